@@ -1,0 +1,1 @@
+//! A trace of hops: was every hop TLS, and how do we know?

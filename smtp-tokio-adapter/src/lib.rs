@@ -1,0 +1,1 @@
+//! Tokio sockets and rustls sessions for `smtp-proto` and `smtp-tls-policy`.
