@@ -1,0 +1,175 @@
+//! The sending side.
+
+use std::fmt;
+use std::iter::FusedIterator;
+
+use memchr::memchr;
+
+use super::BodyDefect;
+use super::cuts::Cuts;
+use super::scan::{Marks, Place, STEP, plain_prefix};
+
+/// Puts the stuffing into a message as it is sent, and refuses one that must not be sent.
+///
+/// The chunks may be cut anywhere. A CR at the end of a chunk is held back until the next byte proves it to be
+/// half of a CRLF. The first defect is final: every later call returns it again.
+#[derive(Clone, Debug)]
+pub struct DotEncoder {
+    place: Place,
+    defect: Option<BodyDefect>,
+}
+
+/// What one step of [`DotEncoder::segments`] did.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Encoded<'b> {
+    /// Bytes to drop from the front of the chunk. Not zero, unless the chunk was empty.
+    pub consumed: usize,
+    /// Their form on the wire.
+    pub segments: Segments<'b>,
+}
+
+/// Slices to send one after another, none of them empty.
+///
+/// A dot that must be doubled ends one segment and begins the next: both are slices of the caller's chunk that
+/// overlap in this byte. The only other bytes are a CR that an earlier step held back.
+#[derive(Clone)]
+pub struct Segments<'b>(Cuts<'b>);
+
+impl DotEncoder {
+    /// An encoder at the first byte of a message.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            place: Place::LineStart,
+            defect: None,
+        }
+    }
+
+    /// Encodes the front of `chunk` without copying, for a gathering write.
+    ///
+    /// One step covers at most 32 KiB and 64 dot lines: call again while bytes are left.
+    ///
+    /// # Errors
+    ///
+    /// The first [`BodyDefect`] of the message lies in this step. Nothing of the step may be sent; what earlier
+    /// steps returned holds no defect, but it is the front of a message that can no longer be finished.
+    pub fn segments<'b>(&mut self, chunk: &'b [u8]) -> Result<Encoded<'b>, BodyDefect> {
+        if let Some(defect) = self.defect {
+            return Err(defect);
+        }
+        let window = &chunk[..chunk.len().min(STEP)];
+        let mut cuts = Cuts::new(window);
+        if self.place == Place::AfterCr && !window.is_empty() {
+            cuts.lead_with_cr();
+        }
+        let (consumed, defect) = self.scan(window, &mut cuts);
+        // What was scanned is in the first-level cache, where this second look costs next to nothing.
+        let has_nul = memchr(0, &window[..consumed]).is_some();
+        self.defect = if has_nul {
+            Some(BodyDefect::Nul)
+        } else {
+            defect
+        };
+        if let Some(defect) = self.defect {
+            return Err(defect);
+        }
+        let held = usize::from(self.place == Place::AfterCr && consumed != 0);
+        Ok(Encoded {
+            consumed,
+            segments: Segments(cuts.end_at(consumed - held)),
+        })
+    }
+
+    /// Notes the dot lines of `window` up to the first byte that shows a defect of the line ends, or to the
+    /// first dot for which there is no room.
+    fn scan(&mut self, window: &[u8], cuts: &mut Cuts<'_>) -> (usize, Option<BodyDefect>) {
+        let mut at = 0;
+        let mut quiet = true;
+        while at < window.len() {
+            // Where one dot line is, the next is near: the question is put again once a block had none.
+            if quiet {
+                (at, self.place) = plain_prefix(window, at, self.place);
+            }
+            let marks = Marks::of(&window[at..], self.place);
+            if let Some((defect, bit)) = marks.defect(u64::MAX) {
+                return (at + bit as usize, Some(defect));
+            }
+            quiet = marks.dot == 0;
+            if let Err(full) = cuts.note(at, marks.dot) {
+                self.place = Place::LineStart;
+                return (at + full as usize, None);
+            }
+            at += marks.len;
+            self.place = marks.next;
+        }
+        (at, None)
+    }
+
+    /// Encodes all of `chunk` and appends it to `output`.
+    ///
+    /// # Errors
+    ///
+    /// The first [`BodyDefect`] of the message lies in this chunk. `output` is as it was before the call, so
+    /// the bytes of the chunk that precede the defect are not in it; those of earlier chunks may have been
+    /// sent already.
+    pub fn encode(&mut self, mut chunk: &[u8], output: &mut Vec<u8>) -> Result<(), BodyDefect> {
+        let before = output.len();
+        output.reserve(chunk.len());
+        while !chunk.is_empty() {
+            let encoded = self
+                .segments(chunk)
+                .inspect_err(|_| output.truncate(before))?;
+            chunk = &chunk[encoded.consumed..];
+            encoded
+                .segments
+                .for_each(|segment| output.extend_from_slice(segment));
+        }
+        Ok(())
+    }
+
+    /// Appends the end of the message to `output`: `.` CRLF, with a CRLF before it if the last line has none.
+    ///
+    /// RFC 5321, 4.1.1.4: a body whose final line does not end in CRLF gets one added, and no other body does.
+    ///
+    /// # Errors
+    ///
+    /// The defect that was found before, or [`BodyDefect::BareCr`] if the last byte is a CR: nothing is appended.
+    pub fn finish(self, output: &mut Vec<u8>) -> Result<(), BodyDefect> {
+        let end: &[u8] = match (self.defect, self.place) {
+            (Some(defect), _) => return Err(defect),
+            (None, Place::AfterCr) => return Err(BodyDefect::BareCr),
+            (None, Place::LineStart) => b".\r\n",
+            (None, Place::Inside) => b"\r\n.\r\n",
+        };
+        output.extend_from_slice(end);
+        Ok(())
+    }
+}
+
+impl Default for DotEncoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'b> Iterator for Segments<'b> {
+    type Item = &'b [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'b [u8]> {
+        self.0.next::<true>()
+    }
+}
+
+impl FusedIterator for Segments<'_> {}
+
+/// Shows the size only: the bytes are somebody's mail.
+impl fmt::Debug for Segments<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, dots) = self.0.left();
+        f.debug_struct("Segments")
+            .field("octets", &(bytes + dots))
+            .finish()
+    }
+}
