@@ -1,5 +1,47 @@
 //! Sans-IO SMTP: bytes in, bytes out; no sockets, no clock, no runtime, no TLS library.
 
 pub mod body;
+pub mod capabilities;
+pub mod client;
+pub mod command;
+pub mod error;
+pub mod fallback;
+mod line;
+pub mod params;
+pub mod path;
 pub mod received;
+pub mod reply;
 pub mod route;
+pub mod server;
+pub mod timeouts;
+
+/// What one call of `poll` did: drop `consumed` octets from the front of the input, then act on `step`.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress<E> {
+    /// Octets of the input that are done with.
+    pub consumed: usize,
+    /// What comes next.
+    pub step: Step<E>,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<E> {
+    /// Something happened, or something is wanted. Poll again when it is dealt with.
+    Event(E),
+    /// Nothing more can be done without the driver.
+    Wait(Want),
+}
+
+/// What the driver must do before it polls again. In every case: send the output first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Read more input.
+    Input,
+    /// Call [`respond`](server::Server::respond). Read nothing meanwhile: that is the back-pressure.
+    Answer,
+    /// Run the TLS handshake, then call `tls_established` or `tls_failed`. If bytes can be read before the handshake
+    /// begins, poll once more with them: a client never lets them reach the handshake.
+    Handshake,
+}

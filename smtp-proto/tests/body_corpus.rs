@@ -10,21 +10,14 @@ use smtp_proto::body::{BodyDefect, DotDecoder, DotEncoder};
 fn corpus(name: &str) -> Option<Vec<Value>> {
     let folder = std::env::var_os("SMTP_CORPORA_DIR")
         .map(PathBuf::from)
-        .unwrap_or_else(|| {
-            PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora"))
-        });
+        .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")));
     if !folder.is_dir() {
         eprintln!("skipped: no corpora in {}", folder.display());
         return None;
     }
     let path = folder.join(name).with_extension("jsonl");
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Some(
-        text.lines()
-            .map(|row| serde_json::from_str(row).expect("a row is JSON"))
-            .collect(),
-    )
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    Some(text.lines().map(|row| serde_json::from_str(row).expect("a row is JSON")).collect())
 }
 
 /// Decodes `fragments` one after another: the message, its defect, and where the end was: the fragment, and
@@ -49,9 +42,7 @@ fn decode(fragments: &[&[u8]]) -> (Vec<u8>, Option<BodyDefect>, Option<(usize, u
 fn encode(body: &[u8]) -> (Vec<u8>, Result<(), BodyDefect>) {
     let mut encoder = DotEncoder::new();
     let mut wire = Vec::new();
-    let result = encoder
-        .encode(body, &mut wire)
-        .and_then(|()| encoder.finish(&mut wire));
+    let result = encoder.encode(body, &mut wire).and_then(|()| encoder.finish(&mut wire));
     (wire, result)
 }
 
@@ -89,53 +80,29 @@ fn corpus_eod_variants() {
     };
     for row in rows {
         let sequence = base64(text(&row, "seq_b64").expect("seq_b64"));
-        let flag = |name: &str| {
-            row[name]
-                .as_bool()
-                .unwrap_or_else(|| panic!("{name} in {row}"))
-        };
+        let flag = |name: &str| row[name].as_bool().unwrap_or_else(|| panic!("{name} in {row}"));
         let terminates = flag("contains_real_terminator");
         let defective = flag("bare_cr") || flag("bare_lf");
         let before = b"Subject: a\r\n\r\nfirst";
         let smuggled = b"MAIL FROM:<b@b.example>\r\n";
         let wire = [&before[..], &sequence, smuggled, b"\r\n.\r\n"].concat();
-        let expected_end = if terminates {
-            before.len() + sequence.len()
-        } else {
-            wire.len()
-        };
+        let expected_end = if terminates { before.len() + sequence.len() } else { wire.len() };
 
         for first in 0..=wire.len() {
             for second in first..=wire.len() {
                 let fragments = [&wire[..first], &wire[first..second], &wire[second..]];
                 let (message, defect, end) = decode(&fragments);
                 let end = end.map(|(index, consumed)| {
-                    fragments[..index]
-                        .iter()
-                        .map(|fragment| fragment.len())
-                        .sum::<usize>()
-                        + consumed
+                    fragments[..index].iter().map(|fragment| fragment.len()).sum::<usize>() + consumed
                 });
-                assert_eq!(
-                    end,
-                    Some(expected_end),
-                    "{row}, cut at {first} and {second}"
-                );
-                assert_eq!(
-                    defect.is_some(),
-                    defective,
-                    "{row}, cut at {first} and {second}"
-                );
+                assert_eq!(end, Some(expected_end), "{row}, cut at {first} and {second}");
+                assert_eq!(defect.is_some(), defective, "{row}, cut at {first} and {second}");
                 assert!(message.ends_with(b"\r\n"), "{row}");
             }
         }
 
         // The client: whatever it lets through decodes to the very body, and holds no byte that ends early.
-        for body in [
-            wire.as_slice(),
-            &wire[..before.len() + sequence.len()],
-            &sequence,
-        ] {
+        for body in [wire.as_slice(), &wire[..before.len() + sequence.len()], &sequence] {
             for cut in 0..=body.len() {
                 let mut encoder = DotEncoder::new();
                 let mut sent = Vec::new();
@@ -144,16 +111,8 @@ fn corpus_eod_variants() {
                     .and_then(|()| encoder.encode(&body[cut..], &mut sent))
                     .and_then(|()| encoder.finish(&mut sent));
                 let line_ends = sent.windows(2).filter(|pair| pair == b"\r\n").count();
-                assert_eq!(
-                    sent.iter().filter(|byte| **byte == b'\r').count(),
-                    line_ends,
-                    "{row}"
-                );
-                assert_eq!(
-                    sent.iter().filter(|byte| **byte == b'\n').count(),
-                    line_ends,
-                    "{row}"
-                );
+                assert_eq!(sent.iter().filter(|byte| **byte == b'\r').count(), line_ends, "{row}");
+                assert_eq!(sent.iter().filter(|byte| **byte == b'\n').count(), line_ends, "{row}");
                 assert!(!sent.contains(&0), "{row}");
                 assert_eq!(result.is_err(), defective || flag("nul"), "{row}");
                 if result.is_ok() {
@@ -173,9 +132,8 @@ fn corpus_mox_data_codec() {
     };
     for row in rows {
         let input = text(&row, "line_input").expect("line_input").as_bytes();
-        let error = text(&row, "err")
-            .or_else(|| row["want"].get("err").and_then(Value::as_str))
-            .filter(|e| *e != "nil");
+        let error =
+            text(&row, "err").or_else(|| row["want"].get("err").and_then(Value::as_str)).filter(|e| *e != "nil");
         match (text(&row, "dir").expect("dir"), error) {
             // RFC 5321, 4.1.1.4 leaves the choice: "either reject the message as invalid or add <CRLF>".
             ("write", Some("errMissingCRLF")) => {
@@ -191,19 +149,11 @@ fn corpus_mox_data_codec() {
             // There an error stops the reading; here the message is read to its end first.
             ("read", Some(_)) => {
                 let (_, defect, end) = decode(&[input]);
-                assert_eq!(
-                    (defect.is_some(), end),
-                    (true, Some((0, input.len()))),
-                    "{row}"
-                );
+                assert_eq!((defect.is_some(), end), (true, Some((0, input.len()))), "{row}");
             }
             ("read", None) => {
                 let want = text(&row, "want").expect("want").as_bytes();
-                assert_eq!(
-                    decode(&[input]),
-                    (want.to_vec(), None, Some((0, input.len()))),
-                    "{row}"
-                );
+                assert_eq!(decode(&[input]), (want.to_vec(), None, Some((0, input.len()))), "{row}");
             }
             (other, _) => panic!("{other} in {row}"),
         }

@@ -26,14 +26,7 @@ pub(super) struct Cuts<'b> {
 impl<'b> Cuts<'b> {
     /// Begins a step over `bytes`, of which there are at most [`STEP`].
     pub(super) fn new(bytes: &'b [u8]) -> Self {
-        Self {
-            bytes,
-            from: 0,
-            next: 0,
-            count: 0,
-            cr: false,
-            dots: [0; DOT_LINES],
-        }
+        Self { bytes, from: 0, next: 0, count: 0, cr: false, dots: [0; DOT_LINES] }
     }
 
     /// Puts the CR that an earlier step held back in front.
@@ -78,11 +71,7 @@ impl<'b> Cuts<'b> {
         while self.next < self.count {
             let dot = self.dots[usize::from(self.next)];
             self.next += 1;
-            let (end, resume) = if DOUBLE {
-                (dot + 1, dot)
-            } else {
-                (dot, dot + 1)
-            };
+            let (end, resume) = if DOUBLE { (dot + 1, dot) } else { (dot, dot + 1) };
             let piece = &bytes[usize::from(self.from)..usize::from(end)];
             self.from = resume;
             if !piece.is_empty() {

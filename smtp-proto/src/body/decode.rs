@@ -51,10 +51,7 @@ impl DotDecoder {
     /// A decoder at the first byte behind the CRLF of the DATA command.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            state: State::Text(Place::LineStart),
-            defect: None,
-        }
+        Self { state: State::Text(Place::LineStart), defect: None }
     }
 
     /// Decodes the front of `input`, however the bytes were cut on their way.
@@ -95,12 +92,7 @@ impl DotDecoder {
         self.defect
     }
 
-    fn decode_text<'i>(
-        &mut self,
-        mut cuts: Cuts<'i>,
-        window: &'i [u8],
-        mut place: Place,
-    ) -> Decoded<'i> {
+    fn decode_text<'i>(&mut self, mut cuts: Cuts<'i>, window: &'i [u8], mut place: Place) -> Decoded<'i> {
         let mut at = 0;
         let mut quiet = true;
         while at < window.len() {
@@ -117,14 +109,7 @@ impl DotDecoder {
                 let suspect = suspects & suspects.wrapping_neg();
                 let before = suspect.wrapping_sub(1);
                 if let Err(full) = cuts.note(at, dots & before) {
-                    return self.stop_at_dot(
-                        cuts,
-                        &marks,
-                        at,
-                        full,
-                        State::Text(Place::LineStart),
-                        0,
-                    );
+                    return self.stop_at_dot(cuts, &marks, at, full, State::Text(Place::LineStart), 0);
                 }
                 if suspect == 0 {
                     break;
@@ -164,26 +149,14 @@ impl DotDecoder {
         self.stop(cuts, state, dot, dot + width)
     }
 
-    fn stop<'i>(
-        &mut self,
-        cuts: Cuts<'i>,
-        state: State,
-        len: usize,
-        consumed: usize,
-    ) -> Decoded<'i> {
+    fn stop<'i>(&mut self, cuts: Cuts<'i>, state: State, len: usize, consumed: usize) -> Decoded<'i> {
         self.state = state;
-        Decoded {
-            consumed,
-            runs: Runs(cuts.end_at(len)),
-            end: state == State::End,
-        }
+        Decoded { consumed, runs: Runs(cuts.end_at(len)), end: state == State::End }
     }
 
     /// Records the first defect among the bytes `within`.
     fn record(&mut self, marks: &Marks, within: u64) {
-        self.defect = self
-            .defect
-            .or_else(|| marks.defect(within).map(|(defect, _)| defect));
+        self.defect = self.defect.or_else(|| marks.defect(within).map(|(defect, _)| defect));
     }
 }
 
@@ -219,8 +192,6 @@ impl FusedIterator for Runs<'_> {}
 /// Shows the size only: the bytes are somebody's mail.
 impl fmt::Debug for Runs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runs")
-            .field("octets", &self.octets())
-            .finish()
+        f.debug_struct("Runs").field("octets", &self.octets()).finish()
     }
 }

@@ -40,10 +40,7 @@ impl DotEncoder {
     /// An encoder at the first byte of a message.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            place: Place::LineStart,
-            defect: None,
-        }
+        Self { place: Place::LineStart, defect: None }
     }
 
     /// Encodes the front of `chunk` without copying, for a gathering write.
@@ -66,19 +63,12 @@ impl DotEncoder {
         let (consumed, defect) = self.scan(window, &mut cuts);
         // What was scanned is in the first-level cache, where this second look costs next to nothing.
         let has_nul = memchr(0, &window[..consumed]).is_some();
-        self.defect = if has_nul {
-            Some(BodyDefect::Nul)
-        } else {
-            defect
-        };
+        self.defect = if has_nul { Some(BodyDefect::Nul) } else { defect };
         if let Some(defect) = self.defect {
             return Err(defect);
         }
         let held = usize::from(self.place == Place::AfterCr && consumed != 0);
-        Ok(Encoded {
-            consumed,
-            segments: Segments(cuts.end_at(consumed - held)),
-        })
+        Ok(Encoded { consumed, segments: Segments(cuts.end_at(consumed - held)) })
     }
 
     /// Notes the dot lines of `window` up to the first byte that shows a defect of the line ends, or to the
@@ -117,13 +107,9 @@ impl DotEncoder {
         let before = output.len();
         output.reserve(chunk.len());
         while !chunk.is_empty() {
-            let encoded = self
-                .segments(chunk)
-                .inspect_err(|_| output.truncate(before))?;
+            let encoded = self.segments(chunk).inspect_err(|_| output.truncate(before))?;
             chunk = &chunk[encoded.consumed..];
-            encoded
-                .segments
-                .for_each(|segment| output.extend_from_slice(segment));
+            encoded.segments.for_each(|segment| output.extend_from_slice(segment));
         }
         Ok(())
     }
@@ -168,8 +154,6 @@ impl FusedIterator for Segments<'_> {}
 impl fmt::Debug for Segments<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bytes, dots) = self.0.left();
-        f.debug_struct("Segments")
-            .field("octets", &(bytes + dots))
-            .finish()
+        f.debug_struct("Segments").field("octets", &(bytes + dots)).finish()
     }
 }

@@ -86,11 +86,7 @@ impl Marks {
             return None;
         }
         let bit = defects.trailing_zeros();
-        let defect = if self.cr_bare & (1 << bit) != 0 {
-            BodyDefect::BareCr
-        } else {
-            BodyDefect::BareLf
-        };
+        let defect = if self.cr_bare & (1 << bit) != 0 { BodyDefect::BareCr } else { BodyDefect::BareLf };
         Some((defect, bit))
     }
 }
@@ -99,11 +95,7 @@ impl Marks {
 fn equal(block: &[u8; MARKED], byte: u8) -> u64 {
     let mut bits = [0u8; MARKED];
     for (index, bit) in bits.iter_mut().enumerate() {
-        *bit = if block[index] == byte {
-            1 << (index % 8)
-        } else {
-            0
-        };
+        *bit = if block[index] == byte { 1 << (index % 8) } else { 0 };
     }
     // The eight bits of a group are distinct, so their sum is their union; the product's top byte is that sum.
     let (groups, _) = bits.as_chunks::<8>();
@@ -126,9 +118,7 @@ pub(super) fn plain_prefix(bytes: &[u8], from: usize, place: Place) -> (usize, P
     let (second, _) = bytes[from - 1..].as_chunks::<BLOCK>();
     let (third, _) = bytes[from..].as_chunks::<BLOCK>();
     let triples = first.iter().zip(second).zip(third);
-    let plain = triples
-        .take_while(|((first, second), third)| is_plain(first, second, third))
-        .count();
+    let plain = triples.take_while(|((first, second), third)| is_plain(first, second, third)).count();
     if plain == 0 {
         return (from, place);
     }

@@ -1,0 +1,195 @@
+//! What a peer can do: EHLO lines read and kept (RFC 5321, 4.1.1.1 and 2.2.1).
+
+use crate::reply::{Lines, Reply};
+
+/// A service extension, by its EHLO keyword. Keywords that are not here are kept as well: see
+/// [`Capabilities::iter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Extension {
+    /// `8BITMIME` (RFC 6152)
+    EightBitMime,
+    /// `AUTH` (RFC 4954), also in the old form `AUTH=`
+    Auth,
+    /// `BINARYMIME` (RFC 3030)
+    BinaryMime,
+    /// `CHUNKING` (RFC 3030)
+    Chunking,
+    /// `DELIVERBY` (RFC 2852)
+    DeliverBy,
+    /// `DSN` (RFC 3461)
+    Dsn,
+    /// `ENHANCEDSTATUSCODES` (RFC 2034)
+    EnhancedStatusCodes,
+    /// `ETRN` (RFC 1985)
+    Etrn,
+    /// `EXPN` (RFC 5321)
+    Expn,
+    /// `FUTURERELEASE` (RFC 4865)
+    FutureRelease,
+    /// `HELP` (RFC 5321)
+    Help,
+    /// `LIMITS` (RFC 9422)
+    Limits,
+    /// `MT-PRIORITY` (RFC 6710)
+    MtPriority,
+    /// `PIPELINING` (RFC 2920)
+    Pipelining,
+    /// `REQUIRETLS` (RFC 8689)
+    RequireTls,
+    /// `SIZE` (RFC 1870)
+    Size,
+    /// `SMTPUTF8` (RFC 6531)
+    SmtpUtf8,
+    /// `STARTTLS` (RFC 3207)
+    StartTls,
+    /// `VRFY` (RFC 5321)
+    Vrfy,
+}
+
+impl Extension {
+    /// Every extension with its keyword; the only such table.
+    const ALL: [(Self, &'static str); 19] = [
+        (Self::EightBitMime, "8BITMIME"),
+        (Self::Auth, "AUTH"),
+        (Self::BinaryMime, "BINARYMIME"),
+        (Self::Chunking, "CHUNKING"),
+        (Self::DeliverBy, "DELIVERBY"),
+        (Self::Dsn, "DSN"),
+        (Self::EnhancedStatusCodes, "ENHANCEDSTATUSCODES"),
+        (Self::Etrn, "ETRN"),
+        (Self::Expn, "EXPN"),
+        (Self::FutureRelease, "FUTURERELEASE"),
+        (Self::Help, "HELP"),
+        (Self::Limits, "LIMITS"),
+        (Self::MtPriority, "MT-PRIORITY"),
+        (Self::Pipelining, "PIPELINING"),
+        (Self::RequireTls, "REQUIRETLS"),
+        (Self::Size, "SIZE"),
+        (Self::SmtpUtf8, "SMTPUTF8"),
+        (Self::StartTls, "STARTTLS"),
+        (Self::Vrfy, "VRFY"),
+    ];
+
+    /// The keyword, in capitals.
+    pub fn keyword(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    /// The extension of a keyword in any case.
+    pub fn of(keyword: &str) -> Option<Self> {
+        Self::of_bytes(keyword.as_bytes())
+    }
+
+    fn of_bytes(keyword: &[u8]) -> Option<Self> {
+        // The length and the first letter leave one or two candidates.
+        let (&first, length) = (keyword.first()?, keyword.len());
+        Self::ALL
+            .iter()
+            .find(|(_, name)| {
+                name.len() == length
+                    && name.as_bytes()[0] == first.to_ascii_uppercase()
+                    && name.as_bytes().eq_ignore_ascii_case(keyword)
+            })
+            .map(|&(extension, _)| extension)
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// The EHLO reply of a server.
+///
+/// ```
+/// use smtp_proto::capabilities::{Capabilities, Extension};
+/// use smtp_proto::reply::Reply;
+///
+/// let reply = Reply::parse(b"250-mx.test.example at your service\r\n250-size 52428800\r\n250 XCLIENT NAME ADDR\r\n");
+/// let capabilities = Capabilities::of(&reply.unwrap().unwrap());
+/// assert!(capabilities.has(Extension::Size) && !capabilities.has(Extension::StartTls));
+/// assert_eq!(capabilities.size_limit(), Some(52_428_800));
+/// assert_eq!(capabilities.iter().nth(1), Some(("XCLIENT", "NAME ADDR")));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    known: u32,
+    size_limit: Option<u64>,
+    /// The reply as it came.
+    raw: Vec<u8>,
+}
+
+impl Capabilities {
+    /// Reads an EHLO reply.
+    pub fn of(reply: &Reply<'_>) -> Self {
+        let mut capabilities = Self::default();
+        capabilities.replace(reply);
+        capabilities
+    }
+
+    /// Forgets everything and reads another EHLO reply; memory is used again.
+    pub fn replace(&mut self, reply: &Reply<'_>) {
+        self.clear();
+        self.raw.extend_from_slice(reply.as_bytes());
+        // The first line is the greeting (RFC 5321, 4.1.1.1).
+        for line in reply.lines().skip(1) {
+            let (keyword, parameters) = split(line);
+            let Some(extension) = Extension::of_bytes(keyword) else { continue };
+            self.known |= extension.bit();
+            if extension == Extension::Size {
+                // RFC 1870, 4: no number, or 0, means no fixed limit.
+                self.size_limit = std::str::from_utf8(parameters)
+                    .ok()
+                    .and_then(|number| number.trim().parse().ok())
+                    .filter(|&limit| limit > 0);
+            }
+        }
+    }
+
+    /// Forgets everything: RFC 3207, 4.2, and a peer that knows only HELO.
+    pub fn clear(&mut self) {
+        self.known = 0;
+        self.size_limit = None;
+        self.raw.clear();
+    }
+
+    /// Whether no EHLO reply has been read.
+    pub(crate) const fn is_unread(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// Whether the peer lists an extension.
+    pub const fn has(&self, extension: Extension) -> bool {
+        self.known & extension.bit() != 0
+    }
+
+    /// Octets that the peer accepts in one message, if it says so (RFC 1870).
+    pub const fn size_limit(&self) -> Option<u64> {
+        self.size_limit
+    }
+
+    /// Every line but the first as keyword and parameters, as they came; lines that are not UTF-8 are left out.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines().skip(1).filter_map(|line| {
+            let (keyword, parameters) = split(line);
+            Some((std::str::from_utf8(keyword).ok()?, std::str::from_utf8(parameters).ok()?))
+        })
+    }
+
+    /// The name that the peer gives itself: the first word of the first line.
+    pub fn peer_name(&self) -> Option<&str> {
+        let line = std::str::from_utf8(self.lines().next()?).ok()?;
+        line.split(' ').next().filter(|name| !name.is_empty())
+    }
+
+    fn lines(&self) -> Lines<'_> {
+        Lines { rest: &self.raw }
+    }
+}
+
+/// `keyword [SP parameters]`; the old `AUTH=LOGIN` is read as `AUTH LOGIN`.
+fn split(line: &[u8]) -> (&[u8], &[u8]) {
+    let end = line.iter().position(|&byte| matches!(byte, b' ' | b'=' | b'\t')).unwrap_or(line.len());
+    let (keyword, rest) = line.split_at(end);
+    (keyword, rest.get(1..).unwrap_or_default())
+}

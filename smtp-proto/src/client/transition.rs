@@ -1,0 +1,189 @@
+//! Every transition of the client: which reply to which command leads where.
+
+use std::time::Instant;
+
+use super::{Client, Event, Next, Outcome, Sent, State};
+use crate::capabilities::Extension;
+use crate::error::{Error, PeerMisbehaved, Phase};
+use crate::fallback::{Channel, Fallback, TlsFailure, TlsMode};
+use crate::reply::{Reply, Severity};
+
+impl Client {
+    pub(super) fn on_reply<'i>(&mut self, reply: Reply<'i>, now: Instant) -> Result<Option<Event<'i>>, Error> {
+        let Some((sent, length)) = self.queue.pop_front() else {
+            return self.on_unasked(reply);
+        };
+        self.pipelined -= length;
+        self.since = now;
+        let stale = self.stale > 0;
+        self.stale -= usize::from(stale);
+
+        // RFC 5321, 3.8 and 4.2.1: 421 may answer any command, and ends the connection.
+        if reply.code() == 421 && sent != Sent::Quit {
+            return Ok(Some(self.on_shutdown(sent.phase(), reply)));
+        }
+
+        use Severity::{Intermediate, Permanent, Positive, Transient};
+        let unexpected = || Error::from(PeerMisbehaved::UnexpectedCode { code: reply.code(), phase: sent.phase() });
+        match (sent, reply.severity()) {
+            (Sent::Greeting, Positive) => {
+                self.due = Some(Sent::Ehlo);
+                Ok(None)
+            }
+            (Sent::Greeting, _) => Ok(Some(self.unwelcome(Phase::Greeting, reply))),
+
+            (Sent::Ehlo, Positive) => Ok(self.on_ehlo(reply)),
+            (Sent::Ehlo, Intermediate) => Err(unexpected()),
+            (Sent::Ehlo, Transient | Permanent) => Ok(self.on_ehlo_refused(reply)),
+
+            (Sent::Helo, Positive) => {
+                self.state = State::Opened;
+                Ok(None)
+            }
+            (Sent::Helo, Intermediate) => Err(unexpected()),
+            (Sent::Helo, Transient | Permanent) => Ok(Some(self.unwelcome(Phase::Hello, reply))),
+
+            (Sent::StartTls, Positive) if reply.code() == 220 => {
+                self.state = State::Handshake;
+                Ok(None)
+            }
+            (Sent::StartTls, severity) => {
+                let failure = TlsFailure::Refused { transient: severity == Transient };
+                self.state = State::Opened;
+                Ok(Some(self.no_tls(failure, Some(reply))))
+            }
+
+            // Replies to what a finished transaction had sent ahead.
+            (Sent::Data, Intermediate) if stale => {
+                // RFC 2920, 3.1: 354 although nothing is to come must be answered with a lone dot.
+                self.due = Some(Sent::LoneDot);
+                self.stale += 1;
+                Ok(None)
+            }
+            (Sent::Mail | Sent::Recipient(_) | Sent::Data | Sent::LoneDot, _) if stale => Ok(None),
+
+            (Sent::Mail, Positive) => Ok(None),
+            (Sent::Mail, Transient | Permanent) => {
+                self.reset = !self.queue.is_empty();
+                Ok(Some(self.finish(Outcome::Refused { phase: Phase::Mail, reply })))
+            }
+            (Sent::Recipient(index), Positive | Transient | Permanent) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.answered += 1;
+                    transaction.accepted += usize::from(reply.is_positive());
+                }
+                Ok(Some(Event::Recipient { index, reply }))
+            }
+            (Sent::Data, Intermediate) if reply.code() == 354 => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.next = Next::Body;
+                }
+                Ok(Some(Event::SendBody))
+            }
+            (Sent::Data, Transient | Permanent) => {
+                self.reset = true;
+                Ok(Some(self.finish(Outcome::Refused { phase: Phase::Data, reply })))
+            }
+            (Sent::EndOfData, Positive) => Ok(Some(self.finish(Outcome::Accepted(reply)))),
+            (Sent::EndOfData, Transient | Permanent) => {
+                Ok(Some(self.finish(Outcome::Refused { phase: Phase::EndOfData, reply })))
+            }
+            (Sent::Mail | Sent::Recipient(_) | Sent::EndOfData | Sent::LoneDot, Intermediate)
+            | (Sent::Data, Positive | Intermediate) => Err(unexpected()),
+            // Only a finished transaction leaves a lone dot.
+            (Sent::LoneDot, Positive | Transient | Permanent) => Ok(None),
+
+            (Sent::Reset, Positive) => Ok(None),
+            // RFC 5321, 4.1.1.5: RSET cannot fail. A server that says so has lost its way: nothing more is sent to it.
+            (Sent::Reset, _) => {
+                self.leave();
+                let refused = Outcome::Refused { phase: Phase::Reset, reply };
+                Ok(Some(match self.transaction {
+                    Some(_) => self.finish(refused),
+                    None => Event::Unwelcome { phase: Phase::Reset, reply },
+                }))
+            }
+            (Sent::Quit, _) => {
+                self.state = State::Closing;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A reply while no command waits for one.
+    fn on_unasked<'i>(&mut self, reply: Reply<'i>) -> Result<Option<Event<'i>>, Error> {
+        let phase = self.phase();
+        if reply.code() == 421 {
+            return Ok(Some(self.on_shutdown(phase, reply)));
+        }
+        match (&self.transaction, reply.severity()) {
+            // An early word on the message. The dot was not sent and never will be, so the connection must end.
+            (Some(transaction), Severity::Transient | Severity::Permanent) if transaction.next == Next::Body => {
+                self.state = State::Closing;
+                Ok(Some(self.finish(Outcome::Refused { phase: Phase::Body, reply })))
+            }
+            _ => Err(PeerMisbehaved::UnsolicitedReply.into()),
+        }
+    }
+
+    /// 421: the transaction is told first, then the connection ends.
+    fn on_shutdown<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> Event<'i> {
+        if phase == Phase::Hello && matches!(self.channel, Channel::StartTls(_)) {
+            let event = self.no_tls(TlsFailure::HelloInside, Some(reply));
+            self.state = State::Closing;
+            return event;
+        }
+        self.state = State::Closing;
+        match self.transaction {
+            Some(_) => self.finish(Outcome::Refused { phase, reply }),
+            None => Event::Unwelcome { phase, reply },
+        }
+    }
+
+    fn unwelcome<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> Event<'i> {
+        self.leave();
+        Event::Unwelcome { phase, reply }
+    }
+
+    fn on_ehlo<'i>(&mut self, reply: Reply<'i>) -> Option<Event<'i>> {
+        self.capabilities.replace(&reply);
+        self.state = State::Opened;
+        match (&self.channel, self.rules.mode) {
+            // S12: STARTTLS offered again inside TLS is ignored.
+            (Channel::StartTls(_) | Channel::Implicit(_), _) => None,
+            (Channel::Plain, TlsMode::Never) => self.unless_allowed(TlsFailure::NotWanted, None),
+            (Channel::Plain, TlsMode::Opportunistic | TlsMode::Required) => {
+                if self.capabilities.has(Extension::StartTls) {
+                    self.state = State::Opening;
+                    self.due = Some(Sent::StartTls);
+                    None
+                } else {
+                    Some(self.no_tls(TlsFailure::NotOffered, Some(reply)))
+                }
+            }
+        }
+    }
+
+    fn on_ehlo_refused<'i>(&mut self, reply: Reply<'i>) -> Option<Event<'i>> {
+        if matches!(self.channel, Channel::StartTls(_)) {
+            return Some(self.no_tls(TlsFailure::HelloInside, Some(reply)));
+        }
+        // RFC 5321, 3.2 and 4.1.4: an old server does not know EHLO, and HELO may do. Any other refusal is meant.
+        if !(500..=504).contains(&reply.code()) {
+            return Some(self.unwelcome(Phase::Hello, reply));
+        }
+        self.due = Some(Sent::Helo);
+        match (&self.channel, self.rules.mode) {
+            (Channel::Plain, TlsMode::Never) => self.unless_allowed(TlsFailure::NotWanted, None),
+            (Channel::Plain, _) => Some(self.no_tls(TlsFailure::NotOffered, Some(reply))),
+            (Channel::StartTls(_) | Channel::Implicit(_), _) => None,
+        }
+    }
+
+    /// Where clear text is what the caller wants there is nothing to tell; but `after` has the word here as well.
+    fn unless_allowed<'i>(&mut self, failure: TlsFailure, reply: Option<Reply<'i>>) -> Option<Event<'i>> {
+        let event = self.no_tls(failure, reply);
+        let allowed = matches!(event, Event::NoTls { fallback: Fallback::ContinuePlaintext, .. });
+        if allowed { None } else { Some(event) }
+    }
+}

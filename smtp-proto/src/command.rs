@@ -1,0 +1,218 @@
+//! Commands: one type, read by the server and written by the client (RFC 5321, 4.1).
+
+use crate::params::{MailParameters, ParameterError, Parameters};
+use crate::path::{ForwardPath, PathError, ReversePath, split_brackets};
+
+/// A command line without its CRLF, taken apart and checked.
+///
+/// ```
+/// use smtp_proto::command::{Command, CommandError};
+/// use smtp_proto::path::PathError;
+///
+/// let Ok(Command::Mail { path, parameters }) = Command::parse(b"MAIL FROM:<a@test.example> SIZE=10 X=1") else {
+///     panic!()
+/// };
+/// assert_eq!((path.as_str(), parameters.size), ("a@test.example", Some(10)));
+///
+/// let mut output = Vec::new();
+/// Command::Mail { path, parameters }.write(&mut output);
+/// assert_eq!(output, b"MAIL FROM:<a@test.example> SIZE=10 X=1\r\n");
+///
+/// assert_eq!(Command::parse(b"RCPT TO:<a@@b>"), Err(CommandError::Recipient(PathError::Domain)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command<'i> {
+    /// EHLO with the name that the client gives itself. RFC 5321 wants a domain or an address literal, and forbids
+    /// (4.1.4) to refuse mail because of it, so any printable word is taken.
+    Ehlo(&'i str),
+    /// HELO with the name that the client gives itself.
+    Helo(&'i str),
+    /// STARTTLS (RFC 3207)
+    StartTls,
+    /// MAIL
+    Mail {
+        /// The sender.
+        path: ReversePath<'i>,
+        /// What stands behind it.
+        parameters: MailParameters<'i>,
+    },
+    /// RCPT
+    Rcpt {
+        /// The recipient.
+        path: ForwardPath<'i>,
+        /// What stands behind it.
+        parameters: Parameters<'i>,
+    },
+    /// DATA
+    Data,
+    /// RSET
+    Rset,
+    /// NOOP, with a string that has no meaning.
+    Noop(&'i str),
+    /// QUIT
+    Quit,
+    /// VRFY with its string.
+    Vrfy(&'i str),
+    /// EXPN with its string.
+    Expn(&'i str),
+    /// HELP with its string, which may be empty.
+    Help(&'i str),
+    /// A verb without a meaning here, and what follows it.
+    Unknown {
+        /// The first word, as it came.
+        verb: &'i str,
+        /// The rest of the line.
+        argument: &'i str,
+    },
+}
+
+/// Why a line is not a command. [`response`](crate::server) gives each its fixed reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// No verb.
+    #[error("no command")]
+    Empty,
+    /// A control octet other than HT.
+    #[error("a control character in the command")]
+    Control,
+    /// Octets above 127 that are not UTF-8.
+    #[error("the command is not UTF-8")]
+    NotUtf8,
+    /// An argument is missing, or stands where none may.
+    #[error("the argument is missing or out of place")]
+    Argument,
+    /// The path of MAIL.
+    #[error("{0}")]
+    Sender(PathError),
+    /// The path of RCPT.
+    #[error("{0}")]
+    Recipient(PathError),
+    /// A parameter of MAIL or RCPT.
+    #[error("{0}")]
+    Parameter(#[from] ParameterError),
+}
+
+impl<'i> Command<'i> {
+    /// Reads a line without its CRLF. Verbs and keywords may be in any case.
+    pub fn parse(line: &'i [u8]) -> Result<Self, CommandError> {
+        let text = std::str::from_utf8(line).map_err(|_| CommandError::NotUtf8)?;
+        // Without a short circuit, so that it compiles to vector code.
+        if line.iter().fold(false, |bad, &byte| bad | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f)) {
+            return Err(CommandError::Control);
+        }
+        let end = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
+        let verb = &text[..end];
+        // RFC 5321, 4.1.1: a server should tolerate trailing white space.
+        let argument = text[end..].trim_matches([' ', '\t']);
+
+        // Verbs are letters; everything of another length or kind ends in `Unknown`.
+        let mut upper = [0; 8];
+        match upper.get_mut(..verb.len()) {
+            Some(upper) => {
+                upper.copy_from_slice(verb.as_bytes());
+                upper.make_ascii_uppercase();
+            }
+            None => return Ok(Self::Unknown { verb, argument }),
+        }
+        match &upper {
+            b"MAIL\0\0\0\0" => Self::mail(argument),
+            b"RCPT\0\0\0\0" => Self::rcpt(argument),
+            b"DATA\0\0\0\0" => no_argument(argument, Self::Data),
+            b"EHLO\0\0\0\0" => name(argument).map(Self::Ehlo),
+            b"HELO\0\0\0\0" => name(argument).map(Self::Helo),
+            b"RSET\0\0\0\0" => no_argument(argument, Self::Rset),
+            b"QUIT\0\0\0\0" => no_argument(argument, Self::Quit),
+            b"STARTTLS" => no_argument(argument, Self::StartTls),
+            b"NOOP\0\0\0\0" => Ok(Self::Noop(argument)),
+            b"HELP\0\0\0\0" => Ok(Self::Help(argument)),
+            b"VRFY\0\0\0\0" => some_argument(argument).map(Self::Vrfy),
+            b"EXPN\0\0\0\0" => some_argument(argument).map(Self::Expn),
+            b"\0\0\0\0\0\0\0\0" => Err(CommandError::Empty),
+            _ => Ok(Self::Unknown { verb, argument }),
+        }
+    }
+
+    fn mail(argument: &'i str) -> Result<Self, CommandError> {
+        let (text, rest) = path_of(argument, "FROM").map_err(CommandError::Sender)?;
+        let path = ReversePath::parse(text).map_err(CommandError::Sender)?;
+        Ok(Self::Mail { path, parameters: MailParameters::parse(behind_path(rest)?)? })
+    }
+
+    fn rcpt(argument: &'i str) -> Result<Self, CommandError> {
+        let (text, rest) = path_of(argument, "TO").map_err(CommandError::Recipient)?;
+        let path = ForwardPath::parse(text).map_err(CommandError::Recipient)?;
+        Ok(Self::Rcpt { path, parameters: Parameters::parse(behind_path(rest)?)? })
+    }
+
+    /// Appends the command line with its CRLF.
+    pub fn write(&self, output: &mut Vec<u8>) {
+        match self {
+            Self::Ehlo(name) => put(output, &["EHLO ", name]),
+            Self::Helo(name) => put(output, &["HELO ", name]),
+            Self::StartTls => put(output, &["STARTTLS"]),
+            Self::Mail { path, parameters } => {
+                put(output, &["MAIL FROM:<", path.as_str(), ">"]);
+                parameters.write(output);
+            }
+            Self::Rcpt { path, parameters } => {
+                put(output, &["RCPT TO:<", path.as_str(), ">"]);
+                if !parameters.is_empty() {
+                    put(output, &[" ", parameters.as_str()]);
+                }
+            }
+            Self::Data => put(output, &["DATA"]),
+            Self::Rset => put(output, &["RSET"]),
+            Self::Quit => put(output, &["QUIT"]),
+            Self::Noop(text) => put_with_text(output, "NOOP", text),
+            Self::Vrfy(text) => put_with_text(output, "VRFY", text),
+            Self::Expn(text) => put_with_text(output, "EXPN", text),
+            Self::Help(text) => put_with_text(output, "HELP", text),
+            Self::Unknown { verb, argument } => put_with_text(output, verb, argument),
+        }
+        put(output, &["\r\n"]);
+    }
+}
+
+fn put(output: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        output.extend_from_slice(part.as_bytes());
+    }
+}
+
+fn put_with_text(output: &mut Vec<u8>, verb: &str, text: &str) {
+    if text.is_empty() { put(output, &[verb]) } else { put(output, &[verb, " ", text]) }
+}
+
+/// `FROM:<path> rest`; RFC 5321, 4.1.1.2 allows no space around the colon, but many clients send one.
+fn path_of<'i>(argument: &'i str, keyword: &str) -> Result<(&'i str, &'i str), PathError> {
+    let (head, tail) = argument.split_at_checked(keyword.len()).ok_or(PathError::Brackets)?;
+    if !head.eq_ignore_ascii_case(keyword) {
+        return Err(PathError::Brackets);
+    }
+    let tail = tail.trim_start_matches(' ').strip_prefix(':').ok_or(PathError::Brackets)?;
+    split_brackets(tail.trim_start_matches(' '))
+}
+
+/// What follows the `>` must be nothing, or a space and parameters.
+fn behind_path(rest: &str) -> Result<&str, ParameterError> {
+    match rest.strip_prefix(' ') {
+        Some(parameters) => Ok(parameters),
+        None if rest.is_empty() => Ok(""),
+        None => Err(ParameterError::Syntax),
+    }
+}
+
+/// A printable word.
+fn name(argument: &str) -> Result<&str, CommandError> {
+    let printable = argument.bytes().all(|byte| byte.is_ascii_graphic() || byte >= 0x80);
+    if printable && !argument.is_empty() { Ok(argument) } else { Err(CommandError::Argument) }
+}
+
+fn some_argument(argument: &str) -> Result<&str, CommandError> {
+    if argument.is_empty() { Err(CommandError::Argument) } else { Ok(argument) }
+}
+
+fn no_argument<'i>(argument: &str, command: Command<'i>) -> Result<Command<'i>, CommandError> {
+    if argument.is_empty() { Ok(command) } else { Err(CommandError::Argument) }
+}

@@ -1,0 +1,214 @@
+//! What happens when TLS cannot be had: the one place that may answer "plaintext".
+//!
+//! [`TlsRules`] is made before dialling, by whatever policy the caller has. [`after`] turns a rule and a
+//! [`TlsFailure`] into what to do next. It is pure, and nothing else in the workspace opens the way to clear text:
+//! [`Client`](crate::client::Client) asks it before it sends MAIL on a channel without TLS, and
+//! [`Route`](crate::route::Route) dials without TLS only on its word.
+//!
+//! ```
+//! use smtp_proto::fallback::{after, Channel, Fallback, TlsFailure, TlsRules};
+//!
+//! let opportunistic = TlsRules::OPPORTUNISTIC;
+//! assert_eq!(after(opportunistic, &Channel::Plain, TlsFailure::NotOffered), Fallback::ContinuePlaintext);
+//! assert_eq!(after(opportunistic, &Channel::Plain, TlsFailure::Handshake), Fallback::ReconnectPlaintext);
+//! assert_eq!(after(TlsRules::REQUIRED, &Channel::Plain, TlsFailure::Handshake), Fallback::Forbidden);
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What may happen when TLS cannot be had; a value, made before dialling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TlsRules {
+    /// Whether TLS is tried, and whether mail may go without it.
+    pub mode: TlsMode,
+    /// When STARTTLS was refused for now (4yz).
+    pub refused: Yield,
+    /// When TLS broke: bytes behind the 220, a failed or stalled handshake, EHLO refused inside TLS, a lost session.
+    pub broken: Yield,
+    /// When the certificate does not count.
+    pub untrusted: Yield,
+}
+
+impl TlsRules {
+    /// Clear text, STARTTLS is not even asked for.
+    pub const NEVER: Self =
+        Self { mode: TlsMode::Never, refused: Yield::Never, broken: Yield::Never, untrusted: Yield::Never };
+    /// TLS where it can be had, else clear text at once.
+    pub const OPPORTUNISTIC: Self =
+        Self { mode: TlsMode::Opportunistic, refused: Yield::Now, broken: Yield::Now, untrusted: Yield::Now };
+    /// TLS or nothing.
+    pub const REQUIRED: Self =
+        Self { mode: TlsMode::Required, refused: Yield::Never, broken: Yield::Never, untrusted: Yield::Never };
+}
+
+/// Exhaustive on purpose: a new mode must break every match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlsMode {
+    /// Clear text.
+    Never,
+    /// TLS if it can be had.
+    Opportunistic,
+    /// TLS or nothing; the yields have no effect.
+    Required,
+}
+
+/// When clear text may take the place of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Yield {
+    /// At once.
+    Now,
+    /// On a later run of the queue, in the caller's hands.
+    Later,
+    /// Not at all.
+    Never,
+}
+
+/// Why there is no TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlsFailure {
+    /// Not tried: [`TlsMode::Never`].
+    NotWanted,
+    /// EHLO does not list STARTTLS, or EHLO is not known.
+    NotOffered,
+    /// STARTTLS was answered with anything but 220.
+    Refused {
+        /// 4yz
+        transient: bool,
+    },
+    /// Plaintext behind the 220: somebody is writing into the conversation.
+    Injected,
+    /// An alert, a time-out or an EOF before the EHLO inside TLS was answered.
+    Handshake,
+    /// The certificate was judged and does not count.
+    Untrusted,
+    /// EHLO inside TLS was refused.
+    HelloInside,
+    /// The session broke later.
+    Lost {
+        /// Whether the final dot had been sent: the server may have the message.
+        end_of_data_sent: bool,
+    },
+}
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotWanted => "TLS is not wanted",
+            Self::NotOffered => "STARTTLS is not offered",
+            Self::Refused { transient: true } => "STARTTLS was refused for now",
+            Self::Refused { transient: false } => "STARTTLS was refused",
+            Self::Injected => "plaintext came behind the 220 to STARTTLS",
+            Self::Handshake => "the TLS handshake failed",
+            Self::Untrusted => "the certificate does not count",
+            Self::HelloInside => "EHLO was refused inside TLS",
+            Self::Lost { .. } => "the TLS session was lost",
+        })
+    }
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fallback {
+    /// Go on in clear text on this connection.
+    ContinuePlaintext,
+    /// Drop this connection; dial the same address and port again and speak clear text. After a broken handshake
+    /// both ends are in an unknown state, so never on the same connection.
+    ReconnectPlaintext,
+    /// Nothing more now; clear text is allowed on a later run of the queue.
+    PlaintextNextRun,
+    /// No clear text: this host is done, try the next.
+    Forbidden,
+}
+
+/// What the bytes of a connection travel in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Clear text, so far.
+    Plain,
+    /// TLS after STARTTLS.
+    StartTls(Arc<TlsInfo>),
+    /// TLS from the first byte (RFC 8314, 3). There is no fallback from it.
+    Implicit(Arc<TlsInfo>),
+}
+
+impl Channel {
+    /// What the handshake showed; none in clear text.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        match self {
+            Self::Plain => None,
+            Self::StartTls(tls) | Self::Implicit(tls) => Some(tls),
+        }
+    }
+}
+
+/// What the handshake showed. The core only carries it to the places that need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// Whether the peer's certificate was judged and accepted.
+    pub peer: Peer,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The IANA name of the cipher suite.
+    pub cipher: &'static str,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// Anybody.
+    Unauthenticated,
+    /// The one whose certificate was asked for.
+    Authenticated,
+}
+
+/// Decides. The only function in the workspace that may answer "plaintext".
+///
+/// "When TLS is required we must never, ever, end up in plaintext": [`TlsMode::Required`] and
+/// [`Channel::Implicit`] are answered first, whatever else holds.
+pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> Fallback {
+    match (rules.mode, channel) {
+        (TlsMode::Required, _) | (_, Channel::Implicit(_)) => Fallback::Forbidden,
+        (TlsMode::Never, Channel::Plain) => Fallback::ContinuePlaintext,
+        // STARTTLS was never wanted, so this is not our conversation.
+        (TlsMode::Never, Channel::StartTls(_)) => Fallback::Forbidden,
+        (TlsMode::Opportunistic, Channel::Plain) => match failure {
+            // The caller wanted TLS: whoever says otherwise is wrong.
+            TlsFailure::NotWanted => Fallback::Forbidden,
+            TlsFailure::NotOffered | TlsFailure::Refused { transient: false } => Fallback::ContinuePlaintext,
+            TlsFailure::Refused { transient: true } => same_connection(rules.refused),
+            TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken),
+            TlsFailure::Untrusted => new_connection(rules.untrusted),
+            // Neither can happen before TLS is up.
+            TlsFailure::HelloInside | TlsFailure::Lost { .. } => Fallback::Forbidden,
+        },
+        (TlsMode::Opportunistic, Channel::StartTls(_)) => match failure {
+            TlsFailure::Handshake | TlsFailure::HelloInside => new_connection(rules.broken),
+            // A certificate is judged again when a session is resumed.
+            TlsFailure::Untrusted => new_connection(rules.untrusted),
+            TlsFailure::Lost { end_of_data_sent: false } => new_connection(rules.broken),
+            // The server may have the message: sending it again at once would duplicate it.
+            TlsFailure::Lost { end_of_data_sent: true } => Fallback::Forbidden,
+            // Decided before TLS came up.
+            TlsFailure::NotWanted | TlsFailure::NotOffered | TlsFailure::Refused { .. } | TlsFailure::Injected => {
+                Fallback::Forbidden
+            }
+        },
+    }
+}
+
+const fn same_connection(when: Yield) -> Fallback {
+    match when {
+        Yield::Now => Fallback::ContinuePlaintext,
+        Yield::Later => Fallback::PlaintextNextRun,
+        Yield::Never => Fallback::Forbidden,
+    }
+}
+
+const fn new_connection(when: Yield) -> Fallback {
+    match when {
+        Yield::Now => Fallback::ReconnectPlaintext,
+        Yield::Later => Fallback::PlaintextNextRun,
+        Yield::Never => Fallback::Forbidden,
+    }
+}

@@ -1,0 +1,90 @@
+//! Command lines: bounded, ended by CRLF and nothing else, each byte looked at once.
+
+use memchr::memchr2;
+
+/// What is wrong with a line that has been read to its end and dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LineError {
+    /// Longer than the limit.
+    #[error("the line is too long")]
+    TooLong,
+    /// A CR without LF. RFC 5321, 2.3.8: CR and LF appear only together, as a line end.
+    #[error("a bare CR in the line")]
+    BareCr,
+    /// An LF without CR. It is taken as the end of the broken line, so that the peer gets its reply.
+    #[error("the line ends in a bare LF")]
+    BareLf,
+}
+
+/// What stands at the front of the input.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Line<'i> {
+    /// A line without its CRLF; it takes `usize` octets of the input.
+    Whole(&'i [u8], usize),
+    /// A broken line, dropped; it took `usize` octets of the input.
+    Broken(LineError, usize),
+    /// More input is needed; `usize` octets can be dropped already.
+    Partial(usize),
+}
+
+/// Remembers how far the input has been searched, so that a line that arrives byte by byte is searched once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LineReader {
+    scanned: usize,
+    /// The line so far is broken; its front may be gone already.
+    broken: Option<LineError>,
+}
+
+impl LineReader {
+    /// Reads one line of at most `limit` octets, CRLF included, from the front of `input`.
+    pub(crate) fn read<'i>(&mut self, input: &'i [u8], limit: usize) -> Line<'i> {
+        loop {
+            let Some(found) = memchr2(b'\r', b'\n', &input[self.scanned..]) else {
+                return self.partial(input.len(), input.len(), limit);
+            };
+            let at = self.scanned + found;
+            if input[at] == b'\n' {
+                return self.end(input, at, at + 1, limit, Some(LineError::BareLf));
+            }
+            match input.get(at + 1) {
+                Some(b'\n') => return self.end(input, at, at + 2, limit, None),
+                Some(_) => {
+                    self.broken.get_or_insert(LineError::BareCr);
+                    self.scanned = at + 1;
+                }
+                // The CR stays in the input: its LF may come.
+                None => return self.partial(input.len(), at, limit),
+            }
+        }
+    }
+
+    fn end<'i>(
+        &mut self,
+        input: &'i [u8],
+        text: usize,
+        next: usize,
+        limit: usize,
+        defect: Option<LineError>,
+    ) -> Line<'i> {
+        let too_long = (next > limit).then_some(LineError::TooLong);
+        let broken = self.broken.or(too_long).or(defect);
+        *self = Self::default();
+        match broken {
+            None => Line::Whole(&input[..text], next),
+            Some(error) => Line::Broken(error, next),
+        }
+    }
+
+    fn partial(&mut self, available: usize, scanned: usize, limit: usize) -> Line<'static> {
+        if available > limit {
+            self.broken.get_or_insert(LineError::TooLong);
+        }
+        if self.broken.is_some() {
+            self.scanned = 0;
+            Line::Partial(scanned)
+        } else {
+            self.scanned = scanned;
+            Line::Partial(0)
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The parameters of MAIL and RCPT (RFC 5321, 4.1.2 `Mail-parameters` and `Rcpt-parameters`).
+
+use std::fmt;
+
+use crate::reply::push_number;
+
+/// Why parameters cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParameterError {
+    /// Not `keyword` or `keyword=value`, or two spaces between.
+    #[error("a parameter is malformed")]
+    Syntax,
+    /// The value of a known parameter is malformed.
+    #[error("the value of a parameter is malformed")]
+    Value,
+    /// A known parameter stands there twice.
+    #[error("a parameter stands there twice")]
+    Duplicate,
+}
+
+/// What the bytes of a body may be (RFC 6152).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BodyType {
+    /// `BODY=7BIT`, and the meaning of no parameter.
+    #[default]
+    SevenBit,
+    /// `BODY=8BITMIME`
+    EightBitMime,
+}
+
+/// Parameters as the peer wrote them, checked against the general grammar.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Parameters<'i> {
+    /// `keyword[=value] *(SP keyword[=value])`
+    text: &'i str,
+}
+
+impl<'i> Parameters<'i> {
+    /// Checks `text`, which must be empty or begin with the first keyword.
+    pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
+        // RFC 5321, 4.1.1: a server should tolerate trailing white space.
+        let text = text.trim_end_matches(' ');
+        let parameters = Self { text };
+        if parameters.iter().all(|(keyword, value)| is_keyword(keyword) && value.is_none_or(is_value)) {
+            Ok(parameters)
+        } else {
+            Err(ParameterError::Syntax)
+        }
+    }
+
+    /// Keywords as they came, in any case, with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'i str, Option<&'i str>)> + use<'i> {
+        let words = (!self.text.is_empty()).then(|| self.text.split(' '));
+        words.into_iter().flatten().map(|word| match word.split_once('=') {
+            Some((keyword, value)) => (keyword, Some(value)),
+            None => (word, None),
+        })
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The text as it came.
+    pub const fn as_str(&self) -> &'i str {
+        self.text
+    }
+}
+
+impl fmt::Debug for Parameters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+/// The parameters of MAIL that this library gives a meaning, and the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailParameters<'i> {
+    /// `SIZE=` (RFC 1870): octets of the message, CRLF counted as two, without dot-stuffing.
+    pub size: Option<u64>,
+    /// `BODY=` (RFC 6152)
+    pub body: Option<BodyType>,
+    /// All of them as they came, known ones included. Empty in a command that is to be written from the fields above.
+    pub all: Parameters<'i>,
+}
+
+impl<'i> MailParameters<'i> {
+    /// Reads what stands behind the path.
+    pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut parameters = Self { all: Parameters::parse(text)?, ..Self::default() };
+        for (keyword, value) in parameters.all.iter() {
+            if keyword.eq_ignore_ascii_case("SIZE") {
+                set(&mut parameters.size, value.and_then(parse_size))?;
+            } else if keyword.eq_ignore_ascii_case("BODY") {
+                set(&mut parameters.body, value.and_then(BodyType::parse))?;
+            }
+        }
+        Ok(parameters)
+    }
+
+    /// The first parameter without a meaning here.
+    pub fn unknown(&self) -> Option<&'i str> {
+        let known = |keyword: &str| keyword.eq_ignore_ascii_case("SIZE") || keyword.eq_ignore_ascii_case("BODY");
+        self.all.iter().map(|(keyword, _)| keyword).find(|keyword| !known(keyword))
+    }
+
+    /// Appends the parameters, each with a space before it: as they came, or else the typed ones.
+    pub(crate) fn write(&self, output: &mut Vec<u8>) {
+        if !self.all.is_empty() {
+            output.push(b' ');
+            output.extend_from_slice(self.all.as_str().as_bytes());
+            return;
+        }
+        if let Some(size) = self.size {
+            output.extend_from_slice(b" SIZE=");
+            push_number(output, size);
+        }
+        if let Some(body) = self.body {
+            output.extend_from_slice(b" BODY=");
+            output.extend_from_slice(body.as_str().as_bytes());
+        }
+    }
+}
+
+impl BodyType {
+    fn parse(value: &str) -> Option<Self> {
+        if value.eq_ignore_ascii_case("8BITMIME") {
+            Some(Self::EightBitMime)
+        } else if value.eq_ignore_ascii_case("7BIT") {
+            Some(Self::SevenBit)
+        } else {
+            None
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SevenBit => "7BIT",
+            Self::EightBitMime => "8BITMIME",
+        }
+    }
+}
+
+fn set<T>(field: &mut Option<T>, value: Option<T>) -> Result<(), ParameterError> {
+    let value = value.ok_or(ParameterError::Value)?;
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(ParameterError::Duplicate),
+    }
+}
+
+/// RFC 1870, 5: `1*20DIGIT`.
+fn parse_size(value: &str) -> Option<u64> {
+    let digits = (1..=20).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { value.parse().ok() } else { None }
+}
+
+/// RFC 5321, 4.1.2: `esmtp-keyword`.
+fn is_keyword(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+}
+
+/// RFC 5321, 4.1.2: `esmtp-value`, with the UTF-8 of RFC 6531, 3.3.
+fn is_value(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'!'..=b'<' | b'>'..=b'~' | 0x80..))
+}

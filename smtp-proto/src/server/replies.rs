@@ -1,0 +1,60 @@
+//! What the server says by itself. Texts are short: the enhanced code carries the meaning (RFC 3463, RFC 5248).
+
+use crate::command::CommandError;
+use crate::line::LineError;
+use crate::reply::Response;
+
+pub(super) const OK: Response = Response::fixed(250, (2, 0, 0), "OK");
+pub(super) const BYE: Response = Response::fixed(221, (2, 0, 0), "closing the connection");
+pub(super) const READY_FOR_TLS: Response = Response::fixed(220, (2, 0, 0), "ready to start TLS");
+
+pub(super) const UNKNOWN_COMMAND: Response = Response::fixed(500, (5, 5, 1), "command not recognized");
+pub(super) const NOT_OFFERED: Response = Response::fixed(502, (5, 5, 1), "command not implemented");
+pub(super) const BARRED: Response = Response::fixed(503, (5, 5, 1), "no service here, only QUIT");
+pub(super) const HELLO_FIRST: Response = Response::fixed(503, (5, 5, 1), "EHLO first");
+pub(super) const MAIL_FIRST: Response = Response::fixed(503, (5, 5, 1), "MAIL first");
+pub(super) const NESTED_MAIL: Response = Response::fixed(503, (5, 5, 1), "a transaction is open already");
+// RFC 5321, 3.3: 503 or 554 where every RCPT was refused.
+pub(super) const NO_RECIPIENTS: Response = Response::fixed(554, (5, 5, 1), "no valid recipients");
+pub(super) const TLS_ALREADY: Response = Response::fixed(503, (5, 5, 1), "TLS is active already");
+// RFC 3207, 4: the text is the RFC's.
+pub(super) const TLS_FIRST: Response = Response::fixed(530, (5, 7, 0), "must issue a STARTTLS command first");
+pub(super) const PLAINTEXT_BEHIND_STARTTLS: Response =
+    Response::fixed(554, (5, 5, 1), "plaintext behind STARTTLS, closing the connection");
+
+// RFC 1870, 6.1 and 6.3.
+pub(super) const TOO_LARGE: Response = Response::fixed(552, (5, 3, 4), "message exceeds the size limit");
+// RFC 5321, 4.5.3.1.10.
+pub(super) const TOO_MANY_RECIPIENTS: Response = Response::fixed(452, (4, 5, 3), "too many recipients");
+// RFC 5321, 2.3.8: CR and LF appear only together. Taking such a message would let it mean one thing here and another
+// at the next host.
+pub(super) const BARE_LINE_END: Response = Response::fixed(554, (5, 6, 0), "message has a bare CR or LF");
+// RFC 5321, 4.1.1.11 and RFC 1869, 6.1.
+pub(super) const UNKNOWN_PARAMETER: Response = Response::fixed(555, (5, 5, 4), "parameter not implemented");
+// RFC 6531, 3.5.
+pub(super) const NON_ASCII_ADDRESS: Response = Response::fixed(553, (5, 6, 7), "address must be ASCII");
+
+pub(super) const TIMEOUT: Response = Response::fixed(421, (4, 4, 2), "timed out, closing the connection");
+pub(super) const TOO_MANY_ERRORS: Response = Response::fixed(421, (4, 7, 0), "too many errors, closing the connection");
+pub(super) const NOT_HTTP: Response = Response::fixed(421, (4, 7, 0), "this is not an HTTP server");
+
+pub(super) const fn line(error: LineError) -> Response {
+    match error {
+        LineError::TooLong => Response::fixed(500, (5, 5, 6), "line too long"),
+        LineError::BareCr => Response::fixed(500, (5, 5, 2), "bare CR in the line"),
+        LineError::BareLf => Response::fixed(500, (5, 5, 2), "line must end in CRLF"),
+    }
+}
+
+pub(super) const fn command(error: CommandError) -> Response {
+    match error {
+        CommandError::Empty => Response::fixed(500, (5, 5, 2), "no command"),
+        CommandError::Control => Response::fixed(500, (5, 5, 2), "control character in the command"),
+        CommandError::NotUtf8 => Response::fixed(500, (5, 5, 2), "command is not UTF-8"),
+        CommandError::Argument => Response::fixed(501, (5, 5, 4), "argument missing or out of place"),
+        // RFC 3463, 3.2: X.1.7 bad sender's, X.1.3 bad recipient's address syntax.
+        CommandError::Sender(_) => Response::fixed(501, (5, 1, 7), "bad sender address syntax"),
+        CommandError::Recipient(_) => Response::fixed(501, (5, 1, 3), "bad recipient address syntax"),
+        CommandError::Parameter(_) => Response::fixed(501, (5, 5, 4), "bad parameter syntax"),
+    }
+}

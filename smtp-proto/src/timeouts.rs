@@ -1,0 +1,76 @@
+//! How long each phase may take (RFC 5321, 4.5.3.2).
+
+use std::time::Duration;
+
+use crate::error::Phase;
+
+/// Time limits by [`Phase`]. A limit counts from the moment at which the oldest unanswered command was sent or the
+/// one before it was answered; partial input does not extend it.
+///
+/// ```
+/// use std::time::Duration;
+/// use smtp_proto::{error::Phase, timeouts::Timeouts};
+///
+/// let hasty = Timeouts { handshake: Duration::from_secs(5), ..Timeouts::default() };
+/// assert_eq!(hasty.of(Phase::Handshake), Duration::from_secs(5));
+/// assert_eq!(hasty.of(Phase::EndOfData), Duration::from_secs(600));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// The greeting. RFC 5321, 4.5.3.2.1: 5 minutes.
+    pub greeting: Duration,
+    /// EHLO, HELO, STARTTLS, RSET: not in RFC 5321; as MAIL.
+    pub hello: Duration,
+    /// The TLS handshake, both flights: not in an RFC; one minute. Its expiry leads to the fallback rules.
+    pub handshake: Duration,
+    /// MAIL. RFC 5321, 4.5.3.2.2: 5 minutes.
+    pub mail: Duration,
+    /// RCPT. RFC 5321, 4.5.3.2.3: 5 minutes.
+    pub recipient: Duration,
+    /// DATA, up to its 354. RFC 5321, 4.5.3.2.4: 2 minutes.
+    pub data: Duration,
+    /// Between two pieces of the body. RFC 5321, 4.5.3.2.5: 3 minutes.
+    pub body: Duration,
+    /// From the final dot to the word on the message. RFC 5321, 4.5.3.2.6: 10 minutes.
+    pub end_of_data: Duration,
+    /// A server that waits for a command, a client between two transactions. RFC 5321, 4.5.3.2.7: 5 minutes.
+    pub idle: Duration,
+    /// QUIT: the result is known by then, so waiting gains little. 10 seconds.
+    pub quit: Duration,
+}
+
+impl Timeouts {
+    /// The limit of one phase.
+    pub const fn of(&self, phase: Phase) -> Duration {
+        match phase {
+            Phase::Greeting => self.greeting,
+            Phase::Hello | Phase::StartTls | Phase::Reset => self.hello,
+            Phase::Handshake => self.handshake,
+            Phase::Idle => self.idle,
+            Phase::Mail => self.mail,
+            Phase::Recipient => self.recipient,
+            Phase::Data => self.data,
+            Phase::Body => self.body,
+            Phase::EndOfData => self.end_of_data,
+            Phase::Quit => self.quit,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        const MINUTE: Duration = Duration::from_secs(60);
+        Self {
+            greeting: 5 * MINUTE,
+            hello: 5 * MINUTE,
+            handshake: MINUTE,
+            mail: 5 * MINUTE,
+            recipient: 5 * MINUTE,
+            data: 2 * MINUTE,
+            body: 3 * MINUTE,
+            end_of_data: 10 * MINUTE,
+            idle: 5 * MINUTE,
+            quit: Duration::from_secs(10),
+        }
+    }
+}

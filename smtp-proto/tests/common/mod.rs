@@ -1,0 +1,343 @@
+//! Both machines joined in memory, on virtual time: the test bed for everything.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use smtp_proto::client::{self, Client, Envelope, Outcome};
+use smtp_proto::error::Error;
+use smtp_proto::fallback::{Channel, Peer, TlsInfo, TlsRules};
+use smtp_proto::reply::Response;
+use smtp_proto::server::{self, Server};
+use smtp_proto::{Step, Want};
+
+pub fn tls_info() -> Arc<TlsInfo> {
+    Arc::new(TlsInfo { peer: Peer::Authenticated, version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384" })
+}
+
+pub fn client_config() -> client::Config {
+    client::Config::new("client.test.example".parse().unwrap())
+}
+
+pub fn server_config() -> server::Config {
+    server::Config::new("mx.test.example".parse().unwrap())
+}
+
+pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
+    Envelope {
+        reverse_path: sender.parse().unwrap(),
+        recipients: recipients.iter().map(|recipient| recipient.parse().unwrap()).collect(),
+        ..Envelope::default()
+    }
+}
+
+/// A handler's answer to an event that wants one.
+pub type Answer = Arc<dyn Fn(&server::Event<'_>) -> Response + Send + Sync>;
+
+pub fn accept(event: &server::Event<'_>) -> Response {
+    match event {
+        server::Event::Connected => Response::fixed(220, (2, 0, 0), "ready"),
+        server::Event::StartTls => Response::fixed(220, (2, 0, 0), "go ahead"),
+        server::Event::Data => Response::fixed(354, (3, 0, 0), "go ahead"),
+        server::Event::Other(_) => Response::fixed(252, (2, 5, 2), "try it"),
+        _ => Response::fixed(250, (2, 0, 0), "OK"),
+    }
+}
+
+#[derive(Clone)]
+pub struct Scenario {
+    pub client: client::Config,
+    pub server: server::Config,
+    pub rules: TlsRules,
+    /// Envelope and body of each transaction.
+    pub mails: Vec<(Envelope, Vec<u8>)>,
+    pub answer: Answer,
+}
+
+impl Scenario {
+    pub fn new() -> Self {
+        Self {
+            client: client_config(),
+            server: server_config(),
+            rules: TlsRules::NEVER,
+            mails: vec![(
+                envelope("sender@test.example", &["reader@test.example"]),
+                b"Subject: x\r\n\r\n.dot\r\n".to_vec(),
+            )],
+            answer: Arc::new(accept),
+        }
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    pub client: Vec<String>,
+    pub server: Vec<String>,
+    /// Messages that the server took.
+    pub stored: Vec<Vec<u8>>,
+    /// Octets that the client sent while the channel was clear.
+    pub sent_in_clear: Vec<u8>,
+}
+
+/// Runs both machines to the end of both conversations, moving at most `step` octets each way at a time.
+pub fn run(scenario: &Scenario, step: usize) -> Trace {
+    let mut pair = Pair::new(scenario, step);
+    let mut idle = 0;
+    while !(pair.client_over && pair.server_over) {
+        let progressed = pair.turn();
+        idle = if progressed { 0 } else { idle + 1 };
+        assert!(idle < 3, "stuck: {:?}", pair.trace);
+    }
+    pair.trace
+}
+
+struct Pair<'s> {
+    scenario: &'s Scenario,
+    step: usize,
+    now: Instant,
+    client: Client,
+    server: Server,
+    client_input: Vec<u8>,
+    client_output: Vec<u8>,
+    server_input: Vec<u8>,
+    server_output: Vec<u8>,
+    mails: std::vec::IntoIter<(Envelope, Vec<u8>)>,
+    body: Option<Vec<u8>>,
+    collected: Vec<u8>,
+    client_shakes: bool,
+    server_shakes: bool,
+    client_over: bool,
+    server_over: bool,
+    trace: Trace,
+}
+
+impl<'s> Pair<'s> {
+    fn new(scenario: &'s Scenario, step: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            scenario,
+            step,
+            now,
+            client: Client::new(Arc::new(scenario.client.clone()), scenario.rules, Channel::Plain, now),
+            server: Server::new(Arc::new(scenario.server.clone()), Channel::Plain, now),
+            client_input: Vec::new(),
+            client_output: Vec::new(),
+            server_input: Vec::new(),
+            server_output: Vec::new(),
+            mails: scenario.mails.clone().into_iter(),
+            body: None,
+            collected: Vec::new(),
+            client_shakes: false,
+            server_shakes: false,
+            client_over: false,
+            server_over: false,
+            trace: Trace::default(),
+        }
+    }
+
+    /// One round: both machines speak as far as they can, then bytes move.
+    fn turn(&mut self) -> bool {
+        self.now += Duration::from_millis(1);
+        let mut progressed = self.turn_client();
+        progressed |= self.turn_server();
+        progressed |= transfer(&mut self.server_output, &mut self.client_input, self.step);
+        if matches!(self.client.channel(), Channel::Plain) {
+            let moved = self.client_output.len().min(self.step);
+            self.trace.sent_in_clear.extend_from_slice(&self.client_output[..moved]);
+        }
+        progressed |= transfer(&mut self.client_output, &mut self.server_input, self.step);
+        if self.client_shakes && self.server_shakes && self.server_output.is_empty() {
+            self.client.tls_established(tls_info(), self.now).unwrap();
+            self.server.tls_established(tls_info(), self.now).unwrap();
+            self.client_shakes = false;
+            self.server_shakes = false;
+            progressed = true;
+        }
+        if self.server_over && self.server_output.is_empty() && self.client_input.is_empty() && !self.client_over {
+            progressed |= self.client.handle_eof().is_ok();
+        }
+        if self.client_over && self.client_output.is_empty() && self.server_input.is_empty() && !self.server_over {
+            self.server_over = self.server.handle_eof().is_ok();
+            progressed = true;
+        }
+        progressed
+    }
+
+    fn turn_client(&mut self) -> bool {
+        let mut progressed = false;
+        while !self.client_over {
+            let polled = self.client.poll(self.now, &self.client_input, &mut self.client_output);
+            let progress = match polled {
+                Ok(progress) => progress,
+                Err(error) => {
+                    self.trace.client.push(format!("error: {error}"));
+                    self.client_over = true;
+                    return true;
+                }
+            };
+            let consumed = progress.consumed;
+            let mut next = None;
+            match progress.step {
+                Step::Wait(want) => {
+                    self.client_shakes = want == Want::Handshake;
+                    self.client_input.drain(..consumed);
+                    break;
+                }
+                Step::Event(event) => {
+                    self.trace.client.push(describe(&event));
+                    match event {
+                        client::Event::Ready | client::Event::Finished(_) => next = Some(()),
+                        client::Event::SendBody => {
+                            self.body.clone().unwrap().chunks(self.step).for_each(|piece| {
+                                self.client.write_body(piece, &mut self.client_output, self.now).unwrap();
+                            });
+                            self.client.end_body(&mut self.client_output, self.now).unwrap();
+                        }
+                        client::Event::Closed => self.client_over = true,
+                        _ => {}
+                    }
+                }
+            }
+            self.client_input.drain(..consumed);
+            progressed = true;
+            if next.is_some() {
+                match self.mails.next() {
+                    Some((envelope, body)) => {
+                        self.body = Some(body);
+                        let _ = self.client.start_transaction(Arc::new(envelope), self.now);
+                    }
+                    None => {
+                        let _ = self.client.quit();
+                    }
+                }
+            }
+        }
+        progressed
+    }
+
+    fn turn_server(&mut self) -> bool {
+        let mut progressed = false;
+        while !self.server_over {
+            let polled = self.server.poll(self.now, &self.server_input, &mut self.server_output);
+            let progress = match polled {
+                Ok(progress) => progress,
+                Err(error) => {
+                    self.trace.server.push(format!("error: {error}"));
+                    self.server_over = true;
+                    return true;
+                }
+            };
+            let consumed = progress.consumed;
+            match progress.step {
+                Step::Wait(want) => {
+                    self.server_shakes = want == Want::Handshake;
+                    self.server_input.drain(..consumed);
+                    break;
+                }
+                Step::Event(server::Event::Body(runs)) => {
+                    // How a body is cut into events depends on the reads, and may.
+                    runs.for_each(|run| self.collected.extend_from_slice(run));
+                }
+                Step::Event(event) => {
+                    self.trace.server.push(format!("{event:?}"));
+                    match &event {
+                        server::Event::Closed => self.server_over = true,
+                        server::Event::BodyRefused(_) => self.collected.clear(),
+                        server::Event::Reset => {}
+                        _ => {
+                            let response = (self.scenario.answer)(&event);
+                            if matches!(event, server::Event::EndOfBody) {
+                                let message = std::mem::take(&mut self.collected);
+                                if response.code() == 250 {
+                                    self.trace.stored.push(message);
+                                }
+                            }
+                            self.server.respond(&response, &mut self.server_output).unwrap();
+                        }
+                    }
+                }
+            }
+            self.server_input.drain(..consumed);
+            progressed = true;
+        }
+        progressed
+    }
+}
+
+fn transfer(from: &mut Vec<u8>, to: &mut Vec<u8>, step: usize) -> bool {
+    let moved = from.len().min(step);
+    to.extend(from.drain(..moved));
+    moved > 0
+}
+
+/// A client event without its lifetime.
+pub fn describe(event: &client::Event<'_>) -> String {
+    match event {
+        client::Event::NoTls { failure, fallback, .. } => format!("no TLS: {failure} -> {fallback:?}"),
+        client::Event::Recipient { index, reply } => format!("recipient {index}: {reply}"),
+        client::Event::Finished(Outcome::Accepted(reply)) => format!("accepted: {reply}"),
+        client::Event::Finished(Outcome::Refused { phase, reply }) => format!("refused at {phase}: {reply}"),
+        client::Event::Finished(outcome) => format!("finished: {outcome:?}"),
+        client::Event::Unwelcome { phase, reply } => format!("unwelcome at {phase}: {reply}"),
+        event => format!("{event:?}"),
+    }
+}
+
+/// What a client makes of a script of server bytes: events, and what it sent, up to the first wait or error.
+pub fn client_against(script: &[u8], pieces: &[usize], rules: TlsRules, mails: usize) -> (Vec<String>, Vec<u8>) {
+    let now = Instant::now();
+    let mut client = Client::new(Arc::new(client_config()), rules, Channel::Plain, now);
+    let (mut output, mut events, mut input) = (Vec::new(), Vec::new(), Vec::new());
+    let mut left = mails;
+    let mut rest = script;
+    let mut pieces = pieces.iter().copied().cycle();
+    loop {
+        let progress = match client.poll(now, &input, &mut output) {
+            Ok(progress) => progress,
+            Err(error) => {
+                if error != Error::Closed {
+                    events.push(format!("error: {error}"));
+                }
+                return (events, output);
+            }
+        };
+        let mut start = false;
+        match progress.step {
+            Step::Wait(want) => {
+                let consumed = progress.consumed;
+                input.drain(..consumed);
+                if rest.is_empty() {
+                    if want == Want::Handshake {
+                        events.push("handshake".into());
+                    }
+                    return (events, output);
+                }
+                let (piece, tail) = rest.split_at(pieces.next().unwrap_or(usize::MAX).clamp(1, rest.len()));
+                input.extend_from_slice(piece);
+                rest = tail;
+                continue;
+            }
+            Step::Event(event) => {
+                events.push(describe(&event));
+                match event {
+                    client::Event::Ready | client::Event::Finished(_) => start = true,
+                    client::Event::SendBody => {
+                        client.write_body(b"x\r\n", &mut output, now).unwrap();
+                        client.end_body(&mut output, now).unwrap();
+                    }
+                    _ => {}
+                }
+            }
+        }
+        input.drain(..progress.consumed);
+        if start {
+            if left > 0 {
+                left -= 1;
+                let mail = envelope("sender@test.example", &["a@test.example", "b@test.example"]);
+                let _ = client.start_transaction(Arc::new(mail), now);
+            } else {
+                let _ = client.quit();
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Both machines in memory: the same trace whatever the fragmentation, with and without PIPELINING.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Scenario, accept, envelope, run};
+use smtp_proto::fallback::TlsRules;
+use smtp_proto::params::BodyType;
+use smtp_proto::reply::Response;
+use smtp_proto::server::{Event, StartTls};
+
+const STEPS: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
+
+/// Runs a scenario at every fragmentation, with PIPELINING announced, announced but not used, and not announced.
+fn check(scenario: &Scenario) -> common::Trace {
+    let mut traces = Vec::new();
+    for (announced, used) in [(true, true), (true, false), (false, true)] {
+        let mut scenario = scenario.clone();
+        scenario.server.pipelining = announced;
+        scenario.client.pipelining = used;
+        for step in STEPS {
+            traces.push(run(&scenario, step));
+        }
+    }
+    let first = traces.swap_remove(0);
+    for trace in traces {
+        assert_eq!(trace.client, first.client);
+        assert_eq!(trace.stored, first.stored);
+    }
+    first
+}
+
+#[test]
+fn one_message_in_clear_text() {
+    let trace = check(&Scenario::new());
+    assert_eq!(trace.client, ["Ready", "recipient 0: 250 2.0.0 OK", "SendBody", "accepted: 250 2.0.0 OK", "Closed"]);
+    assert_eq!(trace.stored, [b"Subject: x\r\n\r\n.dot\r\n"]);
+}
+
+#[test]
+fn server_trace_does_not_depend_on_fragmentation() {
+    let scenario = Scenario::new();
+    let traces = STEPS.map(|step| run(&scenario, step));
+    for trace in &traces {
+        assert_eq!(trace, &traces[0]);
+    }
+    assert!(traces[0].server.iter().any(|event| event == "EndOfBody"));
+}
+
+#[test]
+fn starttls_forgets_what_was_said_before() {
+    let mut scenario = Scenario::new();
+    scenario.server.starttls = StartTls::Offered;
+    scenario.rules = TlsRules::REQUIRED;
+    let trace = check(&scenario);
+    assert_eq!(trace.stored.len(), 1);
+    assert_eq!(String::from_utf8_lossy(&trace.sent_in_clear), "EHLO client.test.example\r\nSTARTTLS\r\n");
+    let hellos = trace.server.iter().filter(|event| event.starts_with("Hello")).count();
+    assert_eq!(hellos, 2);
+}
+
+#[test]
+fn required_tls_never_ends_in_clear_text() {
+    let refuse: common::Answer = Arc::new(|event| match event {
+        Event::StartTls => Response::fixed(454, (4, 7, 0), "not now"),
+        event => accept(event),
+    });
+    for starttls in [StartTls::No, StartTls::Offered] {
+        let mut scenario = Scenario::new();
+        scenario.server.starttls = starttls;
+        scenario.rules = TlsRules::REQUIRED;
+        scenario.answer = Arc::clone(&refuse);
+        let trace = check(&scenario);
+        assert!(trace.client[0].ends_with("-> Forbidden"), "{:?}", trace.client);
+        assert!(!trace.sent_in_clear.windows(4).any(|it| it == b"MAIL"), "{:?}", trace.sent_in_clear);
+        assert_eq!(trace.stored.len(), 0);
+    }
+}
+
+#[test]
+fn refused_starttls_goes_on_in_clear_text_where_allowed() {
+    let mut scenario = Scenario::new();
+    scenario.server.starttls = StartTls::Offered;
+    scenario.rules = TlsRules::OPPORTUNISTIC;
+    scenario.answer = Arc::new(|event| match event {
+        Event::StartTls => Response::fixed(454, (4, 7, 0), "not now"),
+        event => accept(event),
+    });
+    let trace = check(&scenario);
+    assert_eq!(trace.client[0], "no TLS: STARTTLS was refused for now -> ContinuePlaintext");
+    assert_eq!(trace.stored.len(), 1);
+}
+
+#[test]
+fn several_transactions_and_every_refusal_between() {
+    let mut scenario = Scenario::new();
+    let body = b"x\r\n".to_vec();
+    let good = ("sender@test.example", &["a@test.example", "refused@test.example", "b@test.example"][..]);
+    scenario.mails = vec![
+        (envelope("refused@test.example", good.1), body.clone()),
+        (envelope(good.0, good.1), body.clone()),
+        (envelope("", &["refused@test.example", "refused@test.example"]), body.clone()),
+        (envelope("nodata@test.example", good.1), body.clone()),
+        (envelope("nodot@test.example", good.1), body.clone()),
+        (envelope(good.0, &["postmaster"]), b"last\r\n".to_vec()),
+    ];
+    let sender = std::sync::Mutex::new(String::new());
+    scenario.answer = Arc::new(move |event| {
+        let no = Response::fixed(550, (5, 7, 1), "no");
+        let mut sender = sender.lock().unwrap();
+        match event {
+            Event::Mail { path, .. } => {
+                *sender = path.to_string();
+                if path.as_str().starts_with("refused") { no } else { accept(event) }
+            }
+            Event::Recipient { path, .. } if path.as_str().starts_with("refused") => no,
+            Event::Data if sender.contains("nodata") => no,
+            Event::EndOfBody if sender.contains("nodot") => no,
+            event => accept(event),
+        }
+    });
+    let trace = check(&scenario);
+    assert_eq!(trace.stored, [b"x\r\n".to_vec(), b"last\r\n".to_vec()]);
+    assert_eq!(
+        trace.client.iter().filter(|event| !event.starts_with("recipient")).collect::<Vec<_>>(),
+        [
+            "Ready",
+            "refused at MAIL: 550 5.7.1 no",
+            "SendBody",
+            "accepted: 250 2.0.0 OK",
+            "finished: NoRecipients",
+            "refused at DATA: 550 5.7.1 no",
+            "SendBody",
+            "refused at end of data: 550 5.7.1 no",
+            "SendBody",
+            "accepted: 250 2.0.0 OK",
+            "Closed"
+        ]
+    );
+}
+
+#[test]
+fn many_recipients_stay_under_the_pipeline_limit() {
+    let mut scenario = Scenario::new();
+    let recipients: Vec<String> = (0..900).map(|n| format!("recipient-number-{n}@test.example")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    scenario.mails = vec![(envelope("sender@test.example", &recipients), b"x\r\n".to_vec())];
+    let trace = check(&scenario);
+    assert_eq!(trace.stored.len(), 1);
+    assert_eq!(trace.client.len(), 900 + 4);
+}
+
+#[test]
+fn shutdown_by_421_anywhere_tells_the_transaction_first() {
+    type Matches = fn(&Event<'_>) -> bool;
+    let cases: [(Matches, &[&str]); 6] = [
+        (
+            |event| matches!(event, Event::Connected),
+            &["unwelcome at greeting: 421 mx.test.example ESMTP bye", "Closed"],
+        ),
+        (|event| matches!(event, Event::Hello { .. }), &["unwelcome at EHLO: 421 bye", "Closed"]),
+        (|event| matches!(event, Event::Mail { .. }), &["Ready", "refused at MAIL: 421 4.3.2 bye", "Closed"]),
+        (|event| matches!(event, Event::Recipient { .. }), &["Ready", "refused at RCPT: 421 4.3.2 bye", "Closed"]),
+        (
+            |event| matches!(event, Event::Data),
+            &["Ready", "recipient 0: 250 2.0.0 OK", "refused at DATA: 421 4.3.2 bye", "Closed"],
+        ),
+        (
+            |event| matches!(event, Event::EndOfBody),
+            &["Ready", "recipient 0: 250 2.0.0 OK", "SendBody", "refused at end of data: 421 4.3.2 bye", "Closed"],
+        ),
+    ];
+    for (here, expected) in cases {
+        let mut scenario = Scenario::new();
+        scenario.answer =
+            Arc::new(move |event| if here(event) { Response::fixed(421, (4, 3, 2), "bye") } else { accept(event) });
+        assert_eq!(check(&scenario).client, expected);
+    }
+}
+
+#[test]
+fn what_the_server_lacks_is_said_before_anything_is_sent() {
+    let mut scenario = Scenario::new();
+    scenario.server.size_limit = Some(100);
+    scenario.server.eight_bit_mime = false;
+    let mail = envelope("sender@test.example", &["a@test.example"]);
+    let with = |size, body| (smtp_proto::client::Envelope { size, body, ..mail.clone() }, b"x\r\n".to_vec());
+    scenario.mails = vec![
+        with(Some(101), BodyType::SevenBit),
+        with(Some(100), BodyType::EightBitMime),
+        (envelope("gr\u{fc}n@test.example", &["a@test.example"]), b"x\r\n".to_vec()),
+        with(Some(100), BodyType::SevenBit),
+    ];
+    let trace = check(&scenario);
+    assert_eq!(
+        trace.client[..4],
+        [
+            "Ready",
+            "finished: Unsupported(Size { limit: 100 })",
+            "finished: Unsupported(EightBitMime)",
+            "finished: Unsupported(NonAsciiAddress)"
+        ]
+    );
+    assert_eq!(trace.stored.len(), 1);
+    assert!(String::from_utf8_lossy(&trace.sent_in_clear).contains("MAIL FROM:<sender@test.example> SIZE=100\r\n"));
+}
+
+#[test]
+fn a_message_over_the_limit_is_read_to_its_end_and_refused() {
+    let mut scenario = Scenario::new();
+    scenario.server.size_limit = Some(10);
+    scenario.mails = vec![
+        (envelope("", &["a@test.example"]), b"0123456789\r\n".to_vec()),
+        (envelope("", &["a@test.example"]), b"01234567\r\n".to_vec()),
+    ];
+    let trace = check(&scenario);
+    assert!(trace.client.contains(&"refused at end of data: 552 5.3.4 message exceeds the size limit".to_owned()));
+    assert_eq!(trace.stored, [b"01234567\r\n"]);
+}
