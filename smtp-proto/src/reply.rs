@@ -169,6 +169,42 @@ impl<'i> Reply<'i> {
     pub const fn as_bytes(&self) -> &'i [u8] {
         self.raw
     }
+
+    /// The enhanced code, or else what the reply code says by itself: 2.0.0, 4.0.0 or 5.0.0 (RFC 3463, 2).
+    pub fn status(&self) -> EnhancedCode {
+        self.enhanced().unwrap_or(EnhancedCode::new((self.code / 100) as u8, 0, 0))
+    }
+
+    /// An owned copy.
+    pub fn to_buf(&self) -> ReplyBuf {
+        ReplyBuf { raw: self.raw.into(), code: self.code }
+    }
+}
+
+/// An owned [`Reply`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReplyBuf {
+    raw: Box<[u8]>,
+    code: u16,
+}
+
+impl ReplyBuf {
+    /// The borrowed form.
+    pub fn borrow(&self) -> Reply<'_> {
+        Reply { raw: &self.raw, code: self.code }
+    }
+}
+
+impl fmt::Display for ReplyBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.borrow().fmt(f)
+    }
+}
+
+impl fmt::Debug for ReplyBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.borrow(), f)
+    }
 }
 
 /// One line for a log: controls are escaped, lines are parted by ` / `.

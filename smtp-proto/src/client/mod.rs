@@ -611,27 +611,31 @@ impl Client {
         after(self.rules, &self.channel, failure)
     }
 
-    /// The connection broke: what the rules say about it. Call it after an I/O error, or after an [`Error`].
+    /// The connection broke or stalled: whether TLS is at fault, and what the rules say about it. Call it after an I/O
+    /// error, or after an [`Error`].
     ///
-    /// Without TLS there is nothing to fall back from, and the answer is [`Fallback::Forbidden`]; also where the peer
-    /// misbehaves or stalls in a conversation that was under way, for that is not the fault of TLS. Until the EHLO
-    /// inside TLS is answered everything counts as a failed handshake: in TLS 1.3 a server's refusal of the client
-    /// arrives only then.
-    pub fn connection_lost(&mut self) -> Fallback {
+    /// None without TLS, and where the peer misbehaves or stalls in a conversation that was under way: there is
+    /// nothing to fall back from. Until the EHLO inside TLS is answered everything counts as a failed handshake: in
+    /// TLS 1.3 a server's refusal of the client arrives only then.
+    pub fn connection_lost(&mut self) -> Option<(TlsFailure, Fallback)> {
         let opening = self.capabilities.is_unread();
         let failure = match (&self.channel, self.state) {
-            (Channel::Plain, State::Handshake) => TlsFailure::Handshake,
-            (Channel::Plain, _) => return Fallback::Forbidden,
+            (Channel::Plain, State::Handshake | State::Over(Error::Timeout(Phase::Handshake))) => TlsFailure::Handshake,
+            (Channel::Plain, _) => return None,
             _ if opening => TlsFailure::Handshake,
-            (_, State::Over(Error::Timeout(_) | Error::PeerMisbehaved(_))) => return Fallback::Forbidden,
-            _ => TlsFailure::Lost {
-                end_of_data_sent: self.transaction.as_ref().is_some_and(|it| it.next == Next::Verdict),
-            },
+            (_, State::Over(Error::Timeout(_) | Error::PeerMisbehaved(_))) => return None,
+            _ => TlsFailure::Lost { end_of_data_sent: self.is_in_doubt() },
         };
         if !matches!(self.state, State::Over(_)) {
             self.state = State::Over(Error::Closed);
         }
-        after(self.rules, &self.channel, failure)
+        Some((failure, after(self.rules, &self.channel, failure)))
+    }
+
+    /// Whether the final dot was sent and its reply has not come: if the connection ends now, nobody knows whether the
+    /// message was delivered.
+    pub fn is_in_doubt(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|it| it.next == Next::Verdict)
     }
 
     /// What the server can do; empty before [`Event::Ready`] and for a server that knows only HELO.
