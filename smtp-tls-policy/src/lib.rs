@@ -1,3 +1,85 @@
 //! Deterministic TLS for SMTP: what is known before dialling, plus what the peer shows, leads to exactly one decision.
+//!
+//! This crate judges. It knows certificates and policies; it knows no sockets, no DNS, no clock and no SMTP
+//! connection. Nothing in it does I/O, and equal inputs give equal answers.
+//!
+//! # The order of decision
+//!
+//! Sending:
+//!
+//! 1. **Connector.** [`OutboundConnectors::find`] gives the rule for the recipient domain: the exact name, else the
+//!    longest subdomain wildcard, else the default.
+//! 2. **Facts.** Connector, next hop, host and how it was found, implicit TLS, and further demands, are put together
+//!    as [`Facts`], once per host.
+//! 3. **Plan.** [`plan()`] joins the sources. Each one has a floor, checks and fallback rules. The floor of the plan is
+//!    the highest one, its checks are those of all sources, and of two fallback rules the stricter one holds: sources
+//!    raise, none lowers, in whatever order they come. If the joined floor is above [`Floor::Plaintext`], checks of weight
+//!    [`Weight::NotTls`] are only recorded, since the clear text to which they lead is not open any more. A [`Refusal`]
+//!    means that the host must not be dialled.
+//! 4. **Attempt.** The plan says whether TLS is tried ([`Plan::attempt`]) and when clear text may be used instead
+//!    ([`Plan::yields`]). Under implicit TLS (RFC 8314), and above the floor Plaintext, never.
+//! 5. **Handshake.** The signature of the handshake is verified at every floor, also where no certificate is checked:
+//!    who waives it lets anyone replay a public certificate.
+//! 6. **Verdict.** [`Plan::judge`] makes one finding per check. A PKIX check asks, in this order: is the chain within
+//!    the limits; does it lead to one of the roots, with dates, purposes, constraints and signatures in order; is no
+//!    certificate of it revoked; is it for one of the names. The weightiest failure decides: refused, or not TLS, or
+//!    acceptable. A resumed session is judged again, for dates pass and lists change.
+//! 7. **Reason.** Every ending has a [`Reason`] with a stable code, an SMTP status and a TLSRPT result type, and
+//!    [`explain`] makes it a sentence.
+//!
+//! Receiving: the sender domain is known at MAIL only. [`admit_handshake`] refuses a client right after the handshake
+//! if no MAIL of it could succeed; [`admit`](admit()) decides at MAIL.
+//!
+//! ```
+//! use smtp_tls_policy::*;
+//!
+//! let connectors = OutboundConnectors::new(vec![
+//!     OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic),
+//! ])?;
+//! let (next_hop, host) = (Host::parse("example.com")?, Host::parse("mx1.example.com")?);
+//! let facts = Facts::new(connectors.find(&next_hop), &next_hop, &host, HostOrigin::Mx);
+//! let plan = plan(&facts)?;
+//! assert_eq!(plan.floor(), Floor::Plaintext);
+//! assert_eq!(plan.attempt(), Attempt::StartTls);
+//! assert_eq!(plan.because().to_string(), "posture deterministic of connector everybody");
+//!
+//! // The handshake shows a chain; here it shows none.
+//! let trust = Trust::new();
+//! let verdict = plan.judge(&[], &trust, pki_types::UnixTime::now());
+//! assert_eq!(verdict.standing(), Standing::NotTls);
+//! assert_eq!(
+//!     explain(&plan, Ending::ClearText, verdict.reason(), verdict.defect()),
+//!     "clear text, because the peer showed no certificate (chain); \
+//!      allowed by posture deterministic of connector everybody",
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+pub mod admit;
+pub mod connector;
+pub mod decision;
+pub mod domain;
+pub mod judge;
+pub mod names;
+pub mod plan;
+pub mod posture;
 pub mod review;
+pub mod revocation;
+pub mod trust;
+mod x509;
+
+pub use pki_types;
+
+pub use admit::{Inbound, admit, admit_handshake};
+pub use connector::{
+    ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId,
+    InboundConnector, InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
+};
+pub use decision::{Because, Ending, Ground, Reason, Refusal, Status, explain};
+pub use domain::{Domain, DomainError, Host, Namespace};
+pub use judge::{Defect, Detail, Finding, Place, Standing, Verdict};
+pub use names::{CnFallback, Names, Reference};
+pub use plan::{Attempt, Check, Demand, Facts, HostOrigin, Pkix, Plan, Policy, plan};
+pub use posture::{Floor, Posture, Weight, Yield, Yields};
+pub use revocation::{CrlError, Crls, Revocation};
+pub use trust::{Generation, RootError, RootsId, Trust, TrustStore};

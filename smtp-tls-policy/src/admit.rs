@@ -1,0 +1,150 @@
+//! The receiving side: may this client bring mail from this sender?
+
+use pki_types::{CertificateDer, UnixTime};
+use webpki::KeyUsage;
+
+use crate::connector::{ClientCertificate, ClientCheck, InboundConnector, InboundConnectors};
+use crate::decision::{Because, Ground, Reason, Refusal, Status};
+use crate::judge::{Defect, judge_pkix};
+use crate::names::{CnFallback, Names};
+use crate::plan::Pkix;
+use crate::posture::Weight;
+use crate::trust::TrustStore;
+
+/// What is known of a client at MAIL.
+#[derive(Clone, Copy, Debug)]
+pub struct Inbound<'a> {
+    /// The connector that serves the sender domain: only MAIL tells which.
+    pub connector: &'a InboundConnector,
+    /// Whether the channel is TLS.
+    pub tls: bool,
+    /// The chain that the client showed, leaf first; empty if none. The handshake has proved that the client holds
+    /// the leaf's key.
+    pub chain: &'a [CertificateDer<'a>],
+    /// What the chain is judged against.
+    pub trust: &'a dyn TrustStore,
+    /// The time.
+    pub now: UnixTime,
+}
+
+/// Decides, at MAIL, whether mail from the sender domain is taken from this client.
+///
+/// # Errors
+///
+/// - 530 5.7.0, [`Reason::TlsRequired`]: the connector requires TLS, and there is none (RFC 3207, 4).
+/// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails: no client certificate, or none that
+///   the connector's roots vouch for.
+/// - 550 5.7.1, [`Reason::ClientCertNameMismatch`]: the sender domain is tied to another certificate name.
+pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
+    let connector = inbound.connector;
+    let because = Because::new(vec![Ground::Inbound {
+        name: connector.name.clone(),
+    }]);
+    if connector.require_tls && !inbound.tls {
+        return Err(refusal(530, Reason::TlsRequired, None, because));
+    }
+    match &connector.client_certificate {
+        ClientCertificate::NotAsked | ClientCertificate::Recorded => Ok(because),
+        ClientCertificate::Required(_) if inbound.chain.is_empty() => {
+            Err(refusal(554, Reason::ClientCertMissing, None, because))
+        }
+        ClientCertificate::Required(check) => {
+            let check = pkix(check);
+            match judge_client(&check, inbound.chain, inbound.trust, inbound.now) {
+                Ok(()) => Ok(because),
+                Err(defect) if defect.reason() == Reason::CertNameMismatch => {
+                    let reason = Reason::ClientCertNameMismatch;
+                    Err(refusal(550, reason, Some(defect), because))
+                }
+                Err(defect) => Err(refusal(554, defect.reason(), Some(defect), because)),
+            }
+        }
+    }
+}
+
+/// Decides, right after a handshake, whether any MAIL of this client could succeed.
+///
+/// If every connector of the listener requires a client certificate, then one that none of them accepts is refused
+/// at once: 554 5.7.0 to every command but QUIT. Names are not looked at, for the sender domain is not known yet.
+///
+/// # Errors
+///
+/// 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails.
+pub fn admit_handshake(
+    connectors: &InboundConnectors,
+    chain: &[CertificateDer<'_>],
+    trust: &dyn TrustStore,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let Some(gate) = connectors.gate() else {
+        return Ok(());
+    };
+    let because = || {
+        Because::new(
+            connectors
+                .iter()
+                .map(|connector| Ground::Inbound {
+                    name: connector.name.clone(),
+                })
+                .collect(),
+        )
+    };
+    if chain.is_empty() {
+        return Err(refusal(554, Reason::ClientCertMissing, None, because()));
+    }
+    let mut first = None;
+    for (roots, revocation) in gate {
+        let check = Pkix {
+            roots: roots.clone(),
+            names: Names {
+                references: Vec::new(),
+                cn: CnFallback::Never,
+            },
+            revocation: *revocation,
+            weight: Weight::Refuse,
+        };
+        match judge_client(&check, chain, trust, now) {
+            Ok(()) => return Ok(()),
+            Err(defect) => first.get_or_insert(defect),
+        };
+    }
+    match first {
+        None => Ok(()),
+        Some(defect) => Err(refusal(554, defect.reason(), Some(defect), because())),
+    }
+}
+
+fn judge_client(
+    check: &Pkix,
+    chain: &[CertificateDer<'_>],
+    trust: &dyn TrustStore,
+    now: UnixTime,
+) -> Result<(), Defect> {
+    judge_pkix(check, chain, trust, now, KeyUsage::client_auth())
+}
+
+fn pkix(check: &ClientCheck) -> Pkix {
+    Pkix {
+        roots: check.roots.clone(),
+        names: Names {
+            references: check.names.clone(),
+            cn: check.cn,
+        },
+        revocation: check.revocation,
+        weight: Weight::Refuse,
+    }
+}
+
+fn refusal(code: u16, reason: Reason, defect: Option<Defect>, because: Because) -> Refusal {
+    let status = match code {
+        550 => Status::new(5, 7, 1),
+        _ => Status::new(5, 7, 0),
+    };
+    Refusal {
+        code,
+        status,
+        reason,
+        defect,
+        because,
+    }
+}

@@ -1,0 +1,353 @@
+//! Reasons with stable codes, their SMTP status and TLSRPT result type, and the sentence for a log.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::judge::Defect;
+use crate::plan::Plan;
+use crate::posture::{Floor, Posture};
+
+/// An enhanced mail system status code (RFC 3463), such as `4.7.5`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Status {
+    /// 2, 4 or 5.
+    pub class: u8,
+    /// What the status is about; 7 is security or policy.
+    pub subject: u16,
+    /// The detail.
+    pub detail: u16,
+}
+
+impl Status {
+    /// The code `class.subject.detail`.
+    pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
+        Self {
+            class,
+            subject,
+            detail,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:expr, $tlsrpt:expr, $sentence:literal;)+) => {
+        /// Why a hop ended as it did. The codes are stable; see [`Reason::code`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Reason { $($(#[doc = $doc])+ #[doc = concat!("\n\nCode `", $code, "`.")] $name,)+ }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The stable code: lower case, words joined by hyphens.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The enhanced status of a mail that is not delivered for this reason; `None` where the reason is no
+            /// ground to withhold one.
+            pub const fn status(self) -> Option<Status> {
+                match self { $(Self::$name => $status,)+ }
+            }
+
+            /// The TLSRPT result type of a failed session (RFC 8460, 4.3); `None` where there is none.
+            pub const fn tlsrpt(self) -> Option<&'static str> {
+                match self { $(Self::$name => $tlsrpt,)+ }
+            }
+
+            /// One clause for a log, without a full stop.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$name => $sentence,)+ }
+            }
+        }
+    };
+}
+
+// RFC 3463, 3.8: X.7.4 security features not supported, X.7.5 cryptographic failure, X.7.0 other security status,
+// X.7.1 delivery not authorized. An ending caused by TLS is a deferral.
+const NOT_SUPPORTED: Option<Status> = Some(Status::new(4, 7, 4));
+const CRYPTOGRAPHIC: Option<Status> = Some(Status::new(4, 7, 5));
+// RFC 3207, 4: a server that requires TLS answers 530 5.7.0.
+const SECURITY: Option<Status> = Some(Status::new(5, 7, 0));
+const NOT_AUTHORIZED: Option<Status> = Some(Status::new(5, 7, 1));
+
+// RFC 8460, 4.3.1 and 4.3.2.3.
+const NO_STARTTLS: Option<&str> = Some("starttls-not-supported");
+const HOST_MISMATCH: Option<&str> = Some("certificate-host-mismatch");
+const EXPIRED: Option<&str> = Some("certificate-expired");
+const NOT_TRUSTED: Option<&str> = Some("certificate-not-trusted");
+const VALIDATION: Option<&str> = Some("validation-failure");
+
+reasons! {
+    /// The connection is TLS, and every check that had to pass did.
+    TlsOk = "tls-ok", None, None, "TLS, and every required check passed";
+    /// The posture never sends STARTTLS.
+    TlsNotWanted = "tls-not-wanted", None, None, "TLS is never tried";
+    /// The peer's EHLO reply has no STARTTLS, or it knows only HELO.
+    StarttlsNotOffered = "starttls-not-offered", NOT_SUPPORTED, NO_STARTTLS, "the peer does not offer STARTTLS";
+    /// STARTTLS was answered with something other than 220.
+    StarttlsRefused = "starttls-refused", NOT_SUPPORTED, NO_STARTTLS, "the peer refused STARTTLS";
+    /// The handshake ended with an alert, a protocol error or the end of the stream.
+    HandshakeFailed = "handshake-failed", CRYPTOGRAPHIC, VALIDATION, "the TLS handshake failed";
+    /// The handshake did not end in time.
+    HandshakeTimeout = "handshake-timeout", CRYPTOGRAPHIC, VALIDATION, "the TLS handshake stalled";
+    /// Bytes lay behind the 220 to STARTTLS, in clear text.
+    PlaintextInjected = "plaintext-injected", CRYPTOGRAPHIC, VALIDATION, "clear text was injected behind the reply to STARTTLS";
+    /// EHLO inside TLS was refused.
+    TlsHelloFailed = "tls-hello-failed", CRYPTOGRAPHIC, VALIDATION, "the peer refused EHLO inside TLS";
+    /// TLS broke in the middle of the conversation.
+    TlsLost = "tls-lost", CRYPTOGRAPHIC, VALIDATION, "the TLS connection broke";
+    /// The policy of the next hop could not be looked up; that is not the same as having none.
+    PolicyUnavailable = "policy-unavailable", CRYPTOGRAPHIC, None, "the policy for the next hop could not be looked up";
+    /// The peer showed no certificate.
+    CertMissing = "cert-missing", CRYPTOGRAPHIC, NOT_TRUSTED, "the peer showed no certificate";
+    /// No chain leads from the certificate to a trusted root.
+    CertUnknownIssuer = "cert-unknown-issuer", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate was issued by no authority that is trusted here";
+    /// The certificate is signed by its own key, and no root vouches for it.
+    CertSelfSigned = "cert-self-signed", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is self-signed";
+    /// notAfter of a certificate of the chain is past.
+    CertExpired = "cert-expired", CRYPTOGRAPHIC, EXPIRED, "the certificate has expired";
+    /// notBefore of a certificate of the chain is to come.
+    CertNotYetValid = "cert-not-yet-valid", CRYPTOGRAPHIC, EXPIRED, "the certificate is not valid yet";
+    /// A verified list of its issuer revokes a certificate of the chain.
+    CertRevoked = "cert-revoked", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate has been revoked";
+    /// The certificate is for other names.
+    CertNameMismatch = "cert-name-mismatch", CRYPTOGRAPHIC, HOST_MISMATCH, "the certificate is for another name";
+    /// The certificate, or one of its issuers, is not what RFC 5280 describes.
+    CertMalformed = "cert-malformed", CRYPTOGRAPHIC, VALIDATION, "the certificate is malformed";
+    /// X.509 v1 or v2, an unknown critical extension, or an algorithm or key size that is not supported.
+    CertUnsupported = "cert-unsupported", CRYPTOGRAPHIC, VALIDATION, "the certificate uses something that is not supported";
+    /// The peer shows the certificate of an authority as its own.
+    CertIsCa = "cert-is-ca", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is that of an authority, not of a host";
+    /// The extended key usage does not include this use.
+    CertWrongPurpose = "cert-wrong-purpose", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is not meant for this use";
+    /// A signature of the chain does not verify.
+    CertBadSignature = "cert-bad-signature", CRYPTOGRAPHIC, NOT_TRUSTED, "a signature in the certificate chain is wrong";
+    /// Basic constraints, path length or name constraints of an authority are violated.
+    CertConstraintViolated = "cert-constraint-violated", CRYPTOGRAPHIC, NOT_TRUSTED, "an authority of the chain may not issue this certificate";
+    /// The chain is longer, larger or more costly to check than the limits allow.
+    CertTooCostly = "cert-too-costly", CRYPTOGRAPHIC, VALIDATION, "the certificate chain exceeds a limit";
+    /// The connector names roots that the trust store does not hold.
+    RootsMissing = "roots-missing", CRYPTOGRAPHIC, VALIDATION, "the trusted roots that the connector names are not loaded";
+    /// The revocation list of the issuer is past its nextUpdate.
+    CrlExpired = "crl-expired", CRYPTOGRAPHIC, NOT_TRUSTED, "the revocation list of the issuer is past its next update";
+    /// The signature of the revocation list is not the issuer's, or the issuer may not sign lists.
+    CrlInvalid = "crl-invalid", CRYPTOGRAPHIC, NOT_TRUSTED, "the revocation list was not signed by the issuer";
+    /// No revocation list says whether the certificate is revoked.
+    RevocationUnknown = "revocation-unknown", CRYPTOGRAPHIC, NOT_TRUSTED, "no revocation list covers the certificate";
+    /// Receiving: the connector requires TLS, and there is none.
+    TlsRequired = "tls-required", SECURITY, None, "TLS is required";
+    /// Receiving: the connector requires a client certificate, and none was shown.
+    ClientCertMissing = "client-cert-missing", SECURITY, None, "a client certificate is required";
+    /// Receiving: the client certificate does not carry the name to which the sender domain is tied.
+    ClientCertNameMismatch = "client-cert-name-mismatch", NOT_AUTHORIZED, None, "the client certificate is for another name";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Reason {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.code() == code)
+            .ok_or_else(|| serde::de::Error::custom("unknown reason code"))
+    }
+}
+
+/// One source of a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Ground {
+    /// The posture of an outbound connector.
+    Connector {
+        /// The connector's name.
+        name: Arc<str>,
+        /// Its posture.
+        posture: Posture,
+        /// Whether the connector also requires TLS.
+        require_tls: bool,
+    },
+    /// A further demand, as of one message.
+    Demand {
+        /// Who demands.
+        by: Arc<str>,
+        /// What is demanded.
+        floor: Floor,
+    },
+    /// Implicit TLS from which there is no way back (RFC 8314).
+    ImplicitTls,
+    /// The rule of an inbound connector.
+    Inbound {
+        /// The connector's name.
+        name: Arc<str>,
+    },
+    /// No policy, because its look-up failed.
+    LookupFailed,
+}
+
+impl fmt::Display for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connector {
+                name,
+                posture,
+                require_tls: false,
+            } => write!(f, "posture {posture} of connector {name}"),
+            Self::Connector {
+                name,
+                posture,
+                require_tls: true,
+            } => {
+                write!(
+                    f,
+                    "connector {name}, which requires TLS (posture {posture})"
+                )
+            }
+            Self::Demand { by, floor } => {
+                let what = match floor {
+                    Floor::Plaintext => "nothing",
+                    Floor::Encrypted => "TLS",
+                    Floor::Authenticated => "TLS with a known peer",
+                };
+                write!(f, "{by}, which demands {what}")
+            }
+            Self::ImplicitTls => f.write_str("implicit TLS"),
+            Self::Inbound { name } => write!(f, "inbound connector {name}"),
+            Self::LookupFailed => {
+                f.write_str("the rule that an unknown policy is not an absent one")
+            }
+        }
+    }
+}
+
+/// The sources that led to a decision, the connector first.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Because(Vec<Ground>);
+
+impl Because {
+    pub(crate) fn new(grounds: Vec<Ground>) -> Self {
+        Self(grounds)
+    }
+
+    /// The sources.
+    pub fn grounds(&self) -> &[Ground] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, ground) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" and ")?;
+            }
+            ground.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// A decision not to go on: what to say to the peer, or to the queue.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code} {status}: {sentence}; required by {because}", sentence = Clause(*reason, defect.as_ref()))]
+pub struct Refusal {
+    pub(crate) code: u16,
+    pub(crate) status: Status,
+    pub(crate) reason: Reason,
+    pub(crate) defect: Option<Defect>,
+    pub(crate) because: Because,
+}
+
+impl Refusal {
+    /// The SMTP reply code: 530, 550 or 554 from [`admit`](crate::admit::admit), 451 from [`plan`](crate::plan::plan).
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The enhanced status code.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The reason.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// What is wrong with the certificate, where that is the reason.
+    pub fn defect(&self) -> Option<&Defect> {
+        self.defect.as_ref()
+    }
+
+    /// The rule that refuses.
+    pub fn because(&self) -> &Because {
+        &self.because
+    }
+}
+
+/// How a hop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// The mail went over TLS.
+    Tls,
+    /// The mail went in clear text.
+    ClearText,
+    /// The mail did not go.
+    NotDelivered,
+}
+
+/// The decision in one sentence, for a log.
+///
+/// `clear text, because the certificate has expired (leaf: ...); allowed by posture deterministic of connector default`
+pub fn explain(plan: &Plan, ending: Ending, reason: Reason, defect: Option<&Defect>) -> String {
+    let clause = Clause(reason, defect);
+    let because = plan.because();
+    match ending {
+        Ending::Tls => {
+            let tls = match (reason, plan.floor()) {
+                (Reason::TlsOk, _) if !plan.checks().is_empty() => {
+                    "TLS, because the certificate passed every required check"
+                }
+                (Reason::TlsOk, _) => "TLS, without a check of the certificate",
+                _ => return format!("TLS, although {clause}; under {because}"),
+            };
+            format!("{tls}; under {because}")
+        }
+        Ending::ClearText => format!("clear text, because {clause}; allowed by {because}"),
+        Ending::NotDelivered => format!("not delivered, because {clause}; required by {because}"),
+    }
+}
+
+/// A reason, with the detail of the defect behind it.
+struct Clause<'a>(Reason, Option<&'a Defect>);
+
+impl fmt::Display for Clause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            // A client's wrong name is the refusal's reason; the defect says which names.
+            Some(defect) => defect.fmt(f),
+            None => f.write_str(self.0.sentence()),
+        }
+    }
+}

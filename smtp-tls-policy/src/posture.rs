@@ -1,0 +1,203 @@
+//! Named presets: each one a floor, a set of weighted checks and the fallback rules, nothing else.
+//!
+//! | posture | TLS | floor | certificate check | names compared | when it fails |
+//! |---|---|---|---|---|---|
+//! | [`None`](Posture::None) | never sent | plaintext | | | |
+//! | [`Opportunistic`](Posture::Opportunistic) | if offered | plaintext | | | clear text |
+//! | [`Deterministic`](Posture::Deterministic) | if offered | plaintext | PKIX, [`NotTls`](Weight::NotTls) | the host | clear text |
+//! | [`Encrypt`](Posture::Encrypt) | required | encrypted | | | next host |
+//! | [`Verified`](Posture::Verified) | required | authenticated | PKIX, [`Refuse`](Weight::Refuse) | the host | next host |
+//! | [`Secure`](Posture::Secure) | required | authenticated | PKIX, [`Refuse`](Weight::Refuse) | the next hop and what is below it | next host |
+//! | [`PrivateCa`](Posture::PrivateCa) | required | authenticated | PKIX with roots of its own, [`Refuse`](Weight::Refuse) | the host | next host |
+//!
+//! A connector that names the certificate names it expects has these compared instead. "PKIX" is the chain, the
+//! dates, the purpose, the revocation lists and the name, in this order.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The least that a connection must be before mail goes over it. Sources raise it, none lowers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Floor {
+    /// Clear text will do.
+    Plaintext,
+    /// TLS, whoever the peer is.
+    Encrypted,
+    /// TLS with a peer that passed at least one check of weight [`Weight::Refuse`].
+    Authenticated,
+}
+
+/// What a failed check means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Weight {
+    /// Nothing; it is written down.
+    Recorded,
+    /// This does not count as TLS: the connection is dropped, and the fallback rules decide.
+    NotTls,
+    /// Below this, no mail.
+    Refuse,
+}
+
+/// Whether clear text may be used when TLS cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum Yield {
+    /// At once.
+    Now,
+    /// On a later run of the queue.
+    Later,
+    /// Not at all.
+    Never,
+}
+
+/// When clear text may be used, by what stood in the way of TLS.
+///
+/// The default is [`Yield::Now`] three times, as Exchange and Exim do; Postfix waits for a later run of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Yields {
+    /// The peer answered STARTTLS with a temporary refusal (4yz); a peer without STARTTLS, or with a permanent
+    /// refusal, will not do better later.
+    pub refused: Yield,
+    /// The handshake failed or stalled, or bytes lay behind the 220.
+    pub broken: Yield,
+    /// The certificate failed a check of weight [`Weight::NotTls`].
+    pub untrusted: Yield,
+}
+
+impl Yields {
+    /// Clear text is never used.
+    pub const NEVER: Self = Self {
+        refused: Yield::Never,
+        broken: Yield::Never,
+        untrusted: Yield::Never,
+    };
+
+    /// The stricter of two rules, field by field.
+    pub(crate) fn join(self, other: Self) -> Self {
+        Self {
+            refused: self.refused.max(other.refused),
+            broken: self.broken.max(other.broken),
+            untrusted: self.untrusted.max(other.untrusted),
+        }
+    }
+}
+
+impl Default for Yields {
+    fn default() -> Self {
+        Self {
+            refused: Yield::Now,
+            broken: Yield::Now,
+            untrusted: Yield::Now,
+        }
+    }
+}
+
+/// A named preset. See the [module](self) for the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Posture {
+    /// STARTTLS is never sent.
+    None,
+    /// TLS where it is offered, whoever the peer is; clear text elsewhere.
+    Opportunistic,
+    /// TLS where it is offered by a peer whose certificate is good in every respect; what is less is not TLS, and
+    /// the hop is clear text. The rule of Exchange Hosted Services.
+    Deterministic,
+    /// TLS or nothing, whoever the peer is.
+    Encrypt,
+    /// TLS or nothing, with a certificate for the host.
+    Verified,
+    /// TLS or nothing, with a certificate for the next hop, so that a forged MX answer does not help.
+    Secure,
+    /// TLS or nothing, with a certificate from the given authorities and no others.
+    PrivateCa,
+}
+
+/// Whose name a certificate must carry, where the connector does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// The host that is dialled.
+    Host,
+    /// The next-hop domain, or a name below it.
+    NextHop,
+}
+
+impl Posture {
+    /// Every posture, from the weakest to the strictest.
+    pub const ALL: [Self; 7] = [
+        Self::None,
+        Self::Opportunistic,
+        Self::Deterministic,
+        Self::Encrypt,
+        Self::Verified,
+        Self::Secure,
+        Self::PrivateCa,
+    ];
+
+    /// The name in configurations and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Opportunistic => "opportunistic",
+            Self::Deterministic => "deterministic",
+            Self::Encrypt => "encrypt",
+            Self::Verified => "verified",
+            Self::Secure => "secure",
+            Self::PrivateCa => "private-ca",
+        }
+    }
+
+    /// The floor of the preset.
+    pub const fn floor(self) -> Floor {
+        match self {
+            Self::None | Self::Opportunistic | Self::Deterministic => Floor::Plaintext,
+            Self::Encrypt => Floor::Encrypted,
+            Self::Verified | Self::Secure | Self::PrivateCa => Floor::Authenticated,
+        }
+    }
+
+    /// What a failed PKIX check means; `None` where the preset has no check.
+    pub const fn pkix(self) -> Option<Weight> {
+        match self {
+            Self::None | Self::Opportunistic | Self::Encrypt => None,
+            Self::Deterministic => Some(Weight::NotTls),
+            Self::Verified | Self::Secure | Self::PrivateCa => Some(Weight::Refuse),
+        }
+    }
+
+    /// Whether TLS is tried at all.
+    pub const fn tries_tls(self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    pub(crate) const fn subject(self) -> Subject {
+        match self {
+            Self::Secure => Subject::NextHop,
+            _ => Subject::Host,
+        }
+    }
+}
+
+impl fmt::Display for Posture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A posture of this name does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no such posture; one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca"
+)]
+pub struct UnknownPosture;
+
+impl FromStr for Posture {
+    type Err = UnknownPosture;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPosture> {
+        Self::ALL
+            .into_iter()
+            .find(|posture| posture.as_str() == text)
+            .ok_or(UnknownPosture)
+    }
+}

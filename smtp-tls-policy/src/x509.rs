@@ -1,0 +1,83 @@
+//! The little X.509 that the path builder keeps to itself.
+
+use pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
+use webpki::RawPublicKeyEntity;
+use x509_parser::asn1_rs::{Any, FromDer, Tag};
+use x509_parser::certificate::X509Certificate;
+
+/// Parses a certificate, of whatever version and with whatever extensions.
+pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+    let (rest, certificate) =
+        <X509Certificate<'_> as x509_parser::prelude::FromDer<_>>::from_der(der).ok()?;
+    rest.is_empty().then_some(certificate)
+}
+
+/// Whether an issuer may sign revocation lists: key usage absent, or with cRLSign (RFC 5280, 6.3.3 (f)).
+pub(crate) fn may_sign_crls(issuer: &CertificateDer<'_>) -> bool {
+    parse(issuer).is_some_and(|certificate| {
+        certificate
+            .key_usage()
+            .is_ok_and(|usage| usage.is_none_or(|usage| usage.value.crl_sign()))
+    })
+}
+
+/// Whether a certificate names itself as its issuer, and its own key made its signature.
+pub(crate) fn is_self_signed(
+    der: &CertificateDer<'_>,
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
+) -> bool {
+    let Some(certificate) = parse(der) else {
+        return false;
+    };
+    certificate.subject().as_raw() == certificate.issuer().as_raw()
+        && Signed::from_der(der)
+            .is_some_and(|signed| signed.verify(certificate.public_key().raw, algorithms))
+}
+
+/// The outer shape of certificates and revocation lists: `SEQUENCE { toBeSigned, AlgorithmIdentifier, BIT STRING }`.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    data: Vec<u8>,
+    /// The contents of the AlgorithmIdentifier, without its tag and length.
+    algorithm: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Signed {
+    pub(crate) fn from_der(der: &[u8]) -> Option<Self> {
+        let (_, outer) = Any::from_der(der).ok()?;
+        let (rest, _) = Any::from_der(outer.data).ok()?;
+        let data = &outer.data[..outer.data.len() - rest.len()];
+        let (rest, algorithm) = Any::from_der(rest).ok()?;
+        let (_, signature) = Any::from_der(rest).ok()?;
+        // A BIT STRING begins with the number of its unused bits: none in a signature.
+        let (&0, signature_bits) = signature.data.split_first()? else {
+            return None;
+        };
+        (algorithm.tag() == Tag::Sequence && signature.tag() == Tag::BitString).then(|| Self {
+            data: data.to_vec(),
+            algorithm: algorithm.data.to_vec(),
+            signature: signature_bits.to_vec(),
+        })
+    }
+
+    /// Verifies the signature with a SubjectPublicKeyInfo.
+    pub(crate) fn verify(
+        &self,
+        spki: &[u8],
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> bool {
+        let spki = SubjectPublicKeyInfoDer::from(spki);
+        let Ok(key) = RawPublicKeyEntity::try_from(&spki) else {
+            return false;
+        };
+        // One signature algorithm may go with several kinds of key (ECDSA with SHA-256: P-256 and P-384).
+        algorithms
+            .iter()
+            .filter(|algorithm| algorithm.signature_alg_id().as_ref() == self.algorithm)
+            .any(|algorithm| {
+                key.verify_signature(*algorithm, &self.data, &self.signature)
+                    .is_ok()
+            })
+    }
+}
