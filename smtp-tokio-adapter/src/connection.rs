@@ -1,0 +1,361 @@
+//! One connection of the sending side: [`Connection`] drives one [`Client`] over one stream.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pki_types::UnixTime;
+use smtp_proto::client::{self, Client, Envelope, Event};
+use smtp_proto::error::{ApiMisuse, Error, Phase};
+use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsRules};
+use smtp_proto::reply::ReplyBuf;
+use smtp_proto::{Step, Want};
+use smtp_tls_policy::rustls::{ClientTls, judge_session, server_name, session_names, verdict_of_io};
+use smtp_tls_policy::{Attempt, Host, IdentityId, Plan, Standing, TrustStore};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_rustls::TlsConnector;
+
+use crate::explain;
+use crate::outcome::{Decision, Delivery, End, Failure, MessageError, Spoken};
+use crate::transport::{Io, Moved, Until, Wire};
+
+/// Octets of output that are gathered before a write: a body's end and the final dot go out together.
+const WRITE: usize = 64 * 1024;
+/// How long closing a connection may take once its result is known.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What all deliveries of a sender have in common. Cheap to share.
+#[derive(Clone)]
+pub struct Outbound {
+    /// Name and time limits.
+    pub smtp: Arc<client::Config>,
+    /// TLS configurations, one for each plan and identity.
+    pub tls: Arc<ClientTls>,
+    /// Roots and CRLs.
+    pub trust: Arc<dyn TrustStore>,
+    /// How long a TCP connection may take to come up. RFC 5321 names no limit; systems wait two minutes and more.
+    pub connect_timeout: Duration,
+}
+
+impl Outbound {
+    /// Everything at its default: 30 seconds to connect.
+    pub fn new(smtp: Arc<client::Config>, tls: Arc<ClientTls>, trust: Arc<dyn TrustStore>) -> Self {
+        Self { smtp, tls, trust, connect_timeout: Duration::from_secs(30) }
+    }
+}
+
+/// Whom to speak to, and under which rules.
+#[derive(Clone, Debug)]
+pub struct Target<'a> {
+    /// The host.
+    pub host: &'a Host,
+    /// Its plan.
+    pub plan: &'a Plan,
+    /// The client certificate to show.
+    pub identity: Option<&'a IdentityId>,
+    /// The plan's [`rules`](explain::rules), or [`TlsRules::NEVER`] for a retry that
+    /// [`after`](smtp_proto::fallback::after) has allowed.
+    pub rules: TlsRules,
+}
+
+/// One connection that is ready for transactions.
+pub struct Connection<S> {
+    client: Client,
+    wire: Wire<S>,
+    plan: Plan,
+    decision: Decision,
+}
+
+impl<S: Io> Connection<S> {
+    /// Greets, learns what the server can do, and gets TLS or does without, as the rules say. The decision comes in
+    /// any case.
+    pub async fn open(outbound: &Outbound, target: &Target<'_>, stream: S) -> (Decision, Result<Self, Failure>) {
+        let mut opening = Opening { outbound, target, decision: Decision::undecided(target.plan) };
+        let result = opening.run(stream).await;
+        let (decision, plan) = (opening.decision, target.plan.clone());
+        (decision.clone(), result.map(|(client, wire)| Self { client, wire, plan, decision }))
+    }
+
+    /// What the server can do.
+    pub fn capabilities(&self) -> &smtp_proto::capabilities::Capabilities {
+        self.client.capabilities()
+    }
+
+    /// What was decided about TLS; after a failure, what became of it.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// One transaction. The body is streamed; the connection can carry another afterwards if the result is `Ok`.
+    pub async fn send(&mut self, envelope: Arc<Envelope>, body: &mut (impl AsyncRead + Unpin)) -> Delivery {
+        let mut recipients = vec![None; envelope.recipients.len()];
+        let end = self.transact(envelope, body, &mut recipients).await;
+        Delivery { recipients, end }
+    }
+
+    async fn transact(
+        &mut self,
+        envelope: Arc<Envelope>,
+        body: &mut (impl AsyncRead + Unpin),
+        recipients: &mut [Option<ReplyBuf>],
+    ) -> Result<End, Failure> {
+        self.client.start_transaction(envelope, Instant::now()).map_err(Failure::Misuse)?;
+        let mut end = None;
+        let finished = drive(&mut self.client, &mut self.wire, body, &mut |event| {
+            match event {
+                Event::Recipient { index, reply } => recipients[index] = Some(reply.to_buf()),
+                Event::Finished(outcome) => {
+                    end = Some(End::from(outcome));
+                    return ControlFlow::Break(());
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        })
+        .await;
+        match (end, finished) {
+            (Some(end), _) => Ok(end),
+            (None, Err(failure)) => Err(lost(&mut self.client, &self.plan, &mut self.decision, failure)),
+            (None, Ok(_)) => Err(Failure::Protocol(Error::Closed)),
+        }
+    }
+
+    /// Says QUIT and closes. Every result is known by then, so nothing that happens here matters.
+    pub async fn quit(mut self) {
+        if self.client.quit().is_ok() {
+            let _: Result<Driven, Failure> =
+                drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |_| ControlFlow::Continue(())).await;
+        }
+        self.wire.close(Instant::now() + LINGER).await;
+    }
+}
+
+/// A connection on its way to `Ready`.
+struct Opening<'a> {
+    outbound: &'a Outbound,
+    target: &'a Target<'a>,
+    decision: Decision,
+}
+
+impl<'a> Opening<'a> {
+    async fn run<S: Io>(&mut self, stream: S) -> Result<(Client, Wire<S>), Failure> {
+        let mut wire = Wire::new(stream);
+        let mut channel = Channel::Plain;
+        if self.target.plan.attempt() == Attempt::Implicit {
+            let deadline = Instant::now() + self.outbound.smtp.timeouts.of(Phase::Handshake);
+            let tls = match self.handshake(&mut wire, Some(deadline)).await? {
+                Ok(tls) => tls,
+                Err((failure, timed_out)) => return Err(self.no_tls(failure, Fallback::Forbidden, timed_out)),
+            };
+            channel = Channel::Implicit(tls);
+        }
+        let smtp = Arc::clone(&self.outbound.smtp);
+        let mut client = Client::new(smtp, self.target.rules, channel, Instant::now());
+        loop {
+            let mut failed = None;
+            let mut no_tls = None;
+            let driven = drive(&mut client, &mut wire, &mut tokio::io::empty(), &mut |event| {
+                match event {
+                    Event::Ready => return ControlFlow::Break(()),
+                    Event::NoTls { failure, fallback, .. } => {
+                        no_tls = Some((failure, fallback));
+                        if fallback != Fallback::ContinuePlaintext {
+                            return ControlFlow::Break(());
+                        }
+                    }
+                    Event::Unwelcome { phase, reply } => {
+                        failed = Some(Failure::Unwelcome { phase, reply: reply.to_buf() });
+                        return ControlFlow::Break(());
+                    }
+                    _ => {}
+                }
+                ControlFlow::Continue(())
+            })
+            .await;
+            if let Some((failure, fallback)) = no_tls {
+                if failure == TlsFailure::Injected {
+                    self.decision.channel = Spoken::Tls;
+                }
+                let error = self.no_tls(failure, fallback, false);
+                if fallback != Fallback::ContinuePlaintext {
+                    wire.close(Instant::now() + LINGER).await;
+                    return Err(error);
+                }
+            }
+            if let Some(failure) = failed {
+                wire.close(Instant::now() + LINGER).await;
+                return Err(failure);
+            }
+            match driven {
+                Ok(Driven::Stopped) => return Ok((client, wire)),
+                Ok(Driven::Closed) => return Err(Failure::Protocol(Error::Closed)),
+                Ok(Driven::Handshake) => match self.handshake(&mut wire, client.deadline()).await? {
+                    Ok(tls) => client.tls_established(tls, Instant::now()).map_err(Failure::Misuse)?,
+                    Err((failure, timed_out)) => {
+                        let fallback = client.tls_failed(failure);
+                        return Err(self.no_tls(failure, fallback, timed_out));
+                    }
+                },
+                Err(failure) => return Err(lost(&mut client, self.target.plan, &mut self.decision, failure)),
+            }
+        }
+    }
+
+    fn no_tls(&mut self, failure: TlsFailure, fallback: Fallback, timed_out: bool) -> Failure {
+        self.decision.no_tls(self.target.plan, failure, fallback, timed_out)
+    }
+
+    /// Turns a clear stream into TLS, and judges who is there.
+    async fn handshake<S: Io>(
+        &mut self,
+        wire: &mut Wire<S>,
+        deadline: Option<Instant>,
+    ) -> Result<Result<Arc<TlsInfo>, (TlsFailure, bool)>, Failure> {
+        let Target { host, plan, identity, .. } = *self.target;
+        let trust = &self.outbound.trust;
+        let config = self.outbound.tls.config(plan, identity, trust)?;
+        let Some(stream) = wire.take_plain() else { return Err(Failure::Misuse(ApiMisuse::NoHandshake)) };
+        self.decision.channel = Spoken::Tls;
+        let connecting = TlsConnector::from(config).connect(server_name(plan, host), stream);
+        let connected = match deadline {
+            None => connecting.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), connecting).await {
+                Ok(connected) => connected,
+                Err(_) => return Ok(Err((TlsFailure::Handshake, true))),
+            },
+        };
+        let stream = match connected {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.decision.verdict = verdict_of_io(&error);
+                let untrusted = self.decision.verdict.is_some();
+                tracing::debug!(%error, untrusted, "TLS handshake failed");
+                return Ok(Err((if untrusted { TlsFailure::Untrusted } else { TlsFailure::Handshake }, false)));
+            }
+        };
+        let (_, session) = stream.get_ref();
+        // A resumed session has not asked the verifier, and `Recorded` checks never stop a handshake.
+        let verdict = judge_session(plan, session, trust.as_ref(), UnixTime::now());
+        let peer = if verdict.is_authenticated() { Peer::Authenticated } else { Peer::Unauthenticated };
+        let names = session_names(session);
+        let standing = verdict.standing();
+        self.decision.verdict = Some(Arc::new(verdict));
+        let (Standing::Acceptable, Some(names)) = (standing, names) else {
+            return Ok(Err((TlsFailure::Untrusted, false)));
+        };
+        let tls = Arc::new(TlsInfo { peer, version: names.version, cipher: names.cipher });
+        self.decision.established(plan, Arc::clone(&tls));
+        wire.put_tls(stream);
+        Ok(Ok(tls))
+    }
+}
+
+/// Where [`drive`] stopped.
+#[derive(Debug, PartialEq, Eq)]
+enum Driven {
+    /// The caller said so.
+    Stopped,
+    /// The machine wants a handshake.
+    Handshake,
+    /// The conversation is over.
+    Closed,
+}
+
+/// The driver loop: polls the machine, moves bytes, feeds the body, and shows every event.
+async fn drive<S: Io>(
+    client: &mut Client,
+    wire: &mut Wire<S>,
+    body: &mut (impl AsyncRead + Unpin),
+    on_event: &mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
+) -> Result<Driven, Failure> {
+    loop {
+        let polled = client.poll(Instant::now(), &wire.input, &mut wire.link.output);
+        let progress = match polled {
+            Ok(progress) => progress,
+            Err(error) => {
+                wire.close(Instant::now() + LINGER).await;
+                return Err(error.into());
+            }
+        };
+        let want = match progress.step {
+            Step::Event(event) => {
+                let closed = matches!(event, Event::Closed);
+                let flow = on_event(event);
+                wire.advance(progress.consumed);
+                match flow {
+                    _ if closed => return Ok(Driven::Closed),
+                    ControlFlow::Break(()) => return Ok(Driven::Stopped),
+                    ControlFlow::Continue(()) => continue,
+                }
+            }
+            Step::Wait(want) => want,
+        };
+        wire.advance(progress.consumed);
+        let deadline = client.deadline();
+        let until = match want {
+            // A server says nothing between its 220 and our first flight: what has come was put there by somebody.
+            Want::Handshake => {
+                if wire.probe().await? {
+                    continue;
+                }
+                return Ok(Driven::Handshake);
+            }
+            _ if client.wants_body() => {
+                fill(client, &mut wire.link.output, body, deadline).await?;
+                Until::Sent
+            }
+            Want::Input | Want::Answer => Until::Lines,
+        };
+        match wire.exchange(until, deadline).await? {
+            // The machine says what a passed deadline means.
+            Moved::Sent | Moved::Read | Moved::TimedOut => {}
+            Moved::Eof => client.handle_eof()?,
+        }
+    }
+}
+
+/// Moves a good piece of the body into the output, and the final dot behind its end.
+async fn fill(
+    client: &mut Client,
+    output: &mut Vec<u8>,
+    body: &mut (impl AsyncRead + Unpin),
+    deadline: Option<Instant>,
+) -> Result<(), Failure> {
+    let defect = |misuse| match misuse {
+        ApiMisuse::Body(defect) => Failure::Message(MessageError::Defect(defect)),
+        misuse => Failure::Misuse(misuse),
+    };
+    let mut piece = bytes::BytesMut::with_capacity(WRITE);
+    while output.len() < WRITE {
+        piece.clear();
+        let reading = body.read_buf(&mut piece);
+        let read = match deadline {
+            None => reading.await,
+            // A source that stalls would let the server time out.
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), reading)
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        };
+        match read.map_err(MessageError::Read)? {
+            0 => return client.end_body(output, Instant::now()).map_err(defect),
+            _ => client.write_body(&piece, output, Instant::now()).map_err(defect)?,
+        }
+    }
+    Ok(())
+}
+
+/// What a broken connection means: the fault of TLS, a message in doubt, or just broken.
+fn lost(client: &mut Client, plan: &Plan, decision: &mut Decision, failure: Failure) -> Failure {
+    if matches!(failure, Failure::Message(_) | Failure::Misuse(_) | Failure::Config(_) | Failure::NoTls { .. }) {
+        return failure;
+    }
+    if client.is_in_doubt() {
+        return Failure::InDoubt(Box::new(failure));
+    }
+    let timed_out = matches!(failure, Failure::Protocol(Error::Timeout(_)));
+    match client.connection_lost() {
+        Some((no_tls, fallback)) => decision.no_tls(plan, no_tls, fallback, timed_out),
+        None => failure,
+    }
+}

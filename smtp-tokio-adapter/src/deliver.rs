@@ -1,0 +1,218 @@
+//! A whole delivery: a [`Route`] walked to its end, with every fallback that its plans allow.
+//!
+//! [`deliver`] asks [`Hosts`] for addresses and plans, dials, retries in clear text where
+//! [`after`](smtp_proto::fallback::after) said so, and reports every connection with the decision and its reason.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use smtp_proto::client::Envelope;
+use smtp_proto::fallback::TlsMode;
+use smtp_proto::params::BodyType;
+use smtp_proto::reply::EnhancedCode;
+use smtp_proto::route::{Ending, Next, Prepared, Route, Word};
+use smtp_tls_policy::{Host, IdentityId, Plan};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpStream;
+
+use crate::connection::{Connection, Outbound, Target};
+use crate::explain;
+use crate::outcome::{Decision, Delivery, Failure, MessageError, Spoken};
+
+/// Octets that [`measure`] reads at a time.
+const READ: usize = 64 * 1024;
+
+/// What is known of a host before it is dialled.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The host.
+    pub host: Host,
+    /// Its addresses in the order in which to try them.
+    pub addresses: Vec<IpAddr>,
+    /// What [`plan`](smtp_tls_policy::plan()) made of the facts.
+    pub plan: Plan,
+    /// The client certificate to show, if its connector has one.
+    pub identity: Option<IdentityId>,
+}
+
+/// Looks up hosts and makes their plans, each in its turn.
+pub trait Hosts: Sync {
+    /// Prepares one host. An error is its status: 4.4.3 for a failed look-up, the status of a policy's refusal.
+    fn prepare(&self, host: &str) -> impl Future<Output = Result<Candidate, EnhancedCode>> + Send;
+}
+
+/// Where a message comes from. It is opened once for each transaction.
+pub trait Message: Sync {
+    /// The bytes, lines ended by CRLF.
+    type Body: AsyncRead + Unpin + Send;
+    /// Starts from the beginning.
+    fn open(&self) -> impl Future<Output = io::Result<Self::Body>> + Send;
+}
+
+impl Message for bytes::Bytes {
+    type Body = io::Cursor<bytes::Bytes>;
+    async fn open(&self) -> io::Result<Self::Body> {
+        Ok(io::Cursor::new(self.clone()))
+    }
+}
+
+/// One connection of a delivery.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The host.
+    pub host: String,
+    /// Its address.
+    pub address: SocketAddr,
+    /// What was decided about TLS.
+    pub decision: Decision,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// How a delivery ended.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The final word on each recipient, by index.
+    pub words: Vec<Word>,
+    /// Every connection, in order.
+    pub attempts: Vec<Attempt>,
+    /// Clear text is allowed on the next run of the queue.
+    pub clear_next_run: bool,
+}
+
+/// Delivers one message along a route until every recipient has its final word.
+///
+/// Each connection is one span, with the decision and its reason as an event.
+pub async fn deliver(
+    outbound: &Outbound,
+    mut route: Route,
+    hosts: &impl Hosts,
+    envelope: &Envelope,
+    message: &impl Message,
+) -> Report {
+    let mut attempts = Vec::new();
+    let mut candidate: Option<Candidate> = None;
+    // Why the connection before this one was given up, for the retry in clear text.
+    let mut before: Option<Decision> = None;
+    loop {
+        let (address, host, rules, remaining) = match route.next() {
+            Next::Done { words, clear_next_run } => {
+                return Report { words: words.to_vec(), attempts, clear_next_run };
+            }
+            Next::Prepare { host } => {
+                before = None;
+                match hosts.prepare(host.as_str()).await {
+                    Ok(found) => {
+                        let implicit = found.plan.attempt() == smtp_tls_policy::Attempt::Implicit;
+                        let rules = explain::rules(&found.plan);
+                        route.prepared(Prepared { addresses: found.addresses.clone(), rules, implicit });
+                        candidate = Some(found);
+                    }
+                    Err(status) => route.skip(status),
+                }
+                continue;
+            }
+            Next::Dial { host, address, rules, remaining, .. } => {
+                (address, host.as_str().to_owned(), rules, remaining.to_vec())
+            }
+        };
+        let Some(candidate) = &candidate else { return Report { words: Vec::new(), attempts, clear_next_run: false } };
+        let target =
+            Target { host: &candidate.host, plan: &candidate.plan, identity: candidate.identity.as_ref(), rules };
+        let dialled = dial(outbound, &target, address, envelope, &remaining, message, before.take());
+        let (decision, delivery) = tracing::Instrument::instrument(
+            dialled,
+            tracing::info_span!("smtp_deliver", host = %host, address = %address),
+        )
+        .await;
+        let ending = match &delivery {
+            Err(Undialled) => Ending::Unreachable,
+            Ok(delivery) => {
+                for (position, &index) in remaining.iter().enumerate() {
+                    if let Some(word) = delivery.word(position) {
+                        route.word(index, word);
+                    }
+                }
+                delivery.end.as_ref().map_or_else(Failure::ending, |_| Ending::Finished)
+            }
+        };
+        route.ended(ending);
+        before = Some(decision.clone());
+        attempts.push(Attempt { host, address, decision, ending });
+    }
+}
+
+/// No TCP connection.
+struct Undialled;
+
+async fn dial(
+    outbound: &Outbound,
+    target: &Target<'_>,
+    address: SocketAddr,
+    envelope: &Envelope,
+    remaining: &[usize],
+    message: &impl Message,
+    before: Option<Decision>,
+) -> (Decision, Result<Delivery, Undialled>) {
+    let connecting = tokio::time::timeout(outbound.connect_timeout, TcpStream::connect(address));
+    let stream = match connecting.await {
+        Ok(Ok(stream)) => stream,
+        unreachable => {
+            tracing::info!(error = ?unreachable.err(), "no connection");
+            return (Decision::undecided(target.plan), Err(Undialled));
+        }
+    };
+    // Without it a small message waits for the peer's delayed ACK, 40 ms and more.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+    let (mut decision, opened) = Connection::open(outbound, target, stream).await;
+    if let (TlsMode::Never, Some(before)) = (target.rules.mode, before) {
+        // This connection is what the decision before it led to.
+        decision = Decision { channel: Spoken::Clear, tls: None, ..before };
+    }
+    tracing::info!(reason = decision.reason.code(), decision = %decision.sentence, "TLS decision");
+    let mut connection = match opened {
+        Ok(connection) => connection,
+        Err(failure) => {
+            tracing::info!(%failure, "not delivered here");
+            let recipients = vec![None; remaining.len()];
+            return (decision, Ok(Delivery { recipients, end: Err(failure) }));
+        }
+    };
+    let recipients: Vec<_> = remaining.iter().map(|&index| envelope.recipients[index].clone()).collect();
+    let envelope = Envelope { recipients, ..envelope.clone() };
+    let delivery = match message.open().await {
+        Ok(mut body) => connection.send(Arc::new(envelope), &mut body).await,
+        Err(error) => {
+            let end = Err(Failure::Message(MessageError::Read(error)));
+            Delivery { recipients: vec![None; remaining.len()], end }
+        }
+    };
+    match &delivery.end {
+        Ok(end) => {
+            tracing::info!(?end, "delivered or refused");
+            connection.quit().await;
+        }
+        Err(failure) => {
+            tracing::info!(%failure, "not delivered here");
+            decision = connection.decision().clone();
+        }
+    }
+    (decision, Ok(delivery))
+}
+
+/// What the body may be is for the caller to know; this finds out by reading it once.
+///
+/// Returns the octets (for [`Envelope::size`]) and the body type.
+pub async fn measure(body: &mut (impl AsyncRead + Unpin)) -> io::Result<(u64, BodyType)> {
+    let mut piece = bytes::BytesMut::with_capacity(READ);
+    let (mut size, mut ascii) = (0, true);
+    while body.read_buf(&mut piece).await? > 0 {
+        size += piece.len() as u64;
+        ascii &= piece.is_ascii();
+        piece.clear();
+    }
+    Ok((size, if ascii { BodyType::SevenBit } else { BodyType::EightBitMime }))
+}

@@ -1,0 +1,53 @@
+//! From the words of one crate to the words of the other; every match is exhaustive on purpose.
+
+use smtp_proto::fallback::{TlsFailure, TlsMode, TlsRules, Yield};
+use smtp_proto::reply::EnhancedCode;
+use smtp_tls_policy::{Attempt, Floor, Plan, Reason, Status};
+
+/// The rules that a plan makes for the core.
+///
+/// ```
+/// use smtp_proto::fallback::TlsMode;
+/// use smtp_tls_policy::{Facts, Host, HostOrigin, Namespace, OutboundConnector, Posture, plan};
+///
+/// let connector = OutboundConnector::new("partner", vec![Namespace::Default], Posture::Verified);
+/// let (domain, host) = (Host::parse("test.example")?, Host::parse("mx.test.example")?);
+/// let plan = plan(&Facts::new(&connector, &domain, &host, HostOrigin::Mx))?;
+/// assert_eq!(smtp_tokio_adapter::explain::rules(&plan).mode, TlsMode::Required);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn rules(plan: &Plan) -> TlsRules {
+    let mode = match (plan.attempt(), plan.floor()) {
+        (Attempt::Clear, _) => return TlsRules::NEVER,
+        (Attempt::StartTls, Floor::Plaintext) => TlsMode::Opportunistic,
+        (Attempt::StartTls, Floor::Encrypted | Floor::Authenticated) | (Attempt::Implicit, _) => TlsMode::Required,
+    };
+    let yields = plan.yields();
+    let of = |it| match it {
+        smtp_tls_policy::Yield::Now => Yield::Now,
+        smtp_tls_policy::Yield::Later => Yield::Later,
+        smtp_tls_policy::Yield::Never => Yield::Never,
+    };
+    TlsRules { mode, refused: of(yields.refused), broken: of(yields.broken), untrusted: of(yields.untrusted) }
+}
+
+/// The reason code of a failure. `timed_out`: whether a handshake ended by its deadline.
+pub fn reason(failure: TlsFailure, timed_out: bool) -> Reason {
+    match failure {
+        TlsFailure::NotWanted => Reason::TlsNotWanted,
+        TlsFailure::NotOffered => Reason::StarttlsNotOffered,
+        TlsFailure::Refused { .. } => Reason::StarttlsRefused,
+        TlsFailure::Injected => Reason::PlaintextInjected,
+        TlsFailure::Handshake if timed_out => Reason::HandshakeTimeout,
+        // A certificate that does not count has a verdict, which says more.
+        TlsFailure::Handshake | TlsFailure::Untrusted => Reason::HandshakeFailed,
+        TlsFailure::HelloInside => Reason::TlsHelloFailed,
+        TlsFailure::Lost { .. } => Reason::TlsLost,
+    }
+}
+
+/// A policy's status in the core's words.
+pub fn status(status: Status) -> EnhancedCode {
+    let (class, subject, detail) = status.parts();
+    EnhancedCode::new(class, subject, detail)
+}

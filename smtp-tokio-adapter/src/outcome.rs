@@ -1,0 +1,217 @@
+//! What a connection and a transaction come to, in owned words.
+
+use std::io;
+use std::sync::Arc;
+
+use smtp_proto::client::{self, Unsupported};
+use smtp_proto::error::{ApiMisuse, Error, Phase};
+use smtp_proto::fallback::{Fallback, TlsFailure, TlsInfo};
+use smtp_proto::reply::{EnhancedCode, ReplyBuf, Severity};
+use smtp_proto::route::{Ending, Word};
+use smtp_tls_policy::rustls::TlsConfigError;
+use smtp_tls_policy::{Plan, Reason, Verdict};
+
+use crate::explain;
+
+/// What the decision about TLS was, and why.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// What the connection was to speak: TLS once STARTTLS was granted, else clear text.
+    pub channel: Spoken,
+    /// What the handshake showed, if it succeeded.
+    pub tls: Option<Arc<TlsInfo>>,
+    /// Why.
+    pub reason: Reason,
+    /// The judgement of the certificate, where there was one.
+    pub verdict: Option<Arc<Verdict>>,
+    /// One sentence for people.
+    pub sentence: String,
+}
+
+impl Decision {
+    /// Before anything is known: what a plan without TLS, or a retry in clear text, is going to do.
+    pub(crate) fn undecided(plan: &Plan) -> Self {
+        let reason = plan.clear_reason().unwrap_or(Reason::TlsNotWanted);
+        let sentence = smtp_tls_policy::explain(plan, smtp_tls_policy::Ending::ClearText, reason, None);
+        Self { channel: Spoken::Clear, tls: None, reason, verdict: None, sentence }
+    }
+
+    /// TLS is up.
+    pub(crate) fn established(&mut self, plan: &Plan, tls: Arc<TlsInfo>) {
+        self.tls = Some(tls);
+        self.explain(plan, Reason::TlsOk, smtp_tls_policy::Ending::Tls);
+    }
+
+    /// TLS could not be had, or was lost. `timed_out`: whether a deadline ended it.
+    pub(crate) fn no_tls(&mut self, plan: &Plan, failure: TlsFailure, fallback: Fallback, timed_out: bool) -> Failure {
+        let reason = match (failure, &self.verdict) {
+            (TlsFailure::Untrusted, Some(verdict)) => verdict.reason(),
+            _ => explain::reason(failure, timed_out),
+        };
+        let ending = match fallback {
+            Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => smtp_tls_policy::Ending::ClearText,
+            Fallback::PlaintextNextRun | Fallback::Forbidden => smtp_tls_policy::Ending::NotDelivered,
+        };
+        self.tls = None;
+        self.explain(plan, reason, ending);
+        // 4.7.5: what the rules say of everything that is not a missing STARTTLS.
+        let status = reason.status().map_or(EnhancedCode::new(4, 7, 5), explain::status);
+        Failure::NoTls { failure, fallback, status }
+    }
+
+    fn explain(&mut self, plan: &Plan, reason: Reason, ending: smtp_tls_policy::Ending) {
+        let defect = self.verdict.as_ref().and_then(|verdict| verdict.defect());
+        self.sentence = smtp_tls_policy::explain(plan, ending, reason, defect);
+        self.reason = reason;
+    }
+}
+
+/// What a connection spoke, or was to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// Clear text.
+    Clear,
+    /// TLS.
+    Tls,
+}
+
+/// Why a connection ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// TLS could not be had; [`Connection::decision`] says why.
+    #[error("{failure}")]
+    NoTls {
+        /// What was missing.
+        failure: TlsFailure,
+        /// What the rules say now.
+        fallback: Fallback,
+        /// The status for a recipient that is deferred for it.
+        status: EnhancedCode,
+    },
+    /// The server does not want this connection, or no longer.
+    #[error("unwelcome ({phase}): {reply}")]
+    Unwelcome {
+        /// Where.
+        phase: Phase,
+        /// Its words.
+        reply: ReplyBuf,
+    },
+    /// The conversation broke off.
+    #[error("{0}")]
+    Protocol(#[from] Error),
+    /// The socket broke.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The final dot was sent, and then the connection broke: the message may have been delivered.
+    #[error("no word on the message after its end: {0}")]
+    InDoubt(Box<Failure>),
+    /// The message could not be read, or cannot be sent.
+    #[error("{0}")]
+    Message(#[from] MessageError),
+    /// The machine was driven wrongly.
+    #[error("{0}")]
+    Misuse(ApiMisuse),
+    /// The plan cannot be turned into a TLS configuration.
+    #[error("{0}")]
+    Config(#[from] TlsConfigError),
+}
+
+/// What is wrong with the message itself.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// Its source failed.
+    #[error("the message could not be read: {0}")]
+    Read(io::Error),
+    /// It holds what SMTP cannot carry.
+    #[error("{0}")]
+    Defect(smtp_proto::body::BodyDefect),
+}
+
+impl Failure {
+    /// What it means for the route.
+    pub(crate) fn ending(&self) -> Ending {
+        match self {
+            Self::NoTls { fallback, status, .. } => Ending::NoTls { fallback: *fallback, status: *status },
+            Self::Unwelcome { reply, .. } => Ending::Unwelcome(reply.borrow().status()),
+            Self::InDoubt(_) => Ending::InDoubt,
+            Self::Protocol(_) | Self::Io(_) | Self::Message(_) | Self::Misuse(_) | Self::Config(_) => Ending::Broken,
+        }
+    }
+
+    /// The word on a recipient whose transaction this ended. The route turns it into the final one.
+    fn word(&self) -> Option<Word> {
+        match self {
+            Self::Message(MessageError::Defect(_)) => Some(Word::Bounced(EnhancedCode::new(5, 6, 0))),
+            Self::Message(MessageError::Read(_)) | Self::Config(_) | Self::Misuse(_) => {
+                Some(Word::Deferred(EnhancedCode::new(4, 3, 0)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How a transaction ended for each recipient.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The server's word on each RCPT that it answered, by index.
+    pub recipients: Vec<Option<ReplyBuf>>,
+    /// The word on the whole.
+    pub end: Result<End, Failure>,
+}
+
+/// How a transaction ended, in owned words; see [`client::Outcome`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The message was taken for every accepted recipient.
+    Accepted(ReplyBuf),
+    /// MAIL, DATA or the message was refused.
+    Refused {
+        /// What was refused.
+        phase: Phase,
+        /// Why.
+        reply: ReplyBuf,
+    },
+    /// Every recipient was refused.
+    NoRecipients,
+    /// The server lacks what the envelope needs.
+    Unsupported(Unsupported),
+}
+
+impl Delivery {
+    /// The word on one recipient; none if the connection broke before there was one.
+    pub fn word(&self, index: usize) -> Option<Word> {
+        let of = |reply: &ReplyBuf| {
+            let reply = reply.borrow();
+            match reply.severity() {
+                Severity::Positive | Severity::Intermediate => Word::Delivered,
+                Severity::Transient => Word::Deferred(reply.status()),
+                Severity::Permanent => Word::Bounced(reply.status()),
+            }
+        };
+        match self.recipients.get(index)? {
+            Some(reply) if !reply.borrow().is_positive() => Some(of(reply)),
+            _ => match &self.end {
+                Ok(End::Accepted(reply) | End::Refused { reply, .. }) => Some(of(reply)),
+                Ok(End::NoRecipients) => None,
+                // RFC 1870, 6.3; RFC 3463, 3.7 (X.6.3 conversion required but not supported); RFC 6531, 3.5.
+                Ok(End::Unsupported(Unsupported::Size { .. })) => Some(Word::Bounced(EnhancedCode::new(5, 3, 4))),
+                Ok(End::Unsupported(Unsupported::EightBitMime)) => Some(Word::Bounced(EnhancedCode::new(5, 6, 3))),
+                Ok(End::Unsupported(_)) => Some(Word::Bounced(EnhancedCode::new(5, 6, 7))),
+                Err(failure) => failure.word(),
+            },
+        }
+    }
+}
+
+impl From<client::Outcome<'_>> for End {
+    fn from(outcome: client::Outcome<'_>) -> Self {
+        match outcome {
+            client::Outcome::Accepted(reply) => Self::Accepted(reply.to_buf()),
+            client::Outcome::Refused { phase, reply } => Self::Refused { phase, reply: reply.to_buf() },
+            client::Outcome::Unsupported(unsupported) => Self::Unsupported(unsupported),
+            // `NoRecipients`; the core adds outcomes only together with what asks for them.
+            _ => Self::NoRecipients,
+        }
+    }
+}
+

@@ -1,0 +1,240 @@
+//! One connection's bytes: a stream that may turn into TLS, and the two buffers the machines want.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsStream;
+
+/// Octets of room for a read of commands or replies. Small, because most connections are idle.
+const READ_LINES: usize = 4 * 1024;
+/// Octets of room for a read of a message.
+const READ_BODY: usize = 64 * 1024;
+/// Octets of an output buffer that are kept once it is sent.
+const KEEP_OUTPUT: usize = 4 * 1024;
+
+/// Anything that carries bytes both ways.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// Clear text or TLS.
+#[derive(Debug)]
+pub(crate) enum Stream<S> {
+    Plain(S),
+    Tls(Box<TlsStream<S>>),
+    /// On loan to a handshake, or lost in a failed one.
+    Gone,
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the stream was lost in a handshake")
+}
+
+impl<S: Io> Stream<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Gone => Poll::Ready(Err(gone())),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Gone => Poll::Ready(Err(gone())),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Gone => Poll::Ready(Err(gone())),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// What ended an [`exchange`](Wire::exchange).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// The output has gone out.
+    Sent,
+    /// There is new input.
+    Read,
+    /// The peer has closed its sending side.
+    Eof,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// What an exchange waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The output is sent. Input that comes meanwhile ends it as well, for a peer may wait for us to read.
+    Sent,
+    /// Lines are read.
+    Lines,
+    /// A piece of a message is read.
+    Body,
+}
+
+/// A stream and what must be sent over it.
+#[derive(Debug)]
+pub(crate) struct Link<S> {
+    pub(crate) stream: Stream<S>,
+    pub(crate) output: Vec<u8>,
+    /// Octets of the output that have gone out.
+    sent: usize,
+}
+
+impl<S: Io> Link<S> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.output.len() {
+            let written = ready!(self.stream.poll_write(cx, &self.output[self.sent..]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += written;
+        }
+        self.sent = 0;
+        self.output.clear();
+        self.output.shrink_to(KEEP_OUTPUT);
+        self.stream.poll_flush(cx)
+    }
+
+    /// Waits for an answer. One that is ready at once costs nothing; before a late one, what is queued is sent
+    /// (RFC 2920, 3.2). The answer is always awaited, even when nobody is left to hear it.
+    pub(crate) async fn promptly<T>(&mut self, answer: impl Future<Output = T>) -> io::Result<T> {
+        let mut answer = pin!(answer);
+        let mut sending = Some(());
+        let mut sent = Ok(());
+        let answer = poll_fn(|cx| {
+            let answer = answer.as_mut().poll(cx);
+            if answer.is_pending() && sending.is_some() && let Poll::Ready(result) = self.poll_send(cx) {
+                sending = None;
+                sent = result;
+            }
+            answer
+        })
+        .await;
+        sent.map(|()| answer)
+    }
+}
+
+/// A link with its input.
+#[derive(Debug)]
+pub(crate) struct Wire<S> {
+    pub(crate) link: Link<S>,
+    pub(crate) input: BytesMut,
+    eof: bool,
+}
+
+impl<S: Io> Wire<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        let link = Link { stream: Stream::Plain(stream), output: Vec::new(), sent: 0 };
+        Self { link, input: BytesMut::new(), eof: false }
+    }
+
+    pub(crate) fn advance(&mut self, consumed: usize) {
+        self.input.advance(consumed);
+    }
+
+    /// The stream, if it is in clear text; it is gone then.
+    pub(crate) fn take_plain(&mut self) -> Option<S> {
+        match std::mem::replace(&mut self.link.stream, Stream::Gone) {
+            Stream::Plain(stream) => Some(stream),
+            other => {
+                self.link.stream = other;
+                None
+            }
+        }
+    }
+
+    pub(crate) fn put_tls(&mut self, stream: impl Into<TlsStream<S>>) {
+        self.link.stream = Stream::Tls(Box::new(stream.into()));
+    }
+
+    /// Sends the output and reads, both at once: a peer that answers early must not wait for us while we wait for it.
+    pub(crate) async fn exchange(&mut self, until: Until, deadline: Option<Instant>) -> io::Result<Moved> {
+        // What is waited for may take minutes: big buffers are for those who use them.
+        if until == Until::Lines && self.input.is_empty() && self.input.capacity() > READ_LINES {
+            self.input = BytesMut::new();
+        }
+        let moved = poll_fn(|cx| self.poll_exchange(until, cx));
+        match deadline {
+            None => moved.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), moved).await {
+                Ok(moved) => moved,
+                Err(_) => Ok(Moved::TimedOut),
+            },
+        }
+    }
+
+    fn poll_exchange(&mut self, until: Until, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
+        let sent = self.link.poll_send(cx)?.is_ready();
+        if sent && until == Until::Sent {
+            return Poll::Ready(Ok(Moved::Sent));
+        }
+        if !self.eof {
+            let room = if until == Until::Body { READ_BODY } else { READ_LINES };
+            if ready!(self.poll_read(room, cx))? > 0 {
+                return Poll::Ready(Ok(Moved::Read));
+            }
+            self.eof = true;
+        }
+        // The end of the input is no reason to forget the output.
+        if sent { Poll::Ready(Ok(Moved::Eof)) } else { Poll::Pending }
+    }
+
+    fn poll_read(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.reserve(room);
+        let mut reader = Reader(&mut self.link.stream);
+        pin!(reader.read_buf(&mut self.input)).poll(cx)
+    }
+
+    /// Whether bytes have come that nobody waited for, read without waiting: before a handshake there must be none.
+    pub(crate) async fn probe(&mut self) -> io::Result<bool> {
+        poll_fn(|cx| {
+            Poll::Ready(match self.poll_read(READ_LINES, cx) {
+                Poll::Ready(read) => read.map(|read| {
+                    self.eof = read == 0;
+                    read > 0
+                }),
+                Poll::Pending => Ok(false),
+            })
+        })
+        .await
+    }
+
+    /// Sends what is left and closes the sending side, all within the deadline. Errors no longer matter.
+    pub(crate) async fn close(&mut self, deadline: Instant) {
+        let closing = async {
+            poll_fn(|cx| self.link.poll_send(cx)).await?;
+            poll_fn(|cx| self.link.stream.poll_shutdown(cx)).await
+        };
+        let _: Result<io::Result<()>, _> = tokio::time::timeout_at(deadline.into(), closing).await;
+    }
+}
+
+/// Gives `read_buf` a reader.
+struct Reader<'s, S>(&'s mut Stream<S>);
+
+impl<S: Io> AsyncRead for Reader<'_, S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read(cx, buffer)
+    }
+}
