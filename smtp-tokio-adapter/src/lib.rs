@@ -4,6 +4,7 @@ pub mod connection;
 pub mod deliver;
 pub mod explain;
 pub mod outcome;
+pub mod review;
 pub mod serve;
 mod transport;
 

@@ -1,0 +1,1005 @@
+//! The Received header: written, read back, and read from others.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use smtp_proto::received::{
+    Arrival, CipherSuite, ClientCertificate, DateTime, Evidence, LocalMark, Product, Protocol,
+    Received, Stamp, TlsStamp, TlsVersion, Transmission, fields, trace,
+};
+
+const ESMTP: Transmission = Transmission {
+    protocol: Protocol::Esmtp,
+    auth: false,
+    utf8: false,
+};
+
+fn stamp() -> Stamp<'static> {
+    Stamp {
+        helo: "mail.contoso.example",
+        reverse_name: Some("out.contoso.example"),
+        address: Some(IpAddr::from([192, 0, 2, 7])),
+        by: "mx.ehs.example",
+        transmission: ESMTP,
+        id: Some("4f3a"),
+        recipient: Some("user@online.example"),
+        tls: Some(TlsStamp {
+            version: TlsVersion::Tls13,
+            cipher: CipherSuite::Name("TLS_AES_256_GCM_SHA384"),
+            group: Some("X25519"),
+            client: Some(ClientCertificate::Presented {
+                common_name: Some("mail.contoso.example"),
+                issuer: Some("Contoso CA"),
+                verified: true,
+            }),
+        }),
+        date: DateTime::new(1_236_078_513, -480).unwrap(),
+    }
+}
+
+fn written(stamp: &Stamp<'_>) -> String {
+    let mut out = Vec::new();
+    stamp.write(&mut out);
+    String::from_utf8(out).expect("UTF-8")
+}
+
+/// What the writer promises whatever is in its fields.
+fn well_formed(header: &str) -> Result<(), TestCaseError> {
+    prop_assert!(header.ends_with("\r\n") && header.starts_with("Received: from"));
+    let lines: Vec<_> = header.strip_suffix("\r\n").unwrap().split("\r\n").collect();
+    for (index, line) in lines.iter().enumerate() {
+        prop_assert!(
+            index == 0 || line.starts_with('\t'),
+            "no continuation line: {line:?}"
+        );
+        prop_assert!(!line.trim().is_empty() && line.len() <= 998);
+        prop_assert!(!line.contains(['\r', '\n', '\0']));
+        // Longer than 78 only for the sake of one word or one path.
+        prop_assert!(
+            line.len() <= 78 || line.starts_with("\t<") || line.trim().split(' ').count() <= 2,
+            "could be folded: {line:?}"
+        );
+    }
+    // One field, and nothing behind it.
+    let mut message = header.as_bytes().to_vec();
+    message.extend_from_slice(b"Subject: x\r\n\r\nReceived: in the body\r\n");
+    prop_assert_eq!(fields(&message).count(), 1);
+    Ok(())
+}
+
+#[test]
+fn writes_every_clause() {
+    assert_eq!(
+        written(&stamp()),
+        "Received: from mail.contoso.example (out.contoso.example [192.0.2.7])\r\n\
+         \tby mx.ehs.example (smtp-proto) with ESMTPS id 4f3a\r\n\
+         \tfor <user@online.example>\r\n\
+         \ttls TLS_AES_256_GCM_SHA384 group X25519 (version=TLSv1.3)\r\n\
+         \t(Client CN \"mail.contoso.example\", Issuer \"Contoso CA\" (verified OK));\r\n\
+         \tTue, 3 Mar 2009 03:08:33 -0800\r\n"
+    );
+}
+
+#[test]
+fn writes_the_least() {
+    let least = Stamp {
+        helo: "[IPv6:2001:db8::1]",
+        reverse_name: Some("never.without.an.address.example"),
+        address: None,
+        by: "mx.example",
+        transmission: Transmission {
+            protocol: Protocol::Smtp,
+            auth: false,
+            utf8: false,
+        },
+        id: None,
+        recipient: None,
+        tls: None,
+        date: DateTime::new(0, 0).unwrap(),
+    };
+    assert_eq!(
+        written(&least),
+        "Received: from [IPv6:2001:db8::1]\r\n\tby mx.example (smtp-proto) with SMTP;\r\n\tThu, 1 Jan 1970 00:00:00 +0000\r\n"
+    );
+}
+
+#[test]
+fn reads_back_what_it_writes() {
+    let header = written(&stamp());
+    let read = trace(header.as_bytes()).next().unwrap();
+    let from = read.from.unwrap();
+    assert_eq!(from.helo, "mail.contoso.example");
+    assert_eq!(from.reverse_name.unwrap(), "out.contoso.example");
+    assert_eq!(from.address, Some(IpAddr::from([192, 0, 2, 7])));
+    assert_eq!(read.by.unwrap(), "mx.ehs.example");
+    assert_eq!(read.software.unwrap().product, Product::Own);
+    assert_eq!(read.with.unwrap().text, "ESMTPS");
+    assert_eq!(read.id.unwrap(), "4f3a");
+    assert_eq!(read.recipient.unwrap(), "<user@online.example>");
+    assert_eq!(read.date, Some(stamp().date));
+    assert_eq!(read.arrival, Arrival::Network);
+    let tls = read.tls.unwrap();
+    assert_eq!(
+        (tls.evidence, tls.version),
+        (Evidence::Clause, Some(TlsVersion::Tls13))
+    );
+    assert_eq!(tls.cipher.unwrap(), "TLS_AES_256_GCM_SHA384");
+    assert_eq!(tls.group.unwrap(), "X25519");
+    let Some(ClientCertificate::Presented {
+        common_name: Some(name),
+        issuer: Some(issuer),
+        verified: true,
+    }) = tls.client
+    else {
+        panic!("{tls:?}")
+    };
+    assert_eq!(
+        (name.as_str(), issuer.as_str()),
+        (Some("mail.contoso.example"), Some("Contoso CA"))
+    );
+}
+
+#[test]
+fn keywords_are_the_registered_ones_both_ways() {
+    // RFC 5321, RFC 3848, RFC 6531, 4.3: all of the registry.
+    let table = [
+        ("SMTP", Protocol::Smtp, false, false, false),
+        ("ESMTP", Protocol::Esmtp, false, false, false),
+        ("ESMTPA", Protocol::Esmtp, false, false, true),
+        ("ESMTPS", Protocol::Esmtp, false, true, false),
+        ("ESMTPSA", Protocol::Esmtp, false, true, true),
+        ("LMTP", Protocol::Lmtp, false, false, false),
+        ("LMTPA", Protocol::Lmtp, false, false, true),
+        ("LMTPS", Protocol::Lmtp, false, true, false),
+        ("LMTPSA", Protocol::Lmtp, false, true, true),
+        ("UTF8SMTP", Protocol::Esmtp, true, false, false),
+        ("UTF8SMTPA", Protocol::Esmtp, true, false, true),
+        ("UTF8SMTPS", Protocol::Esmtp, true, true, false),
+        ("UTF8SMTPSA", Protocol::Esmtp, true, true, true),
+        ("UTF8LMTP", Protocol::Lmtp, true, false, false),
+        ("UTF8LMTPA", Protocol::Lmtp, true, false, true),
+        ("UTF8LMTPS", Protocol::Lmtp, true, true, false),
+        ("UTF8LMTPSA", Protocol::Lmtp, true, true, true),
+    ];
+    for (keyword, protocol, utf8, tls, auth) in table {
+        let transmission = Transmission {
+            protocol,
+            auth,
+            utf8,
+        };
+        assert_eq!(transmission.keyword(tls), keyword);
+        for keyword in [keyword.to_owned(), keyword.to_lowercase()] {
+            let body = format!("from a by b with {keyword} id c; Thu, 1 Jan 1970 00:00:00 +0000");
+            let read = Received::parse(body.as_bytes());
+            assert_eq!(
+                read.with.unwrap().transmission,
+                Some(transmission),
+                "{keyword}"
+            );
+            assert_eq!(read.tls.is_some(), tls, "{keyword}");
+        }
+    }
+    // HELO inside TLS has no keyword of its own.
+    assert_eq!(
+        Transmission {
+            protocol: Protocol::Smtp,
+            auth: false,
+            utf8: false
+        }
+        .keyword(true),
+        "ESMTPS"
+    );
+    for odd in ["ESMTPX", "UTF8", "ESMTP-TLSX", "SMTPSVC", "xsmtp"] {
+        let body = format!("from a by b with {odd} id c");
+        assert_eq!(
+            Received::parse(body.as_bytes()).with.unwrap().transmission,
+            None,
+            "{odd}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_left_out_or_neutralised() {
+    let evil = "a)\r\n\r\nbody (";
+    let header = written(&Stamp {
+        helo: evil,
+        reverse_name: Some(evil),
+        by: evil,
+        id: Some(evil),
+        ..stamp()
+    });
+    assert!(header.starts_with(
+        "Received: from a?????body?? (a?????body?? [192.0.2.7])\r\n\tby a?????body?? (smtp-proto)"
+    ));
+    for recipient in [
+        "a@b> (x",
+        "\"a@b",
+        "a b@c",
+        "a@b;",
+        "",
+        "<>",
+        "a\r\n@b",
+        "\"a\\",
+        "gr\u{fc}n@b",
+        "a@b>\r\nX: y",
+    ] {
+        let header = written(&Stamp {
+            recipient: Some(recipient),
+            ..stamp()
+        });
+        assert!(!header.contains("\r\n\tfor "), "{recipient:?}: {header}");
+    }
+    for recipient in [
+        "\"a b\"@c",
+        "<\"a>\\\" b\"@c>",
+        "a+b=c@[192.0.2.1]",
+        "a@[IPv6:2001:db8::1]",
+    ] {
+        let header = written(&Stamp {
+            recipient: Some(recipient),
+            ..stamp()
+        });
+        let read = trace(header.as_bytes()).next().unwrap();
+        let inner = recipient
+            .strip_prefix('<')
+            .and_then(|path| path.strip_suffix('>'))
+            .unwrap_or(recipient);
+        assert_eq!(
+            read.recipient.unwrap().as_str(),
+            Some(format!("<{inner}>").as_str())
+        );
+    }
+    let tls = stamp().tls.unwrap();
+    for cipher in ["", "ECDHE-RSA-AES128-SHA", "1X", "TLS_A (b", "TLS_A\r\n"] {
+        let header = written(&Stamp {
+            tls: Some(TlsStamp {
+                cipher: CipherSuite::Name(cipher),
+                ..tls
+            }),
+            ..stamp()
+        });
+        // A group stands only behind a cipher.
+        assert!(
+            !header.contains("\ttls ")
+                && !header.contains("group")
+                && header.contains("(version=TLSv1.3)"),
+            "{header}"
+        );
+    }
+    let header = written(&Stamp {
+        tls: Some(TlsStamp {
+            cipher: CipherSuite::Code(0x1302),
+            ..tls
+        }),
+        ..stamp()
+    });
+    assert!(header.contains("\ttls 0x1302 group X25519 (version=TLSv1.3)"));
+    assert_eq!(
+        trace(header.as_bytes())
+            .next()
+            .unwrap()
+            .tls
+            .unwrap()
+            .cipher
+            .unwrap(),
+        "0x1302"
+    );
+}
+
+#[test]
+fn utf8_only_in_smtputf8_transactions() {
+    let name = "x1.h\u{e9}.example";
+    let ascii = written(&Stamp {
+        helo: name,
+        recipient: Some("gr\u{fc}n@b"),
+        ..stamp()
+    });
+    assert!(ascii.is_ascii() && ascii.contains("x1.h?.example"));
+    let utf8 = Transmission {
+        utf8: true,
+        ..ESMTP
+    };
+    let header = written(&Stamp {
+        helo: name,
+        recipient: Some("gr\u{fc}n@b"),
+        transmission: utf8,
+        ..stamp()
+    });
+    assert!(header.contains("UTF8SMTPS") && header.contains("for <gr\u{fc}n@b>"));
+    assert_eq!(
+        trace(header.as_bytes()).next().unwrap().from.unwrap().helo,
+        name
+    );
+}
+
+#[test]
+fn a_client_cannot_forge_marks_by_its_names() {
+    // A client that calls itself a keyword, a product, an address or TLS changes no other fact.
+    for helo in [
+        "by",
+        "with",
+        "ESMTPS",
+        "TLSv1.3",
+        "tls",
+        "version=TLSv1.3",
+        "[127.0.0.1]",
+        "127.0.0.1",
+        "localhost",
+    ] {
+        let header = written(&Stamp {
+            helo,
+            tls: None,
+            reverse_name: Some("tlsv1.3"),
+            ..stamp()
+        });
+        let read = trace(header.as_bytes()).next().unwrap();
+        assert_eq!(read.tls, None, "{header}");
+        assert_eq!(read.by.unwrap(), "mx.ehs.example");
+        assert_eq!(
+            read.from.unwrap().address,
+            Some(IpAddr::from([192, 0, 2, 7]))
+        );
+    }
+    // As other writers would put it.
+    for body in [
+        "from unknown (HELO using TLSv1.3 with cipher X) (192.0.2.7) by h with SMTP; x",
+        "from x (HELO [127.0.0.1]) (192.0.2.7) by h with SMTP; x",
+        "from a ([192.0.2.7] helo=[127.0.0.1]) by h with esmtp (Exim 4.98) id 1; x",
+        "from a ([192.0.2.7]:25 helo=(TLS1.3)) by h with esmtp (Exim 4.98) id 1; x",
+        "from a (127.0.0.1 [192.0.2.7]) by h (Postfix) with ESMTP id 1; x",
+        "from a (TLSv1.3 [192.0.2.7]) by h (Postfix) with ESMTP id 1; x",
+        "from a (192.0.2.7) by h (over SMTP, plain text!, envelope from \"TLS-1.3\") with SMTP; x",
+    ] {
+        let read = Received::parse(body.as_bytes());
+        assert_eq!(read.tls, None, "{body}");
+        assert_eq!(
+            read.from.unwrap().address,
+            Some(IpAddr::from([192, 0, 2, 7])),
+            "{body}"
+        );
+    }
+    // With no address by the writer, there is none: EHLO may say anything.
+    let read = Received::parse(b"from [127.0.0.1] by h with ESMTP id 1; x");
+    assert_eq!(read.from.unwrap().address, None);
+}
+
+/// One shape of a header and the facts in it.
+struct Shape {
+    header: &'static str,
+    product: Option<Product>,
+    version: Option<TlsVersion>,
+    cipher: Option<&'static str>,
+    /// Any mark of TLS.
+    tls: bool,
+}
+
+#[test]
+fn reads_the_shapes_of_others() {
+    use Product::*;
+    use TlsVersion::*;
+    let shape = |header, product, version, cipher| Shape {
+        header,
+        product,
+        version,
+        cipher,
+        tls: true,
+    };
+    let plain = |header, product| Shape {
+        header,
+        product,
+        version: None,
+        cipher: None,
+        tls: false,
+    };
+    let shapes = [
+        shape(
+            "from a.example (b.example [192.0.2.1])\r\n (using TLSv1.2 with cipher ECDHE-RSA-AES256-GCM-SHA384 (256/256 bits))\r\n (Client did not present a certificate)\r\n by h.example (Postfix) with ESMTPS id 4X for <u@h.example>; Tue, 3 Mar 2009 11:08:33 +0000 (UTC)",
+            Some(Postfix),
+            Some(Tls12),
+            Some("ECDHE-RSA-AES256-GCM-SHA384"),
+        ),
+        shape(
+            "from a ([192.0.2.1]) by h with esmtps  (TLS1.3) tls TLS_AES_256_GCM_SHA384\r\n\t(Exim 4.98) id 1-2; x",
+            Some(Exim),
+            Some(Tls13),
+            Some("TLS_AES_256_GCM_SHA384"),
+        ),
+        shape(
+            "from a ([192.0.2.1]) by h with esmtps (TLSv1:RC4-SHA:128) (Exim 4.80) id 1; x",
+            Some(Exim),
+            Some(Tls10),
+            Some("RC4-SHA"),
+        ),
+        shape(
+            "from a ([192.0.2.1]) by h with esmtp (Cipher TLSv1:DES-CBC3-SHA:168) (Exim 4.34) id 1; x",
+            Some(Exim),
+            Some(Tls10),
+            Some("DES-CBC3-SHA"),
+        ),
+        shape(
+            "from a ([192.0.2.1]) by h with esmtps (UNKNOWN:ECDHE-RSA-AES256-GCM-SHA384:256) (Exim 4.72) id 1; x",
+            Some(Exim),
+            None,
+            Some("ECDHE-RSA-AES256-GCM-SHA384"),
+        ),
+        shape(
+            "from a (192.0.2.1) by h (192.0.2.2) with Microsoft SMTP Server (version=TLS1_2, cipher=TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384) id 15.20.1.2 via Frontend Transport; x",
+            Some(Exchange),
+            Some(Tls12),
+            Some("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384"),
+        ),
+        shape(
+            "from a (192.0.2.1) by h (192.0.2.2) with Microsoft SMTP Server (TLS) id 14.3.439.0; x",
+            Some(Exchange),
+            None,
+            None,
+        ),
+        shape(
+            "from a (a. [192.0.2.1]) by mx.google.com with ESMTPS id X for <r@h>\r\n (version=TLS1_3 cipher=TLS_AES_128_GCM_SHA256 bits=128/128); x",
+            None,
+            Some(Tls13),
+            Some("TLS_AES_128_GCM_SHA256"),
+        ),
+        shape(
+            "from a (b [192.0.2.1]) by h (8.15.2/8.15.2) with ESMTP id X (version=TLSv1.2 cipher=DHE-RSA-AES256-SHA bits=256 verify=NOT); x",
+            Some(Sendmail),
+            Some(Tls12),
+            Some("DHE-RSA-AES256-SHA"),
+        ),
+        shape(
+            "from a (b [192.0.2.1]) by h (OpenSMTPD) with ESMTPS id 0123abcd (TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO) for <u@h>; x",
+            Some(OpenSmtpd),
+            Some(Tls13),
+            Some("TLS_AES_256_GCM_SHA384"),
+        ),
+        shape(
+            "from a (b [192.0.2.1])\r\n\t(using TLSv1.3 with cipher TLS13_AES_256_GCM_SHA384)\r\n\tby h (Stalwart SMTP) with ESMTPS id 1; x",
+            Some(Stalwart),
+            Some(Tls13),
+            Some("TLS13_AES_256_GCM_SHA384"),
+        ),
+        shape(
+            "from a ([192.0.2.1]) by h ([192.0.2.2]) with ESMTPS (requiretls) id X (TLS1.3 TLS_AES_128_GCM_SHA256) for <u@h>; x",
+            None,
+            Some(Tls13),
+            Some("TLS_AES_128_GCM_SHA256"),
+        ),
+        shape(
+            "from a (b [192.0.2.1]) by h (KumoMTA 192.0.2.2) with ESMTPS (TLSv1_3:TLS13_AES_256_GCM_SHA384)  id X; x",
+            Some(KumoMta),
+            Some(Tls13),
+            Some("TLS13_AES_256_GCM_SHA384"),
+        ),
+        shape(
+            "from a (b [192.0.2.1]) by h (Haraka/3.0.0) with ESMTPS id U envelope-from <s@a> tls TLS_AES_256_GCM_SHA384; x",
+            Some(Haraka),
+            None,
+            Some("TLS_AES_256_GCM_SHA384"),
+        ),
+        shape(
+            "from a by h (chasquid) with ESMTPS\r\n\ttls TLS_AES_128_GCM_SHA256\r\n\t(over SMTP, TLS-1.3, envelope from \"s@a\")\r\n\t; x",
+            Some(Chasquid),
+            Some(Tls13),
+            Some("TLS_AES_128_GCM_SHA256"),
+        ),
+        shape(
+            "from a ([192.0.2.1]) by h with ESMTP/TLS/ECDHE-RSA-AES256-GCM-SHA384; x",
+            None,
+            None,
+            Some("ECDHE-RSA-AES256-GCM-SHA384"),
+        ),
+        shape(
+            "from [192.0.2.1] by h with ECDHE-RSA-AES256-GCM-SHA384 encrypted SMTP id X; x",
+            None,
+            None,
+            Some("ECDHE-RSA-AES256-GCM-SHA384"),
+        ),
+        shape(
+            "from a (b [192.0.2.1]) by h with ESMTP with STARTTLS (version=TLSv1.3, cipher=TLS_AES_256_GCM_SHA384) id X; x",
+            None,
+            Some(Tls13),
+            Some("TLS_AES_256_GCM_SHA384"),
+        ),
+        shape(
+            "from a (b [192.0.2.1])\r\n  (TLS: TLSv1/SSLv3, 168bits,DES-CBC3-SHA)\r\n  by h with esmtp; x",
+            None,
+            Some(Tls1OrSsl3),
+            Some("DES-CBC3-SHA"),
+        ),
+        shape(
+            "from a (unknown [192.0.2.1]) by h with smtp\r\n\t (TLS: TLSv1/SSLv3,256bits,AES256-SHA)\r\n\t id X; x",
+            None,
+            Some(Tls1OrSsl3),
+            Some("AES256-SHA"),
+        ),
+        shape(
+            "from a ([192.0.2.1]) by h (using TLS: TLSv1.2, AES256-SHA) id <B1@h>; x",
+            None,
+            Some(Tls12),
+            Some("AES256-SHA"),
+        ),
+        shape(
+            "from a ([192.0.2.1]) by h with ESMTP-TLS id X; x",
+            None,
+            None,
+            None,
+        ),
+        shape(
+            "from a ([192.0.2.1])\r\n\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits))\r\n\tby h (Dovecot) with LMTPS id X; x",
+            Some(Dovecot),
+            Some(Tls13),
+            Some("TLS_AES_256_GCM_SHA384"),
+        ),
+        shape(
+            "from a ([192.0.2.1]) by h with SMTPSA id X; x",
+            None,
+            None,
+            None,
+        ),
+        shape(
+            "from a ([192.0.2.1]) by h with UTF8ESMTPS id X; x",
+            None,
+            None,
+            None,
+        ),
+        shape(
+            "from a by h with ESMTP (TLS encrypted); x",
+            None,
+            None,
+            None,
+        ),
+        plain(
+            "from a (192.0.2.1) by h (192.0.2.2) with Microsoft SMTP Server id 8.1.340.0; x",
+            Some(Exchange),
+        ),
+        plain(
+            "from a ([192.0.2.1]) by h with Microsoft SMTPSVC(6.0.3790.3959); x",
+            Some(MicrosoftSmtpSvc),
+        ),
+        plain(
+            "from a (b [192.0.2.1]) by h (Postfix) with ESMTP id X; x",
+            Some(Postfix),
+        ),
+        plain(
+            "from a ([192.0.2.1]) by h with asmtp (Exim 4.34) id X; x",
+            Some(Exim),
+        ),
+        plain(
+            "from a (TLS) by h with SMTP (SimpleEmailService-d-X) id Y; x",
+            None,
+        ),
+        // `with cipher` inside a comment is not the `with` clause, and no mark without a version.
+        plain(
+            "from a (b [192.0.2.1]) by h (using nothing with cipher X) with ESMTP id Y; x",
+            None,
+        ),
+        plain("(qmail 123 invoked from network); x", Some(Qmail)),
+    ];
+    for Shape {
+        header,
+        product,
+        version,
+        cipher,
+        tls,
+    } in shapes
+    {
+        let read = Received::parse(header.as_bytes());
+        assert_eq!(
+            read.software.map(|software| software.product),
+            product,
+            "{header}"
+        );
+        assert_eq!(read.tls.is_some(), tls, "{header}");
+        assert_eq!(read.tls.and_then(|tls| tls.version), version, "{header}");
+        assert_eq!(
+            read.tls
+                .and_then(|tls| tls.cipher)
+                .map(|cipher| cipher.to_string())
+                .as_deref(),
+            cipher,
+            "{header}"
+        );
+    }
+}
+
+#[test]
+fn reads_how_a_message_arrived() {
+    let local = |mark| Arrival::Local(mark);
+    for (header, arrival) in [
+        (
+            "from wk by h with local (Exim 4.84) id 1; x",
+            local(LocalMark::Protocol),
+        ),
+        (
+            "from a ([192.0.2.1]) by h with local-esmtps (TLS1.3) id 1; x",
+            local(LocalMark::Protocol),
+        ),
+        (
+            "from a (192.0.2.1) by a (192.0.2.1) with mapi id 15.20.0218.015; x",
+            local(LocalMark::Mapi),
+        ),
+        ("(qmail 1 invoked by uid 111); x", local(LocalMark::Invoked)),
+        (
+            "(Haraka 1 invoked for bounce); x",
+            local(LocalMark::Invoked),
+        ),
+        (
+            "by h (Postfix, from userid 35569)\r\n\tid 19B32800D; x",
+            local(LocalMark::User),
+        ),
+        (
+            "(from root@localhost)\r\n\tby h (8.14.4/8.14.4/Submit) id X; x",
+            local(LocalMark::User),
+        ),
+        (
+            "by h (MessageSwitch) id 1; x",
+            local(LocalMark::MessageSwitch),
+        ),
+        ("(qmail 1 invoked from network); x", Arrival::Network),
+        ("from locality by h with locals; x", Arrival::Network),
+        ("by 192.0.2.1 with SMTP id X; x", Arrival::NotStated),
+        ("", Arrival::NotStated),
+    ] {
+        assert_eq!(
+            Received::parse(header.as_bytes()).arrival,
+            arrival,
+            "{header}"
+        );
+    }
+}
+
+#[test]
+fn reads_clauses_and_comments() {
+    let read = Received::parse(
+        b"from helo.example (IDENT:joe@ptr.example [IPv6:2001:db8::7] (may be forged))\r\n by h.example ([192.0.2.9]) via TCP over wire with (a (nested \\) one)) Microsoft SMTP\r\n Server (x) more id <\"a;b\"@c> for \"q \\\" s\"@d ; Tue, 3 Mar 2009 11:08 GMT",
+    );
+    let from = read.from.unwrap();
+    assert_eq!((from.helo, from.reverse_name), (from.name, None));
+    assert_eq!(from.address, Some("2001:db8::7".parse().unwrap()));
+    assert_eq!(read.by_address, Some(IpAddr::from([192, 0, 2, 9])));
+    assert_eq!(read.via.unwrap(), "TCP over wire");
+    assert_eq!(read.with.unwrap().text, "Microsoft SMTP Server");
+    assert_eq!(read.id.unwrap(), "<\"a;b\"@c>");
+    assert_eq!(read.recipient.unwrap(), "\"q \\\" s\"@d");
+    assert_eq!(read.date, DateTime::new(1_236_078_480, 0));
+    let comments: Vec<_> = read.comments().map(|comment| comment.to_string()).collect();
+    assert_eq!(comments[1..], ["[192.0.2.9]", "a (nested \\) one)", "x"]);
+
+    let read = Received::parse(b"from rdns.example (HELO name) (192.0.2.1) by h with SMTP; x");
+    let from = read.from.unwrap();
+    assert_eq!(
+        (from.helo.as_str(), from.reverse_name.unwrap().as_str()),
+        (Some("name"), Some("rdns.example"))
+    );
+    let read =
+        Received::parse(b"from [192.0.2.1] (port=1 helo=name) by h with esmtp (Exim 4.98); x");
+    let from = read.from.unwrap();
+    assert_eq!(
+        (from.helo.as_str(), from.reverse_name, from.address),
+        (Some("name"), None, Some([192, 0, 2, 1].into()))
+    );
+    // A clause without its value, as Haraka and others write it.
+    let read = Received::parse(b"from a by  (Haraka/2.8.16) with ESMTPSA id 1; x");
+    assert_eq!(
+        (read.by, read.with.unwrap().text.as_str()),
+        (None, Some("ESMTPSA"))
+    );
+    let read = Received::parse(b"from a by ; x");
+    assert_eq!(read.by, None);
+}
+
+#[test]
+fn finds_the_fields_of_a_header_section() {
+    let message = b"Return-Path: <>\r\nReceived: from a\r\n\tby b; x\r\nX-Received: no\r\nrEcEiVeD : from c\n by d; x\nReceivedX: no\r\nSubject: Received: no\r\n\r\nReceived: from body by b\r\n";
+    let hops: Vec<_> = trace(message)
+        .map(|hop| hop.by.unwrap().to_string())
+        .collect();
+    assert_eq!(hops, ["b", "d"]);
+    assert_eq!(
+        fields(b"Received: from a\r\n by b").next(),
+        Some(&b"from a\r\n by b"[..])
+    );
+    assert_eq!(fields(b"\nReceived: from a\r\n").next(), None);
+    assert_eq!(fields(b"").next(), None);
+}
+
+#[test]
+fn text_is_shown_unfolded_and_harmless() {
+    let read = Received::parse(b"from a (x\r\n\t \x1b[31m y\xff) by b; x");
+    assert_eq!(
+        read.comments().next().unwrap().to_string(),
+        "x \u{fffd}[31m y\u{fffd}"
+    );
+}
+
+#[test]
+fn dates_as_others_write_them() {
+    let at = |seconds, offset| DateTime::new(seconds, offset);
+    for (text, date) in [
+        ("Tue, 3 Mar 2009 11:08:33 +0000", at(1_236_078_513, 0)),
+        (
+            "Tue,  3\r\n Mar 2009 11:08:33 +0000 (UCT)",
+            at(1_236_078_513, 0),
+        ),
+        ("3 Mar 2009 03:08:33 -0800", at(1_236_078_513, -480)),
+        ("Fri, 25 Sep 92 14:13:02 PDT", at(717_455_582, -420)),
+        ("25 Sep 2022 08:49 +0200", at(1_664_088_540, 120)),
+        ("(comment) Thu, 1 Jan 1970 00:00:00", at(0, 0)),
+        ("29 Feb 2000 23:59:60 GMT", at(951_868_800, 0)),
+        ("31 Dec 49 00:00:00 Z", at(2_524_521_600, 0)),
+        ("1 Jan 101 00:00:00 +0000", at(978_307_200, 0)),
+        ("29 Feb 1900 00:00:00 +0000", None),
+        ("31 Apr 2009 00:00:00 +0000", None),
+        ("0 Apr 2009 00:00:00 +0000", None),
+        ("1 Apr 2009 24:00:00 +0000", None),
+        ("1 Apr 2009 00:60:00 +0000", None),
+        ("1 Apr 2009 00:00:00 +0060", None),
+        ("1 Apr 2009 00:00:00 +99999", None),
+        ("1 Apr 20099 00:00:00 +0000", None),
+        ("1 Apr 1899 00:00:00 +0000", None),
+        ("1 Foo 2009 00:00:00 +0000", None),
+        ("*", None),
+        ("", None),
+    ] {
+        assert_eq!(DateTime::parse(text.as_bytes()), date, "{text}");
+    }
+    assert_eq!(
+        at(-2_208_988_800, 0).unwrap().to_string(),
+        "Mon, 1 Jan 1900 00:00:00 +0000"
+    );
+    assert_eq!(
+        at(253_402_300_799, 0).unwrap().to_string(),
+        "Fri, 31 Dec 9999 23:59:59 +0000"
+    );
+    assert_eq!(
+        at(951_782_400, 0).unwrap().to_string(),
+        "Tue, 29 Feb 2000 00:00:00 +0000"
+    );
+    assert_eq!(
+        at(-1, -570).unwrap().to_string(),
+        "Wed, 31 Dec 1969 14:29:59 -0930"
+    );
+    assert_eq!(
+        (
+            at(-2_208_988_801, 0),
+            at(253_402_300_800, 0),
+            at(0, 6000),
+            at(i64::MAX, 1)
+        ),
+        (None, None, None, None)
+    );
+}
+
+#[test]
+fn hostile_bodies_cost_linear_time() {
+    // Twice the input must not cost four times the work: each of these is quadratic for a reader that looks again.
+    for piece in [
+        "(", ")", "\"", "<", "<\"", "\"<", "\\", "(\\", "from ", "with a ", "tls ", ";", "( ",
+        "(helo=", "<\"\" ", "x\"", "(a,(",
+    ] {
+        let body = piece.repeat(4_000_000 / piece.len());
+        let start = std::time::Instant::now();
+        let read = Received::parse(body.as_bytes());
+        assert!(read.comments().count() < body.len());
+        // A quadratic reader needs hours.
+        assert!(
+            start.elapsed().as_secs() < 20,
+            "{piece:?}: {:?}",
+            start.elapsed()
+        );
+    }
+}
+
+fn transmission() -> impl Strategy<Value = Transmission> {
+    (0..3_usize, any::<bool>(), any::<bool>()).prop_map(|(protocol, auth, utf8)| Transmission {
+        protocol: [Protocol::Smtp, Protocol::Esmtp, Protocol::Lmtp][protocol],
+        auth,
+        utf8,
+    })
+}
+
+fn version() -> impl Strategy<Value = TlsVersion> {
+    use TlsVersion::*;
+    proptest::sample::select(vec![Ssl2, Ssl3, Tls1OrSsl3, Tls10, Tls11, Tls12, Tls13])
+}
+
+prop_compose! {
+    /// Fields that the grammar can hold as they are.
+    fn clean()(
+        names in ("[a-z0-9-]{1,60}(\\.[a-z0-9-]{1,60}){0,2}", proptest::option::of("[a-z]{1,9}(\\.[a-z]{1,9}){1,3}"), "[a-z0-9.-]{1,80}"),
+        address in proptest::option::of(any::<IpAddr>()),
+        transmission in transmission(),
+        id in proptest::option::of("[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,90}"),
+        recipient in proptest::option::of("([a-z+=]{1,40}|\"([a-z <>();,]|\\\\[\\\\\"]){0,40}\")@[a-z0-9.]{1,60}"),
+        tls in proptest::option::of((
+            version(),
+            prop_oneof![any::<u16>().prop_map(Err), "[A-Z][A-Z0-9_]{0,60}".prop_map(Ok)],
+            proptest::option::of("[A-Za-z][A-Za-z0-9_-]{0,30}"),
+            proptest::option::of((0..3, "[a-z=,;.*@-]{1,50}( [a-z;*]{1,50}){0,3}", proptest::option::of("[a-z]{1,40}( [a-z]{1,50}){0,3}"), any::<bool>())),
+        )),
+        date in (-2_208_900_000_i64..253_402_000_000, -1439_i16..1440),
+    ) -> (OwnedStamp, DateTime) {
+        (OwnedStamp { names, address, transmission, id, recipient, tls }, DateTime::new(date.0, date.1).unwrap())
+    }
+}
+
+type OwnedTls = (
+    TlsVersion,
+    Result<String, u16>,
+    Option<String>,
+    Option<(i32, String, Option<String>, bool)>,
+);
+
+#[derive(Debug)]
+struct OwnedStamp {
+    names: (String, Option<String>, String),
+    address: Option<IpAddr>,
+    transmission: Transmission,
+    id: Option<String>,
+    recipient: Option<String>,
+    tls: Option<OwnedTls>,
+}
+
+impl OwnedStamp {
+    fn stamp(&self, date: DateTime) -> Stamp<'_> {
+        Stamp {
+            helo: &self.names.0,
+            reverse_name: self.names.1.as_deref(),
+            address: self.address,
+            by: &self.names.2,
+            transmission: self.transmission,
+            id: self.id.as_deref(),
+            recipient: self.recipient.as_deref(),
+            tls: self
+                .tls
+                .as_ref()
+                .map(|(version, cipher, group, client)| TlsStamp {
+                    version: *version,
+                    cipher: match cipher {
+                        Ok(name) => CipherSuite::Name(name),
+                        Err(code) => CipherSuite::Code(*code),
+                    },
+                    group: group.as_deref(),
+                    client: client
+                        .as_ref()
+                        .map(|(kind, name, issuer, verified)| match kind {
+                            0 => ClientCertificate::NotRequested,
+                            1 => ClientCertificate::NotPresented,
+                            _ => ClientCertificate::Presented {
+                                common_name: Some(name.as_str()),
+                                issuer: issuer.as_deref(),
+                                verified: *verified,
+                            },
+                        }),
+                }),
+            date,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn written_then_parsed_is_the_same((owned, date) in clean()) {
+        let stamp = owned.stamp(date);
+        let header = written(&stamp);
+        well_formed(&header)?;
+        let read = trace(header.as_bytes()).next().unwrap();
+        let shown = |text: Option<smtp_proto::received::Text<'_>>| text.map(|text| text.to_string());
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let from = read.from.unwrap();
+        prop_assert_eq!(from.helo.to_string(), stamp.helo);
+        let address = stamp.address.map(|address| address.to_canonical());
+        prop_assert_eq!(from.address, address);
+        prop_assert_eq!(shown(from.reverse_name), owned(stamp.reverse_name.filter(|name| address.is_some() && *name != "unknown")));
+        prop_assert_eq!(shown(read.by), owned(Some(stamp.by)));
+        prop_assert_eq!(shown(read.id), owned(stamp.id));
+        let recipient = read.recipient.and_then(|path| path.as_str()).map(str::to_owned);
+        prop_assert_eq!(recipient, stamp.recipient.map(|path| format!("<{path}>")));
+        prop_assert_eq!(read.date, Some(date));
+        prop_assert_eq!(read.software.map(|software| software.product), Some(Product::Own));
+        prop_assert_eq!(read.arrival, Arrival::Network);
+        let with = read.with.unwrap();
+        prop_assert_eq!(with.text, stamp.transmission.keyword(stamp.tls.is_some()));
+        let transmission = with.transmission.unwrap();
+        prop_assert_eq!((transmission.auth, transmission.utf8), (stamp.transmission.auth, stamp.transmission.utf8));
+        prop_assert_eq!(read.tls.is_some(), stamp.tls.is_some());
+        if let (Some(read), Some(tls)) = (read.tls, stamp.tls) {
+            prop_assert_eq!(read.version, Some(tls.version));
+            let cipher = match tls.cipher {
+                CipherSuite::Name(name) => name.to_owned(),
+                CipherSuite::Code(code) => format!("0x{code:04X}"),
+            };
+            prop_assert_eq!(shown(read.cipher), Some(cipher));
+            prop_assert_eq!(shown(read.group), owned(tls.group));
+            match (read.client, tls.client) {
+                (
+                    Some(ClientCertificate::Presented { common_name, issuer, verified }),
+                    Some(ClientCertificate::Presented { common_name: name, issuer: by, verified: ok }),
+                ) => {
+                    prop_assert_eq!(shown(common_name), owned(name));
+                    prop_assert_eq!(shown(issuer), owned(by));
+                    prop_assert_eq!(verified, ok);
+                }
+                (Some(ClientCertificate::NotRequested), Some(ClientCertificate::NotRequested))
+                | (Some(ClientCertificate::NotPresented), Some(ClientCertificate::NotPresented))
+                | (None, None) => {}
+                (read, wrote) => prop_assert!(false, "wrote {wrote:?}, read {read:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn no_field_breaks_out(
+        texts in proptest::collection::vec("[a-z\\r\\n\\x00 ()<>\"\\\\;,:@\u{85}\u{e9}]{0,40}|\\PC{0,400}|(?s).{0,300}", 8),
+        utf8 in any::<bool>(),
+    ) {
+        let tls = TlsStamp {
+            version: TlsVersion::Tls12,
+            cipher: CipherSuite::Name(&texts[0]),
+            group: Some(&texts[1]),
+            client: Some(ClientCertificate::Presented { common_name: Some(&texts[2]), issuer: Some(&texts[3]), verified: false }),
+        };
+        let stamp = Stamp {
+            helo: &texts[4],
+            reverse_name: Some(&texts[5]),
+            by: "mx.example",
+            id: Some(&texts[6]),
+            recipient: Some(&texts[7]),
+            transmission: Transmission { utf8, ..ESMTP },
+            tls: Some(tls),
+            ..stamp()
+        };
+        let header = written(&stamp);
+        well_formed(&header)?;
+        prop_assert!(utf8 || header.is_ascii());
+        // All that the server itself knows is still read, so nothing escaped from its place.
+        let read = trace(header.as_bytes()).next().unwrap();
+        prop_assert_eq!(read.from.unwrap().address, stamp.address);
+        prop_assert_eq!(read.by.unwrap(), "mx.example");
+        prop_assert_eq!(read.with.unwrap().text, stamp.transmission.keyword(true));
+        prop_assert_eq!(read.date, Some(stamp.date));
+        let read = read.tls.unwrap();
+        prop_assert_eq!(read.version, Some(TlsVersion::Tls12));
+        let presented = matches!(read.client, Some(ClientCertificate::Presented { verified: false, .. }));
+        prop_assert!(presented);
+    }
+
+    #[test]
+    fn any_bytes_parse(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let read = Received::parse(&bytes);
+        let _ = format!("{read:?}");
+        prop_assert!(trace(&bytes).count() <= bytes.len());
+    }
+
+    #[test]
+    fn folding_changes_nothing(
+        words in proptest::collection::vec(
+            prop_oneof![
+                "from|by|with|via|id|for|tls|group|;|ESMTPS|Microsoft|SMTP|\\(Postfix\\)|\\(|\\)|\"|<|>",
+                "\\(using TLSv1.3 with cipher X_Y \\(256/256 bits\\)\\)|\\(version=TLS1_2, cipher=A\\)|\\(a \\[192.0.2.1\\]\\)",
+                "Tue, 3 Mar 2009 11:08:33 \\+0000|\\(Client CN \"a b\", Issuer \"c d\" \\(verified OK\\)\\)",
+                "[a-z.\\[\\]()<>\"=:,;-]{1,8}",
+            ],
+            0..30,
+        ),
+        folds in proptest::collection::vec(any::<bool>(), 64),
+    ) {
+        let unfolded = words.join(" ");
+        let mut folded = String::new();
+        for (index, word) in unfolded.split(' ').enumerate() {
+            if index > 0 {
+                folded.push_str(if folds[index % folds.len()] { "\r\n\t" } else { " " });
+            }
+            folded.push_str(word);
+        }
+        prop_assert_eq!(Received::parse(folded.as_bytes()), Received::parse(unfolded.as_bytes()));
+    }
+
+    #[test]
+    fn dates_written_then_parsed_are_the_same(seconds in -2_208_900_000_i64..253_402_000_000, offset in -5999_i16..6000) {
+        if let Some(date) = DateTime::new(seconds, offset) {
+            prop_assert_eq!(DateTime::parse(date.to_string().as_bytes()), Some(date));
+        }
+    }
+}

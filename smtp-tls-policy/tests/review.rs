@@ -1,0 +1,384 @@
+//! Verdicts on hops and on whole traces.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use smtp_tls_policy::review::{
+    Arrival, Because, Channel, Hop, Link, OwnHosts, Summary, TlsMark, Verdict, Writer, review,
+};
+
+const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+/// A hop over the Internet that shows nothing.
+fn hop() -> Hop<'static> {
+    Hop {
+        from: [Some("a.example"), None],
+        from_address: Some(PUBLIC),
+        by: Some("b.example"),
+        smtp: true,
+        arrival: Arrival::Network,
+        ..Hop::default()
+    }
+}
+
+const WRITERS: [(Writer, bool); 15] = [
+    (Writer::Own, true),
+    (Writer::Postfix, true),
+    (Writer::Exim(None), true),
+    (Writer::Exim(Some((4, 50))), true),
+    (Writer::Exim(Some((4, 49))), false),
+    (Writer::Exchange, true),
+    (Writer::Sendmail(None), true),
+    (Writer::Sendmail(Some((8, 12))), true),
+    (Writer::Sendmail(Some((8, 7))), false),
+    (Writer::OpenSmtpd, true),
+    (Writer::Haraka, true),
+    (Writer::Stalwart, true),
+    (Writer::Chasquid, true),
+    (Writer::KumoMta, true),
+    (Writer::Other, false),
+];
+
+#[test]
+fn the_lack_of_a_mark_means_clear_text_only_by_writers_that_always_mark() {
+    for (writer, marks) in WRITERS {
+        let judgement = Hop { writer, ..hop() }.judge();
+        let expected = if marks {
+            (
+                Verdict::Cleartext,
+                Channel::Cleartext,
+                Because::NotMarkedBy(writer),
+            )
+        } else {
+            (Verdict::Unknown, Channel::Unknown, Because::NothingStated)
+        };
+        assert_eq!(
+            (judgement.verdict, judgement.channel, judgement.because),
+            expected,
+            "{writer:?}"
+        );
+    }
+    let judgement = Hop {
+        says_clear_text: true,
+        ..hop()
+    }
+    .judge();
+    assert_eq!(
+        (judgement.verdict, judgement.because),
+        (Verdict::Cleartext, Because::SaysClearText)
+    );
+}
+
+#[test]
+fn any_mark_is_tls_by_whomever_and_from_wherever() {
+    for mark in [
+        TlsMark::Clause,
+        TlsMark::Comment,
+        TlsMark::Keyword,
+        TlsMark::Phrase,
+    ] {
+        for (writer, _) in WRITERS {
+            for address in [
+                None,
+                Some(PUBLIC),
+                Some([127, 0, 0, 1].into()),
+                Some([10, 0, 0, 1].into()),
+            ] {
+                let marked = Hop {
+                    tls: Some(mark),
+                    writer,
+                    from_address: address,
+                    ..hop()
+                };
+                let judgement = marked.judge();
+                assert_eq!(
+                    (judgement.verdict, judgement.because),
+                    (Verdict::Tls, Because::Marked(mark))
+                );
+                assert_eq!(judgement.channel, Channel::Tls);
+            }
+        }
+    }
+}
+
+#[test]
+fn local_hops_are_their_own_kind() {
+    for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+        let judgement = Hop {
+            from_address: Some(address.parse().unwrap()),
+            writer: Writer::Postfix,
+            ..hop()
+        }
+        .judge();
+        assert_eq!(
+            (judgement.verdict, judgement.because),
+            (Verdict::Local, Because::Loopback),
+            "{address}"
+        );
+        // What the channel was is still said.
+        assert_eq!(judgement.channel, Channel::Cleartext);
+    }
+    // Also with a mark: Exim's `local-esmtps`.
+    let judgement = Hop {
+        arrival: Arrival::Local,
+        tls: Some(TlsMark::Comment),
+        ..hop()
+    }
+    .judge();
+    assert_eq!(
+        (judgement.verdict, judgement.because),
+        (Verdict::Local, Because::SaysLocal)
+    );
+    let hidden = Hop {
+        arrival: Arrival::NotStated,
+        from: [None; 2],
+        from_address: None,
+        ..hop()
+    };
+    assert_eq!(hidden.judge().because, Because::NoClient);
+    // A server that hides its clients but speaks SMTP with them, and always marks TLS.
+    assert_eq!(
+        Hop {
+            writer: Writer::Postfix,
+            ..hidden
+        }
+        .judge()
+        .verdict,
+        Verdict::Cleartext
+    );
+    assert_eq!(
+        Hop {
+            writer: Writer::Postfix,
+            smtp: false,
+            ..hidden
+        }
+        .judge()
+        .verdict,
+        Verdict::Local
+    );
+    // A name proves nothing: anybody may say EHLO localhost.
+    assert_eq!(
+        Hop {
+            from: [Some("localhost"), None],
+            ..hop()
+        }
+        .judge()
+        .verdict,
+        Verdict::Unknown
+    );
+}
+
+#[test]
+fn private_networks_are_their_own_kind() {
+    for (from, by, verdict) in [
+        ("10.9.14.248", Some("10.9.40.29"), Verdict::PrivateNet),
+        ("172.16.0.1", None, Verdict::PrivateNet),
+        ("192.168.1.1", None, Verdict::PrivateNet),
+        ("169.254.0.1", None, Verdict::PrivateNet),
+        ("fd00::1", Some("fe80::1"), Verdict::PrivateNet),
+        ("::ffff:10.0.0.1", None, Verdict::PrivateNet),
+        ("10.9.14.248", Some("192.0.2.1"), Verdict::Cleartext),
+        ("192.0.2.1", Some("10.9.40.29"), Verdict::Cleartext),
+        ("172.32.0.1", None, Verdict::Cleartext),
+        ("100.64.0.1", None, Verdict::Cleartext),
+        ("2001:db8::1", None, Verdict::Cleartext),
+    ] {
+        let judgement = Hop {
+            from_address: Some(from.parse().unwrap()),
+            by_address: by.map(|by| by.parse().unwrap()),
+            writer: Writer::Exchange,
+            ..hop()
+        }
+        .judge();
+        assert_eq!(
+            (judgement.verdict, judgement.channel),
+            (verdict, Channel::Cleartext),
+            "{from} {by:?}"
+        );
+    }
+}
+
+#[test]
+fn the_trace_in_one_word() {
+    let own = OwnHosts::default();
+    let tls = Hop {
+        tls: Some(TlsMark::Clause),
+        ..hop()
+    };
+    let clear = Hop {
+        writer: Writer::Own,
+        ..hop()
+    };
+    let local = Hop {
+        arrival: Arrival::Local,
+        ..hop()
+    };
+    let private = Hop {
+        from_address: Some([10, 0, 0, 1].into()),
+        ..hop()
+    };
+    for (hops, summary) in [
+        (&[][..], Summary::NoHops),
+        (&[local], Summary::NoHops),
+        (&[tls, local, tls], Summary::AllTls),
+        (&[tls, private], Summary::TlsOutsidePrivateNets),
+        (&[tls, private, hop()], Summary::Unknown),
+        (&[hop(), tls, clear, private, local], Summary::Cleartext),
+    ] {
+        assert_eq!(review(hops, &own).summary(), summary);
+    }
+}
+
+#[test]
+fn headers_below_the_first_foreign_hop_are_not_trusted() {
+    let own = OwnHosts {
+        names: &["Edge.b.example", "inner.b.example"],
+        addresses: &[[10, 0, 0, 1].into()],
+    };
+    let inner = Hop {
+        by: Some("inner.b.example"),
+        from_address: Some([10, 0, 0, 1].into()),
+        ..hop()
+    };
+    let edge = Hop {
+        by: Some("edge.b.example."),
+        tls: Some(TlsMark::Clause),
+        ..hop()
+    };
+    let local = Hop {
+        by: Some("edge.b.example"),
+        arrival: Arrival::Local,
+        ..hop()
+    };
+    let foreign = Hop {
+        by: Some("a.example"),
+        ..hop()
+    };
+    let trusted = |hops: &[Hop<'_>]| {
+        let reviewed = review(hops, &own);
+        assert!(
+            reviewed
+                .hops
+                .iter()
+                .enumerate()
+                .all(|(index, hop)| hop.trusted == (index < reviewed.trusted))
+        );
+        reviewed.trusted
+    };
+    assert_eq!(trusted(&[inner, edge, foreign]), 2);
+    assert_eq!(trusted(&[inner, local, edge, foreign]), 3);
+    assert_eq!(trusted(&[foreign, edge]), 0);
+    // A stranger hands in a message with a header in our name: the edge saw his address, so there it ends,
+    // whatever he called himself.
+    let liar = Hop {
+        from: [Some("inner.b.example"), Some("edge.b.example")],
+        ..edge
+    };
+    assert_eq!(trusted(&[liar, edge, inner]), 1);
+    assert_eq!(
+        trusted(&[
+            Hop {
+                from_address: None,
+                ..inner
+            },
+            edge
+        ]),
+        1
+    );
+    let reviewed = review(
+        &[
+            inner,
+            edge,
+            Hop {
+                writer: Writer::Postfix,
+                ..foreign
+            },
+        ],
+        &own,
+    );
+    assert_eq!(
+        (reviewed.trusted_summary(), reviewed.summary()),
+        (Summary::TlsOutsidePrivateNets, Summary::Cleartext)
+    );
+}
+
+#[test]
+fn gaps_are_flagged() {
+    let link = |newer: Hop<'_>, older: Hop<'_>| {
+        let reviewed = review(&[newer, older], &OwnHosts::default());
+        assert_eq!(
+            reviewed.hops[1].link,
+            Link::NotStated,
+            "there is nothing below the oldest"
+        );
+        reviewed.hops[0].link
+    };
+    let by = |name| Hop {
+        by: Some(name),
+        ..hop()
+    };
+    assert_eq!(link(hop(), by("A.Example.")), Link::Continuous);
+    assert_eq!(link(hop(), by("a")), Link::Continuous);
+    assert_eq!(link(hop(), by("a.other.example")), Link::Gap);
+    assert_eq!(
+        link(
+            Hop {
+                from: [Some("x.example"), Some("a.example")],
+                ..hop()
+            },
+            by("a.example")
+        ),
+        Link::Continuous
+    );
+    assert_eq!(link(hop(), Hop { by: None, ..hop() }), Link::NotStated);
+    assert_eq!(
+        link(
+            Hop {
+                from: [None; 2],
+                ..hop()
+            },
+            by("a.example")
+        ),
+        Link::NotStated
+    );
+    let same_address = Hop {
+        by_address: Some(PUBLIC),
+        ..by("other.example")
+    };
+    assert_eq!(link(hop(), same_address), Link::Continuous);
+    // Inside one host the header below is its own.
+    let inside = Hop {
+        from: [None; 2],
+        arrival: Arrival::Local,
+        ..hop()
+    };
+    assert_eq!(link(inside, by("b.example")), Link::Continuous);
+    assert_eq!(link(inside, by("c.example")), Link::Gap);
+    let filter = Hop {
+        from: [Some("localhost"), None],
+        from_address: Some([127, 0, 0, 1].into()),
+        ..hop()
+    };
+    assert_eq!(link(filter, by("b.example")), Link::Continuous);
+}
+
+proptest! {
+    /// More TLS in a header never makes the verdict worse, and other headers never change it.
+    #[test]
+    fn a_mark_never_hurts(
+        address in proptest::option::of(any::<IpAddr>()),
+        by_address in proptest::option::of(any::<IpAddr>()),
+        writer in proptest::sample::select(WRITERS.map(|(writer, _)| writer).to_vec()),
+        arrival in proptest::sample::select(vec![Arrival::Network, Arrival::Local, Arrival::NotStated]),
+        says_clear_text in any::<bool>(),
+        smtp in any::<bool>(),
+    ) {
+        let plain = Hop { from_address: address, by_address, writer, arrival, says_clear_text, smtp, ..hop() };
+        let marked = Hop { tls: Some(TlsMark::Keyword), ..plain };
+        prop_assert!(matches!(marked.judge().verdict, Verdict::Tls | Verdict::Local));
+        prop_assert!(plain.judge().verdict != Verdict::Tls);
+        let reviewed = review(&[marked, plain, marked], &OwnHosts::default());
+        prop_assert_eq!(reviewed.hops[1].judgement, plain.judge());
+        prop_assert_eq!(reviewed.trusted, 0);
+    }
+}

@@ -1,0 +1,127 @@
+//! The certificate authorities, certificates and CRLs of the run, made new each time.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use smtp_tls_policy::{RootsId, Trust};
+use time::OffsetDateTime;
+
+use crate::Failed;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const REVOKED: u64 = 4711;
+
+/// What is wrong with a certificate, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    Good,
+    /// Issued by a CA that only some connectors trust.
+    PrivateCa,
+    SelfSigned,
+    Expired,
+    NotYetValid,
+    Revoked,
+    WrongName,
+    /// The name stands in the Common Name, and there is no SAN.
+    CnOnly,
+}
+
+/// An authority that can sign.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    der: CertificateDer<'static>,
+}
+
+/// All of them.
+pub struct Pki {
+    public: Authority,
+    private: Authority,
+    provider: Arc<CryptoProvider>,
+}
+
+/// The roots that the private-ca connector trusts.
+pub fn private_roots() -> RootsId {
+    RootsId::new("contoso-private")
+}
+
+impl Pki {
+    pub fn new(provider: Arc<CryptoProvider>) -> Result<Self, Failed> {
+        Ok(Self { public: authority("Example Public Root")?, private: authority("Contoso Private Root")?, provider })
+    }
+
+    /// What everybody trusts: the public root with its CRL, and the private root for those who ask for it.
+    pub fn trust(&self) -> Result<Trust, Failed> {
+        let mut trust = Trust::new();
+        trust.add_root_der(&RootsId::public(), &self.public.der)?;
+        trust.add_root_der(&private_roots(), &self.private.der)?;
+        let now = OffsetDateTime::from(SystemTime::now());
+        let crl = CertificateRevocationListParams {
+            this_update: now - DAY,
+            next_update: now + 7 * DAY,
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: SerialNumber::from(REVOKED),
+                revocation_time: now - DAY,
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        }
+        .signed_by(&self.public.issuer)?;
+        trust.add_crl_der(&RootsId::public(), crl.der())?;
+        Ok(trust)
+    }
+
+    /// A certificate and its key for a host, good for a server and for a client.
+    pub fn identity(&self, kind: Certificate, host: &str) -> Result<Arc<CertifiedKey>, Failed> {
+        let key = KeyPair::generate()?;
+        let now = OffsetDateTime::from(SystemTime::now());
+        let name = if kind == Certificate::WrongName { "elsewhere.example" } else { host };
+        let sans = if kind == Certificate::CnOnly { vec![] } else { vec![name.to_owned()] };
+        let mut params = CertificateParams::new(sans)?;
+        params.distinguished_name = common_name(name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        (params.not_before, params.not_after) = match kind {
+            Certificate::Expired => (now - 20 * DAY, now - 10 * DAY),
+            Certificate::NotYetValid => (now + 10 * DAY, now + 20 * DAY),
+            _ => (now - DAY, now + 30 * DAY),
+        };
+        if kind == Certificate::Revoked {
+            params.serial_number = Some(SerialNumber::from(REVOKED));
+        }
+        let certificate = match kind {
+            Certificate::SelfSigned => params.self_signed(&key)?,
+            Certificate::PrivateCa => params.signed_by(&key, &self.private.issuer)?,
+            _ => params.signed_by(&key, &self.public.issuer)?,
+        };
+        let chain = vec![certificate.der().clone()];
+        let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(Failed::from_text)?;
+        Ok(Arc::new(CertifiedKey::from_der(chain, key, &self.provider)?))
+    }
+}
+
+fn authority(name: &str) -> Result<Authority, Failed> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name = common_name(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate()?;
+    let der = params.self_signed(&key)?.der().clone();
+    Ok(Authority { issuer: Issuer::new(params, key), der })
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}

@@ -1,0 +1,160 @@
+//! Received headers of many writers, collected elsewhere: parsed in one crate, judged in another.
+
+use std::path::PathBuf;
+
+use smtp_proto::received::{CipherSuite, TlsVersion};
+use smtp_proto::received::{DateTime, Protocol, Received, Stamp, TlsStamp, Transmission};
+use smtp_tls_policy::review::{Because, Channel, OwnHosts, Summary, TlsMark, Verdict, Writer};
+use smtp_tokio_adapter::review::{hop, message};
+
+/// A file of the corpora; `None`, and a word about it, where the folder is absent.
+fn corpus(name: &str) -> Option<String> {
+    let folder = std::env::var_os("SMTP_CORPORA_DIR").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")),
+        PathBuf::from,
+    );
+    if !folder.is_dir() {
+        println!("skipped: {} is absent", folder.display());
+        return None;
+    }
+    Some(std::fs::read_to_string(folder.join(name)).expect("the corpora are complete"))
+}
+
+#[test]
+fn corpus_verdicts() {
+    let Some(rows) = corpus("received_curated.jsonl") else {
+        return;
+    };
+    let mut wrong = Vec::new();
+    for row in rows.lines() {
+        let row: serde_json::Value = serde_json::from_str(row).expect("one object a line");
+        // No verdict where judgements may differ.
+        let Some(wanted) = row["verdict"].as_str() else {
+            continue;
+        };
+        for shape in ["raw", "received"] {
+            let Some(header) = row[shape].as_str() else {
+                continue;
+            };
+            let received = Received::parse(header.as_bytes());
+            let judgement = hop(&received).judge();
+            let right = match (wanted, judgement.verdict) {
+                ("tls", verdict) => verdict == Verdict::Tls,
+                ("local", verdict) => verdict == Verdict::Local,
+                // The rows tell the channel of a hop on a private network like that of any other.
+                ("cleartext", Verdict::Cleartext | Verdict::PrivateNet) => {
+                    judgement.channel == Channel::Cleartext
+                }
+                ("unknown", Verdict::Unknown | Verdict::PrivateNet) => {
+                    judgement.channel == Channel::Unknown
+                }
+                ("cleartext" | "unknown", _) => false,
+                (private, verdict) if private.starts_with("private") => {
+                    verdict == Verdict::PrivateNet
+                }
+                (other, _) => panic!("a verdict that nobody told of: {other}"),
+            };
+            if !right {
+                wrong.push(format!(
+                    "{header}\n    wanted {wanted}, judged {judgement:?}\n    read {received:#?}"
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn corpus_trail_through_exchange_hosted_services() {
+    let Some(trail) = corpus("received_ehs_trail_2009.txt") else {
+        return;
+    };
+    let reviewed = message(trail.as_bytes(), &OwnHosts::default());
+    let judged: Vec<_> = reviewed.hops.iter().map(|hop| hop.judgement).collect();
+    // Into the filter over TLS, though the keyword is only ESMTP.
+    let tls: Vec<_> = judged
+        .iter()
+        .filter(|hop| hop.verdict == Verdict::Tls)
+        .collect();
+    assert!(
+        matches!(tls[..], [hop] if hop.because == Because::Marked(TlsMark::Comment)),
+        "{tls:?}"
+    );
+    // Inside it: the filter itself, its loopback, then Exchange 2007 to Exchange 2007 without TLS on its own network.
+    let inside = |verdict, because| {
+        judged
+            .iter()
+            .any(|hop| (hop.verdict, hop.because) == (verdict, because))
+    };
+    assert!(inside(Verdict::Local, Because::SaysLocal));
+    assert!(inside(Verdict::Local, Because::Loopback));
+    let private: Vec<_> = judged
+        .iter()
+        .filter(|hop| hop.verdict == Verdict::PrivateNet)
+        .collect();
+    assert!(
+        private.iter().any(|hop| hop.channel == Channel::Cleartext),
+        "{private:?}"
+    );
+    // Servers that never say.
+    assert!(judged.iter().any(|hop| hop.verdict == Verdict::Unknown));
+    assert_eq!(
+        (reviewed.summary(), reviewed.trusted),
+        (Summary::Unknown, 0)
+    );
+}
+
+#[test]
+fn our_own_headers_prove_both() {
+    let stamp = Stamp {
+        helo: "mail.contoso.example",
+        reverse_name: None,
+        address: Some([192, 0, 2, 7].into()),
+        by: "ehs.example",
+        transmission: Transmission {
+            protocol: Protocol::Esmtp,
+            auth: false,
+            utf8: false,
+        },
+        id: None,
+        recipient: None,
+        tls: None,
+        date: DateTime::new(1_236_078_513, 0).expect("a date in 2009"),
+    };
+    let tls = Some(TlsStamp {
+        version: TlsVersion::Tls12,
+        cipher: CipherSuite::Name("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+        group: None,
+        client: None,
+    });
+    let mut headers = Vec::new();
+    Stamp {
+        helo: "ehs.example",
+        by: "online.example",
+        tls,
+        ..stamp
+    }
+    .write(&mut headers);
+    stamp.write(&mut headers);
+    let own = OwnHosts {
+        names: &["online.example", "ehs.example"],
+        addresses: &[[192, 0, 2, 7].into()],
+    };
+    let reviewed = message(&headers, &own);
+    let because: Vec<_> = reviewed
+        .hops
+        .iter()
+        .map(|hop| (hop.judgement.verdict, hop.judgement.because))
+        .collect();
+    assert_eq!(
+        because,
+        [
+            (Verdict::Tls, Because::Marked(TlsMark::Clause)),
+            (Verdict::Cleartext, Because::NotMarkedBy(Writer::Own)),
+        ]
+    );
+    assert_eq!(
+        (reviewed.trusted, reviewed.trusted_summary()),
+        (2, Summary::Cleartext)
+    );
+}
