@@ -56,6 +56,8 @@
 //! ```
 
 pub mod admit;
+#[cfg(feature = "serde")]
+pub mod config;
 pub mod connector;
 pub mod decision;
 pub mod domain;
@@ -65,6 +67,8 @@ pub mod plan;
 pub mod posture;
 pub mod review;
 pub mod revocation;
+#[cfg(feature = "rustls")]
+pub mod rustls;
 pub mod trust;
 mod x509;
 

@@ -21,17 +21,55 @@ pub(crate) fn may_sign_crls(issuer: &CertificateDer<'_>) -> bool {
     })
 }
 
+/// The parts of a certificate that are needed where nothing is asked of the rest.
+struct Bare<'a> {
+    issuer: &'a [u8],
+    subject: &'a [u8],
+    spki: &'a [u8],
+}
+
+impl<'a> Bare<'a> {
+    /// Walks to the key without looking at the version, the dates or the extensions (RFC 5280, 4.1).
+    fn from_der(der: &'a [u8]) -> Option<Self> {
+        let (_, certificate) = Any::from_der(der).ok()?;
+        let (_, tbs) = Any::from_der(certificate.data).ok()?;
+        let mut rest = tbs.data;
+        let mut next = || {
+            let (after, _) = Any::from_der(rest).ok()?;
+            let field = &rest[..rest.len() - after.len()];
+            rest = after;
+            Some(field)
+        };
+        // `[0] version` is absent in version 1; then the serial number comes first.
+        let first = next()?;
+        if first.first() == Some(&0xa0) {
+            next()?;
+        }
+        let (_signature, issuer, _validity) = (next()?, next()?, next()?);
+        let (subject, spki) = (next()?, next()?);
+        Some(Self {
+            issuer,
+            subject,
+            spki,
+        })
+    }
+}
+
+/// The SubjectPublicKeyInfo of a certificate, of whatever version and with whatever extensions.
+#[cfg(feature = "rustls")]
+pub(crate) fn spki<'a>(der: &'a CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'a>> {
+    Bare::from_der(der).map(|bare| SubjectPublicKeyInfoDer::from(bare.spki))
+}
+
 /// Whether a certificate names itself as its issuer, and its own key made its signature.
 pub(crate) fn is_self_signed(
     der: &CertificateDer<'_>,
     algorithms: &[&dyn SignatureVerificationAlgorithm],
 ) -> bool {
-    let Some(certificate) = parse(der) else {
-        return false;
-    };
-    certificate.subject().as_raw() == certificate.issuer().as_raw()
-        && Signed::from_der(der)
-            .is_some_and(|signed| signed.verify(certificate.public_key().raw, algorithms))
+    Bare::from_der(der).is_some_and(|bare| {
+        bare.subject == bare.issuer
+            && Signed::from_der(der).is_some_and(|signed| signed.verify(bare.spki, algorithms))
+    })
 }
 
 /// The outer shape of certificates and revocation lists: `SEQUENCE { toBeSigned, AlgorithmIdentifier, BIT STRING }`.
