@@ -16,7 +16,6 @@ use smtp_tls_policy::{Attempt, Host, IdentityId, Plan, Standing, TrustStore};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_rustls::TlsConnector;
 
-use crate::explain;
 use crate::outcome::{Decision, Delivery, End, Failure, MessageError, Spoken};
 use crate::transport::{Io, Moved, Until, Wire};
 
@@ -125,7 +124,8 @@ impl<S: Io> Connection<S> {
     pub async fn quit(mut self) {
         if self.client.quit().is_ok() {
             let _: Result<Driven, Failure> =
-                drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |_| ControlFlow::Continue(())).await;
+                drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |_| ControlFlow::Continue(()))
+                    .await;
         }
         self.wire.close(Instant::now() + LINGER).await;
     }
@@ -217,7 +217,7 @@ impl<'a> Opening<'a> {
         let config = self.outbound.tls.config(plan, identity, trust)?;
         let Some(stream) = wire.take_plain() else { return Err(Failure::Misuse(ApiMisuse::NoHandshake)) };
         self.decision.channel = Spoken::Tls;
-        let connecting = TlsConnector::from(config).connect(server_name(plan, host), stream);
+        let connecting = TlsConnector::from(config).connect(server_name(plan, host)?, stream);
         let connected = match deadline {
             None => connecting.await,
             Some(deadline) => match tokio::time::timeout_at(deadline.into(), connecting).await {
@@ -228,7 +228,7 @@ impl<'a> Opening<'a> {
         let stream = match connected {
             Ok(stream) => stream,
             Err(error) => {
-                self.decision.verdict = verdict_of_io(&error);
+                self.decision.verdict = verdict_of_io(&error).cloned().map(Arc::new);
                 let untrusted = self.decision.verdict.is_some();
                 tracing::debug!(%error, untrusted, "TLS handshake failed");
                 return Ok(Err((if untrusted { TlsFailure::Untrusted } else { TlsFailure::Handshake }, false)));

@@ -48,6 +48,5 @@ pub fn reason(failure: TlsFailure, timed_out: bool) -> Reason {
 
 /// A policy's status in the core's words.
 pub fn status(status: Status) -> EnhancedCode {
-    let (class, subject, detail) = status.parts();
-    EnhancedCode::new(class, subject, detail)
+    EnhancedCode::new(status.class, status.subject, status.detail)
 }

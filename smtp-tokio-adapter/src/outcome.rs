@@ -214,4 +214,3 @@ impl From<client::Outcome<'_>> for End {
         }
     }
 }
-

@@ -238,13 +238,8 @@ pub async fn handle<S: Io, H: Handler>(
     peer: Option<SocketAddr>,
     leaving: watch::Receiver<bool>,
 ) {
-    let session = Session {
-        peer,
-        name: String::new(),
-        extended: false,
-        tls: None,
-        client_chain: Arc::from(Vec::new()),
-    };
+    let session =
+        Session { peer, name: String::new(), extended: false, tls: None, client_chain: Arc::from(Vec::new()) };
     let mut serving = Serving { inbound, handler, session, wire: Wire::new(stream), leaving };
     match serving.run().await {
         Ok(()) => tracing::debug!("closed"),

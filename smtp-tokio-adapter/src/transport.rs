@@ -124,7 +124,10 @@ impl<S: Io> Link<S> {
         let mut sent = Ok(());
         let answer = poll_fn(|cx| {
             let answer = answer.as_mut().poll(cx);
-            if answer.is_pending() && sending.is_some() && let Poll::Ready(result) = self.poll_send(cx) {
+            if answer.is_pending()
+                && sending.is_some()
+                && let Poll::Ready(result) = self.poll_send(cx)
+            {
                 sending = None;
                 sent = result;
             }

@@ -18,8 +18,8 @@ use crate::Failed;
 /// What was seen on all connections of one hop.
 #[derive(Default)]
 struct Seen {
-    /// Octets of messages in clear text, with dot-stuffing and without the final dot.
-    clear_octets: u64,
+    /// Octets of messages in clear text, without dot-stuffing and the final dot.
+    clear_octets: i64,
     capture: Option<std::fs::File>,
     /// The first error in writing it.
     capture_error: Option<std::io::Error>,
@@ -66,7 +66,7 @@ impl Recorder {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.capture_error.take() {
             Some(error) => Err(error.into()),
-            None => Ok(seen.clear_octets),
+            None => Ok(seen.clear_octets.unsigned_abs()),
         }
     }
 }
@@ -147,8 +147,8 @@ struct Record {
 const RECORD_TYPES: std::ops::RangeInclusive<u8> = 20..=23;
 
 impl Watch {
-    /// The octets of a message in clear text among these.
-    fn look(&mut self, bytes: &[u8]) -> u64 {
+    /// The octets of a message in clear text among these; less those of earlier ones that turn out to be none.
+    fn look(&mut self, bytes: &[u8]) -> i64 {
         let mut clear = 0;
         for &byte in bytes {
             match &mut self.state {
@@ -174,8 +174,11 @@ impl Watch {
                             continue;
                         }
                         (Tail::Cr, b'\n') => Tail::CrLf,
-                        (_, b'\r') => Tail::Cr,
-                        _ => Tail::Text,
+                        (before, byte) => {
+                            // The dot before this octet was stuffing.
+                            clear -= i64::from(matches!(before, Tail::CrLfDot | Tail::CrLfDotCr));
+                            if byte == b'\r' { Tail::Cr } else { Tail::Text }
+                        }
                     };
                 }
                 Reading::Tls(record) if record.body > 0 => record.body -= 1,

@@ -1,0 +1,250 @@
+//! The scenarios: what is set up on each hop, and how it must end.
+
+use crate::fault::Fault;
+use crate::pki::Certificate;
+
+/// The four hops, in path order.
+pub const HOPS: [Hop; 4] = [
+    Hop { name: "on-premise>ehs", direction: "outbound", client: ON_PREMISE, server: EHS },
+    Hop { name: "ehs>online", direction: "outbound", client: EHS, server: ONLINE },
+    Hop { name: "online>ehs", direction: "inbound", client: ONLINE, server: EHS },
+    Hop { name: "ehs>on-premise", direction: "inbound", client: EHS, server: ON_PREMISE },
+];
+
+const ON_PREMISE: &str = "mail.contoso.com";
+const EHS: &str = "mail.messaging.microsoft.com";
+const ONLINE: &str = "mail.contoso1.microsoftonline.com";
+
+const HOP1: usize = 0;
+const HOP2: usize = 1;
+const HOP4: usize = 3;
+
+/// One hop of the path.
+pub struct Hop {
+    pub name: &'static str,
+    pub direction: &'static str,
+    /// The host that sends.
+    pub client: &'static str,
+    /// The host that receives.
+    pub server: &'static str,
+}
+
+/// What its server says to STARTTLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartTls {
+    /// Does not offer it.
+    Absent,
+    /// 454
+    Refused,
+    /// 220, and then something else than TLS.
+    Broken(Fault),
+    /// 220, and a certificate.
+    Works(Certificate),
+}
+
+/// How a hop is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub starttls: StartTls,
+    /// The client's connectors, as TOML.
+    pub outbound: &'static str,
+    /// The server's connectors, as TOML.
+    pub inbound: &'static str,
+    /// The name in the client's certificate, if it has one.
+    pub client_certificate: Option<&'static str>,
+}
+
+/// How a hop must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Delivered over TLS on the first connection.
+    Tls,
+    /// Delivered in clear text on this connection, for this reason.
+    Clear { connection: usize, reason: &'static str },
+    /// Deferred with this status, for this reason; not an octet of the message in clear text.
+    Deferred { status: &'static str, reason: &'static str },
+    /// Bounced with this status, for this reason; not an octet of the message in clear text.
+    Bounced { status: &'static str, reason: &'static str },
+    /// The hop before it did not deliver.
+    NotAttempted,
+}
+
+/// One row of the table.
+pub struct Scenario {
+    pub name: String,
+    pub recipient: &'static str,
+    pub setups: [Setup; 4],
+    pub ends: [End; 4],
+}
+
+/// What every client does unless a row says otherwise: the rule of Exchange Hosted Services.
+const DETERMINISTIC: &str = r#"
+    [[outbound]]
+    name = "everybody"
+    namespaces = ["*"]
+    posture = "deterministic"
+"#;
+
+/// The same check, and no mail without it.
+const REQUIRED: &str = r#"
+    [[outbound]]
+    name = "contoso"
+    namespaces = ["*"]
+    posture = "deterministic"
+    require-tls = true
+"#;
+
+/// "Outbound Security: TLS" for an address namespace.
+const NAMESPACE_REQUIRED: &str = r#"
+    [[outbound]]
+    name = "everybody"
+    namespaces = ["*"]
+    posture = "deterministic"
+
+    [[outbound]]
+    name = "online"
+    namespaces = ["contoso1.microsoftonline.com"]
+    posture = "deterministic"
+    require-tls = true
+"#;
+
+/// Trusts a private CA, and nothing else.
+const PRIVATE_CA: &str = r#"
+    [[outbound]]
+    name = "contoso"
+    namespaces = ["*"]
+    posture = "private-ca"
+    roots = "contoso-private"
+"#;
+
+/// Shows a certificate of its own where one is asked for.
+const WITH_IDENTITY: &str = r#"
+    [[outbound]]
+    name = "ehs"
+    namespaces = ["*"]
+    posture = "deterministic"
+    identity = "on-premise"
+"#;
+
+const ANYBODY: &str = "";
+
+/// Mail from the namespace only from the holder of this certificate.
+const CLIENT_CERTIFICATE: &str = r#"
+    [[inbound]]
+    name = "everybody"
+    namespaces = ["*"]
+
+    [[inbound]]
+    name = "contoso"
+    namespaces = ["contoso.com"]
+    require-tls = true
+    client-certificate = "required"
+    certificate = { roots = "public", names = ["mail.contoso.com"] }
+"#;
+
+impl Scenario {
+    fn new(name: impl Into<String>) -> Self {
+        let setup = Setup {
+            starttls: StartTls::Works(Certificate::Good),
+            outbound: DETERMINISTIC,
+            inbound: ANYBODY,
+            client_certificate: None,
+        };
+        Self {
+            name: name.into(),
+            recipient: "bob@contoso1.microsoftonline.com",
+            setups: std::array::from_fn(|_| setup.clone()),
+            ends: [End::Tls; 4],
+        }
+    }
+
+    fn hop(mut self, hop: usize, end: End, change: impl FnOnce(&mut Setup)) -> Self {
+        change(&mut self.setups[hop]);
+        self.ends[hop] = end;
+        self
+    }
+
+    fn to(mut self, recipient: &'static str) -> Self {
+        self.recipient = recipient;
+        self
+    }
+
+    /// The second hop waits for the first.
+    fn stops_there(mut self) -> Self {
+        self.ends[HOP2] = End::NotAttempted;
+        self
+    }
+}
+
+/// Everything that can be wrong with STARTTLS: a name, the server, the connection that then carries clear text, the
+/// reason.
+const DEFECTS: [(&str, StartTls, usize, &str); 11] = [
+    ("no-starttls", StartTls::Absent, 1, "starttls-not-offered"),
+    ("starttls-refused", StartTls::Refused, 1, "starttls-refused"),
+    ("broken-handshake", StartTls::Broken(Fault::Garbage), 2, "handshake-failed"),
+    ("stalled-handshake", StartTls::Broken(Fault::Silence), 2, "handshake-timeout"),
+    ("plaintext-injected", StartTls::Broken(Fault::Injection), 2, "plaintext-injected"),
+    ("private-cert", StartTls::Works(Certificate::PrivateCa), 2, "cert-unknown-issuer"),
+    ("self-signed", StartTls::Works(Certificate::SelfSigned), 2, "cert-self-signed"),
+    ("expired", StartTls::Works(Certificate::Expired), 2, "cert-expired"),
+    ("not-yet-valid", StartTls::Works(Certificate::NotYetValid), 2, "cert-not-yet-valid"),
+    ("revoked", StartTls::Works(Certificate::Revoked), 2, "cert-revoked"),
+    ("wrong-name", StartTls::Works(Certificate::WrongName), 2, "cert-name-mismatch"),
+];
+
+/// All of them, in the order in which they run.
+pub fn all() -> Vec<Scenario> {
+    let mut all = vec![Scenario::new("all-tls")];
+    let not_offered = End::Clear { connection: 1, reason: "starttls-not-offered" };
+    for hop in 0..HOPS.len() {
+        let name = format!("no-starttls-hop{}", hop + 1);
+        all.push(Scenario::new(name).hop(hop, not_offered, |it| it.starttls = StartTls::Absent));
+    }
+    for (name, starttls, connection, reason) in DEFECTS {
+        let end = End::Clear { connection, reason };
+        all.push(Scenario::new(name).hop(HOP4, end, |it| it.starttls = starttls));
+    }
+    for (name, starttls, _, reason) in DEFECTS {
+        let status = match starttls {
+            StartTls::Absent | StartTls::Refused => "4.7.4",
+            StartTls::Broken(_) | StartTls::Works(_) => "4.7.5",
+        };
+        all.push(Scenario::new(format!("{name}-required")).hop(HOP4, End::Deferred { status, reason }, |it| {
+            it.starttls = starttls;
+            it.outbound = REQUIRED;
+        }));
+    }
+    let not_offered_here = |setup: &mut Setup| {
+        setup.starttls = StartTls::Absent;
+        setup.outbound = NAMESPACE_REQUIRED;
+    };
+    let with_certificate = |name| {
+        move |setup: &mut Setup| {
+            setup.inbound = CLIENT_CERTIFICATE;
+            setup.outbound = if name == "" { DETERMINISTIC } else { WITH_IDENTITY };
+            setup.client_certificate = Some(name).filter(|name| !name.is_empty());
+        }
+    };
+    let bounced = |status, reason| End::Bounced { status, reason };
+    all.extend([
+        Scenario::new("cn-only").hop(HOP4, End::Tls, |it| it.starttls = StartTls::Works(Certificate::CnOnly)),
+        Scenario::new("onpremise-connector-required")
+            .hop(HOP1, End::Deferred { status: "4.7.4", reason: "starttls-not-offered" }, not_offered_here)
+            .stops_there(),
+        Scenario::new("onpremise-connector-outside")
+            .to("carol@fabrikam.microsoftonline.com")
+            .hop(HOP1, not_offered, not_offered_here),
+        Scenario::new("private-ca-allowed").hop(HOP4, End::Tls, |it| {
+            it.starttls = StartTls::Works(Certificate::PrivateCa);
+            it.outbound = PRIVATE_CA;
+        }),
+        Scenario::new("mtls").hop(HOP1, End::Tls, with_certificate(ON_PREMISE)),
+        Scenario::new("mtls-missing")
+            .hop(HOP1, bounced("5.7.0", "client-cert-missing"), with_certificate(""))
+            .stops_there(),
+        Scenario::new("mtls-wrong-name")
+            .hop(HOP1, bounced("5.7.1", "client-cert-name-mismatch"), with_certificate("mail.fabrikam.com"))
+            .stops_there(),
+    ]);
+    all
+}
