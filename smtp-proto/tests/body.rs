@@ -9,6 +9,8 @@ use smtp_proto::body::{BodyDefect, DotDecoder, DotEncoder, Runs};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Received {
     message: Vec<u8>,
+    /// The same by way of `append_to`; emptied once compared.
+    appended: Vec<u8>,
     defect: Option<BodyDefect>,
     end: bool,
     /// Bytes left behind the end.
@@ -27,6 +29,7 @@ fn decode(input: &[u8], sizes: &[usize]) -> Received {
             let decoded = decoder.decode(fragment);
             assert!(decoded.consumed > 0, "a step makes progress");
             let mut runs = decoded.runs;
+            runs.clone().append_to(&mut received.appended);
             while let (octets, Some(run)) = (runs.octets(), runs.next()) {
                 assert!(!run.is_empty());
                 assert_eq!(runs.octets(), octets - run.len());
@@ -39,6 +42,7 @@ fn decode(input: &[u8], sizes: &[usize]) -> Received {
         received.rest = fragment.to_vec();
         input = behind;
     }
+    assert_eq!(received.message, std::mem::take(&mut received.appended));
     received.rest.extend_from_slice(input);
     received.defect = decoder.defect();
     if received.end {
@@ -385,7 +389,7 @@ proptest! {
         if !message.is_empty() && !message.ends_with(b"\r\n") {
             message.extend_from_slice(b"\r\n");
         }
-        prop_assert_eq!(received, Received { message, defect: None, end: true, rest: behind });
+        prop_assert_eq!(received, Received { message, end: true, rest: behind, ..Received::default() });
     }
 
     #[test]

@@ -6,6 +6,9 @@ use super::scan::STEP;
 /// cost more steps, not memory.
 const DOT_LINES: usize = 64;
 
+/// Bytes that one vector instruction copies.
+const SHORT: usize = 16;
+
 const _: () = assert!(STEP <= u16::MAX as usize, "an offset has 16 bits");
 const _: () = assert!(size_of::<Cuts<'_>>() <= 160, "events are moved");
 
@@ -92,5 +95,33 @@ impl<'b> Cuts<'b> {
         let piece = &bytes[usize::from(self.from)..];
         self.from = bytes.len() as u16;
         (!piece.is_empty()).then_some(piece)
+    }
+
+    /// Appends all pieces to `output`.
+    pub(super) fn append_to<const DOUBLE: bool>(self, output: &mut Vec<u8>) {
+        if self.cr {
+            output.push(b'\r');
+        }
+        let mut from = usize::from(self.from);
+        for dot in &self.dots[usize::from(self.next)..usize::from(self.count)] {
+            let dot = usize::from(*dot);
+            let (end, resume) = if DOUBLE {
+                (dot + 1, dot)
+            } else {
+                (dot, dot + 1)
+            };
+            // Short pieces are what a hostile body is made of. To copy as many bytes as there are takes a
+            // call; to copy a fixed number and drop the surplus takes none.
+            match self.bytes[from..].first_chunk::<SHORT>() {
+                Some(wide) if end - from <= SHORT => {
+                    let len = output.len() + end - from;
+                    output.extend_from_slice(wide);
+                    output.truncate(len);
+                }
+                _ => output.extend_from_slice(&self.bytes[from..end]),
+            }
+            from = resume;
+        }
+        output.extend_from_slice(&self.bytes[from..]);
     }
 }

@@ -48,7 +48,7 @@ impl DotEncoder {
 
     /// Encodes the front of `chunk` without copying, for a gathering write.
     ///
-    /// One step covers at most 32 KiB and 64 dot lines: call again while bytes are left.
+    /// One step covers at most 16 KiB and 64 dot lines: call again while bytes are left.
     ///
     /// # Errors
     ///
@@ -121,9 +121,7 @@ impl DotEncoder {
                 .segments(chunk)
                 .inspect_err(|_| output.truncate(before))?;
             chunk = &chunk[encoded.consumed..];
-            encoded
-                .segments
-                .for_each(|segment| output.extend_from_slice(segment));
+            encoded.segments.0.append_to::<true>(output);
         }
         Ok(())
     }

@@ -13,9 +13,9 @@ const MARKED: usize = u64::BITS as usize;
 /// Bytes per question. Larger blocks cost fewer tests, and more bytes to mark around each dot line.
 const BLOCK: usize = 128;
 
-/// Most bytes that one step covers: what was scanned is still in the first-level cache (32 KiB or more) when
-/// the caller copies it, and an offset has room in 16 bits.
-pub(super) const STEP: usize = 32 * 1024;
+/// Most bytes that one step covers: what was scanned, and its copy, are in the first-level cache (32 KiB or
+/// more) together. Also the most that a TLS record holds.
+pub(super) const STEP: usize = 16 * 1024;
 /// Where the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -97,22 +97,34 @@ impl Marks {
 
 /// The set of bytes in `block` that equal `byte`.
 fn equal(block: &[u8; MARKED], byte: u8) -> u64 {
+    // Each group of eight has a bit of its own, so that the groups can be laid over each other.
     let mut bits = [0u8; MARKED];
     for (index, bit) in bits.iter_mut().enumerate() {
         *bit = if block[index] == byte {
-            1 << (index % 8)
+            1 << (index / 8)
         } else {
             0
         };
     }
-    // The eight bits of a group are distinct, so their sum is their union; the product's top byte is that sum.
     let (groups, _) = bits.as_chunks::<8>();
-    let mut set = 0;
-    for (index, group) in groups.iter().enumerate() {
-        let union = u64::from_le_bytes(*group).wrapping_mul(0x0101_0101_0101_0101) >> 56;
-        set |= union << (8 * index);
+    transpose(
+        groups
+            .iter()
+            .fold(0, |set, group| set | u64::from_le_bytes(*group)),
+    )
+}
+
+/// Transposes a matrix of 8 by 8 bits: swaps across the diagonal single bits, then squares of 2, then of 4.
+fn transpose(mut matrix: u64) -> u64 {
+    for (distance, upper) in [
+        (7, 0x00aa_00aa_00aa_00aa),
+        (14, 0x0000_cccc_0000_cccc),
+        (28, 0x0000_0000_f0f0_f0f0),
+    ] {
+        let differing = (matrix ^ (matrix >> distance)) & upper;
+        matrix ^= differing ^ (differing << distance);
     }
-    set
+    matrix
 }
 
 /// Skips the plain blocks behind `from`, a byte that stands at `place`: the next byte of interest, and where it
