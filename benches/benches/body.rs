@@ -36,7 +36,7 @@ fn bodies() -> [(&'static str, Vec<u8>); 4] {
     while text.len() < SIZE {
         let start: &[u8] = if random(100) == 0 { b"." } else { b"" };
         text.extend_from_slice(start);
-        text.extend_from_slice(&TEXT[..random(TEXT.len())]);
+        text.extend_from_slice(&TEXT[..40 + random(TEXT.len() - 40)]);
         text.extend_from_slice(b"\r\n");
     }
     while short.len() < SIZE {

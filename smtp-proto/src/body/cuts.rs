@@ -1,5 +1,7 @@
 //! The result of a step: a piece of the caller's buffer and the dots at which it is cut.
 
+use std::ops::Range;
+
 use super::scan::STEP;
 
 /// Most dot lines that one step covers. Bounds the size of the events that carry the offsets; more dot lines
@@ -97,31 +99,33 @@ impl<'b> Cuts<'b> {
         (!piece.is_empty()).then_some(piece)
     }
 
-    /// Appends all pieces to `output`.
-    pub(super) fn append_to<const DOUBLE: bool>(self, output: &mut Vec<u8>) {
+    /// Appends all pieces to `output`, without the dots.
+    pub(super) fn append_to(self, output: &mut Vec<u8>) {
         if self.cr {
             output.push(b'\r');
         }
         let mut from = usize::from(self.from);
         for dot in &self.dots[usize::from(self.next)..usize::from(self.count)] {
             let dot = usize::from(*dot);
-            let (end, resume) = if DOUBLE {
-                (dot + 1, dot)
-            } else {
-                (dot, dot + 1)
-            };
-            // Short pieces are what a hostile body is made of. To copy as many bytes as there are takes a
-            // call; to copy a fixed number and drop the surplus takes none.
-            match self.bytes[from..].first_chunk::<SHORT>() {
-                Some(wide) if end - from <= SHORT => {
-                    let len = output.len() + end - from;
-                    output.extend_from_slice(wide);
-                    output.truncate(len);
-                }
-                _ => output.extend_from_slice(&self.bytes[from..end]),
-            }
-            from = resume;
+            append_piece(self.bytes, from..dot, output);
+            from = dot + 1;
         }
         output.extend_from_slice(&self.bytes[from..]);
+    }
+}
+
+/// Appends `bytes[piece]` to `output`.
+///
+/// Short pieces are what a hostile body is made of. To copy as many bytes as there are takes a call; to copy a
+/// fixed number and drop the surplus takes none.
+#[inline]
+pub(super) fn append_piece(bytes: &[u8], piece: Range<usize>, output: &mut Vec<u8>) {
+    match bytes[piece.start..].first_chunk::<SHORT>() {
+        Some(wide) if piece.len() <= SHORT => {
+            let len = output.len() + piece.len();
+            output.extend_from_slice(wide);
+            output.truncate(len);
+        }
+        _ => output.extend_from_slice(&bytes[piece]),
     }
 }

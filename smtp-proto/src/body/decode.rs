@@ -106,7 +106,10 @@ impl DotDecoder {
         while at < window.len() {
             // Where one dot line is, the next is near: the question is put again once a block had none.
             if quiet {
-                (at, place) = plain_prefix(window, at, place);
+                (at, place) = plain_prefix(window, at, place, |_| ());
+                if at == window.len() {
+                    break;
+                }
             }
             let marks = Marks::of(&window[at..], place);
             quiet = marks.dot | marks.cr_bare | marks.lf_bare == 0;
@@ -207,7 +210,7 @@ impl Runs<'_> {
     /// Appends the runs to `output`. On a body of short dot lines this takes half the time of copying run by
     /// run.
     pub fn append_to(self, output: &mut Vec<u8>) {
-        self.0.append_to::<false>(output);
+        self.0.append_to(output);
     }
 }
 

@@ -11,7 +11,7 @@ use super::BodyDefect;
 const MARKED: usize = u64::BITS as usize;
 
 /// Bytes per question. Larger blocks cost fewer tests, and more bytes to mark around each dot line.
-const BLOCK: usize = 128;
+pub(super) const BLOCK: usize = 128;
 
 /// Most bytes that one step covers: what was scanned, and its copy, are in the first-level cache (32 KiB or
 /// more) together. Also the most that a TLS record holds.
@@ -128,8 +128,13 @@ fn transpose(mut matrix: u64) -> u64 {
 }
 
 /// Skips the plain blocks behind `from`, a byte that stands at `place`: the next byte of interest, and where it
-/// stands. Plain is a block without defect and dot line.
-pub(super) fn plain_prefix(bytes: &[u8], from: usize, place: Place) -> (usize, Place) {
+/// stands. Plain is a block without defect and dot line. Each is shown to `each` while it is at hand.
+pub(super) fn plain_prefix(
+    bytes: &[u8],
+    from: usize,
+    place: Place,
+    mut each: impl FnMut(&[u8; BLOCK]),
+) -> (usize, Place) {
     // Each byte is judged with the two before it, which the caller no longer has for the first two.
     if from < 2 {
         return (from, place);
@@ -137,20 +142,22 @@ pub(super) fn plain_prefix(bytes: &[u8], from: usize, place: Place) -> (usize, P
     let (first, _) = bytes[from - 2..].as_chunks::<BLOCK>();
     let (second, _) = bytes[from - 1..].as_chunks::<BLOCK>();
     let (third, _) = bytes[from..].as_chunks::<BLOCK>();
-    let triples = first.iter().zip(second).zip(third);
-    let plain = triples
-        .take_while(|((first, second), third)| is_plain(first, second, third))
-        .count();
-    if plain == 0 {
-        return (from, place);
+    let mut place = place;
+    let mut end = from;
+    for ((first, second), third) in first.iter().zip(second).zip(third) {
+        // The last two bytes are no triple's first and second: their line end is judged here.
+        let (before_last, last) = (second[BLOCK - 1], third[BLOCK - 1]);
+        if !is_plain(first, second, third) || (before_last == b'\r') != (last == b'\n') {
+            break;
+        }
+        each(third);
+        end += BLOCK;
+        place = match last {
+            b'\n' => Place::LineStart,
+            b'\r' => Place::AfterCr,
+            _ => Place::Inside,
+        };
     }
-    // The last byte was not yet judged as the second of its triple: an LF there may be bare.
-    let end = from + plain * BLOCK - 1;
-    let place = match (bytes[end - 2], bytes[end - 1]) {
-        (b'\r', b'\n') => Place::LineStart,
-        (_, b'\r') => Place::AfterCr,
-        _ => Place::Inside,
-    };
     (end, place)
 }
 
