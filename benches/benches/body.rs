@@ -97,7 +97,7 @@ fn unstuff(criterion: &mut Criterion) {
         let mut message = Vec::with_capacity(2 * wire.len());
         group.throughput(Throughput::BytesDecimal(wire.len() as u64));
 
-        let mut ours = |input: &[u8], message: &mut Vec<u8>| {
+        let ours = |input: &[u8], message: &mut Vec<u8>| {
             message.clear();
             let (mut decoder, mut input) = (DotDecoder::new(), input);
             loop {
