@@ -24,7 +24,7 @@
 //! loop {
 //!     let decoded = decoder.decode(input);
 //!     input = &input[decoded.consumed..];
-//!     decoded.runs.for_each(|run| message.extend_from_slice(run));
+//!     decoded.runs.append_to(&mut message);
 //!     if decoded.end || input.is_empty() {
 //!         break;
 //!     }

@@ -1,10 +1,15 @@
 //! The result of a step: a piece of the caller's buffer and the dots at which it is cut.
 
+use std::ops::Range;
+
 use super::scan::STEP;
 
 /// Most dot lines that one step covers. Bounds the size of the events that carry the offsets; more dot lines
 /// cost more steps, not memory.
 const DOT_LINES: usize = 64;
+
+/// Bytes that one vector instruction copies.
+const SHORT: usize = 16;
 
 const _: () = assert!(STEP <= u16::MAX as usize, "an offset has 16 bits");
 const _: () = assert!(size_of::<Cuts<'_>>() <= 160, "events are moved");
@@ -81,5 +86,35 @@ impl<'b> Cuts<'b> {
         let piece = &bytes[usize::from(self.from)..];
         self.from = bytes.len() as u16;
         (!piece.is_empty()).then_some(piece)
+    }
+
+    /// Appends all pieces to `output`, without the dots.
+    pub(super) fn append_to(self, output: &mut Vec<u8>) {
+        if self.cr {
+            output.push(b'\r');
+        }
+        let mut from = usize::from(self.from);
+        for dot in &self.dots[usize::from(self.next)..usize::from(self.count)] {
+            let dot = usize::from(*dot);
+            append_piece(self.bytes, from..dot, output);
+            from = dot + 1;
+        }
+        output.extend_from_slice(&self.bytes[from..]);
+    }
+}
+
+/// Appends `bytes[piece]` to `output`.
+///
+/// Short pieces are what a hostile body is made of. To copy as many bytes as there are takes a call; to copy a
+/// fixed number and drop the surplus takes none.
+#[inline]
+pub(super) fn append_piece(bytes: &[u8], piece: Range<usize>, output: &mut Vec<u8>) {
+    match bytes[piece.start..].first_chunk::<SHORT>() {
+        Some(wide) if piece.len() <= SHORT => {
+            let len = output.len() + piece.len();
+            output.extend_from_slice(wide);
+            output.truncate(len);
+        }
+        _ => output.extend_from_slice(&bytes[piece]),
     }
 }

@@ -56,7 +56,7 @@ impl DotDecoder {
 
     /// Decodes the front of `input`, however the bytes were cut on their way.
     ///
-    /// One step covers at most 32 KiB and 64 dot lines: call again while input is left and
+    /// One step covers at most 16 KiB and 64 dot lines: call again while input is left and
     /// [`end`](Decoded::end) is false. Nothing is looked at behind the end of the message. A step over all of
     /// the input leaves none of it unread: a dot or a CR whose meaning depends on the next byte is kept
     /// inside the decoder.
@@ -98,7 +98,10 @@ impl DotDecoder {
         while at < window.len() {
             // Where one dot line is, the next is near: the question is put again once a block had none.
             if quiet {
-                (at, place) = plain_prefix(window, at, place);
+                (at, place) = plain_prefix(window, at, place, |_| ());
+                if at == window.len() {
+                    break;
+                }
             }
             let marks = Marks::of(&window[at..], place);
             quiet = marks.dot | marks.cr_bare | marks.lf_bare == 0;
@@ -175,6 +178,12 @@ impl Runs<'_> {
     pub fn octets(&self) -> usize {
         let (bytes, dots) = self.0.left();
         bytes - dots
+    }
+
+    /// Appends the runs to `output`. On a body of short dot lines this takes half the time of copying run by
+    /// run.
+    pub fn append_to(self, output: &mut Vec<u8>) {
+        self.0.append_to(output);
     }
 }
 

@@ -6,8 +6,8 @@ use std::iter::FusedIterator;
 use memchr::memchr;
 
 use super::BodyDefect;
-use super::cuts::Cuts;
-use super::scan::{Marks, Place, STEP, plain_prefix};
+use super::cuts::{Cuts, append_piece};
+use super::scan::{BLOCK, Marks, Place, STEP, plain_prefix};
 
 /// Puts the stuffing into a message as it is sent, and refuses one that must not be sent.
 ///
@@ -40,60 +40,32 @@ impl DotEncoder {
     /// An encoder at the first byte of a message.
     #[must_use]
     pub const fn new() -> Self {
-        Self { place: Place::LineStart, defect: None }
+        Self {
+            place: Place::LineStart,
+            defect: None,
+        }
     }
 
     /// Encodes the front of `chunk` without copying, for a gathering write.
     ///
-    /// One step covers at most 32 KiB and 64 dot lines: call again while bytes are left.
+    /// One step covers at most 16 KiB and 64 dot lines: call again while bytes are left.
     ///
     /// # Errors
     ///
     /// The first [`BodyDefect`] of the message lies in this step. Nothing of the step may be sent; what earlier
     /// steps returned holds no defect, but it is the front of a message that can no longer be finished.
     pub fn segments<'b>(&mut self, chunk: &'b [u8]) -> Result<Encoded<'b>, BodyDefect> {
-        if let Some(defect) = self.defect {
-            return Err(defect);
-        }
         let window = &chunk[..chunk.len().min(STEP)];
         let mut cuts = Cuts::new(window);
         if self.place == Place::AfterCr && !window.is_empty() {
             cuts.lead_with_cr();
         }
-        let (consumed, defect) = self.scan(window, &mut cuts);
-        // What was scanned is in the first-level cache, where this second look costs next to nothing.
-        let has_nul = memchr(0, &window[..consumed]).is_some();
-        self.defect = if has_nul { Some(BodyDefect::Nul) } else { defect };
-        if let Some(defect) = self.defect {
-            return Err(defect);
-        }
+        let consumed = self.scan(window, &mut cuts)?;
         let held = usize::from(self.place == Place::AfterCr && consumed != 0);
-        Ok(Encoded { consumed, segments: Segments(cuts.end_at(consumed - held)) })
-    }
-
-    /// Notes the dot lines of `window` up to the first byte that shows a defect of the line ends, or to the
-    /// first dot for which there is no room.
-    fn scan(&mut self, window: &[u8], cuts: &mut Cuts<'_>) -> (usize, Option<BodyDefect>) {
-        let mut at = 0;
-        let mut quiet = true;
-        while at < window.len() {
-            // Where one dot line is, the next is near: the question is put again once a block had none.
-            if quiet {
-                (at, self.place) = plain_prefix(window, at, self.place);
-            }
-            let marks = Marks::of(&window[at..], self.place);
-            if let Some((defect, bit)) = marks.defect(u64::MAX) {
-                return (at + bit as usize, Some(defect));
-            }
-            quiet = marks.dot == 0;
-            if let Err(full) = cuts.note(at, marks.dot) {
-                self.place = Place::LineStart;
-                return (at + full as usize, None);
-            }
-            at += marks.len;
-            self.place = marks.next;
-        }
-        (at, None)
+        Ok(Encoded {
+            consumed,
+            segments: Segments(cuts.end_at(consumed - held)),
+        })
     }
 
     /// Encodes all of `chunk` and appends it to `output`.
@@ -107,11 +79,62 @@ impl DotEncoder {
         let before = output.len();
         output.reserve(chunk.len());
         while !chunk.is_empty() {
-            let encoded = self.segments(chunk).inspect_err(|_| output.truncate(before))?;
-            chunk = &chunk[encoded.consumed..];
-            encoded.segments.for_each(|segment| output.extend_from_slice(segment));
+            let window = &chunk[..chunk.len().min(STEP)];
+            if self.place == Place::AfterCr {
+                output.push(b'\r');
+            }
+            let scanned = self.scan(window, &mut Copied { window, output });
+            let consumed = scanned.inspect_err(|_| output.truncate(before))?;
+            if self.place == Place::AfterCr {
+                output.pop();
+            }
+            chunk = &chunk[consumed..];
         }
         Ok(())
+    }
+
+    /// Takes `window` into `sink`, up to the first dot for which that has no room: the bytes taken. A CR at
+    /// their end is among them.
+    fn scan(&mut self, window: &[u8], sink: &mut impl Sink) -> Result<usize, BodyDefect> {
+        if let Some(defect) = self.defect {
+            return Err(defect);
+        }
+        let (taken, defect) = self.scan_lines(window, sink);
+        // What was scanned is in the first-level cache, where this second look costs next to nothing.
+        let has_nul = memchr(0, &window[..taken]).is_some();
+        self.defect = if has_nul {
+            Some(BodyDefect::Nul)
+        } else {
+            defect
+        };
+        self.defect.map_or(Ok(taken), Err)
+    }
+
+    /// The same without regard to NUL; the bytes taken end where a defect shows.
+    fn scan_lines(&mut self, window: &[u8], sink: &mut impl Sink) -> (usize, Option<BodyDefect>) {
+        let mut at = 0;
+        let mut quiet = true;
+        while at < window.len() {
+            // Where one dot line is, the next is near: the question is put again once a block had none.
+            if quiet {
+                (at, self.place) = plain_prefix(window, at, self.place, |block| sink.plain(block));
+                if at == window.len() {
+                    break;
+                }
+            }
+            let marks = Marks::of(&window[at..], self.place);
+            if let Some((defect, bit)) = marks.defect(u64::MAX) {
+                return (at + bit as usize, Some(defect));
+            }
+            quiet = marks.dot == 0;
+            if let Err(full) = sink.marked(at, marks.len, marks.dot) {
+                self.place = Place::LineStart;
+                return (at + full as usize, None);
+            }
+            at += marks.len;
+            self.place = marks.next;
+        }
+        (at, None)
     }
 
     /// Appends the end of the message to `output`: `.` CRLF, with a CRLF before it if the last line has none.
@@ -129,6 +152,49 @@ impl DotEncoder {
             (None, Place::Inside) => b"\r\n.\r\n",
         };
         output.extend_from_slice(end);
+        Ok(())
+    }
+}
+
+/// Where the bytes of a window go, in order.
+trait Sink {
+    /// Takes a block without dot lines.
+    fn plain(&mut self, block: &[u8; BLOCK]);
+
+    /// Takes `len` bytes of the window from `at` on, in which each bit of `dots` marks a dot line; stops at the
+    /// first for which there is no room, and tells its bit.
+    fn marked(&mut self, at: usize, len: usize, dots: u64) -> Result<(), u32>;
+}
+
+/// Stays in the caller's buffer.
+impl Sink for Cuts<'_> {
+    fn plain(&mut self, _: &[u8; BLOCK]) {}
+
+    fn marked(&mut self, at: usize, _: usize, dots: u64) -> Result<(), u32> {
+        self.note(at, dots)
+    }
+}
+
+/// Is copied block by block: the copy hides behind the scan, which has another bottleneck.
+struct Copied<'b> {
+    window: &'b [u8],
+    output: &'b mut Vec<u8>,
+}
+
+impl Sink for Copied<'_> {
+    fn plain(&mut self, block: &[u8; BLOCK]) {
+        self.output.extend_from_slice(block);
+    }
+
+    fn marked(&mut self, at: usize, len: usize, mut dots: u64) -> Result<(), u32> {
+        let mut from = at;
+        while dots != 0 {
+            let dot = at + dots.trailing_zeros() as usize;
+            append_piece(self.window, from..dot + 1, self.output);
+            from = dot;
+            dots &= dots - 1;
+        }
+        self.output.extend_from_slice(&self.window[from..at + len]);
         Ok(())
     }
 }
@@ -154,6 +220,8 @@ impl FusedIterator for Segments<'_> {}
 impl fmt::Debug for Segments<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bytes, dots) = self.0.left();
-        f.debug_struct("Segments").field("octets", &(bytes + dots)).finish()
+        f.debug_struct("Segments")
+            .field("octets", &(bytes + dots))
+            .finish()
     }
 }

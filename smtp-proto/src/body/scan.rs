@@ -11,11 +11,11 @@ use super::BodyDefect;
 const MARKED: usize = u64::BITS as usize;
 
 /// Bytes per question. Larger blocks cost fewer tests, and more bytes to mark around each dot line.
-const BLOCK: usize = 128;
+pub(super) const BLOCK: usize = 128;
 
-/// Most bytes that one step covers: what was scanned is still in the first-level cache (32 KiB or more) when
-/// the caller copies it, and an offset has room in 16 bits.
-pub(super) const STEP: usize = 32 * 1024;
+/// Most bytes that one step covers: what was scanned, and its copy, are in the first-level cache (32 KiB or
+/// more) together. Also the most that a TLS record holds.
+pub(super) const STEP: usize = 16 * 1024;
 /// Where the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -86,30 +86,55 @@ impl Marks {
             return None;
         }
         let bit = defects.trailing_zeros();
-        let defect = if self.cr_bare & (1 << bit) != 0 { BodyDefect::BareCr } else { BodyDefect::BareLf };
+        let defect = if self.cr_bare & (1 << bit) != 0 {
+            BodyDefect::BareCr
+        } else {
+            BodyDefect::BareLf
+        };
         Some((defect, bit))
     }
 }
 
 /// The set of bytes in `block` that equal `byte`.
 fn equal(block: &[u8; MARKED], byte: u8) -> u64 {
+    // Each group of eight has a bit of its own, so that the groups can be laid over each other.
     let mut bits = [0u8; MARKED];
     for (index, bit) in bits.iter_mut().enumerate() {
-        *bit = if block[index] == byte { 1 << (index % 8) } else { 0 };
+        *bit = if block[index] == byte {
+            1 << (index / 8)
+        } else {
+            0
+        };
     }
-    // The eight bits of a group are distinct, so their sum is their union; the product's top byte is that sum.
     let (groups, _) = bits.as_chunks::<8>();
-    let mut set = 0;
-    for (index, group) in groups.iter().enumerate() {
-        let union = u64::from_le_bytes(*group).wrapping_mul(0x0101_0101_0101_0101) >> 56;
-        set |= union << (8 * index);
+    transpose(
+        groups
+            .iter()
+            .fold(0, |set, group| set | u64::from_le_bytes(*group)),
+    )
+}
+
+/// Transposes a matrix of 8 by 8 bits: swaps across the diagonal single bits, then squares of 2, then of 4.
+fn transpose(mut matrix: u64) -> u64 {
+    for (distance, upper) in [
+        (7, 0x00aa_00aa_00aa_00aa),
+        (14, 0x0000_cccc_0000_cccc),
+        (28, 0x0000_0000_f0f0_f0f0),
+    ] {
+        let differing = (matrix ^ (matrix >> distance)) & upper;
+        matrix ^= differing ^ (differing << distance);
     }
-    set
+    matrix
 }
 
 /// Skips the plain blocks behind `from`, a byte that stands at `place`: the next byte of interest, and where it
-/// stands. Plain is a block without defect and dot line.
-pub(super) fn plain_prefix(bytes: &[u8], from: usize, place: Place) -> (usize, Place) {
+/// stands. Plain is a block without defect and dot line. Each is shown to `each` while it is at hand.
+pub(super) fn plain_prefix(
+    bytes: &[u8],
+    from: usize,
+    place: Place,
+    mut each: impl FnMut(&[u8; BLOCK]),
+) -> (usize, Place) {
     // Each byte is judged with the two before it, which the caller no longer has for the first two.
     if from < 2 {
         return (from, place);
@@ -117,18 +142,22 @@ pub(super) fn plain_prefix(bytes: &[u8], from: usize, place: Place) -> (usize, P
     let (first, _) = bytes[from - 2..].as_chunks::<BLOCK>();
     let (second, _) = bytes[from - 1..].as_chunks::<BLOCK>();
     let (third, _) = bytes[from..].as_chunks::<BLOCK>();
-    let triples = first.iter().zip(second).zip(third);
-    let plain = triples.take_while(|((first, second), third)| is_plain(first, second, third)).count();
-    if plain == 0 {
-        return (from, place);
+    let mut place = place;
+    let mut end = from;
+    for ((first, second), third) in first.iter().zip(second).zip(third) {
+        // The last two bytes are no triple's first and second: their line end is judged here.
+        let (before_last, last) = (second[BLOCK - 1], third[BLOCK - 1]);
+        if !is_plain(first, second, third) || (before_last == b'\r') != (last == b'\n') {
+            break;
+        }
+        each(third);
+        end += BLOCK;
+        place = match last {
+            b'\n' => Place::LineStart,
+            b'\r' => Place::AfterCr,
+            _ => Place::Inside,
+        };
     }
-    // The last byte was not yet judged as the second of its triple: an LF there may be bare.
-    let end = from + plain * BLOCK - 1;
-    let place = match (bytes[end - 2], bytes[end - 1]) {
-        (b'\r', b'\n') => Place::LineStart,
-        (_, b'\r') => Place::AfterCr,
-        _ => Place::Inside,
-    };
     (end, place)
 }
 

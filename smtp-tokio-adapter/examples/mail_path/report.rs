@@ -1,0 +1,202 @@
+//! What is printed: a table for people, lines of JSON for programs, and the check against the row.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+use smtp_tls_policy::review::Channel;
+use smtp_tokio_adapter::Spoken;
+
+use crate::run::{Observed, Outcome};
+use crate::scenario::{End, Scenario};
+
+#[derive(Serialize)]
+struct Line<'a> {
+    scenario: &'a str,
+    direction: &'a str,
+    hop: &'a str,
+    result: &'a str,
+    tls: Option<Tls<'a>>,
+    reason: &'a str,
+    status: Option<String>,
+    review: Option<&'a str>,
+    intact: Option<bool>,
+    clear_bytes_of_message: u64,
+    attempts: Vec<Attempt<'a>>,
+}
+
+#[derive(Serialize)]
+struct Tls<'a> {
+    version: &'a str,
+    cipher: &'a str,
+}
+
+#[derive(Serialize)]
+struct Attempt<'a> {
+    connection: usize,
+    channel: &'a str,
+    reason: &'a str,
+}
+
+/// One object a line, in path order.
+pub fn json(out: &mut dyn Write, scenario: &Scenario, observed: &[Observed]) -> std::io::Result<()> {
+    for hop in observed {
+        let (result, status) = result(hop);
+        let line = Line {
+            scenario: &scenario.name,
+            direction: hop.hop.direction,
+            hop: hop.hop.name,
+            result,
+            tls: hop.tls.map(|(version, cipher)| Tls { version, cipher }),
+            reason: hop.reason.code(),
+            status,
+            review: hop.review.map(review),
+            intact: hop.intact,
+            clear_bytes_of_message: hop.clear_octets,
+            attempts: hop
+                .attempts
+                .iter()
+                .zip(1..)
+                .map(|(attempt, connection)| Attempt {
+                    connection,
+                    channel: spoken(attempt.decision.channel),
+                    reason: attempt.decision.reason.code(),
+                })
+                .collect(),
+        };
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+    }
+    Ok(())
+}
+
+/// A table.
+pub fn table(out: &mut dyn Write, scenario: &Scenario, observed: &[Observed], problems: &[String]) -> std::io::Result<()> {
+    let paint = Paint { on: std::io::stdout().is_terminal() };
+    writeln!(out, "\n{}", paint.bold(&scenario.name))?;
+    for hop in observed {
+        let channel = match (hop.result, hop.tls) {
+            (Outcome::Delivered, Some((version, cipher))) => paint.green(&format!("{version} {cipher}")),
+            (Outcome::Delivered, None) => paint.yellow("clear text"),
+            _ => paint.red("-"),
+        };
+        let (result, status) = result(hop);
+        let status = status.map(|status| format!(" {status}")).unwrap_or_default();
+        let review = hop.review.map_or("-", review);
+        writeln!(out, "  {:<15} {channel}", hop.hop.name)?;
+        writeln!(out, "  {:<15} {result}{status}; review: {review}; connections: {}", "", hop.attempts.len())?;
+        writeln!(out, "  {:<15} {}", "", hop.sentence)?;
+    }
+    for problem in problems {
+        writeln!(out, "  {} {problem}", paint.red("NOT AS EXPECTED:"))?;
+    }
+    Ok(())
+}
+
+/// What differs from the row. Nothing may.
+pub fn problems(scenario: &Scenario, observed: &[Observed]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (hop, end) in observed.iter().zip(scenario.ends) {
+        let mut check = |holds: bool, what: &str| {
+            if !holds {
+                let (result, status) = result(hop);
+                problems.push(format!(
+                    "{}: {what} (must end {end:?}; {result} {}, {}, {} octets of the message in clear text)",
+                    hop.hop.name,
+                    status.unwrap_or_default(),
+                    hop.reason.code(),
+                    hop.clear_octets,
+                ));
+            }
+        };
+        let delivered = hop.result == Outcome::Delivered;
+        if delivered {
+            check(hop.intact == Some(true), "the message was changed");
+        }
+        let reasoned = |reason: &str| hop.reason.code() == reason;
+        match end {
+            End::Tls => {
+                check(delivered && hop.tls.is_some(), "not delivered over TLS");
+                check(hop.review == Some(Channel::Tls), "the header does not say TLS");
+                check(hop.clear_octets == 0, "the message was seen in clear text");
+                check(hop.attempts.len() == 1 && hop.spoken() == Some(Spoken::Tls), "not on the first connection");
+                check(reasoned("tls-ok"), "another reason");
+            }
+            End::Clear { connection, reason } => {
+                check(delivered && hop.tls.is_none(), "not delivered in clear text");
+                check(hop.review == Some(Channel::Cleartext), "the header does not say clear text");
+                check(hop.clear_octets == hop.octets, "not the whole message was seen in clear text");
+                let here = hop.attempts.len() == connection && hop.spoken() == Some(Spoken::Clear);
+                check(here, "on another connection");
+                check(reasoned(reason), "another reason");
+            }
+            End::Deferred { status, reason } | End::Bounced { status, reason } => {
+                let as_said = match hop.result {
+                    Outcome::Deferred(got) => matches!(end, End::Deferred { .. }) && got.to_string() == status,
+                    Outcome::Bounced(got) => matches!(end, End::Bounced { .. }) && got.to_string() == status,
+                    Outcome::Delivered | Outcome::NotAttempted => false,
+                };
+                check(as_said, "another end");
+                check(hop.clear_octets == 0, "the message was seen in clear text");
+                check(hop.tls.is_none() && hop.review.is_none(), "something was stored");
+                check(reasoned(reason), "another reason");
+            }
+            End::NotAttempted => {
+                check(hop.result == Outcome::NotAttempted && hop.attempts.is_empty(), "attempted");
+            }
+        }
+    }
+    if observed.len() != scenario.ends.len() {
+        problems.push("a hop is missing".into());
+    }
+    problems
+}
+
+fn result(hop: &Observed) -> (&'static str, Option<String>) {
+    match hop.result {
+        Outcome::Delivered => ("delivered", None),
+        Outcome::Deferred(status) => ("deferred", Some(status.to_string())),
+        Outcome::Bounced(status) => ("bounced", Some(status.to_string())),
+        Outcome::NotAttempted => ("not attempted", None),
+    }
+}
+
+const fn review(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Tls => "tls",
+        Channel::Cleartext => "cleartext",
+        Channel::Unknown => "unknown",
+    }
+}
+
+const fn spoken(spoken: Spoken) -> &'static str {
+    match spoken {
+        Spoken::Clear => "clear",
+        Spoken::Tls => "tls",
+    }
+}
+
+/// Colours, where there is somebody to see them.
+struct Paint {
+    on: bool,
+}
+
+impl Paint {
+    fn with(&self, code: &str, text: &str) -> String {
+        if self.on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn bold(&self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    fn green(&self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    fn yellow(&self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    fn red(&self, text: &str) -> String {
+        self.with("31", text)
+    }
+}
