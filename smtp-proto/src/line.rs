@@ -49,7 +49,9 @@ impl LineReader {
             match input.get(at + 1) {
                 Some(b'\n') => return self.end(input, at, at + 2, limit, None),
                 Some(_) => {
-                    self.broken.get_or_insert(LineError::BareCr);
+                    // What is wrong first is what is said, however the bytes were cut.
+                    let error = if at < limit { LineError::BareCr } else { LineError::TooLong };
+                    self.broken.get_or_insert(error);
                     self.scanned = at + 1;
                 }
                 // The CR stays in the input: its LF may come.

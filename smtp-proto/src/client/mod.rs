@@ -614,14 +614,17 @@ impl Client {
     /// The connection broke or stalled: whether TLS is at fault, and what the rules say about it. Call it after an I/O
     /// error, or after an [`Error`].
     ///
-    /// None without TLS, and where the peer misbehaves or stalls in a conversation that was under way: there is
-    /// nothing to fall back from. Until the EHLO inside TLS is answered everything counts as a failed handshake: in
+    /// None without TLS, where the peer misbehaves or stalls in a conversation that was under way, and where the
+    /// conversation has said its last word already: there is nothing to fall back from. Until the EHLO inside TLS is answered everything counts as a failed handshake: in
     /// TLS 1.3 a server's refusal of the client arrives only then.
     pub fn connection_lost(&mut self) -> Option<(TlsFailure, Fallback)> {
         let opening = self.capabilities.is_unread();
         let failure = match (&self.channel, self.state) {
-            (Channel::Plain, State::Handshake | State::Over(Error::Timeout(Phase::Handshake))) => TlsFailure::Handshake,
-            (Channel::Plain, _) => return None,
+            (
+                Channel::Plain,
+                State::Handshake | State::Over(Error::Timeout(Phase::Handshake) | Error::Eof(Phase::Handshake)),
+            ) => TlsFailure::Handshake,
+            (Channel::Plain, _) | (_, State::Leaving | State::Closing | State::Over(Error::Closed)) => return None,
             _ if opening => TlsFailure::Handshake,
             (_, State::Over(Error::Timeout(_) | Error::PeerMisbehaved(_))) => return None,
             _ => TlsFailure::Lost { end_of_data_sent: self.is_in_doubt() },

@@ -1,7 +1,7 @@
 //! Every transition of the server: which command and which response lead where.
 
 use super::{Event, Question, Said, Server, StartTls, State, replies};
-use crate::command::Command;
+use crate::command::{Command, CommandError};
 use crate::fallback::Channel;
 use crate::line::LineError;
 use crate::reply::Response;
@@ -11,6 +11,12 @@ impl Server {
         self.commands += 1;
         match Command::parse(line) {
             Ok(command) => self.on_command(command, output),
+            // RFC 3207, 4: a MAIL or RCPT with a flaw is a MAIL or RCPT all the same.
+            Err(CommandError::Sender(_) | CommandError::Recipient(_) | CommandError::Parameter(_))
+                if self.needs_tls() =>
+            {
+                self.refuse(&replies::TLS_FIRST, output)
+            }
             Err(error) => self.refuse(&replies::command(error), output),
         }
     }
@@ -26,10 +32,8 @@ impl Server {
             self.state = State::Closing;
             return None;
         }
-        if let Some(response) = self.barred.take() {
-            let event = self.refuse(&response, output);
-            self.barred = Some(response);
-            return event;
+        if self.barred.is_some() {
+            return self.refuse(&replies::BARRED, output);
         }
         let clear = matches!(self.channel, Channel::Plain);
         match command {
@@ -49,7 +53,7 @@ impl Server {
                 None
             }
             // RFC 3207, 4: everything but the commands above.
-            _ if clear && self.config.starttls == StartTls::Required => self.refuse(&replies::TLS_FIRST, output),
+            _ if self.needs_tls() => self.refuse(&replies::TLS_FIRST, output),
 
             Command::Helo(name) => {
                 Some(self.ask(Question::Hello { extended: false }, Event::Hello { name, extended: false }))
@@ -100,20 +104,25 @@ impl Server {
         }
     }
 
+    fn needs_tls(&self) -> bool {
+        matches!(self.channel, Channel::Plain) && self.config.starttls == StartTls::Required
+    }
+
     /// Says something that is nobody's fault.
     fn done(&self, response: &Response, output: &mut Vec<u8>) -> Option<Event<'static>> {
         self.say(response, output);
         None
     }
 
-    /// Refuses a command, and the client itself when that was one too many.
+    /// Refuses a command, and the client itself when that was one too many. Who is barred is told so, whatever is
+    /// wrong with the command (RFC 5321, 3.1).
     fn refuse(&mut self, response: &Response, output: &mut Vec<u8>) -> Option<Event<'static>> {
         self.errors += 1;
         if self.errors > self.config.limits.errors {
             self.say(&replies::TOO_MANY_ERRORS, output);
             self.state = State::Closing;
         } else {
-            self.say(response, output);
+            self.say(self.barred.as_ref().unwrap_or(response), output);
         }
         None
     }

@@ -341,3 +341,217 @@ pub fn client_against(script: &[u8], pieces: &[usize], rules: TlsRules, mails: u
         }
     }
 }
+
+/// A server on its own, fed by hand.
+pub struct ServerBed {
+    pub server: Server,
+    pub now: Instant,
+    pub answer: Answer,
+    /// What the client sent and the server has not consumed.
+    pub input: Vec<u8>,
+    /// What the server said since it was last taken.
+    pub output: Vec<u8>,
+    /// What the last [`Want`](smtp_proto::Want) was, or how the conversation ended.
+    pub want: Result<Want, Error>,
+}
+
+impl ServerBed {
+    pub fn new(config: server::Config) -> Self {
+        Self::on(config, Channel::Plain)
+    }
+
+    pub fn on(config: server::Config, channel: Channel) -> Self {
+        let now = Instant::now();
+        Self {
+            server: Server::new(Arc::new(config), channel, now),
+            now,
+            answer: Arc::new(accept),
+            input: Vec::new(),
+            output: Vec::new(),
+            want: Ok(Want::Input),
+        }
+    }
+
+    /// Answers with `response` where `here` says so, and accepts everything else.
+    pub fn answering(mut self, here: fn(&server::Event<'_>) -> bool, response: Response) -> Self {
+        self.answer = Arc::new(move |event| if here(event) { response.clone() } else { accept(event) });
+        self
+    }
+
+    /// Polls until nothing more can be done, answering every event; returns the events.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
+        self.input.extend_from_slice(bytes);
+        let mut events = Vec::new();
+        loop {
+            let progress = match self.server.poll(self.now, &self.input, &mut self.output) {
+                Ok(progress) => progress,
+                Err(error) => {
+                    self.want = Err(error);
+                    return events;
+                }
+            };
+            let consumed = progress.consumed;
+            let mut response = None;
+            match progress.step {
+                Step::Wait(want) => {
+                    self.want = Ok(want);
+                    self.input.drain(..consumed);
+                    return events;
+                }
+                Step::Event(event) => {
+                    events.push(describe_server(&event));
+                    if wants_answer(&event) {
+                        response = Some((self.answer)(&event));
+                    }
+                }
+            }
+            self.input.drain(..consumed);
+            if let Some(response) = response {
+                self.server.respond(&response, &mut self.output).unwrap();
+            }
+        }
+    }
+
+    /// Feeds in pieces of one octet.
+    pub fn feed_bytewise(&mut self, bytes: &[u8]) -> Vec<String> {
+        bytes.iter().flat_map(|&byte| self.feed(&[byte])).collect()
+    }
+
+    /// What the server said since the last call.
+    pub fn said(&mut self) -> String {
+        String::from_utf8(std::mem::take(&mut self.output)).unwrap()
+    }
+
+    /// Feeds and returns what the server said.
+    pub fn ask(&mut self, bytes: &[u8]) -> String {
+        self.feed(bytes);
+        self.said()
+    }
+
+    /// Ends the handshake that STARTTLS led to.
+    pub fn shake(&mut self) {
+        assert_eq!(self.want, Ok(Want::Handshake));
+        self.server.tls_established(tls_info(), self.now).unwrap();
+        self.want = Ok(Want::Input);
+    }
+}
+
+pub fn wants_answer(event: &server::Event<'_>) -> bool {
+    !matches!(
+        event,
+        server::Event::Body(_) | server::Event::BodyRefused(_) | server::Event::Reset | server::Event::Closed
+    )
+}
+
+/// The name of a server event; of a body its octets.
+pub fn describe_server(event: &server::Event<'_>) -> String {
+    match event {
+        server::Event::Hello { name, .. } => format!("Hello {name}"),
+        server::Event::Mail { path, .. } => format!("Mail {path}"),
+        server::Event::Recipient { path, .. } => format!("Recipient {path}"),
+        server::Event::Body(runs) => {
+            let bytes: Vec<u8> = runs.clone().flatten().copied().collect();
+            format!("Body {}", bytes.escape_ascii())
+        }
+        event => format!("{event:?}"),
+    }
+}
+
+/// A client on its own, fed by hand.
+pub struct ClientBed {
+    pub client: Client,
+    pub now: Instant,
+    pub input: Vec<u8>,
+    /// What the client said since it was last taken.
+    pub output: Vec<u8>,
+    pub want: Result<Want, Error>,
+}
+
+impl ClientBed {
+    pub fn new(rules: TlsRules) -> Self {
+        Self::with(client_config(), rules, Channel::Plain)
+    }
+
+    pub fn with(config: client::Config, rules: TlsRules, channel: Channel) -> Self {
+        let now = Instant::now();
+        let client = Client::new(Arc::new(config), rules, channel, now);
+        Self { client, now, input: Vec::new(), output: Vec::new(), want: Ok(Want::Input) }
+    }
+
+    /// A client that has seen `ehlo` and is ready, in clear text.
+    pub fn ready(ehlo: &str) -> Self {
+        let mut bed = Self::new(TlsRules::NEVER);
+        assert_eq!(bed.feed(format!("220 mx\r\n{ehlo}").as_bytes()), ["Ready"]);
+        bed.said();
+        bed
+    }
+
+    /// Polls until nothing more can be done; returns the events.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
+        self.input.extend_from_slice(bytes);
+        let mut events = Vec::new();
+        loop {
+            match self.client.poll(self.now, &self.input, &mut self.output) {
+                Ok(progress) => {
+                    let consumed = progress.consumed;
+                    let wait = match progress.step {
+                        Step::Wait(want) => Some(want),
+                        Step::Event(event) => {
+                            events.push(describe(&event));
+                            None
+                        }
+                    };
+                    self.input.drain(..consumed);
+                    if let Some(want) = wait {
+                        self.want = Ok(want);
+                        return events;
+                    }
+                }
+                Err(error) => {
+                    self.want = Err(error);
+                    return events;
+                }
+            }
+        }
+    }
+
+    pub fn said(&mut self) -> String {
+        String::from_utf8(std::mem::take(&mut self.output)).unwrap()
+    }
+
+    /// Feeds and returns what the client said.
+    pub fn ask(&mut self, bytes: &[u8]) -> String {
+        self.feed(bytes);
+        self.said()
+    }
+
+    pub fn start(&mut self, recipients: &[&str]) {
+        let envelope = envelope("sender@test.example", recipients);
+        self.client.start_transaction(Arc::new(envelope), self.now).unwrap();
+    }
+
+    pub fn shake(&mut self) {
+        assert_eq!(self.want, Ok(Want::Handshake));
+        self.client.tls_established(tls_info(), self.now).unwrap();
+    }
+
+    /// Hands over a body and its end.
+    pub fn body(&mut self, body: &[u8]) {
+        self.client.write_body(body, &mut self.output, self.now).unwrap();
+        self.client.end_body(&mut self.output, self.now).unwrap();
+    }
+}
+
+/// Compares a table with its golden file; the table as it came out is left beside the test binaries.
+pub fn golden(name: &str, actual: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    if actual == expected {
+        return;
+    }
+    let came_out = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&came_out, actual).unwrap();
+    let pairs = expected.lines().zip(actual.lines());
+    let first = pairs.enumerate().find(|(_, (expected, actual))| expected != actual);
+    panic!("{name} differs, first at {first:?}; the whole table is in {}", came_out.display());
+}

@@ -1,0 +1,414 @@
+//! Who may send in clear text, and when: `golden/fallback.txt`, and real clients driven into each of its rows.
+
+mod common;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use common::{ClientBed, client_config, envelope, golden, tls_info};
+use smtp_proto::client::{Client, Event};
+use smtp_proto::error::{Error, Phase};
+use smtp_proto::fallback::{Channel, Fallback, TlsFailure, TlsMode, TlsRules, Yield, after};
+use smtp_proto::{Step, Want};
+
+const INTRODUCTION: &str = "\
+# What `fallback::after` answers.
+#
+# same:  go on in clear text on this connection
+# new:   clear text on a new connection to the same address and port
+# later: clear text on a later run of the queue
+# no:    never in clear text; the next host
+#
+# Columns: TlsMode::Never; TlsMode::Opportunistic with every yield Now, Later, Never; TlsMode::Required with every
+# yield Now, which must have no effect. Where clear text is wished (Never) it is `same`, whatever is said to have failed; every
+# other row that cannot happen on a channel answers `no`. S4 and so on are the rows of the policy's decision table.
+";
+
+const FAILURES: [(&str, TlsFailure); 10] = [
+    ("TLS not wanted", TlsFailure::NotWanted),
+    ("S4 STARTTLS not offered", TlsFailure::NotOffered),
+    ("S7 STARTTLS refused, 4yz", TlsFailure::Refused { transient: true }),
+    ("S8, S9 STARTTLS 5yz or not 220", TlsFailure::Refused { transient: false }),
+    ("S6 plaintext behind the 220", TlsFailure::Injected),
+    ("S10 handshake failed", TlsFailure::Handshake),
+    ("S11 certificate does not count", TlsFailure::Untrusted),
+    ("S13 EHLO refused inside TLS", TlsFailure::HelloInside),
+    ("S15 lost before the final dot", TlsFailure::Lost { end_of_data_sent: false }),
+    ("S15 lost after the final dot", TlsFailure::Lost { end_of_data_sent: true }),
+];
+
+fn rules(mode: TlsMode, when: Yield) -> TlsRules {
+    TlsRules { mode, refused: when, broken: when, untrusted: when }
+}
+
+fn columns() -> [TlsRules; 5] {
+    [
+        TlsRules::NEVER,
+        rules(TlsMode::Opportunistic, Yield::Now),
+        rules(TlsMode::Opportunistic, Yield::Later),
+        rules(TlsMode::Opportunistic, Yield::Never),
+        rules(TlsMode::Required, Yield::Now),
+    ]
+}
+
+fn word(fallback: Fallback) -> &'static str {
+    match fallback {
+        Fallback::ContinuePlaintext => "same",
+        Fallback::ReconnectPlaintext => "new",
+        Fallback::PlaintextNextRun => "later",
+        Fallback::Forbidden => "no",
+    }
+}
+
+#[test]
+fn decision_table() {
+    let mut table = String::from(INTRODUCTION);
+    for (title, channel) in [
+        ("clear text, STARTTLS not yet done", Channel::Plain),
+        ("inside TLS after STARTTLS", Channel::StartTls(tls_info())),
+        ("implicit TLS", Channel::Implicit(tls_info())),
+    ] {
+        writeln!(table, "\n## {title}\n\n{:<36}Never  Now    Later  Hold   Required", "").unwrap();
+        for (name, failure) in FAILURES {
+            let [never, now, later, hold, required] = columns().map(|rules| word(after(rules, &channel, failure)));
+            writeln!(table, "{name:<36}{never:<7}{now:<7}{later:<7}{hold:<7}{required}").unwrap();
+        }
+    }
+    golden("fallback.txt", &table);
+}
+
+/// Each yield governs its own failures and no others.
+#[test]
+fn yields_do_not_mix() {
+    const HOLD: TlsRules =
+        TlsRules { mode: TlsMode::Opportunistic, refused: Yield::Never, broken: Yield::Never, untrusted: Yield::Never };
+    let inside = Channel::StartTls(tls_info());
+    let refused = TlsRules { refused: Yield::Now, ..HOLD };
+    let broken = TlsRules { broken: Yield::Now, ..HOLD };
+    let untrusted = TlsRules { untrusted: Yield::Now, ..HOLD };
+    let transient = TlsFailure::Refused { transient: true };
+    assert_eq!(after(refused, &Channel::Plain, transient), Fallback::ContinuePlaintext);
+    for failure in [TlsFailure::Injected, TlsFailure::Handshake] {
+        assert_eq!(after(broken, &Channel::Plain, failure), Fallback::ReconnectPlaintext);
+        assert_eq!(after(refused, &Channel::Plain, failure), Fallback::Forbidden);
+        assert_eq!(after(untrusted, &Channel::Plain, failure), Fallback::Forbidden);
+    }
+    for channel in [&Channel::Plain, &inside] {
+        assert_eq!(after(untrusted, channel, TlsFailure::Untrusted), Fallback::ReconnectPlaintext);
+        assert_eq!(after(broken, channel, TlsFailure::Untrusted), Fallback::Forbidden);
+        assert_eq!(after(refused, channel, TlsFailure::Untrusted), Fallback::Forbidden);
+    }
+    assert_eq!(after(broken, &Channel::Plain, transient), Fallback::Forbidden);
+}
+
+const OFFERED: &str = "220 mx\r\n250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n";
+
+/// A client that has sent STARTTLS.
+fn asking(rules: TlsRules) -> ClientBed {
+    let mut bed = ClientBed::new(rules);
+    assert_eq!(bed.feed(OFFERED.as_bytes()), [""; 0]);
+    assert_eq!(bed.said(), "EHLO client.test.example\r\nSTARTTLS\r\n");
+    bed
+}
+
+/// A client that waits for the handshake.
+fn shaking(rules: TlsRules) -> ClientBed {
+    let mut bed = asking(rules);
+    assert_eq!(bed.feed(b"220 go\r\n"), [""; 0]);
+    assert_eq!(bed.want, Ok(Want::Handshake));
+    bed
+}
+
+/// A client that is in a transaction inside TLS and was asked for the body.
+fn inside(rules: TlsRules) -> ClientBed {
+    let mut bed = shaking(rules);
+    bed.shake();
+    bed.feed(b"250-mx\r\n250 PIPELINING\r\n");
+    bed.start(&["a@test.example"]);
+    bed.feed(b"250 OK\r\n250 OK\r\n354 go\r\n");
+    bed
+}
+
+const DETERMINISTIC: TlsRules = TlsRules::OPPORTUNISTIC;
+
+/// One row of the policy rules: how the client gets there, and what it must answer without and with a floor.
+fn row(name: &str, drive: impl Fn(TlsRules) -> (String, Fallback), opportunistic: Fallback, event: &str) {
+    for (rules, fallback) in [(DETERMINISTIC, opportunistic), (TlsRules::REQUIRED, Fallback::Forbidden)] {
+        let (seen, answer) = drive(rules);
+        assert_eq!((seen.as_str(), answer), (event, fallback), "{name}");
+    }
+}
+
+/// The failure and the fallback of the one `NoTls` event.
+fn no_tls(bed: &mut ClientBed, bytes: &[u8]) -> (String, Fallback) {
+    bed.input.extend_from_slice(bytes);
+    loop {
+        let progress = bed.client.poll(bed.now, &bed.input, &mut bed.output).unwrap();
+        match progress.step {
+            Step::Event(Event::NoTls { failure, fallback, .. }) => return (failure.to_string(), fallback),
+            Step::Event(event) => panic!("{event:?}"),
+            Step::Wait(want) => assert_eq!(want, Want::Handshake, "no event"),
+        }
+        bed.input.drain(..progress.consumed);
+    }
+}
+
+fn told(failure: Option<(TlsFailure, Fallback)>) -> (String, Fallback) {
+    let (failure, fallback) = failure.unwrap();
+    (failure.to_string(), fallback)
+}
+
+#[test]
+fn clients_reach_every_row() {
+    use Fallback::{ContinuePlaintext, Forbidden, ReconnectPlaintext};
+    row(
+        "S2: EHLO not known",
+        |rules| no_tls(&mut ClientBed::new(rules), b"220 mx\r\n502 what?\r\n"),
+        ContinuePlaintext,
+        "STARTTLS is not offered",
+    );
+    row(
+        "S4: not offered",
+        |rules| no_tls(&mut ClientBed::new(rules), b"220 mx\r\n250-mx\r\n250 SIZE\r\n"),
+        ContinuePlaintext,
+        "STARTTLS is not offered",
+    );
+    row(
+        "S6: bytes behind the 220, in the same read",
+        |rules| no_tls(&mut asking(rules), b"220 go\r\n250 mx\r\n"),
+        ReconnectPlaintext,
+        "plaintext came behind the 220 to STARTTLS",
+    );
+    row(
+        "S6: bytes behind the 220, in a later read",
+        |rules| no_tls(&mut shaking(rules), b"\0"),
+        ReconnectPlaintext,
+        "plaintext came behind the 220 to STARTTLS",
+    );
+    row(
+        "S7: 4yz",
+        |rules| no_tls(&mut asking(rules), b"454 not now\r\n"),
+        ContinuePlaintext,
+        "STARTTLS was refused for now",
+    );
+    row("S8: 5yz", |rules| no_tls(&mut asking(rules), b"502 no\r\n"), ContinuePlaintext, "STARTTLS was refused");
+    row("S9: not 220", |rules| no_tls(&mut asking(rules), b"250 ok\r\n"), ContinuePlaintext, "STARTTLS was refused");
+    row("S9: 3yz", |rules| no_tls(&mut asking(rules), b"334 ok\r\n"), ContinuePlaintext, "STARTTLS was refused");
+    row(
+        "S10: alert",
+        |rules| ("".into(), shaking(rules).client.tls_failed(TlsFailure::Handshake)),
+        ReconnectPlaintext,
+        "",
+    );
+    row(
+        "S10: the connection breaks",
+        |rules| told(shaking(rules).client.connection_lost()),
+        ReconnectPlaintext,
+        "the TLS handshake failed",
+    );
+    row(
+        "S10: EOF",
+        |rules| {
+            let mut bed = shaking(rules);
+            assert_eq!(bed.client.handle_eof(), Err(Error::Eof(Phase::Handshake)));
+            told(bed.client.connection_lost())
+        },
+        ReconnectPlaintext,
+        "the TLS handshake failed",
+    );
+    row(
+        "S10: stall",
+        |rules| {
+            let mut bed = shaking(rules);
+            bed.now = bed.client.deadline().unwrap();
+            bed.feed(b"");
+            assert_eq!(bed.want, Err(Error::Timeout(Phase::Handshake)));
+            told(bed.client.connection_lost())
+        },
+        ReconnectPlaintext,
+        "the TLS handshake failed",
+    );
+    row(
+        "S10: the server's alert comes after the client's end of the handshake (TLS 1.3)",
+        |rules| {
+            let mut bed = shaking(rules);
+            bed.shake();
+            bed.feed(b"");
+            told(bed.client.connection_lost())
+        },
+        ReconnectPlaintext,
+        "the TLS handshake failed",
+    );
+    row(
+        "S10: garbage in place of the EHLO reply inside TLS",
+        |rules| {
+            let mut bed = shaking(rules);
+            bed.shake();
+            bed.feed(b"\x15\x03\x03\x00\x02\x02\x28\r\n");
+            assert!(matches!(bed.want, Err(Error::PeerMisbehaved(_))));
+            told(bed.client.connection_lost())
+        },
+        ReconnectPlaintext,
+        "the TLS handshake failed",
+    );
+    row(
+        "S11: the certificate does not count",
+        |rules| ("".into(), shaking(rules).client.tls_failed(TlsFailure::Untrusted)),
+        ReconnectPlaintext,
+        "",
+    );
+    for reply in [&b"502 what?\r\n"[..], b"454 not now\r\n", b"421 bye\r\n", b"554-no\r\n554 no\r\n"] {
+        row(
+            "S13: EHLO refused inside TLS",
+            |rules| {
+                let mut bed = shaking(rules);
+                bed.shake();
+                no_tls(&mut bed, reply)
+            },
+            ReconnectPlaintext,
+            "EHLO was refused inside TLS",
+        );
+    }
+    row(
+        "S15: lost in the body",
+        |rules| told(inside(rules).client.connection_lost()),
+        ReconnectPlaintext,
+        "the TLS session was lost",
+    );
+    row(
+        "S15: lost after the final dot",
+        |rules| {
+            let mut bed = inside(rules);
+            bed.body(b"x\r\n");
+            assert!(bed.client.is_in_doubt());
+            assert_eq!(bed.client.handle_eof(), Err(Error::Eof(Phase::EndOfData)));
+            told(bed.client.connection_lost())
+        },
+        Forbidden,
+        "the TLS session was lost",
+    );
+}
+
+/// S7 with its knob: deferred, or not at all.
+#[test]
+fn a_refusal_for_now_can_wait() {
+    for (when, expected) in [(Yield::Later, Fallback::PlaintextNextRun), (Yield::Never, Fallback::Forbidden)] {
+        let mut bed = asking(TlsRules { refused: when, ..TlsRules::OPPORTUNISTIC });
+        assert_eq!(no_tls(&mut bed, b"454 not now\r\n").1, expected);
+        bed.input.clear();
+        bed.feed(b"");
+        assert_eq!(bed.said(), "QUIT\r\n");
+        assert_eq!(bed.feed(b"221 bye\r\n"), ["Closed"]);
+    }
+}
+
+/// Nothing to fall back from: the conversation is in clear text, or has ended, or the peer broke it inside TLS.
+#[test]
+fn a_loss_elsewhere_is_no_matter_of_tls() {
+    let mut bed = ClientBed::ready("250 mx\r\n");
+    assert_eq!(bed.client.connection_lost(), None);
+
+    // A server that hangs up before its 221, or instead of a TLS close_notify, has still taken the message.
+    for answered in [false, true] {
+        let mut bed = inside(TlsRules::OPPORTUNISTIC);
+        bed.body(b"x\r\n");
+        assert_eq!(bed.feed(b"250 queued\r\n"), ["accepted: 250 queued"]);
+        bed.client.quit().unwrap();
+        bed.feed(if answered { b"221 bye\r\n" } else { b"" });
+        assert_eq!(bed.client.connection_lost(), None);
+    }
+
+    let mut bed = inside(TlsRules::OPPORTUNISTIC);
+    bed.feed(b"nonsense\r\n");
+    assert!(matches!(bed.want, Err(Error::PeerMisbehaved(_))));
+    assert_eq!(bed.client.connection_lost(), None);
+}
+
+/// Implicit TLS: no ending of it may lead to clear text.
+#[test]
+fn implicit_tls_has_no_fallback() {
+    let rules = TlsRules::OPPORTUNISTIC;
+    let implicit = || ClientBed::with(client_config(), rules, Channel::Implicit(tls_info()));
+    assert_eq!(implicit().client.connection_lost(), Some((TlsFailure::Handshake, Fallback::Forbidden)));
+    assert_eq!(implicit().client.tls_failed(TlsFailure::Untrusted), Fallback::Forbidden);
+    let mut bed = implicit();
+    assert_eq!(bed.feed(b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n"), ["Ready"]);
+    assert_eq!(bed.said(), "EHLO client.test.example\r\n");
+    assert_eq!(bed.client.connection_lost(), Some((TlsFailure::Lost { end_of_data_sent: false }, Fallback::Forbidden)));
+}
+
+/// Everything a hostile server can put in the way of a Required rule.
+const WAYS_AROUND: [&[u8]; 22] = [
+    b"220 mx\r\n250 mx\r\n",
+    b"220 mx\r\n250-mx\r\n250-PIPELINING\r\n250-XXXXXXXA\r\n250 SIZE\r\n250 OK\r\n250 OK\r\n354 go\r\n250 OK\r\n",
+    b"220 mx\r\n502 what?\r\n250 mx\r\n250 OK\r\n250 OK\r\n354 go\r\n250 OK\r\n",
+    b"220 mx\r\n500 what?\r\n250 HELO\r\n250 OK\r\n",
+    b"220 mx\r\n421 no\r\n",
+    b"220 mx\r\n550 no\r\n250 mx\r\n",
+    b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n454 not now\r\n250 OK\r\n250 OK\r\n354 go\r\n250 OK\r\n",
+    b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n502 no\r\n250 OK\r\n250 OK\r\n354 go\r\n",
+    b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n250 OK\r\n250-mx\r\n250 PIPELINING\r\n250 OK\r\n354 go\r\n",
+    b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n354 go\r\n250 OK\r\n",
+    b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n421 bye\r\n250 OK\r\n",
+    b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n250-mx\r\n250 PIPELINING\r\n250 OK\r\n354 go\r\n250 OK\r\n",
+    b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n220-go\r\n220 go\r\n250 mx\r\n354 go\r\n",
+    b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n220 go\n250 mx\r\n",
+    b"220 mx\r\n250-mx\r\n250-STARTTLS\r\n250 X\r\n220 go\r\n",
+    b"220 mx\r\n250-mx\r\n250 starttls\r\n220 go\r\n\x16\x03\x01",
+    b"220 mx\r\n250-STARTTLS\r\n250 OK\r\n250 OK\r\n354 go\r\n",
+    b"250 mx\r\n250 mx\r\n250 OK\r\n250 OK\r\n354 go\r\n250 OK\r\n",
+    b"354 mx\r\n354 mx\r\n354 OK\r\n354 OK\r\n",
+    b"554 no\r\n250 OK\r\n250 OK\r\n354 go\r\n",
+    b"220 mx\r\n354 mx\r\n250 OK\r\n354 go\r\n",
+    b"220 mx\r\n",
+];
+
+#[test]
+fn required_never_sends_a_transaction_in_clear_text() {
+    let allowed = ["EHLO client.test.example", "STARTTLS", "QUIT"];
+    for script in WAYS_AROUND {
+        for yields in [Yield::Now, Yield::Later, Yield::Never] {
+            for piece in [1, 2, 3, 7, usize::MAX] {
+                for pipelining in [false, true] {
+                    let mut config = client_config();
+                    config.pipelining = pipelining;
+                    let sent = push_through(config, rules(TlsMode::Required, yields), script, piece);
+                    let text = String::from_utf8(sent).unwrap();
+                    for line in text.lines() {
+                        assert!(allowed.contains(&line), "{line:?} after {:?}", script.escape_ascii().to_string());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Drives a client over `script` and tries at every step to get a message out.
+fn push_through(config: smtp_proto::client::Config, rules: TlsRules, script: &[u8], piece: usize) -> Vec<u8> {
+    let mut bed = ClientBed::with(config, rules, Channel::Plain);
+    for part in script.chunks(piece.min(script.len())) {
+        bed.feed(part);
+        press(&mut bed);
+        bed.feed(b"");
+    }
+    // Every ending, and pressing on after it.
+    for ending in 0..4 {
+        match ending {
+            0 => drop(bed.client.handle_eof()),
+            1 => assert_eq!(bed.client.tls_failed(TlsFailure::Handshake), Fallback::Forbidden),
+            2 => assert!(bed.client.connection_lost().is_none_or(|(_, fallback)| fallback == Fallback::Forbidden)),
+            _ => bed.now += std::time::Duration::from_secs(3600),
+        }
+        press(&mut bed);
+        bed.feed(b"250 OK\r\n");
+    }
+    bed.output
+}
+
+fn press(bed: &mut ClientBed) {
+    let mail = Arc::new(envelope("sender@test.example", &["a@test.example"]));
+    let client: &mut Client = &mut bed.client;
+    let _ = client.start_transaction(mail, bed.now);
+    let _ = client.write_body(b"secret\r\n", &mut bed.output, bed.now);
+    let _ = client.end_body(&mut bed.output, bed.now);
+}
