@@ -8,6 +8,7 @@ use smtp_tls_policy::review::{Because, Channel, OwnHosts, Summary, TlsMark, Verd
 use smtp_tokio_adapter::review::{hop, message};
 
 /// A file of the corpora; `None`, and a word about it, where the folder is absent.
+#[allow(clippy::print_stdout)]
 fn corpus(name: &str) -> Option<String> {
     let folder = std::env::var_os("SMTP_CORPORA_DIR").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")),
