@@ -549,6 +549,19 @@ fn reads_the_shapes_of_others() {
             None,
             None,
         ),
+        shape("from a by h with SMTP over TLS id X; x", None, None, None),
+        shape(
+            "from a by h with ESMTP id X (TLSv1.2 with cipher AES256-SHA); x",
+            None,
+            Some(Tls12),
+            Some("AES256-SHA"),
+        ),
+        shape(
+            "from a by h with ESMTP id X (TLSv1.2 cipher AES256-SHA); x",
+            None,
+            Some(Tls12),
+            Some("AES256-SHA"),
+        ),
         plain(
             "from a (192.0.2.1) by h (192.0.2.2) with Microsoft SMTP Server id 8.1.340.0; x",
             Some(Exchange),
@@ -636,6 +649,26 @@ fn reads_how_a_message_arrived() {
             "by h (MessageSwitch) id 1; x",
             local(LocalMark::MessageSwitch),
         ),
+        (
+            "by h (MessageSwitch) id 1; x",
+            local(LocalMark::MessageSwitch),
+        ),
+        (
+            "from mail pickup service by h with Microsoft SMTPSVC; x",
+            local(LocalMark::Pickup),
+        ),
+        (
+            "from a ([unix socket]) by h (Cyrus v2.2.12) with LMTPA; x",
+            local(LocalMark::Socket),
+        ),
+        (
+            "from localhost (h [local]) by h (OpenSMTPD) with ESMTPA id 1; x",
+            local(LocalMark::Socket),
+        ),
+        (
+            "from mail (pickup service [192.0.2.1]) by h with SMTP; x",
+            Arrival::Network,
+        ),
         ("(qmail 1 invoked from network); x", Arrival::Network),
         ("from locality by h with locals; x", Arrival::Network),
         ("by 192.0.2.1 with SMTP id X; x", Arrival::NotStated),
@@ -678,6 +711,13 @@ fn reads_clauses_and_comments() {
     assert_eq!(
         (from.helo.as_str(), from.reverse_name, from.address),
         (Some("name"), None, Some([192, 0, 2, 1].into()))
+    );
+    let read =
+        Received::parse(b"from unknown (HELO name) (joe@192.0.2.1 with login) by h with SMTP; x");
+    let from = read.from.unwrap();
+    assert_eq!(
+        (from.reverse_name, from.address),
+        (None, Some([192, 0, 2, 1].into()))
     );
     // A clause without its value, as Haraka and others write it.
     let read = Received::parse(b"from a by  (Haraka/2.8.16) with ESMTPSA id 1; x");

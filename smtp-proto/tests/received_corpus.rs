@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use smtp_proto::received::{self, Product, Received, TlsVersion};
 
 /// A file of the corpora; `None`, and a word about it, where the folder is absent.
+#[allow(clippy::print_stdout)]
 fn corpus(name: &str) -> Option<String> {
     let folder = std::env::var_os("SMTP_CORPORA_DIR").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")),

@@ -1,5 +1,7 @@
 //! From parsed Received headers to the hops that the policy crate judges.
 
+use std::net::IpAddr;
+
 use smtp_proto::received::{self, Evidence, Product, Received, Software};
 use smtp_tls_policy::review::{self, Hop, OwnHosts, Review, TlsMark, Writer};
 
@@ -7,7 +9,10 @@ use smtp_tls_policy::review::{self, Hop, OwnHosts, Review, TlsMark, Writer};
 pub fn hop<'i>(received: &Received<'i>) -> Hop<'i> {
     let from = received.from.map_or([None; 2], |from| {
         let found_out = from.reverse_name.or(Some(from.name));
-        [found_out, Some(from.helo)].map(|name| name.and_then(|name| name.as_str()))
+        [found_out, Some(from.helo)].map(|name| {
+            name.and_then(|name| name.as_str())
+                .filter(|name| is_name(name))
+        })
     });
     Hop {
         from,
@@ -31,6 +36,14 @@ pub fn hop<'i>(received: &Received<'i>) -> Hop<'i> {
             received::Arrival::NotStated => review::Arrival::NotStated,
         },
     }
+}
+
+/// An address is no name, and `unknown` is what many servers write for a name that they did not find.
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('[')
+        && name != "unknown"
+        && name.parse::<IpAddr>().is_err()
 }
 
 const fn writer(software: Software) -> Writer {

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use smtp_proto::received::{CipherSuite, TlsVersion};
 use smtp_proto::received::{DateTime, Protocol, Received, Stamp, TlsStamp, Transmission};
-use smtp_tls_policy::review::{Because, Channel, OwnHosts, Summary, TlsMark, Verdict, Writer};
+use smtp_tls_policy::review::{
+    Because, Channel, Link, OwnHosts, Summary, TlsMark, Verdict, Writer,
+};
 use smtp_tokio_adapter::review::{hop, message};
 
 /// A file of the corpora; `None`, and a word about it, where the folder is absent.
+#[allow(clippy::print_stdout)]
 fn corpus(name: &str) -> Option<String> {
     let folder = std::env::var_os("SMTP_CORPORA_DIR").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")),
@@ -156,5 +159,28 @@ fn our_own_headers_prove_both() {
     assert_eq!(
         (reviewed.trusted, reviewed.trusted_summary()),
         (2, Summary::Cleartext)
+    );
+}
+
+#[test]
+fn what_is_no_name_makes_no_gap() {
+    for from in [
+        "unknown (HELO ) (192.0.2.7)",
+        "[192.0.2.7] (192.0.2.7)",
+        "192.0.2.7 (192.0.2.7)",
+    ] {
+        let headers = format!(
+            "Received: from {from} by b with SMTP; x\r\nReceived: from a by c with SMTP; x\r\n"
+        );
+        assert_eq!(
+            message(headers.as_bytes(), &OwnHosts::default()).hops[0].link,
+            Link::NotStated,
+            "{from}"
+        );
+    }
+    let headers = b"Received: from a.example (a.example [192.0.2.7]) by b with SMTP; x\r\nReceived: from x by A.example with SMTP; x\r\n";
+    assert_eq!(
+        message(headers, &OwnHosts::default()).hops[0].link,
+        Link::Continuous
     );
 }

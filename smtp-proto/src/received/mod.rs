@@ -45,6 +45,7 @@
 mod date;
 mod protocol;
 mod read;
+mod reader;
 mod scan;
 mod software;
 mod stamp;

@@ -187,10 +187,10 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
     } else if let Some(version) = TlsVersion::parse(first) {
         // Exim: `TLS1.3`; mox: `TLS1.3 TLS_AES_128_GCM_SHA256`; others: `TLSv1.2 with cipher X`.
         found.version = Some(version);
-        found.cipher = match rest.next() {
-            Some(word) if word.eq_ignore_ascii_case(b"with") => rest.nth(1).and_then(cipher),
-            word => word.and_then(cipher),
+        let is_filler = |word: &[u8]| {
+            word.eq_ignore_ascii_case(b"with") || word.eq_ignore_ascii_case(b"cipher")
         };
+        found.cipher = rest.find(|word| !is_filler(word)).and_then(cipher);
     } else if place == Place::With && first.eq_ignore_ascii_case(b"TLS") {
         // Exchange 2007 to 2016: `(TLS)`; GroupWise: `(TLS encrypted)`.
     } else {
@@ -227,16 +227,16 @@ pub(super) fn in_with(with: &[u8]) -> Option<Found<'_>> {
         found.cipher = cipher(name);
         return Some(found);
     }
-    let second = second?;
-    if second.eq_ignore_ascii_case(b"encrypted") {
+    if second.is_some_and(|word| word.eq_ignore_ascii_case(b"encrypted")) {
         // MessageLabs: `ECDHE-RSA-AES256-GCM-SHA384 encrypted SMTP`.
         found.cipher = cipher(first);
         return Some(found);
     }
-    // Mimecast: `ESMTP with STARTTLS`.
-    let third = words.next()?;
-    (second.eq_ignore_ascii_case(b"with") && third.eq_ignore_ascii_case(b"STARTTLS"))
-        .then_some(found)
+    // Mimecast: `ESMTP with STARTTLS`; others: `SMTP over TLS`.
+    let names = [&b"STARTTLS"[..], b"TLS", b"SSL"];
+    let tells = |word: &[u8]| names.iter().any(|name| name.eq_ignore_ascii_case(word));
+    let mut all = [Some(first), second].into_iter().flatten().chain(words);
+    all.any(tells).then_some(found)
 }
 
 /// Postfix's sentences about the client's certificate.
