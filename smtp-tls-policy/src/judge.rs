@@ -9,7 +9,6 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use crate::decision::Reason;
-use crate::domain::Domain;
 use crate::names::{Match, Mismatch, Names, Reference, constraints_allow};
 use crate::plan::{Check, Pkix, Plan};
 use crate::posture::Weight;
@@ -76,8 +75,8 @@ pub enum Detail {
     Names {
         /// Those of which one was wanted.
         wanted: Vec<Reference>,
-        /// The first few that the certificate has.
-        presented: Vec<Domain>,
+        /// The first few host names that the certificate has, as A-labels, perhaps with a wildcard.
+        presented: Vec<String>,
     },
     /// What exactly.
     What(&'static str),

@@ -101,8 +101,8 @@ pub(crate) enum Match {
 pub(crate) enum Mismatch {
     /// The certificate does not parse.
     Malformed,
-    /// None of its names is one of the references; the first few that are host names.
-    Names(Vec<Domain>),
+    /// None of its names is one of the references; here are the first few that are host names.
+    Names(Vec<String>),
 }
 
 impl Names {
@@ -125,7 +125,7 @@ impl Names {
                 GeneralName::DNSName(name) => {
                     has_dns = true;
                     if presented.len() < MAX_REPORTED_NAMES {
-                        presented.extend(Domain::parse(name.strip_prefix("*.").unwrap_or(name)));
+                        presented.extend(readable(name));
                     }
                     self.references.iter().any(|r| matches_dns(r, name))
                 }
@@ -150,7 +150,7 @@ impl Names {
             if self.references.iter().any(|r| matches_dns(r, &name)) {
                 return Ok(Match::CommonName(name));
             }
-            presented.extend(Domain::parse(&name));
+            presented.push(name);
         }
         Err(Mismatch::Names(presented))
     }
@@ -159,10 +159,14 @@ impl Names {
 /// The most specific Common Name of the subject (RFC 6125, 6.4.4), as A-labels.
 fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
     let attribute = certificate.subject().iter_common_name().last()?;
-    let text = attribute.as_str().ok()?;
-    let (star, name) = match text.strip_prefix("*.") {
+    readable(attribute.as_str().ok()?)
+}
+
+/// A presented name as A-labels; none where it is no host name, with or without a wildcard.
+fn readable(presented: &str) -> Option<String> {
+    let (star, name) = match presented.strip_prefix("*.") {
         Some(name) => ("*.", name),
-        None => ("", text),
+        None => ("", presented),
     };
     let name = Domain::parse(name).ok()?;
     Some(format!("{star}{name}"))

@@ -1,0 +1,229 @@
+//! What several tests share.
+#![allow(dead_code, clippy::print_stdout)]
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+/// The rows of a corpus; `None`, said aloud, where the corpora are absent.
+pub(crate) fn corpus(file: &str) -> Option<Vec<Value>> {
+    let dir = std::env::var_os("SMTP_CORPORA_DIR").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")),
+        PathBuf::from,
+    );
+    if !dir.is_dir() {
+        println!("skipped: no corpora at {}", dir.display());
+        return None;
+    }
+    let path = dir.join(file);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => panic!("{}: {error}", path.display()),
+    };
+    let rows = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
+        .collect::<Vec<_>>();
+    assert!(!rows.is_empty(), "{} is empty", path.display());
+    Some(rows)
+}
+
+/// Decodes standard base64.
+pub(crate) fn base64(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut bits, mut count) = (0u32, 0);
+    for byte in text.bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' | b'\n' => continue,
+            other => panic!("not base64: {other}"),
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push((bits >> count) as u8);
+        }
+    }
+    out
+}
+
+/// A point of time in the life of the certificates made here: 1 June 2026.
+pub(crate) const NOW: u64 = 1_780_272_000;
+
+pub(crate) fn now() -> pki_types::UnixTime {
+    pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(NOW))
+}
+
+/// Days after [`NOW`].
+pub(crate) fn days(days: i64) -> time::OffsetDateTime {
+    time::OffsetDateTime::from_unix_timestamp(NOW as i64).unwrap() + time::Duration::days(days)
+}
+
+/// A certificate authority.
+pub(crate) struct Authority {
+    pub(crate) issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    pub(crate) der: pki_types::CertificateDer<'static>,
+}
+
+fn authority_params(name: &str) -> rcgen::CertificateParams {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![
+        rcgen::KeyUsagePurpose::KeyCertSign,
+        rcgen::KeyUsagePurpose::CrlSign,
+    ];
+    (params.not_before, params.not_after) = (days(-100), days(100));
+    params
+}
+
+impl Authority {
+    pub(crate) fn new(name: &str) -> Self {
+        Self::with(authority_params(name))
+    }
+
+    pub(crate) fn with(params: rcgen::CertificateParams) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let der = params.self_signed(&key).unwrap().der().clone();
+        let issuer = rcgen::Issuer::new(params, key);
+        Self { issuer, der }
+    }
+
+    /// An authority below this one.
+    pub(crate) fn below(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut rcgen::CertificateParams),
+    ) -> Self {
+        let mut params = authority_params(name);
+        change(&mut params);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let der = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        let issuer = rcgen::Issuer::new(params, key);
+        Self { issuer, der }
+    }
+
+    pub(crate) fn issue(&self, params: &rcgen::CertificateParams) -> Leaf {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let der = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        Leaf { der, key }
+    }
+
+    /// A list that revokes these serial numbers.
+    pub(crate) fn crl(&self, serials: &[u8]) -> Vec<u8> {
+        self.crl_dated(serials, days(-1), days(1))
+    }
+
+    pub(crate) fn crl_dated(
+        &self,
+        serials: &[u8],
+        this_update: time::OffsetDateTime,
+        next_update: time::OffsetDateTime,
+    ) -> Vec<u8> {
+        let revoked = |serial: &u8| rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from_slice(&[*serial]),
+            revocation_time: this_update,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = rcgen::CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: rcgen::SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().der().to_vec()
+    }
+}
+
+/// A certificate and its key.
+pub(crate) struct Leaf {
+    pub(crate) der: pki_types::CertificateDer<'static>,
+    pub(crate) key: rcgen::KeyPair,
+}
+
+/// The serial number of every leaf made here.
+pub(crate) const SERIAL: u8 = 42;
+
+/// Parameters of a host's certificate with these alternative names.
+pub(crate) fn leaf_params(names: &[&str]) -> rcgen::CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::OrganizationName, "Test");
+    params.serial_number = Some(rcgen::SerialNumber::from_slice(&[SERIAL]));
+    (params.not_before, params.not_after) = (days(-10), days(10));
+    params
+}
+
+pub(crate) fn common_name(params: &mut rcgen::CertificateParams, name: &str) {
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+}
+
+/// Signs `tbs` (a whole SEQUENCE) with ECDSA P-256 and SHA-256, and wraps it as a certificate.
+pub(crate) fn certificate_of(
+    tbs: &[u8],
+    key: &rcgen::KeyPair,
+) -> pki_types::CertificateDer<'static> {
+    use rcgen::SigningKey;
+    let signature = key.sign(tbs).unwrap();
+    let mut body = tbs.to_vec();
+    body.extend_from_slice(ECDSA_WITH_SHA256);
+    let mut bits = vec![0];
+    bits.extend_from_slice(&signature);
+    body.extend(tlv(0x03, &bits));
+    tlv(0x30, &body).into()
+}
+
+/// AlgorithmIdentifier of ecdsa-with-SHA256 (RFC 5758, 3.2).
+pub(crate) const ECDSA_WITH_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
+
+pub(crate) fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag];
+    match contents.len() {
+        length @ 0..=127 => out.push(length as u8),
+        length @ 128..=255 => out.extend([0x81, length as u8]),
+        length => out.extend([0x82, (length >> 8) as u8, length as u8]),
+    }
+    out.extend_from_slice(contents);
+    out
+}
+
+/// A self-signed X.509 version 1 certificate: no version, no extensions, no names of hosts.
+pub(crate) fn version_1() -> Leaf {
+    use rcgen::PublicKeyData;
+    let key = rcgen::KeyPair::generate().unwrap();
+    // Name: one RDN, O = "v1".
+    let attribute = tlv(
+        0x30,
+        &[&tlv(0x06, b"\x55\x04\x0a")[..], &tlv(0x0c, b"v1")].concat(),
+    );
+    let name = tlv(0x30, &tlv(0x31, &attribute));
+    let dates = [tlv(0x17, b"260501000000Z"), tlv(0x17, b"260701000000Z")].concat();
+    let tbs = [
+        tlv(0x02, &[SERIAL]),
+        ECDSA_WITH_SHA256.to_vec(),
+        name.clone(),
+        tlv(0x30, &dates),
+        name,
+        key.subject_public_key_info(),
+    ]
+    .concat();
+    let der = certificate_of(&tlv(0x30, &tbs), &key);
+    Leaf { der, key }
+}
