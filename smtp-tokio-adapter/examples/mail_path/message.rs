@@ -85,7 +85,7 @@ const HEADER: u64 = 64 * 1024;
 pub fn inspect(path: &Path, added: usize) -> Result<Stored, Failed> {
     let mut file = File::open(path)?;
     let mut header = Vec::new();
-    file.by_ref().take(HEADER).read_to_end(&mut header)?;
+    Read::by_ref(&mut file).take(HEADER).read_to_end(&mut header)?;
     let start = fields_end(&header, added);
     let mut hash = Sha256::new();
     hash.update(&header[start..]);

@@ -218,11 +218,11 @@ pub fn all() -> Vec<Scenario> {
         setup.starttls = StartTls::Absent;
         setup.outbound = NAMESPACE_REQUIRED;
     };
-    let with_certificate = |name| {
+    let with_certificate = |name: Option<&'static str>| {
         move |setup: &mut Setup| {
             setup.inbound = CLIENT_CERTIFICATE;
-            setup.outbound = if name == "" { DETERMINISTIC } else { WITH_IDENTITY };
-            setup.client_certificate = Some(name).filter(|name| !name.is_empty());
+            setup.outbound = if name.is_some() { WITH_IDENTITY } else { DETERMINISTIC };
+            setup.client_certificate = name;
         }
     };
     let bounced = |status, reason| End::Bounced { status, reason };
@@ -238,12 +238,12 @@ pub fn all() -> Vec<Scenario> {
             it.starttls = StartTls::Works(Certificate::PrivateCa);
             it.outbound = PRIVATE_CA;
         }),
-        Scenario::new("mtls").hop(HOP1, End::Tls, with_certificate(ON_PREMISE)),
+        Scenario::new("mtls").hop(HOP1, End::Tls, with_certificate(Some(ON_PREMISE))),
         Scenario::new("mtls-missing")
-            .hop(HOP1, bounced("5.7.0", "client-cert-missing"), with_certificate(""))
+            .hop(HOP1, bounced("5.7.0", "client-cert-missing"), with_certificate(None))
             .stops_there(),
         Scenario::new("mtls-wrong-name")
-            .hop(HOP1, bounced("5.7.1", "client-cert-name-mismatch"), with_certificate("mail.fabrikam.com"))
+            .hop(HOP1, bounced("5.7.1", "client-cert-name-mismatch"), with_certificate(Some("mail.fabrikam.com")))
             .stops_there(),
     ]);
     all
