@@ -14,6 +14,7 @@
 //!
 //! Exit status: 0 if every scenario ended as it must, 1 if one did not, 2 for a wrong call.
 #![allow(clippy::print_stderr, reason = "errors of a command go to stderr")]
+#![allow(unreachable_pub, reason = "the modules of one program")]
 
 mod fault;
 mod message;

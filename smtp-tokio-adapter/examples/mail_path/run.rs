@@ -148,7 +148,7 @@ impl World {
     fn server(&self, hop: &Hop, setup: &Setup) -> Result<Server, Failed> {
         Ok(Server {
             name: hop.server,
-            connectors: Config::from_toml(setup.inbound)?.inbound,
+            connectors: Config::from_toml(setup.server)?.inbound,
             trust: Arc::clone(&self.trust) as Arc<dyn TrustStore>,
             refuses_starttls: setup.starttls == StartTls::Refused,
             spool: self.directory.join(hop.name.replace('>', "-to-")).with_extension("eml"),
@@ -194,7 +194,7 @@ impl World {
         let outbound = Outbound::new(Arc::new(config), Arc::new(tls), trust);
         let recipient = envelope.recipients[0].borrow().mailbox().ok_or(Failed::from_text("no domain"))?;
         let hosts = Directory {
-            connectors: Config::from_toml(setup.outbound)?.outbound,
+            connectors: Config::from_toml(setup.client)?.outbound,
             next_hop: Host::parse(recipient.domain().as_str())?,
         };
         let targets = Targets::Host(hop.server.parse()?);

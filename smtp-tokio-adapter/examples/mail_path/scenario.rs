@@ -47,9 +47,9 @@ pub enum StartTls {
 pub struct Setup {
     pub starttls: StartTls,
     /// The client's connectors, as TOML.
-    pub outbound: &'static str,
+    pub client: &'static str,
     /// The server's connectors, as TOML.
-    pub inbound: &'static str,
+    pub server: &'static str,
     /// The name in the client's certificate, if it has one.
     pub client_certificate: Option<&'static str>,
 }
@@ -77,7 +77,7 @@ pub struct Scenario {
     pub ends: [End; 4],
 }
 
-/// What every client does unless a row says otherwise: the rule of Exchange Hosted Services.
+/// What everybody does unless a row says otherwise: the rule of Exchange Hosted Services; nothing is asked of clients.
 const DETERMINISTIC: &str = r#"
     [[outbound]]
     name = "everybody"
@@ -126,10 +126,13 @@ const WITH_IDENTITY: &str = r#"
     identity = "on-premise"
 "#;
 
-const ANYBODY: &str = "";
-
 /// Mail from the namespace only from the holder of this certificate.
 const CLIENT_CERTIFICATE: &str = r#"
+    [[outbound]]
+    name = "everybody"
+    namespaces = ["*"]
+    posture = "deterministic"
+
     [[inbound]]
     name = "everybody"
     namespaces = ["*"]
@@ -146,8 +149,8 @@ impl Scenario {
     fn new(name: impl Into<String>) -> Self {
         let setup = Setup {
             starttls: StartTls::Works(Certificate::Good),
-            outbound: DETERMINISTIC,
-            inbound: ANYBODY,
+            client: DETERMINISTIC,
+            server: DETERMINISTIC,
             client_certificate: None,
         };
         Self {
@@ -211,17 +214,17 @@ pub fn all() -> Vec<Scenario> {
         };
         all.push(Scenario::new(format!("{name}-required")).hop(HOP4, End::Deferred { status, reason }, |it| {
             it.starttls = starttls;
-            it.outbound = REQUIRED;
+            it.client = REQUIRED;
         }));
     }
     let not_offered_here = |setup: &mut Setup| {
         setup.starttls = StartTls::Absent;
-        setup.outbound = NAMESPACE_REQUIRED;
+        setup.client = NAMESPACE_REQUIRED;
     };
     let with_certificate = |name: Option<&'static str>| {
         move |setup: &mut Setup| {
-            setup.inbound = CLIENT_CERTIFICATE;
-            setup.outbound = if name.is_some() { WITH_IDENTITY } else { DETERMINISTIC };
+            setup.server = CLIENT_CERTIFICATE;
+            setup.client = if name.is_some() { WITH_IDENTITY } else { DETERMINISTIC };
             setup.client_certificate = name;
         }
     };
@@ -236,7 +239,7 @@ pub fn all() -> Vec<Scenario> {
             .hop(HOP1, not_offered, not_offered_here),
         Scenario::new("private-ca-allowed").hop(HOP4, End::Tls, |it| {
             it.starttls = StartTls::Works(Certificate::PrivateCa);
-            it.outbound = PRIVATE_CA;
+            it.client = PRIVATE_CA;
         }),
         Scenario::new("mtls").hop(HOP1, End::Tls, with_certificate(Some(ON_PREMISE))),
         Scenario::new("mtls-missing")
