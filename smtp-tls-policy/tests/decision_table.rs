@@ -1,0 +1,342 @@
+//! Runs every row of the golden decision table through the public API.
+
+mod common;
+
+use common::*;
+use pki_types::CertificateDer;
+use rcgen::ExtendedKeyUsagePurpose;
+use smtp_tls_policy::*;
+
+const TABLE: &str = include_str!("golden/decision-table.md");
+
+/// The rows of a section, each a list of cells, and its header.
+fn section(title: &str) -> (Vec<&'static str>, Vec<Vec<&'static str>>) {
+    let start = TABLE.find(&format!("\n## {title}\n")).expect("the section");
+    let mut rows = TABLE[start + 4..]
+        .lines()
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with('|'))
+        .map(|line| {
+            line.trim_matches('|')
+                .split('|')
+                .map(str::trim)
+                .collect::<Vec<_>>()
+        });
+    let header = rows.next().expect("a header");
+    let rows: Vec<_> = rows.skip(1).collect();
+    assert!(rows.iter().all(|row| row.len() == header.len()));
+    (header, rows)
+}
+
+fn connector(name: &str) -> OutboundConnector {
+    let (posture, require_tls) = match name.strip_suffix("+tls") {
+        Some(posture) => (posture, true),
+        None => (name, false),
+    };
+    let posture: Posture = posture.parse().unwrap();
+    let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
+    connector.require_tls = require_tls;
+    if posture == Posture::PrivateCa {
+        connector.roots = RootsId::new("private");
+    }
+    OutboundConnectors::new(vec![connector.clone()]).expect("a connector that makes sense");
+    connector
+}
+
+fn lower(value: &impl std::fmt::Debug) -> String {
+    match format!("{value:?}").as_str() {
+        "StartTls" => "starttls".into(),
+        "NotTls" => "not-tls".into(),
+        other => other.to_ascii_lowercase(),
+    }
+}
+
+fn yields(text: &str) -> Yields {
+    let mut words = text.split(' ').map(|word| match word {
+        "now" => Yield::Now,
+        "later" => Yield::Later,
+        "never" => Yield::Never,
+        other => panic!("{other}"),
+    });
+    let mut next = || words.next().unwrap();
+    Yields {
+        refused: next(),
+        broken: next(),
+        untrusted: next(),
+    }
+}
+
+#[test]
+fn plans() {
+    let (_, rows) = section("Plans");
+    for row in rows {
+        let [rule, posture, given, attempt, floor, check, names, wanted] = row[..] else {
+            panic!("{row:?}");
+        };
+        let mut connector = connector(posture);
+        let name = |text| Host::parse(text).unwrap();
+        let (mut next_hop, mut host) = (name("example.com"), name("mx.example.net"));
+        let (mut origin, mut implicit, mut demands) = (HostOrigin::Mx, false, Vec::new());
+        let demand = |floor| Demand {
+            by: "message".into(),
+            floor,
+        };
+        match given {
+            "" => {}
+            "address literal" => {
+                (next_hop, host) = (name("[192.0.2.1]"), name("[192.0.2.1]"));
+                origin = HostOrigin::Literal;
+            }
+            "smart host" => origin = HostOrigin::SmartHost,
+            "implicit TLS" => implicit = true,
+            "demand plaintext" => demands.push(demand(Floor::Plaintext)),
+            "demand encrypted" => demands.push(demand(Floor::Encrypted)),
+            "demand authenticated" => demands.push(demand(Floor::Authenticated)),
+            other => {
+                connector.yields = yields(other.strip_prefix("yields ").expect("known facts"));
+            }
+        }
+        let mut facts = Facts::new(&connector, &next_hop, &host, origin);
+        facts.implicit_tls = implicit;
+        facts.demands = &demands;
+        let plan = plan(&facts).unwrap();
+        let at = format!("{rule} {posture} {given}");
+        assert_eq!(lower(&plan.attempt()), attempt, "{at}");
+        assert_eq!(lower(&plan.floor()), floor, "{at}");
+        assert_eq!(plan.yields(), yields(wanted), "{at}");
+        let checks: Vec<_> = plan.checks().iter().map(|c| lower(&c.weight())).collect();
+        assert_eq!(checks.join(" "), check, "{at}");
+        let compared: Vec<_> = plan
+            .checks()
+            .iter()
+            .flat_map(|Check::Pkix(pkix)| pkix.names.references.iter().map(Reference::to_string))
+            .collect();
+        assert_eq!(compared.join(" "), names, "{at}");
+        // RFC 6066, 3: names only.
+        let sni = plan.sni().map(Domain::as_str);
+        match (plan.attempt(), host.domain()) {
+            (Attempt::Clear, _) => assert_eq!(sni, None),
+            (_, domain) => assert_eq!(sni, domain.map(Domain::as_str)),
+        }
+    }
+}
+
+/// The organisations and certificates of the table.
+struct World {
+    public: Authority,
+    private: Authority,
+    trust: Trust,
+}
+
+impl World {
+    fn new() -> Self {
+        let (public, private) = (Authority::new("Public"), Authority::new("Private"));
+        let mut trust = Trust::new();
+        let roots = [
+            (RootsId::public(), &public),
+            (RootsId::new("private"), &private),
+        ];
+        for (id, root) in roots {
+            trust.add_root_der(&id, &root.der).unwrap();
+        }
+        trust
+            .add_crl_der(&RootsId::public(), &public.crl(&[13]))
+            .unwrap();
+        Self {
+            public,
+            private,
+            trust,
+        }
+    }
+
+    fn certificate(&self, what: &str) -> CertificateDer<'static> {
+        let mut params = leaf_params(&["mx.example.net"]);
+        match what {
+            "good" => {}
+            "of the next hop" => params = leaf_params(&["example.com"]),
+            "private" => return self.private.issue(&params).der,
+            "self-signed" => return Authority::with(params).der,
+            "expired" => params.not_after = days(-1),
+            "not yet valid" => params.not_before = days(1),
+            "revoked" => params.serial_number = Some(rcgen::SerialNumber::from_slice(&[13])),
+            "wrong name" => params = leaf_params(&["mx.example.org"]),
+            "Common Name only" => {
+                params = leaf_params(&[]);
+                common_name(&mut params, "mx.example.net");
+            }
+            "X.509 version 1" => return version_1().der,
+            "of an authority" => return self.public.below("Below", |_| {}).der,
+            "unknown critical extension" => {
+                let mut extension =
+                    rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+                extension.set_criticality(true);
+                params.custom_extensions.push(extension);
+            }
+            other => panic!("{other}"),
+        }
+        self.public.issue(&params).der
+    }
+}
+
+fn fallback(plan: &Plan, rule: Yield, reason: Reason) -> String {
+    let status = reason.status().expect("a failure has a status");
+    match (plan.floor(), rule) {
+        (Floor::Plaintext, Yield::Now) => "clear".into(),
+        (Floor::Plaintext, Yield::Later) => "later".into(),
+        _ => format!("next {status}"),
+    }
+}
+
+#[test]
+fn sending() {
+    let (header, rows) = section("Sending");
+    let world = World::new();
+    let next_hop = Host::parse("example.com").unwrap();
+    let host = Host::parse("mx.example.net").unwrap();
+    for row in rows {
+        let (rule, event, code, tlsrpt) = (row[0], row[1], row[2], row[row.len() - 1]);
+        let reason = *Reason::ALL.iter().find(|r| r.code() == code).unwrap();
+        assert_eq!(reason.tlsrpt().unwrap_or(""), tlsrpt, "{rule} {event}");
+        let certificate = event
+            .strip_prefix("certificate: ")
+            .map(|what| world.certificate(what));
+        let columns = header.iter().zip(&row).skip(3).take(row.len() - 4);
+        for (posture, expected) in columns {
+            let connector = connector(posture);
+            let facts = match rule {
+                "P1" => Facts::policy_unavailable(&next_hop, &host, HostOrigin::Mx),
+                _ => Facts::new(&connector, &next_hop, &host, HostOrigin::Mx),
+            };
+            let plan = match plan(&facts) {
+                Ok(plan) => plan,
+                Err(refusal) => {
+                    assert_eq!(refusal.reason(), reason);
+                    assert_eq!(format!("next {}", refusal.status()), *expected);
+                    continue;
+                }
+            };
+            let outcome = match (rule, plan.attempt(), &certificate) {
+                ("S2" | "S4", Attempt::Clear, _) => "clear".into(),
+                (_, Attempt::Clear, _) => "-".into(),
+                ("S2" | "S4" | "S8" | "S9", ..) => fallback(&plan, Yield::Now, reason),
+                ("S7", ..) => fallback(&plan, plan.yields().refused, reason),
+                ("S6" | "S10" | "S13" | "S15", ..) => fallback(&plan, plan.yields().broken, reason),
+                ("S11", _, Some(certificate)) => {
+                    let chain = [certificate.clone()];
+                    let verdict = plan.judge(&chain, &world.trust, now());
+                    if *posture == "deterministic" || *posture == "verified" {
+                        assert_eq!(verdict.reason(), reason, "{event} {posture}");
+                    }
+                    match verdict.standing() {
+                        Standing::Acceptable if verdict.is_authenticated() => "TLS".into(),
+                        Standing::Acceptable => "tls".into(),
+                        Standing::NotTls => {
+                            fallback(&plan, plan.yields().untrusted, verdict.reason())
+                        }
+                        Standing::Refused => {
+                            format!("next {}", verdict.reason().status().unwrap())
+                        }
+                    }
+                }
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(outcome, *expected, "{rule} {event} {posture}");
+        }
+    }
+}
+
+#[test]
+fn receiving() {
+    let (_, rows) = section("Receiving");
+    let world = World::new();
+    let stranger = Authority::new("Stranger");
+    for row in rows {
+        let [rule, which, client, at_mail, reason, at_handshake] = row[..] else {
+            panic!("{row:?}");
+        };
+        let mut connector = InboundConnector::new("c", vec![Namespace::Default]);
+        let mut check = ClientCheck::new(RootsId::new("private"));
+        match which {
+            "asks for nothing" => {}
+            "requires TLS" => connector.require_tls = true,
+            "records certificates" => connector.client_certificate = ClientCertificate::Recorded,
+            "requires a certificate" | "ties the domain to a name" => {
+                if which == "ties the domain to a name" {
+                    check.names = vec![Reference::parse("out.partner.example").unwrap()];
+                }
+                connector.require_tls = true;
+                connector.client_certificate = ClientCertificate::Required(check);
+            }
+            other => panic!("{other}"),
+        }
+        let mut params = leaf_params(&["out.partner.example"]);
+        let (tls, shown) = client.split_once(", ").unwrap_or((client, ""));
+        let chain = match shown {
+            "" => vec![],
+            "good" => vec![world.private.issue(&params).der],
+            "wrong name" => {
+                let params = leaf_params(&["out.other.example"]);
+                vec![world.private.issue(&params).der]
+            }
+            "unknown issuer" => vec![stranger.issue(&params).der],
+            "expired" => {
+                params.not_after = days(-1);
+                vec![world.private.issue(&params).der]
+            }
+            "for servers only" => {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+                vec![world.private.issue(&params).der]
+            }
+            other => panic!("{other}"),
+        };
+        let at = format!("{rule} {which} {client}");
+        let said = |result: Result<(), Refusal>| match result {
+            Ok(()) => ("ok".to_owned(), ""),
+            Err(refusal) => (
+                format!("{} {}", refusal.code(), refusal.status()),
+                refusal.reason().code(),
+            ),
+        };
+        let admitted = admit(&Inbound {
+            connector: &connector,
+            tls: tls == "tls",
+            chain: &chain,
+            trust: &world.trust,
+            now: now(),
+        });
+        assert_eq!(
+            said(admitted.map(drop)),
+            (at_mail.to_owned(), reason),
+            "{at}"
+        );
+        if tls == "clear" {
+            assert_eq!(at_handshake, "-", "{at}");
+            continue;
+        }
+        let connectors = InboundConnectors::new(vec![connector]).unwrap();
+        let gate = admit_handshake(&connectors, &chain, &world.trust, now());
+        assert_eq!(said(gate).0, at_handshake, "{at}");
+    }
+}
+
+#[test]
+fn every_rule_and_posture_has_a_row() {
+    let rules: Vec<_> = ["Plans", "Sending", "Receiving"]
+        .iter()
+        .flat_map(|title| section(title).1)
+        .map(|row| row[0])
+        .collect();
+    for rule in [
+        "P1", "P18", "S2", "S4", "S6", "S7", "S8", "S9", "S10", "S11", "S13", "S15", "S18", "S18b",
+        "RFC 8314",
+    ] {
+        assert!(rules.contains(&rule), "{rule} has no row");
+    }
+    let (header, _) = section("Sending");
+    for posture in Posture::ALL {
+        assert!(
+            header.contains(&posture.as_str()),
+            "{posture} has no column"
+        );
+    }
+}
