@@ -117,12 +117,14 @@ const CLIENT_WORDS: &[&str] = &[
     "MAIL FROM:<> SIZE=10\r\n",
     "x",
     "NOOP xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n",
+    "NOOP xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "\ry\r\n",
 ];
 
-/// What a server says and sees, body octets joined.
+/// What a server says and sees, and the octets of the messages that came to their end.
 fn server_trace(config: &Config, wire: &[u8], pieces: &[usize]) -> (String, Vec<u8>, String) {
     let mut bed = ServerBed::new(config.clone());
-    let (mut events, mut body) = (String::new(), Vec::new());
+    let (mut events, mut body, mut stored) = (String::new(), Vec::new(), Vec::new());
     let mut rest = wire;
     let mut sizes = pieces.iter().copied().cycle();
     loop {
@@ -132,7 +134,7 @@ fn server_trace(config: &Config, wire: &[u8], pieces: &[usize]) -> (String, Vec<
         loop {
             let Ok(progress) = bed.server.poll(bed.now, &bed.input, &mut bed.output) else {
                 let error = bed.server.poll(bed.now, b"", &mut bed.output).unwrap_err();
-                return (format!("{events} {error:?}"), body, bed.said());
+                return (format!("{events} {error:?}"), stored, bed.said());
             };
             let consumed = progress.consumed;
             assert!(consumed <= bed.input.len());
@@ -143,8 +145,10 @@ fn server_trace(config: &Config, wire: &[u8], pieces: &[usize]) -> (String, Vec<
                 // How much of a refused message is seen before its flaw depends on the reads, and may.
                 Step::Event(Event::Body(runs)) => runs.for_each(|run| body.extend_from_slice(run)),
                 Step::Event(event) => {
-                    if matches!(event, Event::BodyRefused(_)) {
-                        body.clear();
+                    match event {
+                        Event::BodyRefused(_) => body.clear(),
+                        Event::EndOfBody => stored.append(&mut body),
+                        _ => {}
                     }
                     events += &format!("{event:?}\n");
                     response = common::wants_answer(&event).then(|| common::accept(&event));
@@ -157,13 +161,13 @@ fn server_trace(config: &Config, wire: &[u8], pieces: &[usize]) -> (String, Vec<
             match wait {
                 None => {}
                 // Whether bytes behind STARTTLS come with it or later decides what may still be said.
-                Some(Want::Handshake) => return (events, body, String::new()),
+                Some(Want::Handshake) => return (events, stored, String::new()),
                 Some(_) => break,
             }
         }
         if rest.is_empty() {
             let ended = bed.server.handle_eof();
-            return (format!("{events} {ended:?}"), body, bed.said());
+            return (format!("{events} {ended:?}"), stored, bed.said());
         }
     }
 }
