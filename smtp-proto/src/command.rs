@@ -98,7 +98,7 @@ impl<'i> Command<'i> {
     pub fn parse(line: &'i [u8]) -> Result<Self, CommandError> {
         let text = std::str::from_utf8(line).map_err(|_| CommandError::NotUtf8)?;
         // Without a short circuit, so that it compiles to vector code.
-        if line.iter().fold(false, |bad, &byte| bad | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f)) {
+        if line.iter().fold(false, |bad, &byte| bad | is_control(byte)) {
             return Err(CommandError::Control);
         }
         let end = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
@@ -145,11 +145,12 @@ impl<'i> Command<'i> {
         Ok(Self::Rcpt { path, parameters: Parameters::parse(behind_path(rest)?)? })
     }
 
-    /// Appends the command line with its CRLF.
+    /// Appends the command line with its CRLF. Controls in names and texts become `?`, so that the line cannot end
+    /// early.
     pub fn write(&self, output: &mut Vec<u8>) {
         match self {
-            Self::Ehlo(name) => put(output, &["EHLO ", name]),
-            Self::Helo(name) => put(output, &["HELO ", name]),
+            Self::Ehlo(name) => put_with_text(output, "EHLO", name),
+            Self::Helo(name) => put_with_text(output, "HELO", name),
             Self::StartTls => put(output, &["STARTTLS"]),
             Self::Mail { path, parameters } => {
                 put(output, &["MAIL FROM:<", path.as_str(), ">"]);
@@ -181,7 +182,20 @@ fn put(output: &mut Vec<u8>, parts: &[&str]) {
 }
 
 fn put_with_text(output: &mut Vec<u8>, verb: &str, text: &str) {
-    if text.is_empty() { put(output, &[verb]) } else { put(output, &[verb, " ", text]) }
+    put_text(output, verb);
+    if !text.is_empty() {
+        output.push(b' ');
+        put_text(output, text);
+    }
+}
+
+fn put_text(output: &mut Vec<u8>, text: &str) {
+    output.extend(text.bytes().map(|byte| if is_control(byte) { b'?' } else { byte }));
+}
+
+/// What no command line may hold; HT is white space (RFC 5234, B.1).
+const fn is_control(byte: u8) -> bool {
+    (byte < b' ') & (byte != b'\t') | (byte == 0x7f)
 }
 
 /// `FROM:<path> rest`; RFC 5321, 4.1.1.2 allows no space around the colon, but many clients send one.

@@ -153,10 +153,10 @@ fn set<T>(field: &mut Option<T>, value: Option<T>) -> Result<(), ParameterError>
     }
 }
 
-/// RFC 1870, 5: `1*20DIGIT`.
+/// RFC 1870, 5: `1*20DIGIT`. Twenty digits can say more than 64 bits hold: too large for anybody, but no syntax error.
 fn parse_size(value: &str) -> Option<u64> {
     let digits = (1..=20).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { value.parse().ok() } else { None }
+    digits.then(|| value.parse().unwrap_or(u64::MAX))
 }
 
 /// RFC 5321, 4.1.2: `esmtp-keyword`.

@@ -420,6 +420,11 @@ impl<'t> Iterator for Pieces<'t> {
     }
 }
 
+/// As much of `text` as one reply line holds.
+pub(crate) fn first_line(text: &str) -> &str {
+    text.split('\n').flat_map(Pieces::new).next().unwrap_or_default()
+}
+
 pub(crate) fn push_number(output: &mut Vec<u8>, value: impl Into<u64>) {
     let mut value: u64 = value.into();
     let mut digits = [0; 20];

@@ -91,7 +91,7 @@ pub struct Config {
     pub own_names: Vec<DomainBuf>,
     /// The port of every host.
     pub port: u16,
-    /// Connections at most, clear retries included. RFC 5321, 5.1 wants at least two addresses tried.
+    /// Connections at most, clear retries included; 0 counts as 1. RFC 5321, 5.1 wants at least two addresses tried.
     pub dials: usize,
 }
 
@@ -215,7 +215,7 @@ impl Route {
             hosts,
             host: None,
             port: config.port,
-            dials: config.dials,
+            dials: config.dials.max(1),
             remaining: (0..recipients).collect(),
             words: vec![word; recipients],
             all_permanent: true,
@@ -278,9 +278,19 @@ impl Route {
     pub fn ended(&mut self, ending: Ending) {
         let Some(Current { dial: Some(dial), .. }) = &mut self.host else { return };
         self.dials = self.dials.saturating_sub(1);
+        if self.dials == 0 {
+            // Hosts that were never asked cannot have refused.
+            self.all_permanent &= self.hosts.is_empty();
+        }
         match ending {
             Ending::Finished => {
+                // A host that spoke is one that may change its mind, also about recipients it said nothing of.
                 self.all_permanent = false;
+                for &index in &self.remaining {
+                    if !matches!(self.words[index], Word::Deferred(_)) {
+                        self.words[index] = Word::Deferred(BAD_CONNECTION);
+                    }
+                }
                 self.advance();
             }
             Ending::Unreachable | Ending::Broken => {

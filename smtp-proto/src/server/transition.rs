@@ -4,7 +4,7 @@ use super::{Event, Question, Said, Server, StartTls, State, replies};
 use crate::command::{Command, CommandError};
 use crate::fallback::Channel;
 use crate::line::LineError;
-use crate::reply::Response;
+use crate::reply::{Response, first_line};
 
 impl Server {
     pub(super) fn on_line<'i>(&mut self, line: &'i [u8], output: &mut Vec<u8>) -> Option<Event<'i>> {
@@ -181,7 +181,8 @@ impl Server {
 
     fn write_capabilities(&self, response: &Response, output: &mut Vec<u8>) {
         let config = &self.config;
-        let mut text = self.named(response, "");
+        // Every line but the first is a keyword to the client (RFC 5321, 4.1.1.1), so the greeting has only one.
+        let mut text = first_line(&self.named(response, "")).to_owned();
         let size = config.size_limit.map(|limit| format!("SIZE {limit}"));
         let clear = matches!(self.channel, Channel::Plain);
         let lines = [
@@ -194,7 +195,7 @@ impl Server {
         ];
         for line in lines.into_iter().flatten().chain(config.keywords.iter().map(String::as_str)) {
             text.push('\n');
-            text.push_str(line);
+            text.extend(line.chars().map(|char| if char.is_control() { '?' } else { char }));
         }
         Response::new(250, (0, 0, 0), text).write(false, output);
     }

@@ -1,0 +1,348 @@
+//! What holds for any input: write and parse are inverse, fragmentation changes nothing, nothing panics.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use common::{ServerBed, client_against, server_config};
+use proptest::prelude::*;
+use smtp_proto::capabilities::{Capabilities, Extension};
+use smtp_proto::client::Client;
+use smtp_proto::command::Command;
+use smtp_proto::fallback::{Channel, TlsFailure, TlsRules};
+use smtp_proto::params::{MailParameters, Parameters};
+use smtp_proto::path::{Domain, ForwardPath, Mailbox, ReversePath};
+use smtp_proto::reply::{Reply, ReplyParser, Response};
+use smtp_proto::server::{Config, Event, Server, StartTls};
+use smtp_proto::{Step, Want};
+
+fn label() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9\u{fc}]([a-zA-Z0-9-]{0,20}[a-zA-Z0-9])?"
+}
+
+fn domain() -> impl Strategy<Value = String> {
+    let name = prop::collection::vec(label(), 1..5).prop_map(|labels| labels.join("."));
+    let v4 = any::<std::net::Ipv4Addr>().prop_map(|address| format!("[{address}]"));
+    let v6 = any::<std::net::Ipv6Addr>().prop_map(|address| format!("[IPv6:{address}]"));
+    prop_oneof![4 => name, 1 => v4, 1 => v6]
+}
+
+fn local() -> impl Strategy<Value = String> {
+    let atom = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~\u{e4}-]{1,8}";
+    let dots = prop::collection::vec(atom, 1..4).prop_map(|atoms| atoms.join("."));
+    let quoted = prop::collection::vec(prop_oneof!["[ !#-\\[\\]-~\u{e4}]", "\\\\[ -~]"], 0..20)
+        .prop_map(|parts| format!("\"{}\"", parts.concat()));
+    prop_oneof![3 => dots, 1 => quoted]
+}
+
+fn mailbox() -> impl Strategy<Value = String> {
+    (local(), domain()).prop_map(|(local, domain)| format!("{local}@{domain}"))
+}
+
+fn parameters() -> impl Strategy<Value = String> {
+    let other = "X[A-Za-z0-9-]{0,8}(=[!-<>-~]{1,12})?";
+    let size = (0u64..).prop_map(|size| format!("SIZE={size}"));
+    let body = prop_oneof![Just("BODY=8BITMIME".to_owned()), Just("body=7bit".to_owned())];
+    (prop::option::of(size), prop::option::of(body), prop::collection::vec(other, 0..3))
+        .prop_map(|(size, body, others)| size.into_iter().chain(body).chain(others).collect::<Vec<_>>().join(" "))
+}
+
+fn written(command: &Command<'_>) -> Vec<u8> {
+    let mut output = Vec::new();
+    command.write(&mut output);
+    output
+}
+
+/// What was written is one line, and reads as what was meant.
+fn comes_back(command: Command<'_>) -> Result<(), TestCaseError> {
+    let line = written(&command);
+    let text = line.strip_suffix(b"\r\n").expect("a command ends in CRLF");
+    prop_assert!(!text.contains(&b'\r') && !text.contains(&b'\n') && !text.contains(&0));
+    prop_assert_eq!(Command::parse(text), Ok(command), "{}", line.escape_ascii());
+    Ok(())
+}
+
+fn pieces() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(1usize..20, 1..20)
+}
+
+/// Bytes that look like what a peer says, now and then.
+fn babble(words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        8 => prop::sample::select(words).prop_map(|word| word.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..8),
+    ];
+    prop::collection::vec(word, 0..30).prop_map(|words| words.concat())
+}
+
+const SERVER_WORDS: &[&str] = &[
+    "220 mx\r\n",
+    "250 OK\r\n",
+    "250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n",
+    "250-mx\r\n250 PIPELINING\r\n",
+    "250-x\r\n",
+    "250",
+    "-",
+    " ",
+    "354 go\r\n",
+    "421 bye\r\n",
+    "454 no\r\n",
+    "550 5.1.1 no\r\n",
+    "502 what?\r\n",
+    "221 bye\r\n",
+    "\r\n",
+    "\r",
+    "\n",
+    "220 go\r\n",
+];
+
+const CLIENT_WORDS: &[&str] = &[
+    "EHLO c\r\n",
+    "HELO c\r\n",
+    "MAIL FROM:<a@test.example>\r\n",
+    "RCPT TO:<b@test.example>\r\n",
+    "DATA\r\n",
+    "STARTTLS\r\n",
+    "RSET\r\n",
+    "NOOP\r\n",
+    "QUIT\r\n",
+    "VRFY x\r\n",
+    ".\r\n",
+    "..x\r\n",
+    "text\r\n",
+    "\r\n.\r\n",
+    "\r",
+    "\n",
+    "MAIL FROM:<> SIZE=10\r\n",
+    "x",
+    "NOOP xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n",
+    "NOOP xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "\ry\r\n",
+];
+
+/// What a server says and sees, and the octets of the messages that came to their end.
+fn server_trace(config: &Config, wire: &[u8], pieces: &[usize]) -> (String, Vec<u8>, String) {
+    let mut bed = ServerBed::new(config.clone());
+    let (mut events, mut body, mut stored) = (String::new(), Vec::new(), Vec::new());
+    let mut rest = wire;
+    let mut sizes = pieces.iter().copied().cycle();
+    loop {
+        let (piece, tail) = rest.split_at(sizes.next().unwrap().min(rest.len()));
+        rest = tail;
+        bed.input.extend_from_slice(piece);
+        loop {
+            let Ok(progress) = bed.server.poll(bed.now, &bed.input, &mut bed.output) else {
+                let error = bed.server.poll(bed.now, b"", &mut bed.output).unwrap_err();
+                return (format!("{events} {error:?}"), stored, bed.said());
+            };
+            let consumed = progress.consumed;
+            assert!(consumed <= bed.input.len());
+            let mut wait = None;
+            let mut response = None;
+            match progress.step {
+                Step::Wait(want) => wait = Some(want),
+                // How much of a refused message is seen before its flaw depends on the reads, and may.
+                Step::Event(Event::Body(runs)) => runs.for_each(|run| body.extend_from_slice(run)),
+                Step::Event(event) => {
+                    match event {
+                        Event::BodyRefused(_) => body.clear(),
+                        Event::EndOfBody => stored.append(&mut body),
+                        _ => {}
+                    }
+                    events += &format!("{event:?}\n");
+                    response = common::wants_answer(&event).then(|| common::accept(&event));
+                }
+            }
+            bed.input.drain(..consumed);
+            if let Some(response) = response {
+                bed.server.respond(&response, &mut bed.output).unwrap();
+            }
+            match wait {
+                None => {}
+                // Whether bytes behind STARTTLS come with it or later decides what may still be said.
+                Some(Want::Handshake) => return (events, stored, String::new()),
+                Some(_) => break,
+            }
+        }
+        if rest.is_empty() {
+            let ended = bed.server.handle_eof();
+            return (format!("{events} {ended:?}"), stored, bed.said());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn paths_come_back(text in mailbox()) {
+        let Ok(mailbox) = Mailbox::parse(&text) else {
+            prop_assert!(text.len() > 254 || text.find('@').is_some_and(|at| at > 64) || text.starts_with('"'));
+            return Ok(());
+        };
+        prop_assert_eq!(mailbox.as_str(), &text);
+        prop_assert_eq!(format!("{}@{}", mailbox.local(), mailbox.domain()), text.as_str());
+        let owned = mailbox.to_buf();
+        prop_assert_eq!(owned.borrow(), mailbox);
+        prop_assert_eq!(Domain::parse(mailbox.domain().as_str()), Ok(mailbox.domain()));
+        comes_back(Command::Mail { path: ReversePath::Mailbox(mailbox), parameters: MailParameters::default() })?;
+        comes_back(Command::Rcpt { path: ForwardPath::Mailbox(mailbox), parameters: Parameters::default() })?;
+        let routed = format!("@a.example,@[192.0.2.1],@[IPv6:::1]:{text}");
+        prop_assert_eq!(ForwardPath::parse(&routed), ForwardPath::parse(&text));
+    }
+
+    #[test]
+    fn parameters_come_back(text in parameters()) {
+        let mail = MailParameters::parse(&text).unwrap();
+        comes_back(Command::Mail { path: ReversePath::Null, parameters: mail })?;
+        let parameters = Parameters::parse(&text).unwrap();
+        comes_back(Command::Rcpt { path: ForwardPath::Postmaster("Postmaster"), parameters })?;
+        // Typed fields without the text are written, and read as the same.
+        let typed = MailParameters { all: Parameters::default(), ..mail };
+        let line = written(&Command::Mail { path: ReversePath::Null, parameters: typed });
+        let Ok(Command::Mail { parameters, .. }) = Command::parse(line.trim_ascii_end()) else { panic!() };
+        prop_assert_eq!((parameters.size, parameters.body), (mail.size, mail.body));
+    }
+
+    #[test]
+    fn commands_come_back(name in "[!-~\u{fc}]{1,30}", text in "[!-~\u{fc}]([ -~\t\u{fc}]{0,30}[!-~])?") {
+        for command in [
+            Command::Ehlo(&name), Command::Helo(&name), Command::StartTls, Command::Data, Command::Rset, Command::Quit,
+            Command::Noop(&text), Command::Noop(""), Command::Vrfy(&text), Command::Expn(&text), Command::Help(&text),
+            Command::Help(""), Command::Unknown { verb: "XYZZY", argument: &text },
+            Command::Mail { path: ReversePath::Null, parameters: MailParameters::default() },
+        ] {
+            comes_back(command)?;
+        }
+    }
+
+    /// Whatever is put into a command, one line comes out.
+    #[test]
+    fn a_written_command_is_one_line(text in ".{0,20}\\PC{0,5}[\r\n\0\u{7f}]{0,3}.{0,20}") {
+        for command in [Command::Ehlo(&text), Command::Noop(&text), Command::Vrfy(&text), Command::Help(&text),
+            Command::Unknown { verb: &text, argument: &text }] {
+            let line = written(&command);
+            let text = line.strip_suffix(b"\r\n").unwrap();
+            prop_assert!(!text.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+        }
+    }
+
+    /// Any line either fails, or reads as something that comes back.
+    #[test]
+    fn any_line(line in prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..60),
+        "(MAIL FROM|RCPT TO|EHLO|NOOP|VRFY) ?:? ?<?[ -~]{0,40}>?[ -~]{0,10}".prop_map(String::into_bytes),
+    ]) {
+        if let Ok(command) = Command::parse(&line) {
+            comes_back(command)?;
+        }
+    }
+
+    #[test]
+    fn responses_read_as_what_was_said(code in 200u16..600, text in "[ -~\u{fc}\n]{0,1200}") {
+        let code = if code / 100 == 3 { 250 } else { code };
+        let mut server = Server::new(Arc::new(server_config()), Channel::Plain, Instant::now());
+        let mut wire = Vec::new();
+        server.close(&Response::new(code, ((code / 100) as u8, 1, 23), text.clone()), &mut wire);
+        let reply = Reply::parse(&wire).unwrap().unwrap();
+        prop_assert_eq!(reply.len(), wire.len());
+        prop_assert_eq!(reply.code(), code);
+        prop_assert_eq!(reply.enhanced().unwrap().to_string(), format!("{}.1.23", code / 100));
+        let said: String = reply.lines().map(|line| std::str::from_utf8(&line[7..]).unwrap()).collect();
+        prop_assert_eq!(said, text.replace('\n', ""));
+        prop_assert!(wire.split_inclusive(|&byte| byte == b'\n').all(|line| line.len() <= 512));
+    }
+
+    #[test]
+    fn replies_in_pieces(wire in babble(SERVER_WORDS), cut in pieces()) {
+        let whole = Reply::parse(&wire).map(|reply| reply.map(|reply| reply.as_bytes().to_vec()));
+        let mut parser = ReplyParser::default();
+        let mut end = 0;
+        for piece in cut.iter().cycle() {
+            end = (end + piece).min(wire.len());
+            match parser.parse(&wire[..end]) {
+                Ok(None) if end == wire.len() => {
+                    prop_assert_eq!(whole, Ok(None));
+                    break;
+                }
+                Ok(None) => {}
+                Ok(Some(reply)) => {
+                    prop_assert_eq!(whole, Ok(Some(reply.as_bytes().to_vec())));
+                    let capabilities = Capabilities::of(&reply);
+                    prop_assert_eq!(capabilities.iter().count() + 1, reply.lines().count());
+                    prop_assert_eq!(
+                        capabilities.has(Extension::StartTls),
+                        capabilities.iter().any(|(keyword, _)| keyword.eq_ignore_ascii_case("starttls"))
+                    );
+                    break;
+                }
+                Err(error) => {
+                    prop_assert_eq!(whole, Err(error));
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_does_not_see_fragments(wire in babble(SERVER_WORDS), cut in pieces(), mails in 0usize..3) {
+        for rules in [TlsRules::NEVER, TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED] {
+            let whole = client_against(&wire, &[usize::MAX], rules, mails);
+            prop_assert_eq!(&client_against(&wire, &cut, rules, mails), &whole);
+            prop_assert_eq!(&client_against(&wire, &[1], rules, mails), &whole);
+        }
+    }
+
+    #[test]
+    fn a_server_does_not_see_fragments(wire in babble(CLIENT_WORDS), cut in pieces()) {
+        for starttls in [StartTls::No, StartTls::Offered, StartTls::Required] {
+            let mut config = server_config();
+            config.starttls = starttls;
+            config.size_limit = Some(20);
+            config.limits.command_line = 40;
+            config.limits.errors = 5;
+            // Bytes behind STARTTLS are refused either way; with what words depends on the read.
+            let trace = |pieces: &[usize]| {
+                let (events, body, said) = server_trace(&config, &wire, pieces);
+                if events.contains("StartTls") {
+                    (events.split("StartTls").next().unwrap().to_owned(), body, String::new())
+                } else {
+                    (events, body, said)
+                }
+            };
+            let whole = trace(&[usize::MAX]);
+            prop_assert_eq!(&trace(&cut), &whole);
+            prop_assert_eq!(&trace(&[1]), &whole);
+        }
+    }
+
+    /// Every call in any order, on any bytes: nothing panics, nothing is consumed that is not there, nothing spins.
+    #[test]
+    fn no_order_of_calls_panics(wire in babble(SERVER_WORDS), calls in prop::collection::vec(any::<u8>(), 0..60)) {
+        let now = Instant::now();
+        let mut client = Client::new(Arc::new(common::client_config()), TlsRules::OPPORTUNISTIC, Channel::Plain, now);
+        let mut server = Server::new(Arc::new(server_config()), Channel::Plain, now);
+        let (mut input, mut output) = (&wire[..], Vec::new());
+        for call in calls {
+            match call % 16 {
+                0..5 => {
+                    if let Ok(progress) = client.poll(now, input, &mut output) {
+                        prop_assert!(progress.consumed <= input.len());
+                        input = &input[progress.consumed..];
+                    }
+                }
+                5 => drop(client.start_transaction(Arc::new(common::envelope("", &["a@test.example"])), now)),
+                6 => drop(client.write_body(&wire, &mut output, now)),
+                7 => drop(client.end_body(&mut output, now)),
+                8 => drop(client.quit()),
+                9 => drop(client.tls_established(common::tls_info(), now)),
+                10 => drop(client.connection_lost()),
+                11 => drop(if call > 128 { client.handle_eof().is_ok() } else { client.is_in_doubt() }),
+                12 => drop(if call > 200 { Some(client.tls_failed(TlsFailure::Untrusted)) } else { None }),
+                13 => drop(server.poll(now, input, &mut output).is_ok()),
+                14 => drop(server.respond(&Response::fixed(250, (2, 0, 0), "x"), &mut output)),
+                _ => drop(server.tls_established(common::tls_info(), now)),
+            }
+            let _ = (client.deadline(), client.phase(), server.deadline(), server.phase());
+        }
+    }
+}
