@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pki_types::UnixTime;
 use smtp_proto::client::{self, Client, Envelope, Event};
 use smtp_proto::error::{ApiMisuse, Error, Phase};
-use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsRules};
+use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules};
 use smtp_proto::reply::ReplyBuf;
 use smtp_proto::{Step, Want};
 use smtp_tls_policy::rustls::{ClientTls, judge_session, server_name, session_names, verdict_of_io};
@@ -16,6 +16,7 @@ use smtp_tls_policy::{Attempt, Host, IdentityId, Plan, Standing, TrustStore};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_rustls::TlsConnector;
 
+use crate::explain;
 use crate::outcome::{Decision, Delivery, End, Failure, MessageError, Spoken};
 use crate::transport::{Io, Moved, Until, Wire};
 
@@ -53,9 +54,20 @@ pub struct Target<'a> {
     pub plan: &'a Plan,
     /// The client certificate to show.
     pub identity: Option<&'a IdentityId>,
-    /// The plan's [`rules`](explain::rules), or [`TlsRules::NEVER`] for a retry that
-    /// [`after`](smtp_proto::fallback::after) has allowed.
-    pub rules: TlsRules,
+    /// This connection takes the place of one whose TLS failed, and [`after`](smtp_proto::fallback::after) has answered
+    /// [`ReconnectPlaintext`](Fallback::ReconnectPlaintext). Without effect where the plan requires TLS.
+    pub retry_in_clear: bool,
+}
+
+impl Target<'_> {
+    /// Whoever asks for clear text, a plan that requires TLS keeps its rules.
+    fn rules(&self) -> TlsRules {
+        let rules = explain::rules(self.plan);
+        match rules.mode {
+            TlsMode::Opportunistic if self.retry_in_clear => TlsRules::NEVER,
+            TlsMode::Never | TlsMode::Opportunistic | TlsMode::Required => rules,
+        }
+    }
 }
 
 /// One connection that is ready for transactions.
@@ -151,7 +163,7 @@ impl<'a> Opening<'a> {
             channel = Channel::Implicit(tls);
         }
         let smtp = Arc::clone(&self.outbound.smtp);
-        let mut client = Client::new(smtp, self.target.rules, channel, Instant::now());
+        let mut client = Client::new(smtp, self.target.rules(), channel, Instant::now());
         loop {
             let mut failed = None;
             let mut no_tls = None;

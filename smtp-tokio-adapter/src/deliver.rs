@@ -118,8 +118,12 @@ pub async fn deliver(
             }
         };
         let Some(candidate) = &candidate else { return Report { words: Vec::new(), attempts, clear_next_run: false } };
-        let target =
-            Target { host: &candidate.host, plan: &candidate.plan, identity: candidate.identity.as_ref(), rules };
+        let target = Target {
+            host: &candidate.host,
+            plan: &candidate.plan,
+            identity: candidate.identity.as_ref(),
+            retry_in_clear: rules.mode == TlsMode::Never,
+        };
         let dialled = dial(outbound, &target, address, envelope, &remaining, message, before.take());
         let (decision, delivery) = tracing::Instrument::instrument(
             dialled,
@@ -168,7 +172,7 @@ async fn dial(
         tracing::debug!(%error, "TCP_NODELAY");
     }
     let (mut decision, opened) = Connection::open(outbound, target, stream).await;
-    if let (TlsMode::Never, Some(before)) = (target.rules.mode, before) {
+    if let (true, Some(before)) = (target.retry_in_clear, before) {
         // This connection is what the decision before it led to.
         decision = Decision { channel: Spoken::Clear, tls: None, ..before };
     }

@@ -1,0 +1,209 @@
+//! A root, its certificates, a server that remembers, and a client that delivers to it.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use smtp_proto::body::Runs;
+use smtp_proto::client::Envelope;
+use smtp_proto::params::Parameters;
+use smtp_proto::path::ForwardPath;
+use smtp_proto::reply::{EnhancedCode, Response};
+use smtp_proto::route::{self, Route, Targets};
+use smtp_proto::timeouts::Timeouts;
+use smtp_proto::{client, server};
+use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::{
+    Facts, Host, HostOrigin, IdentityId, Namespace, OutboundConnector, Plan, Posture, RootsId, Trust, plan,
+};
+use smtp_tokio_adapter::serve::{Handler, Inbound, Service, Session, serve};
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, deliver};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub const HOST: &str = "mx.test.example";
+
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// One root that everybody trusts.
+pub struct Pki {
+    issuer: Issuer<'static, KeyPair>,
+    pub root: CertificateDer<'static>,
+}
+
+impl Pki {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let root = params.self_signed(&key).unwrap().der().clone();
+        Self { issuer: Issuer::new(params, key), root }
+    }
+
+    pub fn identity(&self, name: &str) -> Arc<CertifiedKey> {
+        let key = KeyPair::generate().unwrap();
+        let certificate =
+            CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let der = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        Arc::new(CertifiedKey::from_der(vec![certificate.der().clone()], der, &provider()).unwrap())
+    }
+
+    pub fn trust(&self) -> Arc<Trust> {
+        let mut trust = Trust::new();
+        trust.add_root_der(&RootsId::public(), &self.root).unwrap();
+        Arc::new(trust)
+    }
+
+    pub fn server(&self) -> Arc<rustls::ServerConfig> {
+        server_config(self.identity(HOST), ClientCertificates::None, provider()).unwrap()
+    }
+}
+
+/// What a server was given.
+#[derive(Default)]
+pub struct Kept {
+    pub messages: Mutex<Vec<Vec<u8>>>,
+    /// Octets that came and then did not become a message.
+    pub lost: Mutex<Vec<usize>>,
+    pub chains: Mutex<Vec<usize>>,
+    pub over_tls: Mutex<Vec<bool>>,
+}
+
+/// Keeps every message.
+pub struct Keeper(pub Arc<Kept>, Vec<u8>);
+
+impl Handler for Keeper {
+    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, _: Parameters<'_>) -> Response {
+        if path.as_str().starts_with("slow") {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        }
+        if path.as_str().starts_with("nobody") {
+            Response::fixed(550, (5, 1, 1), "no such user")
+        } else {
+            Response::fixed(250, (2, 1, 5), "OK")
+        }
+    }
+
+    async fn body(&mut self, runs: Runs<'_>) {
+        runs.append_to(&mut self.1);
+    }
+
+    async fn end_of_body(&mut self, session: &Session) -> Response {
+        self.0.messages.lock().unwrap().push(std::mem::take(&mut self.1));
+        self.0.over_tls.lock().unwrap().push(session.tls.is_some());
+        self.0.chains.lock().unwrap().push(session.client_chain.len());
+        Response::fixed(250, (2, 0, 0), "kept")
+    }
+
+    async fn closed(&mut self) {
+        self.0.lost.lock().unwrap().push(self.1.len());
+    }
+}
+
+struct Shared(Arc<Kept>);
+
+impl Service for Shared {
+    type Handler = Keeper;
+    fn handler(&self, _: SocketAddr) -> Keeper {
+        Keeper(Arc::clone(&self.0), Vec::new())
+    }
+}
+
+/// A server on loopback.
+pub struct Running {
+    pub address: SocketAddr,
+    pub kept: Arc<Kept>,
+    pub stop: tokio::sync::oneshot::Sender<()>,
+    pub task: JoinHandle<std::io::Result<()>>,
+}
+
+pub fn smtp() -> server::Config {
+    server::Config { starttls: server::StartTls::Offered, ..server::Config::new(HOST.parse().unwrap()) }
+}
+
+pub async fn start(inbound: Inbound) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let kept = Arc::new(Kept::default());
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let service = Arc::new(Shared(Arc::clone(&kept)));
+    let task = tokio::spawn(serve(listener, inbound, service, async { drop(stopped.await) }));
+    Running { address, kept, stop, task }
+}
+
+pub fn connector(posture: Posture) -> OutboundConnector {
+    OutboundConnector::new("test", vec![Namespace::Default], posture)
+}
+
+pub fn plan_for(connector: &OutboundConnector, implicit: bool) -> Plan {
+    let (domain, host) = (Host::parse("test.example").unwrap(), Host::parse(HOST).unwrap());
+    let mut facts = Facts::new(connector, &domain, &host, HostOrigin::Mx);
+    facts.implicit_tls = implicit;
+    plan(&facts).unwrap()
+}
+
+pub fn outbound(pki: &Pki) -> Outbound {
+    outbound_with(pki, ClientTls::new(provider()))
+}
+
+pub fn outbound_with(pki: &Pki, tls: ClientTls) -> Outbound {
+    let timeouts = Timeouts { handshake: Duration::from_secs(2), ..Timeouts::default() };
+    let config = client::Config { timeouts, ..client::Config::new("client.test.example".parse().unwrap()) };
+    Outbound::new(Arc::new(config), Arc::new(tls), pki.trust())
+}
+
+pub struct Loopback {
+    pub plan: Plan,
+    pub identity: Option<IdentityId>,
+}
+
+impl Hosts for Loopback {
+    async fn prepare(&self, host: &str) -> Result<Candidate, EnhancedCode> {
+        Ok(Candidate {
+            host: Host::parse(host).unwrap(),
+            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            plan: self.plan.clone(),
+            identity: self.identity.clone(),
+        })
+    }
+}
+
+pub fn envelope(recipients: &[&str]) -> Envelope {
+    Envelope {
+        reverse_path: "sender@client.test.example".parse().unwrap(),
+        recipients: recipients.iter().map(|recipient| recipient.parse().unwrap()).collect(),
+        ..Envelope::default()
+    }
+}
+
+pub async fn send(
+    outbound: &Outbound,
+    address: SocketAddr,
+    plan: Plan,
+    identity: Option<IdentityId>,
+    message: impl Into<Bytes>,
+) -> Report {
+    send_to(outbound, address, plan, identity, message, &["reader@test.example"]).await
+}
+
+pub async fn send_to(
+    outbound: &Outbound,
+    address: SocketAddr,
+    plan: Plan,
+    identity: Option<IdentityId>,
+    message: impl Into<Bytes>,
+    recipients: &[&str],
+) -> Report {
+    let config = route::Config { port: address.port(), ..route::Config::default() };
+    let route = Route::new(Targets::Host(HOST.parse().unwrap()), recipients.len(), &config);
+    deliver(outbound, route, &Loopback { plan, identity }, &envelope(recipients), &message.into()).await
+}

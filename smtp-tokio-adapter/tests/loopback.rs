@@ -1,0 +1,383 @@
+//! Real sockets and real TLS, both sides ours, or one side broken on purpose.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use common::{
+    HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send, send_to, smtp, start,
+};
+use rustls::client::ResolvesClientCert;
+use rustls::sign::CertifiedKey;
+use smtp_proto::reply::EnhancedCode;
+use smtp_proto::route::{Ending, Word};
+use smtp_proto::server::StartTls;
+use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::{Host, IdentityId, Posture, Reason};
+use smtp_tokio_adapter::serve::Inbound;
+use smtp_tokio_adapter::{Connection, End, Spoken, Target};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const MESSAGE: &[u8] = b"Subject: hello\r\n\r\n.dot\r\n..two\r\n";
+
+fn with_tls(pki: &Pki) -> Inbound {
+    Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(smtp())) }
+}
+
+#[tokio::test]
+async fn tls_carries_a_message_and_says_why() {
+    let pki = Pki::new();
+    let server = start(with_tls(&pki)).await;
+    for posture in [Posture::Opportunistic, Posture::Deterministic, Posture::Encrypt, Posture::Verified] {
+        let plan = plan_for(&connector(posture), false);
+        let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+        assert_eq!(report.words, [Word::Delivered], "{posture}: {report:?}");
+        assert_eq!(report.attempts.len(), 1);
+        let decision = &report.attempts[0].decision;
+        assert_eq!((decision.channel, decision.reason), (Spoken::Tls, Reason::TlsOk));
+        assert!(decision.sentence.starts_with("TLS"), "{}", decision.sentence);
+    }
+    assert_eq!(*server.kept.messages.lock().unwrap(), vec![MESSAGE.to_vec(); 4]);
+    assert_eq!(*server.kept.over_tls.lock().unwrap(), [true; 4]);
+}
+
+#[tokio::test]
+async fn posture_none_never_asks_for_tls() {
+    let pki = Pki::new();
+    let server = start(with_tls(&pki)).await;
+    let plan = plan_for(&connector(Posture::None), false);
+    let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+    assert_eq!(report.words, [Word::Delivered]);
+    assert_eq!(report.attempts[0].decision.reason, Reason::TlsNotWanted);
+    assert_eq!(*server.kept.over_tls.lock().unwrap(), [false]);
+}
+
+#[tokio::test]
+async fn implicit_tls_has_no_fallback() {
+    let pki = Pki::new();
+    let server = start(Inbound { implicit: true, ..with_tls(&pki) }).await;
+    let plan = plan_for(&connector(Posture::Opportunistic), true);
+    let report = send(&outbound(&pki), server.address, plan.clone(), None, MESSAGE).await;
+    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+
+    // A server that speaks clear text on that port gets nothing.
+    let clear = start(with_tls(&pki)).await;
+    let report = send(&outbound(&pki), clear.address, plan, None, MESSAGE).await;
+    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
+    assert_eq!(report.attempts.len(), 1);
+    assert!(clear.kept.messages.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn every_recipient_has_its_own_word() {
+    let pki = Pki::new();
+    let server = start(with_tls(&pki)).await;
+    let plan = plan_for(&connector(Posture::Deterministic), false);
+    let recipients = ["a@test.example", "nobody@test.example", "b@test.example"];
+    let report = send_to(&outbound(&pki), server.address, plan, None, MESSAGE, &recipients).await;
+    let refused = Word::Bounced(EnhancedCode::new(5, 1, 1));
+    assert_eq!(report.words, [Word::Delivered, refused, Word::Delivered]);
+}
+
+#[tokio::test]
+async fn one_connection_carries_many_transactions() {
+    let pki = Pki::new();
+    let server = start(with_tls(&pki)).await;
+    let outbound = outbound(&pki);
+    let plan = plan_for(&connector(Posture::Verified), false);
+    let host = Host::parse(HOST).unwrap();
+    let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: false };
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (decision, connection) = Connection::open(&outbound, &target, stream).await;
+    assert_eq!(decision.reason, Reason::TlsOk);
+    let mut connection = connection.unwrap();
+    for number in 0..5 {
+        let body = format!("Subject: {number}\r\n\r\n");
+        let recipient = if number == 2 { "nobody@test.example" } else { "reader@test.example" };
+        let delivery = connection.send(Arc::new(envelope(&[recipient])), &mut body.as_bytes()).await;
+        assert_eq!(matches!(delivery.end, Ok(End::Accepted(_))), number != 2, "{delivery:?}");
+    }
+    connection.quit().await;
+    assert_eq!(server.kept.messages.lock().unwrap().len(), 4);
+}
+
+/// Remembers whether a certificate was asked for.
+#[derive(Debug)]
+struct Asked(Arc<AtomicBool>);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::SeqCst);
+        None
+    }
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_request_is_sent_only_where_configured() {
+    let pki = Pki::new();
+    let hints = Vec::new();
+    for (wanted, certificates) in [(false, ClientCertificates::None), (true, ClientCertificates::Request { hints })] {
+        let tls = server_config(pki.identity(HOST), certificates, provider()).unwrap();
+        let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(pki.root.clone()).unwrap();
+        let asked = Arc::new(AtomicBool::new(false));
+        let config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_cert_resolver(Arc::new(Asked(Arc::clone(&asked))));
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let mut read = [0; 512];
+        for line in [&b""[..], b"EHLO client.test.example\r\n", b"STARTTLS\r\n"] {
+            stream.write_all(line).await.unwrap();
+            assert!(stream.read(&mut read).await.unwrap() > 0);
+        }
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        connector.connect(HOST.try_into().unwrap(), stream).await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), wanted);
+    }
+}
+
+#[tokio::test]
+async fn an_identity_is_shown_to_those_who_ask() {
+    let pki = Pki::new();
+    let request = ClientCertificates::Request { hints: Vec::new() };
+    let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
+    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let id = IdentityId::new("ours");
+    let mut client_tls = ClientTls::new(provider());
+    client_tls.add_identity(id.clone(), pki.identity("client.test.example"));
+    let outbound = outbound_with(&pki, client_tls);
+    let plan = plan_for(&connector(Posture::Deterministic), false);
+    // No other connector may ever use it: the plan is the same, the identity is not.
+    for identity in [Some(id), None] {
+        send(&outbound, server.address, plan.clone(), identity, MESSAGE).await;
+    }
+    assert_eq!(*server.kept.chains.lock().unwrap(), [1, 0]);
+}
+
+/// In TLS 1.3 a server's refusal of the client comes after the client's handshake is done.
+#[tokio::test]
+async fn a_refused_client_counts_as_a_failed_handshake() {
+    let pki = Pki::new();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(pki.root.clone()).unwrap();
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap();
+    let tls = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pki.identity(HOST))));
+    let server = start(Inbound { tls: Some(Arc::new(tls)), ..Inbound::new(Arc::new(smtp())) }).await;
+    let plan = plan_for(&connector(Posture::Verified), false);
+    let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
+    assert_eq!(report.attempts[0].decision.reason, Reason::HandshakeFailed);
+
+    let plan = plan_for(&connector(Posture::Deterministic), false);
+    let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    assert_eq!(*server.kept.over_tls.lock().unwrap(), [false]);
+}
+
+/// A server that follows a script: sends each entry after it has read something, the first at once.
+async fn scripted(script: &'static [&'static [u8]]) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut read = vec![0; 1 << 16];
+                for (index, line) in script.iter().enumerate() {
+                    if index > 0 && stream.read(&mut read).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                    stream.write_all(line).await.unwrap();
+                }
+                while stream.read(&mut read).await.unwrap_or(0) > 0 {}
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_word_in_the_middle_of_the_body_ends_it_without_a_deadlock() {
+    // The server stops reading after its 552, and the message is larger than every buffer on the way.
+    let address = scripted(&[b"220 mx\r\n", b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"552 5.3.4 too big\r\n"]).await;
+    let body = vec![b"0123456789abcdef0123456789abcdef0123456789abcdef\r\n".as_slice(); 400_000].concat();
+    let plan = plan_for(&connector(Posture::None), false);
+    let outbound = outbound(&Pki::new());
+    let delivery = send(&outbound, address, plan, None, body);
+    let report = tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no deadlock");
+    assert_eq!(report.words, [Word::Bounced(EnhancedCode::new(5, 3, 4))], "{report:?}");
+}
+
+#[tokio::test]
+async fn bytes_before_the_handshake_are_found_in_a_read_of_their_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut read = [0; 512];
+            stream.set_nodelay(true).unwrap();
+            stream.write_all(b"220 mx\r\n").await.unwrap();
+            let _ = stream.read(&mut read).await;
+            stream.write_all(b"250-mx\r\n250 STARTTLS\r\n").await.unwrap();
+            let _ = stream.read(&mut read).await;
+            stream.write_all(b"220 go\r\n250 injected\r\n").await.unwrap();
+            while stream.read(&mut read).await.unwrap_or(0) > 0 {}
+        }
+    });
+    let plan = plan_for(&connector(Posture::Verified), false);
+    let report = send(&outbound(&Pki::new()), address, plan, None, MESSAGE).await;
+    assert_eq!(report.attempts[0].decision.reason, Reason::PlaintextInjected);
+    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 5))]);
+}
+
+#[tokio::test]
+async fn a_stalled_handshake_ends_by_its_deadline() {
+    let address = scripted(&[b"220 mx\r\n", b"250-mx\r\n250 STARTTLS\r\n", b"220 go\r\n"]).await;
+    let plan = plan_for(&connector(Posture::Encrypt), false);
+    let report = send(&outbound(&Pki::new()), address, plan, None, MESSAGE).await;
+    assert_eq!(report.attempts[0].decision.reason, Reason::HandshakeTimeout);
+    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 5))]);
+}
+
+#[tokio::test]
+async fn a_message_in_doubt_is_not_sent_again() {
+    let address = scripted(&[b"220 mx\r\n", b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"]).await;
+    // After the final dot the script reads until the client gives up; here it is the client's patience that ends.
+    let pki = Pki::new();
+    let mut outbound = outbound(&pki);
+    let mut config = (*outbound.smtp).clone();
+    config.timeouts.end_of_data = Duration::from_millis(200);
+    outbound.smtp = Arc::new(config);
+    let report = send(&outbound, address, plan_for(&connector(Posture::None), false), None, MESSAGE).await;
+    assert_eq!(report.attempts.len(), 1);
+    assert_eq!(report.attempts[0].ending, Ending::InDoubt);
+    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 4, 2))]);
+}
+
+#[tokio::test]
+async fn a_bare_line_end_is_never_sent() {
+    let pki = Pki::new();
+    let server = start(with_tls(&pki)).await;
+    let plan = plan_for(&connector(Posture::Deterministic), false);
+    let report = send(&outbound(&pki), server.address, plan, None, &b"Subject: x\r\n\r\na\nb\r\n"[..]).await;
+    assert_eq!(report.words, [Word::Bounced(EnhancedCode::new(5, 6, 0))], "{report:?}");
+    assert!(server.kept.messages.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_slow_handler_holds_back_only_its_own_connection() {
+    let pki = Pki::new();
+    let server = start(with_tls(&pki)).await;
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    let script = b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<slow@test.example>\r\nNOOP\r\n";
+    slow.write_all(script).await.unwrap();
+    // What is queued is sent although the handler thinks for an hour.
+    let mut got = Vec::new();
+    while !got.ends_with(b"250 2.1.0 sender OK\r\n") {
+        assert!(slow.read_buf(&mut got).await.unwrap() > 0, "{}", String::from_utf8_lossy(&got));
+    }
+    let plan = plan_for(&connector(Posture::Deterministic), false);
+    let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+    assert_eq!(report.words, [Word::Delivered]);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_after_its_last_word_gets_every_reply() {
+    let pki = Pki::new();
+    let server = start(with_tls(&pki)).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let script = b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n";
+    stream.write_all(script).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut got = String::new();
+    stream.read_to_string(&mut got).await.unwrap();
+    assert!(got.contains("\r\n250 2.0.0 kept\r\n221 "), "{got}");
+    assert_eq!(*server.kept.messages.lock().unwrap(), [b"hello\r\n"]);
+}
+
+#[tokio::test]
+async fn a_message_that_is_cut_off_is_nobodys() {
+    let pki = Pki::new();
+    let server = start(with_tls(&pki)).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\nhello\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut got = String::new();
+    stream.read_to_string(&mut got).await.unwrap();
+    assert!(server.kept.messages.lock().unwrap().is_empty());
+    assert_eq!(*server.kept.lost.lock().unwrap(), [7]);
+}
+
+#[tokio::test]
+async fn the_cap_on_connections_is_said() {
+    let pki = Pki::new();
+    let server = start(Inbound { connections: 1, ..with_tls(&pki) }).await;
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    let mut greeting = [0; 3];
+    first.read_exact(&mut greeting).await.unwrap();
+    assert_eq!(&greeting, b"220");
+    let mut second = String::new();
+    TcpStream::connect(server.address).await.unwrap().read_to_string(&mut second).await.unwrap();
+    assert_eq!(second, "421 4.3.2 too many connections\r\n");
+}
+
+#[tokio::test]
+async fn shutdown_lets_a_message_come_to_its_end() {
+    let pki = Pki::new();
+    let server = start(with_tls(&pki)).await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    let mut busy = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"EHLO x\r\n").await.unwrap();
+    busy.write_all(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\nhel").await.unwrap();
+    let mut got = Vec::new();
+    while !got.ends_with(b"354 end with <CRLF>.<CRLF>\r\n") {
+        assert!(busy.read_buf(&mut got).await.unwrap() > 0);
+    }
+    server.stop.send(()).unwrap();
+    let mut last = String::new();
+    idle.read_to_string(&mut last).await.unwrap();
+    assert!(last.ends_with("421 4.3.2 shutting down\r\n"), "{last}");
+    busy.write_all(b"lo\r\n.\r\n").await.unwrap();
+    let mut last = String::new();
+    busy.read_to_string(&mut last).await.unwrap();
+    assert_eq!(last, "250 2.0.0 kept\r\n421 4.3.2 shutting down\r\n");
+    server.task.await.unwrap().unwrap();
+    assert_eq!(*server.kept.messages.lock().unwrap(), [b"hello\r\n"]);
+}
+
+#[tokio::test]
+async fn a_retry_in_clear_text_is_none_where_the_plan_requires_tls() {
+    let pki = Pki::new();
+    let server = start(Inbound { tls: None, ..Inbound::new(Arc::new(smtp())) }).await;
+    for (posture, opens) in [(Posture::Opportunistic, true), (Posture::Encrypt, false), (Posture::Verified, false)] {
+        let plan = plan_for(&connector(posture), false);
+        let host = Host::parse(HOST).unwrap();
+        let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: true };
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let (_, connection) = Connection::open(&outbound(&pki), &target, stream).await;
+        assert_eq!(connection.is_ok(), opens, "{posture}");
+    }
+}
+
+#[tokio::test]
+async fn required_starttls_turns_clear_mail_away() {
+    let pki = Pki::new();
+    let config = smtp_proto::server::Config { starttls: StartTls::Required, ..smtp() };
+    let server = start(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
+    let plan = plan_for(&connector(Posture::None), false);
+    let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+    assert_eq!(report.words, [Word::Bounced(EnhancedCode::new(5, 7, 0))], "{report:?}");
+}

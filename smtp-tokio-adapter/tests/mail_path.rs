@@ -1,0 +1,256 @@
+//! The main job as a program: its lines of JSON against the table that it must fulfil, and against broken rules.
+//!
+//! `cargo test` builds the example beside the tests, so it is run from there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const HOPS: [(&str, &str); 4] = [
+    ("outbound", "on-premise>ehs"),
+    ("outbound", "ehs>online"),
+    ("inbound", "online>ehs"),
+    ("inbound", "ehs>on-premise"),
+];
+
+fn example() -> PathBuf {
+    // target/PROFILE/deps/this-test -> target/PROFILE/examples/mail_path
+    let test = std::env::current_exe().unwrap();
+    test.parent().unwrap().parent().unwrap().join("examples").join("mail_path")
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(example()).args(arguments).output().expect("cargo test builds the examples")
+}
+
+/// Lines by scenario, each scenario in path order.
+fn lines(output: &Output) -> BTreeMap<String, Vec<Value>> {
+    let mut scenarios: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for line in String::from_utf8(output.stdout.clone()).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        scenarios.entry(line["scenario"].as_str().unwrap().to_owned()).or_default().push(line);
+    }
+    scenarios
+}
+
+/// The defects of the table: name, connections, reason, status where TLS is required.
+const DEFECTS: [(&str, usize, &str, &str); 11] = [
+    ("no-starttls", 1, "starttls-not-offered", "4.7.4"),
+    ("starttls-refused", 1, "starttls-refused", "4.7.4"),
+    ("broken-handshake", 2, "handshake-failed", "4.7.5"),
+    ("stalled-handshake", 2, "handshake-timeout", "4.7.5"),
+    ("plaintext-injected", 2, "plaintext-injected", "4.7.5"),
+    ("private-cert", 2, "cert-unknown-issuer", "4.7.5"),
+    ("self-signed", 2, "cert-self-signed", "4.7.5"),
+    ("expired", 2, "cert-expired", "4.7.5"),
+    ("not-yet-valid", 2, "cert-not-yet-valid", "4.7.5"),
+    ("revoked", 2, "cert-revoked", "4.7.5"),
+    ("wrong-name", 2, "cert-name-mismatch", "4.7.5"),
+];
+
+#[test]
+fn every_scenario_ends_as_its_row_says() {
+    let output = run(&["--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let scenarios = lines(&output);
+
+    // Hops that differ from "TLS, delivered": scenario, hop, what they must be.
+    let mut special: BTreeMap<(String, usize), Value> = BTreeMap::new();
+    let clear = |reason: &str, connection: usize| {
+        serde_json::json!({"result": "delivered", "tls": null, "reason": reason, "status": null, "review": "cleartext",
+            "connections": connection})
+    };
+    let ended = |result: &str, status: &str, reason: &str| {
+        serde_json::json!({"result": result, "tls": null, "reason": reason, "status": status, "review": null,
+            "connections": 1})
+    };
+    for hop in 0..4 {
+        special.insert((format!("no-starttls-hop{}", hop + 1), hop), clear("starttls-not-offered", 1));
+    }
+    for (name, connection, reason, status) in DEFECTS {
+        special.insert((name.into(), 3), clear(reason, connection));
+        special.insert((format!("{name}-required"), 3), ended("deferred", status, reason));
+    }
+    let outside = "onpremise-connector-outside".to_owned();
+    special.insert((outside, 0), clear("starttls-not-offered", 1));
+    for (name, result, status, reason) in [
+        ("onpremise-connector-required", "deferred", "4.7.4", "starttls-not-offered"),
+        ("mtls-missing", "bounced", "5.7.0", "client-cert-missing"),
+        ("mtls-wrong-name", "bounced", "5.7.1", "client-cert-name-mismatch"),
+    ] {
+        special.insert((name.into(), 0), ended(result, status, reason));
+        let stopped = serde_json::json!({"result": "not attempted", "tls": null, "reason": reason, "status": null,
+            "review": null, "connections": 0});
+        special.insert((name.into(), 1), stopped);
+    }
+
+    let mut names: Vec<String> = special.keys().map(|(name, _)| name.clone()).collect();
+    names.extend(["all-tls", "cn-only", "private-ca-allowed", "mtls"].map(str::to_owned));
+    names.sort();
+    names.dedup();
+    assert_eq!(scenarios.keys().cloned().collect::<Vec<_>>(), names);
+
+    for (name, hops) in &scenarios {
+        assert_eq!(hops.len(), 4, "{name}");
+        for (index, (line, (direction, hop))) in hops.iter().zip(HOPS).enumerate() {
+            let context = format!("{name} {hop}: {line}");
+            assert_eq!((&line["direction"], &line["hop"]), (&direction.into(), &hop.into()), "{context}");
+            let attempts = line["attempts"].as_array().unwrap();
+            let delivered = line["result"] == "delivered";
+            assert_eq!(line["intact"], if delivered { Value::Bool(true) } else { Value::Null }, "{context}");
+            let clear_octets = line["clear_bytes_of_message"].as_u64().unwrap();
+            match special.get(&(name.clone(), index)) {
+                None => {
+                    assert!(delivered && line["review"] == "tls" && line["reason"] == "tls-ok", "{context}");
+                    assert_eq!(line["tls"]["version"], "TLSv1.3", "{context}");
+                    assert!(line["tls"]["cipher"].as_str().unwrap().starts_with("TLS_"), "{context}");
+                    assert_eq!((clear_octets, attempts.len()), (0, 1), "{context}");
+                }
+                Some(expected) => {
+                    for field in ["result", "tls", "reason", "status", "review"] {
+                        assert_eq!(line[field], expected[field], "{field} of {context}");
+                    }
+                    assert_eq!(attempts.len() as u64, expected["connections"].as_u64().unwrap(), "{context}");
+                    assert_eq!(clear_octets > 0, delivered, "{context}");
+                    if delivered {
+                        assert_eq!(attempts.last().unwrap()["channel"], "clear", "{context}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_capture_lets_others_check() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capture");
+    let _ = std::fs::remove_dir_all(&folder);
+    let output = run(&["--scenario", "no-starttls", "--capture", folder.to_str().unwrap()]);
+    assert!(output.status.success());
+    let needle = b"that is what dot-stuffing is for";
+    let holds = |hop: &str, file: &str| {
+        let bytes = std::fs::read(folder.join("no-starttls").join(hop).join(file)).unwrap();
+        bytes.windows(needle.len()).any(|it| it == needle)
+    };
+    for (_, hop) in HOPS {
+        assert!(holds(hop, "received.eml"));
+        assert_eq!(holds(hop, "wire.bin"), hop == "ehs>on-premise", "{hop}");
+    }
+}
+
+#[test]
+fn a_wrong_call_is_one_clear_line() {
+    for arguments in
+        [&["--message", "/nonexistent/message.eml"][..], &["--scenario", "no-such"], &["--frobnicate"], &["--message"]]
+    {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.starts_with("mail_path: ") && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn bare_lf_is_converted_and_said_so() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unix.eml");
+    std::fs::write(&path, "Subject: unix\n\n.line\nend without newline").unwrap();
+    let output = run(&["--json", "--scenario", "all-tls", "--message", path.to_str().unwrap()]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("LF alone"));
+
+    std::fs::write(&path, "Subject: mac\r\rtext\r\n").unwrap();
+    let output = run(&["--scenario", "all-tls", "--message", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn list_names_what_runs() {
+    let output = run(&["--list"]);
+    let names = String::from_utf8(output.stdout).unwrap();
+    assert!(names.lines().any(|name| name == "all-tls") && names.lines().count() >= 34, "{names}");
+}
+
+/// One rule taken out: the file, the line as it is, the line as it must not be.
+const RULES: [(&str, &str, &str, &str); 4] = [
+    (
+        "after: TLS that is required yields to nothing",
+        "smtp-proto/src/fallback.rs",
+        "(TlsMode::Required, _) | (_, Channel::Implicit(_)) => Fallback::Forbidden,",
+        "(_, Channel::Implicit(_)) => Fallback::Forbidden,\n        (TlsMode::Required, _) => Fallback::ContinuePlaintext,",
+    ),
+    (
+        "after: a broken handshake is never continued on the same connection",
+        "smtp-proto/src/fallback.rs",
+        "TlsFailure::Untrusted => new_connection(rules.untrusted),",
+        "TlsFailure::Untrusted => new_connection(Yield::Never),",
+    ),
+    (
+        "judge: a certificate that fails its check is no TLS",
+        "smtp-tls-policy/src/judge.rs",
+        "Some(Weight::NotTls) => Standing::NotTls,",
+        "Some(Weight::NotTls) => Standing::Acceptable,",
+    ),
+    (
+        "plan: a connector that requires TLS raises the floor",
+        "smtp-tls-policy/src/plan.rs",
+        "(true, Some(_)) => (Floor::Authenticated, Some(Weight::Refuse)),",
+        "(true, weight) => (posture.floor(), weight),",
+    ),
+];
+
+/// Builds and runs the example with one rule taken out: the run must fail.
+#[test]
+fn a_rule_taken_out_makes_the_run_fail() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
+    let (copy, target) = (scratch.join("workspace"), scratch.join("target"));
+    let _ = std::fs::remove_dir_all(&scratch);
+    // What cargo has built for these tests serves the copy as well, but for the three crates themselves.
+    let built = example().parent().unwrap().parent().unwrap().to_owned();
+    for folder in [".fingerprint", "build", "deps"] {
+        each_file(&built.join(folder), &target.join("debug").join(folder), &|from, to| {
+            // Files come and go while other tests are built; what is missing is built again.
+            let _ = std::fs::hard_link(from, to);
+        });
+    }
+    for folder in ["smtp-proto", "smtp-tls-policy", "smtp-tokio-adapter", "benches"] {
+        each_file(&workspace.join(folder), &copy.join(folder), &|from, to| {
+            std::fs::copy(from, to).unwrap();
+        });
+    }
+    for name in ["Cargo.toml", "Cargo.lock", "README.md"] {
+        std::fs::copy(workspace.join(name), copy.join(name)).unwrap();
+    }
+    let run = || {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--offline", "-p", "smtp-tokio-adapter", "--example", "mail_path"])
+            .env("CARGO_TARGET_DIR", &target)
+            .current_dir(&copy)
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        Command::new(target.join("debug/examples/mail_path")).output().unwrap()
+    };
+    assert_eq!(run().status.code(), Some(0), "the copy itself runs");
+    for (rule, file, line, mutant) in RULES {
+        let file = copy.join(file);
+        let source = std::fs::read_to_string(&file).unwrap();
+        assert!(source.contains(line), "{rule}: the line is no longer there");
+        std::fs::write(&file, source.replace(line, mutant)).unwrap();
+        assert_eq!(run().status.code(), Some(1), "{rule}: nobody noticed");
+        std::fs::write(&file, source).unwrap();
+    }
+}
+
+fn each_file(from: &Path, to: &Path, act: &dyn Fn(&Path, &Path)) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => each_file(&entry.path(), &to, act),
+            _ => act(&entry.path(), &to),
+        }
+    }
+}
