@@ -5,10 +5,8 @@ use std::fmt;
 
 use memchr::memchr2;
 
-/// Octets of one reply line with its CRLF. RFC 5321, 4.5.3.1.5 says 512; servers send more, and a client that
-/// hangs up on a long sentence loses mail.
-pub const MAX_REPLY_LINE: usize = 4096;
-/// Octets of a whole reply. The longest sane ones are EHLO replies of a few KiB.
+/// Octets of a whole reply, which may be one line: RFC 5321, 4.5.3.1.5 says 512 a line, but servers send more, and a
+/// client that hangs up on a long sentence loses mail. The longest sane replies are EHLO replies of a few KiB.
 pub const MAX_REPLY: usize = 128 * 1024;
 
 /// Why the input is not a reply.
@@ -23,9 +21,6 @@ pub enum ReplyError {
     /// RFC 5321, 2.3.8: CR and LF appear only together.
     #[error("a bare CR or LF in the reply")]
     LineEnd,
-    /// A line exceeds [`MAX_REPLY_LINE`].
-    #[error("a line is longer than {MAX_REPLY_LINE} octets")]
-    LineTooLong,
     /// The reply exceeds [`MAX_REPLY`].
     #[error("the reply is longer than {MAX_REPLY} octets")]
     TooLong,
@@ -275,9 +270,6 @@ impl ReplyParser {
             if self.line > 0 && code != self.code {
                 return Err(ReplyError::CodesDiffer);
             }
-            if next - self.line > MAX_REPLY_LINE {
-                return Err(ReplyError::LineTooLong);
-            }
             if next > MAX_REPLY {
                 return Err(ReplyError::TooLong);
             }
@@ -291,9 +283,6 @@ impl ReplyParser {
 
     fn partial(&mut self, available: usize, scanned: usize) -> Result<Option<Reply<'static>>, ReplyError> {
         self.scanned = scanned;
-        if available - self.line > MAX_REPLY_LINE {
-            return Err(ReplyError::LineTooLong);
-        }
         if available > MAX_REPLY {
             return Err(ReplyError::TooLong);
         }

@@ -11,7 +11,7 @@ use smtp_proto::capabilities::Extension;
 use smtp_proto::client::MAX_PIPELINED;
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use smtp_proto::fallback::{Channel, TlsRules};
-use smtp_proto::reply::{MAX_REPLY, MAX_REPLY_LINE, ReplyError};
+use smtp_proto::reply::{MAX_REPLY, ReplyError};
 use smtp_proto::timeouts::Timeouts;
 
 const PLAIN: &str = "250 mx\r\n";
@@ -233,7 +233,7 @@ fn codes_that_make_no_sense() {
 #[test]
 fn what_is_no_reply() {
     let line = |length: usize| [b"220 ", vec![b'x'; length - 6].as_slice(), b"\r\n"].concat();
-    assert_eq!(ClientBed::new(TlsRules::NEVER).feed(&line(MAX_REPLY_LINE)), [""; 0]);
+    assert_eq!(ClientBed::new(TlsRules::NEVER).feed(&line(MAX_REPLY)), [""; 0]);
 
     let long = b"220-x\r\n".repeat(MAX_REPLY / 7 + 1);
     let cases: [(&[u8], ReplyError); 14] = [
@@ -249,7 +249,7 @@ fn what_is_no_reply() {
         (b"220-x\r\n550 x\r\n", ReplyError::CodesDiffer),
         (b"220 x\n", ReplyError::LineEnd),
         (b"220 x\ry\r\n", ReplyError::LineEnd),
-        (&line(MAX_REPLY_LINE + 1), ReplyError::LineTooLong),
+        (&line(MAX_REPLY + 1), ReplyError::TooLong),
         (&long, ReplyError::TooLong),
     ];
     for (bytes, error) in cases {
@@ -265,8 +265,8 @@ fn what_is_no_reply() {
     }
     // Without an end in sight as well.
     let mut bed = ClientBed::new(TlsRules::NEVER);
-    bed.feed(&[b'2'; MAX_REPLY_LINE + 1]);
-    assert_eq!(bed.want, Err(Error::PeerMisbehaved(PeerMisbehaved::Reply(ReplyError::LineTooLong))));
+    bed.feed(&[b'2'; MAX_REPLY + 1]);
+    assert_eq!(bed.want, Err(Error::PeerMisbehaved(PeerMisbehaved::Reply(ReplyError::TooLong))));
 }
 
 #[test]
