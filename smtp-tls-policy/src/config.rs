@@ -175,13 +175,13 @@ struct Inbound {
     namespaces: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]
     require_tls: bool,
-    client_certificate: Option<Spanned<Asked>>,
+    client_certificate: Option<Spanned<Asking>>,
     certificate: Option<Spanned<Certificate>>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Asked {
+enum Asking {
     NotAsked,
     Recorded,
     Required,
@@ -308,10 +308,10 @@ impl Inbound {
         let mut connector = InboundConnector::new(self.name.get_ref(), namespaces);
         connector.require_tls = self.require_tls;
         let asked = self.client_certificate.as_ref().map(|a| *a.get_ref());
-        connector.client_certificate = match (asked.unwrap_or(Asked::NotAsked), self.certificate) {
-            (Asked::NotAsked, None) => ClientCertificate::NotAsked,
-            (Asked::Recorded, None) => ClientCertificate::Recorded,
-            (Asked::Required, Some(raw)) => {
+        connector.client_certificate = match (asked.unwrap_or(Asking::NotAsked), self.certificate) {
+            (Asking::NotAsked, None) => ClientCertificate::NotAsked,
+            (Asking::Recorded, None) => ClientCertificate::Recorded,
+            (Asking::Required, Some(raw)) => {
                 let raw = raw.into_inner();
                 let mut check = ClientCheck::new(RootsId::new(&raw.roots));
                 check.names = each(&raw.names, Reference::parse)?;
@@ -319,11 +319,11 @@ impl Inbound {
                 check.revocation = raw.revocation;
                 ClientCertificate::Required(check)
             }
-            (Asked::Required, None) => {
+            (Asking::Required, None) => {
                 let span = self.client_certificate.map_or(0..0, |asked| asked.span());
                 return Err((span, "a required certificate needs `certificate`".into()));
             }
-            (Asked::NotAsked | Asked::Recorded, Some(raw)) => {
+            (Asking::NotAsked | Asking::Recorded, Some(raw)) => {
                 let message = "only a required certificate is checked; set client-certificate";
                 return Err((raw.span(), message.into()));
             }

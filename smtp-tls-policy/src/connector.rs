@@ -214,8 +214,8 @@ pub enum ConnectorErrorKind {
     /// A client certificate is required, and TLS is not.
     #[error("a client certificate is required without requiring TLS")]
     CertificateWithoutTls,
-    /// Something is set that the posture never looks at.
-    #[error("the posture checks no certificate, so that its names or roots have no effect")]
+    /// Names or roots are set, and the posture looks at no certificate: a connector that seems to check, and does not.
+    #[error("the posture checks no certificate; names and roots belong to one that does")]
     UnusedCheck,
 }
 
@@ -325,8 +325,8 @@ impl OutboundConnectors {
             if connector.posture == Posture::PrivateCa && public {
                 return Err(error(ConnectorErrorKind::PrivateCaWithoutRoots));
             }
-            let checks = connector.posture.pkix().is_some();
-            if !checks && !(public && connector.names.is_empty()) {
+            let has_check = connector.posture.pkix().is_some();
+            if !has_check && (!public || !connector.names.is_empty()) {
                 return Err(error(ConnectorErrorKind::UnusedCheck));
             }
         }

@@ -324,15 +324,12 @@ pub fn explain(plan: &Plan, ending: Ending, reason: Reason, defect: Option<&Defe
     let clause = Clause(reason, defect);
     let because = plan.because();
     match ending {
+        Ending::Tls if defect.is_some() => format!("TLS, although {clause}; under {because}"),
+        Ending::Tls if plan.checks().is_empty() => {
+            format!("TLS, without a check of the certificate; under {because}")
+        }
         Ending::Tls => {
-            let tls = match (reason, plan.floor()) {
-                (Reason::TlsOk, _) if !plan.checks().is_empty() => {
-                    "TLS, because the certificate passed every required check"
-                }
-                (Reason::TlsOk, _) => "TLS, without a check of the certificate",
-                _ => return format!("TLS, although {clause}; under {because}"),
-            };
-            format!("{tls}; under {because}")
+            format!("TLS, because the certificate passed every required check; under {because}")
         }
         Ending::ClearText => format!("clear text, because {clause}; allowed by {because}"),
         Ending::NotDelivered => format!("not delivered, because {clause}; required by {because}"),

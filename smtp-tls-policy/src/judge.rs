@@ -275,6 +275,9 @@ impl Plan {
     }
 }
 
+/// What the path builder asks of a path that is good in everything else.
+type VerifyPath<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error> + 'a;
+
 /// Chain, dates, purpose, revocation, names: the first that fails is the defect.
 pub(crate) fn judge_pkix(
     check: &Pkix,
@@ -309,11 +312,10 @@ pub(crate) fn judge_pkix(
         defect: RefCell::new(None),
     };
     let verify_path = |path: &VerifiedPath<'_>| consultation.check(path);
-    let verify_path: Option<&dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error>> =
-        match check.revocation {
-            Revocation::Off => None,
-            Revocation::Soft | Revocation::IfConfigured | Revocation::Hard => Some(&verify_path),
-        };
+    let verify_path: Option<&VerifyPath<'_>> = match check.revocation {
+        Revocation::Off => None,
+        Revocation::Soft | Revocation::IfConfigured | Revocation::Hard => Some(&verify_path),
+    };
 
     let verified = EndEntityCert::try_from(leaf).and_then(|end_entity| {
         let path = end_entity.verify_for_usage(
