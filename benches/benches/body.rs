@@ -46,12 +46,7 @@ fn bodies() -> [(&'static str, Vec<u8>); 4] {
         uneven.extend_from_slice(&b".abcdefgh"[..1 + random(8)]);
         uneven.extend_from_slice(b"\r\n");
     }
-    [
-        ("base64", base64),
-        ("text, 1 % dot lines", text),
-        ("only .a lines", short),
-        ("random dot lines", uneven),
-    ]
+    [("base64", base64), ("text, 1 % dot lines", text), ("only .a lines", short), ("random dot lines", uneven)]
 }
 
 fn stuffed(body: &[u8]) -> Vec<u8> {
@@ -62,12 +57,7 @@ fn stuffed(body: &[u8]) -> Vec<u8> {
     wire
 }
 
-fn limits(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
-    input: &[u8],
-    output: &mut Vec<u8>,
-) {
+fn limits(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, input: &[u8], output: &mut Vec<u8>) {
     group.bench_function(format!("{name}/limit: memcpy"), |bencher| {
         bencher.iter(|| {
             output.clear();
@@ -162,9 +152,7 @@ fn stuff(criterion: &mut Criterion) {
             bencher.iter(|| {
                 wire.clear();
                 let mut encoder = DotEncoder::new();
-                encoder
-                    .encode(black_box(&body), &mut wire)
-                    .expect("the body is sound");
+                encoder.encode(black_box(&body), &mut wire).expect("the body is sound");
                 encoder.finish(&mut wire).expect("the body is sound");
             });
         });

@@ -47,11 +47,7 @@ fn decode(input: &[u8], sizes: &[usize]) -> Received {
     received.defect = decoder.defect();
     if received.end {
         let after = decoder.decode(b".\r\n.\r\n");
-        assert_eq!(
-            (after.consumed, after.runs.octets(), after.end),
-            (0, 0, true),
-            "the end is final"
-        );
+        assert_eq!((after.consumed, after.runs.octets(), after.end), (0, 0, true), "the end is final");
     }
     received
 }
@@ -61,10 +57,7 @@ fn decode_by_lines(input: &[u8]) -> Received {
     let mut received = Received::default();
     let mut rest = input;
     loop {
-        let line_end = rest
-            .windows(2)
-            .position(|pair| pair == b"\r\n")
-            .map(|cr| cr + 2);
+        let line_end = rest.windows(2).position(|pair| pair == b"\r\n").map(|cr| cr + 2);
         let line = &rest[..line_end.unwrap_or(rest.len())];
         if line == b".\r\n" {
             received.end = true;
@@ -73,23 +66,15 @@ fn decode_by_lines(input: &[u8]) -> Received {
         }
         let text = &line[..line.len() - if line_end.is_some() { 2 } else { 0 }];
         // An unfinished line may end in a CR that is yet to get its LF.
-        let judged = if line_end.is_none() {
-            text.strip_suffix(b"\r").unwrap_or(text)
-        } else {
-            text
-        };
-        received.defect = received
-            .defect
-            .or(judged.iter().find_map(|byte| match byte {
-                b'\r' => Some(BodyDefect::BareCr),
-                b'\n' => Some(BodyDefect::BareLf),
-                _ => None,
-            }));
+        let judged = if line_end.is_none() { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
+        received.defect = received.defect.or(judged.iter().find_map(|byte| match byte {
+            b'\r' => Some(BodyDefect::BareCr),
+            b'\n' => Some(BodyDefect::BareLf),
+            _ => None,
+        }));
         let held_back = line_end.is_none() && line == b".\r";
         if !held_back {
-            received
-                .message
-                .extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+            received.message.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
         }
         if line_end.is_none() {
             return received;
@@ -111,11 +96,7 @@ fn encode(body: &[u8], sizes: &[usize]) -> Sent {
         let before = wire.clone();
         if let Err(defect) = encoder.encode(chunk, &mut wire) {
             assert_eq!(wire, before, "a refused chunk leaves no trace");
-            assert_eq!(
-                encoder.encode(b"more", &mut wire),
-                Err(defect),
-                "a defect is final"
-            );
+            assert_eq!(encoder.encode(b"more", &mut wire), Err(defect), "a defect is final");
             assert_eq!(encoder.segments(b"more").err(), Some(defect));
             assert_eq!(encoder.finish(&mut wire), Err(defect));
             assert_eq!(wire, before);
@@ -126,9 +107,7 @@ fn encode(body: &[u8], sizes: &[usize]) -> Sent {
         body = behind;
     }
     let before = wire.clone();
-    encoder
-        .finish(&mut wire)
-        .inspect_err(|_| assert_eq!(wire, before))?;
+    encoder.finish(&mut wire).inspect_err(|_| assert_eq!(wire, before))?;
     assert_clean(&wire);
     Ok(wire)
 }
@@ -159,12 +138,7 @@ fn assert_clean(wire: &[u8]) {
     let crs = wire.iter().filter(|byte| **byte == b'\r').count();
     let lfs = wire.iter().filter(|byte| **byte == b'\n').count();
     let line_ends = wire.windows(2).filter(|pair| pair == b"\r\n").count();
-    assert_eq!(
-        (crs, lfs),
-        (line_ends, line_ends),
-        "{:?}",
-        wire.escape_ascii().to_string()
-    );
+    assert_eq!((crs, lfs), (line_ends, line_ends), "{:?}", wire.escape_ascii().to_string());
     assert!(!wire.contains(&0));
 }
 
@@ -197,25 +171,16 @@ fn known_answers_both_ways() {
         (b"..\r\n", b"...\r\n.\r\n"),
         (b".a\r\n.b\r\n", b"..a\r\n..b\r\n.\r\n"),
         (b"a.b\r\nc.\r\n", b"a.b\r\nc.\r\n.\r\n"),
-        (
-            b"header: abc\r\n\r\n.\r\n\r\n.\r\n",
-            b"header: abc\r\n\r\n..\r\n\r\n..\r\n.\r\n",
-        ),
+        (b"header: abc\r\n\r\n.\r\n\r\n.\r\n", b"header: abc\r\n\r\n..\r\n\r\n..\r\n.\r\n"),
         (b". \r\n", b".. \r\n.\r\n"),
-        (
-            b"caf\xc3\xa9 \x01\x7f\xff\r\n",
-            b"caf\xc3\xa9 \x01\x7f\xff\r\n.\r\n",
-        ),
+        (b"caf\xc3\xa9 \x01\x7f\xff\r\n", b"caf\xc3\xa9 \x01\x7f\xff\r\n.\r\n"),
     ];
     for (message, wire) in answers {
         for size in [1, 2, 3, usize::MAX] {
             assert_eq!(encode(message, &[size]).as_deref(), Ok(wire));
             let received = decode(&[wire, b"QUIT\r\n"].concat(), &[size]);
             assert_eq!(received.message, message);
-            assert_eq!(
-                (received.defect, received.end, &received.rest[..]),
-                (None, true, &b"QUIT\r\n"[..])
-            );
+            assert_eq!((received.defect, received.end, &received.rest[..]), (None, true, &b"QUIT\r\n"[..]));
         }
     }
 }
@@ -251,16 +216,10 @@ fn what_only_looks_like_an_end_is_read_on_and_reported() {
     for (wire, message, defect) in lookalikes {
         for size in [1, 2, 3, usize::MAX] {
             let open = decode(wire, &[size]);
-            assert_eq!(
-                (open.message.as_slice(), open.defect, open.end),
-                (message, defect, false)
-            );
+            assert_eq!((open.message.as_slice(), open.defect, open.end), (message, defect, false));
             let closed = decode(&[wire, b"\r\n.\r\nNOOP\r\n"].concat(), &[size]);
             assert_eq!(closed.message, [message, b"\r\n"].concat());
-            assert_eq!(
-                (closed.defect, closed.end, &closed.rest[..]),
-                (defect, true, &b"NOOP\r\n"[..])
-            );
+            assert_eq!((closed.defect, closed.end, &closed.rest[..]), (defect, true, &b"NOOP\r\n"[..]));
         }
     }
 }
@@ -269,20 +228,14 @@ fn what_only_looks_like_an_end_is_read_on_and_reported() {
 fn a_bare_cr_in_front_of_the_end_is_a_defect_and_the_end() {
     let received = decode(b"a\r\r\n.\r\nQUIT\r\n", &[1]);
     assert_eq!(received.message, b"a\r\r\n");
-    assert_eq!(
-        (received.defect, received.end),
-        (Some(BodyDefect::BareCr), true)
-    );
+    assert_eq!((received.defect, received.end), (Some(BodyDefect::BareCr), true));
 }
 
 /// A defect behind the end belongs to nobody's message.
 #[test]
 fn nothing_behind_the_end_is_judged() {
     let received = decode(b"a\r\n.\r\n\n\r\r\0.\n", &[64]);
-    assert_eq!(
-        (received.defect, received.end, &received.rest[..]),
-        (None, true, &b"\n\r\r\0.\n"[..])
-    );
+    assert_eq!((received.defect, received.end, &received.rest[..]), (None, true, &b"\n\r\r\0.\n"[..]));
 }
 
 #[test]
@@ -301,28 +254,11 @@ fn one_byte_is_found_at_every_offset() {
     let line = b"0123456789 text of a line.\r\n";
     let clean: Vec<u8> = line.iter().copied().cycle().take(line.len() * 24).collect();
     for offset in 0..clean.len() {
-        for bad in [
-            &b"\r"[..],
-            b"\n",
-            b"\r\n.",
-            b"\r\n.\r\n",
-            b"\n.\r\n",
-            b"\r\r\n",
-            b"\0",
-            b".",
-        ] {
+        for bad in [&b"\r"[..], b"\n", b"\r\n.", b"\r\n.\r\n", b"\n.\r\n", b"\r\r\n", b"\0", b"."] {
             let mut input = clean.clone();
             input.splice(offset..offset, bad.iter().copied());
-            assert_eq!(
-                decode(&input, &[usize::MAX]),
-                decode_by_lines(&input),
-                "{bad:?} at {offset}"
-            );
-            assert_eq!(
-                encode(&input, &[usize::MAX]),
-                encode_by_bytes(&input),
-                "{bad:?} at {offset}"
-            );
+            assert_eq!(decode(&input, &[usize::MAX]), decode_by_lines(&input), "{bad:?} at {offset}");
+            assert_eq!(encode(&input, &[usize::MAX]), encode_by_bytes(&input), "{bad:?} at {offset}");
         }
     }
 }

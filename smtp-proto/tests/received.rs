@@ -4,15 +4,11 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use smtp_proto::received::{
-    Arrival, CipherSuite, ClientCertificate, DateTime, Evidence, LocalMark, Product, Protocol,
-    Received, Stamp, TlsStamp, TlsVersion, Transmission, fields, trace,
+    Arrival, CipherSuite, ClientCertificate, DateTime, Evidence, LocalMark, Product, Protocol, Received, Stamp,
+    TlsStamp, TlsVersion, Transmission, fields, trace,
 };
 
-const ESMTP: Transmission = Transmission {
-    protocol: Protocol::Esmtp,
-    auth: false,
-    utf8: false,
-};
+const ESMTP: Transmission = Transmission { protocol: Protocol::Esmtp, auth: false, utf8: false };
 
 fn stamp() -> Stamp<'static> {
     Stamp {
@@ -48,10 +44,7 @@ fn well_formed(header: &str) -> Result<(), TestCaseError> {
     prop_assert!(header.ends_with("\r\n") && header.starts_with("Received: from"));
     let lines: Vec<_> = header.strip_suffix("\r\n").unwrap().split("\r\n").collect();
     for (index, line) in lines.iter().enumerate() {
-        prop_assert!(
-            index == 0 || line.starts_with('\t'),
-            "no continuation line: {line:?}"
-        );
+        prop_assert!(index == 0 || line.starts_with('\t'), "no continuation line: {line:?}");
         prop_assert!(!line.trim().is_empty() && line.len() <= 998);
         prop_assert!(!line.contains(['\r', '\n', '\0']));
         // Longer than 78 only for the sake of one word or one path.
@@ -87,11 +80,7 @@ fn writes_the_least() {
         reverse_name: Some("never.without.an.address.example"),
         address: None,
         by: "mx.example",
-        transmission: Transmission {
-            protocol: Protocol::Smtp,
-            auth: false,
-            utf8: false,
-        },
+        transmission: Transmission { protocol: Protocol::Smtp, auth: false, utf8: false },
         id: None,
         recipient: None,
         tls: None,
@@ -119,24 +108,15 @@ fn reads_back_what_it_writes() {
     assert_eq!(read.date, Some(stamp().date));
     assert_eq!(read.arrival, Arrival::Network);
     let tls = read.tls.unwrap();
-    assert_eq!(
-        (tls.evidence, tls.version),
-        (Evidence::Clause, Some(TlsVersion::Tls13))
-    );
+    assert_eq!((tls.evidence, tls.version), (Evidence::Clause, Some(TlsVersion::Tls13)));
     assert_eq!(tls.cipher.unwrap(), "TLS_AES_256_GCM_SHA384");
     assert_eq!(tls.group.unwrap(), "X25519");
-    let Some(ClientCertificate::Presented {
-        common_name: Some(name),
-        issuer: Some(issuer),
-        verified: true,
-    }) = tls.client
+    let Some(ClientCertificate::Presented { common_name: Some(name), issuer: Some(issuer), verified: true }) =
+        tls.client
     else {
         panic!("{tls:?}")
     };
-    assert_eq!(
-        (name.as_str(), issuer.as_str()),
-        (Some("mail.contoso.example"), Some("Contoso CA"))
-    );
+    assert_eq!((name.as_str(), issuer.as_str()), (Some("mail.contoso.example"), Some("Contoso CA")));
 }
 
 #[test]
@@ -162,184 +142,75 @@ fn keywords_are_the_registered_ones_both_ways() {
         ("UTF8LMTPSA", Protocol::Lmtp, true, true, true),
     ];
     for (keyword, protocol, utf8, tls, auth) in table {
-        let transmission = Transmission {
-            protocol,
-            auth,
-            utf8,
-        };
+        let transmission = Transmission { protocol, auth, utf8 };
         assert_eq!(transmission.keyword(tls), keyword);
         for keyword in [keyword.to_owned(), keyword.to_lowercase()] {
             let body = format!("from a by b with {keyword} id c; Thu, 1 Jan 1970 00:00:00 +0000");
             let read = Received::parse(body.as_bytes());
-            assert_eq!(
-                read.with.unwrap().transmission,
-                Some(transmission),
-                "{keyword}"
-            );
+            assert_eq!(read.with.unwrap().transmission, Some(transmission), "{keyword}");
             assert_eq!(read.tls.is_some(), tls, "{keyword}");
         }
     }
     // HELO inside TLS has no keyword of its own.
-    assert_eq!(
-        Transmission {
-            protocol: Protocol::Smtp,
-            auth: false,
-            utf8: false
-        }
-        .keyword(true),
-        "ESMTPS"
-    );
+    assert_eq!(Transmission { protocol: Protocol::Smtp, auth: false, utf8: false }.keyword(true), "ESMTPS");
     for odd in ["ESMTPX", "UTF8", "ESMTP-TLSX", "SMTPSVC", "xsmtp"] {
         let body = format!("from a by b with {odd} id c");
-        assert_eq!(
-            Received::parse(body.as_bytes()).with.unwrap().transmission,
-            None,
-            "{odd}"
-        );
+        assert_eq!(Received::parse(body.as_bytes()).with.unwrap().transmission, None, "{odd}");
     }
 }
 
 #[test]
 fn what_cannot_be_written_is_left_out_or_neutralised() {
     let evil = "a)\r\n\r\nbody (";
-    let header = written(&Stamp {
-        helo: evil,
-        reverse_name: Some(evil),
-        by: evil,
-        id: Some(evil),
-        ..stamp()
-    });
-    assert!(header.starts_with(
-        "Received: from a?????body?? (a?????body?? [192.0.2.7])\r\n\tby a?????body?? (smtp-proto)"
-    ));
-    for recipient in [
-        "a@b> (x",
-        "\"a@b",
-        "a b@c",
-        "a@b;",
-        "",
-        "<>",
-        "a\r\n@b",
-        "\"a\\",
-        "gr\u{fc}n@b",
-        "a@b>\r\nX: y",
-    ] {
-        let header = written(&Stamp {
-            recipient: Some(recipient),
-            ..stamp()
-        });
+    let header = written(&Stamp { helo: evil, reverse_name: Some(evil), by: evil, id: Some(evil), ..stamp() });
+    assert!(
+        header.starts_with("Received: from a?????body?? (a?????body?? [192.0.2.7])\r\n\tby a?????body?? (smtp-proto)")
+    );
+    for recipient in ["a@b> (x", "\"a@b", "a b@c", "a@b;", "", "<>", "a\r\n@b", "\"a\\", "gr\u{fc}n@b", "a@b>\r\nX: y"]
+    {
+        let header = written(&Stamp { recipient: Some(recipient), ..stamp() });
         assert!(!header.contains("\r\n\tfor "), "{recipient:?}: {header}");
     }
-    for recipient in [
-        "\"a b\"@c",
-        "<\"a>\\\" b\"@c>",
-        "a+b=c@[192.0.2.1]",
-        "a@[IPv6:2001:db8::1]",
-    ] {
-        let header = written(&Stamp {
-            recipient: Some(recipient),
-            ..stamp()
-        });
+    for recipient in ["\"a b\"@c", "<\"a>\\\" b\"@c>", "a+b=c@[192.0.2.1]", "a@[IPv6:2001:db8::1]"] {
+        let header = written(&Stamp { recipient: Some(recipient), ..stamp() });
         let read = trace(header.as_bytes()).next().unwrap();
-        let inner = recipient
-            .strip_prefix('<')
-            .and_then(|path| path.strip_suffix('>'))
-            .unwrap_or(recipient);
-        assert_eq!(
-            read.recipient.unwrap().as_str(),
-            Some(format!("<{inner}>").as_str())
-        );
+        let inner = recipient.strip_prefix('<').and_then(|path| path.strip_suffix('>')).unwrap_or(recipient);
+        assert_eq!(read.recipient.unwrap().as_str(), Some(format!("<{inner}>").as_str()));
     }
     let tls = stamp().tls.unwrap();
     for cipher in ["", "ECDHE-RSA-AES128-SHA", "1X", "TLS_A (b", "TLS_A\r\n"] {
-        let header = written(&Stamp {
-            tls: Some(TlsStamp {
-                cipher: CipherSuite::Name(cipher),
-                ..tls
-            }),
-            ..stamp()
-        });
+        let header = written(&Stamp { tls: Some(TlsStamp { cipher: CipherSuite::Name(cipher), ..tls }), ..stamp() });
         // A group stands only behind a cipher.
         assert!(
-            !header.contains("\ttls ")
-                && !header.contains("group")
-                && header.contains("(version=TLSv1.3)"),
+            !header.contains("\ttls ") && !header.contains("group") && header.contains("(version=TLSv1.3)"),
             "{header}"
         );
     }
-    let header = written(&Stamp {
-        tls: Some(TlsStamp {
-            cipher: CipherSuite::Code(0x1302),
-            ..tls
-        }),
-        ..stamp()
-    });
+    let header = written(&Stamp { tls: Some(TlsStamp { cipher: CipherSuite::Code(0x1302), ..tls }), ..stamp() });
     assert!(header.contains("\ttls 0x1302 group X25519 (version=TLSv1.3)"));
-    assert_eq!(
-        trace(header.as_bytes())
-            .next()
-            .unwrap()
-            .tls
-            .unwrap()
-            .cipher
-            .unwrap(),
-        "0x1302"
-    );
+    assert_eq!(trace(header.as_bytes()).next().unwrap().tls.unwrap().cipher.unwrap(), "0x1302");
 }
 
 #[test]
 fn utf8_only_in_smtputf8_transactions() {
     let name = "x1.h\u{e9}.example";
-    let ascii = written(&Stamp {
-        helo: name,
-        recipient: Some("gr\u{fc}n@b"),
-        ..stamp()
-    });
+    let ascii = written(&Stamp { helo: name, recipient: Some("gr\u{fc}n@b"), ..stamp() });
     assert!(ascii.is_ascii() && ascii.contains("x1.h?.example"));
-    let utf8 = Transmission {
-        utf8: true,
-        ..ESMTP
-    };
-    let header = written(&Stamp {
-        helo: name,
-        recipient: Some("gr\u{fc}n@b"),
-        transmission: utf8,
-        ..stamp()
-    });
+    let utf8 = Transmission { utf8: true, ..ESMTP };
+    let header = written(&Stamp { helo: name, recipient: Some("gr\u{fc}n@b"), transmission: utf8, ..stamp() });
     assert!(header.contains("UTF8SMTPS") && header.contains("for <gr\u{fc}n@b>"));
-    assert_eq!(
-        trace(header.as_bytes()).next().unwrap().from.unwrap().helo,
-        name
-    );
+    assert_eq!(trace(header.as_bytes()).next().unwrap().from.unwrap().helo, name);
 }
 
 #[test]
 fn a_client_cannot_forge_marks_by_its_names() {
     // A client that calls itself a keyword, a product, an address or TLS changes no other fact.
-    for helo in [
-        "by",
-        "with",
-        "ESMTPS",
-        "TLSv1.3",
-        "tls",
-        "version=TLSv1.3",
-        "[127.0.0.1]",
-        "127.0.0.1",
-        "localhost",
-    ] {
-        let header = written(&Stamp {
-            helo,
-            tls: None,
-            reverse_name: Some("tlsv1.3"),
-            ..stamp()
-        });
+    for helo in ["by", "with", "ESMTPS", "TLSv1.3", "tls", "version=TLSv1.3", "[127.0.0.1]", "127.0.0.1", "localhost"] {
+        let header = written(&Stamp { helo, tls: None, reverse_name: Some("tlsv1.3"), ..stamp() });
         let read = trace(header.as_bytes()).next().unwrap();
         assert_eq!(read.tls, None, "{header}");
         assert_eq!(read.by.unwrap(), "mx.ehs.example");
-        assert_eq!(
-            read.from.unwrap().address,
-            Some(IpAddr::from([192, 0, 2, 7]))
-        );
+        assert_eq!(read.from.unwrap().address, Some(IpAddr::from([192, 0, 2, 7])));
     }
     // As other writers would put it.
     for body in [
@@ -353,11 +224,7 @@ fn a_client_cannot_forge_marks_by_its_names() {
     ] {
         let read = Received::parse(body.as_bytes());
         assert_eq!(read.tls, None, "{body}");
-        assert_eq!(
-            read.from.unwrap().address,
-            Some(IpAddr::from([192, 0, 2, 7])),
-            "{body}"
-        );
+        assert_eq!(read.from.unwrap().address, Some(IpAddr::from([192, 0, 2, 7])), "{body}");
     }
     // With no address by the writer, there is none: EHLO may say anything.
     let read = Received::parse(b"from [127.0.0.1] by h with ESMTP id 1; x");
@@ -378,20 +245,8 @@ struct Shape {
 fn reads_the_shapes_of_others() {
     use Product::*;
     use TlsVersion::*;
-    let shape = |header, product, version, cipher| Shape {
-        header,
-        product,
-        version,
-        cipher,
-        tls: true,
-    };
-    let plain = |header, product| Shape {
-        header,
-        product,
-        version: None,
-        cipher: None,
-        tls: false,
-    };
+    let shape = |header, product, version, cipher| Shape { header, product, version, cipher, tls: true };
+    let plain = |header, product| Shape { header, product, version: None, cipher: None, tls: false };
     let shapes = [
         shape(
             "from a.example (b.example [192.0.2.1])\r\n (using TLSv1.2 with cipher ECDHE-RSA-AES256-GCM-SHA384 (256/256 bits))\r\n (Client did not present a certificate)\r\n by h.example (Postfix) with ESMTPS id 4X for <u@h.example>; Tue, 3 Mar 2009 11:08:33 +0000 (UTC)",
@@ -519,100 +374,34 @@ fn reads_the_shapes_of_others() {
             Some(Tls12),
             Some("AES256-SHA"),
         ),
-        shape(
-            "from a ([192.0.2.1]) by h with ESMTP-TLS id X; x",
-            None,
-            None,
-            None,
-        ),
+        shape("from a ([192.0.2.1]) by h with ESMTP-TLS id X; x", None, None, None),
         shape(
             "from a ([192.0.2.1])\r\n\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits))\r\n\tby h (Dovecot) with LMTPS id X; x",
             Some(Dovecot),
             Some(Tls13),
             Some("TLS_AES_256_GCM_SHA384"),
         ),
-        shape(
-            "from a ([192.0.2.1]) by h with SMTPSA id X; x",
-            None,
-            None,
-            None,
-        ),
-        shape(
-            "from a ([192.0.2.1]) by h with UTF8ESMTPS id X; x",
-            None,
-            None,
-            None,
-        ),
-        shape(
-            "from a by h with ESMTP (TLS encrypted); x",
-            None,
-            None,
-            None,
-        ),
+        shape("from a ([192.0.2.1]) by h with SMTPSA id X; x", None, None, None),
+        shape("from a ([192.0.2.1]) by h with UTF8ESMTPS id X; x", None, None, None),
+        shape("from a by h with ESMTP (TLS encrypted); x", None, None, None),
         shape("from a by h with SMTP over TLS id X; x", None, None, None),
-        shape(
-            "from a by h with ESMTP id X (TLSv1.2 with cipher AES256-SHA); x",
-            None,
-            Some(Tls12),
-            Some("AES256-SHA"),
-        ),
-        shape(
-            "from a by h with ESMTP id X (TLSv1.2 cipher AES256-SHA); x",
-            None,
-            Some(Tls12),
-            Some("AES256-SHA"),
-        ),
-        plain(
-            "from a (192.0.2.1) by h (192.0.2.2) with Microsoft SMTP Server id 8.1.340.0; x",
-            Some(Exchange),
-        ),
-        plain(
-            "from a ([192.0.2.1]) by h with Microsoft SMTPSVC(6.0.3790.3959); x",
-            Some(MicrosoftSmtpSvc),
-        ),
-        plain(
-            "from a (b [192.0.2.1]) by h (Postfix) with ESMTP id X; x",
-            Some(Postfix),
-        ),
-        plain(
-            "from a ([192.0.2.1]) by h with asmtp (Exim 4.34) id X; x",
-            Some(Exim),
-        ),
-        plain(
-            "from a (TLS) by h with SMTP (SimpleEmailService-d-X) id Y; x",
-            None,
-        ),
+        shape("from a by h with ESMTP id X (TLSv1.2 with cipher AES256-SHA); x", None, Some(Tls12), Some("AES256-SHA")),
+        shape("from a by h with ESMTP id X (TLSv1.2 cipher AES256-SHA); x", None, Some(Tls12), Some("AES256-SHA")),
+        plain("from a (192.0.2.1) by h (192.0.2.2) with Microsoft SMTP Server id 8.1.340.0; x", Some(Exchange)),
+        plain("from a ([192.0.2.1]) by h with Microsoft SMTPSVC(6.0.3790.3959); x", Some(MicrosoftSmtpSvc)),
+        plain("from a (b [192.0.2.1]) by h (Postfix) with ESMTP id X; x", Some(Postfix)),
+        plain("from a ([192.0.2.1]) by h with asmtp (Exim 4.34) id X; x", Some(Exim)),
+        plain("from a (TLS) by h with SMTP (SimpleEmailService-d-X) id Y; x", None),
         // `with cipher` inside a comment is not the `with` clause, and no mark without a version.
-        plain(
-            "from a (b [192.0.2.1]) by h (using nothing with cipher X) with ESMTP id Y; x",
-            None,
-        ),
+        plain("from a (b [192.0.2.1]) by h (using nothing with cipher X) with ESMTP id Y; x", None),
         plain("(qmail 123 invoked from network); x", Some(Qmail)),
     ];
-    for Shape {
-        header,
-        product,
-        version,
-        cipher,
-        tls,
-    } in shapes
-    {
+    for Shape { header, product, version, cipher, tls } in shapes {
         let read = Received::parse(header.as_bytes());
-        assert_eq!(
-            read.software.map(|software| software.product),
-            product,
-            "{header}"
-        );
+        assert_eq!(read.software.map(|software| software.product), product, "{header}");
         assert_eq!(read.tls.is_some(), tls, "{header}");
         assert_eq!(read.tls.and_then(|tls| tls.version), version, "{header}");
-        assert_eq!(
-            read.tls
-                .and_then(|tls| tls.cipher)
-                .map(|cipher| cipher.to_string())
-                .as_deref(),
-            cipher,
-            "{header}"
-        );
+        assert_eq!(read.tls.and_then(|tls| tls.cipher).map(|cipher| cipher.to_string()).as_deref(), cipher, "{header}");
     }
 }
 
@@ -620,65 +409,25 @@ fn reads_the_shapes_of_others() {
 fn reads_how_a_message_arrived() {
     let local = |mark| Arrival::Local(mark);
     for (header, arrival) in [
-        (
-            "from wk by h with local (Exim 4.84) id 1; x",
-            local(LocalMark::Protocol),
-        ),
-        (
-            "from a ([192.0.2.1]) by h with local-esmtps (TLS1.3) id 1; x",
-            local(LocalMark::Protocol),
-        ),
-        (
-            "from a (192.0.2.1) by a (192.0.2.1) with mapi id 15.20.0218.015; x",
-            local(LocalMark::Mapi),
-        ),
+        ("from wk by h with local (Exim 4.84) id 1; x", local(LocalMark::Protocol)),
+        ("from a ([192.0.2.1]) by h with local-esmtps (TLS1.3) id 1; x", local(LocalMark::Protocol)),
+        ("from a (192.0.2.1) by a (192.0.2.1) with mapi id 15.20.0218.015; x", local(LocalMark::Mapi)),
         ("(qmail 1 invoked by uid 111); x", local(LocalMark::Invoked)),
-        (
-            "(Haraka 1 invoked for bounce); x",
-            local(LocalMark::Invoked),
-        ),
-        (
-            "by h (Postfix, from userid 35569)\r\n\tid 19B32800D; x",
-            local(LocalMark::User),
-        ),
-        (
-            "(from root@localhost)\r\n\tby h (8.14.4/8.14.4/Submit) id X; x",
-            local(LocalMark::User),
-        ),
-        (
-            "by h (MessageSwitch) id 1; x",
-            local(LocalMark::MessageSwitch),
-        ),
-        (
-            "by h (MessageSwitch) id 1; x",
-            local(LocalMark::MessageSwitch),
-        ),
-        (
-            "from mail pickup service by h with Microsoft SMTPSVC; x",
-            local(LocalMark::Pickup),
-        ),
-        (
-            "from a ([unix socket]) by h (Cyrus v2.2.12) with LMTPA; x",
-            local(LocalMark::Socket),
-        ),
-        (
-            "from localhost (h [local]) by h (OpenSMTPD) with ESMTPA id 1; x",
-            local(LocalMark::Socket),
-        ),
-        (
-            "from mail (pickup service [192.0.2.1]) by h with SMTP; x",
-            Arrival::Network,
-        ),
+        ("(Haraka 1 invoked for bounce); x", local(LocalMark::Invoked)),
+        ("by h (Postfix, from userid 35569)\r\n\tid 19B32800D; x", local(LocalMark::User)),
+        ("(from root@localhost)\r\n\tby h (8.14.4/8.14.4/Submit) id X; x", local(LocalMark::User)),
+        ("by h (MessageSwitch) id 1; x", local(LocalMark::MessageSwitch)),
+        ("by h (MessageSwitch) id 1; x", local(LocalMark::MessageSwitch)),
+        ("from mail pickup service by h with Microsoft SMTPSVC; x", local(LocalMark::Pickup)),
+        ("from a ([unix socket]) by h (Cyrus v2.2.12) with LMTPA; x", local(LocalMark::Socket)),
+        ("from localhost (h [local]) by h (OpenSMTPD) with ESMTPA id 1; x", local(LocalMark::Socket)),
+        ("from mail (pickup service [192.0.2.1]) by h with SMTP; x", Arrival::Network),
         ("(qmail 1 invoked from network); x", Arrival::Network),
         ("from locality by h with locals; x", Arrival::Network),
         ("by 192.0.2.1 with SMTP id X; x", Arrival::NotStated),
         ("", Arrival::NotStated),
     ] {
-        assert_eq!(
-            Received::parse(header.as_bytes()).arrival,
-            arrival,
-            "{header}"
-        );
+        assert_eq!(Received::parse(header.as_bytes()).arrival, arrival, "{header}");
     }
 }
 
@@ -701,30 +450,19 @@ fn reads_clauses_and_comments() {
 
     let read = Received::parse(b"from rdns.example (HELO name) (192.0.2.1) by h with SMTP; x");
     let from = read.from.unwrap();
-    assert_eq!(
-        (from.helo.as_str(), from.reverse_name.unwrap().as_str()),
-        (Some("name"), Some("rdns.example"))
-    );
-    let read =
-        Received::parse(b"from [192.0.2.1] (port=1 helo=name) by h with esmtp (Exim 4.98); x");
+    assert_eq!((from.helo.as_str(), from.reverse_name.unwrap().as_str()), (Some("name"), Some("rdns.example")));
+    let read = Received::parse(b"from [192.0.2.1] (port=1 helo=name) by h with esmtp (Exim 4.98); x");
     let from = read.from.unwrap();
     assert_eq!(
         (from.helo.as_str(), from.reverse_name, from.address),
         (Some("name"), None, Some([192, 0, 2, 1].into()))
     );
-    let read =
-        Received::parse(b"from unknown (HELO name) (joe@192.0.2.1 with login) by h with SMTP; x");
+    let read = Received::parse(b"from unknown (HELO name) (joe@192.0.2.1 with login) by h with SMTP; x");
     let from = read.from.unwrap();
-    assert_eq!(
-        (from.reverse_name, from.address),
-        (None, Some([192, 0, 2, 1].into()))
-    );
+    assert_eq!((from.reverse_name, from.address), (None, Some([192, 0, 2, 1].into())));
     // A clause without its value, as Haraka and others write it.
     let read = Received::parse(b"from a by  (Haraka/2.8.16) with ESMTPSA id 1; x");
-    assert_eq!(
-        (read.by, read.with.unwrap().text.as_str()),
-        (None, Some("ESMTPSA"))
-    );
+    assert_eq!((read.by, read.with.unwrap().text.as_str()), (None, Some("ESMTPSA")));
     let read = Received::parse(b"from a by ; x");
     assert_eq!(read.by, None);
 }
@@ -732,14 +470,9 @@ fn reads_clauses_and_comments() {
 #[test]
 fn finds_the_fields_of_a_header_section() {
     let message = b"Return-Path: <>\r\nReceived: from a\r\n\tby b; x\r\nX-Received: no\r\nrEcEiVeD : from c\n by d; x\nReceivedX: no\r\nSubject: Received: no\r\n\r\nReceived: from body by b\r\n";
-    let hops: Vec<_> = trace(message)
-        .map(|hop| hop.by.unwrap().to_string())
-        .collect();
+    let hops: Vec<_> = trace(message).map(|hop| hop.by.unwrap().to_string()).collect();
     assert_eq!(hops, ["b", "d"]);
-    assert_eq!(
-        fields(b"Received: from a\r\n by b").next(),
-        Some(&b"from a\r\n by b"[..])
-    );
+    assert_eq!(fields(b"Received: from a\r\n by b").next(), Some(&b"from a\r\n by b"[..]));
     assert_eq!(fields(b"\nReceived: from a\r\n").next(), None);
     assert_eq!(fields(b"").next(), None);
 }
@@ -747,10 +480,7 @@ fn finds_the_fields_of_a_header_section() {
 #[test]
 fn text_is_shown_unfolded_and_harmless() {
     let read = Received::parse(b"from a (x\r\n\t \x1b[31m y\xff) by b; x");
-    assert_eq!(
-        read.comments().next().unwrap().to_string(),
-        "x \u{fffd}[31m y\u{fffd}"
-    );
+    assert_eq!(read.comments().next().unwrap().to_string(), "x \u{fffd}[31m y\u{fffd}");
 }
 
 #[test]
@@ -758,10 +488,7 @@ fn dates_as_others_write_them() {
     let at = |seconds, offset| DateTime::new(seconds, offset);
     for (text, date) in [
         ("Tue, 3 Mar 2009 11:08:33 +0000", at(1_236_078_513, 0)),
-        (
-            "Tue,  3\r\n Mar 2009 11:08:33 +0000 (UCT)",
-            at(1_236_078_513, 0),
-        ),
+        ("Tue,  3\r\n Mar 2009 11:08:33 +0000 (UCT)", at(1_236_078_513, 0)),
         ("3 Mar 2009 03:08:33 -0800", at(1_236_078_513, -480)),
         ("Fri, 25 Sep 92 14:13:02 PDT", at(717_455_582, -420)),
         ("25 Sep 2022 08:49 +0200", at(1_664_088_540, 120)),
@@ -784,50 +511,26 @@ fn dates_as_others_write_them() {
     ] {
         assert_eq!(DateTime::parse(text.as_bytes()), date, "{text}");
     }
-    assert_eq!(
-        at(-2_208_988_800, 0).unwrap().to_string(),
-        "Mon, 1 Jan 1900 00:00:00 +0000"
-    );
-    assert_eq!(
-        at(253_402_300_799, 0).unwrap().to_string(),
-        "Fri, 31 Dec 9999 23:59:59 +0000"
-    );
-    assert_eq!(
-        at(951_782_400, 0).unwrap().to_string(),
-        "Tue, 29 Feb 2000 00:00:00 +0000"
-    );
-    assert_eq!(
-        at(-1, -570).unwrap().to_string(),
-        "Wed, 31 Dec 1969 14:29:59 -0930"
-    );
-    assert_eq!(
-        (
-            at(-2_208_988_801, 0),
-            at(253_402_300_800, 0),
-            at(0, 6000),
-            at(i64::MAX, 1)
-        ),
-        (None, None, None, None)
-    );
+    assert_eq!(at(-2_208_988_800, 0).unwrap().to_string(), "Mon, 1 Jan 1900 00:00:00 +0000");
+    assert_eq!(at(253_402_300_799, 0).unwrap().to_string(), "Fri, 31 Dec 9999 23:59:59 +0000");
+    assert_eq!(at(951_782_400, 0).unwrap().to_string(), "Tue, 29 Feb 2000 00:00:00 +0000");
+    assert_eq!(at(-1, -570).unwrap().to_string(), "Wed, 31 Dec 1969 14:29:59 -0930");
+    assert_eq!((at(-2_208_988_801, 0), at(253_402_300_800, 0), at(0, 6000), at(i64::MAX, 1)), (None, None, None, None));
 }
 
 #[test]
 fn hostile_bodies_cost_linear_time() {
     // Twice the input must not cost four times the work: each of these is quadratic for a reader that looks again.
     for piece in [
-        "(", ")", "\"", "<", "<\"", "\"<", "\\", "(\\", "from ", "with a ", "tls ", ";", "( ",
-        "(helo=", "<\"\" ", "x\"", "(a,(",
+        "(", ")", "\"", "<", "<\"", "\"<", "\\", "(\\", "from ", "with a ", "tls ", ";", "( ", "(helo=", "<\"\" ",
+        "x\"", "(a,(",
     ] {
         let body = piece.repeat(4_000_000 / piece.len());
         let start = std::time::Instant::now();
         let read = Received::parse(body.as_bytes());
         assert!(read.comments().count() < body.len());
         // A quadratic reader needs hours.
-        assert!(
-            start.elapsed().as_secs() < 20,
-            "{piece:?}: {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed().as_secs() < 20, "{piece:?}: {:?}", start.elapsed());
     }
 }
 
@@ -864,12 +567,7 @@ prop_compose! {
     }
 }
 
-type OwnedTls = (
-    TlsVersion,
-    Result<String, u16>,
-    Option<String>,
-    Option<(i32, String, Option<String>, bool)>,
-);
+type OwnedTls = (TlsVersion, Result<String, u16>, Option<String>, Option<(i32, String, Option<String>, bool)>);
 
 #[derive(Debug)]
 struct OwnedStamp {
@@ -891,28 +589,23 @@ impl OwnedStamp {
             transmission: self.transmission,
             id: self.id.as_deref(),
             recipient: self.recipient.as_deref(),
-            tls: self
-                .tls
-                .as_ref()
-                .map(|(version, cipher, group, client)| TlsStamp {
-                    version: *version,
-                    cipher: match cipher {
-                        Ok(name) => CipherSuite::Name(name),
-                        Err(code) => CipherSuite::Code(*code),
+            tls: self.tls.as_ref().map(|(version, cipher, group, client)| TlsStamp {
+                version: *version,
+                cipher: match cipher {
+                    Ok(name) => CipherSuite::Name(name),
+                    Err(code) => CipherSuite::Code(*code),
+                },
+                group: group.as_deref(),
+                client: client.as_ref().map(|(kind, name, issuer, verified)| match kind {
+                    0 => ClientCertificate::NotRequested,
+                    1 => ClientCertificate::NotPresented,
+                    _ => ClientCertificate::Presented {
+                        common_name: Some(name.as_str()),
+                        issuer: issuer.as_deref(),
+                        verified: *verified,
                     },
-                    group: group.as_deref(),
-                    client: client
-                        .as_ref()
-                        .map(|(kind, name, issuer, verified)| match kind {
-                            0 => ClientCertificate::NotRequested,
-                            1 => ClientCertificate::NotPresented,
-                            _ => ClientCertificate::Presented {
-                                common_name: Some(name.as_str()),
-                                issuer: issuer.as_deref(),
-                                verified: *verified,
-                            },
-                        }),
                 }),
+            }),
             date,
         }
     }

@@ -7,10 +7,8 @@ use smtp_proto::received::{self, Product, Received, TlsVersion};
 /// A file of the corpora; `None`, and a word about it, where the folder is absent.
 #[allow(clippy::print_stdout)]
 fn corpus(name: &str) -> Option<String> {
-    let folder = std::env::var_os("SMTP_CORPORA_DIR").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("SMTP_CORPORA_DIR")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")), PathBuf::from);
     if !folder.is_dir() {
         println!("skipped: {} is absent", folder.display());
         return None;
@@ -32,20 +30,14 @@ fn corpus_states_version_and_cipher() {
             };
             let read = Received::parse(header.as_bytes());
             let version = read.tls.and_then(|tls| tls.version);
-            let cipher = read
-                .tls
-                .and_then(|tls| tls.cipher)
-                .map(|cipher| cipher.to_string());
+            let cipher = read.tls.and_then(|tls| tls.cipher).map(|cipher| cipher.to_string());
             let wanted = row["tls_version"].as_str();
             let wanted_version = wanted.and_then(|version| TlsVersion::parse(version.as_bytes()));
             if wanted.is_some() != wanted_version.is_some()
                 || version != wanted_version
                 || cipher.as_deref() != row["tls_cipher"].as_str()
             {
-                wrong.push(format!(
-                    "{header}\n    wanted {wanted:?} {}\n    read {read:#?}",
-                    row["tls_cipher"]
-                ));
+                wrong.push(format!("{header}\n    wanted {wanted:?} {}\n    read {read:#?}", row["tls_cipher"]));
             }
         }
     }
@@ -60,10 +52,7 @@ fn corpus_is_the_same_folded_and_unfolded() {
     for row in rows.lines() {
         let row: serde_json::Value = serde_json::from_str(row).expect("one object a line");
         if let (Some(folded), Some(unfolded)) = (row["raw"].as_str(), row["received"].as_str()) {
-            assert_eq!(
-                Received::parse(folded.as_bytes()),
-                Received::parse(unfolded.as_bytes())
-            );
+            assert_eq!(Received::parse(folded.as_bytes()), Received::parse(unfolded.as_bytes()));
         }
     }
 }
@@ -75,18 +64,13 @@ fn corpus_trail_through_exchange_hosted_services() {
     };
     let hops: Vec<_> = received::trace(trail.as_bytes()).collect();
     assert_eq!(hops.len(), received::fields(trail.as_bytes()).count());
-    let tls: Vec<_> = hops
-        .iter()
-        .filter_map(|hop| Some((hop.by?.to_string(), hop.tls?)))
-        .collect();
-    let [(by, mark)] = &tls[..] else {
-        panic!("one hop states TLS: {tls:?}")
-    };
+    let tls: Vec<_> = hops.iter().filter_map(|hop| Some((hop.by?.to_string(), hop.tls?))).collect();
+    let [(by, mark)] = &tls[..] else { panic!("one hop states TLS: {tls:?}") };
     assert_eq!(by, "mail234-tx2.bigfish.com");
     assert_eq!(mark.version, Some(TlsVersion::Tls10));
     assert_eq!(mark.cipher.expect("a cipher suite"), "DHE-RSA-AES256-SHA");
-    assert!(hops.iter().any(|hop| hop.software.is_some_and(|software| {
-        software.product == Product::Exchange && software.version == Some((8, 1))
-    })));
+    assert!(hops.iter().any(|hop| {
+        hop.software.is_some_and(|software| software.product == Product::Exchange && software.version == Some((8, 1)))
+    }));
     assert!(hops.iter().all(|hop| hop.date.is_some()));
 }

@@ -9,10 +9,7 @@ use smtp_tls_policy::review::{self, Hop, OwnHosts, Review, TlsMark, Writer};
 pub fn hop<'i>(received: &Received<'i>) -> Hop<'i> {
     let from = received.from.map_or([None; 2], |from| {
         let found_out = from.reverse_name.or(Some(from.name));
-        [found_out, Some(from.helo)].map(|name| {
-            name.and_then(|name| name.as_str())
-                .filter(|name| is_name(name))
-        })
+        [found_out, Some(from.helo)].map(|name| name.and_then(|name| name.as_str()).filter(|name| is_name(name)))
     });
     Hop {
         from,
@@ -26,9 +23,7 @@ pub fn hop<'i>(received: &Received<'i>) -> Hop<'i> {
             Evidence::Phrase => TlsMark::Phrase,
         }),
         says_clear_text: received.says_clear_text,
-        smtp: received
-            .with
-            .is_some_and(|with| with.transmission.is_some()),
+        smtp: received.with.is_some_and(|with| with.transmission.is_some()),
         writer: received.software.map_or(Writer::Other, writer),
         arrival: match received.arrival {
             received::Arrival::Network => review::Arrival::Network,
@@ -40,10 +35,7 @@ pub fn hop<'i>(received: &Received<'i>) -> Hop<'i> {
 
 /// An address is no name, and `unknown` is what many servers write for a name that they did not find.
 fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with('[')
-        && name != "unknown"
-        && name.parse::<IpAddr>().is_err()
+    !name.is_empty() && !name.starts_with('[') && name != "unknown" && name.parse::<IpAddr>().is_err()
 }
 
 const fn writer(software: Software) -> Writer {
@@ -58,9 +50,7 @@ const fn writer(software: Software) -> Writer {
         Product::Stalwart => Writer::Stalwart,
         Product::Chasquid => Writer::Chasquid,
         Product::KumoMta => Writer::KumoMta,
-        Product::MicrosoftSmtpSvc | Product::Dovecot | Product::Qmail | Product::MessageSwitch => {
-            Writer::Other
-        }
+        Product::MicrosoftSmtpSvc | Product::Dovecot | Product::Qmail | Product::MessageSwitch => Writer::Other,
     }
 }
 

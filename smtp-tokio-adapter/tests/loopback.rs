@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{
-    HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send, send_to, smtp, start,
-};
+use common::{HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send, send_to, smtp, start};
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 use smtp_proto::reply::EnhancedCode;
@@ -212,7 +210,15 @@ async fn scripted(script: &'static [&'static [u8]]) -> std::net::SocketAddr {
 #[tokio::test]
 async fn a_word_in_the_middle_of_the_body_ends_it_without_a_deadlock() {
     // The server stops reading after its 552, and the message is larger than every buffer on the way.
-    let address = scripted(&[b"220 mx\r\n", b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"552 5.3.4 too big\r\n"]).await;
+    let address = scripted(&[
+        b"220 mx\r\n",
+        b"250 mx\r\n",
+        b"250 ok\r\n",
+        b"250 ok\r\n",
+        b"354 go\r\n",
+        b"552 5.3.4 too big\r\n",
+    ])
+    .await;
     let body = vec![b"0123456789abcdef0123456789abcdef0123456789abcdef\r\n".as_slice(); 400_000].concat();
     let plan = plan_for(&connector(Posture::None), false);
     let outbound = outbound(&Pki::new());

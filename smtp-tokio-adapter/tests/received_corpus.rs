@@ -4,18 +4,14 @@ use std::path::PathBuf;
 
 use smtp_proto::received::{CipherSuite, TlsVersion};
 use smtp_proto::received::{DateTime, Protocol, Received, Stamp, TlsStamp, Transmission};
-use smtp_tls_policy::review::{
-    Because, Channel, Link, OwnHosts, Summary, TlsMark, Verdict, Writer,
-};
+use smtp_tls_policy::review::{Because, Channel, Link, OwnHosts, Summary, TlsMark, Verdict, Writer};
 use smtp_tokio_adapter::review::{hop, message};
 
 /// A file of the corpora; `None`, and a word about it, where the folder is absent.
 #[allow(clippy::print_stdout)]
 fn corpus(name: &str) -> Option<String> {
-    let folder = std::env::var_os("SMTP_CORPORA_DIR").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("SMTP_CORPORA_DIR")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")), PathBuf::from);
     if !folder.is_dir() {
         println!("skipped: {} is absent", folder.display());
         return None;
@@ -45,22 +41,14 @@ fn corpus_verdicts() {
                 ("tls", verdict) => verdict == Verdict::Tls,
                 ("local", verdict) => verdict == Verdict::Local,
                 // The rows tell the channel of a hop on a private network like that of any other.
-                ("cleartext", Verdict::Cleartext | Verdict::PrivateNet) => {
-                    judgement.channel == Channel::Cleartext
-                }
-                ("unknown", Verdict::Unknown | Verdict::PrivateNet) => {
-                    judgement.channel == Channel::Unknown
-                }
+                ("cleartext", Verdict::Cleartext | Verdict::PrivateNet) => judgement.channel == Channel::Cleartext,
+                ("unknown", Verdict::Unknown | Verdict::PrivateNet) => judgement.channel == Channel::Unknown,
                 ("cleartext" | "unknown", _) => false,
-                (private, verdict) if private.starts_with("private") => {
-                    verdict == Verdict::PrivateNet
-                }
+                (private, verdict) if private.starts_with("private") => verdict == Verdict::PrivateNet,
                 (other, _) => panic!("a verdict that nobody told of: {other}"),
             };
             if !right {
-                wrong.push(format!(
-                    "{header}\n    wanted {wanted}, judged {judgement:?}\n    read {received:#?}"
-                ));
+                wrong.push(format!("{header}\n    wanted {wanted}, judged {judgement:?}\n    read {received:#?}"));
             }
         }
     }
@@ -75,36 +63,17 @@ fn corpus_trail_through_exchange_hosted_services() {
     let reviewed = message(trail.as_bytes(), &OwnHosts::default());
     let judged: Vec<_> = reviewed.hops.iter().map(|hop| hop.judgement).collect();
     // Into the filter over TLS, though the keyword is only ESMTP.
-    let tls: Vec<_> = judged
-        .iter()
-        .filter(|hop| hop.verdict == Verdict::Tls)
-        .collect();
-    assert!(
-        matches!(tls[..], [hop] if hop.because == Because::Marked(TlsMark::Comment)),
-        "{tls:?}"
-    );
+    let tls: Vec<_> = judged.iter().filter(|hop| hop.verdict == Verdict::Tls).collect();
+    assert!(matches!(tls[..], [hop] if hop.because == Because::Marked(TlsMark::Comment)), "{tls:?}");
     // Inside it: the filter itself, its loopback, then Exchange 2007 to Exchange 2007 without TLS on its own network.
-    let inside = |verdict, because| {
-        judged
-            .iter()
-            .any(|hop| (hop.verdict, hop.because) == (verdict, because))
-    };
+    let inside = |verdict, because| judged.iter().any(|hop| (hop.verdict, hop.because) == (verdict, because));
     assert!(inside(Verdict::Local, Because::SaysLocal));
     assert!(inside(Verdict::Local, Because::Loopback));
-    let private: Vec<_> = judged
-        .iter()
-        .filter(|hop| hop.verdict == Verdict::PrivateNet)
-        .collect();
-    assert!(
-        private.iter().any(|hop| hop.channel == Channel::Cleartext),
-        "{private:?}"
-    );
+    let private: Vec<_> = judged.iter().filter(|hop| hop.verdict == Verdict::PrivateNet).collect();
+    assert!(private.iter().any(|hop| hop.channel == Channel::Cleartext), "{private:?}");
     // Servers that never say.
     assert!(judged.iter().any(|hop| hop.verdict == Verdict::Unknown));
-    assert_eq!(
-        (reviewed.summary(), reviewed.trusted),
-        (Summary::Unknown, 0)
-    );
+    assert_eq!((reviewed.summary(), reviewed.trusted), (Summary::Unknown, 0));
 }
 
 #[test]
@@ -114,11 +83,7 @@ fn our_own_headers_prove_both() {
         reverse_name: None,
         address: Some([192, 0, 2, 7].into()),
         by: "ehs.example",
-        transmission: Transmission {
-            protocol: Protocol::Esmtp,
-            auth: false,
-            utf8: false,
-        },
+        transmission: Transmission { protocol: Protocol::Esmtp, auth: false, utf8: false },
         id: None,
         recipient: None,
         tls: None,
@@ -131,56 +96,24 @@ fn our_own_headers_prove_both() {
         client: None,
     });
     let mut headers = Vec::new();
-    Stamp {
-        helo: "ehs.example",
-        by: "online.example",
-        tls,
-        ..stamp
-    }
-    .write(&mut headers);
+    Stamp { helo: "ehs.example", by: "online.example", tls, ..stamp }.write(&mut headers);
     stamp.write(&mut headers);
-    let own = OwnHosts {
-        names: &["online.example", "ehs.example"],
-        addresses: &[[192, 0, 2, 7].into()],
-    };
+    let own = OwnHosts { names: &["online.example", "ehs.example"], addresses: &[[192, 0, 2, 7].into()] };
     let reviewed = message(&headers, &own);
-    let because: Vec<_> = reviewed
-        .hops
-        .iter()
-        .map(|hop| (hop.judgement.verdict, hop.judgement.because))
-        .collect();
+    let because: Vec<_> = reviewed.hops.iter().map(|hop| (hop.judgement.verdict, hop.judgement.because)).collect();
     assert_eq!(
         because,
-        [
-            (Verdict::Tls, Because::Marked(TlsMark::Clause)),
-            (Verdict::Cleartext, Because::NotMarkedBy(Writer::Own)),
-        ]
+        [(Verdict::Tls, Because::Marked(TlsMark::Clause)), (Verdict::Cleartext, Because::NotMarkedBy(Writer::Own)),]
     );
-    assert_eq!(
-        (reviewed.trusted, reviewed.trusted_summary()),
-        (2, Summary::Cleartext)
-    );
+    assert_eq!((reviewed.trusted, reviewed.trusted_summary()), (2, Summary::Cleartext));
 }
 
 #[test]
 fn what_is_no_name_makes_no_gap() {
-    for from in [
-        "unknown (HELO ) (192.0.2.7)",
-        "[192.0.2.7] (192.0.2.7)",
-        "192.0.2.7 (192.0.2.7)",
-    ] {
-        let headers = format!(
-            "Received: from {from} by b with SMTP; x\r\nReceived: from a by c with SMTP; x\r\n"
-        );
-        assert_eq!(
-            message(headers.as_bytes(), &OwnHosts::default()).hops[0].link,
-            Link::NotStated,
-            "{from}"
-        );
+    for from in ["unknown (HELO ) (192.0.2.7)", "[192.0.2.7] (192.0.2.7)", "192.0.2.7 (192.0.2.7)"] {
+        let headers = format!("Received: from {from} by b with SMTP; x\r\nReceived: from a by c with SMTP; x\r\n");
+        assert_eq!(message(headers.as_bytes(), &OwnHosts::default()).hops[0].link, Link::NotStated, "{from}");
     }
     let headers = b"Received: from a.example (a.example [192.0.2.7]) by b with SMTP; x\r\nReceived: from x by A.example with SMTP; x\r\n";
-    assert_eq!(
-        message(headers, &OwnHosts::default()).hops[0].link,
-        Link::Continuous
-    );
+    assert_eq!(message(headers, &OwnHosts::default()).hops[0].link, Link::Continuous);
 }

@@ -40,10 +40,7 @@ impl DotEncoder {
     /// An encoder at the first byte of a message.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            place: Place::LineStart,
-            defect: None,
-        }
+        Self { place: Place::LineStart, defect: None }
     }
 
     /// Encodes the front of `chunk` without copying, for a gathering write.
@@ -62,10 +59,7 @@ impl DotEncoder {
         }
         let consumed = self.scan(window, &mut cuts)?;
         let held = usize::from(self.place == Place::AfterCr && consumed != 0);
-        Ok(Encoded {
-            consumed,
-            segments: Segments(cuts.end_at(consumed - held)),
-        })
+        Ok(Encoded { consumed, segments: Segments(cuts.end_at(consumed - held)) })
     }
 
     /// Encodes all of `chunk` and appends it to `output`.
@@ -102,11 +96,7 @@ impl DotEncoder {
         let (taken, defect) = self.scan_lines(window, sink);
         // What was scanned is in the first-level cache, where this second look costs next to nothing.
         let has_nul = memchr(0, &window[..taken]).is_some();
-        self.defect = if has_nul {
-            Some(BodyDefect::Nul)
-        } else {
-            defect
-        };
+        self.defect = if has_nul { Some(BodyDefect::Nul) } else { defect };
         self.defect.map_or(Ok(taken), Err)
     }
 
@@ -220,8 +210,6 @@ impl FusedIterator for Segments<'_> {}
 impl fmt::Debug for Segments<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bytes, dots) = self.0.left();
-        f.debug_struct("Segments")
-            .field("octets", &(bytes + dots))
-            .finish()
+        f.debug_struct("Segments").field("octets", &(bytes + dots)).finish()
     }
 }

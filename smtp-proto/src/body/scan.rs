@@ -86,11 +86,7 @@ impl Marks {
             return None;
         }
         let bit = defects.trailing_zeros();
-        let defect = if self.cr_bare & (1 << bit) != 0 {
-            BodyDefect::BareCr
-        } else {
-            BodyDefect::BareLf
-        };
+        let defect = if self.cr_bare & (1 << bit) != 0 { BodyDefect::BareCr } else { BodyDefect::BareLf };
         Some((defect, bit))
     }
 }
@@ -100,27 +96,15 @@ fn equal(block: &[u8; MARKED], byte: u8) -> u64 {
     // Each group of eight has a bit of its own, so that the groups can be laid over each other.
     let mut bits = [0u8; MARKED];
     for (index, bit) in bits.iter_mut().enumerate() {
-        *bit = if block[index] == byte {
-            1 << (index / 8)
-        } else {
-            0
-        };
+        *bit = if block[index] == byte { 1 << (index / 8) } else { 0 };
     }
     let (groups, _) = bits.as_chunks::<8>();
-    transpose(
-        groups
-            .iter()
-            .fold(0, |set, group| set | u64::from_le_bytes(*group)),
-    )
+    transpose(groups.iter().fold(0, |set, group| set | u64::from_le_bytes(*group)))
 }
 
 /// Transposes a matrix of 8 by 8 bits: swaps across the diagonal single bits, then squares of 2, then of 4.
 fn transpose(mut matrix: u64) -> u64 {
-    for (distance, upper) in [
-        (7, 0x00aa_00aa_00aa_00aa),
-        (14, 0x0000_cccc_0000_cccc),
-        (28, 0x0000_0000_f0f0_f0f0),
-    ] {
+    for (distance, upper) in [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0x0000_0000_f0f0_f0f0)] {
         let differing = (matrix ^ (matrix >> distance)) & upper;
         matrix ^= differing ^ (differing << distance);
     }

@@ -5,9 +5,7 @@ use std::fmt;
 use super::scan::{Scanner, Token};
 
 const DAY: i64 = 86_400;
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 /// From 1 January 1970, a Thursday.
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 /// The zone is written as four digits: at most 99 hours and 59 minutes.
@@ -36,10 +34,9 @@ impl DateTime {
             return None;
         }
         match unix_seconds.checked_add(offset_minutes as i64 * 60) {
-            Some(local) if FIRST <= local && local <= LAST => Some(Self {
-                seconds: unix_seconds,
-                offset: offset_minutes,
-            }),
+            Some(local) if FIRST <= local && local <= LAST => {
+                Some(Self { seconds: unix_seconds, offset: offset_minutes })
+            }
             _ => None,
         }
     }
@@ -71,10 +68,7 @@ impl DateTime {
         }
         let day = number(part, 2)?;
         let name = parts.next()?;
-        let month = 1 + MONTHS
-            .iter()
-            .position(|month| month.as_bytes().eq_ignore_ascii_case(name))?
-            as i64;
+        let month = 1 + MONTHS.iter().position(|month| month.as_bytes().eq_ignore_ascii_case(name))? as i64;
         let year = parts.next()?;
         let year = match (year.len(), number(year, 4)?) {
             // RFC 5322, 4.3: two digits are 2000 to 2049 or 1950 to 1999, three count from 1900.
@@ -89,10 +83,7 @@ impl DateTime {
         let hour = number(time.next()?, 2).filter(|hour| *hour < 24)?;
         let minute = number(time.next()?, 2).filter(|minute| *minute < 60)?;
         // 60 is a leap second.
-        let second = time
-            .next()
-            .map_or(Some(0), |second| number(second, 2))
-            .filter(|second| *second <= 60)?;
+        let second = time.next().map_or(Some(0), |second| number(second, 2)).filter(|second| *second <= 60)?;
         let offset = parts.next().map_or(Some(0), zone)?;
         let local = (days_before(year, month) + day - 1) * DAY + hour * 3600 + minute * 60 + second;
         Self::new(local - i64::from(offset) * 60, offset)
@@ -125,35 +116,19 @@ fn number(digits: &[u8], at_most: usize) -> Option<i64> {
     if digits.is_empty() || digits.len() > at_most || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(
-        digits
-            .iter()
-            .fold(0, |number, digit| number * 10 + i64::from(digit - b'0')),
-    )
+    Some(digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
 }
 
 fn zone(name: &[u8]) -> Option<i16> {
     if let [sign @ (b'+' | b'-'), digits @ ..] = name {
         let digits = (digits.len() == 4).then(|| number(digits, 4))??;
-        let minutes = i16::try_from(digits / 100 * 60 + digits % 100)
-            .ok()
-            .filter(|_| digits % 100 < 60)?;
+        let minutes = i16::try_from(digits / 100 * 60 + digits % 100).ok().filter(|_| digits % 100 < 60)?;
         return Some(if *sign == b'-' { -minutes } else { minutes });
     }
     // RFC 5322, 4.3: the zones of North America; every other name counts as -0000.
-    const ZONES: [(&str, i16); 8] = [
-        ("EDT", -4),
-        ("EST", -5),
-        ("CDT", -5),
-        ("CST", -6),
-        ("MDT", -6),
-        ("MST", -7),
-        ("PDT", -7),
-        ("PST", -8),
-    ];
-    let known = ZONES
-        .iter()
-        .find(|(zone, _)| zone.as_bytes().eq_ignore_ascii_case(name));
+    const ZONES: [(&str, i16); 8] =
+        [("EDT", -4), ("EST", -5), ("CDT", -5), ("CST", -6), ("MDT", -6), ("MST", -7), ("PDT", -7), ("PST", -8)];
+    let known = ZONES.iter().find(|(zone, _)| zone.as_bytes().eq_ignore_ascii_case(name));
     Some(known.map_or(0, |(_, hours)| hours * 60))
 }
 
@@ -162,10 +137,7 @@ const fn days_before(year: i64, month: i64) -> i64 {
     // Years that begin in March put the leap day last; 153 days in every five months from March on.
     let months = year * 12 + month - 3;
     let (year, month) = (months.div_euclid(12), months.rem_euclid(12));
-    year * 365 + year.div_euclid(4) - year.div_euclid(100)
-        + year.div_euclid(400)
-        + (153 * month + 2) / 5
-        - 719_468
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 - 719_468
 }
 
 /// Year, month and day of a number of days since 1970-01-01.
@@ -178,9 +150,6 @@ fn civil(days: i64) -> (i64, i64, i64) {
     while days_before(year + 1, 1) <= days {
         year += 1;
     }
-    let month = (2..=12)
-        .take_while(|&month| days_before(year, month) <= days)
-        .last()
-        .unwrap_or(1);
+    let month = (2..=12).take_while(|&month| days_before(year, month) <= days).last().unwrap_or(1);
     (year, month, days - days_before(year, month) + 1)
 }

@@ -61,15 +61,7 @@ impl Transmission {
             (Protocol::Lmtp, false, rest)
         } else if let Some(rest) = strip(rest, "SMTP") {
             // UTF8SMTP is ESMTP with SMTPUTF8 (RFC 6531, 4.3).
-            (
-                if utf8 {
-                    Protocol::Esmtp
-                } else {
-                    Protocol::Smtp
-                },
-                false,
-                rest,
-            )
+            (if utf8 { Protocol::Esmtp } else { Protocol::Smtp }, false, rest)
         } else {
             // Exim before 4.50: authenticated, and TLS not told.
             (Protocol::Esmtp, true, strip(rest, "ASMTP")?)
@@ -86,14 +78,7 @@ impl Transmission {
             },
             _ => return None,
         };
-        Some((
-            Self {
-                protocol,
-                auth: auth || more_auth,
-                utf8,
-            },
-            tls,
-        ))
+        Some((Self { protocol, auth: auth || more_auth, utf8 }, tls))
     }
 }
 

@@ -67,9 +67,7 @@ impl<'i> Reader<'i> {
         let keyword = self.keyword(word);
         match (self.expect, keyword) {
             (Expect::Value, Some(next)) if self.clause == Some(Clause::Tls) => self.open(next),
-            (Expect::Value, _) | (Expect::ValueOrClause, None) => {
-                self.value(word, so_far.len() - word.len())
-            }
+            (Expect::Value, _) | (Expect::ValueOrClause, None) => self.value(word, so_far.len() - word.len()),
             (_, Some(next)) => self.open(next),
             (Expect::Clause, None) => self.more(word, so_far),
         }
@@ -88,9 +86,7 @@ impl<'i> Reader<'i> {
             ("group", Clause::Group),
             ("envelope-from", Clause::Other),
         ];
-        let (_, clause) = NAMES
-            .iter()
-            .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word))?;
+        let (_, clause) = NAMES.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word))?;
         let open = match clause {
             Clause::From => self.from.is_none() && self.by.is_none(),
             Clause::By => self.by.is_none(),
@@ -101,9 +97,7 @@ impl<'i> Reader<'i> {
             // An additional clause: behind the registered ones, or where Exim and chasquid put it, behind `with`.
             Clause::Tls => self.with.is_some(),
             // RFC 8314, 4.3: not to be used except immediately after the cipher.
-            Clause::Group => {
-                self.clause == Some(Clause::Tls) && self.tls.is_some_and(|tls| tls.cipher.is_some())
-            }
+            Clause::Group => self.clause == Some(Clause::Tls) && self.tls.is_some_and(|tls| tls.cipher.is_some()),
             Clause::Other => true,
         };
         open.then_some(*clause)
@@ -132,10 +126,7 @@ impl<'i> Reader<'i> {
             Some(Clause::With) => self.with = Some(word),
             Some(Clause::Id) => self.id = Some(text),
             Some(Clause::For) => self.recipient = Some(text),
-            Some(Clause::Tls) => self.found(Found {
-                cipher: tls::cipher(word),
-                ..Found::new(Evidence::Clause)
-            }),
+            Some(Clause::Tls) => self.found(Found { cipher: tls::cipher(word), ..Found::new(Evidence::Clause) }),
             Some(Clause::Group) => {
                 if let Some(tls) = &mut self.tls {
                     tls.group = tls::cipher(word);
@@ -198,10 +189,7 @@ impl<'i> Reader<'i> {
         if first.eq_ignore_ascii_case(b"from") {
             self.local = Some(LocalMark::User);
         } else if words.any(|item| item.eq_ignore_ascii_case(b"invoked")) {
-            if words
-                .next()
-                .is_some_and(|item| item.eq_ignore_ascii_case(b"from"))
-            {
+            if words.next().is_some_and(|item| item.eq_ignore_ascii_case(b"from")) {
                 self.from_network = true;
             } else {
                 self.local = Some(LocalMark::Invoked);
@@ -228,10 +216,7 @@ impl<'i> Reader<'i> {
             let named = strip(item, "helo=").or_else(|| strip(item, "ehlo="));
             let helo = match named {
                 // qmail: `(HELO name)`; others: `"EHLO name"`.
-                None if [&b"HELO"[..], b"EHLO", b"LHLO"]
-                    .iter()
-                    .any(|verb| verb.eq_ignore_ascii_case(item)) =>
-                {
+                None if [&b"HELO"[..], b"EHLO", b"LHLO"].iter().any(|verb| verb.eq_ignore_ascii_case(item)) => {
                     words.next().or(Some(b""))
                 }
                 named => named,
@@ -248,9 +233,7 @@ impl<'i> Reader<'i> {
                     any = true;
                     if self.literal.is_none() {
                         self.literal = Some(address);
-                        self.reverse_name = before
-                            .filter(|name| !name.eq_ignore_ascii_case(b"unknown"))
-                            .map(Text::new);
+                        self.reverse_name = before.filter(|name| !name.eq_ignore_ascii_case(b"unknown")).map(Text::new);
                     }
                 }
                 Some((address, false)) if before.is_none() => {
@@ -271,10 +254,7 @@ impl<'i> Reader<'i> {
 
     fn by_comment(&mut self, comment: &'i [u8]) {
         if self.clause == Some(Clause::By) && self.by_address.is_none() {
-            self.by_address = items(comment)
-                .next()
-                .and_then(address)
-                .map(|(address, _)| address);
+            self.by_address = items(comment).next().and_then(address).map(|(address, _)| address);
         }
         if self.software.is_none() {
             self.software = Software::in_comment(comment);
@@ -297,19 +277,13 @@ impl<'i> Reader<'i> {
         });
         tls.evidence = tls.evidence.min(found.evidence);
         tls.version = tls.version.or(found.version);
-        tls.cipher = if found.evidence == Evidence::Clause {
-            found.cipher.or(tls.cipher)
-        } else {
-            tls.cipher.or(found.cipher)
-        };
+        tls.cipher =
+            if found.evidence == Evidence::Clause { found.cipher.or(tls.cipher) } else { tls.cipher.or(found.cipher) };
     }
 
     pub(super) fn finish(mut self, body: &'i [u8], date: Option<DateTime>) -> Received<'i> {
         let with = self.with.map(|with| {
-            let first = with
-                .split(|byte| super::text::is_white(*byte))
-                .next()
-                .unwrap_or_default();
+            let first = with.split(|byte| super::text::is_white(*byte)).next().unwrap_or_default();
             let keyword = Transmission::parse(first);
             if keyword.is_some_and(|(_, tls)| tls) || first.eq_ignore_ascii_case(b"HTTPS") {
                 self.found(Found::new(Evidence::Keyword));
@@ -323,10 +297,7 @@ impl<'i> Reader<'i> {
                 self.local = Some(LocalMark::Protocol);
             }
             self.software = Software::in_with(with, self.id.map(Text::raw)).or(self.software);
-            With {
-                text: Text::new(with),
-                transmission: keyword.map(|(transmission, _)| transmission),
-            }
+            With { text: Text::new(with), transmission: keyword.map(|(transmission, _)| transmission) }
         });
         // Of several words, so none of them is a name that a client chose.
         if Text::new(body).starts_with("from mail pickup service by ") {
@@ -348,13 +319,8 @@ impl<'i> Reader<'i> {
             From {
                 name,
                 helo: self.helo.unwrap_or(name),
-                reverse_name: self
-                    .reverse_name
-                    .or((own_finding && named.is_none()).then_some(name)),
-                address: self
-                    .literal
-                    .or(self.bare)
-                    .or(named.filter(|_| own_finding).map(|(address, _)| address)),
+                reverse_name: self.reverse_name.or((own_finding && named.is_none()).then_some(name)),
+                address: self.literal.or(self.bare).or(named.filter(|_| own_finding).map(|(address, _)| address)),
             }
         });
         Received {
@@ -387,17 +353,8 @@ fn address(item: &[u8]) -> Option<(IpAddr, bool)> {
         Some(text) => (text.split_once(']')?.0, true),
         None => (text, false),
     };
-    let text = if text
-        .get(..5)
-        .is_some_and(|tag| tag.eq_ignore_ascii_case("IPv6:"))
-    {
-        &text[5..]
-    } else {
-        text
-    };
-    let text = text
-        .split_once('%')
-        .map_or(text, |(address, _zone)| address);
+    let text = if text.get(..5).is_some_and(|tag| tag.eq_ignore_ascii_case("IPv6:")) { &text[5..] } else { text };
+    let text = text.split_once('%').map_or(text, |(address, _zone)| address);
     let address: IpAddr = text.parse().ok()?;
     Some((address.to_canonical(), literal))
 }

@@ -36,8 +36,7 @@ impl<'i> Iterator for Fields<'i> {
             let mut end = 0;
             // RFC 5322, 2.2.3: a line that begins with white space continues the field.
             loop {
-                end =
-                    memchr(b'\n', &self.rest[end..]).map_or(self.rest.len(), |line| end + line + 1);
+                end = memchr(b'\n', &self.rest[end..]).map_or(self.rest.len(), |line| end + line + 1);
                 if !matches!(self.rest.get(end), Some(b' ' | b'\t')) {
                     break;
                 }
@@ -54,9 +53,7 @@ impl<'i> Iterator for Fields<'i> {
 fn received_body(field: &[u8]) -> Option<&[u8]> {
     let rest = super::protocol::strip(field, "Received")?;
     // RFC 5322, 4.5: white space before the colon is obsolete syntax, and still read.
-    rest.trim_ascii_start()
-        .strip_prefix(b":")
-        .map(<[u8]>::trim_ascii)
+    rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,11 +77,7 @@ pub(super) struct Scanner<'i> {
 
 impl<'i> Scanner<'i> {
     pub(super) const fn new(input: &'i [u8]) -> Self {
-        Self {
-            input,
-            at: 0,
-            unclosed: false,
-        }
+        Self { input, at: 0, unclosed: false }
     }
 
     /// Where the next token is looked for.
@@ -194,10 +187,7 @@ pub(super) fn items(comment: &[u8]) -> impl Iterator<Item = &[u8]> {
         if comment.get(at) == Some(&b'(') {
             at = comment_end(comment, at).1;
         } else {
-            while comment
-                .get(at)
-                .is_some_and(|&byte| !divides(byte) && byte != b'(')
-            {
+            while comment.get(at).is_some_and(|&byte| !divides(byte) && byte != b'(') {
                 at += 1;
             }
         }

@@ -66,10 +66,7 @@ impl Software {
             let Some(rest) = strip(comment, name) else {
                 continue;
             };
-            if rest
-                .first()
-                .is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-')
-            {
+            if rest.first().is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-') {
                 let version = match product {
                     Product::Exim | Product::Haraka => {
                         version(rest.strip_prefix(b"/").unwrap_or(rest.trim_ascii_start()))
@@ -82,17 +79,12 @@ impl Software {
         // The version of sendmail, that of its configuration, and sometimes more: `8.14.4/8.14.4/Submit`.
         let slash = comment.iter().position(|byte| *byte == b'/')?;
         let (own, configuration) = (version(&comment[..slash])?, version(&comment[slash + 1..])?);
-        (own.0 == 8 && configuration.0 == 8).then_some(Self {
-            product: Product::Sendmail,
-            version: Some(own),
-        })
+        (own.0 == 8 && configuration.0 == 8).then_some(Self { product: Product::Sendmail, version: Some(own) })
     }
 
     /// From the `with` clause and the `id` clause.
     pub(super) fn in_with(with: &[u8], id: Option<&[u8]>) -> Option<Self> {
-        let mut words = with
-            .split(|byte| super::text::is_white(*byte))
-            .filter(|word| !word.is_empty());
+        let mut words = with.split(|byte| super::text::is_white(*byte)).filter(|word| !word.is_empty());
         let (first, second) = (words.next()?, words.next());
         let product = if first.eq_ignore_ascii_case(b"mapi") {
             Product::Exchange
@@ -101,17 +93,11 @@ impl Software {
         } else if second.is_some_and(|word| word.eq_ignore_ascii_case(b"SMTP")) {
             Product::Exchange
         } else if second.is_some_and(|word| strip(word, "SMTPSVC").is_some()) {
-            return Some(Self {
-                product: Product::MicrosoftSmtpSvc,
-                version: None,
-            });
+            return Some(Self { product: Product::MicrosoftSmtpSvc, version: None });
         } else {
             return None;
         };
-        Some(Self {
-            product,
-            version: id.and_then(version),
-        })
+        Some(Self { product, version: id.and_then(version) })
     }
 }
 

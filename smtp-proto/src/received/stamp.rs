@@ -71,10 +71,7 @@ impl Stamp<'_> {
     /// Appends the header field, `Received:` to the last CRLF. It belongs on top of the message (RFC 5321, 4.4).
     pub fn write(&self, out: &mut Vec<u8>) {
         let utf8 = self.transmission.utf8;
-        let mut field = Field {
-            line: out.len(),
-            out,
-        };
+        let mut field = Field { line: out.len(), out };
         field.out.extend_from_slice(b"Received: from");
         field.piece(|out| name(out, self.helo, utf8));
         match (self.address, self.reverse_name) {
@@ -131,10 +128,7 @@ impl TlsStamp<'_> {
             }
         };
         // RFC 8314, 4.3: not to be used except immediately after the cipher.
-        if let Some(group) = self
-            .group
-            .filter(|group| named && is_registered(group, b"_-"))
-        {
+        if let Some(group) = self.group.filter(|group| named && is_registered(group, b"_-")) {
             field.words(&["group", group]);
         }
         field.piece(|out| push(out, format_args!("(version={})", self.version)));
@@ -148,11 +142,7 @@ impl TlsStamp<'_> {
                 field.line(|out| out.extend_from_slice(b"(Client"));
                 field.words(&["did", "not", "present", "a", "certificate)"]);
             }
-            Some(ClientCertificate::Presented {
-                common_name,
-                issuer,
-                verified,
-            }) => {
+            Some(ClientCertificate::Presented { common_name, issuer, verified }) => {
                 field.line(|out| out.extend_from_slice(b"(Client"));
                 field.words(&["CN"]);
                 field.quoted(common_name.unwrap_or_default(), utf8);
@@ -161,11 +151,7 @@ impl TlsStamp<'_> {
                     field.words(&["Issuer"]);
                     field.quoted(issuer, utf8);
                 }
-                field.words(if verified {
-                    &["(verified", "OK))"]
-                } else {
-                    &["(not", "verified))"]
-                });
+                field.words(if verified { &["(verified", "OK))"] } else { &["(not", "verified))"] });
             }
         }
     }
@@ -206,18 +192,14 @@ impl Field<'_> {
 
     /// A name in quotation marks, for the inside of a comment.
     fn quoted(&mut self, text: &str, utf8: bool) {
-        let mut words = truncated(text, MAX_NAME)
-            .split_ascii_whitespace()
-            .peekable();
+        let mut words = truncated(text, MAX_NAME).split_ascii_whitespace().peekable();
         let mut open: &[u8] = b"\"";
         loop {
             let word = words.next().unwrap_or_default();
             let last = words.peek().is_none();
             self.piece(|out| {
                 out.extend_from_slice(open);
-                neutral(out, word, utf8, |byte| {
-                    byte.is_ascii_graphic() && !b"\"()\\".contains(&byte)
-                });
+                neutral(out, word, utf8, |byte| byte.is_ascii_graphic() && !b"\"()\\".contains(&byte));
                 out.extend_from_slice(if last { b"\"" } else { b"" });
             });
             if last {
@@ -244,9 +226,7 @@ fn literal(out: &mut Vec<u8>, address: IpAddr) {
 /// A domain or an address literal, or what a lenient server lets pass for one.
 fn name(out: &mut Vec<u8>, name: &str, utf8: bool) {
     let name = if name.is_empty() { "unknown" } else { name };
-    neutral(out, name, utf8, |byte| {
-        byte.is_ascii_alphanumeric() || b"-._:[]%".contains(&byte)
-    });
+    neutral(out, name, utf8, |byte| byte.is_ascii_alphanumeric() || b"-._:[]%".contains(&byte));
 }
 
 /// The text with `?` for every character that is not allowed. Beyond ASCII, SMTPUTF8 allows all but control characters.
@@ -265,10 +245,7 @@ fn truncated(text: &str, at_most: usize) -> &str {
     if text.len() <= at_most {
         return text;
     }
-    let end = (0..=at_most)
-        .rev()
-        .find(|&end| text.is_char_boundary(end))
-        .unwrap_or(0);
+    let end = (0..=at_most).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
     &text[..end]
 }
 
@@ -281,9 +258,7 @@ fn is_atext(byte: u8) -> bool {
 fn is_registered(name: &str, also: &[u8]) -> bool {
     name.len() <= MAX_NAME
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || also.contains(&byte))
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || also.contains(&byte))
 }
 
 /// The mailbox without its brackets, if nothing in it can end the path: a quoted local part is closed, and everything
@@ -292,10 +267,7 @@ fn mailbox(path: &str, utf8: bool) -> Option<&str> {
     if path.len() > MAX_PATH || !(utf8 || path.is_ascii()) || path.contains(char::is_control) {
         return None;
     }
-    let mailbox = path
-        .strip_prefix('<')
-        .and_then(|path| path.strip_suffix('>'))
-        .unwrap_or(path);
+    let mailbox = path.strip_prefix('<').and_then(|path| path.strip_suffix('>')).unwrap_or(path);
     let rest = match mailbox.strip_prefix('"') {
         None => mailbox,
         Some(quoted) => {

@@ -41,11 +41,7 @@ impl<'i> Text<'i> {
     /// ASCII case is ignored; `prefix` is written unfolded.
     pub(super) fn starts_with(self, prefix: &str) -> bool {
         let mut bytes = self.unfolded();
-        prefix.bytes().all(|wanted| {
-            bytes
-                .next()
-                .is_some_and(|byte| byte.eq_ignore_ascii_case(&wanted))
-        })
+        prefix.bytes().all(|wanted| bytes.next().is_some_and(|byte| byte.eq_ignore_ascii_case(&wanted)))
     }
 }
 

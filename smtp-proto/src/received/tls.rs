@@ -35,11 +35,7 @@ impl TlsVersion {
             Some(rest) => (true, rest),
             None => (false, strip(text, "SSL")?),
         };
-        let rest = if let [b'v' | b'V' | b'-' | b'_', rest @ ..] = rest {
-            rest
-        } else {
-            rest
-        };
+        let rest = if let [b'v' | b'V' | b'-' | b'_', rest @ ..] = rest { rest } else { rest };
         Some(match (tls, rest) {
             (false, [b'2'] | [b'2', b'.' | b'_', b'0']) => Self::Ssl2,
             (false, [b'3'] | [b'3', b'.' | b'_', b'0']) => Self::Ssl3,
@@ -123,12 +119,7 @@ pub(super) struct Found<'i> {
 
 impl<'i> Found<'i> {
     pub(super) const fn new(evidence: Evidence) -> Self {
-        Self {
-            evidence,
-            version: None,
-            cipher: None,
-            client: None,
-        }
+        Self { evidence, version: None, cipher: None, client: None }
     }
 }
 
@@ -158,10 +149,7 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
             if found.version.is_none() && !second.eq_ignore_ascii_case(b"TLS") {
                 return None;
             }
-            found.cipher = rest
-                .skip_while(|item| !item.eq_ignore_ascii_case(b"cipher"))
-                .nth(1)
-                .and_then(cipher);
+            found.cipher = rest.skip_while(|item| !item.eq_ignore_ascii_case(b"cipher")).nth(1).and_then(cipher);
         }
     } else if let Some(version) = strip(first, "version=") {
         // Sendmail, Gmail, Exchange: `version=TLSv1.3 cipher=X bits=256 verify=NO`.
@@ -187,9 +175,7 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
     } else if let Some(version) = TlsVersion::parse(first) {
         // Exim: `TLS1.3`; mox: `TLS1.3 TLS_AES_128_GCM_SHA256`; others: `TLSv1.2 with cipher X`.
         found.version = Some(version);
-        let is_filler = |word: &[u8]| {
-            word.eq_ignore_ascii_case(b"with") || word.eq_ignore_ascii_case(b"cipher")
-        };
+        let is_filler = |word: &[u8]| word.eq_ignore_ascii_case(b"with") || word.eq_ignore_ascii_case(b"cipher");
         found.cipher = rest.find(|word| !is_filler(word)).and_then(cipher);
     } else if place == Place::With && first.eq_ignore_ascii_case(b"TLS") {
         // Exchange 2007 to 2016: `(TLS)`; GroupWise: `(TLS encrypted)`.
@@ -203,23 +189,15 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
 /// chasquid says it where there is none: `over SMTP, plain text!, envelope from "s"`.
 pub(super) fn says_clear_text(comment: &[u8]) -> bool {
     let mut items = items(comment);
-    items
-        .next()
-        .is_some_and(|item| item.eq_ignore_ascii_case(b"over"))
-        && items
-            .nth(1)
-            .is_some_and(|item| item.eq_ignore_ascii_case(b"plain"))
-        && items
-            .next()
-            .is_some_and(|item| item.eq_ignore_ascii_case(b"text!"))
+    items.next().is_some_and(|item| item.eq_ignore_ascii_case(b"over"))
+        && items.nth(1).is_some_and(|item| item.eq_ignore_ascii_case(b"plain"))
+        && items.next().is_some_and(|item| item.eq_ignore_ascii_case(b"text!"))
 }
 
 /// The words of a `with` clause that tell of TLS.
 pub(super) fn in_with(with: &[u8]) -> Option<Found<'_>> {
     let mut found = Found::new(Evidence::Phrase);
-    let mut words = with
-        .split(|byte| is_white(*byte))
-        .filter(|word| !word.is_empty());
+    let mut words = with.split(|byte| is_white(*byte)).filter(|word| !word.is_empty());
     let first = words.next()?;
     let second = words.next();
     // IronPort: `ESMTP/TLS/ECDHE-RSA-AES256-GCM-SHA384`.
@@ -255,32 +233,21 @@ pub(super) fn client_certificate(comment: &[u8]) -> Option<ClientCertificate<Tex
     let issued = rest.trim_ascii_start().starts_with(b",");
     let (issuer, rest) = if issued { quoted(rest) } else { (None, rest) };
     let verified = Text::new(rest).starts_with("(verified OK)");
-    Some(ClientCertificate::Presented {
-        common_name,
-        issuer,
-        verified,
-    })
+    Some(ClientCertificate::Presented { common_name, issuer, verified })
 }
 
 /// The next text in quotation marks, and what is behind it.
 fn quoted(text: &[u8]) -> (Option<Text<'_>>, &[u8]) {
     let mut parts = text.splitn(3, |byte| *byte == b'"');
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(_), Some(name), Some(rest)) => (
-            Some(Text::new(name)).filter(|name| !name.raw().is_empty()),
-            rest,
-        ),
+        (Some(_), Some(name), Some(rest)) => (Some(Text::new(name)).filter(|name| !name.raw().is_empty()), rest),
         _ => (None, text),
     }
 }
 
 /// The macro `{verify}` of sendmail. Other answers tell nothing about a certificate.
 fn sendmail_verify(verify: &[u8]) -> Option<ClientCertificate<Text<'_>>> {
-    let presented = |verified| ClientCertificate::Presented {
-        common_name: None,
-        issuer: None,
-        verified,
-    };
+    let presented = |verified| ClientCertificate::Presented { common_name: None, issuer: None, verified };
     match verify {
         b"OK" => Some(presented(true)),
         b"FAIL" => Some(presented(false)),
@@ -321,11 +288,8 @@ fn colons<'i>(found: &mut Found<'i>, item: &'i [u8]) -> Option<()> {
 
 /// A cipher suite's name: RFC 8314, 4.3, and with the hyphens of OpenSSL and the plus signs of GnuTLS.
 pub(super) fn cipher(name: &[u8]) -> Option<Text<'_>> {
-    let hexadecimal = strip(name, "0x")
-        .is_some_and(|hex| hex.len() == 4 && hex.iter().all(u8::is_ascii_hexdigit));
+    let hexadecimal = strip(name, "0x").is_some_and(|hex| hex.len() == 4 && hex.iter().all(u8::is_ascii_hexdigit));
     let named = name.first().is_some_and(u8::is_ascii_alphabetic)
-        && name
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-+".contains(byte));
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-+".contains(byte));
     (hexadecimal || named).then(|| Text::new(name))
 }

@@ -69,7 +69,12 @@ pub fn json(out: &mut dyn Write, scenario: &Scenario, observed: &[Observed]) -> 
 }
 
 /// A table.
-pub fn table(out: &mut dyn Write, scenario: &Scenario, observed: &[Observed], problems: &[String]) -> std::io::Result<()> {
+pub fn table(
+    out: &mut dyn Write,
+    scenario: &Scenario,
+    observed: &[Observed],
+    problems: &[String],
+) -> std::io::Result<()> {
     let paint = Paint { on: std::io::stdout().is_terminal() };
     writeln!(out, "\n{}", paint.bold(&scenario.name))?;
     for hop in observed {

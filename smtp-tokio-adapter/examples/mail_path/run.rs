@@ -14,9 +14,7 @@ use smtp_proto::{received, server};
 use smtp_tls_policy::config::Config;
 use smtp_tls_policy::review::Channel;
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
-use smtp_tls_policy::{
-    Facts, Host, HostOrigin, IdentityId, OutboundConnectors, Reason, Trust, TrustStore, plan,
-};
+use smtp_tls_policy::{Facts, Host, HostOrigin, IdentityId, OutboundConnectors, Reason, Trust, TrustStore, plan};
 use smtp_tokio_adapter::serve::Inbound;
 use smtp_tokio_adapter::{Attempt, Candidate, Hosts, Outbound, Report, Spoken, deliver, explain, review};
 
@@ -227,13 +225,7 @@ struct HopEnd {
 }
 
 impl Observed {
-    fn new(
-        hop: &'static Hop,
-        report: Report,
-        seen: &Seen,
-        clear_octets: u64,
-        octets: u64,
-    ) -> Result<Self, Failed> {
+    fn new(hop: &'static Hop, report: Report, seen: &Seen, clear_octets: u64, octets: u64) -> Result<Self, Failed> {
         let last = report.attempts.last().ok_or(Failed::from_text("no connection was made"))?;
         let result = match report.words[0] {
             Word::Delivered => Outcome::Delivered,
@@ -286,7 +278,8 @@ pub struct Scratch(pub PathBuf);
 impl Scratch {
     pub fn new() -> std::io::Result<Self> {
         let stamp = Instant::now();
-        let name = format!("mail-path-{}-{:?}", std::process::id(), stamp).replace(|it: char| !it.is_alphanumeric(), "-");
+        let name =
+            format!("mail-path-{}-{:?}", std::process::id(), stamp).replace(|it: char| !it.is_alphanumeric(), "-");
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path)?;
         Ok(Self(path))

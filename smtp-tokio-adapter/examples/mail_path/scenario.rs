@@ -234,9 +234,11 @@ pub fn all() -> Vec<Scenario> {
         Scenario::new("onpremise-connector-required")
             .hop(HOP1, End::Deferred { status: "4.7.4", reason: "starttls-not-offered" }, not_offered_here)
             .stops_there(),
-        Scenario::new("onpremise-connector-outside")
-            .to("carol@fabrikam.microsoftonline.com")
-            .hop(HOP1, not_offered, not_offered_here),
+        Scenario::new("onpremise-connector-outside").to("carol@fabrikam.microsoftonline.com").hop(
+            HOP1,
+            not_offered,
+            not_offered_here,
+        ),
         Scenario::new("private-ca-allowed").hop(HOP4, End::Tls, |it| {
             it.starttls = StartTls::Works(Certificate::PrivateCa);
             it.client = PRIVATE_CA;
