@@ -1,4 +1,26 @@
 //! Sans-IO SMTP: bytes in, bytes out; no sockets, no clock, no runtime, no TLS library.
+//!
+//! Two machines on one set of types: [`client::Client`] and [`server::Server`]. The caller owns the buffers; events
+//! borrow the input. Between two connections stands [`route::Route`], and behind both [`fallback::after`], the only
+//! function that may answer "plaintext".
+//!
+//! ```text
+//!          input, now                                  words on recipients
+//! socket ─────────────> poll ──> Event | Wait    Route <──────────────── driver
+//!        <─────────────       output                └─> Prepare | Dial | Done
+//! ```
+//!
+//! The driver loop is the same for both, whatever moves the bytes:
+//!
+//! 1. Call `poll` with everything that has been read and not yet been consumed.
+//! 2. An [`Step::Event`]: deal with it. Then drop `consumed` octets from the front of the input, and poll again.
+//! 3. A [`Step::Wait`]: drop the octets, send the output, then do what [`Want`] says, at most until `deadline`.
+//! 4. At the end of the input, poll until it waits, then call `handle_eof`.
+//! 5. After an error send the output (a 421 may be in it) and close.
+//!
+//! Rules that hold everywhere: the trace of events is the same for any fragmentation of the bytes, with and without
+//! PIPELINING; no input of a peer can panic, allocate without bound or cost more than linear time; every limit is
+//! named and has its source; STARTTLS replaces the whole machine, so there is no list of fields to forget.
 
 pub mod body;
 pub mod capabilities;

@@ -1,4 +1,11 @@
 //! Tokio sockets and rustls sessions for `smtp-proto` and `smtp-tls-policy`.
+//!
+//! - [`deliver()`] walks a route until every recipient has its final word; [`Connection`] is one connection of it.
+//! - [`serve()`] accepts connections and puts their events before a [`Handler`].
+//! - [`review`] reads the Received headers of a message and says which hops were TLS.
+//!
+//! Everything that decides is in the other two crates; this one moves bytes, keeps time, and carries the words of one
+//! crate to the other ([`explain`]). Every connection is a `tracing` span, with the decision about TLS and its reason.
 
 pub mod connection;
 pub mod deliver;
@@ -13,3 +20,8 @@ pub use deliver::{Attempt, Candidate, Hosts, Message, Report, deliver, measure};
 pub use outcome::{Decision, Delivery, End, Failure, MessageError, Spoken};
 pub use serve::{Handler, Inbound, Service, Session, serve};
 pub use transport::Io;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

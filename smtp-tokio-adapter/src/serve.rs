@@ -81,12 +81,23 @@ pub struct Session {
     pub client_chain: Arc<[CertificateDer<'static>]>,
 }
 
-/// Makes a handler for each connection.
+/// Makes a handler for each connection. A function of the client's address is one.
 pub trait Service: Send + Sync + 'static {
     /// One for each connection.
     type Handler: Handler;
     /// A connection has come.
     fn handler(&self, peer: SocketAddr) -> Self::Handler;
+}
+
+impl<F, H> Service for F
+where
+    F: Fn(SocketAddr) -> H + Send + Sync + 'static,
+    H: Handler,
+{
+    type Handler = H;
+    fn handler(&self, peer: SocketAddr) -> H {
+        self(peer)
+    }
 }
 
 /// Answers one connection.
