@@ -257,7 +257,7 @@ fn is_covered(line: &str) -> bool {
     let verb = words.next().unwrap();
     let is = |word: &str, keyword: &str| word == keyword || word.starts_with(&format!("{keyword}="));
     let other = |word: String| OTHER_PARAMETERS.iter().any(|keyword| is(&word, keyword));
-    !OTHER_VERBS.contains(&verb.as_str()) && !(matches!(verb.as_str(), "MAIL" | "RCPT") && words.any(other))
+    !OTHER_VERBS.contains(&verb.as_str()) && (!matches!(verb.as_str(), "MAIL" | "RCPT") || !words.any(other))
 }
 
 /// Whether the line is a command, all of whose parameters have a meaning.
