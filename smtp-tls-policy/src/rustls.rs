@@ -59,9 +59,9 @@ use crate::x509;
 
 /// Most configurations that a [`ClientTls`] keeps, unless set. The one least recently used goes first.
 pub const DEFAULT_MAX_CONFIGS: usize = 1024;
-/// Most peers of which one configuration keeps sessions. A plan is for one host, so that only hosts without a name
-/// share a configuration.
-const SESSIONS_PER_CONFIG: usize = 8;
+/// Most sessions that one configuration keeps: rustls counts eight tickets a server. A plan is for one host, so that only
+/// hosts without a name share a configuration.
+const SESSIONS_PER_CONFIG: usize = 4 * 8;
 
 /// Why there is no TLS configuration.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -559,6 +559,27 @@ mod names {
     }
 
     #[test]
+    fn a_name_that_cannot_be_read() {
+        let root = Authority::new("Root");
+        // dNSName is an IA5String (RFC 5280, 4.2.1.6).
+        let unreadable = tlv(0x82, b"m\xfcx.example");
+        let host = tlv(0x82, HOST.as_bytes());
+        let judge = |names: &[&[u8]]| {
+            let mut params = leaf_params(&[]);
+            common_name(&mut params, HOST);
+            let names = tlv(0x30, &names.concat());
+            let extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], names);
+            params.custom_extensions.push(extension);
+            judge(Bench::new(&[&root]), &root, &params)
+        };
+        assert_eq!(judge(&[&host, &unreadable]), Reason::TlsOk);
+        assert_eq!(judge(&[&unreadable, &host]), Reason::TlsOk);
+        assert_eq!(judge(&[&unreadable]), Reason::CertNameMismatch);
+        // A list that is none.
+        assert_eq!(judge(&[b"\x82\x7f"]), Reason::CertMalformed);
+    }
+
+    #[test]
     fn constraints_hold_for_the_common_name_too() {
         let root = Authority::new("Root");
         let judge = |permitted: &[&str], excluded: &[&str]| {
