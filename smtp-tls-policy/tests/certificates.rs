@@ -459,6 +459,43 @@ mod revocation {
     }
 
     #[test]
+    fn a_list_for_some_certificates() {
+        use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope};
+        let root = Authority::new("Root");
+        let point = |uri: &str| CrlDistributionPoint {
+            uris: vec![uri.to_owned()],
+        };
+        let judge = |serials: &[u8], scope, points: &[&str]| {
+            let scope = CrlIssuingDistributionPoint {
+                distribution_point: point("http://example.com/1.crl"),
+                scope,
+            };
+            let crl = root.crl_scoped(serials, days(-1), days(1), Some(scope));
+            let mut params = leaf_params(&[HOST]);
+            params.crl_distribution_points = points.iter().map(|uri| point(uri)).collect();
+            Bench::new(&[&root])
+                .crl(&crl)
+                .judge(&[&root.issue(&params).der])
+        };
+        let (own, other) = ("http://example.com/1.crl", "http://example.com/2.crl");
+        for (scope, points, in_scope) in [
+            (None, &[][..], true),
+            (None, &[own], true),
+            (None, &[other, own], true),
+            (None, &[other], false),
+            (Some(CrlScope::UserCertsOnly), &[own], true),
+            (Some(CrlScope::CaCertsOnly), &[own], false),
+        ] {
+            let (revoked, clear) = match in_scope {
+                true => (Reason::CertRevoked, Reason::TlsOk),
+                false => (Reason::RevocationUnknown, Reason::RevocationUnknown),
+            };
+            assert_eq!(judge(&[SERIAL], scope, points), revoked, "{points:?}");
+            assert_eq!(judge(&[], scope, points), clear, "{points:?}");
+        }
+    }
+
+    #[test]
     fn lists_that_are_refused() {
         let mut trust = Trust::new();
         let mut add = |crl: &[u8]| trust.add_crl_der(&RootsId::public(), crl);
