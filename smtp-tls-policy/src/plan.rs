@@ -245,7 +245,7 @@ fn is_implicit_smart_host(connector: &OutboundConnector, facts: &Facts<'_>) -> b
         && connector
             .smart_host
             .as_ref()
-            .is_some_and(|smart_host| smart_host.implicit_tls && smart_host.host == *facts.host)
+            .is_some_and(|smart_host| smart_host.implicit_tls)
 }
 
 fn from_connector(connector: &OutboundConnector, facts: &Facts<'_>) -> Contribution {

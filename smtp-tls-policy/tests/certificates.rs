@@ -493,6 +493,27 @@ mod revocation {
             assert_eq!(judge(&[SERIAL], scope, points), revoked, "{points:?}");
             assert_eq!(judge(&[], scope, points), clear, "{points:?}");
         }
+
+        // A list for hosts says nothing of an authority.
+        let issuer = root.below("Issuer", |params| {
+            params.serial_number = Some(rcgen::SerialNumber::from_slice(&[7]));
+        });
+        let leaf = issuer.issue(&leaf_params(&[HOST]));
+        for (scope, reason) in [
+            (CrlScope::UserCertsOnly, Reason::RevocationUnknown),
+            (CrlScope::CaCertsOnly, Reason::CertRevoked),
+        ] {
+            let scope = CrlIssuingDistributionPoint {
+                distribution_point: point(own),
+                scope: Some(scope),
+            };
+            let crl = root.crl_scoped(&[7], days(-1), days(1), Some(scope));
+            let verdict = Bench::new(&[&root])
+                .crl(&crl)
+                .verdict(&[&leaf.der, &issuer.der]);
+            assert_eq!(verdict.reason(), reason);
+            assert_eq!(verdict.defect().unwrap().place(), Place::Issuer(1));
+        }
     }
 
     #[test]
