@@ -5,11 +5,12 @@ use webpki::KeyUsage;
 
 use crate::connector::{ClientCertificate, ClientCheck, InboundConnector, InboundConnectors};
 use crate::decision::{Because, Ground, Reason, Refusal, Status};
-use crate::judge::{Defect, judge_pkix};
+use crate::judge::judge_pkix;
 use crate::names::{CnFallback, Names};
 use crate::plan::Pkix;
 use crate::posture::Weight;
 use crate::trust::TrustStore;
+use crate::verdict::Defect;
 
 /// What is known of a client at MAIL.
 #[derive(Clone, Copy, Debug)]
@@ -79,18 +80,9 @@ pub fn admit_handshake(
     let Some(gate) = connectors.gate() else {
         return Ok(());
     };
-    let because = || {
-        Because::new(
-            connectors
-                .iter()
-                .map(|connector| Ground::Inbound {
-                    name: connector.name.clone(),
-                })
-                .collect(),
-        )
-    };
+    let because = Because::new(vec![Ground::EveryInbound]);
     if chain.is_empty() {
-        return Err(refusal(554, Reason::ClientCertMissing, None, because()));
+        return Err(refusal(554, Reason::ClientCertMissing, None, because));
     }
     let mut first = None;
     for (roots, revocation) in gate {
@@ -110,7 +102,7 @@ pub fn admit_handshake(
     }
     match first {
         None => Ok(()),
-        Some(defect) => Err(refusal(554, defect.reason(), Some(defect), because())),
+        Some(defect) => Err(refusal(554, defect.reason(), Some(defect), because)),
     }
 }
 

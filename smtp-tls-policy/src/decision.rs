@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::judge::Defect;
 use crate::plan::Plan;
 use crate::posture::{Floor, Posture};
+use crate::verdict::Defect;
 
 /// An enhanced mail system status code (RFC 3463), such as `4.7.5`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -202,6 +202,8 @@ pub enum Ground {
         /// The connector's name.
         name: Arc<str>,
     },
+    /// The rule of every inbound connector of a listener.
+    EveryInbound,
     /// No policy, because its look-up failed.
     LookupFailed,
 }
@@ -234,6 +236,7 @@ impl fmt::Display for Ground {
             }
             Self::ImplicitTls => f.write_str("implicit TLS"),
             Self::Inbound { name } => write!(f, "inbound connector {name}"),
+            Self::EveryInbound => f.write_str("every inbound connector"),
             Self::LookupFailed => {
                 f.write_str("the rule that an unknown policy is not an absent one")
             }

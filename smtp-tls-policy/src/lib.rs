@@ -70,6 +70,7 @@ pub mod revocation;
 #[cfg(feature = "rustls")]
 pub mod rustls;
 pub mod trust;
+pub mod verdict;
 mod x509;
 
 pub use pki_types;
@@ -81,9 +82,9 @@ pub use connector::{
 };
 pub use decision::{Because, Ending, Ground, Reason, Refusal, Status, explain};
 pub use domain::{Domain, DomainError, Host, Namespace};
-pub use judge::{Defect, Detail, Finding, Place, Standing, Verdict};
 pub use names::{CnFallback, Names, Reference};
 pub use plan::{Attempt, Check, Demand, Facts, HostOrigin, Pkix, Plan, Policy, plan};
 pub use posture::{Floor, Posture, Weight, Yield, Yields};
 pub use revocation::{CrlError, Crls, Revocation};
 pub use trust::{Generation, RootError, RootsId, Trust, TrustStore};
+pub use verdict::{Defect, Detail, Finding, Place, Standing, Verdict};

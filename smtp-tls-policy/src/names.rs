@@ -132,8 +132,11 @@ impl Names {
                 GeneralName::IPAddress(bytes) => {
                     self.references.iter().any(|r| matches_address(r, bytes))
                 }
-                // A name that cannot be read leaves open what the certificate is for.
-                GeneralName::Invalid(..) => return Err(Mismatch::Malformed),
+                // A name that cannot be read matches nothing. It may be a host's: the Common Name does not stand in.
+                GeneralName::Invalid(..) => {
+                    has_dns = true;
+                    false
+                }
                 _ => false,
             };
             if matched {

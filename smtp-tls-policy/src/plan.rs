@@ -48,13 +48,14 @@ pub struct Facts<'a> {
     pub policy: Policy<'a>,
     /// Further sources, in any order.
     pub demands: &'a [Demand],
-    /// The recipient domain.
+    /// The recipient domain, whose MX look-up gave the host. For a smart host or an address literal the host itself is
+    /// the next hop, whatever stands here.
     pub next_hop: &'a Host,
     /// The host to dial.
     pub host: &'a Host,
     /// How the host was found.
     pub origin: HostOrigin,
-    /// TLS from the first byte, without STARTTLS (RFC 8314).
+    /// TLS from the first byte, without STARTTLS (RFC 8314). That of the connector's smart host counts by itself.
     pub implicit_tls: bool,
 }
 
@@ -232,10 +233,19 @@ pub fn plan(facts: &Facts<'_>) -> Result<Plan, Refusal> {
             .iter()
             .map(|d| from_demand(d, connector, facts)),
     );
-    if facts.implicit_tls {
+    if facts.implicit_tls || is_implicit_smart_host(connector, facts) {
         contributions.push(from_implicit_tls());
     }
     Ok(join(contributions, facts.host))
+}
+
+/// Whether the host is the connector's own, configured with implicit TLS: the caller need not repeat it.
+fn is_implicit_smart_host(connector: &OutboundConnector, facts: &Facts<'_>) -> bool {
+    facts.origin == HostOrigin::SmartHost
+        && connector
+            .smart_host
+            .as_ref()
+            .is_some_and(|smart_host| smart_host.implicit_tls)
 }
 
 fn from_connector(connector: &OutboundConnector, facts: &Facts<'_>) -> Contribution {

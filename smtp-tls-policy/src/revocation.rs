@@ -15,7 +15,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::decision::Reason;
-use crate::judge::{Defect, Place};
+use crate::verdict::{Defect, Place};
 use crate::x509::{self, Signed};
 
 /// What is asked of revocation lists. A certificate that a verified list revokes always fails, save with `Off`.
@@ -85,7 +85,11 @@ pub struct Crls(HashMap<Vec<u8>, Vec<Crl>>);
 
 impl Crls {
     /// Parses a list. Its signature is verified when it is first consulted, for only then is the issuer's key known.
-    pub(crate) fn add_der(&mut self, der: &[u8]) -> Result<(), CrlError> {
+    ///
+    /// # Errors
+    ///
+    /// A [`CrlError`] that says what is wrong with the list, or what of RFC 5280 it uses that is not supported.
+    pub fn add_der(&mut self, der: &[u8]) -> Result<(), CrlError> {
         let crl = Crl::from_der(der)?;
         self.0
             .entry(crl.list.issuer().to_vec())

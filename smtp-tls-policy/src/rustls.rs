@@ -8,6 +8,27 @@
 //!   resumed by nobody else.
 //! - A resumed session never called the verifier, and recorded checks have no part in the handshake: call
 //!   [`judge_session`] after every handshake.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use smtp_tls_policy::rustls::{ClientTls, judge_session, server_name};
+//! use smtp_tls_policy::*;
+//!
+//! # let connector = OutboundConnector::new("all", vec![Namespace::Default], Posture::Deterministic);
+//! # let host = Host::parse("mx.example.com")?;
+//! # let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx))?;
+//! let provider = Arc::new(::rustls::crypto::aws_lc_rs::default_provider());
+//! let tls = ClientTls::new(provider);
+//! let trust: Arc<dyn TrustStore> = Arc::new(Trust::new());
+//! let config = tls.config(&plan, connector.identity.as_ref(), &trust)?;
+//! let session = ::rustls::ClientConnection::new(config, server_name(&plan, &host)?)?;
+//! // ... the handshake; then, whatever kind of handshake it was:
+//! let verdict = judge_session(&plan, &session, &*trust, pki_types::UnixTime::now());
+//! if verdict.standing() != Standing::Acceptable {
+//!     tls.forget(&plan, connector.identity.as_ref(), &trust); // and QUIT
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,17 +51,17 @@ use webpki::RawPublicKeyEntity;
 
 use crate::connector::IdentityId;
 use crate::domain::Host;
-use crate::judge::{Standing, Verdict};
 use crate::plan::Plan;
 use crate::posture::Weight;
 use crate::trust::{Generation, TrustStore};
+use crate::verdict::{Standing, Verdict};
 use crate::x509;
 
 /// Most configurations that a [`ClientTls`] keeps, unless set. The one least recently used goes first.
 pub const DEFAULT_MAX_CONFIGS: usize = 1024;
-/// Most peers of which one configuration keeps sessions. A plan is for one host, so that only hosts without a name
-/// share a configuration.
-const SESSIONS_PER_CONFIG: usize = 8;
+/// Most sessions that one configuration keeps: rustls counts eight tickets a server. A plan is for one host, so that only
+/// hosts without a name share a configuration.
+const SESSIONS_PER_CONFIG: usize = 4 * 8;
 
 /// Why there is no TLS configuration.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -137,6 +158,17 @@ impl ClientTls {
         }
         let config = Arc::new(self.build(&key, trust)?);
         Ok(self.lock().insert(key, config, self.max_configs))
+    }
+
+    /// Drops the configuration for a plan, and with it the sessions that could be resumed: for when a resumed session
+    /// is judged again and is no longer good.
+    pub fn forget(&self, plan: &Plan, identity: Option<&IdentityId>, trust: &Arc<dyn TrustStore>) {
+        let key = Key {
+            plan: plan.clone(),
+            identity: identity.cloned(),
+            trust: trust.generation(),
+        };
+        self.lock().configs.remove(&key);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {

@@ -118,7 +118,12 @@ impl Trust {
         Ok(())
     }
 
-    /// Adds a revocation list to the set of this name.
+    /// Adds a revocation list to the set of this name. Of several lists of one issuer each one counts: what any of them
+    /// revokes is revoked, and any current one clears the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Crls::add_der`].
     pub fn add_crl_der(&mut self, id: &RootsId, crl: &[u8]) -> Result<(), CrlError> {
         self.set(id).1.add_der(crl)
     }

@@ -459,6 +459,64 @@ mod revocation {
     }
 
     #[test]
+    fn a_list_for_some_certificates() {
+        use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope};
+        let root = Authority::new("Root");
+        let point = |uri: &str| CrlDistributionPoint {
+            uris: vec![uri.to_owned()],
+        };
+        let judge = |serials: &[u8], scope, points: &[&str]| {
+            let scope = CrlIssuingDistributionPoint {
+                distribution_point: point("http://example.com/1.crl"),
+                scope,
+            };
+            let crl = root.crl_scoped(serials, days(-1), days(1), Some(scope));
+            let mut params = leaf_params(&[HOST]);
+            params.crl_distribution_points = points.iter().map(|uri| point(uri)).collect();
+            Bench::new(&[&root])
+                .crl(&crl)
+                .judge(&[&root.issue(&params).der])
+        };
+        let (own, other) = ("http://example.com/1.crl", "http://example.com/2.crl");
+        for (scope, points, in_scope) in [
+            (None, &[][..], true),
+            (None, &[own], true),
+            (None, &[other, own], true),
+            (None, &[other], false),
+            (Some(CrlScope::UserCertsOnly), &[own], true),
+            (Some(CrlScope::CaCertsOnly), &[own], false),
+        ] {
+            let (revoked, clear) = match in_scope {
+                true => (Reason::CertRevoked, Reason::TlsOk),
+                false => (Reason::RevocationUnknown, Reason::RevocationUnknown),
+            };
+            assert_eq!(judge(&[SERIAL], scope, points), revoked, "{points:?}");
+            assert_eq!(judge(&[], scope, points), clear, "{points:?}");
+        }
+
+        // A list for hosts says nothing of an authority.
+        let issuer = root.below("Issuer", |params| {
+            params.serial_number = Some(rcgen::SerialNumber::from_slice(&[7]));
+        });
+        let leaf = issuer.issue(&leaf_params(&[HOST]));
+        for (scope, reason) in [
+            (CrlScope::UserCertsOnly, Reason::RevocationUnknown),
+            (CrlScope::CaCertsOnly, Reason::CertRevoked),
+        ] {
+            let scope = CrlIssuingDistributionPoint {
+                distribution_point: point(own),
+                scope: Some(scope),
+            };
+            let crl = root.crl_scoped(&[7], days(-1), days(1), Some(scope));
+            let verdict = Bench::new(&[&root])
+                .crl(&crl)
+                .verdict(&[&leaf.der, &issuer.der]);
+            assert_eq!(verdict.reason(), reason);
+            assert_eq!(verdict.defect().unwrap().place(), Place::Issuer(1));
+        }
+    }
+
+    #[test]
     fn lists_that_are_refused() {
         let mut trust = Trust::new();
         let mut add = |crl: &[u8]| trust.add_crl_der(&RootsId::public(), crl);
@@ -556,6 +614,27 @@ mod names {
                 assert_eq!(reason, expected, "{common} {names:?} {rule:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_read() {
+        let root = Authority::new("Root");
+        // dNSName is an IA5String (RFC 5280, 4.2.1.6).
+        let unreadable = tlv(0x82, b"m\xfcx.example");
+        let host = tlv(0x82, HOST.as_bytes());
+        let judge = |names: &[&[u8]]| {
+            let mut params = leaf_params(&[]);
+            common_name(&mut params, HOST);
+            let names = tlv(0x30, &names.concat());
+            let extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], names);
+            params.custom_extensions.push(extension);
+            judge(Bench::new(&[&root]), &root, &params)
+        };
+        assert_eq!(judge(&[&host, &unreadable]), Reason::TlsOk);
+        assert_eq!(judge(&[&unreadable, &host]), Reason::TlsOk);
+        assert_eq!(judge(&[&unreadable]), Reason::CertNameMismatch);
+        // A list that is none.
+        assert_eq!(judge(&[b"\x82\x7f"]), Reason::CertMalformed);
     }
 
     #[test]

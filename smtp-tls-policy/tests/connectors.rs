@@ -167,7 +167,7 @@ fn what_a_listener_asks_for() {
     let refusal = admit_handshake(&all, &[], &trust, now()).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "554 5.7.0: a client certificate is required; required by inbound connector rest and inbound connector partner"
+        "554 5.7.0: a client certificate is required; required by every inbound connector"
     );
 }
 

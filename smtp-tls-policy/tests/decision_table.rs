@@ -88,6 +88,12 @@ fn plans() {
                 origin = HostOrigin::Literal;
             }
             "smart host" => origin = HostOrigin::SmartHost,
+            "implicit smart host" => {
+                origin = HostOrigin::SmartHost;
+                let mut smart_host = SmartHost::new(host.clone());
+                smart_host.implicit_tls = true;
+                connector.smart_host = Some(smart_host);
+            }
             "implicit TLS" => implicit = true,
             "demand plaintext" => demands.push(demand(Floor::Plaintext)),
             "demand encrypted" => demands.push(demand(Floor::Encrypted)),

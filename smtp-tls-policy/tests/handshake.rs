@@ -358,6 +358,16 @@ fn a_resumed_session_is_judged_again() {
     let then = UnixTime::since_unix_epoch(Duration::from_secs(NOW + 20 * 24 * 3600));
     let verdict = judge_session(&plan, &pair.client, &*trust, then);
     assert_eq!(verdict.reason(), Reason::CertExpired);
+    tls.forget(&plan, None, &trust);
+    let config = tls.config(&plan, None, &trust).unwrap();
+    assert_eq!(peer.kind(config, &plan), HandshakeKind::Full);
+
+    // A verifier that is asked goes by the clock it was given.
+    clock.0.store(NOW + 20 * 24 * 3600, Ordering::Relaxed);
+    tls.forget(&plan, None, &trust);
+    let config = tls.config(&plan, None, &trust).unwrap();
+    let error = shake(config, peer.server.clone(), &plan).err().unwrap();
+    assert_eq!(verdict_of(&error).unwrap().reason(), Reason::CertExpired);
 }
 
 #[test]
@@ -427,6 +437,32 @@ fn client_certificates() {
     }
 }
 
+/// A listener resumes sessions, and still knows whose they are.
+#[test]
+fn a_resumed_client_is_still_known() {
+    let root = Authority::new("Root");
+    let leaf = root.issue(&leaf_params(&[HOST]));
+    let own = root.issue(&leaf_params(&["client.example"]));
+    let trust = trust(&root);
+    let plan = plan_of(&posture(Posture::Opportunistic));
+    let id = IdentityId::new("ours");
+    for version in VERSIONS {
+        let provider = provider_of(version);
+        let (mut tls, _) = client_tls(provider.clone());
+        tls.add_identity(id.clone(), certified(vec![own.der.clone()], &own.key));
+        let identity = certified(vec![leaf.der.clone()], &leaf.key);
+        let request = ClientCertificates::Request { hints: Vec::new() };
+        let server = server_config(identity, request, provider).unwrap();
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let client = tls.config(&plan, Some(&id), &trust).unwrap();
+            let pair = shake(client, server.clone(), &plan).unwrap();
+            assert_eq!(pair.server.handshake_kind(), Some(kind));
+            let shown = pair.server.peer_certificates().unwrap();
+            assert_eq!(shown, std::slice::from_ref(&own.der));
+        }
+    }
+}
+
 /// Notes the server name indication of a client.
 #[derive(Debug)]
 struct Sni(Arc<CertifiedKey>, std::sync::Mutex<Option<Option<String>>>);
@@ -469,6 +505,17 @@ fn the_server_name_is_sent_for_names_only() {
         let seen = resolver.1.lock().unwrap().clone().unwrap();
         assert_eq!(seen.as_deref(), sni);
     }
+}
+
+#[test]
+fn a_host_that_cannot_be_a_server_name() {
+    let host = Host::parse("mx.123").unwrap();
+    let connector = posture(Posture::Opportunistic);
+    let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
+    assert_eq!(
+        server_name(&plan, &host),
+        Err(TlsConfigError::ServerName(host))
+    );
 }
 
 #[test]

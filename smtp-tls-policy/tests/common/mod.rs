@@ -129,6 +129,16 @@ impl Authority {
         this_update: time::OffsetDateTime,
         next_update: time::OffsetDateTime,
     ) -> Vec<u8> {
+        self.crl_scoped(serials, this_update, next_update, None)
+    }
+
+    pub(crate) fn crl_scoped(
+        &self,
+        serials: &[u8],
+        this_update: time::OffsetDateTime,
+        next_update: time::OffsetDateTime,
+        scope: Option<rcgen::CrlIssuingDistributionPoint>,
+    ) -> Vec<u8> {
         let revoked = |serial: &u8| rcgen::RevokedCertParams {
             serial_number: rcgen::SerialNumber::from_slice(&[*serial]),
             revocation_time: this_update,
@@ -139,7 +149,7 @@ impl Authority {
             this_update,
             next_update,
             crl_number: rcgen::SerialNumber::from_slice(&[1]),
-            issuing_distribution_point: None,
+            issuing_distribution_point: scope,
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: rcgen::KeyIdMethod::Sha256,
         };
