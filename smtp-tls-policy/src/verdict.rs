@@ -68,11 +68,7 @@ pub enum Detail {
 
 impl Defect {
     pub(crate) fn at(reason: Reason, place: Place) -> Self {
-        Self {
-            reason,
-            place,
-            detail: Detail::None,
-        }
+        Self { reason, place, detail: Detail::None }
     }
 
     pub(crate) fn with(self, detail: Detail) -> Self {
@@ -199,9 +195,7 @@ impl Verdict {
     pub fn reason(&self) -> Reason {
         match self.standing() {
             Standing::Acceptable => Reason::TlsOk,
-            Standing::NotTls | Standing::Refused => {
-                self.defect().map_or(Reason::TlsOk, Defect::reason)
-            }
+            Standing::NotTls | Standing::Refused => self.defect().map_or(Reason::TlsOk, Defect::reason),
         }
     }
 
@@ -220,13 +214,7 @@ impl Verdict {
     fn decisive(&self) -> Option<&Finding> {
         let mut failed = self.findings.iter().filter(|f| f.result.is_err());
         let first = failed.next()?;
-        Some(failed.fold(first, |worst, next| {
-            if next.weight > worst.weight {
-                next
-            } else {
-                worst
-            }
-        }))
+        Some(failed.fold(first, |worst, next| if next.weight > worst.weight { next } else { worst }))
     }
 }
 

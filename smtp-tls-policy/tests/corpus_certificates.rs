@@ -12,21 +12,17 @@ use smtp_tls_policy::*;
 
 /// The exception for a row, if there is one; a `*` at the end of an exception stands for any end.
 fn exception(id: &str) -> Option<&'static str> {
-    include_str!("corpora/exceptions.txt")
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .find_map(|line| {
+    include_str!("corpora/exceptions.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')).find_map(
+        |line| {
             let (pattern, reason) = line.split_once(": ").expect("id: reason");
-            assert!(
-                reason.contains("RFC"),
-                "{pattern}: an exception cites an RFC"
-            );
+            assert!(reason.contains("RFC"), "{pattern}: an exception cites an RFC");
             let applies = match pattern.strip_suffix('*') {
                 Some(start) => id.starts_with(start),
                 None => id == pattern,
             };
             applies.then_some(pattern)
-        })
+        },
+    )
 }
 
 struct Row {
@@ -56,14 +52,10 @@ fn read(row: &Value) -> Row {
     let trust = || {
         let mut trust = Trust::new();
         for root in ders(row, "trusted") {
-            trust
-                .add_root_der(&roots(), &CertificateDer::from(root))
-                .map_err(|error| error.to_string())?;
+            trust.add_root_der(&roots(), &CertificateDer::from(root)).map_err(|error| error.to_string())?;
         }
         for crl in ders(row, "crls") {
-            trust
-                .add_crl_der(&roots(), &crl)
-                .map_err(|error| error.to_string())?;
+            trust.add_crl_der(&roots(), &crl).map_err(|error| error.to_string())?;
         }
         Ok(trust)
     };
@@ -106,15 +98,9 @@ fn client(row: &Row) -> Result<(), String> {
     let mut connector = InboundConnector::new("c", vec![Namespace::Default]);
     connector.require_tls = true;
     connector.client_certificate = ClientCertificate::Required(check);
-    admit(&Inbound {
-        connector: &connector,
-        tls: true,
-        chain: &row.chain,
-        trust,
-        now: row.now,
-    })
-    .map(drop)
-    .map_err(|refusal| refusal.to_string())
+    admit(&Inbound { connector: &connector, tls: true, chain: &row.chain, trust, now: row.now })
+        .map(drop)
+        .map_err(|refusal| refusal.to_string())
 }
 
 /// Compares every row.
@@ -149,24 +135,18 @@ fn succeeds(value: &Value, field: &str) -> bool {
 
 #[test]
 fn corpus_x509_limbo_smtp_server() {
-    run("x509_limbo_smtp_server.jsonl", |value, row| {
-        (succeeds(value, "expect"), server(row, CnFallback::Never))
-    });
+    run("x509_limbo_smtp_server.jsonl", |value, row| (succeeds(value, "expect"), server(row, CnFallback::Never)));
 }
 
 #[test]
 fn corpus_x509_limbo_client() {
-    run("x509_limbo_client.jsonl", |value, row| {
-        (succeeds(value, "expect"), client(row))
-    });
+    run("x509_limbo_client.jsonl", |value, row| (succeeds(value, "expect"), client(row)));
 }
 
 #[test]
 fn corpus_bettertls_strict() {
     for file in ["bettertls_subset.jsonl", "bettertls_cn.jsonl"] {
-        run(file, |value, row| {
-            (succeeds(value, "expect"), server(row, CnFallback::Never))
-        });
+        run(file, |value, row| (succeeds(value, "expect"), server(row, CnFallback::Never)));
     }
 }
 
