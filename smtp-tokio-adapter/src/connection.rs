@@ -227,9 +227,17 @@ impl<'a> Opening<'a> {
         let Target { host, plan, identity, .. } = *self.target;
         let trust = &self.outbound.trust;
         let config = self.outbound.tls.config(plan, identity, trust)?;
-        let Some(stream) = wire.take_plain() else { return Err(Failure::Misuse(ApiMisuse::NoHandshake)) };
         self.decision.channel = Spoken::Tls;
-        let connecting = TlsConnector::from(config).connect(server_name(plan, host)?, stream);
+        let name = match server_name(plan, host) {
+            Ok(name) => name,
+            // A name that no certificate can carry: the handshake has failed before it began.
+            Err(error) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                return Ok(Err((TlsFailure::Handshake, false)));
+            }
+        };
+        let Some(stream) = wire.take_plain() else { return Err(Failure::Misuse(ApiMisuse::NoHandshake)) };
+        let connecting = TlsConnector::from(config).connect(name, stream);
         let connected = match deadline {
             None => connecting.await,
             Some(deadline) => match tokio::time::timeout_at(deadline.into(), connecting).await {
@@ -254,6 +262,8 @@ impl<'a> Opening<'a> {
         let standing = verdict.standing();
         self.decision.verdict = Some(Arc::new(verdict));
         let (Standing::Acceptable, Some(names)) = (standing, names) else {
+            // Only a resumed session gets here: what it was resumed from must not be offered again.
+            self.outbound.tls.forget(plan, identity, trust);
             return Ok(Err((TlsFailure::Untrusted, false)));
         };
         let tls = Arc::new(TlsInfo { peer, version: names.version, cipher: names.cipher });
@@ -304,7 +314,6 @@ async fn drive<S: Io>(
             Step::Wait(want) => want,
         };
         wire.advance(progress.consumed);
-        let deadline = client.deadline();
         let until = match want {
             // A server says nothing between its 220 and our first flight: what has come was put there by somebody.
             Want::Handshake => {
@@ -314,12 +323,12 @@ async fn drive<S: Io>(
                 return Ok(Driven::Handshake);
             }
             _ if client.wants_body() => {
-                fill(client, &mut wire.link.output, body, deadline).await?;
+                fill(client, &mut wire.link.output, body).await?;
                 Until::Sent
             }
             Want::Input | Want::Answer => Until::Lines,
         };
-        match wire.exchange(until, deadline).await? {
+        match wire.exchange(until, client.deadline()).await? {
             // The machine says what a passed deadline means.
             Moved::Sent | Moved::Read | Moved::TimedOut => {}
             Moved::Eof => client.handle_eof()?,
@@ -332,8 +341,8 @@ async fn fill(
     client: &mut Client,
     output: &mut Vec<u8>,
     body: &mut (impl AsyncRead + Unpin),
-    deadline: Option<Instant>,
 ) -> Result<(), Failure> {
+    let deadline = client.deadline();
     let defect = |misuse| match misuse {
         ApiMisuse::Body(defect) => Failure::Message(MessageError::Defect(defect)),
         misuse => Failure::Misuse(misuse),
