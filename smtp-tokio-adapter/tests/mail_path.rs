@@ -188,7 +188,7 @@ const RULES: [(&str, &str, &str, &str); 4] = [
     ),
     (
         "judge: a certificate that fails its check is no TLS",
-        "smtp-tls-policy/src/judge.rs",
+        "smtp-tls-policy/src/verdict.rs",
         "Some(Weight::NotTls) => Standing::NotTls,",
         "Some(Weight::NotTls) => Standing::Acceptable,",
     ),
