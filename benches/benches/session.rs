@@ -61,6 +61,7 @@ const GO: Response = Response::fixed(354, (3, 0, 0), "go ahead");
 
 /// Feeds the server what the client says, one read at a time, and takes everything.
 fn drive_server(server: &mut Server, now: Instant, reads: &[&[u8]], spool: &mut Vec<u8>, output: &mut Vec<u8>) {
+    spool.clear();
     for &read in reads {
         let mut input = read;
         loop {
@@ -75,7 +76,7 @@ fn drive_server(server: &mut Server, now: Instant, reads: &[&[u8]], spool: &mut 
                     runs.for_each(|run| spool.extend_from_slice(run));
                     continue;
                 }
-                Step::Event(server::Event::Closed) => return,
+                Step::Event(server::Event::Closed) => break,
                 Step::Event(server::Event::Connected) => &READY,
                 Step::Event(server::Event::Data) => &GO,
                 Step::Event(_) => &OK,
@@ -86,7 +87,6 @@ fn drive_server(server: &mut Server, now: Instant, reads: &[&[u8]], spool: &mut 
         output.clear();
     }
     black_box(&spool);
-    spool.clear();
 }
 
 fn sessions(criterion: &mut Criterion) {

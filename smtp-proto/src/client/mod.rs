@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The driver calls [`poll`](Client::poll) with everything it has read, drops what was consumed, acts on the step and
-//! comes again. [`Want`](crate::Want) says when to send the output and what to wait for. Every transition stands in
+//! comes again. [`Want`] says when to send the output and what to wait for. Every transition stands in
 //! `transition.rs`, in one match.
 //!
 //! ```
