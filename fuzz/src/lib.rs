@@ -5,11 +5,13 @@
 mod body;
 mod command;
 mod pair;
+mod received;
 mod reply;
 
 pub use body::body;
 pub use command::command;
 pub use pair::pair;
+pub use received::received;
 pub use reply::reply;
 
 /// Sizes of pieces from one byte of the input: 0 is everything at once, 1 byte by byte, else random-looking.

@@ -41,3 +41,8 @@ fn bodies() {
 fn pairs() {
     replay("pair", oracles::pair);
 }
+
+#[test]
+fn received() {
+    replay("received", oracles::received);
+}
