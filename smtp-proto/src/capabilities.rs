@@ -168,6 +168,14 @@ impl Capabilities {
         self.size_limit
     }
 
+    /// What stands behind the keyword of an extension, as it came: empty if nothing does, none without the extension.
+    pub fn parameters(&self, extension: Extension) -> Option<&str> {
+        if !self.has(extension) {
+            return None;
+        }
+        self.iter().find(|(keyword, _)| Extension::of(keyword) == Some(extension)).map(|(_, parameters)| parameters)
+    }
+
     /// Every line but the first as keyword and parameters, as they came; lines that are not UTF-8 are left out.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.lines().skip(1).filter_map(|line| {

@@ -199,7 +199,7 @@ fn what_the_server_lacks_is_said_before_anything_is_sent() {
             "Ready",
             "finished: Unsupported(Size { limit: 100 })",
             "finished: Unsupported(EightBitMime)",
-            "finished: Unsupported(NonAsciiAddress)"
+            "finished: Unsupported(SmtpUtf8)"
         ]
     );
     assert_eq!(trace.stored.len(), 1);

@@ -37,9 +37,7 @@ pub struct Inbound<'a> {
 /// - 550 5.7.1, [`Reason::ClientCertNameMismatch`]: the sender domain is tied to another certificate name.
 pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
     let connector = inbound.connector;
-    let because = Because::new(vec![Ground::Inbound {
-        name: connector.name.clone(),
-    }]);
+    let because = Because::new(vec![Ground::Inbound { name: connector.name.clone() }]);
     if connector.require_tls && !inbound.tls {
         return Err(refusal(530, Reason::TlsRequired, None, because));
     }
@@ -79,16 +77,8 @@ pub fn admit_handshake(
     let Some(gate) = connectors.gate() else {
         return Ok(());
     };
-    let because = || {
-        Because::new(
-            connectors
-                .iter()
-                .map(|connector| Ground::Inbound {
-                    name: connector.name.clone(),
-                })
-                .collect(),
-        )
-    };
+    let because =
+        || Because::new(connectors.iter().map(|connector| Ground::Inbound { name: connector.name.clone() }).collect());
     if chain.is_empty() {
         return Err(refusal(554, Reason::ClientCertMissing, None, because()));
     }
@@ -96,10 +86,7 @@ pub fn admit_handshake(
     for (roots, revocation) in gate {
         let check = Pkix {
             roots: roots.clone(),
-            names: Names {
-                references: Vec::new(),
-                cn: CnFallback::Never,
-            },
+            names: Names { references: Vec::new(), cn: CnFallback::Never },
             revocation: *revocation,
             weight: Weight::Refuse,
         };
@@ -126,10 +113,7 @@ fn judge_client(
 fn pkix(check: &ClientCheck) -> Pkix {
     Pkix {
         roots: check.roots.clone(),
-        names: Names {
-            references: check.names.clone(),
-            cn: check.cn,
-        },
+        names: Names { references: check.names.clone(), cn: check.cn },
         revocation: check.revocation,
         weight: Weight::Refuse,
     }
@@ -140,11 +124,5 @@ fn refusal(code: u16, reason: Reason, defect: Option<Defect>, because: Because) 
         550 => Status::new(5, 7, 1),
         _ => Status::new(5, 7, 0),
     };
-    Refusal {
-        code,
-        status,
-        reason,
-        defect,
-        because,
-    }
+    Refusal { code, status, reason, defect, because }
 }

@@ -57,8 +57,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::connector::{
-    ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId,
-    InboundConnector, InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
+    ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId, InboundConnector,
+    InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
 };
 use crate::domain::{DomainError, Host, Namespace};
 use crate::names::{CnFallback, Reference};
@@ -114,8 +114,7 @@ impl Config {
             let span = error.span().unwrap_or_default();
             located(text, span, error.message())
         })?;
-        file.build()
-            .map_err(|(span, message)| located(text, span, &message))
+        file.build().map_err(|(span, message)| located(text, span, &message))
     }
 }
 
@@ -208,11 +207,7 @@ struct Places {
 }
 
 impl Places {
-    fn new<T>(
-        connector: &Spanned<T>,
-        name: &Spanned<String>,
-        namespaces: &Spanned<Vec<Spanned<String>>>,
-    ) -> Self {
+    fn new<T>(connector: &Spanned<T>, name: &Spanned<String>, namespaces: &Spanned<Vec<Spanned<String>>>) -> Self {
         Self {
             whole: connector.span(),
             name: name.span(),
@@ -222,20 +217,14 @@ impl Places {
     }
 
     fn locate(places: &[Self], error: ConnectorError) -> Located {
-        let span = places
-            .get(error.index)
-            .map_or(0..0, |place| match error.kind {
-                ConnectorErrorKind::NoName | ConnectorErrorKind::DuplicateName => {
-                    place.name.clone()
-                }
-                ConnectorErrorKind::NoNamespaces => place.namespaces.clone(),
-                ConnectorErrorKind::DuplicateNamespace(position) => place
-                    .each_namespace
-                    .get(position)
-                    .unwrap_or(&place.namespaces)
-                    .clone(),
-                _ => place.whole.clone(),
-            });
+        let span = places.get(error.index).map_or(0..0, |place| match error.kind {
+            ConnectorErrorKind::NoName | ConnectorErrorKind::DuplicateName => place.name.clone(),
+            ConnectorErrorKind::NoNamespaces => place.namespaces.clone(),
+            ConnectorErrorKind::DuplicateNamespace(position) => {
+                place.each_namespace.get(position).unwrap_or(&place.namespaces).clone()
+            }
+            _ => place.whole.clone(),
+        });
         (span, error.kind.to_string())
     }
 }
@@ -249,8 +238,7 @@ impl File {
             places.push(Places::new(&connector, &raw.name, &raw.namespaces));
             outbound.push(connector.into_inner().build()?);
         }
-        let outbound =
-            OutboundConnectors::new(outbound).map_err(|error| Places::locate(&places, error))?;
+        let outbound = OutboundConnectors::new(outbound).map_err(|error| Places::locate(&places, error))?;
 
         let mut places = Vec::with_capacity(self.inbound.len());
         let mut inbound = Vec::with_capacity(self.inbound.len());
@@ -262,8 +250,7 @@ impl File {
         if inbound.is_empty() {
             inbound.push(InboundConnector::new("default", vec![Namespace::Default]));
         }
-        let inbound =
-            InboundConnectors::new(inbound).map_err(|error| Places::locate(&places, error))?;
+        let inbound = InboundConnectors::new(inbound).map_err(|error| Places::locate(&places, error))?;
         Ok(Config { outbound, inbound })
     }
 }
@@ -332,17 +319,11 @@ impl Inbound {
     }
 }
 
-fn one<T>(
-    text: &Spanned<String>,
-    parse: impl Fn(&str) -> Result<T, DomainError>,
-) -> Result<T, Located> {
+fn one<T>(text: &Spanned<String>, parse: impl Fn(&str) -> Result<T, DomainError>) -> Result<T, Located> {
     parse(text.get_ref()).map_err(|error| (text.span(), format!("{:?}: {error}", text.get_ref())))
 }
 
-fn each<T>(
-    texts: &[Spanned<String>],
-    parse: impl Fn(&str) -> Result<T, DomainError>,
-) -> Result<Vec<T>, Located> {
+fn each<T>(texts: &[Spanned<String>], parse: impl Fn(&str) -> Result<T, DomainError>) -> Result<Vec<T>, Located> {
     texts.iter().map(|text| one(text, &parse)).collect()
 }
 
@@ -352,11 +333,7 @@ fn located(text: &str, span: Range<usize>, message: &str) -> ConfigError {
     if let Ok(table) = DeTable::parse(text) {
         descend(table.get_ref(), span.start, &mut field);
     }
-    ConfigError {
-        line: before.matches('\n').count() + 1,
-        field: field.join("."),
-        message: message.to_owned(),
-    }
+    ConfigError { line: before.matches('\n').count() + 1, field: field.join("."), message: message.to_owned() }
 }
 
 /// Collects the keys on the way to what stands at this place of the text; true once it is found.

@@ -52,11 +52,7 @@ impl SmartHost {
 
     /// A smart host at port 25, with STARTTLS.
     pub fn new(host: Host) -> Self {
-        Self {
-            host,
-            port: Self::DEFAULT_PORT,
-            implicit_tls: false,
-        }
+        Self { host, port: Self::DEFAULT_PORT, implicit_tls: false }
     }
 }
 
@@ -129,12 +125,7 @@ pub struct ClientCheck {
 impl ClientCheck {
     /// Any certificate from these roots.
     pub fn new(roots: RootsId) -> Self {
-        Self {
-            roots,
-            names: Vec::new(),
-            cn: CnFallback::default(),
-            revocation: Revocation::default(),
-        }
+        Self { roots, names: Vec::new(), cn: CnFallback::default(), revocation: Revocation::default() }
     }
 }
 
@@ -167,12 +158,7 @@ pub struct InboundConnector {
 impl InboundConnector {
     /// A connector that asks for nothing.
     pub fn new(name: &str, namespaces: Vec<Namespace>) -> Self {
-        Self {
-            name: name.into(),
-            namespaces,
-            require_tls: false,
-            client_certificate: ClientCertificate::NotAsked,
-        }
+        Self { name: name.into(), namespaces, require_tls: false, client_certificate: ClientCertificate::NotAsked }
     }
 }
 
@@ -235,9 +221,7 @@ impl std::borrow::Borrow<str> for Domain {
 }
 
 impl Index {
-    fn new<'a>(
-        connectors: impl ExactSizeIterator<Item = (&'a str, &'a [Namespace])>,
-    ) -> Result<Self, ConnectorError> {
+    fn new<'a>(connectors: impl ExactSizeIterator<Item = (&'a str, &'a [Namespace])>) -> Result<Self, ConnectorError> {
         let count = connectors.len();
         let mut names = std::collections::HashSet::with_capacity(count);
         let (mut exact, mut below) = (HashMap::new(), HashMap::new());
@@ -264,15 +248,8 @@ impl Index {
                 }
             }
         }
-        let default = default.ok_or(ConnectorError {
-            index: count,
-            kind: ConnectorErrorKind::NoDefault,
-        })?;
-        Ok(Self {
-            exact,
-            below,
-            default,
-        })
+        let default = default.ok_or(ConnectorError { index: count, kind: ConnectorErrorKind::NoDefault })?;
+        Ok(Self { exact, below, default })
     }
 
     fn find(&self, domain: Option<&Domain>) -> usize {
@@ -282,11 +259,7 @@ impl Index {
         if let Some(&index) = self.exact.get(domain.as_str()) {
             return index;
         }
-        domain
-            .suffixes()
-            .skip(1)
-            .find_map(|parent| self.below.get(parent).copied())
-            .unwrap_or(self.default)
+        domain.suffixes().skip(1).find_map(|parent| self.below.get(parent).copied()).unwrap_or(self.default)
     }
 }
 
@@ -314,10 +287,7 @@ impl OutboundConnectors {
     pub fn new(connectors: Vec<OutboundConnector>) -> Result<Self, ConnectorError> {
         for (index, connector) in connectors.iter().enumerate() {
             let error = |kind| ConnectorError { index, kind };
-            let implicit = connector
-                .smart_host
-                .as_ref()
-                .is_some_and(|smart_host| smart_host.implicit_tls);
+            let implicit = connector.smart_host.as_ref().is_some_and(|smart_host| smart_host.implicit_tls);
             if connector.posture == Posture::None && (connector.require_tls || implicit) {
                 return Err(error(ConnectorErrorKind::NoneRequiresTls));
             }
@@ -365,11 +335,7 @@ impl InboundConnectors {
         }
         let index = Index::new(connectors.iter().map(|c| (&*c.name, &*c.namespaces)))?;
         let gate = gate(&connectors);
-        Ok(Self {
-            connectors,
-            index,
-            gate,
-        })
+        Ok(Self { connectors, index, gate })
     }
 
     /// The connector for a sender domain; `None` (the null reverse-path, an address literal) has the default one.
@@ -384,8 +350,7 @@ impl InboundConnectors {
 
     /// Whether the listener must ask clients for a certificate at all.
     pub fn asks_for_certificate(&self) -> bool {
-        self.iter()
-            .any(|c| !matches!(c.client_certificate, ClientCertificate::NotAsked))
+        self.iter().any(|c| !matches!(c.client_certificate, ClientCertificate::NotAsked))
     }
 
     /// Whether no mail at all is taken without TLS: 530 to every command but NOOP, EHLO, STARTTLS and QUIT

@@ -21,11 +21,7 @@ pub struct Status {
 impl Status {
     /// The code `class.subject.detail`.
     pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
-        Self {
-            class,
-            subject,
-            detail,
-        }
+        Self { class, subject, detail }
     }
 }
 
@@ -209,20 +205,9 @@ pub enum Ground {
 impl fmt::Display for Ground {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connector {
-                name,
-                posture,
-                require_tls: false,
-            } => write!(f, "posture {posture} of connector {name}"),
-            Self::Connector {
-                name,
-                posture,
-                require_tls: true,
-            } => {
-                write!(
-                    f,
-                    "connector {name}, which requires TLS (posture {posture})"
-                )
+            Self::Connector { name, posture, require_tls: false } => write!(f, "posture {posture} of connector {name}"),
+            Self::Connector { name, posture, require_tls: true } => {
+                write!(f, "connector {name}, which requires TLS (posture {posture})")
             }
             Self::Demand { by, floor } => {
                 let what = match floor {
@@ -234,9 +219,7 @@ impl fmt::Display for Ground {
             }
             Self::ImplicitTls => f.write_str("implicit TLS"),
             Self::Inbound { name } => write!(f, "inbound connector {name}"),
-            Self::LookupFailed => {
-                f.write_str("the rule that an unknown policy is not an absent one")
-            }
+            Self::LookupFailed => f.write_str("the rule that an unknown policy is not an absent one"),
         }
     }
 }

@@ -40,8 +40,8 @@ impl Domain {
         if text.len() > 4 * MAX_DOMAIN_LEN {
             return Err(DomainError::TooLong);
         }
-        let ascii = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::EMPTY)
-            .map_err(|_| DomainError::Idn)?;
+        let ascii =
+            idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::EMPTY).map_err(|_| DomainError::Idn)?;
         let ascii = ascii.strip_suffix('.').unwrap_or(&ascii);
         check(ascii)?;
         if ascii.parse::<Ipv4Addr>().is_ok() {
@@ -57,9 +57,7 @@ impl Domain {
 
     /// The name itself, then each of its parents: `a.b.c`, `b.c`, `c`.
     pub(crate) fn suffixes(&self) -> impl Iterator<Item = &str> {
-        std::iter::successors(Some(self.as_str()), |name| {
-            name.split_once('.').map(|(_, parent)| parent)
-        })
+        std::iter::successors(Some(self.as_str()), |name| name.split_once('.').map(|(_, parent)| parent))
     }
 
     /// Whether this name lies below `parent`, at any depth.
@@ -70,8 +68,7 @@ impl Domain {
 
 /// Whether `name` lies below `parent`, at any depth; both are already normalised.
 pub(crate) fn is_below(name: &str, parent: &str) -> bool {
-    name.strip_suffix(parent)
-        .is_some_and(|head| head.len() > 1 && head.ends_with('.'))
+    name.strip_suffix(parent).is_some_and(|head| head.len() > 1 && head.ends_with('.'))
 }
 
 fn check(name: &str) -> Result<(), DomainError> {
@@ -165,9 +162,7 @@ impl Host {
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or(DomainError::Literal)?;
             // RFC 5321, 4.1.3: the tag is compared without regard to case.
-            let tagged = inner
-                .get(..5)
-                .filter(|tag| tag.eq_ignore_ascii_case("ipv6:"));
+            let tagged = inner.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:"));
             let address = match tagged {
                 Some(_) => inner[5..].parse::<Ipv6Addr>().map(IpAddr::V6),
                 None => inner.parse::<Ipv4Addr>().map(IpAddr::V4),

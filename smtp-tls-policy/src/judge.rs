@@ -84,11 +84,7 @@ pub enum Detail {
 
 impl Defect {
     pub(crate) fn at(reason: Reason, place: Place) -> Self {
-        Self {
-            reason,
-            place,
-            detail: Detail::None,
-        }
+        Self { reason, place, detail: Detail::None }
     }
 
     fn with(self, detail: Detail) -> Self {
@@ -210,9 +206,7 @@ impl Verdict {
     pub fn reason(&self) -> Reason {
         match self.standing() {
             Standing::Acceptable => Reason::TlsOk,
-            Standing::NotTls | Standing::Refused => {
-                self.defect().map_or(Reason::TlsOk, Defect::reason)
-            }
+            Standing::NotTls | Standing::Refused => self.defect().map_or(Reason::TlsOk, Defect::reason),
         }
     }
 
@@ -230,13 +224,7 @@ impl Verdict {
     fn decisive(&self) -> Option<&Finding> {
         let mut failed = self.findings.iter().filter(|f| f.result.is_err());
         let first = failed.next()?;
-        Some(failed.fold(first, |worst, next| {
-            if next.weight > worst.weight {
-                next
-            } else {
-                worst
-            }
-        }))
+        Some(failed.fold(first, |worst, next| if next.weight > worst.weight { next } else { worst }))
     }
 }
 
@@ -257,21 +245,13 @@ impl Plan {
     ///
     /// The cost is bounded: at most [`MAX_CHAIN_LEN`] certificates and [`MAX_CHAIN_BYTES`] bytes are looked at, and the
     /// path builder has budgets for signatures and steps.
-    pub fn judge(
-        &self,
-        chain: &[CertificateDer<'_>],
-        trust: &dyn TrustStore,
-        now: UnixTime,
-    ) -> Verdict {
+    pub fn judge(&self, chain: &[CertificateDer<'_>], trust: &dyn TrustStore, now: UnixTime) -> Verdict {
         let findings = self.checks().iter().map(|check| match check {
-            Check::Pkix(pkix) => Finding {
-                weight: pkix.weight,
-                result: judge_pkix(pkix, chain, trust, now, KeyUsage::server_auth()),
-            },
+            Check::Pkix(pkix) => {
+                Finding { weight: pkix.weight, result: judge_pkix(pkix, chain, trust, now, KeyUsage::server_auth()) }
+            }
         });
-        Verdict {
-            findings: findings.collect(),
-        }
+        Verdict { findings: findings.collect() }
     }
 }
 
@@ -297,9 +277,7 @@ pub(crate) fn judge_pkix(
         let what = Detail::What("more than 65535 bytes");
         return Err(Defect::at(Reason::CertTooCostly, Place::Chain).with(what));
     }
-    let roots = trust
-        .roots(&check.roots)
-        .ok_or_else(|| Defect::at(Reason::RootsMissing, Place::Chain))?;
+    let roots = trust.roots(&check.roots).ok_or_else(|| Defect::at(Reason::RootsMissing, Place::Chain))?;
     let algorithms = trust.algorithms();
 
     let none = Crls::default();
@@ -318,15 +296,7 @@ pub(crate) fn judge_pkix(
     };
 
     let verified = EndEntityCert::try_from(leaf).and_then(|end_entity| {
-        let path = end_entity.verify_for_usage(
-            algorithms,
-            roots,
-            issuers,
-            now,
-            usage,
-            None,
-            verify_path,
-        )?;
+        let path = end_entity.verify_for_usage(algorithms, roots, issuers, now, usage, None, verify_path)?;
         Ok(check_names(&check.names, leaf, &path))
     });
     match verified {
@@ -348,16 +318,11 @@ pub(crate) fn judge_pkix(
 /// Whether a root is this very certificate's name and key.
 fn is_key_of(root: &pki_types::TrustAnchor<'_>, leaf: &CertificateDer<'_>) -> bool {
     webpki::anchor_from_trusted_cert(leaf).is_ok_and(|anchor| {
-        anchor.subject == root.subject
-            && anchor.subject_public_key_info == root.subject_public_key_info
+        anchor.subject == root.subject && anchor.subject_public_key_info == root.subject_public_key_info
     })
 }
 
-fn check_names(
-    names: &Names,
-    leaf: &CertificateDer<'_>,
-    path: &VerifiedPath<'_>,
-) -> Result<(), Defect> {
+fn check_names(names: &Names, leaf: &CertificateDer<'_>, path: &VerifiedPath<'_>) -> Result<(), Defect> {
     let malformed = || Defect::at(Reason::CertMalformed, Place::Leaf).with(Detail::What("names"));
     if names.references.is_empty() {
         return Ok(());
@@ -372,10 +337,7 @@ fn check_names(
         }
         Err(Mismatch::Malformed) => Err(malformed()),
         Err(Mismatch::Names(presented)) => {
-            let names = Detail::Names {
-                wanted: names.references.clone(),
-                presented,
-            };
+            let names = Detail::Names { wanted: names.references.clone(), presented };
             Err(Defect::at(Reason::CertNameMismatch, Place::Leaf).with(names))
         }
     }
@@ -420,8 +382,7 @@ fn sequence(contents: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn constraints_in(der: &[u8], name: &str) -> bool {
-    x509_parser::extensions::NameConstraints::from_der(der)
-        .is_ok_and(|(_, constraints)| allows(&constraints, name))
+    x509_parser::extensions::NameConstraints::from_der(der).is_ok_and(|(_, constraints)| allows(&constraints, name))
 }
 
 fn allows(constraints: &x509_parser::extensions::NameConstraints<'_>, name: &str) -> bool {
@@ -442,12 +403,9 @@ fn allows(constraints: &x509_parser::extensions::NameConstraints<'_>, name: &str
 /// Names the defect behind the path builder's error, and where it can be told, the certificate.
 fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> Defect {
     use webpki::Error as E;
-    let dated = |reason, date: UnixTime| {
-        Defect::at(reason, place_of_date(date, chain)).with(Detail::Date(date))
-    };
+    let dated = |reason, date: UnixTime| Defect::at(reason, place_of_date(date, chain)).with(Detail::Date(date));
     let chain_wide = |reason| Defect::at(reason, Place::Chain);
-    let what =
-        |reason, what| Defect::at(reason, place_of_error(error, chain)).with(Detail::What(what));
+    let what = |reason, what| Defect::at(reason, place_of_error(error, chain)).with(Detail::What(what));
     match error {
         E::CertExpired { not_after, .. } => dated(Reason::CertExpired, *not_after),
         E::CertNotValidYet { not_before, .. } => dated(Reason::CertNotYetValid, *not_before),
@@ -457,35 +415,24 @@ fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> Defect {
         E::EmptyEkuExtension => what(Reason::CertMalformed, "empty extended key usage"),
         E::InvalidSignatureForPublicKey => chain_wide(Reason::CertBadSignature),
         E::SignatureAlgorithmMismatch => what(Reason::CertMalformed, "two signature algorithms"),
-        E::NameConstraintViolation => {
-            chain_wide(Reason::CertConstraintViolated).with(Detail::What("name constraints"))
+        E::NameConstraintViolation => chain_wide(Reason::CertConstraintViolated).with(Detail::What("name constraints")),
+        E::PathLenConstraintViolated => chain_wide(Reason::CertConstraintViolated).with(Detail::What("path length")),
+        E::EndEntityUsedAsCa => {
+            chain_wide(Reason::CertConstraintViolated).with(Detail::What("an issuer is no authority"))
         }
-        E::PathLenConstraintViolated => {
-            chain_wide(Reason::CertConstraintViolated).with(Detail::What("path length"))
-        }
-        E::EndEntityUsedAsCa => chain_wide(Reason::CertConstraintViolated)
-            .with(Detail::What("an issuer is no authority")),
-        E::CertDistrusted => {
-            chain_wide(Reason::CertUnknownIssuer).with(Detail::What("distrusted key"))
-        }
+        E::CertDistrusted => chain_wide(Reason::CertUnknownIssuer).with(Detail::What("distrusted key")),
         E::MaximumNameConstraintComparisonsExceeded
         | E::MaximumPathBuildCallsExceeded
         | E::MaximumPathDepthExceeded
         | E::MaximumSignatureChecksExceeded => chain_wide(Reason::CertTooCostly),
         E::UnsupportedCertVersion => what(Reason::CertUnsupported, "not X.509 version 3"),
-        E::UnsupportedCriticalExtension => {
-            what(Reason::CertUnsupported, "unknown critical extension")
-        }
-        E::UnsupportedSignatureAlgorithmContext(_)
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            chain_wide(Reason::CertUnsupported)
-                .with(Detail::What("signature algorithm or key size"))
+        E::UnsupportedCriticalExtension => what(Reason::CertUnsupported, "unknown critical extension"),
+        E::UnsupportedSignatureAlgorithmContext(_) | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            chain_wide(Reason::CertUnsupported).with(Detail::What("signature algorithm or key size"))
         }
         E::BadDer | E::TrailingData(_) => what(Reason::CertMalformed, "encoding"),
         E::BadDerTime | E::InvalidCertValidity => what(Reason::CertMalformed, "dates"),
-        E::ExtensionValueInvalid | E::MalformedExtensions => {
-            what(Reason::CertMalformed, "extensions")
-        }
+        E::ExtensionValueInvalid | E::MalformedExtensions => what(Reason::CertMalformed, "extensions"),
         E::InvalidSerialNumber => what(Reason::CertMalformed, "serial number"),
         E::MalformedDnsIdentifier => what(Reason::CertMalformed, "names"),
         E::MalformedNameConstraint | E::InvalidNetworkMaskConstraint => {
@@ -500,15 +447,10 @@ fn place_of_date(date: UnixTime, chain: &[CertificateDer<'_>]) -> Place {
     let has = |der: &CertificateDer<'_>| {
         x509::parse(der).is_some_and(|certificate| {
             let validity = certificate.validity();
-            [validity.not_before, validity.not_after]
-                .iter()
-                .any(|t| u64::try_from(t.timestamp()) == Ok(date.as_secs()))
+            [validity.not_before, validity.not_after].iter().any(|t| u64::try_from(t.timestamp()) == Ok(date.as_secs()))
         })
     };
-    chain
-        .iter()
-        .find(|der| has(der))
-        .map_or(Place::Chain, |der| Place::of(der, chain))
+    chain.iter().find(|der| has(der)).map_or(Place::Chain, |der| Place::of(der, chain))
 }
 
 /// The first certificate that cannot be parsed for this reason.

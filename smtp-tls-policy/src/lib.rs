@@ -76,8 +76,8 @@ pub use pki_types;
 
 pub use admit::{Inbound, admit, admit_handshake};
 pub use connector::{
-    ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId,
-    InboundConnector, InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
+    ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId, InboundConnector,
+    InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
 };
 pub use decision::{Because, Ending, Ground, Reason, Refusal, Status, explain};
 pub use domain::{Domain, DomainError, Host, Namespace};

@@ -111,12 +111,8 @@ impl Names {
         if self.references.is_empty() {
             return Ok(Match::Alternative);
         }
-        let alternatives = certificate
-            .subject_alternative_name()
-            .map_err(|_| Mismatch::Malformed)?;
-        let alternatives = alternatives
-            .as_ref()
-            .map_or(&[][..], |san| &san.value.general_names[..]);
+        let alternatives = certificate.subject_alternative_name().map_err(|_| Mismatch::Malformed)?;
+        let alternatives = alternatives.as_ref().map_or(&[][..], |san| &san.value.general_names[..]);
 
         let mut has_dns = false;
         let mut presented = Vec::new();
@@ -129,9 +125,7 @@ impl Names {
                     }
                     self.references.iter().any(|r| matches_dns(r, name))
                 }
-                GeneralName::IPAddress(bytes) => {
-                    self.references.iter().any(|r| matches_address(r, bytes))
-                }
+                GeneralName::IPAddress(bytes) => self.references.iter().any(|r| matches_address(r, bytes)),
                 // A name that cannot be read leaves open what the certificate is for.
                 GeneralName::Invalid(..) => return Err(Mismatch::Malformed),
                 _ => false,
@@ -189,9 +183,7 @@ fn matches_dns(reference: &Reference, presented: &str) -> bool {
                 // RFC 6125, 6.4.3: the whole left-most label and only that. `*.com` would stand for every
                 // organisation below a registry, so that two labels must follow.
                 return parent.contains('.')
-                    && name
-                        .split_once('.')
-                        .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent));
+                    && name.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent));
             }
             name.eq_ignore_ascii_case(presented)
         }
@@ -209,11 +201,7 @@ fn matches_dns(reference: &Reference, presented: &str) -> bool {
 
 /// Whether DNS name constraints (RFC 5280, 4.2.1.10) let an authority issue for a presented name. The path builder
 /// applies them to alternative names only.
-pub(crate) fn constraints_allow(
-    presented: &str,
-    permitted: &[String],
-    excluded: &[String],
-) -> bool {
+pub(crate) fn constraints_allow(presented: &str, permitted: &[String], excluded: &[String]) -> bool {
     let presented = presented.to_ascii_lowercase();
     let (star, name) = match presented.strip_prefix("*.") {
         Some(name) => (true, name),

@@ -60,32 +60,13 @@ pub struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// The facts for one host of a recipient domain that this connector serves. STARTTLS, and no further demands.
-    pub fn new(
-        connector: &'a OutboundConnector,
-        next_hop: &'a Host,
-        host: &'a Host,
-        origin: HostOrigin,
-    ) -> Self {
-        Self {
-            policy: Policy::Connector(connector),
-            demands: &[],
-            next_hop,
-            host,
-            origin,
-            implicit_tls: false,
-        }
+    pub fn new(connector: &'a OutboundConnector, next_hop: &'a Host, host: &'a Host, origin: HostOrigin) -> Self {
+        Self { policy: Policy::Connector(connector), demands: &[], next_hop, host, origin, implicit_tls: false }
     }
 
     /// The facts where the policy could not be looked up.
     pub fn policy_unavailable(next_hop: &'a Host, host: &'a Host, origin: HostOrigin) -> Self {
-        Self {
-            policy: Policy::Unavailable,
-            demands: &[],
-            next_hop,
-            host,
-            origin,
-            implicit_tls: false,
-        }
+        Self { policy: Policy::Unavailable, demands: &[], next_hop, host, origin, implicit_tls: false }
     }
 }
 
@@ -137,9 +118,7 @@ impl Check {
     /// Whether two checks ask the same, whatever a failure means.
     fn asks_the_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Pkix(a), Self::Pkix(b)) => {
-                (&a.roots, &a.names, a.revocation) == (&b.roots, &b.names, b.revocation)
-            }
+            (Self::Pkix(a), Self::Pkix(b)) => (&a.roots, &a.names, a.revocation) == (&b.roots, &b.names, b.revocation),
         }
     }
 }
@@ -226,12 +205,7 @@ pub fn plan(facts: &Facts<'_>) -> Result<Plan, Refusal> {
         }
     };
     let mut contributions = vec![from_connector(connector, facts)];
-    contributions.extend(
-        facts
-            .demands
-            .iter()
-            .map(|d| from_demand(d, connector, facts)),
-    );
+    contributions.extend(facts.demands.iter().map(|d| from_demand(d, connector, facts)));
     if facts.implicit_tls {
         contributions.push(from_implicit_tls());
     }
@@ -247,21 +221,10 @@ fn from_connector(connector: &OutboundConnector, facts: &Facts<'_>) -> Contribut
     };
     Contribution {
         floor,
-        attempt: if posture.tries_tls() {
-            Attempt::StartTls
-        } else {
-            Attempt::Clear
-        },
-        checks: weight
-            .map(|weight| pkix(connector, facts, weight))
-            .into_iter()
-            .collect(),
+        attempt: if posture.tries_tls() { Attempt::StartTls } else { Attempt::Clear },
+        checks: weight.map(|weight| pkix(connector, facts, weight)).into_iter().collect(),
         yields: connector.yields,
-        ground: Ground::Connector {
-            name: Arc::clone(&connector.name),
-            posture,
-            require_tls: connector.require_tls,
-        },
+        ground: Ground::Connector { name: Arc::clone(&connector.name), posture, require_tls: connector.require_tls },
     }
 }
 
@@ -277,10 +240,7 @@ fn from_demand(demand: &Demand, connector: &OutboundConnector, facts: &Facts<'_>
             Floor::Plaintext | Floor::Encrypted => Vec::new(),
         },
         yields: Yields::default(),
-        ground: Ground::Demand {
-            by: Arc::clone(&demand.by),
-            floor: demand.floor,
-        },
+        ground: Ground::Demand { by: Arc::clone(&demand.by), floor: demand.floor },
     }
 }
 
@@ -305,19 +265,15 @@ fn pkix(connector: &OutboundConnector, facts: &Facts<'_>, weight: Weight) -> Che
     } else {
         match (connector.posture.subject(), facts.origin, facts.next_hop) {
             // A forged MX answer leads to a host of the forger's, with a good certificate: the next hop counts.
-            (Subject::NextHop, HostOrigin::Mx, Host::Name(next_hop)) => vec![
-                Reference::Name(next_hop.clone()),
-                Reference::Below(next_hop.clone()),
-            ],
+            (Subject::NextHop, HostOrigin::Mx, Host::Name(next_hop)) => {
+                vec![Reference::Name(next_hop.clone()), Reference::Below(next_hop.clone())]
+            }
             _ => vec![Reference::from(facts.host.clone())],
         }
     };
     Check::Pkix(Pkix {
         roots: connector.roots.clone(),
-        names: Names {
-            references,
-            cn: connector.cn,
-        },
+        names: Names { references, cn: connector.cn },
         revocation: connector.revocation,
         weight,
     })

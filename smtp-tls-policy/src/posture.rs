@@ -67,11 +67,7 @@ pub struct Yields {
 
 impl Yields {
     /// Clear text is never used.
-    pub const NEVER: Self = Self {
-        refused: Yield::Never,
-        broken: Yield::Never,
-        untrusted: Yield::Never,
-    };
+    pub const NEVER: Self = Self { refused: Yield::Never, broken: Yield::Never, untrusted: Yield::Never };
 
     /// The stricter of two rules, field by field.
     pub(crate) fn join(self, other: Self) -> Self {
@@ -85,11 +81,7 @@ impl Yields {
 
 impl Default for Yields {
     fn default() -> Self {
-        Self {
-            refused: Yield::Now,
-            broken: Yield::Now,
-            untrusted: Yield::Now,
-        }
+        Self { refused: Yield::Now, broken: Yield::Now, untrusted: Yield::Now }
     }
 }
 
@@ -186,18 +178,13 @@ impl fmt::Display for Posture {
 
 /// A posture of this name does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no such posture; one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca"
-)]
+#[error("no such posture; one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca")]
 pub struct UnknownPosture;
 
 impl FromStr for Posture {
     type Err = UnknownPosture;
 
     fn from_str(text: &str) -> Result<Self, UnknownPosture> {
-        Self::ALL
-            .into_iter()
-            .find(|posture| posture.as_str() == text)
-            .ok_or(UnknownPosture)
+        Self::ALL.into_iter().find(|posture| posture.as_str() == text).ok_or(UnknownPosture)
     }
 }

@@ -189,34 +189,23 @@ impl Hop<'_> {
     /// The verdict on one hop.
     pub fn judge(&self) -> Judgement {
         let (channel, because) = self.channel();
-        let judgement = |verdict, because| Judgement {
-            verdict,
-            because,
-            channel,
-        };
+        let judgement = |verdict, because| Judgement { verdict, because, channel };
         if self.arrival == Arrival::Local {
             // Also `with local-esmtps`: a protocol name of Exim's for what another process on the host handed in.
             return judgement(Verdict::Local, Because::SaysLocal);
         }
         match channel {
             Channel::Tls => judgement(Verdict::Tls, because),
-            _ if self
-                .from_address
-                .is_some_and(|address| address.to_canonical().is_loopback()) =>
-            {
+            _ if self.from_address.is_some_and(|address| address.to_canonical().is_loopback()) => {
                 judgement(Verdict::Local, Because::Loopback)
             }
             // Software that hides its clients, but says that it spoke SMTP with one, is judged like others.
-            _ if self.arrival == Arrival::NotStated
-                && !(self.smtp && self.writer.always_marks_tls()) =>
-            {
+            _ if self.arrival == Arrival::NotStated && !(self.smtp && self.writer.always_marks_tls()) => {
                 judgement(Verdict::Local, Because::NoClient)
             }
             // The server may have a public address and still be reached from inside; a client that it saw under a
             // private one came from inside, unless the server says that it is itself elsewhere.
-            _ if self.from_address.is_some_and(is_private)
-                && self.by_address.is_none_or(is_private) =>
-            {
+            _ if self.from_address.is_some_and(is_private) && self.by_address.is_none_or(is_private) => {
                 judgement(Verdict::PrivateNet, Because::PrivateAddress)
             }
             Channel::Cleartext => judgement(Verdict::Cleartext, because),
@@ -228,9 +217,7 @@ impl Hop<'_> {
         match self.tls {
             Some(mark) => (Channel::Tls, Because::Marked(mark)),
             None if self.says_clear_text => (Channel::Cleartext, Because::SaysClearText),
-            None if self.writer.always_marks_tls() => {
-                (Channel::Cleartext, Because::NotMarkedBy(self.writer))
-            }
+            None if self.writer.always_marks_tls() => (Channel::Cleartext, Because::NotMarkedBy(self.writer)),
             None => (Channel::Unknown, Because::NothingStated),
         }
     }
@@ -247,8 +234,7 @@ pub struct OwnHosts<'a> {
 
 impl OwnHosts<'_> {
     fn wrote(&self, hop: &Hop<'_>) -> bool {
-        hop.by
-            .is_some_and(|by| self.names.iter().any(|name| same_name(name, by)))
+        hop.by.is_some_and(|by| self.names.iter().any(|name| same_name(name, by)))
     }
 
     /// Whether the client of a hop was one of these hosts. Only its address says so: anybody can call himself anything.
@@ -256,11 +242,7 @@ impl OwnHosts<'_> {
         let address = hop.from_address.map(|address| address.to_canonical());
         hop.arrival == Arrival::Local
             || address.is_some_and(|address| {
-                address.is_loopback()
-                    || self
-                        .addresses
-                        .iter()
-                        .any(|own| own.to_canonical() == address)
+                address.is_loopback() || self.addresses.iter().any(|own| own.to_canonical() == address)
             })
     }
 }
@@ -344,9 +326,7 @@ pub fn review(hops: &[Hop<'_>], own: &OwnHosts<'_>) -> Review {
         .map(|(index, hop)| HopReview {
             judgement: hop.judge(),
             trusted: index < trusted,
-            link: hops
-                .get(index + 1)
-                .map_or(Link::NotStated, |older| link(hop, older)),
+            link: hops.get(index + 1).map_or(Link::NotStated, |older| link(hop, older)),
         })
         .collect();
     Review { hops, trusted }
@@ -368,16 +348,8 @@ fn summary(hops: &[HopReview]) -> Summary {
 }
 
 fn link(newer: &Hop<'_>, older: &Hop<'_>) -> Link {
-    let stays = newer.arrival != Arrival::Network
-        || newer
-            .from_address
-            .is_some_and(|address| address.is_loopback());
-    let mut clients = newer
-        .from
-        .into_iter()
-        .chain([newer.by.filter(|_| stays)])
-        .flatten()
-        .peekable();
+    let stays = newer.arrival != Arrival::Network || newer.from_address.is_some_and(|address| address.is_loopback());
+    let mut clients = newer.from.into_iter().chain([newer.by.filter(|_| stays)]).flatten().peekable();
     let stated = clients.peek().is_some();
     let Some(by) = older.by else {
         return Link::NotStated;

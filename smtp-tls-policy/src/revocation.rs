@@ -87,10 +87,7 @@ impl Crls {
     /// Parses a list. Its signature is verified when it is first consulted, for only then is the issuer's key known.
     pub(crate) fn add_der(&mut self, der: &[u8]) -> Result<(), CrlError> {
         let crl = Crl::from_der(der)?;
-        self.0
-            .entry(crl.list.issuer().to_vec())
-            .or_default()
-            .push(crl);
+        self.0.entry(crl.list.issuer().to_vec()).or_default().push(crl);
         Ok(())
     }
 
@@ -105,15 +102,12 @@ impl Crl {
         let list = OwnedCertRevocationList::from_der(der).map_err(|error| match error {
             webpki::Error::UnsupportedDeltaCrl => CrlError::Delta,
             webpki::Error::UnsupportedIndirectCrl => CrlError::Indirect,
-            webpki::Error::UnsupportedRevocationReasonsPartitioning => {
-                CrlError::PartitionedByReason
-            }
+            webpki::Error::UnsupportedRevocationReasonsPartitioning => CrlError::PartitionedByReason,
             webpki::Error::UnsupportedCrlIssuingDistributionPoint => CrlError::Scope,
             webpki::Error::UnsupportedCriticalExtension => CrlError::CriticalExtension,
             _ => CrlError::Malformed,
         })?;
-        let (_, parsed) =
-            CertificateRevocationList::from_der(der).map_err(|_| CrlError::Malformed)?;
+        let (_, parsed) = CertificateRevocationList::from_der(der).map_err(|_| CrlError::Malformed)?;
         let seconds = |time: i64| u64::try_from(time).unwrap_or(0);
         let next_update = parsed.next_update().ok_or(CrlError::Malformed)?;
         let list = CertRevocationList::from(list);
@@ -131,11 +125,7 @@ impl Crl {
         })
     }
 
-    fn is_signed_by(
-        &self,
-        spki: &[u8],
-        algorithms: &[&dyn SignatureVerificationAlgorithm],
-    ) -> bool {
+    fn is_signed_by(&self, spki: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
         if self.verified_by.get().is_some_and(|key| key == spki) {
             return true;
         }
@@ -178,11 +168,7 @@ impl Scope {
                 uris
             }
         };
-        Ok(Self {
-            user_only: point.only_contains_user_certs,
-            ca_only: point.only_contains_ca_certs,
-            uris,
-        })
+        Ok(Self { user_only: point.only_contains_user_certs, ca_only: point.only_contains_ca_certs, uris })
     }
 
     /// Whether the list speaks for this certificate (RFC 5280, 6.3.3, (b)(2)).
@@ -196,13 +182,10 @@ impl Scope {
         let Some(parsed) = x509::parse(certificate) else {
             return false;
         };
-        let points =
-            parsed
-                .iter_extensions()
-                .find_map(|extension| match extension.parsed_extension() {
-                    ParsedExtension::CRLDistributionPoints(points) => Some(points),
-                    _ => None,
-                });
+        let points = parsed.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::CRLDistributionPoints(points) => Some(points),
+            _ => None,
+        });
         match points {
             None => true,
             Some(points) => points.iter().any(|point| {
@@ -286,10 +269,7 @@ impl Consultation<'_> {
                 continue;
             }
             // A revocation outlives the list that announced it: it is looked for before the list's dates are.
-            let absent = crl
-                .list
-                .find_serial(certificate.serial())
-                .is_ok_and(|entry| entry.is_none());
+            let absent = crl.list.find_serial(certificate.serial()).is_ok_and(|entry| entry.is_none());
             if !absent {
                 return self.fail(Reason::CertRevoked, certificate);
             }
@@ -305,18 +285,13 @@ impl Consultation<'_> {
         if known_good || self.rule == Revocation::Soft {
             return Ok(());
         }
-        self.fail(
-            why_unknown.unwrap_or(Reason::RevocationUnknown),
-            certificate,
-        )
+        self.fail(why_unknown.unwrap_or(Reason::RevocationUnknown), certificate)
     }
 
     fn fail(&self, reason: Reason, certificate: &webpki::Cert<'_>) -> Result<(), webpki::Error> {
         let der = certificate.der();
         let place = Place::of(&der, self.chain);
-        self.defect
-            .borrow_mut()
-            .get_or_insert(Defect::at(reason, place));
+        self.defect.borrow_mut().get_or_insert(Defect::at(reason, place));
         // Any error that the path builder does not rank above this one.
         Err(webpki::Error::CertRevoked)
     }

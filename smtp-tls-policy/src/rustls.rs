@@ -14,16 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use ::rustls::client::{ClientConfig, Resumption};
-use ::rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key,
-};
+use ::rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use ::rustls::server::ServerConfig;
 use ::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use ::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use ::rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use ::rustls::{
-    CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, OtherError,
-    PeerMisbehaved, SignatureScheme,
+    CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved,
+    SignatureScheme,
 };
 use pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 use webpki::RawPublicKeyEntity;
@@ -110,9 +108,7 @@ impl ClientTls {
     /// Adds a client identity; [`CertifiedKey::from_der`] makes one. What had this name before is used no more.
     pub fn add_identity(&mut self, id: IdentityId, identity: Arc<CertifiedKey>) {
         let cache = self.cache.get_mut().unwrap_or_else(PoisonError::into_inner);
-        cache
-            .configs
-            .retain(|key, _| key.identity.as_ref() != Some(&id));
+        cache.configs.retain(|key, _| key.identity.as_ref() != Some(&id));
         self.identities.insert(id, identity);
     }
 
@@ -127,11 +123,7 @@ impl ClientTls {
         identity: Option<&IdentityId>,
         trust: &Arc<dyn TrustStore>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
-        let key = Key {
-            plan: plan.clone(),
-            identity: identity.cloned(),
-            trust: trust.generation(),
-        };
+        let key = Key { plan: plan.clone(), identity: identity.cloned(), trust: trust.generation() };
         if let Some(config) = self.lock().get(&key) {
             return Ok(config);
         }
@@ -144,28 +136,20 @@ impl ClientTls {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn build(
-        &self,
-        key: &Key,
-        trust: &Arc<dyn TrustStore>,
-    ) -> Result<ClientConfig, TlsConfigError> {
+    fn build(&self, key: &Key, trust: &Arc<dyn TrustStore>) -> Result<ClientConfig, TlsConfigError> {
         let verifier = PlanVerifier {
             plan: key.plan.clone(),
             trust: Arc::clone(trust),
             algorithms: self.provider.signature_verification_algorithms,
         };
-        let builder =
-            ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time))
-                .with_safe_default_protocol_versions()?
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier));
+        let builder = ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match &key.identity {
             None => builder.with_no_client_auth(),
             Some(id) => {
-                let identity = self
-                    .identities
-                    .get(id)
-                    .ok_or_else(|| TlsConfigError::UnknownIdentity(id.clone()))?;
+                let identity = self.identities.get(id).ok_or_else(|| TlsConfigError::UnknownIdentity(id.clone()))?;
                 let resolver = SingleCertAndKey::from(Arc::clone(identity));
                 builder.with_client_cert_resolver(Arc::new(resolver))
             }
@@ -216,21 +200,14 @@ pub fn server_name(plan: &Plan, host: &Host) -> Result<ServerName<'static>, TlsC
 }
 
 /// Judges the peer of a session, new or resumed, by the chain that the session holds.
-pub fn judge_session(
-    plan: &Plan,
-    session: &CommonState,
-    trust: &dyn TrustStore,
-    now: UnixTime,
-) -> Verdict {
+pub fn judge_session(plan: &Plan, session: &CommonState, trust: &dyn TrustStore, now: UnixTime) -> Verdict {
     plan.judge(session.peer_certificates().unwrap_or_default(), trust, now)
 }
 
 /// The verdict for which a handshake was ended; `None` if it failed for anything else.
 pub fn verdict_of(error: &Error) -> Option<&Verdict> {
     match error {
-        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
-            other.downcast_ref()
-        }
+        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => other.downcast_ref(),
         _ => None,
     }
 }
@@ -292,8 +269,7 @@ pub fn server_config(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<ServerConfig>, TlsConfigError> {
     let algorithms = provider.signature_verification_algorithms;
-    let builder =
-        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let builder = match client_certificates {
         ClientCertificates::None => builder.with_no_client_auth(),
         ClientCertificates::Request { hints } => {
@@ -325,16 +301,14 @@ impl ServerCertVerifier for PlanVerifier {
         if self.plan.checks().iter().all(is_recorded) {
             return Ok(ServerCertVerified::assertion());
         }
-        let chain: Vec<_> = std::iter::once(end_entity)
-            .chain(intermediates)
-            .map(|der| CertificateDer::from(der.as_ref()))
-            .collect();
+        let chain: Vec<_> =
+            std::iter::once(end_entity).chain(intermediates).map(|der| CertificateDer::from(der.as_ref())).collect();
         let verdict = self.plan.judge(&chain, &*self.trust, now);
         match verdict.standing() {
             Standing::Acceptable => Ok(ServerCertVerified::assertion()),
-            Standing::NotTls | Standing::Refused => Err(Error::InvalidCertificate(
-                CertificateError::Other(OtherError(Arc::new(verdict))),
-            )),
+            Standing::NotTls | Standing::Refused => {
+                Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(verdict)))))
+            }
         }
     }
 
@@ -439,10 +413,7 @@ fn verify_tls12(
     let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| CertificateError::BadEncoding)?;
     candidates
         .iter()
-        .any(|algorithm| {
-            key.verify_signature(*algorithm, message, dss.signature())
-                .is_ok()
-        })
+        .any(|algorithm| key.verify_signature(*algorithm, message, dss.signature()).is_ok())
         .then(HandshakeSignatureValid::assertion)
         .ok_or_else(|| CertificateError::BadSignature.into())
 }

@@ -87,32 +87,18 @@ impl Trust {
     }
 
     /// Trusts nobody. Signatures may use these algorithms, such as those of a provider of your own.
-    pub fn with_algorithms(
-        algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
-    ) -> Self {
-        Self {
-            sets: HashMap::new(),
-            algorithms,
-            generation: Generation::next(),
-        }
+    pub fn with_algorithms(algorithms: &'static [&'static dyn SignatureVerificationAlgorithm]) -> Self {
+        Self { sets: HashMap::new(), algorithms, generation: Generation::next() }
     }
 
     /// Adds roots, such as those of the `webpki-roots` crate, to the set of this name.
-    pub fn add_roots(
-        &mut self,
-        id: &RootsId,
-        roots: impl IntoIterator<Item = TrustAnchor<'static>>,
-    ) {
+    pub fn add_roots(&mut self, id: &RootsId, roots: impl IntoIterator<Item = TrustAnchor<'static>>) {
         self.set(id).0.extend(roots);
     }
 
     /// Adds a root certificate to the set of this name. Neither its dates nor its signature matter
     /// (RFC 5280, 6.1.1 (d)).
-    pub fn add_root_der(
-        &mut self,
-        id: &RootsId,
-        root: &CertificateDer<'_>,
-    ) -> Result<(), RootError> {
+    pub fn add_root_der(&mut self, id: &RootsId, root: &CertificateDer<'_>) -> Result<(), RootError> {
         let anchor = webpki::anchor_from_trusted_cert(root).map_err(|_| RootError)?;
         self.set(id).0.push(anchor.to_owned());
         Ok(())

@@ -7,17 +7,14 @@ use x509_parser::certificate::X509Certificate;
 
 /// Parses a certificate, of whatever version and with whatever extensions.
 pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
-    let (rest, certificate) =
-        <X509Certificate<'_> as x509_parser::prelude::FromDer<_>>::from_der(der).ok()?;
+    let (rest, certificate) = <X509Certificate<'_> as x509_parser::prelude::FromDer<_>>::from_der(der).ok()?;
     rest.is_empty().then_some(certificate)
 }
 
 /// Whether an issuer may sign revocation lists: key usage absent, or with cRLSign (RFC 5280, 6.3.3 (f)).
 pub(crate) fn may_sign_crls(issuer: &CertificateDer<'_>) -> bool {
     parse(issuer).is_some_and(|certificate| {
-        certificate
-            .key_usage()
-            .is_ok_and(|usage| usage.is_none_or(|usage| usage.value.crl_sign()))
+        certificate.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.crl_sign()))
     })
 }
 
@@ -47,11 +44,7 @@ impl<'a> Bare<'a> {
         }
         let (_signature, issuer, _validity) = (next()?, next()?, next()?);
         let (subject, spki) = (next()?, next()?);
-        Some(Self {
-            issuer,
-            subject,
-            spki,
-        })
+        Some(Self { issuer, subject, spki })
     }
 }
 
@@ -62,13 +55,9 @@ pub(crate) fn spki<'a>(der: &'a CertificateDer<'_>) -> Option<SubjectPublicKeyIn
 }
 
 /// Whether a certificate names itself as its issuer, and its own key made its signature.
-pub(crate) fn is_self_signed(
-    der: &CertificateDer<'_>,
-    algorithms: &[&dyn SignatureVerificationAlgorithm],
-) -> bool {
+pub(crate) fn is_self_signed(der: &CertificateDer<'_>, algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
     Bare::from_der(der).is_some_and(|bare| {
-        bare.subject == bare.issuer
-            && Signed::from_der(der).is_some_and(|signed| signed.verify(bare.spki, algorithms))
+        bare.subject == bare.issuer && Signed::from_der(der).is_some_and(|signed| signed.verify(bare.spki, algorithms))
     })
 }
 
@@ -100,11 +89,7 @@ impl Signed {
     }
 
     /// Verifies the signature with a SubjectPublicKeyInfo.
-    pub(crate) fn verify(
-        &self,
-        spki: &[u8],
-        algorithms: &[&dyn SignatureVerificationAlgorithm],
-    ) -> bool {
+    pub(crate) fn verify(&self, spki: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
         let spki = SubjectPublicKeyInfoDer::from(spki);
         let Ok(key) = RawPublicKeyEntity::try_from(&spki) else {
             return false;
@@ -113,9 +98,6 @@ impl Signed {
         algorithms
             .iter()
             .filter(|algorithm| algorithm.signature_alg_id().as_ref() == self.algorithm)
-            .any(|algorithm| {
-                key.verify_signature(*algorithm, &self.data, &self.signature)
-                    .is_ok()
-            })
+            .any(|algorithm| key.verify_signature(*algorithm, &self.data, &self.signature).is_ok())
     }
 }

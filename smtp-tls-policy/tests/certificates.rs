@@ -25,11 +25,7 @@ impl Bench {
         }
         Self {
             trust,
-            connector: OutboundConnector::new(
-                "c",
-                vec![Namespace::Default],
-                Posture::Deterministic,
-            ),
+            connector: OutboundConnector::new("c", vec![Namespace::Default], Posture::Deterministic),
             host: Host::parse(HOST).unwrap(),
         }
     }
@@ -83,10 +79,7 @@ fn a_good_certificate() {
     assert_eq!(bench.judge(&[&leaf.der, &issuer.der]), Reason::TlsOk);
     // Order and company do not matter.
     let other = Authority::new("Other");
-    assert_eq!(
-        bench.judge(&[&leaf.der, &other.der, &root.der, &issuer.der]),
-        Reason::TlsOk
-    );
+    assert_eq!(bench.judge(&[&leaf.der, &other.der, &root.der, &issuer.der]), Reason::TlsOk);
     // Without its issuer there is no chain.
     assert_eq!(bench.judge(&[&leaf.der]), Reason::CertUnknownIssuer);
     assert_eq!(bench.judge(&[]), Reason::CertMissing);
@@ -171,18 +164,13 @@ fn dates() {
     (params.not_before, params.not_after) = (days(-20), days(-1));
     let verdict = bench.verdict(&[&root.issue(&params).der]);
     assert_eq!(verdict.reason(), Reason::CertExpired);
-    assert_eq!(
-        verdict.to_string(),
-        "the certificate has expired (leaf, 2026-05-31T00:00:00Z)"
-    );
+    assert_eq!(verdict.to_string(), "the certificate has expired (leaf, 2026-05-31T00:00:00Z)");
     (params.not_before, params.not_after) = (days(1), days(20));
     let verdict = bench.verdict(&[&root.issue(&params).der]);
     assert_eq!(verdict.reason(), Reason::CertNotYetValid);
     assert_eq!(
         verdict.defect().unwrap().detail(),
-        &Detail::Date(pki_types::UnixTime::since_unix_epoch(
-            std::time::Duration::from_secs(NOW + 24 * 3600)
-        ))
+        &Detail::Date(pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(NOW + 24 * 3600)))
     );
 
     let issuer = root.below("Old", |params| params.not_after = days(-1));
@@ -198,13 +186,8 @@ fn purposes() {
     let bench = Bench::new(&[&root]);
     let mut params = leaf_params(&[HOST]);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    assert_eq!(
-        bench.judge(&[&root.issue(&params).der]),
-        Reason::CertWrongPurpose
-    );
-    params
-        .extended_key_usages
-        .push(ExtendedKeyUsagePurpose::ServerAuth);
+    assert_eq!(bench.judge(&[&root.issue(&params).der]), Reason::CertWrongPurpose);
+    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
     assert_eq!(bench.judge(&[&root.issue(&params).der]), Reason::TlsOk);
 }
 
@@ -221,17 +204,11 @@ fn what_the_path_builder_refuses() {
     let key = rcgen::KeyPair::generate().unwrap();
     let host = params.signed_by(&key, &root.issuer).unwrap().der().clone();
     let below = leaf_params(&[HOST])
-        .signed_by(
-            &rcgen::KeyPair::generate().unwrap(),
-            &rcgen::Issuer::new(params, key),
-        )
+        .signed_by(&rcgen::KeyPair::generate().unwrap(), &rcgen::Issuer::new(params, key))
         .unwrap()
         .der()
         .clone();
-    assert_eq!(
-        bench.judge(&[&below, &host]),
-        Reason::CertConstraintViolated
-    );
+    assert_eq!(bench.judge(&[&below, &host]), Reason::CertConstraintViolated);
     // An unknown critical extension.
     let mut params = leaf_params(&[HOST]);
     let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
@@ -272,18 +249,13 @@ fn limits() {
 fn a_hostile_chain_ends_soon() {
     let root = Authority::new("Root");
     let bench = Bench::new(&[&root]);
-    let twins: Vec<_> = (1..judge::MAX_CHAIN_LEN)
-        .map(|_| Authority::new("Twin"))
-        .collect();
+    let twins: Vec<_> = (1..judge::MAX_CHAIN_LEN).map(|_| Authority::new("Twin")).collect();
     let leaf = twins[0].issue(&leaf_params(&[HOST]));
     let mut chain = vec![&leaf.der];
     chain.extend(twins.iter().map(|twin| &twin.der));
     let start = std::time::Instant::now();
     let reason = bench.judge(&chain);
-    assert!(
-        [Reason::CertUnknownIssuer, Reason::CertTooCostly].contains(&reason),
-        "{reason}"
-    );
+    assert!([Reason::CertUnknownIssuer, Reason::CertTooCostly].contains(&reason), "{reason}");
     assert!(start.elapsed() < std::time::Duration::from_secs(5));
 }
 
@@ -314,9 +286,7 @@ mod revocation {
             params.serial_number = Some(rcgen::SerialNumber::from_slice(&[7]));
         });
         let leaf = issuer.issue(&leaf_params(&[HOST]));
-        let bench = Bench::new(&[&root])
-            .crl(&root.crl(&[7]))
-            .crl(&issuer.crl(&[]));
+        let bench = Bench::new(&[&root]).crl(&root.crl(&[7])).crl(&issuer.crl(&[]));
         let verdict = bench.verdict(&[&leaf.der, &issuer.der]);
         assert_eq!(verdict.reason(), Reason::CertRevoked);
         assert_eq!(verdict.defect().unwrap().place(), Place::Issuer(1));
@@ -354,10 +324,7 @@ mod revocation {
         let leaf = root.issue(&leaf_params(&[HOST]));
         let judge = |rule, serials: &[u8]| {
             let stale = root.crl_dated(serials, days(-2), days(0));
-            Bench::new(&[&root])
-                .crl(&stale)
-                .revocation(rule)
-                .judge(&[&leaf.der])
+            Bench::new(&[&root]).crl(&stale).revocation(rule).judge(&[&leaf.der])
         };
         use Revocation::*;
         assert_eq!(judge(IfConfigured, &[]), Reason::CrlExpired);
@@ -366,9 +333,7 @@ mod revocation {
         // What it revoked stays revoked.
         assert_eq!(judge(Soft, &[SERIAL]), Reason::CertRevoked);
         // A fresh list beside it settles the matter.
-        let bench = Bench::new(&[&root])
-            .crl(&root.crl_dated(&[], days(-2), days(0)))
-            .crl(&root.crl(&[]));
+        let bench = Bench::new(&[&root]).crl(&root.crl_dated(&[], days(-2), days(0))).crl(&root.crl(&[]));
         assert_eq!(bench.judge(&[&leaf.der]), Reason::TlsOk);
         // One from the future says nothing yet.
         let bench = Bench::new(&[&root]).crl(&root.crl_dated(&[], days(1), days(2)));
@@ -384,12 +349,7 @@ mod revocation {
         *changed.last_mut().unwrap() ^= 1;
         let impostor = Authority::new("Root").crl(&[SERIAL]);
         for crl in [changed, impostor] {
-            let judge = |rule| {
-                Bench::new(&[&root])
-                    .crl(&crl)
-                    .revocation(rule)
-                    .judge(&[&leaf.der])
-            };
+            let judge = |rule| Bench::new(&[&root]).crl(&crl).revocation(rule).judge(&[&leaf.der]);
             // Its serial numbers are not looked at.
             assert_eq!(judge(Revocation::Soft), Reason::TlsOk);
             assert_eq!(judge(Revocation::IfConfigured), Reason::CrlInvalid);
@@ -403,10 +363,7 @@ mod revocation {
         let (old, new) = (Authority::new("Root"), Authority::new("Root"));
         let leaf = new.issue(&leaf_params(&[HOST]));
         let bench = |old_serials: &[u8], new_serials: &[u8]| {
-            Bench::new(&[&old, &new])
-                .crl(&old.crl(old_serials))
-                .crl(&new.crl(new_serials))
-                .judge(&[&leaf.der])
+            Bench::new(&[&old, &new]).crl(&old.crl(old_serials)).crl(&new.crl(new_serials)).judge(&[&leaf.der])
         };
         assert_eq!(bench(&[], &[]), Reason::TlsOk);
         assert_eq!(bench(&[SERIAL], &[]), Reason::TlsOk);
@@ -445,14 +402,9 @@ mod revocation {
         use rcgen::KeyUsagePurpose::{CrlSign, KeyCertSign};
         let shown = params(vec![KeyCertSign]);
         let shown_der = shown.signed_by(&key, &root.issuer).unwrap().der().clone();
-        let issuer = Authority {
-            issuer: rcgen::Issuer::new(shown, key),
-            der: shown_der,
-        };
-        let signer = Authority {
-            issuer: rcgen::Issuer::new(params(vec![KeyCertSign, CrlSign]), twin),
-            der: issuer.der.clone(),
-        };
+        let issuer = Authority { issuer: rcgen::Issuer::new(shown, key), der: shown_der };
+        let signer =
+            Authority { issuer: rcgen::Issuer::new(params(vec![KeyCertSign, CrlSign]), twin), der: issuer.der.clone() };
         let leaf = issuer.issue(&leaf_params(&[HOST]));
         let bench = Bench::new(&[&root]).crl(&signer.crl(&[SERIAL]));
         assert_eq!(bench.judge(&[&leaf.der, &issuer.der]), Reason::CrlInvalid);
@@ -495,11 +447,7 @@ mod names {
             ("mx.example.com", &["*.*.com"], false),
             ("mx.example.com", &["*"], false),
             ("example.com", &["*.com"], false),
-            (
-                "mx.b\u{fc}cher.example",
-                &["mx.xn--bcher-kva.example"],
-                true,
-            ),
+            ("mx.b\u{fc}cher.example", &["mx.xn--bcher-kva.example"], true),
             ("xn--bcher-kva.example.com", &["*.example.com"], true),
             ("mx.b\u{fc}cher.example", &["*.xn--bcher-kva.example"], true),
             ("192.0.2.1", &["192.0.2.1"], true),
@@ -510,11 +458,7 @@ mod names {
         ] {
             let bench = Bench::new(&[&root]).host(host);
             let reason = judge(bench, &root, &leaf_params(names));
-            let expected = if good {
-                Reason::TlsOk
-            } else {
-                Reason::CertNameMismatch
-            };
+            let expected = if good { Reason::TlsOk } else { Reason::CertNameMismatch };
             assert_eq!(reason, expected, "{host} {names:?}");
         }
     }
@@ -530,29 +474,16 @@ mod names {
             (HOST, &["192.0.2.1"], HOST, [false, true, true]),
             ("*.example.com", &[], HOST, [false, true, true]),
             ("*.com", &[], "example.com", [false, false, false]),
-            (
-                "m\u{fc}x.example",
-                &[],
-                "xn--mx-xka.example",
-                [false, true, true],
-            ),
+            ("m\u{fc}x.example", &[], "xn--mx-xka.example", [false, true, true]),
             ("192.0.2.1", &[], "192.0.2.1", [false, false, false]),
             ("Some Organisation", &[], HOST, [false, false, false]),
         ] {
-            let rules = [
-                CnFallback::Never,
-                CnFallback::IfNoDnsSan,
-                CnFallback::Always,
-            ];
+            let rules = [CnFallback::Never, CnFallback::IfNoDnsSan, CnFallback::Always];
             for (rule, good) in rules.into_iter().zip(outcomes) {
                 let mut params = leaf_params(names);
                 common_name(&mut params, common);
                 let reason = judge(Bench::new(&[&root]).host(host).cn(rule), &root, &params);
-                let expected = if good {
-                    Reason::TlsOk
-                } else {
-                    Reason::CertNameMismatch
-                };
+                let expected = if good { Reason::TlsOk } else { Reason::CertNameMismatch };
                 assert_eq!(reason, expected, "{common} {names:?} {rule:?}");
             }
         }
@@ -562,12 +493,7 @@ mod names {
     fn constraints_hold_for_the_common_name_too() {
         let root = Authority::new("Root");
         let judge = |permitted: &[&str], excluded: &[&str]| {
-            let subtrees = |names: &[&str]| {
-                names
-                    .iter()
-                    .map(|n| GeneralSubtree::DnsName((*n).into()))
-                    .collect()
-            };
+            let subtrees = |names: &[&str]| names.iter().map(|n| GeneralSubtree::DnsName((*n).into())).collect();
             let issuer = root.below("Issuer", |params| {
                 params.name_constraints = Some(NameConstraints {
                     permitted_subtrees: subtrees(permitted),
@@ -581,10 +507,7 @@ mod names {
         };
         assert_eq!(judge(&["example.com"], &[]), Reason::TlsOk);
         assert_eq!(judge(&["example.net"], &[]), Reason::CertConstraintViolated);
-        assert_eq!(
-            judge(&["example.com"], &["mx.example.com"]),
-            Reason::CertConstraintViolated
-        );
+        assert_eq!(judge(&["example.com"], &["mx.example.com"]), Reason::CertConstraintViolated);
         assert_eq!(judge(&[], &["example.com"]), Reason::CertConstraintViolated);
         assert_eq!(judge(&[], &["le.com"]), Reason::TlsOk);
     }
@@ -593,11 +516,7 @@ mod names {
     fn names_of_the_connector() {
         let root = Authority::new("Root");
         for (wanted, names, good) in [
-            (
-                &["mail.partner.example"][..],
-                &["mail.partner.example"][..],
-                true,
-            ),
+            (&["mail.partner.example"][..], &["mail.partner.example"][..], true),
             (&["mail.partner.example"], &[HOST], false),
             (&["a.example", "b.example"], &["b.example"], true),
             (&[".partner.example"], &["a.b.partner.example"], true),
@@ -622,9 +541,7 @@ mod names {
         let judge = |origin, name: &str| {
             let facts = Facts::new(&connector, &next_hop, &host, origin);
             let leaf = root.issue(&leaf_params(&[name]));
-            let verdict = plan(&facts)
-                .unwrap()
-                .judge(&[leaf.der], &bench.trust, now());
+            let verdict = plan(&facts).unwrap().judge(&[leaf.der], &bench.trust, now());
             verdict.standing() == Standing::Acceptable
         };
         assert!(judge(HostOrigin::Mx, "example.com"));

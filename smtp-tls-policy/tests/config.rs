@@ -43,16 +43,12 @@ fn everything() {
     let config = Config::from_toml(GOOD).unwrap();
     let mut bank = OutboundConnector::new(
         "bank",
-        vec![
-            Namespace::parse("bank.example").unwrap(),
-            Namespace::parse("*.bank.example").unwrap(),
-        ],
+        vec![Namespace::parse("bank.example").unwrap(), Namespace::parse("*.bank.example").unwrap()],
         Posture::Deterministic,
     );
     bank.require_tls = true;
-    bank.names = ["mail.bank.example", ".gw.bank.example", "192.0.2.1"]
-        .map(|name| Reference::parse(name).unwrap())
-        .to_vec();
+    bank.names =
+        ["mail.bank.example", ".gw.bank.example", "192.0.2.1"].map(|name| Reference::parse(name).unwrap()).to_vec();
     bank.cn = CnFallback::Never;
     bank.roots = RootsId::new("bank-ca");
     bank.revocation = Revocation::Hard;
@@ -61,50 +57,26 @@ fn everything() {
     smart_host.port = 465;
     smart_host.implicit_tls = true;
     bank.smart_host = Some(smart_host);
-    bank.yields = Yields {
-        refused: Yield::Later,
-        broken: Yield::Now,
-        untrusted: Yield::Never,
-    };
-    let found = config
-        .outbound
-        .find(&Host::parse("x.bank.example").unwrap());
+    bank.yields = Yields { refused: Yield::Later, broken: Yield::Now, untrusted: Yield::Never };
+    let found = config.outbound.find(&Host::parse("x.bank.example").unwrap());
     assert_eq!(*found, bank);
-    let plain = OutboundConnector::new(
-        "everybody",
-        vec![Namespace::Default],
-        Posture::Deterministic,
-    );
+    let plain = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic);
     assert_eq!(config.outbound.iter().next(), Some(&plain));
 
-    let mut partner = InboundConnector::new(
-        "partner",
-        vec![Namespace::parse("partner.example").unwrap()],
-    );
+    let mut partner = InboundConnector::new("partner", vec![Namespace::parse("partner.example").unwrap()]);
     partner.require_tls = true;
     let mut check = ClientCheck::new(RootsId::new("partner-ca"));
     check.names = vec![Reference::parse("out.partner.example").unwrap()];
     check.revocation = Revocation::Soft;
     partner.client_certificate = ClientCertificate::Required(check);
-    assert_eq!(
-        config
-            .inbound
-            .find(Some(&Domain::parse("partner.example").unwrap())),
-        &partner
-    );
+    assert_eq!(config.inbound.find(Some(&Domain::parse("partner.example").unwrap())), &partner);
 }
 
 #[test]
 fn every_posture_has_its_name() {
     for posture in Posture::ALL {
-        let roots = if posture == Posture::PrivateCa {
-            "roots = \"own\""
-        } else {
-            ""
-        };
-        let text = format!(
-            "[[outbound]]\nname = \"a\"\nnamespaces = [\"*\"]\nposture = \"{posture}\"\n{roots}"
-        );
+        let roots = if posture == Posture::PrivateCa { "roots = \"own\"" } else { "" };
+        let text = format!("[[outbound]]\nname = \"a\"\nnamespaces = [\"*\"]\nposture = \"{posture}\"\n{roots}");
         let config = Config::from_toml(&text).unwrap();
         assert_eq!(config.outbound.iter().next().unwrap().posture, posture);
     }
@@ -121,20 +93,8 @@ fn errors_name_line_and_field() {
             "outbound.posture",
             "unknown posture \"secur\"; one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca",
         ),
-        (
-            "cn = \"never\"",
-            "cn = \"no\"",
-            13,
-            "outbound.cn",
-            "unknown variant `no`",
-        ),
-        (
-            "revocation = \"hard\"",
-            "revocation = 7",
-            15,
-            "outbound.revocation",
-            "wanted string or table",
-        ),
+        ("cn = \"never\"", "cn = \"no\"", 13, "outbound.cn", "unknown variant `no`"),
+        ("revocation = \"hard\"", "revocation = 7", 15, "outbound.revocation", "wanted string or table"),
         (
             "require-tls = true\nnames",
             "require-tsl = true\nnames",
@@ -142,13 +102,7 @@ fn errors_name_line_and_field() {
             "outbound.require-tsl",
             "unknown field `require-tsl`",
         ),
-        (
-            "port = 465",
-            "port = 70000",
-            17,
-            "outbound.smart-host.port",
-            "invalid value",
-        ),
+        ("port = 465", "port = 70000", 17, "outbound.smart-host.port", "invalid value"),
         (
             "host = \"[192.0.2.1]\"",
             "host = \"[192.0.2]\"",
@@ -163,34 +117,10 @@ fn errors_name_line_and_field() {
             "outbound.namespaces",
             "\"*bank.example\": the name has a character that no domain name contains",
         ),
-        (
-            "\"*.bank.example\"",
-            "\"Bank.example.\"",
-            9,
-            "outbound.namespaces",
-            "namespace 2 is already served",
-        ),
-        (
-            "name = \"bank\"",
-            "name = \"everybody\"",
-            8,
-            "outbound.name",
-            "another connector has the same name",
-        ),
-        (
-            "name = \"bank\"",
-            "name = \"\"",
-            8,
-            "outbound.name",
-            "the connector has no name",
-        ),
-        (
-            "[\"bank.example\", \"*.bank.example\"]",
-            "[]",
-            9,
-            "outbound.namespaces",
-            "the connector has no namespaces",
-        ),
+        ("\"*.bank.example\"", "\"Bank.example.\"", 9, "outbound.namespaces", "namespace 2 is already served"),
+        ("name = \"bank\"", "name = \"everybody\"", 8, "outbound.name", "another connector has the same name"),
+        ("name = \"bank\"", "name = \"\"", 8, "outbound.name", "the connector has no name"),
+        ("[\"bank.example\", \"*.bank.example\"]", "[]", 9, "outbound.namespaces", "the connector has no namespaces"),
         (
             "\".gw.bank.example\"",
             "\".gw..example\"",
@@ -198,20 +128,8 @@ fn errors_name_line_and_field() {
             "outbound.names",
             "\".gw..example\": a label of the name is empty",
         ),
-        (
-            "untrusted = \"never\"",
-            "untrusted = \"nie\"",
-            18,
-            "outbound.yields.untrusted",
-            "unknown variant `nie`",
-        ),
-        (
-            "roots = \"partner-ca\"",
-            "",
-            30,
-            "inbound.certificate",
-            "missing field `roots`",
-        ),
+        ("untrusted = \"never\"", "untrusted = \"nie\"", 18, "outbound.yields.untrusted", "unknown variant `nie`"),
+        ("roots = \"partner-ca\"", "", 30, "inbound.certificate", "missing field `roots`"),
         (
             "\"required\"",
             "\"recorded\"",
@@ -226,13 +144,7 @@ fn errors_name_line_and_field() {
             "inbound",
             "a client certificate is required without requiring TLS",
         ),
-        (
-            "name = \"world\"",
-            "",
-            20,
-            "inbound",
-            "missing field `name`",
-        ),
+        ("name = \"world\"", "", 20, "inbound", "missing field `name`"),
         (
             "namespaces = [\"*\"]\nposture",
             "namespaces = [\"x.example\"]\nposture",
@@ -252,19 +164,13 @@ fn errors_name_line_and_field() {
         assert!(GOOD.contains(old), "{old}");
         let text = GOOD.replacen(old, new, 1);
         let error = Config::from_toml(&text).unwrap_err();
-        assert_eq!(
-            (error.line(), error.field()),
-            (line, field),
-            "{new}: {error}"
-        );
+        assert_eq!((error.line(), error.field()), (line, field), "{new}: {error}");
         let shown = error.to_string();
         let start = match field {
             "" => format!("line {line}: "),
             _ => format!("line {line}, field {field}: "),
         };
-        let said = shown
-            .strip_prefix(&start)
-            .unwrap_or_else(|| panic!("{shown}"));
+        let said = shown.strip_prefix(&start).unwrap_or_else(|| panic!("{shown}"));
         assert!(said.starts_with(message), "{new}: {said}");
         assert!(!said.contains('\n'), "{said}");
     }

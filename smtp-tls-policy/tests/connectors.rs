@@ -46,11 +46,8 @@ fn the_most_specific_namespace_wins() {
 
 #[test]
 fn internationalised_names_are_one_name() {
-    let connectors = outbound(&[
-        ("default", &["*"]),
-        ("idn", &["b\u{fc}cher.example", "*.xn--bcher-kva.example"]),
-    ])
-    .unwrap();
+    let connectors =
+        outbound(&[("default", &["*"]), ("idn", &["b\u{fc}cher.example", "*.xn--bcher-kva.example"])]).unwrap();
     for recipient in [
         "b\u{fc}cher.example",
         "B\u{dc}CHER.example.",
@@ -67,21 +64,10 @@ fn internationalised_names_are_one_name() {
 fn sets_that_make_no_sense() {
     use ConnectorErrorKind::*;
     for (list, index, kind) in [
-        (
-            &[("a", &["*"][..]), ("a", &["example.com"])][..],
-            1,
-            DuplicateName,
-        ),
+        (&[("a", &["*"][..]), ("a", &["example.com"])][..], 1, DuplicateName),
         (&[("", &["*"])], 0, NoName),
         (&[("a", &["*"]), ("b", &[])], 1, NoNamespaces),
-        (
-            &[
-                ("a", &["*", "example.com"]),
-                ("b", &["x.example", "Example.COM."]),
-            ],
-            1,
-            DuplicateNamespace(1),
-        ),
+        (&[("a", &["*", "example.com"]), ("b", &["x.example", "Example.COM."])], 1, DuplicateNamespace(1)),
         (&[("a", &["*", "*"])], 0, DuplicateNamespace(1)),
         (&[("a", &["example.com"])], 1, NoDefault),
         (&[], 0, NoDefault),
@@ -94,14 +80,9 @@ fn sets_that_make_no_sense() {
     let one = |posture, change: fn(&mut OutboundConnector)| {
         let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
         change(&mut connector);
-        OutboundConnectors::new(vec![connector])
-            .map(drop)
-            .map_err(|error| error.kind)
+        OutboundConnectors::new(vec![connector]).map(drop).map_err(|error| error.kind)
     };
-    assert_eq!(
-        one(Posture::None, |c| c.require_tls = true),
-        Err(NoneRequiresTls)
-    );
+    assert_eq!(one(Posture::None, |c| c.require_tls = true), Err(NoneRequiresTls));
     assert_eq!(
         one(Posture::None, |c| {
             let mut smart_host = SmartHost::new(Host::parse("gw.example").unwrap());
@@ -111,39 +92,23 @@ fn sets_that_make_no_sense() {
         Err(NoneRequiresTls)
     );
     assert_eq!(one(Posture::PrivateCa, |_| {}), Err(PrivateCaWithoutRoots));
-    assert_eq!(
-        one(Posture::PrivateCa, |c| c.roots = RootsId::new("x")),
-        Ok(())
-    );
-    assert_eq!(
-        one(Posture::Encrypt, |c| c.roots = RootsId::new("x")),
-        Err(UnusedCheck)
-    );
+    assert_eq!(one(Posture::PrivateCa, |c| c.roots = RootsId::new("x")), Ok(()));
+    assert_eq!(one(Posture::Encrypt, |c| c.roots = RootsId::new("x")), Err(UnusedCheck));
 
     let mut inbound = InboundConnector::new("i", vec![Namespace::Default]);
-    inbound.client_certificate =
-        ClientCertificate::Required(ClientCheck::new(RootsId::new("partners")));
-    assert_eq!(
-        InboundConnectors::new(vec![inbound]).unwrap_err().kind,
-        CertificateWithoutTls
-    );
+    inbound.client_certificate = ClientCertificate::Required(ClientCheck::new(RootsId::new("partners")));
+    assert_eq!(InboundConnectors::new(vec![inbound]).unwrap_err().kind, CertificateWithoutTls);
 }
 
 #[test]
 fn what_a_listener_asks_for() {
     let open = InboundConnector::new("open", vec![Namespace::Default]);
-    let mut partner = InboundConnector::new(
-        "partner",
-        vec![Namespace::parse("partner.example").unwrap()],
-    );
+    let mut partner = InboundConnector::new("partner", vec![Namespace::parse("partner.example").unwrap()]);
     partner.require_tls = true;
-    partner.client_certificate =
-        ClientCertificate::Required(ClientCheck::new(RootsId::new("partners")));
+    partner.client_certificate = ClientCertificate::Required(ClientCheck::new(RootsId::new("partners")));
     let root = Authority::new("Partners");
     let mut trust = Trust::new();
-    trust
-        .add_root_der(&RootsId::new("partners"), &root.der)
-        .unwrap();
+    trust.add_root_der(&RootsId::new("partners"), &root.der).unwrap();
 
     // One connector takes mail without a certificate: nobody is sent away before MAIL.
     let both = InboundConnectors::new(vec![open.clone(), partner.clone()]).unwrap();
@@ -175,13 +140,7 @@ fn what_a_listener_asks_for() {
 fn domains() {
     let long = format!("{}.example", "a".repeat(63));
     let too_long = format!("{}.example", "a".repeat(64));
-    let longest = [
-        "a".repeat(63),
-        "b".repeat(63),
-        "c".repeat(63),
-        "d".repeat(61),
-    ]
-    .join(".");
+    let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
     for (text, parsed) in [
         ("example.com", Ok("example.com")),
         ("Example.COM.", Ok("example.com")),
@@ -225,13 +184,7 @@ fn domains() {
     ] {
         assert_eq!(Host::parse(text).unwrap().to_string(), shown);
     }
-    for text in [
-        "[192.0.2.1",
-        "[2001:db8::1]",
-        "[x]",
-        "[IPv6:192.0.2.1]",
-        "[\u{fc}\u{fc}\u{fc}]",
-    ] {
+    for text in ["[192.0.2.1", "[2001:db8::1]", "[x]", "[IPv6:192.0.2.1]", "[\u{fc}\u{fc}\u{fc}]"] {
         assert_eq!(Host::parse(text), Err(DomainError::Literal), "{text}");
     }
     for (text, parsed) in [

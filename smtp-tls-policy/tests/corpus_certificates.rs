@@ -12,20 +12,16 @@ use smtp_tls_policy::*;
 
 /// Whether this judge differs on a row for a reason in the exceptions file; the last `*` stands for any end.
 fn is_excepted(id: &str) -> bool {
-    include_str!("corpora/exceptions.txt")
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .any(|line| {
+    include_str!("corpora/exceptions.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')).any(
+        |line| {
             let (pattern, reason) = line.split_once(": ").expect("id: reason");
-            assert!(
-                reason.contains("RFC"),
-                "{pattern}: an exception cites an RFC"
-            );
+            assert!(reason.contains("RFC"), "{pattern}: an exception cites an RFC");
             match pattern.strip_suffix('*') {
                 Some(start) => id.starts_with(start),
                 None => id == pattern,
             }
-        })
+        },
+    )
 }
 
 struct Row {
@@ -55,14 +51,10 @@ fn read(row: &Value) -> Row {
     let trust = || {
         let mut trust = Trust::new();
         for root in ders(row, "trusted") {
-            trust
-                .add_root_der(&roots(), &CertificateDer::from(root))
-                .map_err(|error| error.to_string())?;
+            trust.add_root_der(&roots(), &CertificateDer::from(root)).map_err(|error| error.to_string())?;
         }
         for crl in ders(row, "crls") {
-            trust
-                .add_crl_der(&roots(), &crl)
-                .map_err(|error| error.to_string())?;
+            trust.add_crl_der(&roots(), &crl).map_err(|error| error.to_string())?;
         }
         Ok(trust)
     };
@@ -105,15 +97,9 @@ fn client(row: &Row) -> Result<(), String> {
     let mut connector = InboundConnector::new("c", vec![Namespace::Default]);
     connector.require_tls = true;
     connector.client_certificate = ClientCertificate::Required(check);
-    admit(&Inbound {
-        connector: &connector,
-        tls: true,
-        chain: &row.chain,
-        trust,
-        now: row.now,
-    })
-    .map(drop)
-    .map_err(|refusal| refusal.to_string())
+    admit(&Inbound { connector: &connector, tls: true, chain: &row.chain, trust, now: row.now })
+        .map(drop)
+        .map_err(|refusal| refusal.to_string())
 }
 
 /// Compares every row; a row that is excepted must differ.
@@ -143,24 +129,18 @@ fn succeeds(value: &Value, field: &str) -> bool {
 
 #[test]
 fn corpus_x509_limbo_smtp_server() {
-    run("x509_limbo_smtp_server.jsonl", |value, row| {
-        (succeeds(value, "expect"), server(row, CnFallback::Never))
-    });
+    run("x509_limbo_smtp_server.jsonl", |value, row| (succeeds(value, "expect"), server(row, CnFallback::Never)));
 }
 
 #[test]
 fn corpus_x509_limbo_client() {
-    run("x509_limbo_client.jsonl", |value, row| {
-        (succeeds(value, "expect"), client(row))
-    });
+    run("x509_limbo_client.jsonl", |value, row| (succeeds(value, "expect"), client(row)));
 }
 
 #[test]
 fn corpus_bettertls_strict() {
     for file in ["bettertls_subset.jsonl", "bettertls_cn.jsonl"] {
-        run(file, |value, row| {
-            (succeeds(value, "expect"), server(row, CnFallback::Never))
-        });
+        run(file, |value, row| (succeeds(value, "expect"), server(row, CnFallback::Never)));
     }
 }
 

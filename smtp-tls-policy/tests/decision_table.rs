@@ -16,12 +16,7 @@ fn section(title: &str) -> (Vec<&'static str>, Vec<Vec<&'static str>>) {
         .lines()
         .take_while(|line| !line.starts_with("## "))
         .filter(|line| line.starts_with('|'))
-        .map(|line| {
-            line.trim_matches('|')
-                .split('|')
-                .map(str::trim)
-                .collect::<Vec<_>>()
-        });
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
     let header = rows.next().expect("a header");
     let rows: Vec<_> = rows.skip(1).collect();
     assert!(rows.iter().all(|row| row.len() == header.len()));
@@ -59,11 +54,7 @@ fn yields(text: &str) -> Yields {
         other => panic!("{other}"),
     });
     let mut next = || words.next().unwrap();
-    Yields {
-        refused: next(),
-        broken: next(),
-        untrusted: next(),
-    }
+    Yields { refused: next(), broken: next(), untrusted: next() }
 }
 
 #[test]
@@ -77,10 +68,7 @@ fn plans() {
         let name = |text| Host::parse(text).unwrap();
         let (mut next_hop, mut host) = (name("example.com"), name("mx.example.net"));
         let (mut origin, mut implicit, mut demands) = (HostOrigin::Mx, false, Vec::new());
-        let demand = |floor| Demand {
-            by: "message".into(),
-            floor,
-        };
+        let demand = |floor| Demand { by: "message".into(), floor };
         match given {
             "" => {}
             "address literal" => {
@@ -132,21 +120,12 @@ impl World {
     fn new() -> Self {
         let (public, private) = (Authority::new("Public"), Authority::new("Private"));
         let mut trust = Trust::new();
-        let roots = [
-            (RootsId::public(), &public),
-            (RootsId::new("private"), &private),
-        ];
+        let roots = [(RootsId::public(), &public), (RootsId::new("private"), &private)];
         for (id, root) in roots {
             trust.add_root_der(&id, &root.der).unwrap();
         }
-        trust
-            .add_crl_der(&RootsId::public(), &public.crl(&[13]))
-            .unwrap();
-        Self {
-            public,
-            private,
-            trust,
-        }
+        trust.add_crl_der(&RootsId::public(), &public.crl(&[13])).unwrap();
+        Self { public, private, trust }
     }
 
     fn certificate(&self, what: &str) -> CertificateDer<'static> {
@@ -167,8 +146,7 @@ impl World {
             "X.509 version 1" => return version_1().der,
             "of an authority" => return self.public.below("Below", |_| {}).der,
             "unknown critical extension" => {
-                let mut extension =
-                    rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+                let mut extension = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
                 extension.set_criticality(true);
                 params.custom_extensions.push(extension);
             }
@@ -197,9 +175,7 @@ fn sending() {
         let (rule, event, code, tlsrpt) = (row[0], row[1], row[2], row[row.len() - 1]);
         let reason = *Reason::ALL.iter().find(|r| r.code() == code).unwrap();
         assert_eq!(reason.tlsrpt().unwrap_or(""), tlsrpt, "{rule} {event}");
-        let certificate = event
-            .strip_prefix("certificate: ")
-            .map(|what| world.certificate(what));
+        let certificate = event.strip_prefix("certificate: ").map(|what| world.certificate(what));
         let columns = header.iter().zip(&row).skip(3).take(row.len() - 4);
         for (posture, expected) in columns {
             let connector = connector(posture);
@@ -230,9 +206,7 @@ fn sending() {
                     match verdict.standing() {
                         Standing::Acceptable if verdict.is_authenticated() => "TLS".into(),
                         Standing::Acceptable => "tls".into(),
-                        Standing::NotTls => {
-                            fallback(&plan, plan.yields().untrusted, verdict.reason())
-                        }
+                        Standing::NotTls => fallback(&plan, plan.yields().untrusted, verdict.reason()),
                         Standing::Refused => {
                             format!("next {}", verdict.reason().status().unwrap())
                         }
@@ -292,10 +266,7 @@ fn receiving() {
         let at = format!("{rule} {which} {client}");
         let said = |result: Result<(), Refusal>| match result {
             Ok(()) => ("ok".to_owned(), ""),
-            Err(refusal) => (
-                format!("{} {}", refusal.code(), refusal.status()),
-                refusal.reason().code(),
-            ),
+            Err(refusal) => (format!("{} {}", refusal.code(), refusal.status()), refusal.reason().code()),
         };
         let admitted = admit(&Inbound {
             connector: &connector,
@@ -304,11 +275,7 @@ fn receiving() {
             trust: &world.trust,
             now: now(),
         });
-        assert_eq!(
-            said(admitted.map(drop)),
-            (at_mail.to_owned(), reason),
-            "{at}"
-        );
+        assert_eq!(said(admitted.map(drop)), (at_mail.to_owned(), reason), "{at}");
         if tls == "clear" {
             assert_eq!(at_handshake, "-", "{at}");
             continue;
@@ -321,22 +288,14 @@ fn receiving() {
 
 #[test]
 fn every_rule_and_posture_has_a_row() {
-    let rules: Vec<_> = ["Plans", "Sending", "Receiving"]
-        .iter()
-        .flat_map(|title| section(title).1)
-        .map(|row| row[0])
-        .collect();
-    for rule in [
-        "P1", "P18", "S2", "S4", "S6", "S7", "S8", "S9", "S10", "S11", "S13", "S15", "S18", "S18b",
-        "RFC 8314",
-    ] {
+    let rules: Vec<_> =
+        ["Plans", "Sending", "Receiving"].iter().flat_map(|title| section(title).1).map(|row| row[0]).collect();
+    for rule in ["P1", "P18", "S2", "S4", "S6", "S7", "S8", "S9", "S10", "S11", "S13", "S15", "S18", "S18b", "RFC 8314"]
+    {
         assert!(rules.contains(&rule), "{rule} has no row");
     }
     let (header, _) = section("Sending");
     for posture in Posture::ALL {
-        assert!(
-            header.contains(&posture.as_str()),
-            "{posture} has no column"
-        );
+        assert!(header.contains(&posture.as_str()), "{posture} has no column");
     }
 }

@@ -11,27 +11,21 @@ use ::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use ::rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use ::rustls::sign::{CertifiedKey, SigningKey};
 use ::rustls::time_provider::TimeProvider;
-use ::rustls::{
-    ClientConfig, ClientConnection, Error, HandshakeKind, ServerConnection,
-    SupportedProtocolVersion,
-};
+use ::rustls::{ClientConfig, ClientConnection, Error, HandshakeKind, ServerConnection, SupportedProtocolVersion};
 use common::*;
 use pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use smtp_tls_policy::rustls::*;
 use smtp_tls_policy::*;
 
 const HOST: &str = "mx.example.com";
-const VERSIONS: [&SupportedProtocolVersion; 2] =
-    [&::rustls::version::TLS12, &::rustls::version::TLS13];
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&::rustls::version::TLS12, &::rustls::version::TLS13];
 
 #[derive(Debug)]
 struct Clock(AtomicU64);
 
 impl TimeProvider for Clock {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(
-            self.0.load(Ordering::Relaxed),
-        )))
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0.load(Ordering::Relaxed))))
     }
 }
 
@@ -42,9 +36,7 @@ fn provider() -> Arc<CryptoProvider> {
 /// A provider that offers one protocol version, which is that of its suites.
 fn provider_of(version: &SupportedProtocolVersion) -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
-    provider
-        .cipher_suites
-        .retain(|suite| suite.version().version == version.version);
+    provider.cipher_suites.retain(|suite| suite.version().version == version.version);
     Arc::new(provider)
 }
 
@@ -93,10 +85,8 @@ struct Pair {
 /// Moves bytes until the handshake is over on both sides, or fails on one.
 fn shake(client: Arc<ClientConfig>, server: Arc<ServerConfig>, plan: &Plan) -> Result<Pair, Error> {
     let name = server_name(plan, &Host::parse(HOST).unwrap()).unwrap();
-    let mut pair = Pair {
-        client: ClientConnection::new(client, name).unwrap(),
-        server: ServerConnection::new(server).unwrap(),
-    };
+    let mut pair =
+        Pair { client: ClientConnection::new(client, name).unwrap(), server: ServerConnection::new(server).unwrap() };
     for _ in 0..10 {
         let mut wire = Vec::new();
         while pair.client.wants_write() {
@@ -207,19 +197,15 @@ fn odd_certificates_where_none_is_checked() {
         root.issue(&params)
     };
     for version in VERSIONS {
-        for (leaf, reason) in [
-            (&v1, Reason::CertSelfSigned),
-            (&ca, Reason::CertIsCa),
-            (&critical, Reason::CertUnsupported),
-        ] {
+        for (leaf, reason) in
+            [(&v1, Reason::CertSelfSigned), (&ca, Reason::CertIsCa), (&critical, Reason::CertUnsupported)]
+        {
             let identity = || certified(vec![leaf.der.clone()], &leaf.key);
             for p in [Posture::Opportunistic, Posture::Encrypt] {
                 connect(&posture(p), identity(), &root, provider_of(version)).unwrap();
             }
             for p in [Posture::Deterministic, Posture::Verified] {
-                let error = connect(&posture(p), identity(), &root, provider_of(version))
-                    .err()
-                    .unwrap();
+                let error = connect(&posture(p), identity(), &root, provider_of(version)).err().unwrap();
                 assert_eq!(verdict_of(&error).unwrap().reason(), reason);
             }
         }
@@ -230,14 +216,9 @@ fn odd_certificates_where_none_is_checked() {
 fn the_verdict_comes_out_of_the_handshake() {
     let (root, private) = (Authority::new("Root"), Authority::new("Private"));
     let leaf = private.issue(&leaf_params(&[HOST]));
-    for (p, standing) in [
-        (Posture::Deterministic, Standing::NotTls),
-        (Posture::Verified, Standing::Refused),
-    ] {
+    for (p, standing) in [(Posture::Deterministic, Standing::NotTls), (Posture::Verified, Standing::Refused)] {
         let identity = certified(vec![leaf.der.clone()], &leaf.key);
-        let error = connect(&posture(p), identity, &root, provider())
-            .err()
-            .unwrap();
+        let error = connect(&posture(p), identity, &root, provider()).err().unwrap();
         let verdict = verdict_of(&error).unwrap();
         assert_eq!(verdict.standing(), standing);
         assert_eq!(verdict.reason(), Reason::CertUnknownIssuer);
@@ -257,10 +238,7 @@ fn recorded_checks_are_judged_after_the_handshake() {
     let leaf = private.issue(&leaf_params(&[HOST]));
     let connector = posture(Posture::Deterministic);
     let host = Host::parse(HOST).unwrap();
-    let demands = [Demand {
-        by: "message".into(),
-        floor: Floor::Encrypted,
-    }];
+    let demands = [Demand { by: "message".into(), floor: Floor::Encrypted }];
     let mut facts = Facts::new(&connector, &host, &host, HostOrigin::Mx);
     facts.demands = &demands;
     let plan = plan(&facts).unwrap();
@@ -273,10 +251,7 @@ fn recorded_checks_are_judged_after_the_handshake() {
     let verdict = judge_session(&plan, &pair.client, &*trust, now());
     assert_eq!(verdict.standing(), Standing::Acceptable);
     assert!(!verdict.is_authenticated());
-    assert_eq!(
-        verdict.defect().unwrap().reason(),
-        Reason::CertUnknownIssuer
-    );
+    assert_eq!(verdict.defect().unwrap().reason(), Reason::CertUnknownIssuer);
 }
 
 /// A server that resumes whatever it can, on one configuration.
@@ -312,31 +287,13 @@ fn resumption_stays_within_one_configuration() {
     let strict = plan_of(&posture(Posture::Verified));
     let config = |plan: &Plan, id: Option<&IdentityId>, trust| tls.config(plan, id, trust).unwrap();
 
-    assert_eq!(
-        peer.kind(config(&lax, None, &first), &lax),
-        HandshakeKind::Full
-    );
-    assert_eq!(
-        peer.kind(config(&lax, None, &first), &lax),
-        HandshakeKind::Resumed
-    );
+    assert_eq!(peer.kind(config(&lax, None, &first), &lax), HandshakeKind::Full);
+    assert_eq!(peer.kind(config(&lax, None, &first), &lax), HandshakeKind::Resumed);
     // Another plan, identity or trust begins anew.
-    assert_eq!(
-        peer.kind(config(&strict, None, &first), &strict),
-        HandshakeKind::Full
-    );
-    assert_eq!(
-        peer.kind(config(&lax, Some(&id), &first), &lax),
-        HandshakeKind::Full
-    );
-    assert_eq!(
-        peer.kind(config(&lax, None, &other), &lax),
-        HandshakeKind::Full
-    );
-    assert!(Arc::ptr_eq(
-        &config(&lax, None, &first),
-        &config(&lax, None, &first)
-    ));
+    assert_eq!(peer.kind(config(&strict, None, &first), &strict), HandshakeKind::Full);
+    assert_eq!(peer.kind(config(&lax, Some(&id), &first), &lax), HandshakeKind::Full);
+    assert_eq!(peer.kind(config(&lax, None, &other), &lax), HandshakeKind::Full);
+    assert!(Arc::ptr_eq(&config(&lax, None, &first), &config(&lax, None, &first)));
 }
 
 #[test]
@@ -381,10 +338,7 @@ fn the_cache_is_bounded_and_knows_its_identities() {
     assert!(!Arc::ptr_eq(&second, &of(&tls, 1)));
 
     let id = IdentityId::new("ours");
-    assert_eq!(
-        tls.config(&plans[0], Some(&id), &trust).unwrap_err(),
-        TlsConfigError::UnknownIdentity(id.clone())
-    );
+    assert_eq!(tls.config(&plans[0], Some(&id), &trust).unwrap_err(), TlsConfigError::UnknownIdentity(id.clone()));
     let own = root.issue(&leaf_params(&["client.example"]));
     let identity = || certified(vec![own.der.clone()], &own.key);
     tls.add_identity(id.clone(), identity());
@@ -449,10 +403,7 @@ fn the_server_name_is_sent_for_names_only() {
         let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Literal)).unwrap();
         let (tls, _) = client_tls(provider());
         let config = tls.config(&plan, None, &trust).unwrap();
-        let resolver = Arc::new(Sni(
-            certified(vec![leaf.der.clone()], &leaf.key),
-            std::sync::Mutex::default(),
-        ));
+        let resolver = Arc::new(Sni(certified(vec![leaf.der.clone()], &leaf.key), std::sync::Mutex::default()));
         let server = Arc::new(
             ServerConfig::builder_with_provider(provider())
                 .with_safe_default_protocol_versions()

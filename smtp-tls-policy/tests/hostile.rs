@@ -26,26 +26,17 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let mut params = leaf_params(&[]);
     common_name(&mut params, "mx.example.com");
     let leaf = issuer.issue(&params);
-    World {
-        chain: vec![leaf.der.to_vec(), issuer.der.to_vec()],
-        crl: issuer.crl(&[1, 2, 3]),
-        root,
-    }
+    World { chain: vec![leaf.der.to_vec(), issuer.der.to_vec()], crl: issuer.crl(&[1, 2, 3]), root }
 });
 
 fn judge(chain: &[Vec<u8>], crl: &[u8]) -> Verdict {
     let mut trust = Trust::new();
-    trust
-        .add_root_der(&RootsId::public(), &WORLD.root.der)
-        .unwrap();
+    trust.add_root_der(&RootsId::public(), &WORLD.root.der).unwrap();
     let _ = trust.add_crl_der(&RootsId::public(), crl);
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Deterministic);
     let host = Host::parse("mx.example.com").unwrap();
     let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
-    let chain: Vec<_> = chain
-        .iter()
-        .map(|der| CertificateDer::from(&der[..]))
-        .collect();
+    let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(&der[..])).collect();
     let verdict = plan.judge(&chain, &trust, now());
     assert!(!verdict.to_string().contains(|c: char| c.is_control()));
     verdict
@@ -73,15 +64,10 @@ fn every_byte_of_a_chain_counts() {
 #[test]
 fn every_byte_of_a_list_counts() {
     let host = Host::parse("mx.example.com").unwrap();
-    let mut connector =
-        OutboundConnector::new("c", vec![Namespace::Default], Posture::Deterministic);
+    let mut connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Deterministic);
     connector.revocation = Revocation::Hard;
     let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
-    let chain: Vec<_> = WORLD
-        .chain
-        .iter()
-        .map(|der| CertificateDer::from(&der[..]))
-        .collect();
+    let chain: Vec<_> = WORLD.chain.iter().map(|der| CertificateDer::from(&der[..])).collect();
     let judge = |crl: &[u8]| {
         let mut trust = Trust::new();
         let id = RootsId::public();

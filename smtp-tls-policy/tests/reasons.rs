@@ -30,11 +30,7 @@ fn codes_statuses_and_result_types_are_stable() {
         ("cert-is-ca", "4.7.5", "certificate-not-trusted"),
         ("cert-wrong-purpose", "4.7.5", "certificate-not-trusted"),
         ("cert-bad-signature", "4.7.5", "certificate-not-trusted"),
-        (
-            "cert-constraint-violated",
-            "4.7.5",
-            "certificate-not-trusted",
-        ),
+        ("cert-constraint-violated", "4.7.5", "certificate-not-trusted"),
         ("cert-too-costly", "4.7.5", "validation-failure"),
         ("roots-missing", "4.7.5", "validation-failure"),
         ("crl-expired", "4.7.5", "certificate-not-trusted"),
@@ -51,10 +47,7 @@ fn codes_statuses_and_result_types_are_stable() {
             (reason.code(), status, reason.tlsrpt().unwrap_or("-"))
         })
         .collect();
-    let want: Vec<_> = table
-        .iter()
-        .map(|(code, status, tlsrpt)| (*code, (*status).to_owned(), *tlsrpt))
-        .collect();
+    let want: Vec<_> = table.iter().map(|(code, status, tlsrpt)| (*code, (*status).to_owned(), *tlsrpt)).collect();
     assert_eq!(have, want);
 }
 
@@ -84,12 +77,7 @@ fn decisions_in_one_sentence() {
     );
     let strict = plan_of(Posture::Deterministic, true, &[]);
     assert_eq!(
-        explain(
-            &strict,
-            Ending::NotDelivered,
-            Reason::StarttlsNotOffered,
-            None
-        ),
+        explain(&strict, Ending::NotDelivered, Reason::StarttlsNotOffered, None),
         "not delivered, because the peer does not offer STARTTLS; \
          required by connector partners, which requires TLS (posture deterministic)"
     );
@@ -111,14 +99,7 @@ fn decisions_in_one_sentence() {
     );
 
     // Raised above Plaintext, the failed check is recorded and said.
-    let raised = plan_of(
-        Posture::Deterministic,
-        false,
-        &[Demand {
-            by: "message 7".into(),
-            floor: Floor::Encrypted,
-        }],
-    );
+    let raised = plan_of(Posture::Deterministic, false, &[Demand { by: "message 7".into(), floor: Floor::Encrypted }]);
     let verdict = raised.judge(&[expired], &trust, now());
     assert_eq!(verdict.standing(), Standing::Acceptable);
     assert_eq!(

@@ -44,57 +44,24 @@ fn the_lack_of_a_mark_means_clear_text_only_by_writers_that_always_mark() {
     for (writer, marks) in WRITERS {
         let judgement = Hop { writer, ..hop() }.judge();
         let expected = if marks {
-            (
-                Verdict::Cleartext,
-                Channel::Cleartext,
-                Because::NotMarkedBy(writer),
-            )
+            (Verdict::Cleartext, Channel::Cleartext, Because::NotMarkedBy(writer))
         } else {
             (Verdict::Unknown, Channel::Unknown, Because::NothingStated)
         };
-        assert_eq!(
-            (judgement.verdict, judgement.channel, judgement.because),
-            expected,
-            "{writer:?}"
-        );
+        assert_eq!((judgement.verdict, judgement.channel, judgement.because), expected, "{writer:?}");
     }
-    let judgement = Hop {
-        says_clear_text: true,
-        ..hop()
-    }
-    .judge();
-    assert_eq!(
-        (judgement.verdict, judgement.because),
-        (Verdict::Cleartext, Because::SaysClearText)
-    );
+    let judgement = Hop { says_clear_text: true, ..hop() }.judge();
+    assert_eq!((judgement.verdict, judgement.because), (Verdict::Cleartext, Because::SaysClearText));
 }
 
 #[test]
 fn any_mark_is_tls_by_whomever_and_from_wherever() {
-    for mark in [
-        TlsMark::Clause,
-        TlsMark::Comment,
-        TlsMark::Keyword,
-        TlsMark::Phrase,
-    ] {
+    for mark in [TlsMark::Clause, TlsMark::Comment, TlsMark::Keyword, TlsMark::Phrase] {
         for (writer, _) in WRITERS {
-            for address in [
-                None,
-                Some(PUBLIC),
-                Some([127, 0, 0, 1].into()),
-                Some([10, 0, 0, 1].into()),
-            ] {
-                let marked = Hop {
-                    tls: Some(mark),
-                    writer,
-                    from_address: address,
-                    ..hop()
-                };
+            for address in [None, Some(PUBLIC), Some([127, 0, 0, 1].into()), Some([10, 0, 0, 1].into())] {
+                let marked = Hop { tls: Some(mark), writer, from_address: address, ..hop() };
                 let judgement = marked.judge();
-                assert_eq!(
-                    (judgement.verdict, judgement.because),
-                    (Verdict::Tls, Because::Marked(mark))
-                );
+                assert_eq!((judgement.verdict, judgement.because), (Verdict::Tls, Because::Marked(mark)));
                 assert_eq!(judgement.channel, Channel::Tls);
             }
         }
@@ -104,68 +71,21 @@ fn any_mark_is_tls_by_whomever_and_from_wherever() {
 #[test]
 fn local_hops_are_their_own_kind() {
     for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-        let judgement = Hop {
-            from_address: Some(address.parse().unwrap()),
-            writer: Writer::Postfix,
-            ..hop()
-        }
-        .judge();
-        assert_eq!(
-            (judgement.verdict, judgement.because),
-            (Verdict::Local, Because::Loopback),
-            "{address}"
-        );
+        let judgement = Hop { from_address: Some(address.parse().unwrap()), writer: Writer::Postfix, ..hop() }.judge();
+        assert_eq!((judgement.verdict, judgement.because), (Verdict::Local, Because::Loopback), "{address}");
         // What the channel was is still said.
         assert_eq!(judgement.channel, Channel::Cleartext);
     }
     // Also with a mark: Exim's `local-esmtps`.
-    let judgement = Hop {
-        arrival: Arrival::Local,
-        tls: Some(TlsMark::Comment),
-        ..hop()
-    }
-    .judge();
-    assert_eq!(
-        (judgement.verdict, judgement.because),
-        (Verdict::Local, Because::SaysLocal)
-    );
-    let hidden = Hop {
-        arrival: Arrival::NotStated,
-        from: [None; 2],
-        from_address: None,
-        ..hop()
-    };
+    let judgement = Hop { arrival: Arrival::Local, tls: Some(TlsMark::Comment), ..hop() }.judge();
+    assert_eq!((judgement.verdict, judgement.because), (Verdict::Local, Because::SaysLocal));
+    let hidden = Hop { arrival: Arrival::NotStated, from: [None; 2], from_address: None, ..hop() };
     assert_eq!(hidden.judge().because, Because::NoClient);
     // A server that hides its clients but speaks SMTP with them, and always marks TLS.
-    assert_eq!(
-        Hop {
-            writer: Writer::Postfix,
-            ..hidden
-        }
-        .judge()
-        .verdict,
-        Verdict::Cleartext
-    );
-    assert_eq!(
-        Hop {
-            writer: Writer::Postfix,
-            smtp: false,
-            ..hidden
-        }
-        .judge()
-        .verdict,
-        Verdict::Local
-    );
+    assert_eq!(Hop { writer: Writer::Postfix, ..hidden }.judge().verdict, Verdict::Cleartext);
+    assert_eq!(Hop { writer: Writer::Postfix, smtp: false, ..hidden }.judge().verdict, Verdict::Local);
     // A name proves nothing: anybody may say EHLO localhost.
-    assert_eq!(
-        Hop {
-            from: [Some("localhost"), None],
-            ..hop()
-        }
-        .judge()
-        .verdict,
-        Verdict::Unknown
-    );
+    assert_eq!(Hop { from: [Some("localhost"), None], ..hop() }.judge().verdict, Verdict::Unknown);
 }
 
 #[test]
@@ -190,33 +110,17 @@ fn private_networks_are_their_own_kind() {
             ..hop()
         }
         .judge();
-        assert_eq!(
-            (judgement.verdict, judgement.channel),
-            (verdict, Channel::Cleartext),
-            "{from} {by:?}"
-        );
+        assert_eq!((judgement.verdict, judgement.channel), (verdict, Channel::Cleartext), "{from} {by:?}");
     }
 }
 
 #[test]
 fn the_trace_in_one_word() {
     let own = OwnHosts::default();
-    let tls = Hop {
-        tls: Some(TlsMark::Clause),
-        ..hop()
-    };
-    let clear = Hop {
-        writer: Writer::Own,
-        ..hop()
-    };
-    let local = Hop {
-        arrival: Arrival::Local,
-        ..hop()
-    };
-    let private = Hop {
-        from_address: Some([10, 0, 0, 1].into()),
-        ..hop()
-    };
+    let tls = Hop { tls: Some(TlsMark::Clause), ..hop() };
+    let clear = Hop { writer: Writer::Own, ..hop() };
+    let local = Hop { arrival: Arrival::Local, ..hop() };
+    let private = Hop { from_address: Some([10, 0, 0, 1].into()), ..hop() };
     for (hops, summary) in [
         (&[][..], Summary::NoHops),
         (&[local], Summary::NoHops),
@@ -231,38 +135,14 @@ fn the_trace_in_one_word() {
 
 #[test]
 fn headers_below_the_first_foreign_hop_are_not_trusted() {
-    let own = OwnHosts {
-        names: &["Edge.b.example", "inner.b.example"],
-        addresses: &[[10, 0, 0, 1].into()],
-    };
-    let inner = Hop {
-        by: Some("inner.b.example"),
-        from_address: Some([10, 0, 0, 1].into()),
-        ..hop()
-    };
-    let edge = Hop {
-        by: Some("edge.b.example."),
-        tls: Some(TlsMark::Clause),
-        ..hop()
-    };
-    let local = Hop {
-        by: Some("edge.b.example"),
-        arrival: Arrival::Local,
-        ..hop()
-    };
-    let foreign = Hop {
-        by: Some("a.example"),
-        ..hop()
-    };
+    let own = OwnHosts { names: &["Edge.b.example", "inner.b.example"], addresses: &[[10, 0, 0, 1].into()] };
+    let inner = Hop { by: Some("inner.b.example"), from_address: Some([10, 0, 0, 1].into()), ..hop() };
+    let edge = Hop { by: Some("edge.b.example."), tls: Some(TlsMark::Clause), ..hop() };
+    let local = Hop { by: Some("edge.b.example"), arrival: Arrival::Local, ..hop() };
+    let foreign = Hop { by: Some("a.example"), ..hop() };
     let trusted = |hops: &[Hop<'_>]| {
         let reviewed = review(hops, &own);
-        assert!(
-            reviewed
-                .hops
-                .iter()
-                .enumerate()
-                .all(|(index, hop)| hop.trusted == (index < reviewed.trusted))
-        );
+        assert!(reviewed.hops.iter().enumerate().all(|(index, hop)| hop.trusted == (index < reviewed.trusted)));
         reviewed.trusted
     };
     assert_eq!(trusted(&[inner, edge, foreign]), 2);
@@ -270,95 +150,34 @@ fn headers_below_the_first_foreign_hop_are_not_trusted() {
     assert_eq!(trusted(&[foreign, edge]), 0);
     // A stranger hands in a message with a header in our name: the edge saw his address, so there it ends,
     // whatever he called himself.
-    let liar = Hop {
-        from: [Some("inner.b.example"), Some("edge.b.example")],
-        ..edge
-    };
+    let liar = Hop { from: [Some("inner.b.example"), Some("edge.b.example")], ..edge };
     assert_eq!(trusted(&[liar, edge, inner]), 1);
-    assert_eq!(
-        trusted(&[
-            Hop {
-                from_address: None,
-                ..inner
-            },
-            edge
-        ]),
-        1
-    );
-    let reviewed = review(
-        &[
-            inner,
-            edge,
-            Hop {
-                writer: Writer::Postfix,
-                ..foreign
-            },
-        ],
-        &own,
-    );
-    assert_eq!(
-        (reviewed.trusted_summary(), reviewed.summary()),
-        (Summary::TlsOutsidePrivateNets, Summary::Cleartext)
-    );
+    assert_eq!(trusted(&[Hop { from_address: None, ..inner }, edge]), 1);
+    let reviewed = review(&[inner, edge, Hop { writer: Writer::Postfix, ..foreign }], &own);
+    assert_eq!((reviewed.trusted_summary(), reviewed.summary()), (Summary::TlsOutsidePrivateNets, Summary::Cleartext));
 }
 
 #[test]
 fn gaps_are_flagged() {
     let link = |newer: Hop<'_>, older: Hop<'_>| {
         let reviewed = review(&[newer, older], &OwnHosts::default());
-        assert_eq!(
-            reviewed.hops[1].link,
-            Link::NotStated,
-            "there is nothing below the oldest"
-        );
+        assert_eq!(reviewed.hops[1].link, Link::NotStated, "there is nothing below the oldest");
         reviewed.hops[0].link
     };
-    let by = |name| Hop {
-        by: Some(name),
-        ..hop()
-    };
+    let by = |name| Hop { by: Some(name), ..hop() };
     assert_eq!(link(hop(), by("A.Example.")), Link::Continuous);
     assert_eq!(link(hop(), by("a")), Link::Continuous);
     assert_eq!(link(hop(), by("a.other.example")), Link::Gap);
-    assert_eq!(
-        link(
-            Hop {
-                from: [Some("x.example"), Some("a.example")],
-                ..hop()
-            },
-            by("a.example")
-        ),
-        Link::Continuous
-    );
+    assert_eq!(link(Hop { from: [Some("x.example"), Some("a.example")], ..hop() }, by("a.example")), Link::Continuous);
     assert_eq!(link(hop(), Hop { by: None, ..hop() }), Link::NotStated);
-    assert_eq!(
-        link(
-            Hop {
-                from: [None; 2],
-                ..hop()
-            },
-            by("a.example")
-        ),
-        Link::NotStated
-    );
-    let same_address = Hop {
-        by_address: Some(PUBLIC),
-        ..by("other.example")
-    };
+    assert_eq!(link(Hop { from: [None; 2], ..hop() }, by("a.example")), Link::NotStated);
+    let same_address = Hop { by_address: Some(PUBLIC), ..by("other.example") };
     assert_eq!(link(hop(), same_address), Link::Continuous);
     // Inside one host the header below is its own.
-    let inside = Hop {
-        from: [None; 2],
-        arrival: Arrival::Local,
-        ..hop()
-    };
+    let inside = Hop { from: [None; 2], arrival: Arrival::Local, ..hop() };
     assert_eq!(link(inside, by("b.example")), Link::Continuous);
     assert_eq!(link(inside, by("c.example")), Link::Gap);
-    let filter = Hop {
-        from: [Some("localhost"), None],
-        from_address: Some([127, 0, 0, 1].into()),
-        ..hop()
-    };
+    let filter = Hop { from: [Some("localhost"), None], from_address: Some([127, 0, 0, 1].into()), ..hop() };
     assert_eq!(link(filter, by("b.example")), Link::Continuous);
 }
 

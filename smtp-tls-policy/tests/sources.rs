@@ -35,10 +35,7 @@ struct World {
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let (public, private) = (Authority::new("Public"), Authority::new("Private"));
     let mut trust = Trust::new();
-    for (id, root) in [
-        (RootsId::public(), &public),
-        (RootsId::new("private"), &private),
-    ] {
+    for (id, root) in [(RootsId::public(), &public), (RootsId::new("private"), &private)] {
         trust.add_root_der(&id, &root.der).unwrap();
     }
     let good = leaf_params(&["mx.example.net"]);
@@ -54,10 +51,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         Authority::with(good).der,
         version_1().der,
     ];
-    World {
-        trust,
-        certificates,
-    }
+    World { trust, certificates }
 });
 
 fn outcome(plan: &Plan, peer: Peer) -> Outcome {
@@ -95,21 +89,12 @@ fn peers() -> impl Strategy<Value = Peer> {
 
 fn yields() -> impl Strategy<Value = Yields> {
     let one = || prop_oneof![Just(Yield::Now), Just(Yield::Later), Just(Yield::Never)];
-    (one(), one(), one()).prop_map(|(refused, broken, untrusted)| Yields {
-        refused,
-        broken,
-        untrusted,
-    })
+    (one(), one(), one()).prop_map(|(refused, broken, untrusted)| Yields { refused, broken, untrusted })
 }
 
 fn connectors() -> impl Strategy<Value = OutboundConnector> {
-    (
-        proptest::sample::select(&Posture::ALL[..]),
-        any::<bool>(),
-        yields(),
-        any::<bool>(),
-    )
-        .prop_map(|(posture, require_tls, yields, private)| {
+    (proptest::sample::select(&Posture::ALL[..]), any::<bool>(), yields(), any::<bool>()).prop_map(
+        |(posture, require_tls, yields, private)| {
             let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
             connector.require_tls = require_tls && posture != Posture::None;
             connector.yields = yields;
@@ -117,23 +102,19 @@ fn connectors() -> impl Strategy<Value = OutboundConnector> {
                 connector.roots = RootsId::new("private");
             }
             connector
-        })
+        },
+    )
 }
 
 fn demands() -> impl Strategy<Value = Vec<Demand>> {
     let floors = vec![Floor::Plaintext, Floor::Encrypted, Floor::Authenticated];
-    let demand = (proptest::sample::select(floors), 0..3u8).prop_map(|(floor, by)| Demand {
-        by: format!("source {by}").into(),
-        floor,
-    });
+    let demand = (proptest::sample::select(floors), 0..3u8)
+        .prop_map(|(floor, by)| Demand { by: format!("source {by}").into(), floor });
     proptest::collection::vec(demand, 0..4)
 }
 
 fn plan_with(connector: &OutboundConnector, demands: &[Demand], implicit_tls: bool) -> Plan {
-    let (next_hop, host) = (
-        Host::parse("example.com").unwrap(),
-        Host::parse("mx.example.net").unwrap(),
-    );
+    let (next_hop, host) = (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());
     let mut facts = Facts::new(connector, &next_hop, &host, HostOrigin::Mx);
     facts.demands = demands;
     facts.implicit_tls = implicit_tls;

@@ -193,10 +193,10 @@ impl Delivery {
             _ => match &self.end {
                 Ok(End::Accepted(reply) | End::Refused { reply, .. }) => Some(of(reply)),
                 Ok(End::NoRecipients) => None,
-                // RFC 1870, 6.3; RFC 3463, 3.7 (X.6.3 conversion required but not supported); RFC 6531, 3.5.
-                Ok(End::Unsupported(Unsupported::Size { .. })) => Some(Word::Bounced(EnhancedCode::new(5, 3, 4))),
-                Ok(End::Unsupported(Unsupported::EightBitMime)) => Some(Word::Bounced(EnhancedCode::new(5, 6, 3))),
-                Ok(End::Unsupported(_)) => Some(Word::Bounced(EnhancedCode::new(5, 6, 7))),
+                Ok(End::Unsupported(unsupported)) => {
+                    let status = unsupported.status();
+                    Some(if status.class == 4 { Word::Deferred(status) } else { Word::Bounced(status) })
+                }
                 Err(failure) => failure.word(),
             },
         }

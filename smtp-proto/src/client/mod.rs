@@ -52,7 +52,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod envelope;
+mod event;
+mod transaction;
 mod transition;
+
+pub use envelope::{Envelope, Recipient};
+pub use event::{Event, Outcome, Unsupported};
+use transaction::{Next, Transaction};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,8 +70,7 @@ use crate::capabilities::{Capabilities, Extension};
 use crate::command::Command;
 use crate::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use crate::fallback::{Channel, Fallback, TlsFailure, TlsInfo, TlsRules, after};
-use crate::params::{BodyType, MailParameters, Parameters};
-use crate::path::{DomainBuf, ForwardPathBuf, ReversePathBuf};
+use crate::path::DomainBuf;
 use crate::reply::{Reply, ReplyParser};
 use crate::timeouts::Timeouts;
 use crate::{Progress, Step, Want};
@@ -89,109 +95,6 @@ impl Config {
     pub fn new(name: DomainBuf) -> Self {
         Self { name, timeouts: Timeouts::default(), pipelining: true }
     }
-}
-
-/// Who sends what to whom. Shared, so that a transaction does not copy it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope {
-    /// The sender.
-    pub reverse_path: ReversePathBuf,
-    /// The recipients, in the order of their [`Recipient`](Event::Recipient) events.
-    pub recipients: Vec<ForwardPathBuf>,
-    /// Octets of the message, if known: sent where the server announces SIZE, and refused here already if over its
-    /// limit (RFC 1870, 6).
-    pub size: Option<u64>,
-    /// What the bytes of the body may be. 8BITMIME is needed where this says so (RFC 6152, 3).
-    pub body: BodyType,
-}
-
-/// The null sender, no recipient yet, a body of 7 bits.
-impl Default for Envelope {
-    fn default() -> Self {
-        Self { reverse_path: ReversePathBuf::NULL, recipients: Vec::new(), size: None, body: BodyType::SevenBit }
-    }
-}
-
-impl Envelope {
-    fn is_ascii(&self) -> bool {
-        self.reverse_path.borrow().as_str().is_ascii()
-            && self.recipients.iter().all(|path| path.borrow().as_str().is_ascii())
-    }
-}
-
-/// What happened, or what is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event<'i> {
-    /// There is no TLS, and what [`after`] says about it. [`Fallback::ContinuePlaintext`]: the conversation goes on.
-    /// Everything else: it is over; the connection ends with [`Closed`](Self::Closed).
-    NoTls {
-        /// Why.
-        failure: TlsFailure,
-        /// What the rules say.
-        fallback: Fallback,
-        /// The server's words, where it said any.
-        reply: Option<Reply<'i>>,
-    },
-    /// [`Client::start_transaction`] can be called; capabilities are known.
-    Ready,
-    /// The word on one recipient. Comes once for each, in order, unless the transaction ends before.
-    Recipient {
-        /// Index in [`Envelope::recipients`].
-        index: usize,
-        /// 2yz: accepted.
-        reply: Reply<'i>,
-    },
-    /// The body is wanted: [`Client::write_body`], then [`Client::end_body`]. Keep polling meanwhile.
-    SendBody,
-    /// The transaction is over, exactly once. Another can start, unless [`Closed`](Self::Closed) follows.
-    Finished(Outcome<'i>),
-    /// The server does not want this connection, or no longer: a greeting or EHLO that is not 2yz, 421 out of the blue.
-    Unwelcome {
-        /// Where.
-        phase: Phase,
-        /// The server's words.
-        reply: Reply<'i>,
-    },
-    /// The conversation is over: send the output, then close the connection.
-    Closed,
-}
-
-/// How a transaction ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome<'i> {
-    /// The server has taken the message for every recipient that it accepted.
-    Accepted(Reply<'i>),
-    /// MAIL, DATA or the message was refused, or RCPT with 421. It counts for every recipient that was accepted or
-    /// has had no event.
-    Refused {
-        /// What was refused.
-        phase: Phase,
-        /// Why.
-        reply: Reply<'i>,
-    },
-    /// Every recipient was refused, each in its own event.
-    NoRecipients,
-    /// The server lacks what the envelope needs. Nothing was sent.
-    Unsupported(Unsupported),
-}
-
-/// What the server lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unsupported {
-    /// RFC 6152, 3: a body with octets above 127 needs 8BITMIME.
-    #[error("the server does not offer 8BITMIME")]
-    EightBitMime,
-    /// RFC 1870, 6: the message is larger than the server takes.
-    #[error("the message exceeds the server's limit of {limit} octets")]
-    Size {
-        /// The limit.
-        limit: u64,
-    },
-    /// An address that is not ASCII cannot be sent.
-    #[error("an address is not ASCII")]
-    NonAsciiAddress,
 }
 
 /// A command that waits for its reply.
@@ -226,33 +129,6 @@ impl Sent {
             Self::Quit => Phase::Quit,
         }
     }
-}
-
-/// A transaction that has not finished.
-#[derive(Debug)]
-struct Transaction {
-    envelope: Arc<Envelope>,
-    /// The cursor: what is sent next.
-    next: Next,
-    /// Recipients with a reply.
-    answered: usize,
-    accepted: usize,
-    /// What the server lacks, found when the transaction started.
-    unsupported: Option<Unsupported>,
-}
-
-/// What a transaction sends next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Mail,
-    Recipient(usize),
-    Data,
-    /// Nothing: DATA awaits its 354.
-    Permission,
-    /// The caller's bytes.
-    Body,
-    /// Nothing: the final dot awaits its reply.
-    Verdict,
 }
 
 /// Where the conversation stands.
@@ -526,22 +402,24 @@ impl Client {
         if self.queue.is_empty() {
             self.since = now;
         }
-        let unsupported = self.unsupported(&envelope);
+        let envelope = self.fitting(envelope);
+        let unsupported = envelope.unsupported(&self.capabilities, &self.channel);
         self.transaction = Some(Transaction { envelope, next: Next::Mail, answered: 0, accepted: 0, unsupported });
         Ok(())
     }
 
-    fn unsupported(&self, envelope: &Envelope) -> Option<Unsupported> {
-        if envelope.body == BodyType::EightBitMime && !self.capabilities.has(Extension::EightBitMime) {
-            return Some(Unsupported::EightBitMime);
+    /// RFC 6531, 3.2: where the server lacks SMTPUTF8, A-labels may do.
+    #[cfg(feature = "idna")]
+    fn fitting(&self, envelope: Arc<Envelope>) -> Arc<Envelope> {
+        if self.capabilities.has(Extension::SmtpUtf8) || !envelope.needs_smtputf8() {
+            return envelope;
         }
-        if !envelope.is_ascii() {
-            return Some(Unsupported::NonAsciiAddress);
-        }
-        match (envelope.size, self.capabilities.size_limit()) {
-            (Some(size), Some(limit)) if size > limit => Some(Unsupported::Size { limit }),
-            _ => None,
-        }
+        envelope.to_ascii().map_or(envelope, Arc::new)
+    }
+
+    #[cfg(not(feature = "idna"))]
+    fn fitting(&self, envelope: Arc<Envelope>) -> Arc<Envelope> {
+        envelope
     }
 
     /// Whether [`write_body`](Self::write_body) may be called now.
@@ -649,33 +527,5 @@ impl Client {
     /// What the bytes travel in.
     pub fn channel(&self) -> &Channel {
         &self.channel
-    }
-}
-
-impl Transaction {
-    /// Appends the next command, if there is one, and says what comes after it.
-    fn write_next(&self, capabilities: &Capabilities, output: &mut Vec<u8>) -> (Option<Sent>, Next) {
-        match self.next {
-            Next::Mail => {
-                // RFC 1870, 6 and RFC 6152, 3: parameters only where the server offers them.
-                let size = self.envelope.size.filter(|_| capabilities.has(Extension::Size));
-                let body = Some(self.envelope.body).filter(|&body| body != BodyType::SevenBit);
-                let path = self.envelope.reverse_path.borrow();
-                let parameters = MailParameters { size, body, ..MailParameters::default() };
-                Command::Mail { path, parameters }.write(output);
-                (Some(Sent::Mail), Next::Recipient(0))
-            }
-            Next::Recipient(index) => {
-                let path = self.envelope.recipients[index].borrow();
-                Command::Rcpt { path, parameters: Parameters::default() }.write(output);
-                let last = index + 1 == self.envelope.recipients.len();
-                (Some(Sent::Recipient(index)), if last { Next::Data } else { Next::Recipient(index + 1) })
-            }
-            Next::Data => {
-                Command::Data.write(output);
-                (Some(Sent::Data), Next::Permission)
-            }
-            Next::Permission | Next::Body | Next::Verdict => (None, self.next),
-        }
     }
 }

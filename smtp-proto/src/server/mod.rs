@@ -46,153 +46,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod config;
+mod event;
 mod replies;
 mod transition;
+
+pub use config::{Config, FutureRelease, Limits, StartTls};
+pub use event::{BodyRefusal, Event};
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::body::{BodyDefect, DotDecoder, Runs};
-use crate::command::Command;
+use crate::body::DotDecoder;
 use crate::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use crate::fallback::{Channel, TlsInfo};
 use crate::line::{Line, LineReader};
-use crate::params::{MailParameters, Parameters};
-use crate::path::{DomainBuf, ForwardPath, ReversePath};
 use crate::reply::Response;
-use crate::timeouts::Timeouts;
 use crate::{Progress, Step, Want};
-
-/// What all connections of a server have in common.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The name in the greeting and in the EHLO reply.
-    pub name: DomainBuf,
-    /// Whether STARTTLS is offered, or demanded.
-    pub starttls: StartTls,
-    /// Octets of the largest message: announced with SIZE, enforced at MAIL and while the body comes (RFC 1870).
-    pub size_limit: Option<u64>,
-    /// Announce PIPELINING (RFC 2920). Pipelined commands are answered in order either way.
-    pub pipelining: bool,
-    /// Announce 8BITMIME (RFC 6152). Octets above 127 are taken either way.
-    pub eight_bit_mime: bool,
-    /// Announce ENHANCEDSTATUSCODES (RFC 2034), and write them.
-    pub enhanced_status_codes: bool,
-    /// Further EHLO lines, keyword and parameters. Controls become `?`.
-    pub keywords: Vec<String>,
-    /// Limits on what a client may send.
-    pub limits: Limits,
-    /// Time limits; a server uses `idle`, `body` and `handshake`.
-    pub timeouts: Timeouts,
-}
-
-impl Config {
-    /// No TLS, no size limit, everything else at its default.
-    pub fn new(name: DomainBuf) -> Self {
-        Self {
-            name,
-            starttls: StartTls::No,
-            size_limit: None,
-            pipelining: true,
-            eight_bit_mime: true,
-            enhanced_status_codes: true,
-            keywords: Vec::new(),
-            limits: Limits::default(),
-            timeouts: Timeouts::default(),
-        }
-    }
-}
-
-/// Whether a server speaks TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StartTls {
-    /// Not offered.
-    No,
-    /// Offered.
-    Offered,
-    /// 530 to everything but NOOP, EHLO, STARTTLS and QUIT before it. RFC 3207, 4: a server that is publicly
-    /// referenced must not do this.
-    Required,
-}
-
-/// Limits on what a client may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Octets of a command line with its CRLF. RFC 5321, 4.5.3.1.4: at least 512, more with extensions; 2048 is what
-    /// Postfix takes.
-    pub command_line: usize,
-    /// Recipients of a transaction. RFC 5321, 4.5.3.1.8: at least 100.
-    pub recipients: usize,
-    /// Commands that were refused for syntax or order; one more ends the connection with 421. RFC 5321, 4.3.2 leaves
-    /// the number open; 20 is what Postfix takes.
-    pub errors: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { command_line: 2048, recipients: 1000, errors: 20 }
-    }
-}
-
-/// What happened, or what is wanted.
-#[derive(Clone, Debug)]
-pub enum Event<'i> {
-    /// Answer with the greeting: 220, or 554 (then everything but QUIT gets 503), or 421. The server's name is put
-    /// before the text.
-    Connected,
-    /// EHLO or HELO; answer with 250. It also ends an open transaction. The server's name is put before the text, and
-    /// the extensions follow it.
-    Hello {
-        /// What the client calls itself.
-        name: &'i str,
-        /// EHLO.
-        extended: bool,
-    },
-    /// STARTTLS; answer with 220, or 454.
-    StartTls,
-    /// MAIL, which opens a transaction.
-    Mail {
-        /// The sender.
-        path: ReversePath<'i>,
-        /// Its parameters.
-        parameters: MailParameters<'i>,
-    },
-    /// RCPT in an open transaction.
-    Recipient {
-        /// The recipient.
-        path: ForwardPath<'i>,
-        /// Its parameters.
-        parameters: Parameters<'i>,
-    },
-    /// DATA in a transaction with recipients; answer with 354.
-    Data,
-    /// The message is complete. 2yz takes the responsibility for it (RFC 5321, 4.2.5).
-    EndOfBody,
-    /// VRFY, EXPN or HELP.
-    Other(Command<'i>),
-
-    // From here on there is nothing to answer.
-    /// Bytes of the message, dot-stuffing removed.
-    Body(Runs<'i>),
-    /// The message was read to its end and refused: forget what came of it. The transaction is over.
-    BodyRefused(BodyRefusal),
-    /// RSET: forget the transaction.
-    Reset,
-    /// The conversation is over: send the output, then close the connection.
-    Closed,
-}
-
-/// Why the machine refused a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BodyRefusal {
-    /// More octets than [`Config::size_limit`].
-    #[error("the message exceeds the size limit")]
-    TooLarge,
-    /// Line ends that another host might read differently.
-    #[error("{0}")]
-    Defect(BodyDefect),
-}
 
 /// The event that waits for a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +70,7 @@ enum Question {
     Connected,
     Hello { extended: bool },
     StartTls,
-    Mail,
+    Mail { utf8: bool },
     Recipient,
     Data,
     EndOfBody,
@@ -248,6 +118,8 @@ pub struct Server {
     said: Said,
     /// MAIL was accepted.
     mail: bool,
+    /// MAIL had SMTPUTF8: addresses of this transaction may be in UTF-8.
+    utf8: bool,
     /// RCPTs accepted in this transaction.
     recipients: usize,
     /// Octets of the message so far.
@@ -273,6 +145,7 @@ impl Server {
             decoder: DotDecoder::new(),
             said: Said::Nothing,
             mail: false,
+            utf8: false,
             recipients: 0,
             body_size: 0,
             errors: 0,
@@ -415,6 +288,7 @@ impl Server {
     /// Forgets the transaction.
     fn reset(&mut self) {
         self.mail = false;
+        self.utf8 = false;
         self.recipients = 0;
         self.body_size = 0;
         self.decoder = DotDecoder::new();

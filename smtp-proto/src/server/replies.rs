@@ -31,6 +31,12 @@ pub(super) const TOO_MANY_RECIPIENTS: Response = Response::fixed(452, (4, 5, 3),
 pub(super) const BARE_LINE_END: Response = Response::fixed(554, (5, 6, 0), "message has a bare CR or LF");
 // RFC 5321, 4.1.1.11 and RFC 1869, 6.1.
 pub(super) const UNKNOWN_PARAMETER: Response = Response::fixed(555, (5, 5, 4), "parameter not implemented");
+// RFC 8689, 5 names the status; the parameter is not known here, hence 555.
+pub(super) const NO_REQUIRETLS: Response = Response::fixed(555, (5, 7, 30), "REQUIRETLS support required");
+// RFC 2852, 2: "will be rejected with a permanent failure (55z)".
+pub(super) const TOO_SOON: Response = Response::fixed(554, (5, 5, 4), "cannot return mail in so short a time");
+// RFC 4865, 4: 501 and 5.5.4.
+pub(super) const TOO_LATE: Response = Response::fixed(501, (5, 5, 4), "cannot hold mail for so long");
 // RFC 6531, 3.5.
 pub(super) const NON_ASCII_ADDRESS: Response = Response::fixed(553, (5, 6, 7), "address must be ASCII");
 

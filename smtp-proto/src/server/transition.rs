@@ -4,6 +4,8 @@ use super::{Event, Question, Said, Server, StartTls, State, replies};
 use crate::command::{Command, CommandError};
 use crate::fallback::Channel;
 use crate::line::LineError;
+use crate::params::{ByMode, Hold, MailParameters, RcptParameters};
+use crate::path::{ForwardPath, ReversePath};
 use crate::reply::{Response, first_line};
 
 impl Server {
@@ -67,41 +69,93 @@ impl Server {
                 self.refuse(&replies::HELLO_FIRST, output)
             }
             Command::Mail { .. } if self.mail => self.refuse(&replies::NESTED_MAIL, output),
-            Command::Mail { path, parameters } => {
-                if parameters.unknown().is_some()
-                    || parameters.size.is_some() && self.config.size_limit.is_none()
-                    || parameters.body.is_some() && !self.config.eight_bit_mime
-                {
-                    return self.refuse(&replies::UNKNOWN_PARAMETER, output);
+            Command::Mail { path, parameters } => match self.refusal_of_mail(path, &parameters) {
+                Some((response, true)) => self.refuse(&response, output),
+                Some((response, false)) => self.done(&response, output),
+                None => {
+                    let utf8 = parameters.smtputf8;
+                    Some(self.ask(Question::Mail { utf8 }, Event::Mail { path, parameters }))
                 }
-                if !path.as_str().is_ascii() {
-                    return self.refuse(&replies::NON_ASCII_ADDRESS, output);
-                }
-                if parameters.size.zip(self.config.size_limit).is_some_and(|(size, limit)| size > limit) {
-                    return self.done(&replies::TOO_LARGE, output);
-                }
-                Some(self.ask(Question::Mail, Event::Mail { path, parameters }))
-            }
+            },
             Command::Rcpt { .. } | Command::Data if !self.mail => self.refuse(&replies::MAIL_FIRST, output),
-            Command::Rcpt { path, parameters } => {
-                if !parameters.is_empty() {
-                    return self.refuse(&replies::UNKNOWN_PARAMETER, output);
+            Command::Rcpt { path, parameters } => match self.refusal_of_rcpt(path, &parameters) {
+                Some(response) => self.refuse(&response, output),
+                None if self.recipients >= self.config.limits.recipients => {
+                    self.done(&replies::TOO_MANY_RECIPIENTS, output)
                 }
-                if !path.as_str().is_ascii() {
-                    return self.refuse(&replies::NON_ASCII_ADDRESS, output);
-                }
-                if self.recipients >= self.config.limits.recipients {
-                    return self.done(&replies::TOO_MANY_RECIPIENTS, output);
-                }
-                Some(self.ask(Question::Recipient, Event::Recipient { path, parameters }))
-            }
+                None => Some(self.ask(Question::Recipient, Event::Recipient { path, parameters })),
+            },
             Command::Data if self.recipients == 0 => self.refuse(&replies::NO_RECIPIENTS, output),
             Command::Data => Some(self.ask(Question::Data, Event::Data)),
-            Command::Vrfy(_) | Command::Expn(_) | Command::Help(_) => {
+            // RFC 6531, 3.7.4.2.
+            Command::Vrfy { smtputf8: true, .. } | Command::Expn { smtputf8: true, .. }
+                if !self.config.announces_smtputf8() =>
+            {
+                self.refuse(&replies::UNKNOWN_PARAMETER, output)
+            }
+            Command::Vrfy { text, smtputf8: false } | Command::Expn { text, smtputf8: false } if !text.is_ascii() => {
+                self.refuse(&replies::NON_ASCII_ADDRESS, output)
+            }
+            Command::Vrfy { .. } | Command::Expn { .. } | Command::Help(_) => {
+                Some(self.ask(Question::Other, Event::Other(command)))
+            }
+            Command::Unknown { verb, .. } if is_listed(&self.config.verbs, verb) => {
                 Some(self.ask(Question::Other, Event::Other(command)))
             }
             Command::Unknown { .. } => self.refuse(&replies::UNKNOWN_COMMAND, output),
         }
+    }
+
+    /// Why a MAIL cannot be put before the caller, and whether that is an error of the client's.
+    fn refusal_of_mail(&self, path: ReversePath<'_>, parameters: &MailParameters<'_>) -> Option<(Response, bool)> {
+        let config = &*self.config;
+        let clear = matches!(self.channel, Channel::Plain);
+        // RFC 8689, 2: offered and taken inside TLS only. RFC 8689, 5: 5.7.30.
+        if parameters.require_tls && (clear || !config.require_tls) {
+            return Some((replies::NO_REQUIRETLS, true));
+        }
+        // RFC 5321, 4.1.1.11: parameters of what was not announced are not known.
+        let strange = parameters.unknown().any(|keyword| !is_listed(&config.mail_parameters, keyword))
+            || parameters.size.is_some() && config.size_limit.is_none()
+            || parameters.body.is_some_and(|body| !config.takes(body))
+            || parameters.smtputf8 && !config.announces_smtputf8()
+            || (parameters.ret.is_some() || parameters.envelope_id.is_some()) && !config.dsn
+            || parameters.priority.is_some() && config.mt_priority.is_none()
+            || parameters.deliver_by.is_some() && config.deliver_by.is_none()
+            || parameters.hold.is_some() && config.future_release.is_none()
+            || parameters.auth.is_some();
+        if strange {
+            return Some((replies::UNKNOWN_PARAMETER, true));
+        }
+        if !path.as_str().is_ascii() && !parameters.smtputf8 {
+            return Some((replies::NON_ASCII_ADDRESS, true));
+        }
+        if parameters.size.zip(config.size_limit).is_some_and(|(size, limit)| size > limit) {
+            return Some((replies::TOO_LARGE, false));
+        }
+        // RFC 2852, 2: a minimum holds for the mode R.
+        if parameters.deliver_by.is_some_and(|by| {
+            by.mode() == ByMode::Return
+                && config.deliver_by.is_some_and(|minimum| i64::from(by.seconds()) < minimum.into())
+        }) {
+            return Some((replies::TOO_SOON, false));
+        }
+        match (parameters.hold, config.future_release) {
+            // RFC 4865, 4.
+            (Some(Hold::For(seconds)), Some(limits)) if seconds > limits.longest => Some((replies::TOO_LATE, false)),
+            _ => None,
+        }
+    }
+
+    fn refusal_of_rcpt(&self, path: ForwardPath<'_>, parameters: &RcptParameters<'_>) -> Option<Response> {
+        let strange = parameters.unknown().any(|keyword| !is_listed(&self.config.rcpt_parameters, keyword))
+            || (parameters.notify.is_some() || parameters.orcpt.is_some()) && !self.config.dsn;
+        if strange {
+            return Some(replies::UNKNOWN_PARAMETER);
+        }
+        // RFC 6531, 3.5; RFC 6533, 3 for ORCPT.
+        let ascii = path.as_str().is_ascii() && parameters.orcpt.is_none_or(|orcpt| orcpt.as_str().is_ascii());
+        (!ascii && !self.utf8).then_some(replies::NON_ASCII_ADDRESS)
     }
 
     fn needs_tls(&self) -> bool {
@@ -152,8 +206,9 @@ impl Server {
             Question::Hello { .. } => response.write(false, output),
             // The 220 is written when it is clear that nothing stands behind the command.
             Question::StartTls if positive => self.state = State::TlsGranted,
-            Question::Mail => {
+            Question::Mail { utf8 } => {
                 self.mail = positive;
+                self.utf8 = positive && utf8;
                 self.say(response, output);
             }
             Question::Recipient => {
@@ -183,17 +238,27 @@ impl Server {
         let config = &self.config;
         // Every line but the first is a keyword to the client (RFC 5321, 4.1.1.1), so the greeting has only one.
         let mut text = first_line(&self.named(response, "")).to_owned();
-        let size = config.size_limit.map(|limit| format!("SIZE {limit}"));
         let clear = matches!(self.channel, Channel::Plain);
+        let with = |keyword: &str, parameter: String| format!("{keyword} {parameter}").trim_end().to_owned();
+        let plain = |keyword: &str, announced: bool| announced.then(|| keyword.to_owned());
         let lines = [
-            config.pipelining.then_some("PIPELINING"),
-            size.as_deref(),
+            plain("PIPELINING", config.pipelining),
+            config.size_limit.map(|limit| with("SIZE", limit.to_string())),
             // RFC 3207, 4.2: not offered again inside TLS.
-            (clear && config.starttls != StartTls::No).then_some("STARTTLS"),
-            config.eight_bit_mime.then_some("8BITMIME"),
-            config.enhanced_status_codes.then_some("ENHANCEDSTATUSCODES"),
+            plain("STARTTLS", clear && config.starttls != StartTls::No),
+            plain("8BITMIME", config.eight_bit_mime),
+            plain("ENHANCEDSTATUSCODES", config.enhanced_status_codes),
+            plain("SMTPUTF8", config.announces_smtputf8()),
+            plain("DSN", config.dsn),
+            // RFC 8689, 2: never in clear text.
+            plain("REQUIRETLS", config.require_tls && !clear),
+            config.mt_priority.clone().map(|profile| with("MT-PRIORITY", profile)),
+            config
+                .deliver_by
+                .map(|minimum| with("DELIVERBY", if minimum > 0 { minimum.to_string() } else { String::new() })),
+            config.future_release.map(|it| with("FUTURERELEASE", format!("{} {}", it.longest, it.last))),
         ];
-        for line in lines.into_iter().flatten().chain(config.keywords.iter().map(String::as_str)) {
+        for line in lines.iter().flatten().chain(&config.keywords) {
             text.push('\n');
             text.extend(line.chars().map(|char| if char.is_control() { '?' } else { char }));
         }
@@ -208,9 +273,16 @@ impl Question {
             Self::StartTls => matches!(code, 220 | 400..=599),
             Self::Data => matches!(code, 354 | 400..=599),
             Self::Hello { .. } => matches!(code, 250 | 400..=599),
-            Self::Mail | Self::Recipient | Self::EndOfBody | Self::Other => matches!(code, 200..=299 | 400..=599),
+            Self::Mail { .. } | Self::Recipient | Self::EndOfBody | Self::Other => {
+                matches!(code, 200..=299 | 400..=599)
+            }
         }
     }
+}
+
+/// Whether `keyword` is one of `keywords`, in any case.
+fn is_listed(keywords: &[String], keyword: &str) -> bool {
+    keywords.iter().any(|it| it.eq_ignore_ascii_case(keyword))
 }
 
 /// Browsers can be made to speak to any port; what they send first is one of these.

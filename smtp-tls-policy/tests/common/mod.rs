@@ -7,10 +7,8 @@ use serde_json::Value;
 
 /// The rows of a corpus; `None`, said aloud, where the corpora are absent.
 pub(crate) fn corpus(file: &str) -> Option<Vec<Value>> {
-    let dir = std::env::var_os("SMTP_CORPORA_DIR").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")),
-        PathBuf::from,
-    );
+    let dir = std::env::var_os("SMTP_CORPORA_DIR")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")), PathBuf::from);
     if !dir.is_dir() {
         println!("skipped: no corpora at {}", dir.display());
         return None;
@@ -74,14 +72,9 @@ pub(crate) struct Authority {
 fn authority_params(name: &str) -> rcgen::CertificateParams {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, name);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        rcgen::KeyUsagePurpose::KeyCertSign,
-        rcgen::KeyUsagePurpose::CrlSign,
-    ];
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
     (params.not_before, params.not_after) = (days(-100), days(100));
     params
 }
@@ -99,11 +92,7 @@ impl Authority {
     }
 
     /// An authority below this one.
-    pub(crate) fn below(
-        &self,
-        name: &str,
-        change: impl FnOnce(&mut rcgen::CertificateParams),
-    ) -> Self {
+    pub(crate) fn below(&self, name: &str, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Self {
         let mut params = authority_params(name);
         change(&mut params);
         let key = rcgen::KeyPair::generate().unwrap();
@@ -161,25 +150,18 @@ pub(crate) fn leaf_params(names: &[&str]) -> rcgen::CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = rcgen::CertificateParams::new(names).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(rcgen::DnType::OrganizationName, "Test");
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "Test");
     params.serial_number = Some(rcgen::SerialNumber::from_slice(&[SERIAL]));
     (params.not_before, params.not_after) = (days(-10), days(10));
     params
 }
 
 pub(crate) fn common_name(params: &mut rcgen::CertificateParams, name: &str) {
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, name);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
 }
 
 /// Signs `tbs` (a whole SEQUENCE) with ECDSA P-256 and SHA-256, and wraps it as a certificate.
-pub(crate) fn certificate_of(
-    tbs: &[u8],
-    key: &rcgen::KeyPair,
-) -> pki_types::CertificateDer<'static> {
+pub(crate) fn certificate_of(tbs: &[u8], key: &rcgen::KeyPair) -> pki_types::CertificateDer<'static> {
     use rcgen::SigningKey;
     let signature = key.sign(tbs).unwrap();
     let mut body = tbs.to_vec();
@@ -209,10 +191,7 @@ pub(crate) fn version_1() -> Leaf {
     use rcgen::PublicKeyData;
     let key = rcgen::KeyPair::generate().unwrap();
     // Name: one RDN, O = "v1".
-    let attribute = tlv(
-        0x30,
-        &[&tlv(0x06, b"\x55\x04\x0a")[..], &tlv(0x0c, b"v1")].concat(),
-    );
+    let attribute = tlv(0x30, &[&tlv(0x06, b"\x55\x04\x0a")[..], &tlv(0x0c, b"v1")].concat());
     let name = tlv(0x30, &tlv(0x31, &attribute));
     let dates = [tlv(0x17, b"260501000000Z"), tlv(0x17, b"260701000000Z")].concat();
     let tbs = [
