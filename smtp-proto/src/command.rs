@@ -2,6 +2,7 @@
 
 use crate::params::{MailParameters, ParameterError, Parameters, RcptParameters};
 use crate::path::{ForwardPath, PathError, ReversePath, split_brackets};
+use crate::reply::push_number;
 
 /// A command line without its CRLF, taken apart and checked.
 ///
@@ -28,6 +29,8 @@ pub enum Command<'i> {
     Ehlo(&'i str),
     /// HELO with the name that the client gives itself.
     Helo(&'i str),
+    /// LHLO (RFC 2033, 4.1), which stands for EHLO in LMTP.
+    Lhlo(&'i str),
     /// STARTTLS (RFC 3207)
     StartTls,
     /// MAIL
@@ -46,6 +49,13 @@ pub enum Command<'i> {
     },
     /// DATA
     Data,
+    /// BDAT (RFC 3030, 2)
+    Bdat {
+        /// Octets that follow the command line.
+        size: u64,
+        /// They are the last of the message.
+        last: bool,
+    },
     /// RSET
     Rset,
     /// NOOP, with a string that has no meaning.
@@ -89,6 +99,9 @@ pub enum CommandError {
     /// Octets above 127 that are not UTF-8.
     #[error("the command is not UTF-8")]
     NotUtf8,
+    /// BDAT without a size that makes sense: nobody knows where the next command begins.
+    #[error("the size of a chunk is malformed")]
+    ChunkSize,
     /// An argument is missing, or stands where none may.
     #[error("the argument is missing or out of place")]
     Argument,
@@ -131,6 +144,8 @@ impl<'i> Command<'i> {
             b"DATA\0\0\0\0" => no_argument(argument, Self::Data),
             b"EHLO\0\0\0\0" => name(argument).map(Self::Ehlo),
             b"HELO\0\0\0\0" => name(argument).map(Self::Helo),
+            b"LHLO\0\0\0\0" => name(argument).map(Self::Lhlo),
+            b"BDAT\0\0\0\0" => chunk(argument),
             b"RSET\0\0\0\0" => no_argument(argument, Self::Rset),
             b"QUIT\0\0\0\0" => no_argument(argument, Self::Quit),
             b"STARTTLS" => no_argument(argument, Self::StartTls),
@@ -161,10 +176,16 @@ impl<'i> Command<'i> {
         match self {
             Self::Ehlo(name) => put_with_text(output, "EHLO", name),
             Self::Helo(name) => put_with_text(output, "HELO", name),
+            Self::Lhlo(name) => put_with_text(output, "LHLO", name),
             Self::StartTls => put(output, &["STARTTLS"]),
             Self::Mail { path, parameters } => return write_mail(*path, parameters, Parameters::default(), output),
             Self::Rcpt { path, parameters } => return write_rcpt(*path, parameters, Parameters::default(), output),
             Self::Data => put(output, &["DATA"]),
+            Self::Bdat { size, last } => {
+                put(output, &["BDAT "]);
+                push_number(output, *size);
+                put(output, if *last { &[" LAST"] } else { &[] });
+            }
             Self::Rset => put(output, &["RSET"]),
             Self::Quit => put(output, &["QUIT"]),
             Self::Noop(text) => put_with_text(output, "NOOP", text),
@@ -264,6 +285,18 @@ fn name_or_list(argument: &str) -> Result<(&str, bool), CommandError> {
         Some((text, word)) if word.eq_ignore_ascii_case("SMTPUTF8") => Ok((text, true)),
         _ => Ok((argument, false)),
     }
+}
+
+/// RFC 3030, 2: `bdat-cmd = "BDAT" SP chunk-size [SP end-marker]`.
+fn chunk(argument: &str) -> Result<Command<'_>, CommandError> {
+    let (size, last) = match argument.split_once(' ') {
+        None => (argument, false),
+        Some((size, marker)) if marker.trim_start_matches(' ').eq_ignore_ascii_case("LAST") => (size, true),
+        Some(_) => return Err(CommandError::ChunkSize),
+    };
+    let digits = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_digit());
+    let size = if digits { size.parse().ok() } else { None };
+    size.map(|size| Command::Bdat { size, last }).ok_or(CommandError::ChunkSize)
 }
 
 fn no_argument<'i>(argument: &str, command: Command<'i>) -> Result<Command<'i>, CommandError> {

@@ -11,12 +11,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{ClientBed, ServerBed, accept, client_config, describe, describe_server, server_config};
-use smtp_proto::client::{self, Envelope, Recipient};
+use smtp_proto::client::{self, Envelope, OverLimit, Recipient};
 use smtp_proto::command::Command;
 use smtp_proto::fallback::{Channel, TlsRules};
 use smtp_proto::reply::Response;
 use smtp_proto::server::{FutureRelease, StartTls};
-use smtp_proto::{Step, Want};
+use smtp_proto::{Protocol, Step, Want};
 
 const STEPS: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
 
@@ -120,6 +120,16 @@ impl Script {
                 "rcpt-parameter" => config.rcpt_parameters.push(value.to_owned()),
                 "verb" => config.verbs.push(value.to_owned()),
                 "no-pipelining" => config.pipelining = false,
+                "chunking" => config.chunking = true,
+                "binarymime" => config.binary_mime = true,
+                "lmtp" => config.protocol = Protocol::Lmtp,
+                "limits" => {
+                    let numbers: Vec<usize> = value.split(',').map(|it| it.parse().unwrap()).collect();
+                    config.announce_limits = true;
+                    config.limits.recipients = numbers[0];
+                    config.limits.transactions = Some(numbers[1]);
+                    config.limits.recipient_domains = Some(numbers[2]);
+                }
                 _ => panic!("{}: {option}", self.name),
             }
         }
@@ -132,6 +142,9 @@ impl Script {
         for (option, _) in self.options() {
             match option {
                 "no-pipelining" => config.pipelining = false,
+                "chunking" => config.chunking = true,
+                "lmtp" => config.protocol = Protocol::Lmtp,
+                "leave" => config.over_limit = OverLimit::Leave,
                 "tls" => rules = TlsRules::REQUIRED,
                 _ => panic!("{}: {option}", self.name),
             }
@@ -248,6 +261,8 @@ impl Side for ServerSide {
             // How a body is cut into events depends on the reads, and may.
             match (self.events.last_mut(), event.strip_prefix("Body ")) {
                 (Some(last), Some(more)) if last.starts_with("Body ") => last.push_str(more),
+                // How much is shown before a refusal as well.
+                (Some(last), None) if last.starts_with("Body ") && event.starts_with("BodyRefused") => *last = event,
                 _ => self.events.push(event),
             }
         }
@@ -398,15 +413,23 @@ macro_rules! conversations {
 }
 
 conversations! {
+    client_binarymime
+    client_chunking
     client_deliverby
     client_dsn
     client_futurerelease
+    client_limits
+    client_lmtp
     client_mt_priority
     client_requiretls
     client_smtputf8
+    server_binarymime
+    server_chunking
     server_deliverby
     server_dsn
     server_futurerelease
+    server_limits
+    server_lmtp
     server_mt_priority
     server_requiretls
     server_smtputf8

@@ -26,9 +26,22 @@ pub enum Event<'i> {
         /// 2yz: accepted.
         reply: Reply<'i>,
     },
+    /// A recipient is not sent in this transaction, for the server takes no more of them: see
+    /// [`OverLimit::Leave`](super::OverLimit::Leave). These events come first.
+    Left {
+        /// Index in [`Envelope::recipients`](super::Envelope::recipients).
+        index: usize,
+    },
     /// The body is wanted: [`Client::write_body`](super::Client::write_body), then
     /// [`Client::end_body`](super::Client::end_body). Keep polling meanwhile.
     SendBody,
+    /// LMTP: the word on the message for one recipient that was accepted (RFC 2033, 4.2).
+    Delivered {
+        /// Index in [`Envelope::recipients`](super::Envelope::recipients).
+        index: usize,
+        /// 2yz: delivered.
+        reply: Reply<'i>,
+    },
     /// The transaction is over, exactly once. Another can start, unless [`Closed`](Self::Closed) follows.
     Finished(Outcome<'i>),
     /// The server does not want this connection, or no longer: a greeting or EHLO that is not 2yz, 421 out of the blue.
@@ -48,8 +61,10 @@ pub enum Event<'i> {
 pub enum Outcome<'i> {
     /// The server has taken the message for every recipient that it accepted.
     Accepted(Reply<'i>),
-    /// MAIL, DATA or the message was refused, or RCPT with 421. It counts for every recipient that was accepted or
-    /// has had no event.
+    /// LMTP: every accepted recipient has had its [`Delivered`](Event::Delivered).
+    PerRecipient,
+    /// MAIL, DATA, a chunk or the message was refused, or RCPT with 421. It counts for every recipient that was
+    /// accepted and not [`Delivered`](Event::Delivered), or has had no event.
     Refused {
         /// What was refused.
         phase: Phase,
@@ -78,6 +93,24 @@ pub enum Unsupported {
         /// The limit.
         limit: u64,
     },
+    /// RFC 9422, 4.2: more recipients than the server takes in one transaction.
+    #[error("the server takes only {limit} recipients at once")]
+    Recipients {
+        /// The limit.
+        limit: u32,
+    },
+    /// RFC 9422, 4.3: recipients of more domains than the server takes in one transaction.
+    #[error("the server takes only recipients of {limit} domains at once")]
+    RecipientDomains {
+        /// The limit.
+        limit: u32,
+    },
+    /// RFC 9422, 4.1: the server has had all transactions that it takes on one connection. Another connection will do.
+    #[error("the server takes only {limit} transactions on one connection")]
+    Transactions {
+        /// The limit.
+        limit: u32,
+    },
     /// RFC 6531, 3.5: an address or the header is not ASCII, and A-labels would not help.
     #[error("the server does not offer SMTPUTF8")]
     SmtpUtf8,
@@ -100,6 +133,9 @@ impl Unsupported {
             Self::EightBitMime | Self::BinaryMime => EnhancedCode::new(5, 6, 3),
             // RFC 1870, 6.3.
             Self::Size { .. } => EnhancedCode::new(5, 3, 4),
+            // RFC 3463, 3.6: X.5.3, too many recipients; they can be sent in parts.
+            Self::Recipients { .. } | Self::RecipientDomains { .. } => EnhancedCode::new(4, 5, 3),
+            Self::Transactions { .. } => EnhancedCode::new(4, 5, 0),
             // RFC 6531, 3.5.
             Self::SmtpUtf8 => EnhancedCode::new(5, 6, 7),
             // RFC 8689, 5.

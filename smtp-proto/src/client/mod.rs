@@ -54,11 +54,13 @@
 
 mod envelope;
 mod event;
+mod sending;
 mod transaction;
 mod transition;
 
 pub use envelope::{Envelope, Recipient};
 pub use event::{Event, Outcome, Unsupported};
+use sending::Body;
 use transaction::{Next, Transaction};
 
 use std::collections::VecDeque;
@@ -70,10 +72,11 @@ use crate::capabilities::{Capabilities, Extension};
 use crate::command::Command;
 use crate::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use crate::fallback::{Channel, Fallback, TlsFailure, TlsInfo, TlsRules, after};
+use crate::params::BodyType;
 use crate::path::DomainBuf;
 use crate::reply::{Reply, ReplyParser};
 use crate::timeouts::Timeouts;
-use crate::{Progress, Step, Want};
+use crate::{Progress, Protocol, Step, Want};
 
 /// Octets of pipelined commands that wait for their replies. RFC 2920, 3.1: a group must fit the TCP send window,
 /// or both ends may block on each other; 4 KiB fits every window in use.
@@ -86,14 +89,38 @@ pub struct Config {
     pub name: DomainBuf,
     /// Time limits.
     pub timeouts: Timeouts,
+    /// SMTP or LMTP.
+    pub protocol: Protocol,
     /// Whether PIPELINING is used where offered. The events are the same either way.
     pub pipelining: bool,
+    /// Whether CHUNKING (RFC 3030) is used where offered: BDAT in place of DATA. A body of the type BINARYMIME needs it
+    /// and uses it in any case. The events are the same, but for a server that refuses DATA or the first chunk.
+    pub chunking: bool,
+    /// What becomes of recipients over the server's limits (RFC 9422).
+    pub over_limit: OverLimit,
+}
+
+/// What a client does with more recipients than the server takes in one transaction (RFC 9422, 4.2 and 4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OverLimit {
+    /// Nothing is sent; the transaction is [`Unsupported`](Outcome::Unsupported). The caller splits the envelope.
+    #[default]
+    Refuse,
+    /// Those who fit are sent; each of the others has its [`Left`](Event::Left), for another transaction.
+    Leave,
 }
 
 impl Config {
     /// Everything at its default.
     pub fn new(name: DomainBuf) -> Self {
-        Self { name, timeouts: Timeouts::default(), pipelining: true }
+        Self {
+            name,
+            timeouts: Timeouts::default(),
+            protocol: Protocol::Smtp,
+            pipelining: true,
+            chunking: false,
+            over_limit: OverLimit::Refuse,
+        }
     }
 }
 
@@ -108,7 +135,11 @@ enum Sent {
     Mail,
     Recipient(usize),
     Data,
+    /// BDAT that is not the last.
+    Chunk,
     EndOfData,
+    /// No command: the word on the message for one recipient in LMTP.
+    Delivery(usize),
     /// The dot that answers a 354 nobody wants any more.
     LoneDot,
     Reset,
@@ -124,7 +155,8 @@ impl Sent {
             Self::Mail => Phase::Mail,
             Self::Recipient(_) => Phase::Recipient,
             Self::Data => Phase::Data,
-            Self::EndOfData | Self::LoneDot => Phase::EndOfData,
+            Self::Chunk => Phase::Body,
+            Self::EndOfData | Self::Delivery(_) | Self::LoneDot => Phase::EndOfData,
             Self::Reset => Phase::Reset,
             Self::Quit => Phase::Quit,
         }
@@ -169,7 +201,11 @@ pub struct Client {
     stale: usize,
     /// RSET must come before the next MAIL.
     reset: bool,
-    encoder: DotEncoder,
+    body: Body,
+    /// Transactions that have begun on this connection.
+    transactions: u32,
+    /// LMTP: the recipients that were accepted in this transaction.
+    accepted: Vec<usize>,
     /// From when the time limit of the present phase counts.
     since: Instant,
 }
@@ -197,7 +233,9 @@ impl Client {
             pipelined: 0,
             stale: 0,
             reset: false,
-            encoder: DotEncoder::new(),
+            body: Body::Data(DotEncoder::new()),
+            transactions: 0,
+            accepted: Vec::new(),
             since: now,
         }
     }
@@ -261,16 +299,28 @@ impl Client {
             }
             State::Opening | State::Handshake | State::Ready | State::Leaving => {}
         }
-        let Some(transaction) = &self.transaction else { return Ok(None) };
-        let outcome = if let Some(unsupported) = transaction.unsupported {
-            Outcome::Unsupported(unsupported)
-        } else if transaction.accepted == 0 && transaction.answered == transaction.envelope.recipients.len() {
-            self.reset = true;
-            Outcome::NoRecipients
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(self.finish(outcome)))
+        let Some(transaction) = &mut self.transaction else { return Ok(None) };
+        if let Some(unsupported) = transaction.unsupported {
+            return Ok(Some(self.finish(Outcome::Unsupported(unsupported))));
+        }
+        if let Some(&index) = transaction.over.get(transaction.told) {
+            transaction.told += 1;
+            return Ok(Some(Event::Left { index }));
+        }
+        let answered = transaction.is_answered();
+        match transaction.next {
+            _ if answered && transaction.accepted == 0 => {
+                self.reset = true;
+                Ok(Some(self.finish(Outcome::NoRecipients)))
+            }
+            // With DATA it is the 354 that says so.
+            Next::Permission if answered && transaction.chunks => {
+                transaction.next = Next::Body;
+                Ok(Some(Event::SendBody))
+            }
+            Next::Verdict if self.queue.is_empty() => Ok(Some(self.finish(Outcome::PerRecipient))),
+            _ => Ok(None),
+        }
     }
 
     /// Writes every command that may go now.
@@ -278,13 +328,17 @@ impl Client {
         if let Some(sent) = self.due.take_if(|_| self.queue.is_empty()) {
             let start = output.len();
             match sent {
+                // RFC 2033, 4.1.
+                Sent::Ehlo if self.config.protocol == Protocol::Lmtp => {
+                    Command::Lhlo(self.config.name.as_str()).write(output);
+                }
                 Sent::Ehlo => Command::Ehlo(self.config.name.as_str()).write(output),
                 Sent::Helo => Command::Helo(self.config.name.as_str()).write(output),
                 // RFC 3207, 4 and RFC 2920, 3.1: the last command of its group; here it is the only one.
                 Sent::StartTls => Command::StartTls.write(output),
                 Sent::LoneDot => output.extend_from_slice(b".\r\n"),
-                Sent::Greeting | Sent::Mail | Sent::Recipient(_) | Sent::Data | Sent::EndOfData => {}
-                Sent::Reset | Sent::Quit => {}
+                Sent::Greeting | Sent::Mail | Sent::Recipient(_) | Sent::Data | Sent::Chunk => {}
+                Sent::EndOfData | Sent::Delivery(_) | Sent::Reset | Sent::Quit => {}
             }
             self.push(sent, output.len() - start, now);
         }
@@ -300,8 +354,8 @@ impl Client {
             self.push(Sent::Reset, b"RSET\r\n".len(), now);
             self.reset = false;
         }
+        let pipelining = self.is_pipelining();
         while let Some(transaction) = &mut self.transaction {
-            let pipelining = self.config.pipelining && self.capabilities.has(Extension::Pipelining);
             if !(self.queue.is_empty() || pipelining) {
                 break;
             }
@@ -316,6 +370,10 @@ impl Client {
             transaction.next = next;
             self.push(sent, length, now);
         }
+    }
+
+    fn is_pipelining(&self) -> bool {
+        self.config.pipelining && self.capabilities.has(Extension::Pipelining)
     }
 
     fn push(&mut self, sent: Sent, length: usize, now: Instant) {
@@ -398,14 +456,29 @@ impl Client {
         if envelope.recipients.is_empty() {
             return Err(ApiMisuse::NoRecipients);
         }
-        self.encoder = DotEncoder::new();
         if self.queue.is_empty() {
             self.since = now;
         }
+        self.accepted.clear();
         let envelope = self.fitting(envelope);
-        let unsupported = envelope.unsupported(&self.capabilities, &self.channel);
-        self.transaction = Some(Transaction { envelope, next: Next::Mail, answered: 0, accepted: 0, unsupported });
+        let offered = self.capabilities.has(Extension::Chunking);
+        let chunks = offered && (self.config.chunking || envelope.body == BodyType::BinaryMime);
+        self.body = Body::of(chunks, envelope.body);
+        let limits = self.capabilities.limits();
+        let (over, reason) = envelope.over(limits);
+        let refused = reason.filter(|_| self.config.over_limit == OverLimit::Refuse);
+        let used_up = limits.transactions.filter(|&limit| self.transactions >= limit);
+        let unsupported = envelope.unsupported(&self.capabilities, &self.channel).or(refused);
+        let unsupported = used_up.map(|limit| Unsupported::Transactions { limit }).or(unsupported);
+        self.transactions = self.transactions.saturating_add(u32::from(unsupported.is_none()));
+        let transaction = Transaction { unsupported, ..Transaction::new(envelope, chunks, over) };
+        self.transaction = Some(transaction);
         Ok(())
+    }
+
+    /// Transactions that the server will still take on this connection (RFC 9422, 4.1); none if it sets no limit.
+    pub fn transactions_left(&self) -> Option<u32> {
+        self.capabilities.limits().transactions.map(|limit| limit.saturating_sub(self.transactions))
     }
 
     /// RFC 6531, 3.2: where the server lacks SMTPUTF8, A-labels may do.
@@ -420,42 +493,6 @@ impl Client {
     #[cfg(not(feature = "idna"))]
     fn fitting(&self, envelope: Arc<Envelope>) -> Arc<Envelope> {
         envelope
-    }
-
-    /// Whether [`write_body`](Self::write_body) may be called now.
-    pub fn wants_body(&self) -> bool {
-        self.state == State::Ready && self.transaction.as_ref().is_some_and(|it| it.next == Next::Body)
-    }
-
-    /// Appends a piece of the message to `output`, dot-stuffed (RFC 5321, 4.5.2). Pieces may be cut anywhere.
-    ///
-    /// Lines must end in CRLF. After [`ApiMisuse::Body`] the connection can only be closed: the message is incomplete
-    /// on the wire, and there is no way to take it back.
-    pub fn write_body(&mut self, piece: &[u8], output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
-        if !self.wants_body() {
-            return Err(ApiMisuse::NoBodyWanted);
-        }
-        self.since = now;
-        self.encoder.encode(piece, output).map_err(|defect| {
-            self.state = State::Closing;
-            ApiMisuse::Body(defect)
-        })
-    }
-
-    /// Ends the message: CRLF if it lacks the last one, then the final dot.
-    pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
-        if !self.wants_body() {
-            return Err(ApiMisuse::NoBodyWanted);
-        }
-        if let Err(defect) = std::mem::take(&mut self.encoder).finish(output) {
-            self.state = State::Closing;
-            return Err(ApiMisuse::Body(defect));
-        }
-        if let Some(transaction) = &mut self.transaction {
-            transaction.next = Next::Verdict;
-        }
-        self.push(Sent::EndOfData, 0, now);
-        Ok(())
     }
 
     /// Says QUIT between two transactions. [`Event::Closed`] follows the reply.

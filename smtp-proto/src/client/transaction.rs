@@ -1,9 +1,10 @@
 //! A transaction under way: what it sends next, and what it needs of the server.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Envelope, Recipient, Sent, Unsupported};
-use crate::capabilities::{Capabilities, Extension};
+use crate::capabilities::{Capabilities, Extension, Limits};
 use crate::command::{self, Command};
 use crate::fallback::Channel;
 use crate::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters};
@@ -17,6 +18,11 @@ pub(super) struct Transaction {
     /// Recipients with a reply.
     pub(super) answered: usize,
     pub(super) accepted: usize,
+    /// The body goes in chunks.
+    pub(super) chunks: bool,
+    /// Recipients over the server's limits, by index in rising order, and how many of them the caller knows of.
+    pub(super) over: Vec<usize>,
+    pub(super) told: usize,
     /// What the server lacks, found when the transaction started.
     pub(super) unsupported: Option<Unsupported>,
 }
@@ -27,7 +33,7 @@ pub(super) enum Next {
     Mail,
     Recipient(usize),
     Data,
-    /// Nothing: DATA awaits its 354.
+    /// Nothing: DATA awaits its 354, or the first chunk the word on all recipients.
     Permission,
     /// The caller's bytes.
     Body,
@@ -36,6 +42,15 @@ pub(super) enum Next {
 }
 
 impl Transaction {
+    pub(super) fn new(envelope: Arc<Envelope>, chunks: bool, over: Vec<usize>) -> Self {
+        Self { envelope, next: Next::Mail, answered: 0, accepted: 0, chunks, over, told: 0, unsupported: None }
+    }
+
+    /// Whether every recipient that is sent has had its reply.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered + self.over.len() == self.envelope.recipients.len()
+    }
+
     /// Appends the next command, if there is one, and says what comes after it.
     pub(super) fn write_next(&self, capabilities: &Capabilities, output: &mut Vec<u8>) -> (Option<Sent>, Next) {
         match self.next {
@@ -45,8 +60,13 @@ impl Transaction {
             }
             Next::Recipient(index) => {
                 self.envelope.recipients[index].write(capabilities, output);
-                let last = index + 1 == self.envelope.recipients.len();
-                (Some(Sent::Recipient(index)), if last { Next::Data } else { Next::Recipient(index + 1) })
+                let count = self.envelope.recipients.len();
+                let next = match (index + 1..count).find(|index| self.over.binary_search(index).is_err()) {
+                    Some(index) => Next::Recipient(index),
+                    None if self.chunks => Next::Permission,
+                    None => Next::Data,
+                };
+                (Some(Sent::Recipient(index)), next)
             }
             Next::Data => {
                 Command::Data.write(output);
@@ -58,6 +78,35 @@ impl Transaction {
 }
 
 impl Envelope {
+    /// The recipients over the server's limits, by index in rising order, and what they are over. The first one is
+    /// never among them.
+    pub(super) fn over(&self, limits: Limits) -> (Vec<usize>, Option<Unsupported>) {
+        let most = limits.recipients.unwrap_or(u32::MAX) as usize;
+        let mut over = Vec::new();
+        let mut reason = None;
+        if let Some(limit) = limits.recipient_domains {
+            let mut domains = HashSet::new();
+            for (index, recipient) in self.recipients.iter().enumerate() {
+                let domain = recipient.path.borrow().mailbox().map(|it| it.domain().as_str().to_ascii_lowercase());
+                let known = domain.as_ref().is_none_or(|domain| domains.contains(domain));
+                if !known && domains.len() >= limit as usize {
+                    over.push(index);
+                    reason = Some(Unsupported::RecipientDomains { limit });
+                } else if index - over.len() >= most {
+                    over.push(index);
+                } else {
+                    domains.extend(domain);
+                }
+            }
+        } else {
+            over.extend(most.min(self.recipients.len())..self.recipients.len());
+        }
+        if let (None, false, Some(limit)) = (reason, over.is_empty(), limits.recipients) {
+            reason = Some(Unsupported::Recipients { limit });
+        }
+        (over, reason)
+    }
+
     /// Parameters stand only where the server offers them (RFC 5321, 2.2.1).
     fn write_mail(&self, capabilities: &Capabilities, output: &mut Vec<u8>) {
         let has = |extension| capabilities.has(extension);
@@ -83,7 +132,8 @@ impl Envelope {
         if self.body == BodyType::EightBitMime && lacks(Extension::EightBitMime) {
             return Some(Unsupported::EightBitMime);
         }
-        if self.body == BodyType::BinaryMime {
+        // RFC 3030, 3: BINARYMIME can only be used together with CHUNKING.
+        if self.body == BodyType::BinaryMime && (lacks(Extension::BinaryMime) || lacks(Extension::Chunking)) {
             return Some(Unsupported::BinaryMime);
         }
         if self.needs_smtputf8() && lacks(Extension::SmtpUtf8) {

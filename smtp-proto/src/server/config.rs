@@ -1,5 +1,6 @@
 //! What a server announces and takes.
 
+use crate::Protocol;
 use crate::params::{BodyType, DateTime};
 use crate::path::DomainBuf;
 use crate::timeouts::Timeouts;
@@ -9,6 +10,8 @@ use crate::timeouts::Timeouts;
 pub struct Config {
     /// The name in the greeting and in the EHLO reply.
     pub name: DomainBuf,
+    /// SMTP or LMTP.
+    pub protocol: Protocol,
     /// Whether STARTTLS is offered, or demanded.
     pub starttls: StartTls,
     /// Octets of the largest message: announced with SIZE, enforced at MAIL and while the body comes (RFC 1870).
@@ -17,6 +20,13 @@ pub struct Config {
     pub pipelining: bool,
     /// Announce 8BITMIME (RFC 6152). Octets above 127 are taken either way.
     pub eight_bit_mime: bool,
+    /// Announce CHUNKING (RFC 3030), and take BDAT. The events are the same as with DATA.
+    pub chunking: bool,
+    /// Announce BINARYMIME (RFC 3030) together with CHUNKING, and take BODY=BINARYMIME: such a message may hold any
+    /// octets.
+    pub binary_mime: bool,
+    /// Announce `limits` with LIMITS (RFC 9422).
+    pub announce_limits: bool,
     /// Announce SMTPUTF8 (RFC 6531), and take addresses that are not ASCII where MAIL says so. Goes together with
     /// `eight_bit_mime` (RFC 6531, 3.1): without that it is not announced.
     pub smtputf8: bool,
@@ -51,10 +61,14 @@ impl Config {
     pub fn new(name: DomainBuf) -> Self {
         Self {
             name,
+            protocol: Protocol::Smtp,
             starttls: StartTls::No,
             size_limit: None,
             pipelining: true,
             eight_bit_mime: true,
+            chunking: false,
+            binary_mime: false,
+            announce_limits: false,
             smtputf8: false,
             dsn: false,
             require_tls: false,
@@ -78,9 +92,28 @@ impl Config {
         self.smtputf8 && self.eight_bit_mime
     }
 
-    /// RFC 6152, 3: BODY is the parameter of 8BITMIME.
+    /// RFC 3030, 3: BINARYMIME needs CHUNKING.
+    pub(super) fn announces_binary_mime(&self) -> bool {
+        self.binary_mime && self.chunking
+    }
+
+    /// RFC 6152, 3 and RFC 3030, 3: BODY is the parameter of both.
     pub(super) fn takes(&self, body: BodyType) -> bool {
-        self.eight_bit_mime && body != BodyType::BinaryMime
+        match body {
+            BodyType::SevenBit | BodyType::EightBitMime => self.eight_bit_mime,
+            BodyType::BinaryMime => self.announces_binary_mime(),
+        }
+    }
+
+    /// RFC 9422, 4: numbers of at most six digits.
+    pub(super) fn limits_line(&self) -> String {
+        let Limits { recipients, transactions, recipient_domains, .. } = self.limits;
+        let limits = [("MAILMAX", transactions), ("RCPTMAX", Some(recipients)), ("RCPTDOMAINMAX", recipient_domains)];
+        let mut line = "LIMITS".to_owned();
+        for (name, limit) in limits.into_iter().filter_map(|(name, limit)| Some((name, limit.filter(|&it| it > 0)?))) {
+            line.push_str(&format!(" {name}={}", limit.min(MAX_LIMIT)));
+        }
+        line
     }
 }
 
@@ -105,6 +138,8 @@ pub struct FutureRelease {
     pub last: DateTime,
 }
 
+const MAX_LIMIT: usize = crate::capabilities::Limits::MAX as usize;
+
 /// Limits on what a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -113,6 +148,10 @@ pub struct Limits {
     pub command_line: usize,
     /// Recipients of a transaction. RFC 5321, 4.5.3.1.8: at least 100.
     pub recipients: usize,
+    /// Different domains among the recipients of a transaction; none for no limit (RFC 9422, 4.3).
+    pub recipient_domains: Option<usize>,
+    /// Transactions on a connection; none for no limit (RFC 9422, 4.1).
+    pub transactions: Option<usize>,
     /// Commands that were refused for syntax or order; one more ends the connection with 421. RFC 5321, 4.3.2 leaves
     /// the number open; 20 is what Postfix takes.
     pub errors: usize,
@@ -120,6 +159,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { command_line: 2048, recipients: 1000, errors: 20 }
+        Self { command_line: 2048, recipients: 1000, recipient_domains: None, transactions: None, errors: 20 }
     }
 }

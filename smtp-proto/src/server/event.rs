@@ -11,12 +11,12 @@ pub enum Event<'i> {
     /// Answer with the greeting: 220, or 554 (then everything but QUIT gets 503), or 421. The server's name is put
     /// before the text.
     Connected,
-    /// EHLO or HELO; answer with 250. It also ends an open transaction. The server's name is put before the text, and
+    /// EHLO, HELO or LHLO; answer with 250. It also ends an open transaction. The server's name is put before the text, and
     /// the extensions follow it.
     Hello {
         /// What the client calls itself.
         name: &'i str,
-        /// EHLO.
+        /// EHLO or LHLO.
         extended: bool,
     },
     /// STARTTLS; answer with 220, or 454.
@@ -35,17 +35,18 @@ pub enum Event<'i> {
         /// Its parameters.
         parameters: RcptParameters<'i>,
     },
-    /// DATA in a transaction with recipients; answer with 354.
+    /// DATA in a transaction with recipients, or its first BDAT; answer with 354, which in the latter case is not said.
     Data,
-    /// The message is complete. 2yz takes the responsibility for it (RFC 5321, 4.2.5).
+    /// The message is complete. 2yz takes the responsibility for it (RFC 5321, 4.2.5). In LMTP each recipient may have
+    /// its own answer: [`Server::respond_each`](super::Server::respond_each).
     EndOfBody,
-    /// VRFY, EXPN or HELP.
+    /// VRFY, EXPN or HELP, or one of [`Config::verbs`](super::Config::verbs).
     Other(Command<'i>),
 
     // From here on there is nothing to answer.
     /// Bytes of the message, dot-stuffing removed.
     Body(Runs<'i>),
-    /// The message was read to its end and refused: forget what came of it. The transaction is over.
+    /// The message, or a chunk of it, was read to its end and refused: forget what came of it. The transaction is over.
     BodyRefused(BodyRefusal),
     /// RSET: forget the transaction.
     Reset,

@@ -46,6 +46,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod body;
 mod config;
 mod event;
 mod replies;
@@ -57,7 +58,7 @@ pub use event::{BodyRefusal, Event};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::body::DotDecoder;
+use crate::body::{DotDecoder, LineChecker};
 use crate::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use crate::fallback::{Channel, TlsInfo};
 use crate::line::{Line, LineReader};
@@ -68,11 +69,15 @@ use crate::{Progress, Step, Want};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     Connected,
-    Hello { extended: bool },
+    Hello {
+        extended: bool,
+    },
     StartTls,
-    Mail { utf8: bool },
+    Mail(Needs),
     Recipient,
     Data,
+    /// As `Data`, asked by the first BDAT.
+    Chunk,
     EndOfBody,
     Other,
 }
@@ -90,6 +95,10 @@ enum State {
     Body,
     /// The message has ended, the event is due.
     BodyEnded,
+    /// Bytes of a chunk come.
+    Chunk,
+    /// The chunk has ended, its answer is due.
+    ChunkEnded,
     /// STARTTLS is granted; the 220 goes out if nothing stands behind the command.
     TlsGranted,
     /// The driver runs the handshake.
@@ -97,6 +106,34 @@ enum State {
     /// The `Closed` event is due.
     Closing,
     Over(Error),
+}
+
+/// What MAIL said of addresses and body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Needs {
+    /// SMTPUTF8: addresses of this transaction may be in UTF-8.
+    utf8: bool,
+    /// BODY=BINARYMIME: any octets, in chunks only.
+    binary: bool,
+}
+
+/// How the message of this transaction comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transfer {
+    /// Not yet, or behind DATA.
+    None,
+    /// In chunks, the first of which has come.
+    Chunks,
+    /// A chunk was refused: RFC 3030, 2 wants RSET before anything else.
+    Failed,
+}
+
+/// The chunk that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Chunk {
+    /// Octets that have not come.
+    left: u64,
+    last: bool,
 }
 
 /// What the client has said so far.
@@ -118,10 +155,22 @@ pub struct Server {
     said: Said,
     /// MAIL was accepted.
     mail: bool,
-    /// MAIL had SMTPUTF8: addresses of this transaction may be in UTF-8.
-    utf8: bool,
+    /// What MAIL said of addresses and body.
+    needs: Needs,
     /// RCPTs accepted in this transaction.
     recipients: usize,
+    /// Their domains, then that of the RCPT that is being answered; kept only where their number is limited.
+    domains: Vec<String>,
+    new_domain: bool,
+    /// Transactions that have begun on this connection.
+    transactions: usize,
+    /// Replies that the end of the message has: one, or in LMTP one for each recipient.
+    deliveries: usize,
+    transfer: Transfer,
+    chunk: Chunk,
+    /// The answer to the chunk that is being dropped, and whether it is the client's fault.
+    chunk_refusal: Option<(Response, bool)>,
+    checker: LineChecker,
     /// Octets of the message so far.
     body_size: u64,
     errors: usize,
@@ -145,7 +194,15 @@ impl Server {
             decoder: DotDecoder::new(),
             said: Said::Nothing,
             mail: false,
-            utf8: false,
+            needs: Needs::default(),
+            domains: Vec::new(),
+            new_domain: false,
+            transactions: 0,
+            deliveries: 1,
+            transfer: Transfer::None,
+            chunk: Chunk { left: 0, last: false },
+            chunk_refusal: None,
+            checker: LineChecker::new(),
             recipients: 0,
             body_size: 0,
             errors: 0,
@@ -189,23 +246,25 @@ impl Server {
                     continue;
                 }
                 State::Handshake => return self.wait(now, consumed, Want::Handshake, output),
-                State::Body => {
-                    let decoded = self.decoder.decode(rest);
-                    consumed += decoded.consumed;
-                    if decoded.consumed > 0 {
+                State::Body | State::Chunk => {
+                    let (taken, event) =
+                        if self.state == State::Body { self.read(rest) } else { self.read_chunk(rest) };
+                    consumed += taken;
+                    if taken > 0 {
                         self.since = Some(now);
                     }
-                    if decoded.end {
-                        self.state = State::BodyEnded;
-                    }
-                    self.body_size += decoded.runs.octets() as u64;
-                    let refused = self.refusal().is_some();
-                    match (refused || decoded.runs.octets() == 0, decoded.end, decoded.consumed) {
-                        (true, false, 0) => return self.wait(now, consumed, Want::Input, output),
-                        (true, ..) => continue,
-                        (false, ..) => Event::Body(decoded.runs),
+                    match event {
+                        Some(event) => event,
+                        None if taken == 0 && matches!(self.state, State::Body | State::Chunk) => {
+                            return self.wait(now, consumed, Want::Input, output);
+                        }
+                        None => continue,
                     }
                 }
+                State::ChunkEnded => match self.end_of_chunk(output) {
+                    Some(event) => event,
+                    None => continue,
+                },
                 State::Command => {
                     let line = self.lines.read(rest, self.config.limits.command_line);
                     let taken = match line {
@@ -260,35 +319,13 @@ impl Server {
         error
     }
 
-    /// What is wrong with the message so far.
-    fn refusal(&self) -> Option<BodyRefusal> {
-        if self.config.size_limit.is_some_and(|limit| self.body_size > limit) {
-            return Some(BodyRefusal::TooLarge);
-        }
-        self.decoder.defect().map(BodyRefusal::Defect)
-    }
-
-    fn end_of_body(&mut self, output: &mut Vec<u8>) -> Event<'static> {
-        let refusal = self.refusal();
-        self.reset();
-        match refusal {
-            None => self.ask(Question::EndOfBody, Event::EndOfBody),
-            Some(refusal) => {
-                let response = match refusal {
-                    BodyRefusal::TooLarge => replies::TOO_LARGE,
-                    BodyRefusal::Defect(_) => replies::BARE_LINE_END,
-                };
-                self.say(&response, output);
-                self.state = State::Command;
-                Event::BodyRefused(refusal)
-            }
-        }
-    }
-
     /// Forgets the transaction.
     fn reset(&mut self) {
         self.mail = false;
-        self.utf8 = false;
+        self.needs = Needs::default();
+        self.domains.clear();
+        self.transfer = Transfer::None;
+        self.checker = LineChecker::new();
         self.recipients = 0;
         self.body_size = 0;
         self.decoder = DotDecoder::new();
@@ -306,7 +343,7 @@ impl Server {
     /// What the conversation is waiting for.
     pub fn phase(&self) -> Phase {
         match self.state {
-            State::Body | State::BodyEnded => Phase::Body,
+            State::Body | State::BodyEnded | State::Chunk | State::ChunkEnded => Phase::Body,
             State::TlsGranted | State::Handshake => Phase::Handshake,
             _ => Phase::Idle,
         }
@@ -319,6 +356,28 @@ impl Server {
             return Err(ApiMisuse::WrongCode(response.code()));
         }
         self.on_response(question, response, output);
+        self.since = None;
+        Ok(())
+    }
+
+    /// As [`respond`](Self::respond) to [`Event::EndOfBody`] in LMTP, with a word for each recipient that was accepted,
+    /// in the order of their RCPTs (RFC 2033, 4.2). A single response by `respond` is said for all of them.
+    pub fn respond_each(&mut self, responses: &[Response], output: &mut Vec<u8>) -> Result<(), ApiMisuse> {
+        let question = Question::EndOfBody;
+        if self.state != State::Asked(question) {
+            return Err(ApiMisuse::NoResponseWanted);
+        }
+        if responses.len() != self.deliveries {
+            return Err(ApiMisuse::ResponseCount { expected: self.deliveries });
+        }
+        if let Some(wrong) = responses.iter().find(|response| !question.allows(response.code())) {
+            return Err(ApiMisuse::WrongCode(wrong.code()));
+        }
+        self.deliveries = 1;
+        responses.iter().for_each(|response| self.on_response(question, response, output));
+        if responses.iter().any(|response| response.code() == 421) {
+            self.state = State::Closing;
+        }
         self.since = None;
         Ok(())
     }
@@ -360,7 +419,9 @@ impl Server {
         match self.state {
             State::Over(Error::Closed) => Ok(()),
             State::Over(error) => Err(error),
-            State::Body | State::BodyEnded => Err(self.fail(Error::Eof(Phase::Body))),
+            State::Body | State::BodyEnded | State::Chunk | State::ChunkEnded => {
+                Err(self.fail(Error::Eof(Phase::Body)))
+            }
             State::TlsGranted | State::Handshake => Err(self.fail(Error::Eof(Phase::Handshake))),
             _ => {
                 self.state = State::Over(Error::Closed);

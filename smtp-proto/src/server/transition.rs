@@ -1,10 +1,11 @@
 //! Every transition of the server: which command and which response lead where.
 
-use super::{Event, Question, Said, Server, StartTls, State, replies};
+use super::{Chunk, Event, Needs, Question, Said, Server, StartTls, State, Transfer, replies};
+use crate::Protocol;
 use crate::command::{Command, CommandError};
 use crate::fallback::Channel;
 use crate::line::LineError;
-use crate::params::{ByMode, Hold, MailParameters, RcptParameters};
+use crate::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters};
 use crate::path::{ForwardPath, ReversePath};
 use crate::reply::{Response, first_line};
 
@@ -18,6 +19,11 @@ impl Server {
                 if self.needs_tls() =>
             {
                 self.refuse(&replies::TLS_FIRST, output)
+            }
+            Err(CommandError::ChunkSize) => {
+                self.say(&replies::MALFORMED_BDAT, output);
+                self.state = State::Closing;
+                None
             }
             Err(error) => self.refuse(&replies::command(error), output),
         }
@@ -34,14 +40,21 @@ impl Server {
             self.state = State::Closing;
             return None;
         }
+        if let Command::Bdat { size, last } = command {
+            return self.on_bdat(Chunk { left: size, last });
+        }
         if self.barred.is_some() {
             return self.refuse(&replies::BARRED, output);
         }
+        let lmtp = self.config.protocol == Protocol::Lmtp;
         let clear = matches!(self.channel, Channel::Plain);
         match command {
-            Command::Quit => None,
+            Command::Quit | Command::Bdat { .. } => None,
+            // RFC 2033, 4.1: LHLO, and a server of the one protocol refuses the hello of the other.
+            Command::Ehlo(_) | Command::Helo(_) if lmtp => self.refuse(&replies::UNKNOWN_COMMAND, output),
+            Command::Lhlo(_) if !lmtp => self.refuse(&replies::UNKNOWN_COMMAND, output),
             Command::Noop(_) => self.done(&replies::OK, output),
-            Command::Ehlo(name) => {
+            Command::Ehlo(name) | Command::Lhlo(name) => {
                 Some(self.ask(Question::Hello { extended: true }, Event::Hello { name, extended: true }))
             }
             Command::StartTls if !clear => self.refuse(&replies::TLS_ALREADY, output),
@@ -73,18 +86,25 @@ impl Server {
                 Some((response, true)) => self.refuse(&response, output),
                 Some((response, false)) => self.done(&response, output),
                 None => {
-                    let utf8 = parameters.smtputf8;
-                    Some(self.ask(Question::Mail { utf8 }, Event::Mail { path, parameters }))
+                    let binary = parameters.body == Some(BodyType::BinaryMime);
+                    let needs = Needs { utf8: parameters.smtputf8, binary };
+                    Some(self.ask(Question::Mail(needs), Event::Mail { path, parameters }))
                 }
             },
             Command::Rcpt { .. } | Command::Data if !self.mail => self.refuse(&replies::MAIL_FIRST, output),
+            Command::Rcpt { .. } | Command::Data if self.transfer != Transfer::None => {
+                self.refuse(&replies::BODY_BEGUN, output)
+            }
             Command::Rcpt { path, parameters } => match self.refusal_of_rcpt(path, &parameters) {
                 Some(response) => self.refuse(&response, output),
                 None if self.recipients >= self.config.limits.recipients => {
                     self.done(&replies::TOO_MANY_RECIPIENTS, output)
                 }
+                None if self.exceeds_domains(path) => self.done(&replies::TOO_MANY_DOMAINS, output),
                 None => Some(self.ask(Question::Recipient, Event::Recipient { path, parameters })),
             },
+            Command::Data if self.recipients == 0 && lmtp => self.refuse(&replies::RCPT_FIRST, output),
+            Command::Data if self.recipients > 0 && self.needs.binary => self.refuse(&replies::BDAT_ONLY, output),
             Command::Data if self.recipients == 0 => self.refuse(&replies::NO_RECIPIENTS, output),
             Command::Data => Some(self.ask(Question::Data, Event::Data)),
             // RFC 6531, 3.7.4.2.
@@ -130,6 +150,9 @@ impl Server {
         if !path.as_str().is_ascii() && !parameters.smtputf8 {
             return Some((replies::NON_ASCII_ADDRESS, true));
         }
+        if config.limits.transactions.is_some_and(|limit| self.transactions >= limit) {
+            return Some((replies::TOO_MANY_TRANSACTIONS, false));
+        }
         if parameters.size.zip(config.size_limit).is_some_and(|(size, limit)| size > limit) {
             return Some((replies::TOO_LARGE, false));
         }
@@ -155,7 +178,23 @@ impl Server {
         }
         // RFC 6531, 3.5; RFC 6533, 3 for ORCPT.
         let ascii = path.as_str().is_ascii() && parameters.orcpt.is_none_or(|orcpt| orcpt.as_str().is_ascii());
-        (!ascii && !self.utf8).then_some(replies::NON_ASCII_ADDRESS)
+        (!ascii && !self.needs.utf8).then_some(replies::NON_ASCII_ADDRESS)
+    }
+
+    /// Whether the domain of a recipient is one too many (RFC 9422, 4.3). If not it is remembered, at the end of the
+    /// list, until the recipient is refused.
+    fn exceeds_domains(&mut self, path: ForwardPath<'_>) -> bool {
+        let Some(limit) = self.config.limits.recipient_domains else { return false };
+        let Some(domain) = path.mailbox().map(|mailbox| mailbox.domain().as_str()) else { return false };
+        if self.domains.iter().any(|known| known.eq_ignore_ascii_case(domain)) {
+            return false;
+        }
+        let exceeds = self.domains.len() >= limit;
+        if !exceeds {
+            self.domains.push(domain.to_owned());
+            self.new_domain = true;
+        }
+        exceeds
     }
 
     fn needs_tls(&self) -> bool {
@@ -170,7 +209,7 @@ impl Server {
 
     /// Refuses a command, and the client itself when that was one too many. Who is barred is told so, whatever is
     /// wrong with the command (RFC 5321, 3.1).
-    fn refuse(&mut self, response: &Response, output: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn refuse(&mut self, response: &Response, output: &mut Vec<u8>) -> Option<Event<'static>> {
         self.errors += 1;
         if self.errors > self.config.limits.errors {
             self.say(&replies::TOO_MANY_ERRORS, output);
@@ -186,7 +225,8 @@ impl Server {
         self.state = State::Command;
         match question {
             Question::Connected => {
-                let text = self.named(response, "ESMTP ");
+                let text =
+                    self.named(response, if self.config.protocol == Protocol::Lmtp { "LMTP " } else { "ESMTP " });
                 Response::new(response.code(), (0, 0, 0), text).write(false, output);
                 if !positive {
                     // RFC 5321, 3.1: after 554 the server waits for QUIT and answers everything else with 503.
@@ -206,13 +246,17 @@ impl Server {
             Question::Hello { .. } => response.write(false, output),
             // The 220 is written when it is clear that nothing stands behind the command.
             Question::StartTls if positive => self.state = State::TlsGranted,
-            Question::Mail { utf8 } => {
+            Question::Mail(needs) => {
                 self.mail = positive;
-                self.utf8 = positive && utf8;
+                self.needs = if positive { needs } else { Needs::default() };
+                self.transactions += usize::from(positive);
                 self.say(response, output);
             }
             Question::Recipient => {
                 self.recipients += usize::from(positive);
+                if std::mem::take(&mut self.new_domain) && !positive {
+                    self.domains.pop();
+                }
                 self.say(response, output);
             }
             Question::Data => {
@@ -221,7 +265,22 @@ impl Server {
                 }
                 self.say(response, output);
             }
-            Question::StartTls | Question::EndOfBody | Question::Other => self.say(response, output),
+            Question::Chunk if response.code() == 354 => self.state = State::Chunk,
+            Question::Chunk if response.code() == 421 => self.say(response, output),
+            // RFC 3030, 2: the answer comes behind the chunk. Without the last one there must be a RSET.
+            Question::Chunk => {
+                self.transfer = Transfer::Failed;
+                if self.chunk.last {
+                    self.reset();
+                }
+                self.drop_chunk(response.clone(), false);
+            }
+            Question::EndOfBody => {
+                for _ in 0..self.deliveries {
+                    self.say(response, output);
+                }
+            }
+            Question::StartTls | Question::Other => self.say(response, output),
         }
         // RFC 5321, 3.8.
         if response.code() == 421 {
@@ -247,6 +306,9 @@ impl Server {
             // RFC 3207, 4.2: not offered again inside TLS.
             plain("STARTTLS", clear && config.starttls != StartTls::No),
             plain("8BITMIME", config.eight_bit_mime),
+            plain("CHUNKING", config.chunking),
+            plain("BINARYMIME", config.announces_binary_mime()),
+            config.announce_limits.then(|| config.limits_line()),
             plain("ENHANCEDSTATUSCODES", config.enhanced_status_codes),
             plain("SMTPUTF8", config.announces_smtputf8()),
             plain("DSN", config.dsn),
@@ -271,9 +333,9 @@ impl Question {
         match self {
             Self::Connected => matches!(code, 220 | 421 | 554),
             Self::StartTls => matches!(code, 220 | 400..=599),
-            Self::Data => matches!(code, 354 | 400..=599),
+            Self::Data | Self::Chunk => matches!(code, 354 | 400..=599),
             Self::Hello { .. } => matches!(code, 250 | 400..=599),
-            Self::Mail { .. } | Self::Recipient | Self::EndOfBody | Self::Other => {
+            Self::Mail(_) | Self::Recipient | Self::EndOfBody | Self::Other => {
                 matches!(code, 200..=299 | 400..=599)
             }
         }
