@@ -124,19 +124,20 @@ impl<'i> Command<'i> {
         if line.iter().fold(false, |bad, &byte| bad | is_control(byte)) {
             return Err(CommandError::Control);
         }
-        let end = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
-        let verb = &text[..end];
-        // RFC 5321, 4.1.1: a server should tolerate trailing white space.
-        let argument = text[end..].trim_matches([' ', '\t']);
-
         // Verbs are letters; everything of another length or kind ends in `Unknown`.
         let mut upper = [0; 8];
-        match upper.get_mut(..verb.len()) {
-            Some(upper) => {
-                upper.copy_from_slice(verb.as_bytes());
-                upper.make_ascii_uppercase();
+        let mut end = 0;
+        while let Some(&byte) = line.get(end).filter(|&&byte| byte != b' ') {
+            if let Some(letter) = upper.get_mut(end) {
+                *letter = byte.to_ascii_uppercase();
             }
-            None => return Ok(Self::Unknown { verb, argument }),
+            end += 1;
+        }
+        let verb = &text[..end];
+        // RFC 5321, 4.1.1: a server should tolerate trailing white space; only SP and HT are left of it.
+        let argument = text[end..].trim_ascii();
+        if end > upper.len() {
+            return Ok(Self::Unknown { verb, argument });
         }
         match &upper {
             b"MAIL\0\0\0\0" => Self::mail(argument),
@@ -272,10 +273,10 @@ fn behind_path(rest: &str) -> Result<&str, ParameterError> {
     }
 }
 
-/// A printable word.
+/// A printable word: one without white space, for controls were refused before.
 fn name(argument: &str) -> Result<&str, CommandError> {
-    let printable = argument.bytes().all(|byte| byte.is_ascii_graphic() || byte >= 0x80);
-    if printable && !argument.is_empty() { Ok(argument) } else { Err(CommandError::Argument) }
+    let spaced = memchr::memchr2(b' ', b'\t', argument.as_bytes()).is_some();
+    if spaced || argument.is_empty() { Err(CommandError::Argument) } else { Ok(argument) }
 }
 
 /// RFC 6531, 3.7.4.2: `"VRFY" SP String [SP "SMTPUTF8"]`; a lone `SMTPUTF8` is the string.

@@ -17,6 +17,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use memchr::memchr2;
+
 /// RFC 5321, 4.5.3.1.1: octets before the `@`.
 pub const MAX_LOCAL_PART: usize = 64;
 /// RFC 5321, 4.5.3.1.2: octets of a domain name or number.
@@ -396,8 +398,8 @@ impl fmt::Display for ForwardPathBuf {
 pub(crate) fn split_brackets(text: &str) -> Result<(&str, &str), PathError> {
     let inner = text.strip_prefix('<').ok_or(PathError::Brackets)?;
     let bytes = inner.as_bytes();
-    let mut at = 0;
-    // A `>` inside a quoted local part does not end the path.
+    // A `>` inside a quoted local part does not end the path; without a quote the first one does.
+    let mut at = memchr2(b'"', b'>', bytes).ok_or(PathError::Brackets)?;
     let mut quoted = false;
     while let Some(&byte) = bytes.get(at) {
         match byte {
@@ -463,18 +465,20 @@ fn quoted_string_end(text: &[u8]) -> Result<usize, PathError> {
 
 /// RFC 5321, 4.1.2: `Dot-string`.
 fn dot_string_end(text: &[u8]) -> Result<usize, PathError> {
-    let mut previous = b'.';
-    for (at, &byte) in text.iter().enumerate() {
-        if byte == b'.' {
-            if previous == b'.' {
-                return Err(PathError::LocalPart);
-            }
-        } else if !is_atext(byte) {
-            return if previous == b'.' { Err(PathError::LocalPart) } else { Ok(at) };
+    let mut at = 0;
+    loop {
+        let start = at;
+        while text.get(at).is_some_and(|&byte| is_atext(byte)) {
+            at += 1;
         }
-        previous = byte;
+        if at == start {
+            return Err(PathError::LocalPart);
+        }
+        if text.get(at) != Some(&b'.') {
+            return Ok(at);
+        }
+        at += 1;
     }
-    if previous == b'.' { Err(PathError::LocalPart) } else { Ok(text.len()) }
 }
 
 /// RFC 5322, 3.2.3, with the UTF8-non-ascii of RFC 6531, 3.3.
@@ -502,26 +506,37 @@ fn is_domain_name(text: &str) -> bool {
     if text.is_empty() || text.len() > MAX_DOMAIN {
         return false;
     }
-    let mut previous = b'.';
-    let mut label = 0;
-    for &byte in text.as_bytes() {
-        match byte {
-            b'.' => {
-                if previous == b'.' || previous == b'-' {
-                    return false;
-                }
-                label = 0;
-            }
-            b'-' if previous == b'.' => return false,
-            b'-' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | 0x80.. => label += 1,
-            _ => return false,
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    loop {
+        let start = at;
+        while bytes.get(at).is_some_and(|&byte| is_in_label(byte)) {
+            at += 1;
         }
-        if label > MAX_LABEL {
-            return false;
+        let valid = match &bytes[start..at] {
+            [] | [b'-', ..] | [.., b'-'] => false,
+            label => label.len() <= MAX_LABEL,
+        };
+        match bytes.get(at) {
+            Some(b'.') if valid => at += 1,
+            Some(_) => return false,
+            None => return valid,
         }
-        previous = byte;
     }
-    previous != b'.' && previous != b'-'
+}
+
+/// Letters, digits, the hyphen, and the octets of U-labels.
+const fn is_in_label(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = matches!(byte as u8, b'-' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | 0x80..);
+            byte += 1;
+        }
+        table
+    };
+    TABLE[byte as usize]
 }
 
 /// RFC 5321, 4.1.3, without the brackets. IPv6 is the only registered tag of a general literal.

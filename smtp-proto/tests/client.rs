@@ -10,7 +10,7 @@ use smtp_proto::body::BodyDefect;
 use smtp_proto::capabilities::Extension;
 use smtp_proto::client::MAX_PIPELINED;
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
-use smtp_proto::fallback::{Channel, TlsRules};
+use smtp_proto::fallback::{Channel, TlsFailure, TlsRules};
 use smtp_proto::reply::{MAX_REPLY, ReplyError};
 use smtp_proto::timeouts::Timeouts;
 
@@ -180,6 +180,20 @@ fn a_reply_to_no_command() {
         assert_eq!(bed.feed(reply), [""; 0]);
         assert_eq!(bed.want, Err(Error::PeerMisbehaved(PeerMisbehaved::UnsolicitedReply)));
     }
+}
+
+/// Whatever is reported about the connection afterwards, the first error stays.
+#[test]
+fn errors_are_sticky() {
+    let mut bed = at(Phase::Idle);
+    bed.feed(b"250 out of the blue\r\n");
+    let error = bed.want;
+    assert_eq!(error, Err(Error::PeerMisbehaved(PeerMisbehaved::UnsolicitedReply)));
+    bed.client.tls_failed(TlsFailure::Handshake);
+    bed.client.connection_lost();
+    assert_eq!(bed.client.handle_eof().unwrap_err(), error.unwrap_err());
+    bed.feed(b"");
+    assert_eq!(bed.want, error);
 }
 
 /// A server that has seen enough says so before the end. There is no way to stop the body but to close.

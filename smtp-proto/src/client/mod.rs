@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The driver calls [`poll`](Client::poll) with everything it has read, drops what was consumed, acts on the step and
-//! comes again. [`Want`](crate::Want) says when to send the output and what to wait for. Every transition stands in
+//! comes again. [`Want`] says when to send the output and what to wait for. Every transition stands in
 //! `transition.rs`, in one match.
 //!
 //! ```
@@ -409,6 +409,13 @@ impl Client {
         self.due = self.due.filter(|&due| due == Sent::LoneDot);
     }
 
+    /// The connection is gone; an earlier error stays.
+    fn end(&mut self) {
+        if !matches!(self.state, State::Over(_)) {
+            self.state = State::Over(Error::Closed);
+        }
+    }
+
     fn fail(&mut self, error: Error) -> Error {
         self.state = State::Over(error);
         error
@@ -522,7 +529,7 @@ impl Client {
     /// The handshake failed, or the certificate does not count ([`TlsFailure::Untrusted`]). The connection is over;
     /// the answer says whether there may be another in clear text.
     pub fn tls_failed(&mut self, failure: TlsFailure) -> Fallback {
-        self.state = State::Over(Error::Closed);
+        self.end();
         after(self.rules, &self.channel, failure)
     }
 
@@ -544,9 +551,7 @@ impl Client {
             (_, State::Over(Error::Timeout(_) | Error::PeerMisbehaved(_))) => return None,
             _ => TlsFailure::Lost { end_of_data_sent: self.is_in_doubt() },
         };
-        if !matches!(self.state, State::Over(_)) {
-            self.state = State::Over(Error::Closed);
-        }
+        self.end();
         Some((failure, after(self.rules, &self.channel, failure)))
     }
 

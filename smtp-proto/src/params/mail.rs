@@ -1,6 +1,6 @@
 //! The parameters of MAIL.
 
-use super::{BodyType, DeliverBy, Hold, ParameterError, Parameters, Priority, Ret, Xtext, put, set, set_flag};
+use super::{BodyType, DeliverBy, Hold, ParameterError, Parameters, Priority, Ret, Word, Xtext, put, set, set_flag};
 use crate::reply::push_number;
 
 /// The parameters of MAIL that this library gives a meaning, and the others.
@@ -76,8 +76,13 @@ impl<'i> MailParameters<'i> {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let mut it = Self { all: Parameters::parse(text)?, ..Self::default() };
-        for (keyword, value) in it.all.iter() {
+        // RFC 5321, 4.1.1: a server should tolerate trailing white space.
+        let text = text.trim_end_matches(' ');
+        let mut it = Self { all: Parameters { text }, ..Self::default() };
+        let mut left = text;
+        while !left.is_empty() {
+            let Word { keyword, value, rest } = Word::parse(left).ok_or(ParameterError::Syntax)?;
+            left = rest;
             match Keyword::of(keyword) {
                 None => {}
                 Some(Keyword::Size) => set(&mut it.size, value.and_then(parse_size))?,

@@ -65,20 +65,20 @@ impl<'i> Parameters<'i> {
     pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
         // RFC 5321, 4.1.1: a server should tolerate trailing white space.
         let text = text.trim_end_matches(' ');
-        let parameters = Self { text };
-        if parameters.iter().all(|(keyword, value)| is_keyword(keyword) && value.is_none_or(is_value)) {
-            Ok(parameters)
-        } else {
-            Err(ParameterError::Syntax)
+        let mut rest = text;
+        while !rest.is_empty() {
+            rest = Word::parse(rest).ok_or(ParameterError::Syntax)?.rest;
         }
+        Ok(Self { text })
     }
 
     /// Keywords as they came, in any case, with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&'i str, Option<&'i str>)> + use<'i> {
-        let words = (!self.text.is_empty()).then(|| self.text.split(' '));
-        words.into_iter().flatten().map(|word| match word.split_once('=') {
-            Some((keyword, value)) => (keyword, Some(value)),
-            None => (word, None),
+        let mut rest = self.text;
+        std::iter::from_fn(move || {
+            let word = Word::parse(rest)?;
+            rest = word.rest;
+            Some((word.keyword, word.value))
         })
     }
 
@@ -152,14 +152,58 @@ fn put(output: &mut Vec<u8>, parts: &[&str]) {
     }
 }
 
-/// RFC 5321, 4.1.2: `esmtp-keyword`.
-fn is_keyword(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.first().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+/// One parameter at the front of a text: `esmtp-param` of RFC 5321, 4.1.2.
+struct Word<'i> {
+    keyword: &'i str,
+    value: Option<&'i str>,
+    /// What follows it and its SP.
+    rest: &'i str,
 }
 
-/// RFC 5321, 4.1.2: `esmtp-value`, with the UTF-8 of RFC 6531, 3.3.
-fn is_value(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'!'..=b'<' | b'>'..=b'~' | 0x80..))
+impl<'i> Word<'i> {
+    /// None where there is no parameter, or one against the grammar.
+    fn parse(text: &'i str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let run = |from: usize, class: u8| {
+            let mut at = from;
+            while bytes.get(at).is_some_and(|&byte| CLASSES[usize::from(byte)] & class != 0) {
+                at += 1;
+            }
+            at
+        };
+        let mut end = run(0, KEYWORD);
+        let keyword = &text[..end];
+        // A keyword begins with a letter or a digit.
+        if matches!(bytes.first()?, b'-') || end == 0 {
+            return None;
+        }
+        let mut value = None;
+        if bytes.get(end) == Some(&b'=') {
+            let from = end + 1;
+            end = run(from, VALUE);
+            value = Some(&text[from..end]).filter(|value| !value.is_empty());
+            value?;
+        }
+        match bytes.get(end) {
+            None => Some(Self { keyword, value, rest: "" }),
+            Some(b' ') if end + 1 < bytes.len() => Some(Self { keyword, value, rest: &text[end + 1..] }),
+            Some(_) => None,
+        }
+    }
 }
+
+/// `esmtp-keyword`: letters, digits and `-`.
+const KEYWORD: u8 = 1;
+/// `esmtp-value`: printable and not `=`, with the UTF-8 of RFC 6531, 3.3.
+const VALUE: u8 = 2;
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let keyword = matches!(byte as u8, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-');
+        let value = matches!(byte as u8, b'!'..=b'<' | b'>'..=b'~' | 0x80..);
+        classes[byte] = if keyword { KEYWORD } else { 0 } | if value { VALUE } else { 0 };
+        byte += 1;
+    }
+    classes
+};

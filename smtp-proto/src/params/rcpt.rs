@@ -1,6 +1,6 @@
 //! The parameters of RCPT.
 
-use super::{Notify, Orcpt, ParameterError, Parameters, put, set};
+use super::{Notify, Orcpt, ParameterError, Parameters, Word, put, set};
 
 /// The parameters of RCPT that this library gives a meaning, and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,8 +19,12 @@ impl<'i> RcptParameters<'i> {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let mut it = Self { all: Parameters::parse(text)?, ..Self::default() };
-        for (keyword, value) in it.all.iter() {
+        let text = text.trim_end_matches(' ');
+        let mut it = Self { all: Parameters { text }, ..Self::default() };
+        let mut left = text;
+        while !left.is_empty() {
+            let Word { keyword, value, rest } = Word::parse(left).ok_or(ParameterError::Syntax)?;
+            left = rest;
             if keyword.eq_ignore_ascii_case("NOTIFY") {
                 set(&mut it.notify, value.and_then(Notify::parse))?;
             } else if keyword.eq_ignore_ascii_case("ORCPT") {

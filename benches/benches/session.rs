@@ -1,0 +1,153 @@
+//! Both machines in memory, a body of 10 KiB: a whole connection from greeting to QUIT, and one transaction of a
+//! connection that has had some.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use smtp_proto::client::{self, Client, Envelope};
+use smtp_proto::fallback::{Channel, TlsRules};
+use smtp_proto::reply::Response;
+use smtp_proto::server::{self, Server};
+use smtp_proto::{Step, Want};
+
+fn body() -> Vec<u8> {
+    b"A line of text of the usual length, as people and programs write it.\r\n".repeat(147)
+}
+
+const GREETING: [&[u8]; 2] = [
+    b"220 mx.test.example ESMTP\r\n",
+    b"250-mx.test.example\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n",
+];
+const TRANSACTION: [&[u8]; 2] =
+    [b"250 2.1.0 OK\r\n250 2.1.5 OK\r\n354 go ahead\r\n", b"250 2.0.0 OK: queued as 4bXyZ01234\r\n"];
+const END: [&[u8]; 1] = [b"221 2.0.0 bye\r\n"];
+
+/// Feeds the client what the server says, one read at a time; starts a transaction, or says QUIT, when it can.
+fn drive_client<'r>(
+    client: &mut Client,
+    now: Instant,
+    reads: impl IntoIterator<Item = &'r [u8]>,
+    envelope: &Arc<Envelope>,
+    body: &[u8],
+    output: &mut Vec<u8>,
+) {
+    for read in reads {
+        let mut input = read;
+        loop {
+            let progress = client.poll(now, input, output).unwrap();
+            input = &input[progress.consumed..];
+            match progress.step {
+                Step::Wait(_) => break,
+                Step::Event(client::Event::Ready) => client.start_transaction(Arc::clone(envelope), now).unwrap(),
+                Step::Event(client::Event::SendBody) => {
+                    client.write_body(body, output, now).unwrap();
+                    client.end_body(output, now).unwrap();
+                }
+                Step::Event(client::Event::Finished(outcome)) => drop(black_box(outcome)),
+                Step::Event(client::Event::Closed) => return,
+                Step::Event(_) => {}
+            }
+        }
+        black_box(&output);
+        output.clear();
+    }
+}
+
+const OK: Response = Response::fixed(250, (2, 0, 0), "OK");
+const READY: Response = Response::fixed(220, (2, 0, 0), "ready");
+const GO: Response = Response::fixed(354, (3, 0, 0), "go ahead");
+
+/// Feeds the server what the client says, one read at a time, and takes everything.
+fn drive_server(server: &mut Server, now: Instant, reads: &[&[u8]], spool: &mut Vec<u8>, output: &mut Vec<u8>) {
+    spool.clear();
+    for &read in reads {
+        let mut input = read;
+        loop {
+            let progress = server.poll(now, input, output).unwrap();
+            input = &input[progress.consumed..];
+            let response = match progress.step {
+                Step::Wait(want) => {
+                    assert_eq!(want, Want::Input);
+                    break;
+                }
+                Step::Event(server::Event::Body(runs)) => {
+                    runs.for_each(|run| spool.extend_from_slice(run));
+                    continue;
+                }
+                Step::Event(server::Event::Closed) => break,
+                Step::Event(server::Event::Connected) => &READY,
+                Step::Event(server::Event::Data) => &GO,
+                Step::Event(_) => &OK,
+            };
+            server.respond(response, output).unwrap();
+        }
+        black_box(&output);
+        output.clear();
+    }
+    black_box(&spool);
+}
+
+fn sessions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("session, 10 KiB");
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
+    let (now, body) = (Instant::now(), body());
+    let (mut output, mut spool) = (Vec::with_capacity(64 * 1024), Vec::with_capacity(64 * 1024));
+
+    let config = Arc::new(client::Config::new("client.test.example".parse().unwrap()));
+    let envelope = Arc::new(Envelope {
+        reverse_path: "sender@client.test.example".parse().unwrap(),
+        recipients: vec!["recipient@mx.test.example".parse().unwrap()],
+        size: Some(body.len() as u64),
+        ..Envelope::default()
+    });
+    group.bench_function("client, connection", |bencher| {
+        bencher.iter(|| {
+            let mut client = Client::new(Arc::clone(&config), TlsRules::NEVER, Channel::Plain, now);
+            let reads = GREETING.into_iter().chain(TRANSACTION);
+            drive_client(&mut client, now, reads, &envelope, &body, &mut output);
+            client.quit().unwrap();
+            let _ = client.poll(now, b"", &mut output).unwrap();
+            drive_client(&mut client, now, END, &envelope, &body, &mut output);
+        });
+    });
+    let mut client = Client::new(Arc::clone(&config), TlsRules::NEVER, Channel::Plain, now);
+    drive_client(&mut client, now, GREETING.into_iter().chain(TRANSACTION), &envelope, &body, &mut output);
+    group.bench_function("client, transaction", |bencher| {
+        bencher.iter(|| {
+            client.start_transaction(Arc::clone(&envelope), now).unwrap();
+            let _ = client.poll(now, b"", &mut output).unwrap();
+            drive_client(&mut client, now, TRANSACTION, &envelope, &body, &mut output);
+        });
+    });
+
+    let config = Arc::new(server::Config::new("mx.test.example".parse().unwrap()));
+    let hello: &[u8] = b"EHLO client.test.example\r\n";
+    let opening: &[u8] = b"MAIL FROM:<sender@client.test.example> BODY=8BITMIME\r\n\
+        RCPT TO:<recipient@mx.test.example>\r\nDATA\r\n";
+    let message = [&body[..], b".\r\n"].concat();
+    group.bench_function("server, connection", |bencher| {
+        bencher.iter(|| {
+            let mut server = Server::new(Arc::clone(&config), Channel::Plain, now);
+            let reads = [b"", hello, opening, &message, b"QUIT\r\n"];
+            drive_server(&mut server, now, &reads, &mut spool, &mut output);
+        });
+    });
+    let mut server = Server::new(config, Channel::Plain, now);
+    drive_server(&mut server, now, &[b"", hello], &mut spool, &mut output);
+    group.bench_function("server, transaction", |bencher| {
+        bencher.iter(|| drive_server(&mut server, now, &[opening, &message], &mut spool, &mut output));
+    });
+    group.bench_function("copying the body alone", |bencher| {
+        bencher.iter(|| {
+            spool.clear();
+            spool.extend_from_slice(black_box(&body));
+            black_box(&spool);
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, sessions);
+criterion_main!(benches);

@@ -1,0 +1,104 @@
+//! Bodies: a second, naive coder agrees both ways; fragments change nothing.
+
+use smtp_proto::body::{DotDecoder, DotEncoder};
+
+/// First byte: fragmentation. Rest: a message as the caller has it, and again what a peer sends.
+pub fn body(data: &[u8]) {
+    let Some((seed, bytes)) = super::split_seed(data) else { return };
+    decode(seed, bytes);
+    encode(seed, bytes);
+}
+
+fn decode(seed: u8, wire: &[u8]) {
+    let (mut decoder, mut message, mut at) = (DotDecoder::new(), Vec::new(), 0);
+    let mut ended = false;
+    let mut sizes = super::sizes(seed);
+    'wire: while at < wire.len() {
+        let end = at.saturating_add(sizes.next().expect("endless")).min(wire.len());
+        while at < end {
+            let decoded = decoder.decode(&wire[at..end]);
+            assert!(decoded.consumed > 0 && decoded.consumed <= end - at);
+            at += decoded.consumed;
+            ended = decoded.end;
+            let octets = decoded.runs.octets();
+            let before = message.len();
+            decoded.runs.for_each(|run| message.extend_from_slice(run));
+            assert_eq!(message.len() - before, octets);
+            if ended {
+                break 'wire;
+            }
+        }
+    }
+    // The message stands behind the CRLF of DATA, and ends at the first CRLF . CRLF.
+    let after_data = [b"\r\n", wire].concat();
+    let Some(dot) = after_data.windows(5).position(|window| window == b"\r\n.\r\n") else {
+        assert!(!ended);
+        return;
+    };
+    assert!(ended);
+    assert_eq!(at, dot + 3);
+    let raw = &wire[..dot];
+    assert_eq!(decoder.defect().is_some(), has_bare(raw));
+    if !has_bare(raw) {
+        let expected: Vec<u8> = lines(raw).flat_map(|line| line.strip_prefix(b".").unwrap_or(line)).copied().collect();
+        assert_eq!(message, expected);
+    }
+}
+
+fn encode(seed: u8, message: &[u8]) {
+    let (mut encoder, mut wire) = (DotEncoder::new(), Vec::new());
+    let mut rest = message;
+    let mut result = Ok(());
+    for size in super::sizes(seed) {
+        let (piece, tail) = rest.split_at(size.min(rest.len()));
+        rest = tail;
+        result = encoder.encode(piece, &mut wire);
+        if result.is_err() || rest.is_empty() {
+            break;
+        }
+    }
+    let result = result.and_then(|()| encoder.finish(&mut wire));
+    let defective = has_bare(message) || message.contains(&0);
+    assert_eq!(result.is_err(), defective);
+    // Whatever happens, what has been written cannot be misread.
+    let held = wire.strip_suffix(b"\r").unwrap_or(&wire);
+    assert!(!has_bare(held) && !held.contains(&0));
+    if defective {
+        let virtual_start = [b"\r\n", &wire[..]].concat();
+        assert!(!virtual_start.windows(5).any(|window| window == b"\r\n.\r\n"));
+        return;
+    }
+    let mut expected: Vec<u8> = Vec::new();
+    for line in lines(message) {
+        if line.starts_with(b".") {
+            expected.push(b'.');
+        }
+        expected.extend_from_slice(line);
+    }
+    if !message.is_empty() && !message.ends_with(b"\r\n") {
+        expected.extend_from_slice(b"\r\n");
+    }
+    expected.extend_from_slice(b".\r\n");
+    assert_eq!(wire, expected);
+}
+
+/// Lines with their CRLF.
+fn lines(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        if text.is_empty() {
+            return None;
+        }
+        let end = text.windows(2).position(|pair| pair == b"\r\n").map_or(text.len(), |at| at + 2);
+        let (line, rest) = text.split_at(end);
+        text = rest;
+        Some(line)
+    })
+}
+
+fn has_bare(text: &[u8]) -> bool {
+    text.iter().enumerate().any(|(at, &byte)| match byte {
+        b'\r' => text.get(at + 1) != Some(&b'\n'),
+        b'\n' => at == 0 || text[at - 1] != b'\r',
+        _ => false,
+    })
+}

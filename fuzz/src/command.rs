@@ -1,0 +1,102 @@
+//! Commands: what is read can be written and comes back; a server sees no fragments.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use smtp_proto::command::Command;
+use smtp_proto::fallback::Channel;
+use smtp_proto::reply::Response;
+use smtp_proto::server::{Config, Event, Server};
+use smtp_proto::{Step, Want};
+
+/// First byte: fragmentation. Rest: what a client says.
+pub fn command(data: &[u8]) {
+    let Some((seed, wire)) = super::split_seed(data) else { return };
+    for line in wire.split(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Ok(command) = Command::parse(line) {
+            comes_back(&command);
+        }
+    }
+    assert_eq!(converse(wire, seed), converse(wire, 0));
+}
+
+fn comes_back(command: &Command<'_>) {
+    let mut written = Vec::new();
+    command.write(&mut written);
+    let line = written.strip_suffix(b"\r\n").expect("a command ends in CRLF");
+    assert!(!line.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+    assert_eq!(Command::parse(line).as_ref(), Ok(command));
+}
+
+/// Events, finished messages and output of a server that accepts everything.
+pub(crate) fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Vec<u8>) {
+    let now = Instant::now();
+    let mut config = Config::new("mx.test.example".parse().expect("a domain"));
+    config.limits.command_line = 80;
+    config.limits.errors = 3;
+    config.limits.recipients = 2;
+    config.size_limit = Some(60);
+    (config.chunking, config.binary_mime, config.smtputf8, config.dsn) = (true, true, true, true);
+    let mut server = Server::new(Arc::new(config), Channel::Plain, now);
+    let (mut input, mut output) = (Vec::new(), Vec::new());
+    let (mut events, mut body, mut stored) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rest, mut sizes) = (wire, super::sizes(seed));
+    loop {
+        let progress = match server.poll(now, &input, &mut output) {
+            Ok(progress) => progress,
+            Err(error) => {
+                assert_eq!(server.poll(now, b"NOOP\r\n", &mut output).map(|_| ()), Err(error));
+                events.push(error.to_string());
+                break;
+            }
+        };
+        let consumed = progress.consumed;
+        let mut response = None;
+        let mut wait = false;
+        match progress.step {
+            Step::Wait(want) => {
+                assert_eq!(want, Want::Input);
+                wait = true;
+            }
+            Step::Event(Event::Body(runs)) => runs.for_each(|run| body.extend_from_slice(run)),
+            Step::Event(event) => {
+                events.push(format!("{event:?}"));
+                response = match event {
+                    Event::Connected => Some(220),
+                    Event::Data => Some(354),
+                    Event::Closed => None,
+                    Event::Reset | Event::BodyRefused(_) => {
+                        body.clear();
+                        None
+                    }
+                    Event::Hello { .. } => {
+                        body.clear();
+                        Some(250)
+                    }
+                    Event::EndOfBody => {
+                        stored.append(&mut body);
+                        Some(250)
+                    }
+                    _ => Some(250),
+                };
+            }
+        }
+        input.drain(..consumed);
+        if let Some(code) = response {
+            let response = Response::new(code, ((code / 100) as u8, 0, 0), "OK");
+            server.respond(&response, &mut output).expect("a code that is allowed");
+        }
+        if wait {
+            // Nothing but an unfinished line is left to the caller.
+            assert!(input.len() <= 81, "{}", input.len());
+            if rest.is_empty() {
+                break;
+            }
+            let (piece, tail) = rest.split_at(sizes.next().expect("endless").min(rest.len()));
+            input.extend_from_slice(piece);
+            rest = tail;
+        }
+    }
+    (events, stored, output)
+}

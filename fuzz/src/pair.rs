@@ -1,0 +1,315 @@
+//! Two peers: a client against a hostile server, and what it says against a server of ours.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use smtp_proto::client::{Client, Config, Envelope, Event, Outcome};
+use smtp_proto::error::Error;
+use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules, Yield};
+use smtp_proto::{Protocol, Step, Want};
+
+/// First byte: rules. Second: fragmentation. Third: the caller. Then one byte for each thing that the server does.
+pub fn pair(data: &[u8]) {
+    let [rules, seed, caller, script @ ..] = data else { return };
+    let scenario = Scenario {
+        rules: rules_of(*rules),
+        pipelining: caller & 1 == 0,
+        mails: caller >> 1 & 3,
+        chunking: caller & 8 != 0,
+        protocol: if caller & 16 == 0 { Protocol::Smtp } else { Protocol::Lmtp },
+    };
+    let trace = hostile(&scenario, *seed, script);
+    assert_eq!(trace, hostile(&scenario, 0, script), "fragments were seen");
+    // What the client sent in clear text is a conversation to any server, and reads the same in pieces.
+    assert_eq!(super::command::converse(&trace.clear, *seed), super::command::converse(&trace.clear, 0));
+}
+
+struct Scenario {
+    rules: TlsRules,
+    pipelining: bool,
+    mails: u8,
+    chunking: bool,
+    protocol: Protocol,
+}
+
+fn rules_of(byte: u8) -> TlsRules {
+    let when = |bits: u8| [Yield::Now, Yield::Later, Yield::Never, Yield::Now][usize::from(bits & 3)];
+    let mode = [TlsMode::Required, TlsMode::Opportunistic, TlsMode::Required, TlsMode::Never][usize::from(byte & 3)];
+    TlsRules { mode, refused: when(byte >> 2), broken: when(byte >> 4), untrusted: when(byte >> 6) }
+}
+
+const BODY: &[u8] = b"Subject: secret\r\n\r\n.dot\r\n";
+
+/// What a server may do; a byte of the script chooses.
+const DEEDS: [Deed; 32] = [
+    Deed::Say(b"220 mx\r\n"),
+    Deed::Say(b"250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n"),
+    Deed::Say(b"250-mx\r\n250 PIPELINING\r\n"),
+    Deed::Say(b"250 mx\r\n"),
+    Deed::Say(b"220 go\r\n"),
+    Deed::Say(b"250 OK\r\n"),
+    Deed::Say(b"354 go\r\n"),
+    Deed::Say(b"421 bye\r\n"),
+    Deed::Say(b"454 not now\r\n"),
+    Deed::Say(b"502 what?\r\n"),
+    Deed::Say(b"550 5.1.1 no\r\n"),
+    Deed::Say(b"452 4.2.2 full\r\n"),
+    Deed::Say(b"221 bye\r\n"),
+    Deed::Say(b"334 what\r\n"),
+    Deed::Say(b"250-"),
+    Deed::Say(b"250"),
+    Deed::Say(b"\r\n"),
+    Deed::Say(b"\r"),
+    Deed::Say(b"\n"),
+    Deed::Say(b"\x16\x03\x01\0"),
+    Deed::Say(b"554 no\r\n"),
+    Deed::Say(b"250-mx\r\n250-SIZE 100\r\n250-CHUNKING\r\n250-PIPELINING\r\n250 STARTTLS\r\n"),
+    Deed::Handshake,
+    Deed::Handshake,
+    Deed::Fail(TlsFailure::Handshake),
+    Deed::Fail(TlsFailure::Untrusted),
+    Deed::Eof,
+    Deed::Lose,
+    Deed::Time(1),
+    Deed::Time(200),
+    Deed::Time(700),
+    Deed::Press,
+];
+
+#[derive(Clone, Copy)]
+enum Deed {
+    Say(&'static [u8]),
+    /// The handshake succeeds, where one is under way.
+    Handshake,
+    Fail(TlsFailure),
+    Eof,
+    /// The connection breaks.
+    Lose,
+    /// Seconds pass.
+    Time(u64),
+    /// The caller tries to send whatever the state.
+    Press,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Trace {
+    events: Vec<String>,
+    /// What was sent before TLS.
+    clear: Vec<u8>,
+    inside: Vec<u8>,
+}
+
+struct Driver<'s> {
+    scenario: &'s Scenario,
+    client: Client,
+    now: Instant,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    left: u8,
+    /// What is left of the body, and its end.
+    body: Option<&'static [u8]>,
+    /// Transactions that were started and have not finished.
+    open: u32,
+    /// `after` has let the conversation go on without TLS.
+    released: bool,
+    error: Option<Error>,
+    trace: Trace,
+}
+
+fn hostile(scenario: &Scenario, seed: u8, script: &[u8]) -> Trace {
+    let mut config = Config::new("client.test.example".parse().expect("a domain"));
+    config.pipelining = scenario.pipelining;
+    config.chunking = scenario.chunking;
+    config.protocol = scenario.protocol;
+    let now = Instant::now();
+    let mut driver = Driver {
+        scenario,
+        client: Client::new(Arc::new(config), scenario.rules, Channel::Plain, now),
+        now,
+        input: Vec::new(),
+        output: Vec::new(),
+        left: scenario.mails,
+        body: None,
+        open: 0,
+        released: false,
+        error: None,
+        trace: Trace::default(),
+    };
+    driver.turn();
+    let mut sizes = super::sizes(seed);
+    for &deed in script.iter().take(200) {
+        match DEEDS[usize::from(deed) % DEEDS.len()] {
+            Deed::Say(mut bytes) => {
+                while !bytes.is_empty() {
+                    let (piece, rest) = bytes.split_at(sizes.next().expect("endless").min(bytes.len()));
+                    driver.input.extend_from_slice(piece);
+                    driver.turn();
+                    bytes = rest;
+                }
+            }
+            Deed::Handshake => {
+                let tls = TlsInfo { peer: Peer::Unauthenticated, version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256" };
+                let plain = matches!(driver.client.channel(), Channel::Plain);
+                if driver.client.tls_established(Arc::new(tls), driver.now).is_ok() {
+                    assert!(plain && driver.input.is_empty());
+                    assert_eq!(driver.client.capabilities().iter().count(), 0);
+                }
+            }
+            Deed::Fail(failure) => {
+                let fallback = driver.client.tls_failed(failure);
+                driver.judge(fallback);
+            }
+            Deed::Eof => {
+                let ended = driver.client.handle_eof();
+                driver.trace.events.push(format!("eof: {ended:?}"));
+            }
+            Deed::Lose => {
+                let lost = driver.client.connection_lost();
+                if let Some((_, fallback)) = lost {
+                    driver.judge(fallback);
+                }
+                driver.trace.events.push(format!("lost: {lost:?}"));
+            }
+            Deed::Time(seconds) => driver.now += Duration::from_secs(seconds),
+            Deed::Press => driver.press(),
+        }
+        driver.turn();
+    }
+    driver.trace
+}
+
+impl Driver<'_> {
+    /// Polls until the client waits, doing what a caller does.
+    fn turn(&mut self) {
+        let mut polls = 0;
+        loop {
+            polls += 1;
+            assert!(polls < 1000, "the client spins");
+            self.write_body();
+            let polled = self.client.poll(self.now, &self.input, &mut self.output);
+            let progress = match polled {
+                Ok(progress) => progress,
+                Err(error) => {
+                    assert!(self.error.is_none_or(|earlier| earlier == error), "errors are sticky");
+                    if self.error.replace(error).is_none() {
+                        self.trace.events.push(format!("error: {error:?}"));
+                    }
+                    self.send();
+                    return;
+                }
+            };
+            assert!(self.error.is_none());
+            assert!(progress.consumed <= self.input.len());
+            let consumed = progress.consumed;
+            let mut next = false;
+            match progress.step {
+                Step::Wait(want) => {
+                    assert!(want != Want::Answer);
+                    assert!(want != Want::Handshake || consumed == self.input.len());
+                    assert!(self.client.deadline().is_some_and(|deadline| deadline > self.now));
+                    self.input.drain(..consumed);
+                    if self.body.is_some() && self.client.wants_body() {
+                        continue;
+                    }
+                    self.send();
+                    return;
+                }
+                Step::Event(event) => {
+                    self.trace.events.push(format!("{event:?}"));
+                    match event {
+                        Event::NoTls { fallback, .. } => self.released |= fallback == Fallback::ContinuePlaintext,
+                        Event::Ready => next = true,
+                        Event::SendBody => self.body = Some(BODY),
+                        Event::Finished(outcome) => {
+                            assert_eq!(self.open, 1, "finished once, and only what was started");
+                            self.open = 0;
+                            next = true;
+                            self.body = None;
+                            if matches!(outcome, Outcome::Accepted(_) | Outcome::PerRecipient) {
+                                let sent = self.inside();
+                                let ended = sent.ends_with(b"\r\n.\r\n") || sent.ends_with(b"BDAT 0 LAST\r\n");
+                                assert!(ended, "accepted before it was sent");
+                            }
+                        }
+                        Event::Recipient { .. } | Event::Left { .. } | Event::Delivered { .. } => {
+                            assert_eq!(self.open, 1);
+                        }
+                        Event::Unwelcome { .. } | Event::Closed => {}
+                    }
+                }
+            }
+            self.input.drain(..consumed);
+            if next {
+                self.next();
+            }
+        }
+    }
+
+    /// As much of the body as is wanted, in two pieces.
+    fn write_body(&mut self) {
+        while let Some(body) = self.body.take_if(|_| self.client.wants_body()) {
+            if body.is_empty() {
+                self.client.end_body(&mut self.output, self.now).expect("the body was asked for");
+                return;
+            }
+            let (piece, rest) = body.split_at(body.len().min(20));
+            self.client.write_body(piece, &mut self.output, self.now).expect("the body was asked for");
+            self.body = Some(rest);
+        }
+    }
+
+    fn next(&mut self) {
+        if self.left == 0 {
+            let _ = self.client.quit();
+            return;
+        }
+        self.left -= 1;
+        let envelope = Envelope {
+            reverse_path: "sender@test.example".parse().expect("a path"),
+            recipients: ["a@test.example", "b@test.example"].map(|path| path.parse().expect("a path")).into(),
+            size: Some(BODY.len() as u64),
+            ..Envelope::default()
+        };
+        if self.client.start_transaction(Arc::new(envelope), self.now).is_ok() {
+            assert_eq!(self.open, 0);
+            self.open = 1;
+        }
+    }
+
+    /// A caller who does not look at the state.
+    fn press(&mut self) {
+        self.next();
+        let _ = self.client.write_body(BODY, &mut self.output, self.now);
+    }
+
+    /// Everything that was written belongs to the channel that is now.
+    fn send(&mut self) {
+        let output = std::mem::take(&mut self.output);
+        if !matches!(self.client.channel(), Channel::Plain) {
+            self.trace.inside.extend_from_slice(&output);
+            return;
+        }
+        self.trace.clear.extend_from_slice(&output);
+        let harmless = |line: &[u8]| {
+            matches!(line, b"EHLO client.test.example" | b"HELO client.test.example" | b"STARTTLS" | b"QUIT" | b"")
+        };
+        let held = output.split(|&byte| byte == b'\n').all(|line| harmless(line.strip_suffix(b"\r").unwrap_or(line)));
+        match self.scenario.rules.mode {
+            TlsMode::Required => assert!(held, "past the floor: {}", output.escape_ascii()),
+            TlsMode::Opportunistic => assert!(held || self.released, "in clear text without leave"),
+            TlsMode::Never => {}
+        }
+    }
+
+    /// The present channel's octets, sent or about to be.
+    fn inside(&self) -> Vec<u8> {
+        let plain = matches!(self.client.channel(), Channel::Plain);
+        let sent = if plain { &self.trace.clear } else { &self.trace.inside };
+        [sent, &self.output[..]].concat()
+    }
+
+    fn judge(&self, fallback: Fallback) {
+        let required = self.scenario.rules.mode == TlsMode::Required;
+        assert!(!required || fallback == Fallback::Forbidden, "past the floor: {fallback:?}");
+    }
+}
