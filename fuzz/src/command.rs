@@ -37,6 +37,7 @@ pub(crate) fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Vec<u8>)
     config.limits.errors = 3;
     config.limits.recipients = 2;
     config.size_limit = Some(60);
+    (config.chunking, config.binary_mime, config.smtputf8, config.dsn) = (true, true, true, true);
     let mut server = Server::new(Arc::new(config), Channel::Plain, now);
     let (mut input, mut output) = (Vec::new(), Vec::new());
     let (mut events, mut body, mut stored) = (Vec::new(), Vec::new(), Vec::new());
@@ -64,10 +65,14 @@ pub(crate) fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Vec<u8>)
                 response = match event {
                     Event::Connected => Some(220),
                     Event::Data => Some(354),
-                    Event::Reset | Event::Closed => None,
-                    Event::BodyRefused(_) => {
+                    Event::Closed => None,
+                    Event::Reset | Event::BodyRefused(_) => {
                         body.clear();
                         None
+                    }
+                    Event::Hello { .. } => {
+                        body.clear();
+                        Some(250)
                     }
                     Event::EndOfBody => {
                         stored.append(&mut body);

@@ -6,12 +6,18 @@ use std::time::{Duration, Instant};
 use smtp_proto::client::{Client, Config, Envelope, Event, Outcome};
 use smtp_proto::error::Error;
 use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules, Yield};
-use smtp_proto::{Step, Want};
+use smtp_proto::{Protocol, Step, Want};
 
 /// First byte: rules. Second: fragmentation. Third: the caller. Then one byte for each thing that the server does.
 pub fn pair(data: &[u8]) {
     let [rules, seed, caller, script @ ..] = data else { return };
-    let scenario = Scenario { rules: rules_of(*rules), pipelining: caller & 1 == 0, mails: caller >> 1 & 3 };
+    let scenario = Scenario {
+        rules: rules_of(*rules),
+        pipelining: caller & 1 == 0,
+        mails: caller >> 1 & 3,
+        chunking: caller & 8 != 0,
+        protocol: if caller & 16 == 0 { Protocol::Smtp } else { Protocol::Lmtp },
+    };
     let trace = hostile(&scenario, *seed, script);
     assert_eq!(trace, hostile(&scenario, 0, script), "fragments were seen");
     // What the client sent in clear text is a conversation to any server, and reads the same in pieces.
@@ -22,6 +28,8 @@ struct Scenario {
     rules: TlsRules,
     pipelining: bool,
     mails: u8,
+    chunking: bool,
+    protocol: Protocol,
 }
 
 fn rules_of(byte: u8) -> TlsRules {
@@ -55,7 +63,7 @@ const DEEDS: [Deed; 32] = [
     Deed::Say(b"\n"),
     Deed::Say(b"\x16\x03\x01\0"),
     Deed::Say(b"554 no\r\n"),
-    Deed::Say(b"250-mx\r\n250-SIZE 10\r\n250-8BITMIME\r\n250-PIPELINING\r\n250 STARTTLS\r\n"),
+    Deed::Say(b"250-mx\r\n250-SIZE 100\r\n250-CHUNKING\r\n250-PIPELINING\r\n250 STARTTLS\r\n"),
     Deed::Handshake,
     Deed::Handshake,
     Deed::Fail(TlsFailure::Handshake),
@@ -98,6 +106,8 @@ struct Driver<'s> {
     input: Vec<u8>,
     output: Vec<u8>,
     left: u8,
+    /// What is left of the body, and its end.
+    body: Option<&'static [u8]>,
     /// Transactions that were started and have not finished.
     open: u32,
     /// `after` has let the conversation go on without TLS.
@@ -109,6 +119,8 @@ struct Driver<'s> {
 fn hostile(scenario: &Scenario, seed: u8, script: &[u8]) -> Trace {
     let mut config = Config::new("client.test.example".parse().expect("a domain"));
     config.pipelining = scenario.pipelining;
+    config.chunking = scenario.chunking;
+    config.protocol = scenario.protocol;
     let now = Instant::now();
     let mut driver = Driver {
         scenario,
@@ -117,6 +129,7 @@ fn hostile(scenario: &Scenario, seed: u8, script: &[u8]) -> Trace {
         input: Vec::new(),
         output: Vec::new(),
         left: scenario.mails,
+        body: None,
         open: 0,
         released: false,
         error: None,
@@ -172,6 +185,7 @@ impl Driver<'_> {
         loop {
             polls += 1;
             assert!(polls < 1000, "the client spins");
+            self.write_body();
             let polled = self.client.poll(self.now, &self.input, &mut self.output);
             let progress = match polled {
                 Ok(progress) => progress,
@@ -187,13 +201,16 @@ impl Driver<'_> {
             assert!(self.error.is_none());
             assert!(progress.consumed <= self.input.len());
             let consumed = progress.consumed;
-            let (mut next, mut body) = (false, false);
+            let mut next = false;
             match progress.step {
                 Step::Wait(want) => {
                     assert!(want != Want::Answer);
                     assert!(want != Want::Handshake || consumed == self.input.len());
                     assert!(self.client.deadline().is_some_and(|deadline| deadline > self.now));
                     self.input.drain(..consumed);
+                    if self.body.is_some() && self.client.wants_body() {
+                        continue;
+                    }
                     self.send();
                     return;
                 }
@@ -202,16 +219,21 @@ impl Driver<'_> {
                     match event {
                         Event::NoTls { fallback, .. } => self.released |= fallback == Fallback::ContinuePlaintext,
                         Event::Ready => next = true,
-                        Event::SendBody => body = true,
+                        Event::SendBody => self.body = Some(BODY),
                         Event::Finished(outcome) => {
                             assert_eq!(self.open, 1, "finished once, and only what was started");
                             self.open = 0;
                             next = true;
-                            if matches!(outcome, Outcome::Accepted(_)) {
-                                assert!(self.inside().ends_with(b"\r\n.\r\n"), "accepted before it was sent");
+                            self.body = None;
+                            if matches!(outcome, Outcome::Accepted(_) | Outcome::PerRecipient) {
+                                let sent = self.inside();
+                                let ended = sent.ends_with(b"\r\n.\r\n") || sent.ends_with(b"BDAT 0 LAST\r\n");
+                                assert!(ended, "accepted before it was sent");
                             }
                         }
-                        Event::Recipient { .. } => assert_eq!(self.open, 1),
+                        Event::Recipient { .. } | Event::Left { .. } | Event::Delivered { .. } => {
+                            assert_eq!(self.open, 1);
+                        }
                         Event::Unwelcome { .. } | Event::Closed => {}
                     }
                 }
@@ -220,10 +242,19 @@ impl Driver<'_> {
             if next {
                 self.next();
             }
-            if body {
-                self.client.write_body(BODY, &mut self.output, self.now).expect("the body was asked for");
+        }
+    }
+
+    /// As much of the body as is wanted, in two pieces.
+    fn write_body(&mut self) {
+        while let Some(body) = self.body.take_if(|_| self.client.wants_body()) {
+            if body.is_empty() {
                 self.client.end_body(&mut self.output, self.now).expect("the body was asked for");
+                return;
             }
+            let (piece, rest) = body.split_at(body.len().min(20));
+            self.client.write_body(piece, &mut self.output, self.now).expect("the body was asked for");
+            self.body = Some(rest);
         }
     }
 

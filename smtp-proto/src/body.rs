@@ -35,11 +35,13 @@
 //! # Ok::<(), smtp_proto::body::BodyDefect>(())
 //! ```
 
+mod chunk;
 mod cuts;
 mod decode;
 mod encode;
 mod scan;
 
+pub use chunk::LineChecker;
 pub use decode::{Decoded, DotDecoder, Runs};
 pub use encode::{DotEncoder, Encoded, Segments};
 

@@ -117,6 +117,42 @@ impl Extension {
     }
 }
 
+/// What `LIMITS` says (RFC 9422, 4); none where it does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// `RCPTMAX`: recipients of one transaction.
+    pub recipients: Option<u32>,
+    /// `MAILMAX`: transactions on one connection.
+    pub transactions: Option<u32>,
+    /// `RCPTDOMAINMAX`: different domains among the recipients of one transaction.
+    pub recipient_domains: Option<u32>,
+}
+
+impl Limits {
+    /// RFC 9422, 4: the largest number that can be announced, which has at most six digits.
+    pub const MAX: u32 = 999_999;
+
+    /// RFC 9422, 3 and 4: `name=value` in any order; what is not known or malformed is ignored.
+    fn parse(parameters: &[u8]) -> Self {
+        let mut limits = Self::default();
+        for word in parameters.split(|&byte| byte == b' ') {
+            let Some(at) = memchr::memchr(b'=', word) else { continue };
+            let field = match &word[..at] {
+                name if name.eq_ignore_ascii_case(b"RCPTMAX") => &mut limits.recipients,
+                name if name.eq_ignore_ascii_case(b"MAILMAX") => &mut limits.transactions,
+                name if name.eq_ignore_ascii_case(b"RCPTDOMAINMAX") => &mut limits.recipient_domains,
+                _ => continue,
+            };
+            // `%x31-39 0*5DIGIT`
+            let digits = &word[at + 1..];
+            if (1..=6).contains(&digits.len()) && digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit) {
+                *field = Some(digits.iter().fold(0, |number, digit| 10 * number + u32::from(digit - b'0')));
+            }
+        }
+        limits
+    }
+}
+
 /// The EHLO reply of a server.
 ///
 /// ```
@@ -133,6 +169,7 @@ impl Extension {
 pub struct Capabilities {
     known: u32,
     size_limit: Option<u64>,
+    limits: Limits,
     /// The reply as it came.
     raw: Vec<u8>,
 }
@@ -153,6 +190,9 @@ impl Capabilities {
         for line in reply.lines().skip(1) {
             let Some((extension, parameters)) = Extension::at_front(line) else { continue };
             self.known |= extension.bit();
+            if extension == Extension::Limits {
+                self.limits = Limits::parse(parameters);
+            }
             if extension == Extension::Size {
                 // RFC 1870, 4: no number, or 0, means no fixed limit.
                 self.size_limit = std::str::from_utf8(parameters.get(1..).unwrap_or_default())
@@ -167,6 +207,7 @@ impl Capabilities {
     pub fn clear(&mut self) {
         self.known = 0;
         self.size_limit = None;
+        self.limits = Limits::default();
         self.raw.clear();
     }
 
@@ -183,6 +224,19 @@ impl Capabilities {
     /// Octets that the peer accepts in one message, if it says so (RFC 1870).
     pub const fn size_limit(&self) -> Option<u64> {
         self.size_limit
+    }
+
+    /// Limits that the peer announces (RFC 9422).
+    pub const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// What stands behind the keyword of an extension, as it came: empty if nothing does, none without the extension.
+    pub fn parameters(&self, extension: Extension) -> Option<&str> {
+        if !self.has(extension) {
+            return None;
+        }
+        self.iter().find(|(keyword, _)| Extension::of(keyword) == Some(extension)).map(|(_, parameters)| parameters)
     }
 
     /// Every line but the first as keyword and parameters, as they came; lines that are not UTF-8 are left out.

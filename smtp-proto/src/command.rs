@@ -1,7 +1,8 @@
 //! Commands: one type, read by the server and written by the client (RFC 5321, 4.1).
 
-use crate::params::{MailParameters, ParameterError, Parameters};
+use crate::params::{MailParameters, ParameterError, Parameters, RcptParameters};
 use crate::path::{ForwardPath, PathError, ReversePath, split_brackets};
+use crate::reply::push_number;
 
 /// A command line without its CRLF, taken apart and checked.
 ///
@@ -28,6 +29,8 @@ pub enum Command<'i> {
     Ehlo(&'i str),
     /// HELO with the name that the client gives itself.
     Helo(&'i str),
+    /// LHLO (RFC 2033, 4.1), which stands for EHLO in LMTP.
+    Lhlo(&'i str),
     /// STARTTLS (RFC 3207)
     StartTls,
     /// MAIL
@@ -42,20 +45,37 @@ pub enum Command<'i> {
         /// The recipient.
         path: ForwardPath<'i>,
         /// What stands behind it.
-        parameters: Parameters<'i>,
+        parameters: RcptParameters<'i>,
     },
     /// DATA
     Data,
+    /// BDAT (RFC 3030, 2)
+    Bdat {
+        /// Octets that follow the command line.
+        size: u64,
+        /// They are the last of the message.
+        last: bool,
+    },
     /// RSET
     Rset,
     /// NOOP, with a string that has no meaning.
     Noop(&'i str),
     /// QUIT
     Quit,
-    /// VRFY with its string.
-    Vrfy(&'i str),
-    /// EXPN with its string.
-    Expn(&'i str),
+    /// VRFY
+    Vrfy {
+        /// Its string.
+        text: &'i str,
+        /// `SMTPUTF8` stands behind it (RFC 6531, 3.7.4.2): the reply may be in UTF-8.
+        smtputf8: bool,
+    },
+    /// EXPN
+    Expn {
+        /// Its string.
+        text: &'i str,
+        /// As that of VRFY.
+        smtputf8: bool,
+    },
     /// HELP with its string, which may be empty.
     Help(&'i str),
     /// A verb without a meaning here, and what follows it.
@@ -79,6 +99,9 @@ pub enum CommandError {
     /// Octets above 127 that are not UTF-8.
     #[error("the command is not UTF-8")]
     NotUtf8,
+    /// BDAT without a size that makes sense: nobody knows where the next command begins.
+    #[error("the size of a chunk is malformed")]
+    ChunkSize,
     /// An argument is missing, or stands where none may.
     #[error("the argument is missing or out of place")]
     Argument,
@@ -122,13 +145,15 @@ impl<'i> Command<'i> {
             b"DATA\0\0\0\0" => no_argument(argument, Self::Data),
             b"EHLO\0\0\0\0" => name(argument).map(Self::Ehlo),
             b"HELO\0\0\0\0" => name(argument).map(Self::Helo),
+            b"LHLO\0\0\0\0" => name(argument).map(Self::Lhlo),
+            b"BDAT\0\0\0\0" => chunk(argument),
             b"RSET\0\0\0\0" => no_argument(argument, Self::Rset),
             b"QUIT\0\0\0\0" => no_argument(argument, Self::Quit),
             b"STARTTLS" => no_argument(argument, Self::StartTls),
             b"NOOP\0\0\0\0" => Ok(Self::Noop(argument)),
             b"HELP\0\0\0\0" => Ok(Self::Help(argument)),
-            b"VRFY\0\0\0\0" => some_argument(argument).map(Self::Vrfy),
-            b"EXPN\0\0\0\0" => some_argument(argument).map(Self::Expn),
+            b"VRFY\0\0\0\0" => name_or_list(argument).map(|(text, smtputf8)| Self::Vrfy { text, smtputf8 }),
+            b"EXPN\0\0\0\0" => name_or_list(argument).map(|(text, smtputf8)| Self::Expn { text, smtputf8 }),
             b"\0\0\0\0\0\0\0\0" => Err(CommandError::Empty),
             _ => Ok(Self::Unknown { verb, argument }),
         }
@@ -143,7 +168,7 @@ impl<'i> Command<'i> {
     fn rcpt(argument: &'i str) -> Result<Self, CommandError> {
         let (text, rest) = path_of(argument, "TO").map_err(CommandError::Recipient)?;
         let path = ForwardPath::parse(text).map_err(CommandError::Recipient)?;
-        Ok(Self::Rcpt { path, parameters: Parameters::parse(behind_path(rest)?)? })
+        Ok(Self::Rcpt { path, parameters: RcptParameters::parse(behind_path(rest)?)? })
     }
 
     /// Appends the command line with its CRLF. Controls in names and texts become `?`, so that the line cannot end
@@ -152,28 +177,58 @@ impl<'i> Command<'i> {
         match self {
             Self::Ehlo(name) => put_with_text(output, "EHLO", name),
             Self::Helo(name) => put_with_text(output, "HELO", name),
+            Self::Lhlo(name) => put_with_text(output, "LHLO", name),
             Self::StartTls => put(output, &["STARTTLS"]),
-            Self::Mail { path, parameters } => {
-                put(output, &["MAIL FROM:<", path.as_str(), ">"]);
-                parameters.write(output);
-            }
-            Self::Rcpt { path, parameters } => {
-                put(output, &["RCPT TO:<", path.as_str(), ">"]);
-                if !parameters.is_empty() {
-                    put(output, &[" ", parameters.as_str()]);
-                }
-            }
+            Self::Mail { path, parameters } => return write_mail(*path, parameters, Parameters::default(), output),
+            Self::Rcpt { path, parameters } => return write_rcpt(*path, parameters, Parameters::default(), output),
             Self::Data => put(output, &["DATA"]),
+            Self::Bdat { size, last } => {
+                put(output, &["BDAT "]);
+                push_number(output, *size);
+                put(output, if *last { &[" LAST"] } else { &[] });
+            }
             Self::Rset => put(output, &["RSET"]),
             Self::Quit => put(output, &["QUIT"]),
             Self::Noop(text) => put_with_text(output, "NOOP", text),
-            Self::Vrfy(text) => put_with_text(output, "VRFY", text),
-            Self::Expn(text) => put_with_text(output, "EXPN", text),
+            Self::Vrfy { text, smtputf8 } => {
+                put_with_text(output, "VRFY", text);
+                put(output, if *smtputf8 { &[" SMTPUTF8"] } else { &[] });
+            }
+            Self::Expn { text, smtputf8 } => {
+                put_with_text(output, "EXPN", text);
+                put(output, if *smtputf8 { &[" SMTPUTF8"] } else { &[] });
+            }
             Self::Help(text) => put_with_text(output, "HELP", text),
             Self::Unknown { verb, argument } => put_with_text(output, verb, argument),
         }
         put(output, &["\r\n"]);
     }
+}
+
+/// MAIL with further parameters behind the typed ones.
+pub(crate) fn write_mail(
+    path: ReversePath<'_>,
+    parameters: &MailParameters<'_>,
+    further: Parameters<'_>,
+    output: &mut Vec<u8>,
+) {
+    put(output, &["MAIL FROM:<", path.as_str(), ">"]);
+    parameters.write(output);
+    further.write(output);
+    put(output, &["\r\n"]);
+}
+
+/// RCPT with further parameters behind the typed ones.
+pub(crate) fn write_rcpt(
+    path: ForwardPath<'_>,
+    parameters: &RcptParameters<'_>,
+    further: Parameters<'_>,
+    output: &mut Vec<u8>,
+) {
+    put(output, &["RCPT TO:<", path.as_str(), ">"]);
+    parameters.write(output);
+    further.write(output);
+    put(output, &["\r\n"]);
 }
 
 fn put(output: &mut Vec<u8>, parts: &[&str]) {
@@ -224,8 +279,25 @@ fn name(argument: &str) -> Result<&str, CommandError> {
     if spaced || argument.is_empty() { Err(CommandError::Argument) } else { Ok(argument) }
 }
 
-fn some_argument(argument: &str) -> Result<&str, CommandError> {
-    if argument.is_empty() { Err(CommandError::Argument) } else { Ok(argument) }
+/// RFC 6531, 3.7.4.2: `"VRFY" SP String [SP "SMTPUTF8"]`; a lone `SMTPUTF8` is the string.
+fn name_or_list(argument: &str) -> Result<(&str, bool), CommandError> {
+    match argument.rsplit_once(' ') {
+        _ if argument.is_empty() => Err(CommandError::Argument),
+        Some((text, word)) if word.eq_ignore_ascii_case("SMTPUTF8") => Ok((text, true)),
+        _ => Ok((argument, false)),
+    }
+}
+
+/// RFC 3030, 2: `bdat-cmd = "BDAT" SP chunk-size [SP end-marker]`.
+fn chunk(argument: &str) -> Result<Command<'_>, CommandError> {
+    let (size, last) = match argument.split_once(' ') {
+        None => (argument, false),
+        Some((size, marker)) if marker.trim_start_matches(' ').eq_ignore_ascii_case("LAST") => (size, true),
+        Some(_) => return Err(CommandError::ChunkSize),
+    };
+    let digits = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_digit());
+    let size = if digits { size.parse().ok() } else { None };
+    size.map(|size| Command::Bdat { size, last }).ok_or(CommandError::ChunkSize)
 }
 
 fn no_argument<'i>(argument: &str, command: Command<'i>) -> Result<Command<'i>, CommandError> {

@@ -122,6 +122,12 @@ pub enum ApiMisuse {
     /// The event does not allow this reply code.
     #[error("this event does not allow reply code {0}")]
     WrongCode(u16),
+    /// Not one response for each recipient.
+    #[error("{expected} responses are wanted")]
+    ResponseCount {
+        /// The recipients.
+        expected: usize,
+    },
     /// The conversation is over.
     #[error("the conversation has ended")]
     Closed,

@@ -37,6 +37,17 @@ pub mod route;
 pub mod server;
 pub mod timeouts;
 
+/// What is spoken. LMTP (RFC 2033) is SMTP to the host that delivers: LHLO, and one word on the message for each
+/// recipient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// RFC 5321
+    #[default]
+    Smtp,
+    /// RFC 2033. Never on port 25 (RFC 2033, 5).
+    Lmtp,
+}
+
 /// What one call of `poll` did: drop `consumed` octets from the front of the input, then act on `step`.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -153,6 +153,20 @@ impl<'i> Mailbox<'i> {
         self.text.is_ascii()
     }
 
+    /// The same mailbox with A-labels in place of U-labels, in ASCII (RFC 6531, 3.2). None where the local part is not
+    /// ASCII, for which there is no other form, and where the domain has no A-labels (RFC 5891, 4.4).
+    #[cfg(feature = "idna")]
+    pub fn to_ascii(self) -> Option<MailboxBuf> {
+        if !self.local().is_ascii() {
+            return None;
+        }
+        if self.is_ascii() {
+            return Some(self.to_buf());
+        }
+        let domain = idna::domain_to_ascii(self.domain().as_str()).ok()?;
+        format!("{}@{domain}", self.local()).parse().ok().filter(|mailbox: &MailboxBuf| mailbox.borrow().is_ascii())
+    }
+
     /// An owned copy.
     pub fn to_buf(self) -> MailboxBuf {
         MailboxBuf { text: self.text.into(), at: self.at }

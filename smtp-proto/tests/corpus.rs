@@ -13,8 +13,8 @@ use smtp_proto::capabilities::{Capabilities, Extension};
 use smtp_proto::command::Command;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::path::Mailbox;
-use smtp_proto::reply::{Reply, ReplyError, ReplyParser};
-use smtp_proto::server::StartTls;
+use smtp_proto::reply::{Reply, ReplyError, ReplyParser, Response};
+use smtp_proto::server::{Config, Event, StartTls};
 
 /// The rows of a corpus; `None` where the folder is absent, as in a clone of the repository alone.
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
@@ -232,39 +232,22 @@ fn corpus_recog_banners() {
 }
 
 /// Verbs and parameters of extensions that are not part of `Command` yet.
-const OTHER_VERBS: [&str; 8] = ["ATRN", "AUTH", "BDAT", "BURL", "ETRN", "LHLO", "XCLIENT", "XFORWARD"];
-const OTHER_PARAMETERS: [&str; 16] = [
-    "AUTH",
-    "BY",
-    "ENVID",
-    "HOLDFOR",
-    "HOLDUNTIL",
-    "MT-PRIORITY",
-    "MTRK",
-    "NOTIFY",
-    "ORCPT",
-    "REQUIRETLS",
-    "RET",
-    "RRVS",
-    "SMTPUTF8",
-    "SOLICIT",
-    "TRANSID",
-    "BODY=BINARYMIME",
-];
+const OTHER_VERBS: [&str; 6] = ["ATRN", "AUTH", "BURL", "ETRN", "XCLIENT", "XFORWARD"];
+const OTHER_PARAMETERS: [&str; 4] = ["MTRK", "RRVS", "SOLICIT", "TRANSID"];
 
 fn is_covered(line: &str) -> bool {
     let mut words = line.trim_end().split(' ').map(str::to_ascii_uppercase);
     let verb = words.next().unwrap();
     let is = |word: &str, keyword: &str| word == keyword || word.starts_with(&format!("{keyword}="));
     let other = |word: String| OTHER_PARAMETERS.iter().any(|keyword| is(&word, keyword));
-    !OTHER_VERBS.contains(&verb.as_str()) && (!matches!(verb.as_str(), "MAIL" | "RCPT") || !words.any(other))
+    !(OTHER_VERBS.contains(&verb.as_str()) || matches!(verb.as_str(), "MAIL" | "RCPT") && words.any(other))
 }
 
 /// Whether the line is a command, all of whose parameters have a meaning.
 fn is_understood(line: &[u8]) -> bool {
     match Command::parse(line) {
-        Ok(Command::Mail { parameters, .. }) => parameters.unknown().is_none(),
-        Ok(Command::Rcpt { parameters, .. }) => parameters.is_empty(),
+        Ok(Command::Mail { parameters, .. }) => parameters.unknown().next().is_none(),
+        Ok(Command::Rcpt { parameters, .. }) => parameters.unknown().next().is_none(),
         Ok(Command::Unknown { .. }) | Err(_) => false,
         Ok(_) => true,
     }
@@ -274,6 +257,8 @@ fn is_understood(line: &[u8]) -> bool {
 fn answer(line: &str, pieces: &[usize]) -> (Vec<String>, String) {
     let mut config = server_config();
     (config.starttls, config.size_limit) = (StartTls::Offered, Some(1 << 40));
+    (config.smtputf8, config.dsn, config.deliver_by) = (true, true, Some(0));
+    (config.chunking, config.mt_priority) = (true, Some(String::new()));
     let mut bed = ServerBed::new(config);
     bed.feed(b"EHLO c\r\n");
     if line.to_ascii_uppercase().starts_with("RCPT") {
@@ -340,6 +325,11 @@ fn corpus_smtp_proto_responses() {
     verdicts.done();
 }
 
+fn next_reply(said: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let length = Reply::parse(said).unwrap()?.len();
+    Some(said.drain(..length).collect())
+}
+
 /// A dialogue of another server's tests; the class of each reply must be the same (RFC 5321, 4.2.1: the first digit is
 /// what a client acts on). None where it needs an extension, or a step that is not in the row.
 fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
@@ -349,7 +339,13 @@ fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
     if !covered || steps.first()?.get("send").is_none() {
         return None;
     }
-    let mut bed = ServerBed::new(server_config());
+    let mut bed =
+        ServerBed::new(Config { smtputf8: true, dsn: true, chunking: true, binary_mime: true, ..server_config() });
+    // One row has a handler that fails.
+    let fails = |step: &Value| text(step, "expect_prefix").contains("I failed");
+    if steps.iter().any(fails) {
+        bed = bed.answering(|event| matches!(event, Event::Data), Response::fixed(555, (5, 0, 0), "I failed"));
+    }
     match setup[..] {
         ["testServerGreeted"] => drop(bed.feed(b"")),
         ["testServerEhlo" | "testServerAuthenticated"] => drop(bed.feed(b"EHLO localhost\r\n")),
@@ -366,8 +362,11 @@ fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
             };
             said.append(&mut bed.output);
         } else if let Some(expected) = step["expect_prefix"].as_str() {
-            let length = Reply::parse(&said).unwrap()?.len();
-            let reply: Vec<u8> = said.drain(..length).collect();
+            let mut reply = next_reply(&mut said)?;
+            // Some rows leave out the go-ahead.
+            if reply.starts_with(b"354") && !expected.starts_with('3') {
+                reply = next_reply(&mut said)?;
+            }
             if reply[0] != expected.as_bytes()[0] {
                 return Some(Err(format!("expected {expected}, came {}", reply.escape_ascii())));
             }

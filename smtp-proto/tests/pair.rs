@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Scenario, accept, envelope, run};
+use common::{Scenario, Trace, accept, envelope, run};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::params::BodyType;
 use smtp_proto::reply::Response;
@@ -13,20 +13,36 @@ use smtp_proto::server::{Event, StartTls};
 const STEPS: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
 
 /// Runs a scenario at every fragmentation, with PIPELINING announced, announced but not used, and not announced.
-fn check(scenario: &Scenario) -> common::Trace {
+fn check_data(scenario: &Scenario) -> Trace {
+    check_with(scenario, &[false])
+}
+
+/// The same with CHUNKING as well. There a refusal of DATA or of the message may come with a chunk, which is another phase:
+/// such cases are not for this.
+fn check(scenario: &Scenario) -> Trace {
+    check_with(scenario, &[false, true])
+}
+
+fn check_with(scenario: &Scenario, chunking: &[bool]) -> Trace {
     let mut traces = Vec::new();
-    for (announced, used) in [(true, true), (true, false), (false, true)] {
-        let mut scenario = scenario.clone();
-        scenario.server.pipelining = announced;
-        scenario.client.pipelining = used;
-        for step in STEPS {
-            traces.push(run(&scenario, step));
+    for &chunking in chunking {
+        for (announced, used) in [(true, true), (true, false), (false, true)] {
+            let mut scenario = scenario.clone();
+            scenario.server.pipelining = announced;
+            scenario.client.pipelining = used;
+            (scenario.server.chunking, scenario.client.chunking) = (chunking, chunking);
+            for step in STEPS {
+                traces.push(run(&scenario, step));
+            }
         }
     }
     let first = traces.swap_remove(0);
     for trace in traces {
         assert_eq!(trace.client, first.client);
         assert_eq!(trace.stored, first.stored);
+        // Without RSET, which a refused chunk needs, the server has the same events as well.
+        let events = |trace: &Trace| trace.server.iter().filter(|event| *event != "Reset").cloned().collect::<Vec<_>>();
+        assert_eq!(events(&trace), events(&first));
     }
     first
 }
@@ -120,7 +136,7 @@ fn several_transactions_and_every_refusal_between() {
             event => accept(event),
         }
     });
-    let trace = check(&scenario);
+    let trace = check_data(&scenario);
     assert_eq!(trace.stored, [b"x\r\n".to_vec(), b"last\r\n".to_vec()]);
     assert_eq!(
         trace.client.iter().filter(|event| !event.starts_with("recipient")).collect::<Vec<_>>(),
@@ -175,7 +191,7 @@ fn shutdown_by_421_anywhere_tells_the_transaction_first() {
         let mut scenario = Scenario::new();
         scenario.answer =
             Arc::new(move |event| if here(event) { Response::fixed(421, (4, 3, 2), "bye") } else { accept(event) });
-        assert_eq!(check(&scenario).client, expected);
+        assert_eq!(check_data(&scenario).client, expected);
     }
 }
 
@@ -199,7 +215,7 @@ fn what_the_server_lacks_is_said_before_anything_is_sent() {
             "Ready",
             "finished: Unsupported(Size { limit: 100 })",
             "finished: Unsupported(EightBitMime)",
-            "finished: Unsupported(NonAsciiAddress)"
+            "finished: Unsupported(SmtpUtf8)"
         ]
     );
     assert_eq!(trace.stored.len(), 1);
@@ -214,7 +230,142 @@ fn a_message_over_the_limit_is_read_to_its_end_and_refused() {
         (envelope("", &["a@test.example"]), b"0123456789\r\n".to_vec()),
         (envelope("", &["a@test.example"]), b"01234567\r\n".to_vec()),
     ];
-    let trace = check(&scenario);
+    let trace = check_data(&scenario);
     assert!(trace.client.contains(&"refused at end of data: 552 5.3.4 message exceeds the size limit".to_owned()));
     assert_eq!(trace.stored, [b"01234567\r\n"]);
+}
+
+/// RFC 3030, 2: a refused chunk is read to its end, what was sent ahead is answered, RSET clears the state, and the next
+/// transaction is untouched by all that. The caller hears of one end.
+#[test]
+fn a_refused_chunk_ends_its_transaction_once() {
+    for first_chunk in [true, false] {
+        let mut scenario = Scenario::new();
+        scenario.client.chunking = true;
+        scenario.server.chunking = true;
+        if !first_chunk {
+            scenario.server.size_limit = Some(10);
+        }
+        let mail = envelope("a@test.example", &["b@test.example"]);
+        scenario.mails = vec![(mail.clone(), b"0123456789abc\r\n".to_vec()), (mail, b"x\r\n".to_vec())];
+        let data = std::sync::atomic::AtomicUsize::new(0);
+        scenario.answer = Arc::new(move |event| match event {
+            Event::Data if first_chunk && data.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(2) => {
+                Response::fixed(552, (5, 3, 4), "message exceeds the size limit")
+            }
+            event => accept(event),
+        });
+        for pipelining in [true, false] {
+            scenario.server.pipelining = pipelining;
+            for step in STEPS {
+                let trace = run(&scenario, step);
+                assert_eq!(trace.stored, [b"x\r\n"], "step {step}");
+                let refused = trace.client.iter().filter(|event| event.contains("552 5.3.4")).count();
+                assert_eq!((refused, trace.client.len()), (1, 2 * 3 + 2), "{:?}", trace.client);
+            }
+        }
+    }
+}
+
+/// RFC 3030, 3: any octets, and nothing of them is changed.
+#[test]
+fn a_binary_body_comes_through_as_it_is() {
+    let mut scenario = Scenario::new();
+    scenario.server.chunking = true;
+    scenario.server.binary_mime = true;
+    let body = b"\0bare \r and \n\r\n.\r\n..no line end".to_vec();
+    let mail = smtp_proto::client::Envelope { body: BodyType::BinaryMime, ..scenario.mails[0].0.clone() };
+    scenario.mails = vec![(mail, body.clone())];
+    for step in STEPS {
+        let trace = run(&scenario, step);
+        assert_eq!(trace.stored, [&body[..]]);
+        assert!(trace.sent_in_clear.windows(16).any(|it| it == b" BODY=BINARYMIME"));
+    }
+    scenario.server.chunking = false;
+    assert_eq!(run(&scenario, 7).client[1], "finished: Unsupported(BinaryMime)");
+}
+
+/// RFC 9422: recipients over the limit are left for another transaction, or nothing is sent.
+#[test]
+fn limits_are_honoured() {
+    let mut scenario = Scenario::new();
+    scenario.server.announce_limits = true;
+    scenario.server.limits.recipients = 2;
+    scenario.server.limits.recipient_domains = Some(1);
+    scenario.server.limits.transactions = Some(2);
+    let to = |recipients: &[&str]| (envelope("", recipients), b"x\r\n".to_vec());
+    scenario.mails = vec![
+        to(&["a@a.example", "b@b.example", "c@A.example", "postmaster", "d@a.example"]),
+        to(&["a@a.example"]),
+        to(&["a@a.example"]),
+    ];
+    scenario.client.over_limit = smtp_proto::client::OverLimit::Leave;
+    let trace = check(&scenario);
+    assert_eq!(
+        trace.client,
+        [
+            "Ready",
+            "Left { index: 1 }",
+            "Left { index: 3 }",
+            "Left { index: 4 }",
+            "recipient 0: 250 2.0.0 OK",
+            "recipient 2: 250 2.0.0 OK",
+            "SendBody",
+            "accepted: 250 2.0.0 OK",
+            "recipient 0: 250 2.0.0 OK",
+            "SendBody",
+            "accepted: 250 2.0.0 OK",
+            "finished: Unsupported(Transactions { limit: 2 })",
+            "Closed"
+        ]
+    );
+    scenario.client.over_limit = smtp_proto::client::OverLimit::Refuse;
+    assert_eq!(check(&scenario).client[1], "finished: Unsupported(RecipientDomains { limit: 1 })");
+    scenario.mails = vec![to(&["a@a.example", "postmaster", "d@a.example"])];
+    assert_eq!(check(&scenario).client[1], "finished: Unsupported(Recipients { limit: 2 })");
+}
+
+/// RFC 2033, 4.2: one word for each accepted recipient, with DATA and with BDAT.
+#[test]
+fn lmtp_has_a_word_for_each_recipient() {
+    let mut scenario = Scenario::new();
+    scenario.server.protocol = smtp_proto::Protocol::Lmtp;
+    scenario.client.protocol = smtp_proto::Protocol::Lmtp;
+    let recipients = ["a@test.example", "refused@test.example", "b@test.example"];
+    scenario.mails = vec![
+        (envelope("", &recipients), b"x\r\n".to_vec()),
+        (envelope("", &recipients[1..2]), b"x\r\n".to_vec()),
+        (envelope("", &recipients), b"a\r\nb\r\n".to_vec()),
+    ];
+    scenario.server.size_limit = Some(5);
+    scenario.answer = Arc::new(|event| match event {
+        Event::Recipient { path, .. } if path.as_str().starts_with("refused") => Response::fixed(550, (5, 1, 1), "no"),
+        event => accept(event),
+    });
+    let trace = check_data(&scenario);
+    let one = [
+        "recipient 0: 250 2.0.0 OK",
+        "recipient 1: 550 5.1.1 no",
+        "recipient 2: 250 2.0.0 OK",
+        "SendBody",
+        "delivered 0: 250 2.0.0 OK",
+        "delivered 2: 250 2.0.0 OK",
+        "finished: PerRecipient",
+    ];
+    let none = ["recipient 0: 550 5.1.1 no", "finished: NoRecipients"];
+    let mut expected = vec!["Ready"];
+    expected.extend(one.iter().chain(&none).chain(&one));
+    let refused = "552 5.3.4 message exceeds the size limit";
+    let mut expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+    for (at, index) in [(14, 0), (15, 2)] {
+        expected[at] = format!("delivered {index}: {refused}");
+    }
+    expected.push("Closed".into());
+    assert_eq!(trace.client, expected);
+    assert_eq!(trace.stored, [b"x\r\n"]);
+
+    scenario.mails.truncate(2);
+    expected.truncate(1 + one.len() + none.len());
+    expected.push("Closed".into());
+    assert_eq!(check(&scenario).client, expected);
 }

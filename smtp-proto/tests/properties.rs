@@ -11,7 +11,7 @@ use smtp_proto::capabilities::{Capabilities, Extension};
 use smtp_proto::client::Client;
 use smtp_proto::command::Command;
 use smtp_proto::fallback::{Channel, TlsFailure, TlsRules};
-use smtp_proto::params::{MailParameters, Parameters};
+use smtp_proto::params::{MailParameters, Parameters, RcptParameters};
 use smtp_proto::path::{Domain, ForwardPath, Mailbox, ReversePath};
 use smtp_proto::reply::{Reply, ReplyParser, Response};
 use smtp_proto::server::{Config, Event, Server, StartTls};
@@ -185,7 +185,7 @@ proptest! {
         prop_assert_eq!(owned.borrow(), mailbox);
         prop_assert_eq!(Domain::parse(mailbox.domain().as_str()), Ok(mailbox.domain()));
         comes_back(Command::Mail { path: ReversePath::Mailbox(mailbox), parameters: MailParameters::default() })?;
-        comes_back(Command::Rcpt { path: ForwardPath::Mailbox(mailbox), parameters: Parameters::default() })?;
+        comes_back(Command::Rcpt { path: ForwardPath::Mailbox(mailbox), parameters: RcptParameters::default() })?;
         let routed = format!("@a.example,@[192.0.2.1],@[IPv6:::1]:{text}");
         prop_assert_eq!(ForwardPath::parse(&routed), ForwardPath::parse(&text));
     }
@@ -194,7 +194,7 @@ proptest! {
     fn parameters_come_back(text in parameters()) {
         let mail = MailParameters::parse(&text).unwrap();
         comes_back(Command::Mail { path: ReversePath::Null, parameters: mail })?;
-        let parameters = Parameters::parse(&text).unwrap();
+        let parameters = RcptParameters::parse(&text).unwrap();
         comes_back(Command::Rcpt { path: ForwardPath::Postmaster("Postmaster"), parameters })?;
         // Typed fields without the text are written, and read as the same.
         let typed = MailParameters { all: Parameters::default(), ..mail };
@@ -207,7 +207,9 @@ proptest! {
     fn commands_come_back(name in "[!-~\u{fc}]{1,30}", text in "[!-~\u{fc}]([ -~\t\u{fc}]{0,30}[!-~])?") {
         for command in [
             Command::Ehlo(&name), Command::Helo(&name), Command::StartTls, Command::Data, Command::Rset, Command::Quit,
-            Command::Noop(&text), Command::Noop(""), Command::Vrfy(&text), Command::Expn(&text), Command::Help(&text),
+            Command::Noop(&text), Command::Noop(""), Command::Help(&text),
+            Command::Vrfy { text: &text, smtputf8: false }, Command::Vrfy { text: &text, smtputf8: true },
+            Command::Expn { text: &text, smtputf8: false }, Command::Expn { text: &text, smtputf8: true },
             Command::Help(""), Command::Unknown { verb: "XYZZY", argument: &text },
             Command::Mail { path: ReversePath::Null, parameters: MailParameters::default() },
         ] {
@@ -218,8 +220,8 @@ proptest! {
     /// Whatever is put into a command, one line comes out.
     #[test]
     fn a_written_command_is_one_line(text in ".{0,20}\\PC{0,5}[\r\n\0\u{7f}]{0,3}.{0,20}") {
-        for command in [Command::Ehlo(&text), Command::Noop(&text), Command::Vrfy(&text), Command::Help(&text),
-            Command::Unknown { verb: &text, argument: &text }] {
+        for command in [Command::Ehlo(&text), Command::Noop(&text), Command::Help(&text),
+            Command::Vrfy { text: &text, smtputf8: true }, Command::Unknown { verb: &text, argument: &text }] {
             let line = written(&command);
             let text = line.strip_suffix(b"\r\n").unwrap();
             prop_assert!(!text.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));

@@ -9,7 +9,6 @@ use pki_types::UnixTime;
 use smtp_proto::client::{self, Client, Envelope, Event};
 use smtp_proto::error::{ApiMisuse, Error, Phase};
 use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules};
-use smtp_proto::reply::ReplyBuf;
 use smtp_proto::{Step, Want};
 use smtp_tls_policy::rustls::{ClientTls, judge_session, server_name, session_names, verdict_of_io};
 use smtp_tls_policy::{Attempt, Host, IdentityId, Plan, Standing, TrustStore};
@@ -100,22 +99,24 @@ impl<S: Io> Connection<S> {
 
     /// One transaction. The body is streamed; the connection can carry another afterwards if the result is `Ok`.
     pub async fn send(&mut self, envelope: Arc<Envelope>, body: &mut (impl AsyncRead + Unpin)) -> Delivery {
-        let mut recipients = vec![None; envelope.recipients.len()];
-        let end = self.transact(envelope, body, &mut recipients).await;
-        Delivery { recipients, end }
+        let mut delivery = Delivery::unsent(envelope.recipients.len(), Ok(End::NoRecipients));
+        delivery.end = self.transact(envelope, body, &mut delivery).await;
+        delivery
     }
 
     async fn transact(
         &mut self,
         envelope: Arc<Envelope>,
         body: &mut (impl AsyncRead + Unpin),
-        recipients: &mut [Option<ReplyBuf>],
+        delivery: &mut Delivery,
     ) -> Result<End, Failure> {
         self.client.start_transaction(envelope, Instant::now()).map_err(Failure::Misuse)?;
         let mut end = None;
         let finished = drive(&mut self.client, &mut self.wire, body, &mut |event| {
             match event {
-                Event::Recipient { index, reply } => recipients[index] = Some(reply.to_buf()),
+                Event::Recipient { index, reply } => delivery.recipients[index] = Some(reply.to_buf()),
+                Event::Delivered { index, reply } => delivery.delivered.push((index, reply.to_buf())),
+                Event::Left { index } => delivery.left.push(index),
                 Event::Finished(outcome) => {
                     end = Some(End::from(outcome));
                     return ControlFlow::Break(());
@@ -337,18 +338,15 @@ async fn drive<S: Io>(
 }
 
 /// Moves a good piece of the body into the output, and the final dot behind its end.
-async fn fill(
-    client: &mut Client,
-    output: &mut Vec<u8>,
-    body: &mut (impl AsyncRead + Unpin),
-) -> Result<(), Failure> {
+async fn fill(client: &mut Client, output: &mut Vec<u8>, body: &mut (impl AsyncRead + Unpin)) -> Result<(), Failure> {
     let deadline = client.deadline();
     let defect = |misuse| match misuse {
         ApiMisuse::Body(defect) => Failure::Message(MessageError::Defect(defect)),
         misuse => Failure::Misuse(misuse),
     };
     let mut piece = bytes::BytesMut::with_capacity(WRITE);
-    while output.len() < WRITE {
+    // A chunk may have to wait for the reply to the one before it.
+    while output.len() < WRITE && client.wants_body() {
         piece.clear();
         let reading = body.read_buf(&mut piece);
         let read = match deadline {

@@ -181,8 +181,7 @@ async fn dial(
         Ok(connection) => connection,
         Err(failure) => {
             tracing::info!(%failure, "not delivered here");
-            let recipients = vec![None; remaining.len()];
-            return (decision, Ok(Delivery { recipients, end: Err(failure) }));
+            return (decision, Ok(Delivery::unsent(remaining.len(), Err(failure))));
         }
     };
     let recipients: Vec<_> = remaining.iter().map(|&index| envelope.recipients[index].clone()).collect();
@@ -191,7 +190,7 @@ async fn dial(
         Ok(mut body) => connection.send(Arc::new(envelope), &mut body).await,
         Err(error) => {
             let end = Err(Failure::Message(MessageError::Read(error)));
-            Delivery { recipients: vec![None; remaining.len()], end }
+            Delivery::unsent(remaining.len(), end)
         }
     };
     match &delivery.end {

@@ -155,6 +155,10 @@ impl Failure {
 pub struct Delivery {
     /// The server's word on each RCPT that it answered, by index.
     pub recipients: Vec<Option<ReplyBuf>>,
+    /// LMTP: the server's word on the message for each recipient, as far as they came, with its index.
+    pub delivered: Vec<(usize, ReplyBuf)>,
+    /// Recipients over the server's limits that were left for another transaction, by index.
+    pub left: Vec<usize>,
     /// The word on the whole.
     pub end: Result<End, Failure>,
 }
@@ -164,6 +168,8 @@ pub struct Delivery {
 pub enum End {
     /// The message was taken for every accepted recipient.
     Accepted(ReplyBuf),
+    /// LMTP: each accepted recipient has had its own word on the message.
+    PerRecipient,
     /// MAIL, DATA or the message was refused.
     Refused {
         /// What was refused.
@@ -178,6 +184,11 @@ pub enum End {
 }
 
 impl Delivery {
+    /// No word on any recipient yet.
+    pub(crate) fn unsent(recipients: usize, end: Result<End, Failure>) -> Self {
+        Self { recipients: vec![None; recipients], delivered: Vec::new(), left: Vec::new(), end }
+    }
+
     /// The word on one recipient; none if the connection broke before there was one.
     pub fn word(&self, index: usize) -> Option<Word> {
         let of = |reply: &ReplyBuf| {
@@ -188,15 +199,22 @@ impl Delivery {
                 Severity::Permanent => Word::Bounced(reply.status()),
             }
         };
+        if let Some((_, reply)) = self.delivered.iter().find(|(delivered, _)| *delivered == index) {
+            return Some(of(reply));
+        }
+        if self.left.contains(&index) {
+            // RFC 3463, 3.6: X.5.3, too many recipients.
+            return Some(Word::Deferred(EnhancedCode::new(4, 5, 3)));
+        }
         match self.recipients.get(index)? {
             Some(reply) if !reply.borrow().is_positive() => Some(of(reply)),
             _ => match &self.end {
                 Ok(End::Accepted(reply) | End::Refused { reply, .. }) => Some(of(reply)),
-                Ok(End::NoRecipients) => None,
-                // RFC 1870, 6.3; RFC 3463, 3.7 (X.6.3 conversion required but not supported); RFC 6531, 3.5.
-                Ok(End::Unsupported(Unsupported::Size { .. })) => Some(Word::Bounced(EnhancedCode::new(5, 3, 4))),
-                Ok(End::Unsupported(Unsupported::EightBitMime)) => Some(Word::Bounced(EnhancedCode::new(5, 6, 3))),
-                Ok(End::Unsupported(_)) => Some(Word::Bounced(EnhancedCode::new(5, 6, 7))),
+                Ok(End::PerRecipient | End::NoRecipients) => None,
+                Ok(End::Unsupported(unsupported)) => {
+                    let status = unsupported.status();
+                    Some(if status.class == 4 { Word::Deferred(status) } else { Word::Bounced(status) })
+                }
                 Err(failure) => failure.word(),
             },
         }
@@ -208,6 +226,7 @@ impl From<client::Outcome<'_>> for End {
         match outcome {
             client::Outcome::Accepted(reply) => Self::Accepted(reply.to_buf()),
             client::Outcome::Refused { phase, reply } => Self::Refused { phase, reply: reply.to_buf() },
+            client::Outcome::PerRecipient => Self::PerRecipient,
             client::Outcome::Unsupported(unsupported) => Self::Unsupported(unsupported),
             // `NoRecipients`; the core adds outcomes only together with what asks for them.
             _ => Self::NoRecipients,

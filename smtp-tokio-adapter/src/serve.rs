@@ -14,7 +14,7 @@ use smtp_proto::body::Runs;
 use smtp_proto::command::Command;
 use smtp_proto::error::Phase;
 use smtp_proto::fallback::{Channel, Peer, TlsInfo};
-use smtp_proto::params::{MailParameters, Parameters};
+use smtp_proto::params::{MailParameters, RcptParameters};
 use smtp_proto::path::{ForwardPath, ReversePath};
 use smtp_proto::reply::Response;
 use smtp_proto::server::{self, BodyRefusal, Event, Server};
@@ -138,7 +138,7 @@ pub trait Handler: Send {
         &mut self,
         session: &Session,
         path: ForwardPath<'_>,
-        parameters: Parameters<'_>,
+        parameters: RcptParameters<'_>,
     ) -> impl Future<Output = Response> + Send;
 
     /// DATA: 354.
@@ -170,7 +170,7 @@ pub trait Handler: Send {
     /// VRFY, EXPN or HELP.
     fn other(&mut self, _session: &Session, command: Command<'_>) -> impl Future<Output = Response> + Send {
         let response = match command {
-            Command::Vrfy(_) => VRFY,
+            Command::Vrfy { .. } => VRFY,
             Command::Help(_) => HELP,
             _ => EXPN,
         };

@@ -169,6 +169,13 @@ impl Default for DotDecoder {
     }
 }
 
+impl<'i> Runs<'i> {
+    /// The front of `bytes` as one run, without any stuffing: at most one step.
+    pub(crate) fn of_chunk(bytes: &'i [u8]) -> Self {
+        Self(Cuts::new(&bytes[..bytes.len().min(STEP)]))
+    }
+}
+
 impl Runs<'_> {
     /// The sum of the lengths of the runs that have not been taken yet.
     ///

@@ -52,7 +52,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod envelope;
+mod event;
+mod sending;
+mod transaction;
 mod transition;
+
+pub use envelope::{Envelope, Recipient};
+pub use event::{Event, Outcome, Unsupported};
+use sending::Body;
+use transaction::{Next, Transaction};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,11 +72,11 @@ use crate::capabilities::{Capabilities, Extension};
 use crate::command::Command;
 use crate::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use crate::fallback::{Channel, Fallback, TlsFailure, TlsInfo, TlsRules, after};
-use crate::params::{BodyType, MailParameters, Parameters};
-use crate::path::{DomainBuf, ForwardPathBuf, ReversePathBuf};
+use crate::params::BodyType;
+use crate::path::DomainBuf;
 use crate::reply::{Reply, ReplyParser};
 use crate::timeouts::Timeouts;
-use crate::{Progress, Step, Want};
+use crate::{Progress, Protocol, Step, Want};
 
 /// Octets of pipelined commands that wait for their replies. RFC 2920, 3.1: a group must fit the TCP send window,
 /// or both ends may block on each other; 4 KiB fits every window in use.
@@ -80,118 +89,39 @@ pub struct Config {
     pub name: DomainBuf,
     /// Time limits.
     pub timeouts: Timeouts,
+    /// SMTP or LMTP.
+    pub protocol: Protocol,
     /// Whether PIPELINING is used where offered. The events are the same either way.
     pub pipelining: bool,
+    /// Whether CHUNKING (RFC 3030) is used where offered: BDAT in place of DATA. A body of the type BINARYMIME needs it
+    /// and uses it in any case. The events are the same, but for a server that refuses DATA or the first chunk.
+    pub chunking: bool,
+    /// What becomes of recipients over the server's limits (RFC 9422).
+    pub over_limit: OverLimit,
+}
+
+/// What a client does with more recipients than the server takes in one transaction (RFC 9422, 4.2 and 4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OverLimit {
+    /// Nothing is sent; the transaction is [`Unsupported`](Outcome::Unsupported). The caller splits the envelope.
+    #[default]
+    Refuse,
+    /// Those who fit are sent; each of the others has its [`Left`](Event::Left), for another transaction.
+    Leave,
 }
 
 impl Config {
     /// Everything at its default.
     pub fn new(name: DomainBuf) -> Self {
-        Self { name, timeouts: Timeouts::default(), pipelining: true }
+        Self {
+            name,
+            timeouts: Timeouts::default(),
+            protocol: Protocol::Smtp,
+            pipelining: true,
+            chunking: false,
+            over_limit: OverLimit::Refuse,
+        }
     }
-}
-
-/// Who sends what to whom. Shared, so that a transaction does not copy it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope {
-    /// The sender.
-    pub reverse_path: ReversePathBuf,
-    /// The recipients, in the order of their [`Recipient`](Event::Recipient) events.
-    pub recipients: Vec<ForwardPathBuf>,
-    /// Octets of the message, if known: sent where the server announces SIZE, and refused here already if over its
-    /// limit (RFC 1870, 6).
-    pub size: Option<u64>,
-    /// What the bytes of the body may be. 8BITMIME is needed where this says so (RFC 6152, 3).
-    pub body: BodyType,
-}
-
-/// The null sender, no recipient yet, a body of 7 bits.
-impl Default for Envelope {
-    fn default() -> Self {
-        Self { reverse_path: ReversePathBuf::NULL, recipients: Vec::new(), size: None, body: BodyType::SevenBit }
-    }
-}
-
-impl Envelope {
-    fn is_ascii(&self) -> bool {
-        self.reverse_path.borrow().as_str().is_ascii()
-            && self.recipients.iter().all(|path| path.borrow().as_str().is_ascii())
-    }
-}
-
-/// What happened, or what is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event<'i> {
-    /// There is no TLS, and what [`after`] says about it. [`Fallback::ContinuePlaintext`]: the conversation goes on.
-    /// Everything else: it is over; the connection ends with [`Closed`](Self::Closed).
-    NoTls {
-        /// Why.
-        failure: TlsFailure,
-        /// What the rules say.
-        fallback: Fallback,
-        /// The server's words, where it said any.
-        reply: Option<Reply<'i>>,
-    },
-    /// [`Client::start_transaction`] can be called; capabilities are known.
-    Ready,
-    /// The word on one recipient. Comes once for each, in order, unless the transaction ends before.
-    Recipient {
-        /// Index in [`Envelope::recipients`].
-        index: usize,
-        /// 2yz: accepted.
-        reply: Reply<'i>,
-    },
-    /// The body is wanted: [`Client::write_body`], then [`Client::end_body`]. Keep polling meanwhile.
-    SendBody,
-    /// The transaction is over, exactly once. Another can start, unless [`Closed`](Self::Closed) follows.
-    Finished(Outcome<'i>),
-    /// The server does not want this connection, or no longer: a greeting or EHLO that is not 2yz, 421 out of the blue.
-    Unwelcome {
-        /// Where.
-        phase: Phase,
-        /// The server's words.
-        reply: Reply<'i>,
-    },
-    /// The conversation is over: send the output, then close the connection.
-    Closed,
-}
-
-/// How a transaction ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome<'i> {
-    /// The server has taken the message for every recipient that it accepted.
-    Accepted(Reply<'i>),
-    /// MAIL, DATA or the message was refused, or RCPT with 421. It counts for every recipient that was accepted or
-    /// has had no event.
-    Refused {
-        /// What was refused.
-        phase: Phase,
-        /// Why.
-        reply: Reply<'i>,
-    },
-    /// Every recipient was refused, each in its own event.
-    NoRecipients,
-    /// The server lacks what the envelope needs. Nothing was sent.
-    Unsupported(Unsupported),
-}
-
-/// What the server lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unsupported {
-    /// RFC 6152, 3: a body with octets above 127 needs 8BITMIME.
-    #[error("the server does not offer 8BITMIME")]
-    EightBitMime,
-    /// RFC 1870, 6: the message is larger than the server takes.
-    #[error("the message exceeds the server's limit of {limit} octets")]
-    Size {
-        /// The limit.
-        limit: u64,
-    },
-    /// An address that is not ASCII cannot be sent.
-    #[error("an address is not ASCII")]
-    NonAsciiAddress,
 }
 
 /// A command that waits for its reply.
@@ -205,7 +135,11 @@ enum Sent {
     Mail,
     Recipient(usize),
     Data,
+    /// BDAT that is not the last.
+    Chunk,
     EndOfData,
+    /// No command: the word on the message for one recipient in LMTP.
+    Delivery(usize),
     /// The dot that answers a 354 nobody wants any more.
     LoneDot,
     Reset,
@@ -221,38 +155,12 @@ impl Sent {
             Self::Mail => Phase::Mail,
             Self::Recipient(_) => Phase::Recipient,
             Self::Data => Phase::Data,
-            Self::EndOfData | Self::LoneDot => Phase::EndOfData,
+            Self::Chunk => Phase::Body,
+            Self::EndOfData | Self::Delivery(_) | Self::LoneDot => Phase::EndOfData,
             Self::Reset => Phase::Reset,
             Self::Quit => Phase::Quit,
         }
     }
-}
-
-/// A transaction that has not finished.
-#[derive(Debug)]
-struct Transaction {
-    envelope: Arc<Envelope>,
-    /// The cursor: what is sent next.
-    next: Next,
-    /// Recipients with a reply.
-    answered: usize,
-    accepted: usize,
-    /// What the server lacks, found when the transaction started.
-    unsupported: Option<Unsupported>,
-}
-
-/// What a transaction sends next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Mail,
-    Recipient(usize),
-    Data,
-    /// Nothing: DATA awaits its 354.
-    Permission,
-    /// The caller's bytes.
-    Body,
-    /// Nothing: the final dot awaits its reply.
-    Verdict,
 }
 
 /// Where the conversation stands.
@@ -293,7 +201,11 @@ pub struct Client {
     stale: usize,
     /// RSET must come before the next MAIL.
     reset: bool,
-    encoder: DotEncoder,
+    body: Body,
+    /// Transactions that have begun on this connection.
+    transactions: u32,
+    /// LMTP: the recipients that were accepted in this transaction.
+    accepted: Vec<usize>,
     /// From when the time limit of the present phase counts.
     since: Instant,
 }
@@ -321,7 +233,9 @@ impl Client {
             pipelined: 0,
             stale: 0,
             reset: false,
-            encoder: DotEncoder::new(),
+            body: Body::Data(DotEncoder::new()),
+            transactions: 0,
+            accepted: Vec::new(),
             since: now,
         }
     }
@@ -385,16 +299,28 @@ impl Client {
             }
             State::Opening | State::Handshake | State::Ready | State::Leaving => {}
         }
-        let Some(transaction) = &self.transaction else { return Ok(None) };
-        let outcome = if let Some(unsupported) = transaction.unsupported {
-            Outcome::Unsupported(unsupported)
-        } else if transaction.accepted == 0 && transaction.answered == transaction.envelope.recipients.len() {
-            self.reset = true;
-            Outcome::NoRecipients
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(self.finish(outcome)))
+        let Some(transaction) = &mut self.transaction else { return Ok(None) };
+        if let Some(unsupported) = transaction.unsupported {
+            return Ok(Some(self.finish(Outcome::Unsupported(unsupported))));
+        }
+        if let Some(&index) = transaction.over.get(transaction.told) {
+            transaction.told += 1;
+            return Ok(Some(Event::Left { index }));
+        }
+        let answered = transaction.is_answered();
+        match transaction.next {
+            _ if answered && transaction.accepted == 0 => {
+                self.reset = true;
+                Ok(Some(self.finish(Outcome::NoRecipients)))
+            }
+            // With DATA it is the 354 that says so.
+            Next::Permission if answered && transaction.chunks => {
+                transaction.next = Next::Body;
+                Ok(Some(Event::SendBody))
+            }
+            Next::Verdict if self.queue.is_empty() => Ok(Some(self.finish(Outcome::PerRecipient))),
+            _ => Ok(None),
+        }
     }
 
     /// Writes every command that may go now.
@@ -402,13 +328,17 @@ impl Client {
         if let Some(sent) = self.due.take_if(|_| self.queue.is_empty()) {
             let start = output.len();
             match sent {
+                // RFC 2033, 4.1.
+                Sent::Ehlo if self.config.protocol == Protocol::Lmtp => {
+                    Command::Lhlo(self.config.name.as_str()).write(output);
+                }
                 Sent::Ehlo => Command::Ehlo(self.config.name.as_str()).write(output),
                 Sent::Helo => Command::Helo(self.config.name.as_str()).write(output),
                 // RFC 3207, 4 and RFC 2920, 3.1: the last command of its group; here it is the only one.
                 Sent::StartTls => Command::StartTls.write(output),
                 Sent::LoneDot => output.extend_from_slice(b".\r\n"),
-                Sent::Greeting | Sent::Mail | Sent::Recipient(_) | Sent::Data | Sent::EndOfData => {}
-                Sent::Reset | Sent::Quit => {}
+                Sent::Greeting | Sent::Mail | Sent::Recipient(_) | Sent::Data | Sent::Chunk => {}
+                Sent::EndOfData | Sent::Delivery(_) | Sent::Reset | Sent::Quit => {}
             }
             self.push(sent, output.len() - start, now);
         }
@@ -424,8 +354,8 @@ impl Client {
             self.push(Sent::Reset, b"RSET\r\n".len(), now);
             self.reset = false;
         }
+        let pipelining = self.is_pipelining();
         while let Some(transaction) = &mut self.transaction {
-            let pipelining = self.config.pipelining && self.capabilities.has(Extension::Pipelining);
             if !(self.queue.is_empty() || pipelining) {
                 break;
             }
@@ -440,6 +370,10 @@ impl Client {
             transaction.next = next;
             self.push(sent, length, now);
         }
+    }
+
+    fn is_pipelining(&self) -> bool {
+        self.config.pipelining && self.capabilities.has(Extension::Pipelining)
     }
 
     fn push(&mut self, sent: Sent, length: usize, now: Instant) {
@@ -529,62 +463,43 @@ impl Client {
         if envelope.recipients.is_empty() {
             return Err(ApiMisuse::NoRecipients);
         }
-        self.encoder = DotEncoder::new();
         if self.queue.is_empty() {
             self.since = now;
         }
-        let unsupported = self.unsupported(&envelope);
-        self.transaction = Some(Transaction { envelope, next: Next::Mail, answered: 0, accepted: 0, unsupported });
+        self.accepted.clear();
+        let envelope = self.fitting(envelope);
+        let offered = self.capabilities.has(Extension::Chunking);
+        let chunks = offered && (self.config.chunking || envelope.body == BodyType::BinaryMime);
+        self.body = Body::of(chunks, envelope.body);
+        let limits = self.capabilities.limits();
+        let (over, reason) = envelope.over(limits);
+        let refused = reason.filter(|_| self.config.over_limit == OverLimit::Refuse);
+        let used_up = limits.transactions.filter(|&limit| self.transactions >= limit);
+        let unsupported = envelope.unsupported(&self.capabilities, &self.channel).or(refused);
+        let unsupported = used_up.map(|limit| Unsupported::Transactions { limit }).or(unsupported);
+        self.transactions = self.transactions.saturating_add(u32::from(unsupported.is_none()));
+        let transaction = Transaction { unsupported, ..Transaction::new(envelope, chunks, over) };
+        self.transaction = Some(transaction);
         Ok(())
     }
 
-    fn unsupported(&self, envelope: &Envelope) -> Option<Unsupported> {
-        if envelope.body == BodyType::EightBitMime && !self.capabilities.has(Extension::EightBitMime) {
-            return Some(Unsupported::EightBitMime);
-        }
-        if !envelope.is_ascii() {
-            return Some(Unsupported::NonAsciiAddress);
-        }
-        match (envelope.size, self.capabilities.size_limit()) {
-            (Some(size), Some(limit)) if size > limit => Some(Unsupported::Size { limit }),
-            _ => None,
-        }
+    /// Transactions that the server will still take on this connection (RFC 9422, 4.1); none if it sets no limit.
+    pub fn transactions_left(&self) -> Option<u32> {
+        self.capabilities.limits().transactions.map(|limit| limit.saturating_sub(self.transactions))
     }
 
-    /// Whether [`write_body`](Self::write_body) may be called now.
-    pub fn wants_body(&self) -> bool {
-        self.state == State::Ready && self.transaction.as_ref().is_some_and(|it| it.next == Next::Body)
+    /// RFC 6531, 3.2: where the server lacks SMTPUTF8, A-labels may do.
+    #[cfg(feature = "idna")]
+    fn fitting(&self, envelope: Arc<Envelope>) -> Arc<Envelope> {
+        if self.capabilities.has(Extension::SmtpUtf8) || !envelope.needs_smtputf8() {
+            return envelope;
+        }
+        envelope.to_ascii().map_or(envelope, Arc::new)
     }
 
-    /// Appends a piece of the message to `output`, dot-stuffed (RFC 5321, 4.5.2). Pieces may be cut anywhere.
-    ///
-    /// Lines must end in CRLF. After [`ApiMisuse::Body`] the connection can only be closed: the message is incomplete
-    /// on the wire, and there is no way to take it back.
-    pub fn write_body(&mut self, piece: &[u8], output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
-        if !self.wants_body() {
-            return Err(ApiMisuse::NoBodyWanted);
-        }
-        self.since = now;
-        self.encoder.encode(piece, output).map_err(|defect| {
-            self.state = State::Closing;
-            ApiMisuse::Body(defect)
-        })
-    }
-
-    /// Ends the message: CRLF if it lacks the last one, then the final dot.
-    pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
-        if !self.wants_body() {
-            return Err(ApiMisuse::NoBodyWanted);
-        }
-        if let Err(defect) = std::mem::take(&mut self.encoder).finish(output) {
-            self.state = State::Closing;
-            return Err(ApiMisuse::Body(defect));
-        }
-        if let Some(transaction) = &mut self.transaction {
-            transaction.next = Next::Verdict;
-        }
-        self.push(Sent::EndOfData, 0, now);
-        Ok(())
+    #[cfg(not(feature = "idna"))]
+    fn fitting(&self, envelope: Arc<Envelope>) -> Arc<Envelope> {
+        envelope
     }
 
     /// Says QUIT between two transactions. [`Event::Closed`] follows the reply.
@@ -654,33 +569,5 @@ impl Client {
     /// What the bytes travel in.
     pub fn channel(&self) -> &Channel {
         &self.channel
-    }
-}
-
-impl Transaction {
-    /// Appends the next command, if there is one, and says what comes after it.
-    fn write_next(&self, capabilities: &Capabilities, output: &mut Vec<u8>) -> (Option<Sent>, Next) {
-        match self.next {
-            Next::Mail => {
-                // RFC 1870, 6 and RFC 6152, 3: parameters only where the server offers them.
-                let size = self.envelope.size.filter(|_| capabilities.has(Extension::Size));
-                let body = Some(self.envelope.body).filter(|&body| body != BodyType::SevenBit);
-                let path = self.envelope.reverse_path.borrow();
-                let parameters = MailParameters { size, body, ..MailParameters::default() };
-                Command::Mail { path, parameters }.write(output);
-                (Some(Sent::Mail), Next::Recipient(0))
-            }
-            Next::Recipient(index) => {
-                let path = self.envelope.recipients[index].borrow();
-                Command::Rcpt { path, parameters: Parameters::default() }.write(output);
-                let last = index + 1 == self.envelope.recipients.len();
-                (Some(Sent::Recipient(index)), if last { Next::Data } else { Next::Recipient(index + 1) })
-            }
-            Next::Data => {
-                Command::Data.write(output);
-                (Some(Sent::Data), Next::Permission)
-            }
-            Next::Permission | Next::Body | Next::Verdict => (None, self.next),
-        }
     }
 }

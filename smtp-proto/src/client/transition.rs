@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Client, Event, Next, Outcome, Sent, State};
+use crate::Protocol;
 use crate::capabilities::Extension;
 use crate::error::{Error, PeerMisbehaved, Phase};
 use crate::fallback::{Channel, Fallback, TlsFailure, TlsMode};
@@ -54,6 +55,11 @@ impl Client {
             }
 
             // Replies to what a finished transaction had sent ahead.
+            (Sent::Data, Intermediate) if stale && self.config.protocol == Protocol::Lmtp => {
+                // RFC 2033, 4.2: nobody knows how many replies such a dot would have.
+                self.state = State::Closing;
+                Ok(None)
+            }
             (Sent::Data, Intermediate) if stale => {
                 // RFC 2920, 3.1: 354 although nothing is to come must be answered with a lone dot.
                 self.due = Some(Sent::LoneDot);
@@ -61,6 +67,7 @@ impl Client {
                 Ok(None)
             }
             (Sent::Mail | Sent::Recipient(_) | Sent::Data | Sent::LoneDot, _) if stale => Ok(None),
+            (Sent::Chunk | Sent::EndOfData | Sent::Delivery(_), _) if stale => Ok(None),
 
             (Sent::Mail, Positive) => Ok(None),
             (Sent::Mail, Transient | Permanent) => {
@@ -71,6 +78,9 @@ impl Client {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.answered += 1;
                     transaction.accepted += usize::from(reply.is_positive());
+                }
+                if reply.is_positive() && self.config.protocol == Protocol::Lmtp {
+                    self.accepted.push(index);
                 }
                 Ok(Some(Event::Recipient { index, reply }))
             }
@@ -84,11 +94,24 @@ impl Client {
                 self.reset = true;
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::Data, reply })))
             }
+            (Sent::Chunk, Positive) => Ok(None),
+            (Sent::Chunk, Transient | Permanent) => {
+                // RFC 3030, 2: the message has failed; the chunks behind it are answered, then RSET clears the state.
+                self.reset = true;
+                let event = self.finish(Outcome::Refused { phase: Phase::Body, reply });
+                // How many replies has the end of a message that has failed? RFC 2033 does not say.
+                if self.queue.iter().any(|(sent, _)| matches!(sent, Sent::Delivery(_))) {
+                    self.state = State::Closing;
+                }
+                Ok(Some(event))
+            }
+            (Sent::Delivery(index), Positive | Transient | Permanent) => Ok(Some(Event::Delivered { index, reply })),
             (Sent::EndOfData, Positive) => Ok(Some(self.finish(Outcome::Accepted(reply)))),
             (Sent::EndOfData, Transient | Permanent) => {
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::EndOfData, reply })))
             }
             (Sent::Mail | Sent::Recipient(_) | Sent::EndOfData | Sent::LoneDot, Intermediate)
+            | (Sent::Chunk | Sent::Delivery(_), Intermediate)
             | (Sent::Data, Positive | Intermediate) => Err(unexpected()),
             // Only a finished transaction leaves a lone dot.
             (Sent::LoneDot, Positive | Transient | Permanent) => Ok(None),
@@ -169,7 +192,7 @@ impl Client {
             return Some(self.no_tls(TlsFailure::HelloInside, Some(reply)));
         }
         // RFC 5321, 3.2 and 4.1.4: an old server does not know EHLO, and HELO may do. Any other refusal is meant.
-        if !(500..=504).contains(&reply.code()) {
+        if !(500..=504).contains(&reply.code()) || self.config.protocol == Protocol::Lmtp {
             return Some(self.unwelcome(Phase::Hello, reply));
         }
         self.due = Some(Sent::Helo);

@@ -46,163 +46,38 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod body;
+mod config;
+mod event;
 mod replies;
 mod transition;
+
+pub use config::{Config, FutureRelease, Limits, StartTls};
+pub use event::{BodyRefusal, Event};
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::body::{BodyDefect, DotDecoder, Runs};
-use crate::command::Command;
+use crate::body::{DotDecoder, LineChecker};
 use crate::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use crate::fallback::{Channel, TlsInfo};
 use crate::line::{Line, LineReader};
-use crate::params::{MailParameters, Parameters};
-use crate::path::{DomainBuf, ForwardPath, ReversePath};
 use crate::reply::Response;
-use crate::timeouts::Timeouts;
 use crate::{Progress, Step, Want};
-
-/// What all connections of a server have in common.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The name in the greeting and in the EHLO reply.
-    pub name: DomainBuf,
-    /// Whether STARTTLS is offered, or demanded.
-    pub starttls: StartTls,
-    /// Octets of the largest message: announced with SIZE, enforced at MAIL and while the body comes (RFC 1870).
-    pub size_limit: Option<u64>,
-    /// Announce PIPELINING (RFC 2920). Pipelined commands are answered in order either way.
-    pub pipelining: bool,
-    /// Announce 8BITMIME (RFC 6152). Octets above 127 are taken either way.
-    pub eight_bit_mime: bool,
-    /// Announce ENHANCEDSTATUSCODES (RFC 2034), and write them.
-    pub enhanced_status_codes: bool,
-    /// Further EHLO lines, keyword and parameters. Controls become `?`.
-    pub keywords: Vec<String>,
-    /// Limits on what a client may send.
-    pub limits: Limits,
-    /// Time limits; a server uses `idle`, `body` and `handshake`.
-    pub timeouts: Timeouts,
-}
-
-impl Config {
-    /// No TLS, no size limit, everything else at its default.
-    pub fn new(name: DomainBuf) -> Self {
-        Self {
-            name,
-            starttls: StartTls::No,
-            size_limit: None,
-            pipelining: true,
-            eight_bit_mime: true,
-            enhanced_status_codes: true,
-            keywords: Vec::new(),
-            limits: Limits::default(),
-            timeouts: Timeouts::default(),
-        }
-    }
-}
-
-/// Whether a server speaks TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StartTls {
-    /// Not offered.
-    No,
-    /// Offered.
-    Offered,
-    /// 530 to everything but NOOP, EHLO, STARTTLS and QUIT before it. RFC 3207, 4: a server that is publicly
-    /// referenced must not do this.
-    Required,
-}
-
-/// Limits on what a client may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Octets of a command line with its CRLF. RFC 5321, 4.5.3.1.4: at least 512, more with extensions; 2048 is what
-    /// Postfix takes.
-    pub command_line: usize,
-    /// Recipients of a transaction. RFC 5321, 4.5.3.1.8: at least 100.
-    pub recipients: usize,
-    /// Commands that were refused for syntax or order; one more ends the connection with 421. RFC 5321, 4.3.2 leaves
-    /// the number open; 20 is what Postfix takes.
-    pub errors: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { command_line: 2048, recipients: 1000, errors: 20 }
-    }
-}
-
-/// What happened, or what is wanted.
-#[derive(Clone, Debug)]
-pub enum Event<'i> {
-    /// Answer with the greeting: 220, or 554 (then everything but QUIT gets 503), or 421. The server's name is put
-    /// before the text.
-    Connected,
-    /// EHLO or HELO; answer with 250. It also ends an open transaction. The server's name is put before the text, and
-    /// the extensions follow it.
-    Hello {
-        /// What the client calls itself.
-        name: &'i str,
-        /// EHLO.
-        extended: bool,
-    },
-    /// STARTTLS; answer with 220, or 454.
-    StartTls,
-    /// MAIL, which opens a transaction.
-    Mail {
-        /// The sender.
-        path: ReversePath<'i>,
-        /// Its parameters.
-        parameters: MailParameters<'i>,
-    },
-    /// RCPT in an open transaction.
-    Recipient {
-        /// The recipient.
-        path: ForwardPath<'i>,
-        /// Its parameters.
-        parameters: Parameters<'i>,
-    },
-    /// DATA in a transaction with recipients; answer with 354.
-    Data,
-    /// The message is complete. 2yz takes the responsibility for it (RFC 5321, 4.2.5).
-    EndOfBody,
-    /// VRFY, EXPN or HELP.
-    Other(Command<'i>),
-
-    // From here on there is nothing to answer.
-    /// Bytes of the message, dot-stuffing removed.
-    Body(Runs<'i>),
-    /// The message was read to its end and refused: forget what came of it. The transaction is over.
-    BodyRefused(BodyRefusal),
-    /// RSET: forget the transaction.
-    Reset,
-    /// The conversation is over: send the output, then close the connection.
-    Closed,
-}
-
-/// Why the machine refused a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BodyRefusal {
-    /// More octets than [`Config::size_limit`].
-    #[error("the message exceeds the size limit")]
-    TooLarge,
-    /// Line ends that another host might read differently.
-    #[error("{0}")]
-    Defect(BodyDefect),
-}
 
 /// The event that waits for a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     Connected,
-    Hello { extended: bool },
+    Hello {
+        extended: bool,
+    },
     StartTls,
-    Mail,
+    Mail(Needs),
     Recipient,
     Data,
+    /// As `Data`, asked by the first BDAT.
+    Chunk,
     EndOfBody,
     Other,
 }
@@ -220,6 +95,10 @@ enum State {
     Body,
     /// The message has ended, the event is due.
     BodyEnded,
+    /// Bytes of a chunk come.
+    Chunk,
+    /// The chunk has ended, its answer is due.
+    ChunkEnded,
     /// STARTTLS is granted; the 220 goes out if nothing stands behind the command.
     TlsGranted,
     /// The driver runs the handshake.
@@ -227,6 +106,34 @@ enum State {
     /// The `Closed` event is due.
     Closing,
     Over(Error),
+}
+
+/// What MAIL said of addresses and body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Needs {
+    /// SMTPUTF8: addresses of this transaction may be in UTF-8.
+    utf8: bool,
+    /// BODY=BINARYMIME: any octets, in chunks only.
+    binary: bool,
+}
+
+/// How the message of this transaction comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transfer {
+    /// Not yet, or behind DATA.
+    None,
+    /// In chunks, the first of which has come.
+    Chunks,
+    /// A chunk was refused: RFC 3030, 2 wants RSET before anything else.
+    Failed,
+}
+
+/// The chunk that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Chunk {
+    /// Octets that have not come.
+    left: u64,
+    last: bool,
 }
 
 /// What the client has said so far.
@@ -248,8 +155,22 @@ pub struct Server {
     said: Said,
     /// MAIL was accepted.
     mail: bool,
+    /// What MAIL said of addresses and body.
+    needs: Needs,
     /// RCPTs accepted in this transaction.
     recipients: usize,
+    /// Their domains, then that of the RCPT that is being answered; kept only where their number is limited.
+    domains: Vec<String>,
+    new_domain: bool,
+    /// Transactions that have begun on this connection.
+    transactions: usize,
+    /// Replies that the end of the message has: one, or in LMTP one for each recipient.
+    deliveries: usize,
+    transfer: Transfer,
+    chunk: Chunk,
+    /// The answer to the chunk that is being dropped, and whether it is the client's fault.
+    chunk_refusal: Option<(Response, bool)>,
+    checker: LineChecker,
     /// Octets of the message so far.
     body_size: u64,
     errors: usize,
@@ -273,6 +194,15 @@ impl Server {
             decoder: DotDecoder::new(),
             said: Said::Nothing,
             mail: false,
+            needs: Needs::default(),
+            domains: Vec::new(),
+            new_domain: false,
+            transactions: 0,
+            deliveries: 1,
+            transfer: Transfer::None,
+            chunk: Chunk { left: 0, last: false },
+            chunk_refusal: None,
+            checker: LineChecker::new(),
             recipients: 0,
             body_size: 0,
             errors: 0,
@@ -316,23 +246,25 @@ impl Server {
                     continue;
                 }
                 State::Handshake => return self.wait(now, consumed, Want::Handshake, output),
-                State::Body => {
-                    let decoded = self.decoder.decode(rest);
-                    consumed += decoded.consumed;
-                    if decoded.consumed > 0 {
+                State::Body | State::Chunk => {
+                    let (taken, event) =
+                        if self.state == State::Body { self.read(rest) } else { self.read_chunk(rest) };
+                    consumed += taken;
+                    if taken > 0 {
                         self.since = Some(now);
                     }
-                    if decoded.end {
-                        self.state = State::BodyEnded;
-                    }
-                    self.body_size += decoded.runs.octets() as u64;
-                    let refused = self.refusal().is_some();
-                    match (refused || decoded.runs.octets() == 0, decoded.end, decoded.consumed) {
-                        (true, false, 0) => return self.wait(now, consumed, Want::Input, output),
-                        (true, ..) => continue,
-                        (false, ..) => Event::Body(decoded.runs),
+                    match event {
+                        Some(event) => event,
+                        None if taken == 0 && matches!(self.state, State::Body | State::Chunk) => {
+                            return self.wait(now, consumed, Want::Input, output);
+                        }
+                        None => continue,
                     }
                 }
+                State::ChunkEnded => match self.end_of_chunk(output) {
+                    Some(event) => event,
+                    None => continue,
+                },
                 State::Command => {
                     let line = self.lines.read(rest, self.config.limits.command_line);
                     let taken = match line {
@@ -387,34 +319,13 @@ impl Server {
         error
     }
 
-    /// What is wrong with the message so far.
-    fn refusal(&self) -> Option<BodyRefusal> {
-        if self.config.size_limit.is_some_and(|limit| self.body_size > limit) {
-            return Some(BodyRefusal::TooLarge);
-        }
-        self.decoder.defect().map(BodyRefusal::Defect)
-    }
-
-    fn end_of_body(&mut self, output: &mut Vec<u8>) -> Event<'static> {
-        let refusal = self.refusal();
-        self.reset();
-        match refusal {
-            None => self.ask(Question::EndOfBody, Event::EndOfBody),
-            Some(refusal) => {
-                let response = match refusal {
-                    BodyRefusal::TooLarge => replies::TOO_LARGE,
-                    BodyRefusal::Defect(_) => replies::BARE_LINE_END,
-                };
-                self.say(&response, output);
-                self.state = State::Command;
-                Event::BodyRefused(refusal)
-            }
-        }
-    }
-
     /// Forgets the transaction.
     fn reset(&mut self) {
         self.mail = false;
+        self.needs = Needs::default();
+        self.domains.clear();
+        self.transfer = Transfer::None;
+        self.checker = LineChecker::new();
         self.recipients = 0;
         self.body_size = 0;
         self.decoder = DotDecoder::new();
@@ -432,7 +343,7 @@ impl Server {
     /// What the conversation is waiting for.
     pub fn phase(&self) -> Phase {
         match self.state {
-            State::Body | State::BodyEnded => Phase::Body,
+            State::Body | State::BodyEnded | State::Chunk | State::ChunkEnded => Phase::Body,
             State::TlsGranted | State::Handshake => Phase::Handshake,
             _ => Phase::Idle,
         }
@@ -445,6 +356,28 @@ impl Server {
             return Err(ApiMisuse::WrongCode(response.code()));
         }
         self.on_response(question, response, output);
+        self.since = None;
+        Ok(())
+    }
+
+    /// As [`respond`](Self::respond) to [`Event::EndOfBody`] in LMTP, with a word for each recipient that was accepted,
+    /// in the order of their RCPTs (RFC 2033, 4.2). A single response by `respond` is said for all of them.
+    pub fn respond_each(&mut self, responses: &[Response], output: &mut Vec<u8>) -> Result<(), ApiMisuse> {
+        let question = Question::EndOfBody;
+        if self.state != State::Asked(question) {
+            return Err(ApiMisuse::NoResponseWanted);
+        }
+        if responses.len() != self.deliveries {
+            return Err(ApiMisuse::ResponseCount { expected: self.deliveries });
+        }
+        if let Some(wrong) = responses.iter().find(|response| !question.allows(response.code())) {
+            return Err(ApiMisuse::WrongCode(wrong.code()));
+        }
+        self.deliveries = 1;
+        responses.iter().for_each(|response| self.on_response(question, response, output));
+        if responses.iter().any(|response| response.code() == 421) {
+            self.state = State::Closing;
+        }
         self.since = None;
         Ok(())
     }
@@ -486,7 +419,9 @@ impl Server {
         match self.state {
             State::Over(Error::Closed) => Ok(()),
             State::Over(error) => Err(error),
-            State::Body | State::BodyEnded => Err(self.fail(Error::Eof(Phase::Body))),
+            State::Body | State::BodyEnded | State::Chunk | State::ChunkEnded => {
+                Err(self.fail(Error::Eof(Phase::Body)))
+            }
             State::TlsGranted | State::Handshake => Err(self.fail(Error::Eof(Phase::Handshake))),
             _ => {
                 self.state = State::Over(Error::Closed);

@@ -16,6 +16,13 @@ pub(super) const MAIL_FIRST: Response = Response::fixed(503, (5, 5, 1), "MAIL fi
 pub(super) const NESTED_MAIL: Response = Response::fixed(503, (5, 5, 1), "a transaction is open already");
 // RFC 5321, 3.3: 503 or 554 where every RCPT was refused.
 pub(super) const NO_RECIPIENTS: Response = Response::fixed(554, (5, 5, 1), "no valid recipients");
+// RFC 3030, 2 and RFC 2033, 4.2: 503 for BDAT, and in LMTP for DATA, without a recipient.
+pub(super) const RCPT_FIRST: Response = Response::fixed(503, (5, 5, 1), "no valid recipients");
+pub(super) const RSET_FIRST: Response = Response::fixed(503, (5, 5, 1), "RSET first, a chunk was refused");
+// RFC 3030, 2: DATA and BDAT cannot be used in the same transaction; 3: DATA is not for BINARYMIME.
+pub(super) const BDAT_ONLY: Response = Response::fixed(503, (5, 5, 1), "BDAT only");
+pub(super) const BODY_BEGUN: Response = Response::fixed(503, (5, 5, 1), "the message has begun");
+pub(super) const CHUNK_TAKEN: Response = Response::fixed(250, (2, 0, 0), "chunk taken");
 pub(super) const TLS_ALREADY: Response = Response::fixed(503, (5, 5, 1), "TLS is active already");
 // RFC 3207, 4: the text is the RFC's.
 pub(super) const TLS_FIRST: Response = Response::fixed(530, (5, 7, 0), "must issue a STARTTLS command first");
@@ -24,6 +31,10 @@ pub(super) const PLAINTEXT_BEHIND_STARTTLS: Response =
 
 // RFC 1870, 6.1 and 6.3.
 pub(super) const TOO_LARGE: Response = Response::fixed(552, (5, 3, 4), "message exceeds the size limit");
+// RFC 9422, 4.1 and 4.3.
+pub(super) const TOO_MANY_TRANSACTIONS: Response =
+    Response::fixed(452, (4, 5, 0), "too many messages on this connection");
+pub(super) const TOO_MANY_DOMAINS: Response = Response::fixed(452, (4, 5, 3), "recipients of too many domains");
 // RFC 5321, 4.5.3.1.10.
 pub(super) const TOO_MANY_RECIPIENTS: Response = Response::fixed(452, (4, 5, 3), "too many recipients");
 // RFC 5321, 2.3.8: CR and LF appear only together. Taking such a message would let it mean one thing here and another
@@ -31,6 +42,14 @@ pub(super) const TOO_MANY_RECIPIENTS: Response = Response::fixed(452, (4, 5, 3),
 pub(super) const BARE_LINE_END: Response = Response::fixed(554, (5, 6, 0), "message has a bare CR or LF");
 // RFC 5321, 4.1.1.11 and RFC 1869, 6.1.
 pub(super) const UNKNOWN_PARAMETER: Response = Response::fixed(555, (5, 5, 4), "parameter not implemented");
+// RFC 8689, 5 names the status; the parameter is not known here, hence 555.
+pub(super) const NO_REQUIRETLS: Response = Response::fixed(555, (5, 7, 30), "REQUIRETLS support required");
+// RFC 2852, 2: "will be rejected with a permanent failure (55z)".
+pub(super) const TOO_SOON: Response = Response::fixed(554, (5, 5, 4), "cannot return mail in so short a time");
+// RFC 4865, 4: 501 and 5.5.4.
+pub(super) const TOO_LATE: Response = Response::fixed(501, (5, 5, 4), "cannot hold mail for so long");
+// What follows such a line may be a message or commands: to read on would be to guess.
+pub(super) const MALFORMED_BDAT: Response = Response::fixed(421, (4, 5, 2), "malformed BDAT, closing the connection");
 // RFC 6531, 3.5.
 pub(super) const NON_ASCII_ADDRESS: Response = Response::fixed(553, (5, 6, 7), "address must be ASCII");
 
@@ -51,6 +70,7 @@ pub(super) const fn command(error: CommandError) -> Response {
         CommandError::Empty => Response::fixed(500, (5, 5, 2), "no command"),
         CommandError::Control => Response::fixed(500, (5, 5, 2), "control character in the command"),
         CommandError::NotUtf8 => Response::fixed(500, (5, 5, 2), "command is not UTF-8"),
+        CommandError::ChunkSize => MALFORMED_BDAT,
         CommandError::Argument => Response::fixed(501, (5, 5, 4), "argument missing or out of place"),
         // RFC 3463, 3.2: X.1.7 bad sender's, X.1.3 bad recipient's address syntax.
         CommandError::Sender(_) => Response::fixed(501, (5, 1, 7), "bad sender address syntax"),

@@ -1,9 +1,12 @@
 //! Every transition of the server: which command and which response lead where.
 
-use super::{Event, Question, Said, Server, StartTls, State, replies};
+use super::{Chunk, Event, Needs, Question, Said, Server, StartTls, State, Transfer, replies};
+use crate::Protocol;
 use crate::command::{Command, CommandError};
 use crate::fallback::Channel;
 use crate::line::LineError;
+use crate::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters};
+use crate::path::{ForwardPath, ReversePath};
 use crate::reply::{Response, first_line};
 
 impl Server {
@@ -16,6 +19,11 @@ impl Server {
                 if self.needs_tls() =>
             {
                 self.refuse(&replies::TLS_FIRST, output)
+            }
+            Err(CommandError::ChunkSize) => {
+                self.say(&replies::MALFORMED_BDAT, output);
+                self.state = State::Closing;
+                None
             }
             Err(error) => self.refuse(&replies::command(error), output),
         }
@@ -32,14 +40,21 @@ impl Server {
             self.state = State::Closing;
             return None;
         }
+        if let Command::Bdat { size, last } = command {
+            return self.on_bdat(Chunk { left: size, last });
+        }
         if self.barred.is_some() {
             return self.refuse(&replies::BARRED, output);
         }
+        let lmtp = self.config.protocol == Protocol::Lmtp;
         let clear = matches!(self.channel, Channel::Plain);
         match command {
-            Command::Quit => None,
+            Command::Quit | Command::Bdat { .. } => None,
+            // RFC 2033, 4.1: LHLO, and a server of the one protocol refuses the hello of the other.
+            Command::Ehlo(_) | Command::Helo(_) if lmtp => self.refuse(&replies::UNKNOWN_COMMAND, output),
+            Command::Lhlo(_) if !lmtp => self.refuse(&replies::UNKNOWN_COMMAND, output),
             Command::Noop(_) => self.done(&replies::OK, output),
-            Command::Ehlo(name) => {
+            Command::Ehlo(name) | Command::Lhlo(name) => {
                 Some(self.ask(Question::Hello { extended: true }, Event::Hello { name, extended: true }))
             }
             Command::StartTls if !clear => self.refuse(&replies::TLS_ALREADY, output),
@@ -67,41 +82,119 @@ impl Server {
                 self.refuse(&replies::HELLO_FIRST, output)
             }
             Command::Mail { .. } if self.mail => self.refuse(&replies::NESTED_MAIL, output),
-            Command::Mail { path, parameters } => {
-                if parameters.unknown().is_some()
-                    || parameters.size.is_some() && self.config.size_limit.is_none()
-                    || parameters.body.is_some() && !self.config.eight_bit_mime
-                {
-                    return self.refuse(&replies::UNKNOWN_PARAMETER, output);
+            Command::Mail { path, parameters } => match self.refusal_of_mail(path, &parameters) {
+                Some((response, true)) => self.refuse(&response, output),
+                Some((response, false)) => self.done(&response, output),
+                None => {
+                    let binary = parameters.body == Some(BodyType::BinaryMime);
+                    let needs = Needs { utf8: parameters.smtputf8, binary };
+                    Some(self.ask(Question::Mail(needs), Event::Mail { path, parameters }))
                 }
-                if !path.as_str().is_ascii() {
-                    return self.refuse(&replies::NON_ASCII_ADDRESS, output);
-                }
-                if parameters.size.zip(self.config.size_limit).is_some_and(|(size, limit)| size > limit) {
-                    return self.done(&replies::TOO_LARGE, output);
-                }
-                Some(self.ask(Question::Mail, Event::Mail { path, parameters }))
-            }
+            },
             Command::Rcpt { .. } | Command::Data if !self.mail => self.refuse(&replies::MAIL_FIRST, output),
-            Command::Rcpt { path, parameters } => {
-                if !parameters.is_empty() {
-                    return self.refuse(&replies::UNKNOWN_PARAMETER, output);
-                }
-                if !path.as_str().is_ascii() {
-                    return self.refuse(&replies::NON_ASCII_ADDRESS, output);
-                }
-                if self.recipients >= self.config.limits.recipients {
-                    return self.done(&replies::TOO_MANY_RECIPIENTS, output);
-                }
-                Some(self.ask(Question::Recipient, Event::Recipient { path, parameters }))
+            Command::Rcpt { .. } | Command::Data if self.transfer != Transfer::None => {
+                self.refuse(&replies::BODY_BEGUN, output)
             }
+            Command::Rcpt { path, parameters } => match self.refusal_of_rcpt(path, &parameters) {
+                Some(response) => self.refuse(&response, output),
+                None if self.recipients >= self.config.limits.recipients => {
+                    self.done(&replies::TOO_MANY_RECIPIENTS, output)
+                }
+                None if self.exceeds_domains(path) => self.done(&replies::TOO_MANY_DOMAINS, output),
+                None => Some(self.ask(Question::Recipient, Event::Recipient { path, parameters })),
+            },
+            Command::Data if self.recipients == 0 && lmtp => self.refuse(&replies::RCPT_FIRST, output),
+            Command::Data if self.recipients > 0 && self.needs.binary => self.refuse(&replies::BDAT_ONLY, output),
             Command::Data if self.recipients == 0 => self.refuse(&replies::NO_RECIPIENTS, output),
             Command::Data => Some(self.ask(Question::Data, Event::Data)),
-            Command::Vrfy(_) | Command::Expn(_) | Command::Help(_) => {
+            // RFC 6531, 3.7.4.2.
+            Command::Vrfy { smtputf8: true, .. } | Command::Expn { smtputf8: true, .. }
+                if !self.config.announces_smtputf8() =>
+            {
+                self.refuse(&replies::UNKNOWN_PARAMETER, output)
+            }
+            Command::Vrfy { text, smtputf8: false } | Command::Expn { text, smtputf8: false } if !text.is_ascii() => {
+                self.refuse(&replies::NON_ASCII_ADDRESS, output)
+            }
+            Command::Vrfy { .. } | Command::Expn { .. } | Command::Help(_) => {
+                Some(self.ask(Question::Other, Event::Other(command)))
+            }
+            Command::Unknown { verb, .. } if is_listed(&self.config.verbs, verb) => {
                 Some(self.ask(Question::Other, Event::Other(command)))
             }
             Command::Unknown { .. } => self.refuse(&replies::UNKNOWN_COMMAND, output),
         }
+    }
+
+    /// Why a MAIL cannot be put before the caller, and whether that is an error of the client's.
+    fn refusal_of_mail(&self, path: ReversePath<'_>, parameters: &MailParameters<'_>) -> Option<(Response, bool)> {
+        let config = &*self.config;
+        let clear = matches!(self.channel, Channel::Plain);
+        // RFC 8689, 2: offered and taken inside TLS only. RFC 8689, 5: 5.7.30.
+        if parameters.require_tls && (clear || !config.require_tls) {
+            return Some((replies::NO_REQUIRETLS, true));
+        }
+        // RFC 5321, 4.1.1.11: parameters of what was not announced are not known.
+        let strange = parameters.unknown().any(|keyword| !is_listed(&config.mail_parameters, keyword))
+            || parameters.size.is_some() && config.size_limit.is_none()
+            || parameters.body.is_some_and(|body| !config.takes(body))
+            || parameters.smtputf8 && !config.announces_smtputf8()
+            || (parameters.ret.is_some() || parameters.envelope_id.is_some()) && !config.dsn
+            || parameters.priority.is_some() && config.mt_priority.is_none()
+            || parameters.deliver_by.is_some() && config.deliver_by.is_none()
+            || parameters.hold.is_some() && config.future_release.is_none()
+            || parameters.auth.is_some();
+        if strange {
+            return Some((replies::UNKNOWN_PARAMETER, true));
+        }
+        if !path.as_str().is_ascii() && !parameters.smtputf8 {
+            return Some((replies::NON_ASCII_ADDRESS, true));
+        }
+        if config.limits.transactions.is_some_and(|limit| self.transactions >= limit) {
+            return Some((replies::TOO_MANY_TRANSACTIONS, false));
+        }
+        if parameters.size.zip(config.size_limit).is_some_and(|(size, limit)| size > limit) {
+            return Some((replies::TOO_LARGE, false));
+        }
+        // RFC 2852, 2: a minimum holds for the mode R.
+        if parameters.deliver_by.is_some_and(|by| {
+            by.mode() == ByMode::Return
+                && config.deliver_by.is_some_and(|minimum| i64::from(by.seconds()) < minimum.into())
+        }) {
+            return Some((replies::TOO_SOON, false));
+        }
+        match (parameters.hold, config.future_release) {
+            // RFC 4865, 4.
+            (Some(Hold::For(seconds)), Some(limits)) if seconds > limits.longest => Some((replies::TOO_LATE, false)),
+            _ => None,
+        }
+    }
+
+    fn refusal_of_rcpt(&self, path: ForwardPath<'_>, parameters: &RcptParameters<'_>) -> Option<Response> {
+        let strange = parameters.unknown().any(|keyword| !is_listed(&self.config.rcpt_parameters, keyword))
+            || (parameters.notify.is_some() || parameters.orcpt.is_some()) && !self.config.dsn;
+        if strange {
+            return Some(replies::UNKNOWN_PARAMETER);
+        }
+        // RFC 6531, 3.5; RFC 6533, 3 for ORCPT.
+        let ascii = path.as_str().is_ascii() && parameters.orcpt.is_none_or(|orcpt| orcpt.as_str().is_ascii());
+        (!ascii && !self.needs.utf8).then_some(replies::NON_ASCII_ADDRESS)
+    }
+
+    /// Whether the domain of a recipient is one too many (RFC 9422, 4.3). If not it is remembered, at the end of the
+    /// list, until the recipient is refused.
+    fn exceeds_domains(&mut self, path: ForwardPath<'_>) -> bool {
+        let Some(limit) = self.config.limits.recipient_domains else { return false };
+        let Some(domain) = path.mailbox().map(|mailbox| mailbox.domain().as_str()) else { return false };
+        if self.domains.iter().any(|known| known.eq_ignore_ascii_case(domain)) {
+            return false;
+        }
+        let exceeds = self.domains.len() >= limit;
+        if !exceeds {
+            self.domains.push(domain.to_owned());
+            self.new_domain = true;
+        }
+        exceeds
     }
 
     fn needs_tls(&self) -> bool {
@@ -116,7 +209,7 @@ impl Server {
 
     /// Refuses a command, and the client itself when that was one too many. Who is barred is told so, whatever is
     /// wrong with the command (RFC 5321, 3.1).
-    fn refuse(&mut self, response: &Response, output: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn refuse(&mut self, response: &Response, output: &mut Vec<u8>) -> Option<Event<'static>> {
         self.errors += 1;
         if self.errors > self.config.limits.errors {
             self.say(&replies::TOO_MANY_ERRORS, output);
@@ -132,7 +225,8 @@ impl Server {
         self.state = State::Command;
         match question {
             Question::Connected => {
-                let text = self.named(response, "ESMTP ");
+                let text =
+                    self.named(response, if self.config.protocol == Protocol::Lmtp { "LMTP " } else { "ESMTP " });
                 Response::new(response.code(), (0, 0, 0), text).write(false, output);
                 if !positive {
                     // RFC 5321, 3.1: after 554 the server waits for QUIT and answers everything else with 503.
@@ -152,12 +246,17 @@ impl Server {
             Question::Hello { .. } => response.write(false, output),
             // The 220 is written when it is clear that nothing stands behind the command.
             Question::StartTls if positive => self.state = State::TlsGranted,
-            Question::Mail => {
+            Question::Mail(needs) => {
                 self.mail = positive;
+                self.needs = if positive { needs } else { Needs::default() };
+                self.transactions += usize::from(positive);
                 self.say(response, output);
             }
             Question::Recipient => {
                 self.recipients += usize::from(positive);
+                if std::mem::take(&mut self.new_domain) && !positive {
+                    self.domains.pop();
+                }
                 self.say(response, output);
             }
             Question::Data => {
@@ -166,7 +265,22 @@ impl Server {
                 }
                 self.say(response, output);
             }
-            Question::StartTls | Question::EndOfBody | Question::Other => self.say(response, output),
+            Question::Chunk if response.code() == 354 => self.state = State::Chunk,
+            Question::Chunk if response.code() == 421 => self.say(response, output),
+            // RFC 3030, 2: the answer comes behind the chunk. Without the last one there must be a RSET.
+            Question::Chunk => {
+                self.transfer = Transfer::Failed;
+                if self.chunk.last {
+                    self.reset();
+                }
+                self.drop_chunk(response.clone(), false);
+            }
+            Question::EndOfBody => {
+                for _ in 0..self.deliveries {
+                    self.say(response, output);
+                }
+            }
+            Question::StartTls | Question::Other => self.say(response, output),
         }
         // RFC 5321, 3.8.
         if response.code() == 421 {
@@ -183,17 +297,30 @@ impl Server {
         let config = &self.config;
         // Every line but the first is a keyword to the client (RFC 5321, 4.1.1.1), so the greeting has only one.
         let mut text = first_line(&self.named(response, "")).to_owned();
-        let size = config.size_limit.map(|limit| format!("SIZE {limit}"));
         let clear = matches!(self.channel, Channel::Plain);
+        let with = |keyword: &str, parameter: String| format!("{keyword} {parameter}").trim_end().to_owned();
+        let plain = |keyword: &str, announced: bool| announced.then(|| keyword.to_owned());
         let lines = [
-            config.pipelining.then_some("PIPELINING"),
-            size.as_deref(),
+            plain("PIPELINING", config.pipelining),
+            config.size_limit.map(|limit| with("SIZE", limit.to_string())),
             // RFC 3207, 4.2: not offered again inside TLS.
-            (clear && config.starttls != StartTls::No).then_some("STARTTLS"),
-            config.eight_bit_mime.then_some("8BITMIME"),
-            config.enhanced_status_codes.then_some("ENHANCEDSTATUSCODES"),
+            plain("STARTTLS", clear && config.starttls != StartTls::No),
+            plain("8BITMIME", config.eight_bit_mime),
+            plain("CHUNKING", config.chunking),
+            plain("BINARYMIME", config.announces_binary_mime()),
+            config.announce_limits.then(|| config.limits_line()),
+            plain("ENHANCEDSTATUSCODES", config.enhanced_status_codes),
+            plain("SMTPUTF8", config.announces_smtputf8()),
+            plain("DSN", config.dsn),
+            // RFC 8689, 2: never in clear text.
+            plain("REQUIRETLS", config.require_tls && !clear),
+            config.mt_priority.clone().map(|profile| with("MT-PRIORITY", profile)),
+            config
+                .deliver_by
+                .map(|minimum| with("DELIVERBY", if minimum > 0 { minimum.to_string() } else { String::new() })),
+            config.future_release.map(|it| with("FUTURERELEASE", format!("{} {}", it.longest, it.last))),
         ];
-        for line in lines.into_iter().flatten().chain(config.keywords.iter().map(String::as_str)) {
+        for line in lines.iter().flatten().chain(&config.keywords) {
             text.push('\n');
             text.extend(line.chars().map(|char| if char.is_control() { '?' } else { char }));
         }
@@ -206,11 +333,18 @@ impl Question {
         match self {
             Self::Connected => matches!(code, 220 | 421 | 554),
             Self::StartTls => matches!(code, 220 | 400..=599),
-            Self::Data => matches!(code, 354 | 400..=599),
+            Self::Data | Self::Chunk => matches!(code, 354 | 400..=599),
             Self::Hello { .. } => matches!(code, 250 | 400..=599),
-            Self::Mail | Self::Recipient | Self::EndOfBody | Self::Other => matches!(code, 200..=299 | 400..=599),
+            Self::Mail(_) | Self::Recipient | Self::EndOfBody | Self::Other => {
+                matches!(code, 200..=299 | 400..=599)
+            }
         }
     }
+}
+
+/// Whether `keyword` is one of `keywords`, in any case.
+fn is_listed(keywords: &[String], keyword: &str) -> bool {
+    keywords.iter().any(|it| it.eq_ignore_ascii_case(keyword))
 }
 
 /// Browsers can be made to speak to any port; what they send first is one of these.

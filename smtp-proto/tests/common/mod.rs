@@ -103,6 +103,8 @@ struct Pair<'s> {
     server_output: Vec<u8>,
     mails: std::vec::IntoIter<(Envelope, Vec<u8>)>,
     body: Option<Vec<u8>>,
+    /// What is left of the body that is being sent.
+    sending: Option<Vec<u8>>,
     collected: Vec<u8>,
     client_shakes: bool,
     server_shakes: bool,
@@ -126,6 +128,7 @@ impl<'s> Pair<'s> {
             server_output: Vec::new(),
             mails: scenario.mails.clone().into_iter(),
             body: None,
+            sending: None,
             collected: Vec::new(),
             client_shakes: false,
             server_shakes: false,
@@ -166,6 +169,7 @@ impl<'s> Pair<'s> {
     fn turn_client(&mut self) -> bool {
         let mut progressed = false;
         while !self.client_over {
+            progressed |= self.write_body();
             let polled = self.client.poll(self.now, &self.client_input, &mut self.client_output);
             let progress = match polled {
                 Ok(progress) => progress,
@@ -181,18 +185,16 @@ impl<'s> Pair<'s> {
                 Step::Wait(want) => {
                     self.client_shakes = want == Want::Handshake;
                     self.client_input.drain(..consumed);
+                    if self.sending.is_some() && self.client.wants_body() {
+                        continue;
+                    }
                     break;
                 }
                 Step::Event(event) => {
                     self.trace.client.push(describe(&event));
                     match event {
                         client::Event::Ready | client::Event::Finished(_) => next = Some(()),
-                        client::Event::SendBody => {
-                            self.body.clone().unwrap().chunks(self.step).for_each(|piece| {
-                                self.client.write_body(piece, &mut self.client_output, self.now).unwrap();
-                            });
-                            self.client.end_body(&mut self.client_output, self.now).unwrap();
-                        }
+                        client::Event::SendBody => self.sending = self.body.clone(),
                         client::Event::Closed => self.client_over = true,
                         _ => {}
                     }
@@ -201,6 +203,7 @@ impl<'s> Pair<'s> {
             self.client_input.drain(..consumed);
             progressed = true;
             if next.is_some() {
+                self.sending = None;
                 match self.mails.next() {
                     Some((envelope, body)) => {
                         self.body = Some(body);
@@ -213,6 +216,22 @@ impl<'s> Pair<'s> {
             }
         }
         progressed
+    }
+
+    /// As much of the body as is wanted, in pieces of one step.
+    fn write_body(&mut self) -> bool {
+        let mut wrote = false;
+        while let Some(mut body) = self.sending.take_if(|_| self.client.wants_body()) {
+            wrote = true;
+            if body.is_empty() {
+                self.client.end_body(&mut self.client_output, self.now).unwrap();
+                break;
+            }
+            let rest = body.split_off(body.len().min(self.step));
+            self.client.write_body(&body, &mut self.client_output, self.now).unwrap();
+            self.sending = Some(rest);
+        }
+        wrote
     }
 
     fn turn_server(&mut self) -> bool {
@@ -274,6 +293,7 @@ fn transfer(from: &mut Vec<u8>, to: &mut Vec<u8>, step: usize) -> bool {
 pub fn describe(event: &client::Event<'_>) -> String {
     match event {
         client::Event::NoTls { failure, fallback, .. } => format!("no TLS: {failure} -> {fallback:?}"),
+        client::Event::Delivered { index, reply } => format!("delivered {index}: {reply}"),
         client::Event::Recipient { index, reply } => format!("recipient {index}: {reply}"),
         client::Event::Finished(Outcome::Accepted(reply)) => format!("accepted: {reply}"),
         client::Event::Finished(Outcome::Refused { phase, reply }) => format!("refused at {phase}: {reply}"),

@@ -95,6 +95,7 @@ impl World {
                     recipients: vec![recipient.parse()?],
                     size: Some(mail.octets),
                     body: mail.body,
+                    ..Envelope::default()
                 };
                 let mut hop = self.hop(scenario, hop, &scenario.setups[index], &mail, &envelope).await?;
                 if let Some(path) = hop.seen.stored {
@@ -190,7 +191,7 @@ impl World {
         }
         let trust = Arc::clone(&self.trust) as Arc<dyn TrustStore>;
         let outbound = Outbound::new(Arc::new(config), Arc::new(tls), trust);
-        let recipient = envelope.recipients[0].borrow().mailbox().ok_or(Failed::from_text("no domain"))?;
+        let recipient = envelope.recipients[0].path.borrow().mailbox().ok_or(Failed::from_text("no domain"))?;
         let hosts = Directory {
             connectors: Config::from_toml(setup.client)?.outbound,
             next_hop: Host::parse(recipient.domain().as_str())?,

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use rustls::pki_types::UnixTime;
 use smtp_proto::body::Runs;
 use smtp_proto::fallback::TlsInfo;
-use smtp_proto::params::{MailParameters, Parameters};
+use smtp_proto::params::{MailParameters, RcptParameters};
 use smtp_proto::path::{ForwardPath, ReversePath};
 use smtp_proto::received::{CipherSuite, DateTime, Protocol, Stamp, TlsStamp, TlsVersion, Transmission};
 use smtp_proto::reply::Response;
@@ -206,7 +206,12 @@ impl Handler for Desk {
         }
     }
 
-    async fn recipient(&mut self, _session: &Session, path: ForwardPath<'_>, _parameters: Parameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        _session: &Session,
+        path: ForwardPath<'_>,
+        _parameters: RcptParameters<'_>,
+    ) -> Response {
         self.recipient = Some(path.as_str().to_owned());
         RECIPIENT_OK
     }

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use smtp_proto::body::Runs;
 use smtp_proto::client::Envelope;
-use smtp_proto::params::Parameters;
+use smtp_proto::params::RcptParameters;
 use smtp_proto::path::ForwardPath;
 use smtp_proto::reply::{EnhancedCode, Response};
 use smtp_proto::route::{self, Route, Targets};
@@ -81,7 +81,7 @@ pub struct Kept {
 pub struct Keeper(pub Arc<Kept>, Vec<u8>);
 
 impl Handler for Keeper {
-    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, _: Parameters<'_>) -> Response {
+    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
         if path.as_str().starts_with("slow") {
             tokio::time::sleep(Duration::from_secs(3600)).await;
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use smtp_proto::body::Runs;
-use smtp_proto::params::Parameters;
+use smtp_proto::params::RcptParameters;
 use smtp_proto::path::ForwardPath;
 use smtp_proto::received::{self, CipherSuite, DateTime, Protocol, Stamp, TlsStamp, TlsVersion, Transmission};
 use smtp_proto::reply::Response;
@@ -79,7 +79,7 @@ impl Desk {
 }
 
 impl Handler for Desk {
-    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, _: Parameters<'_>) -> Response {
+    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
         if path.as_str().ends_with("@test.example") {
             Response::fixed(250, (2, 1, 5), "OK")
         } else {

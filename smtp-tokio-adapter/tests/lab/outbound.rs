@@ -129,6 +129,7 @@ impl Mail {
             recipients: recipients.iter().map(|recipient| recipient.parse().unwrap()).collect(),
             size: Some(self.text.len() as u64),
             body: BodyType::EightBitMime,
+            ..Envelope::default()
         }
     }
 

@@ -1,8 +1,15 @@
 //! The parameters of MAIL and RCPT (RFC 5321, 4.1.2 `Mail-parameters` and `Rcpt-parameters`).
 
-use std::fmt;
+mod mail;
+mod rcpt;
+mod values;
 
-use crate::reply::push_number;
+pub use mail::MailParameters;
+pub use rcpt::RcptParameters;
+pub use values::{ByMode, DateTime, DeliverBy, Hold, Notify, Orcpt, OrcptBuf, Priority, Ret, Xtext, XtextBuf};
+
+use std::fmt;
+use std::str::FromStr;
 
 /// Why parameters cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +25,7 @@ pub enum ParameterError {
     Duplicate,
 }
 
-/// What the bytes of a body may be (RFC 6152).
+/// What the bytes of a body may be (RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum BodyType {
     /// `BODY=7BIT`, and the meaning of no parameter.
@@ -26,6 +33,24 @@ pub enum BodyType {
     SevenBit,
     /// `BODY=8BITMIME`
     EightBitMime,
+    /// `BODY=BINARYMIME` (RFC 3030, 3): any octets in lines of any length, carried by BDAT only.
+    BinaryMime,
+}
+
+impl BodyType {
+    fn parse(value: &str) -> Option<Self> {
+        [Self::SevenBit, Self::EightBitMime, Self::BinaryMime]
+            .into_iter()
+            .find(|body| value.eq_ignore_ascii_case(body.as_str()))
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SevenBit => "7BIT",
+            Self::EightBitMime => "8BITMIME",
+            Self::BinaryMime => "BINARYMIME",
+        }
+    }
 }
 
 /// Parameters as the peer wrote them, checked against the general grammar.
@@ -57,6 +82,13 @@ impl<'i> Parameters<'i> {
         })
     }
 
+    /// Appends the parameters as they came, each with a space before it.
+    pub(crate) fn write(&self, output: &mut Vec<u8>) {
+        if !self.is_empty() {
+            put(output, &[" ", self.text]);
+        }
+    }
+
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
         self.text.is_empty()
@@ -74,78 +106,26 @@ impl fmt::Debug for Parameters<'_> {
     }
 }
 
-/// The parameters of MAIL that this library gives a meaning, and the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MailParameters<'i> {
-    /// `SIZE=` (RFC 1870): octets of the message, CRLF counted as two, without dot-stuffing.
-    pub size: Option<u64>,
-    /// `BODY=` (RFC 6152)
-    pub body: Option<BodyType>,
-    /// All of them as they came, known ones included. Empty in a command that is to be written from the fields above.
-    pub all: Parameters<'i>,
-}
+/// Own [`Parameters`]: for extensions that this library does not know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParametersBuf(Box<str>);
 
-impl<'i> MailParameters<'i> {
-    /// Reads what stands behind the path.
-    pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        let text = text.trim_end_matches(' ');
-        let mut parameters = Self { all: Parameters { text }, ..Self::default() };
-        let mut rest = text;
-        while !rest.is_empty() {
-            let word = Word::parse(rest).ok_or(ParameterError::Syntax)?;
-            if word.keyword.eq_ignore_ascii_case("SIZE") {
-                set(&mut parameters.size, word.value.and_then(parse_size))?;
-            } else if word.keyword.eq_ignore_ascii_case("BODY") {
-                set(&mut parameters.body, word.value.and_then(BodyType::parse))?;
-            }
-            rest = word.rest;
-        }
-        Ok(parameters)
+impl ParametersBuf {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// The first parameter without a meaning here.
-    pub fn unknown(&self) -> Option<&'i str> {
-        let known = |keyword: &str| keyword.eq_ignore_ascii_case("SIZE") || keyword.eq_ignore_ascii_case("BODY");
-        self.all.iter().map(|(keyword, _)| keyword).find(|keyword| !known(keyword))
-    }
-
-    /// Appends the parameters, each with a space before it: as they came, or else the typed ones.
-    pub(crate) fn write(&self, output: &mut Vec<u8>) {
-        if !self.all.is_empty() {
-            output.push(b' ');
-            output.extend_from_slice(self.all.as_str().as_bytes());
-            return;
-        }
-        if let Some(size) = self.size {
-            output.extend_from_slice(b" SIZE=");
-            push_number(output, size);
-        }
-        if let Some(body) = self.body {
-            output.extend_from_slice(b" BODY=");
-            output.extend_from_slice(body.as_str().as_bytes());
-        }
+    /// The borrowed form.
+    pub fn borrow(&self) -> Parameters<'_> {
+        Parameters { text: &self.0 }
     }
 }
 
-impl BodyType {
-    fn parse(value: &str) -> Option<Self> {
-        if value.eq_ignore_ascii_case("8BITMIME") {
-            Some(Self::EightBitMime)
-        } else if value.eq_ignore_ascii_case("7BIT") {
-            Some(Self::SevenBit)
-        } else {
-            None
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::SevenBit => "7BIT",
-            Self::EightBitMime => "8BITMIME",
-        }
+impl FromStr for ParametersBuf {
+    type Err = ParameterError;
+    fn from_str(text: &str) -> Result<Self, ParameterError> {
+        Parameters::parse(text).map(|parameters| Self(parameters.text.into()))
     }
 }
 
@@ -157,10 +137,19 @@ fn set<T>(field: &mut Option<T>, value: Option<T>) -> Result<(), ParameterError>
     }
 }
 
-/// RFC 1870, 5: `1*20DIGIT`. Twenty digits can say more than 64 bits hold: too large for anybody, but no syntax error.
-fn parse_size(value: &str) -> Option<u64> {
-    let digits = (1..=20).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| value.parse().unwrap_or(u64::MAX))
+/// A parameter without a value.
+fn set_flag(field: &mut bool, value: Option<&str>) -> Result<(), ParameterError> {
+    match (value, std::mem::replace(field, true)) {
+        (Some(_), _) => Err(ParameterError::Value),
+        (None, true) => Err(ParameterError::Duplicate),
+        (None, false) => Ok(()),
+    }
+}
+
+fn put(output: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        output.extend_from_slice(part.as_bytes());
+    }
 }
 
 /// One parameter at the front of a text: `esmtp-param` of RFC 5321, 4.1.2.

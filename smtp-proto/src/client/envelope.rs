@@ -1,0 +1,165 @@
+//! What a transaction is about: the envelope.
+
+use std::str::FromStr;
+
+use crate::params::{
+    BodyType, DeliverBy, Hold, MailParameters, Notify, OrcptBuf, ParametersBuf, Priority, RcptParameters, Ret, XtextBuf,
+};
+use crate::path::{ForwardPath, ForwardPathBuf, PathError, ReversePath, ReversePathBuf};
+
+/// Who sends what to whom, and how. Shared, so that a transaction does not copy it.
+///
+/// What a server does not offer is left out where its RFC lets a client do so, and else makes the transaction
+/// [`Unsupported`](super::Outcome::Unsupported) before anything is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The sender.
+    pub reverse_path: ReversePathBuf,
+    /// The recipients, in the order of their [`Recipient`](super::Event::Recipient) events.
+    pub recipients: Vec<Recipient>,
+    /// Octets of the message, if known: sent where the server announces SIZE, and refused here already if over its
+    /// limit (RFC 1870, 6).
+    pub size: Option<u64>,
+    /// What the bytes of the body may be. 8BITMIME is needed where this says so (RFC 6152, 3), BINARYMIME likewise
+    /// (RFC 3030, 3).
+    pub body: BodyType,
+    /// The header of the message needs SMTPUTF8 (RFC 6531, 3.4). Addresses that need it speak for themselves.
+    pub smtputf8: bool,
+    /// How much a notification of failure returns; sent where the server offers DSN (RFC 3461, 5.2.2).
+    pub ret: Option<Ret>,
+    /// The sender's name for the transaction; sent where the server offers DSN.
+    pub envelope_id: Option<XtextBuf>,
+    /// Never without TLS, and only to servers that promise the same (RFC 8689, 4.2.1). Whether a certificate counts
+    /// is the affair of [`TlsRules`](crate::fallback::TlsRules).
+    pub require_tls: bool,
+    /// Sent where the server offers MT-PRIORITY (RFC 6710, 4.2).
+    pub priority: Option<Priority>,
+    /// Sent where the server offers DELIVERBY. [`ByMode::Return`](crate::params::ByMode::Return) needs it (RFC 2852,
+    /// 4.1.4.1).
+    pub deliver_by: Option<DeliverBy>,
+    /// Needs FUTURERELEASE (RFC 4865, 4).
+    pub hold: Option<Hold>,
+    /// Who submitted the message in the first place; sent where the server offers AUTH (RFC 4954, 5).
+    pub auth: Option<XtextBuf>,
+    /// Further parameters of MAIL, sent as they are: the caller has looked at the
+    /// [`Capabilities`](crate::capabilities::Capabilities).
+    pub parameters: ParametersBuf,
+}
+
+/// The null sender, no recipient yet, a body of 7 bits, nothing else.
+impl Default for Envelope {
+    fn default() -> Self {
+        Self {
+            reverse_path: ReversePathBuf::NULL,
+            recipients: Vec::new(),
+            size: None,
+            body: BodyType::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envelope_id: None,
+            require_tls: false,
+            priority: None,
+            deliver_by: None,
+            hold: None,
+            auth: None,
+            parameters: ParametersBuf::default(),
+        }
+    }
+}
+
+impl Envelope {
+    /// What a relay passes on of a MAIL it has read. Recipients are added by the caller; unknown parameters are not
+    /// passed on.
+    pub fn relaying(path: ReversePath<'_>, parameters: &MailParameters<'_>) -> Self {
+        Self {
+            reverse_path: path.to_buf(),
+            recipients: Vec::new(),
+            size: parameters.size,
+            body: parameters.body.unwrap_or_default(),
+            smtputf8: parameters.smtputf8,
+            ret: parameters.ret,
+            envelope_id: parameters.envelope_id.map(XtextBuf::from),
+            require_tls: parameters.require_tls,
+            priority: parameters.priority,
+            deliver_by: parameters.deliver_by,
+            hold: parameters.hold,
+            auth: parameters.auth.map(XtextBuf::from),
+            parameters: ParametersBuf::default(),
+        }
+    }
+
+    /// Whether it can only be sent to a server that offers SMTPUTF8.
+    pub fn needs_smtputf8(&self) -> bool {
+        self.smtputf8
+            || !self.reverse_path.borrow().as_str().is_ascii()
+            || !self.recipients.iter().all(Recipient::is_ascii)
+    }
+
+    /// The same with A-labels for U-labels, if that makes it ASCII (RFC 6531, 3.2).
+    #[cfg(feature = "idna")]
+    pub(super) fn to_ascii(&self) -> Option<Self> {
+        if self.smtputf8 {
+            return None;
+        }
+        let reverse_path = match self.reverse_path.borrow() {
+            ReversePath::Null => ReversePathBuf::NULL,
+            ReversePath::Mailbox(mailbox) => ReversePath::Mailbox(mailbox.to_ascii()?.borrow()).to_buf(),
+        };
+        let recipients: Option<Vec<Recipient>> = self.recipients.iter().map(Recipient::to_ascii).collect();
+        Some(Self { reverse_path, recipients: recipients?, ..self.clone() }).filter(|it| !it.needs_smtputf8())
+    }
+}
+
+/// A recipient and what is wanted for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// The address.
+    pub path: ForwardPathBuf,
+    /// When the sender wants a notification; sent where the server offers DSN (RFC 3461, 5.2.2).
+    pub notify: Option<Notify>,
+    /// The recipient that the sender meant; sent where the server offers DSN.
+    pub orcpt: Option<OrcptBuf>,
+    /// Further parameters of RCPT, sent as they are.
+    pub parameters: ParametersBuf,
+}
+
+impl Recipient {
+    /// What a relay passes on of a RCPT it has read; unknown parameters are not.
+    pub fn relaying(path: ForwardPath<'_>, parameters: &RcptParameters<'_>) -> Self {
+        Self {
+            path: path.to_buf(),
+            notify: parameters.notify,
+            orcpt: parameters.orcpt.map(OrcptBuf::from),
+            parameters: ParametersBuf::default(),
+        }
+    }
+
+    fn is_ascii(&self) -> bool {
+        let orcpt = self.orcpt.as_ref().is_none_or(|orcpt| orcpt.borrow().as_str().is_ascii());
+        orcpt && self.path.borrow().as_str().is_ascii()
+    }
+
+    #[cfg(feature = "idna")]
+    fn to_ascii(&self) -> Option<Self> {
+        let path = match self.path.borrow() {
+            ForwardPath::Postmaster(_) => self.path.clone(),
+            ForwardPath::Mailbox(mailbox) => ForwardPath::Mailbox(mailbox.to_ascii()?.borrow()).to_buf(),
+        };
+        Some(Self { path, ..self.clone() })
+    }
+}
+
+impl From<ForwardPathBuf> for Recipient {
+    fn from(path: ForwardPathBuf) -> Self {
+        Self { path, notify: None, orcpt: None, parameters: ParametersBuf::default() }
+    }
+}
+
+impl FromStr for Recipient {
+    type Err = PathError;
+
+    /// Reads the address without brackets; nothing special is wanted.
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        text.parse().map(|path: ForwardPathBuf| path.into())
+    }
+}

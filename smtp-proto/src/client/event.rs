@@ -1,0 +1,147 @@
+//! What a client tells its caller.
+
+use crate::error::Phase;
+use crate::fallback::{Fallback, TlsFailure};
+use crate::reply::{EnhancedCode, Reply};
+
+/// What happened, or what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'i> {
+    /// There is no TLS, and what [`after`](crate::fallback::after) says about it. [`Fallback::ContinuePlaintext`]: the conversation goes on.
+    /// Everything else: it is over; the connection ends with [`Closed`](Self::Closed).
+    NoTls {
+        /// Why.
+        failure: TlsFailure,
+        /// What the rules say.
+        fallback: Fallback,
+        /// The server's words, where it said any.
+        reply: Option<Reply<'i>>,
+    },
+    /// [`Client::start_transaction`](super::Client::start_transaction) can be called; capabilities are known.
+    Ready,
+    /// The word on one recipient. Comes once for each, in order, unless the transaction ends before.
+    Recipient {
+        /// Index in [`Envelope::recipients`](super::Envelope::recipients).
+        index: usize,
+        /// 2yz: accepted.
+        reply: Reply<'i>,
+    },
+    /// A recipient is not sent in this transaction, for the server takes no more of them: see
+    /// [`OverLimit::Leave`](super::OverLimit::Leave). These events come first.
+    Left {
+        /// Index in [`Envelope::recipients`](super::Envelope::recipients).
+        index: usize,
+    },
+    /// The body is wanted: [`Client::write_body`](super::Client::write_body), then
+    /// [`Client::end_body`](super::Client::end_body). Keep polling meanwhile.
+    SendBody,
+    /// LMTP: the word on the message for one recipient that was accepted (RFC 2033, 4.2).
+    Delivered {
+        /// Index in [`Envelope::recipients`](super::Envelope::recipients).
+        index: usize,
+        /// 2yz: delivered.
+        reply: Reply<'i>,
+    },
+    /// The transaction is over, exactly once. Another can start, unless [`Closed`](Self::Closed) follows.
+    Finished(Outcome<'i>),
+    /// The server does not want this connection, or no longer: a greeting or EHLO that is not 2yz, 421 out of the blue.
+    Unwelcome {
+        /// Where.
+        phase: Phase,
+        /// The server's words.
+        reply: Reply<'i>,
+    },
+    /// The conversation is over: send the output, then close the connection.
+    Closed,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome<'i> {
+    /// The server has taken the message for every recipient that it accepted.
+    Accepted(Reply<'i>),
+    /// LMTP: every accepted recipient has had its [`Delivered`](Event::Delivered).
+    PerRecipient,
+    /// MAIL, DATA, a chunk or the message was refused, or RCPT with 421. It counts for every recipient that was
+    /// accepted and not [`Delivered`](Event::Delivered), or has had no event.
+    Refused {
+        /// What was refused.
+        phase: Phase,
+        /// Why.
+        reply: Reply<'i>,
+    },
+    /// Every recipient was refused, each in its own event.
+    NoRecipients,
+    /// The server lacks what the envelope needs. Nothing was sent.
+    Unsupported(Unsupported),
+}
+
+/// What the server lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsupported {
+    /// RFC 6152, 3: a body with octets above 127 needs 8BITMIME.
+    #[error("the server does not offer 8BITMIME")]
+    EightBitMime,
+    /// RFC 3030, 3: a body of any octets needs BINARYMIME and CHUNKING.
+    #[error("the server does not offer BINARYMIME")]
+    BinaryMime,
+    /// RFC 1870, 6: the message is larger than the server takes.
+    #[error("the message exceeds the server's limit of {limit} octets")]
+    Size {
+        /// The limit.
+        limit: u64,
+    },
+    /// RFC 9422, 4.2: more recipients than the server takes in one transaction.
+    #[error("the server takes only {limit} recipients at once")]
+    Recipients {
+        /// The limit.
+        limit: u32,
+    },
+    /// RFC 9422, 4.3: recipients of more domains than the server takes in one transaction.
+    #[error("the server takes only recipients of {limit} domains at once")]
+    RecipientDomains {
+        /// The limit.
+        limit: u32,
+    },
+    /// RFC 9422, 4.1: the server has had all transactions that it takes on one connection. Another connection will do.
+    #[error("the server takes only {limit} transactions on one connection")]
+    Transactions {
+        /// The limit.
+        limit: u32,
+    },
+    /// RFC 6531, 3.5: an address or the header is not ASCII, and A-labels would not help.
+    #[error("the server does not offer SMTPUTF8")]
+    SmtpUtf8,
+    /// RFC 8689, 4.2.1: the message must not travel without TLS, or not to this server.
+    #[error("the server does not offer REQUIRETLS inside TLS")]
+    RequireTls,
+    /// RFC 2852, 4.1.4.1: the message must be returned in time, and the server cannot do that, or not in so short a time.
+    #[error("the server does not offer DELIVERBY for this time")]
+    DeliverBy,
+    /// RFC 4865, 4: the message is to be held, and the server cannot do that, or not for so long.
+    #[error("the server does not offer FUTURERELEASE for this time")]
+    FutureRelease,
+}
+
+impl Unsupported {
+    /// The status of a recipient that got no mail for it.
+    pub const fn status(self) -> EnhancedCode {
+        match self {
+            // RFC 3463, 3.7: X.6.3, conversion required but not supported.
+            Self::EightBitMime | Self::BinaryMime => EnhancedCode::new(5, 6, 3),
+            // RFC 1870, 6.3.
+            Self::Size { .. } => EnhancedCode::new(5, 3, 4),
+            // RFC 3463, 3.6: X.5.3, too many recipients; they can be sent in parts.
+            Self::Recipients { .. } | Self::RecipientDomains { .. } => EnhancedCode::new(4, 5, 3),
+            Self::Transactions { .. } => EnhancedCode::new(4, 5, 0),
+            // RFC 6531, 3.5.
+            Self::SmtpUtf8 => EnhancedCode::new(5, 6, 7),
+            // RFC 8689, 5.
+            Self::RequireTls => EnhancedCode::new(5, 7, 30),
+            // RFC 3463, 3.4: X.3.3, system not capable of selected features.
+            Self::DeliverBy | Self::FutureRelease => EnhancedCode::new(5, 3, 3),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The body of a message on its way: dot-stuffed behind DATA, or in chunks.
+
+use std::time::Instant;
+
+use super::{Client, MAX_PIPELINED, Next, Sent, State};
+use crate::Protocol;
+use crate::body::{BodyDefect, DotEncoder, LineChecker};
+use crate::command::Command;
+use crate::error::ApiMisuse;
+use crate::params::BodyType;
+
+/// How the body of the present transaction is written.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Behind DATA.
+    Data(DotEncoder),
+    /// With BDAT, under the same rules.
+    Chunks(LineChecker),
+    /// With BDAT, any octets (RFC 3030, 3).
+    Binary,
+}
+
+/// Octets of the longest `BDAT n LAST`.
+const MAX_BDAT: usize = "BDAT 18446744073709551615 LAST\r\n".len();
+
+impl Body {
+    pub(super) fn of(chunks: bool, kind: BodyType) -> Self {
+        match (chunks, kind) {
+            (false, _) => Self::Data(DotEncoder::new()),
+            (true, BodyType::BinaryMime) => Self::Binary,
+            (true, _) => Self::Chunks(LineChecker::new()),
+        }
+    }
+
+    /// Appends a piece; whether it is a chunk, which will be answered.
+    fn write(&mut self, piece: &[u8], output: &mut Vec<u8>) -> Result<bool, BodyDefect> {
+        match self {
+            Self::Data(encoder) => return encoder.encode(piece, output).map(|()| false),
+            Self::Chunks(lines) => {
+                lines.check(piece);
+                lines.sender_defect().map_or(Ok(()), Err)?;
+            }
+            Self::Binary => {}
+        }
+        if piece.is_empty() {
+            return Ok(false);
+        }
+        write_chunk(piece, false, output);
+        Ok(true)
+    }
+
+    /// Appends the end.
+    fn finish(&mut self, output: &mut Vec<u8>) -> Result<(), BodyDefect> {
+        match self {
+            Self::Data(encoder) => std::mem::take(encoder).finish(output)?,
+            Self::Chunks(lines) => {
+                lines.defect_at_end().map_or(Ok(()), Err)?;
+                // As with DATA: RFC 5321, 4.1.1.4.
+                write_chunk(if lines.is_at_line_start() { b"" } else { b"\r\n" }, true, output);
+            }
+            Self::Binary => write_chunk(b"", true, output),
+        }
+        Ok(())
+    }
+}
+
+fn write_chunk(piece: &[u8], last: bool, output: &mut Vec<u8>) {
+    Command::Bdat { size: piece.len() as u64, last }.write(output);
+    output.extend_from_slice(piece);
+}
+
+impl Client {
+    /// Whether [`write_body`](Self::write_body) and [`end_body`](Self::end_body) may be called now. Not while a chunk
+    /// awaits its reply without PIPELINING; and no longer after an early refusal.
+    pub fn wants_body(&self) -> bool {
+        let wanted = self.state == State::Ready && self.transaction.as_ref().is_some_and(|it| it.next == Next::Body);
+        wanted
+            && match self.body {
+                Body::Data(_) => true,
+                // RFC 2920, 3.1, as for all commands that wait for their replies.
+                Body::Chunks(_) | Body::Binary if self.is_pipelining() => self.pipelined + MAX_BDAT <= MAX_PIPELINED,
+                Body::Chunks(_) | Body::Binary => self.queue.is_empty(),
+            }
+    }
+
+    /// Appends a piece of the message to `output`, dot-stuffed (RFC 5321, 4.5.2) or as a chunk (RFC 3030, 2). Pieces may
+    /// be cut anywhere; each is a chunk of its own, so small ones cost.
+    ///
+    /// Lines must end in CRLF. After [`ApiMisuse::Body`] the connection can only be closed: the message is incomplete
+    /// on the wire, and there is no way to take it back.
+    pub fn write_body(&mut self, piece: &[u8], output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
+        if !self.wants_body() {
+            return Err(ApiMisuse::NoBodyWanted);
+        }
+        self.since = now;
+        let start = output.len();
+        match self.body.write(piece, output) {
+            Ok(false) => {}
+            // Only the command line counts as one.
+            Ok(true) => self.push(Sent::Chunk, output.len() - start - piece.len(), now),
+            Err(defect) => {
+                self.state = State::Closing;
+                return Err(ApiMisuse::Body(defect));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the message: CRLF if it lacks the last one, then the final dot or the last chunk.
+    pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
+        if !self.wants_body() {
+            return Err(ApiMisuse::NoBodyWanted);
+        }
+        if let Err(defect) = self.body.finish(output) {
+            self.state = State::Closing;
+            return Err(ApiMisuse::Body(defect));
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.next = Next::Verdict;
+        }
+        match self.config.protocol {
+            Protocol::Smtp => self.push(Sent::EndOfData, 0, now),
+            // RFC 2033, 4.2: one reply for each accepted recipient, in the order of their RCPTs.
+            Protocol::Lmtp => {
+                for at in 0..self.accepted.len() {
+                    self.push(Sent::Delivery(self.accepted[at]), 0, now);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! A transaction under way: what it sends next, and what it needs of the server.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{Envelope, Recipient, Sent, Unsupported};
+use crate::capabilities::{Capabilities, Extension, Limits};
+use crate::command::{self, Command};
+use crate::fallback::Channel;
+use crate::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters};
+
+/// A transaction that has not finished.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) envelope: Arc<Envelope>,
+    /// The cursor: what is sent next.
+    pub(super) next: Next,
+    /// Recipients with a reply.
+    pub(super) answered: usize,
+    pub(super) accepted: usize,
+    /// The body goes in chunks.
+    pub(super) chunks: bool,
+    /// Recipients over the server's limits, by index in rising order, and how many of them the caller knows of.
+    pub(super) over: Vec<usize>,
+    pub(super) told: usize,
+    /// What the server lacks, found when the transaction started.
+    pub(super) unsupported: Option<Unsupported>,
+}
+
+/// What a transaction sends next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Mail,
+    Recipient(usize),
+    Data,
+    /// Nothing: DATA awaits its 354, or the first chunk the word on all recipients.
+    Permission,
+    /// The caller's bytes.
+    Body,
+    /// Nothing: the final dot awaits its reply.
+    Verdict,
+}
+
+impl Transaction {
+    pub(super) fn new(envelope: Arc<Envelope>, chunks: bool, over: Vec<usize>) -> Self {
+        Self { envelope, next: Next::Mail, answered: 0, accepted: 0, chunks, over, told: 0, unsupported: None }
+    }
+
+    /// Whether every recipient that is sent has had its reply.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered + self.over.len() == self.envelope.recipients.len()
+    }
+
+    /// Appends the next command, if there is one, and says what comes after it.
+    pub(super) fn write_next(&self, capabilities: &Capabilities, output: &mut Vec<u8>) -> (Option<Sent>, Next) {
+        match self.next {
+            Next::Mail => {
+                self.envelope.write_mail(capabilities, output);
+                (Some(Sent::Mail), Next::Recipient(0))
+            }
+            Next::Recipient(index) => {
+                self.envelope.recipients[index].write(capabilities, output);
+                let count = self.envelope.recipients.len();
+                let next = match (index + 1..count).find(|index| self.over.binary_search(index).is_err()) {
+                    Some(index) => Next::Recipient(index),
+                    None if self.chunks => Next::Permission,
+                    None => Next::Data,
+                };
+                (Some(Sent::Recipient(index)), next)
+            }
+            Next::Data => {
+                Command::Data.write(output);
+                (Some(Sent::Data), Next::Permission)
+            }
+            Next::Permission | Next::Body | Next::Verdict => (None, self.next),
+        }
+    }
+}
+
+impl Envelope {
+    /// The recipients over the server's limits, by index in rising order, and what they are over. The first one is
+    /// never among them.
+    pub(super) fn over(&self, limits: Limits) -> (Vec<usize>, Option<Unsupported>) {
+        let most = limits.recipients.unwrap_or(u32::MAX) as usize;
+        let mut over = Vec::new();
+        let mut reason = None;
+        if let Some(limit) = limits.recipient_domains {
+            let mut domains = HashSet::new();
+            for (index, recipient) in self.recipients.iter().enumerate() {
+                let domain = recipient.path.borrow().mailbox().map(|it| it.domain().as_str().to_ascii_lowercase());
+                let known = domain.as_ref().is_none_or(|domain| domains.contains(domain));
+                if !known && domains.len() >= limit as usize {
+                    over.push(index);
+                    reason = Some(Unsupported::RecipientDomains { limit });
+                } else if index - over.len() >= most {
+                    over.push(index);
+                } else {
+                    domains.extend(domain);
+                }
+            }
+        } else {
+            over.extend(most.min(self.recipients.len())..self.recipients.len());
+        }
+        if let (None, false, Some(limit)) = (reason, over.is_empty(), limits.recipients) {
+            reason = Some(Unsupported::Recipients { limit });
+        }
+        (over, reason)
+    }
+
+    /// Parameters stand only where the server offers them (RFC 5321, 2.2.1).
+    fn write_mail(&self, capabilities: &Capabilities, output: &mut Vec<u8>) {
+        let has = |extension| capabilities.has(extension);
+        let parameters = MailParameters {
+            size: self.size.filter(|_| has(Extension::Size)),
+            body: Some(self.body).filter(|&body| body != BodyType::SevenBit),
+            smtputf8: self.needs_smtputf8(),
+            ret: self.ret.filter(|_| has(Extension::Dsn)),
+            envelope_id: self.envelope_id.as_ref().filter(|_| has(Extension::Dsn)).map(|id| id.borrow()),
+            require_tls: self.require_tls,
+            priority: self.priority.filter(|_| has(Extension::MtPriority)),
+            deliver_by: self.deliver_by.filter(|_| has(Extension::DeliverBy)),
+            hold: self.hold,
+            auth: self.auth.as_ref().filter(|_| has(Extension::Auth)).map(|auth| auth.borrow()),
+            ..MailParameters::default()
+        };
+        command::write_mail(self.reverse_path.borrow(), &parameters, self.parameters.borrow(), output);
+    }
+
+    /// What the server lacks.
+    pub(super) fn unsupported(&self, capabilities: &Capabilities, channel: &Channel) -> Option<Unsupported> {
+        let lacks = |extension| !capabilities.has(extension);
+        if self.body == BodyType::EightBitMime && lacks(Extension::EightBitMime) {
+            return Some(Unsupported::EightBitMime);
+        }
+        // RFC 3030, 3: BINARYMIME can only be used together with CHUNKING.
+        if self.body == BodyType::BinaryMime && (lacks(Extension::BinaryMime) || lacks(Extension::Chunking)) {
+            return Some(Unsupported::BinaryMime);
+        }
+        if self.needs_smtputf8() && lacks(Extension::SmtpUtf8) {
+            return Some(Unsupported::SmtpUtf8);
+        }
+        // RFC 8689, 4.2.1: what was offered in clear text does not count.
+        if self.require_tls && (lacks(Extension::RequireTls) || matches!(channel, Channel::Plain)) {
+            return Some(Unsupported::RequireTls);
+        }
+        if self.deliver_by.is_some_and(|by| by.mode() == ByMode::Return && !capabilities.delivers_in(by.seconds())) {
+            return Some(Unsupported::DeliverBy);
+        }
+        if self.hold.is_some_and(|hold| !capabilities.holds(hold)) {
+            return Some(Unsupported::FutureRelease);
+        }
+        match (self.size, capabilities.size_limit()) {
+            (Some(size), Some(limit)) if size > limit => Some(Unsupported::Size { limit }),
+            _ => None,
+        }
+    }
+}
+
+impl Recipient {
+    fn write(&self, capabilities: &Capabilities, output: &mut Vec<u8>) {
+        let dsn = capabilities.has(Extension::Dsn);
+        let parameters = RcptParameters {
+            notify: self.notify.filter(|_| dsn),
+            orcpt: self.orcpt.as_ref().filter(|_| dsn).map(|orcpt| orcpt.borrow()),
+            ..RcptParameters::default()
+        };
+        command::write_rcpt(self.path.borrow(), &parameters, self.parameters.borrow(), output);
+    }
+}
+
+impl Capabilities {
+    /// RFC 2852, 2: a minimum may stand behind the keyword, in seconds.
+    fn delivers_in(&self, seconds: i32) -> bool {
+        self.parameters(Extension::DeliverBy).is_some_and(|parameters| {
+            let minimum = parameters.split(',').next().and_then(|minimum| minimum.trim().parse::<i32>().ok());
+            minimum.is_none_or(|minimum| seconds >= minimum)
+        })
+    }
+
+    /// RFC 4865, 3: the longest interval stands behind the keyword, then the last point in time. The latter is left
+    /// to the server's clock.
+    fn holds(&self, hold: Hold) -> bool {
+        self.parameters(Extension::FutureRelease).is_some_and(|parameters| match hold {
+            Hold::For(seconds) => {
+                let longest = parameters.split(' ').next().and_then(|longest| longest.parse::<u32>().ok());
+                longest.is_none_or(|longest| seconds <= longest)
+            }
+            Hold::Until(_) => true,
+        })
+    }
+}

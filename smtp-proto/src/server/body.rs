@@ -1,0 +1,138 @@
+//! The message on its way in: behind DATA, or in chunks.
+
+use super::{BodyRefusal, Chunk, Event, Question, Said, Server, StartTls, State, Transfer, replies};
+use crate::Protocol;
+use crate::body::Runs;
+use crate::fallback::Channel;
+use crate::reply::Response;
+
+impl Server {
+    /// Reads on behind DATA: the octets taken, and the event that they make.
+    pub(super) fn read<'i>(&mut self, input: &'i [u8]) -> (usize, Option<Event<'i>>) {
+        let decoded = self.decoder.decode(input);
+        if decoded.end {
+            self.state = State::BodyEnded;
+        }
+        (decoded.consumed, self.take(decoded.runs))
+    }
+
+    /// Reads on in a chunk.
+    pub(super) fn read_chunk<'i>(&mut self, input: &'i [u8]) -> (usize, Option<Event<'i>>) {
+        let available = usize::try_from(self.chunk.left).unwrap_or(usize::MAX).min(input.len());
+        let (taken, event) = if self.chunk_refusal.is_some() {
+            (available, None)
+        } else {
+            let runs = Runs::of_chunk(&input[..available]);
+            let taken = runs.octets();
+            // RFC 3030, 3: only BINARYMIME may hold what is no line.
+            if !self.needs.binary {
+                self.checker.check(&input[..taken]);
+            }
+            (taken, self.take(runs))
+        };
+        self.chunk.left -= taken as u64;
+        if self.chunk.left == 0 {
+            self.state = State::ChunkEnded;
+        }
+        (taken, event)
+    }
+
+    /// Counts bytes, and shows them if the message can still be taken.
+    fn take<'i>(&mut self, runs: Runs<'i>) -> Option<Event<'i>> {
+        let octets = runs.octets();
+        self.body_size = self.body_size.saturating_add(octets as u64);
+        (octets > 0 && self.refusal().is_none()).then_some(Event::Body(runs))
+    }
+
+    /// What is wrong with the message so far.
+    fn refusal(&self) -> Option<BodyRefusal> {
+        if self.config.size_limit.is_some_and(|limit| self.body_size > limit) {
+            return Some(BodyRefusal::TooLarge);
+        }
+        self.decoder.defect().or(self.checker.defect()).map(BodyRefusal::Defect)
+    }
+
+    pub(super) fn end_of_body(&mut self, output: &mut Vec<u8>) -> Event<'static> {
+        let refusal = self.refusal().or(self.checker.defect_at_end().map(BodyRefusal::Defect));
+        // RFC 2033, 4.2: one reply for each accepted recipient.
+        self.deliveries = if self.config.protocol == Protocol::Lmtp { self.recipients } else { 1 };
+        self.reset();
+        match refusal {
+            None => self.ask(Question::EndOfBody, Event::EndOfBody),
+            Some(refusal) => {
+                for _ in 0..self.deliveries {
+                    self.say(&refusal.response(), output);
+                }
+                self.state = State::Command;
+                Event::BodyRefused(refusal)
+            }
+        }
+    }
+
+    pub(super) fn end_of_chunk(&mut self, output: &mut Vec<u8>) -> Option<Event<'static>> {
+        self.state = State::Command;
+        if let Some((response, is_error)) = self.chunk_refusal.take() {
+            if is_error {
+                return self.refuse(&response, output);
+            }
+            self.say(&response, output);
+            return None;
+        }
+        if self.chunk.last {
+            return Some(self.end_of_body(output));
+        }
+        let Some(refusal) = self.refusal() else {
+            self.say(&replies::CHUNK_TAKEN, output);
+            return None;
+        };
+        self.say(&refusal.response(), output);
+        self.transfer = Transfer::Failed;
+        Some(Event::BodyRefused(refusal))
+    }
+
+    /// BDAT. Whatever is wrong with it, its octets are read before it is answered (RFC 3030, 2).
+    pub(super) fn on_bdat(&mut self, chunk: Chunk) -> Option<Event<'static>> {
+        self.chunk = chunk;
+        let clear = matches!(self.channel, Channel::Plain);
+        let refusal = match self.transfer {
+            _ if self.barred.is_some() => Some(replies::BARRED),
+            _ if !self.config.chunking => Some(replies::NOT_OFFERED),
+            _ if clear && self.config.starttls == StartTls::Required => Some(replies::TLS_FIRST),
+            _ if self.said == Said::Nothing => Some(replies::HELLO_FIRST),
+            _ if !self.mail => Some(replies::MAIL_FIRST),
+            // RFC 3030, 2: 503 without a valid RCPT.
+            _ if self.recipients == 0 => Some(replies::RCPT_FIRST),
+            Transfer::Failed => Some(replies::RSET_FIRST),
+            Transfer::None | Transfer::Chunks => None,
+        };
+        if let Some(response) = refusal {
+            return self.drop_chunk(response, true);
+        }
+        // What is announced to be too much need not be shown.
+        if self.config.size_limit.is_some_and(|limit| self.body_size.saturating_add(chunk.left) > limit) {
+            self.body_size = u64::MAX;
+        }
+        if self.transfer == Transfer::None {
+            self.transfer = Transfer::Chunks;
+            return Some(self.ask(Question::Chunk, Event::Data));
+        }
+        self.state = State::Chunk;
+        None
+    }
+
+    /// Reads the chunk to its end and says `response` then.
+    pub(super) fn drop_chunk(&mut self, response: Response, is_error: bool) -> Option<Event<'static>> {
+        self.chunk_refusal = Some((response, is_error));
+        self.state = State::Chunk;
+        None
+    }
+}
+
+impl BodyRefusal {
+    const fn response(self) -> Response {
+        match self {
+            Self::TooLarge => replies::TOO_LARGE,
+            Self::Defect(_) => replies::BARE_LINE_END,
+        }
+    }
+}

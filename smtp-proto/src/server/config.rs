@@ -1,0 +1,164 @@
+//! What a server announces and takes.
+
+use crate::Protocol;
+use crate::params::{BodyType, DateTime};
+use crate::path::DomainBuf;
+use crate::timeouts::Timeouts;
+
+/// What all connections of a server have in common.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name in the greeting and in the EHLO reply.
+    pub name: DomainBuf,
+    /// SMTP or LMTP.
+    pub protocol: Protocol,
+    /// Whether STARTTLS is offered, or demanded.
+    pub starttls: StartTls,
+    /// Octets of the largest message: announced with SIZE, enforced at MAIL and while the body comes (RFC 1870).
+    pub size_limit: Option<u64>,
+    /// Announce PIPELINING (RFC 2920). Pipelined commands are answered in order either way.
+    pub pipelining: bool,
+    /// Announce 8BITMIME (RFC 6152). Octets above 127 are taken either way.
+    pub eight_bit_mime: bool,
+    /// Announce CHUNKING (RFC 3030), and take BDAT. The events are the same as with DATA.
+    pub chunking: bool,
+    /// Announce BINARYMIME (RFC 3030) together with CHUNKING, and take BODY=BINARYMIME: such a message may hold any
+    /// octets.
+    pub binary_mime: bool,
+    /// Announce `limits` with LIMITS (RFC 9422).
+    pub announce_limits: bool,
+    /// Announce SMTPUTF8 (RFC 6531), and take addresses that are not ASCII where MAIL says so. Goes together with
+    /// `eight_bit_mime` (RFC 6531, 3.1): without that it is not announced.
+    pub smtputf8: bool,
+    /// Announce DSN (RFC 3461), and take RET, ENVID, NOTIFY and ORCPT.
+    pub dsn: bool,
+    /// Announce REQUIRETLS inside TLS (RFC 8689, 2), and take it there.
+    pub require_tls: bool,
+    /// Announce MT-PRIORITY (RFC 6710) with the name of the priority assignment profile, which may be empty.
+    pub mt_priority: Option<String>,
+    /// Announce DELIVERBY (RFC 2852) with the shortest time in seconds in which mail can be returned; 0 for none.
+    pub deliver_by: Option<u32>,
+    /// Announce FUTURERELEASE (RFC 4865); for submission servers only.
+    pub future_release: Option<FutureRelease>,
+    /// Announce ENHANCEDSTATUSCODES (RFC 2034), and write them.
+    pub enhanced_status_codes: bool,
+    /// Further EHLO lines, keyword and parameters. Controls become `?`.
+    pub keywords: Vec<String>,
+    /// Keywords of further parameters that are taken with MAIL: they stand in `parameters.all` of the event.
+    pub mail_parameters: Vec<String>,
+    /// Keywords of further parameters that are taken with RCPT.
+    pub rcpt_parameters: Vec<String>,
+    /// Further verbs: their commands become [`Event::Other`](super::Event::Other).
+    pub verbs: Vec<String>,
+    /// Limits on what a client may send.
+    pub limits: Limits,
+    /// Time limits; a server uses `idle`, `body` and `handshake`.
+    pub timeouts: Timeouts,
+}
+
+impl Config {
+    /// No TLS, no size limit, PIPELINING, 8BITMIME and ENHANCEDSTATUSCODES, no other extension.
+    pub fn new(name: DomainBuf) -> Self {
+        Self {
+            name,
+            protocol: Protocol::Smtp,
+            starttls: StartTls::No,
+            size_limit: None,
+            pipelining: true,
+            eight_bit_mime: true,
+            chunking: false,
+            binary_mime: false,
+            announce_limits: false,
+            smtputf8: false,
+            dsn: false,
+            require_tls: false,
+            mt_priority: None,
+            deliver_by: None,
+            future_release: None,
+            enhanced_status_codes: true,
+            keywords: Vec::new(),
+            mail_parameters: Vec::new(),
+            rcpt_parameters: Vec::new(),
+            verbs: Vec::new(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Config {
+    /// RFC 6531, 3.1: a server that announces SMTPUTF8 must announce 8BITMIME.
+    pub(super) fn announces_smtputf8(&self) -> bool {
+        self.smtputf8 && self.eight_bit_mime
+    }
+
+    /// RFC 3030, 3: BINARYMIME needs CHUNKING.
+    pub(super) fn announces_binary_mime(&self) -> bool {
+        self.binary_mime && self.chunking
+    }
+
+    /// RFC 6152, 3 and RFC 3030, 3: BODY is the parameter of both.
+    pub(super) fn takes(&self, body: BodyType) -> bool {
+        match body {
+            BodyType::SevenBit | BodyType::EightBitMime => self.eight_bit_mime,
+            BodyType::BinaryMime => self.announces_binary_mime(),
+        }
+    }
+
+    /// RFC 9422, 4: numbers of at most six digits.
+    pub(super) fn limits_line(&self) -> String {
+        let Limits { recipients, transactions, recipient_domains, .. } = self.limits;
+        let limits = [("MAILMAX", transactions), ("RCPTMAX", Some(recipients)), ("RCPTDOMAINMAX", recipient_domains)];
+        let mut line = "LIMITS".to_owned();
+        for (name, limit) in limits.into_iter().filter_map(|(name, limit)| Some((name, limit.filter(|&it| it > 0)?))) {
+            line.push_str(&format!(" {name}={}", limit.min(MAX_LIMIT)));
+        }
+        line
+    }
+}
+
+/// Whether a server speaks TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StartTls {
+    /// Not offered.
+    No,
+    /// Offered.
+    Offered,
+    /// 530 to everything but NOOP, EHLO, STARTTLS and QUIT before it. RFC 3207, 4: a server that is publicly
+    /// referenced must not do this.
+    Required,
+}
+
+/// How long a message can be held (RFC 4865, 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FutureRelease {
+    /// Seconds, at most 999 999 999.
+    pub longest: u32,
+    /// The last point in time. It is announced; to hold HOLDUNTIL against it takes a clock, which the handler has.
+    pub last: DateTime,
+}
+
+const MAX_LIMIT: usize = crate::capabilities::Limits::MAX as usize;
+
+/// Limits on what a client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of a command line with its CRLF. RFC 5321, 4.5.3.1.4: at least 512, more with extensions; 2048 is what
+    /// Postfix takes.
+    pub command_line: usize,
+    /// Recipients of a transaction. RFC 5321, 4.5.3.1.8: at least 100.
+    pub recipients: usize,
+    /// Different domains among the recipients of a transaction; none for no limit (RFC 9422, 4.3).
+    pub recipient_domains: Option<usize>,
+    /// Transactions on a connection; none for no limit (RFC 9422, 4.1).
+    pub transactions: Option<usize>,
+    /// Commands that were refused for syntax or order; one more ends the connection with 421. RFC 5321, 4.3.2 leaves
+    /// the number open; 20 is what Postfix takes.
+    pub errors: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { command_line: 2048, recipients: 1000, recipient_domains: None, transactions: None, errors: 20 }
+    }
+}

@@ -1,0 +1,67 @@
+//! What a server tells its caller, or wants of it.
+
+use crate::body::{BodyDefect, Runs};
+use crate::command::Command;
+use crate::params::{MailParameters, RcptParameters};
+use crate::path::{ForwardPath, ReversePath};
+
+/// What happened, or what is wanted.
+#[derive(Clone, Debug)]
+pub enum Event<'i> {
+    /// Answer with the greeting: 220, or 554 (then everything but QUIT gets 503), or 421. The server's name is put
+    /// before the text.
+    Connected,
+    /// EHLO, HELO or LHLO; answer with 250. It also ends an open transaction. The server's name is put before the text, and
+    /// the extensions follow it.
+    Hello {
+        /// What the client calls itself.
+        name: &'i str,
+        /// EHLO or LHLO.
+        extended: bool,
+    },
+    /// STARTTLS; answer with 220, or 454.
+    StartTls,
+    /// MAIL, which opens a transaction.
+    Mail {
+        /// The sender.
+        path: ReversePath<'i>,
+        /// Its parameters.
+        parameters: MailParameters<'i>,
+    },
+    /// RCPT in an open transaction.
+    Recipient {
+        /// The recipient.
+        path: ForwardPath<'i>,
+        /// Its parameters.
+        parameters: RcptParameters<'i>,
+    },
+    /// DATA in a transaction with recipients, or its first BDAT; answer with 354, which in the latter case is not said.
+    Data,
+    /// The message is complete. 2yz takes the responsibility for it (RFC 5321, 4.2.5). In LMTP each recipient may have
+    /// its own answer: [`Server::respond_each`](super::Server::respond_each).
+    EndOfBody,
+    /// VRFY, EXPN or HELP, or one of [`Config::verbs`](super::Config::verbs).
+    Other(Command<'i>),
+
+    // From here on there is nothing to answer.
+    /// Bytes of the message, dot-stuffing removed.
+    Body(Runs<'i>),
+    /// The message, or a chunk of it, was read to its end and refused: forget what came of it. The transaction is over.
+    BodyRefused(BodyRefusal),
+    /// RSET: forget the transaction.
+    Reset,
+    /// The conversation is over: send the output, then close the connection.
+    Closed,
+}
+
+/// Why the machine refused a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyRefusal {
+    /// More octets than [`Config::size_limit`](super::Config::size_limit).
+    #[error("the message exceeds the size limit")]
+    TooLarge,
+    /// Line ends that another host might read differently.
+    #[error("{0}")]
+    Defect(BodyDefect),
+}
