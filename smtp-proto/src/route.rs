@@ -33,7 +33,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::fallback::{Fallback, TlsRules};
+use crate::fallback::{Fallback, TlsMode, TlsRules};
 use crate::path::{Domain, DomainBuf};
 use crate::reply::EnhancedCode;
 
@@ -165,6 +165,8 @@ pub enum Ending {
     Broken,
     /// The final dot was sent, and no word came. The message may have been delivered, so no other host gets it now.
     InDoubt,
+    /// This side cannot go on, such as where the message cannot be read: no other host is tried now.
+    Local(EnhancedCode),
     /// Greeting or EHLO was refused: the next host is tried. 5yz from every host is final.
     Unwelcome(EnhancedCode),
     /// TLS could not be had, and the rules say what now. The status is kept if nothing better comes.
@@ -306,11 +308,18 @@ impl Route {
                 self.defer_all(BAD_CONNECTION);
                 self.remaining.clear();
             }
+            Ending::Local(status) => {
+                self.defer_all(status);
+                self.remaining.clear();
+            }
             Ending::Unwelcome(status) => {
                 self.defer_all(status);
                 self.advance();
             }
-            Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status } => {
+            // Whatever is reported: no way leads from required or implicit TLS to clear text.
+            Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status }
+                if dial.rules.mode == TlsMode::Opportunistic && !dial.implicit && !dial.clear =>
+            {
                 dial.clear = true;
                 self.defer_all(status);
             }

@@ -230,7 +230,7 @@ fn codes_that_make_no_sense() {
         (Phase::Data, &[200, 250, 334, 355]),
         (Phase::EndOfData, &[354]),
         (Phase::Greeting, &[]),
-        (Phase::Reset, &[]),
+        (Phase::Reset, &[354, 334]),
     ];
     for (phase, codes) in cases {
         for &code in codes {

@@ -372,3 +372,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_report_leads_from_required_or_implicit_tls_to_clear_text() {
+    for (rules, implicit) in [(TlsRules::REQUIRED, false), (TlsRules::OPPORTUNISTIC, true), (TlsRules::NEVER, false)] {
+        let mut route = Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config());
+        route.prepared(Prepared { rules, implicit, ..prepared(&["192.0.2.1"]) });
+        route.ended(Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status: TLS });
+        assert_eq!(asked(&route), "b.example");
+    }
+    // And from a retry there is no further one.
+    let mut route = dialling(2, 1);
+    for _ in 0..2 {
+        route.ended(Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status: TLS });
+    }
+    assert_eq!(asked(&route), "mx1.test.example");
+}
+
+#[test]
+fn trouble_on_this_side_ends_the_route_and_keeps_what_was_said() {
+    let mut route = dialling(2, 2);
+    route.word(0, Word::Bounced(PERMANENT));
+    route.ended(Ending::Local(EnhancedCode::new(4, 3, 0)));
+    assert_eq!(words(&route), [Word::Bounced(PERMANENT), Word::Deferred(EnhancedCode::new(4, 3, 0))]);
+}

@@ -86,6 +86,8 @@ reasons! {
     TlsOk = "tls-ok", None, None, "TLS, and every required check passed";
     /// The posture never sends STARTTLS.
     TlsNotWanted = "tls-not-wanted", None, None, "TLS is never tried";
+    /// The connection did not come to the point where TLS is decided.
+    Undecided = "undecided", None, None, "the connection ended before TLS was decided";
     /// The peer's EHLO reply has no STARTTLS, or it knows only HELO.
     StarttlsNotOffered = "starttls-not-offered", NOT_SUPPORTED, NO_STARTTLS, "the peer does not offer STARTTLS";
     /// STARTTLS was answered with something other than 220.
@@ -318,6 +320,10 @@ pub fn explain(plan: &Plan, ending: Ending, reason: Reason, defect: Option<&Defe
             format!("TLS, because the certificate passed every required check; under {because}")
         }
         Ending::ClearText => format!("clear text, because {clause}; allowed by {because}"),
+        // Nobody required that the connection end.
+        Ending::NotDelivered if reason == Reason::Undecided => {
+            format!("not delivered, because {clause}; under {because}")
+        }
         Ending::NotDelivered => format!("not delivered, because {clause}; required by {because}"),
     }
 }

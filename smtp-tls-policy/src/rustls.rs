@@ -119,6 +119,11 @@ impl ClientTls {
         self
     }
 
+    /// The time by which handshakes are judged, for [`judge_session`]; `None` if the provider has none now.
+    pub fn now(&self) -> Option<UnixTime> {
+        self.time.current_time()
+    }
+
     /// Keeps at most this many configurations, and at least one.
     #[must_use]
     pub fn with_max_configs(mut self, max_configs: usize) -> Self {

@@ -10,6 +10,7 @@ fn codes_statuses_and_result_types_are_stable() {
     let table = [
         ("tls-ok", "-", "-"),
         ("tls-not-wanted", "-", "-"),
+        ("undecided", "-", "-"),
         ("starttls-not-offered", "4.7.4", "starttls-not-supported"),
         ("starttls-refused", "4.7.4", "starttls-not-supported"),
         ("handshake-failed", "4.7.5", "validation-failure"),

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pki_types::UnixTime;
+use bytes::BytesMut;
 use smtp_proto::client::{self, Client, Envelope, Event};
 use smtp_proto::error::{ApiMisuse, Error, Phase};
 use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules};
@@ -59,6 +59,11 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// Whether TLS is not even asked for.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.rules().mode == TlsMode::Never
+    }
+
     /// Whoever asks for clear text, a plan that requires TLS keeps its rules.
     fn rules(&self) -> TlsRules {
         let rules = explain::rules(self.plan);
@@ -81,7 +86,7 @@ impl<S: Io> Connection<S> {
     /// Greets, learns what the server can do, and gets TLS or does without, as the rules say. The decision comes in
     /// any case.
     pub async fn open(outbound: &Outbound, target: &Target<'_>, stream: S) -> (Decision, Result<Self, Failure>) {
-        let mut opening = Opening { outbound, target, decision: Decision::undecided(target.plan) };
+        let mut opening = Opening { outbound, target, decision: Decision::undecided(target) };
         let result = opening.run(stream).await;
         let (decision, plan) = (opening.decision, target.plan.clone());
         (decision.clone(), result.map(|(client, wire)| Self { client, wire, plan, decision }))
@@ -134,11 +139,15 @@ impl<S: Io> Connection<S> {
     }
 
     /// Says QUIT and closes. Every result is known by then, so nothing that happens here matters.
+    ///
+    /// A message that was given up half-way stays so: what is left of it is not sent.
     pub async fn quit(mut self) {
         if self.client.quit().is_ok() {
             let _: Result<Driven, Failure> =
                 drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |_| ControlFlow::Continue(()))
                     .await;
+        } else {
+            self.wire.drop_output();
         }
         self.wire.close(Instant::now() + LINGER).await;
     }
@@ -192,12 +201,12 @@ impl<'a> Opening<'a> {
                 }
                 let error = self.no_tls(failure, fallback, false);
                 if fallback != Fallback::ContinuePlaintext {
-                    wire.close(Instant::now() + LINGER).await;
+                    hang_up(&mut client, &mut wire).await;
                     return Err(error);
                 }
             }
             if let Some(failure) = failed {
-                wire.close(Instant::now() + LINGER).await;
+                hang_up(&mut client, &mut wire).await;
                 return Err(failure);
             }
             match driven {
@@ -257,7 +266,8 @@ impl<'a> Opening<'a> {
         };
         let (_, session) = stream.get_ref();
         // A resumed session has not asked the verifier, and `Recorded` checks never stop a handshake.
-        let verdict = judge_session(plan, session, trust.as_ref(), UnixTime::now());
+        let Some(now) = self.outbound.tls.now() else { return Ok(Err((TlsFailure::Handshake, false))) };
+        let verdict = judge_session(plan, session, trust.as_ref(), now);
         let peer = if verdict.is_authenticated() { Peer::Authenticated } else { Peer::Unauthenticated };
         let names = session_names(session);
         let standing = verdict.standing();
@@ -285,6 +295,13 @@ enum Driven {
     Closed,
 }
 
+/// Closes with QUIT, where the machine has one to say; its reply is nobody's concern.
+async fn hang_up<S: Io>(client: &mut Client, wire: &mut Wire<S>) {
+    // QUIT is in the output then. An error says that there is none to send.
+    let _: Result<_, Error> = client.poll(Instant::now(), &wire.input, &mut wire.link.output);
+    wire.close(Instant::now() + LINGER).await;
+}
+
 /// The driver loop: polls the machine, moves bytes, feeds the body, and shows every event.
 async fn drive<S: Io>(
     client: &mut Client,
@@ -292,6 +309,7 @@ async fn drive<S: Io>(
     body: &mut (impl AsyncRead + Unpin),
     on_event: &mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
 ) -> Result<Driven, Failure> {
+    let mut piece = BytesMut::new();
     loop {
         let polled = client.poll(Instant::now(), &wire.input, &mut wire.link.output);
         let progress = match polled {
@@ -316,6 +334,8 @@ async fn drive<S: Io>(
         };
         wire.advance(progress.consumed);
         let until = match want {
+            // Whoever answers STARTTLS before it was sent: it must not go out inside TLS, as the answer to something else.
+            Want::Handshake if wire.queued() > 0 => Until::Sent,
             // A server says nothing between its 220 and our first flight: what has come was put there by somebody.
             Want::Handshake => {
                 if wire.probe().await? {
@@ -324,44 +344,62 @@ async fn drive<S: Io>(
                 return Ok(Driven::Handshake);
             }
             _ if client.wants_body() => {
-                fill(client, &mut wire.link.output, body).await?;
+                fill(client, &mut wire.link.output, body, &mut piece).await?;
                 Until::Sent
             }
             Want::Input | Want::Answer => Until::Lines,
         };
-        match wire.exchange(until, client.deadline()).await? {
+        match wire.exchange(until, client.deadline()).await {
             // The machine says what a passed deadline means.
-            Moved::Sent | Moved::Read | Moved::TimedOut => {}
-            Moved::Eof => client.handle_eof()?,
+            Ok(Moved::Sent | Moved::Read | Moved::TimedOut) => {}
+            Ok(Moved::Eof) => client.handle_eof()?,
+            // Nothing can be sent any more; but the server may have said why before it hung up.
+            Err(error) => {
+                if !wire.probe().await.unwrap_or(false) {
+                    return Err(error.into());
+                }
+            }
         }
     }
 }
 
-/// Moves a good piece of the body into the output, and the final dot behind its end.
-async fn fill(client: &mut Client, output: &mut Vec<u8>, body: &mut (impl AsyncRead + Unpin)) -> Result<(), Failure> {
-    let deadline = client.deadline();
+/// Moves a good piece of the body into the output, and the final dot behind its end. Waits only while there is nothing
+/// to send.
+async fn fill(
+    client: &mut Client,
+    output: &mut Vec<u8>,
+    body: &mut (impl AsyncRead + Unpin),
+    piece: &mut BytesMut,
+) -> Result<(), Failure> {
     let defect = |misuse| match misuse {
         ApiMisuse::Body(defect) => Failure::Message(MessageError::Defect(defect)),
         misuse => Failure::Misuse(misuse),
     };
-    let mut piece = bytes::BytesMut::with_capacity(WRITE);
     // A chunk may have to wait for the reply to the one before it.
     while output.len() < WRITE && client.wants_body() {
         piece.clear();
-        let reading = body.read_buf(&mut piece);
-        let read = match deadline {
-            None => reading.await,
+        piece.reserve(WRITE);
+        let deadline = client.deadline();
+        let read = tokio::select! {
+            biased;
+            read = body.read_buf(piece) => read,
+            () = std::future::ready(()), if !output.is_empty() => return Ok(()),
             // A source that stalls would let the server time out.
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), reading)
-                .await
-                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            () = passed(deadline) => Err(io::ErrorKind::TimedOut.into()),
         };
         match read.map_err(MessageError::Read)? {
             0 => return client.end_body(output, Instant::now()).map_err(defect),
-            _ => client.write_body(&piece, output, Instant::now()).map_err(defect)?,
+            _ => client.write_body(piece, output, Instant::now()).map_err(defect)?,
         }
     }
     Ok(())
+}
+
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        None => std::future::pending().await,
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+    }
 }
 
 /// What a broken connection means: the fault of TLS, a message in doubt, or just broken.

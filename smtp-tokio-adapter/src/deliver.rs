@@ -94,14 +94,14 @@ pub async fn deliver(
     let mut attempts = Vec::new();
     let mut candidate: Option<Candidate> = None;
     // Why the connection before this one was given up, for the retry in clear text.
-    let mut before: Option<Decision> = None;
+    let mut led_here: Option<Decision> = None;
     loop {
         let (address, host, rules, remaining) = match route.next() {
             Next::Done { words, clear_next_run } => {
                 return Report { words: words.to_vec(), attempts, clear_next_run };
             }
             Next::Prepare { host } => {
-                before = None;
+                led_here = None;
                 match hosts.prepare(host.as_str()).await {
                     Ok(found) => {
                         let implicit = found.plan.attempt() == smtp_tls_policy::Attempt::Implicit;
@@ -124,7 +124,13 @@ pub async fn deliver(
             identity: candidate.identity.as_ref(),
             retry_in_clear: rules.mode == TlsMode::Never,
         };
-        let dialled = dial(outbound, &target, address, envelope, &remaining, message, before.take());
+        // A retry in clear text is what the decision before it led to.
+        let before = led_here.take().filter(|_| target.is_clear()).map(|before| Decision {
+            channel: Spoken::Clear,
+            tls: None,
+            ..before
+        });
+        let dialled = dial(outbound, &target, address, envelope, &remaining, message, before);
         let (decision, delivery) = tracing::Instrument::instrument(
             dialled,
             tracing::info_span!("smtp_deliver", host = %host, address = %address),
@@ -142,7 +148,7 @@ pub async fn deliver(
             }
         };
         route.ended(ending);
-        before = Some(decision.clone());
+        led_here = Some(decision.clone());
         attempts.push(Attempt { host, address, decision, ending });
     }
 }
@@ -164,7 +170,7 @@ async fn dial(
         Ok(Ok(stream)) => stream,
         unreachable => {
             tracing::info!(error = ?unreachable.err(), "no connection");
-            return (Decision::undecided(target.plan), Err(Undialled));
+            return (before.unwrap_or_else(|| Decision::undecided(target)), Err(Undialled));
         }
     };
     // Without it a small message waits for the peer's delayed ACK, 40 ms and more.
@@ -172,9 +178,8 @@ async fn dial(
         tracing::debug!(%error, "TCP_NODELAY");
     }
     let (mut decision, opened) = Connection::open(outbound, target, stream).await;
-    if let (true, Some(before)) = (target.retry_in_clear, before) {
-        // This connection is what the decision before it led to.
-        decision = Decision { channel: Spoken::Clear, tls: None, ..before };
+    if let Some(before) = before {
+        decision = before;
     }
     tracing::info!(reason = decision.reason.code(), decision = %decision.sentence, "TLS decision");
     let mut connection = match opened {
@@ -184,9 +189,12 @@ async fn dial(
             return (decision, Ok(Delivery::unsent(remaining.len(), Err(failure))));
         }
     };
-    let recipients: Vec<_> = remaining.iter().map(|&index| envelope.recipients[index].clone()).collect();
+    // A route for more recipients than there are defers the rest.
+    let recipients: Vec<_> = remaining.iter().filter_map(|&index| envelope.recipients.get(index).cloned()).collect();
     let envelope = Envelope { recipients, ..envelope.clone() };
-    let delivery = match message.open().await {
+    // The server's patience with an idle client is about ours.
+    let opening = tokio::time::timeout(outbound.smtp.timeouts.idle, message.open());
+    let delivery = match opening.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(mut body) => connection.send(Arc::new(envelope), &mut body).await,
         Err(error) => {
             let end = Err(Failure::Message(MessageError::Read(error)));
@@ -194,15 +202,16 @@ async fn dial(
         }
     };
     match &delivery.end {
-        Ok(end) => {
-            tracing::info!(?end, "delivered or refused");
-            connection.quit().await;
-        }
+        Ok(end) => tracing::info!(?end, "delivered or refused"),
         Err(failure) => {
             tracing::info!(%failure, "not delivered here");
-            decision = connection.decision().clone();
+            // In clear text there was no TLS that could have been lost: what led here is still the reason.
+            if !target.is_clear() {
+                decision = connection.decision().clone();
+            }
         }
     }
+    connection.quit().await;
     (decision, Ok(delivery))
 }
 

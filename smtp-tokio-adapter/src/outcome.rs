@@ -11,7 +11,13 @@ use smtp_proto::route::{Ending, Word};
 use smtp_tls_policy::rustls::TlsConfigError;
 use smtp_tls_policy::{Plan, Reason, Verdict};
 
+use crate::connection::Target;
 use crate::explain;
+
+/// RFC 3463, 3.7: other or undefined media error.
+const DEFECT: EnhancedCode = EnhancedCode::new(5, 6, 0);
+/// RFC 3463, 3.4: other or undefined mail system status, on this side.
+const LOCAL: EnhancedCode = EnhancedCode::new(4, 3, 0);
 
 /// What the decision about TLS was, and why.
 #[derive(Clone, Debug)]
@@ -29,10 +35,13 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Before anything is known: what a plan without TLS, or a retry in clear text, is going to do.
-    pub(crate) fn undecided(plan: &Plan) -> Self {
-        let reason = plan.clear_reason().unwrap_or(Reason::TlsNotWanted);
-        let sentence = smtp_tls_policy::explain(plan, smtp_tls_policy::Ending::ClearText, reason, None);
+    /// Before anything is known: what a plan without TLS, or a retry in clear text, is going to do; else nothing yet.
+    pub(crate) fn undecided(target: &Target<'_>) -> Self {
+        let (reason, ending) = match target.is_clear() {
+            true => (Reason::TlsNotWanted, smtp_tls_policy::Ending::ClearText),
+            false => (Reason::Undecided, smtp_tls_policy::Ending::NotDelivered),
+        };
+        let sentence = smtp_tls_policy::explain(target.plan, ending, reason, None);
         Self { channel: Spoken::Clear, tls: None, reason, verdict: None, sentence }
     }
 
@@ -134,17 +143,17 @@ impl Failure {
             Self::NoTls { fallback, status, .. } => Ending::NoTls { fallback: *fallback, status: *status },
             Self::Unwelcome { reply, .. } => Ending::Unwelcome(reply.borrow().status()),
             Self::InDoubt(_) => Ending::InDoubt,
-            Self::Protocol(_) | Self::Io(_) | Self::Message(_) | Self::Misuse(_) | Self::Config(_) => Ending::Broken,
+            Self::Protocol(_) | Self::Io(_) => Ending::Broken,
+            Self::Message(MessageError::Defect(_)) => Ending::Local(DEFECT),
+            Self::Message(MessageError::Read(_)) | Self::Misuse(_) | Self::Config(_) => Ending::Local(LOCAL),
         }
     }
 
     /// The word on a recipient whose transaction this ended. The route turns it into the final one.
     fn word(&self) -> Option<Word> {
         match self {
-            Self::Message(MessageError::Defect(_)) => Some(Word::Bounced(EnhancedCode::new(5, 6, 0))),
-            Self::Message(MessageError::Read(_)) | Self::Config(_) | Self::Misuse(_) => {
-                Some(Word::Deferred(EnhancedCode::new(4, 3, 0)))
-            }
+            Self::Message(MessageError::Defect(_)) => Some(Word::Bounced(DEFECT)),
+            Self::Message(MessageError::Read(_)) | Self::Config(_) | Self::Misuse(_) => Some(Word::Deferred(LOCAL)),
             _ => None,
         }
     }
@@ -194,13 +203,14 @@ impl Delivery {
         let of = |reply: &ReplyBuf| {
             let reply = reply.borrow();
             match reply.severity() {
-                Severity::Positive | Severity::Intermediate => Word::Delivered,
-                Severity::Transient => Word::Deferred(reply.status()),
                 Severity::Permanent => Word::Bounced(reply.status()),
+                Severity::Positive | Severity::Intermediate | Severity::Transient => {
+                    Word::Deferred(EnhancedCode { class: 4, ..reply.status() })
+                }
             }
         };
         if let Some((_, reply)) = self.delivered.iter().find(|(delivered, _)| *delivered == index) {
-            return Some(of(reply));
+            return Some(if reply.borrow().is_positive() { Word::Delivered } else { of(reply) });
         }
         if self.left.contains(&index) {
             // RFC 3463, 3.6: X.5.3, too many recipients.
@@ -209,7 +219,10 @@ impl Delivery {
         match self.recipients.get(index)? {
             Some(reply) if !reply.borrow().is_positive() => Some(of(reply)),
             _ => match &self.end {
-                Ok(End::Accepted(reply) | End::Refused { reply, .. }) => Some(of(reply)),
+                Ok(End::Accepted(_)) => Some(Word::Delivered),
+                // RFC 5321, 4.1.1.5: RSET cannot fail. It says nothing about this message, which was not sent.
+                Ok(End::Refused { phase: Phase::Reset, .. }) => None,
+                Ok(End::Refused { reply, .. }) => Some(of(reply)),
                 Ok(End::PerRecipient | End::NoRecipients) => None,
                 Ok(End::Unsupported(unsupported)) => {
                     let status = unsupported.status();

@@ -40,6 +40,13 @@ const HELP: Response = Response::fixed(214, (2, 0, 0), "see RFC 5321");
 const SHUTDOWN: Response = Response::fixed(421, (4, 3, 2), "shutting down");
 const INTERNAL: Response = Response::fixed(421, (4, 3, 0), "internal error");
 const BUSY: &[u8] = b"421 4.3.2 too many connections\r\n";
+/// The last words of a connection whose handler has panicked, and of one that has outlived the grace.
+const PANICKED: &[u8] = b"421 4.3.0 internal error\r\n";
+const GRACE_OVER: &[u8] = b"421 4.3.2 shutting down\r\n";
+/// Octets of replies that may wait for a client to read them before its next command is looked at.
+const MAX_QUEUED: usize = 64 * 1024;
+/// How long connections may take to say their last words after the grace, `closed` included.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How long closing a connection may take.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -162,7 +169,10 @@ pub trait Handler: Send {
         async {}
     }
 
-    /// The connection is over, however it ended. A message without an answer is nobody's: forget what came of it.
+    /// The connection is over, however it ended, be it by a panic in another method or by the end of the grace, which
+    /// drops the method that is under way. A message without an answer is nobody's: forget what came of it.
+    ///
+    /// Not called where the future of [`serve`] or [`handle`] is dropped itself.
     fn closed(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }
@@ -179,6 +189,10 @@ pub trait Handler: Send {
 }
 
 /// Accepts connections until `shutdown` is done, then lets messages under way come to their end.
+///
+/// # Errors
+///
+/// The listener's, if it can accept no more; messages under way come to their end first.
 pub async fn serve<T: Service>(
     listener: TcpListener,
     inbound: Inbound,
@@ -187,12 +201,13 @@ pub async fn serve<T: Service>(
 ) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(inbound.connections));
     let (leave, leaving) = watch::channel(false);
+    let (give_up, given_up) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
-    loop {
+    let ended = loop {
         let (stream, peer) = tokio::select! {
             biased;
-            () = &mut shutdown => break,
+            () = &mut shutdown => break Ok(()),
             Some(_) = tasks.join_next() => continue,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
@@ -202,37 +217,51 @@ pub async fn serve<T: Service>(
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => break Err(error),
             },
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
             tracing::warn!(%peer, "too many connections");
-            // One try: a client that cannot even take this gets silence.
-            let _: io::Result<usize> = stream.try_write(BUSY);
+            // One try: a client that cannot even take this gets silence; to one that waits for TLS it would be noise.
+            if !inbound.implicit {
+                let _: io::Result<usize> = stream.try_write(BUSY);
+            }
             continue;
         };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        let handler = service.handler(peer);
-        let (inbound, leaving) = (inbound.clone(), leaving.clone());
+        let (inbound, service) = (inbound.clone(), Arc::clone(&service));
+        let (leaving, mut given_up) = (leaving.clone(), given_up.clone());
         let span = tracing::info_span!("smtp_serve", %peer);
         tasks.spawn(tracing::Instrument::instrument(
             async move {
-                handle(&inbound, handler, stream, Some(peer), leaving).await;
+                let handler = service.handler(peer);
+                let given_up = async {
+                    if given_up.wait_for(|&given_up| given_up).await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                handle_until(&inbound, handler, stream, Some(peer), leaving, given_up).await;
                 drop(slot);
             },
             span,
         ));
-    }
+    };
     drop(listener);
     leave.send_replace(true);
-    let all = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(inbound.grace, all).await.is_err() {
+    if tokio::time::timeout(inbound.grace, all(&mut tasks)).await.is_err() {
         tracing::warn!(connections = tasks.len(), "grace is over");
-        tasks.shutdown().await;
+        give_up.send_replace(true);
+        if tokio::time::timeout(FAREWELL, all(&mut tasks)).await.is_err() {
+            tasks.shutdown().await;
+        }
     }
-    Ok(())
+    ended
+}
+
+async fn all(tasks: &mut JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
 }
 
 /// Whether `accept` may succeed later: everything that is about one connection, or about resources.
@@ -241,7 +270,7 @@ fn is_passing(error: &io::Error) -> bool {
     !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotConnected | io::ErrorKind::Unsupported)
 }
 
-/// Serves one stream to its end. `leaving` turns true at shutdown.
+/// Serves one stream to its end. `leaving` turns true at shutdown; if its sender is gone, there is none.
 pub async fn handle<S: Io, H: Handler>(
     inbound: &Inbound,
     handler: H,
@@ -249,14 +278,56 @@ pub async fn handle<S: Io, H: Handler>(
     peer: Option<SocketAddr>,
     leaving: watch::Receiver<bool>,
 ) {
+    handle_until(inbound, handler, stream, peer, leaving, std::future::pending()).await;
+}
+
+/// The same, but no longer than until `given_up` is done.
+async fn handle_until<S: Io, H: Handler>(
+    inbound: &Inbound,
+    handler: H,
+    stream: S,
+    peer: Option<SocketAddr>,
+    leaving: watch::Receiver<bool>,
+    given_up: impl Future<Output = ()>,
+) {
     let session =
         Session { peer, name: String::new(), extended: false, tls: None, client_chain: Arc::from(Vec::new()) };
     let mut serving = Serving { inbound, handler, session, wire: Wire::new(stream), leaving };
-    match serving.run().await {
-        Ok(()) => tracing::debug!("closed"),
-        Err(error) => tracing::info!(%error, "connection lost"),
+    let last_words = tokio::select! {
+        biased;
+        ended = unless_it_panics(serving.run()) => match ended {
+            Some(Ok(())) => {
+                tracing::debug!("closed");
+                None
+            }
+            Some(Err(error)) => {
+                tracing::info!(%error, "connection lost");
+                None
+            }
+            None => Some(PANICKED),
+        },
+        () = given_up => Some(GRACE_OVER),
+    };
+    if let Some(last_words) = last_words {
+        serving.wire.link.output.extend_from_slice(last_words);
+        serving.wire.close(Instant::now() + LINGER).await;
     }
     serving.handler.closed().await;
+}
+
+/// The handler is the caller's code: its panic, which the panic hook has reported, ends one connection in good order.
+async fn unless_it_panics<T>(running: impl Future<Output = T>) -> Option<T> {
+    let mut running = std::pin::pin!(running);
+    std::future::poll_fn(|cx| {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| running.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Some),
+            Err(_) => {
+                tracing::error!("the handler panicked");
+                std::task::Poll::Ready(None)
+            }
+        }
+    })
+    .await
 }
 
 /// Puts one event before the handler.
@@ -341,6 +412,9 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
     async fn converse(&mut self, server: &mut Server) -> Result<(), Lost> {
         loop {
             let Self { inbound, handler, session, wire, leaving } = self;
+            if wire.queued() > MAX_QUEUED {
+                wire.send(Instant::now() + inbound.smtp.timeouts.of(Phase::Idle)).await?;
+            }
             let progress = server.poll(Instant::now(), &wire.input, &mut wire.link.output)?;
             let want = match progress.step {
                 Step::Wait(want) => Some(want),
@@ -385,7 +459,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                         tokio::select! {
                             biased;
                             moved = exchange => moved?,
-                            _ = leaving.wait_for(|&leaving| leaving) => {
+                            Ok(_) = leaving.wait_for(|&leaving| leaving) => {
                                 server.close(&SHUTDOWN, &mut wire.link.output);
                                 continue;
                             }
@@ -421,6 +495,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         tracing::debug!(version = tls.version, cipher = tls.cipher, "TLS");
         self.session.tls = Some(Arc::clone(&tls));
         self.session.name.clear();
+        self.session.extended = false;
         self.wire.put_tls(stream);
         Ok(tls)
     }

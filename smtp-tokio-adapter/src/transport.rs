@@ -152,6 +152,17 @@ impl<S: Io> Wire<S> {
         Self { link, input: BytesMut::new(), eof: false }
     }
 
+    /// Octets that wait to be sent, and those before them that have gone out already.
+    pub(crate) fn queued(&self) -> usize {
+        self.link.output.len()
+    }
+
+    /// Drops what has not been sent: nobody wants it any more.
+    pub(crate) fn drop_output(&mut self) {
+        self.link.output = Vec::new();
+        self.link.sent = 0;
+    }
+
     pub(crate) fn advance(&mut self, consumed: usize) {
         self.input.advance(consumed);
     }
@@ -189,7 +200,7 @@ impl<S: Io> Wire<S> {
 
     fn poll_exchange(&mut self, until: Until, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
         let sent = self.link.poll_send(cx)?.is_ready();
-        if sent && until == Until::Sent {
+        if sent && until == Until::Sent && !self.eof {
             return Poll::Ready(Ok(Moved::Sent));
         }
         if !self.eof {
@@ -199,8 +210,14 @@ impl<S: Io> Wire<S> {
             }
             self.eof = true;
         }
-        // The end of the input is no reason to forget the output.
-        if sent { Poll::Ready(Ok(Moved::Eof)) } else { Poll::Pending }
+        // The end of the input is no reason to forget the last replies; but to whom nobody answers, no more is sent.
+        if sent || until == Until::Sent { Poll::Ready(Ok(Moved::Eof)) } else { Poll::Pending }
+    }
+
+    /// Sends the output and reads nothing: the back-pressure on a peer that asks and does not listen.
+    pub(crate) async fn send(&mut self, deadline: Instant) -> io::Result<()> {
+        let sending = poll_fn(|cx| self.link.poll_send(cx));
+        tokio::time::timeout_at(deadline.into(), sending).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_read(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -110,7 +110,7 @@ impl Client {
             (Sent::EndOfData, Transient | Permanent) => {
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::EndOfData, reply })))
             }
-            (Sent::Mail | Sent::Recipient(_) | Sent::EndOfData | Sent::LoneDot, Intermediate)
+            (Sent::Mail | Sent::Recipient(_) | Sent::EndOfData | Sent::LoneDot | Sent::Reset, Intermediate)
             | (Sent::Chunk | Sent::Delivery(_), Intermediate)
             | (Sent::Data, Positive | Intermediate) => Err(unexpected()),
             // Only a finished transaction leaves a lone dot.
@@ -118,7 +118,7 @@ impl Client {
 
             (Sent::Reset, Positive) => Ok(None),
             // RFC 5321, 4.1.1.5: RSET cannot fail. A server that says so has lost its way: nothing more is sent to it.
-            (Sent::Reset, _) => {
+            (Sent::Reset, Transient | Permanent) => {
                 self.leave();
                 let refused = Outcome::Refused { phase: Phase::Reset, reply };
                 Ok(Some(match self.transaction {

@@ -50,8 +50,12 @@ impl Pki {
     }
 
     pub fn identity(&self, name: &str) -> Arc<CertifiedKey> {
+        self.sign(&CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    pub fn sign(&self, params: &CertificateParams) -> Arc<CertifiedKey> {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let der = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         Arc::new(CertifiedKey::from_der(vec![certificate.der().clone()], der, &provider()).unwrap())
     }

@@ -1,0 +1,379 @@
+//! A client whose peer, or whose message, behaves badly; in memory where that is enough.
+
+mod common;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use common::{
+    HOST, Loopback, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send, smtp, start,
+};
+use rustls::pki_types::UnixTime;
+use smtp_proto::reply::EnhancedCode;
+use smtp_proto::route::{self, Route, Targets, Word};
+use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::{Host, IdentityId, Posture, Reason};
+use smtp_tokio_adapter::serve::Inbound;
+use smtp_tokio_adapter::{
+    Candidate, Connection, Delivery, End, Failure, Hosts, Io, Message, Outbound, Report, Target, deliver,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::net::TcpListener;
+
+/// Says each entry after a line that begins with its key has been read; the first at once.
+async fn play(stream: &mut DuplexStream, script: &[(&str, &str)]) {
+    for (wait_for, reply) in script {
+        let mut line = Vec::new();
+        while !line.starts_with(wait_for.as_bytes()) || !(wait_for.is_empty() || line.ends_with(b"\r\n")) {
+            if line.ends_with(b"\r\n") {
+                line.clear();
+            }
+            line.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(reply.as_bytes()).await.unwrap();
+    }
+}
+
+const TO_DATA: &[(&str, &str)] = &[
+    ("", "220 mx\r\n"),
+    ("EHLO", "250 mx\r\n"),
+    ("MAIL", "250 ok\r\n"),
+    ("RCPT", "250 ok\r\n"),
+    ("DATA", "354 go\r\n"),
+];
+
+async fn open<S: Io>(outbound: &Outbound, stream: S) -> Connection<S> {
+    let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::None), false));
+    let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: false };
+    Connection::open(outbound, &target, stream).await.1.unwrap()
+}
+
+async fn mail<S: Io>(connection: &mut Connection<S>, body: &mut (impl AsyncRead + Unpin)) -> Delivery {
+    connection.send(Arc::new(envelope(&["reader@test.example"])), body).await
+}
+
+fn lines(octets: usize) -> Vec<u8> {
+    b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n".repeat(octets / 64)
+}
+
+/// A stream to which nothing can be written any more once the flag is up.
+struct Breaking(DuplexStream, Arc<AtomicBool>);
+
+impl AsyncRead for Breaking {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Breaking {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.1.load(Ordering::SeqCst) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn the_last_word_of_a_server_that_hung_up_is_heard() {
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    let broken = Arc::new(AtomicBool::new(false));
+    let stream = Breaking(ours, Arc::clone(&broken));
+    let peer = tokio::spawn(async move {
+        play(&mut theirs, TO_DATA).await;
+        theirs.read_exact(&mut [0; 100]).await.unwrap();
+        theirs.write_all(b"552 5.3.4 too big\r\n").await.unwrap();
+        broken.store(true, Ordering::SeqCst);
+        theirs
+    });
+    let mut connection = open(&outbound(&Pki::new()), stream).await;
+    let delivery = mail(&mut connection, &mut lines(1 << 20).as_slice()).await;
+    assert!(matches!(delivery.end, Ok(End::Refused { .. })), "{delivery:?}");
+    assert_eq!(delivery.word(0), Some(Word::Bounced(EnhancedCode::new(5, 3, 4))));
+    drop(peer);
+}
+
+#[tokio::test]
+async fn what_is_queued_goes_out_in_clear_text_before_the_handshake() {
+    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+    let peer = tokio::spawn(async move {
+        // Every answer before its question.
+        theirs.write_all(b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n").await.unwrap();
+        let mut got = Vec::new();
+        while !got.contains(&22) && theirs.read_buf(&mut got).await.unwrap() > 0 {}
+        got
+    });
+    let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
+    let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: false };
+    let (_, connection) = Connection::open(&outbound(&Pki::new()), &target, ours).await;
+    assert!(connection.is_err());
+    let got = peer.await.unwrap();
+    assert!(got.starts_with(b"EHLO client.test.example\r\nSTARTTLS\r\n\x16"), "{}", got.escape_ascii());
+}
+
+#[tokio::test]
+async fn a_server_that_loses_its_way_at_rset_has_neither_taken_nor_bounced_anything() {
+    for reply in ["354 what\r\n", "550 5.5.1 no\r\n", "450 later\r\n"] {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let peer = tokio::spawn(async move {
+            play(&mut theirs, &TO_DATA[..3]).await;
+            play(&mut theirs, &[("RCPT", "550 5.1.1 who\r\n"), ("RSET", reply)]).await;
+            theirs
+        });
+        let mut connection = open(&outbound(&Pki::new()), ours).await;
+        let first = mail(&mut connection, &mut &b"x\r\n"[..]).await;
+        assert_eq!(first.end.unwrap(), End::NoRecipients);
+        let second = mail(&mut connection, &mut &b"x\r\n"[..]).await;
+        let word = second.word(0);
+        assert!(matches!(word, None | Some(Word::Deferred(EnhancedCode { class: 4, .. }))), "{reply}: {word:?}");
+        drop(peer);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_closes_its_side_in_the_middle_of_the_body_does_not_get_the_rest() {
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    let peer = tokio::spawn(async move {
+        play(&mut theirs, TO_DATA).await;
+        theirs.shutdown().await.unwrap();
+        let mut got = Vec::new();
+        theirs.read_to_end(&mut got).await.unwrap();
+        got.len()
+    });
+    let mut connection = open(&outbound(&Pki::new()), ours).await;
+    let delivery = mail(&mut connection, &mut lines(8 << 20).as_slice()).await;
+    assert!(matches!(delivery.end, Err(Failure::Protocol(_))), "{delivery:?}");
+    drop(connection);
+    assert!(peer.await.unwrap() < 1 << 20);
+}
+
+#[tokio::test]
+async fn after_an_early_word_the_rest_of_the_message_is_not_pushed_at_a_server_that_does_not_read() {
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    let peer = tokio::spawn(async move {
+        play(&mut theirs, TO_DATA).await;
+        theirs.read_exact(&mut [0; 100]).await.unwrap();
+        theirs.write_all(b"552 5.3.4 too big\r\n").await.unwrap();
+        theirs
+    });
+    let mut connection = open(&outbound(&Pki::new()), ours).await;
+    let delivery = mail(&mut connection, &mut lines(1 << 20).as_slice()).await;
+    assert!(matches!(delivery.end, Ok(End::Refused { .. })), "{delivery:?}");
+    let begun = Instant::now();
+    connection.quit().await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    drop(peer);
+}
+
+/// One line every 50 ms.
+struct Dripping(u8, Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl AsyncRead for Dripping {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let sleep = self.1.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(50))));
+        std::task::ready!(sleep.as_mut().poll(cx));
+        self.1 = None;
+        if self.0 > 0 {
+            self.0 -= 1;
+            buffer.put_slice(b"line\r\n");
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_slow_source_is_passed_on_as_it_comes() {
+    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+    let peer = tokio::spawn(async move {
+        play(&mut theirs, TO_DATA).await;
+        let first = tokio::time::timeout(Duration::from_millis(500), theirs.read_u8()).await.is_ok();
+        play(&mut theirs, &[(".\r\n", "250 ok\r\n"), ("QUIT", "221 bye\r\n")]).await;
+        first
+    });
+    let mut outbound = outbound(&Pki::new());
+    let mut smtp = (*outbound.smtp).clone();
+    smtp.timeouts.body = Duration::from_millis(500);
+    outbound.smtp = Arc::new(smtp);
+    let mut connection = open(&outbound, ours).await;
+    let delivery = mail(&mut connection, &mut Dripping(20, None)).await;
+    assert!(matches!(delivery.end, Ok(End::Accepted(_))), "{delivery:?}");
+    connection.quit().await;
+    assert!(peer.await.unwrap(), "the first line came late");
+}
+
+/// The same host at two addresses.
+struct Twice(Loopback);
+
+impl Hosts for Twice {
+    async fn prepare(&self, host: &str) -> Result<Candidate, EnhancedCode> {
+        let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))];
+        Ok(Candidate { addresses, ..self.0.prepare(host).await? })
+    }
+}
+
+async fn report(outbound: &Outbound, address: SocketAddr, hosts: Loopback, message: &impl Message) -> Report {
+    let config = route::Config { port: address.port(), ..route::Config::default() };
+    let route = Route::new(Targets::Host(HOST.parse().unwrap()), 1, &config);
+    let (hosts, envelope) = (Twice(hosts), envelope(&["reader@test.example"]));
+    let delivery = deliver(outbound, route, &hosts, &envelope, message);
+    tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no hang")
+}
+
+/// A server at every address of the loopback network that says one line and stays.
+async fn says(greeting: &'static str, rest: &'static [(&str, &str)]) -> SocketAddr {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (ours, mut theirs) = tokio::io::duplex(1024);
+                tokio::spawn(async move {
+                    let mut ours = ours;
+                    tokio::io::copy_bidirectional(&mut stream, &mut ours).await.ok();
+                });
+                theirs.write_all(greeting.as_bytes()).await.unwrap();
+                play(&mut theirs, rest).await;
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    address
+}
+
+struct Unreadable;
+
+impl Message for Unreadable {
+    type Body = tokio::io::Empty;
+    async fn open(&self) -> io::Result<Self::Body> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+struct Stalled;
+
+impl Message for Stalled {
+    type Body = tokio::io::Empty;
+    async fn open(&self) -> io::Result<Self::Body> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_not_blamed_on_the_hosts() {
+    let address = says("220 mx\r\n", &[("EHLO", "250 mx\r\n"), ("QUIT", "221 bye\r\n")]).await;
+    let mut outbound = outbound(&Pki::new());
+    let mut smtp = (*outbound.smtp).clone();
+    smtp.timeouts.idle = Duration::from_millis(200);
+    outbound.smtp = Arc::new(smtp);
+    let hosts = || Loopback { plan: plan_for(&connector(Posture::None), false), identity: None };
+    for report in
+        [report(&outbound, address, hosts(), &Unreadable).await, report(&outbound, address, hosts(), &Stalled).await]
+    {
+        assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 3, 0))], "{report:?}");
+        assert_eq!(report.attempts.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_identity_that_is_not_loaded_is_not_blamed_on_the_host() {
+    let address = says("220 mx\r\n", &[("EHLO", "250-mx\r\n250 STARTTLS\r\n"), ("STARTTLS", "220 go\r\n")]).await;
+    let plan = plan_for(&connector(Posture::Verified), false);
+    let hosts = Loopback { plan, identity: Some(IdentityId::new("lost")) };
+    let report = report(&outbound(&Pki::new()), address, hosts, &bytes::Bytes::from_static(b"x\r\n")).await;
+    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 3, 0))], "{report:?}");
+    assert_eq!(report.attempts.len(), 1);
+    assert_eq!(report.attempts[0].decision.reason, Reason::Undecided);
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_tls_is_decided_says_so() {
+    let address = says("554 no service\r\n", &[]).await;
+    let body = bytes::Bytes::from_static(b"x\r\n");
+    for (posture, reason) in [(Posture::Verified, Reason::Undecided), (Posture::None, Reason::TlsNotWanted)] {
+        let hosts = Loopback { plan: plan_for(&connector(posture), false), identity: None };
+        let report = report(&outbound(&Pki::new()), address, hosts, &body).await;
+        let decision = &report.attempts[0].decision;
+        assert_eq!(decision.reason, reason);
+        assert_eq!(decision.sentence.starts_with("clear text"), posture == Posture::None, "{}", decision.sentence);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = listener.local_addr().unwrap();
+    drop(listener);
+    let hosts = Loopback { plan: plan_for(&connector(Posture::Verified), false), identity: None };
+    let report = report(&outbound(&Pki::new()), nobody, hosts, &body).await;
+    assert_eq!(report.attempts[1].decision.reason, Reason::Undecided);
+}
+
+#[tokio::test]
+async fn a_retry_in_clear_text_that_fails_says_what_led_to_it() {
+    // In clear text the 220 answers MAIL, and the last words answer RCPT; in the handshake they are no TLS.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut read = [0; 1024];
+            stream.write_all(b"220 mx\r\n").await.unwrap();
+            for reply in ["250-mx\r\n250 STARTTLS\r\n", "220 go\r\n", "whatever\r\n"] {
+                let read = stream.read(&mut read).await.unwrap();
+                assert!(read > 0);
+                stream.write_all(reply.as_bytes()).await.unwrap();
+            }
+        }
+    });
+    let body = bytes::Bytes::from_static(b"x\r\n");
+    let hosts = Loopback { plan: plan_for(&connector(Posture::Opportunistic), false), identity: None };
+    let report = report(&outbound(&Pki::new()), address, hosts, &body).await;
+    let reasons: Vec<_> = report.attempts.iter().map(|attempt| attempt.decision.reason).collect();
+    assert_eq!(reasons[..2], [Reason::HandshakeFailed; 2], "{report:?}");
+    let sentence = &report.attempts[1].decision.sentence;
+    assert!(sentence.starts_with("clear text, because the TLS handshake failed"), "{sentence}");
+}
+
+/// The first day of 2001.
+#[derive(Debug)]
+struct Yesteryear;
+
+impl rustls::time_provider::TimeProvider for Yesteryear {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(978_307_200)))
+    }
+}
+
+/// A device without a clock of its own, or a test, has one time and not two.
+#[tokio::test]
+async fn the_time_provider_is_the_only_clock_of_a_judgement() {
+    let pki = Pki::new();
+    let mut params = rcgen::CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    let tls = server_config(pki.sign(&params), ClientCertificates::None, provider()).unwrap();
+    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let clock = ClientTls::new(provider()).with_time_provider(Arc::new(Yesteryear));
+    let plan = plan_for(&connector(Posture::Verified), false);
+    let report = send(&outbound_with(&pki, clock), server.address, plan, None, &b"x\r\n"[..]).await;
+    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+}
+
+#[tokio::test]
+async fn a_delivery_can_be_spawned() {
+    fn is_send<T: Send>(it: T) -> T {
+        it
+    }
+    let outbound = outbound(&Pki::new());
+    let route = Route::new(Targets::NoSuchDomain, 1, &route::Config::default());
+    let hosts = Loopback { plan: plan_for(&connector(Posture::None), false), identity: None };
+    let (envelope, message) = (envelope(&["a@test.example"]), bytes::Bytes::new());
+    let report = is_send(deliver(&outbound, route, &hosts, &envelope, &message)).await;
+    assert_eq!(report.words, [Word::Bounced(route::NO_SUCH_DOMAIN)]);
+}

@@ -1,0 +1,149 @@
+//! A server whose clients, or whose handlers, behave badly.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::smtp;
+use smtp_proto::body::Runs;
+use smtp_proto::params::RcptParameters;
+use smtp_proto::path::ForwardPath;
+use smtp_proto::reply::Response;
+use smtp_tokio_adapter::serve::{Handler, Inbound, Session, handle, serve};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Panics at `panic@`, never answers `stuck@`, and counts its ends.
+struct Moody(Arc<AtomicUsize>);
+
+impl Handler for Moody {
+    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+        assert!(!path.as_str().starts_with("panic"), "as asked");
+        if path.as_str().starts_with("stuck") {
+            std::future::pending::<()>().await;
+        }
+        Response::fixed(250, (2, 1, 5), "OK")
+    }
+    async fn body(&mut self, _: Runs<'_>) {}
+    async fn end_of_body(&mut self, _: &Session) -> Response {
+        Response::fixed(250, (2, 0, 0), "kept")
+    }
+    async fn closed(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn inbound() -> Inbound {
+    Inbound::new(Arc::new(smtp()))
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    for _ in 0..100 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it never came");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_and_never_listens_is_held_back() {
+    const FLOOD: usize = 8 << 20;
+    let (mut ours, theirs) = tokio::io::duplex(1 << 12);
+    let (_leave, leaving) = watch::channel(false);
+    let server = tokio::spawn(async move { handle(&inbound(), Moody(Arc::default()), theirs, None, leaving).await });
+    let mut taken = 0;
+    let flood = b"NOOP\r\n".repeat(1 << 10);
+    while taken < FLOOD {
+        match tokio::time::timeout(Duration::from_millis(500), ours.write(&flood[taken % 6..])).await {
+            Ok(written) => taken += written.unwrap(),
+            Err(_) => break,
+        }
+    }
+    assert!(taken < 1 << 20, "{taken} octets of commands were taken, and none of their replies");
+    // It gets every reply once it reads.
+    let mut got = Vec::new();
+    while got.windows(4).filter(|it| it == b"250 ").count() < taken / 6 {
+        let read = tokio::time::timeout(Duration::from_secs(2), ours.read_buf(&mut got));
+        assert!(read.await.expect("a reply").unwrap() > 0);
+    }
+    server.abort();
+}
+
+#[tokio::test]
+async fn nobody_who_could_call_for_shutdown_is_no_shutdown() {
+    let (mut ours, theirs) = tokio::io::duplex(1 << 12);
+    let (leave, leaving) = watch::channel(false);
+    drop(leave);
+    tokio::spawn(async move { handle(&inbound(), Moody(Arc::default()), theirs, None, leaving).await });
+    let mut got = String::new();
+    assert_eq!(ours.read_u8().await.unwrap(), b'2');
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    ours.write_all(b"EHLO x\r\nQUIT\r\n").await.unwrap();
+    ours.read_to_string(&mut got).await.unwrap();
+    assert!(got.contains("\r\n221 ") && !got.contains("421"), "{got}");
+}
+
+struct Listening {
+    address: SocketAddr,
+    ended: Arc<AtomicUsize>,
+    stop: tokio::sync::oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+async fn listen(inbound: Inbound) -> Listening {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let ended = Arc::new(AtomicUsize::new(0));
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let (counted, made) = (Arc::clone(&ended), AtomicUsize::new(0));
+    let service = move |_| {
+        assert!(made.fetch_add(1, Ordering::SeqCst) > 0, "the first handler cannot be made");
+        Moody(Arc::clone(&counted))
+    };
+    let task = tokio::spawn(serve(listener, inbound, Arc::new(service), async { drop(stopped.await) }));
+    let mut first = TcpStream::connect(address).await.unwrap();
+    drop(first.read(&mut [0; 64]).await);
+    Listening { address, ended, stop, task }
+}
+
+async fn ask(address: SocketAddr, recipient: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let script = format!("EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<{recipient}@test.example>\r\n");
+    stream.write_all(script.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_connection_and_nothing_else() {
+    let server = listen(Inbound { connections: 1, ..inbound() }).await;
+    for _ in 0..3 {
+        let mut got = Vec::new();
+        drop(ask(server.address, "panic").await.read_to_end(&mut got).await);
+        assert!(got.starts_with(b"220 "), "{}", got.escape_ascii());
+    }
+    until(|| server.ended.load(Ordering::SeqCst) == 3).await;
+    let mut stream = ask(server.address, "fine").await;
+    let mut got = Vec::new();
+    while !got.ends_with(b"250 2.1.5 OK\r\n") {
+        assert!(stream.read_buf(&mut got).await.unwrap() > 0, "{}", got.escape_ascii());
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_grace_is_the_end_of_a_stuck_handler_and_it_is_told() {
+    let server = listen(Inbound { grace: Duration::from_millis(100), ..inbound() }).await;
+    let mut stream = ask(server.address, "stuck").await;
+    let mut got = Vec::new();
+    while !got.ends_with(b"250 2.1.0 sender OK\r\n") {
+        assert!(stream.read_buf(&mut got).await.unwrap() > 0, "{}", got.escape_ascii());
+    }
+    server.stop.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), server.task).await.expect("no hang").unwrap().unwrap();
+    assert_eq!(server.ended.load(Ordering::SeqCst), 1);
+}
