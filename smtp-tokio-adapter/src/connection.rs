@@ -102,6 +102,12 @@ impl<S: Io> Connection<S> {
         &self.decision
     }
 
+    /// Whether the server is still there and has said nothing since the last transaction, as far as can be seen without
+    /// waiting. For who keeps connections: a server that lost its patience says 421, which is no word on the next message.
+    pub async fn is_idle(&mut self) -> bool {
+        self.client.phase() == Phase::Idle && self.wire.is_quiet().await
+    }
+
     /// One transaction. The body is streamed; the connection can carry another afterwards if the result is `Ok`.
     pub async fn send(&mut self, envelope: Arc<Envelope>, body: &mut (impl AsyncRead + Unpin)) -> Delivery {
         let mut delivery = Delivery::unsent(envelope.recipients.len(), Ok(End::NoRecipients));

@@ -405,7 +405,9 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
             server.bar(response);
         }
         let ended = self.converse(&mut server).await;
-        self.wire.close(Instant::now() + LINGER).await;
+        let deadline = Instant::now() + LINGER;
+        self.wire.close(deadline).await;
+        self.wire.drain(deadline).await;
         ended
     }
 

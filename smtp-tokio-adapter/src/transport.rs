@@ -240,6 +240,23 @@ impl<S: Io> Wire<S> {
         .await
     }
 
+    /// Whether the peer is silent and has not closed its side, as far as can be seen without waiting.
+    pub(crate) async fn is_quiet(&mut self) -> bool {
+        self.input.is_empty() && !self.eof && matches!(self.probe().await, Ok(false)) && !self.eof
+    }
+
+    /// Reads and drops until the peer closes its side or the deadline passes: a socket that is closed over unread bytes
+    /// resets the connection, and the peer may never see what was said to it last.
+    pub(crate) async fn drain(&mut self, deadline: Instant) {
+        let draining = async {
+            while !self.eof && poll_fn(|cx| self.poll_read(READ_LINES, cx)).await? > 0 {
+                self.input.clear();
+            }
+            io::Result::Ok(())
+        };
+        let _: Result<io::Result<()>, _> = tokio::time::timeout_at(deadline.into(), draining).await;
+    }
+
     /// Sends what is left and closes the sending side, all within the deadline. Errors no longer matter.
     pub(crate) async fn close(&mut self, deadline: Instant) {
         let closing = async {

@@ -340,6 +340,26 @@ async fn a_retry_in_clear_text_that_fails_says_what_led_to_it() {
     assert!(sentence.starts_with("clear text, because the TLS handshake failed"), "{sentence}");
 }
 
+#[tokio::test]
+async fn a_connection_knows_whether_it_can_be_used_again() {
+    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+    let peer = tokio::spawn(async move {
+        play(&mut theirs, TO_DATA).await;
+        play(&mut theirs, &[(".\r\n", "250 ok\r\n")]).await;
+        theirs
+    });
+    let mut connection = open(&outbound(&Pki::new()), ours).await;
+    assert!(connection.is_idle().await);
+    let delivery = mail(&mut connection, &mut &b"x\r\n"[..]).await;
+    assert!(matches!(delivery.end, Ok(End::Accepted(_))), "{delivery:?}");
+    assert!(connection.is_idle().await);
+    let mut theirs = peer.await.unwrap();
+    theirs.write_all(b"421 4.4.2 too slow\r\n").await.unwrap();
+    assert!(!connection.is_idle().await);
+    drop(theirs);
+    assert!(!connection.is_idle().await);
+}
+
 /// The first day of 2001.
 #[derive(Debug)]
 struct Yesteryear;

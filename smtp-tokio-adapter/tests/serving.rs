@@ -147,3 +147,16 @@ async fn the_end_of_grace_is_the_end_of_a_stuck_handler_and_it_is_told() {
     tokio::time::timeout(Duration::from_secs(5), server.task).await.expect("no hang").unwrap().unwrap();
     assert_eq!(server.ended.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn the_last_word_reaches_a_client_that_is_still_talking() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, inbound(), Arc::new(|_| Moody(Arc::default())), std::future::pending()));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&b"WHAT\r\n".repeat(1 << 21)).await.expect("a server that listens to the end");
+    stream.shutdown().await.unwrap();
+    let mut got = String::new();
+    stream.read_to_string(&mut got).await.unwrap();
+    assert!(got.ends_with("421 4.7.0 too many errors, closing the connection\r\n"), "{got}");
+}
