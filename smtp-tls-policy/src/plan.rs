@@ -6,7 +6,7 @@ use crate::connector::OutboundConnector;
 use crate::decision::{Because, Ground, Reason, Refusal, Status};
 use crate::domain::{Domain, Host};
 use crate::names::{Names, Reference};
-use crate::posture::{Floor, Subject, Weight, Yields};
+use crate::posture::{Floor, Subject, Weight, Yield, Yields};
 use crate::revocation::Revocation;
 use crate::trust::RootsId;
 
@@ -306,9 +306,16 @@ fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
         }
     }
     if floor > Floor::Plaintext {
-        // "This does not count as TLS" leads to clear text, which is no longer open: the check has no consequence.
+        // "This does not count as TLS" leads to clear text, which is no longer open: the check has no consequence. But
+        // where the connector would rather defer than yield, it did not lead there, and it still refuses.
         for check in checks.iter_mut().filter(|c| c.weight() == Weight::NotTls) {
-            check.set_weight(Weight::Recorded);
+            match yields.untrusted {
+                Yield::Now | Yield::Later => check.set_weight(Weight::Recorded),
+                Yield::Never => {
+                    check.set_weight(Weight::Refuse);
+                    floor = Floor::Authenticated;
+                }
+            }
         }
         yields = Yields::NEVER;
     }
