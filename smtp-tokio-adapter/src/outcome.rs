@@ -87,7 +87,7 @@ pub enum Spoken {
 /// Why a connection ended before its time.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// TLS could not be had; [`Connection::decision`] says why.
+    /// TLS could not be had; [`Connection::decision`](crate::Connection::decision) says why.
     #[error("{failure}")]
     NoTls {
         /// What was missing.

@@ -242,7 +242,9 @@ impl<S: Io> Wire<S> {
 
     /// Whether the peer is silent and has not closed its side, as far as can be seen without waiting.
     pub(crate) async fn is_quiet(&mut self) -> bool {
-        self.input.is_empty() && !self.eof && matches!(self.probe().await, Ok(false)) && !self.eof
+        let is_silent = self.input.is_empty() && !self.eof && matches!(self.probe().await, Ok(false));
+        // The probe may have come upon the end.
+        is_silent && !self.eof
     }
 
     /// Reads and drops until the peer closes its side or the deadline passes: a socket that is closed over unread bytes
