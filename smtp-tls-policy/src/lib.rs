@@ -73,6 +73,10 @@ pub mod trust;
 pub mod verdict;
 mod x509;
 
+pub mod sts;
+pub mod tlsrpt;
+pub mod txt;
+
 pub use pki_types;
 
 pub use admit::{Inbound, admit, admit_handshake};

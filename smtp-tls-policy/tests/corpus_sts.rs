@@ -1,0 +1,116 @@
+//! MTA-STS and TLSRPT corpora.
+#![allow(clippy::print_stdout)]
+
+mod common;
+
+use common::corpus;
+use serde_json::Value;
+use smtp_tls_policy::Domain;
+use smtp_tls_policy::sts::{MxPattern, Policy, Record, is_text_plain};
+use smtp_tls_policy::tlsrpt;
+use smtp_tls_policy::txt::TxtError;
+
+/// Runs every row but the exceptions; all rows that fail are named.
+fn each(name: &str, key: &str, check: impl Fn(&Value) -> Result<(), String>) {
+    let Some(rows) = corpus(&format!("{name}.jsonl")) else { return };
+    let excepted: Vec<&str> = include_str!("corpora/sts_exceptions.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .filter_map(|line| {
+            let (row, reason) = line.strip_prefix(name)?.strip_prefix(": ")?.split_once(": ").expect("row: reason");
+            assert!(reason.starts_with("RFC "), "{row}: an exception cites an RFC");
+            Some(row)
+        })
+        .collect();
+    assert!(excepted.len() <= 5);
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let id = match &row[key] {
+            Value::String(id) => id.clone(),
+            other => other.to_string(),
+        };
+        match (check(row), excepted.contains(&id.as_str())) {
+            (Ok(()), true) => wrong.push(format!("{id}: passes, although it is an exception")),
+            (Err(error), false) => wrong.push(format!("{row}: {error}")),
+            _ => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(got: T, expected: T) -> Result<(), String> {
+    (got == expected).then_some(()).ok_or(format!("got {got:?}, not {expected:?}"))
+}
+
+fn text<'r>(row: &'r Value, key: &str) -> &'r str {
+    row[key].as_str().unwrap()
+}
+
+#[test]
+fn corpus_mta_sts_txt() {
+    each("mta_sts_txt", "input", |row| {
+        let found = Record::find(&[[text(row, "input")]]);
+        match row["fields"].as_object() {
+            Some(fields) => match found {
+                Ok(Some(record)) => same(record.id.as_str(), fields["id"].as_str().unwrap()),
+                other => Err(format!("{other:?}")),
+            },
+            None => same(matches!(found, Ok(Some(_))), row["valid"].as_bool().unwrap()),
+        }
+    });
+}
+
+#[test]
+fn corpus_mta_sts_txt_lookup() {
+    each("mta_sts_txt_lookup", "txts", |row| {
+        // A look-up that fails never becomes a set of records; see the cache.
+        let Some(records) = row["txts"].as_array() else { return same(text(row, "outcome"), "temp_error") };
+        let records: Vec<[&str; 1]> = records.iter().map(|record| [record.as_str().unwrap()]).collect();
+        let outcome = match Record::find(&records) {
+            Ok(Some(_)) => "found",
+            Ok(None) => "none",
+            Err(TxtError::Several { .. }) => "multiple_records",
+            Err(_) => "syntax_error",
+        };
+        let expected = match text(row, "outcome") {
+            error @ ("syntax_error" | "multiple_records") => error,
+            // "no_record", "not_found", "none"
+            none if none.starts_with("no") => "none",
+            _ => "found",
+        };
+        same(outcome, expected)
+    });
+}
+
+#[test]
+fn corpus_mta_sts_policy() {
+    each("mta_sts_policy", "input", |row| {
+        same(Policy::parse(text(row, "input").as_bytes()).is_ok(), row["valid"].as_bool().unwrap())
+    });
+}
+
+#[test]
+fn corpus_mta_sts_mx_match() {
+    each("mta_sts_mx_match", "mx", |row| {
+        let host = Domain::parse(text(row, "mx")).map_err(|error| error.to_string())?;
+        let patterns = row["patterns"].as_array().unwrap().iter().map(|pattern| pattern.as_str().unwrap());
+        // A pattern that is no domain name matches none.
+        let matched = patterns.filter_map(|pattern| MxPattern::parse(pattern).ok()).any(|p| p.matches(&host));
+        same(matched, row["match"].as_bool().unwrap())
+    });
+}
+
+#[test]
+fn corpus_mta_sts_content_type() {
+    each("mta_sts_content_type", "content_type", |row| {
+        same(is_text_plain(text(row, "content_type")), row["acceptable"].as_bool().unwrap())
+    });
+}
+
+#[test]
+fn corpus_tlsrpt_txt() {
+    each("tlsrpt_txt", "input", |row| {
+        let found = tlsrpt::Record::find(&[[text(row, "input")]]);
+        same(matches!(found, Ok(Some(_))), row["valid"].as_bool().unwrap())
+    });
+}
