@@ -3,10 +3,15 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::corpus;
+use pki_types::UnixTime;
 use serde_json::Value;
 use smtp_tls_policy::Domain;
-use smtp_tls_policy::sts::{MxPattern, Policy, Record, is_text_plain};
+use smtp_tls_policy::sts::{
+    Cache, FetchError, Limits, MxPattern, Next, Policy, Record, Response, Trouble, is_text_plain,
+};
 use smtp_tls_policy::tlsrpt;
 use smtp_tls_policy::txt::TxtError;
 
@@ -112,5 +117,48 @@ fn corpus_tlsrpt_txt() {
     each("tlsrpt_txt", "input", |row| {
         let found = tlsrpt::Record::find(&[[text(row, "input")]]);
         same(matches!(found, Ok(Some(_))), row["valid"].as_bool().unwrap())
+    });
+}
+
+/// One delivery through the cache.
+#[test]
+fn corpus_mta_sts_fetch_scenarios() {
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+    each("mta_sts_fetch_scenarios", "domain", |row| {
+        let domain = Domain::parse(text(row, "domain")).map_err(|error| error.to_string())?;
+        let records: Vec<[&str; 1]> = match &row["txt"] {
+            Value::Null => Vec::new(),
+            Value::String(record) => vec![[record]],
+            Value::Array(records) => records.iter().map(|record| [record.as_str().unwrap()]).collect(),
+            other => panic!("{other}"),
+        };
+        let mut cache = Cache::new(Limits::default());
+        let record = Record::find(&records);
+        let (answer, kept) = match cache.discovered(&domain, record.map_err(Into::into), now) {
+            Next::Done(answer) => (answer, 0),
+            Next::UnderWay => return Err("nothing was under way".to_owned()),
+            Next::Fetch(fetch) => {
+                let http = &row["http"];
+                let body = http["body"].as_str().unwrap_or_default();
+                // The suite shows the certificates of its hosts only in their names. To judge them is the caller's part.
+                let response = match http["status"].as_u64() {
+                    _ if domain.as_str().starts_with("bad-cert") => Err(FetchError::Certificate),
+                    None => Err(FetchError::Unreachable),
+                    Some(status) => Ok(Response {
+                        status: status as u16,
+                        content_type: http["content_type"].as_str(),
+                        body: body.as_bytes(),
+                    }),
+                };
+                let fetched = cache.fetched(fetch, response, now);
+                (fetched.answer, fetched.changes.len())
+            }
+        };
+        let outcome = match answer.trouble {
+            _ if kept == 1 => "VALID",
+            Some(Trouble::Fetch(_)) => "FETCH_ERROR",
+            Some(_) | None => "NONE",
+        };
+        same(outcome, text(row, "expected"))
     });
 }

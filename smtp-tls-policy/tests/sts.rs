@@ -33,8 +33,8 @@ fn a_record_is_read_as_the_grammar_says() {
         (" v=STSv1;id=1", Ok(None)),
         ("", Ok(None)),
         // This version, and wrong.
-        ("v=STSv1", missing.clone()),
-        ("v=STSv1;", missing.clone()),
+        ("v=STSv1", missing),
+        ("v=STSv1;", missing),
         ("v=STSv1;ID=1", missing),
         ("v=STSv1;id=", value(1, "id")),
         ("v=STSv1;id=a-b", value(1, "id")),
