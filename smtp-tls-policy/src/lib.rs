@@ -73,6 +73,7 @@ pub mod trust;
 pub mod verdict;
 mod x509;
 
+pub mod memory;
 pub mod sts;
 pub mod tlsrpt;
 pub mod txt;
