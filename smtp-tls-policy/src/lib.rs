@@ -73,6 +73,11 @@ pub mod trust;
 pub mod verdict;
 mod x509;
 
+pub mod memory;
+pub mod sts;
+pub mod tlsrpt;
+pub mod txt;
+
 pub use pki_types;
 
 pub use admit::{Inbound, admit, admit_handshake};

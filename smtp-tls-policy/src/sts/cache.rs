@@ -1,0 +1,273 @@
+//! The cache of policies as a machine without I/O (RFC 8461, 3.3 and 5.1): what applies now, what to fetch, when to
+//! refresh, when to back off.
+//!
+//! For each delivery the caller looks up the TXT records of [`record_name`](super::record_name) and tells
+//! [`Cache::discovered`], which answers or asks for a fetch; what the fetch gave goes to [`Cache::fetched`]:
+//!
+//! ```
+//! use std::time::Duration;
+//! use smtp_tls_policy::{Domain, pki_types::UnixTime, sts::*};
+//!
+//! let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+//! let mut cache = Cache::new(Limits::default());
+//! let next_hop = Domain::parse("example.com")?;
+//!
+//! let records = [["v=STSv1; id=1;"]]; // from DNS
+//! let Next::Fetch(fetch) = cache.discovered(&next_hop, Record::find(&records).map_err(Into::into), now) else {
+//!     panic!("nothing is cached")
+//! };
+//! assert_eq!(fetch.url(), "https://mta-sts.example.com/.well-known/mta-sts.txt");
+//! let body = b"version: STSv1\nmode: enforce\nmx: *.example.com\nmax_age: 604800"; // by HTTPS
+//! let response = Response { status: 200, content_type: Some("text/plain"), body };
+//! let fetched = cache.fetched(fetch, Ok(response), now);
+//!
+//! let applied = fetched.answer.policy.expect("a policy applies");
+//! assert!(applied.policy().permits(&Domain::parse("mx1.example.com")?));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The policy domain is the next hop: the recipient domain, or the smart host where one is configured; never a parent,
+//! never an address literal (RFC 8461, 3.4). A policy is found under exactly the domain it was fetched for, so no two
+//! domains share one, whatever MX hosts they share.
+//!
+//! Who is about to bounce mail for an `enforce` policy calls [`Cache::discovered`] once more before (RFC 8461, 5).
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use pki_types::UnixTime;
+
+use super::attempts::{Attempt, Attempts};
+use super::exchange::{Answer, CachedPolicy, Change, DiscoveryError, Due, Fetch, Fetched, Next, Trouble, Why, after};
+use super::fetch::{FetchError, Response, policy_host};
+use super::policy::Mode;
+use super::txt::Record;
+use crate::domain::Domain;
+
+/// How often a policy is fetched again although its id is the same (RFC 8461, 3.3: "a suggested refresh frequency is
+/// once per day"). One that lives less than two days is refreshed in the middle of its life: "before they expire"; one
+/// that lives less than twice [`REFRESH_RETRY`] is not, so that a short life costs no more fetches than deliveries.
+pub const REFRESH_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long after a failed fetch the same version of a policy is left alone (RFC 8461, 3.3: "five minutes or longer per
+/// version ID").
+pub const FETCH_BACKOFF: Duration = Duration::from_secs(5 * 60);
+/// How long after a refresh was asked for, and nothing came of it, the next one is asked for. Our own choice.
+pub const REFRESH_RETRY: Duration = Duration::from_secs(60 * 60);
+
+/// How much a [`Cache`] holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most policies; each one costs at most [`MAX_POLICY_LEN`](super::MAX_POLICY_LEN) bytes, and some hundred as a rule.
+    /// Where one must go, it is one of mode none, then testing, then enforce, and of these the least recently used; a
+    /// policy never takes the place of one of a stricter mode. By default 10,000: our own choice.
+    pub policies: usize,
+    /// Most fetches that are under way, or failed within [`FETCH_BACKOFF`]. By default 10,000: our own choice.
+    pub attempts: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { policies: 10_000, attempts: 10_000 }
+    }
+}
+
+/// The cache. Time is an argument: wall-clock time, for policies outlive the process.
+#[derive(Debug)]
+pub struct Cache {
+    limits: Limits,
+    known: HashMap<Domain, Known>,
+    /// By what goes first when there is no room: mode, then last use.
+    by_worth: BTreeSet<(Mode, u64, Domain)>,
+    by_due: BTreeSet<(UnixTime, Domain)>,
+    attempts: Attempts,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    cached: CachedPolicy,
+    used: u64,
+    due: UnixTime,
+}
+
+impl Cache {
+    /// An empty cache.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            known: HashMap::new(),
+            by_worth: BTreeSet::new(),
+            by_due: BTreeSet::new(),
+            attempts: Attempts::new(limits.attempts),
+            uses: 0,
+        }
+    }
+
+    /// Takes over what a [`PolicyStore`](super::PolicyStore) held. Expired policies, and those for which there is no
+    /// room, are not taken. The changes are to be made in the store.
+    pub fn restore(&mut self, policies: impl IntoIterator<Item = CachedPolicy>, now: UnixTime) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for mut cached in policies {
+            // A clock that once ran ahead must not make a policy last for longer than its max_age from now.
+            let ahead = cached.fetched > now;
+            cached.fetched = cached.fetched.min(now);
+            if cached.expires() < now {
+                changes.push(Change::Remove(cached.domain));
+            } else {
+                let stored = |change: &Change| !ahead && matches!(change, Change::Save(_));
+                changes.extend(self.insert(cached).into_iter().filter(|change| !stored(change)));
+            }
+        }
+        changes
+    }
+
+    /// How many policies are held, expired ones included until [`Cache::due`] has named them.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether no policy is held.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// What applies to this domain now, without looking anything up.
+    pub fn applies(&mut self, domain: &Domain, now: UnixTime) -> Answer {
+        self.answer(domain, None, now)
+    }
+
+    /// The record was looked up. A fetch is needed where no policy is cached, where the id is new, and once a day.
+    pub fn discovered(
+        &mut self,
+        domain: &Domain,
+        record: Result<Option<Record>, DiscoveryError>,
+        now: UnixTime,
+    ) -> Next {
+        let current = self.current(domain, now);
+        let (record, host) = match (record, policy_host(domain)) {
+            (Ok(Some(record)), Some(host)) => (record, host),
+            (Ok(None), _) => {
+                let vanished = current.map(|_| Trouble::Vanished);
+                return Next::Done(self.answer(domain, vanished, now));
+            }
+            (Err(error), _) => return Next::Done(self.answer(domain, Some(error.into()), now)),
+            (Ok(Some(_)), None) => return Next::Done(self.answer(domain, None, now)),
+        };
+        let why = match current {
+            None => Why::NothingCached,
+            Some(cached) if cached.id != record.id => Why::NewId,
+            Some(cached) if cached.refresh_at() <= now => Why::Refresh,
+            Some(_) => return Next::Done(self.answer(domain, None, now)),
+        };
+        match self.attempts.find(domain, &record.id, now) {
+            Some(Attempt::UnderWay) => Next::UnderWay,
+            Some(Attempt::Failed(error)) => Next::Done(self.answer(domain, Some(error.into()), now)),
+            None => {
+                self.attempts.began(domain, &record.id, now);
+                Next::Fetch(Fetch { domain: domain.clone(), host, id: record.id, why })
+            }
+        }
+    }
+
+    /// The fetch ended. A policy takes the place of the cached one, whatever its mode; a failure changes nothing that
+    /// applies, and the same version is left alone for [`FETCH_BACKOFF`].
+    pub fn fetched(&mut self, fetch: Fetch, response: Result<Response<'_>, FetchError>, now: UnixTime) -> Fetched {
+        let Fetch { domain, id, .. } = fetch;
+        match response.and_then(|response| response.policy()) {
+            Ok(policy) => {
+                self.attempts.succeeded(&domain);
+                let cached = CachedPolicy { domain, id, fetched: now, policy };
+                // It applies to the delivery that waits for it even where there is no room to keep it.
+                let answer = Answer { policy: active(&cached).cloned(), trouble: None };
+                Fetched { answer, changes: self.insert(cached) }
+            }
+            Err(error) => {
+                self.attempts.failed(&domain, &id, error, now);
+                Fetched { answer: self.answer(&domain, Some(error.into()), now), changes: Vec::new() }
+            }
+        }
+    }
+
+    /// What is due in the background: call it until it gives `None`, then again at [`Cache::deadline`].
+    pub fn due(&mut self, now: UnixTime) -> Option<Due> {
+        let (time, domain) = self.by_due.first()?.clone();
+        if now < time {
+            return None;
+        }
+        let known = self.known.get_mut(&domain)?;
+        if known.cached.expires() < now {
+            self.remove(&domain);
+            return Some(Due::Expired(Change::Remove(domain)));
+        }
+        self.by_due.remove(&(time, domain.clone()));
+        // A refresh that works sets another time; this is for the one that does not.
+        known.due = after(now, REFRESH_RETRY).min(after(known.cached.expires(), Duration::from_secs(1)));
+        self.by_due.insert((known.due, domain.clone()));
+        Some(Due::Refresh(domain))
+    }
+
+    /// When [`Cache::due`] has something to say next.
+    pub fn deadline(&self) -> Option<UnixTime> {
+        self.by_due.first().map(|(time, _)| *time)
+    }
+
+    /// The policy of exactly this domain, unless it has expired.
+    fn current(&self, domain: &Domain, now: UnixTime) -> Option<&CachedPolicy> {
+        self.known.get(domain).map(|known| &known.cached).filter(|cached| now <= cached.expires())
+    }
+
+    fn answer(&mut self, domain: &Domain, trouble: Option<Trouble>, now: UnixTime) -> Answer {
+        self.touch(domain);
+        match self.current(domain, now) {
+            // RFC 8461, 3.3: alert "unless the cached policy mode is "none"", which is how a policy goes (8.3).
+            Some(cached) if cached.policy.mode() == Mode::None => Answer::default(),
+            Some(cached) => Answer { policy: Some(cached.clone()), trouble },
+            None => Answer { policy: None, trouble },
+        }
+    }
+
+    fn touch(&mut self, domain: &Domain) {
+        if let Some(known) = self.known.get_mut(domain) {
+            let mode = known.cached.policy.mode();
+            self.by_worth.remove(&(mode, known.used, domain.clone()));
+            self.uses += 1;
+            known.used = self.uses;
+            self.by_worth.insert((mode, known.used, domain.clone()));
+        }
+    }
+
+    fn insert(&mut self, cached: CachedPolicy) -> Vec<Change> {
+        let mut changes = Vec::with_capacity(2);
+        if !self.remove(&cached.domain) && self.known.len() >= self.limits.policies {
+            match self.by_worth.first() {
+                Some((mode, _, domain)) if *mode <= cached.policy.mode() => {
+                    let domain = domain.clone();
+                    self.remove(&domain);
+                    changes.push(Change::Remove(domain));
+                }
+                // All that is held is stricter, or nothing may be held.
+                _ => return vec![Change::Remove(cached.domain)],
+            }
+        }
+        self.uses += 1;
+        let (used, due, domain) = (self.uses, cached.refresh_at(), cached.domain.clone());
+        self.by_worth.insert((cached.policy.mode(), used, domain.clone()));
+        self.by_due.insert((due, domain.clone()));
+        changes.push(Change::Save(cached.clone()));
+        self.known.insert(domain, Known { cached, used, due });
+        changes
+    }
+
+    /// Forgets a policy; whether there was one.
+    fn remove(&mut self, domain: &Domain) -> bool {
+        let Some(Known { cached, used, due }) = self.known.remove(domain) else { return false };
+        self.by_worth.remove(&(cached.policy.mode(), used, domain.clone()));
+        self.by_due.remove(&(due, domain.clone()));
+        true
+    }
+}
+
+/// RFC 8461, 5: mode none is "as though it does not have any active policy".
+fn active(cached: &CachedPolicy) -> Option<&CachedPolicy> {
+    (cached.policy.mode() != Mode::None).then_some(cached)
+}

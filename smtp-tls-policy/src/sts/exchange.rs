@@ -1,0 +1,201 @@
+//! What the cache is told, and what it says.
+
+use std::time::Duration;
+
+use pki_types::UnixTime;
+
+use super::cache::{REFRESH_INTERVAL, REFRESH_RETRY};
+use super::fetch::{FetchError, WELL_KNOWN_PATH};
+use super::policy::Policy;
+use super::txt::PolicyId;
+use crate::domain::Domain;
+use crate::tlsrpt::ResultType;
+use crate::txt::TxtError;
+
+/// A policy as it was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedPolicy {
+    pub(super) domain: Domain,
+    pub(super) id: PolicyId,
+    pub(super) fetched: UnixTime,
+    pub(super) policy: Policy,
+}
+
+impl CachedPolicy {
+    /// A policy, the domain and the id under which it was found, and when it was fetched.
+    pub fn new(domain: Domain, id: PolicyId, fetched: UnixTime, policy: Policy) -> Self {
+        Self { domain, id, fetched, policy }
+    }
+
+    /// The policy domain.
+    pub fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    /// The id of the record that announced it.
+    pub fn id(&self) -> &PolicyId {
+        &self.id
+    }
+
+    /// When it was fetched.
+    pub fn fetched(&self) -> UnixTime {
+        self.fetched
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The last second in which it applies (RFC 8461, 5.1: "time-since-fetch has not exceeded its max_age").
+    pub fn expires(&self) -> UnixTime {
+        after(self.fetched, self.policy.max_age())
+    }
+
+    pub(super) fn refresh_at(&self) -> UnixTime {
+        match self.policy.max_age() / 2 {
+            half if half < REFRESH_RETRY => after(self.expires(), Duration::from_secs(1)),
+            half => after(self.fetched, REFRESH_INTERVAL.min(half)),
+        }
+    }
+}
+
+pub(super) fn after(time: UnixTime, duration: Duration) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(time.as_secs().saturating_add(duration.as_secs())))
+}
+
+/// Why the record of a domain could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DiscoveryError {
+    /// The look-up failed: no answer, SERVFAIL, bogus. A name that does not exist is no failure, but an empty set.
+    #[error("the look-up of the MTA-STS record failed")]
+    Lookup,
+    /// The records are not what RFC 8461 describes.
+    #[error("the MTA-STS record is not valid: {0}")]
+    Record(#[from] TxtError),
+}
+
+/// What is wrong with the live policy. It never takes a cached one away, and is to be reported (RFC 8461, 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// There is no usable record.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
+    /// A policy is cached, but its record has vanished.
+    #[error("the MTA-STS record of a cached policy has vanished")]
+    Vanished,
+    /// The fetch failed, now or within [`FETCH_BACKOFF`](super::FETCH_BACKOFF).
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
+impl Trouble {
+    /// The result type in a TLS report (RFC 8460, 4.3.2.2).
+    pub const fn result_type(&self) -> ResultType {
+        match self {
+            Self::Discovery(DiscoveryError::Lookup) | Self::Vanished => ResultType::StsPolicyFetchError,
+            Self::Discovery(DiscoveryError::Record(_)) => ResultType::StsPolicyInvalid,
+            Self::Fetch(error) => error.result_type(),
+        }
+    }
+}
+
+/// What applies to a domain now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Answer {
+    /// The policy, not expired, in mode testing or enforce. `None`: deliver as though the domain had no MTA-STS.
+    pub policy: Option<CachedPolicy>,
+    /// What failed on the way, whether or not a policy applies.
+    pub trouble: Option<Trouble>,
+}
+
+/// What to do after the record was looked up.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Next {
+    /// Nothing: this applies.
+    Done(Answer),
+    /// Fetch the policy, then call [`Cache::fetched`](super::Cache::fetched). Until then [`Cache::applies`](super::Cache::applies) says what applies.
+    Fetch(Fetch),
+    /// The same fetch is under way for another delivery; [`Cache::applies`](super::Cache::applies) says what applies before and after it.
+    UnderWay,
+}
+
+/// Why a policy is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// No unexpired policy is cached.
+    NothingCached,
+    /// The record has another id than the cached policy.
+    NewId,
+    /// [`REFRESH_INTERVAL`] has passed. A delivery need not wait for this one.
+    Refresh,
+}
+
+/// A fetch to make: HTTPS GET of [`Fetch::url`], within [`FETCH_TIMEOUT`](super::FETCH_TIMEOUT).
+///
+/// The caller sees to it (RFC 8461, 3.3) that the certificate leads to a public root, is within its dates and has
+/// [`Fetch::host`] as a DNS-ID (the common name never counts); that redirects are not followed and no HTTP cache is
+/// used; and that no more than [`MAX_BODY_LEN`](super::MAX_BODY_LEN) bytes and one are read.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Fetch {
+    pub(super) domain: Domain,
+    pub(super) host: Domain,
+    pub(super) id: PolicyId,
+    pub(super) why: Why,
+}
+
+impl Fetch {
+    /// The policy domain.
+    pub fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    /// The policy host: the name to connect to, and the one that its certificate must have.
+    pub fn host(&self) -> &Domain {
+        &self.host
+    }
+
+    /// What to GET.
+    pub fn url(&self) -> String {
+        format!("https://{}{WELL_KNOWN_PATH}", self.host)
+    }
+
+    /// Why.
+    pub fn why(&self) -> Why {
+        self.why
+    }
+}
+
+/// What to change in a [`PolicyStore`](super::PolicyStore).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Change {
+    /// Store this policy, instead of any older one of its domain.
+    Save(CachedPolicy),
+    /// Drop the policy of this domain.
+    Remove(Domain),
+}
+
+/// The end of a fetch.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Fetched {
+    /// What applies now.
+    pub answer: Answer,
+    /// What to change in the store: one change where a policy came, and one more where another had to give way.
+    pub changes: Vec<Change>,
+}
+
+/// What is due; see [`Cache::due`](super::Cache::due).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Due {
+    /// Look up the record of this domain, and call [`Cache::discovered`](super::Cache::discovered).
+    Refresh(Domain),
+    /// The policy has expired and is gone: make this change in the store.
+    Expired(Change),
+}

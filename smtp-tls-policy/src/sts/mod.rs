@@ -1,0 +1,20 @@
+//! MTA-STS (RFC 8461): the record, the policy, the rules of its fetch, and the cache with its stores.
+//!
+//! - [`Record::find`] reads the TXT records, [`Policy::parse`] the policy, [`Response::policy`] the HTTPS response.
+//! - [`Cache`] decides what applies now and what to fetch. It does no I/O.
+//! - [`PolicyStore`] keeps policies beyond the process; [`FileStore`] survives a crash in the middle of a write.
+
+mod attempts;
+mod cache;
+mod exchange;
+mod fetch;
+mod policy;
+mod store;
+mod txt;
+
+pub use cache::{Cache, FETCH_BACKOFF, Limits, REFRESH_INTERVAL, REFRESH_RETRY};
+pub use exchange::{Answer, CachedPolicy, Change, DiscoveryError, Due, Fetch, Fetched, Next, Trouble, Why};
+pub use fetch::{FETCH_TIMEOUT, FetchError, MAX_BODY_LEN, Response, WELL_KNOWN_PATH, is_text_plain, policy_host};
+pub use policy::{MAX_MAX_AGE, MAX_POLICY_LEN, Mode, MxPattern, Policy, PolicyError};
+pub use store::{FileStore, Loaded, MemoryStore, PolicyStore, StoreError};
+pub use txt::{MAX_ID_LEN, PolicyId, RECORD_VERSION, Record, record_name};

@@ -1,0 +1,274 @@
+//! The policy text (RFC 8461, 3.2), and which hosts it permits (4.1).
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{Domain, DomainError};
+use crate::txt::is_name;
+
+/// Longest policy that is read, in bytes (RFC 8461, 3.3: "a suggested maximum policy size is 64 kilobytes").
+pub const MAX_POLICY_LEN: usize = 64 * 1024;
+/// Longest lifetime of a policy (RFC 8461, 3.2: "maximum value of 31557600" seconds). A longer one is cut to this.
+pub const MAX_MAX_AGE: Duration = Duration::from_secs(31_557_600);
+/// Most digits of `max_age` (RFC 8461, 3.2).
+const MAX_AGE_DIGITS: usize = 10;
+
+/// What a sender does where a host does not meet the policy (RFC 8461, 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mode {
+    /// As though there were no policy: how a domain takes its policy back (RFC 8461, 8.3).
+    None,
+    /// Deliver, and report.
+    Testing,
+    /// Do not deliver to that host.
+    Enforce,
+}
+
+impl Mode {
+    /// The word in the policy.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Testing => "testing",
+            Self::Enforce => "enforce",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::None, Self::Testing, Self::Enforce].into_iter().find(|mode| mode.as_str() == text)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One `mx` of a policy: a host, or the hosts exactly one label below a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MxPattern {
+    /// `mail.example.com`
+    Host(Domain),
+    /// `*.example.com`: `mail.example.com`, but neither `example.com` nor `a.mail.example.com` (RFC 8461, 4.1).
+    Below(Domain),
+}
+
+impl MxPattern {
+    /// Reads `mail.example.com` or `*.example.com`, in any spelling that [`Domain::parse`] knows. A policy may hold
+    /// only A-labels; [`Policy::parse`] sees to that.
+    ///
+    /// # Errors
+    ///
+    /// What [`Domain::parse`] says of the name.
+    pub fn parse(text: &str) -> Result<Self, DomainError> {
+        match text.strip_prefix("*.") {
+            Some(parent) => Domain::parse(parent).map(Self::Below),
+            None => Domain::parse(text).map(Self::Host),
+        }
+    }
+
+    /// Whether this host is meant. Case, trailing dot and U-labels were made equal when the [`Domain`] was read.
+    pub fn matches(&self, host: &Domain) -> bool {
+        match self {
+            Self::Host(name) => name == host,
+            Self::Below(parent) => is_child(host.as_str(), parent.as_str()),
+        }
+    }
+}
+
+/// RFC 8461, 4.1: the wildcard stands for the entire left-most label, and for one label only.
+fn is_child(host: &str, parent: &str) -> bool {
+    host.split_once('.').is_some_and(|(_, rest)| rest == parent)
+}
+
+impl FromStr for MxPattern {
+    type Err = DomainError;
+
+    fn from_str(text: &str) -> Result<Self, DomainError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for MxPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(name) => name.fmt(f),
+            Self::Below(parent) => write!(f, "*.{parent}"),
+        }
+    }
+}
+
+/// A policy (RFC 8461, 3.2). Made by [`Policy::parse`] only, so one in mode testing or enforce has at least one `mx`.
+///
+/// [`Display`](fmt::Display) writes it as a policy text again, which is never longer than the text that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Policy {
+    mode: Mode,
+    max_age: Duration,
+    /// The patterns in comparable form, one a line: a policy of ten thousand short names costs no more than its text.
+    mx: Arc<str>,
+}
+
+/// Why a text is not a policy. Lines are counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// More than [`MAX_POLICY_LEN`] bytes.
+    #[error("the policy is longer than 64 KiB")]
+    TooLong,
+    /// A line which is not a name of 1 to 32 letters, digits, `_`, `-` and `.`, a colon and a value.
+    #[error("line {line} of the policy is not a name, a colon and a value")]
+    Line {
+        /// Which one.
+        line: usize,
+    },
+    /// A known field has a value that it must not have.
+    #[error("the value in line {line} of the policy ({field}) is not valid")]
+    Value {
+        /// Which one.
+        line: usize,
+        /// The name of the field.
+        field: &'static str,
+    },
+    /// A pattern of an `mx` field is not a domain name.
+    #[error("the mx pattern in line {line} of the policy is not valid: {error}")]
+    Mx {
+        /// Which line.
+        line: usize,
+        /// What is wrong with the name.
+        error: DomainError,
+    },
+    /// A required field is absent; `mx` is not required in mode none.
+    #[error("the policy lacks the required field {field}")]
+    Missing {
+        /// Its name.
+        field: &'static str,
+    },
+}
+
+impl Policy {
+    /// Reads a policy text: `name: value` lines that end in LF or CRLF, of which the last may lack its end.
+    ///
+    /// Required are `version`, `mode` and `max_age`, and at least one `mx` unless the mode is none. Of a field that
+    /// stands twice the first counts, save `mx`. Unknown fields are ignored. Words are case-sensitive.
+    ///
+    /// ```
+    /// use smtp_tls_policy::sts::{Mode, Policy};
+    ///
+    /// let policy = Policy::parse(b"version: STSv1\nmode: enforce\nmx: *.example.net\nmax_age: 604800\n")?;
+    /// assert_eq!(policy.mode(), Mode::Enforce);
+    /// assert!(policy.permits(&"MX1.Example.Net.".parse()?));
+    /// assert!(!policy.permits(&"example.net".parse()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`]: the text is not what the grammar of RFC 8461, 3.2 describes; it names the line and the field.
+    pub fn parse(text: &[u8]) -> Result<Self, PolicyError> {
+        if text.len() > MAX_POLICY_LEN {
+            return Err(PolicyError::TooLong);
+        }
+        let (mut version, mut mode, mut max_age) = (None, None, None);
+        let mut mx = String::new();
+        for (index, raw) in text.split_inclusive(|&b| b == b'\n').enumerate() {
+            let line = index + 1;
+            let (name, value) = field(raw).ok_or(PolicyError::Line { line })?;
+            let invalid = |field| PolicyError::Value { line, field };
+            // RFC 8461, 3.2: "all entries except for the first SHALL be ignored", whatever they say.
+            match name {
+                "version" if version.is_none() => {
+                    version = Some((value == "STSv1").then_some(()).ok_or(invalid("version"))?);
+                }
+                "mode" if mode.is_none() => mode = Some(Mode::parse(value).ok_or(invalid("mode"))?),
+                "max_age" if max_age.is_none() => max_age = Some(seconds(value).ok_or(invalid("max_age"))?),
+                "mx" => {
+                    let pattern = pattern(value).map_err(|error| PolicyError::Mx { line, error })?;
+                    if !mx.is_empty() {
+                        mx.push('\n');
+                    }
+                    mx.push_str(&pattern.to_string());
+                }
+                _ => {}
+            }
+        }
+        version.ok_or(PolicyError::Missing { field: "version" })?;
+        let mode = mode.ok_or(PolicyError::Missing { field: "mode" })?;
+        let max_age = max_age.ok_or(PolicyError::Missing { field: "max_age" })?;
+        if mx.is_empty() && mode != Mode::None {
+            // Never an empty list of hosts: that would be a policy which no host can meet.
+            return Err(PolicyError::Missing { field: "mx" });
+        }
+        Ok(Self { mode, max_age, mx: mx.into() })
+    }
+
+    /// What a sender does where a host does not meet the policy.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// How long the policy holds after it was fetched; at most [`MAX_MAX_AGE`].
+    pub fn max_age(&self) -> Duration {
+        self.max_age
+    }
+
+    /// The patterns in the order of the policy: lower case, A-labels, `*.` in front where it is a wildcard.
+    pub fn mx(&self) -> impl Iterator<Item = &str> {
+        self.mx.lines()
+    }
+
+    /// Whether a pattern permits this MX host (RFC 8461, 4.1). It says nothing of the certificate, whose name is
+    /// compared with the host, never with a pattern (4.2).
+    pub fn permits(&self, host: &Domain) -> bool {
+        self.mx().any(|pattern| match pattern.strip_prefix("*.") {
+            Some(parent) => is_child(host.as_str(), parent),
+            None => pattern == host.as_str(),
+        })
+    }
+}
+
+impl fmt::Display for Policy {
+    /// Without optional spaces, for what was read must not grow past [`MAX_POLICY_LEN`] when it is stored.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version:STSv1\nmode:{}\nmax_age:{}", self.mode, self.max_age.as_secs())?;
+        self.mx().try_for_each(|pattern| write!(f, "\nmx:{pattern}"))
+    }
+}
+
+/// `name ":" *WSP value *WSP`, then LF, CRLF or the end of the text.
+fn field(raw: &[u8]) -> Option<(&str, &str)> {
+    let line = match raw {
+        [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => line,
+        line => line,
+    };
+    let text = std::str::from_utf8(line).ok()?;
+    let (name, value) = text.split_once(':')?;
+    let value = value.trim_matches([' ', '\t']);
+    // sts-policy-vchar [*(%x20 / sts-policy-vchar) sts-policy-vchar]: no control characters. The grammar takes UTF-8
+    // whole, so the C1 controls stay.
+    let good = !value.is_empty() && value.bytes().all(|b| b >= 0x20 && b != 0x7f);
+    (good && is_name(name)).then_some((name, value))
+}
+
+/// `1*10(DIGIT)`
+fn seconds(text: &str) -> Option<Duration> {
+    let good = text.len() <= MAX_AGE_DIGITS && text.bytes().all(|b| b.is_ascii_digit());
+    let seconds = text.parse().ok().filter(|_| good)?;
+    Some(Duration::from_secs(seconds).min(MAX_MAX_AGE))
+}
+
+/// `["*."] Domain`, the latter as in RFC 5321, 4.1.2: letters, digits and hyphens, no dot at the end.
+fn pattern(text: &str) -> Result<MxPattern, DomainError> {
+    // RFC 8461, 3.2: "MUST specify the Punycode-encoded A-label".
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')) {
+        return Err(DomainError::Character);
+    }
+    if name.ends_with('.') {
+        return Err(DomainError::EmptyLabel);
+    }
+    MxPattern::parse(text)
+}

@@ -1,0 +1,240 @@
+//! TLS reporting (RFC 8460): the record that asks for reports, and the result types in them.
+//!
+//! The report itself is the caller's. Its mail ignores every failure of TLS on its way, carries a DKIM signature
+//! without `l=`, and is no part of the next report (RFC 8460, 3).
+
+use std::fmt;
+
+use crate::domain::{Domain, Host};
+use crate::txt::{TxtError, fields, select};
+
+/// What a TLSRPT record begins with (RFC 8460, 3).
+pub const RECORD_VERSION: &str = "v=TLSRPTv1";
+
+/// RFC 5234, B.1.
+const WSP: [char; 2] = [' ', '\t'];
+
+/// Result types of RFC 8460, 4.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ResultType {
+    /// The host does not offer STARTTLS, or refused it.
+    StarttlsNotSupported,
+    /// The certificate is for other names.
+    CertificateHostMismatch,
+    /// The certificate has expired.
+    CertificateExpired,
+    /// No chain leads to a trusted root, and other failures of a certificate.
+    CertificateNotTrusted,
+    /// None of the others.
+    ValidationFailure,
+    /// None of the TLSA records is valid.
+    TlsaInvalid,
+    /// The resolver returned no valid records.
+    DnssecInvalid,
+    /// DANE is required here, and the host has no TLSA records.
+    DaneRequired,
+    /// The policy could not be fetched.
+    StsPolicyFetchError,
+    /// The policy is malformed.
+    StsPolicyInvalid,
+    /// The certificate of the policy host is not valid.
+    StsWebpkiInvalid,
+}
+
+impl ResultType {
+    /// Every result type.
+    pub const ALL: &[Self] = &[
+        Self::StarttlsNotSupported,
+        Self::CertificateHostMismatch,
+        Self::CertificateExpired,
+        Self::CertificateNotTrusted,
+        Self::ValidationFailure,
+        Self::TlsaInvalid,
+        Self::DnssecInvalid,
+        Self::DaneRequired,
+        Self::StsPolicyFetchError,
+        Self::StsPolicyInvalid,
+        Self::StsWebpkiInvalid,
+    ];
+
+    /// The word in a report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StarttlsNotSupported => "starttls-not-supported",
+            Self::CertificateHostMismatch => "certificate-host-mismatch",
+            Self::CertificateExpired => "certificate-expired",
+            Self::CertificateNotTrusted => "certificate-not-trusted",
+            Self::ValidationFailure => "validation-failure",
+            Self::TlsaInvalid => "tlsa-invalid",
+            Self::DnssecInvalid => "dnssec-invalid",
+            Self::DaneRequired => "dane-required",
+            Self::StsPolicyFetchError => "sts-policy-fetch-error",
+            Self::StsPolicyInvalid => "sts-policy-invalid",
+            Self::StsWebpkiInvalid => "sts-webpki-invalid",
+        }
+    }
+}
+
+impl fmt::Display for ResultType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The name whose TXT records ask for reports on this domain: `_smtp._tls.` and the domain. `None` where that is longer
+/// than a name can be.
+pub fn record_name(policy_domain: &Domain) -> Option<Domain> {
+    Domain::parse(&format!("_smtp._tls.{policy_domain}")).ok()
+}
+
+/// Where reports go (RFC 8460, 3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rua {
+    /// By mail to this address: percent-decoded, ASCII, a dot-string local part and a domain or address literal.
+    Mailto(String),
+    /// By POST to this URI, as published: percent-encoded, with a host.
+    Https(String),
+}
+
+/// A TLSRPT record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Record {
+    /// Where reports go, in the order of the record: one that is accepted is enough.
+    pub rua: Vec<Rua>,
+    /// How many URIs are left out because of a scheme that RFC 8460 does not have, or as no place to send anything to.
+    pub unusable: usize,
+}
+
+impl Record {
+    /// Finds the record among the TXT records of [`record_name`]; each of them is a list of character-strings.
+    ///
+    /// `Ok(None)`: no record begins with the version. An error means that no reports are wanted either (RFC 8460, 3).
+    ///
+    /// ```
+    /// use smtp_tls_policy::tlsrpt::{Record, Rua};
+    ///
+    /// let record = Record::find(&[["v=TLSRPTv1;rua=mailto:reports@example.com"]])?.expect("there is one");
+    /// assert_eq!(record.rua, [Rua::Mailto("reports@example.com".to_owned())]);
+    /// # Ok::<(), smtp_tls_policy::txt::TxtError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TxtError`]: several records, or one that the grammar of RFC 8460, 3 does not have.
+    pub fn find<R, S>(records: &[R]) -> Result<Option<Self>, TxtError>
+    where
+        R: AsRef<[S]>,
+        S: AsRef<[u8]>,
+    {
+        select(records, RECORD_VERSION)?.map(|record| Self::read(&record)).transpose()
+    }
+
+    fn read(record: &[u8]) -> Result<Self, TxtError> {
+        let (mut rua, mut unusable, mut seen) = (Vec::new(), 0, false);
+        for field in fields(record) {
+            let field = field?;
+            if field.name == "rua" {
+                seen = true;
+                // The grammar has no limit for the number of rua fields: each of them counts.
+                let error = TxtError::Value { field: field.index, name: "rua" };
+                if field.value.trim_matches(WSP).len() != field.value.len() {
+                    return Err(error);
+                }
+                for uri in field.value.split(',') {
+                    let uri = uri.trim_matches(WSP);
+                    let scheme = scheme(uri).ok_or(error)?;
+                    match destination(scheme, &uri[scheme.len() + 1..]) {
+                        Some(Destination::Mailto(address)) => rua.push(Rua::Mailto(address)),
+                        Some(Destination::Https) => rua.push(Rua::Https(uri.to_owned())),
+                        None => unusable += 1,
+                    }
+                }
+            } else if !field.is_extension() {
+                return Err(TxtError::Value { field: field.index, name: "extension" });
+            }
+        }
+        if !seen {
+            return Err(TxtError::Missing { name: "rua" });
+        }
+        Ok(Self { rua, unusable })
+    }
+}
+
+/// The scheme of a URI in the characters of RFC 3986, of which RFC 8460, 3 takes `,`, `!` and `;` away.
+fn scheme(uri: &str) -> Option<&str> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let mut letters = scheme.bytes();
+    let good = letters.next().is_some_and(|b| b.is_ascii_alphabetic())
+        && letters.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    let (before, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    (good && is_uri_text(before) && is_uri_text(fragment)).then_some(scheme)
+}
+
+fn is_uri_text(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let good = match byte {
+            b'%' => (0..2).all(|_| bytes.next().is_some_and(|b| b.is_ascii_hexdigit())),
+            // RFC 3986, 2.2 and 2.3: reserved and unreserved, less the three, and less "#".
+            b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b'?' | b'[' | b']' | b'@' => true,
+            b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b'=' => true,
+            _ => byte.is_ascii_alphanumeric(),
+        };
+        if !good {
+            return false;
+        }
+    }
+    true
+}
+
+enum Destination {
+    Mailto(String),
+    Https,
+}
+
+fn destination(scheme: &str, rest: &str) -> Option<Destination> {
+    // RFC 3986, 3.1: schemes are compared without regard to case.
+    if scheme.eq_ignore_ascii_case("mailto") {
+        // RFC 6068, 2: header fields may follow; a report has its own.
+        let to = rest.split(['?', '#']).next()?;
+        return address(to).map(Destination::Mailto);
+    }
+    if scheme.eq_ignore_ascii_case("https") {
+        let authority = rest.strip_prefix("//")?.split(['/', '?', '#']).next()?;
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let end = if host.starts_with('[') { host.find(']')? + 1 } else { host.find(':').unwrap_or(host.len()) };
+        return (end > 0).then_some(Destination::Https);
+    }
+    None
+}
+
+/// The address of a `mailto` URI, percent-decoded; `None` where it is none that may stand in a RCPT command as it is.
+fn address(encoded: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut bytes = encoded.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            _ => byte,
+        });
+    }
+    let decoded = String::from_utf8(decoded).ok()?;
+    let (local, domain) = decoded.rsplit_once('@')?;
+    // RFC 5321, 4.1.2: Dot-string. That keeps CR, LF, NUL, spaces and angle brackets out of what is sent.
+    let atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
+    // RFC 5321, 4.5.3.1.1: a local part has at most 64 octets.
+    let good = local.len() <= 64 && local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(atext));
+    let literal = domain.starts_with('[');
+    let host = match Host::parse(domain) {
+        Ok(host @ Host::Name(_)) => host,
+        Ok(host @ Host::Address(_)) if literal => host,
+        Ok(Host::Address(_)) | Err(_) => return None,
+    };
+    good.then(|| format!("{local}@{host}"))
+}

@@ -1,0 +1,164 @@
+//! MTA-STS and TLSRPT corpora.
+#![allow(clippy::print_stdout)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::corpus;
+use pki_types::UnixTime;
+use serde_json::Value;
+use smtp_tls_policy::Domain;
+use smtp_tls_policy::sts::{
+    Cache, FetchError, Limits, MxPattern, Next, Policy, Record, Response, Trouble, is_text_plain,
+};
+use smtp_tls_policy::tlsrpt;
+use smtp_tls_policy::txt::TxtError;
+
+/// Runs every row but the exceptions; all rows that fail are named.
+fn each(name: &str, key: &str, check: impl Fn(&Value) -> Result<(), String>) {
+    let Some(rows) = corpus(&format!("{name}.jsonl")) else { return };
+    let excepted: Vec<&str> = include_str!("corpora/sts_exceptions.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .filter_map(|line| {
+            let (row, reason) = line.strip_prefix(name)?.strip_prefix(": ")?.split_once(": ").expect("row: reason");
+            assert!(reason.starts_with("RFC "), "{row}: an exception cites an RFC");
+            Some(row)
+        })
+        .collect();
+    assert!(excepted.len() <= 5);
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let id = match &row[key] {
+            Value::String(id) => id.clone(),
+            other => other.to_string(),
+        };
+        match (check(row), excepted.contains(&id.as_str())) {
+            (Ok(()), true) => wrong.push(format!("{id}: passes, although it is an exception")),
+            (Err(error), false) => wrong.push(format!("{row}: {error}")),
+            _ => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(got: T, expected: T) -> Result<(), String> {
+    (got == expected).then_some(()).ok_or(format!("got {got:?}, not {expected:?}"))
+}
+
+fn text<'r>(row: &'r Value, key: &str) -> &'r str {
+    row[key].as_str().unwrap()
+}
+
+#[test]
+fn corpus_mta_sts_txt() {
+    each("mta_sts_txt", "input", |row| {
+        let found = Record::find(&[[text(row, "input")]]);
+        match row["fields"].as_object() {
+            Some(fields) => match found {
+                Ok(Some(record)) => same(record.id.as_str(), fields["id"].as_str().unwrap()),
+                other => Err(format!("{other:?}")),
+            },
+            None => same(matches!(found, Ok(Some(_))), row["valid"].as_bool().unwrap()),
+        }
+    });
+}
+
+#[test]
+fn corpus_mta_sts_txt_lookup() {
+    each("mta_sts_txt_lookup", "txts", |row| {
+        // A look-up that fails never becomes a set of records; see the cache.
+        let Some(records) = row["txts"].as_array() else { return same(text(row, "outcome"), "temp_error") };
+        let records: Vec<[&str; 1]> = records.iter().map(|record| [record.as_str().unwrap()]).collect();
+        let outcome = match Record::find(&records) {
+            Ok(Some(_)) => "found",
+            Ok(None) => "none",
+            Err(TxtError::Several { .. }) => "multiple_records",
+            Err(_) => "syntax_error",
+        };
+        let expected = match text(row, "outcome") {
+            error @ ("syntax_error" | "multiple_records") => error,
+            // "no_record", "not_found", "none"
+            none if none.starts_with("no") => "none",
+            _ => "found",
+        };
+        same(outcome, expected)
+    });
+}
+
+#[test]
+fn corpus_mta_sts_policy() {
+    each("mta_sts_policy", "input", |row| {
+        same(Policy::parse(text(row, "input").as_bytes()).is_ok(), row["valid"].as_bool().unwrap())
+    });
+}
+
+#[test]
+fn corpus_mta_sts_mx_match() {
+    each("mta_sts_mx_match", "mx", |row| {
+        let host = Domain::parse(text(row, "mx")).map_err(|error| error.to_string())?;
+        let patterns = row["patterns"].as_array().unwrap().iter().map(|pattern| pattern.as_str().unwrap());
+        // A pattern that is no domain name matches none.
+        let matched = patterns.filter_map(|pattern| MxPattern::parse(pattern).ok()).any(|p| p.matches(&host));
+        same(matched, row["match"].as_bool().unwrap())
+    });
+}
+
+#[test]
+fn corpus_mta_sts_content_type() {
+    each("mta_sts_content_type", "content_type", |row| {
+        same(is_text_plain(text(row, "content_type")), row["acceptable"].as_bool().unwrap())
+    });
+}
+
+#[test]
+fn corpus_tlsrpt_txt() {
+    each("tlsrpt_txt", "input", |row| {
+        let found = tlsrpt::Record::find(&[[text(row, "input")]]);
+        same(matches!(found, Ok(Some(_))), row["valid"].as_bool().unwrap())
+    });
+}
+
+/// One delivery through the cache.
+#[test]
+fn corpus_mta_sts_fetch_scenarios() {
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+    each("mta_sts_fetch_scenarios", "domain", |row| {
+        let domain = Domain::parse(text(row, "domain")).map_err(|error| error.to_string())?;
+        let records: Vec<[&str; 1]> = match &row["txt"] {
+            Value::Null => Vec::new(),
+            Value::String(record) => vec![[record]],
+            Value::Array(records) => records.iter().map(|record| [record.as_str().unwrap()]).collect(),
+            other => panic!("{other}"),
+        };
+        let mut cache = Cache::new(Limits::default());
+        let record = Record::find(&records);
+        let (answer, kept) = match cache.discovered(&domain, record.map_err(Into::into), now) {
+            Next::Done(answer) => (answer, 0),
+            Next::UnderWay => return Err("nothing was under way".to_owned()),
+            Next::Fetch(fetch) => {
+                let http = &row["http"];
+                let body = http["body"].as_str().unwrap_or_default();
+                // The suite shows the certificates of its hosts only in their names. To judge them is the caller's part.
+                let response = match http["status"].as_u64() {
+                    _ if domain.as_str().starts_with("bad-cert") => Err(FetchError::Certificate),
+                    None => Err(FetchError::Unreachable),
+                    Some(status) => Ok(Response {
+                        status: status as u16,
+                        content_type: http["content_type"].as_str(),
+                        body: body.as_bytes(),
+                    }),
+                };
+                let fetched = cache.fetched(fetch, response, now);
+                (fetched.answer, fetched.changes.len())
+            }
+        };
+        let outcome = match answer.trouble {
+            _ if kept == 1 => "VALID",
+            Some(Trouble::Fetch(_)) => "FETCH_ERROR",
+            Some(_) | None => "NONE",
+        };
+        same(outcome, text(row, "expected"))
+    });
+}

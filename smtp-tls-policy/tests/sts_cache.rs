@@ -1,0 +1,319 @@
+//! The cache of MTA-STS policies, on virtual time.
+
+use std::time::Duration;
+
+use pki_types::UnixTime;
+use proptest::prelude::*;
+use smtp_tls_policy::Domain;
+use smtp_tls_policy::sts::*;
+use smtp_tls_policy::tlsrpt::ResultType;
+use smtp_tls_policy::txt::TxtError;
+
+const DAY: u64 = 24 * 60 * 60;
+
+fn at(seconds: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000 + seconds))
+}
+
+fn domain(text: &str) -> Domain {
+    Domain::parse(text).unwrap()
+}
+
+fn record(id: &str) -> Result<Option<Record>, DiscoveryError> {
+    Ok(Some(Record { id: PolicyId::parse(id).unwrap() }))
+}
+
+fn text(mode: &str, max_age: u64) -> String {
+    format!("version: STSv1\nmode: {mode}\nmx: mx.example\nmax_age: {max_age}\n")
+}
+
+fn response(body: &str) -> Result<Response<'_>, FetchError> {
+    Ok(Response { status: 200, content_type: Some("text/plain"), body: body.as_bytes() })
+}
+
+fn fetch(cache: &mut Cache, name: &str, id: &str, now: u64) -> Fetch {
+    match cache.discovered(&domain(name), record(id), at(now)) {
+        Next::Fetch(fetch) => fetch,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn done(next: Next) -> (Option<Mode>, Option<Trouble>) {
+    match next {
+        Next::Done(answer) => (answer.policy.map(|cached| cached.policy().mode()), answer.trouble),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn learn(cache: &mut Cache, name: &str, id: &str, mode: &str, max_age: u64, now: u64) -> Fetched {
+    let fetch = fetch(cache, name, id, now);
+    cache.fetched(fetch, response(&text(mode, max_age)), at(now))
+}
+
+fn mode(cache: &mut Cache, name: &str, now: u64) -> Option<Mode> {
+    cache.applies(&domain(name), at(now)).policy.map(|cached| cached.policy().mode())
+}
+
+#[test]
+fn an_unexpired_policy_applies_whatever_fails() {
+    let cache = &mut Cache::new(Limits::default());
+    let name = domain("a.example");
+    assert_eq!(learn(cache, "a.example", "1", "enforce", 10 * DAY, 0).changes.len(), 1);
+    let enforce = Some(Mode::Enforce);
+    let now = at(9 * DAY);
+    let several = DiscoveryError::Record(TxtError::Several { count: 2 });
+    assert_eq!(done(cache.discovered(&name, Ok(None), now)), (enforce, Some(Trouble::Vanished)));
+    for error in [DiscoveryError::Lookup, several] {
+        assert_eq!(done(cache.discovered(&name, Err(error), now)), (enforce, Some(Trouble::Discovery(error))));
+    }
+    for (index, error) in [FetchError::Unreachable, FetchError::Timeout, FetchError::Certificate, FetchError::TooLarge]
+        .into_iter()
+        .enumerate()
+    {
+        let fetch = fetch(cache, "a.example", &format!("2{index}"), 9 * DAY);
+        assert_eq!(fetch.why(), Why::NewId);
+        let fetched = cache.fetched(fetch, Err(error), now);
+        assert_eq!(fetched.answer.trouble, Some(Trouble::Fetch(error)));
+        assert_eq!(fetched.answer.policy.unwrap().id().as_str(), "1");
+        assert_eq!(fetched.changes, []);
+    }
+    for bad in ["", "version: STSv1\nmode: none\n"] {
+        let fetch = fetch(cache, "a.example", &format!("3{}", bad.len()), 9 * DAY);
+        let fetched = cache.fetched(fetch, response(bad), now);
+        assert_eq!(fetched.answer.trouble.unwrap().result_type(), ResultType::StsPolicyInvalid);
+        assert!(fetched.answer.policy.is_some());
+    }
+    // To the last second of its life, and not one longer.
+    assert_eq!(mode(cache, "a.example", 10 * DAY), enforce);
+    assert_eq!(mode(cache, "a.example", 10 * DAY + 1), None);
+    let result = done(cache.discovered(&name, Err(DiscoveryError::Lookup), at(10 * DAY + 1)));
+    assert_eq!(result, (None, Some(Trouble::Discovery(DiscoveryError::Lookup))));
+    assert_eq!(done(cache.discovered(&name, Ok(None), at(10 * DAY + 1))), (None, None));
+}
+
+#[test]
+fn a_failed_fetch_is_left_alone_for_five_minutes_a_version() {
+    let cache = &mut Cache::new(Limits::default());
+    let name = domain("a.example");
+    let first = fetch(cache, "a.example", "1", 0);
+    assert_eq!((first.why(), first.domain()), (Why::NothingCached, &name));
+    assert_eq!(first.host().as_str(), "mta-sts.a.example");
+    // While it is under way nobody else begins it, until it must have ended.
+    assert_eq!(cache.discovered(&name, record("1"), at(59)), Next::UnderWay);
+    let _ = fetch(cache, "a.example", "1", 60);
+    let fetched = cache.fetched(first, Err(FetchError::Status(301)), at(61));
+    assert_eq!(fetched.answer, Answer { policy: None, trouble: Some(Trouble::Fetch(FetchError::Status(301))) });
+    let blocked = (None, Some(Trouble::Fetch(FetchError::Status(301))));
+    assert_eq!(done(cache.discovered(&name, record("1"), at(61 + 299))), blocked);
+    // Another version is another matter; so is another domain, and the end of the time.
+    assert_eq!(fetch(cache, "sub.a.example", "1", 100).domain(), &domain("sub.a.example"));
+    let _ = fetch(cache, "a.example", "1", 61 + 300);
+    let second = fetch(cache, "a.example", "2", 362);
+    let _ = cache.fetched(second, response(&text("testing", DAY)), at(363));
+    assert_eq!(done(cache.discovered(&name, record("2"), at(364))), (Some(Mode::Testing), None));
+}
+
+#[test]
+fn a_new_id_and_a_new_day_are_fetched() {
+    let cache = &mut Cache::new(Limits::default());
+    let name = domain("a.example");
+    let _ = learn(cache, "a.example", "1", "enforce", 30 * DAY, 0);
+    assert_eq!(done(cache.discovered(&name, record("1"), at(DAY - 1))), (Some(Mode::Enforce), None));
+    let refresh = fetch(cache, "a.example", "1", DAY);
+    assert_eq!(refresh.why(), Why::Refresh);
+    let _ = cache.fetched(refresh, response(&text("enforce", 30 * DAY)), at(DAY));
+    assert_eq!(mode(cache, "a.example", 31 * DAY), Some(Mode::Enforce));
+    assert_eq!(fetch(cache, "a.example", "2", 2 * DAY - 1).why(), Why::NewId);
+    // Ids have no order, and differ by case.
+    let _ = learn(cache, "b.example", "A", "enforce", 30 * DAY, 0);
+    assert_eq!(fetch(cache, "b.example", "a", 1).why(), Why::NewId);
+}
+
+#[test]
+fn mode_none_replaces_and_is_silent() {
+    let cache = &mut Cache::new(Limits::default());
+    let _ = learn(cache, "a.example", "1", "enforce", DAY, 0);
+    let fetched = learn(cache, "a.example", "2", "none", DAY, 10);
+    assert_eq!(fetched.answer, Answer::default());
+    assert!(matches!(&fetched.changes[..], [Change::Save(cached)] if cached.policy().mode() == Mode::None));
+    assert_eq!(mode(cache, "a.example", 11), None);
+    assert_eq!(done(cache.discovered(&domain("a.example"), Ok(None), at(12))), (None, None));
+    assert_eq!(done(cache.discovered(&domain("a.example"), record("2"), at(12))), (None, None));
+}
+
+#[test]
+fn no_parent_and_no_child_shares_a_policy() {
+    let cache = &mut Cache::new(Limits::default());
+    let _ = learn(cache, "example.com", "1", "enforce", DAY, 0);
+    for other in ["mail.example.com", "com", "example.org"] {
+        assert_eq!(mode(cache, other, 1), None);
+    }
+    assert_eq!(mode(cache, "EXAMPLE.com.", 1), Some(Mode::Enforce));
+    // A name that is too long for the record has no policy, and no host to fetch one from.
+    let long = domain(&format!("{}abcdefgh", "a123456789.".repeat(22)));
+    assert_eq!(done(cache.discovered(&long, record("1"), at(0))), (None, None));
+}
+
+#[test]
+fn refreshes_and_expiries_are_due_in_the_background() {
+    let cache = &mut Cache::new(Limits::default());
+    let name = domain("a.example");
+    assert_eq!((cache.deadline(), cache.due(at(0))), (None, None));
+    let _ = learn(cache, "a.example", "1", "enforce", 3 * DAY, 0);
+    assert_eq!((cache.deadline(), cache.due(at(DAY - 1))), (Some(at(DAY)), None));
+    // A refresh of which nothing comes is asked for again an hour later.
+    assert_eq!(cache.due(at(DAY)), Some(Due::Refresh(name.clone())));
+    assert_eq!((cache.deadline(), cache.due(at(DAY))), (Some(at(DAY + 3600)), None));
+    assert_eq!(cache.due(at(DAY + 3600)), Some(Due::Refresh(name.clone())));
+    // One that works sets a new day.
+    let _ = learn(cache, "a.example", "1", "enforce", 3 * DAY, DAY + 3600);
+    assert_eq!(cache.deadline(), Some(at(2 * DAY + 3600)));
+    assert_eq!(cache.due(at(4 * DAY + 3600)), Some(Due::Refresh(name.clone())));
+    assert_eq!(cache.deadline(), Some(at(4 * DAY + 3601)));
+    assert_eq!(cache.due(at(4 * DAY + 3601)), Some(Due::Expired(Change::Remove(name))));
+    assert_eq!((cache.due(at(9 * DAY)), cache.deadline(), cache.is_empty()), (None, None, true));
+    // In the middle of a short life; not at all in a very short one: no loop of fetches.
+    let _ = learn(cache, "b.example", "1", "enforce", DAY, 0);
+    assert_eq!(cache.deadline(), Some(at(DAY / 2)));
+    for max_age in [0, 1, 600, 7199] {
+        let cache = &mut Cache::new(Limits::default());
+        assert!(learn(cache, "a.example", "1", "enforce", max_age, 0).answer.policy.is_some());
+        assert_eq!((cache.deadline(), cache.due(at(max_age))), (Some(at(max_age + 1)), None));
+        assert!(matches!(cache.discovered(&domain("a.example"), record("1"), at(max_age)), Next::Done(_)));
+        assert!(matches!(cache.due(at(max_age + 1)), Some(Due::Expired(_))));
+    }
+}
+
+#[test]
+fn what_gives_way_is_the_least_strict_then_the_least_used() {
+    let cache = &mut Cache::new(Limits { policies: 3, attempts: 2 });
+    let _ = learn(cache, "e1.example", "1", "enforce", DAY, 0);
+    let _ = learn(cache, "t.example", "1", "testing", DAY, 0);
+    let _ = learn(cache, "e2.example", "1", "enforce", DAY, 0);
+    let gone = |fetched: Fetched| match fetched.changes.into_iter().next() {
+        Some(Change::Remove(domain)) => domain.to_string(),
+        other => panic!("{other:?}"),
+    };
+    // One that is less strict than all that is held is not kept, but its delivery has it.
+    assert_eq!(gone(learn(cache, "n.example", "1", "none", DAY, 0)), "n.example");
+    assert_eq!(gone(learn(cache, "e3.example", "1", "enforce", DAY, 0)), "t.example");
+    let testing = learn(cache, "t.example", "1", "testing", DAY, 0);
+    assert!(testing.answer.policy.is_some());
+    assert_eq!(gone(testing), "t.example");
+    let _ = mode(cache, "e1.example", 1);
+    assert_eq!(gone(learn(cache, "e4.example", "1", "enforce", DAY, 0)), "e2.example");
+    assert_eq!(cache.len(), 3);
+    let nothing = &mut Cache::new(Limits { policies: 0, attempts: 0 });
+    assert!(learn(nothing, "a.example", "1", "enforce", DAY, 0).answer.policy.is_some());
+    assert!(nothing.is_empty());
+    // Of attempts the oldest goes.
+    let _ = (fetch(cache, "a.example", "1", 1), fetch(cache, "b.example", "1", 2), fetch(cache, "c.example", "1", 3));
+    let _ = fetch(cache, "a.example", "1", 4);
+    assert_eq!(cache.discovered(&domain("c.example"), record("1"), at(4)), Next::UnderWay);
+}
+
+#[test]
+fn what_was_stored_is_restored_unless_expired() {
+    let stored = |name: &str, fetched: u64, max_age: u64| {
+        let policy = Policy::parse(text("enforce", max_age).as_bytes()).unwrap();
+        CachedPolicy::new(domain(name), PolicyId::parse("1").unwrap(), at(fetched), policy)
+    };
+    let cache = &mut Cache::new(Limits::default());
+    let future = stored("future.example", 100 * DAY, DAY);
+    let changes =
+        cache.restore([stored("old.example", 0, DAY), stored("new.example", 0, 9 * DAY), future], at(2 * DAY));
+    // A clock that ran ahead does not prolong a life, however often it is restored.
+    let [Change::Remove(old), Change::Save(corrected)] = &changes[..] else { panic!("{changes:?}") };
+    assert_eq!((old, corrected.fetched()), (&domain("old.example"), at(2 * DAY)));
+    assert_eq!(mode(cache, "old.example", 2 * DAY), None);
+    assert_eq!(mode(cache, "new.example", 9 * DAY), Some(Mode::Enforce));
+    assert_eq!(mode(cache, "future.example", 3 * DAY + 1), None);
+    assert_eq!(cache.len(), 2);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Pass(u64),
+    Look { name: u8, id: u8 },
+    Fail { name: u8, how: u8 },
+    End { mode: u8, max_age: u64, ok: bool },
+    Due,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        prop_oneof![0..600u64, 0..3 * DAY].prop_map(Step::Pass),
+        (0..3u8, 0..3u8).prop_map(|(name, id)| Step::Look { name, id }),
+        (0..3u8, 0..3u8).prop_map(|(name, how)| Step::Fail { name, how }),
+        (0..3u8, prop_oneof![Just(0), 0..5 * DAY], any::<bool>()).prop_map(|(mode, max_age, ok)| Step::End {
+            mode,
+            max_age,
+            ok
+        }),
+        Just(Step::Due),
+        Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    /// Against the rule itself: what applies is the last policy that came, until its end, and nothing else.
+    #[test]
+    fn what_applies_is_the_last_policy_until_it_expires(steps in proptest::collection::vec(step(), 0..80)) {
+        let mut cache = Cache::new(Limits::default());
+        let mut store = MemoryStore::new();
+        let mut last: [Option<(Mode, u64)>; 3] = [None; 3];
+        let mut open: Vec<(usize, Fetch)> = Vec::new();
+        let mut now = 0;
+        let names = ["a.example", "b.a.example", "c.example"];
+        for step in steps {
+            match step {
+                Step::Pass(seconds) => now += seconds,
+                Step::Look { name, id } => {
+                    let next = cache.discovered(&domain(names[usize::from(name)]), record(&id.to_string()), at(now));
+                    if let Next::Fetch(fetch) = next {
+                        open.push((usize::from(name), fetch));
+                    }
+                }
+                Step::Fail { name, how } => {
+                    let live = match how {
+                        0 => Ok(None),
+                        1 => Err(DiscoveryError::Lookup),
+                        _ => Err(TxtError::Missing { name: "id" }.into()),
+                    };
+                    prop_assert!(matches!(cache.discovered(&domain(names[usize::from(name)]), live, at(now)), Next::Done(_)));
+                }
+                Step::End { mode, max_age, ok } => {
+                    let Some((name, fetch)) = open.pop() else { continue };
+                    let mode = [Mode::None, Mode::Testing, Mode::Enforce][usize::from(mode)];
+                    let body = text(mode.as_str(), max_age);
+                    let result = if ok { response(&body) } else { Err(FetchError::Timeout) };
+                    for change in cache.fetched(fetch, result, at(now)).changes {
+                        store.apply(&change).unwrap();
+                    }
+                    if ok {
+                        last[name] = Some((mode, now + max_age));
+                    }
+                }
+                Step::Due => {
+                    while let Some(due) = cache.due(at(now)) {
+                        if let Due::Expired(change) = due {
+                            store.apply(&change).unwrap();
+                        }
+                    }
+                    prop_assert!(cache.deadline().is_none_or(|deadline| deadline > at(now)));
+                }
+                Step::Restart => {
+                    cache = Cache::new(Limits::default());
+                    for change in cache.restore(store.load().unwrap().policies, at(now)) {
+                        store.apply(&change).unwrap();
+                    }
+                }
+            }
+            for (name, last) in names.iter().zip(last) {
+                let expected = last.filter(|(mode, end)| *mode != Mode::None && now <= *end).map(|(mode, _)| mode);
+                prop_assert_eq!(mode(&mut cache, name, now), expected);
+            }
+        }
+    }
+}
