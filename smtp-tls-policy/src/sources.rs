@@ -63,7 +63,7 @@ pub(crate) type Sources = Result<Vec<Contribution>, (Reason, Vec<Ground>)>;
 /// Asks every source in turn.
 pub(crate) fn ask(connector: &OutboundConnector, facts: &Facts<'_>) -> Sources {
     let view = View::new(connector, facts);
-    let own = view.from_connector();
+    let own = view.connector_itself();
     let ground = own.ground.clone();
     let refuse = |reason| Err((reason, vec![ground.clone()]));
     // RFC 7672, 2.1.2: without the MX records it is not known whom to dial.
@@ -145,7 +145,7 @@ impl<'a> View<'a> {
             && self.connector.smart_host.as_ref().is_some_and(|smart_host| smart_host.implicit_tls)
     }
 
-    fn from_connector(&self) -> Contribution {
+    fn connector_itself(&self) -> Contribution {
         let connector = self.connector;
         let posture = connector.posture;
         let (floor, weight) = match (connector.require_tls, posture.pkix()) {
