@@ -3,11 +3,11 @@
 use pki_types::{CertificateDer, UnixTime};
 use webpki::KeyUsage;
 
+use crate::check::Pkix;
 use crate::connector::{ClientCertificate, ClientCheck, InboundConnector, InboundConnectors};
 use crate::decision::{Because, Ground, Reason, Refusal, Status};
 use crate::judge::judge_pkix;
 use crate::names::{CnFallback, Names};
-use crate::plan::Pkix;
 use crate::posture::Weight;
 use crate::trust::TrustStore;
 use crate::verdict::Defect;

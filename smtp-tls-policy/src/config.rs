@@ -17,8 +17,20 @@
 //!     roots = "bank-ca"                   # default "public"
 //!     revocation = "hard"                 # off | soft | if-configured (default) | hard
 //!     identity = "our-client-key"         # default: none
-//!     smart-host = { host = "gw.bank.example", port = 465, implicit-tls = true }
+//!     smart-host = { host = "gw.bank.example", port = 465, implicit-tls = true, secure = true }
 //!     yields = { refused = "later", broken = "now", untrusted = "never" }
+//!     dane = "any-mx"                     # off | secure-mx | any-mx (default)
+//!     sts = "on"                          # off | unless-dane | on (default)
+//!     optional-tls = "published"          # what TLS-Required: No takes back: published (default) | everything
+//!
+//!     [[outbound]]
+//!     name = "branch"
+//!     namespaces = ["branch.example"]
+//!     posture = "pinned"
+//!     pins = [                            # cert or spki; sha256, sha384 or sha512; any of them will do
+//!         "spki:sha256:2a16f8e0b1c7d94c55e0f3ab2a16f8e0b1c7d94c55e0f3ab2a16f8e0b1c7d94c",
+//!         "cert:sha256:9F:86:D0:81:88:4C:7D:65:9A:2F:EA:A0:C5:5A:D0:15:A3:BF:4F:1B:2B:0B:82:2C:D1:5D:6C:15:B0:F0:0A:08",
+//!     ]
 //!
 //!     [[inbound]]
 //!     name = "world"
@@ -31,7 +43,7 @@
 //!     client-certificate = "required"     # not-asked (default) | recorded | required
 //!     certificate = { roots = "partner-ca", names = ["out.partner.example"] }
 //! "#)?;
-//! assert_eq!(config.outbound.iter().count(), 2);
+//! assert_eq!(config.outbound.iter().count(), 3);
 //!
 //! let error = smtp_tls_policy::config::Config::from_toml(r#"
 //! [[outbound]]
@@ -42,7 +54,7 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "line 5, field outbound.posture: unknown posture \"secur\"; \
-//!      one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca",
+//!      one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca, dane-only, pinned",
 //! );
 //! # Ok::<(), smtp_tls_policy::config::ConfigError>(())
 //! ```
@@ -60,9 +72,10 @@ use crate::connector::{
     ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId, InboundConnector,
     InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
 };
-use crate::domain::{DomainError, Host, Namespace};
+use crate::domain::{Host, Namespace};
 use crate::names::{CnFallback, Reference};
-use crate::posture::{Posture, Yield, Yields};
+use crate::pin::Pin;
+use crate::posture::{DaneRule, OptionalTls, Posture, StsRule, Yield, Yields};
 use crate::revocation::Revocation;
 use crate::trust::RootsId;
 
@@ -148,6 +161,14 @@ struct Outbound {
     identity: Option<String>,
     #[serde(default)]
     yields: RawYields,
+    #[serde(default)]
+    pins: Vec<Spanned<String>>,
+    #[serde(default)]
+    dane: DaneRule,
+    #[serde(default)]
+    sts: StsRule,
+    #[serde(default)]
+    optional_tls: OptionalTls,
 }
 
 #[derive(Deserialize)]
@@ -157,6 +178,8 @@ struct RawSmartHost {
     port: Option<u16>,
     #[serde(default)]
     implicit_tls: bool,
+    #[serde(default)]
+    secure: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -270,6 +293,7 @@ impl Outbound {
             let mut smart_host = SmartHost::new(one(&raw.host, Host::parse)?);
             smart_host.port = raw.port.unwrap_or(SmartHost::DEFAULT_PORT);
             smart_host.implicit_tls = raw.implicit_tls;
+            smart_host.secure = raw.secure;
             connector.smart_host = Some(smart_host);
         }
         connector.names = each(&self.names, Reference::parse)?;
@@ -285,6 +309,10 @@ impl Outbound {
             broken: self.yields.broken.unwrap_or(default.broken),
             untrusted: self.yields.untrusted.unwrap_or(default.untrusted),
         };
+        connector.pins = each(&self.pins, Pin::parse)?;
+        connector.dane = self.dane;
+        connector.sts = self.sts;
+        connector.optional_tls = self.optional_tls;
         Ok(connector)
     }
 }
@@ -319,11 +347,14 @@ impl Inbound {
     }
 }
 
-fn one<T>(text: &Spanned<String>, parse: impl Fn(&str) -> Result<T, DomainError>) -> Result<T, Located> {
+fn one<T, E: fmt::Display>(text: &Spanned<String>, parse: impl Fn(&str) -> Result<T, E>) -> Result<T, Located> {
     parse(text.get_ref()).map_err(|error| (text.span(), format!("{:?}: {error}", text.get_ref())))
 }
 
-fn each<T>(texts: &[Spanned<String>], parse: impl Fn(&str) -> Result<T, DomainError>) -> Result<Vec<T>, Located> {
+fn each<T, E: fmt::Display>(
+    texts: &[Spanned<String>],
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<Vec<T>, Located> {
     texts.iter().map(|text| one(text, &parse)).collect()
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::domain::{Domain, Host, Namespace};
 use crate::names::{CnFallback, Reference};
-use crate::posture::{Posture, Yields};
+use crate::pin::Pin;
+use crate::posture::{DaneRule, OptionalTls, Posture, StsRule, Yields};
 use crate::revocation::Revocation;
 use crate::trust::RootsId;
 
@@ -44,15 +45,17 @@ pub struct SmartHost {
     pub port: u16,
     /// TLS from the first byte, without STARTTLS (RFC 8314); there is no fallback from it.
     pub implicit_tls: bool,
+    /// Whether the name counts as a secure MX record would: it did not come over a channel that a forger could reach.
+    pub secure: bool,
 }
 
 impl SmartHost {
     /// The port of SMTP (RFC 5321, 4.5.4.2).
     pub const DEFAULT_PORT: u16 = 25;
 
-    /// A smart host at port 25, with STARTTLS.
+    /// A smart host at port 25, with STARTTLS, whose name counts as an insecure MX record would.
     pub fn new(host: Host) -> Self {
-        Self { host, port: Self::DEFAULT_PORT, implicit_tls: false }
+        Self { host, port: Self::DEFAULT_PORT, implicit_tls: false, secure: false }
     }
 }
 
@@ -87,6 +90,14 @@ pub struct OutboundConnector {
     pub identity: Option<IdentityId>,
     /// When clear text may be used; without effect above the floor Plaintext.
     pub yields: Yields,
+    /// The certificates and keys of posture [`Posture::Pinned`], one of which the host must show.
+    pub pins: Vec<Pin>,
+    /// Whether the hosts' TLSA records count.
+    pub dane: DaneRule,
+    /// Whether the recipient domains' MTA-STS policies count.
+    pub sts: StsRule,
+    /// What `TLS-Required: No` takes back.
+    pub optional_tls: OptionalTls,
 }
 
 impl OutboundConnector {
@@ -104,6 +115,29 @@ impl OutboundConnector {
             revocation: Revocation::default(),
             identity: None,
             yields: Yields::default(),
+            pins: Vec::new(),
+            dane: DaneRule::default(),
+            sts: StsRule::default(),
+            optional_tls: OptionalTls::default(),
+        }
+    }
+
+    /// What is wrong with this connector by itself.
+    fn defect(&self) -> Option<ConnectorErrorKind> {
+        let implicit = self.smart_host.as_ref().is_some_and(|smart_host| smart_host.implicit_tls);
+        let public = self.roots == RootsId::public();
+        let has_pkix = self.posture.pkix().is_some();
+        match self.posture {
+            Posture::None if self.require_tls || implicit => Some(ConnectorErrorKind::NoneRequiresTls),
+            Posture::PrivateCa if public => Some(ConnectorErrorKind::PrivateCaWithoutRoots),
+            Posture::Pinned if self.pins.is_empty() => Some(ConnectorErrorKind::PinnedWithoutPins),
+            Posture::DaneOnly if self.dane == DaneRule::Off => Some(ConnectorErrorKind::DaneOnlyWithoutDane),
+            Posture::DaneOnly if self.smart_host.as_ref().is_some_and(|smart_host| !smart_host.secure) => {
+                Some(ConnectorErrorKind::DaneOnlySmartHost)
+            }
+            posture if posture != Posture::Pinned && !self.pins.is_empty() => Some(ConnectorErrorKind::UnusedPins),
+            _ if !has_pkix && (!public || !self.names.is_empty()) => Some(ConnectorErrorKind::UnusedCheck),
+            _ => None,
         }
     }
 }
@@ -203,6 +237,18 @@ pub enum ConnectorErrorKind {
     /// Names or roots are set, and the posture looks at no certificate: a connector that seems to check, and does not.
     #[error("the posture checks no certificate; names and roots belong to one that does")]
     UnusedCheck,
+    /// Posture `pinned` without a pin.
+    #[error("posture pinned needs pins")]
+    PinnedWithoutPins,
+    /// Pins under another posture, which would not look at them.
+    #[error("pins belong to posture pinned")]
+    UnusedPins,
+    /// Posture `dane-only` where DANE is switched off.
+    #[error("posture dane-only with dane switched off")]
+    DaneOnlyWithoutDane,
+    /// Posture `dane-only` with a smart host whose name does not count as secure.
+    #[error("posture dane-only needs a smart host that is declared secure")]
+    DaneOnlySmartHost,
 }
 
 /// Where each namespace leads.
@@ -286,18 +332,8 @@ impl OutboundConnectors {
     /// A set of connectors; one of them serves the default namespace.
     pub fn new(connectors: Vec<OutboundConnector>) -> Result<Self, ConnectorError> {
         for (index, connector) in connectors.iter().enumerate() {
-            let error = |kind| ConnectorError { index, kind };
-            let implicit = connector.smart_host.as_ref().is_some_and(|smart_host| smart_host.implicit_tls);
-            if connector.posture == Posture::None && (connector.require_tls || implicit) {
-                return Err(error(ConnectorErrorKind::NoneRequiresTls));
-            }
-            let public = connector.roots == RootsId::public();
-            if connector.posture == Posture::PrivateCa && public {
-                return Err(error(ConnectorErrorKind::PrivateCaWithoutRoots));
-            }
-            let has_check = connector.posture.pkix().is_some();
-            if !has_check && (!public || !connector.names.is_empty()) {
-                return Err(error(ConnectorErrorKind::UnusedCheck));
+            if let Some(kind) = connector.defect() {
+                return Err(ConnectorError { index, kind });
             }
         }
         let index = Index::new(connectors.iter().map(|c| (&*c.name, &*c.namespaces)))?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::domain::Domain;
 use crate::plan::Plan;
 use crate::posture::{Floor, Posture};
 use crate::verdict::Defect;
@@ -70,6 +71,11 @@ macro_rules! reasons {
 // X.7.1 delivery not authorized. An ending caused by TLS is a deferral.
 const NOT_SUPPORTED: Option<Status> = Some(Status::new(4, 7, 4));
 const CRYPTOGRAPHIC: Option<Status> = Some(Status::new(4, 7, 5));
+// RFC 3463, 3.5: X.4.3 directory server failure, such as of the DNS.
+const DIRECTORY: Option<Status> = Some(Status::new(4, 4, 3));
+// RFC 8689, 4.2.1.
+pub(crate) const ENCRYPTION_NEEDED: Status = Status::new(5, 7, 10);
+const REQUIRETLS_NEEDED: Option<Status> = Some(Status::new(5, 7, 30));
 // RFC 3207, 4: a server that requires TLS answers 530 5.7.0.
 const SECURITY: Option<Status> = Some(Status::new(5, 7, 0));
 const NOT_AUTHORIZED: Option<Status> = Some(Status::new(5, 7, 1));
@@ -80,6 +86,9 @@ const HOST_MISMATCH: Option<&str> = Some("certificate-host-mismatch");
 const EXPIRED: Option<&str> = Some("certificate-expired");
 const NOT_TRUSTED: Option<&str> = Some("certificate-not-trusted");
 const VALIDATION: Option<&str> = Some("validation-failure");
+const DNSSEC: Option<&str> = Some("dnssec-invalid");
+const DANE_REQUIRED: Option<&str> = Some("dane-required");
+const TLSA_INVALID: Option<&str> = Some("tlsa-invalid");
 
 reasons! {
     /// The connection is TLS, and every check that had to pass did.
@@ -104,6 +113,34 @@ reasons! {
     TlsLost = "tls-lost", CRYPTOGRAPHIC, VALIDATION, "the TLS connection broke";
     /// The policy of the next hop could not be looked up; that is not the same as having none.
     PolicyUnavailable = "policy-unavailable", CRYPTOGRAPHIC, None, "the policy for the next hop could not be looked up";
+    /// A TLS handshake with this host failed or stalled lately, so that clear text is used at once.
+    RememberedBroken = "remembered-broken", None, None, "TLS with this host is remembered to be broken";
+    /// The MX look-up failed, or its answer is bogus.
+    MxLookupFailed = "mx-lookup-failed", DIRECTORY, DNSSEC, "the MX look-up of the domain failed or is bogus";
+    /// DANE is mandatory, and the MX records are not secure.
+    MxInsecure = "mx-insecure", CRYPTOGRAPHIC, DANE_REQUIRED, "DANE is mandatory, and the MX records are not secure";
+    /// The look-up of the host's TLSA records, or of what leads to them, failed or is bogus.
+    TlsaLookupFailed = "tlsa-lookup-failed", CRYPTOGRAPHIC, DNSSEC, "the TLSA look-up of the host failed or is bogus";
+    /// The host has TLSA records, and none of them is usable.
+    TlsaUnusable = "tlsa-unusable", CRYPTOGRAPHIC, TLSA_INVALID, "none of the host's TLSA records is usable";
+    /// DANE is mandatory, and the host has no TLSA records.
+    DaneRequired = "dane-required", CRYPTOGRAPHIC, DANE_REQUIRED, "DANE is mandatory, and the host has no secure TLSA records";
+    /// The chain matches none of the host's TLSA records.
+    DaneMismatch = "dane-mismatch", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate matches none of the host's TLSA records";
+    /// The certificate is none of those that the connector pins.
+    PinMismatch = "pin-mismatch", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is none of those pinned";
+    /// The MTA-STS policy could not be fetched; a cached one, or none, applies.
+    StsFetchFailed = "sts-fetch-failed", None, Some("sts-policy-fetch-error"), "the MTA-STS policy could not be fetched";
+    /// The MTA-STS policy is malformed; a cached one, or none, applies.
+    StsPolicyInvalid = "sts-policy-invalid", None, Some("sts-policy-invalid"), "the MTA-STS policy is malformed";
+    /// The certificate of the MTA-STS policy host is not valid; a cached policy, or none, applies.
+    StsWebpkiInvalid = "sts-webpki-invalid", None, Some("sts-webpki-invalid"), "the certificate of the MTA-STS policy host is not valid";
+    /// The host is not in the domain's MTA-STS policy.
+    StsMxMismatch = "sts-mx-mismatch", CRYPTOGRAPHIC, VALIDATION, "the host is not in the domain's MTA-STS policy";
+    /// The message requires REQUIRETLS, and the server does not offer it inside TLS.
+    RequiretlsUnsupported = "requiretls-unsupported", REQUIRETLS_NEEDED, None, "the message requires REQUIRETLS, and the server does not offer it";
+    /// The message requires REQUIRETLS, and neither DNSSEC nor MTA-STS vouches for the MX host.
+    RequiretlsMxInsecure = "requiretls-mx-insecure", Some(ENCRYPTION_NEEDED), None, "the message requires REQUIRETLS, and neither DNSSEC nor MTA-STS vouches for the host";
     /// The peer showed no certificate.
     CertMissing = "cert-missing", CRYPTOGRAPHIC, NOT_TRUSTED, "the peer showed no certificate";
     /// No chain leads from the certificate to a trusted root.
@@ -193,6 +230,28 @@ pub enum Ground {
         /// What is demanded.
         floor: Floor,
     },
+    /// Usable TLSA records (RFC 7672).
+    Dane {
+        /// The TLSA base domain.
+        base: Domain,
+        /// Whether secure MX records led to the host. If not, the host is who it says it is, and yet a forger may have
+        /// chosen it (RFC 7672, 2.2.1).
+        mx_secure: bool,
+    },
+    /// TLSA records, none of them usable: a promise of TLS (RFC 7672, 2.2).
+    TlsaUnusable {
+        /// The TLSA base domain.
+        base: Domain,
+    },
+    /// The MTA-STS policy of the next hop (RFC 8461).
+    Sts {
+        /// Whether it is in mode `enforce`; else in mode `testing`.
+        enforce: bool,
+    },
+    /// The message requires TLS (RFC 8689).
+    Requiretls,
+    /// The message has `TLS-Required: No` (RFC 8689).
+    TlsOptional,
     /// Implicit TLS from which there is no way back (RFC 8314).
     ImplicitTls,
     /// The rule of an inbound connector.
@@ -221,6 +280,15 @@ impl fmt::Display for Ground {
                 };
                 write!(f, "{by}, which demands {what}")
             }
+            Self::Dane { base, mx_secure: true } => write!(f, "DANE for {base}"),
+            Self::Dane { base, mx_secure: false } => {
+                write!(f, "DANE for {base}, found by insecure MX records (trusted, not verified)")
+            }
+            Self::TlsaUnusable { base } => write!(f, "unusable TLSA records for {base}"),
+            Self::Sts { enforce: true } => f.write_str("MTA-STS"),
+            Self::Sts { enforce: false } => f.write_str("MTA-STS in testing"),
+            Self::Requiretls => f.write_str("REQUIRETLS"),
+            Self::TlsOptional => f.write_str("TLS-Required: No"),
             Self::ImplicitTls => f.write_str("implicit TLS"),
             Self::Inbound { name } => write!(f, "inbound connector {name}"),
             Self::EveryInbound => f.write_str("every inbound connector"),
@@ -268,7 +336,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The SMTP reply code: 530, 550 or 554 from [`admit`](crate::admit::admit), 451 from [`plan`](crate::plan::plan).
+    /// The SMTP reply code: 530, 550 or 554 from [`admit`](crate::admit()), 451 or 550 from [`plan`](crate::plan()).
     pub fn code(&self) -> u16 {
         self.code
     }
@@ -281,6 +349,11 @@ impl Refusal {
     /// The reason.
     pub fn reason(&self) -> Reason {
         self.reason
+    }
+
+    /// Whether no host of the next hop can do better: nothing is dialled. Else the next host has its turn.
+    pub fn ends_domain(&self) -> bool {
+        matches!(self.reason, Reason::PolicyUnavailable | Reason::MxLookupFailed | Reason::MxInsecure)
     }
 
     /// What is wrong with the certificate, where that is the reason.

@@ -1,5 +1,8 @@
 //! What the certificate is worth: one finding per check, in order.
 
+mod dane;
+mod defect;
+
 use std::cell::RefCell;
 
 use pki_types::{CertificateDer, UnixTime};
@@ -7,13 +10,16 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use crate::check::{Check, Pinned, Pkix};
 use crate::decision::Reason;
 use crate::names::{Match, Mismatch, Names, constraints_allow};
-use crate::plan::{Check, Pkix, Plan};
+use crate::plan::Plan;
 use crate::revocation::{Consultation, Crls, Revocation};
 use crate::trust::TrustStore;
 use crate::verdict::{Defect, Detail, Finding, Place, Verdict};
 use crate::x509;
+
+use self::defect::defect_of;
 
 /// Most certificates of a chain, the leaf included.
 ///
@@ -30,10 +36,13 @@ impl Plan {
     /// The cost is bounded: at most [`MAX_CHAIN_LEN`] certificates and [`MAX_CHAIN_BYTES`] bytes are looked at, and the
     /// path builder has budgets for signatures and steps.
     pub fn judge(&self, chain: &[CertificateDer<'_>], trust: &dyn TrustStore, now: UnixTime) -> Verdict {
-        let findings = self.checks().iter().map(|check| match check {
-            Check::Pkix(pkix) => {
-                Finding { weight: pkix.weight, result: judge_pkix(pkix, chain, trust, now, KeyUsage::server_auth()) }
-            }
+        let findings = self.checks().iter().map(|check| {
+            let result = match check {
+                Check::Pkix(pkix) => judge_pkix(pkix, chain, trust, now, KeyUsage::server_auth()),
+                Check::Dane(check) => dane::judge(check, chain, trust.algorithms(), now),
+                Check::Pinned(pinned) => judge_pins(pinned, chain),
+            };
+            Finding { weight: check.weight(), result }
         });
         Verdict::new(findings.collect())
     }
@@ -50,17 +59,7 @@ pub(crate) fn judge_pkix(
     now: UnixTime,
     usage: KeyUsage,
 ) -> Result<(), Defect> {
-    let Some((leaf, issuers)) = chain.split_first() else {
-        return Err(Defect::at(Reason::CertMissing, Place::Chain));
-    };
-    if chain.len() > MAX_CHAIN_LEN {
-        let what = Detail::What("more than 16 certificates");
-        return Err(Defect::at(Reason::CertTooCostly, Place::Chain).with(what));
-    }
-    if chain.iter().map(|der| der.len()).sum::<usize>() > MAX_CHAIN_BYTES {
-        let what = Detail::What("more than 65535 bytes");
-        return Err(Defect::at(Reason::CertTooCostly, Place::Chain).with(what));
-    }
+    let (leaf, issuers) = within_limits(chain)?;
     let roots = trust.roots(&check.roots).ok_or_else(|| Defect::at(Reason::RootsMissing, Place::Chain))?;
     let algorithms = trust.algorithms();
 
@@ -96,6 +95,29 @@ pub(crate) fn judge_pkix(
             }
             Err(defect_of(&error, chain))
         }
+    }
+}
+
+/// The leaf and the rest of a chain that is not too long.
+fn within_limits<'a, 'c>(
+    chain: &'a [CertificateDer<'c>],
+) -> Result<(&'a CertificateDer<'c>, &'a [CertificateDer<'c>]), Defect> {
+    let parts = chain.split_first().ok_or_else(|| Defect::at(Reason::CertMissing, Place::Chain))?;
+    let too_costly = |what| Err(Defect::at(Reason::CertTooCostly, Place::Chain).with(Detail::What(what)));
+    if chain.len() > MAX_CHAIN_LEN {
+        return too_costly("more than 16 certificates");
+    }
+    if chain.iter().map(|der| der.len()).sum::<usize>() > MAX_CHAIN_BYTES {
+        return too_costly("more than 65535 bytes");
+    }
+    Ok(parts)
+}
+
+fn judge_pins(check: &Pinned, chain: &[CertificateDer<'_>]) -> Result<(), Defect> {
+    let (leaf, _) = within_limits(chain)?;
+    match check.pins.iter().any(|pin| pin.matches(leaf)) {
+        true => Ok(()),
+        false => Err(Defect::at(Reason::PinMismatch, Place::Leaf)),
     }
 }
 
@@ -182,65 +204,4 @@ fn allows(constraints: &x509_parser::extensions::NameConstraints<'_>, name: &str
     let permitted = subtrees(&constraints.permitted_subtrees);
     let excluded = subtrees(&constraints.excluded_subtrees);
     constraints_allow(name, &permitted, &excluded)
-}
-
-/// Names the defect behind the path builder's error, and where it can be told, the certificate.
-fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> Defect {
-    use webpki::Error as E;
-    let dated = |reason, date: UnixTime| Defect::at(reason, place_of_date(date, chain)).with(Detail::Date(date));
-    let chain_wide = |reason| Defect::at(reason, Place::Chain);
-    let what = |reason, what| Defect::at(reason, place_of_error(error, chain)).with(Detail::What(what));
-    match error {
-        E::CertExpired { not_after, .. } => dated(Reason::CertExpired, *not_after),
-        E::CertNotValidYet { not_before, .. } => dated(Reason::CertNotYetValid, *not_before),
-        E::UnknownIssuer => chain_wide(Reason::CertUnknownIssuer),
-        E::CaUsedAsEndEntity => Defect::at(Reason::CertIsCa, Place::Leaf),
-        E::RequiredEkuNotFoundContext(_) => chain_wide(Reason::CertWrongPurpose),
-        E::EmptyEkuExtension => what(Reason::CertMalformed, "empty extended key usage"),
-        E::InvalidSignatureForPublicKey => chain_wide(Reason::CertBadSignature),
-        E::SignatureAlgorithmMismatch => what(Reason::CertMalformed, "two signature algorithms"),
-        E::NameConstraintViolation => chain_wide(Reason::CertConstraintViolated).with(Detail::What("name constraints")),
-        E::PathLenConstraintViolated => chain_wide(Reason::CertConstraintViolated).with(Detail::What("path length")),
-        E::EndEntityUsedAsCa => {
-            chain_wide(Reason::CertConstraintViolated).with(Detail::What("an issuer is no authority"))
-        }
-        E::CertDistrusted => chain_wide(Reason::CertUnknownIssuer).with(Detail::What("distrusted key")),
-        E::MaximumNameConstraintComparisonsExceeded
-        | E::MaximumPathBuildCallsExceeded
-        | E::MaximumPathDepthExceeded
-        | E::MaximumSignatureChecksExceeded => chain_wide(Reason::CertTooCostly),
-        E::UnsupportedCertVersion => what(Reason::CertUnsupported, "not X.509 version 3"),
-        E::UnsupportedCriticalExtension => what(Reason::CertUnsupported, "unknown critical extension"),
-        E::UnsupportedSignatureAlgorithmContext(_) | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            chain_wide(Reason::CertUnsupported).with(Detail::What("signature algorithm or key size"))
-        }
-        E::BadDer | E::TrailingData(_) => what(Reason::CertMalformed, "encoding"),
-        E::BadDerTime | E::InvalidCertValidity => what(Reason::CertMalformed, "dates"),
-        E::ExtensionValueInvalid | E::MalformedExtensions => what(Reason::CertMalformed, "extensions"),
-        E::InvalidSerialNumber => what(Reason::CertMalformed, "serial number"),
-        E::MalformedDnsIdentifier => what(Reason::CertMalformed, "names"),
-        E::MalformedNameConstraint | E::InvalidNetworkMaskConstraint => {
-            chain_wide(Reason::CertMalformed).with(Detail::What("name constraints"))
-        }
-        _ => chain_wide(Reason::CertMalformed),
-    }
-}
-
-/// The certificate that has this date.
-fn place_of_date(date: UnixTime, chain: &[CertificateDer<'_>]) -> Place {
-    let has = |der: &CertificateDer<'_>| {
-        x509::parse(der).is_some_and(|certificate| {
-            let validity = certificate.validity();
-            [validity.not_before, validity.not_after].iter().any(|t| u64::try_from(t.timestamp()) == Ok(date.as_secs()))
-        })
-    };
-    chain.iter().find(|der| has(der)).map_or(Place::Chain, |der| Place::of(der, chain))
-}
-
-/// The first certificate that cannot be parsed for this reason.
-fn place_of_error(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> Place {
-    chain
-        .iter()
-        .find(|der| EndEntityCert::try_from(*der).err().as_ref() == Some(error))
-        .map_or(Place::Chain, |der| Place::of(der, chain))
 }

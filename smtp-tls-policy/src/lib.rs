@@ -56,19 +56,25 @@
 //! ```
 
 pub mod admit;
+pub mod check;
 #[cfg(feature = "serde")]
 pub mod config;
 pub mod connector;
 pub mod decision;
 pub mod domain;
+pub mod facts;
 pub mod judge;
 pub mod names;
+pub mod pin;
 pub mod plan;
 pub mod posture;
 pub mod review;
 pub mod revocation;
 #[cfg(feature = "rustls")]
 pub mod rustls;
+pub mod search;
+mod sources;
+pub mod tlsa;
 pub mod trust;
 pub mod verdict;
 mod x509;
@@ -81,15 +87,23 @@ pub mod txt;
 pub use pki_types;
 
 pub use admit::{Inbound, admit, admit_handshake};
+pub use check::{Check, Dane, Pinned, Pkix};
 pub use connector::{
     ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId, InboundConnector,
     InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
 };
 pub use decision::{Because, Ending, Ground, Reason, Refusal, Status, explain};
 pub use domain::{Domain, DomainError, Host, Namespace};
+pub use facts::{
+    Demand, Dns, DnsStatus, Facts, FailedFamily, HostOrigin, MessageTls, Policy, StsFact, StsFailure, StsPolicy,
+    TlsaFact,
+};
 pub use names::{CnFallback, Names, Reference};
-pub use plan::{Attempt, Check, Demand, Facts, HostOrigin, Pkix, Plan, Policy, plan};
-pub use posture::{Floor, Posture, Weight, Yield, Yields};
+pub use pin::Pin;
+pub use plan::{Attempt, Plan, Requiretls, plan};
+pub use posture::{DaneRule, Floor, OptionalTls, Posture, StsRule, Weight, Yield, Yields};
 pub use revocation::{CrlError, Crls, Revocation};
+pub use search::Search;
+pub use tlsa::{Tlsa, TlsaRecord, TlsaSet};
 pub use trust::{Generation, RootError, RootsId, Trust, TrustStore};
 pub use verdict::{Defect, Detail, Finding, Place, Standing, Verdict};

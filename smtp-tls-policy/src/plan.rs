@@ -1,75 +1,11 @@
 //! Before dialling: what is known becomes a plan, and there is one plan for it.
 
-use std::sync::Arc;
-
-use crate::connector::OutboundConnector;
-use crate::decision::{Because, Ground, Reason, Refusal, Status};
+use crate::check::Check;
+use crate::decision::{Because, ENCRYPTION_NEEDED, Ground, Reason, Refusal, Status};
 use crate::domain::{Domain, Host};
-use crate::names::{Names, Reference};
-use crate::posture::{Floor, Subject, Weight, Yield, Yields};
-use crate::revocation::Revocation;
-use crate::trust::RootsId;
-
-/// How the host to dial was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HostOrigin {
-    /// From the MX look-up of the next hop, the implicit MX included (RFC 5321, 5.1).
-    Mx,
-    /// From the configuration: it is the next hop.
-    SmartHost,
-    /// The recipient domain is an address literal: it is the next hop.
-    Literal,
-}
-
-/// The policy for the next hop.
-#[derive(Clone, Copy, Debug)]
-pub enum Policy<'a> {
-    /// The connector that serves the recipient domain.
-    Connector(&'a OutboundConnector),
-    /// The look-up failed, or gave something malformed. That is not the same as having no policy.
-    Unavailable,
-}
-
-/// A source beside the connector, such as one message that wants TLS. It can only raise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Demand {
-    /// Who demands, for logs.
-    pub by: Arc<str>,
-    /// The least that the connection must be. [`Floor::Authenticated`] brings the connector's certificate check with
-    /// it, or a PKIX check for the host where it has none.
-    pub floor: Floor,
-}
-
-/// What is known before dialling one host.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Facts<'a> {
-    /// The policy for the recipient domain.
-    pub policy: Policy<'a>,
-    /// Further sources, in any order.
-    pub demands: &'a [Demand],
-    /// The recipient domain, whose MX look-up gave the host. For a smart host or an address literal the host itself is
-    /// the next hop, whatever stands here.
-    pub next_hop: &'a Host,
-    /// The host to dial.
-    pub host: &'a Host,
-    /// How the host was found.
-    pub origin: HostOrigin,
-    /// TLS from the first byte, without STARTTLS (RFC 8314). That of the connector's smart host counts by itself.
-    pub implicit_tls: bool,
-}
-
-impl<'a> Facts<'a> {
-    /// The facts for one host of a recipient domain that this connector serves. STARTTLS, and no further demands.
-    pub fn new(connector: &'a OutboundConnector, next_hop: &'a Host, host: &'a Host, origin: HostOrigin) -> Self {
-        Self { policy: Policy::Connector(connector), demands: &[], next_hop, host, origin, implicit_tls: false }
-    }
-
-    /// The facts where the policy could not be looked up.
-    pub fn policy_unavailable(next_hop: &'a Host, host: &'a Host, origin: HostOrigin) -> Self {
-        Self { policy: Policy::Unavailable, demands: &[], next_hop, host, origin, implicit_tls: false }
-    }
-}
+use crate::facts::{Facts, MessageTls, Policy};
+use crate::posture::{Floor, Weight, Yield, Yields};
+use crate::sources::{self, Contribution};
 
 /// How TLS is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,46 +18,16 @@ pub enum Attempt {
     Implicit,
 }
 
-/// The PKIX check: chain, dates, purpose, revocation, names, in this order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Pkix {
-    /// The roots to which the chain must lead.
-    pub roots: RootsId,
-    /// The names of which the certificate must carry one.
-    pub names: Names,
-    /// How revocation lists are used.
-    pub revocation: Revocation,
-    /// What a failure means.
-    pub weight: Weight,
-}
-
-/// A check of the peer's certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Check {
-    /// A chain to a root.
-    Pkix(Pkix),
-}
-
-impl Check {
-    /// What a failure means.
-    pub fn weight(&self) -> Weight {
-        match self {
-            Self::Pkix(pkix) => pkix.weight,
-        }
-    }
-
-    fn set_weight(&mut self, weight: Weight) {
-        match self {
-            Self::Pkix(pkix) => pkix.weight = weight,
-        }
-    }
-
-    /// Whether two checks ask the same, whatever a failure means.
-    fn asks_the_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Pkix(a), Self::Pkix(b)) => (&a.roots, &a.names, a.revocation) == (&b.roots, &b.names, b.revocation),
-        }
-    }
+/// Whether MAIL carries the REQUIRETLS option (RFC 8689).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Requiretls {
+    /// It does not.
+    NotWanted,
+    /// It does where the EHLO reply inside TLS offers it; elsewhere the message goes without.
+    WhereOffered,
+    /// It must: a host that does not offer it inside TLS gets QUIT and no mail, with 5.7.30
+    /// ([`Reason::RequiretlsUnsupported`]).
+    Needed,
 }
 
 /// What will be done with one host: made by [`plan`] and by nothing else.
@@ -131,9 +37,12 @@ impl Check {
 pub struct Plan {
     floor: Floor,
     attempt: Attempt,
+    clear_reason: Option<Reason>,
     checks: Vec<Check>,
     sni: Option<Domain>,
     yields: Yields,
+    requiretls: Requiretls,
+    notes: Vec<Reason>,
     because: Because,
 }
 
@@ -154,7 +63,8 @@ impl Plan {
         &self.checks
     }
 
-    /// The name to send in the server name indication: that of the host; none for an address (RFC 6066, 3).
+    /// The name to send in the server name indication: the TLSA base domain where there is a DANE check (RFC 7672, 8.1),
+    /// else that of the host; none for an address (RFC 6066, 3).
     pub fn sni(&self) -> Option<&Domain> {
         self.sni.as_ref()
     }
@@ -164,143 +74,103 @@ impl Plan {
         self.yields
     }
 
+    /// Whether MAIL carries REQUIRETLS.
+    pub fn requiretls(&self) -> Requiretls {
+        self.requiretls
+    }
+
+    /// What is to be reported (RFC 8460) although nothing is refused for it: an MTA-STS look-up that failed while a cached
+    /// policy, or none, applies; a host that a policy in testing does not list; TLSA records that are all unusable.
+    pub fn notes(&self) -> &[Reason] {
+        &self.notes
+    }
+
     /// The sources that led here.
     pub fn because(&self) -> &Because {
         &self.because
     }
 
-    /// Why the connection is in clear text although nothing failed: the plan does not try TLS.
+    /// Why the connection is in clear text although nothing failed on it: the plan does not try TLS.
     pub fn clear_reason(&self) -> Option<Reason> {
-        (self.attempt == Attempt::Clear).then_some(Reason::TlsNotWanted)
+        self.clear_reason
     }
-}
 
-/// What one source contributes. Joining is commutative, associative and idempotent, and only raises.
-#[derive(Clone, Debug)]
-struct Contribution {
-    floor: Floor,
-    attempt: Attempt,
-    checks: Vec<Check>,
-    yields: Yields,
-    ground: Ground,
+    /// The enhanced status for a mail that this host does not get for this reason: that of the reason, a deferral. Only
+    /// a message with REQUIRETLS comes back at the end (RFC 8689, 4.2.1): 5.7.30 where the option is not offered, 5.7.10
+    /// where there is no TLS with a known peer.
+    pub fn status(&self, reason: Reason) -> Option<Status> {
+        let status = reason.status()?;
+        match (self.requiretls, reason) {
+            // A connection that breaks says nothing about what the host can do.
+            (_, Reason::TlsLost) | (Requiretls::NotWanted | Requiretls::WhereOffered, _) => Some(status),
+            (Requiretls::Needed, Reason::RequiretlsUnsupported) => Some(status),
+            (Requiretls::Needed, _) => Some(ENCRYPTION_NEEDED),
+        }
+    }
 }
 
 /// Decides, before dialling, what is asked of one host. Pure: no I/O, no clock.
 ///
 /// # Errors
 ///
-/// A [`Refusal`] (451 4.7.5) means that this host must not be dialled at all, and is a deferral: today, that the
-/// policy could not be looked up.
+/// A [`Refusal`] means that this host must not be dialled at all, or no host of the domain
+/// ([`Refusal::ends_domain`]). It is a deferral, 451, save for a message with REQUIRETLS, which has 550 5.7.10 once no
+/// host is left:
+///
+/// - [`Reason::PolicyUnavailable`], [`Reason::MxLookupFailed`], [`Reason::TlsaLookupFailed`]: a look-up failed. That is
+///   never taken for absence, and stays a deferral.
+/// - [`Reason::MxInsecure`], [`Reason::DaneRequired`], [`Reason::TlsaUnusable`]: posture `dane-only`.
+/// - [`Reason::StsMxMismatch`]: the host is not in the domain's MTA-STS policy. Look at the TXT record again before
+///   the mail is given up: the policy may have changed (RFC 8461, 5.1).
+/// - [`Reason::RequiretlsMxInsecure`]: neither DNSSEC nor MTA-STS vouches for the host.
 pub fn plan(facts: &Facts<'_>) -> Result<Plan, Refusal> {
     let connector = match facts.policy {
         Policy::Connector(connector) => connector,
-        Policy::Unavailable => {
-            return Err(Refusal {
-                // RFC 3463, 3.8: X.7.5; a deferral, for the look-up may work later.
-                code: 451,
-                status: Status::new(4, 7, 5),
-                reason: Reason::PolicyUnavailable,
-                defect: None,
-                because: Because::new(vec![Ground::LookupFailed]),
-            });
-        }
+        Policy::Unavailable => return Err(refusal(facts, Reason::PolicyUnavailable, vec![Ground::LookupFailed])),
     };
-    let mut contributions = vec![from_connector(connector, facts)];
-    contributions.extend(facts.demands.iter().map(|d| from_demand(d, connector, facts)));
-    if facts.implicit_tls || is_implicit_smart_host(connector, facts) {
-        contributions.push(from_implicit_tls());
+    let contributions = sources::ask(connector, facts).map_err(|(reason, grounds)| refusal(facts, reason, grounds))?;
+    let mut plan = join(contributions, facts.host);
+    let may_be_clear = plan.floor == Floor::Plaintext && plan.yields.broken == Yield::Now;
+    if facts.remembered_broken && may_be_clear && plan.attempt == Attempt::StartTls {
+        // What was learnt is what a new attempt would end in; it never touches a floor.
+        (plan.attempt, plan.clear_reason, plan.sni) = (Attempt::Clear, Some(Reason::RememberedBroken), None);
     }
-    Ok(join(contributions, facts.host))
+    Ok(plan)
 }
 
-/// Whether the host is the connector's own, configured with implicit TLS: the caller need not repeat it.
-fn is_implicit_smart_host(connector: &OutboundConnector, facts: &Facts<'_>) -> bool {
-    facts.origin == HostOrigin::SmartHost
-        && connector.smart_host.as_ref().is_some_and(|smart_host| smart_host.implicit_tls)
-}
-
-fn from_connector(connector: &OutboundConnector, facts: &Facts<'_>) -> Contribution {
-    let posture = connector.posture;
-    let (floor, weight) = match (connector.require_tls, posture.pkix()) {
-        (false, weight) => (posture.floor(), weight),
-        (true, None) => (posture.floor().max(Floor::Encrypted), None),
-        (true, Some(_)) => (Floor::Authenticated, Some(Weight::Refuse)),
+fn refusal(facts: &Facts<'_>, reason: Reason, grounds: Vec<Ground>) -> Refusal {
+    let lookup_failed = matches!(reason, Reason::PolicyUnavailable | Reason::MxLookupFailed | Reason::TlsaLookupFailed);
+    let (code, status) = match (facts.message, reason.status()) {
+        // RFC 8689, 4.2.1: what cannot be had is reported to the sender.
+        (MessageTls::Required, _) if !lookup_failed => (550, ENCRYPTION_NEEDED),
+        // RFC 3463, 3.8: X.7.5, where the reason has none of its own.
+        (_, status) => (451, status.unwrap_or(Status::new(4, 7, 5))),
     };
-    Contribution {
-        floor,
-        attempt: if posture.tries_tls() { Attempt::StartTls } else { Attempt::Clear },
-        checks: weight.map(|weight| pkix(connector, facts, weight)).into_iter().collect(),
-        yields: connector.yields,
-        ground: Ground::Connector { name: Arc::clone(&connector.name), posture, require_tls: connector.require_tls },
-    }
-}
-
-fn from_demand(demand: &Demand, connector: &OutboundConnector, facts: &Facts<'_>) -> Contribution {
-    Contribution {
-        floor: demand.floor,
-        attempt: match demand.floor {
-            Floor::Plaintext => Attempt::Clear,
-            Floor::Encrypted | Floor::Authenticated => Attempt::StartTls,
-        },
-        checks: match demand.floor {
-            Floor::Authenticated => vec![pkix(connector, facts, Weight::Refuse)],
-            Floor::Plaintext | Floor::Encrypted => Vec::new(),
-        },
-        yields: Yields::default(),
-        ground: Ground::Demand { by: Arc::clone(&demand.by), floor: demand.floor },
-    }
-}
-
-fn from_implicit_tls() -> Contribution {
-    Contribution {
-        // RFC 8314, 3: there is no negotiation, hence nothing to fall back from.
-        floor: Floor::Encrypted,
-        attempt: Attempt::Implicit,
-        checks: Vec::new(),
-        yields: Yields::default(),
-        ground: Ground::ImplicitTls,
-    }
-}
-
-/// The connector's own certificate check.
-fn pkix(connector: &OutboundConnector, facts: &Facts<'_>, weight: Weight) -> Check {
-    let references = if !connector.names.is_empty() {
-        let mut names = connector.names.clone();
-        names.sort_unstable();
-        names.dedup();
-        names
-    } else {
-        match (connector.posture.subject(), facts.origin, facts.next_hop) {
-            // A forged MX answer leads to a host of the forger's, with a good certificate: the next hop counts.
-            (Subject::NextHop, HostOrigin::Mx, Host::Name(next_hop)) => {
-                vec![Reference::Name(next_hop.clone()), Reference::Below(next_hop.clone())]
-            }
-            _ => vec![Reference::from(facts.host.clone())],
-        }
-    };
-    Check::Pkix(Pkix {
-        roots: connector.roots.clone(),
-        names: Names { references, cn: connector.cn },
-        revocation: connector.revocation,
-        weight,
-    })
+    Refusal { code, status, reason, defect: None, because: Because::new(grounds) }
 }
 
 fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
     let (mut floor, mut attempt) = (Floor::Plaintext, Attempt::Clear);
     let mut yields = Yields::default();
+    let mut requiretls = Requiretls::NotWanted;
+    let mut sni = host.domain().cloned();
     let mut checks: Vec<Check> = Vec::new();
+    let mut notes = Vec::new();
     let mut grounds = Vec::with_capacity(contributions.len());
     for contribution in contributions {
         floor = floor.max(contribution.floor);
         attempt = attempt.max(contribution.attempt);
         yields = yields.join(contribution.yields);
+        requiretls = requiretls.max(contribution.requiretls);
+        // One source at most, DANE, has a name of its own.
+        sni = contribution.sni.or(sni);
         for check in contribution.checks {
             match checks.iter_mut().find(|have| have.asks_the_same(&check)) {
                 Some(have) => have.set_weight(have.weight().max(check.weight())),
                 None => checks.push(check),
             }
         }
+        notes.extend(contribution.notes);
         if !grounds.contains(&contribution.ground) {
             grounds.push(contribution.ground);
         }
@@ -321,16 +191,12 @@ fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
     }
     // One order, whatever the order of the sources.
     checks.sort_unstable();
+    notes.sort_unstable();
     grounds.sort_unstable();
-    Plan {
-        floor,
-        attempt,
-        checks,
-        sni: match attempt {
-            Attempt::Clear => None,
-            Attempt::StartTls | Attempt::Implicit => host.domain().cloned(),
-        },
-        yields,
-        because: Because::new(grounds),
-    }
+    let (clear_reason, sni) = match attempt {
+        Attempt::Clear => (Some(Reason::TlsNotWanted), None),
+        Attempt::StartTls | Attempt::Implicit => (None, sni),
+    };
+    let because = Because::new(grounds);
+    Plan { floor, attempt, clear_reason, checks, sni, yields, requiretls, notes, because }
 }

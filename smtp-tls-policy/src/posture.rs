@@ -9,6 +9,8 @@
 //! | [`Verified`](Posture::Verified) | required | authenticated | PKIX, [`Refuse`](Weight::Refuse) | the host | next host |
 //! | [`Secure`](Posture::Secure) | required | authenticated | PKIX, [`Refuse`](Weight::Refuse) | the next hop and what is below it | next host |
 //! | [`PrivateCa`](Posture::PrivateCa) | required | authenticated | PKIX with roots of its own, [`Refuse`](Weight::Refuse) | the host | next host |
+//! | [`DaneOnly`](Posture::DaneOnly) | required | authenticated | the host's TLSA records, which must be there | by record | next host |
+//! | [`Pinned`](Posture::Pinned) | required | authenticated | pins, [`Refuse`](Weight::Refuse) | | next host |
 //!
 //! A connector that names the certificate names it expects has these compared instead. "PKIX" is the chain, the
 //! dates, the purpose, the revocation lists and the name, in this order.
@@ -103,6 +105,53 @@ pub enum Posture {
     Secure,
     /// TLS or nothing, with a certificate from the given authorities and no others.
     PrivateCa,
+    /// TLS or nothing, with a host that its TLSA records authenticate, found by secure MX records (RFC 7672, 6).
+    DaneOnly,
+    /// TLS or nothing, with a certificate or key that the connector lists.
+    Pinned,
+}
+
+/// Whether the DANE records of hosts count (RFC 7672). For no connector of posture [`Posture::None`] do they.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum DaneRule {
+    /// They do not.
+    Off,
+    /// Where the MX records are secure.
+    SecureMx,
+    /// Also where the MX records are not: the host is then who it says it is, while a forger may have chosen it
+    /// (RFC 7672, 2.2.1: MAY).
+    #[default]
+    AnyMx,
+}
+
+/// Whether the MTA-STS policies of recipient domains count (RFC 8461).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum StsRule {
+    /// They do not.
+    Off,
+    /// They do, save that DANE with secure MX records stands in for them: who is found and authenticated by DNSSEC needs
+    /// no second witness.
+    UnlessDane,
+    /// They do, beside DANE: both must hold.
+    #[default]
+    On,
+}
+
+/// What `TLS-Required: No` (RFC 8689, 5) takes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum OptionalTls {
+    /// What the recipient publishes: DANE and MTA-STS. The administrator's own rules stay, or any sender could strip
+    /// them.
+    #[default]
+    Published,
+    /// The administrator's rules as well.
+    Everything,
 }
 
 /// Whose name a certificate must carry, where the connector does not say.
@@ -115,8 +164,8 @@ pub(crate) enum Subject {
 }
 
 impl Posture {
-    /// Every posture, from the weakest to the strictest.
-    pub const ALL: [Self; 7] = [
+    /// Every posture, from the weakest to the strictest, by what each one trusts.
+    pub const ALL: [Self; 9] = [
         Self::None,
         Self::Opportunistic,
         Self::Deterministic,
@@ -124,6 +173,8 @@ impl Posture {
         Self::Verified,
         Self::Secure,
         Self::PrivateCa,
+        Self::DaneOnly,
+        Self::Pinned,
     ];
 
     /// The name in configurations and logs.
@@ -136,6 +187,8 @@ impl Posture {
             Self::Verified => "verified",
             Self::Secure => "secure",
             Self::PrivateCa => "private-ca",
+            Self::DaneOnly => "dane-only",
+            Self::Pinned => "pinned",
         }
     }
 
@@ -144,14 +197,14 @@ impl Posture {
         match self {
             Self::None | Self::Opportunistic | Self::Deterministic => Floor::Plaintext,
             Self::Encrypt => Floor::Encrypted,
-            Self::Verified | Self::Secure | Self::PrivateCa => Floor::Authenticated,
+            Self::Verified | Self::Secure | Self::PrivateCa | Self::DaneOnly | Self::Pinned => Floor::Authenticated,
         }
     }
 
     /// What a failed PKIX check means; `None` where the preset has no check.
     pub const fn pkix(self) -> Option<Weight> {
         match self {
-            Self::None | Self::Opportunistic | Self::Encrypt => None,
+            Self::None | Self::Opportunistic | Self::Encrypt | Self::DaneOnly | Self::Pinned => None,
             Self::Deterministic => Some(Weight::NotTls),
             Self::Verified | Self::Secure | Self::PrivateCa => Some(Weight::Refuse),
         }
@@ -178,7 +231,9 @@ impl fmt::Display for Posture {
 
 /// A posture of this name does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such posture; one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca")]
+#[error(
+    "no such posture; one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca, dane-only, pinned"
+)]
 pub struct UnknownPosture;
 
 impl FromStr for Posture {

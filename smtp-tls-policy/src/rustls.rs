@@ -330,7 +330,7 @@ impl ServerCertVerifier for PlanVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let is_recorded = |check: &crate::plan::Check| check.weight() == Weight::Recorded;
+        let is_recorded = |check: &crate::check::Check| check.weight() == Weight::Recorded;
         if self.plan.checks().iter().all(is_recorded) {
             return Ok(ServerCertVerified::assertion());
         }

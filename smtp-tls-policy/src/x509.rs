@@ -49,9 +49,23 @@ impl<'a> Bare<'a> {
 }
 
 /// The SubjectPublicKeyInfo of a certificate, of whatever version and with whatever extensions.
-#[cfg(feature = "rustls")]
 pub(crate) fn spki<'a>(der: &'a CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'a>> {
     Bare::from_der(der).map(|bare| SubjectPublicKeyInfoDer::from(bare.spki))
+}
+
+/// The SubjectPublicKeyInfo of a certificate, or of a bare public key (RFC 7250) shown in its place.
+pub(crate) fn key_of<'a>(der: &'a CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'a>> {
+    let bare = SubjectPublicKeyInfoDer::from(der.as_ref());
+    match RawPublicKeyEntity::try_from(&bare).is_ok() {
+        true => Some(bare),
+        false => spki(der),
+    }
+}
+
+/// The issuer's name of a certificate, as the contents of its SEQUENCE.
+pub(crate) fn issuer_contents<'a>(der: &'a CertificateDer<'_>) -> Option<&'a [u8]> {
+    let bare = Bare::from_der(der)?;
+    Any::from_der(bare.issuer).ok().map(|(_, name)| name.data)
 }
 
 /// Whether a certificate names itself as its issuer, and its own key made its signature.
@@ -100,4 +114,17 @@ impl Signed {
             .filter(|algorithm| algorithm.signature_alg_id().as_ref() == self.algorithm)
             .any(|algorithm| key.verify_signature(*algorithm, &self.data, &self.signature).is_ok())
     }
+}
+
+/// The contents of a SEQUENCE that is all there is.
+pub(crate) fn contents(der: &[u8]) -> Option<&[u8]> {
+    let (rest, sequence) = Any::from_der(der).ok()?;
+    (rest.is_empty() && sequence.tag() == Tag::Sequence).then_some(sequence.data)
+}
+
+/// The most intermediate certificates that may follow an authority (RFC 5280, 4.2.1.9), if its certificate says.
+pub(crate) fn path_len(der: &CertificateDer<'_>) -> Option<usize> {
+    let certificate = parse(der)?;
+    let constraints = certificate.basic_constraints().ok().flatten()?;
+    usize::try_from(constraints.value.path_len_constraint?).ok()
 }

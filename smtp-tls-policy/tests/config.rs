@@ -75,8 +75,12 @@ fn everything() {
 #[test]
 fn every_posture_has_its_name() {
     for posture in Posture::ALL {
-        let roots = if posture == Posture::PrivateCa { "roots = \"own\"" } else { "" };
-        let text = format!("[[outbound]]\nname = \"a\"\nnamespaces = [\"*\"]\nposture = \"{posture}\"\n{roots}");
+        let more = match posture {
+            Posture::PrivateCa => "roots = \"own\"".to_owned(),
+            Posture::Pinned => format!("pins = [\"spki:sha256:{}\"]", "ab".repeat(32)),
+            _ => String::new(),
+        };
+        let text = format!("[[outbound]]\nname = \"a\"\nnamespaces = [\"*\"]\nposture = \"{posture}\"\n{more}");
         let config = Config::from_toml(&text).unwrap();
         assert_eq!(config.outbound.iter().next().unwrap().posture, posture);
     }
@@ -91,7 +95,7 @@ fn errors_name_line_and_field() {
             "posture = \"secur\"\nrequire",
             10,
             "outbound.posture",
-            "unknown posture \"secur\"; one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca",
+            "unknown posture \"secur\"; one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca, dane-only, pinned",
         ),
         ("cn = \"never\"", "cn = \"no\"", 13, "outbound.cn", "unknown variant `no`"),
         ("revocation = \"hard\"", "revocation = 7", 15, "outbound.revocation", "wanted string or table"),

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::LazyLock;
+
 use common::*;
 use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose;
@@ -31,11 +33,25 @@ fn connector(name: &str) -> OutboundConnector {
     let posture: Posture = posture.parse().unwrap();
     let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
     connector.require_tls = require_tls;
-    if posture == Posture::PrivateCa {
-        connector.roots = RootsId::new("private");
+    match posture {
+        Posture::PrivateCa => connector.roots = RootsId::new("private"),
+        Posture::Pinned => connector.pins = vec![Pin::of_key(&GOOD.der).unwrap()],
+        _ => {}
     }
     OutboundConnectors::new(vec![connector.clone()]).expect("a connector that makes sense");
     connector
+}
+
+/// The good certificate, by an authority that `World` trusts.
+static GOOD: LazyLock<Leaf> = LazyLock::new(|| PUBLIC.issue(&leaf_params(&["mx.example.net"])));
+static PUBLIC: LazyLock<Authority> = LazyLock::new(|| Authority::new("Public"));
+
+/// The TLSA set of the good certificate's key: 3 1 0.
+fn good_tlsa(base: &str) -> TlsaFact {
+    use rcgen::PublicKeyData;
+    let data = GOOD.key.subject_public_key_info();
+    let record = TlsaRecord { usage: 3, selector: 1, matching: 0, data };
+    TlsaFact::Found(TlsaSet::new(Domain::parse(base).unwrap(), &[record]))
 }
 
 fn lower(value: &impl std::fmt::Debug) -> String {
@@ -103,7 +119,12 @@ fn plans() {
         let compared: Vec<_> = plan
             .checks()
             .iter()
-            .flat_map(|Check::Pkix(pkix)| pkix.names.references.iter().map(Reference::to_string))
+            .flat_map(|check| match check {
+                Check::Pkix(pkix) => &pkix.names.references[..],
+                Check::Dane(dane) => &dane.names.references[..],
+                Check::Pinned(_) => &[],
+            })
+            .map(Reference::to_string)
             .collect();
         assert_eq!(compared.join(" "), names, "{at}");
         // RFC 6066, 3: names only.
@@ -117,16 +138,16 @@ fn plans() {
 
 /// The organisations and certificates of the table.
 struct World {
-    public: Authority,
+    public: &'static Authority,
     private: Authority,
     trust: Trust,
 }
 
 impl World {
     fn new() -> Self {
-        let (public, private) = (Authority::new("Public"), Authority::new("Private"));
+        let (public, private) = (&*PUBLIC, Authority::new("Private"));
         let mut trust = Trust::new();
-        let roots = [(RootsId::public(), &public), (RootsId::new("private"), &private)];
+        let roots = [(RootsId::public(), public), (RootsId::new("private"), &private)];
         for (id, root) in roots {
             trust.add_root_der(&id, &root.der).unwrap();
         }
@@ -137,7 +158,7 @@ impl World {
     fn certificate(&self, what: &str) -> CertificateDer<'static> {
         let mut params = leaf_params(&["mx.example.net"]);
         match what {
-            "good" => {}
+            "good" => return GOOD.der.clone(),
             "of the next hop" => params = leaf_params(&["example.com"]),
             "private" => return self.private.issue(&params).der,
             "self-signed" => return Authority::with(params).der,
@@ -162,8 +183,159 @@ impl World {
     }
 }
 
+/// The facts and knobs of a row, as `name=value, name=value`.
+struct Given<'a>(&'a str);
+
+impl Given<'_> {
+    fn of(&self, name: &str) -> Option<&str> {
+        self.0.split(", ").filter_map(|word| word.split_once('=')).find(|word| word.0 == name).map(|word| word.1)
+    }
+}
+
+#[test]
+fn policies() {
+    let (header, rows) = section("Policies");
+    for row in rows {
+        let (rule, given, reported) = (row[0], Given(row[1]), row[2]);
+        for (posture, expected) in header.iter().zip(&row).skip(3) {
+            let at = format!("{rule} {} {posture}", given.0);
+            if *expected == "-" {
+                continue;
+            }
+            let mut connector = connector(posture);
+            connector.dane = match given.of("dane") {
+                None => DaneRule::AnyMx,
+                Some("secure-mx") => DaneRule::SecureMx,
+                Some("off") => DaneRule::Off,
+                Some(other) => panic!("{other}"),
+            };
+            connector.sts = match given.of("sts-rule") {
+                None => StsRule::On,
+                Some("unless-dane") => StsRule::UnlessDane,
+                Some("off") => StsRule::Off,
+                Some(other) => panic!("{other}"),
+            };
+            if given.of("optional-tls") == Some("everything") {
+                connector.optional_tls = OptionalTls::Everything;
+            }
+            let name = |text| Host::parse(text).unwrap();
+            let (mut next_hop, mut host) = (name("example.com"), name("mx.example.net"));
+            let origin = match given.of("origin") {
+                None => HostOrigin::Mx,
+                Some("implicit-mx") => {
+                    host = next_hop.clone();
+                    HostOrigin::Mx
+                }
+                Some("literal") => {
+                    (next_hop, host) = (name("[192.0.2.1]"), name("[192.0.2.1]"));
+                    HostOrigin::Literal
+                }
+                Some(kind @ ("smart-host" | "secure-smart-host")) => {
+                    let mut smart_host = SmartHost::new(host.clone());
+                    smart_host.secure = kind == "secure-smart-host";
+                    connector.smart_host = Some(smart_host);
+                    HostOrigin::SmartHost
+                }
+                Some(other) => panic!("{other}"),
+            };
+            let base = match given.of("base") {
+                Some("alias") => "host.elsewhere.example".to_owned(),
+                _ => host.domain().map_or("mx.example.net".to_owned(), Domain::to_string),
+            };
+            let unusable = TlsaRecord::parse("1 1 1 00").unwrap();
+            let tlsa = match given.of("tlsa") {
+                None => TlsaFact::Absent,
+                Some("ee") => good_tlsa(&base),
+                Some("unusable") => TlsaFact::Found(TlsaSet::new(Domain::parse(&base).unwrap(), &[unusable])),
+                Some("failed") => TlsaFact::Failed,
+                Some(other) => panic!("{other}"),
+            };
+            let mx = match given.of("mx") {
+                None => DnsStatus::Insecure,
+                Some("secure") => DnsStatus::Secure,
+                Some("bogus") => DnsStatus::Bogus,
+                Some("indeterminate") => DnsStatus::Indeterminate,
+                Some("failed") => DnsStatus::Failed,
+                Some(other) => panic!("{other}"),
+            };
+            let mut facts = Facts::new(&connector, &next_hop, &host, origin);
+            facts.dns = Dns { mx, expanded_next_hop: None, tlsa: &tlsa };
+            facts.sts.policy = match given.of("sts") {
+                None => StsPolicy::None,
+                Some("enforce") => StsPolicy::Enforce { mx_matches: true },
+                Some("enforce-other") => StsPolicy::Enforce { mx_matches: false },
+                Some("testing") => StsPolicy::Testing { mx_matches: true },
+                Some("testing-other") => StsPolicy::Testing { mx_matches: false },
+                Some(other) => panic!("{other}"),
+            };
+            facts.sts.failure = given.of("sts-failure").map(|failure| match failure {
+                "fetch" => StsFailure::Fetch,
+                "invalid" => StsFailure::Invalid,
+                "webpki" => StsFailure::WebPki,
+                other => panic!("{other}"),
+            });
+            facts.message = match given.of("message") {
+                None => MessageTls::new(false, false, false),
+                Some("requiretls") => MessageTls::new(true, false, true),
+                Some("bounce") => MessageTls::new(true, true, false),
+                Some("optional") => MessageTls::new(false, false, true),
+                Some(other) => panic!("{other}"),
+            };
+            facts.remembered_broken = given.of("remembered-broken") == Some("yes");
+            match plan(&facts) {
+                Err(refusal) => {
+                    let what = if refusal.ends_domain() { "stop" } else { "next" };
+                    assert_eq!(format!("{what} {}", refusal.status()), *expected, "{at}: {refusal}");
+                    assert_eq!(refusal.code() / 100, u16::from(refusal.status().class), "{at}");
+                }
+                Ok(plan) => {
+                    assert_eq!(summary(&plan), *expected, "{at}: {}", plan.because());
+                    let notes: Vec<_> = plan.notes().iter().map(|reason| reason.code()).collect();
+                    let wanted = if *posture == "none" { "" } else { reported };
+                    assert_eq!(notes.join(" "), wanted, "{at}");
+                    let has_dane = plan.checks().iter().any(|check| matches!(check, Check::Dane(_)));
+                    let sni = match plan.attempt() {
+                        Attempt::Clear => None,
+                        _ if has_dane => Some(base.as_str()),
+                        _ => host.domain().map(Domain::as_str),
+                    };
+                    assert_eq!(plan.sni().map(Domain::as_str), sni, "{at}");
+                    let option = match given.of("message") {
+                        Some("requiretls") => Requiretls::Needed,
+                        Some("bounce") => Requiretls::WhereOffered,
+                        _ => Requiretls::NotWanted,
+                    };
+                    assert_eq!(plan.requiretls(), option, "{at}");
+                }
+            }
+        }
+    }
+}
+
+/// What a plan asks for, in the words of the table.
+fn summary(plan: &Plan) -> String {
+    let mut kinds: Vec<_> = plan
+        .checks()
+        .iter()
+        .filter(|check| check.weight() == Weight::Refuse)
+        .map(|check| match check {
+            Check::Pkix(pkix) if pkix.names.cn == CnFallback::Never => "sts",
+            Check::Pkix(_) => "pkix",
+            Check::Dane(_) => "dane",
+            Check::Pinned(_) => "pin",
+        })
+        .collect();
+    kinds.sort_unstable();
+    match (plan.attempt(), plan.floor()) {
+        (Attempt::Clear, Floor::Plaintext) => "clear".into(),
+        (_, Floor::Plaintext) => "open".into(),
+        (_, Floor::Encrypted) => "tls".into(),
+        (_, Floor::Authenticated) => format!("TLS {}", kinds.join(" ")),
+    }
+}
+
 fn fallback(plan: &Plan, rule: Yield, reason: Reason) -> String {
-    let status = reason.status().expect("a failure has a status");
+    let status = plan.status(reason).expect("a failure has a status");
     match (plan.floor(), rule) {
         (Floor::Plaintext, Yield::Now) => "clear".into(),
         (Floor::Plaintext, Yield::Later) => "later".into(),
@@ -185,10 +357,18 @@ fn sending() {
         let columns = header.iter().zip(&row).skip(3).take(row.len() - 4);
         for (posture, expected) in columns {
             let connector = connector(posture);
-            let facts = match rule {
+            let tlsa = good_tlsa("mx.example.net");
+            let mut facts = match rule {
                 "P1" => Facts::policy_unavailable(&next_hop, &host, HostOrigin::Mx),
                 _ => Facts::new(&connector, &next_hop, &host, HostOrigin::Mx),
             };
+            if *posture == "dane-only" {
+                facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+            }
+            if rule == "S14" {
+                facts.dns.mx = DnsStatus::Secure;
+                facts.message = MessageTls::Required;
+            }
             let plan = match plan(&facts) {
                 Ok(plan) => plan,
                 Err(refusal) => {
@@ -198,6 +378,7 @@ fn sending() {
                 }
             };
             let outcome = match (rule, plan.attempt(), &certificate) {
+                ("S14", ..) => format!("next {}", plan.status(reason).unwrap()),
                 ("S2" | "S4", Attempt::Clear, _) => "clear".into(),
                 (_, Attempt::Clear, _) => "-".into(),
                 ("S2" | "S4" | "S8" | "S9", ..) => fallback(&plan, Yield::Now, reason),
@@ -294,14 +475,23 @@ fn receiving() {
 
 #[test]
 fn every_rule_and_posture_has_a_row() {
-    let rules: Vec<_> =
-        ["Plans", "Sending", "Receiving"].iter().flat_map(|title| section(title).1).map(|row| row[0]).collect();
-    for rule in ["P1", "P18", "S2", "S4", "S6", "S7", "S8", "S9", "S10", "S11", "S13", "S15", "S18", "S18b", "RFC 8314"]
-    {
+    let rules: Vec<_> = ["Plans", "Policies", "Sending", "Receiving"]
+        .iter()
+        .flat_map(|title| section(title).1)
+        .map(|row| row[0])
+        .collect();
+    // P5 and P6 are decided by `Search`; the rest of S by the conversation.
+    for rule in [
+        "P1", "P2", "P3", "P3 knob", "P4", "P7", "P8", "P9", "P10", "P11", "P11 knob", "P12", "P13", "P14", "P15",
+        "P16", "P16 knob", "P17", "P18", "S2", "S4", "S6", "S7", "S8", "S9", "S10", "S11", "S13", "S14", "S15", "S18",
+        "S18b", "RFC 8314",
+    ] {
         assert!(rules.contains(&rule), "{rule} has no row");
     }
-    let (header, _) = section("Sending");
-    for posture in Posture::ALL {
-        assert!(header.contains(&posture.as_str()), "{posture} has no column");
+    for title in ["Policies", "Sending"] {
+        let (header, _) = section(title);
+        for posture in Posture::ALL {
+            assert!(header.contains(&posture.as_str()), "{posture} has no column");
+        }
     }
 }

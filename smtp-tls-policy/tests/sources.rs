@@ -30,6 +30,8 @@ enum Peer {
 struct World {
     trust: Trust,
     certificates: Vec<CertificateDer<'static>>,
+    /// Of the first certificate.
+    tlsa: TlsaFact,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
@@ -51,7 +53,9 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         Authority::with(good).der,
         version_1().der,
     ];
-    World { trust, certificates }
+    let record = TlsaRecord { usage: 3, selector: 0, matching: 0, data: certificates[0].to_vec() };
+    let tlsa = TlsaFact::Found(TlsaSet::new(Domain::parse("mx.example.net").unwrap(), &[record]));
+    World { trust, certificates, tlsa }
 });
 
 fn outcome(plan: &Plan, peer: Peer) -> Outcome {
@@ -98,6 +102,9 @@ fn connectors() -> impl Strategy<Value = OutboundConnector> {
             let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
             connector.require_tls = require_tls && posture != Posture::None;
             connector.yields = yields;
+            if posture == Posture::Pinned {
+                connector.pins = vec![Pin::of_certificate(&WORLD.certificates[1])];
+            }
             if private || posture == Posture::PrivateCa {
                 connector.roots = RootsId::new("private");
             }
@@ -118,6 +125,9 @@ fn plan_with(connector: &OutboundConnector, demands: &[Demand], implicit_tls: bo
     let mut facts = Facts::new(connector, &next_hop, &host, HostOrigin::Mx);
     facts.demands = demands;
     facts.implicit_tls = implicit_tls;
+    if connector.posture == Posture::DaneOnly {
+        facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &WORLD.tlsa };
+    }
     plan(&facts).unwrap()
 }
 

@@ -64,7 +64,7 @@ impl Decision {
         self.tls = None;
         self.explain(plan, reason, ending);
         // 4.7.5: what the rules say of everything that is not a missing STARTTLS.
-        let status = reason.status().map_or(EnhancedCode::new(4, 7, 5), explain::status);
+        let status = plan.status(reason).map_or(EnhancedCode::new(4, 7, 5), explain::status);
         Failure::NoTls { failure, fallback, status }
     }
 

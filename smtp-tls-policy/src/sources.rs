@@ -1,0 +1,368 @@
+//! What each source contributes to a plan, and how contributions are joined.
+//!
+//! A published source (DANE, MTA-STS) may also refuse the host; the connector, the demands and the message may not.
+
+use std::sync::Arc;
+
+use crate::check::{Check, Dane, Pinned, Pkix};
+use crate::connector::OutboundConnector;
+use crate::decision::{Ground, Reason};
+use crate::domain::{Domain, Host};
+use crate::facts::{Demand, DnsStatus, Facts, HostOrigin, MessageTls, StsPolicy, TlsaFact};
+use crate::names::{CnFallback, Names, Reference};
+use crate::plan::{Attempt, Requiretls};
+use crate::posture::{DaneRule, Floor, OptionalTls, Posture, StsRule, Subject, Weight, Yields};
+use crate::tlsa::TlsaSet;
+use crate::trust::RootsId;
+
+/// What one source contributes. Joining is commutative, associative and idempotent, and only raises.
+#[derive(Clone, Debug)]
+pub(crate) struct Contribution {
+    pub(crate) floor: Floor,
+    pub(crate) attempt: Attempt,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) yields: Yields,
+    pub(crate) sni: Option<Domain>,
+    pub(crate) requiretls: Requiretls,
+    pub(crate) notes: Vec<Reason>,
+    pub(crate) ground: Ground,
+}
+
+impl Contribution {
+    fn new(floor: Floor, attempt: Attempt, ground: Ground) -> Self {
+        Self {
+            floor,
+            attempt,
+            checks: Vec::new(),
+            yields: Yields::default(),
+            sni: None,
+            requiretls: Requiretls::NotWanted,
+            notes: Vec::new(),
+            ground,
+        }
+    }
+
+    fn with(self, checks: Vec<Check>) -> Self {
+        Self { checks, ..self }
+    }
+
+    /// What remains where the source is not binding: its checks are made and written down.
+    fn recorded(mut self) -> Self {
+        self.floor = Floor::Plaintext;
+        self.yields = Yields::default();
+        for check in &mut self.checks {
+            check.set_weight(Weight::Recorded);
+        }
+        self
+    }
+}
+
+/// What the sources come to for one host: contributions, or the reason for which the host is refused.
+pub(crate) type Sources = Result<Vec<Contribution>, (Reason, Vec<Ground>)>;
+
+/// Asks every source in turn.
+pub(crate) fn ask(connector: &OutboundConnector, facts: &Facts<'_>) -> Sources {
+    let view = View::new(connector, facts);
+    let own = view.connector_itself();
+    let ground = own.ground.clone();
+    let refuse = |reason| Err((reason, vec![ground.clone()]));
+    // RFC 7672, 2.1.2: without the MX records it is not known whom to dial.
+    if facts.origin == HostOrigin::Mx && facts.dns.mx.is_failure() {
+        return refuse(Reason::MxLookupFailed);
+    }
+    let mut contributions = vec![own];
+    match view.dane() {
+        Ok(dane) => contributions.extend(dane),
+        Err((reason, None)) => return refuse(reason),
+        Err((reason, Some(other))) => return Err((reason, vec![other])),
+    }
+    contributions.extend(view.sts()?);
+    contributions.extend(view.message()?);
+    contributions.extend(facts.demands.iter().map(|demand| view.demand(demand)));
+    if facts.implicit_tls || view.is_implicit_smart_host() {
+        // RFC 8314, 3: there is no negotiation, hence nothing to fall back from.
+        contributions.push(Contribution::new(Floor::Encrypted, Attempt::Implicit, Ground::ImplicitTls));
+    }
+    Ok(contributions)
+}
+
+/// The facts as the connector lets them be seen.
+struct View<'a> {
+    connector: &'a OutboundConnector,
+    facts: &'a Facts<'a>,
+    /// Whether DNSSEC led to the host, or a configuration that counts as much.
+    mx_secure: bool,
+    /// The host's name, where what others publish can apply: not for literals, and not under posture `none`.
+    published_for: Option<&'a Domain>,
+    /// Whether the host's TLSA records count, if there are any.
+    dane_counts: bool,
+    /// The host's TLSA records, where they count.
+    tlsa: Option<&'a TlsaSet>,
+    /// `TLS-Required: No`: what others publish is only recorded.
+    optional: bool,
+}
+
+impl<'a> View<'a> {
+    fn new(connector: &'a OutboundConnector, facts: &'a Facts<'a>) -> Self {
+        let mx_secure = match facts.origin {
+            HostOrigin::Mx => facts.dns.mx == DnsStatus::Secure,
+            HostOrigin::SmartHost => connector.smart_host.as_ref().is_some_and(|smart_host| smart_host.secure),
+            HostOrigin::Literal => false,
+        };
+        let published_for = match (facts.origin, facts.host) {
+            (HostOrigin::Mx | HostOrigin::SmartHost, Host::Name(name)) if connector.posture != Posture::None => {
+                Some(name)
+            }
+            // RFC 7672, 2.2: DANE does not apply to an address, and there is no name for MTA-STS to match.
+            _ => None,
+        };
+        let dane_counts = published_for.is_some()
+            && match connector.dane {
+                DaneRule::Off => false,
+                DaneRule::SecureMx => mx_secure,
+                DaneRule::AnyMx => true,
+            };
+        let tlsa = match facts.dns.tlsa {
+            TlsaFact::Found(set) if dane_counts => Some(set),
+            _ => None,
+        };
+        let optional = facts.message == MessageTls::Optional;
+        Self { connector, facts, mx_secure, published_for, dane_counts, tlsa, optional }
+    }
+
+    fn is_dane_only(&self) -> bool {
+        let capped = self.optional && self.connector.optional_tls == OptionalTls::Everything;
+        self.connector.posture == Posture::DaneOnly && !capped
+    }
+
+    fn usable_tlsa(&self) -> Option<&'a TlsaSet> {
+        self.tlsa.filter(|set| !set.usable().is_empty())
+    }
+
+    /// Whether the host is the connector's own, configured with implicit TLS: the caller need not repeat it.
+    fn is_implicit_smart_host(&self) -> bool {
+        self.facts.origin == HostOrigin::SmartHost
+            && self.connector.smart_host.as_ref().is_some_and(|smart_host| smart_host.implicit_tls)
+    }
+
+    fn connector_itself(&self) -> Contribution {
+        let connector = self.connector;
+        let posture = connector.posture;
+        let (floor, weight) = match (connector.require_tls, posture.pkix()) {
+            (false, Some(weight)) => (posture.floor(), weight),
+            (true, Some(_)) => (Floor::Authenticated, Weight::Refuse),
+            (false, None) => (posture.floor(), Weight::Refuse),
+            (true, None) => (posture.floor().max(Floor::Encrypted), Weight::Refuse),
+        };
+        let attempt = if posture.tries_tls() { Attempt::StartTls } else { Attempt::Clear };
+        let ground =
+            Ground::Connector { name: Arc::clone(&connector.name), posture, require_tls: connector.require_tls };
+        let mut own = Contribution::new(floor, attempt, ground).with(self.own_check(weight).into_iter().collect());
+        own.yields = connector.yields;
+        match (self.optional, connector.optional_tls) {
+            (true, OptionalTls::Everything) => own.recorded(),
+            (true, OptionalTls::Published) | (false, _) => own,
+        }
+    }
+
+    /// The check that the connector's posture makes; none where it makes none, or leaves it to the TLSA records.
+    fn own_check(&self, weight: Weight) -> Option<Check> {
+        match self.connector.posture {
+            Posture::None | Posture::Opportunistic | Posture::Encrypt | Posture::DaneOnly => None,
+            Posture::Pinned => {
+                let mut pins = self.connector.pins.clone();
+                pins.sort_unstable();
+                pins.dedup();
+                Some(Check::Pinned(Pinned { pins, weight }))
+            }
+            Posture::Deterministic | Posture::Verified | Posture::Secure | Posture::PrivateCa => {
+                Some(self.pkix(weight))
+            }
+        }
+    }
+
+    /// The PKIX check with the connector's roots and names.
+    fn pkix(&self, weight: Weight) -> Check {
+        let (connector, facts) = (self.connector, self.facts);
+        let references = if !connector.names.is_empty() {
+            let mut names = connector.names.clone();
+            names.sort_unstable();
+            names.dedup();
+            names
+        } else {
+            match (connector.posture.subject(), facts.origin, facts.next_hop) {
+                // A forged MX answer leads to a host of the forger's, with a good certificate: the next hop counts.
+                (Subject::NextHop, HostOrigin::Mx, Host::Name(next_hop)) => {
+                    vec![Reference::Name(next_hop.clone()), Reference::Below(next_hop.clone())]
+                }
+                _ => vec![Reference::from(facts.host.clone())],
+            }
+        };
+        Check::Pkix(Pkix {
+            roots: connector.roots.clone(),
+            names: Names { references, cn: connector.cn },
+            revocation: connector.revocation,
+            weight,
+        })
+    }
+
+    /// RFC 7672. The ground of a refusal is `None` where it is the connector's own.
+    fn dane(&self) -> Result<Option<Contribution>, (Reason, Option<Ground>)> {
+        let only = self.is_dane_only();
+        if only && !self.mx_secure && self.facts.origin != HostOrigin::Literal {
+            // RFC 7672, 2.2.1: mandatory DANE and insecure MX records: delivery MUST be delayed.
+            return Err((Reason::MxInsecure, None));
+        }
+        let binding = only || !self.optional;
+        if self.dane_counts && binding && *self.facts.dns.tlsa == TlsaFact::Failed {
+            // RFC 7672, 2.1.2: never taken for absence.
+            return Err((Reason::TlsaLookupFailed, None));
+        }
+        let Some(set) = self.tlsa else {
+            return if only { Err((Reason::DaneRequired, None)) } else { Ok(None) };
+        };
+        let base = set.base().clone();
+        if set.usable().is_empty() {
+            if only {
+                return Err((Reason::TlsaUnusable, None));
+            }
+            // RFC 7672, 2.2: a promise of TLS, and no word on who the peer is.
+            let ground = Ground::TlsaUnusable { base };
+            let mut promise = Contribution::new(Floor::Encrypted, Attempt::StartTls, ground);
+            promise.notes = vec![Reason::TlsaUnusable];
+            return Ok(Some(self.published(promise, binding)));
+        }
+        let ground = Ground::Dane { base: base.clone(), mx_secure: self.mx_secure };
+        let check = Check::Dane(Dane {
+            records: set.usable().to_vec(),
+            names: Names { references: self.dane_names(&base), cn: CnFallback::IfNoDnsSan },
+            weight: Weight::Refuse,
+        });
+        let mut dane = Contribution::new(Floor::Authenticated, Attempt::StartTls, ground).with(vec![check]);
+        // RFC 7672, 8.1: the base domain, whatever the name of the host.
+        dane.sni = Some(base);
+        Ok(Some(self.published(dane, binding)))
+    }
+
+    /// RFC 7672, 3.2.2.
+    fn dane_names(&self, base: &Domain) -> Vec<Reference> {
+        let mut names = vec![base];
+        match self.facts.origin {
+            HostOrigin::Mx if self.mx_secure => {
+                names.extend(self.facts.next_hop.domain());
+                names.extend(self.facts.dns.expanded_next_hop);
+            }
+            // "When the client MTA is employing DANE TLS security despite insecure MX redirection, the MX hostname is
+            // the only reference identifier."
+            HostOrigin::Mx | HostOrigin::Literal => {}
+            // The original next hop, where the base domain is its expansion.
+            HostOrigin::SmartHost => names.extend(self.facts.host.domain()),
+        }
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter().cloned().map(Reference::Name).collect()
+    }
+
+    /// RFC 8461, 5.
+    fn sts(&self) -> Result<Option<Contribution>, (Reason, Vec<Ground>)> {
+        let (Some(host), false) = (self.published_for, self.connector.sts == StsRule::Off) else {
+            return Ok(None);
+        };
+        let (enforce, mx_matches) = match self.facts.sts.policy {
+            StsPolicy::None => (false, None),
+            StsPolicy::Testing { mx_matches } => (false, Some(mx_matches)),
+            StsPolicy::Enforce { mx_matches } => (true, Some(mx_matches)),
+        };
+        // The host shows the certificate for the base domain, which may not carry the MX name. A forger of the MX records
+        // could bring TLSA records of his own: only secure ones stand in.
+        let dane_stands_in = self
+            .usable_tlsa()
+            .is_some_and(|set| self.mx_secure && (self.connector.sts == StsRule::UnlessDane || set.base() != host));
+        let binding = enforce && !self.optional && !dane_stands_in;
+        let ground = Ground::Sts { enforce };
+        if binding && mx_matches == Some(false) {
+            return Err((Reason::StsMxMismatch, vec![ground]));
+        }
+        let mut sts = Contribution::new(Floor::Authenticated, Attempt::StartTls, ground);
+        if mx_matches.is_some() {
+            sts.checks.push(Check::Pkix(Pkix {
+                roots: RootsId::public(),
+                // RFC 8461, 4.1: a DNS-ID that is the MX host's name, not the policy's pattern; never the Common Name.
+                names: Names { references: vec![Reference::Name(host.clone())], cn: CnFallback::Never },
+                revocation: self.connector.revocation,
+                weight: Weight::Refuse,
+            }));
+        }
+        sts.notes.extend(self.facts.sts.failure.map(Reason::from));
+        sts.notes.extend((mx_matches == Some(false)).then_some(Reason::StsMxMismatch));
+        match (mx_matches, sts.notes.is_empty()) {
+            (None, true) => Ok(None),
+            _ => Ok(Some(self.published(sts, binding))),
+        }
+    }
+
+    /// What others publish: in force, or only recorded. Under `TLS-Required: No` it is not reported either.
+    fn published(&self, mut contribution: Contribution, binding: bool) -> Contribution {
+        if self.optional {
+            contribution.notes.clear();
+        }
+        if binding { contribution } else { contribution.recorded() }
+    }
+
+    /// RFC 8689.
+    fn message(&self) -> Result<Option<Contribution>, (Reason, Vec<Ground>)> {
+        let wish = |floor, attempt, ground| Contribution::new(floor, attempt, ground);
+        match self.facts.message {
+            MessageTls::Default => Ok(None),
+            MessageTls::Optional => Ok(Some(wish(Floor::Plaintext, Attempt::Clear, Ground::TlsOptional))),
+            MessageTls::RequiredOfBounce => {
+                let mut bounce = wish(Floor::Plaintext, Attempt::Clear, Ground::Requiretls);
+                bounce.requiretls = Requiretls::WhereOffered;
+                Ok(Some(bounce))
+            }
+            MessageTls::Required => {
+                let sts_vouches = self.connector.sts != StsRule::Off
+                    && matches!(
+                        self.facts.sts.policy,
+                        StsPolicy::Testing { mx_matches: true } | StsPolicy::Enforce { mx_matches: true }
+                    );
+                // RFC 8689, 4.2.1, 2.
+                if self.facts.origin == HostOrigin::Mx && !self.mx_secure && !sts_vouches {
+                    return Err((Reason::RequiretlsMxInsecure, vec![Ground::Requiretls]));
+                }
+                let mut required = wish(Floor::Authenticated, Attempt::StartTls, Ground::Requiretls);
+                required.requiretls = Requiretls::Needed;
+                // RFC 8689, 4.2.1, 4: by RFC 7672 where that applies, else a DNS-ID or CN-ID that is the host's name.
+                if self.usable_tlsa().is_none() {
+                    required.checks.push(Check::Pkix(Pkix {
+                        roots: self.connector.roots.clone(),
+                        names: Names {
+                            references: vec![Reference::from(self.facts.host.clone())],
+                            cn: CnFallback::IfNoDnsSan,
+                        },
+                        revocation: self.connector.revocation,
+                        weight: Weight::Refuse,
+                    }));
+                }
+                Ok(Some(required))
+            }
+        }
+    }
+
+    fn demand(&self, demand: &Demand) -> Contribution {
+        let ground = Ground::Demand { by: Arc::clone(&demand.by), floor: demand.floor };
+        let attempt = match demand.floor {
+            Floor::Plaintext => Attempt::Clear,
+            Floor::Encrypted | Floor::Authenticated => Attempt::StartTls,
+        };
+        let check = match (demand.floor, self.connector.posture) {
+            (Floor::Plaintext | Floor::Encrypted, _) => None,
+            // Its own check is that of the TLSA records, without which nothing is dialled.
+            (Floor::Authenticated, Posture::DaneOnly) if self.is_dane_only() => None,
+            (Floor::Authenticated, _) => {
+                Some(self.own_check(Weight::Refuse).unwrap_or_else(|| self.pkix(Weight::Refuse)))
+            }
+        };
+        Contribution::new(demand.floor, attempt, ground).with(check.into_iter().collect())
+    }
+}
