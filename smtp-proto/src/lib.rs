@@ -1,4 +1,6 @@
 //! Sans-IO SMTP: bytes in, bytes out; no sockets, no clock, no runtime, no TLS library.
+//!
+#![doc = include_str!("../CONFORMANCE.md")]
 
 pub mod body;
 pub mod capabilities;
