@@ -159,12 +159,14 @@ impl<'i> Command<'i> {
         }
     }
 
+    #[inline]
     fn mail(argument: &'i str) -> Result<Self, CommandError> {
         let (text, rest) = path_of(argument, "FROM").map_err(CommandError::Sender)?;
         let path = ReversePath::parse(text).map_err(CommandError::Sender)?;
         Ok(Self::Mail { path, parameters: MailParameters::parse(behind_path(rest)?)? })
     }
 
+    #[inline]
     fn rcpt(argument: &'i str) -> Result<Self, CommandError> {
         let (text, rest) = path_of(argument, "TO").map_err(CommandError::Recipient)?;
         let path = ForwardPath::parse(text).map_err(CommandError::Recipient)?;

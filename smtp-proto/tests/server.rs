@@ -576,3 +576,69 @@ fn messages_one_after_another() {
     let events = bed.feed(b"MAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\n.\r\n");
     assert_eq!(events.last().unwrap(), "EndOfBody");
 }
+
+/// Who speaks out of turn is answered like everybody, and the caller can know.
+#[test]
+fn early_talkers_are_noticed() {
+    use smtp_proto::server::EarlyTalk::{BeforeGreeting, Unannounced};
+    // In the input before the greeting was written, or read before it was sent.
+    let mut bed = ServerBed::new(server_config());
+    bed.feed(b"EHLO c\r\n");
+    assert_eq!(bed.server.early_talk(), Some(BeforeGreeting));
+    let mut server = Server::new(Arc::new(server_config()), Channel::Plain, bed.now);
+    let mut output = Vec::new();
+    let connected = server.poll(bed.now, b"", &mut output).unwrap().step;
+    assert!(matches!(connected, Step::Event(Event::Connected)));
+    server.respond(&Response::fixed(220, (2, 0, 0), "ready"), &mut output).unwrap();
+    assert!(server.poll(bed.now, b"E", &mut output).is_ok());
+    assert_eq!(server.early_talk(), Some(BeforeGreeting));
+
+    let talk = |config: Config, script: &[&[u8]]| {
+        let mut bed = greeted(config);
+        for piece in script {
+            bed.feed(piece);
+        }
+        assert!(bed.said().ends_with("250 2.0.0 OK\r\n"));
+        bed.server.early_talk()
+    };
+    let silent = Config { pipelining: false, ..server_config() };
+    assert_eq!(talk(server_config(), &[b"EHLO c\r\n", b"NOOP\r\nNOOP\r\n"]), None);
+    assert_eq!(talk(server_config(), &[b"EHLO c\r\nNOOP\r\n"]), Some(Unannounced));
+    assert_eq!(talk(server_config(), &[b"HELO c\r\n", b"NOOP\r\nNOOP\r\n"]), Some(Unannounced));
+    assert_eq!(talk(silent.clone(), &[b"EHLO c\r\n", b"NOOP\r\n", b"NOOP\r\n"]), None);
+    assert_eq!(talk(silent, &[b"EHLO c\r\n", b"NOOP\r\nN", b"OOP\r\n"]), Some(Unannounced));
+    // The final dot may be followed by anything only where commands may.
+    let chunks = Config { pipelining: false, chunking: true, ..server_config() };
+    let mail: [&[u8]; 4] = [b"EHLO c\r\n", b"MAIL FROM:<>\r\n", b"RCPT TO:<a@b>\r\n", b"BDAT 2 LAST\r\nxx"];
+    assert_eq!(talk(chunks, &mail), None, "a chunk follows its command");
+}
+
+/// RFC 2033, 4.2: a word for each accepted recipient, and no other number of them.
+#[test]
+fn lmtp_takes_a_response_for_each_recipient() {
+    let config = Config { protocol: smtp_proto::Protocol::Lmtp, ..server_config() };
+    let mut server = Server::new(Arc::new(config), Channel::Plain, std::time::Instant::now());
+    let (now, mut output) = (std::time::Instant::now(), Vec::new());
+    let mut input = &b"LHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@b>\r\nDATA\r\nx\r\n.\r\n"[..];
+    loop {
+        let progress = server.poll(now, input, &mut output).unwrap();
+        input = &input[progress.consumed..];
+        match progress.step {
+            Step::Event(Event::EndOfBody) => break,
+            Step::Event(event) if common::wants_answer(&event) => server.respond(&accept(&event), &mut output).unwrap(),
+            step => assert!(matches!(step, Step::Event(Event::Body(_)))),
+        }
+    }
+    output.clear();
+    let ok = Response::fixed(250, (2, 0, 0), "OK");
+    let full = Response::fixed(452, (4, 2, 2), "mailbox full");
+    let wrong = Response::fixed(354, (3, 0, 0), "go on");
+    assert_eq!(
+        server.respond_each(std::slice::from_ref(&ok), &mut output),
+        Err(ApiMisuse::ResponseCount { expected: 2 })
+    );
+    assert_eq!(server.respond_each(&[ok.clone(), wrong], &mut output), Err(ApiMisuse::WrongCode(354)));
+    server.respond_each(&[ok.clone(), full.clone()], &mut output).unwrap();
+    assert_eq!(output, b"250 2.0.0 OK\r\n452 4.2.2 mailbox full\r\n");
+    assert_eq!(server.respond_each(&[ok, full], &mut output), Err(ApiMisuse::NoResponseWanted));
+}

@@ -17,7 +17,7 @@ use smtp_proto::fallback::{Channel, Peer, TlsInfo};
 use smtp_proto::params::{MailParameters, RcptParameters};
 use smtp_proto::path::{ForwardPath, ReversePath};
 use smtp_proto::reply::Response;
-use smtp_proto::server::{self, BodyRefusal, Event, Server};
+use smtp_proto::server::{self, BodyRefusal, EarlyTalk, Event, Server};
 use smtp_proto::{Step, Want};
 use smtp_tls_policy::rustls::session_names;
 use tokio::net::TcpListener;
@@ -81,6 +81,8 @@ pub struct Session {
     pub name: String,
     /// EHLO, not HELO.
     pub extended: bool,
+    /// Whether the client spoke before it was its turn.
+    pub early_talk: Option<EarlyTalk>,
     /// What the handshake showed; none in clear text.
     pub tls: Option<Arc<TlsInfo>>,
     /// The client's certificate and its chain, leaf first, as it was shown; empty if none. The key behind it was
@@ -290,8 +292,14 @@ async fn handle_until<S: Io, H: Handler>(
     leaving: watch::Receiver<bool>,
     given_up: impl Future<Output = ()>,
 ) {
-    let session =
-        Session { peer, name: String::new(), extended: false, tls: None, client_chain: Arc::from(Vec::new()) };
+    let session = Session {
+        peer,
+        name: String::new(),
+        extended: false,
+        early_talk: None,
+        tls: None,
+        client_chain: Arc::from(Vec::new()),
+    };
     let mut serving = Serving { inbound, handler, session, wire: Wire::new(stream), leaving };
     let last_words = tokio::select! {
         biased;
@@ -418,10 +426,12 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                 wire.send(Instant::now() + inbound.smtp.timeouts.of(Phase::Idle)).await?;
             }
             let progress = server.poll(Instant::now(), &wire.input, &mut wire.link.output)?;
+            let greets = matches!(progress.step, Step::Event(Event::Connected));
             let want = match progress.step {
                 Step::Wait(want) => Some(want),
                 Step::Event(Event::Closed) => return Ok(()),
                 Step::Event(event) => {
+                    session.early_talk = server.early_talk();
                     let response = answer(event, handler, session, inbound, &mut wire.link).await?;
                     if let Some(response) = response
                         && let Err(misuse) = server.respond(&response, &mut wire.link.output)
@@ -433,6 +443,10 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                 }
             };
             wire.advance(progress.consumed);
+            // What has come before the greeting is sent, came too early: the machine takes note of it.
+            if greets {
+                wire.probe().await?;
+            }
             match want {
                 None | Some(Want::Answer) => {}
                 Some(Want::Handshake) => {

@@ -194,9 +194,9 @@ const RULES: [(&str, &str, &str, &str); 4] = [
     ),
     (
         "plan: a connector that requires TLS raises the floor",
-        "smtp-tls-policy/src/plan.rs",
-        "(true, Some(_)) => (Floor::Authenticated, Some(Weight::Refuse)),",
-        "(true, weight) => (posture.floor(), weight),",
+        "smtp-tls-policy/src/sources.rs",
+        "(true, Some(_)) => (Floor::Authenticated, Weight::Refuse),",
+        "(true, Some(weight)) => (posture.floor(), weight),",
     ),
 ];
 

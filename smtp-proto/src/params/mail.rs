@@ -49,29 +49,30 @@ enum Keyword {
     SmtpUtf8,
 }
 
-/// The common ones first.
-const KEYWORDS: [(&str, Keyword); 11] = [
-    ("SIZE", Keyword::Size),
-    ("BODY", Keyword::Body),
-    ("SMTPUTF8", Keyword::SmtpUtf8),
-    ("RET", Keyword::Ret),
-    ("ENVID", Keyword::EnvelopeId),
-    ("AUTH", Keyword::Auth),
-    ("REQUIRETLS", Keyword::RequireTls),
-    ("MT-PRIORITY", Keyword::MtPriority),
-    ("BY", Keyword::By),
-    ("HOLDFOR", Keyword::HoldFor),
-    ("HOLDUNTIL", Keyword::HoldUntil),
-];
-
 impl Keyword {
     fn of(text: &str) -> Option<Self> {
-        KEYWORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|&(_, keyword)| keyword)
+        // No two have the same length but SIZE, BODY and AUTH.
+        let (name, keyword) = match (text.len(), text.as_bytes().first()?.to_ascii_uppercase()) {
+            (4, b'S') => ("SIZE", Self::Size),
+            (4, b'B') => ("BODY", Self::Body),
+            (4, _) => ("AUTH", Self::Auth),
+            (2, _) => ("BY", Self::By),
+            (3, _) => ("RET", Self::Ret),
+            (5, _) => ("ENVID", Self::EnvelopeId),
+            (7, _) => ("HOLDFOR", Self::HoldFor),
+            (8, _) => ("SMTPUTF8", Self::SmtpUtf8),
+            (9, _) => ("HOLDUNTIL", Self::HoldUntil),
+            (10, _) => ("REQUIRETLS", Self::RequireTls),
+            (11, _) => ("MT-PRIORITY", Self::MtPriority),
+            _ => return None,
+        };
+        name.eq_ignore_ascii_case(text).then_some(keyword)
     }
 }
 
 impl<'i> MailParameters<'i> {
     /// Reads what stands behind the path.
+    #[inline]
     pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
         if text.is_empty() {
             return Ok(Self::default());
@@ -87,24 +88,31 @@ impl<'i> MailParameters<'i> {
                 None => {}
                 Some(Keyword::Size) => set(&mut it.size, value.and_then(parse_size))?,
                 Some(Keyword::Body) => set(&mut it.body, value.and_then(BodyType::parse))?,
-                Some(Keyword::SmtpUtf8) => set_flag(&mut it.smtputf8, value)?,
-                Some(Keyword::Ret) => set(&mut it.ret, value.and_then(Ret::parse))?,
-                Some(Keyword::EnvelopeId) => {
-                    let value = value.filter(|value| value.len() <= MAX_ENVELOPE_ID);
-                    set(&mut it.envelope_id, value.and_then(Xtext::parse))?;
-                }
-                Some(Keyword::Auth) => set(&mut it.auth, value.and_then(Xtext::parse))?,
-                Some(Keyword::RequireTls) => set_flag(&mut it.require_tls, value)?,
-                Some(Keyword::MtPriority) => set(&mut it.priority, value.and_then(Priority::parse))?,
-                Some(Keyword::By) => set(&mut it.deliver_by, value.and_then(|value| value.parse().ok()))?,
-                // RFC 4865, 4: one of the two, and once.
-                Some(Keyword::HoldFor) => set(&mut it.hold, value.and_then(Hold::parse_for))?,
-                Some(Keyword::HoldUntil) => {
-                    set(&mut it.hold, value.and_then(|value| value.parse().ok()).map(Hold::Until))?;
-                }
+                Some(keyword) => it.set_rare(keyword, value)?,
             }
         }
         Ok(it)
+    }
+
+    /// Out of the way of the common ones.
+    #[inline(never)]
+    fn set_rare(&mut self, keyword: Keyword, value: Option<&'i str>) -> Result<(), ParameterError> {
+        match keyword {
+            Keyword::Size | Keyword::Body => Ok(()),
+            Keyword::SmtpUtf8 => set_flag(&mut self.smtputf8, value),
+            Keyword::Ret => set(&mut self.ret, value.and_then(Ret::parse)),
+            Keyword::EnvelopeId => {
+                let value = value.filter(|value| value.len() <= MAX_ENVELOPE_ID);
+                set(&mut self.envelope_id, value.and_then(Xtext::parse))
+            }
+            Keyword::Auth => set(&mut self.auth, value.and_then(Xtext::parse)),
+            Keyword::RequireTls => set_flag(&mut self.require_tls, value),
+            Keyword::MtPriority => set(&mut self.priority, value.and_then(Priority::parse)),
+            Keyword::By => set(&mut self.deliver_by, value.and_then(|value| value.parse().ok())),
+            // RFC 4865, 4: one of the two, and once.
+            Keyword::HoldFor => set(&mut self.hold, value.and_then(Hold::parse_for)),
+            Keyword::HoldUntil => set(&mut self.hold, value.and_then(|value| value.parse().ok()).map(Hold::Until)),
+        }
     }
 
     /// The keywords without a meaning here.

@@ -39,9 +39,12 @@ pub enum BodyType {
 
 impl BodyType {
     fn parse(value: &str) -> Option<Self> {
-        [Self::SevenBit, Self::EightBitMime, Self::BinaryMime]
-            .into_iter()
-            .find(|body| value.eq_ignore_ascii_case(body.as_str()))
+        let body = match value.len() {
+            4 => Self::SevenBit,
+            8 => Self::EightBitMime,
+            _ => Self::BinaryMime,
+        };
+        value.eq_ignore_ascii_case(body.as_str()).then_some(body)
     }
 
     const fn as_str(self) -> &'static str {

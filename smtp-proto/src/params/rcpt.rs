@@ -15,6 +15,7 @@ pub struct RcptParameters<'i> {
 
 impl<'i> RcptParameters<'i> {
     /// Reads what stands behind the path.
+    #[inline]
     pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
         if text.is_empty() {
             return Ok(Self::default());

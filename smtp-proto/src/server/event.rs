@@ -65,3 +65,12 @@ pub enum BodyRefusal {
     #[error("{0}")]
     Defect(BodyDefect),
 }
+
+/// How a client spoke before it was its turn. Programs that send spam often do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EarlyTalk {
+    /// Before the greeting (RFC 5321, 3.1).
+    BeforeGreeting,
+    /// Several commands at once without PIPELINING, or before EHLO was answered (RFC 2920, 3.1).
+    Unannounced,
+}

@@ -53,7 +53,7 @@ mod replies;
 mod transition;
 
 pub use config::{Config, FutureRelease, Limits, StartTls};
-pub use event::{BodyRefusal, Event};
+pub use event::{BodyRefusal, EarlyTalk, Event};
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -176,6 +176,9 @@ pub struct Server {
     errors: usize,
     /// Commands seen, for the one check that only the first command gets.
     commands: u64,
+    early_talk: Option<EarlyTalk>,
+    /// The greeting was written by the last call, and is not sent yet.
+    greeting: bool,
     /// The answer to everything but QUIT.
     barred: Option<Response>,
     /// From when the time limit counts; none until the next poll.
@@ -207,6 +210,8 @@ impl Server {
             body_size: 0,
             errors: 0,
             commands: 0,
+            early_talk: None,
+            greeting: false,
             barred: None,
             since: Some(now),
         }
@@ -222,6 +227,10 @@ impl Server {
         output: &mut Vec<u8>,
     ) -> Result<Progress<Event<'i>>, Error> {
         let mut consumed = 0;
+        // RFC 5321, 3.1: the client waits for the greeting.
+        if (self.state == State::Fresh || std::mem::take(&mut self.greeting)) && !input.is_empty() {
+            self.early_talk = Some(EarlyTalk::BeforeGreeting);
+        }
         loop {
             let rest = &input[consumed..];
             let event = match self.state {
@@ -274,7 +283,10 @@ impl Server {
                     let event = match line {
                         Line::Partial(_) => return self.wait(now, consumed, Want::Input, output),
                         Line::Broken(error, _) => self.on_broken_line(error, output),
-                        Line::Whole(line, _) => self.on_line(line, output),
+                        Line::Whole(line, _) => {
+                            self.note_pipelining(line, consumed < input.len());
+                            self.on_line(line, output)
+                        }
                     };
                     self.since = Some(now);
                     match event {
@@ -303,6 +315,14 @@ impl Server {
             self.say(&replies::TIMEOUT, output);
         }
         Err(self.fail(Error::Timeout(phase)))
+    }
+
+    /// RFC 2920, 3.1: commands may be grouped once the EHLO reply has announced it. A chunk always follows its command.
+    fn note_pipelining(&mut self, line: &[u8], more: bool) {
+        let announced = self.config.pipelining && self.said == Said::Ehlo;
+        if more && !announced && !line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT")) {
+            self.early_talk.get_or_insert(EarlyTalk::Unannounced);
+        }
     }
 
     fn ask<'i>(&mut self, question: Question, event: Event<'i>) -> Event<'i> {
@@ -428,6 +448,15 @@ impl Server {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the client spoke before it was its turn, the first time that it did. What it said is answered all the
+    /// same; what to make of it is the caller's affair, most often a reason to refuse.
+    ///
+    /// To see it, show [`poll`](Self::poll) what has come before the greeting is sent: wait a moment with the answer to
+    /// [`Event::Connected`], then read what is there without waiting.
+    pub const fn early_talk(&self) -> Option<EarlyTalk> {
+        self.early_talk
     }
 
     /// What the bytes travel in.

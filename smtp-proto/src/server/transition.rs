@@ -225,8 +225,9 @@ impl Server {
         self.state = State::Command;
         match question {
             Question::Connected => {
-                let text =
-                    self.named(response, if self.config.protocol == Protocol::Lmtp { "LMTP " } else { "ESMTP " });
+                self.greeting = true;
+                let lmtp = self.config.protocol == Protocol::Lmtp;
+                let text = self.named(response, if lmtp { "LMTP " } else { "ESMTP " });
                 Response::new(response.code(), (0, 0, 0), text).write(false, output);
                 if !positive {
                     // RFC 5321, 3.1: after 554 the server waits for QUIT and answers everything else with 503.
