@@ -317,3 +317,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_answer_is_a_fact_for_the_plan() {
+    use smtp_tls_policy::{StsFact, StsFailure, StsPolicy};
+    let mut cache = Cache::new(Limits::default());
+    assert_eq!(cache.applies(&domain("example.com"), at(0)).fact(&domain("mx.example")), StsFact::NONE);
+    for (id, mode) in [("1", "testing"), ("2", "enforce")] {
+        let fetch = fetch(&mut cache, "example.com", id, 0);
+        let answer = cache.fetched(fetch, response(&text(mode, 7 * DAY)), at(0)).answer;
+        for (host, mx_matches) in [("mx.example", true), ("other.example", false)] {
+            let policy = match mode {
+                "testing" => StsPolicy::Testing { mx_matches },
+                _ => StsPolicy::Enforce { mx_matches },
+            };
+            assert_eq!(answer.fact(&domain(host)), StsFact::new(policy));
+        }
+    }
+    // The live look-up fails: the cached policy applies, and the failure is told (RFC 8461, 5.1).
+    let Next::Done(answer) = cache.discovered(&domain("example.com"), Err(DiscoveryError::Lookup), at(DAY)) else {
+        panic!("nothing can be fetched")
+    };
+    let expected = StsFact::new(StsPolicy::Enforce { mx_matches: true }).with_failure(StsFailure::Fetch);
+    assert_eq!(answer.fact(&domain("mx.example")), expected);
+}

@@ -6,9 +6,10 @@ use pki_types::UnixTime;
 
 use super::cache::{REFRESH_INTERVAL, REFRESH_RETRY};
 use super::fetch::{FetchError, WELL_KNOWN_PATH};
-use super::policy::Policy;
+use super::policy::{Mode, Policy};
 use super::txt::PolicyId;
 use crate::domain::Domain;
+use crate::facts::{StsFact, StsFailure, StsPolicy};
 use crate::tlsrpt::ResultType;
 use crate::txt::TxtError;
 
@@ -109,6 +110,28 @@ pub struct Answer {
     pub policy: Option<CachedPolicy>,
     /// What failed on the way, whether or not a policy applies.
     pub trouble: Option<Trouble>,
+}
+
+impl Answer {
+    /// What [`plan`](crate::plan()) takes of it, seen from one MX host. The host is compared with the policy's
+    /// patterns here; its certificate is compared with its name, and never with a pattern (RFC 8461, 4.1).
+    pub fn fact(&self, host: &Domain) -> StsFact {
+        let policy = match self.policy.as_ref().map(CachedPolicy::policy) {
+            Some(policy) => match (policy.mode(), policy.permits(host)) {
+                (Mode::Enforce, mx_matches) => StsPolicy::Enforce { mx_matches },
+                (Mode::Testing, mx_matches) => StsPolicy::Testing { mx_matches },
+                (Mode::None, _) => StsPolicy::None,
+            },
+            None => StsPolicy::None,
+        };
+        let fact = StsFact::new(policy);
+        match self.trouble.as_ref().map(Trouble::result_type) {
+            None => fact,
+            Some(ResultType::StsPolicyInvalid) => fact.with_failure(StsFailure::Invalid),
+            Some(ResultType::StsWebpkiInvalid) => fact.with_failure(StsFailure::WebPki),
+            Some(_) => fact.with_failure(StsFailure::Fetch),
+        }
+    }
 }
 
 /// What to do after the record was looked up.
