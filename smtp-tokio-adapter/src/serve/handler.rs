@@ -1,0 +1,141 @@
+//! What answers a connection: the handler, its default answers, and what it is told of the connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pki_types::CertificateDer;
+use smtp_proto::body::Runs;
+use smtp_proto::command::Command;
+use smtp_proto::fallback::TlsInfo;
+use smtp_proto::params::{MailParameters, RcptParameters};
+use smtp_proto::path::{ForwardPath, ReversePath};
+use smtp_proto::reply::Response;
+use smtp_proto::server::{BodyRefusal, EarlyTalk};
+
+const GREETING: Response = Response::fixed(220, (2, 0, 0), "");
+const HELLO: Response = Response::fixed(250, (2, 0, 0), "");
+const READY_FOR_TLS: Response = Response::fixed(220, (2, 0, 0), "ready to start TLS");
+const SENDER_OK: Response = Response::fixed(250, (2, 1, 0), "sender OK");
+const GO_AHEAD: Response = Response::fixed(354, (3, 0, 0), "end with <CRLF>.<CRLF>");
+// RFC 5321, 3.5.3.
+const VRFY: Response = Response::fixed(252, (2, 5, 2), "cannot VRFY, but will take the message and attempt delivery");
+const EXPN: Response = Response::fixed(502, (5, 5, 1), "command not implemented");
+const HELP: Response = Response::fixed(214, (2, 0, 0), "see RFC 5321");
+
+/// What is known of a connection.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The client's address; none where the stream is no socket.
+    pub peer: Option<SocketAddr>,
+    /// What the client called itself last.
+    pub name: String,
+    /// EHLO, not HELO.
+    pub extended: bool,
+    /// Whether the client spoke before it was its turn.
+    pub early_talk: Option<EarlyTalk>,
+    /// What the handshake showed; none in clear text.
+    pub tls: Option<Arc<TlsInfo>>,
+    /// The client's certificate and its chain, leaf first, as it was shown; empty if none. The key behind it was
+    /// checked, and nothing else: judge it with [`admit`](smtp_tls_policy::admit()).
+    pub client_chain: Arc<[CertificateDer<'static>]>,
+}
+
+/// Makes a handler for each connection. A function of the client's address is one.
+pub trait Service: Send + Sync + 'static {
+    /// One for each connection.
+    type Handler: Handler;
+    /// A connection has come.
+    fn handler(&self, peer: SocketAddr) -> Self::Handler;
+}
+
+impl<F, H> Service for F
+where
+    F: Fn(SocketAddr) -> H + Send + Sync + 'static,
+    H: Handler,
+{
+    type Handler = H;
+    fn handler(&self, peer: SocketAddr) -> H {
+        self(peer)
+    }
+}
+
+/// Answers one connection.
+pub trait Handler: Send {
+    /// The greeting: 220, 554 or 421. The server's name is put before the text.
+    fn connected(&mut self, _session: &Session) -> impl Future<Output = Response> + Send {
+        async { GREETING }
+    }
+
+    /// EHLO or HELO: 250. It also ends an open transaction.
+    fn hello(&mut self, _session: &Session) -> impl Future<Output = Response> + Send {
+        async { HELLO }
+    }
+
+    /// STARTTLS: 220 or 454.
+    fn starttls(&mut self, _session: &Session) -> impl Future<Output = Response> + Send {
+        async { READY_FOR_TLS }
+    }
+
+    /// TLS is up. A response here is the answer to everything but QUIT from now on: for a client whose certificate is
+    /// not acceptable (554 5.7.0).
+    fn handshake(&mut self, _session: &Session) -> impl Future<Output = Option<Response>> + Send {
+        async { None }
+    }
+
+    /// MAIL: 250 opens a transaction.
+    fn mail(
+        &mut self,
+        _session: &Session,
+        _path: ReversePath<'_>,
+        _parameters: MailParameters<'_>,
+    ) -> impl Future<Output = Response> + Send {
+        async { SENDER_OK }
+    }
+
+    /// RCPT.
+    fn recipient(
+        &mut self,
+        session: &Session,
+        path: ForwardPath<'_>,
+        parameters: RcptParameters<'_>,
+    ) -> impl Future<Output = Response> + Send;
+
+    /// DATA: 354.
+    fn data(&mut self, _session: &Session) -> impl Future<Output = Response> + Send {
+        async { GO_AHEAD }
+    }
+
+    /// A piece of the message. What cannot be stored is remembered, and said in [`end_of_body`](Self::end_of_body).
+    fn body(&mut self, runs: Runs<'_>) -> impl Future<Output = ()> + Send;
+
+    /// The message is complete. 2yz takes the responsibility for it (RFC 5321, 4.2.5): store it first.
+    fn end_of_body(&mut self, session: &Session) -> impl Future<Output = Response> + Send;
+
+    /// The message was read to its end and refused by the machine: forget what came of it.
+    fn body_refused(&mut self, _refusal: BodyRefusal) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
+    /// RSET: forget the transaction.
+    fn reset(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
+    /// The connection is over, however it ended, be it by a panic in another method or by the end of the grace, which
+    /// drops the method that is under way. A message without an answer is nobody's: forget what came of it.
+    ///
+    /// Not called where the future of [`serve`](super::serve()) or [`handle`](super::handle) is dropped itself.
+    fn closed(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
+    /// VRFY, EXPN or HELP.
+    fn other(&mut self, _session: &Session, command: Command<'_>) -> impl Future<Output = Response> + Send {
+        let response = match command {
+            Command::Vrfy { .. } => VRFY,
+            Command::Help(_) => HELP,
+            _ => EXPN,
+        };
+        async { response }
+    }
+}
