@@ -17,6 +17,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::sasl::ChannelBinding;
+
 /// What may happen when TLS cannot be had; a value, made before dialling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TlsRules {
@@ -151,6 +153,8 @@ pub struct TlsInfo {
     pub version: &'static str,
     /// The IANA name of the cipher suite.
     pub cipher: &'static str,
+    /// What an authentication can be bound to, the best first; empty if nobody has asked the session.
+    pub bindings: Vec<ChannelBinding>,
 }
 
 /// Who is at the other end.

@@ -36,6 +36,7 @@ pub mod path;
 pub mod received;
 pub mod reply;
 pub mod route;
+pub mod sasl;
 pub mod server;
 pub mod timeouts;
 

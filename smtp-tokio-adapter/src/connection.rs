@@ -283,7 +283,7 @@ impl<'a> Opening<'a> {
             self.outbound.tls.forget(plan, identity, trust);
             return Ok(Err((TlsFailure::Untrusted, false)));
         };
-        let tls = Arc::new(TlsInfo { peer, version: names.version, cipher: names.cipher });
+        let tls = Arc::new(TlsInfo { peer, version: names.version, cipher: names.cipher, bindings: Vec::new() });
         self.decision.established(plan, Arc::clone(&tls));
         wire.put_tls(stream);
         Ok(Ok(tls))

@@ -12,7 +12,12 @@ use smtp_proto::server::{self, Server};
 use smtp_proto::{Step, Want};
 
 pub fn tls_info() -> Arc<TlsInfo> {
-    Arc::new(TlsInfo { peer: Peer::Authenticated, version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384" })
+    Arc::new(TlsInfo {
+        peer: Peer::Authenticated,
+        version: "TLSv1.3",
+        cipher: "TLS_AES_256_GCM_SHA384",
+        bindings: Vec::new(),
+    })
 }
 
 pub fn client_config() -> client::Config {

@@ -263,7 +263,12 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         self.session.client_chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
         let names = session_names(connection).ok_or_else(|| Lost::Handshake(io::ErrorKind::InvalidData.into()))?;
         // Who the client is, is judged at MAIL: only then the sender's domain is known.
-        let tls = Arc::new(TlsInfo { peer: Peer::Unauthenticated, version: names.version, cipher: names.cipher });
+        let tls = Arc::new(TlsInfo {
+            peer: Peer::Unauthenticated,
+            version: names.version,
+            cipher: names.cipher,
+            bindings: Vec::new(),
+        });
         tracing::debug!(version = tls.version, cipher = tls.cipher, "TLS");
         self.session.tls = Some(Arc::clone(&tls));
         self.session.name.clear();
