@@ -115,7 +115,7 @@ pub struct Prepared {
 /// What to do next. Asking again without reporting gives the same answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<'a> {
-    /// Look up a host, make its rules; then [`Route::prepared`] or [`Route::skip`].
+    /// Look up a host, make its rules; then [`Route::prepared`], [`Route::skip`] or [`Route::stop`].
     Prepare {
         /// The host.
         host: Domain<'a>,
@@ -262,6 +262,14 @@ impl Route {
     pub fn skip(&mut self, status: EnhancedCode) {
         self.defer_all(status);
         self.advance();
+    }
+
+    /// Answers [`Next::Prepare`]: neither this host nor any other of the route is to be dialled, for what stands in the way
+    /// holds for all of them. The status is the last word on everyone who waits; a permanent one only if no host before
+    /// has given hope.
+    pub fn stop(&mut self, status: EnhancedCode) {
+        self.defer_all(status);
+        self.remaining.clear();
     }
 
     /// The word of the present host on one recipient. [`Word::Deferred`] is final only if no other host is left.

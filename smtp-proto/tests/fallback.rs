@@ -324,6 +324,27 @@ fn a_loss_elsewhere_is_no_matter_of_tls() {
     assert_eq!(bed.client.connection_lost(), None);
 }
 
+/// RFC 8689, 4.2.1: "the client MUST issue a QUIT".
+#[test]
+fn who_is_not_trusted_gets_quit_inside_tls() {
+    for (rules, fallback) in
+        [(TlsRules::OPPORTUNISTIC, Fallback::ReconnectPlaintext), (TlsRules::REQUIRED, Fallback::Forbidden)]
+    {
+        let mut bed = shaking(rules);
+        bed.said();
+        assert_eq!(bed.client.tls_untrusted(tls_info(), bed.now), Ok(fallback));
+        assert_eq!(bed.ask(b""), "QUIT\r\n");
+        assert!(bed.client.start_transaction(Arc::new(envelope("", &["a@b.example"])), bed.now).is_err());
+        assert_eq!(bed.client.connection_lost(), None);
+        assert_eq!(bed.feed(b"221 bye\r\n"), ["Closed"]);
+        assert_eq!(bed.said(), "");
+    }
+    // Out of place it changes nothing.
+    let mut bed = asking(TlsRules::OPPORTUNISTIC);
+    assert!(bed.client.tls_untrusted(tls_info(), bed.now).is_err());
+    assert_eq!(bed.ask(b"502 no\r\n"), "");
+}
+
 /// Implicit TLS: no ending of it may lead to clear text.
 #[test]
 fn implicit_tls_has_no_fallback() {

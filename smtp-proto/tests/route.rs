@@ -216,6 +216,26 @@ fn a_refusal_is_final_when_every_host_says_so() {
     assert_eq!(words(&route), [Word::Deferred(LOOKUP_FAILED)]);
 }
 
+/// What holds for every host of the route ends it, whoever is left to be asked.
+#[test]
+fn a_stop_asks_no_further_host() {
+    let mut route = Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 2, &config());
+    asked(&route);
+    route.stop(TRANSIENT);
+    assert_eq!(words(&route), [Word::Deferred(TRANSIENT); 2]);
+
+    // A permanent one counts only if nobody has given hope before.
+    let mut route = Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config());
+    route.stop(PERMANENT);
+    assert_eq!(words(&route), [Word::Bounced(PERMANENT)]);
+    let mut route = dialling(3, 2);
+    route.word(0, Word::Delivered);
+    route.ended(Ending::Unreachable);
+    asked(&route);
+    route.stop(PERMANENT);
+    assert_eq!(words(&route), [Word::Delivered, Word::Deferred(EnhancedCode { class: 4, ..PERMANENT })]);
+}
+
 #[test]
 fn recipients_go_their_own_ways() {
     let mut route = dialling(2, 4);

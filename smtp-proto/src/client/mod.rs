@@ -533,6 +533,17 @@ impl Client {
         after(self.rules, &self.channel, failure)
     }
 
+    /// The handshake succeeded, and the certificate does not count: the next [`poll`](Self::poll) says QUIT inside TLS, and
+    /// nothing else (RFC 8689, 4.2.1: "the client MUST issue a QUIT"). The answer says whether there may be another
+    /// connection in clear text.
+    pub fn tls_untrusted(&mut self, tls: Arc<TlsInfo>, now: Instant) -> Result<Fallback, ApiMisuse> {
+        let fallback = after(self.rules, &self.channel, TlsFailure::Untrusted);
+        self.tls_established(tls, now)?;
+        self.due = None;
+        self.leave();
+        Ok(fallback)
+    }
+
     /// The connection broke or stalled: whether TLS is at fault, and what the rules say about it. Call it after an I/O
     /// error, or after an [`Error`].
     ///

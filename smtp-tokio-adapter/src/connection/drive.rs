@@ -1,0 +1,136 @@
+//! The driver loop: polls the machine, moves bytes, and feeds the body.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use smtp_proto::client::{Client, Event};
+use smtp_proto::error::{ApiMisuse, Error};
+use smtp_proto::{Step, Want};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::LINGER;
+use crate::outcome::{Failure, MessageError};
+use crate::transport::{Io, Moved, Until, Wire};
+
+/// Octets of output that are gathered before a write: a body's end and the final dot go out together.
+const WRITE: usize = 64 * 1024;
+
+/// Where [`drive`] stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Driven {
+    /// The caller said so.
+    Stopped,
+    /// The machine wants a handshake.
+    Handshake,
+    /// The conversation is over.
+    Closed,
+}
+
+/// Closes with QUIT, where the machine has one to say; its reply is nobody's concern.
+pub(super) async fn hang_up<S: Io>(client: &mut Client, wire: &mut Wire<S>) {
+    // QUIT is in the output then. An error says that there is none to send.
+    let _: Result<_, Error> = client.poll(Instant::now(), &wire.input, &mut wire.link.output);
+    wire.close(Instant::now() + LINGER).await;
+}
+
+/// The driver loop: polls the machine, moves bytes, feeds the body, and shows every event.
+pub(super) async fn drive<S: Io>(
+    client: &mut Client,
+    wire: &mut Wire<S>,
+    body: &mut (impl AsyncRead + Unpin),
+    on_event: &mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
+) -> Result<Driven, Failure> {
+    let mut piece = BytesMut::new();
+    loop {
+        let polled = client.poll(Instant::now(), &wire.input, &mut wire.link.output);
+        let progress = match polled {
+            Ok(progress) => progress,
+            Err(error) => {
+                wire.close(Instant::now() + LINGER).await;
+                return Err(error.into());
+            }
+        };
+        let want = match progress.step {
+            Step::Event(event) => {
+                let closed = matches!(event, Event::Closed);
+                let flow = on_event(event);
+                wire.advance(progress.consumed);
+                match flow {
+                    _ if closed => return Ok(Driven::Closed),
+                    ControlFlow::Break(()) => return Ok(Driven::Stopped),
+                    ControlFlow::Continue(()) => continue,
+                }
+            }
+            Step::Wait(want) => want,
+        };
+        wire.advance(progress.consumed);
+        let until = match want {
+            // Whoever answers STARTTLS before it was sent: it must not go out inside TLS, as the answer to something else.
+            Want::Handshake if wire.queued() > 0 => Until::Sent,
+            // A server says nothing between its 220 and our first flight: what has come was put there by somebody.
+            Want::Handshake => {
+                if wire.probe().await? {
+                    continue;
+                }
+                return Ok(Driven::Handshake);
+            }
+            _ if client.wants_body() => {
+                fill(client, &mut wire.link.output, body, &mut piece).await?;
+                Until::Sent
+            }
+            Want::Input | Want::Answer => Until::Lines,
+        };
+        match wire.exchange(until, client.deadline()).await {
+            // The machine says what a passed deadline means.
+            Ok(Moved::Sent | Moved::Read | Moved::TimedOut) => {}
+            Ok(Moved::Eof) => client.handle_eof()?,
+            // Nothing can be sent any more; but the server may have said why before it hung up.
+            Err(error) => {
+                if !wire.probe().await.unwrap_or(false) {
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+}
+
+/// Moves a good piece of the body into the output, and the final dot behind its end. Waits only while there is nothing
+/// to send.
+async fn fill(
+    client: &mut Client,
+    output: &mut Vec<u8>,
+    body: &mut (impl AsyncRead + Unpin),
+    piece: &mut BytesMut,
+) -> Result<(), Failure> {
+    let defect = |misuse| match misuse {
+        ApiMisuse::Body(defect) => Failure::Message(MessageError::Defect(defect)),
+        misuse => Failure::Misuse(misuse),
+    };
+    // A chunk may have to wait for the reply to the one before it.
+    while output.len() < WRITE && client.wants_body() {
+        piece.clear();
+        piece.reserve(WRITE);
+        let deadline = client.deadline();
+        let read = tokio::select! {
+            biased;
+            read = body.read_buf(piece) => read,
+            () = std::future::ready(()), if !output.is_empty() => return Ok(()),
+            // A source that stalls would let the server time out.
+            () = passed(deadline) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        match read.map_err(MessageError::Read)? {
+            0 => return client.end_body(output, Instant::now()).map_err(defect),
+            _ => client.write_body(piece, output, Instant::now()).map_err(defect)?,
+        }
+    }
+    Ok(())
+}
+
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        None => std::future::pending().await,
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+    }
+}
