@@ -92,8 +92,6 @@ struct View<'a> {
     facts: &'a Facts<'a>,
     /// Whether DNSSEC led to the host, or a configuration that counts as much.
     mx_secure: bool,
-    /// The host's name, where what others publish can apply: not for literals, and not under posture `none`.
-    published_for: Option<&'a Domain>,
     /// Whether the host's TLSA records count, if there are any.
     dane_counts: bool,
     /// The host's TLSA records, where they count.
@@ -109,14 +107,10 @@ impl<'a> View<'a> {
             HostOrigin::SmartHost => connector.smart_host.as_ref().is_some_and(|smart_host| smart_host.secure),
             HostOrigin::Literal => false,
         };
-        let published_for = match (facts.origin, facts.host) {
-            (HostOrigin::Mx | HostOrigin::SmartHost, Host::Name(name)) if connector.posture != Posture::None => {
-                Some(name)
-            }
-            // RFC 7672, 2.2: DANE does not apply to an address, and there is no name for MTA-STS to match.
-            _ => None,
-        };
-        let dane_counts = published_for.is_some()
+        // RFC 7672, 2.2: DANE does not apply to an address, be it a literal or one that stands in an MX record.
+        let is_name = facts.origin != HostOrigin::Literal && facts.host.domain().is_some();
+        let dane_counts = is_name
+            && connector.posture != Posture::None
             && match connector.dane {
                 DaneRule::Off => false,
                 DaneRule::SecureMx => mx_secure,
@@ -127,7 +121,7 @@ impl<'a> View<'a> {
             _ => None,
         };
         let optional = facts.message == MessageTls::Optional;
-        Self { connector, facts, mx_secure, published_for, dane_counts, tlsa, optional }
+        Self { connector, facts, mx_secure, dane_counts, tlsa, optional }
     }
 
     fn is_dane_only(&self) -> bool {
@@ -263,28 +257,46 @@ impl<'a> View<'a> {
         names.into_iter().cloned().map(Reference::Name).collect()
     }
 
+    /// Whether the MTA-STS policy counts, if there is one. It is the next hop's, and a smart host is the next hop.
+    fn sts_counts(&self) -> bool {
+        let has_domain = match self.facts.origin {
+            HostOrigin::Mx => true,
+            HostOrigin::SmartHost => self.facts.host.domain().is_some(),
+            HostOrigin::Literal => false,
+        };
+        has_domain && self.connector.posture != Posture::None && self.connector.sts != StsRule::Off
+    }
+
+    /// Whether the policy lists the host. An address that stands in place of an MX host's name matches no pattern
+    /// (RFC 8461, 4.1).
+    fn listed(&self, mx_matches: bool) -> bool {
+        mx_matches && self.facts.host.domain().is_some()
+    }
+
     /// RFC 8461, 5.
     fn sts(&self) -> Result<Option<Contribution>, (Reason, Vec<Ground>)> {
-        let (Some(host), false) = (self.published_for, self.connector.sts == StsRule::Off) else {
+        if !self.sts_counts() {
             return Ok(None);
-        };
+        }
         let (enforce, mx_matches) = match self.facts.sts.policy {
             StsPolicy::None => (false, None),
-            StsPolicy::Testing { mx_matches } => (false, Some(mx_matches)),
-            StsPolicy::Enforce { mx_matches } => (true, Some(mx_matches)),
+            StsPolicy::Testing { mx_matches } => (false, Some(self.listed(mx_matches))),
+            StsPolicy::Enforce { mx_matches } => (true, Some(self.listed(mx_matches))),
         };
-        // The host shows the certificate for the base domain, which may not carry the MX name. A forger of the MX records
-        // could bring TLSA records of his own: only secure ones stand in.
-        let dane_stands_in = self
-            .usable_tlsa()
-            .is_some_and(|set| self.mx_secure && (self.connector.sts == StsRule::UnlessDane || set.base() != host));
-        let binding = enforce && !self.optional && !dane_stands_in;
+        // A forger of the MX records could bring TLSA records of his own: only secure ones stand in.
+        let by_dane = self.usable_tlsa().filter(|_| self.mx_secure);
+        let instead = by_dane.is_some() && self.connector.sts == StsRule::UnlessDane;
+        let binding = enforce && !self.optional && !instead;
         let ground = Ground::Sts { enforce };
         if binding && mx_matches == Some(false) {
             return Err((Reason::StsMxMismatch, vec![ground]));
         }
+        // The host shows the certificate for the base domain, which may not carry the MX name; the policy's list holds
+        // all the same.
+        let shows_another_name = by_dane.is_some_and(|set| Some(set.base()) != self.facts.host.domain());
+        let binding = binding && !shows_another_name;
         let mut sts = Contribution::new(Floor::Authenticated, Attempt::StartTls, ground);
-        if mx_matches.is_some() {
+        if let (Some(_), Some(host)) = (mx_matches, self.facts.host.domain()) {
             sts.checks.push(Check::Pkix(Pkix {
                 roots: RootsId::public(),
                 // RFC 8461, 4.1: a DNS-ID that is the MX host's name, not the policy's pattern; never the Common Name.
@@ -322,10 +334,12 @@ impl<'a> View<'a> {
             }
             MessageTls::Required => {
                 let sts_vouches = self.connector.sts != StsRule::Off
-                    && matches!(
-                        self.facts.sts.policy,
-                        StsPolicy::Testing { mx_matches: true } | StsPolicy::Enforce { mx_matches: true }
-                    );
+                    && match self.facts.sts.policy {
+                        StsPolicy::None => false,
+                        StsPolicy::Testing { mx_matches } | StsPolicy::Enforce { mx_matches } => {
+                            self.listed(mx_matches)
+                        }
+                    };
                 // RFC 8689, 4.2.1, 2.
                 if self.facts.origin == HostOrigin::Mx && !self.mx_secure && !sts_vouches {
                     return Err((Reason::RequiretlsMxInsecure, vec![Ground::Requiretls]));

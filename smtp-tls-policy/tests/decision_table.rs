@@ -226,6 +226,10 @@ fn policies() {
                     host = next_hop.clone();
                     HostOrigin::Mx
                 }
+                Some("mx-address") => {
+                    host = name("192.0.2.1");
+                    HostOrigin::Mx
+                }
                 Some("literal") => {
                     (next_hop, host) = (name("[192.0.2.1]"), name("[192.0.2.1]"));
                     HostOrigin::Literal
