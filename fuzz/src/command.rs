@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use smtp_proto::command::Command;
+use smtp_proto::command::{Command, XclientName};
 use smtp_proto::fallback::Channel;
 use smtp_proto::reply::Response;
 use smtp_proto::server::{Config, Event, Server};
@@ -38,6 +38,7 @@ pub(crate) fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Vec<u8>)
     config.limits.recipients = 2;
     config.size_limit = Some(60);
     (config.chunking, config.binary_mime, config.smtputf8, config.dsn) = (true, true, true, true);
+    (config.etrn, config.xclient, config.burl) = (true, XclientName::ALL.to_vec(), Some("imap".into()));
     let mut server = Server::new(Arc::new(config), Channel::Plain, now);
     let (mut input, mut output) = (Vec::new(), Vec::new());
     let (mut events, mut body, mut stored) = (Vec::new(), Vec::new(), Vec::new());
@@ -63,7 +64,7 @@ pub(crate) fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Vec<u8>)
             Step::Event(event) => {
                 events.push(format!("{event:?}"));
                 response = match event {
-                    Event::Connected => Some(220),
+                    Event::Connected | Event::Xclient(_) => Some(220),
                     Event::Data => Some(354),
                     Event::Closed => None,
                     Event::Reset | Event::BodyRefused(_) => {

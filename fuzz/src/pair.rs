@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smtp_proto::client::{Client, Config, Envelope, Event, Outcome};
+use smtp_proto::command::{Command, Xclient, XclientValue};
 use smtp_proto::error::Error;
 use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules, Yield};
 use smtp_proto::{Protocol, Step, Want};
@@ -17,6 +18,7 @@ pub fn pair(data: &[u8]) {
         mails: caller >> 1 & 3,
         chunking: caller & 8 != 0,
         protocol: if caller & 16 == 0 { Protocol::Smtp } else { Protocol::Lmtp },
+        commands: caller & 32 != 0,
     };
     let trace = hostile(&scenario, *seed, script);
     assert_eq!(trace, hostile(&scenario, 0, script), "fragments were seen");
@@ -30,6 +32,8 @@ struct Scenario {
     mails: u8,
     chunking: bool,
     protocol: Protocol,
+    /// Before each transaction the caller sends a command of its own.
+    commands: bool,
 }
 
 fn rules_of(byte: u8) -> TlsRules {
@@ -65,7 +69,7 @@ const DEEDS: [Deed; 32] = [
     Deed::Say(b"554 no\r\n"),
     Deed::Say(b"250-mx\r\n250-SIZE 100\r\n250-CHUNKING\r\n250-PIPELINING\r\n250 STARTTLS\r\n"),
     Deed::Handshake,
-    Deed::Handshake,
+    Deed::Say(b"250-mx\r\n250-XCLIENT NAME PORT\r\n250 STARTTLS\r\n"),
     Deed::Fail(TlsFailure::Handshake),
     Deed::Fail(TlsFailure::Untrusted),
     Deed::Eof,
@@ -106,6 +110,8 @@ struct Driver<'s> {
     input: Vec<u8>,
     output: Vec<u8>,
     left: u8,
+    /// The command before the next transaction has been sent.
+    asked: bool,
     /// What is left of the body, and its end.
     body: Option<&'static [u8]>,
     /// Transactions that were started and have not finished.
@@ -129,6 +135,7 @@ fn hostile(scenario: &Scenario, seed: u8, script: &[u8]) -> Trace {
         input: Vec::new(),
         output: Vec::new(),
         left: scenario.mails,
+        asked: false,
         body: None,
         open: 0,
         released: false,
@@ -239,6 +246,10 @@ impl Driver<'_> {
                         Event::Recipient { .. } | Event::Left { .. } | Event::Delivered { .. } => {
                             assert_eq!(self.open, 1);
                         }
+                        Event::Answered(_) => {
+                            assert_eq!(self.open, 0, "a command within a transaction");
+                            next = true;
+                        }
                         Event::Unwelcome { .. } | Event::Closed => {}
                     }
                 }
@@ -268,6 +279,14 @@ impl Driver<'_> {
             let _ = self.client.quit();
             return;
         }
+        if self.scenario.commands && !std::mem::take(&mut self.asked) {
+            self.asked = true;
+            let proxy = Xclient { port: Some(XclientValue::Value(25)), ..Xclient::default() };
+            let sent = self.client.xclient(&proxy, self.now).is_ok();
+            if sent || self.client.command(Command::Vrfy { text: "a", smtputf8: false }, self.now).is_ok() {
+                return;
+            }
+        }
         self.left -= 1;
         let envelope = Envelope {
             reverse_path: "sender@test.example".parse().expect("a path"),
@@ -283,6 +302,9 @@ impl Driver<'_> {
 
     /// A caller who does not look at the state.
     fn press(&mut self) {
+        // Never its own to send.
+        let mail = Command::Unknown { verb: "MAIL", argument: "FROM:<>" };
+        assert!(self.client.command(mail, self.now).is_err());
         self.next();
         let _ = self.client.write_body(BODY, &mut self.output, self.now);
     }

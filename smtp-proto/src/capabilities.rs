@@ -13,6 +13,8 @@ pub enum Extension {
     Auth,
     /// `BINARYMIME` (RFC 3030)
     BinaryMime,
+    /// `BURL` (RFC 4468)
+    Burl,
     /// `CHUNKING` (RFC 3030)
     Chunking,
     /// `DELIVERBY` (RFC 2852)
@@ -45,14 +47,17 @@ pub enum Extension {
     StartTls,
     /// `VRFY` (RFC 5321)
     Vrfy,
+    /// `XCLIENT`, as Postfix defines it
+    Xclient,
 }
 
 impl Extension {
     /// Every extension with its keyword; the only such table.
-    const ALL: [(Self, &'static str); 19] = [
+    const ALL: [(Self, &'static str); 21] = [
         (Self::EightBitMime, "8BITMIME"),
         (Self::Auth, "AUTH"),
         (Self::BinaryMime, "BINARYMIME"),
+        (Self::Burl, "BURL"),
         (Self::Chunking, "CHUNKING"),
         (Self::DeliverBy, "DELIVERBY"),
         (Self::Dsn, "DSN"),
@@ -69,6 +74,7 @@ impl Extension {
         (Self::SmtpUtf8, "SMTPUTF8"),
         (Self::StartTls, "STARTTLS"),
         (Self::Vrfy, "VRFY"),
+        (Self::Xclient, "XCLIENT"),
     ];
 
     /// The keyword, in capitals.
@@ -107,7 +113,7 @@ impl Extension {
     /// From the first two letters; five bits of a letter are the same in both cases.
     const fn slot(keyword: &[u8]) -> Option<usize> {
         match keyword {
-            [first, second, ..] => Some(((*first & 31) + 3 * (*second & 31)) as usize % 64),
+            [first, second, ..] => Some(((*first & 31) as usize + 22 * (*second & 31) as usize) % 64),
             _ => None,
         }
     }

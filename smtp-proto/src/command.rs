@@ -1,5 +1,13 @@
 //! Commands: one type, read by the server and written by the client (RFC 5321, 4.1).
 
+mod queue;
+mod uri;
+mod xclient;
+
+pub use queue::Queue;
+pub use uri::{Uri, UriBuf};
+pub use xclient::{Xclient, XclientName, XclientProto, XclientValue};
+
 use crate::params::{MailParameters, ParameterError, Parameters, RcptParameters};
 use crate::path::{ForwardPath, PathError, ReversePath, split_brackets};
 use crate::reply::push_number;
@@ -78,6 +86,17 @@ pub enum Command<'i> {
     },
     /// HELP with its string, which may be empty.
     Help(&'i str),
+    /// ETRN (RFC 1985)
+    Etrn(Queue<'i>),
+    /// XCLIENT, as Postfix defines it.
+    Xclient(Xclient<'i>),
+    /// BURL (RFC 4468): a piece of the message is where the URI says.
+    Burl {
+        /// Where.
+        uri: Uri<'i>,
+        /// It is the last piece of the message.
+        last: bool,
+    },
     /// A verb without a meaning here, and what follows it.
     Unknown {
         /// The first word, as it came.
@@ -102,6 +121,15 @@ pub enum CommandError {
     /// BDAT without a size that makes sense: nobody knows where the next command begins.
     #[error("the size of a chunk is malformed")]
     ChunkSize,
+    /// The node or queue of ETRN.
+    #[error("the name of the node or queue is malformed")]
+    Queue,
+    /// An attribute of XCLIENT.
+    #[error("an attribute is unknown, malformed, or stands there twice")]
+    Attribute,
+    /// The URI of BURL.
+    #[error("the URI is malformed")]
+    Uri,
     /// An argument is missing, or stands where none may.
     #[error("the argument is missing or out of place")]
     Argument,
@@ -152,6 +180,9 @@ impl<'i> Command<'i> {
             b"STARTTLS" => no_argument(argument, Self::StartTls),
             b"NOOP\0\0\0\0" => Ok(Self::Noop(argument)),
             b"HELP\0\0\0\0" => Ok(Self::Help(argument)),
+            b"ETRN\0\0\0\0" => Queue::parse(argument).map(Self::Etrn).ok_or(CommandError::Queue),
+            b"XCLIENT\0" => Xclient::parse(argument).map(Self::Xclient).ok_or(CommandError::Attribute),
+            b"BURL\0\0\0\0" => fetch(argument),
             b"VRFY\0\0\0\0" => name_or_list(argument).map(|(text, smtputf8)| Self::Vrfy { text, smtputf8 }),
             b"EXPN\0\0\0\0" => name_or_list(argument).map(|(text, smtputf8)| Self::Expn { text, smtputf8 }),
             b"\0\0\0\0\0\0\0\0" => Err(CommandError::Empty),
@@ -201,6 +232,12 @@ impl<'i> Command<'i> {
                 put(output, if *smtputf8 { &[" SMTPUTF8"] } else { &[] });
             }
             Self::Help(text) => put_with_text(output, "HELP", text),
+            Self::Etrn(queue) => {
+                put(output, &["ETRN "]);
+                queue.write(output);
+            }
+            Self::Xclient(client) => client.write(output),
+            Self::Burl { uri, last } => put(output, &["BURL ", uri.as_str(), if *last { " LAST" } else { "" }]),
             Self::Unknown { verb, argument } => put_with_text(output, verb, argument),
         }
         put(output, &["\r\n"]);
@@ -300,6 +337,16 @@ fn chunk(argument: &str) -> Result<Command<'_>, CommandError> {
     let digits = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_digit());
     let size = if digits { size.parse().ok() } else { None };
     size.map(|size| Command::Bdat { size, last }).ok_or(CommandError::ChunkSize)
+}
+
+/// RFC 4468, 3.5: `burl-cmd = "BURL" SP absolute-URI [SP end-marker]`.
+fn fetch(argument: &str) -> Result<Command<'_>, CommandError> {
+    let (uri, last) = match argument.split_once(' ') {
+        None => (argument, false),
+        Some((uri, marker)) if marker.trim_start_matches(' ').eq_ignore_ascii_case("LAST") => (uri, true),
+        Some(_) => return Err(CommandError::Argument),
+    };
+    Uri::parse(uri).map(|uri| Command::Burl { uri, last }).ok_or(CommandError::Uri)
 }
 
 fn no_argument<'i>(argument: &str, command: Command<'i>) -> Result<Command<'i>, CommandError> {

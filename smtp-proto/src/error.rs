@@ -5,6 +5,8 @@
 use std::fmt;
 
 use crate::body::BodyDefect;
+use crate::capabilities::Extension;
+use crate::command::CommandError;
 
 /// Where a conversation stands; each has its time limit in [`Timeouts`](crate::timeouts::Timeouts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +34,8 @@ pub enum Phase {
     EndOfData,
     /// RSET.
     Reset,
+    /// Another command between two transactions, such as VRFY.
+    Command,
     /// QUIT.
     Quit,
 }
@@ -50,6 +54,7 @@ impl fmt::Display for Phase {
             Self::Body => "message body",
             Self::EndOfData => "end of data",
             Self::Reset => "RSET",
+            Self::Command => "command",
             Self::Quit => "QUIT",
         })
     }
@@ -109,6 +114,15 @@ pub enum ApiMisuse {
     /// The body is not wanted now: no `SendBody` yet, or the transaction is over.
     #[error("no body is wanted now")]
     NoBodyWanted,
+    /// A command that the machine sends by itself in its own time, or by a method of its own.
+    #[error("the machine itself sends this command")]
+    OwnCommand,
+    /// The command is none, or not one line.
+    #[error("the command is malformed: {0}")]
+    Command(CommandError),
+    /// The server does not announce what the command needs.
+    #[error("the server does not offer {}", .0.keyword())]
+    NotOffered(Extension),
     /// The message itself cannot be sent. The transaction can only end with the connection, for there is no way
     /// to take back what was sent without ending the message.
     #[error("the message cannot be sent: {0}")]

@@ -35,6 +35,12 @@ pub struct Timeouts {
     pub end_of_data: Duration,
     /// A server that waits for a command, a client between two transactions. RFC 5321, 4.5.3.2.7: 5 minutes.
     pub idle: Duration,
+    /// VRFY and what else is sent between two transactions: not in RFC 5321; as MAIL.
+    pub command: Duration,
+    /// A server's patience with a client that brings no message forward, whatever else it says: from the start or the
+    /// last message to the first recipient, and from there to the next. Time that the caller takes does not count. Not
+    /// in RFC 5321, which bounds the time between two commands only; 30 minutes, which is what six of those may take.
+    pub progress: Duration,
     /// QUIT: the result is known by then, so waiting gains little. 10 seconds.
     pub quit: Duration,
 }
@@ -52,6 +58,7 @@ impl Timeouts {
             Phase::Data => self.data,
             Phase::Body => self.body,
             Phase::EndOfData => self.end_of_data,
+            Phase::Command => self.command,
             Phase::Quit => self.quit,
         }
     }
@@ -70,6 +77,8 @@ impl Default for Timeouts {
             body: 3 * MINUTE,
             end_of_data: 10 * MINUTE,
             idle: 5 * MINUTE,
+            command: 5 * MINUTE,
+            progress: 30 * MINUTE,
             quit: Duration::from_secs(10),
         }
     }

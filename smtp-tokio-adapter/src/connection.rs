@@ -1,5 +1,6 @@
 //! One connection of the sending side: [`Connection`] drives one [`Client`] over one stream.
 
+mod commands;
 mod drive;
 
 use std::ops::ControlFlow;

@@ -39,6 +39,9 @@ pub struct Envelope {
     pub deliver_by: Option<DeliverBy>,
     /// Needs FUTURERELEASE (RFC 4865, 4).
     pub hold: Option<Hold>,
+    /// Pieces of the body are fetched by the server: [`Client::write_uri`](super::Client::write_uri). Needs BURL with the
+    /// parameter `imap` (RFC 4468, 3.1).
+    pub burl: bool,
     /// Who submitted the message in the first place; sent where the server offers AUTH (RFC 4954, 5).
     pub auth: Option<XtextBuf>,
     /// Further parameters of MAIL, sent as they are: the caller has looked at the
@@ -61,6 +64,7 @@ impl Default for Envelope {
             priority: None,
             deliver_by: None,
             hold: None,
+            burl: false,
             auth: None,
             parameters: ParametersBuf::default(),
         }
@@ -83,6 +87,7 @@ impl Envelope {
             priority: parameters.priority,
             deliver_by: parameters.deliver_by,
             hold: parameters.hold,
+            burl: false,
             auth: parameters.auth.map(XtextBuf::from),
             parameters: ParametersBuf::default(),
         }

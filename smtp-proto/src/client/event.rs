@@ -44,6 +44,9 @@ pub enum Event<'i> {
     },
     /// The transaction is over, exactly once. Another can start, unless [`Closed`](Self::Closed) follows.
     Finished(Outcome<'i>),
+    /// The reply to a command of [`Client::command`](super::Client::command) or
+    /// [`Client::xclient`](super::Client::xclient), whatever it is but 421.
+    Answered(Reply<'i>),
     /// The server does not want this connection, or no longer: a greeting or EHLO that is not 2yz, 421 out of the blue.
     Unwelcome {
         /// Where.
@@ -111,6 +114,9 @@ pub enum Unsupported {
         /// The limit.
         limit: u32,
     },
+    /// RFC 4468, 3.1: the message is to be fetched, and the server cannot do that, or not from where it is.
+    #[error("the server does not offer BURL")]
+    Burl,
     /// RFC 6531, 3.5: an address or the header is not ASCII, and A-labels would not help.
     #[error("the server does not offer SMTPUTF8")]
     SmtpUtf8,
@@ -141,7 +147,7 @@ impl Unsupported {
             // RFC 8689, 5.
             Self::RequireTls => EnhancedCode::new(5, 7, 30),
             // RFC 3463, 3.4: X.3.3, system not capable of selected features.
-            Self::DeliverBy | Self::FutureRelease => EnhancedCode::new(5, 3, 3),
+            Self::Burl | Self::DeliverBy | Self::FutureRelease => EnhancedCode::new(5, 3, 3),
         }
     }
 }

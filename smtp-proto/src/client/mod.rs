@@ -52,6 +52,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod command;
 mod envelope;
 mod event;
 mod sending;
@@ -143,6 +144,9 @@ enum Sent {
     /// The dot that answers a 354 nobody wants any more.
     LoneDot,
     Reset,
+    /// What the caller sends between two transactions.
+    Command,
+    Xclient,
     Quit,
 }
 
@@ -158,6 +162,7 @@ impl Sent {
             Self::Chunk => Phase::Body,
             Self::EndOfData | Self::Delivery(_) | Self::LoneDot => Phase::EndOfData,
             Self::Reset => Phase::Reset,
+            Self::Command | Self::Xclient => Phase::Command,
             Self::Quit => Phase::Quit,
         }
     }
@@ -192,6 +197,8 @@ pub struct Client {
     state: State,
     /// A command of the conversation itself that is sent as soon as nothing is under way.
     due: Option<Sent>,
+    /// A command of the caller's that is sent as soon as nothing is under way.
+    command: Option<(Sent, Vec<u8>)>,
     transaction: Option<Transaction>,
     /// Commands that wait for replies, oldest first, with their octets.
     queue: VecDeque<(Sent, usize)>,
@@ -228,6 +235,7 @@ impl Client {
             parser: ReplyParser::default(),
             state: State::Opening,
             due: None,
+            command: None,
             transaction: None,
             queue: VecDeque::new(),
             pipelined: 0,
@@ -339,6 +347,7 @@ impl Client {
                 Sent::LoneDot => output.extend_from_slice(b".\r\n"),
                 Sent::Greeting | Sent::Mail | Sent::Recipient(_) | Sent::Data | Sent::Chunk => {}
                 Sent::EndOfData | Sent::Delivery(_) | Sent::Reset | Sent::Quit => {}
+                Sent::Command | Sent::Xclient => {}
             }
             self.push(sent, output.len() - start, now);
         }
@@ -353,6 +362,10 @@ impl Client {
             Command::Rset.write(output);
             self.push(Sent::Reset, b"RSET\r\n".len(), now);
             self.reset = false;
+        }
+        if let Some((sent, line)) = self.command.take_if(|_| self.queue.is_empty()) {
+            output.extend_from_slice(&line);
+            self.push(sent, line.len(), now);
         }
         let pipelining = self.is_pipelining();
         while let Some(transaction) = &mut self.transaction {
@@ -457,7 +470,7 @@ impl Client {
 
     /// Starts a transaction after [`Event::Ready`] or [`Event::Finished`]; the next [`poll`](Self::poll) sends it.
     pub fn start_transaction(&mut self, envelope: Arc<Envelope>, now: Instant) -> Result<(), ApiMisuse> {
-        if self.state != State::Ready || self.transaction.is_some() {
+        if !self.is_free() {
             return Err(ApiMisuse::NotReady);
         }
         if envelope.recipients.is_empty() {
@@ -469,7 +482,8 @@ impl Client {
         self.accepted.clear();
         let envelope = self.fitting(envelope);
         let offered = self.capabilities.has(Extension::Chunking);
-        let chunks = offered && (self.config.chunking || envelope.body == BodyType::BinaryMime);
+        // RFC 4468, 3.1: BURL stands in the place of DATA, with or without chunks.
+        let chunks = envelope.burl || offered && (self.config.chunking || envelope.body == BodyType::BinaryMime);
         self.body = Body::of(chunks, envelope.body);
         let limits = self.capabilities.limits();
         let (over, reason) = envelope.over(limits);
@@ -505,7 +519,11 @@ impl Client {
     /// Says QUIT between two transactions. [`Event::Closed`] follows the reply.
     pub fn quit(&mut self) -> Result<(), ApiMisuse> {
         match self.state {
-            State::Ready | State::Opened if self.transaction.is_none() => {
+            State::Ready if self.is_free() => {
+                self.leave();
+                Ok(())
+            }
+            State::Opened => {
                 self.leave();
                 Ok(())
             }

@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::{Client, MAX_PIPELINED, Next, Sent, State};
 use crate::Protocol;
 use crate::body::{BodyDefect, DotEncoder, LineChecker};
-use crate::command::Command;
+use crate::capabilities::Extension;
+use crate::command::{Command, Uri};
 use crate::error::ApiMisuse;
 use crate::params::BodyType;
 
@@ -22,6 +23,8 @@ pub(super) enum Body {
 
 /// Octets of the longest `BDAT n LAST`.
 const MAX_BDAT: usize = "BDAT 18446744073709551615 LAST\r\n".len();
+/// Octets of a BURL that a server takes without doubt: RFC 5321, 4.5.3.1.4 demands 512, and URIs are longer.
+const MAX_BURL: usize = 2048;
 
 impl Body {
     pub(super) fn of(chunks: bool, kind: BodyType) -> Self {
@@ -78,7 +81,10 @@ impl Client {
             && match self.body {
                 Body::Data(_) => true,
                 // RFC 2920, 3.1, as for all commands that wait for their replies.
-                Body::Chunks(_) | Body::Binary if self.is_pipelining() => self.pipelined + MAX_BDAT <= MAX_PIPELINED,
+                Body::Chunks(_) | Body::Binary if self.is_pipelining() => {
+                    let fetches = self.transaction.as_ref().is_some_and(|it| it.envelope.burl);
+                    self.pipelined + if fetches { MAX_BURL } else { MAX_BDAT } <= MAX_PIPELINED
+                }
                 Body::Chunks(_) | Body::Binary => self.queue.is_empty(),
             }
     }
@@ -92,6 +98,7 @@ impl Client {
         if !self.wants_body() {
             return Err(ApiMisuse::NoBodyWanted);
         }
+        self.chunks_are_offered()?;
         self.since = now;
         let start = output.len();
         match self.body.write(piece, output) {
@@ -106,15 +113,59 @@ impl Client {
         Ok(())
     }
 
+    /// Makes the server fetch a piece of the message, which may be the last (RFC 4468, 3.2). The envelope must say so:
+    /// [`Envelope::burl`](super::Envelope::burl). Pieces of the caller's own may stand before and behind it, where the
+    /// server offers CHUNKING.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_body`](Self::write_body); [`ApiMisuse::NotOffered`] where the envelope does not say so.
+    pub fn write_uri(&mut self, uri: Uri<'_>, last: bool, output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
+        if !self.wants_body() {
+            return Err(ApiMisuse::NoBodyWanted);
+        }
+        if !self.transaction.as_ref().is_some_and(|it| it.envelope.burl) {
+            return Err(ApiMisuse::NotOffered(Extension::Burl));
+        }
+        if let Body::Chunks(lines) = &self.body
+            && let Some(defect) = lines.defect_at_end()
+        {
+            self.state = State::Closing;
+            return Err(ApiMisuse::Body(defect));
+        }
+        self.since = now;
+        let start = output.len();
+        Command::Burl { uri, last }.write(output);
+        if last {
+            self.await_verdict(now);
+        } else {
+            self.push(Sent::Chunk, output.len() - start, now);
+        }
+        Ok(())
+    }
+
     /// Ends the message: CRLF if it lacks the last one, then the final dot or the last chunk.
     pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
         if !self.wants_body() {
             return Err(ApiMisuse::NoBodyWanted);
         }
+        self.chunks_are_offered()?;
         if let Err(defect) = self.body.finish(output) {
             self.state = State::Closing;
             return Err(ApiMisuse::Body(defect));
         }
+        self.await_verdict(now);
+        Ok(())
+    }
+
+    /// A server may offer BURL without CHUNKING.
+    fn chunks_are_offered(&self) -> Result<(), ApiMisuse> {
+        let offered = matches!(self.body, Body::Data(_)) || self.capabilities.has(Extension::Chunking);
+        if offered { Ok(()) } else { Err(ApiMisuse::NotOffered(Extension::Chunking)) }
+    }
+
+    /// The end of the message is written.
+    fn await_verdict(&mut self, now: Instant) {
         if let Some(transaction) = &mut self.transaction {
             transaction.next = Next::Verdict;
         }
@@ -127,6 +178,5 @@ impl Client {
                 }
             }
         }
-        Ok(())
     }
 }

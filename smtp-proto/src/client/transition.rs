@@ -126,6 +126,16 @@ impl Client {
                     None => Event::Unwelcome { phase: Phase::Reset, reply },
                 }))
             }
+            (Sent::Command, Positive | Transient | Permanent) => Ok(Some(Event::Answered(reply))),
+            (Sent::Xclient, Positive) if reply.code() == 220 => {
+                // As after a new connection, which has greeted now.
+                self.state = State::Opening;
+                self.due = Some(Sent::Ehlo);
+                self.reset = false;
+                Ok(Some(Event::Answered(reply)))
+            }
+            (Sent::Xclient, Transient | Permanent) => Ok(Some(Event::Answered(reply))),
+            (Sent::Command | Sent::Xclient, Positive | Intermediate) => Err(unexpected()),
             (Sent::Quit, _) => {
                 self.state = State::Closing;
                 Ok(None)
@@ -169,9 +179,12 @@ impl Client {
     }
 
     fn on_ehlo<'i>(&mut self, reply: Reply<'i>) -> Option<Event<'i>> {
+        let again = !self.capabilities.is_unread();
         self.capabilities.replace(&reply);
         self.state = State::Opened;
         match (&self.channel, self.rules.mode) {
+            // Behind XCLIENT: what was decided about TLS stands.
+            _ if again => None,
             // S12: STARTTLS offered again inside TLS is ignored.
             (Channel::StartTls(_) | Channel::Implicit(_), _) => None,
             (Channel::Plain, TlsMode::Never) => self.unless_allowed(TlsFailure::NotWanted, None),
@@ -188,6 +201,10 @@ impl Client {
     }
 
     fn on_ehlo_refused<'i>(&mut self, reply: Reply<'i>) -> Option<Event<'i>> {
+        // Behind XCLIENT: who knew EHLO before, means it.
+        if !self.capabilities.is_unread() {
+            return Some(self.unwelcome(Phase::Hello, reply));
+        }
         if matches!(self.channel, Channel::StartTls(_)) {
             return Some(self.no_tls(TlsFailure::HelloInside, Some(reply)));
         }

@@ -1,8 +1,11 @@
 //! The message on its way in: behind DATA, or in chunks.
 
+use std::time::Instant;
+
 use super::{BodyRefusal, Chunk, Event, Question, Said, Server, StartTls, State, Transfer, replies};
 use crate::Protocol;
 use crate::body::Runs;
+use crate::command::Uri;
 use crate::fallback::Channel;
 use crate::reply::Response;
 
@@ -52,11 +55,14 @@ impl Server {
         self.decoder.defect().or(self.checker.defect()).map(BodyRefusal::Defect)
     }
 
-    pub(super) fn end_of_body(&mut self, output: &mut Vec<u8>) -> Event<'static> {
+    pub(super) fn end_of_body(&mut self, now: Instant, output: &mut Vec<u8>) -> Event<'static> {
         let refusal = self.refusal().or(self.checker.defect_at_end().map(BodyRefusal::Defect));
         // RFC 2033, 4.2: one reply for each accepted recipient.
+        self.delivering = self.recipients;
         self.deliveries = if self.config.protocol == Protocol::Lmtp { self.recipients } else { 1 };
         self.reset();
+        self.idle_commands = 0;
+        self.pace.on_message(now);
         match refusal {
             None => self.ask(Question::EndOfBody, Event::EndOfBody),
             Some(refusal) => {
@@ -69,9 +75,10 @@ impl Server {
         }
     }
 
-    pub(super) fn end_of_chunk(&mut self, output: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn end_of_chunk(&mut self, now: Instant, output: &mut Vec<u8>) -> Option<Event<'static>> {
         self.state = State::Command;
         if let Some((response, is_error)) = self.chunk_refusal.take() {
+            self.pace.forget_body();
             if is_error {
                 return self.refuse(&response, output);
             }
@@ -79,15 +86,46 @@ impl Server {
             return None;
         }
         if self.chunk.last {
-            return Some(self.end_of_body(output));
+            return Some(self.end_of_body(now, output));
         }
         let Some(refusal) = self.refusal() else {
             self.say(&replies::CHUNK_TAKEN, output);
             return None;
         };
+        Some(self.fail_transfer(refusal, output))
+    }
+
+    /// A message that comes in pieces cannot be taken, which shows before its end.
+    fn fail_transfer(&mut self, refusal: BodyRefusal, output: &mut Vec<u8>) -> Event<'static> {
         self.say(&refusal.response(), output);
+        self.pace.forget_body();
         self.transfer = Transfer::Failed;
-        Some(Event::BodyRefused(refusal))
+        Event::BodyRefused(refusal)
+    }
+
+    /// BURL, which stands where a chunk may stand (RFC 4468, 3.2).
+    pub(super) fn on_burl<'i>(&mut self, uri: Uri<'i>, last: bool, output: &mut Vec<u8>) -> Option<Event<'i>> {
+        let refusal = match self.transfer {
+            _ if self.config.announced_burl().is_none() => replies::NOT_OFFERED,
+            _ if self.said == Said::Nothing => replies::HELLO_FIRST,
+            _ if !self.mail => replies::MAIL_FIRST,
+            // RFC 4468, 6: 554 or 503; nothing is fetched (3.2).
+            _ if self.recipients == 0 => replies::RCPT_FIRST,
+            Transfer::Failed => replies::RSET_FIRST,
+            Transfer::None | Transfer::Chunks => {
+                // What was fetched cannot be seen here; but no piece may lend its line end to another.
+                if let Some(defect) = self.checker.defect_at_end() {
+                    let event = self.fail_transfer(BodyRefusal::Defect(defect), output);
+                    if last {
+                        self.reset();
+                    }
+                    return Some(event);
+                }
+                let first = self.transfer == Transfer::None;
+                return Some(self.ask(Question::Fetch { last }, Event::Fetch { uri, first, last }));
+            }
+        };
+        self.refuse(&refusal, output)
     }
 
     /// BDAT. Whatever is wrong with it, its octets are read before it is answered (RFC 3030, 2).

@@ -1,6 +1,7 @@
 //! What a server announces and takes.
 
 use crate::Protocol;
+use crate::command::XclientName;
 use crate::params::{BodyType, DateTime};
 use crate::path::DomainBuf;
 use crate::timeouts::Timeouts;
@@ -42,6 +43,20 @@ pub struct Config {
     pub future_release: Option<FutureRelease>,
     /// Announce ENHANCEDSTATUSCODES (RFC 2034), and write them.
     pub enhanced_status_codes: bool,
+    /// Announce VRFY (RFC 5321, 3.5.2). The command reaches the caller either way.
+    pub vrfy: bool,
+    /// Announce EXPN (RFC 5321, 3.5.2). The command reaches the caller either way.
+    pub expn: bool,
+    /// Announce HELP (RFC 5321, 4.1.1.8). The command reaches the caller either way.
+    pub help: bool,
+    /// Announce ETRN (RFC 1985), and take it.
+    pub etrn: bool,
+    /// Announce XCLIENT with these attributes, and take them; not at all if there is none. Whom it is taken from is for
+    /// the caller to say: it gives anybody any address, so everybody but known proxies should get 550.
+    pub xclient: Vec<XclientName>,
+    /// Announce BURL (RFC 4468) with its parameters, such as `imap`, and take it; for submission servers only. Goes
+    /// together with `eight_bit_mime` (RFC 4468, 4), and is not for LMTP.
+    pub burl: Option<String>,
     /// Further EHLO lines, keyword and parameters. Controls become `?`.
     pub keywords: Vec<String>,
     /// Keywords of further parameters that are taken with MAIL: they stand in `parameters.all` of the event.
@@ -52,7 +67,7 @@ pub struct Config {
     pub verbs: Vec<String>,
     /// Limits on what a client may send.
     pub limits: Limits,
-    /// Time limits; a server uses `idle`, `body` and `handshake`.
+    /// Time limits; a server uses `idle`, `progress`, `body` and `handshake`.
     pub timeouts: Timeouts,
 }
 
@@ -76,6 +91,12 @@ impl Config {
             deliver_by: None,
             future_release: None,
             enhanced_status_codes: true,
+            vrfy: false,
+            expn: false,
+            help: false,
+            etrn: false,
+            xclient: Vec::new(),
+            burl: None,
             keywords: Vec::new(),
             mail_parameters: Vec::new(),
             rcpt_parameters: Vec::new(),
@@ -95,6 +116,11 @@ impl Config {
     /// RFC 3030, 3: BINARYMIME needs CHUNKING.
     pub(super) fn announces_binary_mime(&self) -> bool {
         self.binary_mime && self.chunking
+    }
+
+    /// RFC 4468, 4: a server that announces BURL must announce 8BITMIME; 3.1: it is for submission.
+    pub(super) fn announced_burl(&self) -> Option<&str> {
+        self.burl.as_deref().filter(|_| self.eight_bit_mime && self.protocol == Protocol::Smtp)
     }
 
     /// RFC 6152, 3 and RFC 3030, 3: BODY is the parameter of both.
@@ -155,10 +181,30 @@ pub struct Limits {
     /// Commands that were refused for syntax or order; one more ends the connection with 421. RFC 5321, 4.3.2 leaves
     /// the number open; 20 is what Postfix takes.
     pub errors: usize,
+    /// Commands with unknown verbs; one more ends the connection with 421. They count as errors as well. Browsers and
+    /// worms send nothing else; a client that probes for extensions sends a few.
+    pub unknown_commands: usize,
+    /// Commands between two messages that bring none forward: NOOP, RSET, EHLO, VRFY, EXPN, HELP, ETRN, XCLIENT and
+    /// those of [`Config::verbs`]. One more ends the connection with 421. 100 is what Postfix takes.
+    pub idle_commands: usize,
+    /// Octets a second that a message must come with on average, behind a first grace of
+    /// [`Timeouts::body`](crate::timeouts::Timeouts::body); 0 for no limit. Time that the caller takes does not count.
+    /// RFC 5321, 4.5.3.2 bounds the silence between two pieces only, so that one octet every three minutes would hold a
+    /// connection for years. 100 is a fifth of what Postfix wants under stress.
+    pub body_rate: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { command_line: 2048, recipients: 1000, recipient_domains: None, transactions: None, errors: 20 }
+        Self {
+            command_line: 2048,
+            recipients: 1000,
+            recipient_domains: None,
+            transactions: None,
+            errors: 20,
+            unknown_commands: 10,
+            idle_commands: 100,
+            body_rate: 100,
+        }
     }
 }

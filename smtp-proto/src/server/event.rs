@@ -1,7 +1,7 @@
 //! What a server tells its caller, or wants of it.
 
 use crate::body::{BodyDefect, Runs};
-use crate::command::Command;
+use crate::command::{Command, Uri, Xclient};
 use crate::params::{MailParameters, RcptParameters};
 use crate::path::{ForwardPath, ReversePath};
 
@@ -37,10 +37,24 @@ pub enum Event<'i> {
     },
     /// DATA in a transaction with recipients, or its first BDAT; answer with 354, which in the latter case is not said.
     Data,
+    /// BURL (RFC 4468): a piece of the message is where the URI says. Fetch it, put it behind what has come, and answer
+    /// with 250, which is not said for the last piece: that of [`EndOfBody`](Self::EndOfBody), which follows, is. Else
+    /// with one of the codes of RFC 4468, 6, such as 554 5.6.6; that ends the message, with no further event.
+    Fetch {
+        /// Where the piece is.
+        uri: Uri<'i>,
+        /// It opens the message, as [`Data`](Self::Data) does.
+        first: bool,
+        /// It is the last piece.
+        last: bool,
+    },
+    /// XCLIENT: a proxy says for whom it speaks. Answer with 220 if it may: everything starts again with EHLO, and the
+    /// response is the greeting, before the text of which the server's name is put. Else with 550, 421, or 501.
+    Xclient(Xclient<'i>),
     /// The message is complete. 2yz takes the responsibility for it (RFC 5321, 4.2.5). In LMTP each recipient may have
     /// its own answer: [`Server::respond_each`](super::Server::respond_each).
     EndOfBody,
-    /// VRFY, EXPN or HELP, or one of [`Config::verbs`](super::Config::verbs).
+    /// VRFY, EXPN, HELP or ETRN, or one of [`Config::verbs`](super::Config::verbs).
     Other(Command<'i>),
 
     // From here on there is nothing to answer.

@@ -49,11 +49,13 @@
 mod body;
 mod config;
 mod event;
+mod pace;
 mod replies;
 mod transition;
 
 pub use config::{Config, FutureRelease, Limits, StartTls};
 pub use event::{BodyRefusal, EarlyTalk, Event};
+use pace::Pace;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,7 +80,12 @@ enum Question {
     Data,
     /// As `Data`, asked by the first BDAT.
     Chunk,
+    /// BURL.
+    Fetch {
+        last: bool,
+    },
     EndOfBody,
+    Xclient,
     Other,
 }
 
@@ -166,6 +173,8 @@ pub struct Server {
     transactions: usize,
     /// Replies that the end of the message has: one, or in LMTP one for each recipient.
     deliveries: usize,
+    /// Recipients of the message whose end was reported last.
+    delivering: usize,
     transfer: Transfer,
     chunk: Chunk,
     /// The answer to the chunk that is being dropped, and whether it is the client's fault.
@@ -174,6 +183,9 @@ pub struct Server {
     /// Octets of the message so far.
     body_size: u64,
     errors: usize,
+    unknown_commands: usize,
+    /// Commands since the last message that brought none forward.
+    idle_commands: usize,
     /// Commands seen, for the one check that only the first command gets.
     commands: u64,
     early_talk: Option<EarlyTalk>,
@@ -183,6 +195,7 @@ pub struct Server {
     barred: Option<Response>,
     /// From when the time limit counts; none until the next poll.
     since: Option<Instant>,
+    pace: Pace,
 }
 
 impl Server {
@@ -202,6 +215,7 @@ impl Server {
             new_domain: false,
             transactions: 0,
             deliveries: 1,
+            delivering: 0,
             transfer: Transfer::None,
             chunk: Chunk { left: 0, last: false },
             chunk_refusal: None,
@@ -209,11 +223,14 @@ impl Server {
             recipients: 0,
             body_size: 0,
             errors: 0,
+            unknown_commands: 0,
+            idle_commands: 0,
             commands: 0,
             early_talk: None,
             greeting: false,
             barred: None,
             since: Some(now),
+            pace: Pace::new(now),
         }
     }
 
@@ -227,6 +244,11 @@ impl Server {
         output: &mut Vec<u8>,
     ) -> Result<Progress<Event<'i>>, Error> {
         let mut consumed = 0;
+        if !matches!(self.state, State::Asked(_)) {
+            let away = self.pace.resume(now);
+            self.since = self.since.map(|since| since + away);
+            self.pace.on_recipient(self.recipients, now);
+        }
         // RFC 5321, 3.1: the client waits for the greeting.
         if (self.state == State::Fresh || std::mem::take(&mut self.greeting)) && !input.is_empty() {
             self.early_talk = Some(EarlyTalk::BeforeGreeting);
@@ -237,7 +259,7 @@ impl Server {
                 State::Over(error) => return Err(error),
                 State::Asked(_) => return Ok(Progress { consumed, step: Step::Wait(Want::Answer) }),
                 State::Fresh => self.ask(Question::Connected, Event::Connected),
-                State::BodyEnded => self.end_of_body(output),
+                State::BodyEnded => self.end_of_body(now, output),
                 State::Closing => {
                     self.state = State::Over(Error::Closed);
                     Event::Closed
@@ -259,6 +281,7 @@ impl Server {
                     let (taken, event) =
                         if self.state == State::Body { self.read(rest) } else { self.read_chunk(rest) };
                     consumed += taken;
+                    self.pace.on_body(taken, now);
                     if taken > 0 {
                         self.since = Some(now);
                     }
@@ -270,7 +293,7 @@ impl Server {
                         None => continue,
                     }
                 }
-                State::ChunkEnded => match self.end_of_chunk(output) {
+                State::ChunkEnded => match self.end_of_chunk(now, output) {
                     Some(event) => event,
                     None => continue,
                 },
@@ -295,6 +318,7 @@ impl Server {
                     }
                 }
             };
+            self.pace.hand(now);
             return Ok(Progress { consumed, step: Step::Event(event) });
         }
     }
@@ -308,11 +332,12 @@ impl Server {
     ) -> Result<Progress<Event<'i>>, Error> {
         let since = *self.since.get_or_insert(now);
         let phase = self.phase();
-        if now < since + self.config.timeouts.of(phase) {
+        let (deadline, response) = self.pace.deadline(phase, since, &self.config);
+        if now < deadline {
             return Ok(Progress { consumed, step: Step::Wait(want) });
         }
         if want == Want::Input {
-            self.say(&replies::TIMEOUT, output);
+            self.say(&response, output);
         }
         Err(self.fail(Error::Timeout(phase)))
     }
@@ -349,6 +374,7 @@ impl Server {
         self.recipients = 0;
         self.body_size = 0;
         self.decoder = DotDecoder::new();
+        self.pace.forget_body();
     }
 
     /// When [`poll`](Self::poll) must be called again at the latest. None while the caller owes a response, and once
@@ -356,7 +382,7 @@ impl Server {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Asked(_) | State::Over(_) => None,
-            _ => self.since.map(|since| since + self.config.timeouts.of(self.phase())),
+            _ => self.since.map(|since| self.pace.deadline(self.phase(), since, &self.config).0),
         }
     }
 
@@ -457,6 +483,14 @@ impl Server {
     /// [`Event::Connected`], then read what is there without waiting.
     pub const fn early_talk(&self) -> Option<EarlyTalk> {
         self.early_talk
+    }
+
+    /// Recipients of the present transaction that were accepted; at [`Event::EndOfBody`], of the one that ends.
+    pub const fn recipients(&self) -> usize {
+        match self.state {
+            State::Asked(Question::EndOfBody) => self.delivering,
+            _ => self.recipients,
+        }
     }
 
     /// What the bytes travel in.

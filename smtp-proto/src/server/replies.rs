@@ -53,7 +53,20 @@ pub(super) const MALFORMED_BDAT: Response = Response::fixed(421, (4, 5, 2), "mal
 // RFC 6531, 3.5.
 pub(super) const NON_ASCII_ADDRESS: Response = Response::fixed(553, (5, 6, 7), "address must be ASCII");
 
-pub(super) const TIMEOUT: Response = Response::fixed(421, (4, 4, 2), "timed out, closing the connection");
+// RFC 1985, 5: ETRN is illegal within a transaction; for XCLIENT Postfix says the same.
+pub(super) const TRANSACTION_OPEN: Response = Response::fixed(503, (5, 5, 1), "not within a transaction");
+pub(super) const UNKNOWN_ATTRIBUTE: Response = Response::fixed(501, (5, 5, 4), "attribute not implemented");
+
+pub(super) const IDLE: Response = Response::fixed(421, (4, 4, 2), "idle for too long, closing the connection");
+pub(super) const STALLED: Response = Response::fixed(421, (4, 4, 2), "the message has stalled, closing the connection");
+pub(super) const TOO_SLOW: Response =
+    Response::fixed(421, (4, 4, 2), "the message comes too slowly, closing the connection");
+pub(super) const NO_PROGRESS: Response =
+    Response::fixed(421, (4, 4, 2), "no message for too long, closing the connection");
+pub(super) const TOO_MANY_UNKNOWN: Response =
+    Response::fixed(421, (4, 7, 0), "too many unknown commands, closing the connection");
+pub(super) const TOO_MANY_IDLE: Response =
+    Response::fixed(421, (4, 7, 0), "too many commands without a message, closing the connection");
 pub(super) const TOO_MANY_ERRORS: Response = Response::fixed(421, (4, 7, 0), "too many errors, closing the connection");
 pub(super) const NOT_HTTP: Response = Response::fixed(421, (4, 7, 0), "this is not an HTTP server");
 
@@ -71,6 +84,9 @@ pub(super) const fn command(error: CommandError) -> Response {
         CommandError::Control => Response::fixed(500, (5, 5, 2), "control character in the command"),
         CommandError::NotUtf8 => Response::fixed(500, (5, 5, 2), "command is not UTF-8"),
         CommandError::ChunkSize => MALFORMED_BDAT,
+        CommandError::Queue => Response::fixed(501, (5, 5, 4), "bad node or queue name"),
+        CommandError::Attribute => Response::fixed(501, (5, 5, 4), "bad attribute"),
+        CommandError::Uri => Response::fixed(501, (5, 5, 4), "bad URI"),
         CommandError::Argument => Response::fixed(501, (5, 5, 4), "argument missing or out of place"),
         // RFC 3463, 3.2: X.1.7 bad sender's, X.1.3 bad recipient's address syntax.
         CommandError::Sender(_) => Response::fixed(501, (5, 1, 7), "bad sender address syntax"),

@@ -13,6 +13,11 @@ impl Server {
     pub(super) fn on_line<'i>(&mut self, line: &'i [u8], output: &mut Vec<u8>) -> Option<Event<'i>> {
         self.commands += 1;
         match Command::parse(line) {
+            Ok(command) if self.exceeds_idle(&command) => {
+                self.say(&replies::TOO_MANY_IDLE, output);
+                self.state = State::Closing;
+                None
+            }
             Ok(command) => self.on_command(command, output),
             // RFC 3207, 4: a MAIL or RCPT with a flaw is a MAIL or RCPT all the same.
             Err(CommandError::Sender(_) | CommandError::Recipient(_) | CommandError::Parameter(_))
@@ -122,8 +127,43 @@ impl Server {
             Command::Unknown { verb, .. } if is_listed(&self.config.verbs, verb) => {
                 Some(self.ask(Question::Other, Event::Other(command)))
             }
-            Command::Unknown { .. } => self.refuse(&replies::UNKNOWN_COMMAND, output),
+            Command::Etrn(_) if !self.config.etrn => self.refuse(&replies::NOT_OFFERED, output),
+            Command::Etrn(_) if self.said == Said::Nothing => self.refuse(&replies::HELLO_FIRST, output),
+            // RFC 1985, 5: illegal between MAIL and the end of the message.
+            Command::Etrn(_) if self.mail => self.refuse(&replies::TRANSACTION_OPEN, output),
+            Command::Etrn(queue) if !queue.is_ascii() && !self.config.announces_smtputf8() => {
+                self.refuse(&replies::NON_ASCII_ADDRESS, output)
+            }
+            Command::Etrn(_) => Some(self.ask(Question::Other, Event::Other(command))),
+            Command::Xclient(_) if self.config.xclient.is_empty() => self.refuse(&replies::NOT_OFFERED, output),
+            Command::Xclient(_) if self.mail => self.refuse(&replies::TRANSACTION_OPEN, output),
+            Command::Xclient(client) if client.names().any(|name| !self.config.xclient.contains(&name)) => {
+                self.refuse(&replies::UNKNOWN_ATTRIBUTE, output)
+            }
+            Command::Xclient(client) => Some(self.ask(Question::Xclient, Event::Xclient(client))),
+            Command::Burl { uri, last } => self.on_burl(uri, last, output),
+            Command::Unknown { .. } => {
+                self.unknown_commands += 1;
+                if self.unknown_commands > self.config.limits.unknown_commands {
+                    self.say(&replies::TOO_MANY_UNKNOWN, output);
+                    self.state = State::Closing;
+                    return None;
+                }
+                self.refuse(&replies::UNKNOWN_COMMAND, output)
+            }
         }
+    }
+
+    /// Counts a command that brings no message forward; whether it is one too many.
+    fn exceeds_idle(&mut self, command: &Command<'_>) -> bool {
+        let idle = match command {
+            Command::Noop(_) | Command::Rset | Command::Vrfy { .. } | Command::Expn { .. } | Command::Help(_) => true,
+            Command::Ehlo(_) | Command::Helo(_) | Command::Lhlo(_) | Command::Etrn(_) | Command::Xclient(_) => true,
+            Command::Unknown { verb, .. } => is_listed(&self.config.verbs, verb),
+            _ => false,
+        };
+        self.idle_commands += usize::from(idle);
+        idle && self.idle_commands > self.config.limits.idle_commands
     }
 
     /// Why a MAIL cannot be put before the caller, and whether that is an error of the client's.
@@ -226,13 +266,16 @@ impl Server {
         match question {
             Question::Connected => {
                 self.greeting = true;
-                let lmtp = self.config.protocol == Protocol::Lmtp;
-                let text = self.named(response, if lmtp { "LMTP " } else { "ESMTP " });
-                Response::new(response.code(), (0, 0, 0), text).write(false, output);
+                self.greet(response, output);
                 if !positive {
                     // RFC 5321, 3.1: after 554 the server waits for QUIT and answers everything else with 503.
                     self.barred = Some(replies::BARRED);
                 }
+            }
+            Question::Xclient if positive => {
+                self.reset();
+                self.said = Said::Nothing;
+                self.greet(response, output);
             }
             // RFC 2034, 4: no enhanced codes in the replies to EHLO and HELO.
             Question::Hello { extended } if positive => {
@@ -276,12 +319,30 @@ impl Server {
                 }
                 self.drop_chunk(response.clone(), false);
             }
+            // The word on the message is that of `EndOfBody`.
+            Question::Fetch { last: true } if positive => {
+                self.transfer = Transfer::Chunks;
+                self.state = State::BodyEnded;
+            }
+            Question::Fetch { .. } if positive => {
+                self.transfer = Transfer::Chunks;
+                self.say(response, output);
+            }
+            // RFC 4468, 3.2: the entire transaction fails.
+            Question::Fetch { last } => {
+                self.transfer = Transfer::Failed;
+                self.pace.forget_body();
+                if last {
+                    self.reset();
+                }
+                self.say(response, output);
+            }
             Question::EndOfBody => {
                 for _ in 0..self.deliveries {
                     self.say(response, output);
                 }
             }
-            Question::StartTls | Question::Other => self.say(response, output),
+            Question::StartTls | Question::Xclient | Question::Other => self.say(response, output),
         }
         // RFC 5321, 3.8.
         if response.code() == 421 {
@@ -292,6 +353,12 @@ impl Server {
     /// RFC 5321, 4.2 and 4.1.1.1: greeting and EHLO reply begin with the server's name.
     fn named(&self, response: &Response, protocol: &str) -> String {
         format!("{} {protocol}{}", self.config.name, response.text())
+    }
+
+    fn greet(&self, response: &Response, output: &mut Vec<u8>) {
+        let lmtp = self.config.protocol == Protocol::Lmtp;
+        let text = self.named(response, if lmtp { "LMTP " } else { "ESMTP " });
+        Response::new(response.code(), (0, 0, 0), text).write(false, output);
     }
 
     fn write_capabilities(&self, response: &Response, output: &mut Vec<u8>) {
@@ -320,6 +387,13 @@ impl Server {
                 .deliver_by
                 .map(|minimum| with("DELIVERBY", if minimum > 0 { minimum.to_string() } else { String::new() })),
             config.future_release.map(|it| with("FUTURERELEASE", format!("{} {}", it.longest, it.last))),
+            config.announced_burl().map(|parameters| with("BURL", parameters.to_owned())),
+            plain("VRFY", config.vrfy),
+            plain("EXPN", config.expn),
+            plain("HELP", config.help),
+            plain("ETRN", config.etrn),
+            (!config.xclient.is_empty())
+                .then(|| config.xclient.iter().fold("XCLIENT".to_owned(), |line, name| line + " " + name.as_str())),
         ];
         for line in lines.iter().flatten().chain(&config.keywords) {
             text.push('\n');
@@ -333,9 +407,9 @@ impl Question {
     pub(super) const fn allows(self, code: u16) -> bool {
         match self {
             Self::Connected => matches!(code, 220 | 421 | 554),
-            Self::StartTls => matches!(code, 220 | 400..=599),
+            Self::StartTls | Self::Xclient => matches!(code, 220 | 400..=599),
             Self::Data | Self::Chunk => matches!(code, 354 | 400..=599),
-            Self::Hello { .. } => matches!(code, 250 | 400..=599),
+            Self::Hello { .. } | Self::Fetch { .. } => matches!(code, 250 | 400..=599),
             Self::Mail(_) | Self::Recipient | Self::EndOfBody | Self::Other => {
                 matches!(code, 200..=299 | 400..=599)
             }

@@ -9,11 +9,12 @@ use smtp_proto::error::Phase;
 use smtp_proto::fallback::{Channel, Peer, TlsInfo};
 use smtp_proto::reply::Response;
 use smtp_proto::server::{Event, Server};
-use smtp_proto::{Step, Want};
+use smtp_proto::{Protocol, Step, Want};
 use smtp_tls_policy::rustls::session_names;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use super::handler::GO_AHEAD;
 use super::{Handler, Inbound, Session};
 use crate::transport::{Io, Link, Moved, Until, Wire};
 
@@ -94,14 +95,23 @@ async fn unless_it_panics<T>(running: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
+/// What a handler says to an event.
+enum Answer {
+    None,
+    One(Response),
+    /// LMTP: a word for each recipient.
+    Each(Vec<Response>),
+}
+
 /// Puts one event before the handler.
 async fn answer<S: Io, H: Handler>(
     event: Event<'_>,
     handler: &mut H,
     session: &mut Session,
     inbound: &Inbound,
+    recipients: usize,
     link: &mut Link<S>,
-) -> io::Result<Option<Response>> {
+) -> io::Result<Answer> {
     if let Event::Hello { name, extended } = event {
         session.name = name.to_owned();
         session.extended = extended;
@@ -115,24 +125,32 @@ async fn answer<S: Io, H: Handler>(
         Event::Mail { path, parameters } => link.promptly(handler.mail(session, path, parameters)).await?,
         Event::Recipient { path, parameters } => link.promptly(handler.recipient(session, path, parameters)).await?,
         Event::Data => link.promptly(handler.data(session)).await?,
+        Event::EndOfBody if inbound.smtp.protocol == Protocol::Lmtp => {
+            return Ok(Answer::Each(link.promptly(handler.end_of_body_each(session, recipients)).await?));
+        }
         Event::EndOfBody => link.promptly(handler.end_of_body(session)).await?,
+        Event::Fetch { uri, first, .. } => {
+            let ready = if first { link.promptly(handler.data(session)).await? } else { GO_AHEAD };
+            if ready.code() == GO_AHEAD.code() { link.promptly(handler.fetch(session, uri)).await? } else { ready }
+        }
+        Event::Xclient(client) => link.promptly(handler.xclient(session, client)).await?,
         Event::Other(command) => link.promptly(handler.other(session, command)).await?,
         Event::Body(runs) => {
             link.promptly(handler.body(runs)).await?;
-            return Ok(None);
+            return Ok(Answer::None);
         }
         Event::BodyRefused(refusal) => {
             tracing::info!(%refusal, "message refused");
             link.promptly(handler.body_refused(refusal)).await?;
-            return Ok(None);
+            return Ok(Answer::None);
         }
         Event::Reset => {
             link.promptly(handler.reset()).await?;
-            return Ok(None);
+            return Ok(Answer::None);
         }
-        Event::Closed => return Ok(None),
+        Event::Closed => return Ok(Answer::None),
     };
-    Ok(Some(response))
+    Ok(Answer::One(response))
 }
 
 /// Why a connection was not ended by QUIT or 421.
@@ -183,15 +201,25 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
             }
             let progress = server.poll(Instant::now(), &wire.input, &mut wire.link.output)?;
             let greets = matches!(progress.step, Step::Event(Event::Connected));
+            let mut restarts = matches!(progress.step, Step::Event(Event::Xclient(_)));
             let want = match progress.step {
                 Step::Wait(want) => Some(want),
                 Step::Event(Event::Closed) => return Ok(()),
                 Step::Event(event) => {
                     session.early_talk = server.early_talk();
-                    let response = answer(event, handler, session, inbound, &mut wire.link).await?;
-                    if let Some(response) = response
-                        && let Err(misuse) = server.respond(&response, &mut wire.link.output)
-                    {
+                    let recipients = server.recipients();
+                    let given = match answer(event, handler, session, inbound, recipients, &mut wire.link).await? {
+                        Answer::None => Ok(()),
+                        Answer::One(response) => {
+                            restarts &= response.code() == 220;
+                            server.respond(&response, &mut wire.link.output)
+                        }
+                        Answer::Each(responses) => server.respond_each(&responses, &mut wire.link.output),
+                    };
+                    if restarts {
+                        (session.name, session.extended) = (String::new(), false);
+                    }
+                    if let Err(misuse) = given {
                         tracing::error!(%misuse, "the handler's response");
                         server.close(&INTERNAL, &mut wire.link.output);
                     }

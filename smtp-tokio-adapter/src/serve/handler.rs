@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pki_types::CertificateDer;
 use smtp_proto::body::Runs;
-use smtp_proto::command::Command;
+use smtp_proto::command::{Command, Uri, Xclient};
 use smtp_proto::fallback::TlsInfo;
 use smtp_proto::params::{MailParameters, RcptParameters};
 use smtp_proto::path::{ForwardPath, ReversePath};
@@ -16,9 +16,12 @@ const GREETING: Response = Response::fixed(220, (2, 0, 0), "");
 const HELLO: Response = Response::fixed(250, (2, 0, 0), "");
 const READY_FOR_TLS: Response = Response::fixed(220, (2, 0, 0), "ready to start TLS");
 const SENDER_OK: Response = Response::fixed(250, (2, 1, 0), "sender OK");
-const GO_AHEAD: Response = Response::fixed(354, (3, 0, 0), "end with <CRLF>.<CRLF>");
+pub(super) const GO_AHEAD: Response = Response::fixed(354, (3, 0, 0), "end with <CRLF>.<CRLF>");
 // RFC 5321, 3.5.3.
 const VRFY: Response = Response::fixed(252, (2, 5, 2), "cannot VRFY, but will take the message and attempt delivery");
+const NO_PROXY: Response = Response::fixed(550, (5, 7, 1), "not a proxy that is trusted here");
+// RFC 4468, 6.
+const NO_FETCH: Response = Response::fixed(554, (5, 6, 6), "cannot fetch the message");
 const EXPN: Response = Response::fixed(502, (5, 5, 1), "command not implemented");
 const HELP: Response = Response::fixed(214, (2, 0, 0), "see RFC 5321");
 
@@ -108,8 +111,20 @@ pub trait Handler: Send {
     /// A piece of the message. What cannot be stored is remembered, and said in [`end_of_body`](Self::end_of_body).
     fn body(&mut self, runs: Runs<'_>) -> impl Future<Output = ()> + Send;
 
+    /// BURL: fetch what the URI names and put it behind what has come; 250 if that is done, else 554 5.6.6 and the other
+    /// codes of RFC 4468, 6, which end the message. Where it opens the message, [`data`](Self::data) was asked before.
+    fn fetch(&mut self, _session: &Session, _uri: Uri<'_>) -> impl Future<Output = Response> + Send {
+        async { NO_FETCH }
+    }
+
     /// The message is complete. 2yz takes the responsibility for it (RFC 5321, 4.2.5): store it first.
     fn end_of_body(&mut self, session: &Session) -> impl Future<Output = Response> + Send;
+
+    /// The same in LMTP: a word for each of the `recipients` that were accepted, in the order of their RCPTs (RFC 2033,
+    /// 4.2). By default the word of [`end_of_body`](Self::end_of_body) holds for all of them.
+    fn end_of_body_each(&mut self, session: &Session, recipients: usize) -> impl Future<Output = Vec<Response>> + Send {
+        async move { vec![self.end_of_body(session).await; recipients] }
+    }
 
     /// The message was read to its end and refused by the machine: forget what came of it.
     fn body_refused(&mut self, _refusal: BodyRefusal) -> impl Future<Output = ()> + Send {
@@ -129,7 +144,13 @@ pub trait Handler: Send {
         async {}
     }
 
-    /// VRFY, EXPN or HELP.
+    /// XCLIENT: 220 if the client is a proxy that may speak for others. Then everything starts again with EHLO, and the
+    /// handler knows for whom; the session still tells who the proxy is.
+    fn xclient(&mut self, _session: &Session, _client: Xclient<'_>) -> impl Future<Output = Response> + Send {
+        async { NO_PROXY }
+    }
+
+    /// VRFY, EXPN, HELP or ETRN, or one of [`Config::verbs`](smtp_proto::server::Config::verbs).
     fn other(&mut self, _session: &Session, command: Command<'_>) -> impl Future<Output = Response> + Send {
         let response = match command {
             Command::Vrfy { .. } => VRFY,

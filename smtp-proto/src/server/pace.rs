@@ -1,0 +1,86 @@
+//! How long a client may take, whatever it does meanwhile.
+
+use std::time::{Duration, Instant};
+
+use super::Config;
+use super::replies;
+use crate::error::Phase;
+use crate::reply::Response;
+
+/// The clocks of a connection. Those that run across many commands stand still while the caller has an event.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// When the client has last brought a message forward.
+    progress: Instant,
+    /// The most recipients of a transaction since the last message: a client that repeats itself makes no progress.
+    recipients: usize,
+    /// When the body began, and its octets on the wire so far; none between bodies.
+    body: Option<(Instant, u64)>,
+    /// When the caller was given an event.
+    handed: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { progress: now, recipients: 0, body: None, handed: None }
+    }
+
+    /// The caller has an event now.
+    pub(super) fn hand(&mut self, now: Instant) {
+        self.handed = Some(now);
+    }
+
+    /// The caller is back: how long it was away.
+    pub(super) fn resume(&mut self, now: Instant) -> Duration {
+        let Some(handed) = self.handed.take() else { return Duration::ZERO };
+        let away = now.saturating_duration_since(handed);
+        self.progress += away;
+        if let Some((began, _)) = &mut self.body {
+            *began += away;
+        }
+        away
+    }
+
+    /// A transaction has so many recipients.
+    pub(super) fn on_recipient(&mut self, recipients: usize, now: Instant) {
+        if recipients > self.recipients {
+            self.recipients = recipients;
+            self.progress = now;
+        }
+    }
+
+    /// Octets of a body have come, or it has begun.
+    pub(super) fn on_body(&mut self, octets: usize, now: Instant) {
+        let (_, total) = self.body.get_or_insert((now, 0));
+        *total += octets as u64;
+    }
+
+    /// A message has come to its end.
+    pub(super) fn on_message(&mut self, now: Instant) {
+        *self = Self { handed: self.handed, ..Self::new(now) };
+    }
+
+    /// The transaction is over without a message.
+    pub(super) fn forget_body(&mut self) {
+        self.body = None;
+    }
+
+    /// When the patience ends with a phase that has lasted since then, and what is said about it.
+    pub(super) fn deadline(&self, phase: Phase, since: Instant, config: &Config) -> (Instant, Response) {
+        let timeouts = &config.timeouts;
+        let silent = since + timeouts.of(phase);
+        let slow = self.body.and_then(|(began, octets)| {
+            let seconds = octets.checked_div(config.limits.body_rate.into())?;
+            (began + timeouts.body).checked_add(Duration::from_secs(seconds))
+        });
+        let (own, idle) = match phase {
+            Phase::Body => ((silent, replies::STALLED), None),
+            Phase::Idle => ((silent, replies::IDLE), Some(self.progress + timeouts.progress)),
+            _ => return (silent, replies::IDLE),
+        };
+        // Between two chunks the body is under way, and that is progress enough.
+        let idle = idle.filter(|_| self.body.is_none()).map(|at| (at, replies::NO_PROGRESS));
+        let slow = slow.map(|at| (at, replies::TOO_SLOW));
+        [Some(own), idle, slow].into_iter().flatten().min_by_key(|(at, _)| *at).unwrap_or((silent, replies::IDLE))
+    }
+}

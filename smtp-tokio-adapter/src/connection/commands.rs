@@ -1,0 +1,55 @@
+//! What can be said between two transactions.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use smtp_proto::client::Event;
+use smtp_proto::command::{Command, Xclient};
+use smtp_proto::error::Error;
+use smtp_proto::reply::ReplyBuf;
+
+use super::drive::drive;
+use super::{Connection, lost};
+use crate::outcome::Failure;
+use crate::transport::Io;
+
+impl<S: Io> Connection<S> {
+    /// One command between two transactions, such as VRFY: see
+    /// [`Client::command`](smtp_proto::client::Client::command). The reply comes as it is; 421 is
+    /// [`Failure::Unwelcome`].
+    pub async fn command(&mut self, command: Command<'_>) -> Result<ReplyBuf, Failure> {
+        self.client.command(command, Instant::now()).map_err(Failure::Misuse)?;
+        self.answer(false).await
+    }
+
+    /// Tells a server that trusts this host for whom it speaks: see
+    /// [`Client::xclient`](smtp_proto::client::Client::xclient). After 220 the connection has said EHLO again and is
+    /// ready for transactions.
+    pub async fn xclient(&mut self, attributes: &Xclient<'_>) -> Result<ReplyBuf, Failure> {
+        self.client.xclient(attributes, Instant::now()).map_err(Failure::Misuse)?;
+        self.answer(true).await
+    }
+
+    /// Waits for the reply, and behind a 220 that makes everything start again until the connection is ready.
+    async fn answer(&mut self, restarts: bool) -> Result<ReplyBuf, Failure> {
+        let mut reply = Err(Failure::Protocol(Error::Closed));
+        let driven = drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |event| match event {
+            Event::Answered(answer) => {
+                let goes_on = restarts && answer.code() == 220;
+                reply = Ok(answer.to_buf());
+                if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            }
+            Event::Unwelcome { phase, reply: words } => {
+                reply = Err(Failure::Unwelcome { phase, reply: words.to_buf() });
+                ControlFlow::Break(())
+            }
+            Event::Ready => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+        .await;
+        match driven {
+            Ok(_) => reply,
+            Err(failure) => Err(lost(&mut self.client, &self.plan, &mut self.decision, failure)),
+        }
+    }
+}
