@@ -250,6 +250,7 @@ impl Driver<'_> {
                             assert_eq!(self.open, 0, "a command within a transaction");
                             next = true;
                         }
+                        Event::Authenticated(_) | Event::AuthFailed { .. } => panic!("nobody has asked for it"),
                         Event::Unwelcome { .. } | Event::Closed => {}
                     }
                 }

@@ -237,6 +237,18 @@ impl Capabilities {
         self.limits
     }
 
+    /// The SASL mechanisms that the peer offers (RFC 4954, 3), as it names them; those of the old `AUTH=` as well.
+    pub fn mechanisms(&self) -> impl Iterator<Item = &str> {
+        self.iter()
+            .filter(|(keyword, _)| Extension::of(keyword) == Some(Extension::Auth))
+            .flat_map(|(_, names)| names.split([' ', '\t']).filter(|name| !name.is_empty()))
+    }
+
+    /// Whether the peer offers a SASL mechanism, in any case (RFC 4954, 8).
+    pub fn has_mechanism(&self, name: &str) -> bool {
+        self.mechanisms().any(|offered| offered.eq_ignore_ascii_case(name))
+    }
+
     /// What stands behind the keyword of an extension, as it came: empty if nothing does, none without the extension.
     pub fn parameters(&self, extension: Extension) -> Option<&str> {
         if !self.has(extension) {

@@ -20,6 +20,8 @@ pub enum Phase {
     StartTls,
     /// The TLS handshake.
     Handshake,
+    /// AUTH, each of its lines.
+    Auth,
     /// Between two transactions (client), or waiting for the next command (server).
     Idle,
     /// MAIL.
@@ -47,6 +49,7 @@ impl fmt::Display for Phase {
             Self::Hello => "EHLO",
             Self::StartTls => "STARTTLS",
             Self::Handshake => "TLS handshake",
+            Self::Auth => "AUTH",
             Self::Idle => "idle",
             Self::Mail => "MAIL",
             Self::Recipient => "RCPT",

@@ -23,6 +23,8 @@ pub struct Timeouts {
     pub hello: Duration,
     /// The TLS handshake, both flights: not in an RFC; one minute. Its expiry leads to the fallback rules.
     pub handshake: Duration,
+    /// Each line of AUTH: not in RFC 4954; as MAIL.
+    pub auth: Duration,
     /// MAIL. RFC 5321, 4.5.3.2.2: 5 minutes.
     pub mail: Duration,
     /// RCPT. RFC 5321, 4.5.3.2.3: 5 minutes.
@@ -52,6 +54,7 @@ impl Timeouts {
             Phase::Greeting => self.greeting,
             Phase::Hello | Phase::StartTls | Phase::Reset => self.hello,
             Phase::Handshake => self.handshake,
+            Phase::Auth => self.auth,
             Phase::Idle => self.idle,
             Phase::Mail => self.mail,
             Phase::Recipient => self.recipient,
@@ -71,6 +74,7 @@ impl Default for Timeouts {
             greeting: 5 * MINUTE,
             hello: 5 * MINUTE,
             handshake: MINUTE,
+            auth: 5 * MINUTE,
             mail: 5 * MINUTE,
             recipient: 5 * MINUTE,
             data: 2 * MINUTE,

@@ -12,6 +12,7 @@ use smtp_proto::client::MAX_PIPELINED;
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use smtp_proto::fallback::{Channel, TlsFailure, TlsRules};
 use smtp_proto::reply::{MAX_REPLY, ReplyError};
+use smtp_proto::sasl::client::{External, Floor};
 use smtp_proto::timeouts::Timeouts;
 
 const PLAIN: &str = "250 mx\r\n";
@@ -27,6 +28,11 @@ fn at(phase: Phase) -> ClientBed {
     };
     match phase {
         Phase::Greeting | Phase::Idle => {}
+        Phase::Auth => {
+            bed = ClientBed::ready("250-mx\r\n250 AUTH EXTERNAL\r\n");
+            let external = Box::new(External::new("").unwrap());
+            bed.client.authenticate(external, Floor::Clear, bed.now).unwrap();
+        }
         Phase::Hello => drop(bed.feed(b"220 mx\r\n")),
         Phase::StartTls => drop(bed.feed(b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n")),
         Phase::Handshake => drop(bed.feed(b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n")),
@@ -52,11 +58,12 @@ fn at(phase: Phase) -> ClientBed {
     bed
 }
 
-const PHASES: [Phase; 12] = [
+const PHASES: [Phase; 13] = [
     Phase::Greeting,
     Phase::Hello,
     Phase::StartTls,
     Phase::Handshake,
+    Phase::Auth,
     Phase::Idle,
     Phase::Mail,
     Phase::Recipient,
@@ -129,6 +136,10 @@ fn shutdown_in_every_phase() {
             Phase::Quit => assert_eq!(events, ["Closed"]),
             Phase::Mail | Phase::Recipient | Phase::Data | Phase::Body | Phase::EndOfData => {
                 assert_eq!(events, [format!("refused at {phase}: {words}"), "Closed".into()]);
+            }
+            Phase::Auth => {
+                let failed = format!("AuthFailed {{ failure: Temporary, reply: Reply({words}) }}");
+                assert_eq!(events, [failed, "Closed".into()]);
             }
             _ => assert_eq!(events, [format!("unwelcome at {phase}: {words}"), "Closed".into()]),
         }

@@ -61,7 +61,7 @@ impl Client {
     pub(super) fn is_free(&self) -> bool {
         let waits =
             self.command.is_some() || self.queue.iter().any(|(sent, _)| matches!(sent, Sent::Command | Sent::Xclient));
-        self.state == State::Ready && self.transaction.is_none() && !waits
+        self.state == State::Ready && self.transaction.is_none() && self.exchange.is_none() && !waits
     }
 
     fn enqueue(&mut self, sent: Sent, line: Vec<u8>, now: Instant) {

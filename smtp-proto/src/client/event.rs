@@ -2,7 +2,8 @@
 
 use crate::error::Phase;
 use crate::fallback::{Fallback, TlsFailure};
-use crate::reply::{EnhancedCode, Reply};
+use crate::reply::{EnhancedCode, Reply, Severity};
+use crate::sasl::SaslError;
 
 /// What happened, or what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,16 @@ pub enum Event<'i> {
     },
     /// [`Client::start_transaction`](super::Client::start_transaction) can be called; capabilities are known.
     Ready,
+    /// [`Client::authenticate`](super::Client::authenticate) has succeeded: 235.
+    Authenticated(Reply<'i>),
+    /// It has not. Another attempt can be made, or mail sent without (RFC 4954, 4), unless [`Closed`](Self::Closed)
+    /// follows. One of both comes for each attempt that has begun, and an [`Error`](crate::error::Error) for neither.
+    AuthFailed {
+        /// Why.
+        failure: AuthFailure,
+        /// The server's last words.
+        reply: Reply<'i>,
+    },
     /// The word on one recipient. Comes once for each, in order, unless the transaction ends before.
     Recipient {
         /// Index in [`Envelope::recipients`](super::Envelope::recipients).
@@ -56,6 +67,37 @@ pub enum Event<'i> {
     },
     /// The conversation is over: send the output, then close the connection.
     Closed,
+}
+
+/// Why an authentication failed (RFC 4954, 4 and 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthFailure {
+    /// 535 5.7.8: the server does not take the credentials.
+    #[error("the credentials are not valid")]
+    Credentials,
+    /// 432 4.7.12: the user has to log in with PLAIN once, so that the server can store the password in another form.
+    #[error("a password transition is needed")]
+    PasswordTransition,
+    /// 534 5.7.9: the user may not use a mechanism as weak as this.
+    #[error("the mechanism is too weak")]
+    TooWeak,
+    /// 538 5.7.11: not without TLS.
+    #[error("the mechanism needs encryption")]
+    EncryptionNeeded,
+    /// 504: the server does not know the mechanism, though it has listed it.
+    #[error("the mechanism is not known")]
+    UnknownMechanism,
+    /// 454 4.7.0 and every other 4yz.
+    #[error("not now")]
+    Temporary,
+    /// Every other 5yz.
+    #[error("refused")]
+    Refused,
+    /// The mechanism could not go on, and the exchange was cancelled; or the server has claimed a success that the
+    /// mechanism denies, and then the connection ends as well.
+    #[error("{0}")]
+    Mechanism(#[from] SaslError),
 }
 
 /// How a transaction ended.
@@ -129,6 +171,21 @@ pub enum Unsupported {
     /// RFC 4865, 4: the message is to be held, and the server cannot do that, or not for so long.
     #[error("the server does not offer FUTURERELEASE for this time")]
     FutureRelease,
+}
+
+impl AuthFailure {
+    /// What the server's refusal means.
+    pub(super) fn of(reply: &Reply<'_>) -> Self {
+        match (reply.code(), reply.severity()) {
+            (432, _) => Self::PasswordTransition,
+            (504, _) => Self::UnknownMechanism,
+            (534, _) => Self::TooWeak,
+            (535, _) => Self::Credentials,
+            (538, _) => Self::EncryptionNeeded,
+            (_, Severity::Transient) => Self::Temporary,
+            _ => Self::Refused,
+        }
+    }
 }
 
 impl Unsupported {

@@ -52,6 +52,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod auth;
 mod command;
 mod envelope;
 mod event;
@@ -59,8 +60,10 @@ mod sending;
 mod transaction;
 mod transition;
 
+use auth::Exchange;
+pub use auth::MAX_CHALLENGE;
 pub use envelope::{Envelope, Recipient};
-pub use event::{Event, Outcome, Unsupported};
+pub use event::{AuthFailure, Event, Outcome, Unsupported};
 use sending::Body;
 use transaction::{Next, Transaction};
 
@@ -133,6 +136,8 @@ enum Sent {
     Ehlo,
     Helo,
     StartTls,
+    /// AUTH or a response of it.
+    Auth,
     Mail,
     Recipient(usize),
     Data,
@@ -156,6 +161,7 @@ impl Sent {
             Self::Greeting => Phase::Greeting,
             Self::Ehlo | Self::Helo => Phase::Hello,
             Self::StartTls => Phase::StartTls,
+            Self::Auth => Phase::Auth,
             Self::Mail => Phase::Mail,
             Self::Recipient(_) => Phase::Recipient,
             Self::Data => Phase::Data,
@@ -200,6 +206,9 @@ pub struct Client {
     /// A command of the caller's that is sent as soon as nothing is under way.
     command: Option<(Sent, Vec<u8>)>,
     transaction: Option<Transaction>,
+    /// AUTH under way: no transaction then.
+    exchange: Option<Exchange>,
+    authenticated: bool,
     /// Commands that wait for replies, oldest first, with their octets.
     queue: VecDeque<(Sent, usize)>,
     /// Octets of all commands in the queue.
@@ -237,6 +246,8 @@ impl Client {
             due: None,
             command: None,
             transaction: None,
+            exchange: None,
+            authenticated: false,
             queue: VecDeque::new(),
             pipelined: 0,
             stale: 0,
@@ -345,7 +356,7 @@ impl Client {
                 // RFC 3207, 4 and RFC 2920, 3.1: the last command of its group; here it is the only one.
                 Sent::StartTls => Command::StartTls.write(output),
                 Sent::LoneDot => output.extend_from_slice(b".\r\n"),
-                Sent::Greeting | Sent::Mail | Sent::Recipient(_) | Sent::Data | Sent::Chunk => {}
+                Sent::Greeting | Sent::Auth | Sent::Mail | Sent::Recipient(_) | Sent::Data | Sent::Chunk => {}
                 Sent::EndOfData | Sent::Delivery(_) | Sent::Reset | Sent::Quit => {}
                 Sent::Command | Sent::Xclient => {}
             }
@@ -366,6 +377,12 @@ impl Client {
         if let Some((sent, line)) = self.command.take_if(|_| self.queue.is_empty()) {
             output.extend_from_slice(&line);
             self.push(sent, line.len(), now);
+        }
+        // RFC 4954, 4: the last command of its group; here it is the only one.
+        if let (true, Some(exchange)) = (self.queue.is_empty(), &mut self.exchange)
+            && let Some(length) = exchange.write_next(output)
+        {
+            self.push(Sent::Auth, length, now);
         }
         let pipelining = self.is_pipelining();
         while let Some(transaction) = &mut self.transaction {
@@ -449,6 +466,7 @@ impl Client {
             (State::Handshake, ..) => Phase::Handshake,
             (_, Some((sent, _)), _) => sent.phase(),
             (_, None, Some(_)) => Phase::Body,
+            (_, None, None) if self.exchange.is_some() => Phase::Auth,
             (_, None, None) => Phase::Idle,
         }
     }

@@ -54,6 +54,21 @@ impl Client {
                 Ok(Some(self.no_tls(failure, Some(reply))))
             }
 
+            (Sent::Auth, severity) => match (self.exchange.take(), severity) {
+                (Some(mut exchange), Intermediate) if reply.code() == 334 && !exchange.is_cancelled() => {
+                    exchange.challenged(&reply);
+                    self.exchange = Some(exchange);
+                    Ok(None)
+                }
+                (Some(exchange), Positive) if reply.code() == 235 && !exchange.is_cancelled() => {
+                    Ok(Some(self.auth_accepted(exchange, reply)))
+                }
+                (Some(exchange), Transient | Permanent) => {
+                    Ok(Some(Event::AuthFailed { failure: exchange.refused(&reply), reply }))
+                }
+                _ => Err(unexpected()),
+            },
+
             // Replies to what a finished transaction had sent ahead.
             (Sent::Data, Intermediate) if stale && self.config.protocol == Protocol::Lmtp => {
                 // RFC 2033, 4.2: nobody knows how many replies such a dot would have.
@@ -132,6 +147,7 @@ impl Client {
                 self.state = State::Opening;
                 self.due = Some(Sent::Ehlo);
                 self.reset = false;
+                self.authenticated = false;
                 Ok(Some(Event::Answered(reply)))
             }
             (Sent::Xclient, Transient | Permanent) => Ok(Some(Event::Answered(reply))),
@@ -167,6 +183,9 @@ impl Client {
             return event;
         }
         self.state = State::Closing;
+        if let Some(exchange) = self.exchange.take() {
+            return Event::AuthFailed { failure: exchange.refused(&reply), reply };
+        }
         match self.transaction {
             Some(_) => self.finish(Outcome::Refused { phase, reply }),
             None => Event::Unwelcome { phase, reply },

@@ -1,0 +1,195 @@
+//! AUTH on its way (RFC 4954): one exchange, line by line.
+
+use std::time::Instant;
+
+use super::{AuthFailure, Client, Event};
+use crate::fallback::TlsRules;
+use crate::reply::Reply;
+use crate::sasl::client::{AuthRefusal, Floor, Mechanism};
+use crate::sasl::{SaslError, Secret, decode_base64, encode_base64, is_mechanism_name};
+
+/// Octets of a command line with its CRLF (RFC 5321, 4.5.3.1.4). RFC 4954, 4: an initial response that does not fit is
+/// sent behind an empty challenge.
+const MAX_COMMAND: usize = 512;
+/// Octets of a challenge in base64. RFC 4954, 4: 12288 are enough for every mechanism in use.
+pub const MAX_CHALLENGE: usize = 12288;
+
+/// An exchange that has begun.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    mechanism: Box<dyn Mechanism>,
+    /// The next line; none while the server has the word.
+    line: Option<Line>,
+    /// The initial response, if the server has to ask for it.
+    initial: Option<Secret>,
+    /// Why the exchange was cancelled.
+    cancelled: Option<SaslError>,
+}
+
+#[derive(Debug)]
+enum Line {
+    /// AUTH with an initial response, where it fits.
+    Command(Option<Secret>),
+    Response(Secret),
+    Cancel,
+}
+
+impl Exchange {
+    fn new(mut mechanism: Box<dyn Mechanism>) -> Result<Self, SaslError> {
+        let initial = mechanism.initial_response()?;
+        let fits = |initial: &Secret| {
+            // `=` stands for nothing.
+            let encoded = (initial.as_bytes().len().div_ceil(3) * 4).max(1);
+            "AUTH  \r\n".len() + mechanism.name().len() + encoded <= MAX_COMMAND
+        };
+        let (now, later) = match initial {
+            Some(initial) if !fits(&initial) => (None, Some(initial)),
+            initial => (initial, None),
+        };
+        Ok(Self { mechanism, line: Some(Line::Command(now)), initial: later, cancelled: None })
+    }
+
+    /// Appends the next line; how many octets, if there is one.
+    pub(super) fn write_next(&mut self, output: &mut Vec<u8>) -> Option<usize> {
+        let start = output.len();
+        let line = self.line.take()?;
+        match &line {
+            Line::Command(initial) => {
+                // Room for the whole line: growth later would leave a copy behind.
+                output.reserve(MAX_COMMAND);
+                output.extend_from_slice(b"AUTH ");
+                output.extend_from_slice(self.mechanism.name().as_bytes());
+                match initial {
+                    None => {}
+                    // RFC 4954, 4: "it MUST instead transmit the response as a single equals sign".
+                    Some(initial) if initial.is_empty() => output.extend_from_slice(b" ="),
+                    Some(initial) => {
+                        output.push(b' ');
+                        encode_base64(initial.as_bytes(), output);
+                    }
+                }
+            }
+            Line::Response(response) => {
+                output.reserve(response.as_bytes().len().div_ceil(3) * 4 + 2);
+                encode_base64(response.as_bytes(), output);
+            }
+            Line::Cancel => output.push(b'*'),
+        }
+        output.extend_from_slice(b"\r\n");
+        Some(output.len() - start)
+    }
+
+    /// 334: answers, or cancels.
+    pub(super) fn challenged(&mut self, reply: &Reply<'_>) {
+        self.line = Some(match self.answer(reply) {
+            Ok(response) => Line::Response(response),
+            // RFC 4954, 4: "it MUST cancel the authentication using the "*" response".
+            Err(error) => {
+                self.cancelled = Some(error);
+                Line::Cancel
+            }
+        });
+    }
+
+    fn answer(&mut self, reply: &Reply<'_>) -> Result<Secret, SaslError> {
+        let mut lines = reply.lines();
+        let (challenge, more) = (lines.next().unwrap_or_default(), lines.next());
+        // RFC 4954, 8: `continue-req = "334" SP [base64] CRLF`, one line.
+        if more.is_some() || challenge.len() > MAX_CHALLENGE {
+            return Err(SaslError::Malformed);
+        }
+        let challenge = decode_base64(challenge)?;
+        match self.initial.take() {
+            // RFC 4422, 5.1: what asks for an initial response has nothing in it.
+            Some(initial) if challenge.is_empty() => Ok(initial),
+            Some(_) => Err(SaslError::Malformed),
+            None => self.mechanism.respond(challenge.as_bytes()),
+        }
+    }
+
+    /// Whether the exchange was cancelled, and `*` is what was answered.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some()
+    }
+
+    /// 235: whether it can be.
+    pub(super) fn accepted(&mut self) -> Result<(), SaslError> {
+        if self.initial.is_some() {
+            return Err(SaslError::Unproven);
+        }
+        self.mechanism.accepted()
+    }
+
+    /// 4yz or 5yz.
+    pub(super) fn refused(&self, reply: &Reply<'_>) -> AuthFailure {
+        self.cancelled.map_or_else(|| AuthFailure::of(reply), AuthFailure::Mechanism)
+    }
+}
+
+impl Client {
+    /// Begins AUTH after [`Event::Ready`], before, between or after transactions; the next [`poll`](Self::poll) sends it.
+    /// [`Event::Authenticated`] or [`Event::AuthFailed`] follows.
+    ///
+    /// What is said in `output` [while it lasts](Self::is_authenticating) holds credentials. They are never sent in clear
+    /// text, and not to just anybody, unless `floor` says that they may; and whatever the rules of the connection were, if
+    /// TLS is lost from now on no clear text takes its place, unless `floor` allows it.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is sent then, and the connection lives on.
+    pub fn authenticate(
+        &mut self,
+        mechanism: Box<dyn Mechanism>,
+        floor: Floor,
+        now: Instant,
+    ) -> Result<(), AuthRefusal> {
+        // RFC 4954, 4: "The AUTH command is not permitted during a mail transaction."
+        if !self.is_free() {
+            return Err(AuthRefusal::NotReady);
+        }
+        // RFC 4954, 4: "no more AUTH commands may be issued in the same session".
+        if self.authenticated {
+            return Err(AuthRefusal::AlreadyAuthenticated);
+        }
+        floor.permits(&self.channel, mechanism.reveals_secret())?;
+        // What is no name at all cannot have been offered, and would not be safe to send.
+        let name = mechanism.name();
+        if !is_mechanism_name(name) || !self.capabilities.has_mechanism(name) {
+            return Err(AuthRefusal::NotOffered);
+        }
+        self.exchange = Some(Exchange::new(mechanism)?);
+        if floor != Floor::Clear {
+            self.rules = TlsRules::REQUIRED;
+        }
+        if self.queue.is_empty() {
+            self.since = now;
+        }
+        Ok(())
+    }
+
+    /// Whether an authentication is under way. What is written to the output meanwhile holds credentials, and what is
+    /// written at other times does not: wipe the buffer once it is sent. It was given the room that it needs, so that its
+    /// growth has left no copy behind.
+    pub const fn is_authenticating(&self) -> bool {
+        self.exchange.is_some()
+    }
+
+    /// Whether the server has taken credentials on this connection.
+    pub const fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// 235. A success that the mechanism denies is none; and since the server thinks otherwise, the connection ends.
+    pub(super) fn auth_accepted<'i>(&mut self, mut exchange: Exchange, reply: Reply<'i>) -> Event<'i> {
+        match exchange.accepted() {
+            Ok(()) => {
+                self.authenticated = true;
+                Event::Authenticated(reply)
+            }
+            Err(error) => {
+                self.leave();
+                Event::AuthFailed { failure: error.into(), reply }
+            }
+        }
+    }
+}

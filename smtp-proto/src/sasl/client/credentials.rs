@@ -1,0 +1,158 @@
+//! What one has to authenticate with, and the best way to use it.
+
+use super::{AuthRefusal, Binding, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256, Xoauth2};
+use crate::capabilities::Capabilities;
+use crate::fallback::Channel;
+use crate::sasl::scram::{Nonce, SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
+use crate::sasl::{SaslError, Secret};
+
+/// What one has to authenticate with at one server. No other server is to see it.
+///
+/// ```
+/// use smtp_proto::capabilities::Capabilities;
+/// use smtp_proto::fallback::Channel;
+/// use smtp_proto::reply::Reply;
+/// use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
+///
+/// let reply = Reply::parse(b"250-mx.test.example\r\n250 AUTH LOGIN PLAIN SCRAM-SHA-256\r\n")?.unwrap();
+/// let capabilities = Capabilities::of(&reply);
+/// let credentials = Credentials::password("user", "pencil");
+/// // 24 octets from a good source of random numbers.
+/// let nonce = || [0; 24].into();
+/// let refused = credentials.mechanism(&capabilities, &Channel::Plain, nonce());
+/// assert_eq!(refused.unwrap_err(), AuthRefusal::ClearText);
+///
+/// let lax = Credentials { floor: Floor::Clear, ..credentials };
+/// assert_eq!(lax.mechanism(&capabilities, &Channel::Plain, nonce())?.name(), "SCRAM-SHA-256");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Whom to act as; empty for whom the proof is of. LOGIN, XOAUTH2 and OAUTHBEARER cannot say it, and are not used
+    /// then.
+    pub authorization: String,
+    /// What is shown.
+    pub proof: Proof,
+    /// In which channels.
+    pub floor: Floor,
+}
+
+/// What shows who one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// For SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN and LOGIN.
+    Password {
+        /// Whose it is.
+        user: String,
+        /// UTF-8.
+        password: Secret,
+    },
+    /// An OAuth 2.0 access token, for OAUTHBEARER and XOAUTH2. Tokens are short-lived: getting one is the caller's affair.
+    Token {
+        /// Whose mailbox it is for.
+        user: String,
+        /// As the authorization server gave it.
+        token: Secret,
+    },
+    /// The client certificate that TLS has shown, for EXTERNAL.
+    Certificate,
+}
+
+impl Credentials {
+    /// A password, for channels to an [authenticated](Floor::Authenticated) server.
+    pub fn password(user: impl Into<String>, password: impl Into<Secret>) -> Self {
+        Proof::Password { user: user.into(), password: password.into() }.into()
+    }
+
+    /// A token, for channels to an [authenticated](Floor::Authenticated) server.
+    pub fn token(user: impl Into<String>, token: impl Into<Secret>) -> Self {
+        Proof::Token { user: user.into(), token: token.into() }.into()
+    }
+
+    /// The client certificate.
+    pub fn certificate() -> Self {
+        Proof::Certificate.into()
+    }
+
+    /// The best mechanism that the server offers and the channel allows: those that bind to the channel before those that
+    /// do not, and those that keep the secret before those that show it. With another nonce for each attempt.
+    ///
+    /// Only what one server says inside one channel is looked at. Whether a failed attempt should be followed by one with
+    /// a lesser mechanism is for the caller: a false server would like that.
+    ///
+    /// # Errors
+    ///
+    /// What stands in the way of the best mechanism that the server offers; [`AuthRefusal::NotOffered`] if it offers none
+    /// that fits.
+    pub fn mechanism(
+        &self,
+        capabilities: &Capabilities,
+        channel: &Channel,
+        nonce: Nonce,
+    ) -> Result<Box<dyn Mechanism>, AuthRefusal> {
+        let mut refusal = None;
+        for name in self.fitting() {
+            if !capabilities.has_mechanism(name) {
+                continue;
+            }
+            let made = self.make(name, capabilities, channel, nonce.clone());
+            let made = made
+                .map_err(AuthRefusal::from)
+                .and_then(|mechanism| self.floor.permits(channel, mechanism.reveals_secret()).map(|()| mechanism));
+            match made {
+                Ok(mechanism) => return Ok(mechanism),
+                Err(AuthRefusal::Mechanism(SaslError::ChannelBinding)) => {}
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+        }
+        Err(refusal.unwrap_or(AuthRefusal::NotOffered))
+    }
+
+    /// The best first.
+    fn fitting(&self) -> &'static [&'static str] {
+        match (&self.proof, self.authorization.is_empty()) {
+            (Proof::Password { .. }, true) => &[SCRAM_SHA_256_PLUS, SCRAM_SHA_256, "PLAIN", "LOGIN"],
+            (Proof::Password { .. }, false) => &[SCRAM_SHA_256_PLUS, SCRAM_SHA_256, "PLAIN"],
+            (Proof::Token { .. }, true) => &["OAUTHBEARER", "XOAUTH2"],
+            (Proof::Token { .. }, false) => &[],
+            (Proof::Certificate, _) => &["EXTERNAL"],
+        }
+    }
+
+    fn make(
+        &self,
+        name: &str,
+        capabilities: &Capabilities,
+        channel: &Channel,
+        nonce: Nonce,
+    ) -> Result<Box<dyn Mechanism>, SaslError> {
+        let authorization = &*self.authorization;
+        Ok(match &self.proof {
+            Proof::Password { user, password } => match name {
+                SCRAM_SHA_256_PLUS | SCRAM_SHA_256 => {
+                    let known = channel.tls().and_then(|tls| tls.bindings.first());
+                    let binding = match known {
+                        Some(binding) if name == SCRAM_SHA_256_PLUS => Binding::Used(binding.clone()),
+                        _ if name == SCRAM_SHA_256_PLUS => return Err(SaslError::ChannelBinding),
+                        // RFC 5802, 6: `y` only where the server does not list the -PLUS.
+                        Some(_) if !capabilities.has_mechanism(SCRAM_SHA_256_PLUS) => Binding::Unoffered,
+                        _ => Binding::Unsupported,
+                    };
+                    Box::new(ScramSha256::new(authorization, user, password.clone(), binding, nonce)?)
+                }
+                "PLAIN" => Box::new(Plain::new(authorization, user, password)?),
+                _ => Box::new(Login::new(user, password.clone())?),
+            },
+            Proof::Token { user, token } if name == "OAUTHBEARER" => Box::new(OauthBearer::new(user, token)?),
+            Proof::Token { user, token } => Box::new(Xoauth2::new(user, token)?),
+            Proof::Certificate => Box::new(External::new(authorization)?),
+        })
+    }
+}
+
+/// For channels to an [authenticated](Floor::Authenticated) server, to act as oneself.
+impl From<Proof> for Credentials {
+    fn from(proof: Proof) -> Self {
+        Self { authorization: String::new(), proof, floor: Floor::default() }
+    }
+}

@@ -1,0 +1,103 @@
+//! The client's side of an exchange: what a mechanism is, and the mechanisms that are here.
+//!
+//! [`Client::authenticate`](crate::client::Client::authenticate) takes any [`Mechanism`]. Messages are octets: base64,
+//! the empty response and the limits of lines are the machine's affair.
+
+mod bearer;
+mod credentials;
+mod scram;
+mod simple;
+
+pub use bearer::{OauthBearer, Xoauth2};
+pub use credentials::{Credentials, Proof};
+pub use scram::{Binding, MAX_ITERATIONS, ScramSha256};
+pub use simple::{External, Login, Plain};
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::scram::prepare;
+use super::{SaslError, Secret};
+use crate::fallback::{Channel, Peer};
+
+/// One exchange, from its first message to the server's last word. Good for one attempt.
+pub trait Mechanism: fmt::Debug + Send {
+    /// Its name, in capitals: [`is_mechanism_name`](super::is_mechanism_name).
+    fn name(&self) -> &str;
+
+    /// Whether the peer, and whoever reads along, learns something that can be used again: a password or a token.
+    fn reveals_secret(&self) -> bool;
+
+    /// What the client says first; none if the server has to begin (RFC 4422, 5.1). Asked once, before anything else and
+    /// before anything is sent.
+    fn initial_response(&mut self) -> Result<Option<Secret>, SaslError>;
+
+    /// The answer to a challenge. After an error the exchange is cancelled, and nothing more is asked.
+    ///
+    /// A server may send challenges without end: it is the mechanism that knows when there are too many.
+    fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError>;
+
+    /// The server says that the exchange has succeeded. An error says that this cannot be: the exchange is not complete,
+    /// or the server has not shown what it has to show. It is a failure then, whatever the server says.
+    fn accepted(&mut self) -> Result<(), SaslError>;
+}
+
+/// What a channel must be before credentials are used in it. Exhaustive on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Floor {
+    /// Anything, clear text included: whoever reads along has the password, and the mail.
+    Clear,
+    /// TLS, whoever is at its other end: whoever stands in between has the password.
+    Encrypted,
+    /// TLS; and where the mechanism reveals a secret, only to a peer whose certificate was judged and accepted.
+    #[default]
+    Authenticated,
+}
+
+impl Floor {
+    /// Whether a mechanism that reveals a secret, or does not, may be used in a channel.
+    pub fn permits(self, channel: &Channel, reveals_secret: bool) -> Result<(), AuthRefusal> {
+        let tls = match channel {
+            Channel::Plain => None,
+            Channel::StartTls(tls) | Channel::Implicit(tls) => Some(tls),
+        };
+        match (self, tls) {
+            (Self::Clear, _) => Ok(()),
+            (Self::Encrypted | Self::Authenticated, None) => Err(AuthRefusal::ClearText),
+            (Self::Encrypted, Some(_)) => Ok(()),
+            (Self::Authenticated, Some(tls)) => match tls.peer {
+                Peer::Unauthenticated if reveals_secret => Err(AuthRefusal::UnauthenticatedPeer),
+                Peer::Unauthenticated | Peer::Authenticated => Ok(()),
+            },
+        }
+    }
+}
+
+/// Why an authentication was not begun. Nothing was sent for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthRefusal {
+    /// Not ready, in a transaction, or in another exchange.
+    #[error("no authentication can start now")]
+    NotReady,
+    /// RFC 4954, 4: no more AUTH after one that succeeded.
+    #[error("the connection is authenticated already")]
+    AlreadyAuthenticated,
+    /// The server does not list the mechanism, or none that fits the credentials.
+    #[error("the server does not offer the mechanism")]
+    NotOffered,
+    /// There is no TLS, and nobody has said that it can be done without.
+    #[error("no credentials in clear text")]
+    ClearText,
+    /// The mechanism reveals a secret, and nobody knows to whom.
+    #[error("no password or token for a server that is not authenticated")]
+    UnauthenticatedPeer,
+    /// The mechanism cannot even begin.
+    #[error("{0}")]
+    Mechanism(#[from] SaslError),
+}
+
+/// RFC 4954, 4: prepared with SASLprep; but nobody at all is allowed.
+fn authorization_of(name: &str) -> Result<Cow<'_, str>, SaslError> {
+    if name.is_empty() { Ok(Cow::Borrowed("")) } else { prepare(name) }
+}

@@ -1,0 +1,144 @@
+//! PLAIN, LOGIN and EXTERNAL: nothing is computed, and nothing is known of the server afterwards.
+
+use super::{Mechanism, authorization_of};
+use crate::sasl::{SaslError, Secret};
+
+/// PLAIN (RFC 4616): user and password as they are, in one message.
+#[derive(Debug)]
+pub struct Plain {
+    /// None once it is said.
+    message: Option<Secret>,
+}
+
+impl Plain {
+    /// `authorization` is whom to act as; empty for the user.
+    ///
+    /// # Errors
+    ///
+    /// [`SaslError::Prohibited`] for a NUL, and for an empty user or password.
+    pub fn new(authorization: &str, user: &str, password: &Secret) -> Result<Self, SaslError> {
+        let authorization = authorization_of(authorization)?;
+        let (user, password) = (user.as_bytes(), password.as_bytes());
+        // RFC 4616, 2: `message = [authzid] UTF8NUL authcid UTF8NUL passwd`, none of which has a NUL in it.
+        let parts = [authorization.as_bytes(), user, password];
+        if parts.iter().any(|part| part.contains(&0)) || user.is_empty() || password.is_empty() {
+            return Err(SaslError::Prohibited);
+        }
+        // RFC 4616, 2: the server prepares user and password, or compares them as they are. It alone knows.
+        let message = Secret::concat(&[parts[0], b"\0", parts[1], b"\0", parts[2]]);
+        Ok(Self { message: Some(message) })
+    }
+}
+
+impl Mechanism for Plain {
+    fn name(&self) -> &'static str {
+        "PLAIN"
+    }
+
+    fn reveals_secret(&self) -> bool {
+        true
+    }
+
+    fn initial_response(&mut self) -> Result<Option<Secret>, SaslError> {
+        Ok(self.message.take())
+    }
+
+    fn respond(&mut self, _challenge: &[u8]) -> Result<Secret, SaslError> {
+        Err(SaslError::UnexpectedChallenge)
+    }
+
+    fn accepted(&mut self) -> Result<(), SaslError> {
+        said(&self.message)
+    }
+}
+
+/// LOGIN, which is in no RFC (draft-murchison-sasl-login): the server asks for the user, then for the password. What it
+/// writes into its questions is not looked at, for servers differ.
+#[derive(Debug)]
+pub struct Login {
+    user: Option<Secret>,
+    password: Option<Secret>,
+}
+
+impl Login {
+    /// # Errors
+    ///
+    /// [`SaslError::Prohibited`] for a NUL, and for an empty user or password.
+    pub fn new(user: &str, password: Secret) -> Result<Self, SaslError> {
+        let parts = [user.as_bytes(), password.as_bytes()];
+        if parts.iter().any(|part| part.is_empty() || part.contains(&0)) {
+            return Err(SaslError::Prohibited);
+        }
+        Ok(Self { user: Some(user.into()), password: Some(password) })
+    }
+}
+
+impl Mechanism for Login {
+    fn name(&self) -> &'static str {
+        "LOGIN"
+    }
+
+    fn reveals_secret(&self) -> bool {
+        true
+    }
+
+    fn initial_response(&mut self) -> Result<Option<Secret>, SaslError> {
+        Ok(None)
+    }
+
+    fn respond(&mut self, _challenge: &[u8]) -> Result<Secret, SaslError> {
+        self.user.take().or_else(|| self.password.take()).ok_or(SaslError::UnexpectedChallenge)
+    }
+
+    fn accepted(&mut self) -> Result<(), SaslError> {
+        said(&self.password)
+    }
+}
+
+/// EXTERNAL (RFC 4422, A): the server knows the client already, by the certificate it has shown.
+#[derive(Debug)]
+pub struct External {
+    authorization: Option<Secret>,
+}
+
+impl External {
+    /// `authorization` is whom to act as; empty for whom the certificate names.
+    ///
+    /// # Errors
+    ///
+    /// [`SaslError::Prohibited`] for a NUL (RFC 4422, A.1).
+    pub fn new(authorization: &str) -> Result<Self, SaslError> {
+        let authorization = authorization_of(authorization)?;
+        if authorization.contains('\0') {
+            return Err(SaslError::Prohibited);
+        }
+        Ok(Self { authorization: Some(Secret::from(&*authorization)) })
+    }
+}
+
+impl Mechanism for External {
+    fn name(&self) -> &'static str {
+        "EXTERNAL"
+    }
+
+    fn reveals_secret(&self) -> bool {
+        false
+    }
+
+    fn initial_response(&mut self) -> Result<Option<Secret>, SaslError> {
+        Ok(self.authorization.take())
+    }
+
+    fn respond(&mut self, _challenge: &[u8]) -> Result<Secret, SaslError> {
+        Err(SaslError::UnexpectedChallenge)
+    }
+
+    fn accepted(&mut self) -> Result<(), SaslError> {
+        said(&self.authorization)
+    }
+}
+
+/// A server cannot have checked what it has not been told.
+fn said(message: &Option<Secret>) -> Result<(), SaslError> {
+    if message.is_none() { Ok(()) } else { Err(SaslError::Unproven) }
+}
