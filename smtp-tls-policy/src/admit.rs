@@ -9,7 +9,7 @@ use crate::decision::{Because, Ground, Reason, Refusal, Status};
 use crate::judge::judge_pkix;
 use crate::names::{CnFallback, Names};
 use crate::posture::Weight;
-use crate::trust::TrustStore;
+use crate::trust::{Trust, TrustStore};
 use crate::verdict::Defect;
 
 /// What is known of a client at MAIL.
@@ -49,7 +49,7 @@ pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
         }
         ClientCertificate::Required(check) => {
             let check = pkix(check);
-            match judge_client(&check, inbound.chain, inbound.trust, inbound.now) {
+            match judge_client(&check, inbound.chain, &inbound.trust.current(), inbound.now) {
                 Ok(()) => Ok(because),
                 Err(defect) if defect.reason() == Reason::CertNameMismatch => {
                     let reason = Reason::ClientCertNameMismatch;
@@ -82,6 +82,7 @@ pub fn admit_handshake(
     if chain.is_empty() {
         return Err(refusal(554, Reason::ClientCertMissing, None, because));
     }
+    let trust = &*trust.current();
     let mut first = None;
     for (roots, revocation) in gate {
         let check = Pkix {
@@ -101,12 +102,7 @@ pub fn admit_handshake(
     }
 }
 
-fn judge_client(
-    check: &Pkix,
-    chain: &[CertificateDer<'_>],
-    trust: &dyn TrustStore,
-    now: UnixTime,
-) -> Result<(), Defect> {
+fn judge_client(check: &Pkix, chain: &[CertificateDer<'_>], trust: &Trust, now: UnixTime) -> Result<(), Defect> {
     judge_pkix(check, chain, trust, now, KeyUsage::client_auth())
 }
 

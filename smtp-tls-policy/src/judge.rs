@@ -15,7 +15,7 @@ use crate::decision::Reason;
 use crate::names::{Match, Mismatch, Names, constraints_allow};
 use crate::plan::Plan;
 use crate::revocation::{Consultation, Crls, Revocation};
-use crate::trust::TrustStore;
+use crate::trust::{Trust, TrustStore};
 use crate::verdict::{Defect, Detail, Finding, Place, Verdict};
 use crate::x509;
 
@@ -36,6 +36,8 @@ impl Plan {
     /// The cost is bounded: at most [`MAX_CHAIN_LEN`] certificates and [`MAX_CHAIN_BYTES`] bytes are looked at, and the
     /// path builder has budgets for signatures and steps.
     pub fn judge(&self, chain: &[CertificateDer<'_>], trust: &dyn TrustStore, now: UnixTime) -> Verdict {
+        // Once, for the store may change meanwhile.
+        let trust = &*trust.current();
         let findings = self.checks().iter().map(|check| {
             let result = match check {
                 Check::Pkix(pkix) => judge_pkix(pkix, chain, trust, now, KeyUsage::server_auth()),
@@ -55,7 +57,7 @@ type VerifyPath<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error> + '
 pub(crate) fn judge_pkix(
     check: &Pkix,
     chain: &[CertificateDer<'_>],
-    trust: &dyn TrustStore,
+    trust: &Trust,
     now: UnixTime,
     usage: KeyUsage,
 ) -> Result<(), Defect> {

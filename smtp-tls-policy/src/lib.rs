@@ -60,10 +60,13 @@ pub mod check;
 #[cfg(feature = "serde")]
 pub mod config;
 pub mod connector;
+pub mod crl;
 pub mod decision;
+mod der;
 pub mod domain;
 pub mod facts;
 pub mod judge;
+pub mod live;
 pub mod names;
 pub mod pin;
 pub mod plan;
@@ -92,18 +95,21 @@ pub use connector::{
     ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId, InboundConnector,
     InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
 };
+pub use crl::{Crl, CrlError};
 pub use decision::{Because, Ending, Ground, Reason, Refusal, Status, explain};
 pub use domain::{Domain, DomainError, Host, Namespace};
 pub use facts::{
     Demand, Dns, DnsStatus, Facts, FailedFamily, HostOrigin, MessageTls, Policy, StsFact, StsFailure, StsPolicy,
     TlsaFact,
 };
+pub use live::LiveTrust;
 pub use names::{CnFallback, Names, Reference};
 pub use pin::Pin;
 pub use plan::{Attempt, Plan, Requiretls, plan};
 pub use posture::{DaneRule, Floor, OptionalTls, Posture, StsRule, Weight, Yield, Yields};
-pub use revocation::{CrlError, Crls, Revocation};
+pub use revocation::{Crls, ReplaceError, Replaced, Revocation};
 pub use search::Search;
 pub use tlsa::{Tlsa, TlsaRecord, TlsaSet};
-pub use trust::{Generation, RootError, RootsId, Trust, TrustStore};
+pub use trust::{Current, Generation, RootError, RootsId, Trust, TrustStore};
 pub use verdict::{Defect, Detail, Finding, Place, Standing, Verdict};
+pub use x509::CertificateField;

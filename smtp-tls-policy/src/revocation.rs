@@ -2,21 +2,20 @@
 //!
 //! A list counts for a certificate when its issuer is the certificate's issuer, its scope includes the certificate,
 //! and its signature verifies with the key that verified the certificate. Serial numbers are compared in such a list
-//! only. Delta lists, indirect lists and lists split by reasons are refused when they are loaded.
+//! only. Delta lists, indirect lists and lists partitioned by reasons are refused when they are loaded; several lists that
+//! speak for different certificates of one issuer are not.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
-use webpki::{CertRevocationList, OwnedCertRevocationList, VerifiedPath};
-use x509_parser::extensions::{DistributionPointName, ParsedExtension};
-use x509_parser::prelude::FromDer;
-use x509_parser::revocation_list::CertificateRevocationList;
+use webpki::VerifiedPath;
 
+use crate::crl::{Crl, CrlError, CrlVersion};
 use crate::decision::Reason;
 use crate::verdict::{Defect, Place};
-use crate::x509::{self, Signed};
+use crate::x509;
 
 /// What is asked of revocation lists. A certificate that a verified list revokes always fails, save with `Off`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,65 +33,54 @@ pub enum Revocation {
     Hard,
 }
 
-/// A revocation list that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CrlError {
-    /// Not what RFC 5280, 5.1 describes: version 2, nextUpdate, cRLNumber and sound entries.
-    #[error("the revocation list is malformed or of an unsupported version")]
-    Malformed,
-    /// A delta list (RFC 5280, 5.2.4).
-    #[error("delta revocation lists are not supported")]
-    Delta,
-    /// A list that speaks for other issuers (RFC 5280, 5.2.5).
-    #[error("indirect revocation lists are not supported")]
-    Indirect,
-    /// A list for some revocation reasons only (RFC 5280, 5.2.5).
-    #[error("revocation lists split by reasons are not supported")]
-    PartitionedByReason,
-    /// A list for attribute certificates, or with a distribution point that has no URI.
-    #[error("the scope of the revocation list is not supported")]
-    Scope,
-    /// A critical extension that is not known here.
-    #[error("the revocation list has an unknown critical extension")]
-    CriticalExtension,
-}
-
-/// Which certificates a list speaks for (RFC 5280, 5.2.5).
-#[derive(Debug)]
-struct Scope {
-    user_only: bool,
-    ca_only: bool,
-    /// The URIs of its distribution point; empty: not bound to one.
-    uris: Vec<String>,
-}
-
-/// A parsed revocation list.
-#[derive(Debug)]
-struct Crl {
-    list: CertRevocationList<'static>,
-    signed: Signed,
-    this_update: u64,
-    next_update: u64,
-    scope: Option<Scope>,
-    /// The key with which the signature was verified: a long list is hashed once, not once a handshake.
-    verified_by: OnceLock<Vec<u8>>,
-}
-
-/// The revocation lists for one set of roots, by issuer.
-#[derive(Debug, Default)]
-pub struct Crls(HashMap<Vec<u8>, Vec<Crl>>);
+/// The revocation lists for one set of roots, by issuer. A copy shares the parsed lists.
+#[derive(Clone, Debug, Default)]
+pub struct Crls(HashMap<Vec<u8>, Vec<Arc<Crl>>>);
 
 impl Crls {
-    /// Parses a list. Its signature is verified when it is first consulted, for only then is the issuer's key known.
+    /// Adds a list beside those that are there. Its signature is verified when it is first consulted, for only then is
+    /// the issuer's key known.
+    pub fn add(&mut self, crl: Arc<Crl>) {
+        self.0.entry(crl.issuer().to_vec()).or_default().push(crl);
+    }
+
+    /// Puts a list in the place of its predecessors: those [of the same kind](Crl::is_of_the_same_kind).
     ///
     /// # Errors
     ///
-    /// A [`CrlError`] that says what is wrong with the list, or what of RFC 5280 it uses that is not supported.
-    pub fn add_der(&mut self, der: &[u8]) -> Result<(), CrlError> {
-        let crl = Crl::from_der(der)?;
-        self.0.entry(crl.list.issuer().to_vec()).or_default().push(crl);
-        Ok(())
+    /// A [`ReplaceError`], and nothing is changed: a predecessor is newer, or its signature was verified with a key that
+    /// did not sign this list.
+    pub fn replace(
+        &mut self,
+        crl: Arc<Crl>,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> Result<Replaced, ReplaceError> {
+        let lists = self.0.entry(crl.issuer().to_vec()).or_default();
+        let mut predecessors = lists.iter().filter(|have| have.is_of_the_same_kind(&crl)).peekable();
+        if predecessors.peek().is_none() {
+            lists.push(crl);
+            return Ok(Replaced::Added);
+        }
+        for have in predecessors {
+            if have.is_same(&crl) {
+                return Ok(Replaced::Unchanged);
+            }
+            if crl.version().is_older_than(&have.version()) {
+                return Err(ReplaceError::Older { have: have.version(), offered: crl.version() });
+            }
+            // Here the signature is verified as well, and not in the next handshake.
+            if have.signers().count() > 0 && !have.signers().any(|key| crl.is_signed_by(key, algorithms)) {
+                return Err(ReplaceError::Signature);
+            }
+        }
+        lists.retain(|have| !have.is_of_the_same_kind(&crl));
+        lists.push(crl);
+        Ok(Replaced::Replaced)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Crl>> {
+        self.0.values().flatten()
     }
 
     /// Whether there is none.
@@ -101,120 +89,35 @@ impl Crls {
     }
 }
 
-impl Crl {
-    fn from_der(der: &[u8]) -> Result<Self, CrlError> {
-        let list = OwnedCertRevocationList::from_der(der).map_err(|error| match error {
-            webpki::Error::UnsupportedDeltaCrl => CrlError::Delta,
-            webpki::Error::UnsupportedIndirectCrl => CrlError::Indirect,
-            webpki::Error::UnsupportedRevocationReasonsPartitioning => CrlError::PartitionedByReason,
-            webpki::Error::UnsupportedCrlIssuingDistributionPoint => CrlError::Scope,
-            webpki::Error::UnsupportedCriticalExtension => CrlError::CriticalExtension,
-            _ => CrlError::Malformed,
-        })?;
-        let (_, parsed) = CertificateRevocationList::from_der(der).map_err(|_| CrlError::Malformed)?;
-        let seconds = |time: i64| u64::try_from(time).unwrap_or(0);
-        let next_update = parsed.next_update().ok_or(CrlError::Malformed)?;
-        let list = CertRevocationList::from(list);
-        let scope = match list.issuing_distribution_point() {
-            Some(_) => Some(Scope::of(&parsed)?),
-            None => None,
-        };
-        Ok(Self {
-            signed: Signed::from_der(der).ok_or(CrlError::Malformed)?,
-            this_update: seconds(parsed.last_update().timestamp()),
-            next_update: seconds(next_update.timestamp()),
-            scope,
-            list,
-            verified_by: OnceLock::new(),
-        })
-    }
-
-    fn is_signed_by(&self, spki: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
-        if self.verified_by.get().is_some_and(|key| key == spki) {
-            return true;
-        }
-        let good = self.signed.verify(spki, algorithms);
-        if good {
-            // Another thread may have been first; both verified the same thing, or the key of a second issuer of
-            // this name is verified each time.
-            let _ = self.verified_by.set(spki.to_vec());
-        }
-        good
-    }
+/// What became of a list that was to replace another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Replaced {
+    /// It was the first of its kind, and is there now.
+    Added,
+    /// It is there now, and its predecessors are not.
+    Replaced,
+    /// It was there already; nothing changed.
+    Unchanged,
 }
 
-impl Scope {
-    fn of(crl: &CertificateRevocationList<'_>) -> Result<Self, CrlError> {
-        let point = crl
-            .extensions()
-            .iter()
-            .find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::IssuingDistributionPoint(point) => Some(point),
-                _ => None,
-            })
-            .ok_or(CrlError::Scope)?;
-        if point.indirect_crl {
-            return Err(CrlError::Indirect);
-        }
-        if point.only_some_reasons.is_some() {
-            return Err(CrlError::PartitionedByReason);
-        }
-        if point.only_contains_attribute_certs {
-            return Err(CrlError::Scope);
-        }
-        let uris = match &point.distribution_point {
-            None => Vec::new(),
-            Some(name) => {
-                let uris = uris_of(name);
-                if uris.is_empty() {
-                    return Err(CrlError::Scope);
-                }
-                uris
-            }
-        };
-        Ok(Self { user_only: point.only_contains_user_certs, ca_only: point.only_contains_ca_certs, uris })
-    }
-
-    /// Whether the list speaks for this certificate (RFC 5280, 6.3.3, (b)(2)).
-    fn includes(&self, certificate: &CertificateDer<'_>, is_leaf: bool) -> bool {
-        if (is_leaf && self.ca_only) || (!is_leaf && self.user_only) {
-            return false;
-        }
-        if self.uris.is_empty() {
-            return true;
-        }
-        let Some(parsed) = x509::parse(certificate) else {
-            return false;
-        };
-        let points = parsed.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::CRLDistributionPoints(points) => Some(points),
-            _ => None,
-        });
-        match points {
-            None => true,
-            Some(points) => points.iter().any(|point| {
-                point.reasons.is_none()
-                    && point.crl_issuer.is_none()
-                    && point
-                        .distribution_point
-                        .as_ref()
-                        .is_some_and(|name| uris_of(name).iter().any(|uri| self.uris.contains(uri)))
-            }),
-        }
-    }
-}
-
-fn uris_of(name: &DistributionPointName<'_>) -> Vec<String> {
-    match name {
-        DistributionPointName::FullName(names) => names
-            .iter()
-            .filter_map(|name| match name {
-                x509_parser::extensions::GeneralName::URI(uri) => Some((*uri).to_owned()),
-                _ => None,
-            })
-            .collect(),
-        DistributionPointName::NameRelativeToCRLIssuer(_) => Vec::new(),
-    }
+/// Why a list does not replace another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplaceError {
+    /// It cannot be used at all.
+    #[error(transparent)]
+    Crl(#[from] CrlError),
+    /// It is older than the one that is there: by its cRLNumber, or by its thisUpdate.
+    #[error("the revocation list ({offered}) is older than the one that is there ({have})")]
+    Older {
+        /// How new the one is that is there.
+        have: CrlVersion,
+        /// How new the one is that was offered.
+        offered: CrlVersion,
+    },
+    /// The key that signed its predecessor did not sign it.
+    #[error("the revocation list was not signed by the key that signed the one that is there")]
+    Signature,
 }
 
 /// One consultation of the lists: the rule, the lists, and why the last path failed.
@@ -257,15 +160,14 @@ impl Consultation<'_> {
         is_leaf: bool,
         issuer: Option<&webpki::Cert<'_>>,
         spki: &[u8],
-        lists: &[Crl],
+        lists: &[Arc<Crl>],
     ) -> Result<(), webpki::Error> {
         let der = certificate.der();
         let may_sign = issuer.is_none_or(|issuer| x509::may_sign_crls(&issuer.der()));
         let mut known_good = false;
         let mut why_unknown = None;
         for crl in lists {
-            let in_scope = crl.scope.as_ref().is_none_or(|s| s.includes(&der, is_leaf));
-            if !in_scope {
+            if !crl.is_about(&der, is_leaf) {
                 continue;
             }
             if !may_sign || !crl.is_signed_by(spki, self.algorithms) {
@@ -273,14 +175,14 @@ impl Consultation<'_> {
                 continue;
             }
             // A revocation outlives the list that announced it: it is looked for before the list's dates are.
-            let absent = crl.list.find_serial(certificate.serial()).is_ok_and(|entry| entry.is_none());
-            if !absent {
+            if crl.lists(certificate.serial()) {
                 return self.fail(Reason::CertRevoked, certificate);
             }
             let now = self.now.as_secs();
-            if now >= crl.next_update {
+            let (this_update, next_update) = crl.times();
+            if now >= next_update {
                 why_unknown.get_or_insert(Reason::CrlExpired);
-            } else if now < crl.this_update {
+            } else if now < this_update {
                 why_unknown.get_or_insert(Reason::RevocationUnknown);
             } else {
                 known_good = true;

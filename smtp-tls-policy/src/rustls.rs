@@ -149,7 +149,7 @@ impl ClientTls {
         identity: Option<&IdentityId>,
         trust: &Arc<dyn TrustStore>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
-        let key = Key { plan: plan.clone(), identity: identity.cloned(), trust: trust.generation() };
+        let key = Key { plan: plan.clone(), identity: identity.cloned(), trust: trust.current().generation() };
         if let Some(config) = self.lock().get(&key) {
             return Ok(config);
         }
@@ -160,7 +160,7 @@ impl ClientTls {
     /// Drops the configuration for a plan, and with it the sessions that could be resumed: for when a resumed session
     /// is judged again and is no longer good.
     pub fn forget(&self, plan: &Plan, identity: Option<&IdentityId>, trust: &Arc<dyn TrustStore>) {
-        let key = Key { plan: plan.clone(), identity: identity.cloned(), trust: trust.generation() };
+        let key = Key { plan: plan.clone(), identity: identity.cloned(), trust: trust.current().generation() };
         self.lock().configs.remove(&key);
     }
 

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor};
 
-use crate::revocation::{CrlError, Crls};
+use crate::crl::{Crl, CrlError};
+use crate::revocation::{Crls, ReplaceError, Replaced};
+use crate::x509::{self, CertificateField};
 
 /// The name of a set of roots and of the revocation lists that go with them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,46 +41,94 @@ impl fmt::Display for RootsId {
     }
 }
 
-/// What certificates are judged against.
-///
-/// A value never changes: to trust something else, make another one, which has another generation.
+/// What certificates are judged against, now. Share one as `Arc<dyn TrustStore>`: a [`Trust`] that stays as it is, or a
+/// [`LiveTrust`](crate::LiveTrust) whose contents are replaced while handshakes run.
 pub trait TrustStore: fmt::Debug + Send + Sync {
-    /// The roots of this name; `None` if there is no such set.
-    fn roots(&self, id: &RootsId) -> Option<&[TrustAnchor<'static>]>;
-
-    /// The revocation lists that go with the roots of this name.
-    fn crls(&self, id: &RootsId) -> Option<&Crls>;
-
-    /// The signature algorithms that certificates and revocation lists may use.
-    fn algorithms(&self) -> &[&'static dyn SignatureVerificationAlgorithm];
-
-    /// A number that no other store in this process has had.
-    fn generation(&self) -> Generation;
+    /// The trust that holds now. A judgement asks once, so that roots and lists belong together from its start to its end.
+    fn current(&self) -> Current<'_>;
 }
 
-/// Tells trust stores apart, for caches.
+/// The trust at one moment.
+#[derive(Clone, Debug)]
+pub struct Current<'a>(Held<'a>);
+
+#[derive(Clone, Debug)]
+enum Held<'a> {
+    Borrowed(&'a Trust),
+    Shared(Arc<Trust>),
+}
+
+impl<'a> From<&'a Trust> for Current<'a> {
+    fn from(trust: &'a Trust) -> Self {
+        Self(Held::Borrowed(trust))
+    }
+}
+
+impl From<Arc<Trust>> for Current<'_> {
+    fn from(trust: Arc<Trust>) -> Self {
+        Self(Held::Shared(trust))
+    }
+}
+
+impl Deref for Current<'_> {
+    type Target = Trust;
+
+    fn deref(&self) -> &Trust {
+        match &self.0 {
+            Held::Borrowed(trust) => trust,
+            Held::Shared(trust) => trust,
+        }
+    }
+}
+
+/// Tells trusts of different contents apart, for caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Generation(u64);
 
 impl Generation {
     /// A number that was not given out before in this process.
-    pub fn next() -> Self {
+    fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// A certificate that cannot serve as a root.
+/// A certificate that cannot serve as a root: what is wrong, in which field, and where that can be told, at which octet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the root certificate is malformed")]
-pub struct RootError;
+pub struct RootError {
+    /// What is wrong.
+    pub what: &'static str,
+    /// In which field of the certificate.
+    pub field: CertificateField,
+    /// At which octet of the certificate, counted from 0.
+    pub offset: Option<usize>,
+}
 
-/// Roots and revocation lists in memory. Build it, then share it as `Arc<dyn TrustStore>`.
-#[derive(Debug)]
+impl fmt::Display for RootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the root certificate cannot be used: {} ({}", self.what, self.field)?;
+        match self.offset {
+            Some(offset) => write!(f, ", octet {offset})"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+/// Roots and revocation lists in memory. Build it, then share it as `Arc<dyn TrustStore>`, or make a
+/// [`LiveTrust`](crate::LiveTrust) of it.
+///
+/// A copy is cheap: it shares the sets that neither of the two changes.
+#[derive(Clone, Debug)]
 pub struct Trust {
-    sets: HashMap<RootsId, (Vec<TrustAnchor<'static>>, Crls)>,
+    sets: HashMap<RootsId, Arc<Set>>,
     algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
     generation: Generation,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Set {
+    roots: Vec<TrustAnchor<'static>>,
+    crls: Crls,
 }
 
 impl Trust {
@@ -93,15 +144,30 @@ impl Trust {
 
     /// Adds roots, such as those of the `webpki-roots` crate, to the set of this name.
     pub fn add_roots(&mut self, id: &RootsId, roots: impl IntoIterator<Item = TrustAnchor<'static>>) {
-        self.set(id).0.extend(roots);
+        self.set(id).roots.extend(roots);
     }
 
     /// Adds a root certificate to the set of this name. Neither its dates nor its signature matter
     /// (RFC 5280, 6.1.1 (d)).
+    ///
+    /// # Errors
+    ///
+    /// A [`RootError`] that says what is wrong with the certificate, and where.
     pub fn add_root_der(&mut self, id: &RootsId, root: &CertificateDer<'_>) -> Result<(), RootError> {
-        let anchor = webpki::anchor_from_trusted_cert(root).map_err(|_| RootError)?;
-        self.set(id).0.push(anchor.to_owned());
+        let anchor = webpki::anchor_from_trusted_cert(root).map_err(|error| {
+            let (what, field) = x509::fault_of(&error);
+            match x509::first_fault(root) {
+                Some((field, offset)) => RootError { what, field, offset: Some(offset) },
+                None => RootError { what, field, offset: None },
+            }
+        })?;
+        self.set(id).roots.push(anchor.to_owned());
         Ok(())
+    }
+
+    /// Takes the roots of this set away. The set stays, and trusts nobody.
+    pub fn clear_roots(&mut self, id: &RootsId) {
+        self.set(id).roots.clear();
     }
 
     /// Adds a revocation list to the set of this name. Of several lists of one issuer each one counts: what any of them
@@ -109,15 +175,64 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// As [`Crls::add_der`].
+    /// As [`Crl::from_der`].
     pub fn add_crl_der(&mut self, id: &RootsId, crl: &[u8]) -> Result<(), CrlError> {
-        self.set(id).1.add_der(crl)
+        self.add_crl(id, Arc::new(Crl::from_der(crl)?));
+        Ok(())
     }
 
-    fn set(&mut self, id: &RootsId) -> &mut (Vec<TrustAnchor<'static>>, Crls) {
+    /// The same for a list that was parsed before, perhaps for several sets.
+    pub fn add_crl(&mut self, id: &RootsId, crl: Arc<Crl>) {
+        self.set(id).crls.add(crl);
+    }
+
+    /// Puts a newer revocation list in the place of its predecessors: those of the same issuer that speak for the same
+    /// certificates ([`Crl::is_of_the_same_kind`]). Where there are none it is added. The other lists stay as they are,
+    /// parsed and verified.
+    ///
+    /// # Errors
+    ///
+    /// A [`ReplaceError`], and nothing is changed: the list cannot be used, a predecessor is newer, or the signature is
+    /// not that of the key which signed the predecessor. Who means to go back calls [`clear_crls`](Self::clear_crls).
+    pub fn replace_crl(&mut self, id: &RootsId, crl: Arc<Crl>) -> Result<Replaced, ReplaceError> {
+        let algorithms = self.algorithms;
+        let mut crls = self.crls(id).cloned().unwrap_or_default();
+        let replaced = crls.replace(crl, algorithms)?;
+        if replaced != Replaced::Unchanged {
+            self.set(id).crls = crls;
+        }
+        Ok(replaced)
+    }
+
+    /// Takes the revocation lists of this set away.
+    pub fn clear_crls(&mut self, id: &RootsId) {
+        self.set(id).crls = Crls::default();
+    }
+
+    fn set(&mut self, id: &RootsId) -> &mut Set {
         // What was cached for the store as it was no longer holds.
         self.generation = Generation::next();
-        self.sets.entry(id.clone()).or_default()
+        Arc::make_mut(self.sets.entry(id.clone()).or_default())
+    }
+
+    /// The roots of this name; `None` if there is no such set.
+    pub fn roots(&self, id: &RootsId) -> Option<&[TrustAnchor<'static>]> {
+        self.sets.get(id).map(|set| &*set.roots)
+    }
+
+    /// The revocation lists that go with the roots of this name.
+    pub fn crls(&self, id: &RootsId) -> Option<&Crls> {
+        self.sets.get(id).map(|set| &set.crls)
+    }
+
+    /// The signature algorithms that certificates and revocation lists may use.
+    pub fn algorithms(&self) -> &'static [&'static dyn SignatureVerificationAlgorithm] {
+        self.algorithms
+    }
+
+    /// A number that no trust with other contents in this process has had.
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 }
 
@@ -128,19 +243,7 @@ impl Default for Trust {
 }
 
 impl TrustStore for Trust {
-    fn roots(&self, id: &RootsId) -> Option<&[TrustAnchor<'static>]> {
-        self.sets.get(id).map(|set| &*set.0)
-    }
-
-    fn crls(&self, id: &RootsId) -> Option<&Crls> {
-        self.sets.get(id).map(|set| &set.1)
-    }
-
-    fn algorithms(&self) -> &[&'static dyn SignatureVerificationAlgorithm] {
-        self.algorithms
-    }
-
-    fn generation(&self) -> Generation {
-        self.generation
+    fn current(&self) -> Current<'_> {
+        self.into()
     }
 }

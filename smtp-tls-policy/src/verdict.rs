@@ -7,6 +7,7 @@ use pki_types::{CertificateDer, UnixTime};
 use crate::decision::Reason;
 use crate::names::Reference;
 use crate::posture::Weight;
+use crate::x509::CertificateField;
 
 /// Which certificate of a chain a defect is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +65,15 @@ pub enum Detail {
     },
     /// What exactly.
     What(&'static str),
+    /// What exactly, in which field, and where that can be told, at which octet of the certificate, counted from 0.
+    Field {
+        /// What.
+        what: &'static str,
+        /// The field.
+        field: CertificateField,
+        /// The octet.
+        offset: Option<usize>,
+    },
 }
 
 impl Defect {
@@ -104,6 +114,12 @@ impl fmt::Display for Defect {
                 list(f, presented)?;
             }
             Detail::What(what) => write!(f, ", {what}")?,
+            Detail::Field { what, field, offset } => {
+                write!(f, ", {what}, {field}")?;
+                if let Some(offset) = offset {
+                    write!(f, " at octet {offset}")?;
+                }
+            }
         }
         f.write_str(")")
     }
@@ -120,7 +136,7 @@ fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, names: &[T]) -> fmt::Result
 }
 
 /// A point in time as `2026-11-23T23:26:41Z`.
-struct Date(UnixTime);
+pub(crate) struct Date(pub(crate) UnixTime);
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -327,6 +327,43 @@ fn a_resumed_session_is_judged_again() {
     assert_eq!(verdict_of(&error).unwrap().reason(), Reason::CertExpired);
 }
 
+/// A list is replaced between two handshakes on one `ClientTls`: what was known before is not resumed, and the peer is
+/// refused. Who still holds a configuration of before does not get around it either.
+#[test]
+fn a_list_replaced_between_two_handshakes() {
+    let peer = Resuming::new();
+    let (tls, _) = client_tls(provider());
+    let mut connector = posture(Posture::Verified);
+    connector.revocation = Revocation::Hard;
+    let plan = plan_of(&connector);
+    let mut first = Trust::new();
+    first.add_root_der(&RootsId::public(), &peer.root.der).unwrap();
+    first.add_crl_der(&RootsId::public(), &RawCrl::new().number(1).signed_by(&peer.root)).unwrap();
+    let live = Arc::new(LiveTrust::new(first));
+    let trust: Arc<dyn TrustStore> = live.clone();
+    let config = || tls.config(&plan, None, &trust).unwrap();
+
+    let before = config();
+    assert_eq!(peer.kind(config(), &plan), HandshakeKind::Full);
+    assert_eq!(peer.kind(config(), &plan), HandshakeKind::Resumed);
+    let revoked = RawCrl::new().number(2).entries(&[entry(&[SERIAL], &[])]).signed_by(&peer.root);
+    assert_eq!(live.replace_crl_der(&RootsId::public(), &revoked), Ok(Replaced::Replaced));
+
+    let error = shake(config(), peer.server.clone(), &plan).err().unwrap();
+    assert_eq!(verdict_of(&error).unwrap().reason(), Reason::CertRevoked);
+    let pair = shake(before.clone(), peer.server.clone(), &plan).unwrap();
+    assert_eq!(pair.client.handshake_kind(), Some(HandshakeKind::Resumed));
+    assert_eq!(judge_session(&plan, &pair.client, &*trust, now()).reason(), Reason::CertRevoked);
+    // A full handshake under the old configuration asks the trust of the moment.
+    let leaf = peer.root.issue(&leaf_params(&[HOST]));
+    let identity = certified(vec![leaf.der.clone()], &leaf.key);
+    let server = server_config(identity, ClientCertificates::None, provider()).unwrap();
+    let mut held = ClientConfig::clone(&before);
+    held.resumption = ::rustls::client::Resumption::disabled();
+    let error = shake(Arc::new(held), server, &plan).err().unwrap();
+    assert_eq!(verdict_of(&error).unwrap().reason(), Reason::CertRevoked);
+}
+
 #[test]
 fn the_cache_is_bounded_and_knows_its_identities() {
     let root = Authority::new("Root");

@@ -3,7 +3,7 @@
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
-use super::defect::defect_of;
+use super::defect::{defect_of, fault};
 use super::{VerifyPath, check_names, within_limits};
 use crate::check::Dane;
 use crate::decision::Reason;
@@ -112,7 +112,7 @@ fn authorities<'a>(
 fn own_authority(check: &Dane, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Defect> {
     let malformed = |what| Err(Defect::at(Reason::CertMalformed, Place::Leaf).with(Detail::What(what)));
     let Some(certificate) = x509::parse(leaf) else {
-        return malformed("encoding");
+        return Err(Defect::at(Reason::CertMalformed, Place::Leaf).with(fault(&webpki::Error::BadDer, leaf)));
     };
     let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
     let validity = certificate.validity();

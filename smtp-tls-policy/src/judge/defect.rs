@@ -12,16 +12,17 @@ pub(super) fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> 
     use webpki::Error as E;
     let dated = |reason, date: UnixTime| Defect::at(reason, place_of_date(date, chain)).with(Detail::Date(date));
     let chain_wide = |reason| Defect::at(reason, Place::Chain);
-    let what = |reason, what| Defect::at(reason, place_of_error(error, chain)).with(Detail::What(what));
+    let at_fault = |reason| match chain.iter().find(|der| EndEntityCert::try_from(*der).err().as_ref() == Some(error)) {
+        Some(der) => Defect::at(reason, Place::of(der, chain)).with(fault(error, der)),
+        None => Defect::at(reason, Place::Chain).with(Detail::What(x509::fault_of(error).0)),
+    };
     match error {
         E::CertExpired { not_after, .. } => dated(Reason::CertExpired, *not_after),
         E::CertNotValidYet { not_before, .. } => dated(Reason::CertNotYetValid, *not_before),
         E::UnknownIssuer => chain_wide(Reason::CertUnknownIssuer),
         E::CaUsedAsEndEntity => Defect::at(Reason::CertIsCa, Place::Leaf),
         E::RequiredEkuNotFoundContext(_) => chain_wide(Reason::CertWrongPurpose),
-        E::EmptyEkuExtension => what(Reason::CertMalformed, "empty extended key usage"),
         E::InvalidSignatureForPublicKey => chain_wide(Reason::CertBadSignature),
-        E::SignatureAlgorithmMismatch => what(Reason::CertMalformed, "two signature algorithms"),
         E::NameConstraintViolation => chain_wide(Reason::CertConstraintViolated).with(Detail::What("name constraints")),
         E::PathLenConstraintViolated => chain_wide(Reason::CertConstraintViolated).with(Detail::What("path length")),
         E::EndEntityUsedAsCa => {
@@ -32,20 +33,33 @@ pub(super) fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> 
         | E::MaximumPathBuildCallsExceeded
         | E::MaximumPathDepthExceeded
         | E::MaximumSignatureChecksExceeded => chain_wide(Reason::CertTooCostly),
-        E::UnsupportedCertVersion => what(Reason::CertUnsupported, "not X.509 version 3"),
-        E::UnsupportedCriticalExtension => what(Reason::CertUnsupported, "unknown critical extension"),
+        E::UnsupportedCertVersion | E::UnsupportedCriticalExtension => at_fault(Reason::CertUnsupported),
         E::UnsupportedSignatureAlgorithmContext(_) | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
             chain_wide(Reason::CertUnsupported).with(Detail::What("signature algorithm or key size"))
         }
-        E::BadDer | E::TrailingData(_) => what(Reason::CertMalformed, "encoding"),
-        E::BadDerTime | E::InvalidCertValidity => what(Reason::CertMalformed, "dates"),
-        E::ExtensionValueInvalid | E::MalformedExtensions => what(Reason::CertMalformed, "extensions"),
-        E::InvalidSerialNumber => what(Reason::CertMalformed, "serial number"),
-        E::MalformedDnsIdentifier => what(Reason::CertMalformed, "names"),
         E::MalformedNameConstraint | E::InvalidNetworkMaskConstraint => {
             chain_wide(Reason::CertMalformed).with(Detail::What("name constraints"))
         }
+        E::BadDer
+        | E::TrailingData(_)
+        | E::BadDerTime
+        | E::InvalidCertValidity
+        | E::EmptyEkuExtension
+        | E::ExtensionValueInvalid
+        | E::MalformedExtensions
+        | E::InvalidSerialNumber
+        | E::MalformedDnsIdentifier
+        | E::SignatureAlgorithmMismatch => at_fault(Reason::CertMalformed),
         _ => chain_wide(Reason::CertMalformed),
+    }
+}
+
+/// What is wrong with this certificate, and where.
+pub(super) fn fault(error: &webpki::Error, der: &CertificateDer<'_>) -> Detail {
+    let (what, field) = x509::fault_of(error);
+    match x509::first_fault(der) {
+        Some((field, offset)) => Detail::Field { what, field, offset: Some(offset) },
+        None => Detail::Field { what, field, offset: None },
     }
 }
 
@@ -58,12 +72,4 @@ fn place_of_date(date: UnixTime, chain: &[CertificateDer<'_>]) -> Place {
         })
     };
     chain.iter().find(|der| has(der)).map_or(Place::Chain, |der| Place::of(der, chain))
-}
-
-/// The first certificate that cannot be parsed for this reason.
-fn place_of_error(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> Place {
-    chain
-        .iter()
-        .find(|der| EndEntityCert::try_from(*der).err().as_ref() == Some(error))
-        .map_or(Place::Chain, |der| Place::of(der, chain))
 }

@@ -182,6 +182,75 @@ pub(crate) fn certificate_of(tbs: &[u8], key: &rcgen::KeyPair) -> pki_types::Cer
     tlv(0x30, &body).into()
 }
 
+/// A revocation list field by field, for those that no library makes.
+pub(crate) struct RawCrl {
+    pub(crate) version: Vec<u8>,
+    pub(crate) this_update: Vec<u8>,
+    pub(crate) next_update: Vec<u8>,
+    /// Each a whole entry; see [`entry`].
+    pub(crate) entries: Vec<u8>,
+    /// Each a whole extension; see [`extension`].
+    pub(crate) extensions: Vec<Vec<u8>>,
+}
+
+impl RawCrl {
+    /// Version 2, current on [`NOW`], without entries and extensions.
+    pub(crate) fn new() -> Self {
+        Self {
+            version: vec![2, 1, 1],
+            this_update: tlv(0x17, b"260531000000Z"),
+            next_update: tlv(0x18, b"20260602000000Z"),
+            entries: Vec::new(),
+            extensions: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with(mut self, extensions: &[Vec<u8>]) -> Self {
+        self.extensions.extend_from_slice(extensions);
+        self
+    }
+
+    pub(crate) fn number(self, number: u8) -> Self {
+        self.with(&[extension(20, false, &tlv(2, &[number]))])
+    }
+
+    pub(crate) fn entries(mut self, entries: &[Vec<u8>]) -> Self {
+        self.entries = entries.concat();
+        self
+    }
+
+    pub(crate) fn signed_by(&self, authority: &Authority) -> Vec<u8> {
+        let (_, issuer) = x509_parser::parse_x509_certificate(&authority.der).unwrap();
+        let mut tbs = self.version.clone();
+        tbs.extend_from_slice(ECDSA_WITH_SHA256);
+        tbs.extend_from_slice(issuer.subject().as_raw());
+        tbs.extend_from_slice(&self.this_update);
+        tbs.extend_from_slice(&self.next_update);
+        if !self.entries.is_empty() {
+            tbs.extend(tlv(0x30, &self.entries));
+        }
+        if !self.extensions.is_empty() {
+            tbs.extend(tlv(0xa0, &tlv(0x30, &self.extensions.concat())));
+        }
+        certificate_of(&tlv(0x30, &tbs), authority.issuer.key()).to_vec()
+    }
+}
+
+/// An extension below id-ce.
+pub(crate) fn extension(id: u8, critical: bool, value: &[u8]) -> Vec<u8> {
+    let flag: &[u8] = if critical { &[1, 1, 0xff] } else { &[] };
+    tlv(0x30, &[&[6, 3, 0x55, 0x1d, id], flag, &tlv(4, value)].concat())
+}
+
+/// An entry of a list: serial number, date, and extensions where there are any.
+pub(crate) fn entry(serial: &[u8], extensions: &[Vec<u8>]) -> Vec<u8> {
+    let mut entry = [tlv(2, serial), tlv(0x17, b"260531000000Z")].concat();
+    if !extensions.is_empty() {
+        entry.extend(tlv(0x30, &extensions.concat()));
+    }
+    tlv(0x30, &entry)
+}
+
 /// AlgorithmIdentifier of ecdsa-with-SHA256 (RFC 5758, 3.2).
 pub(crate) const ECDSA_WITH_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
 
@@ -190,7 +259,12 @@ pub(crate) fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
     match contents.len() {
         length @ 0..=127 => out.push(length as u8),
         length @ 128..=255 => out.extend([0x81, length as u8]),
-        length => out.extend([0x82, (length >> 8) as u8, length as u8]),
+        length @ 256..=0xffff => out.extend([0x82, (length >> 8) as u8, length as u8]),
+        length @ 0x1_0000..=0xff_ffff => out.extend([0x83, (length >> 16) as u8, (length >> 8) as u8, length as u8]),
+        length => {
+            out.push(0x84);
+            out.extend(u32::try_from(length).unwrap().to_be_bytes());
+        }
     }
     out.extend_from_slice(contents);
     out

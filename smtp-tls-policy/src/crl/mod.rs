@@ -1,0 +1,225 @@
+//! One certificate revocation list (RFC 5280, 5), parsed once and kept as it came.
+//!
+//! What is kept is the encoding itself and an index of four octets for each slot of a hash table over the serial numbers:
+//! a list of a million entries costs its own length and 8 MiB. A look-up reads about one entry. The table is keyed at
+//! random, so that no choice of serial numbers makes it slow.
+//!
+//! ```
+//! # use smtp_tls_policy::crl::{Crl, CrlErrorKind};
+//! let error = Crl::from_der(&[0x30, 0x03, 0x02, 0x01, 0x01]).unwrap_err();
+//! assert_eq!(error.kind, CrlErrorKind::Malformed);
+//! assert_eq!(error.to_string(), "the revocation list is malformed (list, octet 2)");
+//! ```
+
+mod error;
+mod parse;
+mod serials;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+
+use crate::x509::Signed;
+
+pub use self::error::{CrlError, CrlErrorKind, CrlField};
+
+use self::parse::Scope;
+use self::serials::Serials;
+
+/// Most keys of which a list remembers whether they made its signature. Authorities of one name have two while a key is
+/// being replaced; a further one costs a verification each time.
+const MAX_KEYS: usize = 4;
+
+/// A parsed revocation list. Its signature is not verified yet: only a chain, or an earlier list, tells the issuer's key.
+pub struct Crl {
+    der: Box<[u8]>,
+    signed: Range<usize>,
+    algorithm: Range<usize>,
+    signature: Range<usize>,
+    issuer: Range<usize>,
+    /// The value of the authority key identifier, and of the issuing distribution point, as they stand.
+    authority_key: Option<Range<usize>>,
+    point: Option<Range<usize>>,
+    version: CrlVersion,
+    next_update: u64,
+    scope: Option<Scope>,
+    serials: Serials,
+    /// Keys, and whether they made the signature: a long list is hashed once, not once a handshake.
+    keys: [OnceLock<(Box<[u8]>, bool)>; MAX_KEYS],
+}
+
+/// How new a list is: its cRLNumber (RFC 5280, 5.2.3), if it has one, and its thisUpdate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CrlVersion {
+    number: Option<CrlNumber>,
+    this_update: u64,
+}
+
+/// A cRLNumber: at most 20 octets (RFC 5280, 5.2.3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CrlNumber([u8; 20]);
+
+impl CrlVersion {
+    /// The cRLNumber.
+    pub fn number(&self) -> Option<CrlNumber> {
+        self.number
+    }
+
+    /// When the list was issued.
+    pub fn this_update(&self) -> UnixTime {
+        time(self.this_update)
+    }
+
+    /// Whether this is older than the other: by its number, where both have one, or by its date. A list that is newer by
+    /// one and older by the other is not what RFC 5280, 5.2.3 lets an issuer make, and counts as older.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        let by_number = matches!((self.number, other.number), (Some(own), Some(theirs)) if own < theirs);
+        by_number || self.this_update < other.this_update
+    }
+}
+
+impl fmt::Display for CrlVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.number {
+            Some(number) => write!(f, "number {number} of ")?,
+            None => f.write_str("without a number, of ")?,
+        }
+        crate::verdict::Date(self.this_update()).fmt(f)
+    }
+}
+
+impl fmt::Display for CrlNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("0x")?;
+        let first = self.0.iter().position(|octet| *octet != 0).unwrap_or(self.0.len() - 1);
+        self.0[first..].iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+impl fmt::Debug for CrlNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Crl {
+    /// Parses a list: version 2, with nextUpdate and sound entries. Costs one pass over it.
+    ///
+    /// # Errors
+    ///
+    /// A [`CrlError`] that says what is wrong with the list, or what of RFC 5280 it uses that is not supported, and where.
+    pub fn from_der(der: &[u8]) -> Result<Self, CrlError> {
+        let parts = parse::parse(der)?;
+        let serials = Serials::new(der, &parts.serials);
+        Ok(Self {
+            signed: parts.signed,
+            algorithm: parts.algorithm,
+            signature: parts.signature,
+            issuer: parts.issuer,
+            authority_key: parts.authority_key,
+            point: parts.point,
+            version: CrlVersion { number: parts.number, this_update: parts.this_update },
+            next_update: parts.next_update,
+            scope: parts.scope,
+            serials,
+            keys: Default::default(),
+            der: der.into(),
+        })
+    }
+
+    /// The distinguished name of its issuer: the contents of the SEQUENCE, in DER.
+    pub fn issuer(&self) -> &[u8] {
+        &self.der[self.issuer.clone()]
+    }
+
+    /// How new it is.
+    pub fn version(&self) -> CrlVersion {
+        self.version
+    }
+
+    /// When the next one is due; from then on it clears nobody.
+    pub fn next_update(&self) -> UnixTime {
+        time(self.next_update)
+    }
+
+    /// How many entries it has.
+    pub fn len(&self) -> usize {
+        self.serials.len()
+    }
+
+    /// Whether it has no entries.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it lists this serial number: the contents of the INTEGER, in DER. That means something only for a
+    /// certificate of the list's issuer, and once the signature is verified: judgements see to both.
+    pub fn lists(&self, serial: &[u8]) -> bool {
+        self.serials.contains(&self.der, serial)
+    }
+
+    /// Whether both speak for the same certificates of the same issuer: equal names, key identifiers (RFC 5280, 5.2.1)
+    /// and issuing distribution points (5.2.5). Of such lists the newest is meant.
+    pub fn is_of_the_same_kind(&self, other: &Self) -> bool {
+        let kind = |crl: &Self, range: &Option<Range<usize>>| range.clone().map(|range| crl.der[range].to_vec());
+        self.issuer() == other.issuer()
+            && kind(self, &self.authority_key) == kind(other, &other.authority_key)
+            && kind(self, &self.point) == kind(other, &other.point)
+    }
+
+    /// Whether both are the same, octet by octet.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.der == other.der
+    }
+
+    pub(crate) fn times(&self) -> (u64, u64) {
+        (self.version.this_update, self.next_update)
+    }
+
+    /// Whether it speaks for this certificate (RFC 5280, 6.3.3, (b)(2)).
+    pub(crate) fn is_about(&self, certificate: &CertificateDer<'_>, is_leaf: bool) -> bool {
+        self.scope.as_ref().is_none_or(|scope| scope.includes(&self.der, certificate, is_leaf))
+    }
+
+    /// Whether this key made the signature.
+    pub(crate) fn is_signed_by(&self, spki: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
+        let mut verified = None;
+        for slot in &self.keys {
+            if slot.get().is_none() {
+                let good = *verified.get_or_insert_with(|| self.verify(spki, algorithms));
+                // Another thread may be first, with this key or another one: then the next slot is looked at.
+                let _ = slot.set((spki.into(), good));
+            }
+            if let Some((key, good)) = slot.get()
+                && **key == *spki
+            {
+                return *good;
+            }
+        }
+        verified.unwrap_or_else(|| self.verify(spki, algorithms))
+    }
+
+    fn verify(&self, spki: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
+        let part = |range: &Range<usize>| &self.der[range.clone()];
+        let signed =
+            Signed { data: part(&self.signed), algorithm: part(&self.algorithm), signature: part(&self.signature) };
+        signed.verify(spki, algorithms)
+    }
+
+    /// The keys that are known to have made the signature.
+    pub(crate) fn signers(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys.iter().filter_map(OnceLock::get).filter(|(_, good)| *good).map(|(key, _)| &**key)
+    }
+}
+
+impl fmt::Debug for Crl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crl").field("version", &self.version).field("entries", &self.len()).finish_non_exhaustive()
+    }
+}
+
+fn time(seconds: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+}
