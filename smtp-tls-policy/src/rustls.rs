@@ -4,9 +4,11 @@
 //!   certificate itself is not looked at.
 //! - A failed check of weight [`NotTls`](crate::Weight::NotTls) or [`Refuse`](crate::Weight::Refuse) ends the handshake; the error
 //!   carries the [`Verdict`], and [`verdict_of`] finds it again. Any other error is a failed handshake.
+//! - For a message with REQUIRETLS the handshake goes on, for its server is to hear QUIT (RFC 8689, 4.2.1), and
+//!   [`judge_session`] alone has the word. Not where a client identity would be shown to who is not known yet.
 //! - A configuration belongs to one plan, one client identity and one generation of trust, and its sessions are
 //!   resumed by nobody else.
-//! - A resumed session never called the verifier, and recorded checks have no part in the handshake: call
+//! - A resumed session never called the verifier, and recorded checks have no part in the handshake either: call
 //!   [`judge_session`] after every handshake.
 //!
 //! ```
@@ -49,7 +51,7 @@ use webpki::RawPublicKeyEntity;
 
 use crate::connector::IdentityId;
 use crate::domain::Host;
-use crate::plan::Plan;
+use crate::plan::{Plan, Requiretls};
 use crate::posture::Weight;
 use crate::trust::{Generation, TrustStore};
 use crate::verdict::{Standing, Verdict};
@@ -171,6 +173,7 @@ impl ClientTls {
 
     fn build(&self, key: &Key, trust: &Arc<dyn TrustStore>) -> Result<ClientConfig, TlsConfigError> {
         let verifier = PlanVerifier {
+            judges: key.plan.requiretls() != Requiretls::Needed || key.identity.is_some(),
             plan: key.plan.clone(),
             trust: Arc::clone(trust),
             algorithms: self.provider.signature_verification_algorithms,
@@ -316,6 +319,8 @@ pub fn server_config(
 /// Judges a server's certificate by one plan, inside the handshake.
 #[derive(Debug)]
 struct PlanVerifier {
+    /// Else [`judge_session`] does, after the handshake.
+    judges: bool,
     plan: Plan,
     trust: Arc<dyn TrustStore>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -331,7 +336,7 @@ impl ServerCertVerifier for PlanVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let is_recorded = |check: &crate::check::Check| check.weight() == Weight::Recorded;
-        if self.plan.checks().iter().all(is_recorded) {
+        if !self.judges || self.plan.checks().iter().all(is_recorded) {
             return Ok(ServerCertVerified::assertion());
         }
         let chain: Vec<_> =

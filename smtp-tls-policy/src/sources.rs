@@ -8,7 +8,7 @@ use crate::check::{Check, Dane, Pinned, Pkix};
 use crate::connector::OutboundConnector;
 use crate::decision::{Ground, Reason};
 use crate::domain::{Domain, Host};
-use crate::facts::{Demand, DnsStatus, Facts, HostOrigin, MessageTls, StsPolicy, TlsaFact};
+use crate::facts::{Demand, DnsStatus, Facts, HostOrigin, MessageTls, Policy, StsPolicy, TlsaFact};
 use crate::names::{CnFallback, Names, Reference};
 use crate::plan::{Attempt, Requiretls};
 use crate::posture::{DaneRule, Floor, OptionalTls, Posture, StsRule, Subject, Weight, Yields};
@@ -84,6 +84,31 @@ pub(crate) fn ask(connector: &OutboundConnector, facts: &Facts<'_>) -> Sources {
         contributions.push(Contribution::new(Floor::Encrypted, Attempt::Implicit, Ground::ImplicitTls));
     }
     Ok(contributions)
+}
+
+impl Facts<'_> {
+    /// Whether the TLSA records of the host can matter, so that they are worth a [`Search`](crate::search::Search). The
+    /// status of the MX answer must be known by now.
+    pub fn asks_for_tlsa(&self) -> bool {
+        match self.policy {
+            Policy::Connector(connector) => View::new(connector, self).dane_counts,
+            Policy::Unavailable => false,
+        }
+    }
+
+    /// The domain whose MTA-STS policy can matter, so that it is worth a look-up: the next hop (RFC 8461, 3.4), which is the
+    /// smart host where there is one. Nothing but the connector, the next hop and the origin need be known by now.
+    pub fn asks_for_sts(&self) -> Option<&Domain> {
+        let domain = match self.origin {
+            HostOrigin::Mx => self.next_hop.domain(),
+            HostOrigin::SmartHost => self.host.domain(),
+            HostOrigin::Literal => None,
+        };
+        domain.filter(|_| match self.policy {
+            Policy::Connector(connector) => connector.posture != Posture::None && connector.sts != StsRule::Off,
+            Policy::Unavailable => false,
+        })
+    }
 }
 
 /// The facts as the connector lets them be seen.

@@ -7,11 +7,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smtp_proto::capabilities::Extension;
 use smtp_proto::client::{self, Client, Envelope, Event};
 use smtp_proto::error::{ApiMisuse, Error, Phase};
 use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules};
 use smtp_tls_policy::rustls::{ClientTls, judge_session, server_name, session_names, verdict_of_io};
-use smtp_tls_policy::{Attempt, Host, IdentityId, Plan, Standing, TrustStore};
+use smtp_tls_policy::{Attempt, Host, IdentityId, Plan, Requiretls, Standing, TrustStore};
 use tokio::io::AsyncRead;
 use tokio_rustls::TlsConnector;
 
@@ -121,6 +122,7 @@ impl<S: Io> Connection<S> {
         body: &mut (impl AsyncRead + Unpin),
         delivery: &mut Delivery,
     ) -> Result<End, Failure> {
+        let envelope = self.planned(envelope)?;
         self.client.start_transaction(envelope, Instant::now()).map_err(Failure::Misuse)?;
         let mut end = None;
         let finished = drive(&mut self.client, &mut self.wire, body, &mut |event| {
@@ -141,6 +143,22 @@ impl<S: Io> Connection<S> {
             (Some(end), _) => Ok(end),
             (None, Err(failure)) => Err(lost(&mut self.client, &self.plan, &mut self.decision, failure)),
             (None, Ok(_)) => Err(Failure::Protocol(Error::Closed)),
+        }
+    }
+
+    /// The envelope as it may go over this connection. Whether MAIL carries REQUIRETLS is for the plan to say, which was made
+    /// for one wish of the message and knows what that wish asked of the certificate.
+    fn planned(&mut self, envelope: Arc<Envelope>) -> Result<Arc<Envelope>, Failure> {
+        // RFC 8689, 4.2.1: what was offered in clear text does not count.
+        let offered = self.client.channel().tls().is_some() && self.capabilities().has(Extension::RequireTls);
+        match (self.plan.requiretls(), envelope.require_tls) {
+            (Requiretls::NotWanted, false) => Ok(envelope),
+            (Requiretls::Needed | Requiretls::WhereOffered, true) if offered => Ok(envelope),
+            (Requiretls::Needed, true) => Err(self.decision.no_requiretls(&self.plan)),
+            (Requiretls::WhereOffered, true) => Ok(Arc::new(Envelope { require_tls: false, ..(*envelope).clone() })),
+            (Requiretls::NotWanted, true) | (Requiretls::Needed | Requiretls::WhereOffered, false) => {
+                Err(Failure::OtherMessage)
+            }
         }
     }
 
@@ -172,11 +190,14 @@ impl<'a> Opening<'a> {
         let mut channel = Channel::Plain;
         if self.target.plan.attempt() == Attempt::Implicit {
             let deadline = Instant::now() + self.outbound.smtp.timeouts.of(Phase::Handshake);
-            let tls = match self.handshake(&mut wire, Some(deadline)).await? {
-                Ok(tls) => tls,
-                Err((failure, timed_out)) => return Err(self.no_tls(failure, Fallback::Forbidden, timed_out)),
+            channel = match self.handshake(&mut wire, Some(deadline)).await? {
+                Shaken::Good(tls) => Channel::Implicit(tls),
+                // No SMTP was spoken that QUIT could end.
+                Shaken::Untrusted(_) => return Err(self.no_tls(TlsFailure::Untrusted, Fallback::Forbidden, false)),
+                Shaken::Failed { failure, timed_out } => {
+                    return Err(self.no_tls(failure, Fallback::Forbidden, timed_out));
+                }
             };
-            channel = Channel::Implicit(tls);
         }
         let smtp = Arc::clone(&self.outbound.smtp);
         let mut client = Client::new(smtp, self.target.rules(), channel, Instant::now());
@@ -219,8 +240,13 @@ impl<'a> Opening<'a> {
                 Ok(Driven::Stopped) => return Ok((client, wire)),
                 Ok(Driven::Closed) => return Err(Failure::Protocol(Error::Closed)),
                 Ok(Driven::Handshake) => match self.handshake(&mut wire, client.deadline()).await? {
-                    Ok(tls) => client.tls_established(tls, Instant::now()).map_err(Failure::Misuse)?,
-                    Err((failure, timed_out)) => {
+                    Shaken::Good(tls) => client.tls_established(tls, Instant::now()).map_err(Failure::Misuse)?,
+                    Shaken::Untrusted(tls) => {
+                        let fallback = client.tls_untrusted(tls, Instant::now()).map_err(Failure::Misuse)?;
+                        hang_up(&mut client, &mut wire).await;
+                        return Err(self.no_tls(TlsFailure::Untrusted, fallback, false));
+                    }
+                    Shaken::Failed { failure, timed_out } => {
                         let fallback = client.tls_failed(failure);
                         return Err(self.no_tls(failure, fallback, timed_out));
                     }
@@ -235,11 +261,8 @@ impl<'a> Opening<'a> {
     }
 
     /// Turns a clear stream into TLS, and judges who is there.
-    async fn handshake<S: Io>(
-        &mut self,
-        wire: &mut Wire<S>,
-        deadline: Option<Instant>,
-    ) -> Result<Result<Arc<TlsInfo>, (TlsFailure, bool)>, Failure> {
+    async fn handshake<S: Io>(&mut self, wire: &mut Wire<S>, deadline: Option<Instant>) -> Result<Shaken, Failure> {
+        let failed = |failure, timed_out| Ok(Shaken::Failed { failure, timed_out });
         let Target { host, plan, identity, .. } = *self.target;
         let trust = &self.outbound.trust;
         let config = self.outbound.tls.config(plan, identity, trust)?;
@@ -249,7 +272,7 @@ impl<'a> Opening<'a> {
             // A name that no certificate can carry: the handshake has failed before it began.
             Err(error) => {
                 tracing::debug!(%error, "TLS handshake failed");
-                return Ok(Err((TlsFailure::Handshake, false)));
+                return failed(TlsFailure::Handshake, false);
             }
         };
         let Some(stream) = wire.take_plain() else { return Err(Failure::Misuse(ApiMisuse::NoHandshake)) };
@@ -258,7 +281,7 @@ impl<'a> Opening<'a> {
             None => connecting.await,
             Some(deadline) => match tokio::time::timeout_at(deadline.into(), connecting).await {
                 Ok(connected) => connected,
-                Err(_) => return Ok(Err((TlsFailure::Handshake, true))),
+                Err(_) => return failed(TlsFailure::Handshake, true),
             },
         };
         let stream = match connected {
@@ -267,27 +290,38 @@ impl<'a> Opening<'a> {
                 self.decision.verdict = verdict_of_io(&error).cloned().map(Arc::new);
                 let untrusted = self.decision.verdict.is_some();
                 tracing::debug!(%error, untrusted, "TLS handshake failed");
-                return Ok(Err((if untrusted { TlsFailure::Untrusted } else { TlsFailure::Handshake }, false)));
+                return failed(if untrusted { TlsFailure::Untrusted } else { TlsFailure::Handshake }, false);
             }
         };
         let (_, session) = stream.get_ref();
-        // A resumed session has not asked the verifier, and `Recorded` checks never stop a handshake.
-        let Some(now) = self.outbound.tls.now() else { return Ok(Err((TlsFailure::Handshake, false))) };
+        // A resumed session has not asked the verifier, `Recorded` checks never stop a handshake, and who fails a message with
+        // REQUIRETLS is to hear QUIT.
+        let Some(now) = self.outbound.tls.now() else { return failed(TlsFailure::Handshake, false) };
         let verdict = judge_session(plan, session, trust.as_ref(), now);
         let peer = if verdict.is_authenticated() { Peer::Authenticated } else { Peer::Unauthenticated };
-        let names = session_names(session);
+        let Some(names) = session_names(session) else { return failed(TlsFailure::Handshake, false) };
         let standing = verdict.standing();
         self.decision.verdict = Some(Arc::new(verdict));
-        let (Standing::Acceptable, Some(names)) = (standing, names) else {
-            // Only a resumed session gets here: what it was resumed from must not be offered again.
-            self.outbound.tls.forget(plan, identity, trust);
-            return Ok(Err((TlsFailure::Untrusted, false)));
-        };
         let tls = Arc::new(TlsInfo { peer, version: names.version, cipher: names.cipher, bindings: Vec::new() });
-        self.decision.established(plan, Arc::clone(&tls));
         wire.put_tls(stream);
-        Ok(Ok(tls))
+        if standing != Standing::Acceptable {
+            // What this session was resumed from, or could be resumed as, must not be offered again.
+            self.outbound.tls.forget(plan, identity, trust);
+            return Ok(Shaken::Untrusted(tls));
+        }
+        self.decision.established(plan, Arc::clone(&tls));
+        Ok(Shaken::Good(tls))
     }
+}
+
+/// How a handshake ended.
+enum Shaken {
+    /// TLS is up, and the certificate counts.
+    Good(Arc<TlsInfo>),
+    /// TLS is up, and the certificate does not count.
+    Untrusted(Arc<TlsInfo>),
+    /// There is no TLS. `timed_out`: whether a deadline ended it.
+    Failed { failure: TlsFailure, timed_out: bool },
 }
 
 /// What a broken connection means: the fault of TLS, a message in doubt, or just broken.

@@ -2,6 +2,7 @@
 //!
 //! [`deliver`] asks [`Hosts`] for addresses and plans, dials, retries in clear text where
 //! [`after`](smtp_proto::fallback::after) said so, and reports every connection with the decision and its reason.
+//! [`Sender`](crate::Sender) is the `Hosts` of who has a resolver.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +13,7 @@ use smtp_proto::fallback::TlsMode;
 use smtp_proto::params::BodyType;
 use smtp_proto::reply::EnhancedCode;
 use smtp_proto::route::{Ending, Next, Prepared, Route, Word};
-use smtp_tls_policy::{Host, IdentityId, Plan};
+use smtp_tls_policy::{Host, IdentityId, Plan, Refusal};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 
@@ -25,6 +26,7 @@ const READ: usize = 64 * 1024;
 
 /// What is known of a host before it is dialled.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Candidate {
     /// The host.
     pub host: Host,
@@ -34,12 +36,51 @@ pub struct Candidate {
     pub plan: Plan,
     /// The client certificate to show, if its connector has one.
     pub identity: Option<IdentityId>,
+    /// Addresses of the host where TLS broke a short while ago, and what `plan` made of that. Empty unless set.
+    pub broken: Option<(Vec<IpAddr>, Plan)>,
+}
+
+impl Candidate {
+    /// A host of whose addresses nothing is remembered, and to which no client certificate is shown.
+    pub fn new(host: Host, addresses: Vec<IpAddr>, plan: Plan) -> Self {
+        Self { host, addresses, plan, identity: None, broken: None }
+    }
+
+    fn plan_for(&self, address: IpAddr) -> &Plan {
+        match &self.broken {
+            Some((addresses, plan)) if addresses.contains(&address) => plan,
+            _ => &self.plan,
+        }
+    }
+}
+
+/// A host that is not dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Skip {
+    /// The status of those who wait, unless something better comes: 4.4.3 for a failed look-up, or the policy's.
+    pub status: EnhancedCode,
+    /// The policy's reasons, where it is the policy that refuses. If it [ends the domain](Refusal::ends_domain), no other
+    /// host is dialled either.
+    pub refusal: Option<Refusal>,
+}
+
+impl From<EnhancedCode> for Skip {
+    fn from(status: EnhancedCode) -> Self {
+        Self { status, refusal: None }
+    }
+}
+
+impl From<Refusal> for Skip {
+    fn from(refusal: Refusal) -> Self {
+        Self { status: explain::status(refusal.status()), refusal: Some(refusal) }
+    }
 }
 
 /// Looks up hosts and makes their plans, each in its turn.
 pub trait Hosts: Sync {
-    /// Prepares one host. An error is its status: 4.4.3 for a failed look-up, the status of a policy's refusal.
-    fn prepare(&self, host: &str) -> impl Future<Output = Result<Candidate, EnhancedCode>> + Send;
+    /// Prepares one host, or says why it is not dialled.
+    fn prepare(&self, host: &str) -> impl Future<Output = Result<Candidate, Skip>> + Send;
 }
 
 /// Where a message comes from. It is opened once for each transaction.
@@ -77,6 +118,8 @@ pub struct Report {
     pub words: Vec<Word>,
     /// Every connection, in order.
     pub attempts: Vec<Attempt>,
+    /// The hosts that were not dialled, in order.
+    pub skipped: Vec<(String, Skip)>,
     /// Clear text is allowed on the next run of the queue.
     pub clear_next_run: bool,
 }
@@ -91,25 +134,34 @@ pub async fn deliver(
     envelope: &Envelope,
     message: &impl Message,
 ) -> Report {
-    let mut attempts = Vec::new();
+    let (mut attempts, mut skipped) = (Vec::new(), Vec::new());
     let mut candidate: Option<Candidate> = None;
     // Why the connection before this one was given up, for the retry in clear text.
     let mut led_here: Option<Decision> = None;
     loop {
         let (address, host, rules, remaining) = match route.next() {
             Next::Done { words, clear_next_run } => {
-                return Report { words: words.to_vec(), attempts, clear_next_run };
+                return Report { words: words.to_vec(), attempts, skipped, clear_next_run };
             }
             Next::Prepare { host } => {
                 led_here = None;
-                match hosts.prepare(host.as_str()).await {
+                let host = host.as_str().to_owned();
+                match hosts.prepare(&host).await {
                     Ok(found) => {
                         let implicit = found.plan.attempt() == smtp_tls_policy::Attempt::Implicit;
                         let rules = explain::rules(&found.plan);
                         route.prepared(Prepared { addresses: found.addresses.clone(), rules, implicit });
                         candidate = Some(found);
                     }
-                    Err(status) => route.skip(status),
+                    Err(skip) => {
+                        match &skip.refusal {
+                            Some(refusal) if refusal.ends_domain() => route.stop(skip.status),
+                            _ => route.skip(skip.status),
+                        }
+                        let refusal = skip.refusal.as_ref().map(tracing::field::display);
+                        tracing::info!(host, status = %skip.status, refusal, "not dialled");
+                        skipped.push((host, skip));
+                    }
                 }
                 continue;
             }
@@ -117,10 +169,12 @@ pub async fn deliver(
                 (address, host.as_str().to_owned(), rules, remaining.to_vec())
             }
         };
-        let Some(candidate) = &candidate else { return Report { words: Vec::new(), attempts, clear_next_run: false } };
+        let Some(candidate) = &candidate else {
+            return Report { words: Vec::new(), attempts, skipped, clear_next_run: false };
+        };
         let target = Target {
             host: &candidate.host,
-            plan: &candidate.plan,
+            plan: candidate.plan_for(address.ip()),
             identity: candidate.identity.as_ref(),
             retry_in_clear: rules.mode == TlsMode::Never,
         };

@@ -1,5 +1,6 @@
 //! Tokio sockets and rustls sessions for `smtp-proto` and `smtp-tls-policy`.
 //!
+//! - [`Sender`] delivers by what the DNS, MTA-STS, the connector and the message say; the caller answers its [`Lookups`].
 //! - [`deliver()`] walks a route until every recipient has its final word; [`Connection`] is one connection of it.
 //! - [`serve()`] accepts connections and puts their events before a [`Handler`].
 //! - [`review`] reads the Received headers of a message and says which hops were TLS.
@@ -10,14 +11,19 @@
 pub mod connection;
 pub mod deliver;
 pub mod explain;
+pub mod lookups;
 pub mod outcome;
 pub mod review;
+pub mod sender;
 pub mod serve;
 mod transport;
+pub mod zone;
 
 pub use connection::{Connection, Outbound, Target};
-pub use deliver::{Attempt, Candidate, Hosts, Message, Report, deliver, measure};
+pub use deliver::{Attempt, Candidate, Hosts, Message, Report, Skip, deliver, measure};
+pub use lookups::{Answer, Lookups};
 pub use outcome::{Decision, Delivery, End, Failure, MessageError, Spoken};
+pub use sender::{Mail, Sender};
 pub use serve::{Handler, Inbound, Service, Session, serve};
 pub use transport::Io;
 

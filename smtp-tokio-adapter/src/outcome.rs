@@ -18,6 +18,8 @@ use crate::explain;
 const DEFECT: EnhancedCode = EnhancedCode::new(5, 6, 0);
 /// RFC 3463, 3.4: other or undefined mail system status, on this side.
 const LOCAL: EnhancedCode = EnhancedCode::new(4, 3, 0);
+/// RFC 8689, 4.2.1: REQUIRETLS support required.
+const REQUIRETLS_NEEDED: EnhancedCode = EnhancedCode::new(5, 7, 30);
 
 /// What the decision about TLS was, and why.
 #[derive(Clone, Debug)]
@@ -38,7 +40,10 @@ impl Decision {
     /// Before anything is known: what a plan without TLS, or a retry in clear text, is going to do; else nothing yet.
     pub(crate) fn undecided(target: &Target<'_>) -> Self {
         let (reason, ending) = match target.is_clear() {
-            true => (Reason::TlsNotWanted, smtp_tls_policy::Ending::ClearText),
+            true => {
+                let reason = target.plan.clear_reason().unwrap_or(Reason::TlsNotWanted);
+                (reason, smtp_tls_policy::Ending::ClearText)
+            }
             false => (Reason::Undecided, smtp_tls_policy::Ending::NotDelivered),
         };
         let sentence = smtp_tls_policy::explain(target.plan, ending, reason, None);
@@ -68,8 +73,16 @@ impl Decision {
         Failure::NoTls { failure, fallback, status }
     }
 
+    /// TLS is up, and the server does not offer REQUIRETLS in it.
+    pub(crate) fn no_requiretls(&mut self, plan: &Plan) -> Failure {
+        self.explain(plan, Reason::RequiretlsUnsupported, smtp_tls_policy::Ending::NotDelivered);
+        Failure::RequiretlsUnsupported
+    }
+
     fn explain(&mut self, plan: &Plan, reason: Reason, ending: smtp_tls_policy::Ending) {
-        let defect = self.verdict.as_ref().and_then(|verdict| verdict.defect());
+        // What is wrong with a certificate is not what is wrong with the server's extensions.
+        let verdict = self.verdict.as_ref().filter(|_| reason != Reason::RequiretlsUnsupported);
+        let defect = verdict.and_then(|verdict| verdict.defect());
         self.sentence = smtp_tls_policy::explain(plan, ending, reason, defect);
         self.reason = reason;
     }
@@ -120,6 +133,13 @@ pub enum Failure {
     /// The machine was driven wrongly.
     #[error("{0}")]
     Misuse(ApiMisuse),
+    /// The message requires REQUIRETLS, and the server does not offer it inside TLS: RFC 8689, 4.2.1.
+    #[error("the server does not offer REQUIRETLS inside TLS")]
+    RequiretlsUnsupported,
+    /// The envelope wants REQUIRETLS and the plan was made for a message that does not, or the other way round. Nothing was
+    /// sent: only a plan made for this message says whether this server may have it.
+    #[error("the plan was made for a message with another wish for REQUIRETLS")]
+    OtherMessage,
     /// The plan cannot be turned into a TLS configuration.
     #[error("{0}")]
     Config(#[from] TlsConfigError),
@@ -141,11 +161,14 @@ impl Failure {
     pub(crate) fn ending(&self) -> Ending {
         match self {
             Self::NoTls { fallback, status, .. } => Ending::NoTls { fallback: *fallback, status: *status },
+            Self::RequiretlsUnsupported => Ending::NoTls { fallback: Fallback::Forbidden, status: REQUIRETLS_NEEDED },
             Self::Unwelcome { reply, .. } => Ending::Unwelcome(reply.borrow().status()),
             Self::InDoubt(_) => Ending::InDoubt,
             Self::Protocol(_) | Self::Io(_) => Ending::Broken,
             Self::Message(MessageError::Defect(_)) => Ending::Local(DEFECT),
-            Self::Message(MessageError::Read(_)) | Self::Misuse(_) | Self::Config(_) => Ending::Local(LOCAL),
+            Self::Message(MessageError::Read(_)) | Self::Misuse(_) | Self::OtherMessage | Self::Config(_) => {
+                Ending::Local(LOCAL)
+            }
         }
     }
 
@@ -153,7 +176,9 @@ impl Failure {
     fn word(&self) -> Option<Word> {
         match self {
             Self::Message(MessageError::Defect(_)) => Some(Word::Bounced(DEFECT)),
-            Self::Message(MessageError::Read(_)) | Self::Config(_) | Self::Misuse(_) => Some(Word::Deferred(LOCAL)),
+            Self::Message(MessageError::Read(_)) | Self::Config(_) | Self::Misuse(_) | Self::OtherMessage => {
+                Some(Word::Deferred(LOCAL))
+            }
             _ => None,
         }
     }

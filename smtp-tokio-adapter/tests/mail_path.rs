@@ -62,10 +62,11 @@ fn every_scenario_ends_as_its_row_says() {
         serde_json::json!({"result": "delivered", "tls": null, "reason": reason, "status": null, "review": "cleartext",
             "connections": connection})
     };
-    let ended = |result: &str, status: &str, reason: &str| {
+    let ended_after = |result: &str, status: &str, reason: &str, connections: usize| {
         serde_json::json!({"result": result, "tls": null, "reason": reason, "status": status, "review": null,
-            "connections": 1})
+            "connections": connections})
     };
+    let ended = |result: &str, status: &str, reason: &str| ended_after(result, status, reason, 1);
     for hop in 0..4 {
         special.insert((format!("no-starttls-hop{}", hop + 1), hop), clear("starttls-not-offered", 1));
     }
@@ -86,8 +87,23 @@ fn every_scenario_ends_as_its_row_says() {
         special.insert((name.into(), 1), stopped);
     }
 
+    for (name, reason, connections) in [
+        ("dane-mismatch", "dane-mismatch", 1),
+        ("dane-bogus", "tlsa-lookup-failed", 0),
+        ("sts-enforce-mx-mismatch", "sts-mx-mismatch", 0),
+        ("pinned-mismatch", "pin-mismatch", 1),
+    ] {
+        special.insert((name.into(), 3), ended_after("deferred", "4.7.5", reason, connections));
+    }
+    for name in ["sts-testing", "tls-required-no"] {
+        special.insert((name.into(), 3), clear("cert-self-signed", 2));
+    }
+    special.insert(("requiretls-unsupported".into(), 3), ended("bounced", "5.7.30", "requiretls-unsupported"));
+
     let mut names: Vec<String> = special.keys().map(|(name, _)| name.clone()).collect();
     names.extend(["all-tls", "cn-only", "private-ca-allowed", "mtls"].map(str::to_owned));
+    names.extend(["dane-ee", "dane-ta", "dane-unusable", "sts-enforce", "dane-and-sts"].map(str::to_owned));
+    names.extend(["requiretls", "pinned"].map(str::to_owned));
     names.sort();
     names.dedup();
     assert_eq!(scenarios.keys().cloned().collect::<Vec<_>>(), names);
@@ -169,11 +185,11 @@ fn bare_lf_is_converted_and_said_so() {
 fn list_names_what_runs() {
     let output = run(&["--list"]);
     let names = String::from_utf8(output.stdout).unwrap();
-    assert!(names.lines().any(|name| name == "all-tls") && names.lines().count() >= 34, "{names}");
+    assert!(names.lines().any(|name| name == "all-tls") && names.lines().count() >= 48, "{names}");
 }
 
 /// One rule taken out: the file, the line as it is, the line as it must not be.
-const RULES: [(&str, &str, &str, &str); 4] = [
+const RULES: [(&str, &str, &str, &str); 12] = [
     (
         "after: TLS that is required yields to nothing",
         "smtp-proto/src/fallback.rs",
@@ -197,6 +213,55 @@ const RULES: [(&str, &str, &str, &str); 4] = [
         "smtp-tls-policy/src/sources.rs",
         "(true, Some(_)) => (Floor::Authenticated, Weight::Refuse),",
         "(true, Some(weight)) => (posture.floor(), weight),",
+    ),
+    (
+        "search: a TLSA look-up that fails is not an absence",
+        "smtp-tls-policy/src/search.rs",
+        "(_, DnsStatus::Bogus | DnsStatus::Indeterminate | DnsStatus::Failed) => State::Done(TlsaFact::Failed),",
+        "(_, DnsStatus::Bogus | DnsStatus::Indeterminate | DnsStatus::Failed) => State::Done(TlsaFact::Absent),",
+    ),
+    (
+        "judge: a certificate that matches no TLSA record is refused",
+        "smtp-tls-policy/src/judge.rs",
+        "Check::Dane(check) => dane::judge(check, chain, trust.algorithms(), now),",
+        "Check::Dane(check) => dane::judge(check, chain, trust.algorithms(), now).or(Ok(())),",
+    ),
+    (
+        "sources: usable TLSA records take the place of the public roots",
+        "smtp-tls-policy/src/plan.rs",
+        "Yield::Now | Yield::Later => check.set_weight(Weight::Recorded),",
+        "Yield::Now | Yield::Later => check.set_weight(Weight::Refuse),",
+    ),
+    (
+        "sources: a host outside the MTA-STS policy is refused",
+        "smtp-tls-policy/src/sources.rs",
+        "if binding && mx_matches == Some(false) {",
+        "if binding && mx_matches.is_none() {",
+    ),
+    (
+        "sources: an MTA-STS policy in testing binds nobody",
+        "smtp-tls-policy/src/sources.rs",
+        "StsPolicy::Testing { mx_matches } => (false, Some(mx_matches)),",
+        "StsPolicy::Testing { mx_matches } => (true, Some(mx_matches)),",
+    ),
+    (
+        "the adapter: REQUIRETLS that is not offered sends the message nowhere",
+        "smtp-tokio-adapter/src/connection.rs",
+        "(Requiretls::Needed, true) => Err(self.decision.no_requiretls(&self.plan)),",
+        "(Requiretls::Needed, true) => Ok(Arc::new(Envelope { require_tls: false, ..(*envelope).clone() })),",
+    ),
+    (
+        "the adapter: MAIL carries REQUIRETLS",
+        "smtp-tokio-adapter/src/connection.rs",
+        "(Requiretls::Needed | Requiretls::WhereOffered, true) if offered => Ok(envelope),",
+        "(Requiretls::Needed | Requiretls::WhereOffered, true) if offered => \
+         Ok(Arc::new(Envelope { require_tls: false, ..(*envelope).clone() })),",
+    ),
+    (
+        "sources: TLS-Required: No lifts what the recipient publishes",
+        "smtp-tls-policy/src/sources.rs",
+        "let binding = enforce && !self.optional && !dane_stands_in;",
+        "let binding = enforce && !dane_stands_in;",
     ),
 ];
 

@@ -20,7 +20,7 @@ use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, IdentityId, Posture, Reason};
 use smtp_tokio_adapter::serve::Inbound;
 use smtp_tokio_adapter::{
-    Candidate, Connection, Delivery, End, Failure, Hosts, Io, Message, Outbound, Report, Target, deliver,
+    Candidate, Connection, Delivery, End, Failure, Hosts, Io, Message, Outbound, Report, Skip, Target, deliver,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpListener;
@@ -216,9 +216,10 @@ async fn a_slow_source_is_passed_on_as_it_comes() {
 struct Twice(Loopback);
 
 impl Hosts for Twice {
-    async fn prepare(&self, host: &str) -> Result<Candidate, EnhancedCode> {
-        let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))];
-        Ok(Candidate { addresses, ..self.0.prepare(host).await? })
+    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
+        let mut candidate = self.0.prepare(host).await?;
+        candidate.addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))];
+        Ok(candidate)
     }
 }
 

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use smtp_proto::params::BodyType;
 use smtp_tokio_adapter::Message;
 
+use crate::scenario::Wish;
 use crate::{Failed, Usage};
 
 /// A message in a file, every line ended by CRLF.
@@ -16,6 +17,20 @@ pub struct Mail {
     pub path: PathBuf,
     pub octets: u64,
     pub body: BodyType,
+}
+
+impl Mail {
+    /// The same with what its sender wants, where that stands in the header.
+    pub fn marked(&self, wish: Wish, to: &Path) -> Result<Self, Failed> {
+        if wish != Wish::TlsRequiredNo {
+            return Ok(self.clone());
+        }
+        let mut marked = File::create(to)?;
+        marked.write_all(b"TLS-Required: No\r\n")?;
+        std::io::copy(&mut File::open(&self.path)?, &mut marked)?;
+        let octets = marked.metadata()?.len();
+        Ok(Self { path: to.to_owned(), octets, body: self.body })
+    }
 }
 
 impl Message for Mail {

@@ -24,6 +24,8 @@ pub enum Certificate {
     Good,
     /// Issued by a CA that only some connectors trust.
     PrivateCa,
+    /// The same, and the CA's own certificate is sent along.
+    PrivateCaChain,
     SelfSigned,
     Expired,
     NotYetValid,
@@ -80,6 +82,11 @@ impl Pki {
         Ok(trust)
     }
 
+    /// The certificate of the private CA.
+    pub fn private_ca(&self) -> &CertificateDer<'static> {
+        &self.private.der
+    }
+
     /// A certificate and its key for a host, good for a server and for a client.
     pub fn identity(&self, kind: Certificate, host: &str) -> Result<Arc<CertifiedKey>, Failed> {
         let key = KeyPair::generate()?;
@@ -101,10 +108,11 @@ impl Pki {
         }
         let certificate = match kind {
             Certificate::SelfSigned => params.self_signed(&key)?,
-            Certificate::PrivateCa => params.signed_by(&key, &self.private.issuer)?,
+            Certificate::PrivateCa | Certificate::PrivateCaChain => params.signed_by(&key, &self.private.issuer)?,
             _ => params.signed_by(&key, &self.public.issuer)?,
         };
-        let chain = vec![certificate.der().clone()];
+        let mut chain = vec![certificate.der().clone()];
+        chain.extend((kind == Certificate::PrivateCaChain).then(|| self.private.der.clone()));
         let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(Failed::from_text)?;
         Ok(Arc::new(CertifiedKey::from_der(chain, key, &self.provider)?))
     }

@@ -7,7 +7,7 @@ use smtp_tls_policy::review::Channel;
 use smtp_tokio_adapter::Spoken;
 
 use crate::run::{Observed, Outcome};
-use crate::scenario::{End, Scenario};
+use crate::scenario::{End, Scenario, Wish};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -115,6 +115,8 @@ pub fn problems(scenario: &Scenario, observed: &[Observed]) -> Vec<String> {
         let delivered = hop.result == Outcome::Delivered;
         if delivered {
             check(hop.intact == Some(true), "the message was changed");
+            let wanted = scenario.wish == Wish::Requiretls;
+            check(hop.require_tls == wanted, "MAIL is not as REQUIRETLS wants it");
         }
         let reasoned = |reason: &str| hop.reason.code() == reason;
         match end {

@@ -6,22 +6,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
+use sha2::{Digest, Sha256};
 use smtp_proto::client::{self, Envelope};
 use smtp_proto::reply::EnhancedCode;
-use smtp_proto::route::{self, Route, Targets, Word};
+use smtp_proto::route::Word;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::{received, server};
 use smtp_tls_policy::config::Config;
+use smtp_tls_policy::facts::tls_required_no;
 use smtp_tls_policy::review::Channel;
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
-use smtp_tls_policy::{Facts, Host, HostOrigin, IdentityId, OutboundConnectors, Reason, Trust, TrustStore, plan};
+use smtp_tls_policy::{DnsStatus, Domain, Host, IdentityId, Pin, Reason, TlsaRecord, Trust, TrustStore};
+use smtp_tokio_adapter::sender::{Mail as Job, Sender};
 use smtp_tokio_adapter::serve::Inbound;
-use smtp_tokio_adapter::{Attempt, Candidate, Hosts, Outbound, Report, Spoken, deliver, explain, review};
+use smtp_tokio_adapter::zone::Zone;
+use smtp_tokio_adapter::{Answer, Attempt, Outbound, Report, Spoken, review};
 
 use crate::Failed;
 use crate::message::{Mail, inspect};
 use crate::pki::{Certificate, Pki};
-use crate::scenario::{HOPS, Hop, Scenario, Setup, StartTls};
+use crate::scenario::{HOPS, Hop, Scenario, Setup, StartTls, Tlsa, Wish};
 use crate::server::{Running, Seen, Server};
 use crate::wire::Recorder;
 
@@ -39,6 +44,8 @@ pub struct Observed {
     /// What the stored message's own header of this hop says.
     pub review: Option<Channel>,
     pub intact: Option<bool>,
+    /// Whether the server was told of REQUIRETLS.
+    pub require_tls: bool,
     pub clear_octets: u64,
     /// Octets that the message of this hop has.
     pub octets: u64,
@@ -75,18 +82,19 @@ impl World {
     /// Runs all four hops, in path order.
     pub async fn run(&self, scenario: &Scenario, mail: &Mail) -> Result<Vec<Observed>, Failed> {
         let mut observed = Vec::new();
+        let marked = mail.marked(scenario.wish, &self.directory.join("marked.eml"))?;
         for direction in ["outbound", "inbound"] {
             let (sender, recipient) = match direction {
                 "outbound" => ("alice@contoso.com", scenario.recipient),
                 _ => (scenario.recipient, "alice@contoso.com"),
             };
-            let original = inspect(&mail.path, 0)?.digest;
-            // Each hop sends what the server before it has stored; none if it has not.
-            let mut carried = Some(mail.clone());
+            let original = inspect(&marked.path, 0)?.digest;
+            // Each hop sends what the server before it has stored, with the tag that came with it; none if it has not.
+            let mut carried = Some((marked.clone(), scenario.wish == Wish::Requiretls));
             let mut added = 0;
             let mut stopped_by = None;
             for (index, hop) in HOPS.iter().enumerate().filter(|(_, hop)| hop.direction == direction) {
-                let Some(mail) = carried.take() else {
+                let Some((mail, require_tls)) = carried.take() else {
                     observed.push(Observed::not_attempted(hop, stopped_by.unwrap_or(Reason::TlsNotWanted)));
                     continue;
                 };
@@ -95,6 +103,7 @@ impl World {
                     recipients: vec![recipient.parse()?],
                     size: Some(mail.octets),
                     body: mail.body,
+                    require_tls,
                     ..Envelope::default()
                 };
                 let mut hop = self.hop(scenario, hop, &scenario.setups[index], &mail, &envelope).await?;
@@ -105,7 +114,7 @@ impl World {
                     hop.observed.review =
                         received::trace(&stored.header).next().map(|it| review::hop(&it).judge().channel);
                     let octets = std::fs::metadata(&path)?.len();
-                    carried = Some(Mail { path, octets, body: mail.body });
+                    carried = Some((Mail { path, octets, body: mail.body }, hop.seen.require_tls));
                 }
                 stopped_by = Some(hop.observed.reason);
                 observed.push(hop.observed);
@@ -131,10 +140,19 @@ impl World {
             StartTls::Broken(fault) => Some(fault),
             _ => None,
         };
-        let running = Running::start(Arc::clone(&server), self.inbound(hop, setup, &server)?, fault).await?;
+        let certificate = match setup.starttls {
+            StartTls::Works(certificate) => certificate,
+            _ => Certificate::Good,
+        };
+        let identity = self.pki.identity(certificate, hop.server)?;
+        let inbound = self.inbound(hop, setup, &server, Arc::clone(&identity))?;
+        let running = Running::start(Arc::clone(&server), inbound, fault).await?;
         let wire = folder.as_ref().map(|folder| folder.join("wire.bin"));
         let recorder = Recorder::start(running.address, wire.as_deref()).await?;
-        let report = self.send(hop, setup, mail, envelope, recorder.address.port()).await?;
+        let port = recorder.address.port();
+        let domain = recipient_domain(envelope)?;
+        let network = Network { hop, setup, domain: &domain, port, identity: &identity };
+        let report = self.send(&network, mail, envelope).await?;
         running.stop().await?;
         let clear_octets = recorder.finish().await?;
         let seen = server.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -155,34 +173,30 @@ impl World {
         })
     }
 
-    fn inbound(&self, hop: &Hop, setup: &Setup, server: &Server) -> Result<Inbound, Failed> {
+    fn inbound(
+        &self,
+        hop: &Hop,
+        setup: &Setup,
+        server: &Server,
+        identity: Arc<CertifiedKey>,
+    ) -> Result<Inbound, Failed> {
         let mut config = server::Config::new(hop.server.parse()?);
         config.timeouts.handshake = 2 * HANDSHAKE;
         config.size_limit = Some(1 << 30);
+        config.require_tls = setup.offers_requiretls;
         config.starttls = match setup.starttls {
             StartTls::Absent => server::StartTls::No,
             _ => server::StartTls::Offered,
         };
-        let certificate = match setup.starttls {
-            StartTls::Works(certificate) => certificate,
-            _ => Certificate::Good,
-        };
         let asks = server.connectors.asks_for_certificate();
         let client_certificates =
             if asks { ClientCertificates::Request { hints: Vec::new() } } else { ClientCertificates::None };
-        let identity = self.pki.identity(certificate, hop.server)?;
         let tls = server_config(identity, client_certificates, Arc::clone(&self.provider))?;
         Ok(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) })
     }
 
-    async fn send(
-        &self,
-        hop: &Hop,
-        setup: &Setup,
-        mail: &Mail,
-        envelope: &Envelope,
-        port: u16,
-    ) -> Result<Report, Failed> {
+    async fn send(&self, network: &Network<'_>, mail: &Mail, envelope: &Envelope) -> Result<Report, Failed> {
+        let Network { hop, setup, port, .. } = *network;
         let timeouts = Timeouts { handshake: HANDSHAKE, ..Timeouts::default() };
         let config = client::Config { timeouts, ..client::Config::new(hop.client.parse()?) };
         let mut tls = ClientTls::new(Arc::clone(&self.provider));
@@ -191,32 +205,65 @@ impl World {
         }
         let trust = Arc::clone(&self.trust) as Arc<dyn TrustStore>;
         let outbound = Outbound::new(Arc::new(config), Arc::new(tls), trust);
-        let recipient = envelope.recipients[0].path.borrow().mailbox().ok_or(Failed::from_text("no domain"))?;
-        let hosts = Directory {
-            connectors: Config::from_toml(setup.client)?.outbound,
-            next_hop: Host::parse(recipient.domain().as_str())?,
-        };
-        let targets = Targets::Host(hop.server.parse()?);
-        let route = Route::new(targets, 1, &route::Config { port, ..route::Config::default() });
-        Ok(deliver(&outbound, route, &hosts, envelope, mail).await)
+        let mut sender = Sender::new(outbound, network.zone(&self.pki)?);
+        sender.route.port = port;
+        let connectors = Config::from_toml(&network.connectors()?)?.outbound;
+        let domain = Host::Name(network.domain.clone());
+        let header = inspect(&mail.path, 0)?.header;
+        let job = Job::new(connectors.find(&domain), &domain, envelope, mail).tls_required_no(tls_required_no(&header));
+        Ok(sender.deliver(&job).await)
     }
 }
 
-/// Stands in for DNS: every host is on loopback.
-struct Directory {
-    connectors: OutboundConnectors,
-    next_hop: Host,
+fn recipient_domain(envelope: &Envelope) -> Result<Domain, Failed> {
+    let recipient = envelope.recipients[0].path.borrow().mailbox().ok_or(Failed::from_text("no domain"))?;
+    Ok(Domain::parse(recipient.domain().as_str())?)
 }
 
-impl Hosts for Directory {
-    async fn prepare(&self, host: &str) -> Result<Candidate, EnhancedCode> {
-        let malformed = EnhancedCode::new(4, 4, 3);
-        let host = Host::parse(host).map_err(|_| malformed)?;
-        let connector = self.connectors.find(&self.next_hop);
-        let facts = Facts::new(connector, &self.next_hop, &host, HostOrigin::Mx);
-        let plan = plan(&facts).map_err(|refusal| explain::status(refusal.status()))?;
-        let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        Ok(Candidate { host, addresses, plan, identity: connector.identity.clone() })
+/// What the client of a hop finds around it.
+struct Network<'a> {
+    hop: &'static Hop,
+    setup: &'a Setup,
+    domain: &'a Domain,
+    port: u16,
+    /// The server's.
+    identity: &'a CertifiedKey,
+}
+
+impl Network<'_> {
+    /// The DNS, in which the server is the only host and is on loopback, and the web.
+    fn zone(&self, pki: &Pki) -> Result<Zone, Failed> {
+        let host = Domain::parse(self.hop.server)?;
+        let mut zone = Zone::new(if self.setup.signed.is_some() { DnsStatus::Secure } else { DnsStatus::Insecure });
+        zone.add_mx(self.domain, 10, &host).add_host(&host, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        if let Some(policy) = self.setup.sts {
+            zone.publish_sts(self.domain, "20261124", policy);
+        }
+        let digest = |usage, selector, octets: &[u8]| {
+            let data = Sha256::digest(octets).to_vec();
+            TlsaRecord { usage, selector, matching: 1, data }
+        };
+        let key = self.identity.key.public_key().ok_or(Failed::from_text("no key"))?;
+        let tlsa = match self.setup.signed {
+            None | Some(Tlsa::Absent) => return Ok(zone),
+            Some(Tlsa::EndEntity) => digest(3, 1, &key),
+            Some(Tlsa::TrustAnchor) => digest(2, 0, pki.private_ca()),
+            Some(Tlsa::OtherKey) => digest(3, 1, b"somebody else's key"),
+            Some(Tlsa::Unusable) => digest(1, 1, &key),
+            Some(Tlsa::Bogus) => {
+                zone.tlsa.insert(format!("_{}._tcp.{host}", self.port), Answer::none(DnsStatus::Bogus));
+                return Ok(zone);
+            }
+        };
+        zone.add_tlsa(&host, self.port, tlsa);
+        Ok(zone)
+    }
+
+    /// The client's connectors.
+    fn connectors(&self) -> Result<String, Failed> {
+        let leaf = self.identity.end_entity_cert()?;
+        let pin = Pin::of_key(leaf).ok_or(Failed::from_text("no key"))?;
+        Ok(self.setup.client.replace("@PIN@", &pin.to_string()))
     }
 }
 
@@ -227,16 +274,21 @@ struct HopEnd {
 
 impl Observed {
     fn new(hop: &'static Hop, report: Report, seen: &Seen, clear_octets: u64, octets: u64) -> Result<Self, Failed> {
-        let last = report.attempts.last().ok_or(Failed::from_text("no connection was made"))?;
+        // A host that must not be dialled has no connection to show.
+        let refusal = report.skipped.last().and_then(|(_, skip)| skip.refusal.as_ref());
+        let (reason, sentence) = match (report.attempts.last(), refusal) {
+            (Some(last), _) => (last.decision.reason, last.decision.sentence.clone()),
+            (None, Some(refusal)) => (refusal.reason(), refusal.to_string()),
+            (None, None) => return Err(Failed::from_text("neither a connection nor a refusal")),
+        };
         let result = match report.words[0] {
             Word::Delivered => Outcome::Delivered,
             Word::Deferred(status) => Outcome::Deferred(status),
             Word::Bounced(status) => Outcome::Bounced(status),
         };
-        let reason = seen.refused.unwrap_or(last.decision.reason);
-        let sentence = match seen.refused {
-            Some(refused) => format!("refused by the server: {}", refused.sentence()),
-            None => last.decision.sentence.clone(),
+        let (reason, sentence) = match seen.refused {
+            Some(refused) => (refused, format!("refused by the server: {}", refused.sentence())),
+            None => (reason, sentence),
         };
         Ok(Self {
             hop,
@@ -246,6 +298,7 @@ impl Observed {
             sentence,
             review: None,
             intact: None,
+            require_tls: seen.require_tls,
             clear_octets,
             octets,
             attempts: report.attempts,
@@ -261,6 +314,7 @@ impl Observed {
             sentence: "not attempted: the hop before it did not deliver".into(),
             review: None,
             intact: None,
+            require_tls: false,
             clear_octets: 0,
             octets: 0,
             attempts: Vec::new(),

@@ -52,6 +52,39 @@ pub struct Setup {
     pub server: &'static str,
     /// The name in the client's certificate, if it has one.
     pub client_certificate: Option<&'static str>,
+    /// What the DNS says of the server's TLSA records, where the way to it is signed; none where it is not.
+    pub signed: Option<Tlsa>,
+    /// The MTA-STS policy of the recipient's domain, as text.
+    pub sts: Option<&'static str>,
+    /// The server offers REQUIRETLS inside TLS.
+    pub offers_requiretls: bool,
+}
+
+/// The TLSA answer for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tlsa {
+    /// Denied.
+    Absent,
+    /// 3 1 1, of the server's key.
+    EndEntity,
+    /// 2 0 1, of the private CA.
+    TrustAnchor,
+    /// 3 1 1, of somebody else's key.
+    OtherKey,
+    /// 1 1 1, which SMTP cannot use.
+    Unusable,
+    /// Somebody has broken the signatures.
+    Bogus,
+}
+
+/// What a message wants of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Nothing,
+    /// REQUIRETLS on the first MAIL; every server passes on what it has read.
+    Requiretls,
+    /// The header field `TLS-Required: No`.
+    TlsRequiredNo,
 }
 
 /// How a hop must end.
@@ -73,6 +106,7 @@ pub enum End {
 pub struct Scenario {
     pub name: String,
     pub recipient: &'static str,
+    pub wish: Wish,
     pub setups: [Setup; 4],
     pub ends: [End; 4],
 }
@@ -145,6 +179,29 @@ const CLIENT_CERTIFICATE: &str = r#"
     certificate = { roots = "public", names = ["mail.contoso.com"] }
 "#;
 
+/// Knows the key of the one server that it sends to; the run puts the pin in.
+const PINNED: &str = r#"
+    [[outbound]]
+    name = "contoso"
+    namespaces = ["*"]
+    posture = "pinned"
+    pins = ["@PIN@"]
+"#;
+
+/// The same, with the pin of a key that the server does not hold.
+const PINNED_OTHER: &str = r#"
+    [[outbound]]
+    name = "contoso"
+    namespaces = ["*"]
+    posture = "pinned"
+    pins = ["spki:sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]
+"#;
+
+/// What the recipient's domain publishes by MTA-STS.
+const STS_ENFORCE: &str = "version: STSv1\r\nmode: enforce\r\nmx: *.contoso.com\r\nmax_age: 604800\r\n";
+const STS_ELSEWHERE: &str = "version: STSv1\r\nmode: enforce\r\nmx: mail.fabrikam.com\r\nmax_age: 604800\r\n";
+const STS_TESTING: &str = "version: STSv1\r\nmode: testing\r\nmx: mail.fabrikam.com\r\nmax_age: 604800\r\n";
+
 impl Scenario {
     fn new(name: impl Into<String>) -> Self {
         let setup = Setup {
@@ -152,10 +209,14 @@ impl Scenario {
             client: DETERMINISTIC,
             server: DETERMINISTIC,
             client_certificate: None,
+            signed: None,
+            sts: None,
+            offers_requiretls: false,
         };
         Self {
             name: name.into(),
             recipient: "bob@contoso1.microsoftonline.com",
+            wish: Wish::Nothing,
             setups: std::array::from_fn(|_| setup.clone()),
             ends: [End::Tls; 4],
         }
@@ -164,6 +225,16 @@ impl Scenario {
     fn hop(mut self, hop: usize, end: End, change: impl FnOnce(&mut Setup)) -> Self {
         change(&mut self.setups[hop]);
         self.ends[hop] = end;
+        self
+    }
+
+    /// The DNS is signed on every hop, and every server offers REQUIRETLS.
+    fn requiretls(mut self) -> Self {
+        self.wish = Wish::Requiretls;
+        for setup in &mut self.setups {
+            setup.signed = Some(Tlsa::Absent);
+            setup.offers_requiretls = true;
+        }
         self
     }
 
@@ -251,5 +322,45 @@ pub fn all() -> Vec<Scenario> {
             .hop(HOP1, bounced("5.7.1", "client-cert-name-mismatch"), with_certificate(Some("mail.fabrikam.com")))
             .stops_there(),
     ]);
+    all.extend(policies());
     all
+}
+
+/// What recipients publish, what messages want, and pins. All of it is on the way to Contoso, hop 4.
+fn policies() -> Vec<Scenario> {
+    let here = |name: &str, end: End, change: fn(&mut Setup)| Scenario::new(name).hop(HOP4, end, change);
+    let deferred = |reason| End::Deferred { status: "4.7.5", reason };
+    let in_clear = End::Clear { connection: 2, reason: "cert-self-signed" };
+    const SELF_SIGNED: StartTls = StartTls::Works(Certificate::SelfSigned);
+    vec![
+        // RFC 7672, 3.1.1: neither issuer nor dates nor names matter.
+        here("dane-ee", End::Tls, |it| (it.signed, it.starttls) = (Some(Tlsa::EndEntity), SELF_SIGNED)),
+        here("dane-ta", End::Tls, |it| {
+            it.signed = Some(Tlsa::TrustAnchor);
+            it.starttls = StartTls::Works(Certificate::PrivateCaChain);
+        }),
+        here("dane-mismatch", deferred("dane-mismatch"), |it| it.signed = Some(Tlsa::OtherKey)),
+        // RFC 7672, 2.2: TLS is promised, and nobody says by whom.
+        here("dane-unusable", End::Tls, |it| (it.signed, it.starttls) = (Some(Tlsa::Unusable), SELF_SIGNED)),
+        here("dane-bogus", deferred("tlsa-lookup-failed"), |it| it.signed = Some(Tlsa::Bogus)),
+        here("sts-enforce", End::Tls, |it| it.sts = Some(STS_ENFORCE)),
+        here("sts-enforce-mx-mismatch", deferred("sts-mx-mismatch"), |it| it.sts = Some(STS_ELSEWHERE)),
+        here("sts-testing", in_clear, |it| (it.sts, it.starttls) = (Some(STS_TESTING), SELF_SIGNED)),
+        here("dane-and-sts", End::Tls, |it| (it.signed, it.sts) = (Some(Tlsa::EndEntity), Some(STS_ENFORCE))),
+        Scenario::new("requiretls").requiretls(),
+        Scenario::new("requiretls-unsupported").requiretls().hop(
+            HOP4,
+            End::Bounced { status: "5.7.30", reason: "requiretls-unsupported" },
+            |it| it.offers_requiretls = false,
+        ),
+        // RFC 8689, 4.2.2: the recipient's policy does not stop the message.
+        Scenario {
+            wish: Wish::TlsRequiredNo,
+            ..here("tls-required-no", in_clear, |it| {
+                (it.sts, it.starttls) = (Some(STS_ENFORCE), SELF_SIGNED);
+            })
+        },
+        here("pinned", End::Tls, |it| (it.client, it.starttls) = (PINNED, SELF_SIGNED)),
+        here("pinned-mismatch", deferred("pin-mismatch"), |it| (it.client, it.starttls) = (PINNED_OTHER, SELF_SIGNED)),
+    ]
 }

@@ -36,6 +36,8 @@ pub struct Seen {
     pub stored: Option<PathBuf>,
     /// The TLS session that it came over.
     pub tls: Option<Arc<TlsInfo>>,
+    /// MAIL carried REQUIRETLS: whoever sends the message on must ask for it as well (RFC 8689, 4.1).
+    pub require_tls: bool,
     /// Why a client was turned away.
     pub refused: Option<Reason>,
 }
@@ -191,7 +193,8 @@ impl Handler for Desk {
         admitted.err().map(|refusal| self.server.refuse(&refusal))
     }
 
-    async fn mail(&mut self, session: &Session, path: ReversePath<'_>, _parameters: MailParameters<'_>) -> Response {
+    async fn mail(&mut self, session: &Session, path: ReversePath<'_>, parameters: MailParameters<'_>) -> Response {
+        self.server.see(|seen| seen.require_tls = parameters.require_tls);
         let domain = path.mailbox().and_then(|mailbox| Domain::parse(mailbox.domain().as_str()).ok());
         let client = Client {
             connector: self.server.connectors.find(domain.as_ref()),

@@ -14,7 +14,7 @@ use smtp_proto::body::Runs;
 use smtp_proto::client::Envelope;
 use smtp_proto::params::RcptParameters;
 use smtp_proto::path::ForwardPath;
-use smtp_proto::reply::{EnhancedCode, Response};
+use smtp_proto::reply::Response;
 use smtp_proto::route::{self, Route, Targets};
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::{client, server};
@@ -23,7 +23,7 @@ use smtp_tls_policy::{
     Facts, Host, HostOrigin, IdentityId, Namespace, OutboundConnector, Plan, Posture, RootsId, Trust, plan,
 };
 use smtp_tokio_adapter::serve::{Handler, Inbound, Service, Session, serve};
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, deliver};
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Skip, deliver};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -170,13 +170,11 @@ pub struct Loopback {
 }
 
 impl Hosts for Loopback {
-    async fn prepare(&self, host: &str) -> Result<Candidate, EnhancedCode> {
-        Ok(Candidate {
-            host: Host::parse(host).unwrap(),
-            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            plan: self.plan.clone(),
-            identity: self.identity.clone(),
-        })
+    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
+        let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let mut candidate = Candidate::new(Host::parse(host).unwrap(), addresses, self.plan.clone());
+        candidate.identity = self.identity.clone();
+        Ok(candidate)
     }
 }
 

@@ -19,7 +19,7 @@ use smtp_tls_policy::rustls::ClientTls;
 use smtp_tls_policy::{
     Facts, Host, HostOrigin, IdentityId, Namespace, OutboundConnector, Plan, Posture, Reason, RootsId, Trust, plan,
 };
-use smtp_tokio_adapter::{Candidate, Connection, End, Hosts, Outbound, Report, Spoken, Target, deliver, review};
+use smtp_tokio_adapter::{Candidate, Connection, End, Hosts, Outbound, Report, Skip, Spoken, Target, deliver, review};
 use tokio::net::TcpStream;
 
 use crate::peers::{Lab, Peer, Server, Suite, lab, unique};
@@ -92,13 +92,11 @@ struct Loopback {
 }
 
 impl Hosts for Loopback {
-    async fn prepare(&self, host: &str) -> Result<Candidate, EnhancedCode> {
-        Ok(Candidate {
-            host: Host::parse(host).unwrap(),
-            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            plan: self.plan.clone(),
-            identity: self.identity.clone(),
-        })
+    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
+        let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let mut candidate = Candidate::new(Host::parse(host).unwrap(), addresses, self.plan.clone());
+        candidate.identity = self.identity.clone();
+        Ok(candidate)
     }
 }
 

@@ -1,0 +1,443 @@
+//! From a domain to the words on its recipients: [`Sender`] asks the network, makes the facts and the plans, and walks the
+//! route.
+//!
+//! ```
+//! use std::{net::{Ipv4Addr, Ipv6Addr}, sync::Arc};
+//! use smtp_proto::{client::{Config, Envelope}, route::{Mx, Word}};
+//! use smtp_tls_policy::{
+//!     DnsStatus, Domain, Host, Namespace, OutboundConnector, OutboundConnectors, Posture, Reason, TlsaRecord, Trust,
+//!     rustls::ClientTls,
+//! };
+//! use smtp_tokio_adapter::{Outbound, Sender, lookups::{Answer, Lookups}, sender::Mail};
+//!
+//! /// What the resolver says: everything is signed, save that somebody has broken the TLSA records.
+//! struct Zone;
+//!
+//! impl Lookups for Zone {
+//!     async fn mx(&self, _: &Domain) -> Answer<Mx> {
+//!         let exchange = "mx.test.example".parse().ok();
+//!         Answer::new(DnsStatus::Secure, vec![Mx { preference: 10, exchange }])
+//!     }
+//!     async fn ipv4(&self, _: &Domain) -> Answer<Ipv4Addr> {
+//!         Answer::new(DnsStatus::Secure, vec![Ipv4Addr::LOCALHOST])
+//!     }
+//!     async fn ipv6(&self, _: &Domain) -> Answer<Ipv6Addr> {
+//!         Answer::none(DnsStatus::Secure)
+//!     }
+//!     async fn tlsa(&self, owner: &str) -> Answer<TlsaRecord> {
+//!         assert_eq!(owner, "_25._tcp.mx.test.example");
+//!         Answer::none(DnsStatus::Bogus)
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+//! let config = Arc::new(Config::new("client.test.example".parse()?));
+//! let outbound = Outbound::new(config, Arc::new(ClientTls::new(provider)), Arc::new(Trust::new()));
+//! let sender = Sender::new(outbound, Zone);
+//!
+//! let everybody = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic);
+//! let connectors = OutboundConnectors::new(vec![everybody])?;
+//! let domain = Host::parse("test.example")?;
+//! let envelope = Envelope { recipients: vec!["reader@test.example".parse()?], ..Envelope::default() };
+//! let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");
+//! let mail = Mail::new(connectors.find(&domain), &domain, &envelope, &message);
+//!
+//! // Who cannot tell whether there are TLSA records must not take that for their absence (RFC 7672, 2.1.2).
+//! let report = sender.deliver(&mail).await;
+//! assert!(matches!(report.words[..], [Word::Deferred(status)] if status.to_string() == "4.7.5"));
+//! assert!(report.attempts.is_empty());
+//! let (host, skip) = &report.skipped[0];
+//! assert_eq!(host, "mx.test.example");
+//! assert_eq!(skip.refusal.as_ref().map(|it| it.reason()), Some(Reason::TlsaLookupFailed));
+//! # Ok(())
+//! # }
+//! ```
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use smtp_proto::client::Envelope;
+use smtp_proto::path::{DomainBuf, ReversePathBuf};
+use smtp_proto::route::{self, LOOKUP_FAILED, Route, Targets};
+use smtp_tls_policy::memory::{Broken, BrokenPeers};
+use smtp_tls_policy::pki_types::UnixTime;
+use smtp_tls_policy::search::{Query, Search, ValidationWatch};
+use smtp_tls_policy::sts::{self, Change, DiscoveryError, Due, FETCH_TIMEOUT, FetchError, PolicyStore, Record};
+use smtp_tls_policy::{
+    Attempt, Demand, Dns, DnsStatus, Domain, Facts, FailedFamily, Host, HostOrigin, MessageTls, OutboundConnector,
+    Policy, Reason, TlsaFact, plan,
+};
+
+use crate::connection::Outbound;
+use crate::deliver::{Candidate, Hosts, Message, Report, Skip, deliver};
+use crate::lookups::{Answer, Lookups};
+use crate::outcome::Spoken;
+
+/// Delivers mail by what the DNS, the recipients' policies, the connector and the message say together.
+///
+/// One value serves all deliveries of a process: it remembers MTA-STS policies, and peers whose TLS is broken.
+pub struct Sender<L> {
+    /// Name, time limits, TLS, trust.
+    pub outbound: Outbound,
+    /// Who answers the questions.
+    pub lookups: L,
+    /// How routes are walked. The seed is changed from one delivery to the next, and a smart host has a port of its own.
+    pub route: route::Config,
+    /// What the failure of one address family means where the other has an answer.
+    pub failed_family: FailedFamily,
+    deliveries: AtomicU64,
+    watch: Mutex<ValidationWatch>,
+    broken: Mutex<BrokenPeers>,
+    policies: Mutex<sts::Cache>,
+    store: Option<Arc<Mutex<dyn PolicyStore + Send>>>,
+}
+
+/// A message for the recipients of one domain.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Mail<'a, M> {
+    /// The connector that serves the domain, or that it could not be looked up.
+    pub policy: Policy<'a>,
+    /// Further demands on the connection.
+    pub demands: &'a [Demand],
+    /// The domain of the recipients, or an address literal.
+    pub domain: &'a Host,
+    /// The envelope, with the recipients of this domain and no others. Its
+    /// [`require_tls`](Envelope::require_tls) is the wish for REQUIRETLS.
+    pub envelope: &'a Envelope,
+    /// Whether the message has a single header field `TLS-Required: No` (RFC 8689, 4.1):
+    /// [`tls_required_no`](smtp_tls_policy::facts::tls_required_no).
+    pub tls_required_no: bool,
+    /// The message.
+    pub message: &'a M,
+}
+
+impl<'a, M> Mail<'a, M> {
+    /// A message without further demands.
+    pub fn new(connector: &'a OutboundConnector, domain: &'a Host, envelope: &'a Envelope, message: &'a M) -> Self {
+        let policy = Policy::Connector(connector);
+        Self { policy, demands: &[], domain, envelope, tls_required_no: false, message }
+    }
+
+    /// The same, with what the message says of itself.
+    #[must_use]
+    pub fn tls_required_no(self, tls_required_no: bool) -> Self {
+        Self { tls_required_no, ..self }
+    }
+}
+
+impl<L: Lookups> Sender<L> {
+    /// Nothing is remembered yet; policies live as long as this value.
+    pub fn new(outbound: Outbound, lookups: L) -> Self {
+        Self {
+            outbound,
+            lookups,
+            route: route::Config::default(),
+            failed_family: FailedFamily::default(),
+            deliveries: AtomicU64::new(0),
+            watch: Mutex::default(),
+            broken: Mutex::default(),
+            policies: Mutex::new(sts::Cache::new(sts::Limits::default())),
+            store: None,
+        }
+    }
+
+    /// Remembers broken peers for another time, or fewer of them: [`BrokenPeers::new`]. With a limit of 0, none.
+    #[must_use]
+    pub fn with_memory(self, memory: BrokenPeers) -> Self {
+        Self { broken: Mutex::new(memory), ..self }
+    }
+
+    /// Takes over MTA-STS policies from an earlier run, and keeps them in this store from now on. A cache is more than a
+    /// gain of time: a domain that was once mailed to stays protected where its record is suppressed (RFC 8461, 10.2).
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read. One policy that cannot be read is left out.
+    pub fn with_store(
+        self,
+        mut cache: sts::Cache,
+        mut store: impl PolicyStore + Send + 'static,
+    ) -> Result<Self, sts::StoreError> {
+        let loaded = store.load()?;
+        for (domain, error) in &loaded.damaged {
+            tracing::warn!(domain = domain.as_ref().map(tracing::field::display), %error, "stored MTA-STS policy");
+        }
+        for change in cache.restore(loaded.policies, self.now()) {
+            store.apply(&change)?;
+        }
+        Ok(Self { policies: Mutex::new(cache), store: Some(Arc::new(Mutex::new(store))), ..self })
+    }
+
+    /// Delivers one message to the recipients of one domain, as far as that can be done now.
+    pub async fn deliver<M: Message>(&self, mail: &Mail<'_, M>) -> Report {
+        let (job, targets) = Job::look_up(self, mail).await;
+        let turn = self.deliveries.fetch_add(1, Ordering::Relaxed);
+        let seed = self.route.seed.wrapping_add(turn);
+        let config = route::Config { seed, port: job.port, ..self.route.clone() };
+        let route = Route::new(targets, mail.envelope.recipients.len(), &config);
+        let report = deliver(&self.outbound, route, &job, mail.envelope, mail.message).await;
+        self.remember(&report);
+        report
+    }
+
+    /// Does what is due in the background: fetches MTA-STS policies again before they expire (RFC 8461, 3.3), so that no
+    /// delivery waits for it. Returns when there is something to do next.
+    pub async fn refresh(&self) -> Option<UnixTime> {
+        loop {
+            let due = lock(&self.policies).due(self.now());
+            match due {
+                Some(Due::Refresh(domain)) => {
+                    let _: sts::Answer = self.sts(&domain).await;
+                }
+                Some(Due::Expired(change)) => self.store(vec![change]).await,
+                None => return lock(&self.policies).deadline(),
+            }
+        }
+    }
+
+    fn now(&self) -> UnixTime {
+        self.outbound.tls.now().unwrap_or_else(UnixTime::now)
+    }
+
+    /// Every answer passes here.
+    fn seen(&self, status: DnsStatus) -> DnsStatus {
+        let mut watch = lock(&self.watch);
+        let was_silent = watch.is_silent();
+        watch.saw(status);
+        if watch.is_silent() && !was_silent {
+            tracing::warn!(
+                "no DNS answer so far was secure: the resolver does not validate, and DANE is without effect"
+            );
+        }
+        status
+    }
+
+    fn answered<T>(&self, answer: Answer<T>) -> Answer<T> {
+        self.seen(answer.status);
+        answer
+    }
+
+    /// Notes whose TLS broke, and whose works again.
+    fn remember(&self, report: &Report) {
+        let now = Instant::now();
+        let mut broken = lock(&self.broken);
+        for attempt in report.attempts.iter().filter(|attempt| attempt.decision.channel == Spoken::Tls) {
+            let Ok(host) = Host::parse(&attempt.host) else { continue };
+            match attempt.decision.reason {
+                Reason::HandshakeFailed => broken.broke(&host, attempt.address, Broken::Failed, now),
+                Reason::HandshakeTimeout => broken.broke(&host, attempt.address, Broken::Stalled, now),
+                _ if attempt.decision.tls.is_some() => broken.worked(&host, attempt.address),
+                _ => {}
+            }
+        }
+    }
+
+    /// What MTA-STS says of a domain now (RFC 8461, 3.3 and 5.1).
+    async fn sts(&self, domain: &Domain) -> sts::Answer {
+        let record = match sts::record_name(domain) {
+            None => Ok(None),
+            Some(name) => {
+                let answer = self.answered(self.lookups.txt(&name).await);
+                match answer.status.is_failure() {
+                    true => Err(DiscoveryError::Lookup),
+                    false => Record::find(&answer.records).map_err(DiscoveryError::Record),
+                }
+            }
+        };
+        let next = lock(&self.policies).discovered(domain, record, self.now());
+        let fetch = match next {
+            sts::Next::Done(answer) => return answer,
+            sts::Next::UnderWay => return lock(&self.policies).applies(domain, self.now()),
+            sts::Next::Fetch(fetch) => fetch,
+        };
+        let fetching = tokio::time::timeout(FETCH_TIMEOUT, self.lookups.fetch(&fetch));
+        let fetched = fetching.await.unwrap_or(Err(FetchError::Timeout));
+        let response = fetched.as_ref().map(|fetched| fetched.response()).map_err(|error| *error);
+        let sts::Fetched { answer, changes } = lock(&self.policies).fetched(fetch, response, self.now());
+        if let Some(trouble) = &answer.trouble {
+            tracing::warn!(%domain, %trouble, "MTA-STS");
+        }
+        self.store(changes).await;
+        answer
+    }
+
+    /// The disk may block: not here.
+    async fn store(&self, changes: Vec<Change>) {
+        let Some(store) = self.store.clone().filter(|_| !changes.is_empty()) else { return };
+        let stored = tokio::task::spawn_blocking(move || {
+            let mut store = lock(&store);
+            changes.iter().try_for_each(|change| store.apply(change))
+        });
+        match stored.await {
+            Ok(Ok(())) => {}
+            // What applies now is in the cache; only the next run of the process will not know it.
+            Ok(Err(error)) => tracing::warn!(%error, "MTA-STS policy not stored"),
+            Err(error) => tracing::warn!(%error, "MTA-STS policy not stored"),
+        }
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each of them is in order whenever its lock is free.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is known of one delivery before its hosts are looked up.
+struct Job<'a, L, M> {
+    sender: &'a Sender<L>,
+    mail: &'a Mail<'a, M>,
+    origin: HostOrigin,
+    /// The smart host, or the domain.
+    next_hop: Host,
+    port: u16,
+    mx: DnsStatus,
+    expanded: Option<Domain>,
+    sts: sts::Answer,
+}
+
+impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
+    async fn look_up(sender: &'a Sender<L>, mail: &'a Mail<'a, M>) -> (Self, Targets) {
+        let mut job = Self {
+            sender,
+            mail,
+            origin: HostOrigin::Mx,
+            next_hop: mail.domain.clone(),
+            port: sender.route.port,
+            mx: DnsStatus::Insecure,
+            expanded: None,
+            sts: sts::Answer::default(),
+        };
+        let smart_host = match mail.policy {
+            Policy::Connector(connector) => connector.smart_host.as_ref(),
+            Policy::Unavailable => None,
+        };
+        if let Some(smart_host) = smart_host {
+            (job.origin, job.next_hop, job.port) = (HostOrigin::SmartHost, smart_host.host.clone(), smart_host.port);
+        } else if mail.domain.domain().is_none() {
+            job.origin = HostOrigin::Literal;
+        }
+        let Ok(name) = job.next_hop.to_string().parse::<DomainBuf>() else { return (job, Targets::NoSuchDomain) };
+        let targets = match (job.origin, job.next_hop.domain()) {
+            (HostOrigin::Mx, Some(domain)) if matches!(mail.policy, Policy::Connector(_)) => {
+                let answer = sender.answered(sender.lookups.mx(domain).await);
+                (job.mx, job.expanded) = (answer.status, answer.alias);
+                match (answer.status.is_failure(), answer.no_such_name) {
+                    (false, true) => return (job, Targets::NoSuchDomain),
+                    (false, false) => Targets::Mx { domain: name.clone(), records: answer.records },
+                    (true, _) => Targets::Host(name.clone()),
+                }
+            }
+            _ => Targets::Host(name.clone()),
+        };
+        if plan(&job.facts(&job.next_hop, &TlsaFact::Absent)).is_err_and(|refusal| refusal.ends_domain()) {
+            // Nobody is dialled, whoever the MX records name: the first host to be prepared says why.
+            return (job, Targets::Host(name));
+        }
+        let asks = job.facts(&job.next_hop, &TlsaFact::Absent).asks_for_sts().cloned();
+        if let Some(domain) = asks {
+            job.sts = sender.sts(&domain).await;
+        }
+        (job, targets)
+    }
+
+    fn facts<'f>(&'f self, host: &'f Host, tlsa: &'f TlsaFact) -> Facts<'f> {
+        let mut facts = match self.mail.policy {
+            Policy::Connector(connector) => Facts::new(connector, self.mail.domain, host, self.origin),
+            Policy::Unavailable => Facts::policy_unavailable(self.mail.domain, host, self.origin),
+        };
+        let envelope = self.mail.envelope;
+        facts.demands = self.mail.demands;
+        facts.dns = Dns { mx: self.mx, expanded_next_hop: self.expanded.as_ref(), tlsa };
+        facts.sts = host.domain().map(|host| self.sts.fact(host)).unwrap_or_default();
+        facts.message = MessageTls::new(
+            envelope.require_tls,
+            envelope.reverse_path == ReversePathBuf::NULL,
+            self.mail.tls_required_no,
+        );
+        facts
+    }
+
+    /// The host's addresses, the status of the answers together, and the name behind its CNAMEs.
+    async fn addresses(&self, host: &Host) -> (Vec<IpAddr>, DnsStatus, Option<Domain>) {
+        let name = match host {
+            Host::Address(address) => return (vec![*address], DnsStatus::Insecure, None),
+            Host::Name(name) => name,
+        };
+        let Sender { lookups, failed_family, .. } = self.sender;
+        let (ipv4, ipv6) = tokio::join!(lookups.ipv4(name), lookups.ipv6(name));
+        let (ipv4, ipv6) = (self.sender.answered(ipv4), self.sender.answered(ipv6));
+        let status = DnsStatus::of_addresses(ipv4.status, ipv6.status, *failed_family);
+        let of_ipv6 = ipv6.records.into_iter().filter(|_| !ipv6.status.is_failure()).map(IpAddr::V6);
+        let of_ipv4 = ipv4.records.into_iter().filter(|_| !ipv4.status.is_failure()).map(IpAddr::V4);
+        (of_ipv6.chain(of_ipv4).collect(), status, ipv4.alias.or(ipv6.alias))
+    }
+
+    /// RFC 7672, 2.2.2 and 2.2.3.
+    async fn tlsa(&self, host: &Domain, addresses: DnsStatus, alias: Option<&Domain>) -> TlsaFact {
+        let Sender { lookups, .. } = self.sender;
+        let mut search = Search::new(host, self.port, addresses, alias);
+        while let Some(query) = search.query() {
+            match query {
+                Query::Cname { owner } => {
+                    let status = lookups.cname(&owner).await;
+                    search.answer(self.sender.seen(status), &[]);
+                }
+                Query::Tlsa { owner, .. } => {
+                    let answer = self.sender.answered(lookups.tlsa(&owner).await);
+                    search.answer(answer.status, &answer.records);
+                }
+            }
+        }
+        search.into_fact()
+    }
+
+    /// Addresses of the host whose TLS is remembered to be broken.
+    fn broken(&self, host: &Host, addresses: &[IpAddr]) -> Vec<IpAddr> {
+        let (broken, now) = (lock(&self.sender.broken), Instant::now());
+        let is_broken = |ip: &&IpAddr| broken.recall(host, SocketAddr::new(**ip, self.port), now).is_some();
+        addresses.iter().filter(is_broken).copied().collect()
+    }
+}
+
+impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
+    async fn prepare(&self, name: &str) -> Result<Candidate, Skip> {
+        let host = match self.origin {
+            HostOrigin::Mx => Host::parse(name).map_err(|_| LOOKUP_FAILED)?,
+            HostOrigin::SmartHost | HostOrigin::Literal => self.next_hop.clone(),
+        };
+        match plan(&self.facts(&host, &TlsaFact::Absent)) {
+            Err(refusal) if refusal.ends_domain() => return Err(refusal.into()),
+            // The TLSA records are still to come, and have a word to say.
+            Ok(_) | Err(_) => {}
+        }
+        let (addresses, status, alias) = self.addresses(&host).await;
+        let tlsa = match host.domain() {
+            Some(domain) if self.facts(&host, &TlsaFact::Absent).asks_for_tlsa() => {
+                self.tlsa(domain, status, alias.as_ref()).await
+            }
+            _ => TlsaFact::Absent,
+        };
+        let mut facts = self.facts(&host, &tlsa);
+        let planned = plan(&facts);
+        if status.is_failure() {
+            // RFC 7672, 2.1.2: unreachable, under every posture; and it is the DNS that failed, not a certificate.
+            return Err(Skip { status: LOOKUP_FAILED, refusal: planned.err() });
+        }
+        let mut candidate = Candidate::new(host.clone(), addresses, planned?);
+        if let Policy::Connector(connector) = self.mail.policy {
+            candidate.identity = connector.identity.clone();
+        }
+        let broken = self.broken(&host, &candidate.addresses);
+        if !broken.is_empty() {
+            facts.remembered_broken = true;
+            // A floor above plaintext is not touched: then the plan is the same.
+            candidate.broken = plan(&facts).ok().filter(|plan| plan.attempt() == Attempt::Clear).map(|it| (broken, it));
+        }
+        Ok(candidate)
+    }
+}
