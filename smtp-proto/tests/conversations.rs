@@ -1,7 +1,8 @@
 //! Conversations as text files, run at every fragmentation of the peer's bytes.
 //!
 //! The head of a file says who is under test (`role`), what is configured (`config`), what the handler says to an event
-//! (`answer`), and what a client is to send (`mail`, `rcpt`, `body`: one line for each piece). Behind `---` stand `S:`
+//! (`answer`), and what a client is to send (`mail`, `rcpt`, `body` or `uri`: one line for each piece; `command`,
+//! `xclient`; `idle`, `stall`: nothing for a while), in this order. `also: no-pipelining` says that the same holds without PIPELINING. Behind `---` stand `S:`
 //! and `C:` lines in the order in which they must come, `TLS` where the handshake happens, `EOF` where the peer closes,
 //! and `E:` lines with all events. `\r`, `\n`, `\0`, `\u{..}` stand for themselves; a line that ends in `\` has no CRLF.
 
@@ -12,11 +13,29 @@ use std::sync::Arc;
 
 use common::{ClientBed, ServerBed, accept, client_config, describe, describe_server, server_config};
 use smtp_proto::client::{self, Envelope, OverLimit, Recipient};
-use smtp_proto::command::Command;
+use smtp_proto::command::{Command, Uri, XclientName};
 use smtp_proto::fallback::{Channel, TlsRules};
 use smtp_proto::reply::Response;
 use smtp_proto::server::{FutureRelease, StartTls};
 use smtp_proto::{Protocol, Step, Want};
+
+/// What a client does when it is its turn.
+enum Action {
+    Mail(Envelope, Vec<Piece>),
+    /// A command line.
+    Command(String),
+    /// Nothing, until the server says something.
+    Idle,
+}
+
+/// A piece of a body.
+enum Piece {
+    Octets(Vec<u8>),
+    /// Where it is, and whether it is the last.
+    Uri(String, bool),
+    /// The rest is late, and does not come.
+    Stall,
+}
 
 const STEPS: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
 
@@ -95,6 +114,10 @@ impl Script {
         self.head.iter().filter(move |(it, _)| it == key).map(|(_, value)| value.as_str())
     }
 
+    fn events(&self) -> Vec<&String> {
+        self.lines.iter().filter_map(|line| if let Line::Event(event) = line { Some(event) } else { None }).collect()
+    }
+
     fn options(&self) -> impl Iterator<Item = (&str, &str)> {
         self.all("config").flat_map(|line| line.split(' ')).map(|word| word.split_once('=').unwrap_or((word, "")))
     }
@@ -120,6 +143,18 @@ impl Script {
                 "rcpt-parameter" => config.rcpt_parameters.push(value.to_owned()),
                 "verb" => config.verbs.push(value.to_owned()),
                 "no-pipelining" => config.pipelining = false,
+                "no-8bitmime" => config.eight_bit_mime = false,
+                "no-enhancedstatuscodes" => config.enhanced_status_codes = false,
+                "starttls-required" => config.starttls = StartTls::Required,
+                "vrfy" => config.vrfy = true,
+                "expn" => config.expn = true,
+                "help" => config.help = true,
+                "etrn" => config.etrn = true,
+                "xclient" => config.xclient = value.split(',').map(|name| XclientName::of(name).unwrap()).collect(),
+                "burl" => config.burl = Some(value.replace(',', " ")),
+                "errors" => config.limits.errors = value.parse().unwrap(),
+                "unknown-commands" => config.limits.unknown_commands = value.parse().unwrap(),
+                "idle-commands" => config.limits.idle_commands = value.parse().unwrap(),
                 "chunking" => config.chunking = true,
                 "binarymime" => config.binary_mime = true,
                 "lmtp" => config.protocol = Protocol::Lmtp,
@@ -146,34 +181,48 @@ impl Script {
                 "lmtp" => config.protocol = Protocol::Lmtp,
                 "leave" => config.over_limit = OverLimit::Leave,
                 "tls" => rules = TlsRules::REQUIRED,
+                "opportunistic" => rules = TlsRules::OPPORTUNISTIC,
                 _ => panic!("{}: {option}", self.name),
             }
         }
         (config, rules)
     }
 
-    /// Envelope and pieces of the body of each transaction.
-    fn mails(&self) -> Vec<(Envelope, Vec<Vec<u8>>)> {
-        let mut mails: Vec<(Envelope, Vec<Vec<u8>>)> = Vec::new();
+    /// What a client is to send.
+    fn actions(&self) -> Vec<Action> {
+        let mut actions = Vec::new();
         for (key, value) in &self.head {
             let value = unescape(value);
-            match key.as_str() {
-                "mail" => match Command::parse(format!("MAIL FROM:{value}").as_bytes()).unwrap() {
-                    Command::Mail { path, parameters } => mails.push((Envelope::relaying(path, &parameters), vec![])),
-                    _ => unreachable!(),
-                },
-                "rcpt" => match Command::parse(format!("RCPT TO:{value}").as_bytes()).unwrap() {
-                    Command::Rcpt { path, parameters } => {
-                        mails.last_mut().unwrap().0.recipients.push(Recipient::relaying(path, &parameters));
+            match (key.as_str(), actions.last_mut()) {
+                ("command", _) => actions.push(Action::Command(value)),
+                ("idle", _) => actions.push(Action::Idle),
+                ("stall", Some(Action::Mail(_, pieces))) => pieces.push(Piece::Stall),
+                ("xclient", _) => actions.push(Action::Command(format!("XCLIENT {value}"))),
+                ("mail", _) => match Command::parse(format!("MAIL FROM:{value}").as_bytes()).unwrap() {
+                    Command::Mail { path, parameters } => {
+                        actions.push(Action::Mail(Envelope::relaying(path, &parameters), vec![]));
                     }
                     _ => unreachable!(),
                 },
-                "further" => mails.last_mut().unwrap().0.parameters = value.parse().unwrap(),
-                "body" => mails.last_mut().unwrap().1.push(value.into_bytes()),
+                ("rcpt", Some(Action::Mail(envelope, _))) => {
+                    match Command::parse(format!("RCPT TO:{value}").as_bytes()).unwrap() {
+                        Command::Rcpt { path, parameters } => {
+                            envelope.recipients.push(Recipient::relaying(path, &parameters));
+                        }
+                        _ => unreachable!(),
+                    }
+                }
+                ("further", Some(Action::Mail(envelope, _))) => envelope.parameters = value.parse().unwrap(),
+                ("body", Some(Action::Mail(_, pieces))) => pieces.push(Piece::Octets(value.into_bytes())),
+                ("uri", Some(Action::Mail(envelope, pieces))) => {
+                    envelope.burl = true;
+                    let uri = value.strip_suffix(" LAST");
+                    pieces.push(Piece::Uri(uri.unwrap_or(&value).to_owned(), uri.is_some()));
+                }
                 _ => {}
             }
         }
-        mails
+        actions
     }
 }
 
@@ -222,9 +271,7 @@ fn play(script: &Script, step: usize, side: &mut dyn Side, is_server: bool) {
         assert_eq!(said.escape_ascii().to_string(), bytes.escape_ascii().to_string(), "{}", at(index));
     }
     assert_eq!(side.output().escape_ascii().to_string(), "", "said more than {}", script.name);
-    let expected: Vec<&String> =
-        script.lines.iter().filter_map(|line| if let Line::Event(event) = line { Some(event) } else { None }).collect();
-    assert_eq!(side.events().iter().collect::<Vec<_>>(), expected, "{}, step {step}", script.name);
+    assert_eq!(side.events().iter().collect::<Vec<_>>(), script.events(), "{}, step {step}", script.name);
 }
 
 struct ServerSide {
@@ -284,18 +331,19 @@ impl Side for ServerSide {
 
 struct ClientSide {
     bed: ClientBed,
-    mails: std::vec::IntoIter<(Envelope, Vec<Vec<u8>>)>,
+    actions: std::vec::IntoIter<Action>,
     /// What is left of the body; none between bodies.
-    body: Option<std::vec::IntoIter<Vec<u8>>>,
-    pieces: Vec<Vec<u8>>,
+    body: Option<std::vec::IntoIter<Piece>>,
+    pieces: Vec<Piece>,
     events: Vec<String>,
 }
 
 impl ClientSide {
-    fn new(script: &Script) -> Self {
-        let (config, rules) = script.client_config();
+    fn new(script: &Script, pipelining: bool) -> Self {
+        let (mut config, rules) = script.client_config();
+        config.pipelining &= pipelining;
         let bed = ClientBed::with(config, rules, Channel::Plain);
-        Self { bed, mails: script.mails().into_iter(), body: None, pieces: Vec::new(), events: Vec::new() }
+        Self { bed, actions: script.actions().into_iter(), body: None, pieces: Vec::new(), events: Vec::new() }
     }
 
     fn write_body(&mut self) {
@@ -304,7 +352,14 @@ impl ClientSide {
             && let Some(body) = &mut self.body
         {
             match body.next() {
-                Some(piece) => client.write_body(&piece, output, *now).unwrap(),
+                Some(Piece::Octets(piece)) => client.write_body(&piece, output, *now).unwrap(),
+                Some(Piece::Stall) => self.body = None,
+                Some(Piece::Uri(uri, last)) => {
+                    client.write_uri(Uri::parse(&uri).unwrap(), last, output, *now).unwrap();
+                    if last {
+                        self.body = None;
+                    }
+                }
                 None => {
                     client.end_body(output, *now).unwrap();
                     self.body = None;
@@ -313,13 +368,26 @@ impl ClientSide {
         }
     }
 
-    fn next_mail(&mut self) {
-        match self.mails.next() {
-            Some((envelope, pieces)) => {
-                self.pieces = pieces;
-                let _ = self.bed.client.start_transaction(Arc::new(envelope), self.bed.now);
+    /// Does what comes next. What is misuse is an event here.
+    fn act(&mut self) {
+        let (client, now) = (&mut self.bed.client, self.bed.now);
+        match self.actions.next() {
+            Some(Action::Command(line)) => {
+                let sent = match Command::parse(line.as_bytes()).unwrap() {
+                    Command::Xclient(attributes) => client.xclient(&attributes, now),
+                    command => client.command(command, now),
+                };
+                if let Err(misuse) = sent {
+                    self.events.push(format!("misuse: {misuse}"));
+                    self.act();
+                }
             }
-            None => drop(self.bed.client.quit()),
+            Some(Action::Mail(envelope, pieces)) => {
+                self.pieces = pieces;
+                let _ = client.start_transaction(Arc::new(envelope), now);
+            }
+            Some(Action::Idle) => {}
+            None => drop(client.quit()),
         }
     }
 }
@@ -346,6 +414,8 @@ impl Side for ClientSide {
                     self.events.push(describe(&event));
                     match event {
                         client::Event::Ready | client::Event::Finished(_) => next = true,
+                        // Behind the 220 to XCLIENT the client is ready once more.
+                        client::Event::Answered(reply) => next = reply.code() != 220,
                         client::Event::SendBody => self.body = Some(std::mem::take(&mut self.pieces).into_iter()),
                         _ => {}
                     }
@@ -354,7 +424,7 @@ impl Side for ClientSide {
             self.bed.input.drain(..consumed);
             if next {
                 self.body = None;
-                self.next_mail();
+                self.act();
             }
             if waits && !(self.bed.client.wants_body() && self.body.is_some()) {
                 return;
@@ -377,15 +447,70 @@ impl Side for ClientSide {
     }
 }
 
+/// How the peer's lines are grouped, whatever the script says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grouping {
+    /// A server gets every command with the one before it (RFC 2920).
+    Together,
+    /// One at a time: a line to a server, a reply to a client.
+    Apart,
+}
+
+/// Plays a script without regard to who waits for whom: everything that is said, and every event, must be the same.
+fn play_loosely(script: &Script, grouping: Grouping, side: &mut dyn Side, is_server: bool) {
+    side.hear(b"");
+    let (mut heard, mut said) = (Vec::new(), Vec::new());
+    for line in &script.lines {
+        match line {
+            Line::Server(bytes) | Line::Client(bytes) if is_server == matches!(line, Line::Server(_)) => {
+                said.extend_from_slice(bytes);
+            }
+            Line::Server(bytes) | Line::Client(bytes) => {
+                heard.extend_from_slice(bytes);
+                let unfinished = !is_server && bytes.get(3) == Some(&b'-');
+                if grouping == Grouping::Apart && !unfinished {
+                    side.hear(&std::mem::take(&mut heard));
+                }
+            }
+            Line::Event(_) => {}
+            Line::Tls | Line::Eof => {
+                side.hear(&std::mem::take(&mut heard));
+                if *line == Line::Tls {
+                    side.shake()
+                } else {
+                    side.eof()
+                }
+                side.hear(b"");
+            }
+        }
+    }
+    side.hear(&heard);
+    let at = format!("{}, {grouping:?}", script.name);
+    assert_eq!(side.output().escape_ascii().to_string(), said.escape_ascii().to_string(), "{at}");
+    assert_eq!(side.events().iter().collect::<Vec<_>>(), script.events(), "{at}");
+}
+
 fn run(name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
     let script = Script::read(&folder.join(name).with_extension("txt"));
+    let is_server = match script.all("role").next() {
+        Some("server") => true,
+        Some("client") => false,
+        role => panic!("{name}: {role:?}"),
+    };
     for step in STEPS {
-        match script.all("role").next() {
-            Some("server") => play(&script, step, &mut ServerSide::new(&script), true),
-            Some("client") => play(&script, step, &mut ClientSide::new(&script), false),
-            role => panic!("{name}: {role:?}"),
+        match is_server {
+            true => play(&script, step, &mut ServerSide::new(&script), true),
+            false => play(&script, step, &mut ClientSide::new(&script, true), false),
         }
+    }
+    if is_server {
+        for grouping in [Grouping::Together, Grouping::Apart] {
+            play_loosely(&script, grouping, &mut ServerSide::new(&script), true);
+        }
+    }
+    if script.all("also").any(|it| it == "no-pipelining") {
+        play_loosely(&script, Grouping::Apart, &mut ClientSide::new(&script, false), false);
     }
 }
 
@@ -413,25 +538,77 @@ macro_rules! conversations {
 }
 
 conversations! {
+    client_421_body
+    client_421_command
+    client_421_greeting
+    client_421_recipient
+    client_8bitmime
+    client_8bitmime_not_offered
     client_binarymime
+    client_burl
+    client_burl_not_offered
+    client_burl_without_chunking
     client_chunking
+    client_commands
     client_deliverby
     client_dsn
+    client_early_refusal
+    client_early_reply
+    client_enhancedstatuscodes
+    client_etrn
     client_futurerelease
+    client_helo
     client_limits
     client_lmtp
+    client_lmtp_starttls
     client_mt_priority
+    client_no_recipients
+    client_pipelining
     client_requiretls
+    client_size
     client_smtputf8
+    client_starttls
+    client_starttls_not_offered
+    client_unasked_reply
+    client_unasked_reply_in_body
+    client_unknown
+    client_xclient
+    client_xclient_closed
+    client_xclient_hello_refused
+    server_421
+    server_8bitmime
+    server_8bitmime_not_offered
     server_binarymime
+    server_burl
+    server_burl_not_offered
     server_chunking
+    server_commands
     server_deliverby
     server_dsn
+    server_enhancedstatuscodes
+    server_enhancedstatuscodes_not_offered
+    server_errors
+    server_etrn
+    server_etrn_not_offered
     server_futurerelease
+    server_helo
+    server_idle_commands
+    server_leak
     server_limits
+    server_lines
     server_lmtp
+    server_lmtp_starttls
     server_mt_priority
+    server_pipelining
+    server_recipients
     server_requiretls
+    server_size
     server_smtputf8
+    server_starttls
+    server_starttls_refused
     server_unknown
+    server_unknown_commands
+    server_xclient
+    server_xclient_closed
+    server_xclient_refused
 }

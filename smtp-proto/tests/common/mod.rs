@@ -42,6 +42,7 @@ pub type Answer = Arc<dyn Fn(&server::Event<'_>) -> Response + Send + Sync>;
 pub fn accept(event: &server::Event<'_>) -> Response {
     match event {
         server::Event::Connected => Response::fixed(220, (2, 0, 0), "ready"),
+        server::Event::Xclient(_) => Response::fixed(220, (2, 0, 0), "ready again"),
         server::Event::StartTls => Response::fixed(220, (2, 0, 0), "go ahead"),
         server::Event::Data => Response::fixed(354, (3, 0, 0), "go ahead"),
         server::Event::Other(_) => Response::fixed(252, (2, 5, 2), "try it"),
@@ -303,6 +304,7 @@ pub fn describe(event: &client::Event<'_>) -> String {
         client::Event::Finished(Outcome::Accepted(reply)) => format!("accepted: {reply}"),
         client::Event::Finished(Outcome::Refused { phase, reply }) => format!("refused at {phase}: {reply}"),
         client::Event::Finished(outcome) => format!("finished: {outcome:?}"),
+        client::Event::Answered(reply) => format!("answered: {reply}"),
         client::Event::Unwelcome { phase, reply } => format!("unwelcome at {phase}: {reply}"),
         event => format!("{event:?}"),
     }
