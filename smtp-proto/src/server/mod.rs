@@ -247,7 +247,6 @@ impl Server {
         if !matches!(self.state, State::Asked(_)) {
             let away = self.pace.resume(now);
             self.since = self.since.map(|since| since + away);
-            self.pace.on_recipient(self.recipients, now);
         }
         // RFC 5321, 3.1: the client waits for the greeting.
         if (self.state == State::Fresh || std::mem::take(&mut self.greeting)) && !input.is_empty() {

@@ -12,8 +12,6 @@ use crate::reply::Response;
 pub(super) struct Pace {
     /// When the client has last brought a message forward.
     progress: Instant,
-    /// The most recipients of a transaction since the last message: a client that repeats itself makes no progress.
-    recipients: usize,
     /// When the body began, and its octets on the wire so far; none between bodies.
     body: Option<(Instant, u64)>,
     /// When the caller was given an event.
@@ -22,7 +20,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { progress: now, recipients: 0, body: None, handed: None }
+        Self { progress: now, body: None, handed: None }
     }
 
     /// The caller has an event now.
@@ -39,14 +37,6 @@ impl Pace {
             *began += away;
         }
         away
-    }
-
-    /// A transaction has so many recipients.
-    pub(super) fn on_recipient(&mut self, recipients: usize, now: Instant) {
-        if recipients > self.recipients {
-            self.recipients = recipients;
-            self.progress = now;
-        }
     }
 
     /// Octets of a body have come, or it has begun.
