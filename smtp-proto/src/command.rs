@@ -9,8 +9,9 @@ pub use uri::{Uri, UriBuf};
 pub use xclient::{Xclient, XclientName, XclientProto, XclientValue};
 
 use crate::params::{MailParameters, ParameterError, Parameters, RcptParameters};
-use crate::path::{ForwardPath, PathError, ReversePath, split_brackets};
+use crate::path::{ForwardPath, PathError, ReversePath};
 use crate::reply::push_number;
+use crate::word::is_word;
 
 /// A command line without its CRLF, taken apart and checked.
 ///
@@ -148,59 +149,60 @@ impl<'i> Command<'i> {
     /// Reads a line without its CRLF. Verbs and keywords may be in any case.
     pub fn parse(line: &'i [u8]) -> Result<Self, CommandError> {
         let text = std::str::from_utf8(line).map_err(|_| CommandError::NotUtf8)?;
-        // Without a short circuit, so that it compiles to vector code.
-        if line.iter().fold(false, |bad, &byte| bad | is_control(byte)) {
-            return Err(CommandError::Control);
+        let mut command = Self::of(text);
+        // The grammar of paths and parameters has no place for a control: only a line that is against it can hold one.
+        if !matches!(command, Ok(Self::Mail { .. } | Self::Rcpt { .. })) && has_control(line) {
+            command = Err(CommandError::Control);
         }
-        // Verbs are letters; everything of another length or kind ends in `Unknown`.
-        let mut upper = [0; 8];
-        let mut end = 0;
-        while let Some(&byte) = line.get(end).filter(|&&byte| byte != b' ') {
-            if let Some(letter) = upper.get_mut(end) {
-                *letter = byte.to_ascii_uppercase();
-            }
-            end += 1;
-        }
+        command
+    }
+
+    #[inline]
+    fn of(text: &'i str) -> Result<Self, CommandError> {
+        let end = text.bytes().position(|byte| byte == b' ').unwrap_or(text.len());
         let verb = &text[..end];
-        // RFC 5321, 4.1.1: a server should tolerate trailing white space; only SP and HT are left of it.
-        let argument = text[end..].trim_ascii();
-        if end > upper.len() {
-            return Ok(Self::Unknown { verb, argument });
-        }
-        match &upper {
-            b"MAIL\0\0\0\0" => Self::mail(argument),
-            b"RCPT\0\0\0\0" => Self::rcpt(argument),
-            b"DATA\0\0\0\0" => no_argument(argument, Self::Data),
-            b"EHLO\0\0\0\0" => name(argument).map(Self::Ehlo),
-            b"HELO\0\0\0\0" => name(argument).map(Self::Helo),
-            b"LHLO\0\0\0\0" => name(argument).map(Self::Lhlo),
-            b"BDAT\0\0\0\0" => chunk(argument),
-            b"RSET\0\0\0\0" => no_argument(argument, Self::Rset),
-            b"QUIT\0\0\0\0" => no_argument(argument, Self::Quit),
-            b"STARTTLS" => no_argument(argument, Self::StartTls),
-            b"NOOP\0\0\0\0" => Ok(Self::Noop(argument)),
-            b"HELP\0\0\0\0" => Ok(Self::Help(argument)),
-            b"ETRN\0\0\0\0" => Queue::parse(argument).map(Self::Etrn).ok_or(CommandError::Queue),
-            b"XCLIENT\0" => Xclient::parse(argument).map(Self::Xclient).ok_or(CommandError::Attribute),
-            b"BURL\0\0\0\0" => fetch(argument),
-            b"VRFY\0\0\0\0" => name_or_list(argument).map(|(text, smtputf8)| Self::Vrfy { text, smtputf8 }),
-            b"EXPN\0\0\0\0" => name_or_list(argument).map(|(text, smtputf8)| Self::Expn { text, smtputf8 }),
-            b"\0\0\0\0\0\0\0\0" => Err(CommandError::Empty),
+        // RFC 5321, 4.1.1: a server should tolerate trailing white space.
+        let argument = trimmed(&text[end..]);
+        match verb.as_bytes() {
+            verb if is_word(verb, b"MAIL") => Self::mail(argument),
+            verb if is_word(verb, b"RCPT") => Self::rcpt(argument),
+            verb if is_word(verb, b"DATA") => no_argument(argument, Self::Data),
+            verb if is_word(verb, b"EHLO") => name(argument).map(Self::Ehlo),
+            verb if is_word(verb, b"HELO") => name(argument).map(Self::Helo),
+            verb if is_word(verb, b"LHLO") => name(argument).map(Self::Lhlo),
+            verb if is_word(verb, b"BDAT") => chunk(argument),
+            verb if is_word(verb, b"RSET") => no_argument(argument, Self::Rset),
+            verb if is_word(verb, b"QUIT") => no_argument(argument, Self::Quit),
+            verb if is_word(verb, b"STARTTLS") => no_argument(argument, Self::StartTls),
+            verb if is_word(verb, b"NOOP") => Ok(Self::Noop(argument)),
+            verb if is_word(verb, b"HELP") => Ok(Self::Help(argument)),
+            verb if is_word(verb, b"ETRN") => Queue::parse(argument).map(Self::Etrn).ok_or(CommandError::Queue),
+            verb if is_word(verb, b"XCLIENT") => {
+                Xclient::parse(argument).map(Self::Xclient).ok_or(CommandError::Attribute)
+            }
+            verb if is_word(verb, b"BURL") => fetch(argument),
+            verb if is_word(verb, b"VRFY") => {
+                name_or_list(argument).map(|(text, smtputf8)| Self::Vrfy { text, smtputf8 })
+            }
+            verb if is_word(verb, b"EXPN") => {
+                name_or_list(argument).map(|(text, smtputf8)| Self::Expn { text, smtputf8 })
+            }
+            b"" => Err(CommandError::Empty),
             _ => Ok(Self::Unknown { verb, argument }),
         }
     }
 
     #[inline]
     fn mail(argument: &'i str) -> Result<Self, CommandError> {
-        let (text, rest) = path_of(argument, "FROM").map_err(CommandError::Sender)?;
-        let path = ReversePath::parse(text).map_err(CommandError::Sender)?;
+        let text = behind_colon(argument, b"FROM").ok_or(CommandError::Sender(PathError::Brackets))?;
+        let (path, rest) = ReversePath::in_brackets(text).map_err(CommandError::Sender)?;
         Ok(Self::Mail { path, parameters: MailParameters::parse(behind_path(rest)?)? })
     }
 
     #[inline]
     fn rcpt(argument: &'i str) -> Result<Self, CommandError> {
-        let (text, rest) = path_of(argument, "TO").map_err(CommandError::Recipient)?;
-        let path = ForwardPath::parse(text).map_err(CommandError::Recipient)?;
+        let text = behind_colon(argument, b"TO").ok_or(CommandError::Recipient(PathError::Brackets))?;
+        let (path, rest) = ForwardPath::in_brackets(text).map_err(CommandError::Recipient)?;
         Ok(Self::Rcpt { path, parameters: RcptParameters::parse(behind_path(rest)?)? })
     }
 
@@ -288,19 +290,39 @@ fn put_text(output: &mut Vec<u8>, text: &str) {
     output.extend(text.bytes().map(|byte| if is_control(byte) { b'?' } else { byte }));
 }
 
+/// Without a short circuit, so that it compiles to vector code.
+fn has_control(line: &[u8]) -> bool {
+    line.iter().fold(false, |bad, &byte| bad | is_control(byte))
+}
+
 /// What no command line may hold; HT is white space (RFC 5234, B.1).
 const fn is_control(byte: u8) -> bool {
     (byte < b' ') & (byte != b'\t') | (byte == 0x7f)
 }
 
-/// `FROM:<path> rest`; RFC 5321, 4.1.1.2 allows no space around the colon, but many clients send one.
-fn path_of<'i>(argument: &'i str, keyword: &str) -> Result<(&'i str, &'i str), PathError> {
-    let (head, tail) = argument.split_at_checked(keyword.len()).ok_or(PathError::Brackets)?;
-    if !head.eq_ignore_ascii_case(keyword) {
-        return Err(PathError::Brackets);
+/// What follows `FROM:`; RFC 5321, 4.1.1.2 allows no space around the colon, but many clients send one.
+#[inline]
+fn behind_colon<'i, const N: usize>(argument: &'i str, keyword: &[u8; N]) -> Option<&'i str> {
+    let (head, tail) = argument.split_at_checked(N)?;
+    if !is_word(head.as_bytes(), keyword) {
+        return None;
     }
-    let tail = tail.trim_start_matches(' ').strip_prefix(':').ok_or(PathError::Brackets)?;
-    split_brackets(tail.trim_start_matches(' '))
+    Some(behind_spaces(behind_spaces(tail).strip_prefix(':')?))
+}
+
+#[inline]
+fn behind_spaces(text: &str) -> &str {
+    let spaces = text.bytes().take_while(|&byte| byte == b' ').count();
+    &text[spaces..]
+}
+
+/// Without SP and HT on either side.
+#[inline]
+fn trimmed(text: &str) -> &str {
+    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    let start = text.as_bytes().iter().position(is_text).unwrap_or(text.len());
+    let end = text.as_bytes().iter().rposition(is_text).map_or(start, |last| last + 1);
+    &text[start..end]
 }
 
 /// What follows the `>` must be nothing, or a space and parameters.
@@ -312,7 +334,7 @@ fn behind_path(rest: &str) -> Result<&str, ParameterError> {
     }
 }
 
-/// A printable word: one without white space, for controls were refused before.
+/// A printable word: one without white space, for controls are refused besides.
 fn name(argument: &str) -> Result<&str, CommandError> {
     let spaced = memchr::memchr2(b' ', b'\t', argument.as_bytes()).is_some();
     if spaced || argument.is_empty() { Err(CommandError::Argument) } else { Ok(argument) }

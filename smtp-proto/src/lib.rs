@@ -39,6 +39,7 @@ pub mod route;
 pub mod sasl;
 pub mod server;
 pub mod timeouts;
+mod word;
 
 /// What is spoken. LMTP (RFC 2033) is SMTP to the host that delivers: LHLO, and one word on the message for each
 /// recipient.

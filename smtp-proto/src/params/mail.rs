@@ -1,7 +1,11 @@
 //! The parameters of MAIL.
 
-use super::{BodyType, DeliverBy, Hold, ParameterError, Parameters, Priority, Ret, Word, Xtext, put, set, set_flag};
+use super::{
+    BodyType, DeliverBy, Hold, ParameterError, Parameters, Priority, Ret, Word, Xtext, put, set, set_flag,
+    without_trailing_spaces,
+};
 use crate::reply::push_number;
+use crate::word::is_word;
 
 /// The parameters of MAIL that this library gives a meaning, and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,22 +55,20 @@ enum Keyword {
 
 impl Keyword {
     fn of(text: &str) -> Option<Self> {
-        // No two have the same length but SIZE, BODY and AUTH.
-        let (name, keyword) = match (text.len(), text.as_bytes().first()?.to_ascii_uppercase()) {
-            (4, b'S') => ("SIZE", Self::Size),
-            (4, b'B') => ("BODY", Self::Body),
-            (4, _) => ("AUTH", Self::Auth),
-            (2, _) => ("BY", Self::By),
-            (3, _) => ("RET", Self::Ret),
-            (5, _) => ("ENVID", Self::EnvelopeId),
-            (7, _) => ("HOLDFOR", Self::HoldFor),
-            (8, _) => ("SMTPUTF8", Self::SmtpUtf8),
-            (9, _) => ("HOLDUNTIL", Self::HoldUntil),
-            (10, _) => ("REQUIRETLS", Self::RequireTls),
-            (11, _) => ("MT-PRIORITY", Self::MtPriority),
-            _ => return None,
-        };
-        name.eq_ignore_ascii_case(text).then_some(keyword)
+        match text.as_bytes() {
+            text if is_word(text, b"SIZE") => Some(Self::Size),
+            text if is_word(text, b"BODY") => Some(Self::Body),
+            text if is_word(text, b"AUTH") => Some(Self::Auth),
+            text if is_word(text, b"BY") => Some(Self::By),
+            text if is_word(text, b"RET") => Some(Self::Ret),
+            text if is_word(text, b"ENVID") => Some(Self::EnvelopeId),
+            text if is_word(text, b"HOLDFOR") => Some(Self::HoldFor),
+            text if is_word(text, b"SMTPUTF8") => Some(Self::SmtpUtf8),
+            text if is_word(text, b"HOLDUNTIL") => Some(Self::HoldUntil),
+            text if is_word(text, b"REQUIRETLS") => Some(Self::RequireTls),
+            text if is_word(text, b"MT-PRIORITY") => Some(Self::MtPriority),
+            _ => None,
+        }
     }
 }
 
@@ -77,8 +79,7 @@ impl<'i> MailParameters<'i> {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        // RFC 5321, 4.1.1: a server should tolerate trailing white space.
-        let text = text.trim_end_matches(' ');
+        let text = without_trailing_spaces(text);
         let mut it = Self { all: Parameters { text }, ..Self::default() };
         let mut left = text;
         while !left.is_empty() {
@@ -163,6 +164,9 @@ impl<'i> MailParameters<'i> {
 
 /// RFC 1870, 5: `1*20DIGIT`. Twenty digits can say more than 64 bits hold: too large for anybody, but no syntax error.
 fn parse_size(value: &str) -> Option<u64> {
-    let digits = (1..=20).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| value.parse().unwrap_or(u64::MAX))
+    let number = value.bytes().try_fold(0u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        Some(number.saturating_mul(10).saturating_add(digit))
+    });
+    number.filter(|_| (1..=20).contains(&value.len()))
 }

@@ -11,6 +11,8 @@ pub use values::{ByMode, DateTime, DeliverBy, Hold, Notify, Orcpt, OrcptBuf, Pri
 use std::fmt;
 use std::str::FromStr;
 
+use crate::word::is_word;
+
 /// Why parameters cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterError {
@@ -39,12 +41,12 @@ pub enum BodyType {
 
 impl BodyType {
     fn parse(value: &str) -> Option<Self> {
-        let body = match value.len() {
-            4 => Self::SevenBit,
-            8 => Self::EightBitMime,
-            _ => Self::BinaryMime,
-        };
-        value.eq_ignore_ascii_case(body.as_str()).then_some(body)
+        match value.as_bytes() {
+            value if is_word(value, b"8BITMIME") => Some(Self::EightBitMime),
+            value if is_word(value, b"7BIT") => Some(Self::SevenBit),
+            value if is_word(value, b"BINARYMIME") => Some(Self::BinaryMime),
+            _ => None,
+        }
     }
 
     const fn as_str(self) -> &'static str {
@@ -66,8 +68,7 @@ pub struct Parameters<'i> {
 impl<'i> Parameters<'i> {
     /// Checks `text`, which must be empty or begin with the first keyword.
     pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
-        // RFC 5321, 4.1.1: a server should tolerate trailing white space.
-        let text = text.trim_end_matches(' ');
+        let text = without_trailing_spaces(text);
         let mut rest = text;
         while !rest.is_empty() {
             rest = Word::parse(rest).ok_or(ParameterError::Syntax)?.rest;
@@ -155,6 +156,12 @@ fn put(output: &mut Vec<u8>, parts: &[&str]) {
     }
 }
 
+/// RFC 5321, 4.1.1: a server should tolerate trailing white space.
+fn without_trailing_spaces(text: &str) -> &str {
+    let spaces = text.bytes().rev().take_while(|&byte| byte == b' ').count();
+    &text[..text.len() - spaces]
+}
+
 /// One parameter at the front of a text: `esmtp-param` of RFC 5321, 4.1.2.
 struct Word<'i> {
     keyword: &'i str,
@@ -165,25 +172,19 @@ struct Word<'i> {
 
 impl<'i> Word<'i> {
     /// None where there is no parameter, or one against the grammar.
+    #[inline]
     fn parse(text: &'i str) -> Option<Self> {
         let bytes = text.as_bytes();
-        let run = |from: usize, class: u8| {
-            let mut at = from;
-            while bytes.get(at).is_some_and(|&byte| CLASSES[usize::from(byte)] & class != 0) {
-                at += 1;
-            }
-            at
-        };
-        let mut end = run(0, KEYWORD);
-        let keyword = &text[..end];
+        let mut end = run(bytes, KEYWORD);
         // A keyword begins with a letter or a digit.
-        if matches!(bytes.first()?, b'-') || end == 0 {
+        if end == 0 || bytes[0] == b'-' {
             return None;
         }
+        let keyword = &text[..end];
         let mut value = None;
         if bytes.get(end) == Some(&b'=') {
             let from = end + 1;
-            end = run(from, VALUE);
+            end = from + run(&bytes[from..], VALUE);
             value = Some(&text[from..end]).filter(|value| !value.is_empty());
             value?;
         }
@@ -193,6 +194,12 @@ impl<'i> Word<'i> {
             Some(_) => None,
         }
     }
+}
+
+/// How many bytes at the front of `text` are of a class.
+#[inline]
+fn run(text: &[u8], class: u8) -> usize {
+    text.iter().position(|&byte| CLASSES[usize::from(byte)] & class == 0).unwrap_or(text.len())
 }
 
 /// `esmtp-keyword`: letters, digits and `-`.

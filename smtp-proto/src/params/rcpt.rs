@@ -1,6 +1,7 @@
 //! The parameters of RCPT.
 
-use super::{Notify, Orcpt, ParameterError, Parameters, Word, put, set};
+use super::{Notify, Orcpt, ParameterError, Parameters, Word, put, set, without_trailing_spaces};
+use crate::word::is_word;
 
 /// The parameters of RCPT that this library gives a meaning, and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,15 +21,15 @@ impl<'i> RcptParameters<'i> {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let text = text.trim_end_matches(' ');
+        let text = without_trailing_spaces(text);
         let mut it = Self { all: Parameters { text }, ..Self::default() };
         let mut left = text;
         while !left.is_empty() {
             let Word { keyword, value, rest } = Word::parse(left).ok_or(ParameterError::Syntax)?;
             left = rest;
-            if keyword.eq_ignore_ascii_case("NOTIFY") {
+            if is_word(keyword.as_bytes(), b"NOTIFY") {
                 set(&mut it.notify, value.and_then(Notify::parse))?;
-            } else if keyword.eq_ignore_ascii_case("ORCPT") {
+            } else if is_word(keyword.as_bytes(), b"ORCPT") {
                 set(&mut it.orcpt, value.and_then(Orcpt::parse))?;
             }
         }
@@ -37,8 +38,8 @@ impl<'i> RcptParameters<'i> {
 
     /// The keywords without a meaning here.
     pub fn unknown(&self) -> impl Iterator<Item = &'i str> + use<'i> {
-        let known = |keyword: &str| keyword.eq_ignore_ascii_case("NOTIFY") || keyword.eq_ignore_ascii_case("ORCPT");
-        self.all.iter().map(|(keyword, _)| keyword).filter(move |keyword| !known(keyword))
+        let known = |keyword: &[u8]| is_word(keyword, b"NOTIFY") || is_word(keyword, b"ORCPT");
+        self.all.iter().map(|(keyword, _)| keyword).filter(move |keyword| !known(keyword.as_bytes()))
     }
 
     /// Appends the parameters, each with a space before it: as they came, or else the typed ones.
