@@ -5,6 +5,7 @@ mod common;
 use std::fmt::Write as _;
 
 use common::{ServerBed, golden, server_config, tls_info};
+use smtp_proto::command::XclientName;
 use smtp_proto::fallback::Channel;
 use smtp_proto::reply::Response;
 use smtp_proto::server::{Event, StartTls};
@@ -22,14 +23,20 @@ const INTRODUCTION: &str = "\
 # and STARTTLS is not available: 503); enhanced codes RFC 3463, 3.
 ";
 
-const COMMANDS: [(&str, &[u8]); 19] = [
+const COMMANDS: [(&str, &[u8]); 28] = [
     ("EHLO", b"EHLO client.test.example\r\n"),
     ("HELO", b"HELO client.test.example\r\n"),
+    ("LHLO", b"LHLO client.test.example\r\n"),
     ("STARTTLS", b"STARTTLS\r\n"),
     ("STARTTLS argument", b"STARTTLS now\r\n"),
     ("MAIL", b"MAIL FROM:<a@test.example>\r\n"),
     ("RCPT", b"RCPT TO:<b@test.example>\r\n"),
     ("DATA", b"DATA\r\n"),
+    ("BDAT", b"BDAT 3\r\nx\r\n"),
+    ("BDAT LAST", b"BDAT 3 LAST\r\nx\r\n"),
+    ("BURL LAST", b"BURL imap://test.example/1 LAST\r\n"),
+    ("ETRN", b"ETRN test.example\r\n"),
+    ("XCLIENT", b"XCLIENT NAME=c.test.example\r\n"),
     ("RSET", b"RSET\r\n"),
     ("NOOP", b"NOOP\r\n"),
     ("QUIT", b"QUIT\r\n"),
@@ -38,6 +45,9 @@ const COMMANDS: [(&str, &[u8]); 19] = [
     ("HELP", b"HELP\r\n"),
     ("unknown", b"XYZZY plugh\r\n"),
     ("malformed MAIL", b"MAIL FROM:a@test.example\r\n"),
+    ("malformed ETRN", b"ETRN two words\r\n"),
+    ("malformed XCLIENT", b"XCLIENT NAME\r\n"),
+    ("malformed BURL", b"BURL no-uri\r\n"),
     ("empty line", b"\r\n"),
     ("overlong line", &[b'N'; 4096]),
     ("bare LF", b"NOOP\n"),
@@ -50,7 +60,7 @@ struct State {
     script: &'static [u8],
 }
 
-const STATES: [State; 10] = [
+const STATES: [State; 12] = [
     State { title: "the greeting is not answered yet", tls: false, script: b"" },
     State { title: "greeted", tls: false, script: b"" },
     State { title: "after EHLO", tls: false, script: b"EHLO c\r\n" },
@@ -62,6 +72,16 @@ const STATES: [State; 10] = [
         tls: false,
         script: b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<x@test.example>\r\nDATA\r\n",
     },
+    State {
+        title: "between two chunks",
+        tls: false,
+        script: b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<x@test.example>\r\nBDAT 3\r\nx\r\n",
+    },
+    State {
+        title: "after a chunk that was refused",
+        tls: false,
+        script: b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<x@test.example>\r\nBDAT 2\r\n\n\n",
+    },
     State { title: "after a 554 greeting", tls: false, script: b"" },
     State { title: "inside TLS, before EHLO", tls: true, script: b"" },
     State { title: "inside TLS, after EHLO", tls: true, script: b"EHLO c\r\n" },
@@ -71,6 +91,8 @@ const STATES: [State; 10] = [
 fn reach(state: &State, starttls: StartTls) -> Option<ServerBed> {
     let mut config = server_config();
     config.starttls = starttls;
+    (config.chunking, config.etrn, config.burl) = (true, true, Some("imap".into()));
+    config.xclient = vec![XclientName::Name];
     let implicit = state.tls && starttls == StartTls::No;
     let channel = if implicit { Channel::Implicit(tls_info()) } else { Channel::Plain };
     let mut bed = ServerBed::on(config, channel);
@@ -87,12 +109,17 @@ fn reach(state: &State, starttls: StartTls) -> Option<ServerBed> {
         bed.shake();
     }
     bed.said();
-    for line in state.script.split_inclusive(|&byte| byte == b'\n') {
+    // The chunk goes with its command.
+    let chunk = state.script.windows(4).position(|it| it == b"BDAT").unwrap_or(state.script.len());
+    let (lines, chunk) = state.script.split_at(chunk);
+    for line in lines.split_inclusive(|&byte| byte == b'\n') {
         let reply = bed.ask(line);
         if !reply.starts_with(['2', '3']) {
             return None;
         }
     }
+    let taken = bed.ask(chunk);
+    assert!(chunk.is_empty() || taken.starts_with(if state.title.contains("refused") { "554" } else { "250" }));
     Some(bed)
 }
 

@@ -9,9 +9,9 @@ use common::{ServerBed, client_against, server_config};
 use proptest::prelude::*;
 use smtp_proto::capabilities::{Capabilities, Extension};
 use smtp_proto::client::Client;
-use smtp_proto::command::Command;
+use smtp_proto::command::{Command, Queue, Uri, Xclient, XclientName, XclientProto, XclientValue};
 use smtp_proto::fallback::{Channel, TlsFailure, TlsRules};
-use smtp_proto::params::{MailParameters, Parameters, RcptParameters};
+use smtp_proto::params::{MailParameters, Parameters, RcptParameters, Xtext};
 use smtp_proto::path::{Domain, ForwardPath, Mailbox, ReversePath};
 use smtp_proto::reply::{Reply, ReplyParser, Response};
 use smtp_proto::server::{Config, Event, Server, StartTls};
@@ -119,6 +119,13 @@ const CLIENT_WORDS: &[&str] = &[
     "NOOP xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n",
     "NOOP xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     "\ry\r\n",
+    "BDAT 4 LAST\r\n",
+    "BDAT 3\r\nx\r\n",
+    "BURL imap://test.example/1\r\n",
+    "BURL imap://test.example/2 LAST\r\n",
+    "ETRN test.example\r\n",
+    "XCLIENT NAME=a\r\n",
+    "MAIL FROM:<a@test.example> SMTPUTF8 BODY=BINARYMIME\r\n",
 ];
 
 /// What a server says and sees, and the octets of the messages that came to their end.
@@ -210,11 +217,41 @@ proptest! {
             Command::Noop(&text), Command::Noop(""), Command::Help(&text),
             Command::Vrfy { text: &text, smtputf8: false }, Command::Vrfy { text: &text, smtputf8: true },
             Command::Expn { text: &text, smtputf8: false }, Command::Expn { text: &text, smtputf8: true },
+            Command::Etrn(Queue::Named("uucp")), Command::Etrn(Queue::Subdomains(Domain::parse("test.example").unwrap())),
             Command::Help(""), Command::Unknown { verb: "XYZZY", argument: &text },
             Command::Mail { path: ReversePath::Null, parameters: MailParameters::default() },
         ] {
             comes_back(command)?;
         }
+    }
+
+    #[test]
+    fn proxies_come_back(
+        text in "[!-*,-<>-~]{1,20}", number in any::<u16>(), address in any::<u128>(), four in any::<u32>(), there in any::<u8>(),
+    ) {
+        let encoded = Xtext::encode(text.as_bytes());
+        let text = Xtext::parse(&encoded).unwrap();
+        let some = |bit: u8| there >> bit & 1 == 0;
+        let sent = Xclient {
+            name: some(0).then_some(XclientValue::Value(text)),
+            addr: some(1).then_some(XclientValue::Value(std::net::IpAddr::V6(address.into()))),
+            port: some(2).then_some(XclientValue::Value(number)),
+            proto: some(3).then_some(XclientProto::Esmtp),
+            helo: some(4).then_some(XclientValue::TemporarilyUnavailable),
+            login: some(5).then_some(XclientValue::Unavailable),
+            dest_addr: some(6).then_some(XclientValue::Value(std::net::IpAddr::V4(four.into()))),
+            dest_port: Some(XclientValue::Value(number)),
+        };
+        comes_back(Command::Xclient(sent))?;
+        prop_assert_eq!(sent.names().count(), 1 + (0..7).filter(|&bit| some(bit)).count());
+    }
+
+    #[test]
+    fn uris_come_back(scheme in "[a-z][a-z0-9+.-]{0,8}", rest in "[!$-;=?-Z_a-z~\\[\\]]{1,40}", last in any::<bool>()) {
+        let text = format!("{scheme}:{rest}");
+        let uri = Uri::parse(&text).unwrap();
+        prop_assert!(uri.is_scheme(&scheme.to_ascii_uppercase()));
+        comes_back(Command::Burl { uri, last })?;
     }
 
     /// Whatever is put into a command, one line comes out.
@@ -232,7 +269,7 @@ proptest! {
     #[test]
     fn any_line(line in prop_oneof![
         prop::collection::vec(any::<u8>(), 0..60),
-        "(MAIL FROM|RCPT TO|EHLO|NOOP|VRFY) ?:? ?<?[ -~]{0,40}>?[ -~]{0,10}".prop_map(String::into_bytes),
+        "(MAIL FROM|RCPT TO|EHLO|NOOP|VRFY|ETRN|BURL|XCLIENT NAME=|XCLIENT ADDR=) ?:? ?<?[ -~]{0,40}>?[ -~]{0,10}".prop_map(String::into_bytes),
     ]) {
         if let Ok(command) = Command::parse(&line) {
             comes_back(command)?;
@@ -317,6 +354,32 @@ proptest! {
         }
     }
 
+    /// Nothing of what a client has said before RSET is left behind it, however it ended.
+    #[test]
+    fn no_transaction_leaks_into_the_next(wire in babble(CLIENT_WORDS)) {
+        let mut config = server_config();
+        (config.chunking, config.binary_mime, config.smtputf8) = (true, true, true);
+        (config.etrn, config.burl, config.xclient) = (true, Some("imap".into()), vec![XclientName::Name]);
+        config.limits.errors = usize::MAX;
+        config.limits.unknown_commands = usize::MAX;
+        config.limits.recipient_domains = Some(1);
+        config.limits.recipients = 1;
+        let mut bed = ServerBed::new(config);
+        bed.feed(&wire);
+        // Whatever is open is closed: a chunk, a body, a line.
+        for _ in 0..6 {
+            bed.feed(b"\r\n.\r\n");
+        }
+        bed.feed(b"EHLO c\r\nRSET\r\n");
+        bed.said();
+        prop_assume!(bed.want == Ok(Want::Input));
+        let events = bed.feed("RCPT TO:<a@test.example>\r\nMAIL FROM:<>\r\nRCPT TO:<\u{fc}@other.example>\r\nDATA\r\n\
+            RCPT TO:<b@other.example>\r\nDATA\r\nx\r\n.\r\n".as_bytes());
+        prop_assert_eq!(events, ["Mail <>", "Recipient <b@other.example>", "Data", "Body x\\r\\n", "EndOfBody"]);
+        let codes: Vec<String> = bed.said().lines().map(|line| line[..3].to_owned()).collect();
+        prop_assert_eq!(codes, ["503", "250", "553", "554", "250", "354", "250"]);
+    }
+
     /// Every call in any order, on any bytes: nothing panics, nothing is consumed that is not there, nothing spins.
     #[test]
     fn no_order_of_calls_panics(wire in babble(SERVER_WORDS), calls in prop::collection::vec(any::<u8>(), 0..60)) {
@@ -325,7 +388,10 @@ proptest! {
         let mut server = Server::new(Arc::new(server_config()), Channel::Plain, now);
         let (mut input, mut output) = (&wire[..], Vec::new());
         for call in calls {
-            match call % 16 {
+            match call % 19 {
+                16 => drop(client.command(Command::Vrfy { text: "a", smtputf8: false }, now)),
+                17 => drop(client.xclient(&Xclient::default(), now)),
+                18 => drop(client.write_uri(Uri::parse("imap:x").unwrap(), call > 100, &mut output, now)),
                 0..5 => {
                     if let Ok(progress) = client.poll(now, input, &mut output) {
                         prop_assert!(progress.consumed <= input.len());

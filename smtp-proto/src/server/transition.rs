@@ -25,6 +25,9 @@ impl Server {
             {
                 self.refuse(&replies::TLS_FIRST, output)
             }
+            Err(CommandError::Queue | CommandError::Attribute | CommandError::Uri) if self.needs_tls() => {
+                self.refuse(&replies::TLS_FIRST, output)
+            }
             Err(CommandError::ChunkSize) => {
                 self.say(&replies::MALFORMED_BDAT, output);
                 self.state = State::Closing;
