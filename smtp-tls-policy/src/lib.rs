@@ -71,6 +71,7 @@ pub mod names;
 pub mod pin;
 pub mod plan;
 pub mod posture;
+pub mod raw_key;
 pub mod review;
 pub mod revocation;
 #[cfg(feature = "rustls")]

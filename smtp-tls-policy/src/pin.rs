@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use pki_types::CertificateDer;
+use pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::tlsa::{Selector, hex};
@@ -78,19 +78,37 @@ impl Pin {
 
     /// The pin of a certificate's key, by SHA-256; `None` if it is not a certificate.
     pub fn of_key(der: &CertificateDer<'_>) -> Option<Self> {
-        let key = x509::key_of(der)?;
-        Some(Self { selector: Selector::Key, digest: Digest::Sha256(Sha256::digest(&*key).into()) })
+        x509::spki(der).map(|key| Self::of_raw_key(&key))
+    }
+
+    /// The pin of a raw public key (RFC 7250), by SHA-256: that of a certificate with this key.
+    pub fn of_raw_key(key: &SubjectPublicKeyInfoDer<'_>) -> Self {
+        Self { selector: Selector::Key, digest: Digest::Sha256(Sha256::digest(key).into()) }
     }
 
     pub(crate) fn matches(&self, der: &CertificateDer<'_>) -> bool {
-        let digest_is = |octets: &[u8]| match &self.digest {
-            Digest::Sha256(digest) => Sha256::digest(octets)[..] == digest[..],
-            Digest::Sha384(digest) => Sha384::digest(octets)[..] == digest[..],
-            Digest::Sha512(digest) => Sha512::digest(octets)[..] == digest[..],
-        };
         match self.selector {
-            Selector::Certificate => digest_is(der),
-            Selector::Key => x509::key_of(der).is_some_and(|key| digest_is(&key)),
+            Selector::Certificate => self.digest.is_of(der),
+            Selector::Key => x509::spki(der).is_some_and(|key| self.digest.is_of(&key)),
+        }
+    }
+
+    /// Whether it is the pin of a key, which may be shown raw.
+    pub(crate) fn is_of_key(&self) -> bool {
+        self.selector == Selector::Key
+    }
+
+    pub(crate) fn matches_raw_key(&self, key: &SubjectPublicKeyInfoDer<'_>) -> bool {
+        self.is_of_key() && self.digest.is_of(key)
+    }
+}
+
+impl Digest {
+    fn is_of(&self, octets: &[u8]) -> bool {
+        match self {
+            Self::Sha256(digest) => Sha256::digest(octets)[..] == digest[..],
+            Self::Sha384(digest) => Sha384::digest(octets)[..] == digest[..],
+            Self::Sha512(digest) => Sha512::digest(octets)[..] == digest[..],
         }
     }
 }

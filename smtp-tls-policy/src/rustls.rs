@@ -8,8 +8,24 @@
 //!   [`judge_session`] alone has the word. Not where a client identity would be shown to who is not known yet.
 //! - A configuration belongs to one plan, one client identity and one generation of trust, and its sessions are
 //!   resumed by nobody else.
+//! - What a plan asks is asked of the trust that the store holds at the moment of the handshake.
 //! - A resumed session never called the verifier, and recorded checks have no part in the handshake either: call
 //!   [`judge_session`] after every handshake.
+//!
+//! # Raw public keys
+//!
+//! For hosts whose TLSA records are all DANE-EE(3) SPKI(1), [`ClientTls::raw_key_config`] asks for the bare key in place of
+//! a certificate (RFC 7250), and [`raw_key_server_config`] shows one. This is for those who opt in, since rustls 0.23 has
+//! it in one form only:
+//!
+//! - A client offers raw keys alone, or certificates alone, never the choice of both. A host that has no raw key answers
+//!   with a certificate, or with the alert `handshake_failure`, and rustls ends the handshake: hence no posture asks for
+//!   raw keys by itself, and who does connects again with [`ClientTls::config`] after any failure. That is not a weaker
+//!   connection, for the plan is the same.
+//! - A server shows its raw key alone, or its certificate alone, for one `ServerConfig`; a client that did not offer what
+//!   it shows is refused. A public host reads the ClientHello first (rustls' `Acceptor`), and chooses the configuration
+//!   by [`offers_raw_key`].
+//! - TLS 1.3 only: in TLS 1.2 rustls does not look at what was negotiated. Clients show certificates, never raw keys.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,30 +48,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod verify;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use ::rustls::client::{ClientConfig, Resumption};
-use ::rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
-use ::rustls::server::ServerConfig;
-use ::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use ::rustls::sign::{CertifiedKey, SingleCertAndKey};
-use ::rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use ::rustls::{
-    CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved,
-    SignatureScheme,
+use ::rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use ::rustls::server::{
+    AlwaysResolvesServerRawPublicKeys, CertificateType, ClientHello, ResolvesServerCert, ServerConfig,
 };
-use pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
-use webpki::RawPublicKeyEntity;
+use ::rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use ::rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use ::rustls::{CertificateError, CommonState, ConfigBuilder, DistinguishedName, Error, OtherError, WantsVerifier};
+use pki_types::{CertificateDer, DnsName, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 
 use crate::connector::IdentityId;
 use crate::domain::Host;
 use crate::plan::{Plan, Requiretls};
-use crate::posture::Weight;
 use crate::trust::{Generation, TrustStore};
-use crate::verdict::{Standing, Verdict};
-use crate::x509;
+use crate::verdict::Verdict;
+
+use self::verify::{AnyClient, PlanVerifier};
 
 /// Most configurations that a [`ClientTls`] keeps, unless set. The one least recently used goes first.
 pub const DEFAULT_MAX_CONFIGS: usize = 1024;
@@ -73,6 +87,12 @@ pub enum TlsConfigError {
     /// The host's name is no server name to rustls.
     #[error("{0} cannot be the name of a TLS server")]
     ServerName(Host),
+    /// The plan has a check that no raw public key can pass, or none that has to pass.
+    #[error("the plan does not take a raw public key")]
+    RawKeyNotTaken,
+    /// The provider does not tell the public part of this key.
+    #[error("the public key of the identity is not known to the provider")]
+    NoPublicKey,
     /// rustls refuses the provider or the key.
     #[error(transparent)]
     Rustls(#[from] Error),
@@ -94,6 +114,7 @@ struct Key {
     plan: Plan,
     identity: Option<IdentityId>,
     trust: Generation,
+    raw_key: bool,
 }
 
 #[derive(Debug, Default)]
@@ -151,7 +172,28 @@ impl ClientTls {
         identity: Option<&IdentityId>,
         trust: &Arc<dyn TrustStore>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
-        let key = Key { plan: plan.clone(), identity: identity.cloned(), trust: trust.current().generation() };
+        self.cached(Key::new(plan, identity, trust, false), trust)
+    }
+
+    /// The configuration that asks the server for a raw public key in place of a certificate, in TLS 1.3. See the
+    /// [module](self) for when that is wise. Judge the session with [`judge_raw_key_session`].
+    ///
+    /// # Errors
+    ///
+    /// [`TlsConfigError::RawKeyNotTaken`] unless the plan [takes one](Plan::takes_raw_key), or as [`config`](Self::config).
+    pub fn raw_key_config(
+        &self,
+        plan: &Plan,
+        identity: Option<&IdentityId>,
+        trust: &Arc<dyn TrustStore>,
+    ) -> Result<Arc<ClientConfig>, TlsConfigError> {
+        match plan.takes_raw_key() {
+            true => self.cached(Key::new(plan, identity, trust, true), trust),
+            false => Err(TlsConfigError::RawKeyNotTaken),
+        }
+    }
+
+    fn cached(&self, key: Key, trust: &Arc<dyn TrustStore>) -> Result<Arc<ClientConfig>, TlsConfigError> {
         if let Some(config) = self.lock().get(&key) {
             return Ok(config);
         }
@@ -159,11 +201,13 @@ impl ClientTls {
         Ok(self.lock().insert(key, config, self.max_configs))
     }
 
-    /// Drops the configuration for a plan, and with it the sessions that could be resumed: for when a resumed session
+    /// Drops the configurations for a plan, and with them the sessions that could be resumed: for when a resumed session
     /// is judged again and is no longer good.
     pub fn forget(&self, plan: &Plan, identity: Option<&IdentityId>, trust: &Arc<dyn TrustStore>) {
-        let key = Key { plan: plan.clone(), identity: identity.cloned(), trust: trust.current().generation() };
-        self.lock().configs.remove(&key);
+        let mut cache = self.lock();
+        for raw_key in [false, true] {
+            cache.configs.remove(&Key::new(plan, identity, trust, raw_key));
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
@@ -177,11 +221,14 @@ impl ClientTls {
             plan: key.plan.clone(),
             trust: Arc::clone(trust),
             algorithms: self.provider.signature_verification_algorithms,
+            raw_key: key.raw_key,
         };
-        let builder = ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time))
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
+        let builder = ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time));
+        let builder = match key.raw_key {
+            true => builder.with_protocol_versions(&[&::rustls::version::TLS13])?,
+            false => builder.with_safe_default_protocol_versions()?,
+        };
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match &key.identity {
             None => builder.with_no_client_auth(),
             Some(id) => {
@@ -193,6 +240,12 @@ impl ClientTls {
         // One store per configuration: a session is never resumed under another plan, identity or trust.
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_CONFIG);
         Ok(config)
+    }
+}
+
+impl Key {
+    fn new(plan: &Plan, identity: Option<&IdentityId>, trust: &Arc<dyn TrustStore>, raw_key: bool) -> Self {
+        Self { plan: plan.clone(), identity: identity.cloned(), trust: trust.current().generation(), raw_key }
     }
 }
 
@@ -238,6 +291,16 @@ pub fn server_name(plan: &Plan, host: &Host) -> Result<ServerName<'static>, TlsC
 /// Judges the peer of a session, new or resumed, by the chain that the session holds.
 pub fn judge_session(plan: &Plan, session: &CommonState, trust: &dyn TrustStore, now: UnixTime) -> Verdict {
     plan.judge(session.peer_certificates().unwrap_or_default(), trust, now)
+}
+
+/// The same for a session of a [raw key configuration](ClientTls::raw_key_config).
+pub fn judge_raw_key_session(plan: &Plan, session: &CommonState) -> Verdict {
+    // Whatever is not one key is judged as an empty one: it passes no check.
+    let key = match session.peer_certificates().unwrap_or_default() {
+        [key] => SubjectPublicKeyInfoDer::from(key.as_ref()),
+        _ => SubjectPublicKeyInfoDer::from(&[][..]),
+    };
+    plan.judge_raw_key(&key)
 }
 
 /// The verdict for which a handshake was ended; `None` if it failed for anything else.
@@ -306,152 +369,45 @@ pub fn server_config(
 ) -> Result<Arc<ServerConfig>, TlsConfigError> {
     let algorithms = provider.signature_verification_algorithms;
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(server(builder, algorithms, client_certificates, Arc::new(SingleCertAndKey::from(identity))))
+}
+
+fn server(
+    builder: ConfigBuilder<ServerConfig, WantsVerifier>,
+    algorithms: WebPkiSupportedAlgorithms,
+    client_certificates: ClientCertificates,
+    resolver: Arc<dyn ResolvesServerCert>,
+) -> Arc<ServerConfig> {
     let builder = match client_certificates {
         ClientCertificates::None => builder.with_no_client_auth(),
         ClientCertificates::Request { hints } => {
             builder.with_client_cert_verifier(Arc::new(AnyClient { hints, algorithms }))
         }
     };
-    let resolver = SingleCertAndKey::from(identity);
-    Ok(Arc::new(builder.with_cert_resolver(Arc::new(resolver))))
+    Arc::new(builder.with_cert_resolver(resolver))
 }
 
-/// Judges a server's certificate by one plan, inside the handshake.
-#[derive(Debug)]
-struct PlanVerifier {
-    /// Else [`judge_session`] does, after the handshake.
-    judges: bool,
-    plan: Plan,
-    trust: Arc<dyn TrustStore>,
-    algorithms: WebPkiSupportedAlgorithms,
+/// A server configuration that shows the raw public key of this key, in TLS 1.3, and no certificate (RFC 7250). A client
+/// that did not offer to take one is refused: see [`offers_raw_key`].
+///
+/// # Errors
+///
+/// [`TlsConfigError::NoPublicKey`] if the provider does not tell it, or what rustls says about the provider.
+pub fn raw_key_server_config(
+    key: Arc<dyn SigningKey>,
+    client_certificates: ClientCertificates,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<ServerConfig>, TlsConfigError> {
+    let public = key.public_key().ok_or(TlsConfigError::NoPublicKey)?;
+    let shown = CertificateDer::from(public.as_ref().to_vec());
+    let identity = Arc::new(CertifiedKey::new(vec![shown], key));
+    let algorithms = provider.signature_verification_algorithms;
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&::rustls::version::TLS13])?;
+    let resolver = AlwaysResolvesServerRawPublicKeys::new(identity);
+    Ok(server(builder, algorithms, client_certificates, Arc::new(resolver)))
 }
 
-impl ServerCertVerifier for PlanVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let is_recorded = |check: &crate::check::Check| check.weight() == Weight::Recorded;
-        if !self.judges || self.plan.checks().iter().all(is_recorded) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let chain: Vec<_> =
-            std::iter::once(end_entity).chain(intermediates).map(|der| CertificateDer::from(der.as_ref())).collect();
-        let verdict = self.plan.judge(&chain, &*self.trust, now);
-        match verdict.standing() {
-            Standing::Acceptable => Ok(ServerCertVerified::assertion()),
-            Standing::NotTls | Standing::Refused => {
-                Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(verdict)))))
-            }
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12(&self.algorithms, message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13(&self.algorithms, message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-/// Takes any client certificate whose key the client holds, or none; what it is worth is judged at MAIL.
-#[derive(Debug)]
-struct AnyClient {
-    hints: Vec<DistinguishedName>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ClientCertVerifier for AnyClient {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.hints
-    }
-
-    fn verify_client_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12(&self.algorithms, message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13(&self.algorithms, message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-/// Verifies the signature of a TLS 1.3 handshake with the key of the certificate. The scheme names the curve
-/// (RFC 8446, 4.2.3), and rustls refuses those that TLS 1.3 does not have.
-fn verify_tls13(
-    algorithms: &WebPkiSupportedAlgorithms,
-    message: &[u8],
-    cert: &CertificateDer<'_>,
-    dss: &DigitallySignedStruct,
-) -> Result<HandshakeSignatureValid, Error> {
-    let spki = x509::spki(cert).ok_or(CertificateError::BadEncoding)?;
-    verify_tls13_signature_with_raw_key(message, &spki, dss, algorithms)
-}
-
-/// Verifies the signature of a TLS 1.2 handshake with the key of the certificate. The scheme names the hash and the
-/// kind of key, and not the curve (RFC 5246, 7.4.1.4.1): every algorithm of the scheme is tried.
-fn verify_tls12(
-    algorithms: &WebPkiSupportedAlgorithms,
-    message: &[u8],
-    cert: &CertificateDer<'_>,
-    dss: &DigitallySignedStruct,
-) -> Result<HandshakeSignatureValid, Error> {
-    let candidates = algorithms
-        .mapping
-        .iter()
-        .find(|(scheme, _)| *scheme == dss.scheme)
-        .map(|(_, candidates)| *candidates)
-        .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
-    let spki = x509::spki(cert).ok_or(CertificateError::BadEncoding)?;
-    let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| CertificateError::BadEncoding)?;
-    candidates
-        .iter()
-        .any(|algorithm| key.verify_signature(*algorithm, message, dss.signature()).is_ok())
-        .then(HandshakeSignatureValid::assertion)
-        .ok_or_else(|| CertificateError::BadSignature.into())
+/// Whether a client takes the server's raw public key: for a listener that has a configuration of either kind.
+pub fn offers_raw_key(hello: &ClientHello<'_>) -> bool {
+    hello.server_cert_types().is_some_and(|types| types.contains(&CertificateType::RawPublicKey))
 }

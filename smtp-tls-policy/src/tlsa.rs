@@ -247,12 +247,22 @@ impl Tlsa {
         &self.association
     }
 
-    /// Whether a certificate, or a bare public key (RFC 7250), is the one that the record is about.
+    /// Whether a certificate is the one that the record is about.
     pub(crate) fn matches(&self, der: &CertificateDer<'_>) -> bool {
         match self.selector {
             Selector::Certificate => self.association.matches(der),
-            Selector::Key => x509::key_of(der).is_some_and(|key| self.association.matches(&key)),
+            Selector::Key => x509::spki(der).is_some_and(|key| self.association.matches(&key)),
         }
+    }
+
+    /// Whether it is about the server's own key, which may be shown raw: DANE-EE(3) SPKI(1).
+    pub(crate) fn is_about_raw_keys(&self) -> bool {
+        (self.usage, self.selector) == (Usage::EndEntity, Selector::Key)
+    }
+
+    /// Whether a raw public key (RFC 7250) is the one that the record is about.
+    pub(crate) fn matches_raw_key(&self, key: &SubjectPublicKeyInfoDer<'_>) -> bool {
+        self.is_about_raw_keys() && self.association.matches(key)
     }
 
     /// The strength of its digest; none for full data (RFC 7671, 9).

@@ -208,15 +208,6 @@ pub(crate) fn spki<'a>(der: &'a CertificateDer<'_>) -> Option<SubjectPublicKeyIn
     Bare::from_der(der).ok().map(|bare| SubjectPublicKeyInfoDer::from(bare.spki))
 }
 
-/// The SubjectPublicKeyInfo of a certificate, or of a bare public key (RFC 7250) shown in its place.
-pub(crate) fn key_of<'a>(der: &'a CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'a>> {
-    let bare = SubjectPublicKeyInfoDer::from(der.as_ref());
-    match RawPublicKeyEntity::try_from(&bare).is_ok() {
-        true => Some(bare),
-        false => spki(der),
-    }
-}
-
 /// The issuer's name of a certificate, as the contents of its SEQUENCE.
 pub(crate) fn issuer_contents<'a>(der: &'a CertificateDer<'_>) -> Option<&'a [u8]> {
     let bare = Bare::from_der(der).ok()?;

@@ -218,17 +218,6 @@ mod end_entity {
         }
     }
 
-    /// RFC 7250: what stands in place of the certificate is the key alone.
-    #[test]
-    fn a_raw_public_key() {
-        let key = rcgen::KeyPair::generate().unwrap().subject_public_key_info();
-        let shown = CertificateDer::from(key.clone());
-        for matching in [0, 1, 2] {
-            assert_eq!(Scene::new(vec![record(3, 1, matching, &key)]).judge(&[&shown]), Reason::TlsOk);
-        }
-        assert_eq!(Scene::new(vec![record(3, 1, 1, b"other")]).judge(&[&shown]), Reason::DaneMismatch);
-    }
-
     /// The weaker digest does not count where a stronger one is (RFC 7671, 9).
     #[test]
     fn the_strongest_digest_decides() {

@@ -68,7 +68,7 @@ fn the_certificate_or_the_key_and_nothing_else() {
         assert_eq!(judge(vec![next], &chain), Reason::PinMismatch);
         // A renewed certificate keeps the pin of its key.
         let spki = leaf.key.subject_public_key_info();
-        assert_eq!(Pin::of_key(&CertificateDer::from(spki)), Some(by_key));
+        assert_eq!(Pin::of_raw_key(&spki.into()), by_key);
     }
     assert_eq!(judge(vec![Pin::of_certificate(&root.der)], &[]), Reason::CertMissing);
 }

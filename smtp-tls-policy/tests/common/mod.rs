@@ -1,6 +1,8 @@
 //! What several tests share.
 #![allow(dead_code, clippy::print_stdout)]
 
+pub(crate) mod tls;
+
 use std::path::PathBuf;
 
 use serde_json::Value;
