@@ -105,7 +105,7 @@ impl Facts<'_> {
             HostOrigin::Literal => None,
         };
         domain.filter(|_| match self.policy {
-            Policy::Connector(connector) => connector.posture != Posture::None && connector.sts != StsRule::Off,
+            Policy::Connector(connector) => View::new(connector, self).sts_counts(),
             Policy::Unavailable => false,
         })
     }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 use proptest::prelude::*;
-use smtp_tls_policy::Domain;
 use smtp_tls_policy::sts::*;
 use smtp_tls_policy::tlsrpt::ResultType;
 use smtp_tls_policy::txt::TxtError;
+use smtp_tls_policy::{Domain, Host};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -322,16 +322,16 @@ proptest! {
 fn an_answer_is_a_fact_for_the_plan() {
     use smtp_tls_policy::{StsFact, StsFailure, StsPolicy};
     let mut cache = Cache::new(Limits::default());
-    assert_eq!(cache.applies(&domain("example.com"), at(0)).fact(&domain("mx.example")), StsFact::NONE);
+    assert_eq!(cache.applies(&domain("example.com"), at(0)).fact(&Host::parse("mx.example").unwrap()), StsFact::NONE);
     for (id, mode) in [("1", "testing"), ("2", "enforce")] {
         let fetch = fetch(&mut cache, "example.com", id, 0);
         let answer = cache.fetched(fetch, response(&text(mode, 7 * DAY)), at(0)).answer;
-        for (host, mx_matches) in [("mx.example", true), ("other.example", false)] {
+        for (host, mx_matches) in [("mx.example", true), ("other.example", false), ("[192.0.2.1]", false)] {
             let policy = match mode {
                 "testing" => StsPolicy::Testing { mx_matches },
                 _ => StsPolicy::Enforce { mx_matches },
             };
-            assert_eq!(answer.fact(&domain(host)), StsFact::new(policy));
+            assert_eq!(answer.fact(&Host::parse(host).unwrap()), StsFact::new(policy));
         }
     }
     // The live look-up fails: the cached policy applies, and the failure is told (RFC 8461, 5.1).
@@ -339,5 +339,5 @@ fn an_answer_is_a_fact_for_the_plan() {
         panic!("nothing can be fetched")
     };
     let expected = StsFact::new(StsPolicy::Enforce { mx_matches: true }).with_failure(StsFailure::Fetch);
-    assert_eq!(answer.fact(&domain("mx.example")), expected);
+    assert_eq!(answer.fact(&Host::parse("mx.example").unwrap()), expected);
 }

@@ -353,7 +353,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         let envelope = self.mail.envelope;
         facts.demands = self.mail.demands;
         facts.dns = Dns { mx: self.mx, expanded_next_hop: self.expanded.as_ref(), tlsa };
-        facts.sts = host.domain().map(|host| self.sts.fact(host)).unwrap_or_default();
+        facts.sts = self.sts.fact(host);
         facts.message = MessageTls::new(
             envelope.require_tls,
             envelope.reverse_path == ReversePathBuf::NULL,

@@ -241,8 +241,8 @@ const RULES: [(&str, &str, &str, &str); 12] = [
     (
         "sources: an MTA-STS policy in testing binds nobody",
         "smtp-tls-policy/src/sources.rs",
-        "StsPolicy::Testing { mx_matches } => (false, Some(mx_matches)),",
-        "StsPolicy::Testing { mx_matches } => (true, Some(mx_matches)),",
+        "StsPolicy::Testing { mx_matches } => (false, Some(self.listed(mx_matches))),",
+        "StsPolicy::Testing { mx_matches } => (true, Some(self.listed(mx_matches))),",
     ),
     (
         "the adapter: REQUIRETLS that is not offered sends the message nowhere",
@@ -260,8 +260,8 @@ const RULES: [(&str, &str, &str, &str); 12] = [
     (
         "sources: TLS-Required: No lifts what the recipient publishes",
         "smtp-tls-policy/src/sources.rs",
-        "let binding = enforce && !self.optional && !dane_stands_in;",
-        "let binding = enforce && !dane_stands_in;",
+        "let binding = enforce && !self.optional && !instead;",
+        "let binding = enforce && !instead;",
     ),
 ];
 

@@ -8,7 +8,7 @@ use super::cache::{REFRESH_INTERVAL, REFRESH_RETRY};
 use super::fetch::{FetchError, WELL_KNOWN_PATH};
 use super::policy::{Mode, Policy};
 use super::txt::PolicyId;
-use crate::domain::Domain;
+use crate::domain::{Domain, Host};
 use crate::facts::{StsFact, StsFailure, StsPolicy};
 use crate::tlsrpt::ResultType;
 use crate::txt::TxtError;
@@ -115,9 +115,11 @@ pub struct Answer {
 impl Answer {
     /// What [`plan`](crate::plan()) takes of it, seen from one MX host. The host is compared with the policy's
     /// patterns here; its certificate is compared with its name, and never with a pattern (RFC 8461, 4.1).
-    pub fn fact(&self, host: &Domain) -> StsFact {
+    /// An address matches no pattern.
+    pub fn fact(&self, host: &Host) -> StsFact {
+        let permits = |policy: &Policy| host.domain().is_some_and(|name| policy.permits(name));
         let policy = match self.policy.as_ref().map(CachedPolicy::policy) {
-            Some(policy) => match (policy.mode(), policy.permits(host)) {
+            Some(policy) => match (policy.mode(), permits(policy)) {
                 (Mode::Enforce, mx_matches) => StsPolicy::Enforce { mx_matches },
                 (Mode::Testing, mx_matches) => StsPolicy::Testing { mx_matches },
                 (Mode::None, _) => StsPolicy::None,
