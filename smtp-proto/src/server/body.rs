@@ -134,8 +134,9 @@ impl Server {
         let clear = matches!(self.channel, Channel::Plain);
         let refusal = match self.transfer {
             _ if self.barred.is_some() => Some(replies::BARRED),
-            _ if !self.config.chunking => Some(replies::NOT_OFFERED),
+            // RFC 3207, 4: to every command but four, offered or not.
             _ if clear && self.config.starttls == StartTls::Required => Some(replies::TLS_FIRST),
+            _ if !self.config.chunking => Some(replies::NOT_OFFERED),
             _ if self.said == Said::Nothing => Some(replies::HELLO_FIRST),
             _ if !self.mail => Some(replies::MAIL_FIRST),
             // RFC 3030, 2: 503 without a valid RCPT.

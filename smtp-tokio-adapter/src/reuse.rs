@@ -1,0 +1,54 @@
+//! Which message a connection that is kept open may carry.
+
+use std::sync::Arc;
+
+use smtp_tls_policy::{Host, IdentityId, Plan};
+
+use crate::connection::Target;
+
+/// All for which a connection was opened. One that is kept open may carry a further message only where the message's key
+/// is equal, compared in full: what was proved for one next hop, plan or identity is proved for no other.
+///
+/// Two domains that share a host have two keys, for the policy of the one says nothing about the other;
+/// and so have two messages of which one has REQUIRETLS (RFC 8689), or `TLS-Required: No`, since their plans differ. A key
+/// that is equal says nothing about the connection itself, of which [`is_idle`](crate::Connection::is_idle) tells.
+///
+/// ```
+/// use smtp_tls_policy::{Facts, Host, HostOrigin, Namespace, OutboundConnector, Posture, plan};
+/// use smtp_tokio_adapter::{Target, reuse::ReuseKey};
+///
+/// let connector = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Verified);
+/// let (one, other, host) = (Host::parse("a.example")?, Host::parse("b.example")?, Host::parse("mx.example")?);
+/// let plan = plan(&Facts::new(&connector, &one, &host, HostOrigin::Mx))?;
+/// let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: false };
+/// assert_eq!(ReuseKey::new(&one, &target, 25, None), ReuseKey::new(&one, &target, 25, None));
+/// assert_ne!(ReuseKey::new(&one, &target, 25, None), ReuseKey::new(&other, &target, 25, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReuseKey {
+    next_hop: Host,
+    host: Host,
+    port: u16,
+    /// REQUIRETLS is a part of it.
+    plan: Plan,
+    credentials: Option<Arc<str>>,
+    identity: Option<IdentityId>,
+    retry_in_clear: bool,
+}
+
+impl ReuseKey {
+    /// The key for a message to `next_hop`, the domain for which the host was looked up, or the smart host. `credentials`
+    /// is the name under which the caller keeps what it authenticates with, and no secret.
+    pub fn new(next_hop: &Host, target: &Target<'_>, port: u16, credentials: Option<&str>) -> Self {
+        Self {
+            next_hop: next_hop.clone(),
+            host: target.host.clone(),
+            port,
+            plan: target.plan.clone(),
+            credentials: credentials.map(Arc::from),
+            identity: target.identity.cloned(),
+            retry_in_clear: target.retry_in_clear,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Runs the rows of the decision table that are the adapter's to keep.
+
+use std::collections::HashSet;
+
+use smtp_tls_policy::*;
+use smtp_tokio_adapter::Target;
+use smtp_tokio_adapter::reuse::ReuseKey;
+
+/// The table belongs to the policy, which names the rules.
+const TABLE: &str = include_str!("../../smtp-tls-policy/tests/golden/decision-table.md");
+
+fn section(title: &str) -> Vec<Vec<&'static str>> {
+    let start = TABLE.find(&format!("\n## {title}\n")).expect("the section");
+    let rows = TABLE[start + 4..]
+        .lines()
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
+    rows.skip(2).collect()
+}
+
+/// The key of a message that differs in this from the one for which the connection was opened.
+fn key(differs: &str) -> ReuseKey {
+    let differs_in = |what| differs == what;
+    let name = |text| Host::parse(text).unwrap();
+    let posture = if differs_in("posture") { Posture::Encrypt } else { Posture::Verified };
+    let connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
+    let next_hop = name(if differs_in("next hop") { "b.example" } else { "a.example" });
+    let host = name(if differs_in("host") { "mx2.example.net" } else { "mx1.example.net" });
+    let record = TlsaRecord { usage: 3, selector: 1, matching: 1, data: vec![0; 32] };
+    let tlsa = match differs_in("TLSA records") {
+        true => TlsaFact::Found(TlsaSet::new(host.domain().unwrap().clone(), &[record])),
+        false => TlsaFact::Absent,
+    };
+    let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
+    facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+    if differs_in("MTA-STS policy") {
+        facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: true });
+    }
+    if differs_in("REQUIRETLS") {
+        facts.message = MessageTls::Required;
+    }
+    let plan = plan(&facts).unwrap();
+    let identity = differs_in("identity").then(|| IdentityId::new("ours"));
+    let target = Target { host: &host, plan: &plan, identity: identity.as_ref(), retry_in_clear: false };
+    let port = if differs_in("port") { 587 } else { 25 };
+    ReuseKey::new(&next_hop, &target, port, differs_in("credentials").then_some("submission"))
+}
+
+#[test]
+fn connections_kept() {
+    let rows = section("Connections kept");
+    for row in &rows {
+        let [rule, differs, reused] = row[..] else { panic!("{row:?}") };
+        let same = key("nothing") == key(differs);
+        assert_eq!(if same { "yes" } else { "no" }, reused, "{rule} {differs}");
+        // Whatever a pool is made of, equal keys meet in it and no others.
+        assert_eq!(HashSet::from([key("nothing")]).contains(&key(differs)), same, "{rule} {differs}");
+    }
+    // Each row differs in its own way; a word that `key` does not know would differ in none.
+    let keys: HashSet<_> = rows.iter().map(|row| key(row[1])).collect();
+    assert_eq!(keys.len(), rows.len());
+}
