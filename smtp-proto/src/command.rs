@@ -5,6 +5,7 @@ mod uri;
 mod xclient;
 
 pub use queue::Queue;
+use std::fmt;
 pub use uri::{Uri, UriBuf};
 pub use xclient::{Xclient, XclientName, XclientProto, XclientValue};
 
@@ -65,6 +66,13 @@ pub enum Command<'i> {
         /// They are the last of the message.
         last: bool,
     },
+    /// AUTH (RFC 4954, 4)
+    Auth {
+        /// The name of the mechanism, as it came.
+        mechanism: &'i str,
+        /// What stands behind it.
+        initial: Option<InitialResponse<'i>>,
+    },
     /// RSET
     Rset,
     /// NOOP, with a string that has no meaning.
@@ -105,6 +113,23 @@ pub enum Command<'i> {
         /// The rest of the line.
         argument: &'i str,
     },
+}
+
+/// The initial response of AUTH, in base64; `=` for an empty one. It may hold credentials, so it is not printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct InitialResponse<'i>(&'i str);
+
+impl<'i> InitialResponse<'i> {
+    /// As it stands in the command.
+    pub const fn as_str(self) -> &'i str {
+        self.0
+    }
+}
+
+impl fmt::Debug for InitialResponse<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InitialResponse(..)")
+    }
 }
 
 /// Why a line is not a command. [`response`](crate::server) gives each its fixed reply.
@@ -171,6 +196,7 @@ impl<'i> Command<'i> {
             verb if is_word(verb, b"HELO") => name(argument).map(Self::Helo),
             verb if is_word(verb, b"LHLO") => name(argument).map(Self::Lhlo),
             verb if is_word(verb, b"BDAT") => chunk(argument),
+            verb if is_word(verb, b"AUTH") => auth(argument),
             verb if is_word(verb, b"RSET") => no_argument(argument, Self::Rset),
             verb if is_word(verb, b"QUIT") => no_argument(argument, Self::Quit),
             verb if is_word(verb, b"STARTTLS") => no_argument(argument, Self::StartTls),
@@ -221,6 +247,13 @@ impl<'i> Command<'i> {
                 put(output, &["BDAT "]);
                 push_number(output, *size);
                 put(output, if *last { &[" LAST"] } else { &[] });
+            }
+            Self::Auth { mechanism, initial } => {
+                put_with_text(output, "AUTH", mechanism);
+                if let Some(initial) = initial {
+                    put(output, &[" "]);
+                    put_text(output, initial.0);
+                }
             }
             Self::Rset => put(output, &["RSET"]),
             Self::Quit => put(output, &["QUIT"]),
@@ -369,6 +402,15 @@ fn fetch(argument: &str) -> Result<Command<'_>, CommandError> {
         Some(_) => return Err(CommandError::Argument),
     };
     Uri::parse(uri).map(|uri| Command::Burl { uri, last }).ok_or(CommandError::Uri)
+}
+
+/// RFC 4954, 8: `"AUTH" SP sasl-mech [SP initial-response]`.
+fn auth(argument: &str) -> Result<Command<'_>, CommandError> {
+    let mut words = argument.split([' ', '\t']).filter(|word| !word.is_empty());
+    match (words.next(), words.next(), words.next()) {
+        (Some(mechanism), initial, None) => Ok(Command::Auth { mechanism, initial: initial.map(InitialResponse) }),
+        _ => Err(CommandError::Argument),
+    }
 }
 
 fn no_argument<'i>(argument: &str, command: Command<'i>) -> Result<Command<'i>, CommandError> {

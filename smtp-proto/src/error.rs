@@ -139,6 +139,9 @@ pub enum ApiMisuse {
     /// The event does not allow this reply code.
     #[error("this event does not allow reply code {0}")]
     WrongCode(u16),
+    /// The question does not allow this answer.
+    #[error("this question does not allow this answer")]
+    WrongAnswer,
     /// Not one response for each recipient.
     #[error("{expected} responses are wanted")]
     ResponseCount {

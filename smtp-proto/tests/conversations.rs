@@ -11,7 +11,7 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{ClientBed, ServerBed, accept, client_config, describe, describe_server, server_config};
+use common::{ClientBed, ServerBed, accept, client_config, describe, describe_server, mechanisms, server_config};
 use smtp_proto::client::{self, Envelope, OverLimit, Recipient};
 use smtp_proto::command::{Command, Uri, XclientName};
 use smtp_proto::fallback::{Channel, TlsRules};
@@ -141,6 +141,13 @@ impl Script {
                 "keyword" => config.keywords.push(value.replace(',', " ")),
                 "mail-parameter" => config.mail_parameters.push(value.to_owned()),
                 "rcpt-parameter" => config.rcpt_parameters.push(value.to_owned()),
+                "auth" => {
+                    config.mechanisms = mechanisms();
+                    let names: Vec<&str> = value.split(',').filter(|name| !name.is_empty()).collect();
+                    config.mechanisms.retain(|it| names.is_empty() || names.contains(&it.name()));
+                }
+                "auth-in-clear" => config.auth_in_clear = true,
+                "auth-required" => config.auth_required = true,
                 "verb" => config.verbs.push(value.to_owned()),
                 "no-pipelining" => config.pipelining = false,
                 "no-8bitmime" => config.eight_bit_mime = false,
@@ -578,6 +585,12 @@ conversations! {
     server_421
     server_8bitmime
     server_8bitmime_not_offered
+    server_auth_external
+    server_auth_login
+    server_auth_plain
+    server_auth_required
+    server_auth_scram
+    server_auth_token
     server_binarymime
     server_burl
     server_burl_not_offered

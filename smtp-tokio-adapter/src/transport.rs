@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
+use zeroize::Zeroize;
 
 /// Octets of room for a read of commands or replies. Small, because most connections are idle.
 const READ_LINES: usize = 4 * 1024;
@@ -88,6 +89,8 @@ pub(crate) enum Until {
     Sent,
     /// Lines are read.
     Lines,
+    /// Lines with credentials are read, into the room that was made for them.
+    Secrets,
     /// A piece of a message is read.
     Body,
 }
@@ -165,6 +168,22 @@ impl<S: Io> Wire<S> {
 
     pub(crate) fn advance(&mut self, consumed: usize) {
         self.input.advance(consumed);
+    }
+
+    /// Drops what may hold credentials, and leaves nothing of it.
+    pub(crate) fn advance_over_secrets(&mut self, consumed: usize) {
+        self.input[..consumed].zeroize();
+        self.advance(consumed);
+    }
+
+    /// Room for `octets` and one more read, so that the input need not move while credentials come in.
+    pub(crate) fn make_room_for_secrets(&mut self, octets: usize) {
+        if self.input.capacity() - self.input.len() < octets + READ_LINES {
+            let mut roomy = BytesMut::with_capacity(self.input.len() + octets + READ_LINES);
+            roomy.extend_from_slice(&self.input);
+            self.input.zeroize();
+            self.input = roomy;
+        }
     }
 
     /// The stream, if it is in clear text; it is gone then.

@@ -81,8 +81,7 @@ impl Client {
             Command::Mail { .. } | Command::Rcpt { .. } | Command::Data | Command::Bdat { .. } => {
                 Err(ApiMisuse::OwnCommand)
             }
-            Command::Burl { .. } | Command::Xclient(_) => Err(ApiMisuse::OwnCommand),
-            Command::Unknown { verb, .. } if verb.eq_ignore_ascii_case("AUTH") => Err(ApiMisuse::OwnCommand),
+            Command::Burl { .. } | Command::Xclient(_) | Command::Auth { .. } => Err(ApiMisuse::OwnCommand),
             Command::Rset => Ok(None),
             // RFC 1985, 2: an extension, so nothing to send where it is not announced (RFC 5321, 2.2.1).
             Command::Etrn(queue) => {

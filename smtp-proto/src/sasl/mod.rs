@@ -5,9 +5,9 @@
 
 mod channel_binding;
 pub mod client;
-#[allow(dead_code, reason = "the two sides follow")]
 pub mod scram;
 mod secret;
+pub mod server;
 
 pub use channel_binding::{BindingType, ChannelBinding};
 pub use secret::Secret;

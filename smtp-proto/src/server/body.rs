@@ -138,6 +138,7 @@ impl Server {
             _ if clear && self.config.starttls == StartTls::Required => Some(replies::TLS_FIRST),
             _ if !self.config.chunking => Some(replies::NOT_OFFERED),
             _ if self.said == Said::Nothing => Some(replies::HELLO_FIRST),
+            _ if self.needs_auth() => Some(replies::AUTH_FIRST),
             _ if !self.mail => Some(replies::MAIL_FIRST),
             // RFC 3030, 2: 503 without a valid RCPT.
             _ if self.recipients == 0 => Some(replies::RCPT_FIRST),

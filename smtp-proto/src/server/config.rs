@@ -1,9 +1,13 @@
 //! What a server announces and takes.
 
+use std::sync::Arc;
+
 use crate::Protocol;
 use crate::command::XclientName;
+use crate::fallback::Channel;
 use crate::params::{BodyType, DateTime};
 use crate::path::DomainBuf;
+use crate::sasl::server::{Mechanism, Offer};
 use crate::timeouts::Timeouts;
 
 /// What all connections of a server have in common.
@@ -41,6 +45,13 @@ pub struct Config {
     pub deliver_by: Option<u32>,
     /// Announce FUTURERELEASE (RFC 4865); for submission servers only.
     pub future_release: Option<FutureRelease>,
+    /// Announce AUTH (RFC 4954) with these mechanisms, the best first, and take it, where `auth_in_clear` lets it.
+    pub mechanisms: Vec<Arc<dyn Mechanism>>,
+    /// Announce AUTH outside TLS as well. RFC 4954, 4: not where passwords are sent, unless something else protects
+    /// them.
+    pub auth_in_clear: bool,
+    /// 530 to whatever is about mail, before the client has authenticated (RFC 4954, 6). For submission servers.
+    pub auth_required: bool,
     /// Announce ENHANCEDSTATUSCODES (RFC 2034), and write them.
     pub enhanced_status_codes: bool,
     /// Announce VRFY (RFC 5321, 3.5.2). The command reaches the caller either way.
@@ -67,7 +78,7 @@ pub struct Config {
     pub verbs: Vec<String>,
     /// Limits on what a client may send.
     pub limits: Limits,
-    /// Time limits; a server uses `idle`, `progress`, `body` and `handshake`.
+    /// Time limits; a server uses `idle`, `progress`, `body`, `auth` and `handshake`.
     pub timeouts: Timeouts,
 }
 
@@ -90,6 +101,9 @@ impl Config {
             mt_priority: None,
             deliver_by: None,
             future_release: None,
+            mechanisms: Vec::new(),
+            auth_in_clear: false,
+            auth_required: false,
             enhanced_status_codes: true,
             vrfy: false,
             expn: false,
@@ -121,6 +135,12 @@ impl Config {
     /// RFC 4468, 4: a server that announces BURL must announce 8BITMIME; 3.1: it is for submission.
     pub(super) fn announced_burl(&self) -> Option<&str> {
         self.burl.as_deref().filter(|_| self.eight_bit_mime && self.protocol == Protocol::Smtp)
+    }
+
+    /// What AUTH can name on this channel.
+    pub(super) fn offer<'s>(&'s self, channel: &'s Channel) -> Offer<'s> {
+        let clear = matches!(channel, Channel::Plain);
+        Offer::new(channel, if clear && !self.auth_in_clear { &[] } else { &self.mechanisms })
     }
 
     /// RFC 6152, 3 and RFC 3030, 3: BODY is the parameter of both.
@@ -172,6 +192,12 @@ pub struct Limits {
     /// Octets of a command line with its CRLF. RFC 5321, 4.5.3.1.4: at least 512, more with extensions; 2048 is what
     /// Postfix takes.
     pub command_line: usize,
+    /// Octets of a line of AUTH, its command included, with its CRLF. RFC 4954, 4: 12288 is enough for all mechanisms. A
+    /// client must not send a longer command than elsewhere, but tokens make many do so.
+    pub auth_line: usize,
+    /// Attempts to authenticate that may fail by the client's fault; one more ends the connection with 421. RFC 4954, 9:
+    /// at least 3.
+    pub failed_attempts: usize,
     /// Recipients of a transaction. RFC 5321, 4.5.3.1.8: at least 100.
     pub recipients: usize,
     /// Different domains among the recipients of a transaction; none for no limit (RFC 9422, 4.3).
@@ -198,6 +224,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             command_line: 2048,
+            auth_line: 12288,
+            failed_attempts: 3,
             recipients: 1000,
             recipient_domains: None,
             transactions: None,

@@ -4,6 +4,7 @@ use crate::body::{BodyDefect, Runs};
 use crate::command::{Command, Uri, Xclient};
 use crate::params::{MailParameters, RcptParameters};
 use crate::path::{ForwardPath, ReversePath};
+use crate::sasl::server::{Failure, Identity, Question};
 
 /// What happened, or what is wanted.
 #[derive(Clone, Debug)]
@@ -57,7 +58,15 @@ pub enum Event<'i> {
     /// VRFY, EXPN, HELP or ETRN, or one of [`Config::verbs`](super::Config::verbs).
     Other(Command<'i>),
 
+    /// AUTH: a question of the mechanism. Answer with [`Server::answer`](super::Server::answer), or with a response of
+    /// 4yz or 5yz. Other connections go on meanwhile, this one does not.
+    Authenticate(Question),
+
     // From here on there is nothing to answer.
+    /// The client has authenticated: from now on [`Server::identity`](super::Server::identity) says as whom.
+    Authenticated(Identity),
+    /// An attempt to authenticate has failed.
+    AuthenticationFailed(Failure),
     /// Bytes of the message, dot-stuffing removed.
     Body(Runs<'i>),
     /// The message, or a chunk of it, was read to its end and refused: forget what came of it. The transaction is over.

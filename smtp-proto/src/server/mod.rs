@@ -8,7 +8,8 @@
 //!        QUIT, 421, errors ──> Closed
 //! ```
 //!
-//! Events in the first half of [`Event`] want [`Server::respond`]; the reply code decides the transition. Until then
+//! Events in the first half of [`Event`] want [`Server::respond`]; the reply code decides the transition.
+//! [`Event::Authenticate`] wants [`Server::answer`]; what that leads to the mechanism decides. Until then
 //! nothing more is parsed, so a slow answer holds back only its own connection. Every transition stands in
 //! `transition.rs`, in one match.
 //!
@@ -46,16 +47,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod auth;
 mod body;
 mod config;
 mod event;
+mod hello;
 mod pace;
 mod replies;
+mod state;
 mod transition;
 
 pub use config::{Config, FutureRelease, Limits, StartTls};
 pub use event::{BodyRefusal, EarlyTalk, Event};
-use pace::Pace;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -65,91 +68,11 @@ use crate::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use crate::fallback::{Channel, TlsInfo};
 use crate::line::{Line, LineReader};
 use crate::reply::Response;
+use crate::sasl::server::{Answer, Identity};
 use crate::{Progress, Step, Want};
-
-/// The event that waits for a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Question {
-    Connected,
-    Hello {
-        extended: bool,
-    },
-    StartTls,
-    Mail(Needs),
-    Recipient,
-    Data,
-    /// As `Data`, asked by the first BDAT.
-    Chunk,
-    /// BURL.
-    Fetch {
-        last: bool,
-    },
-    EndOfBody,
-    Xclient,
-    Other,
-}
-
-/// Where the conversation stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// The `Connected` event is due.
-    Fresh,
-    /// Between commands.
-    Command,
-    /// The caller owes a response.
-    Asked(Question),
-    /// Bytes of a message come.
-    Body,
-    /// The message has ended, the event is due.
-    BodyEnded,
-    /// Bytes of a chunk come.
-    Chunk,
-    /// The chunk has ended, its answer is due.
-    ChunkEnded,
-    /// STARTTLS is granted; the 220 goes out if nothing stands behind the command.
-    TlsGranted,
-    /// The driver runs the handshake.
-    Handshake,
-    /// The `Closed` event is due.
-    Closing,
-    Over(Error),
-}
-
-/// What MAIL said of addresses and body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Needs {
-    /// SMTPUTF8: addresses of this transaction may be in UTF-8.
-    utf8: bool,
-    /// BODY=BINARYMIME: any octets, in chunks only.
-    binary: bool,
-}
-
-/// How the message of this transaction comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transfer {
-    /// Not yet, or behind DATA.
-    None,
-    /// In chunks, the first of which has come.
-    Chunks,
-    /// A chunk was refused: RFC 3030, 2 wants RSET before anything else.
-    Failed,
-}
-
-/// The chunk that is being read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Chunk {
-    /// Octets that have not come.
-    left: u64,
-    last: bool,
-}
-
-/// What the client has said so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
-    Nothing,
-    Helo,
-    Ehlo,
-}
+use auth::{Running, is_auth};
+use pace::Pace;
+use state::{Chunk, Needs, Question, Said, State, Transfer};
 
 /// The server's side of one connection. See the [module](self).
 #[derive(Debug)]
@@ -193,6 +116,17 @@ pub struct Server {
     greeting: bool,
     /// The answer to everything but QUIT.
     barred: Option<Response>,
+    /// AUTH, from its command to its last reply.
+    exchange: Option<Running>,
+    identity: Option<Identity>,
+    /// Whom XCLIENT names, until it is answered.
+    login: Option<Identity>,
+    /// Attempts to authenticate that failed by the client's fault.
+    failed_attempts: usize,
+    /// The line that is being read may hold credentials.
+    secret_line: bool,
+    /// What the last poll has consumed may hold credentials.
+    read_secrets: bool,
     /// From when the time limit counts; none until the next poll.
     since: Option<Instant>,
     pace: Pace,
@@ -229,6 +163,12 @@ impl Server {
             early_talk: None,
             greeting: false,
             barred: None,
+            exchange: None,
+            identity: None,
+            login: None,
+            failed_attempts: 0,
+            secret_line: false,
+            read_secrets: false,
             since: Some(now),
             pace: Pace::new(now),
         }
@@ -244,6 +184,7 @@ impl Server {
         output: &mut Vec<u8>,
     ) -> Result<Progress<Event<'i>>, Error> {
         let mut consumed = 0;
+        self.read_secrets = false;
         if !matches!(self.state, State::Asked(_)) {
             let away = self.pace.resume(now);
             self.since = self.since.map(|since| since + away);
@@ -296,20 +237,30 @@ impl Server {
                     Some(event) => event,
                     None => continue,
                 },
-                State::Command => {
-                    let line = self.lines.read(rest, self.config.limits.command_line);
+                State::AuthDue => match self.next_auth_step(output) {
+                    Some(event) => event,
+                    None => continue,
+                },
+                State::Command | State::Auth => {
+                    let in_exchange = self.state == State::Auth;
+                    self.secret_line |= in_exchange || is_auth(rest);
+                    self.read_secrets |= self.secret_line;
+                    let line = self.lines.read(rest, self.line_limit(rest));
                     let taken = match line {
                         Line::Whole(_, taken) | Line::Broken(_, taken) | Line::Partial(taken) => taken,
                     };
                     consumed += taken;
                     let event = match line {
                         Line::Partial(_) => return self.wait(now, consumed, Want::Input, output),
+                        Line::Broken(error, _) if in_exchange => self.on_broken_auth_line(error, output),
                         Line::Broken(error, _) => self.on_broken_line(error, output),
+                        Line::Whole(line, _) if in_exchange => self.on_auth_line(line, output),
                         Line::Whole(line, _) => {
                             self.note_pipelining(line, consumed < input.len());
                             self.on_line(line, output)
                         }
                     };
+                    self.secret_line = false;
                     self.since = Some(now);
                     match event {
                         Some(event) => event,
@@ -390,6 +341,7 @@ impl Server {
         match self.state {
             State::Body | State::BodyEnded | State::Chunk | State::ChunkEnded => Phase::Body,
             State::TlsGranted | State::Handshake => Phase::Handshake,
+            State::Auth | State::AuthDue => Phase::Auth,
             _ => Phase::Idle,
         }
     }
@@ -425,6 +377,11 @@ impl Server {
         }
         self.since = None;
         Ok(())
+    }
+
+    /// Answers [`Event::Authenticate`]. What comes of it is said at the next poll.
+    pub fn answer(&mut self, answer: Answer) -> Result<(), ApiMisuse> {
+        self.on_answer(answer)
     }
 
     /// Ends the conversation with a last word, whatever it is doing: a shutdown, or a handler that has failed. Nothing
@@ -490,6 +447,19 @@ impl Server {
             State::Asked(Question::EndOfBody) => self.delivering,
             _ => self.recipients,
         }
+    }
+
+    /// Who has authenticated on this connection, or whom XCLIENT names in `LOGIN`. Neither EHLO nor RSET forgets it;
+    /// STARTTLS (RFC 3207, 4.2) and XCLIENT do.
+    pub const fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// Whether what the last poll has consumed may hold credentials: wipe it when it is dropped. While
+    /// [`phase`](Self::phase) is [`Phase::Auth`] more may come; with room for [`Limits::auth_line`] octets the buffer
+    /// need not grow, which would leave a copy behind.
+    pub const fn has_read_secrets(&self) -> bool {
+        self.read_secrets
     }
 
     /// What the bytes travel in.

@@ -3,6 +3,7 @@
 use crate::command::CommandError;
 use crate::line::LineError;
 use crate::reply::Response;
+use crate::sasl::server::Failure;
 
 pub(super) const OK: Response = Response::fixed(250, (2, 0, 0), "OK");
 pub(super) const BYE: Response = Response::fixed(221, (2, 0, 0), "closing the connection");
@@ -28,6 +29,33 @@ pub(super) const TLS_ALREADY: Response = Response::fixed(503, (5, 5, 1), "TLS is
 pub(super) const TLS_FIRST: Response = Response::fixed(530, (5, 7, 0), "must issue a STARTTLS command first");
 pub(super) const PLAINTEXT_BEHIND_STARTTLS: Response =
     Response::fixed(554, (5, 5, 1), "plaintext behind STARTTLS, closing the connection");
+
+// RFC 4954, 6 has the codes and names what they mean.
+pub(super) const AUTHENTICATED: Response = Response::fixed(235, (2, 7, 0), "authentication succeeded");
+pub(super) const AUTH_FIRST: Response = Response::fixed(530, (5, 7, 0), "authentication required");
+pub(super) const ENCRYPTION_FIRST: Response =
+    Response::fixed(538, (5, 7, 11), "encryption required for authentication");
+// RFC 4954, 4: 503 after a success and in a transaction, 504 and 5.5.4 for a mechanism that is not offered.
+pub(super) const AUTHENTICATED_ALREADY: Response = Response::fixed(503, (5, 5, 1), "authenticated already");
+pub(super) const UNKNOWN_MECHANISM: Response = Response::fixed(504, (5, 5, 4), "mechanism not offered");
+// RFC 4954, 9.
+pub(super) const TOO_MANY_ATTEMPTS: Response =
+    Response::fixed(421, (4, 7, 0), "too many failed authentications, closing the connection");
+
+pub(super) fn failure(failure: &Failure) -> Response {
+    match failure {
+        // RFC 4954, 4 has these, and "SHOULD reject [..] with a 535 reply unless a more specific error code is
+        // appropriate".
+        Failure::Cancelled => Response::fixed(501, (5, 7, 0), "authentication cancelled"),
+        Failure::InitialResponse => Response::fixed(501, (5, 7, 0), "the mechanism has no initial response"),
+        Failure::Malformed => Response::fixed(501, (5, 5, 2), "malformed authentication response"),
+        Failure::LineTooLong => Response::fixed(500, (5, 5, 6), "authentication exchange line is too long"),
+        Failure::BrokenLine => Response::fixed(500, (5, 5, 2), "line must end in CRLF"),
+        Failure::Refused => Response::fixed(535, (5, 7, 8), "authentication credentials invalid"),
+        Failure::Unavailable => Response::fixed(454, (4, 7, 0), "temporary authentication failure"),
+        Failure::Response(response) => response.clone(),
+    }
+}
 
 // RFC 1870, 6.1 and 6.3.
 pub(super) const TOO_LARGE: Response = Response::fixed(552, (5, 3, 4), "message exceeds the size limit");

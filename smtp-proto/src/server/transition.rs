@@ -1,13 +1,15 @@
 //! Every transition of the server: which command and which response lead where.
 
+use super::auth::write_challenge;
 use super::{Chunk, Event, Needs, Question, Said, Server, StartTls, State, Transfer, replies};
 use crate::Protocol;
-use crate::command::{Command, CommandError};
+use crate::command::{Command, CommandError, XclientValue};
 use crate::fallback::Channel;
 use crate::line::LineError;
-use crate::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters};
+use crate::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters, Xtext};
 use crate::path::{ForwardPath, ReversePath};
-use crate::reply::{Response, first_line};
+use crate::reply::Response;
+use crate::sasl::server::{Identity, Step as AuthStep};
 
 impl Server {
     pub(super) fn on_line<'i>(&mut self, line: &'i [u8], output: &mut Vec<u8>) -> Option<Event<'i>> {
@@ -78,6 +80,19 @@ impl Server {
             // RFC 3207, 4: everything but the commands above.
             _ if self.needs_tls() => self.refuse(&replies::TLS_FIRST, output),
 
+            Command::Auth { .. } if self.config.mechanisms.is_empty() => self.refuse(&replies::NOT_OFFERED, output),
+            Command::Auth { .. } if self.said != Said::Ehlo => self.refuse(&replies::HELLO_FIRST, output),
+            // RFC 4954, 4: once, and not in a transaction.
+            Command::Auth { .. } if self.identity.is_some() => self.refuse(&replies::AUTHENTICATED_ALREADY, output),
+            Command::Auth { .. } if self.mail => self.refuse(&replies::TRANSACTION_OPEN, output),
+            Command::Auth { .. } if clear && !self.config.auth_in_clear => {
+                self.refuse(&replies::ENCRYPTION_FIRST, output)
+            }
+            Command::Auth { mechanism, initial } => match self.begin_auth(mechanism, initial) {
+                Ok(step) => self.on_auth_step(step, output),
+                Err(response) => self.refuse(&response, output),
+            },
+
             Command::Helo(name) => {
                 Some(self.ask(Question::Hello { extended: false }, Event::Hello { name, extended: false }))
             }
@@ -88,6 +103,16 @@ impl Server {
             }
             Command::Mail { .. } | Command::Rcpt { .. } | Command::Data if self.said == Said::Nothing => {
                 self.refuse(&replies::HELLO_FIRST, output)
+            }
+            Command::Mail { .. }
+            | Command::Rcpt { .. }
+            | Command::Data
+            | Command::Vrfy { .. }
+            | Command::Expn { .. }
+            | Command::Etrn(_)
+                if self.needs_auth() =>
+            {
+                self.refuse(&replies::AUTH_FIRST, output)
             }
             Command::Mail { .. } if self.mail => self.refuse(&replies::NESTED_MAIL, output),
             Command::Mail { path, parameters } => match self.refusal_of_mail(path, &parameters) {
@@ -143,7 +168,10 @@ impl Server {
             Command::Xclient(client) if client.names().any(|name| !self.config.xclient.contains(&name)) => {
                 self.refuse(&replies::UNKNOWN_ATTRIBUTE, output)
             }
-            Command::Xclient(client) => Some(self.ask(Question::Xclient, Event::Xclient(client))),
+            Command::Xclient(client) => {
+                self.login = client.login.and_then(login);
+                Some(self.ask(Question::Xclient, Event::Xclient(client)))
+            }
             Command::Burl { uri, last } => self.on_burl(uri, last, output),
             Command::Unknown { .. } => {
                 self.unknown_commands += 1;
@@ -162,6 +190,7 @@ impl Server {
         let idle = match command {
             Command::Noop(_) | Command::Rset | Command::Vrfy { .. } | Command::Expn { .. } | Command::Help(_) => true,
             Command::Ehlo(_) | Command::Helo(_) | Command::Lhlo(_) | Command::Etrn(_) | Command::Xclient(_) => true,
+            Command::Auth { .. } => true,
             Command::Unknown { verb, .. } => is_listed(&self.config.verbs, verb),
             _ => false,
         };
@@ -186,7 +215,8 @@ impl Server {
             || parameters.priority.is_some() && config.mt_priority.is_none()
             || parameters.deliver_by.is_some() && config.deliver_by.is_none()
             || parameters.hold.is_some() && config.future_release.is_none()
-            || parameters.auth.is_some();
+            // RFC 4954, 5: it goes with AUTH.
+            || parameters.auth.is_some() && config.offer(&self.channel).mechanisms().next().is_none();
         if strange {
             return Some((replies::UNKNOWN_PARAMETER, true));
         }
@@ -278,6 +308,8 @@ impl Server {
             Question::Xclient if positive => {
                 self.reset();
                 self.said = Said::Nothing;
+                // As whom the client has authenticated, the proxy says; what it has said for itself is no more.
+                self.identity = self.login.take();
                 self.greet(response, output);
             }
             // RFC 2034, 4: no enhanced codes in the replies to EHLO and HELO.
@@ -346,6 +378,8 @@ impl Server {
                 }
             }
             Question::StartTls | Question::Xclient | Question::Other => self.say(response, output),
+            // What the mechanism makes of it comes at the next poll.
+            Question::Auth => return self.on_failed_question(response),
         }
         // RFC 5321, 3.8.
         if response.code() == 421 {
@@ -353,56 +387,38 @@ impl Server {
         }
     }
 
-    /// RFC 5321, 4.2 and 4.1.1.1: greeting and EHLO reply begin with the server's name.
-    fn named(&self, response: &Response, protocol: &str) -> String {
-        format!("{} {protocol}{}", self.config.name, response.text())
-    }
-
-    fn greet(&self, response: &Response, output: &mut Vec<u8>) {
-        let lmtp = self.config.protocol == Protocol::Lmtp;
-        let text = self.named(response, if lmtp { "LMTP " } else { "ESMTP " });
-        Response::new(response.code(), (0, 0, 0), text).write(false, output);
-    }
-
-    fn write_capabilities(&self, response: &Response, output: &mut Vec<u8>) {
-        let config = &self.config;
-        // Every line but the first is a keyword to the client (RFC 5321, 4.1.1.1), so the greeting has only one.
-        let mut text = first_line(&self.named(response, "")).to_owned();
-        let clear = matches!(self.channel, Channel::Plain);
-        let with = |keyword: &str, parameter: String| format!("{keyword} {parameter}").trim_end().to_owned();
-        let plain = |keyword: &str, announced: bool| announced.then(|| keyword.to_owned());
-        let lines = [
-            plain("PIPELINING", config.pipelining),
-            config.size_limit.map(|limit| with("SIZE", limit.to_string())),
-            // RFC 3207, 4.2: not offered again inside TLS.
-            plain("STARTTLS", clear && config.starttls != StartTls::No),
-            plain("8BITMIME", config.eight_bit_mime),
-            plain("CHUNKING", config.chunking),
-            plain("BINARYMIME", config.announces_binary_mime()),
-            config.announce_limits.then(|| config.limits_line()),
-            plain("ENHANCEDSTATUSCODES", config.enhanced_status_codes),
-            plain("SMTPUTF8", config.announces_smtputf8()),
-            plain("DSN", config.dsn),
-            // RFC 8689, 2: never in clear text.
-            plain("REQUIRETLS", config.require_tls && !clear),
-            config.mt_priority.clone().map(|profile| with("MT-PRIORITY", profile)),
-            config
-                .deliver_by
-                .map(|minimum| with("DELIVERBY", if minimum > 0 { minimum.to_string() } else { String::new() })),
-            config.future_release.map(|it| with("FUTURERELEASE", format!("{} {}", it.longest, it.last))),
-            config.announced_burl().map(|parameters| with("BURL", parameters.to_owned())),
-            plain("VRFY", config.vrfy),
-            plain("EXPN", config.expn),
-            plain("HELP", config.help),
-            plain("ETRN", config.etrn),
-            (!config.xclient.is_empty())
-                .then(|| config.xclient.iter().fold("XCLIENT".to_owned(), |line, name| line + " " + name.as_str())),
-        ];
-        for line in lines.iter().flatten().chain(&config.keywords) {
-            text.push('\n');
-            text.extend(line.chars().map(|char| if char.is_control() { '?' } else { char }));
+    /// A step of AUTH.
+    pub(super) fn on_auth_step(&mut self, step: AuthStep, output: &mut Vec<u8>) -> Option<Event<'static>> {
+        self.state = State::Command;
+        let failure = match step {
+            AuthStep::Challenge(challenge) => {
+                write_challenge(&challenge, output);
+                self.state = State::Auth;
+                return None;
+            }
+            AuthStep::Ask(question) => return Some(self.ask_for_auth(question)),
+            AuthStep::Done(identity) => {
+                self.exchange = None;
+                self.say(&replies::AUTHENTICATED, output);
+                self.identity = Some(identity.clone());
+                return Some(Event::Authenticated(identity));
+            }
+            AuthStep::Failed(failure) => failure,
+        };
+        self.exchange = None;
+        let response = replies::failure(&failure);
+        self.failed_attempts += usize::from(response.code() / 100 == 5);
+        if self.failed_attempts > self.config.limits.failed_attempts {
+            self.say(&replies::TOO_MANY_ATTEMPTS, output);
+            self.state = State::Closing;
+        } else {
+            self.say(&response, output);
+            // RFC 5321, 3.8.
+            if response.code() == 421 {
+                self.state = State::Closing;
+            }
         }
-        Response::new(250, (0, 0, 0), text).write(false, output);
+        Some(Event::AuthenticationFailed(failure))
     }
 }
 
@@ -413,11 +429,19 @@ impl Question {
             Self::StartTls | Self::Xclient => matches!(code, 220 | 400..=599),
             Self::Data | Self::Chunk => matches!(code, 354 | 400..=599),
             Self::Hello { .. } | Self::Fetch { .. } => matches!(code, 250 | 400..=599),
+            Self::Auth => matches!(code, 400..=599),
             Self::Mail(_) | Self::Recipient | Self::EndOfBody | Self::Other => {
                 matches!(code, 200..=299 | 400..=599)
             }
         }
     }
+}
+
+/// Whom a proxy says to have authenticated.
+fn login(value: XclientValue<Xtext<'_>>) -> Option<Identity> {
+    let XclientValue::Value(name) = value else { return None };
+    let user = String::from_utf8(name.decode()).ok().filter(|user| !user.is_empty())?;
+    Some(Identity { authorization: user.clone(), user })
 }
 
 /// Whether `keyword` is one of `keywords`, in any case.

@@ -8,6 +8,9 @@ use smtp_proto::client::{self, Client, Envelope, Outcome};
 use smtp_proto::error::Error;
 use smtp_proto::fallback::{Channel, Peer, TlsInfo, TlsRules};
 use smtp_proto::reply::Response;
+use smtp_proto::sasl::Secret;
+use smtp_proto::sasl::scram::Keys;
+use smtp_proto::sasl::server::{self as sasl, Decoy, Mechanism, Question, ScramSha256};
 use smtp_proto::server::{self, Server};
 use smtp_proto::{Step, Want};
 
@@ -48,6 +51,50 @@ pub fn accept(event: &server::Event<'_>) -> Response {
         server::Event::Other(_) => Response::fixed(252, (2, 5, 2), "try it"),
         _ => Response::fixed(250, (2, 0, 0), "OK"),
     }
+}
+
+/// What is known of users, to [`mechanisms`].
+pub fn authority(question: &Question) -> sasl::Answer {
+    let keys = || Keys::derive(&Secret::from("pencil"), SALT, 4096).unwrap();
+    match question {
+        Question::Password { user, .. } | Question::Keys { user } if user == "nobody-knows" => {
+            sasl::Answer::Unavailable
+        }
+        Question::Password { user, .. } if user == "weak" => {
+            sasl::Answer::Failed(Response::fixed(534, (5, 7, 9), "mechanism is too weak"))
+        }
+        Question::Password { user, .. } if user == "bye" => {
+            sasl::Answer::Failed(Response::fixed(421, (4, 3, 2), "bye"))
+        }
+        Question::Password { user, password } if user == "user" && *password == Secret::from("pencil") => {
+            sasl::Answer::Accepted(user.clone())
+        }
+        Question::Keys { user } if user == "user" => sasl::Answer::Keys(keys()),
+        Question::Token { token, .. } if *token == Secret::from("good-token") => sasl::Answer::Accepted("user".into()),
+        Question::External { .. } => sasl::Answer::Accepted("user".into()),
+        Question::Authorize { user, authorization } if user == "user" && authorization == "boss" => {
+            sasl::Answer::Accepted(authorization.clone())
+        }
+        _ => sasl::Answer::Refused,
+    }
+}
+
+/// The salt of RFC 7677, 3.
+pub const SALT: &[u8] = b"\x5b\x6d\x99\x68\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x36\xfa\x81";
+
+/// All mechanisms, the best first, with the server's nonce of RFC 7677, 3.
+pub fn mechanisms() -> Vec<Arc<dyn Mechanism>> {
+    let decoy = Decoy::new(Secret::from("the server's own secret"));
+    let scram = ScramSha256::with_nonces(decoy, || "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".parse().ok());
+    let mut mechanisms: Vec<Arc<dyn Mechanism>> = scram.into();
+    mechanisms.extend([
+        Arc::new(sasl::External) as Arc<dyn Mechanism>,
+        Arc::new(sasl::OauthBearer { scope: Some("mail".into()), openid_configuration: None }),
+        Arc::new(sasl::Xoauth2::default()),
+        Arc::new(sasl::Plain),
+        Arc::new(sasl::Login),
+    ]);
+    mechanisms
 }
 
 #[derive(Clone)]
@@ -268,7 +315,10 @@ impl<'s> Pair<'s> {
                     match &event {
                         server::Event::Closed => self.server_over = true,
                         server::Event::BodyRefused(_) => self.collected.clear(),
-                        server::Event::Reset => {}
+                        server::Event::Reset
+                        | server::Event::Authenticated(_)
+                        | server::Event::AuthenticationFailed(_) => {}
+                        server::Event::Authenticate(question) => self.server.answer(authority(question)).unwrap(),
                         _ => {
                             let response = (self.scenario.answer)(&event);
                             if matches!(event, server::Event::EndOfBody) {
@@ -374,6 +424,8 @@ pub struct ServerBed {
     pub server: Server,
     pub now: Instant,
     pub answer: Answer,
+    /// Answers the questions of AUTH, or leaves them open.
+    pub authority: fn(&Question) -> Option<sasl::Answer>,
     /// What the client sent and the server has not consumed.
     pub input: Vec<u8>,
     /// What the server said since it was last taken.
@@ -393,6 +445,7 @@ impl ServerBed {
             server: Server::new(Arc::new(config), channel, now),
             now,
             answer: Arc::new(accept),
+            authority: |question| Some(authority(question)),
             input: Vec::new(),
             output: Vec::new(),
             want: Ok(Want::Input),
@@ -419,6 +472,7 @@ impl ServerBed {
             };
             let consumed = progress.consumed;
             let mut response = None;
+            let mut answer = None;
             match progress.step {
                 Step::Wait(want) => {
                     self.want = Ok(want);
@@ -427,12 +481,17 @@ impl ServerBed {
                 }
                 Step::Event(event) => {
                     events.push(describe_server(&event));
-                    if wants_answer(&event) {
+                    if let server::Event::Authenticate(question) = &event {
+                        answer = Some((self.authority)(question));
+                    } else if wants_answer(&event) {
                         response = Some((self.answer)(&event));
                     }
                 }
             }
             self.input.drain(..consumed);
+            if let Some(answer) = answer.flatten() {
+                self.server.answer(answer).unwrap();
+            }
             if let Some(response) = response {
                 self.server.respond(&response, &mut self.output).unwrap();
             }
@@ -466,7 +525,12 @@ impl ServerBed {
 pub fn wants_answer(event: &server::Event<'_>) -> bool {
     !matches!(
         event,
-        server::Event::Body(_) | server::Event::BodyRefused(_) | server::Event::Reset | server::Event::Closed
+        server::Event::Body(_)
+            | server::Event::BodyRefused(_)
+            | server::Event::Reset
+            | server::Event::Closed
+            | server::Event::Authenticated(_)
+            | server::Event::AuthenticationFailed(_)
     )
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use smtp_proto::error::Phase;
 use smtp_proto::fallback::{Channel, Peer, TlsInfo};
 use smtp_proto::reply::Response;
+use smtp_proto::sasl::server::Answer;
 use smtp_proto::server::{Event, Server};
 use smtp_proto::{Protocol, Step, Want};
 use smtp_tls_policy::rustls::session_names;
@@ -56,6 +57,7 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
         early_talk: None,
         tls: None,
         client_chain: Arc::from(Vec::new()),
+        identity: None,
     };
     let mut serving = Serving { inbound, handler, session, wire: Wire::new(stream), leaving };
     let last_words = tokio::select! {
@@ -96,11 +98,13 @@ async fn unless_it_panics<T>(running: impl Future<Output = T>) -> Option<T> {
 }
 
 /// What a handler says to an event.
-enum Answer {
+enum Said {
     None,
     One(Response),
     /// LMTP: a word for each recipient.
     Each(Vec<Response>),
+    /// What a mechanism asked for.
+    Answer(Answer),
 }
 
 /// Puts one event before the handler.
@@ -111,7 +115,7 @@ async fn answer<S: Io, H: Handler>(
     inbound: &Inbound,
     recipients: usize,
     link: &mut Link<S>,
-) -> io::Result<Answer> {
+) -> io::Result<Said> {
     if let Event::Hello { name, extended } = event {
         session.name = name.to_owned();
         session.extended = extended;
@@ -126,7 +130,7 @@ async fn answer<S: Io, H: Handler>(
         Event::Recipient { path, parameters } => link.promptly(handler.recipient(session, path, parameters)).await?,
         Event::Data => link.promptly(handler.data(session)).await?,
         Event::EndOfBody if inbound.smtp.protocol == Protocol::Lmtp => {
-            return Ok(Answer::Each(link.promptly(handler.end_of_body_each(session, recipients)).await?));
+            return Ok(Said::Each(link.promptly(handler.end_of_body_each(session, recipients)).await?));
         }
         Event::EndOfBody => link.promptly(handler.end_of_body(session)).await?,
         Event::Fetch { uri, first, .. } => {
@@ -135,22 +139,36 @@ async fn answer<S: Io, H: Handler>(
         }
         Event::Xclient(client) => link.promptly(handler.xclient(session, client)).await?,
         Event::Other(command) => link.promptly(handler.other(session, command)).await?,
+        Event::Authenticate(question) => {
+            let answer = link.promptly(handler.authenticate(session, question)).await?;
+            return Ok(Said::Answer(answer));
+        }
+        Event::Authenticated(identity) => {
+            tracing::info!(user = identity.user, authorization = identity.authorization, "authenticated");
+            link.promptly(handler.authenticated(session)).await?;
+            return Ok(Said::None);
+        }
+        Event::AuthenticationFailed(failure) => {
+            tracing::info!(%failure, "not authenticated");
+            link.promptly(handler.authentication_failed(session, &failure)).await?;
+            return Ok(Said::None);
+        }
         Event::Body(runs) => {
             link.promptly(handler.body(runs)).await?;
-            return Ok(Answer::None);
+            return Ok(Said::None);
         }
         Event::BodyRefused(refusal) => {
             tracing::info!(%refusal, "message refused");
             link.promptly(handler.body_refused(refusal)).await?;
-            return Ok(Answer::None);
+            return Ok(Said::None);
         }
         Event::Reset => {
             link.promptly(handler.reset()).await?;
-            return Ok(Answer::None);
+            return Ok(Said::None);
         }
-        Event::Closed => return Ok(Answer::None),
+        Event::Closed => return Ok(Said::None),
     };
-    Ok(Answer::One(response))
+    Ok(Said::One(response))
 }
 
 /// Why a connection was not ended by QUIT or 421.
@@ -188,6 +206,9 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         }
         let ended = self.converse(&mut server).await;
         let deadline = Instant::now() + LINGER;
+        // A line of AUTH may have been cut off.
+        let left = self.wire.input.len();
+        self.wire.advance_over_secrets(left);
         self.wire.close(deadline).await;
         self.wire.drain(deadline).await;
         ended
@@ -207,14 +228,18 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                 Step::Event(Event::Closed) => return Ok(()),
                 Step::Event(event) => {
                     session.early_talk = server.early_talk();
+                    if session.identity.as_ref() != server.identity() {
+                        session.identity = server.identity().cloned();
+                    }
                     let recipients = server.recipients();
                     let given = match answer(event, handler, session, inbound, recipients, &mut wire.link).await? {
-                        Answer::None => Ok(()),
-                        Answer::One(response) => {
+                        Said::None => Ok(()),
+                        Said::One(response) => {
                             restarts &= response.code() == 220;
                             server.respond(&response, &mut wire.link.output)
                         }
-                        Answer::Each(responses) => server.respond_each(&responses, &mut wire.link.output),
+                        Said::Each(responses) => server.respond_each(&responses, &mut wire.link.output),
+                        Said::Answer(answer) => server.answer(answer),
                     };
                     if restarts {
                         (session.name, session.extended) = (String::new(), false);
@@ -226,7 +251,11 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                     None
                 }
             };
-            wire.advance(progress.consumed);
+            if server.has_read_secrets() {
+                wire.advance_over_secrets(progress.consumed);
+            } else {
+                wire.advance(progress.consumed);
+            }
             // What has come before the greeting is sent, came too early: the machine takes note of it.
             if greets {
                 wire.probe().await?;
@@ -251,7 +280,14 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                     }
                 }
                 Some(Want::Input) => {
-                    let until = if server.phase() == Phase::Body { Until::Body } else { Until::Lines };
+                    let until = match server.phase() {
+                        Phase::Body => Until::Body,
+                        phase if phase == Phase::Auth || server.has_read_secrets() => Until::Secrets,
+                        _ => Until::Lines,
+                    };
+                    if until == Until::Secrets {
+                        wire.make_room_for_secrets(inbound.smtp.limits.auth_line);
+                    }
                     let exchange = wire.exchange(until, server.deadline());
                     let moved = if until == Until::Body {
                         exchange.await?
@@ -301,6 +337,8 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         self.session.tls = Some(Arc::clone(&tls));
         self.session.name.clear();
         self.session.extended = false;
+        // RFC 3207, 4.2.
+        self.session.identity = None;
         self.wire.put_tls(stream);
         Ok(tls)
     }

@@ -10,6 +10,7 @@ use smtp_proto::fallback::TlsInfo;
 use smtp_proto::params::{MailParameters, RcptParameters};
 use smtp_proto::path::{ForwardPath, ReversePath};
 use smtp_proto::reply::Response;
+use smtp_proto::sasl::server::{Answer, Failure, Identity, Question};
 use smtp_proto::server::{BodyRefusal, EarlyTalk};
 
 const GREETING: Response = Response::fixed(220, (2, 0, 0), "");
@@ -41,6 +42,9 @@ pub struct Session {
     /// The client's certificate and its chain, leaf first, as it was shown; empty if none. The key behind it was
     /// checked, and nothing else: judge it with [`admit`](smtp_tls_policy::admit()).
     pub client_chain: Arc<[CertificateDer<'static>]>,
+    /// Who has authenticated with AUTH; nobody again after STARTTLS. With it the Received field says ESMTPA or ESMTPSA
+    /// (RFC 4954, 7): [`Transmission::auth`](smtp_proto::received::Transmission::auth).
+    pub identity: Option<Identity>,
 }
 
 /// Makes a handler for each connection. A function of the client's address is one.
@@ -85,7 +89,24 @@ pub trait Handler: Send {
         async { None }
     }
 
-    /// MAIL: 250 opens a transaction.
+    /// AUTH: a mechanism asks about a user. Called only where [`Config::mechanisms`](smtp_proto::server::Config::mechanisms)
+    /// has any. Take the time that a look-up takes; by default nobody is known.
+    fn authenticate(&mut self, _session: &Session, _question: Question) -> impl Future<Output = Answer> + Send {
+        async { Answer::Refused }
+    }
+
+    /// The client has authenticated: [`Session::identity`] says as whom.
+    fn authenticated(&mut self, _session: &Session) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
+    /// An attempt to authenticate has failed: for a log, or for a list of addresses that are to be kept out.
+    fn authentication_failed(&mut self, _session: &Session, _failure: &Failure) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
+    /// MAIL: 250 opens a transaction. `parameters.auth` is to be believed only of a client that is trusted in this
+    /// (RFC 4954, 5).
     fn mail(
         &mut self,
         _session: &Session,

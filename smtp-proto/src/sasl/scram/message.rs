@@ -188,7 +188,7 @@ pub(super) fn is_nonce(text: &str) -> bool {
 }
 
 /// RFC 5802, 5.1: `,` and `=` are sent as `=2C` and `=3D`, and no other `=` may be there.
-fn decode_name(text: &str) -> Result<String, SaslError> {
+pub(crate) fn decode_name(text: &str) -> Result<String, SaslError> {
     let mut pieces = text.split('=');
     let mut name = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {

@@ -16,10 +16,8 @@ mod keys;
 mod message;
 
 pub use keys::{Keys, MIN_ITERATIONS, SALT_OCTETS};
-#[allow(unused_imports, reason = "the two sides follow")]
 pub(crate) use keys::{SaltedPassword, proof, signature, verify_proof};
-#[allow(unused_imports, reason = "the two sides follow")]
-pub(crate) use message::{ClientFinal, ClientFirst, Flag, ServerFinal, ServerFirst, auth_message};
+pub(crate) use message::{ClientFinal, ClientFirst, Flag, ServerFinal, ServerFirst, auth_message, decode_name};
 
 use std::borrow::Cow;
 use std::str::FromStr;

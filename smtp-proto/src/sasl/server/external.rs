@@ -1,0 +1,54 @@
+//! EXTERNAL (RFC 4422, appendix A): the client's certificate says who it is.
+
+use super::{Answer, Claim, Exchange, Mechanism, OUT_OF_TURN, Offer, Question, Secret, Step, end, prepare};
+use crate::fallback::Channel;
+use crate::sasl::SaslError;
+
+/// Offered inside TLS. Whether there is a certificate, and what it is worth, the caller knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct External;
+
+impl Mechanism for External {
+    fn name(&self) -> &str {
+        "EXTERNAL"
+    }
+
+    fn is_offered(&self, channel: &Channel) -> bool {
+        channel.tls().is_some()
+    }
+
+    fn begin(&self, _: &Offer<'_>) -> Box<dyn Exchange> {
+        Box::new(Outside::default())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Outside {
+    claim: Claim,
+    heard: bool,
+}
+
+impl Exchange for Outside {
+    fn respond(&mut self, response: &Secret) -> Step {
+        if std::mem::replace(&mut self.heard, true) {
+            return OUT_OF_TURN;
+        }
+        // RFC 4422, A.1: UTF-8 without NUL; empty where the client does not ask to act as somebody.
+        let authorization = match response.as_str() {
+            Some("") => Ok(None),
+            Some(name) if !name.contains('\0') => prepare(name).map(|name| Some(name.into_owned())),
+            _ => Err(SaslError::Malformed),
+        };
+        match authorization {
+            Ok(authorization) => {
+                self.claim.authorization.clone_from(&authorization);
+                Step::Ask(Question::External { authorization })
+            }
+            Err(error) => Step::Failed(error.into()),
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) -> Step {
+        end(self.claim.judge(answer))
+    }
+}

@@ -1,0 +1,158 @@
+//! AUTH: one exchange at a time, between the client, a mechanism and the caller (RFC 4954, 4).
+
+use super::{Event, Question, Server, State, replies};
+use crate::command::InitialResponse;
+use crate::error::ApiMisuse;
+use crate::line::LineError;
+use crate::reply::Response;
+use crate::sasl::server::{self as sasl, Answer, Exchange, Failure, Step};
+use crate::sasl::{Secret, decode_base64, encode_base64};
+
+/// An exchange that is under way.
+#[derive(Debug)]
+pub(super) struct Running {
+    exchange: Box<dyn Exchange>,
+    /// What the caller may say.
+    wanted: Wanted,
+    /// What comes of the caller's answer.
+    due: Option<Step>,
+}
+
+impl Server {
+    /// AUTH names a mechanism: its first step, or why there is none.
+    pub(super) fn begin_auth(&mut self, name: &str, initial: Option<InitialResponse<'_>>) -> Result<Step, Response> {
+        let offer = self.config.offer(&self.channel);
+        let mut exchange = offer.find(name).ok_or(replies::UNKNOWN_MECHANISM)?.begin(&offer);
+        let step = match initial {
+            None => Step::Challenge(exchange.first_challenge()),
+            Some(_) if !exchange.takes_initial_response() => Step::Failed(Failure::InitialResponse),
+            // RFC 4954, 4: a response of zero length.
+            Some(initial) if initial.as_str() == "=" => exchange.respond(&Secret::default()),
+            Some(initial) => step(&mut *exchange, initial.as_str().as_bytes()),
+        };
+        self.exchange = Some(Running { exchange, wanted: Wanted::Nothing, due: None });
+        Ok(step)
+    }
+
+    /// A line of the client's.
+    pub(super) fn on_auth_line(&mut self, line: &[u8], output: &mut Vec<u8>) -> Option<Event<'static>> {
+        let step = match &mut self.exchange {
+            _ if line == b"*" => Step::Failed(Failure::Cancelled),
+            Some(running) => step(&mut *running.exchange, line),
+            None => Step::Failed(Failure::Malformed),
+        };
+        self.on_auth_step(step, output)
+    }
+
+    pub(super) fn on_broken_auth_line(&mut self, error: LineError, output: &mut Vec<u8>) -> Option<Event<'static>> {
+        let failure = match error {
+            LineError::TooLong => Failure::LineTooLong,
+            LineError::BareCr | LineError::BareLf => Failure::BrokenLine,
+        };
+        self.on_auth_step(Step::Failed(failure), output)
+    }
+
+    /// A response in place of an answer.
+    pub(super) fn on_failed_question(&mut self, response: &Response) {
+        if let Some(running) = &mut self.exchange {
+            running.due = Some(Step::Failed(Failure::Response(response.clone())));
+        }
+        self.state = State::AuthDue;
+    }
+
+    /// The mechanism goes on when the caller polls next: what it says then are events.
+    pub(super) fn on_answer(&mut self, answer: Answer) -> Result<(), ApiMisuse> {
+        let (State::Asked(Question::Auth), Some(running)) = (self.state, &mut self.exchange) else {
+            return Err(ApiMisuse::NoResponseWanted);
+        };
+        if !running.wanted.allows(&answer) {
+            return Err(ApiMisuse::WrongAnswer);
+        }
+        running.wanted = Wanted::Nothing;
+        running.due = Some(running.exchange.answer(answer));
+        self.state = State::AuthDue;
+        self.since = None;
+        Ok(())
+    }
+
+    pub(super) fn next_auth_step(&mut self, output: &mut Vec<u8>) -> Option<Event<'static>> {
+        let due = self.exchange.as_mut().and_then(|running| running.due.take());
+        self.on_auth_step(due.unwrap_or(Step::Failed(Failure::Unavailable)), output)
+    }
+
+    pub(super) fn ask_for_auth(&mut self, question: sasl::Question) -> Event<'static> {
+        if let Some(running) = &mut self.exchange {
+            running.wanted = Wanted::by(&question);
+        }
+        self.ask(Question::Auth, Event::Authenticate(question))
+    }
+
+    /// The EHLO line; none if there is nothing to offer.
+    pub(super) fn auth_line(&self) -> Option<String> {
+        let offer = self.config.offer(&self.channel);
+        let names: Vec<&str> = offer.mechanisms().map(|mechanism| mechanism.name()).collect();
+        (!names.is_empty()).then(|| format!("AUTH {}", names.join(" ")))
+    }
+
+    /// Octets that a line may have.
+    pub(super) fn line_limit(&self, line: &[u8]) -> usize {
+        let limits = &self.config.limits;
+        let auth = self.state == State::Auth || is_auth(line) && !self.config.mechanisms.is_empty();
+        if auth { limits.auth_line.max(limits.command_line) } else { limits.command_line }
+    }
+
+    /// RFC 4954, 6: what is about mail wants an identity first.
+    pub(super) fn needs_auth(&self) -> bool {
+        self.config.auth_required && self.identity.is_none()
+    }
+}
+
+/// What a question can be answered with, besides a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Nothing,
+    Name,
+    Keys,
+    /// A name, or what only the mechanism understands.
+    Other,
+}
+
+impl Wanted {
+    fn by(question: &sasl::Question) -> Self {
+        match question {
+            sasl::Question::Keys { .. } => Self::Keys,
+            sasl::Question::Other(_) => Self::Other,
+            _ => Self::Name,
+        }
+    }
+
+    fn allows(self, answer: &Answer) -> bool {
+        match answer {
+            _ if self == Self::Nothing => false,
+            Answer::Accepted(_) => self != Self::Keys,
+            Answer::Keys(_) => self == Self::Keys,
+            Answer::Other(_) => self == Self::Other,
+            Answer::Failed(response) => matches!(response.code(), 400..=599),
+            Answer::Refused | Answer::Unavailable => true,
+        }
+    }
+}
+
+fn step(exchange: &mut dyn Exchange, line: &[u8]) -> Step {
+    match decode_base64(line) {
+        Ok(response) => exchange.respond(&response),
+        Err(error) => Step::Failed(error.into()),
+    }
+}
+
+/// Whether a line begins as AUTH does.
+pub(super) fn is_auth(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"))
+}
+
+/// 334 with the challenge and nothing else (RFC 4954, 4). It is no text, so no line is broken.
+pub(super) fn write_challenge(challenge: &[u8], output: &mut Vec<u8>) {
+    output.extend_from_slice(b"334 ");
+    encode_base64(challenge, output);
+    output.extend_from_slice(b"\r\n");
+}
