@@ -19,9 +19,12 @@ use smtp_tokio_adapter::review;
 use smtp_tokio_adapter::serve::{Handler, Inbound, Service, Session, serve};
 use tokio::net::TcpListener;
 
-use crate::peers::{Lab, Peer, Suite, files, lab, unique};
+use crate::lab::run;
+use crate::peers::{Lab, Peer, Suite, files, has, lab, unique};
 
 const HOST: &str = "mail.test.example";
+/// Seconds for all clients together.
+const CLIENTS: u32 = 600;
 /// Who sends mail from here. OpenSMTPD of Debian 12 has no working TLS, so the lab uses it for clear text only.
 const PEERS: [&str; 9] = ["postfix", "exim", "sendmail", "opensmtpd", "swaks", "msmtp", "gnutls", "aiosmtpd", "node"];
 /// Rows that must fail, and why. One that passes is wrong as well.
@@ -119,9 +122,9 @@ impl Drop for Folder {
 fn receive(lab: &'static Lab, suite: Suite, starttls: StartTls, certificates: ClientCertificates, patterns: &[&str]) {
     // What clients.sh finds, it uses.
     let peers = PEERS.into_iter().filter(|name| suite == Suite::System || !matches!(*name, "aiosmtpd" | "node"));
-    let all_here = peers.map(|name| lab.has(Peer { name, suite })).fold(true, |all, here| all & here);
+    let all_here = peers.map(|name| has(lab, Peer { name, suite })).fold(true, |all, here| all & here);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = server_config(lab.identity("valid", &provider), certificates, Arc::clone(&provider)).unwrap();
+    let tls = server_config(lab.identity("valid", &provider).unwrap(), certificates, Arc::clone(&provider)).unwrap();
     let config = Config { starttls, size_limit: Some(50 << 20), ..Config::new(HOST.parse().unwrap()) };
     let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) };
     let folder = Folder(lab.state.join(unique("stored")));
@@ -134,15 +137,15 @@ fn receive(lab: &'static Lab, suite: Suite, starttls: StartTls, certificates: Cl
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = runtime.spawn(serve(listener, inbound, service, async { drop(stopped.await) }));
-    let output = lab
-        .script("clients.sh")
-        .env("STATE_DIR", &lab.state)
-        .env("MAIL_DIR", &store.folder)
-        .env("SUITE", if suite == Suite::Trixie { "trixie" } else { "" })
-        .args([&address.ip().to_string(), &address.port().to_string(), &lab.pki("root-ca.pem")])
-        .args(patterns)
-        .output()
-        .unwrap();
+    let output = run(CLIENTS, lab.scripts.join("clients.sh"), |command| {
+        command
+            .env("STATE_DIR", &lab.state)
+            .env("MAIL_DIR", &store.folder)
+            .env("SUITE", suite.name())
+            .args([&address.ip().to_string(), &address.port().to_string(), &lab.pki("root-ca.pem")])
+            .args(patterns)
+    })
+    .unwrap();
     stop.send(()).unwrap();
     runtime.block_on(serving).unwrap().unwrap();
 

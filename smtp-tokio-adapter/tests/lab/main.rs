@@ -6,5 +6,8 @@
 //! with `CI=true` a lab that is there must work.
 
 mod inbound;
+mod interop;
+#[path = "../../examples/interop/lab.rs"]
+mod lab;
 mod outbound;
 mod peers;

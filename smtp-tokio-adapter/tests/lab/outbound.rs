@@ -22,7 +22,7 @@ use smtp_tls_policy::{
 use smtp_tokio_adapter::{Candidate, Connection, End, Hosts, Outbound, Report, Skip, Spoken, Target, deliver, review};
 use tokio::net::TcpStream;
 
-use crate::peers::{Lab, Peer, Server, Suite, lab, unique};
+use crate::peers::{Lab, Peer, Server, Suite, lab, start, start_plain, unique};
 
 /// The name in the lab's certificates.
 const HOST: &str = "mail.test.example";
@@ -69,7 +69,7 @@ impl How {
     fn outbound(&self, lab: &Lab) -> Outbound {
         let mut trust = Trust::new();
         let roots = RootsId::public();
-        for root in lab.certificates(self.root) {
+        for root in lab.certificates(self.root).unwrap() {
             trust.add_root_der(&roots, &root).unwrap();
         }
         for crl in CertificateRevocationListDer::pem_file_iter(lab.pki("crls.pem")).unwrap() {
@@ -77,7 +77,7 @@ impl How {
         }
         let mut tls = ClientTls::new(provider());
         if let Some(name) = self.identity {
-            tls.add_identity(IdentityId::new(name), lab.identity(name, &provider()));
+            tls.add_identity(IdentityId::new(name), lab.identity(name, &provider()).unwrap());
         }
         let timeouts = Timeouts { handshake: Duration::from_secs(20), ..Timeouts::default() };
         let config = client::Config { timeouts, ..client::Config::new("client.test.example".parse().unwrap()) };
@@ -133,7 +133,7 @@ impl Mail {
 
     /// Waits for the message, compares it with what was sent, and gives it back as it was stored.
     fn arrived(&self, server: &Server) -> String {
-        let stored = server.stored(&format!("end of {}", self.mark));
+        let stored = server.stored_text(&format!("end of {}", self.mark));
         let sent = self.text.replace("\r\n", "\n");
         let (header, body) = sent.split_once("\n\n").unwrap();
         let (stored_header, stored_body) = stored.split_once("\n\n").unwrap();
@@ -208,7 +208,7 @@ fn refuses(lab: &Lab, server: &Server, how: impl Into<How>, reason: Reason, word
     let report = send(lab, server, &how, &mail);
     assert_eq!(report.words, [word], "{}: {report:#?}", how.posture);
     assert_eq!(report.attempts.last().unwrap().decision.reason, reason, "{report:#?}");
-    let stored = server.messages();
+    let stored = server.texts();
     assert!(!stored.iter().any(|message| message.contains(&mail.mark)), "{stored:?}");
 }
 
@@ -224,21 +224,11 @@ fn required() -> How {
     How { require_tls: true, ..Posture::Deterministic.into() }
 }
 
-/// The options of a server with one of the lab's certificates.
-fn certificate(lab: &Lab, name: &str) -> [String; 4] {
-    ["--cert".into(), lab.pki(&format!("{name}-chain.pem")), "--key".into(), lab.pki(&format!("{name}.key"))]
-}
-
-fn start(lab: &'static Lab, peer: Peer, name: &str, options: &[&str]) -> Option<Server> {
-    let certificate = certificate(lab, name);
-    lab.start(peer, &[certificate.each_ref().map(String::as_str).as_slice(), options].concat())
-}
-
 #[test]
 fn postfix_in_clear_text() {
     let Some(lab) = lab() else { return };
     for peer in [Peer::POSTFIX, Peer::POSTFIX_TRIXIE] {
-        let Some(server) = lab.start(peer, &["--starttls", "none"]) else { continue };
+        let Some(server) = start_plain(lab, peer, &["--starttls", "none"]) else { continue };
         delivers(lab, &server, Posture::None, Reason::TlsNotWanted, 1);
         delivers(lab, &server, Posture::Opportunistic, Reason::StarttlsNotOffered, 1);
         delivers(lab, &server, Posture::Deterministic, Reason::StarttlsNotOffered, 1);
@@ -248,7 +238,7 @@ fn postfix_in_clear_text() {
         refuses(lab, &server, required(), Reason::StarttlsNotOffered, deferred(7, 4));
         // What was not delivered is not on its way either: this came later and is there.
         delivers(lab, &server, Posture::None, Reason::TlsNotWanted, 1);
-        assert_eq!(server.messages().len(), 4);
+        assert_eq!(server.texts().len(), 4);
     }
 }
 
@@ -318,7 +308,7 @@ fn postfix_with_other_certificates() {
             refuses(lab, &server, required(), reason, deferred(7, 5));
             delivers(lab, &server, Posture::Deterministic, reason, 2);
             delivers(lab, &server, Posture::Opportunistic, Reason::TlsOk, 1);
-            assert_eq!(server.messages().len(), 2, "{name}");
+            assert_eq!(server.texts().len(), 2, "{name}");
         }
     }
 }
@@ -432,7 +422,7 @@ fn the_other_servers() {
         ("smtp-server", Suite::System),
     ] {
         let peer = Peer { name, suite };
-        let Some(server) = lab.start(peer, &["--starttls", "none"]) else { continue };
+        let Some(server) = start_plain(lab, peer, &["--starttls", "none"]) else { continue };
         delivers(lab, &server, Posture::Opportunistic, Reason::StarttlsNotOffered, 1);
         refuses(lab, &server, Posture::Verified, Reason::StarttlsNotOffered, deferred(7, 4));
         drop(server);

@@ -1,0 +1,261 @@
+//! Our client, their servers: one message for each cell, sent by `deliver` through a relay that keeps what passes.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use smtp_proto::client::{self, Envelope, Recipient};
+use smtp_proto::params::{BodyType, Notify, OrcptBuf, Ret, Xtext};
+use smtp_proto::route::{self, Route, Targets, Word};
+use smtp_tls_policy::rustls::ClientTls;
+use smtp_tls_policy::{
+    Facts, Host, HostOrigin, IdentityId, Namespace, OutboundConnector, Posture, RootsId, Trust, plan,
+};
+use smtp_tokio_adapter::{Candidate, Decision, Hosts, Outbound, Skip, deliver};
+use tokio::runtime::Runtime;
+
+use crate::lab::{Lab, Peer, Server};
+use crate::matrix::{Cell, Column, Role, Row};
+use crate::message::{Mail, intact};
+use crate::peers::installed;
+use crate::tap::Tap;
+use crate::transcripts::{Channel, Place, Recorded};
+use crate::wire::{Seen, Tls};
+
+/// The name in the lab's certificates.
+const HOST: &str = "mail.test.example";
+const SENDER: &str = "sender@client.test.example";
+const RECIPIENT: &str = "reader@test.example";
+const SENDER_UTF8: &str = "j\u{fc}rgen@client.test.example";
+const RECIPIENT_UTF8: &str = "\u{3b4}\u{3bf}\u{3ba}\u{3b9}\u{3bc}\u{3ae}@test.example";
+const ENVELOPE_ID: &str = "interop=1+1";
+/// How long one message may take.
+const DELIVERY: Duration = Duration::from_secs(60);
+/// Lines of 900 octets: more than one chunk.
+const MANY_LINES: usize = 300;
+
+/// The row of one server. None where it is not installed and need not be.
+pub(crate) fn row(lab: &Lab, runtime: &Runtime, peer: Peer) -> Option<Row> {
+    let row = |name: String, cells| Some(Row { role: Role::Server, peer: name, cells });
+    let nothing = |why: &str| Column::ALL.map(|_| Cell::Blank(why.to_owned()));
+    let Some(version) = installed(lab, peer) else {
+        let is_optional = !peer.suite.name().is_empty();
+        return if is_optional { None } else { row(peer.to_string(), nothing("not installed")) };
+    };
+    let recorded = match Recorded::of(&lab.scripts.join("transcripts"), peer.name, version) {
+        Ok(recorded) => recorded,
+        Err(why) => return row(peer.to_string(), nothing(&why)),
+    };
+    let places = Column::ALL.map(|column| recorded.support(column).cloned());
+    let mut cells = Column::ALL.map(|_| Cell::Unsupported);
+    let mut settings: Vec<Setting> = Vec::new();
+    for (column, place) in Column::ALL.into_iter().zip(&places) {
+        if let Some(place) = place {
+            let setting = Setting::of(&recorded, column, place);
+            if !settings.contains(&setting) {
+                settings.push(setting);
+            }
+        }
+    }
+    for setting in settings {
+        let server = setting.start(lab, peer);
+        for ((column, place), cell) in Column::ALL.into_iter().zip(&places).zip(&mut cells) {
+            let Some(place) = place.as_ref().filter(|place| Setting::of(&recorded, column, place) == setting) else {
+                continue;
+            };
+            let result = match &server {
+                Ok(server) => send(lab, runtime, server, column, place),
+                Err(why) => Err(why.clone()),
+            };
+            *cell = result.into();
+        }
+    }
+    row(recorded.label.clone(), cells)
+}
+
+/// How a server must be started for a cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Setting {
+    /// With STARTTLS, or without any TLS if it has none.
+    Usual {
+        starttls: bool,
+    },
+    ImplicitTls,
+    /// A mode of the transcripts.
+    Mode(String),
+}
+
+impl Setting {
+    fn of(recorded: &Recorded, column: Column, (mode, channel): &Place) -> Self {
+        match (column, channel) {
+            (_, Channel::Implicit) => Self::ImplicitTls,
+            _ if mode.is_empty() => Self::Usual { starttls: recorded.support(Column::StartTls).is_some() },
+            _ => Self::Mode(mode.clone()),
+        }
+    }
+
+    fn start(&self, lab: &Lab, peer: Peer) -> Result<Server, String> {
+        let certificate = lab.certificate_options("valid");
+        let certificate = certificate.each_ref().map(String::as_str);
+        let client_ca = lab.pki("client-ca.pem");
+        match self {
+            Self::Usual { starttls: false } => lab.start(peer, &["--starttls", "none"]),
+            Self::Usual { starttls: true } => lab.start(peer, &certificate),
+            Self::ImplicitTls => lab.start(peer, &[certificate.as_slice(), &["--starttls", "implicit"]].concat()),
+            Self::Mode(mode) if mode.starts_with("cert-request") => {
+                let asking = ["--client-cert", "request", "--client-ca", &client_ca];
+                lab.start(peer, &[certificate.as_slice(), &asking].concat())
+            }
+            Self::Mode(mode) => Err(format!("the transcripts show it only in the mode {mode}")),
+        }
+    }
+}
+
+/// Sends one message and looks at what was stored, and at what passed on the way.
+fn send(lab: &Lab, runtime: &Runtime, server: &Server, column: Column, place: &Place) -> Result<String, String> {
+    let utf8 = column == Column::SmtpUtf8;
+    let (sender, recipient) = if utf8 { (SENDER_UTF8, RECIPIENT_UTF8) } else { (SENDER, RECIPIENT) };
+    let mail = Mail::new(sender, recipient, if column == Column::Chunking { MANY_LINES } else { 0 });
+    let envelope = envelope(&mail, column, sender, recipient)?;
+    let outbound = outbound(lab, column)?;
+    let hosts = Loopback::new(column, place.1)?;
+    let message = Bytes::from(mail.text.clone());
+    let (report, conversations) = runtime.block_on(async {
+        let tap = Tap::start(server.address).await?;
+        let config = route::Config { port: tap.address.port(), ..route::Config::default() };
+        let target = Targets::Host(HOST.parse().map_err(|_| "host name")?);
+        let route = Route::new(target, envelope.recipients.len(), &config);
+        let delivering = deliver(&outbound, route, &hosts, &envelope, &message);
+        let report = tokio::time::timeout(DELIVERY, delivering).await;
+        let report = report.map_err(|_| format!("no end within {} s", DELIVERY.as_secs()))?;
+        Ok::<_, String>((report, tap.take().await))
+    })?;
+    let seen: Vec<Seen> = conversations.iter().map(Seen::of).collect();
+    let [attempt] = &*report.attempts else {
+        return Err(format!("{} connections", report.attempts.len()));
+    };
+    if report.words != [Word::Delivered] {
+        return Err(format!("{:?}: {}; {}", report.words, attempt.decision.sentence, refusals(&seen)));
+    }
+    let [seen] = &*seen else { return Err(format!("{} connections passed the relay", seen.len())) };
+    let stored = server.stored(&mail.end())?;
+    intact(&stored, mail.text.as_bytes())?;
+    shows(seen, &attempt.decision, column, place.1)
+}
+
+/// What the server did not accept, for who looks for the fault.
+fn refusals(seen: &[Seen]) -> String {
+    let refused = seen.iter().flat_map(|it| &it.commands).filter(|it| !it.is_accepted());
+    let words: Vec<_> = refused.map(|it| format!("{} {:?}", it.line.escape_ascii(), it.code)).collect();
+    words.join(", ")
+}
+
+/// Whether a conversation was what its column says; in a word what was seen of it.
+fn shows(seen: &Seen, decision: &Decision, column: Column, channel: Channel) -> Result<String, String> {
+    let expected = match (column, channel) {
+        (Column::ImplicitTls, _) | (_, Channel::Implicit) => Tls::FromTheFirstByte,
+        (Column::StartTls, _) | (_, Channel::StartTls) => Tls::Upgraded,
+        (_, Channel::Clear) => Tls::None,
+    };
+    if seen.tls != expected || seen.records != (expected != Tls::None) {
+        return Err(format!("TLS was {:?}, records {}", seen.tls, seen.records));
+    }
+    if (expected == Tls::None) != decision.tls.is_none() {
+        return Err(format!("the client takes it for {:?}", decision.tls));
+    }
+    match column {
+        Column::Clear => exactly_one(seen, "DATA").map(|_| "clear text".into()),
+        Column::StartTls | Column::ImplicitTls => match &decision.tls {
+            Some(tls) if seen.all("MAIL").next().is_none() => Ok(format!("{} {}", tls.version, tls.cipher)),
+            _ => Err("MAIL was sent in clear text".into()),
+        },
+        Column::Pipelining => seen.pipelined(),
+        Column::Chunking => seen.chunked(),
+        Column::SmtpUtf8 => seen.smtputf8(),
+        Column::Dsn => {
+            let (mail, rcpt) = (exactly_one(seen, "MAIL")?, exactly_one(seen, "RCPT")?);
+            let asked = mail.has("RET=HDRS")
+                && mail.has("ENVID=INTEROP+3D1+2B1")
+                && rcpt.has("NOTIFY=FAILURE,DELAY")
+                && rcpt.has("ORCPT=RFC822;READER@TEST.EXAMPLE");
+            if !asked || !mail.is_accepted() || !rcpt.is_accepted() {
+                return Err(format!("{mail:?}, {rcpt:?}"));
+            }
+            Ok("RET, ENVID, NOTIFY, ORCPT".into())
+        }
+        Column::Auth => Err("the client cannot authenticate yet".into()),
+    }
+}
+
+fn exactly_one<'s>(seen: &'s Seen, verb: &'s str) -> Result<&'s crate::wire::Command, String> {
+    let mut all = seen.all(verb);
+    match (all.next(), all.next()) {
+        (Some(one), None) => Ok(one),
+        (first, _) => Err(format!("{} {verb}", if first.is_some() { "more than one" } else { "no" })),
+    }
+}
+
+fn envelope(mail: &Mail, column: Column, sender: &str, recipient: &str) -> Result<Envelope, String> {
+    let dsn = column == Column::Dsn;
+    let xtext = |text: &str| Xtext::parse(&Xtext::encode(text.as_bytes())).map(Into::into);
+    let mut to: Recipient = recipient.parse().map_err(|error| format!("{recipient}: {error}"))?;
+    to.notify = dsn.then_some(Notify { success: false, failure: true, delay: true });
+    to.orcpt = format!("rfc822;{recipient}").parse().ok().filter(|_: &OrcptBuf| dsn);
+    Ok(Envelope {
+        reverse_path: sender.parse().map_err(|error| format!("{sender}: {error}"))?,
+        recipients: vec![to],
+        size: Some(mail.text.len() as u64),
+        body: BodyType::EightBitMime,
+        smtputf8: column == Column::SmtpUtf8,
+        ret: dsn.then_some(Ret::Headers),
+        envelope_id: xtext(ENVELOPE_ID).filter(|_| dsn),
+        ..Envelope::default()
+    })
+}
+
+fn outbound(lab: &Lab, column: Column) -> Result<Outbound, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut trust = Trust::new();
+    let roots = RootsId::public();
+    for root in lab.certificates("root-ca.pem")? {
+        trust.add_root_der(&roots, &root).map_err(|error| format!("root-ca.pem: {error}"))?;
+    }
+    let mut tls = ClientTls::new(Arc::clone(&provider));
+    tls.add_identity(IdentityId::new(IDENTITY), lab.identity(IDENTITY, &provider)?);
+    let name = "client.test.example".parse().map_err(|_| "client name")?;
+    let mut config = client::Config::new(name);
+    config.pipelining = matches!(column, Column::Pipelining | Column::Chunking);
+    config.chunking = column == Column::Chunking;
+    Ok(Outbound::new(Arc::new(config), Arc::new(tls), Arc::new(trust)))
+}
+
+/// The client certificate that is shown to a server that asks.
+const IDENTITY: &str = "client-valid";
+
+/// Stands in for DNS, and for a connector: TLS with a certificate that counts, or none.
+struct Loopback(Candidate);
+
+impl Loopback {
+    fn new(column: Column, channel: Channel) -> Result<Self, String> {
+        let over_tls = channel != Channel::Clear || column == Column::StartTls;
+        let posture = if over_tls { Posture::Verified } else { Posture::None };
+        let mut connector = OutboundConnector::new("lab", vec![Namespace::Default], posture);
+        connector.require_tls = over_tls;
+        connector.identity = over_tls.then(|| IdentityId::new(IDENTITY));
+        let parse = |name| Host::parse(name).map_err(|error| format!("{name}: {error}"));
+        let (domain, host) = (parse("test.example")?, parse(HOST)?);
+        let mut facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
+        facts.implicit_tls = channel == Channel::Implicit;
+        let plan = plan(&facts).map_err(|error| format!("plan: {error:?}"))?;
+        let mut candidate = Candidate::new(host, vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], plan);
+        candidate.identity = connector.identity.clone();
+        Ok(Self(candidate))
+    }
+}
+
+impl Hosts for Loopback {
+    async fn prepare(&self, _: &str) -> Result<Candidate, Skip> {
+        Ok(self.0.clone())
+    }
+}
