@@ -1,5 +1,6 @@
 //! What a peer can do: EHLO lines read and kept (RFC 5321, 4.1.1.1 and 2.2.1).
 
+use crate::ascii::number;
 use crate::reply::{Lines, Reply};
 
 /// A service extension, by its EHLO keyword. Keywords that are not here are kept as well: see
@@ -201,10 +202,8 @@ impl Capabilities {
             }
             if extension == Extension::Size {
                 // RFC 1870, 4: no number, or 0, means no fixed limit.
-                self.size_limit = std::str::from_utf8(parameters.get(1..).unwrap_or_default())
-                    .ok()
-                    .and_then(|number| number.trim().parse().ok())
-                    .filter(|&limit| limit > 0);
+                self.size_limit =
+                    number(parameters.get(1..).unwrap_or_default().trim_ascii()).filter(|&limit| limit > 0);
             }
         }
     }

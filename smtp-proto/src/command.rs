@@ -9,10 +9,10 @@ use std::fmt;
 pub use uri::{Uri, UriBuf};
 pub use xclient::{Xclient, XclientName, XclientProto, XclientValue};
 
+use crate::ascii::is_word;
 use crate::params::{MailParameters, ParameterError, Parameters, RcptParameters};
 use crate::path::{ForwardPath, PathError, ReversePath};
 use crate::reply::push_number;
-use crate::word::is_word;
 
 /// A command line without its CRLF, taken apart and checked.
 ///

@@ -24,6 +24,7 @@
 //!
 #![doc = include_str!("../CONFORMANCE.md")]
 
+mod ascii;
 pub mod body;
 pub mod capabilities;
 pub mod client;
@@ -39,7 +40,6 @@ pub mod route;
 pub mod sasl;
 pub mod server;
 pub mod timeouts;
-mod word;
 
 /// What is spoken. LMTP (RFC 2033) is SMTP to the host that delivers: LHLO, and one word on the message for each
 /// recipient.

@@ -4,8 +4,8 @@ use super::{
     BodyType, DeliverBy, Hold, ParameterError, Parameters, Priority, Ret, Word, Xtext, put, set, set_flag,
     without_trailing_spaces,
 };
+use crate::ascii::{is_word, number};
 use crate::reply::push_number;
-use crate::word::is_word;
 
 /// The parameters of MAIL that this library gives a meaning, and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,7 +87,8 @@ impl<'i> MailParameters<'i> {
             left = rest;
             match Keyword::of(keyword) {
                 None => {}
-                Some(Keyword::Size) => set(&mut it.size, value.and_then(parse_size))?,
+                // RFC 1870, 5: `1*20DIGIT`.
+                Some(Keyword::Size) => set(&mut it.size, value.and_then(|value| number(value.as_bytes())))?,
                 Some(Keyword::Body) => set(&mut it.body, value.and_then(BodyType::parse))?,
                 Some(keyword) => it.set_rare(keyword, value)?,
             }
@@ -160,13 +161,4 @@ impl<'i> MailParameters<'i> {
             put(output, &[" AUTH=", auth.as_str()]);
         }
     }
-}
-
-/// RFC 1870, 5: `1*20DIGIT`. Twenty digits can say more than 64 bits hold: too large for anybody, but no syntax error.
-fn parse_size(value: &str) -> Option<u64> {
-    let number = value.bytes().try_fold(0u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        Some(number.saturating_mul(10).saturating_add(digit))
-    });
-    number.filter(|_| (1..=20).contains(&value.len()))
 }

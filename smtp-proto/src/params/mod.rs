@@ -11,7 +11,7 @@ pub use values::{ByMode, DateTime, DeliverBy, Hold, Notify, Orcpt, OrcptBuf, Pri
 use std::fmt;
 use std::str::FromStr;
 
-use crate::word::is_word;
+use crate::ascii::is_word;
 
 /// Why parameters cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The parameters of RCPT.
 
 use super::{Notify, Orcpt, ParameterError, Parameters, Word, put, set, without_trailing_spaces};
-use crate::word::is_word;
+use crate::ascii::is_word;
 
 /// The parameters of RCPT that this library gives a meaning, and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

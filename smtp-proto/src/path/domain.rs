@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{MAX_DOMAIN, MAX_LABEL, PathError, run};
+use super::{MAX_DOMAIN, MAX_LABEL, PathError, run_end};
 
 /// A domain name or an address literal such as `[192.0.2.1]` or `[IPv6:2001:db8::1]`.
 ///
@@ -94,17 +94,17 @@ pub(super) fn domain_end(text: &str) -> Option<usize> {
     }
     // RFC 5321, 4.1.2: `sub-domain *("." sub-domain)`; RFC 6531, 3.3 adds U-labels.
     let bytes = text.as_bytes();
-    let mut at = 0;
+    let mut start = 0;
     loop {
-        let label = run(&bytes[at..], is_in_label);
+        let end = run_end(bytes, start, is_in_label);
+        let label = &bytes[start..end];
         if matches!(label, [] | [b'-', ..] | [.., b'-']) || label.len() > MAX_LABEL {
             return None;
         }
-        at += label.len();
-        if bytes.get(at) != Some(&b'.') {
-            return (at <= MAX_DOMAIN).then_some(at);
+        if bytes.get(end) != Some(&b'.') {
+            return (end <= MAX_DOMAIN).then_some(end);
         }
-        at += 1;
+        start = end + 1;
     }
 }
 

@@ -224,9 +224,12 @@ fn behind_route(mut text: &str) -> Option<&str> {
     }
 }
 
-/// The bytes at the front of `text` that are of a class.
+/// Where the bytes of a class that begin at `start` end.
 #[inline]
-fn run(text: &[u8], class: impl Fn(u8) -> bool) -> &[u8] {
-    let end = text.iter().position(|&byte| !class(byte)).unwrap_or(text.len());
-    &text[..end]
+fn run_end(text: &[u8], start: usize, class: impl Fn(u8) -> bool) -> usize {
+    let mut end = start;
+    while text.get(end).is_some_and(|&byte| class(byte)) {
+        end += 1;
+    }
+    end
 }
