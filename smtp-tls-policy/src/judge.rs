@@ -2,6 +2,7 @@
 
 mod dane;
 mod defect;
+mod limits;
 
 use std::cell::RefCell;
 
@@ -20,21 +21,14 @@ use crate::verdict::{Defect, Detail, Finding, Place, Verdict};
 use crate::x509;
 
 use self::defect::defect_of;
-
-/// Most certificates of a chain, the leaf included.
-///
-/// The path builder follows at most six issuers, and real chains have two to four. It tries every order of issuers that
-/// share a name, within a budget of 200 000 steps, and looks at every certificate of the chain in each step: with 16 the
-/// worst chain known costs 0.2 s of one core.
-pub const MAX_CHAIN_LEN: usize = 16;
-/// Most bytes of a chain. TLS 1.2 and rustls let a handshake message have 64 KiB.
-pub const MAX_CHAIN_BYTES: usize = 0xffff;
+use self::limits::within_limits;
+pub use self::limits::{MAX_CHAIN_BYTES, MAX_CHAIN_LEN};
 
 impl Plan {
     /// Judges the chain that a server showed, leaf first, as it was sent.
     ///
-    /// The cost is bounded: at most [`MAX_CHAIN_LEN`] certificates and [`MAX_CHAIN_BYTES`] bytes are looked at, and the
-    /// path builder has budgets for signatures and steps.
+    /// The cost is bounded: [`MAX_CHAIN_LEN`] certificates, more of them only where few paths lead through them, and
+    /// [`MAX_CHAIN_BYTES`] bytes are looked at, and the path builder has budgets for signatures and steps.
     pub fn judge(&self, chain: &[CertificateDer<'_>], trust: &dyn TrustStore, now: UnixTime) -> Verdict {
         // Once, for the store may change meanwhile.
         let trust = &*trust.current();
@@ -98,21 +92,6 @@ pub(crate) fn judge_pkix(
             Err(defect_of(&error, chain))
         }
     }
-}
-
-/// The leaf and the rest of a chain that is not too long.
-fn within_limits<'a, 'c>(
-    chain: &'a [CertificateDer<'c>],
-) -> Result<(&'a CertificateDer<'c>, &'a [CertificateDer<'c>]), Defect> {
-    let parts = chain.split_first().ok_or_else(|| Defect::at(Reason::CertMissing, Place::Chain))?;
-    let too_costly = |what| Err(Defect::at(Reason::CertTooCostly, Place::Chain).with(Detail::What(what)));
-    if chain.len() > MAX_CHAIN_LEN {
-        return too_costly("more than 16 certificates");
-    }
-    if chain.iter().map(|der| der.len()).sum::<usize>() > MAX_CHAIN_BYTES {
-        return too_costly("more than 65535 bytes");
-    }
-    Ok(parts)
 }
 
 fn judge_pins(check: &Pinned, chain: &[CertificateDer<'_>]) -> Result<(), Defect> {

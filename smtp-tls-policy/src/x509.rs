@@ -208,6 +208,11 @@ pub(crate) fn spki<'a>(der: &'a CertificateDer<'_>) -> Option<SubjectPublicKeyIn
     Bare::from_der(der).ok().map(|bare| SubjectPublicKeyInfoDer::from(bare.spki))
 }
 
+/// The names of issuer and subject of a certificate, as they stand there.
+pub(crate) fn names_of<'a>(der: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'a [u8])> {
+    Bare::from_der(der).ok().map(|bare| (bare.issuer, bare.subject))
+}
+
 /// The issuer's name of a certificate, as the contents of its SEQUENCE.
 pub(crate) fn issuer_contents<'a>(der: &'a CertificateDer<'_>) -> Option<&'a [u8]> {
     let bare = Bare::from_der(der).ok()?;

@@ -244,6 +244,37 @@ fn limits() {
     assert_eq!(bench.judge(&[&leaf, &padding]), Reason::CertTooCostly);
 }
 
+/// A host behind a bridge between authorities shows every cross certificate; few paths lead through them.
+#[test]
+fn a_long_chain_with_few_paths() {
+    let (root, bridge) = (Authority::new("Root"), Authority::new("Bridge"));
+    let bench = Bench::new(&[&root]);
+    let cross = |by: &Authority, of: &Authority, name: &str| {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        (params.not_before, params.not_after) = (days(-100), days(100));
+        params.signed_by(of.issuer.key(), &by.issuer).unwrap().der().clone()
+    };
+    let mut others = Vec::new();
+    for number in 0..12 {
+        let name = format!("Other {number}");
+        let other = Authority::new(&name);
+        others.push(cross(&bridge, &other, &name));
+        others.push(cross(&other, &bridge, "Bridge"));
+    }
+    let issuer = bridge.below("Issuer", |_| {});
+    let leaf = issuer.issue(&leaf_params(&[HOST])).der;
+    let to_root = cross(&root, &bridge, "Bridge");
+    let mut chain = vec![&leaf, &issuer.der];
+    chain.extend(&others);
+    assert!(chain.len() > judge::MAX_CHAIN_LEN);
+    assert_eq!(bench.judge(&chain), Reason::CertUnknownIssuer);
+    chain.push(&to_root);
+    assert_eq!(bench.judge(&chain), Reason::TlsOk);
+}
+
 /// Issuers that all share one name make the path builder try every order of them.
 #[test]
 fn a_hostile_chain_ends_soon() {

@@ -1,0 +1,60 @@
+//! How much of what a peer shows is looked at.
+
+use pki_types::CertificateDer;
+
+use crate::decision::Reason;
+use crate::verdict::{Defect, Detail, Place};
+use crate::x509;
+
+/// Most certificates of a chain, the leaf included, whatever they are. Longer ones, as of hosts that show every cross
+/// certificate of a bridge, are looked at where the names in them leave few paths to try.
+///
+/// The path builder follows at most six issuers, and real chains have two to four. It tries every order of issuers that
+/// share a name, within a budget of 200 000 steps, and looks at every certificate of the chain in each step: with 16 the
+/// worst chain known costs 0.2 s of one core.
+pub const MAX_CHAIN_LEN: usize = 16;
+/// Most bytes of a chain. TLS 1.2 and rustls let a handshake message have 64 KiB.
+pub const MAX_CHAIN_BYTES: usize = 0xffff;
+
+/// The path builder's budget.
+const MAX_STEPS: usize = 200_000;
+/// Issuers above a leaf that the path builder follows, and the step at which it gives up.
+const MAX_DEPTH: usize = 7;
+
+/// The leaf and the rest of a chain that is not too long.
+pub(super) fn within_limits<'a, 'c>(
+    chain: &'a [CertificateDer<'c>],
+) -> Result<(&'a CertificateDer<'c>, &'a [CertificateDer<'c>]), Defect> {
+    let parts = chain.split_first().ok_or_else(|| Defect::at(Reason::CertMissing, Place::Chain))?;
+    let too_costly = |what| Err(Defect::at(Reason::CertTooCostly, Place::Chain).with(Detail::What(what)));
+    if chain.iter().map(|der| der.len()).sum::<usize>() > MAX_CHAIN_BYTES {
+        return too_costly("more than 65535 bytes");
+    }
+    // A longer chain may cost as much as the longest that is taken unseen.
+    if chain.len() > MAX_CHAIN_LEN && steps(chain).saturating_mul(chain.len()) > MAX_STEPS * MAX_CHAIN_LEN {
+        return too_costly("more than 16 certificates, and too many paths through them");
+    }
+    Ok(parts)
+}
+
+/// No fewer than the steps of a path builder that goes from name to name.
+fn steps(chain: &[CertificateDer<'_>]) -> usize {
+    let names: Vec<_> = chain.iter().map(|der| x509::names_of(der)).collect();
+    // How many ways lead from the leaf to each certificate in so many steps.
+    let mut ways = vec![0usize; chain.len()];
+    if let Some(leaf) = ways.first_mut() {
+        *leaf = 1;
+    }
+    let mut total = 1usize;
+    for _ in 0..MAX_DEPTH {
+        let mut further = vec![0usize; chain.len()];
+        for (issuer, count) in names.iter().zip(&mut further).skip(1) {
+            let Some((_, subject)) = issuer else { continue };
+            let led_here = names.iter().zip(&ways).filter(|(name, _)| name.is_some_and(|(by, _)| by == *subject));
+            *count = led_here.fold(0, |sum, (_, ways)| sum.saturating_add(*ways));
+            total = total.saturating_add(*count);
+        }
+        ways = further;
+    }
+    total
+}
