@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::lab::{Lab, Suite, run, succeeded, unique};
 use crate::matrix::Column;
 use crate::message::Mail;
+use crate::our_server::{PASSWORD, USER};
 
 /// Seconds for one message.
 const SENDING: u32 = 60;
@@ -46,7 +47,7 @@ pub(crate) enum Way {
     Own(Column),
 }
 
-use Column::{Chunking, Clear, Dsn, ImplicitTls, Pipelining, SmtpUtf8, StartTls};
+use Column::{Auth, Chunking, Clear, Dsn, ImplicitTls, Pipelining, SmtpUtf8, StartTls};
 use Way::{EximImplicit, Mode, ModeUtf8, Own, PostfixImplicit, Row, Sendmail};
 
 /// The script leaves the root of its client.
@@ -58,6 +59,7 @@ const SWAKS: &[(Way, &[Column])] = &[
     (Row("swaks-encrypt"), &[StartTls]),
     (Own(ImplicitTls), &[ImplicitTls]),
     (Row("swaks-pipeline"), &[Pipelining]),
+    (Own(Auth), &[Auth]),
 ];
 const SMTP_SOURCE: &[(Way, &[Column])] = &[(Row("smtp-source-one"), &[Clear])];
 const MSMTP: &[(Way, &[Column])] = &[
@@ -65,6 +67,7 @@ const MSMTP: &[(Way, &[Column])] = &[
     (Row("msmtp-encrypt"), &[StartTls]),
     (Own(ImplicitTls), &[ImplicitTls]),
     (Own(Dsn), &[Dsn]),
+    (Own(Auth), &[Auth]),
 ];
 const POSTFIX: &[(Way, &[Column])] = &[
     (Mode("none"), &[Clear, Pipelining, Dsn]),
@@ -99,6 +102,7 @@ pub(crate) const CLIENTS: [Client; 17] = [
             (Row("curl-encrypt"), &[StartTls]),
             (Own(ImplicitTls), &[ImplicitTls]),
             (Own(SmtpUtf8), &[SmtpUtf8]),
+            (Own(Auth), &[Auth]),
         ],
     ),
     of(
@@ -110,6 +114,7 @@ pub(crate) const CLIENTS: [Client; 17] = [
             (Own(ImplicitTls), &[ImplicitTls]),
             (Own(SmtpUtf8), &[SmtpUtf8]),
             (Own(Dsn), &[Dsn]),
+            (Own(Auth), &[Auth]),
         ],
     ),
     of("msmtp", Suite::System, MSMTP),
@@ -123,6 +128,7 @@ pub(crate) const CLIENTS: [Client; 17] = [
             (Own(ImplicitTls), &[ImplicitTls]),
             (Own(SmtpUtf8), &[SmtpUtf8]),
             (Own(Dsn), &[Dsn]),
+            (Own(Auth), &[Auth]),
         ],
     ),
     of("postfix", Suite::System, POSTFIX),
@@ -292,31 +298,62 @@ impl Client {
             "swaks" => run(SENDING, self.program(lab), |command| {
                 command.args(["--server", "127.0.0.1", "--port", port, "--helo", "client.test.example"]);
                 command.args(["--timeout", "15", "--from", from, "--to", to, "--data", &format!("@{file}")]);
-                command.args(if column == ImplicitTls { &["--tls-on-connect"][..] } else { &[] })
+                command.args(match column {
+                    ImplicitTls => &["--tls-on-connect"][..],
+                    _ => &["--tls", "--auth", "--auth-user", USER, "--auth-password", PASSWORD],
+                })
             })?,
             "curl" => run(SENDING, "curl", |command| {
                 let scheme = if column == ImplicitTls { "smtps" } else { "smtp" };
                 command.args(["-sS", "--max-time", "30", "--connect-to", &format!("{HOST}:{port}:127.0.0.1:{port}")]);
                 command.args(["--url", &url(scheme), "--cacert", ca, "--mail-from", from, "--mail-rcpt", to]);
+                if column == Auth {
+                    command.args(["--ssl-reqd", "--user", &format!("{USER}:{PASSWORD}")]);
+                }
                 // It takes addresses for UTF-8 in such a locale only.
                 command.env("LC_ALL", "C.UTF-8").args(["--upload-file", file])
             })?,
             "smtplib" => run(SENDING, "python3", |command| {
-                command.args(["-c", SMTPLIB, "127.0.0.1", port, ca, column.name(), HOST, from, to, file])
+                command.args([
+                    "-c",
+                    SMTPLIB,
+                    "127.0.0.1",
+                    port,
+                    ca,
+                    column.name(),
+                    HOST,
+                    from,
+                    to,
+                    file,
+                    USER,
+                    PASSWORD,
+                ])
             })?,
             "nodemailer" => run(SENDING, "node", |command| {
                 command.env("NODE_PATH", lab.state.join("node/node_modules")).args(["-e", NODEMAILER, "--"]);
-                command.args(["127.0.0.1", port, ca, column.name(), HOST, from, to, file])
+                command.args(["127.0.0.1", port, ca, column.name(), HOST, from, to, file, USER, PASSWORD])
             })?,
             "msmtp" => {
                 return pipe(mail, self.program(lab).into(), &[0], |command| {
                     // It checks the name that it connects to, and knows no other address for it.
                     command.args(["--file=/dev/null", "--host=127.0.0.1", &format!("--port={port}")]);
-                    command.args(["--domain=client.test.example", "--timeout=15", "--auth=off", "--tls-certcheck=off"]);
-                    command.args(match column {
-                        ImplicitTls => &["--tls=on", "--tls-starttls=off"][..],
-                        _ => &["--tls=off", "--dsn-notify=failure,delay", "--dsn-return=headers"],
-                    });
+                    command.args(["--domain=client.test.example", "--timeout=15", "--tls-certcheck=off"]);
+                    let (user, password) = (format!("--user={USER}"), format!("--passwordeval=echo {PASSWORD}"));
+                    match column {
+                        ImplicitTls => command.args(["--auth=off", "--tls=on", "--tls-starttls=off"]),
+                        // Of SCRAM inside TLS 1.8.28 gives up before it says AUTH, whatever the server.
+                        Auth => {
+                            let plain = self.suite == Suite::Trixie;
+                            command.arg(if plain { "--auth=plain" } else { "--auth=scram-sha-256" });
+                            command.args(["--tls=on", "--tls-starttls=on", &user, &password])
+                        }
+                        _ => command.args([
+                            "--auth=off",
+                            "--tls=off",
+                            "--dsn-notify=failure,delay",
+                            "--dsn-return=headers",
+                        ]),
+                    };
                     command.args([&format!("--from={from}"), to])
                 });
             }

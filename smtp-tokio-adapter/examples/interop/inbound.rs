@@ -6,7 +6,7 @@ use crate::clients::{Client, Ports, Sent};
 use crate::lab::{Lab, Suite, contains};
 use crate::matrix::{Cell, Column, Role, Row};
 use crate::message::intact;
-use crate::our_server::{Arrived, OurServer};
+use crate::our_server::{Arrived, OurServer, USER};
 use crate::tap::Conversation;
 use crate::wire::{Seen, Tls};
 
@@ -122,6 +122,9 @@ fn shows(seen: &Seen, arrived: &Arrived, column: Column) -> Result<String, Strin
                 false => Err(format!("our server has seen {:?}", arrived.dsn)),
             }
         }
-        Column::Auth => Err("our server cannot authenticate yet".into()),
+        Column::Auth => match &arrived.user {
+            Some((user, mechanism)) if user == USER => Ok(format!("{user}, by {mechanism}")),
+            user => Err(format!("our server takes it for {user:?}")),
+        },
     }
 }

@@ -107,23 +107,30 @@ fn run(options: &Options) -> Result<Vec<Row>, String> {
         std::process::exit(INTERRUPTED);
     });
     let lab = Lab::open(scripts, options.state.clone())?;
-    let mut rows = Vec::new();
-    if options.client.is_none() || options.server.is_some() {
-        for peer in peers::SERVERS {
-            if options.server.as_ref().is_none_or(|name| *name == peer.name) {
-                rows.extend(outbound::row(&lab, &runtime, peer));
-            }
+    let is_wanted = |wanted: &Option<String>, name: &str| wanted.as_ref().is_none_or(|wanted| wanted == name);
+    let their_servers = || -> Vec<Row> {
+        if options.client.is_some() && options.server.is_none() {
+            return Vec::new();
         }
-    }
-    if options.server.is_none() || options.client.is_some() {
+        let peers = peers::SERVERS.into_iter().filter(|peer| is_wanted(&options.server, peer.name));
+        peers.filter_map(|peer| outbound::row(&lab, &runtime, peer)).collect()
+    };
+    let their_clients = || -> Result<Vec<Row>, String> {
+        if options.server.is_some() && options.client.is_none() {
+            return Ok(Vec::new());
+        }
         let servers = inbound::Servers::start(&lab, &runtime)?;
-        for client in &clients::CLIENTS {
-            if options.client.as_ref().is_none_or(|name| *name == client.name) {
-                rows.extend(inbound::row(&lab, &runtime, &servers, client));
-            }
-        }
-    }
-    Ok(rows)
+        let clients = clients::CLIENTS.iter().filter(|client| is_wanted(&options.client, client.name));
+        Ok(clients.filter_map(|client| inbound::row(&lab, &runtime, &servers, client)).collect())
+    };
+    // Most of the time is spent waiting for them.
+    std::thread::scope(|scope| {
+        let servers = scope.spawn(their_servers);
+        let clients = their_clients();
+        let mut rows = servers.join().map_err(|_| "a thread panicked")?;
+        rows.extend(clients?);
+        Ok(rows)
+    })
 }
 
 /// Waits for Ctrl-C, or to be told to end.

@@ -7,6 +7,9 @@ use smtp_proto::body::Runs;
 use smtp_proto::params::{MailParameters, RcptParameters};
 use smtp_proto::path::{ForwardPath, ReversePath};
 use smtp_proto::reply::Response;
+use smtp_proto::sasl::Secret;
+use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
+use smtp_proto::sasl::server::{Answer, Decoy, Login, Mechanism, Plain, Question, ScramSha256};
 use smtp_proto::server::{Config, StartTls};
 use smtp_tls_policy::rustls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::serve::{Handler, Inbound, Service, Session, serve};
@@ -18,6 +21,9 @@ use crate::tap::{Conversation, Tap};
 
 /// The name in the lab's certificates.
 const HOST: &str = "mail.test.example";
+/// Who may authenticate.
+pub(crate) const USER: &str = "user";
+pub(crate) const PASSWORD: &str = "tanstaafl";
 /// Octets of the largest message.
 const SIZE_LIMIT: u64 = 50 << 20;
 
@@ -26,6 +32,8 @@ const SIZE_LIMIT: u64 = 50 << 20;
 pub(crate) struct Arrived {
     pub(crate) client: Option<SocketAddr>,
     pub(crate) over_tls: bool,
+    /// As whom the client had authenticated, and by what.
+    pub(crate) user: Option<(String, &'static str)>,
     pub(crate) smtputf8: bool,
     /// The parameters of DSN, by their names.
     pub(crate) dsn: Vec<&'static str>,
@@ -39,7 +47,7 @@ struct Desks(Store);
 impl Service for Desks {
     type Handler = Desk;
     fn handler(&self, peer: SocketAddr) -> Desk {
-        Desk { store: Arc::clone(&self.0), client: peer, arriving: Arrived::default() }
+        Desk { store: Arc::clone(&self.0), client: peer, arriving: Arrived::default(), mechanism: "" }
     }
 }
 
@@ -47,14 +55,32 @@ struct Desk {
     store: Store,
     client: SocketAddr,
     arriving: Arrived,
+    /// What AUTH has asked for last.
+    mechanism: &'static str,
 }
 
 impl Handler for Desk {
+    async fn authenticate(&mut self, _: &Session, question: Question) -> Answer {
+        match question {
+            Question::Password { user, password } if user == USER && password.as_bytes() == PASSWORD.as_bytes() => {
+                self.mechanism = "a password";
+                Answer::Accepted(user)
+            }
+            Question::Keys { user } if user == USER => {
+                self.mechanism = "SCRAM";
+                Keys::derive(&Secret::from(PASSWORD), b"interop's salt 1", MIN_ITERATIONS)
+                    .map_or(Answer::Unavailable, Answer::Keys)
+            }
+            _ => Answer::Refused,
+        }
+    }
+
     async fn mail(&mut self, session: &Session, _: ReversePath<'_>, parameters: MailParameters<'_>) -> Response {
         let dsn = [parameters.ret.map(|_| "RET"), parameters.envelope_id.map(|_| "ENVID")];
         self.arriving = Arrived {
             client: Some(self.client),
             over_tls: session.tls.is_some(),
+            user: session.identity.as_ref().map(|identity| (identity.authorization.clone(), self.mechanism)),
             smtputf8: parameters.smtputf8,
             dsn: dsn.into_iter().flatten().collect(),
             message: Vec::new(),
@@ -97,7 +123,13 @@ impl OurServer {
         let failed = |error: std::io::Error| format!("our server: {error}");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let identity = lab.identity("valid", &provider)?;
-        let tls = server_config(identity, ClientCertificates::None, provider).map_err(|error| error.to_string())?;
+        let tls = server_config(identity, ClientCertificates::None, Arc::clone(&provider));
+        let tls = tls.map_err(|error| error.to_string())?;
+        let scram = ScramSha256::both(Decoy::new(Secret::from("interop")), move || {
+            let mut nonce = [0; 24];
+            provider.secure_random.fill(&mut nonce).is_ok().then_some(nonce)
+        });
+        let passwords: [Arc<dyn Mechanism>; 2] = [Arc::new(Plain), Arc::new(Login)];
         let name = HOST.parse().map_err(|_| "host name")?;
         let config = Config {
             starttls: if implicit { StartTls::No } else { StartTls::Offered },
@@ -105,6 +137,7 @@ impl OurServer {
             chunking: true,
             smtputf8: true,
             dsn: true,
+            mechanisms: scram.into_iter().chain(passwords).collect(),
             ..Config::new(name)
         };
         let inbound = Inbound { tls: Some(tls), implicit, ..Inbound::new(Arc::new(config)) };

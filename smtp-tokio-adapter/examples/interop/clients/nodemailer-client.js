@@ -1,14 +1,14 @@
 // Nodemailer with what the lab's own program does not do.
-// arguments: HOST PORT CAFILE COLUMN SERVER_NAME SENDER RECIPIENT FILE
+// arguments: HOST PORT CAFILE COLUMN SERVER_NAME SENDER RECIPIENT FILE USER PASSWORD
 'use strict';
 const fs = require('fs');
 const nodemailer = require('nodemailer');
 
-const [host, port, caFile, column, servername, from, to, file] = process.argv.slice(1);
+const [host, port, caFile, column, servername, from, to, file, user, pass] = process.argv.slice(1);
 const transport = nodemailer.createTransport({
     host, port: Number(port), name: 'client.test.example',
     secure: column === 'implicit TLS', ignoreTLS: column !== 'AUTH', requireTLS: column === 'AUTH',
-    auth: column === 'AUTH' ? { user: 'user', pass: 'password' } : undefined,
+    auth: column === 'AUTH' ? { user, pass } : undefined,
     tls: { servername, ca: fs.readFileSync(caFile) },
     connectionTimeout: 10000, greetingTimeout: 10000, socketTimeout: 15000,
 });

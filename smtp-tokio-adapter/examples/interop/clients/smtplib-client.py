@@ -1,11 +1,11 @@
 """Python's smtplib with what the lab's own program does not do.
-arguments: HOST PORT CAFILE COLUMN SERVER_NAME SENDER RECIPIENT FILE"""
+arguments: HOST PORT CAFILE COLUMN SERVER_NAME SENDER RECIPIENT FILE USER PASSWORD"""
 import smtplib
 import socket
 import ssl
 import sys
 
-host, port, ca_file, column, name, sender, recipient, file = sys.argv[1:9]
+host, port, ca_file, column, name, sender, recipient, file, user, password = sys.argv[1:11]
 context = ssl.create_default_context(cafile=ca_file)
 
 
@@ -30,5 +30,5 @@ with Client(name, int(port), local_hostname="client.test.example", timeout=15) a
         rcpt_options = ["NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;" + recipient]
     if column == "AUTH":
         client.starttls(context=context)
-        client.login("user", "password")
+        client.login(user, password)
     client.sendmail(sender, [recipient], message, mail_options, rcpt_options)
