@@ -1,14 +1,17 @@
 //! The checks of a peer's certificate, each with the weight of its failure.
 
-use crate::names::Names;
+use std::fmt;
+
+use crate::names::{CnFallback, Names};
 use crate::pin::Pin;
 use crate::posture::Weight;
 use crate::revocation::Revocation;
-use crate::tlsa::Tlsa;
+use crate::tlsa::{Tlsa, Usage};
 use crate::trust::RootsId;
 
 /// The PKIX check: chain, dates, purpose, revocation, names, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Pkix {
     /// The roots to which the chain must lead.
     pub roots: RootsId,
@@ -25,6 +28,7 @@ pub struct Pkix {
 /// DANE-EE(3) asks for nothing else: no chain, no dates, no names, no revocation. DANE-TA(2) asks for a chain to the
 /// authority of the record and to no other root, with dates, purposes and constraints below it, and for one of the names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Dane {
     /// The usable records; one match is enough.
     pub records: Vec<Tlsa>,
@@ -36,6 +40,7 @@ pub struct Dane {
 
 /// The pin check: the peer's own certificate, or its key, is one of these. Nothing else is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Pinned {
     /// The pins; one match is enough.
     pub pins: Vec<Pin>,
@@ -45,6 +50,8 @@ pub struct Pinned {
 
 /// A check of the peer's certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "kind", rename_all = "kebab-case"))]
 pub enum Check {
     /// A chain to a root.
     Pkix(Pkix),
@@ -81,4 +88,35 @@ impl Check {
             (Self::Pkix(_) | Self::Dane(_) | Self::Pinned(_), _) => false,
         }
     }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pkix(pkix) => {
+                let by = match pkix.names.cn {
+                    CnFallback::Never => " as an alternative name",
+                    CnFallback::IfNoDnsSan | CnFallback::Always => "",
+                };
+                write!(f, "a chain to the roots {}, for {}{by}", pkix.roots, pkix.names)
+            }
+            Self::Dane(dane) => {
+                f.write_str("a TLSA record:")?;
+                either(f, &dane.records)?;
+                match dane.records.iter().any(|record| record.usage() == Usage::TrustAnchor) {
+                    true => write!(f, ", for {}", dane.names),
+                    false => Ok(()),
+                }
+            }
+            Self::Pinned(pinned) => {
+                f.write_str("a pin:")?;
+                either(f, &pinned.pins)
+            }
+        }
+    }
+}
+
+/// `: a or b`
+fn either<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    items.iter().enumerate().try_for_each(|(index, item)| write!(f, "{} {item}", if index == 0 { "" } else { " or" }))
 }

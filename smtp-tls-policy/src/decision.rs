@@ -1,4 +1,8 @@
 //! Reasons with stable codes, their SMTP status and TLSRPT result type, and the sentence for a log.
+//!
+//! What follows is the page for administrators, which stands beside this crate's source as `REASONS.md`.
+//!
+#![doc = include_str!("../REASONS.md")]
 
 use std::fmt;
 use std::sync::Arc;
@@ -211,6 +215,8 @@ impl<'de> serde::Deserialize<'de> for Reason {
 }
 
 /// One source of a decision.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "source", rename_all = "kebab-case", rename_all_fields = "kebab-case"))]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Ground {
@@ -299,6 +305,7 @@ impl fmt::Display for Ground {
 
 /// The sources that led to a decision, the connector first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Because(Vec<Ground>);
 
 impl Because {
@@ -369,6 +376,8 @@ impl Refusal {
 
 /// How a hop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Ending {
     /// The mail went over TLS.
     Tls,

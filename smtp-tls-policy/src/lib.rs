@@ -83,6 +83,8 @@ pub mod trust;
 pub mod verdict;
 mod x509;
 
+#[cfg(feature = "serde")]
+mod machine;
 pub mod memory;
 pub mod sts;
 pub mod tlsrpt;

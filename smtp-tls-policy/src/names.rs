@@ -80,11 +80,24 @@ pub enum CnFallback {
 
 /// The names a certificate must carry one of, and whether its Common Name counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Names {
     /// The references; one match is enough. Empty: the name is not checked.
     pub references: Vec<Reference>,
     /// Whether the Common Name counts.
     pub cn: CnFallback,
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.references.is_empty() {
+            return f.write_str("any name");
+        }
+        for (index, reference) in self.references.iter().enumerate() {
+            write!(f, "{}{reference}", if index == 0 { "" } else { " or " })?;
+        }
+        Ok(())
+    }
 }
 
 /// How a certificate came to match.

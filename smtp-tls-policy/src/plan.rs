@@ -1,5 +1,7 @@
 //! Before dialling: what is known becomes a plan, and there is one plan for it.
 
+use std::fmt;
+
 use crate::check::Check;
 use crate::decision::{Because, ENCRYPTION_NEEDED, Ground, Reason, Refusal, Status};
 use crate::domain::{Domain, Host};
@@ -9,6 +11,8 @@ use crate::sources::{self, Contribution};
 
 /// How TLS is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Attempt {
     /// Not at all; the floor is [`Floor::Plaintext`].
     Clear,
@@ -20,6 +24,8 @@ pub enum Attempt {
 
 /// Whether MAIL carries the REQUIRETLS option (RFC 8689).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Requiretls {
     /// It does not.
     NotWanted,
@@ -106,6 +112,36 @@ impl Plan {
             (Requiretls::Needed, Reason::RequiretlsUnsupported) => Some(status),
             (Requiretls::Needed, _) => Some(ENCRYPTION_NEEDED),
         }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = match (self.attempt, self.clear_reason) {
+            (Attempt::Clear, reason) => reason.map_or("clear text", |reason| match reason {
+                Reason::RememberedBroken => "clear text at once, for TLS with this host is remembered to be broken",
+                _ => "clear text",
+            }),
+            (Attempt::StartTls, _) => "STARTTLS",
+            (Attempt::Implicit, _) => "implicit TLS",
+        };
+        f.write_str(way)?;
+        if self.attempt != Attempt::Clear {
+            f.write_str(match self.floor {
+                Floor::Plaintext => ", or clear text",
+                Floor::Encrypted => ", or no mail",
+                Floor::Authenticated => " with a known peer, or no mail",
+            })?;
+        }
+        for check in &self.checks {
+            let weight = match check.weight() {
+                Weight::Recorded => "recorded",
+                Weight::NotTls => "else it does not count as TLS",
+                Weight::Refuse => "else no mail",
+            };
+            write!(f, "; {check} ({weight})")?;
+        }
+        write!(f, "; under {}", self.because)
     }
 }
 

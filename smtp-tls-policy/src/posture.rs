@@ -20,6 +20,8 @@ use std::str::FromStr;
 
 /// The least that a connection must be before mail goes over it. Sources raise it, none lowers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Floor {
     /// Clear text will do.
     Plaintext,
@@ -29,8 +31,20 @@ pub enum Floor {
     Authenticated,
 }
 
+impl fmt::Display for Floor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plaintext => "plaintext",
+            Self::Encrypted => "encrypted",
+            Self::Authenticated => "authenticated",
+        })
+    }
+}
+
 /// What a failed check means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Weight {
     /// Nothing; it is written down.
     Recorded,
@@ -38,6 +52,16 @@ pub enum Weight {
     NotTls,
     /// Below this, no mail.
     Refuse,
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Recorded => "recorded",
+            Self::NotTls => "not-tls",
+            Self::Refuse => "refuse",
+        })
+    }
 }
 
 /// Whether clear text may be used when TLS cannot be had.
@@ -57,6 +81,7 @@ pub enum Yield {
 ///
 /// The default is [`Yield::Now`] three times, as Exchange and Exim do; Postfix waits for a later run of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Yields {
     /// The peer answered STARTTLS with a temporary refusal (4yz); a peer without STARTTLS, or with a permanent
     /// refusal, will not do better later.

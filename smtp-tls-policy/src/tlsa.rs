@@ -275,6 +275,26 @@ impl Tlsa {
     }
 }
 
+impl fmt::Display for Tlsa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usage = match self.usage {
+            Usage::TrustAnchor => 2,
+            Usage::EndEntity => 3,
+        };
+        let selector = match self.selector {
+            Selector::Certificate => 0,
+            Selector::Key => 1,
+        };
+        let (matching, data) = match &self.association {
+            Association::Full(full) => (0, &full[..]),
+            Association::Sha256(digest) => (1, &digest[..]),
+            Association::Sha512(digest) => (2, &digest[..]),
+        };
+        write!(f, "{usage} {selector} {matching} ")?;
+        data.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
 /// What a secure TLSA RRset comes to: the records that count, under the base domain where they were found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsaSet {

@@ -170,8 +170,19 @@ pub struct Finding {
     pub result: Result<(), Defect>,
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.result {
+            Ok(()) => write!(f, "passed ({})", self.weight),
+            Err(defect) => write!(f, "failed ({}): {defect}", self.weight),
+        }
+    }
+}
+
 /// What the findings come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Standing {
     /// Every check that had to pass did.
     Acceptable,

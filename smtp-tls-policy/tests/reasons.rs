@@ -66,6 +66,46 @@ fn codes_statuses_and_result_types_are_stable() {
     assert_eq!(have, want);
 }
 
+/// The page for administrators has each code once, with its status and result type, and something to do; and no other.
+#[test]
+fn the_page_and_the_code_agree() {
+    let page = include_str!("../REASONS.md");
+    let mut documented = Vec::new();
+    for section in page.split("\n### ").skip(1) {
+        let (code, rest) = section.split_once('\n').unwrap();
+        let code = code.strip_prefix('`').and_then(|code| code.strip_suffix('`')).expect(code);
+        let mut paragraphs = rest.trim().split("\n\n");
+        let facts = paragraphs.next().unwrap();
+        let (status, tlsrpt) = facts
+            .strip_prefix("Status: ")
+            .and_then(|facts| facts.strip_suffix('.'))
+            .and_then(|facts| facts.split_once(". TLSRPT: "))
+            .unwrap_or_else(|| panic!("{code}: {facts}"));
+        let prose: Vec<_> = paragraphs.take_while(|paragraph| !paragraph.starts_with("## ")).collect();
+        let [meaning @ .., advice] = &prose[..] else { panic!("{code} has no advice") };
+        assert!(!meaning.is_empty() && !meaning.iter().any(|text| text.starts_with("**Do**")), "{code}");
+        assert!(advice.starts_with("**Do**: ") && advice.ends_with('.'), "{code}: {advice}");
+        documented.push((code, status, tlsrpt.trim_matches('`')));
+    }
+    let mut have: Vec<_> = Reason::ALL
+        .iter()
+        .map(|reason| {
+            let status = reason.status().map_or("none".to_owned(), |status| status.to_string());
+            (reason.code(), status, reason.tlsrpt().unwrap_or("none"))
+        })
+        .collect();
+    have.sort_unstable();
+    documented.sort_unstable();
+    let documented: Vec<_> =
+        documented.into_iter().map(|(code, status, tlsrpt)| (code, status.to_owned(), tlsrpt)).collect();
+    assert_eq!(documented, have);
+    // Every result type is one of RFC 8460.
+    for reason in Reason::ALL {
+        let known = |name: &str| tlsrpt::ResultType::ALL.iter().any(|result| result.as_str() == name);
+        assert!(reason.tlsrpt().is_none_or(known), "{reason}");
+    }
+}
+
 #[test]
 fn decisions_in_one_sentence() {
     let host = Host::parse("mx.example.com").unwrap();
