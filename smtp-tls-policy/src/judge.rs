@@ -68,14 +68,17 @@ pub(crate) fn judge_pkix(
         chain,
         defect: RefCell::new(None),
     };
-    let verify_path = |path: &VerifiedPath<'_>| consultation.check(path);
-    let verify_path: Option<&VerifyPath<'_>> = match check.revocation {
-        Revocation::Off => None,
-        Revocation::Soft | Revocation::IfConfigured | Revocation::Hard => Some(&verify_path),
+    let verify_path = |path: &VerifiedPath<'_>| {
+        issuers_may_sign(path)?;
+        match check.revocation {
+            Revocation::Off => Ok(()),
+            Revocation::Soft | Revocation::IfConfigured | Revocation::Hard => consultation.check(path),
+        }
     };
+    let verify_path: &VerifyPath<'_> = &verify_path;
 
     let verified = EndEntityCert::try_from(leaf).and_then(|end_entity| {
-        let path = end_entity.verify_for_usage(algorithms, roots, issuers, now, usage, None, verify_path)?;
+        let path = end_entity.verify_for_usage(algorithms, roots, issuers, now, usage, None, Some(verify_path))?;
         Ok(check_names(&check.names, leaf, &path))
     });
     match verified {
@@ -91,6 +94,14 @@ pub(crate) fn judge_pkix(
             }
             Err(defect_of(&error, chain))
         }
+    }
+}
+
+/// RFC 5280, 6.1.4 (n): every issuer below the root has keyCertSign, if it has a key usage at all.
+fn issuers_may_sign(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+    match path.intermediate_certificates().all(|issuer| x509::may_sign_certificates(&issuer.der())) {
+        true => Ok(()),
+        false => Err(webpki::Error::EndEntityUsedAsCa),
     }
 }
 

@@ -126,9 +126,30 @@ fn fields(der: &[u8]) -> Result<(), (CertificateField, Offset)> {
 
 /// Whether an issuer may sign revocation lists: key usage absent, or with cRLSign (RFC 5280, 6.3.3 (f)).
 pub(crate) fn may_sign_crls(issuer: &CertificateDer<'_>) -> bool {
-    parse(issuer).is_some_and(|certificate| {
-        certificate.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.crl_sign()))
-    })
+    const CRL_SIGN: u8 = 0x02;
+    has_key_usage(issuer, CRL_SIGN)
+}
+
+/// Whether an issuer may sign certificates: key usage absent, or with keyCertSign (RFC 5280, 6.1.4 (n)). The path builder
+/// does not ask.
+pub(crate) fn may_sign_certificates(issuer: &CertificateDer<'_>) -> bool {
+    const KEY_CERT_SIGN: u8 = 0x04;
+    has_key_usage(issuer, KEY_CERT_SIGN)
+}
+
+/// Whether the key may be used so: a bit of the first octet (RFC 5280, 4.2.1.3), or no such extension. What cannot be read
+/// allows nothing.
+fn has_key_usage(der: &CertificateDer<'_>, usage: u8) -> bool {
+    const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
+    match Bare::from_der(der).and_then(|bare| bare.extension(KEY_USAGE)) {
+        Ok(None) => true,
+        Ok(Some(mut value)) => {
+            let bits = value.expect(BIT_STRING).map(|bits| bits.contents());
+            // The number of unused bits comes first.
+            bits.is_ok_and(|bits| bits.get(1).is_some_and(|octet| octet & usage != 0))
+        }
+        Err(_) => false,
+    }
 }
 
 /// The parts of a certificate that are needed where nothing is asked of the rest.
