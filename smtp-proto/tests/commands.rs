@@ -4,7 +4,7 @@ mod common;
 
 use std::fmt::Write as _;
 
-use common::{ServerBed, golden, server_config, tls_info};
+use common::{ServerBed, golden, mechanisms, server_config, tls_info};
 use smtp_proto::command::XclientName;
 use smtp_proto::fallback::Channel;
 use smtp_proto::reply::Response;
@@ -20,10 +20,12 @@ const INTRODUCTION: &str = "\
 # Read against: order of commands RFC 5321, 4.1.4 and 3.3 (503; 554 to DATA without a recipient); 4.2.4 (500, 501, 502);
 # 3.1 (after a 554 greeting 503 to everything but QUIT); 2.3.8 (a line ends in CRLF only); RFC 3207, 4 (STARTTLS takes
 # no argument: 501; 530 to everything but NOOP, EHLO, STARTTLS and QUIT) and 4.2 (inside TLS nothing from before counts,
-# and STARTTLS is not available: 503); enhanced codes RFC 3463, 3.
+# and STARTTLS is not available: 503); enhanced codes RFC 3463, 3; AUTH RFC 4954, 4 (503 in a transaction and after a
+# success, 504 for a mechanism that is not offered, 501 for a response that is not base64, 500 for one that is too long)
+# and 6 (538 outside TLS).
 ";
 
-const COMMANDS: [(&str, &[u8]); 28] = [
+const COMMANDS: [(&str, &[u8]); 31] = [
     ("EHLO", b"EHLO client.test.example\r\n"),
     ("HELO", b"HELO client.test.example\r\n"),
     ("LHLO", b"LHLO client.test.example\r\n"),
@@ -37,6 +39,9 @@ const COMMANDS: [(&str, &[u8]); 28] = [
     ("BURL LAST", b"BURL imap://test.example/1 LAST\r\n"),
     ("ETRN", b"ETRN test.example\r\n"),
     ("XCLIENT", b"XCLIENT NAME=c.test.example\r\n"),
+    ("AUTH", b"AUTH PLAIN\r\n"),
+    ("AUTH unknown", b"AUTH CRAM-MD5\r\n"),
+    ("malformed AUTH", b"AUTH\r\n"),
     ("RSET", b"RSET\r\n"),
     ("NOOP", b"NOOP\r\n"),
     ("QUIT", b"QUIT\r\n"),
@@ -60,7 +65,7 @@ struct State {
     script: &'static [u8],
 }
 
-const STATES: [State; 12] = [
+const STATES: [State; 14] = [
     State { title: "the greeting is not answered yet", tls: false, script: b"" },
     State { title: "greeted", tls: false, script: b"" },
     State { title: "after EHLO", tls: false, script: b"EHLO c\r\n" },
@@ -85,6 +90,13 @@ const STATES: [State; 12] = [
     State { title: "after a 554 greeting", tls: false, script: b"" },
     State { title: "inside TLS, before EHLO", tls: true, script: b"" },
     State { title: "inside TLS, after EHLO", tls: true, script: b"EHLO c\r\n" },
+    State { title: "inside TLS, in an exchange", tls: true, script: b"EHLO c\r\nAUTH PLAIN\r\n" },
+    State {
+        title: "inside TLS, authenticated",
+        tls: true,
+        // PLAIN of `user` and `pencil`.
+        script: b"EHLO c\r\nAUTH PLAIN AHVzZXIAcGVuY2ls\r\n",
+    },
 ];
 
 /// A server in the given state; none if the client cannot bring it there.
@@ -93,6 +105,7 @@ fn reach(state: &State, starttls: StartTls) -> Option<ServerBed> {
     config.starttls = starttls;
     (config.chunking, config.etrn, config.burl) = (true, true, Some("imap".into()));
     config.xclient = vec![XclientName::Name];
+    config.mechanisms = mechanisms();
     let implicit = state.tls && starttls == StartTls::No;
     let channel = if implicit { Channel::Implicit(tls_info()) } else { Channel::Plain };
     let mut bed = ServerBed::on(config, channel);
@@ -155,7 +168,8 @@ fn cell(state: &State, starttls: StartTls, command: &[u8]) -> String {
             name => parts.push(name.into()),
         }
     }
-    let refused = events.iter().any(|event| event.starts_with("BodyRefused"));
+    let refusals = ["BodyRefused", "AuthenticationFailed"];
+    let refused = events.iter().any(|event| refusals.iter().any(|refusal| event.starts_with(refusal)));
     if !asked || refused {
         let last = said.lines().last().unwrap();
         let mut words = last.split(' ');

@@ -391,6 +391,7 @@ impl Server {
             State::Over(_) | State::Closing => {}
             State::Handshake => self.state = State::Closing,
             _ => {
+                self.exchange = None;
                 self.say(response, output);
                 self.state = State::Closing;
             }
