@@ -87,6 +87,15 @@ pub(crate) fn ask(connector: &OutboundConnector, facts: &Facts<'_>) -> Sources {
 }
 
 impl Facts<'_> {
+    /// What others publish and the connector lets count: the TLSA records, and whether the MTA-STS policy does. `None` where
+    /// nothing of it is reported.
+    pub(crate) fn published(&self) -> Option<(&TlsaFact, bool)> {
+        let Policy::Connector(connector) = self.policy else { return None };
+        let view = View::new(connector, self);
+        let reported = connector.posture != Posture::None && self.origin != HostOrigin::Literal && !view.optional;
+        reported.then_some((if view.dane_counts { self.dns.tlsa } else { &TlsaFact::Absent }, view.sts_counts()))
+    }
+
     /// Whether the TLSA records of the host can matter, so that they are worth a [`Search`](crate::search::Search). The
     /// status of the MX answer must be known by now.
     pub fn asks_for_tlsa(&self) -> bool {

@@ -299,6 +299,7 @@ impl fmt::Display for Tlsa {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsaSet {
     base: Domain,
+    records: Vec<TlsaRecord>,
     usable: Vec<Tlsa>,
     unusable: Vec<(usize, Unusable)>,
 }
@@ -329,12 +330,19 @@ impl TlsaSet {
         // Answers come in any order; equal sets make equal plans.
         kept.sort_unstable();
         kept.dedup();
-        Self { base, usable: kept, unusable }
+        let mut records: Vec<_> = records.iter().take(MAX_TLSA_RECORDS).cloned().collect();
+        records.sort_unstable();
+        Self { base, records, usable: kept, unusable }
     }
 
     /// The TLSA base domain.
     pub fn base(&self) -> &Domain {
         &self.base
+    }
+
+    /// The records as published, in an order of their own, for reports; at most [`MAX_TLSA_RECORDS`].
+    pub fn records(&self) -> &[TlsaRecord] {
+        &self.records
     }
 
     /// The records that count; empty if there is no usable one: then TLS is required, and nobody is authenticated by

@@ -1,10 +1,22 @@
-//! TLS reporting (RFC 8460): the record that asks for reports, and the result types in them.
+//! TLS reporting (RFC 8460): the record that asks for reports, what each connection contributes, and the reports of a day.
 //!
-//! The report itself is the caller's. Its mail ignores every failure of TLS on its way, carries a DKIM signature
-//! without `l=`, and is no part of the next report (RFC 8460, 3).
+//! - [`Record::find`] says where the reports on a domain go, if anywhere.
+//! - [`Reporting`] knows the policies for one host, and makes [`Session`]s of what happened there.
+//! - [`Aggregate`] counts sessions, and gives a [`Report`] on each policy domain once a day (UTC) is over.
+//!
+//! To send a report is the caller's: to ask for the record, to compress, and to put it into a mail or a POST. Its mail
+//! ignores every failure of TLS on its way, carries a DKIM signature without `l=` and the header fields `TLS-Report-Domain`
+//! and `TLS-Report-Submitter`, and is no part of the next report (RFC 8460, 3 and 5.3).
+
+mod report;
+mod session;
+
+pub use report::{Aggregate, Limits, Report};
+pub use session::{AppliedPolicy, Connection, Failure, Reporting, Session};
 
 use std::fmt;
 
+use crate::decision::Reason;
 use crate::domain::{Domain, Host};
 use crate::txt::{TxtError, fields, select};
 
@@ -73,6 +85,14 @@ impl ResultType {
             Self::StsPolicyInvalid => "sts-policy-invalid",
             Self::StsWebpkiInvalid => "sts-webpki-invalid",
         }
+    }
+}
+
+impl Reason {
+    /// The result type of a failed session (RFC 8460, 4.3), as [`Reason::tlsrpt`] has it in words.
+    pub fn result_type(self) -> Option<ResultType> {
+        let word = self.tlsrpt()?;
+        ResultType::ALL.iter().copied().find(|it| it.as_str() == word)
     }
 }
 

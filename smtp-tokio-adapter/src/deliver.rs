@@ -13,6 +13,7 @@ use smtp_proto::fallback::TlsMode;
 use smtp_proto::params::BodyType;
 use smtp_proto::reply::EnhancedCode;
 use smtp_proto::route::{Ending, Next, Prepared, Route, Word};
+use smtp_tls_policy::tlsrpt::{Reporting, Session};
 use smtp_tls_policy::{Host, IdentityId, Plan, Refusal};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
@@ -38,12 +39,14 @@ pub struct Candidate {
     pub identity: Option<IdentityId>,
     /// Addresses of the host where TLS broke a short while ago, and what `plan` made of that. Empty unless set.
     pub broken: Option<(Vec<IpAddr>, Plan)>,
+    /// What is to be reported of its connections (RFC 8460). Nothing unless set.
+    pub reporting: Reporting,
 }
 
 impl Candidate {
     /// A host of whose addresses nothing is remembered, and to which no client certificate is shown.
     pub fn new(host: Host, addresses: Vec<IpAddr>, plan: Plan) -> Self {
-        Self { host, addresses, plan, identity: None, broken: None }
+        Self { host, addresses, plan, identity: None, broken: None, reporting: Reporting::default() }
     }
 
     fn plan_for(&self, address: IpAddr) -> &Plan {
@@ -63,17 +66,28 @@ pub struct Skip {
     /// The policy's reasons, where it is the policy that refuses. If it [ends the domain](Refusal::ends_domain), no other
     /// host is dialled either.
     pub refusal: Option<Refusal>,
+    /// What is to be reported of it (RFC 8460).
+    pub session: Option<Session>,
+}
+
+impl Skip {
+    /// The same, with what is to be reported of the refusal.
+    #[must_use]
+    pub fn reported(self, reporting: &Reporting) -> Self {
+        let session = self.refusal.as_ref().and_then(|refusal| reporting.refusal(refusal.reason()));
+        Self { session, ..self }
+    }
 }
 
 impl From<EnhancedCode> for Skip {
     fn from(status: EnhancedCode) -> Self {
-        Self { status, refusal: None }
+        Self { status, refusal: None, session: None }
     }
 }
 
 impl From<Refusal> for Skip {
     fn from(refusal: Refusal) -> Self {
-        Self { status: explain::status(refusal.status()), refusal: Some(refusal) }
+        Self { status: explain::status(refusal.status()), refusal: Some(refusal), session: None }
     }
 }
 
@@ -109,6 +123,8 @@ pub struct Attempt {
     pub decision: Decision,
     /// How it ended.
     pub ending: Ending,
+    /// What is to be reported of it (RFC 8460): one final status for each policy, or none.
+    pub sessions: Vec<Session>,
 }
 
 /// How a delivery ended.
@@ -122,6 +138,14 @@ pub struct Report {
     pub skipped: Vec<(String, Skip)>,
     /// Clear text is allowed on the next run of the queue.
     pub clear_next_run: bool,
+}
+
+impl Report {
+    /// What is to be counted by an [`Aggregate`](smtp_tls_policy::tlsrpt::Aggregate) for the reports of RFC 8460.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        let skipped = self.skipped.iter().filter_map(|(_, skip)| skip.session.as_ref());
+        skipped.chain(self.attempts.iter().flat_map(|attempt| &attempt.sessions))
+    }
 }
 
 /// Delivers one message along a route until every recipient has its final word.
@@ -184,8 +208,9 @@ pub async fn deliver(
             tls: None,
             ..before
         });
-        let dialled = dial(outbound, &target, address, envelope, &remaining, message, before);
-        let (decision, delivery) = tracing::Instrument::instrument(
+        let parcel = Parcel { envelope, remaining: &remaining, message };
+        let dialled = dial(outbound, &target, address, parcel, before, &candidate.reporting);
+        let (decision, sessions, delivery) = tracing::Instrument::instrument(
             dialled,
             tracing::info_span!("smtp_deliver", host = %host, address = %address),
         )
@@ -203,44 +228,58 @@ pub async fn deliver(
         };
         route.ended(ending);
         led_here = Some(decision.clone());
-        attempts.push(Attempt { host, address, decision, ending });
+        attempts.push(Attempt { host, address, decision, ending, sessions });
     }
 }
 
 /// No TCP connection.
 struct Undialled;
 
+/// The message, for the recipients that wait.
+struct Parcel<'a, M> {
+    envelope: &'a Envelope,
+    /// Their indices.
+    remaining: &'a [usize],
+    message: &'a M,
+}
+
 async fn dial(
     outbound: &Outbound,
     target: &Target<'_>,
     address: SocketAddr,
-    envelope: &Envelope,
-    remaining: &[usize],
-    message: &impl Message,
+    parcel: Parcel<'_, impl Message>,
     before: Option<Decision>,
-) -> (Decision, Result<Delivery, Undialled>) {
+    reporting: &Reporting,
+) -> (Decision, Vec<Session>, Result<Delivery, Undialled>) {
+    let Parcel { envelope, remaining, message } = parcel;
     let connecting = tokio::time::timeout(outbound.connect_timeout, TcpStream::connect(address));
     let stream = match connecting.await {
         Ok(Ok(stream)) => stream,
         unreachable => {
             tracing::info!(error = ?unreachable.err(), "no connection");
-            return (before.unwrap_or_else(|| Decision::undecided(target)), Err(Undialled));
+            return (before.unwrap_or_else(|| Decision::undecided(target)), Vec::new(), Err(Undialled));
         }
     };
     // Without it a small message waits for the peer's delayed ACK, 40 ms and more.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    let local = stream.local_addr().ok().map(|local| local.ip());
     let (mut decision, opened) = Connection::open(outbound, target, stream).await;
-    if let Some(before) = before {
-        decision = before;
-    }
+    let sessions = match before {
+        // It stands for the connection before it, which has been told.
+        Some(before) => {
+            decision = before;
+            Vec::new()
+        }
+        None => reporting.connection(target.plan, decision.for_report(), local, address.ip()),
+    };
     tracing::info!(reason = decision.reason.code(), decision = %decision.sentence, "TLS decision");
     let mut connection = match opened {
         Ok(connection) => connection,
         Err(failure) => {
             tracing::info!(%failure, "not delivered here");
-            return (decision, Ok(Delivery::unsent(remaining.len(), Err(failure))));
+            return (decision, sessions, Ok(Delivery::unsent(remaining.len(), Err(failure))));
         }
     };
     // A route for more recipients than there are defers the rest.
@@ -266,7 +305,7 @@ async fn dial(
         }
     }
     connection.quit().await;
-    (decision, Ok(delivery))
+    (decision, sessions, Ok(delivery))
 }
 
 /// What the body may be is for the caller to know; this finds out by reading it once.

@@ -9,7 +9,7 @@ use smtp_proto::fallback::{Fallback, TlsFailure, TlsInfo};
 use smtp_proto::reply::{EnhancedCode, ReplyBuf, Severity};
 use smtp_proto::route::{Ending, Word};
 use smtp_tls_policy::rustls::TlsConfigError;
-use smtp_tls_policy::{Plan, Reason, Verdict};
+use smtp_tls_policy::{Plan, Reason, Standing, Verdict, tlsrpt};
 
 use crate::connection::Target;
 use crate::explain;
@@ -71,6 +71,18 @@ impl Decision {
         // 4.7.5: what the rules say of everything that is not a missing STARTTLS.
         let status = plan.status(reason).map_or(EnhancedCode::new(4, 7, 5), explain::status);
         Failure::NoTls { failure, fallback, status }
+    }
+
+    /// How far the connection came, for a report.
+    pub(crate) fn for_report(&self) -> tlsrpt::Connection<'_> {
+        match (&self.tls, self.verdict.as_deref()) {
+            (Some(_), Some(verdict)) => tlsrpt::Connection::Tls(verdict),
+            // A certificate that counts is not what went wrong.
+            (_, verdict) => {
+                let verdict = verdict.filter(|verdict| verdict.standing() != Standing::Acceptable);
+                tlsrpt::Connection::NoTls(self.reason, verdict)
+            }
+        }
     }
 
     /// TLS is up, and the server does not offer REQUIRETLS in it.

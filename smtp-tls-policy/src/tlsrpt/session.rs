@@ -1,0 +1,263 @@
+//! What one connection contributes to the reports (RFC 8460, 4).
+
+use std::net::IpAddr;
+
+use super::ResultType;
+use crate::check::Check;
+use crate::decision::Reason;
+use crate::domain::{Domain, Host};
+use crate::facts::{Facts, HostOrigin, TlsaFact};
+use crate::names::{CnFallback, Reference};
+use crate::plan::Plan;
+use crate::posture::Weight;
+use crate::sts::{Answer, Mode, Policy};
+use crate::tlsa::TlsaRecord;
+use crate::trust::RootsId;
+use crate::verdict::{Defect, Standing, Verdict};
+
+/// A policy that was applied to a connection (RFC 8460, 4.4). Its domain is the one that the report is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AppliedPolicy {
+    /// `tlsa`
+    Tlsa {
+        /// The TLSA base domain; the host where none was found, the next hop where not even the host is known.
+        domain: Domain,
+        /// The records as published; none where they could not be had.
+        records: Vec<TlsaRecord>,
+    },
+    /// `sts`
+    Sts {
+        /// The next hop.
+        domain: Domain,
+        /// The lines of the policy; none where it could not be had.
+        lines: Vec<String>,
+        /// Its patterns of MX hosts.
+        mx: Vec<String>,
+    },
+    /// `no-policy-found`
+    NotFound {
+        /// The next hop.
+        domain: Domain,
+    },
+}
+
+impl AppliedPolicy {
+    fn sts(domain: &Domain, policy: Option<&Policy>) -> Self {
+        let (mut lines, mut mx) = (Vec::new(), Vec::new());
+        if let Some(policy) = policy {
+            mx.extend(policy.mx().map(str::to_owned));
+            // RFC 8460, 4.5.
+            lines.extend(["version: STSv1".to_owned(), format!("mode: {}", policy.mode())]);
+            lines.extend(mx.iter().map(|pattern| format!("mx: {pattern}")));
+            lines.push(format!("max_age: {}", policy.max_age().as_secs()));
+        }
+        Self::Sts { domain: domain.clone(), lines, mx }
+    }
+
+    /// The policy domain.
+    pub fn domain(&self) -> &Domain {
+        match self {
+            Self::Tlsa { domain, .. } | Self::Sts { domain, .. } | Self::NotFound { domain } => domain,
+        }
+    }
+
+    /// `policy-type`
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Tlsa { .. } => "tlsa",
+            Self::Sts { .. } => "sts",
+            Self::NotFound { .. } => "no-policy-found",
+        }
+    }
+
+    /// `policy-string`
+    pub fn strings(&self) -> Vec<String> {
+        match self {
+            Self::Tlsa { records, .. } => records.iter().map(ToString::to_string).collect(),
+            Self::Sts { lines, .. } => lines.clone(),
+            Self::NotFound { .. } => Vec::new(),
+        }
+    }
+
+    /// `mx-host`: only a policy of MTA-STS has patterns of its own.
+    pub fn mx(&self) -> &[String] {
+        match self {
+            Self::Sts { mx, .. } => mx,
+            Self::Tlsa { .. } | Self::NotFound { .. } => &[],
+        }
+    }
+}
+
+/// Something that failed; not necessarily the session (RFC 8460, 4: "failure types are non-exclusive").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Failure {
+    /// `result-type`
+    pub result: ResultType,
+    /// `failure-reason-code`: [`Reason::code`].
+    pub reason: Reason,
+}
+
+/// What one connection, or a host that was not dialled, came to under one policy: one final status, and what failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Session {
+    /// The policy.
+    pub policy: AppliedPolicy,
+    /// `receiving-mx-hostname`; none where no host is known.
+    pub mx: Option<Host>,
+    /// `sending-mta-ip`; none where nobody was dialled.
+    pub sending: Option<IpAddr>,
+    /// `receiving-ip`; none where nobody was dialled.
+    pub receiving: Option<IpAddr>,
+    /// Whether TLS was negotiated as the policy wants it.
+    pub succeeded: bool,
+    /// What failed; at least one thing where the session did not succeed.
+    pub failures: Vec<Failure>,
+}
+
+/// How far a connection came.
+#[derive(Clone, Copy, Debug)]
+pub enum Connection<'a> {
+    /// TLS is up, and this was the judgement.
+    Tls(&'a Verdict),
+    /// There is no TLS, for this reason; with the judgement, where the certificate is the reason.
+    NoTls(Reason, Option<&'a Verdict>),
+}
+
+/// Makes the sessions with one host. Empty where nothing is reported: posture `none`, address literals, and messages with
+/// `TLS-Required: No`, whose sender has asked for no policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reporting {
+    mx: Option<Host>,
+    next_hop: Option<Domain>,
+    applied: Vec<Applied>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Applied {
+    policy: AppliedPolicy,
+    /// An MTA-STS policy in mode enforce.
+    enforce: bool,
+    /// What failed before anybody was dialled.
+    failures: Vec<Failure>,
+}
+
+impl Reporting {
+    /// The policies for the host of these facts. `sts` is what [`Facts::sts`] was made of.
+    pub fn of(facts: &Facts<'_>, sts: &Answer) -> Self {
+        let next_hop = match facts.origin {
+            HostOrigin::SmartHost => facts.host.domain(),
+            HostOrigin::Mx | HostOrigin::Literal => facts.next_hop.domain(),
+        };
+        let (Some(next_hop), Some((tlsa, sts_counts))) = (next_hop, facts.published()) else { return Self::default() };
+        let mut applied = Vec::new();
+        if let TlsaFact::Found(set) = tlsa {
+            let unusable = failure(Reason::TlsaUnusable).filter(|_| set.usable().is_empty());
+            applied.push(Applied {
+                policy: AppliedPolicy::Tlsa { domain: set.base().clone(), records: set.records().to_vec() },
+                enforce: false,
+                failures: unusable.into_iter().collect(),
+            });
+        }
+        let policy = sts.policy.as_ref().map(|cached| cached.policy());
+        let failures: Vec<_> = facts.sts.failure.map(Reason::from).and_then(failure).into_iter().collect();
+        if sts_counts && (policy.is_some() || !failures.is_empty()) {
+            let enforce = policy.is_some_and(|policy| policy.mode() == Mode::Enforce);
+            applied.push(Applied { policy: AppliedPolicy::sts(next_hop, policy), enforce, failures });
+        }
+        if applied.is_empty() {
+            let policy = AppliedPolicy::NotFound { domain: next_hop.clone() };
+            applied.push(Applied { policy, enforce: false, failures: Vec::new() });
+        }
+        // Without MX records it is not known whom the report would be about.
+        let knows_host = facts.origin == HostOrigin::SmartHost || !facts.dns.mx.is_failure();
+        Self { mx: knows_host.then(|| facts.host.clone()), next_hop: Some(next_hop.clone()), applied }
+    }
+
+    /// What a connection under this plan came to: one session for each policy of which it says something.
+    pub fn connection(
+        &self,
+        plan: &Plan,
+        connection: Connection<'_>,
+        sending: Option<IpAddr>,
+        receiving: IpAddr,
+    ) -> Vec<Session> {
+        let sessions = self.applied.iter().filter_map(|applied| {
+            let (succeeded, failures) = match self.found(applied, plan, connection)? {
+                Ok(()) => (true, applied.failures.clone()),
+                Err(failure) => (false, applied.failures.iter().copied().chain([failure]).collect()),
+            };
+            let (policy, mx) = (applied.policy.clone(), self.mx.clone());
+            Some(Session { policy, mx, sending, receiving: Some(receiving), succeeded, failures })
+        });
+        sessions.collect()
+    }
+
+    /// A host, or a whole domain, that was not dialled for this reason.
+    pub fn refusal(&self, reason: Reason) -> Option<Session> {
+        let (failure, next_hop) = (failure(reason)?, self.next_hop.as_ref()?);
+        let mut policies = self.applied.iter().map(|applied| &applied.policy);
+        let policy = match reason {
+            Reason::StsMxMismatch => policies.find(|policy| matches!(policy, AppliedPolicy::Sts { .. })),
+            // RFC 8460, 4.3.2.1: all others are about TLSA records.
+            _ => policies.find(|policy| matches!(policy, AppliedPolicy::Tlsa { .. })),
+        };
+        let policy = policy.cloned().unwrap_or_else(|| AppliedPolicy::Tlsa {
+            domain: self.mx.as_ref().and_then(Host::domain).unwrap_or(next_hop).clone(),
+            records: Vec::new(),
+        });
+        let (mx, failures) = (self.mx.clone(), vec![failure]);
+        Some(Session { policy, mx, sending: None, receiving: None, succeeded: false, failures })
+    }
+
+    /// The final status under one policy; none where the connection says nothing about it.
+    fn found(&self, applied: &Applied, plan: &Plan, connection: Connection<'_>) -> Option<Result<(), Failure>> {
+        let (reason, verdict) = match connection {
+            Connection::Tls(verdict) => (None, verdict),
+            Connection::NoTls(reason, Some(verdict)) => (Some(reason), verdict),
+            Connection::NoTls(reason, None) => return failure(reason).map(Err),
+        };
+        let of = |asks: &dyn Fn(&Check) -> bool| {
+            let mut pairs = plan.checks().iter().zip(verdict.findings());
+            pairs.find(|(check, _)| asks(check)).map(|(check, finding)| (check.weight(), &finding.result))
+        };
+        let result = match &applied.policy {
+            AppliedPolicy::Tlsa { .. } => of(&|check| matches!(check, Check::Dane(_))),
+            AppliedPolicy::Sts { .. } if plan.notes().contains(&Reason::StsMxMismatch) => {
+                return failure(Reason::StsMxMismatch).map(Err);
+            }
+            // Where DANE stands in for it, the certificate need not be the one that the policy wants (RFC 8461, 2).
+            AppliedPolicy::Sts { .. } => {
+                of(&|check| self.is_of_sts(check)).filter(|(weight, _)| !applied.enforce || *weight != Weight::Recorded)
+            }
+            AppliedPolicy::NotFound { .. } => None,
+        };
+        match (result, reason) {
+            (Some((_, Err(defect))), _) => failure(Defect::reason(defect)).map(Err),
+            (Some((_, Ok(()))) | None, None) => Some(Ok(())),
+            // Another source has refused a certificate that is good enough for this policy.
+            (Some((_, Ok(()))), Some(_)) => None,
+            // The administrator's own rule. One that lets the message go on in clear text is no failure.
+            (None, Some(reason)) => match applied.policy {
+                AppliedPolicy::NotFound { .. } if verdict.standing() == Standing::Refused => failure(reason).map(Err),
+                AppliedPolicy::NotFound { .. } | AppliedPolicy::Tlsa { .. } | AppliedPolicy::Sts { .. } => None,
+            },
+        }
+    }
+
+    /// RFC 8461, 4.2: a chain to a public root, and the host's name as a DNS-ID.
+    fn is_of_sts(&self, check: &Check) -> bool {
+        let Check::Pkix(pkix) = check else { return false };
+        let is_host = |reference: &Reference| {
+            let host = self.mx.as_ref().and_then(Host::domain);
+            matches!(reference, Reference::Name(name) if Some(name) == host)
+        };
+        pkix.roots == RootsId::public()
+            && pkix.names.cn == CnFallback::Never
+            && matches!(&pkix.names.references[..], [reference] if is_host(reference))
+    }
+}
+
+fn failure(reason: Reason) -> Option<Failure> {
+    reason.result_type().map(|result| Failure { result, reason })
+}
