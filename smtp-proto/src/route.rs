@@ -169,6 +169,9 @@ pub enum Ending {
     Local(EnhancedCode),
     /// Greeting or EHLO was refused: the next host is tried. 5yz from every host is final.
     Unwelcome(EnhancedCode),
+    /// The server could not be shown, or has not taken, the credentials for it: the next host is tried. Never final, for the
+    /// fault is not the mail's.
+    Unauthenticated(EnhancedCode),
     /// TLS could not be had, and the rules say what now. The status is kept if nothing better comes.
     NoTls {
         /// What [`after`](crate::fallback::after) said.
@@ -322,6 +325,10 @@ impl Route {
             }
             Ending::Unwelcome(status) => {
                 self.defer_all(status);
+                self.advance();
+            }
+            Ending::Unauthenticated(status) => {
+                self.defer_all(EnhancedCode { class: 4, ..status });
                 self.advance();
             }
             // Whatever is reported: no way leads from required or implicit TLS to clear text.

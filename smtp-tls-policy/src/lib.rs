@@ -56,6 +56,7 @@
 //! ```
 
 pub mod admit;
+pub mod channel_binding;
 pub mod check;
 #[cfg(feature = "serde")]
 pub mod config;

@@ -135,6 +135,11 @@ impl ClientTls {
         }
     }
 
+    /// Where suites, groups and random numbers come from.
+    pub fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
+    }
+
     /// Takes the time from here.
     #[must_use]
     pub fn with_time_provider(mut self, time: Arc<dyn TimeProvider>) -> Self {

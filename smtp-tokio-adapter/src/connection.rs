@@ -1,5 +1,6 @@
 //! One connection of the sending side: [`Connection`] drives one [`Client`] over one stream.
 
+mod auth;
 mod commands;
 mod drive;
 
@@ -11,15 +12,18 @@ use smtp_proto::capabilities::Extension;
 use smtp_proto::client::{self, Client, Envelope, Event};
 use smtp_proto::error::{ApiMisuse, Error, Phase};
 use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules};
+use smtp_proto::sasl::client::{Credentials, Floor};
 use smtp_tls_policy::rustls::{ClientTls, judge_session, server_name, session_names, verdict_of_io};
 use smtp_tls_policy::{Attempt, Host, IdentityId, Plan, Requiretls, Standing, TrustStore};
 use tokio::io::AsyncRead;
 use tokio_rustls::TlsConnector;
 
+use crate::binding::bindings;
 use crate::explain;
 use crate::outcome::{Decision, Delivery, End, Failure, Spoken};
 use crate::transport::{Io, Wire};
 
+use self::auth::authenticate;
 use self::drive::{Driven, drive, hang_up};
 
 /// How long closing a connection may take once its result is known.
@@ -54,6 +58,9 @@ pub struct Target<'a> {
     pub plan: &'a Plan,
     /// The client certificate to show.
     pub identity: Option<&'a IdentityId>,
+    /// What to authenticate with: this host's, and nobody else's. Without success no mail is sent (RFC 4954, 9). Unless they
+    /// [allow clear text](Floor::Clear), TLS is required then, whatever the plan says of it.
+    pub credentials: Option<&'a Credentials>,
     /// This connection takes the place of one whose TLS failed, and [`after`](smtp_proto::fallback::after) has answered
     /// [`ReconnectPlaintext`](Fallback::ReconnectPlaintext). Without effect where the plan requires TLS.
     pub retry_in_clear: bool,
@@ -67,11 +74,20 @@ impl Target<'_> {
 
     /// Whoever asks for clear text, a plan that requires TLS keeps its rules.
     fn rules(&self) -> TlsRules {
-        let rules = explain::rules(self.plan);
+        let rules = rules(self.plan, self.credentials);
         match rules.mode {
             TlsMode::Opportunistic if self.retry_in_clear => TlsRules::NEVER,
             TlsMode::Never | TlsMode::Opportunistic | TlsMode::Required => rules,
         }
+    }
+}
+
+/// The rules of a plan for somebody with these credentials.
+pub(crate) fn rules(plan: &Plan, credentials: Option<&Credentials>) -> TlsRules {
+    match credentials.map(|credentials| credentials.floor) {
+        // S16: never in clear text, neither they nor the mail that they are for.
+        Some(Floor::Authenticated | Floor::Encrypted) => TlsRules::REQUIRED,
+        Some(Floor::Clear) | None => explain::rules(plan),
     }
 }
 
@@ -237,7 +253,7 @@ impl<'a> Opening<'a> {
                 return Err(failure);
             }
             match driven {
-                Ok(Driven::Stopped) => return Ok((client, wire)),
+                Ok(Driven::Stopped) => break,
                 Ok(Driven::Closed) => return Err(Failure::Protocol(Error::Closed)),
                 Ok(Driven::Handshake) => match self.handshake(&mut wire, client.deadline()).await? {
                     Shaken::Good(tls) => client.tls_established(tls, Instant::now()).map_err(Failure::Misuse)?,
@@ -254,6 +270,11 @@ impl<'a> Opening<'a> {
                 Err(failure) => return Err(lost(&mut client, self.target.plan, &mut self.decision, failure)),
             }
         }
+        if let Some(credentials) = self.target.credentials {
+            let authenticated = authenticate(&mut client, &mut wire, credentials, &self.outbound.tls).await;
+            authenticated.map_err(|failure| lost(&mut client, self.target.plan, &mut self.decision, failure))?;
+        }
+        Ok((client, wire))
     }
 
     fn no_tls(&mut self, failure: TlsFailure, fallback: Fallback, timed_out: bool) -> Failure {
@@ -302,7 +323,8 @@ impl<'a> Opening<'a> {
         let Some(names) = session_names(session) else { return failed(TlsFailure::Handshake, false) };
         let standing = verdict.standing();
         self.decision.verdict = Some(Arc::new(verdict));
-        let tls = Arc::new(TlsInfo { peer, version: names.version, cipher: names.cipher, bindings: Vec::new() });
+        let bindings = bindings(session, session.peer_certificates().and_then(<[_]>::first));
+        let tls = Arc::new(TlsInfo { peer, version: names.version, cipher: names.cipher, bindings });
         wire.put_tls(stream);
         if standing != Standing::Acceptable {
             // What this session was resumed from, or could be resumed as, must not be offered again.
@@ -326,8 +348,11 @@ enum Shaken {
 
 /// What a broken connection means: the fault of TLS, a message in doubt, or just broken.
 fn lost(client: &mut Client, plan: &Plan, decision: &mut Decision, failure: Failure) -> Failure {
-    if matches!(failure, Failure::Message(_) | Failure::Misuse(_) | Failure::Config(_) | Failure::NoTls { .. }) {
-        return failure;
+    match failure {
+        Failure::Message(_) | Failure::Misuse(_) | Failure::Config(_) | Failure::NoTls { .. } => return failure,
+        Failure::Auth(_) | Failure::AuthFailed { .. } => return failure,
+        Failure::RequiretlsUnsupported | Failure::OtherMessage => return failure,
+        Failure::Protocol(_) | Failure::Io(_) | Failure::InDoubt(_) | Failure::Unwelcome { .. } => {}
     }
     if client.is_in_doubt() {
         return Failure::InDoubt(Box::new(failure));

@@ -13,12 +13,13 @@ use smtp_proto::fallback::TlsMode;
 use smtp_proto::params::BodyType;
 use smtp_proto::reply::EnhancedCode;
 use smtp_proto::route::{Ending, Next, Prepared, Route, Word};
+use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::tlsrpt::{Reporting, Session};
 use smtp_tls_policy::{Host, IdentityId, Plan, Refusal};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 
-use crate::connection::{Connection, Outbound, Target};
+use crate::connection::{Connection, Outbound, Target, rules};
 use crate::explain;
 use crate::outcome::{Decision, Delivery, Failure, MessageError, Spoken};
 
@@ -37,6 +38,8 @@ pub struct Candidate {
     pub plan: Plan,
     /// The client certificate to show, if its connector has one.
     pub identity: Option<IdentityId>,
+    /// What to authenticate with at this host: see [`Target::credentials`]. A token may be fetched for each connection.
+    pub credentials: Option<Credentials>,
     /// Addresses of the host where TLS broke a short while ago, and what `plan` made of that. Empty unless set.
     pub broken: Option<(Vec<IpAddr>, Plan)>,
     /// What is to be reported of its connections (RFC 8460). Nothing unless set.
@@ -44,14 +47,15 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// A host of whose addresses nothing is remembered, and to which no client certificate is shown.
+    /// A host of whose addresses nothing is remembered, and to which neither a client certificate nor credentials are shown.
     pub fn new(host: Host, addresses: Vec<IpAddr>, plan: Plan) -> Self {
-        Self { host, addresses, plan, identity: None, broken: None, reporting: Reporting::default() }
+        Self { host, addresses, plan, identity: None, credentials: None, broken: None, reporting: Reporting::default() }
     }
 
     fn plan_for(&self, address: IpAddr) -> &Plan {
         match &self.broken {
-            Some((addresses, plan)) if addresses.contains(&address) => plan,
+            // What is known of broken TLS allows clear text, and credentials do not.
+            Some((addresses, plan)) if self.credentials.is_none() && addresses.contains(&address) => plan,
             _ => &self.plan,
         }
     }
@@ -173,7 +177,7 @@ pub async fn deliver(
                 match hosts.prepare(&host).await {
                     Ok(found) => {
                         let implicit = found.plan.attempt() == smtp_tls_policy::Attempt::Implicit;
-                        let rules = explain::rules(&found.plan);
+                        let rules = rules(&found.plan, found.credentials.as_ref());
                         route.prepared(Prepared { addresses: found.addresses.clone(), rules, implicit });
                         candidate = Some(found);
                     }
@@ -200,6 +204,7 @@ pub async fn deliver(
             host: &candidate.host,
             plan: candidate.plan_for(address.ip()),
             identity: candidate.identity.as_ref(),
+            credentials: candidate.credentials.as_ref(),
             retry_in_clear: rules.mode == TlsMode::Never,
         };
         // A retry in clear text is what the decision before it led to.

@@ -8,6 +8,7 @@
 //! Everything that decides is in the other two crates; this one moves bytes, keeps time, and carries the words of one
 //! crate to the other ([`explain`]). Every connection is a `tracing` span, with the decision about TLS and its reason.
 
+mod binding;
 pub mod connection;
 pub mod deliver;
 pub mod explain;

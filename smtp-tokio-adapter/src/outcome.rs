@@ -3,11 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use smtp_proto::client::{self, Unsupported};
+use smtp_proto::client::{self, AuthFailure, Unsupported};
 use smtp_proto::error::{ApiMisuse, Error, Phase};
 use smtp_proto::fallback::{Fallback, TlsFailure, TlsInfo};
 use smtp_proto::reply::{EnhancedCode, ReplyBuf, Severity};
 use smtp_proto::route::{Ending, Word};
+use smtp_proto::sasl::client::AuthRefusal;
 use smtp_tls_policy::rustls::TlsConfigError;
 use smtp_tls_policy::{Plan, Reason, Standing, Verdict, tlsrpt};
 
@@ -130,6 +131,19 @@ pub enum Failure {
         /// Its words.
         reply: ReplyBuf,
     },
+    /// The credentials could not be used here, and nothing was said of them.
+    #[error("not authenticated: {0}")]
+    Auth(#[from] AuthRefusal),
+    /// The server has not taken the credentials. That is the fault of whoever has set them up, and not of the mail: it is
+    /// deferred, whatever the reply says, until there are others (RFC 4954, 6 on 535: "the client SHOULD ask the user to
+    /// supply new credentials").
+    #[error("not authenticated: {failure}: {reply}")]
+    AuthFailed {
+        /// Why.
+        failure: AuthFailure,
+        /// The server's words.
+        reply: ReplyBuf,
+    },
     /// The conversation broke off.
     #[error("{0}")]
     Protocol(#[from] Error),
@@ -175,6 +189,8 @@ impl Failure {
             Self::NoTls { fallback, status, .. } => Ending::NoTls { fallback: *fallback, status: *status },
             Self::RequiretlsUnsupported => Ending::NoTls { fallback: Fallback::Forbidden, status: REQUIRETLS_NEEDED },
             Self::Unwelcome { reply, .. } => Ending::Unwelcome(reply.borrow().status()),
+            Self::Auth(refusal) => Ending::Unauthenticated(refusal.status()),
+            Self::AuthFailed { failure, reply } => Ending::Unauthenticated(failure.status(&reply.borrow())),
             Self::InDoubt(_) => Ending::InDoubt,
             Self::Protocol(_) | Self::Io(_) => Ending::Broken,
             Self::Message(MessageError::Defect(_)) => Ending::Local(DEFECT),

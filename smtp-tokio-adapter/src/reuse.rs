@@ -1,7 +1,6 @@
 //! Which message a connection that is kept open may carry.
 
-use std::sync::Arc;
-
+use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::{Host, IdentityId, Plan};
 
 use crate::connection::Target;
@@ -20,9 +19,9 @@ use crate::connection::Target;
 /// let connector = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Verified);
 /// let (one, other, host) = (Host::parse("a.example")?, Host::parse("b.example")?, Host::parse("mx.example")?);
 /// let plan = plan(&Facts::new(&connector, &one, &host, HostOrigin::Mx))?;
-/// let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: false };
-/// assert_eq!(ReuseKey::new(&one, &target, 25, None), ReuseKey::new(&one, &target, 25, None));
-/// assert_ne!(ReuseKey::new(&one, &target, 25, None), ReuseKey::new(&other, &target, 25, None));
+/// let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+/// assert_eq!(ReuseKey::new(&one, &target, 25), ReuseKey::new(&one, &target, 25));
+/// assert_ne!(ReuseKey::new(&one, &target, 25), ReuseKey::new(&other, &target, 25));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,21 +31,20 @@ pub struct ReuseKey {
     port: u16,
     /// REQUIRETLS is a part of it.
     plan: Plan,
-    credentials: Option<Arc<str>>,
+    credentials: Option<Credentials>,
     identity: Option<IdentityId>,
     retry_in_clear: bool,
 }
 
 impl ReuseKey {
-    /// The key for a message to `next_hop`, the domain for which the host was looked up, or the smart host. `credentials`
-    /// is the name under which the caller keeps what it authenticates with, and no secret.
-    pub fn new(next_hop: &Host, target: &Target<'_>, port: u16, credentials: Option<&str>) -> Self {
+    /// The key for a message to `next_hop`, the domain for which the host was looked up, or the smart host.
+    pub fn new(next_hop: &Host, target: &Target<'_>, port: u16) -> Self {
         Self {
             next_hop: next_hop.clone(),
             host: target.host.clone(),
             port,
             plan: target.plan.clone(),
-            credentials: credentials.map(Arc::from),
+            credentials: target.credentials.cloned(),
             identity: target.identity.cloned(),
             retry_in_clear: target.retry_in_clear,
         }

@@ -63,6 +63,7 @@ use std::time::Instant;
 
 use smtp_proto::client::Envelope;
 use smtp_proto::route::{self, Route};
+use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::memory::{Broken, BrokenPeers};
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::search::ValidationWatch;
@@ -111,6 +112,9 @@ pub struct Mail<'a, M> {
     /// Whether the message has a single header field `TLS-Required: No` (RFC 8689, 4.1):
     /// [`tls_required_no`](smtp_tls_policy::facts::tls_required_no).
     pub tls_required_no: bool,
+    /// What to authenticate with at the connector's smart host: see [`Target`](crate::Target::credentials). No host that the
+    /// DNS names is ever shown it.
+    pub credentials: Option<&'a Credentials>,
     /// The message.
     pub message: &'a M,
 }
@@ -119,7 +123,13 @@ impl<'a, M> Mail<'a, M> {
     /// A message without further demands.
     pub fn new(connector: &'a OutboundConnector, domain: &'a Host, envelope: &'a Envelope, message: &'a M) -> Self {
         let policy = Policy::Connector(connector);
-        Self { policy, demands: &[], domain, envelope, tls_required_no: false, message }
+        Self { policy, demands: &[], domain, envelope, tls_required_no: false, credentials: None, message }
+    }
+
+    /// The same, with credentials for the smart host.
+    #[must_use]
+    pub fn credentials(self, credentials: &'a Credentials) -> Self {
+        Self { credentials: Some(credentials), ..self }
     }
 
     /// The same, with what the message says of itself.

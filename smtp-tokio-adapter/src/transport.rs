@@ -102,6 +102,22 @@ pub(crate) struct Link<S> {
     pub(crate) output: Vec<u8>,
     /// Octets of the output that have gone out.
     sent: usize,
+    /// The output holds credentials: it is wiped once it has gone out, or is never going to.
+    secret: bool,
+}
+
+impl<S> Link<S> {
+    fn wipe(&mut self) {
+        if std::mem::take(&mut self.secret) {
+            self.output.zeroize();
+        }
+    }
+}
+
+impl<S> Drop for Link<S> {
+    fn drop(&mut self) {
+        self.wipe();
+    }
 }
 
 impl<S: Io> Link<S> {
@@ -114,6 +130,7 @@ impl<S: Io> Link<S> {
             self.sent += written;
         }
         self.sent = 0;
+        self.wipe();
         self.output.clear();
         self.output.shrink_to(KEEP_OUTPUT);
         self.stream.poll_flush(cx)
@@ -151,7 +168,7 @@ pub(crate) struct Wire<S> {
 
 impl<S: Io> Wire<S> {
     pub(crate) fn new(stream: S) -> Self {
-        let link = Link { stream: Stream::Plain(stream), output: Vec::new(), sent: 0 };
+        let link = Link { stream: Stream::Plain(stream), output: Vec::new(), sent: 0, secret: false };
         Self { link, input: BytesMut::new(), eof: false }
     }
 
@@ -160,8 +177,14 @@ impl<S: Io> Wire<S> {
         self.link.output.len()
     }
 
+    /// What is in the output now holds credentials.
+    pub(crate) fn mark_secret(&mut self) {
+        self.link.secret = true;
+    }
+
     /// Drops what has not been sent: nobody wants it any more.
     pub(crate) fn drop_output(&mut self) {
+        self.link.wipe();
         self.link.output = Vec::new();
         self.link.sent = 0;
     }

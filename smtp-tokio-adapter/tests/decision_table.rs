@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::*;
 use smtp_tokio_adapter::Target;
 use smtp_tokio_adapter::reuse::ReuseKey;
@@ -42,9 +43,11 @@ fn key(differs: &str) -> ReuseKey {
     }
     let plan = plan(&facts).unwrap();
     let identity = differs_in("identity").then(|| IdentityId::new("ours"));
-    let target = Target { host: &host, plan: &plan, identity: identity.as_ref(), retry_in_clear: false };
+    let credentials = differs_in("credentials").then(|| Credentials::password("submission", "secret"));
+    let (identity, credentials) = (identity.as_ref(), credentials.as_ref());
+    let target = Target { host: &host, plan: &plan, identity, credentials, retry_in_clear: false };
     let port = if differs_in("port") { 587 } else { 25 };
-    ReuseKey::new(&next_hop, &target, port, differs_in("credentials").then_some("submission"))
+    ReuseKey::new(&next_hop, &target, port)
 }
 
 #[test]

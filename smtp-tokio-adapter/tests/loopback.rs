@@ -87,7 +87,7 @@ async fn one_connection_carries_many_transactions() {
     let outbound = outbound(&pki);
     let plan = plan_for(&connector(Posture::Verified), false);
     let host = Host::parse(HOST).unwrap();
-    let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: false };
+    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
     let stream = TcpStream::connect(server.address).await.unwrap();
     let (decision, connection) = Connection::open(&outbound, &target, stream).await;
     assert_eq!(decision.reason, Reason::TlsOk);
@@ -371,7 +371,7 @@ async fn a_retry_in_clear_text_is_none_where_the_plan_requires_tls() {
     for (posture, opens) in [(Posture::Opportunistic, true), (Posture::Encrypt, false), (Posture::Verified, false)] {
         let plan = plan_for(&connector(posture), false);
         let host = Host::parse(HOST).unwrap();
-        let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: true };
+        let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: true };
         let stream = TcpStream::connect(server.address).await.unwrap();
         let (_, connection) = Connection::open(&outbound(&pki), &target, stream).await;
         assert_eq!(connection.is_ok(), opens, "{posture}");

@@ -527,7 +527,7 @@ async fn a_plan_made_without_requiretls_sends_no_message_with_it() {
     let world = World::with(DnsStatus::Secure, with_requiretls(true), smtp()).await;
     let address = SocketAddr::new(loopback(1), world.port);
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
-    let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: false };
+    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let mut connection = Connection::open(&outbound(&world.pki), &target, stream).await.1.unwrap();
     let delivery = connection.send(Arc::new(requiretls()), &mut &MESSAGE[..]).await;

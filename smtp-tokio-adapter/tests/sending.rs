@@ -49,7 +49,7 @@ const TO_DATA: &[(&str, &str)] = &[
 
 async fn open<S: Io>(outbound: &Outbound, stream: S) -> Connection<S> {
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::None), false));
-    let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: false };
+    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
     Connection::open(outbound, &target, stream).await.1.unwrap()
 }
 
@@ -115,7 +115,7 @@ async fn what_is_queued_goes_out_in_clear_text_before_the_handshake() {
         got
     });
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
-    let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: false };
+    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
     let (_, connection) = Connection::open(&outbound(&Pki::new()), &target, ours).await;
     assert!(connection.is_err());
     let got = peer.await.unwrap();

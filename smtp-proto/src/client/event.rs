@@ -186,6 +186,23 @@ impl AuthFailure {
             _ => Self::Refused,
         }
     }
+
+    /// The status of mail that is not sent for it: always 4.y.z, for with other credentials it may be.
+    pub fn status(self, reply: &Reply<'_>) -> EnhancedCode {
+        match self {
+            // RFC 4954, 6, where the server has not said so itself.
+            Self::Credentials => EnhancedCode::new(4, 7, 8),
+            Self::TooWeak => EnhancedCode::new(4, 7, 9),
+            Self::EncryptionNeeded => EnhancedCode::new(4, 7, 11),
+            Self::PasswordTransition => EnhancedCode::new(4, 7, 12),
+            // RFC 3463, 3.8: X.7.0, other or undefined security status.
+            Self::Mechanism(_) => EnhancedCode::new(4, 7, 0),
+            Self::UnknownMechanism | Self::Temporary | Self::Refused => match reply.enhanced() {
+                Some(code) => EnhancedCode { class: 4, ..code },
+                None => EnhancedCode::new(4, 7, 0),
+            },
+        }
+    }
 }
 
 impl Unsupported {

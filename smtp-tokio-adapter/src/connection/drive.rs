@@ -66,6 +66,9 @@ pub(super) async fn drive<S: Io>(
             Step::Wait(want) => want,
         };
         wire.advance(progress.consumed);
+        if client.is_authenticating() {
+            wire.mark_secret();
+        }
         let until = match want {
             // Whoever answers STARTTLS before it was sent: it must not go out inside TLS, as the answer to something else.
             Want::Handshake if wire.queued() > 0 => Until::Sent,

@@ -170,6 +170,9 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
         if let Policy::Connector(connector) = self.mail.policy {
             candidate.identity = connector.identity.clone();
         }
+        if self.origin == HostOrigin::SmartHost {
+            candidate.credentials = self.mail.credentials.cloned();
+        }
         let broken = self.broken(&host, &candidate.addresses);
         if !broken.is_empty() {
             facts.remembered_broken = true;

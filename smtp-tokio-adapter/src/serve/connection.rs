@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::handler::GO_AHEAD;
 use super::{Handler, Inbound, Session};
+use crate::binding::{Shown, bindings};
 use crate::transport::{Io, Link, Moved, Until, Wire};
 
 const NO_TLS: Response = Response::fixed(454, (4, 7, 0), "TLS not available");
@@ -314,7 +315,8 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         let (Some(config), Some(stream)) = (&self.inbound.tls, self.wire.take_plain()) else {
             return Err(Lost::Handshake(io::ErrorKind::Unsupported.into()));
         };
-        let accepting = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+        let (config, shown) = Shown::watch(config);
+        let accepting = TlsAcceptor::from(config).accept(stream);
         let stream = match deadline {
             None => accepting.await,
             Some(deadline) => tokio::time::timeout_at(deadline.into(), accepting)
@@ -331,7 +333,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
             peer: Peer::Unauthenticated,
             version: names.version,
             cipher: names.cipher,
-            bindings: Vec::new(),
+            bindings: bindings(connection, shown.certificate().as_ref()),
         });
         tracing::debug!(version = tls.version, cipher = tls.cipher, "TLS");
         self.session.tls = Some(Arc::clone(&tls));

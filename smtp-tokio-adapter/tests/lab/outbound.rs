@@ -360,7 +360,7 @@ fn postfix_takes_many_messages_over_one_connection() {
     mails[7].text = mails[7].text.replace("One line.", &format!("{large}One line."));
     runtime().block_on(async {
         let (plan, host) = (how.plan(), Host::parse(HOST).unwrap());
-        let target = Target { host: &host, plan: &plan, identity: None, retry_in_clear: false };
+        let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
         let stream = TcpStream::connect(server.address).await.unwrap();
         let (decision, connection) = Connection::open(&how.outbound(lab), &target, stream).await;
         assert_eq!(decision.reason, Reason::TlsOk);

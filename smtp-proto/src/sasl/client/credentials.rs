@@ -1,5 +1,7 @@
 //! What one has to authenticate with, and the best way to use it.
 
+use std::hash::{Hash, Hasher};
+
 use super::{AuthRefusal, Binding, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256, Xoauth2};
 use crate::capabilities::Capabilities;
 use crate::fallback::Channel;
@@ -147,6 +149,17 @@ impl Credentials {
             Proof::Token { user, token } => Box::new(Xoauth2::new(user, token)?),
             Proof::Certificate => Box::new(External::new(authorization)?),
         })
+    }
+}
+
+/// Without the secrets: a hash gives something away of what goes into it.
+impl Hash for Credentials {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let user = match &self.proof {
+            Proof::Password { user, .. } | Proof::Token { user, .. } => user.as_str(),
+            Proof::Certificate => "",
+        };
+        (&self.authorization, user, self.floor).hash(state);
     }
 }
 

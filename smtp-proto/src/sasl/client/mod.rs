@@ -19,6 +19,7 @@ use std::fmt;
 use super::scram::prepare;
 use super::{SaslError, Secret};
 use crate::fallback::{Channel, Peer};
+use crate::reply::EnhancedCode;
 
 /// One exchange, from its first message to the server's last word. Good for one attempt.
 pub trait Mechanism: fmt::Debug + Send {
@@ -95,6 +96,21 @@ pub enum AuthRefusal {
     /// The mechanism cannot even begin.
     #[error("{0}")]
     Mechanism(#[from] SaslError),
+}
+
+impl AuthRefusal {
+    /// The status of mail that is not sent for it: always 4.y.z, for with another server or other credentials it may be.
+    pub const fn status(self) -> EnhancedCode {
+        match self {
+            // RFC 3463, 3.8: X.7.4, security features not supported.
+            Self::NotOffered => EnhancedCode::new(4, 7, 4),
+            // RFC 4954, 6: X.7.11, encryption required for the mechanism.
+            Self::ClearText => EnhancedCode::new(4, 7, 11),
+            // RFC 3463, 3.8: X.7.5, cryptographic failure.
+            Self::UnauthenticatedPeer => EnhancedCode::new(4, 7, 5),
+            Self::NotReady | Self::AlreadyAuthenticated | Self::Mechanism(_) => EnhancedCode::new(4, 7, 0),
+        }
+    }
 }
 
 /// RFC 4954, 4: prepared with SASLprep; but nobody at all is allowed.

@@ -1,0 +1,58 @@
+//! Credentials: whether they may be used, and how.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use smtp_proto::client::{Client, Event};
+use smtp_proto::error::Error;
+use smtp_proto::sasl::client::Credentials;
+use smtp_proto::sasl::scram::Nonce;
+use smtp_tls_policy::rustls::{ClientTls, TlsConfigError};
+
+use super::drive::{drive, hang_up};
+use crate::outcome::Failure;
+use crate::transport::{Io, Wire};
+
+/// One attempt with the best mechanism, and no other after it: a server that does not take the credentials would not take
+/// them better in another form, and a false one must not be handed the password because it has refused a proof of it.
+pub(super) async fn authenticate<S: Io>(
+    client: &mut Client,
+    wire: &mut Wire<S>,
+    credentials: &Credentials,
+    tls: &ClientTls,
+) -> Result<(), Failure> {
+    let begun = begin(client, credentials, nonce(tls)?);
+    if let Err(failure) = begun {
+        let _: Result<_, _> = client.quit();
+        hang_up(client, wire).await;
+        return Err(failure);
+    }
+    let mut result = Err(Failure::Protocol(Error::Closed));
+    drive(client, wire, &mut tokio::io::empty(), &mut |event| {
+        result = match event {
+            Event::Authenticated(_) => Ok(()),
+            Event::AuthFailed { failure, reply } => Err(Failure::AuthFailed { failure, reply: reply.to_buf() }),
+            _ => return ControlFlow::Continue(()),
+        };
+        ControlFlow::Break(())
+    })
+    .await?;
+    if result.is_err() {
+        let _: Result<_, _> = client.quit();
+        hang_up(client, wire).await;
+    }
+    result
+}
+
+fn begin(client: &mut Client, credentials: &Credentials, nonce: Nonce) -> Result<(), Failure> {
+    let mechanism = credentials.mechanism(client.capabilities(), client.channel(), nonce)?;
+    tracing::debug!(mechanism = mechanism.name(), "authenticating");
+    client.authenticate(mechanism, credentials.floor, Instant::now())?;
+    Ok(())
+}
+
+fn nonce(tls: &ClientTls) -> Result<Nonce, Failure> {
+    let mut octets = [0; 24];
+    tls.provider().secure_random.fill(&mut octets).map_err(|error| TlsConfigError::Rustls(error.into()))?;
+    Ok(octets.into())
+}

@@ -1,0 +1,415 @@
+//! Connections with credentials, against servers that are not to have them.
+
+mod common;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use common::{HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, smtp, start};
+use smtp_proto::client::AuthFailure;
+use smtp_proto::fallback::{Fallback, TlsFailure};
+use smtp_proto::reply::EnhancedCode;
+use smtp_proto::route::{self, Route, Targets, Word};
+use smtp_proto::sasl::BindingType;
+use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
+use smtp_tls_policy::rustls::ClientTls;
+use smtp_tls_policy::{Host, Posture};
+use smtp_tokio_adapter::deliver::Skip;
+use smtp_tokio_adapter::serve::{Handler, Inbound, Session};
+use smtp_tokio_adapter::{Candidate, Connection, Failure, Hosts, Io, Outbound, Report, Target, deliver};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// `\0user\0pencil`, as it would stand in AUTH PLAIN.
+const PLAIN: &str = "AHVzZXIAcGVuY2ls";
+
+/// A server of a few fixed replies, and everything that it was told.
+#[derive(Clone)]
+struct Fake {
+    /// What EHLO says in clear text, and inside TLS.
+    clear: &'static [&'static str],
+    inside: &'static [&'static str],
+    /// The reply to STARTTLS, and what comes behind it at once.
+    starttls: &'static str,
+    /// The replies to AUTH and each line behind it.
+    auth: &'static [&'static str],
+    tls: Option<Arc<rustls::ServerConfig>>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Heard {
+    connections: usize,
+    closed: usize,
+    clear: String,
+    inside: String,
+}
+
+impl Fake {
+    fn new(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        Self {
+            clear: &["STARTTLS", "AUTH PLAIN LOGIN"],
+            inside: &["AUTH PLAIN LOGIN"],
+            starttls: "220 go\r\n",
+            auth: &["235 2.7.0 ok\r\n"],
+            tls,
+            heard: Arc::default(),
+        }
+    }
+
+    async fn start(self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let fake = self.clone();
+                fake.heard.lock().unwrap().connections += 1;
+                tokio::spawn(async move {
+                    let heard = Arc::clone(&fake.heard);
+                    fake.serve(stream).await;
+                    heard.lock().unwrap().closed += 1;
+                });
+            }
+        });
+        address
+    }
+
+    async fn serve(self, mut stream: TcpStream) {
+        let _ = stream.write_all(b"220 mx\r\n").await;
+        if !self.converse(&mut stream, self.clear, |heard| &mut heard.clear).await {
+            return;
+        }
+        let Some(tls) = &self.tls else { return };
+        if let Ok(mut stream) = TlsAcceptor::from(Arc::clone(tls)).accept(stream).await {
+            self.converse(&mut stream, self.inside, |heard| &mut heard.inside).await;
+        }
+    }
+
+    /// Whether a handshake comes next.
+    async fn converse(&self, stream: &mut impl Io, ehlo: &[&str], heard: fn(&mut Heard) -> &mut String) -> bool {
+        let (mut line, mut auth, mut data) = (Vec::new(), self.auth.iter(), false);
+        let mut authenticating = false;
+        while let Ok(octet) = stream.read_u8().await {
+            line.push(octet);
+            if !line.ends_with(b"\r\n") {
+                continue;
+            }
+            let text = String::from_utf8(std::mem::take(&mut line)).unwrap();
+            heard(&mut self.heard.lock().unwrap()).push_str(&text);
+            let verb = text.trim_end().split(' ').next().unwrap().to_owned();
+            let lines: Vec<String> = ["mx"].iter().chain(ehlo).map(|line| format!("250-{line}\r\n")).collect();
+            let reply = match verb.as_str() {
+                _ if authenticating || verb == "AUTH" => {
+                    // Without a further reply the server hangs up.
+                    let Some(reply) = auth.next() else { return false };
+                    authenticating = reply.starts_with("334");
+                    (*reply).to_owned()
+                }
+                "." if data => "250 kept\r\n".into(),
+                _ if data => continue,
+                "EHLO" => lines.concat() + "250 HELP\r\n",
+                "STARTTLS" => self.starttls.into(),
+                "DATA" => {
+                    data = true;
+                    "354 go\r\n".into()
+                }
+                "QUIT" => "221 bye\r\n".into(),
+                _ => "250 ok\r\n".into(),
+            };
+            data &= verb != ".";
+            if stream.write_all(reply.as_bytes()).await.is_err() {
+                return false;
+            }
+            if verb == "STARTTLS" && reply.starts_with("220") {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// What was heard in all, once every connection is closed.
+async fn all(heard: &Mutex<Heard>) -> Heard {
+    loop {
+        let now = heard.lock().unwrap().clone();
+        if now.connections > 0 && now.connections == now.closed {
+            *heard.lock().unwrap() = Heard::default();
+            return now;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+struct Only {
+    posture: Posture,
+    credentials: Credentials,
+}
+
+impl Hosts for Only {
+    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
+        let plan = plan_for(&connector(self.posture), false);
+        let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let mut candidate = Candidate::new(Host::parse(host).unwrap(), addresses, plan);
+        candidate.credentials = Some(self.credentials.clone());
+        Ok(candidate)
+    }
+}
+
+async fn send(outbound: &Outbound, address: SocketAddr, posture: Posture, credentials: Credentials) -> Report {
+    let config = route::Config { port: address.port(), ..route::Config::default() };
+    let route = Route::new(Targets::Host(HOST.parse().unwrap()), 1, &config);
+    let message = Bytes::from_static(b"Subject: secret\r\n\r\n");
+    deliver(outbound, route, &Only { posture, credentials }, &envelope(&["reader@test.example"]), &message).await
+}
+
+async fn open(
+    outbound: &Outbound,
+    address: SocketAddr,
+    posture: Posture,
+    credentials: &Credentials,
+) -> Result<Connection<TcpStream>, Failure> {
+    let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(posture), false));
+    let credentials = Some(credentials);
+    let target = Target { host: &host, plan: &plan, identity: None, credentials, retry_in_clear: false };
+    let stream = TcpStream::connect(address).await.unwrap();
+    Connection::open(outbound, &target, stream).await.1
+}
+
+fn password() -> Credentials {
+    Credentials::password("user", "pencil")
+}
+
+#[tokio::test]
+async fn mail_is_sent_once_the_server_has_taken_the_credentials() {
+    let pki = Pki::new();
+    let fake = Fake::new(Some(pki.server()));
+    let heard = Arc::clone(&fake.heard);
+    let address = fake.start().await;
+    let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
+    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    let heard = all(&heard).await;
+    assert_eq!(heard.clear, "EHLO client.test.example\r\nSTARTTLS\r\n");
+    let start = format!("EHLO client.test.example\r\nAUTH PLAIN {PLAIN}\r\nMAIL FROM:<sender@client.test.example>");
+    assert!(heard.inside.starts_with(&start), "{heard:?}");
+}
+
+/// S16: whatever the plan allows without credentials. Nothing of them, and nothing of the mail, in clear text.
+#[tokio::test]
+async fn with_credentials_there_is_no_clear_text() {
+    let pki = Pki::new();
+    let other = Pki::new();
+    let tls = Some(pki.server());
+    let stripped = Fake { clear: &["AUTH PLAIN LOGIN SCRAM-SHA-256"], ..Fake::new(None) };
+    let refused = Fake { starttls: "454 not now\r\n", ..Fake::new(None) };
+    let unknown = Fake { starttls: "502 what\r\n", ..Fake::new(None) };
+    let injected = Fake { starttls: "220 go\r\n250-mx\r\n250 AUTH PLAIN\r\n", ..Fake::new(tls.clone()) };
+    let broken = Fake::new(None);
+    let untrusted = Fake::new(Some(other.server()));
+    let only_clear = Fake { inside: &[], ..Fake::new(tls) };
+    for (what, fake, status) in [
+        ("stripped", stripped, (4, 7, 4)),
+        ("refused", refused, (4, 7, 4)),
+        ("unknown", unknown, (4, 7, 4)),
+        ("injected", injected, (4, 7, 5)),
+        ("broken", broken, (4, 7, 5)),
+        ("untrusted", untrusted, (4, 7, 5)),
+        ("AUTH in clear text only", only_clear, (4, 7, 4)),
+    ] {
+        for posture in [Posture::None, Posture::Opportunistic, Posture::Deterministic, Posture::Verified] {
+            let heard = Arc::clone(&fake.heard);
+            let address = fake.clone().start().await;
+            let report = send(&outbound(&pki), address, posture, password()).await;
+            let Word::Deferred(code) = report.words[0] else { panic!("{what}, {posture}: {report:?}") };
+            let heard = all(&heard).await;
+            for text in [&heard.clear, &heard.inside] {
+                assert!(!text.contains("AUTH") && !text.contains("MAIL"), "{what}, {posture}: {heard:?}");
+            }
+            // One connection: no second one in clear text.
+            assert_eq!(heard.connections, 1, "{what}, {posture}");
+            assert!(!report.clear_next_run);
+            // An unjudged certificate is no reason to break off, but reason enough to keep the password.
+            if posture == Posture::Verified {
+                assert_eq!((code.class, code.subject, code.detail), status, "{what}, {posture}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_not_shown_to_just_anybody() {
+    let pki = Pki::new();
+    let fake = Fake::new(Some(Pki::new().server()));
+    let heard = Arc::clone(&fake.heard);
+    let address = fake.start().await;
+    for posture in [Posture::None, Posture::Opportunistic, Posture::Encrypt] {
+        for credentials in [password(), Credentials::token("user", "token")] {
+            let failure = open(&outbound(&pki), address, posture, &credentials).await.err();
+            let expected = match credentials {
+                _ if credentials == password() => AuthRefusal::UnauthenticatedPeer,
+                _ => AuthRefusal::NotOffered,
+            };
+            assert!(matches!(failure, Some(Failure::Auth(refusal)) if refusal == expected), "{posture}: {failure:?}");
+        }
+        let inside = all(&heard).await.inside;
+        // It goes away in good order.
+        assert!(!inside.contains("AUTH") && inside.ends_with("QUIT\r\n"), "{inside}");
+        // Unless told.
+        let lax = Credentials { floor: Floor::Encrypted, ..password() };
+        let connection = open(&outbound(&pki), address, posture, &lax).await.unwrap();
+        connection.quit().await;
+        assert!(all(&heard).await.inside.contains(PLAIN));
+    }
+}
+
+#[tokio::test]
+async fn clear_text_is_used_only_where_it_was_allowed() {
+    let pki = Pki::new();
+    let fake = Fake { clear: &["AUTH PLAIN"], ..Fake::new(None) };
+    let heard = Arc::clone(&fake.heard);
+    let address = fake.start().await;
+    let told = Credentials { floor: Floor::Clear, ..password() };
+    let report = send(&outbound(&pki), address, Posture::None, told.clone()).await;
+    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    assert!(all(&heard).await.clear.contains(PLAIN));
+    // A plan that requires TLS does so still.
+    let report = send(&outbound(&pki), address, Posture::Encrypt, told).await;
+    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 4))], "{report:?}");
+    assert!(!all(&heard).await.clear.contains("AUTH"));
+}
+
+#[tokio::test]
+async fn what_a_server_says_of_the_credentials_defers_the_mail() {
+    let pki = Pki::new();
+    let cases: [(&'static [&'static str], AuthFailure, (u16, u16)); 5] = [
+        (&["535 5.7.8 no\r\n"], AuthFailure::Credentials, (7, 8)),
+        (&["535 no\r\n"], AuthFailure::Credentials, (7, 8)),
+        (&["454 4.7.0 later\r\n"], AuthFailure::Temporary, (7, 0)),
+        (&["534 5.7.9 weak\r\n"], AuthFailure::TooWeak, (7, 9)),
+        (&["421 4.3.2 bye\r\n"], AuthFailure::Temporary, (3, 2)),
+    ];
+    for (auth, class, (subject, detail)) in cases {
+        let fake = Fake { auth, ..Fake::new(Some(pki.server())) };
+        let heard = Arc::clone(&fake.heard);
+        let address = fake.start().await;
+        let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
+        // Never bounced, and never sent without.
+        assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, subject, detail))], "{auth:?}");
+        let heard_of_it = all(&heard).await;
+        assert!(!heard_of_it.inside.contains("MAIL"));
+        // One attempt: a wrong password is not tried again with another mechanism or on another connection.
+        assert_eq!((heard_of_it.inside.matches("AUTH").count(), heard_of_it.connections), (1, 1));
+        let failure = open(&outbound(&pki), address, Posture::Verified, &password()).await.err();
+        assert!(matches!(failure, Some(Failure::AuthFailed { failure, .. }) if failure == class), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_skips_the_proof_gets_no_mail() {
+    let pki = Pki::new();
+    for auth in [&["235 ok\r\n"] as &'static [&'static str], &["334 cj14\r\n", "501 cancelled\r\n"]] {
+        let inside = &["AUTH PLAIN SCRAM-SHA-256"];
+        let fake = Fake { auth, inside, ..Fake::new(Some(pki.server())) };
+        let heard = Arc::clone(&fake.heard);
+        let address = fake.start().await;
+        let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
+        assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 0))], "{report:?}");
+        let inside = all(&heard).await.inside;
+        // No mail, and no second attempt in which the password would be shown.
+        assert!(!inside.contains("MAIL") && !inside.contains("PLAIN") && inside.ends_with("QUIT\r\n"), "{inside}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_session_is_not_replaced_by_clear_text() {
+    let pki = Pki::new();
+    let fake = Fake { auth: &["334 \r\n"], ..Fake::new(Some(pki.server())) };
+    let heard = Arc::clone(&fake.heard);
+    let address = fake.start().await;
+    let long = Credentials { authorization: "x".repeat(400), ..password() };
+    let failure =
+        open(&outbound(&pki), address, Posture::Opportunistic, &Credentials { floor: Floor::Encrypted, ..long })
+            .await
+            .err();
+    let Some(Failure::NoTls { failure, fallback, .. }) = failure else { panic!("{failure:?}") };
+    assert_eq!((failure, fallback), (TlsFailure::Lost { end_of_data_sent: false }, Fallback::Forbidden));
+    assert_eq!(all(&heard).await.connections, 1);
+}
+
+/// Remembers what its session can be bound to.
+struct Bound(Arc<Mutex<Vec<smtp_proto::sasl::ChannelBinding>>>);
+
+impl Handler for Bound {
+    async fn hello(&mut self, session: &Session) -> smtp_proto::reply::Response {
+        *self.0.lock().unwrap() = session.tls.as_ref().map(|tls| tls.bindings.clone()).unwrap_or_default();
+        smtp_proto::reply::Response::fixed(250, (2, 0, 0), "")
+    }
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        _: smtp_proto::path::ForwardPath<'_>,
+        _: smtp_proto::params::RcptParameters<'_>,
+    ) -> smtp_proto::reply::Response {
+        smtp_proto::reply::Response::fixed(250, (2, 0, 0), "")
+    }
+    async fn body(&mut self, _: smtp_proto::body::Runs<'_>) {}
+    async fn end_of_body(&mut self, _: &Session) -> smtp_proto::reply::Response {
+        smtp_proto::reply::Response::fixed(250, (2, 0, 0), "")
+    }
+}
+
+#[tokio::test]
+async fn both_ends_know_the_same_bindings() {
+    use BindingType::{TlsExporter, TlsServerEndPoint};
+    let pki = Pki::new();
+    let outbound = outbound_with(&pki, ClientTls::new(provider()));
+    let mut seen = Vec::new();
+    for (version, kinds) in [
+        (&rustls::version::TLS13, vec![TlsExporter, TlsServerEndPoint]),
+        (&rustls::version::TLS12, vec![TlsServerEndPoint]),
+    ] {
+        let identity = pki.identity(HOST);
+        let config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity)));
+        let inbound = Inbound { tls: Some(Arc::new(config)), ..Inbound::new(Arc::new(smtp())) };
+        let theirs = Arc::new(Mutex::new(Vec::new()));
+        let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
+        let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+        // The second session is resumed from the first.
+        for _ in 0..2 {
+            let (ours, peer) = tokio::io::duplex(1 << 16);
+            let (inbound, handler) = (inbound.clone(), Bound(Arc::clone(&theirs)));
+            let (_leave, leaving) = tokio::sync::watch::channel(false);
+            let serving = tokio::spawn(async move {
+                smtp_tokio_adapter::serve::handle(&inbound, handler, peer, None, leaving).await;
+            });
+            let (decision, connection) = Connection::open(&outbound, &target, ours).await;
+            connection.unwrap().quit().await;
+            serving.await.unwrap();
+            let bindings = decision.tls.unwrap().bindings.clone();
+            assert_eq!(bindings.iter().map(|binding| binding.kind).collect::<Vec<_>>(), kinds);
+            assert_eq!(bindings, *theirs.lock().unwrap());
+            assert!(bindings.iter().all(|binding| binding.data.as_bytes().len() == 32));
+            seen.push(bindings);
+        }
+    }
+    // Each session has an exporter of its own; a certificate is the same in all of its sessions.
+    assert_ne!(seen[0][0], seen[1][0]);
+    assert_eq!(seen[0][1], seen[1][1]);
+    assert_ne!(seen[0][1], seen[2][0]);
+    assert_eq!(seen[2], seen[3]);
+}
+
+/// A plan without credentials is as it was.
+#[tokio::test]
+async fn without_credentials_nothing_changes() {
+    let pki = Pki::new();
+    let server = start(Inbound { tls: None, ..Inbound::new(Arc::new(smtp())) }).await;
+    let plan = plan_for(&connector(Posture::Opportunistic), false);
+    let report = common::send(&outbound(&pki), server.address, plan, None, "x\r\n").await;
+    assert_eq!(report.words, [Word::Delivered]);
+}
