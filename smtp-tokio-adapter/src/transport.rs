@@ -268,6 +268,13 @@ impl<S: Io> Wire<S> {
         pin!(reader.read_buf(&mut self.input)).poll(cx)
     }
 
+    /// Waits until there is new input, or its end, and sends nothing.
+    pub(crate) async fn listen(&mut self) -> io::Result<()> {
+        let read = poll_fn(|cx| self.poll_read(READ_LINES, cx)).await?;
+        self.eof |= read == 0;
+        Ok(())
+    }
+
     /// Whether bytes have come that nobody waited for, read without waiting: before a handshake there must be none.
     pub(crate) async fn probe(&mut self) -> io::Result<bool> {
         poll_fn(|cx| {

@@ -176,6 +176,29 @@ async fn after_an_early_word_the_rest_of_the_message_is_not_pushed_at_a_server_t
     drop(peer);
 }
 
+#[tokio::test]
+async fn a_server_that_loses_its_patience_is_heard_while_the_source_stalls() {
+    for (word, expected) in [
+        ("421 4.4.2 too slow\r\n", Some(Word::Deferred(EnhancedCode::new(4, 4, 2)))),
+        ("552 5.3.4 too big\r\n", Some(Word::Bounced(EnhancedCode::new(5, 3, 4)))),
+        ("", None),
+    ] {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let peer = tokio::spawn(async move {
+            play(&mut theirs, TO_DATA).await;
+            theirs.write_all(word.as_bytes()).await.unwrap();
+            theirs.shutdown().await.unwrap();
+            theirs
+        });
+        let mut connection = open(&outbound(&Pki::new()), ours).await;
+        let (mut source, _held) = tokio::io::duplex(1);
+        let sending = tokio::time::timeout(Duration::from_secs(5), mail(&mut connection, &mut source));
+        let delivery = sending.await.expect("the word is there");
+        assert_eq!(delivery.word(0), expected, "{delivery:?}");
+        drop(peer);
+    }
+}
+
 /// One line every 50 ms.
 struct Dripping(u8, Option<Pin<Box<tokio::time::Sleep>>>);
 

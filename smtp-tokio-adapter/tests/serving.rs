@@ -163,3 +163,12 @@ async fn the_last_word_reaches_a_client_that_is_still_talking() {
     stream.read_to_string(&mut got).await.unwrap();
     assert!(got.ends_with("421 4.7.0 too many unknown commands, closing the connection\r\n"), "{got}");
 }
+
+#[tokio::test]
+async fn implicit_tls_without_a_certificate_does_not_begin() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let inbound = Inbound { implicit: true, ..inbound() };
+    let error =
+        serve(listener, inbound, Arc::new(|_| Moody(Arc::default())), std::future::pending()).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+}

@@ -80,7 +80,7 @@ pub(super) async fn drive<S: Io>(
                 return Ok(Driven::Handshake);
             }
             _ if client.wants_body() => {
-                fill(client, &mut wire.link.output, body, &mut piece).await?;
+                fill(client, wire, body, &mut piece).await?;
                 Until::Sent
             }
             Want::Input | Want::Answer => Until::Lines,
@@ -100,10 +100,10 @@ pub(super) async fn drive<S: Io>(
 }
 
 /// Moves a good piece of the body into the output, and the final dot behind its end. Waits only while there is nothing
-/// to send.
-async fn fill(
+/// to send, and nothing is heard.
+async fn fill<S: Io>(
     client: &mut Client,
-    output: &mut Vec<u8>,
+    wire: &mut Wire<S>,
     body: &mut (impl AsyncRead + Unpin),
     piece: &mut BytesMut,
 ) -> Result<(), Failure> {
@@ -112,20 +112,22 @@ async fn fill(
         misuse => Failure::Misuse(misuse),
     };
     // A chunk may have to wait for the reply to the one before it.
-    while output.len() < WRITE && client.wants_body() {
+    while wire.queued() < WRITE && client.wants_body() {
         piece.clear();
         piece.reserve(WRITE);
         let deadline = client.deadline();
         let read = tokio::select! {
             biased;
             read = body.read_buf(piece) => read,
-            () = std::future::ready(()), if !output.is_empty() => return Ok(()),
+            () = std::future::ready(()), if wire.queued() > 0 => return Ok(()),
+            // A server that has lost its patience says so, and need not wait for the source to move.
+            heard = wire.listen() => return Ok(heard?),
             // A source that stalls would let the server time out.
             () = passed(deadline) => Err(io::ErrorKind::TimedOut.into()),
         };
         match read.map_err(MessageError::Read)? {
-            0 => return client.end_body(output, Instant::now()).map_err(defect),
-            _ => client.write_body(piece, output, Instant::now()).map_err(defect)?,
+            0 => return client.end_body(&mut wire.link.output, Instant::now()).map_err(defect),
+            _ => client.write_body(piece, &mut wire.link.output, Instant::now()).map_err(defect)?,
         }
     }
     Ok(())

@@ -50,13 +50,18 @@ impl Inbound {
 ///
 /// # Errors
 ///
-/// The listener's, if it can accept no more; messages under way come to their end first.
+/// `InvalidInput`, at once: implicit TLS without a certificate. The listener's, if it can accept no more; messages under way
+/// come to their end first.
 pub async fn serve<T: Service>(
     listener: TcpListener,
     inbound: Inbound,
     service: Arc<T>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    if inbound.implicit && inbound.tls.is_none() {
+        // Every handshake would fail, one client after the other.
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "implicit TLS without a certificate"));
+    }
     let slots = Arc::new(Semaphore::new(inbound.connections));
     let (leave, leaving) = watch::channel(false);
     let (give_up, given_up) = watch::channel(false);
