@@ -7,12 +7,14 @@ mod command;
 mod pair;
 mod received;
 mod reply;
+mod sasl;
 
 pub use body::body;
 pub use command::command;
 pub use pair::pair;
 pub use received::received;
 pub use reply::reply;
+pub use sasl::sasl;
 
 /// Sizes of pieces from one byte of the input: 0 is everything at once, 1 byte by byte, else random-looking.
 fn sizes(seed: u8) -> impl Iterator<Item = usize> {

@@ -46,3 +46,8 @@ fn pairs() {
 fn received() {
     replay("received", oracles::received);
 }
+
+#[test]
+fn sasl() {
+    replay("sasl", oracles::sasl);
+}

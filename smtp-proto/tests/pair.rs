@@ -5,9 +5,10 @@ mod common;
 use std::sync::Arc;
 
 use common::{Scenario, Trace, accept, envelope, run};
-use smtp_proto::fallback::TlsRules;
+use smtp_proto::fallback::{TlsInfo, TlsRules};
 use smtp_proto::params::BodyType;
 use smtp_proto::reply::Response;
+use smtp_proto::sasl::{BindingType, ChannelBinding, Secret, client};
 use smtp_proto::server::{Event, StartTls};
 
 const STEPS: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
@@ -368,4 +369,78 @@ fn lmtp_has_a_word_for_each_recipient() {
     expected.truncate(1 + one.len() + none.len());
     expected.push("Closed".into());
     assert_eq!(check(&scenario).client, expected);
+}
+
+/// Every mechanism with what is right, then with what is wrong, cut anyhow: both sides come to the same end.
+#[test]
+fn both_sides_agree_on_who_it_is() {
+    type Attempt = fn() -> Box<dyn client::Mechanism>;
+    fn scram(password: &str, binding: client::Binding) -> Box<dyn client::Mechanism> {
+        let nonce = "rOprNGfwEbeRWgbNEkqO".parse().unwrap();
+        Box::new(client::ScramSha256::new("", "user", Secret::from(password), binding, nonce).unwrap())
+    }
+    fn exported(data: &str) -> ChannelBinding {
+        ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from(data) }
+    }
+    fn plain(authorization: &str, user: &str, password: &str) -> Box<dyn client::Mechanism> {
+        Box::new(client::Plain::new(authorization, user, &Secret::from(password)).unwrap())
+    }
+    let right: [Attempt; 9] = [
+        || plain("", "user", "pencil"),
+        || plain("boss", "user", "pencil"),
+        || Box::new(client::Login::new("user", Secret::from("pencil")).unwrap()),
+        || Box::new(client::External::new("").unwrap()),
+        || Box::new(client::External::new("boss").unwrap()),
+        || scram("pencil", client::Binding::Unsupported),
+        || scram("pencil", client::Binding::Used(exported("this channel"))),
+        || Box::new(client::Xoauth2::new("user", &Secret::from("good-token")).unwrap()),
+        || Box::new(client::OauthBearer::new("user", &Secret::from("good-token")).unwrap()),
+    ];
+    let wrong: [Attempt; 10] = [
+        || plain("", "user", "pen"),
+        || plain("", "stranger", "pencil"),
+        || plain("root", "user", "pencil"),
+        || Box::new(client::Login::new("user", Secret::from("pen")).unwrap()),
+        || Box::new(client::External::new("root").unwrap()),
+        || scram("pen", client::Binding::Unsupported),
+        // Somebody stands between two channels, or has taken -PLUS out of the list.
+        || scram("pencil", client::Binding::Used(exported("another channel"))),
+        || scram("pencil", client::Binding::Unoffered),
+        || Box::new(client::Xoauth2::new("user", &Secret::from("bad-token")).unwrap()),
+        || Box::new(client::OauthBearer::new("user", &Secret::from("bad-token")).unwrap()),
+    ];
+    let mut scenario = Scenario::new();
+    scenario.server.starttls = StartTls::Offered;
+    scenario.server.mechanisms = common::mechanisms();
+    scenario.server.auth_required = true;
+    scenario.rules = TlsRules::REQUIRED;
+    let bindings = vec![exported("this channel")];
+    scenario.tls = Arc::new(TlsInfo { bindings, ..TlsInfo::clone(&scenario.tls) });
+    for attempt in right {
+        scenario.attempts = vec![attempt];
+        let trace = check(&scenario);
+        assert_eq!(trace.client[1], "Authenticated(Reply(235 2.7.0 authentication succeeded))");
+        assert_eq!(trace.stored.len(), 1);
+        let who = trace.server.iter().filter(|event| event.starts_with("Authenticated(")).count();
+        assert_eq!(who, 1);
+        assert_eq!(String::from_utf8_lossy(&trace.sent_in_clear), "EHLO client.test.example\r\nSTARTTLS\r\n");
+    }
+    for attempt in wrong {
+        scenario.attempts = vec![attempt];
+        let trace = check(&scenario);
+        assert!(trace.client[1].starts_with("AuthFailed { failure: Credentials"), "{:?}", trace.client);
+        assert!(trace.client[2].starts_with("refused at MAIL: 530 5.7.0"), "{:?}", trace.client);
+        assert!(trace.server.contains(&"AuthenticationFailed(Refused)".to_owned()));
+        assert_eq!(trace.stored.len(), 0);
+        // What has failed does not stand in the way of what is right.
+        scenario.attempts.push(right[0]);
+        assert_eq!(check(&scenario).stored.len(), 1);
+    }
+    // In clear text there is nothing to be had, and nothing is tried.
+    scenario.rules = TlsRules::NEVER;
+    scenario.attempts = vec![right[5]];
+    let trace = check(&scenario);
+    assert!(trace.client[1].starts_with("not tried: "), "{:?}", trace.client);
+    assert!(!String::from_utf8_lossy(&trace.sent_in_clear).contains("AUTH"));
+    assert_eq!(trace.stored.len(), 0);
 }

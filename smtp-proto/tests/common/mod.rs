@@ -1,7 +1,7 @@
 //! Both machines joined in memory, on virtual time: the test bed for everything.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use smtp_proto::client::{self, Client, Envelope, Outcome};
@@ -9,6 +9,7 @@ use smtp_proto::error::Error;
 use smtp_proto::fallback::{Channel, Peer, TlsInfo, TlsRules};
 use smtp_proto::reply::Response;
 use smtp_proto::sasl::Secret;
+use smtp_proto::sasl::client as client_sasl;
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{self as sasl, Decoy, Mechanism, Question, ScramSha256};
 use smtp_proto::server::{self, Server};
@@ -55,7 +56,8 @@ pub fn accept(event: &server::Event<'_>) -> Response {
 
 /// What is known of users, to [`mechanisms`].
 pub fn authority(question: &Question) -> sasl::Answer {
-    let keys = || Keys::derive(&Secret::from("pencil"), SALT, 4096).unwrap();
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    let keys = || KEYS.get_or_init(|| Keys::derive(&Secret::from("pencil"), SALT, 4096).unwrap()).clone();
     match question {
         Question::Password { user, .. } | Question::Keys { user } if user == "nobody-knows" => {
             sasl::Answer::Unavailable
@@ -102,6 +104,11 @@ pub struct Scenario {
     pub client: client::Config,
     pub server: server::Config,
     pub rules: TlsRules,
+    /// What the handshake shows.
+    pub tls: Arc<TlsInfo>,
+    /// How the client tries to authenticate, one attempt after the other until one succeeds.
+    pub attempts: Vec<fn() -> Box<dyn client_sasl::Mechanism>>,
+    pub floor: client_sasl::Floor,
     /// Envelope and body of each transaction.
     pub mails: Vec<(Envelope, Vec<u8>)>,
     pub answer: Answer,
@@ -113,6 +120,9 @@ impl Scenario {
             client: client_config(),
             server: server_config(),
             rules: TlsRules::NEVER,
+            tls: tls_info(),
+            attempts: Vec::new(),
+            floor: client_sasl::Floor::Authenticated,
             mails: vec![(
                 envelope("sender@test.example", &["reader@test.example"]),
                 b"Subject: x\r\n\r\n.dot\r\n".to_vec(),
@@ -155,6 +165,7 @@ struct Pair<'s> {
     server_input: Vec<u8>,
     server_output: Vec<u8>,
     mails: std::vec::IntoIter<(Envelope, Vec<u8>)>,
+    attempts: std::vec::IntoIter<fn() -> Box<dyn client_sasl::Mechanism>>,
     body: Option<Vec<u8>>,
     /// What is left of the body that is being sent.
     sending: Option<Vec<u8>>,
@@ -180,6 +191,7 @@ impl<'s> Pair<'s> {
             server_input: Vec::new(),
             server_output: Vec::new(),
             mails: scenario.mails.clone().into_iter(),
+            attempts: scenario.attempts.clone().into_iter(),
             body: None,
             sending: None,
             collected: Vec::new(),
@@ -203,8 +215,8 @@ impl<'s> Pair<'s> {
         }
         progressed |= transfer(&mut self.client_output, &mut self.server_input, self.step);
         if self.client_shakes && self.server_shakes && self.server_output.is_empty() {
-            self.client.tls_established(tls_info(), self.now).unwrap();
-            self.server.tls_established(tls_info(), self.now).unwrap();
+            self.client.tls_established(Arc::clone(&self.scenario.tls), self.now).unwrap();
+            self.server.tls_established(Arc::clone(&self.scenario.tls), self.now).unwrap();
             self.client_shakes = false;
             self.server_shakes = false;
             progressed = true;
@@ -233,7 +245,7 @@ impl<'s> Pair<'s> {
                 }
             };
             let consumed = progress.consumed;
-            let mut next = None;
+            let (mut next, mut attempt) = (None, None);
             match progress.step {
                 Step::Wait(want) => {
                     self.client_shakes = want == Want::Handshake;
@@ -246,7 +258,11 @@ impl<'s> Pair<'s> {
                 Step::Event(event) => {
                     self.trace.client.push(describe(&event));
                     match event {
-                        client::Event::Ready | client::Event::Finished(_) => next = Some(()),
+                        client::Event::Ready | client::Event::AuthFailed { .. } => {
+                            next = Some(());
+                            attempt = self.attempts.next();
+                        }
+                        client::Event::Authenticated(_) | client::Event::Finished(_) => next = Some(()),
                         client::Event::SendBody => self.sending = self.body.clone(),
                         client::Event::Closed => self.client_over = true,
                         _ => {}
@@ -255,6 +271,12 @@ impl<'s> Pair<'s> {
             }
             self.client_input.drain(..consumed);
             progressed = true;
+            if let Some(attempt) = attempt {
+                match self.client.authenticate(attempt(), self.scenario.floor, self.now) {
+                    Ok(()) => next = None,
+                    Err(refusal) => self.trace.client.push(format!("not tried: {refusal}")),
+                }
+            }
             if next.is_some() {
                 self.sending = None;
                 match self.mails.next() {
