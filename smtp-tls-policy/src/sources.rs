@@ -13,6 +13,7 @@ use crate::names::{CnFallback, Names, Reference};
 use crate::plan::{Attempt, Requiretls};
 use crate::posture::{DaneRule, Floor, OptionalTls, Posture, StsRule, Subject, Weight, Yields};
 use crate::tlsa::TlsaSet;
+use crate::tlsrpt::PolicyType;
 use crate::trust::RootsId;
 
 /// What one source contributes. Joining is commutative, associative and idempotent, and only raises.
@@ -106,17 +107,47 @@ impl Facts<'_> {
     }
 
     /// The domain whose MTA-STS policy can matter, so that it is worth a look-up: the next hop (RFC 8461, 3.4), which is the
-    /// smart host where there is one. Nothing but the connector, the next hop and the origin need be known by now.
+    /// smart host where there is one. Nothing but the connector, the next hop, the origin and the message need be known by
+    /// now.
     pub fn asks_for_sts(&self) -> Option<&Domain> {
-        let domain = match self.origin {
+        self.policy_domain().filter(|_| match self.policy {
+            // RFC 8689, 4.2.1: under REQUIRETLS it may vouch for the host, whatever the posture.
+            Policy::Connector(connector) => {
+                let vouches = self.message == MessageTls::Required && connector.sts != StsRule::Off;
+                vouches || View::new(connector, self).sts_counts()
+            }
+            Policy::Unavailable => false,
+        })
+    }
+
+    /// Under which policies a session with the host is reported, each with its `policy-domain` (RFC 8460, 4.4): that of TLSA
+    /// records is their base domain, that of MTA-STS the next hop, and so it is where there is neither. None where nothing
+    /// is reported: for an address literal, and under `TLS-Required: No`.
+    pub fn reported_under(&self) -> Vec<(PolicyType, Domain)> {
+        let (Policy::Connector(connector), Some(next_hop)) = (self.policy, self.policy_domain()) else {
+            return Vec::new();
+        };
+        if self.message == MessageTls::Optional {
+            return Vec::new();
+        }
+        let view = View::new(connector, self);
+        let mut policies: Vec<_> = view.tlsa.map(|set| (PolicyType::Tlsa, set.base().clone())).into_iter().collect();
+        if view.sts_counts() && self.sts.policy != StsPolicy::None {
+            policies.push((PolicyType::Sts, next_hop.clone()));
+        }
+        if policies.is_empty() {
+            policies.push((PolicyType::NoPolicyFound, next_hop.clone()));
+        }
+        policies
+    }
+
+    /// The domain of the next hop: the recipient domain, or the smart host.
+    fn policy_domain(&self) -> Option<&Domain> {
+        match self.origin {
             HostOrigin::Mx => self.next_hop.domain(),
             HostOrigin::SmartHost => self.host.domain(),
             HostOrigin::Literal => None,
-        };
-        domain.filter(|_| match self.policy {
-            Policy::Connector(connector) => View::new(connector, self).sts_counts(),
-            Policy::Unavailable => false,
-        })
+        }
     }
 }
 

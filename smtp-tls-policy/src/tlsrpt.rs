@@ -102,6 +102,35 @@ impl fmt::Display for ResultType {
     }
 }
 
+/// Under which kind of policy a session is reported (RFC 8460, 4.4: `policy-type`).
+/// [`Facts::reported_under`](crate::Facts::reported_under) tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PolicyType {
+    /// TLSA records.
+    Tlsa,
+    /// MTA-STS.
+    Sts,
+    /// Neither.
+    NoPolicyFound,
+}
+
+impl PolicyType {
+    /// The word in a report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tlsa => "tlsa",
+            Self::Sts => "sts",
+            Self::NoPolicyFound => "no-policy-found",
+        }
+    }
+}
+
+impl fmt::Display for PolicyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// The name whose TXT records ask for reports on this domain: `_smtp._tls.` and the domain. `None` where that is longer
 /// than a name can be.
 pub fn record_name(policy_domain: &Domain) -> Option<Domain> {

@@ -545,3 +545,17 @@ fn dane_behind_an_alias_does_not_stand_in_for_the_list_of_the_policy() {
     let refusing = plan.checks().iter().filter(|check| check.weight() == Weight::Refuse);
     assert!(refusing.eq(plan.checks().iter().filter(|check| matches!(check, Check::Dane(_)))));
 }
+
+/// Under posture `none` nothing published counts; but REQUIRETLS needs a witness for the host (RFC 8689, 4.2.1), and without
+/// DNSSEC a policy is the only one.
+#[test]
+fn requiretls_asks_for_a_policy_under_every_posture() {
+    let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::None);
+    let (next_hop, host) = (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());
+    let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
+    assert_eq!(facts.asks_for_sts(), None);
+    facts.message = MessageTls::Required;
+    assert_eq!(facts.asks_for_sts(), next_hop.domain());
+    facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: true });
+    assert_eq!(plan(&facts).unwrap().floor(), Floor::Authenticated);
+}

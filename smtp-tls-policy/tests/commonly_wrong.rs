@@ -1,0 +1,244 @@
+//! What implementers commonly get wrong: the table of `golden/commonly-wrong.md` names tests that exist, and here are those
+//! that have no other place.
+
+mod common;
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use common::*;
+use pki_types::CertificateDer;
+use smtp_tls_policy::sts::Policy as StsText;
+use smtp_tls_policy::tlsrpt::PolicyType;
+use smtp_tls_policy::*;
+
+#[test]
+fn every_line_is_held_by_a_test() {
+    let table = include_str!("golden/commonly-wrong.md");
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for (row, number) in rows.iter().zip(1..) {
+        let [line, _, tests] = row.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        assert_eq!(line, number.to_string(), "{row}");
+        let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{row}");
+        for test in tests {
+            let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("{test}"));
+            let (package, file) = file.split_once('/').unwrap();
+            let folder = crates.join(package).join("tests");
+            let flat = folder.join(file).with_extension("rs");
+            let path = if flat.exists() { flat } else { folder.join(file).join("main.rs") };
+            let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let (before, _) = text.split_once(&format!("fn {name}(")).unwrap_or_else(|| panic!("no test {test}"));
+            let before = before.trim_end();
+            let attribute = before.strip_suffix("async").unwrap_or(before).trim_end().lines().last().unwrap();
+            assert!(attribute.contains("test") && attribute.ends_with(']'), "{test} is no test");
+        }
+    }
+    assert_eq!(rows.len(), 29);
+}
+
+const HOST: &str = "mx.example.net";
+
+struct World {
+    public: Authority,
+    trust: Trust,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let public = Authority::new("Public");
+    let mut trust = Trust::new();
+    trust.add_root_der(&RootsId::public(), &public.der).unwrap();
+    World { public, trust }
+});
+
+impl World {
+    fn judge(&self, plan: &Plan, chain: &[CertificateDer<'static>]) -> Verdict {
+        plan.judge(chain, &self.trust, now())
+    }
+}
+
+fn posture(posture: Posture) -> OutboundConnector {
+    let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
+    match posture {
+        Posture::PrivateCa => connector.roots = RootsId::new("private"),
+        Posture::Pinned => connector.pins = vec![Pin::of_certificate(&WORLD.public.der)],
+        _ => {}
+    }
+    connector
+}
+
+fn host(name: &str) -> Host {
+    Host::parse(name).unwrap()
+}
+
+fn found(base: &str, record: TlsaRecord) -> TlsaFact {
+    TlsaFact::Found(TlsaSet::new(Domain::parse(base).unwrap(), &[record]))
+}
+
+/// The record of an authority that nobody knows.
+fn of_a_stranger(usage: u8) -> TlsaRecord {
+    TlsaRecord { usage, selector: 0, matching: 0, data: Authority::new("Stranger").der.to_vec() }
+}
+
+/// Line 4, RFC 7672, 3.1.2.
+#[test]
+fn a_public_root_does_not_stand_in_for_the_authority_of_a_record() {
+    let (connector, next_hop, host) = (posture(Posture::Opportunistic), host("example.com"), host(HOST));
+    let leaf = WORLD.public.issue(&leaf_params(&[HOST])).der;
+    for (data, passes) in [(of_a_stranger(2).data, false), (WORLD.public.der.to_vec(), true)] {
+        let tlsa = found(HOST, TlsaRecord { usage: 2, selector: 0, matching: 0, data });
+        let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
+        facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+        let verdict = WORLD.judge(&plan(&facts).unwrap(), &[leaf.clone(), WORLD.public.der.clone()]);
+        assert_eq!(verdict.is_authenticated(), passes);
+    }
+}
+
+/// Line 9, RFC 8461, 2: "senders who implement MTA-STS validation MUST NOT allow MTA-STS Policy validation to override a
+/// failing DANE validation".
+#[test]
+fn a_good_certificate_by_mta_sts_does_not_save_one_that_dane_refuses() {
+    let (next_hop, host) = (host("example.com"), host(HOST));
+    let leaf = WORLD.public.issue(&leaf_params(&[HOST])).der;
+    for sts in [StsRule::On, StsRule::UnlessDane] {
+        for usage in [2, 3] {
+            let mut connector = posture(Posture::Opportunistic);
+            connector.sts = sts;
+            let tlsa = found(HOST, of_a_stranger(usage));
+            let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
+            facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: true });
+            assert!(WORLD.judge(&plan(&facts).unwrap(), std::slice::from_ref(&leaf)).is_authenticated());
+            facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+            let verdict = WORLD.judge(&plan(&facts).unwrap(), std::slice::from_ref(&leaf));
+            assert_eq!((verdict.standing(), verdict.reason()), (Standing::Refused, Reason::DaneMismatch));
+        }
+    }
+}
+
+/// Line 10, RFC 8461, 4.1 and 4.2.
+#[test]
+fn the_pattern_of_a_policy_is_no_name_of_a_certificate() {
+    let policy = StsText::parse(b"version: STSv1\nmode: enforce\nmx: *.example.net\nmax_age: 86400\n").unwrap();
+    let (connector, next_hop, host) = (posture(Posture::Opportunistic), host("example.com"), host(HOST));
+    let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
+    let mx_matches = policy.permits(host.domain().unwrap());
+    facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches });
+    let plan = plan(&facts).unwrap();
+    let reason = |names: &[&str]| WORLD.judge(&plan, &[WORLD.public.issue(&leaf_params(names)).der]).reason();
+    assert_eq!(reason(&["other.example.net"]), Reason::CertNameMismatch);
+    assert_eq!(reason(&["example.net"]), Reason::CertNameMismatch);
+    assert_eq!(reason(&[HOST]), Reason::TlsOk);
+    assert_eq!(reason(&["*.example.net"]), Reason::TlsOk);
+}
+
+/// Line 14.
+#[test]
+fn one_name_in_many_spellings() {
+    let leaf = WORLD.public.issue(&leaf_params(&["MX.xn--bcher-kva.Example"])).der;
+    let (connector, next_hop) = (posture(Posture::Verified), host("example.com"));
+    for spelling in
+        ["mx.xn--bcher-kva.example", "MX.XN--BCHER-KVA.example.", "mx.b\u{fc}cher.example", "mx.B\u{dc}CHER.Example."]
+    {
+        let host = host(spelling);
+        let plan = plan(&Facts::new(&connector, &next_hop, &host, HostOrigin::Mx)).unwrap();
+        assert_eq!(WORLD.judge(&plan, std::slice::from_ref(&leaf)).reason(), Reason::TlsOk, "{spelling}");
+        assert_eq!(plan.sni().unwrap().as_str(), "mx.xn--bcher-kva.example");
+    }
+}
+
+/// Line 17. RFC 7672, 2.2: "falling back to the next SMTP server or delayed delivery"; RFC 8461, 5.
+#[test]
+fn what_tls_or_policy_ends_is_deferred() {
+    let (next_hop, host) = (host("example.com"), host(HOST));
+    let of_servers = [Reason::TlsRequired, Reason::ClientCertMissing, Reason::ClientCertNameMismatch];
+    let of_requiretls = [Reason::RequiretlsUnsupported, Reason::RequiretlsMxInsecure];
+    for message in [MessageTls::Default, MessageTls::Optional, MessageTls::RequiredOfBounce] {
+        let connector = posture(Posture::Verified);
+        let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
+        facts.message = message;
+        let plan = plan(&facts).unwrap();
+        for reason in Reason::ALL.iter().filter(|r| !of_servers.contains(r) && !of_requiretls.contains(r)) {
+            assert_eq!(plan.status(*reason).map_or(4, |status| status.class), 4, "{reason}");
+        }
+    }
+    let connector = posture(Posture::DaneOnly);
+    let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
+    for mx in [DnsStatus::Insecure, DnsStatus::Bogus, DnsStatus::Secure] {
+        facts.dns.mx = mx;
+        let refusal = plan(&facts).unwrap_err();
+        assert_eq!((refusal.code() / 100, refusal.status().class), (4, 4), "{refusal}");
+    }
+}
+
+/// Line 23, RFC 8460, 4.4.
+#[test]
+fn the_policy_domain_of_a_report() {
+    let domain = |text| Domain::parse(text).unwrap();
+    let (next_hop, mx) = (host("example.com"), host(HOST));
+    let mut connector = posture(Posture::Opportunistic);
+    connector.smart_host = Some(SmartHost::new(mx.clone()));
+    let tlsa = found("host.elsewhere.example", of_a_stranger(3));
+    let mut facts = Facts::new(&connector, &next_hop, &mx, HostOrigin::Mx);
+    assert_eq!(facts.reported_under(), [(PolicyType::NoPolicyFound, domain("example.com"))]);
+    facts.sts = StsFact::new(StsPolicy::Testing { mx_matches: true });
+    assert_eq!(facts.reported_under(), [(PolicyType::Sts, domain("example.com"))]);
+    facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+    let both = [(PolicyType::Tlsa, domain("host.elsewhere.example")), (PolicyType::Sts, domain("example.com"))];
+    assert_eq!(facts.reported_under(), both);
+    // The smart host is the next hop.
+    facts.origin = HostOrigin::SmartHost;
+    assert_eq!(facts.reported_under()[1], (PolicyType::Sts, domain(HOST)));
+    facts.message = MessageTls::Optional;
+    assert_eq!(facts.reported_under(), []);
+    facts.message = MessageTls::Default;
+    facts.origin = HostOrigin::Literal;
+    assert_eq!(facts.reported_under(), []);
+    assert_eq!(PolicyType::NoPolicyFound.to_string(), "no-policy-found");
+}
+
+/// Line 24: there is no posture that looks at a certificate, refuses it, and then goes on in clear text unless it says that
+/// what is refused is no TLS at all.
+#[test]
+fn a_level_that_verifies_requires() {
+    let (next_hop, host) = (host("example.com"), host(HOST));
+    for p in [Posture::Verified, Posture::Secure, Posture::PrivateCa, Posture::Pinned] {
+        let mut connector = posture(p);
+        connector.yields = Yields::default();
+        let plan = plan(&Facts::new(&connector, &next_hop, &host, HostOrigin::Mx)).unwrap();
+        assert_eq!((plan.floor(), plan.yields()), (Floor::Authenticated, Yields::NEVER), "{p}");
+        let stranger = Authority::with(leaf_params(&[HOST])).der;
+        assert_eq!(WORLD.judge(&plan, &[stranger]).standing(), Standing::Refused, "{p}");
+    }
+}
+
+/// Line 28: what one domain publishes or its connector asks says nothing about another, though the host is the same.
+#[test]
+fn two_domains_that_share_a_host() {
+    let shared = host(HOST);
+    let connectors = OutboundConnectors::new(vec![
+        OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Opportunistic),
+        OutboundConnector::new("bank", vec![Namespace::parse("bank.example").unwrap()], Posture::Secure),
+    ])
+    .unwrap();
+    let plan_for = |domain: &str, sts| {
+        let next_hop = host(domain);
+        let mut facts = Facts::new(connectors.find(&next_hop), &next_hop, &shared, HostOrigin::Mx);
+        facts.sts = StsFact::new(sts);
+        plan(&facts).unwrap()
+    };
+    let lax = plan_for("a.example", StsPolicy::None);
+    let strict = plan_for("b.example", StsPolicy::Enforce { mx_matches: true });
+    let bank = plan_for("bank.example", StsPolicy::None);
+    assert_eq!(lax.floor(), Floor::Plaintext);
+    assert_eq!(strict.floor(), Floor::Authenticated);
+    // Three plans, hence three TLS configurations, which share no session.
+    assert!(lax != strict && lax != bank && strict != bank);
+    let leaf = WORLD.public.issue(&leaf_params(&[HOST])).der;
+    let known = |plan: &Plan| WORLD.judge(plan, std::slice::from_ref(&leaf)).standing();
+    assert_eq!(known(&strict), Standing::Acceptable);
+    // The name of the host is not that of the bank.
+    assert_eq!(known(&bank), Standing::Refused);
+}
