@@ -248,6 +248,13 @@ impl Capabilities {
         self.mechanisms().any(|offered| offered.eq_ignore_ascii_case(name))
     }
 
+    /// Whether the peer fetches messages by IMAP URIs: BURL with `imap` or `imap://host` behind it, which may wait for
+    /// AUTH (RFC 4468, 3.1).
+    pub fn fetches_imap(&self) -> bool {
+        let is_imap = |word: &str| word.get(..4).is_some_and(|front| front.eq_ignore_ascii_case("imap"));
+        self.parameters(Extension::Burl).is_some_and(|words| words.split(' ').any(is_imap))
+    }
+
     /// What stands behind the keyword of an extension, as it came: empty if nothing does, none without the extension.
     pub fn parameters(&self, extension: Extension) -> Option<&str> {
         if !self.has(extension) {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use smtp_proto::capabilities::Extension;
 use smtp_proto::client::{self, Client, Envelope, Event};
+use smtp_proto::command::Uri;
 use smtp_proto::error::{ApiMisuse, Error, Phase};
 use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules};
 use smtp_proto::sasl::client::{Credentials, Floor};
@@ -128,33 +129,61 @@ impl<S: Io> Connection<S> {
     /// One transaction. The body is streamed; the connection can carry another afterwards if the result is `Ok`.
     pub async fn send(&mut self, envelope: Arc<Envelope>, body: &mut (impl AsyncRead + Unpin)) -> Delivery {
         let mut delivery = Delivery::unsent(envelope.recipients.len(), Ok(End::NoRecipients));
-        delivery.end = self.transact(envelope, body, &mut delivery).await;
+        delivery.end = self.transact(envelope, body, None, &mut delivery).await;
         delivery
+    }
+
+    /// One transaction whose message the server fetches by itself (RFC 4468): see
+    /// [`Client::write_uri`](Client::write_uri).
+    pub async fn send_uri(&mut self, envelope: Arc<Envelope>, uri: Uri<'_>) -> Delivery {
+        let envelope = Arc::new(Envelope { burl: true, ..(*envelope).clone() });
+        let mut delivery = Delivery::unsent(envelope.recipients.len(), Ok(End::NoRecipients));
+        delivery.end = self.transact(envelope, &mut tokio::io::empty(), Some(uri), &mut delivery).await;
+        delivery
+    }
+
+    /// Transactions that the server will still take on this connection (RFC 9422, 4.1); none if it sets no limit.
+    pub fn transactions_left(&self) -> Option<u32> {
+        self.client.transactions_left()
     }
 
     async fn transact(
         &mut self,
         envelope: Arc<Envelope>,
         body: &mut (impl AsyncRead + Unpin),
+        uri: Option<Uri<'_>>,
         delivery: &mut Delivery,
     ) -> Result<End, Failure> {
         let envelope = self.planned(envelope)?;
         self.client.start_transaction(envelope, Instant::now()).map_err(Failure::Misuse)?;
-        let mut end = None;
-        let finished = drive(&mut self.client, &mut self.wire, body, &mut |event| {
-            match event {
-                Event::Recipient { index, reply } => delivery.recipients[index] = Some(reply.to_buf()),
-                Event::Delivered { index, reply } => delivery.delivered.push((index, reply.to_buf())),
-                Event::Left { index } => delivery.left.push(index),
-                Event::Finished(outcome) => {
-                    end = Some(End::from(outcome));
-                    return ControlFlow::Break(());
+        let (mut end, mut asked) = (None, false);
+        let finished = loop {
+            let driven = drive(&mut self.client, &mut self.wire, body, &mut |event| {
+                match event {
+                    Event::Recipient { index, reply } => delivery.recipients[index] = Some(reply.to_buf()),
+                    Event::Delivered { index, reply } => delivery.delivered.push((index, reply.to_buf())),
+                    Event::Left { index } => delivery.left.push(index),
+                    Event::SendBody if uri.is_some() => {
+                        asked = true;
+                        return ControlFlow::Break(());
+                    }
+                    Event::Finished(outcome) => {
+                        end = Some(End::from(outcome));
+                        return ControlFlow::Break(());
+                    }
+                    _ => {}
                 }
-                _ => {}
+                ControlFlow::Continue(())
+            })
+            .await;
+            match uri.filter(|_| driven.is_ok() && std::mem::take(&mut asked)) {
+                Some(uri) => self
+                    .client
+                    .write_uri(uri, true, &mut self.wire.link.output, Instant::now())
+                    .map_err(Failure::Misuse)?,
+                None => break driven,
             }
-            ControlFlow::Continue(())
-        })
-        .await;
+        };
         match (end, finished) {
             (Some(end), _) => Ok(end),
             (None, Err(failure)) => Err(lost(&mut self.client, &self.plan, &mut self.decision, failure)),

@@ -6,9 +6,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use smtp_proto::client::Envelope;
+use smtp_proto::command::Uri;
 use smtp_proto::fallback::TlsMode;
 use smtp_proto::params::BodyType;
 use smtp_proto::reply::EnhancedCode;
@@ -17,11 +17,13 @@ use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::tlsrpt::{Reporting, Session};
 use smtp_tls_policy::{Host, IdentityId, Plan, Refusal};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::net::TcpStream;
 
-use crate::connection::{Connection, Outbound, Target, rules};
+mod dial;
+
+use self::dial::{Dialled, Parcel, dial};
+use crate::connection::{Outbound, Target, rules};
 use crate::explain;
-use crate::outcome::{Decision, Delivery, Failure, MessageError, Spoken};
+use crate::outcome::{Decision, Spoken};
 
 /// Octets that [`measure`] reads at a time.
 const READ: usize = 64 * 1024;
@@ -107,6 +109,12 @@ pub trait Message: Sync {
     type Body: AsyncRead + Unpin + Send;
     /// Starts from the beginning.
     fn open(&self) -> impl Future<Output = io::Result<Self::Body>> + Send;
+
+    /// Where a submission server can fetch the whole message by itself. Used where it offers BURL (RFC 4468); everybody
+    /// else gets the bytes.
+    fn uri(&self) -> Option<Uri<'_>> {
+        None
+    }
 }
 
 impl Message for bytes::Bytes {
@@ -153,6 +161,10 @@ impl Report {
 }
 
 /// Delivers one message along a route until every recipient has its final word.
+///
+/// Where a server takes only so many recipients or transactions at once, and the client's
+/// [`over_limit`](smtp_proto::client::Config::over_limit) is `Leave`, the others follow in further transactions on the
+/// same connection, or on another one to the same host.
 ///
 /// Each connection is one span, with the decision and its reason as an event.
 pub async fn deliver(
@@ -214,103 +226,26 @@ pub async fn deliver(
             ..before
         });
         let parcel = Parcel { envelope, remaining: &remaining, message };
-        let dialled = dial(outbound, &target, address, parcel, before, &candidate.reporting);
-        let (decision, sessions, delivery) = tracing::Instrument::instrument(
+        let dialled = dial(outbound, &target, address, parcel, before.clone(), &candidate.reporting);
+        let Dialled { decision, sessions, words, ending, again } = tracing::Instrument::instrument(
             dialled,
             tracing::info_span!("smtp_deliver", host = %host, address = %address),
         )
         .await;
-        let ending = match &delivery {
-            Err(Undialled) => Ending::Unreachable,
-            Ok(delivery) => {
-                for (position, &index) in remaining.iter().enumerate() {
-                    if let Some(word) = delivery.word(position) {
-                        route.word(index, word);
-                    }
-                }
-                delivery.end.as_ref().map_or_else(Failure::ending, |_| Ending::Finished)
+        for (&index, word) in remaining.iter().zip(words) {
+            if let Some(word) = word {
+                route.word(index, word);
             }
-        };
-        route.ended(ending);
-        led_here = Some(decision.clone());
+        }
+        if again {
+            // The same host once more: some have their final word, and the others it takes on another connection.
+            led_here = before;
+        } else {
+            route.ended(ending);
+            led_here = Some(decision.clone());
+        }
         attempts.push(Attempt { host, address, decision, ending, sessions });
     }
-}
-
-/// No TCP connection.
-struct Undialled;
-
-/// The message, for the recipients that wait.
-struct Parcel<'a, M> {
-    envelope: &'a Envelope,
-    /// Their indices.
-    remaining: &'a [usize],
-    message: &'a M,
-}
-
-async fn dial(
-    outbound: &Outbound,
-    target: &Target<'_>,
-    address: SocketAddr,
-    parcel: Parcel<'_, impl Message>,
-    before: Option<Decision>,
-    reporting: &Reporting,
-) -> (Decision, Vec<Session>, Result<Delivery, Undialled>) {
-    let Parcel { envelope, remaining, message } = parcel;
-    let connecting = tokio::time::timeout(outbound.connect_timeout, TcpStream::connect(address));
-    let stream = match connecting.await {
-        Ok(Ok(stream)) => stream,
-        unreachable => {
-            tracing::info!(error = ?unreachable.err(), "no connection");
-            return (before.unwrap_or_else(|| Decision::undecided(target)), Vec::new(), Err(Undialled));
-        }
-    };
-    // Without it a small message waits for the peer's delayed ACK, 40 ms and more.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
-    let local = stream.local_addr().ok().map(|local| local.ip());
-    let (mut decision, opened) = Connection::open(outbound, target, stream).await;
-    let sessions = match before {
-        // It stands for the connection before it, which has been told.
-        Some(before) => {
-            decision = before;
-            Vec::new()
-        }
-        None => reporting.connection(target.plan, decision.for_report(), local, address.ip()),
-    };
-    tracing::info!(reason = decision.reason.code(), decision = %decision.sentence, "TLS decision");
-    let mut connection = match opened {
-        Ok(connection) => connection,
-        Err(failure) => {
-            tracing::info!(%failure, "not delivered here");
-            return (decision, sessions, Ok(Delivery::unsent(remaining.len(), Err(failure))));
-        }
-    };
-    // A route for more recipients than there are defers the rest.
-    let recipients: Vec<_> = remaining.iter().filter_map(|&index| envelope.recipients.get(index).cloned()).collect();
-    let envelope = Envelope { recipients, ..envelope.clone() };
-    // The server's patience with an idle client is about ours.
-    let opening = tokio::time::timeout(outbound.smtp.timeouts.idle, message.open());
-    let delivery = match opening.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(mut body) => connection.send(Arc::new(envelope), &mut body).await,
-        Err(error) => {
-            let end = Err(Failure::Message(MessageError::Read(error)));
-            Delivery::unsent(remaining.len(), end)
-        }
-    };
-    match &delivery.end {
-        Ok(end) => tracing::info!(?end, "delivered or refused"),
-        Err(failure) => {
-            tracing::info!(%failure, "not delivered here");
-            // In clear text there was no TLS that could have been lost: what led here is still the reason.
-            if !target.is_clear() {
-                decision = connection.decision().clone();
-            }
-        }
-    }
-    connection.quit().await;
-    (decision, sessions, Ok(delivery))
 }
 
 /// What the body may be is for the caller to know; this finds out by reading it once.

@@ -139,8 +139,7 @@ impl Envelope {
         if self.needs_smtputf8() && lacks(Extension::SmtpUtf8) {
             return Some(Unsupported::SmtpUtf8);
         }
-        let fetches = |parameters: &str| parameters.split(' ').any(is_imap);
-        if self.burl && !capabilities.parameters(Extension::Burl).is_some_and(fetches) {
+        if self.burl && !capabilities.fetches_imap() {
             return Some(Unsupported::Burl);
         }
         // RFC 8689, 4.2.1: what was offered in clear text does not count.
@@ -158,11 +157,6 @@ impl Envelope {
             _ => None,
         }
     }
-}
-
-/// RFC 4468, 3.1: without an argument BURL waits for AUTH.
-fn is_imap(argument: &str) -> bool {
-    argument.get(..4).is_some_and(|front| front.eq_ignore_ascii_case("imap"))
 }
 
 impl Recipient {
