@@ -92,6 +92,10 @@ pub(crate) fn judge_pkix(
             if x509::is_self_signed(leaf, algorithms) && !known_root() {
                 return Err(Defect::at(Reason::CertSelfSigned, Place::Leaf));
             }
+            if error == webpki::Error::InvalidSignatureForPublicKey && x509::is_complete(chain, algorithms) {
+                // No signature is wrong: a root of the same name is trusted, and is not the one at the end of this chain.
+                return Err(Defect::at(Reason::CertUnknownIssuer, Place::Chain));
+            }
             Err(defect_of(&error, chain))
         }
     }
@@ -125,8 +129,7 @@ fn check_names(names: &Names, leaf: &CertificateDer<'_>, path: &VerifiedPath<'_>
     if names.references.is_empty() {
         return Ok(());
     }
-    let certificate = x509::parse(leaf).ok_or_else(malformed)?;
-    match names.check(&certificate) {
+    match names.check(leaf) {
         Ok(Match::Alternative) => Ok(()),
         Ok(Match::CommonName(name)) if common_name_is_allowed(&name, path) => Ok(()),
         Ok(Match::CommonName(_)) => {

@@ -8,10 +8,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use pki_types::CertificateDer;
+use x509_parser::extensions::{GeneralName, SubjectAlternativeName};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
 
 use crate::domain::{Domain, DomainError, Host, is_below};
+use crate::x509::Naming;
 
 /// Most names of a certificate that a report repeats.
 const MAX_REPORTED_NAMES: usize = 4;
@@ -120,16 +123,23 @@ pub(crate) enum Mismatch {
 
 impl Names {
     /// Compares the names of a certificate with the references.
-    pub(crate) fn check(&self, certificate: &X509Certificate<'_>) -> Result<Match, Mismatch> {
+    pub(crate) fn check(&self, certificate: &CertificateDer<'_>) -> Result<Match, Mismatch> {
         if self.references.is_empty() {
             return Ok(Match::Alternative);
         }
-        let alternatives = certificate.subject_alternative_name().map_err(|_| Mismatch::Malformed)?;
-        let alternatives = alternatives.as_ref().map_or(&[][..], |san| &san.value.general_names[..]);
+        // Only these two fields are parsed: a certificate has others, and a handshake waits.
+        let naming = Naming::of(certificate).map_err(|_| Mismatch::Malformed)?;
+        let alternatives = match naming.alternatives {
+            None => Vec::new(),
+            Some(der) => match SubjectAlternativeName::from_der(der) {
+                Ok(([], names)) => names.general_names,
+                Ok(_) | Err(_) => return Err(Mismatch::Malformed),
+            },
+        };
 
         let mut has_dns = false;
         let mut presented = Vec::new();
-        for name in alternatives {
+        for name in &alternatives {
             let matched = match name {
                 GeneralName::DNSName(name) => {
                     has_dns = true;
@@ -154,7 +164,7 @@ impl Names {
         let common_name = match self.cn {
             CnFallback::Never => None,
             CnFallback::IfNoDnsSan if has_dns => None,
-            CnFallback::IfNoDnsSan | CnFallback::Always => common_name(certificate),
+            CnFallback::IfNoDnsSan | CnFallback::Always => common_name(naming.subject),
         };
         if let Some(name) = common_name {
             if self.references.iter().any(|r| matches_dns(r, &name)) {
@@ -167,8 +177,9 @@ impl Names {
 }
 
 /// The most specific Common Name of the subject (RFC 6125, 6.4.4), as A-labels.
-fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
-    let attribute = certificate.subject().iter_common_name().last()?;
+fn common_name(subject: &[u8]) -> Option<String> {
+    let (_, subject) = X509Name::from_der(subject).ok()?;
+    let attribute = subject.iter_common_name().last()?;
     readable(attribute.as_str().ok()?)
 }
 

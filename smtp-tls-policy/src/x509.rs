@@ -6,7 +6,7 @@ use pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKey
 use webpki::RawPublicKeyEntity;
 use x509_parser::certificate::X509Certificate;
 
-use crate::der::{BIT_STRING, INTEGER, OCTET_STRING, OID, Offset, Reader, SEQUENCE};
+use crate::der::{BIT_STRING, Element, INTEGER, OCTET_STRING, OID, Offset, Reader, SEQUENCE};
 
 /// Parses a certificate, of whatever version and with whatever extensions.
 pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
@@ -143,8 +143,8 @@ fn has_key_usage(der: &CertificateDer<'_>, usage: u8) -> bool {
     const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
     match Bare::from_der(der).and_then(|bare| bare.extension(KEY_USAGE)) {
         Ok(None) => true,
-        Ok(Some(mut value)) => {
-            let bits = value.expect(BIT_STRING).map(|bits| bits.contents());
+        Ok(Some(value)) => {
+            let bits = value.reader().expect(BIT_STRING).map(|bits| bits.contents());
             // The number of unused bits comes first.
             bits.is_ok_and(|bits| bits.get(1).is_some_and(|octet| octet & usage != 0))
         }
@@ -173,9 +173,10 @@ impl<'a> Bare<'a> {
         Ok(Self { issuer: issuer.whole(), subject: subject.whole(), spki: spki.whole(), rest: tbs })
     }
 
-    /// The value of an extension; `None` where it is absent. Of one that stands twice the first is taken.
-    fn extension(mut self, id: &[u8]) -> Result<Option<Reader<'a>>, Offset> {
+    /// The value of an extension; `None` where it is absent. One that stands twice is an error (RFC 5280, 4.2).
+    fn extension(mut self, id: &[u8]) -> Result<Option<Element<'a>>, Offset> {
         const EXTENSIONS: u8 = 0xa3;
+        let mut found = None;
         while !self.rest.is_empty() {
             let field = self.rest.next()?;
             if field.tag() != EXTENSIONS {
@@ -183,6 +184,7 @@ impl<'a> Bare<'a> {
             }
             let mut extensions = field.reader().expect(SEQUENCE)?.reader();
             while !extensions.is_empty() {
+                let at = extensions.offset();
                 let mut extension = extensions.expect(SEQUENCE)?.reader();
                 if extension.expect(OID)?.contents() != id {
                     continue;
@@ -190,10 +192,30 @@ impl<'a> Bare<'a> {
                 while extension.peek().is_some_and(|tag| tag != OCTET_STRING) {
                     extension.next()?;
                 }
-                return extension.expect(OCTET_STRING).map(|value| Some(value.reader()));
+                if found.replace(extension.expect(OCTET_STRING)?).is_some() {
+                    return Err(at);
+                }
             }
         }
-        Ok(None)
+        Ok(found)
+    }
+}
+
+/// Where a certificate says whose it is.
+pub(crate) struct Naming<'a> {
+    /// The value of the subject alternative name (RFC 5280, 4.2.1.6).
+    pub(crate) alternatives: Option<&'a [u8]>,
+    /// The distinguished name of the subject.
+    pub(crate) subject: &'a [u8],
+}
+
+impl<'a> Naming<'a> {
+    pub(crate) fn of(der: &'a CertificateDer<'_>) -> Result<Self, Offset> {
+        const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 17];
+        let bare = Bare::from_der(der)?;
+        let subject = bare.subject;
+        let alternatives = bare.extension(SUBJECT_ALTERNATIVE_NAME)?.map(|value| value.contents());
+        Ok(Self { alternatives, subject })
     }
 }
 
@@ -202,11 +224,11 @@ impl<'a> Bare<'a> {
 pub(crate) fn distribution_points<'a>(der: &'a CertificateDer<'_>) -> Result<Option<Vec<&'a [u8]>>, Offset> {
     const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 31];
     const NAME: u8 = 0xa0;
-    let Some(mut value) = Bare::from_der(der)?.extension(CRL_DISTRIBUTION_POINTS)? else {
+    let Some(value) = Bare::from_der(der)?.extension(CRL_DISTRIBUTION_POINTS)? else {
         return Ok(None);
     };
     let mut names = Vec::new();
-    let mut points = value.expect(SEQUENCE)?.reader();
+    let mut points = value.reader().expect(SEQUENCE)?.reader();
     while !points.is_empty() {
         let mut point = points.expect(SEQUENCE)?.reader();
         let name = point.optional(NAME)?;
@@ -245,6 +267,32 @@ pub(crate) fn is_self_signed(der: &CertificateDer<'_>, algorithms: &[&dyn Signat
     Bare::from_der(der).is_ok_and(|bare| {
         bare.subject == bare.issuer && Signed::from_der(der).is_ok_and(|signed| signed.verify(bare.spki, algorithms))
     })
+}
+
+/// Whether each certificate from the leaf on was signed by another one of the chain, up to one that signed itself.
+pub(crate) fn is_complete(chain: &[CertificateDer<'_>], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
+    // Authorities that share a name are tried in turn; an honest chain needs one signature a certificate.
+    const MAX_SIGNATURES: usize = 16;
+    let mut left = MAX_SIGNATURES;
+    let mut certificate = chain.first();
+    while let Some(der) = certificate {
+        let (Ok(bare), Ok(signed)) = (Bare::from_der(der), Signed::from_der(der)) else {
+            return false;
+        };
+        let mut signs = |issuer: &&CertificateDer<'_>| {
+            Bare::from_der(issuer).is_ok_and(|issuer| {
+                issuer.subject == bare.issuer && left > 0 && {
+                    left -= 1;
+                    signed.verify(issuer.spki, algorithms)
+                }
+            })
+        };
+        match chain.iter().find(&mut signs) {
+            Some(issuer) if issuer == der => return true,
+            issuer => certificate = issuer,
+        }
+    }
+    false
 }
 
 /// The outer shape of certificates and revocation lists: `SEQUENCE { toBeSigned, AlgorithmIdentifier, BIT STRING }`.

@@ -98,6 +98,15 @@ fn an_unknown_issuer() {
     let impostor = Authority::new("Root");
     let leaf = impostor.issue(&leaf_params(&[HOST]));
     assert_eq!(bench.judge(&[&leaf.der]), Reason::CertBadSignature);
+    // Where the chain shows that its signatures are good, nobody is accused of a wrong one.
+    assert_eq!(bench.judge(&[&leaf.der, &impostor.der]), Reason::CertUnknownIssuer);
+    let issuer = impostor.below("Issuer", |_| {});
+    let leaf = issuer.issue(&leaf_params(&[HOST]));
+    assert_eq!(bench.judge(&[&leaf.der, &issuer.der, &impostor.der]), Reason::CertUnknownIssuer);
+    assert_eq!(bench.judge(&[&leaf.der, &issuer.der]), Reason::CertBadSignature);
+    let mut forged = leaf.der.to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    assert_ne!(bench.judge(&[&forged.into(), &issuer.der, &impostor.der]), Reason::TlsOk);
 }
 
 #[test]

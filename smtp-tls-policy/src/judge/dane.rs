@@ -126,7 +126,7 @@ fn own_authority(check: &Dane, leaf: &CertificateDer<'_>, now: UnixTime) -> Resu
     if now.as_secs() > not_after {
         return dated(Reason::CertExpired, not_after);
     }
-    match check.names.check(&certificate) {
+    match check.names.check(leaf) {
         Ok(Match::Alternative | Match::CommonName(_)) => Ok(()),
         Err(Mismatch::Malformed) => malformed("names"),
         Err(Mismatch::Names(presented)) => {
