@@ -93,11 +93,13 @@ pub struct Config {
     pub port: u16,
     /// Connections at most, clear retries included; 0 counts as 1. RFC 5321, 5.1 wants at least two addresses tried.
     pub dials: usize,
+    /// Hosts at most, each of which may have to be looked up; 0 counts as 1. An MX answer of 64 KiB holds thousands.
+    pub hosts: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { seed: 0, own_names: Vec::new(), port: SMTP_PORT, dials: 20 }
+        Self { seed: 0, own_names: Vec::new(), port: SMTP_PORT, dials: 20, hosts: 50 }
     }
 }
 
@@ -215,15 +217,18 @@ struct Dial {
 impl Route {
     /// A route for `recipients` recipients, known by their indices.
     pub fn new(targets: Targets, recipients: usize, config: &Config) -> Self {
-        let (hosts, word) = candidates(targets, config);
+        let (mut hosts, word) = candidates(targets, config);
+        let known = hosts.len();
+        hosts.truncate(config.hosts.max(1));
         let mut route = Self {
-            hosts,
             host: None,
             port: config.port,
             dials: config.dials.max(1),
             remaining: (0..recipients).collect(),
             words: vec![word; recipients],
-            all_permanent: true,
+            // Hosts that are never asked cannot refuse.
+            all_permanent: hosts.len() == known,
+            hosts,
             clear_next_run: false,
         };
         route.advance();

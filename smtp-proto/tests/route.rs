@@ -293,6 +293,19 @@ fn dials_are_counted() {
 }
 
 #[test]
+fn hosts_are_counted() {
+    let records: Vec<Mx> = (0..5).map(|n| mx(n, &format!("mx{n}.example"))).collect();
+    for (hosts, last) in [(0, Word::Deferred(EnhancedCode { class: 4, ..PERMANENT })), (5, Word::Bounced(PERMANENT))] {
+        let mut route = Route::new(targets(records.clone()), 1, &Config { hosts, ..config() });
+        for n in 0..hosts.max(1) {
+            assert_eq!(asked(&route), format!("mx{n}.example"));
+            route.skip(PERMANENT);
+        }
+        assert_eq!(words(&route), [last]);
+    }
+}
+
+#[test]
 fn reports_out_of_place_change_nothing() {
     let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config());
     route.ended(Ending::InDoubt);

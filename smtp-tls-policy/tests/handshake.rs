@@ -172,6 +172,36 @@ fn recorded_checks_are_judged_after_the_handshake() {
     assert_eq!(verdict.defect().unwrap().reason(), Reason::CertUnknownIssuer);
 }
 
+/// RFC 8689, 4.2.1: QUIT for who fails a message with REQUIRETLS, so the handshake goes on; but no certificate of ours is
+/// shown to who is not known.
+#[test]
+fn requiretls_is_judged_after_the_handshake_unless_an_identity_would_be_shown() {
+    let (root, private) = (Authority::new("Root"), Authority::new("Private"));
+    let leaf = private.issue(&leaf_params(&[HOST]));
+    let own = root.issue(&leaf_params(&["client.example"]));
+    let connector = posture(Posture::Opportunistic);
+    let host = Host::parse(HOST).unwrap();
+    let mut facts = Facts::new(&connector, &host, &host, HostOrigin::SmartHost);
+    facts.message = MessageTls::Required;
+    let plan = plan(&facts).unwrap();
+    let trust = trust(&root);
+    for version in VERSIONS {
+        let (mut tls, _) = client_tls(provider_of(version));
+        let id = IdentityId::new("own");
+        tls.add_identity(id.clone(), certified(vec![own.der.clone()], &own.key));
+        let server = || {
+            let asking = ClientCertificates::Request { hints: Vec::new() };
+            server_config(certified(vec![leaf.der.clone()], &leaf.key), asking, provider_of(version)).unwrap()
+        };
+        let pair = shake(tls.config(&plan, None, &trust).unwrap(), server(), &plan).unwrap();
+        let verdict = judge_session(&plan, &pair.client, &*trust, now());
+        assert_eq!((verdict.standing(), verdict.reason()), (Standing::Refused, Reason::CertUnknownIssuer));
+
+        let error = shake(tls.config(&plan, Some(&id), &trust).unwrap(), server(), &plan).err().unwrap();
+        assert_eq!(verdict_of(&error).unwrap().reason(), Reason::CertUnknownIssuer);
+    }
+}
+
 /// A server that resumes whatever it can, on one configuration.
 struct Resuming {
     root: Authority,

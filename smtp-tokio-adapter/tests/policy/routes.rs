@@ -1,0 +1,141 @@
+//! Routes: refusals that end a domain, look-ups that fail, and the memory of broken peers.
+
+use crate::world::*;
+
+#[tokio::test]
+async fn what_holds_for_the_whole_domain_dials_nobody() {
+    // RFC 7672, 2.1.2: a bogus MX answer.
+    let mut world = World::new(DnsStatus::Secure).await;
+    world.zone.mx.get_mut(&name(DOMAIN)).unwrap().status = DnsStatus::Bogus;
+    let (sender, first, second) = world.sender();
+    let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
+    assert_eq!(
+        (report.words.as_slice(), reason(&report)),
+        (&[Word::Deferred(status(4, 4, 3))][..], Some(Reason::MxLookupFailed))
+    );
+    assert_eq!(sender.lookups.asked(), ["MX test.example"]);
+    assert_eq!((first.connections(), second.connections()), (0, 0));
+
+    // RFC 7672, 2.2.1: mandatory DANE, and unsigned MX records to hosts that would do.
+    let mut world = World::new(DnsStatus::Secure).await;
+    let (port, record) = (world.port, world.end_entity());
+    world.zone.add_tlsa(&name(HOST), port, record);
+    world.zone.mx.get_mut(&name(DOMAIN)).unwrap().status = DnsStatus::Insecure;
+    let (sender, first, second) = world.sender();
+    let report = send(&sender, &connector(Posture::DaneOnly), &plain()).await;
+    assert_eq!(
+        (report.words.as_slice(), reason(&report)),
+        (&[Word::Deferred(status(4, 7, 5))][..], Some(Reason::MxInsecure))
+    );
+    assert_eq!(sender.lookups.asked(), ["MX test.example"]);
+    assert_eq!((first.connections(), second.connections()), (0, 0));
+
+    // P1: what the administrator wants cannot be looked up.
+    let (sender, ..) = World::new(DnsStatus::Secure).await.sender();
+    let (domain, envelope, everybody) = (Host::parse(DOMAIN).unwrap(), plain(), connector(Posture::None));
+    let mut mail = Mail::new(&everybody, &domain, &envelope, &MESSAGE);
+    mail.policy = smtp_tls_policy::Policy::Unavailable;
+    let report = deliver(&sender, &mail).await;
+    assert_eq!(
+        (report.words.as_slice(), reason(&report)),
+        (&[Word::Deferred(status(4, 7, 5))][..], Some(Reason::PolicyUnavailable))
+    );
+    assert_eq!(sender.lookups.asked(), [""; 0]);
+}
+
+#[tokio::test]
+async fn look_ups_that_fail_keep_their_statuses() {
+    let world = async |change: fn(&mut Zone)| {
+        let mut world = World::new(DnsStatus::Secure).await;
+        world.zone.mx.get_mut(&name(DOMAIN)).unwrap().records.truncate(1);
+        change(&mut world.zone);
+        let (sender, first, _) = world.sender();
+        let report = send(&sender, &connector(Posture::Deterministic), &plain()).await;
+        assert_eq!(first.connections(), 0);
+        report.words[0]
+    };
+    let no_domain = world(|zone| drop(zone.mx.insert(name(DOMAIN), Answer::no_such_name(DnsStatus::Secure)))).await;
+    assert_eq!(no_domain, Word::Bounced(status(5, 1, 2)));
+    let null = Answer::new(DnsStatus::Secure, vec![Mx { preference: 0, exchange: None }]);
+    let null_mx = {
+        let mut world = World::new(DnsStatus::Secure).await;
+        world.zone.mx.insert(name(DOMAIN), null);
+        let (sender, ..) = world.sender();
+        send(&sender, &connector(Posture::Deterministic), &plain()).await.words[0]
+    };
+    assert_eq!(null_mx, Word::Bounced(status(5, 1, 10)));
+    let no_address = world(|zone| drop(zone.ipv4.remove(&name(HOST)))).await;
+    assert_eq!(no_address, Word::Bounced(status(5, 4, 4)));
+    // RFC 7672, 2.2.2: one family that fails is enough, also where nothing asks for DANE.
+    let aaaa = world(|zone| drop(zone.ipv6.insert(name(HOST), Answer::none(DnsStatus::Failed)))).await;
+    assert_eq!(aaaa, Word::Deferred(status(4, 4, 3)));
+}
+
+#[tokio::test]
+async fn an_address_literal_is_dialled_without_a_question() {
+    let (sender, first, _) = World::new(DnsStatus::Secure).await.sender();
+    let (domain, envelope) = (Host::parse("[127.0.0.1]").unwrap(), envelope(&["reader@[127.0.0.1]"]));
+    let everybody = connector(Posture::Opportunistic);
+    let report = deliver(&sender, &Mail::new(&everybody, &domain, &envelope, &MESSAGE)).await;
+    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    assert_eq!(first.messages(), [(false, true)]);
+    assert_eq!(sender.lookups.asked(), [""; 0]);
+}
+
+/// Answers STARTTLS with 220 and then with anything but TLS; takes mail in clear text.
+pub async fn breaks_tls(listener: TcpListener) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let mut stream = BufReader::new(stream);
+            stream.write_all(b"220 mx\r\n").await.unwrap();
+            let mut line = String::new();
+            while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+                let reply = match line.split_ascii_whitespace().next().unwrap_or_default() {
+                    "EHLO" => "250-mx\r\n250 STARTTLS\r\n",
+                    "STARTTLS" => {
+                        stream.write_all(b"220 go\r\n").await.unwrap();
+                        stream.read_exact(&mut [0; 5]).await.unwrap();
+                        stream.write_all(b"this is no TLS\r\n").await.unwrap();
+                        return;
+                    }
+                    "DATA" => "354 go\r\n",
+                    "QUIT" => "221 bye\r\n",
+                    _ if line.starts_with('.') || !line.contains(':') || line.starts_with("MAIL") => "250 ok\r\n",
+                    _ if line.starts_with("RCPT") => "250 ok\r\n",
+                    _ => "",
+                };
+                line.clear();
+                stream.write_all(reply.as_bytes()).await.unwrap();
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
+    let mut world = World::new(DnsStatus::Insecure).await;
+    world.zone.mx.get_mut(&name(DOMAIN)).unwrap().records.truncate(1);
+    let [listener] = <[TcpListener; 1]>::try_from(listen(&[loopback(1)]).await).unwrap();
+    world.port = listener.local_addr().unwrap().port();
+    tokio::spawn(breaks_tls(listener));
+    let (sender, ..) = world.sender();
+    let spoken = |report: &Report| {
+        let all = report.attempts.iter().map(|it| (it.decision.channel, it.decision.reason)).collect::<Vec<_>>();
+        (report.words[0], all)
+    };
+    let (tls, clear) = (Spoken::Tls, Spoken::Clear);
+    let everybody = connector(Posture::Opportunistic);
+    let broken = Reason::HandshakeFailed;
+    let first = send(&sender, &everybody, &plain()).await;
+    assert_eq!(spoken(&first), (Word::Delivered, vec![(tls, broken), (clear, broken)]));
+    let second = send(&sender, &everybody, &plain()).await;
+    assert_eq!(spoken(&second), (Word::Delivered, vec![(clear, Reason::RememberedBroken)]));
+    // Who would rather wait does not go by what was learnt.
+    let mut patient = everybody.clone();
+    patient.yields.broken = Yield::Never;
+    let deferred = Word::Deferred(status(4, 7, 5));
+    assert_eq!(spoken(&send(&sender, &patient, &plain()).await), (deferred, vec![(tls, broken)]));
+    let required = connector(Posture::Encrypt);
+    assert_eq!(spoken(&send(&sender, &required, &plain()).await), (deferred, vec![(tls, broken)]));
+}

@@ -1,0 +1,79 @@
+//! MTA-STS, from the record and the policy to the wire (RFC 8461).
+
+use crate::world::*;
+
+pub const ENFORCE: &str = "version: STSv1\nmode: enforce\nmx: backup.test.example\nmax_age: 604800\n";
+
+#[tokio::test]
+async fn a_host_outside_the_mta_sts_policy_is_passed_over_in_its_turn() {
+    let mut world = World::new(DnsStatus::Insecure).await;
+    world.zone.publish_sts(&name(DOMAIN), "1", ENFORCE);
+    let (sender, first, second) = world.sender();
+    let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
+    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    assert_eq!((report.skipped[0].0.as_str(), reason(&report)), (HOST, Some(Reason::StsMxMismatch)));
+    assert_eq!((first.connections(), second.messages()), (0, vec![(false, true)]));
+}
+
+#[tokio::test]
+async fn a_cached_mta_sts_policy_holds_while_its_record_is_suppressed() {
+    let mut world = World::new(DnsStatus::Insecure).await;
+    world.zone.publish_sts(&name(DOMAIN), "1", &ENFORCE.replace("backup", "elsewhere"));
+    let (mut sender, first, second) = world.sender();
+    let record = name("_mta-sts.test.example");
+    let everybody = connector(Posture::Opportunistic);
+    let deferred = [Word::Deferred(status(4, 7, 5))];
+    assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
+    for suppressed in [Answer::none(DnsStatus::Failed), Answer::none(DnsStatus::Insecure)] {
+        sender.lookups.txt.insert(record.clone(), suppressed);
+        assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
+    }
+    assert_eq!((first.connections(), second.connections()), (0, 0));
+    // The domain takes its policy back in the way that there is for it (RFC 8461, 8.3).
+    sender.lookups.publish_sts(&name(DOMAIN), "2", "version: STSv1\nmode: none\nmax_age: 86400\n");
+    assert_eq!(send(&sender, &everybody, &plain()).await.words, [Word::Delivered]);
+    let fetches = sender.lookups.asked().iter().filter(|question| question.starts_with("GET")).count();
+    assert_eq!(fetches, 2);
+}
+
+/// What was learnt before a restart still protects the domain after it (RFC 8461, 10.2).
+#[tokio::test]
+async fn a_policy_survives_in_the_store_and_is_refreshed_in_the_background() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("sts-store");
+    let _ = std::fs::remove_dir_all(&folder);
+    let with_store = |sender: Sender<Zone>| {
+        let cache = sts::Cache::new(sts::Limits::default());
+        sender.with_store(cache, sts::FileStore::open(&folder).unwrap()).unwrap()
+    };
+    let everybody = connector(Posture::Opportunistic);
+    let mut world = World::new(DnsStatus::Insecure).await;
+    world.zone.publish_sts(&name(DOMAIN), "1", &ENFORCE.replace("backup", "elsewhere"));
+    let (sender, ..) = world.sender();
+    let sender = with_store(sender);
+    assert_eq!(sender.refresh().await, None);
+    let deferred = [Word::Deferred(status(4, 7, 5))];
+    assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
+    let due = sender.refresh().await.expect("a day later");
+
+    // Another process, another day, and somebody who suppresses the record.
+    let world = World::new(DnsStatus::Insecure).await;
+    let (mut sender, ..) = world.sender();
+    let tls = ClientTls::new(provider()).with_time_provider(Arc::new(At(due)));
+    sender.outbound.tls = Arc::new(tls);
+    let sender = with_store(sender);
+    assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
+    // The refresh asks for the record, finds none, and comes again.
+    let before = sender.lookups.asked().len();
+    assert!(sender.refresh().await.is_some_and(|next| next > due));
+    assert_eq!(sender.lookups.asked()[before..], ["TXT _mta-sts.test.example"]);
+}
+
+/// A clock that stands.
+#[derive(Debug)]
+struct At(UnixTime);
+
+impl TimeProvider for At {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(self.0)
+    }
+}
