@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// Octets of a whole reply, which may be one line: RFC 5321, 4.5.3.1.5 says 512 a line, but servers send more, and a
 /// client that hangs up on a long sentence loses mail. The longest sane replies are EHLO replies of a few KiB.
@@ -236,7 +236,7 @@ impl<'i> Iterator for Lines<'i> {
 
     fn next(&mut self) -> Option<&'i [u8]> {
         // The parser let no CR through but the one before each LF.
-        let end = memchr::memchr(b'\r', self.rest)?;
+        let end = memchr(b'\r', self.rest)?;
         let line = &self.rest[..end];
         self.rest = &self.rest[end + 2..];
         Some(line.get(4..).unwrap_or_default())
@@ -353,10 +353,10 @@ impl Response {
     pub(crate) fn write(&self, enhanced: bool, output: &mut Vec<u8>) {
         // RFC 2034, 4: only 2yz, 4yz and 5yz carry an enhanced code.
         let enhanced = enhanced && self.code / 100 != 3;
-        let mut lines = self.text.split('\n').flat_map(Pieces::new).peekable();
+        let mut lines = TextLines::new(&self.text);
         while let Some(line) = lines.next() {
             push_number(output, self.code);
-            output.push(if lines.peek().is_some() { b'-' } else { b' ' });
+            output.push(if lines.rest.is_some() { b'-' } else { b' ' });
             if enhanced {
                 push_number(output, u16::from(self.enhanced.class));
                 output.push(b'.');
@@ -380,42 +380,47 @@ impl fmt::Display for Response {
 /// Text octets of one reply line: 512, less the code, the longest enhanced code and CRLF.
 const MAX_TEXT: usize = 512 - "550 ".len() - "5.999.999 ".len() - "\r\n".len();
 
-/// One line of text, cut at character boundaries so that each piece fits a reply line.
-struct Pieces<'t> {
+/// Text in lines, cut at character boundaries so that each fits a reply line. There is one at least.
+struct TextLines<'t> {
     rest: Option<&'t str>,
 }
 
-impl<'t> Pieces<'t> {
-    const fn new(line: &'t str) -> Self {
-        Self { rest: Some(line) }
+impl<'t> TextLines<'t> {
+    const fn new(text: &'t str) -> Self {
+        Self { rest: Some(text) }
     }
 }
 
-impl<'t> Iterator for Pieces<'t> {
+impl<'t> Iterator for TextLines<'t> {
     type Item = &'t str;
 
     fn next(&mut self) -> Option<&'t str> {
-        let rest = self.rest?;
-        let mut cut = rest.len();
-        if cut > MAX_TEXT {
-            cut = MAX_TEXT;
-            while !rest.is_char_boundary(cut) {
-                cut -= 1;
-            }
+        let text = self.rest?;
+        let end = memchr(b'\n', text.as_bytes()).unwrap_or(text.len());
+        if end <= MAX_TEXT {
+            self.rest = text.get(end + 1..);
+            return Some(&text[..end]);
         }
-        let (piece, rest) = rest.split_at(cut);
-        self.rest = (!rest.is_empty()).then_some(rest);
-        Some(piece)
+        let mut cut = MAX_TEXT;
+        while !text.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let (line, rest) = text.split_at(cut);
+        self.rest = Some(rest);
+        Some(line)
     }
 }
 
 /// As much of `text` as one reply line holds.
 pub(crate) fn first_line(text: &str) -> &str {
-    text.split('\n').flat_map(Pieces::new).next().unwrap_or_default()
+    TextLines::new(text).next().unwrap_or_default()
 }
 
 pub(crate) fn push_number(output: &mut Vec<u8>, value: impl Into<u64>) {
     let mut value: u64 = value.into();
+    if value < 10 {
+        return output.push(b'0' + value as u8);
+    }
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {

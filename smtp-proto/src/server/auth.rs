@@ -87,13 +87,6 @@ impl Server {
         self.ask(Question::Auth, Event::Authenticate(question))
     }
 
-    /// The EHLO line; none if there is nothing to offer.
-    pub(super) fn auth_line(&self) -> Option<String> {
-        let offer = self.config.offer(&self.channel);
-        let names: Vec<&str> = offer.mechanisms().map(|mechanism| mechanism.name()).collect();
-        (!names.is_empty()).then(|| format!("AUTH {}", names.join(" ")))
-    }
-
     /// Octets that a line may have.
     pub(super) fn line_limit(&self, line: &[u8]) -> usize {
         let limits = &self.config.limits;

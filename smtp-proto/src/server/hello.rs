@@ -1,6 +1,8 @@
 //! What the server says of itself: the greeting and the replies to EHLO and HELO.
 
-use super::{Server, StartTls};
+use std::fmt::{self, Write as _};
+
+use super::{FutureRelease, Server, StartTls};
 use crate::Protocol;
 use crate::fallback::Channel;
 use crate::reply::{Response, first_line};
@@ -19,44 +21,92 @@ impl Server {
 
     pub(super) fn write_capabilities(&self, response: &Response, output: &mut Vec<u8>) {
         let config = &self.config;
-        // Every line but the first is a keyword to the client (RFC 5321, 4.1.1.1), so the greeting has only one.
-        let mut text = first_line(&self.named(response, "")).to_owned();
         let clear = matches!(self.channel, Channel::Plain);
-        let with = |keyword: &str, parameter: String| format!("{keyword} {parameter}").trim_end().to_owned();
-        let plain = |keyword: &str, announced: bool| announced.then(|| keyword.to_owned());
-        let lines = [
-            plain("PIPELINING", config.pipelining),
-            config.size_limit.map(|limit| with("SIZE", limit.to_string())),
-            // RFC 3207, 4.2: not offered again inside TLS.
-            plain("STARTTLS", clear && config.starttls != StartTls::No),
-            plain("8BITMIME", config.eight_bit_mime),
-            plain("CHUNKING", config.chunking),
-            plain("BINARYMIME", config.announces_binary_mime()),
-            config.announce_limits.then(|| config.limits_line()),
-            plain("ENHANCEDSTATUSCODES", config.enhanced_status_codes),
-            plain("SMTPUTF8", config.announces_smtputf8()),
-            plain("DSN", config.dsn),
-            // RFC 4954, 3; outside TLS only where the configuration says so.
-            self.auth_line(),
-            // RFC 8689, 2: never in clear text.
-            plain("REQUIRETLS", config.require_tls && !clear),
-            config.mt_priority.clone().map(|profile| with("MT-PRIORITY", profile)),
-            config
-                .deliver_by
-                .map(|minimum| with("DELIVERBY", if minimum > 0 { minimum.to_string() } else { String::new() })),
-            config.future_release.map(|it| with("FUTURERELEASE", format!("{} {}", it.longest, it.last))),
-            config.announced_burl().map(|parameters| with("BURL", parameters.to_owned())),
-            plain("VRFY", config.vrfy),
-            plain("EXPN", config.expn),
-            plain("HELP", config.help),
-            plain("ETRN", config.etrn),
-            (!config.xclient.is_empty())
-                .then(|| config.xclient.iter().fold("XCLIENT".to_owned(), |line, name| line + " " + name.as_str())),
-        ];
-        for line in lines.iter().flatten().chain(&config.keywords) {
-            text.push('\n');
-            text.extend(line.chars().map(|char| if char.is_control() { '?' } else { char }));
+        let mut lines = Lines::new(self.named(response, ""));
+        lines.push_if(config.pipelining, "PIPELINING");
+        if let Some(limit) = config.size_limit {
+            lines.push(format_args!("SIZE {limit}"));
         }
-        Response::new(250, (0, 0, 0), text).write(false, output);
+        // RFC 3207, 4.2: not offered again inside TLS.
+        lines.push_if(clear && config.starttls != StartTls::No, "STARTTLS");
+        lines.push_if(config.eight_bit_mime, "8BITMIME");
+        lines.push_if(config.chunking, "CHUNKING");
+        lines.push_if(config.announces_binary_mime(), "BINARYMIME");
+        if config.announce_limits {
+            lines.push(format_args!("{}", config.limits_line()));
+        }
+        lines.push_if(config.enhanced_status_codes, "ENHANCEDSTATUSCODES");
+        lines.push_if(config.announces_smtputf8(), "SMTPUTF8");
+        lines.push_if(config.dsn, "DSN");
+        // RFC 4954, 3; outside TLS only where the configuration says so.
+        lines.push_words("AUTH", config.offer(&self.channel).mechanisms().map(|mechanism| mechanism.name()));
+        // RFC 8689, 2: never in clear text.
+        lines.push_if(config.require_tls && !clear, "REQUIRETLS");
+        if let Some(profile) = &config.mt_priority {
+            lines.push(format_args!("MT-PRIORITY {profile}"));
+        }
+        match config.deliver_by {
+            None => {}
+            Some(0) => lines.push(format_args!("DELIVERBY")),
+            Some(minimum) => lines.push(format_args!("DELIVERBY {minimum}")),
+        }
+        if let Some(FutureRelease { longest, last }) = config.future_release {
+            lines.push(format_args!("FUTURERELEASE {longest} {last}"));
+        }
+        if let Some(parameters) = config.announced_burl() {
+            lines.push(format_args!("BURL {parameters}"));
+        }
+        lines.push_if(config.vrfy, "VRFY");
+        lines.push_if(config.expn, "EXPN");
+        lines.push_if(config.help, "HELP");
+        lines.push_if(config.etrn, "ETRN");
+        lines.push_words("XCLIENT", config.xclient.iter().map(|name| name.as_str()));
+        for keyword in &config.keywords {
+            lines.push(format_args!("{keyword}"));
+        }
+        Response::new(250, (0, 0, 0), lines.text).write(false, output);
+    }
+}
+
+/// The text of an EHLO reply, for which memory is taken once.
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    /// Every line but the first is a keyword to the client (RFC 5321, 4.1.1.1), so the greeting has only one.
+    fn new(mut greeting: String) -> Self {
+        greeting.truncate(first_line(&greeting).len());
+        greeting.reserve(512);
+        Self { text: greeting }
+    }
+
+    fn push_if(&mut self, announced: bool, keyword: &str) {
+        if announced {
+            self.text.push('\n');
+            self.text.push_str(keyword);
+        }
+    }
+
+    /// Nothing where there are no words.
+    fn push_words<'w>(&mut self, keyword: &str, words: impl IntoIterator<Item = &'w str>) {
+        for (index, word) in words.into_iter().enumerate() {
+            self.push_if(index == 0, keyword);
+            self.text.push(' ');
+            self.text.push_str(word);
+        }
+    }
+
+    /// A line with what the configuration says: it has no white space at its end, and controls become `?`.
+    fn push(&mut self, line: fmt::Arguments<'_>) {
+        self.text.push('\n');
+        let start = self.text.len();
+        // A `String` takes everything.
+        let _ = self.text.write_fmt(line);
+        if self.text[start..].contains(char::is_control) {
+            let line = self.text.split_off(start);
+            self.text.extend(line.chars().map(|char| if char.is_control() { '?' } else { char }));
+        }
+        self.text.truncate(self.text.trim_end().len());
     }
 }
