@@ -1,5 +1,6 @@
-//! Reading commands and replies, beside the parser of Stalwart. `memchr` is the floor: finding the line ends and nothing
-//! else.
+//! Reading commands and replies, beside the fastest peers: Stalwart's parser, and mailrs, which reads commands only. Neither
+//! looks at the grammar of addresses. A command is looked at where the parser has put it: a copy can cost a third of the
+//! time, and is the caller's. `memchr` is the floor: finding the line ends and nothing else.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -83,12 +84,20 @@ fn parse(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let input = black_box(input);
                 let end = memchr::memchr(b'\r', input).unwrap();
-                black_box(Command::parse(&input[..end]).unwrap());
+                assert!(black_box(&Command::parse(&input[..end])).is_ok());
             });
         });
         group.bench_with_input(BenchmarkId::new("stalwart", name), line, |bencher, input| {
             bencher.iter(|| {
-                black_box(stalwart_smtp_proto::Request::parse(&mut black_box(input).iter()).unwrap());
+                assert!(black_box(&stalwart_smtp_proto::Request::parse(&mut black_box(input).iter())).is_ok());
+            });
+        });
+        group.bench_with_input(BenchmarkId::new("mailrs", name), line, |bencher, input| {
+            bencher.iter(|| {
+                let input = black_box(input);
+                let end = memchr::memchr(b'\r', input).unwrap();
+                let line = std::str::from_utf8(&input[..end]).unwrap();
+                assert!(black_box(&mailrs_smtp_proto::parse_command(line)).is_ok());
             });
         });
     }

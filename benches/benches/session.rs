@@ -1,11 +1,12 @@
 //! Both machines in memory, a body of 10 KiB: a whole connection from greeting to QUIT, and one transaction of a
-//! connection that has had some.
+//! connection that has had some. Beside the server that of mailrs, which leaves lines and the end of the body to its caller.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use mailrs_smtp_proto as mailrs;
 use smtp_proto::client::{self, Client, Envelope};
 use smtp_proto::fallback::{Channel, TlsRules};
 use smtp_proto::reply::Response;
@@ -89,6 +90,43 @@ fn drive_server(server: &mut Server, now: Instant, reads: &[&[u8]], spool: &mut 
     black_box(&spool);
 }
 
+/// The same with the machine of mailrs; here is what it leaves to its caller.
+fn drive_mailrs(session: &mut mailrs::Session, reads: &[&[u8]], output: &mut Vec<u8>) {
+    let mut spool = Vec::new();
+    let mut in_body = false;
+    for &read in reads {
+        let mut input = read;
+        while !input.is_empty() {
+            if std::mem::take(&mut in_body) {
+                let end = memchr::memmem::find(input, b"\r\n.\r\n").unwrap() + 5;
+                spool = mailrs::unstuff_data(&input[..end]);
+                output.extend_from_slice(mailrs::Response::data_ok().format().as_bytes());
+                input = &input[end..];
+                continue;
+            }
+            let end = memchr::memchr(b'\r', input).unwrap();
+            let command = mailrs::parse_command(std::str::from_utf8(&input[..end]).unwrap()).unwrap();
+            input = &input[end + 2..];
+            let response = match session.handle_command(&command) {
+                mailrs::Event::Reply(_) if matches!(command, mailrs::Command::Ehlo(_)) => {
+                    mailrs::format_ehlo_response(&session.hostname, &session.capabilities())
+                }
+                mailrs::Event::Reply(response) | mailrs::Event::Shutdown(response) => response.format(),
+                mailrs::Event::NeedData { reverse_path, forward_paths } => {
+                    black_box((reverse_path, forward_paths));
+                    in_body = true;
+                    mailrs::Response::data_start().format()
+                }
+                _ => unreachable!("no TLS, no AUTH"),
+            };
+            output.extend_from_slice(response.as_bytes());
+        }
+        black_box(&output);
+        output.clear();
+    }
+    black_box(&spool);
+}
+
 fn sessions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("session, 10 KiB");
     group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
@@ -138,6 +176,19 @@ fn sessions(criterion: &mut Criterion) {
     drive_server(&mut server, now, &[b"", hello], &mut spool, &mut output);
     group.bench_function("server, transaction", |bencher| {
         bencher.iter(|| drive_server(&mut server, now, &[opening, &message], &mut spool, &mut output));
+    });
+    group.bench_function("server, connection, mailrs", |bencher| {
+        bencher.iter(|| {
+            let mut session = mailrs::Session::new("mx.test.example", mailrs::SessionConfig::default());
+            let greeting = mailrs::Response::greeting(&session.hostname).format_greeting();
+            output.extend_from_slice(greeting.as_bytes());
+            drive_mailrs(&mut session, &[hello, opening, &message, b"QUIT\r\n"], &mut output);
+        });
+    });
+    let mut session = mailrs::Session::new("mx.test.example", mailrs::SessionConfig::default());
+    drive_mailrs(&mut session, &[hello], &mut output);
+    group.bench_function("server, transaction, mailrs", |bencher| {
+        bencher.iter(|| drive_mailrs(&mut session, &[opening, &message], &mut output));
     });
     group.bench_function("copying the body alone", |bencher| {
         bencher.iter(|| {
