@@ -25,6 +25,7 @@ use crate::outcome::{Decision, Delivery, End, Failure, Spoken};
 use crate::transport::{Io, Wire};
 
 use self::auth::authenticate;
+pub(crate) use self::auth::random;
 use self::drive::{Driven, drive, hang_up};
 
 /// How long closing a connection may take once its result is known.

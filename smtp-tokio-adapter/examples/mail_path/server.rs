@@ -160,7 +160,7 @@ impl Desk {
             reverse_name: None,
             address: session.peer.map(|peer| peer.ip()),
             by: self.server.name,
-            transmission: Transmission { protocol, auth: false, utf8: false },
+            transmission: Transmission { protocol, auth: session.identity.is_some(), utf8: false },
             id: Some("1"),
             recipient: self.recipient.as_deref(),
             tls,

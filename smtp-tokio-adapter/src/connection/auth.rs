@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use rustls::crypto::{CryptoProvider, GetRandomFailed};
 use smtp_proto::client::{Client, Event};
 use smtp_proto::error::Error;
 use smtp_proto::sasl::client::Credentials;
@@ -52,7 +53,12 @@ fn begin(client: &mut Client, credentials: &Credentials, nonce: Nonce) -> Result
 }
 
 fn nonce(tls: &ClientTls) -> Result<Nonce, Failure> {
+    random(tls.provider()).map(Nonce::from).map_err(|error| TlsConfigError::Rustls(error.into()).into())
+}
+
+/// What a nonce is made of.
+pub(crate) fn random(provider: &CryptoProvider) -> Result<[u8; 24], GetRandomFailed> {
     let mut octets = [0; 24];
-    tls.provider().secure_random.fill(&mut octets).map_err(|error| TlsConfigError::Rustls(error.into()))?;
-    Ok(octets.into())
+    provider.secure_random.fill(&mut octets)?;
+    Ok(octets)
 }

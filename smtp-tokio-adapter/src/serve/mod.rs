@@ -11,6 +11,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
+use smtp_proto::sasl::server::{Decoy, Mechanism, ScramSha256};
 use smtp_proto::server;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -19,6 +21,8 @@ use tokio::task::JoinSet;
 pub use connection::handle;
 use connection::handle_until;
 pub use handler::{Handler, Service, Session};
+
+use crate::connection::random;
 
 const BUSY: &[u8] = b"421 4.3.2 too many connections\r\n";
 /// How long connections may take to say their last words after the grace, `closed` included.
@@ -44,6 +48,11 @@ impl Inbound {
     pub fn new(smtp: Arc<server::Config>) -> Self {
         Self { smtp, tls: None, implicit: false, connections: 1000, grace: Duration::from_secs(30) }
     }
+}
+
+/// SCRAM-SHA-256-PLUS and SCRAM-SHA-256 for [`server::Config::mechanisms`], with nonces from the provider's random numbers.
+pub fn scram(decoy: Decoy, provider: Arc<CryptoProvider>) -> [Arc<dyn Mechanism>; 2] {
+    ScramSha256::both(decoy, move || random(&provider).ok())
 }
 
 /// Accepts connections until `shutdown` is done, then lets messages under way come to their end.

@@ -1,0 +1,328 @@
+//! Clients that authenticate to our server, with users that have to be looked up.
+
+mod common;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, smtp};
+use smtp_proto::body::Runs;
+use smtp_proto::params::RcptParameters;
+use smtp_proto::path::ForwardPath;
+use smtp_proto::reply::Response;
+use smtp_proto::route::{self, Route, Targets, Word};
+use smtp_proto::sasl::Secret;
+use smtp_proto::sasl::client::Credentials;
+use smtp_proto::sasl::scram::Keys;
+use smtp_proto::sasl::server::{
+    Answer, Decoy, External, Failure, Identity, Login, Mechanism, OauthBearer, Plain, Question, Xoauth2,
+};
+use smtp_proto::server;
+use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::{Host, IdentityId, Posture};
+use smtp_tokio_adapter::deliver::Skip;
+use smtp_tokio_adapter::serve::{Handler, Inbound, Session, scram, serve};
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, deliver};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// Who there is, and what came of it.
+#[derive(Default)]
+struct Office {
+    users: HashMap<&'static str, Keys>,
+    /// The look-up of `slow` waits for this.
+    slow: Notify,
+    asked: Notify,
+    mail: Mutex<Vec<Option<Identity>>>,
+    seen: Mutex<Vec<String>>,
+}
+
+/// Looks a user up, as a database would: later, and not here.
+async fn look_up(office: Arc<Office>, user: String) -> Option<Keys> {
+    if user == "slow" {
+        office.asked.notify_one();
+        office.slow.notified().await;
+    }
+    tokio::task::spawn_blocking(move || office.users.get(user.as_str()).cloned()).await.unwrap()
+}
+
+struct Clerk(Arc<Office>);
+
+impl Handler for Clerk {
+    async fn authenticate(&mut self, session: &Session, question: Question) -> Answer {
+        let office = Arc::clone(&self.0);
+        match question {
+            Question::Password { user, password } => match look_up(office, user.clone()).await {
+                Some(keys) if keys.is_of(&password) => Answer::Accepted(user),
+                _ => Answer::Refused,
+            },
+            Question::Keys { user } => look_up(office, user).await.map_or(Answer::Refused, Answer::Keys),
+            Question::Token { token, host, .. } => {
+                let ours = host.is_none_or(|host| host == HOST);
+                if ours && token == Secret::from("good-token") {
+                    Answer::Accepted("user".into())
+                } else {
+                    Answer::Refused
+                }
+            }
+            // The test's clients have one certificate, and the handshake has checked its key.
+            Question::External { .. } if !session.client_chain.is_empty() => Answer::Accepted("device".into()),
+            _ => Answer::Refused,
+        }
+    }
+
+    async fn authenticated(&mut self, session: &Session) {
+        self.0.seen.lock().unwrap().push(format!("{} is here", session.identity.as_ref().unwrap().user));
+    }
+
+    async fn authentication_failed(&mut self, session: &Session, failure: &Failure) {
+        assert_eq!(session.identity, None);
+        self.0.seen.lock().unwrap().push(failure.to_string());
+    }
+
+    async fn recipient(&mut self, _: &Session, _: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+        Response::fixed(250, (2, 1, 5), "OK")
+    }
+    async fn body(&mut self, _: Runs<'_>) {}
+    async fn end_of_body(&mut self, session: &Session) -> Response {
+        self.0.mail.lock().unwrap().push(session.identity.clone());
+        Response::fixed(250, (2, 0, 0), "kept")
+    }
+}
+
+fn decoy() -> Decoy {
+    Decoy::new(Secret::from("of this server"))
+}
+
+fn both() -> Vec<Arc<dyn Mechanism>> {
+    scram(decoy(), provider()).into()
+}
+
+fn office() -> Arc<Office> {
+    let keys = |password: &str, salt: &[u8]| Keys::derive(&Secret::from(password), salt, 4096).unwrap();
+    let users = [("user", keys("pencil", b"0123456789abcdef")), ("slow", keys("snail", b"fedcba9876543210"))];
+    Arc::new(Office { users: users.into(), ..Office::default() })
+}
+
+fn submission(mechanisms: Vec<Arc<dyn Mechanism>>) -> server::Config {
+    server::Config { mechanisms, auth_required: true, ..smtp() }
+}
+
+async fn start(office: &Arc<Office>, smtp: server::Config, tls: Arc<rustls::ServerConfig>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp)) };
+    let office = Arc::clone(office);
+    let service = Arc::new(move |_: SocketAddr| Clerk(Arc::clone(&office)));
+    tokio::spawn(serve(listener, inbound, service, std::future::pending()));
+    address
+}
+
+struct With {
+    credentials: Option<Credentials>,
+    identity: Option<IdentityId>,
+}
+
+impl Hosts for With {
+    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
+        let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let plan = plan_for(&connector(Posture::Verified), false);
+        let mut candidate = Candidate::new(Host::parse(host).unwrap(), addresses, plan);
+        (candidate.credentials, candidate.identity) = (self.credentials.clone(), self.identity.clone());
+        Ok(candidate)
+    }
+}
+
+async fn send_by(outbound: &Outbound, address: SocketAddr, hosts: &With) -> Report {
+    let config = route::Config { port: address.port(), ..route::Config::default() };
+    let route = Route::new(Targets::Host(HOST.parse().unwrap()), 1, &config);
+    let message = Bytes::from_static(b"Subject: x\r\n\r\n");
+    deliver(outbound, route, hosts, &envelope(&["reader@test.example"]), &message).await
+}
+
+async fn send(pki: &Pki, address: SocketAddr, credentials: Option<Credentials>) -> Report {
+    send_by(&outbound(pki), address, &With { credentials, identity: None }).await
+}
+
+fn user(password: &str) -> Option<Credentials> {
+    Some(Credentials::password("user", password))
+}
+
+fn identity(user: &str) -> Identity {
+    Identity { user: user.into(), authorization: user.into() }
+}
+
+/// Each mechanism alone, so that no other can have done it.
+#[tokio::test]
+async fn every_mechanism_over_real_tls() {
+    let pki = Pki::new();
+    let [plus, bare] = scram(decoy(), provider());
+    let token = || Some(Credentials::token("user", "good-token"));
+    let (password, bad_token) = (|| user("pencil"), || Some(Credentials::token("user", "bad-token")));
+    let cases: [(Arc<dyn Mechanism>, Option<Credentials>, Option<Credentials>); 6] = [
+        // Over TLS 1.3: bound to its exporter (RFC 9266).
+        (plus, password(), user("pen")),
+        (bare, password(), user("pen")),
+        (Arc::new(Plain), password(), user("pen")),
+        (Arc::new(Login), password(), Some(Credentials::password("stranger", "pencil"))),
+        (Arc::new(Xoauth2::default()), token(), bad_token()),
+        (Arc::new(OauthBearer::default()), token(), bad_token()),
+    ];
+    for (mechanism, right, wrong) in cases {
+        let name = mechanism.name().to_owned();
+        let office = office();
+        // A client that sees SCRAM-SHA-256 alone says that it has seen no -PLUS, which the server has to know.
+        let address = start(&office, submission(vec![mechanism]), pki.server()).await;
+        let report = send(&pki, address, right).await;
+        assert_eq!(report.words, [Word::Delivered], "{name} {report:?}");
+        assert_eq!(*office.mail.lock().unwrap(), [Some(identity("user"))]);
+        let report = send(&pki, address, wrong).await;
+        // RFC 4954, 6 calls 535 permanent; of the credentials, not of the mail.
+        assert!(matches!(report.words[..], [Word::Deferred(_)]), "{name} {report:?}");
+        assert_eq!(office.mail.lock().unwrap().len(), 1);
+        assert_eq!(*office.seen.lock().unwrap(), ["user is here", "refused"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn in_tls_1_2_the_certificate_is_what_it_is_bound_to() {
+    let pki = Pki::new();
+    let tls12 = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pki.identity(HOST))));
+    let office = office();
+    let [plus, _] = scram(decoy(), provider());
+    let address = start(&office, submission(vec![plus]), Arc::new(tls12)).await;
+    assert_eq!(send(&pki, address, user("pencil")).await.words, [Word::Delivered]);
+    assert_eq!(*office.mail.lock().unwrap(), [Some(identity("user"))]);
+}
+
+#[tokio::test]
+async fn a_certificate_says_who_it_is() {
+    let pki = Pki::new();
+    let request = ClientCertificates::Request { hints: Vec::new() };
+    let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
+    let office = office();
+    let address = start(&office, submission(vec![Arc::new(External)]), tls).await;
+    let id = IdentityId::new("ours");
+    let mut client_tls = ClientTls::new(provider());
+    client_tls.add_identity(id.clone(), pki.identity("client.test.example"));
+    let outbound = outbound_with(&pki, client_tls);
+    // Without a certificate there is nobody to see.
+    for identity in [Some(id), None] {
+        let hosts = With { credentials: Some(Credentials::certificate()), identity: identity.clone() };
+        let report = send_by(&outbound, address, &hosts).await;
+        assert_eq!(report.words[0] == Word::Delivered, identity.is_some(), "{report:?}");
+    }
+    assert_eq!(*office.mail.lock().unwrap(), [Some(identity("device"))]);
+}
+
+#[tokio::test]
+async fn mail_without_credentials_is_refused_where_they_are_required() {
+    let pki = Pki::new();
+    let office = office();
+    let address = start(&office, submission(both()), pki.server()).await;
+    let report = send(&pki, address, None).await;
+    assert!(matches!(report.words[..], [Word::Bounced(_)]), "{report:?}");
+    assert_eq!(office.mail.lock().unwrap().len(), 0);
+}
+
+/// While one client waits for its user to be found, others come and go.
+#[tokio::test]
+async fn a_slow_look_up_holds_back_its_own_connection_only() {
+    let pki = Arc::new(Pki::new());
+    let office = office();
+    let address = start(&office, submission(both()), pki.server()).await;
+    let patient = {
+        let pki = Arc::clone(&pki);
+        tokio::spawn(async move { send(&pki, address, Some(Credentials::password("slow", "snail"))).await })
+    };
+    office.asked.notified().await;
+    for _ in 0..3 {
+        assert_eq!(send(&pki, address, user("pencil")).await.words, [Word::Delivered]);
+    }
+    assert!(!patient.is_finished());
+    office.slow.notify_one();
+    assert_eq!(patient.await.unwrap().words, [Word::Delivered]);
+    let mail = office.mail.lock().unwrap();
+    assert_eq!((mail.len(), &mail[3]), (4, &Some(identity("slow"))));
+}
+
+/// A line at a time, in clear text.
+struct Line(BufReader<TcpStream>);
+
+impl Line {
+    async fn connect(address: SocketAddr) -> Self {
+        let mut line = Self(BufReader::new(TcpStream::connect(address).await.unwrap()));
+        assert!(line.reply().await.starts_with("220 "));
+        line
+    }
+
+    async fn reply(&mut self) -> String {
+        let mut reply = String::new();
+        loop {
+            let from = reply.len();
+            assert!(self.0.read_line(&mut reply).await.unwrap() > 0, "{reply}");
+            if reply[from..].as_bytes()[3] == b' ' {
+                return reply;
+            }
+        }
+    }
+
+    async fn ask(&mut self, line: &str) -> String {
+        self.0.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+        self.reply().await
+    }
+}
+
+#[tokio::test]
+async fn outside_tls_there_is_no_auth() {
+    let pki = Pki::new();
+    let office = office();
+    let address = start(&office, submission(both()), pki.server()).await;
+    let mut line = Line::connect(address).await;
+    assert!(!line.ask("EHLO c").await.contains("AUTH"));
+    assert!(line.ask("AUTH PLAIN AHVzZXIAcGVuY2ls").await.starts_with("538 5.7.11 "));
+    assert_eq!(office.seen.lock().unwrap().len(), 0);
+}
+
+/// Tokens are long, come in many pieces, and with the command where they should not.
+#[tokio::test]
+async fn long_lines_in_many_pieces() {
+    let pki = Pki::new();
+    let office = office();
+    let smtp = server::Config { auth_in_clear: true, ..submission(vec![Arc::new(Plain), Arc::new(Login)]) };
+    let address = start(&office, smtp, pki.server()).await;
+    let long = "AAAA".repeat(2500);
+    for lines in [vec![format!("AUTH PLAIN {long}")], vec!["AUTH PLAIN".into(), long]] {
+        let mut line = Line::connect(address).await;
+        line.ask("EHLO c").await;
+        let (last, before) = lines.split_last().unwrap();
+        for before in before {
+            assert_eq!(line.ask(before).await, "334 \r\n");
+        }
+        for piece in last.as_bytes().chunks(999) {
+            line.0.write_all(piece).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        line.0.write_all(b"\r\n").await.unwrap();
+        assert!(line.reply().await.starts_with("501 5.5.2 "));
+        assert!(line.ask("AUTH PLAIN AHVzZXIAcGVuY2ls").await.starts_with("235 2.7.0 "));
+        assert!(line.ask("QUIT").await.starts_with("221 "));
+    }
+    assert_eq!(*office.seen.lock().unwrap(), ["a malformed response", "user is here"].repeat(2));
+    let mut line = Line::connect(address).await;
+    line.ask("EHLO c").await;
+    for _ in 0..3 {
+        assert!(line.ask("AUTH PLAIN AHVzZXIAcGVu").await.starts_with("535 5.7.8 "));
+    }
+    assert!(line.ask("AUTH PLAIN AHVzZXIAcGVu").await.starts_with("421 4.7.0 "));
+    let mut rest = Vec::new();
+    assert_eq!(line.0.read_to_end(&mut rest).await.unwrap(), 0);
+}
