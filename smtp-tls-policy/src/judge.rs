@@ -4,7 +4,7 @@ mod dane;
 mod defect;
 mod limits;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
@@ -15,7 +15,7 @@ use crate::check::{Check, Pinned, Pkix};
 use crate::decision::Reason;
 use crate::names::{Match, Mismatch, Names, constraints_allow};
 use crate::plan::Plan;
-use crate::revocation::{Consultation, Crls, Revocation};
+use crate::revocation::{Consultation, Crls, MAX_LIST_SIGNATURES, Revocation};
 use crate::trust::{Trust, TrustStore};
 use crate::verdict::{Defect, Detail, Finding, Place, Verdict};
 use crate::x509;
@@ -67,6 +67,7 @@ pub(crate) fn judge_pkix(
         now,
         chain,
         defect: RefCell::new(None),
+        signatures: Cell::new(MAX_LIST_SIGNATURES),
     };
     let verify_path = |path: &VerifiedPath<'_>| {
         issuers_may_sign(path)?;

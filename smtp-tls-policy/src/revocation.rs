@@ -5,7 +5,7 @@
 //! only. Delta lists, indirect lists and lists partitioned by reasons are refused when they are loaded; several lists that
 //! speak for different certificates of one issuer are not.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -128,7 +128,13 @@ pub(crate) struct Consultation<'a> {
     pub(crate) now: UnixTime,
     pub(crate) chain: &'a [CertificateDer<'a>],
     pub(crate) defect: RefCell<Option<Defect>>,
+    /// How many signatures of lists may still be verified.
+    pub(crate) signatures: Cell<usize>,
 }
+
+/// Most signatures of lists that one check of a chain verifies. Each may be as long as the longest list, each is remembered,
+/// and a path has at most seven certificates: an authority of many keys under one name must not make this many more.
+pub(crate) const MAX_LIST_SIGNATURES: usize = 16;
 
 impl Consultation<'_> {
     /// Consults the lists for every certificate of a path. The path builder tries another path after an error.
@@ -170,7 +176,10 @@ impl Consultation<'_> {
             if !crl.is_about(&der, is_leaf) {
                 continue;
             }
-            if !may_sign || !crl.is_signed_by(spki, self.algorithms) {
+            let Some(signed) = self.is_signed_by(crl, spki) else {
+                return self.fail(Reason::CertTooCostly, certificate);
+            };
+            if !may_sign || !signed {
                 why_unknown.get_or_insert(Reason::CrlInvalid);
                 continue;
             }
@@ -192,6 +201,14 @@ impl Consultation<'_> {
             return Ok(());
         }
         self.fail(why_unknown.unwrap_or(Reason::RevocationUnknown), certificate)
+    }
+
+    /// `None` once the budget for signatures of lists is spent.
+    fn is_signed_by(&self, crl: &Crl, spki: &[u8]) -> Option<bool> {
+        crl.known_signer(spki).or_else(|| {
+            self.signatures.set(self.signatures.get().checked_sub(1)?);
+            Some(crl.is_signed_by(spki, self.algorithms))
+        })
     }
 
     fn fail(&self, reason: Reason, certificate: &webpki::Cert<'_>) -> Result<(), webpki::Error> {

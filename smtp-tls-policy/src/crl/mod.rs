@@ -183,22 +183,26 @@ impl Crl {
         self.scope.as_ref().is_none_or(|scope| scope.includes(&self.der, certificate, is_leaf))
     }
 
-    /// Whether this key made the signature.
+    /// Whether this key made the signature, if that was found out before.
+    pub(crate) fn known_signer(&self, spki: &[u8]) -> Option<bool> {
+        self.keys.iter().filter_map(OnceLock::get).find(|(key, _)| **key == *spki).map(|(_, good)| *good)
+    }
+
+    /// Whether this key made the signature. What comes of it is remembered.
     pub(crate) fn is_signed_by(&self, spki: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
-        let mut verified = None;
+        if let Some(known) = self.known_signer(spki) {
+            return known;
+        }
+        let good = self.verify(spki, algorithms);
+        let mut finding = (spki.into(), good);
         for slot in &self.keys {
-            if slot.get().is_none() {
-                let good = *verified.get_or_insert_with(|| self.verify(spki, algorithms));
-                // Another thread may be first, with this key or another one: then the next slot is looked at.
-                let _ = slot.set((spki.into(), good));
-            }
-            if let Some((key, good)) = slot.get()
-                && **key == *spki
-            {
-                return *good;
+            // Another thread may be first, with this key or another one. Where no slot is left it is found out again.
+            match slot.set(finding) {
+                Ok(()) => break,
+                Err(back) => finding = back,
             }
         }
-        verified.unwrap_or_else(|| self.verify(spki, algorithms))
+        good
     }
 
     fn verify(&self, spki: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {

@@ -1,5 +1,7 @@
 //! How much of what a peer shows is looked at.
 
+use std::collections::HashMap;
+
 use pki_types::CertificateDer;
 
 use crate::decision::Reason;
@@ -47,14 +49,21 @@ fn steps(chain: &[CertificateDer<'_>]) -> usize {
     }
     let mut total = 1usize;
     for _ in 0..MAX_DEPTH {
-        let mut further = vec![0usize; chain.len()];
-        for (issuer, count) in names.iter().zip(&mut further).skip(1) {
-            let Some((_, subject)) = issuer else { continue };
-            let led_here = names.iter().zip(&ways).filter(|(name, _)| name.is_some_and(|(by, _)| by == *subject));
-            *count = led_here.fold(0, |sum, (_, ways)| sum.saturating_add(*ways));
-            total = total.saturating_add(*count);
+        // By the name that is wanted next: there may be thousands of small certificates.
+        let mut wanted: HashMap<&[u8], usize> = HashMap::new();
+        for (issuer, ways) in names.iter().zip(&ways) {
+            if let (Some((issuer, _)), 1..) = (issuer, *ways) {
+                let sum = wanted.entry(issuer).or_default();
+                *sum = sum.saturating_add(*ways);
+            }
         }
-        ways = further;
+        for (name, ways) in names.iter().zip(&mut ways).skip(1) {
+            *ways = name.and_then(|(_, subject)| wanted.get(subject).copied()).unwrap_or(0);
+            total = total.saturating_add(*ways);
+        }
+        if let Some(leaf) = ways.first_mut() {
+            *leaf = 0;
+        }
     }
     total
 }

@@ -1,0 +1,220 @@
+//! Chains and lists that are made to cost time: each is answered soon, within budgets, on a small stack.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::*;
+use pki_types::CertificateDer;
+use rcgen::{CustomExtension, GeneralSubtree, NameConstraints};
+use smtp_tls_policy::*;
+
+const HOST: &str = "mx.example.com";
+/// Far above what any of these takes, also in a debug build on a busy machine, and far below what they are made for.
+const SOON: Duration = Duration::from_secs(10);
+/// What a thread has by default is 2 MiB; musl gives 128 KiB.
+const SMALL_STACK: usize = 256 * 1024;
+
+fn plan_with(revocation: Revocation) -> Plan {
+    let mut connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);
+    connector.revocation = revocation;
+    let host = Host::parse(HOST).unwrap();
+    plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap()
+}
+
+fn trust(root: &Authority) -> Trust {
+    let mut trust = Trust::new();
+    trust.add_root_der(&RootsId::public(), &root.der).unwrap();
+    trust
+}
+
+fn judge(plan: &Plan, trust: &Trust, chain: &[CertificateDer<'static>]) -> Reason {
+    let start = Instant::now();
+    let verdict = std::thread::scope(|scope| {
+        let judge = || plan.judge(chain, trust, now());
+        std::thread::Builder::new().stack_size(SMALL_STACK).spawn_scoped(scope, judge).unwrap().join().unwrap()
+    });
+    assert!(start.elapsed() < SOON, "{:?}: {verdict}", start.elapsed());
+    verdict.reason()
+}
+
+/// A mesh of authorities that share a name and are each signed by a good root, and whose own lists are all in the way.
+#[test]
+fn many_authorities_of_one_name_with_lists_along_the_way() {
+    let root = Authority::new("Root");
+    let mut trust = trust(&root);
+    let twins: Vec<_> = (0..14).map(|_| root.below("Twin", |_| {})).collect();
+    for _ in 0..8 {
+        // Lists of that name by yet another key: each has to be tried with each key, and none of them fits.
+        trust.add_crl_der(&RootsId::public(), &Authority::new("Twin").crl(&[])).unwrap();
+    }
+    let leaf = twins[13].issue(&leaf_params(&[HOST])).der;
+    let mut chain = vec![leaf];
+    chain.extend(twins.iter().map(|twin| twin.der.clone()));
+    for rule in [Revocation::IfConfigured, Revocation::Hard] {
+        let reason = judge(&plan_with(rule), &trust, &chain);
+        assert!([Reason::CrlInvalid, Reason::CertTooCostly].contains(&reason), "{reason}");
+    }
+    assert_eq!(judge(&plan_with(Revocation::Off), &trust, &chain), Reason::TlsOk);
+}
+
+/// The signatures of lists have a budget of their own.
+#[test]
+fn more_lists_than_one_check_may_verify() {
+    let root = Authority::new("Root");
+    let leaf = [root.issue(&leaf_params(&[HOST])).der];
+    let of = |foreign: usize| {
+        let mut trust = trust(&root);
+        for _ in 0..foreign {
+            trust.add_crl_der(&RootsId::public(), &Authority::new("Root").crl(&[])).unwrap();
+        }
+        trust.add_crl_der(&RootsId::public(), &root.crl(&[])).unwrap();
+        trust
+    };
+    let plan = plan_with(Revocation::Hard);
+    assert_eq!(judge(&plan, &of(15), &leaf), Reason::TlsOk);
+    let trust = of(20);
+    assert_eq!(judge(&plan, &trust, &leaf), Reason::CertTooCostly);
+    // What was found out is remembered, so that the next one gets through.
+    assert_eq!(judge(&plan, &trust, &leaf), Reason::TlsOk);
+}
+
+/// Every order of intermediates that all issued each other's names.
+#[test]
+fn authorities_that_lead_nowhere() {
+    let root = Authority::new("Root");
+    let stranger = Authority::new("Stranger");
+    let twins: Vec<_> = (0..15).map(|_| stranger.below("Stranger", |_| {})).collect();
+    let mut chain = vec![twins[0].issue(&leaf_params(&[HOST])).der];
+    chain.extend(twins.iter().map(|twin| twin.der.clone()));
+    let reason = judge(&plan_with(Revocation::Hard), &trust(&root), &chain);
+    assert!([Reason::CertUnknownIssuer, Reason::CertTooCostly].contains(&reason), "{reason}");
+}
+
+#[test]
+fn chains_that_are_too_long() {
+    let root = Authority::new("Root");
+    let leaf = root.issue(&leaf_params(&[HOST])).der;
+    let plan = plan_with(Revocation::Hard);
+    for length in [1_000, 100_000] {
+        let chain = vec![leaf.clone(); length];
+        assert_eq!(judge(&plan, &trust(&root), &chain), Reason::CertTooCostly);
+    }
+    let chain = [leaf, vec![0x30; 10 << 20].into()];
+    assert_eq!(judge(&plan, &trust(&root), &chain), Reason::CertTooCostly);
+    // The smallest certificates there are, thousands of them: all of one name, and no two of one name.
+    let tiny = |subject: &[u8], issuer: &[u8]| {
+        let empty = tlv(0x30, &[]);
+        let (subject, issuer) = (tlv(0x30, subject), tlv(0x30, issuer));
+        let tbs = [tlv(2, &[1]), empty.clone(), issuer, empty.clone(), subject, empty.clone()].concat();
+        CertificateDer::from(tlv(0x30, &[tlv(0x30, &tbs), empty, tlv(3, &[0])].concat()))
+    };
+    let same = vec![tiny(&[], &[]); 2_500];
+    assert_eq!(judge(&plan, &trust(&root), &same), Reason::CertTooCostly);
+    let other: Vec<_> = (0..2_000u16).map(|n| tiny(&n.to_be_bytes(), &(n + 1).to_be_bytes())).collect();
+    assert_ne!(judge(&plan, &trust(&root), &other), Reason::TlsOk);
+    // As deep as the path builder goes, and one deeper.
+    let mut authorities = vec![Authority::new("Deep")];
+    for depth in 0..12 {
+        let next = authorities.last().unwrap().below(&format!("Deep {depth}"), |_| {});
+        authorities.push(next);
+    }
+    let deep = |depth: usize| {
+        let mut chain = vec![authorities[depth].issue(&leaf_params(&[HOST])).der];
+        chain.extend(authorities[1..=depth].iter().rev().map(|authority| authority.der.clone()));
+        judge(&plan_with(Revocation::Off), &trust(&authorities[0]), &chain)
+    };
+    assert_eq!(deep(6), Reason::TlsOk);
+    for depth in 7..12 {
+        assert!([Reason::CertTooCostly, Reason::CertUnknownIssuer].contains(&deep(depth)), "{depth}");
+    }
+}
+
+/// As many names as there is room for, against as many constraints.
+#[test]
+fn huge_name_constraints_and_huge_alternative_names() {
+    let root = Authority::new("Root");
+    let subtrees = |count: usize| (0..count).map(|n| GeneralSubtree::DnsName(format!("n{n}.example"))).collect();
+    for (permitted, excluded, names) in [(1_500, 0, 1_500), (0, 1_500, 1_500), (0, 0, 3_000), (700, 700, 1_500)] {
+        let issuer = root.below("Issuer", |params| {
+            if permitted + excluded > 0 {
+                params.name_constraints = Some(NameConstraints {
+                    permitted_subtrees: subtrees(permitted),
+                    excluded_subtrees: subtrees(excluded),
+                });
+            }
+        });
+        let names: Vec<_> = (0..names).map(|n| format!("h.n{n}.example")).collect();
+        let leaf = issuer.issue(&leaf_params(&names.iter().map(String::as_str).collect::<Vec<_>>())).der;
+        let reason = judge(&plan_with(Revocation::Off), &trust(&root), &[leaf, issuer.der.clone()]);
+        let expected = [Reason::CertNameMismatch, Reason::CertConstraintViolated, Reason::CertTooCostly];
+        assert!(expected.contains(&reason), "{permitted} {excluded}: {reason}");
+
+        // The Common Name, against the same constraints.
+        let mut params = leaf_params(&[]);
+        common_name(&mut params, HOST);
+        let reason = judge(&plan_with(Revocation::Off), &trust(&root), &[issuer.issue(&params).der, issuer.der]);
+        let expected = if permitted > 0 { Reason::CertConstraintViolated } else { Reason::TlsOk };
+        assert_eq!(reason, expected, "{permitted} {excluded}");
+    }
+}
+
+/// `SEQUENCE { SEQUENCE { ... } }`, as deep as it fits.
+fn nested(tag: u8, octets: usize) -> Vec<u8> {
+    let mut headers = Vec::new();
+    let mut length = 0usize;
+    while length < octets {
+        let header = match length {
+            0..=0x7f => vec![tag, length as u8],
+            0x80..=0xff => vec![tag, 0x81, length as u8],
+            _ => vec![tag, 0x82, (length >> 8) as u8, length as u8],
+        };
+        length += header.len();
+        headers.push(header);
+    }
+    headers.into_iter().rev().flatten().collect()
+}
+
+/// In every extension that anybody parses, and in the names.
+#[test]
+fn deep_nesting() {
+    let root = Authority::new("Root");
+    let plans = [plan_with(Revocation::Hard), plan_with(Revocation::Off)];
+    let mut trust = trust(&root);
+    let point = rcgen::CrlIssuingDistributionPoint {
+        distribution_point: rcgen::CrlDistributionPoint { uris: vec!["http://example.com/".to_owned()] },
+        scope: None,
+    };
+    trust.add_crl_der(&RootsId::public(), &root.crl_scoped(&[], days(-1), days(1), Some(point))).unwrap();
+    for tag in [0x30, 0x31, 0xa0, 0xa4, 0x24] {
+        for id in [14u64, 15, 17, 18, 19, 29, 30, 31, 32, 33, 35, 36, 37, 46, 54] {
+            let mut params = leaf_params(&[]);
+            params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, id], nested(tag, 30_000)));
+            let leaf = root.issue(&params).der;
+            for plan in &plans {
+                assert_ne!(judge(plan, &trust, std::slice::from_ref(&leaf)), Reason::TlsOk, "{tag:#x} {id}");
+            }
+        }
+        let deep = CertificateDer::from(nested(tag, 60_000));
+        assert_ne!(judge(&plans[0], &trust, std::slice::from_ref(&deep)), Reason::TlsOk);
+        assert!(Crl::from_der(&nested(tag, 60_000)).is_err());
+        let mut list = RawCrl::new().with(&[extension(28, true, &nested(tag, 30_000))]);
+        assert!(Crl::from_der(&list.signed_by(&root)).is_err());
+        list = RawCrl::new().number(1);
+        list.entries = nested(tag, 60_000);
+        assert!(Crl::from_der(&list.signed_by(&root)).is_err());
+    }
+}
+
+/// A list is read in linear time, whatever stands in it: twice as long, and not much more than twice the time.
+#[test]
+fn a_list_of_small_extensions() {
+    let root = Authority::new("Root");
+    let pointless = extension(99, false, &[5, 0]);
+    let list = |count: usize| RawCrl::new().number(1).with(&vec![pointless.clone(); count]).signed_by(&root);
+    let start = Instant::now();
+    assert!(Crl::from_der(&list(200_000)).is_ok());
+    let entries = vec![entry(&[1], &vec![pointless.clone(); 1_000]); 200];
+    assert!(Crl::from_der(&RawCrl::new().number(1).entries(&entries).signed_by(&root)).is_ok());
+    assert!(start.elapsed() < SOON);
+}
