@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use smtp_tls_policy::memory::{Broken, BrokenPeers};
-use smtp_tls_policy::{Host, Reason};
+use smtp_tls_policy::{
+    Attempt, Demand, Facts, Floor, Host, HostOrigin, Namespace, OutboundConnector, Pin, Posture, Reason, RootsId,
+    Yield, plan,
+};
 
 const LIFETIME: Duration = Duration::from_secs(100);
 
@@ -65,6 +68,71 @@ fn the_oldest_gives_way() {
     let mut nothing = BrokenPeers::new(LIFETIME, 0);
     nothing.broke(&host(1), address(1), Broken::Failed, now);
     assert!(nothing.is_empty());
+}
+
+/// From the failure to the plan: a stall as much as a failure leads to clear text at once where clear text would be the
+/// end of it anyway, and to nothing else anywhere, until it is forgotten.
+#[test]
+fn what_is_remembered_reaches_the_plan_and_never_a_floor() {
+    let start = Instant::now();
+    let demands = [Demand { by: "message".into(), floor: Floor::Encrypted }];
+    let (peer, mut clear) = ((host(1), address(1)), 0);
+    for how in [Broken::Failed, Broken::Stalled] {
+        let mut peers = BrokenPeers::new(LIFETIME, 10);
+        peers.broke(&peer.0, peer.1, how, start);
+        for posture in Posture::ALL {
+            for (require_tls, implicit, demanded, broken) in (0..24).map(|bits| {
+                let broken = [Yield::Now, Yield::Later, Yield::Never][bits / 8];
+                (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, broken)
+            }) {
+                let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
+                connector.require_tls = require_tls;
+                connector.yields.broken = broken;
+                connector.roots = if posture == Posture::PrivateCa { RootsId::new("own") } else { RootsId::public() };
+                connector.pins = vec![Pin::parse(&format!("spki:sha256:{}", "ab".repeat(32))).unwrap()];
+                let plan_at = |seconds| {
+                    let mut facts = Facts::new(&connector, &peer.0, &peer.0, HostOrigin::Mx);
+                    facts.implicit_tls = implicit;
+                    facts.demands = if demanded { &demands } else { &[] };
+                    facts.remembered_broken =
+                        peers.recall(&peer.0, peer.1, start + Duration::from_secs(seconds)).is_some();
+                    plan(&facts)
+                };
+                // Posture dane-only refuses a host that has no records, broken or not.
+                let (Ok(remembered), Ok(forgotten)) = (plan_at(99), plan_at(100)) else {
+                    assert_eq!((posture, plan_at(99)), (Posture::DaneOnly, plan_at(100)));
+                    continue;
+                };
+                let may_be_clear = forgotten.floor() == Floor::Plaintext
+                    && forgotten.attempt() == Attempt::StartTls
+                    && broken == Yield::Now;
+                if may_be_clear {
+                    clear += 1;
+                    assert_eq!(remembered.attempt(), Attempt::Clear);
+                    assert_eq!(remembered.clear_reason(), Some(Reason::RememberedBroken));
+                    assert_eq!(remembered.floor(), forgotten.floor());
+                } else {
+                    assert_eq!(remembered, forgotten, "{posture} {require_tls} {implicit} {demanded} {broken:?}");
+                }
+            }
+        }
+    }
+    // Opportunistic and Deterministic, without a further demand, by failure and by stall.
+    assert_eq!(clear, 4);
+}
+
+/// Whatever comes, and in whatever order of times, the memory stays as large as it may be.
+#[test]
+fn a_flood_of_broken_peers_stays_within_bounds() {
+    let start = Instant::now();
+    let mut peers = BrokenPeers::new(LIFETIME, 100);
+    for round in 0..50_000u32 {
+        let name = Host::parse(&format!("mx{}.example", round % 7_001)).unwrap();
+        let seconds = u64::from(round.wrapping_mul(2_654_435_761) % 150);
+        peers.broke(&name, address((round % 250) as u8), Broken::Failed, start + Duration::from_secs(seconds));
+        assert!(peers.len() <= 100);
+    }
+    assert!(!peers.is_empty());
 }
 
 proptest! {
