@@ -183,7 +183,7 @@ impl Record {
 
     fn read(record: &[u8]) -> Result<Self, TxtError> {
         let (mut rua, mut unusable, mut seen) = (Vec::new(), 0, false);
-        for field in fields(record) {
+        for field in fields(record, RECORD_VERSION) {
             let field = field?;
             if field.name == "rua" {
                 seen = true;

@@ -78,8 +78,8 @@ impl Field<'_> {
     }
 }
 
-/// The fields behind the version of a record that [`select`] chose. Values are not looked at.
-pub(crate) fn fields(record: &[u8]) -> impl Iterator<Item = Result<Field<'_>, TxtError>> {
+/// The fields behind the version of a record that [`select`] chose by it. Values are not looked at.
+pub(crate) fn fields<'t>(record: &'t [u8], version: &'static str) -> impl Iterator<Item = Result<Field<'t>, TxtError>> {
     let mut parts = record.split(|&b| b == b';').enumerate().peekable();
     std::iter::from_fn(move || {
         loop {
@@ -89,8 +89,9 @@ pub(crate) fn fields(record: &[u8]) -> impl Iterator<Item = Result<Field<'_>, Tx
             let part = if is_last { part } else { trim_end(part) };
             let part = if index == 0 { part } else { trim_start(part) };
             match (index, part) {
-                // The version; a record of nothing else lacks its fields, and the caller says which.
-                (0, _) => {}
+                // A record of nothing else lacks its fields, and the caller says which.
+                (0, part) if part == version.as_bytes() => {}
+                (0, _) => return Some(Err(TxtError::Field { field: 0 })),
                 // [sts-field-delim] at the end.
                 (_, b"") if is_last => return None,
                 _ => return Some(field(index, part)),

@@ -190,7 +190,7 @@ impl Policy {
                     if !mx.is_empty() {
                         mx.push('\n');
                     }
-                    mx.push_str(&pattern.to_string());
+                    mx.push_str(&pattern);
                 }
                 _ => {}
             }
@@ -260,8 +260,8 @@ fn seconds(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(MAX_MAX_AGE))
 }
 
-/// `["*."] Domain`, the latter as in RFC 5321, 4.1.2: letters, digits and hyphens, no dot at the end.
-fn pattern(text: &str) -> Result<MxPattern, DomainError> {
+/// `["*."] Domain`, the latter as in RFC 5321, 4.1.2: letters, digits and hyphens, no dot at the end. In lower case.
+fn pattern(text: &str) -> Result<String, DomainError> {
     // RFC 8461, 3.2: "MUST specify the Punycode-encoded A-label".
     let name = text.strip_prefix("*.").unwrap_or(text);
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')) {
@@ -270,5 +270,10 @@ fn pattern(text: &str) -> Result<MxPattern, DomainError> {
     if name.ends_with('.') {
         return Err(DomainError::EmptyLabel);
     }
-    MxPattern::parse(text)
+    match MxPattern::parse(text) {
+        Ok(pattern) => Ok(pattern.to_string()),
+        // The grammar has it, and parsers MUST accept what it has (3.2). No host has such a name.
+        Err(DomainError::Address) => Ok(text.to_owned()),
+        Err(error) => Err(error),
+    }
 }

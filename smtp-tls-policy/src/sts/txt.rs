@@ -85,7 +85,7 @@ impl Record {
 
     fn read(record: &[u8]) -> Result<Self, TxtError> {
         let mut id = None;
-        for field in fields(record) {
+        for field in fields(record, RECORD_VERSION) {
             let field = field?;
             if !field.is_extension() {
                 return Err(TxtError::Value { field: field.index, name: known(field.name) });
