@@ -4,9 +4,7 @@
 
 mod common;
 
-use std::collections::HashMap;
-use std::path::PathBuf;
-
+use common::corpora::{Verdicts, corpus, crlf, fragmentations, text};
 use common::{ClientBed, ServerBed, client_against, server_config};
 use serde_json::Value;
 use smtp_proto::capabilities::{Capabilities, Extension};
@@ -15,86 +13,6 @@ use smtp_proto::fallback::TlsRules;
 use smtp_proto::path::Mailbox;
 use smtp_proto::reply::{Reply, ReplyError, ReplyParser, Response};
 use smtp_proto::server::{Config, Event, StartTls};
-
-/// The rows of a corpus; `None` where the folder is absent, as in a clone of the repository alone.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn corpus(name: &str) -> Option<Vec<Value>> {
-    let folder = std::env::var_os("SMTP_CORPORA_DIR")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")));
-    if !folder.is_dir() {
-        eprintln!("skipped: no corpora in {}", folder.display());
-        return None;
-    }
-    let path = folder.join(name).with_extension("jsonl");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Some(text.lines().map(|row| serde_json::from_str(row).expect("a row is JSON")).collect())
-}
-
-fn text<'v>(row: &'v Value, field: &str) -> &'v str {
-    row.get(field).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The exceptions of one corpus: a row's key, and the reason. `corpus | key | RFC, section | sentence`.
-fn exceptions(name: &str) -> HashMap<String, &'static str> {
-    include_str!("exceptions/core.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .filter_map(|line| {
-            let parts: Vec<&str> = line.split(" | ").collect();
-            let [corpus, key, section, sentence] = parts[..] else { panic!("{line}") };
-            assert!(section.starts_with("RFC ") && section.contains(", ") && !sentence.is_empty(), "{line}");
-            (corpus == name).then(|| (key.to_owned(), line))
-        })
-        .collect()
-}
-
-/// Collects what differs from the rows, less the exceptions; an exception that agrees has lost its reason.
-struct Verdicts {
-    exceptions: HashMap<String, &'static str>,
-    wrong: Vec<String>,
-}
-
-impl Verdicts {
-    fn of(name: &str) -> Self {
-        Self { exceptions: exceptions(name), wrong: Vec::new() }
-    }
-
-    fn check(&mut self, key: &str, agrees: bool, detail: impl FnOnce() -> String) {
-        match (agrees, self.exceptions.get(key)) {
-            (true, None) | (false, Some(_)) => {}
-            (false, None) => self.wrong.push(format!("{key}: {}", detail())),
-            (true, Some(exception)) => self.wrong.push(format!("no longer an exception: {exception}")),
-        }
-    }
-
-    fn done(self) {
-        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
-    }
-}
-
-/// Lines that end in a bare LF, as files do, get the CRLF of the wire.
-fn crlf(text: &str) -> String {
-    let text = text.replace("\r\n", "\n").replace('\n', "\r\n");
-    if text.ends_with("\r\n") { text } else { text + "\r\n" }
-}
-
-/// Sizes of pieces that look random and are the same every time.
-fn sizes(seed: u64) -> impl Iterator<Item = usize> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        1 + (state % 17) as usize
-    })
-}
-
-/// Every fragmentation that is tried: whole, byte by byte, random pieces.
-fn fragmentations() -> Vec<Vec<usize>> {
-    let random = (1..5).map(|seed| sizes(seed).take(50).collect());
-    [vec![usize::MAX], vec![1]].into_iter().chain(random).collect()
-}
 
 /// One reply from input that grows piece by piece.
 fn parse_in(pieces: &[usize], wire: &[u8]) -> Result<Option<Vec<u8>>, ReplyError> {

@@ -1,6 +1,8 @@
 //! Both machines joined in memory, on virtual time: the test bed for everything.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod corpora;
+
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
