@@ -217,10 +217,11 @@ pub async fn deliver(
             plan: candidate.plan_for(address.ip()),
             identity: candidate.identity.as_ref(),
             credentials: candidate.credentials.as_ref(),
-            retry_in_clear: rules.mode == TlsMode::Never,
+            // The route says so, and not a plan that never wanted TLS.
+            retry_in_clear: rules.mode == TlsMode::Never && candidate.plan.attempt() != smtp_tls_policy::Attempt::Clear,
         };
         // A retry in clear text is what the decision before it led to.
-        let before = led_here.take().filter(|_| target.is_clear()).map(|before| Decision {
+        let before = led_here.take().filter(|_| target.retry_in_clear).map(|before| Decision {
             channel: Spoken::Clear,
             tls: None,
             ..before

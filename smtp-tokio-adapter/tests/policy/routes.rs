@@ -1,5 +1,9 @@
 //! Routes: refusals that end a domain, look-ups that fail, and the memory of broken peers.
 
+use smtp_proto::route;
+use smtp_tls_policy::{Facts, HostOrigin, plan};
+use smtp_tokio_adapter::{Candidate, Hosts, Skip};
+
 use crate::world::*;
 
 #[tokio::test]
@@ -119,7 +123,7 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
     let [listener] = <[TcpListener; 1]>::try_from(listen(&[loopback(1)]).await).unwrap();
     world.port = listener.local_addr().unwrap().port();
     tokio::spawn(breaks_tls(listener));
-    let (sender, ..) = world.sender();
+    let (mut sender, ..) = world.sender();
     let spoken = |report: &Report| {
         let all = report.attempts.iter().map(|it| (it.decision.channel, it.decision.reason)).collect::<Vec<_>>();
         (report.words[0], all)
@@ -131,6 +135,12 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
     assert_eq!(spoken(&first), (Word::Delivered, vec![(tls, broken), (clear, broken)]));
     let second = send(&sender, &everybody, &plain()).await;
     assert_eq!(spoken(&second), (Word::Delivered, vec![(clear, Reason::RememberedBroken)]));
+    // An address that cannot be reached is not why the next one gets clear text.
+    sender.lookups.ipv4.get_mut(&name(HOST)).unwrap().records.insert(0, Ipv4Addr::new(127, 0, 0, 9));
+    let third = send(&sender, &everybody, &plain()).await;
+    let expected = vec![(clear, Reason::Undecided), (clear, Reason::RememberedBroken)];
+    assert_eq!(spoken(&third), (Word::Delivered, expected));
+    sender.lookups.ipv4.get_mut(&name(HOST)).unwrap().records.remove(0);
     // Who would rather wait does not go by what was learnt.
     let mut patient = everybody.clone();
     patient.yields.broken = Yield::Never;
@@ -138,4 +148,34 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
     assert_eq!(spoken(&send(&sender, &patient, &plain()).await), (deferred, vec![(tls, broken)]));
     let required = connector(Posture::Encrypt);
     assert_eq!(spoken(&send(&sender, &required, &plain()).await), (deferred, vec![(tls, broken)]));
+}
+
+/// Refuses the first host in a way that holds for all, and would let the second have the mail.
+struct Ends(smtp_tls_policy::Plan);
+
+impl Hosts for Ends {
+    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
+        let (domain, mx) = (Host::parse(DOMAIN).unwrap(), Host::parse(host).unwrap());
+        if host == HOST {
+            let only = connector(Posture::DaneOnly);
+            let refusal = plan(&Facts::new(&only, &domain, &mx, HostOrigin::Mx)).unwrap_err();
+            assert!(refusal.ends_domain());
+            return Err(refusal.into());
+        }
+        Ok(Candidate::new(mx, vec![loopback(2)], self.0.clone()))
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_ends_the_domain_leaves_no_next_host() {
+    let world = World::new(DnsStatus::Insecure).await;
+    let mx = |preference, name: &str| Mx { preference, exchange: Some(name.parse().unwrap()) };
+    let records = vec![mx(10, HOST), mx(20, BACKUP)];
+    let targets = route::Targets::Mx { domain: DOMAIN.parse().unwrap(), records };
+    let config = route::Config { port: world.port, ..route::Config::default() };
+    let route = route::Route::new(targets, 1, &config);
+    let hosts = Ends(plan_for(&connector(Posture::Opportunistic), false));
+    let report = smtp_tokio_adapter::deliver(&outbound(&world.pki), route, &hosts, &plain(), &MESSAGE).await;
+    assert_eq!(report.words, [Word::Deferred(status(4, 7, 5))]);
+    assert_eq!((report.skipped.len(), world.second.connections()), (1, 0));
 }
