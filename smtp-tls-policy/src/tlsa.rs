@@ -311,8 +311,13 @@ impl TlsaSet {
     /// `base` is the TLSA base domain: the name behind `_25._tcp.` (RFC 7672, 2.2.3).
     pub fn new(base: Domain, records: &[TlsaRecord]) -> Self {
         let (mut usable, mut unusable) = (Vec::new(), Vec::new());
-        for (position, record) in records.iter().enumerate() {
-            let tlsa = match position < MAX_TLSA_RECORDS {
+        // Answers come in any order; of too many records the same ones count, first those that may be usable.
+        let mut order: Vec<_> = records.iter().enumerate().collect();
+        if records.len() > MAX_TLSA_RECORDS {
+            order.sort_by_key(|(_, record)| (!matches!(record.usage, 2 | 3), *record));
+        }
+        for (rank, (position, record)) in order.into_iter().enumerate() {
+            let tlsa = match rank < MAX_TLSA_RECORDS {
                 true => Tlsa::try_from(record),
                 false => Err(Unusable::TooMany),
             };
@@ -321,13 +326,14 @@ impl TlsaSet {
                 Err(why) => unusable.push((position, why)),
             }
         }
+        unusable.sort_unstable_by_key(|(position, _)| *position);
         let strongest = |of: &Tlsa| {
             let alike = usable.iter().filter(|tlsa| (tlsa.usage, tlsa.selector) == (of.usage, of.selector));
             alike.filter_map(Tlsa::strength).max()
         };
         let kept = |tlsa: &&Tlsa| tlsa.strength().is_none() || tlsa.strength() == strongest(tlsa);
         let mut kept: Vec<_> = usable.iter().filter(kept).cloned().collect();
-        // Answers come in any order; equal sets make equal plans.
+        // Equal sets make equal plans.
         kept.sort_unstable();
         kept.dedup();
         let mut records: Vec<_> = records.iter().take(MAX_TLSA_RECORDS).cloned().collect();

@@ -116,6 +116,13 @@ mod records {
         let set = TlsaSet::new(domain(HOST), &many);
         assert_eq!(set.usable().len(), MAX_TLSA_RECORDS);
         assert_eq!(set.unusable(), [(MAX_TLSA_RECORDS, Unusable::TooMany)]);
+        // Whatever the order of the answer, the same records count, and those of no use take no place of others.
+        let mut reversed = many.clone();
+        reversed.reverse();
+        assert_eq!(TlsaSet::new(domain(HOST), &reversed).usable(), set.usable());
+        let useless = (0..=255).map(|octet| TlsaRecord { usage: 1, selector: 1, matching: 1, data: vec![octet; 32] });
+        let crowded: Vec<_> = useless.chain(many).collect();
+        assert_eq!(TlsaSet::new(domain(HOST), &crowded).usable(), set.usable());
     }
 
     /// RFC 7671, 9: per usage and selector, after the unusable are gone; Full(0) is no digest.
