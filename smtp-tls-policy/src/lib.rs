@@ -26,6 +26,8 @@
 //!    acceptable. A resumed session is judged again, for dates pass and lists change.
 //! 7. **Reason.** Every ending has a [`Reason`] with a stable code, an SMTP status and a TLSRPT result type, and
 //!    [`explain`] makes it a sentence.
+//! 8. **Report.** [`tlsrpt::Reporting`] tells what a connection came to under each policy that was published for it, and
+//!    [`tlsrpt::Aggregate`] makes a day of that the reports that the domains may have asked for.
 //!
 //! Receiving: the sender domain is known at MAIL only. [`admit_handshake`] refuses a client right after the handshake
 //! if no MAIL of it could succeed; [`admit`](admit()) decides at MAIL.

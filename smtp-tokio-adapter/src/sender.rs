@@ -70,6 +70,8 @@ use smtp_tls_policy::search::ValidationWatch;
 use smtp_tls_policy::sts::{self, Change, DiscoveryError, Due, FETCH_TIMEOUT, FetchError, PolicyStore, Record};
 use smtp_tls_policy::{Demand, DnsStatus, Domain, FailedFamily, Host, OutboundConnector, Policy, Reason};
 
+use tokio::sync::Notify;
+
 use crate::connection::Outbound;
 use crate::deliver::{Message, Report, deliver};
 use crate::lookups::{Answer, Lookups};
@@ -93,6 +95,8 @@ pub struct Sender<L> {
     watch: Mutex<ValidationWatch>,
     broken: Mutex<BrokenPeers>,
     policies: Mutex<sts::Cache>,
+    /// A fetch has ended, of whichever policy.
+    fetched: Notify,
     store: Option<Arc<Mutex<dyn PolicyStore + Send>>>,
 }
 
@@ -151,6 +155,7 @@ impl<L: Lookups> Sender<L> {
             watch: Mutex::default(),
             broken: Mutex::default(),
             policies: Mutex::new(sts::Cache::new(sts::Limits::default())),
+            fetched: Notify::new(),
             store: None,
         }
     }
@@ -258,16 +263,29 @@ impl<L: Lookups> Sender<L> {
                 }
             }
         };
-        let next = lock(&self.policies).discovered(domain, record, self.now());
-        let fetch = match next {
-            sts::Next::Done(answer) => return answer,
-            sts::Next::UnderWay => return lock(&self.policies).applies(domain, self.now()),
-            sts::Next::Fetch(fetch) => fetch,
+        let patience = tokio::time::Instant::now() + FETCH_TIMEOUT;
+        let fetch = loop {
+            let mut fetched = std::pin::pin!(self.fetched.notified());
+            // Whatever comes from here on is heard.
+            fetched.as_mut().enable();
+            let next = lock(&self.policies).discovered(domain, record.clone(), self.now());
+            match next {
+                sts::Next::Done(answer) => return answer,
+                sts::Next::Fetch(fetch) => break fetch,
+                sts::Next::UnderWay => {
+                    // The first mail of many to a domain fetches its policy. The others must not go without it meanwhile.
+                    let answer = lock(&self.policies).applies(domain, self.now());
+                    if answer.policy.is_some() || tokio::time::timeout_at(patience, fetched).await.is_err() {
+                        return answer;
+                    }
+                }
+            }
         };
         let fetching = tokio::time::timeout(FETCH_TIMEOUT, self.lookups.fetch(&fetch));
         let fetched = fetching.await.unwrap_or(Err(FetchError::Timeout));
         let response = fetched.as_ref().map(|fetched| fetched.response()).map_err(|error| *error);
         let sts::Fetched { answer, changes } = lock(&self.policies).fetched(fetch, response, self.now());
+        self.fetched.notify_waiters();
         if let Some(trouble) = &answer.trouble {
             tracing::warn!(%domain, %trouble, "MTA-STS");
         }

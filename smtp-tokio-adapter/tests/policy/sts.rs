@@ -1,5 +1,9 @@
 //! MTA-STS, from the record and the policy to the wire (RFC 8461).
 
+use smtp_tls_policy::sts::{Fetch, FetchError};
+use smtp_tokio_adapter::Lookups;
+use smtp_tokio_adapter::lookups::Fetched;
+
 use crate::world::*;
 
 pub const ENFORCE: &str = "version: STSv1\nmode: enforce\nmx: backup.test.example\nmax_age: 604800\n";
@@ -76,4 +80,44 @@ impl TimeProvider for At {
     fn current_time(&self) -> Option<UnixTime> {
         Some(self.0)
     }
+}
+
+/// A policy host that takes its time.
+struct Slow(Zone);
+
+impl Lookups for Slow {
+    async fn mx(&self, domain: &Domain) -> Answer<Mx> {
+        self.0.mx(domain).await
+    }
+    async fn ipv4(&self, host: &Domain) -> Answer<Ipv4Addr> {
+        self.0.ipv4(host).await
+    }
+    async fn ipv6(&self, host: &Domain) -> Answer<std::net::Ipv6Addr> {
+        self.0.ipv6(host).await
+    }
+    async fn txt(&self, owner: &Domain) -> Answer<Vec<Vec<u8>>> {
+        self.0.txt(owner).await
+    }
+    async fn fetch(&self, fetch: &Fetch) -> Result<Fetched, FetchError> {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        self.0.fetch(fetch).await
+    }
+}
+
+/// A burst to a domain that nobody has mailed to before: whoever does not fetch the policy waits for who does.
+#[tokio::test]
+async fn no_mail_goes_without_a_policy_that_is_being_fetched() {
+    let mut world = World::new(DnsStatus::Insecure).await;
+    world.zone.publish_sts(&name(DOMAIN), "1", &ENFORCE.replace("backup", "elsewhere"));
+    let mut sender = Sender::new(outbound(&world.pki), Slow(world.zone));
+    sender.route.port = world.port;
+    let (everybody, domain, envelope) = (connector(Posture::Opportunistic), Host::parse(DOMAIN).unwrap(), plain());
+    let mail = Mail::new(&everybody, &domain, &envelope, &MESSAGE);
+    let (one, two, three) = tokio::join!(sender.deliver(&mail), sender.deliver(&mail), sender.deliver(&mail));
+    for report in [one, two, three] {
+        assert_eq!(report.words, [Word::Deferred(status(4, 7, 5))]);
+    }
+    assert_eq!((world.first.connections(), world.second.connections()), (0, 0));
+    let fetches = sender.lookups.0.asked().iter().filter(|question| question.starts_with("GET")).count();
+    assert_eq!(fetches, 1);
 }
