@@ -2,7 +2,7 @@
 //!
 //! The head of a file says who is under test (`role`), what is configured (`config`), what the handler says to an event
 //! (`answer`), and what a client is to send (`mail`, `rcpt`, `body` or `uri`: one line for each piece; `command`,
-//! `xclient`; `idle`, `stall`: nothing for a while), in this order. `also: no-pipelining` says that the same holds without PIPELINING. Behind `---` stand `S:`
+//! `xclient`; `auth` with mechanism, user and secret; `idle`, `stall`: nothing for a while), in this order. `also: no-pipelining` says that the same holds without PIPELINING. Behind `---` stand `S:`
 //! and `C:` lines in the order in which they must come, `TLS` where the handshake happens, `EOF` where the peer closes,
 //! and `E:` lines with all events. `\r`, `\n`, `\0`, `\u{..}` stand for themselves; a line that ends in `\` has no CRLF.
 
@@ -16,6 +16,7 @@ use smtp_proto::client::{self, Envelope, OverLimit, Recipient};
 use smtp_proto::command::{Command, Uri, XclientName};
 use smtp_proto::fallback::{Channel, TlsRules};
 use smtp_proto::reply::Response;
+use smtp_proto::sasl::client::{Binding, Floor};
 use smtp_proto::server::{FutureRelease, StartTls};
 use smtp_proto::{Protocol, Step, Want};
 
@@ -24,6 +25,8 @@ enum Action {
     Mail(Envelope, Vec<Piece>),
     /// A command line.
     Command(String),
+    /// What to authenticate with.
+    Auth(String),
     /// Nothing, until the server says something.
     Idle,
 }
@@ -202,6 +205,7 @@ impl Script {
             let value = unescape(value);
             match (key.as_str(), actions.last_mut()) {
                 ("command", _) => actions.push(Action::Command(value)),
+                ("auth", _) => actions.push(Action::Auth(value)),
                 ("idle", _) => actions.push(Action::Idle),
                 ("stall", Some(Action::Mail(_, pieces))) => pieces.push(Piece::Stall),
                 ("xclient", _) => actions.push(Action::Command(format!("XCLIENT {value}"))),
@@ -350,7 +354,8 @@ impl ClientSide {
         let (mut config, rules) = script.client_config();
         config.pipelining &= pipelining;
         let bed = ClientBed::with(config, rules, Channel::Plain);
-        Self { bed, actions: script.actions().into_iter(), body: None, pieces: Vec::new(), events: Vec::new() }
+        let actions = script.actions().into_iter();
+        Self { bed, actions, body: None, pieces: Vec::new(), events: Vec::new() }
     }
 
     fn write_body(&mut self) {
@@ -393,6 +398,13 @@ impl ClientSide {
                 self.pieces = pieces;
                 let _ = client.start_transaction(Arc::new(envelope), now);
             }
+            Some(Action::Auth(text)) => {
+                let mechanism = common::auth::mechanism(&text, Binding::Unsupported);
+                if let Err(refusal) = client.authenticate(mechanism, Floor::Authenticated, now) {
+                    self.events.push(format!("not begun: {refusal}"));
+                    self.act();
+                }
+            }
             Some(Action::Idle) => {}
             None => drop(client.quit()),
         }
@@ -421,6 +433,7 @@ impl Side for ClientSide {
                     self.events.push(describe(&event));
                     match event {
                         client::Event::Ready | client::Event::Finished(_) => next = true,
+                        client::Event::Authenticated(_) | client::Event::AuthFailed { .. } => next = true,
                         // Behind the 220 to XCLIENT the client is ready once more.
                         client::Event::Answered(reply) => next = reply.code() != 220,
                         client::Event::SendBody => self.body = Some(std::mem::take(&mut self.pieces).into_iter()),
@@ -551,6 +564,13 @@ conversations! {
     client_421_recipient
     client_8bitmime
     client_8bitmime_not_offered
+    client_auth_closed
+    client_auth_external
+    client_auth_login
+    client_auth_not_begun
+    client_auth_plain
+    client_auth_scram
+    client_auth_token
     client_binarymime
     client_burl
     client_burl_not_offered

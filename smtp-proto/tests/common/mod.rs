@@ -1,6 +1,7 @@
 //! Both machines joined in memory, on virtual time: the test bed for everything.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod auth;
 pub mod corpora;
 
 use std::sync::{Arc, OnceLock};
