@@ -7,17 +7,25 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use common::{HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, smtp, start};
+use smtp_proto::body::Runs;
 use smtp_proto::client::AuthFailure;
 use smtp_proto::fallback::{Fallback, TlsFailure};
-use smtp_proto::reply::EnhancedCode;
+use smtp_proto::params::RcptParameters;
+use smtp_proto::path::ForwardPath;
+use smtp_proto::reply::{EnhancedCode, Response};
 use smtp_proto::route::{self, Route, Targets, Word};
-use smtp_proto::sasl::BindingType;
 use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
+use smtp_proto::sasl::scram::Keys;
+use smtp_proto::sasl::server::{Answer, Decoy, Question, ScramSha256};
+use smtp_proto::sasl::{BindingType, ChannelBinding, Secret};
+use smtp_proto::server;
 use smtp_tls_policy::rustls::ClientTls;
-use smtp_tls_policy::{Host, Posture};
+use smtp_tls_policy::{DnsStatus, Domain, Host, Posture, SmartHost};
 use smtp_tokio_adapter::deliver::Skip;
+use smtp_tokio_adapter::sender::Mail;
 use smtp_tokio_adapter::serve::{Handler, Inbound, Session};
-use smtp_tokio_adapter::{Candidate, Connection, Failure, Hosts, Io, Outbound, Report, Target, deliver};
+use smtp_tokio_adapter::zone::Zone;
+use smtp_tokio_adapter::{Candidate, Connection, Failure, Hosts, Io, Outbound, Report, Sender, Target, deliver};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -337,30 +345,34 @@ async fn a_lost_session_is_not_replaced_by_clear_text() {
     assert_eq!(all(&heard).await.connections, 1);
 }
 
-/// Remembers what its session can be bound to.
-struct Bound(Arc<Mutex<Vec<smtp_proto::sasl::ChannelBinding>>>);
+/// Knows one user, remembers what its session can be bound to, and takes mail from this user only.
+struct Bound(Arc<Mutex<Vec<ChannelBinding>>>);
 
 impl Handler for Bound {
-    async fn hello(&mut self, session: &Session) -> smtp_proto::reply::Response {
+    async fn authenticate(&mut self, session: &Session, question: Question) -> Answer {
         *self.0.lock().unwrap() = session.tls.as_ref().map(|tls| tls.bindings.clone()).unwrap_or_default();
-        smtp_proto::reply::Response::fixed(250, (2, 0, 0), "")
+        match question {
+            Question::Keys { user } if user == "user" => {
+                Answer::Keys(Keys::derive(&Secret::from("pencil"), b"0123456789abcdef", 4096).unwrap())
+            }
+            _ => Answer::Refused,
+        }
     }
-    async fn recipient(
-        &mut self,
-        _: &Session,
-        _: smtp_proto::path::ForwardPath<'_>,
-        _: smtp_proto::params::RcptParameters<'_>,
-    ) -> smtp_proto::reply::Response {
-        smtp_proto::reply::Response::fixed(250, (2, 0, 0), "")
+    async fn recipient(&mut self, session: &Session, _: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+        match &session.identity {
+            Some(identity) if identity.user == "user" => Response::fixed(250, (2, 1, 5), "OK"),
+            _ => Response::fixed(550, (5, 7, 1), "no"),
+        }
     }
-    async fn body(&mut self, _: smtp_proto::body::Runs<'_>) {}
-    async fn end_of_body(&mut self, _: &Session) -> smtp_proto::reply::Response {
-        smtp_proto::reply::Response::fixed(250, (2, 0, 0), "")
+    async fn body(&mut self, _: Runs<'_>) {}
+    async fn end_of_body(&mut self, _: &Session) -> Response {
+        Response::fixed(250, (2, 0, 0), "OK")
     }
 }
 
+/// The whole way, with a mechanism that succeeds only if both ends know the same of their channel.
 #[tokio::test]
-async fn both_ends_know_the_same_bindings() {
+async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
     use BindingType::{TlsExporter, TlsServerEndPoint};
     let pki = Pki::new();
     let outbound = outbound_with(&pki, ClientTls::new(provider()));
@@ -375,10 +387,14 @@ async fn both_ends_know_the_same_bindings() {
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity)));
-        let inbound = Inbound { tls: Some(Arc::new(config)), ..Inbound::new(Arc::new(smtp())) };
+        let [plus, _] = ScramSha256::both(Decoy::new(Secret::from("decoy")), || Some([7; 24]));
+        let smtp = server::Config { mechanisms: vec![plus], ..smtp() };
+        let inbound = Inbound { tls: Some(Arc::new(config)), ..Inbound::new(Arc::new(smtp)) };
         let theirs = Arc::new(Mutex::new(Vec::new()));
         let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
-        let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+        let credentials = password();
+        let credentials = Some(&credentials);
+        let target = Target { host: &host, plan: &plan, identity: None, credentials, retry_in_clear: false };
         // The second session is resumed from the first.
         for _ in 0..2 {
             let (ours, peer) = tokio::io::duplex(1 << 16);
@@ -388,7 +404,11 @@ async fn both_ends_know_the_same_bindings() {
                 smtp_tokio_adapter::serve::handle(&inbound, handler, peer, None, leaving).await;
             });
             let (decision, connection) = Connection::open(&outbound, &target, ours).await;
-            connection.unwrap().quit().await;
+            let mut connection = connection.unwrap();
+            let envelope = Arc::new(envelope(&["reader@test.example"]));
+            let delivery = connection.send(envelope, &mut b"x\r\n".as_slice()).await;
+            assert_eq!(delivery.word(0), Some(Word::Delivered));
+            connection.quit().await;
             serving.await.unwrap();
             let bindings = decision.tls.unwrap().bindings.clone();
             assert_eq!(bindings.iter().map(|binding| binding.kind).collect::<Vec<_>>(), kinds);
@@ -402,6 +422,32 @@ async fn both_ends_know_the_same_bindings() {
     assert_eq!(seen[0][1], seen[1][1]);
     assert_ne!(seen[0][1], seen[2][0]);
     assert_eq!(seen[2], seen[3]);
+}
+
+/// What is for the smart host is not for the hosts that the DNS names.
+#[tokio::test]
+async fn only_the_smart_host_is_shown_credentials() {
+    let (domain, host) = (Domain::parse("test.example").unwrap(), Domain::parse(HOST).unwrap());
+    for smart in [true, false] {
+        let pki = Pki::new();
+        let fake = Fake::new(Some(pki.server()));
+        let heard = Arc::clone(&fake.heard);
+        let port = fake.start().await.port();
+        let mut zone = Zone::new(DnsStatus::Insecure);
+        zone.add_mx(&domain, 10, &host).add_host(&host, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        let mut sender = Sender::new(outbound(&pki), zone);
+        sender.route.port = port;
+        let mut connector = connector(Posture::Verified);
+        let mut smart_host = SmartHost::new(Host::parse(HOST).unwrap());
+        smart_host.port = port;
+        connector.smart_host = smart.then_some(smart_host);
+        let (domain, envelope) = (Host::parse("test.example").unwrap(), envelope(&["reader@test.example"]));
+        let (message, credentials) = (Bytes::from_static(b"x\r\n"), password());
+        let mail = Mail::new(&connector, &domain, &envelope, &message).credentials(&credentials);
+        let report = sender.deliver(&mail).await;
+        assert_eq!(report.words, [Word::Delivered], "{report:?}");
+        assert_eq!(all(&heard).await.inside.contains("AUTH"), smart);
+    }
 }
 
 /// A plan without credentials is as it was.
