@@ -60,7 +60,7 @@ impl Pin {
             _ => return Err(PinError::Selector),
         };
         let (algorithm, digits) = rest.split_once(':').ok_or(PinError::Algorithm)?;
-        let octets = || hex(digits.bytes().filter(|digit| *digit != b':')).ok_or(PinError::Digits);
+        let octets = || hex(digits.bytes().filter(|digit| *digit != b':')).map_err(|_| PinError::Digits);
         let length = |_| PinError::Digits;
         let digest = match algorithm {
             "sha256" => Digest::Sha256(octets()?.try_into().map_err(length)?),

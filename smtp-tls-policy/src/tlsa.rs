@@ -48,15 +48,15 @@ pub struct TlsaRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsaError {
-    /// The RDATA ends before the certificate association data.
-    #[error("the TLSA record is shorter than its three fields and one octet of data")]
-    Short,
+    /// A field is absent: usage (1), selector (2), matching type (3) or certificate association data (4).
+    #[error("field {0} of the TLSA record is missing")]
+    Missing(usize),
     /// Usage, selector or matching type is not a number from 0 to 255.
     #[error("field {0} of the TLSA record is not a number from 0 to 255")]
     Field(usize),
-    /// The data is not a whole number of hexadecimal octets.
-    #[error("the data of the TLSA record is not hexadecimal")]
-    Hex,
+    /// The octet of the data at this position, counted from 0, is not two hexadecimal digits.
+    #[error("octet {0} of the data of the TLSA record is not two hexadecimal digits")]
+    Hex(usize),
 }
 
 impl TlsaRecord {
@@ -66,7 +66,7 @@ impl TlsaRecord {
             [usage, selector, matching, data @ ..] if !data.is_empty() => {
                 Ok(Self { usage: *usage, selector: *selector, matching: *matching, data: data.to_vec() })
             }
-            _ => Err(TlsaError::Short),
+            short => Err(TlsaError::Missing(short.len().min(HEADER_LEN) + 1)),
         }
     }
 
@@ -82,29 +82,30 @@ impl TlsaRecord {
     pub fn parse(text: &str) -> Result<Self, TlsaError> {
         let mut words = text.split_ascii_whitespace();
         let mut field = |position| {
-            let digits = words.next().ok_or(TlsaError::Short)?;
+            let digits = words.next().ok_or(TlsaError::Missing(position))?;
             match digits.bytes().all(|digit| digit.is_ascii_digit()) {
                 true => digits.parse().map_err(|_| TlsaError::Field(position)),
                 false => Err(TlsaError::Field(position)),
             }
         };
         let (usage, selector, matching) = (field(1)?, field(2)?, field(3)?);
-        let data = hex(words.flat_map(str::bytes)).ok_or(TlsaError::Hex)?;
+        let data = hex(words.flat_map(str::bytes)).map_err(TlsaError::Hex)?;
         match data.is_empty() {
-            true => Err(TlsaError::Short),
+            true => Err(TlsaError::Missing(HEADER_LEN + 1)),
             false => Ok(Self { usage, selector, matching, data }),
         }
     }
 }
 
-/// Decodes hexadecimal digits of either case.
-pub(crate) fn hex(mut digits: impl Iterator<Item = u8>) -> Option<Vec<u8>> {
+/// Decodes hexadecimal digits of either case; else says which octet is not two of them.
+pub(crate) fn hex(mut digits: impl Iterator<Item = u8>) -> Result<Vec<u8>, usize> {
     let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
     let mut out = Vec::new();
     while let Some(high) = digits.next() {
-        out.push((nibble(high)? << 4) | nibble(digits.next()?)?);
+        let octet = nibble(high).and_then(|high| Some((high << 4) | digits.next().and_then(nibble)?));
+        out.push(octet.ok_or(out.len())?);
     }
-    Some(out)
+    Ok(out)
 }
 
 impl FromStr for TlsaRecord {
@@ -187,9 +188,9 @@ pub enum Unusable {
     /// The digest is not as long as its matching type says.
     #[error("the digest has the wrong length")]
     DigestLength,
-    /// Full(0) with something that is no certificate, or no public key.
-    #[error("the full certificate or key does not parse")]
-    Data,
+    /// Full(0) with something that is no certificate, or no public key; where it can be told, from which octet on.
+    #[error("the full certificate or key does not parse{}", .0.map(|at| format!(", from octet {at} on")).unwrap_or_default())]
+    Data(Option<usize>),
     /// More than [`MAX_TLSA_RECORDS`] records.
     #[error("the record set is too large")]
     TooMany,
@@ -212,7 +213,12 @@ impl TryFrom<&TlsaRecord> for Tlsa {
         let data = &record.data;
         let association = match record.matching {
             0 if parses(usage, selector, data) => Association::Full(data.clone()),
-            0 => return Err(Unusable::Data),
+            0 => {
+                return Err(Unusable::Data(match selector {
+                    Selector::Certificate => x509::first_fault(data).map(|(_, offset)| offset),
+                    Selector::Key => x509::fault_of_key(data),
+                }));
+            }
             1 => Association::Sha256(data.as_slice().try_into().map_err(|_| Unusable::DigestLength)?),
             2 => Association::Sha512(data.as_slice().try_into().map_err(|_| Unusable::DigestLength)?),
             _ => return Err(Unusable::Matching),

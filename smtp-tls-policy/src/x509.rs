@@ -75,6 +75,19 @@ pub(crate) fn fault_of(error: &webpki::Error) -> (&'static str, CertificateField
     }
 }
 
+/// The octet from which on this is no SubjectPublicKeyInfo; `None` where its shape is sound.
+pub(crate) fn fault_of_key(der: &[u8]) -> Option<usize> {
+    let shape = || {
+        let mut outer = Reader::new(der);
+        let mut key = outer.expect(SEQUENCE)?.reader();
+        outer.finish()?;
+        key.expect(SEQUENCE)?;
+        key.expect(BIT_STRING)?;
+        key.finish()
+    };
+    shape().err().map(|Offset(offset)| offset)
+}
+
 /// The first field of a certificate that is not there, or not DER, and at which octet. `None` where all fields are
 /// sound outside; what is in an extension is not looked at.
 pub(crate) fn first_fault(der: &[u8]) -> Option<(CertificateField, usize)> {

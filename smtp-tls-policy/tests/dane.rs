@@ -46,19 +46,21 @@ mod records {
         let spaced = TlsaRecord::parse("3 1\t1 0A0a0A 0a0 a").unwrap();
         assert_eq!(spaced.data, [10; 5]);
         for (text, error) in [
-            ("", TlsaError::Short),
-            ("3 1 1", TlsaError::Short),
-            ("3 1 1 ", TlsaError::Short),
+            ("", TlsaError::Missing(1)),
+            ("3 1", TlsaError::Missing(3)),
+            ("3 1 1", TlsaError::Missing(4)),
+            ("3 1 1 ", TlsaError::Missing(4)),
             ("256 1 1 00", TlsaError::Field(1)),
             ("3 +1 1 00", TlsaError::Field(2)),
             ("3 1 x 00", TlsaError::Field(3)),
-            ("3 1 1 0", TlsaError::Hex),
-            ("3 1 1 0g", TlsaError::Hex),
+            ("3 1 1 0", TlsaError::Hex(0)),
+            ("3 1 1 00 11 0g", TlsaError::Hex(2)),
+            ("3 1 1 0011g0", TlsaError::Hex(2)),
         ] {
             assert_eq!(TlsaRecord::parse(text), Err(error), "{text:?}");
         }
         for wire in [&[][..], &[3, 1], &[3, 1, 1]] {
-            assert_eq!(TlsaRecord::from_wire(wire), Err(TlsaError::Short));
+            assert_eq!(TlsaRecord::from_wire(wire), Err(TlsaError::Missing(wire.len() + 1)));
         }
     }
 
@@ -89,12 +91,16 @@ mod records {
             let set = TlsaSet::new(domain(HOST), &[record]);
             set.unusable().first().map(|(_, why)| *why)
         };
+        // A key begins as a certificate does, and has no serial number; a certificate has an algorithm where a key has bits.
+        let serial_number = 2 + 2;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&leaf.der).unwrap();
+        let algorithm = 4 + certificate.tbs_certificate.as_ref().len();
         for usage in [2, 3] {
             assert_eq!(raw(usage, 0, 0, &leaf.der), None);
             assert_eq!(raw(usage, 1, 0, &key), None);
-            assert_eq!(raw(usage, 0, 0, &key), Some(Unusable::Data));
-            assert_eq!(raw(usage, 1, 0, &leaf.der), Some(Unusable::Data));
-            assert_eq!(raw(usage, 0, 0, &leaf.der[..leaf.der.len() - 1]), Some(Unusable::Data));
+            assert_eq!(raw(usage, 0, 0, &key), Some(Unusable::Data(Some(serial_number))));
+            assert_eq!(raw(usage, 1, 0, &leaf.der), Some(Unusable::Data(Some(algorithm))));
+            assert_eq!(raw(usage, 0, 0, &leaf.der[..leaf.der.len() - 1]), Some(Unusable::Data(Some(0))));
             for selector in [0, 1] {
                 assert_eq!(raw(usage, selector, 1, &[0; 32]), None);
                 assert_eq!(raw(usage, selector, 2, &[0; 64]), None);

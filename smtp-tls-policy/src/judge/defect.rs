@@ -12,9 +12,14 @@ pub(super) fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> 
     use webpki::Error as E;
     let dated = |reason, date: UnixTime| Defect::at(reason, place_of_date(date, chain)).with(Detail::Date(date));
     let chain_wide = |reason| Defect::at(reason, Place::Chain);
-    let at_fault = |reason| match chain.iter().find(|der| EndEntityCert::try_from(*der).err().as_ref() == Some(error)) {
-        Some(der) => Defect::at(reason, Place::of(der, chain)).with(fault(error, der)),
-        None => Defect::at(reason, Place::Chain).with(Detail::What(x509::fault_of(error).0)),
+    let at_fault = |reason| {
+        let fails = |der: &&CertificateDer<'_>| EndEntityCert::try_from(*der).err().as_ref() == Some(error);
+        // Dates are read only when a path is verified.
+        let unsound = |der: &&CertificateDer<'_>| x509::first_fault(der).is_some();
+        match chain.iter().find(fails).or_else(|| chain.iter().find(unsound)) {
+            Some(der) => Defect::at(reason, Place::of(der, chain)).with(fault(error, der)),
+            None => Defect::at(reason, Place::Chain).with(Detail::What(x509::fault_of(error).0)),
+        }
     };
     match error {
         E::CertExpired { not_after, .. } => dated(Reason::CertExpired, *not_after),
