@@ -29,8 +29,15 @@ fn every_line_is_held_by_a_test() {
             let (package, file) = file.split_once('/').unwrap();
             let folder = crates.join(package).join("tests");
             let flat = folder.join(file).with_extension("rs");
-            let path = if flat.exists() { flat } else { folder.join(file).join("main.rs") };
-            let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            // A test of several files lies in a folder.
+            let paths = match flat.exists() {
+                true => vec![flat],
+                false => std::fs::read_dir(folder.join(file)).unwrap().map(|entry| entry.unwrap().path()).collect(),
+            };
+            let read = |path: &std::path::PathBuf| {
+                std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+            };
+            let text: String = paths.iter().filter(|path| path.is_file()).map(read).collect();
             let (before, _) = text.split_once(&format!("fn {name}(")).unwrap_or_else(|| panic!("no test {test}"));
             let before = before.trim_end();
             let attribute = before.strip_suffix("async").unwrap_or(before).trim_end().lines().last().unwrap();
