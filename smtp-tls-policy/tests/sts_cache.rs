@@ -341,3 +341,15 @@ fn an_answer_is_a_fact_for_the_plan() {
     let expected = StsFact::new(StsPolicy::Enforce { mx_matches: true }).with_failure(StsFailure::Fetch);
     assert_eq!(answer.fact(&Host::parse("mx.example").unwrap()), expected);
 }
+
+#[test]
+fn a_fetch_that_is_given_up_is_made_by_the_next_who_asks() {
+    let mut cache = Cache::new(Limits::default());
+    let (example, other) = (domain("example.com"), domain("example.net"));
+    let record = || Ok(Record::find(&[["v=STSv1; id=1;"]]).unwrap());
+    let asks = |cache: &mut Cache, name| matches!(cache.discovered(name, record(), at(0)), Next::Fetch(_));
+    assert!(asks(&mut cache, &example) && asks(&mut cache, &other));
+    assert!(!asks(&mut cache, &example));
+    cache.given_up(&example);
+    assert!(asks(&mut cache, &example) && !asks(&mut cache, &other));
+}

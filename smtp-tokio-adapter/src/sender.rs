@@ -56,6 +56,7 @@
 //! ```
 
 mod job;
+mod policies;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,10 +68,8 @@ use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::memory::{Broken, BrokenPeers};
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::search::ValidationWatch;
-use smtp_tls_policy::sts::{self, Change, DiscoveryError, Due, FETCH_TIMEOUT, FetchError, PolicyStore, Record};
-use smtp_tls_policy::{Demand, DnsStatus, Domain, FailedFamily, Host, OutboundConnector, Policy, Reason};
-
-use tokio::sync::Notify;
+use smtp_tls_policy::sts::{self, PolicyStore};
+use smtp_tls_policy::{Demand, DnsStatus, FailedFamily, Host, OutboundConnector, Policy, Reason};
 
 use crate::connection::Outbound;
 use crate::deliver::{Message, Report, deliver};
@@ -78,6 +77,7 @@ use crate::lookups::{Answer, Lookups};
 use crate::outcome::Spoken;
 
 use self::job::Job;
+use self::policies::Policies;
 
 /// Delivers mail by what the DNS, the recipients' policies, the connector and the message say together.
 ///
@@ -94,10 +94,7 @@ pub struct Sender<L> {
     deliveries: AtomicU64,
     watch: Mutex<ValidationWatch>,
     broken: Mutex<BrokenPeers>,
-    policies: Mutex<sts::Cache>,
-    /// A fetch has ended, of whichever policy.
-    fetched: Notify,
-    store: Option<Arc<Mutex<dyn PolicyStore + Send>>>,
+    policies: Policies,
 }
 
 /// A message for the recipients of one domain.
@@ -154,9 +151,7 @@ impl<L: Lookups> Sender<L> {
             deliveries: AtomicU64::new(0),
             watch: Mutex::default(),
             broken: Mutex::default(),
-            policies: Mutex::new(sts::Cache::new(sts::Limits::default())),
-            fetched: Notify::new(),
-            store: None,
+            policies: Policies::new(sts::Cache::new(sts::Limits::default()), None),
         }
     }
 
@@ -184,7 +179,7 @@ impl<L: Lookups> Sender<L> {
         for change in cache.restore(loaded.policies, self.now()) {
             store.apply(&change)?;
         }
-        Ok(Self { policies: Mutex::new(cache), store: Some(Arc::new(Mutex::new(store))), ..self })
+        Ok(Self { policies: Policies::new(cache, Some(Arc::new(Mutex::new(store)))), ..self })
     }
 
     /// Delivers one message to the recipients of one domain, as far as that can be done now.
@@ -197,21 +192,6 @@ impl<L: Lookups> Sender<L> {
         let report = deliver(&self.outbound, route, &job, mail.envelope, mail.message).await;
         self.remember(&report);
         report
-    }
-
-    /// Does what is due in the background: fetches MTA-STS policies again before they expire (RFC 8461, 3.3), so that no
-    /// delivery waits for it. Returns when there is something to do next.
-    pub async fn refresh(&self) -> Option<UnixTime> {
-        loop {
-            let due = lock(&self.policies).due(self.now());
-            match due {
-                Some(Due::Refresh(domain)) => {
-                    let _: sts::Answer = self.sts(&domain).await;
-                }
-                Some(Due::Expired(change)) => self.store(vec![change]).await,
-                None => return lock(&self.policies).deadline(),
-            }
-        }
     }
 
     fn now(&self) -> UnixTime {
@@ -248,63 +228,6 @@ impl<L: Lookups> Sender<L> {
                 _ if attempt.decision.tls.is_some() => broken.worked(&host, attempt.address),
                 _ => {}
             }
-        }
-    }
-
-    /// What MTA-STS says of a domain now (RFC 8461, 3.3 and 5.1).
-    async fn sts(&self, domain: &Domain) -> sts::Answer {
-        let record = match sts::record_name(domain) {
-            None => Ok(None),
-            Some(name) => {
-                let answer = self.answered(self.lookups.txt(&name).await);
-                match answer.status.is_failure() {
-                    true => Err(DiscoveryError::Lookup),
-                    false => Record::find(&answer.records).map_err(DiscoveryError::Record),
-                }
-            }
-        };
-        let patience = tokio::time::Instant::now() + FETCH_TIMEOUT;
-        let fetch = loop {
-            let mut fetched = std::pin::pin!(self.fetched.notified());
-            // Whatever comes from here on is heard.
-            fetched.as_mut().enable();
-            let next = lock(&self.policies).discovered(domain, record.clone(), self.now());
-            match next {
-                sts::Next::Done(answer) => return answer,
-                sts::Next::Fetch(fetch) => break fetch,
-                sts::Next::UnderWay => {
-                    // The first mail of many to a domain fetches its policy. The others must not go without it meanwhile.
-                    let answer = lock(&self.policies).applies(domain, self.now());
-                    if answer.policy.is_some() || tokio::time::timeout_at(patience, fetched).await.is_err() {
-                        return answer;
-                    }
-                }
-            }
-        };
-        let fetching = tokio::time::timeout(FETCH_TIMEOUT, self.lookups.fetch(&fetch));
-        let fetched = fetching.await.unwrap_or(Err(FetchError::Timeout));
-        let response = fetched.as_ref().map(|fetched| fetched.response()).map_err(|error| *error);
-        let sts::Fetched { answer, changes } = lock(&self.policies).fetched(fetch, response, self.now());
-        self.fetched.notify_waiters();
-        if let Some(trouble) = &answer.trouble {
-            tracing::warn!(%domain, %trouble, "MTA-STS");
-        }
-        self.store(changes).await;
-        answer
-    }
-
-    /// The disk may block: not here.
-    async fn store(&self, changes: Vec<Change>) {
-        let Some(store) = self.store.clone().filter(|_| !changes.is_empty()) else { return };
-        let stored = tokio::task::spawn_blocking(move || {
-            let mut store = lock(&store);
-            changes.iter().try_for_each(|change| store.apply(change))
-        });
-        match stored.await {
-            Ok(Ok(())) => {}
-            // What applies now is in the cache; only the next run of the process will not know it.
-            Ok(Err(error)) => tracing::warn!(%error, "MTA-STS policy not stored"),
-            Err(error) => tracing::warn!(%error, "MTA-STS policy not stored"),
         }
     }
 }

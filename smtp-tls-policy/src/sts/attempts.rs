@@ -52,14 +52,15 @@ impl Attempts {
         self.set(domain, id, Attempt::Failed(error), now);
     }
 
-    pub(super) fn succeeded(&mut self, domain: &Domain) {
+    /// It succeeded, or was given up: nothing is held against the next one.
+    pub(super) fn ended(&mut self, domain: &Domain) {
         if let Some((_, _, time)) = self.last.remove(domain) {
             self.by_time.remove(&(time, domain.clone()));
         }
     }
 
     fn set(&mut self, domain: &Domain, id: &PolicyId, attempt: Attempt, now: UnixTime) {
-        self.succeeded(domain);
+        self.ended(domain);
         if self.last.len() >= self.limit {
             match self.by_time.pop_first() {
                 Some((_, oldest)) => self.last.remove(&oldest),

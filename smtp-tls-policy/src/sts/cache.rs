@@ -175,7 +175,7 @@ impl Cache {
         let Fetch { domain, id, .. } = fetch;
         match response.and_then(|response| response.policy()) {
             Ok(policy) => {
-                self.attempts.succeeded(&domain);
+                self.attempts.ended(&domain);
                 let cached = CachedPolicy { domain, id, fetched: now, policy };
                 // It applies to the delivery that waits for it even where there is no room to keep it.
                 let answer = Answer { policy: active(&cached).cloned(), trouble: None };
@@ -186,6 +186,12 @@ impl Cache {
                 Fetched { answer: self.answer(&domain, Some(error.into()), now), changes: Vec::new() }
             }
         }
+    }
+
+    /// The fetch for this domain was given up half-way, as when the delivery that had asked for it is: the next one makes it
+    /// anew.
+    pub fn given_up(&mut self, domain: &Domain) {
+        self.attempts.ended(domain);
     }
 
     /// What is due in the background: call it until it gives `None`, then again at [`Cache::deadline`].

@@ -111,10 +111,24 @@ async fn no_mail_goes_without_a_policy_that_is_being_fetched() {
     world.zone.publish_sts(&name(DOMAIN), "1", &ENFORCE.replace("backup", "elsewhere"));
     let mut sender = Sender::new(outbound(&world.pki), Slow(world.zone));
     sender.route.port = world.port;
-    let (everybody, domain, envelope) = (connector(Posture::Opportunistic), Host::parse(DOMAIN).unwrap(), plain());
-    let mail = Mail::new(&everybody, &domain, &envelope, &MESSAGE);
-    let (one, two, three) = tokio::join!(sender.deliver(&mail), sender.deliver(&mail), sender.deliver(&mail));
-    for report in [one, two, three] {
+    let sender = Arc::new(sender);
+    let deliver = || {
+        let sender = Arc::clone(&sender);
+        tokio::spawn(async move {
+            let (everybody, domain) = (connector(Posture::Opportunistic), Host::parse(DOMAIN).unwrap());
+            sender.deliver(&Mail::new(&everybody, &domain, &plain(), &MESSAGE)).await
+        })
+    };
+    // The delivery that fetches is given up half-way, and another one does.
+    let first = deliver();
+    while sender.lookups.0.asked().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let others = [deliver(), deliver(), deliver()];
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    first.abort();
+    for other in others {
+        let report = tokio::time::timeout(Duration::from_secs(5), other).await.expect("no long wait").unwrap();
         assert_eq!(report.words, [Word::Deferred(status(4, 7, 5))]);
     }
     assert_eq!((world.first.connections(), world.second.connections()), (0, 0));

@@ -1,0 +1,124 @@
+//! MTA-STS policies: the cache, with the look-ups that it asks for.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+
+use smtp_tls_policy::Domain;
+use smtp_tls_policy::pki_types::UnixTime;
+use smtp_tls_policy::sts::{
+    Answer, Cache, Change, DiscoveryError, Due, FETCH_TIMEOUT, FetchError, Fetched, Next, PolicyStore, Record,
+    record_name,
+};
+use tokio::sync::Notify;
+
+use super::{Sender, lock};
+use crate::lookups::Lookups;
+
+type Store = Arc<Mutex<dyn PolicyStore + Send>>;
+
+/// What is known of policies.
+pub(super) struct Policies {
+    cache: Mutex<Cache>,
+    store: Option<Store>,
+    /// A fetch has ended, of whichever policy.
+    fetched: Notify,
+}
+
+impl Policies {
+    pub(super) fn new(cache: Cache, store: Option<Store>) -> Self {
+        Self { cache: Mutex::new(cache), store, fetched: Notify::new() }
+    }
+
+    /// The disk may block: not here.
+    async fn store(&self, changes: Vec<Change>) {
+        let Some(store) = self.store.clone().filter(|_| !changes.is_empty()) else { return };
+        let stored = tokio::task::spawn_blocking(move || {
+            let mut store = lock(&store);
+            changes.iter().try_for_each(|change| store.apply(change))
+        });
+        match stored.await {
+            Ok(Ok(())) => {}
+            // What applies now is in the cache; only the next run of the process will not know it.
+            Ok(Err(error)) => tracing::warn!(%error, "MTA-STS policy not stored"),
+            Err(error) => tracing::warn!(%error, "MTA-STS policy not stored"),
+        }
+    }
+}
+
+/// A fetch for which others wait. They are told of its end, also where it is given up with its delivery.
+struct Fetching<'a> {
+    policies: &'a Policies,
+    domain: &'a Domain,
+    ended: bool,
+}
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            lock(&self.policies.cache).given_up(self.domain);
+        }
+        self.policies.fetched.notify_waiters();
+    }
+}
+
+impl<L: Lookups> Sender<L> {
+    /// Does what is due in the background: fetches MTA-STS policies again before they expire (RFC 8461, 3.3), so that no
+    /// delivery waits for it. Returns when there is something to do next.
+    pub async fn refresh(&self) -> Option<UnixTime> {
+        loop {
+            let due = lock(&self.policies.cache).due(self.now());
+            match due {
+                Some(Due::Refresh(domain)) => {
+                    let _: Answer = self.sts(&domain).await;
+                }
+                Some(Due::Expired(change)) => self.policies.store(vec![change]).await,
+                None => return lock(&self.policies.cache).deadline(),
+            }
+        }
+    }
+
+    /// What MTA-STS says of a domain now (RFC 8461, 3.3 and 5.1).
+    pub(super) async fn sts(&self, domain: &Domain) -> Answer {
+        let record = self.record(domain).await;
+        let Policies { cache, fetched, .. } = &self.policies;
+        let patience = tokio::time::Instant::now() + FETCH_TIMEOUT;
+        let fetch = loop {
+            let mut ended = pin!(fetched.notified());
+            // Whatever ends from here on is heard.
+            ended.as_mut().enable();
+            let next = lock(cache).discovered(domain, record.clone(), self.now());
+            match next {
+                Next::Done(answer) => return answer,
+                Next::Fetch(fetch) => break fetch,
+                Next::UnderWay => {
+                    // The first mail of many to a domain fetches its policy. The others must not go without it meanwhile.
+                    let answer = lock(cache).applies(domain, self.now());
+                    if answer.policy.is_some() || tokio::time::timeout_at(patience, ended).await.is_err() {
+                        return answer;
+                    }
+                }
+            }
+        };
+        let mut fetching = Fetching { policies: &self.policies, domain, ended: false };
+        let response = tokio::time::timeout(FETCH_TIMEOUT, self.lookups.fetch(&fetch)).await;
+        let response = response.unwrap_or(Err(FetchError::Timeout));
+        let response = response.as_ref().map(|fetched| fetched.response()).map_err(|error| *error);
+        let Fetched { answer, changes } = lock(cache).fetched(fetch, response, self.now());
+        fetching.ended = true;
+        drop(fetching);
+        if let Some(trouble) = &answer.trouble {
+            tracing::warn!(%domain, %trouble, "MTA-STS");
+        }
+        self.policies.store(changes).await;
+        answer
+    }
+
+    async fn record(&self, domain: &Domain) -> Result<Option<Record>, DiscoveryError> {
+        let Some(name) = record_name(domain) else { return Ok(None) };
+        let answer = self.answered(self.lookups.txt(&name).await);
+        match answer.status.is_failure() {
+            true => Err(DiscoveryError::Lookup),
+            false => Record::find(&answer.records).map_err(DiscoveryError::Record),
+        }
+    }
+}
