@@ -132,25 +132,24 @@ impl Lab {
 
     /// Starts a server that takes mail for `test.example` and calls itself `mail.test.example`.
     pub(crate) fn start(&self, peer: Peer, options: &[&str]) -> Result<Server, String> {
-        let script = self.scripts.join(format!("start-{}.sh", peer.name));
-        self.start_with(peer, &script, peer.suite.arguments(), options)
+        self.start_in(peer, &[], options)
     }
 
-    /// The same by another script, which takes the same options.
-    pub(crate) fn start_with(
+    /// The same with further variables in its environment.
+    pub(crate) fn start_in(
         &self,
         peer: Peer,
-        script: &Path,
-        first: &[&str],
+        environment: &[(&str, &OsStr)],
         options: &[&str],
     ) -> Result<Server, String> {
         let (port, name) = (free_port(), unique("server"));
         // Made first, so that a server that is half up is stopped as well.
         let server = Server::new(self, peer, name.clone(), port);
-        let started = run(STARTING, script, |command| {
+        let started = run(STARTING, self.scripts.join(format!("start-{}.sh", peer.name)), |command| {
             let port = port.to_string();
             let common = ["--name", &name, "--port", &port, "--max-seconds", MAX_SECONDS];
-            command.arg("--state").arg(&self.state).args(common).args(first).args(options)
+            command.arg("--state").arg(&self.state).args(common).args(peer.suite.arguments()).args(options);
+            command.envs(environment.iter().copied())
         })?;
         succeeded(started).map_err(|error| format!("{peer} {options:?}: {error}"))?;
         Ok(server)

@@ -1,6 +1,7 @@
 //! Our client, their servers: one message for each cell, sent by `deliver` through a relay that keeps what passes.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use smtp_proto::client::{self, Envelope, Recipient};
 use smtp_proto::params::{BodyType, Notify, OrcptBuf, Ret, Xtext};
 use smtp_proto::route::{self, Route, Targets, Word};
+use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::rustls::ClientTls;
 use smtp_tls_policy::{
     Facts, Host, HostOrigin, IdentityId, Namespace, OutboundConnector, Posture, RootsId, Trust, plan,
@@ -15,9 +17,10 @@ use smtp_tls_policy::{
 use smtp_tokio_adapter::{Candidate, Decision, Hosts, Outbound, Skip, deliver};
 use tokio::runtime::Runtime;
 
-use crate::lab::{Lab, Peer, Server};
+use crate::lab::{Lab, Peer, Server, contains};
 use crate::matrix::{Cell, Column, Role, Row};
 use crate::message::{Mail, intact};
+use crate::our_server::{PASSWORD, USER};
 use crate::peers::installed;
 use crate::tap::Tap;
 use crate::transcripts::{Channel, Place, Recorded};
@@ -47,7 +50,11 @@ pub(crate) fn row(lab: &Lab, runtime: &Runtime, peer: Peer) -> Option<Row> {
         Ok(recorded) => recorded,
         Err(why) => return row(peer.to_string(), nothing(&why)),
     };
-    let places = Column::ALL.map(|column| recorded.support(column).cloned());
+    let places = Column::ALL.map(|column| {
+        // The lab has AUTH off there; it can be had all the same.
+        let shown = (column, peer.name) == (Column::Auth, "smtp-server");
+        recorded.support(column).cloned().or_else(|| shown.then(|| (String::new(), Channel::StartTls)))
+    });
     let mut cells = Column::ALL.map(|_| Cell::Unsupported);
     let mut settings: Vec<Setting> = Vec::new();
     for (column, place) in Column::ALL.into_iter().zip(&places) {
@@ -82,6 +89,8 @@ enum Setting {
         starttls: bool,
     },
     ImplicitTls,
+    /// With STARTTLS and a user of ours, without whose password no mail is taken.
+    Demanding,
     /// A mode of the transcripts.
     Mode(String),
 }
@@ -90,9 +99,15 @@ impl Setting {
     fn of(recorded: &Recorded, column: Column, (mode, channel): &Place) -> Self {
         match (column, channel) {
             (_, Channel::Implicit) => Self::ImplicitTls,
+            (Column::Auth, _) => Self::of_auth(mode),
             _ if mode.is_empty() => Self::Usual { starttls: recorded.support(Column::StartTls).is_some() },
             _ => Self::Mode(mode.clone()),
         }
+    }
+
+    /// In its usual setting the lab offers no mechanism.
+    fn of_auth(mode: &str) -> Self {
+        if mode.is_empty() { Self::Demanding } else { Self::Mode(mode.to_owned()) }
     }
 
     fn start(&self, lab: &Lab, peer: Peer) -> Result<Server, String> {
@@ -103,6 +118,23 @@ impl Setting {
             Self::Usual { starttls: false } => lab.start(peer, &["--starttls", "none"]),
             Self::Usual { starttls: true } => lab.start(peer, &certificate),
             Self::ImplicitTls => lab.start(peer, &[certificate.as_slice(), &["--starttls", "implicit"]].concat()),
+            Self::Demanding => {
+                let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/interop/servers");
+                // A library for the one, a module for the other; NODE_PATH is where the module finds the server.
+                let require = format!("--require={}", ours.join("demand-auth.js").display());
+                let modules = lab.state.join("node/node_modules");
+                let environment = [
+                    ("PYTHONPATH", ours.as_os_str()),
+                    ("NODE_OPTIONS", require.as_ref()),
+                    ("NODE_PATH", modules.as_os_str()),
+                    ("INTEROP_USER", USER.as_ref()),
+                    ("INTEROP_PASSWORD", PASSWORD.as_ref()),
+                ];
+                match peer.name {
+                    "aiosmtpd" | "smtp-server" => lab.start_in(peer, &environment, &certificate),
+                    name => Err(format!("no user can be made for {name}")),
+                }
+            }
             Self::Mode(mode) if mode.starts_with("cert-request") => {
                 let asking = ["--client-cert", "request", "--client-ca", &client_ca];
                 lab.start(peer, &[certificate.as_slice(), &asking].concat())
@@ -119,7 +151,7 @@ fn send(lab: &Lab, runtime: &Runtime, server: &Server, column: Column, place: &P
     let mail = Mail::new(sender, recipient, if column == Column::Chunking { MANY_LINES } else { 0 });
     let envelope = envelope(&mail, column, sender, recipient)?;
     let outbound = outbound(lab, column)?;
-    let hosts = Loopback::new(column, place.1)?;
+    let hosts = Loopback::new(column, place)?;
     let message = Bytes::from(mail.text.clone());
     let (report, conversations) = runtime.block_on(async {
         let tap = Tap::start(server.address).await?;
@@ -141,7 +173,17 @@ fn send(lab: &Lab, runtime: &Runtime, server: &Server, column: Column, place: &P
     let [seen] = &*seen else { return Err(format!("{} connections passed the relay", seen.len())) };
     let stored = server.stored(&mail.end())?;
     intact(&stored, mail.text.as_bytes())?;
-    shows(seen, &attempt.decision, column, place.1)
+    let seen = shows(seen, &attempt.decision, column, place.1)?;
+    if column == Column::Auth && !matches!(Setting::of_auth(&place.0), Setting::Demanding) {
+        // RFC 3848: A for AUTH.
+        let says = |protocol: &str| contains(&stored, protocol.as_bytes());
+        return if says("with ESMTPSA ") {
+            Ok(format!("{seen}, ESMTPSA"))
+        } else {
+            Err("not stored as ESMTPSA".into())
+        };
+    }
+    Ok(seen)
 }
 
 /// What the server did not accept, for who looks for the fault.
@@ -184,7 +226,8 @@ fn shows(seen: &Seen, decision: &Decision, column: Column, channel: Channel) -> 
             }
             Ok("RET, ENVID, NOTIFY, ORCPT".into())
         }
-        Column::Auth => Err("the client cannot authenticate yet".into()),
+        // With credentials no mail is sent without 235, and it is inside TLS, where the relay cannot see it.
+        Column::Auth => Ok("authenticated".into()),
     }
 }
 
@@ -237,7 +280,8 @@ const IDENTITY: &str = "client-valid";
 struct Loopback(Candidate);
 
 impl Loopback {
-    fn new(column: Column, channel: Channel) -> Result<Self, String> {
+    fn new(column: Column, (mode, channel): &Place) -> Result<Self, String> {
+        let channel = *channel;
         let over_tls = channel != Channel::Clear || column == Column::StartTls;
         let posture = if over_tls { Posture::Verified } else { Posture::None };
         let mut connector = OutboundConnector::new("lab", vec![Namespace::Default], posture);
@@ -250,6 +294,11 @@ impl Loopback {
         let plan = plan(&facts).map_err(|error| format!("plan: {error:?}"))?;
         let mut candidate = Candidate::new(host, vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], plan);
         candidate.identity = connector.identity.clone();
+        candidate.credentials = (column == Column::Auth).then(|| match Setting::of_auth(mode) {
+            Setting::Demanding => Credentials::password(USER, PASSWORD),
+            // The other mode is about certificates.
+            _ => Credentials::certificate(),
+        });
         Ok(Self(candidate))
     }
 }
