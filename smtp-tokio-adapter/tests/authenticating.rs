@@ -163,7 +163,8 @@ async fn every_mechanism_over_real_tls() {
     let [plus, bare] = scram(decoy(), provider());
     let token = || Some(Credentials::token("user", "good-token"));
     let (password, bad_token) = (|| user("pencil"), || Some(Credentials::token("user", "bad-token")));
-    let cases: [(Arc<dyn Mechanism>, Option<Credentials>, Option<Credentials>); 6] = [
+    type Case = (Arc<dyn Mechanism>, Option<Credentials>, Option<Credentials>);
+    let cases: [Case; 6] = [
         // Over TLS 1.3: bound to its exporter (RFC 9266).
         (plus, password(), user("pen")),
         (bare, password(), user("pen")),
@@ -269,7 +270,7 @@ impl Line {
         loop {
             let from = reply.len();
             assert!(self.0.read_line(&mut reply).await.unwrap() > 0, "{reply}");
-            if reply[from..].as_bytes()[3] == b' ' {
+            if reply.as_bytes()[from..][3] == b' ' {
                 return reply;
             }
         }

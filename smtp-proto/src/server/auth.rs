@@ -5,7 +5,7 @@ use crate::command::InitialResponse;
 use crate::error::ApiMisuse;
 use crate::line::LineError;
 use crate::reply::Response;
-use crate::sasl::server::{self as sasl, Answer, Exchange, Failure, Step};
+use crate::sasl::server::{self as sasl, Answer, Exchange, Failure, Identity, Step};
 use crate::sasl::{Secret, decode_base64, encode_base64};
 
 /// An exchange that is under way.
@@ -19,6 +19,76 @@ pub(super) struct Running {
 }
 
 impl Server {
+    /// Answers [`Event::Authenticate`]. What comes of it is said at the next poll.
+    ///
+    /// ```
+    /// use std::{sync::Arc, time::Instant};
+    /// use smtp_proto::fallback::{Channel, Peer, TlsInfo};
+    /// use smtp_proto::reply::Response;
+    /// use smtp_proto::sasl::Secret;
+    /// use smtp_proto::sasl::server::{Answer, Plain, Question};
+    /// use smtp_proto::server::{Config, Event, Server};
+    /// use smtp_proto::{Step, Want};
+    ///
+    /// let mut config = Config::new("mail.test.example".parse()?);
+    /// config.mechanisms = vec![Arc::new(Plain)];
+    /// let tls = TlsInfo { peer: Peer::Unauthenticated, version: "TLSv1.3", cipher: "", bindings: Vec::new() };
+    /// let now = Instant::now();
+    /// let mut server = Server::new(Arc::new(config), Channel::Implicit(Arc::new(tls)), now);
+    /// // RFC 4954, 4.1.
+    /// let mut input: &[u8] = b"EHLO client.test.example\r\nAUTH PLAIN dGVzdAB0ZXN0ADEyMzQ=\r\n";
+    /// let mut output = Vec::new();
+    /// loop {
+    ///     let progress = server.poll(now, input, &mut output)?;
+    ///     input = &input[progress.consumed..];
+    ///     match progress.step {
+    ///         Step::Event(Event::Authenticate(Question::Password { user, password })) => {
+    ///             // Here a real server looks the user up, and takes its time.
+    ///             let right = user == "test" && password == Secret::from("1234");
+    ///             server.answer(if right { Answer::Accepted(user) } else { Answer::Refused })?;
+    ///         }
+    ///         Step::Event(Event::Authenticate(_)) => server.answer(Answer::Refused)?,
+    ///         Step::Event(Event::Authenticated(identity)) => assert_eq!(identity.authorization, "test"),
+    ///         Step::Event(Event::Connected) => server.respond(&Response::fixed(220, (2, 0, 0), ""), &mut output)?,
+    ///         Step::Event(_) => server.respond(&Response::fixed(250, (2, 0, 0), ""), &mut output)?,
+    ///         Step::Wait(want) => break assert_eq!(want, Want::Input),
+    ///     }
+    /// }
+    /// assert!(output.ends_with(b"235 2.7.0 authentication succeeded\r\n"));
+    /// assert_eq!(server.identity().map(|identity| identity.user.as_str()), Some("test"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ApiMisuse::NoResponseWanted`] if nothing was asked, [`ApiMisuse::WrongAnswer`] if something else was.
+    pub fn answer(&mut self, answer: Answer) -> Result<(), ApiMisuse> {
+        let (State::Asked(Question::Auth), Some(running)) = (self.state, &mut self.exchange) else {
+            return Err(ApiMisuse::NoResponseWanted);
+        };
+        if !running.wanted.allows(&answer) {
+            return Err(ApiMisuse::WrongAnswer);
+        }
+        running.wanted = Wanted::Nothing;
+        running.due = Some(running.exchange.answer(answer));
+        self.state = State::AuthDue;
+        self.since = None;
+        Ok(())
+    }
+
+    /// Who has authenticated on this connection, or whom XCLIENT names in `LOGIN`. Neither EHLO nor RSET forgets it;
+    /// STARTTLS (RFC 3207, 4.2) and XCLIENT do.
+    pub const fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// Whether what the last poll has consumed may hold credentials: wipe it when it is dropped. While
+    /// [`phase`](Self::phase) is [`Phase::Auth`](crate::error::Phase::Auth) more may come; with room for
+    /// [`Limits::auth_line`](super::Limits::auth_line) octets the buffer need not grow, which would leave a copy behind.
+    pub const fn has_read_secrets(&self) -> bool {
+        self.read_secrets
+    }
+
     /// AUTH names a mechanism: its first step, or why there is none.
     pub(super) fn begin_auth(&mut self, name: &str, initial: Option<InitialResponse<'_>>) -> Result<Step, Response> {
         let offer = self.config.offer(&self.channel);
@@ -58,21 +128,6 @@ impl Server {
             running.due = Some(Step::Failed(Failure::Response(response.clone())));
         }
         self.state = State::AuthDue;
-    }
-
-    /// The mechanism goes on when the caller polls next: what it says then are events.
-    pub(super) fn on_answer(&mut self, answer: Answer) -> Result<(), ApiMisuse> {
-        let (State::Asked(Question::Auth), Some(running)) = (self.state, &mut self.exchange) else {
-            return Err(ApiMisuse::NoResponseWanted);
-        };
-        if !running.wanted.allows(&answer) {
-            return Err(ApiMisuse::WrongAnswer);
-        }
-        running.wanted = Wanted::Nothing;
-        running.due = Some(running.exchange.answer(answer));
-        self.state = State::AuthDue;
-        self.since = None;
-        Ok(())
     }
 
     pub(super) fn next_auth_step(&mut self, output: &mut Vec<u8>) -> Option<Event<'static>> {

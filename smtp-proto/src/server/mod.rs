@@ -68,7 +68,7 @@ use crate::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use crate::fallback::{Channel, TlsInfo};
 use crate::line::{Line, LineReader};
 use crate::reply::Response;
-use crate::sasl::server::{Answer, Identity};
+use crate::sasl::server::Identity;
 use crate::{Progress, Step, Want};
 use auth::{Running, is_auth};
 use pace::Pace;
@@ -379,11 +379,6 @@ impl Server {
         Ok(())
     }
 
-    /// Answers [`Event::Authenticate`]. What comes of it is said at the next poll.
-    pub fn answer(&mut self, answer: Answer) -> Result<(), ApiMisuse> {
-        self.on_answer(answer)
-    }
-
     /// Ends the conversation with a last word, whatever it is doing: a shutdown, or a handler that has failed. Nothing
     /// is said while a handshake is under way or after the end.
     pub fn close(&mut self, response: &Response, output: &mut Vec<u8>) {
@@ -448,19 +443,6 @@ impl Server {
             State::Asked(Question::EndOfBody) => self.delivering,
             _ => self.recipients,
         }
-    }
-
-    /// Who has authenticated on this connection, or whom XCLIENT names in `LOGIN`. Neither EHLO nor RSET forgets it;
-    /// STARTTLS (RFC 3207, 4.2) and XCLIENT do.
-    pub const fn identity(&self) -> Option<&Identity> {
-        self.identity.as_ref()
-    }
-
-    /// Whether what the last poll has consumed may hold credentials: wipe it when it is dropped. While
-    /// [`phase`](Self::phase) is [`Phase::Auth`] more may come; with room for [`Limits::auth_line`] octets the buffer
-    /// need not grow, which would leave a copy behind.
-    pub const fn has_read_secrets(&self) -> bool {
-        self.read_secrets
     }
 
     /// What the bytes travel in.

@@ -100,7 +100,8 @@ pub trait Handler: Send {
         async {}
     }
 
-    /// An attempt to authenticate has failed: for a log, or for a list of addresses that are to be kept out.
+    /// An attempt to authenticate has failed: for a log, or for a list of addresses that are to be kept out. Not called
+    /// where the client hangs up before the end, as some do when a token is refused; the answer was given all the same.
     fn authentication_failed(&mut self, _session: &Session, _failure: &Failure) -> impl Future<Output = ()> + Send {
         async {}
     }

@@ -5,6 +5,7 @@
 //! fetches packages and takes a minute more. Where there is no lab, or it cannot work, each test says so and passes;
 //! with `CI=true` a lab that is there must work.
 
+mod auth;
 mod inbound;
 mod interop;
 #[path = "../../examples/interop/lab.rs"]
