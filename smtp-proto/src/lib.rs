@@ -20,7 +20,8 @@
 //!
 //! Rules that hold everywhere: the trace of events is the same for any fragmentation of the bytes, with and without
 //! PIPELINING; no input of a peer can panic, allocate without bound or cost more than linear time; every limit is
-//! named and has its source; STARTTLS replaces the whole machine, so there is no list of fields to forget.
+//! named and has its source; STARTTLS replaces the whole machine, so there is no list of fields to forget; credentials
+//! are not used in clear text, and no password is shown to a stranger, unless the caller has said so.
 //!
 #![doc = include_str!("../CONFORMANCE.md")]
 

@@ -7,7 +7,7 @@
 //!            │                           │          │       │        │              │
 //!            │   STARTTLS ─> handshake ──┘          └───────┴────────┴─> RSET ──────┘
 //!            │      ^            │ tls_established: *self = fresh, EHLO again
-//!            v      │            v
+//!            v      │            v          ready ─> authenticate ─> AUTH ─> ready
 //!        Unwelcome  NoTls ──> closed <── quit, 421, errors
 //! ```
 //!
@@ -54,17 +54,22 @@
 
 mod auth;
 mod command;
+mod config;
 mod envelope;
 mod event;
 mod sending;
+mod state;
+mod tls;
 mod transaction;
 mod transition;
 
 use auth::Exchange;
 pub use auth::MAX_CHALLENGE;
+pub use config::{Config, OverLimit};
 pub use envelope::{Envelope, Recipient};
 pub use event::{AuthFailure, Event, Outcome, Unsupported};
 use sending::Body;
+use state::{Sent, State};
 use transaction::{Next, Transaction};
 
 use std::collections::VecDeque;
@@ -75,122 +80,14 @@ use crate::body::DotEncoder;
 use crate::capabilities::{Capabilities, Extension};
 use crate::command::Command;
 use crate::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
-use crate::fallback::{Channel, Fallback, TlsFailure, TlsInfo, TlsRules, after};
+use crate::fallback::{Channel, TlsFailure, TlsRules};
 use crate::params::BodyType;
-use crate::path::DomainBuf;
-use crate::reply::{Reply, ReplyParser};
-use crate::timeouts::Timeouts;
+use crate::reply::ReplyParser;
 use crate::{Progress, Protocol, Step, Want};
 
 /// Octets of pipelined commands that wait for their replies. RFC 2920, 3.1: a group must fit the TCP send window,
 /// or both ends may block on each other; 4 KiB fits every window in use.
 pub const MAX_PIPELINED: usize = 4096;
-
-/// What all connections of a client have in common.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The name in EHLO: a domain that resolves to this host, or its address literal (RFC 5321, 4.1.4).
-    pub name: DomainBuf,
-    /// Time limits.
-    pub timeouts: Timeouts,
-    /// SMTP or LMTP.
-    pub protocol: Protocol,
-    /// Whether PIPELINING is used where offered. The events are the same either way.
-    pub pipelining: bool,
-    /// Whether CHUNKING (RFC 3030) is used where offered: BDAT in place of DATA. A body of the type BINARYMIME needs it
-    /// and uses it in any case. The events are the same, but for a server that refuses DATA or the first chunk.
-    pub chunking: bool,
-    /// What becomes of recipients over the server's limits (RFC 9422).
-    pub over_limit: OverLimit,
-}
-
-/// What a client does with more recipients than the server takes in one transaction (RFC 9422, 4.2 and 4.3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum OverLimit {
-    /// Nothing is sent; the transaction is [`Unsupported`](Outcome::Unsupported). The caller splits the envelope.
-    #[default]
-    Refuse,
-    /// Those who fit are sent; each of the others has its [`Left`](Event::Left), for another transaction.
-    Leave,
-}
-
-impl Config {
-    /// Everything at its default.
-    pub fn new(name: DomainBuf) -> Self {
-        Self {
-            name,
-            timeouts: Timeouts::default(),
-            protocol: Protocol::Smtp,
-            pipelining: true,
-            chunking: false,
-            over_limit: OverLimit::Refuse,
-        }
-    }
-}
-
-/// A command that waits for its reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
-    /// No command: the server speaks first.
-    Greeting,
-    Ehlo,
-    Helo,
-    StartTls,
-    /// AUTH or a response of it.
-    Auth,
-    Mail,
-    Recipient(usize),
-    Data,
-    /// BDAT that is not the last.
-    Chunk,
-    EndOfData,
-    /// No command: the word on the message for one recipient in LMTP.
-    Delivery(usize),
-    /// The dot that answers a 354 nobody wants any more.
-    LoneDot,
-    Reset,
-    /// What the caller sends between two transactions.
-    Command,
-    Xclient,
-    Quit,
-}
-
-impl Sent {
-    const fn phase(self) -> Phase {
-        match self {
-            Self::Greeting => Phase::Greeting,
-            Self::Ehlo | Self::Helo => Phase::Hello,
-            Self::StartTls => Phase::StartTls,
-            Self::Auth => Phase::Auth,
-            Self::Mail => Phase::Mail,
-            Self::Recipient(_) => Phase::Recipient,
-            Self::Data => Phase::Data,
-            Self::Chunk => Phase::Body,
-            Self::EndOfData | Self::Delivery(_) | Self::LoneDot => Phase::EndOfData,
-            Self::Reset => Phase::Reset,
-            Self::Command | Self::Xclient => Phase::Command,
-            Self::Quit => Phase::Quit,
-        }
-    }
-}
-
-/// Where the conversation stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Greeting, EHLO or STARTTLS is under way.
-    Opening,
-    /// The 220 to STARTTLS was read; the driver runs the handshake.
-    Handshake,
-    /// EHLO was answered, the event is due.
-    Opened,
-    /// Between transactions, or in one.
-    Ready,
-    /// QUIT was or will be sent; nothing else matters.
-    Leaving,
-    /// The `Closed` event is due.
-    Closing,
-    Over(Error),
-}
 
 /// The client's side of one connection. See the [module](self).
 #[derive(Debug)]
@@ -421,18 +318,6 @@ impl Client {
         Event::Finished(outcome)
     }
 
-    /// Asks the rules, and ends the conversation unless they let it go on.
-    fn no_tls<'i>(&mut self, failure: TlsFailure, reply: Option<Reply<'i>>) -> Event<'i> {
-        let fallback = after(self.rules, &self.channel, failure);
-        if fallback != Fallback::ContinuePlaintext {
-            match failure {
-                TlsFailure::NotOffered | TlsFailure::Refused { .. } | TlsFailure::HelloInside => self.leave(),
-                _ => self.state = State::Closing,
-            }
-        }
-        Event::NoTls { failure, fallback, reply }
-    }
-
     /// Says QUIT once everything is answered, and nothing else but the dot that a stale 354 waits for.
     fn leave(&mut self) {
         self.state = State::Leaving;
@@ -548,58 +433,6 @@ impl Client {
             State::Leaving => Ok(()),
             _ => Err(ApiMisuse::NotReady),
         }
-    }
-
-    /// The handshake succeeded and the certificate counts. Everything known from before is forgotten: this value is
-    /// replaced by a fresh one (RFC 3207, 4.2).
-    pub fn tls_established(&mut self, tls: Arc<TlsInfo>, now: Instant) -> Result<(), ApiMisuse> {
-        if self.state != State::Handshake {
-            return Err(ApiMisuse::NoHandshake);
-        }
-        let config = Arc::clone(&self.config);
-        *self = Self::without_greeting(config, self.rules, Channel::StartTls(tls), now);
-        self.due = Some(Sent::Ehlo);
-        Ok(())
-    }
-
-    /// The handshake failed, or the certificate does not count ([`TlsFailure::Untrusted`]). The connection is over;
-    /// the answer says whether there may be another in clear text.
-    pub fn tls_failed(&mut self, failure: TlsFailure) -> Fallback {
-        self.end();
-        after(self.rules, &self.channel, failure)
-    }
-
-    /// The handshake succeeded, and the certificate does not count: the next [`poll`](Self::poll) says QUIT inside TLS, and
-    /// nothing else (RFC 8689, 4.2.1: "the client MUST issue a QUIT"). The answer says whether there may be another
-    /// connection in clear text.
-    pub fn tls_untrusted(&mut self, tls: Arc<TlsInfo>, now: Instant) -> Result<Fallback, ApiMisuse> {
-        let fallback = after(self.rules, &self.channel, TlsFailure::Untrusted);
-        self.tls_established(tls, now)?;
-        self.due = None;
-        self.leave();
-        Ok(fallback)
-    }
-
-    /// The connection broke or stalled: whether TLS is at fault, and what the rules say about it. Call it after an I/O
-    /// error, or after an [`Error`].
-    ///
-    /// None without TLS, where the peer misbehaves or stalls in a conversation that was under way, and where the
-    /// conversation has said its last word already: there is nothing to fall back from. Until the EHLO inside TLS is answered everything counts as a failed handshake: in
-    /// TLS 1.3 a server's refusal of the client arrives only then.
-    pub fn connection_lost(&mut self) -> Option<(TlsFailure, Fallback)> {
-        let opening = self.capabilities.is_unread();
-        let failure = match (&self.channel, self.state) {
-            (
-                Channel::Plain,
-                State::Handshake | State::Over(Error::Timeout(Phase::Handshake) | Error::Eof(Phase::Handshake)),
-            ) => TlsFailure::Handshake,
-            (Channel::Plain, _) | (_, State::Leaving | State::Closing | State::Over(Error::Closed)) => return None,
-            _ if opening => TlsFailure::Handshake,
-            (_, State::Over(Error::Timeout(_) | Error::PeerMisbehaved(_))) => return None,
-            _ => TlsFailure::Lost { end_of_data_sent: self.is_in_doubt() },
-        };
-        self.end();
-        Some((failure, after(self.rules, &self.channel, failure)))
     }
 
     /// Whether the final dot was sent and its reply has not come: if the connection ends now, nobody knows whether the

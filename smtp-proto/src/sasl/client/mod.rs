@@ -1,7 +1,40 @@
 //! The client's side of an exchange: what a mechanism is, and the mechanisms that are here.
 //!
 //! [`Client::authenticate`](crate::client::Client::authenticate) takes any [`Mechanism`]. Messages are octets: base64,
-//! the empty response and the limits of lines are the machine's affair.
+//! the empty response and the limits of lines are the machine's affair. [`Credentials`] choose the mechanism that is best for
+//! a server and a channel.
+//!
+//! ```
+//! use std::{sync::Arc, time::Instant};
+//! use smtp_proto::client::{Client, Config, Event};
+//! use smtp_proto::fallback::{Channel, Peer, TlsInfo, TlsRules};
+//! use smtp_proto::sasl::client::Credentials;
+//! use smtp_proto::{Progress, Step};
+//!
+//! // The handshake has been run, and the certificate is that of the server that was meant.
+//! let tls = TlsInfo { peer: Peer::Authenticated, version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", bindings: vec![] };
+//! let (config, now) = (Arc::new(Config::new("client.test.example".parse()?)), Instant::now());
+//! let mut client = Client::new(config, TlsRules::REQUIRED, Channel::Implicit(Arc::new(tls)), now);
+//! let credentials = Credentials::password("tim", "tanstaaftanstaaf");
+//! let mut input: &[u8] = b"220 mx\r\n250-mx\r\n250 AUTH PLAIN LOGIN\r\n235 2.7.0 welcome\r\n";
+//! let mut output = Vec::new();
+//! loop {
+//!     let Progress { consumed, step } = client.poll(now, input, &mut output)?;
+//!     input = &input[consumed..];
+//!     match step {
+//!         Step::Event(Event::Ready) => {
+//!             let nonce = [0; 24].into(); // random, each time anew
+//!             let mechanism = credentials.mechanism(client.capabilities(), client.channel(), nonce)?;
+//!             client.authenticate(mechanism, credentials.floor, now)?;
+//!         }
+//!         Step::Event(Event::Authenticated(_)) => break,
+//!         Step::Event(event) => panic!("{event:?}"),
+//!         Step::Wait(_) => unreachable!("the script is complete"),
+//!     }
+//! }
+//! assert!(output.ends_with(b"AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm\r\n"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod bearer;
 mod credentials;

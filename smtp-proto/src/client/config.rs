@@ -1,0 +1,47 @@
+//! What all connections of a client have in common.
+
+use crate::Protocol;
+use crate::path::DomainBuf;
+use crate::timeouts::Timeouts;
+
+/// What all connections of a client have in common.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name in EHLO: a domain that resolves to this host, or its address literal (RFC 5321, 4.1.4).
+    pub name: DomainBuf,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// SMTP or LMTP.
+    pub protocol: Protocol,
+    /// Whether PIPELINING is used where offered. The events are the same either way.
+    pub pipelining: bool,
+    /// Whether CHUNKING (RFC 3030) is used where offered: BDAT in place of DATA. A body of the type BINARYMIME needs it
+    /// and uses it in any case. The events are the same, but for a server that refuses DATA or the first chunk.
+    pub chunking: bool,
+    /// What becomes of recipients over the server's limits (RFC 9422).
+    pub over_limit: OverLimit,
+}
+
+/// What a client does with more recipients than the server takes in one transaction (RFC 9422, 4.2 and 4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OverLimit {
+    /// Nothing is sent; the transaction is [`Unsupported`](super::Outcome::Unsupported). The caller splits the envelope.
+    #[default]
+    Refuse,
+    /// Those who fit are sent; each of the others has its [`Left`](super::Event::Left), for another transaction.
+    Leave,
+}
+
+impl Config {
+    /// Everything at its default.
+    pub fn new(name: DomainBuf) -> Self {
+        Self {
+            name,
+            timeouts: Timeouts::default(),
+            protocol: Protocol::Smtp,
+            pipelining: true,
+            chunking: false,
+            over_limit: OverLimit::Refuse,
+        }
+    }
+}

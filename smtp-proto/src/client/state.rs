@@ -1,0 +1,67 @@
+//! Where a conversation stands, and what it waits for.
+
+use crate::error::{Error, Phase};
+
+/// A command that waits for its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// No command: the server speaks first.
+    Greeting,
+    Ehlo,
+    Helo,
+    StartTls,
+    /// AUTH or a response of it.
+    Auth,
+    Mail,
+    Recipient(usize),
+    Data,
+    /// BDAT that is not the last.
+    Chunk,
+    EndOfData,
+    /// No command: the word on the message for one recipient in LMTP.
+    Delivery(usize),
+    /// The dot that answers a 354 nobody wants any more.
+    LoneDot,
+    Reset,
+    /// What the caller sends between two transactions.
+    Command,
+    Xclient,
+    Quit,
+}
+
+impl Sent {
+    pub(super) const fn phase(self) -> Phase {
+        match self {
+            Self::Greeting => Phase::Greeting,
+            Self::Ehlo | Self::Helo => Phase::Hello,
+            Self::StartTls => Phase::StartTls,
+            Self::Auth => Phase::Auth,
+            Self::Mail => Phase::Mail,
+            Self::Recipient(_) => Phase::Recipient,
+            Self::Data => Phase::Data,
+            Self::Chunk => Phase::Body,
+            Self::EndOfData | Self::Delivery(_) | Self::LoneDot => Phase::EndOfData,
+            Self::Reset => Phase::Reset,
+            Self::Command | Self::Xclient => Phase::Command,
+            Self::Quit => Phase::Quit,
+        }
+    }
+}
+
+/// Where the conversation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Greeting, EHLO or STARTTLS is under way.
+    Opening,
+    /// The 220 to STARTTLS was read; the driver runs the handshake.
+    Handshake,
+    /// EHLO was answered, the event is due.
+    Opened,
+    /// Between transactions, or in one.
+    Ready,
+    /// QUIT was or will be sent; nothing else matters.
+    Leaving,
+    /// The `Closed` event is due.
+    Closing,
+    Over(Error),
+}

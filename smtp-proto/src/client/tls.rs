@@ -1,0 +1,75 @@
+//! How a handshake or a session ended, and what the rules say about it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Client, Event, Sent, State};
+use crate::error::{ApiMisuse, Error, Phase};
+use crate::fallback::{Channel, Fallback, TlsFailure, TlsInfo, after};
+use crate::reply::Reply;
+
+impl Client {
+    /// Asks the rules, and ends the conversation unless they let it go on.
+    pub(super) fn no_tls<'i>(&mut self, failure: TlsFailure, reply: Option<Reply<'i>>) -> Event<'i> {
+        let fallback = after(self.rules, &self.channel, failure);
+        if fallback != Fallback::ContinuePlaintext {
+            match failure {
+                TlsFailure::NotOffered | TlsFailure::Refused { .. } | TlsFailure::HelloInside => self.leave(),
+                _ => self.state = State::Closing,
+            }
+        }
+        Event::NoTls { failure, fallback, reply }
+    }
+
+    /// The handshake succeeded and the certificate counts. Everything known from before is forgotten: this value is
+    /// replaced by a fresh one (RFC 3207, 4.2).
+    pub fn tls_established(&mut self, tls: Arc<TlsInfo>, now: Instant) -> Result<(), ApiMisuse> {
+        if self.state != State::Handshake {
+            return Err(ApiMisuse::NoHandshake);
+        }
+        let config = Arc::clone(&self.config);
+        *self = Self::without_greeting(config, self.rules, Channel::StartTls(tls), now);
+        self.due = Some(Sent::Ehlo);
+        Ok(())
+    }
+
+    /// The handshake failed, or the certificate does not count ([`TlsFailure::Untrusted`]). The connection is over;
+    /// the answer says whether there may be another in clear text.
+    pub fn tls_failed(&mut self, failure: TlsFailure) -> Fallback {
+        self.end();
+        after(self.rules, &self.channel, failure)
+    }
+
+    /// The handshake succeeded, and the certificate does not count: the next [`poll`](Self::poll) says QUIT inside TLS, and
+    /// nothing else (RFC 8689, 4.2.1: "the client MUST issue a QUIT"). The answer says whether there may be another
+    /// connection in clear text.
+    pub fn tls_untrusted(&mut self, tls: Arc<TlsInfo>, now: Instant) -> Result<Fallback, ApiMisuse> {
+        let fallback = after(self.rules, &self.channel, TlsFailure::Untrusted);
+        self.tls_established(tls, now)?;
+        self.due = None;
+        self.leave();
+        Ok(fallback)
+    }
+
+    /// The connection broke or stalled: whether TLS is at fault, and what the rules say about it. Call it after an I/O
+    /// error, or after an [`Error`].
+    ///
+    /// None without TLS, where the peer misbehaves or stalls in a conversation that was under way, and where the
+    /// conversation has said its last word already: there is nothing to fall back from. Until the EHLO inside TLS is answered everything counts as a failed handshake: in
+    /// TLS 1.3 a server's refusal of the client arrives only then.
+    pub fn connection_lost(&mut self) -> Option<(TlsFailure, Fallback)> {
+        let opening = self.capabilities.is_unread();
+        let failure = match (&self.channel, self.state) {
+            (
+                Channel::Plain,
+                State::Handshake | State::Over(Error::Timeout(Phase::Handshake) | Error::Eof(Phase::Handshake)),
+            ) => TlsFailure::Handshake,
+            (Channel::Plain, _) | (_, State::Leaving | State::Closing | State::Over(Error::Closed)) => return None,
+            _ if opening => TlsFailure::Handshake,
+            (_, State::Over(Error::Timeout(_) | Error::PeerMisbehaved(_))) => return None,
+            _ => TlsFailure::Lost { end_of_data_sent: self.is_in_doubt() },
+        };
+        self.end();
+        Some((failure, after(self.rules, &self.channel, failure)))
+    }
+}
