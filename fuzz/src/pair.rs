@@ -7,6 +7,7 @@ use smtp_proto::client::{Client, Config, Envelope, Event, Outcome};
 use smtp_proto::command::{Command, Xclient, XclientValue};
 use smtp_proto::error::Error;
 use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules, Yield};
+use smtp_proto::sasl::client::{Credentials, Floor};
 use smtp_proto::{Protocol, Step, Want};
 
 /// First byte: rules. Second: fragmentation. Third: the caller. Then one byte for each thing that the server does.
@@ -19,6 +20,7 @@ pub fn pair(data: &[u8]) {
         chunking: caller & 8 != 0,
         protocol: if caller & 16 == 0 { Protocol::Smtp } else { Protocol::Lmtp },
         commands: caller & 32 != 0,
+        credentials: [None, Some(Floor::Authenticated), None, Some(Floor::Encrypted)][usize::from(caller >> 6)],
     };
     let trace = hostile(&scenario, *seed, script);
     assert_eq!(trace, hostile(&scenario, 0, script), "fragments were seen");
@@ -34,6 +36,8 @@ struct Scenario {
     protocol: Protocol,
     /// Before each transaction the caller sends a command of its own.
     commands: bool,
+    /// Before the first transaction the caller authenticates with a password, in channels of this kind.
+    credentials: Option<Floor>,
 }
 
 fn rules_of(byte: u8) -> TlsRules {
@@ -45,7 +49,7 @@ fn rules_of(byte: u8) -> TlsRules {
 const BODY: &[u8] = b"Subject: secret\r\n\r\n.dot\r\n";
 
 /// What a server may do; a byte of the script chooses.
-const DEEDS: [Deed; 32] = [
+const DEEDS: [Deed; 40] = [
     Deed::Say(b"220 mx\r\n"),
     Deed::Say(b"250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n"),
     Deed::Say(b"250-mx\r\n250 PIPELINING\r\n"),
@@ -78,6 +82,15 @@ const DEEDS: [Deed; 32] = [
     Deed::Time(200),
     Deed::Time(700),
     Deed::Press,
+    Deed::Say(b"250-mx\r\n250-PIPELINING\r\n250 AUTH PLAIN LOGIN\r\n"),
+    Deed::Say(b"250-mx\r\n250-AUTH LOGIN\r\n250 STARTTLS\r\n"),
+    Deed::Say(b"250-mx\r\n250 AUTH SCRAM-SHA-256 PLAIN\r\n"),
+    Deed::Say(b"235 2.7.0 ok\r\n"),
+    Deed::Say(b"334 \r\n"),
+    Deed::Say(b"535 5.7.8 no\r\n"),
+    // SCRAM's challenge to the nonce of no octets but 0, and the signature of a server that does not know the password.
+    Deed::Say(b"334 cj1BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQXgscz1BQUFBLGk9NDA5Ng==\r\n"),
+    Deed::Say(b"334 dj1BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBPQ==\r\n"),
 ];
 
 #[derive(Clone, Copy)]
@@ -112,6 +125,10 @@ struct Driver<'s> {
     left: u8,
     /// The command before the next transaction has been sent.
     asked: bool,
+    /// The mechanism of the attempt to authenticate, while it lasts.
+    exchange: Option<String>,
+    /// There was one.
+    tried: bool,
     /// What is left of the body, and its end.
     body: Option<&'static [u8]>,
     /// Transactions that were started and have not finished.
@@ -136,6 +153,8 @@ fn hostile(scenario: &Scenario, seed: u8, script: &[u8]) -> Trace {
         output: Vec::new(),
         left: scenario.mails,
         asked: false,
+        exchange: None,
+        tried: false,
         body: None,
         open: 0,
         released: false,
@@ -244,13 +263,21 @@ impl Driver<'_> {
                             }
                         }
                         Event::Recipient { .. } | Event::Left { .. } | Event::Delivered { .. } => {
-                            assert_eq!(self.open, 1);
+                            assert!(self.open == 1 && self.exchange.is_none());
                         }
                         Event::Answered(_) => {
                             assert_eq!(self.open, 0, "a command within a transaction");
                             next = true;
                         }
-                        Event::Authenticated(_) | Event::AuthFailed { .. } => panic!("nobody has asked for it"),
+                        Event::Authenticated(_) => {
+                            let mechanism = self.exchange.take().expect("one end for each attempt");
+                            assert_ne!(mechanism, "SCRAM-SHA-256", "the server has proven nothing");
+                            next = true;
+                        }
+                        Event::AuthFailed { .. } => {
+                            self.exchange.take().expect("one end for each attempt");
+                            next = true;
+                        }
                         Event::Unwelcome { .. } | Event::Closed => {}
                     }
                 }
@@ -276,6 +303,21 @@ impl Driver<'_> {
     }
 
     fn next(&mut self) {
+        if let Some(floor) = self.scenario.credentials.filter(|_| !self.tried) {
+            let credentials = Credentials { floor, ..Credentials::password("user", "pencil") };
+            let nonce = [0; 24].into();
+            let mechanism = credentials.mechanism(self.client.capabilities(), self.client.channel(), nonce);
+            self.trace.events.push(format!("mechanism: {:?}", mechanism.as_ref().map(|it| it.name().to_owned())));
+            if let Ok(mechanism) = mechanism {
+                let name = mechanism.name().to_owned();
+                // To anybody at all goes no more than a proof.
+                assert!(floor == Floor::Encrypted || name == "SCRAM-SHA-256");
+                if self.client.authenticate(mechanism, floor, self.now).is_ok() {
+                    (self.tried, self.exchange) = (true, Some(name));
+                    return;
+                }
+            }
+        }
         if self.left == 0 {
             let _ = self.client.quit();
             return;
@@ -318,6 +360,7 @@ impl Driver<'_> {
             return;
         }
         self.trace.clear.extend_from_slice(&output);
+        assert!(!output.windows(4).any(|octets| octets == b"AUTH"), "credentials in clear text");
         let harmless = |line: &[u8]| {
             matches!(line, b"EHLO client.test.example" | b"HELO client.test.example" | b"STARTTLS" | b"QUIT" | b"")
         };
@@ -338,6 +381,6 @@ impl Driver<'_> {
 
     fn judge(&self, fallback: Fallback) {
         let required = self.scenario.rules.mode == TlsMode::Required;
-        assert!(!required || fallback == Fallback::Forbidden, "past the floor: {fallback:?}");
+        assert!(!(required || self.tried) || fallback == Fallback::Forbidden, "past the floor: {fallback:?}");
     }
 }
