@@ -459,3 +459,24 @@ async fn without_credentials_nothing_changes() {
     let report = common::send(&outbound(&pki), server.address, plan, None, "x\r\n").await;
     assert_eq!(report.words, [Word::Delivered]);
 }
+
+/// RFC 9266, 4.2, and RFC 5929, 4.1, as somebody else would compute them.
+#[tokio::test]
+async fn bindings_are_those_of_the_rfcs() {
+    let pki = Pki::new();
+    let server = pki.server();
+    let (ours, peer) = tokio::io::duplex(1 << 16);
+    let theirs = tokio::spawn(async move {
+        let mut stream = TlsAcceptor::from(server).accept(peer).await.unwrap();
+        stream.write_all(b"220 mx\r\n250 mx\r\n221 bye\r\n").await.unwrap();
+        let exported = stream.get_ref().1.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+        while stream.read_u8().await.is_ok() {}
+        exported.unwrap()
+    });
+    let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), true));
+    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+    let (decision, connection) = Connection::open(&outbound(&pki), &target, ours).await;
+    connection.unwrap().quit().await;
+    let bindings = &decision.tls.as_ref().unwrap().bindings;
+    assert_eq!(bindings[0].data, Secret::from(theirs.await.unwrap().as_slice()));
+}
