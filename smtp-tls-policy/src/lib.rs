@@ -24,6 +24,8 @@
 //!    the limits; does it lead to one of the roots, with dates, purposes, constraints and signatures in order; is no
 //!    certificate of it revoked; is it for one of the names. The weightiest failure decides: refused, or not TLS, or
 //!    acceptable. A resumed session is judged again, for dates pass and lists change.
+//!    What is trusted may change meanwhile ([`LiveTrust`]): a judgement sees one [`Trust`] from start to end. A raw public
+//!    key in place of a certificate has a judgement of its own ([`Plan::judge_raw_key`]).
 //! 7. **Reason.** Every ending has a [`Reason`] with a stable code, an SMTP status and a TLSRPT result type, and
 //!    [`explain`] makes it a sentence.
 //! 8. **Report.** [`tlsrpt::Reporting`] tells what a connection came to under each policy that was published for it, and

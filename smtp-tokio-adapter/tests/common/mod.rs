@@ -60,6 +60,25 @@ impl Pki {
         Arc::new(CertifiedKey::from_der(vec![certificate.der().clone()], der, &provider()).unwrap())
     }
 
+    /// A revocation list of the root, which revokes these serial numbers.
+    pub fn crl(&self, number: u8, serials: &[u8]) -> Vec<u8> {
+        let revoked = |serial: &u8| rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from_slice(&[*serial]),
+            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(4096, 1, 1),
+            crl_number: rcgen::SerialNumber::from_slice(&[number]),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().der().to_vec()
+    }
+
     pub fn trust(&self) -> Arc<Trust> {
         let mut trust = Trust::new();
         trust.add_root_der(&RootsId::public(), &self.root).unwrap();

@@ -1,0 +1,50 @@
+//! A revocation list that is replaced while mail is sent.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{HOST, Pki, connector, outbound, plan_for, provider, send, smtp, start};
+use rcgen::{CertificateParams, SerialNumber};
+use smtp_proto::reply::EnhancedCode;
+use smtp_proto::route::Word;
+use smtp_tls_policy::rustls::{ClientCertificates, server_config};
+use smtp_tls_policy::{LiveTrust, Posture, Reason, Replaced, RootsId, Trust};
+use smtp_tokio_adapter::serve::Inbound;
+
+const SERIAL: u8 = 42;
+
+#[tokio::test]
+async fn a_list_replaced_between_two_deliveries() {
+    let pki = Pki::new();
+    let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+    params.serial_number = Some(SerialNumber::from_slice(&[SERIAL]));
+    let tls = server_config(pki.sign(&params), ClientCertificates::None, provider()).unwrap();
+    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+
+    let live = Arc::new(LiveTrust::new(Trust::clone(&pki.trust())));
+    let mut outbound = outbound(&pki);
+    outbound.trust = live.clone();
+    let replace = |number, serials: &[u8]| live.replace_crl_der(&RootsId::public(), &pki.crl(number, serials));
+    assert_eq!(replace(1, &[]), Ok(Replaced::Added));
+
+    let plan = plan_for(&connector(Posture::Verified), false);
+    let message = &b"Subject: hello\r\n\r\n"[..];
+    // Twice, so that there is a session to resume.
+    for _ in 0..2 {
+        let report = send(&outbound, server.address, plan.clone(), None, message).await;
+        assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    }
+    assert_eq!(replace(2, &[SERIAL]), Ok(Replaced::Replaced));
+    let report = send(&outbound, server.address, plan.clone(), None, message).await;
+    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
+    assert_eq!(report.attempts[0].decision.reason, Reason::CertRevoked);
+    assert_eq!(server.kept.messages.lock().unwrap().len(), 2);
+    // An older list does not bring the host back; a newer one does.
+    assert!(replace(1, &[]).is_err());
+    let report = send(&outbound, server.address, plan.clone(), None, message).await;
+    assert_eq!(report.attempts[0].decision.reason, Reason::CertRevoked);
+    assert_eq!(replace(3, &[]), Ok(Replaced::Replaced));
+    let report = send(&outbound, server.address, plan, None, message).await;
+    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+}
