@@ -77,7 +77,8 @@ pub enum Step<E> {
 pub enum Want {
     /// Read more input.
     Input,
-    /// Call [`respond`](server::Server::respond). Read nothing meanwhile: that is the back-pressure.
+    /// Call [`respond`](server::Server::respond), or [`answer`](server::Server::answer). Read nothing meanwhile: that is the
+    /// back-pressure.
     Answer,
     /// Run the TLS handshake, then call `tls_established` or `tls_failed`. If bytes can be read before the handshake
     /// begins, poll once more with them: a client never lets them reach the handshake.

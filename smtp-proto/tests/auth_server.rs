@@ -819,3 +819,56 @@ fn long_challenges_are_one_line() {
     let json: serde_json::Value = serde_json::from_str(&challenge).unwrap();
     assert_eq!((&json["status"], &json["openid-configuration"]), (&"invalid_token".into(), &"https://\"\\\n".into()));
 }
+
+/// Names and passwords that SASLprep leaves as they are: with everything that a mechanism has to escape.
+const NAME: &str = "[a-z0-9,=@ \\\\+\"\u{e9}\u{fc}]{1,20}";
+
+/// What an exchange asks at last, when a client begins it so.
+fn asked(mechanism: &dyn Mechanism, client: &mut dyn smtp_proto::sasl::client::Mechanism) -> Question {
+    let channel = bound();
+    let mut exchange = mechanism.begin(&Offer::new(&channel, &[]));
+    let mut response = match client.initial_response().unwrap() {
+        Some(response) => response,
+        None => client.respond(&exchange.first_challenge()).unwrap(),
+    };
+    loop {
+        match exchange.respond(&response) {
+            Step::Ask(question) => return question,
+            Step::Challenge(challenge) => response = client.respond(&challenge).unwrap(),
+            step => panic!("{step:?}"),
+        }
+    }
+}
+
+proptest::proptest! {
+    /// What one side says, the other understands.
+    #[test]
+    fn names_and_passwords_come_through(user in NAME, password in NAME, token in "[A-Za-z0-9._~+/-]{1,40}={0,2}") {
+        use smtp_proto::sasl::client::{Login, OauthBearer, Plain};
+        let secret = || Secret::from(password.as_str());
+        let wanted = Question::Password { user: user.clone(), password: secret() };
+        let plain = asked(&sasl::Plain, &mut Plain::new("", &user, &secret()).unwrap());
+        proptest::prop_assert_eq!(&plain, &wanted);
+        let login = asked(&sasl::Login, &mut Login::new(&user, secret()).unwrap());
+        proptest::prop_assert_eq!(&login, &wanted);
+        let [_, bare] = sasl::ScramSha256::both(Decoy::new(Secret::from("x")), || Some([7; 24]));
+        let scram = asked(&*bare, &mut client(&user, &password, Binding::Unsupported));
+        proptest::prop_assert_eq!(scram, Question::Keys { user: user.clone() });
+        let bearer = asked(&sasl::OauthBearer::default(), &mut OauthBearer::new(&user, &Secret::from(token.as_str())).unwrap());
+        let wanted = Question::Token { user: Some(user), token: Secret::from(token.as_str()), host: None, port: None };
+        proptest::prop_assert_eq!(bearer, wanted);
+    }
+
+    /// One octet that is not what it was, and nobody is anybody.
+    #[test]
+    fn a_message_that_was_changed_proves_nothing(at in 0..110_usize, to in proptest::prelude::any::<u8>()) {
+        let nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+        let mut last = format!("c=biws,r={nonce},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=").into_bytes();
+        let at = at % last.len();
+        let same = std::mem::replace(&mut last[at], to) == to;
+        let mut bed = inside(config());
+        auth(&mut bed, "SCRAM-SHA-256", "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
+        let said = say(&mut bed, base64(&last));
+        proptest::prop_assert_eq!(said.starts_with("334 "), same, "{}", last.escape_ascii());
+    }
+}

@@ -163,13 +163,24 @@ impl<S: Io> Link<S> {
 pub(crate) struct Wire<S> {
     pub(crate) link: Link<S>,
     pub(crate) input: BytesMut,
+    /// The input may hold credentials: it is wiped when it is dropped.
+    secret: bool,
     eof: bool,
+}
+
+impl<S> Drop for Wire<S> {
+    fn drop(&mut self) {
+        // A line of AUTH may have been cut off.
+        if self.secret {
+            self.input.zeroize();
+        }
+    }
 }
 
 impl<S: Io> Wire<S> {
     pub(crate) fn new(stream: S) -> Self {
         let link = Link { stream: Stream::Plain(stream), output: Vec::new(), sent: 0, secret: false };
-        Self { link, input: BytesMut::new(), eof: false }
+        Self { link, input: BytesMut::new(), secret: false, eof: false }
     }
 
     /// Octets that wait to be sent, and those before them that have gone out already.
@@ -201,6 +212,7 @@ impl<S: Io> Wire<S> {
 
     /// Room for `octets` and one more read, so that the input need not move while credentials come in.
     pub(crate) fn make_room_for_secrets(&mut self, octets: usize) {
+        self.secret = true;
         if self.input.capacity() - self.input.len() < octets + READ_LINES {
             let mut roomy = BytesMut::with_capacity(self.input.len() + octets + READ_LINES);
             roomy.extend_from_slice(&self.input);

@@ -3,7 +3,8 @@
 //! ```text
 //!  new ─> Connected ─> commands <─────────────────────────────┐
 //!          │ 554: 503   │ │  STARTTLS ─> handshake ─> *self = fresh
-//!          │ to all     │ └─ EHLO, MAIL, RCPT ── respond ─────┤
+//!          │ to all     │ │─ AUTH ─> 334.. ─> Authenticate ── answer ──> 235, 535
+//!          │            │ └─ EHLO, MAIL, RCPT ── respond ─────┤
 //!          v but QUIT   └── DATA ── 354 ─> Body.. ─> EndOfBody ── respond
 //!        QUIT, 421, errors ──> Closed
 //! ```

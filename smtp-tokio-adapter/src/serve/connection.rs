@@ -207,9 +207,6 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         }
         let ended = self.converse(&mut server).await;
         let deadline = Instant::now() + LINGER;
-        // A line of AUTH may have been cut off.
-        let left = self.wire.input.len();
-        self.wire.advance_over_secrets(left);
         self.wire.close(deadline).await;
         self.wire.drain(deadline).await;
         ended
