@@ -81,7 +81,11 @@ use self::policies::Policies;
 
 /// Delivers mail by what the DNS, the recipients' policies, the connector and the message say together.
 ///
-/// One value serves all deliveries of a process: it remembers MTA-STS policies, and peers whose TLS is broken.
+/// One value serves all deliveries of a process: it remembers MTA-STS policies, and peers whose TLS is broken. Let
+/// [`refresh`](Self::refresh) run beside them, again at the time that it gives or once an hour.
+///
+/// A deferral by an MTA-STS policy needs nothing else before the mail is given up at last: each delivery asks for the record
+/// again (RFC 8461, 5.1).
 pub struct Sender<L> {
     /// Name, time limits, TLS, trust.
     pub outbound: Outbound,
