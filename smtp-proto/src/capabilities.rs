@@ -78,6 +78,11 @@ impl Extension {
         (Self::Xclient, "XCLIENT"),
     ];
 
+    /// Every extension that is here.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().map(|(extension, _)| extension)
+    }
+
     /// The keyword, in capitals.
     pub fn keyword(self) -> &'static str {
         Self::ALL[self as usize].1

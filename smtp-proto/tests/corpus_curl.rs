@@ -259,7 +259,7 @@ impl Wish {
                     let mail = Envelope::relaying(path, &MailParameters { size: None, ..parameters });
                     let from_file =
                         text(row, "command").split_once("-T ").is_some_and(|(_, rest)| !rest.starts_with('-'));
-                    let size = from_file.then(|| case.message.len() as u64);
+                    let size = from_file.then_some(case.message.len() as u64);
                     wish.mail = Some(Envelope { size, ..mail });
                 }
                 Ok(Command::Rcpt { path: ForwardPath::Mailbox(_), .. }) => {}
