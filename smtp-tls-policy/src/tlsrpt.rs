@@ -219,7 +219,25 @@ fn scheme(uri: &str) -> Option<&str> {
     let good = letters.next().is_some_and(|b| b.is_ascii_alphabetic())
         && letters.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     let (before, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-    (good && is_uri_text(before) && is_uri_text(fragment)).then_some(scheme)
+    let (ahead, behind) = around_literal(before)?;
+    (good && is_uri_text(ahead) && is_uri_text(behind) && is_uri_text(fragment)).then_some(scheme)
+}
+
+/// What stands around the IP literal of an authority (RFC 3986, 3.2.2), the one place for square brackets; `None` where what
+/// stands between them is none.
+fn around_literal(text: &str) -> Option<(&str, &str)> {
+    let end = text.get(2..).and_then(|rest| rest.find(['/', '?'])).map_or(text.len(), |end| end + 2);
+    let authority = text[..end].strip_prefix("//").unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    if !host.starts_with('[') {
+        return Some((text, ""));
+    }
+    let at = end - host.len();
+    let (literal, port) = host[1..].split_once(']')?;
+    let address = literal.parse::<std::net::Ipv6Addr>().is_ok();
+    let good = address && port.strip_prefix(':').unwrap_or(port).bytes().all(|b| b.is_ascii_digit());
+    // A port is told from the host by its colon.
+    (good && (port.is_empty() || port.starts_with(':'))).then_some((&text[..at], &text[end..]))
 }
 
 fn is_uri_text(text: &str) -> bool {
@@ -227,8 +245,8 @@ fn is_uri_text(text: &str) -> bool {
     while let Some(byte) = bytes.next() {
         let good = match byte {
             b'%' => (0..2).all(|_| bytes.next().is_some_and(|b| b.is_ascii_hexdigit())),
-            // RFC 3986, 2.2 and 2.3: reserved and unreserved, less the three, and less "#".
-            b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b'?' | b'[' | b']' | b'@' => true,
+            // RFC 3986, 2.2 and 2.3: reserved and unreserved, less the three, "#" and brackets.
+            b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b'?' | b'@' => true,
             b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b'=' => true,
             _ => byte.is_ascii_alphanumeric(),
         };

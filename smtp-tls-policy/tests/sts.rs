@@ -66,6 +66,26 @@ fn nothing_but_white_space_follows_the_version() {
     assert_eq!(reports("v=TLSRPTv1 x;rua=mailto:a@b.example"), Err(TxtError::Field { field: 0 }));
 }
 
+/// RFC 3986, 3.2.2: square brackets hold the address of an authority, and stand nowhere else.
+#[test]
+fn brackets_in_a_uri() {
+    let rua = |uri: &str| reports(&format!("v=TLSRPTv1;rua={uri}"));
+    for uri in ["https://[2001:db8::1]/x", "https://[::1]:8443/x?y", "https://user@[::1]"] {
+        assert_eq!(rua(uri), Ok((vec![Rua::Https(uri.to_owned())], 0)));
+    }
+    for uri in [
+        "https://[x]/",
+        "https://[::1/",
+        "https://[::1]x/",
+        "https://[::1]:x/",
+        "https://a/[",
+        "mailto:a@[192.0.2.1]",
+        "x:[]",
+    ] {
+        assert_eq!(rua(uri), Err(TxtError::Value { field: 1, name: "rua" }), "{uri}");
+    }
+}
+
 /// `Domain` of RFC 5321 may be of digits: the policy is one, and no host has that name.
 #[test]
 fn a_pattern_that_looks_like_an_address() {
