@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{ServerBed, mechanisms, server_config, tls_info};
 use smtp_proto::command::XclientName;
-use smtp_proto::error::ApiMisuse;
+use smtp_proto::error::{ApiMisuse, Error, Phase};
 use smtp_proto::fallback::{Channel, TlsInfo};
 use smtp_proto::reply::Response;
 use smtp_proto::sasl::client::{Binding, Mechanism as _, ScramSha256};
@@ -266,7 +266,7 @@ fn the_driver_is_told_what_to_wipe() {
     assert!(!polls(b"OP\r\n"));
     polls(b"AUTH LOGIN\r\n");
     assert!(polls(b"dXNl"));
-    assert_eq!(bed.server.phase(), smtp_proto::error::Phase::Auth);
+    assert_eq!(bed.server.phase(), Phase::Auth);
 }
 
 #[test]
@@ -818,6 +818,40 @@ fn long_challenges_are_one_line() {
         String::from_utf8(decode(said.strip_prefix("334 ").unwrap().strip_suffix("\r\n").unwrap())).unwrap();
     let json: serde_json::Value = serde_json::from_str(&challenge).unwrap();
     assert_eq!((&json["status"], &json["openid-configuration"]), (&"invalid_token".into(), &"https://\"\\\n".into()));
+}
+
+#[test]
+fn time_and_input_may_end_in_an_exchange() {
+    let mut bed = inside(config());
+    say(&mut bed, "AUTH LOGIN");
+    let began = bed.now;
+    let limit = config().timeouts.auth;
+    assert_eq!(bed.server.deadline(), Some(began + limit));
+    // Half a line moves nothing.
+    bed.now += limit / 2;
+    bed.feed(b"dXNl");
+    assert_eq!(bed.server.deadline(), Some(began + limit));
+    bed.now = began + limit;
+    assert_eq!(bed.ask(b""), "421 4.4.2 idle for too long, closing the connection\r\n");
+    assert_eq!(bed.want, Err(Error::Timeout(Phase::Auth)));
+
+    let mut bed = inside(config());
+    say(&mut bed, "AUTH LOGIN");
+    assert_eq!(bed.server.handle_eof(), Ok(()));
+    // Nor does an answer that comes too late for anybody to hear it make a difference.
+    let mut bed = inside(config());
+    bed.authority = |_| None;
+    auth(&mut bed, "PLAIN", "\0user\0pencil");
+    assert_eq!(bed.server.handle_eof(), Ok(()));
+    assert_eq!(bed.server.answer(Answer::Accepted("user".into())), Err(ApiMisuse::NoResponseWanted));
+    assert_eq!(bed.server.identity(), None);
+}
+
+#[test]
+fn lmtp_has_it_as_well() {
+    let mut bed = ServerBed::on(Config { protocol: smtp_proto::Protocol::Lmtp, ..config() }, bound());
+    assert!(bed.ask(b"LHLO c\r\n").contains("AUTH "));
+    assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
 }
 
 /// Names and passwords that SASLprep leaves as they are: with everything that a mechanism has to escape.

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::corpora::{Verdicts, corpus, crlf, fragmentations, text};
 use common::{ClientBed, ServerBed, client_against, server_config};
 use serde_json::Value;
@@ -12,6 +14,8 @@ use smtp_proto::command::Command;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::path::Mailbox;
 use smtp_proto::reply::{Reply, ReplyError, ReplyParser, Response};
+use smtp_proto::sasl::Secret;
+use smtp_proto::sasl::server::{Answer, Plain, Question};
 use smtp_proto::server::{Config, Event, StartTls};
 
 /// One reply from input that grows piece by piece.
@@ -150,7 +154,7 @@ fn corpus_recog_banners() {
 }
 
 /// Verbs and parameters of extensions that are not part of `Command` yet.
-const OTHER_VERBS: [&str; 3] = ["ATRN", "AUTH", "XFORWARD"];
+const OTHER_VERBS: [&str; 2] = ["ATRN", "XFORWARD"];
 const OTHER_PARAMETERS: [&str; 4] = ["MTRK", "RRVS", "SOLICIT", "TRANSID"];
 
 fn is_covered(line: &str) -> bool {
@@ -257,8 +261,15 @@ fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
     if !covered || steps.first()?.get("send").is_none() {
         return None;
     }
-    let mut bed =
-        ServerBed::new(Config { smtputf8: true, dsn: true, chunking: true, binary_mime: true, ..server_config() });
+    let mut config =
+        Config { smtputf8: true, dsn: true, chunking: true, binary_mime: true, auth_in_clear: true, ..server_config() };
+    config.mechanisms = vec![Arc::new(Plain)];
+    let mut bed = ServerBed::new(config);
+    bed.authority = |question| {
+        let (user, password) = ("username".to_owned(), Secret::from("password"));
+        let is_known = *question == Question::Password { user: user.clone(), password };
+        Some(if is_known { Answer::Accepted(user) } else { Answer::Refused })
+    };
     // One row has a handler that fails.
     let fails = |step: &Value| text(step, "expect_prefix").contains("I failed");
     if steps.iter().any(fails) {
@@ -266,7 +277,12 @@ fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
     }
     match setup[..] {
         ["testServerGreeted"] => drop(bed.feed(b"")),
-        ["testServerEhlo" | "testServerAuthenticated"] => drop(bed.feed(b"EHLO localhost\r\n")),
+        ["testServerEhlo"] => drop(bed.feed(b"EHLO localhost\r\n")),
+        ["testServerAuthenticated"] => {
+            // PLAIN of `username` and `password`.
+            bed.feed(b"EHLO localhost\r\nAUTH PLAIN AHVzZXJuYW1lAHBhc3N3b3Jk\r\n");
+            assert!(bed.server.identity().is_some());
+        }
         _ => return None,
     }
     bed.said();
