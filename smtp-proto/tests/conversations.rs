@@ -571,6 +571,7 @@ conversations! {
     client_auth_plain
     client_auth_scram
     client_auth_token
+    client_auth_xclient
     client_binarymime
     client_burl
     client_burl_not_offered

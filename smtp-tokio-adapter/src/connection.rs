@@ -99,6 +99,8 @@ pub struct Connection<S> {
     wire: Wire<S>,
     plan: Plan,
     decision: Decision,
+    /// What to authenticate with once more where everything starts again, and where the nonce comes from.
+    credentials: Option<(Credentials, Arc<ClientTls>)>,
 }
 
 impl<S: Io> Connection<S> {
@@ -108,7 +110,8 @@ impl<S: Io> Connection<S> {
         let mut opening = Opening { outbound, target, decision: Decision::undecided(target) };
         let result = opening.run(stream).await;
         let (decision, plan) = (opening.decision, target.plan.clone());
-        (decision.clone(), result.map(|(client, wire)| Self { client, wire, plan, decision }))
+        let credentials = target.credentials.map(|credentials| (credentials.clone(), Arc::clone(&outbound.tls)));
+        (decision.clone(), result.map(|(client, wire)| Self { client, wire, plan, decision, credentials }))
     }
 
     /// What the server can do.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use common::{HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, smtp, start};
 use smtp_proto::body::Runs;
 use smtp_proto::client::AuthFailure;
+use smtp_proto::command::{Xclient, XclientValue};
 use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::params::RcptParameters;
 use smtp_proto::path::ForwardPath;
@@ -124,6 +125,7 @@ impl Fake {
                     "354 go\r\n".into()
                 }
                 "QUIT" => "221 bye\r\n".into(),
+                "XCLIENT" => "220 again\r\n".into(),
                 _ => "250 ok\r\n".into(),
             };
             data &= verb != ".";
@@ -422,6 +424,25 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
     assert_eq!(seen[0][1], seen[1][1]);
     assert_ne!(seen[0][1], seen[2][0]);
     assert_eq!(seen[2], seen[3]);
+}
+
+#[tokio::test]
+async fn xclient_makes_authentication_start_again() {
+    let pki = Pki::new();
+    for (auth, opens) in [(&["235 ok\r\n", "235 ok\r\n"], true), (&["235 ok\r\n", "535 5.7.8 no\r\n"], false)] {
+        let fake = Fake { auth, inside: &["AUTH PLAIN", "XCLIENT PORT"], ..Fake::new(Some(pki.server())) };
+        let heard = Arc::clone(&fake.heard);
+        let address = fake.start().await;
+        let mut connection = open(&outbound(&pki), address, Posture::Verified, &password()).await.unwrap();
+        let proxy = Xclient { port: Some(XclientValue::Value(25)), ..Xclient::default() };
+        let reply = connection.xclient(&proxy).await;
+        assert_eq!(reply.is_ok(), opens, "{reply:?}");
+        let delivery = connection.send(Arc::new(envelope(&["reader@test.example"])), &mut b"x\r\n".as_slice()).await;
+        assert_eq!(delivery.end.is_ok(), opens, "{delivery:?}");
+        connection.quit().await;
+        let inside = all(&heard).await.inside;
+        assert_eq!((inside.matches(PLAIN).count(), inside.contains("MAIL")), (2, opens), "{inside}");
+    }
 }
 
 /// What is for the smart host is not for the hosts that the DNS names.

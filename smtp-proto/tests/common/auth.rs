@@ -1,7 +1,12 @@
-//! What a client of the tests authenticates with.
+//! What a client of the tests authenticates with, and to whom.
 
+use std::sync::Arc;
+
+use smtp_proto::fallback::{Channel, TlsInfo, TlsRules};
 use smtp_proto::sasl::Secret;
-use smtp_proto::sasl::client::{Binding, External, Login, Mechanism, OauthBearer, Plain, ScramSha256, Xoauth2};
+use smtp_proto::sasl::client::{Binding, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256, Xoauth2};
+
+use super::{ClientBed, client_config, tls_info};
 
 /// `MECHANISM user secret`, or `MECHANISM user secret authorization`; with the client's nonce of RFC 7677, 3.
 pub fn mechanism(text: &str, binding: Binding) -> Box<dyn Mechanism> {
@@ -20,4 +25,44 @@ pub fn mechanism(text: &str, binding: Binding) -> Box<dyn Mechanism> {
         }
         name => panic!("{name}"),
     }
+}
+
+pub const EHLO: &str =
+    "250-mx\r\n250 AUTH PLAIN LOGIN EXTERNAL SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER\r\n";
+/// RFC 7677, 3.
+pub const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
+pub const SERVER_FIRST: &str = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+
+pub fn base64(octets: impl AsRef<[u8]>) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(octets)
+}
+
+pub fn challenge(octets: impl AsRef<[u8]>) -> Vec<u8> {
+    format!("334 {}\r\n", base64(octets)).into_bytes()
+}
+
+/// A client inside TLS that has heard `ehlo`.
+pub fn inside(tls: Arc<TlsInfo>, ehlo: &str) -> ClientBed {
+    let mut bed = ClientBed::with(client_config(), TlsRules::REQUIRED, Channel::Implicit(tls));
+    assert_eq!(bed.feed(format!("220 mx\r\n{ehlo}").as_bytes()), ["Ready"]);
+    bed.said();
+    bed
+}
+
+pub fn begin(bed: &mut ClientBed, mechanism: Box<dyn Mechanism>) -> String {
+    bed.client.authenticate(mechanism, Floor::Authenticated, bed.now).unwrap();
+    bed.ask(b"")
+}
+
+/// What a client says to each piece, inside TLS, and its events.
+pub fn exchange(mechanism: Box<dyn Mechanism>, replies: &[&[u8]]) -> (Vec<String>, Vec<String>) {
+    let mut bed = inside(tls_info(), EHLO);
+    let mut said = vec![begin(&mut bed, mechanism)];
+    let mut events = Vec::new();
+    for reply in replies {
+        events.extend(bed.feed(reply));
+        said.push(bed.said());
+    }
+    (said, events)
 }

@@ -8,6 +8,7 @@ use smtp_proto::command::{Command, Xclient};
 use smtp_proto::error::Error;
 use smtp_proto::reply::ReplyBuf;
 
+use super::auth::authenticate;
 use super::drive::drive;
 use super::{Connection, lost};
 use crate::outcome::Failure;
@@ -23,11 +24,20 @@ impl<S: Io> Connection<S> {
     }
 
     /// Tells a server that trusts this host for whom it speaks: see
-    /// [`Client::xclient`](smtp_proto::client::Client::xclient). After 220 the connection has said EHLO again and is
-    /// ready for transactions.
+    /// [`Client::xclient`](smtp_proto::client::Client::xclient). After 220 the connection has said EHLO again, has
+    /// authenticated again where it has credentials, and is ready for transactions.
     pub async fn xclient(&mut self, attributes: &Xclient<'_>) -> Result<ReplyBuf, Failure> {
         self.client.xclient(attributes, Instant::now()).map_err(Failure::Misuse)?;
-        self.answer(true).await
+        let reply = self.answer(true).await?;
+        match &self.credentials {
+            // The server has forgotten who this is, and no mail is sent before it knows (RFC 4954, 9).
+            Some((credentials, tls)) if reply.borrow().code() == 220 => {
+                let authenticated = authenticate(&mut self.client, &mut self.wire, credentials, tls).await;
+                authenticated.map_err(|failure| lost(&mut self.client, &self.plan, &mut self.decision, failure))?;
+            }
+            Some(_) | None => {}
+        }
+        Ok(reply)
     }
 
     /// Waits for the reply, and behind a 220 that makes everything start again until the connection is ready.

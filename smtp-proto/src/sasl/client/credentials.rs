@@ -1,6 +1,8 @@
 //! What one has to authenticate with, and the best way to use it.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use super::{AuthRefusal, Binding, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256, Xoauth2};
 use crate::capabilities::Capabilities;
@@ -58,7 +60,30 @@ pub enum Proof {
     },
     /// The client certificate that TLS has shown, for EXTERNAL.
     Certificate,
+    /// What mechanisms that are not from here make use of.
+    Other(Other),
 }
+
+/// Makes mechanisms that are not from here, one for each attempt.
+pub trait MakeMechanism: fmt::Debug + Send + Sync {
+    /// The names of those that it makes, the best first.
+    fn names(&self) -> &[&str];
+
+    /// Makes the one of this name.
+    fn make(&self, name: &str, authorization: &str, channel: &Channel) -> Result<Box<dyn Mechanism>, SaslError>;
+}
+
+/// Something that makes mechanisms; equal only to itself.
+#[derive(Clone, Debug)]
+pub struct Other(pub Arc<dyn MakeMechanism>);
+
+impl PartialEq for Other {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Other {}
 
 impl Credentials {
     /// A password, for channels to an [authenticated](Floor::Authenticated) server.
@@ -111,13 +136,14 @@ impl Credentials {
     }
 
     /// The best first.
-    fn fitting(&self) -> &'static [&'static str] {
+    fn fitting(&self) -> &[&str] {
         match (&self.proof, self.authorization.is_empty()) {
             (Proof::Password { .. }, true) => &[SCRAM_SHA_256_PLUS, SCRAM_SHA_256, "PLAIN", "LOGIN"],
             (Proof::Password { .. }, false) => &[SCRAM_SHA_256_PLUS, SCRAM_SHA_256, "PLAIN"],
             (Proof::Token { .. }, true) => &["OAUTHBEARER", "XOAUTH2"],
             (Proof::Token { .. }, false) => &[],
             (Proof::Certificate, _) => &["EXTERNAL"],
+            (Proof::Other(other), _) => other.0.names(),
         }
     }
 
@@ -148,6 +174,7 @@ impl Credentials {
             Proof::Token { user, token } if name == "OAUTHBEARER" => Box::new(OauthBearer::new(user, token)?),
             Proof::Token { user, token } => Box::new(Xoauth2::new(user, token)?),
             Proof::Certificate => Box::new(External::new(authorization)?),
+            Proof::Other(other) => other.0.make(name, authorization, channel)?,
         })
     }
 }
@@ -157,7 +184,7 @@ impl Hash for Credentials {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let user = match &self.proof {
             Proof::Password { user, .. } | Proof::Token { user, .. } => user.as_str(),
-            Proof::Certificate => "",
+            Proof::Certificate | Proof::Other(_) => "",
         };
         (&self.authorization, user, self.floor).hash(state);
     }

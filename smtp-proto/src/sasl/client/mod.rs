@@ -42,7 +42,7 @@ mod scram;
 mod simple;
 
 pub use bearer::{OauthBearer, Xoauth2};
-pub use credentials::{Credentials, Proof};
+pub use credentials::{Credentials, MakeMechanism, Other, Proof};
 pub use scram::{Binding, MAX_ITERATIONS, ScramSha256};
 pub use simple::{External, Login, Plain};
 
