@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{ClientBed, envelope};
 use smtp_proto::body::BodyDefect;
@@ -12,6 +13,7 @@ use smtp_proto::command::{Command, Uri, Xclient, XclientValue};
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::params::Xtext;
+use smtp_proto::timeouts::Timeouts;
 
 const PLAIN: &str = "250 mx\r\n";
 const PIPELINING: &str = "250-mx\r\n250 PIPELINING\r\n";
@@ -149,4 +151,21 @@ fn pieces_that_the_server_fetches() {
     bed.feed(b"250 a chunk\r\n");
     let bare = Err(ApiMisuse::Body(BodyDefect::BareCr));
     assert_eq!(bed.client.write_uri(uri, true, &mut bed.output, bed.now), bare);
+}
+
+#[test]
+fn a_command_has_its_time() {
+    let mut bed = ClientBed::ready(PLAIN);
+    let started = bed.now;
+    bed.client.command(Command::Help(""), bed.now).unwrap();
+    bed.feed(b"");
+    let limit = Timeouts::default().command;
+    assert_eq!(bed.client.deadline(), Some(started + limit));
+    // Half a reply moves nothing.
+    bed.now += Duration::from_secs(1);
+    bed.feed(b"214-commands:\r\n");
+    assert_eq!(bed.client.deadline(), Some(started + limit));
+    bed.now = started + limit;
+    bed.feed(b"");
+    assert_eq!(bed.want, Err(Error::Timeout(Phase::Command)));
 }

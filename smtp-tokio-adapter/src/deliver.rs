@@ -178,6 +178,8 @@ pub async fn deliver(
     let mut candidate: Option<Candidate> = None;
     // Why the connection before this one was given up, for the retry in clear text.
     let mut led_here: Option<Decision> = None;
+    // Whom the host that was dialled last would take on another connection.
+    let mut waiting: Option<Vec<usize>> = None;
     loop {
         let (address, host, rules, remaining) = match route.next() {
             Next::Done { words, clear_next_run } => {
@@ -206,7 +208,7 @@ pub async fn deliver(
                 continue;
             }
             Next::Dial { host, address, rules, remaining, .. } => {
-                (address, host.as_str().to_owned(), rules, remaining.to_vec())
+                (address, host.as_str().to_owned(), rules, waiting.take().unwrap_or_else(|| remaining.to_vec()))
             }
         };
         let Some(candidate) = &candidate else {
@@ -228,7 +230,7 @@ pub async fn deliver(
         });
         let parcel = Parcel { envelope, remaining: &remaining, message };
         let dialled = dial(outbound, &target, address, parcel, before.clone(), &candidate.reporting);
-        let Dialled { decision, sessions, words, ending, again } = tracing::Instrument::instrument(
+        let Dialled { decision, sessions, words, ending, left } = tracing::Instrument::instrument(
             dialled,
             tracing::info_span!("smtp_deliver", host = %host, address = %address),
         )
@@ -238,8 +240,9 @@ pub async fn deliver(
                 route.word(index, word);
             }
         }
-        if again {
-            // The same host once more: some have their final word, and the others it takes on another connection.
+        if !left.is_empty() {
+            // The same host once more, for those whom it takes on another connection; it has spoken about the others.
+            waiting = Some(left.iter().map(|&position| remaining[position]).collect());
             led_here = before;
         } else {
             route.ended(ending);

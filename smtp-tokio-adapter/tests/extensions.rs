@@ -81,6 +81,9 @@ impl Handler for Listener {
 
     async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, parameters: RcptParameters<'_>) -> Response {
         self.hear(format!("RCPT {path} {}", parameters.all.as_str())).await;
+        if path.as_str().starts_with("later") {
+            return Response::fixed(450, (4, 2, 1), "not\nnow");
+        }
         if path.as_str().starts_with("nobody") {
             return Response::fixed(550, (5, 1, 1), "no\nsuch\nuser");
         }
@@ -286,8 +289,22 @@ async fn limits_leave_nobody_without_a_word() {
         assert_eq!(report.attempts.len(), connections);
     }
 
+    // Who is deferred is not asked about again by the next connection to the same host.
+    let server = self::server(|it| {
+        it.announce_limits = true;
+        (it.limits.recipients, it.limits.transactions) = (2, Some(1));
+    })
+    .await;
+    let names =
+        ["later1@test.example", "later2@test.example", "a@test.example", "later3@test.example", "b@test.example"];
+    let outbound = sender(|it| it.over_limit = OverLimit::Leave);
+    let report = go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
+    let later = Word::Deferred(EnhancedCode::new(4, 2, 1));
+    assert_eq!(report.words, [later, later, Word::Delivered, later, Word::Delivered], "{report:?}");
+    assert_eq!(server.heard.commands().iter().filter(|it| it.starts_with("RCPT")).count(), names.len());
+
     // The caller's other choice: nothing is sent, and the envelope is the caller's to split.
-    let server = server(|it| (it.announce_limits, it.limits.recipients) = (true, 3)).await;
+    let server = self::server(|it| (it.announce_limits, it.limits.recipients) = (true, 3)).await;
     let report = go(&server, &sender(|_| ()), clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
     assert!(report.words.iter().all(|word| *word == Word::Deferred(EnhancedCode::new(4, 5, 3))), "{report:?}");
     assert_eq!(server.heard.commands(), [""; 0]);

@@ -25,8 +25,8 @@ pub(super) struct Dialled {
     /// By the position in what remained; none where nothing was said.
     pub(super) words: Vec<Option<Word>>,
     pub(super) ending: Ending,
-    /// The server takes no more on this connection, and would take the rest on another.
-    pub(super) again: bool,
+    /// Positions of those whom the server takes no more on this connection, and would take on another.
+    pub(super) left: Vec<usize>,
 }
 
 /// The message, for the recipients that wait.
@@ -53,7 +53,7 @@ pub(super) async fn dial(
         unreachable => {
             tracing::info!(error = ?unreachable.err(), "no connection");
             let decision = before.unwrap_or_else(|| Decision::undecided(target));
-            return Dialled { decision, sessions: Vec::new(), words, ending: Ending::Unreachable, again: false };
+            return Dialled { decision, sessions: Vec::new(), words, ending: Ending::Unreachable, left: Vec::new() };
         }
     };
     // Without it a small message waits for the peer's delayed ACK, 40 ms and more.
@@ -77,17 +77,17 @@ pub(super) async fn dial(
             tracing::info!(%failure, "not delivered here");
             let delivery = Delivery::unsent(count, Err(failure));
             let words = (0..count).map(|at| delivery.word(at)).collect();
-            return Dialled { decision, sessions, words, ending: delivery.ending(), again: false };
+            return Dialled { decision, sessions, words, ending: delivery.ending(), left: Vec::new() };
         }
     };
     let mut transactions = Transactions { outbound, parcel, words };
-    let (ending, again) = transactions.run(&mut connection).await;
+    let (ending, left) = transactions.run(&mut connection).await;
     // In clear text there was no TLS that could have been lost: what led here is still the reason.
     if ending != Ending::Finished && !target.is_clear() {
         decision = connection.decision().clone();
     }
     connection.quit().await;
-    Dialled { decision, sessions, words: transactions.words, ending, again }
+    Dialled { decision, sessions, words: transactions.words, ending, left }
 }
 
 struct Transactions<'a, M> {
@@ -97,8 +97,8 @@ struct Transactions<'a, M> {
 }
 
 impl<M: Message> Transactions<'_, M> {
-    /// One transaction, and then others for those whom the server took no more. Whether another connection is of use.
-    async fn run(&mut self, connection: &mut Connection<TcpStream>) -> (Ending, bool) {
+    /// One transaction, and then others for those whom the server took no more; and whom another connection may serve.
+    async fn run(&mut self, connection: &mut Connection<TcpStream>) -> (Ending, Vec<usize>) {
         // A route for more recipients than there are defers the rest.
         let Parcel { envelope, remaining, .. } = &self.parcel;
         let known = envelope.recipients.len();
@@ -115,10 +115,10 @@ impl<M: Message> Transactions<'_, M> {
                 (0..open.len()).filter(|&at| self.is_left(&delivery, at)).map(|at| open[at]).collect();
             // Who takes nobody at all would not take anybody the next time.
             if ending != Ending::Finished || left.is_empty() || left.len() == open.len() {
-                return (ending, false);
+                return (ending, Vec::new());
             }
             if connection.transactions_left() == Some(0) {
-                return (ending, true);
+                return (ending, left);
             }
             open = left;
         }
