@@ -572,6 +572,7 @@ conversations! {
     client_auth_scram
     client_auth_token
     client_auth_xclient
+    client_bdat_refused_for_good
     client_binarymime
     client_burl
     client_burl_not_offered
@@ -592,11 +593,13 @@ conversations! {
     client_mt_priority
     client_no_recipients
     client_pipelining
+    client_refusal_of_all
     client_requiretls
     client_size
     client_smtputf8
     client_starttls
     client_starttls_not_offered
+    client_temporary_refusals
     client_unasked_reply
     client_unasked_reply_in_body
     client_unknown
