@@ -100,7 +100,7 @@ impl Server {
             Some(initial) if initial.as_str() == "=" => exchange.respond(&Secret::default()),
             Some(initial) => step(&mut *exchange, initial.as_str().as_bytes()),
         };
-        self.exchange = Some(Running { exchange, wanted: Wanted::Nothing, due: None });
+        self.exchange = Some(Box::new(Running { exchange, wanted: Wanted::Nothing, due: None }));
         Ok(step)
     }
 

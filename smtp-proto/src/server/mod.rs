@@ -118,7 +118,7 @@ pub struct Server {
     /// The answer to everything but QUIT.
     barred: Option<Response>,
     /// AUTH, from its command to its last reply.
-    exchange: Option<Running>,
+    exchange: Option<Box<Running>>,
     identity: Option<Identity>,
     /// Whom XCLIENT names, until it is answered.
     login: Option<Identity>,
