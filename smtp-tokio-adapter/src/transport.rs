@@ -238,10 +238,6 @@ impl<S: Io> Wire<S> {
 
     /// Sends the output and reads, both at once: a peer that answers early must not wait for us while we wait for it.
     pub(crate) async fn exchange(&mut self, until: Until, deadline: Option<Instant>) -> io::Result<Moved> {
-        // What is waited for may take minutes: big buffers are for those who use them.
-        if until == Until::Lines && self.input.is_empty() && self.input.capacity() > READ_LINES {
-            self.input = BytesMut::new();
-        }
         let moved = poll_fn(|cx| self.poll_exchange(until, cx));
         match deadline {
             None => moved.await,
@@ -259,7 +255,12 @@ impl<S: Io> Wire<S> {
         }
         if !self.eof {
             let room = if until == Until::Body { READ_BODY } else { READ_LINES };
-            if ready!(self.poll_read(room, cx))? > 0 {
+            let read = self.poll_read(room, cx);
+            // What is waited for may take minutes: room is for those who use it.
+            if read.is_pending() && until == Until::Lines && self.input.is_empty() {
+                self.input = BytesMut::new();
+            }
+            if ready!(read)? > 0 {
                 return Poll::Ready(Ok(Moved::Read));
             }
             self.eof = true;
@@ -336,5 +337,32 @@ struct Reader<'s, S>(&'s mut Stream<S>);
 impl<S: Io> AsyncRead for Reader<'_, S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.0.poll_read(cx, buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::{Moved, Until, Wire};
+
+    /// Most connections wait for a line most of the time.
+    #[tokio::test]
+    async fn who_waits_for_a_line_holds_no_room_for_it() {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let mut wire = Wire::new(ours);
+        let soon = || Some(super::Instant::now() + Duration::from_millis(10));
+        assert_eq!(wire.exchange(Until::Lines, soon()).await.unwrap(), Moved::TimedOut);
+        assert_eq!(wire.input.capacity(), 0);
+        theirs.write_all(b"NOO").await.unwrap();
+        assert_eq!(wire.exchange(Until::Lines, soon()).await.unwrap(), Moved::Read);
+        // What has come is kept, however long the rest of the line takes.
+        assert_eq!(wire.exchange(Until::Lines, soon()).await.unwrap(), Moved::TimedOut);
+        assert_eq!(&wire.input[..], b"NOO");
+        wire.advance(3);
+        assert_eq!(wire.exchange(Until::Lines, soon()).await.unwrap(), Moved::TimedOut);
+        assert_eq!(wire.input.capacity(), 0);
     }
 }
