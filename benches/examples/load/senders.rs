@@ -1,0 +1,228 @@
+//! Who sends: ours, lettre, and Postfix's smtp-source.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::extension::ClientId;
+use smtp_proto::client::{self, Envelope};
+use smtp_tls_policy::rustls::ClientTls;
+use smtp_tls_policy::{Facts, Host, HostOrigin, Namespace, OutboundConnector, Plan, Posture, Trust, plan};
+use smtp_tokio_adapter::{Connection, End, Outbound, Target};
+use tokio::net::TcpStream;
+
+use crate::process::{children_time, own_time};
+
+/// How long a run may take.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// What one run sends.
+#[derive(Clone, Copy)]
+pub(crate) struct Work {
+    pub(crate) port: u16,
+    /// Octets of a message.
+    pub(crate) size: usize,
+    pub(crate) connections: usize,
+    pub(crate) messages: usize,
+}
+
+impl Work {
+    /// Messages for one of the connections.
+    fn share(&self, connection: usize) -> usize {
+        self.messages / self.connections + usize::from(connection < self.messages % self.connections)
+    }
+
+    /// Lines of 76 characters behind a header.
+    fn message(&self) -> Vec<u8> {
+        let mut text =
+            b"From: <sender@client.test.example>\r\nTo: <reader@test.example>\r\nSubject: load\r\n\r\n".to_vec();
+        while text.len() + 78 <= self.size {
+            text.extend_from_slice(&[b'X'; 76]);
+            text.extend_from_slice(b"\r\n");
+        }
+        text
+    }
+}
+
+/// What one run has shown.
+pub(crate) struct Measured {
+    /// Messages a second.
+    pub(crate) rate: f64,
+    /// Processor time for one message.
+    pub(crate) micros: f64,
+}
+
+impl Measured {
+    fn new(messages: usize, elapsed: Duration, processor: Duration) -> Self {
+        Self { rate: messages as f64 / elapsed.as_secs_f64(), micros: processor.as_secs_f64() * 1e6 / messages as f64 }
+    }
+}
+
+/// A sender and its settings. All keep their connections and set TCP_NODELAY; lettre would not by itself.
+#[derive(Clone, Copy)]
+pub(crate) enum Sender {
+    Ours { pipelining: bool },
+    Lettre,
+    SmtpSource,
+}
+
+impl Sender {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Ours { pipelining: false }, Self::Ours { pipelining: true }, Self::Lettre, Self::SmtpSource];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ours { pipelining: false } => "ours, no pipelining",
+            Self::Ours { pipelining: true } => "ours",
+            Self::Lettre => "lettre",
+            Self::SmtpSource => "smtp-source -d",
+        }
+    }
+
+    pub(crate) fn run(self, state: &str, work: Work) -> Result<Measured, String> {
+        if let Self::SmtpSource = self {
+            return smtp_source(state, work);
+        }
+        // Threads of its own, so that their time is that of this run.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        runtime.block_on(async {
+            let (before, started) = (own_time()?, Instant::now());
+            let tasks: Vec<_> = (0..work.connections)
+                .map(|number| match self {
+                    Self::Ours { pipelining } => tokio::spawn(ours(work, number, pipelining)),
+                    _ => tokio::spawn(lettre(work, number)),
+                })
+                .collect();
+            for task in tasks {
+                let sent = tokio::time::timeout_at((started + DEADLINE).into(), task).await;
+                sent.map_err(|_| format!("{} stalls", self.name()))?.map_err(|error| error.to_string())??;
+            }
+            Ok(Measured::new(work.messages, started.elapsed(), own_time()?.saturating_sub(before)))
+        })
+    }
+}
+
+/// TLS where it is offered, whoever is there; or none.
+pub(crate) fn rules(posture: Posture) -> Result<(Host, Plan), String> {
+    let connector = OutboundConnector::new("load", vec![Namespace::Default], posture);
+    let parse = |name| Host::parse(name).map_err(|error| format!("{name}: {error}"));
+    let (domain, host) = (parse("test.example")?, parse("mail.test.example")?);
+    let plan = plan(&Facts::new(&connector, &domain, &host, HostOrigin::Mx)).map_err(|error| format!("{error:?}"))?;
+    Ok((host, plan))
+}
+
+pub(crate) fn outbound(pipelining: bool) -> Result<Outbound, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let name = "client.test.example".parse().map_err(|_| "client name")?;
+    let config = client::Config { pipelining, ..client::Config::new(name) };
+    Ok(Outbound::new(Arc::new(config), Arc::new(ClientTls::new(provider)), Arc::new(Trust::new())))
+}
+
+async fn ours(work: Work, number: usize, pipelining: bool) -> Result<(), String> {
+    let (host, plan) = rules(Posture::None)?;
+    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+    let stream = connect(work.port).await?;
+    let (_, connection) = Connection::open(&outbound(pipelining)?, &target, stream).await;
+    let mut connection = connection.map_err(|error| error.to_string())?;
+    let message = work.message();
+    let envelope = Arc::new(Envelope {
+        reverse_path: "sender@client.test.example".parse().map_err(|_| "sender")?,
+        recipients: vec!["reader@test.example".parse().map_err(|_| "recipient")?],
+        size: Some(message.len() as u64),
+        ..Envelope::default()
+    });
+    for _ in 0..work.share(number) {
+        let delivery = connection.send(Arc::clone(&envelope), &mut message.as_slice()).await;
+        if !matches!(delivery.end, Ok(End::Accepted(_))) {
+            return Err(format!("ours: {delivery:?}"));
+        }
+    }
+    connection.quit().await;
+    Ok(())
+}
+
+pub(crate) async fn connect(port: u16) -> Result<TcpStream, String> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| error.to_string())?;
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    Ok(stream)
+}
+
+async fn lettre(work: Work, number: usize) -> Result<(), String> {
+    let failed = |error: lettre::transport::smtp::Error| format!("lettre: {error}");
+    let hello = ClientId::Domain("client.test.example".into());
+    let stream = connect(work.port).await?;
+    let mut connection = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await.map_err(failed)?;
+    let parse = |address: &str| address.parse().map_err(|error| format!("{address}: {error}"));
+    let (from, to) = (parse("sender@client.test.example")?, parse("reader@test.example")?);
+    let envelope = lettre::address::Envelope::new(Some(from), vec![to]).map_err(|error| error.to_string())?;
+    let message = work.message();
+    for _ in 0..work.share(number) {
+        connection.send(&envelope, &message).await.map_err(failed)?;
+    }
+    connection.quit().await.map_err(failed).map(drop)
+}
+
+fn smtp_source(state: &str, work: Work) -> Result<Measured, String> {
+    let (before, started) = (children_time()?, Instant::now());
+    let status = Command::new("timeout")
+        .arg(DEADLINE.as_secs().to_string())
+        .arg(format!("{state}/bin/smtp-source"))
+        .args(["-d", "-M", "client.test.example", "-f", "sender@client.test.example", "-t", "reader@test.example"])
+        .args(["-m", &work.messages.to_string(), "-l", &work.size.to_string(), "-s", &work.connections.to_string()])
+        .arg(format!("127.0.0.1:{}", work.port))
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| format!("smtp-source: {error}"))?;
+    if !status.success() {
+        return Err(format!("smtp-source: {status}"));
+    }
+    Ok(Measured::new(work.messages, started.elapsed(), children_time()?.saturating_sub(before)))
+}
+
+/// smtp-sink, which discards what it gets. It ends when this is dropped.
+pub(crate) struct Sink {
+    pub(crate) port: u16,
+    process: Child,
+}
+
+impl Sink {
+    pub(crate) fn start(state: &str) -> Result<Self, String> {
+        let failed = |error| format!("smtp-sink: {error}");
+        // Free a moment ago; nobody else is that fast.
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr()).map_err(failed)?;
+        let process = Command::new(format!("{state}/bin/smtp-sink"))
+            // It will not run as root; the option is refused to others.
+            .args(if is_root() { &["-u", "nobody"][..] } else { &[] })
+            .args([&format!("127.0.0.1:{}", free.port()), "1024"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(failed)?;
+        let sink = Self { port: free.port(), process };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, sink.port)).is_err() {
+            if Instant::now() > deadline {
+                return Err("smtp-sink does not answer".into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(sink)
+    }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0)
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if self.process.kill().and_then(|()| self.process.wait()).is_err() {
+            eprintln!("load: smtp-sink goes on");
+        }
+    }
+}
