@@ -362,7 +362,8 @@ impl Driver<'_> {
         self.trace.clear.extend_from_slice(&output);
         assert!(!output.windows(4).any(|octets| octets == b"AUTH"), "credentials in clear text");
         let harmless = |line: &[u8]| {
-            matches!(line, b"EHLO client.test.example" | b"HELO client.test.example" | b"STARTTLS" | b"QUIT" | b"")
+            let hello = [&b"EHLO "[..], b"HELO ", b"LHLO "].iter().any(|verb| line.starts_with(verb));
+            hello && line.ends_with(b" client.test.example") || matches!(line, b"STARTTLS" | b"QUIT" | b"")
         };
         let held = output.split(|&byte| byte == b'\n').all(|line| harmless(line.strip_suffix(b"\r").unwrap_or(line)));
         match self.scenario.rules.mode {
