@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::VerifiedPath;
 
 use crate::crl::{Crl, CrlError, CrlVersion};
@@ -48,11 +48,13 @@ impl Crls {
     ///
     /// # Errors
     ///
-    /// A [`ReplaceError`], and nothing is changed: a predecessor is newer, or its signature was verified with a key that
-    /// did not sign this list.
+    /// A [`ReplaceError`], and nothing is changed: a predecessor is newer, or the key that signed it did not sign this list.
+    /// Which key that is, a judgement has found out, or one of these roots has the issuer's name; otherwise it is not known
+    /// yet, and whoever loads a list vouches for it.
     pub fn replace(
         &mut self,
         crl: Arc<Crl>,
+        roots: &[TrustAnchor<'_>],
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> Result<Replaced, ReplaceError> {
         let lists = self.0.entry(crl.issuer().to_vec()).or_default();
@@ -69,7 +71,16 @@ impl Crls {
                 return Err(ReplaceError::Older { have: have.version(), offered: crl.version() });
             }
             // Here the signature is verified as well, and not in the next handshake.
-            if have.signers().count() > 0 && !have.signers().any(|key| crl.is_signed_by(key, algorithms)) {
+            let of_name = |root: &&TrustAnchor<'_>| *root.subject == *crl.issuer();
+            let mut known = have.signers().peekable();
+            let signed = match known.peek() {
+                Some(_) => known.any(|key| crl.is_signed_by(key, algorithms)),
+                None => {
+                    let mut roots = roots.iter().filter(of_name).map(webpki::spki_for_anchor).peekable();
+                    roots.peek().is_none() || roots.any(|key| crl.is_signed_by(&key, algorithms))
+                }
+            };
+            if !signed {
                 return Err(ReplaceError::Signature);
             }
         }

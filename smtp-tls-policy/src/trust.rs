@@ -197,7 +197,7 @@ impl Trust {
     pub fn replace_crl(&mut self, id: &RootsId, crl: Arc<Crl>) -> Result<Replaced, ReplaceError> {
         let algorithms = self.algorithms;
         let mut crls = self.crls(id).cloned().unwrap_or_default();
-        let replaced = crls.replace(crl, algorithms)?;
+        let replaced = crls.replace(crl, self.roots(id).unwrap_or_default(), algorithms)?;
         if replaced != Replaced::Unchanged {
             self.set(id).crls = crls;
         }

@@ -124,6 +124,26 @@ fn a_newer_list_takes_the_place_of_an_older_one() {
     assert_eq!(judge(), Reason::TlsOk);
 }
 
+/// Before any chain has shown the issuer's key: where the issuer is a root of the set, its key is known all the same.
+#[test]
+fn a_forged_list_does_not_displace_one_that_was_never_asked() {
+    let (root, impostor) = (Authority::new("Root"), Authority::new("Root"));
+    let forged = RawCrl::new().number(9).signed_by(&impostor);
+    let genuine = RawCrl::new().number(1).entries(&[entry(&[SERIAL], &[])]).signed_by(&root);
+    let mut trust = Trust::new();
+    trust.add_root_der(&id(), &root.der).unwrap();
+    trust.add_crl_der(&id(), &genuine).unwrap();
+    let live = LiveTrust::new(trust);
+    assert_eq!(live.replace_crl_der(&id(), &forged), Err(ReplaceError::Signature));
+    let leaf = root.issue(&leaf_params(&[HOST])).der;
+    assert_eq!(hard().judge(&[leaf], &live, now()).reason(), Reason::CertRevoked);
+    assert_eq!(live.replace_crl_der(&id(), &RawCrl::new().number(2).signed_by(&root)), Ok(Replaced::Replaced));
+    // Of an issuer whom no root names, whoever loads the list says so.
+    let live = LiveTrust::new(Trust::new());
+    assert_eq!(live.replace_crl_der(&id(), &genuine), Ok(Replaced::Added));
+    assert_eq!(live.replace_crl_der(&id(), &forged), Ok(Replaced::Replaced));
+}
+
 #[test]
 fn lists_of_one_issuer_for_different_certificates_stay_beside_each_other() {
     let root = Authority::new("Root");
