@@ -7,7 +7,7 @@ use smtp_tls_policy::review::Channel;
 use smtp_tokio_adapter::Spoken;
 
 use crate::run::{Observed, Outcome};
-use crate::scenario::{End, Scenario, Wish};
+use crate::scenario::{End, Scenario, Tlsa, Wish};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -99,7 +99,7 @@ pub fn table(
 /// What differs from the row. Nothing may.
 pub fn problems(scenario: &Scenario, observed: &[Observed]) -> Vec<String> {
     let mut problems = Vec::new();
-    for (hop, end) in observed.iter().zip(scenario.ends) {
+    for ((hop, end), setup) in observed.iter().zip(scenario.ends).zip(&scenario.setups) {
         let mut check = |holds: bool, what: &str| {
             if !holds {
                 let (result, status) = result(hop);
@@ -126,6 +126,10 @@ pub fn problems(scenario: &Scenario, observed: &[Observed]) -> Vec<String> {
                 check(hop.clear_octets == 0, "the message was seen in clear text");
                 check(hop.attempts.len() == 1 && hop.spoken() == Some(Spoken::Tls), "not on the first connection");
                 check(reasoned("tls-ok"), "another reason");
+                let by = |source: &str| hop.sentence.contains(source);
+                check(by("MTA-STS") == setup.sts.is_some(), "not as the MTA-STS policy has it");
+                let dane = matches!(setup.signed, Some(Tlsa::EndEntity | Tlsa::TrustAnchor));
+                check(by("DANE for") == dane, "not as the TLSA records have it");
             }
             End::Clear { connection, reason } => {
                 check(delivered && hop.tls.is_none(), "not delivered in clear text");
