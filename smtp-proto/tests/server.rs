@@ -567,6 +567,25 @@ fn the_greeting_of_ehlo_is_one_line() {
     assert!(bed.ask(b"EHLO c\r\n").ends_with("250 X-ONE a??X-TWO\r\n"));
 }
 
+/// RFC 5321, 4.2 and 4.1.1.1: a space stands only before something.
+#[test]
+fn nothing_to_say_is_no_space_at_the_end_of_a_line() {
+    let silent = |config| {
+        let mut bed = ServerBed::new(config);
+        bed.answer =
+            Arc::new(|event| Response::fixed(if matches!(event, Event::Connected) { 220 } else { 250 }, (2, 0, 0), ""));
+        bed
+    };
+    let config = Config { mt_priority: Some(String::new()), ..server_config() };
+    assert_eq!(silent(config.clone()).ask(b""), "220 mx.test.example ESMTP\r\n");
+    assert_eq!(
+        silent(config.clone()).ask(b"EHLO c\r\n"),
+        "220 mx.test.example ESMTP\r\n250-mx.test.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n\
+         250-ENHANCEDSTATUSCODES\r\n250 MT-PRIORITY\r\n"
+    );
+    assert_eq!(silent(config).ask(b"HELO c\r\n"), "220 mx.test.example ESMTP\r\n250 mx.test.example\r\n");
+}
+
 #[test]
 fn messages_one_after_another() {
     let mut bed = after(b"EHLO c\r\n");

@@ -10,12 +10,18 @@ use crate::reply::{Response, first_line};
 impl Server {
     /// RFC 5321, 4.2 and 4.1.1.1: greeting and EHLO reply begin with the server's name.
     pub(super) fn named(&self, response: &Response, protocol: &str) -> String {
-        format!("{} {protocol}{}", self.config.name, response.text())
+        let mut text = self.config.name.to_string();
+        // RFC 5321, 4.2 and 4.1.1.1: no space where nothing stands behind it.
+        for word in [protocol, response.text()].into_iter().filter(|word| !word.is_empty()) {
+            text.push(' ');
+            text.push_str(word);
+        }
+        text
     }
 
     pub(super) fn greet(&self, response: &Response, output: &mut Vec<u8>) {
         let lmtp = self.config.protocol == Protocol::Lmtp;
-        let text = self.named(response, if lmtp { "LMTP " } else { "ESMTP " });
+        let text = self.named(response, if lmtp { "LMTP" } else { "ESMTP" });
         Response::new(response.code(), (0, 0, 0), text).write(false, output);
     }
 
@@ -43,7 +49,8 @@ impl Server {
         // RFC 8689, 2: never in clear text.
         lines.push_if(config.require_tls && !clear, "REQUIRETLS");
         if let Some(profile) = &config.mt_priority {
-            lines.push(format_args!("MT-PRIORITY {profile}"));
+            let space = if profile.is_empty() { "" } else { " " };
+            lines.push(format_args!("MT-PRIORITY{space}{profile}"));
         }
         match config.deliver_by {
             None => {}
