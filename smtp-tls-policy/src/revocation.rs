@@ -2,7 +2,7 @@
 //!
 //! A list counts for a certificate when its issuer is the certificate's issuer, its scope includes the certificate,
 //! and its signature verifies with the key that verified the certificate. Serial numbers are compared in such a list
-//! only. Delta lists, indirect lists and lists partitioned by reasons are refused when they are loaded; several lists that
+//! only. A list for one distribution point revokes certificates without any, and does not clear them. Delta lists, indirect lists and lists partitioned by reasons are refused when they are loaded; several lists that
 //! speak for different certificates of one issuer are not.
 
 use std::cell::{Cell, RefCell};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::VerifiedPath;
 
-use crate::crl::{Crl, CrlError, CrlVersion};
+use crate::crl::{Coverage, Crl, CrlError, CrlVersion};
 use crate::decision::Reason;
 use crate::verdict::{Defect, Place};
 use crate::x509;
@@ -184,7 +184,14 @@ impl Consultation<'_> {
         let mut known_good = false;
         let mut why_unknown = None;
         for crl in lists {
-            if !crl.is_about(&der, is_leaf) {
+            let lists = crl.lists(certificate.serial());
+            // A signature is verified only where it makes a difference: an issuer may have a hundred lists.
+            let matters = match crl.covers(&der, is_leaf) {
+                Coverage::None => false,
+                Coverage::Part => lists,
+                Coverage::Whole => lists || !known_good,
+            };
+            if !matters {
                 continue;
             }
             let Some(signed) = self.is_signed_by(crl, spki) else {
@@ -195,7 +202,7 @@ impl Consultation<'_> {
                 continue;
             }
             // A revocation outlives the list that announced it: it is looked for before the list's dates are.
-            if crl.lists(certificate.serial()) {
+            if lists {
                 return self.fail(Reason::CertRevoked, certificate);
             }
             let now = self.now.as_secs();

@@ -450,6 +450,35 @@ mod revocation {
         assert_eq!(bench.judge(&[&leaf.der, &issuer.der]), Reason::CrlInvalid);
     }
 
+    /// Authorities cut their lists into a hundred parts; that costs a handshake one signature, and no budget.
+    #[test]
+    fn many_parts() {
+        let root = Authority::new("Root");
+        let part = |number: usize| rcgen::CrlIssuingDistributionPoint {
+            distribution_point: rcgen::CrlDistributionPoint { uris: vec![format!("http://example.com/{number}.crl")] },
+            scope: None,
+        };
+        let mut trust = Bench::new(&[&root]).trust;
+        for number in 0..40 {
+            let serials = if number == 39 { &[7][..] } else { &[] };
+            let crl = root.crl_scoped(serials, days(-1), days(1), Some(part(number)));
+            trust.add_crl_der(&RootsId::public(), &crl).unwrap();
+        }
+        let judge = |serial: u8, points: &[usize]| {
+            let mut bench = Bench::new(&[]);
+            bench.trust = trust.clone();
+            let mut params = leaf_params(&[HOST]);
+            params.serial_number = Some(rcgen::SerialNumber::from_slice(&[serial]));
+            params.crl_distribution_points = points.iter().map(|number| part(*number).distribution_point).collect();
+            bench.judge(&[&root.issue(&params).der])
+        };
+        assert_eq!(judge(7, &[]), Reason::CertRevoked);
+        assert_eq!(judge(8, &[]), Reason::RevocationUnknown);
+        assert_eq!(judge(8, &[30]), Reason::TlsOk);
+        assert_eq!(judge(8, &(0..40).collect::<Vec<_>>()), Reason::TlsOk);
+        assert_eq!(judge(7, &(0..40).collect::<Vec<_>>()), Reason::CertRevoked);
+    }
+
     #[test]
     fn a_list_for_some_certificates() {
         use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope};
@@ -464,8 +493,7 @@ mod revocation {
         };
         let (own, other) = ("http://example.com/1.crl", "http://example.com/2.crl");
         for (scope, points, in_scope) in [
-            (None, &[][..], true),
-            (None, &[own], true),
+            (None, &[own][..], true),
             (None, &[other, own], true),
             (None, &[other], false),
             (Some(CrlScope::UserCertsOnly), &[own], true),
@@ -478,6 +506,15 @@ mod revocation {
             assert_eq!(judge(&[SERIAL], scope, points), revoked, "{points:?}");
             assert_eq!(judge(&[], scope, points), clear, "{points:?}");
         }
+        // RFC 5280, 6.3.3: a certificate without distribution points has that of its issuer's name. A list for another one
+        // may be a part of many: it revokes, and clears nobody.
+        assert_eq!(judge(&[SERIAL], None, &[]), Reason::CertRevoked);
+        assert_eq!(judge(&[], None, &[]), Reason::RevocationUnknown);
+        let (_, parsed) = x509_parser::parse_x509_certificate(&root.der).unwrap();
+        let name = tlv(0xa0, &tlv(0xa0, &tlv(0xa4, parsed.subject().as_raw())));
+        let crl = RawCrl::new().number(1).with(&[extension(28, true, &tlv(0x30, &name))]).signed_by(&root);
+        let leaf = root.issue(&leaf_params(&[HOST])).der;
+        assert_eq!(Bench::new(&[&root]).crl(&crl).judge(&[&leaf]), Reason::TlsOk);
 
         // A list for hosts says nothing of an authority.
         let issuer = root.below("Issuer", |params| {

@@ -61,6 +61,18 @@ pub struct CrlVersion {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CrlNumber([u8; 20]);
 
+/// What a list can say of a certificate of its issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coverage {
+    /// Nothing: the certificate is out of its scope.
+    None,
+    /// It may be the part of the issuer's lists that has the certificate, or another one: what it lists is revoked, what
+    /// it does not list is not cleared.
+    Part,
+    /// Whether the certificate is revoked.
+    Whole,
+}
+
 impl CrlVersion {
     /// The cRLNumber.
     pub fn number(&self) -> Option<CrlNumber> {
@@ -178,9 +190,9 @@ impl Crl {
         (self.version.this_update, self.next_update)
     }
 
-    /// Whether it speaks for this certificate (RFC 5280, 6.3.3, (b)(2)).
-    pub(crate) fn is_about(&self, certificate: &CertificateDer<'_>, is_leaf: bool) -> bool {
-        self.scope.as_ref().is_none_or(|scope| scope.includes(&self.der, certificate, is_leaf))
+    /// What it can say of this certificate of its issuer (RFC 5280, 6.3.3, (b)(2)).
+    pub(crate) fn covers(&self, certificate: &CertificateDer<'_>, is_leaf: bool) -> Coverage {
+        self.scope.as_ref().map_or(Coverage::Whole, |scope| scope.covers(&self.der, certificate, is_leaf))
     }
 
     /// Whether this key made the signature, if that was found out before.

@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use pki_types::CertificateDer;
 
-use super::CrlNumber;
 use super::error::{CrlError, CrlErrorKind, CrlField};
 use crate::der::{
     BIT_STRING, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Offset, Reader, SEQUENCE, UTC_TIME,
 };
 use crate::x509;
+
+use super::{Coverage, CrlNumber};
 
 /// `[0]`, constructed, and so on.
 const CONSTRUCTED_0: u8 = 0xa0;
@@ -287,21 +288,34 @@ impl Scope {
         Ok(scope)
     }
 
-    /// Whether the list speaks for this certificate (RFC 5280, 6.3.3, (b)(2)).
-    pub(super) fn includes(&self, der: &[u8], certificate: &CertificateDer<'_>, is_leaf: bool) -> bool {
+    /// What the list can say of this certificate (RFC 5280, 6.3.3, (b)(2)).
+    pub(super) fn covers(&self, der: &[u8], certificate: &CertificateDer<'_>, is_leaf: bool) -> Coverage {
         if (is_leaf && self.ca_only) || (!is_leaf && self.user_only) {
-            return false;
+            return Coverage::None;
         }
         if self.names.is_empty() {
-            return true;
+            return Coverage::Whole;
         }
         let has = |name: &[u8]| self.names.iter().any(|own| der[own.clone()] == *name);
         match x509::distribution_points(certificate) {
-            Ok(None) => true,
-            Ok(Some(points)) => points.iter().any(|name| has(name)),
-            Err(_) => false,
+            Ok(Some(points)) if points.iter().any(|name| has(name)) => Coverage::Whole,
+            Ok(Some(_)) | Err(_) => Coverage::None,
+            // RFC 5280, 6.3.3: such a certificate has "a distribution point name of the certificate issuer", and a list
+            // for another point may be one part of many.
+            Ok(None) => match x509::names_of(certificate) {
+                Some((issuer, _)) if self.names.iter().any(|own| is_directory_name(&der[own.clone()], issuer)) => {
+                    Coverage::Whole
+                }
+                _ => Coverage::Part,
+            },
         }
     }
+}
+
+/// Whether a GeneralName is `directoryName` with this Name.
+fn is_directory_name(general: &[u8], name: &[u8]) -> bool {
+    const DIRECTORY_NAME: u8 = 0xa4;
+    Reader::new(general).expect(DIRECTORY_NAME).is_ok_and(|found| found.contents() == name)
 }
 
 /// The names of `DistributionPointName`: those of `fullName`, each as a whole.
