@@ -3,6 +3,7 @@
 mod dane;
 mod defect;
 mod limits;
+mod mailboxes;
 
 use std::cell::{Cell, RefCell};
 
@@ -70,7 +71,7 @@ pub(crate) fn judge_pkix(
         signatures: Cell::new(MAX_LIST_SIGNATURES),
     };
     let verify_path = |path: &VerifiedPath<'_>| {
-        issuers_may_sign(path)?;
+        check_path(path)?;
         match check.revocation {
             Revocation::Off => Ok(()),
             Revocation::Soft | Revocation::IfConfigured | Revocation::Hard => consultation.check(path),
@@ -102,11 +103,15 @@ pub(crate) fn judge_pkix(
     }
 }
 
-/// RFC 5280, 6.1.4 (n): every issuer below the root has keyCertSign, if it has a key usage at all.
-fn issuers_may_sign(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
-    match path.intermediate_certificates().all(|issuer| x509::may_sign_certificates(&issuer.der())) {
+/// What the path builder does not ask of a path.
+fn check_path(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+    // RFC 5280, 6.1.4 (n): every issuer below the root has keyCertSign, if it has a key usage at all.
+    if !path.intermediate_certificates().all(|issuer| x509::may_sign_certificates(&issuer.der())) {
+        return Err(webpki::Error::EndEntityUsedAsCa);
+    }
+    match mailboxes::are_allowed(path) {
         true => Ok(()),
-        false => Err(webpki::Error::EndEntityUsedAsCa),
+        false => Err(webpki::Error::NameConstraintViolation),
     }
 }
 

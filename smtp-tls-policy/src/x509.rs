@@ -223,13 +223,19 @@ pub(crate) struct Naming<'a> {
 }
 
 impl<'a> Naming<'a> {
-    pub(crate) fn of(der: &'a CertificateDer<'_>) -> Result<Self, Offset> {
+    pub(crate) fn of(der: &'a [u8]) -> Result<Self, Offset> {
         const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 17];
         let bare = Bare::from_der(der)?;
         let subject = bare.subject;
         let alternatives = bare.extension(SUBJECT_ALTERNATIVE_NAME)?.map(|value| value.contents());
         Ok(Self { alternatives, subject })
     }
+}
+
+/// The value of the name constraints of a certificate (RFC 5280, 4.2.1.10); `None` where there are none.
+pub(crate) fn name_constraints(der: &[u8]) -> Result<Option<Element<'_>>, Offset> {
+    const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 30];
+    Bare::from_der(der)?.extension(NAME_CONSTRAINTS)
 }
 
 /// The names of the distribution points of a certificate (RFC 5280, 4.2.1.13), each a GeneralName; `None` where the

@@ -296,6 +296,75 @@ fn name_constraints() {
     ]);
 }
 
+/// RFC 5280, 4.2.1.10: without alternative names, constraints on mailboxes bind the subject's emailAddress.
+#[test]
+fn mailboxes_in_subjects() {
+    fn address(params: &mut CertificateParams, address: &str) {
+        let email = rcgen::DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]);
+        params.distinguished_name.push(email, rcgen::DnValue::Ia5String(address.try_into().unwrap()));
+    }
+    let is_good = |permitted: &[&str], excluded: &[&str], shown: &str| {
+        let list = |texts: &[&str]| texts.iter().map(|t| GeneralSubtree::Rfc822Name((*t).to_owned())).collect();
+        let constraints = NameConstraints { permitted_subtrees: list(permitted), excluded_subtrees: list(excluded) };
+        let with = |constrained: bool| {
+            let mut params = authority("x", |_| {});
+            params.name_constraints = constrained.then(|| constraints.clone());
+            params
+        };
+        let mut verdicts = Vec::new();
+        for (by_root, by_issuer, of_issuer) in [(true, false, false), (false, true, false), (true, false, true)] {
+            let root = Authority::with(with(by_root));
+            let issuer = root.below("Issuer", |params| {
+                params.name_constraints = with(by_issuer).name_constraints;
+                if of_issuer {
+                    address(params, shown);
+                }
+            });
+            let mut params = leaf_params(if of_issuer { &[HOST] } else { &[] });
+            if !of_issuer {
+                address(&mut params, shown);
+            }
+            let leaf = issuer.issue(&params);
+            verdicts.push(judge(HOST, &[leaf.der, issuer.der], &[&root.der], 0));
+        }
+        match verdicts[..] {
+            // A leaf without alternative names has no name of a host: the path was good.
+            [CertNameMismatch, CertNameMismatch, TlsOk] => true,
+            [CertConstraintViolated, CertConstraintViolated, CertConstraintViolated] => false,
+            _ => panic!("{permitted:?} {excluded:?} {shown}: {verdicts:?}"),
+        }
+    };
+    for (permitted, excluded, shown, good) in [
+        (&["root@example.com"][..], &[][..], "root@example.com", true),
+        (&["root@example.com"], &[], "root@EXAMPLE.com", true),
+        (&["root@example.com"], &[], "Root@example.com", false),
+        (&["*@example.com"], &[], "root@example.com", false),
+        (&["example.com"], &[], "root@Example.com", true),
+        (&["example.com"], &[], "root@mx.example.com", false),
+        (&[".example.com"], &[], "root@a.mx.example.com", true),
+        (&[".example.com"], &[], "root@example.com", false),
+        (&[".example.com"], &[], "root@badexample.com", false),
+        (&["example.org", "example.com"], &[], "root@example.com", true),
+        (&["a@b@example.com"], &[], "a@b@example.com", false),
+        (&["example.com"], &[], "a@b@example.com", false),
+        (&["example.com"], &[], "example.com", false),
+        (&[], &["example.org"], "root@example.com", true),
+        (&[], &["example.com"], "root@example.com", false),
+        (&[], &[""], "root@example.com", false),
+        (&["example.com"], &["root@example.com"], "root@example.com", false),
+    ] {
+        assert_eq!(is_good(permitted, excluded, shown), good, "{permitted:?} {excluded:?} {shown}");
+    }
+    // A certificate with alternative names is bound by these only.
+    let root = Authority::with(authority("Root", |params| {
+        let permitted_subtrees = vec![GeneralSubtree::Rfc822Name("example.org".into())];
+        params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: vec![] });
+    }));
+    let mut params = leaf_params(&[HOST]);
+    address(&mut params, "root@example.com");
+    assert_eq!(judge(HOST, &[root.issue(&params).der], &[&root.der], 0), TlsOk);
+}
+
 /// webpki::eku, rfc5280: purposes and what authorities may do.
 #[test]
 fn purposes_and_authorities() {

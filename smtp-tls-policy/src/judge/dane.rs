@@ -4,7 +4,7 @@ use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, Uni
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::defect::{defect_of, fault};
-use super::{VerifyPath, check_names, issuers_may_sign, within_limits};
+use super::{VerifyPath, check_names, check_path, within_limits};
 use crate::check::Dane;
 use crate::decision::Reason;
 use crate::names::{Match, Mismatch};
@@ -37,7 +37,7 @@ pub(super) fn judge(
     let (anchors, path_lens): (Vec<_>, Vec<_>) = authorities.into_iter().unzip();
     // RFC 7671, 5.2.1: the constraints of the authority's certificate hold. The path builder keeps those on names only.
     let verify_path = |path: &VerifiedPath<'_>| {
-        issuers_may_sign(path)?;
+        check_path(path)?;
         let anchor = anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
         let most = anchor.and_then(|anchor| path_lens.get(anchor).copied().flatten());
         match most.is_some_and(|most| path.intermediate_certificates().count() > most) {
