@@ -1,24 +1,11 @@
 //! End-of-data smuggling sequences and another implementation's dot-stuffing cases.
 
-use std::path::PathBuf;
+mod common;
 
+use common::auth::decode as base64;
+use common::corpora::corpus;
 use serde_json::Value;
 use smtp_proto::body::{BodyDefect, DotDecoder, DotEncoder};
-
-/// The rows of a corpus; `None` where the folder is absent, as in a clone of the repository alone.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn corpus(name: &str) -> Option<Vec<Value>> {
-    let folder = std::env::var_os("SMTP_CORPORA_DIR")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")));
-    if !folder.is_dir() {
-        eprintln!("skipped: no corpora in {}", folder.display());
-        return None;
-    }
-    let path = folder.join(name).with_extension("jsonl");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Some(text.lines().map(|row| serde_json::from_str(row).expect("a row is JSON")).collect())
-}
 
 /// Decodes `fragments` one after another: the message, its defect, and where the end was: the fragment, and
 /// the bytes of it that were consumed.
@@ -48,28 +35,6 @@ fn encode(body: &[u8]) -> (Vec<u8>, Result<(), BodyDefect>) {
 
 fn text<'v>(row: &'v Value, field: &str) -> Option<&'v str> {
     row.get(field).and_then(Value::as_str)
-}
-
-fn base64(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let (mut bits, mut held) = (0u32, 0);
-    for digit in text.bytes().filter(|digit| *digit != b'=') {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            other => panic!("{other} is no base64 digit"),
-        };
-        bits = (bits << 6) | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    bytes
 }
 
 /// None but CRLF `.` CRLF ends the message, wherever the network cuts the bytes, and none of it can be sent.

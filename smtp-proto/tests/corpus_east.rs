@@ -5,27 +5,13 @@
 
 mod common;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use common::ClientBed;
+use common::corpora::corpus;
 use serde_json::Value;
 use smtp_proto::Want;
 use smtp_proto::fallback::{TlsFailure, TlsRules};
-
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn corpus() -> Option<Vec<Value>> {
-    let folder = std::env::var_os("SMTP_CORPORA_DIR")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")));
-    if !folder.is_dir() {
-        eprintln!("skipped: no corpora in {}", folder.display());
-        return None;
-    }
-    let path = folder.join("east_smtp_client.jsonl");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Some(text.lines().map(|row| serde_json::from_str(row).expect("a row is JSON")).collect())
-}
 
 /// A server as a row describes it.
 struct Server<'r> {
@@ -173,7 +159,7 @@ fn converse(row: &Value, rules: TlsRules, handshake: Handshake, step: usize) -> 
 
 #[test]
 fn corpus_east_smtp_client() {
-    let Some(rows) = corpus() else { return };
+    let Some(rows) = corpus("east_smtp_client") else { return };
     for row in &rows {
         for handshake in [Handshake::Succeeds, Handshake::Fails, Handshake::Untrusted] {
             for step in [1, 7, usize::MAX] {

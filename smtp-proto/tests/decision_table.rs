@@ -1,6 +1,9 @@
 //! Runs the rows of the decision table that are the conversation's to keep.
 
 mod common;
+/// The table belongs to the policy, which names the rules.
+#[path = "../../smtp-tls-policy/tests/common/table.rs"]
+mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +16,12 @@ use smtp_proto::reply::Response;
 use smtp_proto::sasl::Secret;
 use smtp_proto::sasl::client::{AuthRefusal, Floor, Plain};
 use smtp_proto::server::{Event, StartTls};
-
-/// The table belongs to the policy, which names the rules.
-const TABLE: &str = include_str!("../../smtp-tls-policy/tests/golden/decision-table.md");
-
-fn section(title: &str) -> Vec<Vec<&'static str>> {
-    let start = TABLE.find(&format!("\n## {title}\n")).expect("the section");
-    let rows = TABLE[start + 4..]
-        .lines()
-        .take_while(|line| !line.starts_with("## "))
-        .filter(|line| line.starts_with('|'))
-        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
-    rows.skip(2).collect()
-}
+use table::section;
 
 #[test]
 fn conversations() {
     let mut wrong = Vec::new();
-    for row in section("Conversations") {
+    for row in section("Conversations").1 {
         let [rule, script, columns @ ..] = &row[..] else { panic!("{row:?}") };
         let rules = [TlsRules::NEVER, TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED];
         assert_eq!(columns.len(), rules.len());
@@ -152,7 +143,7 @@ fn authenticate(bed: &mut ClientBed) -> Option<&'static str> {
 
 #[test]
 fn serving() {
-    for row in section("Serving") {
+    for row in section("Serving").1 {
         let [rule, server, script, expected] = row[..] else { panic!("{row:?}") };
         let mut config = server_config();
         config.starttls = match server {

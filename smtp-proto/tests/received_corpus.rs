@@ -1,24 +1,13 @@
 //! Received headers of many writers, collected elsewhere: the version and the cipher suite that they state.
 
-use std::path::PathBuf;
+#[path = "common/folder.rs"]
+mod folder;
 
 use smtp_proto::received::{self, Product, Received, TlsVersion};
 
-/// A file of the corpora; `None`, and a word about it, where the folder is absent.
-#[allow(clippy::print_stdout)]
-fn corpus(name: &str) -> Option<String> {
-    let folder = std::env::var_os("SMTP_CORPORA_DIR")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")), PathBuf::from);
-    if !folder.is_dir() {
-        println!("skipped: {} is absent", folder.display());
-        return None;
-    }
-    Some(std::fs::read_to_string(folder.join(name)).expect("the corpora are complete"))
-}
-
 #[test]
 fn corpus_states_version_and_cipher() {
-    let Some(rows) = corpus("received_curated.jsonl") else {
+    let Some(rows) = folder::read("received_curated.jsonl") else {
         return;
     };
     let mut wrong = Vec::new();
@@ -46,7 +35,7 @@ fn corpus_states_version_and_cipher() {
 
 #[test]
 fn corpus_is_the_same_folded_and_unfolded() {
-    let Some(rows) = corpus("received_curated.jsonl") else {
+    let Some(rows) = folder::read("received_curated.jsonl") else {
         return;
     };
     for row in rows.lines() {
@@ -59,7 +48,7 @@ fn corpus_is_the_same_folded_and_unfolded() {
 
 #[test]
 fn corpus_trail_through_exchange_hosted_services() {
-    let Some(trail) = corpus("received_ehs_trail_2009.txt") else {
+    let Some(trail) = folder::read("received_ehs_trail_2009.txt") else {
         return;
     };
     let hops: Vec<_> = received::trace(trail.as_bytes()).collect();

@@ -4,26 +4,11 @@ mod common;
 
 use std::sync::LazyLock;
 
+use common::table::{TABLE, section};
 use common::*;
 use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose;
 use smtp_tls_policy::*;
-
-const TABLE: &str = include_str!("golden/decision-table.md");
-
-/// The rows of a section, each a list of cells, and its header.
-fn section(title: &str) -> (Vec<&'static str>, Vec<Vec<&'static str>>) {
-    let start = TABLE.find(&format!("\n## {title}\n")).expect("the section");
-    let mut rows = TABLE[start + 4..]
-        .lines()
-        .take_while(|line| !line.starts_with("## "))
-        .filter(|line| line.starts_with('|'))
-        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
-    let header = rows.next().expect("a header");
-    let rows: Vec<_> = rows.skip(1).collect();
-    assert!(rows.iter().all(|row| row.len() == header.len()));
-    (header, rows)
-}
 
 fn connector(name: &str) -> OutboundConnector {
     let (posture, require_tls) = match name.strip_suffix("+tls") {

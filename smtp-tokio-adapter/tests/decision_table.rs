@@ -1,24 +1,16 @@
 //! Runs the rows of the decision table that are the adapter's to keep.
 
+/// The table belongs to the policy, which names the rules.
+#[path = "../../smtp-tls-policy/tests/common/table.rs"]
+mod table;
+
 use std::collections::HashSet;
 
 use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::*;
 use smtp_tokio_adapter::Target;
 use smtp_tokio_adapter::reuse::ReuseKey;
-
-/// The table belongs to the policy, which names the rules.
-const TABLE: &str = include_str!("../../smtp-tls-policy/tests/golden/decision-table.md");
-
-fn section(title: &str) -> Vec<Vec<&'static str>> {
-    let start = TABLE.find(&format!("\n## {title}\n")).expect("the section");
-    let rows = TABLE[start + 4..]
-        .lines()
-        .take_while(|line| !line.starts_with("## "))
-        .filter(|line| line.starts_with('|'))
-        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
-    rows.skip(2).collect()
-}
+use table::section;
 
 /// The key of a message that differs in this from the one for which the connection was opened.
 fn key(differs: &str) -> ReuseKey {
@@ -52,7 +44,7 @@ fn key(differs: &str) -> ReuseKey {
 
 #[test]
 fn connections_kept() {
-    let rows = section("Connections kept");
+    let rows = section("Connections kept").1;
     for row in &rows {
         let [rule, differs, reused] = row[..] else { panic!("{row:?}") };
         let same = key("nothing") == key(differs);

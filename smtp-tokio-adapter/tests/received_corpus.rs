@@ -1,27 +1,15 @@
 //! Received headers of many writers, collected elsewhere: parsed in one crate, judged in another.
 
-use std::path::PathBuf;
+#[path = "../../smtp-proto/tests/common/folder.rs"]
+mod folder;
 
-use smtp_proto::received::{CipherSuite, TlsVersion};
-use smtp_proto::received::{DateTime, Protocol, Received, Stamp, TlsStamp, Transmission};
+use smtp_proto::received::{CipherSuite, DateTime, Protocol, Received, Stamp, TlsStamp, TlsVersion, Transmission};
 use smtp_tls_policy::review::{Because, Channel, Link, OwnHosts, Summary, TlsMark, Verdict, Writer};
 use smtp_tokio_adapter::review::{hop, message};
 
-/// A file of the corpora; `None`, and a word about it, where the folder is absent.
-#[allow(clippy::print_stdout)]
-fn corpus(name: &str) -> Option<String> {
-    let folder = std::env::var_os("SMTP_CORPORA_DIR")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")), PathBuf::from);
-    if !folder.is_dir() {
-        println!("skipped: {} is absent", folder.display());
-        return None;
-    }
-    Some(std::fs::read_to_string(folder.join(name)).expect("the corpora are complete"))
-}
-
 #[test]
 fn corpus_verdicts() {
-    let Some(rows) = corpus("received_curated.jsonl") else {
+    let Some(rows) = folder::read("received_curated.jsonl") else {
         return;
     };
     let mut wrong = Vec::new();
@@ -57,7 +45,7 @@ fn corpus_verdicts() {
 
 #[test]
 fn corpus_trail_through_exchange_hosted_services() {
-    let Some(trail) = corpus("received_ehs_trail_2009.txt") else {
+    let Some(trail) = folder::read("received_ehs_trail_2009.txt") else {
         return;
     };
     let reviewed = message(trail.as_bytes(), &OwnHosts::default());

@@ -38,6 +38,11 @@ pub fn base64(octets: impl AsRef<[u8]>) -> String {
     base64::engine::general_purpose::STANDARD.encode(octets)
 }
 
+pub fn decode(base64: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(base64).unwrap()
+}
+
 pub fn challenge(octets: impl AsRef<[u8]>) -> Vec<u8> {
     format!("334 {}\r\n", base64(octets)).into_bytes()
 }

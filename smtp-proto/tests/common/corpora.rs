@@ -1,22 +1,14 @@
 //! Corpora that nobody on this project wrote, and where our verdict is not theirs.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// The rows of a corpus; `None` where the folder is absent, as in a clone of the repository alone.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+use super::folder;
+
+/// The rows of a corpus; `None` where there are no corpora.
 pub fn corpus(name: &str) -> Option<Vec<Value>> {
-    let folder = std::env::var_os("SMTP_CORPORA_DIR")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")));
-    if !folder.is_dir() {
-        eprintln!("skipped: no corpora in {}", folder.display());
-        return None;
-    }
-    let path = folder.join(name).with_extension("jsonl");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = folder::read(&format!("{name}.jsonl"))?;
     Some(text.lines().map(|row| serde_json::from_str(row).expect("a row is JSON")).collect())
 }
 

@@ -2,7 +2,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod auth;
+pub mod auth_server;
 pub mod corpora;
+pub mod folder;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};

@@ -1,31 +1,22 @@
 //! What several tests share.
 #![allow(dead_code, clippy::print_stdout)]
 
+#[path = "../../../smtp-proto/tests/common/folder.rs"]
+mod folder;
+pub(crate) mod table;
 pub(crate) mod tls;
-
-use std::path::PathBuf;
 
 use serde_json::Value;
 
 /// The rows of a corpus; `None`, said aloud, where the corpora are absent.
 pub(crate) fn corpus(file: &str) -> Option<Vec<Value>> {
-    let dir = std::env::var_os("SMTP_CORPORA_DIR")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")), PathBuf::from);
-    if !dir.is_dir() {
-        println!("skipped: no corpora at {}", dir.display());
-        return None;
-    }
-    let path = dir.join(file);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) => panic!("{}: {error}", path.display()),
-    };
+    let text = folder::read(file)?;
     let rows = text
         .lines()
         .filter(|line| !line.trim().is_empty())
         .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
         .collect::<Vec<_>>();
-    assert!(!rows.is_empty(), "{} is empty", path.display());
+    assert!(!rows.is_empty(), "{file} is empty");
     Some(rows)
 }
 
