@@ -35,6 +35,8 @@ pub struct Inbound<'a> {
 /// - 530 5.7.0, [`Reason::TlsRequired`]: the connector requires TLS, and there is none (RFC 3207, 4).
 /// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails: no client certificate, or none that
 ///   the connector's roots vouch for.
+/// - 451 4.7.0, [`Reason::RootsMissing`], [`Reason::CrlExpired`], [`Reason::CrlInvalid`] or [`Reason::RevocationUnknown`]:
+///   what the chain is judged against is missing or stale on this side. The mail waits until that is repaired.
 /// - 550 5.7.1, [`Reason::ClientCertNameMismatch`]: the sender domain is tied to another certificate name.
 pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
     let connector = inbound.connector;
@@ -55,7 +57,7 @@ pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
                     let reason = Reason::ClientCertNameMismatch;
                     Err(refusal(550, reason, Some(defect), because))
                 }
-                Err(defect) => Err(refusal(554, defect.reason(), Some(defect), because)),
+                Err(defect) => Err(refusal(code(&defect), defect.reason(), Some(defect), because)),
             }
         }
     }
@@ -64,11 +66,12 @@ pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
 /// Decides, right after a handshake, whether any MAIL of this client could succeed.
 ///
 /// If every connector of the listener requires a client certificate, then one that none of them accepts is refused
-/// at once: 554 5.7.0 to every command but QUIT. Names are not looked at, for the sender domain is not known yet.
+/// at once: to every command but QUIT. Names are not looked at, for the sender domain is not known yet.
 ///
 /// # Errors
 ///
-/// 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails.
+/// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails.
+/// - 451 4.7.0, as in [`admit`], if one connector cannot judge the chain for want of roots or lists: it might accept it.
 pub fn admit_handshake(
     connectors: &InboundConnectors,
     chain: &[CertificateDer<'_>],
@@ -83,7 +86,7 @@ pub fn admit_handshake(
         return Err(refusal(554, Reason::ClientCertMissing, None, because));
     }
     let trust = &*trust.current();
-    let mut first = None;
+    let mut worst: Option<Defect> = None;
     for (roots, revocation) in gate {
         let check = Pkix {
             roots: roots.clone(),
@@ -93,12 +96,15 @@ pub fn admit_handshake(
         };
         match judge_client(&check, chain, trust, now) {
             Ok(()) => return Ok(()),
-            Err(defect) => first.get_or_insert(defect),
-        };
+            Err(defect) if worst.as_ref().is_none_or(|worst| is_ours(&defect) && !is_ours(worst)) => {
+                worst = Some(defect);
+            }
+            Err(_) => {}
+        }
     }
-    match first {
+    match worst {
         None => Ok(()),
-        Some(defect) => Err(refusal(554, defect.reason(), Some(defect), because)),
+        Some(defect) => Err(refusal(code(&defect), defect.reason(), Some(defect), because)),
     }
 }
 
@@ -115,8 +121,22 @@ fn pkix(check: &ClientCheck) -> Pkix {
     }
 }
 
+/// Whether the fault is on this side: the client can do nothing about it, and once it is repaired the same chain may pass.
+fn is_ours(defect: &Defect) -> bool {
+    matches!(
+        defect.reason(),
+        Reason::RootsMissing | Reason::CrlExpired | Reason::CrlInvalid | Reason::RevocationUnknown
+    )
+}
+
+/// RFC 3207, 4.2 leaves the code open. RFC 5321, 4.2.3: 451 is a local error in processing, after which the mail is kept.
+fn code(defect: &Defect) -> u16 {
+    if is_ours(defect) { 451 } else { 554 }
+}
+
 fn refusal(code: u16, reason: Reason, defect: Option<Defect>, because: Because) -> Refusal {
     let status = match code {
+        451 => Status::new(4, 7, 0),
         550 => Status::new(5, 7, 1),
         _ => Status::new(5, 7, 0),
     };

@@ -343,7 +343,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The SMTP reply code: 530, 550 or 554 from [`admit`](crate::admit()), 451 or 550 from [`plan`](crate::plan()).
+    /// The SMTP reply code: 451, 530, 550 or 554 from [`admit`](crate::admit()), 451 or 550 from [`plan`](crate::plan()).
     pub fn code(&self) -> u16 {
         self.code
     }

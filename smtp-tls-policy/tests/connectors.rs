@@ -129,6 +129,15 @@ fn what_a_listener_asks_for() {
     assert!(all.requires_tls());
     let leaf = root.issue(&leaf_params(&["client.example"]));
     assert!(admit_handshake(&all, &[leaf.der], &trust, now()).is_ok());
+    // Whom the one does not know, the other might, once its roots are there: that is no reason to give the mail up.
+    let stranger = Authority::new("Others").issue(&leaf_params(&["client.example"]));
+    let mut reversed: Vec<InboundConnector> = all.iter().cloned().collect();
+    reversed.reverse();
+    let reversed = InboundConnectors::new(reversed).unwrap();
+    for all in [&all, &reversed] {
+        let refusal = admit_handshake(all, std::slice::from_ref(&stranger.der), &trust, now()).unwrap_err();
+        assert_eq!((refusal.code(), refusal.reason()), (451, Reason::RootsMissing));
+    }
     let refusal = admit_handshake(&all, &[], &trust, now()).unwrap_err();
     assert_eq!(refusal.to_string(), "554 5.7.0: a client certificate is required; required by every inbound connector");
 }

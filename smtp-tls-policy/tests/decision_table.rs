@@ -406,6 +406,22 @@ fn receiving() {
         };
         let mut connector = InboundConnector::new("c", vec![Namespace::Default]);
         let mut check = ClientCheck::new(RootsId::new("private"));
+        let (client, ours) = ["no roots", "stale list", "forged list", "no list"]
+            .iter()
+            .find_map(|ours| Some((client.strip_suffix(ours)?.strip_suffix(", ")?, *ours)))
+            .unwrap_or((client, "in order"));
+        let mut trust = Trust::new();
+        if ours != "no roots" {
+            trust.add_root_der(&check.roots, &world.private.der).unwrap();
+        }
+        match ours {
+            "stale list" => {
+                trust.add_crl_der(&check.roots, &world.private.crl_dated(&[], days(-2), days(-1))).unwrap();
+            }
+            "forged list" => trust.add_crl_der(&check.roots, &Authority::new("Private").crl(&[])).unwrap(),
+            "no list" => check.revocation = Revocation::Hard,
+            _ => {}
+        }
         match which {
             "asks for nothing" => {}
             "requires TLS" => connector.require_tls = true,
@@ -439,25 +455,20 @@ fn receiving() {
             }
             other => panic!("{other}"),
         };
-        let at = format!("{rule} {which} {client}");
+        let at = format!("{rule} {which} {client} {ours}");
         let said = |result: Result<(), Refusal>| match result {
             Ok(()) => ("ok".to_owned(), ""),
             Err(refusal) => (format!("{} {}", refusal.code(), refusal.status()), refusal.reason().code()),
         };
-        let admitted = admit(&Inbound {
-            connector: &connector,
-            tls: tls == "tls",
-            chain: &chain,
-            trust: &world.trust,
-            now: now(),
-        });
+        let admitted =
+            admit(&Inbound { connector: &connector, tls: tls == "tls", chain: &chain, trust: &trust, now: now() });
         assert_eq!(said(admitted.map(drop)), (at_mail.to_owned(), reason), "{at}");
         if tls == "clear" {
             assert_eq!(at_handshake, "-", "{at}");
             continue;
         }
         let connectors = InboundConnectors::new(vec![connector]).unwrap();
-        let gate = admit_handshake(&connectors, &chain, &world.trust, now());
+        let gate = admit_handshake(&connectors, &chain, &trust, now());
         assert_eq!(said(gate).0, at_handshake, "{at}");
     }
 }
