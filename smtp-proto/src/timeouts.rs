@@ -1,6 +1,6 @@
 //! How long each phase may take (RFC 5321, 4.5.3.2).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::Phase;
 
@@ -47,7 +47,20 @@ pub struct Timeouts {
     pub quit: Duration,
 }
 
+/// For limits that end beyond what an [`Instant`] can hold, such as [`Duration::MAX`]: about a hundred years.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// When a limit that counts from then ends.
+pub(crate) fn later(since: Instant, limit: Duration) -> Instant {
+    since.checked_add(limit).or_else(|| since.checked_add(FOREVER)).unwrap_or(since)
+}
+
 impl Timeouts {
+    /// When a phase that has lasted since then ends. A limit without end, [`Duration::MAX`], ends in a hundred years.
+    pub fn deadline(&self, phase: Phase, since: Instant) -> Instant {
+        later(since, self.of(phase))
+    }
+
     /// The limit of one phase.
     pub const fn of(&self, phase: Phase) -> Duration {
         match phase {

@@ -5,10 +5,12 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{ClientBed, client_config, envelope};
+use common::{ClientBed, ServerBed, client_config, envelope, server_config};
+use smtp_proto::Protocol;
 use smtp_proto::body::BodyDefect;
 use smtp_proto::capabilities::Extension;
-use smtp_proto::client::MAX_PIPELINED;
+use smtp_proto::client::{self, MAX_PIPELINED};
+use smtp_proto::command::Command;
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use smtp_proto::fallback::{Channel, TlsFailure, TlsRules};
 use smtp_proto::reply::{MAX_REPLY, ReplyError};
@@ -595,4 +597,53 @@ fn requiretls_is_refused_before_anything_is_sent() {
         assert_eq!(bed.said(), expected);
         assert_eq!(events.is_empty(), !expected.is_empty(), "{events:?}");
     }
+}
+
+/// RFC 2033, 4.2: a 354 to DATA of a transaction that is over ends an LMTP connection, for nobody knows how many replies
+/// its dot would have. What was started meanwhile is owed a word, and `Closed` alone is none.
+#[test]
+fn a_late_354_in_lmtp_does_not_swallow_the_next_transaction() {
+    let config = client::Config { protocol: Protocol::Lmtp, ..client_config() };
+    let begin = || {
+        let mut bed = ClientBed::with(config.clone(), TlsRules::NEVER, Channel::Plain);
+        bed.feed(b"220 mx\r\n250-mx\r\n250 PIPELINING\r\n");
+        bed.start(&["a@test.example"]);
+        bed.feed(b"");
+        let events = bed.feed(b"250 ok\r\n550 no\r\n");
+        assert_eq!(events.len(), 2, "{events:?}");
+        bed
+    };
+    // Nobody waits: the connection ends in good order.
+    assert_eq!(begin().feed(b"354 go\r\n"), ["Closed"]);
+    let mut bed = begin();
+    bed.start(&["b@test.example"]);
+    assert_eq!(bed.feed(b"354 go\r\n"), [""; 0]);
+    let unexpected = PeerMisbehaved::UnexpectedCode { code: 354, phase: Phase::Data };
+    assert_eq!(bed.want, Err(unexpected.into()));
+    let mut bed = begin();
+    bed.client.command(Command::Noop(""), bed.now).unwrap();
+    assert_eq!(bed.feed(b"354 go\r\n"), [""; 0]);
+    assert_eq!(bed.want, Err(unexpected.into()));
+}
+
+/// Whoever wants no limit says so with the longest there is.
+#[test]
+fn a_limit_without_end_is_no_panic() {
+    let forever = Duration::MAX;
+    let timeouts =
+        Timeouts { greeting: forever, idle: forever, progress: forever, body: forever, ..Timeouts::default() };
+    let config = client::Config { timeouts: timeouts.clone(), ..client_config() };
+    let mut bed = ClientBed::with(config, TlsRules::NEVER, Channel::Plain);
+    bed.feed(b"");
+    let deadline = bed.client.deadline().unwrap();
+    assert!(deadline > bed.now + Duration::from_secs(24 * 60 * 60));
+    assert_eq!(timeouts.deadline(Phase::Data, bed.now), bed.now + timeouts.data);
+
+    let mut config = server_config();
+    config.timeouts = timeouts;
+    let mut bed = ServerBed::new(config);
+    bed.feed(b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\nx");
+    assert!(bed.server.deadline().unwrap() > bed.now);
+    bed.feed(b"\r\n.\r\n");
+    assert!(bed.server.deadline().unwrap() > bed.now);
 }

@@ -169,3 +169,23 @@ fn a_command_has_its_time() {
     bed.feed(b"");
     assert_eq!(bed.want, Err(Error::Timeout(Phase::Command)));
 }
+
+/// Behind XCLIENT TLS is up and has proved itself: a server that says no to EHLO then does not want the client, and nothing
+/// is a reason for clear text.
+#[test]
+fn a_proxy_that_is_sent_away_behind_xclient_stays_inside_tls() {
+    for refusal in ["421 4.3.2 bye\r\n", "550 5.7.1 no\r\n"] {
+        let mut bed = ClientBed::new(TlsRules::OPPORTUNISTIC);
+        bed.feed(b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n");
+        bed.shake();
+        bed.feed(b"");
+        assert_eq!(bed.feed(b"250-mx\r\n250 XCLIENT NAME\r\n"), ["Ready"]);
+        let name = Some(XclientValue::Unavailable);
+        bed.client.xclient(&Xclient { name, ..Xclient::default() }, bed.now).unwrap();
+        bed.feed(b"");
+        assert_eq!(bed.feed(b"220 mx\r\n").len(), 1);
+        let events = bed.feed(refusal.as_bytes());
+        assert!(events[0].starts_with("unwelcome at EHLO"), "{events:?}");
+        assert!(!events.iter().any(|event| event.starts_with("no TLS")), "{events:?}");
+    }
+}

@@ -127,7 +127,12 @@ impl<S: Io> Connection<S> {
     /// Whether the server is still there and has said nothing since the last transaction, as far as can be seen without
     /// waiting. For who keeps connections: a server that lost its patience says 421, which is no word on the next message.
     pub async fn is_idle(&mut self) -> bool {
-        self.client.phase() == Phase::Idle && self.wire.is_quiet().await
+        !self.is_over() && self.client.phase() == Phase::Idle && self.wire.is_quiet().await
+    }
+
+    /// Whether the last transaction has ended the conversation.
+    pub(crate) fn is_over(&self) -> bool {
+        self.client.is_over()
     }
 
     /// One transaction. The body is streamed; the connection can carry another afterwards if the result is `Ok`.
@@ -238,7 +243,7 @@ impl<'a> Opening<'a> {
         let mut wire = Wire::new(stream);
         let mut channel = Channel::Plain;
         if self.target.plan.attempt() == Attempt::Implicit {
-            let deadline = Instant::now() + self.outbound.smtp.timeouts.of(Phase::Handshake);
+            let deadline = self.outbound.smtp.timeouts.deadline(Phase::Handshake, Instant::now());
             channel = match self.handshake(&mut wire, Some(deadline)).await? {
                 Shaken::Good(tls) => Channel::Implicit(tls),
                 // No SMTP was spoken that QUIT could end.

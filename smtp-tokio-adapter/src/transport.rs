@@ -107,6 +107,11 @@ pub(crate) struct Link<S> {
 }
 
 impl<S> Link<S> {
+    /// What is in the output now holds credentials.
+    pub(crate) fn mark_secret(&mut self) {
+        self.secret = true;
+    }
+
     fn wipe(&mut self) {
         if std::mem::take(&mut self.secret) {
             self.output.zeroize();
@@ -186,11 +191,6 @@ impl<S: Io> Wire<S> {
     /// Octets that wait to be sent, and those before them that have gone out already.
     pub(crate) fn queued(&self) -> usize {
         self.link.output.len()
-    }
-
-    /// What is in the output now holds credentials.
-    pub(crate) fn mark_secret(&mut self) {
-        self.link.secret = true;
     }
 
     /// Drops what has not been sent: nobody wants it any more.

@@ -14,8 +14,9 @@ use common::{
     HOST, Loopback, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send, smtp, start,
 };
 use rustls::pki_types::UnixTime;
+use smtp_proto::client::OverLimit;
 use smtp_proto::reply::EnhancedCode;
-use smtp_proto::route::{self, Route, Targets, Word};
+use smtp_proto::route::{self, Mx, Route, Targets, Word};
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, IdentityId, Posture, Reason};
 use smtp_tokio_adapter::serve::Inbound;
@@ -382,6 +383,47 @@ async fn a_connection_knows_whether_it_can_be_used_again() {
     assert!(!connection.is_idle().await);
     drop(theirs);
     assert!(!connection.is_idle().await);
+
+    // A transaction that ends with 421 ends the connection, however quiet the server is then.
+    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+    let peer = tokio::spawn(async move {
+        play(&mut theirs, &TO_DATA[..3]).await;
+        play(&mut theirs, &[("RCPT", "421 4.3.2 shutting down\r\n")]).await;
+        theirs
+    });
+    let mut connection = open(&outbound(&Pki::new()), ours).await;
+    let delivery = mail(&mut connection, &mut &b"x\r\n"[..]).await;
+    assert!(matches!(delivery.end, Ok(End::Refused { .. })), "{delivery:?}");
+    assert!(!connection.is_idle().await);
+    drop(peer.await.unwrap());
+}
+
+/// Those whom a server's limits leave for the next transaction are not given up with it when it goes away: the next host has
+/// its turn.
+#[tokio::test]
+async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
+    const SCRIPT: &[(&str, &str)] = &[
+        ("EHLO", "250-mx\r\n250 LIMITS RCPTMAX=1\r\n"),
+        ("MAIL", "250 ok\r\n"),
+        ("RCPT", "421 4.3.2 shutting down\r\n"),
+    ];
+    let address = says("220 mx\r\n", SCRIPT).await;
+    let mut outbound = outbound(&Pki::new());
+    let mut smtp = (*outbound.smtp).clone();
+    smtp.over_limit = OverLimit::Leave;
+    outbound.smtp = Arc::new(smtp);
+    let mx = |name: &str| Mx { preference: 10, exchange: Some(name.parse().unwrap()) };
+    let targets =
+        Targets::Mx { domain: HOST.parse().unwrap(), records: vec![mx("a.test.example"), mx("b.test.example")] };
+    let config = route::Config { port: address.port(), ..route::Config::default() };
+    let (plan, identity) = (plan_for(&connector(Posture::None), false), None);
+    let envelope = envelope(&["a@test.example", "b@test.example"]);
+    let message = bytes::Bytes::from_static(b"x\r\n");
+    let route = Route::new(targets, 2, &config);
+    let report = deliver(&outbound, route, &Loopback { plan, identity }, &envelope, &message).await;
+    let words = [Word::Deferred(EnhancedCode::new(4, 3, 2)), Word::Deferred(EnhancedCode::new(4, 5, 3))];
+    assert_eq!(report.words, words, "{report:?}");
+    assert_eq!(report.attempts.len(), 2, "{report:?}");
 }
 
 /// The first day of 2001.

@@ -59,9 +59,13 @@ impl Client {
 
     /// Whether the caller may send something.
     pub(super) fn is_free(&self) -> bool {
-        let waits =
-            self.command.is_some() || self.queue.iter().any(|(sent, _)| matches!(sent, Sent::Command | Sent::Xclient));
-        self.state == State::Ready && self.transaction.is_none() && self.exchange.is_none() && !waits
+        let waits = self.queue.iter().any(|(sent, _)| matches!(sent, Sent::Command | Sent::Xclient));
+        self.state == State::Ready && self.is_without_work() && !waits
+    }
+
+    /// Whether no transaction, AUTH or command of the caller's is under way or waits to be sent.
+    pub(super) fn is_without_work(&self) -> bool {
+        self.transaction.is_none() && self.exchange.is_none() && self.command.is_none()
     }
 
     fn enqueue(&mut self, sent: Sent, line: Vec<u8>, now: Instant) {

@@ -341,7 +341,7 @@ impl Client {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Over(_) => None,
-            _ => Some(self.since + self.config.timeouts.of(self.phase())),
+            _ => Some(self.config.timeouts.deadline(self.phase(), self.since)),
         }
     }
 
@@ -432,6 +432,14 @@ impl Client {
             }
             State::Leaving => Ok(()),
             _ => Err(ApiMisuse::NotReady),
+        }
+    }
+
+    /// Whether the conversation has ended, or nothing but QUIT is left of it, as after 421: no transaction can start any more.
+    pub const fn is_over(&self) -> bool {
+        match self.state {
+            State::Leaving | State::Closing | State::Over(_) => true,
+            State::Opening | State::Handshake | State::Opened | State::Ready => false,
         }
     }
 

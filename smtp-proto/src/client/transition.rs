@@ -71,7 +71,10 @@ impl Client {
 
             // Replies to what a finished transaction had sent ahead.
             (Sent::Data, Intermediate) if stale && self.config.protocol == Protocol::Lmtp => {
-                // RFC 2033, 4.2: nobody knows how many replies such a dot would have.
+                // RFC 2033, 4.2: nobody knows how many replies such a dot would have. Who waits already is owed a word.
+                if !self.is_without_work() {
+                    return Err(unexpected());
+                }
                 self.state = State::Closing;
                 Ok(None)
             }
@@ -136,9 +139,10 @@ impl Client {
             (Sent::Reset, Transient | Permanent) => {
                 self.leave();
                 let refused = Outcome::Refused { phase: Phase::Reset, reply };
-                Ok(Some(match self.transaction {
-                    Some(_) => self.finish(refused),
-                    None => Event::Unwelcome { phase: Phase::Reset, reply },
+                Ok(Some(match (&self.transaction, self.exchange.take()) {
+                    (Some(_), _) => self.finish(refused),
+                    (None, Some(exchange)) => Event::AuthFailed { failure: exchange.refused(&reply), reply },
+                    (None, None) => Event::Unwelcome { phase: Phase::Reset, reply },
                 }))
             }
             (Sent::Command, Positive | Transient | Permanent) => Ok(Some(Event::Answered(reply))),
@@ -177,7 +181,8 @@ impl Client {
 
     /// 421: the transaction is told first, then the connection ends.
     fn on_shutdown<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> Event<'i> {
-        if phase == Phase::Hello && matches!(self.channel, Channel::StartTls(_)) {
+        // Behind XCLIENT TLS is up and stays so: whoever says no then does not want the client.
+        if phase == Phase::Hello && matches!(self.channel, Channel::StartTls(_)) && self.capabilities.is_unread() {
             let event = self.no_tls(TlsFailure::HelloInside, Some(reply));
             self.state = State::Closing;
             return event;

@@ -6,6 +6,7 @@ use super::Config;
 use super::replies;
 use crate::error::Phase;
 use crate::reply::Response;
+use crate::timeouts::later;
 
 /// The clocks of a connection. Those that run across many commands stand still while the caller has an event.
 #[derive(Debug)]
@@ -58,14 +59,14 @@ impl Pace {
     /// When the patience ends with a phase that has lasted since then, and what is said about it.
     pub(super) fn deadline(&self, phase: Phase, since: Instant, config: &Config) -> (Instant, Response) {
         let timeouts = &config.timeouts;
-        let silent = since + timeouts.of(phase);
+        let silent = timeouts.deadline(phase, since);
         let slow = self.body.and_then(|(began, octets)| {
             let seconds = octets.checked_div(config.limits.body_rate.into())?;
-            (began + timeouts.body).checked_add(Duration::from_secs(seconds))
+            Some(later(later(began, timeouts.body), Duration::from_secs(seconds)))
         });
         let (own, idle) = match phase {
             Phase::Body => ((silent, replies::STALLED), None),
-            Phase::Idle => ((silent, replies::IDLE), Some(self.progress + timeouts.progress)),
+            Phase::Idle => ((silent, replies::IDLE), Some(later(self.progress, timeouts.progress))),
             _ => return (silent, replies::IDLE),
         };
         // Between two chunks the body is under way, and that is progress enough.

@@ -44,7 +44,12 @@ pub(super) async fn drive<S: Io>(
 ) -> Result<Driven, Failure> {
     let mut piece = BytesMut::new();
     loop {
+        let was_authenticating = client.is_authenticating();
         let polled = client.poll(Instant::now(), &wire.input, &mut wire.link.output);
+        // Also where a server that cannot wait has answered already, and the exchange is over.
+        if was_authenticating || client.is_authenticating() {
+            wire.link.mark_secret();
+        }
         let progress = match polled {
             Ok(progress) => progress,
             Err(error) => {
@@ -66,9 +71,6 @@ pub(super) async fn drive<S: Io>(
             Step::Wait(want) => want,
         };
         wire.advance(progress.consumed);
-        if client.is_authenticating() {
-            wire.mark_secret();
-        }
         let until = match want {
             // Whoever answers STARTTLS before it was sent: it must not go out inside TLS, as the answer to something else.
             Want::Handshake if wire.queued() > 0 => Until::Sent,

@@ -113,8 +113,9 @@ impl<M: Message> Transactions<'_, M> {
             let ending = delivery.ending();
             let left: Vec<usize> =
                 (0..open.len()).filter(|&at| self.is_left(&delivery, at)).map(|at| open[at]).collect();
-            // Who takes nobody at all would not take anybody the next time.
-            if ending != Ending::Finished || left.is_empty() || left.len() == open.len() {
+            // Who takes nobody at all would not take anybody the next time, and who has said 421 is going away.
+            let is_over = ending != Ending::Finished || connection.is_over();
+            if is_over || left.is_empty() || left.len() == open.len() {
                 return (ending, Vec::new());
             }
             if connection.transactions_left() == Some(0) {

@@ -197,7 +197,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
     async fn run(&mut self) -> Result<(), Lost> {
         let mut channel = Channel::Plain;
         if self.inbound.implicit {
-            let deadline = Instant::now() + self.inbound.smtp.timeouts.of(Phase::Handshake);
+            let deadline = self.inbound.smtp.timeouts.deadline(Phase::Handshake, Instant::now());
             channel = Channel::Implicit(self.handshake(Some(deadline)).await?);
         }
         let implicit = channel != Channel::Plain;
@@ -216,7 +216,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         loop {
             let Self { inbound, handler, session, wire, leaving } = self;
             if wire.queued() > MAX_QUEUED {
-                wire.send(Instant::now() + inbound.smtp.timeouts.of(Phase::Idle)).await?;
+                wire.send(inbound.smtp.timeouts.deadline(Phase::Idle, Instant::now())).await?;
             }
             let progress = server.poll(Instant::now(), &wire.input, &mut wire.link.output)?;
             let greets = matches!(progress.step, Step::Event(Event::Connected));
