@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use common::auth::{EHLO, NONCE, SERVER_FIRST, base64, begin, challenge, exchange, inside};
 use common::{ClientBed, client_config, tls_info};
-use smtp_proto::client::MAX_CHALLENGE;
+use smtp_proto::client::{Envelope, MAX_CHALLENGE};
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
 use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules, Yield};
+use smtp_proto::params::{MailParameters, Xtext};
+use smtp_proto::path::ReversePath;
 use smtp_proto::sasl::client::{
     AuthRefusal, Binding, Credentials, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256, Xoauth2,
 };
@@ -519,4 +521,49 @@ fn no_copy_is_left_behind_by_growth() {
         bed.feed(b"235 ok\r\n");
         assert!(!bed.client.is_authenticating());
     }
+}
+
+/// RFC 4954, 5: who relays for others says AUTH=<> to a server that would else take the mail for its own, and does not repeat
+/// what anybody has told it of the submitter.
+#[test]
+fn what_a_relay_says_of_the_submitter() {
+    let mail = |authenticates: bool, change: fn(&mut Envelope)| {
+        let auth = Xtext::parse("ceo@test.example");
+        let mut envelope = Envelope::relaying(ReversePath::Null, &MailParameters { auth, ..MailParameters::default() });
+        envelope.recipients = vec!["a@test.example".parse().unwrap()];
+        change(&mut envelope);
+        let mut bed = inside(tls_info(), EHLO);
+        if authenticates {
+            begin(&mut bed, Box::new(External::new("").unwrap()));
+            assert_eq!(bed.feed(b"235 ok\r\n").len(), 1);
+        }
+        bed.client.start_transaction(Arc::new(envelope), bed.now).unwrap();
+        bed.ask(b"")
+    };
+    assert_eq!(mail(true, |_| ()), "MAIL FROM:<> AUTH=<>\r\n");
+    assert_eq!(mail(false, |_| ()), "MAIL FROM:<>\r\n");
+    // Whoever trusts its client says so.
+    let trusted = |envelope: &mut Envelope| envelope.auth = Some("user@test.example".parse().unwrap());
+    for authenticates in [true, false] {
+        assert_eq!(mail(authenticates, trusted), "MAIL FROM:<> AUTH=user@test.example\r\n");
+    }
+    // A submission of one's own.
+    assert_eq!(mail(true, |envelope| envelope.auth = None), "MAIL FROM:<>\r\n");
+}
+
+/// One word for each attempt, also where the server loses its way before AUTH is sent.
+#[test]
+fn an_attempt_that_could_not_be_sent_has_its_word() {
+    let ehlo = EHLO.replacen("250-mx\r\n", "250-mx\r\n250-PIPELINING\r\n", 1);
+    let mut bed = inside(tls_info(), &ehlo);
+    bed.start(&["a@test.example"]);
+    bed.ask(b"");
+    assert_eq!(bed.feed(b"550 no sender\r\n").len(), 1);
+    // Replies to RCPT and DATA are outstanding, and RSET comes before AUTH.
+    bed.client.authenticate(Box::new(External::new("").unwrap()), Floor::Authenticated, bed.now).unwrap();
+    assert_eq!(bed.ask(b"503 no\r\n503 no\r\n"), "RSET\r\n");
+    let events = bed.feed(b"550 no\r\n");
+    assert!(matches!(&events[..], [event] if event.starts_with("AuthFailed")), "{events:?}");
+    assert!(!bed.client.is_authenticating());
+    assert_eq!(bed.said(), "QUIT\r\n");
 }

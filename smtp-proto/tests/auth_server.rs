@@ -455,6 +455,29 @@ fn the_parameter_of_mail() {
     }
 }
 
+/// RFC 4954, 5: "if the client is not authenticated, then the server MUST behave as if the AUTH=<> parameter was supplied".
+#[test]
+fn a_stranger_speaks_for_nobody() {
+    let submitter = |authenticated: bool, parameter: &str| {
+        let mut bed = inside(config());
+        if authenticated {
+            assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
+        }
+        let line = format!("MAIL FROM:<a@test.example> {parameter}\r\n");
+        let progress = bed.server.poll(bed.now, line.as_bytes(), &mut bed.output).unwrap();
+        let smtp_proto::Step::Event(Event::Mail { parameters, .. }) = progress.step else {
+            panic!("{:?}", progress.step)
+        };
+        assert_eq!(format!("MAIL FROM:<a@test.example> {}\r\n", parameters.all.as_str()), line, "for a log");
+        parameters.auth.map(|auth| auth.as_str().to_owned())
+    };
+    assert_eq!(submitter(false, "AUTH=ceo@test.example").as_deref(), Some("<>"));
+    assert_eq!(submitter(false, "AUTH=<>").as_deref(), Some("<>"));
+    assert_eq!(submitter(false, "BODY=8BITMIME"), None);
+    assert_eq!(submitter(true, "AUTH=ceo@test.example").as_deref(), Some("ceo@test.example"));
+    assert_eq!(submitter(true, "AUTH=<>").as_deref(), Some("<>"));
+}
+
 #[test]
 fn time_and_input_may_end_in_an_exchange() {
     let mut bed = inside(config());

@@ -211,7 +211,8 @@ impl Script {
                 ("xclient", _) => actions.push(Action::Command(format!("XCLIENT {value}"))),
                 ("mail", _) => match Command::parse(format!("MAIL FROM:{value}").as_bytes()).unwrap() {
                     Command::Mail { path, parameters } => {
-                        actions.push(Action::Mail(Envelope::relaying(path, &parameters), vec![]));
+                        let auth = parameters.auth.map(Into::into);
+                        actions.push(Action::Mail(Envelope { auth, ..Envelope::relaying(path, &parameters) }, vec![]));
                     }
                     _ => unreachable!(),
                 },

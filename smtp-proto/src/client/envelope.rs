@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use crate::params::{
-    BodyType, DeliverBy, Hold, MailParameters, Notify, OrcptBuf, ParametersBuf, Priority, RcptParameters, Ret, XtextBuf,
+    BodyType, DeliverBy, Hold, MailParameters, Notify, OrcptBuf, ParametersBuf, Priority, RcptParameters, Ret, Xtext,
+    XtextBuf,
 };
 use crate::path::{ForwardPath, ForwardPathBuf, PathError, ReversePath, ReversePathBuf};
 
@@ -43,6 +44,7 @@ pub struct Envelope {
     /// parameter `imap` (RFC 4468, 3.1).
     pub burl: bool,
     /// Who submitted the message in the first place; sent where the server offers AUTH (RFC 4954, 5).
+    /// [`Xtext::NOBODY`] is sent only where this client has authenticated, so that the message is not taken for its own.
     pub auth: Option<XtextBuf>,
     /// Further parameters of MAIL, sent as they are: the caller has looked at the
     /// [`Capabilities`](crate::capabilities::Capabilities).
@@ -73,7 +75,8 @@ impl Default for Envelope {
 
 impl Envelope {
     /// What a relay passes on of a MAIL it has read. Recipients are added by the caller; unknown parameters are not
-    /// passed on.
+    /// passed on. Nor is what AUTH= says of the submitter, for anybody can say it: whoever trusts a client in this sets
+    /// [`auth`](Self::auth) (RFC 4954, 5).
     pub fn relaying(path: ReversePath<'_>, parameters: &MailParameters<'_>) -> Self {
         Self {
             reverse_path: path.to_buf(),
@@ -88,7 +91,7 @@ impl Envelope {
             deliver_by: parameters.deliver_by,
             hold: parameters.hold,
             burl: false,
-            auth: parameters.auth.map(XtextBuf::from),
+            auth: Some(Xtext::NOBODY.into()),
             parameters: ParametersBuf::default(),
         }
     }

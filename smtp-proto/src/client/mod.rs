@@ -287,7 +287,7 @@ impl Client {
                 break;
             }
             let start = output.len();
-            let (sent, next) = transaction.write_next(&self.capabilities, output);
+            let (sent, next) = transaction.write_next(&self.capabilities, self.authenticated, output);
             let Some(sent) = sent else { break };
             let length = output.len() - start;
             if self.pipelined + length > MAX_PIPELINED && !self.queue.is_empty() {

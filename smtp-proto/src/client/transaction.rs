@@ -7,7 +7,7 @@ use super::{Envelope, Recipient, Sent, Unsupported};
 use crate::capabilities::{Capabilities, Extension, Limits};
 use crate::command::{self, Command};
 use crate::fallback::Channel;
-use crate::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters};
+use crate::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters, Xtext};
 
 /// A transaction that has not finished.
 #[derive(Debug)]
@@ -52,10 +52,15 @@ impl Transaction {
     }
 
     /// Appends the next command, if there is one, and says what comes after it.
-    pub(super) fn write_next(&self, capabilities: &Capabilities, output: &mut Vec<u8>) -> (Option<Sent>, Next) {
+    pub(super) fn write_next(
+        &self,
+        capabilities: &Capabilities,
+        authenticated: bool,
+        output: &mut Vec<u8>,
+    ) -> (Option<Sent>, Next) {
         match self.next {
             Next::Mail => {
-                self.envelope.write_mail(capabilities, output);
+                self.envelope.write_mail(capabilities, authenticated, output);
                 (Some(Sent::Mail), Next::Recipient(0))
             }
             Next::Recipient(index) => {
@@ -108,7 +113,7 @@ impl Envelope {
     }
 
     /// Parameters stand only where the server offers them (RFC 5321, 2.2.1).
-    fn write_mail(&self, capabilities: &Capabilities, output: &mut Vec<u8>) {
+    fn write_mail(&self, capabilities: &Capabilities, authenticated: bool, output: &mut Vec<u8>) {
         let has = |extension| capabilities.has(extension);
         let parameters = MailParameters {
             size: self.size.filter(|_| has(Extension::Size)),
@@ -120,7 +125,12 @@ impl Envelope {
             priority: self.priority.filter(|_| has(Extension::MtPriority)),
             deliver_by: self.deliver_by.filter(|_| has(Extension::DeliverBy)),
             hold: self.hold,
-            auth: self.auth.as_ref().filter(|_| has(Extension::Auth)).map(|auth| auth.borrow()),
+            // RFC 4954, 5: AUTH=<> "to any server which it has authenticated to"; a mailbox to any that has AUTH.
+            auth: self
+                .auth
+                .as_ref()
+                .map(|auth| auth.borrow())
+                .filter(|auth| has(Extension::Auth) && (authenticated || *auth != Xtext::NOBODY)),
             ..MailParameters::default()
         };
         command::write_mail(self.reverse_path.borrow(), &parameters, self.parameters.borrow(), output);

@@ -29,7 +29,7 @@ pub struct MailParameters<'i> {
     /// `HOLDFOR=` or `HOLDUNTIL=` (RFC 4865, 4)
     pub hold: Option<Hold>,
     /// `AUTH=` (RFC 4954, 5): who submitted the message in the first place, a mailbox or `<>`. To be believed only
-    /// of a trusted client.
+    /// of a trusted client. A [`Server`](crate::server::Server) shows `<>` of one that has not authenticated.
     pub auth: Option<Xtext<'i>>,
     /// All of them as they came, known ones included. Empty in a command that is to be written from the fields above.
     pub all: Parameters<'i>,

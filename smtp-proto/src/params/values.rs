@@ -92,6 +92,11 @@ impl Notify {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Xtext<'i>(&'i str);
 
+impl Xtext<'static> {
+    /// `<>`: it is not known who submitted a message (RFC 4954, 5).
+    pub const NOBODY: Self = Self("<>");
+}
+
 impl<'i> Xtext<'i> {
     /// Checks encoded text, which must not be empty.
     pub fn parse(text: &'i str) -> Option<Self> {

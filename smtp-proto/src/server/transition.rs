@@ -115,12 +115,17 @@ impl Server {
                 self.refuse(&replies::AUTH_FIRST, output)
             }
             Command::Mail { .. } if self.mail => self.refuse(&replies::NESTED_MAIL, output),
-            Command::Mail { path, parameters } => match self.refusal_of_mail(path, &parameters) {
+            Command::Mail { path, mut parameters } => match self.refusal_of_mail(path, &parameters) {
                 Some((response, true)) => self.refuse(&response, output),
                 Some((response, false)) => self.done(&response, output),
                 None => {
                     let binary = parameters.body == Some(BodyType::BinaryMime);
                     let needs = Needs { utf8: parameters.smtputf8, binary };
+                    // RFC 4954, 5: "if the client is not authenticated, then the server MUST behave as if the AUTH=<>
+                    // parameter was supplied".
+                    if self.identity.is_none() {
+                        parameters.auth = parameters.auth.map(|_| Xtext::NOBODY);
+                    }
                     Some(self.ask(Question::Mail(needs), Event::Mail { path, parameters }))
                 }
             },
