@@ -66,11 +66,12 @@ fn third_transaction(size: usize) -> AllocationInfo {
 
 #[test]
 fn a_message_takes_little_memory_and_leaves_none_behind() {
-    // The list of recipients, the two replies that are kept, and the buffer through which the body goes.
+    // The list of recipients, the two replies that are kept, the buffer through which the body goes, and room for what the
+    // server says at each of two waits: nothing is held while there is nothing in it.
     let small = third_transaction(1024);
-    assert!(small.count_total <= 4 && small.bytes_total < 72 * 1024, "{small:?}");
+    assert!(small.count_total <= 6 && small.bytes_total < 73 * 1024, "{small:?}");
     // Besides, the output grows for each piece of the body.
     let large = third_transaction(100 * 1024);
-    assert!(large.count_total <= 9 && large.bytes_max < 192 * 1024, "{large:?}");
+    assert!(large.count_total <= 11 && large.bytes_max < 192 * 1024, "{large:?}");
     assert_eq!((small.count_current, small.bytes_current, large.count_current, large.bytes_current), (0, 0, 0, 0));
 }
