@@ -11,7 +11,10 @@ use common::smtp;
 use smtp_proto::body::Runs;
 use smtp_proto::params::RcptParameters;
 use smtp_proto::path::ForwardPath;
+use smtp_proto::received::DateTime;
 use smtp_proto::reply::Response;
+use smtp_proto::sasl::server::{Answer, Plain, Question};
+use smtp_proto::{Protocol, server};
 use smtp_tokio_adapter::serve::{Handler, Inbound, Session, handle, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -171,4 +174,49 @@ async fn implicit_tls_without_a_certificate_does_not_begin() {
     let error =
         serve(listener, inbound, Arc::new(|_| Moody(Arc::default())), std::future::pending()).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+/// Answers the end of a message with the Received field for it.
+struct Stamping;
+
+impl Handler for Stamping {
+    async fn authenticate(&mut self, _: &Session, question: Question) -> Answer {
+        let Question::Password { user, .. } = question else { return Answer::Refused };
+        Answer::Accepted(user)
+    }
+    async fn recipient(&mut self, _: &Session, _: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+        Response::fixed(250, (2, 1, 5), "OK")
+    }
+    async fn body(&mut self, _: Runs<'_>) {}
+    async fn end_of_body(&mut self, session: &Session) -> Response {
+        let mut field = Vec::new();
+        session.stamp("mx.test.example", DateTime::new(1_780_272_000, 0).unwrap()).write(&mut field);
+        let words: Vec<&str> = std::str::from_utf8(&field).unwrap().split_ascii_whitespace().collect();
+        Response::new(250, (2, 0, 0), words.join(" "))
+    }
+}
+
+/// RFC 5321, 4.4 and RFC 3848: the protocol follows from the greeting, and from AUTH.
+#[tokio::test]
+async fn the_received_field_says_how_a_message_came() {
+    for (protocol, greeting, with) in [
+        (Protocol::Smtp, "HELO c.test.example\r\n", "SMTP"),
+        (Protocol::Smtp, "EHLO c.test.example\r\n", "ESMTP"),
+        (Protocol::Smtp, "EHLO c.test.example\r\nAUTH PLAIN AHUAcA==\r\n", "ESMTPA"),
+        (Protocol::Lmtp, "LHLO c.test.example\r\n", "LMTP"),
+        (Protocol::Lmtp, "LHLO c.test.example\r\nAUTH PLAIN AHUAcA==\r\n", "LMTPA"),
+    ] {
+        let config = server::Config { protocol, mechanisms: vec![Arc::new(Plain)], auth_in_clear: true, ..smtp() };
+        let inbound = Inbound::new(Arc::new(config));
+        let (mut ours, theirs) = tokio::io::duplex(1 << 12);
+        let (_leave, leaving) = watch::channel(false);
+        let peer = Some("192.0.2.7:50000".parse().unwrap());
+        tokio::spawn(async move { handle(&inbound, Stamping, theirs, peer, leaving).await });
+        let message = "MAIL FROM:<>\r\nRCPT TO:<r@test.example>\r\nDATA\r\n\r\n.\r\nQUIT\r\n";
+        ours.write_all(format!("{greeting}{message}").as_bytes()).await.unwrap();
+        let mut said = String::new();
+        ours.read_to_string(&mut said).await.unwrap();
+        let from = "Received: from c.test.example ([192.0.2.7]) by mx.test.example (smtp-proto) with";
+        assert!(said.contains(&format!("{from} {with}; Mon, 1 Jun 2026 00:00:00 +0000\r\n")), "{said}");
+    }
 }

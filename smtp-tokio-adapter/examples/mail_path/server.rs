@@ -10,7 +10,7 @@ use smtp_proto::body::Runs;
 use smtp_proto::fallback::TlsInfo;
 use smtp_proto::params::{MailParameters, RcptParameters};
 use smtp_proto::path::{ForwardPath, ReversePath};
-use smtp_proto::received::{CipherSuite, DateTime, Protocol, Stamp, TlsStamp, TlsVersion, Transmission};
+use smtp_proto::received::{DateTime, Stamp};
 use smtp_proto::reply::Response;
 use smtp_tls_policy::{
     Domain, Inbound as Client, InboundConnectors, Reason, Refusal, TrustStore, admit, admit_handshake,
@@ -148,25 +148,10 @@ impl Desk {
     async fn open(&self, session: &Session) -> std::io::Result<File> {
         let mut file = File::create(self.part()).await?;
         let mut header = Vec::new();
-        let tls = session.tls.as_deref().and_then(|tls| {
-            let version = TlsVersion::parse(tls.version.as_bytes())?;
-            Some(TlsStamp { version, cipher: CipherSuite::Name(tls.cipher), group: None, client: None })
-        });
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let date = DateTime::new(now.as_secs().cast_signed(), 0).ok_or(std::io::ErrorKind::InvalidData)?;
-        let protocol = if session.extended { Protocol::Esmtp } else { Protocol::Smtp };
-        Stamp {
-            helo: &session.name,
-            reverse_name: None,
-            address: session.peer.map(|peer| peer.ip()),
-            by: self.server.name,
-            transmission: Transmission { protocol, auth: session.identity.is_some(), utf8: false },
-            id: Some("1"),
-            recipient: self.recipient.as_deref(),
-            tls,
-            date,
-        }
-        .write(&mut header);
+        let stamp = session.stamp(self.server.name, date);
+        Stamp { id: Some("1"), recipient: self.recipient.as_deref(), ..stamp }.write(&mut header);
         file.write_all(&header).await?;
         Ok(file)
     }

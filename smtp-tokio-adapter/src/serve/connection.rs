@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use smtp_proto::error::Phase;
 use smtp_proto::fallback::{Channel, Peer, TlsInfo};
+use smtp_proto::received;
 use smtp_proto::reply::Response;
 use smtp_proto::sasl::server::Answer;
 use smtp_proto::server::{Event, Server};
@@ -54,7 +55,7 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
     let session = Session {
         peer,
         name: String::new(),
-        extended: false,
+        protocol: received::Protocol::Smtp,
         early_talk: None,
         tls: None,
         client_chain: Arc::from(Vec::new()),
@@ -119,7 +120,11 @@ async fn answer<S: Io, H: Handler>(
 ) -> io::Result<Said> {
     if let Event::Hello { name, extended } = event {
         session.name = name.to_owned();
-        session.extended = extended;
+        session.protocol = match (inbound.smtp.protocol, extended) {
+            (Protocol::Lmtp, _) => received::Protocol::Lmtp,
+            (Protocol::Smtp, true) => received::Protocol::Esmtp,
+            (Protocol::Smtp, false) => received::Protocol::Smtp,
+        };
     }
     let session = &*session;
     let response = match event {
@@ -240,7 +245,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                         Said::Answer(answer) => server.answer(answer),
                     };
                     if restarts {
-                        (session.name, session.extended) = (String::new(), false);
+                        (session.name, session.protocol) = (String::new(), received::Protocol::Smtp);
                     }
                     if let Err(misuse) = given {
                         tracing::error!(%misuse, "the handler's response");
@@ -335,7 +340,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         tracing::debug!(version = tls.version, cipher = tls.cipher, "TLS");
         self.session.tls = Some(Arc::clone(&tls));
         self.session.name.clear();
-        self.session.extended = false;
+        self.session.protocol = received::Protocol::Smtp;
         // RFC 3207, 4.2.
         self.session.identity = None;
         self.wire.put_tls(stream);

@@ -9,6 +9,7 @@ use smtp_proto::command::{Command, Uri, Xclient};
 use smtp_proto::fallback::TlsInfo;
 use smtp_proto::params::{MailParameters, RcptParameters};
 use smtp_proto::path::{ForwardPath, ReversePath};
+use smtp_proto::received::{CipherSuite, DateTime, Protocol, Stamp, TlsStamp, TlsVersion, Transmission};
 use smtp_proto::reply::Response;
 use smtp_proto::sasl::server::{Answer, Failure, Identity, Question};
 use smtp_proto::server::{BodyRefusal, EarlyTalk};
@@ -33,8 +34,8 @@ pub struct Session {
     pub peer: Option<SocketAddr>,
     /// What the client called itself last.
     pub name: String,
-    /// EHLO, not HELO.
-    pub extended: bool,
+    /// How it greeted: HELO, EHLO or LHLO. SMTP before it has.
+    pub protocol: Protocol,
     /// Whether the client spoke before it was its turn.
     pub early_talk: Option<EarlyTalk>,
     /// What the handshake showed; none in clear text.
@@ -43,8 +44,30 @@ pub struct Session {
     /// checked, and nothing else: judge it with [`admit`](smtp_tls_policy::admit()).
     pub client_chain: Arc<[CertificateDer<'static>]>,
     /// Who has authenticated with AUTH; nobody again after STARTTLS. With it the Received field says ESMTPA or ESMTPSA
-    /// (RFC 4954, 7): [`Transmission::auth`](smtp_proto::received::Transmission::auth).
+    /// (RFC 4954, 7).
     pub identity: Option<Identity>,
+}
+
+impl Session {
+    /// The Received field for the top of a message that comes now (RFC 5321, 4.4): what the connection shows, and `by`, the
+    /// name of this host. What the transaction adds is for the handler to fill in: SMTPUTF8, an only recipient, an id.
+    pub fn stamp<'a>(&'a self, by: &'a str, date: DateTime) -> Stamp<'a> {
+        let tls = self.tls.as_deref().and_then(|tls| {
+            let version = TlsVersion::parse(tls.version.as_bytes())?;
+            Some(TlsStamp { version, cipher: CipherSuite::Name(tls.cipher), group: None, client: None })
+        });
+        Stamp {
+            helo: &self.name,
+            reverse_name: None,
+            address: self.peer.map(|peer| peer.ip()),
+            by,
+            transmission: Transmission { protocol: self.protocol, auth: self.identity.is_some(), utf8: false },
+            id: None,
+            recipient: None,
+            tls,
+            date,
+        }
+    }
 }
 
 /// Makes a handler for each connection. A function of the client's address is one.

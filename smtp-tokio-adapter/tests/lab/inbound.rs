@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use smtp_proto::body::Runs;
 use smtp_proto::params::RcptParameters;
 use smtp_proto::path::ForwardPath;
-use smtp_proto::received::{self, CipherSuite, DateTime, Protocol, Stamp, TlsStamp, TlsVersion, Transmission};
+use smtp_proto::received::{self, DateTime};
 use smtp_proto::reply::Response;
 use smtp_proto::server::{Config, StartTls};
 use smtp_tls_policy::review::Channel;
@@ -56,27 +56,8 @@ impl Desk {
     fn stamp(&self, session: &Session) -> Vec<u8> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let mut header = Vec::new();
-        Stamp {
-            helo: &session.name,
-            reverse_name: None,
-            address: session.peer.map(|peer| peer.ip()),
-            by: HOST,
-            transmission: Transmission {
-                protocol: if session.extended { Protocol::Esmtp } else { Protocol::Smtp },
-                auth: false,
-                utf8: false,
-            },
-            id: None,
-            recipient: None,
-            tls: session.tls.as_deref().map(|tls| TlsStamp {
-                version: TlsVersion::parse(tls.version.as_bytes()).unwrap(),
-                cipher: CipherSuite::Name(tls.cipher),
-                group: None,
-                client: None,
-            }),
-            date: DateTime::new(now.as_secs().cast_signed(), 0).unwrap(),
-        }
-        .write(&mut header);
+        let date = DateTime::new(now.as_secs().cast_signed(), 0).unwrap();
+        session.stamp(HOST, date).write(&mut header);
         header
     }
 }
