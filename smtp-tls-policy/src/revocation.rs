@@ -2,8 +2,9 @@
 //!
 //! A list counts for a certificate when its issuer is the certificate's issuer, its scope includes the certificate,
 //! and its signature verifies with the key that verified the certificate. Serial numbers are compared in such a list
-//! only. A list for one distribution point revokes certificates without any, and does not clear them. Delta lists, indirect lists and lists partitioned by reasons are refused when they are loaded; several lists that
-//! speak for different certificates of one issuer are not.
+//! only. A list for one distribution point revokes certificates that have none, and does not clear them. Delta lists,
+//! indirect lists and lists partitioned by reasons are refused when they are loaded; several lists that speak for different
+//! certificates of one issuer are not.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
