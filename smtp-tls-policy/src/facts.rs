@@ -221,7 +221,7 @@ impl MessageTls {
 /// ```
 pub fn tls_required_no(message: &[u8]) -> bool {
     const NAME: &[u8] = b"TLS-Required:";
-    let (mut fields, mut is_no, mut continues) = (0_u64, false, false);
+    let (mut fields, mut continues) = (0_u64, false);
     let mut value: Vec<u8> = Vec::new();
     for line in message.split_inclusive(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -239,13 +239,10 @@ pub fn tls_required_no(message: &[u8]) -> bool {
                 }
             }
         }
-        if continues {
-            // RFC 8689, 3: [FWS] "No" CRLF.
-            let start = value.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
-            is_no = value[start..].eq_ignore_ascii_case(b"No");
-        }
     }
-    fields == 1 && is_no
+    // RFC 8689, 3: [FWS] "No" CRLF. Of one field this is the whole value, looked at once, however often it is folded.
+    let start = value.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
+    fields == 1 && value[start..].eq_ignore_ascii_case(b"No")
 }
 
 /// What is known before dialling one host.

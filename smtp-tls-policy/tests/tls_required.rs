@@ -41,6 +41,16 @@ fn whatever_else_takes_no_tls_from_anybody() {
     }
 }
 
+/// A value in a million lines of nothing is read once, and not once a line.
+#[test]
+fn a_field_that_is_folded_without_end() {
+    let start = std::time::Instant::now();
+    let folded = " \r\n".repeat(1_000_000);
+    assert!(!tls_required_no(format!("TLS-Required:\r\n{folded}").as_bytes()));
+    assert!(tls_required_no(format!("TLS-Required:\r\n{folded} No\r\n").as_bytes()));
+    assert!(start.elapsed() < std::time::Duration::from_secs(10));
+}
+
 #[test]
 fn requiretls_overrules_the_header() {
     assert_eq!(MessageTls::new(true, false, true), MessageTls::Required);

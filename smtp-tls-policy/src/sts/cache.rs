@@ -105,6 +105,9 @@ impl Cache {
 
     /// Takes over what a [`PolicyStore`](super::PolicyStore) held. Expired policies, and those for which there is no
     /// room, are not taken. The changes are to be made in the store.
+    ///
+    /// The clock must have been set: a policy from the future counts as fetched `now`, and is gone when a clock that was
+    /// behind by more than its max_age is put forward.
     pub fn restore(&mut self, policies: impl IntoIterator<Item = CachedPolicy>, now: UnixTime) -> Vec<Change> {
         let mut changes = Vec::new();
         for mut cached in policies {
