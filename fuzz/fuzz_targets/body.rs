@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| smtp_fuzz::body(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| smtp_fuzz::proto::body(data));

@@ -1,0 +1,31 @@
+use smtp_tls_policy::config::Config;
+use smtp_tls_policy::sts::{MxPattern, Policy};
+use smtp_tls_policy::{Domain, Host, Namespace, Reference};
+
+/// MTA-STS policies, names of every kind, and configurations: what is read is written, read again and the same; and an
+/// error points into the text.
+pub fn texts(data: &[u8]) {
+    if let Ok(policy) = Policy::parse(data) {
+        assert_eq!(Policy::parse(policy.to_string().as_bytes()).as_ref(), Ok(&policy));
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(domain) = Domain::parse(text) {
+        assert_eq!(Domain::parse(domain.as_str()).as_ref(), Ok(&domain));
+        assert_eq!(Host::parse(text), Ok(Host::Name(domain.clone())));
+        if let Ok(pattern) = MxPattern::parse(text) {
+            assert!(pattern.matches(&domain));
+        }
+    }
+    if let Ok(host) = Host::parse(text) {
+        assert_eq!(Host::parse(&host.to_string()), Ok(host));
+    }
+    if let Ok(namespace) = text.parse::<Namespace>() {
+        assert_eq!(namespace.to_string().parse(), Ok(namespace));
+    }
+    if let Ok(reference) = text.parse::<Reference>() {
+        assert_eq!(reference.to_string().parse(), Ok(reference));
+    }
+    if let Err(error) = Config::from_toml(text) {
+        assert!(error.line() <= 1 + text.matches('\n').count(), "{error}");
+    }
+}
