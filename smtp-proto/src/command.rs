@@ -132,7 +132,7 @@ impl fmt::Debug for InitialResponse<'_> {
     }
 }
 
-/// Why a line is not a command. [`response`](crate::server) gives each its fixed reply.
+/// Why a line is not a command. A [`Server`](crate::server::Server) has a fixed reply to each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// No verb.

@@ -148,7 +148,4 @@ pub enum ApiMisuse {
         /// The recipients.
         expected: usize,
     },
-    /// The conversation is over.
-    #[error("the conversation has ended")]
-    Closed,
 }

@@ -19,6 +19,8 @@ use crate::explain;
 const DEFECT: EnhancedCode = EnhancedCode::new(5, 6, 0);
 /// RFC 3463, 3.4: other or undefined mail system status, on this side.
 const LOCAL: EnhancedCode = EnhancedCode::new(4, 3, 0);
+/// RFC 3463, 3.6: too many recipients.
+const TOO_MANY: EnhancedCode = EnhancedCode::new(4, 5, 3);
 /// RFC 8689, 4.2.1: REQUIRETLS support required.
 const REQUIRETLS_NEEDED: EnhancedCode = EnhancedCode::new(5, 7, 30);
 
@@ -266,10 +268,14 @@ impl Delivery {
             return Some(if reply.borrow().is_positive() { Word::Delivered } else { of(reply) });
         }
         if self.left.contains(&index) {
-            // RFC 3463, 3.6: X.5.3, too many recipients.
-            return Some(Word::Deferred(EnhancedCode::new(4, 5, 3)));
+            return Some(Word::Deferred(TOO_MANY));
         }
         match self.recipients.get(index)? {
+            // RFC 5321, 4.5.3.1.10: "Clients SHOULD treat a 552 code in this case as a temporary, rather than permanent,
+            // failure". What else it may mean to RCPT, its enhanced code says.
+            Some(reply) if reply.borrow().code() == 552 && reply.borrow().enhanced().is_none_or(is_too_many) => {
+                Some(Word::Deferred(TOO_MANY))
+            }
             Some(reply) if !reply.borrow().is_positive() => Some(of(reply)),
             _ => match &self.end {
                 Ok(End::Accepted(_)) => Some(Word::Delivered),
@@ -285,6 +291,11 @@ impl Delivery {
             },
         }
     }
+}
+
+/// Whether a refusal of RCPT is for the number of recipients alone: 452, or 552 of old.
+pub(crate) fn is_too_many(status: EnhancedCode) -> bool {
+    (status.subject, status.detail) == (TOO_MANY.subject, TOO_MANY.detail)
 }
 
 impl From<client::Outcome<'_>> for End {

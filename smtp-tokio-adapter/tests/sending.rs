@@ -15,7 +15,7 @@ use common::{
 };
 use rustls::pki_types::UnixTime;
 use smtp_proto::client::OverLimit;
-use smtp_proto::reply::EnhancedCode;
+use smtp_proto::reply::{EnhancedCode, Reply};
 use smtp_proto::route::{self, Mx, Route, Targets, Word};
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, IdentityId, Posture, Reason};
@@ -396,6 +396,23 @@ async fn a_connection_knows_whether_it_can_be_used_again() {
     assert!(matches!(delivery.end, Ok(End::Refused { .. })), "{delivery:?}");
     assert!(!connection.is_idle().await);
     drop(peer.await.unwrap());
+}
+
+/// RFC 5321, 4.5.3.1.10: 552 to RCPT is what RFC 821 had for too many recipients.
+#[test]
+fn too_many_recipients_is_no_reason_to_give_one_up() {
+    let word = |reply: &str| {
+        let reply = Reply::parse(reply.as_bytes()).unwrap().unwrap().to_buf();
+        let end = Ok(End::NoRecipients);
+        Delivery { recipients: vec![Some(reply)], delivered: Vec::new(), left: Vec::new(), end }.word(0)
+    };
+    let later = Some(Word::Deferred(EnhancedCode::new(4, 5, 3)));
+    assert_eq!(word("552 too many recipients\r\n"), later);
+    assert_eq!(word("552 5.5.3 too many recipients\r\n"), later);
+    assert_eq!(word("452 4.5.3 too many recipients\r\n"), later);
+    assert_eq!(word("552 5.2.2 mailbox full\r\n"), Some(Word::Bounced(EnhancedCode::new(5, 2, 2))));
+    assert_eq!(word("552 5.3.4 too big\r\n"), Some(Word::Bounced(EnhancedCode::new(5, 3, 4))));
+    assert_eq!(word("550 no such user\r\n"), Some(Word::Bounced(EnhancedCode::new(5, 0, 0))));
 }
 
 /// Those whom a server's limits leave for the next transaction are not given up with it when it goes away: the next host has

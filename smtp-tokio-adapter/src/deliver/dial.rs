@@ -5,17 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use smtp_proto::client::{Envelope, OverLimit};
-use smtp_proto::reply::EnhancedCode;
 use smtp_proto::route::{Ending, Word};
 use smtp_tls_policy::tlsrpt::{Reporting, Session};
 use tokio::net::TcpStream;
 
 use super::Message;
 use crate::connection::{Connection, Outbound, Target};
-use crate::outcome::{Decision, Delivery, End, Failure, MessageError};
-
-/// RFC 3463, 3.6: too many recipients.
-const TOO_MANY: (u16, u16) = (5, 3);
+use crate::outcome::{Decision, Delivery, End, Failure, MessageError, is_too_many};
 
 /// What a connection came to.
 pub(super) struct Dialled {
@@ -129,10 +125,9 @@ impl<M: Message> Transactions<'_, M> {
     /// for them alone (RFC 5321, 4.5.3.1.10).
     fn is_left(&self, delivery: &Delivery, at: usize) -> bool {
         let taken = matches!(delivery.end, Ok(End::Accepted(_) | End::PerRecipient));
-        let is_over = |status: EnhancedCode| (status.subject, status.detail) == TOO_MANY;
         let refused = delivery.recipients[at].as_ref().is_some_and(|reply| {
             let reply = reply.borrow();
-            reply.code() == 452 && reply.enhanced().is_some_and(is_over)
+            matches!(reply.code(), 452 | 552) && reply.enhanced().is_some_and(is_too_many)
         });
         self.outbound.smtp.over_limit == OverLimit::Leave && (delivery.left.contains(&at) || refused && taken)
     }
