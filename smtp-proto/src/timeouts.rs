@@ -40,8 +40,8 @@ pub struct Timeouts {
     /// VRFY and what else is sent between two transactions: not in RFC 5321; as MAIL.
     pub command: Duration,
     /// A server's patience with a client that brings no message, whatever else it says: from the start, or the end of
-    /// the last message, to the first octet of the next. Time that the caller takes does not count. Not in RFC 5321,
-    /// which bounds the time between two commands only; 30 minutes, which is what six of those may take.
+    /// the last message, to the first octet of the next, or to the end of one that is refused already. Time that the caller
+    /// takes does not count. Not in RFC 5321, which bounds the time between two commands only; 30 minutes, which is what six of those may take.
     pub progress: Duration,
     /// QUIT: the result is known by then, so waiting gains little. 10 seconds.
     pub quit: Duration,

@@ -104,6 +104,30 @@ fn a_message_that_trickles_is_too_slow() {
     assert!(held <= 5 * MINUTE, "{held:?}");
 }
 
+/// Octets are read to the end of a chunk or of a message whatever is wrong with it, but not for ever.
+#[test]
+fn what_nobody_wants_is_no_message() {
+    let chunking = || Config { chunking: true, ..server_config() };
+    let small = || Config { size_limit: Some(1000), ..chunking() };
+    let endless = &b"BDAT 18446744073709551615\r\n"[..];
+    for (config, script) in [
+        // Nobody has asked for it.
+        (chunking(), endless.to_vec()),
+        (server_config(), endless.to_vec()),
+        // It is too large.
+        (small(), [TO_RCPT, endless].concat()),
+        (small(), [TO_RCPT, b"DATA\r\n"].concat()),
+        // It has a bare LF.
+        (chunking(), [TO_RCPT, b"DATA\r\na\nb\r\n"].concat()),
+    ] {
+        let progress = config.timeouts.progress;
+        let (last, held) =
+            until_sent_away(bed(config, &script), MINUTE, |bed| drop(bed.feed(&b"0123456789abcdef\r\n".repeat(400))));
+        assert_eq!(last, "421 4.4.2 no message for too long, closing the connection");
+        assert!(held <= progress + 2 * MINUTE, "{held:?}");
+    }
+}
+
 #[test]
 fn a_message_that_comes_at_its_pace_may_take_long() {
     let mut bed = bed(server_config(), &[TO_RCPT, b"DATA\r\n"].concat());

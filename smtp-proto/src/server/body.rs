@@ -55,6 +55,11 @@ impl Server {
         self.decoder.defect().or(self.checker.defect()).map(BodyRefusal::Defect)
     }
 
+    /// Whether what comes of a message is dropped: it cannot be taken, or nobody has asked for it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.chunk_refusal.is_some() || self.refusal().is_some()
+    }
+
     pub(super) fn end_of_body(&mut self, now: Instant, output: &mut Vec<u8>) -> Event<'static> {
         let refusal = self.refusal().or(self.checker.defect_at_end().map(BodyRefusal::Defect));
         // RFC 2033, 4.2: one reply for each accepted recipient.

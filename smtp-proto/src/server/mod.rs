@@ -283,7 +283,7 @@ impl Server {
     ) -> Result<Progress<Event<'i>>, Error> {
         let since = *self.since.get_or_insert(now);
         let phase = self.phase();
-        let (deadline, response) = self.pace.deadline(phase, since, &self.config);
+        let (deadline, response) = self.pace.deadline(phase, since, self.is_refused(), &self.config);
         if now < deadline {
             return Ok(Progress { consumed, step: Step::Wait(want) });
         }
@@ -333,7 +333,7 @@ impl Server {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Asked(_) | State::Over(_) => None,
-            _ => self.since.map(|since| self.pace.deadline(self.phase(), since, &self.config).0),
+            _ => self.since.map(|since| self.pace.deadline(self.phase(), since, self.is_refused(), &self.config).0),
         }
     }
 

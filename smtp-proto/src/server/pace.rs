@@ -56,21 +56,23 @@ impl Pace {
         self.body = None;
     }
 
-    /// When the patience ends with a phase that has lasted since then, and what is said about it.
-    pub(super) fn deadline(&self, phase: Phase, since: Instant, config: &Config) -> (Instant, Response) {
+    /// When the patience ends with a phase that has lasted since then, and what is said about it. `refused`: what comes is
+    /// read only to find its end.
+    pub(super) fn deadline(&self, phase: Phase, since: Instant, refused: bool, config: &Config) -> (Instant, Response) {
         let timeouts = &config.timeouts;
         let silent = timeouts.deadline(phase, since);
         let slow = self.body.and_then(|(began, octets)| {
             let seconds = octets.checked_div(config.limits.body_rate.into())?;
             Some(later(later(began, timeouts.body), Duration::from_secs(seconds)))
         });
-        let (own, idle) = match phase {
-            Phase::Body => ((silent, replies::STALLED), None),
-            Phase::Idle => ((silent, replies::IDLE), Some(later(self.progress, timeouts.progress))),
+        let own = match phase {
+            Phase::Body => (silent, replies::STALLED),
+            Phase::Idle => (silent, replies::IDLE),
             _ => return (silent, replies::IDLE),
         };
-        // Between two chunks the body is under way, and that is progress enough.
-        let idle = idle.filter(|_| self.body.is_none()).map(|at| (at, replies::NO_PROGRESS));
+        // A body that is under way is progress enough, also between two chunks; but a chunk of 16 EiB that nobody wants is not.
+        let brings_none = self.body.is_none() || refused;
+        let idle = brings_none.then(|| (later(self.progress, timeouts.progress), replies::NO_PROGRESS));
         let slow = slow.map(|at| (at, replies::TOO_SLOW));
         [Some(own), idle, slow].into_iter().flatten().min_by_key(|(at, _)| *at).unwrap_or((silent, replies::IDLE))
     }
