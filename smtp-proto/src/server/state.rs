@@ -22,7 +22,7 @@ pub(super) enum Question {
     EndOfBody,
     Xclient,
     Other,
-    /// A question of a mechanism; [`Server::exchange`] has it.
+    /// A question of a mechanism; `Server::exchange` has it.
     Auth,
 }
 
