@@ -109,10 +109,7 @@ fn check_path(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
     if !path.intermediate_certificates().all(|issuer| x509::may_sign_certificates(&issuer.der())) {
         return Err(webpki::Error::EndEntityUsedAsCa);
     }
-    match mailboxes::are_allowed(path) {
-        true => Ok(()),
-        false => Err(webpki::Error::NameConstraintViolation),
-    }
+    mailboxes::check(path)
 }
 
 fn judge_pins(check: &Pinned, chain: &[CertificateDer<'_>]) -> Result<(), Defect> {

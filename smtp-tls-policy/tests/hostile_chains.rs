@@ -159,6 +159,33 @@ fn huge_name_constraints_and_huge_alternative_names() {
     }
 }
 
+/// As many mailboxes in a subject as there is room for, against as many constraints.
+#[test]
+fn huge_name_constraints_and_a_huge_subject() {
+    let root = Authority::new("Root");
+    let issuer = root.below("Issuer", |params| {
+        let permitted_subtrees = (0..1_500).map(|n| GeneralSubtree::Rfc822Name(format!("n{n}.example"))).collect();
+        params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+    });
+    let mut params = leaf_params(&[]);
+    common_name(&mut params, HOST);
+    let plain = issuer.issue(&params).der;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&plain).unwrap();
+    let tbs = parsed.tbs_certificate.as_ref();
+    let subject = parsed.subject().as_raw();
+    let at = subject.as_ptr() as usize - tbs.as_ptr() as usize;
+    let (_, before) = tbs.split_at(if tbs[1] == 0x82 { 4 } else { 3 });
+    let (before, behind) = (&before[..at - (tbs.len() - before.len())], &tbs[at + subject.len()..]);
+    let email = [&b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01"[..], &tlv(0x16, b"a@n1499.example")].concat();
+    for (count, expected) in [(100, Reason::TlsOk), (1_000, Reason::CertConstraintViolated)] {
+        let names = [&subject[2..], &tlv(0x31, &tlv(0x30, &email)).repeat(count)].concat();
+        let tbs = tlv(0x30, &[before, &tlv(0x30, &names), behind].concat());
+        let leaf = certificate_of(&tbs, issuer.issuer.key());
+        let reason = judge(&plan_with(Revocation::Off), &trust(&root), &[leaf, issuer.der.clone()]);
+        assert_eq!(reason, expected, "{count}");
+    }
+}
+
 /// `SEQUENCE { SEQUENCE { ... } }`, as deep as it fits.
 fn nested(tag: u8, octets: usize) -> Vec<u8> {
     let mut headers = Vec::new();

@@ -1,6 +1,6 @@
 //! Name constraints on mailboxes in subjects. The path builder compares alternative names only.
 
-use webpki::VerifiedPath;
+use webpki::{Error, VerifiedPath};
 
 use crate::der::{Element, OID, Offset, Reader, SEQUENCE};
 use crate::x509;
@@ -12,30 +12,36 @@ struct Subtrees<'a> {
     excluded: Vec<&'a [u8]>,
 }
 
+/// Most comparisons of an address with a subtree in one certificate: as many as the path builder makes at all.
+const MAX_COMPARISONS: usize = 250_000;
+
 /// RFC 5280, 4.2.1.10: "When constraints are imposed on the rfc822Name name form, but the certificate does not include a
 /// subject alternative name, the rfc822Name constraint MUST be applied to the attribute of type emailAddress in the subject
 /// distinguished name." What cannot be read allows nothing.
-pub(super) fn are_allowed(path: &VerifiedPath<'_>) -> bool {
+pub(super) fn check(path: &VerifiedPath<'_>) -> Result<(), Error> {
     let issuers: Vec<_> = path.intermediate_certificates().map(|issuer| issuer.der()).collect();
     let leaf = path.end_entity().der();
-    let allows = |constraints: Result<Subtrees<'_>, Offset>, below: usize| {
-        let Ok(constraints) = constraints else { return false };
-        let mut certificates = issuers.iter().take(below).chain([&leaf]);
-        constraints.is_empty() || certificates.all(|certificate| constraints.allow(certificate).unwrap_or(false))
+    let apply = |constraints: Result<Subtrees<'_>, Offset>, below: usize| {
+        let constraints = constraints.map_err(unreadable)?;
+        if constraints.is_empty() {
+            return Ok(());
+        }
+        issuers.iter().take(below).chain([&leaf]).try_for_each(|certificate| constraints.apply(certificate))
     };
     if let Some(contents) = &path.anchor().name_constraints {
         // The path builder keeps them without the header of their SEQUENCE.
-        if !allows(Subtrees::read(Reader::new(contents)), issuers.len()) {
-            return false;
+        apply(Subtrees::read(Reader::new(contents)), issuers.len())?;
+    }
+    for (below, issuer) in issuers.iter().enumerate() {
+        if let Some(value) = x509::name_constraints(issuer).map_err(unreadable)? {
+            apply(value.reader().expect(SEQUENCE).and_then(|sequence| Subtrees::read(sequence.reader())), below)?;
         }
     }
-    issuers.iter().enumerate().all(|(below, issuer)| match x509::name_constraints(issuer) {
-        Ok(None) => true,
-        Ok(Some(sequence)) => {
-            allows(sequence.reader().expect(SEQUENCE).and_then(|it| Subtrees::read(it.reader())), below)
-        }
-        Err(_) => false,
-    })
+    Ok(())
+}
+
+fn unreadable(_: Offset) -> Error {
+    Error::NameConstraintViolation
 }
 
 impl<'a> Subtrees<'a> {
@@ -56,20 +62,28 @@ impl<'a> Subtrees<'a> {
         self.permitted.is_empty() && self.excluded.is_empty()
     }
 
-    fn allow(&self, certificate: &[u8]) -> Result<bool, Offset> {
-        let naming = x509::Naming::of(certificate)?;
+    fn apply(&self, certificate: &[u8]) -> Result<(), Error> {
+        let naming = x509::Naming::of(certificate).map_err(unreadable)?;
         // Alternative names are the path builder's.
         if naming.alternatives.is_some() {
-            return Ok(true);
+            return Ok(());
         }
-        Ok(addresses(naming.subject)?.iter().all(|address| match halves(address) {
-            Some(mailbox) => {
-                let within = |subtree: &&[u8]| is_within(mailbox, subtree);
-                let excluded = self.excluded.iter().any(|subtree| within(subtree) || is_unreadable(subtree));
-                !excluded && (self.permitted.is_empty() || self.permitted.iter().any(within))
-            }
-            None => false,
-        }))
+        let addresses = addresses(naming.subject).map_err(unreadable)?;
+        if addresses.len().saturating_mul(self.permitted.len() + self.excluded.len()) > MAX_COMPARISONS {
+            // Another path must not hide it, as it would hide an error about a budget.
+            return Err(Error::NameConstraintViolation);
+        }
+        match addresses.into_iter().all(|address| self.allow(address)) {
+            true => Ok(()),
+            false => Err(Error::NameConstraintViolation),
+        }
+    }
+
+    fn allow(&self, address: &[u8]) -> bool {
+        let Some(mailbox) = halves(address) else { return false };
+        let within = |subtree: &&[u8]| is_within(mailbox, subtree);
+        let excluded = self.excluded.iter().any(|subtree| within(subtree) || is_unreadable(subtree));
+        !excluded && (self.permitted.is_empty() || self.permitted.iter().any(within))
     }
 }
 
