@@ -511,3 +511,14 @@ fn lmtp_has_it_as_well() {
     assert!(bed.ask(b"LHLO c\r\n").contains("AUTH "));
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
 }
+
+/// Xtext can carry what no SASL name holds.
+#[test]
+fn a_login_with_controls_is_nobodys() {
+    let config = Config { xclient: XclientName::ALL.into(), ..config() };
+    for (login, user) in [("a+2Bb", Some("a+b")), ("a+0D+0Ab", None), ("a+00b", None), ("+FF", None)] {
+        let mut bed = inside(config.clone());
+        assert!(say(&mut bed, format!("XCLIENT LOGIN={login}")).starts_with("220"));
+        assert_eq!(bed.server.identity().map(|identity| identity.user.as_str()), user, "{login}");
+    }
+}

@@ -442,10 +442,12 @@ impl Question {
     }
 }
 
-/// Whom a proxy says to have authenticated.
+/// Whom a proxy says to have authenticated. Names end up in logs and header fields, and SASLprep has none with controls
+/// (RFC 4013, 2.3).
 fn login(value: XclientValue<Xtext<'_>>) -> Option<Identity> {
     let XclientValue::Value(name) = value else { return None };
-    let user = String::from_utf8(name.decode()).ok().filter(|user| !user.is_empty())?;
+    let user =
+        String::from_utf8(name.decode()).ok().filter(|user| !user.is_empty() && !user.contains(char::is_control))?;
     Some(Identity { authorization: user.clone(), user })
 }
 
