@@ -3,7 +3,7 @@
 //! The peers and the search for the dot lines do not check line ends; ours do. No peer's writer is public. `random dot lines` is the
 //! hostile body that no branch predictor learns.
 
-#![allow(missing_docs)] // `criterion_group!` writes an undocumented function
+#![allow(missing_docs, reason = "`criterion_group!` writes an undocumented function")]
 
 use std::hint::black_box;
 

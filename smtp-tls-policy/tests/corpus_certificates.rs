@@ -1,5 +1,4 @@
 //! Certificate corpora: x509-limbo, BetterTLS and PKITS.
-#![allow(clippy::print_stdout)]
 
 mod common;
 

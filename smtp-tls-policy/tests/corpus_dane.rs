@@ -1,5 +1,4 @@
 //! DANE corpora: OpenSSL's and ssl_dane's.
-#![allow(clippy::print_stdout)]
 
 mod common;
 

@@ -1,5 +1,4 @@
 //! MTA-STS and TLSRPT corpora.
-#![allow(clippy::print_stdout)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! What several tests share.
-#![allow(dead_code, clippy::print_stdout)]
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 #[path = "../../../smtp-proto/tests/common/folder.rs"]
 mod folder;
