@@ -1,12 +1,14 @@
 //! The parameters of MAIL and RCPT (RFC 5321, 4.1.2 `Mail-parameters` and `Rcpt-parameters`).
 
+mod dsn;
 mod mail;
 mod rcpt;
-mod values;
+mod when;
 
+pub use dsn::{Notify, Orcpt, OrcptBuf, Ret, Xtext, XtextBuf};
 pub use mail::MailParameters;
 pub use rcpt::RcptParameters;
-pub use values::{ByMode, DateTime, DeliverBy, Hold, Notify, Orcpt, OrcptBuf, Priority, Ret, Xtext, XtextBuf};
+pub use when::{ByMode, DateTime, DeliverBy, Hold, Priority};
 
 use std::fmt;
 use std::str::FromStr;
