@@ -222,7 +222,7 @@ const RULES: [(&str, &str, &str, &str); 10] = [
     ),
     (
         "judge: a certificate that matches no TLSA record is refused",
-        "smtp-tls-policy/src/judge.rs",
+        "smtp-tls-policy/src/judge/mod.rs",
         "Check::Dane(check) => dane::judge(check, chain, trust.algorithms(), now),",
         "Check::Dane(check) => dane::judge(check, chain, trust.algorithms(), now).or(Ok(())),",
     ),
@@ -234,13 +234,13 @@ const RULES: [(&str, &str, &str, &str); 10] = [
     ),
     (
         "the adapter: REQUIRETLS that is not offered sends the message nowhere",
-        "smtp-tokio-adapter/src/connection.rs",
+        "smtp-tokio-adapter/src/connection/mod.rs",
         "(Requiretls::Needed, true) => Err(self.decision.no_requiretls(&self.plan)),",
         "(Requiretls::Needed, true) => Ok(Arc::new(Envelope { require_tls: false, ..(*envelope).clone() })),",
     ),
     (
         "the adapter: MAIL carries REQUIRETLS",
-        "smtp-tokio-adapter/src/connection.rs",
+        "smtp-tokio-adapter/src/connection/mod.rs",
         "(Requiretls::Needed | Requiretls::WhereOffered, true) if offered => Ok(envelope),",
         "(Requiretls::Needed | Requiretls::WhereOffered, true) if offered => \
          Ok(Arc::new(Envelope { require_tls: false, ..(*envelope).clone() })),",
