@@ -10,6 +10,16 @@
 //!        <─────────────       output                └─> Prepare | Dial | Done
 //! ```
 //!
+//! | what | where |
+//! |---|---|
+//! | what a server announces and takes | [`server::Config`]; what it asks of its caller: [`server::Event`] |
+//! | what a client sends | [`client::Envelope`]; of what a relay has read: [`client::Envelope::relaying`] |
+//! | AUTH, in both roles, and mechanisms of one's own | [`sasl`] |
+//! | commands between two transactions, XCLIENT, BURL | [`client::Client::command`], [`command`] |
+//! | which host next, and the final word on each recipient | [`route`] |
+//! | Received fields, written and read | [`received`] |
+//! | time limits | [`timeouts`] |
+//!
 //! The driver loop is the same for both, whatever moves the bytes:
 //!
 //! 1. Call `poll` with everything that has been read and not yet been consumed.
@@ -17,6 +27,9 @@
 //! 3. A [`Step::Wait`]: drop the octets, send the output, then do what [`Want`] says, at most until `deadline`.
 //! 4. At the end of the input, poll until it waits, then call `handle_eof`.
 //! 5. After an error send the output (a 421 may be in it) and close.
+//! 6. With AUTH, wipe what credentials were in: the input where
+//!    [`Server::has_read_secrets`](server::Server::has_read_secrets), the output where
+//!    [`Client::is_authenticating`](client::Client::is_authenticating).
 //!
 //! Rules that hold everywhere: the trace of events is the same for any fragmentation of the bytes, with and without
 //! PIPELINING; no input of a peer can panic, allocate without bound or cost more than linear time; every limit is

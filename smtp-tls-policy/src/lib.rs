@@ -34,6 +34,11 @@
 //! Receiving: the sender domain is known at MAIL only. [`admit_handshake`] refuses a client right after the handshake
 //! if no MAIL of it could succeed; [`admit`](admit()) decides at MAIL.
 //!
+//! Beside the decisions: [`search`] says which TLSA records to ask for, [`sts`] finds and keeps MTA-STS policies, [`memory`]
+//! knows peers whose TLS broke, [`review`] reads what the hops of a message say of TLS; with the feature `rustls`,
+//! `rustls` has configurations, raw public keys (RFC 7250) included, and with `serde`, `config` reads connectors
+//! from TOML.
+//!
 //! ```
 //! use smtp_tls_policy::*;
 //!

@@ -3,6 +3,11 @@
 //! - [`Sender`] delivers by what the DNS, MTA-STS, the connector and the message say; the caller answers its [`Lookups`].
 //! - [`deliver()`] walks a route until every recipient has its final word; [`Connection`] is one connection of it.
 //! - [`serve()`] accepts connections and puts their events before a [`Handler`].
+//! - AUTH: [`Target::credentials`] and [`Mail::credentials`] in the client, [`Handler::authenticate`] in the server.
+//! - [`Connection::command`], [`Connection::xclient`] and [`Connection::send_uri`] are what else a connection can say, and
+//!   [`Handler::other`], [`Handler::xclient`] and [`Handler::fetch`] what answers it.
+//! - [`Session::stamp`] is the Received field of a message that comes, [`Report::sessions`] what a TLS report counts.
+//! - [`ReuseKey`] tells which messages may share a connection, and [`zone::Zone`] is a DNS and a web in memory.
 //! - [`review`] reads the Received headers of a message and says which hops were TLS.
 //!
 //! Everything that decides is in the other two crates; this one moves bytes, keeps time, and carries the words of one
