@@ -31,6 +31,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::fallback::{Fallback, TlsMode, TlsRules};
@@ -146,6 +147,13 @@ pub enum Next<'a> {
 }
 
 /// The word on one recipient.
+///
+/// ```
+/// use smtp_proto::{reply::EnhancedCode, route::Word};
+///
+/// assert_eq!(Word::Delivered.to_string(), "delivered");
+/// assert_eq!(Word::Deferred(EnhancedCode::new(4, 7, 5)).to_string(), "deferred: 4.7.5");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// A server has taken the message.
@@ -154,6 +162,16 @@ pub enum Word {
     Deferred(EnhancedCode),
     /// Give up.
     Bounced(EnhancedCode),
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delivered => f.write_str("delivered"),
+            Self::Deferred(status) => write!(f, "deferred: {status}"),
+            Self::Bounced(status) => write!(f, "bounced: {status}"),
+        }
+    }
 }
 
 /// How one connection ended.

@@ -18,6 +18,7 @@ const HOPS: [(&str, &str); 4] = [
 fn example() -> PathBuf {
     // target/PROFILE/deps/this-test -> target/PROFILE/examples/mail_path
     let test = std::env::current_exe().unwrap();
+    // `cargo test` builds it. `cargo test --test mail_path` does not, and an older one is run.
     test.parent().unwrap().parent().unwrap().join("examples").join("mail_path")
 }
 
