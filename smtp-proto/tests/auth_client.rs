@@ -134,22 +134,26 @@ fn a_refused_token_is_answered_as_each_mechanism_wants_it() {
     for (mechanism, answer) in mechanisms {
         let (said, events) = exchange(mechanism, &[&refusal, b"535 5.7.8 no\r\n"]);
         assert_eq!(said[1..], [answer, ""]);
-        assert_eq!(events, ["AuthFailed { failure: Credentials, reply: Reply(535 5.7.8 no) }"]);
+        assert_eq!(events, ["AuthenticationFailed { failure: Credentials, reply: Reply(535 5.7.8 no) }"]);
     }
     // Twice is once too often, and what was refused cannot have succeeded.
     let xoauth2 = || Box::new(Xoauth2::new("tim", &token).unwrap());
     let (said, events) = exchange(xoauth2(), &[&refusal, &refusal, b"501 5.7.0 cancelled\r\n"]);
     assert_eq!(said[1..], ["\r\n", "*\r\n", ""]);
-    assert_eq!(events, ["AuthFailed { failure: Mechanism(UnexpectedChallenge), reply: Reply(501 5.7.0 cancelled) }"]);
+    assert_eq!(
+        events,
+        ["AuthenticationFailed { failure: Mechanism(UnexpectedChallenge), reply: Reply(501 5.7.0 cancelled) }"]
+    );
     let (said, events) = exchange(xoauth2(), &[&refusal, b"235 ok\r\n"]);
     assert_eq!(said[1..], ["\r\n", "QUIT\r\n"]);
-    assert_eq!(events, ["AuthFailed { failure: Mechanism(Refused), reply: Reply(235 ok) }"]);
+    assert_eq!(events, ["AuthenticationFailed { failure: Mechanism(Refused), reply: Reply(235 ok) }"]);
 }
 
 #[test]
 fn a_server_that_does_not_know_the_password_is_found_out() {
     let first = challenge(SERVER_FIRST);
-    let cancelled = |error: &str| [format!("AuthFailed {{ failure: Mechanism({error}), reply: Reply(501 no) }}")];
+    let cancelled =
+        |error: &str| [format!("AuthenticationFailed {{ failure: Mechanism({error}), reply: Reply(501 no) }}")];
 
     // A signature that is wrong, none at all, and something else.
     let wrong = challenge("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5=");
@@ -171,7 +175,7 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
     for replies in [&[b"235 ok\r\n".as_slice()] as &[_], &[first.as_slice(), b"235 ok\r\n"]] {
         let (said, events) = exchange(scram(), replies);
         assert_eq!(said.last().unwrap(), "QUIT\r\n");
-        assert_eq!(events, ["AuthFailed { failure: Mechanism(Unproven), reply: Reply(235 ok) }"]);
+        assert_eq!(events, ["AuthenticationFailed { failure: Mechanism(Unproven), reply: Reply(235 ok) }"]);
     }
     // Iterations that would take for ever, that are too few, and that are just right.
     for (iterations, error) in [
@@ -236,7 +240,7 @@ fn more_questions_than_a_mechanism_has_answers_are_cancelled() {
         }
         assert!(rounds <= 2, "{name}");
         let events = bed.feed(b"501 5.7.0 cancelled\r\n");
-        assert!(events[0].starts_with("AuthFailed { failure: Mechanism("), "{events:?}");
+        assert!(events[0].starts_with("AuthenticationFailed { failure: Mechanism("), "{events:?}");
         // The connection lives on.
         bed.start(&["a@test.example"]);
         assert!(bed.ask(b"").starts_with("MAIL"));
@@ -262,7 +266,7 @@ fn what_does_not_fit_a_command_line_waits_for_a_question() {
     assert_eq!(said[1], "*\r\n");
     let (said, events) = exchange(long(), &[b"235 ok\r\n"]);
     assert_eq!(said[1], "QUIT\r\n");
-    assert_eq!(events, ["AuthFailed { failure: Mechanism(Unproven), reply: Reply(235 ok) }"]);
+    assert_eq!(events, ["AuthenticationFailed { failure: Mechanism(Unproven), reply: Reply(235 ok) }"]);
 }
 
 #[test]
@@ -283,7 +287,7 @@ fn malformed_challenges_are_cancelled() {
     ] {
         let (said, events) = exchange(login(), &[bad.as_bytes(), b"501 5.7.0 cancelled\r\n"]);
         assert_eq!(said, ["AUTH LOGIN\r\n", "*\r\n", ""], "{bad}");
-        let failed = events[0].strip_prefix("AuthFailed { failure: Mechanism(").unwrap();
+        let failed = events[0].strip_prefix("AuthenticationFailed { failure: Mechanism(").unwrap();
         assert!(failed.starts_with("Base64)") || failed.starts_with("Malformed)"), "{failed}");
     }
     let longest = format!("334 {}\r\n", "A".repeat(MAX_CHALLENGE));
@@ -307,7 +311,7 @@ fn every_refusal_has_its_class() {
         let mut bed = inside(tls_info(), EHLO);
         begin(&mut bed, plain());
         let events = bed.feed(format!("{reply}\r\n").as_bytes());
-        assert_eq!(events, [format!("AuthFailed {{ failure: {class}, reply: Reply({reply}) }}")]);
+        assert_eq!(events, [format!("AuthenticationFailed {{ failure: {class}, reply: Reply({reply}) }}")]);
         assert!(!bed.client.is_authenticated() && !bed.client.is_authenticating());
         // RFC 4954, 4: "the client MAY try another authentication mechanism".
         assert_eq!(begin(&mut bed, login()), "AUTH LOGIN\r\n");
@@ -345,7 +349,7 @@ fn the_end_of_the_connection_is_one_failure() {
         begin(&mut bed, login());
         bed.feed(before);
         let events = bed.feed(b"421 4.3.2 bye\r\n");
-        assert_eq!(events, ["AuthFailed { failure: Temporary, reply: Reply(421 4.3.2 bye) }", "Closed"]);
+        assert_eq!(events, ["AuthenticationFailed { failure: Temporary, reply: Reply(421 4.3.2 bye) }", "Closed"]);
         assert_eq!(bed.want, Err(Error::Closed));
 
         let mut bed = inside(tls_info(), EHLO);
@@ -362,7 +366,7 @@ fn the_end_of_the_connection_is_one_failure() {
     let mut bed = inside(tls_info(), EHLO);
     bed.client.authenticate(plain(), Floor::Authenticated, bed.now).unwrap();
     bed.input.extend_from_slice(b"421 4.3.2 bye\r\n");
-    assert_eq!(bed.feed(b""), ["AuthFailed { failure: Temporary, reply: Reply(421 4.3.2 bye) }", "Closed"]);
+    assert_eq!(bed.feed(b""), ["AuthenticationFailed { failure: Temporary, reply: Reply(421 4.3.2 bye) }", "Closed"]);
 }
 
 #[test]
@@ -563,7 +567,7 @@ fn an_attempt_that_could_not_be_sent_has_its_word() {
     bed.client.authenticate(Box::new(External::new("").unwrap()), Floor::Authenticated, bed.now).unwrap();
     assert_eq!(bed.ask(b"503 no\r\n503 no\r\n"), "RSET\r\n");
     let events = bed.feed(b"550 no\r\n");
-    assert!(matches!(&events[..], [event] if event.starts_with("AuthFailed")), "{events:?}");
+    assert!(matches!(&events[..], [event] if event.starts_with("AuthenticationFailed")), "{events:?}");
     assert!(!bed.client.is_authenticating());
     assert_eq!(bed.said(), "QUIT\r\n");
 }

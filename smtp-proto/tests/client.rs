@@ -140,7 +140,7 @@ fn shutdown_in_every_phase() {
                 assert_eq!(events, [format!("refused at {phase}: {words}"), "Closed".into()]);
             }
             Phase::Auth => {
-                let failed = format!("AuthFailed {{ failure: Temporary, reply: Reply({words}) }}");
+                let failed = format!("AuthenticationFailed {{ failure: Temporary, reply: Reply({words}) }}");
                 assert_eq!(events, [failed, "Closed".into()]);
             }
             _ => assert_eq!(events, [format!("unwelcome at {phase}: {words}"), "Closed".into()]),

@@ -434,7 +434,7 @@ impl Side for ClientSide {
                     self.events.push(describe(&event));
                     match event {
                         client::Event::Ready | client::Event::Finished(_) => next = true,
-                        client::Event::Authenticated(_) | client::Event::AuthFailed { .. } => next = true,
+                        client::Event::Authenticated(_) | client::Event::AuthenticationFailed { .. } => next = true,
                         // Behind the 220 to XCLIENT the client is ready once more.
                         client::Event::Answered(reply) => next = reply.code() != 220,
                         client::Event::SendBody => self.body = Some(std::mem::take(&mut self.pieces).into_iter()),

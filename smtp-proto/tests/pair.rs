@@ -428,7 +428,7 @@ fn both_sides_agree_on_who_it_is() {
     for attempt in wrong {
         scenario.attempts = vec![attempt];
         let trace = check(&scenario);
-        assert!(trace.client[1].starts_with("AuthFailed { failure: Credentials"), "{:?}", trace.client);
+        assert!(trace.client[1].starts_with("AuthenticationFailed { failure: Credentials"), "{:?}", trace.client);
         assert!(trace.client[2].starts_with("refused at MAIL: 530 5.7.0"), "{:?}", trace.client);
         assert!(trace.server.contains(&"AuthenticationFailed(Refused)".to_owned()));
         assert_eq!(trace.stored.len(), 0);

@@ -140,7 +140,7 @@ pub enum Failure {
     /// deferred, whatever the reply says, until there are others (RFC 4954, 6 on 535: "the client SHOULD ask the user to
     /// supply new credentials").
     #[error("not authenticated: {failure}: {reply}")]
-    AuthFailed {
+    AuthenticationFailed {
         /// Why.
         failure: AuthFailure,
         /// The server's words.
@@ -192,7 +192,7 @@ impl Failure {
             Self::RequiretlsUnsupported => Ending::NoTls { fallback: Fallback::Forbidden, status: REQUIRETLS_NEEDED },
             Self::Unwelcome { reply, .. } => Ending::Unwelcome(reply.borrow().status()),
             Self::Auth(refusal) => Ending::Unauthenticated(refusal.status()),
-            Self::AuthFailed { failure, reply } => Ending::Unauthenticated(failure.status(&reply.borrow())),
+            Self::AuthenticationFailed { failure, reply } => Ending::Unauthenticated(failure.status(&reply.borrow())),
             Self::InDoubt(_) => Ending::InDoubt,
             Self::Protocol(_) | Self::Io(_) => Ending::Broken,
             Self::Message(MessageError::Defect(_)) => Ending::Local(DEFECT),

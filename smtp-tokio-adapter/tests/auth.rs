@@ -311,7 +311,10 @@ async fn what_a_server_says_of_the_credentials_defers_the_mail() {
         // One attempt: a wrong password is not tried again with another mechanism or on another connection.
         assert_eq!((heard_of_it.inside.matches("AUTH").count(), heard_of_it.connections), (1, 1));
         let failure = open(&outbound(&pki), address, Posture::Verified, &password()).await.err();
-        assert!(matches!(failure, Some(Failure::AuthFailed { failure, .. }) if failure == class), "{failure:?}");
+        assert!(
+            matches!(failure, Some(Failure::AuthenticationFailed { failure, .. }) if failure == class),
+            "{failure:?}"
+        );
     }
 }
 

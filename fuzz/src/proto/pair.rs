@@ -274,7 +274,7 @@ impl Driver<'_> {
                             assert_ne!(mechanism, "SCRAM-SHA-256", "the server has proven nothing");
                             next = true;
                         }
-                        Event::AuthFailed { .. } => {
+                        Event::AuthenticationFailed { .. } => {
                             self.exchange.take().expect("one end for each attempt");
                             next = true;
                         }

@@ -128,7 +128,7 @@ impl Exchange {
 
 impl Client {
     /// Begins AUTH after [`Event::Ready`], before, between or after transactions; the next [`poll`](Self::poll) sends it.
-    /// [`Event::Authenticated`] or [`Event::AuthFailed`] follows.
+    /// [`Event::Authenticated`] or [`Event::AuthenticationFailed`] follows.
     ///
     /// What is said in `output` [while it lasts](Self::is_authenticating) holds credentials. They are never sent in clear
     /// text, and not to just anybody, unless `floor` says that they may; and whatever the rules of the connection were, if
@@ -188,7 +188,7 @@ impl Client {
             }
             Err(error) => {
                 self.leave();
-                Event::AuthFailed { failure: error.into(), reply }
+                Event::AuthenticationFailed { failure: error.into(), reply }
             }
         }
     }

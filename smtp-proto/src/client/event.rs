@@ -24,7 +24,7 @@ pub enum Event<'i> {
     Authenticated(Reply<'i>),
     /// It has not. Another attempt can be made, or mail sent without (RFC 4954, 4), unless [`Closed`](Self::Closed)
     /// follows. One of both comes for each attempt that has begun, and an [`Error`](crate::error::Error) for neither.
-    AuthFailed {
+    AuthenticationFailed {
         /// Why.
         failure: AuthFailure,
         /// The server's last words.

@@ -64,7 +64,7 @@ impl Client {
                     Ok(Some(self.auth_accepted(exchange, reply)))
                 }
                 (Some(exchange), Transient | Permanent) => {
-                    Ok(Some(Event::AuthFailed { failure: exchange.refused(&reply), reply }))
+                    Ok(Some(Event::AuthenticationFailed { failure: exchange.refused(&reply), reply }))
                 }
                 _ => Err(unexpected()),
             },
@@ -141,7 +141,7 @@ impl Client {
                 let refused = Outcome::Refused { phase: Phase::Reset, reply };
                 Ok(Some(match (&self.transaction, self.exchange.take()) {
                     (Some(_), _) => self.finish(refused),
-                    (None, Some(exchange)) => Event::AuthFailed { failure: exchange.refused(&reply), reply },
+                    (None, Some(exchange)) => Event::AuthenticationFailed { failure: exchange.refused(&reply), reply },
                     (None, None) => Event::Unwelcome { phase: Phase::Reset, reply },
                 }))
             }
@@ -189,7 +189,7 @@ impl Client {
         }
         self.state = State::Closing;
         if let Some(exchange) = self.exchange.take() {
-            return Event::AuthFailed { failure: exchange.refused(&reply), reply };
+            return Event::AuthenticationFailed { failure: exchange.refused(&reply), reply };
         }
         match self.transaction {
             Some(_) => self.finish(Outcome::Refused { phase, reply }),

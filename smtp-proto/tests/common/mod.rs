@@ -263,7 +263,7 @@ impl<'s> Pair<'s> {
                 Step::Event(event) => {
                     self.trace.client.push(describe(&event));
                     match event {
-                        client::Event::Ready | client::Event::AuthFailed { .. } => {
+                        client::Event::Ready | client::Event::AuthenticationFailed { .. } => {
                             next = Some(());
                             attempt = self.attempts.next();
                         }

@@ -32,7 +32,9 @@ pub(super) async fn authenticate<S: Io>(
     drive(client, wire, &mut tokio::io::empty(), &mut |event| {
         result = match event {
             Event::Authenticated(_) => Ok(()),
-            Event::AuthFailed { failure, reply } => Err(Failure::AuthFailed { failure, reply: reply.to_buf() }),
+            Event::AuthenticationFailed { failure, reply } => {
+                Err(Failure::AuthenticationFailed { failure, reply: reply.to_buf() })
+            }
             _ => return ControlFlow::Continue(()),
         };
         ControlFlow::Break(())

@@ -388,7 +388,7 @@ enum Shaken {
 fn lost(client: &mut Client, plan: &Plan, decision: &mut Decision, failure: Failure) -> Failure {
     match failure {
         Failure::Message(_) | Failure::Misuse(_) | Failure::Config(_) | Failure::NoTls { .. } => return failure,
-        Failure::Auth(_) | Failure::AuthFailed { .. } => return failure,
+        Failure::Auth(_) | Failure::AuthenticationFailed { .. } => return failure,
         Failure::RequiretlsUnsupported | Failure::OtherMessage => return failure,
         Failure::Protocol(_) | Failure::Io(_) | Failure::InDoubt(_) | Failure::Unwelcome { .. } => {}
     }
