@@ -10,7 +10,7 @@ use std::hint::black_box;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use memchr::{memchr_iter, memmem};
-use smtp_proto::body::{DotDecoder, DotEncoder};
+use smtp_proto::wire::body::{DotDecoder, DotEncoder};
 use stalwart_smtp_proto::request::receiver::DataReceiver;
 
 const SIZE: usize = 1 << 20;
@@ -46,7 +46,12 @@ fn bodies() -> [(&'static str, Vec<u8>); 4] {
         uneven.extend_from_slice(&b".abcdefgh"[..1 + random(8)]);
         uneven.extend_from_slice(b"\r\n");
     }
-    [("base64", base64), ("text, 1 % dot lines", text), ("only .a lines", short), ("random dot lines", uneven)]
+    [
+        ("base64", base64),
+        ("text, 1 % dot lines", text),
+        ("only .a lines", short),
+        ("random dot lines", uneven),
+    ]
 }
 
 fn stuffed(body: &[u8]) -> Vec<u8> {
@@ -57,7 +62,12 @@ fn stuffed(body: &[u8]) -> Vec<u8> {
     wire
 }
 
-fn limits(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, input: &[u8], output: &mut Vec<u8>) {
+fn limits(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    input: &[u8],
+    output: &mut Vec<u8>,
+) {
     group.bench_function(format!("{name}/limit: memcpy"), |bencher| {
         bencher.iter(|| {
             output.clear();

@@ -6,9 +6,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use smtp_proto::capabilities::{Capabilities, Extension};
-use smtp_proto::command::Command;
-use smtp_proto::reply::Reply;
+use smtp_proto::wire::capabilities::{Capabilities, Extension};
+use smtp_proto::wire::command::Command;
+use smtp_proto::wire::reply::Reply;
 
 const EHLO_REPLY: &[u8] = b"250-mx.test.example at your service, [192.0.2.1]\r\n\
     250-PIPELINING\r\n\
@@ -53,7 +53,8 @@ fn parse(criterion: &mut Criterion) {
     });
     group.bench_function(BenchmarkId::new("stalwart", "EHLO reply, 10 lines"), |bencher| {
         bencher.iter(|| {
-            let reply = stalwart_smtp_proto::EhloResponse::parse(&mut black_box(EHLO_REPLY).iter()).unwrap();
+            let reply = stalwart_smtp_proto::EhloResponse::parse(&mut black_box(EHLO_REPLY).iter())
+                .unwrap();
             black_box(reply.capabilities())
         });
     });
@@ -70,7 +71,8 @@ fn parse(criterion: &mut Criterion) {
         });
         group.bench_with_input(BenchmarkId::new("stalwart", name), reply, |bencher, input| {
             bencher.iter(|| {
-                let mut receiver = stalwart_smtp_proto::response::parser::ResponseReceiver::default();
+                let mut receiver =
+                    stalwart_smtp_proto::response::parser::ResponseReceiver::default();
                 black_box(receiver.parse(&mut black_box(input).iter()).unwrap())
             });
         });
@@ -89,7 +91,10 @@ fn parse(criterion: &mut Criterion) {
         });
         group.bench_with_input(BenchmarkId::new("stalwart", name), line, |bencher, input| {
             bencher.iter(|| {
-                assert!(black_box(&stalwart_smtp_proto::Request::parse(&mut black_box(input).iter())).is_ok());
+                assert!(
+                    black_box(&stalwart_smtp_proto::Request::parse(&mut black_box(input).iter()))
+                        .is_ok()
+                );
             });
         });
         group.bench_with_input(BenchmarkId::new("mailrs", name), line, |bencher, input| {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pki_types::{CertificateDer, UnixTime};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SigningKey};
-use smtp_tls_policy::tlsa::{TlsaRecord, TlsaSet};
-use smtp_tls_policy::{
-    Crl, Dns, DnsStatus, Domain, Facts, Host, HostOrigin, LiveTrust, Namespace, OutboundConnector, OutboundConnectors,
-    Plan, Posture, Revocation, RootsId, StsFact, StsPolicy, TlsaFact, Trust, plan,
-};
+use smtp_tls_policy::pki::{Crl, LiveTrust, Revocation, RootsId, Trust};
+use smtp_tls_policy::pki::{TlsaRecord, TlsaSet};
+use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
+use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
+use smtp_tls_policy::sts::{StsFact, StsPolicy};
+use smtp_tls_policy::{Domain, Host, Namespace};
 use webpki::{EndEntityCert, KeyUsage};
 
 const HOST: &str = "mx1.mail.example.com";
@@ -30,7 +31,9 @@ fn plans(criterion: &mut Criterion) {
     for posture in [Posture::Opportunistic, Posture::Deterministic] {
         let connector = connector(posture);
         group.bench_function(BenchmarkId::from_parameter(posture), |bencher| {
-            bencher.iter(|| plan(black_box(&Facts::new(&connector, &next_hop, &host, HostOrigin::Mx))));
+            bencher.iter(|| {
+                plan(black_box(&Facts::new(&connector, &next_hop, &host, HostOrigin::Mx)))
+            });
         });
     }
     let connector = connector(Posture::Deterministic);
@@ -51,24 +54,35 @@ fn plans(criterion: &mut Criterion) {
 
 /// A name of four labels for each number, as far apart as hashes make them.
 fn name(index: u32) -> String {
-    format!("mail{index}.dept{}.company{}.example", index % 17, index.wrapping_mul(2_654_435_761) % 100_003)
+    format!(
+        "mail{index}.dept{}.company{}.example",
+        index % 17,
+        index.wrapping_mul(2_654_435_761) % 100_003
+    )
 }
 
 /// The same look-ups with a thousand and with a million namespaces: exact names, names below a wildcard, and names that
 /// nobody serves. First a thousand domains that come again and again, as those of real mail do; then so many that no
 /// cache holds what they lead to.
 fn connectors(criterion: &mut Criterion) {
-    for (title, asked) in [("connector look-up", 1_000u32), ("connector look-up, seldom the same", 200_000)] {
+    for (title, asked) in
+        [("connector look-up", 1_000u32), ("connector look-up, seldom the same", 200_000)]
+    {
         let mut group = criterion.benchmark_group(title);
         for count in [1_000u32, 1_000_000] {
             let namespace = |index: u32| {
                 let domain = Domain::parse(&name(index)).expect("a domain");
-                if index.is_multiple_of(2) { Namespace::Exact(domain) } else { Namespace::Subdomains(domain) }
+                if index.is_multiple_of(2) {
+                    Namespace::Exact(domain)
+                } else {
+                    Namespace::Subdomains(domain)
+                }
             };
             let mut bank = connector(Posture::Verified);
             bank.name = "bank".into();
             bank.namespaces = (0..count).map(namespace).collect();
-            let connectors = OutboundConnectors::new(vec![bank, connector(Posture::Deterministic)]).expect("a set");
+            let connectors = OutboundConnectors::new(vec![bank, connector(Posture::Deterministic)])
+                .expect("a set");
             let questions: Vec<_> = (0..asked)
                 .map(|number| {
                     let index = number.wrapping_mul(2_654_435_761) % count;
@@ -81,7 +95,9 @@ fn connectors(criterion: &mut Criterion) {
                 .collect();
             let mut next = questions.iter().cycle();
             group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
-                bencher.iter(|| next.next().map(|question| black_box(connectors.find(question)).posture));
+                bencher.iter(|| {
+                    next.next().map(|question| black_box(connectors.find(question)).posture)
+                });
             });
         }
         group.finish();
@@ -113,7 +129,8 @@ fn chain() -> Chain {
     let root = root_params.self_signed(&root_key).expect("a root").der().clone();
     let root_issuer = Issuer::new(root_params, root_key);
     let (params, issuer_key) = (authority("Issuer"), key());
-    let intermediate = params.signed_by(&issuer_key, &root_issuer).expect("an issuer").der().clone();
+    let intermediate =
+        params.signed_by(&issuer_key, &root_issuer).expect("an issuer").der().clone();
     let anchor = webpki::anchor_from_trusted_cert(&intermediate).expect("an authority");
     let issuer_name = anchor.subject.as_ref().to_vec();
     let issuer = Issuer::new(params, issuer_key);
@@ -189,7 +206,8 @@ fn serial(index: u32) -> [u8; 16] {
     let mut serial = [0; 16];
     serial[0] = 0x41;
     for (position, part) in serial[1..].chunks_exact_mut(3).enumerate() {
-        let spread = index.wrapping_mul(2_654_435_761).rotate_left(7 * u32::try_from(position).unwrap_or(0));
+        let spread =
+            index.wrapping_mul(2_654_435_761).rotate_left(7 * u32::try_from(position).unwrap_or(0));
         part.copy_from_slice(&spread.to_be_bytes()[..3]);
     }
     serial[12..].copy_from_slice(&index.to_be_bytes());
@@ -199,7 +217,8 @@ fn serial(index: u32) -> [u8; 16] {
 /// A signed list with so many entries, each with a date and a reason.
 fn crl(chain: &Chain, count: u32) -> Vec<u8> {
     const ECDSA_WITH_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
-    let reason = tlv(0x30, &tlv(0x30, &[&b"\x06\x03\x55\x1d\x15"[..], &tlv(4, &[0x0a, 1, 4])].concat()));
+    let reason =
+        tlv(0x30, &tlv(0x30, &[&b"\x06\x03\x55\x1d\x15"[..], &tlv(4, &[0x0a, 1, 4])].concat()));
     let mut entries = Vec::new();
     for index in 0..count {
         let entry = [&tlv(2, &serial(index))[..], &tlv(0x17, b"260531000000Z"), &reason].concat();
@@ -264,7 +283,9 @@ fn lists(criterion: &mut Criterion) {
 }
 
 fn config() -> Criterion {
-    Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3))
+    Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
 }
 
 criterion_group! {

@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mailrs_smtp_proto as mailrs;
-use smtp_proto::client::{self, Client, Envelope};
-use smtp_proto::fallback::{Channel, TlsRules};
-use smtp_proto::reply::Response;
-use smtp_proto::server::{self, Server};
+use smtp_proto::channel::Channel;
+use smtp_proto::client;
+use smtp_proto::client::{Client, Envelope};
+use smtp_proto::fallback::TlsRules;
+use smtp_proto::server;
+use smtp_proto::server::Server;
+use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
 
 fn body() -> Vec<u8> {
@@ -21,8 +24,10 @@ const GREETING: [&[u8]; 2] = [
     b"220 mx.test.example ESMTP\r\n",
     b"250-mx.test.example\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n",
 ];
-const TRANSACTION: [&[u8]; 2] =
-    [b"250 2.1.0 OK\r\n250 2.1.5 OK\r\n354 go ahead\r\n", b"250 2.0.0 OK: queued as 4bXyZ01234\r\n"];
+const TRANSACTION: [&[u8]; 2] = [
+    b"250 2.1.0 OK\r\n250 2.1.5 OK\r\n354 go ahead\r\n",
+    b"250 2.0.0 OK: queued as 4bXyZ01234\r\n",
+];
 const END: [&[u8]; 1] = [b"221 2.0.0 bye\r\n"];
 
 /// Feeds the client what the server says, one read at a time; starts a transaction, or says QUIT, when it can.
@@ -41,7 +46,9 @@ fn drive_client<'r>(
             input = &input[progress.consumed..];
             match progress.step {
                 Step::Wait(_) => break,
-                Step::Event(client::Event::Ready) => client.start_transaction(Arc::clone(envelope), now).unwrap(),
+                Step::Event(client::Event::Ready) => {
+                    client.start_transaction(Arc::clone(envelope), now).unwrap()
+                }
                 Step::Event(client::Event::SendBody) => {
                     client.write_body(body, output, now).unwrap();
                     client.end_body(output, now).unwrap();
@@ -61,7 +68,13 @@ const READY: Response = Response::fixed(220, (2, 0, 0), "ready");
 const GO: Response = Response::fixed(354, (3, 0, 0), "go ahead");
 
 /// Feeds the server what the client says, one read at a time, and takes everything.
-fn drive_server(server: &mut Server, now: Instant, reads: &[&[u8]], spool: &mut Vec<u8>, output: &mut Vec<u8>) {
+fn drive_server(
+    server: &mut Server,
+    now: Instant,
+    reads: &[&[u8]],
+    spool: &mut Vec<u8>,
+    output: &mut Vec<u8>,
+) {
     spool.clear();
     for &read in reads {
         let mut input = read;
@@ -105,13 +118,16 @@ fn drive_mailrs(session: &mut mailrs::Session, reads: &[&[u8]], output: &mut Vec
                 continue;
             }
             let end = memchr::memchr(b'\r', input).unwrap();
-            let command = mailrs::parse_command(std::str::from_utf8(&input[..end]).unwrap()).unwrap();
+            let command =
+                mailrs::parse_command(std::str::from_utf8(&input[..end]).unwrap()).unwrap();
             input = &input[end + 2..];
             let response = match session.handle_command(&command) {
                 mailrs::Event::Reply(_) if matches!(command, mailrs::Command::Ehlo(_)) => {
                     mailrs::format_ehlo_response(&session.hostname, &session.capabilities())
                 }
-                mailrs::Event::Reply(response) | mailrs::Event::Shutdown(response) => response.format(),
+                mailrs::Event::Reply(response) | mailrs::Event::Shutdown(response) => {
+                    response.format()
+                }
                 mailrs::Event::NeedData { reverse_path, forward_paths } => {
                     black_box((reverse_path, forward_paths));
                     in_body = true;
@@ -151,7 +167,14 @@ fn sessions(criterion: &mut Criterion) {
         });
     });
     let mut client = Client::new(Arc::clone(&config), TlsRules::NEVER, Channel::Plain, now);
-    drive_client(&mut client, now, GREETING.into_iter().chain(TRANSACTION), &envelope, &body, &mut output);
+    drive_client(
+        &mut client,
+        now,
+        GREETING.into_iter().chain(TRANSACTION),
+        &envelope,
+        &body,
+        &mut output,
+    );
     group.bench_function("client, transaction", |bencher| {
         bencher.iter(|| {
             client.start_transaction(Arc::clone(&envelope), now).unwrap();
@@ -175,11 +198,13 @@ fn sessions(criterion: &mut Criterion) {
     let mut server = Server::new(config, Channel::Plain, now);
     drive_server(&mut server, now, &[b"", hello], &mut spool, &mut output);
     group.bench_function("server, transaction", |bencher| {
-        bencher.iter(|| drive_server(&mut server, now, &[opening, &message], &mut spool, &mut output));
+        bencher
+            .iter(|| drive_server(&mut server, now, &[opening, &message], &mut spool, &mut output));
     });
     group.bench_function("server, connection, mailrs", |bencher| {
         bencher.iter(|| {
-            let mut session = mailrs::Session::new("mx.test.example", mailrs::SessionConfig::default());
+            let mut session =
+                mailrs::Session::new("mx.test.example", mailrs::SessionConfig::default());
             let greeting = mailrs::Response::greeting(&session.hostname).format_greeting();
             output.extend_from_slice(greeting.as_bytes());
             drive_mailrs(&mut session, &[hello, opening, &message, b"QUIT\r\n"], &mut output);

@@ -2,66 +2,10 @@
 //!
 //! A 4yz or 5yz reply is an event, never an [`Error`]. Errors are sticky and hold no bytes of the peer.
 
-use std::fmt;
-
-use crate::body::BodyDefect;
-use crate::capabilities::Extension;
-use crate::command::CommandError;
-
-/// Where a conversation stands; each has its time limit in [`Timeouts`](crate::timeouts::Timeouts).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Phase {
-    /// The greeting of a new connection.
-    Greeting,
-    /// EHLO or HELO.
-    Hello,
-    /// STARTTLS, up to its reply.
-    StartTls,
-    /// The TLS handshake.
-    Handshake,
-    /// AUTH, each of its lines.
-    Auth,
-    /// Between two transactions (client), or waiting for the next command (server).
-    Idle,
-    /// MAIL.
-    Mail,
-    /// RCPT.
-    Recipient,
-    /// DATA, up to its 354.
-    Data,
-    /// The bytes of a message.
-    Body,
-    /// The final dot, up to the word on the message.
-    EndOfData,
-    /// RSET.
-    Reset,
-    /// Another command between two transactions, such as VRFY.
-    Command,
-    /// QUIT.
-    Quit,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Greeting => "greeting",
-            Self::Hello => "EHLO",
-            Self::StartTls => "STARTTLS",
-            Self::Handshake => "TLS handshake",
-            Self::Auth => "AUTH",
-            Self::Idle => "idle",
-            Self::Mail => "MAIL",
-            Self::Recipient => "RCPT",
-            Self::Data => "DATA",
-            Self::Body => "message body",
-            Self::EndOfData => "end of data",
-            Self::Reset => "RSET",
-            Self::Command => "command",
-            Self::Quit => "QUIT",
-        })
-    }
-}
+use crate::timeouts::Phase;
+use crate::wire::body::BodyDefect;
+use crate::wire::capabilities::Extension;
+use crate::wire::command::CommandError;
 
 /// The connection is over. Send what is in the output, then close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,7 +31,7 @@ pub enum Error {
 pub enum PeerMisbehaved {
     /// Not a reply as of RFC 5321, 4.2.
     #[error("malformed reply: {0}")]
-    Reply(#[from] crate::reply::ReplyError),
+    Reply(#[from] crate::wire::reply::ReplyError),
     /// A reply although no command was waiting for one.
     #[error("a reply to no command")]
     UnsolicitedReply,

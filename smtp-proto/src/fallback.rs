@@ -6,7 +6,8 @@
 //! [`Route`](crate::route::Route) dials without TLS only on its word.
 //!
 //! ```
-//! use smtp_proto::fallback::{after, Channel, Fallback, TlsFailure, TlsRules};
+//! use smtp_proto::channel::Channel;
+//! use smtp_proto::fallback::{Fallback, TlsFailure, TlsRules, after};
 //!
 //! let opportunistic = TlsRules::OPPORTUNISTIC;
 //! assert_eq!(after(opportunistic, &Channel::Plain, TlsFailure::NotOffered), Fallback::ContinuePlaintext);
@@ -15,9 +16,8 @@
 //! ```
 
 use std::fmt;
-use std::sync::Arc;
 
-use crate::sasl::ChannelBinding;
+use crate::channel::Channel;
 
 /// What may happen when TLS cannot be had; a value, made before dialling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,14 +34,26 @@ pub struct TlsRules {
 
 impl TlsRules {
     /// Clear text, STARTTLS is not even asked for.
-    pub const NEVER: Self =
-        Self { mode: TlsMode::Never, refused: Yield::Never, broken: Yield::Never, untrusted: Yield::Never };
+    pub const NEVER: Self = Self {
+        mode: TlsMode::Never,
+        refused: Yield::Never,
+        broken: Yield::Never,
+        untrusted: Yield::Never,
+    };
     /// TLS where it can be had, else clear text at once.
-    pub const OPPORTUNISTIC: Self =
-        Self { mode: TlsMode::Opportunistic, refused: Yield::Now, broken: Yield::Now, untrusted: Yield::Now };
+    pub const OPPORTUNISTIC: Self = Self {
+        mode: TlsMode::Opportunistic,
+        refused: Yield::Now,
+        broken: Yield::Now,
+        untrusted: Yield::Now,
+    };
     /// TLS or nothing.
-    pub const REQUIRED: Self =
-        Self { mode: TlsMode::Required, refused: Yield::Never, broken: Yield::Never, untrusted: Yield::Never };
+    pub const REQUIRED: Self = Self {
+        mode: TlsMode::Required,
+        refused: Yield::Never,
+        broken: Yield::Never,
+        untrusted: Yield::Never,
+    };
 }
 
 /// Exhaustive on purpose: a new mode must break every match.
@@ -123,49 +135,6 @@ pub enum Fallback {
     Forbidden,
 }
 
-/// What the bytes of a connection travel in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Channel {
-    /// Clear text, so far.
-    Plain,
-    /// TLS after STARTTLS.
-    StartTls(Arc<TlsInfo>),
-    /// TLS from the first byte (RFC 8314, 3). There is no fallback from it.
-    Implicit(Arc<TlsInfo>),
-}
-
-impl Channel {
-    /// What the handshake showed; none in clear text.
-    pub fn tls(&self) -> Option<&TlsInfo> {
-        match self {
-            Self::Plain => None,
-            Self::StartTls(tls) | Self::Implicit(tls) => Some(tls),
-        }
-    }
-}
-
-/// What the handshake showed. The core only carries it to the places that need it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsInfo {
-    /// Whether the peer's certificate was judged and accepted.
-    pub peer: Peer,
-    /// `TLSv1.2` or `TLSv1.3`.
-    pub version: &'static str,
-    /// The IANA name of the cipher suite.
-    pub cipher: &'static str,
-    /// What an authentication can be bound to, the best first; empty if nobody has asked the session.
-    pub bindings: Vec<ChannelBinding>,
-}
-
-/// Who is at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Peer {
-    /// Anybody.
-    Unauthenticated,
-    /// The one whose certificate was asked for.
-    Authenticated,
-}
-
 /// Decides. The only function in the workspace that may answer "plaintext".
 ///
 /// "When TLS is required we must never, ever, end up in plaintext": [`TlsMode::Required`] and
@@ -179,7 +148,9 @@ pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> F
         (TlsMode::Opportunistic, Channel::Plain) => match failure {
             // The caller wanted TLS: whoever says otherwise is wrong.
             TlsFailure::NotWanted => Fallback::Forbidden,
-            TlsFailure::NotOffered | TlsFailure::Refused { transient: false } => Fallback::ContinuePlaintext,
+            TlsFailure::NotOffered | TlsFailure::Refused { transient: false } => {
+                Fallback::ContinuePlaintext
+            }
             TlsFailure::Refused { transient: true } => same_connection(rules.refused),
             TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken),
             TlsFailure::Untrusted => new_connection(rules.untrusted),
@@ -194,9 +165,10 @@ pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> F
             // The server may have the message: sending it again at once would duplicate it.
             TlsFailure::Lost { end_of_data_sent: true } => Fallback::Forbidden,
             // Decided before TLS came up.
-            TlsFailure::NotWanted | TlsFailure::NotOffered | TlsFailure::Refused { .. } | TlsFailure::Injected => {
-                Fallback::Forbidden
-            }
+            TlsFailure::NotWanted
+            | TlsFailure::NotOffered
+            | TlsFailure::Refused { .. }
+            | TlsFailure::Injected => Fallback::Forbidden,
         },
     }
 }

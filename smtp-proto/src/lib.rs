@@ -15,9 +15,9 @@
 //! | what a server announces and takes | [`server::Config`]; what it asks of its caller: [`server::Event`] |
 //! | what a client sends | [`client::Envelope`]; of what a relay has read: [`client::Envelope::relaying`] |
 //! | AUTH, in both roles, and mechanisms of one's own | [`sasl`] |
-//! | commands between two transactions, XCLIENT, BURL | [`client::Client::command`], [`command`] |
+//! | commands between two transactions, XCLIENT, BURL | [`client::Client::command`], [`wire::command`] |
 //! | which host next, and the final word on each recipient | [`route`] |
-//! | Received fields, written and read | [`received`] |
+//! | the Received field | [`stamp`] |
 //! | time limits | [`timeouts`] |
 //!
 //! The driver loop is the same for both, whatever moves the bytes:
@@ -38,22 +38,19 @@
 //!
 #![doc = include_str!("../CONFORMANCE.md")]
 
-mod ascii;
-pub mod body;
-pub mod capabilities;
+pub mod channel;
 pub mod client;
-pub mod command;
 pub mod error;
 pub mod fallback;
-mod line;
-pub mod params;
-pub mod path;
-pub mod received;
-pub mod reply;
 pub mod route;
 pub mod sasl;
+mod secret;
 pub mod server;
+pub mod stamp;
 pub mod timeouts;
+pub mod wire;
+
+pub use secret::Secret;
 
 /// What is spoken. LMTP (RFC 2033) is SMTP to the host that delivers: LHLO, and one word on the message for each
 /// recipient.

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use smtp_proto::fallback::{Fallback, TlsMode, TlsRules};
-//! use smtp_proto::reply::EnhancedCode;
+//! use smtp_proto::wire::reply::EnhancedCode;
 //! use smtp_proto::route::{Config, Ending, Mx, Next, Prepared, Route, Targets, Word};
 //!
 //! let mx = |preference, name: &str| Mx { preference, exchange: Some(name.parse().unwrap()) };
@@ -35,8 +35,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::fallback::{Fallback, TlsMode, TlsRules};
-use crate::path::{Domain, DomainBuf};
-use crate::reply::EnhancedCode;
+use crate::wire::path::{Domain, DomainBuf};
+use crate::wire::reply::EnhancedCode;
 
 /// The port of SMTP (RFC 5321, 4.5.4.2); the clear retry goes to the port that was dialled.
 pub const SMTP_PORT: u16 = 25;
@@ -149,7 +149,8 @@ pub enum Next<'a> {
 /// The word on one recipient.
 ///
 /// ```
-/// use smtp_proto::{reply::EnhancedCode, route::Word};
+/// use smtp_proto::route::Word;
+/// use smtp_proto::wire::reply::EnhancedCode;
 ///
 /// assert_eq!(Word::Delivered.to_string(), "delivered");
 /// assert_eq!(Word::Deferred(EnhancedCode::new(4, 7, 5)).to_string(), "deferred: 4.7.5");
@@ -333,7 +334,11 @@ impl Route {
                 dial.addresses.pop_front();
                 dial.clear = false;
                 let more = !dial.addresses.is_empty();
-                self.defer_all(if ending == Ending::Unreachable { NO_ANSWER } else { BAD_CONNECTION });
+                self.defer_all(if ending == Ending::Unreachable {
+                    NO_ANSWER
+                } else {
+                    BAD_CONNECTION
+                });
                 if !more {
                     self.advance();
                 }
@@ -410,7 +415,11 @@ fn candidates(targets: Targets, config: &Config) -> (VecDeque<DomainBuf>, Word) 
         return (VecDeque::new(), Word::Bounced(NULL_MX));
     }
     // RFC 5321, 5.1: this host and everything that is not better than it would only bring the mail back.
-    let own = hosts.iter().filter(|(_, name)| is_own(name, config)).map(|&(preference, _)| preference).min();
+    let own = hosts
+        .iter()
+        .filter(|(_, name)| is_own(name, config))
+        .map(|&(preference, _)| preference)
+        .min();
     hosts.retain(|&(preference, _)| own.is_none_or(|own| preference < own));
     shuffle(&mut hosts, config.seed);
     hosts.sort_by_key(|&(preference, _)| preference);

@@ -1,15 +1,69 @@
 //! How long each phase may take (RFC 5321, 4.5.3.2).
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::error::Phase;
+/// Where a conversation stands; each has its time limit in [`Timeouts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The greeting of a new connection.
+    Greeting,
+    /// EHLO or HELO.
+    Hello,
+    /// STARTTLS, up to its reply.
+    StartTls,
+    /// The TLS handshake.
+    Handshake,
+    /// AUTH, each of its lines.
+    Auth,
+    /// Between two transactions (client), or waiting for the next command (server).
+    Idle,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Recipient,
+    /// DATA, up to its 354.
+    Data,
+    /// The bytes of a message.
+    Body,
+    /// The final dot, up to the word on the message.
+    EndOfData,
+    /// RSET.
+    Reset,
+    /// Another command between two transactions, such as VRFY.
+    Command,
+    /// QUIT.
+    Quit,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Greeting => "greeting",
+            Self::Hello => "EHLO",
+            Self::StartTls => "STARTTLS",
+            Self::Handshake => "TLS handshake",
+            Self::Auth => "AUTH",
+            Self::Idle => "idle",
+            Self::Mail => "MAIL",
+            Self::Recipient => "RCPT",
+            Self::Data => "DATA",
+            Self::Body => "message body",
+            Self::EndOfData => "end of data",
+            Self::Reset => "RSET",
+            Self::Command => "command",
+            Self::Quit => "QUIT",
+        })
+    }
+}
 
 /// Time limits by [`Phase`]. A limit counts from the moment at which the oldest unanswered command was sent or the
 /// one before it was answered; partial input does not extend it.
 ///
 /// ```
 /// use std::time::Duration;
-/// use smtp_proto::{error::Phase, timeouts::Timeouts};
+/// use smtp_proto::timeouts::{Phase, Timeouts};
 ///
 /// let hasty = Timeouts { handshake: Duration::from_secs(5), ..Timeouts::default() };
 /// assert_eq!(hasty.of(Phase::Handshake), Duration::from_secs(5));

@@ -7,12 +7,15 @@ use std::time::Instant;
 
 use allocation_counter::measure;
 use common::{client_config, envelope, server_config};
-use smtp_proto::capabilities::Capabilities;
-use smtp_proto::client::{self, Client};
-use smtp_proto::command::Command;
-use smtp_proto::fallback::{Channel, TlsRules};
-use smtp_proto::reply::{Reply, Response};
-use smtp_proto::server::{self, Server};
+use smtp_proto::channel::Channel;
+use smtp_proto::client;
+use smtp_proto::client::Client;
+use smtp_proto::fallback::TlsRules;
+use smtp_proto::server;
+use smtp_proto::server::Server;
+use smtp_proto::wire::capabilities::Capabilities;
+use smtp_proto::wire::command::Command;
+use smtp_proto::wire::reply::{Reply, Response};
 use smtp_proto::{Step, Want};
 
 const EHLO: &[u8] = b"250-mx\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250-X y\r\n250 8BITMIME\r\n";
@@ -44,10 +47,17 @@ fn parsers_do_not_allocate() {
     assert_eq!(info.count_total, 0);
 }
 
-fn client_transaction(client: &mut Client, mail: &Arc<client::Envelope>, now: Instant, output: &mut Vec<u8>) {
+fn client_transaction(
+    client: &mut Client,
+    mail: &Arc<client::Envelope>,
+    now: Instant,
+    output: &mut Vec<u8>,
+) {
     client.start_transaction(Arc::clone(mail), now).unwrap();
     let mut finished = false;
-    for mut input in [&b""[..], b"250 OK\r\n250 OK\r\n550 5.1.1 no\r\n354 go\r\n", b"250 2.0.0 queued\r\n"] {
+    for mut input in
+        [&b""[..], b"250 OK\r\n250 OK\r\n550 5.1.1 no\r\n354 go\r\n", b"250 2.0.0 queued\r\n"]
+    {
         loop {
             let progress = client.poll(now, input, output).unwrap();
             input = &input[progress.consumed..];
@@ -57,7 +67,9 @@ fn client_transaction(client: &mut Client, mail: &Arc<client::Envelope>, now: In
                     client.write_body(b"Subject: x\r\n\r\n.dot\r\n", output, now).unwrap();
                     client.end_body(output, now).unwrap();
                 }
-                Step::Event(client::Event::Finished(client::Outcome::Accepted(_))) => finished = true,
+                Step::Event(client::Event::Finished(client::Outcome::Accepted(_))) => {
+                    finished = true
+                }
                 Step::Event(_) => {}
             }
         }

@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use common::auth::{EHLO, NONCE, SERVER_FIRST, base64, begin, challenge, exchange, inside};
 use common::{ClientBed, client_config, tls_info};
+use smtp_proto::Secret;
+use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Envelope, MAX_CHALLENGE};
-use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
-use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules, Yield};
-use smtp_proto::params::{MailParameters, Xtext};
-use smtp_proto::path::ReversePath;
+use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
+use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, Yield};
 use smtp_proto::sasl::client::{
-    AuthRefusal, Binding, Credentials, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256, Xoauth2,
+    AuthRefusal, Binding, Credentials, External, Floor, Login, Mechanism, OauthBearer, Plain,
+    ScramSha256, Xoauth2,
 };
-use smtp_proto::sasl::{BindingType, ChannelBinding, Secret};
+use smtp_proto::timeouts::Phase;
 use smtp_proto::timeouts::Timeouts;
+use smtp_proto::wire::params::{MailParameters, Xtext};
+use smtp_proto::wire::path::ReversePath;
 
 const CLIENT_FINAL: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                             p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
@@ -36,13 +40,21 @@ fn login() -> Box<Login> {
 
 fn scram() -> Box<ScramSha256> {
     let nonce = NONCE.parse().unwrap();
-    Box::new(ScramSha256::new("", "user", Secret::from("pencil"), Binding::Unsupported, nonce).unwrap())
+    Box::new(
+        ScramSha256::new("", "user", Secret::from("pencil"), Binding::Unsupported, nonce).unwrap(),
+    )
 }
 
 /// Every mechanism, by what makes it.
 fn all() -> Vec<Box<dyn Mechanism>> {
     let binding = ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") };
-    let plus = ScramSha256::new("", "user", Secret::from("pencil"), Binding::Used(binding), NONCE.parse().unwrap());
+    let plus = ScramSha256::new(
+        "",
+        "user",
+        Secret::from("pencil"),
+        Binding::Used(binding),
+        NONCE.parse().unwrap(),
+    );
     vec![
         plain(),
         login(),
@@ -58,7 +70,10 @@ fn all() -> Vec<Box<dyn Mechanism>> {
 fn plain_is_one_message() {
     // RFC 4616, 4, the first example.
     let (said, events) = exchange(plain(), &[b"235 2.7.0 ok\r\n"]);
-    assert_eq!(said, [format!("AUTH PLAIN {}\r\n", base64("\0tim\0tanstaaftanstaaf")), String::new()]);
+    assert_eq!(
+        said,
+        [format!("AUTH PLAIN {}\r\n", base64("\0tim\0tanstaaftanstaaf")), String::new()]
+    );
     assert_eq!(events, ["Authenticated(Reply(235 2.7.0 ok))"]);
     // RFC 4616, 4, the second.
     let ursel = Plain::new("Ursel", "Kurt", &Secret::from("xipj3plmq")).unwrap();
@@ -72,7 +87,8 @@ fn plain_is_one_message() {
 
 #[test]
 fn login_answers_two_questions() {
-    let (said, events) = exchange(login(), &[b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n", b"235 ok\r\n"]);
+    let (said, events) =
+        exchange(login(), &[b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n", b"235 ok\r\n"]);
     assert_eq!(said, ["AUTH LOGIN\r\n", "dGlt\r\n", "dGFuc3RhYWZ0YW5zdGFhZg==\r\n", ""]);
     assert_eq!(events, ["Authenticated(Reply(235 ok))"]);
 }
@@ -93,7 +109,10 @@ fn scram_proves_and_wants_proof() {
     let replies = [challenge(SERVER_FIRST), challenge(SERVER_FINAL), b"235 2.7.0 ok\r\n".to_vec()];
     let replies: Vec<&[u8]> = replies.iter().map(Vec::as_slice).collect();
     let (said, events) = exchange(scram(), &replies);
-    assert_eq!(said[0], format!("AUTH SCRAM-SHA-256 {}\r\n", base64(format!("n,,n=user,r={NONCE}"))));
+    assert_eq!(
+        said[0],
+        format!("AUTH SCRAM-SHA-256 {}\r\n", base64(format!("n,,n=user,r={NONCE}")))
+    );
     assert_eq!(said[1], format!("{}\r\n", base64(CLIENT_FINAL)));
     // RFC 4954, 4: the server's signature is a challenge, and its answer is an empty line.
     assert_eq!(said[2..], ["\r\n", ""]);
@@ -104,17 +123,31 @@ fn scram_proves_and_wants_proof() {
 fn tokens_are_one_message() {
     // RFC 7628, 4.3, without host and port.
     let token = Secret::from("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==");
-    let (said, events) = exchange(Box::new(OauthBearer::new("user@example.com", &token).unwrap()), &[b"235 ok\r\n"]);
-    let message = "n,a=user@example.com,\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01";
+    let (said, events) =
+        exchange(Box::new(OauthBearer::new("user@example.com", &token).unwrap()), &[b"235 ok\r\n"]);
+    let message =
+        "n,a=user@example.com,\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01";
     assert_eq!(said[0], format!("AUTH OAUTHBEARER {}\r\n", base64(message)));
     assert_eq!(events, ["Authenticated(Reply(235 ok))"]);
     let (said, _) = exchange(Box::new(OauthBearer::new("", &token).unwrap()), &[]);
-    assert_eq!(said[0], format!("AUTH OAUTHBEARER {}\r\n", base64(message.replace("a=user@example.com", ""))));
+    assert_eq!(
+        said[0],
+        format!("AUTH OAUTHBEARER {}\r\n", base64(message.replace("a=user@example.com", "")))
+    );
     let (said, _) = exchange(Box::new(OauthBearer::new("a=b,c", &token).unwrap()), &[]);
-    assert_eq!(said[0], format!("AUTH OAUTHBEARER {}\r\n", base64(message.replace("user@example.com", "a=3Db=2Cc"))));
+    assert_eq!(
+        said[0],
+        format!(
+            "AUTH OAUTHBEARER {}\r\n",
+            base64(message.replace("user@example.com", "a=3Db=2Cc"))
+        )
+    );
 
     // Google's documentation of XOAUTH2.
-    let xoauth2 = Xoauth2::new("someuser@example.com", &Secret::from("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg"));
+    let xoauth2 = Xoauth2::new(
+        "someuser@example.com",
+        &Secret::from("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg"),
+    );
     let (said, events) = exchange(Box::new(xoauth2.unwrap()), &[b"235 ok\r\n"]);
     let message = "dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB5YTI5LnZGOWRmdDRxbVRjMk52YjNSbGNrQmhkSFJoZG1sem\
                    RHRXVZMjl0Q2cBAQ==";
@@ -124,7 +157,8 @@ fn tokens_are_one_message() {
 
 #[test]
 fn a_refused_token_is_answered_as_each_mechanism_wants_it() {
-    let refusal = challenge(r#"{"status":"401","schemes":"bearer","scope":"https://mail.example.com/"}"#);
+    let refusal =
+        challenge(r#"{"status":"401","schemes":"bearer","scope":"https://mail.example.com/"}"#);
     let token = Secret::from("expired");
     let mechanisms: [(Box<dyn Mechanism>, &str); 2] = [
         (Box::new(Xoauth2::new("tim", &token).unwrap()), "\r\n"),
@@ -134,7 +168,10 @@ fn a_refused_token_is_answered_as_each_mechanism_wants_it() {
     for (mechanism, answer) in mechanisms {
         let (said, events) = exchange(mechanism, &[&refusal, b"535 5.7.8 no\r\n"]);
         assert_eq!(said[1..], [answer, ""]);
-        assert_eq!(events, ["AuthenticationFailed { failure: Credentials, reply: Reply(535 5.7.8 no) }"]);
+        assert_eq!(
+            events,
+            ["AuthenticationFailed { failure: Credentials, reply: Reply(535 5.7.8 no) }"]
+        );
     }
     // Twice is once too often, and what was refused cannot have succeeded.
     let xoauth2 = || Box::new(Xoauth2::new("tim", &token).unwrap());
@@ -142,18 +179,24 @@ fn a_refused_token_is_answered_as_each_mechanism_wants_it() {
     assert_eq!(said[1..], ["\r\n", "*\r\n", ""]);
     assert_eq!(
         events,
-        ["AuthenticationFailed { failure: Mechanism(UnexpectedChallenge), reply: Reply(501 5.7.0 cancelled) }"]
+        [
+            "AuthenticationFailed { failure: Mechanism(UnexpectedChallenge), reply: Reply(501 5.7.0 cancelled) }"
+        ]
     );
     let (said, events) = exchange(xoauth2(), &[&refusal, b"235 ok\r\n"]);
     assert_eq!(said[1..], ["\r\n", "QUIT\r\n"]);
-    assert_eq!(events, ["AuthenticationFailed { failure: Mechanism(Refused), reply: Reply(235 ok) }"]);
+    assert_eq!(
+        events,
+        ["AuthenticationFailed { failure: Mechanism(Refused), reply: Reply(235 ok) }"]
+    );
 }
 
 #[test]
 fn a_server_that_does_not_know_the_password_is_found_out() {
     let first = challenge(SERVER_FIRST);
-    let cancelled =
-        |error: &str| [format!("AuthenticationFailed {{ failure: Mechanism({error}), reply: Reply(501 no) }}")];
+    let cancelled = |error: &str| {
+        [format!("AuthenticationFailed {{ failure: Mechanism({error}), reply: Reply(501 no) }}")]
+    };
 
     // A signature that is wrong, none at all, and something else.
     let wrong = challenge("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5=");
@@ -175,7 +218,10 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
     for replies in [&[b"235 ok\r\n".as_slice()] as &[_], &[first.as_slice(), b"235 ok\r\n"]] {
         let (said, events) = exchange(scram(), replies);
         assert_eq!(said.last().unwrap(), "QUIT\r\n");
-        assert_eq!(events, ["AuthenticationFailed { failure: Mechanism(Unproven), reply: Reply(235 ok) }"]);
+        assert_eq!(
+            events,
+            ["AuthenticationFailed { failure: Mechanism(Unproven), reply: Reply(235 ok) }"]
+        );
     }
     // Iterations that would take for ever, that are too few, and that are just right.
     for (iterations, error) in [
@@ -193,9 +239,12 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
         assert_eq!((said[1].as_str(), &*events), ("*\r\n", &cancelled(&error)[..]));
     }
     // A nonce that is not ours, and one that is ours alone.
-    for nonce in ["r=xOprNGfwEbeRWgbNEkqO%hv,", &format!("r={NONCE},"), "r=,", "r=rOprNGfwEbeRWgbNEkq,"] {
+    for nonce in
+        ["r=xOprNGfwEbeRWgbNEkqO%hv,", &format!("r={NONCE},"), "r=,", "r=rOprNGfwEbeRWgbNEkq,"]
+    {
         let (_, rest) = SERVER_FIRST.split_once(',').unwrap();
-        let (said, events) = exchange(scram(), &[&challenge(format!("{nonce}{rest}")), b"501 no\r\n"]);
+        let (said, events) =
+            exchange(scram(), &[&challenge(format!("{nonce}{rest}")), b"501 no\r\n"]);
         assert_eq!(said[1], "*\r\n");
         assert_eq!(events, cancelled(if nonce == "r=," { "Malformed" } else { "Nonce" }));
     }
@@ -211,7 +260,8 @@ fn scram_is_bound_to_its_channel() {
     let binding = ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") };
     let start = |binding| {
         let nonce = NONCE.parse().unwrap();
-        let mechanism = ScramSha256::new("a,b", "user", Secret::from("pencil"), binding, nonce).unwrap();
+        let mechanism =
+            ScramSha256::new("a,b", "user", Secret::from("pencil"), binding, nonce).unwrap();
         exchange(Box::new(mechanism), &[&challenge(SERVER_FIRST)]).0
     };
     let said = start(Binding::Used(binding));
@@ -220,7 +270,10 @@ fn scram_is_bound_to_its_channel() {
     let start_of_final = format!("c={},r=", base64("p=tls-exporter,a=a=2Cb,exported"));
     assert!(said[1].starts_with(base64(start_of_final).trim_end_matches('=').get(..40).unwrap()));
     let said = start(Binding::Unoffered);
-    assert_eq!(said[0], format!("AUTH SCRAM-SHA-256 {}\r\n", base64(format!("y,a=a=2Cb,n=user,r={NONCE}"))));
+    assert_eq!(
+        said[0],
+        format!("AUTH SCRAM-SHA-256 {}\r\n", base64(format!("y,a=a=2Cb,n=user,r={NONCE}")))
+    );
 }
 
 #[test]
@@ -254,8 +307,10 @@ fn what_does_not_fit_a_command_line_waits_for_a_question() {
     let longest = 372 - "user=tim\x01auth=Bearer \x01\x01".len();
     let (said, _) = exchange(Box::new(Xoauth2::new("tim", &token(longest)).unwrap()), &[]);
     assert_eq!(said[0].len(), 511);
-    let (said, events) =
-        exchange(Box::new(Xoauth2::new("tim", &token(longest + 1)).unwrap()), &[b"334 \r\n", b"235 ok\r\n"]);
+    let (said, events) = exchange(
+        Box::new(Xoauth2::new("tim", &token(longest + 1)).unwrap()),
+        &[b"334 \r\n", b"235 ok\r\n"],
+    );
     assert_eq!((said[0].as_str(), said[1].len()), ("AUTH XOAUTH2\r\n", 502));
     assert_eq!(events, ["Authenticated(Reply(235 ok))"]);
     // The old way to say nothing: without a space.
@@ -266,7 +321,10 @@ fn what_does_not_fit_a_command_line_waits_for_a_question() {
     assert_eq!(said[1], "*\r\n");
     let (said, events) = exchange(long(), &[b"235 ok\r\n"]);
     assert_eq!(said[1], "QUIT\r\n");
-    assert_eq!(events, ["AuthenticationFailed { failure: Mechanism(Unproven), reply: Reply(235 ok) }"]);
+    assert_eq!(
+        events,
+        ["AuthenticationFailed { failure: Mechanism(Unproven), reply: Reply(235 ok) }"]
+    );
 }
 
 #[test]
@@ -311,7 +369,10 @@ fn every_refusal_has_its_class() {
         let mut bed = inside(tls_info(), EHLO);
         begin(&mut bed, plain());
         let events = bed.feed(format!("{reply}\r\n").as_bytes());
-        assert_eq!(events, [format!("AuthenticationFailed {{ failure: {class}, reply: Reply({reply}) }}")]);
+        assert_eq!(
+            events,
+            [format!("AuthenticationFailed {{ failure: {class}, reply: Reply({reply}) }}")]
+        );
         assert!(!bed.client.is_authenticated() && !bed.client.is_authenticating());
         // RFC 4954, 4: "the client MAY try another authentication mechanism".
         assert_eq!(begin(&mut bed, login()), "AUTH LOGIN\r\n");
@@ -330,7 +391,10 @@ fn codes_that_make_no_sense_end_the_connection() {
         }
         assert_eq!(bed.feed(format!("{code} x\r\n").as_bytes()), [""; 0]);
         let phase = Phase::Auth;
-        assert_eq!(bed.want, Err(Error::PeerMisbehaved(PeerMisbehaved::UnexpectedCode { code, phase })));
+        assert_eq!(
+            bed.want,
+            Err(Error::PeerMisbehaved(PeerMisbehaved::UnexpectedCode { code, phase }))
+        );
         assert_eq!(bed.said(), "");
     }
     // Nor can what was cancelled succeed.
@@ -349,7 +413,10 @@ fn the_end_of_the_connection_is_one_failure() {
         begin(&mut bed, login());
         bed.feed(before);
         let events = bed.feed(b"421 4.3.2 bye\r\n");
-        assert_eq!(events, ["AuthenticationFailed { failure: Temporary, reply: Reply(421 4.3.2 bye) }", "Closed"]);
+        assert_eq!(
+            events,
+            ["AuthenticationFailed { failure: Temporary, reply: Reply(421 4.3.2 bye) }", "Closed"]
+        );
         assert_eq!(bed.want, Err(Error::Closed));
 
         let mut bed = inside(tls_info(), EHLO);
@@ -366,13 +433,18 @@ fn the_end_of_the_connection_is_one_failure() {
     let mut bed = inside(tls_info(), EHLO);
     bed.client.authenticate(plain(), Floor::Authenticated, bed.now).unwrap();
     bed.input.extend_from_slice(b"421 4.3.2 bye\r\n");
-    assert_eq!(bed.feed(b""), ["AuthenticationFailed { failure: Temporary, reply: Reply(421 4.3.2 bye) }", "Closed"]);
+    assert_eq!(
+        bed.feed(b""),
+        ["AuthenticationFailed { failure: Temporary, reply: Reply(421 4.3.2 bye) }", "Closed"]
+    );
 }
 
 #[test]
 fn auth_has_its_place() {
-    let mut bed = ClientBed::with(client_config(), TlsRules::REQUIRED, Channel::Implicit(tls_info()));
-    let authenticate = |bed: &mut ClientBed| bed.client.authenticate(plain(), Floor::Authenticated, bed.now);
+    let mut bed =
+        ClientBed::with(client_config(), TlsRules::REQUIRED, Channel::Implicit(tls_info()));
+    let authenticate =
+        |bed: &mut ClientBed| bed.client.authenticate(plain(), Floor::Authenticated, bed.now);
     assert_eq!(authenticate(&mut bed), Err(AuthRefusal::NotReady));
     bed.feed(format!("220 mx\r\n{EHLO}").as_bytes());
     bed.said();
@@ -399,23 +471,38 @@ fn auth_has_its_place() {
 
 #[test]
 fn only_what_is_offered_is_used() {
-    for ehlo in ["250 mx\r\n", "250-mx\r\n250 AUTH\r\n", "250-mx\r\n250-AUTHPLAIN\r\n250 AUTH LOGIN PLAINER\r\n"] {
+    for ehlo in [
+        "250 mx\r\n",
+        "250-mx\r\n250 AUTH\r\n",
+        "250-mx\r\n250-AUTHPLAIN\r\n250 AUTH LOGIN PLAINER\r\n",
+    ] {
         let mut bed = inside(tls_info(), ehlo);
         let refused = bed.client.authenticate(plain(), Floor::Clear, bed.now);
         assert_eq!((refused, bed.ask(b"")), (Err(AuthRefusal::NotOffered), String::new()));
     }
-    for ehlo in ["250-mx\r\n250 auth login plain\r\n", "250-mx\r\n250-AUTH LOGIN\r\n250 AUTH=LOGIN PLAIN\r\n"] {
+    for ehlo in [
+        "250-mx\r\n250 auth login plain\r\n",
+        "250-mx\r\n250-AUTH LOGIN\r\n250 AUTH=LOGIN PLAIN\r\n",
+    ] {
         assert!(begin(&mut inside(tls_info(), ehlo), plain()).starts_with("AUTH PLAIN "));
     }
     let mut bed = ClientBed::new(TlsRules::NEVER);
     bed.feed(b"220 mx\r\n500 what\r\n250 mx\r\n");
-    assert_eq!(bed.client.authenticate(plain(), Floor::Clear, bed.now), Err(AuthRefusal::NotOffered));
+    assert_eq!(
+        bed.client.authenticate(plain(), Floor::Clear, bed.now),
+        Err(AuthRefusal::NotOffered)
+    );
 }
 
 /// Every way to have no TLS: whatever the rules of the connection are, no octet of AUTH is sent.
 #[test]
 fn credentials_are_never_sent_in_clear_text_unless_told() {
-    let lax = TlsRules { mode: TlsMode::Opportunistic, refused: Yield::Now, broken: Yield::Now, untrusted: Yield::Now };
+    let lax = TlsRules {
+        mode: TlsMode::Opportunistic,
+        refused: Yield::Now,
+        broken: Yield::Now,
+        untrusted: Yield::Now,
+    };
     let auth = "250-mx\r\n250 AUTH PLAIN LOGIN EXTERNAL SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER\r\n";
     let both = auth.replacen("250-mx\r\n", "250-mx\r\n250-STARTTLS\r\n", 1);
     let stripped = format!("220 mx\r\n{auth}");
@@ -431,20 +518,26 @@ fn credentials_are_never_sent_in_clear_text_unless_told() {
             assert_eq!(bed.feed(b""), [""; 0]);
             assert_eq!(bed.said(), "");
         }
-        for credentials in
-            [Credentials::password("u", "pencil"), Credentials::token("u", "token"), Credentials::certificate()]
-        {
+        for credentials in [
+            Credentials::password("u", "pencil"),
+            Credentials::token("u", "token"),
+            Credentials::certificate(),
+        ] {
             let mut bed = ClientBed::new(lax);
             bed.feed(script.as_bytes());
             let nonce = [0; 24].into();
-            let chosen = credentials.mechanism(bed.client.capabilities(), bed.client.channel(), nonce);
+            let chosen =
+                credentials.mechanism(bed.client.capabilities(), bed.client.channel(), nonce);
             assert_eq!(chosen.unwrap_err(), AuthRefusal::ClearText);
         }
         // Unless somebody has said that it may be.
         let mut bed = ClientBed::new(lax);
         bed.feed(script.as_bytes());
         bed.client.authenticate(plain(), Floor::Clear, bed.now).unwrap();
-        assert!(bed.ask(b"").ends_with(&format!("AUTH PLAIN {}\r\n", base64("\0tim\0tanstaaftanstaaf"))));
+        assert!(
+            bed.ask(b"")
+                .ends_with(&format!("AUTH PLAIN {}\r\n", base64("\0tim\0tanstaaftanstaaf")))
+        );
     }
 
     // Injected, broken and untrusted: there is no conversation in which it could be said.
@@ -453,10 +546,16 @@ fn credentials_are_never_sent_in_clear_text_unless_told() {
         bed.feed(format!("220 mx\r\n{both}220 go\r\n").as_bytes());
         match after_220 {
             Some(injected) => drop(bed.feed(injected.as_bytes())),
-            None => assert_eq!(bed.client.tls_failed(TlsFailure::Untrusted), Fallback::ReconnectPlaintext),
+            None => assert_eq!(
+                bed.client.tls_failed(TlsFailure::Untrusted),
+                Fallback::ReconnectPlaintext
+            ),
         }
         bed.said();
-        assert_eq!(bed.client.authenticate(plain(), Floor::Clear, bed.now), Err(AuthRefusal::NotReady));
+        assert_eq!(
+            bed.client.authenticate(plain(), Floor::Clear, bed.now),
+            Err(AuthRefusal::NotReady)
+        );
         assert_eq!(bed.ask(b""), "");
     }
 
@@ -466,7 +565,10 @@ fn credentials_are_never_sent_in_clear_text_unless_told() {
     bed.shake();
     bed.feed(b"250 mx\r\n");
     bed.said();
-    assert_eq!(bed.client.authenticate(plain(), Floor::Authenticated, bed.now), Err(AuthRefusal::NotOffered));
+    assert_eq!(
+        bed.client.authenticate(plain(), Floor::Authenticated, bed.now),
+        Err(AuthRefusal::NotOffered)
+    );
     assert_eq!(bed.ask(b""), "");
 }
 
@@ -478,7 +580,11 @@ fn secrets_are_not_shown_to_just_anybody() {
         let begun = bed.client.authenticate(mechanism, Floor::Authenticated, bed.now);
         let keeps = ["EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"].contains(&&*name);
         assert_eq!(reveals, !keeps);
-        assert_eq!(begun, if keeps { Ok(()) } else { Err(AuthRefusal::UnauthenticatedPeer) }, "{name}");
+        assert_eq!(
+            begun,
+            if keeps { Ok(()) } else { Err(AuthRefusal::UnauthenticatedPeer) },
+            "{name}"
+        );
         assert_eq!(bed.ask(b"").is_empty(), !keeps);
     }
     let mut bed = inside(stranger(), EHLO);
@@ -508,7 +614,8 @@ fn no_clear_text_takes_the_place_of_a_connection_with_credentials() {
 /// The output has the room that a line with credentials needs before the line is written: growth leaves copies behind.
 #[test]
 fn no_copy_is_left_behind_by_growth() {
-    let message = |length: usize| Box::new(Xoauth2::new("tim", &Secret::from(vec![b'x'; length])).unwrap());
+    let message =
+        |length: usize| Box::new(Xoauth2::new("tim", &Secret::from(vec![b'x'; length])).unwrap());
     for length in [1, 100, 300, 5000] {
         let mut bed = inside(tls_info(), EHLO);
         bed.output = Vec::new();
@@ -533,7 +640,10 @@ fn no_copy_is_left_behind_by_growth() {
 fn what_a_relay_says_of_the_submitter() {
     let mail = |authenticates: bool, change: fn(&mut Envelope)| {
         let auth = Xtext::parse("ceo@test.example");
-        let mut envelope = Envelope::relaying(ReversePath::Null, &MailParameters { auth, ..MailParameters::default() });
+        let mut envelope = Envelope::relaying(
+            ReversePath::Null,
+            &MailParameters { auth, ..MailParameters::default() },
+        );
         envelope.recipients = vec!["a@test.example".parse().unwrap()];
         change(&mut envelope);
         let mut bed = inside(tls_info(), EHLO);
@@ -547,7 +657,8 @@ fn what_a_relay_says_of_the_submitter() {
     assert_eq!(mail(true, |_| ()), "MAIL FROM:<> AUTH=<>\r\n");
     assert_eq!(mail(false, |_| ()), "MAIL FROM:<>\r\n");
     // Whoever trusts its client says so.
-    let trusted = |envelope: &mut Envelope| envelope.auth = Some("user@test.example".parse().unwrap());
+    let trusted =
+        |envelope: &mut Envelope| envelope.auth = Some("user@test.example".parse().unwrap());
     for authenticates in [true, false] {
         assert_eq!(mail(authenticates, trusted), "MAIL FROM:<> AUTH=user@test.example\r\n");
     }
@@ -564,10 +675,15 @@ fn an_attempt_that_could_not_be_sent_has_its_word() {
     bed.ask(b"");
     assert_eq!(bed.feed(b"550 no sender\r\n").len(), 1);
     // Replies to RCPT and DATA are outstanding, and RSET comes before AUTH.
-    bed.client.authenticate(Box::new(External::new("").unwrap()), Floor::Authenticated, bed.now).unwrap();
+    bed.client
+        .authenticate(Box::new(External::new("").unwrap()), Floor::Authenticated, bed.now)
+        .unwrap();
     assert_eq!(bed.ask(b"503 no\r\n503 no\r\n"), "RSET\r\n");
     let events = bed.feed(b"550 no\r\n");
-    assert!(matches!(&events[..], [event] if event.starts_with("AuthenticationFailed")), "{events:?}");
+    assert!(
+        matches!(&events[..], [event] if event.starts_with("AuthenticationFailed")),
+        "{events:?}"
+    );
     assert!(!bed.client.is_authenticating());
     assert_eq!(bed.said(), "QUIT\r\n");
 }

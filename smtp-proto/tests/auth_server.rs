@@ -7,13 +7,14 @@ use std::sync::Arc;
 use common::auth::base64;
 use common::auth_server::{CANCELLED, MALFORMED, NO, OK, auth, bound, config, inside, say};
 use common::{ServerBed, mechanisms, server_config, tls_info};
-use smtp_proto::command::XclientName;
-use smtp_proto::error::{ApiMisuse, Error, Phase};
-use smtp_proto::fallback::Channel;
-use smtp_proto::reply::Response;
-use smtp_proto::sasl::Secret;
+use smtp_proto::Secret;
+use smtp_proto::channel::Channel;
+use smtp_proto::error::{ApiMisuse, Error};
 use smtp_proto::sasl::server::{Answer, Identity};
 use smtp_proto::server::{Config, Event, StartTls};
+use smtp_proto::timeouts::Phase;
+use smtp_proto::wire::command::XclientName;
+use smtp_proto::wire::reply::Response;
 
 #[test]
 fn nothing_outside_tls_unless_it_is_allowed() {
@@ -32,7 +33,10 @@ fn nothing_outside_tls_unless_it_is_allowed() {
         }
         assert_eq!(bed.server.identity(), None);
         if starttls == StartTls::Offered {
-            assert_eq!(say(&mut bed, "MAIL FROM:<> AUTH=<>"), "555 5.5.4 parameter not implemented\r\n");
+            assert_eq!(
+                say(&mut bed, "MAIL FROM:<> AUTH=<>"),
+                "555 5.5.4 parameter not implemented\r\n"
+            );
         }
     }
     // What needs TLS by its own rules is not offered outside it either way.
@@ -65,7 +69,10 @@ fn what_is_offered_depends_on_the_channel() {
 fn auth_in_a_group() {
     let mut bed = ServerBed::on(config(), bound());
     bed.feed(b"");
-    let group = format!("EHLO c\r\nAUTH PLAIN {}\r\nMAIL FROM:<a@test.example>\r\nQUIT\r\n", base64("\0user\0pencil"));
+    let group = format!(
+        "EHLO c\r\nAUTH PLAIN {}\r\nMAIL FROM:<a@test.example>\r\nQUIT\r\n",
+        base64("\0user\0pencil")
+    );
     let events = bed.feed(group.as_bytes());
     assert_eq!(
         events,
@@ -77,7 +84,9 @@ fn auth_in_a_group() {
             "Closed"
         ]
     );
-    assert!(bed.said().ends_with(&format!("{OK}250 2.0.0 OK\r\n221 2.0.0 closing the connection\r\n")));
+    assert!(
+        bed.said().ends_with(&format!("{OK}250 2.0.0 OK\r\n221 2.0.0 closing the connection\r\n"))
+    );
     // What is not a response is not one, and never a command.
     let mut bed = inside(config());
     assert_eq!(
@@ -91,7 +100,8 @@ fn auth_in_a_group() {
 fn late_answers() {
     let mut late = inside(config());
     late.authority = |_| None;
-    let question = late.feed(format!("AUTH PLAIN {}\r\nNOOP\r\n", base64("\0user\0pencil")).as_bytes());
+    let question =
+        late.feed(format!("AUTH PLAIN {}\r\nNOOP\r\n", base64("\0user\0pencil")).as_bytes());
     assert_eq!(question, ["Authenticate(Password { user: \"user\", password: Secret(..) })"]);
     assert_eq!((late.server.deadline(), late.said().as_str()), (None, ""));
     let mut other = inside(config());
@@ -101,13 +111,20 @@ fn late_answers() {
     assert_eq!(late.server.identity(), None);
 
     let keys = || Answer::Keys(sasl_keys("pencil"));
-    for wrong in [keys(), Answer::Other(Secret::default()), Answer::Failed(Response::fixed(235, (2, 7, 0), "ok"))] {
+    for wrong in [
+        keys(),
+        Answer::Other(Secret::default()),
+        Answer::Failed(Response::fixed(235, (2, 7, 0), "ok")),
+    ] {
         assert_eq!(late.server.answer(wrong), Err(ApiMisuse::WrongAnswer));
     }
     let ok = Response::fixed(235, (2, 7, 0), "ok");
     assert_eq!(late.server.respond(&ok, &mut late.output), Err(ApiMisuse::WrongCode(235)));
     late.server.answer(Answer::Accepted("user".into())).unwrap();
-    assert_eq!(late.server.answer(Answer::Accepted("user".into())), Err(ApiMisuse::NoResponseWanted));
+    assert_eq!(
+        late.server.answer(Answer::Accepted("user".into())),
+        Err(ApiMisuse::NoResponseWanted)
+    );
     assert_eq!(late.ask(b""), format!("{OK}250 2.0.0 OK\r\n250 2.0.0 OK\r\n"));
     assert_eq!(late.server.answer(Answer::Refused), Err(ApiMisuse::NoResponseWanted));
 
@@ -168,20 +185,29 @@ fn credentials_are_not_printed() {
         for secret in secrets {
             // As it is, and as Debug prints octets.
             let octets = format!("{:?}", secret.as_bytes());
-            assert!(!seen.contains(secret) && !seen.contains(octets.trim_matches(['[', ']'])), "{seen}");
+            assert!(
+                !seen.contains(secret) && !seen.contains(octets.trim_matches(['[', ']'])),
+                "{seen}"
+            );
             assert!(!seen.contains(&base64(secret)[..4]), "{seen}");
         }
     }
-    let command = smtp_proto::command::Command::parse(b"AUTH PLAIN AHVzZXIAcGVuY2ls").unwrap();
-    assert_eq!(format!("{command:?}"), "Auth { mechanism: \"PLAIN\", initial: Some(InitialResponse(..)) }");
+    let command =
+        smtp_proto::wire::command::Command::parse(b"AUTH PLAIN AHVzZXIAcGVuY2ls").unwrap();
+    assert_eq!(
+        format!("{command:?}"),
+        "Auth { mechanism: \"PLAIN\", initial: Some(InitialResponse(..)) }"
+    );
     assert_eq!(format!("{:?}", sasl_keys("pencil")), "Keys(..)");
 }
 
 /// The driver is told what to wipe: every piece of a line of AUTH, whatever becomes of it.
 #[test]
 fn the_driver_is_told_what_to_wipe() {
-    let mut bed =
-        inside(Config { limits: smtp_proto::server::Limits { auth_line: 64, ..config().limits }, ..config() });
+    let mut bed = inside(Config {
+        limits: smtp_proto::server::Limits { auth_line: 64, ..config().limits },
+        ..config()
+    });
     let mut polls = |bytes: &[u8]| {
         bed.feed(bytes);
         bed.server.has_read_secrets()
@@ -222,7 +248,9 @@ fn a_failed_attempt_leaves_nothing_behind() {
     let user = Identity { user: "user".into(), authorization: "user".into() };
     assert_eq!(bed.server.identity(), Some(&user));
     // RSET, EHLO and whatever else comes leave it alone.
-    for line in ["RSET", "EHLO d", "HELO e", "MAIL FROM:<>", "RSET", "AUTH PLAIN", "AUTH PLAIN =", "XYZZY"] {
+    for line in
+        ["RSET", "EHLO d", "HELO e", "MAIL FROM:<>", "RSET", "AUTH PLAIN", "AUTH PLAIN =", "XYZZY"]
+    {
         say(&mut bed, line);
         assert_eq!(bed.server.identity(), Some(&user));
     }
@@ -230,8 +258,12 @@ fn a_failed_attempt_leaves_nothing_behind() {
 
 #[test]
 fn starttls_and_xclient_forget_who_it_was() {
-    let config =
-        Config { auth_in_clear: true, starttls: StartTls::Offered, xclient: XclientName::ALL.into(), ..config() };
+    let config = Config {
+        auth_in_clear: true,
+        starttls: StartTls::Offered,
+        xclient: XclientName::ALL.into(),
+        ..config()
+    };
     let mut bed = ServerBed::new(config.clone());
     bed.feed(b"EHLO c\r\n");
     bed.said();
@@ -259,8 +291,10 @@ fn starttls_and_xclient_forget_who_it_was() {
     assert_eq!(bed.server.identity(), None);
 
     // A proxy that nobody trusts names nobody.
-    let mut bed = ServerBed::new(config)
-        .answering(|event| matches!(event, Event::Xclient(_)), Response::fixed(550, (5, 7, 0), "no"));
+    let mut bed = ServerBed::new(config).answering(
+        |event| matches!(event, Event::Xclient(_)),
+        Response::fixed(550, (5, 7, 0), "no"),
+    );
     bed.feed(b"EHLO c\r\nXCLIENT LOGIN=root\r\n");
     assert_eq!(bed.server.identity(), None);
 }
@@ -329,7 +363,10 @@ fn lines_of_auth_have_a_limit_of_their_own() {
     let mut bed = ServerBed::on(server_config(), bound());
     bed.feed(b"EHLO c\r\n");
     bed.said();
-    assert_eq!(say(&mut bed, format!("AUTH PLAIN {}", "A".repeat(4096))), "500 5.5.6 line too long\r\n");
+    assert_eq!(
+        say(&mut bed, format!("AUTH PLAIN {}", "A".repeat(4096))),
+        "500 5.5.6 line too long\r\n"
+    );
 
     for (line, said) in [
         (&b"dXNlcg==\n"[..], "500 5.5.2 line must end in CRLF\r\n"),
@@ -379,11 +416,25 @@ fn base64_is_read_strictly() {
         assert_eq!(say(&mut bed, response), MALFORMED, "{response:?}");
         assert_eq!(bed.server.identity(), None);
     }
-    for response in ["==", "A", "=AHVzZXIAcGVuY2ls", "AHVzZXIAcGVuY2ls=", "AHVzZXIAcGVu-2ls", "AHVzZXIAcGVuY2lsMR=="] {
-        assert_eq!(say(&mut inside(config()), format!("AUTH PLAIN {response}")), MALFORMED, "{response:?}");
+    for response in [
+        "==",
+        "A",
+        "=AHVzZXIAcGVuY2ls",
+        "AHVzZXIAcGVuY2ls=",
+        "AHVzZXIAcGVu-2ls",
+        "AHVzZXIAcGVuY2lsMR==",
+    ] {
+        assert_eq!(
+            say(&mut inside(config()), format!("AUTH PLAIN {response}")),
+            MALFORMED,
+            "{response:?}"
+        );
     }
     for line in ["AUTH", "AUTH ", "AUTH PLAIN AHVz ZXIA"] {
-        assert_eq!(say(&mut inside(config()), line), "501 5.5.4 argument missing or out of place\r\n");
+        assert_eq!(
+            say(&mut inside(config()), line),
+            "501 5.5.4 argument missing or out of place\r\n"
+        );
     }
 }
 
@@ -394,7 +445,10 @@ fn attempts_have_a_limit() {
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pen"), NO);
     // Nobody's fault.
     for _ in 0..5 {
-        assert_eq!(auth(&mut bed, "PLAIN", "\0nobody-knows\0pen"), "454 4.7.0 temporary authentication failure\r\n");
+        assert_eq!(
+            auth(&mut bed, "PLAIN", "\0nobody-knows\0pen"),
+            "454 4.7.0 temporary authentication failure\r\n"
+        );
     }
     say(&mut bed, "AUTH LOGIN");
     assert_eq!(say(&mut bed, "*"), CANCELLED);
@@ -410,8 +464,10 @@ fn attempts_have_a_limit() {
     }
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
     // Look-ups that fail by themselves bring no message forward either.
-    let mut bed =
-        inside(Config { limits: smtp_proto::server::Limits { idle_commands: 3, ..config().limits }, ..config() });
+    let mut bed = inside(Config {
+        limits: smtp_proto::server::Limits { idle_commands: 3, ..config().limits },
+        ..config()
+    });
     let said: Vec<String> = (0..3).map(|_| auth(&mut bed, "PLAIN", "\0nobody-knows\0x")).collect();
     assert!(said[1].starts_with("454") && said[2].starts_with("421"), "{said:?}");
 }
@@ -421,14 +477,25 @@ fn other_words_of_the_caller() {
     let mut bed = inside(config());
     assert_eq!(auth(&mut bed, "PLAIN", "\0weak\0pencil"), "534 5.7.9 mechanism is too weak\r\n");
     let events = bed.feed(format!("AUTH PLAIN {}\r\n", base64("\0bye\0pencil")).as_bytes());
-    assert!(events[1].starts_with("AuthenticationFailed(Response(") && events[2] == "Closed", "{events:?}");
+    assert!(
+        events[1].starts_with("AuthenticationFailed(Response(") && events[2] == "Closed",
+        "{events:?}"
+    );
     assert_eq!(bed.said(), "421 4.3.2 bye\r\n");
     // A response does as well as an answer, if it is no success.
     let mut bed = inside(config());
     bed.authority = |_| None;
     auth(&mut bed, "PLAIN", "\0user\0pencil");
-    bed.server.respond(&Response::fixed(432, (4, 7, 12), "a password transition is needed"), &mut bed.output).unwrap();
-    assert_eq!(bed.ask(b"NOOP\r\n"), "432 4.7.12 a password transition is needed\r\n250 2.0.0 OK\r\n");
+    bed.server
+        .respond(
+            &Response::fixed(432, (4, 7, 12), "a password transition is needed"),
+            &mut bed.output,
+        )
+        .unwrap();
+    assert_eq!(
+        bed.ask(b"NOOP\r\n"),
+        "432 4.7.12 a password transition is needed\r\n250 2.0.0 OK\r\n"
+    );
     // A name that is none is nobody.
     let mut bed = inside(config());
     bed.authority = |_| Some(Answer::Accepted(String::new()));
@@ -451,7 +518,11 @@ fn the_parameter_of_mail() {
         ("AUTH", "501 5.5.4 bad parameter syntax\r\n"),
         ("AUTH=a+3", "501 5.5.4 bad parameter syntax\r\n"),
     ] {
-        assert_eq!(say(&mut inside(config()), format!("MAIL FROM:<a@test.example> {parameter}")), reply, "{parameter}");
+        assert_eq!(
+            say(&mut inside(config()), format!("MAIL FROM:<a@test.example> {parameter}")),
+            reply,
+            "{parameter}"
+        );
     }
 }
 
@@ -468,7 +539,11 @@ fn a_stranger_speaks_for_nobody() {
         let smtp_proto::Step::Event(Event::Mail { parameters, .. }) = progress.step else {
             panic!("{:?}", progress.step)
         };
-        assert_eq!(format!("MAIL FROM:<a@test.example> {}\r\n", parameters.all.as_str()), line, "for a log");
+        assert_eq!(
+            format!("MAIL FROM:<a@test.example> {}\r\n", parameters.all.as_str()),
+            line,
+            "for a log"
+        );
         parameters.auth.map(|auth| auth.as_str().to_owned())
     };
     assert_eq!(submitter(false, "AUTH=ceo@test.example").as_deref(), Some("<>"));
@@ -501,13 +576,17 @@ fn time_and_input_may_end_in_an_exchange() {
     bed.authority = |_| None;
     auth(&mut bed, "PLAIN", "\0user\0pencil");
     assert_eq!(bed.server.handle_eof(), Ok(()));
-    assert_eq!(bed.server.answer(Answer::Accepted("user".into())), Err(ApiMisuse::NoResponseWanted));
+    assert_eq!(
+        bed.server.answer(Answer::Accepted("user".into())),
+        Err(ApiMisuse::NoResponseWanted)
+    );
     assert_eq!(bed.server.identity(), None);
 }
 
 #[test]
 fn lmtp_has_it_as_well() {
-    let mut bed = ServerBed::on(Config { protocol: smtp_proto::Protocol::Lmtp, ..config() }, bound());
+    let mut bed =
+        ServerBed::on(Config { protocol: smtp_proto::Protocol::Lmtp, ..config() }, bound());
     assert!(bed.ask(b"LHLO c\r\n").contains("AUTH "));
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
 }
@@ -516,7 +595,9 @@ fn lmtp_has_it_as_well() {
 #[test]
 fn a_login_with_controls_is_nobodys() {
     let config = Config { xclient: XclientName::ALL.into(), ..config() };
-    for (login, user) in [("a+2Bb", Some("a+b")), ("a+0D+0Ab", None), ("a+00b", None), ("+FF", None)] {
+    for (login, user) in
+        [("a+2Bb", Some("a+b")), ("a+0D+0Ab", None), ("a+00b", None), ("+FF", None)]
+    {
         let mut bed = inside(config.clone());
         assert!(say(&mut bed, format!("XCLIENT LOGIN={login}")).starts_with("220"));
         assert_eq!(bed.server.identity().map(|identity| identity.user.as_str()), user, "{login}");

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use smtp_proto::body::{BodyDefect, DotDecoder, DotEncoder, Runs};
+use smtp_proto::wire::body::{BodyDefect, DotDecoder, DotEncoder, Runs};
 
 /// What a decoder made of its input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,11 @@ fn decode(input: &[u8], sizes: &[usize]) -> Received {
     received.defect = decoder.defect();
     if received.end {
         let after = decoder.decode(b".\r\n.\r\n");
-        assert_eq!((after.consumed, after.runs.octets(), after.end), (0, 0, true), "the end is final");
+        assert_eq!(
+            (after.consumed, after.runs.octets(), after.end),
+            (0, 0, true),
+            "the end is final"
+        );
     }
     received
 }
@@ -66,7 +70,8 @@ fn decode_by_lines(input: &[u8]) -> Received {
         }
         let text = &line[..line.len() - if line_end.is_some() { 2 } else { 0 }];
         // An unfinished line may end in a CR that is yet to get its LF.
-        let judged = if line_end.is_none() { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
+        let judged =
+            if line_end.is_none() { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
         received.defect = received.defect.or(judged.iter().find_map(|byte| match byte {
             b'\r' => Some(BodyDefect::BareCr),
             b'\n' => Some(BodyDefect::BareLf),
@@ -180,7 +185,10 @@ fn known_answers_both_ways() {
             assert_eq!(encode(message, &[size]).as_deref(), Ok(wire));
             let received = decode(&[wire, b"QUIT\r\n"].concat(), &[size]);
             assert_eq!(received.message, message);
-            assert_eq!((received.defect, received.end, &received.rest[..]), (None, true, &b"QUIT\r\n"[..]));
+            assert_eq!(
+                (received.defect, received.end, &received.rest[..]),
+                (None, true, &b"QUIT\r\n"[..])
+            );
         }
     }
 }
@@ -219,7 +227,10 @@ fn what_only_looks_like_an_end_is_read_on_and_reported() {
             assert_eq!((open.message.as_slice(), open.defect, open.end), (message, defect, false));
             let closed = decode(&[wire, b"\r\n.\r\nNOOP\r\n"].concat(), &[size]);
             assert_eq!(closed.message, [message, b"\r\n"].concat());
-            assert_eq!((closed.defect, closed.end, &closed.rest[..]), (defect, true, &b"NOOP\r\n"[..]));
+            assert_eq!(
+                (closed.defect, closed.end, &closed.rest[..]),
+                (defect, true, &b"NOOP\r\n"[..])
+            );
         }
     }
 }
@@ -235,7 +246,10 @@ fn a_bare_cr_in_front_of_the_end_is_a_defect_and_the_end() {
 #[test]
 fn nothing_behind_the_end_is_judged() {
     let received = decode(b"a\r\n.\r\n\n\r\r\0.\n", &[64]);
-    assert_eq!((received.defect, received.end, &received.rest[..]), (None, true, &b"\n\r\r\0.\n"[..]));
+    assert_eq!(
+        (received.defect, received.end, &received.rest[..]),
+        (None, true, &b"\n\r\r\0.\n"[..])
+    );
 }
 
 #[test]
@@ -257,8 +271,16 @@ fn one_byte_is_found_at_every_offset() {
         for bad in [&b"\r"[..], b"\n", b"\r\n.", b"\r\n.\r\n", b"\n.\r\n", b"\r\r\n", b"\0", b"."] {
             let mut input = clean.clone();
             input.splice(offset..offset, bad.iter().copied());
-            assert_eq!(decode(&input, &[usize::MAX]), decode_by_lines(&input), "{bad:?} at {offset}");
-            assert_eq!(encode(&input, &[usize::MAX]), encode_by_bytes(&input), "{bad:?} at {offset}");
+            assert_eq!(
+                decode(&input, &[usize::MAX]),
+                decode_by_lines(&input),
+                "{bad:?} at {offset}"
+            );
+            assert_eq!(
+                encode(&input, &[usize::MAX]),
+                encode_by_bytes(&input),
+                "{bad:?} at {offset}"
+            );
         }
     }
 }

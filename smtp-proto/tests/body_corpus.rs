@@ -5,7 +5,7 @@ mod common;
 use common::auth::decode as base64;
 use common::corpora::corpus;
 use serde_json::Value;
-use smtp_proto::body::{BodyDefect, DotDecoder, DotEncoder};
+use smtp_proto::wire::body::{BodyDefect, DotDecoder, DotEncoder};
 
 /// Decodes `fragments` one after another: the message, its defect, and where the end was: the fragment, and
 /// the bytes of it that were consumed.
@@ -58,7 +58,8 @@ fn corpus_eod_variants() {
                 let fragments = [&wire[..first], &wire[first..second], &wire[second..]];
                 let (message, defect, end) = decode(&fragments);
                 let end = end.map(|(index, consumed)| {
-                    fragments[..index].iter().map(|fragment| fragment.len()).sum::<usize>() + consumed
+                    fragments[..index].iter().map(|fragment| fragment.len()).sum::<usize>()
+                        + consumed
                 });
                 assert_eq!(end, Some(expected_end), "{row}, cut at {first} and {second}");
                 assert_eq!(defect.is_some(), defective, "{row}, cut at {first} and {second}");
@@ -97,8 +98,9 @@ fn corpus_mox_data_codec() {
     };
     for row in rows {
         let input = text(&row, "line_input").expect("line_input").as_bytes();
-        let error =
-            text(&row, "err").or_else(|| row["want"].get("err").and_then(Value::as_str)).filter(|e| *e != "nil");
+        let error = text(&row, "err")
+            .or_else(|| row["want"].get("err").and_then(Value::as_str))
+            .filter(|e| *e != "nil");
         match (text(&row, "dir").expect("dir"), error) {
             // RFC 5321, 4.1.1.4 leaves the choice: "either reject the message as invalid or add <CRLF>".
             ("write", Some("errMissingCRLF")) => {
@@ -118,7 +120,11 @@ fn corpus_mox_data_codec() {
             }
             ("read", None) => {
                 let want = text(&row, "want").expect("want").as_bytes();
-                assert_eq!(decode(&[input]), (want.to_vec(), None, Some((0, input.len()))), "{row}");
+                assert_eq!(
+                    decode(&[input]),
+                    (want.to_vec(), None, Some((0, input.len()))),
+                    "{row}"
+                );
             }
             (other, _) => panic!("{other} in {row}"),
         }

@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use common::{ClientBed, ServerBed, client_config, envelope, server_config};
 use smtp_proto::Protocol;
-use smtp_proto::body::BodyDefect;
-use smtp_proto::capabilities::Extension;
-use smtp_proto::client::{self, MAX_PIPELINED};
-use smtp_proto::command::Command;
-use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
-use smtp_proto::fallback::{Channel, TlsFailure, TlsRules};
-use smtp_proto::reply::{MAX_REPLY, ReplyError};
+use smtp_proto::channel::Channel;
+use smtp_proto::client;
+use smtp_proto::client::MAX_PIPELINED;
+use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
+use smtp_proto::fallback::{TlsFailure, TlsRules};
 use smtp_proto::sasl::client::{External, Floor};
+use smtp_proto::timeouts::Phase;
 use smtp_proto::timeouts::Timeouts;
+use smtp_proto::wire::body::BodyDefect;
+use smtp_proto::wire::capabilities::Extension;
+use smtp_proto::wire::command::Command;
+use smtp_proto::wire::reply::{MAX_REPLY, ReplyError};
 
 const PLAIN: &str = "250 mx\r\n";
 const PIPELINING: &str = "250-mx\r\n250 PIPELINING\r\n";
@@ -140,7 +143,8 @@ fn shutdown_in_every_phase() {
                 assert_eq!(events, [format!("refused at {phase}: {words}"), "Closed".into()]);
             }
             Phase::Auth => {
-                let failed = format!("AuthenticationFailed {{ failure: Temporary, reply: Reply({words}) }}");
+                let failed =
+                    format!("AuthenticationFailed {{ failure: Temporary, reply: Reply({words}) }}");
                 assert_eq!(events, [failed, "Closed".into()]);
             }
             _ => assert_eq!(events, [format!("unwelcome at {phase}: {words}"), "Closed".into()]),
@@ -162,7 +166,9 @@ fn the_deadline_follows_the_oldest_unanswered_command() {
     let limits = Timeouts::default();
     assert_eq!(bed.said().lines().count(), 4);
     assert_eq!(bed.client.deadline(), Some(bed.now + limits.mail));
-    for (reply, limit) in [(&b"250 OK\r\n"[..], limits.recipient), (b"250 OK\r\n", limits.recipient)] {
+    for (reply, limit) in
+        [(&b"250 OK\r\n"[..], limits.recipient), (b"250 OK\r\n", limits.recipient)]
+    {
         bed.now += Duration::from_secs(60);
         bed.feed(reply);
         assert_eq!(bed.client.deadline(), Some(bed.now + limit));
@@ -216,7 +222,10 @@ fn early_refusal_of_the_body() {
         let mut bed = at(Phase::Body);
         bed.client.write_body(b"half a", &mut bed.output, bed.now).unwrap();
         let events = bed.feed(reply.as_bytes());
-        assert_eq!(events, [format!("refused at message body: {}", reply.trim_end()), "Closed".into()]);
+        assert_eq!(
+            events,
+            [format!("refused at message body: {}", reply.trim_end()), "Closed".into()]
+        );
         assert!(!bed.client.wants_body());
         let misuse = bed.client.write_body(b" line\r\n", &mut bed.output, bed.now);
         assert_eq!(misuse, Err(ApiMisuse::NoBodyWanted));
@@ -249,12 +258,18 @@ fn codes_that_make_no_sense() {
         for &code in codes {
             let mut bed = at(phase);
             assert_eq!(bed.feed(format!("{code} what\r\n").as_bytes()), [""; 0]);
-            assert_eq!(bed.want, Err(Error::PeerMisbehaved(PeerMisbehaved::UnexpectedCode { code, phase })));
+            assert_eq!(
+                bed.want,
+                Err(Error::PeerMisbehaved(PeerMisbehaved::UnexpectedCode { code, phase }))
+            );
         }
     }
     // Every second digit of the right class is as good as the one in the book (RFC 5321, 4.3.2).
     let mut bed = at(Phase::Mail);
-    assert_eq!(bed.feed(b"299 OK\r\n251 will forward\r\n354 go\r\n")[0], "recipient 0: 251 will forward");
+    assert_eq!(
+        bed.feed(b"299 OK\r\n251 will forward\r\n354 go\r\n")[0],
+        "recipient 0: 251 will forward"
+    );
 }
 
 #[test]
@@ -328,14 +343,20 @@ fn hello_is_said_the_old_way_where_the_new_is_not_known() {
         assert_eq!(bed.feed(b"221 bye\r\n"), ["Closed"]);
     }
     let mut bed = ClientBed::new(TlsRules::NEVER);
-    assert_eq!(bed.feed(b"220 mx\r\n502 what?\r\n550 go away\r\n"), ["unwelcome at EHLO: 550 go away"]);
+    assert_eq!(
+        bed.feed(b"220 mx\r\n502 what?\r\n550 go away\r\n"),
+        ["unwelcome at EHLO: 550 go away"]
+    );
 }
 
 #[test]
 fn an_unwelcome_greeting_is_answered_with_quit() {
     for code in [354, 450, 521, 554] {
         let mut bed = ClientBed::new(TlsRules::OPPORTUNISTIC);
-        assert_eq!(bed.feed(format!("{code} no\r\n").as_bytes()), [format!("unwelcome at greeting: {code} no")]);
+        assert_eq!(
+            bed.feed(format!("{code} no\r\n").as_bytes()),
+            [format!("unwelcome at greeting: {code} no")]
+        );
         assert_eq!(bed.said(), "QUIT\r\n");
         assert_eq!(bed.feed(b"221 bye\r\n"), ["Closed"]);
     }
@@ -359,7 +380,10 @@ fn tls_forgets_everything() {
     assert_eq!(bed.client.capabilities().peer_name(), Some("new.test.example"));
     assert!(!bed.client.capabilities().has(Extension::Pipelining));
     assert!(matches!(bed.client.channel(), Channel::StartTls(_)));
-    assert_eq!(bed.client.tls_established(common::tls_info(), bed.now), Err(ApiMisuse::NoHandshake));
+    assert_eq!(
+        bed.client.tls_established(common::tls_info(), bed.now),
+        Err(ApiMisuse::NoHandshake)
+    );
 }
 
 /// RFC 2920, 3.1: a 354 that nobody wants any more must be answered with a lone dot.
@@ -370,7 +394,10 @@ fn data_granted_although_every_recipient_was_refused() {
         bed.start(&TWO);
         assert!(bed.ask(b"").ends_with("DATA\r\n"));
         let events = bed.feed(b"250 OK\r\n550 no\r\n550 no\r\n");
-        assert_eq!(events, ["recipient 0: 550 no", "recipient 1: 550 no", "finished: NoRecipients"]);
+        assert_eq!(
+            events,
+            ["recipient 0: 550 no", "recipient 1: 550 no", "finished: NoRecipients"]
+        );
         // The next transaction waits until the old one is cleared away.
         bed.start(&TWO[..1]);
         assert_eq!(bed.ask(b""), "");
@@ -380,7 +407,10 @@ fn data_granted_although_every_recipient_was_refused() {
             bed.ask(verdict.as_bytes()),
             "RSET\r\nMAIL FROM:<sender@test.example>\r\nRCPT TO:<a@test.example>\r\nDATA\r\n"
         );
-        assert_eq!(bed.feed(b"250 OK\r\n250 OK\r\n250 OK\r\n354 go\r\n"), ["recipient 0: 250 OK", "SendBody"]);
+        assert_eq!(
+            bed.feed(b"250 OK\r\n250 OK\r\n250 OK\r\n354 go\r\n"),
+            ["recipient 0: 250 OK", "SendBody"]
+        );
     }
 }
 
@@ -403,7 +433,10 @@ fn pipelined_refusals_are_cleared_away() {
     bed.start(&TWO);
     bed.said();
     assert_eq!(bed.feed(b""), [""; 0]);
-    assert_eq!(bed.feed(b"250 reset\r\n250 OK\r\n250 OK\r\n451 later\r\n354 go\r\n").last().unwrap(), "SendBody");
+    assert_eq!(
+        bed.feed(b"250 reset\r\n250 OK\r\n250 OK\r\n451 later\r\n354 go\r\n").last().unwrap(),
+        "SendBody"
+    );
 }
 
 #[test]
@@ -473,16 +506,25 @@ fn misuse_is_told_and_changes_nothing() {
     let mail = || Arc::new(envelope("", &TWO));
     assert_eq!(bed.client.start_transaction(mail(), bed.now), Err(ApiMisuse::NotReady));
     assert_eq!(bed.client.quit(), Err(ApiMisuse::NotReady));
-    assert_eq!(bed.client.tls_established(common::tls_info(), bed.now), Err(ApiMisuse::NoHandshake));
+    assert_eq!(
+        bed.client.tls_established(common::tls_info(), bed.now),
+        Err(ApiMisuse::NoHandshake)
+    );
     bed.feed(format!("220 mx\r\n{PLAIN}").as_bytes());
-    assert_eq!(bed.client.start_transaction(Arc::new(envelope("", &[])), bed.now), Err(ApiMisuse::NoRecipients));
+    assert_eq!(
+        bed.client.start_transaction(Arc::new(envelope("", &[])), bed.now),
+        Err(ApiMisuse::NoRecipients)
+    );
     bed.said();
     for data in [&b"250 OK\r\n"[..], b"250 OK\r\n", b"354 go\r\n"] {
         if bed.client.phase() == Phase::Idle {
             bed.start(&TWO[..1]);
             bed.feed(b"");
         }
-        assert_eq!(bed.client.write_body(b"x", &mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
+        assert_eq!(
+            bed.client.write_body(b"x", &mut bed.output, bed.now),
+            Err(ApiMisuse::NoBodyWanted)
+        );
         assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
         assert_eq!(bed.client.start_transaction(mail(), bed.now), Err(ApiMisuse::NotReady));
         assert_eq!(bed.client.quit(), Err(ApiMisuse::NotReady));
@@ -507,7 +549,10 @@ fn a_broken_body_ends_the_connection_without_a_dot() {
         (b"x\r\nnul\0\r\n", BodyDefect::Nul),
     ] {
         let mut bed = at(Phase::Body);
-        assert_eq!(bed.client.write_body(body, &mut bed.output, bed.now), Err(ApiMisuse::Body(defect)));
+        assert_eq!(
+            bed.client.write_body(body, &mut bed.output, bed.now),
+            Err(ApiMisuse::Body(defect))
+        );
         assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
         assert_eq!(bed.feed(b""), ["Closed"]);
         assert!(!bed.said().contains("\r\n.\r\n"));
@@ -515,21 +560,28 @@ fn a_broken_body_ends_the_connection_without_a_dot() {
     // A CR that the end of the body leaves alone.
     let mut bed = at(Phase::Body);
     bed.client.write_body(b"x\r", &mut bed.output, bed.now).unwrap();
-    assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::Body(BodyDefect::BareCr)));
+    assert_eq!(
+        bed.client.end_body(&mut bed.output, bed.now),
+        Err(ApiMisuse::Body(BodyDefect::BareCr))
+    );
     assert_eq!(bed.feed(b""), ["Closed"]);
     assert_eq!(bed.said(), "x");
 }
 
 #[test]
 fn parameters_are_sent_only_where_they_are_known() {
-    use smtp_proto::params::BodyType;
+    use smtp_proto::wire::params::BodyType;
     for (ehlo, expected) in [
         ("250-mx\r\n250-SIZE 1000\r\n250 8BITMIME\r\n", "MAIL FROM:<> SIZE=99 BODY=8BITMIME\r\n"),
         ("250-mx\r\n250-SIZE\r\n250 8bitmime\r\n", "MAIL FROM:<> SIZE=99 BODY=8BITMIME\r\n"),
         ("250-mx\r\n250 8BITMIME\r\n", "MAIL FROM:<> BODY=8BITMIME\r\n"),
     ] {
         let mut bed = ClientBed::ready(ehlo);
-        let mail = smtp_proto::client::Envelope { size: Some(99), body: BodyType::EightBitMime, ..envelope("", &TWO) };
+        let mail = smtp_proto::client::Envelope {
+            size: Some(99),
+            body: BodyType::EightBitMime,
+            ..envelope("", &TWO)
+        };
         bed.client.start_transaction(Arc::new(mail), bed.now).unwrap();
         assert_eq!(bed.ask(b""), expected);
     }
@@ -565,9 +617,14 @@ fn a_labels_do_where_only_the_domain_is_not_ascii() {
     };
     assert_eq!(sent(PLAIN, utf8, utf8), (vec![], lines(ascii, "", ascii)));
     assert_eq!(sent(PLAIN, "", "postmaster"), (vec![], lines("", "", "postmaster")));
-    assert_eq!(sent("250-mx\r\n250 SMTPUTF8\r\n", utf8, utf8), (vec![], lines(utf8, " SMTPUTF8", utf8)));
+    assert_eq!(
+        sent("250-mx\r\n250 SMTPUTF8\r\n", utf8, utf8),
+        (vec![], lines(utf8, " SMTPUTF8", utf8))
+    );
     let refused = vec!["finished: Unsupported(SmtpUtf8)".to_owned()];
-    for (sender, recipient) in [("gr\u{fc}n@test.example", "a@test.example"), (utf8, "gr\u{fc}n@test.example")] {
+    for (sender, recipient) in
+        [("gr\u{fc}n@test.example", "a@test.example"), (utf8, "gr\u{fc}n@test.example")]
+    {
         let mut bed = ClientBed::ready(PLAIN);
         bed.client.start_transaction(Arc::new(envelope(sender, &[recipient])), bed.now).unwrap();
         assert_eq!((bed.feed(b""), bed.said()), (refused.clone(), String::new()));
@@ -630,8 +687,13 @@ fn a_late_354_in_lmtp_does_not_swallow_the_next_transaction() {
 #[test]
 fn a_limit_without_end_is_no_panic() {
     let forever = Duration::MAX;
-    let timeouts =
-        Timeouts { greeting: forever, idle: forever, progress: forever, body: forever, ..Timeouts::default() };
+    let timeouts = Timeouts {
+        greeting: forever,
+        idle: forever,
+        progress: forever,
+        body: forever,
+        ..Timeouts::default()
+    };
     let config = client::Config { timeouts: timeouts.clone(), ..client_config() };
     let mut bed = ClientBed::with(config, TlsRules::NEVER, Channel::Plain);
     bed.feed(b"");

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{ClientBed, envelope};
-use smtp_proto::body::BodyDefect;
-use smtp_proto::capabilities::Extension;
 use smtp_proto::client::Envelope;
-use smtp_proto::command::{Command, Uri, Xclient, XclientValue};
-use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
+use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
 use smtp_proto::fallback::TlsRules;
-use smtp_proto::params::Xtext;
+use smtp_proto::timeouts::Phase;
 use smtp_proto::timeouts::Timeouts;
+use smtp_proto::wire::body::BodyDefect;
+use smtp_proto::wire::capabilities::Extension;
+use smtp_proto::wire::command::{Command, Uri, Xclient, XclientValue};
+use smtp_proto::wire::params::Xtext;
 
 const PLAIN: &str = "250 mx\r\n";
 const PIPELINING: &str = "250-mx\r\n250 PIPELINING\r\n";
@@ -36,7 +37,8 @@ fn what_the_machine_sends_by_itself_is_not_the_callers_to_send() {
         "BURL imap://test.example/1 LAST",
     ];
     for line in own {
-        let mut bed = ClientBed::ready("250-mx\r\n250-XCLIENT NAME\r\n250-BURL imap\r\n250 AUTH PLAIN\r\n");
+        let mut bed =
+            ClientBed::ready("250-mx\r\n250-XCLIENT NAME\r\n250-BURL imap\r\n250 AUTH PLAIN\r\n");
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
         let lower = verb.to_ascii_lowercase();
         // However it is dressed.
@@ -46,14 +48,23 @@ fn what_the_machine_sends_by_itself_is_not_the_callers_to_send() {
             Command::Unknown { verb: &lower, argument },
             Command::Unknown { verb: line, argument: "" },
         ] {
-            assert_eq!(bed.client.command(command, bed.now), Err(ApiMisuse::OwnCommand), "{command:?}");
+            assert_eq!(
+                bed.client.command(command, bed.now),
+                Err(ApiMisuse::OwnCommand),
+                "{command:?}"
+            );
         }
         assert_eq!(bed.ask(b""), "");
     }
     // What no server would read as this command is none.
     let mut bed = ClientBed::ready(PLAIN);
-    for command in [Command::Vrfy { text: "", smtputf8: false }, Command::Unknown { verb: "", argument: "" }] {
-        assert!(matches!(bed.client.command(command, bed.now), Err(ApiMisuse::Command(_))), "{command:?}");
+    for command in
+        [Command::Vrfy { text: "", smtputf8: false }, Command::Unknown { verb: "", argument: "" }]
+    {
+        assert!(
+            matches!(bed.client.command(command, bed.now), Err(ApiMisuse::Command(_))),
+            "{command:?}"
+        );
     }
     assert!(matches!(bed.client.xclient(&Xclient::default(), bed.now), Err(ApiMisuse::Command(_))));
     // Two lines are one.
@@ -67,7 +78,10 @@ fn one_command_waits_at_a_time() {
     bed.client.command(Command::Noop(""), bed.now).unwrap();
     for _ in 0..2 {
         assert_eq!(bed.client.command(Command::Noop(""), bed.now), Err(ApiMisuse::NotReady));
-        assert_eq!(bed.client.start_transaction(Arc::new(envelope("", &TWO)), bed.now), Err(ApiMisuse::NotReady));
+        assert_eq!(
+            bed.client.start_transaction(Arc::new(envelope("", &TWO)), bed.now),
+            Err(ApiMisuse::NotReady)
+        );
         assert_eq!(bed.client.quit(), Err(ApiMisuse::NotReady));
         bed.feed(b"");
     }
@@ -83,7 +97,10 @@ fn one_command_waits_at_a_time() {
     bed.feed(b"");
     bed.feed(b"354 go\r\n");
     let phase = Phase::Command;
-    assert_eq!(bed.want, Err(Error::PeerMisbehaved(PeerMisbehaved::UnexpectedCode { code: 354, phase })));
+    assert_eq!(
+        bed.want,
+        Err(Error::PeerMisbehaved(PeerMisbehaved::UnexpectedCode { code: 354, phase }))
+    );
 }
 
 /// A transaction that was refused in the middle is cleared away before the command.
@@ -120,7 +137,10 @@ fn pieces_that_the_server_fetches() {
     let envelope = || Arc::new(Envelope { burl: true, ..envelope("", &TWO[..1]) });
     let uri = Uri::parse("imap://test.example/1").unwrap();
     let mut bed = ClientBed::ready("250-mx\r\n250 BURL imap\r\n");
-    assert_eq!(bed.client.write_uri(uri, true, &mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
+    assert_eq!(
+        bed.client.write_uri(uri, true, &mut bed.output, bed.now),
+        Err(ApiMisuse::NoBodyWanted)
+    );
     bed.client.start_transaction(envelope(), bed.now).unwrap();
     bed.feed(b"");
     bed.feed(b"250 OK\r\n250 OK\r\n");

@@ -5,10 +5,10 @@ mod common;
 use std::fmt::Write as _;
 
 use common::{ServerBed, golden, mechanisms, server_config, tls_info};
-use smtp_proto::command::XclientName;
-use smtp_proto::fallback::Channel;
-use smtp_proto::reply::Response;
+use smtp_proto::channel::Channel;
 use smtp_proto::server::{Event, StartTls};
+use smtp_proto::wire::command::XclientName;
+use smtp_proto::wire::reply::Response;
 
 const INTRODUCTION: &str = "\
 # What the server makes of every command in every state.
@@ -71,7 +71,11 @@ const STATES: [State; 14] = [
     State { title: "after EHLO", tls: false, script: b"EHLO c\r\n" },
     State { title: "after HELO", tls: false, script: b"HELO c\r\n" },
     State { title: "after MAIL", tls: false, script: b"EHLO c\r\nMAIL FROM:<>\r\n" },
-    State { title: "after RCPT", tls: false, script: b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<x@test.example>\r\n" },
+    State {
+        title: "after RCPT",
+        tls: false,
+        script: b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<x@test.example>\r\n",
+    },
     State {
         title: "in the body, and what the dot then leads to",
         tls: false,
@@ -112,7 +116,10 @@ fn reach(state: &State, starttls: StartTls) -> Option<ServerBed> {
     match state.title {
         "the greeting is not answered yet" => return Some(bed),
         "after a 554 greeting" => {
-            bed = bed.answering(|event| matches!(event, Event::Connected), Response::fixed(554, (5, 0, 0), "no"));
+            bed = bed.answering(
+                |event| matches!(event, Event::Connected),
+                Response::fixed(554, (5, 0, 0), "no"),
+            );
         }
         _ => {}
     }
@@ -132,7 +139,10 @@ fn reach(state: &State, starttls: StartTls) -> Option<ServerBed> {
         }
     }
     let taken = bed.ask(chunk);
-    assert!(chunk.is_empty() || taken.starts_with(if state.title.contains("refused") { "554" } else { "250" }));
+    assert!(
+        chunk.is_empty()
+            || taken.starts_with(if state.title.contains("refused") { "554" } else { "250" })
+    );
     Some(bed)
 }
 
@@ -157,7 +167,8 @@ fn cell(state: &State, starttls: StartTls, command: &[u8]) -> String {
     if state.title.starts_with("in the body") {
         events.extend(bed.feed(b"\r\n.\r\n"));
     }
-    let asked = events.iter().any(|event| !matches!(event.as_str(), "Reset" | "Closed" | "BodyRefused"));
+    let asked =
+        events.iter().any(|event| !matches!(event.as_str(), "Reset" | "Closed" | "BodyRefused"));
     let mut parts: Vec<String> = Vec::new();
     let said = bed.said();
     for event in &events {
@@ -169,7 +180,8 @@ fn cell(state: &State, starttls: StartTls, command: &[u8]) -> String {
         }
     }
     let refusals = ["BodyRefused", "AuthenticationFailed"];
-    let refused = events.iter().any(|event| refusals.iter().any(|refusal| event.starts_with(refusal)));
+    let refused =
+        events.iter().any(|event| refusals.iter().any(|refusal| event.starts_with(refusal)));
     if !asked || refused {
         let last = said.lines().last().unwrap();
         let mut words = last.split(' ');
@@ -185,11 +197,17 @@ fn every_command_in_every_state() {
     let mut table = String::from(INTRODUCTION);
     for state in &STATES {
         writeln!(table, "\n## {}\n", state.title).unwrap();
-        writeln!(table, "{:<20}{:<32}{:<32}Required", "", if state.tls { "implicit" } else { "No" }, "Offered")
-            .unwrap();
+        writeln!(
+            table,
+            "{:<20}{:<32}{:<32}Required",
+            "",
+            if state.tls { "implicit" } else { "No" },
+            "Offered"
+        )
+        .unwrap();
         for (name, command) in COMMANDS {
-            let [no, offered, required] =
-                [StartTls::No, StartTls::Offered, StartTls::Required].map(|starttls| cell(state, starttls, command));
+            let [no, offered, required] = [StartTls::No, StartTls::Offered, StartTls::Required]
+                .map(|starttls| cell(state, starttls, command));
             writeln!(table, "{name:<20}{no:<32}{offered:<32}{required}").unwrap();
         }
     }

@@ -4,12 +4,13 @@
 mod listed;
 
 use listed::{named, tests};
-use smtp_proto::capabilities::Extension;
+use smtp_proto::wire::capabilities::Extension;
 
 #[test]
 fn every_cell_is_backed_by_a_test_of_its_own() {
     let tests = tests();
-    let rows: Vec<&str> = include_str!("../CONFORMANCE.md").lines().filter(|line| line.starts_with("| ")).collect();
+    let rows: Vec<&str> =
+        include_str!("../CONFORMANCE.md").lines().filter(|line| line.starts_with("| ")).collect();
     assert!(rows.len() > 1);
     for row in &rows[1..] {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
@@ -30,9 +31,13 @@ fn every_cell_is_backed_by_a_test_of_its_own() {
 #[test]
 fn every_extension_has_a_row() {
     let table = include_str!("../CONFORMANCE.md");
-    let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
+    let rows: Vec<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
     for extension in Extension::all() {
         let keyword = extension.keyword();
-        assert!(rows.iter().any(|row| row.split([',', ' ']).any(|word| word == keyword)), "{keyword}");
+        assert!(
+            rows.iter().any(|row| row.split([',', ' ']).any(|word| word == keyword)),
+            "{keyword}"
+        );
     }
 }

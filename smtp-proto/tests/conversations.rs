@@ -11,13 +11,18 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{ClientBed, ServerBed, accept, client_config, describe, describe_server, mechanisms, server_config};
-use smtp_proto::client::{self, Envelope, OverLimit, Recipient};
-use smtp_proto::command::{Command, Uri, XclientName};
-use smtp_proto::fallback::{Channel, TlsRules};
-use smtp_proto::reply::Response;
+use common::{
+    ClientBed, ServerBed, accept, client_config, describe, describe_server, mechanisms,
+    server_config,
+};
+use smtp_proto::channel::Channel;
+use smtp_proto::client;
+use smtp_proto::client::{Envelope, OverLimit, Recipient};
+use smtp_proto::fallback::TlsRules;
 use smtp_proto::sasl::client::{Binding, Floor};
 use smtp_proto::server::{FutureRelease, StartTls};
+use smtp_proto::wire::command::{Command, Uri, XclientName};
+use smtp_proto::wire::reply::Response;
 use smtp_proto::{Protocol, Step, Want};
 
 /// What a client does when it is its turn.
@@ -68,7 +73,8 @@ fn unescape(text: &str) -> String {
                 Some('n') => out.push('\n'),
                 Some('0') => out.push('\0'),
                 Some('u') => {
-                    let code: String = chars.by_ref().skip(1).take_while(|&char| char != '}').collect();
+                    let code: String =
+                        chars.by_ref().skip(1).take_while(|&char| char != '}').collect();
                     out.push(char::from_u32(u32::from_str_radix(&code, 16).unwrap()).unwrap());
                 }
                 Some(other) => out.push(other),
@@ -90,22 +96,27 @@ impl Script {
         let text = std::fs::read_to_string(path).unwrap();
         let (head, body) = text.split_once("---\n").expect("a head and a body");
         let content = |text: &str| -> Vec<String> {
-            text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+            text.lines()
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                .map(str::to_owned)
+                .collect()
         };
         let head = content(head).into_iter().map(|line| {
             let (key, value) = line.split_once(": ").unwrap_or_else(|| panic!("{line}"));
             (key.to_owned(), value.to_owned())
         });
-        let lines = content(body).into_iter().map(|line| match (line.as_str(), line.split_at(line.len().min(2))) {
-            ("TLS", _) => Line::Tls,
-            ("EOF", _) => Line::Eof,
-            (_, (kind, rest)) => {
-                let rest = rest.strip_prefix(' ').unwrap_or(rest);
-                match kind {
-                    "S:" => Line::Server(wire(rest)),
-                    "C:" => Line::Client(wire(rest)),
-                    "E:" => Line::Event(rest.to_owned()),
-                    _ => panic!("{line}"),
+        let lines = content(body).into_iter().map(|line| {
+            match (line.as_str(), line.split_at(line.len().min(2))) {
+                ("TLS", _) => Line::Tls,
+                ("EOF", _) => Line::Eof,
+                (_, (kind, rest)) => {
+                    let rest = rest.strip_prefix(' ').unwrap_or(rest);
+                    match kind {
+                        "S:" => Line::Server(wire(rest)),
+                        "C:" => Line::Client(wire(rest)),
+                        "E:" => Line::Event(rest.to_owned()),
+                        _ => panic!("{line}"),
+                    }
                 }
             }
         });
@@ -118,11 +129,16 @@ impl Script {
     }
 
     fn events(&self) -> Vec<&String> {
-        self.lines.iter().filter_map(|line| if let Line::Event(event) = line { Some(event) } else { None }).collect()
+        self.lines
+            .iter()
+            .filter_map(|line| if let Line::Event(event) = line { Some(event) } else { None })
+            .collect()
     }
 
     fn options(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.all("config").flat_map(|line| line.split(' ')).map(|word| word.split_once('=').unwrap_or((word, "")))
+        self.all("config")
+            .flat_map(|line| line.split(' '))
+            .map(|word| word.split_once('=').unwrap_or((word, "")))
     }
 
     fn server_config(&self) -> smtp_proto::server::Config {
@@ -138,15 +154,18 @@ impl Script {
                 "deliverby" => config.deliver_by = Some(value.parse().unwrap()),
                 "futurerelease" => {
                     let (longest, last) = value.split_once(',').unwrap();
-                    config.future_release =
-                        Some(FutureRelease { longest: longest.parse().unwrap(), last: last.parse().unwrap() });
+                    config.future_release = Some(FutureRelease {
+                        longest: longest.parse().unwrap(),
+                        last: last.parse().unwrap(),
+                    });
                 }
                 "keyword" => config.keywords.push(value.replace(',', " ")),
                 "mail-parameter" => config.mail_parameters.push(value.to_owned()),
                 "rcpt-parameter" => config.rcpt_parameters.push(value.to_owned()),
                 "auth" => {
                     config.mechanisms = mechanisms();
-                    let names: Vec<&str> = value.split(',').filter(|name| !name.is_empty()).collect();
+                    let names: Vec<&str> =
+                        value.split(',').filter(|name| !name.is_empty()).collect();
                     config.mechanisms.retain(|it| names.is_empty() || names.contains(&it.name()));
                 }
                 "auth-in-clear" => config.auth_in_clear = true,
@@ -160,7 +179,10 @@ impl Script {
                 "expn" => config.expn = true,
                 "help" => config.help = true,
                 "etrn" => config.etrn = true,
-                "xclient" => config.xclient = value.split(',').map(|name| XclientName::of(name).unwrap()).collect(),
+                "xclient" => {
+                    config.xclient =
+                        value.split(',').map(|name| XclientName::of(name).unwrap()).collect()
+                }
                 "burl" => config.burl = Some(value.replace(',', " ")),
                 "errors" => config.limits.errors = value.parse().unwrap(),
                 "unknown-commands" => config.limits.unknown_commands = value.parse().unwrap(),
@@ -169,7 +191,8 @@ impl Script {
                 "binarymime" => config.binary_mime = true,
                 "lmtp" => config.protocol = Protocol::Lmtp,
                 "limits" => {
-                    let numbers: Vec<usize> = value.split(',').map(|it| it.parse().unwrap()).collect();
+                    let numbers: Vec<usize> =
+                        value.split(',').map(|it| it.parse().unwrap()).collect();
                     config.announce_limits = true;
                     config.limits.recipients = numbers[0];
                     config.limits.transactions = Some(numbers[1]);
@@ -209,13 +232,18 @@ impl Script {
                 ("idle", _) => actions.push(Action::Idle),
                 ("stall", Some(Action::Mail(_, pieces))) => pieces.push(Piece::Stall),
                 ("xclient", _) => actions.push(Action::Command(format!("XCLIENT {value}"))),
-                ("mail", _) => match Command::parse(format!("MAIL FROM:{value}").as_bytes()).unwrap() {
-                    Command::Mail { path, parameters } => {
-                        let auth = parameters.auth.map(Into::into);
-                        actions.push(Action::Mail(Envelope { auth, ..Envelope::relaying(path, &parameters) }, vec![]));
+                ("mail", _) => {
+                    match Command::parse(format!("MAIL FROM:{value}").as_bytes()).unwrap() {
+                        Command::Mail { path, parameters } => {
+                            let auth = parameters.auth.map(Into::into);
+                            actions.push(Action::Mail(
+                                Envelope { auth, ..Envelope::relaying(path, &parameters) },
+                                vec![],
+                            ));
+                        }
+                        _ => unreachable!(),
                     }
-                    _ => unreachable!(),
-                },
+                }
                 ("rcpt", Some(Action::Mail(envelope, _))) => {
                     match Command::parse(format!("RCPT TO:{value}").as_bytes()).unwrap() {
                         Command::Rcpt { path, parameters } => {
@@ -224,8 +252,12 @@ impl Script {
                         _ => unreachable!(),
                     }
                 }
-                ("further", Some(Action::Mail(envelope, _))) => envelope.parameters = value.parse().unwrap(),
-                ("body", Some(Action::Mail(_, pieces))) => pieces.push(Piece::Octets(value.into_bytes())),
+                ("further", Some(Action::Mail(envelope, _))) => {
+                    envelope.parameters = value.parse().unwrap()
+                }
+                ("body", Some(Action::Mail(_, pieces))) => {
+                    pieces.push(Piece::Octets(value.into_bytes()))
+                }
                 ("uri", Some(Action::Mail(envelope, pieces))) => {
                     envelope.burl = true;
                     let uri = value.strip_suffix(" LAST");
@@ -249,7 +281,8 @@ trait Side {
 }
 
 fn play(script: &Script, step: usize, side: &mut dyn Side, is_server: bool) {
-    let at = |index: usize| format!("{}, step {step}, line {:?}", script.name, script.lines.get(index));
+    let at =
+        |index: usize| format!("{}, step {step}, line {:?}", script.name, script.lines.get(index));
     side.hear(b"");
     let mut heard = Vec::new();
     for (index, line) in script.lines.iter().enumerate() {
@@ -268,10 +301,19 @@ fn play(script: &Script, step: usize, side: &mut dyn Side, is_server: bool) {
             }
         };
         if !ours {
-            assert_eq!(side.output().escape_ascii().to_string(), "", "said too early, {}", at(index));
+            assert_eq!(
+                side.output().escape_ascii().to_string(),
+                "",
+                "said too early, {}",
+                at(index)
+            );
             heard.extend_from_slice(bytes);
-            let next = script.lines[index + 1..].iter().find(|line| !matches!(line, Line::Event(_)));
-            let more = matches!((next, is_server), (Some(Line::Client(_)), true) | (Some(Line::Server(_)), false));
+            let next =
+                script.lines[index + 1..].iter().find(|line| !matches!(line, Line::Event(_)));
+            let more = matches!(
+                (next, is_server),
+                (Some(Line::Client(_)), true) | (Some(Line::Server(_)), false)
+            );
             if !more {
                 heard.chunks(step).for_each(|piece| side.hear(piece));
                 heard.clear();
@@ -280,10 +322,20 @@ fn play(script: &Script, step: usize, side: &mut dyn Side, is_server: bool) {
         }
         let output = side.output();
         let said: Vec<u8> = output.drain(..output.len().min(bytes.len())).collect();
-        assert_eq!(said.escape_ascii().to_string(), bytes.escape_ascii().to_string(), "{}", at(index));
+        assert_eq!(
+            said.escape_ascii().to_string(),
+            bytes.escape_ascii().to_string(),
+            "{}",
+            at(index)
+        );
     }
     assert_eq!(side.output().escape_ascii().to_string(), "", "said more than {}", script.name);
-    assert_eq!(side.events().iter().collect::<Vec<_>>(), script.events(), "{}, step {step}", script.name);
+    assert_eq!(
+        side.events().iter().collect::<Vec<_>>(),
+        script.events(),
+        "{}, step {step}",
+        script.name
+    );
 }
 
 struct ServerSide {
@@ -300,9 +352,13 @@ impl ServerSide {
                 let (event, rest) = line.split_once(" = ").unwrap();
                 let mut words = rest.splitn(3, ' ');
                 let code = words.next().unwrap().parse().unwrap();
-                let enhanced: Vec<u16> = words.next().unwrap().split('.').map(|it| it.parse().unwrap()).collect();
+                let enhanced: Vec<u16> =
+                    words.next().unwrap().split('.').map(|it| it.parse().unwrap()).collect();
                 let text = unescape(words.next().unwrap_or(""));
-                (event.to_owned(), Response::new(code, (enhanced[0] as u8, enhanced[1], enhanced[2]), text))
+                (
+                    event.to_owned(),
+                    Response::new(code, (enhanced[0] as u8, enhanced[1], enhanced[2]), text),
+                )
             })
             .collect();
         bed.answer = Arc::new(move |event| {
@@ -321,7 +377,11 @@ impl Side for ServerSide {
             match (self.events.last_mut(), event.strip_prefix("Body ")) {
                 (Some(last), Some(more)) if last.starts_with("Body ") => last.push_str(more),
                 // How much is shown before a refusal as well.
-                (Some(last), None) if last.starts_with("Body ") && event.starts_with("BodyRefused") => *last = event,
+                (Some(last), None)
+                    if last.starts_with("Body ") && event.starts_with("BodyRefused") =>
+                {
+                    *last = event
+                }
                 _ => self.events.push(event),
             }
         }
@@ -434,10 +494,13 @@ impl Side for ClientSide {
                     self.events.push(describe(&event));
                     match event {
                         client::Event::Ready | client::Event::Finished(_) => next = true,
-                        client::Event::Authenticated(_) | client::Event::AuthenticationFailed { .. } => next = true,
+                        client::Event::Authenticated(_)
+                        | client::Event::AuthenticationFailed { .. } => next = true,
                         // Behind the 220 to XCLIENT the client is ready once more.
                         client::Event::Answered(reply) => next = reply.code() != 220,
-                        client::Event::SendBody => self.body = Some(std::mem::take(&mut self.pieces).into_iter()),
+                        client::Event::SendBody => {
+                            self.body = Some(std::mem::take(&mut self.pieces).into_iter())
+                        }
                         _ => {}
                     }
                 }
@@ -483,7 +546,9 @@ fn play_loosely(script: &Script, grouping: Grouping, side: &mut dyn Side, is_ser
     let (mut heard, mut said) = (Vec::new(), Vec::new());
     for line in &script.lines {
         match line {
-            Line::Server(bytes) | Line::Client(bytes) if is_server == matches!(line, Line::Server(_)) => {
+            Line::Server(bytes) | Line::Client(bytes)
+                if is_server == matches!(line, Line::Server(_)) =>
+            {
                 said.extend_from_slice(bytes);
             }
             Line::Server(bytes) | Line::Client(bytes) => {

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use common::corpora::{Verdicts, corpus, crlf, fragmentations, text};
 use common::{ClientBed, ServerBed, client_against, server_config};
 use serde_json::Value;
-use smtp_proto::capabilities::{Capabilities, Extension};
-use smtp_proto::command::Command;
+use smtp_proto::Secret;
 use smtp_proto::fallback::TlsRules;
-use smtp_proto::path::Mailbox;
-use smtp_proto::reply::{Reply, ReplyError, ReplyParser, Response};
-use smtp_proto::sasl::Secret;
 use smtp_proto::sasl::server::{Answer, Plain, Question};
 use smtp_proto::server::{Config, Event, StartTls};
+use smtp_proto::wire::capabilities::{Capabilities, Extension};
+use smtp_proto::wire::command::Command;
+use smtp_proto::wire::path::Mailbox;
+use smtp_proto::wire::reply::{Reply, ReplyError, ReplyParser, Response};
 
 /// One reply from input that grows piece by piece.
 fn parse_in(pieces: &[usize], wire: &[u8]) -> Result<Option<Vec<u8>>, ReplyError> {
@@ -40,11 +40,15 @@ fn corpus_isemail() {
         let address = text(row, "address");
         let expected = row["rfc5321_syntax_ok"].as_bool().unwrap();
         let parsed = Mailbox::parse(address);
-        verdicts.check(text(row, "id"), parsed.is_ok() == expected, || format!("{address:?} is {parsed:?}"));
+        verdicts.check(text(row, "id"), parsed.is_ok() == expected, || {
+            format!("{address:?} is {parsed:?}")
+        });
         // What is taken can be written and comes back.
         if parsed.is_ok() {
             let line = format!("RCPT TO:<{address}>");
-            let Ok(Command::Rcpt { path, .. }) = Command::parse(line.as_bytes()) else { panic!("{line}") };
+            let Ok(Command::Rcpt { path, .. }) = Command::parse(line.as_bytes()) else {
+                panic!("{line}")
+            };
             assert_eq!(path.as_str(), address);
         }
     }
@@ -57,8 +61,11 @@ fn corpus_mox_address() {
     let mut verdicts = Verdicts::of("mox_address");
     for row in &rows {
         let input = text(row, "input");
-        let address =
-            if text(row, "fn").contains("Localpart") { format!("{input}@test.example") } else { input.to_owned() };
+        let address = if text(row, "fn").contains("Localpart") {
+            format!("{input}@test.example")
+        } else {
+            input.to_owned()
+        };
         let parsed = Mailbox::parse(&address);
         let agrees = parsed.is_ok() == row["valid"].as_bool().unwrap();
         verdicts.check(&input.escape_debug().to_string(), agrees, || format!("{parsed:?}"));
@@ -71,7 +78,9 @@ fn check_ehlo(said: &str) {
     let wire = crlf(said);
     let mut rest = wire.as_str();
     while !rest.is_empty() {
-        let parsed = Reply::parse(rest.as_bytes()).unwrap().unwrap_or_else(|| panic!("incomplete: {said:?}"));
+        let parsed = Reply::parse(rest.as_bytes())
+            .unwrap()
+            .unwrap_or_else(|| panic!("incomplete: {said:?}"));
         let (reply, tail) = rest.split_at(parsed.len());
         check_ehlo_reply(&parsed, reply);
         rest = tail;
@@ -81,7 +90,8 @@ fn check_ehlo(said: &str) {
 /// All of it is kept, and known keywords are known, however it arrives.
 fn check_ehlo_reply(parsed: &Reply<'_>, wire: &str) {
     let capabilities = Capabilities::of(parsed);
-    let lines: Vec<&str> = wire.lines().skip(1).map(|line| line.get(4..).unwrap_or_default()).collect();
+    let lines: Vec<&str> =
+        wire.lines().skip(1).map(|line| line.get(4..).unwrap_or_default()).collect();
     let seen: Vec<(&str, &str)> = capabilities.iter().collect();
     assert_eq!(seen.len(), lines.len(), "{wire:?}");
     for (line, (keyword, parameters)) in lines.iter().zip(seen) {
@@ -105,7 +115,10 @@ fn check_ehlo_reply(parsed: &Reply<'_>, wire: &str) {
         let whole = client_against(script.as_bytes(), &[usize::MAX], rules, 1);
         let sent = String::from_utf8_lossy(&whole.1);
         assert_eq!(sent.contains("STARTTLS"), starttls && rules != TlsRules::NEVER);
-        assert_eq!(sent.contains("MAIL"), rules == TlsRules::NEVER || rules == TlsRules::OPPORTUNISTIC && !starttls);
+        assert_eq!(
+            sent.contains("MAIL"),
+            rules == TlsRules::NEVER || rules == TlsRules::OPPORTUNISTIC && !starttls
+        );
         for pieces in fragmentations() {
             assert_eq!(client_against(script.as_bytes(), &pieces, rules, 1), whole);
         }
@@ -131,7 +144,11 @@ fn corpus_ehlo_harvest() {
 
 fn check_greeting(wire: &str) {
     for pieces in fragmentations() {
-        assert_eq!(parse_in(&pieces, wire.as_bytes()), Ok(Some(wire.as_bytes().to_vec())), "{wire:?}");
+        assert_eq!(
+            parse_in(&pieces, wire.as_bytes()),
+            Ok(Some(wire.as_bytes().to_vec())),
+            "{wire:?}"
+        );
         let (events, sent) = client_against(wire.as_bytes(), &pieces, TlsRules::REQUIRED, 1);
         assert_eq!((events, &sent[..]), (vec![], &b"EHLO client.test.example\r\n"[..]), "{wire:?}");
     }
@@ -160,9 +177,11 @@ const OTHER_PARAMETERS: [&str; 4] = ["MTRK", "RRVS", "SOLICIT", "TRANSID"];
 fn is_covered(line: &str) -> bool {
     let mut words = line.trim_end().split(' ').map(str::to_ascii_uppercase);
     let verb = words.next().unwrap();
-    let is = |word: &str, keyword: &str| word == keyword || word.starts_with(&format!("{keyword}="));
+    let is =
+        |word: &str, keyword: &str| word == keyword || word.starts_with(&format!("{keyword}="));
     let other = |word: String| OTHER_PARAMETERS.iter().any(|keyword| is(&word, keyword));
-    !(OTHER_VERBS.contains(&verb.as_str()) || matches!(verb.as_str(), "MAIL" | "RCPT") && words.any(other))
+    !(OTHER_VERBS.contains(&verb.as_str())
+        || matches!(verb.as_str(), "MAIL" | "RCPT") && words.any(other))
 }
 
 /// Whether the line is a command, all of whose parameters have a meaning.
@@ -224,8 +243,11 @@ fn corpus_smtp_proto_responses() {
         let parsed = Reply::parse(wire.as_bytes());
         let agrees = match (&parsed, row["code"].as_u64()) {
             (Ok(Some(reply)), Some(code)) => {
-                let enhanced = reply.enhanced().map(|it| [it.class.into(), it.subject.into(), it.detail.into()]);
-                let expected: Vec<u64> = row["esc"].as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
+                let enhanced = reply
+                    .enhanced()
+                    .map(|it| [it.class.into(), it.subject.into(), it.detail.into()]);
+                let expected: Vec<u64> =
+                    row["esc"].as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
                 let prefix = reply.enhanced().map_or(String::new(), |it| format!("{it} "));
                 let lines = reply.lines().map(|line| {
                     let line = String::from_utf8_lossy(line);
@@ -261,8 +283,14 @@ fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
     if !covered || steps.first()?.get("send").is_none() {
         return None;
     }
-    let mut config =
-        Config { smtputf8: true, dsn: true, chunking: true, binary_mime: true, auth_in_clear: true, ..server_config() };
+    let mut config = Config {
+        smtputf8: true,
+        dsn: true,
+        chunking: true,
+        binary_mime: true,
+        auth_in_clear: true,
+        ..server_config()
+    };
     config.mechanisms = vec![Arc::new(Plain)];
     let mut bed = ServerBed::new(config);
     bed.authority = |question| {
@@ -273,7 +301,10 @@ fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
     // One row has a handler that fails.
     let fails = |step: &Value| text(step, "expect_prefix").contains("I failed");
     if steps.iter().any(fails) {
-        bed = bed.answering(|event| matches!(event, Event::Data), Response::fixed(555, (5, 0, 0), "I failed"));
+        bed = bed.answering(
+            |event| matches!(event, Event::Data),
+            Response::fixed(555, (5, 0, 0), "I failed"),
+        );
     }
     match setup[..] {
         ["testServerGreeted"] => drop(bed.feed(b"")),
@@ -351,11 +382,17 @@ fn attack_client(reply: &str) {
     for pieces in fragmentations() {
         let (events, sent) = client_against(script.as_bytes(), &pieces, TlsRules::REQUIRED, 1);
         let allowed = ["EHLO client.test.example", "STARTTLS", "QUIT"];
-        assert!(String::from_utf8(sent).unwrap().lines().all(|line| allowed.contains(&line)), "{reply:?}");
+        assert!(
+            String::from_utf8(sent).unwrap().lines().all(|line| allowed.contains(&line)),
+            "{reply:?}"
+        );
         assert!(!events.contains(&"Ready".to_owned()));
         let (events, sent) = client_against(script.as_bytes(), &pieces, TlsRules::OPPORTUNISTIC, 1);
         let granted = reply.starts_with("220");
-        assert_eq!(String::from_utf8(sent).unwrap().contains("MAIL"), !granted && events.contains(&"Ready".to_owned()));
+        assert_eq!(
+            String::from_utf8(sent).unwrap().contains("MAIL"),
+            !granted && events.contains(&"Ready".to_owned())
+        );
     }
     // Silence in place of the handshake.
     let mut bed = ClientBed::new(TlsRules::REQUIRED);

@@ -12,16 +12,18 @@ use common::corpora::{Verdicts, corpus, crlf, fragmentations, text};
 use common::{ClientBed, ServerBed, accept, client_config, server_config};
 use serde_json::Value;
 use smtp_proto::Step;
-use smtp_proto::body::DotDecoder;
-use smtp_proto::capabilities::Extension;
-use smtp_proto::client::{self, Envelope};
-use smtp_proto::command::Command;
+use smtp_proto::channel::Channel;
+use smtp_proto::client;
+use smtp_proto::client::Envelope;
 use smtp_proto::error::ApiMisuse;
-use smtp_proto::fallback::{Channel, TlsRules};
-use smtp_proto::params::MailParameters;
-use smtp_proto::path::ForwardPath;
-use smtp_proto::reply::Response;
+use smtp_proto::fallback::TlsRules;
 use smtp_proto::server::{Event, StartTls};
+use smtp_proto::wire::body::DotDecoder;
+use smtp_proto::wire::capabilities::Extension;
+use smtp_proto::wire::command::Command;
+use smtp_proto::wire::params::MailParameters;
+use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::reply::Response;
 
 /// What a row says, as far as it is about one connection without AUTH.
 struct Case {
@@ -39,21 +41,31 @@ struct Case {
 
 /// The texts of the rows that are not ASCII were read as Latin-1.
 fn octets(text: &str) -> Vec<u8> {
-    let latin: Option<Vec<u8>> = text.chars().map(|char| u8::try_from(u32::from(char)).ok()).collect();
-    latin.filter(|bytes| std::str::from_utf8(bytes).is_ok()).unwrap_or_else(|| text.as_bytes().to_vec())
+    let latin: Option<Vec<u8>> =
+        text.chars().map(|char| u8::try_from(u32::from(char)).ok()).collect();
+    latin
+        .filter(|bytes| std::str::from_utf8(bytes).is_ok())
+        .unwrap_or_else(|| text.as_bytes().to_vec())
 }
 
 impl Case {
     fn of(row: &Value) -> Option<Self> {
         let protocol = octets(text(row, "protocol"));
-        let lines: Vec<Vec<u8>> = protocol.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
-        let verbs: Vec<&[u8]> =
-            lines.iter().map(|line| line.split(|byte| byte.is_ascii_whitespace()).next().unwrap()).collect();
+        let lines: Vec<Vec<u8>> =
+            protocol.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        let verbs: Vec<&[u8]> = lines
+            .iter()
+            .map(|line| line.split(|byte| byte.is_ascii_whitespace()).next().unwrap())
+            .collect();
         let count = |verb: &[u8]| verbs.iter().filter(|it| it.eq_ignore_ascii_case(verb)).count();
-        if count(b"EHLO") != 1 || count(b"AUTH") > 0 || !lines.iter().all(|line| line.ends_with(b"\r\n")) {
+        if count(b"EHLO") != 1
+            || count(b"AUTH") > 0
+            || !lines.iter().all(|line| line.ends_with(b"\r\n"))
+        {
             return None;
         }
-        let upload = row["upload"].as_str().map(octets).filter(|upload| upload.ends_with(b"\r\n.\r\n"));
+        let upload =
+            row["upload"].as_str().map(octets).filter(|upload| upload.ends_with(b"\r\n.\r\n"));
         if count(b"DATA") > 1 || (count(b"DATA") == 1) != upload.is_some() {
             return None;
         }
@@ -72,7 +84,8 @@ impl Case {
         if decoder.defect().is_some() {
             return None;
         }
-        let mut case = Self { lines, upload, capabilities: Vec::new(), replies: Vec::new(), message };
+        let mut case =
+            Self { lines, upload, capabilities: Vec::new(), replies: Vec::new(), message };
         for line in text(row, "servercmd").lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match word {
@@ -98,8 +111,10 @@ impl Case {
     /// What the server's script says to a line.
     fn scripted(&self, line: &str) -> Option<(u16, &str)> {
         let verb = line.split(' ').next().unwrap_or_default();
-        let found =
-            self.replies.iter().find(|(key, ..)| key.eq_ignore_ascii_case(line) || key.eq_ignore_ascii_case(verb));
+        let found = self
+            .replies
+            .iter()
+            .find(|(key, ..)| key.eq_ignore_ascii_case(line) || key.eq_ignore_ascii_case(verb));
         found.map(|(_, code, raw)| (*code, raw.as_str()))
     }
 
@@ -109,7 +124,9 @@ impl Case {
     }
 
     fn has(&self, keyword: &str) -> bool {
-        self.capabilities.iter().any(|line| line.split(' ').next().is_some_and(|it| it.eq_ignore_ascii_case(keyword)))
+        self.capabilities
+            .iter()
+            .any(|line| line.split(' ').next().is_some_and(|it| it.eq_ignore_ascii_case(keyword)))
     }
 }
 
@@ -145,7 +162,9 @@ fn class(case: &Case, line: &str) -> u16 {
         }
         Ok(Command::Mail { path, parameters }) => {
             let MailParameters { size, smtputf8, auth, .. } = parameters;
-            let known = (size.is_none() || case.has("SIZE")) && (!smtputf8 || case.has("SMTPUTF8")) && auth.is_none();
+            let known = (size.is_none() || case.has("SIZE"))
+                && (!smtputf8 || case.has("SMTPUTF8"))
+                && auth.is_none();
             if known && (smtputf8 || path.as_str().is_ascii()) { 2 } else { 5 }
         }
         Ok(Command::Rcpt { path, .. }) => {
@@ -224,8 +243,11 @@ fn serve(case: &Case, pieces: &[usize]) -> Result<(), String> {
         if got.starts_with('3') {
             let (events, said) = feed(case.upload.as_deref().unwrap_or_default());
             let expected = format!("Body {}", case.message.escape_ascii());
-            let body: String = events.iter().filter_map(|event| event.strip_prefix("Body ")).collect();
-            if format!("Body {body}") != expected || events.last().is_none_or(|event| event != "EndOfBody") {
+            let body: String =
+                events.iter().filter_map(|event| event.strip_prefix("Body ")).collect();
+            if format!("Body {body}") != expected
+                || events.last().is_none_or(|event| event != "EndOfBody")
+            {
                 return Err(format!("the message came as {events:?}"));
             }
             let wanted = case.scripted(".").map_or(2, |(code, _)| code / 100);
@@ -247,7 +269,12 @@ struct Wish {
 
 impl Wish {
     fn of(row: &Value, case: &Case) -> Option<Self> {
-        let mut wish = Self { rules: TlsRules::NEVER, config: client_config(), mail: None, commands: Vec::new() };
+        let mut wish = Self {
+            rules: TlsRules::NEVER,
+            config: client_config(),
+            mail: None,
+            commands: Vec::new(),
+        };
         for line in &case.lines {
             let line = without_crlf(line);
             match Command::parse(line.as_bytes()) {
@@ -256,9 +283,11 @@ impl Wish {
                 Ok(Command::Helo(_) | Command::Quit | Command::Data) => {}
                 Ok(Command::Mail { path, parameters }) => {
                     // What was asked for stands in the command line, not in what came of it.
-                    let mail = Envelope::relaying(path, &MailParameters { size: None, ..parameters });
-                    let from_file =
-                        text(row, "command").split_once("-T ").is_some_and(|(_, rest)| !rest.starts_with('-'));
+                    let mail =
+                        Envelope::relaying(path, &MailParameters { size: None, ..parameters });
+                    let from_file = text(row, "command")
+                        .split_once("-T ")
+                        .is_some_and(|(_, rest)| !rest.starts_with('-'));
                     let size = from_file.then_some(case.message.len() as u64);
                     wish.mail = Some(Envelope { size, ..mail });
                 }
@@ -269,12 +298,18 @@ impl Wish {
         }
         let Some(mail) = &mut wish.mail else { return Some(wish) };
         let asked = String::from_utf8(octets(text(row, "command"))).ok()?;
-        let mut names: Vec<&str> =
-            asked.split("--mail-rcpt ").skip(1).filter_map(|it| it.split_whitespace().next()).collect();
+        let mut names: Vec<&str> = asked
+            .split("--mail-rcpt ")
+            .skip(1)
+            .filter_map(|it| it.split_whitespace().next())
+            .collect();
         let said: Vec<String> = case.lines.iter().map(|line| without_crlf(line)).collect();
         // With SMTPUTF8 curl says A-labels all the same (RFC 6531, 3.2 lets it), and ours does not.
         if names.is_empty() || case.has("SMTPUTF8") {
-            names = said.iter().filter_map(|line| line.strip_prefix("RCPT TO:<")?.split('>').next()).collect();
+            names = said
+                .iter()
+                .filter_map(|line| line.strip_prefix("RCPT TO:<")?.split('>').next())
+                .collect();
         }
         for name in names {
             mail.recipients.push(name.parse().ok()?);
@@ -298,7 +333,11 @@ fn reply(case: &Case, line: &str) -> String {
             lines.extend(case.capabilities.iter().cloned());
             let last = lines.len() - 1;
             let mark = |at: usize| if at == last { ' ' } else { '-' };
-            lines.iter().enumerate().map(|(at, line)| format!("250{}{line}\r\n", mark(at))).collect()
+            lines
+                .iter()
+                .enumerate()
+                .map(|(at, line)| format!("250{}{line}\r\n", mark(at)))
+                .collect()
         }
         "welcome" => "220 mx\r\n".into(),
         "DATA" => "354 go\r\n".into(),
@@ -313,7 +352,8 @@ fn reply(case: &Case, line: &str) -> String {
 fn send(case: &Case, wish: Wish, pieces: &[usize]) -> (Vec<u8>, Vec<ApiMisuse>) {
     let mut bed = ClientBed::with(wish.config, wish.rules, Channel::Plain);
     let (mut mail, mut commands) = (wish.mail, wish.commands.into_iter());
-    let (mut sent, mut misuse, mut unread) = (Vec::new(), Vec::new(), reply(case, "welcome").into_bytes());
+    let (mut sent, mut misuse, mut unread) =
+        (Vec::new(), Vec::new(), reply(case, "welcome").into_bytes());
     let mut sizes = pieces.iter().cycle();
     let mut seen = 0;
     let mut in_body = false;
@@ -324,7 +364,11 @@ fn send(case: &Case, wish: Wish, pieces: &[usize]) -> (Vec<u8>, Vec<ApiMisuse>) 
             Ok(progress) => {
                 let consumed = progress.consumed;
                 match progress.step {
-                    Step::Event(client::Event::Ready | client::Event::Finished(_) | client::Event::Answered(_)) => {
+                    Step::Event(
+                        client::Event::Ready
+                        | client::Event::Finished(_)
+                        | client::Event::Answered(_),
+                    ) => {
                         next = true;
                     }
                     Step::Event(client::Event::SendBody) => {
@@ -359,7 +403,9 @@ fn send(case: &Case, wish: Wish, pieces: &[usize]) -> (Vec<u8>, Vec<ApiMisuse>) 
             if let Some(mail) = mail.take() {
                 bed.client.start_transaction(Arc::new(mail), bed.now).unwrap();
             } else if let Some(line) = commands.next() {
-                if let Err(error) = bed.client.command(Command::parse(line.as_bytes()).unwrap(), bed.now) {
+                if let Err(error) =
+                    bed.client.command(Command::parse(line.as_bytes()).unwrap(), bed.now)
+                {
                     misuse.push(error);
                     next = true;
                 }
@@ -405,18 +451,27 @@ fn corpus_curl_smtp_client() {
             let (sent, misuse) = send(&case, wish, &pieces);
             // Where curl breaks RFC 6531 ours says EHLO and QUIT, and what is missing.
             let lines = expected(&case);
-            let is_kept =
-                |line: &&[u8]| !case.violates_smtputf8() || line.starts_with(b"EHLO") || line.starts_with(b"QUIT");
-            let wanted: Vec<u8> =
-                lines.split_inclusive(|&byte| byte == b'\n').filter(is_kept).flatten().copied().collect();
+            let is_kept = |line: &&[u8]| {
+                !case.violates_smtputf8() || line.starts_with(b"EHLO") || line.starts_with(b"QUIT")
+            };
+            let wanted: Vec<u8> = lines
+                .split_inclusive(|&byte| byte == b'\n')
+                .filter(is_kept)
+                .flatten()
+                .copied()
+                .collect();
             let refused = misuse.iter().all(|it| *it == ApiMisuse::NotOffered(Extension::SmtpUtf8));
             // RFC 5321, 4.1.1.10: a client says QUIT; curl does not always where it fails.
-            let quits =
-                |sent: &[u8]| sent.to_ascii_uppercase().strip_suffix(b"QUIT\r\n").map_or(sent.len(), <[u8]>::len);
+            let quits = |sent: &[u8]| {
+                sent.to_ascii_uppercase().strip_suffix(b"QUIT\r\n").map_or(sent.len(), <[u8]>::len)
+            };
             let fails = !text(row, "errorcode").is_empty();
-            let (ours, theirs) = if fails { (quits(&sent), quits(&wanted)) } else { (sent.len(), wanted.len()) };
+            let (ours, theirs) =
+                if fails { (quits(&sent), quits(&wanted)) } else { (sent.len(), wanted.len()) };
             let agrees = refused && sent[..ours].eq_ignore_ascii_case(&wanted[..theirs]);
-            let detail = || format!("said {} for {}, {misuse:?}", sent.escape_ascii(), wanted.escape_ascii());
+            let detail = || {
+                format!("said {} for {}, {misuse:?}", sent.escape_ascii(), wanted.escape_ascii())
+            };
             verdicts.check(&row["test"].to_string(), agrees, detail);
         }
     }

@@ -35,8 +35,9 @@ impl Server<'_> {
 
     /// `StartTLS` and `Auth([Plain, Other("X")])` as a reply to EHLO.
     fn capabilities(&self) -> String {
-        let listed =
-            self.field(if self.in_tls { "capabilities_tls" } else { "capabilities_plain" }).unwrap_or_default();
+        let listed = self
+            .field(if self.in_tls { "capabilities_tls" } else { "capabilities_plain" })
+            .unwrap_or_default();
         let mut lines = vec!["example.org".to_owned()];
         if !self.in_tls {
             lines.push(BEFORE_TLS.to_owned());
@@ -50,7 +51,9 @@ impl Server<'_> {
             lines.push(format!("AUTH {}", names.to_ascii_uppercase()));
         }
         let last = lines.len() - 1;
-        let line = |(at, text): (usize, &String)| format!("250{}{text}\r\n", if at == last { ' ' } else { '-' });
+        let line = |(at, text): (usize, &String)| {
+            format!("250{}{text}\r\n", if at == last { ' ' } else { '-' })
+        };
         lines.iter().enumerate().map(line).collect()
     }
 
@@ -60,18 +63,24 @@ impl Server<'_> {
         let verb = line.split(' ').next().unwrap_or_default().to_ascii_lowercase();
         let overridden = self.row["override_response"]
             .as_object()
-            .and_then(|replies| replies.iter().find(|(command, _)| command.eq_ignore_ascii_case(&verb)))
+            .and_then(|replies| {
+                replies.iter().find(|(command, _)| command.eq_ignore_ascii_case(&verb))
+            })
             .and_then(|(_, reply)| reply.as_str());
         if let Some(reply) = overridden {
             return reply.to_owned();
         }
         let hidden = self.row["hide_commands"].as_array().is_some_and(|commands| {
-            commands.iter().any(|command| command.as_str().is_some_and(|command| command.eq_ignore_ascii_case(&verb)))
+            commands.iter().any(|command| {
+                command.as_str().is_some_and(|command| command.eq_ignore_ascii_case(&verb))
+            })
         });
         match verb.as_str() {
             _ if hidden => "500 Syntax error, command unrecognized\r\n".to_owned(),
             "ehlo" => self.capabilities(),
-            "starttls" => self.field("stls_response").unwrap_or("220 Ready to start TLS\r\n").to_owned(),
+            "starttls" => {
+                self.field("stls_response").unwrap_or("220 Ready to start TLS\r\n").to_owned()
+            }
             "data" => "354 go ahead\r\n".to_owned(),
             "quit" => "221 Bye\r\n".to_owned(),
             _ => "250 OK\r\n".to_owned(),
@@ -89,7 +98,12 @@ enum Handshake {
 }
 
 /// Runs one conversation to its end, in pieces of so many octets.
-fn converse(row: &Value, rules: TlsRules, handshake: Handshake, step: usize) -> Vec<(bool, String)> {
+fn converse(
+    row: &Value,
+    rules: TlsRules,
+    handshake: Handshake,
+    step: usize,
+) -> Vec<(bool, String)> {
     let mut server = Server { row, in_tls: false, said: Vec::new() };
     let mut bed = ClientBed::new(rules);
     let mut reply = server.greeting();
@@ -106,9 +120,16 @@ fn converse(row: &Value, rules: TlsRules, handshake: Handshake, step: usize) -> 
         for event in &events {
             match event.as_str() {
                 "Ready" if server.in_tls => {
-                    let listed: Vec<_> =
-                        bed.client.capabilities().iter().map(|(keyword, _)| keyword.to_owned()).collect();
-                    assert!(!listed.iter().any(|keyword| keyword == BEFORE_TLS), "{row}: {listed:?}");
+                    let listed: Vec<_> = bed
+                        .client
+                        .capabilities()
+                        .iter()
+                        .map(|(keyword, _)| keyword.to_owned())
+                        .collect();
+                    assert!(
+                        !listed.iter().any(|keyword| keyword == BEFORE_TLS),
+                        "{row}: {listed:?}"
+                    );
                 }
                 "SendBody" => bed.body(b"Subject: x\r\n\r\nx\r\n"),
                 _ => {}
@@ -116,7 +137,10 @@ fn converse(row: &Value, rules: TlsRules, handshake: Handshake, step: usize) -> 
             if event == "Ready" && !started {
                 started = true;
                 bed.start(&["reader@test.example"]);
-            } else if event == "Ready" || event.starts_with("accepted") || event.starts_with("refused") {
+            } else if event == "Ready"
+                || event.starts_with("accepted")
+                || event.starts_with("refused")
+            {
                 let _ = bed.client.quit();
             }
         }
@@ -170,10 +194,17 @@ fn corpus_east_smtp_client() {
                     let harmless = matches!(verb, "EHLO" | "HELO" | "STARTTLS" | "QUIT");
                     assert!(*in_tls || harmless, "{at}: {line:?} in clear text");
                 }
-                assert!(handshake == Handshake::Succeeds || said.iter().all(|(in_tls, _)| !in_tls), "{at}: {said:?}");
+                assert!(
+                    handshake == Handshake::Succeeds || said.iter().all(|(in_tls, _)| !in_tls),
+                    "{at}: {said:?}"
+                );
                 // RFC 3207, 4.2: EHLO again, and no second STARTTLS.
-                let inside: Vec<_> = said.iter().filter(|(in_tls, _)| *in_tls).map(|(_, line)| line).collect();
-                assert!(inside.first().is_none_or(|line| line.starts_with("EHLO")), "{at}: {inside:?}");
+                let inside: Vec<_> =
+                    said.iter().filter(|(in_tls, _)| *in_tls).map(|(_, line)| line).collect();
+                assert!(
+                    inside.first().is_none_or(|line| line.starts_with("EHLO")),
+                    "{at}: {inside:?}"
+                );
                 assert!(inside.iter().all(|line| *line != "STARTTLS"), "{at}: {inside:?}");
 
                 let said = converse(row, TlsRules::OPPORTUNISTIC, handshake, step);
@@ -181,7 +212,8 @@ fn corpus_east_smtp_client() {
                 if handshake != Handshake::Succeeds {
                     let granted = said.iter().position(|(_, line)| line == "STARTTLS");
                     let after = granted.map_or(&[][..], |at| &said[at + 1..]);
-                    let granted = row["stls_response"].is_null() && row["override_response"]["starttls"].is_null();
+                    let granted = row["stls_response"].is_null()
+                        && row["override_response"]["starttls"].is_null();
                     assert!(!granted || after.is_empty(), "{at}: {said:?}");
                 }
                 let said = converse(row, TlsRules::NEVER, handshake, step);
@@ -203,7 +235,8 @@ fn an_ordinary_server_gets_the_mail() {
     let mail = |in_tls: bool| (in_tls, "MAIL FROM:<sender@test.example>".to_owned());
     assert!(converse(&row, TlsRules::REQUIRED, Handshake::Succeeds, 1).contains(&mail(true)));
     assert!(converse(&row, TlsRules::NEVER, Handshake::Succeeds, 1).contains(&mail(false)));
-    let refuses =
-        serde_json::json!({ "id": "refuses", "capabilities_plain": "StartTLS", "stls_response": "454 No\r\n" });
-    assert!(converse(&refuses, TlsRules::OPPORTUNISTIC, Handshake::Fails, 1).contains(&mail(false)));
+    let refuses = serde_json::json!({ "id": "refuses", "capabilities_plain": "StartTLS", "stls_response": "454 No\r\n" });
+    assert!(
+        converse(&refuses, TlsRules::OPPORTUNISTIC, Handshake::Fails, 1).contains(&mail(false))
+    );
 }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{ClientBed, ServerBed, client_config, server_config, tls_info};
+use smtp_proto::Secret;
 use smtp_proto::Want;
-use smtp_proto::error::Phase;
-use smtp_proto::fallback::{Channel, Peer, TlsFailure, TlsInfo, TlsRules};
-use smtp_proto::reply::Response;
-use smtp_proto::sasl::Secret;
+use smtp_proto::channel::{Channel, Peer, TlsInfo};
+use smtp_proto::fallback::{TlsFailure, TlsRules};
 use smtp_proto::sasl::client::{AuthRefusal, Floor, Plain};
 use smtp_proto::server::{Event, StartTls};
+use smtp_proto::timeouts::Phase;
+use smtp_proto::wire::reply::Response;
 use table::section;
 
 #[test]
@@ -28,7 +29,10 @@ fn conversations() {
         for (rules, expected) in rules.into_iter().zip(columns) {
             let came = converse(script, rules);
             if came != *expected {
-                wrong.push(format!("{rule}: {script}: {:?}: {came:?} and not {expected:?}", rules.mode));
+                wrong.push(format!(
+                    "{rule}: {script}: {:?}: {came:?} and not {expected:?}",
+                    rules.mode
+                ));
             }
         }
     }
@@ -41,7 +45,8 @@ fn converse(script: &str, rules: TlsRules) -> String {
     let (mut said, mut events) = (Vec::new(), Vec::new());
     let mut inside = None;
     for step in script.split("; ") {
-        let over = bed.want.is_err() || events.iter().any(|event: &String| event.starts_with("Ready"));
+        let over =
+            bed.want.is_err() || events.iter().any(|event: &String| event.starts_with("Ready"));
         let handshake = bed.want == Ok(Want::Handshake);
         match step {
             "AUTH PLAIN" => {
@@ -53,7 +58,9 @@ fn converse(script: &str, rules: TlsRules) -> String {
             "fails" | "EOF" if handshake => events.push(failed(&mut bed)),
             "EOF" if over && !bed.client.is_authenticating() => continue,
             "EOF" => match bed.client.connection_lost() {
-                Some((failure, fallback)) => events.push(format!("no TLS: {failure} -> {fallback:?}")),
+                Some((failure, fallback)) => {
+                    events.push(format!("no TLS: {failure} -> {fallback:?}"))
+                }
                 None => {
                     bed.want = bed.client.handle_eof().map(|()| Want::Input);
                 }
@@ -88,7 +95,8 @@ fn converse(script: &str, rules: TlsRules) -> String {
     {
         // Only what was said inside TLS counts.
         let listed: Vec<_> = bed.client.capabilities().iter().map(|(keyword, _)| keyword).collect();
-        let wanted: Vec<_> = reply.lines().skip(1).map(|line| line[4..].split(' ').next().unwrap()).collect();
+        let wanted: Vec<_> =
+            reply.lines().skip(1).map(|line| line[4..].split(' ').next().unwrap()).collect();
         assert_eq!(listed, wanted);
     }
     format!("{}: {}", said.join(" "), end(&bed, &events))
@@ -108,7 +116,9 @@ fn end(bed: &ClientBed, events: &[String]) -> String {
             other => panic!("{other} decides nothing yet"),
         }
     }
-    if let Some((_, reply)) = last.split_once("unwelcome at ").and_then(|(_, rest)| rest.split_once(": ")) {
+    if let Some((_, reply)) =
+        last.split_once("unwelcome at ").and_then(|(_, rest)| rest.split_once(": "))
+    {
         return format!("next {}", &reply[..1]);
     }
     match (last, &bed.want, bed.client.channel()) {

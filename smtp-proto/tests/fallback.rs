@@ -6,9 +6,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use common::{ClientBed, client_config, envelope, golden, tls_info};
+use smtp_proto::channel::Channel;
 use smtp_proto::client::{Client, Event};
-use smtp_proto::error::{Error, Phase};
-use smtp_proto::fallback::{Channel, Fallback, TlsFailure, TlsMode, TlsRules, Yield, after};
+use smtp_proto::error::Error;
+use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, Yield, after};
+use smtp_proto::timeouts::Phase;
 use smtp_proto::{Step, Want};
 
 const INTRODUCTION: &str = "\
@@ -70,7 +72,8 @@ fn decision_table() {
     ] {
         writeln!(table, "\n## {title}\n\n{:<36}Never  Now    Later  Hold   Required", "").unwrap();
         for (name, failure) in FAILURES {
-            let [never, now, later, hold, required] = columns().map(|rules| word(after(rules, &channel, failure)));
+            let [never, now, later, hold, required] =
+                columns().map(|rules| word(after(rules, &channel, failure)));
             writeln!(table, "{name:<36}{never:<7}{now:<7}{later:<7}{hold:<7}{required}").unwrap();
         }
     }
@@ -80,8 +83,12 @@ fn decision_table() {
 /// Each yield governs its own failures and no others.
 #[test]
 fn yields_do_not_mix() {
-    const HOLD: TlsRules =
-        TlsRules { mode: TlsMode::Opportunistic, refused: Yield::Never, broken: Yield::Never, untrusted: Yield::Never };
+    const HOLD: TlsRules = TlsRules {
+        mode: TlsMode::Opportunistic,
+        refused: Yield::Never,
+        broken: Yield::Never,
+        untrusted: Yield::Never,
+    };
     let inside = Channel::StartTls(tls_info());
     let refused = TlsRules { refused: Yield::Now, ..HOLD };
     let broken = TlsRules { broken: Yield::Now, ..HOLD };
@@ -132,8 +139,15 @@ fn inside(rules: TlsRules) -> ClientBed {
 const DETERMINISTIC: TlsRules = TlsRules::OPPORTUNISTIC;
 
 /// One row of the policy rules: how the client gets there, and what it must answer without and with a floor.
-fn row(name: &str, drive: impl Fn(TlsRules) -> (String, Fallback), opportunistic: Fallback, event: &str) {
-    for (rules, fallback) in [(DETERMINISTIC, opportunistic), (TlsRules::REQUIRED, Fallback::Forbidden)] {
+fn row(
+    name: &str,
+    drive: impl Fn(TlsRules) -> (String, Fallback),
+    opportunistic: Fallback,
+    event: &str,
+) {
+    for (rules, fallback) in
+        [(DETERMINISTIC, opportunistic), (TlsRules::REQUIRED, Fallback::Forbidden)]
+    {
         let (seen, answer) = drive(rules);
         assert_eq!((seen.as_str(), answer), (event, fallback), "{name}");
     }
@@ -145,7 +159,9 @@ fn no_tls(bed: &mut ClientBed, bytes: &[u8]) -> (String, Fallback) {
     loop {
         let progress = bed.client.poll(bed.now, &bed.input, &mut bed.output).unwrap();
         match progress.step {
-            Step::Event(Event::NoTls { failure, fallback, .. }) => return (failure.to_string(), fallback),
+            Step::Event(Event::NoTls { failure, fallback, .. }) => {
+                return (failure.to_string(), fallback);
+            }
             Step::Event(event) => panic!("{event:?}"),
             Step::Wait(want) => assert_eq!(want, Want::Handshake, "no event"),
         }
@@ -191,9 +207,24 @@ fn clients_reach_every_row() {
         ContinuePlaintext,
         "STARTTLS was refused for now",
     );
-    row("S8: 5yz", |rules| no_tls(&mut asking(rules), b"502 no\r\n"), ContinuePlaintext, "STARTTLS was refused");
-    row("S9: not 220", |rules| no_tls(&mut asking(rules), b"250 ok\r\n"), ContinuePlaintext, "STARTTLS was refused");
-    row("S9: 3yz", |rules| no_tls(&mut asking(rules), b"334 ok\r\n"), ContinuePlaintext, "STARTTLS was refused");
+    row(
+        "S8: 5yz",
+        |rules| no_tls(&mut asking(rules), b"502 no\r\n"),
+        ContinuePlaintext,
+        "STARTTLS was refused",
+    );
+    row(
+        "S9: not 220",
+        |rules| no_tls(&mut asking(rules), b"250 ok\r\n"),
+        ContinuePlaintext,
+        "STARTTLS was refused",
+    );
+    row(
+        "S9: 3yz",
+        |rules| no_tls(&mut asking(rules), b"334 ok\r\n"),
+        ContinuePlaintext,
+        "STARTTLS was refused",
+    );
     row(
         "S10: alert",
         |rules| ("".into(), shaking(rules).client.tls_failed(TlsFailure::Handshake)),
@@ -257,7 +288,9 @@ fn clients_reach_every_row() {
         ReconnectPlaintext,
         "",
     );
-    for reply in [&b"502 what?\r\n"[..], b"454 not now\r\n", b"421 bye\r\n", b"554-no\r\n554 no\r\n"] {
+    for reply in
+        [&b"502 what?\r\n"[..], b"454 not now\r\n", b"421 bye\r\n", b"554-no\r\n554 no\r\n"]
+    {
         row(
             "S13: EHLO refused inside TLS",
             |rules| {
@@ -292,7 +325,9 @@ fn clients_reach_every_row() {
 /// S7 with its knob: deferred, or not at all.
 #[test]
 fn a_refusal_for_now_can_wait() {
-    for (when, expected) in [(Yield::Later, Fallback::PlaintextNextRun), (Yield::Never, Fallback::Forbidden)] {
+    for (when, expected) in
+        [(Yield::Later, Fallback::PlaintextNextRun), (Yield::Never, Fallback::Forbidden)]
+    {
         let mut bed = asking(TlsRules { refused: when, ..TlsRules::OPPORTUNISTIC });
         assert_eq!(no_tls(&mut bed, b"454 not now\r\n").1, expected);
         bed.input.clear();
@@ -327,14 +362,19 @@ fn a_loss_elsewhere_is_no_matter_of_tls() {
 /// RFC 8689, 4.2.1: "the client MUST issue a QUIT".
 #[test]
 fn who_is_not_trusted_gets_quit_inside_tls() {
-    for (rules, fallback) in
-        [(TlsRules::OPPORTUNISTIC, Fallback::ReconnectPlaintext), (TlsRules::REQUIRED, Fallback::Forbidden)]
-    {
+    for (rules, fallback) in [
+        (TlsRules::OPPORTUNISTIC, Fallback::ReconnectPlaintext),
+        (TlsRules::REQUIRED, Fallback::Forbidden),
+    ] {
         let mut bed = shaking(rules);
         bed.said();
         assert_eq!(bed.client.tls_untrusted(tls_info(), bed.now), Ok(fallback));
         assert_eq!(bed.ask(b""), "QUIT\r\n");
-        assert!(bed.client.start_transaction(Arc::new(envelope("", &["a@b.example"])), bed.now).is_err());
+        assert!(
+            bed.client
+                .start_transaction(Arc::new(envelope("", &["a@b.example"])), bed.now)
+                .is_err()
+        );
         assert_eq!(bed.client.connection_lost(), None);
         assert_eq!(bed.feed(b"221 bye\r\n"), ["Closed"]);
         assert_eq!(bed.said(), "");
@@ -350,12 +390,18 @@ fn who_is_not_trusted_gets_quit_inside_tls() {
 fn implicit_tls_has_no_fallback() {
     let rules = TlsRules::OPPORTUNISTIC;
     let implicit = || ClientBed::with(client_config(), rules, Channel::Implicit(tls_info()));
-    assert_eq!(implicit().client.connection_lost(), Some((TlsFailure::Handshake, Fallback::Forbidden)));
+    assert_eq!(
+        implicit().client.connection_lost(),
+        Some((TlsFailure::Handshake, Fallback::Forbidden))
+    );
     assert_eq!(implicit().client.tls_failed(TlsFailure::Untrusted), Fallback::Forbidden);
     let mut bed = implicit();
     assert_eq!(bed.feed(b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n"), ["Ready"]);
     assert_eq!(bed.said(), "EHLO client.test.example\r\n");
-    assert_eq!(bed.client.connection_lost(), Some((TlsFailure::Lost { end_of_data_sent: false }, Fallback::Forbidden)));
+    assert_eq!(
+        bed.client.connection_lost(),
+        Some((TlsFailure::Lost { end_of_data_sent: false }, Fallback::Forbidden))
+    );
 }
 
 /// Everything a hostile server can put in the way of a Required rule.
@@ -393,10 +439,15 @@ fn required_never_sends_a_transaction_in_clear_text() {
                 for pipelining in [false, true] {
                     let mut config = client_config();
                     config.pipelining = pipelining;
-                    let sent = push_through(config, rules(TlsMode::Required, yields), script, piece);
+                    let sent =
+                        push_through(config, rules(TlsMode::Required, yields), script, piece);
                     let text = String::from_utf8(sent).unwrap();
                     for line in text.lines() {
-                        assert!(allowed.contains(&line), "{line:?} after {:?}", script.escape_ascii().to_string());
+                        assert!(
+                            allowed.contains(&line),
+                            "{line:?} after {:?}",
+                            script.escape_ascii().to_string()
+                        );
                     }
                 }
             }
@@ -405,7 +456,12 @@ fn required_never_sends_a_transaction_in_clear_text() {
 }
 
 /// Drives a client over `script` and tries at every step to get a message out.
-fn push_through(config: smtp_proto::client::Config, rules: TlsRules, script: &[u8], piece: usize) -> Vec<u8> {
+fn push_through(
+    config: smtp_proto::client::Config,
+    rules: TlsRules,
+    script: &[u8],
+    piece: usize,
+) -> Vec<u8> {
     let mut bed = ClientBed::with(config, rules, Channel::Plain);
     for part in script.chunks(piece.min(script.len())) {
         bed.feed(part);
@@ -417,7 +473,11 @@ fn push_through(config: smtp_proto::client::Config, rules: TlsRules, script: &[u
         match ending {
             0 => drop(bed.client.handle_eof()),
             1 => assert_eq!(bed.client.tls_failed(TlsFailure::Handshake), Fallback::Forbidden),
-            2 => assert!(bed.client.connection_lost().is_none_or(|(_, fallback)| fallback == Fallback::Forbidden)),
+            2 => assert!(
+                bed.client
+                    .connection_lost()
+                    .is_none_or(|(_, fallback)| fallback == Fallback::Forbidden)
+            ),
             _ => bed.now += std::time::Duration::from_secs(3600),
         }
         press(&mut bed);

@@ -29,11 +29,6 @@ fn pairs() {
 }
 
 #[test]
-fn received() {
-    replay("received", oracles::received);
-}
-
-#[test]
 fn sasl() {
     replay("sasl", oracles::sasl);
 }

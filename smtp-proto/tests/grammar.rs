@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use smtp_proto::command::{Command, CommandError};
-use smtp_proto::params::{MailParameters, ParameterError, Parameters};
-use smtp_proto::path::{Domain, ForwardPath, Mailbox, ReversePath};
+use smtp_proto::wire::command::{Command, CommandError};
+use smtp_proto::wire::params::{MailParameters, ParameterError, Parameters};
+use smtp_proto::wire::path::{Domain, ForwardPath, Mailbox, ReversePath};
 
 /// RFC 5321 and RFC 6531; with lines behind `;` where a rule is not as it stands there.
 const ABNF: &str = include_str!("grammar.abnf");
@@ -28,7 +28,8 @@ static GRAMMAR: LazyLock<Grammar> = LazyLock::new(Grammar::read);
 
 impl Grammar {
     fn read() -> Self {
-        let lines = ABNF.lines().filter(|line| !line.trim_start().starts_with(';') && !line.is_empty());
+        let lines =
+            ABNF.lines().filter(|line| !line.trim_start().starts_with(';') && !line.is_empty());
         let rules = lines.map(|line| {
             let (name, mut rest) = line.split_once(" = ").unwrap_or_else(|| panic!("{line}"));
             let rule = alternation(&mut rest);
@@ -47,8 +48,12 @@ impl Grammar {
     fn ends(&self, rule: &Rule, text: &[u8], starts: &BTreeSet<usize>) -> BTreeSet<usize> {
         match rule {
             Rule::Name(name) => self.ends(&self.0[name], text, starts),
-            Rule::Any(rules) => rules.iter().flat_map(|rule| self.ends(rule, text, starts)).collect(),
-            Rule::All(rules) => rules.iter().fold(starts.clone(), |starts, rule| self.ends(rule, text, &starts)),
+            Rule::Any(rules) => {
+                rules.iter().flat_map(|rule| self.ends(rule, text, starts)).collect()
+            }
+            Rule::All(rules) => {
+                rules.iter().fold(starts.clone(), |starts, rule| self.ends(rule, text, &starts))
+            }
             Rule::Octets(from, to) => starts
                 .iter()
                 .filter(|&&at| text.get(at).is_some_and(|byte| (from..=to).contains(&byte)))
@@ -58,7 +63,9 @@ impl Grammar {
             Rule::Text(word) => starts
                 .iter()
                 .map(|at| (at, at + word.len()))
-                .filter(|&(&at, end)| text.get(at..end).is_some_and(|it| it.eq_ignore_ascii_case(word.as_bytes())))
+                .filter(|&(&at, end)| {
+                    text.get(at..end).is_some_and(|it| it.eq_ignore_ascii_case(word.as_bytes()))
+                })
                 .map(|(_, end)| end)
                 .collect(),
             Rule::Repeat(least, most, rule) => {
@@ -150,7 +157,8 @@ fn element(rest: &mut &str) -> Rule {
         *rest = behind;
         return Rule::Text(text.into());
     }
-    let end = rest.find(|char: char| !char.is_ascii_alphanumeric() && char != '-').unwrap_or(rest.len());
+    let end =
+        rest.find(|char: char| !char.is_ascii_alphanumeric() && char != '-').unwrap_or(rest.len());
     let (name, behind) = rest.split_at(end);
     assert_ne!(name, "", "{rest}");
     *rest = behind;
@@ -172,7 +180,8 @@ fn digits(rest: &mut &str) -> Option<usize> {
 
 /// RFC 5321, 4.1.3: a `::` stands for two groups or more, so no more than six are left, and four with a dotted quad.
 fn groups_fit(literal: &str) -> bool {
-    let groups = literal.split(':').filter(|group| !group.is_empty() && !group.contains('.')).count();
+    let groups =
+        literal.split(':').filter(|group| !group.is_empty() && !group.contains('.')).count();
     !literal.contains("::") || groups <= if literal.contains('.') { 4 } else { 6 }
 }
 
@@ -182,7 +191,9 @@ fn is_domain(text: &str) -> bool {
     }
     // RFC 5321, 4.5.3.1.2; RFC 1035, 2.3.4.
     GRAMMAR.takes("address-literal", text)
-        || GRAMMAR.takes("Domain", text) && text.len() <= 255 && text.split('.').all(|label| label.len() <= 63)
+        || GRAMMAR.takes("Domain", text)
+            && text.len() <= 255
+            && text.split('.').all(|label| label.len() <= 63)
 }
 
 fn is_mailbox(text: &str) -> bool {
@@ -211,8 +222,11 @@ fn is_line(line: &str) -> bool {
     ["mail", "rcpt"].iter().any(|rule| GRAMMAR.takes(rule, line))
         && inner.match_indices('>').any(|(end, _)| {
             let (path, behind) = (&inner[..end], inner[end + 1..].trim_end_matches([' ', '\t']));
-            let is_path = is_routed(path) || ["", " ", "postmaster"].contains(&&*path.to_lowercase());
-            let ends = behind.strip_prefix(' ').map_or(behind.is_empty(), |it| GRAMMAR.takes("Mail-parameters", it));
+            let is_path =
+                is_routed(path) || ["", " ", "postmaster"].contains(&&*path.to_lowercase());
+            let ends = behind
+                .strip_prefix(' ')
+                .map_or(behind.is_empty(), |it| GRAMMAR.takes("Mail-parameters", it));
             is_path && ends
         })
 }
@@ -233,8 +247,8 @@ fn check_line(line: &str) {
 
 /// What means something somewhere in the grammar, and what never does.
 const CHARS: [char; 29] = [
-    '<', '>', '@', '.', ',', ':', '"', '\\', '[', ']', '-', '+', '=', ' ', '\t', '\0', '\r', '\n', '\x0c', '\x7f', 'a',
-    'F', '0', '9', '_', 'é', '(', '/', ';',
+    '<', '>', '@', '.', ',', ':', '"', '\\', '[', ']', '-', '+', '=', ' ', '\t', '\0', '\r', '\n',
+    '\x0c', '\x7f', 'a', 'F', '0', '9', '_', 'é', '(', '/', ';',
 ];
 
 /// What the peer's bytes become on their way: some characters are lost, doubled or exchanged.
@@ -243,7 +257,8 @@ fn mutate(text: &str, mutations: &[(u8, u16, u8)]) -> String {
     for &(kind, at, char) in mutations {
         let char = CHARS[usize::from(char) % CHARS.len()];
         // Half of them where the grammar has its joints.
-        let joints: Vec<usize> = (0..chars.len()).filter(|&at| !chars[at].is_alphanumeric()).collect();
+        let joints: Vec<usize> =
+            (0..chars.len()).filter(|&at| !chars[at].is_alphanumeric()).collect();
         let at = match usize::from(at) {
             at if at % 2 == 1 && !joints.is_empty() => joints[at / 2 % joints.len()],
             at => at / 2 % (chars.len() + 1),
@@ -279,7 +294,11 @@ fn the_interpreter_reads_the_grammar() {
             &["::", "1::", "::1", "1:2:3:4:5:6:7:8", "::ffff:1.2.3.4"],
             &[":", "1", "1:2:3:4:5:6:7", "12345::"],
         ),
-        ("Local-part", &["a.b", "\"\"", "\"a\\\" b\"", "!#$"], &["", "a.", "\"", "\"\\\"", "a\"b\"", "a b"]),
+        (
+            "Local-part",
+            &["a.b", "\"\"", "\"a\\\" b\"", "!#$"],
+            &["", "a.", "\"", "\"\\\"", "a\"b\"", "a b"],
+        ),
         (
             "mail",
             &["mail from:<>", "MAIL FROM:<@a,@b:c@d> X Y=1 "],
@@ -289,7 +308,11 @@ fn the_interpreter_reads_the_grammar() {
         yes.iter().for_each(|text| assert!(GRAMMAR.takes(rule, text), "{rule}: {text}"));
         no.iter().for_each(|text| assert!(!GRAMMAR.takes(rule, text), "{rule}: {text}"));
     }
-    assert!(groups_fit("1:2:3:4:5::6") && !groups_fit("1:2:3:4:5:6::7") && !groups_fit("1:2:3::4:5:1.2.3.4"));
+    assert!(
+        groups_fit("1:2:3:4:5::6")
+            && !groups_fit("1:2:3:4:5:6::7")
+            && !groups_fit("1:2:3::4:5:1.2.3.4")
+    );
 }
 
 /// Each limit from both sides.
@@ -305,9 +328,12 @@ fn lengths() {
         let text = format!("{}.{last}", domain(253));
         assert_eq!((is_domain(&text), Domain::parse(&text).is_ok()), (valid, valid), "{text}");
     }
-    for (local, domain, valid) in
-        [(64, label(9), true), (65, label(9), false), (1, domain(252), true), (1, domain(253), false)]
-    {
+    for (local, domain, valid) in [
+        (64, label(9), true),
+        (65, label(9), false),
+        (1, domain(252), true),
+        (1, domain(253), false),
+    ] {
         let text = format!("{}@{domain}", label(local));
         assert_eq!((is_mailbox(&text), Mailbox::parse(&text).is_ok()), (valid, valid), "{text}");
         check_line(&format!("MAIL FROM:<@a:{text}>"));
@@ -317,12 +343,18 @@ fn lengths() {
 /// A character lost, added or exchanged, at every place.
 #[test]
 fn lines_with_a_flaw() {
-    for line in ["MAIL FROM:<@a,@b.c:d.e@f-g> X=1", "RCPT TO:<\"a\\b\"@[127.0.0.1]> Y", "mail from:<a@[IPv6:1::2]>"] {
+    for line in [
+        "MAIL FROM:<@a,@b.c:d.e@f-g> X=1",
+        "RCPT TO:<\"a\\b\"@[127.0.0.1]> Y",
+        "mail from:<a@[IPv6:1::2]>",
+    ] {
         check_line(line);
         let chars: Vec<char> = line.chars().collect();
         for at in 0..chars.len() {
             let with = |middle: &[char], rest: usize| {
-                check_line(&[&chars[..at], middle, &chars[rest..]].concat().iter().collect::<String>())
+                check_line(
+                    &[&chars[..at], middle, &chars[rest..]].concat().iter().collect::<String>(),
+                )
             };
             with(&[], at + 1);
             for char in CHARS {

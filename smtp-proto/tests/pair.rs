@@ -5,11 +5,14 @@ mod common;
 use std::sync::Arc;
 
 use common::{Scenario, Trace, accept, envelope, run};
-use smtp_proto::fallback::{TlsInfo, TlsRules};
-use smtp_proto::params::BodyType;
-use smtp_proto::reply::Response;
-use smtp_proto::sasl::{BindingType, ChannelBinding, Secret, client};
+use smtp_proto::Secret;
+use smtp_proto::channel::TlsInfo;
+use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::fallback::TlsRules;
+use smtp_proto::sasl::client;
 use smtp_proto::server::{Event, StartTls};
+use smtp_proto::wire::params::BodyType;
+use smtp_proto::wire::reply::Response;
 
 const STEPS: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
 
@@ -42,7 +45,9 @@ fn check_with(scenario: &Scenario, chunking: &[bool]) -> Trace {
         assert_eq!(trace.client, first.client);
         assert_eq!(trace.stored, first.stored);
         // Without RSET, which a refused chunk needs, the server has the same events as well.
-        let events = |trace: &Trace| trace.server.iter().filter(|event| *event != "Reset").cloned().collect::<Vec<_>>();
+        let events = |trace: &Trace| {
+            trace.server.iter().filter(|event| *event != "Reset").cloned().collect::<Vec<_>>()
+        };
         assert_eq!(events(&trace), events(&first));
     }
     first
@@ -51,7 +56,10 @@ fn check_with(scenario: &Scenario, chunking: &[bool]) -> Trace {
 #[test]
 fn one_message_in_clear_text() {
     let trace = check(&Scenario::new());
-    assert_eq!(trace.client, ["Ready", "recipient 0: 250 2.0.0 OK", "SendBody", "accepted: 250 2.0.0 OK", "Closed"]);
+    assert_eq!(
+        trace.client,
+        ["Ready", "recipient 0: 250 2.0.0 OK", "SendBody", "accepted: 250 2.0.0 OK", "Closed"]
+    );
     assert_eq!(trace.stored, [b"Subject: x\r\n\r\n.dot\r\n"]);
 }
 
@@ -72,7 +80,10 @@ fn starttls_forgets_what_was_said_before() {
     scenario.rules = TlsRules::REQUIRED;
     let trace = check(&scenario);
     assert_eq!(trace.stored.len(), 1);
-    assert_eq!(String::from_utf8_lossy(&trace.sent_in_clear), "EHLO client.test.example\r\nSTARTTLS\r\n");
+    assert_eq!(
+        String::from_utf8_lossy(&trace.sent_in_clear),
+        "EHLO client.test.example\r\nSTARTTLS\r\n"
+    );
     let hellos = trace.server.iter().filter(|event| event.starts_with("Hello")).count();
     assert_eq!(hellos, 2);
 }
@@ -90,7 +101,11 @@ fn required_tls_never_ends_in_clear_text() {
         scenario.answer = Arc::clone(&refuse);
         let trace = check(&scenario);
         assert!(trace.client[0].ends_with("-> Forbidden"), "{:?}", trace.client);
-        assert!(!trace.sent_in_clear.windows(4).any(|it| it == b"MAIL"), "{:?}", trace.sent_in_clear);
+        assert!(
+            !trace.sent_in_clear.windows(4).any(|it| it == b"MAIL"),
+            "{:?}",
+            trace.sent_in_clear
+        );
         assert_eq!(trace.stored.len(), 0);
     }
 }
@@ -113,7 +128,8 @@ fn refused_starttls_goes_on_in_clear_text_where_allowed() {
 fn several_transactions_and_every_refusal_between() {
     let mut scenario = Scenario::new();
     let body = b"x\r\n".to_vec();
-    let good = ("sender@test.example", &["a@test.example", "refused@test.example", "b@test.example"][..]);
+    let good =
+        ("sender@test.example", &["a@test.example", "refused@test.example", "b@test.example"][..]);
     scenario.mails = vec![
         (envelope("refused@test.example", good.1), body.clone()),
         (envelope(good.0, good.1), body.clone()),
@@ -160,7 +176,8 @@ fn several_transactions_and_every_refusal_between() {
 #[test]
 fn many_recipients_stay_under_the_pipeline_limit() {
     let mut scenario = Scenario::new();
-    let recipients: Vec<String> = (0..900).map(|n| format!("recipient-number-{n}@test.example")).collect();
+    let recipients: Vec<String> =
+        (0..900).map(|n| format!("recipient-number-{n}@test.example")).collect();
     let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
     scenario.mails = vec![(envelope("sender@test.example", &recipients), b"x\r\n".to_vec())];
     let trace = check(&scenario);
@@ -177,21 +194,34 @@ fn shutdown_by_421_anywhere_tells_the_transaction_first() {
             &["unwelcome at greeting: 421 mx.test.example ESMTP bye", "Closed"],
         ),
         (|event| matches!(event, Event::Hello { .. }), &["unwelcome at EHLO: 421 bye", "Closed"]),
-        (|event| matches!(event, Event::Mail { .. }), &["Ready", "refused at MAIL: 421 4.3.2 bye", "Closed"]),
-        (|event| matches!(event, Event::Recipient { .. }), &["Ready", "refused at RCPT: 421 4.3.2 bye", "Closed"]),
+        (
+            |event| matches!(event, Event::Mail { .. }),
+            &["Ready", "refused at MAIL: 421 4.3.2 bye", "Closed"],
+        ),
+        (
+            |event| matches!(event, Event::Recipient { .. }),
+            &["Ready", "refused at RCPT: 421 4.3.2 bye", "Closed"],
+        ),
         (
             |event| matches!(event, Event::Data),
             &["Ready", "recipient 0: 250 2.0.0 OK", "refused at DATA: 421 4.3.2 bye", "Closed"],
         ),
         (
             |event| matches!(event, Event::EndOfBody),
-            &["Ready", "recipient 0: 250 2.0.0 OK", "SendBody", "refused at end of data: 421 4.3.2 bye", "Closed"],
+            &[
+                "Ready",
+                "recipient 0: 250 2.0.0 OK",
+                "SendBody",
+                "refused at end of data: 421 4.3.2 bye",
+                "Closed",
+            ],
         ),
     ];
     for (here, expected) in cases {
         let mut scenario = Scenario::new();
-        scenario.answer =
-            Arc::new(move |event| if here(event) { Response::fixed(421, (4, 3, 2), "bye") } else { accept(event) });
+        scenario.answer = Arc::new(move |event| {
+            if here(event) { Response::fixed(421, (4, 3, 2), "bye") } else { accept(event) }
+        });
         assert_eq!(check_data(&scenario).client, expected);
     }
 }
@@ -202,7 +232,9 @@ fn what_the_server_lacks_is_said_before_anything_is_sent() {
     scenario.server.size_limit = Some(100);
     scenario.server.eight_bit_mime = false;
     let mail = envelope("sender@test.example", &["a@test.example"]);
-    let with = |size, body| (smtp_proto::client::Envelope { size, body, ..mail.clone() }, b"x\r\n".to_vec());
+    let with = |size, body| {
+        (smtp_proto::client::Envelope { size, body, ..mail.clone() }, b"x\r\n".to_vec())
+    };
     scenario.mails = vec![
         with(Some(101), BodyType::SevenBit),
         with(Some(100), BodyType::EightBitMime),
@@ -220,7 +252,10 @@ fn what_the_server_lacks_is_said_before_anything_is_sent() {
         ]
     );
     assert_eq!(trace.stored.len(), 1);
-    assert!(String::from_utf8_lossy(&trace.sent_in_clear).contains("MAIL FROM:<sender@test.example> SIZE=100\r\n"));
+    assert!(
+        String::from_utf8_lossy(&trace.sent_in_clear)
+            .contains("MAIL FROM:<sender@test.example> SIZE=100\r\n")
+    );
 }
 
 #[test]
@@ -232,7 +267,11 @@ fn a_message_over_the_limit_is_read_to_its_end_and_refused() {
         (envelope("", &["a@test.example"]), b"01234567\r\n".to_vec()),
     ];
     let trace = check_data(&scenario);
-    assert!(trace.client.contains(&"refused at end of data: 552 5.3.4 message exceeds the size limit".to_owned()));
+    assert!(
+        trace.client.contains(
+            &"refused at end of data: 552 5.3.4 message exceeds the size limit".to_owned()
+        )
+    );
     assert_eq!(trace.stored, [b"01234567\r\n"]);
 }
 
@@ -248,10 +287,16 @@ fn a_refused_chunk_ends_its_transaction_once() {
             scenario.server.size_limit = Some(10);
         }
         let mail = envelope("a@test.example", &["b@test.example"]);
-        scenario.mails = vec![(mail.clone(), b"0123456789abc\r\n".to_vec()), (mail, b"x\r\n".to_vec())];
+        scenario.mails =
+            vec![(mail.clone(), b"0123456789abc\r\n".to_vec()), (mail, b"x\r\n".to_vec())];
         let data = std::sync::atomic::AtomicUsize::new(0);
         scenario.answer = Arc::new(move |event| match event {
-            Event::Data if first_chunk && data.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(2) => {
+            Event::Data
+                if first_chunk
+                    && data
+                        .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+                        .is_multiple_of(2) =>
+            {
                 Response::fixed(552, (5, 3, 4), "message exceeds the size limit")
             }
             event => accept(event),
@@ -261,7 +306,8 @@ fn a_refused_chunk_ends_its_transaction_once() {
             for step in STEPS {
                 let trace = run(&scenario, step);
                 assert_eq!(trace.stored, [b"x\r\n"], "step {step}");
-                let refused = trace.client.iter().filter(|event| event.contains("552 5.3.4")).count();
+                let refused =
+                    trace.client.iter().filter(|event| event.contains("552 5.3.4")).count();
                 assert_eq!((refused, trace.client.len()), (1, 2 * 3 + 2), "{:?}", trace.client);
             }
         }
@@ -275,7 +321,8 @@ fn a_binary_body_comes_through_as_it_is() {
     scenario.server.chunking = true;
     scenario.server.binary_mime = true;
     let body = b"\0bare \r and \n\r\n.\r\n..no line end".to_vec();
-    let mail = smtp_proto::client::Envelope { body: BodyType::BinaryMime, ..scenario.mails[0].0.clone() };
+    let mail =
+        smtp_proto::client::Envelope { body: BodyType::BinaryMime, ..scenario.mails[0].0.clone() };
     scenario.mails = vec![(mail, body.clone())];
     for step in STEPS {
         let trace = run(&scenario, step);
@@ -340,7 +387,9 @@ fn lmtp_has_a_word_for_each_recipient() {
     ];
     scenario.server.size_limit = Some(5);
     scenario.answer = Arc::new(|event| match event {
-        Event::Recipient { path, .. } if path.as_str().starts_with("refused") => Response::fixed(550, (5, 1, 1), "no"),
+        Event::Recipient { path, .. } if path.as_str().starts_with("refused") => {
+            Response::fixed(550, (5, 1, 1), "no")
+        }
         event => accept(event),
     });
     let trace = check_data(&scenario);
@@ -377,7 +426,9 @@ fn both_sides_agree_on_who_it_is() {
     type Attempt = fn() -> Box<dyn client::Mechanism>;
     fn scram(password: &str, binding: client::Binding) -> Box<dyn client::Mechanism> {
         let nonce = "rOprNGfwEbeRWgbNEkqO".parse().unwrap();
-        Box::new(client::ScramSha256::new("", "user", Secret::from(password), binding, nonce).unwrap())
+        Box::new(
+            client::ScramSha256::new("", "user", Secret::from(password), binding, nonce).unwrap(),
+        )
     }
     fn exported(data: &str) -> ChannelBinding {
         ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from(data) }
@@ -423,12 +474,19 @@ fn both_sides_agree_on_who_it_is() {
         assert_eq!(trace.stored.len(), 1);
         let who = trace.server.iter().filter(|event| event.starts_with("Authenticated(")).count();
         assert_eq!(who, 1);
-        assert_eq!(String::from_utf8_lossy(&trace.sent_in_clear), "EHLO client.test.example\r\nSTARTTLS\r\n");
+        assert_eq!(
+            String::from_utf8_lossy(&trace.sent_in_clear),
+            "EHLO client.test.example\r\nSTARTTLS\r\n"
+        );
     }
     for attempt in wrong {
         scenario.attempts = vec![attempt];
         let trace = check(&scenario);
-        assert!(trace.client[1].starts_with("AuthenticationFailed { failure: Credentials"), "{:?}", trace.client);
+        assert!(
+            trace.client[1].starts_with("AuthenticationFailed { failure: Credentials"),
+            "{:?}",
+            trace.client
+        );
         assert!(trace.client[2].starts_with("refused at MAIL: 530 5.7.0"), "{:?}", trace.client);
         assert!(trace.server.contains(&"AuthenticationFailed(Refused)".to_owned()));
         assert_eq!(trace.stored.len(), 0);

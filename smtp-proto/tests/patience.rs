@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use common::{ServerBed, server_config};
 use smtp_proto::error::Error;
-use smtp_proto::reply::Response;
 use smtp_proto::server::{Config, Event};
+use smtp_proto::wire::reply::Response;
 
 const TO_RCPT: &[u8] = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\n";
 
@@ -19,7 +19,11 @@ fn bed(config: Config, script: &[u8]) -> ServerBed {
 }
 
 /// Repeats what a client does every so often, until it is sent away: what it is told last, and after how long.
-fn until_sent_away(mut bed: ServerBed, every: Duration, mut act: impl FnMut(&mut ServerBed)) -> (String, Duration) {
+fn until_sent_away(
+    mut bed: ServerBed,
+    every: Duration,
+    mut act: impl FnMut(&mut ServerBed),
+) -> (String, Duration) {
     let started = bed.now;
     for _ in 0..100_000 {
         bed.now += every;
@@ -47,10 +51,11 @@ fn commands_that_do_nothing_are_bounded_by_their_number() {
         b"MAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nEHLO c\r\n",
     ] {
         let mut sent = 0;
-        let (last, _) = until_sent_away(bed(server_config(), b"EHLO c\r\n"), Duration::ZERO, |bed| {
-            sent += 1;
-            bed.feed(command);
-        });
+        let (last, _) =
+            until_sent_away(bed(server_config(), b"EHLO c\r\n"), Duration::ZERO, |bed| {
+                sent += 1;
+                bed.feed(command);
+            });
         assert_eq!(last, "421 4.7.0 too many commands without a message, closing the connection");
         assert_eq!(sent, 100, "EHLO counted as well");
     }
@@ -62,14 +67,19 @@ fn commands_that_do_nothing_are_bounded_by_time() {
     let mut config = server_config();
     config.limits.idle_commands = usize::MAX;
     for command in [&b"NOOP\r\n"[..], b"MAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nRSET\r\n"] {
-        let (last, held) = until_sent_away(bed(config.clone(), b"EHLO c\r\n"), MINUTE, |bed| drop(bed.feed(command)));
+        let (last, held) = until_sent_away(bed(config.clone(), b"EHLO c\r\n"), MINUTE, |bed| {
+            drop(bed.feed(command))
+        });
         assert_eq!(last, "421 4.4.2 no message for too long, closing the connection");
         assert!(held <= timeouts.progress + 2 * MINUTE, "{held:?}");
     }
     // Refused recipients are no progress either.
-    let refused = bed(config, b"EHLO c\r\nMAIL FROM:<>\r\n")
-        .answering(|event| matches!(event, Event::Recipient { .. }), Response::fixed(550, (5, 1, 1), "no"));
-    let (last, held) = until_sent_away(refused, MINUTE, |bed| drop(bed.feed(b"RCPT TO:<a@test.example>\r\n")));
+    let refused = bed(config, b"EHLO c\r\nMAIL FROM:<>\r\n").answering(
+        |event| matches!(event, Event::Recipient { .. }),
+        Response::fixed(550, (5, 1, 1), "no"),
+    );
+    let (last, held) =
+        until_sent_away(refused, MINUTE, |bed| drop(bed.feed(b"RCPT TO:<a@test.example>\r\n")));
     assert_eq!(last, "421 4.4.2 no message for too long, closing the connection");
     assert!(held <= timeouts.progress + 2 * MINUTE, "{held:?}");
 }
@@ -121,8 +131,9 @@ fn what_nobody_wants_is_no_message() {
         (chunking(), [TO_RCPT, b"DATA\r\na\nb\r\n"].concat()),
     ] {
         let progress = config.timeouts.progress;
-        let (last, held) =
-            until_sent_away(bed(config, &script), MINUTE, |bed| drop(bed.feed(&b"0123456789abcdef\r\n".repeat(400))));
+        let (last, held) = until_sent_away(bed(config, &script), MINUTE, |bed| {
+            drop(bed.feed(&b"0123456789abcdef\r\n".repeat(400)))
+        });
         assert_eq!(last, "421 4.4.2 no message for too long, closing the connection");
         assert!(held <= progress + 2 * MINUTE, "{held:?}");
     }
@@ -168,10 +179,11 @@ fn time_that_the_caller_takes_is_not_the_clients() {
 #[test]
 fn recipients_are_no_message() {
     let mut number = 0;
-    let (last, held) = until_sent_away(bed(server_config(), b"EHLO c\r\nMAIL FROM:<>\r\n"), MINUTE, |bed| {
-        number += 1;
-        bed.feed(format!("RCPT TO:<r{number}@test.example>\r\n").as_bytes());
-    });
+    let (last, held) =
+        until_sent_away(bed(server_config(), b"EHLO c\r\nMAIL FROM:<>\r\n"), MINUTE, |bed| {
+            number += 1;
+            bed.feed(format!("RCPT TO:<r{number}@test.example>\r\n").as_bytes());
+        });
     assert_eq!(last, "421 4.4.2 no message for too long, closing the connection");
     assert!(held <= server_config().timeouts.progress + MINUTE, "{held:?}");
 }

@@ -7,14 +7,17 @@ use std::time::Instant;
 
 use common::{ServerBed, client_against, server_config};
 use proptest::prelude::*;
-use smtp_proto::capabilities::{Capabilities, Extension};
+use smtp_proto::channel::Channel;
 use smtp_proto::client::Client;
-use smtp_proto::command::{Command, Queue, Uri, Xclient, XclientName, XclientProto, XclientValue};
-use smtp_proto::fallback::{Channel, TlsFailure, TlsRules};
-use smtp_proto::params::{MailParameters, Parameters, RcptParameters, Xtext};
-use smtp_proto::path::{Domain, ForwardPath, Mailbox, ReversePath};
-use smtp_proto::reply::{Reply, ReplyParser, Response};
+use smtp_proto::fallback::{TlsFailure, TlsRules};
 use smtp_proto::server::{Config, Event, Server, StartTls};
+use smtp_proto::wire::capabilities::{Capabilities, Extension};
+use smtp_proto::wire::command::{
+    Command, Queue, Uri, Xclient, XclientName, XclientProto, XclientValue,
+};
+use smtp_proto::wire::params::{MailParameters, Parameters, RcptParameters, Xtext};
+use smtp_proto::wire::path::{Domain, ForwardPath, Mailbox, ReversePath};
+use smtp_proto::wire::reply::{Reply, ReplyParser, Response};
 use smtp_proto::{Step, Want};
 
 fn label() -> impl Strategy<Value = String> {
@@ -44,8 +47,11 @@ fn parameters() -> impl Strategy<Value = String> {
     let other = "X[A-Za-z0-9-]{0,8}(=[!-<>-~]{1,12})?";
     let size = (0u64..).prop_map(|size| format!("SIZE={size}"));
     let body = prop_oneof![Just("BODY=8BITMIME".to_owned()), Just("body=7bit".to_owned())];
-    (prop::option::of(size), prop::option::of(body), prop::collection::vec(other, 0..3))
-        .prop_map(|(size, body, others)| size.into_iter().chain(body).chain(others).collect::<Vec<_>>().join(" "))
+    (prop::option::of(size), prop::option::of(body), prop::collection::vec(other, 0..3)).prop_map(
+        |(size, body, others)| {
+            size.into_iter().chain(body).chain(others).collect::<Vec<_>>().join(" ")
+        },
+    )
 }
 
 fn written(command: &Command<'_>) -> Vec<u8> {

@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 use smtp_proto::fallback::{Fallback, TlsMode, TlsRules};
-use smtp_proto::reply::EnhancedCode;
 use smtp_proto::route::{
-    BAD_CONNECTION, Config, Ending, LOOKUP_FAILED, LOOP, Mx, NO_ADDRESS, NO_ANSWER, NO_SUCH_DOMAIN, NULL_MX, Next,
-    Prepared, Route, SMTP_PORT, Targets, Word,
+    BAD_CONNECTION, Config, Ending, LOOKUP_FAILED, LOOP, Mx, NO_ADDRESS, NO_ANSWER, NO_SUCH_DOMAIN,
+    NULL_MX, Next, Prepared, Route, SMTP_PORT, Targets, Word,
 };
+use smtp_proto::wire::reply::EnhancedCode;
 
 const PERMANENT: EnhancedCode = EnhancedCode::new(5, 7, 1);
 const TRANSIENT: EnhancedCode = EnhancedCode::new(4, 2, 2);
@@ -87,7 +87,8 @@ fn next_host(route: &mut Route) {
 
 #[test]
 fn hosts_come_in_the_order_of_preference() {
-    let records = vec![mx(20, "c.example"), mx(10, "b.example"), mx(0, "a.example"), mx(65535, "d.example")];
+    let records =
+        vec![mx(20, "c.example"), mx(10, "b.example"), mx(0, "a.example"), mx(65535, "d.example")];
     let (hosts, word) = order(targets(records), &config());
     assert_eq!(hosts, ["a.example", "b.example", "c.example", "d.example"]);
     assert_eq!(word, Word::Bounced(NO_ADDRESS));
@@ -95,8 +96,15 @@ fn hosts_come_in_the_order_of_preference() {
 
 #[test]
 fn ties_are_shuffled_by_the_seed_alone() {
-    let records =
-        || vec![mx(20, "z.example"), mx(10, "a.example"), mx(10, "b.example"), mx(10, "c.example"), mx(0, "y.example")];
+    let records = || {
+        vec![
+            mx(20, "z.example"),
+            mx(10, "a.example"),
+            mx(10, "b.example"),
+            mx(10, "c.example"),
+            mx(0, "y.example"),
+        ]
+    };
     let with = |seed| order(targets(records()), &Config { seed, ..config() }).0;
     let mut orders = HashSet::new();
     for seed in 0..200 {
@@ -129,7 +137,8 @@ fn domains_without_mail() {
 
 #[test]
 fn own_names_and_everything_that_is_not_better_are_left_out() {
-    let records = || vec![mx(10, "a.example"), mx(20, "B.example"), mx(20, "c.example"), mx(30, "d.example")];
+    let records =
+        || vec![mx(10, "a.example"), mx(20, "B.example"), mx(20, "c.example"), mx(30, "d.example")];
     let own = |name: &str| Config { own_names: vec![name.parse().unwrap()], ..config() };
     assert_eq!(order(targets(records()), &own("b.EXAMPLE")).0, ["a.example"]);
     assert_eq!(order(targets(records()), &own("d.example")).0.len(), 3);
@@ -139,7 +148,11 @@ fn own_names_and_everything_that_is_not_better_are_left_out() {
 
 #[test]
 fn a_host_without_mx_look_up() {
-    let mut route = Route::new(Targets::Host("[192.0.2.9]".parse().unwrap()), 1, &Config { port: 2525, ..config() });
+    let mut route = Route::new(
+        Targets::Host("[192.0.2.9]".parse().unwrap()),
+        1,
+        &Config { port: 2525, ..config() },
+    );
     assert_eq!(asked(&route), "[192.0.2.9]");
     route.prepared(Prepared { implicit: true, ..prepared(&["2001:db8::1"]) });
     let Next::Dial { address, implicit, host, remaining, .. } = route.next() else { panic!() };
@@ -188,7 +201,10 @@ fn no_tls_without_a_retry_is_never_permanent() {
         route.prepared(prepared(&["192.0.2.2"]));
         route.ended(Ending::Unwelcome(PERMANENT));
         let Next::Done { words, clear_next_run } = route.next() else { panic!() };
-        assert_eq!((words, clear_next_run), (&[Word::Deferred(EnhancedCode::new(4, 7, 1))][..], later));
+        assert_eq!(
+            (words, clear_next_run),
+            (&[Word::Deferred(EnhancedCode::new(4, 7, 1))][..], later)
+        );
     }
 }
 
@@ -206,7 +222,10 @@ fn a_refusal_is_final_when_every_host_says_so() {
             route.ended(if refusal_first { Ending::Unwelcome(PERMANENT) } else { other });
             next_host(&mut route);
             route.ended(if refusal_first { other } else { Ending::Unwelcome(PERMANENT) });
-            assert!(matches!(words(&route)[..], [Word::Deferred(EnhancedCode { class: 4, .. })]), "{other:?}");
+            assert!(
+                matches!(words(&route)[..], [Word::Deferred(EnhancedCode { class: 4, .. })]),
+                "{other:?}"
+            );
         }
     }
     // One that cannot be looked up has not refused either.
@@ -233,7 +252,10 @@ fn a_stop_asks_no_further_host() {
     route.ended(Ending::Unreachable);
     asked(&route);
     route.stop(PERMANENT);
-    assert_eq!(words(&route), [Word::Delivered, Word::Deferred(EnhancedCode { class: 4, ..PERMANENT })]);
+    assert_eq!(
+        words(&route),
+        [Word::Delivered, Word::Deferred(EnhancedCode { class: 4, ..PERMANENT })]
+    );
 }
 
 #[test]
@@ -253,7 +275,12 @@ fn recipients_go_their_own_ways() {
     route.ended(Ending::Finished);
     assert_eq!(
         words(&route),
-        [Word::Delivered, Word::Bounced(PERMANENT), Word::Delivered, Word::Deferred(BAD_CONNECTION)]
+        [
+            Word::Delivered,
+            Word::Bounced(PERMANENT),
+            Word::Delivered,
+            Word::Deferred(BAD_CONNECTION)
+        ]
     );
 }
 
@@ -285,7 +312,8 @@ fn dials_are_counted() {
     // Two hosts were never asked, so this is not the last word.
     assert_eq!(words(&route), [Word::Deferred(EnhancedCode::new(4, 7, 1))]);
 
-    let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &Config { dials: 0, ..config() });
+    let mut route =
+        Route::new(targets(vec![mx(0, "a.example")]), 1, &Config { dials: 0, ..config() });
     route.prepared(prepared(&["192.0.2.1"]));
     dialled(&route);
     route.ended(Ending::Unwelcome(PERMANENT));
@@ -295,7 +323,9 @@ fn dials_are_counted() {
 #[test]
 fn hosts_are_counted() {
     let records: Vec<Mx> = (0..5).map(|n| mx(n, &format!("mx{n}.example"))).collect();
-    for (hosts, last) in [(0, Word::Deferred(EnhancedCode { class: 4, ..PERMANENT })), (5, Word::Bounced(PERMANENT))] {
+    for (hosts, last) in
+        [(0, Word::Deferred(EnhancedCode { class: 4, ..PERMANENT })), (5, Word::Bounced(PERMANENT))]
+    {
         let mut route = Route::new(targets(records.clone()), 1, &Config { hosts, ..config() });
         for n in 0..hosts.max(1) {
             assert_eq!(asked(&route), format!("mx{n}.example"));
@@ -408,8 +438,11 @@ proptest! {
 
 #[test]
 fn no_report_leads_from_required_or_implicit_tls_to_clear_text() {
-    for (rules, implicit) in [(TlsRules::REQUIRED, false), (TlsRules::OPPORTUNISTIC, true), (TlsRules::NEVER, false)] {
-        let mut route = Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config());
+    for (rules, implicit) in
+        [(TlsRules::REQUIRED, false), (TlsRules::OPPORTUNISTIC, true), (TlsRules::NEVER, false)]
+    {
+        let mut route =
+            Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config());
         route.prepared(Prepared { rules, implicit, ..prepared(&["192.0.2.1"]) });
         route.ended(Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status: TLS });
         assert_eq!(asked(&route), "b.example");
@@ -427,5 +460,8 @@ fn trouble_on_this_side_ends_the_route_and_keeps_what_was_said() {
     let mut route = dialling(2, 2);
     route.word(0, Word::Bounced(PERMANENT));
     route.ended(Ending::Local(EnhancedCode::new(4, 3, 0)));
-    assert_eq!(words(&route), [Word::Bounced(PERMANENT), Word::Deferred(EnhancedCode::new(4, 3, 0))]);
+    assert_eq!(
+        words(&route),
+        [Word::Bounced(PERMANENT), Word::Deferred(EnhancedCode::new(4, 3, 0))]
+    );
 }

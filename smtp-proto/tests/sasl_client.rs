@@ -7,22 +7,30 @@ use std::sync::Arc;
 use common::auth::{EHLO, NONCE, SERVER_FIRST, base64, begin, challenge, exchange, inside};
 use common::{ClientBed, tls_info};
 use proptest::prelude::*;
-use smtp_proto::fallback::{Channel, Peer, TlsInfo};
+use smtp_proto::Secret;
+use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::channel::{Channel, Peer, TlsInfo};
+use smtp_proto::sasl::SaslError;
 use smtp_proto::sasl::client::{
-    AuthRefusal, Binding, Credentials, External, Floor, Login, MakeMechanism, Mechanism, OauthBearer, Other, Plain,
-    Proof, ScramSha256, Xoauth2,
+    AuthRefusal, Binding, Credentials, External, Floor, Login, MakeMechanism, Mechanism,
+    OauthBearer, Other, Plain, Proof, ScramSha256, Xoauth2,
 };
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{Answer, Offer, Question, Step};
-use smtp_proto::sasl::{BindingType, ChannelBinding, SaslError, Secret};
 
 #[test]
 fn the_best_mechanism_is_chosen() {
     let bound = |peer| {
-        let binding = ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") };
-        Channel::Implicit(Arc::new(TlsInfo { peer, bindings: vec![binding], ..TlsInfo::clone(&tls_info()) }))
+        let binding =
+            ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") };
+        Channel::Implicit(Arc::new(TlsInfo {
+            peer,
+            bindings: vec![binding],
+            ..TlsInfo::clone(&tls_info())
+        }))
     };
-    let unbound = |peer| Channel::Implicit(Arc::new(TlsInfo { peer, ..TlsInfo::clone(&tls_info()) }));
+    let unbound =
+        |peer| Channel::Implicit(Arc::new(TlsInfo { peer, ..TlsInfo::clone(&tls_info()) }));
     let (known, unknown) = (Peer::Authenticated, Peer::Unauthenticated);
     let password = Credentials::password("user", "pencil");
     let acting = Credentials { authorization: "other".into(), ..password.clone() };
@@ -31,12 +39,15 @@ fn the_best_mechanism_is_chosen() {
     let strange = Credentials::password("user", "\u{7}");
     let choose = |credentials: &Credentials, channel: &Channel, offered: &str| {
         let bed = ClientBed::ready(&format!("250-mx\r\n250 AUTH {offered}\r\n"));
-        let mut mechanism = credentials.mechanism(bed.client.capabilities(), channel, [0; 24].into())?;
+        let mut mechanism =
+            credentials.mechanism(bed.client.capabilities(), channel, [0; 24].into())?;
         let first = mechanism.initial_response().unwrap().unwrap_or_default();
-        let flag = mechanism.name().starts_with("SCRAM").then(|| first.as_str().unwrap()[..1].to_owned());
+        let flag =
+            mechanism.name().starts_with("SCRAM").then(|| first.as_str().unwrap()[..1].to_owned());
         Ok(format!("{} {}", mechanism.name(), flag.unwrap_or_default()))
     };
-    const ALL: &str = "LOGIN PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS EXTERNAL XOAUTH2 OAUTHBEARER CRAM-MD5";
+    const ALL: &str =
+        "LOGIN PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS EXTERNAL XOAUTH2 OAUTHBEARER CRAM-MD5";
     for (credentials, channel, offered, chosen) in [
         (&password, bound(known), ALL, Ok("SCRAM-SHA-256-PLUS p")),
         (&password, bound(unknown), ALL, Ok("SCRAM-SHA-256-PLUS p")),
@@ -61,7 +72,11 @@ fn the_best_mechanism_is_chosen() {
         (&strange, unbound(known), ALL, Ok("PLAIN ")),
         (&strange, unbound(unknown), ALL, Err(AuthRefusal::Mechanism(SaslError::Prohibited))),
     ] {
-        assert_eq!(choose(credentials, &channel, offered).as_deref(), chosen.as_deref(), "{credentials:?} {offered}");
+        assert_eq!(
+            choose(credentials, &channel, offered).as_deref(),
+            chosen.as_deref(),
+            "{credentials:?} {offered}"
+        );
     }
 }
 
@@ -70,16 +85,25 @@ fn names_and_passwords_that_cannot_be_sent() {
     let secret = Secret::from("pencil");
     let nonce = || NONCE.parse().unwrap();
     for (name, password) in [("a\0b", "p"), ("", "p"), ("a", ""), ("a", "p\0")] {
-        assert_eq!(Plain::new("", name, &Secret::from(password)).unwrap_err(), SaslError::Prohibited);
+        assert_eq!(
+            Plain::new("", name, &Secret::from(password)).unwrap_err(),
+            SaslError::Prohibited
+        );
         assert_eq!(Login::new(name, Secret::from(password)).unwrap_err(), SaslError::Prohibited);
-        let scram = ScramSha256::new("", name, Secret::from(password), Binding::Unsupported, nonce());
+        let scram =
+            ScramSha256::new("", name, Secret::from(password), Binding::Unsupported, nonce());
         assert_eq!(scram.unwrap_err(), SaslError::Prohibited);
     }
     assert_eq!(Plain::new("a\u{7}", "u", &secret).unwrap_err(), SaslError::Prohibited);
     assert_eq!(External::new("a\0").unwrap_err(), SaslError::Prohibited);
-    for (user, token) in [("u\x01", "t"), ("u\r\n", "t"), ("u", ""), ("u", "a b"), ("u", "a\x01"), ("u", "\u{e9}")] {
+    for (user, token) in
+        [("u\x01", "t"), ("u\r\n", "t"), ("u", ""), ("u", "a b"), ("u", "a\x01"), ("u", "\u{e9}")]
+    {
         assert_eq!(Xoauth2::new(user, &Secret::from(token)).unwrap_err(), SaslError::Prohibited);
-        assert_eq!(OauthBearer::new(user, &Secret::from(token)).unwrap_err(), SaslError::Prohibited);
+        assert_eq!(
+            OauthBearer::new(user, &Secret::from(token)).unwrap_err(),
+            SaslError::Prohibited
+        );
     }
     // RFC 4013, 3: what it maps and normalises.
     let (said, _) = exchange(Box::new(External::new("I\u{ad}X").unwrap()), &[]);
@@ -89,12 +113,19 @@ fn names_and_passwords_that_cannot_be_sent() {
 /// Whatever is printed, no password, token or message with one is in it.
 #[test]
 fn nothing_secret_is_printed() {
-    let binding = ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported-octets") };
+    let binding =
+        ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported-octets") };
     let tls = TlsInfo { bindings: vec![binding], ..TlsInfo::clone(&tls_info()) };
     let mut shown = format!("{tls:?} {:?}", Channel::Implicit(Arc::new(tls.clone())));
-    let credentials =
-        [Credentials::password("user", "pencil"), Credentials::token("user", "pencil"), Credentials::certificate()];
-    shown += &format!("{credentials:?} {:?}", Proof::Password { user: "u".into(), password: "pencil".into() });
+    let credentials = [
+        Credentials::password("user", "pencil"),
+        Credentials::token("user", "pencil"),
+        Credentials::certificate(),
+    ];
+    shown += &format!(
+        "{credentials:?} {:?}",
+        Proof::Password { user: "u".into(), password: "pencil".into() }
+    );
     for replies in 0..3 {
         let pencil = Secret::from("pencil");
         let binding = Binding::Used(tls.bindings[0].clone());
@@ -104,11 +135,17 @@ fn nothing_secret_is_printed() {
             Box::new(Login::new("user", pencil.clone()).unwrap()),
             Box::new(Xoauth2::new("user", &pencil).unwrap()),
             Box::new(OauthBearer::new("user", &pencil).unwrap()),
-            Box::new(ScramSha256::new("", "user", pencil, binding, NONCE.parse().unwrap()).unwrap()),
+            Box::new(
+                ScramSha256::new("", "user", pencil, binding, NONCE.parse().unwrap()).unwrap(),
+            ),
         ];
         for mechanism in mechanisms {
             shown += &format!("{mechanism:?} {mechanism:#?}");
-            let first = if mechanism.name().starts_with("SCRAM") { challenge(SERVER_FIRST) } else { challenge("") };
+            let first = if mechanism.name().starts_with("SCRAM") {
+                challenge(SERVER_FIRST)
+            } else {
+                challenge("")
+            };
             let mut bed = inside(Arc::new(tls.clone()), EHLO);
             bed.client.authenticate(mechanism, Floor::Authenticated, bed.now).unwrap();
             shown += &format!("{:?}", bed.client);
@@ -140,7 +177,11 @@ impl Mechanism for Counting {
     }
     fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError> {
         self.0.extend_from_slice(challenge);
-        if self.0.len() > 3 { Err(SaslError::UnexpectedChallenge) } else { Ok(Secret::from(self.0.as_slice())) }
+        if self.0.len() > 3 {
+            Err(SaslError::UnexpectedChallenge)
+        } else {
+            Ok(Secret::from(self.0.as_slice()))
+        }
     }
     fn accepted(&mut self) -> Result<(), SaslError> {
         if self.0.len() == 3 { Ok(()) } else { Err(SaslError::Unproven) }
@@ -165,7 +206,8 @@ fn anyone_can_write_a_mechanism() {
     let credentials = Credentials::from(Proof::Other(Other(Arc::new(Maker))));
     assert_eq!(credentials, credentials.clone());
     assert_ne!(credentials, Credentials::from(Proof::Other(Other(Arc::new(Maker)))));
-    for (challenges, end) in [(1, "Unproven"), (2, "Unproven"), (3, ""), (4, "UnexpectedChallenge")] {
+    for (challenges, end) in [(1, "Unproven"), (2, "Unproven"), (3, ""), (4, "UnexpectedChallenge")]
+    {
         let mut bed = inside(tls_info(), "250-mx\r\n250 AUTH PLAIN X-COUNTING\r\n");
         let (capabilities, channel) = (bed.client.capabilities(), bed.client.channel());
         let mechanism = credentials.mechanism(capabilities, channel, [0; 24].into()).unwrap();
@@ -175,7 +217,10 @@ fn anyone_can_write_a_mechanism() {
         }
         let said = bed.said();
         let events = bed.feed(if challenges == 4 { b"501 no\r\n" } else { b"235 ok\r\n" });
-        assert!(said.starts_with("eA==\r\n") && said.ends_with("*\r\n") == (challenges == 4), "{said}");
+        assert!(
+            said.starts_with("eA==\r\n") && said.ends_with("*\r\n") == (challenges == 4),
+            "{said}"
+        );
         match end {
             "" => assert_eq!(events, ["Authenticated(Reply(235 ok))"]),
             end => assert!(events[0].contains(&format!("Mechanism({end})")), "{events:?}"),
@@ -202,7 +247,8 @@ fn anyone_can_write_a_mechanism() {
         }
     }
     for name in ["", "plain", "PLAIN X", "PLAIN\r\nQUIT", "X\u{e9}", "A-NAME-OF-TWENTY-1-OCTS"] {
-        let mut bed = inside(tls_info(), "250-mx\r\n250 AUTH PLAIN X X\u{e9} A-NAME-OF-TWENTY-1-OCTS\r\n");
+        let mut bed =
+            inside(tls_info(), "250-mx\r\n250 AUTH PLAIN X X\u{e9} A-NAME-OF-TWENTY-1-OCTS\r\n");
         let begun = bed.client.authenticate(Box::new(Nameless(name)), Floor::Clear, bed.now);
         assert_eq!((begun, bed.ask(b"")), (Err(AuthRefusal::NotOffered), String::new()), "{name}");
     }

@@ -5,12 +5,18 @@ mod common;
 use std::sync::Arc;
 
 use common::auth::{base64, decode};
-use common::auth_server::{MALFORMED, NO, OK, auth, bound, client, config, exported, inside, say, scram};
+use common::auth_server::{
+    MALFORMED, NO, OK, auth, bound, client, config, exported, inside, say, scram,
+};
 use common::{ServerBed, server_config, tls_info};
-use smtp_proto::fallback::Channel;
+use smtp_proto::Secret;
+use smtp_proto::channel::Channel;
+use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::sasl::client::{Binding, ScramSha256};
-use smtp_proto::sasl::server::{Answer, Decoy, Exchange, Failure, Identity, Mechanism, Offer, Question, Step};
-use smtp_proto::sasl::{BindingType, ChannelBinding, Secret, server as sasl};
+use smtp_proto::sasl::server as sasl;
+use smtp_proto::sasl::server::{
+    Answer, Decoy, Exchange, Failure, Identity, Mechanism, Offer, Question, Step,
+};
 use smtp_proto::server::Config;
 
 /// RFC 4616, 2.
@@ -41,7 +47,8 @@ fn messages_of_plain() {
         let mut bed = inside(config());
         say(&mut bed, "AUTH PLAIN");
         assert_eq!(say(&mut bed, base64(message)), reply, "{}", message.escape_ascii());
-        let expected = (reply == OK).then(|| if message.starts_with(b"boss") { "boss" } else { "user" });
+        let expected =
+            (reply == OK).then(|| if message.starts_with(b"boss") { "boss" } else { "user" });
         assert_eq!(bed.server.identity().map(|identity| identity.authorization.as_str()), expected);
     }
     // No response is not an empty name.
@@ -74,7 +81,11 @@ fn messages_with_tokens() {
         ("XOAUTH2", "user=user\x01auth=good-token\x01\x01".into(), MALFORMED),
         ("XOAUTH2", String::new(), MALFORMED),
         ("OAUTHBEARER", format!("n,,\x01{auth_pair}\x01"), OK),
-        ("OAUTHBEARER", format!("y,a=user,\x01port=587\x01{auth_pair}host=mx.test.example\x01\x01"), OK),
+        (
+            "OAUTHBEARER",
+            format!("y,a=user,\x01port=587\x01{auth_pair}host=mx.test.example\x01\x01"),
+            OK,
+        ),
         ("OAUTHBEARER", format!("n,a=boss,\x01{auth_pair}unknown=x y\tz\x01\x01"), OK),
         ("OAUTHBEARER", format!("n,a=root,\x01{auth_pair}\x01"), error),
         ("OAUTHBEARER", format!("n,a=b=2Cc=3D,\x01{auth_pair}\x01"), error),
@@ -111,7 +122,8 @@ fn messages_with_tokens() {
 #[test]
 fn strangers_look_like_users() {
     let challenge = |user: &str, server: &mut ServerBed| {
-        let (challenges, last) = scram(server, client(user, "not the password", Binding::Unsupported));
+        let (challenges, last) =
+            scram(server, client(user, "not the password", Binding::Unsupported));
         assert_eq!((challenges.len(), last.as_str()), (1, NO), "{user}");
         challenges.into_iter().next().unwrap()
     };
@@ -130,7 +142,8 @@ fn strangers_look_like_users() {
     let with = auth(&mut bed, "SCRAM-SHA-256", "n,a=boss,n=mallory,r=rOprNGfwEbeRWgbNEkqO");
     assert_eq!(parts(std::str::from_utf8(&decode(with[4..].trim_end())).unwrap()), unknown);
     // Another secret, other salts.
-    let other = sasl::ScramSha256::with_nonces(Decoy::new(Secret::from("another")), || "abc".parse().ok());
+    let other =
+        sasl::ScramSha256::with_nonces(Decoy::new(Secret::from("another")), || "abc".parse().ok());
     let mut bed = inside(Config { mechanisms: other.into(), ..server_config() });
     assert_ne!(parts(&challenge("mallory", &mut bed))[1], unknown[1]);
 }
@@ -139,17 +152,23 @@ fn strangers_look_like_users() {
 #[test]
 fn channel_binding() {
     let used = |data| Binding::Used(exported(data));
-    let (challenges, last) = scram(&mut inside(config()), client("user", "pencil", used("this channel")));
+    let (challenges, last) =
+        scram(&mut inside(config()), client("user", "pencil", used("this channel")));
     assert_eq!((challenges.len(), last.as_str()), (2, OK));
     // The proof is right, the channel is another one.
-    assert_eq!(scram(&mut inside(config()), client("user", "pencil", used("another channel"))).1, NO);
+    assert_eq!(
+        scram(&mut inside(config()), client("user", "pencil", used("another channel"))).1,
+        NO
+    );
     // A type that is not there.
-    let end_point = ChannelBinding { kind: BindingType::TlsServerEndPoint, data: Secret::from("this channel") };
+    let end_point =
+        ChannelBinding { kind: BindingType::TlsServerEndPoint, data: Secret::from("this channel") };
     let refused = scram(&mut inside(config()), client("user", "pencil", Binding::Used(end_point)));
     assert_eq!(refused, (vec![], NO.to_owned()));
 
-    let first =
-        |bed: &mut ServerBed, mechanism: &str, header: &str| auth(bed, mechanism, format!("{header},,n=user,r=abc"));
+    let first = |bed: &mut ServerBed, mechanism: &str, header: &str| {
+        auth(bed, mechanism, format!("{header},,n=user,r=abc"))
+    };
     // `y` says that -PLUS was not seen: somebody has taken it out of the list.
     assert_eq!(first(&mut inside(config()), "SCRAM-SHA-256", "y"), NO);
     let mut unbound = ServerBed::on(config(), Channel::Implicit(tls_info()));
@@ -157,7 +176,10 @@ fn channel_binding() {
     unbound.said();
     assert!(first(&mut unbound, "SCRAM-SHA-256", "y").starts_with("334 "));
     say(&mut unbound, "*");
-    assert_eq!(first(&mut unbound, "SCRAM-SHA-256-PLUS", "p=tls-exporter"), "504 5.5.4 mechanism not offered\r\n");
+    assert_eq!(
+        first(&mut unbound, "SCRAM-SHA-256-PLUS", "p=tls-exporter"),
+        "504 5.5.4 mechanism not offered\r\n"
+    );
     // The flag and the name of the mechanism go together.
     for (mechanism, header) in [
         ("SCRAM-SHA-256", "p=tls-exporter"),
@@ -185,7 +207,8 @@ fn signed(server_first: &str, without_proof: &str) -> String {
     let client_key = hmac(&salted, b"Client Key");
     let message = format!("n=user,r=rOprNGfwEbeRWgbNEkqO,{server_first},{without_proof}");
     let signature = hmac(&Sha256::digest(client_key), message.as_bytes());
-    let proof: Vec<u8> = client_key.iter().zip(signature).map(|(key, signed)| key ^ signed).collect();
+    let proof: Vec<u8> =
+        client_key.iter().zip(signature).map(|(key, signed)| key ^ signed).collect();
     format!("{without_proof},p={}", base64(proof))
 }
 
@@ -225,17 +248,31 @@ fn scram_to_its_last_message() {
             assert_eq!(bed.server.identity(), None);
         }
     }
-    for message in
-        ["", "n,,n=,r=a", "n,,n=a=2,r=a", "n,,m=1,n=user,r=a", "n,,n=us\0er,r=a", "x,,n=user,r=a", "n,,n=user"]
-    {
+    for message in [
+        "",
+        "n,,n=,r=a",
+        "n,,n=a=2,r=a",
+        "n,,m=1,n=user,r=a",
+        "n,,n=us\0er,r=a",
+        "x,,n=user,r=a",
+        "n,,n=user",
+    ] {
         let mut bed = inside(config());
         say(&mut bed, "AUTH SCRAM-SHA-256");
         assert_eq!(say(&mut bed, base64(message)), MALFORMED, "{message:?}");
     }
     // Acting as somebody else is asked for when the proof is good, and only then.
-    for (authorization, password, reply) in [("boss", "pencil", OK), ("root", "pencil", NO), ("boss", "pen", NO)] {
+    for (authorization, password, reply) in
+        [("boss", "pencil", OK), ("root", "pencil", NO), ("boss", "pen", NO)]
+    {
         let nonce = "rOprNGfwEbeRWgbNEkqO".parse().unwrap();
-        let client = ScramSha256::new(authorization, "user", Secret::from(password), Binding::Unsupported, nonce);
+        let client = ScramSha256::new(
+            authorization,
+            "user",
+            Secret::from(password),
+            Binding::Unsupported,
+            nonce,
+        );
         let mut bed = inside(config());
         assert_eq!(scram(&mut bed, client.unwrap()).1, reply);
         let identity = Identity { user: "user".into(), authorization: "boss".into() };
@@ -244,7 +281,10 @@ fn scram_to_its_last_message() {
     // No random numbers, no exchange.
     let none = sasl::ScramSha256::both(Decoy::new(Secret::from("x")), || None);
     let mut bed = inside(Config { mechanisms: none.into(), ..server_config() });
-    assert_eq!(auth(&mut bed, "SCRAM-SHA-256", first), "454 4.7.0 temporary authentication failure\r\n");
+    assert_eq!(
+        auth(&mut bed, "SCRAM-SHA-256", first),
+        "454 4.7.0 temporary authentication failure\r\n"
+    );
 }
 
 /// RFC 4954, 4.1 has CRAM-MD5; this is one of our own that begins like it and asks what no mechanism of ours asks.
@@ -289,12 +329,20 @@ fn a_mechanism_of_ones_own() {
     let config = Config { mechanisms: vec![Arc::new(Riddle)], ..server_config() };
     let mut bed = inside(config);
     bed.authority = |question| match question {
-        Question::Other(guess) if guess.as_bytes() == b"the ring" => Some(Answer::Other(Secret::from("bilbo"))),
+        Question::Other(guess) if guess.as_bytes() == b"the ring" => {
+            Some(Answer::Other(Secret::from("bilbo")))
+        }
         _ => Some(Answer::Refused),
     };
     // RFC 4954, 4: an initial response where the server begins.
-    assert_eq!(auth(&mut bed, "X-RIDDLE", "hands"), "501 5.7.0 the mechanism has no initial response\r\n");
-    assert_eq!(say(&mut bed, "AUTH x-riddle"), format!("334 {}\r\n", base64("what have I got in my pocket?")));
+    assert_eq!(
+        auth(&mut bed, "X-RIDDLE", "hands"),
+        "501 5.7.0 the mechanism has no initial response\r\n"
+    );
+    assert_eq!(
+        say(&mut bed, "AUTH x-riddle"),
+        format!("334 {}\r\n", base64("what have I got in my pocket?"))
+    );
     assert_eq!(say(&mut bed, base64("string")), NO);
     say(&mut bed, "AUTH X-RIDDLE");
     assert_eq!(say(&mut bed, base64("the ring")), OK);
@@ -305,20 +353,30 @@ fn a_mechanism_of_ones_own() {
 #[test]
 fn long_challenges_are_one_line() {
     let scope = "x".repeat(2000);
-    let bearer = sasl::OauthBearer { scope: Some(scope), openid_configuration: Some("https://\"\\\n".into()) };
+    let bearer = sasl::OauthBearer {
+        scope: Some(scope),
+        openid_configuration: Some("https://\"\\\n".into()),
+    };
     let mut bed = inside(Config { mechanisms: vec![Arc::new(bearer)], ..server_config() });
     let said = auth(&mut bed, "OAUTHBEARER", "n,,\x01auth=Bearer bad-token\x01\x01");
     let challenge =
-        String::from_utf8(decode(said.strip_prefix("334 ").unwrap().strip_suffix("\r\n").unwrap())).unwrap();
+        String::from_utf8(decode(said.strip_prefix("334 ").unwrap().strip_suffix("\r\n").unwrap()))
+            .unwrap();
     let json: serde_json::Value = serde_json::from_str(&challenge).unwrap();
-    assert_eq!((&json["status"], &json["openid-configuration"]), (&"invalid_token".into(), &"https://\"\\\n".into()));
+    assert_eq!(
+        (&json["status"], &json["openid-configuration"]),
+        (&"invalid_token".into(), &"https://\"\\\n".into())
+    );
 }
 
 /// Names and passwords that SASLprep leaves as they are: with everything that a mechanism has to escape.
 const NAME: &str = "[a-z0-9,=@ \\\\+\"\u{e9}\u{fc}]{1,20}";
 
 /// What an exchange asks at last, when a client begins it so.
-fn asked(mechanism: &dyn Mechanism, client: &mut dyn smtp_proto::sasl::client::Mechanism) -> Question {
+fn asked(
+    mechanism: &dyn Mechanism,
+    client: &mut dyn smtp_proto::sasl::client::Mechanism,
+) -> Question {
     let channel = bound();
     let mut exchange = mechanism.begin(&Offer::new(&channel, &[]));
     let mut response = match client.initial_response().unwrap() {

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{ServerBed, accept, server_config, tls_info};
-use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
-use smtp_proto::fallback::Channel;
-use smtp_proto::reply::{Reply, Response};
+use smtp_proto::channel::Channel;
+use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
 use smtp_proto::server::{Config, Event, Server, StartTls};
+use smtp_proto::timeouts::Phase;
+use smtp_proto::wire::reply::{Reply, Response};
 use smtp_proto::{Step, Want};
 
-const TO_DATA: &[u8] = b"EHLO c\r\nMAIL FROM:<a@test.example>\r\nRCPT TO:<b@test.example>\r\nDATA\r\n";
+const TO_DATA: &[u8] =
+    b"EHLO c\r\nMAIL FROM:<a@test.example>\r\nRCPT TO:<b@test.example>\r\nDATA\r\n";
 
 fn greeted(config: Config) -> ServerBed {
     let mut bed = ServerBed::new(config);
@@ -37,7 +39,9 @@ fn after(script: &[u8]) -> ServerBed {
 fn too_many_errors() {
     let mut config = server_config();
     config.limits.errors = 3;
-    for wrong in [&b"WHAT\r\n"[..], b"MAIL FROM:x\r\n", b"DATA\r\n", b"\r\n", b"NOOP\n", &[b'x'; 3000]] {
+    for wrong in
+        [&b"WHAT\r\n"[..], b"MAIL FROM:x\r\n", b"DATA\r\n", b"\r\n", b"NOOP\n", &[b'x'; 3000]]
+    {
         let wrong = if wrong.len() == 3000 { [wrong, b"\r\n"].concat() } else { wrong.to_vec() };
         let mut bed = greeted(config.clone());
         for _ in 0..3 {
@@ -127,9 +131,14 @@ fn the_first_flaw_of_a_line_is_told() {
 
 #[test]
 fn browsers_are_shown_the_door() {
-    for request in ["GET / HTTP/1.1\r\n", "post /x HTTP/1.0\r\n", "CONNECT mx.test.example:25 HTTP/1.1\r\n"] {
+    for request in
+        ["GET / HTTP/1.1\r\n", "post /x HTTP/1.0\r\n", "CONNECT mx.test.example:25 HTTP/1.1\r\n"]
+    {
         let mut bed = greeted(server_config());
-        assert_eq!(bed.feed(format!("{request}Host: x\r\n\r\nMAIL FROM:<a@b>\r\n").as_bytes()), ["Closed"]);
+        assert_eq!(
+            bed.feed(format!("{request}Host: x\r\n\r\nMAIL FROM:<a@b>\r\n").as_bytes()),
+            ["Closed"]
+        );
         assert_eq!(bed.said(), "421 4.7.0 this is not an HTTP server\r\n");
         // Later it is only an unknown command.
         let mut bed = after(b"NOOP\r\n");
@@ -171,7 +180,8 @@ fn eof_by_state() {
 
 #[test]
 fn nothing_may_stand_behind_starttls() {
-    const BROKEN: Result<Want, Error> = Err(Error::PeerMisbehaved(PeerMisbehaved::PlaintextBehindStartTls));
+    const BROKEN: Result<Want, Error> =
+        Err(Error::PeerMisbehaved(PeerMisbehaved::PlaintextBehindStartTls));
     for behind in [&b"EHLO evil\r\n"[..], b"\0", b"\r\n"] {
         let mut bed = greeted(offering());
         bed.ask(b"EHLO c\r\n");
@@ -198,7 +208,10 @@ fn nothing_may_stand_behind_starttls() {
 fn a_refused_starttls_leaves_the_rest_of_the_group_alone() {
     let refusal = Response::fixed(454, (4, 7, 0), "TLS not available");
     let mut bed = greeted(offering()).answering(|event| matches!(event, Event::StartTls), refusal);
-    assert_eq!(bed.feed(b"EHLO c\r\nSTARTTLS\r\nMAIL FROM:<>\r\n"), ["Hello c", "StartTls", "Mail <>"]);
+    assert_eq!(
+        bed.feed(b"EHLO c\r\nSTARTTLS\r\nMAIL FROM:<>\r\n"),
+        ["Hello c", "StartTls", "Mail <>"]
+    );
     assert!(bed.said().ends_with("454 4.7.0 TLS not available\r\n250 2.0.0 OK\r\n"));
 }
 
@@ -225,7 +238,9 @@ fn a_barred_client_can_only_quit() {
     bed.shake();
     bed.server.bar(Response::fixed(554, (5, 7, 0), "no certificate, no service"));
     bed.said();
-    for command in [&b"EHLO c\r\n"[..], b"MAIL FROM:<>\r\n", b"NOOP\r\n", b"MAIL oops\r\n", b"\r\n", b"NOOP\n"] {
+    for command in
+        [&b"EHLO c\r\n"[..], b"MAIL FROM:<>\r\n", b"NOOP\r\n", b"MAIL oops\r\n", b"\r\n", b"NOOP\n"]
+    {
         assert_eq!(bed.ask(command), "554 5.7.0 no certificate, no service\r\n");
     }
     assert_eq!(bed.feed(b"QUIT\r\n"), ["Closed"]);
@@ -282,7 +297,10 @@ fn late_answers() {
     let mut now = std::time::Instant::now();
     let (mut server, mut output) = (Server::new(config, Channel::Plain, now), Vec::new());
     let input = b"EHLO c\r\nNOOP\r\n";
-    assert!(matches!(server.poll(now, input, &mut output).unwrap().step, Step::Event(Event::Connected)));
+    assert!(matches!(
+        server.poll(now, input, &mut output).unwrap().step,
+        Step::Event(Event::Connected)
+    ));
     assert_eq!(server.deadline(), None);
     now += Duration::from_secs(86_400);
     for _ in 0..2 {
@@ -305,33 +323,50 @@ fn only_sensible_codes_are_taken() {
     let questions: [(&[u8], Is, &[u16]); 8] = [
         (b"", |event| matches!(event, Event::Connected), &[220, 421, 554]),
         (b"EHLO c\r\n", |event| matches!(event, Event::Hello { .. }), &[250, 421, 450, 504, 550]),
-        (b"EHLO c\r\nSTARTTLS\r\n", |event| matches!(event, Event::StartTls), &[220, 421, 454, 554]),
-        (b"EHLO c\r\nMAIL FROM:<>\r\n", |event| matches!(event, Event::Mail { .. }), &[250, 421, 451, 550]),
+        (
+            b"EHLO c\r\nSTARTTLS\r\n",
+            |event| matches!(event, Event::StartTls),
+            &[220, 421, 454, 554],
+        ),
+        (
+            b"EHLO c\r\nMAIL FROM:<>\r\n",
+            |event| matches!(event, Event::Mail { .. }),
+            &[250, 421, 451, 550],
+        ),
         (
             b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<x@y>\r\n",
             |event| matches!(event, Event::Recipient { .. }),
             &[250, 251, 421, 450, 550],
         ),
         (TO_DATA, |event| matches!(event, Event::Data), &[354, 421, 451, 554]),
-        (&[TO_DATA, b".\r\n"].concat(), |event| matches!(event, Event::EndOfBody), &[250, 421, 451, 554]),
-        (b"VRFY x\r\n", |event| matches!(event, Event::Other(_)), &[250, 251, 252, 214, 421, 502, 550]),
+        (
+            &[TO_DATA, b".\r\n"].concat(),
+            |event| matches!(event, Event::EndOfBody),
+            &[250, 421, 451, 554],
+        ),
+        (
+            b"VRFY x\r\n",
+            |event| matches!(event, Event::Other(_)),
+            &[250, 251, 252, 214, 421, 502, 550],
+        ),
     ];
     for (script, is, good) in questions {
         for code in [
-            100, 199, 200, 214, 220, 221, 250, 251, 252, 299, 300, 334, 354, 399, 421, 450, 451, 454, 502, 504, 550,
-            554, 600, 999,
+            100, 199, 200, 214, 220, 221, 250, 251, 252, 299, 300, 334, 354, 399, 421, 450, 451,
+            454, 502, 504, 550, 554, 600, 999,
         ] {
             let mut bed = ServerBed::new(offering());
-            bed.answer = Arc::new(
-                move |event| if is(event) { Response::fixed(599, (5, 0, 0), "marker") } else { accept(event) },
-            );
+            bed.answer = Arc::new(move |event| {
+                if is(event) { Response::fixed(599, (5, 0, 0), "marker") } else { accept(event) }
+            });
             // Drive by hand up to the question.
             let (mut input, mut output) = (script.to_vec(), Vec::new());
             loop {
                 let progress = bed.server.poll(bed.now, &input, &mut output).unwrap();
                 let consumed = progress.consumed;
                 let Step::Event(event) = progress.step else { panic!("{:?}", progress.step) };
-                let (found, answer) = (is(&event), common::wants_answer(&event).then(|| accept(&event)));
+                let (found, answer) =
+                    (is(&event), common::wants_answer(&event).then(|| accept(&event)));
                 input.drain(..consumed);
                 if found {
                     break;
@@ -354,7 +389,10 @@ fn only_sensible_codes_are_taken() {
                     continue;
                 }
             }
-            let closes = matches!(bed.server.poll(bed.now, b"", &mut output).unwrap().step, Step::Event(Event::Closed));
+            let closes = matches!(
+                bed.server.poll(bed.now, b"", &mut output).unwrap().step,
+                Step::Event(Event::Closed)
+            );
             assert_eq!(closes, code == 421);
         }
     }
@@ -364,29 +402,41 @@ fn only_sensible_codes_are_taken() {
 fn close_in_every_state() {
     let shutdown = Response::fixed(421, (4, 3, 2), "shutting down");
     let word = b"421 4.3.2 shutting down\r\n";
-    for script in
-        [&b""[..], b"EHLO c\r\n", b"EHLO c\r\nMAIL FROM:<>\r\n", TO_DATA, b"NOO", &[TO_DATA, b"half"].concat()]
-    {
+    for script in [
+        &b""[..],
+        b"EHLO c\r\n",
+        b"EHLO c\r\nMAIL FROM:<>\r\n",
+        TO_DATA,
+        b"NOO",
+        &[TO_DATA, b"half"].concat(),
+    ] {
         let mut bed = after(script);
         bed.server.close(&shutdown, &mut bed.output);
         bed.server.close(&shutdown, &mut bed.output);
         assert_eq!(bed.output, word);
         assert_eq!(bed.feed(b"NOOP\r\n"), ["Closed"]);
         assert_eq!(bed.output, word);
-        assert_eq!(bed.server.respond(&shutdown, &mut bed.output), Err(ApiMisuse::NoResponseWanted));
+        assert_eq!(
+            bed.server.respond(&shutdown, &mut bed.output),
+            Err(ApiMisuse::NoResponseWanted)
+        );
         bed.server.close(&shutdown, &mut bed.output);
         assert_eq!(bed.output, word);
     }
     // A fresh one, and one whose caller owes an answer.
     let now = std::time::Instant::now();
     for polled in [false, true] {
-        let (mut server, mut output) = (Server::new(Arc::new(server_config()), Channel::Plain, now), Vec::new());
+        let (mut server, mut output) =
+            (Server::new(Arc::new(server_config()), Channel::Plain, now), Vec::new());
         if polled {
             let _ = server.poll(now, b"", &mut output).unwrap();
         }
         server.close(&shutdown, &mut output);
         assert_eq!(output, word);
-        assert!(matches!(server.poll(now, b"", &mut output).unwrap().step, Step::Event(Event::Closed)));
+        assert!(matches!(
+            server.poll(now, b"", &mut output).unwrap().step,
+            Step::Event(Event::Closed)
+        ));
     }
     // In the handshake nothing can be said.
     let mut bed = greeted(offering());
@@ -439,7 +489,8 @@ fn bodies_with_bare_line_ends_are_read_to_their_real_end() {
             let mut bed = after(TO_DATA);
             let wire = [body, b".\r\nNOOP\r\n"].concat();
             let events = if bytewise { bed.feed_bytewise(&wire) } else { bed.feed(&wire) };
-            let others: Vec<_> = events.iter().filter(|event| !event.starts_with("Body ")).collect();
+            let others: Vec<_> =
+                events.iter().filter(|event| !event.starts_with("Body ")).collect();
             assert_eq!(others.len(), 1, "{events:?}");
             assert!(others[0].starts_with("BodyRefused(Defect(Bare"), "{events:?}");
             assert_eq!(bed.said(), "554 5.6.0 message has a bare CR or LF\r\n250 2.0.0 OK\r\n");
@@ -496,15 +547,29 @@ fn addresses_and_parameters_that_are_not_taken() {
 #[test]
 fn enhanced_codes_only_where_allowed() {
     for announced in [true, false] {
-        let mut bed = ServerBed::new(Config { enhanced_status_codes: announced, ..server_config() });
+        let mut bed =
+            ServerBed::new(Config { enhanced_status_codes: announced, ..server_config() });
         bed.feed(b"HELO c\r\n");
         bed.feed(TO_DATA);
         bed.feed(b"x\r\n.\r\nVRFY x\r\nNOOP\r\nWHAT\r\nEXPN\r\nQUIT\r\n");
         let said = bed.said();
         assert_eq!(said.contains("ENHANCEDSTATUSCODES"), announced);
-        let with: Vec<&str> = said.lines().filter(|line| line.get(5..6) == Some(".")).map(|line| &line[..9]).collect();
+        let with: Vec<&str> = said
+            .lines()
+            .filter(|line| line.get(5..6) == Some("."))
+            .map(|line| &line[..9])
+            .collect();
         let expected: &[&str] = if announced {
-            &["250 2.0.0", "250 2.0.0", "250 2.0.0", "252 2.5.2", "250 2.0.0", "500 5.5.1", "501 5.5.4", "221 2.0.0"]
+            &[
+                "250 2.0.0",
+                "250 2.0.0",
+                "250 2.0.0",
+                "252 2.5.2",
+                "250 2.0.0",
+                "500 5.5.1",
+                "501 5.5.4",
+                "221 2.0.0",
+            ]
         } else {
             &[]
         };
@@ -534,9 +599,15 @@ fn texts_cannot_break_a_response() {
 
 #[test]
 fn long_texts_go_on_in_the_next_line() {
-    for (char, count) in
-        [("x", 512), ("x", 5000), ("\u{fc}", 700), ("\u{20ac}", 700), ("\u{1f4e7}", 700), ("x", 484), ("x", 497)]
-    {
+    for (char, count) in [
+        ("x", 512),
+        ("x", 5000),
+        ("\u{fc}", 700),
+        ("\u{20ac}", 700),
+        ("\u{1f4e7}", 700),
+        ("x", 484),
+        ("x", 497),
+    ] {
         let text = char.repeat(count);
         let wire = worded(&text);
         let reply = Reply::parse(&wire).unwrap().unwrap();
@@ -563,7 +634,8 @@ fn the_greeting_of_ehlo_is_one_line() {
         let keywords: Vec<&str> = said.lines().skip(1).map(|line| &line[4..]).collect();
         assert_eq!(keywords, ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"]);
     }
-    let mut bed = ServerBed::new(Config { keywords: vec!["X-ONE a\r\nX-TWO".into()], ..server_config() });
+    let mut bed =
+        ServerBed::new(Config { keywords: vec!["X-ONE a\r\nX-TWO".into()], ..server_config() });
     assert!(bed.ask(b"EHLO c\r\n").ends_with("250 X-ONE a??X-TWO\r\n"));
 }
 
@@ -572,8 +644,13 @@ fn the_greeting_of_ehlo_is_one_line() {
 fn nothing_to_say_is_no_space_at_the_end_of_a_line() {
     let silent = |config| {
         let mut bed = ServerBed::new(config);
-        bed.answer =
-            Arc::new(|event| Response::fixed(if matches!(event, Event::Connected) { 220 } else { 250 }, (2, 0, 0), ""));
+        bed.answer = Arc::new(|event| {
+            Response::fixed(
+                if matches!(event, Event::Connected) { 220 } else { 250 },
+                (2, 0, 0),
+                "",
+            )
+        });
         bed
     };
     let config = Config { mt_priority: Some(String::new()), ..server_config() };
@@ -583,7 +660,10 @@ fn nothing_to_say_is_no_space_at_the_end_of_a_line() {
         "220 mx.test.example ESMTP\r\n250-mx.test.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n\
          250-ENHANCEDSTATUSCODES\r\n250 MT-PRIORITY\r\n"
     );
-    assert_eq!(silent(config).ask(b"HELO c\r\n"), "220 mx.test.example ESMTP\r\n250 mx.test.example\r\n");
+    assert_eq!(
+        silent(config).ask(b"HELO c\r\n"),
+        "220 mx.test.example ESMTP\r\n250 mx.test.example\r\n"
+    );
 }
 
 #[test]
@@ -591,7 +671,10 @@ fn messages_one_after_another() {
     let mut bed = after(b"EHLO c\r\n");
     for _ in 0..3 {
         let events = bed.feed(b"MAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\n..\r\n.\r\n");
-        assert_eq!(events, ["Mail <>", "Recipient <a@test.example>", "Data", "Body .\\r\\n", "EndOfBody"]);
+        assert_eq!(
+            events,
+            ["Mail <>", "Recipient <a@test.example>", "Data", "Body .\\r\\n", "EndOfBody"]
+        );
     }
     // An empty one.
     let events = bed.feed(b"MAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\n.\r\n");
@@ -630,7 +713,8 @@ fn early_talkers_are_noticed() {
     assert_eq!(talk(silent, &[b"EHLO c\r\n", b"NOOP\r\nN", b"OOP\r\n"]), Some(Unannounced));
     // The final dot may be followed by anything only where commands may.
     let chunks = Config { pipelining: false, chunking: true, ..server_config() };
-    let mail: [&[u8]; 4] = [b"EHLO c\r\n", b"MAIL FROM:<>\r\n", b"RCPT TO:<a@b>\r\n", b"BDAT 2 LAST\r\nxx"];
+    let mail: [&[u8]; 4] =
+        [b"EHLO c\r\n", b"MAIL FROM:<>\r\n", b"RCPT TO:<a@b>\r\n", b"BDAT 2 LAST\r\nxx"];
     assert_eq!(talk(chunks, &mail), None, "a chunk follows its command");
 }
 
@@ -640,13 +724,16 @@ fn lmtp_takes_a_response_for_each_recipient() {
     let config = Config { protocol: smtp_proto::Protocol::Lmtp, ..server_config() };
     let mut server = Server::new(Arc::new(config), Channel::Plain, std::time::Instant::now());
     let (now, mut output) = (std::time::Instant::now(), Vec::new());
-    let mut input = &b"LHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@b>\r\nDATA\r\nx\r\n.\r\n"[..];
+    let mut input =
+        &b"LHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@b>\r\nDATA\r\nx\r\n.\r\n"[..];
     loop {
         let progress = server.poll(now, input, &mut output).unwrap();
         input = &input[progress.consumed..];
         match progress.step {
             Step::Event(Event::EndOfBody) => break,
-            Step::Event(event) if common::wants_answer(&event) => server.respond(&accept(&event), &mut output).unwrap(),
+            Step::Event(event) if common::wants_answer(&event) => {
+                server.respond(&accept(&event), &mut output).unwrap()
+            }
             step => assert!(matches!(step, Step::Event(Event::Body(_)))),
         }
     }
@@ -658,7 +745,10 @@ fn lmtp_takes_a_response_for_each_recipient() {
         server.respond_each(std::slice::from_ref(&ok), &mut output),
         Err(ApiMisuse::ResponseCount { expected: 2 })
     );
-    assert_eq!(server.respond_each(&[ok.clone(), wrong], &mut output), Err(ApiMisuse::WrongCode(354)));
+    assert_eq!(
+        server.respond_each(&[ok.clone(), wrong], &mut output),
+        Err(ApiMisuse::WrongCode(354))
+    );
     server.respond_each(&[ok.clone(), full.clone()], &mut output).unwrap();
     assert_eq!(output, b"250 2.0.0 OK\r\n452 4.2.2 mailbox full\r\n");
     assert_eq!(server.respond_each(&[ok, full], &mut output), Err(ApiMisuse::NoResponseWanted));

@@ -40,8 +40,8 @@ impl Domain {
         if text.len() > 4 * MAX_DOMAIN_LEN {
             return Err(DomainError::TooLong);
         }
-        let ascii =
-            idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::EMPTY).map_err(|_| DomainError::Idn)?;
+        let ascii = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::EMPTY)
+            .map_err(|_| DomainError::Idn)?;
         let ascii = ascii.strip_suffix('.').unwrap_or(&ascii);
         check(ascii)?;
         if ascii.parse::<Ipv4Addr>().is_ok() {
@@ -57,7 +57,9 @@ impl Domain {
 
     /// The name itself, then each of its parents: `a.b.c`, `b.c`, `c`.
     pub(crate) fn suffixes(&self) -> impl Iterator<Item = &str> {
-        std::iter::successors(Some(self.as_str()), |name| name.split_once('.').map(|(_, parent)| parent))
+        std::iter::successors(Some(self.as_str()), |name| {
+            name.split_once('.').map(|(_, parent)| parent)
+        })
     }
 
     /// Whether this name lies below `parent`, at any depth.

@@ -34,13 +34,18 @@
 //! Receiving: the sender domain is known at MAIL only. [`admit_handshake`] refuses a client right after the handshake
 //! if no MAIL of it could succeed; [`admit`](admit()) decides at MAIL.
 //!
-//! Beside the decisions: [`search`] says which TLSA records to ask for, [`sts`] finds and keeps MTA-STS policies, [`memory`]
-//! knows peers whose TLS broke, [`review`] reads what the hops of a message say of TLS; with the feature `rustls`,
+//! Beside the decisions: [`Search`] says which TLSA records to ask for, [`sts`] finds and keeps MTA-STS policies, [`BrokenPeers`](plan::BrokenPeers)
+//! knows peers whose TLS broke, [`trace`] reads what the hops of a message say of TLS; with the feature `rustls`,
 //! `rustls` has configurations, raw public keys (RFC 7250) included, and with `serde`, `config` reads connectors
 //! from TOML.
 //!
 //! ```
-//! use smtp_tls_policy::*;
+//! use smtp_tls_policy::{Domain, DomainError, Host, Namespace, Reason, Status, domain, pki_types, reason, tlsrpt};
+//! use smtp_tls_policy::judge::{Finding, Inbound, Standing, Verdict, admit, verdict};
+//! use smtp_tls_policy::pki::{CnFallback, Crl, CrlError, Crls, Current, Defect, Detail, Generation, LiveTrust, Names, Place, Reference, ReplaceError, Replaced, Revocation, RootError, RootsId, Tlsa, TlsaRecord, TlsaSet, Trust, TrustStore, crl, live_trust, names, pin, revocation, tlsa, trust, x509};
+//! use smtp_tls_policy::plan::{Attempt, Because, Check, Dane, Demand, Dns, DnsStatus, Ending, Facts, FailedFamily, Ground, HostOrigin, MessageTls, Pinned, Pkix, Plan, Policy, Refusal, Requiretls, TlsaFact, check, explain, facts, plan, search};
+//! use smtp_tls_policy::rules::{ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, DaneRule, Floor, IdentityId, InboundConnector, InboundConnectors, OptionalTls, OutboundConnector, OutboundConnectors, Posture, SmartHost, StsRule, Weight, Yield, Yields, connector, posture};
+//! use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
 //!
 //! let connectors = OutboundConnectors::new(vec![
 //!     OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic),
@@ -64,65 +69,31 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod admit;
-pub mod channel_binding;
-pub mod check;
-#[cfg(feature = "serde")]
-pub mod config;
-pub mod connector;
-pub mod crl;
-pub mod decision;
-mod der;
-pub mod domain;
-pub mod facts;
+#[cfg(doc)]
+use crate::{
+    judge::{admit, admit_handshake},
+    pki::{LiveTrust, Trust},
+    plan::{Facts, Plan, Refusal, Search, explain, plan},
+    rules::{Floor, OutboundConnectors, Weight},
+};
+
+mod dns_txt;
+mod domain;
 pub mod judge;
-pub mod live;
-pub mod names;
-pub mod pin;
+pub mod pki;
 pub mod plan;
-pub mod posture;
-pub mod raw_key;
-pub mod review;
-pub mod revocation;
+mod reason;
+pub mod rules;
 #[cfg(feature = "rustls")]
 pub mod rustls;
-pub mod search;
-mod sources;
-pub mod tlsa;
-pub mod trust;
-pub mod verdict;
-mod x509;
-
 #[cfg(feature = "serde")]
-mod machine;
-pub mod memory;
+mod serde;
 pub mod sts;
 pub mod tlsrpt;
-pub mod txt;
+pub mod trace;
 
 pub use pki_types;
 
-pub use admit::{Inbound, admit, admit_handshake};
-pub use check::{Check, Dane, Pinned, Pkix};
-pub use connector::{
-    ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId, InboundConnector,
-    InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
-};
-pub use crl::{Crl, CrlError};
-pub use decision::{Because, Ending, Ground, Reason, Refusal, Status, explain};
-pub use domain::{Domain, DomainError, Host, Namespace};
-pub use facts::{
-    Demand, Dns, DnsStatus, Facts, FailedFamily, HostOrigin, MessageTls, Policy, StsFact, StsFailure, StsPolicy,
-    TlsaFact,
-};
-pub use live::LiveTrust;
-pub use names::{CnFallback, Names, Reference};
-pub use pin::Pin;
-pub use plan::{Attempt, Plan, Requiretls, plan};
-pub use posture::{DaneRule, Floor, OptionalTls, Posture, StsRule, Weight, Yield, Yields};
-pub use revocation::{Crls, ReplaceError, Replaced, Revocation};
-pub use search::Search;
-pub use tlsa::{Tlsa, TlsaRecord, TlsaSet};
-pub use trust::{Current, Generation, RootError, RootsId, Trust, TrustStore};
-pub use verdict::{Defect, Detail, Finding, Place, Standing, Verdict};
-pub use x509::CertificateField;
+pub use dns_txt::{MAX_FIELD_NAME_LEN, TxtError};
+pub use domain::{Domain, DomainError, Host, MAX_DOMAIN_LEN, MAX_LABEL_LEN, Namespace};
+pub use reason::{Reason, ResultType, Status};

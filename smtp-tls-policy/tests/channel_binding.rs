@@ -4,11 +4,11 @@ mod common;
 
 use pki_types::CertificateDer;
 use rcgen::{
-    CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
-    PKCS_RSA_SHA384, PKCS_RSA_SHA512, SignatureAlgorithm,
+    CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
+    PKCS_RSA_SHA256, PKCS_RSA_SHA384, PKCS_RSA_SHA512, SignatureAlgorithm,
 };
 use sha2::{Digest, Sha256, Sha384, Sha512};
-use smtp_tls_policy::channel_binding::server_end_point;
+use smtp_tls_policy::pki::server_end_point;
 
 fn certificate(algorithm: &'static SignatureAlgorithm) -> CertificateDer<'static> {
     let key = KeyPair::generate_for(algorithm).unwrap();
@@ -31,7 +31,11 @@ fn the_hash_is_that_of_the_signature() {
         (&PKCS_ED25519, None),
     ] {
         let certificate = certificate(algorithm);
-        assert_eq!(server_end_point(&certificate), hash.map(|hash| hash(&certificate)), "{algorithm:?}");
+        assert_eq!(
+            server_end_point(&certificate),
+            hash.map(|hash| hash(&certificate)),
+            "{algorithm:?}"
+        );
     }
 }
 
@@ -43,7 +47,10 @@ fn md5_and_sha_1_are_not_used() {
     let octets = certificate(&PKCS_RSA_SHA256).to_vec();
     for (last, known) in [(4, true), (5, true), (0x0e, true), (2, false), (0x63, false)] {
         let mut octets = octets.clone();
-        for start in (0..octets.len() - OID.len()).filter(|&at| octets[at..].starts_with(OID)).collect::<Vec<_>>() {
+        for start in (0..octets.len() - OID.len())
+            .filter(|&at| octets[at..].starts_with(OID))
+            .collect::<Vec<_>>()
+        {
             octets[start + OID.len() - 1] = last;
         }
         let hash = server_end_point(&CertificateDer::from(octets.clone()));
@@ -59,11 +66,15 @@ fn md5_and_sha_1_are_not_used() {
 fn pss_names_its_hash_in_its_parameters() {
     // RSASSA-PSS with SHA-384 and MGF1 with SHA-384.
     let octets = common::base64(PSS);
-    assert_eq!(server_end_point(&CertificateDer::from(octets.clone())), Some(Sha384::digest(&octets).to_vec()));
+    assert_eq!(
+        server_end_point(&CertificateDer::from(octets.clone())),
+        Some(Sha384::digest(&octets).to_vec())
+    );
     // Another hash in MGF1, which makes two: the last id-sha384 of each AlgorithmIdentifier.
     const OID: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
     let mut two = octets;
-    let at: Vec<usize> = (0..two.len() - OID.len()).filter(|&at| two[at..].starts_with(OID)).collect();
+    let at: Vec<usize> =
+        (0..two.len() - OID.len()).filter(|&at| two[at..].starts_with(OID)).collect();
     for &start in at.iter().skip(1).step_by(2) {
         two[start + OID.len() - 1] = 1;
     }

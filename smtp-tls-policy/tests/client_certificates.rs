@@ -9,8 +9,15 @@ use common::tls::*;
 use common::*;
 use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose;
+use smtp_tls_policy::judge::{Inbound, admit, admit_handshake};
+use smtp_tls_policy::pki::{Reference, RootsId, Trust, TrustStore};
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::rules::{
+    ClientCertificate, ClientCheck, IdentityId, InboundConnector, InboundConnectors,
+    OutboundConnector, Posture,
+};
 use smtp_tls_policy::rustls::*;
-use smtp_tls_policy::*;
+use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
 
 fn partners() -> RootsId {
     RootsId::new("partners")
@@ -31,7 +38,11 @@ impl World {
         Self { public, partner, trust: Arc::new(trust) }
     }
 
-    fn client(&self, authority: &Authority, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Leaf {
+    fn client(
+        &self,
+        authority: &Authority,
+        change: impl FnOnce(&mut rcgen::CertificateParams),
+    ) -> Leaf {
         let mut params = leaf_params(&["out.partner.example"]);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         change(&mut params);
@@ -56,7 +67,8 @@ impl World {
         }
         let client = tls.config(&plan, identity.map(|_| &id), &self.trust).unwrap();
         let request = ClientCertificates::Request { hints: Vec::new() };
-        let server = server_config(certified(vec![host.der.clone()], &host.key), request, provider).unwrap();
+        let server =
+            server_config(certified(vec![host.der.clone()], &host.key), request, provider).unwrap();
         shake(client, server, &plan).unwrap().server
     }
 }
@@ -90,11 +102,13 @@ fn a_listener_judges_at_mail_what_the_handshake_showed() {
     assert!(connectors.asks_for_certificate());
     let good = world.client(&world.partner, |_| {});
     let other = world.client(&world.partner, |params| {
-        params.subject_alt_names = vec![rcgen::SanType::DnsName("other.example".try_into().unwrap())];
+        params.subject_alt_names =
+            vec![rcgen::SanType::DnsName("other.example".try_into().unwrap())];
     });
     let expired = world.client(&world.partner, |params| params.not_after = days(-1));
-    let host =
-        world.client(&world.partner, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let host = world.client(&world.partner, |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]
+    });
     let public = world.client(&world.public, |_| {});
     let unreadable = version_1();
     let missing = ("554 5.7.0", Reason::ClientCertMissing);
@@ -103,7 +117,12 @@ fn a_listener_judges_at_mail_what_the_handshake_showed() {
         for (name, shown, tied, any) in [
             ("nothing", None, Some(missing), Some(missing)),
             ("good", Some(&good), None, None),
-            ("another name", Some(&other), Some(("550 5.7.1", Reason::ClientCertNameMismatch)), None),
+            (
+                "another name",
+                Some(&other),
+                Some(("550 5.7.1", Reason::ClientCertNameMismatch)),
+                None,
+            ),
             (
                 "expired",
                 Some(&expired),
@@ -130,14 +149,25 @@ fn a_listener_judges_at_mail_what_the_handshake_showed() {
             ),
         ] {
             let session = world.connect(shown, version);
-            let chain: Vec<CertificateDer<'_>> = session.peer_certificates().unwrap_or_default().to_vec();
+            let chain: Vec<CertificateDer<'_>> =
+                session.peer_certificates().unwrap_or_default().to_vec();
             // Some connector takes mail from anybody: nobody is sent away before MAIL.
             assert!(admit_handshake(&connectors, &chain, &*world.trust, now()).is_ok());
-            for (sender, expected) in [("tied", tied), ("any", any), ("noted", None), ("elsewhere", None)] {
+            for (sender, expected) in
+                [("tied", tied), ("any", any), ("noted", None), ("elsewhere", None)]
+            {
                 let sender = Domain::parse(&format!("{sender}.example")).unwrap();
                 let connector = connectors.find(Some(&sender));
-                let inbound = Inbound { connector, tls: true, chain: &chain, trust: &*world.trust, now: now() };
-                let said = admit(&inbound).err().map(|r| (format!("{} {}", r.code(), r.status()), r.reason()));
+                let inbound = Inbound {
+                    connector,
+                    tls: true,
+                    chain: &chain,
+                    trust: &*world.trust,
+                    now: now(),
+                };
+                let said = admit(&inbound)
+                    .err()
+                    .map(|r| (format!("{} {}", r.code(), r.status()), r.reason()));
                 let expected = expected.map(|(status, reason)| (status.to_owned(), reason));
                 assert_eq!(said, expected, "{name} for {sender} with {:?}", version.version);
             }
@@ -149,7 +179,8 @@ fn a_listener_judges_at_mail_what_the_handshake_showed() {
 #[test]
 fn an_identity_is_shown_for_its_own_connector_only() {
     let world = World::new();
-    let (ours, theirs) = (world.client(&world.partner, |_| {}), world.client(&world.partner, |_| {}));
+    let (ours, theirs) =
+        (world.client(&world.partner, |_| {}), world.client(&world.partner, |_| {}));
     let host = world.public.issue(&leaf_params(&[HOST]));
     let name = Host::parse(HOST).unwrap();
     for version in VERSIONS {
@@ -159,13 +190,15 @@ fn an_identity_is_shown_for_its_own_connector_only() {
             tls.add_identity(IdentityId::new(id), certified(vec![leaf.der.clone()], &leaf.key));
         }
         let request = ClientCertificates::Request { hints: Vec::new() };
-        let server = server_config(certified(vec![host.der.clone()], &host.key), request, provider).unwrap();
+        let server =
+            server_config(certified(vec![host.der.clone()], &host.key), request, provider).unwrap();
         // Twice, so that sessions are there to be resumed.
         for _ in 0..2 {
             for (identity, expected) in
                 [(Some("ours"), Some(&ours.der)), (None, None), (Some("theirs"), Some(&theirs.der))]
             {
-                let mut connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);
+                let mut connector =
+                    OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);
                 connector.identity = identity.map(IdentityId::new);
                 let plan = plan(&Facts::new(&connector, &name, &name, HostOrigin::Mx)).unwrap();
                 let client = tls.config(&plan, connector.identity.as_ref(), &world.trust).unwrap();

@@ -9,9 +9,15 @@ use std::sync::LazyLock;
 
 use common::*;
 use pki_types::CertificateDer;
+use smtp_tls_policy::judge::{Standing, Verdict};
+use smtp_tls_policy::pki::{Pin, RootsId, TlsaRecord, TlsaSet, Trust};
+use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, TlsaFact, plan};
+use smtp_tls_policy::rules::{
+    Floor, OutboundConnector, OutboundConnectors, Posture, SmartHost, StsRule, Yields,
+};
 use smtp_tls_policy::sts::Policy as StsText;
-use smtp_tls_policy::tlsrpt::PolicyType;
-use smtp_tls_policy::*;
+use smtp_tls_policy::sts::{StsFact, StsPolicy};
+use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types, sts, tlsrpt};
 
 /// The names of all tests below a folder: functions under an attribute `test`.
 fn tests_below(folder: &Path, names: &mut HashSet<String>) {
@@ -23,9 +29,14 @@ fn tests_below(folder: &Path, names: &mut HashSet<String>) {
             let text = std::fs::read_to_string(path).unwrap();
             let lines: Vec<&str> = text.lines().map(str::trim).collect();
             for pair in lines.windows(2) {
-                let attribute = pair[0].starts_with("#[test]") || pair[0].starts_with("#[tokio::test");
+                let attribute =
+                    pair[0].starts_with("#[test]") || pair[0].starts_with("#[tokio::test");
                 let name = pair[1].strip_prefix("async ").unwrap_or(pair[1]).strip_prefix("fn ");
-                names.extend(name.filter(|_| attribute).and_then(|name| name.split('(').next()).map(str::to_owned));
+                names.extend(
+                    name.filter(|_| attribute)
+                        .and_then(|name| name.split('(').next())
+                        .map(str::to_owned),
+                );
             }
         }
     }
@@ -38,7 +49,9 @@ fn every_line_is_held_by_a_test() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut known = HashMap::new();
     for (row, number) in rows.iter().zip(1..) {
-        let [line, _, tests] = row.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>()[..] else {
+        let [line, _, tests] =
+            row.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>()[..]
+        else {
             panic!("{row}")
         };
         assert_eq!(line, number.to_string(), "{row}");
@@ -103,13 +116,15 @@ fn of_a_stranger(usage: u8) -> TlsaRecord {
 /// Line 4, RFC 7672, 3.1.2.
 #[test]
 fn a_public_root_does_not_stand_in_for_the_authority_of_a_record() {
-    let (connector, next_hop, host) = (posture(Posture::Opportunistic), host("example.com"), host(HOST));
+    let (connector, next_hop, host) =
+        (posture(Posture::Opportunistic), host("example.com"), host(HOST));
     let leaf = WORLD.public.issue(&leaf_params(&[HOST])).der;
     for (data, passes) in [(of_a_stranger(2).data, false), (WORLD.public.der.to_vec(), true)] {
         let tlsa = found(HOST, TlsaRecord { usage: 2, selector: 0, matching: 0, data });
         let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
         facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
-        let verdict = WORLD.judge(&plan(&facts).unwrap(), &[leaf.clone(), WORLD.public.der.clone()]);
+        let verdict =
+            WORLD.judge(&plan(&facts).unwrap(), &[leaf.clone(), WORLD.public.der.clone()]);
         assert_eq!(verdict.is_authenticated(), passes);
     }
 }
@@ -127,10 +142,15 @@ fn a_good_certificate_by_mta_sts_does_not_save_one_that_dane_refuses() {
             let tlsa = found(HOST, of_a_stranger(usage));
             let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
             facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: true });
-            assert!(WORLD.judge(&plan(&facts).unwrap(), std::slice::from_ref(&leaf)).is_authenticated());
+            assert!(
+                WORLD.judge(&plan(&facts).unwrap(), std::slice::from_ref(&leaf)).is_authenticated()
+            );
             facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
             let verdict = WORLD.judge(&plan(&facts).unwrap(), std::slice::from_ref(&leaf));
-            assert_eq!((verdict.standing(), verdict.reason()), (Standing::Refused, Reason::DaneMismatch));
+            assert_eq!(
+                (verdict.standing(), verdict.reason()),
+                (Standing::Refused, Reason::DaneMismatch)
+            );
         }
     }
 }
@@ -138,13 +158,18 @@ fn a_good_certificate_by_mta_sts_does_not_save_one_that_dane_refuses() {
 /// Line 10, RFC 8461, 4.1 and 4.2.
 #[test]
 fn the_pattern_of_a_policy_is_no_name_of_a_certificate() {
-    let policy = StsText::parse(b"version: STSv1\nmode: enforce\nmx: *.example.net\nmax_age: 86400\n").unwrap();
-    let (connector, next_hop, host) = (posture(Posture::Opportunistic), host("example.com"), host(HOST));
+    let policy =
+        StsText::parse(b"version: STSv1\nmode: enforce\nmx: *.example.net\nmax_age: 86400\n")
+            .unwrap();
+    let (connector, next_hop, host) =
+        (posture(Posture::Opportunistic), host("example.com"), host(HOST));
     let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
     let mx_matches = policy.permits(host.domain().unwrap());
     facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches });
     let plan = plan(&facts).unwrap();
-    let reason = |names: &[&str]| WORLD.judge(&plan, &[WORLD.public.issue(&leaf_params(names)).der]).reason();
+    let reason = |names: &[&str]| {
+        WORLD.judge(&plan, &[WORLD.public.issue(&leaf_params(names)).der]).reason()
+    };
     assert_eq!(reason(&["other.example.net"]), Reason::CertNameMismatch);
     assert_eq!(reason(&["example.net"]), Reason::CertNameMismatch);
     assert_eq!(reason(&[HOST]), Reason::TlsOk);
@@ -156,12 +181,19 @@ fn the_pattern_of_a_policy_is_no_name_of_a_certificate() {
 fn one_name_in_many_spellings() {
     let leaf = WORLD.public.issue(&leaf_params(&["MX.xn--bcher-kva.Example"])).der;
     let (connector, next_hop) = (posture(Posture::Verified), host("example.com"));
-    for spelling in
-        ["mx.xn--bcher-kva.example", "MX.XN--BCHER-KVA.example.", "mx.b\u{fc}cher.example", "mx.B\u{dc}CHER.Example."]
-    {
+    for spelling in [
+        "mx.xn--bcher-kva.example",
+        "MX.XN--BCHER-KVA.example.",
+        "mx.b\u{fc}cher.example",
+        "mx.B\u{dc}CHER.Example.",
+    ] {
         let host = host(spelling);
         let plan = plan(&Facts::new(&connector, &next_hop, &host, HostOrigin::Mx)).unwrap();
-        assert_eq!(WORLD.judge(&plan, std::slice::from_ref(&leaf)).reason(), Reason::TlsOk, "{spelling}");
+        assert_eq!(
+            WORLD.judge(&plan, std::slice::from_ref(&leaf)).reason(),
+            Reason::TlsOk,
+            "{spelling}"
+        );
         assert_eq!(plan.sni().unwrap().as_str(), "mx.xn--bcher-kva.example");
     }
 }
@@ -170,14 +202,17 @@ fn one_name_in_many_spellings() {
 #[test]
 fn what_tls_or_policy_ends_is_deferred() {
     let (next_hop, host) = (host("example.com"), host(HOST));
-    let of_servers = [Reason::TlsRequired, Reason::ClientCertMissing, Reason::ClientCertNameMismatch];
+    let of_servers =
+        [Reason::TlsRequired, Reason::ClientCertMissing, Reason::ClientCertNameMismatch];
     let of_requiretls = [Reason::RequiretlsUnsupported, Reason::RequiretlsMxInsecure];
     for message in [MessageTls::Default, MessageTls::Optional, MessageTls::RequiredOfBounce] {
         let connector = posture(Posture::Verified);
         let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
         facts.message = message;
         let plan = plan(&facts).unwrap();
-        for reason in Reason::ALL.iter().filter(|r| !of_servers.contains(r) && !of_requiretls.contains(r)) {
+        for reason in
+            Reason::ALL.iter().filter(|r| !of_servers.contains(r) && !of_requiretls.contains(r))
+        {
             assert_eq!(plan.status(*reason).map_or(4, |status| status.class), 4, "{reason}");
         }
     }
@@ -190,30 +225,52 @@ fn what_tls_or_policy_ends_is_deferred() {
     }
 }
 
-/// Line 23, RFC 8460, 4.4.
+/// Line 23, RFC 8460, section 4.4.
 #[test]
 fn the_policy_domain_of_a_report() {
     let domain = |text| Domain::parse(text).unwrap();
     let (next_hop, mx) = (host("example.com"), host(HOST));
+    let text = "version: STSv1\nmode: testing\nmx: *.example.com\nmax_age: 604800\n";
+    let policy = sts::Policy::parse(text.as_bytes()).unwrap();
+    let published = |domain: Domain| sts::Answer {
+        policy: Some(sts::CachedPolicy::new(
+            domain,
+            sts::PolicyId::parse("1").unwrap(),
+            pki_types::UnixTime::now(),
+            policy.clone(),
+        )),
+        trouble: None,
+    };
+    // Each policy of a connection that found no STARTTLS, with its `policy-domain`.
+    let reported = |facts: &Facts<'_>, answer: &sts::Answer| -> Vec<(&'static str, Domain)> {
+        let plan = plan(facts).unwrap();
+        let failed = tlsrpt::Connection::NoTls(Reason::StarttlsNotOffered, None);
+        tlsrpt::Reporting::of(facts, answer)
+            .connection(&plan, failed, None, [192, 0, 2, 1].into())
+            .into_iter()
+            .map(|session| (session.policy.kind(), session.policy.domain().clone()))
+            .collect()
+    };
     let mut connector = posture(Posture::Opportunistic);
     connector.smart_host = Some(SmartHost::new(mx.clone()));
     let tlsa = found("host.elsewhere.example", of_a_stranger(3));
     let mut facts = Facts::new(&connector, &next_hop, &mx, HostOrigin::Mx);
-    assert_eq!(facts.reported_under(), [(PolicyType::NoPolicyFound, domain("example.com"))]);
+    let none = sts::Answer::default();
+    assert_eq!(reported(&facts, &none), [("no-policy-found", domain("example.com"))]);
+    let answer = published(domain("example.com"));
     facts.sts = StsFact::new(StsPolicy::Testing { mx_matches: true });
-    assert_eq!(facts.reported_under(), [(PolicyType::Sts, domain("example.com"))]);
+    assert_eq!(reported(&facts, &answer), [("sts", domain("example.com"))]);
     facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
-    let both = [(PolicyType::Tlsa, domain("host.elsewhere.example")), (PolicyType::Sts, domain("example.com"))];
-    assert_eq!(facts.reported_under(), both);
+    let both = [("tlsa", domain("host.elsewhere.example")), ("sts", domain("example.com"))];
+    assert_eq!(reported(&facts, &answer), both);
     // The smart host is the next hop.
     facts.origin = HostOrigin::SmartHost;
-    assert_eq!(facts.reported_under()[1], (PolicyType::Sts, domain(HOST)));
+    assert_eq!(reported(&facts, &published(domain(HOST)))[1], ("sts", domain(HOST)));
     facts.message = MessageTls::Optional;
-    assert_eq!(facts.reported_under(), []);
+    assert_eq!(reported(&facts, &answer), []);
     facts.message = MessageTls::Default;
     facts.origin = HostOrigin::Literal;
-    assert_eq!(facts.reported_under(), []);
-    assert_eq!(PolicyType::NoPolicyFound.to_string(), "no-policy-found");
+    assert_eq!(reported(&facts, &none), []);
 }
 
 /// Line 24: there is no posture that looks at a certificate, refuses it, and then goes on in clear text unless it says that
@@ -237,7 +294,11 @@ fn two_domains_that_share_a_host() {
     let shared = host(HOST);
     let connectors = OutboundConnectors::new(vec![
         OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Opportunistic),
-        OutboundConnector::new("bank", vec![Namespace::parse("bank.example").unwrap()], Posture::Secure),
+        OutboundConnector::new(
+            "bank",
+            vec![Namespace::parse("bank.example").unwrap()],
+            Posture::Secure,
+        ),
     ])
     .unwrap();
     let plan_for = |domain: &str, sts| {

@@ -1,7 +1,12 @@
 //! Connectors read from TOML, and what is said of a wrong line.
 
-use smtp_tls_policy::config::Config;
-use smtp_tls_policy::*;
+use smtp_tls_policy::pki::{CnFallback, Reference, Revocation, RootsId};
+use smtp_tls_policy::rules::Config;
+use smtp_tls_policy::rules::{
+    ClientCertificate, ClientCheck, IdentityId, InboundConnector, OutboundConnector, Posture,
+    SmartHost, Yield, Yields,
+};
+use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 
 const GOOD: &str = r#"
 [[outbound]]
@@ -43,12 +48,16 @@ fn everything() {
     let config = Config::from_toml(GOOD).unwrap();
     let mut bank = OutboundConnector::new(
         "bank",
-        vec![Namespace::parse("bank.example").unwrap(), Namespace::parse("*.bank.example").unwrap()],
+        vec![
+            Namespace::parse("bank.example").unwrap(),
+            Namespace::parse("*.bank.example").unwrap(),
+        ],
         Posture::Deterministic,
     );
     bank.require_tls = true;
-    bank.names =
-        ["mail.bank.example", ".gw.bank.example", "192.0.2.1"].map(|name| Reference::parse(name).unwrap()).to_vec();
+    bank.names = ["mail.bank.example", ".gw.bank.example", "192.0.2.1"]
+        .map(|name| Reference::parse(name).unwrap())
+        .to_vec();
     bank.cn = CnFallback::Never;
     bank.roots = RootsId::new("bank-ca");
     bank.revocation = Revocation::Hard;
@@ -60,10 +69,12 @@ fn everything() {
     bank.yields = Yields { refused: Yield::Later, broken: Yield::Now, untrusted: Yield::Never };
     let found = config.outbound.find(&Host::parse("x.bank.example").unwrap());
     assert_eq!(*found, bank);
-    let plain = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic);
+    let plain =
+        OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic);
     assert_eq!(config.outbound.iter().next(), Some(&plain));
 
-    let mut partner = InboundConnector::new("partner", vec![Namespace::parse("partner.example").unwrap()]);
+    let mut partner =
+        InboundConnector::new("partner", vec![Namespace::parse("partner.example").unwrap()]);
     partner.require_tls = true;
     let mut check = ClientCheck::new(RootsId::new("partner-ca"));
     check.names = vec![Reference::parse("out.partner.example").unwrap()];
@@ -80,7 +91,9 @@ fn every_posture_has_its_name() {
             Posture::Pinned => format!("pins = [\"spki:sha256:{}\"]", "ab".repeat(32)),
             _ => String::new(),
         };
-        let text = format!("[[outbound]]\nname = \"a\"\nnamespaces = [\"*\"]\nposture = \"{posture}\"\n{more}");
+        let text = format!(
+            "[[outbound]]\nname = \"a\"\nnamespaces = [\"*\"]\nposture = \"{posture}\"\n{more}"
+        );
         let config = Config::from_toml(&text).unwrap();
         assert_eq!(config.outbound.iter().next().unwrap().posture, posture);
     }
@@ -98,7 +111,13 @@ fn errors_name_line_and_field() {
             "unknown posture \"secur\"; one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca, dane-only, pinned",
         ),
         ("cn = \"never\"", "cn = \"no\"", 13, "outbound.cn", "unknown variant `no`"),
-        ("revocation = \"hard\"", "revocation = 7", 15, "outbound.revocation", "wanted string or table"),
+        (
+            "revocation = \"hard\"",
+            "revocation = 7",
+            15,
+            "outbound.revocation",
+            "wanted string or table",
+        ),
         (
             "require-tls = true\nnames",
             "require-tsl = true\nnames",
@@ -121,10 +140,28 @@ fn errors_name_line_and_field() {
             "outbound.namespaces",
             "\"*bank.example\": the name has a character that no domain name contains",
         ),
-        ("\"*.bank.example\"", "\"Bank.example.\"", 9, "outbound.namespaces", "namespace 2 is already served"),
-        ("name = \"bank\"", "name = \"everybody\"", 8, "outbound.name", "another connector has the same name"),
+        (
+            "\"*.bank.example\"",
+            "\"Bank.example.\"",
+            9,
+            "outbound.namespaces",
+            "namespace 2 is already served",
+        ),
+        (
+            "name = \"bank\"",
+            "name = \"everybody\"",
+            8,
+            "outbound.name",
+            "another connector has the same name",
+        ),
         ("name = \"bank\"", "name = \"\"", 8, "outbound.name", "the connector has no name"),
-        ("[\"bank.example\", \"*.bank.example\"]", "[]", 9, "outbound.namespaces", "the connector has no namespaces"),
+        (
+            "[\"bank.example\", \"*.bank.example\"]",
+            "[]",
+            9,
+            "outbound.namespaces",
+            "the connector has no namespaces",
+        ),
         (
             "\".gw.bank.example\"",
             "\".gw..example\"",
@@ -132,7 +169,13 @@ fn errors_name_line_and_field() {
             "outbound.names",
             "\".gw..example\": a label of the name is empty",
         ),
-        ("untrusted = \"never\"", "untrusted = \"nie\"", 18, "outbound.yields.untrusted", "unknown variant `nie`"),
+        (
+            "untrusted = \"never\"",
+            "untrusted = \"nie\"",
+            18,
+            "outbound.yields.untrusted",
+            "unknown variant `nie`",
+        ),
         ("roots = \"partner-ca\"", "", 30, "inbound.certificate", "missing field `roots`"),
         (
             "\"required\"",

@@ -4,7 +4,13 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::admit_handshake;
+use smtp_tls_policy::pki::{Reference, RootsId, Trust};
+use smtp_tls_policy::rules::{
+    ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, InboundConnector,
+    InboundConnectors, OutboundConnector, OutboundConnectors, Posture, SmartHost,
+};
+use smtp_tls_policy::{Domain, DomainError, Host, Namespace, Reason};
 
 fn outbound(list: &[(&str, &[&str])]) -> Result<OutboundConnectors, ConnectorError> {
     let connectors = list.iter().map(|(name, namespaces)| {
@@ -46,8 +52,11 @@ fn the_most_specific_namespace_wins() {
 
 #[test]
 fn internationalised_names_are_one_name() {
-    let connectors =
-        outbound(&[("default", &["*"]), ("idn", &["b\u{fc}cher.example", "*.xn--bcher-kva.example"])]).unwrap();
+    let connectors = outbound(&[
+        ("default", &["*"]),
+        ("idn", &["b\u{fc}cher.example", "*.xn--bcher-kva.example"]),
+    ])
+    .unwrap();
     for recipient in [
         "b\u{fc}cher.example",
         "B\u{dc}CHER.example.",
@@ -67,7 +76,11 @@ fn sets_that_make_no_sense() {
         (&[("a", &["*"][..]), ("a", &["example.com"])][..], 1, DuplicateName),
         (&[("", &["*"])], 0, NoName),
         (&[("a", &["*"]), ("b", &[])], 1, NoNamespaces),
-        (&[("a", &["*", "example.com"]), ("b", &["x.example", "Example.COM."])], 1, DuplicateNamespace(1)),
+        (
+            &[("a", &["*", "example.com"]), ("b", &["x.example", "Example.COM."])],
+            1,
+            DuplicateNamespace(1),
+        ),
         (&[("a", &["*", "*"])], 0, DuplicateNamespace(1)),
         (&[("a", &["example.com"])], 1, NoDefault),
         (&[], 0, NoDefault),
@@ -96,16 +109,19 @@ fn sets_that_make_no_sense() {
     assert_eq!(one(Posture::Encrypt, |c| c.roots = RootsId::new("x")), Err(UnusedCheck));
 
     let mut inbound = InboundConnector::new("i", vec![Namespace::Default]);
-    inbound.client_certificate = ClientCertificate::Required(ClientCheck::new(RootsId::new("partners")));
+    inbound.client_certificate =
+        ClientCertificate::Required(ClientCheck::new(RootsId::new("partners")));
     assert_eq!(InboundConnectors::new(vec![inbound]).unwrap_err().kind, CertificateWithoutTls);
 }
 
 #[test]
 fn what_a_listener_asks_for() {
     let open = InboundConnector::new("open", vec![Namespace::Default]);
-    let mut partner = InboundConnector::new("partner", vec![Namespace::parse("partner.example").unwrap()]);
+    let mut partner =
+        InboundConnector::new("partner", vec![Namespace::parse("partner.example").unwrap()]);
     partner.require_tls = true;
-    partner.client_certificate = ClientCertificate::Required(ClientCheck::new(RootsId::new("partners")));
+    partner.client_certificate =
+        ClientCertificate::Required(ClientCheck::new(RootsId::new("partners")));
     let root = Authority::new("Partners");
     let mut trust = Trust::new();
     trust.add_root_der(&RootsId::new("partners"), &root.der).unwrap();
@@ -135,11 +151,15 @@ fn what_a_listener_asks_for() {
     reversed.reverse();
     let reversed = InboundConnectors::new(reversed).unwrap();
     for all in [&all, &reversed] {
-        let refusal = admit_handshake(all, std::slice::from_ref(&stranger.der), &trust, now()).unwrap_err();
+        let refusal =
+            admit_handshake(all, std::slice::from_ref(&stranger.der), &trust, now()).unwrap_err();
         assert_eq!((refusal.code(), refusal.reason()), (451, Reason::RootsMissing));
     }
     let refusal = admit_handshake(&all, &[], &trust, now()).unwrap_err();
-    assert_eq!(refusal.to_string(), "554 5.7.0: a client certificate is required; required by every inbound connector");
+    assert_eq!(
+        refusal.to_string(),
+        "554 5.7.0: a client certificate is required; required by every inbound connector"
+    );
 }
 
 #[test]
@@ -212,7 +232,7 @@ proptest! {
     fn domains_are_normal(text in "\\PC{0,40}|[a-zA-Z0-9.*_\\-]{0,300}") {
         if let Ok(domain) = Domain::parse(&text) {
             prop_assert_eq!(Domain::parse(domain.as_str()), Ok(domain.clone()));
-            prop_assert!(domain.as_str().len() <= domain::MAX_DOMAIN_LEN);
+            prop_assert!(domain.as_str().len() <= smtp_tls_policy::MAX_DOMAIN_LEN);
             prop_assert_eq!(domain.as_str(), domain.as_str().to_ascii_lowercase());
         }
         let _ = (Host::parse(&text), Namespace::parse(&text), Reference::parse(&text));

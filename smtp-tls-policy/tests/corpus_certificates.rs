@@ -7,17 +7,24 @@ use std::time::Duration;
 use common::{base64, corpus};
 use pki_types::{CertificateDer, UnixTime};
 use serde_json::Value;
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::{Inbound, Standing, admit};
+use smtp_tls_policy::pki::{CnFallback, Revocation, RootsId, Trust};
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::rules::{
+    ClientCertificate, ClientCheck, InboundConnector, OutboundConnector, Posture,
+};
+use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 /// Whether there is an exception for a row.
 fn is_exception(id: &str) -> bool {
-    include_str!("corpora/exceptions.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')).any(
-        |line| {
+    include_str!("corpora/exceptions.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .any(|line| {
             let (row, reason) = line.split_once(": ").expect("id: reason");
             assert!(reason.contains("RFC"), "{row}: an exception cites an RFC");
             id == row
-        },
-    )
+        })
 }
 
 /// Most exceptions a corpus.
@@ -50,7 +57,9 @@ fn read(row: &Value) -> Row {
     let trust = || {
         let mut trust = Trust::new();
         for root in ders(row, "trusted") {
-            trust.add_root_der(&roots(), &CertificateDer::from(root)).map_err(|error| error.to_string())?;
+            trust
+                .add_root_der(&roots(), &CertificateDer::from(root))
+                .map_err(|error| error.to_string())?;
         }
         for crl in ders(row, "crls") {
             trust.add_crl_der(&roots(), &crl).map_err(|error| error.to_string())?;
@@ -71,7 +80,8 @@ fn read(row: &Value) -> Row {
 fn server(row: &Row, cn: CnFallback) -> Result<(), String> {
     let trust = row.trust.as_ref().map_err(Clone::clone)?;
     // A row that names no peer is not about names, which are looked at last.
-    let host = Host::parse(row.peer.as_deref().unwrap_or("peer.invalid")).map_err(|error| error.to_string())?;
+    let host = Host::parse(row.peer.as_deref().unwrap_or("peer.invalid"))
+        .map_err(|error| error.to_string())?;
     let mut connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::PrivateCa);
     connector.roots = roots();
     connector.cn = cn;
@@ -133,7 +143,9 @@ fn succeeds(value: &Value, field: &str) -> bool {
 
 #[test]
 fn corpus_x509_limbo_smtp_server() {
-    run("x509_limbo_smtp_server.jsonl", |value, row| (succeeds(value, "expect"), server(row, CnFallback::Never)));
+    run("x509_limbo_smtp_server.jsonl", |value, row| {
+        (succeeds(value, "expect"), server(row, CnFallback::Never))
+    });
 }
 
 #[test]
@@ -173,8 +185,10 @@ fn corpus_pkits() {
 #[test]
 fn corpus_x509_limbo_divergent_info() {
     run("x509_limbo_divergent_info.jsonl", |value, row| {
-        let judged = if value["kind"] == "CLIENT" { client(row) } else { server(row, CnFallback::Never) };
-        let (suite, baseline) = (succeeds(value, "expect"), succeeds(value, "baseline_rustls_0_23_46_webpki_0_103_17"));
+        let judged =
+            if value["kind"] == "CLIENT" { client(row) } else { server(row, CnFallback::Never) };
+        let (suite, baseline) =
+            (succeeds(value, "expect"), succeeds(value, "baseline_rustls_0_23_46_webpki_0_103_17"));
         let expected = if suite == baseline { suite } else { judged.is_ok() };
         (expected, judged)
     });

@@ -7,15 +7,21 @@ use std::time::Duration;
 use common::{base64, corpus};
 use pki_types::{CertificateDer, UnixTime};
 use serde_json::Value;
-use smtp_tls_policy::*;
+use smtp_tls_policy::pki::{TlsaRecord, TlsaSet, Trust};
+use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, TlsaFact, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::{Host, Namespace, pki_types};
 
 /// The exception for a row, if there is one: `id: reason`.
 fn is_exception(id: &str) -> bool {
-    include_str!("corpora/dane_exceptions.txt").lines().filter(|l| !l.is_empty() && !l.starts_with('#')).any(|line| {
-        let (row, reason) = line.split_once(": ").expect("id: reason");
-        assert!(reason.contains("RFC"), "{row}: an exception cites an RFC");
-        row == id
-    })
+    include_str!("corpora/dane_exceptions.txt")
+        .lines()
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+        .any(|line| {
+            let (row, reason) = line.split_once(": ").expect("id: reason");
+            assert!(reason.contains("RFC"), "{row}: an exception cites an RFC");
+            row == id
+        })
 }
 
 fn records(row: &Value) -> Vec<TlsaRecord> {
@@ -79,7 +85,8 @@ fn corpus_dane_openssl() {
         let usable = records(row).iter().any(|record| record.usage >= 2);
         // RFC 7672, 3.2.1: no name check for DANE-EE(3), though OpenSSL can be told to make one.
         let name_check_failed = row["expect_verify_result"] == 62;
-        let by_host_record = row["expect_match_depth"] == 0 && records(row).iter().any(|record| record.usage == 3);
+        let by_host_record =
+            row["expect_match_depth"] == 0 && records(row).iter().any(|record| record.usage == 3);
         let passes = row["expect_verify_result"] == 0 || (name_check_failed && by_host_record);
         (passes && usable, judge(row, &[base], OPENSSL_TIME))
     });
@@ -88,7 +95,8 @@ fn corpus_dane_openssl() {
 #[test]
 fn corpus_dane_ssl_dane_matrix() {
     run("dane_ssl_dane_matrix.jsonl", |row| {
-        let names: Vec<_> = row["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        let names: Vec<_> =
+            row["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
         let expected = match row["expect"].as_str().unwrap() {
             "pass" => true,
             "fail" => false,

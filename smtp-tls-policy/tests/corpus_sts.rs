@@ -8,11 +8,11 @@ use common::corpus;
 use pki_types::UnixTime;
 use serde_json::Value;
 use smtp_tls_policy::Domain;
+use smtp_tls_policy::TxtError;
 use smtp_tls_policy::sts::{
     Cache, FetchError, Limits, MxPattern, Next, Policy, Record, Response, Trouble, is_text_plain,
 };
 use smtp_tls_policy::tlsrpt;
-use smtp_tls_policy::txt::TxtError;
 
 /// Runs every row but the exceptions; all rows that fail are named.
 fn each(name: &str, key: &str, check: impl Fn(&Value) -> Result<(), String>) {
@@ -21,7 +21,8 @@ fn each(name: &str, key: &str, check: impl Fn(&Value) -> Result<(), String>) {
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .filter_map(|line| {
-            let (row, reason) = line.strip_prefix(name)?.strip_prefix(": ")?.split_once(": ").expect("row: reason");
+            let (row, reason) =
+                line.strip_prefix(name)?.strip_prefix(": ")?.split_once(": ").expect("row: reason");
             assert!(reason.starts_with("RFC "), "{row}: an exception cites an RFC");
             Some(row)
         })
@@ -68,8 +69,11 @@ fn corpus_mta_sts_txt() {
 fn corpus_mta_sts_txt_lookup() {
     each("mta_sts_txt_lookup", "txts", |row| {
         // A look-up that fails never becomes a set of records; see the cache.
-        let Some(records) = row["txts"].as_array() else { return same(text(row, "outcome"), "temp_error") };
-        let records: Vec<[&str; 1]> = records.iter().map(|record| [record.as_str().unwrap()]).collect();
+        let Some(records) = row["txts"].as_array() else {
+            return same(text(row, "outcome"), "temp_error");
+        };
+        let records: Vec<[&str; 1]> =
+            records.iter().map(|record| [record.as_str().unwrap()]).collect();
         let outcome = match Record::find(&records) {
             Ok(Some(_)) => "found",
             Ok(None) => "none",
@@ -97,9 +101,11 @@ fn corpus_mta_sts_policy() {
 fn corpus_mta_sts_mx_match() {
     each("mta_sts_mx_match", "mx", |row| {
         let host = Domain::parse(text(row, "mx")).map_err(|error| error.to_string())?;
-        let patterns = row["patterns"].as_array().unwrap().iter().map(|pattern| pattern.as_str().unwrap());
+        let patterns =
+            row["patterns"].as_array().unwrap().iter().map(|pattern| pattern.as_str().unwrap());
         // A pattern that is no domain name matches none.
-        let matched = patterns.filter_map(|pattern| MxPattern::parse(pattern).ok()).any(|p| p.matches(&host));
+        let matched =
+            patterns.filter_map(|pattern| MxPattern::parse(pattern).ok()).any(|p| p.matches(&host));
         same(matched, row["match"].as_bool().unwrap())
     });
 }
@@ -128,7 +134,9 @@ fn corpus_mta_sts_fetch_scenarios() {
         let records: Vec<[&str; 1]> = match &row["txt"] {
             Value::Null => Vec::new(),
             Value::String(record) => vec![[record]],
-            Value::Array(records) => records.iter().map(|record| [record.as_str().unwrap()]).collect(),
+            Value::Array(records) => {
+                records.iter().map(|record| [record.as_str().unwrap()]).collect()
+            }
             other => panic!("{other}"),
         };
         let mut cache = Cache::new(Limits::default());

@@ -4,8 +4,11 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
-use smtp_tls_policy::crl::{CrlErrorKind as Kind, CrlField as Field};
-use smtp_tls_policy::*;
+use smtp_tls_policy::pki::{Crl, Revocation, RootsId, Trust};
+use smtp_tls_policy::pki::{CrlErrorKind as Kind, CrlField as Field};
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 fn root() -> Authority {
     Authority::new("Root")
@@ -27,7 +30,10 @@ const YES: &[u8] = &[0xff];
 fn what_a_list_says() {
     let root = root();
     let number = extension(20, false, &tlv(2, &[0x01, 0x00]));
-    let crl = RawCrl::new().with(&[number]).entries(&[entry(&[1], &[]), entry(&[0x00, 0x80], &[])]).signed_by(&root);
+    let crl = RawCrl::new()
+        .with(&[number])
+        .entries(&[entry(&[1], &[]), entry(&[0x00, 0x80], &[])])
+        .signed_by(&root);
     let crl = Crl::from_der(&crl).unwrap();
     assert_eq!((crl.len(), crl.is_empty()), (2, false));
     assert_eq!(crl.version().to_string(), "number 0x0100 of 2026-05-31T00:00:00Z");
@@ -66,7 +72,9 @@ fn lists_that_are_refused_and_why_and_where() {
     let good = || RawCrl::new().number(1).entries(&[entry(&[1], &[]), entry(&[2], &[])]);
     let unknown = |critical| extension(99, critical, &[5, 0]);
     assert!(Crl::from_der(&good().with(&[unknown(false)]).signed_by(&root)).is_ok());
-    assert!(Crl::from_der(&good().entries(&[entry(&[1], &[unknown(false)])]).signed_by(&root)).is_ok());
+    assert!(
+        Crl::from_der(&good().entries(&[entry(&[1], &[unknown(false)])]).signed_by(&root)).is_ok()
+    );
 
     let mut v1 = good();
     v1.version = Vec::new();
@@ -87,11 +95,24 @@ fn lists_that_are_refused_and_why_and_where() {
         ("a date that is none", bad_date, Kind::Malformed, Field::ThisUpdate),
         ("a date with fractions", bad_next, Kind::Malformed, Field::NextUpdate),
         ("no extensions", RawCrl::new(), Kind::Missing, Field::Extension(0)),
-        ("delta", with(&[extension(27, true, &tlv(2, &[1]))]), Kind::Delta, Field::DeltaCrlIndicator),
-        ("indirect", with(&[point(&[tlv(0x84, YES)])]), Kind::Indirect, Field::IssuingDistributionPoint),
+        (
+            "delta",
+            with(&[extension(27, true, &tlv(2, &[1]))]),
+            Kind::Delta,
+            Field::DeltaCrlIndicator,
+        ),
+        (
+            "indirect",
+            with(&[point(&[tlv(0x84, YES)])]),
+            Kind::Indirect,
+            Field::IssuingDistributionPoint,
+        ),
         (
             "indirect, by its second entry",
-            good().entries(&[entry(&[1], &[reason(1)]), entry(&[2], &[extension(29, true, &tlv(0x30, &[]))])]),
+            good().entries(&[
+                entry(&[1], &[reason(1)]),
+                entry(&[2], &[extension(29, true, &tlv(0x30, &[]))]),
+            ]),
             Kind::Indirect,
             Field::Entry(2),
         ),
@@ -131,7 +152,12 @@ fn lists_that_are_refused_and_why_and_where() {
             Kind::Malformed,
             Field::IssuingDistributionPoint,
         ),
-        ("an unknown critical extension", with(&[unknown(true)]), Kind::CriticalExtension, Field::Extension(2)),
+        (
+            "an unknown critical extension",
+            with(&[unknown(true)]),
+            Kind::CriticalExtension,
+            Field::Extension(2),
+        ),
         (
             "the same of an entry",
             good().entries(&[entry(&[1], &[]), entry(&[2], &[reason(1), unknown(true)])]),
@@ -152,7 +178,12 @@ fn lists_that_are_refused_and_why_and_where() {
             Kind::Malformed,
             Field::Entry(2),
         ),
-        ("an entry without a number", good().entries(&[entry(&[], &[])]), Kind::Malformed, Field::Entry(1)),
+        (
+            "an entry without a number",
+            good().entries(&[entry(&[], &[])]),
+            Kind::Malformed,
+            Field::Entry(1),
+        ),
     ];
     for (name, crl, kind, field) in cases {
         let der = crl.signed_by(&root);
@@ -173,7 +204,10 @@ fn the_offset_is_that_of_the_fault() {
     assert!(der[error.offset..].starts_with(&delta));
     assert_eq!(
         error.to_string(),
-        format!("delta revocation lists are not supported (deltaCRLIndicator, octet {})", error.offset)
+        format!(
+            "delta revocation lists are not supported (deltaCRLIndicator, octet {})",
+            error.offset
+        )
     );
     let error = Crl::from_der(b"").unwrap_err();
     assert_eq!(error.to_string(), "the revocation list is malformed (list, octet 0)");
@@ -189,7 +223,9 @@ fn scopes_without_a_uri() {
         let mut params = leaf_params(&["mx.example.com"]);
         if let Some(name) = points {
             let points = tlv(0x30, &tlv(0x30, &tlv(0xa0, &tlv(0xa0, name))));
-            params.custom_extensions.push(rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 31], points));
+            params
+                .custom_extensions
+                .push(rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 31], points));
         }
         root.issue(&params).der
     };
@@ -198,7 +234,8 @@ fn scopes_without_a_uri() {
         trust.add_root_der(&RootsId::public(), &root.der).unwrap();
         let crl = RawCrl::new().with(&[point]).entries(&[entry(&[SERIAL], &[])]).signed_by(&root);
         trust.add_crl_der(&RootsId::public(), &crl).unwrap();
-        let mut connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);
+        let mut connector =
+            OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);
         connector.revocation = Revocation::Hard;
         let host = Host::parse("mx.example.com").unwrap();
         let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
@@ -208,14 +245,18 @@ fn scopes_without_a_uri() {
     assert_eq!(judge(point(&[tlv(0x82, YES)]), leaf(None)), Reason::RevocationUnknown);
     let named = point(&[tlv(0xa0, &tlv(0xa0, &directory))]);
     assert_eq!(judge(named.clone(), leaf(Some(&directory))), Reason::CertRevoked);
-    assert_eq!(judge(named, leaf(Some(&tlv(0x86, b"http://example.com/")))), Reason::RevocationUnknown);
+    assert_eq!(
+        judge(named, leaf(Some(&tlv(0x86, b"http://example.com/")))),
+        Reason::RevocationUnknown
+    );
 }
 
 #[test]
 fn a_long_list() {
     let root = root();
     let count = 100_000u32;
-    let entries: Vec<_> = (0..count).map(|n| entry(&[&[1][..], &n.to_be_bytes()].concat(), &[])).collect();
+    let entries: Vec<_> =
+        (0..count).map(|n| entry(&[&[1][..], &n.to_be_bytes()].concat(), &[])).collect();
     let crl = Crl::from_der(&RawCrl::new().number(1).entries(&entries).signed_by(&root)).unwrap();
     assert_eq!(crl.len(), count as usize);
     for n in (0..count).step_by(97) {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use smtp_tls_policy::*;
+use smtp_tls_policy::pki::Crl;
 
 /// Octets of the table for each entry, at most: slots of eight, one third to two thirds of them in use.
 const TABLE: usize = 24;
@@ -18,16 +18,25 @@ fn list(entries: &[Vec<u8>]) -> Vec<u8> {
 #[test]
 fn memory_is_linear() {
     for count in [10usize, 1_000, 100_000] {
-        let serial = |n: usize| u64::try_from(n).unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
-        let entries: Vec<_> = (0..count).map(|n| entry(&[&[1][..], &serial(n)].concat(), &[])).collect();
+        let serial =
+            |n: usize| u64::try_from(n).unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        let entries: Vec<_> =
+            (0..count).map(|n| entry(&[&[1][..], &serial(n)].concat(), &[])).collect();
         let der = list(&entries);
         let mut crl = None;
         let cost = allocation_counter::measure(|| crl = Some(Crl::from_der(&der)));
         assert_eq!(crl.unwrap().unwrap().len(), count);
         let kept = usize::try_from(cost.bytes_current).unwrap();
         let peak = usize::try_from(cost.bytes_max).unwrap();
-        assert!(kept <= der.len() + TABLE * count + REST, "{count}: {kept} octets kept of {}", der.len());
-        assert!(peak <= der.len() + (TABLE + READING) * count + REST, "{count}: {peak} octets at once");
+        assert!(
+            kept <= der.len() + TABLE * count + REST,
+            "{count}: {kept} octets kept of {}",
+            der.len()
+        );
+        assert!(
+            peak <= der.len() + (TABLE + READING) * count + REST,
+            "{count}: {peak} octets at once"
+        );
         // No allocation an entry.
         assert!(cost.count_total < 100, "{count}: {} allocations", cost.count_total);
     }

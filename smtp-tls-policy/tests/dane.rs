@@ -6,9 +6,15 @@ use common::*;
 use pki_types::CertificateDer;
 use proptest::prelude::*;
 use rcgen::PublicKeyData;
-use smtp_tls_policy::search::{Query, SILENT_AFTER, ValidationWatch};
-use smtp_tls_policy::tlsa::{MAX_TLSA_RECORDS, TlsaError, Unusable};
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::{Standing, Verdict};
+use smtp_tls_policy::pki::{MAX_TLSA_RECORDS, TlsaError, Unusable};
+use smtp_tls_policy::pki::{RootsId, TlsaRecord, TlsaSet, Trust};
+use smtp_tls_policy::plan::{
+    Dns, DnsStatus, Facts, FailedFamily, HostOrigin, Search, TlsaFact, plan,
+};
+use smtp_tls_policy::plan::{Query, SILENT_AFTER, ValidationWatch};
+use smtp_tls_policy::rules::{Floor, OutboundConnector, Posture};
+use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
 
 const HOST: &str = "mx.example.net";
 
@@ -100,7 +106,10 @@ mod records {
             assert_eq!(raw(usage, 1, 0, &key), None);
             assert_eq!(raw(usage, 0, 0, &key), Some(Unusable::Data(Some(serial_number))));
             assert_eq!(raw(usage, 1, 0, &leaf.der), Some(Unusable::Data(Some(algorithm))));
-            assert_eq!(raw(usage, 0, 0, &leaf.der[..leaf.der.len() - 1]), Some(Unusable::Data(Some(0))));
+            assert_eq!(
+                raw(usage, 0, 0, &leaf.der[..leaf.der.len() - 1]),
+                Some(Unusable::Data(Some(0)))
+            );
             for selector in [0, 1] {
                 assert_eq!(raw(usage, selector, 1, &[0; 32]), None);
                 assert_eq!(raw(usage, selector, 2, &[0; 64]), None);
@@ -126,7 +135,12 @@ mod records {
         let mut reversed = many.clone();
         reversed.reverse();
         assert_eq!(TlsaSet::new(domain(HOST), &reversed).usable(), set.usable());
-        let useless = (0..=255).map(|octet| TlsaRecord { usage: 1, selector: 1, matching: 1, data: vec![octet; 32] });
+        let useless = (0..=255).map(|octet| TlsaRecord {
+            usage: 1,
+            selector: 1,
+            matching: 1,
+            data: vec![octet; 32],
+        });
         let crowded: Vec<_> = useless.chain(many).collect();
         assert_eq!(TlsaSet::new(domain(HOST), &crowded).usable(), set.usable());
     }
@@ -162,7 +176,14 @@ struct Scene {
 
 impl Scene {
     fn new(records: Vec<TlsaRecord>) -> Self {
-        Self { records, mx: DnsStatus::Secure, next_hop: "example.com", expanded: None, host: HOST, base: HOST }
+        Self {
+            records,
+            mx: DnsStatus::Secure,
+            next_hop: "example.com",
+            expanded: None,
+            host: HOST,
+            base: HOST,
+        }
     }
 
     fn verdict(&self, chain: &[&CertificateDer<'static>]) -> Verdict {
@@ -172,8 +193,10 @@ impl Scene {
         if let Some(last) = chain.last() {
             let _ = trust.add_root_der(&RootsId::public(), last);
         }
-        let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
-        let (next_hop, host) = (Host::parse(self.next_hop).unwrap(), Host::parse(self.host).unwrap());
+        let connector =
+            OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
+        let (next_hop, host) =
+            (Host::parse(self.next_hop).unwrap(), Host::parse(self.host).unwrap());
         let tlsa = TlsaFact::Found(TlsaSet::new(domain(self.base), &self.records));
         let expanded = self.expanded.map(domain);
         let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
@@ -223,7 +246,8 @@ mod end_entity {
         expired.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
         let mut future = leaf_params(&[]);
         (future.not_before, future.not_after) = (days(10), days(20));
-        let certificates = [root.issue(&expired).der, root.issue(&future).der, version_1().der, root.der.clone()];
+        let certificates =
+            [root.issue(&expired).der, root.issue(&future).der, version_1().der, root.der.clone()];
         for der in &certificates {
             for record in [record(3, 0, 1, der), record(3, 0, 2, der), record(3, 0, 0, der)] {
                 assert_eq!(Scene::new(vec![record]).judge(&[der]), Reason::TlsOk);
@@ -236,9 +260,11 @@ mod end_entity {
     fn the_strongest_digest_decides() {
         let root = Authority::new("Root");
         let leaf = root.issue(&leaf_params(&[HOST]));
-        let scene = Scene::new(vec![record(3, 0, 1, &leaf.der), record(3, 0, 2, b"another certificate")]);
+        let scene =
+            Scene::new(vec![record(3, 0, 1, &leaf.der), record(3, 0, 2, b"another certificate")]);
         assert_eq!(scene.judge(&[&leaf.der]), Reason::DaneMismatch);
-        let scene = Scene::new(vec![record(3, 0, 2, &leaf.der), record(3, 0, 1, b"another certificate")]);
+        let scene =
+            Scene::new(vec![record(3, 0, 2, &leaf.der), record(3, 0, 1, b"another certificate")]);
         assert_eq!(scene.judge(&[&leaf.der]), Reason::TlsOk);
     }
 }
@@ -284,11 +310,15 @@ mod trust_anchor {
     fn an_authority_that_is_not_in_the_chain() {
         let pki = pki(&leaf_params(&[HOST]));
         let (with, without) = ([&pki.leaf.der, &pki.issuer.der], [&pki.leaf.der]);
-        for (selector, root, issuer) in
-            [(0, pki.root.der.to_vec(), pki.issuer.der.to_vec()), (1, key_of(&pki.root), key_of(&pki.issuer))]
-        {
+        for (selector, root, issuer) in [
+            (0, pki.root.der.to_vec(), pki.issuer.der.to_vec()),
+            (1, key_of(&pki.root), key_of(&pki.issuer)),
+        ] {
             assert_eq!(Scene::new(vec![record(2, selector, 0, &root)]).judge(&with), Reason::TlsOk);
-            assert_eq!(Scene::new(vec![record(2, selector, 0, &issuer)]).judge(&without), Reason::TlsOk);
+            assert_eq!(
+                Scene::new(vec![record(2, selector, 0, &issuer)]).judge(&without),
+                Reason::TlsOk
+            );
             for matching in [1, 2] {
                 let scene = Scene::new(vec![record(2, selector, matching, &root)]);
                 assert_eq!(scene.judge(&with), Reason::DaneMismatch);
@@ -328,7 +358,10 @@ mod trust_anchor {
         client.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
         let pki_client = pki(&client);
         let scene = Scene::new(vec![record(2, 0, 1, &pki_client.issuer.der)]);
-        assert_eq!(scene.judge(&[&pki_client.leaf.der, &pki_client.issuer.der]), Reason::CertWrongPurpose);
+        assert_eq!(
+            scene.judge(&[&pki_client.leaf.der, &pki_client.issuer.der]),
+            Reason::CertWrongPurpose
+        );
 
         let root = Authority::new("Root");
         let old = root.below("Issuer", |params| params.not_after = days(-1));
@@ -350,7 +383,10 @@ mod trust_anchor {
         for matching in [0, 1, 2] {
             let scene = Scene::new(vec![record(2, 0, matching, &short.der)]);
             assert_eq!(scene.judge(&[&near.der, &short.der]), Reason::TlsOk);
-            assert_eq!(scene.judge(&[&far.der, &below.der, &short.der]), Reason::CertConstraintViolated);
+            assert_eq!(
+                scene.judge(&[&far.der, &below.der, &short.der]),
+                Reason::CertConstraintViolated
+            );
         }
         let narrow = root.below("Narrow", |params| {
             params.name_constraints = Some(rcgen::NameConstraints {
@@ -386,7 +422,9 @@ mod trust_anchor {
             }
         }
         // RFC 7672, 3.2.3: the CN-ID only where there is no DNS-ID.
-        for (names, reason) in [(&[][..], Reason::TlsOk), (&["other.example"], Reason::CertNameMismatch)] {
+        for (names, reason) in
+            [(&[][..], Reason::TlsOk), (&["other.example"], Reason::CertNameMismatch)]
+        {
             let mut params = leaf_params(names);
             common_name(&mut params, HOST);
             let pki = pki(&params);
@@ -408,14 +446,20 @@ mod trust_anchor {
             assert_eq!(scene.judge(&[&own.der]), Reason::TlsOk);
             params.not_after = days(-1);
             let old = Authority::with(params.clone());
-            assert_eq!(Scene::new(vec![record(2, 0, 1, &old.der)]).judge(&[&old.der]), Reason::CertExpired);
+            assert_eq!(
+                Scene::new(vec![record(2, 0, 1, &old.der)]).judge(&[&old.der]),
+                Reason::CertExpired
+            );
             let named = Authority::with(leaf_params(&["other.example"]));
             let scene = Scene::new(vec![record(2, 0, 1, &named.der)]);
             assert_eq!(scene.judge(&[&named.der]), Reason::CertNameMismatch);
         }
         // One that another authority signed is no authority because a record names it.
         let leaf = Authority::new("Root").issue(&leaf_params(&[HOST]));
-        assert_eq!(Scene::new(vec![record(2, 0, 1, &leaf.der)]).judge(&[&leaf.der]), Reason::DaneMismatch);
+        assert_eq!(
+            Scene::new(vec![record(2, 0, 1, &leaf.der)]).judge(&[&leaf.der]),
+            Reason::DaneMismatch
+        );
     }
 
     /// Records are alternatives: one that matches is enough, of either usage.
@@ -426,14 +470,18 @@ mod trust_anchor {
         let authority = record(2, 0, 1, &pki.issuer.der);
         let (host, stranger) = (record(3, 0, 1, &pki.leaf.der), record(3, 0, 1, b"stranger"));
         assert_eq!(Scene::new(vec![authority.clone(), host]).judge(&chain), Reason::TlsOk);
-        assert_eq!(Scene::new(vec![authority, stranger.clone()]).judge(&chain), Reason::CertNameMismatch);
+        assert_eq!(
+            Scene::new(vec![authority, stranger.clone()]).judge(&chain),
+            Reason::CertNameMismatch
+        );
         assert_eq!(Scene::new(vec![stranger]).judge(&chain), Reason::DaneMismatch);
     }
 
     /// A hostile chain and a full record set stay within the budgets.
     #[test]
     fn many_keys_of_one_name() {
-        let twins: Vec<_> = (1..judge::MAX_CHAIN_LEN).map(|_| Authority::new("Twin")).collect();
+        let twins: Vec<_> =
+            (1..smtp_tls_policy::judge::MAX_CHAIN_LEN).map(|_| Authority::new("Twin")).collect();
         let leaf = twins[0].issue(&leaf_params(&[HOST]));
         let mut chain = vec![&leaf.der];
         chain.extend(twins.iter().map(|twin| &twin.der));
@@ -599,7 +647,9 @@ fn a_set_of_which_some_hosts_have_records() {
         let host = Host::parse(HOST).unwrap();
         let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
         facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa };
-        plan(&facts).map(|plan| plan.floor()).map_err(|refusal| (refusal.reason(), refusal.ends_domain()))
+        plan(&facts)
+            .map(|plan| plan.floor())
+            .map_err(|refusal| (refusal.reason(), refusal.ends_domain()))
     };
     assert_eq!(floor(&found), Ok(Floor::Authenticated));
     assert_eq!(floor(&TlsaFact::Absent), Ok(Floor::Plaintext));
@@ -617,7 +667,10 @@ fn trusted_is_not_verified() {
         facts.dns = Dns { mx, expanded_next_hop: None, tlsa: &tlsa };
         plan(&facts).unwrap().because().to_string()
     };
-    assert_eq!(because(DnsStatus::Secure), "posture opportunistic of connector c and DANE for mx.example.net");
+    assert_eq!(
+        because(DnsStatus::Secure),
+        "posture opportunistic of connector c and DANE for mx.example.net"
+    );
     assert_eq!(
         because(DnsStatus::Insecure),
         "posture opportunistic of connector c and DANE for mx.example.net, found by insecure MX records (trusted, not verified)"

@@ -8,7 +8,21 @@ use common::table::{TABLE, section};
 use common::*;
 use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose;
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::{Inbound, Standing, admit, admit_handshake};
+use smtp_tls_policy::pki::{
+    CnFallback, Pin, Reference, Revocation, RootsId, TlsaRecord, TlsaSet, Trust,
+};
+use smtp_tls_policy::plan::{
+    Attempt, Check, Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal,
+    Requiretls, TlsaFact, plan,
+};
+use smtp_tls_policy::rules::{
+    ClientCertificate, ClientCheck, DaneRule, Floor, InboundConnector, InboundConnectors,
+    OptionalTls, OutboundConnector, OutboundConnectors, Posture, SmartHost, StsRule, Weight, Yield,
+    Yields,
+};
+use smtp_tls_policy::sts::{StsFailure, StsPolicy};
+use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
 
 fn connector(name: &str) -> OutboundConnector {
     let (posture, require_tls) = match name.strip_suffix("+tls") {
@@ -158,7 +172,8 @@ impl World {
             "X.509 version 1" => return version_1().der,
             "of an authority" => return self.public.below("Below", |_| {}).der,
             "unknown critical extension" => {
-                let mut extension = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+                let mut extension =
+                    rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
                 extension.set_criticality(true);
                 params.custom_extensions.push(extension);
             }
@@ -173,7 +188,11 @@ struct Given<'a>(&'a str);
 
 impl Given<'_> {
     fn of(&self, name: &str) -> Option<&str> {
-        self.0.split(", ").filter_map(|word| word.split_once('=')).find(|word| word.0 == name).map(|word| word.1)
+        self.0
+            .split(", ")
+            .filter_map(|word| word.split_once('='))
+            .find(|word| word.0 == name)
+            .map(|word| word.1)
     }
 }
 
@@ -235,7 +254,9 @@ fn policies() {
             let tlsa = match given.of("tlsa") {
                 None => TlsaFact::Absent,
                 Some("ee") => good_tlsa(&base),
-                Some("unusable") => TlsaFact::Found(TlsaSet::new(Domain::parse(&base).unwrap(), &[unusable])),
+                Some("unusable") => {
+                    TlsaFact::Found(TlsaSet::new(Domain::parse(&base).unwrap(), &[unusable]))
+                }
                 Some("failed") => TlsaFact::Failed,
                 Some(other) => panic!("{other}"),
             };
@@ -274,7 +295,11 @@ fn policies() {
             match plan(&facts) {
                 Err(refusal) => {
                     let what = if refusal.ends_domain() { "stop" } else { "next" };
-                    assert_eq!(format!("{what} {}", refusal.status()), *expected, "{at}: {refusal}");
+                    assert_eq!(
+                        format!("{what} {}", refusal.status()),
+                        *expected,
+                        "{at}: {refusal}"
+                    );
                     assert_eq!(refusal.code() / 100, u16::from(refusal.status().class), "{at}");
                 }
                 Ok(plan) => {
@@ -282,7 +307,8 @@ fn policies() {
                     let notes: Vec<_> = plan.notes().iter().map(|reason| reason.code()).collect();
                     let wanted = if *posture == "none" { "" } else { reported };
                     assert_eq!(notes.join(" "), wanted, "{at}");
-                    let has_dane = plan.checks().iter().any(|check| matches!(check, Check::Dane(_)));
+                    let has_dane =
+                        plan.checks().iter().any(|check| matches!(check, Check::Dane(_)));
                     let sni = match plan.attempt() {
                         Attempt::Clear => None,
                         _ if has_dane => Some(base.as_str()),
@@ -382,7 +408,9 @@ fn sending() {
                     match verdict.standing() {
                         Standing::Acceptable if verdict.is_authenticated() => "TLS".into(),
                         Standing::Acceptable => "tls".into(),
-                        Standing::NotTls => fallback(&plan, plan.yields().untrusted, verdict.reason()),
+                        Standing::NotTls => {
+                            fallback(&plan, plan.yields().untrusted, verdict.reason())
+                        }
                         Standing::Refused => {
                             format!("next {}", verdict.reason().status().unwrap())
                         }
@@ -416,9 +444,13 @@ fn receiving() {
         }
         match ours {
             "stale list" => {
-                trust.add_crl_der(&check.roots, &world.private.crl_dated(&[], days(-2), days(-1))).unwrap();
+                trust
+                    .add_crl_der(&check.roots, &world.private.crl_dated(&[], days(-2), days(-1)))
+                    .unwrap();
             }
-            "forged list" => trust.add_crl_der(&check.roots, &Authority::new("Private").crl(&[])).unwrap(),
+            "forged list" => {
+                trust.add_crl_der(&check.roots, &Authority::new("Private").crl(&[])).unwrap()
+            }
             "no list" => check.revocation = Revocation::Hard,
             _ => {}
         }
@@ -458,10 +490,17 @@ fn receiving() {
         let at = format!("{rule} {which} {client} {ours}");
         let said = |result: Result<(), Refusal>| match result {
             Ok(()) => ("ok".to_owned(), ""),
-            Err(refusal) => (format!("{} {}", refusal.code(), refusal.status()), refusal.reason().code()),
+            Err(refusal) => {
+                (format!("{} {}", refusal.code(), refusal.status()), refusal.reason().code())
+            }
         };
-        let admitted =
-            admit(&Inbound { connector: &connector, tls: tls == "tls", chain: &chain, trust: &trust, now: now() });
+        let admitted = admit(&Inbound {
+            connector: &connector,
+            tls: tls == "tls",
+            chain: &chain,
+            trust: &trust,
+            now: now(),
+        });
         assert_eq!(said(admitted.map(drop)), (at_mail.to_owned(), reason), "{at}");
         if tls == "clear" {
             assert_eq!(at_handshake, "-", "{at}");
@@ -475,7 +514,7 @@ fn receiving() {
 
 #[test]
 fn search() {
-    use smtp_tls_policy::search::{Query, Search};
+    use smtp_tls_policy::plan::{Query, Search};
     let (_, rows) = section("Search");
     let status = |text: &str| match text {
         "secure" | "records" | "denied" => DnsStatus::Secure,
@@ -516,9 +555,9 @@ fn search() {
 
 /// Every row of the rules' decision table, and every posture; by hand.
 const RULES: [&str; 40] = [
-    "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15", "P16", "P17",
-    "P18", "S1", "S2", "S2b", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S14", "S15",
-    "S16", "S17", "S18", "S18b", "S19", "S20",
+    "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15",
+    "P16", "P17", "P18", "S1", "S2", "S2b", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11",
+    "S12", "S13", "S14", "S15", "S16", "S17", "S18", "S18b", "S19", "S20",
 ];
 
 /// Who runs a section; a section that nobody runs is no test.
@@ -542,14 +581,18 @@ fn every_rule_and_posture_has_a_row() {
         assert!(source.contains(&format!("section(\"{title}\")")), "nobody runs {title}");
         rules.extend(section(title).1.iter().map(|row| row[0]));
     }
-    for rule in
-        RULES.into_iter().chain(["P3 knob", "P8 knob", "P11 knob", "P14 knob", "P16 knob", "memory", "RFC 8314"])
+    for rule in RULES
+        .into_iter()
+        .chain(["P3 knob", "P8 knob", "P11 knob", "P14 knob", "P16 knob", "memory", "RFC 8314"])
     {
         assert!(rules.contains(&rule), "{rule} has no row");
     }
     for rule in rules {
         let known = RULES.contains(&rule.trim_end_matches(" knob"));
-        assert!(known || ["preset", "knob", "raise", "memory", "RFC 8314"].contains(&rule), "{rule} is no rule");
+        assert!(
+            known || ["preset", "knob", "raise", "memory", "RFC 8314"].contains(&rule),
+            "{rule} is no rule"
+        );
     }
     for title in ["Policies", "Sending"] {
         let (header, _) = section(title);

@@ -16,17 +16,23 @@ use smtp_tls_policy::tlsrpt;
 type Rule = Rc<dyn Fn(&[u8], usize) -> BTreeSet<usize>>;
 
 fn class(has: impl Fn(u8) -> bool + 'static) -> Rule {
-    Rc::new(move |text, at| text.get(at).filter(|byte| has(**byte)).map(|_| at + 1).into_iter().collect())
+    Rc::new(move |text, at| {
+        text.get(at).filter(|byte| has(**byte)).map(|_| at + 1).into_iter().collect()
+    })
 }
 
 /// `%s"..."`
 fn literal(word: &'static str) -> Rule {
-    Rc::new(move |text, at| text[at..].starts_with(word.as_bytes()).then_some(at + word.len()).into_iter().collect())
+    Rc::new(move |text, at| {
+        text[at..].starts_with(word.as_bytes()).then_some(at + word.len()).into_iter().collect()
+    })
 }
 
 fn seq(rules: Vec<Rule>) -> Rule {
     Rc::new(move |text, at| {
-        rules.iter().fold(BTreeSet::from([at]), |ends, rule| ends.into_iter().flat_map(|end| rule(text, end)).collect())
+        rules.iter().fold(BTreeSet::from([at]), |ends, rule| {
+            ends.into_iter().flat_map(|end| rule(text, end)).collect()
+        })
     })
 }
 
@@ -42,7 +48,11 @@ fn times(min: usize, max: usize, rule: Rule) -> Rule {
             if count >= min {
                 ends.extend(now.iter().copied());
             }
-            now = now.into_iter().flat_map(|end| rule(text, end)).filter(|end| !ends.contains(end)).collect();
+            now = now
+                .into_iter()
+                .flat_map(|end| rule(text, end))
+                .filter(|end| !ends.contains(end))
+                .collect();
             if now.is_empty() {
                 break;
             }
@@ -96,9 +106,13 @@ fn sts_record() -> Rule {
 /// RFC 3986, A, as far as mailto and https need it: `scheme ":" hier-part [ "?" query ] [ "#" fragment ]`, less the three
 /// characters that RFC 8460 takes away. Square brackets, which only an address of version 6 has, stand in no sentence here.
 fn uri() -> Rule {
-    let pct = || seq(vec![literal("%"), class(|b| b.is_ascii_hexdigit()), class(|b| b.is_ascii_hexdigit())]);
+    let pct = || {
+        seq(vec![literal("%"), class(|b| b.is_ascii_hexdigit()), class(|b| b.is_ascii_hexdigit())])
+    };
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~$&'()*+=:@/".contains(&b);
-    let text = move |more: &'static [u8]| many(alt(vec![pct(), class(move |b| plain(b) || more.contains(&b))]));
+    let text = move |more: &'static [u8]| {
+        many(alt(vec![pct(), class(move |b| plain(b) || more.contains(&b))]))
+    };
     let scheme = seq(vec![
         class(|b| b.is_ascii_alphabetic()),
         many(class(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))),
@@ -123,7 +137,8 @@ fn policy() -> Rule {
     let domain = seq(vec![label(), many(seq(vec![literal("."), label()]))]);
     // Texts are ASCII here; `UTF8-2` to `UTF8-4` have their own test.
     let vchar = || class(|b| matches!(b, 0x21..=0x7e));
-    let value = seq(vec![vchar(), opt(seq(vec![many(class(|b| matches!(b, 0x20..=0x7e))), vchar()]))]);
+    let value =
+        seq(vec![vchar(), opt(seq(vec![many(class(|b| matches!(b, 0x20..=0x7e))), vchar()]))]);
     let field = || {
         alt(vec![
             key("version", literal("STSv1")),
@@ -177,12 +192,19 @@ fn changed(text: &str, change: &Change) -> String {
     text.into_iter().collect()
 }
 
-fn any_of(any: impl Strategy<Value = bool> + 'static, yes: &'static str, no: &'static str) -> BoxedStrategy<String> {
+fn any_of(
+    any: impl Strategy<Value = bool> + 'static,
+    yes: &'static str,
+    no: &'static str,
+) -> BoxedStrategy<String> {
     any.prop_map(move |flag| if flag { yes } else { no }.to_owned()).boxed()
 }
 
 /// Fields with delimiters of all kinds, and perhaps one at the end.
-fn record_text(version: &'static str, field: BoxedStrategy<String>) -> impl Strategy<Value = String> {
+fn record_text(
+    version: &'static str,
+    field: BoxedStrategy<String>,
+) -> impl Strategy<Value = String> {
     let delim = || "[ \t]{0,2};[ \t]{0,2}";
     let fields = proptest::collection::vec((delim(), field), 1..5);
     (fields, proptest::option::of(delim())).prop_map(move |(fields, end)| {
@@ -196,7 +218,8 @@ fn record_text(version: &'static str, field: BoxedStrategy<String>) -> impl Stra
 }
 
 fn extension() -> impl Strategy<Value = String> {
-    ("[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}", "[!-:<>-~]{1,12}").prop_map(|(name, value)| format!("{name}={value}"))
+    ("[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}", "[!-:<>-~]{1,12}")
+        .prop_map(|(name, value)| format!("{name}={value}"))
 }
 
 proptest! {

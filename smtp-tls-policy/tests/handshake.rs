@@ -13,8 +13,12 @@ use ::rustls::{ClientConfig, ClientConnection, Error, HandshakeKind, ServerConne
 use common::tls::*;
 use common::*;
 use pki_types::UnixTime;
+use smtp_tls_policy::judge::Standing;
+use smtp_tls_policy::pki::{LiveTrust, Replaced, Revocation, RootsId, Trust, TrustStore};
+use smtp_tls_policy::plan::{Demand, Facts, HostOrigin, MessageTls, Plan, plan};
+use smtp_tls_policy::rules::{Floor, IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::rustls::*;
-use smtp_tls_policy::*;
+use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 fn plan_of(connector: &OutboundConnector) -> Plan {
     let host = Host::parse(HOST).unwrap();
@@ -115,15 +119,18 @@ fn odd_certificates_where_none_is_checked() {
         root.issue(&params)
     };
     for version in VERSIONS {
-        for (leaf, reason) in
-            [(&v1, Reason::CertSelfSigned), (&ca, Reason::CertIsCa), (&critical, Reason::CertUnsupported)]
-        {
+        for (leaf, reason) in [
+            (&v1, Reason::CertSelfSigned),
+            (&ca, Reason::CertIsCa),
+            (&critical, Reason::CertUnsupported),
+        ] {
             let identity = || certified(vec![leaf.der.clone()], &leaf.key);
             for p in [Posture::Opportunistic, Posture::Encrypt] {
                 connect(&posture(p), identity(), &root, provider_of(version)).unwrap();
             }
             for p in [Posture::Deterministic, Posture::Verified] {
-                let error = connect(&posture(p), identity(), &root, provider_of(version)).err().unwrap();
+                let error =
+                    connect(&posture(p), identity(), &root, provider_of(version)).err().unwrap();
                 assert_eq!(verdict_of(&error).unwrap().reason(), reason);
             }
         }
@@ -134,7 +141,9 @@ fn odd_certificates_where_none_is_checked() {
 fn the_verdict_comes_out_of_the_handshake() {
     let (root, private) = (Authority::new("Root"), Authority::new("Private"));
     let leaf = private.issue(&leaf_params(&[HOST]));
-    for (p, standing) in [(Posture::Deterministic, Standing::NotTls), (Posture::Verified, Standing::Refused)] {
+    for (p, standing) in
+        [(Posture::Deterministic, Standing::NotTls), (Posture::Verified, Standing::Refused)]
+    {
         let identity = certified(vec![leaf.der.clone()], &leaf.key);
         let error = connect(&posture(p), identity, &root, provider()).err().unwrap();
         let verdict = verdict_of(&error).unwrap();
@@ -191,13 +200,22 @@ fn requiretls_is_judged_after_the_handshake_unless_an_identity_would_be_shown() 
         tls.add_identity(id.clone(), certified(vec![own.der.clone()], &own.key));
         let server = || {
             let asking = ClientCertificates::Request { hints: Vec::new() };
-            server_config(certified(vec![leaf.der.clone()], &leaf.key), asking, provider_of(version)).unwrap()
+            server_config(
+                certified(vec![leaf.der.clone()], &leaf.key),
+                asking,
+                provider_of(version),
+            )
+            .unwrap()
         };
         let pair = shake(tls.config(&plan, None, &trust).unwrap(), server(), &plan).unwrap();
         let verdict = judge_session(&plan, &pair.client, &*trust, now());
-        assert_eq!((verdict.standing(), verdict.reason()), (Standing::Refused, Reason::CertUnknownIssuer));
+        assert_eq!(
+            (verdict.standing(), verdict.reason()),
+            (Standing::Refused, Reason::CertUnknownIssuer)
+        );
 
-        let error = shake(tls.config(&plan, Some(&id), &trust).unwrap(), server(), &plan).err().unwrap();
+        let error =
+            shake(tls.config(&plan, Some(&id), &trust).unwrap(), server(), &plan).err().unwrap();
         assert_eq!(verdict_of(&error).unwrap().reason(), Reason::CertUnknownIssuer);
     }
 }
@@ -333,7 +351,10 @@ fn the_cache_is_bounded_and_knows_its_identities() {
     assert!(!Arc::ptr_eq(&second, &of(&tls, 1)));
 
     let id = IdentityId::new("ours");
-    assert_eq!(tls.config(&plans[0], Some(&id), &trust).unwrap_err(), TlsConfigError::UnknownIdentity(id.clone()));
+    assert_eq!(
+        tls.config(&plans[0], Some(&id), &trust).unwrap_err(),
+        TlsConfigError::UnknownIdentity(id.clone())
+    );
     let own = root.issue(&leaf_params(&["client.example"]));
     let identity = || certified(vec![own.der.clone()], &own.key);
     tls.add_identity(id.clone(), identity());
@@ -424,7 +445,10 @@ fn the_server_name_is_sent_for_names_only() {
         let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Literal)).unwrap();
         let (tls, _) = client_tls(provider());
         let config = tls.config(&plan, None, &trust).unwrap();
-        let resolver = Arc::new(Sni(certified(vec![leaf.der.clone()], &leaf.key), std::sync::Mutex::default()));
+        let resolver = Arc::new(Sni(
+            certified(vec![leaf.der.clone()], &leaf.key),
+            std::sync::Mutex::default(),
+        ));
         let server = Arc::new(
             ServerConfig::builder_with_provider(provider())
                 .with_safe_default_protocol_versions()

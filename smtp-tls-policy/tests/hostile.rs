@@ -7,7 +7,11 @@ use std::sync::LazyLock;
 use common::*;
 use pki_types::CertificateDer;
 use proptest::prelude::*;
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::Verdict;
+use smtp_tls_policy::pki::{Revocation, RootsId, Trust};
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 struct World {
     root: Authority,
@@ -64,7 +68,8 @@ fn every_byte_of_a_chain_counts() {
 #[test]
 fn every_byte_of_a_list_counts() {
     let host = Host::parse("mx.example.com").unwrap();
-    let mut connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Deterministic);
+    let mut connector =
+        OutboundConnector::new("c", vec![Namespace::Default], Posture::Deterministic);
     connector.revocation = Revocation::Hard;
     let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
     let chain: Vec<_> = WORLD.chain.iter().map(|der| CertificateDer::from(&der[..])).collect();

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use common::*;
 use pki_types::CertificateDer;
 use rcgen::{CustomExtension, GeneralSubtree, NameConstraints};
-use smtp_tls_policy::*;
+use smtp_tls_policy::pki::{Crl, Revocation, RootsId, Trust};
+use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 const HOST: &str = "mx.example.com";
 /// Far above what any of these takes, also in a debug build on a busy machine, and far below what they are made for.
@@ -32,7 +35,12 @@ fn judge(plan: &Plan, trust: &Trust, chain: &[CertificateDer<'static>]) -> Reaso
     let start = Instant::now();
     let verdict = std::thread::scope(|scope| {
         let judge = || plan.judge(chain, trust, now());
-        std::thread::Builder::new().stack_size(SMALL_STACK).spawn_scoped(scope, judge).unwrap().join().unwrap()
+        std::thread::Builder::new()
+            .stack_size(SMALL_STACK)
+            .spawn_scoped(scope, judge)
+            .unwrap()
+            .join()
+            .unwrap()
     });
     assert!(start.elapsed() < SOON, "{:?}: {verdict}", start.elapsed());
     verdict.reason()
@@ -106,12 +114,14 @@ fn chains_that_are_too_long() {
     let tiny = |subject: &[u8], issuer: &[u8]| {
         let empty = tlv(0x30, &[]);
         let (subject, issuer) = (tlv(0x30, subject), tlv(0x30, issuer));
-        let tbs = [tlv(2, &[1]), empty.clone(), issuer, empty.clone(), subject, empty.clone()].concat();
+        let tbs =
+            [tlv(2, &[1]), empty.clone(), issuer, empty.clone(), subject, empty.clone()].concat();
         CertificateDer::from(tlv(0x30, &[tlv(0x30, &tbs), empty, tlv(3, &[0])].concat()))
     };
     let same = vec![tiny(&[], &[]); 2_500];
     assert_eq!(judge(&plan, &trust(&root), &same), Reason::CertTooCostly);
-    let other: Vec<_> = (0..2_000u16).map(|n| tiny(&n.to_be_bytes(), &(n + 1).to_be_bytes())).collect();
+    let other: Vec<_> =
+        (0..2_000u16).map(|n| tiny(&n.to_be_bytes(), &(n + 1).to_be_bytes())).collect();
     assert_ne!(judge(&plan, &trust(&root), &other), Reason::TlsOk);
     // As deep as the path builder goes, and one deeper.
     let mut authorities = vec![Authority::new("Deep")];
@@ -126,7 +136,10 @@ fn chains_that_are_too_long() {
     };
     assert_eq!(deep(6), Reason::TlsOk);
     for depth in 7..12 {
-        assert!([Reason::CertTooCostly, Reason::CertUnknownIssuer].contains(&deep(depth)), "{depth}");
+        assert!(
+            [Reason::CertTooCostly, Reason::CertUnknownIssuer].contains(&deep(depth)),
+            "{depth}"
+        );
     }
 }
 
@@ -134,8 +147,12 @@ fn chains_that_are_too_long() {
 #[test]
 fn huge_name_constraints_and_huge_alternative_names() {
     let root = Authority::new("Root");
-    let subtrees = |count: usize| (0..count).map(|n| GeneralSubtree::DnsName(format!("n{n}.example"))).collect();
-    for (permitted, excluded, names) in [(1_500, 0, 1_500), (0, 1_500, 1_500), (0, 0, 3_000), (700, 700, 1_500)] {
+    let subtrees = |count: usize| {
+        (0..count).map(|n| GeneralSubtree::DnsName(format!("n{n}.example"))).collect()
+    };
+    for (permitted, excluded, names) in
+        [(1_500, 0, 1_500), (0, 1_500, 1_500), (0, 0, 3_000), (700, 700, 1_500)]
+    {
         let issuer = root.below("Issuer", |params| {
             if permitted + excluded > 0 {
                 params.name_constraints = Some(NameConstraints {
@@ -145,15 +162,21 @@ fn huge_name_constraints_and_huge_alternative_names() {
             }
         });
         let names: Vec<_> = (0..names).map(|n| format!("h.n{n}.example")).collect();
-        let leaf = issuer.issue(&leaf_params(&names.iter().map(String::as_str).collect::<Vec<_>>())).der;
+        let leaf =
+            issuer.issue(&leaf_params(&names.iter().map(String::as_str).collect::<Vec<_>>())).der;
         let reason = judge(&plan_with(Revocation::Off), &trust(&root), &[leaf, issuer.der.clone()]);
-        let expected = [Reason::CertNameMismatch, Reason::CertConstraintViolated, Reason::CertTooCostly];
+        let expected =
+            [Reason::CertNameMismatch, Reason::CertConstraintViolated, Reason::CertTooCostly];
         assert!(expected.contains(&reason), "{permitted} {excluded}: {reason}");
 
         // The Common Name, against the same constraints.
         let mut params = leaf_params(&[]);
         common_name(&mut params, HOST);
-        let reason = judge(&plan_with(Revocation::Off), &trust(&root), &[issuer.issue(&params).der, issuer.der]);
+        let reason = judge(
+            &plan_with(Revocation::Off),
+            &trust(&root),
+            &[issuer.issue(&params).der, issuer.der],
+        );
         let expected = if permitted > 0 { Reason::CertConstraintViolated } else { Reason::TlsOk };
         assert_eq!(reason, expected, "{permitted} {excluded}");
     }
@@ -164,8 +187,10 @@ fn huge_name_constraints_and_huge_alternative_names() {
 fn huge_name_constraints_and_a_huge_subject() {
     let root = Authority::new("Root");
     let issuer = root.below("Issuer", |params| {
-        let permitted_subtrees = (0..1_500).map(|n| GeneralSubtree::Rfc822Name(format!("n{n}.example"))).collect();
-        params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+        let permitted_subtrees =
+            (0..1_500).map(|n| GeneralSubtree::Rfc822Name(format!("n{n}.example"))).collect();
+        params.name_constraints =
+            Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
     });
     let mut params = leaf_params(&[]);
     common_name(&mut params, HOST);
@@ -176,7 +201,9 @@ fn huge_name_constraints_and_a_huge_subject() {
     let at = subject.as_ptr() as usize - tbs.as_ptr() as usize;
     let (_, before) = tbs.split_at(if tbs[1] == 0x82 { 4 } else { 3 });
     let (before, behind) = (&before[..at - (tbs.len() - before.len())], &tbs[at + subject.len()..]);
-    let email = [&b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01"[..], &tlv(0x16, b"a@n1499.example")].concat();
+    let email =
+        [&b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01"[..], &tlv(0x16, b"a@n1499.example")]
+            .concat();
     for (count, expected) in [(100, Reason::TlsOk), (1_000, Reason::CertConstraintViolated)] {
         let names = [&subject[2..], &tlv(0x31, &tlv(0x30, &email)).repeat(count)].concat();
         let tbs = tlv(0x30, &[before, &tlv(0x30, &names), behind].concat());
@@ -209,17 +236,27 @@ fn deep_nesting() {
     let plans = [plan_with(Revocation::Hard), plan_with(Revocation::Off)];
     let mut trust = trust(&root);
     let point = rcgen::CrlIssuingDistributionPoint {
-        distribution_point: rcgen::CrlDistributionPoint { uris: vec!["http://example.com/".to_owned()] },
+        distribution_point: rcgen::CrlDistributionPoint {
+            uris: vec!["http://example.com/".to_owned()],
+        },
         scope: None,
     };
-    trust.add_crl_der(&RootsId::public(), &root.crl_scoped(&[], days(-1), days(1), Some(point))).unwrap();
+    trust
+        .add_crl_der(&RootsId::public(), &root.crl_scoped(&[], days(-1), days(1), Some(point)))
+        .unwrap();
     for tag in [0x30, 0x31, 0xa0, 0xa4, 0x24] {
         for id in [14u64, 15, 17, 18, 19, 29, 30, 31, 32, 33, 35, 36, 37, 46, 54] {
             let mut params = leaf_params(&[]);
-            params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, id], nested(tag, 30_000)));
+            params
+                .custom_extensions
+                .push(CustomExtension::from_oid_content(&[2, 5, 29, id], nested(tag, 30_000)));
             let leaf = root.issue(&params).der;
             for plan in &plans {
-                assert_ne!(judge(plan, &trust, std::slice::from_ref(&leaf)), Reason::TlsOk, "{tag:#x} {id}");
+                assert_ne!(
+                    judge(plan, &trust, std::slice::from_ref(&leaf)),
+                    Reason::TlsOk,
+                    "{tag:#x} {id}"
+                );
             }
         }
         let deep = CertificateDer::from(nested(tag, 60_000));
@@ -238,7 +275,9 @@ fn deep_nesting() {
 fn a_list_of_small_extensions() {
     let root = Authority::new("Root");
     let pointless = extension(99, false, &[5, 0]);
-    let list = |count: usize| RawCrl::new().number(1).with(&vec![pointless.clone(); count]).signed_by(&root);
+    let list = |count: usize| {
+        RawCrl::new().number(1).with(&vec![pointless.clone(); count]).signed_by(&root)
+    };
     let start = Instant::now();
     assert!(Crl::from_der(&list(200_000)).is_ok());
     let entries = vec![entry(&[1], &vec![pointless.clone(); 1_000]); 200];

@@ -6,9 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::*;
-use pki_types::{AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm};
-use smtp_tls_policy::crl::CrlErrorKind;
-use smtp_tls_policy::*;
+use pki_types::{
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
+};
+use smtp_tls_policy::judge::{Inbound, admit, admit_handshake};
+use smtp_tls_policy::pki::CrlErrorKind;
+use smtp_tls_policy::pki::{
+    LiveTrust, ReplaceError, Replaced, Revocation, RootsId, Trust, TrustStore,
+};
+use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
+use smtp_tls_policy::rules::{
+    ClientCertificate, ClientCheck, InboundConnector, InboundConnectors, OutboundConnector, Posture,
+};
+use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 const HOST: &str = "mx.example.com";
 
@@ -31,7 +41,12 @@ struct Counting {
 }
 
 impl SignatureVerificationAlgorithm for Counting {
-    fn verify_signature(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+    fn verify_signature(
+        &self,
+        key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.inner.verify_signature(key, message, signature)
     }
@@ -47,16 +62,22 @@ impl SignatureVerificationAlgorithm for Counting {
 
 fn counting() -> (&'static Counting, &'static [&'static dyn SignatureVerificationAlgorithm]) {
     let inner = webpki_p256();
-    let counting: &'static Counting = Box::leak(Box::new(Counting { inner, count: AtomicUsize::new(0) }));
+    let counting: &'static Counting =
+        Box::leak(Box::new(Counting { inner, count: AtomicUsize::new(0) }));
     (counting, Box::leak(Box::new([counting as &dyn SignatureVerificationAlgorithm])))
 }
 
 /// ECDSA P-256 with SHA-256, which is what the certificates made here are signed with.
 fn webpki_p256() -> &'static dyn SignatureVerificationAlgorithm {
-    let algorithms = ::rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+    let algorithms =
+        ::rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
     let signature = pki_types::alg_id::ECDSA_SHA256;
     let key = pki_types::alg_id::ECDSA_P256;
-    *algorithms.all.iter().find(|a| a.signature_alg_id() == signature && a.public_key_alg_id() == key).unwrap()
+    *algorithms
+        .all
+        .iter()
+        .find(|a| a.signature_alg_id() == signature && a.public_key_alg_id() == key)
+        .unwrap()
 }
 
 impl Counting {
@@ -75,7 +96,9 @@ fn a_newer_list_takes_the_place_of_an_older_one() {
     let judge = || hard().judge(std::slice::from_ref(&leaf), &live, now()).reason();
     assert_eq!(judge(), Reason::RevocationUnknown);
 
-    let list = |number: u8, serials: &[Vec<u8>]| RawCrl::new().number(number).entries(serials).signed_by(&root);
+    let list = |number: u8, serials: &[Vec<u8>]| {
+        RawCrl::new().number(number).entries(serials).signed_by(&root)
+    };
     let revoked = [entry(&[SERIAL], &[])];
     let mut generation = live.current().generation();
     let mut replace = |crl: &[u8]| {
@@ -93,7 +116,10 @@ fn a_newer_list_takes_the_place_of_an_older_one() {
 
     // Back by its number, or by its date.
     let (older, changed) = replace(&list(2, &[]));
-    assert!(matches!(older, Err(ReplaceError::Older { have, offered }) if offered.is_older_than(&have)), "{older:?}");
+    assert!(
+        matches!(older, Err(ReplaceError::Older { have, offered }) if offered.is_older_than(&have)),
+        "{older:?}"
+    );
     assert_eq!(
         older.unwrap_err().to_string(),
         "the revocation list (number 0x02 of 2026-05-31T00:00:00Z) is older than the one that is there \
@@ -114,7 +140,9 @@ fn a_newer_list_takes_the_place_of_an_older_one() {
     let forged = RawCrl::new().number(9).signed_by(&impostor);
     assert_eq!(replace(&forged), (Err(ReplaceError::Signature), false));
     let (malformed, changed) = replace(&forged[1..]);
-    assert!(matches!(malformed, Err(ReplaceError::Crl(error)) if error.kind == CrlErrorKind::Malformed));
+    assert!(
+        matches!(malformed, Err(ReplaceError::Crl(error)) if error.kind == CrlErrorKind::Malformed)
+    );
     assert!(!changed);
     assert_eq!(judge(), Reason::CertRevoked);
 
@@ -137,7 +165,10 @@ fn a_forged_list_does_not_displace_one_that_was_never_asked() {
     assert_eq!(live.replace_crl_der(&id(), &forged), Err(ReplaceError::Signature));
     let leaf = root.issue(&leaf_params(&[HOST])).der;
     assert_eq!(hard().judge(&[leaf], &live, now()).reason(), Reason::CertRevoked);
-    assert_eq!(live.replace_crl_der(&id(), &RawCrl::new().number(2).signed_by(&root)), Ok(Replaced::Replaced));
+    assert_eq!(
+        live.replace_crl_der(&id(), &RawCrl::new().number(2).signed_by(&root)),
+        Ok(Replaced::Replaced)
+    );
     // Of an issuer whom no root names, whoever loads the list says so.
     let live = LiveTrust::new(Trust::new());
     assert_eq!(live.replace_crl_der(&id(), &genuine), Ok(Replaced::Added));
@@ -149,9 +180,12 @@ fn lists_of_one_issuer_for_different_certificates_stay_beside_each_other() {
     let root = Authority::new("Root");
     let point = |field: u8| extension(28, true, &tlv(0x30, &tlv(field, &[0xff])));
     let key = |key: u8| extension(35, false, &tlv(0x30, &tlv(0x80, &[key])));
-    let (users, authorities) =
-        (RawCrl::new().number(5).with(&[point(0x81)]), RawCrl::new().number(2).with(&[point(0x82)]));
-    let (old_key, new_key) = (RawCrl::new().number(9).with(&[key(1)]), RawCrl::new().number(1).with(&[key(2)]));
+    let (users, authorities) = (
+        RawCrl::new().number(5).with(&[point(0x81)]),
+        RawCrl::new().number(2).with(&[point(0x82)]),
+    );
+    let (old_key, new_key) =
+        (RawCrl::new().number(9).with(&[key(1)]), RawCrl::new().number(1).with(&[key(2)]));
     let live = LiveTrust::new(Trust::new());
     for crl in [&users, &authorities, &old_key, &new_key] {
         assert_eq!(live.replace_crl_der(&id(), &crl.signed_by(&root)), Ok(Replaced::Added));
@@ -213,7 +247,10 @@ fn what_did_not_verify_is_remembered_too() {
     trust.add_root_der(&id(), &new.der).unwrap();
     let leaf = new.issue(&leaf_params(&[HOST])).der;
     let judge = || {
-        assert_eq!(hard().judge(std::slice::from_ref(&leaf), &trust, now()).reason(), Reason::TlsOk);
+        assert_eq!(
+            hard().judge(std::slice::from_ref(&leaf), &trust, now()).reason(),
+            Reason::TlsOk
+        );
         counter.take()
     };
     assert_eq!((judge(), judge(), judge()), (3, 1, 1));
@@ -249,7 +286,10 @@ fn a_judgement_sees_one_trust_from_start_to_end() {
                     while !over.load(Ordering::Relaxed) {
                         let reason = plan.judge(std::slice::from_ref(leaf), &live, now()).reason();
                         // The root without its list would be `revocation-unknown` or `crl-invalid`.
-                        assert!([Reason::TlsOk, Reason::CertUnknownIssuer].contains(&reason), "{reason}");
+                        assert!(
+                            [Reason::TlsOk, Reason::CertUnknownIssuer].contains(&reason),
+                            "{reason}"
+                        );
                         judged.fetch_add(1, Ordering::Relaxed);
                     }
                 });
@@ -270,19 +310,22 @@ fn a_judgement_sees_one_trust_from_start_to_end() {
 fn the_newest_wins() {
     let root = Authority::new("Root");
     let live = LiveTrust::new(Trust::new());
-    let lists: Vec<_> = (1..=40).map(|number| RawCrl::new().number(number).signed_by(&root)).collect();
+    let lists: Vec<_> =
+        (1..=40).map(|number| RawCrl::new().number(number).signed_by(&root)).collect();
     std::thread::scope(|scope| {
         for start in 0..4 {
             let (live, lists) = (&live, &lists);
             scope.spawn(move || {
                 for index in 0..lists.len() {
-                    let _ = live.replace_crl_der(&id(), &lists[(index * 7 + start * 11) % lists.len()]);
+                    let _ =
+                        live.replace_crl_der(&id(), &lists[(index * 7 + start * 11) % lists.len()]);
                 }
             });
         }
     });
     let trust = live.load();
-    let crls: Vec<_> = trust.crls(&id()).unwrap().iter().map(|crl| crl.version().number().unwrap()).collect();
+    let crls: Vec<_> =
+        trust.crls(&id()).unwrap().iter().map(|crl| crl.version().number().unwrap()).collect();
     assert_eq!(crls.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0x28"]);
 }
 
@@ -350,9 +393,18 @@ fn admit_asks_the_trust_of_the_moment() {
     connector.client_certificate = ClientCertificate::Required(ClientCheck::new(id()));
     let connectors = InboundConnectors::new(vec![connector]).unwrap();
     let ask = || {
-        let inbound = Inbound { connector: connectors.find(None), tls: true, chain: &chain, trust: &live, now: now() };
+        let inbound = Inbound {
+            connector: connectors.find(None),
+            tls: true,
+            chain: &chain,
+            trust: &live,
+            now: now(),
+        };
         let at_mail = admit(&inbound).map(|_| ()).map_err(|refusal| refusal.reason());
-        assert_eq!(admit_handshake(&connectors, &chain, &live, now()).map_err(|refusal| refusal.reason()), at_mail);
+        assert_eq!(
+            admit_handshake(&connectors, &chain, &live, now()).map_err(|refusal| refusal.reason()),
+            at_mail
+        );
         at_mail
     };
     assert_eq!(ask(), Ok(()));

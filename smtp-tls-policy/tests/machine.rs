@@ -6,7 +6,16 @@ use std::sync::LazyLock;
 
 use common::*;
 use serde_json::{Value, json};
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::{Inbound, admit};
+use smtp_tls_policy::pki::{Pin, Reference, RootsId, TlsaRecord, TlsaSet, Trust};
+use smtp_tls_policy::plan::{
+    Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal, TlsaFact, plan,
+};
+use smtp_tls_policy::rules::{
+    ClientCertificate, ClientCheck, Floor, InboundConnector, OutboundConnector, Posture, SmartHost,
+};
+use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
+use smtp_tls_policy::{Host, Namespace, Reason};
 
 static HOST: LazyLock<Host> = LazyLock::new(|| Host::parse("mx.example.com").unwrap());
 static NEXT_HOP: LazyLock<Host> = LazyLock::new(|| Host::parse("example.com").unwrap());
@@ -15,7 +24,10 @@ fn connector(posture: Posture) -> OutboundConnector {
     OutboundConnector::new("partners", vec![Namespace::Default], posture)
 }
 
-fn plan_of<'a>(connector: &'a OutboundConnector, change: impl FnOnce(&mut Facts<'a>)) -> Result<Plan, Refusal> {
+fn plan_of<'a>(
+    connector: &'a OutboundConnector,
+    change: impl FnOnce(&mut Facts<'a>),
+) -> Result<Plan, Refusal> {
     let mut facts = Facts::new(connector, &NEXT_HOP, &HOST, HostOrigin::Mx);
     change(&mut facts);
     plan(&facts)
@@ -28,7 +40,9 @@ fn value(of: &impl serde::Serialize) -> Value {
 /// Everything, by the name under which it stands in the golden file.
 fn everything() -> serde_json::Map<String, Value> {
     let mut all = serde_json::Map::new();
-    let mut put = |name: &str, value: Value| assert!(all.insert(name.to_owned(), value).is_none(), "{name} twice");
+    let mut put = |name: &str, value: Value| {
+        assert!(all.insert(name.to_owned(), value).is_none(), "{name} twice")
+    };
 
     let tlsa = TlsaFact::Found(TlsaSet::new(
         HOST.domain().unwrap().clone(),
@@ -38,12 +52,16 @@ fn everything() -> serde_json::Map<String, Value> {
         ],
     ));
     let dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
-    let (deterministic, opportunistic, verified) =
-        (connector(Posture::Deterministic), connector(Posture::Opportunistic), connector(Posture::Verified));
+    let (deterministic, opportunistic, verified) = (
+        connector(Posture::Deterministic),
+        connector(Posture::Opportunistic),
+        connector(Posture::Verified),
+    );
     let demands = [Demand { by: "message 7".into(), floor: Floor::Encrypted }];
     let everything = plan_of(&deterministic, |facts| {
         facts.dns = dns;
-        facts.sts = StsFact::new(StsPolicy::Testing { mx_matches: false }).with_failure(StsFailure::Fetch);
+        facts.sts =
+            StsFact::new(StsPolicy::Testing { mx_matches: false }).with_failure(StsFailure::Fetch);
         facts.message = MessageTls::Required;
         facts.demands = &demands;
     });
@@ -74,8 +92,14 @@ fn everything() -> serde_json::Map<String, Value> {
     put("verdict: good", value(&lax.judge(std::slice::from_ref(&good), &trust, now())));
     put("verdict: expired", value(&lax.judge(std::slice::from_ref(&expired), &trust, now())));
     put("verdict: name", value(&strict.judge(&[other], &trust, now())));
-    put("verdict: malformed", value(&strict.judge(&[good[..good.len() - 1].to_vec().into()], &trust, now())));
-    put("verdict: no check", value(&plan_of(&connector(Posture::Encrypt), |_| {}).unwrap().judge(&[], &trust, now())));
+    put(
+        "verdict: malformed",
+        value(&strict.judge(&[good[..good.len() - 1].to_vec().into()], &trust, now())),
+    );
+    put(
+        "verdict: no check",
+        value(&plan_of(&connector(Posture::Encrypt), |_| {}).unwrap().judge(&[], &trust, now())),
+    );
     let recorded = plan_of(&deterministic, |facts| facts.demands = &demands).unwrap();
     put("verdict: recorded", value(&recorded.judge(&[], &trust, now())));
 
@@ -94,7 +118,8 @@ fn everything() -> serde_json::Map<String, Value> {
     let mut params = leaf_params(&["client.example"]);
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     let chain = [root.issue(&params).der];
-    let ask = |tls, chain| admit(&Inbound { connector: &inbound, tls, chain, trust: &trust, now: now() });
+    let ask =
+        |tls, chain| admit(&Inbound { connector: &inbound, tls, chain, trust: &trust, now: now() });
     put("refusal: client name", value(&ask(true, &chain[..]).unwrap_err()));
     put("refusal: no tls", value(&ask(false, &[]).unwrap_err()));
 
@@ -126,6 +151,12 @@ fn sentences_are_those_of_display() {
     assert_eq!(value(&plan)["sentence"], plan.to_string());
     let verdict = plan.judge(&[], &Trust::new(), now());
     assert_eq!(value(&verdict)["sentence"], verdict.to_string());
-    assert_eq!(value(&verdict)["findings"][0]["defect"]["sentence"], verdict.defect().unwrap().to_string());
-    assert_eq!(verdict.findings()[0].to_string(), "failed (not-tls): the peer showed no certificate (chain)");
+    assert_eq!(
+        value(&verdict)["findings"][0]["defect"]["sentence"],
+        verdict.defect().unwrap().to_string()
+    );
+    assert_eq!(
+        verdict.findings()[0].to_string(),
+        "failed (not-tls): the peer showed no certificate (chain)"
+    );
 }

@@ -5,7 +5,11 @@ mod common;
 use common::*;
 use pki_types::CertificateDer;
 use proptest::prelude::*;
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::Verdict;
+use smtp_tls_policy::pki::{CertificateField, Defect, Detail, Place, RootsId, Trust};
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 fn leaf() -> CertificateDer<'static> {
     Authority::new("Root").issue(&leaf_params(&["mx.example.com"])).der
@@ -44,7 +48,9 @@ fn a_certificate_says_which_field_and_where() {
         let verdict = judge(&damaged);
         let defect = verdict.defect().unwrap();
         assert_eq!((defect.reason(), defect.place()), (Reason::CertMalformed, Place::Leaf));
-        let Detail::Field { field: said, offset: at, .. } = defect.detail() else { panic!("{defect}") };
+        let Detail::Field { field: said, offset: at, .. } = defect.detail() else {
+            panic!("{defect}")
+        };
         assert_eq!((*said, *at), (field, Some(offset)), "{defect}");
         assert!(verdict.to_string().contains(&format!("{field} at octet {offset}")), "{verdict}");
 
@@ -56,10 +62,14 @@ fn a_certificate_says_which_field_and_where() {
 #[test]
 fn a_root_says_what_is_wrong() {
     let der = leaf();
-    let error =
-        |der: &[u8]| Trust::new().add_root_der(&RootsId::public(), &der.to_vec().into()).unwrap_err().to_string();
+    let error = |der: &[u8]| {
+        Trust::new().add_root_der(&RootsId::public(), &der.to_vec().into()).unwrap_err().to_string()
+    };
     assert_eq!(error(&[]), "the root certificate cannot be used: encoding (certificate, octet 0)");
-    assert_eq!(error(&der[..der.len() - 1]), "the root certificate cannot be used: encoding (certificate, octet 0)");
+    assert_eq!(
+        error(&der[..der.len() - 1]),
+        "the root certificate cannot be used: encoding (certificate, octet 0)"
+    );
     let mut behind = der.to_vec();
     behind.push(0);
     assert_eq!(
@@ -87,7 +97,10 @@ fn the_place_in_the_chain_is_said_too() {
     let mut damaged = issuer.der.to_vec();
     damaged.truncate(40);
     let verdict = plan.judge(&[leaf, damaged.into()], &trust, now());
-    assert_eq!(verdict.to_string(), "the certificate is malformed (issuer 1, encoding, certificate at octet 0)");
+    assert_eq!(
+        verdict.to_string(),
+        "the certificate is malformed (issuer 1, encoding, certificate at octet 0)"
+    );
 }
 
 proptest! {

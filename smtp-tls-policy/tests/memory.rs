@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use smtp_tls_policy::memory::{Broken, BrokenPeers};
-use smtp_tls_policy::{
-    Attempt, Demand, Facts, Floor, Host, HostOrigin, Namespace, OutboundConnector, Pin, Posture, Reason, RootsId,
-    Yield, plan,
-};
+use smtp_tls_policy::pki::{Pin, RootsId};
+use smtp_tls_policy::plan::{Attempt, Demand, Facts, HostOrigin, plan};
+use smtp_tls_policy::plan::{Broken, BrokenPeers};
+use smtp_tls_policy::rules::{Floor, OutboundConnector, Posture, Yield};
+use smtp_tls_policy::{Host, Namespace, Reason};
 
 const LIFETIME: Duration = Duration::from_secs(100);
 
@@ -26,7 +26,8 @@ fn failures_and_stalls_are_remembered_until_they_expire() {
     for how in [Broken::Failed, Broken::Stalled] {
         let mut peers = BrokenPeers::new(LIFETIME, 10);
         peers.broke(&host(1), address(1), how, start);
-        let recall = |seconds| peers.recall(&host(1), address(1), start + Duration::from_secs(seconds));
+        let recall =
+            |seconds| peers.recall(&host(1), address(1), start + Duration::from_secs(seconds));
         assert_eq!((recall(0), recall(99), recall(100)), (Some(how), Some(how), None));
     }
     assert_eq!(Broken::Failed.reason(), Reason::HandshakeFailed);
@@ -57,10 +58,16 @@ fn the_oldest_gives_way() {
     let now = Instant::now();
     let mut peers = BrokenPeers::new(LIFETIME, 2);
     for index in [1, 2, 3] {
-        peers.broke(&host(index), address(index), Broken::Failed, now + Duration::from_secs(index.into()));
+        peers.broke(
+            &host(index),
+            address(index),
+            Broken::Failed,
+            now + Duration::from_secs(index.into()),
+        );
     }
-    let held =
-        [1, 2, 3].map(|index| peers.recall(&host(index), address(index), now + Duration::from_secs(3)).is_some());
+    let held = [1, 2, 3].map(|index| {
+        peers.recall(&host(index), address(index), now + Duration::from_secs(3)).is_some()
+    });
     assert_eq!((held, peers.len()), ([false, true, true], 2));
     // Those whose time is over make room by themselves.
     peers.broke(&host(4), address(4), Broken::Failed, now + LIFETIME * 2);
@@ -88,14 +95,20 @@ fn what_is_remembered_reaches_the_plan_and_never_a_floor() {
                 let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
                 connector.require_tls = require_tls;
                 connector.yields.broken = broken;
-                connector.roots = if posture == Posture::PrivateCa { RootsId::new("own") } else { RootsId::public() };
-                connector.pins = vec![Pin::parse(&format!("spki:sha256:{}", "ab".repeat(32))).unwrap()];
+                connector.roots = if posture == Posture::PrivateCa {
+                    RootsId::new("own")
+                } else {
+                    RootsId::public()
+                };
+                connector.pins =
+                    vec![Pin::parse(&format!("spki:sha256:{}", "ab".repeat(32))).unwrap()];
                 let plan_at = |seconds| {
                     let mut facts = Facts::new(&connector, &peer.0, &peer.0, HostOrigin::Mx);
                     facts.implicit_tls = implicit;
                     facts.demands = if demanded { &demands } else { &[] };
-                    facts.remembered_broken =
-                        peers.recall(&peer.0, peer.1, start + Duration::from_secs(seconds)).is_some();
+                    facts.remembered_broken = peers
+                        .recall(&peer.0, peer.1, start + Duration::from_secs(seconds))
+                        .is_some();
                     plan(&facts)
                 };
                 // Posture dane-only refuses a host that has no records, broken or not.
@@ -112,7 +125,10 @@ fn what_is_remembered_reaches_the_plan_and_never_a_floor() {
                     assert_eq!(remembered.clear_reason(), Some(Reason::RememberedBroken));
                     assert_eq!(remembered.floor(), forgotten.floor());
                 } else {
-                    assert_eq!(remembered, forgotten, "{posture} {require_tls} {implicit} {demanded} {broken:?}");
+                    assert_eq!(
+                        remembered, forgotten,
+                        "{posture} {require_tls} {implicit} {demanded} {broken:?}"
+                    );
                 }
             }
         }
@@ -129,7 +145,12 @@ fn a_flood_of_broken_peers_stays_within_bounds() {
     for round in 0..50_000u32 {
         let name = Host::parse(&format!("mx{}.example", round % 7_001)).unwrap();
         let seconds = u64::from(round.wrapping_mul(2_654_435_761) % 150);
-        peers.broke(&name, address((round % 250) as u8), Broken::Failed, start + Duration::from_secs(seconds));
+        peers.broke(
+            &name,
+            address((round % 250) as u8),
+            Broken::Failed,
+            start + Duration::from_secs(seconds),
+        );
         assert!(peers.len() <= 100);
     }
     assert!(!peers.is_empty());

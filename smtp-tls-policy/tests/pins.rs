@@ -5,8 +5,12 @@ mod common;
 use common::*;
 use pki_types::CertificateDer;
 use rcgen::PublicKeyData;
-use smtp_tls_policy::pin::PinError;
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::Standing;
+use smtp_tls_policy::pki::PinError;
+use smtp_tls_policy::pki::{Pin, Trust};
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::rules::{Floor, OutboundConnector, Posture};
+use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 #[test]
 fn texts() {
@@ -63,7 +67,10 @@ fn the_certificate_or_the_key_and_nothing_else() {
         // Rotation: either of two.
         let next = Pin::of_key(&other.der).unwrap();
         for shown in [&leaf.der, &other.der] {
-            assert_eq!(judge(vec![by_key.clone(), next.clone()], std::slice::from_ref(shown)), Reason::TlsOk);
+            assert_eq!(
+                judge(vec![by_key.clone(), next.clone()], std::slice::from_ref(shown)),
+                Reason::TlsOk
+            );
         }
         assert_eq!(judge(vec![next], &chain), Reason::PinMismatch);
         // A renewed certificate keeps the pin of its key.
@@ -77,10 +84,16 @@ fn the_certificate_or_the_key_and_nothing_else() {
 fn longer_digests() {
     use sha2::{Digest, Sha384, Sha512};
     let leaf = Authority::new("Root").issue(&leaf_params(&["mx.example.com"])).der;
-    let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02X}")).collect::<Vec<_>>().join(":");
-    for text in
-        [format!("cert:sha384:{}", hex(&Sha384::digest(&leaf))), format!("cert:sha512:{}", hex(&Sha512::digest(&leaf)))]
-    {
-        assert_eq!(judge(vec![Pin::parse(&text).unwrap()], std::slice::from_ref(&leaf)), Reason::TlsOk);
+    let hex = |octets: &[u8]| {
+        octets.iter().map(|octet| format!("{octet:02X}")).collect::<Vec<_>>().join(":")
+    };
+    for text in [
+        format!("cert:sha384:{}", hex(&Sha384::digest(&leaf))),
+        format!("cert:sha512:{}", hex(&Sha512::digest(&leaf))),
+    ] {
+        assert_eq!(
+            judge(vec![Pin::parse(&text).unwrap()], std::slice::from_ref(&leaf)),
+            Reason::TlsOk
+        );
     }
 }

@@ -10,8 +10,13 @@ use common::*;
 use pki_types::CertificateDer;
 use rcgen::{BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, IsCa, PublicKeyData};
 use sha2::{Digest, Sha256};
+use smtp_tls_policy::judge::Verdict;
+use smtp_tls_policy::pki::{Pin, Reference, RootsId, TlsaRecord, TlsaSet, Trust, TrustStore};
+use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::rustls::*;
-use smtp_tls_policy::*;
+use smtp_tls_policy::sts::{StsFact, StsPolicy};
+use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 /// What a cell says: `-` nothing is asked; `ok` every check passed; else the reason for which it failed.
 ///
@@ -31,7 +36,14 @@ const TABLE: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("version 1", "-", "cert-self-signed", "cert-self-signed", "cert-unsupported", "ok"),
     ("another authority", "-", "cert-unknown-issuer", "cert-unknown-issuer", "dane-mismatch", "ok"),
     ("an authority's", "-", "cert-is-ca", "cert-is-ca", "cert-is-ca", "ok"),
-    ("unknown critical extension", "-", "cert-unsupported", "cert-unsupported", "cert-unsupported", "ok"),
+    (
+        "unknown critical extension",
+        "-",
+        "cert-unsupported",
+        "cert-unsupported",
+        "cert-unsupported",
+        "ok",
+    ),
     ("malformed extension", "-", "cert-malformed", "cert-malformed", "cert-malformed", "ok"),
     ("for clients", "-", "cert-wrong-purpose", "cert-wrong-purpose", "cert-wrong-purpose", "ok"),
 ];
@@ -57,11 +69,12 @@ impl World {
 
     fn certificate(&self, what: &str) -> Leaf {
         let mut params = leaf_params(&[HOST]);
-        let extension = |params: &mut rcgen::CertificateParams, oid: &[u64], content: &[u8], critical| {
-            let mut extension = CustomExtension::from_oid_content(oid, content.to_vec());
-            extension.set_criticality(critical);
-            params.custom_extensions.push(extension);
-        };
+        let extension =
+            |params: &mut rcgen::CertificateParams, oid: &[u64], content: &[u8], critical| {
+                let mut extension = CustomExtension::from_oid_content(oid, content.to_vec());
+                extension.set_criticality(critical);
+                params.custom_extensions.push(extension);
+            };
         match what {
             "good" => {}
             "expired" => params.not_after = days(-1),
@@ -146,7 +159,12 @@ impl World {
     }
 
     /// What comes of a handshake: what the verdict says after it, or the verdict that ended it.
-    fn shake(&self, plan: &Plan, leaf: &Leaf, version: &'static ::rustls::SupportedProtocolVersion) -> String {
+    fn shake(
+        &self,
+        plan: &Plan,
+        leaf: &Leaf,
+        version: &'static ::rustls::SupportedProtocolVersion,
+    ) -> String {
         let provider = provider_of(version);
         let client = client_tls(provider.clone()).0.config(plan, None, &self.trust).unwrap();
         let identity = certified(vec![leaf.der.clone(), self.root.der.clone()], &leaf.key);
@@ -215,16 +233,19 @@ fn private_authorities_instead_of_and_beside_the_public_ones() {
     let (public, private) = (Authority::new("Public"), Authority::new("Private"));
     let (instead, beside) = (RootsId::new("instead"), RootsId::new("beside"));
     let mut trust = Trust::new();
-    for (id, roots) in
-        [(RootsId::public(), &[&public][..]), (instead.clone(), &[&private]), (beside.clone(), &[&public, &private])]
-    {
+    for (id, roots) in [
+        (RootsId::public(), &[&public][..]),
+        (instead.clone(), &[&private]),
+        (beside.clone(), &[&public, &private]),
+    ] {
         for root in roots {
             trust.add_root_der(&id, &root.der).unwrap();
         }
     }
     let host = Host::parse(HOST).unwrap();
     let judge = |roots: &RootsId, issuer: &Authority| {
-        let mut connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);
+        let mut connector =
+            OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);
         connector.roots = roots.clone();
         let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
         plan.judge(&[issuer.issue(&leaf_params(&[HOST])).der], &trust, now()).reason()
@@ -234,7 +255,11 @@ fn private_authorities_instead_of_and_beside_the_public_ones() {
         (instead, Reason::CertUnknownIssuer, Reason::TlsOk),
         (beside, Reason::TlsOk, Reason::TlsOk),
     ] {
-        assert_eq!((judge(&roots, &public), judge(&roots, &private)), (by_public, by_private), "{roots}");
+        assert_eq!(
+            (judge(&roots, &public), judge(&roots, &private)),
+            (by_public, by_private),
+            "{roots}"
+        );
     }
 }
 
@@ -258,7 +283,8 @@ fn names_at_the_edge() {
         let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
         plan.judge(&[root.issue(&params).der], &trust, now()).reason()
     };
-    let (dns, address) = (|name: &str| tlv(0x82, name.as_bytes()), |octets: &[u8]| tlv(0x87, octets));
+    let (dns, address) =
+        (|name: &str| tlv(0x82, name.as_bytes()), |octets: &[u8]| tlv(0x87, octets));
     for (host, names, good) in [
         ("mx.example.com", vec![dns("mx.example.com.")], true),
         ("mx.example.com.", vec![dns("MX.EXAMPLE.COM")], true),
@@ -288,7 +314,8 @@ fn names_at_the_edge() {
 #[test]
 fn a_pin_survives_a_rotation() {
     let world = World::new();
-    let (old, new, foreign) = (world.certificate("good"), world.certificate("self-signed"), world.certificate("good"));
+    let (old, new, foreign) =
+        (world.certificate("good"), world.certificate("self-signed"), world.certificate("good"));
     let pins = [Pin::of_certificate(&old.der), Pin::of_key(&new.der).unwrap()];
     let mut connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Pinned);
     let host = Host::parse(HOST).unwrap();

@@ -6,10 +6,13 @@ mod common;
 use common::*;
 use pki_types::{CertificateDer, UnixTime};
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    KeyUsagePurpose, NameConstraints, SanType,
+    BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints, SanType,
 };
-use smtp_tls_policy::*;
+use smtp_tls_policy::pki::{CnFallback, RootsId, Trust};
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 const HOST: &str = "mx.example.com";
 
@@ -24,7 +27,8 @@ struct Chain {
     later: i64,
 }
 
-const PLAIN: Chain = Chain { host: HOST, root: |_| {}, issuer: |_| {}, leaf: |_| {}, names: &[HOST], later: 0 };
+const PLAIN: Chain =
+    Chain { host: HOST, root: |_| {}, issuer: |_| {}, leaf: |_| {}, names: &[HOST], later: 0 };
 
 fn authority(name: &str, change: fn(&mut CertificateParams)) -> CertificateParams {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -48,7 +52,12 @@ impl Chain {
     }
 }
 
-fn judge(host: &str, chain: &[CertificateDer<'static>], roots: &[&CertificateDer<'static>], later: i64) -> Reason {
+fn judge(
+    host: &str,
+    chain: &[CertificateDer<'static>],
+    roots: &[&CertificateDer<'static>],
+    later: i64,
+) -> Reason {
     let mut trust = Trust::new();
     for root in roots {
         trust.add_root_der(&RootsId::public(), root).unwrap();
@@ -57,7 +66,9 @@ fn judge(host: &str, chain: &[CertificateDer<'static>], roots: &[&CertificateDer
     connector.cn = CnFallback::Never;
     let host = Host::parse(host).unwrap();
     let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
-    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(NOW.checked_add_signed(later).unwrap()));
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+        NOW.checked_add_signed(later).unwrap(),
+    ));
     plan.judge(chain, &trust, now).reason()
 }
 
@@ -73,8 +84,8 @@ fn dns(text: &'static str) -> SanType {
 }
 
 use Reason::{
-    CertConstraintViolated, CertExpired, CertMalformed, CertNameMismatch, CertNotYetValid, CertUnsupported,
-    CertWrongPurpose, TlsOk,
+    CertConstraintViolated, CertExpired, CertMalformed, CertNameMismatch, CertNotYetValid,
+    CertUnsupported, CertWrongPurpose, TlsOk,
 };
 
 /// webpki::san, bettertls: names.
@@ -122,16 +133,27 @@ fn names() {
         // rfc5280::san::ip-in-dns
         (
             "an address as a DNS name",
-            Chain { host: "192.0.2.1", leaf: |params| params.subject_alt_names = vec![dns("192.0.2.1")], ..PLAIN },
+            Chain {
+                host: "192.0.2.1",
+                leaf: |params| params.subject_alt_names = vec![dns("192.0.2.1")],
+                ..PLAIN
+            },
             CertNameMismatch,
         ),
         ("no names", Chain { names: &[], ..PLAIN }, CertNameMismatch),
         // webpki::cn: only a SAN counts.
-        ("Common Name", Chain { names: &[], leaf: |params| common_name(params, HOST), ..PLAIN }, CertNameMismatch),
+        (
+            "Common Name",
+            Chain { names: &[], leaf: |params| common_name(params, HOST), ..PLAIN },
+            CertNameMismatch,
+        ),
         // rfc5280::san::noncritical-with-empty-subject is for the issuer to keep; critical, it is in order.
         (
             "empty subject",
-            Chain { leaf: |params| params.distinguished_name = rcgen::DistinguishedName::new(), ..PLAIN },
+            Chain {
+                leaf: |params| params.distinguished_name = rcgen::DistinguishedName::new(),
+                ..PLAIN
+            },
             TlsOk,
         ),
         // Of SANs that cannot be read none matches.
@@ -141,7 +163,9 @@ fn names() {
                 names: &[],
                 leaf: |params| {
                     let garbage = tlv(0x30, &tlv(0x82, b"mx.ex\xc3\xa4mple.com"));
-                    params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 17], garbage));
+                    params
+                        .custom_extensions
+                        .push(CustomExtension::from_oid_content(&[2, 5, 29, 17], garbage));
                 },
                 ..PLAIN
             },
@@ -167,7 +191,11 @@ fn name_constraints() {
     }
     let address = Chain { host: "192.0.2.1", names: &["192.0.2.1"], ..PLAIN };
     all(&[
-        ("permitted", Chain { issuer: |p| p.name_constraints = permits(vec![name("example.com")]), ..PLAIN }, TlsOk),
+        (
+            "permitted",
+            Chain { issuer: |p| p.name_constraints = permits(vec![name("example.com")]), ..PLAIN },
+            TlsOk,
+        ),
         (
             "permitted by the root",
             Chain { root: |p| p.name_constraints = permits(vec![name("example.com")]), ..PLAIN },
@@ -175,12 +203,20 @@ fn name_constraints() {
         ),
         (
             "permitted exactly",
-            Chain { issuer: |p| p.name_constraints = permits(vec![name("mx.example.com")]), ..PLAIN },
+            Chain {
+                issuer: |p| p.name_constraints = permits(vec![name("mx.example.com")]),
+                ..PLAIN
+            },
             TlsOk,
         ),
         (
             "one of two permitted",
-            Chain { issuer: |p| p.name_constraints = permits(vec![name("example.org"), name("example.com")]), ..PLAIN },
+            Chain {
+                issuer: |p| {
+                    p.name_constraints = permits(vec![name("example.org"), name("example.com")])
+                },
+                ..PLAIN
+            },
             TlsOk,
         ),
         (
@@ -205,7 +241,10 @@ fn name_constraints() {
         ),
         (
             "excluded below",
-            Chain { issuer: |p| p.name_constraints = excludes(vec![name("a.mx.example.com")]), ..PLAIN },
+            Chain {
+                issuer: |p| p.name_constraints = excludes(vec![name("a.mx.example.com")]),
+                ..PLAIN
+            },
             TlsOk,
         ),
         (
@@ -271,14 +310,25 @@ fn name_constraints() {
         ),
         (
             "a name for an address",
-            Chain { issuer: |p| p.name_constraints = permits(vec![name("example.com")]), ..address },
+            Chain {
+                issuer: |p| p.name_constraints = permits(vec![name("example.com")]),
+                ..address
+            },
             TlsOk,
         ),
     ]);
-    let within =
-        |issuer: fn(&mut CertificateParams)| Chain { issuer, host: "192.0.2.1", names: &["192.0.2.1"], ..PLAIN };
-    let six =
-        |issuer: fn(&mut CertificateParams)| Chain { issuer, host: "2001:db8::1", names: &["2001:db8::1"], ..PLAIN };
+    let within = |issuer: fn(&mut CertificateParams)| Chain {
+        issuer,
+        host: "192.0.2.1",
+        names: &["192.0.2.1"],
+        ..PLAIN
+    };
+    let six = |issuer: fn(&mut CertificateParams)| Chain {
+        issuer,
+        host: "2001:db8::1",
+        names: &["2001:db8::1"],
+        ..PLAIN
+    };
     all(&[
         ("net", within(|p| p.name_constraints = permits(vec![net("192.0.2.0", 24)])), TlsOk),
         (
@@ -286,8 +336,16 @@ fn name_constraints() {
             within(|p| p.name_constraints = permits(vec![net("198.51.100.0", 24)])),
             CertConstraintViolated,
         ),
-        ("net excluded", within(|p| p.name_constraints = excludes(vec![net("192.0.2.0", 24)])), CertConstraintViolated),
-        ("net of version 6", six(|p| p.name_constraints = permits(vec![net("2001:db8::", 32)])), TlsOk),
+        (
+            "net excluded",
+            within(|p| p.name_constraints = excludes(vec![net("192.0.2.0", 24)])),
+            CertConstraintViolated,
+        ),
+        (
+            "net of version 6",
+            six(|p| p.name_constraints = permits(vec![net("2001:db8::", 32)])),
+            TlsOk,
+        ),
         (
             "another of version 6",
             six(|p| p.name_constraints = permits(vec![net("2001:db9::", 32)])),
@@ -301,18 +359,27 @@ fn name_constraints() {
 fn mailboxes_in_subjects() {
     fn address(params: &mut CertificateParams, address: &str) {
         let email = rcgen::DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]);
-        params.distinguished_name.push(email, rcgen::DnValue::Ia5String(address.try_into().unwrap()));
+        params
+            .distinguished_name
+            .push(email, rcgen::DnValue::Ia5String(address.try_into().unwrap()));
     }
     let is_good = |permitted: &[&str], excluded: &[&str], shown: &str| {
-        let list = |texts: &[&str]| texts.iter().map(|t| GeneralSubtree::Rfc822Name((*t).to_owned())).collect();
-        let constraints = NameConstraints { permitted_subtrees: list(permitted), excluded_subtrees: list(excluded) };
+        let list = |texts: &[&str]| {
+            texts.iter().map(|t| GeneralSubtree::Rfc822Name((*t).to_owned())).collect()
+        };
+        let constraints = NameConstraints {
+            permitted_subtrees: list(permitted),
+            excluded_subtrees: list(excluded),
+        };
         let with = |constrained: bool| {
             let mut params = authority("x", |_| {});
             params.name_constraints = constrained.then(|| constraints.clone());
             params
         };
         let mut verdicts = Vec::new();
-        for (by_root, by_issuer, of_issuer) in [(true, false, false), (false, true, false), (true, false, true)] {
+        for (by_root, by_issuer, of_issuer) in
+            [(true, false, false), (false, true, false), (true, false, true)]
+        {
             let root = Authority::with(with(by_root));
             let issuer = root.below("Issuer", |params| {
                 params.name_constraints = with(by_issuer).name_constraints;
@@ -358,7 +425,8 @@ fn mailboxes_in_subjects() {
     // A certificate with alternative names is bound by these only.
     let root = Authority::with(authority("Root", |params| {
         let permitted_subtrees = vec![GeneralSubtree::Rfc822Name("example.org".into())];
-        params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: vec![] });
+        params.name_constraints =
+            Some(NameConstraints { permitted_subtrees, excluded_subtrees: vec![] });
     }));
     let mut params = leaf_params(&[HOST]);
     address(&mut params, "root@example.com");
@@ -370,11 +438,27 @@ fn mailboxes_in_subjects() {
 fn purposes_and_authorities() {
     use ExtendedKeyUsagePurpose::{ClientAuth, CodeSigning, ServerAuth};
     all(&[
-        ("for servers", Chain { leaf: |p| p.extended_key_usages = vec![ServerAuth], ..PLAIN }, TlsOk),
-        ("for both", Chain { leaf: |p| p.extended_key_usages = vec![ClientAuth, ServerAuth], ..PLAIN }, TlsOk),
-        ("for clients", Chain { leaf: |p| p.extended_key_usages = vec![ClientAuth], ..PLAIN }, CertWrongPurpose),
+        (
+            "for servers",
+            Chain { leaf: |p| p.extended_key_usages = vec![ServerAuth], ..PLAIN },
+            TlsOk,
+        ),
+        (
+            "for both",
+            Chain { leaf: |p| p.extended_key_usages = vec![ClientAuth, ServerAuth], ..PLAIN },
+            TlsOk,
+        ),
+        (
+            "for clients",
+            Chain { leaf: |p| p.extended_key_usages = vec![ClientAuth], ..PLAIN },
+            CertWrongPurpose,
+        ),
         // The usage of an authority binds what is below it.
-        ("authority for servers", Chain { issuer: |p| p.extended_key_usages = vec![ServerAuth], ..PLAIN }, TlsOk),
+        (
+            "authority for servers",
+            Chain { issuer: |p| p.extended_key_usages = vec![ServerAuth], ..PLAIN },
+            TlsOk,
+        ),
         (
             "authority for code",
             Chain { issuer: |p| p.extended_key_usages = vec![CodeSigning], ..PLAIN },
@@ -388,7 +472,11 @@ fn purposes_and_authorities() {
             CertConstraintViolated,
         ),
         // 6.1.4 (k).
-        ("no authority", Chain { issuer: |p| p.is_ca = IsCa::ExplicitNoCa, ..PLAIN }, CertConstraintViolated),
+        (
+            "no authority",
+            Chain { issuer: |p| p.is_ca = IsCa::ExplicitNoCa, ..PLAIN },
+            CertConstraintViolated,
+        ),
         (
             "an authority that does not say so",
             Chain { issuer: |p| p.is_ca = IsCa::NoCa, ..PLAIN },
@@ -403,7 +491,8 @@ fn purposes_and_authorities() {
     ]);
     let root = Authority::new("Root");
     for (length, reason) in [(0, CertConstraintViolated), (1, TlsOk)] {
-        let upper = root.below("Upper", |p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(length)));
+        let upper =
+            root.below("Upper", |p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(length)));
         let lower = upper.below("Lower", |_| {});
         let leaf = lower.issue(&leaf_params(&[HOST])).der;
         assert_eq!(judge(HOST, &[leaf, lower.der, upper.der], &[&root.der], 0), reason, "{length}");
@@ -414,14 +503,23 @@ fn purposes_and_authorities() {
 #[test]
 fn extensions() {
     fn unknown(critical: bool) -> CustomExtension {
-        let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999, 1], vec![5, 0]);
+        let mut extension =
+            CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999, 1], vec![5, 0]);
         extension.set_criticality(critical);
         extension
     }
     all(&[
         ("unknown", Chain { leaf: |p| p.custom_extensions.push(unknown(false)), ..PLAIN }, TlsOk),
-        ("unknown and critical", Chain { leaf: |p| p.custom_extensions.push(unknown(true)), ..PLAIN }, CertUnsupported),
-        ("unknown, of the issuer", Chain { issuer: |p| p.custom_extensions.push(unknown(false)), ..PLAIN }, TlsOk),
+        (
+            "unknown and critical",
+            Chain { leaf: |p| p.custom_extensions.push(unknown(true)), ..PLAIN },
+            CertUnsupported,
+        ),
+        (
+            "unknown, of the issuer",
+            Chain { issuer: |p| p.custom_extensions.push(unknown(false)), ..PLAIN },
+            TlsOk,
+        ),
         (
             "unknown and critical, of the issuer",
             Chain { issuer: |p| p.custom_extensions.push(unknown(true)), ..PLAIN },
@@ -433,7 +531,8 @@ fn extensions() {
             Chain {
                 leaf: |p| {
                     let names = tlv(0x30, &tlv(0x82, HOST.as_bytes()));
-                    p.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 17], names));
+                    p.custom_extensions
+                        .push(CustomExtension::from_oid_content(&[2, 5, 29, 17], names));
                 },
                 ..PLAIN
             },
@@ -451,7 +550,11 @@ fn validity() {
         ("the second before", Chain { later: -10 * DAY - 1, ..PLAIN }, CertNotYetValid),
         ("the last second", Chain { later: 10 * DAY, ..PLAIN }, TlsOk),
         ("the second after", Chain { later: 10 * DAY + 1, ..PLAIN }, CertExpired),
-        ("an issuer that has expired", Chain { issuer: |p| p.not_after = days(-1), ..PLAIN }, CertExpired),
+        (
+            "an issuer that has expired",
+            Chain { issuer: |p| p.not_after = days(-1), ..PLAIN },
+            CertExpired,
+        ),
         // RFC 5280, 6.1.1 (d): of a root its name and key.
         ("a root that has expired", Chain { root: |p| p.not_after = days(-1), ..PLAIN }, TlsOk),
     ]);
@@ -464,12 +567,19 @@ fn an_issuer_of_version_1() {
     let root = Authority::new("Root");
     let key = rcgen::KeyPair::generate().unwrap();
     let name = |text: &str| {
-        let attribute = tlv(0x30, &[tlv(0x06, b"\x55\x04\x03"), tlv(0x0c, text.as_bytes())].concat());
+        let attribute =
+            tlv(0x30, &[tlv(0x06, b"\x55\x04\x03"), tlv(0x0c, text.as_bytes())].concat());
         tlv(0x30, &tlv(0x31, &attribute))
     };
     let dates = tlv(0x30, &[tlv(0x17, b"260501000000Z"), tlv(0x17, b"260701000000Z")].concat());
-    let tbs =
-        [tlv(0x02, &[7]), ECDSA_WITH_SHA256.to_vec(), name("Root"), dates, name("Old"), key.subject_public_key_info()];
+    let tbs = [
+        tlv(0x02, &[7]),
+        ECDSA_WITH_SHA256.to_vec(),
+        name("Root"),
+        dates,
+        name("Old"),
+        key.subject_public_key_info(),
+    ];
     let old = certificate_of(&tlv(0x30, &tbs.concat()), root.issuer.key());
     let issuer = rcgen::Issuer::new(authority("Old", |_| {}), key);
     let leaf_key = rcgen::KeyPair::generate().unwrap();
@@ -490,7 +600,8 @@ fn paths() {
         let issuers = issuers.iter().map(|der| (*der).clone());
         std::iter::once(leaf.clone()).chain(issuers).collect::<Vec<_>>()
     };
-    let reason = |issuers: &[&CertificateDer<'static>]| judge(HOST, &chain(issuers), &[&root.der], 0);
+    let reason =
+        |issuers: &[&CertificateDer<'static>]| judge(HOST, &chain(issuers), &[&root.der], 0);
     assert_eq!(reason(&[&lower.der, &upper.der]), TlsOk);
     assert_eq!(reason(&[&upper.der, &lower.der]), TlsOk);
     assert_eq!(reason(&[&other.der, &upper.der, &root.der, &lower.der, &lower.der]), TlsOk);
@@ -517,7 +628,10 @@ fn paths() {
 fn the_algorithm_is_the_one_that_is_signed() {
     let root = Authority::new("Root");
     let leaf = root.issue(&leaf_params(&[HOST])).der;
-    let at = leaf.windows(ECDSA_WITH_SHA256.len()).position(|window| window == ECDSA_WITH_SHA256).unwrap();
+    let at = leaf
+        .windows(ECDSA_WITH_SHA256.len())
+        .position(|window| window == ECDSA_WITH_SHA256)
+        .unwrap();
     // SHA-384 within, and a good signature over that.
     let mut der = leaf.to_vec();
     der[at + ECDSA_WITH_SHA256.len() - 1] = 3;
@@ -531,6 +645,9 @@ fn the_algorithm_is_the_one_that_is_signed() {
     let (length, contents) = header(start);
     let forged = certificate_of(&der[start..start + length + contents], root.issuer.key());
     let reason = judge(HOST, &[forged], &[&root.der], 0);
-    assert!([CertMalformed, CertUnsupported, Reason::CertBadSignature].contains(&reason), "{reason}");
+    assert!(
+        [CertMalformed, CertUnsupported, Reason::CertBadSignature].contains(&reason),
+        "{reason}"
+    );
     assert_eq!(judge(HOST, &[leaf], &[&root.der], 0), TlsOk);
 }

@@ -11,8 +11,12 @@ use pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use proptest::prelude::*;
 use rcgen::PublicKeyData;
 use sha2::{Digest, Sha256, Sha512};
+use smtp_tls_policy::judge::Standing;
+use smtp_tls_policy::pki::{Pin, TlsaRecord, TlsaSet, Trust, TrustStore};
+use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::rustls::*;
-use smtp_tls_policy::*;
+use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 fn record(usage: u8, selector: u8, matching: u8, octets: &[u8]) -> TlsaRecord {
     let data = match matching {
@@ -55,7 +59,10 @@ fn records_of_the_key_and_no_others() {
         // RFC 7671, 5.1: "raw public keys are not compatible with any other TLSA record types".
         for (usage, selector, octets) in [(2, 1, &key[..]), (3, 0, &leaf.der), (2, 0, &leaf.der)] {
             let verdict = judge(record(usage, selector, matching, octets));
-            assert_eq!((verdict.reason(), verdict.standing()), (Reason::DaneMismatch, Standing::Refused));
+            assert_eq!(
+                (verdict.reason(), verdict.standing()),
+                (Reason::DaneMismatch, Standing::Refused)
+            );
         }
     }
     let other = rcgen::KeyPair::generate().unwrap().subject_public_key_info();
@@ -72,10 +79,16 @@ fn records_of_the_key_and_no_others() {
 fn pins_of_the_key_and_no_others() {
     let leaf = Authority::new("Root").issue(&leaf_params(&[HOST]));
     let key = SubjectPublicKeyInfoDer::from(leaf.key.subject_public_key_info());
-    let other = Pin::of_raw_key(&rcgen::KeyPair::generate().unwrap().subject_public_key_info().into());
-    assert!(pinned(vec![other.clone(), Pin::of_raw_key(&key)]).judge_raw_key(&key).is_authenticated());
+    let other =
+        Pin::of_raw_key(&rcgen::KeyPair::generate().unwrap().subject_public_key_info().into());
+    assert!(
+        pinned(vec![other.clone(), Pin::of_raw_key(&key)]).judge_raw_key(&key).is_authenticated()
+    );
     assert_eq!(pinned(vec![other]).judge_raw_key(&key).reason(), Reason::PinMismatch);
-    assert_eq!(pinned(vec![Pin::of_certificate(&leaf.der)]).judge_raw_key(&key).reason(), Reason::PinMismatch);
+    assert_eq!(
+        pinned(vec![Pin::of_certificate(&leaf.der)]).judge_raw_key(&key).reason(),
+        Reason::PinMismatch
+    );
 }
 
 /// Neither is taken for the other: a key in a chain is no certificate, and a certificate is no key.
@@ -91,7 +104,9 @@ fn a_key_is_no_certificate() {
         pinned(vec![Pin::of_raw_key(&SubjectPublicKeyInfoDer::from(key.clone()))]),
     ] {
         assert!(plan.judge(std::slice::from_ref(&leaf.der), &trust, now()).is_authenticated());
-        assert!(!plan.judge(std::slice::from_ref(&as_certificate), &trust, now()).is_authenticated());
+        assert!(
+            !plan.judge(std::slice::from_ref(&as_certificate), &trust, now()).is_authenticated()
+        );
         assert_eq!(plan.judge_raw_key(&as_key).reason(), Reason::CertMalformed);
     }
     let key = SubjectPublicKeyInfoDer::from(key);
@@ -161,7 +176,9 @@ fn a_handshake_with_a_raw_key() {
 #[test]
 fn another_key_is_refused_in_the_handshake() {
     let plan = dane(Posture::Opportunistic, &[record(3, 1, 1, b"other")]);
-    let error = shake(raw_client(&plan), raw_server(&rcgen::KeyPair::generate().unwrap()), &plan).err().unwrap();
+    let error = shake(raw_client(&plan), raw_server(&rcgen::KeyPair::generate().unwrap()), &plan)
+        .err()
+        .unwrap();
     let verdict = verdict_of(&error).unwrap();
     assert_eq!((verdict.reason(), verdict.standing()), (Reason::DaneMismatch, Standing::Refused));
 }
@@ -176,9 +193,14 @@ fn a_replayed_key_is_refused() {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(::rustls::server::AlwaysResolvesServerRawPublicKeys::new(thief)));
+        .with_cert_resolver(Arc::new(::rustls::server::AlwaysResolvesServerRawPublicKeys::new(
+            thief,
+        )));
     let error = shake(raw_client(&plan), Arc::new(server), &plan).err().unwrap();
-    assert!(matches!(error, Error::InvalidCertificate(_)) && verdict_of(&error).is_none(), "{error:?}");
+    assert!(
+        matches!(error, Error::InvalidCertificate(_)) && verdict_of(&error).is_none(),
+        "{error:?}"
+    );
 }
 
 /// What rustls 0.23 does not have: the choice of both. Each side that has one kind only refuses the other, and the
@@ -187,7 +209,8 @@ fn a_replayed_key_is_refused() {
 fn either_kind_alone() {
     let root = Authority::new("Root");
     let leaf = root.issue(&leaf_params(&[HOST]));
-    let plan = dane(Posture::Opportunistic, &[record(3, 1, 1, &leaf.key.subject_public_key_info())]);
+    let plan =
+        dane(Posture::Opportunistic, &[record(3, 1, 1, &leaf.key.subject_public_key_info())]);
     let with_certificate = |provider| {
         let identity = certified(vec![leaf.der.clone()], &leaf.key);
         server_config(identity, ClientCertificates::None, provider).unwrap()
@@ -208,10 +231,16 @@ fn either_kind_alone() {
     assert!(judge_session(&plan, &pair.client, &*trust, now()).is_authenticated());
     // And sessions of the one kind are no use for the other.
     assert!(!judge_raw_key_session(&plan, &pair.client).is_authenticated());
-    assert!(!Arc::ptr_eq(&tls.config(&plan, None, &trust).unwrap(), &tls.raw_key_config(&plan, None, &trust).unwrap()));
+    assert!(!Arc::ptr_eq(
+        &tls.config(&plan, None, &trust).unwrap(),
+        &tls.raw_key_config(&plan, None, &trust).unwrap()
+    ));
 
     let strict = plain(Posture::Verified);
-    assert_eq!(tls.raw_key_config(&strict, None, &trust).unwrap_err(), TlsConfigError::RawKeyNotTaken);
+    assert_eq!(
+        tls.raw_key_config(&strict, None, &trust).unwrap_err(),
+        TlsConfigError::RawKeyNotTaken
+    );
 }
 
 /// A listener with both: the ClientHello says which.
@@ -219,12 +248,14 @@ fn either_kind_alone() {
 fn a_listener_chooses_by_the_client_hello() {
     let root = Authority::new("Root");
     let leaf = root.issue(&leaf_params(&[HOST]));
-    let plan = dane(Posture::Opportunistic, &[record(3, 1, 1, &leaf.key.subject_public_key_info())]);
+    let plan =
+        dane(Posture::Opportunistic, &[record(3, 1, 1, &leaf.key.subject_public_key_info())]);
     let (tls, _) = client_tls(provider());
     let trust = trust();
-    for (config, raw) in
-        [(tls.config(&plan, None, &trust).unwrap(), false), (tls.raw_key_config(&plan, None, &trust).unwrap(), true)]
-    {
+    for (config, raw) in [
+        (tls.config(&plan, None, &trust).unwrap(), false),
+        (tls.raw_key_config(&plan, None, &trust).unwrap(), true),
+    ] {
         let name = server_name(&plan, &Host::parse(HOST).unwrap()).unwrap();
         let mut client = ::rustls::ClientConnection::new(config, name).unwrap();
         let mut wire = Vec::new();

@@ -3,7 +3,11 @@
 mod common;
 
 use common::*;
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::Standing;
+use smtp_tls_policy::pki::{RootsId, Trust};
+use smtp_tls_policy::plan::{Demand, Ending, Facts, HostOrigin, explain, plan};
+use smtp_tls_policy::rules::{Floor, OutboundConnector, Posture};
+use smtp_tls_policy::{Host, Namespace, Reason};
 
 #[test]
 fn codes_statuses_and_result_types_are_stable() {
@@ -62,7 +66,8 @@ fn codes_statuses_and_result_types_are_stable() {
             (reason.code(), status, reason.tlsrpt().unwrap_or("-"))
         })
         .collect();
-    let want: Vec<_> = table.iter().map(|(code, status, tlsrpt)| (*code, (*status).to_owned(), *tlsrpt)).collect();
+    let want: Vec<_> =
+        table.iter().map(|(code, status, tlsrpt)| (*code, (*status).to_owned(), *tlsrpt)).collect();
     assert_eq!(have, want);
 }
 
@@ -81,9 +86,13 @@ fn the_page_and_the_code_agree() {
             .and_then(|facts| facts.strip_suffix('.'))
             .and_then(|facts| facts.split_once(". TLSRPT: "))
             .unwrap_or_else(|| panic!("{code}: {facts}"));
-        let prose: Vec<_> = paragraphs.take_while(|paragraph| !paragraph.starts_with("## ")).collect();
+        let prose: Vec<_> =
+            paragraphs.take_while(|paragraph| !paragraph.starts_with("## ")).collect();
         let [meaning @ .., advice] = &prose[..] else { panic!("{code} has no advice") };
-        assert!(!meaning.is_empty() && !meaning.iter().any(|text| text.starts_with("**Do**")), "{code}");
+        assert!(
+            !meaning.is_empty() && !meaning.iter().any(|text| text.starts_with("**Do**")),
+            "{code}"
+        );
         assert!(advice.starts_with("**Do**: ") && advice.ends_with('.'), "{code}: {advice}");
         documented.push((code, status, tlsrpt.trim_matches('`')));
     }
@@ -96,12 +105,16 @@ fn the_page_and_the_code_agree() {
         .collect();
     have.sort_unstable();
     documented.sort_unstable();
-    let documented: Vec<_> =
-        documented.into_iter().map(|(code, status, tlsrpt)| (code, status.to_owned(), tlsrpt)).collect();
+    let documented: Vec<_> = documented
+        .into_iter()
+        .map(|(code, status, tlsrpt)| (code, status.to_owned(), tlsrpt))
+        .collect();
     assert_eq!(documented, have);
     // Every result type is one of RFC 8460.
     for reason in Reason::ALL {
-        let known = |name: &str| tlsrpt::ResultType::ALL.iter().any(|result| result.as_str() == name);
+        let known = |name: &str| {
+            smtp_tls_policy::ResultType::ALL.iter().any(|result| result.as_str() == name)
+        };
         assert!(reason.tlsrpt().is_none_or(known), "{reason}");
     }
 }
@@ -154,7 +167,11 @@ fn decisions_in_one_sentence() {
     );
 
     // Raised above Plaintext, the failed check is recorded and said.
-    let raised = plan_of(Posture::Deterministic, false, &[Demand { by: "message 7".into(), floor: Floor::Encrypted }]);
+    let raised = plan_of(
+        Posture::Deterministic,
+        false,
+        &[Demand { by: "message 7".into(), floor: Floor::Encrypted }],
+    );
     let verdict = raised.judge(&[expired], &trust, now());
     assert_eq!(verdict.standing(), Standing::Acceptable);
     assert_eq!(

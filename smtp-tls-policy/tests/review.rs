@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use smtp_tls_policy::review::{
+use smtp_tls_policy::trace::{
     Arrival, Because, Channel, Hop, Link, OwnHosts, Summary, TlsMark, Verdict, Writer, review,
 };
 
@@ -48,20 +48,32 @@ fn the_lack_of_a_mark_means_clear_text_only_by_writers_that_always_mark() {
         } else {
             (Verdict::Unknown, Channel::Unknown, Because::NothingStated)
         };
-        assert_eq!((judgement.verdict, judgement.channel, judgement.because), expected, "{writer:?}");
+        assert_eq!(
+            (judgement.verdict, judgement.channel, judgement.because),
+            expected,
+            "{writer:?}"
+        );
     }
     let judgement = Hop { says_clear_text: true, ..hop() }.judge();
-    assert_eq!((judgement.verdict, judgement.because), (Verdict::Cleartext, Because::SaysClearText));
+    assert_eq!(
+        (judgement.verdict, judgement.because),
+        (Verdict::Cleartext, Because::SaysClearText)
+    );
 }
 
 #[test]
 fn any_mark_is_tls_by_whomever_and_from_wherever() {
     for mark in [TlsMark::Clause, TlsMark::Comment, TlsMark::Keyword, TlsMark::Phrase] {
         for (writer, _) in WRITERS {
-            for address in [None, Some(PUBLIC), Some([127, 0, 0, 1].into()), Some([10, 0, 0, 1].into())] {
+            for address in
+                [None, Some(PUBLIC), Some([127, 0, 0, 1].into()), Some([10, 0, 0, 1].into())]
+            {
                 let marked = Hop { tls: Some(mark), writer, from_address: address, ..hop() };
                 let judgement = marked.judge();
-                assert_eq!((judgement.verdict, judgement.because), (Verdict::Tls, Because::Marked(mark)));
+                assert_eq!(
+                    (judgement.verdict, judgement.because),
+                    (Verdict::Tls, Because::Marked(mark))
+                );
                 assert_eq!(judgement.channel, Channel::Tls);
             }
         }
@@ -71,8 +83,14 @@ fn any_mark_is_tls_by_whomever_and_from_wherever() {
 #[test]
 fn local_hops_are_their_own_kind() {
     for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-        let judgement = Hop { from_address: Some(address.parse().unwrap()), writer: Writer::Postfix, ..hop() }.judge();
-        assert_eq!((judgement.verdict, judgement.because), (Verdict::Local, Because::Loopback), "{address}");
+        let judgement =
+            Hop { from_address: Some(address.parse().unwrap()), writer: Writer::Postfix, ..hop() }
+                .judge();
+        assert_eq!(
+            (judgement.verdict, judgement.because),
+            (Verdict::Local, Because::Loopback),
+            "{address}"
+        );
         // What the channel was is still said.
         assert_eq!(judgement.channel, Channel::Cleartext);
     }
@@ -83,7 +101,10 @@ fn local_hops_are_their_own_kind() {
     assert_eq!(hidden.judge().because, Because::NoClient);
     // A server that hides its clients but speaks SMTP with them, and always marks TLS.
     assert_eq!(Hop { writer: Writer::Postfix, ..hidden }.judge().verdict, Verdict::Cleartext);
-    assert_eq!(Hop { writer: Writer::Postfix, smtp: false, ..hidden }.judge().verdict, Verdict::Local);
+    assert_eq!(
+        Hop { writer: Writer::Postfix, smtp: false, ..hidden }.judge().verdict,
+        Verdict::Local
+    );
     // A name proves nothing: anybody may say EHLO localhost.
     assert_eq!(Hop { from: [Some("localhost"), None], ..hop() }.judge().verdict, Verdict::Unknown);
 }
@@ -110,7 +131,11 @@ fn private_networks_are_their_own_kind() {
             ..hop()
         }
         .judge();
-        assert_eq!((judgement.verdict, judgement.channel), (verdict, Channel::Cleartext), "{from} {by:?}");
+        assert_eq!(
+            (judgement.verdict, judgement.channel),
+            (verdict, Channel::Cleartext),
+            "{from} {by:?}"
+        );
     }
 }
 
@@ -135,14 +160,24 @@ fn the_trace_in_one_word() {
 
 #[test]
 fn headers_below_the_first_foreign_hop_are_not_trusted() {
-    let own = OwnHosts { names: &["Edge.b.example", "inner.b.example"], addresses: &[[10, 0, 0, 1].into()] };
-    let inner = Hop { by: Some("inner.b.example"), from_address: Some([10, 0, 0, 1].into()), ..hop() };
+    let own = OwnHosts {
+        names: &["Edge.b.example", "inner.b.example"],
+        addresses: &[[10, 0, 0, 1].into()],
+    };
+    let inner =
+        Hop { by: Some("inner.b.example"), from_address: Some([10, 0, 0, 1].into()), ..hop() };
     let edge = Hop { by: Some("edge.b.example."), tls: Some(TlsMark::Clause), ..hop() };
     let local = Hop { by: Some("edge.b.example"), arrival: Arrival::Local, ..hop() };
     let foreign = Hop { by: Some("a.example"), ..hop() };
     let trusted = |hops: &[Hop<'_>]| {
         let reviewed = review(hops, &own);
-        assert!(reviewed.hops.iter().enumerate().all(|(index, hop)| hop.trusted == (index < reviewed.trusted)));
+        assert!(
+            reviewed
+                .hops
+                .iter()
+                .enumerate()
+                .all(|(index, hop)| hop.trusted == (index < reviewed.trusted))
+        );
         reviewed.trusted
     };
     assert_eq!(trusted(&[inner, edge, foreign]), 2);
@@ -154,7 +189,10 @@ fn headers_below_the_first_foreign_hop_are_not_trusted() {
     assert_eq!(trusted(&[liar, edge, inner]), 1);
     assert_eq!(trusted(&[Hop { from_address: None, ..inner }, edge]), 1);
     let reviewed = review(&[inner, edge, Hop { writer: Writer::Postfix, ..foreign }], &own);
-    assert_eq!((reviewed.trusted_summary(), reviewed.summary()), (Summary::TlsOutsidePrivateNets, Summary::Cleartext));
+    assert_eq!(
+        (reviewed.trusted_summary(), reviewed.summary()),
+        (Summary::TlsOutsidePrivateNets, Summary::Cleartext)
+    );
 }
 
 #[test]
@@ -168,7 +206,10 @@ fn gaps_are_flagged() {
     assert_eq!(link(hop(), by("A.Example.")), Link::Continuous);
     assert_eq!(link(hop(), by("a")), Link::Continuous);
     assert_eq!(link(hop(), by("a.other.example")), Link::Gap);
-    assert_eq!(link(Hop { from: [Some("x.example"), Some("a.example")], ..hop() }, by("a.example")), Link::Continuous);
+    assert_eq!(
+        link(Hop { from: [Some("x.example"), Some("a.example")], ..hop() }, by("a.example")),
+        Link::Continuous
+    );
     assert_eq!(link(hop(), Hop { by: None, ..hop() }), Link::NotStated);
     assert_eq!(link(Hop { from: [None; 2], ..hop() }, by("a.example")), Link::NotStated);
     let same_address = Hop { by_address: Some(PUBLIC), ..by("other.example") };
@@ -177,7 +218,8 @@ fn gaps_are_flagged() {
     let inside = Hop { from: [None; 2], arrival: Arrival::Local, ..hop() };
     assert_eq!(link(inside, by("b.example")), Link::Continuous);
     assert_eq!(link(inside, by("c.example")), Link::Gap);
-    let filter = Hop { from: [Some("localhost"), None], from_address: Some([127, 0, 0, 1].into()), ..hop() };
+    let filter =
+        Hop { from: [Some("localhost"), None], from_address: Some([127, 0, 0, 1].into()), ..hop() };
     assert_eq!(link(filter, by("b.example")), Link::Continuous);
 }
 

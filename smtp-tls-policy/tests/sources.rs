@@ -11,7 +11,18 @@ use common::*;
 use pki_types::CertificateDer;
 use proptest::prelude::*;
 use proptest::sample::select;
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::Standing;
+use smtp_tls_policy::pki::{Pin, Reference, RootsId, TlsaRecord, TlsaSet, Trust};
+use smtp_tls_policy::plan::{
+    Attempt, Check, Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal,
+    Requiretls, TlsaFact, plan,
+};
+use smtp_tls_policy::rules::{
+    DaneRule, Floor, OptionalTls, OutboundConnector, Posture, SmartHost, StsRule, Weight, Yield,
+    Yields,
+};
+use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
+use smtp_tls_policy::{Domain, Host, Namespace, Reason, Status, pki_types};
 
 /// What comes of a hop, from the weakest to the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,8 +71,14 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         version_1().der,
     ];
     assert_eq!(certificates.len(), CERTIFICATES);
-    let record = |usage, data: &CertificateDer<'_>| TlsaRecord { usage, selector: 0, matching: 0, data: data.to_vec() };
-    let records = vec![record(3, &certificates[0]), record(3, &certificates[5]), record(2, &private.der)];
+    let record = |usage, data: &CertificateDer<'_>| TlsaRecord {
+        usage,
+        selector: 0,
+        matching: 0,
+        data: data.to_vec(),
+    };
+    let records =
+        vec![record(3, &certificates[0]), record(3, &certificates[5]), record(2, &private.der)];
     World { trust, certificates, records }
 });
 
@@ -96,7 +113,8 @@ struct Known {
 
 impl Known {
     fn plan(&self) -> Result<Plan, Refusal> {
-        let (next_hop, host) = (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());
+        let (next_hop, host) =
+            (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());
         let (mx, origin) = match self.found {
             Found::ByMx(mx) => (mx, HostOrigin::Mx),
             Found::SmartHost { .. } => (DnsStatus::Insecure, HostOrigin::SmartHost),
@@ -186,7 +204,9 @@ impl Further {
         let mut more = known.clone();
         let is_from_mx = matches!(known.found, Found::ByMx(_));
         match self {
-            Self::Demand(floor) => more.demands.push(Demand { by: "further".into(), floor: *floor }),
+            Self::Demand(floor) => {
+                more.demands.push(Demand { by: "further".into(), floor: *floor })
+            }
             Self::ImplicitTls => more.implicit = true,
             Self::TlsRequiredByConnector => {
                 let connector = more.connector.as_mut()?;
@@ -197,7 +217,11 @@ impl Further {
             }
             // From a posture that knows no certificate to one that knows this one only; a demand for a known peer takes the
             // connector's check, whichever that is.
-            Self::Pinned if known.demands.iter().any(|demand| demand.floor == Floor::Authenticated) => return None,
+            Self::Pinned
+                if known.demands.iter().any(|demand| demand.floor == Floor::Authenticated) =>
+            {
+                return None;
+            }
             Self::Pinned => {
                 let connector = more.connector.as_mut()?;
                 if !matches!(connector.posture, Posture::Opportunistic | Posture::Encrypt) {
@@ -209,7 +233,8 @@ impl Further {
             Self::Records(records) => {
                 // RFC 8689, 4.2.1: REQUIRETLS takes DANE in place of PKIX; dane-only asks for the records; and a knob lets
                 // them stand in for MTA-STS.
-                let wanted = known.message == MessageTls::Required || known.posture() == Posture::DaneOnly;
+                let wanted =
+                    known.message == MessageTls::Required || known.posture() == Posture::DaneOnly;
                 let instead = more.connector.as_ref()?.sts == StsRule::UnlessDane;
                 if wanted || instead || !matches!(known.records, Records::Absent) {
                     return None;
@@ -224,14 +249,17 @@ impl Further {
                 more.sts.policy = *policy;
             }
             Self::StsFailure => more.sts.failure = Some(StsFailure::Fetch),
-            Self::Requiretls | Self::RequiretlsOfBounce if known.message != MessageTls::Default => return None,
+            Self::Requiretls | Self::RequiretlsOfBounce if known.message != MessageTls::Default => {
+                return None;
+            }
             Self::Requiretls => more.message = MessageTls::Required,
             Self::RequiretlsOfBounce => more.message = MessageTls::RequiredOfBounce,
             Self::MxLookupFailed if !is_from_mx => return None,
             Self::MxLookupFailed => more.found = Found::ByMx(DnsStatus::Bogus),
             Self::PolicyUnavailable => more.connector = None,
             Self::DaneRule(rule) => {
-                let wanted = known.message == MessageTls::Required || known.posture() == Posture::DaneOnly;
+                let wanted =
+                    known.message == MessageTls::Required || known.posture() == Posture::DaneOnly;
                 let connector = more.connector.as_mut()?;
                 if wanted || *rule < connector.dane || connector.sts == StsRule::UnlessDane {
                     return None;
@@ -267,7 +295,11 @@ fn peers() -> Vec<Peer> {
 
 fn yields() -> impl Strategy<Value = Yields> {
     let one = || select(&[Yield::Now, Yield::Later, Yield::Never][..]);
-    (one(), one(), one()).prop_map(|(refused, broken, untrusted)| Yields { refused, broken, untrusted })
+    (one(), one(), one()).prop_map(|(refused, broken, untrusted)| Yields {
+        refused,
+        broken,
+        untrusted,
+    })
 }
 
 fn connectors() -> impl Strategy<Value = OutboundConnector> {
@@ -275,20 +307,23 @@ fn connectors() -> impl Strategy<Value = OutboundConnector> {
     let sts = select(&[StsRule::Off, StsRule::UnlessDane, StsRule::On][..]);
     let optional = select(&[OptionalTls::Published, OptionalTls::Everything][..]);
     let base = (select(&Posture::ALL[..]), any::<bool>(), yields(), any::<bool>());
-    (base, dane, sts, optional).prop_map(|((posture, require_tls, yields, private), dane, sts, optional_tls)| {
-        let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
-        connector.require_tls = require_tls && posture != Posture::None;
-        connector.yields = yields;
-        (connector.sts, connector.optional_tls) = (sts, optional_tls);
-        connector.dane = if posture == Posture::DaneOnly { dane.max(DaneRule::SecureMx) } else { dane };
-        if posture == Posture::Pinned {
-            connector.pins = vec![Pin::of_certificate(&WORLD.certificates[1])];
-        }
-        if (private && posture.pkix().is_some()) || posture == Posture::PrivateCa {
-            connector.roots = RootsId::new("private");
-        }
-        connector
-    })
+    (base, dane, sts, optional).prop_map(
+        |((posture, require_tls, yields, private), dane, sts, optional_tls)| {
+            let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
+            connector.require_tls = require_tls && posture != Posture::None;
+            connector.yields = yields;
+            (connector.sts, connector.optional_tls) = (sts, optional_tls);
+            connector.dane =
+                if posture == Posture::DaneOnly { dane.max(DaneRule::SecureMx) } else { dane };
+            if posture == Posture::Pinned {
+                connector.pins = vec![Pin::of_certificate(&WORLD.certificates[1])];
+            }
+            if (private && posture.pkix().is_some()) || posture == Posture::PrivateCa {
+                connector.roots = RootsId::new("private");
+            }
+            connector
+        },
+    )
 }
 
 fn records() -> impl Strategy<Value = Records> {
@@ -316,7 +351,8 @@ fn floors() -> impl Strategy<Value = Floor> {
 }
 
 fn demands() -> impl Strategy<Value = Vec<Demand>> {
-    let demand = (floors(), 0..3u8).prop_map(|(floor, by)| Demand { by: format!("source {by}").into(), floor });
+    let demand = (floors(), 0..3u8)
+        .prop_map(|(floor, by)| Demand { by: format!("source {by}").into(), floor });
     proptest::collection::vec(demand, 0..4)
 }
 
@@ -329,8 +365,14 @@ fn known() -> impl Strategy<Value = Known> {
             Found::SmartHost { secure: false },
         ][..],
     );
-    let message =
-        select(&[MessageTls::Default, MessageTls::Optional, MessageTls::Required, MessageTls::RequiredOfBounce][..]);
+    let message = select(
+        &[
+            MessageTls::Default,
+            MessageTls::Optional,
+            MessageTls::Required,
+            MessageTls::RequiredOfBounce,
+        ][..],
+    );
     let others = (demands(), any::<bool>(), any::<bool>(), any::<bool>());
     (connectors(), found, records(), sts(), message, others).prop_map(
         |(mut connector, found, records, policy, message, (demands, implicit, broken, failed))| {
@@ -340,7 +382,16 @@ fn known() -> impl Strategy<Value = Known> {
                 connector.smart_host = Some(smart_host);
             }
             let sts = StsFact { policy, failure: failed.then_some(StsFailure::Invalid) };
-            Known { connector: Some(connector), found, records, sts, message, demands, implicit, broken }
+            Known {
+                connector: Some(connector),
+                found,
+                records,
+                sts,
+                message,
+                demands,
+                implicit,
+                broken,
+            }
         },
     )
 }
@@ -533,7 +584,8 @@ fn an_address_in_an_mx_record_is_not_in_the_policy() {
 #[test]
 fn dane_behind_an_alias_does_not_stand_in_for_the_list_of_the_policy() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
-    let (next_hop, host) = (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());
+    let (next_hop, host) =
+        (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());
     let base = Domain::parse("host.elsewhere.example").unwrap();
     let tlsa = TlsaFact::Found(TlsaSet::new(base, &WORLD.records));
     let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
@@ -551,7 +603,8 @@ fn dane_behind_an_alias_does_not_stand_in_for_the_list_of_the_policy() {
 #[test]
 fn requiretls_asks_for_a_policy_under_every_posture() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::None);
-    let (next_hop, host) = (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());
+    let (next_hop, host) =
+        (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());
     let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
     assert_eq!(facts.asks_for_sts(), None);
     facts.message = MessageTls::Required;

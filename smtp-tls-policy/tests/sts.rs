@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use smtp_tls_policy::TxtError;
 use smtp_tls_policy::sts::*;
-use smtp_tls_policy::tlsrpt::{self, ResultType, Rua};
-use smtp_tls_policy::txt::TxtError;
+use smtp_tls_policy::tlsrpt::Rua;
 use smtp_tls_policy::{Domain, DomainError};
+use smtp_tls_policy::{ResultType, tlsrpt};
 
 fn find(record: &str) -> Result<Option<String>, TxtError> {
     Ok(Record::find(&[[record]])?.map(|record| record.id.as_str().to_owned()))
@@ -25,7 +26,10 @@ fn a_record_is_read_as_the_grammar_says() {
         ("v=STSv1;id=1", Ok(Some("1"))),
         ("v=STSv1 \t; \t id=1 \t; \t", Ok(Some("1"))),
         ("v=STSv1;a=b;id=1;id=2;c_-.=:", Ok(Some("1"))),
-        ("v=STSv1;id=01234567890123456789012345678901", Ok(Some("01234567890123456789012345678901"))),
+        (
+            "v=STSv1;id=01234567890123456789012345678901",
+            Ok(Some("01234567890123456789012345678901")),
+        ),
         ("v=STSv1;a2345678901234567890123456789012=1;id=1", Ok(Some("1"))),
         // Not this version: no record.
         ("v=STSv10;id=1", Ok(None)),
@@ -89,7 +93,10 @@ fn brackets_in_a_uri() {
 /// `Domain` of RFC 5321 may be of digits: the policy is one, and no host has that name.
 #[test]
 fn a_pattern_that_looks_like_an_address() {
-    let policy = Policy::parse(b"version: STSv1\nmode: enforce\nmx: 192.0.2.1\nmx: *.a.example\nmax_age: 9\n").unwrap();
+    let policy = Policy::parse(
+        b"version: STSv1\nmode: enforce\nmx: 192.0.2.1\nmx: *.a.example\nmax_age: 9\n",
+    )
+    .unwrap();
     assert_eq!(policy.mx().collect::<Vec<_>>(), ["192.0.2.1", "*.a.example"]);
     assert!(policy.permits(&domain("mx.a.example")));
     assert_eq!(Policy::parse(policy.to_string().as_bytes()), Ok(policy));
@@ -97,7 +104,9 @@ fn a_pattern_that_looks_like_an_address() {
 
 #[test]
 fn of_several_records_exactly_one_may_have_the_version() {
-    let find = |records: &[&[&str]]| Record::find(records).map(|record| record.map(|record| record.id.to_string()));
+    let find = |records: &[&[&str]]| {
+        Record::find(records).map(|record| record.map(|record| record.id.to_string()))
+    };
     assert_eq!(find(&[]), Ok(None));
     assert_eq!(find(&[&["v=spf1 -all"], &["v=STSv1;id=1"], &["x"]]), Ok(Some("1".to_owned())));
     assert_eq!(find(&[&["v=STSv1;id=1"], &["v=STSv1;id=1"]]), Err(TxtError::Several { count: 2 }));
@@ -107,7 +116,11 @@ fn of_several_records_exactly_one_may_have_the_version() {
     // Strings are joined without spaces, wherever they are cut.
     let text = "v=STSv1; id=20160831;";
     for cut in 0..=text.len() {
-        assert_eq!(find(&[&[&text[..cut], "", &text[cut..]]]), Ok(Some("20160831".to_owned())), "{cut}");
+        assert_eq!(
+            find(&[&[&text[..cut], "", &text[cut..]]]),
+            Ok(Some("20160831".to_owned())),
+            "{cut}"
+        );
     }
 }
 
@@ -118,10 +131,14 @@ fn names_to_look_up() {
     assert_eq!(policy_host(&next_hop), Some(domain("mta-sts.mail.example.com")));
     assert_eq!(tlsrpt::record_name(&next_hop), Some(domain("_smtp._tls.mail.example.com")));
     let long = domain(&format!("{}abcdefgh", "a123456789.".repeat(22)));
-    assert_eq!((record_name(&long), policy_host(&long), tlsrpt::record_name(&long)), (None, None, None));
+    assert_eq!(
+        (record_name(&long), policy_host(&long), tlsrpt::record_name(&long)),
+        (None, None, None)
+    );
 }
 
-const GOOD: &str = "version: STSv1\nmode: enforce\nmx: mail.example.com\nmx: *.example.net\nmax_age: 604800\n";
+const GOOD: &str =
+    "version: STSv1\nmode: enforce\nmx: mail.example.com\nmx: *.example.net\nmax_age: 604800\n";
 
 #[test]
 fn a_policy_is_read_as_the_grammar_says() {
@@ -136,7 +153,9 @@ fn a_policy_is_read_as_the_grammar_says() {
         GOOD.replace(": ", ":"),
         GOOD.replace(": ", ":\t \t").replace('\n', " \t\n"),
         GOOD.replace("mail.example.com", "Mail.EXAMPLE.com"),
-        format!("max_age:604800\n{GOOD}max_age: forever\nmode: testing\nversion: STSv2\nx-1_.: \u{fc} y\n"),
+        format!(
+            "max_age:604800\n{GOOD}max_age: forever\nmode: testing\nversion: STSv2\nx-1_.: \u{fc} y\n"
+        ),
         format!("Mode: x\nMX: y\n{GOOD}"),
     ] {
         assert_eq!(Policy::parse(same.as_bytes()), Ok(expected.clone()), "{same:?}");
@@ -153,7 +172,9 @@ fn a_wrong_policy_is_refused_with_line_and_field() {
     let mx = |error| PolicyError::Mx { line: 3, error };
     let missing = |field| PolicyError::Missing { field };
     let with_mx = |mx: &str| GOOD.replace("mail.example.com", mx);
-    let without = |field: &str| GOOD.lines().filter(|l| !l.starts_with(field)).fold(String::new(), |t, l| t + l + "\n");
+    let without = |field: &str| {
+        GOOD.lines().filter(|l| !l.starts_with(field)).fold(String::new(), |t, l| t + l + "\n")
+    };
     for (text, expected) in [
         (String::new(), missing("version")),
         ("\n".to_owned(), line(1)),
@@ -201,7 +222,9 @@ fn a_wrong_policy_is_refused_with_line_and_field() {
 
 #[test]
 fn the_lifetime_is_cut_to_the_maximum() {
-    let age = |text: &str| Policy::parse(GOOD.replace("604800", text).as_bytes()).unwrap().max_age().as_secs();
+    let age = |text: &str| {
+        Policy::parse(GOOD.replace("604800", text).as_bytes()).unwrap().max_age().as_secs()
+    };
     assert_eq!(age("0"), 0);
     assert_eq!(age("31557600"), 31_557_600);
     assert_eq!(age("31557601"), 31_557_600);
@@ -224,20 +247,35 @@ fn a_wildcard_stands_for_one_label() {
         ("a.example.net.evil.test", false),
     ] {
         assert_eq!(policy.permits(&domain(host)), expected, "{host}");
-        let patterns = policy.mx().map(|pattern| MxPattern::parse(pattern).unwrap()).collect::<Vec<_>>();
-        assert_eq!(patterns.iter().any(|pattern| pattern.matches(&domain(host))), expected, "{host}");
+        let patterns =
+            policy.mx().map(|pattern| MxPattern::parse(pattern).unwrap()).collect::<Vec<_>>();
+        assert_eq!(
+            patterns.iter().any(|pattern| pattern.matches(&domain(host))),
+            expected,
+            "{host}"
+        );
     }
 }
 
 #[test]
 fn a_response_counts_only_with_status_200_and_text_plain() {
-    let good = Response { status: 200, content_type: Some("Text/Plain; charset=x"), body: GOOD.as_bytes() };
+    let good = Response {
+        status: 200,
+        content_type: Some("Text/Plain; charset=x"),
+        body: GOOD.as_bytes(),
+    };
     assert!(good.policy().is_ok());
     for status in [0, 100, 201, 203, 206, 301, 302, 304, 307, 308, 404, 500] {
         assert_eq!(Response { status, ..good }.policy(), Err(FetchError::Status(status)));
     }
-    for content_type in [None, Some(""), Some("text/html"), Some("text/plain, text/html"), Some("text/plain2")] {
-        assert_eq!(Response { content_type, ..good }.policy(), Err(FetchError::ContentType), "{content_type:?}");
+    for content_type in
+        [None, Some(""), Some("text/html"), Some("text/plain, text/html"), Some("text/plain2")]
+    {
+        assert_eq!(
+            Response { content_type, ..good }.policy(),
+            Err(FetchError::ContentType),
+            "{content_type:?}"
+        );
     }
     let large = vec![b'x'; MAX_BODY_LEN + 1];
     assert_eq!(Response { body: &large, ..good }.policy(), Err(FetchError::TooLarge));
@@ -249,7 +287,8 @@ fn a_response_counts_only_with_status_200_and_text_plain() {
 }
 
 fn reports(record: &str) -> Result<(Vec<Rua>, usize), TxtError> {
-    tlsrpt::Record::find(&[[record]]).map(|record| record.map_or((Vec::new(), 0), |r| (r.rua, r.unusable)))
+    tlsrpt::Record::find(&[[record]])
+        .map(|record| record.map_or((Vec::new(), 0), |r| (r.rua, r.unusable)))
 }
 
 #[test]
@@ -258,7 +297,11 @@ fn a_tlsrpt_record_says_where_reports_go() {
     let https = |uri: &str| Rua::Https(uri.to_owned());
     for (record, rua, unusable) in [
         ("v=TLSRPTv1;rua=mailto:reports@example.com", vec![mailto("reports@example.com")], 0),
-        ("v=TLSRPTv1; rua=https://r.example/v1?a=b#c ;", vec![https("https://r.example/v1?a=b#c")], 0),
+        (
+            "v=TLSRPTv1; rua=https://r.example/v1?a=b#c ;",
+            vec![https("https://r.example/v1?a=b#c")],
+            0,
+        ),
         (
             "v=TLSRPTv1;rua=HTTPS://[2001:db8::1]:8/,MailTo:a%2Bb@B.example?subject=x",
             vec![https("HTTPS://[2001:db8::1]:8/"), mailto("a+b@b.example")],
@@ -304,7 +347,10 @@ fn a_tlsrpt_record_says_where_reports_go() {
         assert_eq!(reports(&format!("v=TLSRPTv1;rua={rua}")), value, "{rua:?}");
     }
     assert_eq!(reports("v=TLSRPTv1"), Err(TxtError::Missing { name: "rua" }));
-    assert_eq!(reports("v=TLSRPTv1;rua=a:b;x="), Err(TxtError::Value { field: 2, name: "extension" }));
+    assert_eq!(
+        reports("v=TLSRPTv1;rua=a:b;x="),
+        Err(TxtError::Value { field: 2, name: "extension" })
+    );
     assert_eq!(reports("v=TLSRPTv1;rua=a:b;;"), Err(TxtError::Field { field: 2 }));
     let both = tlsrpt::Record::find(&[["v=TLSRPTv1;rua=a:b"], ["v=TLSRPTv1;rua=a:b"]]);
     assert_eq!(both, Err(TxtError::Several { count: 2 }));

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 use proptest::prelude::*;
+use smtp_tls_policy::ResultType;
+use smtp_tls_policy::TxtError;
 use smtp_tls_policy::sts::*;
-use smtp_tls_policy::tlsrpt::ResultType;
-use smtp_tls_policy::txt::TxtError;
 use smtp_tls_policy::{Domain, Host};
 
 const DAY: u64 = 24 * 60 * 60;
@@ -64,11 +64,19 @@ fn an_unexpired_policy_applies_whatever_fails() {
     let several = DiscoveryError::Record(TxtError::Several { count: 2 });
     assert_eq!(done(cache.discovered(&name, Ok(None), now)), (enforce, Some(Trouble::Vanished)));
     for error in [DiscoveryError::Lookup, several] {
-        assert_eq!(done(cache.discovered(&name, Err(error), now)), (enforce, Some(Trouble::Discovery(error))));
+        assert_eq!(
+            done(cache.discovered(&name, Err(error), now)),
+            (enforce, Some(Trouble::Discovery(error)))
+        );
     }
-    for (index, error) in [FetchError::Unreachable, FetchError::Timeout, FetchError::Certificate, FetchError::TooLarge]
-        .into_iter()
-        .enumerate()
+    for (index, error) in [
+        FetchError::Unreachable,
+        FetchError::Timeout,
+        FetchError::Certificate,
+        FetchError::TooLarge,
+    ]
+    .into_iter()
+    .enumerate()
     {
         let fetch = fetch(cache, "a.example", &format!("2{index}"), 9 * DAY);
         assert_eq!(fetch.why(), Why::NewId);
@@ -102,7 +110,10 @@ fn a_failed_fetch_is_left_alone_for_five_minutes_a_version() {
     assert_eq!(cache.discovered(&name, record("1"), at(59)), Next::UnderWay);
     let _ = fetch(cache, "a.example", "1", 60);
     let fetched = cache.fetched(first, Err(FetchError::Status(301)), at(61));
-    assert_eq!(fetched.answer, Answer { policy: None, trouble: Some(Trouble::Fetch(FetchError::Status(301))) });
+    assert_eq!(
+        fetched.answer,
+        Answer { policy: None, trouble: Some(Trouble::Fetch(FetchError::Status(301))) }
+    );
     let blocked = (None, Some(Trouble::Fetch(FetchError::Status(301))));
     assert_eq!(done(cache.discovered(&name, record("1"), at(61 + 299))), blocked);
     // Another version is another matter; so is another domain, and the end of the time.
@@ -118,7 +129,10 @@ fn a_new_id_and_a_new_day_are_fetched() {
     let cache = &mut Cache::new(Limits::default());
     let name = domain("a.example");
     let _ = learn(cache, "a.example", "1", "enforce", 30 * DAY, 0);
-    assert_eq!(done(cache.discovered(&name, record("1"), at(DAY - 1))), (Some(Mode::Enforce), None));
+    assert_eq!(
+        done(cache.discovered(&name, record("1"), at(DAY - 1))),
+        (Some(Mode::Enforce), None)
+    );
     let refresh = fetch(cache, "a.example", "1", DAY);
     assert_eq!(refresh.why(), Why::Refresh);
     let _ = cache.fetched(refresh, response(&text("enforce", 30 * DAY)), at(DAY));
@@ -135,7 +149,9 @@ fn mode_none_replaces_and_is_silent() {
     let _ = learn(cache, "a.example", "1", "enforce", DAY, 0);
     let fetched = learn(cache, "a.example", "2", "none", DAY, 10);
     assert_eq!(fetched.answer, Answer::default());
-    assert!(matches!(&fetched.changes[..], [Change::Save(cached)] if cached.policy().mode() == Mode::None));
+    assert!(
+        matches!(&fetched.changes[..], [Change::Save(cached)] if cached.policy().mode() == Mode::None)
+    );
     assert_eq!(mode(cache, "a.example", 11), None);
     assert_eq!(done(cache.discovered(&domain("a.example"), Ok(None), at(12))), (None, None));
     assert_eq!(done(cache.discovered(&domain("a.example"), record("2"), at(12))), (None, None));
@@ -179,7 +195,10 @@ fn refreshes_and_expiries_are_due_in_the_background() {
         let cache = &mut Cache::new(Limits::default());
         assert!(learn(cache, "a.example", "1", "enforce", max_age, 0).answer.policy.is_some());
         assert_eq!((cache.deadline(), cache.due(at(max_age))), (Some(at(max_age + 1)), None));
-        assert!(matches!(cache.discovered(&domain("a.example"), record("1"), at(max_age)), Next::Done(_)));
+        assert!(matches!(
+            cache.discovered(&domain("a.example"), record("1"), at(max_age)),
+            Next::Done(_)
+        ));
         assert!(matches!(cache.due(at(max_age + 1)), Some(Due::Expired(_))));
     }
 }
@@ -207,7 +226,11 @@ fn what_gives_way_is_the_least_strict_then_the_least_used() {
     assert!(learn(nothing, "a.example", "1", "enforce", DAY, 0).answer.policy.is_some());
     assert!(nothing.is_empty());
     // Of attempts the oldest goes.
-    let _ = (fetch(cache, "a.example", "1", 1), fetch(cache, "b.example", "1", 2), fetch(cache, "c.example", "1", 3));
+    let _ = (
+        fetch(cache, "a.example", "1", 1),
+        fetch(cache, "b.example", "1", 2),
+        fetch(cache, "c.example", "1", 3),
+    );
     let _ = fetch(cache, "a.example", "1", 4);
     assert_eq!(cache.discovered(&domain("c.example"), record("1"), at(4)), Next::UnderWay);
 }
@@ -220,10 +243,14 @@ fn what_was_stored_is_restored_unless_expired() {
     };
     let cache = &mut Cache::new(Limits::default());
     let future = stored("future.example", 100 * DAY, DAY);
-    let changes =
-        cache.restore([stored("old.example", 0, DAY), stored("new.example", 0, 9 * DAY), future], at(2 * DAY));
+    let changes = cache.restore(
+        [stored("old.example", 0, DAY), stored("new.example", 0, 9 * DAY), future],
+        at(2 * DAY),
+    );
     // A clock that ran ahead does not prolong a life, however often it is restored.
-    let [Change::Remove(old), Change::Save(corrected)] = &changes[..] else { panic!("{changes:?}") };
+    let [Change::Remove(old), Change::Save(corrected)] = &changes[..] else {
+        panic!("{changes:?}")
+    };
     assert_eq!((old, corrected.fetched()), (&domain("old.example"), at(2 * DAY)));
     assert_eq!(mode(cache, "old.example", 2 * DAY), None);
     assert_eq!(mode(cache, "new.example", 9 * DAY), Some(Mode::Enforce));
@@ -246,11 +273,8 @@ fn step() -> impl Strategy<Value = Step> {
         prop_oneof![0..600u64, 0..3 * DAY].prop_map(Step::Pass),
         (0..3u8, 0..3u8).prop_map(|(name, id)| Step::Look { name, id }),
         (0..3u8, 0..3u8).prop_map(|(name, how)| Step::Fail { name, how }),
-        (0..3u8, prop_oneof![Just(0), 0..5 * DAY], any::<bool>()).prop_map(|(mode, max_age, ok)| Step::End {
-            mode,
-            max_age,
-            ok
-        }),
+        (0..3u8, prop_oneof![Just(0), 0..5 * DAY], any::<bool>())
+            .prop_map(|(mode, max_age, ok)| Step::End { mode, max_age, ok }),
         Just(Step::Due),
         Just(Step::Restart),
     ]
@@ -320,13 +344,18 @@ proptest! {
 
 #[test]
 fn an_answer_is_a_fact_for_the_plan() {
-    use smtp_tls_policy::{StsFact, StsFailure, StsPolicy};
+    use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
     let mut cache = Cache::new(Limits::default());
-    assert_eq!(cache.applies(&domain("example.com"), at(0)).fact(&Host::parse("mx.example").unwrap()), StsFact::NONE);
+    assert_eq!(
+        cache.applies(&domain("example.com"), at(0)).fact(&Host::parse("mx.example").unwrap()),
+        StsFact::NONE
+    );
     for (id, mode) in [("1", "testing"), ("2", "enforce")] {
         let fetch = fetch(&mut cache, "example.com", id, 0);
         let answer = cache.fetched(fetch, response(&text(mode, 7 * DAY)), at(0)).answer;
-        for (host, mx_matches) in [("mx.example", true), ("other.example", false), ("[192.0.2.1]", false)] {
+        for (host, mx_matches) in
+            [("mx.example", true), ("other.example", false), ("[192.0.2.1]", false)]
+        {
             let policy = match mode {
                 "testing" => StsPolicy::Testing { mx_matches },
                 _ => StsPolicy::Enforce { mx_matches },
@@ -335,10 +364,13 @@ fn an_answer_is_a_fact_for_the_plan() {
         }
     }
     // The live look-up fails: the cached policy applies, and the failure is told (RFC 8461, 5.1).
-    let Next::Done(answer) = cache.discovered(&domain("example.com"), Err(DiscoveryError::Lookup), at(DAY)) else {
+    let Next::Done(answer) =
+        cache.discovered(&domain("example.com"), Err(DiscoveryError::Lookup), at(DAY))
+    else {
         panic!("nothing can be fetched")
     };
-    let expected = StsFact::new(StsPolicy::Enforce { mx_matches: true }).with_failure(StsFailure::Fetch);
+    let expected =
+        StsFact::new(StsPolicy::Enforce { mx_matches: true }).with_failure(StsFailure::Fetch);
     assert_eq!(answer.fact(&Host::parse("mx.example").unwrap()), expected);
 }
 
@@ -347,7 +379,8 @@ fn a_fetch_that_is_given_up_is_made_by_the_next_who_asks() {
     let mut cache = Cache::new(Limits::default());
     let (example, other) = (domain("example.com"), domain("example.net"));
     let record = || Ok(Record::find(&[["v=STSv1; id=1;"]]).unwrap());
-    let asks = |cache: &mut Cache, name| matches!(cache.discovered(name, record(), at(0)), Next::Fetch(_));
+    let asks =
+        |cache: &mut Cache, name| matches!(cache.discovered(name, record(), at(0)), Next::Fetch(_));
     assert!(asks(&mut cache, &example) && asks(&mut cache, &other));
     assert!(!asks(&mut cache, &example));
     cache.given_up(&example);

@@ -13,7 +13,8 @@ struct Directory(PathBuf);
 
 impl Directory {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("smtp-tls-policy-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("smtp-tls-policy-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         Self(path)
     }
@@ -23,7 +24,8 @@ impl Directory {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<_> = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<_> =
+            fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         files
     }
@@ -36,7 +38,8 @@ impl Drop for Directory {
 }
 
 fn cached(name: &str, id: &str, mx: &str) -> CachedPolicy {
-    let text = format!("version: STSv1\nmode: enforce\nmx: {mx}\nmx: *.b.example\nmax_age: 86400\n");
+    let text =
+        format!("version: STSv1\nmode: enforce\nmx: {mx}\nmx: *.b.example\nmax_age: 86400\n");
     let fetched = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
     let policy = Policy::parse(text.as_bytes()).unwrap();
     CachedPolicy::new(Domain::parse(name).unwrap(), PolicyId::parse(id).unwrap(), fetched, policy)
@@ -94,7 +97,8 @@ fn the_longest_domain_and_the_largest_policy_are_kept() {
 #[test]
 fn a_crash_in_the_middle_of_a_write_leaves_the_old_policy() {
     let directory = Directory::new("crash");
-    let (old, new) = (cached("a.example", "1", "old.example"), cached("a.example", "2", "new.example"));
+    let (old, new) =
+        (cached("a.example", "1", "old.example"), cached("a.example", "2", "new.example"));
     directory.open().apply(&Change::Save(new.clone())).unwrap();
     let [path] = &directory.files()[..] else { panic!("one file") };
     let written = fs::read(path).unwrap();
@@ -117,7 +121,8 @@ fn a_crash_in_the_middle_of_a_write_leaves_the_old_policy() {
 #[test]
 fn a_damaged_file_is_named_and_spoils_no_other() {
     let directory = Directory::new("damage");
-    let (good, bad) = (cached("a.example", "1", "x.example"), cached("b.example", "1", "x.example"));
+    let (good, bad) =
+        (cached("a.example", "1", "x.example"), cached("b.example", "1", "x.example"));
     directory.open().apply(&Change::Save(good.clone())).unwrap();
     directory.open().apply(&Change::Save(bad.clone())).unwrap();
     let [_, path] = &directory.files()[..] else { panic!("two files") };

@@ -1,8 +1,8 @@
 //! The header field `TLS-Required` (RFC 8689, 3 and 4.1).
 
 use proptest::prelude::*;
-use smtp_tls_policy::MessageTls;
-use smtp_tls_policy::facts::tls_required_no;
+use smtp_tls_policy::plan::MessageTls;
+use smtp_tls_policy::trace::tls_required_no;
 
 #[test]
 fn one_field_that_says_no() {

@@ -7,9 +7,16 @@ use std::time::Duration;
 
 use common::*;
 use pki_types::{CertificateDer, UnixTime};
-use smtp_tls_policy::sts::{Answer, CachedPolicy, DiscoveryError, Policy as StsText, PolicyId, Trouble};
-use smtp_tls_policy::tlsrpt::{Aggregate, AppliedPolicy, Connection, Limits, Reporting, ResultType, Session};
-use smtp_tls_policy::*;
+use smtp_tls_policy::ResultType;
+use smtp_tls_policy::judge::Standing;
+use smtp_tls_policy::pki::{RootsId, TlsaRecord, TlsaSet, Trust};
+use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, MessageTls, TlsaFact, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::sts::{
+    Answer, CachedPolicy, DiscoveryError, Policy as StsText, PolicyId, Trouble,
+};
+use smtp_tls_policy::tlsrpt::{Aggregate, AppliedPolicy, Connection, Limits, Reporting, Session};
+use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
 
 /// 2016-04-01T12:00:00Z
 const NOON: u64 = 1_459_512_000;
@@ -27,10 +34,14 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn policy(mode: &str) -> Answer {
-    let text = format!("version: STSv1\nmode: {mode}\nmx: *.mail.company-y.example\nmax_age: 86400\n");
+    let text =
+        format!("version: STSv1\nmode: {mode}\nmx: *.mail.company-y.example\nmax_age: 86400\n");
     let policy = StsText::parse(text.as_bytes()).unwrap();
     let id = PolicyId::parse("1").unwrap();
-    Answer { policy: Some(CachedPolicy::new(name("company-y.example"), id, at(NOON), policy)), trouble: None }
+    Answer {
+        policy: Some(CachedPolicy::new(name("company-y.example"), id, at(NOON), policy)),
+        trouble: None,
+    }
 }
 
 /// The facts of one host of company-y.example, and what comes of them.
@@ -56,7 +67,8 @@ impl Case {
     }
 
     fn with<T>(&self, act: impl FnOnce(&Facts<'_>, &Reporting) -> T) -> T {
-        let (domain, host) = (Host::parse("company-y.example").unwrap(), Host::parse(self.host).unwrap());
+        let (domain, host) =
+            (Host::parse("company-y.example").unwrap(), Host::parse(self.host).unwrap());
         let mut facts = Facts::new(&self.connector, &domain, &host, HostOrigin::Mx);
         facts.dns = Dns { mx: self.mx, expanded_next_hop: None, tlsa: &self.tlsa };
         facts.sts = self.sts.fact(&host);
@@ -71,27 +83,42 @@ impl Case {
             let verdict = plan.judge(chain, trust, now());
             let connection = match verdict.standing() {
                 Standing::Acceptable => Connection::Tls(&verdict),
-                Standing::NotTls | Standing::Refused => Connection::NoTls(verdict.reason(), Some(&verdict)),
+                Standing::NotTls | Standing::Refused => {
+                    Connection::NoTls(verdict.reason(), Some(&verdict))
+                }
             };
-            reporting.connection(&plan, connection, Some(ip("2001:db8:abcd:12::1")), ip("203.0.113.56"))
+            reporting.connection(
+                &plan,
+                connection,
+                Some(ip("2001:db8:abcd:12::1")),
+                ip("203.0.113.56"),
+            )
         })
     }
 
     fn failed(&self, reason: Reason, sending: &str, receiving: &str) -> Vec<Session> {
         self.with(|facts, reporting| {
             let plan = plan(facts).unwrap();
-            reporting.connection(&plan, Connection::NoTls(reason, None), Some(ip(sending)), ip(receiving))
+            reporting.connection(
+                &plan,
+                Connection::NoTls(reason, None),
+                Some(ip(sending)),
+                ip(receiving),
+            )
         })
     }
 
     fn refused(&self) -> Vec<Session> {
-        self.with(|facts, reporting| reporting.refusal(plan(facts).unwrap_err().reason()).into_iter().collect())
+        self.with(|facts, reporting| {
+            reporting.refusal(plan(facts).unwrap_err().reason()).into_iter().collect()
+        })
     }
 }
 
 /// Kind, whether it succeeded, and what failed.
 fn told(sessions: &[Session]) -> Vec<(&'static str, bool, Vec<&'static str>)> {
-    let failures = |session: &Session| session.failures.iter().map(|it| it.result.as_str()).collect();
+    let failures =
+        |session: &Session| session.failures.iter().map(|it| it.result.as_str()).collect();
     sessions.iter().map(|it| (it.policy.kind(), it.succeeded, failures(it))).collect()
 }
 
@@ -128,7 +155,10 @@ fn each_policy_has_its_own_word_on_a_certificate() {
     assert_eq!(told(&case.shown(other_chain, &trust)), [("no-policy-found", true, vec![])]);
     // S11: the administrator's rule. Where it refuses it is told; where it yields to clear text it is not.
     case.connector = Case::new(Posture::Verified).connector;
-    assert_eq!(told(&case.shown(other_chain, &trust)), [("no-policy-found", false, vec!["certificate-host-mismatch"])]);
+    assert_eq!(
+        told(&case.shown(other_chain, &trust)),
+        [("no-policy-found", false, vec!["certificate-host-mismatch"])]
+    );
     case.connector = Case::new(Posture::Deterministic).connector;
     assert_eq!(told(&case.shown(other_chain, &trust)), []);
 
@@ -147,7 +177,10 @@ fn each_policy_has_its_own_word_on_a_certificate() {
     // Both are published. The certificate for another name is the one that DANE-EE wants.
     let mut case = Case::new(Posture::Opportunistic);
     (case.mx, case.sts, case.tlsa) = (DnsStatus::Secure, policy("enforce"), tlsa_of(&other));
-    assert_eq!(told(&case.shown(other_chain, &trust)), [("sts", false, vec!["certificate-host-mismatch"])]);
+    assert_eq!(
+        told(&case.shown(other_chain, &trust)),
+        [("sts", false, vec!["certificate-host-mismatch"])]
+    );
     case.sts = policy("testing");
     assert_eq!(
         told(&case.shown(other_chain, &trust)),
@@ -162,7 +195,8 @@ fn what_failed_on_the_way_is_told_beside_the_status() {
     let chain = [good.der];
     let mut case = Case::new(Posture::Opportunistic);
     // P12 and P13.
-    case.sts = Answer { trouble: Some(Trouble::Discovery(DiscoveryError::Lookup)), ..policy("enforce") };
+    case.sts =
+        Answer { trouble: Some(Trouble::Discovery(DiscoveryError::Lookup)), ..policy("enforce") };
     assert_eq!(told(&case.shown(&chain, &trust)), [("sts", true, vec!["sts-policy-fetch-error"])]);
     case.sts.policy = None;
     let sessions = case.shown(&chain, &trust);
@@ -196,7 +230,10 @@ fn a_host_that_is_not_dialled_is_told_of() {
 
     case.mx = DnsStatus::Bogus;
     assert_eq!(told(&case.refused()), [("tlsa", false, vec!["dnssec-invalid"])]);
-    assert_eq!((&case.refused()[0].mx, case.refused()[0].policy.domain()), (&None, &name("company-y.example")));
+    assert_eq!(
+        (&case.refused()[0].mx, case.refused()[0].policy.domain()),
+        (&None, &name("company-y.example"))
+    );
 
     let mut case = Case::new(Posture::DaneOnly);
     assert_eq!(told(&case.refused()), [("tlsa", false, vec!["dane-required"])]);
@@ -214,7 +251,8 @@ fn nothing_is_told_where_no_policy_was_asked() {
     let World { trust, good, .. } = world();
     let chain = [good.der];
     let mut case = Case::new(Posture::Opportunistic);
-    (case.mx, case.sts, case.message) = (DnsStatus::Secure, policy("enforce"), MessageTls::Optional);
+    (case.mx, case.sts, case.message) =
+        (DnsStatus::Secure, policy("enforce"), MessageTls::Optional);
     assert_eq!(told(&case.shown(&chain, &trust)), []);
     assert_eq!(told(&case.failed(Reason::StarttlsNotOffered, "192.0.2.1", "192.0.2.2")), []);
     let case = Case::new(Posture::None);
@@ -243,11 +281,19 @@ fn the_report_of_a_day_has_the_shape_of_appendix_b() {
     record(case.shown(&[good.der], &trust), 5326, NOON);
     record(case.shown(&[expired.der], &trust), 100, NOON);
     case.host = "mx2.mail.company-y.example";
-    record(case.failed(Reason::StarttlsNotOffered, "2001:db8:abcd:13::1", "203.0.113.56"), 200, NOON);
+    record(
+        case.failed(Reason::StarttlsNotOffered, "2001:db8:abcd:13::1", "203.0.113.56"),
+        200,
+        NOON,
+    );
     case.host = "mx-backup.mail.company-y.example";
     record(case.failed(Reason::HandshakeFailed, "198.51.100.62", "203.0.113.58"), 3, NOON);
     // The next day, and another domain.
-    record(case.failed(Reason::HandshakeFailed, "198.51.100.62", "203.0.113.58"), 1, NOON + 24 * 3600);
+    record(
+        case.failed(Reason::HandshakeFailed, "198.51.100.62", "203.0.113.58"),
+        1,
+        NOON + 24 * 3600,
+    );
     let mut dane = Case::new(Posture::Opportunistic);
     dane.tlsa = TlsaFact::Found(TlsaSet::new(
         name("mx.company-z.example"),
@@ -262,7 +308,10 @@ fn the_report_of_a_day_has_the_shape_of_appendix_b() {
         ["company-y.example", "mx.company-z.example"]
     );
     let id = "5065427c-23d3-47ca-b6e0-946ea0e8c4be";
-    let json: Vec<_> = reports.iter().map(|it| it.json("Company-X", "sts-reporting@company-x.example", id)).collect();
+    let json: Vec<_> = reports
+        .iter()
+        .map(|it| it.json("Company-X", "sts-reporting@company-x.example", id))
+        .collect();
     let json = serde_json::to_string_pretty(&json).unwrap() + "\n";
     assert_eq!(json, include_str!("golden/tlsrpt.json"));
     assert_eq!(
@@ -280,7 +329,8 @@ fn an_aggregate_is_bounded() {
     let session = |domain: &str, receiving: u8| {
         let mut case = Case::new(Posture::Opportunistic);
         case.tlsa = TlsaFact::Found(TlsaSet::new(name(domain), &[]));
-        case.failed(Reason::StarttlsNotOffered, "192.0.2.1", &format!("192.0.2.{receiving}")).remove(0)
+        case.failed(Reason::StarttlsNotOffered, "192.0.2.1", &format!("192.0.2.{receiving}"))
+            .remove(0)
     };
     for domain in ["a.example", "b.example", "c.example"] {
         for receiving in 0..10 {

@@ -18,10 +18,13 @@ use std::time::Instant;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConnection, ServerConnection, StreamOwned};
-use smtp_proto::client::{self, Client, Envelope, Event as Said, Outcome};
-use smtp_proto::fallback::{Channel, Peer, TlsInfo, TlsRules};
-use smtp_proto::reply::Response;
-use smtp_proto::server::{self, Event as Asked, Server, StartTls};
+use smtp_proto::channel::{Channel, Peer, TlsInfo};
+use smtp_proto::client;
+use smtp_proto::client::{Client, Envelope, Event as Said, Outcome};
+use smtp_proto::fallback::TlsRules;
+use smtp_proto::server;
+use smtp_proto::server::{Event as Asked, Server, StartTls};
+use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -67,7 +70,8 @@ impl Wire {
     /// Sends, then reads until the deadline; false at the end of the input.
     fn exchange(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
         self.send()?;
-        self.socket.set_read_timeout(deadline.map(|at| at.saturating_duration_since(Instant::now())))?;
+        self.socket
+            .set_read_timeout(deadline.map(|at| at.saturating_duration_since(Instant::now())))?;
         let mut bytes = [0; 4096];
         let read = match &mut self.stream {
             Stream::Plain(stream) => stream.read(&mut bytes)?,
@@ -79,7 +83,8 @@ impl Wire {
 }
 
 fn tls_info(version: Option<rustls::ProtocolVersion>) -> Arc<TlsInfo> {
-    let version = if version == Some(rustls::ProtocolVersion::TLSv1_2) { "TLSv1.2" } else { "TLSv1.3" };
+    let version =
+        if version == Some(rustls::ProtocolVersion::TLSv1_2) { "TLSv1.2" } else { "TLSv1.3" };
     Arc::new(TlsInfo { peer: Peer::Authenticated, version, cipher: "", bindings: Vec::new() })
 }
 
@@ -141,7 +146,8 @@ fn send(stream: TcpStream, tls: Arc<rustls::ClientConfig>) -> Result<String, Fai
 }
 
 fn receive(stream: TcpStream, tls: Arc<rustls::ServerConfig>) -> Result<Vec<u8>, Failed> {
-    let config = server::Config { starttls: StartTls::Offered, ..server::Config::new(HOST.parse()?) };
+    let config =
+        server::Config { starttls: StartTls::Offered, ..server::Config::new(HOST.parse()?) };
     let mut server = Server::new(Arc::new(config), Channel::Plain, Instant::now());
     let mut wire = Wire::new(stream)?;
     let mut message = Vec::new();
@@ -149,7 +155,9 @@ fn receive(stream: TcpStream, tls: Arc<rustls::ServerConfig>) -> Result<Vec<u8>,
         let progress = server.poll(Instant::now(), &wire.input, &mut wire.output)?;
         let mut wait = None;
         let response = match progress.step {
-            Step::Event(Asked::Connected | Asked::StartTls) => Some(Response::fixed(220, (2, 0, 0), "go ahead")),
+            Step::Event(Asked::Connected | Asked::StartTls) => {
+                Some(Response::fixed(220, (2, 0, 0), "go ahead"))
+            }
             Step::Event(Asked::Data) => Some(Response::fixed(354, (3, 0, 0), "go ahead")),
             Step::Event(Asked::Body(runs)) => {
                 runs.append_to(&mut message);
@@ -218,6 +226,9 @@ fn main() -> Result<(), Failed> {
     let word = send(TcpStream::connect(address)?, client_tls)?;
     let received = receiving.join().map_err(|_| "the server's thread panicked")??;
     let intact = if received == MESSAGE { "intact" } else { "changed" };
-    writeln!(io::stdout(), "the server says: {word}\nthe message arrived {intact}, over TLS, without a runtime")?;
+    writeln!(
+        io::stdout(),
+        "the server says: {word}\nthe message arrived {intact}, over TLS, without a runtime"
+    )?;
     if received == MESSAGE { Ok(()) } else { Err("the message was changed".into()) }
 }

@@ -6,8 +6,9 @@ use pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::{ConnectionCommon, ProtocolVersion};
-use smtp_proto::sasl::{BindingType, ChannelBinding, Secret};
-use smtp_tls_policy::channel_binding::server_end_point;
+use smtp_proto::Secret;
+use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_tls_policy::pki::server_end_point;
 use zeroize::Zeroizing;
 
 /// RFC 9266, 4.1 and 4.2.
@@ -24,7 +25,10 @@ pub(crate) fn bindings<D>(
     let exporter = is_tls13.then(|| {
         let mut exported = Zeroizing::new([0; OCTETS]);
         session.export_keying_material(&mut *exported, LABEL, Some(b"")).ok()?;
-        Some(ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from(exported.as_slice()) })
+        Some(ChannelBinding {
+            kind: BindingType::TlsExporter,
+            data: Secret::from(exported.as_slice()),
+        })
     });
     let end_point = certificate
         .and_then(server_end_point)
@@ -42,7 +46,10 @@ pub(crate) struct Shown {
 impl Shown {
     /// A configuration for one connection, and where to ask.
     pub(crate) fn watch(config: &ServerConfig) -> (Arc<ServerConfig>, Arc<Self>) {
-        let shown = Arc::new(Self { resolver: Arc::clone(&config.cert_resolver), certificate: Mutex::default() });
+        let shown = Arc::new(Self {
+            resolver: Arc::clone(&config.cert_resolver),
+            certificate: Mutex::default(),
+        });
         let mut config = config.clone();
         config.cert_resolver = Arc::clone(&shown) as Arc<dyn ResolvesServerCert>;
         (Arc::new(config), shown)

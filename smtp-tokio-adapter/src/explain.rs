@@ -1,14 +1,18 @@
 //! From the words of one crate to the words of the other; every match is exhaustive on purpose.
 
 use smtp_proto::fallback::{TlsFailure, TlsMode, TlsRules, Yield};
-use smtp_proto::reply::EnhancedCode;
-use smtp_tls_policy::{Attempt, Floor, Plan, Reason, Status};
+use smtp_proto::wire::reply::EnhancedCode;
+use smtp_tls_policy::plan::{Attempt, Plan};
+use smtp_tls_policy::rules::Floor;
+use smtp_tls_policy::{Reason, Status};
 
 /// The rules that a plan makes for the core.
 ///
 /// ```
 /// use smtp_proto::fallback::TlsMode;
-/// use smtp_tls_policy::{Facts, Host, HostOrigin, Namespace, OutboundConnector, Posture, plan};
+/// use smtp_tls_policy::{Host, Namespace};
+/// use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+/// use smtp_tls_policy::rules::{OutboundConnector, Posture};
 ///
 /// let connector = OutboundConnector::new("partner", vec![Namespace::Default], Posture::Verified);
 /// let (domain, host) = (Host::parse("test.example")?, Host::parse("mx.test.example")?);
@@ -20,15 +24,22 @@ pub fn rules(plan: &Plan) -> TlsRules {
     let mode = match (plan.attempt(), plan.floor()) {
         (Attempt::Clear, _) => return TlsRules::NEVER,
         (Attempt::StartTls, Floor::Plaintext) => TlsMode::Opportunistic,
-        (Attempt::StartTls, Floor::Encrypted | Floor::Authenticated) | (Attempt::Implicit, _) => TlsMode::Required,
+        (Attempt::StartTls, Floor::Encrypted | Floor::Authenticated) | (Attempt::Implicit, _) => {
+            TlsMode::Required
+        }
     };
     let yields = plan.yields();
     let of = |it| match it {
-        smtp_tls_policy::Yield::Now => Yield::Now,
-        smtp_tls_policy::Yield::Later => Yield::Later,
-        smtp_tls_policy::Yield::Never => Yield::Never,
+        smtp_tls_policy::rules::Yield::Now => Yield::Now,
+        smtp_tls_policy::rules::Yield::Later => Yield::Later,
+        smtp_tls_policy::rules::Yield::Never => Yield::Never,
     };
-    TlsRules { mode, refused: of(yields.refused), broken: of(yields.broken), untrusted: of(yields.untrusted) }
+    TlsRules {
+        mode,
+        refused: of(yields.refused),
+        broken: of(yields.broken),
+        untrusted: of(yields.untrusted),
+    }
 }
 
 /// The reason code of a failure. `timed_out`: whether a handshake ended by its deadline.

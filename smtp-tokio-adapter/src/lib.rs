@@ -8,7 +8,6 @@
 //!   [`Handler::other`], [`Handler::xclient`] and [`Handler::fetch`] what answers it.
 //! - [`Session::stamp`] is the Received field of a message that comes, [`Report::sessions`] what a TLS report counts.
 //! - [`ReuseKey`] tells which messages may share a connection, and [`zone::Zone`] is a DNS and a web in memory.
-//! - [`review`] reads the Received headers of a message and says which hops were TLS.
 //!
 //! Everything that decides is in the other two crates; this one moves bytes, keeps time, and carries the words of one
 //! crate to the other ([`explain`]). Every connection is a `tracing` span, with the decision about TLS and its reason.
@@ -20,7 +19,6 @@ pub mod explain;
 pub mod lookups;
 pub mod outcome;
 pub mod reuse;
-pub mod review;
 pub mod sender;
 pub mod serve;
 mod transport;

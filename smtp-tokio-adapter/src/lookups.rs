@@ -3,8 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use smtp_proto::route::Mx;
+use smtp_tls_policy::Domain;
+use smtp_tls_policy::pki::TlsaRecord;
+use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{Fetch, FetchError, Response};
-use smtp_tls_policy::{DnsStatus, Domain, TlsaRecord};
 
 /// The questions, answered by whatever resolver and HTTPS client there is. This crate has none.
 ///
@@ -97,6 +99,10 @@ pub struct Fetched {
 
 impl Fetched {
     pub(crate) fn response(&self) -> Response<'_> {
-        Response { status: self.status, content_type: self.content_type.as_deref(), body: &self.body }
+        Response {
+            status: self.status,
+            content_type: self.content_type.as_deref(),
+            body: &self.body,
+        }
     }
 }

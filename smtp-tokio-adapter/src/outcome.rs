@@ -3,14 +3,19 @@
 use std::io;
 use std::sync::Arc;
 
-use smtp_proto::client::{self, AuthFailure, Unsupported};
-use smtp_proto::error::{ApiMisuse, Error, Phase};
-use smtp_proto::fallback::{Fallback, TlsFailure, TlsInfo};
-use smtp_proto::reply::{EnhancedCode, ReplyBuf, Severity};
+use smtp_proto::channel::TlsInfo;
+use smtp_proto::client;
+use smtp_proto::client::{AuthFailure, Unsupported};
+use smtp_proto::error::{ApiMisuse, Error};
+use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route::{Ending, Word};
 use smtp_proto::sasl::client::AuthRefusal;
+use smtp_proto::timeouts::Phase;
+use smtp_proto::wire::reply::{EnhancedCode, ReplyBuf, Severity};
+use smtp_tls_policy::judge::{Standing, Verdict};
+use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::rustls::TlsConfigError;
-use smtp_tls_policy::{Plan, Reason, Standing, Verdict, tlsrpt};
+use smtp_tls_policy::{Reason, tlsrpt};
 
 use crate::connection::Target;
 use crate::explain;
@@ -45,29 +50,39 @@ impl Decision {
         let (reason, ending) = match target.is_clear() {
             true => {
                 let reason = target.plan.clear_reason().unwrap_or(Reason::TlsNotWanted);
-                (reason, smtp_tls_policy::Ending::ClearText)
+                (reason, smtp_tls_policy::plan::Ending::ClearText)
             }
-            false => (Reason::Undecided, smtp_tls_policy::Ending::NotDelivered),
+            false => (Reason::Undecided, smtp_tls_policy::plan::Ending::NotDelivered),
         };
-        let sentence = smtp_tls_policy::explain(target.plan, ending, reason, None);
+        let sentence = smtp_tls_policy::plan::explain(target.plan, ending, reason, None);
         Self { channel: Spoken::Clear, tls: None, reason, verdict: None, sentence }
     }
 
     /// TLS is up.
     pub(crate) fn established(&mut self, plan: &Plan, tls: Arc<TlsInfo>) {
         self.tls = Some(tls);
-        self.explain(plan, Reason::TlsOk, smtp_tls_policy::Ending::Tls);
+        self.explain(plan, Reason::TlsOk, smtp_tls_policy::plan::Ending::Tls);
     }
 
     /// TLS could not be had, or was lost. `timed_out`: whether a deadline ended it.
-    pub(crate) fn no_tls(&mut self, plan: &Plan, failure: TlsFailure, fallback: Fallback, timed_out: bool) -> Failure {
+    pub(crate) fn no_tls(
+        &mut self,
+        plan: &Plan,
+        failure: TlsFailure,
+        fallback: Fallback,
+        timed_out: bool,
+    ) -> Failure {
         let reason = match (failure, &self.verdict) {
             (TlsFailure::Untrusted, Some(verdict)) => verdict.reason(),
             _ => explain::reason(failure, timed_out),
         };
         let ending = match fallback {
-            Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => smtp_tls_policy::Ending::ClearText,
-            Fallback::PlaintextNextRun | Fallback::Forbidden => smtp_tls_policy::Ending::NotDelivered,
+            Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => {
+                smtp_tls_policy::plan::Ending::ClearText
+            }
+            Fallback::PlaintextNextRun | Fallback::Forbidden => {
+                smtp_tls_policy::plan::Ending::NotDelivered
+            }
         };
         self.tls = None;
         self.explain(plan, reason, ending);
@@ -90,15 +105,19 @@ impl Decision {
 
     /// TLS is up, and the server does not offer REQUIRETLS in it.
     pub(crate) fn no_requiretls(&mut self, plan: &Plan) -> Failure {
-        self.explain(plan, Reason::RequiretlsUnsupported, smtp_tls_policy::Ending::NotDelivered);
+        self.explain(
+            plan,
+            Reason::RequiretlsUnsupported,
+            smtp_tls_policy::plan::Ending::NotDelivered,
+        );
         Failure::RequiretlsUnsupported
     }
 
-    fn explain(&mut self, plan: &Plan, reason: Reason, ending: smtp_tls_policy::Ending) {
+    fn explain(&mut self, plan: &Plan, reason: Reason, ending: smtp_tls_policy::plan::Ending) {
         // What is wrong with a certificate is not what is wrong with the server's extensions.
         let verdict = self.verdict.as_ref().filter(|_| reason != Reason::RequiretlsUnsupported);
         let defect = verdict.and_then(|verdict| verdict.defect());
-        self.sentence = smtp_tls_policy::explain(plan, ending, reason, defect);
+        self.sentence = smtp_tls_policy::plan::explain(plan, ending, reason, defect);
         self.reason = reason;
     }
 }
@@ -181,24 +200,31 @@ pub enum MessageError {
     Read(io::Error),
     /// It holds what SMTP cannot carry.
     #[error("{0}")]
-    Defect(smtp_proto::body::BodyDefect),
+    Defect(smtp_proto::wire::body::BodyDefect),
 }
 
 impl Failure {
     /// What it means for the route.
     pub(crate) fn ending(&self) -> Ending {
         match self {
-            Self::NoTls { fallback, status, .. } => Ending::NoTls { fallback: *fallback, status: *status },
-            Self::RequiretlsUnsupported => Ending::NoTls { fallback: Fallback::Forbidden, status: REQUIRETLS_NEEDED },
+            Self::NoTls { fallback, status, .. } => {
+                Ending::NoTls { fallback: *fallback, status: *status }
+            }
+            Self::RequiretlsUnsupported => {
+                Ending::NoTls { fallback: Fallback::Forbidden, status: REQUIRETLS_NEEDED }
+            }
             Self::Unwelcome { reply, .. } => Ending::Unwelcome(reply.borrow().status()),
             Self::Auth(refusal) => Ending::Unauthenticated(refusal.status()),
-            Self::AuthenticationFailed { failure, reply } => Ending::Unauthenticated(failure.status(&reply.borrow())),
+            Self::AuthenticationFailed { failure, reply } => {
+                Ending::Unauthenticated(failure.status(&reply.borrow()))
+            }
             Self::InDoubt(_) => Ending::InDoubt,
             Self::Protocol(_) | Self::Io(_) => Ending::Broken,
             Self::Message(MessageError::Defect(_)) => Ending::Local(DEFECT),
-            Self::Message(MessageError::Read(_)) | Self::Misuse(_) | Self::OtherMessage | Self::Config(_) => {
-                Ending::Local(LOCAL)
-            }
+            Self::Message(MessageError::Read(_))
+            | Self::Misuse(_)
+            | Self::OtherMessage
+            | Self::Config(_) => Ending::Local(LOCAL),
         }
     }
 
@@ -206,9 +232,10 @@ impl Failure {
     fn word(&self) -> Option<Word> {
         match self {
             Self::Message(MessageError::Defect(_)) => Some(Word::Bounced(DEFECT)),
-            Self::Message(MessageError::Read(_)) | Self::Config(_) | Self::Misuse(_) | Self::OtherMessage => {
-                Some(Word::Deferred(LOCAL))
-            }
+            Self::Message(MessageError::Read(_))
+            | Self::Config(_)
+            | Self::Misuse(_)
+            | Self::OtherMessage => Some(Word::Deferred(LOCAL)),
             _ => None,
         }
     }
@@ -273,7 +300,10 @@ impl Delivery {
         match self.recipients.get(index)? {
             // RFC 5321, 4.5.3.1.10: "Clients SHOULD treat a 552 code in this case as a temporary, rather than permanent,
             // failure". What else it may mean to RCPT, its enhanced code says.
-            Some(reply) if reply.borrow().code() == 552 && reply.borrow().enhanced().is_none_or(is_too_many) => {
+            Some(reply)
+                if reply.borrow().code() == 552
+                    && reply.borrow().enhanced().is_none_or(is_too_many) =>
+            {
                 Some(Word::Deferred(TOO_MANY))
             }
             Some(reply) if !reply.borrow().is_positive() => Some(of(reply)),
@@ -285,7 +315,11 @@ impl Delivery {
                 Ok(End::PerRecipient | End::NoRecipients) => None,
                 Ok(End::Unsupported(unsupported)) => {
                     let status = unsupported.status();
-                    Some(if status.class == 4 { Word::Deferred(status) } else { Word::Bounced(status) })
+                    Some(if status.class == 4 {
+                        Word::Deferred(status)
+                    } else {
+                        Word::Bounced(status)
+                    })
                 }
                 Err(failure) => failure.word(),
             },
@@ -302,7 +336,9 @@ impl From<client::Outcome<'_>> for End {
     fn from(outcome: client::Outcome<'_>) -> Self {
         match outcome {
             client::Outcome::Accepted(reply) => Self::Accepted(reply.to_buf()),
-            client::Outcome::Refused { phase, reply } => Self::Refused { phase, reply: reply.to_buf() },
+            client::Outcome::Refused { phase, reply } => {
+                Self::Refused { phase, reply: reply.to_buf() }
+            }
             client::Outcome::PerRecipient => Self::PerRecipient,
             client::Outcome::Unsupported(unsupported) => Self::Unsupported(unsupported),
             // `NoRecipients`; the core adds outcomes only together with what asks for them.

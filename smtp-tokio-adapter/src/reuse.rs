@@ -1,7 +1,9 @@
 //! Which message a connection that is kept open may carry.
 
 use smtp_proto::sasl::client::Credentials;
-use smtp_tls_policy::{Host, IdentityId, Plan};
+use smtp_tls_policy::Host;
+use smtp_tls_policy::plan::Plan;
+use smtp_tls_policy::rules::IdentityId;
 
 use crate::connection::Target;
 
@@ -13,7 +15,9 @@ use crate::connection::Target;
 /// that is equal says nothing about the connection itself, of which [`is_idle`](crate::Connection::is_idle) tells.
 ///
 /// ```
-/// use smtp_tls_policy::{Facts, Host, HostOrigin, Namespace, OutboundConnector, Posture, plan};
+/// use smtp_tls_policy::{Host, Namespace};
+/// use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+/// use smtp_tls_policy::rules::{OutboundConnector, Posture};
 /// use smtp_tokio_adapter::{Target, reuse::ReuseKey};
 ///
 /// let connector = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Verified);

@@ -36,7 +36,11 @@ fn gone() -> io::Error {
 }
 
 impl<S: Io> Stream<S> {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
@@ -184,7 +188,8 @@ impl<S> Drop for Wire<S> {
 
 impl<S: Io> Wire<S> {
     pub(crate) fn new(stream: S) -> Self {
-        let link = Link { stream: Stream::Plain(stream), output: Vec::new(), sent: 0, secret: false };
+        let link =
+            Link { stream: Stream::Plain(stream), output: Vec::new(), sent: 0, secret: false };
         Self { link, input: BytesMut::new(), secret: false, eof: false }
     }
 
@@ -237,7 +242,11 @@ impl<S: Io> Wire<S> {
     }
 
     /// Sends the output and reads, both at once: a peer that answers early must not wait for us while we wait for it.
-    pub(crate) async fn exchange(&mut self, until: Until, deadline: Option<Instant>) -> io::Result<Moved> {
+    pub(crate) async fn exchange(
+        &mut self,
+        until: Until,
+        deadline: Option<Instant>,
+    ) -> io::Result<Moved> {
         let moved = poll_fn(|cx| self.poll_exchange(until, cx));
         match deadline {
             None => moved.await,
@@ -272,7 +281,9 @@ impl<S: Io> Wire<S> {
     /// Sends the output and reads nothing: the back-pressure on a peer that asks and does not listen.
     pub(crate) async fn send(&mut self, deadline: Instant) -> io::Result<()> {
         let sending = poll_fn(|cx| self.link.poll_send(cx));
-        tokio::time::timeout_at(deadline.into(), sending).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        tokio::time::timeout_at(deadline.into(), sending)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_read(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -304,7 +315,8 @@ impl<S: Io> Wire<S> {
 
     /// Whether the peer is silent and has not closed its side, as far as can be seen without waiting.
     pub(crate) async fn is_quiet(&mut self) -> bool {
-        let is_silent = self.input.is_empty() && !self.eof && matches!(self.probe().await, Ok(false));
+        let is_silent =
+            self.input.is_empty() && !self.eof && matches!(self.probe().await, Ok(false));
         // The probe may have come upon the end.
         is_silent && !self.eof
     }
@@ -335,7 +347,11 @@ impl<S: Io> Wire<S> {
 struct Reader<'s, S>(&'s mut Stream<S>);
 
 impl<S: Io> AsyncRead for Reader<'_, S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.0.poll_read(cx, buffer)
     }
 }

@@ -5,15 +5,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
 use smtp_proto::route::Mx;
+use smtp_tls_policy::Domain;
+use smtp_tls_policy::pki::TlsaRecord;
+use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{Fetch, FetchError, record_name};
-use smtp_tls_policy::{DnsStatus, Domain, TlsaRecord};
 
 use crate::lookups::{Answer, Fetched, Lookups};
 
 /// Answers from tables. What is not in them is denied, with the status of the zone.
 ///
 /// ```
-/// use smtp_tls_policy::{DnsStatus, Domain};
+/// use smtp_tls_policy::Domain;
+/// use smtp_tls_policy::plan::DnsStatus;
 /// use smtp_tokio_adapter::{Answer, Lookups, zone::Zone};
 ///
 /// let mut zone = Zone::new(DnsStatus::Secure);
@@ -62,22 +65,41 @@ impl Zone {
     /// Adds an MX record.
     pub fn add_mx(&mut self, domain: &Domain, preference: u16, exchange: &Domain) -> &mut Self {
         let status = self.status;
-        let records = &mut self.mx.entry(domain.clone()).or_insert_with(|| Answer::none(status)).records;
+        let records =
+            &mut self.mx.entry(domain.clone()).or_insert_with(|| Answer::none(status)).records;
         // A name with underscores is none for a host of mail, and stays out as `Lookups::mx` wants it.
-        records.extend(exchange.as_str().parse().ok().map(|exchange| Mx { preference, exchange: Some(exchange) }));
+        records.extend(
+            exchange
+                .as_str()
+                .parse()
+                .ok()
+                .map(|exchange| Mx { preference, exchange: Some(exchange) }),
+        );
         self
     }
 
     /// Adds addresses of a host.
-    pub fn add_host(&mut self, host: &Domain, addresses: impl IntoIterator<Item = IpAddr>) -> &mut Self {
+    pub fn add_host(
+        &mut self,
+        host: &Domain,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> &mut Self {
         let status = self.status;
         for address in addresses {
             match address {
                 IpAddr::V4(address) => {
-                    self.ipv4.entry(host.clone()).or_insert_with(|| Answer::none(status)).records.push(address);
+                    self.ipv4
+                        .entry(host.clone())
+                        .or_insert_with(|| Answer::none(status))
+                        .records
+                        .push(address);
                 }
                 IpAddr::V6(address) => {
-                    self.ipv6.entry(host.clone()).or_insert_with(|| Answer::none(status)).records.push(address);
+                    self.ipv6
+                        .entry(host.clone())
+                        .or_insert_with(|| Answer::none(status))
+                        .records
+                        .push(address);
                 }
             }
         }
@@ -98,8 +120,11 @@ impl Zone {
         if let Some(owner) = record_name(domain) {
             let record = vec![format!("v=STSv1; id={id};").into_bytes()];
             self.txt.insert(owner, Answer::new(self.status, vec![record]));
-            let fetched =
-                Fetched { status: 200, content_type: Some("text/plain".into()), body: policy.as_bytes().to_vec() };
+            let fetched = Fetched {
+                status: 200,
+                content_type: Some("text/plain".into()),
+                body: policy.as_bytes().to_vec(),
+            };
             self.policies.insert(domain.clone(), Ok(fetched));
         }
         self

@@ -5,7 +5,8 @@ mod common;
 use std::sync::Arc;
 
 use allocation_counter::{AllocationInfo, measure};
-use smtp_tls_policy::{Host, Posture};
+use smtp_tls_policy::Host;
+use smtp_tls_policy::rules::Posture;
 use smtp_tokio_adapter::{Connection, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -32,7 +33,9 @@ async fn server(mut stream: DuplexStream) {
                 continue;
             }
             _ if in_body => b"250 2.0.0 queued\r\n",
-            _ if input.starts_with(b"EHLO") => b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE\r\n",
+            _ if input.starts_with(b"EHLO") => {
+                b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE\r\n"
+            }
             _ if input.ends_with(b"DATA\r\n") => b"250 OK\r\n250 OK\r\n354 go\r\n",
             _ => continue,
         };
@@ -48,12 +51,19 @@ fn third_transaction(size: usize) -> AllocationInfo {
     let outbound = common::outbound(&pki);
     let plan = common::plan_for(&common::connector(Posture::None), false);
     let host: Host = "mx.test.example".parse().unwrap();
-    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+    let target = Target {
+        host: &host,
+        plan: &plan,
+        identity: None,
+        credentials: None,
+        retry_in_clear: false,
+    };
     let (ours, theirs) = duplex(64 * 1024);
     runtime.spawn(server(theirs));
     let mut connection = runtime.block_on(Connection::open(&outbound, &target, ours)).1.unwrap();
     let envelope = Arc::new(common::envelope(&["a@test.example"]));
-    let body = b"A line of text of the usual length, as people and programs write it.\r\n".repeat(size / 70);
+    let body = b"A line of text of the usual length, as people and programs write it.\r\n"
+        .repeat(size / 70);
     let mut transaction = || {
         let mut source = &body[..];
         let delivery = runtime.block_on(connection.send(Arc::clone(&envelope), &mut source));
@@ -73,5 +83,8 @@ fn a_message_takes_little_memory_and_leaves_none_behind() {
     // Besides, the output grows for each piece of the body.
     let large = third_transaction(100 * 1024);
     assert!(large.count_total <= 11 && large.bytes_max < 192 * 1024, "{large:?}");
-    assert_eq!((small.count_current, small.bytes_current, large.count_current, large.bytes_current), (0, 0, 0, 0));
+    assert_eq!(
+        (small.count_current, small.bytes_current, large.count_current, large.bytes_current),
+        (0, 0, 0, 0)
+    );
 }

@@ -6,27 +6,35 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use common::{HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, smtp, start};
-use smtp_proto::body::Runs;
+use common::{
+    HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, smtp, start,
+};
+use smtp_proto::Secret;
+use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::client::AuthFailure;
-use smtp_proto::command::{Xclient, XclientValue};
 use smtp_proto::fallback::{Fallback, TlsFailure};
-use smtp_proto::params::RcptParameters;
-use smtp_proto::path::ForwardPath;
-use smtp_proto::reply::{EnhancedCode, Response};
-use smtp_proto::route::{self, Route, Targets, Word};
+use smtp_proto::route;
+use smtp_proto::route::{Route, Targets, Word};
 use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{Answer, Decoy, Question, ScramSha256};
-use smtp_proto::sasl::{BindingType, ChannelBinding, Secret};
 use smtp_proto::server;
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::command::{Xclient, XclientValue};
+use smtp_proto::wire::params::RcptParameters;
+use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::reply::{EnhancedCode, Response};
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::rules::{Posture, SmartHost};
 use smtp_tls_policy::rustls::ClientTls;
-use smtp_tls_policy::{DnsStatus, Domain, Host, Posture, SmartHost};
+use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::deliver::Skip;
 use smtp_tokio_adapter::sender::Mail;
 use smtp_tokio_adapter::serve::{Handler, Inbound, Session};
 use smtp_tokio_adapter::zone::Zone;
-use smtp_tokio_adapter::{Candidate, Connection, Failure, Hosts, Io, Outbound, Report, Sender, Target, deliver};
+use smtp_tokio_adapter::{
+    Candidate, Connection, Failure, Hosts, Io, Outbound, Report, Sender, Target, deliver,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -97,7 +105,12 @@ impl Fake {
     }
 
     /// Whether a handshake comes next.
-    async fn converse(&self, stream: &mut impl Io, ehlo: &[&str], heard: fn(&mut Heard) -> &mut String) -> bool {
+    async fn converse(
+        &self,
+        stream: &mut impl Io,
+        ehlo: &[&str],
+        heard: fn(&mut Heard) -> &mut String,
+    ) -> bool {
         let (mut line, mut auth, mut data) = (Vec::new(), self.auth.iter(), false);
         let mut authenticating = false;
         while let Ok(octet) = stream.read_u8().await {
@@ -108,7 +121,8 @@ impl Fake {
             let text = String::from_utf8(std::mem::take(&mut line)).unwrap();
             heard(&mut self.heard.lock().unwrap()).push_str(&text);
             let verb = text.trim_end().split(' ').next().unwrap().to_owned();
-            let lines: Vec<String> = ["mx"].iter().chain(ehlo).map(|line| format!("250-{line}\r\n")).collect();
+            let lines: Vec<String> =
+                ["mx"].iter().chain(ehlo).map(|line| format!("250-{line}\r\n")).collect();
             let reply = match verb.as_str() {
                 _ if authenticating || verb == "AUTH" => {
                     // Without a further reply the server hangs up.
@@ -167,11 +181,23 @@ impl Hosts for Only {
     }
 }
 
-async fn send(outbound: &Outbound, address: SocketAddr, posture: Posture, credentials: Credentials) -> Report {
+async fn send(
+    outbound: &Outbound,
+    address: SocketAddr,
+    posture: Posture,
+    credentials: Credentials,
+) -> Report {
     let config = route::Config { port: address.port(), ..route::Config::default() };
     let route = Route::new(Targets::Host(HOST.parse().unwrap()), 1, &config);
     let message = Bytes::from_static(b"Subject: secret\r\n\r\n");
-    deliver(outbound, route, &Only { posture, credentials }, &envelope(&["reader@test.example"]), &message).await
+    deliver(
+        outbound,
+        route,
+        &Only { posture, credentials },
+        &envelope(&["reader@test.example"]),
+        &message,
+    )
+    .await
 }
 
 async fn open(
@@ -182,7 +208,8 @@ async fn open(
 ) -> Result<Connection<TcpStream>, Failure> {
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(posture), false));
     let credentials = Some(credentials);
-    let target = Target { host: &host, plan: &plan, identity: None, credentials, retry_in_clear: false };
+    let target =
+        Target { host: &host, plan: &plan, identity: None, credentials, retry_in_clear: false };
     let stream = TcpStream::connect(address).await.unwrap();
     Connection::open(outbound, &target, stream).await.1
 }
@@ -201,7 +228,9 @@ async fn mail_is_sent_once_the_server_has_taken_the_credentials() {
     assert_eq!(report.words, [Word::Delivered], "{report:?}");
     let heard = all(&heard).await;
     assert_eq!(heard.clear, "EHLO client.test.example\r\nSTARTTLS\r\n");
-    let start = format!("EHLO client.test.example\r\nAUTH PLAIN {PLAIN}\r\nMAIL FROM:<sender@client.test.example>");
+    let start = format!(
+        "EHLO client.test.example\r\nAUTH PLAIN {PLAIN}\r\nMAIL FROM:<sender@client.test.example>"
+    );
     assert!(heard.inside.starts_with(&start), "{heard:?}");
 }
 
@@ -214,7 +243,8 @@ async fn with_credentials_there_is_no_clear_text() {
     let stripped = Fake { clear: &["AUTH PLAIN LOGIN SCRAM-SHA-256"], ..Fake::new(None) };
     let refused = Fake { starttls: "454 not now\r\n", ..Fake::new(None) };
     let unknown = Fake { starttls: "502 what\r\n", ..Fake::new(None) };
-    let injected = Fake { starttls: "220 go\r\n250-mx\r\n250 AUTH PLAIN\r\n", ..Fake::new(tls.clone()) };
+    let injected =
+        Fake { starttls: "220 go\r\n250-mx\r\n250 AUTH PLAIN\r\n", ..Fake::new(tls.clone()) };
     let broken = Fake::new(None);
     let untrusted = Fake::new(Some(other.server()));
     let only_clear = Fake { inside: &[], ..Fake::new(tls) };
@@ -227,14 +257,21 @@ async fn with_credentials_there_is_no_clear_text() {
         ("untrusted", untrusted, (4, 7, 5)),
         ("AUTH in clear text only", only_clear, (4, 7, 4)),
     ] {
-        for posture in [Posture::None, Posture::Opportunistic, Posture::Deterministic, Posture::Verified] {
+        for posture in
+            [Posture::None, Posture::Opportunistic, Posture::Deterministic, Posture::Verified]
+        {
             let heard = Arc::clone(&fake.heard);
             let address = fake.clone().start().await;
             let report = send(&outbound(&pki), address, posture, password()).await;
-            let Word::Deferred(code) = report.words[0] else { panic!("{what}, {posture}: {report:?}") };
+            let Word::Deferred(code) = report.words[0] else {
+                panic!("{what}, {posture}: {report:?}")
+            };
             let heard = all(&heard).await;
             for text in [&heard.clear, &heard.inside] {
-                assert!(!text.contains("AUTH") && !text.contains("MAIL"), "{what}, {posture}: {heard:?}");
+                assert!(
+                    !text.contains("AUTH") && !text.contains("MAIL"),
+                    "{what}, {posture}: {heard:?}"
+                );
             }
             // One connection: no second one in clear text.
             assert_eq!(heard.connections, 1, "{what}, {posture}");
@@ -260,7 +297,10 @@ async fn a_password_is_not_shown_to_just_anybody() {
                 _ if credentials == password() => AuthRefusal::UnauthenticatedPeer,
                 _ => AuthRefusal::NotOffered,
             };
-            assert!(matches!(failure, Some(Failure::Auth(refusal)) if refusal == expected), "{posture}: {failure:?}");
+            assert!(
+                matches!(failure, Some(Failure::Auth(refusal)) if refusal == expected),
+                "{posture}: {failure:?}"
+            );
         }
         let inside = all(&heard).await.inside;
         // It goes away in good order.
@@ -305,7 +345,11 @@ async fn what_a_server_says_of_the_credentials_defers_the_mail() {
         let address = fake.start().await;
         let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
         // Never bounced, and never sent without.
-        assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, subject, detail))], "{auth:?}");
+        assert_eq!(
+            report.words,
+            [Word::Deferred(EnhancedCode::new(4, subject, detail))],
+            "{auth:?}"
+        );
         let heard_of_it = all(&heard).await;
         assert!(!heard_of_it.inside.contains("MAIL"));
         // One attempt: a wrong password is not tried again with another mechanism or on another connection.
@@ -321,7 +365,8 @@ async fn what_a_server_says_of_the_credentials_defers_the_mail() {
 #[tokio::test]
 async fn a_server_that_skips_the_proof_gets_no_mail() {
     let pki = Pki::new();
-    for auth in [&["235 ok\r\n"] as &'static [&'static str], &["334 cj14\r\n", "501 cancelled\r\n"]] {
+    for auth in [&["235 ok\r\n"] as &'static [&'static str], &["334 cj14\r\n", "501 cancelled\r\n"]]
+    {
         let inside = &["AUTH PLAIN SCRAM-SHA-256"];
         let fake = Fake { auth, inside, ..Fake::new(Some(pki.server())) };
         let heard = Arc::clone(&fake.heard);
@@ -330,7 +375,10 @@ async fn a_server_that_skips_the_proof_gets_no_mail() {
         assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 0))], "{report:?}");
         let inside = all(&heard).await.inside;
         // No mail, and no second attempt in which the password would be shown.
-        assert!(!inside.contains("MAIL") && !inside.contains("PLAIN") && inside.ends_with("QUIT\r\n"), "{inside}");
+        assert!(
+            !inside.contains("MAIL") && !inside.contains("PLAIN") && inside.ends_with("QUIT\r\n"),
+            "{inside}"
+        );
     }
 }
 
@@ -341,12 +389,19 @@ async fn a_lost_session_is_not_replaced_by_clear_text() {
     let heard = Arc::clone(&fake.heard);
     let address = fake.start().await;
     let long = Credentials { authorization: "x".repeat(400), ..password() };
-    let failure =
-        open(&outbound(&pki), address, Posture::Opportunistic, &Credentials { floor: Floor::Encrypted, ..long })
-            .await
-            .err();
+    let failure = open(
+        &outbound(&pki),
+        address,
+        Posture::Opportunistic,
+        &Credentials { floor: Floor::Encrypted, ..long },
+    )
+    .await
+    .err();
     let Some(Failure::NoTls { failure, fallback, .. }) = failure else { panic!("{failure:?}") };
-    assert_eq!((failure, fallback), (TlsFailure::Lost { end_of_data_sent: false }, Fallback::Forbidden));
+    assert_eq!(
+        (failure, fallback),
+        (TlsFailure::Lost { end_of_data_sent: false }, Fallback::Forbidden)
+    );
     assert_eq!(all(&heard).await.connections, 1);
 }
 
@@ -355,15 +410,21 @@ struct Bound(Arc<Mutex<Vec<ChannelBinding>>>);
 
 impl Handler for Bound {
     async fn authenticate(&mut self, session: &Session, question: Question) -> Answer {
-        *self.0.lock().unwrap() = session.tls.as_ref().map(|tls| tls.bindings.clone()).unwrap_or_default();
+        *self.0.lock().unwrap() =
+            session.tls.as_ref().map(|tls| tls.bindings.clone()).unwrap_or_default();
         match question {
-            Question::Keys { user } if user == "user" => {
-                Answer::Keys(Keys::derive(&Secret::from("pencil"), b"0123456789abcdef", 4096).unwrap())
-            }
+            Question::Keys { user } if user == "user" => Answer::Keys(
+                Keys::derive(&Secret::from("pencil"), b"0123456789abcdef", 4096).unwrap(),
+            ),
             _ => Answer::Refused,
         }
     }
-    async fn recipient(&mut self, session: &Session, _: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        session: &Session,
+        _: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
         match &session.identity {
             Some(identity) if identity.user == "user" => Response::fixed(250, (2, 1, 5), "OK"),
             _ => Response::fixed(550, (5, 7, 1), "no"),
@@ -396,10 +457,12 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
         let smtp = server::Config { mechanisms: vec![plus], ..smtp() };
         let inbound = Inbound { tls: Some(Arc::new(config)), ..Inbound::new(Arc::new(smtp)) };
         let theirs = Arc::new(Mutex::new(Vec::new()));
-        let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
+        let (host, plan) =
+            (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
         let credentials = password();
         let credentials = Some(&credentials);
-        let target = Target { host: &host, plan: &plan, identity: None, credentials, retry_in_clear: false };
+        let target =
+            Target { host: &host, plan: &plan, identity: None, credentials, retry_in_clear: false };
         // The second session is resumed from the first.
         for _ in 0..2 {
             let (ours, peer) = tokio::io::duplex(1 << 16);
@@ -432,19 +495,29 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
 #[tokio::test]
 async fn xclient_makes_authentication_start_again() {
     let pki = Pki::new();
-    for (auth, opens) in [(&["235 ok\r\n", "235 ok\r\n"], true), (&["235 ok\r\n", "535 5.7.8 no\r\n"], false)] {
-        let fake = Fake { auth, inside: &["AUTH PLAIN", "XCLIENT PORT"], ..Fake::new(Some(pki.server())) };
+    for (auth, opens) in
+        [(&["235 ok\r\n", "235 ok\r\n"], true), (&["235 ok\r\n", "535 5.7.8 no\r\n"], false)]
+    {
+        let fake =
+            Fake { auth, inside: &["AUTH PLAIN", "XCLIENT PORT"], ..Fake::new(Some(pki.server())) };
         let heard = Arc::clone(&fake.heard);
         let address = fake.start().await;
-        let mut connection = open(&outbound(&pki), address, Posture::Verified, &password()).await.unwrap();
+        let mut connection =
+            open(&outbound(&pki), address, Posture::Verified, &password()).await.unwrap();
         let proxy = Xclient { port: Some(XclientValue::Value(25)), ..Xclient::default() };
         let reply = connection.xclient(&proxy).await;
         assert_eq!(reply.is_ok(), opens, "{reply:?}");
-        let delivery = connection.send(Arc::new(envelope(&["reader@test.example"])), &mut b"x\r\n".as_slice()).await;
+        let delivery = connection
+            .send(Arc::new(envelope(&["reader@test.example"])), &mut b"x\r\n".as_slice())
+            .await;
         assert_eq!(delivery.end.is_ok(), opens, "{delivery:?}");
         connection.quit().await;
         let inside = all(&heard).await.inside;
-        assert_eq!((inside.matches(PLAIN).count(), inside.contains("MAIL")), (2, opens), "{inside}");
+        assert_eq!(
+            (inside.matches(PLAIN).count(), inside.contains("MAIL")),
+            (2, opens),
+            "{inside}"
+        );
     }
 }
 
@@ -465,7 +538,8 @@ async fn only_the_smart_host_is_shown_credentials() {
         let mut smart_host = SmartHost::new(Host::parse(HOST).unwrap());
         smart_host.port = port;
         connector.smart_host = smart.then_some(smart_host);
-        let (domain, envelope) = (Host::parse("test.example").unwrap(), envelope(&["reader@test.example"]));
+        let (domain, envelope) =
+            (Host::parse("test.example").unwrap(), envelope(&["reader@test.example"]));
         let (message, credentials) = (Bytes::from_static(b"x\r\n"), password());
         let mail = Mail::new(&connector, &domain, &envelope, &message).credentials(&credentials);
         let report = sender.deliver(&mail).await;
@@ -493,12 +567,22 @@ async fn bindings_are_those_of_the_rfcs() {
     let theirs = tokio::spawn(async move {
         let mut stream = TlsAcceptor::from(server).accept(peer).await.unwrap();
         stream.write_all(b"220 mx\r\n250 mx\r\n221 bye\r\n").await.unwrap();
-        let exported = stream.get_ref().1.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+        let exported = stream.get_ref().1.export_keying_material(
+            [0; 32],
+            b"EXPORTER-Channel-Binding",
+            Some(b""),
+        );
         while stream.read_u8().await.is_ok() {}
         exported.unwrap()
     });
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), true));
-    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+    let target = Target {
+        host: &host,
+        plan: &plan,
+        identity: None,
+        credentials: None,
+        retry_in_clear: false,
+    };
     let (decision, connection) = Connection::open(&outbound(&pki), &target, ours).await;
     connection.unwrap().quit().await;
     let bindings = &decision.tls.as_ref().unwrap().bindings;

@@ -9,20 +9,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, smtp};
-use smtp_proto::body::Runs;
-use smtp_proto::params::RcptParameters;
-use smtp_proto::path::ForwardPath;
-use smtp_proto::reply::Response;
-use smtp_proto::route::{self, Route, Targets, Word};
-use smtp_proto::sasl::Secret;
+use smtp_proto::Secret;
+use smtp_proto::route;
+use smtp_proto::route::{Route, Targets, Word};
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{
-    Answer, Decoy, External, Failure, Identity, Login, Mechanism, OauthBearer, Plain, Question, Xoauth2,
+    Answer, Decoy, External, Failure, Identity, Login, Mechanism, OauthBearer, Plain, Question,
+    Xoauth2,
 };
 use smtp_proto::server;
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::params::RcptParameters;
+use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::reply::Response;
+use smtp_tls_policy::Host;
+use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
-use smtp_tls_policy::{Host, IdentityId, Posture};
 use smtp_tokio_adapter::deliver::Skip;
 use smtp_tokio_adapter::serve::{Handler, Inbound, Session, scram, serve};
 use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, deliver};
@@ -60,7 +63,9 @@ impl Handler for Clerk {
                 Some(keys) if keys.is_of(&password) => Answer::Accepted(user),
                 _ => Answer::Refused,
             },
-            Question::Keys { user } => look_up(office, user).await.map_or(Answer::Refused, Answer::Keys),
+            Question::Keys { user } => {
+                look_up(office, user).await.map_or(Answer::Refused, Answer::Keys)
+            }
             Question::Token { token, host, .. } => {
                 let ours = host.is_none_or(|host| host == HOST);
                 if ours && token == Secret::from("good-token") {
@@ -70,13 +75,19 @@ impl Handler for Clerk {
                 }
             }
             // The test's clients have one certificate, and the handshake has checked its key.
-            Question::External { .. } if !session.client_chain.is_empty() => Answer::Accepted("device".into()),
+            Question::External { .. } if !session.client_chain.is_empty() => {
+                Answer::Accepted("device".into())
+            }
             _ => Answer::Refused,
         }
     }
 
     async fn authenticated(&mut self, session: &Session) {
-        self.0.seen.lock().unwrap().push(format!("{} is here", session.identity.as_ref().unwrap().user));
+        self.0
+            .seen
+            .lock()
+            .unwrap()
+            .push(format!("{} is here", session.identity.as_ref().unwrap().user));
     }
 
     async fn authentication_failed(&mut self, session: &Session, failure: &Failure) {
@@ -84,7 +95,12 @@ impl Handler for Clerk {
         self.0.seen.lock().unwrap().push(failure.to_string());
     }
 
-    async fn recipient(&mut self, _: &Session, _: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        _: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
         Response::fixed(250, (2, 1, 5), "OK")
     }
     async fn body(&mut self, _: Runs<'_>) {}
@@ -103,8 +119,12 @@ fn both() -> Vec<Arc<dyn Mechanism>> {
 }
 
 fn office() -> Arc<Office> {
-    let keys = |password: &str, salt: &[u8]| Keys::derive(&Secret::from(password), salt, 4096).unwrap();
-    let users = [("user", keys("pencil", b"0123456789abcdef")), ("slow", keys("snail", b"fedcba9876543210"))];
+    let keys =
+        |password: &str, salt: &[u8]| Keys::derive(&Secret::from(password), salt, 4096).unwrap();
+    let users = [
+        ("user", keys("pencil", b"0123456789abcdef")),
+        ("slow", keys("snail", b"fedcba9876543210")),
+    ];
     Arc::new(Office { users: users.into(), ..Office::default() })
 }
 
@@ -112,7 +132,11 @@ fn submission(mechanisms: Vec<Arc<dyn Mechanism>>) -> server::Config {
     server::Config { mechanisms, auth_required: true, ..smtp() }
 }
 
-async fn start(office: &Arc<Office>, smtp: server::Config, tls: Arc<rustls::ServerConfig>) -> SocketAddr {
+async fn start(
+    office: &Arc<Office>,
+    smtp: server::Config,
+    tls: Arc<rustls::ServerConfig>,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp)) };
@@ -132,7 +156,8 @@ impl Hosts for With {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let plan = plan_for(&connector(Posture::Verified), false);
         let mut candidate = Candidate::new(Host::parse(host).unwrap(), addresses, plan);
-        (candidate.credentials, candidate.identity) = (self.credentials.clone(), self.identity.clone());
+        (candidate.credentials, candidate.identity) =
+            (self.credentials.clone(), self.identity.clone());
         Ok(candidate)
     }
 }
@@ -162,7 +187,8 @@ async fn every_mechanism_over_real_tls() {
     let pki = Pki::new();
     let [plus, bare] = scram(decoy(), provider());
     let token = || Some(Credentials::token("user", "good-token"));
-    let (password, bad_token) = (|| user("pencil"), || Some(Credentials::token("user", "bad-token")));
+    let (password, bad_token) =
+        (|| user("pencil"), || Some(Credentials::token("user", "bad-token")));
     type Case = (Arc<dyn Mechanism>, Option<Credentials>, Option<Credentials>);
     let cases: [Case; 6] = [
         // Over TLS 1.3: bound to its exporter (RFC 9266).
@@ -217,7 +243,8 @@ async fn a_certificate_says_who_it_is() {
     let outbound = outbound_with(&pki, client_tls);
     // Without a certificate there is nobody to see.
     for identity in [Some(id), None] {
-        let hosts = With { credentials: Some(Credentials::certificate()), identity: identity.clone() };
+        let hosts =
+            With { credentials: Some(Credentials::certificate()), identity: identity.clone() };
         let report = send_by(&outbound, address, &hosts).await;
         assert_eq!(report.words[0] == Word::Delivered, identity.is_some(), "{report:?}");
     }
@@ -242,7 +269,9 @@ async fn a_slow_look_up_holds_back_its_own_connection_only() {
     let address = start(&office, submission(both()), pki.server()).await;
     let patient = {
         let pki = Arc::clone(&pki);
-        tokio::spawn(async move { send(&pki, address, Some(Credentials::password("slow", "snail"))).await })
+        tokio::spawn(async move {
+            send(&pki, address, Some(Credentials::password("slow", "snail"))).await
+        })
     };
     office.asked.notified().await;
     for _ in 0..3 {
@@ -298,7 +327,10 @@ async fn outside_tls_there_is_no_auth() {
 async fn long_lines_in_many_pieces() {
     let pki = Pki::new();
     let office = office();
-    let smtp = server::Config { auth_in_clear: true, ..submission(vec![Arc::new(Plain), Arc::new(Login)]) };
+    let smtp = server::Config {
+        auth_in_clear: true,
+        ..submission(vec![Arc::new(Plain), Arc::new(Login)])
+    };
     let address = start(&office, smtp, pki.server()).await;
     let long = "AAAA".repeat(2500);
     for lines in [vec![format!("AUTH PLAIN {long}")], vec!["AUTH PLAIN".into(), long]] {

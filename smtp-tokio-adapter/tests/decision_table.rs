@@ -7,7 +7,11 @@ mod table;
 use std::collections::HashSet;
 
 use smtp_proto::sasl::client::Credentials;
-use smtp_tls_policy::*;
+use smtp_tls_policy::pki::{TlsaRecord, TlsaSet};
+use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, MessageTls, TlsaFact, plan};
+use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
+use smtp_tls_policy::sts::{StsFact, StsPolicy};
+use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::Target;
 use smtp_tokio_adapter::reuse::ReuseKey;
 use table::section;
@@ -35,7 +39,8 @@ fn key(differs: &str) -> ReuseKey {
     }
     let plan = plan(&facts).unwrap();
     let identity = differs_in("identity").then(|| IdentityId::new("ours"));
-    let credentials = differs_in("credentials").then(|| Credentials::password("submission", "secret"));
+    let credentials =
+        differs_in("credentials").then(|| Credentials::password("submission", "secret"));
     let (identity, credentials) = (identity.as_ref(), credentials.as_ref());
     let target = Target { host: &host, plan: &plan, identity, credentials, retry_in_clear: false };
     let port = if differs_in("port") { 587 } else { 25 };
@@ -50,7 +55,11 @@ fn connections_kept() {
         let same = key("nothing") == key(differs);
         assert_eq!(if same { "yes" } else { "no" }, reused, "{rule} {differs}");
         // Whatever a pool is made of, equal keys meet in it and no others.
-        assert_eq!(HashSet::from([key("nothing")]).contains(&key(differs)), same, "{rule} {differs}");
+        assert_eq!(
+            HashSet::from([key("nothing")]).contains(&key(differs)),
+            same,
+            "{rule} {differs}"
+        );
     }
     // Each row differs in its own way; a word that `key` does not know would differ in none.
     let keys: HashSet<_> = rows.iter().map(|row| key(row[1])).collect();

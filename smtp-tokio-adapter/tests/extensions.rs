@@ -9,18 +9,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{HOST, Loopback, Pki, connector, outbound, plan_for, smtp};
 use smtp_proto::Protocol;
-use smtp_proto::body::Runs;
-use smtp_proto::client::{self, Envelope, OverLimit, Recipient};
-use smtp_proto::command::{Command, Queue, Uri, Xclient, XclientName, XclientValue};
+use smtp_proto::client;
+use smtp_proto::client::{Envelope, OverLimit, Recipient};
 use smtp_proto::error::ApiMisuse;
-use smtp_proto::params::{
+use smtp_proto::route;
+use smtp_proto::route::{Route, Targets, Word};
+use smtp_proto::server;
+use smtp_proto::server::{EarlyTalk, FutureRelease};
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::command::{Command, Queue, Uri, Xclient, XclientName, XclientValue};
+use smtp_proto::wire::params::{
     BodyType, ByMode, DeliverBy, Hold, MailParameters, Notify, Priority, RcptParameters, Ret, Xtext,
 };
-use smtp_proto::path::{ForwardPath, ReversePath};
-use smtp_proto::reply::{EnhancedCode, Response};
-use smtp_proto::route::{self, Route, Targets, Word};
-use smtp_proto::server::{self, EarlyTalk, FutureRelease};
-use smtp_tls_policy::{Facts, Host, HostOrigin, MessageTls, Plan, Posture, plan};
+use smtp_proto::wire::path::{ForwardPath, ReversePath};
+use smtp_proto::wire::reply::{EnhancedCode, Response};
+use smtp_tls_policy::Host;
+use smtp_tls_policy::plan::{Facts, HostOrigin, MessageTls, Plan, plan};
+use smtp_tls_policy::rules::Posture;
 use smtp_tokio_adapter::serve::{Handler, Inbound, Session, serve};
 use smtp_tokio_adapter::{Connection, Failure, Message, Outbound, Report, Target, deliver};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -73,13 +78,23 @@ impl Handler for Listener {
         OK
     }
 
-    async fn mail(&mut self, _: &Session, path: ReversePath<'_>, parameters: MailParameters<'_>) -> Response {
+    async fn mail(
+        &mut self,
+        _: &Session,
+        path: ReversePath<'_>,
+        parameters: MailParameters<'_>,
+    ) -> Response {
         self.recipients.clear();
         self.hear(format!("MAIL {path} {}", parameters.all.as_str())).await;
         OK
     }
 
-    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, parameters: RcptParameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        path: ForwardPath<'_>,
+        parameters: RcptParameters<'_>,
+    ) -> Response {
         self.hear(format!("RCPT {path} {}", parameters.all.as_str())).await;
         if path.as_str().starts_with("later") {
             return Response::fixed(450, (4, 2, 1), "not\nnow");
@@ -119,7 +134,8 @@ impl Handler for Listener {
         assert_eq!(recipients, self.recipients.len());
         let taken = self.end_of_body(session).await;
         let full = Response::fixed(452, (4, 2, 2), "mailbox\nfull");
-        let word = |path: &String| if path.starts_with("full") { full.clone() } else { taken.clone() };
+        let word =
+            |path: &String| if path.starts_with("full") { full.clone() } else { taken.clone() };
         self.recipients.iter().map(word).collect()
     }
 
@@ -150,8 +166,11 @@ async fn listen(inbound: Inbound) -> Server {
     let address = listener.local_addr().unwrap();
     let heard = Arc::new(Heard::default());
     let shared = Arc::clone(&heard);
-    let service =
-        move |_: SocketAddr| Listener { heard: Arc::clone(&shared), body: Vec::new(), recipients: Vec::new() };
+    let service = move |_: SocketAddr| Listener {
+        heard: Arc::clone(&shared),
+        body: Vec::new(),
+        recipients: Vec::new(),
+    };
     tokio::spawn(serve(listener, inbound, Arc::new(service), std::future::pending()));
     Server { address, heard }
 }
@@ -179,9 +198,16 @@ fn envelope(recipients: &[&str]) -> Envelope {
     common::envelope(recipients)
 }
 
-async fn go(server: &Server, outbound: &Outbound, plan: Plan, envelope: &Envelope, message: &impl Message) -> Report {
+async fn go(
+    server: &Server,
+    outbound: &Outbound,
+    plan: Plan,
+    envelope: &Envelope,
+    message: &impl Message,
+) -> Report {
     let config = route::Config { port: server.address.port(), ..route::Config::default() };
-    let route = Route::new(Targets::Host(HOST.parse().unwrap()), envelope.recipients.len(), &config);
+    let route =
+        Route::new(Targets::Host(HOST.parse().unwrap()), envelope.recipients.len(), &config);
     deliver(outbound, route, &Loopback { plan, identity: None }, envelope, message).await
 }
 
@@ -196,7 +222,13 @@ async fn delivered(server: &Server, envelope: &Envelope, message: &'static [u8])
 async fn connect(server: &Server, outbound: &Outbound) -> Connection<TcpStream> {
     let plan = clear();
     let host = Host::parse(HOST).unwrap();
-    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+    let target = Target {
+        host: &host,
+        plan: &plan,
+        identity: None,
+        credentials: None,
+        retry_in_clear: false,
+    };
     let stream = TcpStream::connect(server.address).await.unwrap();
     Connection::open(outbound, &target, stream).await.1.unwrap()
 }
@@ -205,14 +237,23 @@ async fn connect(server: &Server, outbound: &Outbound) -> Connection<TcpStream> 
 async fn smtputf8_both_ways() {
     let server = server(|it| it.smtputf8 = true).await;
     let heard = delivered(&server, &envelope(&["\u{fc}@test.example"]), MESSAGE).await;
-    assert_eq!(heard, ["MAIL <sender@client.test.example> SMTPUTF8", "RCPT <\u{fc}@test.example> "]);
+    assert_eq!(
+        heard,
+        ["MAIL <sender@client.test.example> SMTPUTF8", "RCPT <\u{fc}@test.example> "]
+    );
 }
 
 #[tokio::test]
 async fn smtputf8_is_not_sent_where_it_is_not_offered() {
     let server = server(|_| ()).await;
-    let report =
-        go(&server, &sender(|_| ()), clear(), &envelope(&["\u{fc}@test.example"]), &Bytes::from_static(MESSAGE)).await;
+    let report = go(
+        &server,
+        &sender(|_| ()),
+        clear(),
+        &envelope(&["\u{fc}@test.example"]),
+        &Bytes::from_static(MESSAGE),
+    )
+    .await;
     assert_eq!(report.words, [Word::Bounced(EnhancedCode::new(5, 6, 7))]);
     assert_eq!(server.heard.commands(), [""; 0]);
 }
@@ -242,7 +283,8 @@ async fn chunking_both_ways() {
     for chunking in [true, false] {
         for pipelining in [true, false] {
             let outbound = sender(|it| (it.chunking, it.pipelining) = (chunking, pipelining));
-            let report = go(&server, &outbound, clear(), &envelope(&["reader@test.example"]), &long).await;
+            let report =
+                go(&server, &outbound, clear(), &envelope(&["reader@test.example"]), &long).await;
             assert_eq!(report.words, [Word::Delivered], "{report:?}");
             assert_eq!(server.heard.messages.lock().unwrap().pop().as_deref(), Some(&long[..]));
         }
@@ -260,13 +302,17 @@ async fn binarymime_both_ways() {
 
 #[tokio::test]
 async fn limits_leave_nobody_without_a_word() {
-    let all: Vec<String> = (0..11).map(|number| format!("r{number}@d{}.test.example", number % 3)).collect();
+    let all: Vec<String> =
+        (0..11).map(|number| format!("r{number}@d{}.test.example", number % 3)).collect();
     let mut names: Vec<&str> = all.iter().map(String::as_str).collect();
     names.insert(4, "nobody@d0.test.example");
     // Recipients, domains, and transactions on a connection; announced, or only said when it is too late.
-    for (recipients, domains, transactions, announced) in
-        [(3, None, None, true), (3, None, Some(2), true), (4, Some(1), None, true), (3, None, None, false)]
-    {
+    for (recipients, domains, transactions, announced) in [
+        (3, None, None, true),
+        (3, None, Some(2), true),
+        (4, Some(1), None, true),
+        (3, None, None, false),
+    ] {
         let server = server(|it| {
             it.announce_limits = announced;
             it.limits.recipients = recipients;
@@ -275,7 +321,8 @@ async fn limits_leave_nobody_without_a_word() {
         })
         .await;
         let outbound = sender(|it| it.over_limit = OverLimit::Leave);
-        let report = go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
+        let report =
+            go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
         for (index, word) in report.words.iter().enumerate() {
             let no = Word::Bounced(EnhancedCode::new(5, 1, 1));
             assert_eq!(*word, if index == 4 { no } else { Word::Delivered }, "{report:?}");
@@ -295,18 +342,32 @@ async fn limits_leave_nobody_without_a_word() {
         (it.limits.recipients, it.limits.transactions) = (2, Some(1));
     })
     .await;
-    let names =
-        ["later1@test.example", "later2@test.example", "a@test.example", "later3@test.example", "b@test.example"];
+    let names = [
+        "later1@test.example",
+        "later2@test.example",
+        "a@test.example",
+        "later3@test.example",
+        "b@test.example",
+    ];
     let outbound = sender(|it| it.over_limit = OverLimit::Leave);
-    let report = go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
+    let report =
+        go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
     let later = Word::Deferred(EnhancedCode::new(4, 2, 1));
     assert_eq!(report.words, [later, later, Word::Delivered, later, Word::Delivered], "{report:?}");
-    assert_eq!(server.heard.commands().iter().filter(|it| it.starts_with("RCPT")).count(), names.len());
+    assert_eq!(
+        server.heard.commands().iter().filter(|it| it.starts_with("RCPT")).count(),
+        names.len()
+    );
 
     // The caller's other choice: nothing is sent, and the envelope is the caller's to split.
     let server = self::server(|it| (it.announce_limits, it.limits.recipients) = (true, 3)).await;
-    let report = go(&server, &sender(|_| ()), clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
-    assert!(report.words.iter().all(|word| *word == Word::Deferred(EnhancedCode::new(4, 5, 3))), "{report:?}");
+    let report =
+        go(&server, &sender(|_| ()), clear(), &envelope(&names), &Bytes::from_static(MESSAGE))
+            .await;
+    assert!(
+        report.words.iter().all(|word| *word == Word::Deferred(EnhancedCode::new(4, 5, 3))),
+        "{report:?}"
+    );
     assert_eq!(server.heard.commands(), [""; 0]);
 }
 
@@ -320,14 +381,19 @@ async fn requiretls_both_ways() {
     let plan = plan(&facts).unwrap();
     for offered in [true, false] {
         let config = server::Config { require_tls: offered, ..smtp() };
-        let server = listen(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
+        let server =
+            listen(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
         let mail = Envelope { require_tls: true, ..envelope(&["reader@test.example"]) };
-        let report = go(&server, &outbound(&pki), plan.clone(), &mail, &Bytes::from_static(MESSAGE)).await;
+        let report =
+            go(&server, &outbound(&pki), plan.clone(), &mail, &Bytes::from_static(MESSAGE)).await;
         if offered {
             assert_eq!(report.words, [Word::Delivered], "{report:?}");
             assert_eq!(server.heard.commands()[0], "MAIL <sender@client.test.example> REQUIRETLS");
         } else {
-            assert!(matches!(report.words[..], [Word::Bounced(_) | Word::Deferred(_)]), "{report:?}");
+            assert!(
+                matches!(report.words[..], [Word::Bounced(_) | Word::Deferred(_)]),
+                "{report:?}"
+            );
             assert_eq!(server.heard.commands(), [""; 0]);
         }
     }
@@ -338,7 +404,8 @@ async fn priorities_and_times_both_ways() {
     let server = server(|it| {
         it.mt_priority = Some("MIXER".into());
         it.deliver_by = Some(60);
-        it.future_release = Some(FutureRelease { longest: 1000, last: "2030-01-01T00:00:00Z".parse().unwrap() });
+        it.future_release =
+            Some(FutureRelease { longest: 1000, last: "2030-01-01T00:00:00Z".parse().unwrap() });
         it.size_limit = Some(1000);
     })
     .await;
@@ -361,7 +428,8 @@ async fn priorities_and_times_both_ways() {
         (Envelope { hold: Some(Hold::For(1001)), ..mail.clone() }, EnhancedCode::new(5, 3, 3)),
         (Envelope { size: Some(1001), ..mail.clone() }, EnhancedCode::new(5, 3, 4)),
     ] {
-        let report = go(&server, &sender(|_| ()), clear(), &mail, &Bytes::from_static(MESSAGE)).await;
+        let report =
+            go(&server, &sender(|_| ()), clear(), &mail, &Bytes::from_static(MESSAGE)).await;
         assert_eq!(report.words, [Word::Bounced(status)]);
     }
     assert_eq!(server.heard.commands(), [""; 0]);
@@ -379,15 +447,23 @@ async fn private_verbs_and_parameters_both_ways() {
     let mut mail = envelope(&[]);
     mail.parameters = "XFOO=1".parse().unwrap();
     let path = "reader@test.example".parse().unwrap();
-    mail.recipients = vec![Recipient { path, notify: None, orcpt: None, parameters: "XBAR".parse().unwrap() }];
+    mail.recipients =
+        vec![Recipient { path, notify: None, orcpt: None, parameters: "XBAR".parse().unwrap() }];
     let heard = delivered(&server, &mail, MESSAGE).await;
-    assert_eq!(heard, ["MAIL <sender@client.test.example> XFOO=1", "RCPT <reader@test.example> XBAR"]);
+    assert_eq!(
+        heard,
+        ["MAIL <sender@client.test.example> XFOO=1", "RCPT <reader@test.example> XBAR"]
+    );
 
     let mut connection = connect(&server, &sender(|_| ())).await;
     assert!(connection.capabilities().iter().any(|line| line == ("XFOO", "and more")));
-    let reply = connection.command(Command::Unknown { verb: "XADR", argument: "test.example" }).await.unwrap();
+    let reply = connection
+        .command(Command::Unknown { verb: "XADR", argument: "test.example" })
+        .await
+        .unwrap();
     assert_eq!(reply.to_string(), "252 2.5.2 who / 2.5.2 knows");
-    let reply = connection.command(Command::Unknown { verb: "XOTHER", argument: "" }).await.unwrap();
+    let reply =
+        connection.command(Command::Unknown { verb: "XOTHER", argument: "" }).await.unwrap();
     assert_eq!(reply.borrow().code(), 500);
     connection.quit().await;
 }
@@ -411,7 +487,8 @@ async fn commands_between_two_transactions_both_ways() {
     }
     let misuse = connection.command(Command::Data).await;
     assert!(matches!(misuse, Err(Failure::Misuse(ApiMisuse::OwnCommand))), "{misuse:?}");
-    let delivery = connection.send(Arc::new(envelope(&["reader@test.example"])), &mut &MESSAGE[..]).await;
+    let delivery =
+        connection.send(Arc::new(envelope(&["reader@test.example"])), &mut &MESSAGE[..]).await;
     assert_eq!(delivery.word(0), Some(Word::Delivered));
     connection.quit().await;
 }
@@ -420,8 +497,10 @@ async fn commands_between_two_transactions_both_ways() {
 async fn xclient_both_ways() {
     let server = server(|it| it.xclient = vec![XclientName::Addr, XclientName::Login]).await;
     let mut connection = connect(&server, &sender(|_| ())).await;
-    let of =
-        |address: &str| Xclient { addr: Some(XclientValue::Value(address.parse().unwrap())), ..Xclient::default() };
+    let of = |address: &str| Xclient {
+        addr: Some(XclientValue::Value(address.parse().unwrap())),
+        ..Xclient::default()
+    };
     let login = Some(XclientValue::Value(Xtext::parse("reader").unwrap()));
     let reply = connection.xclient(&Xclient { login, ..of("2001:db8::1") }).await.unwrap();
     assert_eq!(reply.to_string(), "220 mx.test.example ESMTP and / again");
@@ -431,8 +510,12 @@ async fn xclient_both_ways() {
     let reply = connection.xclient(&of("127.0.0.1")).await.unwrap();
     assert_eq!(reply.borrow().code(), 550);
     let port = Xclient { port: Some(XclientValue::Unavailable), ..Xclient::default() };
-    assert!(matches!(connection.xclient(&port).await, Err(Failure::Misuse(ApiMisuse::NotOffered(_)))));
-    let delivery = connection.send(Arc::new(envelope(&["reader@test.example"])), &mut &MESSAGE[..]).await;
+    assert!(matches!(
+        connection.xclient(&port).await,
+        Err(Failure::Misuse(ApiMisuse::NotOffered(_)))
+    ));
+    let delivery =
+        connection.send(Arc::new(envelope(&["reader@test.example"])), &mut &MESSAGE[..]).await;
     assert_eq!(delivery.word(0), Some(Word::Delivered), "{delivery:?}");
     connection.quit().await;
 }
@@ -452,7 +535,8 @@ impl Message for Stored {
 
 #[tokio::test]
 async fn burl_both_ways() {
-    const URI: &str = "imap://reader@imap.test.example/outbox/;uid=25;urlauth=submit+reader:internal:91";
+    const URI: &str =
+        "imap://reader@imap.test.example/outbox/;uid=25;urlauth=submit+reader:internal:91";
     let offering = server(|it| it.burl = Some("imap".into())).await;
     let silent = server(|_| ()).await;
     let mail = envelope(&["reader@test.example"]);
@@ -474,16 +558,19 @@ async fn burl_both_ways() {
 async fn lmtp_has_a_word_for_each_recipient() {
     let pki = Pki::new();
     let config = server::Config { protocol: Protocol::Lmtp, chunking: true, ..smtp() };
-    let server = listen(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
+    let server =
+        listen(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
     let names = ["a@test.example", "nobody@test.example", "full@test.example", "b@test.example"];
     // In clear text, and with STARTTLS; with DATA, and in chunks.
     for posture in [Posture::None, Posture::Verified] {
         for chunking in [true, false] {
             let mut outbound = outbound(&pki);
-            let config = client::Config { protocol: Protocol::Lmtp, chunking, ..(*outbound.smtp).clone() };
+            let config =
+                client::Config { protocol: Protocol::Lmtp, chunking, ..(*outbound.smtp).clone() };
             outbound.smtp = Arc::new(config);
             let plan = plan_for(&connector(posture), false);
-            let report = go(&server, &outbound, plan, &envelope(&names), &Bytes::from_static(MESSAGE)).await;
+            let report =
+                go(&server, &outbound, plan, &envelope(&names), &Bytes::from_static(MESSAGE)).await;
             assert_eq!(
                 report.words,
                 [
@@ -521,7 +608,10 @@ async fn answers_of_many_lines_come_through_at_every_stage() {
         ("", "220-mx.test.example ESMTP welcome\r\n220 to all\r\n"),
         ("HELO c\r\n", "250-mx.test.example good\r\n250 and well\r\n"),
         ("MAIL FROM:<>\r\n", "250-2.0.0 good\r\n250 2.0.0 and well\r\n"),
-        ("RCPT TO:<nobody@test.example>\r\n", "550-5.1.1 no\r\n550-5.1.1 such\r\n550 5.1.1 user\r\n"),
+        (
+            "RCPT TO:<nobody@test.example>\r\n",
+            "550-5.1.1 no\r\n550-5.1.1 such\r\n550 5.1.1 user\r\n",
+        ),
         ("RCPT TO:<a@test.example>\r\n", "250-2.0.0 good\r\n250 2.0.0 and well\r\n"),
         ("DATA\r\n", "354-go\r\n354 ahead\r\n"),
         (".\r\n", "250-2.0.0 good\r\n250 2.0.0 and well\r\n"),

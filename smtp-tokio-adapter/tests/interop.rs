@@ -44,14 +44,23 @@ fn support_is_what_stands_in_an_ehlo_reply() {
             Ok(recorded) => {
                 writeln!(text, "    as {}", recorded.label).unwrap();
                 for ((mode, channel), offer) in &recorded.offers {
-                    let keywords: Vec<_> = offer.iter().map(|(keyword, value)| format!("{keyword}({value})")).collect();
-                    writeln!(text, "    offer, mode \"{mode}\", {channel:?}: {}", keywords.join(" ")).unwrap();
+                    let keywords: Vec<_> = offer
+                        .iter()
+                        .map(|(keyword, value)| format!("{keyword}({value})"))
+                        .collect();
+                    writeln!(
+                        text,
+                        "    offer, mode \"{mode}\", {channel:?}: {}",
+                        keywords.join(" ")
+                    )
+                    .unwrap();
                 }
                 for column in Column::ALL {
                     match recorded.support(column) {
                         None => writeln!(text, "    {}: -", column.name()).unwrap(),
                         Some((mode, channel)) => {
-                            writeln!(text, "    {}: mode \"{mode}\", {channel:?}", column.name()).unwrap();
+                            writeln!(text, "    {}: mode \"{mode}\", {channel:?}", column.name())
+                                .unwrap();
                         }
                     }
                 }
@@ -88,8 +97,13 @@ fn tables_show_every_cell_and_explain_the_blank_ones() {
 fn interop(arguments: &[&str], lab: &Path) -> Output {
     // target/PROFILE/deps/this-test -> target/PROFILE/examples/interop
     let test = std::env::current_exe().unwrap();
-    let example: PathBuf = test.parent().unwrap().parent().unwrap().join("examples").join("interop");
-    Command::new(example).args(arguments).env("SMTP_LAB_DIR", lab).output().expect("cargo test builds the examples")
+    let example: PathBuf =
+        test.parent().unwrap().parent().unwrap().join("examples").join("interop");
+    Command::new(example)
+        .args(arguments)
+        .env("SMTP_LAB_DIR", lab)
+        .output()
+        .expect("cargo test builds the examples")
 }
 
 #[test]
@@ -110,5 +124,8 @@ fn wrong_calls_and_a_missing_lab_are_told_apart() {
     }
     let output = interop(&["state"], nowhere);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), said.trim()), (Some(1), "interop: there is no mail lab at no-such-lab"));
+    assert_eq!(
+        (output.status.code(), said.trim()),
+        (Some(1), "interop: there is no mail lab at no-such-lab")
+    );
 }

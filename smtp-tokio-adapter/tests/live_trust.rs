@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use common::{HOST, Pki, connector, outbound, plan_for, provider, send, smtp, start};
 use rcgen::{CertificateParams, SerialNumber};
-use smtp_proto::reply::EnhancedCode;
 use smtp_proto::route::Word;
+use smtp_proto::wire::reply::EnhancedCode;
+use smtp_tls_policy::Reason;
+use smtp_tls_policy::pki::{LiveTrust, Replaced, RootsId, Trust};
+use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::rustls::{ClientCertificates, server_config};
-use smtp_tls_policy::{LiveTrust, Posture, Reason, Replaced, RootsId, Trust};
 use smtp_tokio_adapter::serve::Inbound;
 
 const SERIAL: u8 = 42;
@@ -25,7 +27,9 @@ async fn a_list_replaced_between_two_deliveries() {
     let live = Arc::new(LiveTrust::new(Trust::clone(&pki.trust())));
     let mut outbound = outbound(&pki);
     outbound.trust = live.clone();
-    let replace = |number, serials: &[u8]| live.replace_crl_der(&RootsId::public(), &pki.crl(number, serials));
+    let replace = |number, serials: &[u8]| {
+        live.replace_crl_der(&RootsId::public(), &pki.crl(number, serials))
+    };
     assert_eq!(replace(1, &[]), Ok(Replaced::Added));
 
     let plan = plan_for(&connector(Posture::Verified), false);

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send, send_to, smtp, start};
+use common::{
+    HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send, send_to,
+    smtp, start,
+};
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
-use smtp_proto::reply::EnhancedCode;
 use smtp_proto::route::{Ending, Word};
 use smtp_proto::server::StartTls;
+use smtp_proto::wire::reply::EnhancedCode;
+use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
-use smtp_tls_policy::{Host, IdentityId, Posture, Reason};
+use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::serve::Inbound;
 use smtp_tokio_adapter::{Connection, End, Spoken, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,7 +33,9 @@ fn with_tls(pki: &Pki) -> Inbound {
 async fn tls_carries_a_message_and_says_why() {
     let pki = Pki::new();
     let server = start(with_tls(&pki)).await;
-    for posture in [Posture::Opportunistic, Posture::Deterministic, Posture::Encrypt, Posture::Verified] {
+    for posture in
+        [Posture::Opportunistic, Posture::Deterministic, Posture::Encrypt, Posture::Verified]
+    {
         let plan = plan_for(&connector(posture), false);
         let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
         assert_eq!(report.words, [Word::Delivered], "{posture}: {report:?}");
@@ -87,7 +93,13 @@ async fn one_connection_carries_many_transactions() {
     let outbound = outbound(&pki);
     let plan = plan_for(&connector(Posture::Verified), false);
     let host = Host::parse(HOST).unwrap();
-    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+    let target = Target {
+        host: &host,
+        plan: &plan,
+        identity: None,
+        credentials: None,
+        retry_in_clear: false,
+    };
     let stream = TcpStream::connect(server.address).await.unwrap();
     let (decision, connection) = Connection::open(&outbound, &target, stream).await;
     assert_eq!(decision.reason, Reason::TlsOk);
@@ -95,7 +107,8 @@ async fn one_connection_carries_many_transactions() {
     for number in 0..5 {
         let body = format!("Subject: {number}\r\n\r\n");
         let recipient = if number == 2 { "nobody@test.example" } else { "reader@test.example" };
-        let delivery = connection.send(Arc::new(envelope(&[recipient])), &mut body.as_bytes()).await;
+        let delivery =
+            connection.send(Arc::new(envelope(&[recipient])), &mut body.as_bytes()).await;
         assert_eq!(matches!(delivery.end, Ok(End::Accepted(_))), number != 2, "{delivery:?}");
     }
     connection.quit().await;
@@ -120,7 +133,9 @@ impl ResolvesClientCert for Asked {
 async fn a_certificate_request_is_sent_only_where_configured() {
     let pki = Pki::new();
     let hints = Vec::new();
-    for (wanted, certificates) in [(false, ClientCertificates::None), (true, ClientCertificates::Request { hints })] {
+    for (wanted, certificates) in
+        [(false, ClientCertificates::None), (true, ClientCertificates::Request { hints })]
+    {
         let tls = server_config(pki.identity(HOST), certificates, provider()).unwrap();
         let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
         let mut roots = rustls::RootCertStore::empty();
@@ -168,13 +183,16 @@ async fn a_refused_client_counts_as_a_failed_handshake() {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(pki.root.clone()).unwrap();
     let verifier =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap();
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .build()
+            .unwrap();
     let tls = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pki.identity(HOST))));
-    let server = start(Inbound { tls: Some(Arc::new(tls)), ..Inbound::new(Arc::new(smtp())) }).await;
+    let server =
+        start(Inbound { tls: Some(Arc::new(tls)), ..Inbound::new(Arc::new(smtp())) }).await;
     let plan = plan_for(&connector(Posture::Verified), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
     assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
@@ -219,11 +237,13 @@ async fn a_word_in_the_middle_of_the_body_ends_it_without_a_deadlock() {
         b"552 5.3.4 too big\r\n",
     ])
     .await;
-    let body = vec![b"0123456789abcdef0123456789abcdef0123456789abcdef\r\n".as_slice(); 400_000].concat();
+    let body =
+        vec![b"0123456789abcdef0123456789abcdef0123456789abcdef\r\n".as_slice(); 400_000].concat();
     let plan = plan_for(&connector(Posture::None), false);
     let outbound = outbound(&Pki::new());
     let delivery = send(&outbound, address, plan, None, body);
-    let report = tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no deadlock");
+    let report =
+        tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no deadlock");
     assert_eq!(report.words, [Word::Bounced(EnhancedCode::new(5, 3, 4))], "{report:?}");
 }
 
@@ -260,14 +280,17 @@ async fn a_stalled_handshake_ends_by_its_deadline() {
 
 #[tokio::test]
 async fn a_message_in_doubt_is_not_sent_again() {
-    let address = scripted(&[b"220 mx\r\n", b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"]).await;
+    let address =
+        scripted(&[b"220 mx\r\n", b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"])
+            .await;
     // After the final dot the script reads until the client gives up; here it is the client's patience that ends.
     let pki = Pki::new();
     let mut outbound = outbound(&pki);
     let mut config = (*outbound.smtp).clone();
     config.timeouts.end_of_data = Duration::from_millis(200);
     outbound.smtp = Arc::new(config);
-    let report = send(&outbound, address, plan_for(&connector(Posture::None), false), None, MESSAGE).await;
+    let report =
+        send(&outbound, address, plan_for(&connector(Posture::None), false), None, MESSAGE).await;
     assert_eq!(report.attempts.len(), 1);
     assert_eq!(report.attempts[0].ending, Ending::InDoubt);
     assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 4, 2))]);
@@ -278,7 +301,8 @@ async fn a_bare_line_end_is_never_sent() {
     let pki = Pki::new();
     let server = start(with_tls(&pki)).await;
     let plan = plan_for(&connector(Posture::Deterministic), false);
-    let report = send(&outbound(&pki), server.address, plan, None, &b"Subject: x\r\n\r\na\nb\r\n"[..]).await;
+    let report =
+        send(&outbound(&pki), server.address, plan, None, &b"Subject: x\r\n\r\na\nb\r\n"[..]).await;
     assert_eq!(report.words, [Word::Bounced(EnhancedCode::new(5, 6, 0))], "{report:?}");
     assert!(server.kept.messages.lock().unwrap().is_empty());
 }
@@ -305,7 +329,8 @@ async fn a_client_that_closes_its_side_after_its_last_word_gets_every_reply() {
     let pki = Pki::new();
     let server = start(with_tls(&pki)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let script = b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n";
+    let script =
+        b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n";
     stream.write_all(script).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut got = String::new();
@@ -319,7 +344,10 @@ async fn a_message_that_is_cut_off_is_nobodys() {
     let pki = Pki::new();
     let server = start(with_tls(&pki)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\nhello\r\n").await.unwrap();
+    stream
+        .write_all(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\nhello\r\n")
+        .await
+        .unwrap();
     stream.shutdown().await.unwrap();
     let mut got = String::new();
     stream.read_to_string(&mut got).await.unwrap();
@@ -347,7 +375,9 @@ async fn shutdown_lets_a_message_come_to_its_end() {
     let mut idle = TcpStream::connect(server.address).await.unwrap();
     let mut busy = TcpStream::connect(server.address).await.unwrap();
     idle.write_all(b"EHLO x\r\n").await.unwrap();
-    busy.write_all(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\nhel").await.unwrap();
+    busy.write_all(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\nDATA\r\nhel")
+        .await
+        .unwrap();
     let mut got = Vec::new();
     while !got.ends_with(b"354 end with <CRLF>.<CRLF>\r\n") {
         assert!(busy.read_buf(&mut got).await.unwrap() > 0);
@@ -368,10 +398,18 @@ async fn shutdown_lets_a_message_come_to_its_end() {
 async fn a_retry_in_clear_text_is_none_where_the_plan_requires_tls() {
     let pki = Pki::new();
     let server = start(Inbound { tls: None, ..Inbound::new(Arc::new(smtp())) }).await;
-    for (posture, opens) in [(Posture::Opportunistic, true), (Posture::Encrypt, false), (Posture::Verified, false)] {
+    for (posture, opens) in
+        [(Posture::Opportunistic, true), (Posture::Encrypt, false), (Posture::Verified, false)]
+    {
         let plan = plan_for(&connector(posture), false);
         let host = Host::parse(HOST).unwrap();
-        let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: true };
+        let target = Target {
+            host: &host,
+            plan: &plan,
+            identity: None,
+            credentials: None,
+            retry_in_clear: true,
+        };
         let stream = TcpStream::connect(server.address).await.unwrap();
         let (_, connection) = Connection::open(&outbound(&pki), &target, stream).await;
         assert_eq!(connection.is_ok(), opens, "{posture}");

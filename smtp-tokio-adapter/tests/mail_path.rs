@@ -69,7 +69,8 @@ fn every_scenario_ends_as_its_row_says() {
     };
     let ended = |result: &str, status: &str, reason: &str| ended_after(result, status, reason, 1);
     for hop in 0..4 {
-        special.insert((format!("no-starttls-hop{}", hop + 1), hop), clear("starttls-not-offered", 1));
+        special
+            .insert((format!("no-starttls-hop{}", hop + 1), hop), clear("starttls-not-offered", 1));
     }
     for (name, connection, reason, status) in DEFECTS {
         special.insert((name.into(), 3), clear(reason, connection));
@@ -99,11 +100,16 @@ fn every_scenario_ends_as_its_row_says() {
     for name in ["sts-testing", "tls-required-no"] {
         special.insert((name.into(), 3), clear("cert-self-signed", 2));
     }
-    special.insert(("requiretls-unsupported".into(), 3), ended("bounced", "5.7.30", "requiretls-unsupported"));
+    special.insert(
+        ("requiretls-unsupported".into(), 3),
+        ended("bounced", "5.7.30", "requiretls-unsupported"),
+    );
 
     let mut names: Vec<String> = special.keys().map(|(name, _)| name.clone()).collect();
     names.extend(["all-tls", "cn-only", "private-ca-allowed", "mtls"].map(str::to_owned));
-    names.extend(["dane-ee", "dane-ta", "dane-unusable", "sts-enforce", "dane-and-sts"].map(str::to_owned));
+    names.extend(
+        ["dane-ee", "dane-ta", "dane-unusable", "sts-enforce", "dane-and-sts"].map(str::to_owned),
+    );
     names.extend(["requiretls", "pinned"].map(str::to_owned));
     names.sort();
     names.dedup();
@@ -113,23 +119,41 @@ fn every_scenario_ends_as_its_row_says() {
         assert_eq!(hops.len(), 4, "{name}");
         for (index, (line, (direction, hop))) in hops.iter().zip(HOPS).enumerate() {
             let context = format!("{name} {hop}: {line}");
-            assert_eq!((&line["direction"], &line["hop"]), (&direction.into(), &hop.into()), "{context}");
+            assert_eq!(
+                (&line["direction"], &line["hop"]),
+                (&direction.into(), &hop.into()),
+                "{context}"
+            );
             let attempts = line["attempts"].as_array().unwrap();
             let delivered = line["result"] == "delivered";
-            assert_eq!(line["intact"], if delivered { Value::Bool(true) } else { Value::Null }, "{context}");
+            assert_eq!(
+                line["intact"],
+                if delivered { Value::Bool(true) } else { Value::Null },
+                "{context}"
+            );
             let clear_octets = line["clear_bytes_of_message"].as_u64().unwrap();
             match special.get(&(name.clone(), index)) {
                 None => {
-                    assert!(delivered && line["review"] == "tls" && line["reason"] == "tls-ok", "{context}");
+                    assert!(
+                        delivered && line["review"] == "tls" && line["reason"] == "tls-ok",
+                        "{context}"
+                    );
                     assert_eq!(line["tls"]["version"], "TLSv1.3", "{context}");
-                    assert!(line["tls"]["cipher"].as_str().unwrap().starts_with("TLS_"), "{context}");
+                    assert!(
+                        line["tls"]["cipher"].as_str().unwrap().starts_with("TLS_"),
+                        "{context}"
+                    );
                     assert_eq!((clear_octets, attempts.len()), (0, 1), "{context}");
                 }
                 Some(expected) => {
                     for field in ["result", "tls", "reason", "status", "review"] {
                         assert_eq!(line[field], expected[field], "{field} of {context}");
                     }
-                    assert_eq!(attempts.len() as u64, expected["connections"].as_u64().unwrap(), "{context}");
+                    assert_eq!(
+                        attempts.len() as u64,
+                        expected["connections"].as_u64().unwrap(),
+                        "{context}"
+                    );
                     assert_eq!(clear_octets > 0, delivered, "{context}");
                     if delivered {
                         assert_eq!(attempts.last().unwrap()["channel"], "clear", "{context}");
@@ -159,9 +183,12 @@ fn the_capture_lets_others_check() {
 
 #[test]
 fn a_wrong_call_is_one_clear_line() {
-    for arguments in
-        [&["--message", "/nonexistent/message.eml"][..], &["--scenario", "no-such"], &["--frobnicate"], &["--message"]]
-    {
+    for arguments in [
+        &["--message", "/nonexistent/message.eml"][..],
+        &["--scenario", "no-such"],
+        &["--frobnicate"],
+        &["--message"],
+    ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -282,7 +309,15 @@ fn a_rule_taken_out_makes_the_run_fail() {
     }
     let run = || {
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--offline", "-p", "smtp-tokio-adapter", "--example", "mail_path"])
+            .args([
+                "build",
+                "--quiet",
+                "--offline",
+                "-p",
+                "smtp-tokio-adapter",
+                "--example",
+                "mail_path",
+            ])
             .env("CARGO_TARGET_DIR", &target)
             .current_dir(&copy)
             .output()

@@ -3,9 +3,10 @@
 #[path = "../../smtp-proto/tests/common/folder.rs"]
 mod folder;
 
-use smtp_proto::received::{CipherSuite, DateTime, Protocol, Received, Stamp, TlsStamp, TlsVersion, Transmission};
-use smtp_tls_policy::review::{Because, Channel, Link, OwnHosts, Summary, TlsMark, Verdict, Writer};
-use smtp_tokio_adapter::review::{hop, message};
+use smtp_proto::stamp::{self, CipherSuite, Stamp, TlsStamp};
+use smtp_tls_policy::trace::received::Received;
+use smtp_tls_policy::trace::{Because, Channel, Link, OwnHosts, Summary, TlsMark, Verdict, Writer};
+use smtp_tls_policy::trace::{hop, message};
 
 #[test]
 fn corpus_verdicts() {
@@ -29,14 +30,22 @@ fn corpus_verdicts() {
                 ("tls", verdict) => verdict == Verdict::Tls,
                 ("local", verdict) => verdict == Verdict::Local,
                 // The rows tell the channel of a hop on a private network like that of any other.
-                ("cleartext", Verdict::Cleartext | Verdict::PrivateNet) => judgement.channel == Channel::Cleartext,
-                ("unknown", Verdict::Unknown | Verdict::PrivateNet) => judgement.channel == Channel::Unknown,
+                ("cleartext", Verdict::Cleartext | Verdict::PrivateNet) => {
+                    judgement.channel == Channel::Cleartext
+                }
+                ("unknown", Verdict::Unknown | Verdict::PrivateNet) => {
+                    judgement.channel == Channel::Unknown
+                }
                 ("cleartext" | "unknown", _) => false,
-                (private, verdict) if private.starts_with("private") => verdict == Verdict::PrivateNet,
+                (private, verdict) if private.starts_with("private") => {
+                    verdict == Verdict::PrivateNet
+                }
                 (other, _) => panic!("a verdict that nobody told of: {other}"),
             };
             if !right {
-                wrong.push(format!("{header}\n    wanted {wanted}, judged {judgement:?}\n    read {received:#?}"));
+                wrong.push(format!(
+                    "{header}\n    wanted {wanted}, judged {judgement:?}\n    read {received:#?}"
+                ));
             }
         }
     }
@@ -52,9 +61,14 @@ fn corpus_trail_through_exchange_hosted_services() {
     let judged: Vec<_> = reviewed.hops.iter().map(|hop| hop.judgement).collect();
     // Into the filter over TLS, though the keyword is only ESMTP.
     let tls: Vec<_> = judged.iter().filter(|hop| hop.verdict == Verdict::Tls).collect();
-    assert!(matches!(tls[..], [hop] if hop.because == Because::Marked(TlsMark::Comment)), "{tls:?}");
+    assert!(
+        matches!(tls[..], [hop] if hop.because == Because::Marked(TlsMark::Comment)),
+        "{tls:?}"
+    );
     // Inside it: the filter itself, its loopback, then Exchange 2007 to Exchange 2007 without TLS on its own network.
-    let inside = |verdict, because| judged.iter().any(|hop| (hop.verdict, hop.because) == (verdict, because));
+    let inside = |verdict, because| {
+        judged.iter().any(|hop| (hop.verdict, hop.because) == (verdict, because))
+    };
     assert!(inside(Verdict::Local, Because::SaysLocal));
     assert!(inside(Verdict::Local, Because::Loopback));
     let private: Vec<_> = judged.iter().filter(|hop| hop.verdict == Verdict::PrivateNet).collect();
@@ -71,14 +85,14 @@ fn our_own_headers_prove_both() {
         reverse_name: None,
         address: Some([192, 0, 2, 7].into()),
         by: "ehs.example",
-        transmission: Transmission { protocol: Protocol::Esmtp, auth: false, utf8: false },
+        transmission: stamp::Transmission { hello: stamp::Hello::Ehlo, auth: false, utf8: false },
         id: None,
         recipient: None,
         tls: None,
-        date: DateTime::new(1_236_078_513, 0).expect("a date in 2009"),
+        date: stamp::Date::new(1_236_078_513, 0).expect("a date in 2009"),
     };
     let tls = Some(TlsStamp {
-        version: TlsVersion::Tls12,
+        version: stamp::TlsVersion::Tls12,
         cipher: CipherSuite::Name("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
         group: None,
         client: None,
@@ -86,21 +100,33 @@ fn our_own_headers_prove_both() {
     let mut headers = Vec::new();
     Stamp { helo: "ehs.example", by: "online.example", tls, ..stamp }.write(&mut headers);
     stamp.write(&mut headers);
-    let own = OwnHosts { names: &["online.example", "ehs.example"], addresses: &[[192, 0, 2, 7].into()] };
+    let own =
+        OwnHosts { names: &["online.example", "ehs.example"], addresses: &[[192, 0, 2, 7].into()] };
     let reviewed = message(&headers, &own);
-    let because: Vec<_> = reviewed.hops.iter().map(|hop| (hop.judgement.verdict, hop.judgement.because)).collect();
+    let because: Vec<_> =
+        reviewed.hops.iter().map(|hop| (hop.judgement.verdict, hop.judgement.because)).collect();
     assert_eq!(
         because,
-        [(Verdict::Tls, Because::Marked(TlsMark::Clause)), (Verdict::Cleartext, Because::NotMarkedBy(Writer::Own)),]
+        [
+            (Verdict::Tls, Because::Marked(TlsMark::Clause)),
+            (Verdict::Cleartext, Because::NotMarkedBy(Writer::Own)),
+        ]
     );
     assert_eq!((reviewed.trusted, reviewed.trusted_summary()), (2, Summary::Cleartext));
 }
 
 #[test]
 fn what_is_no_name_makes_no_gap() {
-    for from in ["unknown (HELO ) (192.0.2.7)", "[192.0.2.7] (192.0.2.7)", "192.0.2.7 (192.0.2.7)"] {
-        let headers = format!("Received: from {from} by b with SMTP; x\r\nReceived: from a by c with SMTP; x\r\n");
-        assert_eq!(message(headers.as_bytes(), &OwnHosts::default()).hops[0].link, Link::NotStated, "{from}");
+    for from in ["unknown (HELO ) (192.0.2.7)", "[192.0.2.7] (192.0.2.7)", "192.0.2.7 (192.0.2.7)"]
+    {
+        let headers = format!(
+            "Received: from {from} by b with SMTP; x\r\nReceived: from a by c with SMTP; x\r\n"
+        );
+        assert_eq!(
+            message(headers.as_bytes(), &OwnHosts::default()).hops[0].link,
+            Link::NotStated,
+            "{from}"
+        );
     }
     let headers = b"Received: from a.example (a.example [192.0.2.7]) by b with SMTP; x\r\nReceived: from x by A.example with SMTP; x\r\n";
     assert_eq!(message(headers, &OwnHosts::default()).hops[0].link, Link::Continuous);

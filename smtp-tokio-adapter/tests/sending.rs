@@ -11,17 +11,21 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use common::{
-    HOST, Loopback, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send, smtp, start,
+    HOST, Loopback, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send,
+    smtp, start,
 };
 use rustls::pki_types::UnixTime;
 use smtp_proto::client::OverLimit;
-use smtp_proto::reply::{EnhancedCode, Reply};
-use smtp_proto::route::{self, Mx, Route, Targets, Word};
+use smtp_proto::route;
+use smtp_proto::route::{Mx, Route, Targets, Word};
+use smtp_proto::wire::reply::{EnhancedCode, Reply};
+use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
-use smtp_tls_policy::{Host, IdentityId, Posture, Reason};
+use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::serve::Inbound;
 use smtp_tokio_adapter::{
-    Candidate, Connection, Delivery, End, Failure, Hosts, Io, Message, Outbound, Report, Skip, Target, deliver,
+    Candidate, Connection, Delivery, End, Failure, Hosts, Io, Message, Outbound, Report, Skip,
+    Target, deliver,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpListener;
@@ -30,7 +34,9 @@ use tokio::net::TcpListener;
 async fn play(stream: &mut DuplexStream, script: &[(&str, &str)]) {
     for (wait_for, reply) in script {
         let mut line = Vec::new();
-        while !line.starts_with(wait_for.as_bytes()) || !(wait_for.is_empty() || line.ends_with(b"\r\n")) {
+        while !line.starts_with(wait_for.as_bytes())
+            || !(wait_for.is_empty() || line.ends_with(b"\r\n"))
+        {
             if line.ends_with(b"\r\n") {
                 line.clear();
             }
@@ -50,11 +56,20 @@ const TO_DATA: &[(&str, &str)] = &[
 
 async fn open<S: Io>(outbound: &Outbound, stream: S) -> Connection<S> {
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::None), false));
-    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+    let target = Target {
+        host: &host,
+        plan: &plan,
+        identity: None,
+        credentials: None,
+        retry_in_clear: false,
+    };
     Connection::open(outbound, &target, stream).await.1.unwrap()
 }
 
-async fn mail<S: Io>(connection: &mut Connection<S>, body: &mut (impl AsyncRead + Unpin)) -> Delivery {
+async fn mail<S: Io>(
+    connection: &mut Connection<S>,
+    body: &mut (impl AsyncRead + Unpin),
+) -> Delivery {
     connection.send(Arc::new(envelope(&["reader@test.example"])), body).await
 }
 
@@ -66,13 +81,21 @@ fn lines(octets: usize) -> Vec<u8> {
 struct Breaking(DuplexStream, Arc<AtomicBool>);
 
 impl AsyncRead for Breaking {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Breaking {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.1.load(Ordering::SeqCst) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -116,11 +139,21 @@ async fn what_is_queued_goes_out_in_clear_text_before_the_handshake() {
         got
     });
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
-    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+    let target = Target {
+        host: &host,
+        plan: &plan,
+        identity: None,
+        credentials: None,
+        retry_in_clear: false,
+    };
     let (_, connection) = Connection::open(&outbound(&Pki::new()), &target, ours).await;
     assert!(connection.is_err());
     let got = peer.await.unwrap();
-    assert!(got.starts_with(b"EHLO client.test.example\r\nSTARTTLS\r\n\x16"), "{}", got.escape_ascii());
+    assert!(
+        got.starts_with(b"EHLO client.test.example\r\nSTARTTLS\r\n\x16"),
+        "{}",
+        got.escape_ascii()
+    );
 }
 
 #[tokio::test]
@@ -137,7 +170,10 @@ async fn a_server_that_loses_its_way_at_rset_has_neither_taken_nor_bounced_anyth
         assert_eq!(first.end.unwrap(), End::NoRecipients);
         let second = mail(&mut connection, &mut &b"x\r\n"[..]).await;
         let word = second.word(0);
-        assert!(matches!(word, None | Some(Word::Deferred(EnhancedCode { class: 4, .. }))), "{reply}: {word:?}");
+        assert!(
+            matches!(word, None | Some(Word::Deferred(EnhancedCode { class: 4, .. }))),
+            "{reply}: {word:?}"
+        );
         drop(peer);
     }
 }
@@ -160,7 +196,8 @@ async fn a_server_that_closes_its_side_in_the_middle_of_the_body_does_not_get_th
 }
 
 #[tokio::test]
-async fn after_an_early_word_the_rest_of_the_message_is_not_pushed_at_a_server_that_does_not_read() {
+async fn after_an_early_word_the_rest_of_the_message_is_not_pushed_at_a_server_that_does_not_read()
+{
     let (ours, mut theirs) = tokio::io::duplex(1024);
     let peer = tokio::spawn(async move {
         play(&mut theirs, TO_DATA).await;
@@ -193,7 +230,8 @@ async fn a_server_that_loses_its_patience_is_heard_while_the_source_stalls() {
         });
         let mut connection = open(&outbound(&Pki::new()), ours).await;
         let (mut source, _held) = tokio::io::duplex(1);
-        let sending = tokio::time::timeout(Duration::from_secs(5), mail(&mut connection, &mut source));
+        let sending =
+            tokio::time::timeout(Duration::from_secs(5), mail(&mut connection, &mut source));
         let delivery = sending.await.expect("the word is there");
         assert_eq!(delivery.word(0), expected, "{delivery:?}");
         drop(peer);
@@ -204,8 +242,13 @@ async fn a_server_that_loses_its_patience_is_heard_while_the_source_stalls() {
 struct Dripping(u8, Option<Pin<Box<tokio::time::Sleep>>>);
 
 impl AsyncRead for Dripping {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let sleep = self.1.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(50))));
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let sleep =
+            self.1.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(50))));
         std::task::ready!(sleep.as_mut().poll(cx));
         self.1 = None;
         if self.0 > 0 {
@@ -221,7 +264,8 @@ async fn a_slow_source_is_passed_on_as_it_comes() {
     let (ours, mut theirs) = tokio::io::duplex(1 << 16);
     let peer = tokio::spawn(async move {
         play(&mut theirs, TO_DATA).await;
-        let first = tokio::time::timeout(Duration::from_millis(500), theirs.read_u8()).await.is_ok();
+        let first =
+            tokio::time::timeout(Duration::from_millis(500), theirs.read_u8()).await.is_ok();
         play(&mut theirs, &[(".\r\n", "250 ok\r\n"), ("QUIT", "221 bye\r\n")]).await;
         first
     });
@@ -242,12 +286,18 @@ struct Twice(Loopback);
 impl Hosts for Twice {
     async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
         let mut candidate = self.0.prepare(host).await?;
-        candidate.addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))];
+        candidate.addresses =
+            vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))];
         Ok(candidate)
     }
 }
 
-async fn report(outbound: &Outbound, address: SocketAddr, hosts: Loopback, message: &impl Message) -> Report {
+async fn report(
+    outbound: &Outbound,
+    address: SocketAddr,
+    hosts: Loopback,
+    message: &impl Message,
+) -> Report {
     let config = route::Config { port: address.port(), ..route::Config::default() };
     let route = Route::new(Targets::Host(HOST.parse().unwrap()), 1, &config);
     let (hosts, envelope) = (Twice(hosts), envelope(&["reader@test.example"]));
@@ -302,9 +352,10 @@ async fn a_message_that_cannot_be_read_is_not_blamed_on_the_hosts() {
     smtp.timeouts.idle = Duration::from_millis(200);
     outbound.smtp = Arc::new(smtp);
     let hosts = || Loopback { plan: plan_for(&connector(Posture::None), false), identity: None };
-    for report in
-        [report(&outbound, address, hosts(), &Unreadable).await, report(&outbound, address, hosts(), &Stalled).await]
-    {
+    for report in [
+        report(&outbound, address, hosts(), &Unreadable).await,
+        report(&outbound, address, hosts(), &Stalled).await,
+    ] {
         assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 3, 0))], "{report:?}");
         assert_eq!(report.attempts.len(), 1);
     }
@@ -312,10 +363,13 @@ async fn a_message_that_cannot_be_read_is_not_blamed_on_the_hosts() {
 
 #[tokio::test]
 async fn an_identity_that_is_not_loaded_is_not_blamed_on_the_host() {
-    let address = says("220 mx\r\n", &[("EHLO", "250-mx\r\n250 STARTTLS\r\n"), ("STARTTLS", "220 go\r\n")]).await;
+    let address =
+        says("220 mx\r\n", &[("EHLO", "250-mx\r\n250 STARTTLS\r\n"), ("STARTTLS", "220 go\r\n")])
+            .await;
     let plan = plan_for(&connector(Posture::Verified), false);
     let hosts = Loopback { plan, identity: Some(IdentityId::new("lost")) };
-    let report = report(&outbound(&Pki::new()), address, hosts, &bytes::Bytes::from_static(b"x\r\n")).await;
+    let report =
+        report(&outbound(&Pki::new()), address, hosts, &bytes::Bytes::from_static(b"x\r\n")).await;
     assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 3, 0))], "{report:?}");
     assert_eq!(report.attempts.len(), 1);
     assert_eq!(report.attempts[0].decision.reason, Reason::Undecided);
@@ -325,12 +379,19 @@ async fn an_identity_that_is_not_loaded_is_not_blamed_on_the_host() {
 async fn a_connection_that_ends_before_tls_is_decided_says_so() {
     let address = says("554 no service\r\n", &[]).await;
     let body = bytes::Bytes::from_static(b"x\r\n");
-    for (posture, reason) in [(Posture::Verified, Reason::Undecided), (Posture::None, Reason::TlsNotWanted)] {
+    for (posture, reason) in
+        [(Posture::Verified, Reason::Undecided), (Posture::None, Reason::TlsNotWanted)]
+    {
         let hosts = Loopback { plan: plan_for(&connector(posture), false), identity: None };
         let report = report(&outbound(&Pki::new()), address, hosts, &body).await;
         let decision = &report.attempts[0].decision;
         assert_eq!(decision.reason, reason);
-        assert_eq!(decision.sentence.starts_with("clear text"), posture == Posture::None, "{}", decision.sentence);
+        assert_eq!(
+            decision.sentence.starts_with("clear text"),
+            posture == Posture::None,
+            "{}",
+            decision.sentence
+        );
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = listener.local_addr().unwrap();
@@ -357,7 +418,8 @@ async fn a_retry_in_clear_text_that_fails_says_what_led_to_it() {
         }
     });
     let body = bytes::Bytes::from_static(b"x\r\n");
-    let hosts = Loopback { plan: plan_for(&connector(Posture::Opportunistic), false), identity: None };
+    let hosts =
+        Loopback { plan: plan_for(&connector(Posture::Opportunistic), false), identity: None };
     let report = report(&outbound(&Pki::new()), address, hosts, &body).await;
     let reasons: Vec<_> = report.attempts.iter().map(|attempt| attempt.decision.reason).collect();
     assert_eq!(reasons[..2], [Reason::HandshakeFailed; 2], "{report:?}");
@@ -404,7 +466,8 @@ fn too_many_recipients_is_no_reason_to_give_one_up() {
     let word = |reply: &str| {
         let reply = Reply::parse(reply.as_bytes()).unwrap().unwrap().to_buf();
         let end = Ok(End::NoRecipients);
-        Delivery { recipients: vec![Some(reply)], delivered: Vec::new(), left: Vec::new(), end }.word(0)
+        Delivery { recipients: vec![Some(reply)], delivered: Vec::new(), left: Vec::new(), end }
+            .word(0)
     };
     let later = Some(Word::Deferred(EnhancedCode::new(4, 5, 3)));
     assert_eq!(word("552 too many recipients\r\n"), later);
@@ -430,15 +493,18 @@ async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
     smtp.over_limit = OverLimit::Leave;
     outbound.smtp = Arc::new(smtp);
     let mx = |name: &str| Mx { preference: 10, exchange: Some(name.parse().unwrap()) };
-    let targets =
-        Targets::Mx { domain: HOST.parse().unwrap(), records: vec![mx("a.test.example"), mx("b.test.example")] };
+    let targets = Targets::Mx {
+        domain: HOST.parse().unwrap(),
+        records: vec![mx("a.test.example"), mx("b.test.example")],
+    };
     let config = route::Config { port: address.port(), ..route::Config::default() };
     let (plan, identity) = (plan_for(&connector(Posture::None), false), None);
     let envelope = envelope(&["a@test.example", "b@test.example"]);
     let message = bytes::Bytes::from_static(b"x\r\n");
     let route = Route::new(targets, 2, &config);
     let report = deliver(&outbound, route, &Loopback { plan, identity }, &envelope, &message).await;
-    let words = [Word::Deferred(EnhancedCode::new(4, 3, 2)), Word::Deferred(EnhancedCode::new(4, 5, 3))];
+    let words =
+        [Word::Deferred(EnhancedCode::new(4, 3, 2)), Word::Deferred(EnhancedCode::new(4, 5, 3))];
     assert_eq!(report.words, words, "{report:?}");
     assert_eq!(report.attempts.len(), 2, "{report:?}");
 }

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::smtp;
-use smtp_proto::body::Runs;
-use smtp_proto::params::RcptParameters;
-use smtp_proto::path::ForwardPath;
-use smtp_proto::received::DateTime;
-use smtp_proto::reply::Response;
 use smtp_proto::sasl::server::{Answer, Plain, Question};
+use smtp_proto::stamp::Date;
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::params::RcptParameters;
+use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::reply::Response;
 use smtp_proto::{Protocol, server};
 use smtp_tokio_adapter::serve::{Handler, Inbound, Session, handle, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,7 +24,12 @@ use tokio::sync::watch;
 struct Moody(Arc<AtomicUsize>);
 
 impl Handler for Moody {
-    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        path: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
         assert!(!path.as_str().starts_with("panic"), "as asked");
         if path.as_str().starts_with("stuck") {
             std::future::pending::<()>().await;
@@ -62,11 +67,15 @@ async fn a_client_that_asks_and_never_listens_is_held_back() {
     let mut smtp = smtp();
     smtp.limits.idle_commands = usize::MAX;
     let inbound = Inbound::new(Arc::new(smtp));
-    let server = tokio::spawn(async move { handle(&inbound, Moody(Arc::default()), theirs, None, leaving).await });
+    let server = tokio::spawn(async move {
+        handle(&inbound, Moody(Arc::default()), theirs, None, leaving).await
+    });
     let mut taken = 0;
     let flood = b"NOOP\r\n".repeat(1 << 10);
     while taken < FLOOD {
-        match tokio::time::timeout(Duration::from_millis(500), ours.write(&flood[taken % 6..])).await {
+        match tokio::time::timeout(Duration::from_millis(500), ours.write(&flood[taken % 6..]))
+            .await
+        {
             Ok(written) => taken += written.unwrap(),
             Err(_) => break,
         }
@@ -86,7 +95,9 @@ async fn nobody_who_could_call_for_shutdown_is_no_shutdown() {
     let (mut ours, theirs) = tokio::io::duplex(1 << 12);
     let (leave, leaving) = watch::channel(false);
     drop(leave);
-    tokio::spawn(async move { handle(&inbound(), Moody(Arc::default()), theirs, None, leaving).await });
+    tokio::spawn(
+        async move { handle(&inbound(), Moody(Arc::default()), theirs, None, leaving).await },
+    );
     let mut got = String::new();
     assert_eq!(ours.read_u8().await.unwrap(), b'2');
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -112,7 +123,8 @@ async fn listen(inbound: Inbound) -> Listening {
         assert!(made.fetch_add(1, Ordering::SeqCst) > 0, "the first handler cannot be made");
         Moody(Arc::clone(&counted))
     };
-    let task = tokio::spawn(serve(listener, inbound, Arc::new(service), async { drop(stopped.await) }));
+    let task =
+        tokio::spawn(serve(listener, inbound, Arc::new(service), async { drop(stopped.await) }));
     let mut first = TcpStream::connect(address).await.unwrap();
     drop(first.read(&mut [0; 64]).await);
     Listening { address, ended, stop, task }
@@ -150,7 +162,11 @@ async fn the_end_of_grace_is_the_end_of_a_stuck_handler_and_it_is_told() {
         assert!(stream.read_buf(&mut got).await.unwrap() > 0, "{}", got.escape_ascii());
     }
     server.stop.send(()).unwrap();
-    tokio::time::timeout(Duration::from_secs(5), server.task).await.expect("no hang").unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), server.task)
+        .await
+        .expect("no hang")
+        .unwrap()
+        .unwrap();
     assert_eq!(server.ended.load(Ordering::SeqCst), 1);
 }
 
@@ -158,13 +174,21 @@ async fn the_end_of_grace_is_the_end_of_a_stuck_handler_and_it_is_told() {
 async fn the_last_word_reaches_a_client_that_is_still_talking() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, inbound(), Arc::new(|_| Moody(Arc::default())), std::future::pending()));
+    tokio::spawn(serve(
+        listener,
+        inbound(),
+        Arc::new(|_| Moody(Arc::default())),
+        std::future::pending(),
+    ));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&b"WHAT\r\n".repeat(1 << 21)).await.expect("a server that listens to the end");
     stream.shutdown().await.unwrap();
     let mut got = String::new();
     stream.read_to_string(&mut got).await.unwrap();
-    assert!(got.ends_with("421 4.7.0 too many unknown commands, closing the connection\r\n"), "{got}");
+    assert!(
+        got.ends_with("421 4.7.0 too many unknown commands, closing the connection\r\n"),
+        "{got}"
+    );
 }
 
 #[tokio::test]
@@ -172,7 +196,9 @@ async fn implicit_tls_without_a_certificate_does_not_begin() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let inbound = Inbound { implicit: true, ..inbound() };
     let error =
-        serve(listener, inbound, Arc::new(|_| Moody(Arc::default())), std::future::pending()).await.unwrap_err();
+        serve(listener, inbound, Arc::new(|_| Moody(Arc::default())), std::future::pending())
+            .await
+            .unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 }
 
@@ -184,14 +210,20 @@ impl Handler for Stamping {
         let Question::Password { user, .. } = question else { return Answer::Refused };
         Answer::Accepted(user)
     }
-    async fn recipient(&mut self, _: &Session, _: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        _: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
         Response::fixed(250, (2, 1, 5), "OK")
     }
     async fn body(&mut self, _: Runs<'_>) {}
     async fn end_of_body(&mut self, session: &Session) -> Response {
         let mut field = Vec::new();
-        session.stamp("mx.test.example", DateTime::new(1_780_272_000, 0).unwrap()).write(&mut field);
-        let words: Vec<&str> = std::str::from_utf8(&field).unwrap().split_ascii_whitespace().collect();
+        session.stamp("mx.test.example", Date::new(1_780_272_000, 0).unwrap()).write(&mut field);
+        let words: Vec<&str> =
+            std::str::from_utf8(&field).unwrap().split_ascii_whitespace().collect();
         Response::new(250, (2, 0, 0), words.join(" "))
     }
 }
@@ -206,7 +238,12 @@ async fn the_received_field_says_how_a_message_came() {
         (Protocol::Lmtp, "LHLO c.test.example\r\n", "LMTP"),
         (Protocol::Lmtp, "LHLO c.test.example\r\nAUTH PLAIN AHUAcA==\r\n", "LMTPA"),
     ] {
-        let config = server::Config { protocol, mechanisms: vec![Arc::new(Plain)], auth_in_clear: true, ..smtp() };
+        let config = server::Config {
+            protocol,
+            mechanisms: vec![Arc::new(Plain)],
+            auth_in_clear: true,
+            ..smtp()
+        };
         let inbound = Inbound::new(Arc::new(config));
         let (mut ours, theirs) = tokio::io::duplex(1 << 12);
         let (_leave, leaving) = watch::channel(false);
@@ -216,7 +253,11 @@ async fn the_received_field_says_how_a_message_came() {
         ours.write_all(format!("{greeting}{message}").as_bytes()).await.unwrap();
         let mut said = String::new();
         ours.read_to_string(&mut said).await.unwrap();
-        let from = "Received: from c.test.example ([192.0.2.7]) by mx.test.example (smtp-proto) with";
-        assert!(said.contains(&format!("{from} {with}; Mon, 1 Jun 2026 00:00:00 +0000\r\n")), "{said}");
+        let from =
+            "Received: from c.test.example ([192.0.2.7]) by mx.test.example (smtp-proto) with";
+        assert!(
+            said.contains(&format!("{from} {with}; Mon, 1 Jun 2026 00:00:00 +0000\r\n")),
+            "{said}"
+        );
     }
 }

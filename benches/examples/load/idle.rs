@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
-use smtp_proto::body::Runs;
-use smtp_proto::params::RcptParameters;
-use smtp_proto::path::ForwardPath;
-use smtp_proto::reply::Response;
 use smtp_proto::server::{Config, StartTls};
-use smtp_tls_policy::Posture;
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::params::RcptParameters;
+use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::reply::Response;
+use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::rustls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::serve::{Handler, Inbound, Session, serve};
 use smtp_tokio_adapter::{Connection, Target};
@@ -30,7 +30,12 @@ const BEFORE: usize = 50;
 struct Nobody;
 
 impl Handler for Nobody {
-    async fn recipient(&mut self, _: &Session, _: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        _: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
         Response::fixed(550, (5, 1, 1), "nobody is here")
     }
 
@@ -57,16 +62,23 @@ fn serve_here() -> Result<(), Box<dyn std::error::Error>> {
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
     let identity = Arc::new(CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider)?);
     let tls = server_config(identity, ClientCertificates::None, provider)?;
-    let config = Config { starttls: StartTls::Offered, ..Config::new("mail.test.example".parse()?) };
-    let inbound = Inbound { tls: Some(tls), connections: 2 * IDLE, ..Inbound::new(Arc::new(config)) };
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        println!("{}", listener.local_addr()?.port());
-        let end_of_input = async {
-            drop(tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await);
-        };
-        serve(listener, inbound, Arc::new(|_: SocketAddr| Nobody), end_of_input).await
-    })?;
+    let config =
+        Config { starttls: StartTls::Offered, ..Config::new("mail.test.example".parse()?) };
+    let inbound =
+        Inbound { tls: Some(tls), connections: 2 * IDLE, ..Inbound::new(Arc::new(config)) };
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(
+        async {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            println!("{}", listener.local_addr()?.port());
+            let end_of_input = async {
+                drop(
+                    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()))
+                        .await,
+                );
+            };
+            serve(listener, inbound, Arc::new(|_: SocketAddr| Nobody), end_of_input).await
+        },
+    )?;
     Ok(())
 }
 
@@ -95,7 +107,8 @@ pub(crate) fn report() -> Result<(), String> {
         BufReader::new(output).read_line(&mut line).map_err(|error| error.to_string())?;
         let port = line.trim().parse().map_err(|error| format!("port {line:?}: {error}"))?;
 
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.map_err(|error| error.to_string())?.block_on(async {
             let mut connections = Vec::with_capacity(BEFORE + IDLE);
             open(&mut connections, BEFORE, port, posture).await?;
@@ -120,8 +133,15 @@ async fn open(
     let (host, plan) = rules(posture)?;
     let outbound = outbound(true)?;
     for _ in 0..count {
-        let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
-        let (decision, connection) = Connection::open(&outbound, &target, connect(port).await?).await;
+        let target = Target {
+            host: &host,
+            plan: &plan,
+            identity: None,
+            credentials: None,
+            retry_in_clear: false,
+        };
+        let (decision, connection) =
+            Connection::open(&outbound, &target, connect(port).await?).await;
         if decision.tls.is_some() != (posture != Posture::None) {
             return Err(decision.sentence);
         }

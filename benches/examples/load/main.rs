@@ -21,8 +21,10 @@ use std::process::ExitCode;
 use senders::{Sender, Work};
 
 /// Octets of a message, and messages of a run over 1, 10 and 100 connections.
-const WORK: [(usize, [(usize, usize); 3]); 2] =
-    [(1024, [(1, 4000), (10, 40_000), (100, 40_000)]), (100 * 1024, [(1, 1000), (10, 3000), (100, 3000)])];
+const WORK: [(usize, [(usize, usize); 3]); 2] = [
+    (1024, [(1, 4000), (10, 40_000), (100, 40_000)]),
+    (100 * 1024, [(1, 1000), (10, 3000), (100, 3000)]),
+];
 
 struct Options {
     state: String,
@@ -38,7 +40,9 @@ fn options() -> Result<Options, String> {
         match &*argument {
             "--runs" => runs = value()?.parse().map_err(|error| format!("--runs: {error}"))?,
             "--scale" => scale = value()?.parse().map_err(|error| format!("--scale: {error}"))?,
-            _ if argument.starts_with("--") || state.is_some() => return Err(format!("unexpected {argument}")),
+            _ if argument.starts_with("--") || state.is_some() => {
+                return Err(format!("unexpected {argument}"));
+            }
             _ => state = Some(argument),
         }
     }
@@ -68,7 +72,9 @@ fn main() -> ExitCode {
 
 fn throughput(options: &Options) -> Result<(), String> {
     let sink = senders::Sink::start(&options.state)?;
-    println!("messages a second, median [lowest-highest], and microseconds of processor time of the sender for each");
+    println!(
+        "messages a second, median [lowest-highest], and microseconds of processor time of the sender for each"
+    );
     for (size, rows) in WORK {
         for (connections, messages) in rows {
             let messages = ((messages as f64 * options.scale) as usize).max(connections);
@@ -86,7 +92,10 @@ fn throughput(options: &Options) -> Result<(), String> {
                 let rate = results[results.len() / 2].rate;
                 results.sort_by(|one, other| one.micros.total_cmp(&other.micros));
                 let micros = results[results.len() / 2].micros;
-                println!("  {:24} {rate:8.0} [{lowest:.0}-{highest:.0}] {micros:7.1} us", sender.name());
+                println!(
+                    "  {:24} {rate:8.0} [{lowest:.0}-{highest:.0}] {micros:7.1} us",
+                    sender.name()
+                );
             }
         }
     }

@@ -7,25 +7,29 @@ pub(crate) fn own_time() -> Result<Duration, String> {
     let failed = |error| format!("schedstat: {error}");
     let mut nanoseconds = 0;
     for thread in std::fs::read_dir("/proc/self/task").map_err(failed)? {
-        let text = std::fs::read_to_string(thread.map_err(failed)?.path().join("schedstat")).unwrap_or_default();
-        nanoseconds += text.split(' ').next().and_then(|it| it.parse::<u64>().ok()).unwrap_or_default();
+        let text = std::fs::read_to_string(thread.map_err(failed)?.path().join("schedstat"))
+            .unwrap_or_default();
+        nanoseconds +=
+            text.split(' ').next().and_then(|it| it.parse::<u64>().ok()).unwrap_or_default();
     }
     Ok(Duration::from_nanos(nanoseconds))
 }
 
 /// Processor time of the children that have ended.
 pub(crate) fn children_time() -> Result<Duration, String> {
-    let text = std::fs::read_to_string("/proc/self/stat").map_err(|error| format!("stat: {error}"))?;
+    let text =
+        std::fs::read_to_string("/proc/self/stat").map_err(|error| format!("stat: {error}"))?;
     // proc(5): behind the name in brackets, cutime and cstime are the 14th and the 15th, in ticks of 10 ms.
     let fields: Vec<&str> = text.rsplit_once(") ").map_or("", |it| it.1).split(' ').collect();
-    let ticks = |index: usize| fields.get(index).and_then(|it| it.parse::<u64>().ok()).unwrap_or_default();
+    let ticks =
+        |index: usize| fields.get(index).and_then(|it| it.parse::<u64>().ok()).unwrap_or_default();
     Ok(Duration::from_millis(10 * (ticks(13) + ticks(14))))
 }
 
 /// Proportional set size of a process in KiB.
 pub(crate) fn memory(process: u32) -> Result<u64, String> {
-    let text =
-        std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).map_err(|error| format!("smaps: {error}"))?;
+    let text = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup"))
+        .map_err(|error| format!("smaps: {error}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or("no Pss")?;
     line.trim_end_matches("kB").trim().parse().map_err(|error| format!("Pss: {error}"))
 }

@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::extension::ClientId;
-use smtp_proto::client::{self, Envelope};
+use smtp_proto::client;
+use smtp_proto::client::Envelope;
+use smtp_tls_policy::pki::Trust;
+use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::rustls::ClientTls;
-use smtp_tls_policy::{Facts, Host, HostOrigin, Namespace, OutboundConnector, Plan, Posture, Trust, plan};
+use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::{Connection, End, Outbound, Target};
 use tokio::net::TcpStream;
 
@@ -31,7 +35,8 @@ pub(crate) struct Work {
 impl Work {
     /// Messages for one of the connections.
     fn share(&self, connection: usize) -> usize {
-        self.messages / self.connections + usize::from(connection < self.messages % self.connections)
+        self.messages / self.connections
+            + usize::from(connection < self.messages % self.connections)
     }
 
     /// Lines of 76 characters behind a header.
@@ -56,7 +61,10 @@ pub(crate) struct Measured {
 
 impl Measured {
     fn new(messages: usize, elapsed: Duration, processor: Duration) -> Self {
-        Self { rate: messages as f64 / elapsed.as_secs_f64(), micros: processor.as_secs_f64() * 1e6 / messages as f64 }
+        Self {
+            rate: messages as f64 / elapsed.as_secs_f64(),
+            micros: processor.as_secs_f64() * 1e6 / messages as f64,
+        }
     }
 }
 
@@ -69,8 +77,12 @@ pub(crate) enum Sender {
 }
 
 impl Sender {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Ours { pipelining: false }, Self::Ours { pipelining: true }, Self::Lettre, Self::SmtpSource];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Ours { pipelining: false },
+        Self::Ours { pipelining: true },
+        Self::Lettre,
+        Self::SmtpSource,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -86,7 +98,8 @@ impl Sender {
             return smtp_source(state, work);
         }
         // Threads of its own, so that their time is that of this run.
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         runtime.block_on(async {
             let (before, started) = (own_time()?, Instant::now());
@@ -98,7 +111,8 @@ impl Sender {
                 .collect();
             for task in tasks {
                 let sent = tokio::time::timeout_at((started + DEADLINE).into(), task).await;
-                sent.map_err(|_| format!("{} stalls", self.name()))?.map_err(|error| error.to_string())??;
+                sent.map_err(|_| format!("{} stalls", self.name()))?
+                    .map_err(|error| error.to_string())??;
             }
             Ok(Measured::new(work.messages, started.elapsed(), own_time()?.saturating_sub(before)))
         })
@@ -110,7 +124,8 @@ pub(crate) fn rules(posture: Posture) -> Result<(Host, Plan), String> {
     let connector = OutboundConnector::new("load", vec![Namespace::Default], posture);
     let parse = |name| Host::parse(name).map_err(|error| format!("{name}: {error}"));
     let (domain, host) = (parse("test.example")?, parse("mail.test.example")?);
-    let plan = plan(&Facts::new(&connector, &domain, &host, HostOrigin::Mx)).map_err(|error| format!("{error:?}"))?;
+    let plan = plan(&Facts::new(&connector, &domain, &host, HostOrigin::Mx))
+        .map_err(|error| format!("{error:?}"))?;
     Ok((host, plan))
 }
 
@@ -123,7 +138,13 @@ pub(crate) fn outbound(pipelining: bool) -> Result<Outbound, String> {
 
 async fn ours(work: Work, number: usize, pipelining: bool) -> Result<(), String> {
     let (host, plan) = rules(Posture::None)?;
-    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+    let target = Target {
+        host: &host,
+        plan: &plan,
+        identity: None,
+        credentials: None,
+        retry_in_clear: false,
+    };
     let stream = connect(work.port).await?;
     let (_, connection) = Connection::open(&outbound(pipelining)?, &target, stream).await;
     let mut connection = connection.map_err(|error| error.to_string())?;
@@ -145,7 +166,8 @@ async fn ours(work: Work, number: usize, pipelining: bool) -> Result<(), String>
 }
 
 pub(crate) async fn connect(port: u16) -> Result<TcpStream, String> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| error.to_string())?;
+    let stream =
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     Ok(stream)
 }
@@ -154,10 +176,13 @@ async fn lettre(work: Work, number: usize) -> Result<(), String> {
     let failed = |error: lettre::transport::smtp::Error| format!("lettre: {error}");
     let hello = ClientId::Domain("client.test.example".into());
     let stream = connect(work.port).await?;
-    let mut connection = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await.map_err(failed)?;
+    let mut connection = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)
+        .await
+        .map_err(failed)?;
     let parse = |address: &str| address.parse().map_err(|error| format!("{address}: {error}"));
     let (from, to) = (parse("sender@client.test.example")?, parse("reader@test.example")?);
-    let envelope = lettre::address::Envelope::new(Some(from), vec![to]).map_err(|error| error.to_string())?;
+    let envelope =
+        lettre::address::Envelope::new(Some(from), vec![to]).map_err(|error| error.to_string())?;
     let message = work.message();
     for _ in 0..work.share(number) {
         connection.send(&envelope, &message).await.map_err(failed)?;
@@ -170,8 +195,23 @@ fn smtp_source(state: &str, work: Work) -> Result<Measured, String> {
     let status = Command::new("timeout")
         .arg(DEADLINE.as_secs().to_string())
         .arg(format!("{state}/bin/smtp-source"))
-        .args(["-d", "-M", "client.test.example", "-f", "sender@client.test.example", "-t", "reader@test.example"])
-        .args(["-m", &work.messages.to_string(), "-l", &work.size.to_string(), "-s", &work.connections.to_string()])
+        .args([
+            "-d",
+            "-M",
+            "client.test.example",
+            "-f",
+            "sender@client.test.example",
+            "-t",
+            "reader@test.example",
+        ])
+        .args([
+            "-m",
+            &work.messages.to_string(),
+            "-l",
+            &work.size.to_string(),
+            "-s",
+            &work.connections.to_string(),
+        ])
         .arg(format!("127.0.0.1:{}", work.port))
         .stdout(Stdio::null())
         .status()
@@ -192,7 +232,9 @@ impl Sink {
     pub(crate) fn start(state: &str) -> Result<Self, String> {
         let failed = |error| format!("smtp-sink: {error}");
         // Free a moment ago; nobody else is that fast.
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr()).map_err(failed)?;
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|it| it.local_addr())
+            .map_err(failed)?;
         let process = Command::new(format!("{state}/bin/smtp-sink"))
             // It will not run as root; the option is refused to others.
             .args(if is_root() { &["-u", "nobody"][..] } else { &[] })

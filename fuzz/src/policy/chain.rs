@@ -1,10 +1,11 @@
 use std::time::Duration;
 
+use smtp_tls_policy::judge::Standing;
+use smtp_tls_policy::pki::{Pin, Revocation, RootsId, TlsaRecord, TlsaSet, Trust};
 use smtp_tls_policy::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
-use smtp_tls_policy::{
-    Dns, DnsStatus, Domain, Facts, Host, HostOrigin, Namespace, OutboundConnector, Pin, Posture, Revocation, RootsId,
-    Standing, TlsaFact, TlsaRecord, TlsaSet, Trust, plan,
-};
+use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, TlsaFact, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::{Domain, Host, Namespace};
 
 /// Who the certificates are to be for.
 const HOST: &str = "mx.test.example";
@@ -28,11 +29,14 @@ pub fn chain(data: &[u8]) {
     if let Some(list) = list {
         let _ = trust.add_crl_der(&RootsId::public(), list);
     }
-    let chain: Vec<CertificateDer<'_>> = shown.iter().map(|&der| CertificateDer::from(der)).collect();
+    let chain: Vec<CertificateDer<'_>> =
+        shown.iter().map(|&der| CertificateDer::from(der)).collect();
     let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW));
     let host = Host::parse(HOST).expect("a host");
 
-    for posture in [Posture::Opportunistic, Posture::Deterministic, Posture::Verified, Posture::Secure] {
+    for posture in
+        [Posture::Opportunistic, Posture::Deterministic, Posture::Verified, Posture::Secure]
+    {
         for revocation in [Revocation::IfConfigured, Revocation::Hard] {
             let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
             connector.revocation = revocation;
@@ -54,7 +58,8 @@ pub fn chain(data: &[u8]) {
         for usage in [2, 3] {
             let record = TlsaRecord { usage, selector, matching: 0, data: leaf.to_vec() };
             let tlsa = TlsaFact::Found(TlsaSet::new(base.clone(), &[record]));
-            let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
+            let connector =
+                OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
             let mut facts = Facts::new(&connector, &host, &host, HostOrigin::Mx);
             facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
             let plan = plan(&facts).expect("a plan");
@@ -68,7 +73,10 @@ pub fn chain(data: &[u8]) {
     let mut connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Pinned);
     connector.pins = vec![Pin::of_certificate(leaf)];
     let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).expect("a plan");
-    assert!(plan.judge(&chain, &Trust::new(), now).is_authenticated(), "it is the one that is pinned");
+    assert!(
+        plan.judge(&chain, &Trust::new(), now).is_authenticated(),
+        "it is the one that is pinned"
+    );
 }
 
 fn parts(mut data: &[u8]) -> Vec<&[u8]> {

@@ -1,4 +1,4 @@
-use smtp_tls_policy::Crl;
+use smtp_tls_policy::pki::Crl;
 use webpki::BorrowedCertRevocationList;
 
 /// An error points into the list. A list that is taken is one to rustls-webpki as well, save for what it does not support,

@@ -1,7 +1,8 @@
+use smtp_tls_policy::Domain;
+use smtp_tls_policy::pki::Pin;
+use smtp_tls_policy::pki::{TlsaRecord, TlsaSet};
 use smtp_tls_policy::sts;
-use smtp_tls_policy::tlsa::{TlsaRecord, TlsaSet};
 use smtp_tls_policy::tlsrpt;
-use smtp_tls_policy::{Domain, Pin};
 
 /// What comes from the DNS: TXT records of three kinds of strings, and RDATA of TLSA records, parted by what the first byte
 /// says. Every record that is read is written as it was read.
@@ -21,7 +22,8 @@ pub fn records(data: &[u8]) {
     }
     let _ = tlsrpt::Record::find(&apart);
 
-    let read: Vec<TlsaRecord> = parts.iter().filter_map(|part| TlsaRecord::from_wire(part).ok()).collect();
+    let read: Vec<TlsaRecord> =
+        parts.iter().filter_map(|part| TlsaRecord::from_wire(part).ok()).collect();
     for record in &read {
         assert_eq!(TlsaRecord::from_wire(&record.to_wire()).as_ref(), Ok(record));
         assert_eq!(TlsaRecord::parse(&record.to_string()).as_ref(), Ok(record));

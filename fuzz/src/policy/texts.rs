@@ -1,6 +1,7 @@
-use smtp_tls_policy::config::Config;
+use smtp_tls_policy::pki::Reference;
+use smtp_tls_policy::rules::Config;
 use smtp_tls_policy::sts::{MxPattern, Policy};
-use smtp_tls_policy::{Domain, Host, Namespace, Reference};
+use smtp_tls_policy::{Domain, Host, Namespace};
 
 /// MTA-STS policies, names of every kind, and configurations: what is read is written, read again and the same; and an
 /// error points into the text.

@@ -1,6 +1,6 @@
 //! Bodies: a second, naive coder agrees both ways; fragments change nothing.
 
-use smtp_proto::body::{DotDecoder, DotEncoder};
+use smtp_proto::wire::body::{DotDecoder, DotEncoder};
 
 /// First byte: fragmentation. Rest: a message as the caller has it, and again what a peer sends.
 pub fn body(data: &[u8]) {
@@ -40,7 +40,8 @@ fn decode(seed: u8, wire: &[u8]) {
     let raw = &wire[..dot];
     assert_eq!(decoder.defect().is_some(), has_bare(raw));
     if !has_bare(raw) {
-        let expected: Vec<u8> = lines(raw).flat_map(|line| line.strip_prefix(b".").unwrap_or(line)).copied().collect();
+        let expected: Vec<u8> =
+            lines(raw).flat_map(|line| line.strip_prefix(b".").unwrap_or(line)).copied().collect();
         assert_eq!(message, expected);
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use smtp_proto::command::{Command, XclientName};
-use smtp_proto::fallback::Channel;
-use smtp_proto::reply::Response;
+use smtp_proto::channel::Channel;
 use smtp_proto::server::{Config, Event, Server};
+use smtp_proto::wire::command::{Command, XclientName};
+use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
 
 /// First byte: fragmentation. Rest: what a client says.
@@ -38,7 +38,8 @@ pub(crate) fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Vec<u8>)
     config.limits.recipients = 2;
     config.size_limit = Some(60);
     (config.chunking, config.binary_mime, config.smtputf8, config.dsn) = (true, true, true, true);
-    (config.etrn, config.xclient, config.burl) = (true, XclientName::ALL.to_vec(), Some("imap".into()));
+    (config.etrn, config.xclient, config.burl) =
+        (true, XclientName::ALL.to_vec(), Some("imap".into()));
     let mut server = Server::new(Arc::new(config), Channel::Plain, now);
     let (mut input, mut output) = (Vec::new(), Vec::new());
     let (mut events, mut body, mut stored) = (Vec::new(), Vec::new(), Vec::new());

@@ -3,14 +3,12 @@
 mod body;
 mod command;
 mod pair;
-mod received;
 mod reply;
 mod sasl;
 
 pub use body::body;
 pub use command::command;
 pub use pair::pair;
-pub use received::received;
 pub use reply::reply;
 pub use sasl::sasl;
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Client, Config, Envelope, Event, Outcome};
-use smtp_proto::command::{Command, Xclient, XclientValue};
 use smtp_proto::error::Error;
-use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules, Yield};
+use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, Yield};
 use smtp_proto::sasl::client::{Credentials, Floor};
+use smtp_proto::wire::command::{Command, Xclient, XclientValue};
 use smtp_proto::{Protocol, Step, Want};
 
 /// First byte: rules. Second: fragmentation. Third: the caller. Then one byte for each thing that the server does.
@@ -20,12 +21,16 @@ pub fn pair(data: &[u8]) {
         chunking: caller & 8 != 0,
         protocol: if caller & 16 == 0 { Protocol::Smtp } else { Protocol::Lmtp },
         commands: caller & 32 != 0,
-        credentials: [None, Some(Floor::Authenticated), None, Some(Floor::Encrypted)][usize::from(caller >> 6)],
+        credentials: [None, Some(Floor::Authenticated), None, Some(Floor::Encrypted)]
+            [usize::from(caller >> 6)],
     };
     let trace = hostile(&scenario, *seed, script);
     assert_eq!(trace, hostile(&scenario, 0, script), "fragments were seen");
     // What the client sent in clear text is a conversation to any server, and reads the same in pieces.
-    assert_eq!(super::command::converse(&trace.clear, *seed), super::command::converse(&trace.clear, 0));
+    assert_eq!(
+        super::command::converse(&trace.clear, *seed),
+        super::command::converse(&trace.clear, 0)
+    );
 }
 
 struct Scenario {
@@ -41,8 +46,10 @@ struct Scenario {
 }
 
 fn rules_of(byte: u8) -> TlsRules {
-    let when = |bits: u8| [Yield::Now, Yield::Later, Yield::Never, Yield::Now][usize::from(bits & 3)];
-    let mode = [TlsMode::Required, TlsMode::Opportunistic, TlsMode::Required, TlsMode::Never][usize::from(byte & 3)];
+    let when =
+        |bits: u8| [Yield::Now, Yield::Later, Yield::Never, Yield::Now][usize::from(bits & 3)];
+    let mode = [TlsMode::Required, TlsMode::Opportunistic, TlsMode::Required, TlsMode::Never]
+        [usize::from(byte & 3)];
     TlsRules { mode, refused: when(byte >> 2), broken: when(byte >> 4), untrusted: when(byte >> 6) }
 }
 
@@ -167,7 +174,8 @@ fn hostile(scenario: &Scenario, seed: u8, script: &[u8]) -> Trace {
         match DEEDS[usize::from(deed) % DEEDS.len()] {
             Deed::Say(mut bytes) => {
                 while !bytes.is_empty() {
-                    let (piece, rest) = bytes.split_at(sizes.next().expect("endless").min(bytes.len()));
+                    let (piece, rest) =
+                        bytes.split_at(sizes.next().expect("endless").min(bytes.len()));
                     driver.input.extend_from_slice(piece);
                     driver.turn();
                     bytes = rest;
@@ -248,7 +256,9 @@ impl Driver<'_> {
                 Step::Event(event) => {
                     self.trace.events.push(format!("{event:?}"));
                     match event {
-                        Event::NoTls { fallback, .. } => self.released |= fallback == Fallback::ContinuePlaintext,
+                        Event::NoTls { fallback, .. } => {
+                            self.released |= fallback == Fallback::ContinuePlaintext
+                        }
                         Event::Ready => next = true,
                         Event::SendBody => self.body = Some(BODY),
                         Event::Finished(outcome) => {
@@ -258,7 +268,8 @@ impl Driver<'_> {
                             self.body = None;
                             if matches!(outcome, Outcome::Accepted(_) | Outcome::PerRecipient) {
                                 let sent = self.inside();
-                                let ended = sent.ends_with(b"\r\n.\r\n") || sent.ends_with(b"BDAT 0 LAST\r\n");
+                                let ended = sent.ends_with(b"\r\n.\r\n")
+                                    || sent.ends_with(b"BDAT 0 LAST\r\n");
                                 assert!(ended, "accepted before it was sent");
                             }
                         }
@@ -297,7 +308,9 @@ impl Driver<'_> {
                 return;
             }
             let (piece, rest) = body.split_at(body.len().min(20));
-            self.client.write_body(piece, &mut self.output, self.now).expect("the body was asked for");
+            self.client
+                .write_body(piece, &mut self.output, self.now)
+                .expect("the body was asked for");
             self.body = Some(rest);
         }
     }
@@ -306,8 +319,12 @@ impl Driver<'_> {
         if let Some(floor) = self.scenario.credentials.filter(|_| !self.tried) {
             let credentials = Credentials { floor, ..Credentials::password("user", "pencil") };
             let nonce = [0; 24].into();
-            let mechanism = credentials.mechanism(self.client.capabilities(), self.client.channel(), nonce);
-            self.trace.events.push(format!("mechanism: {:?}", mechanism.as_ref().map(|it| it.name().to_owned())));
+            let mechanism =
+                credentials.mechanism(self.client.capabilities(), self.client.channel(), nonce);
+            self.trace.events.push(format!(
+                "mechanism: {:?}",
+                mechanism.as_ref().map(|it| it.name().to_owned())
+            ));
             if let Ok(mechanism) = mechanism {
                 let name = mechanism.name().to_owned();
                 // To anybody at all goes no more than a proof.
@@ -326,14 +343,21 @@ impl Driver<'_> {
             self.asked = true;
             let proxy = Xclient { port: Some(XclientValue::Value(25)), ..Xclient::default() };
             let sent = self.client.xclient(&proxy, self.now).is_ok();
-            if sent || self.client.command(Command::Vrfy { text: "a", smtputf8: false }, self.now).is_ok() {
+            if sent
+                || self
+                    .client
+                    .command(Command::Vrfy { text: "a", smtputf8: false }, self.now)
+                    .is_ok()
+            {
                 return;
             }
         }
         self.left -= 1;
         let envelope = Envelope {
             reverse_path: "sender@test.example".parse().expect("a path"),
-            recipients: ["a@test.example", "b@test.example"].map(|path| path.parse().expect("a path")).into(),
+            recipients: ["a@test.example", "b@test.example"]
+                .map(|path| path.parse().expect("a path"))
+                .into(),
             size: Some(BODY.len() as u64),
             ..Envelope::default()
         };
@@ -362,10 +386,14 @@ impl Driver<'_> {
         self.trace.clear.extend_from_slice(&output);
         assert!(!output.windows(4).any(|octets| octets == b"AUTH"), "credentials in clear text");
         let harmless = |line: &[u8]| {
-            let hello = [&b"EHLO "[..], b"HELO ", b"LHLO "].iter().any(|verb| line.starts_with(verb));
-            hello && line.ends_with(b" client.test.example") || matches!(line, b"STARTTLS" | b"QUIT" | b"")
+            let hello =
+                [&b"EHLO "[..], b"HELO ", b"LHLO "].iter().any(|verb| line.starts_with(verb));
+            hello && line.ends_with(b" client.test.example")
+                || matches!(line, b"STARTTLS" | b"QUIT" | b"")
         };
-        let held = output.split(|&byte| byte == b'\n').all(|line| harmless(line.strip_suffix(b"\r").unwrap_or(line)));
+        let held = output
+            .split(|&byte| byte == b'\n')
+            .all(|line| harmless(line.strip_suffix(b"\r").unwrap_or(line)));
         match self.scenario.rules.mode {
             TlsMode::Required => assert!(held, "past the floor: {}", output.escape_ascii()),
             TlsMode::Opportunistic => assert!(held || self.released, "in clear text without leave"),
@@ -382,6 +410,9 @@ impl Driver<'_> {
 
     fn judge(&self, fallback: Fallback) {
         let required = self.scenario.rules.mode == TlsMode::Required;
-        assert!(!(required || self.tried) || fallback == Fallback::Forbidden, "past the floor: {fallback:?}");
+        assert!(
+            !(required || self.tried) || fallback == Fallback::Forbidden,
+            "past the floor: {fallback:?}"
+        );
     }
 }

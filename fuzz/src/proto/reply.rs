@@ -1,7 +1,7 @@
 //! Replies: a second, naive parser agrees; fragments change nothing; capabilities lose nothing.
 
-use smtp_proto::capabilities::{Capabilities, Extension};
-use smtp_proto::reply::{Reply, ReplyParser};
+use smtp_proto::wire::capabilities::{Capabilities, Extension};
+use smtp_proto::wire::reply::{Reply, ReplyParser};
 
 /// First byte: fragmentation. Rest: what a server says.
 pub fn reply(data: &[u8]) {
@@ -45,7 +45,10 @@ fn naive(wire: &[u8]) -> Result<Option<(u16, usize)>, ()> {
         }
         let code = line.get(..3).and_then(|code| std::str::from_utf8(code).ok());
         let code = code.filter(|code| code.bytes().all(|digit| digit.is_ascii_digit()));
-        let code: u16 = code.and_then(|code| code.parse().ok()).filter(|code| (200..600).contains(code)).ok_or(())?;
+        let code: u16 = code
+            .and_then(|code| code.parse().ok())
+            .filter(|code| (200..600).contains(code))
+            .ok_or(())?;
         if *first.get_or_insert(code) != code {
             return Err(());
         }

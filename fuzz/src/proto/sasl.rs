@@ -4,22 +4,27 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use smtp_proto::fallback::{Channel, Peer, TlsInfo};
-use smtp_proto::reply::Response;
-use smtp_proto::sasl::client::{self, Binding, Mechanism as _};
+use smtp_proto::Secret;
+use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::channel::{Channel, Peer, TlsInfo};
+use smtp_proto::sasl::client;
+use smtp_proto::sasl::client::{Binding, Mechanism as _};
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{
-    Answer, Decoy, External, Identity, Login, Mechanism, OauthBearer, Plain, Question, ScramSha256, Xoauth2,
+    Answer, Decoy, External, Identity, Login, Mechanism, OauthBearer, Plain, Question, ScramSha256,
+    Xoauth2,
 };
-use smtp_proto::sasl::{BindingType, ChannelBinding, Secret};
 use smtp_proto::server::{Config, Event, Server};
+use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
 
 const NAMES: [&str; 7] =
     ["PLAIN", "LOGIN", "EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "XOAUTH2", "OAUTHBEARER"];
 const LINE: usize = 600;
 /// Of RFC 7677, 3.
-const SALT: [u8; 16] = [0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e, 0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81];
+const SALT: [u8; 16] = [
+    0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e, 0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81,
+];
 
 /// First byte: fragmentation. Second: bit 7 says that the rest is what a client says behind EHLO, as it is. Otherwise its
 /// lines are messages, sent in base64, the first of them of the mechanism that the lower bits name; with bit 6 it comes
@@ -32,7 +37,9 @@ pub fn sasl(data: &[u8]) {
         wire.extend_from_slice(text);
     } else {
         let name = NAMES[usize::from(mode & 0x3f) % NAMES.len()];
-        wire.extend_from_slice(format!("AUTH {name}{}", if mode & 0x40 != 0 { " " } else { "\r\n" }).as_bytes());
+        wire.extend_from_slice(
+            format!("AUTH {name}{}", if mode & 0x40 != 0 { " " } else { "\r\n" }).as_bytes(),
+        );
         for message in text.split(|&byte| byte == b'\n') {
             let empty = message.is_empty() && wire.ends_with(b" ");
             wire.extend_from_slice(if empty { b"=" } else { b"" });
@@ -49,7 +56,8 @@ pub fn sasl(data: &[u8]) {
 fn encode(octets: &[u8], output: &mut Vec<u8>) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for chunk in octets.chunks(3) {
-        let bits = chunk.iter().fold(0, |bits, &octet| bits << 8 | u32::from(octet)) << (8 * (3 - chunk.len()));
+        let bits = chunk.iter().fold(0, |bits, &octet| bits << 8 | u32::from(octet))
+            << (8 * (3 - chunk.len()));
         for at in 0..4 {
             let index = (bits >> (18 - 6 * at) & 0x3f) as usize;
             output.push(if at > chunk.len() { b'=' } else { ALPHABET[index] });
@@ -64,15 +72,22 @@ fn binding() -> ChannelBinding {
 fn authority(question: &Question) -> Answer {
     static KEYS: OnceLock<Keys> = OnceLock::new();
     match question {
-        Question::Password { user, password } if user == "user" && *password == Secret::from("pencil") => {
+        Question::Password { user, password }
+            if user == "user" && *password == Secret::from("pencil") =>
+        {
             Answer::Accepted("user".into())
         }
-        Question::Keys { user } if user == "user" => {
-            Answer::Keys(KEYS.get_or_init(|| Keys::derive(&Secret::from("pencil"), &SALT, 4096).expect("keys")).clone())
+        Question::Keys { user } if user == "user" => Answer::Keys(
+            KEYS.get_or_init(|| Keys::derive(&Secret::from("pencil"), &SALT, 4096).expect("keys"))
+                .clone(),
+        ),
+        Question::Token { token, .. } if *token == Secret::from("good-token") => {
+            Answer::Accepted("user".into())
         }
-        Question::Token { token, .. } if *token == Secret::from("good-token") => Answer::Accepted("user".into()),
         Question::External { .. } => Answer::Accepted("user".into()),
-        Question::Authorize { authorization, .. } if authorization == "boss" => Answer::Accepted("boss".into()),
+        Question::Authorize { authorization, .. } if authorization == "boss" => {
+            Answer::Accepted("boss".into())
+        }
         Question::Password { user, .. } if user == "later" => Answer::Unavailable,
         Question::Password { user, .. } if user == "weak" => {
             Answer::Failed(Response::fixed(534, (5, 7, 9), "mechanism is too weak"))
@@ -88,7 +103,8 @@ fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
     config.limits.command_line = 80;
     config.limits.auth_line = LINE;
     let decoy = Decoy::new(Secret::from("decoy"));
-    config.mechanisms = ScramSha256::with_nonces(decoy, || "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".parse().ok()).into();
+    config.mechanisms =
+        ScramSha256::with_nonces(decoy, || "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".parse().ok()).into();
     let others: [Arc<dyn Mechanism>; 5] = [
         Arc::new(External),
         Arc::new(OauthBearer::default()),
@@ -97,7 +113,12 @@ fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
         Arc::new(Login),
     ];
     config.mechanisms.extend(others);
-    let tls = TlsInfo { peer: Peer::Unauthenticated, version: "TLSv1.3", cipher: "", bindings: vec![binding()] };
+    let tls = TlsInfo {
+        peer: Peer::Unauthenticated,
+        version: "TLSv1.3",
+        cipher: "",
+        bindings: vec![binding()],
+    };
     let mut server = Server::new(Arc::new(config), Channel::Implicit(Arc::new(tls)), now);
     let (mut input, mut output, mut events) = (Vec::new(), Vec::new(), Vec::new());
     let (mut rest, mut sizes) = (wire, super::sizes(seed));
@@ -127,7 +148,10 @@ fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
                 response = match event {
                     Event::Authenticated(identity) => {
                         assert!(proven && identity.user == "user");
-                        assert_eq!(identity.authorization, if authorized { "boss" } else { "user" });
+                        assert_eq!(
+                            identity.authorization,
+                            if authorized { "boss" } else { "user" }
+                        );
                         assert_eq!(server.identity(), Some(&identity));
                         None
                     }
@@ -169,7 +193,8 @@ fn ask(challenges: &[u8]) {
     let password = || Secret::from("known to no input");
     let nonce = || "rOprNGfwEbeRWgbNEkqO".parse().expect("a nonce");
     for binding in [Binding::Unsupported, Binding::Unoffered, Binding::Used(binding())] {
-        let client = client::ScramSha256::new("", "user", password(), binding, nonce()).expect("a user");
+        let client =
+            client::ScramSha256::new("", "user", password(), binding, nonce()).expect("a user");
         let mut client = client.with_max_iterations(4096);
         client.initial_response().expect("a first message").expect("the client begins");
         for challenge in challenges.split(|&byte| byte == b'\n') {
@@ -185,7 +210,10 @@ fn ask(challenges: &[u8]) {
     for client in [&mut login as &mut dyn client::Mechanism, &mut xoauth2, &mut bearer] {
         let _ = client.initial_response();
         // A server without end is met with an end.
-        let answered = challenges.split(|&byte| byte == b'\n').take_while(|it| client.respond(it).is_ok()).count();
+        let answered = challenges
+            .split(|&byte| byte == b'\n')
+            .take_while(|it| client.respond(it).is_ok())
+            .count();
         assert!(answered <= 3, "{answered}");
         let _ = client.accepted();
     }

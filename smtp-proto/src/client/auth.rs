@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use super::{AuthFailure, Client, Event};
 use crate::fallback::TlsRules;
-use crate::reply::Reply;
 use crate::sasl::client::{AuthRefusal, Floor, Mechanism};
-use crate::sasl::{SaslError, Secret, decode_base64, encode_base64, is_mechanism_name};
+use crate::sasl::{SaslError, decode_base64, encode_base64, is_mechanism_name};
+use crate::secret::Secret;
+use crate::wire::reply::Reply;
 
 /// Octets of a command line with its CRLF (RFC 5321, 4.5.3.1.4). RFC 4954, 4: an initial response that does not fit is
 /// sent behind an empty challenge.
@@ -180,7 +181,11 @@ impl Client {
     }
 
     /// 235. A success that the mechanism denies is none; and since the server thinks otherwise, the connection ends.
-    pub(super) fn auth_accepted<'i>(&mut self, mut exchange: Exchange, reply: Reply<'i>) -> Event<'i> {
+    pub(super) fn auth_accepted<'i>(
+        &mut self,
+        mut exchange: Exchange,
+        reply: Reply<'i>,
+    ) -> Event<'i> {
         match exchange.accepted() {
             Ok(()) => {
                 self.authenticated = true;

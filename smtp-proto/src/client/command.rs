@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::{Client, Sent, State};
-use crate::capabilities::Extension;
-use crate::command::{Command, Xclient, XclientName};
 use crate::error::ApiMisuse;
+use crate::wire::capabilities::Extension;
+use crate::wire::command::{Command, Xclient, XclientName};
 
 impl Client {
     /// Sends a command between two transactions: VRFY, EXPN, HELP, NOOP, RSET, ETRN, or a verb that this library does
@@ -25,7 +25,8 @@ impl Client {
         let mut line = Vec::new();
         command.write(&mut line);
         // What the server will read decides, whatever the command calls itself.
-        let read = Command::parse(line.strip_suffix(b"\r\n").unwrap_or(&line)).map_err(ApiMisuse::Command)?;
+        let read = Command::parse(line.strip_suffix(b"\r\n").unwrap_or(&line))
+            .map_err(ApiMisuse::Command)?;
         if let Some(extension) = self.needed_by(&read)? {
             return Err(ApiMisuse::NotOffered(extension));
         }
@@ -49,7 +50,9 @@ impl Client {
         Command::Xclient(*attributes).write(&mut line);
         Command::parse(line.strip_suffix(b"\r\n").unwrap_or(&line)).map_err(ApiMisuse::Command)?;
         let listed = self.capabilities.parameters(Extension::Xclient).unwrap_or_default();
-        let takes = |name: XclientName| listed.split(' ').any(|word| word.eq_ignore_ascii_case(name.as_str()));
+        let takes = |name: XclientName| {
+            listed.split(' ').any(|word| word.eq_ignore_ascii_case(name.as_str()))
+        };
         if !attributes.names().all(takes) {
             return Err(ApiMisuse::NotOffered(Extension::Xclient));
         }
@@ -59,7 +62,8 @@ impl Client {
 
     /// Whether the caller may send something.
     pub(super) fn is_free(&self) -> bool {
-        let waits = self.queue.iter().any(|(sent, _)| matches!(sent, Sent::Command | Sent::Xclient));
+        let waits =
+            self.queue.iter().any(|(sent, _)| matches!(sent, Sent::Command | Sent::Xclient));
         self.state == State::Ready && self.is_without_work() && !waits
     }
 
@@ -77,20 +81,24 @@ impl Client {
 
     /// What the server lacks for a command; an error for what is not the caller's to send.
     fn needed_by(&self, command: &Command<'_>) -> Result<Option<Extension>, ApiMisuse> {
-        let lacks = |extension| Some(extension).filter(|&extension| !self.capabilities.has(extension));
+        let lacks =
+            |extension| Some(extension).filter(|&extension| !self.capabilities.has(extension));
         match *command {
-            Command::Ehlo(_) | Command::Helo(_) | Command::Lhlo(_) | Command::StartTls | Command::Quit => {
-                Err(ApiMisuse::OwnCommand)
-            }
+            Command::Ehlo(_)
+            | Command::Helo(_)
+            | Command::Lhlo(_)
+            | Command::StartTls
+            | Command::Quit => Err(ApiMisuse::OwnCommand),
             Command::Mail { .. } | Command::Rcpt { .. } | Command::Data | Command::Bdat { .. } => {
                 Err(ApiMisuse::OwnCommand)
             }
-            Command::Burl { .. } | Command::Xclient(_) | Command::Auth { .. } => Err(ApiMisuse::OwnCommand),
+            Command::Burl { .. } | Command::Xclient(_) | Command::Auth { .. } => {
+                Err(ApiMisuse::OwnCommand)
+            }
             Command::Rset => Ok(None),
             // RFC 1985, 2: an extension, so nothing to send where it is not announced (RFC 5321, 2.2.1).
-            Command::Etrn(queue) => {
-                Ok(lacks(Extension::Etrn).or_else(|| if queue.is_ascii() { None } else { lacks(Extension::SmtpUtf8) }))
-            }
+            Command::Etrn(queue) => Ok(lacks(Extension::Etrn)
+                .or_else(|| if queue.is_ascii() { None } else { lacks(Extension::SmtpUtf8) })),
             // RFC 6531, 3.7.4.2: the parameter makes the argument UTF-8; without the extension there is neither.
             Command::Vrfy { text, smtputf8 } | Command::Expn { text, smtputf8 } => {
                 Ok(if smtputf8 || !text.is_ascii() { lacks(Extension::SmtpUtf8) } else { None })

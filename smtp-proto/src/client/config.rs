@@ -1,8 +1,8 @@
 //! What all connections of a client have in common.
 
 use crate::Protocol;
-use crate::path::DomainBuf;
 use crate::timeouts::Timeouts;
+use crate::wire::path::DomainBuf;
 
 /// What all connections of a client have in common.
 #[derive(Clone, Debug)]

@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
-use crate::params::{
-    BodyType, DeliverBy, Hold, MailParameters, Notify, OrcptBuf, ParametersBuf, Priority, RcptParameters, Ret, Xtext,
-    XtextBuf,
+use crate::wire::params::{
+    BodyType, DeliverBy, Hold, MailParameters, Notify, OrcptBuf, ParametersBuf, Priority,
+    RcptParameters, Ret, Xtext, XtextBuf,
 };
-use crate::path::{ForwardPath, ForwardPathBuf, PathError, ReversePath, ReversePathBuf};
+use crate::wire::path::{ForwardPath, ForwardPathBuf, PathError, ReversePath, ReversePathBuf};
 
 /// Who sends what to whom, and how. Shared, so that a transaction does not copy it.
 ///
@@ -35,7 +35,7 @@ pub struct Envelope {
     pub require_tls: bool,
     /// Sent where the server offers MT-PRIORITY (RFC 6710, 4.2).
     pub priority: Option<Priority>,
-    /// Sent where the server offers DELIVERBY. [`ByMode::Return`](crate::params::ByMode::Return) needs it (RFC 2852,
+    /// Sent where the server offers DELIVERBY. [`ByMode::Return`](crate::wire::params::ByMode::Return) needs it (RFC 2852,
     /// 4.1.4.1).
     pub deliver_by: Option<DeliverBy>,
     /// Needs FUTURERELEASE (RFC 4865, 4).
@@ -47,7 +47,7 @@ pub struct Envelope {
     /// [`Xtext::NOBODY`] is sent only where this client has authenticated, so that the message is not taken for its own.
     pub auth: Option<XtextBuf>,
     /// Further parameters of MAIL, sent as they are: the caller has looked at the
-    /// [`Capabilities`](crate::capabilities::Capabilities).
+    /// [`Capabilities`](crate::wire::capabilities::Capabilities).
     pub parameters: ParametersBuf,
 }
 
@@ -111,10 +111,14 @@ impl Envelope {
         }
         let reverse_path = match self.reverse_path.borrow() {
             ReversePath::Null => ReversePathBuf::NULL,
-            ReversePath::Mailbox(mailbox) => ReversePath::Mailbox(mailbox.to_ascii()?.borrow()).to_buf(),
+            ReversePath::Mailbox(mailbox) => {
+                ReversePath::Mailbox(mailbox.to_ascii()?.borrow()).to_buf()
+            }
         };
-        let recipients: Option<Vec<Recipient>> = self.recipients.iter().map(Recipient::to_ascii).collect();
-        Some(Self { reverse_path, recipients: recipients?, ..self.clone() }).filter(|it| !it.needs_smtputf8())
+        let recipients: Option<Vec<Recipient>> =
+            self.recipients.iter().map(Recipient::to_ascii).collect();
+        Some(Self { reverse_path, recipients: recipients?, ..self.clone() })
+            .filter(|it| !it.needs_smtputf8())
     }
 }
 
@@ -151,7 +155,9 @@ impl Recipient {
     fn to_ascii(&self) -> Option<Self> {
         let path = match self.path.borrow() {
             ForwardPath::Postmaster(_) => self.path.clone(),
-            ForwardPath::Mailbox(mailbox) => ForwardPath::Mailbox(mailbox.to_ascii()?.borrow()).to_buf(),
+            ForwardPath::Mailbox(mailbox) => {
+                ForwardPath::Mailbox(mailbox.to_ascii()?.borrow()).to_buf()
+            }
         };
         Some(Self { path, ..self.clone() })
     }

@@ -1,9 +1,9 @@
 //! What a client tells its caller.
 
-use crate::error::Phase;
 use crate::fallback::{Fallback, TlsFailure};
-use crate::reply::{EnhancedCode, Reply, Severity};
 use crate::sasl::SaslError;
+use crate::timeouts::Phase;
+use crate::wire::reply::{EnhancedCode, Reply, Severity};
 
 /// What happened, or what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,8 @@
 //! ```
 //! use std::{sync::Arc, time::Instant};
 //! use smtp_proto::client::{Client, Config, Envelope, Event, Outcome};
-//! use smtp_proto::fallback::{Channel, TlsRules};
+//! use smtp_proto::channel::Channel;
+//! use smtp_proto::fallback::TlsRules;
 //! use smtp_proto::{Progress, Step};
 //!
 //! let config = Arc::new(Config::new("client.test.example".parse()?));
@@ -76,13 +77,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::body::DotEncoder;
-use crate::capabilities::{Capabilities, Extension};
-use crate::command::Command;
-use crate::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
-use crate::fallback::{Channel, TlsFailure, TlsRules};
-use crate::params::BodyType;
-use crate::reply::ReplyParser;
+use crate::channel::Channel;
+use crate::error::{ApiMisuse, Error, PeerMisbehaved};
+use crate::fallback::{TlsFailure, TlsRules};
+use crate::timeouts::Phase;
+use crate::wire::body::DotEncoder;
+use crate::wire::capabilities::{Capabilities, Extension};
+use crate::wire::command::Command;
+use crate::wire::params::BodyType;
+use crate::wire::reply::ReplyParser;
 use crate::{Progress, Protocol, Step, Want};
 
 /// Octets of pipelined commands that wait for their replies. RFC 2920, 3.1: a group must fit the TCP send window,
@@ -132,7 +135,12 @@ impl Client {
         client
     }
 
-    fn without_greeting(config: Arc<Config>, rules: TlsRules, channel: Channel, now: Instant) -> Self {
+    fn without_greeting(
+        config: Arc<Config>,
+        rules: TlsRules,
+        channel: Channel,
+        now: Instant,
+    ) -> Self {
         Self {
             config,
             rules,
@@ -194,7 +202,12 @@ impl Client {
         }
     }
 
-    fn wait<'i>(&mut self, now: Instant, consumed: usize, want: Want) -> Result<Progress<Event<'i>>, Error> {
+    fn wait<'i>(
+        &mut self,
+        now: Instant,
+        consumed: usize,
+        want: Want,
+    ) -> Result<Progress<Event<'i>>, Error> {
         match self.deadline() {
             Some(deadline) if now >= deadline => Err(self.fail(Error::Timeout(self.phase()))),
             _ => Ok(Progress { consumed, step: Step::Wait(want) }),
@@ -253,7 +266,12 @@ impl Client {
                 // RFC 3207, 4 and RFC 2920, 3.1: the last command of its group; here it is the only one.
                 Sent::StartTls => Command::StartTls.write(output),
                 Sent::LoneDot => output.extend_from_slice(b".\r\n"),
-                Sent::Greeting | Sent::Auth | Sent::Mail | Sent::Recipient(_) | Sent::Data | Sent::Chunk => {}
+                Sent::Greeting
+                | Sent::Auth
+                | Sent::Mail
+                | Sent::Recipient(_)
+                | Sent::Data
+                | Sent::Chunk => {}
                 Sent::EndOfData | Sent::Delivery(_) | Sent::Reset | Sent::Quit => {}
                 Sent::Command | Sent::Xclient => {}
             }
@@ -287,7 +305,8 @@ impl Client {
                 break;
             }
             let start = output.len();
-            let (sent, next) = transaction.write_next(&self.capabilities, self.authenticated, output);
+            let (sent, next) =
+                transaction.write_next(&self.capabilities, self.authenticated, output);
             let Some(sent) = sent else { break };
             let length = output.len() - start;
             if self.pipelined + length > MAX_PIPELINED && !self.queue.is_empty() {
@@ -372,7 +391,11 @@ impl Client {
     }
 
     /// Starts a transaction after [`Event::Ready`] or [`Event::Finished`]; the next [`poll`](Self::poll) sends it.
-    pub fn start_transaction(&mut self, envelope: Arc<Envelope>, now: Instant) -> Result<(), ApiMisuse> {
+    pub fn start_transaction(
+        &mut self,
+        envelope: Arc<Envelope>,
+        now: Instant,
+    ) -> Result<(), ApiMisuse> {
         if !self.is_free() {
             return Err(ApiMisuse::NotReady);
         }
@@ -386,7 +409,8 @@ impl Client {
         let envelope = self.fitting(envelope);
         let offered = self.capabilities.has(Extension::Chunking);
         // RFC 4468, 3.1: BURL stands in the place of DATA, with or without chunks.
-        let chunks = envelope.burl || offered && (self.config.chunking || envelope.body == BodyType::BinaryMime);
+        let chunks = envelope.burl
+            || offered && (self.config.chunking || envelope.body == BodyType::BinaryMime);
         self.body = Body::of(chunks, envelope.body);
         let limits = self.capabilities.limits();
         let (over, reason) = envelope.over(limits);

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use super::{Client, MAX_PIPELINED, Next, Sent, State};
 use crate::Protocol;
-use crate::body::{BodyDefect, DotEncoder, LineChecker};
-use crate::capabilities::Extension;
-use crate::command::{Command, Uri};
 use crate::error::ApiMisuse;
-use crate::params::BodyType;
+use crate::wire::body::{BodyDefect, DotEncoder, LineChecker};
+use crate::wire::capabilities::Extension;
+use crate::wire::command::{Command, Uri};
+use crate::wire::params::BodyType;
 
 /// How the body of the present transaction is written.
 #[derive(Debug)]
@@ -76,7 +76,8 @@ impl Client {
     /// Whether [`write_body`](Self::write_body) and [`end_body`](Self::end_body) may be called now. Not while a chunk
     /// awaits its reply without PIPELINING; and no longer after an early refusal.
     pub fn wants_body(&self) -> bool {
-        let wanted = self.state == State::Ready && self.transaction.as_ref().is_some_and(|it| it.next == Next::Body);
+        let wanted = self.state == State::Ready
+            && self.transaction.as_ref().is_some_and(|it| it.next == Next::Body);
         wanted
             && match self.body {
                 Body::Data(_) => true,
@@ -94,7 +95,12 @@ impl Client {
     ///
     /// Lines must end in CRLF. After [`ApiMisuse::Body`] the connection can only be closed: the message is incomplete
     /// on the wire, and there is no way to take it back.
-    pub fn write_body(&mut self, piece: &[u8], output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
+    pub fn write_body(
+        &mut self,
+        piece: &[u8],
+        output: &mut Vec<u8>,
+        now: Instant,
+    ) -> Result<(), ApiMisuse> {
         if !self.wants_body() {
             return Err(ApiMisuse::NoBodyWanted);
         }
@@ -120,7 +126,13 @@ impl Client {
     /// # Errors
     ///
     /// As [`write_body`](Self::write_body); [`ApiMisuse::NotOffered`] where the envelope does not say so.
-    pub fn write_uri(&mut self, uri: Uri<'_>, last: bool, output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
+    pub fn write_uri(
+        &mut self,
+        uri: Uri<'_>,
+        last: bool,
+        output: &mut Vec<u8>,
+        now: Instant,
+    ) -> Result<(), ApiMisuse> {
         if !self.wants_body() {
             return Err(ApiMisuse::NoBodyWanted);
         }
@@ -160,7 +172,8 @@ impl Client {
 
     /// A server may offer BURL without CHUNKING.
     fn chunks_are_offered(&self) -> Result<(), ApiMisuse> {
-        let offered = matches!(self.body, Body::Data(_)) || self.capabilities.has(Extension::Chunking);
+        let offered =
+            matches!(self.body, Body::Data(_)) || self.capabilities.has(Extension::Chunking);
         if offered { Ok(()) } else { Err(ApiMisuse::NotOffered(Extension::Chunking)) }
     }
 

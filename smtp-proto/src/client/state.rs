@@ -1,6 +1,7 @@
 //! Where a conversation stands, and what it waits for.
 
-use crate::error::{Error, Phase};
+use crate::error::Error;
+use crate::timeouts::Phase;
 
 /// A command that waits for its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

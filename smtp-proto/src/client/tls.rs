@@ -4,17 +4,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Client, Event, Sent, State};
-use crate::error::{ApiMisuse, Error, Phase};
-use crate::fallback::{Channel, Fallback, TlsFailure, TlsInfo, after};
-use crate::reply::Reply;
+use crate::channel::{Channel, TlsInfo};
+use crate::error::{ApiMisuse, Error};
+use crate::fallback::{Fallback, TlsFailure, after};
+use crate::timeouts::Phase;
+use crate::wire::reply::Reply;
 
 impl Client {
     /// Asks the rules, and ends the conversation unless they let it go on.
-    pub(super) fn no_tls<'i>(&mut self, failure: TlsFailure, reply: Option<Reply<'i>>) -> Event<'i> {
+    pub(super) fn no_tls<'i>(
+        &mut self,
+        failure: TlsFailure,
+        reply: Option<Reply<'i>>,
+    ) -> Event<'i> {
         let fallback = after(self.rules, &self.channel, failure);
         if fallback != Fallback::ContinuePlaintext {
             match failure {
-                TlsFailure::NotOffered | TlsFailure::Refused { .. } | TlsFailure::HelloInside => self.leave(),
+                TlsFailure::NotOffered | TlsFailure::Refused { .. } | TlsFailure::HelloInside => {
+                    self.leave()
+                }
                 _ => self.state = State::Closing,
             }
         }
@@ -43,7 +51,11 @@ impl Client {
     /// The handshake succeeded, and the certificate does not count: the next [`poll`](Self::poll) says QUIT inside TLS, and
     /// nothing else (RFC 8689, 4.2.1: "the client MUST issue a QUIT"). The answer says whether there may be another
     /// connection in clear text.
-    pub fn tls_untrusted(&mut self, tls: Arc<TlsInfo>, now: Instant) -> Result<Fallback, ApiMisuse> {
+    pub fn tls_untrusted(
+        &mut self,
+        tls: Arc<TlsInfo>,
+        now: Instant,
+    ) -> Result<Fallback, ApiMisuse> {
         let fallback = after(self.rules, &self.channel, TlsFailure::Untrusted);
         self.tls_established(tls, now)?;
         self.due = None;
@@ -62,9 +74,11 @@ impl Client {
         let failure = match (&self.channel, self.state) {
             (
                 Channel::Plain,
-                State::Handshake | State::Over(Error::Timeout(Phase::Handshake) | Error::Eof(Phase::Handshake)),
+                State::Handshake
+                | State::Over(Error::Timeout(Phase::Handshake) | Error::Eof(Phase::Handshake)),
             ) => TlsFailure::Handshake,
-            (Channel::Plain, _) | (_, State::Leaving | State::Closing | State::Over(Error::Closed)) => return None,
+            (Channel::Plain, _)
+            | (_, State::Leaving | State::Closing | State::Over(Error::Closed)) => return None,
             _ if opening => TlsFailure::Handshake,
             (_, State::Over(Error::Timeout(_) | Error::PeerMisbehaved(_))) => return None,
             _ => TlsFailure::Lost { end_of_data_sent: self.is_in_doubt() },

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Envelope, Recipient, Sent, Unsupported};
-use crate::capabilities::{Capabilities, Extension, Limits};
-use crate::command::{self, Command};
-use crate::fallback::Channel;
-use crate::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters, Xtext};
+use crate::channel::Channel;
+use crate::wire::capabilities::{Capabilities, Extension, Limits};
+use crate::wire::command;
+use crate::wire::command::Command;
+use crate::wire::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters, Xtext};
 
 /// A transaction that has not finished.
 #[derive(Debug)]
@@ -43,7 +44,16 @@ pub(super) enum Next {
 
 impl Transaction {
     pub(super) fn new(envelope: Arc<Envelope>, chunks: bool, over: Vec<usize>) -> Self {
-        Self { envelope, next: Next::Mail, answered: 0, accepted: 0, chunks, over, told: 0, unsupported: None }
+        Self {
+            envelope,
+            next: Next::Mail,
+            answered: 0,
+            accepted: 0,
+            chunks,
+            over,
+            told: 0,
+            unsupported: None,
+        }
     }
 
     /// Whether every recipient that is sent has had its reply.
@@ -66,7 +76,9 @@ impl Transaction {
             Next::Recipient(index) => {
                 self.envelope.recipients[index].write(capabilities, output);
                 let count = self.envelope.recipients.len();
-                let next = match (index + 1..count).find(|index| self.over.binary_search(index).is_err()) {
+                let next = match (index + 1..count)
+                    .find(|index| self.over.binary_search(index).is_err())
+                {
                     Some(index) => Next::Recipient(index),
                     None if self.chunks => Next::Permission,
                     None => Next::Data,
@@ -92,7 +104,11 @@ impl Envelope {
         if let Some(limit) = limits.recipient_domains {
             let mut domains = HashSet::new();
             for (index, recipient) in self.recipients.iter().enumerate() {
-                let domain = recipient.path.borrow().mailbox().map(|it| it.domain().as_str().to_ascii_lowercase());
+                let domain = recipient
+                    .path
+                    .borrow()
+                    .mailbox()
+                    .map(|it| it.domain().as_str().to_ascii_lowercase());
                 let known = domain.as_ref().is_none_or(|domain| domains.contains(domain));
                 if !known && domains.len() >= limit as usize {
                     over.push(index);
@@ -115,35 +131,49 @@ impl Envelope {
     /// Parameters stand only where the server offers them (RFC 5321, 2.2.1).
     fn write_mail(&self, capabilities: &Capabilities, authenticated: bool, output: &mut Vec<u8>) {
         let has = |extension| capabilities.has(extension);
-        let parameters = MailParameters {
-            size: self.size.filter(|_| has(Extension::Size)),
-            body: Some(self.body).filter(|&body| body != BodyType::SevenBit),
-            smtputf8: self.needs_smtputf8(),
-            ret: self.ret.filter(|_| has(Extension::Dsn)),
-            envelope_id: self.envelope_id.as_ref().filter(|_| has(Extension::Dsn)).map(|id| id.borrow()),
-            require_tls: self.require_tls,
-            priority: self.priority.filter(|_| has(Extension::MtPriority)),
-            deliver_by: self.deliver_by.filter(|_| has(Extension::DeliverBy)),
-            hold: self.hold,
-            // RFC 4954, 5: AUTH=<> "to any server which it has authenticated to"; a mailbox to any that has AUTH.
-            auth: self
-                .auth
-                .as_ref()
-                .map(|auth| auth.borrow())
-                .filter(|auth| has(Extension::Auth) && (authenticated || *auth != Xtext::NOBODY)),
-            ..MailParameters::default()
-        };
-        command::write_mail(self.reverse_path.borrow(), &parameters, self.parameters.borrow(), output);
+        let parameters =
+            MailParameters {
+                size: self.size.filter(|_| has(Extension::Size)),
+                body: Some(self.body).filter(|&body| body != BodyType::SevenBit),
+                smtputf8: self.needs_smtputf8(),
+                ret: self.ret.filter(|_| has(Extension::Dsn)),
+                envelope_id: self
+                    .envelope_id
+                    .as_ref()
+                    .filter(|_| has(Extension::Dsn))
+                    .map(|id| id.borrow()),
+                require_tls: self.require_tls,
+                priority: self.priority.filter(|_| has(Extension::MtPriority)),
+                deliver_by: self.deliver_by.filter(|_| has(Extension::DeliverBy)),
+                hold: self.hold,
+                // RFC 4954, 5: AUTH=<> "to any server which it has authenticated to"; a mailbox to any that has AUTH.
+                auth: self.auth.as_ref().map(|auth| auth.borrow()).filter(|auth| {
+                    has(Extension::Auth) && (authenticated || *auth != Xtext::NOBODY)
+                }),
+                ..MailParameters::default()
+            };
+        command::write_mail(
+            self.reverse_path.borrow(),
+            &parameters,
+            self.parameters.borrow(),
+            output,
+        );
     }
 
     /// What the server lacks.
-    pub(super) fn unsupported(&self, capabilities: &Capabilities, channel: &Channel) -> Option<Unsupported> {
+    pub(super) fn unsupported(
+        &self,
+        capabilities: &Capabilities,
+        channel: &Channel,
+    ) -> Option<Unsupported> {
         let lacks = |extension| !capabilities.has(extension);
         if self.body == BodyType::EightBitMime && lacks(Extension::EightBitMime) {
             return Some(Unsupported::EightBitMime);
         }
         // RFC 3030, 3: BINARYMIME can only be used together with CHUNKING.
-        if self.body == BodyType::BinaryMime && (lacks(Extension::BinaryMime) || lacks(Extension::Chunking)) {
+        if self.body == BodyType::BinaryMime
+            && (lacks(Extension::BinaryMime) || lacks(Extension::Chunking))
+        {
             return Some(Unsupported::BinaryMime);
         }
         if self.needs_smtputf8() && lacks(Extension::SmtpUtf8) {
@@ -156,7 +186,9 @@ impl Envelope {
         if self.require_tls && (lacks(Extension::RequireTls) || matches!(channel, Channel::Plain)) {
             return Some(Unsupported::RequireTls);
         }
-        if self.deliver_by.is_some_and(|by| by.mode() == ByMode::Return && !capabilities.delivers_in(by.seconds())) {
+        if self.deliver_by.is_some_and(|by| {
+            by.mode() == ByMode::Return && !capabilities.delivers_in(by.seconds())
+        }) {
             return Some(Unsupported::DeliverBy);
         }
         if self.hold.is_some_and(|hold| !capabilities.holds(hold)) {
@@ -185,7 +217,8 @@ impl Capabilities {
     /// RFC 2852, 2: a minimum may stand behind the keyword, in seconds.
     fn delivers_in(&self, seconds: i32) -> bool {
         self.parameters(Extension::DeliverBy).is_some_and(|parameters| {
-            let minimum = parameters.split(',').next().and_then(|minimum| minimum.trim().parse::<i32>().ok());
+            let minimum =
+                parameters.split(',').next().and_then(|minimum| minimum.trim().parse::<i32>().ok());
             minimum.is_none_or(|minimum| seconds >= minimum)
         })
     }
@@ -195,7 +228,8 @@ impl Capabilities {
     fn holds(&self, hold: Hold) -> bool {
         self.parameters(Extension::FutureRelease).is_some_and(|parameters| match hold {
             Hold::For(seconds) => {
-                let longest = parameters.split(' ').next().and_then(|longest| longest.parse::<u32>().ok());
+                let longest =
+                    parameters.split(' ').next().and_then(|longest| longest.parse::<u32>().ok());
                 longest.is_none_or(|longest| seconds <= longest)
             }
             Hold::Until(_) => true,

@@ -4,13 +4,19 @@ use std::time::Instant;
 
 use super::{Client, Event, Next, Outcome, Sent, State};
 use crate::Protocol;
-use crate::capabilities::Extension;
-use crate::error::{Error, PeerMisbehaved, Phase};
-use crate::fallback::{Channel, Fallback, TlsFailure, TlsMode};
-use crate::reply::{Reply, Severity};
+use crate::channel::Channel;
+use crate::error::{Error, PeerMisbehaved};
+use crate::fallback::{Fallback, TlsFailure, TlsMode};
+use crate::timeouts::Phase;
+use crate::wire::capabilities::Extension;
+use crate::wire::reply::{Reply, Severity};
 
 impl Client {
-    pub(super) fn on_reply<'i>(&mut self, reply: Reply<'i>, now: Instant) -> Result<Option<Event<'i>>, Error> {
+    pub(super) fn on_reply<'i>(
+        &mut self,
+        reply: Reply<'i>,
+        now: Instant,
+    ) -> Result<Option<Event<'i>>, Error> {
         let Some((sent, length)) = self.queue.pop_front() else {
             return self.on_unasked(reply);
         };
@@ -25,7 +31,9 @@ impl Client {
         }
 
         use Severity::{Intermediate, Permanent, Positive, Transient};
-        let unexpected = || Error::from(PeerMisbehaved::UnexpectedCode { code: reply.code(), phase: sent.phase() });
+        let unexpected = || {
+            Error::from(PeerMisbehaved::UnexpectedCode { code: reply.code(), phase: sent.phase() })
+        };
         match (sent, reply.severity()) {
             (Sent::Greeting, Positive) => {
                 self.due = Some(Sent::Ehlo);
@@ -55,7 +63,9 @@ impl Client {
             }
 
             (Sent::Auth, severity) => match (self.exchange.take(), severity) {
-                (Some(mut exchange), Intermediate) if reply.code() == 334 && !exchange.is_cancelled() => {
+                (Some(mut exchange), Intermediate)
+                    if reply.code() == 334 && !exchange.is_cancelled() =>
+                {
                     exchange.challenged(&reply);
                     self.exchange = Some(exchange);
                     Ok(None)
@@ -63,9 +73,10 @@ impl Client {
                 (Some(exchange), Positive) if reply.code() == 235 && !exchange.is_cancelled() => {
                     Ok(Some(self.auth_accepted(exchange, reply)))
                 }
-                (Some(exchange), Transient | Permanent) => {
-                    Ok(Some(Event::AuthenticationFailed { failure: exchange.refused(&reply), reply }))
-                }
+                (Some(exchange), Transient | Permanent) => Ok(Some(Event::AuthenticationFailed {
+                    failure: exchange.refused(&reply),
+                    reply,
+                })),
                 _ => Err(unexpected()),
             },
 
@@ -123,12 +134,17 @@ impl Client {
                 }
                 Ok(Some(event))
             }
-            (Sent::Delivery(index), Positive | Transient | Permanent) => Ok(Some(Event::Delivered { index, reply })),
+            (Sent::Delivery(index), Positive | Transient | Permanent) => {
+                Ok(Some(Event::Delivered { index, reply }))
+            }
             (Sent::EndOfData, Positive) => Ok(Some(self.finish(Outcome::Accepted(reply)))),
             (Sent::EndOfData, Transient | Permanent) => {
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::EndOfData, reply })))
             }
-            (Sent::Mail | Sent::Recipient(_) | Sent::EndOfData | Sent::LoneDot | Sent::Reset, Intermediate)
+            (
+                Sent::Mail | Sent::Recipient(_) | Sent::EndOfData | Sent::LoneDot | Sent::Reset,
+                Intermediate,
+            )
             | (Sent::Chunk | Sent::Delivery(_), Intermediate)
             | (Sent::Data, Positive | Intermediate) => Err(unexpected()),
             // Only a finished transaction leaves a lone dot.
@@ -141,7 +157,9 @@ impl Client {
                 let refused = Outcome::Refused { phase: Phase::Reset, reply };
                 Ok(Some(match (&self.transaction, self.exchange.take()) {
                     (Some(_), _) => self.finish(refused),
-                    (None, Some(exchange)) => Event::AuthenticationFailed { failure: exchange.refused(&reply), reply },
+                    (None, Some(exchange)) => {
+                        Event::AuthenticationFailed { failure: exchange.refused(&reply), reply }
+                    }
                     (None, None) => Event::Unwelcome { phase: Phase::Reset, reply },
                 }))
             }
@@ -171,7 +189,9 @@ impl Client {
         }
         match (&self.transaction, reply.severity()) {
             // An early word on the message. The dot was not sent and never will be, so the connection must end.
-            (Some(transaction), Severity::Transient | Severity::Permanent) if transaction.next == Next::Body => {
+            (Some(transaction), Severity::Transient | Severity::Permanent)
+                if transaction.next == Next::Body =>
+            {
                 self.state = State::Closing;
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::Body, reply })))
             }
@@ -182,7 +202,10 @@ impl Client {
     /// 421: the transaction is told first, then the connection ends.
     fn on_shutdown<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> Event<'i> {
         // Behind XCLIENT TLS is up and stays so: whoever says no then does not want the client.
-        if phase == Phase::Hello && matches!(self.channel, Channel::StartTls(_)) && self.capabilities.is_unread() {
+        if phase == Phase::Hello
+            && matches!(self.channel, Channel::StartTls(_))
+            && self.capabilities.is_unread()
+        {
             let event = self.no_tls(TlsFailure::HelloInside, Some(reply));
             self.state = State::Closing;
             return event;
@@ -245,7 +268,11 @@ impl Client {
     }
 
     /// Where clear text is what the caller wants there is nothing to tell; but `after` has the word here as well.
-    fn unless_allowed<'i>(&mut self, failure: TlsFailure, reply: Option<Reply<'i>>) -> Option<Event<'i>> {
+    fn unless_allowed<'i>(
+        &mut self,
+        failure: TlsFailure,
+        reply: Option<Reply<'i>>,
+    ) -> Option<Event<'i>> {
         let event = self.no_tls(failure, reply);
         let allowed = matches!(event, Event::NoTls { fallback: Fallback::ContinuePlaintext, .. });
         if allowed { None } else { Some(event) }

@@ -3,24 +3,23 @@
 //! No mechanism here brings a security layer of its own (RFC 4422, 3.7), so nothing changes on the wire after a success:
 //! that is what TLS is for. The core has no source of random numbers: whoever makes a SCRAM mechanism hands in the nonce.
 
-mod channel_binding;
 pub mod client;
 pub mod scram;
-mod secret;
 pub mod server;
-
-pub use channel_binding::{BindingType, ChannelBinding};
-pub use secret::Secret;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+
+use crate::secret::Secret;
 
 /// Octets of the longest name of a mechanism (RFC 4422, 3.1).
 pub const MAX_MECHANISM_NAME: usize = 20;
 
 /// Whether this can be the name of a mechanism: 1 to 20 capitals, digits, hyphens and underscores (RFC 4422, 3.1).
 pub fn is_mechanism_name(name: &str) -> bool {
-    let known = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    let known = |byte: u8| {
+        byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+    };
     (1..=MAX_MECHANISM_NAME).contains(&name.len()) && name.bytes().all(known)
 }
 

@@ -1,12 +1,14 @@
 //! AUTH: one exchange at a time, between the client, a mechanism and the caller (RFC 4954, 4).
 
 use super::{Event, Question, Server, State, replies};
-use crate::command::InitialResponse;
 use crate::error::ApiMisuse;
-use crate::line::LineError;
-use crate::reply::Response;
-use crate::sasl::server::{self as sasl, Answer, Exchange, Failure, Identity, Step};
-use crate::sasl::{Secret, decode_base64, encode_base64};
+use crate::sasl::server as sasl;
+use crate::sasl::server::{Answer, Exchange, Failure, Identity, Step};
+use crate::sasl::{decode_base64, encode_base64};
+use crate::secret::Secret;
+use crate::wire::command::InitialResponse;
+use crate::wire::line::LineError;
+use crate::wire::reply::Response;
 
 /// An exchange that is under way.
 #[derive(Debug)]
@@ -23,9 +25,9 @@ impl Server {
     ///
     /// ```
     /// use std::{sync::Arc, time::Instant};
-    /// use smtp_proto::fallback::{Channel, Peer, TlsInfo};
-    /// use smtp_proto::reply::Response;
-    /// use smtp_proto::sasl::Secret;
+    /// use smtp_proto::channel::{Channel, Peer, TlsInfo};
+    /// use smtp_proto::wire::reply::Response;
+    /// use smtp_proto::Secret;
     /// use smtp_proto::sasl::server::{Answer, Plain, Question};
     /// use smtp_proto::server::{Config, Event, Server};
     /// use smtp_proto::{Step, Want};
@@ -83,14 +85,18 @@ impl Server {
     }
 
     /// Whether what the last poll has consumed may hold credentials: wipe it when it is dropped. While
-    /// [`phase`](Self::phase) is [`Phase::Auth`](crate::error::Phase::Auth) more may come; with room for
+    /// [`phase`](Self::phase) is [`Phase::Auth`](crate::timeouts::Phase::Auth) more may come; with room for
     /// [`Limits::auth_line`](super::Limits::auth_line) octets the buffer need not grow, which would leave a copy behind.
     pub const fn has_read_secrets(&self) -> bool {
         self.read_secrets
     }
 
     /// AUTH names a mechanism: its first step, or why there is none.
-    pub(super) fn begin_auth(&mut self, name: &str, initial: Option<InitialResponse<'_>>) -> Result<Step, Response> {
+    pub(super) fn begin_auth(
+        &mut self,
+        name: &str,
+        initial: Option<InitialResponse<'_>>,
+    ) -> Result<Step, Response> {
         let offer = self.config.offer(&self.channel);
         let mut exchange = offer.find(name).ok_or(replies::UNKNOWN_MECHANISM)?.begin(&offer);
         let step = match initial {
@@ -105,7 +111,11 @@ impl Server {
     }
 
     /// A line of the client's.
-    pub(super) fn on_auth_line(&mut self, line: &[u8], output: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn on_auth_line(
+        &mut self,
+        line: &[u8],
+        output: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
         let step = match &mut self.exchange {
             _ if line == b"*" => Step::Failed(Failure::Cancelled),
             Some(running) => step(&mut *running.exchange, line),
@@ -114,7 +124,11 @@ impl Server {
         self.on_auth_step(step, output)
     }
 
-    pub(super) fn on_broken_auth_line(&mut self, error: LineError, output: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn on_broken_auth_line(
+        &mut self,
+        error: LineError,
+        output: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
         let failure = match error {
             LineError::TooLong => Failure::LineTooLong,
             LineError::BareCr | LineError::BareLf => Failure::BrokenLine,

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
-use super::{BodyRefusal, Chunk, Event, Question, Said, Server, StartTls, State, Transfer, replies};
+use super::{
+    BodyRefusal, Chunk, Event, Question, Said, Server, StartTls, State, Transfer, replies,
+};
 use crate::Protocol;
-use crate::body::Runs;
-use crate::command::Uri;
-use crate::fallback::Channel;
-use crate::reply::Response;
+use crate::channel::Channel;
+use crate::wire::body::Runs;
+use crate::wire::command::Uri;
+use crate::wire::reply::Response;
 
 impl Server {
     /// Reads on behind DATA: the octets taken, and the event that they make.
@@ -80,7 +82,11 @@ impl Server {
         }
     }
 
-    pub(super) fn end_of_chunk(&mut self, now: Instant, output: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn end_of_chunk(
+        &mut self,
+        now: Instant,
+        output: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
         self.state = State::Command;
         if let Some((response, is_error)) = self.chunk_refusal.take() {
             self.pace.forget_body();
@@ -109,7 +115,12 @@ impl Server {
     }
 
     /// BURL, which stands where a chunk may stand (RFC 4468, 3.2).
-    pub(super) fn on_burl<'i>(&mut self, uri: Uri<'i>, last: bool, output: &mut Vec<u8>) -> Option<Event<'i>> {
+    pub(super) fn on_burl<'i>(
+        &mut self,
+        uri: Uri<'i>,
+        last: bool,
+        output: &mut Vec<u8>,
+    ) -> Option<Event<'i>> {
         let refusal = match self.transfer {
             _ if self.config.announced_burl().is_none() => replies::NOT_OFFERED,
             _ if self.said == Said::Nothing => replies::HELLO_FIRST,
@@ -154,7 +165,11 @@ impl Server {
             return self.drop_chunk(response, true);
         }
         // What is announced to be too much need not be shown.
-        if self.config.size_limit.is_some_and(|limit| self.body_size.saturating_add(chunk.left) > limit) {
+        if self
+            .config
+            .size_limit
+            .is_some_and(|limit| self.body_size.saturating_add(chunk.left) > limit)
+        {
             self.body_size = u64::MAX;
         }
         if self.transfer == Transfer::None {
@@ -166,7 +181,11 @@ impl Server {
     }
 
     /// Reads the chunk to its end and says `response` then.
-    pub(super) fn drop_chunk(&mut self, response: Response, is_error: bool) -> Option<Event<'static>> {
+    pub(super) fn drop_chunk(
+        &mut self,
+        response: Response,
+        is_error: bool,
+    ) -> Option<Event<'static>> {
         self.chunk_refusal = Some((response, is_error));
         self.state = State::Chunk;
         None

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::Protocol;
-use crate::command::XclientName;
-use crate::fallback::Channel;
-use crate::params::{BodyType, DateTime};
-use crate::path::DomainBuf;
+use crate::channel::Channel;
 use crate::sasl::server::{Mechanism, Offer};
 use crate::timeouts::Timeouts;
+use crate::wire::command::XclientName;
+use crate::wire::params::{BodyType, DateTime};
+use crate::wire::path::DomainBuf;
 
 /// What all connections of a server have in common.
 #[derive(Clone, Debug)]
@@ -154,9 +154,15 @@ impl Config {
     /// RFC 9422, 4: numbers of at most six digits.
     pub(super) fn limits_line(&self) -> String {
         let Limits { recipients, transactions, recipient_domains, .. } = self.limits;
-        let limits = [("MAILMAX", transactions), ("RCPTMAX", Some(recipients)), ("RCPTDOMAINMAX", recipient_domains)];
+        let limits = [
+            ("MAILMAX", transactions),
+            ("RCPTMAX", Some(recipients)),
+            ("RCPTDOMAINMAX", recipient_domains),
+        ];
         let mut line = "LIMITS".to_owned();
-        for (name, limit) in limits.into_iter().filter_map(|(name, limit)| Some((name, limit.filter(|&it| it > 0)?))) {
+        for (name, limit) in
+            limits.into_iter().filter_map(|(name, limit)| Some((name, limit.filter(|&it| it > 0)?)))
+        {
             line.push_str(&format!(" {name}={}", limit.min(MAX_LIMIT)));
         }
         line
@@ -184,7 +190,7 @@ pub struct FutureRelease {
     pub last: DateTime,
 }
 
-const MAX_LIMIT: usize = crate::capabilities::Limits::MAX as usize;
+const MAX_LIMIT: usize = crate::wire::capabilities::Limits::MAX as usize;
 
 /// Limits on what a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! What a server tells its caller, or wants of it.
 
-use crate::body::{BodyDefect, Runs};
-use crate::command::{Command, Uri, Xclient};
-use crate::params::{MailParameters, RcptParameters};
-use crate::path::{ForwardPath, ReversePath};
 use crate::sasl::server::{Failure, Identity, Question};
+use crate::wire::body::{BodyDefect, Runs};
+use crate::wire::command::{Command, Uri, Xclient};
+use crate::wire::params::{MailParameters, RcptParameters};
+use crate::wire::path::{ForwardPath, ReversePath};
 
 /// What happened, or what is wanted.
 #[derive(Clone, Debug)]

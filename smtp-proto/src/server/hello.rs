@@ -4,8 +4,8 @@ use std::fmt::{self, Write as _};
 
 use super::{FutureRelease, Server, StartTls};
 use crate::Protocol;
-use crate::fallback::Channel;
-use crate::reply::{Response, first_line};
+use crate::channel::Channel;
+use crate::wire::reply::{Response, first_line};
 
 impl Server {
     /// RFC 5321, 4.2 and 4.1.1.1: greeting and EHLO reply begin with the server's name.
@@ -45,7 +45,10 @@ impl Server {
         lines.push_if(config.announces_smtputf8(), "SMTPUTF8");
         lines.push_if(config.dsn, "DSN");
         // RFC 4954, 3; outside TLS only where the configuration says so.
-        lines.push_words("AUTH", config.offer(&self.channel).mechanisms().map(|mechanism| mechanism.name()));
+        lines.push_words(
+            "AUTH",
+            config.offer(&self.channel).mechanisms().map(|mechanism| mechanism.name()),
+        );
         // RFC 8689, 2: never in clear text.
         lines.push_if(config.require_tls && !clear, "REQUIRETLS");
         if let Some(profile) = &config.mt_priority {

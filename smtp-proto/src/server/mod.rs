@@ -16,8 +16,8 @@
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
-//! use smtp_proto::fallback::Channel;
-//! use smtp_proto::reply::Response;
+//! use smtp_proto::channel::Channel;
+//! use smtp_proto::wire::reply::Response;
 //! use smtp_proto::server::{Config, Event, Server};
 //! use smtp_proto::{Step, Want};
 //!
@@ -64,12 +64,13 @@ pub use event::{BodyRefusal, EarlyTalk, Event};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::body::{DotDecoder, LineChecker};
-use crate::error::{ApiMisuse, Error, PeerMisbehaved, Phase};
-use crate::fallback::{Channel, TlsInfo};
-use crate::line::{Line, LineReader};
-use crate::reply::Response;
+use crate::channel::{Channel, TlsInfo};
+use crate::error::{ApiMisuse, Error, PeerMisbehaved};
 use crate::sasl::server::Identity;
+use crate::timeouts::Phase;
+use crate::wire::body::{DotDecoder, LineChecker};
+use crate::wire::line::{Line, LineReader};
+use crate::wire::reply::Response;
 use crate::{Progress, Step, Want};
 use auth::{Running, is_auth};
 use pace::Pace;
@@ -198,7 +199,9 @@ impl Server {
             let rest = &input[consumed..];
             let event = match self.state {
                 State::Over(error) => return Err(error),
-                State::Asked(_) => return Ok(Progress { consumed, step: Step::Wait(Want::Answer) }),
+                State::Asked(_) => {
+                    return Ok(Progress { consumed, step: Step::Wait(Want::Answer) });
+                }
                 State::Fresh => self.ask(Question::Connected, Event::Connected),
                 State::BodyEnded => self.end_of_body(now, output),
                 State::Closing => {
@@ -219,8 +222,11 @@ impl Server {
                 }
                 State::Handshake => return self.wait(now, consumed, Want::Handshake, output),
                 State::Body | State::Chunk => {
-                    let (taken, event) =
-                        if self.state == State::Body { self.read(rest) } else { self.read_chunk(rest) };
+                    let (taken, event) = if self.state == State::Body {
+                        self.read(rest)
+                    } else {
+                        self.read_chunk(rest)
+                    };
                     consumed += taken;
                     self.pace.on_body(taken, now);
                     if taken > 0 {
@@ -248,12 +254,16 @@ impl Server {
                     self.read_secrets |= self.secret_line;
                     let line = self.lines.read(rest, self.line_limit(rest));
                     let taken = match line {
-                        Line::Whole(_, taken) | Line::Broken(_, taken) | Line::Partial(taken) => taken,
+                        Line::Whole(_, taken) | Line::Broken(_, taken) | Line::Partial(taken) => {
+                            taken
+                        }
                     };
                     consumed += taken;
                     let event = match line {
                         Line::Partial(_) => return self.wait(now, consumed, Want::Input, output),
-                        Line::Broken(error, _) if in_exchange => self.on_broken_auth_line(error, output),
+                        Line::Broken(error, _) if in_exchange => {
+                            self.on_broken_auth_line(error, output)
+                        }
                         Line::Broken(error, _) => self.on_broken_line(error, output),
                         Line::Whole(line, _) if in_exchange => self.on_auth_line(line, output),
                         Line::Whole(line, _) => {
@@ -283,7 +293,8 @@ impl Server {
     ) -> Result<Progress<Event<'i>>, Error> {
         let since = *self.since.get_or_insert(now);
         let phase = self.phase();
-        let (deadline, response) = self.pace.deadline(phase, since, self.is_refused(), &self.config);
+        let (deadline, response) =
+            self.pace.deadline(phase, since, self.is_refused(), &self.config);
         if now < deadline {
             return Ok(Progress { consumed, step: Step::Wait(want) });
         }
@@ -296,7 +307,10 @@ impl Server {
     /// RFC 2920, 3.1: commands may be grouped once the EHLO reply has announced it. A chunk always follows its command.
     fn note_pipelining(&mut self, line: &[u8], more: bool) {
         let announced = self.config.pipelining && self.said == Said::Ehlo;
-        if more && !announced && !line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT")) {
+        if more
+            && !announced
+            && !line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
+        {
             self.early_talk.get_or_insert(EarlyTalk::Unannounced);
         }
     }
@@ -333,7 +347,9 @@ impl Server {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Asked(_) | State::Over(_) => None,
-            _ => self.since.map(|since| self.pace.deadline(self.phase(), since, self.is_refused(), &self.config).0),
+            _ => self.since.map(|since| {
+                self.pace.deadline(self.phase(), since, self.is_refused(), &self.config).0
+            }),
         }
     }
 
@@ -360,7 +376,11 @@ impl Server {
 
     /// As [`respond`](Self::respond) to [`Event::EndOfBody`] in LMTP, with a word for each recipient that was accepted,
     /// in the order of their RCPTs (RFC 2033, 4.2). A single response by `respond` is said for all of them.
-    pub fn respond_each(&mut self, responses: &[Response], output: &mut Vec<u8>) -> Result<(), ApiMisuse> {
+    pub fn respond_each(
+        &mut self,
+        responses: &[Response],
+        output: &mut Vec<u8>,
+    ) -> Result<(), ApiMisuse> {
         let question = Question::EndOfBody;
         if self.state != State::Asked(question) {
             return Err(ApiMisuse::NoResponseWanted);

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::Config;
 use super::replies;
-use crate::error::Phase;
-use crate::reply::Response;
+use crate::timeouts::Phase;
 use crate::timeouts::later;
+use crate::wire::reply::Response;
 
 /// The clocks of a connection. Those that run across many commands stand still while the caller has an event.
 #[derive(Debug)]
@@ -58,7 +58,13 @@ impl Pace {
 
     /// When the patience ends with a phase that has lasted since then, and what is said about it. `refused`: what comes is
     /// read only to find its end.
-    pub(super) fn deadline(&self, phase: Phase, since: Instant, refused: bool, config: &Config) -> (Instant, Response) {
+    pub(super) fn deadline(
+        &self,
+        phase: Phase,
+        since: Instant,
+        refused: bool,
+        config: &Config,
+    ) -> (Instant, Response) {
         let timeouts = &config.timeouts;
         let silent = timeouts.deadline(phase, since);
         let slow = self.body.and_then(|(began, octets)| {
@@ -72,8 +78,13 @@ impl Pace {
         };
         // A body that is under way is progress enough, also between two chunks; but a chunk of 16 EiB that nobody wants is not.
         let brings_none = self.body.is_none() || refused;
-        let idle = brings_none.then(|| (later(self.progress, timeouts.progress), replies::NO_PROGRESS));
+        let idle =
+            brings_none.then(|| (later(self.progress, timeouts.progress), replies::NO_PROGRESS));
         let slow = slow.map(|at| (at, replies::TOO_SLOW));
-        [Some(own), idle, slow].into_iter().flatten().min_by_key(|(at, _)| *at).unwrap_or((silent, replies::IDLE))
+        [Some(own), idle, slow]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
+            .unwrap_or((silent, replies::IDLE))
     }
 }

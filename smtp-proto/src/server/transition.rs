@@ -3,16 +3,20 @@
 use super::auth::write_challenge;
 use super::{Chunk, Event, Needs, Question, Said, Server, StartTls, State, Transfer, replies};
 use crate::Protocol;
-use crate::command::{Command, CommandError, XclientValue};
-use crate::fallback::Channel;
-use crate::line::LineError;
-use crate::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters, Xtext};
-use crate::path::{ForwardPath, ReversePath};
-use crate::reply::Response;
+use crate::channel::Channel;
 use crate::sasl::server::{Identity, Step as AuthStep};
+use crate::wire::command::{Command, CommandError, XclientValue};
+use crate::wire::line::LineError;
+use crate::wire::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters, Xtext};
+use crate::wire::path::{ForwardPath, ReversePath};
+use crate::wire::reply::Response;
 
 impl Server {
-    pub(super) fn on_line<'i>(&mut self, line: &'i [u8], output: &mut Vec<u8>) -> Option<Event<'i>> {
+    pub(super) fn on_line<'i>(
+        &mut self,
+        line: &'i [u8],
+        output: &mut Vec<u8>,
+    ) -> Option<Event<'i>> {
         self.commands += 1;
         match Command::parse(line) {
             Ok(command) if self.exceeds_idle(&command) => {
@@ -22,12 +26,12 @@ impl Server {
             }
             Ok(command) => self.on_command(command, output),
             // RFC 3207, 4: a MAIL or RCPT with a flaw is a MAIL or RCPT all the same.
-            Err(CommandError::Sender(_) | CommandError::Recipient(_) | CommandError::Parameter(_))
+            Err(
+                CommandError::Sender(_) | CommandError::Recipient(_) | CommandError::Parameter(_),
+            ) if self.needs_tls() => self.refuse(&replies::TLS_FIRST, output),
+            Err(CommandError::Queue | CommandError::Attribute | CommandError::Uri)
                 if self.needs_tls() =>
             {
-                self.refuse(&replies::TLS_FIRST, output)
-            }
-            Err(CommandError::Queue | CommandError::Attribute | CommandError::Uri) if self.needs_tls() => {
                 self.refuse(&replies::TLS_FIRST, output)
             }
             Err(CommandError::ChunkSize) => {
@@ -39,7 +43,11 @@ impl Server {
         }
     }
 
-    pub(super) fn on_broken_line(&mut self, error: LineError, output: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn on_broken_line(
+        &mut self,
+        error: LineError,
+        output: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
         self.commands += 1;
         self.refuse(&replies::line(error), output)
     }
@@ -61,15 +69,21 @@ impl Server {
         match command {
             Command::Quit | Command::Bdat { .. } => None,
             // RFC 2033, 4.1: LHLO, and a server of the one protocol refuses the hello of the other.
-            Command::Ehlo(_) | Command::Helo(_) if lmtp => self.refuse(&replies::UNKNOWN_COMMAND, output),
+            Command::Ehlo(_) | Command::Helo(_) if lmtp => {
+                self.refuse(&replies::UNKNOWN_COMMAND, output)
+            }
             Command::Lhlo(_) if !lmtp => self.refuse(&replies::UNKNOWN_COMMAND, output),
             Command::Noop(_) => self.done(&replies::OK, output),
-            Command::Ehlo(name) | Command::Lhlo(name) => {
-                Some(self.ask(Question::Hello { extended: true }, Event::Hello { name, extended: true }))
-            }
+            Command::Ehlo(name) | Command::Lhlo(name) => Some(
+                self.ask(Question::Hello { extended: true }, Event::Hello { name, extended: true }),
+            ),
             Command::StartTls if !clear => self.refuse(&replies::TLS_ALREADY, output),
-            Command::StartTls if self.config.starttls == StartTls::No => self.refuse(&replies::NOT_OFFERED, output),
-            Command::StartTls if self.said != Said::Ehlo => self.refuse(&replies::HELLO_FIRST, output),
+            Command::StartTls if self.config.starttls == StartTls::No => {
+                self.refuse(&replies::NOT_OFFERED, output)
+            }
+            Command::StartTls if self.said != Said::Ehlo => {
+                self.refuse(&replies::HELLO_FIRST, output)
+            }
             Command::StartTls => Some(self.ask(Question::StartTls, Event::StartTls)),
 
             Command::Unknown { verb, .. } if self.commands == 1 && is_http(verb) => {
@@ -80,10 +94,16 @@ impl Server {
             // RFC 3207, 4: everything but the commands above.
             _ if self.needs_tls() => self.refuse(&replies::TLS_FIRST, output),
 
-            Command::Auth { .. } if self.config.mechanisms.is_empty() => self.refuse(&replies::NOT_OFFERED, output),
-            Command::Auth { .. } if self.said != Said::Ehlo => self.refuse(&replies::HELLO_FIRST, output),
+            Command::Auth { .. } if self.config.mechanisms.is_empty() => {
+                self.refuse(&replies::NOT_OFFERED, output)
+            }
+            Command::Auth { .. } if self.said != Said::Ehlo => {
+                self.refuse(&replies::HELLO_FIRST, output)
+            }
             // RFC 4954, 4: once, and not in a transaction.
-            Command::Auth { .. } if self.identity.is_some() => self.refuse(&replies::AUTHENTICATED_ALREADY, output),
+            Command::Auth { .. } if self.identity.is_some() => {
+                self.refuse(&replies::AUTHENTICATED_ALREADY, output)
+            }
             Command::Auth { .. } if self.mail => self.refuse(&replies::TRANSACTION_OPEN, output),
             Command::Auth { .. } if clear && !self.config.auth_in_clear => {
                 self.refuse(&replies::ENCRYPTION_FIRST, output)
@@ -94,14 +114,19 @@ impl Server {
             },
 
             Command::Helo(name) => {
-                Some(self.ask(Question::Hello { extended: false }, Event::Hello { name, extended: false }))
+                Some(self.ask(
+                    Question::Hello { extended: false },
+                    Event::Hello { name, extended: false },
+                ))
             }
             Command::Rset => {
                 self.reset();
                 self.say(&replies::OK, output);
                 Some(Event::Reset)
             }
-            Command::Mail { .. } | Command::Rcpt { .. } | Command::Data if self.said == Said::Nothing => {
+            Command::Mail { .. } | Command::Rcpt { .. } | Command::Data
+                if self.said == Said::Nothing =>
+            {
                 self.refuse(&replies::HELLO_FIRST, output)
             }
             Command::Mail { .. }
@@ -115,7 +140,8 @@ impl Server {
                 self.refuse(&replies::AUTH_FIRST, output)
             }
             Command::Mail { .. } if self.mail => self.refuse(&replies::NESTED_MAIL, output),
-            Command::Mail { path, mut parameters } => match self.refusal_of_mail(path, &parameters) {
+            Command::Mail { path, mut parameters } => match self.refusal_of_mail(path, &parameters)
+            {
                 Some((response, true)) => self.refuse(&response, output),
                 Some((response, false)) => self.done(&response, output),
                 None => {
@@ -129,7 +155,9 @@ impl Server {
                     Some(self.ask(Question::Mail(needs), Event::Mail { path, parameters }))
                 }
             },
-            Command::Rcpt { .. } | Command::Data if !self.mail => self.refuse(&replies::MAIL_FIRST, output),
+            Command::Rcpt { .. } | Command::Data if !self.mail => {
+                self.refuse(&replies::MAIL_FIRST, output)
+            }
             Command::Rcpt { .. } | Command::Data if self.transfer != Transfer::None => {
                 self.refuse(&replies::BODY_BEGUN, output)
             }
@@ -141,8 +169,12 @@ impl Server {
                 None if self.exceeds_domains(path) => self.done(&replies::TOO_MANY_DOMAINS, output),
                 None => Some(self.ask(Question::Recipient, Event::Recipient { path, parameters })),
             },
-            Command::Data if self.recipients == 0 && lmtp => self.refuse(&replies::RCPT_FIRST, output),
-            Command::Data if self.recipients > 0 && self.needs.binary => self.refuse(&replies::BDAT_ONLY, output),
+            Command::Data if self.recipients == 0 && lmtp => {
+                self.refuse(&replies::RCPT_FIRST, output)
+            }
+            Command::Data if self.recipients > 0 && self.needs.binary => {
+                self.refuse(&replies::BDAT_ONLY, output)
+            }
             Command::Data if self.recipients == 0 => self.refuse(&replies::NO_RECIPIENTS, output),
             Command::Data => Some(self.ask(Question::Data, Event::Data)),
             // RFC 6531, 3.7.4.2.
@@ -151,7 +183,9 @@ impl Server {
             {
                 self.refuse(&replies::UNKNOWN_PARAMETER, output)
             }
-            Command::Vrfy { text, smtputf8: false } | Command::Expn { text, smtputf8: false } if !text.is_ascii() => {
+            Command::Vrfy { text, smtputf8: false } | Command::Expn { text, smtputf8: false }
+                if !text.is_ascii() =>
+            {
                 self.refuse(&replies::NON_ASCII_ADDRESS, output)
             }
             Command::Vrfy { .. } | Command::Expn { .. } | Command::Help(_) => {
@@ -161,16 +195,22 @@ impl Server {
                 Some(self.ask(Question::Other, Event::Other(command)))
             }
             Command::Etrn(_) if !self.config.etrn => self.refuse(&replies::NOT_OFFERED, output),
-            Command::Etrn(_) if self.said == Said::Nothing => self.refuse(&replies::HELLO_FIRST, output),
+            Command::Etrn(_) if self.said == Said::Nothing => {
+                self.refuse(&replies::HELLO_FIRST, output)
+            }
             // RFC 1985, 5: illegal between MAIL and the end of the message.
             Command::Etrn(_) if self.mail => self.refuse(&replies::TRANSACTION_OPEN, output),
             Command::Etrn(queue) if !queue.is_ascii() && !self.config.announces_smtputf8() => {
                 self.refuse(&replies::NON_ASCII_ADDRESS, output)
             }
             Command::Etrn(_) => Some(self.ask(Question::Other, Event::Other(command))),
-            Command::Xclient(_) if self.config.xclient.is_empty() => self.refuse(&replies::NOT_OFFERED, output),
+            Command::Xclient(_) if self.config.xclient.is_empty() => {
+                self.refuse(&replies::NOT_OFFERED, output)
+            }
             Command::Xclient(_) if self.mail => self.refuse(&replies::TRANSACTION_OPEN, output),
-            Command::Xclient(client) if client.names().any(|name| !self.config.xclient.contains(&name)) => {
+            Command::Xclient(client)
+                if client.names().any(|name| !self.config.xclient.contains(&name)) =>
+            {
                 self.refuse(&replies::UNKNOWN_ATTRIBUTE, output)
             }
             Command::Xclient(client) => {
@@ -193,8 +233,16 @@ impl Server {
     /// Counts a command that brings no message forward; whether it is one too many.
     fn exceeds_idle(&mut self, command: &Command<'_>) -> bool {
         let idle = match command {
-            Command::Noop(_) | Command::Rset | Command::Vrfy { .. } | Command::Expn { .. } | Command::Help(_) => true,
-            Command::Ehlo(_) | Command::Helo(_) | Command::Lhlo(_) | Command::Etrn(_) | Command::Xclient(_) => true,
+            Command::Noop(_)
+            | Command::Rset
+            | Command::Vrfy { .. }
+            | Command::Expn { .. }
+            | Command::Help(_) => true,
+            Command::Ehlo(_)
+            | Command::Helo(_)
+            | Command::Lhlo(_)
+            | Command::Etrn(_)
+            | Command::Xclient(_) => true,
             Command::Auth { .. } => true,
             Command::Unknown { verb, .. } => is_listed(&self.config.verbs, verb),
             _ => false,
@@ -204,7 +252,11 @@ impl Server {
     }
 
     /// Why a MAIL cannot be put before the caller, and whether that is an error of the client's.
-    fn refusal_of_mail(&self, path: ReversePath<'_>, parameters: &MailParameters<'_>) -> Option<(Response, bool)> {
+    fn refusal_of_mail(
+        &self,
+        path: ReversePath<'_>,
+        parameters: &MailParameters<'_>,
+    ) -> Option<(Response, bool)> {
         let config = &*self.config;
         let clear = matches!(self.channel, Channel::Plain);
         // RFC 8689, 2: offered and taken inside TLS only. RFC 8689, 5: 5.7.30.
@@ -243,19 +295,27 @@ impl Server {
         }
         match (parameters.hold, config.future_release) {
             // RFC 4865, 4.
-            (Some(Hold::For(seconds)), Some(limits)) if seconds > limits.longest => Some((replies::TOO_LATE, false)),
+            (Some(Hold::For(seconds)), Some(limits)) if seconds > limits.longest => {
+                Some((replies::TOO_LATE, false))
+            }
             _ => None,
         }
     }
 
-    fn refusal_of_rcpt(&self, path: ForwardPath<'_>, parameters: &RcptParameters<'_>) -> Option<Response> {
-        let strange = parameters.unknown().any(|keyword| !is_listed(&self.config.rcpt_parameters, keyword))
-            || (parameters.notify.is_some() || parameters.orcpt.is_some()) && !self.config.dsn;
+    fn refusal_of_rcpt(
+        &self,
+        path: ForwardPath<'_>,
+        parameters: &RcptParameters<'_>,
+    ) -> Option<Response> {
+        let strange =
+            parameters.unknown().any(|keyword| !is_listed(&self.config.rcpt_parameters, keyword))
+                || (parameters.notify.is_some() || parameters.orcpt.is_some()) && !self.config.dsn;
         if strange {
             return Some(replies::UNKNOWN_PARAMETER);
         }
         // RFC 6531, 3.5; RFC 6533, 3 for ORCPT.
-        let ascii = path.as_str().is_ascii() && parameters.orcpt.is_none_or(|orcpt| orcpt.as_str().is_ascii());
+        let ascii = path.as_str().is_ascii()
+            && parameters.orcpt.is_none_or(|orcpt| orcpt.as_str().is_ascii());
         (!ascii && !self.needs.utf8).then_some(replies::NON_ASCII_ADDRESS)
     }
 
@@ -263,7 +323,9 @@ impl Server {
     /// list, until the recipient is refused.
     fn exceeds_domains(&mut self, path: ForwardPath<'_>) -> bool {
         let Some(limit) = self.config.limits.recipient_domains else { return false };
-        let Some(domain) = path.mailbox().map(|mailbox| mailbox.domain().as_str()) else { return false };
+        let Some(domain) = path.mailbox().map(|mailbox| mailbox.domain().as_str()) else {
+            return false;
+        };
         if self.domains.iter().any(|known| known.eq_ignore_ascii_case(domain)) {
             return false;
         }
@@ -287,7 +349,11 @@ impl Server {
 
     /// Refuses a command, and the client itself when that was one too many. Who is barred is told so, whatever is
     /// wrong with the command (RFC 5321, 3.1).
-    pub(super) fn refuse(&mut self, response: &Response, output: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn refuse(
+        &mut self,
+        response: &Response,
+        output: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
         self.errors += 1;
         if self.errors > self.config.limits.errors {
             self.say(&replies::TOO_MANY_ERRORS, output);
@@ -298,7 +364,12 @@ impl Server {
         None
     }
 
-    pub(super) fn on_response(&mut self, question: Question, response: &Response, output: &mut Vec<u8>) {
+    pub(super) fn on_response(
+        &mut self,
+        question: Question,
+        response: &Response,
+        output: &mut Vec<u8>,
+    ) {
         let positive = response.code() / 100 == 2;
         self.state = State::Command;
         match question {
@@ -324,7 +395,8 @@ impl Server {
                 if extended {
                     self.write_capabilities(response, output);
                 } else {
-                    Response::new(response.code(), (0, 0, 0), self.named(response, "")).write(false, output);
+                    Response::new(response.code(), (0, 0, 0), self.named(response, ""))
+                        .write(false, output);
                 }
             }
             Question::Hello { .. } => response.write(false, output),
@@ -393,7 +465,11 @@ impl Server {
     }
 
     /// A step of AUTH.
-    pub(super) fn on_auth_step(&mut self, step: AuthStep, output: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn on_auth_step(
+        &mut self,
+        step: AuthStep,
+        output: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
         self.state = State::Command;
         let failure = match step {
             AuthStep::Challenge(challenge) => {
@@ -446,8 +522,9 @@ impl Question {
 /// (RFC 4013, 2.3).
 fn login(value: XclientValue<Xtext<'_>>) -> Option<Identity> {
     let XclientValue::Value(name) = value else { return None };
-    let user =
-        String::from_utf8(name.decode()).ok().filter(|user| !user.is_empty() && !user.contains(char::is_control))?;
+    let user = String::from_utf8(name.decode())
+        .ok()
+        .filter(|user| !user.is_empty() && !user.contains(char::is_control))?;
     Some(Identity { authorization: user.clone(), user })
 }
 

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use smtp_proto::fallback::{Channel, TlsInfo, TlsRules};
-use smtp_proto::sasl::Secret;
-use smtp_proto::sasl::client::{Binding, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256, Xoauth2};
+use smtp_proto::Secret;
+use smtp_proto::channel::{Channel, TlsInfo};
+use smtp_proto::fallback::TlsRules;
+use smtp_proto::sasl::client::{
+    Binding, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256, Xoauth2,
+};
 
 use super::{ClientBed, client_config, tls_info};
 
@@ -27,11 +30,11 @@ pub fn mechanism(text: &str, binding: Binding) -> Box<dyn Mechanism> {
     }
 }
 
-pub const EHLO: &str =
-    "250-mx\r\n250 AUTH PLAIN LOGIN EXTERNAL SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER\r\n";
+pub const EHLO: &str = "250-mx\r\n250 AUTH PLAIN LOGIN EXTERNAL SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER\r\n";
 /// RFC 7677, 3.
 pub const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
-pub const SERVER_FIRST: &str = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+pub const SERVER_FIRST: &str =
+    "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 
 pub fn base64(octets: impl AsRef<[u8]>) -> String {
     use base64::Engine as _;

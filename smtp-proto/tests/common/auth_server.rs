@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use smtp_proto::fallback::{Channel, TlsInfo};
+use smtp_proto::Secret;
+use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::channel::{Channel, TlsInfo};
 use smtp_proto::sasl::client::{Binding, Mechanism as _, ScramSha256};
-use smtp_proto::sasl::{BindingType, ChannelBinding, Secret};
 use smtp_proto::server::Config;
 
 use super::auth::{base64, decode};
@@ -19,7 +20,10 @@ pub fn exported(data: &str) -> ChannelBinding {
 }
 
 pub fn bound() -> Channel {
-    Channel::Implicit(Arc::new(TlsInfo { bindings: vec![exported("this channel")], ..TlsInfo::clone(&tls_info()) }))
+    Channel::Implicit(Arc::new(TlsInfo {
+        bindings: vec![exported("this channel")],
+        ..TlsInfo::clone(&tls_info())
+    }))
 }
 
 /// After EHLO, inside TLS that can be bound to.
@@ -62,5 +66,12 @@ pub fn scram(bed: &mut ServerBed, mut client: ScramSha256) -> (Vec<String>, Stri
 }
 
 pub fn client(user: &str, password: &str, binding: Binding) -> ScramSha256 {
-    ScramSha256::new("", user, Secret::from(password), binding, "rOprNGfwEbeRWgbNEkqO".parse().unwrap()).unwrap()
+    ScramSha256::new(
+        "",
+        user,
+        Secret::from(password),
+        binding,
+        "rOprNGfwEbeRWgbNEkqO".parse().unwrap(),
+    )
+    .unwrap()
 }

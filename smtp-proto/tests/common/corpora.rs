@@ -24,7 +24,10 @@ pub fn exceptions(name: &str) -> HashMap<String, &'static str> {
         .filter_map(|line| {
             let parts: Vec<&str> = line.split(" | ").collect();
             let [corpus, key, section, sentence] = parts[..] else { panic!("{line}") };
-            assert!(section.starts_with("RFC ") && section.contains(", ") && !sentence.is_empty(), "{line}");
+            assert!(
+                section.starts_with("RFC ") && section.contains(", ") && !sentence.is_empty(),
+                "{line}"
+            );
             (corpus == name).then(|| (key.to_owned(), line))
         })
         .collect()
@@ -45,7 +48,9 @@ impl Verdicts {
         match (agrees, self.exceptions.get(key)) {
             (true, None) | (false, Some(_)) => {}
             (false, None) => self.wrong.push(format!("{key}: {}", detail())),
-            (true, Some(exception)) => self.wrong.push(format!("no longer an exception: {exception}")),
+            (true, Some(exception)) => {
+                self.wrong.push(format!("no longer an exception: {exception}"))
+            }
         }
     }
 

@@ -7,7 +7,15 @@ use std::process::Command;
 pub(crate) fn tests() -> HashSet<String> {
     // Whoever runs this has built it with the same command, so there is nothing to build, and nobody holds the lock.
     let output = Command::new(env!("CARGO"))
-        .args(["test", "--package", env!("CARGO_PKG_NAME"), "--tests", "--offline", "--locked", "--quiet"])
+        .args([
+            "test",
+            "--package",
+            env!("CARGO_PKG_NAME"),
+            "--tests",
+            "--offline",
+            "--locked",
+            "--quiet",
+        ])
         .args(["--", "--list", "--format", "terse"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()

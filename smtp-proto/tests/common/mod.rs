@@ -9,15 +9,19 @@ pub mod folder;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use smtp_proto::client::{self, Client, Envelope, Outcome};
+use smtp_proto::Secret;
+use smtp_proto::channel::{Channel, Peer, TlsInfo};
+use smtp_proto::client;
+use smtp_proto::client::{Client, Envelope, Outcome};
 use smtp_proto::error::Error;
-use smtp_proto::fallback::{Channel, Peer, TlsInfo, TlsRules};
-use smtp_proto::reply::Response;
-use smtp_proto::sasl::Secret;
+use smtp_proto::fallback::TlsRules;
 use smtp_proto::sasl::client as client_sasl;
 use smtp_proto::sasl::scram::Keys;
-use smtp_proto::sasl::server::{self as sasl, Decoy, Mechanism, Question, ScramSha256};
-use smtp_proto::server::{self, Server};
+use smtp_proto::sasl::server as sasl;
+use smtp_proto::sasl::server::{Decoy, Mechanism, Question, ScramSha256};
+use smtp_proto::server;
+use smtp_proto::server::Server;
+use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
 
 pub fn tls_info() -> Arc<TlsInfo> {
@@ -62,7 +66,8 @@ pub fn accept(event: &server::Event<'_>) -> Response {
 /// What is known of users, to [`mechanisms`].
 pub fn authority(question: &Question) -> sasl::Answer {
     static KEYS: OnceLock<Keys> = OnceLock::new();
-    let keys = || KEYS.get_or_init(|| Keys::derive(&Secret::from("pencil"), SALT, 4096).unwrap()).clone();
+    let keys =
+        || KEYS.get_or_init(|| Keys::derive(&Secret::from("pencil"), SALT, 4096).unwrap()).clone();
     match question {
         Question::Password { user, .. } | Question::Keys { user } if user == "nobody-knows" => {
             sasl::Answer::Unavailable
@@ -73,13 +78,19 @@ pub fn authority(question: &Question) -> sasl::Answer {
         Question::Password { user, .. } if user == "bye" => {
             sasl::Answer::Failed(Response::fixed(421, (4, 3, 2), "bye"))
         }
-        Question::Password { user, password } if user == "user" && *password == Secret::from("pencil") => {
+        Question::Password { user, password }
+            if user == "user" && *password == Secret::from("pencil") =>
+        {
             sasl::Answer::Accepted(user.clone())
         }
         Question::Keys { user } if user == "user" => sasl::Answer::Keys(keys()),
-        Question::Token { token, .. } if *token == Secret::from("good-token") => sasl::Answer::Accepted("user".into()),
+        Question::Token { token, .. } if *token == Secret::from("good-token") => {
+            sasl::Answer::Accepted("user".into())
+        }
         Question::External { .. } => sasl::Answer::Accepted("user".into()),
-        Question::Authorize { user, authorization } if user == "user" && authorization == "boss" => {
+        Question::Authorize { user, authorization }
+            if user == "user" && authorization == "boss" =>
+        {
             sasl::Answer::Accepted(authorization.clone())
         }
         _ => sasl::Answer::Refused,
@@ -189,7 +200,12 @@ impl<'s> Pair<'s> {
             scenario,
             step,
             now,
-            client: Client::new(Arc::new(scenario.client.clone()), scenario.rules, Channel::Plain, now),
+            client: Client::new(
+                Arc::new(scenario.client.clone()),
+                scenario.rules,
+                Channel::Plain,
+                now,
+            ),
             server: Server::new(Arc::new(scenario.server.clone()), Channel::Plain, now),
             client_input: Vec::new(),
             client_output: Vec::new(),
@@ -226,10 +242,18 @@ impl<'s> Pair<'s> {
             self.server_shakes = false;
             progressed = true;
         }
-        if self.server_over && self.server_output.is_empty() && self.client_input.is_empty() && !self.client_over {
+        if self.server_over
+            && self.server_output.is_empty()
+            && self.client_input.is_empty()
+            && !self.client_over
+        {
             progressed |= self.client.handle_eof().is_ok();
         }
-        if self.client_over && self.client_output.is_empty() && self.server_input.is_empty() && !self.server_over {
+        if self.client_over
+            && self.client_output.is_empty()
+            && self.server_input.is_empty()
+            && !self.server_over
+        {
             self.server_over = self.server.handle_eof().is_ok();
             progressed = true;
         }
@@ -267,7 +291,9 @@ impl<'s> Pair<'s> {
                             next = Some(());
                             attempt = self.attempts.next();
                         }
-                        client::Event::Authenticated(_) | client::Event::Finished(_) => next = Some(()),
+                        client::Event::Authenticated(_) | client::Event::Finished(_) => {
+                            next = Some(())
+                        }
                         client::Event::SendBody => self.sending = self.body.clone(),
                         client::Event::Closed => self.client_over = true,
                         _ => {}
@@ -345,7 +371,9 @@ impl<'s> Pair<'s> {
                         server::Event::Reset
                         | server::Event::Authenticated(_)
                         | server::Event::AuthenticationFailed(_) => {}
-                        server::Event::Authenticate(question) => self.server.answer(authority(question)).unwrap(),
+                        server::Event::Authenticate(question) => {
+                            self.server.answer(authority(question)).unwrap()
+                        }
                         _ => {
                             let response = (self.scenario.answer)(&event);
                             if matches!(event, server::Event::EndOfBody) {
@@ -375,11 +403,15 @@ fn transfer(from: &mut Vec<u8>, to: &mut Vec<u8>, step: usize) -> bool {
 /// A client event without its lifetime.
 pub fn describe(event: &client::Event<'_>) -> String {
     match event {
-        client::Event::NoTls { failure, fallback, .. } => format!("no TLS: {failure} -> {fallback:?}"),
+        client::Event::NoTls { failure, fallback, .. } => {
+            format!("no TLS: {failure} -> {fallback:?}")
+        }
         client::Event::Delivered { index, reply } => format!("delivered {index}: {reply}"),
         client::Event::Recipient { index, reply } => format!("recipient {index}: {reply}"),
         client::Event::Finished(Outcome::Accepted(reply)) => format!("accepted: {reply}"),
-        client::Event::Finished(Outcome::Refused { phase, reply }) => format!("refused at {phase}: {reply}"),
+        client::Event::Finished(Outcome::Refused { phase, reply }) => {
+            format!("refused at {phase}: {reply}")
+        }
         client::Event::Finished(outcome) => format!("finished: {outcome:?}"),
         client::Event::Answered(reply) => format!("answered: {reply}"),
         client::Event::Unwelcome { phase, reply } => format!("unwelcome at {phase}: {reply}"),
@@ -388,7 +420,12 @@ pub fn describe(event: &client::Event<'_>) -> String {
 }
 
 /// What a client makes of a script of server bytes: events, and what it sent, up to the first wait or error.
-pub fn client_against(script: &[u8], pieces: &[usize], rules: TlsRules, mails: usize) -> (Vec<String>, Vec<u8>) {
+pub fn client_against(
+    script: &[u8],
+    pieces: &[usize],
+    rules: TlsRules,
+    mails: usize,
+) -> (Vec<String>, Vec<u8>) {
     let now = Instant::now();
     let mut client = Client::new(Arc::new(client_config()), rules, Channel::Plain, now);
     let (mut output, mut events, mut input) = (Vec::new(), Vec::new(), Vec::new());
@@ -416,7 +453,8 @@ pub fn client_against(script: &[u8], pieces: &[usize], rules: TlsRules, mails: u
                     }
                     return (events, output);
                 }
-                let (piece, tail) = rest.split_at(pieces.next().unwrap_or(usize::MAX).clamp(1, rest.len()));
+                let (piece, tail) =
+                    rest.split_at(pieces.next().unwrap_or(usize::MAX).clamp(1, rest.len()));
                 input.extend_from_slice(piece);
                 rest = tail;
                 continue;
@@ -481,7 +519,8 @@ impl ServerBed {
 
     /// Answers with `response` where `here` says so, and accepts everything else.
     pub fn answering(mut self, here: fn(&server::Event<'_>) -> bool, response: Response) -> Self {
-        self.answer = Arc::new(move |event| if here(event) { response.clone() } else { accept(event) });
+        self.answer =
+            Arc::new(move |event| if here(event) { response.clone() } else { accept(event) });
         self
     }
 

@@ -5,12 +5,12 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::defect::{defect_of, fault};
 use super::{VerifyPath, check_names, check_path, within_limits};
-use crate::check::Dane;
-use crate::decision::Reason;
-use crate::names::{Match, Mismatch};
-use crate::tlsa::{Association, Selector, Tlsa, Usage};
-use crate::verdict::{Defect, Detail, Place};
-use crate::x509;
+use crate::pki::defect::{Defect, Detail, Place};
+use crate::pki::names::{Match, Mismatch};
+use crate::pki::tlsa::{Association, Selector, Tlsa, Usage};
+use crate::pki::x509;
+use crate::plan::check::Dane;
+use crate::reason::Reason;
 
 type Algorithms<'a> = &'a [&'a dyn SignatureVerificationAlgorithm];
 
@@ -27,10 +27,13 @@ pub(super) fn judge(
     if of(Usage::EndEntity).any(|record| record.matches(leaf)) {
         return Ok(());
     }
-    if of(Usage::TrustAnchor).any(|record| record.matches(leaf)) && x509::is_self_signed(leaf, algorithms) {
+    if of(Usage::TrustAnchor).any(|record| record.matches(leaf))
+        && x509::is_self_signed(leaf, algorithms)
+    {
         return own_authority(check, leaf, now);
     }
-    let authorities: Vec<_> = of(Usage::TrustAnchor).flat_map(|record| authorities(record, leaf, issuers)).collect();
+    let authorities: Vec<_> =
+        of(Usage::TrustAnchor).flat_map(|record| authorities(record, leaf, issuers)).collect();
     if authorities.is_empty() {
         return Err(Defect::at(Reason::DaneMismatch, Place::Chain));
     }
@@ -49,8 +52,15 @@ pub(super) fn judge(
     let usage = KeyUsage::server_auth();
     EndEntityCert::try_from(leaf)
         .and_then(|end_entity| {
-            let path =
-                end_entity.verify_for_usage(algorithms, &anchors, issuers, now, usage, None, Some(verify_path))?;
+            let path = end_entity.verify_for_usage(
+                algorithms,
+                &anchors,
+                issuers,
+                now,
+                usage,
+                None,
+                Some(verify_path),
+            )?;
             Ok(check_names(&check.names, leaf, &path))
         })
         .unwrap_or_else(|error| match error {
@@ -72,7 +82,8 @@ fn authorities<'a>(
         let path_len = x509::path_len(der);
         webpki::anchor_from_trusted_cert(der).ok().map(|anchor| (anchor, path_len))
     };
-    let mut found: Vec<_> = issuers.iter().filter(|der| record.matches(der)).filter_map(whole).collect();
+    let mut found: Vec<_> =
+        issuers.iter().filter(|der| record.matches(der)).filter_map(whole).collect();
     if !found.is_empty() {
         return found;
     }
@@ -111,9 +122,11 @@ fn authorities<'a>(
 /// The leaf is the authority of its own record, and signed itself: dates and names are left to check. The path builder
 /// takes no such leaf.
 fn own_authority(check: &Dane, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Defect> {
-    let malformed = |what| Err(Defect::at(Reason::CertMalformed, Place::Leaf).with(Detail::What(what)));
+    let malformed =
+        |what| Err(Defect::at(Reason::CertMalformed, Place::Leaf).with(Detail::What(what)));
     let Some(certificate) = x509::parse(leaf) else {
-        return Err(Defect::at(Reason::CertMalformed, Place::Leaf).with(fault(&webpki::Error::BadDer, leaf)));
+        return Err(Defect::at(Reason::CertMalformed, Place::Leaf)
+            .with(fault(&webpki::Error::BadDer, leaf)));
     };
     let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
     let validity = certificate.validity();

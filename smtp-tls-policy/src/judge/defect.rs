@@ -3,17 +3,20 @@
 use pki_types::{CertificateDer, UnixTime};
 use webpki::EndEntityCert;
 
-use crate::decision::Reason;
-use crate::verdict::{Defect, Detail, Place};
-use crate::x509;
+use crate::pki::defect::{Defect, Detail, Place};
+use crate::pki::x509;
+use crate::reason::Reason;
 
 /// Names the defect behind the path builder's error, and where it can be told, the certificate.
 pub(super) fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> Defect {
     use webpki::Error as E;
-    let dated = |reason, date: UnixTime| Defect::at(reason, place_of_date(date, chain)).with(Detail::Date(date));
+    let dated = |reason, date: UnixTime| {
+        Defect::at(reason, place_of_date(date, chain)).with(Detail::Date(date))
+    };
     let chain_wide = |reason| Defect::at(reason, Place::Chain);
     let at_fault = |reason| {
-        let fails = |der: &&CertificateDer<'_>| EndEntityCert::try_from(*der).err().as_ref() == Some(error);
+        let fails =
+            |der: &&CertificateDer<'_>| EndEntityCert::try_from(*der).err().as_ref() == Some(error);
         // Dates are read only when a path is verified.
         let unsound = |der: &&CertificateDer<'_>| x509::first_fault(der).is_some();
         match chain.iter().find(fails).or_else(|| chain.iter().find(unsound)) {
@@ -28,19 +31,28 @@ pub(super) fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> 
         E::CaUsedAsEndEntity => Defect::at(Reason::CertIsCa, Place::Leaf),
         E::RequiredEkuNotFoundContext(_) => chain_wide(Reason::CertWrongPurpose),
         E::InvalidSignatureForPublicKey => chain_wide(Reason::CertBadSignature),
-        E::NameConstraintViolation => chain_wide(Reason::CertConstraintViolated).with(Detail::What("name constraints")),
-        E::PathLenConstraintViolated => chain_wide(Reason::CertConstraintViolated).with(Detail::What("path length")),
-        E::EndEntityUsedAsCa => {
-            chain_wide(Reason::CertConstraintViolated).with(Detail::What("an issuer is no authority"))
+        E::NameConstraintViolation => {
+            chain_wide(Reason::CertConstraintViolated).with(Detail::What("name constraints"))
         }
-        E::CertDistrusted => chain_wide(Reason::CertUnknownIssuer).with(Detail::What("distrusted key")),
+        E::PathLenConstraintViolated => {
+            chain_wide(Reason::CertConstraintViolated).with(Detail::What("path length"))
+        }
+        E::EndEntityUsedAsCa => chain_wide(Reason::CertConstraintViolated)
+            .with(Detail::What("an issuer is no authority")),
+        E::CertDistrusted => {
+            chain_wide(Reason::CertUnknownIssuer).with(Detail::What("distrusted key"))
+        }
         E::MaximumNameConstraintComparisonsExceeded
         | E::MaximumPathBuildCallsExceeded
         | E::MaximumPathDepthExceeded
         | E::MaximumSignatureChecksExceeded => chain_wide(Reason::CertTooCostly),
-        E::UnsupportedCertVersion | E::UnsupportedCriticalExtension => at_fault(Reason::CertUnsupported),
-        E::UnsupportedSignatureAlgorithmContext(_) | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            chain_wide(Reason::CertUnsupported).with(Detail::What("signature algorithm or key size"))
+        E::UnsupportedCertVersion | E::UnsupportedCriticalExtension => {
+            at_fault(Reason::CertUnsupported)
+        }
+        E::UnsupportedSignatureAlgorithmContext(_)
+        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            chain_wide(Reason::CertUnsupported)
+                .with(Detail::What("signature algorithm or key size"))
         }
         E::MalformedNameConstraint | E::InvalidNetworkMaskConstraint => {
             chain_wide(Reason::CertMalformed).with(Detail::What("name constraints"))
@@ -73,7 +85,9 @@ fn place_of_date(date: UnixTime, chain: &[CertificateDer<'_>]) -> Place {
     let has = |der: &CertificateDer<'_>| {
         x509::parse(der).is_some_and(|certificate| {
             let validity = certificate.validity();
-            [validity.not_before, validity.not_after].iter().any(|t| u64::try_from(t.timestamp()) == Ok(date.as_secs()))
+            [validity.not_before, validity.not_after]
+                .iter()
+                .any(|t| u64::try_from(t.timestamp()) == Ok(date.as_secs()))
         })
     };
     chain.iter().find(|der| has(der)).map_or(Place::Chain, |der| Place::of(der, chain))

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use pki_types::CertificateDer;
 
-use crate::decision::Reason;
-use crate::verdict::{Defect, Detail, Place};
-use crate::x509;
+use crate::pki::defect::{Defect, Detail, Place};
+use crate::pki::x509;
+use crate::reason::Reason;
 
 /// Most certificates of a chain, the leaf included, whatever they are. Longer ones, as of hosts that show every cross
 /// certificate of a bridge, are looked at where the names in them leave few paths to try.
@@ -28,12 +28,15 @@ pub(super) fn within_limits<'a, 'c>(
     chain: &'a [CertificateDer<'c>],
 ) -> Result<(&'a CertificateDer<'c>, &'a [CertificateDer<'c>]), Defect> {
     let parts = chain.split_first().ok_or_else(|| Defect::at(Reason::CertMissing, Place::Chain))?;
-    let too_costly = |what| Err(Defect::at(Reason::CertTooCostly, Place::Chain).with(Detail::What(what)));
+    let too_costly =
+        |what| Err(Defect::at(Reason::CertTooCostly, Place::Chain).with(Detail::What(what)));
     if chain.iter().map(|der| der.len()).sum::<usize>() > MAX_CHAIN_BYTES {
         return too_costly("more than 65535 bytes");
     }
     // A longer chain may cost as much as the longest that is taken unseen.
-    if chain.len() > MAX_CHAIN_LEN && steps(chain).saturating_mul(chain.len()) > MAX_STEPS * MAX_CHAIN_LEN {
+    if chain.len() > MAX_CHAIN_LEN
+        && steps(chain).saturating_mul(chain.len()) > MAX_STEPS * MAX_CHAIN_LEN
+    {
         return too_costly("more than 16 certificates, and too many paths through them");
     }
     Ok(parts)

@@ -2,8 +2,8 @@
 
 use webpki::{Error, VerifiedPath};
 
-use crate::der::{Element, OID, Offset, Reader, SEQUENCE};
-use crate::x509;
+use crate::pki::der::{Element, OID, Offset, Reader, SEQUENCE};
+use crate::pki::x509;
 
 /// The subtrees of the form rfc822Name in name constraints.
 #[derive(Default)]
@@ -26,7 +26,11 @@ pub(super) fn check(path: &VerifiedPath<'_>) -> Result<(), Error> {
         if constraints.is_empty() {
             return Ok(());
         }
-        issuers.iter().take(below).chain([&leaf]).try_for_each(|certificate| constraints.apply(certificate))
+        issuers
+            .iter()
+            .take(below)
+            .chain([&leaf])
+            .try_for_each(|certificate| constraints.apply(certificate))
     };
     if let Some(contents) = &path.anchor().name_constraints {
         // The path builder keeps them without the header of their SEQUENCE.
@@ -34,7 +38,13 @@ pub(super) fn check(path: &VerifiedPath<'_>) -> Result<(), Error> {
     }
     for (below, issuer) in issuers.iter().enumerate() {
         if let Some(value) = x509::name_constraints(issuer).map_err(unreadable)? {
-            apply(value.reader().expect(SEQUENCE).and_then(|sequence| Subtrees::read(sequence.reader())), below)?;
+            apply(
+                value
+                    .reader()
+                    .expect(SEQUENCE)
+                    .and_then(|sequence| Subtrees::read(sequence.reader())),
+                below,
+            )?;
         }
     }
     Ok(())
@@ -69,7 +79,9 @@ impl<'a> Subtrees<'a> {
             return Ok(());
         }
         let addresses = addresses(naming.subject).map_err(unreadable)?;
-        if addresses.len().saturating_mul(self.permitted.len() + self.excluded.len()) > MAX_COMPARISONS {
+        if addresses.len().saturating_mul(self.permitted.len() + self.excluded.len())
+            > MAX_COMPARISONS
+        {
             // Another path must not hide it, as it would hide an error about a budget.
             return Err(Error::NameConstraintViolation);
         }
@@ -82,7 +94,8 @@ impl<'a> Subtrees<'a> {
     fn allow(&self, address: &[u8]) -> bool {
         let Some(mailbox) = halves(address) else { return false };
         let within = |subtree: &&[u8]| is_within(mailbox, subtree);
-        let excluded = self.excluded.iter().any(|subtree| within(subtree) || is_unreadable(subtree));
+        let excluded =
+            self.excluded.iter().any(|subtree| within(subtree) || is_unreadable(subtree));
         !excluded && (self.permitted.is_empty() || self.permitted.iter().any(within))
     }
 }
@@ -124,7 +137,8 @@ fn halves(address: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = address.iter().rposition(|octet| *octet == b'@')?;
     let (local, host) = (&address[..at], &address[at + 1..]);
     let is_quoted = local.starts_with(b"\"");
-    (!local.is_empty() && !host.is_empty() && (is_quoted || !local.contains(&b'@'))).then_some((local, host))
+    (!local.is_empty() && !host.is_empty() && (is_quoted || !local.contains(&b'@')))
+        .then_some((local, host))
 }
 
 /// Neither a mailbox nor a host: excluded, it excludes all.

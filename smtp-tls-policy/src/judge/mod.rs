@@ -1,9 +1,12 @@
 //! What the certificate is worth: one finding per check, in order.
 
+pub(crate) mod admit;
 mod dane;
 mod defect;
 mod limits;
 mod mailboxes;
+mod raw_key;
+pub(crate) mod verdict;
 
 use std::cell::{Cell, RefCell};
 
@@ -12,25 +15,32 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use crate::check::{Check, Pinned, Pkix};
-use crate::decision::Reason;
-use crate::names::{Match, Mismatch, Names, constraints_allow};
+use crate::pki::defect::{Defect, Detail, Place};
+use crate::pki::names::{Match, Mismatch, Names, constraints_allow};
+use crate::pki::revocation::{Consultation, Crls, MAX_LIST_SIGNATURES, Revocation};
+use crate::pki::trust::{Trust, TrustStore};
+use crate::pki::x509;
 use crate::plan::Plan;
-use crate::revocation::{Consultation, Crls, MAX_LIST_SIGNATURES, Revocation};
-use crate::trust::{Trust, TrustStore};
-use crate::verdict::{Defect, Detail, Finding, Place, Verdict};
-use crate::x509;
+use crate::plan::check::{Check, Pinned, Pkix};
+use crate::reason::Reason;
 
+pub use self::admit::{Inbound, admit, admit_handshake};
 use self::defect::defect_of;
 use self::limits::within_limits;
 pub use self::limits::{MAX_CHAIN_BYTES, MAX_CHAIN_LEN};
+pub use self::verdict::{Finding, Standing, Verdict};
 
 impl Plan {
     /// Judges the chain that a server showed, leaf first, as it was sent.
     ///
     /// The cost is bounded: [`MAX_CHAIN_LEN`] certificates, more of them only where few paths lead through them, and
     /// [`MAX_CHAIN_BYTES`] bytes are looked at, and the path builder has budgets for signatures and steps.
-    pub fn judge(&self, chain: &[CertificateDer<'_>], trust: &dyn TrustStore, now: UnixTime) -> Verdict {
+    pub fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        trust: &dyn TrustStore,
+        now: UnixTime,
+    ) -> Verdict {
         // Once, for the store may change meanwhile.
         let trust = &*trust.current();
         let findings = self.checks().iter().map(|check| {
@@ -57,7 +67,8 @@ pub(crate) fn judge_pkix(
     usage: KeyUsage,
 ) -> Result<(), Defect> {
     let (leaf, issuers) = within_limits(chain)?;
-    let roots = trust.roots(&check.roots).ok_or_else(|| Defect::at(Reason::RootsMissing, Place::Chain))?;
+    let roots =
+        trust.roots(&check.roots).ok_or_else(|| Defect::at(Reason::RootsMissing, Place::Chain))?;
     let algorithms = trust.algorithms();
 
     let none = Crls::default();
@@ -74,13 +85,23 @@ pub(crate) fn judge_pkix(
         check_path(path)?;
         match check.revocation {
             Revocation::Off => Ok(()),
-            Revocation::Soft | Revocation::IfConfigured | Revocation::Hard => consultation.check(path),
+            Revocation::Soft | Revocation::IfConfigured | Revocation::Hard => {
+                consultation.check(path)
+            }
         }
     };
     let verify_path: &VerifyPath<'_> = &verify_path;
 
     let verified = EndEntityCert::try_from(leaf).and_then(|end_entity| {
-        let path = end_entity.verify_for_usage(algorithms, roots, issuers, now, usage, None, Some(verify_path))?;
+        let path = end_entity.verify_for_usage(
+            algorithms,
+            roots,
+            issuers,
+            now,
+            usage,
+            None,
+            Some(verify_path),
+        )?;
         Ok(check_names(&check.names, leaf, &path))
     });
     match verified {
@@ -94,7 +115,9 @@ pub(crate) fn judge_pkix(
             if x509::is_self_signed(leaf, algorithms) && !known_root() {
                 return Err(Defect::at(Reason::CertSelfSigned, Place::Leaf));
             }
-            if error == webpki::Error::InvalidSignatureForPublicKey && x509::is_complete(chain, algorithms) {
+            if error == webpki::Error::InvalidSignatureForPublicKey
+                && x509::is_complete(chain, algorithms)
+            {
                 // No signature is wrong: a root of the same name is trusted, and is not the one at the end of this chain.
                 return Err(Defect::at(Reason::CertUnknownIssuer, Place::Chain));
             }
@@ -123,11 +146,16 @@ fn judge_pins(check: &Pinned, chain: &[CertificateDer<'_>]) -> Result<(), Defect
 /// Whether a root is this very certificate's name and key.
 fn is_key_of(root: &pki_types::TrustAnchor<'_>, leaf: &CertificateDer<'_>) -> bool {
     webpki::anchor_from_trusted_cert(leaf).is_ok_and(|anchor| {
-        anchor.subject == root.subject && anchor.subject_public_key_info == root.subject_public_key_info
+        anchor.subject == root.subject
+            && anchor.subject_public_key_info == root.subject_public_key_info
     })
 }
 
-fn check_names(names: &Names, leaf: &CertificateDer<'_>, path: &VerifiedPath<'_>) -> Result<(), Defect> {
+fn check_names(
+    names: &Names,
+    leaf: &CertificateDer<'_>,
+    path: &VerifiedPath<'_>,
+) -> Result<(), Defect> {
     let malformed = || Defect::at(Reason::CertMalformed, Place::Leaf).with(Detail::What("names"));
     if names.references.is_empty() {
         return Ok(());
@@ -186,7 +214,8 @@ fn sequence(contents: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn constraints_in(der: &[u8], name: &str) -> bool {
-    x509_parser::extensions::NameConstraints::from_der(der).is_ok_and(|(_, constraints)| allows(&constraints, name))
+    x509_parser::extensions::NameConstraints::from_der(der)
+        .is_ok_and(|(_, constraints)| allows(&constraints, name))
 }
 
 fn allows(constraints: &x509_parser::extensions::NameConstraints<'_>, name: &str) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! - Signatures of handshakes are verified at every floor, by the key that the certificate holds, also where the
 //!   certificate itself is not looked at.
-//! - A failed check of weight [`NotTls`](crate::Weight::NotTls) or [`Refuse`](crate::Weight::Refuse) ends the handshake; the error
+//! - A failed check of weight [`NotTls`](crate::rules::posture::Weight::NotTls) or [`Refuse`](crate::rules::posture::Weight::Refuse) ends the handshake; the error
 //!   carries the [`Verdict`], and [`verdict_of`] finds it again. Any other error is a failed handshake.
 //! - For a message with REQUIRETLS the handshake goes on, for its server is to hear QUIT (RFC 8689, 4.2.1), and
 //!   [`judge_session`] alone has the word. Not where a client identity would be shown to who is not known yet.
@@ -30,7 +30,11 @@
 //! ```
 //! use std::sync::Arc;
 //! use smtp_tls_policy::rustls::{ClientTls, judge_session, server_name};
-//! use smtp_tls_policy::*;
+//! use smtp_tls_policy::{Host, Namespace, pki_types};
+//! use smtp_tls_policy::judge::{Standing, Verdict};
+//! use smtp_tls_policy::pki::{Generation, Trust, TrustStore};
+//! use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, Requiretls, plan};
+//! use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 //!
 //! # let connector = OutboundConnector::new("all", vec![Namespace::Default], Posture::Deterministic);
 //! # let host = Host::parse("mx.example.com")?;
@@ -56,18 +60,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ::rustls::client::{ClientConfig, Resumption};
 use ::rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use ::rustls::server::{
-    AlwaysResolvesServerRawPublicKeys, CertificateType, ClientHello, ResolvesServerCert, ServerConfig,
+    AlwaysResolvesServerRawPublicKeys, CertificateType, ClientHello, ResolvesServerCert,
+    ServerConfig,
 };
 use ::rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use ::rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use ::rustls::{CertificateError, CommonState, ConfigBuilder, DistinguishedName, Error, OtherError, WantsVerifier};
+use ::rustls::{
+    CertificateError, CommonState, ConfigBuilder, DistinguishedName, Error, OtherError,
+    WantsVerifier,
+};
 use pki_types::{CertificateDer, DnsName, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 
-use crate::connector::IdentityId;
 use crate::domain::Host;
-use crate::plan::{Plan, Requiretls};
-use crate::trust::{Generation, TrustStore};
-use crate::verdict::Verdict;
+use crate::judge::verdict::Verdict;
+use crate::pki::trust::{Generation, TrustStore};
+use crate::plan::Plan;
+use crate::plan::attempt::Requiretls;
+use crate::rules::connector::IdentityId;
 
 use self::verify::{AnyClient, PlanVerifier};
 
@@ -198,7 +207,11 @@ impl ClientTls {
         }
     }
 
-    fn cached(&self, key: Key, trust: &Arc<dyn TrustStore>) -> Result<Arc<ClientConfig>, TlsConfigError> {
+    fn cached(
+        &self,
+        key: Key,
+        trust: &Arc<dyn TrustStore>,
+    ) -> Result<Arc<ClientConfig>, TlsConfigError> {
         if let Some(config) = self.lock().get(&key) {
             return Ok(config);
         }
@@ -220,7 +233,11 @@ impl ClientTls {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn build(&self, key: &Key, trust: &Arc<dyn TrustStore>) -> Result<ClientConfig, TlsConfigError> {
+    fn build(
+        &self,
+        key: &Key,
+        trust: &Arc<dyn TrustStore>,
+    ) -> Result<ClientConfig, TlsConfigError> {
         let verifier = PlanVerifier {
             judges: key.plan.requiretls() != Requiretls::Needed || key.identity.is_some(),
             plan: key.plan.clone(),
@@ -228,7 +245,8 @@ impl ClientTls {
             algorithms: self.provider.signature_verification_algorithms,
             raw_key: key.raw_key,
         };
-        let builder = ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time));
+        let builder =
+            ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time));
         let builder = match key.raw_key {
             true => builder.with_protocol_versions(&[&::rustls::version::TLS13])?,
             false => builder.with_safe_default_protocol_versions()?,
@@ -237,7 +255,10 @@ impl ClientTls {
         let mut config = match &key.identity {
             None => builder.with_no_client_auth(),
             Some(id) => {
-                let identity = self.identities.get(id).ok_or_else(|| TlsConfigError::UnknownIdentity(id.clone()))?;
+                let identity = self
+                    .identities
+                    .get(id)
+                    .ok_or_else(|| TlsConfigError::UnknownIdentity(id.clone()))?;
                 let resolver = SingleCertAndKey::from(Arc::clone(identity));
                 builder.with_client_cert_resolver(Arc::new(resolver))
             }
@@ -249,8 +270,18 @@ impl ClientTls {
 }
 
 impl Key {
-    fn new(plan: &Plan, identity: Option<&IdentityId>, trust: &Arc<dyn TrustStore>, raw_key: bool) -> Self {
-        Self { plan: plan.clone(), identity: identity.cloned(), trust: trust.current().generation(), raw_key }
+    fn new(
+        plan: &Plan,
+        identity: Option<&IdentityId>,
+        trust: &Arc<dyn TrustStore>,
+        raw_key: bool,
+    ) -> Self {
+        Self {
+            plan: plan.clone(),
+            identity: identity.cloned(),
+            trust: trust.current().generation(),
+            raw_key,
+        }
     }
 }
 
@@ -294,7 +325,12 @@ pub fn server_name(plan: &Plan, host: &Host) -> Result<ServerName<'static>, TlsC
 }
 
 /// Judges the peer of a session, new or resumed, by the chain that the session holds.
-pub fn judge_session(plan: &Plan, session: &CommonState, trust: &dyn TrustStore, now: UnixTime) -> Verdict {
+pub fn judge_session(
+    plan: &Plan,
+    session: &CommonState,
+    trust: &dyn TrustStore,
+    now: UnixTime,
+) -> Verdict {
     plan.judge(session.peer_certificates().unwrap_or_default(), trust, now)
 }
 
@@ -311,7 +347,9 @@ pub fn judge_raw_key_session(plan: &Plan, session: &CommonState) -> Verdict {
 /// The verdict for which a handshake was ended; `None` if it failed for anything else.
 pub fn verdict_of(error: &Error) -> Option<&Verdict> {
     match error {
-        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => other.downcast_ref(),
+        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+            other.downcast_ref()
+        }
         _ => None,
     }
 }
@@ -355,7 +393,7 @@ pub fn session_names(session: &CommonState) -> Option<SessionNames> {
 pub enum ClientCertificates {
     /// No CertificateRequest is sent.
     None,
-    /// Asked for, never insisted on: what is shown is judged by [`admit`](crate::admit()).
+    /// Asked for, never insisted on: what is shown is judged by [`admit`](crate::judge::admit::admit()).
     Request {
         /// The authorities to name to the client; empty: it may choose freely.
         hints: Vec<DistinguishedName>,
@@ -373,7 +411,8 @@ pub fn server_config(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<ServerConfig>, TlsConfigError> {
     let algorithms = provider.signature_verification_algorithms;
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(server(builder, algorithms, client_certificates, Arc::new(SingleCertAndKey::from(identity))))
 }
 
@@ -407,7 +446,8 @@ pub fn raw_key_server_config(
     let shown = CertificateDer::from(public.as_ref().to_vec());
     let identity = Arc::new(CertifiedKey::new(vec![shown], key));
     let algorithms = provider.signature_verification_algorithms;
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&::rustls::version::TLS13])?;
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&::rustls::version::TLS13])?;
     let resolver = AlwaysResolvesServerRawPublicKeys::new(identity);
     Ok(server(builder, algorithms, client_certificates, Arc::new(resolver)))
 }

@@ -6,16 +6,17 @@ use ::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Serv
 use ::rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use ::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use ::rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved,
+    SignatureScheme,
 };
 use pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use webpki::RawPublicKeyEntity;
 
+use crate::judge::verdict::Standing;
+use crate::pki::trust::TrustStore;
+use crate::pki::x509;
 use crate::plan::Plan;
-use crate::posture::Weight;
-use crate::trust::TrustStore;
-use crate::verdict::Standing;
-use crate::x509;
+use crate::rules::posture::Weight;
 
 /// Judges a server's certificate by one plan, inside the handshake.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl ServerCertVerifier for PlanVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let is_recorded = |check: &crate::check::Check| check.weight() == Weight::Recorded;
+        let is_recorded = |check: &crate::plan::check::Check| check.weight() == Weight::Recorded;
         if !self.judges || self.plan.checks().iter().all(is_recorded) {
             return Ok(ServerCertVerified::assertion());
         }
@@ -52,9 +53,9 @@ impl ServerCertVerifier for PlanVerifier {
         };
         match verdict.standing() {
             Standing::Acceptable => Ok(ServerCertVerified::assertion()),
-            Standing::NotTls | Standing::Refused => {
-                Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(verdict)))))
-            }
+            Standing::NotTls | Standing::Refused => Err(Error::InvalidCertificate(
+                CertificateError::Other(OtherError(Arc::new(verdict))),
+            )),
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 
-use super::cache::FETCH_BACKOFF;
 use super::fetch::{FETCH_TIMEOUT, FetchError};
+use super::times::FETCH_BACKOFF;
 use super::txt::PolicyId;
 use crate::domain::Domain;
 
@@ -48,7 +48,13 @@ impl Attempts {
         self.set(domain, id, Attempt::UnderWay, now);
     }
 
-    pub(super) fn failed(&mut self, domain: &Domain, id: &PolicyId, error: FetchError, now: UnixTime) {
+    pub(super) fn failed(
+        &mut self,
+        domain: &Domain,
+        id: &PolicyId,
+        error: FetchError,
+        now: UnixTime,
+    ) {
         self.set(domain, id, Attempt::Failed(error), now);
     }
 

@@ -6,7 +6,9 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use smtp_tls_policy::{Domain, pki_types::UnixTime, sts::*};
+//! use smtp_tls_policy::Domain;
+//! use smtp_tls_policy::pki_types::UnixTime;
+//! use smtp_tls_policy::sts::*;
 //!
 //! let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
 //! let mut cache = Cache::new(Limits::default());
@@ -38,21 +40,14 @@ use std::time::Duration;
 use pki_types::UnixTime;
 
 use super::attempts::{Attempt, Attempts};
-use super::exchange::{Answer, CachedPolicy, Change, DiscoveryError, Due, Fetch, Fetched, Next, Trouble, Why, after};
+use super::exchange::{
+    Answer, CachedPolicy, Change, DiscoveryError, Due, Fetch, Fetched, Next, Trouble, Why, after,
+};
 use super::fetch::{FetchError, Response, policy_host};
 use super::policy::Mode;
+use super::times::REFRESH_RETRY;
 use super::txt::Record;
 use crate::domain::Domain;
-
-/// How often a policy is fetched again although its id is the same (RFC 8461, 3.3: "a suggested refresh frequency is
-/// once per day"). One that lives less than two days is refreshed in the middle of its life: "before they expire"; one
-/// that lives less than twice [`REFRESH_RETRY`] is not, so that a short life costs no more fetches than deliveries.
-pub const REFRESH_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long after a failed fetch the same version of a policy is left alone (RFC 8461, 3.3: "five minutes or longer per
-/// version ID").
-pub const FETCH_BACKOFF: Duration = Duration::from_secs(5 * 60);
-/// How long after a refresh was asked for, and nothing came of it, the next one is asked for. Our own choice.
-pub const REFRESH_RETRY: Duration = Duration::from_secs(60 * 60);
 
 /// How much a [`Cache`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +56,7 @@ pub struct Limits {
     /// Where one must go, it is one of mode none, then testing, then enforce, and of these the least recently used; a
     /// policy never takes the place of one of a stricter mode. By default 10,000: our own choice.
     pub policies: usize,
-    /// Most fetches that are under way, or failed within [`FETCH_BACKOFF`]. By default 10,000: our own choice.
+    /// Most fetches that are under way, or failed within [`FETCH_BACKOFF`](super::FETCH_BACKOFF). By default 10,000: our own choice.
     pub attempts: usize,
 }
 
@@ -108,7 +103,11 @@ impl Cache {
     ///
     /// The clock must have been set: a policy from the future counts as fetched `now`, and is gone when a clock that was
     /// behind by more than its max_age is put forward.
-    pub fn restore(&mut self, policies: impl IntoIterator<Item = CachedPolicy>, now: UnixTime) -> Vec<Change> {
+    pub fn restore(
+        &mut self,
+        policies: impl IntoIterator<Item = CachedPolicy>,
+        now: UnixTime,
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
         for mut cached in policies {
             // A clock that once ran ahead must not make a policy last for longer than its max_age from now.
@@ -164,7 +163,9 @@ impl Cache {
         };
         match self.attempts.find(domain, &record.id, now) {
             Some(Attempt::UnderWay) => Next::UnderWay,
-            Some(Attempt::Failed(error)) => Next::Done(self.answer(domain, Some(error.into()), now)),
+            Some(Attempt::Failed(error)) => {
+                Next::Done(self.answer(domain, Some(error.into()), now))
+            }
             None => {
                 self.attempts.began(domain, &record.id, now);
                 Next::Fetch(Fetch { domain: domain.clone(), host, id: record.id, why })
@@ -173,8 +174,13 @@ impl Cache {
     }
 
     /// The fetch ended. A policy takes the place of the cached one, whatever its mode; a failure changes nothing that
-    /// applies, and the same version is left alone for [`FETCH_BACKOFF`].
-    pub fn fetched(&mut self, fetch: Fetch, response: Result<Response<'_>, FetchError>, now: UnixTime) -> Fetched {
+    /// applies, and the same version is left alone for [`FETCH_BACKOFF`](super::FETCH_BACKOFF).
+    pub fn fetched(
+        &mut self,
+        fetch: Fetch,
+        response: Result<Response<'_>, FetchError>,
+        now: UnixTime,
+    ) -> Fetched {
         let Fetch { domain, id, .. } = fetch;
         match response.and_then(|response| response.policy()) {
             Ok(policy) => {
@@ -186,7 +192,10 @@ impl Cache {
             }
             Err(error) => {
                 self.attempts.failed(&domain, &id, error, now);
-                Fetched { answer: self.answer(&domain, Some(error.into()), now), changes: Vec::new() }
+                Fetched {
+                    answer: self.answer(&domain, Some(error.into()), now),
+                    changes: Vec::new(),
+                }
             }
         }
     }
@@ -210,7 +219,8 @@ impl Cache {
         }
         self.by_due.remove(&(time, domain.clone()));
         // A refresh that works sets another time; this is for the one that does not.
-        known.due = after(now, REFRESH_RETRY).min(after(known.cached.expires(), Duration::from_secs(1)));
+        known.due =
+            after(now, REFRESH_RETRY).min(after(known.cached.expires(), Duration::from_secs(1)));
         self.by_due.insert((known.due, domain.clone()));
         Some(Due::Refresh(domain))
     }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 
-use super::cache::{REFRESH_INTERVAL, REFRESH_RETRY};
 use super::fetch::{FetchError, WELL_KNOWN_PATH};
 use super::policy::{Mode, Policy};
+use super::times::{REFRESH_INTERVAL, REFRESH_RETRY};
 use super::txt::PolicyId;
+use crate::dns_txt::TxtError;
 use crate::domain::{Domain, Host};
-use crate::facts::{StsFact, StsFailure, StsPolicy};
-use crate::tlsrpt::ResultType;
-use crate::txt::TxtError;
+use crate::reason::ResultType;
+use crate::sts::fact::{StsFact, StsFailure, StsPolicy};
 
 /// A policy as it was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,9 @@ impl CachedPolicy {
 }
 
 pub(super) fn after(time: UnixTime, duration: Duration) -> UnixTime {
-    UnixTime::since_unix_epoch(Duration::from_secs(time.as_secs().saturating_add(duration.as_secs())))
+    UnixTime::since_unix_epoch(Duration::from_secs(
+        time.as_secs().saturating_add(duration.as_secs()),
+    ))
 }
 
 /// Why the record of a domain could not be had.
@@ -95,7 +97,9 @@ impl Trouble {
     /// The result type in a TLS report (RFC 8460, 4.3.2.2).
     pub const fn result_type(&self) -> ResultType {
         match self {
-            Self::Discovery(DiscoveryError::Lookup) | Self::Vanished => ResultType::StsPolicyFetchError,
+            Self::Discovery(DiscoveryError::Lookup) | Self::Vanished => {
+                ResultType::StsPolicyFetchError
+            }
             Self::Discovery(DiscoveryError::Record(_)) => ResultType::StsPolicyInvalid,
             Self::Fetch(error) => error.result_type(),
         }
@@ -113,7 +117,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What [`plan`](crate::plan()) takes of it, seen from one MX host. The host is compared with the policy's
+    /// What [`plan`](crate::plan::plan()) takes of it, seen from one MX host. The host is compared with the policy's
     /// patterns here; its certificate is compared with its name, and never with a pattern (RFC 8461, 4.1).
     /// An address matches no pattern.
     pub fn fact(&self, host: &Host) -> StsFact {

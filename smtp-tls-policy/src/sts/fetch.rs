@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::policy::{MAX_POLICY_LEN, Policy, PolicyError};
 use crate::domain::Domain;
-use crate::tlsrpt::ResultType;
+use crate::reason::ResultType;
 
 /// How long a fetch may take, from the look-up of the address to the last byte (RFC 8461, 3.3: "a suggested timeout is
 /// one minute").
@@ -95,9 +95,11 @@ impl FetchError {
         match self {
             Self::Certificate => ResultType::StsWebpkiInvalid,
             Self::Policy(_) => ResultType::StsPolicyInvalid,
-            Self::Unreachable | Self::Timeout | Self::Status(_) | Self::ContentType | Self::TooLarge => {
-                ResultType::StsPolicyFetchError
-            }
+            Self::Unreachable
+            | Self::Timeout
+            | Self::Status(_)
+            | Self::ContentType
+            | Self::TooLarge => ResultType::StsPolicyFetchError,
         }
     }
 }

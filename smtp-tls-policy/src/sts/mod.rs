@@ -7,14 +7,22 @@
 mod attempts;
 mod cache;
 mod exchange;
+pub(crate) mod fact;
 mod fetch;
 mod policy;
 mod store;
+mod times;
 mod txt;
 
-pub use cache::{Cache, FETCH_BACKOFF, Limits, REFRESH_INTERVAL, REFRESH_RETRY};
-pub use exchange::{Answer, CachedPolicy, Change, DiscoveryError, Due, Fetch, Fetched, Next, Trouble, Why};
-pub use fetch::{FETCH_TIMEOUT, FetchError, MAX_BODY_LEN, Response, WELL_KNOWN_PATH, is_text_plain, policy_host};
+pub use cache::{Cache, Limits};
+pub use exchange::{
+    Answer, CachedPolicy, Change, DiscoveryError, Due, Fetch, Fetched, Next, Trouble, Why,
+};
+pub use fact::{StsFact, StsFailure, StsPolicy};
+pub use fetch::{
+    FETCH_TIMEOUT, FetchError, MAX_BODY_LEN, Response, WELL_KNOWN_PATH, is_text_plain, policy_host,
+};
 pub use policy::{MAX_MAX_AGE, MAX_POLICY_LEN, Mode, MxPattern, Policy, PolicyError};
 pub use store::{FileStore, Loaded, MemoryStore, PolicyStore, StoreError};
+pub use times::{FETCH_BACKOFF, REFRESH_INTERVAL, REFRESH_RETRY};
 pub use txt::{MAX_ID_LEN, PolicyId, RECORD_VERSION, Record, record_name};

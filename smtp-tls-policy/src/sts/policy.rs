@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dns_txt::is_name;
 use crate::domain::{Domain, DomainError};
-use crate::txt::is_name;
 
 /// Longest policy that is read, in bytes (RFC 8461, 3.3: "a suggested maximum policy size is 64 kilobytes").
 pub const MAX_POLICY_LEN: usize = 64 * 1024;
@@ -184,9 +184,12 @@ impl Policy {
                     version = Some((value == "STSv1").then_some(()).ok_or(invalid("version"))?);
                 }
                 "mode" if mode.is_none() => mode = Some(Mode::parse(value).ok_or(invalid("mode"))?),
-                "max_age" if max_age.is_none() => max_age = Some(seconds(value).ok_or(invalid("max_age"))?),
+                "max_age" if max_age.is_none() => {
+                    max_age = Some(seconds(value).ok_or(invalid("max_age"))?)
+                }
                 "mx" => {
-                    let pattern = pattern(value).map_err(|error| PolicyError::Mx { line, error })?;
+                    let pattern =
+                        pattern(value).map_err(|error| PolicyError::Mx { line, error })?;
                     if !mx.is_empty() {
                         mx.push('\n');
                     }

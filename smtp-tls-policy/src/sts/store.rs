@@ -136,7 +136,8 @@ impl FileStore {
             file.sync_all()
         });
         let renamed = written.map_err(failed("write a policy")).and_then(|()| {
-            fs::rename(&temporary, self.path(cached.domain(), SUFFIX)).map_err(failed("rename a policy"))
+            fs::rename(&temporary, self.path(cached.domain(), SUFFIX))
+                .map_err(failed("rename a policy"))
         });
         if renamed.is_err() {
             // The first error is the one to tell; what stays behind goes when loading.
@@ -148,7 +149,9 @@ impl FileStore {
 
     fn remove(&self, domain: &Domain) -> Result<(), StoreError> {
         match fs::remove_file(self.path(domain, SUFFIX)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove a policy")(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove a policy")(error))
+            }
             Ok(()) | Err(_) => self.sync(),
         }
     }
@@ -180,7 +183,9 @@ impl PolicyStore for FileStore {
                 .strip_suffix(SUFFIX)
                 .and_then(|text| Domain::parse(text).ok().filter(|domain| domain.as_str() == text));
             let read = match &domain {
-                Some(domain) => read(&path).and_then(|bytes| decode(&bytes, domain).ok_or(StoreError::Damaged)),
+                Some(domain) => {
+                    read(&path).and_then(|bytes| decode(&bytes, domain).ok_or(StoreError::Damaged))
+                }
                 None => Err(StoreError::Foreign),
             };
             match read {
@@ -237,7 +242,9 @@ fn decode(bytes: &[u8], expected: &Domain) -> Option<CachedPolicy> {
 /// CRC-32 (ISO 3309), which tells every change of up to 32 bits in a row.
 fn checksum(bytes: &[u8]) -> u32 {
     let step = |sum: u32, byte: &u8| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 })
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 }
+        })
     };
     !bytes.iter().fold(u32::MAX, step)
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::dns_txt::{TxtError, fields, select};
 use crate::domain::Domain;
-use crate::txt::{TxtError, fields, select};
 
 /// What an MTA-STS record begins with (RFC 8461, 3.1).
 pub const RECORD_VERSION: &str = "v=STSv1";
@@ -27,7 +27,8 @@ pub struct PolicyId(Arc<str>);
 impl PolicyId {
     /// Reads an id; `None` where it is not 1 to 32 ASCII letters and digits.
     pub fn parse(text: &str) -> Option<Self> {
-        let good = (1..=MAX_ID_LEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        let good = (1..=MAX_ID_LEN).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric());
         good.then(|| Self(text.into()))
     }
 
@@ -69,7 +70,7 @@ impl Record {
     /// let record = Record::find(&[vec!["v=STSv1; id=2016", "0831085700Z;"]])?.expect("there is one");
     /// assert_eq!(record.id.as_str(), "20160831085700Z");
     /// assert_eq!(Record::find(&[["v=spf1 -all"]])?, None);
-    /// # Ok::<(), smtp_tls_policy::txt::TxtError>(())
+    /// # Ok::<(), smtp_tls_policy::TxtError>(())
     /// ```
     ///
     /// # Errors

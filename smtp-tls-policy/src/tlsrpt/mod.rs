@@ -14,122 +14,14 @@ mod session;
 pub use report::{Aggregate, Limits, Report};
 pub use session::{AppliedPolicy, Connection, Failure, Reporting, Session};
 
-use std::fmt;
-
-use crate::decision::Reason;
+use crate::dns_txt::{TxtError, fields, select};
 use crate::domain::{Domain, Host};
-use crate::txt::{TxtError, fields, select};
 
 /// What a TLSRPT record begins with (RFC 8460, 3).
 pub const RECORD_VERSION: &str = "v=TLSRPTv1";
 
 /// RFC 5234, B.1.
 const WSP: [char; 2] = [' ', '\t'];
-
-/// Result types of RFC 8460, 4.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum ResultType {
-    /// The host does not offer STARTTLS, or refused it.
-    StarttlsNotSupported,
-    /// The certificate is for other names.
-    CertificateHostMismatch,
-    /// The certificate has expired.
-    CertificateExpired,
-    /// No chain leads to a trusted root, and other failures of a certificate.
-    CertificateNotTrusted,
-    /// None of the others.
-    ValidationFailure,
-    /// None of the TLSA records is valid.
-    TlsaInvalid,
-    /// The resolver returned no valid records.
-    DnssecInvalid,
-    /// DANE is required here, and the host has no TLSA records.
-    DaneRequired,
-    /// The policy could not be fetched.
-    StsPolicyFetchError,
-    /// The policy is malformed.
-    StsPolicyInvalid,
-    /// The certificate of the policy host is not valid.
-    StsWebpkiInvalid,
-}
-
-impl ResultType {
-    /// Every result type.
-    pub const ALL: &[Self] = &[
-        Self::StarttlsNotSupported,
-        Self::CertificateHostMismatch,
-        Self::CertificateExpired,
-        Self::CertificateNotTrusted,
-        Self::ValidationFailure,
-        Self::TlsaInvalid,
-        Self::DnssecInvalid,
-        Self::DaneRequired,
-        Self::StsPolicyFetchError,
-        Self::StsPolicyInvalid,
-        Self::StsWebpkiInvalid,
-    ];
-
-    /// The word in a report.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::StarttlsNotSupported => "starttls-not-supported",
-            Self::CertificateHostMismatch => "certificate-host-mismatch",
-            Self::CertificateExpired => "certificate-expired",
-            Self::CertificateNotTrusted => "certificate-not-trusted",
-            Self::ValidationFailure => "validation-failure",
-            Self::TlsaInvalid => "tlsa-invalid",
-            Self::DnssecInvalid => "dnssec-invalid",
-            Self::DaneRequired => "dane-required",
-            Self::StsPolicyFetchError => "sts-policy-fetch-error",
-            Self::StsPolicyInvalid => "sts-policy-invalid",
-            Self::StsWebpkiInvalid => "sts-webpki-invalid",
-        }
-    }
-}
-
-impl Reason {
-    /// The result type of a failed session (RFC 8460, 4.3), as [`Reason::tlsrpt`] has it in words.
-    pub fn result_type(self) -> Option<ResultType> {
-        let word = self.tlsrpt()?;
-        ResultType::ALL.iter().copied().find(|it| it.as_str() == word)
-    }
-}
-
-impl fmt::Display for ResultType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Under which kind of policy a session is reported (RFC 8460, 4.4: `policy-type`).
-/// [`Facts::reported_under`](crate::Facts::reported_under) tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum PolicyType {
-    /// TLSA records.
-    Tlsa,
-    /// MTA-STS.
-    Sts,
-    /// Neither.
-    NoPolicyFound,
-}
-
-impl PolicyType {
-    /// The word in a report.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tlsa => "tlsa",
-            Self::Sts => "sts",
-            Self::NoPolicyFound => "no-policy-found",
-        }
-    }
-}
-
-impl fmt::Display for PolicyType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// The name whose TXT records ask for reports on this domain: `_smtp._tls.` and the domain. `None` where that is longer
 /// than a name can be.
@@ -167,7 +59,7 @@ impl Record {
     ///
     /// let record = Record::find(&[["v=TLSRPTv1;rua=mailto:reports@example.com"]])?.expect("there is one");
     /// assert_eq!(record.rua, [Rua::Mailto("reports@example.com".to_owned())]);
-    /// # Ok::<(), smtp_tls_policy::txt::TxtError>(())
+    /// # Ok::<(), smtp_tls_policy::TxtError>(())
     /// ```
     ///
     /// # Errors
@@ -226,7 +118,8 @@ fn scheme(uri: &str) -> Option<&str> {
 /// What stands around the IP literal of an authority (RFC 3986, 3.2.2), the one place for square brackets; `None` where what
 /// stands between them is none.
 fn around_literal(text: &str) -> Option<(&str, &str)> {
-    let end = text.get(2..).and_then(|rest| rest.find(['/', '?'])).map_or(text.len(), |end| end + 2);
+    let end =
+        text.get(2..).and_then(|rest| rest.find(['/', '?'])).map_or(text.len(), |end| end + 2);
     let authority = text[..end].strip_prefix("//").unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     if !host.starts_with('[') {
@@ -235,7 +128,8 @@ fn around_literal(text: &str) -> Option<(&str, &str)> {
     let at = end - host.len();
     let (literal, port) = host[1..].split_once(']')?;
     let address = literal.parse::<std::net::Ipv6Addr>().is_ok();
-    let good = address && port.strip_prefix(':').unwrap_or(port).bytes().all(|b| b.is_ascii_digit());
+    let good =
+        address && port.strip_prefix(':').unwrap_or(port).bytes().all(|b| b.is_ascii_digit());
     // A port is told from the host by its colon.
     (good && (port.is_empty() || port.starts_with(':'))).then_some((&text[..at], &text[end..]))
 }
@@ -272,7 +166,11 @@ fn destination(scheme: &str, rest: &str) -> Option<Destination> {
     if scheme.eq_ignore_ascii_case("https") {
         let authority = rest.strip_prefix("//")?.split(['/', '?', '#']).next()?;
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let end = if host.starts_with('[') { host.find(']')? + 1 } else { host.find(':').unwrap_or(host.len()) };
+        let end = if host.starts_with('[') {
+            host.find(']')? + 1
+        } else {
+            host.find(':').unwrap_or(host.len())
+        };
         return (end > 0).then_some(Destination::Https);
     }
     None
@@ -296,7 +194,8 @@ fn address(encoded: &str) -> Option<String> {
     // RFC 5321, 4.1.2: Dot-string. That keeps CR, LF, NUL, spaces and angle brackets out of what is sent.
     let atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
     // RFC 5321, 4.5.3.1.1: a local part has at most 64 octets.
-    let good = local.len() <= 64 && local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(atext));
+    let good = local.len() <= 64
+        && local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(atext));
     let literal = domain.starts_with('[');
     let host = match Host::parse(domain) {
         Ok(host @ Host::Name(_)) => host,

@@ -75,8 +75,11 @@ impl Aggregate {
         *total = total.saturating_add(1);
         for failure in &session.failures {
             let (failure, mx) = (*failure, session.mx.clone());
-            let details = Details { failure, sending: session.sending, mx, receiving: session.receiving };
-            if counts.failures.contains_key(&details) || counts.failures.len() < self.limits.failures {
+            let details =
+                Details { failure, sending: session.sending, mx, receiving: session.receiving };
+            if counts.failures.contains_key(&details)
+                || counts.failures.len() < self.limits.failures
+            {
                 let count = counts.failures.entry(details).or_default();
                 *count = count.saturating_add(1);
             }
@@ -118,7 +121,9 @@ impl Report {
 
     /// The last second of the day, as in RFC 8460, appendix B.
     pub fn ends(&self) -> UnixTime {
-        UnixTime::since_unix_epoch(Duration::from_secs(self.begins().as_secs().saturating_add(DAY - 1)))
+        UnixTime::since_unix_epoch(Duration::from_secs(
+            self.begins().as_secs().saturating_add(DAY - 1),
+        ))
     }
 
     /// The name of the file (RFC 8460, 5.1), such as `sender.example!receiver.example!1459468800!1459555199!001.json`.
@@ -138,7 +143,12 @@ impl Report {
     ///
     /// `mx-host` is an array of strings, as the text of the RFC says; the example in its appendix B has a string.
     #[cfg(feature = "serde")]
-    pub fn json<'a>(&'a self, organization: &'a str, contact: &'a str, id: &'a str) -> impl serde::Serialize + use<'a> {
+    pub fn json<'a>(
+        &'a self,
+        organization: &'a str,
+        contact: &'a str,
+        id: &'a str,
+    ) -> impl serde::Serialize + use<'a> {
         json::Report::new(self, organization, contact, id)
     }
 }
@@ -150,7 +160,7 @@ mod json {
     use serde::Serialize;
 
     use super::{AppliedPolicy, Counts};
-    use crate::verdict::Date;
+    use crate::pki::date::Date;
 
     #[derive(Serialize)]
     #[serde(rename_all = "kebab-case")]
@@ -211,7 +221,12 @@ mod json {
     }
 
     impl<'a> Report<'a> {
-        pub(super) fn new(report: &'a super::Report, organization: &'a str, contact: &'a str, id: &'a str) -> Self {
+        pub(super) fn new(
+            report: &'a super::Report,
+            organization: &'a str,
+            contact: &'a str,
+            id: &'a str,
+        ) -> Self {
             Self {
                 organization_name: organization,
                 date_range: DateRange {
@@ -220,7 +235,11 @@ mod json {
                 },
                 contact_info: contact,
                 report_id: id,
-                policies: report.policies.iter().map(|(policy, counts)| Policy::new(policy, counts)).collect(),
+                policies: report
+                    .policies
+                    .iter()
+                    .map(|(policy, counts)| Policy::new(policy, counts))
+                    .collect(),
             }
         }
     }

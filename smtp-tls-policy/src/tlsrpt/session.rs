@@ -2,18 +2,18 @@
 
 use std::net::IpAddr;
 
-use super::ResultType;
-use crate::check::Check;
-use crate::decision::Reason;
 use crate::domain::{Domain, Host};
-use crate::facts::{Facts, HostOrigin, TlsaFact};
-use crate::names::{CnFallback, Reference};
+use crate::judge::verdict::{Standing, Verdict};
+use crate::pki::defect::Defect;
+use crate::pki::names::{CnFallback, Reference};
+use crate::pki::tlsa::TlsaRecord;
+use crate::pki::trust::RootsId;
 use crate::plan::Plan;
-use crate::posture::Weight;
+use crate::plan::check::Check;
+use crate::plan::facts::{Facts, HostOrigin, TlsaFact};
+use crate::reason::{Reason, ResultType};
+use crate::rules::posture::Weight;
 use crate::sts::{Answer, Mode, Policy};
-use crate::tlsa::TlsaRecord;
-use crate::trust::RootsId;
-use crate::verdict::{Defect, Standing, Verdict};
 
 /// A policy that was applied to a connection (RFC 8460, 4.4). Its domain is the one that the report is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,7 +57,9 @@ impl AppliedPolicy {
     /// The policy domain.
     pub fn domain(&self) -> &Domain {
         match self {
-            Self::Tlsa { domain, .. } | Self::Sts { domain, .. } | Self::NotFound { domain } => domain,
+            Self::Tlsa { domain, .. } | Self::Sts { domain, .. } | Self::NotFound { domain } => {
+                domain
+            }
         }
     }
 
@@ -149,21 +151,31 @@ impl Reporting {
             HostOrigin::SmartHost => facts.host.domain(),
             HostOrigin::Mx | HostOrigin::Literal => facts.next_hop.domain(),
         };
-        let (Some(next_hop), Some((tlsa, sts_counts))) = (next_hop, facts.published()) else { return Self::default() };
+        let (Some(next_hop), Some((tlsa, sts_counts))) = (next_hop, facts.published()) else {
+            return Self::default();
+        };
         let mut applied = Vec::new();
         if let TlsaFact::Found(set) = tlsa {
             let unusable = failure(Reason::TlsaUnusable).filter(|_| set.usable().is_empty());
             applied.push(Applied {
-                policy: AppliedPolicy::Tlsa { domain: set.base().clone(), records: set.records().to_vec() },
+                policy: AppliedPolicy::Tlsa {
+                    domain: set.base().clone(),
+                    records: set.records().to_vec(),
+                },
                 enforce: false,
                 failures: unusable.into_iter().collect(),
             });
         }
         let policy = sts.policy.as_ref().map(|cached| cached.policy());
-        let failures: Vec<_> = facts.sts.failure.map(Reason::from).and_then(failure).into_iter().collect();
+        let failures: Vec<_> =
+            facts.sts.failure.map(Reason::from).and_then(failure).into_iter().collect();
         if sts_counts && (policy.is_some() || !failures.is_empty()) {
             let enforce = policy.is_some_and(|policy| policy.mode() == Mode::Enforce);
-            applied.push(Applied { policy: AppliedPolicy::sts(next_hop, policy), enforce, failures });
+            applied.push(Applied {
+                policy: AppliedPolicy::sts(next_hop, policy),
+                enforce,
+                failures,
+            });
         }
         if applied.is_empty() {
             let policy = AppliedPolicy::NotFound { domain: next_hop.clone() };
@@ -171,7 +183,11 @@ impl Reporting {
         }
         // Without MX records it is not known whom the report would be about.
         let knows_host = facts.origin == HostOrigin::SmartHost || !facts.dns.mx.is_failure();
-        Self { mx: knows_host.then(|| facts.host.clone()), next_hop: Some(next_hop.clone()), applied }
+        Self {
+            mx: knows_host.then(|| facts.host.clone()),
+            next_hop: Some(next_hop.clone()),
+            applied,
+        }
     }
 
     /// What a connection under this plan came to: one session for each policy of which it says something.
@@ -185,7 +201,9 @@ impl Reporting {
         let sessions = self.applied.iter().filter_map(|applied| {
             let (succeeded, failures) = match self.found(applied, plan, connection)? {
                 Ok(()) => (true, applied.failures.clone()),
-                Err(failure) => (false, applied.failures.iter().copied().chain([failure]).collect()),
+                Err(failure) => {
+                    (false, applied.failures.iter().copied().chain([failure]).collect())
+                }
             };
             let (policy, mx) = (applied.policy.clone(), self.mx.clone());
             Some(Session { policy, mx, sending, receiving: Some(receiving), succeeded, failures })
@@ -198,7 +216,9 @@ impl Reporting {
         let (failure, next_hop) = (failure(reason)?, self.next_hop.as_ref()?);
         let mut policies = self.applied.iter().map(|applied| &applied.policy);
         let policy = match reason {
-            Reason::StsMxMismatch => policies.find(|policy| matches!(policy, AppliedPolicy::Sts { .. })),
+            Reason::StsMxMismatch => {
+                policies.find(|policy| matches!(policy, AppliedPolicy::Sts { .. }))
+            }
             // RFC 8460, 4.3.2.1: all others are about TLSA records.
             _ => policies.find(|policy| matches!(policy, AppliedPolicy::Tlsa { .. })),
         };
@@ -211,7 +231,12 @@ impl Reporting {
     }
 
     /// The final status under one policy; none where the connection says nothing about it.
-    fn found(&self, applied: &Applied, plan: &Plan, connection: Connection<'_>) -> Option<Result<(), Failure>> {
+    fn found(
+        &self,
+        applied: &Applied,
+        plan: &Plan,
+        connection: Connection<'_>,
+    ) -> Option<Result<(), Failure>> {
         let (reason, verdict) = match connection {
             Connection::Tls(verdict) => (None, verdict),
             Connection::NoTls(reason, Some(verdict)) => (Some(reason), verdict),
@@ -219,7 +244,9 @@ impl Reporting {
         };
         let of = |asks: &dyn Fn(&Check) -> bool| {
             let mut pairs = plan.checks().iter().zip(verdict.findings());
-            pairs.find(|(check, _)| asks(check)).map(|(check, finding)| (check.weight(), &finding.result))
+            pairs
+                .find(|(check, _)| asks(check))
+                .map(|(check, finding)| (check.weight(), &finding.result))
         };
         let result = match &applied.policy {
             AppliedPolicy::Tlsa { .. } => of(&|check| matches!(check, Check::Dane(_))),
@@ -227,9 +254,8 @@ impl Reporting {
                 return failure(Reason::StsMxMismatch).map(Err);
             }
             // Where DANE stands in for it, the certificate need not be the one that the policy wants (RFC 8461, 2).
-            AppliedPolicy::Sts { .. } => {
-                of(&|check| self.is_of_sts(check)).filter(|(weight, _)| !applied.enforce || *weight != Weight::Recorded)
-            }
+            AppliedPolicy::Sts { .. } => of(&|check| self.is_of_sts(check))
+                .filter(|(weight, _)| !applied.enforce || *weight != Weight::Recorded),
             AppliedPolicy::NotFound { .. } => None,
         };
         match (result, reason) {
@@ -239,8 +265,12 @@ impl Reporting {
             (Some((_, Ok(()))), Some(_)) => None,
             // The administrator's own rule. One that lets the message go on in clear text is no failure.
             (None, Some(reason)) => match applied.policy {
-                AppliedPolicy::NotFound { .. } if verdict.standing() == Standing::Refused => failure(reason).map(Err),
-                AppliedPolicy::NotFound { .. } | AppliedPolicy::Tlsa { .. } | AppliedPolicy::Sts { .. } => None,
+                AppliedPolicy::NotFound { .. } if verdict.standing() == Standing::Refused => {
+                    failure(reason).map(Err)
+                }
+                AppliedPolicy::NotFound { .. }
+                | AppliedPolicy::Tlsa { .. }
+                | AppliedPolicy::Sts { .. } => None,
             },
         }
     }

@@ -8,7 +8,11 @@ mod revocation;
 use common::*;
 use pki_types::CertificateDer;
 use rcgen::{CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, NameConstraints};
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::{Standing, Verdict};
+use smtp_tls_policy::pki::{CnFallback, Detail, Place, Reference, Revocation, RootsId, Trust};
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::{Host, Namespace, Reason, judge, pki_types};
 
 const HOST: &str = "mx.example.com";
 
@@ -28,7 +32,11 @@ impl Bench {
         }
         Self {
             trust,
-            connector: OutboundConnector::new("c", vec![Namespace::Default], Posture::Deterministic),
+            connector: OutboundConnector::new(
+                "c",
+                vec![Namespace::Default],
+                Posture::Deterministic,
+            ),
             host: Host::parse(HOST).unwrap(),
         }
     }
@@ -182,7 +190,9 @@ fn dates() {
     assert_eq!(verdict.reason(), Reason::CertNotYetValid);
     assert_eq!(
         verdict.defect().unwrap().detail(),
-        &Detail::Date(pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(NOW + 24 * 3600)))
+        &Detail::Date(pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+            NOW + 24 * 3600
+        )))
     );
 
     let issuer = root.below("Old", |params| params.not_after = days(-1));

@@ -92,7 +92,8 @@ fn a_name_that_cannot_be_read() {
 fn constraints_hold_for_the_common_name_too() {
     let root = Authority::new("Root");
     let judge = |permitted: &[&str], excluded: &[&str]| {
-        let subtrees = |names: &[&str]| names.iter().map(|n| GeneralSubtree::DnsName((*n).into())).collect();
+        let subtrees =
+            |names: &[&str]| names.iter().map(|n| GeneralSubtree::DnsName((*n).into())).collect();
         let issuer = root.below("Issuer", |params| {
             params.name_constraints = Some(NameConstraints {
                 permitted_subtrees: subtrees(permitted),

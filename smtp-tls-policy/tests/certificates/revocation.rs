@@ -73,7 +73,8 @@ fn a_list_past_its_next_update() {
     // What it revoked stays revoked.
     assert_eq!(judge(Soft, &[SERIAL]), Reason::CertRevoked);
     // A fresh list beside it settles the matter.
-    let bench = Bench::new(&[&root]).crl(&root.crl_dated(&[], days(-2), days(0))).crl(&root.crl(&[]));
+    let bench =
+        Bench::new(&[&root]).crl(&root.crl_dated(&[], days(-2), days(0))).crl(&root.crl(&[]));
     assert_eq!(bench.judge(&[&leaf.der]), Reason::TlsOk);
     // One from the future says nothing yet.
     let bench = Bench::new(&[&root]).crl(&root.crl_dated(&[], days(1), days(2)));
@@ -103,7 +104,10 @@ fn two_authorities_of_one_name() {
     let (old, new) = (Authority::new("Root"), Authority::new("Root"));
     let leaf = new.issue(&leaf_params(&[HOST]));
     let bench = |old_serials: &[u8], new_serials: &[u8]| {
-        Bench::new(&[&old, &new]).crl(&old.crl(old_serials)).crl(&new.crl(new_serials)).judge(&[&leaf.der])
+        Bench::new(&[&old, &new])
+            .crl(&old.crl(old_serials))
+            .crl(&new.crl(new_serials))
+            .judge(&[&leaf.der])
     };
     assert_eq!(bench(&[], &[]), Reason::TlsOk);
     assert_eq!(bench(&[SERIAL], &[]), Reason::TlsOk);
@@ -143,8 +147,10 @@ fn an_issuer_that_may_not_sign_lists() {
     let shown = params(vec![KeyCertSign]);
     let shown_der = shown.signed_by(&key, &root.issuer).unwrap().der().clone();
     let issuer = Authority { issuer: rcgen::Issuer::new(shown, key), der: shown_der };
-    let signer =
-        Authority { issuer: rcgen::Issuer::new(params(vec![KeyCertSign, CrlSign]), twin), der: issuer.der.clone() };
+    let signer = Authority {
+        issuer: rcgen::Issuer::new(params(vec![KeyCertSign, CrlSign]), twin),
+        der: issuer.der.clone(),
+    };
     let leaf = issuer.issue(&leaf_params(&[HOST]));
     let bench = Bench::new(&[&root]).crl(&signer.crl(&[SERIAL]));
     assert_eq!(bench.judge(&[&leaf.der, &issuer.der]), Reason::CrlInvalid);
@@ -155,7 +161,9 @@ fn an_issuer_that_may_not_sign_lists() {
 fn many_parts() {
     let root = Authority::new("Root");
     let part = |number: usize| rcgen::CrlIssuingDistributionPoint {
-        distribution_point: rcgen::CrlDistributionPoint { uris: vec![format!("http://example.com/{number}.crl")] },
+        distribution_point: rcgen::CrlDistributionPoint {
+            uris: vec![format!("http://example.com/{number}.crl")],
+        },
         scope: None,
     };
     let mut trust = Bench::new(&[&root]).trust;
@@ -169,7 +177,8 @@ fn many_parts() {
         bench.trust = trust.clone();
         let mut params = leaf_params(&[HOST]);
         params.serial_number = Some(rcgen::SerialNumber::from_slice(&[serial]));
-        params.crl_distribution_points = points.iter().map(|number| part(*number).distribution_point).collect();
+        params.crl_distribution_points =
+            points.iter().map(|number| part(*number).distribution_point).collect();
         bench.judge(&[&root.issue(&params).der])
     };
     assert_eq!(judge(7, &[]), Reason::CertRevoked);
@@ -185,7 +194,10 @@ fn a_list_for_some_certificates() {
     let root = Authority::new("Root");
     let point = |uri: &str| CrlDistributionPoint { uris: vec![uri.to_owned()] };
     let judge = |serials: &[u8], scope, points: &[&str]| {
-        let scope = CrlIssuingDistributionPoint { distribution_point: point("http://example.com/1.crl"), scope };
+        let scope = CrlIssuingDistributionPoint {
+            distribution_point: point("http://example.com/1.crl"),
+            scope,
+        };
         let crl = root.crl_scoped(serials, days(-1), days(1), Some(scope));
         let mut params = leaf_params(&[HOST]);
         params.crl_distribution_points = points.iter().map(|uri| point(uri)).collect();
@@ -212,7 +224,8 @@ fn a_list_for_some_certificates() {
     assert_eq!(judge(&[], None, &[]), Reason::RevocationUnknown);
     let (_, parsed) = x509_parser::parse_x509_certificate(&root.der).unwrap();
     let name = tlv(0xa0, &tlv(0xa0, &tlv(0xa4, parsed.subject().as_raw())));
-    let crl = RawCrl::new().number(1).with(&[extension(28, true, &tlv(0x30, &name))]).signed_by(&root);
+    let crl =
+        RawCrl::new().number(1).with(&[extension(28, true, &tlv(0x30, &name))]).signed_by(&root);
     let leaf = root.issue(&leaf_params(&[HOST])).der;
     assert_eq!(Bench::new(&[&root]).crl(&crl).judge(&[&leaf]), Reason::TlsOk);
 
@@ -221,10 +234,12 @@ fn a_list_for_some_certificates() {
         params.serial_number = Some(rcgen::SerialNumber::from_slice(&[7]));
     });
     let leaf = issuer.issue(&leaf_params(&[HOST]));
-    for (scope, reason) in
-        [(CrlScope::UserCertsOnly, Reason::RevocationUnknown), (CrlScope::CaCertsOnly, Reason::CertRevoked)]
-    {
-        let scope = CrlIssuingDistributionPoint { distribution_point: point(own), scope: Some(scope) };
+    for (scope, reason) in [
+        (CrlScope::UserCertsOnly, Reason::RevocationUnknown),
+        (CrlScope::CaCertsOnly, Reason::CertRevoked),
+    ] {
+        let scope =
+            CrlIssuingDistributionPoint { distribution_point: point(own), scope: Some(scope) };
         let crl = root.crl_scoped(&[7], days(-1), days(1), Some(scope));
         let verdict = Bench::new(&[&root]).crl(&crl).verdict(&[&leaf.der, &issuer.der]);
         assert_eq!(verdict.reason(), reason);

@@ -85,7 +85,11 @@ impl Authority {
     }
 
     /// An authority below this one.
-    pub(crate) fn below(&self, name: &str, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Self {
+    pub(crate) fn below(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut rcgen::CertificateParams),
+    ) -> Self {
         let mut params = authority_params(name);
         change(&mut params);
         let key = rcgen::KeyPair::generate().unwrap();
@@ -164,7 +168,10 @@ pub(crate) fn common_name(params: &mut rcgen::CertificateParams, name: &str) {
 }
 
 /// Signs `tbs` (a whole SEQUENCE) with ECDSA P-256 and SHA-256, and wraps it as a certificate.
-pub(crate) fn certificate_of(tbs: &[u8], key: &rcgen::KeyPair) -> pki_types::CertificateDer<'static> {
+pub(crate) fn certificate_of(
+    tbs: &[u8],
+    key: &rcgen::KeyPair,
+) -> pki_types::CertificateDer<'static> {
     use rcgen::SigningKey;
     let signature = key.sign(tbs).unwrap();
     let mut body = tbs.to_vec();
@@ -253,7 +260,9 @@ pub(crate) fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
         length @ 0..=127 => out.push(length as u8),
         length @ 128..=255 => out.extend([0x81, length as u8]),
         length @ 256..=0xffff => out.extend([0x82, (length >> 8) as u8, length as u8]),
-        length @ 0x1_0000..=0xff_ffff => out.extend([0x83, (length >> 16) as u8, (length >> 8) as u8, length as u8]),
+        length @ 0x1_0000..=0xff_ffff => {
+            out.extend([0x83, (length >> 16) as u8, (length >> 8) as u8, length as u8])
+        }
         length => {
             out.push(0x84);
             out.extend(u32::try_from(length).unwrap().to_be_bytes());

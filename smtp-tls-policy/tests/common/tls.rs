@@ -11,13 +11,15 @@ use ::rustls::sign::{CertifiedKey, SigningKey};
 use ::rustls::time_provider::TimeProvider;
 use ::rustls::{ClientConfig, ClientConnection, Error, ServerConnection, SupportedProtocolVersion};
 use pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::rustls::*;
-use smtp_tls_policy::*;
+use smtp_tls_policy::{Host, pki_types};
 
 use super::NOW;
 
 pub(crate) const HOST: &str = "mx.example.com";
-pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&::rustls::version::TLS12, &::rustls::version::TLS13];
+pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] =
+    [&::rustls::version::TLS12, &::rustls::version::TLS13];
 
 #[derive(Debug)]
 pub(crate) struct Clock(pub(crate) AtomicU64);
@@ -44,7 +46,10 @@ pub(crate) fn signing_key(key: &rcgen::KeyPair) -> Arc<dyn SigningKey> {
     aws_lc_rs::sign::any_supported_type(&der).unwrap()
 }
 
-pub(crate) fn certified(chain: Vec<CertificateDer<'static>>, key: &rcgen::KeyPair) -> Arc<CertifiedKey> {
+pub(crate) fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: &rcgen::KeyPair,
+) -> Arc<CertifiedKey> {
     // `CertifiedKey::new` asks nothing of the certificate, so that any can be shown.
     Arc::new(CertifiedKey::new(chain, signing_key(key)))
 }
@@ -61,10 +66,16 @@ pub(crate) struct Pair {
 }
 
 /// Moves bytes until the handshake is over on both sides, or fails on one.
-pub(crate) fn shake(client: Arc<ClientConfig>, server: Arc<ServerConfig>, plan: &Plan) -> Result<Pair, Error> {
+pub(crate) fn shake(
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+    plan: &Plan,
+) -> Result<Pair, Error> {
     let name = server_name(plan, &Host::parse(HOST).unwrap()).unwrap();
-    let mut pair =
-        Pair { client: ClientConnection::new(client, name).unwrap(), server: ServerConnection::new(server).unwrap() };
+    let mut pair = Pair {
+        client: ClientConnection::new(client, name).unwrap(),
+        server: ServerConnection::new(server).unwrap(),
+    };
     for _ in 0..10 {
         let mut wire = Vec::new();
         while pair.client.wants_write() {

@@ -14,7 +14,17 @@ use std::collections::HashMap;
 use common::now;
 use peers::*;
 use rules::*;
-use smtp_tls_policy::*;
+use smtp_tls_policy::judge::Standing;
+use smtp_tls_policy::pki::{CnFallback, Reference, RootsId};
+use smtp_tls_policy::plan::{
+    Attempt, Check, Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal,
+    Requiretls, TlsaFact, plan,
+};
+use smtp_tls_policy::rules::{
+    DaneRule, Floor, OptionalTls, OutboundConnector, Posture, SmartHost, StsRule, Yield, Yields,
+};
+use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
+use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 
 /// What the two formulations remember: equal questions are asked of the certificates once.
 #[derive(Default)]
@@ -43,7 +53,8 @@ fn connector(case: &Case) -> OutboundConnector {
     connector.require_tls = case.require_tls;
     connector.cn = case.cn;
     connector.yields = case.yields;
-    (connector.dane, connector.sts, connector.optional_tls) = (case.dane, case.sts_rule, case.optional_tls);
+    (connector.dane, connector.sts, connector.optional_tls) =
+        (case.dane, case.sts_rule, case.optional_tls);
     if case.names {
         connector.names = vec![Reference::parse(GIVEN).unwrap()];
     }
@@ -96,7 +107,11 @@ impl Stage {
             expanded: case.expanded.then(|| Domain::parse(EXPANDED).unwrap()),
             base,
             tlsa: WORLD.tlsa(case.tlsa, base),
-            demands: case.demand.map(|floor| Demand { by: "message".into(), floor }).into_iter().collect(),
+            demands: case
+                .demand
+                .map(|floor| Demand { by: "message".into(), floor })
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -107,7 +122,8 @@ impl Stage {
         };
         facts.demands = &self.demands;
         facts.implicit_tls = case.implicit;
-        facts.dns = Dns { mx: case.mx, expanded_next_hop: self.expanded.as_ref(), tlsa: &self.tlsa };
+        facts.dns =
+            Dns { mx: case.mx, expanded_next_hop: self.expanded.as_ref(), tlsa: &self.tlsa };
         facts.sts = StsFact { policy: case.sts, failure: case.failure };
         facts.message = case.message;
         facts.remembered_broken = case.broken;
@@ -122,14 +138,23 @@ impl Judge {
         let planned = plan(&stage.facts(case));
         if let Some(difference) = self.difference(case, stage, planned) {
             // The first of each kind says enough.
-            let kind = |text: &str| text.split_once("Plan {").map_or(text.to_owned(), |(kind, _)| kind.to_owned());
-            if self.differences.len() < 12 && self.differences.iter().all(|known| kind(known) != kind(&difference)) {
+            let kind = |text: &str| {
+                text.split_once("Plan {").map_or(text.to_owned(), |(kind, _)| kind.to_owned())
+            };
+            if self.differences.len() < 12
+                && self.differences.iter().all(|known| kind(known) != kind(&difference))
+            {
                 self.differences.push(format!("{difference}\n  {case:?}\n  {:?}", self.asks));
             }
         }
     }
 
-    fn difference(&mut self, case: &Case, stage: &Stage, planned: Result<Plan, Refusal>) -> Option<String> {
+    fn difference(
+        &mut self,
+        case: &Case,
+        stage: &Stage,
+        planned: Result<Plan, Refusal>,
+    ) -> Option<String> {
         let asks = &self.asks;
         let stops = |ask: &Ask| match ask {
             Ask::Stop(reason) | Ask::Skip(reason) => Some(*reason),
@@ -181,7 +206,9 @@ impl Judge {
             return Some(format!("{floor:?} {requiretls:?} {attempt:?} wanted: {plan:?}"));
         }
         // RFC 7672, 8.1: the base domain wherever TLSA records are compared; RFC 6066, 3: no addresses.
-        let compares = |ask: &Ask| matches!(ask, Ask::Prove(Proof::Tlsa { .. }) | Ask::Note(Proof::Tlsa { .. }));
+        let compares = |ask: &Ask| {
+            matches!(ask, Ask::Prove(Proof::Tlsa { .. }) | Ask::Note(Proof::Tlsa { .. }))
+        };
         let sni = match attempt {
             Attempt::Clear => None,
             _ if asks.iter().any(compares) => Some(stage.base),
@@ -240,7 +267,12 @@ impl Judge {
     }
 
     fn end(self, at_least: usize) {
-        assert!(self.differences.is_empty(), "of {} cases:\n{}", self.cases, self.differences.join("\n"));
+        assert!(
+            self.differences.is_empty(),
+            "of {} cases:\n{}",
+            self.cases,
+            self.differences.join("\n")
+        );
         assert!(self.cases >= at_least, "{} cases", self.cases);
     }
 }
@@ -285,8 +317,13 @@ const PLAIN: Case = Case {
     broken: false,
 };
 
-const MX: [DnsStatus; 5] =
-    [DnsStatus::Secure, DnsStatus::Insecure, DnsStatus::Bogus, DnsStatus::Indeterminate, DnsStatus::Failed];
+const MX: [DnsStatus; 5] = [
+    DnsStatus::Secure,
+    DnsStatus::Insecure,
+    DnsStatus::Bogus,
+    DnsStatus::Indeterminate,
+    DnsStatus::Failed,
+];
 const ORIGINS: [Origin; 7] = [
     Origin::Mx,
     Origin::ImplicitMx,
@@ -325,7 +362,11 @@ const NOW_LATER_NEVER: [Yield; 3] = [Yield::Now, Yield::Later, Yield::Never];
 fn postures() -> impl Iterator<Item = Case> {
     Posture::ALL.into_iter().flat_map(|posture| {
         let strict = (posture != Posture::None).then_some(true);
-        [Some(false), strict].into_iter().flatten().map(move |require_tls| Case { posture, require_tls, ..PLAIN })
+        [Some(false), strict].into_iter().flatten().map(move |require_tls| Case {
+            posture,
+            require_tls,
+            ..PLAIN
+        })
     })
 }
 
@@ -419,12 +460,16 @@ fn with_other_names_and_fallback_rules() {
                         let yields = Yields { refused, broken, untrusted };
                         for (tlsa, alias) in RECORDS {
                             for demand in [Some(Floor::Plaintext), Some(Floor::Encrypted)] {
-                                let knobs = Case { yields, optional_tls, tlsa, alias, demand, ..posture };
+                                let knobs =
+                                    Case { yields, optional_tls, tlsa, alias, demand, ..posture };
                                 let stage = Stage::new(&knobs);
                                 for message in MESSAGES {
                                     for broken in [false, true] {
                                         for sts in [StsPolicy::None, STS[3]] {
-                                            judge.compare(&Case { message, broken, sts, ..knobs }, &stage);
+                                            judge.compare(
+                                                &Case { message, broken, sts, ..knobs },
+                                                &stage,
+                                            );
                                         }
                                     }
                                 }
@@ -446,7 +491,9 @@ fn when_look_ups_fail() {
             for mx in MX {
                 for sts in STS {
                     for failure in FAILURES {
-                        for message in [MessageTls::Default, MessageTls::Optional, MessageTls::Required] {
+                        for message in
+                            [MessageTls::Default, MessageTls::Optional, MessageTls::Required]
+                        {
                             judge.compare(&Case { mx, sts, failure, message, ..*case }, stage);
                         }
                     }

@@ -4,7 +4,9 @@ use std::sync::LazyLock;
 
 use pki_types::CertificateDer;
 use rcgen::PublicKeyData;
-use smtp_tls_policy::*;
+use smtp_tls_policy::pki::{CnFallback, Pin, RootsId, TlsaRecord, TlsaSet, Trust};
+use smtp_tls_policy::plan::TlsaFact;
+use smtp_tls_policy::{Domain, pki_types};
 
 use crate::common::*;
 use crate::rules::{Case, Proof, Records, Whose};
@@ -50,13 +52,15 @@ pub(crate) static WORLD: LazyLock<World> = LazyLock::new(World::new);
 
 impl World {
     fn new() -> Self {
-        let (public, private, ta) = (Authority::new("Public"), Authority::new("Private"), Authority::new("TA"));
+        let (public, private, ta) =
+            (Authority::new("Public"), Authority::new("Private"), Authority::new("TA"));
         let mut trust = Trust::new();
         for (id, root) in [(RootsId::public(), &public), (RootsId::new("private"), &private)] {
             trust.add_root_der(&id, &root.der).unwrap();
         }
         trust.add_crl_der(&RootsId::public(), &public.crl(&[13])).unwrap();
-        let mut world = Self { trust, shown: Vec::new(), pins: Vec::new(), ta, ee_keys: Vec::new() };
+        let mut world =
+            Self { trust, shown: Vec::new(), pins: Vec::new(), ta, ee_keys: Vec::new() };
 
         let mut add = |what: &'static str,
                        by,
@@ -65,8 +69,8 @@ impl World {
             let mut params = leaf_params(names);
             change(&mut params);
             let key = rcgen::KeyPair::generate().unwrap();
-            let good =
-                params.not_after > days(0) && params.serial_number != Some(rcgen::SerialNumber::from_slice(&[13]));
+            let good = params.not_after > days(0)
+                && params.serial_number != Some(rcgen::SerialNumber::from_slice(&[13]));
             let common_name = params
                 .distinguished_name
                 .iter()
@@ -74,7 +78,10 @@ impl World {
             let chain = match by {
                 By::Public => vec![params.signed_by(&key, &public.issuer).unwrap().der().clone()],
                 By::Private => vec![params.signed_by(&key, &private.issuer).unwrap().der().clone()],
-                By::Ta => vec![params.signed_by(&key, &world.ta.issuer).unwrap().der().clone(), world.ta.der.clone()],
+                By::Ta => vec![
+                    params.signed_by(&key, &world.ta.issuer).unwrap().der().clone(),
+                    world.ta.der.clone(),
+                ],
                 By::Itself => vec![params.self_signed(&key).unwrap().der().clone()],
             };
             let is_ee = what.contains("EE");
@@ -140,7 +147,12 @@ impl World {
 
     /// The RRset of a case.
     pub(crate) fn tlsa(&self, records: Records, base: &str) -> TlsaFact {
-        let ee = self.ee_keys.iter().map(|key| TlsaRecord { usage: 3, selector: 1, matching: 0, data: key.clone() });
+        let ee = self.ee_keys.iter().map(|key| TlsaRecord {
+            usage: 3,
+            selector: 1,
+            matching: 0,
+            data: key.clone(),
+        });
         let ta = TlsaRecord { usage: 2, selector: 0, matching: 0, data: self.ta.der.to_vec() };
         let records = match records {
             Records::Absent => return TlsaFact::Absent,
@@ -165,7 +177,9 @@ impl Shown {
             Proof::Chain { private, name, cn } => {
                 let wanted = |presented: &str| match name {
                     Whose::Host if case.host_is_address() => presented == ADDRESS,
-                    Whose::Host if case.origin == crate::rules::Origin::ImplicitMx => presented == NEXT_HOP,
+                    Whose::Host if case.origin == crate::rules::Origin::ImplicitMx => {
+                        presented == NEXT_HOP
+                    }
                     Whose::Host => presented == HOST,
                     Whose::NextHop => presented == NEXT_HOP || presented.ends_with(".example.com"),
                     Whose::Given => presented == GIVEN,
@@ -174,7 +188,8 @@ impl Shown {
                 self.by == by && self.good && self.carries(wanted, cn)
             }
             Proof::Tlsa { ee, ta, names } => {
-                let host = if case.origin == crate::rules::Origin::ImplicitMx { NEXT_HOP } else { HOST };
+                let host =
+                    if case.origin == crate::rules::Origin::ImplicitMx { NEXT_HOP } else { HOST };
                 let wanted = |presented: &str| {
                     (names.host && presented == host)
                         || (names.alias && presented == ALIAS)
@@ -182,7 +197,8 @@ impl Shown {
                         || (names.expanded && presented == EXPANDED)
                 };
                 // RFC 7672, 3.2.3: CN-ID where there is no DNS-ID.
-                let by_ta = self.by == By::Ta && self.good && self.carries(wanted, CnFallback::IfNoDnsSan);
+                let by_ta =
+                    self.by == By::Ta && self.good && self.carries(wanted, CnFallback::IfNoDnsSan);
                 (ee && self.is_ee) || (ta && by_ta)
             }
         }
@@ -194,6 +210,7 @@ impl Shown {
             CnFallback::IfNoDnsSan => self.names.is_empty(),
             CnFallback::Always => true,
         };
-        self.names.iter().any(|name| wanted(name)) || (counts && self.common_name.is_some_and(wanted))
+        self.names.iter().any(|name| wanted(name))
+            || (counts && self.common_name.is_some_and(wanted))
     }
 }

@@ -1,7 +1,11 @@
 //! The rules as a flat list: each says when it speaks and what it asks, and none knows of another. A peer must satisfy
 //! all that is asked. Written from the RFCs and the rules of the policy, not from the crate.
 
-use smtp_tls_policy::*;
+use smtp_tls_policy::Reason;
+use smtp_tls_policy::pki::CnFallback;
+use smtp_tls_policy::plan::{DnsStatus, MessageTls};
+use smtp_tls_policy::rules::{DaneRule, Floor, OptionalTls, Posture, StsRule, Yield, Yields};
+use smtp_tls_policy::sts::{StsFailure, StsPolicy};
 
 /// The posture's knobs and what is known before dialling, in the words of the rules.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +172,8 @@ impl Case {
 
     pub(crate) fn by_tlsa(&self) -> Proof {
         // RFC 7672, 3.2.2: the base domain always.
-        let own_name = TaNames { host: !self.alias, alias: self.alias, next_hop: false, expanded: false };
+        let own_name =
+            TaNames { host: !self.alias, alias: self.alias, next_hop: false, expanded: false };
         let names = match (self.is_from_mx(), self.mx == DnsStatus::Secure) {
             (true, true) => TaNames { next_hop: true, expanded: self.expanded, ..own_name },
             (true, false) => own_name,
@@ -184,7 +189,9 @@ impl Case {
     }
 
     fn sts_speaks(&self) -> bool {
-        self.posture != Posture::None && self.sts_rule != StsRule::Off && self.origin != Origin::Literal
+        self.posture != Posture::None
+            && self.sts_rule != StsRule::Off
+            && self.origin != Origin::Literal
     }
 
     fn sts_counts(&self) -> bool {
@@ -194,7 +201,10 @@ impl Case {
     /// RFC 8461, 4.1: patterns are names, and no address is one.
     fn sts_lists_host(&self) -> bool {
         !self.host_is_address()
-            && matches!(self.sts, StsPolicy::Enforce { mx_matches: true } | StsPolicy::Testing { mx_matches: true })
+            && matches!(
+                self.sts,
+                StsPolicy::Enforce { mx_matches: true } | StsPolicy::Testing { mx_matches: true }
+            )
     }
 
     /// RFC 8461, 4.1: public roots, DNS-ID.
@@ -224,7 +234,8 @@ pub(crate) type Rule = (&'static str, fn(&Case, &mut Vec<Ask>));
 
 pub(crate) const RULES: &[Rule] = &[
     ("P2", |case, asks| {
-        let lost = matches!(case.mx, DnsStatus::Bogus | DnsStatus::Indeterminate | DnsStatus::Failed);
+        let lost =
+            matches!(case.mx, DnsStatus::Bogus | DnsStatus::Indeterminate | DnsStatus::Failed);
         if case.is_from_mx() && lost {
             asks.push(Ask::Stop(Reason::MxLookupFailed));
         }
@@ -273,7 +284,9 @@ pub(crate) const RULES: &[Rule] = &[
         if case.sts_counts() && !case.sts_lists_host() {
             match case.sts {
                 StsPolicy::None => {}
-                StsPolicy::Enforce { .. } if !instead => asks.push(Ask::Skip(Reason::StsMxMismatch)),
+                StsPolicy::Enforce { .. } if !instead => {
+                    asks.push(Ask::Skip(Reason::StsMxMismatch))
+                }
                 StsPolicy::Enforce { .. } | StsPolicy::Testing { .. } => {
                     asks.push(Ask::Report(Reason::StsMxMismatch));
                 }
@@ -288,7 +301,9 @@ pub(crate) const RULES: &[Rule] = &[
             match case.sts {
                 StsPolicy::None => {}
                 StsPolicy::Enforce { .. } if binding => asks.push(Ask::Prove(case.by_sts())),
-                StsPolicy::Enforce { .. } | StsPolicy::Testing { .. } => asks.push(Ask::Note(case.by_sts())),
+                StsPolicy::Enforce { .. } | StsPolicy::Testing { .. } => {
+                    asks.push(Ask::Note(case.by_sts()))
+                }
             }
         }
     }),
@@ -299,7 +314,8 @@ pub(crate) const RULES: &[Rule] = &[
     }),
     // RFC 8689, 4.2.1, step 2.
     ("P17, the host", |case, asks| {
-        let vouched = case.mx == DnsStatus::Secure || (case.sts_rule != StsRule::Off && case.sts_lists_host());
+        let vouched = case.mx == DnsStatus::Secure
+            || (case.sts_rule != StsRule::Off && case.sts_lists_host());
         if case.requires() && case.is_from_mx() && !vouched {
             asks.push(Ask::Skip(Reason::RequiretlsMxInsecure));
         }
@@ -308,7 +324,11 @@ pub(crate) const RULES: &[Rule] = &[
     ("P17, the certificate", |case, asks| {
         if case.requires() && !(case.dane_counts() && case.usable()) {
             let private = case.posture == Posture::PrivateCa;
-            asks.push(Ask::Prove(Proof::Chain { private, name: Whose::Host, cn: CnFallback::IfNoDnsSan }));
+            asks.push(Ask::Prove(Proof::Chain {
+                private,
+                name: Whose::Host,
+                cn: CnFallback::IfNoDnsSan,
+            }));
         }
     }),
     ("posture", |case, asks| {
@@ -387,7 +407,8 @@ pub(crate) enum Trouble {
     Broken,
 }
 
-pub(crate) const TROUBLES: [Trouble; 3] = [Trouble::NoStarttls, Trouble::RefusesForNow, Trouble::Broken];
+pub(crate) const TROUBLES: [Trouble; 3] =
+    [Trouble::NoStarttls, Trouble::RefusesForNow, Trouble::Broken];
 
 pub(crate) fn needs_tls(asks: &[Ask]) -> bool {
     asks.iter().any(|ask| matches!(ask, Ask::Tls | Ask::Prove(_)))

@@ -81,8 +81,11 @@ const EXIM: &[(Way, &[Column])] = &[
     (EximImplicit("encrypt"), &[ImplicitTls]),
     (ModeUtf8("none"), &[SmtpUtf8]),
 ];
-const SENDMAIL: &[(Way, &[Column])] =
-    &[(Mode("none"), &[Clear]), (Mode("encrypt"), &[StartTls]), (Sendmail("none", ASK_DSN), &[Dsn, Pipelining])];
+const SENDMAIL: &[(Way, &[Column])] = &[
+    (Mode("none"), &[Clear]),
+    (Mode("encrypt"), &[StartTls]),
+    (Sendmail("none", ASK_DSN), &[Dsn, Pipelining]),
+];
 
 const fn of(name: &'static str, suite: Suite, runs: &'static [(Way, &'static [Column])]) -> Client {
     Client { name, suite, runs }
@@ -165,11 +168,19 @@ impl Client {
     pub(crate) fn is_installed(&self, lab: &Lab) -> bool {
         let Self { name, suite, .. } = self;
         match *name {
-            "curl" => run(SENDING, "curl", |it| it.arg("--version")).is_ok_and(|it| it.status.success()),
-            "smtplib" => run(SENDING, "python3", |it| it.arg("--version")).is_ok_and(|it| it.status.success()),
+            "curl" => {
+                run(SENDING, "curl", |it| it.arg("--version")).is_ok_and(|it| it.status.success())
+            }
+            "smtplib" => run(SENDING, "python3", |it| it.arg("--version"))
+                .is_ok_and(|it| it.status.success()),
             "nodemailer" => lab.state.join("node/node_modules/nodemailer").is_dir(),
             "swaks" | "msmtp" | "smtp-source" => self.program(lab).is_file(),
-            name => lab.state.join("roots").join(format!("{name}{}", suite.suffix())).join(".complete").is_file(),
+            name => lab
+                .state
+                .join("roots")
+                .join(format!("{name}{}", suite.suffix()))
+                .join(".complete")
+                .is_file(),
         }
     }
 
@@ -187,7 +198,9 @@ impl Client {
                 Ok(Sent::Row(format!(" {row}")))
             }
             Mode(mode) => self.mode(lab, &usual, &ca, mode, &[]).map(Sent::Row),
-            ModeUtf8(mode) => self.mode(lab, &usual, &ca, mode, &[("SENDER", SENDER_UTF8)]).map(Sent::Row),
+            ModeUtf8(mode) => {
+                self.mode(lab, &usual, &ca, mode, &[("SENDER", SENDER_UTF8)]).map(Sent::Row)
+            }
             PostfixImplicit(mode) => {
                 // The script puts this at the end of a line of main.cf.
                 let implicit = [("FINGERPRINT", "\nsmtp_tls_wrappermode = yes")];
@@ -196,14 +209,23 @@ impl Client {
             Sendmail(mode, arguments) => {
                 self.mode(lab, &usual, &ca, mode, &[KEEP])?;
                 // It waits for the reply to MAIL, and then sends all the rest together.
-                let arguments = [arguments, &["-f", SENDER, RECIPIENT, "other@test.example"]].concat();
+                let arguments =
+                    [arguments, &["-f", SENDER, RECIPIENT, "other@test.example"]].concat();
                 let command = ["/usr/libexec/sendmail/sendmail", "-Am", "-i", "-odi", "-v"];
-                self.kept(lab, &[&command, &*arguments].concat(), &[0, EX_DATAERR], |_| Ok(())).map(Sent::Mail)
+                self.kept(lab, &[&command, &*arguments].concat(), &[0, EX_DATAERR], |_| Ok(()))
+                    .map(Sent::Mail)
             }
             EximImplicit(mode) => {
                 self.mode(lab, &usual, &ca, mode, &[KEEP])?;
                 // The mode is known by the recipient.
-                let command = ["/usr/sbin/exim4", "-odf", "-i", "-f", SENDER, &format!("{mode}@test.example")];
+                let command = [
+                    "/usr/sbin/exim4",
+                    "-odf",
+                    "-i",
+                    "-f",
+                    SENDER,
+                    &format!("{mode}@test.example"),
+                ];
                 let edit = |root: &Path| {
                     let file = root.join("etc/exim4/exim4.conf");
                     let text = std::fs::read_to_string(&file)?;
@@ -222,22 +244,49 @@ impl Client {
     /// A row of `clients.sh` must be there and say `pass`.
     fn clients_sh(&self, lab: &Lab, port: &str, ca: &str, row: &str) -> Result<(), String> {
         let output = run(SENDING, lab.scripts.join("clients.sh"), |command| {
-            command.env("STATE_DIR", &lab.state).env("SUITE", self.suite.name()).env_remove("MAIL_DIR");
+            command
+                .env("STATE_DIR", &lab.state)
+                .env("SUITE", self.suite.name())
+                .env_remove("MAIL_DIR");
             command.args(["127.0.0.1", port, ca, row])
         })?;
         let rows = String::from_utf8_lossy(&output.stdout).into_owned();
         let passed = rows.lines().any(|line| line.starts_with(&format!("pass\t{row}\t")));
-        if passed { Ok(()) } else { Err(rows.lines().next().unwrap_or("no row").replace('\t', " ")) }
+        if passed {
+            Ok(())
+        } else {
+            Err(rows.lines().next().unwrap_or("no row").replace('\t', " "))
+        }
     }
 
     /// Runs a mode of a script, and returns what the subject ends with.
-    fn mode(&self, lab: &Lab, port: &str, ca: &str, mode: &str, settings: &[(&str, &str)]) -> Result<String, String> {
+    fn mode(
+        &self,
+        lab: &Lab,
+        port: &str,
+        ca: &str,
+        mode: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<String, String> {
         let token = unique("interop");
-        let output = run(SENDING, lab.scripts.join(format!("client-{}.sh", self.name)), |command| {
-            command.env("SUITE", self.suite.name()).env("SERVER_NAME", HOST).env("DOMAIN", "test.example");
-            command.env("TOKEN", &token).env("SENDER", SENDER).env_remove("FINGERPRINT").env_remove("KEEP");
-            command.envs(settings.iter().copied()).arg(&lab.state).args(["127.0.0.1", port, ca, mode])
-        })?;
+        let output =
+            run(SENDING, lab.scripts.join(format!("client-{}.sh", self.name)), |command| {
+                command
+                    .env("SUITE", self.suite.name())
+                    .env("SERVER_NAME", HOST)
+                    .env("DOMAIN", "test.example");
+                command
+                    .env("TOKEN", &token)
+                    .env("SENDER", SENDER)
+                    .env_remove("FINGERPRINT")
+                    .env_remove("KEEP");
+                command.envs(settings.iter().copied()).arg(&lab.state).args([
+                    "127.0.0.1",
+                    port,
+                    ca,
+                    mode,
+                ])
+            })?;
         let rows = String::from_utf8_lossy(&output.stdout).into_owned();
         if rows.starts_with("pass\t") {
             return Ok(format!("{token} {}-{mode}", self.name));
@@ -255,28 +304,33 @@ impl Client {
         edit: impl FnOnce(&Path) -> std::io::Result<()>,
     ) -> Result<Mail, String> {
         let prefix = format!("client-{}-", self.name);
-        let entries = std::fs::read_dir(lab.state.join("run")).map_err(|error| error.to_string())?.flatten();
+        let entries =
+            std::fs::read_dir(lab.state.join("run")).map_err(|error| error.to_string())?.flatten();
         let mut folders: Vec<_> = entries.map(|entry| entry.path()).collect();
-        folders.retain(|it| it.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)));
+        folders.retain(|it| {
+            it.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+        });
         folders.sort_by_key(|it| std::fs::metadata(it).and_then(|it| it.modified()).ok());
         let folder = folders.pop().ok_or("the client has left no folder")?;
         let root = folder.join("root");
         let mail = Mail::new(SENDER, RECIPIENT, 0);
-        let sent = edit(&root)
-            .map_err(|error| error.to_string())
-            .and_then(|()| pipe(&mail, OsString::from("chroot"), statuses, |it| it.arg(root).args(command)));
+        let sent = edit(&root).map_err(|error| error.to_string()).and_then(|()| {
+            pipe(&mail, OsString::from("chroot"), statuses, |it| it.arg(root).args(command))
+        });
         let removed = std::fs::remove_dir_all(&folder).map_err(|error| error.to_string());
         sent.and(removed).map(|()| mail)
     }
 
     fn own(&self, lab: &Lab, column: Column, port: &str, ca: &str) -> Result<Mail, String> {
-        let (from, to) = if column == SmtpUtf8 { (SENDER_UTF8, RECIPIENT_UTF8) } else { (SENDER, RECIPIENT) };
+        let (from, to) =
+            if column == SmtpUtf8 { (SENDER_UTF8, RECIPIENT_UTF8) } else { (SENDER, RECIPIENT) };
         let mail = Mail::new(from, to, 0);
         let file = lab.state.join(&mail.mark);
         // swaks puts a line end of its own before the final dot.
         let text = if self.name == "swaks" { mail.text.trim_end() } else { &mail.text };
         std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
-        let sent = self.own_command(lab, column, port, ca, &mail, &file.display().to_string(), from, to);
+        let sent =
+            self.own_command(lab, column, port, ca, &mail, &file.display().to_string(), from, to);
         std::fs::remove_file(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         sent.map(|()| mail)
     }
@@ -296,8 +350,24 @@ impl Client {
         let url = |scheme| format!("{scheme}://{HOST}:{port}/client.test.example");
         let ran = match self.name {
             "swaks" => run(SENDING, self.program(lab), |command| {
-                command.args(["--server", "127.0.0.1", "--port", port, "--helo", "client.test.example"]);
-                command.args(["--timeout", "15", "--from", from, "--to", to, "--data", &format!("@{file}")]);
+                command.args([
+                    "--server",
+                    "127.0.0.1",
+                    "--port",
+                    port,
+                    "--helo",
+                    "client.test.example",
+                ]);
+                command.args([
+                    "--timeout",
+                    "15",
+                    "--from",
+                    from,
+                    "--to",
+                    to,
+                    "--data",
+                    &format!("@{file}"),
+                ]);
                 command.args(match column {
                     ImplicitTls => &["--tls-on-connect"][..],
                     _ => &["--tls", "--auth", "--auth-user", USER, "--auth-password", PASSWORD],
@@ -305,8 +375,23 @@ impl Client {
             })?,
             "curl" => run(SENDING, "curl", |command| {
                 let scheme = if column == ImplicitTls { "smtps" } else { "smtp" };
-                command.args(["-sS", "--max-time", "30", "--connect-to", &format!("{HOST}:{port}:127.0.0.1:{port}")]);
-                command.args(["--url", &url(scheme), "--cacert", ca, "--mail-from", from, "--mail-rcpt", to]);
+                command.args([
+                    "-sS",
+                    "--max-time",
+                    "30",
+                    "--connect-to",
+                    &format!("{HOST}:{port}:127.0.0.1:{port}"),
+                ]);
+                command.args([
+                    "--url",
+                    &url(scheme),
+                    "--cacert",
+                    ca,
+                    "--mail-from",
+                    from,
+                    "--mail-rcpt",
+                    to,
+                ]);
                 if column == Auth {
                     command.args(["--ssl-reqd", "--user", &format!("{USER}:{PASSWORD}")]);
                 }
@@ -330,21 +415,49 @@ impl Client {
                 ])
             })?,
             "nodemailer" => run(SENDING, "node", |command| {
-                command.env("NODE_PATH", lab.state.join("node/node_modules")).args(["-e", NODEMAILER, "--"]);
-                command.args(["127.0.0.1", port, ca, column.name(), HOST, from, to, file, USER, PASSWORD])
+                command
+                    .env("NODE_PATH", lab.state.join("node/node_modules"))
+                    .args(["-e", NODEMAILER, "--"]);
+                command.args([
+                    "127.0.0.1",
+                    port,
+                    ca,
+                    column.name(),
+                    HOST,
+                    from,
+                    to,
+                    file,
+                    USER,
+                    PASSWORD,
+                ])
             })?,
             "msmtp" => {
                 return pipe(mail, self.program(lab).into(), &[0], |command| {
                     // It checks the name that it connects to, and knows no other address for it.
-                    command.args(["--file=/dev/null", "--host=127.0.0.1", &format!("--port={port}")]);
-                    command.args(["--domain=client.test.example", "--timeout=15", "--tls-certcheck=off"]);
-                    let (user, password) = (format!("--user={USER}"), format!("--passwordeval=echo {PASSWORD}"));
+                    command.args([
+                        "--file=/dev/null",
+                        "--host=127.0.0.1",
+                        &format!("--port={port}"),
+                    ]);
+                    command.args([
+                        "--domain=client.test.example",
+                        "--timeout=15",
+                        "--tls-certcheck=off",
+                    ]);
+                    let (user, password) =
+                        (format!("--user={USER}"), format!("--passwordeval=echo {PASSWORD}"));
                     match column {
-                        ImplicitTls => command.args(["--auth=off", "--tls=on", "--tls-starttls=off"]),
+                        ImplicitTls => {
+                            command.args(["--auth=off", "--tls=on", "--tls-starttls=off"])
+                        }
                         // Of SCRAM inside TLS 1.8.28 gives up before it says AUTH, whatever the server.
                         Auth => {
                             let plain = self.suite == Suite::Trixie;
-                            command.arg(if plain { "--auth=plain" } else { "--auth=scram-sha-256" });
+                            command.arg(if plain {
+                                "--auth=plain"
+                            } else {
+                                "--auth=scram-sha-256"
+                            });
                             command.args(["--tls=on", "--tls-starttls=on", &user, &password])
                         }
                         _ => command.args([
@@ -375,7 +488,10 @@ fn pipe(
 ) -> Result<(), String> {
     let output = run(SENDING, "sh", |command| {
         let script = r#"program=$1; shift; printf '%s' "$MESSAGE" | "$program" "$@""#;
-        command.env("MESSAGE", mail.text.replace("\r\n", "\n")).args(["-c", script, "sh"]).arg(program);
+        command
+            .env("MESSAGE", mail.text.replace("\r\n", "\n"))
+            .args(["-c", script, "sh"])
+            .arg(program);
         arguments(command)
     })?;
     if output.status.code().is_some_and(|status| statuses.contains(&status)) {

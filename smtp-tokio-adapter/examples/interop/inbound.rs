@@ -24,7 +24,10 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) fn start(lab: &Lab, runtime: &Runtime) -> Result<Self, String> {
         runtime.block_on(async {
-            Ok(Self { usual: OurServer::start(lab, false).await?, implicit: OurServer::start(lab, true).await? })
+            Ok(Self {
+                usual: OurServer::start(lab, false).await?,
+                implicit: OurServer::start(lab, true).await?,
+            })
         })
     }
 
@@ -50,13 +53,18 @@ pub(crate) fn row(lab: &Lab, runtime: &Runtime, servers: &Servers, client: &Clie
     }
     let mut cells = Column::ALL.map(|_| Cell::Unsupported);
     for (way, columns) in client.runs {
-        let sent = if is_installed { client.send(lab, *way, servers.ports()) } else { Err("not installed".into()) };
+        let sent = if is_installed {
+            client.send(lab, *way, servers.ports())
+        } else {
+            Err("not installed".into())
+        };
         let (arrived, conversations) = runtime.block_on(servers.take());
         for (column, cell) in Column::ALL.into_iter().zip(&mut cells) {
             if columns.contains(&column) {
                 let result = sent.as_ref().map_err(Clone::clone).and_then(|sent| {
                     let arrived = find(&arrived, sent)?;
-                    let mut conversations = conversations.iter().filter(|it| Some(it.client) == arrived.client);
+                    let mut conversations =
+                        conversations.iter().filter(|it| Some(it.client) == arrived.client);
                     let conversation = conversations.next().ok_or("it did not pass the relay")?;
                     shows(&Seen::of(conversation), arrived, column)
                 });
@@ -64,7 +72,11 @@ pub(crate) fn row(lab: &Lab, runtime: &Runtime, servers: &Servers, client: &Clie
             }
         }
     }
-    let peer = if client.suite == Suite::Trixie { format!("{} of trixie", client.name) } else { client.name.into() };
+    let peer = if client.suite == Suite::Trixie {
+        format!("{} of trixie", client.name)
+    } else {
+        client.name.into()
+    };
     Some(Row { role: Role::Client, peer, cells })
 }
 
@@ -72,27 +84,39 @@ pub(crate) fn row(lab: &Lab, runtime: &Runtime, servers: &Servers, client: &Clie
 fn find<'a>(arrived: &'a [Arrived], sent: &Sent) -> Result<&'a Arrived, String> {
     match sent {
         Sent::Mail(mail) => {
-            let mut found = arrived.iter().filter(|it| contains(&it.message, mail.end().as_bytes()));
+            let mut found =
+                arrived.iter().filter(|it| contains(&it.message, mail.end().as_bytes()));
             let arrived = found.next().ok_or("accepted, but not stored")?;
             intact(&arrived.message, mail.text.as_bytes()).map(|()| arrived)
         }
         Sent::Row(subject) => {
-            let is_subject = |line: &[u8]| line.starts_with(b"Subject: ") && line.ends_with(subject.as_bytes());
+            let is_subject =
+                |line: &[u8]| line.starts_with(b"Subject: ") && line.ends_with(subject.as_bytes());
             let split = |message: &'a [u8]| {
                 let at = message.windows(4).position(|it| it == b"\r\n\r\n")?;
                 Some((&message[..at], &message[at + 4..]))
             };
-            let mut all = arrived.iter().filter_map(|it| split(&it.message).map(|(header, body)| (it, header, body)));
-            let lines = |header: &'a [u8]| header.split(|&byte| byte == b'\n').map(|line| line.trim_ascii_end());
+            let mut all = arrived
+                .iter()
+                .filter_map(|it| split(&it.message).map(|(header, body)| (it, header, body)));
+            let lines = |header: &'a [u8]| {
+                header.split(|&byte| byte == b'\n').map(|line| line.trim_ascii_end())
+            };
             let found = all.find(|(_, header, _)| lines(header).any(is_subject));
             let (arrived, _, body) = found.ok_or("accepted, but not stored")?;
-            let is_numbered = |line: &[u8]| line.iter().all(|byte| byte.is_ascii_digit() || b"X\r".contains(byte));
+            let is_numbered = |line: &[u8]| {
+                line.iter().all(|byte| byte.is_ascii_digit() || b"X\r".contains(byte))
+            };
             let whole = if subject.contains("smtp-source") {
                 body.len() == SOURCE_BODY && body.split(|&byte| byte == b'\n').all(is_numbered)
             } else {
                 body.trim_ascii_end() == LAB_BODY.trim_ascii_end()
             };
-            if whole { Ok(arrived) } else { Err(format!("not as sent: \"{}\"", body.escape_ascii())) }
+            if whole {
+                Ok(arrived)
+            } else {
+                Err(format!("not as sent: \"{}\"", body.escape_ascii()))
+            }
         }
     }
 }
@@ -106,7 +130,10 @@ fn shows(seen: &Seen, arrived: &Arrived, column: Column) -> Result<String, Strin
     };
     let over_tls = expected != Tls::None;
     if seen.tls != expected || seen.records != over_tls || arrived.over_tls != over_tls {
-        return Err(format!("TLS was {:?}, records {}; our server: {}", seen.tls, seen.records, arrived.over_tls));
+        return Err(format!(
+            "TLS was {:?}, records {}; our server: {}",
+            seen.tls, seen.records, arrived.over_tls
+        ));
     }
     match column {
         Column::Clear => Ok("clear text".into()),
@@ -116,7 +143,9 @@ fn shows(seen: &Seen, arrived: &Arrived, column: Column) -> Result<String, Strin
         Column::SmtpUtf8 if arrived.smtputf8 => seen.smtputf8(),
         Column::SmtpUtf8 => Err("our server has seen no SMTPUTF8".into()),
         Column::Dsn => {
-            let is_asked = |name: &str| seen.commands.iter().any(|it| it.has(&format!(" {name}=")) && it.is_accepted());
+            let is_asked = |name: &str| {
+                seen.commands.iter().any(|it| it.has(&format!(" {name}=")) && it.is_accepted())
+            };
             match arrived.dsn.iter().all(|name| is_asked(name)) && !arrived.dsn.is_empty() {
                 true => Ok(arrived.dsn.join(", ")),
                 false => Err(format!("our server has seen {:?}", arrived.dsn)),

@@ -86,15 +86,19 @@ impl Lab {
         }
         let owner = |path: &Path| std::fs::metadata(path).ok().map(|it| it.uid());
         if owner(Path::new("/proc/self")) != Some(0) {
-            return Err("the mail lab needs root: its servers are chrooted and change their user".into());
+            return Err(
+                "the mail lab needs root: its servers are chrooted and change their user".into()
+            );
         }
         // Programs in it are run as root.
         if owner(&state) != Some(0) {
             return Err(format!("{} is not there, or not root's", state.display()));
         }
         // The scripts must find it wherever they are run from.
-        let state = state.canonicalize().map_err(|error| format!("{}: {error}", state.display()))?;
-        let scripts = scripts.canonicalize().map_err(|error| format!("{}: {error}", scripts.display()))?;
+        let state =
+            state.canonicalize().map_err(|error| format!("{}: {error}", state.display()))?;
+        let scripts =
+            scripts.canonicalize().map_err(|error| format!("{}: {error}", scripts.display()))?;
         let lab = Self { scripts, state };
         lab.locked(STARTING, "pki.sh", &[&lab.pki("")])?;
         Ok(lab)
@@ -107,19 +111,33 @@ impl Lab {
 
     pub(crate) fn certificates(&self, file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         let read = |error| format!("{file}: {error}");
-        CertificateDer::pem_file_iter(self.pki(file)).map_err(read)?.map(|it| it.map_err(read)).collect()
+        CertificateDer::pem_file_iter(self.pki(file))
+            .map_err(read)?
+            .map(|it| it.map_err(read))
+            .collect()
     }
 
     /// A certificate with its chain and its key.
-    pub(crate) fn identity(&self, name: &str, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, String> {
+    pub(crate) fn identity(
+        &self,
+        name: &str,
+        provider: &CryptoProvider,
+    ) -> Result<Arc<CertifiedKey>, String> {
         let key = PrivateKeyDer::from_pem_file(self.pki(&format!("{name}.key")));
         let key = key.map_err(|error| format!("{name}.key: {error}"))?;
         let chain = self.certificates(&format!("{name}-chain.pem"))?;
-        CertifiedKey::from_der(chain, key, provider).map(Arc::new).map_err(|error| format!("{name}: {error}"))
+        CertifiedKey::from_der(chain, key, provider)
+            .map(Arc::new)
+            .map_err(|error| format!("{name}: {error}"))
     }
 
     /// Runs a script that must not run twice at a time, in this process or in another.
-    pub(crate) fn locked(&self, seconds: u32, script: &str, arguments: &[&str]) -> Result<Output, String> {
+    pub(crate) fn locked(
+        &self,
+        seconds: u32,
+        script: &str,
+        arguments: &[&str],
+    ) -> Result<Output, String> {
         let lock = self.state.join("lock");
         let script = self.scripts.join(script);
         succeeded(run(seconds, "flock", |command| command.arg(lock).arg(script).args(arguments))?)
@@ -127,7 +145,12 @@ impl Lab {
 
     /// The options of a server with one of the lab's certificates.
     pub(crate) fn certificate_options(&self, name: &str) -> [String; 4] {
-        ["--cert".into(), self.pki(&format!("{name}-chain.pem")), "--key".into(), self.pki(&format!("{name}.key"))]
+        [
+            "--cert".into(),
+            self.pki(&format!("{name}-chain.pem")),
+            "--key".into(),
+            self.pki(&format!("{name}.key")),
+        ]
     }
 
     /// Starts a server that takes mail for `test.example` and calls itself `mail.test.example`.
@@ -145,12 +168,18 @@ impl Lab {
         let (port, name) = (free_port(), unique("server"));
         // Made first, so that a server that is half up is stopped as well.
         let server = Server::new(self, peer, name.clone(), port);
-        let started = run(STARTING, self.scripts.join(format!("start-{}.sh", peer.name)), |command| {
-            let port = port.to_string();
-            let common = ["--name", &name, "--port", &port, "--max-seconds", MAX_SECONDS];
-            command.arg("--state").arg(&self.state).args(common).args(peer.suite.arguments()).args(options);
-            command.envs(environment.iter().copied())
-        })?;
+        let started =
+            run(STARTING, self.scripts.join(format!("start-{}.sh", peer.name)), |command| {
+                let port = port.to_string();
+                let common = ["--name", &name, "--port", &port, "--max-seconds", MAX_SECONDS];
+                command
+                    .arg("--state")
+                    .arg(&self.state)
+                    .args(common)
+                    .args(peer.suite.arguments())
+                    .args(options);
+                command.envs(environment.iter().copied())
+            })?;
         succeeded(started).map_err(|error| format!("{peer} {options:?}: {error}"))?;
         Ok(server)
     }
@@ -186,7 +215,8 @@ pub(crate) fn succeeded(output: Output) -> Result<Output, String> {
     if output.status.success() {
         return Ok(output);
     }
-    let said = [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
+    let said =
+        [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
     let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no word");
     Err(format!("{}: {last}", output.status))
 }
@@ -199,7 +229,8 @@ struct Running {
 }
 
 fn running() -> MutexGuard<'static, Running> {
-    static RUNNING: Mutex<Running> = Mutex::new(Running { programs: Vec::new(), servers: Vec::new() });
+    static RUNNING: Mutex<Running> =
+        Mutex::new(Running { programs: Vec::new(), servers: Vec::new() });
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -219,8 +250,10 @@ pub(crate) fn stop_all() {
 fn stop(lab: &Lab, name: &str) -> bool {
     // Not by `run`, which `stop_all` has locked.
     let mut command = Command::new(lab.scripts.join("stop.sh"));
-    let stopped = command.arg(&lab.state).arg(name).stdin(Stdio::null()).stdout(Stdio::null()).status();
-    stopped.is_ok_and(|status| status.success()) && std::fs::remove_dir_all(lab.state.join("run").join(name)).is_ok()
+    let stopped =
+        command.arg(&lab.state).arg(name).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    stopped.is_ok_and(|status| status.success())
+        && std::fs::remove_dir_all(lab.state.join("run").join(name)).is_ok()
 }
 
 /// A port outside of those that the system gives to outgoing connections.
@@ -264,7 +297,8 @@ impl Server {
     pub(crate) fn stored(&self, mark: &str) -> Result<Vec<u8>, String> {
         let deadline = Instant::now() + STORING;
         loop {
-            let found = self.messages().into_iter().find(|message| contains(message, mark.as_bytes()));
+            let found =
+                self.messages().into_iter().find(|message| contains(message, mark.as_bytes()));
             if let Some(message) = found {
                 return Ok(message);
             }
@@ -316,7 +350,8 @@ fn mbox(mut rest: &[u8]) -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     while let Some(end_of_line) = rest.iter().position(|&byte| byte == b'\n') {
         rest = &rest[end_of_line + 1..];
-        let end = rest.windows(BETWEEN.len()).position(|window| window == BETWEEN).unwrap_or(rest.len());
+        let end =
+            rest.windows(BETWEEN.len()).position(|window| window == BETWEEN).unwrap_or(rest.len());
         messages.push([&*without_length(&rest[..end]), b"\n"].concat());
         rest = &rest[(end + 2).min(rest.len())..];
     }

@@ -59,15 +59,20 @@ fn options() -> Result<Options, String> {
             "--server" => server = value()?,
             "--client" => client = value()?,
             _ if name.starts_with("--") => {
-                return Err(format!("unknown option {name}; there are --json, --server NAME, --client NAME"));
+                return Err(format!(
+                    "unknown option {name}; there are --json, --server NAME, --client NAME"
+                ));
             }
             _ if state.is_none() => state = Some(PathBuf::from(argument)),
             _ => return Err(format!("{name}: one LAB_STATE_DIR is enough")),
         }
     }
-    let state = state.ok_or("usage: interop LAB_STATE_DIR [--json] [--server NAME] [--client NAME]")?;
+    let state =
+        state.ok_or("usage: interop LAB_STATE_DIR [--json] [--server NAME] [--client NAME]")?;
     let check = |name: &Option<String>, known: &[&str]| match name {
-        Some(name) if !known.contains(&&**name) => Err(format!("no peer {name}; there are {}", known.join(", "))),
+        Some(name) if !known.contains(&&**name) => {
+            Err(format!("no peer {name}; there are {}", known.join(", ")))
+        }
         _ => Ok(()),
     };
     check(&server, &peers::SERVERS.map(|peer| peer.name))?;
@@ -100,15 +105,18 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<Vec<Row>, String> {
     let beside = || PathBuf::from("../shared/lab");
     let scripts = std::env::var_os("SMTP_LAB_DIR").map_or_else(beside, PathBuf::from);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
     runtime.spawn(async {
         interrupted().await;
         lab::stop_all();
         std::process::exit(INTERRUPTED);
     });
     let lab = Lab::open(scripts, options.state.clone())?;
-    let is_wanted = |wanted: &Option<String>, name: &str| wanted.as_ref().is_none_or(|wanted| wanted == name);
+    let is_wanted =
+        |wanted: &Option<String>, name: &str| wanted.as_ref().is_none_or(|wanted| wanted == name);
     let their_servers = || -> Vec<Row> {
         if options.client.is_some() && options.server.is_none() {
             return Vec::new();
@@ -121,7 +129,8 @@ fn run(options: &Options) -> Result<Vec<Row>, String> {
             return Ok(Vec::new());
         }
         let servers = inbound::Servers::start(&lab, &runtime)?;
-        let clients = clients::CLIENTS.iter().filter(|client| is_wanted(&options.client, client.name));
+        let clients =
+            clients::CLIENTS.iter().filter(|client| is_wanted(&options.client, client.name));
         Ok(clients.filter_map(|client| inbound::row(&lab, &runtime, &servers, client)).collect())
     };
     // Most of the time is spent waiting for them.
@@ -137,7 +146,8 @@ fn run(options: &Options) -> Result<Vec<Row>, String> {
 /// Waits for Ctrl-C, or to be told to end.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };

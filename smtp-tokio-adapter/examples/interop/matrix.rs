@@ -93,12 +93,15 @@ impl Row {
 /// The table for people. Blank cells are explained below it.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::new();
-    for (role, title) in [(Role::Server, "their servers, our client"), (Role::Client, "their clients, our server")] {
+    for (role, title) in
+        [(Role::Server, "their servers, our client"), (Role::Client, "their clients, our server")]
+    {
         let rows: Vec<_> = rows.iter().filter(|row| row.role == role).collect();
         if rows.is_empty() {
             continue;
         }
-        let first = rows.iter().map(|row| row.peer.len()).chain([title.len()]).max().unwrap_or_default();
+        let first =
+            rows.iter().map(|row| row.peer.len()).chain([title.len()]).max().unwrap_or_default();
         let widths = Column::ALL.map(|column| column.name().len().max("delivered".len()));
         let mut line = |head: &str, cells: [&str; 8]| {
             let mut line = format!("{head:first$}");
@@ -127,9 +130,11 @@ pub(crate) fn table(rows: &[Row]) -> String {
         }
         text.push('\n');
     }
-    let supported: Vec<_> = rows.iter().flat_map(|row| &row.cells).filter(|cell| **cell != Cell::Unsupported).collect();
+    let supported: Vec<_> =
+        rows.iter().flat_map(|row| &row.cells).filter(|cell| **cell != Cell::Unsupported).collect();
     let delivered = supported.iter().filter(|cell| matches!(cell, Cell::Delivered(_))).count();
-    let _ = writeln!(text, "{delivered} of {} supported cells delivered and intact", supported.len());
+    let _ =
+        writeln!(text, "{delivered} of {} supported cells delivered and intact", supported.len());
     text
 }
 
@@ -153,7 +158,8 @@ pub(crate) fn json(rows: &[Row]) -> String {
                 Cell::Unsupported => ("-", ""),
                 Cell::Blank(why) => ("", why.as_str()),
             };
-            let line = Line { role: row.role, peer: &row.peer, column: column.name(), result, detail };
+            let line =
+                Line { role: row.role, peer: &row.peer, column: column.name(), result, detail };
             let line = serde_json::to_string(&line).unwrap_or_default();
             let _ = writeln!(text, "{line}");
         }

@@ -63,10 +63,19 @@ pub(crate) fn intact(stored: &[u8], sent: &[u8]) -> Result<(), String> {
             return Ok(());
         }
     }
-    let same = stored.iter().rev().zip(sent.iter().rev()).take_while(|(stored, sent)| stored == sent).count();
+    let same = stored
+        .iter()
+        .rev()
+        .zip(sent.iter().rev())
+        .take_while(|(stored, sent)| stored == sent)
+        .count();
     let show = |bytes: &[u8]| {
         let end = bytes.len().saturating_sub(same);
         bytes[end.saturating_sub(40)..end].escape_ascii().to_string()
     };
-    Err(format!("not as sent: stored \"{}\" for \"{}\", {same} octets before the end", show(&stored), show(sent)))
+    Err(format!(
+        "not as sent: stored \"{}\" for \"{}\", {same} octets before the end",
+        show(&stored),
+        show(sent)
+    ))
 }

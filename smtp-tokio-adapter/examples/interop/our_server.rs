@@ -3,14 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use smtp_proto::body::Runs;
-use smtp_proto::params::{MailParameters, RcptParameters};
-use smtp_proto::path::{ForwardPath, ReversePath};
-use smtp_proto::reply::Response;
-use smtp_proto::sasl::Secret;
+use smtp_proto::Secret;
 use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
 use smtp_proto::sasl::server::{Answer, Decoy, Login, Mechanism, Plain, Question, ScramSha256};
 use smtp_proto::server::{Config, StartTls};
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::params::{MailParameters, RcptParameters};
+use smtp_proto::wire::path::{ForwardPath, ReversePath};
+use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::rustls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::serve::{Handler, Inbound, Service, Session, serve};
 use tokio::net::TcpListener;
@@ -47,7 +47,12 @@ struct Desks(Store);
 impl Service for Desks {
     type Handler = Desk;
     fn handler(&self, peer: SocketAddr) -> Desk {
-        Desk { store: Arc::clone(&self.0), client: peer, arriving: Arrived::default(), mechanism: "" }
+        Desk {
+            store: Arc::clone(&self.0),
+            client: peer,
+            arriving: Arrived::default(),
+            mechanism: "",
+        }
     }
 }
 
@@ -62,7 +67,9 @@ struct Desk {
 impl Handler for Desk {
     async fn authenticate(&mut self, _: &Session, question: Question) -> Answer {
         match question {
-            Question::Password { user, password } if user == USER && password.as_bytes() == PASSWORD.as_bytes() => {
+            Question::Password { user, password }
+                if user == USER && password.as_bytes() == PASSWORD.as_bytes() =>
+            {
                 self.mechanism = "a password";
                 Answer::Accepted(user)
             }
@@ -75,12 +82,20 @@ impl Handler for Desk {
         }
     }
 
-    async fn mail(&mut self, session: &Session, _: ReversePath<'_>, parameters: MailParameters<'_>) -> Response {
+    async fn mail(
+        &mut self,
+        session: &Session,
+        _: ReversePath<'_>,
+        parameters: MailParameters<'_>,
+    ) -> Response {
         let dsn = [parameters.ret.map(|_| "RET"), parameters.envelope_id.map(|_| "ENVID")];
         self.arriving = Arrived {
             client: Some(self.client),
             over_tls: session.tls.is_some(),
-            user: session.identity.as_ref().map(|identity| (identity.authorization.clone(), self.mechanism)),
+            user: session
+                .identity
+                .as_ref()
+                .map(|identity| (identity.authorization.clone(), self.mechanism)),
             smtputf8: parameters.smtputf8,
             dsn: dsn.into_iter().flatten().collect(),
             message: Vec::new(),
@@ -88,7 +103,12 @@ impl Handler for Desk {
         Response::fixed(250, (2, 1, 0), "sender OK")
     }
 
-    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, parameters: RcptParameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        path: ForwardPath<'_>,
+        parameters: RcptParameters<'_>,
+    ) -> Response {
         if !path.as_str().ends_with("@test.example") {
             return Response::fixed(550, (5, 7, 1), "relay denied");
         }
@@ -153,6 +173,9 @@ impl OurServer {
     /// What has come since the last time.
     pub(crate) async fn take(&self) -> (Vec<Arrived>, Vec<Conversation>) {
         let conversations = self.tap.take().await;
-        (std::mem::take(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner)), conversations)
+        (
+            std::mem::take(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner)),
+            conversations,
+        )
     }
 }

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use smtp_proto::client::{self, Envelope, Recipient};
-use smtp_proto::params::{BodyType, Notify, OrcptBuf, Ret, Xtext};
-use smtp_proto::route::{self, Route, Targets, Word};
+use smtp_proto::client;
+use smtp_proto::client::{Envelope, Recipient};
+use smtp_proto::route;
+use smtp_proto::route::{Route, Targets, Word};
 use smtp_proto::sasl::client::Credentials;
+use smtp_proto::wire::params::{BodyType, Notify, OrcptBuf, Ret, Xtext};
+use smtp_tls_policy::pki::{RootsId, Trust};
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::rustls::ClientTls;
-use smtp_tls_policy::{
-    Facts, Host, HostOrigin, IdentityId, Namespace, OutboundConnector, Posture, RootsId, Trust, plan,
-};
+use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::{Candidate, Decision, Hosts, Outbound, Skip, deliver};
 use tokio::runtime::Runtime;
 
@@ -53,7 +56,10 @@ pub(crate) fn row(lab: &Lab, runtime: &Runtime, peer: Peer) -> Option<Row> {
     let places = Column::ALL.map(|column| {
         // The lab has AUTH off there; it can be had all the same.
         let shown = (column, peer.name) == (Column::Auth, "smtp-server");
-        recorded.support(column).cloned().or_else(|| shown.then(|| (String::new(), Channel::StartTls)))
+        recorded
+            .support(column)
+            .cloned()
+            .or_else(|| shown.then(|| (String::new(), Channel::StartTls)))
     });
     let mut cells = Column::ALL.map(|_| Cell::Unsupported);
     let mut settings: Vec<Setting> = Vec::new();
@@ -68,7 +74,9 @@ pub(crate) fn row(lab: &Lab, runtime: &Runtime, peer: Peer) -> Option<Row> {
     for setting in settings {
         let server = setting.start(lab, peer);
         for ((column, place), cell) in Column::ALL.into_iter().zip(&places).zip(&mut cells) {
-            let Some(place) = place.as_ref().filter(|place| Setting::of(&recorded, column, place) == setting) else {
+            let Some(place) =
+                place.as_ref().filter(|place| Setting::of(&recorded, column, place) == setting)
+            else {
                 continue;
             };
             let result = match &server {
@@ -100,7 +108,9 @@ impl Setting {
         match (column, channel) {
             (_, Channel::Implicit) => Self::ImplicitTls,
             (Column::Auth, _) => Self::of_auth(mode),
-            _ if mode.is_empty() => Self::Usual { starttls: recorded.support(Column::StartTls).is_some() },
+            _ if mode.is_empty() => {
+                Self::Usual { starttls: recorded.support(Column::StartTls).is_some() }
+            }
             _ => Self::Mode(mode.clone()),
         }
     }
@@ -117,7 +127,9 @@ impl Setting {
         match self {
             Self::Usual { starttls: false } => lab.start(peer, &["--starttls", "none"]),
             Self::Usual { starttls: true } => lab.start(peer, &certificate),
-            Self::ImplicitTls => lab.start(peer, &[certificate.as_slice(), &["--starttls", "implicit"]].concat()),
+            Self::ImplicitTls => {
+                lab.start(peer, &[certificate.as_slice(), &["--starttls", "implicit"]].concat())
+            }
             Self::Demanding => {
                 let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/interop/servers");
                 // A library for the one, a module for the other; NODE_PATH is where the module finds the server.
@@ -145,10 +157,18 @@ impl Setting {
 }
 
 /// Sends one message and looks at what was stored, and at what passed on the way.
-fn send(lab: &Lab, runtime: &Runtime, server: &Server, column: Column, place: &Place) -> Result<String, String> {
+fn send(
+    lab: &Lab,
+    runtime: &Runtime,
+    server: &Server,
+    column: Column,
+    place: &Place,
+) -> Result<String, String> {
     let utf8 = column == Column::SmtpUtf8;
-    let (sender, recipient) = if utf8 { (SENDER_UTF8, RECIPIENT_UTF8) } else { (SENDER, RECIPIENT) };
-    let mail = Mail::new(sender, recipient, if column == Column::Chunking { MANY_LINES } else { 0 });
+    let (sender, recipient) =
+        if utf8 { (SENDER_UTF8, RECIPIENT_UTF8) } else { (SENDER, RECIPIENT) };
+    let mail =
+        Mail::new(sender, recipient, if column == Column::Chunking { MANY_LINES } else { 0 });
     let envelope = envelope(&mail, column, sender, recipient)?;
     let outbound = outbound(lab, column)?;
     let hosts = Loopback::new(column, place)?;
@@ -168,7 +188,12 @@ fn send(lab: &Lab, runtime: &Runtime, server: &Server, column: Column, place: &P
         return Err(format!("{} connections", report.attempts.len()));
     };
     if report.words != [Word::Delivered] {
-        return Err(format!("{:?}: {}; {}", report.words, attempt.decision.sentence, refusals(&seen)));
+        return Err(format!(
+            "{:?}: {}; {}",
+            report.words,
+            attempt.decision.sentence,
+            refusals(&seen)
+        ));
     }
     let [seen] = &*seen else { return Err(format!("{} connections passed the relay", seen.len())) };
     let stored = server.stored(&mail.end())?;
@@ -189,12 +214,18 @@ fn send(lab: &Lab, runtime: &Runtime, server: &Server, column: Column, place: &P
 /// What the server did not accept, for who looks for the fault.
 fn refusals(seen: &[Seen]) -> String {
     let refused = seen.iter().flat_map(|it| &it.commands).filter(|it| !it.is_accepted());
-    let words: Vec<_> = refused.map(|it| format!("{} {:?}", it.line.escape_ascii(), it.code)).collect();
+    let words: Vec<_> =
+        refused.map(|it| format!("{} {:?}", it.line.escape_ascii(), it.code)).collect();
     words.join(", ")
 }
 
 /// Whether a conversation was what its column says; in a word what was seen of it.
-fn shows(seen: &Seen, decision: &Decision, column: Column, channel: Channel) -> Result<String, String> {
+fn shows(
+    seen: &Seen,
+    decision: &Decision,
+    column: Column,
+    channel: Channel,
+) -> Result<String, String> {
     let expected = match (column, channel) {
         (Column::ImplicitTls, _) | (_, Channel::Implicit) => Tls::FromTheFirstByte,
         (Column::StartTls, _) | (_, Channel::StartTls) => Tls::Upgraded,
@@ -209,7 +240,9 @@ fn shows(seen: &Seen, decision: &Decision, column: Column, channel: Channel) -> 
     match column {
         Column::Clear => exactly_one(seen, "DATA").map(|_| "clear text".into()),
         Column::StartTls | Column::ImplicitTls => match &decision.tls {
-            Some(tls) if seen.all("MAIL").next().is_none() => Ok(format!("{} {}", tls.version, tls.cipher)),
+            Some(tls) if seen.all("MAIL").next().is_none() => {
+                Ok(format!("{} {}", tls.version, tls.cipher))
+            }
             _ => Err("MAIL was sent in clear text".into()),
         },
         Column::Pipelining => seen.pipelined(),
@@ -235,11 +268,18 @@ fn exactly_one<'s>(seen: &'s Seen, verb: &'s str) -> Result<&'s crate::wire::Com
     let mut all = seen.all(verb);
     match (all.next(), all.next()) {
         (Some(one), None) => Ok(one),
-        (first, _) => Err(format!("{} {verb}", if first.is_some() { "more than one" } else { "no" })),
+        (first, _) => {
+            Err(format!("{} {verb}", if first.is_some() { "more than one" } else { "no" }))
+        }
     }
 }
 
-fn envelope(mail: &Mail, column: Column, sender: &str, recipient: &str) -> Result<Envelope, String> {
+fn envelope(
+    mail: &Mail,
+    column: Column,
+    sender: &str,
+    recipient: &str,
+) -> Result<Envelope, String> {
     let dsn = column == Column::Dsn;
     let xtext = |text: &str| Xtext::parse(&Xtext::encode(text.as_bytes())).map(Into::into);
     let mut to: Recipient = recipient.parse().map_err(|error| format!("{recipient}: {error}"))?;

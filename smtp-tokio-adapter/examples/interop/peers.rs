@@ -44,7 +44,8 @@ pub(crate) fn installed(lab: &Lab, peer: Peer) -> Option<Version> {
         "aiosmtpd" => {
             let library = lab.state.join("venv/lib");
             let below = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
-            let mut packages = below(&library).flat_map(|python| below(&python.path().join("site-packages")));
+            let mut packages =
+                below(&library).flat_map(|python| below(&python.path().join("site-packages")));
             packages.find_map(|package| {
                 let name = package.file_name().into_string().ok()?;
                 version(name.strip_prefix("aiosmtpd-")?.strip_suffix(".dist-info")?)
@@ -52,12 +53,18 @@ pub(crate) fn installed(lab: &Lab, peer: Peer) -> Option<Version> {
         }
         "haraka" | "smtp-server" => {
             let name = if peer.name == "haraka" { "Haraka" } else { peer.name };
-            let text = std::fs::read(lab.state.join("node/node_modules").join(name).join("package.json")).ok()?;
+            let text =
+                std::fs::read(lab.state.join("node/node_modules").join(name).join("package.json"))
+                    .ok()?;
             let package: serde_json::Value = serde_json::from_slice(&text).ok()?;
             version(package["version"].as_str()?)
         }
         name => {
-            let mark = lab.state.join("roots").join(format!("{name}{}", peer.suite.suffix())).join(".complete");
+            let mark = lab
+                .state
+                .join("roots")
+                .join(format!("{name}{}", peer.suite.suffix()))
+                .join(".complete");
             let text = std::fs::read_to_string(mark).ok()?;
             version(text.split_once("Version: ")?.1)
         }

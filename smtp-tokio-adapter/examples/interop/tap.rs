@@ -61,7 +61,8 @@ impl Tap {
         let deadline = Instant::now() + ENDING;
         loop {
             {
-                let mut conversations = self.conversations.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut conversations =
+                    self.conversations.lock().unwrap_or_else(PoisonError::into_inner);
                 if conversations.iter().all(|it| it.ended) || Instant::now() > deadline {
                     return std::mem::take(&mut conversations);
                 }
@@ -93,7 +94,9 @@ async fn relay(client: TcpStream, server: SocketAddr, shared: Shared) {
     let (from_server, to_server) = upstream.into_split();
     let keep = |side, bytes: &[u8]| {
         let mut conversations = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(conversation) = conversations.iter_mut().find(|it| it.client == address && !it.ended) {
+        if let Some(conversation) =
+            conversations.iter_mut().find(|it| it.client == address && !it.ended)
+        {
             conversation.pieces.push((side, bytes.to_vec()));
         }
     };

@@ -52,15 +52,24 @@ impl Recorded {
         let prefix = format!("{peer}-");
         let rest = |name: &str| name.strip_prefix(&prefix).map(str::to_owned);
         let version_of = |name: &str| {
-            rest(name).filter(|it| it.starts_with(|it: char| it.is_ascii_digit())).and_then(|it| version(&it))
+            rest(name)
+                .filter(|it| it.starts_with(|it: char| it.is_ascii_digit()))
+                .and_then(|it| version(&it))
         };
-        let chosen = names.iter().filter_map(|name| version_of(name)).filter(|it| *it <= installed).max();
+        let chosen =
+            names.iter().filter_map(|name| version_of(name)).filter(|it| *it <= installed).max();
         let (major, minor) = chosen.ok_or_else(|| {
-            format!("no transcript of {peer} {}.{} or before in {}", installed.0, installed.1, folder.display())
+            format!(
+                "no transcript of {peer} {}.{} or before in {}",
+                installed.0,
+                installed.1,
+                folder.display()
+            )
         })?;
         let mut recorded = Self { label: format!("{peer}-{major}.{minor}"), ..Self::default() };
         for name in names.iter().filter(|name| version_of(name) == chosen) {
-            let text = std::fs::read(folder.join(name)).map_err(|error| format!("{name}: {error}"))?;
+            let text =
+                std::fs::read(folder.join(name)).map_err(|error| format!("{name}: {error}"))?;
             let behind = name[recorded.label.len()..].strip_prefix('+');
             let mode = behind.map_or("", |behind| mode(behind, &String::from_utf8_lossy(&text)));
             recorded.read(mode, &String::from_utf8_lossy(&text));
@@ -79,7 +88,8 @@ impl Recorded {
                 channel = if is_first { Channel::Implicit } else { Channel::StartTls };
                 (asked, reply) = (false, None);
             }
-            let Some((side, line)) = line.split_once(": ").filter(|(side, _)| matches!(*side, "C" | "c" | "S" | "s"))
+            let Some((side, line)) =
+                line.split_once(": ").filter(|(side, _)| matches!(*side, "C" | "c" | "S" | "s"))
             else {
                 continue;
             };
@@ -89,7 +99,9 @@ impl Recorded {
                 asked |= line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case("EHLO "));
                 continue;
             }
-            let (Some(code), Some(behind), true) = (line.get(..3), line.get(3..), asked) else { continue };
+            let (Some(code), Some(behind), true) = (line.get(..3), line.get(3..), asked) else {
+                continue;
+            };
             if code != "250" {
                 // Refused; but the greeting, which an early talker has not waited for, is no reply.
                 asked &= code == "220" || behind.starts_with('-');
@@ -100,7 +112,8 @@ impl Recorded {
                 None => reply = Some(BTreeMap::new()),
                 Some(keywords) => {
                     let behind = behind.get(1..).unwrap_or_default();
-                    let (keyword, parameters) = behind.split_once([' ', '=']).unwrap_or((behind, ""));
+                    let (keyword, parameters) =
+                        behind.split_once([' ', '=']).unwrap_or((behind, ""));
                     keywords.insert(keyword.to_ascii_uppercase(), parameters.trim().to_owned());
                 }
             }
@@ -119,7 +132,9 @@ impl Recorded {
             .find(|((mode, channel), offer)| match column {
                 Column::Clear => mode.is_empty() && *channel == Channel::Clear,
                 Column::ImplicitTls => *channel == Channel::Implicit,
-                Column::StartTls => mode.is_empty() && *channel == Channel::Clear && offer.contains_key("STARTTLS"),
+                Column::StartTls => {
+                    mode.is_empty() && *channel == Channel::Clear && offer.contains_key("STARTTLS")
+                }
                 Column::Pipelining => offer.contains_key("PIPELINING"),
                 Column::Chunking => offer.contains_key("CHUNKING"),
                 Column::SmtpUtf8 => offer.contains_key("SMTPUTF8"),
@@ -132,7 +147,8 @@ impl Recorded {
 
 /// `MODE-SCENARIO.txt`, where both may hold hyphens: the first lines name the scenario.
 fn mode<'n>(behind: &'n str, text: &str) -> &'n str {
-    let scenario = text.lines().find_map(|line| line.strip_prefix("# scenario: ")).unwrap_or_default();
+    let scenario =
+        text.lines().find_map(|line| line.strip_prefix("# scenario: ")).unwrap_or_default();
     let name = behind.trim_end_matches(".txt");
     name.strip_suffix(scenario).unwrap_or(name).trim_end_matches('-')
 }

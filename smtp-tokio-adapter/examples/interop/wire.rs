@@ -111,7 +111,8 @@ impl Seen {
                 State::Chunk(left) => {
                     let taken = left.min(bytes.len());
                     bytes = &bytes[taken..];
-                    self.state = if taken == left { State::Commands } else { State::Chunk(left - taken) };
+                    self.state =
+                        if taken == left { State::Commands } else { State::Chunk(left - taken) };
                 }
                 State::Commands | State::Message => {
                     bytes = &bytes[1..];
@@ -152,7 +153,10 @@ impl Seen {
                 continue;
             }
             let line = std::mem::take(&mut self.reply);
-            let code = line.get(..3).and_then(|code| std::str::from_utf8(code).ok()).and_then(|code| code.parse().ok());
+            let code = line
+                .get(..3)
+                .and_then(|code| std::str::from_utf8(code).ok())
+                .and_then(|code| code.parse().ok());
             // RFC 5321, 4.2.1: the last line has a space behind the code, or nothing.
             if line.get(3) == Some(&b'-') {
                 continue;
@@ -166,7 +170,9 @@ impl Seen {
             self.waiting += 1;
             match code {
                 Some(354) if command.is("DATA") => self.state = State::Message,
-                Some(220) if command.is("STARTTLS") => (self.tls, self.state) = (Tls::Upgraded, State::Tls),
+                Some(220) if command.is("STARTTLS") => {
+                    (self.tls, self.state) = (Tls::Upgraded, State::Tls)
+                }
                 _ => {}
             }
         }
@@ -200,7 +206,10 @@ impl Seen {
         let data = [pieces("DATA"), pieces("BDAT")].concat();
         match (&*mail, &*rcpt) {
             ([mail], [rcpt]) if mail == rcpt && data.first().is_some_and(|data| data == mail) => {
-                Ok(format!("MAIL, RCPT and {} in one write", if pieces("DATA").is_empty() { "BDAT" } else { "DATA" }))
+                Ok(format!(
+                    "MAIL, RCPT and {} in one write",
+                    if pieces("DATA").is_empty() { "BDAT" } else { "DATA" }
+                ))
             }
             _ => Err(format!("MAIL in writes {mail:?}, RCPT in {rcpt:?}, DATA in {data:?}")),
         }
@@ -210,9 +219,12 @@ impl Seen {
     /// choose.
     pub(crate) fn grouped(&self) -> Result<String, String> {
         let pairs = self.commands.windows(2);
-        let mut groups = pairs.filter(|pair| pair[0].piece == pair[1].piece && pair[0].is("MAIL") | pair[0].is("RCPT"));
-        let verb =
-            |command: &Command| String::from_utf8_lossy(command.line.get(..4).unwrap_or_default()).to_uppercase();
+        let mut groups = pairs.filter(|pair| {
+            pair[0].piece == pair[1].piece && pair[0].is("MAIL") | pair[0].is("RCPT")
+        });
+        let verb = |command: &Command| {
+            String::from_utf8_lossy(command.line.get(..4).unwrap_or_default()).to_uppercase()
+        };
         match groups.next() {
             Some(pair) => Ok(format!("{} and {} in one write", verb(&pair[0]), verb(&pair[1]))),
             None => Err("every command has waited for a reply".into()),
@@ -225,7 +237,10 @@ impl Seen {
         let last = chunks.iter().filter(|chunk| chunk.has(" LAST")).count();
         let refused = chunks.iter().any(|chunk| !chunk.is_accepted());
         if last != 1 || refused || self.all("DATA").next().is_some() {
-            return Err(format!("BDAT {} times, LAST {last} times, refused: {refused}", chunks.len()));
+            return Err(format!(
+                "BDAT {} times, LAST {last} times, refused: {refused}",
+                chunks.len()
+            ));
         }
         Ok(format!("BDAT {} times", chunks.len()))
     }

@@ -39,7 +39,8 @@ impl Faulty {
 
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.pending.is_empty() {
-            let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, &self.pending))?;
+            let written =
+                std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, &self.pending))?;
             self.pending.drain(..written);
         }
         Poll::Ready(Ok(()))
@@ -47,7 +48,11 @@ impl Faulty {
 }
 
 impl AsyncRead for Faulty {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if self.granted && matches!(polled, Poll::Ready(Ok(()))) && !buffer.filled().is_empty() {
             // The ClientHello: it never reaches the server.
@@ -64,7 +69,11 @@ impl AsyncRead for Faulty {
 }
 
 impl AsyncWrite for Faulty {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         std::task::ready!(self.poll_pending(cx))?;
         // The greeting is a 220 as well, but the only one with the host's name.
         if bytes.starts_with(b"220 2.0.0 ") && !self.granted {

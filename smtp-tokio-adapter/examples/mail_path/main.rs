@@ -136,7 +136,9 @@ async fn run() -> Result<ExitCode, Failed> {
     };
     let (mail, converted) = message::prepare(&mut source, &scratch.path().join("message.eml"))?;
     if converted {
-        eprintln!("mail_path: the message has lines that end in LF alone; they were made CRLF before sending");
+        eprintln!(
+            "mail_path: the message has lines that end in LF alone; they were made CRLF before sending"
+        );
     }
     let world = World::new(scratch.path().to_owned(), options.capture)?;
     let mut failed = 0;
@@ -154,7 +156,12 @@ async fn run() -> Result<ExitCode, Failed> {
         }
     }
     if !options.json {
-        writeln!(out, "\n{} of {} scenarios ended as they must", scenarios.len() - failed, scenarios.len())?;
+        writeln!(
+            out,
+            "\n{} of {} scenarios ended as they must",
+            scenarios.len() - failed,
+            scenarios.len()
+        )?;
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use smtp_proto::params::BodyType;
+use smtp_proto::wire::params::BodyType;
 use smtp_tokio_adapter::Message;
 
 use crate::scenario::Wish;
@@ -46,7 +46,9 @@ pub fn prepare(from: &mut dyn Read, to: &Path) -> Result<(Mail, bool), Failed> {
     let mut writer = BufWriter::new(File::create(to)?);
     let (mut octets, mut ascii, mut converted, mut previous) = (0, true, false, b'\n');
     loop {
-        let piece = reader.fill_buf().map_err(|error| Usage(format!("cannot read the message: {error}")))?;
+        let piece = reader
+            .fill_buf()
+            .map_err(|error| Usage(format!("cannot read the message: {error}")))?;
         if piece.is_empty() {
             break;
         }

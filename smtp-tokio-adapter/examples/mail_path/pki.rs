@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SerialNumber,
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use smtp_tls_policy::{RootsId, Trust};
+use smtp_tls_policy::pki::{RootsId, Trust};
 use time::OffsetDateTime;
 
 use crate::Failed;
@@ -55,7 +56,11 @@ pub fn private_roots() -> RootsId {
 
 impl Pki {
     pub fn new(provider: Arc<CryptoProvider>) -> Result<Self, Failed> {
-        Ok(Self { public: authority("Example Public Root")?, private: authority("Contoso Private Root")?, provider })
+        Ok(Self {
+            public: authority("Example Public Root")?,
+            private: authority("Contoso Private Root")?,
+            provider,
+        })
     }
 
     /// What everybody trusts: the public root with its CRL, and the private root for those who ask for it.
@@ -96,7 +101,8 @@ impl Pki {
         let mut params = CertificateParams::new(sans)?;
         params.distinguished_name = common_name(name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         (params.not_before, params.not_after) = match kind {
             Certificate::Expired => (now - 20 * DAY, now - 10 * DAY),
@@ -108,7 +114,9 @@ impl Pki {
         }
         let certificate = match kind {
             Certificate::SelfSigned => params.self_signed(&key)?,
-            Certificate::PrivateCa | Certificate::PrivateCaChain => params.signed_by(&key, &self.private.issuer)?,
+            Certificate::PrivateCa | Certificate::PrivateCaChain => {
+                params.signed_by(&key, &self.private.issuer)?
+            }
             _ => params.signed_by(&key, &self.public.issuer)?,
         };
         let mut chain = vec![certificate.der().clone()];

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
-use smtp_tls_policy::review::Channel;
+use smtp_tls_policy::trace::Channel;
 use smtp_tokio_adapter::Spoken;
 
 use crate::run::{Observed, Outcome};
@@ -38,7 +38,11 @@ struct Attempt<'a> {
 }
 
 /// One object a line, in path order.
-pub fn json(out: &mut dyn Write, scenario: &Scenario, observed: &[Observed]) -> std::io::Result<()> {
+pub fn json(
+    out: &mut dyn Write,
+    scenario: &Scenario,
+    observed: &[Observed],
+) -> std::io::Result<()> {
     for hop in observed {
         let (result, status) = result(hop);
         let line = Line {
@@ -79,7 +83,9 @@ pub fn table(
     writeln!(out, "\n{}", paint.bold(&scenario.name))?;
     for hop in observed {
         let channel = match (hop.result, hop.tls) {
-            (Outcome::Delivered, Some((version, cipher))) => paint.green(&format!("{version} {cipher}")),
+            (Outcome::Delivered, Some((version, cipher))) => {
+                paint.green(&format!("{version} {cipher}"))
+            }
             (Outcome::Delivered, None) => paint.yellow("clear text"),
             _ => paint.red("-"),
         };
@@ -87,7 +93,12 @@ pub fn table(
         let status = status.map(|status| format!(" {status}")).unwrap_or_default();
         let review = hop.review.map_or("-", review);
         writeln!(out, "  {:<15} {channel}", hop.hop.name)?;
-        writeln!(out, "  {:<15} {result}{status}; review: {review}; connections: {}", "", hop.attempts.len())?;
+        writeln!(
+            out,
+            "  {:<15} {result}{status}; review: {review}; connections: {}",
+            "",
+            hop.attempts.len()
+        )?;
         writeln!(out, "  {:<15} {}", "", hop.sentence)?;
     }
     for problem in problems {
@@ -124,7 +135,10 @@ pub fn problems(scenario: &Scenario, observed: &[Observed]) -> Vec<String> {
                 check(delivered && hop.tls.is_some(), "not delivered over TLS");
                 check(hop.review == Some(Channel::Tls), "the header does not say TLS");
                 check(hop.clear_octets == 0, "the message was seen in clear text");
-                check(hop.attempts.len() == 1 && hop.spoken() == Some(Spoken::Tls), "not on the first connection");
+                check(
+                    hop.attempts.len() == 1 && hop.spoken() == Some(Spoken::Tls),
+                    "not on the first connection",
+                );
                 check(reasoned("tls-ok"), "another reason");
                 let by = |source: &str| hop.sentence.contains(source);
                 check(by("MTA-STS") == setup.sts.is_some(), "not as the MTA-STS policy has it");
@@ -134,15 +148,22 @@ pub fn problems(scenario: &Scenario, observed: &[Observed]) -> Vec<String> {
             End::Clear { connection, reason } => {
                 check(delivered && hop.tls.is_none(), "not delivered in clear text");
                 check(hop.review == Some(Channel::Cleartext), "the header does not say clear text");
-                check(hop.clear_octets == hop.octets, "not the whole message was seen in clear text");
+                check(
+                    hop.clear_octets == hop.octets,
+                    "not the whole message was seen in clear text",
+                );
                 let here = hop.attempts.len() == connection && hop.spoken() == Some(Spoken::Clear);
                 check(here, "on another connection");
                 check(reasoned(reason), "another reason");
             }
             End::Deferred { status, reason } | End::Bounced { status, reason } => {
                 let as_said = match hop.result {
-                    Outcome::Deferred(got) => matches!(end, End::Deferred { .. }) && got.to_string() == status,
-                    Outcome::Bounced(got) => matches!(end, End::Bounced { .. }) && got.to_string() == status,
+                    Outcome::Deferred(got) => {
+                        matches!(end, End::Deferred { .. }) && got.to_string() == status
+                    }
+                    Outcome::Bounced(got) => {
+                        matches!(end, End::Bounced { .. }) && got.to_string() == status
+                    }
                     Outcome::Delivered | Outcome::NotAttempted => false,
                 };
                 check(as_said, "another end");

@@ -8,20 +8,25 @@ use std::time::{Duration, Instant};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
-use smtp_proto::client::{self, Envelope};
-use smtp_proto::reply::EnhancedCode;
+use smtp_proto::client;
+use smtp_proto::client::Envelope;
 use smtp_proto::route::Word;
+use smtp_proto::server;
 use smtp_proto::timeouts::Timeouts;
-use smtp_proto::{received, server};
-use smtp_tls_policy::config::Config;
-use smtp_tls_policy::facts::tls_required_no;
-use smtp_tls_policy::review::Channel;
+use smtp_proto::wire::reply::EnhancedCode;
+use smtp_tls_policy::pki::{Pin, TlsaRecord, Trust, TrustStore};
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::rules::Config;
+use smtp_tls_policy::rules::IdentityId;
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
-use smtp_tls_policy::{DnsStatus, Domain, Host, IdentityId, Pin, Reason, TlsaRecord, Trust, TrustStore};
+use smtp_tls_policy::trace::Channel;
+use smtp_tls_policy::trace::tls_required_no;
+use smtp_tls_policy::trace::{self, received};
+use smtp_tls_policy::{Domain, Host, Reason};
 use smtp_tokio_adapter::sender::{Mail as Job, Sender};
 use smtp_tokio_adapter::serve::Inbound;
 use smtp_tokio_adapter::zone::Zone;
-use smtp_tokio_adapter::{Answer, Attempt, Outbound, Report, Spoken, review};
+use smtp_tokio_adapter::{Answer, Attempt, Outbound, Report, Spoken};
 
 use crate::Failed;
 use crate::message::{Mail, inspect};
@@ -93,9 +98,14 @@ impl World {
             let mut carried = Some((marked.clone(), scenario.wish == Wish::Requiretls));
             let mut added = 0;
             let mut stopped_by = None;
-            for (index, hop) in HOPS.iter().enumerate().filter(|(_, hop)| hop.direction == direction) {
+            for (index, hop) in
+                HOPS.iter().enumerate().filter(|(_, hop)| hop.direction == direction)
+            {
                 let Some((mail, require_tls)) = carried.take() else {
-                    observed.push(Observed::not_attempted(hop, stopped_by.unwrap_or(Reason::TlsNotWanted)));
+                    observed.push(Observed::not_attempted(
+                        hop,
+                        stopped_by.unwrap_or(Reason::TlsNotWanted),
+                    ));
                     continue;
                 };
                 let envelope = Envelope {
@@ -106,13 +116,15 @@ impl World {
                     require_tls,
                     ..Envelope::default()
                 };
-                let mut hop = self.hop(scenario, hop, &scenario.setups[index], &mail, &envelope).await?;
+                let mut hop =
+                    self.hop(scenario, hop, &scenario.setups[index], &mail, &envelope).await?;
                 if let Some(path) = hop.seen.stored {
                     added += 1;
                     let stored = inspect(&path, added)?;
                     hop.observed.intact = Some(stored.digest == original);
-                    hop.observed.review =
-                        received::trace(&stored.header).next().map(|it| review::hop(&it).judge().channel);
+                    hop.observed.review = received::trace(&stored.header)
+                        .next()
+                        .map(|it| trace::hop(&it).judge().channel);
                     let octets = std::fs::metadata(&path)?.len();
                     carried = Some((Mail { path, octets, body: mail.body }, hop.seen.require_tls));
                 }
@@ -131,7 +143,8 @@ impl World {
         mail: &Mail,
         envelope: &Envelope,
     ) -> Result<HopEnd, Failed> {
-        let folder = self.capture.as_ref().map(|capture| capture.join(&scenario.name).join(hop.name));
+        let folder =
+            self.capture.as_ref().map(|capture| capture.join(&scenario.name).join(hop.name));
         if let Some(folder) = &folder {
             std::fs::create_dir_all(folder)?;
         }
@@ -189,19 +202,30 @@ impl World {
             _ => server::StartTls::Offered,
         };
         let asks = server.connectors.asks_for_certificate();
-        let client_certificates =
-            if asks { ClientCertificates::Request { hints: Vec::new() } } else { ClientCertificates::None };
+        let client_certificates = if asks {
+            ClientCertificates::Request { hints: Vec::new() }
+        } else {
+            ClientCertificates::None
+        };
         let tls = server_config(identity, client_certificates, Arc::clone(&self.provider))?;
         Ok(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) })
     }
 
-    async fn send(&self, network: &Network<'_>, mail: &Mail, envelope: &Envelope) -> Result<Report, Failed> {
+    async fn send(
+        &self,
+        network: &Network<'_>,
+        mail: &Mail,
+        envelope: &Envelope,
+    ) -> Result<Report, Failed> {
         let Network { hop, setup, port, .. } = *network;
         let timeouts = Timeouts { handshake: HANDSHAKE, ..Timeouts::default() };
         let config = client::Config { timeouts, ..client::Config::new(hop.client.parse()?) };
         let mut tls = ClientTls::new(Arc::clone(&self.provider));
         if let Some(name) = setup.client_certificate {
-            tls.add_identity(IdentityId::new("on-premise"), self.pki.identity(Certificate::Good, name)?);
+            tls.add_identity(
+                IdentityId::new("on-premise"),
+                self.pki.identity(Certificate::Good, name)?,
+            );
         }
         let trust = Arc::clone(&self.trust) as Arc<dyn TrustStore>;
         let outbound = Outbound::new(Arc::new(config), Arc::new(tls), trust);
@@ -210,13 +234,15 @@ impl World {
         let connectors = Config::from_toml(&network.connectors()?)?.outbound;
         let domain = Host::Name(network.domain.clone());
         let header = inspect(&mail.path, 0)?.header;
-        let job = Job::new(connectors.find(&domain), &domain, envelope, mail).tls_required_no(tls_required_no(&header));
+        let job = Job::new(connectors.find(&domain), &domain, envelope, mail)
+            .tls_required_no(tls_required_no(&header));
         Ok(sender.deliver(&job).await)
     }
 }
 
 fn recipient_domain(envelope: &Envelope) -> Result<Domain, Failed> {
-    let recipient = envelope.recipients[0].path.borrow().mailbox().ok_or(Failed::from_text("no domain"))?;
+    let recipient =
+        envelope.recipients[0].path.borrow().mailbox().ok_or(Failed::from_text("no domain"))?;
     Ok(Domain::parse(recipient.domain().as_str())?)
 }
 
@@ -234,7 +260,11 @@ impl Network<'_> {
     /// The DNS, in which the server is the only host and is on loopback, and the web.
     fn zone(&self, pki: &Pki) -> Result<Zone, Failed> {
         let host = Domain::parse(self.hop.server)?;
-        let mut zone = Zone::new(if self.setup.signed.is_some() { DnsStatus::Secure } else { DnsStatus::Insecure });
+        let mut zone = Zone::new(if self.setup.signed.is_some() {
+            DnsStatus::Secure
+        } else {
+            DnsStatus::Insecure
+        });
         zone.add_mx(self.domain, 10, &host).add_host(&host, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
         if let Some(policy) = self.setup.sts {
             zone.publish_sts(self.domain, "20261124", policy);
@@ -251,7 +281,8 @@ impl Network<'_> {
             Some(Tlsa::OtherKey) => digest(3, 1, b"somebody else's key"),
             Some(Tlsa::Unusable) => digest(1, 1, &key),
             Some(Tlsa::Bogus) => {
-                zone.tlsa.insert(format!("_{}._tcp.{host}", self.port), Answer::none(DnsStatus::Bogus));
+                zone.tlsa
+                    .insert(format!("_{}._tcp.{host}", self.port), Answer::none(DnsStatus::Bogus));
                 return Ok(zone);
             }
         };
@@ -273,7 +304,13 @@ struct HopEnd {
 }
 
 impl Observed {
-    fn new(hop: &'static Hop, report: Report, seen: &Seen, clear_octets: u64, octets: u64) -> Result<Self, Failed> {
+    fn new(
+        hop: &'static Hop,
+        report: Report,
+        seen: &Seen,
+        clear_octets: u64,
+        octets: u64,
+    ) -> Result<Self, Failed> {
         // A host that must not be dialled has no connection to show.
         let refusal = report.skipped.last().and_then(|(_, skip)| skip.refusal.as_ref());
         let (reason, sentence) = match (report.attempts.last(), refusal) {
@@ -333,8 +370,8 @@ pub struct Scratch(pub PathBuf);
 impl Scratch {
     pub fn new() -> std::io::Result<Self> {
         let stamp = Instant::now();
-        let name =
-            format!("mail-path-{}-{:?}", std::process::id(), stamp).replace(|it: char| !it.is_alphanumeric(), "-");
+        let name = format!("mail-path-{}-{:?}", std::process::id(), stamp)
+            .replace(|it: char| !it.is_alphanumeric(), "-");
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path)?;
         Ok(Self(path))

@@ -198,9 +198,12 @@ const PINNED_OTHER: &str = r#"
 "#;
 
 /// What the recipient's domain publishes by MTA-STS.
-const STS_ENFORCE: &str = "version: STSv1\r\nmode: enforce\r\nmx: *.contoso.com\r\nmax_age: 604800\r\n";
-const STS_ELSEWHERE: &str = "version: STSv1\r\nmode: enforce\r\nmx: mail.fabrikam.com\r\nmax_age: 604800\r\n";
-const STS_TESTING: &str = "version: STSv1\r\nmode: testing\r\nmx: mail.fabrikam.com\r\nmax_age: 604800\r\n";
+const STS_ENFORCE: &str =
+    "version: STSv1\r\nmode: enforce\r\nmx: *.contoso.com\r\nmax_age: 604800\r\n";
+const STS_ELSEWHERE: &str =
+    "version: STSv1\r\nmode: enforce\r\nmx: mail.fabrikam.com\r\nmax_age: 604800\r\n";
+const STS_TESTING: &str =
+    "version: STSv1\r\nmode: testing\r\nmx: mail.fabrikam.com\r\nmax_age: 604800\r\n";
 
 impl Scenario {
     fn new(name: impl Into<String>) -> Self {
@@ -283,10 +286,14 @@ pub fn all() -> Vec<Scenario> {
             StartTls::Absent | StartTls::Refused => "4.7.4",
             StartTls::Broken(_) | StartTls::Works(_) => "4.7.5",
         };
-        all.push(Scenario::new(format!("{name}-required")).hop(HOP4, End::Deferred { status, reason }, |it| {
-            it.starttls = starttls;
-            it.client = REQUIRED;
-        }));
+        all.push(Scenario::new(format!("{name}-required")).hop(
+            HOP4,
+            End::Deferred { status, reason },
+            |it| {
+                it.starttls = starttls;
+                it.client = REQUIRED;
+            },
+        ));
     }
     let not_offered_here = |setup: &mut Setup| {
         setup.starttls = StartTls::Absent;
@@ -301,9 +308,14 @@ pub fn all() -> Vec<Scenario> {
     };
     let bounced = |status, reason| End::Bounced { status, reason };
     all.extend([
-        Scenario::new("cn-only").hop(HOP4, End::Tls, |it| it.starttls = StartTls::Works(Certificate::CnOnly)),
+        Scenario::new("cn-only")
+            .hop(HOP4, End::Tls, |it| it.starttls = StartTls::Works(Certificate::CnOnly)),
         Scenario::new("onpremise-connector-required")
-            .hop(HOP1, End::Deferred { status: "4.7.4", reason: "starttls-not-offered" }, not_offered_here)
+            .hop(
+                HOP1,
+                End::Deferred { status: "4.7.4", reason: "starttls-not-offered" },
+                not_offered_here,
+            )
             .stops_there(),
         Scenario::new("onpremise-connector-outside").to("carol@fabrikam.microsoftonline.com").hop(
             HOP1,
@@ -319,7 +331,11 @@ pub fn all() -> Vec<Scenario> {
             .hop(HOP1, bounced("5.7.0", "client-cert-missing"), with_certificate(None))
             .stops_there(),
         Scenario::new("mtls-wrong-name")
-            .hop(HOP1, bounced("5.7.1", "client-cert-name-mismatch"), with_certificate(Some("mail.fabrikam.com")))
+            .hop(
+                HOP1,
+                bounced("5.7.1", "client-cert-name-mismatch"),
+                with_certificate(Some("mail.fabrikam.com")),
+            )
             .stops_there(),
     ]);
     all.extend(policies());
@@ -328,25 +344,36 @@ pub fn all() -> Vec<Scenario> {
 
 /// What recipients publish, what messages want, and pins. All of it is on the way to Contoso, hop 4.
 fn policies() -> Vec<Scenario> {
-    let here = |name: &str, end: End, change: fn(&mut Setup)| Scenario::new(name).hop(HOP4, end, change);
+    let here =
+        |name: &str, end: End, change: fn(&mut Setup)| Scenario::new(name).hop(HOP4, end, change);
     let deferred = |reason| End::Deferred { status: "4.7.5", reason };
     let in_clear = End::Clear { connection: 2, reason: "cert-self-signed" };
     const SELF_SIGNED: StartTls = StartTls::Works(Certificate::SelfSigned);
     vec![
         // RFC 7672, 3.1.1: neither issuer nor dates nor names matter.
-        here("dane-ee", End::Tls, |it| (it.signed, it.starttls) = (Some(Tlsa::EndEntity), SELF_SIGNED)),
+        here("dane-ee", End::Tls, |it| {
+            (it.signed, it.starttls) = (Some(Tlsa::EndEntity), SELF_SIGNED)
+        }),
         here("dane-ta", End::Tls, |it| {
             it.signed = Some(Tlsa::TrustAnchor);
             it.starttls = StartTls::Works(Certificate::PrivateCaChain);
         }),
         here("dane-mismatch", deferred("dane-mismatch"), |it| it.signed = Some(Tlsa::OtherKey)),
         // RFC 7672, 2.2: TLS is promised, and nobody says by whom.
-        here("dane-unusable", End::Tls, |it| (it.signed, it.starttls) = (Some(Tlsa::Unusable), SELF_SIGNED)),
+        here("dane-unusable", End::Tls, |it| {
+            (it.signed, it.starttls) = (Some(Tlsa::Unusable), SELF_SIGNED)
+        }),
         here("dane-bogus", deferred("tlsa-lookup-failed"), |it| it.signed = Some(Tlsa::Bogus)),
         here("sts-enforce", End::Tls, |it| it.sts = Some(STS_ENFORCE)),
-        here("sts-enforce-mx-mismatch", deferred("sts-mx-mismatch"), |it| it.sts = Some(STS_ELSEWHERE)),
-        here("sts-testing", in_clear, |it| (it.sts, it.starttls) = (Some(STS_TESTING), SELF_SIGNED)),
-        here("dane-and-sts", End::Tls, |it| (it.signed, it.sts) = (Some(Tlsa::EndEntity), Some(STS_ENFORCE))),
+        here("sts-enforce-mx-mismatch", deferred("sts-mx-mismatch"), |it| {
+            it.sts = Some(STS_ELSEWHERE)
+        }),
+        here("sts-testing", in_clear, |it| {
+            (it.sts, it.starttls) = (Some(STS_TESTING), SELF_SIGNED)
+        }),
+        here("dane-and-sts", End::Tls, |it| {
+            (it.signed, it.sts) = (Some(Tlsa::EndEntity), Some(STS_ENFORCE))
+        }),
         Scenario::new("requiretls").requiretls(),
         Scenario::new("requiretls-unsupported").requiretls().hop(
             HOP4,
@@ -361,6 +388,8 @@ fn policies() -> Vec<Scenario> {
             })
         },
         here("pinned", End::Tls, |it| (it.client, it.starttls) = (PINNED, SELF_SIGNED)),
-        here("pinned-mismatch", deferred("pin-mismatch"), |it| (it.client, it.starttls) = (PINNED_OTHER, SELF_SIGNED)),
+        here("pinned-mismatch", deferred("pin-mismatch"), |it| {
+            (it.client, it.starttls) = (PINNED_OTHER, SELF_SIGNED)
+        }),
     ]
 }

@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rustls::pki_types::UnixTime;
-use smtp_proto::body::Runs;
-use smtp_proto::fallback::TlsInfo;
-use smtp_proto::params::{MailParameters, RcptParameters};
-use smtp_proto::path::{ForwardPath, ReversePath};
-use smtp_proto::received::{DateTime, Stamp};
-use smtp_proto::reply::Response;
-use smtp_tls_policy::{
-    Domain, Inbound as Client, InboundConnectors, Reason, Refusal, TrustStore, admit, admit_handshake,
-};
+use smtp_proto::channel::TlsInfo;
+use smtp_proto::stamp::Date;
+use smtp_proto::stamp::Stamp;
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::params::{MailParameters, RcptParameters};
+use smtp_proto::wire::path::{ForwardPath, ReversePath};
+use smtp_proto::wire::reply::Response;
+use smtp_tls_policy::judge::{Inbound as Client, admit, admit_handshake};
+use smtp_tls_policy::pki::TrustStore;
+use smtp_tls_policy::plan::Refusal;
+use smtp_tls_policy::rules::InboundConnectors;
+use smtp_tls_policy::{Domain, Reason};
 use smtp_tokio_adapter::serve::{Handler, Inbound, Service, Session, handle, serve};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
@@ -62,7 +65,11 @@ impl Server {
     fn refuse(&self, refusal: &Refusal) -> Response {
         self.see(|seen| seen.refused = Some(refusal.reason()));
         let status = refusal.status();
-        Response::new(refusal.code(), (status.class, status.subject, status.detail), refusal.to_string())
+        Response::new(
+            refusal.code(),
+            (status.class, status.subject, status.detail),
+            refusal.to_string(),
+        )
     }
 }
 
@@ -74,7 +81,11 @@ pub struct Running {
 }
 
 impl Running {
-    pub async fn start(server: Arc<Server>, inbound: Inbound, fault: Option<Fault>) -> Result<Self, Failed> {
+    pub async fn start(
+        server: Arc<Server>,
+        inbound: Inbound,
+        fault: Option<Fault>,
+    ) -> Result<Self, Failed> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -149,7 +160,8 @@ impl Desk {
         let mut file = File::create(self.part()).await?;
         let mut header = Vec::new();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let date = DateTime::new(now.as_secs().cast_signed(), 0).ok_or(std::io::ErrorKind::InvalidData)?;
+        let date =
+            Date::new(now.as_secs().cast_signed(), 0).ok_or(std::io::ErrorKind::InvalidData)?;
         let stamp = session.stamp(self.server.name, date);
         Stamp { id: Some("1"), recipient: self.recipient.as_deref(), ..stamp }.write(&mut header);
         file.write_all(&header).await?;
@@ -157,7 +169,8 @@ impl Desk {
     }
 
     async fn store(&mut self, session: &Session) -> std::io::Result<()> {
-        let mut file = self.spool.take().unwrap_or_else(|| Err(std::io::ErrorKind::NotFound.into()))?;
+        let mut file =
+            self.spool.take().unwrap_or_else(|| Err(std::io::ErrorKind::NotFound.into()))?;
         file.flush().await?;
         file.sync_all().await?;
         tokio::fs::rename(self.part(), &self.server.spool).await?;
@@ -169,18 +182,29 @@ impl Desk {
 
 impl Handler for Desk {
     async fn starttls(&mut self, _session: &Session) -> Response {
-        if self.server.refuses_starttls { NOT_NOW } else { Response::fixed(220, (2, 0, 0), "ready to start TLS") }
+        if self.server.refuses_starttls {
+            NOT_NOW
+        } else {
+            Response::fixed(220, (2, 0, 0), "ready to start TLS")
+        }
     }
 
     async fn handshake(&mut self, session: &Session) -> Option<Response> {
         let Server { connectors, trust, .. } = &*self.server;
-        let admitted = admit_handshake(connectors, &session.client_chain, trust.as_ref(), UnixTime::now());
+        let admitted =
+            admit_handshake(connectors, &session.client_chain, trust.as_ref(), UnixTime::now());
         admitted.err().map(|refusal| self.server.refuse(&refusal))
     }
 
-    async fn mail(&mut self, session: &Session, path: ReversePath<'_>, parameters: MailParameters<'_>) -> Response {
+    async fn mail(
+        &mut self,
+        session: &Session,
+        path: ReversePath<'_>,
+        parameters: MailParameters<'_>,
+    ) -> Response {
         self.server.see(|seen| seen.require_tls = parameters.require_tls);
-        let domain = path.mailbox().and_then(|mailbox| Domain::parse(mailbox.domain().as_str()).ok());
+        let domain =
+            path.mailbox().and_then(|mailbox| Domain::parse(mailbox.domain().as_str()).ok());
         let client = Client {
             connector: self.server.connectors.find(domain.as_ref()),
             tls: session.tls.is_some(),

@@ -55,7 +55,9 @@ fn begin(client: &mut Client, credentials: &Credentials, nonce: Nonce) -> Result
 }
 
 fn nonce(tls: &ClientTls) -> Result<Nonce, Failure> {
-    random(tls.provider()).map(Nonce::from).map_err(|error| TlsConfigError::Rustls(error.into()).into())
+    random(tls.provider())
+        .map(Nonce::from)
+        .map_err(|error| TlsConfigError::Rustls(error.into()).into())
 }
 
 /// What a nonce is made of.

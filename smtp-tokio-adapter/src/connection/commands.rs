@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use smtp_proto::client::Event;
-use smtp_proto::command::{Command, Xclient};
 use smtp_proto::error::Error;
-use smtp_proto::reply::ReplyBuf;
+use smtp_proto::wire::command::{Command, Xclient};
+use smtp_proto::wire::reply::ReplyBuf;
 
 use super::auth::authenticate;
 use super::drive::drive;
@@ -32,8 +32,11 @@ impl<S: Io> Connection<S> {
         match &self.credentials {
             // The server has forgotten who this is, and no mail is sent before it knows (RFC 4954, 9).
             Some((credentials, tls)) if reply.borrow().code() == 220 => {
-                let authenticated = authenticate(&mut self.client, &mut self.wire, credentials, tls).await;
-                authenticated.map_err(|failure| lost(&mut self.client, &self.plan, &mut self.decision, failure))?;
+                let authenticated =
+                    authenticate(&mut self.client, &mut self.wire, credentials, tls).await;
+                authenticated.map_err(|failure| {
+                    lost(&mut self.client, &self.plan, &mut self.decision, failure)
+                })?;
             }
             Some(_) | None => {}
         }
@@ -43,20 +46,23 @@ impl<S: Io> Connection<S> {
     /// Waits for the reply, and behind a 220 that makes everything start again until the connection is ready.
     async fn answer(&mut self, restarts: bool) -> Result<ReplyBuf, Failure> {
         let mut reply = Err(Failure::Protocol(Error::Closed));
-        let driven = drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |event| match event {
-            Event::Answered(answer) => {
-                let goes_on = restarts && answer.code() == 220;
-                reply = Ok(answer.to_buf());
-                if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            }
-            Event::Unwelcome { phase, reply: words } => {
-                reply = Err(Failure::Unwelcome { phase, reply: words.to_buf() });
-                ControlFlow::Break(())
-            }
-            Event::Ready => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        })
-        .await;
+        let driven =
+            drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |event| {
+                match event {
+                    Event::Answered(answer) => {
+                        let goes_on = restarts && answer.code() == 220;
+                        reply = Ok(answer.to_buf());
+                        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                    }
+                    Event::Unwelcome { phase, reply: words } => {
+                        reply = Err(Failure::Unwelcome { phase, reply: words.to_buf() });
+                        ControlFlow::Break(())
+                    }
+                    Event::Ready => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                }
+            })
+            .await;
         match driven {
             Ok(_) => reply,
             Err(failure) => Err(lost(&mut self.client, &self.plan, &mut self.decision, failure)),

@@ -8,14 +8,23 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smtp_proto::capabilities::Extension;
-use smtp_proto::client::{self, Client, Envelope, Event};
-use smtp_proto::command::Uri;
-use smtp_proto::error::{ApiMisuse, Error, Phase};
-use smtp_proto::fallback::{Channel, Fallback, Peer, TlsFailure, TlsInfo, TlsMode, TlsRules};
+use smtp_proto::channel::{Channel, Peer, TlsInfo};
+use smtp_proto::client;
+use smtp_proto::client::{Client, Envelope, Event};
+use smtp_proto::error::{ApiMisuse, Error};
+use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules};
 use smtp_proto::sasl::client::{Credentials, Floor};
-use smtp_tls_policy::rustls::{ClientTls, judge_session, server_name, session_names, verdict_of_io};
-use smtp_tls_policy::{Attempt, Host, IdentityId, Plan, Requiretls, Standing, TrustStore};
+use smtp_proto::timeouts::Phase;
+use smtp_proto::wire::capabilities::Extension;
+use smtp_proto::wire::command::Uri;
+use smtp_tls_policy::Host;
+use smtp_tls_policy::judge::Standing;
+use smtp_tls_policy::pki::TrustStore;
+use smtp_tls_policy::plan::{Attempt, Plan, Requiretls};
+use smtp_tls_policy::rules::IdentityId;
+use smtp_tls_policy::rustls::{
+    ClientTls, judge_session, server_name, session_names, verdict_of_io,
+};
 use tokio::io::AsyncRead;
 use tokio_rustls::TlsConnector;
 
@@ -106,16 +115,24 @@ pub struct Connection<S> {
 impl<S: Io> Connection<S> {
     /// Greets, learns what the server can do, and gets TLS or does without, as the rules say. The decision comes in
     /// any case.
-    pub async fn open(outbound: &Outbound, target: &Target<'_>, stream: S) -> (Decision, Result<Self, Failure>) {
+    pub async fn open(
+        outbound: &Outbound,
+        target: &Target<'_>,
+        stream: S,
+    ) -> (Decision, Result<Self, Failure>) {
         let mut opening = Opening { outbound, target, decision: Decision::undecided(target) };
         let result = opening.run(stream).await;
         let (decision, plan) = (opening.decision, target.plan.clone());
-        let credentials = target.credentials.map(|credentials| (credentials.clone(), Arc::clone(&outbound.tls)));
-        (decision.clone(), result.map(|(client, wire)| Self { client, wire, plan, decision, credentials }))
+        let credentials =
+            target.credentials.map(|credentials| (credentials.clone(), Arc::clone(&outbound.tls)));
+        (
+            decision.clone(),
+            result.map(|(client, wire)| Self { client, wire, plan, decision, credentials }),
+        )
     }
 
     /// What the server can do.
-    pub fn capabilities(&self) -> &smtp_proto::capabilities::Capabilities {
+    pub fn capabilities(&self) -> &smtp_proto::wire::capabilities::Capabilities {
         self.client.capabilities()
     }
 
@@ -136,7 +153,11 @@ impl<S: Io> Connection<S> {
     }
 
     /// One transaction. The body is streamed; the connection can carry another afterwards if the result is `Ok`.
-    pub async fn send(&mut self, envelope: Arc<Envelope>, body: &mut (impl AsyncRead + Unpin)) -> Delivery {
+    pub async fn send(
+        &mut self,
+        envelope: Arc<Envelope>,
+        body: &mut (impl AsyncRead + Unpin),
+    ) -> Delivery {
         let mut delivery = Delivery::unsent(envelope.recipients.len(), Ok(End::NoRecipients));
         delivery.end = self.transact(envelope, body, None, &mut delivery).await;
         delivery
@@ -147,7 +168,8 @@ impl<S: Io> Connection<S> {
     pub async fn send_uri(&mut self, envelope: Arc<Envelope>, uri: Uri<'_>) -> Delivery {
         let envelope = Arc::new(Envelope { burl: true, ..(*envelope).clone() });
         let mut delivery = Delivery::unsent(envelope.recipients.len(), Ok(End::NoRecipients));
-        delivery.end = self.transact(envelope, &mut tokio::io::empty(), Some(uri), &mut delivery).await;
+        delivery.end =
+            self.transact(envelope, &mut tokio::io::empty(), Some(uri), &mut delivery).await;
         delivery
     }
 
@@ -169,8 +191,12 @@ impl<S: Io> Connection<S> {
         let finished = loop {
             let driven = drive(&mut self.client, &mut self.wire, body, &mut |event| {
                 match event {
-                    Event::Recipient { index, reply } => delivery.recipients[index] = Some(reply.to_buf()),
-                    Event::Delivered { index, reply } => delivery.delivered.push((index, reply.to_buf())),
+                    Event::Recipient { index, reply } => {
+                        delivery.recipients[index] = Some(reply.to_buf())
+                    }
+                    Event::Delivered { index, reply } => {
+                        delivery.delivered.push((index, reply.to_buf()))
+                    }
                     Event::Left { index } => delivery.left.push(index),
                     Event::SendBody if uri.is_some() => {
                         asked = true;
@@ -195,7 +221,9 @@ impl<S: Io> Connection<S> {
         };
         match (end, finished) {
             (Some(end), _) => Ok(end),
-            (None, Err(failure)) => Err(lost(&mut self.client, &self.plan, &mut self.decision, failure)),
+            (None, Err(failure)) => {
+                Err(lost(&mut self.client, &self.plan, &mut self.decision, failure))
+            }
             (None, Ok(_)) => Err(Failure::Protocol(Error::Closed)),
         }
     }
@@ -204,15 +232,17 @@ impl<S: Io> Connection<S> {
     /// for one wish of the message and knows what that wish asked of the certificate.
     fn planned(&mut self, envelope: Arc<Envelope>) -> Result<Arc<Envelope>, Failure> {
         // RFC 8689, 4.2.1: what was offered in clear text does not count.
-        let offered = self.client.channel().tls().is_some() && self.capabilities().has(Extension::RequireTls);
+        let offered =
+            self.client.channel().tls().is_some() && self.capabilities().has(Extension::RequireTls);
         match (self.plan.requiretls(), envelope.require_tls) {
             (Requiretls::NotWanted, false) => Ok(envelope),
             (Requiretls::Needed | Requiretls::WhereOffered, true) if offered => Ok(envelope),
             (Requiretls::Needed, true) => Err(self.decision.no_requiretls(&self.plan)),
-            (Requiretls::WhereOffered, true) => Ok(Arc::new(Envelope { require_tls: false, ..(*envelope).clone() })),
-            (Requiretls::NotWanted, true) | (Requiretls::Needed | Requiretls::WhereOffered, false) => {
-                Err(Failure::OtherMessage)
+            (Requiretls::WhereOffered, true) => {
+                Ok(Arc::new(Envelope { require_tls: false, ..(*envelope).clone() }))
             }
+            (Requiretls::NotWanted, true)
+            | (Requiretls::Needed | Requiretls::WhereOffered, false) => Err(Failure::OtherMessage),
         }
     }
 
@@ -222,8 +252,10 @@ impl<S: Io> Connection<S> {
     pub async fn quit(mut self) {
         if self.client.quit().is_ok() {
             let _: Result<Driven, Failure> =
-                drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |_| ControlFlow::Continue(()))
-                    .await;
+                drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |_| {
+                    ControlFlow::Continue(())
+                })
+                .await;
         } else {
             self.wire.drop_output();
         }
@@ -247,7 +279,9 @@ impl<'a> Opening<'a> {
             channel = match self.handshake(&mut wire, Some(deadline)).await? {
                 Shaken::Good(tls) => Channel::Implicit(tls),
                 // No SMTP was spoken that QUIT could end.
-                Shaken::Untrusted(_) => return Err(self.no_tls(TlsFailure::Untrusted, Fallback::Forbidden, false)),
+                Shaken::Untrusted(_) => {
+                    return Err(self.no_tls(TlsFailure::Untrusted, Fallback::Forbidden, false));
+                }
                 Shaken::Failed { failure, timed_out } => {
                     return Err(self.no_tls(failure, Fallback::Forbidden, timed_out));
                 }
@@ -293,24 +327,35 @@ impl<'a> Opening<'a> {
             match driven {
                 Ok(Driven::Stopped) => break,
                 Ok(Driven::Closed) => return Err(Failure::Protocol(Error::Closed)),
-                Ok(Driven::Handshake) => match self.handshake(&mut wire, client.deadline()).await? {
-                    Shaken::Good(tls) => client.tls_established(tls, Instant::now()).map_err(Failure::Misuse)?,
-                    Shaken::Untrusted(tls) => {
-                        let fallback = client.tls_untrusted(tls, Instant::now()).map_err(Failure::Misuse)?;
-                        hang_up(&mut client, &mut wire).await;
-                        return Err(self.no_tls(TlsFailure::Untrusted, fallback, false));
+                Ok(Driven::Handshake) => {
+                    match self.handshake(&mut wire, client.deadline()).await? {
+                        Shaken::Good(tls) => {
+                            client.tls_established(tls, Instant::now()).map_err(Failure::Misuse)?
+                        }
+                        Shaken::Untrusted(tls) => {
+                            let fallback = client
+                                .tls_untrusted(tls, Instant::now())
+                                .map_err(Failure::Misuse)?;
+                            hang_up(&mut client, &mut wire).await;
+                            return Err(self.no_tls(TlsFailure::Untrusted, fallback, false));
+                        }
+                        Shaken::Failed { failure, timed_out } => {
+                            let fallback = client.tls_failed(failure);
+                            return Err(self.no_tls(failure, fallback, timed_out));
+                        }
                     }
-                    Shaken::Failed { failure, timed_out } => {
-                        let fallback = client.tls_failed(failure);
-                        return Err(self.no_tls(failure, fallback, timed_out));
-                    }
-                },
-                Err(failure) => return Err(lost(&mut client, self.target.plan, &mut self.decision, failure)),
+                }
+                Err(failure) => {
+                    return Err(lost(&mut client, self.target.plan, &mut self.decision, failure));
+                }
             }
         }
         if let Some(credentials) = self.target.credentials {
-            let authenticated = authenticate(&mut client, &mut wire, credentials, &self.outbound.tls).await;
-            authenticated.map_err(|failure| lost(&mut client, self.target.plan, &mut self.decision, failure))?;
+            let authenticated =
+                authenticate(&mut client, &mut wire, credentials, &self.outbound.tls).await;
+            authenticated.map_err(|failure| {
+                lost(&mut client, self.target.plan, &mut self.decision, failure)
+            })?;
         }
         Ok((client, wire))
     }
@@ -320,7 +365,11 @@ impl<'a> Opening<'a> {
     }
 
     /// Turns a clear stream into TLS, and judges who is there.
-    async fn handshake<S: Io>(&mut self, wire: &mut Wire<S>, deadline: Option<Instant>) -> Result<Shaken, Failure> {
+    async fn handshake<S: Io>(
+        &mut self,
+        wire: &mut Wire<S>,
+        deadline: Option<Instant>,
+    ) -> Result<Shaken, Failure> {
         let failed = |failure, timed_out| Ok(Shaken::Failed { failure, timed_out });
         let Target { host, plan, identity, .. } = *self.target;
         let trust = &self.outbound.trust;
@@ -334,7 +383,9 @@ impl<'a> Opening<'a> {
                 return failed(TlsFailure::Handshake, false);
             }
         };
-        let Some(stream) = wire.take_plain() else { return Err(Failure::Misuse(ApiMisuse::NoHandshake)) };
+        let Some(stream) = wire.take_plain() else {
+            return Err(Failure::Misuse(ApiMisuse::NoHandshake));
+        };
         let connecting = TlsConnector::from(config).connect(name, stream);
         let connected = match deadline {
             None => connecting.await,
@@ -349,20 +400,29 @@ impl<'a> Opening<'a> {
                 self.decision.verdict = verdict_of_io(&error).cloned().map(Arc::new);
                 let untrusted = self.decision.verdict.is_some();
                 tracing::debug!(%error, untrusted, "TLS handshake failed");
-                return failed(if untrusted { TlsFailure::Untrusted } else { TlsFailure::Handshake }, false);
+                return failed(
+                    if untrusted { TlsFailure::Untrusted } else { TlsFailure::Handshake },
+                    false,
+                );
             }
         };
         let (_, session) = stream.get_ref();
         // A resumed session has not asked the verifier, `Recorded` checks never stop a handshake, and who fails a message with
         // REQUIRETLS is to hear QUIT.
-        let Some(now) = self.outbound.tls.now() else { return failed(TlsFailure::Handshake, false) };
+        let Some(now) = self.outbound.tls.now() else {
+            return failed(TlsFailure::Handshake, false);
+        };
         let verdict = judge_session(plan, session, trust.as_ref(), now);
-        let peer = if verdict.is_authenticated() { Peer::Authenticated } else { Peer::Unauthenticated };
-        let Some(names) = session_names(session) else { return failed(TlsFailure::Handshake, false) };
+        let peer =
+            if verdict.is_authenticated() { Peer::Authenticated } else { Peer::Unauthenticated };
+        let Some(names) = session_names(session) else {
+            return failed(TlsFailure::Handshake, false);
+        };
         let standing = verdict.standing();
         self.decision.verdict = Some(Arc::new(verdict));
         let bindings = bindings(session, session.peer_certificates().and_then(<[_]>::first));
-        let tls = Arc::new(TlsInfo { peer, version: names.version, cipher: names.cipher, bindings });
+        let tls =
+            Arc::new(TlsInfo { peer, version: names.version, cipher: names.cipher, bindings });
         wire.put_tls(stream);
         if standing != Standing::Acceptable {
             // What this session was resumed from, or could be resumed as, must not be offered again.
@@ -387,10 +447,13 @@ enum Shaken {
 /// What a broken connection means: the fault of TLS, a message in doubt, or just broken.
 fn lost(client: &mut Client, plan: &Plan, decision: &mut Decision, failure: Failure) -> Failure {
     match failure {
-        Failure::Message(_) | Failure::Misuse(_) | Failure::Config(_) | Failure::NoTls { .. } => return failure,
+        Failure::Message(_) | Failure::Misuse(_) | Failure::Config(_) | Failure::NoTls { .. } => {
+            return failure;
+        }
         Failure::Auth(_) | Failure::AuthenticationFailed { .. } => return failure,
         Failure::RequiretlsUnsupported | Failure::OtherMessage => return failure,
-        Failure::Protocol(_) | Failure::Io(_) | Failure::InDoubt(_) | Failure::Unwelcome { .. } => {}
+        Failure::Protocol(_) | Failure::Io(_) | Failure::InDoubt(_) | Failure::Unwelcome { .. } => {
+        }
     }
     if client.is_in_doubt() {
         return Failure::InDoubt(Box::new(failure));

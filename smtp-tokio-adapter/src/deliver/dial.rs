@@ -49,7 +49,13 @@ pub(super) async fn dial(
         unreachable => {
             tracing::info!(error = ?unreachable.err(), "no connection");
             let decision = before.unwrap_or_else(|| Decision::undecided(target));
-            return Dialled { decision, sessions: Vec::new(), words, ending: Ending::Unreachable, left: Vec::new() };
+            return Dialled {
+                decision,
+                sessions: Vec::new(),
+                words,
+                ending: Ending::Unreachable,
+                left: Vec::new(),
+            };
         }
     };
     // Without it a small message waits for the peer's delayed ACK, 40 ms and more.
@@ -73,7 +79,13 @@ pub(super) async fn dial(
             tracing::info!(%failure, "not delivered here");
             let delivery = Delivery::unsent(count, Err(failure));
             let words = (0..count).map(|at| delivery.word(at)).collect();
-            return Dialled { decision, sessions, words, ending: delivery.ending(), left: Vec::new() };
+            return Dialled {
+                decision,
+                sessions,
+                words,
+                ending: delivery.ending(),
+                left: Vec::new(),
+            };
         }
     };
     let mut transactions = Transactions { outbound, parcel, words };
@@ -98,7 +110,8 @@ impl<M: Message> Transactions<'_, M> {
         // A route for more recipients than there are defers the rest.
         let Parcel { envelope, remaining, .. } = &self.parcel;
         let known = envelope.recipients.len();
-        let mut open: Vec<usize> = (0..remaining.len()).filter(|&at| remaining[at] < known).collect();
+        let mut open: Vec<usize> =
+            (0..remaining.len()).filter(|&at| remaining[at] < known).collect();
         loop {
             let delivery = self.transact(connection, &open).await;
             for (at, &position) in open.iter().enumerate() {
@@ -107,8 +120,10 @@ impl<M: Message> Transactions<'_, M> {
                 }
             }
             let ending = delivery.ending();
-            let left: Vec<usize> =
-                (0..open.len()).filter(|&at| self.is_left(&delivery, at)).map(|at| open[at]).collect();
+            let left: Vec<usize> = (0..open.len())
+                .filter(|&at| self.is_left(&delivery, at))
+                .map(|at| open[at])
+                .collect();
             // Who takes nobody at all would not take anybody the next time, and who has said 421 is going away.
             let is_over = ending != Ending::Finished || connection.is_over();
             if is_over || left.is_empty() || left.len() == open.len() {
@@ -129,21 +144,27 @@ impl<M: Message> Transactions<'_, M> {
             let reply = reply.borrow();
             matches!(reply.code(), 452 | 552) && reply.enhanced().is_some_and(is_too_many)
         });
-        self.outbound.smtp.over_limit == OverLimit::Leave && (delivery.left.contains(&at) || refused && taken)
+        self.outbound.smtp.over_limit == OverLimit::Leave
+            && (delivery.left.contains(&at) || refused && taken)
     }
 
     async fn transact(&self, connection: &mut Connection<TcpStream>, open: &[usize]) -> Delivery {
         let Parcel { envelope, remaining, message } = self.parcel;
-        let recipients = open.iter().map(|&at| envelope.recipients[remaining[at]].clone()).collect();
+        let recipients =
+            open.iter().map(|&at| envelope.recipients[remaining[at]].clone()).collect();
         let envelope = Envelope { recipients, ..envelope.clone() };
         let delivery = match message.uri().filter(|_| connection.capabilities().fetches_imap()) {
             Some(uri) => connection.send_uri(Arc::new(envelope), uri).await,
             None => {
                 // The server's patience with an idle client is about ours.
-                let opening = tokio::time::timeout(self.outbound.smtp.timeouts.idle, message.open());
+                let opening =
+                    tokio::time::timeout(self.outbound.smtp.timeouts.idle, message.open());
                 match opening.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                     Ok(mut body) => connection.send(Arc::new(envelope), &mut body).await,
-                    Err(error) => Delivery::unsent(open.len(), Err(Failure::Message(MessageError::Read(error)))),
+                    Err(error) => Delivery::unsent(
+                        open.len(),
+                        Err(Failure::Message(MessageError::Read(error))),
+                    ),
                 }
             }
         };

@@ -8,14 +8,16 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use smtp_proto::client::Envelope;
-use smtp_proto::command::Uri;
 use smtp_proto::fallback::TlsMode;
-use smtp_proto::params::BodyType;
-use smtp_proto::reply::EnhancedCode;
 use smtp_proto::route::{Ending, Next, Prepared, Route, Word};
 use smtp_proto::sasl::client::Credentials;
+use smtp_proto::wire::command::Uri;
+use smtp_proto::wire::params::BodyType;
+use smtp_proto::wire::reply::EnhancedCode;
+use smtp_tls_policy::Host;
+use smtp_tls_policy::plan::{Plan, Refusal};
+use smtp_tls_policy::rules::IdentityId;
 use smtp_tls_policy::tlsrpt::{Reporting, Session};
-use smtp_tls_policy::{Host, IdentityId, Plan, Refusal};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 mod dial;
@@ -36,7 +38,7 @@ pub struct Candidate {
     pub host: Host,
     /// Its addresses in the order in which to try them.
     pub addresses: Vec<IpAddr>,
-    /// What [`plan`](smtp_tls_policy::plan()) made of the facts.
+    /// What [`plan`](smtp_tls_policy::plan::plan()) made of the facts.
     pub plan: Plan,
     /// The client certificate to show, if its connector has one.
     pub identity: Option<IdentityId>,
@@ -51,13 +53,25 @@ pub struct Candidate {
 impl Candidate {
     /// A host of whose addresses nothing is remembered, and to which neither a client certificate nor credentials are shown.
     pub fn new(host: Host, addresses: Vec<IpAddr>, plan: Plan) -> Self {
-        Self { host, addresses, plan, identity: None, credentials: None, broken: None, reporting: Reporting::default() }
+        Self {
+            host,
+            addresses,
+            plan,
+            identity: None,
+            credentials: None,
+            broken: None,
+            reporting: Reporting::default(),
+        }
     }
 
     fn plan_for(&self, address: IpAddr) -> &Plan {
         match &self.broken {
             // What is known of broken TLS allows clear text, and credentials do not.
-            Some((addresses, plan)) if self.credentials.is_none() && addresses.contains(&address) => plan,
+            Some((addresses, plan))
+                if self.credentials.is_none() && addresses.contains(&address) =>
+            {
+                plan
+            }
             _ => &self.plan,
         }
     }
@@ -190,9 +204,14 @@ pub async fn deliver(
                 let host = host.as_str().to_owned();
                 match hosts.prepare(&host).await {
                     Ok(found) => {
-                        let implicit = found.plan.attempt() == smtp_tls_policy::Attempt::Implicit;
+                        let implicit =
+                            found.plan.attempt() == smtp_tls_policy::plan::Attempt::Implicit;
                         let rules = rules(&found.plan, found.credentials.as_ref());
-                        route.prepared(Prepared { addresses: found.addresses.clone(), rules, implicit });
+                        route.prepared(Prepared {
+                            addresses: found.addresses.clone(),
+                            rules,
+                            implicit,
+                        });
                         candidate = Some(found);
                     }
                     Err(skip) => {
@@ -207,9 +226,12 @@ pub async fn deliver(
                 }
                 continue;
             }
-            Next::Dial { host, address, rules, remaining, .. } => {
-                (address, host.as_str().to_owned(), rules, waiting.take().unwrap_or_else(|| remaining.to_vec()))
-            }
+            Next::Dial { host, address, rules, remaining, .. } => (
+                address,
+                host.as_str().to_owned(),
+                rules,
+                waiting.take().unwrap_or_else(|| remaining.to_vec()),
+            ),
         };
         let Some(candidate) = &candidate else {
             return Report { words: Vec::new(), attempts, skipped, clear_next_run: false };
@@ -220,7 +242,8 @@ pub async fn deliver(
             identity: candidate.identity.as_ref(),
             credentials: candidate.credentials.as_ref(),
             // The route says so, and not a plan that never wanted TLS.
-            retry_in_clear: rules.mode == TlsMode::Never && candidate.plan.attempt() != smtp_tls_policy::Attempt::Clear,
+            retry_in_clear: rules.mode == TlsMode::Never
+                && candidate.plan.attempt() != smtp_tls_policy::plan::Attempt::Clear,
         };
         // A retry in clear text is what the decision before it led to.
         let before = led_here.take().filter(|_| target.retry_in_clear).map(|before| Decision {
@@ -229,7 +252,8 @@ pub async fn deliver(
             ..before
         });
         let parcel = Parcel { envelope, remaining: &remaining, message };
-        let dialled = dial(outbound, &target, address, parcel, before.clone(), &candidate.reporting);
+        let dialled =
+            dial(outbound, &target, address, parcel, before.clone(), &candidate.reporting);
         let Dialled { decision, sessions, words, ending, left } = tracing::Instrument::instrument(
             dialled,
             tracing::info_span!("smtp_deliver", host = %host, address = %address),

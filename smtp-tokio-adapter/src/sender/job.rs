@@ -3,13 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use smtp_proto::path::{DomainBuf, ReversePathBuf};
 use smtp_proto::route::{LOOKUP_FAILED, Targets};
-use smtp_tls_policy::search::{Query, Search};
-use smtp_tls_policy::tlsrpt::Reporting;
-use smtp_tls_policy::{
-    Attempt, Dns, DnsStatus, Domain, Facts, Host, HostOrigin, MessageTls, Policy, TlsaFact, plan, sts,
+use smtp_proto::wire::path::{DomainBuf, ReversePathBuf};
+use smtp_tls_policy::plan::{
+    Attempt, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact, plan,
 };
+use smtp_tls_policy::plan::{Query, Search};
+use smtp_tls_policy::tlsrpt::Reporting;
+use smtp_tls_policy::{Domain, Host, sts};
 
 use super::{Mail, Sender, lock};
 use crate::deliver::{Candidate, Hosts, Message, Skip};
@@ -45,11 +46,14 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
             Policy::Unavailable => None,
         };
         if let Some(smart_host) = smart_host {
-            (job.origin, job.next_hop, job.port) = (HostOrigin::SmartHost, smart_host.host.clone(), smart_host.port);
+            (job.origin, job.next_hop, job.port) =
+                (HostOrigin::SmartHost, smart_host.host.clone(), smart_host.port);
         } else if mail.domain.domain().is_none() {
             job.origin = HostOrigin::Literal;
         }
-        let Ok(name) = job.next_hop.to_string().parse::<DomainBuf>() else { return (job, Targets::NoSuchDomain) };
+        let Ok(name) = job.next_hop.to_string().parse::<DomainBuf>() else {
+            return (job, Targets::NoSuchDomain);
+        };
         let targets = match (job.origin, job.next_hop.domain()) {
             (HostOrigin::Mx, Some(domain)) if matches!(mail.policy, Policy::Connector(_)) => {
                 let answer = sender.answered(sender.lookups.mx(domain).await);
@@ -62,7 +66,9 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
             }
             _ => Targets::Host(name.clone()),
         };
-        if plan(&job.facts(&job.next_hop, &TlsaFact::Absent)).is_err_and(|refusal| refusal.ends_domain()) {
+        if plan(&job.facts(&job.next_hop, &TlsaFact::Absent))
+            .is_err_and(|refusal| refusal.ends_domain())
+        {
             // Nobody is dialled, whoever the MX records name: the first host to be prepared says why.
             return (job, Targets::Host(name));
         }
@@ -75,7 +81,9 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
 
     fn facts<'f>(&'f self, host: &'f Host, tlsa: &'f TlsaFact) -> Facts<'f> {
         let mut facts = match self.mail.policy {
-            Policy::Connector(connector) => Facts::new(connector, self.mail.domain, host, self.origin),
+            Policy::Connector(connector) => {
+                Facts::new(connector, self.mail.domain, host, self.origin)
+            }
             Policy::Unavailable => Facts::policy_unavailable(self.mail.domain, host, self.origin),
         };
         let envelope = self.mail.envelope;
@@ -104,8 +112,10 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         let (ipv4, ipv6) = tokio::join!(lookups.ipv4(name), lookups.ipv6(name));
         let (ipv4, ipv6) = (self.sender.answered(ipv4), self.sender.answered(ipv6));
         let status = DnsStatus::of_addresses(ipv4.status, ipv6.status, *failed_family);
-        let of_ipv6 = ipv6.records.into_iter().filter(|_| !ipv6.status.is_failure()).map(IpAddr::V6);
-        let of_ipv4 = ipv4.records.into_iter().filter(|_| !ipv4.status.is_failure()).map(IpAddr::V4);
+        let of_ipv6 =
+            ipv6.records.into_iter().filter(|_| !ipv6.status.is_failure()).map(IpAddr::V6);
+        let of_ipv4 =
+            ipv4.records.into_iter().filter(|_| !ipv4.status.is_failure()).map(IpAddr::V4);
         (of_ipv6.chain(of_ipv4).collect(), status, ipv4.alias.or(ipv6.alias))
     }
 
@@ -131,7 +141,8 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     /// Addresses of the host whose TLS is remembered to be broken.
     fn broken(&self, host: &Host, addresses: &[IpAddr]) -> Vec<IpAddr> {
         let (broken, now) = (lock(&self.sender.broken), Instant::now());
-        let is_broken = |ip: &&IpAddr| broken.recall(host, SocketAddr::new(**ip, self.port), now).is_some();
+        let is_broken =
+            |ip: &&IpAddr| broken.recall(host, SocketAddr::new(**ip, self.port), now).is_some();
         addresses.iter().filter(is_broken).copied().collect()
     }
 }
@@ -177,7 +188,10 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
         if !broken.is_empty() {
             facts.remembered_broken = true;
             // A floor above plaintext is not touched: then the plan is the same.
-            candidate.broken = plan(&facts).ok().filter(|plan| plan.attempt() == Attempt::Clear).map(|it| (broken, it));
+            candidate.broken = plan(&facts)
+                .ok()
+                .filter(|plan| plan.attempt() == Attempt::Clear)
+                .map(|it| (broken, it));
         }
         Ok(candidate)
     }

@@ -3,11 +3,13 @@
 //!
 //! ```
 //! use std::{net::{Ipv4Addr, Ipv6Addr}, sync::Arc};
-//! use smtp_proto::{client::{Config, Envelope}, route::{Mx, Word}};
-//! use smtp_tls_policy::{
-//!     DnsStatus, Domain, Host, Namespace, OutboundConnector, OutboundConnectors, Posture, Reason, TlsaRecord, Trust,
-//!     rustls::ClientTls,
-//! };
+//! use smtp_proto::client::{Config, Envelope};
+//! use smtp_proto::route::{Mx, Word};
+//! use smtp_tls_policy::{Domain, Host, Namespace, Reason};
+//! use smtp_tls_policy::pki::{TlsaRecord, Trust};
+//! use smtp_tls_policy::plan::DnsStatus;
+//! use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
+//! use smtp_tls_policy::rustls::ClientTls;
 //! use smtp_tokio_adapter::{Outbound, Sender, lookups::{Answer, Lookups}, sender::Mail};
 //!
 //! /// What the resolver says: everything is signed, save that somebody has broken the TLSA records.
@@ -63,13 +65,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use smtp_proto::client::Envelope;
-use smtp_proto::route::{self, Route};
+use smtp_proto::route;
+use smtp_proto::route::Route;
 use smtp_proto::sasl::client::Credentials;
-use smtp_tls_policy::memory::{Broken, BrokenPeers};
 use smtp_tls_policy::pki_types::UnixTime;
-use smtp_tls_policy::search::ValidationWatch;
-use smtp_tls_policy::sts::{self, PolicyStore};
-use smtp_tls_policy::{Demand, DnsStatus, FailedFamily, Host, OutboundConnector, Policy, Reason};
+use smtp_tls_policy::plan::ValidationWatch;
+use smtp_tls_policy::plan::{Broken, BrokenPeers};
+use smtp_tls_policy::plan::{Demand, DnsStatus, FailedFamily, Policy};
+use smtp_tls_policy::rules::OutboundConnector;
+use smtp_tls_policy::sts;
+use smtp_tls_policy::sts::PolicyStore;
+use smtp_tls_policy::{Host, Reason};
 
 use crate::connection::Outbound;
 use crate::deliver::{Message, Report, deliver};
@@ -115,7 +121,7 @@ pub struct Mail<'a, M> {
     /// [`require_tls`](Envelope::require_tls) is the wish for REQUIRETLS.
     pub envelope: &'a Envelope,
     /// Whether the message has a single header field `TLS-Required: No` (RFC 8689, 4.1):
-    /// [`tls_required_no`](smtp_tls_policy::facts::tls_required_no).
+    /// [`tls_required_no`](smtp_tls_policy::trace::tls_required_no).
     pub tls_required_no: bool,
     /// What to authenticate with at the connector's smart host: see [`Target`](crate::Target::credentials). No host that the
     /// DNS names is ever shown it.
@@ -126,9 +132,22 @@ pub struct Mail<'a, M> {
 
 impl<'a, M> Mail<'a, M> {
     /// A message without further demands.
-    pub fn new(connector: &'a OutboundConnector, domain: &'a Host, envelope: &'a Envelope, message: &'a M) -> Self {
+    pub fn new(
+        connector: &'a OutboundConnector,
+        domain: &'a Host,
+        envelope: &'a Envelope,
+        message: &'a M,
+    ) -> Self {
         let policy = Policy::Connector(connector);
-        Self { policy, demands: &[], domain, envelope, tls_required_no: false, credentials: None, message }
+        Self {
+            policy,
+            demands: &[],
+            domain,
+            envelope,
+            tls_required_no: false,
+            credentials: None,
+            message,
+        }
     }
 
     /// The same, with credentials for the smart host.
@@ -224,11 +243,17 @@ impl<L: Lookups> Sender<L> {
     fn remember(&self, report: &Report) {
         let now = Instant::now();
         let mut broken = lock(&self.broken);
-        for attempt in report.attempts.iter().filter(|attempt| attempt.decision.channel == Spoken::Tls) {
+        for attempt in
+            report.attempts.iter().filter(|attempt| attempt.decision.channel == Spoken::Tls)
+        {
             let Ok(host) = Host::parse(&attempt.host) else { continue };
             match attempt.decision.reason {
-                Reason::HandshakeFailed => broken.broke(&host, attempt.address, Broken::Failed, now),
-                Reason::HandshakeTimeout => broken.broke(&host, attempt.address, Broken::Stalled, now),
+                Reason::HandshakeFailed => {
+                    broken.broke(&host, attempt.address, Broken::Failed, now)
+                }
+                Reason::HandshakeTimeout => {
+                    broken.broke(&host, attempt.address, Broken::Stalled, now)
+                }
                 _ if attempt.decision.tls.is_some() => broken.worked(&host, attempt.address),
                 _ => {}
             }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::sts::{
-    Answer, Cache, Change, DiscoveryError, Due, FETCH_TIMEOUT, FetchError, Fetched, Next, PolicyStore, Record,
-    record_name,
+    Answer, Cache, Change, DiscoveryError, Due, FETCH_TIMEOUT, FetchError, Fetched, Next,
+    PolicyStore, Record, record_name,
 };
 use tokio::sync::Notify;
 
@@ -93,7 +93,9 @@ impl<L: Lookups> Sender<L> {
                 Next::UnderWay => {
                     // The first mail of many to a domain fetches its policy. The others must not go without it meanwhile.
                     let answer = lock(cache).applies(domain, self.now());
-                    if answer.policy.is_some() || tokio::time::timeout_at(patience, ended).await.is_err() {
+                    if answer.policy.is_some()
+                        || tokio::time::timeout_at(patience, ended).await.is_err()
+                    {
                         return answer;
                     }
                 }

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smtp_proto::error::Phase;
-use smtp_proto::fallback::{Channel, Peer, TlsInfo};
-use smtp_proto::received;
-use smtp_proto::reply::Response;
+use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::sasl::server::Answer;
 use smtp_proto::server::{Event, Server};
+use smtp_proto::stamp::Hello;
+use smtp_proto::timeouts::Phase;
+use smtp_proto::wire::reply::Response;
 use smtp_proto::{Protocol, Step, Want};
 use smtp_tls_policy::rustls::session_names;
 use tokio::sync::watch;
@@ -55,7 +55,7 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
     let session = Session {
         peer,
         name: String::new(),
-        protocol: received::Protocol::Smtp,
+        hello: Hello::Helo,
         early_talk: None,
         tls: None,
         client_chain: Arc::from(Vec::new()),
@@ -120,10 +120,10 @@ async fn answer<S: Io, H: Handler>(
 ) -> io::Result<Said> {
     if let Event::Hello { name, extended } = event {
         session.name = name.to_owned();
-        session.protocol = match (inbound.smtp.protocol, extended) {
-            (Protocol::Lmtp, _) => received::Protocol::Lmtp,
-            (Protocol::Smtp, true) => received::Protocol::Esmtp,
-            (Protocol::Smtp, false) => received::Protocol::Smtp,
+        session.hello = match (inbound.smtp.protocol, extended) {
+            (Protocol::Lmtp, _) => Hello::Lhlo,
+            (Protocol::Smtp, true) => Hello::Ehlo,
+            (Protocol::Smtp, false) => Hello::Helo,
         };
     }
     let session = &*session;
@@ -132,16 +132,26 @@ async fn answer<S: Io, H: Handler>(
         Event::Hello { .. } => link.promptly(handler.hello(session)).await?,
         Event::StartTls if inbound.tls.is_none() => NO_TLS,
         Event::StartTls => link.promptly(handler.starttls(session)).await?,
-        Event::Mail { path, parameters } => link.promptly(handler.mail(session, path, parameters)).await?,
-        Event::Recipient { path, parameters } => link.promptly(handler.recipient(session, path, parameters)).await?,
+        Event::Mail { path, parameters } => {
+            link.promptly(handler.mail(session, path, parameters)).await?
+        }
+        Event::Recipient { path, parameters } => {
+            link.promptly(handler.recipient(session, path, parameters)).await?
+        }
         Event::Data => link.promptly(handler.data(session)).await?,
         Event::EndOfBody if inbound.smtp.protocol == Protocol::Lmtp => {
-            return Ok(Said::Each(link.promptly(handler.end_of_body_each(session, recipients)).await?));
+            return Ok(Said::Each(
+                link.promptly(handler.end_of_body_each(session, recipients)).await?,
+            ));
         }
         Event::EndOfBody => link.promptly(handler.end_of_body(session)).await?,
         Event::Fetch { uri, first, .. } => {
             let ready = if first { link.promptly(handler.data(session)).await? } else { GO_AHEAD };
-            if ready.code() == GO_AHEAD.code() { link.promptly(handler.fetch(session, uri)).await? } else { ready }
+            if ready.code() == GO_AHEAD.code() {
+                link.promptly(handler.fetch(session, uri)).await?
+            } else {
+                ready
+            }
         }
         Event::Xclient(client) => link.promptly(handler.xclient(session, client)).await?,
         Event::Other(command) => link.promptly(handler.other(session, command)).await?,
@@ -150,7 +160,11 @@ async fn answer<S: Io, H: Handler>(
             return Ok(Said::Answer(answer));
         }
         Event::Authenticated(identity) => {
-            tracing::info!(user = identity.user, authorization = identity.authorization, "authenticated");
+            tracing::info!(
+                user = identity.user,
+                authorization = identity.authorization,
+                "authenticated"
+            );
             link.promptly(handler.authenticated(session)).await?;
             return Ok(Said::None);
         }
@@ -235,17 +249,22 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                         session.identity = server.identity().cloned();
                     }
                     let recipients = server.recipients();
-                    let given = match answer(event, handler, session, inbound, recipients, &mut wire.link).await? {
-                        Said::None => Ok(()),
-                        Said::One(response) => {
-                            restarts &= response.code() == 220;
-                            server.respond(&response, &mut wire.link.output)
-                        }
-                        Said::Each(responses) => server.respond_each(&responses, &mut wire.link.output),
-                        Said::Answer(answer) => server.answer(answer),
-                    };
+                    let given =
+                        match answer(event, handler, session, inbound, recipients, &mut wire.link)
+                            .await?
+                        {
+                            Said::None => Ok(()),
+                            Said::One(response) => {
+                                restarts &= response.code() == 220;
+                                server.respond(&response, &mut wire.link.output)
+                            }
+                            Said::Each(responses) => {
+                                server.respond_each(&responses, &mut wire.link.output)
+                            }
+                            Said::Answer(answer) => server.answer(answer),
+                        };
                     if restarts {
-                        (session.name, session.protocol) = (String::new(), received::Protocol::Smtp);
+                        (session.name, session.hello) = (String::new(), Hello::Helo);
                     }
                     if let Err(misuse) = given {
                         tracing::error!(%misuse, "the handler's response");
@@ -285,7 +304,9 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                 Some(Want::Input) => {
                     let until = match server.phase() {
                         Phase::Body => Until::Body,
-                        phase if phase == Phase::Auth || server.has_read_secrets() => Until::Secrets,
+                        phase if phase == Phase::Auth || server.has_read_secrets() => {
+                            Until::Secrets
+                        }
                         _ => Until::Lines,
                     };
                     if until == Until::Secrets {
@@ -328,8 +349,10 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         .map_err(Lost::Handshake)?;
         let (_, connection) = stream.get_ref();
         let chain = connection.peer_certificates().unwrap_or_default();
-        self.session.client_chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-        let names = session_names(connection).ok_or_else(|| Lost::Handshake(io::ErrorKind::InvalidData.into()))?;
+        self.session.client_chain =
+            chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+        let names = session_names(connection)
+            .ok_or_else(|| Lost::Handshake(io::ErrorKind::InvalidData.into()))?;
         // Who the client is, is judged at MAIL: only then the sender's domain is known.
         let tls = Arc::new(TlsInfo {
             peer: Peer::Unauthenticated,
@@ -340,7 +363,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         tracing::debug!(version = tls.version, cipher = tls.cipher, "TLS");
         self.session.tls = Some(Arc::clone(&tls));
         self.session.name.clear();
-        self.session.protocol = received::Protocol::Smtp;
+        self.session.hello = Hello::Helo;
         // RFC 3207, 4.2.
         self.session.identity = None;
         self.wire.put_tls(stream);

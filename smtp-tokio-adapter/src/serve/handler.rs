@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pki_types::CertificateDer;
-use smtp_proto::body::Runs;
-use smtp_proto::command::{Command, Uri, Xclient};
-use smtp_proto::fallback::TlsInfo;
-use smtp_proto::params::{MailParameters, RcptParameters};
-use smtp_proto::path::{ForwardPath, ReversePath};
-use smtp_proto::received::{CipherSuite, DateTime, Protocol, Stamp, TlsStamp, TlsVersion, Transmission};
-use smtp_proto::reply::Response;
+use smtp_proto::channel::TlsInfo;
 use smtp_proto::sasl::server::{Answer, Failure, Identity, Question};
 use smtp_proto::server::{BodyRefusal, EarlyTalk};
+use smtp_proto::stamp::{CipherSuite, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission};
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::command::{Command, Uri, Xclient};
+use smtp_proto::wire::params::{MailParameters, RcptParameters};
+use smtp_proto::wire::path::{ForwardPath, ReversePath};
+use smtp_proto::wire::reply::Response;
 
 const GREETING: Response = Response::fixed(220, (2, 0, 0), "");
 const HELLO: Response = Response::fixed(250, (2, 0, 0), "");
@@ -20,7 +20,8 @@ const READY_FOR_TLS: Response = Response::fixed(220, (2, 0, 0), "ready to start 
 const SENDER_OK: Response = Response::fixed(250, (2, 1, 0), "sender OK");
 pub(super) const GO_AHEAD: Response = Response::fixed(354, (3, 0, 0), "end with <CRLF>.<CRLF>");
 // RFC 5321, 3.5.3.
-const VRFY: Response = Response::fixed(252, (2, 5, 2), "cannot VRFY, but will take the message and attempt delivery");
+const VRFY: Response =
+    Response::fixed(252, (2, 5, 2), "cannot VRFY, but will take the message and attempt delivery");
 const NO_PROXY: Response = Response::fixed(550, (5, 7, 1), "not a proxy that is trusted here");
 // RFC 4468, 6.
 const NO_FETCH: Response = Response::fixed(554, (5, 6, 6), "cannot fetch the message");
@@ -35,13 +36,13 @@ pub struct Session {
     /// What the client called itself last.
     pub name: String,
     /// How it greeted: HELO, EHLO or LHLO. SMTP before it has.
-    pub protocol: Protocol,
+    pub hello: Hello,
     /// Whether the client spoke before it was its turn.
     pub early_talk: Option<EarlyTalk>,
     /// What the handshake showed; none in clear text.
     pub tls: Option<Arc<TlsInfo>>,
     /// The client's certificate and its chain, leaf first, as it was shown; empty if none. The key behind it was
-    /// checked, and nothing else: judge it with [`admit`](smtp_tls_policy::admit()).
+    /// checked, and nothing else: judge it with [`admit`](smtp_tls_policy::judge::admit()).
     pub client_chain: Arc<[CertificateDer<'static>]>,
     /// Who has authenticated with AUTH; nobody again after STARTTLS. With it the Received field says ESMTPA or ESMTPSA
     /// (RFC 4954, 7).
@@ -51,17 +52,26 @@ pub struct Session {
 impl Session {
     /// The Received field for the top of a message that comes now (RFC 5321, 4.4): what the connection shows, and `by`, the
     /// name of this host. What the transaction adds is for the handler to fill in: SMTPUTF8, an only recipient, an id.
-    pub fn stamp<'a>(&'a self, by: &'a str, date: DateTime) -> Stamp<'a> {
+    pub fn stamp<'a>(&'a self, by: &'a str, date: Date) -> Stamp<'a> {
         let tls = self.tls.as_deref().and_then(|tls| {
-            let version = TlsVersion::parse(tls.version.as_bytes())?;
-            Some(TlsStamp { version, cipher: CipherSuite::Name(tls.cipher), group: None, client: None })
+            let version = TlsVersion::parse(tls.version)?;
+            Some(TlsStamp {
+                version,
+                cipher: CipherSuite::Name(tls.cipher),
+                group: None,
+                client: None,
+            })
         });
         Stamp {
             helo: &self.name,
             reverse_name: None,
             address: self.peer.map(|peer| peer.ip()),
             by,
-            transmission: Transmission { protocol: self.protocol, auth: self.identity.is_some(), utf8: false },
+            transmission: Transmission {
+                hello: self.hello,
+                auth: self.identity.is_some(),
+                utf8: false,
+            },
             id: None,
             recipient: None,
             tls,
@@ -114,7 +124,11 @@ pub trait Handler: Send {
 
     /// AUTH: a mechanism asks about a user. Called only where [`Config::mechanisms`](smtp_proto::server::Config::mechanisms)
     /// has any. Take the time that a look-up takes; by default nobody is known.
-    fn authenticate(&mut self, _session: &Session, _question: Question) -> impl Future<Output = Answer> + Send {
+    fn authenticate(
+        &mut self,
+        _session: &Session,
+        _question: Question,
+    ) -> impl Future<Output = Answer> + Send {
         async { Answer::Refused }
     }
 
@@ -125,7 +139,11 @@ pub trait Handler: Send {
 
     /// An attempt to authenticate has failed: for a log, or for a list of addresses that are to be kept out. Not called
     /// where the client hangs up before the end, as some do when a token is refused; the answer was given all the same.
-    fn authentication_failed(&mut self, _session: &Session, _failure: &Failure) -> impl Future<Output = ()> + Send {
+    fn authentication_failed(
+        &mut self,
+        _session: &Session,
+        _failure: &Failure,
+    ) -> impl Future<Output = ()> + Send {
         async {}
     }
 
@@ -158,7 +176,11 @@ pub trait Handler: Send {
 
     /// BURL: fetch what the URI names and put it behind what has come; 250 if that is done, else 554 5.6.6 and the other
     /// codes of RFC 4468, 6, which end the message. Where it opens the message, [`data`](Self::data) was asked before.
-    fn fetch(&mut self, _session: &Session, _uri: Uri<'_>) -> impl Future<Output = Response> + Send {
+    fn fetch(
+        &mut self,
+        _session: &Session,
+        _uri: Uri<'_>,
+    ) -> impl Future<Output = Response> + Send {
         async { NO_FETCH }
     }
 
@@ -167,7 +189,11 @@ pub trait Handler: Send {
 
     /// The same in LMTP: a word for each of the `recipients` that were accepted, in the order of their RCPTs (RFC 2033,
     /// 4.2). By default the word of [`end_of_body`](Self::end_of_body) holds for all of them.
-    fn end_of_body_each(&mut self, session: &Session, recipients: usize) -> impl Future<Output = Vec<Response>> + Send {
+    fn end_of_body_each(
+        &mut self,
+        session: &Session,
+        recipients: usize,
+    ) -> impl Future<Output = Vec<Response>> + Send {
         async move { vec![self.end_of_body(session).await; recipients] }
     }
 
@@ -191,12 +217,20 @@ pub trait Handler: Send {
 
     /// XCLIENT: 220 if the client is a proxy that may speak for others. Then everything starts again with EHLO, and the
     /// handler knows for whom; the session still tells who the proxy is.
-    fn xclient(&mut self, _session: &Session, _client: Xclient<'_>) -> impl Future<Output = Response> + Send {
+    fn xclient(
+        &mut self,
+        _session: &Session,
+        _client: Xclient<'_>,
+    ) -> impl Future<Output = Response> + Send {
         async { NO_PROXY }
     }
 
     /// VRFY, EXPN, HELP or ETRN, or one of [`Config::verbs`](smtp_proto::server::Config::verbs).
-    fn other(&mut self, _session: &Session, command: Command<'_>) -> impl Future<Output = Response> + Send {
+    fn other(
+        &mut self,
+        _session: &Session,
+        command: Command<'_>,
+    ) -> impl Future<Output = Response> + Send {
         let response = match command {
             Command::Vrfy { .. } => VRFY,
             Command::Help(_) => HELP,

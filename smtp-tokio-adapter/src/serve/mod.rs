@@ -69,7 +69,10 @@ pub async fn serve<T: Service>(
 ) -> io::Result<()> {
     if inbound.implicit && inbound.tls.is_none() {
         // Every handshake would fail, one client after the other.
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "implicit TLS without a certificate"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "implicit TLS without a certificate",
+        ));
     }
     let slots = Arc::new(Semaphore::new(inbound.connections));
     let (leave, leaving) = watch::channel(false);
@@ -139,5 +142,8 @@ async fn all(tasks: &mut JoinSet<()>) {
 /// Whether `accept` may succeed later: everything that is about one connection, or about resources.
 fn is_passing(error: &io::Error) -> bool {
     // EMFILE, ENFILE, ENOBUFS and ENOMEM have no stable kinds; EBADF, EINVAL and the like do not pass.
-    !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotConnected | io::ErrorKind::Unsupported)
+    !matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::NotConnected | io::ErrorKind::Unsupported
+    )
 }

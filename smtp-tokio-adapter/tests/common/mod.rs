@@ -10,18 +10,20 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsage
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use smtp_proto::body::Runs;
 use smtp_proto::client::Envelope;
-use smtp_proto::params::RcptParameters;
-use smtp_proto::path::ForwardPath;
-use smtp_proto::reply::Response;
-use smtp_proto::route::{self, Route, Targets};
+use smtp_proto::route;
+use smtp_proto::route::{Route, Targets};
 use smtp_proto::timeouts::Timeouts;
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::params::RcptParameters;
+use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::reply::Response;
 use smtp_proto::{client, server};
+use smtp_tls_policy::pki::{RootsId, Trust};
+use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
+use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
-use smtp_tls_policy::{
-    Facts, Host, HostOrigin, IdentityId, Namespace, OutboundConnector, Plan, Posture, RootsId, Trust, plan,
-};
+use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::serve::{Handler, Inbound, Service, Session, serve};
 use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Skip, deliver};
 use tokio::net::TcpListener;
@@ -104,7 +106,12 @@ pub struct Kept {
 pub struct Keeper(pub Arc<Kept>, Vec<u8>);
 
 impl Handler for Keeper {
-    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        path: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
         if path.as_str().starts_with("slow") {
             tokio::time::sleep(Duration::from_secs(3600)).await;
         }
@@ -149,7 +156,10 @@ pub struct Running {
 }
 
 pub fn smtp() -> server::Config {
-    server::Config { starttls: server::StartTls::Offered, ..server::Config::new(HOST.parse().unwrap()) }
+    server::Config {
+        starttls: server::StartTls::Offered,
+        ..server::Config::new(HOST.parse().unwrap())
+    }
 }
 
 pub async fn start(inbound: Inbound) -> Running {
@@ -179,7 +189,8 @@ pub fn outbound(pki: &Pki) -> Outbound {
 
 pub fn outbound_with(pki: &Pki, tls: ClientTls) -> Outbound {
     let timeouts = Timeouts { handshake: Duration::from_secs(2), ..Timeouts::default() };
-    let config = client::Config { timeouts, ..client::Config::new("client.test.example".parse().unwrap()) };
+    let config =
+        client::Config { timeouts, ..client::Config::new("client.test.example".parse().unwrap()) };
     Outbound::new(Arc::new(config), Arc::new(tls), pki.trust())
 }
 
@@ -191,7 +202,8 @@ pub struct Loopback {
 impl Hosts for Loopback {
     async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let mut candidate = Candidate::new(Host::parse(host).unwrap(), addresses, self.plan.clone());
+        let mut candidate =
+            Candidate::new(Host::parse(host).unwrap(), addresses, self.plan.clone());
         candidate.identity = self.identity.clone();
         Ok(candidate)
     }
@@ -225,5 +237,6 @@ pub async fn send_to(
 ) -> Report {
     let config = route::Config { port: address.port(), ..route::Config::default() };
     let route = Route::new(Targets::Host(HOST.parse().unwrap()), recipients.len(), &config);
-    deliver(outbound, route, &Loopback { plan, identity }, &envelope(recipients), &message.into()).await
+    deliver(outbound, route, &Loopback { plan, identity }, &envelope(recipients), &message.into())
+        .await
 }

@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use smtp_proto::body::Runs;
-use smtp_proto::params::RcptParameters;
-use smtp_proto::path::ForwardPath;
-use smtp_proto::reply::Response;
-use smtp_proto::sasl::Secret;
+use smtp_proto::Secret;
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{
     Answer, Decoy, External, Failure, Login, Mechanism, OauthBearer, Plain, Question, Xoauth2,
 };
 use smtp_proto::server::{Config, StartTls};
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::params::RcptParameters;
+use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::rustls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::serve::{Handler, Inbound, Session, scram, serve};
 use tokio::net::TcpListener;
@@ -43,16 +43,22 @@ impl Handler for Clerk {
         // Look-ups take their time.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         match question {
-            Question::Password { user, password } if user == "user" && password == Secret::from(RIGHT) => {
+            Question::Password { user, password }
+                if user == "user" && password == Secret::from(RIGHT) =>
+            {
                 Answer::Accepted(user)
             }
             Question::Keys { user } if user == "user" => {
                 Answer::Keys(Keys::derive(&Secret::from(RIGHT), b"0123456789abcdef", 4096).unwrap())
             }
-            Question::Token { user: Some(user), token, .. } if user == "user" && token == Secret::from(RIGHT) => {
+            Question::Token { user: Some(user), token, .. }
+                if user == "user" && token == Secret::from(RIGHT) =>
+            {
                 Answer::Accepted(user)
             }
-            Question::External { .. } if !session.client_chain.is_empty() => Answer::Accepted("user".into()),
+            Question::External { .. } if !session.client_chain.is_empty() => {
+                Answer::Accepted("user".into())
+            }
             _ => {
                 *self.0.refused.lock().unwrap() += 1;
                 Answer::Refused
@@ -64,7 +70,12 @@ impl Handler for Clerk {
         self.0.failed.lock().unwrap().push(failure.clone());
     }
 
-    async fn recipient(&mut self, _: &Session, _: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        _: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
         Response::fixed(250, (2, 1, 5), "OK")
     }
 
@@ -98,17 +109,45 @@ fn lab_program(lab: &Lab, name: &str) -> OsString {
 }
 
 fn swaks(task: &Task<'_>, command: &mut Command, mechanism: &str) {
-    command.args(["--server", "127.0.0.1", "--port", &task.port, "--helo", "client.test.example", "--timeout", "15"]);
+    command.args([
+        "--server",
+        "127.0.0.1",
+        "--port",
+        &task.port,
+        "--helo",
+        "client.test.example",
+        "--timeout",
+        "15",
+    ]);
     command.args(["--from", "sender@client.test.example", "--to", "reader@test.example", "--tls"]);
     command.args(["--auth", mechanism, "--auth-user", "user", "--auth-password", task.secret]);
 }
 
 fn curl(task: &Task<'_>, command: &mut Command, mechanism: &str, arguments: &[&str]) {
     let Task { lab, port, .. } = task;
-    command.args(["-sS", "--max-time", "30", "--connect-to", &format!("{HOST}:{port}:127.0.0.1:{port}")]);
-    command.args(["--url", &format!("smtp://{HOST}:{port}/client.test.example"), "--cacert", &lab.pki("root-ca.pem")]);
-    command.args(["--mail-from", "sender@client.test.example", "--mail-rcpt", "reader@test.example", "--ssl-reqd"]);
-    command.args(["--login-options", &format!("AUTH={mechanism}"), "--upload-file", "-"]).args(arguments);
+    command.args([
+        "-sS",
+        "--max-time",
+        "30",
+        "--connect-to",
+        &format!("{HOST}:{port}:127.0.0.1:{port}"),
+    ]);
+    command.args([
+        "--url",
+        &format!("smtp://{HOST}:{port}/client.test.example"),
+        "--cacert",
+        &lab.pki("root-ca.pem"),
+    ]);
+    command.args([
+        "--mail-from",
+        "sender@client.test.example",
+        "--mail-rcpt",
+        "reader@test.example",
+        "--ssl-reqd",
+    ]);
+    command
+        .args(["--login-options", &format!("AUTH={mechanism}"), "--upload-file", "-"])
+        .args(arguments);
 }
 
 fn curl_password(task: &Task<'_>, command: &mut Command, mechanism: &str, arguments: &[&str]) {
@@ -117,13 +156,32 @@ fn curl_password(task: &Task<'_>, command: &mut Command, mechanism: &str, argume
 }
 
 fn curl_token(task: &Task<'_>, command: &mut Command, mechanism: &str, arguments: &[&str]) {
-    curl(task, command, mechanism, &[&["--user", "user:", "--oauth2-bearer", task.secret], arguments].concat());
+    curl(
+        task,
+        command,
+        mechanism,
+        &[&["--user", "user:", "--oauth2-bearer", task.secret], arguments].concat(),
+    );
 }
 
 fn msmtp(task: &Task<'_>, command: &mut Command, mechanism: &str, arguments: &[&str]) {
-    command.args(["--file=/dev/null", "--host=127.0.0.1", &format!("--port={}", task.port), "--timeout=15"]);
-    command.args(["--domain=client.test.example", "--tls=on", "--tls-starttls=on", "--tls-certcheck=off"]);
-    command.args([&format!("--auth={mechanism}"), "--user=user", &format!("--passwordeval=echo {}", task.secret)]);
+    command.args([
+        "--file=/dev/null",
+        "--host=127.0.0.1",
+        &format!("--port={}", task.port),
+        "--timeout=15",
+    ]);
+    command.args([
+        "--domain=client.test.example",
+        "--tls=on",
+        "--tls-starttls=on",
+        "--tls-certcheck=off",
+    ]);
+    command.args([
+        &format!("--auth={mechanism}"),
+        "--user=user",
+        &format!("--passwordeval=echo {}", task.secret),
+    ]);
     command.args(arguments).args(["--from=sender@client.test.example", "reader@test.example"]);
 }
 
@@ -171,7 +229,9 @@ const fn client(name: &'static str, program: fn(&Lab) -> OsString, send: Send) -
 const PLAIN: &[Client] = &[
     client("swaks", SWAKS, |task, command| swaks(task, command, "PLAIN")),
     client("curl", CURL, |task, command| curl_password(task, command, "PLAIN", &[])),
-    client("curl, initial response", CURL, |task, command| curl_password(task, command, "PLAIN", &["--sasl-ir"])),
+    client("curl, initial response", CURL, |task, command| {
+        curl_password(task, command, "PLAIN", &["--sasl-ir"])
+    }),
     client("msmtp", MSMTP, |task, command| msmtp(task, command, "plain", &[])),
     client("smtplib", PYTHON, smtplib),
     client("nodemailer", NODE, |task, command| {
@@ -182,7 +242,9 @@ const PLAIN: &[Client] = &[
 const LOGIN: &[Client] = &[
     client("swaks", SWAKS, |task, command| swaks(task, command, "LOGIN")),
     client("curl", CURL, |task, command| curl_password(task, command, "LOGIN", &[])),
-    client("curl, initial response", CURL, |task, command| curl_password(task, command, "LOGIN", &["--sasl-ir"])),
+    client("curl, initial response", CURL, |task, command| {
+        curl_password(task, command, "LOGIN", &["--sasl-ir"])
+    }),
     client("msmtp", MSMTP, |task, command| msmtp(task, command, "login", &[])),
     client("smtplib", PYTHON, smtplib),
     client("nodemailer", NODE, |task, command| {
@@ -191,10 +253,13 @@ const LOGIN: &[Client] = &[
     }),
 ];
 // GNU SASL does it; of the others none can.
-const SCRAM: &[Client] = &[client("msmtp", MSMTP, |task, command| msmtp(task, command, "scram-sha-256", &[]))];
+const SCRAM: &[Client] =
+    &[client("msmtp", MSMTP, |task, command| msmtp(task, command, "scram-sha-256", &[]))];
 const XOAUTH2: &[Client] = &[
     client("curl", CURL, |task, command| curl_token(task, command, "XOAUTH2", &[])),
-    client("curl, initial response", CURL, |task, command| curl_token(task, command, "XOAUTH2", &["--sasl-ir"])),
+    client("curl, initial response", CURL, |task, command| {
+        curl_token(task, command, "XOAUTH2", &["--sasl-ir"])
+    }),
     client("msmtp", MSMTP, |task, command| msmtp(task, command, "xoauth2", &[])),
     client("nodemailer", NODE, |task, command| {
         nodemailer(task, command);
@@ -203,21 +268,26 @@ const XOAUTH2: &[Client] = &[
 ];
 const OAUTHBEARER: &[Client] = &[
     client("curl", CURL, |task, command| curl_token(task, command, "OAUTHBEARER", &[])),
-    client("curl, initial response", CURL, |task, command| curl_token(task, command, "OAUTHBEARER", &["--sasl-ir"])),
+    client("curl, initial response", CURL, |task, command| {
+        curl_token(task, command, "OAUTHBEARER", &["--sasl-ir"])
+    }),
     client("msmtp", MSMTP, |task, command| msmtp(task, command, "oauthbearer", &[])),
 ];
 /// The certificate is the secret: none is shown with the wrong one.
 const EXTERNAL: &[Client] = &[
     client("curl", CURL, |task, command| {
-        let [certificate, key] = [task.lab.pki("client-valid-chain.pem"), task.lab.pki("client-valid.key")];
+        let [certificate, key] =
+            [task.lab.pki("client-valid-chain.pem"), task.lab.pki("client-valid.key")];
         let shown = ["--cert", &certificate, "--key", &key];
         curl(task, command, "EXTERNAL", if task.secret == RIGHT { &shown } else { &[] });
         command.args(["--user", "user:"]);
     }),
     client("msmtp", MSMTP, |task, command| {
-        let [certificate, key] = [task.lab.pki("client-valid-chain.pem"), task.lab.pki("client-valid.key")];
+        let [certificate, key] =
+            [task.lab.pki("client-valid-chain.pem"), task.lab.pki("client-valid.key")];
         let shown = [format!("--tls-cert-file={certificate}"), format!("--tls-key-file={key}")];
-        let shown: Vec<&str> = shown.iter().map(String::as_str).filter(|_| task.secret == RIGHT).collect();
+        let shown: Vec<&str> =
+            shown.iter().map(String::as_str).filter(|_| task.secret == RIGHT).collect();
         msmtp(task, command, "external", &shown);
     }),
 ];
@@ -236,7 +306,8 @@ fn authenticate(mechanisms: impl Fn() -> Vec<Arc<dyn Mechanism>>, clients: &[Cli
     };
     let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) };
     let book = Arc::new(Book::default());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let clerks = Arc::clone(&book);
@@ -248,11 +319,15 @@ fn authenticate(mechanisms: impl Fn() -> Vec<Arc<dyn Mechanism>>, clients: &[Cli
             "nodemailer" => "node",
             name => name,
         };
-        if ["swaks", "msmtp", "node"].contains(&package) && !has(lab, Peer { name: package, suite: Suite::System }) {
+        if ["swaks", "msmtp", "node"].contains(&package)
+            && !has(lab, Peer { name: package, suite: Suite::System })
+        {
             continue;
         }
-        let found =
-            run(SECONDS, "sh", |it| it.args(["-c", "command -v \"$1\"", "sh"]).arg((client.program)(lab))).unwrap();
+        let found = run(SECONDS, "sh", |it| {
+            it.args(["-c", "command -v \"$1\"", "sh"]).arg((client.program)(lab))
+        })
+        .unwrap();
         if !found.status.success() {
             continue;
         }
@@ -260,12 +335,16 @@ fn authenticate(mechanisms: impl Fn() -> Vec<Arc<dyn Mechanism>>, clients: &[Cli
             let task = Task { lab, port: port.clone(), secret };
             let output = run(SECONDS, "sh", |command| {
                 let script = r#"program=$1; shift; printf '%s' "$MESSAGE" | "$program" "$@""#;
-                command.env("MESSAGE", MESSAGE).args(["-c", script, "sh"]).arg((client.program)(lab));
+                command
+                    .env("MESSAGE", MESSAGE)
+                    .args(["-c", script, "sh"])
+                    .arg((client.program)(lab));
                 (client.send)(&task, command);
                 command
             })
             .unwrap();
-            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            let said =
+                String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
             assert_eq!(output.status.success(), sent, "{}: {said}", client.name);
             let mail = std::mem::take(&mut *book.mail.lock().unwrap());
             assert_eq!(mail, if sent { vec!["user"] } else { vec![] }, "{}: {said}", client.name);
@@ -273,7 +352,10 @@ fn authenticate(mechanisms: impl Fn() -> Vec<Arc<dyn Mechanism>>, clients: &[Cli
             // curl hangs up when it reads why a token is refused, and is never told that it is.
             let refused = std::mem::take(&mut *book.refused.lock().unwrap());
             assert_eq!(refused + failed.len() == 0, sent, "{}: {failed:?} {said}", client.name);
-            assert!(failed.iter().all(|it| matches!(it, Failure::Refused | Failure::Cancelled)), "{failed:?} {said}");
+            assert!(
+                failed.iter().all(|it| matches!(it, Failure::Refused | Failure::Cancelled)),
+                "{failed:?} {said}"
+            );
         }
     }
     stop.send(()).unwrap();

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use smtp_proto::body::Runs;
-use smtp_proto::params::RcptParameters;
-use smtp_proto::path::ForwardPath;
-use smtp_proto::received::{self, DateTime};
-use smtp_proto::reply::Response;
 use smtp_proto::server::{Config, StartTls};
-use smtp_tls_policy::review::Channel;
+use smtp_proto::stamp::Date;
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::params::RcptParameters;
+use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::rustls::{ClientCertificates, server_config};
-use smtp_tokio_adapter::review;
+use smtp_tls_policy::trace::Channel;
+use smtp_tls_policy::trace::hop;
+use smtp_tls_policy::trace::received;
 use smtp_tokio_adapter::serve::{Handler, Inbound, Service, Session, serve};
 use tokio::net::TcpListener;
 
@@ -26,7 +27,8 @@ const HOST: &str = "mail.test.example";
 /// Seconds for all clients together.
 const CLIENTS: u32 = 600;
 /// Who sends mail from here. OpenSMTPD of Debian 12 has no working TLS, so the lab uses it for clear text only.
-const PEERS: [&str; 9] = ["postfix", "exim", "sendmail", "opensmtpd", "swaks", "msmtp", "gnutls", "aiosmtpd", "node"];
+const PEERS: [&str; 9] =
+    ["postfix", "exim", "sendmail", "opensmtpd", "swaks", "msmtp", "gnutls", "aiosmtpd", "node"];
 /// Rows that must fail, and why. One that passes is wrong as well.
 const EXCEPTIONS: [(&str, &str); 1] =
     [("smtplib-utf8", "SMTPUTF8 is not offered, and smtplib stops for the lack of it")];
@@ -56,14 +58,19 @@ impl Desk {
     fn stamp(&self, session: &Session) -> Vec<u8> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let mut header = Vec::new();
-        let date = DateTime::new(now.as_secs().cast_signed(), 0).unwrap();
+        let date = Date::new(now.as_secs().cast_signed(), 0).unwrap();
         session.stamp(HOST, date).write(&mut header);
         header
     }
 }
 
 impl Handler for Desk {
-    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        path: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
         if path.as_str().ends_with("@test.example") {
             Response::fixed(250, (2, 1, 5), "OK")
         } else {
@@ -100,20 +107,36 @@ impl Drop for Folder {
 
 /// Sends one message with every client whose row fits a pattern (with every client if there is none), and looks at the
 /// rows and at what was stored.
-fn receive(lab: &'static Lab, suite: Suite, starttls: StartTls, certificates: ClientCertificates, patterns: &[&str]) {
+fn receive(
+    lab: &'static Lab,
+    suite: Suite,
+    starttls: StartTls,
+    certificates: ClientCertificates,
+    patterns: &[&str],
+) {
     // What clients.sh finds, it uses.
-    let peers = PEERS.into_iter().filter(|name| suite == Suite::System || !matches!(*name, "aiosmtpd" | "node"));
-    let all_here = peers.map(|name| has(lab, Peer { name, suite })).fold(true, |all, here| all & here);
+    let peers = PEERS
+        .into_iter()
+        .filter(|name| suite == Suite::System || !matches!(*name, "aiosmtpd" | "node"));
+    let all_here =
+        peers.map(|name| has(lab, Peer { name, suite })).fold(true, |all, here| all & here);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = server_config(lab.identity("valid", &provider).unwrap(), certificates, Arc::clone(&provider)).unwrap();
-    let config = Config { starttls, size_limit: Some(50 << 20), ..Config::new(HOST.parse().unwrap()) };
+    let tls = server_config(
+        lab.identity("valid", &provider).unwrap(),
+        certificates,
+        Arc::clone(&provider),
+    )
+    .unwrap();
+    let config =
+        Config { starttls, size_limit: Some(50 << 20), ..Config::new(HOST.parse().unwrap()) };
     let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) };
     let folder = Folder(lab.state.join(unique("stored")));
     std::fs::create_dir(&folder.0).unwrap();
     let store = Arc::new(Store { folder: folder.0.clone(), over_tls: Mutex::default() });
     let service = Arc::new(Shared(Arc::clone(&store)));
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -163,7 +186,9 @@ fn is_probe(row: &str) -> bool {
 
 /// A row that never speaks TLS. All others do where it is offered.
 fn is_clear(row: &str) -> bool {
-    row.ends_with("-none") || row.starts_with("smtp-source") || matches!(row, "swaks-pipeline" | "smtplib-utf8")
+    row.ends_with("-none")
+        || row.starts_with("smtp-source")
+        || matches!(row, "swaks-pipeline" | "smtplib-utf8")
 }
 
 /// `pass|fail|skip`, the row, a word about it.
@@ -188,15 +213,20 @@ fn check(file: &Path, over_tls: bool, starttls: StartTls) {
 
     let newest = received::trace(message.as_bytes()).next().unwrap();
     let channel = if over_tls { Channel::Tls } else { Channel::Cleartext };
-    assert_eq!(review::hop(&newest).judge().channel, channel, "{message}");
+    assert_eq!(hop(&newest).judge().channel, channel, "{message}");
 
     if row.starts_with("smtp-source") {
         // 2000 octets of numbered lines, and a CRLF.
-        let mut odd =
-            body.lines().filter(|line| !line.trim_matches(|it: char| it == 'X' || it.is_ascii_digit()).is_empty());
+        let mut odd = body.lines().filter(|line| {
+            !line.trim_matches(|it: char| it == 'X' || it.is_ascii_digit()).is_empty()
+        });
         assert_eq!((body.len(), odd.next()), (2002, None), "{row}: {message}");
     } else {
-        assert_eq!(body.trim_end_matches("\r\n"), "One line.\r\n.\r\n..two dots", "{row}: {message}");
+        assert_eq!(
+            body.trim_end_matches("\r\n"),
+            "One line.\r\n.\r\n..two dots",
+            "{row}: {message}"
+        );
     }
 }
 

@@ -12,7 +12,8 @@ use crate::peers::{Lab, Peer, Suite, has, lab};
 fn command(lab: &Lab, arguments: &[&str]) -> Command {
     // target/PROFILE/deps/this-test -> target/PROFILE/examples/interop
     let test = std::env::current_exe().unwrap();
-    let mut command = Command::new(test.parent().unwrap().parent().unwrap().join("examples").join("interop"));
+    let mut command =
+        Command::new(test.parent().unwrap().parent().unwrap().join("examples").join("interop"));
     command.env("SMTP_LAB_DIR", &lab.scripts).arg(&lab.state).args(arguments).stdin(Stdio::null());
     command
 }
@@ -29,7 +30,10 @@ fn cells(output: &[u8]) -> Vec<[String; 4]> {
 fn left_behind(lab: &Lab, process: u32) -> Vec<PathBuf> {
     let prefix = format!("server-{process}-");
     let running = std::fs::read_dir(lab.state.join("run")).into_iter().flatten().flatten();
-    running.map(|it| it.path()).filter(|it| it.file_name().unwrap().to_string_lossy().starts_with(&prefix)).collect()
+    running
+        .map(|it| it.path())
+        .filter(|it| it.file_name().unwrap().to_string_lossy().starts_with(&prefix))
+        .collect()
 }
 
 #[test]
@@ -53,10 +57,14 @@ fn a_server_and_a_client() {
         ("SMTPUTF8", "SMTPUTF8 with addresses in UTF-8"),
         ("DSN", "RET, ENVID, NOTIFY, ORCPT"),
     ] {
-        let found = cells.iter().find(|cell| cell[0].starts_with("postfix-") && cell[1] == column).unwrap();
+        let found =
+            cells.iter().find(|cell| cell[0].starts_with("postfix-") && cell[1] == column).unwrap();
         assert!(found[2] == "delivered" && found[3].starts_with(detail), "{found:?}");
     }
-    assert!(cells.iter().any(|cell| cell[0] == "smtplib" && cell[1] == "DSN" && cell[2] == "delivered"), "{cells:#?}");
+    assert!(
+        cells.iter().any(|cell| cell[0] == "smtplib" && cell[1] == "DSN" && cell[2] == "delivered"),
+        "{cells:#?}"
+    );
     assert!(left_behind(lab, id).is_empty());
 }
 
@@ -84,7 +92,11 @@ fn lab_that_promises(lab: &Lab, transcript: &str, keyword: &str) -> Folder {
         if entry.file_name().to_string_lossy() == transcript {
             let text = String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()).into_owned();
             assert!(text.contains("S: 250 HELP"), "{transcript}");
-            std::fs::write(copy, text.replace("S: 250 HELP", &format!("S: 250-HELP\nS: 250 {keyword}"))).unwrap();
+            std::fs::write(
+                copy,
+                text.replace("S: 250 HELP", &format!("S: 250-HELP\nS: 250 {keyword}")),
+            )
+            .unwrap();
         } else {
             link(&entry.path(), &copy);
         }
@@ -100,10 +112,14 @@ fn a_promise_that_is_not_kept() {
         return;
     }
     let folder = lab_that_promises(lab, "aiosmtpd-1.4-cleartext.txt", "CHUNKING");
-    let output = command(lab, &["--server", "aiosmtpd", "--json"]).env("SMTP_LAB_DIR", &folder.0).output().unwrap();
+    let output = command(lab, &["--server", "aiosmtpd", "--json"])
+        .env("SMTP_LAB_DIR", &folder.0)
+        .output()
+        .unwrap();
     let cells = cells(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{cells:#?}");
-    let result = |column: &str| cells.iter().find(|cell| cell[1] == column).map(|cell| cell[2].clone());
+    let result =
+        |column: &str| cells.iter().find(|cell| cell[1] == column).map(|cell| cell[2].clone());
     assert_eq!(result("chunking").as_deref(), Some(""), "{cells:#?}");
     assert_eq!(result("clear").as_deref(), Some("delivered"), "{cells:#?}");
     assert_eq!(result("DSN").as_deref(), Some("-"), "{cells:#?}");
@@ -118,12 +134,17 @@ fn an_interrupted_run_stops_its_servers() {
     let mut child = command(lab, &["--server", "postfix"]).stdout(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     while left_behind(lab, child.id()).is_empty() {
-        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "no server was started");
+        assert!(
+            Instant::now() < deadline && child.try_wait().unwrap().is_none(),
+            "no server was started"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     // The server is about to start.
     std::thread::sleep(Duration::from_millis(200));
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success()
+    );
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(130));
     assert!(left_behind(lab, child.id()).is_empty());

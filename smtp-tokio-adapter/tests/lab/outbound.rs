@@ -8,18 +8,24 @@ use bytes::Bytes;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
-use smtp_proto::client::{self, Envelope};
-use smtp_proto::params::BodyType;
-use smtp_proto::received;
-use smtp_proto::reply::EnhancedCode;
-use smtp_proto::route::{self, Route, Targets, Word};
+use smtp_proto::client;
+use smtp_proto::client::Envelope;
+use smtp_proto::route;
+use smtp_proto::route::{Route, Targets, Word};
 use smtp_proto::timeouts::Timeouts;
-use smtp_tls_policy::review::{Channel, Verdict};
+use smtp_proto::wire::params::BodyType;
+use smtp_proto::wire::reply::EnhancedCode;
+use smtp_tls_policy::pki::{RootsId, Trust};
+use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
+use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::rustls::ClientTls;
-use smtp_tls_policy::{
-    Facts, Host, HostOrigin, IdentityId, Namespace, OutboundConnector, Plan, Posture, Reason, RootsId, Trust, plan,
+use smtp_tls_policy::trace::hop;
+use smtp_tls_policy::trace::received;
+use smtp_tls_policy::trace::{Channel, Verdict};
+use smtp_tls_policy::{Host, Namespace, Reason};
+use smtp_tokio_adapter::{
+    Candidate, Connection, End, Hosts, Outbound, Report, Skip, Spoken, Target, deliver,
 };
-use smtp_tokio_adapter::{Candidate, Connection, End, Hosts, Outbound, Report, Skip, Spoken, Target, deliver, review};
 use tokio::net::TcpStream;
 
 use crate::peers::{Lab, Peer, Server, Suite, lab, start, start_plain, unique};
@@ -46,7 +52,13 @@ struct How {
 
 impl From<Posture> for How {
     fn from(posture: Posture) -> Self {
-        Self { posture, require_tls: false, implicit_tls: false, root: "root-ca.pem", identity: None }
+        Self {
+            posture,
+            require_tls: false,
+            implicit_tls: false,
+            root: "root-ca.pem",
+            identity: None,
+        }
     }
 }
 
@@ -80,7 +92,10 @@ impl How {
             tls.add_identity(IdentityId::new(name), lab.identity(name, &provider()).unwrap());
         }
         let timeouts = Timeouts { handshake: Duration::from_secs(20), ..Timeouts::default() };
-        let config = client::Config { timeouts, ..client::Config::new("client.test.example".parse().unwrap()) };
+        let config = client::Config {
+            timeouts,
+            ..client::Config::new("client.test.example".parse().unwrap())
+        };
         Outbound::new(Arc::new(config), Arc::new(tls), Arc::new(trust))
     }
 }
@@ -94,7 +109,8 @@ struct Loopback {
 impl Hosts for Loopback {
     async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let mut candidate = Candidate::new(Host::parse(host).unwrap(), addresses, self.plan.clone());
+        let mut candidate =
+            Candidate::new(Host::parse(host).unwrap(), addresses, self.plan.clone());
         candidate.identity = self.identity.clone();
         Ok(candidate)
     }
@@ -116,8 +132,9 @@ impl Mail {
              Date: Tue, 3 Mar 2009 11:08:33 +0000\r\nMessage-ID: <{mark}@client.test.example>\r\n\
              MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
         );
-        let body =
-            format!("One line.\r\n.\r\n..\r\n.dot\r\n..two dots\r\n\r\n{long}\r\ngr\u{fc}\u{df}e\r\nend of {mark}\r\n");
+        let body = format!(
+            "One line.\r\n.\r\n..\r\n.dot\r\n..two dots\r\n\r\n{long}\r\ngr\u{fc}\u{df}e\r\nend of {mark}\r\n"
+        );
         Self { mark, text: format!("{header}\r\n{body}") }
     }
 
@@ -139,7 +156,10 @@ impl Mail {
         let (stored_header, stored_body) = stored.split_once("\n\n").unwrap();
         assert_eq!(stored_body.trim_end_matches('\n'), body.trim_end_matches('\n'));
         for line in header.lines() {
-            assert!(stored_header.lines().any(|stored| stored == line), "{line} is not in\n{stored_header}");
+            assert!(
+                stored_header.lines().any(|stored| stored == line),
+                "{line} is not in\n{stored_header}"
+            );
         }
         stored
     }
@@ -159,12 +179,24 @@ fn send_to(lab: &Lab, server: &Server, how: &How, mail: &Mail, recipients: &[&st
     let route = Route::new(Targets::Host(HOST.parse().unwrap()), recipients.len(), &config);
     let hosts = Loopback { plan: how.plan(), identity: how.connector().identity };
     let message = Bytes::from(mail.text.clone());
-    runtime().block_on(deliver(&how.outbound(lab), route, &hosts, &mail.envelope(recipients), &message))
+    runtime().block_on(deliver(
+        &how.outbound(lab),
+        route,
+        &hosts,
+        &mail.envelope(recipients),
+        &message,
+    ))
 }
 
 /// Delivers, and holds what the server wrote into the header against what we saw of the connection.
 #[track_caller]
-fn delivers(lab: &Lab, server: &Server, how: impl Into<How>, reason: Reason, connections: usize) -> String {
+fn delivers(
+    lab: &Lab,
+    server: &Server,
+    how: impl Into<How>,
+    reason: Reason,
+    connections: usize,
+) -> String {
     let (how, mail) = (how.into(), Mail::new());
     let report = send(lab, server, &how, &mail);
     assert_eq!(report.words, [Word::Delivered], "{}: {report:#?}", how.posture);
@@ -173,13 +205,22 @@ fn delivers(lab: &Lab, server: &Server, how: impl Into<How>, reason: Reason, con
     assert_eq!(decision.reason, reason, "{}: {}", how.posture, decision.sentence);
 
     let stored = mail.arrived(server);
-    let header = received::trace(stored.as_bytes()).next().expect("every server writes a Received header");
-    let judgement = review::hop(&header).judge();
-    assert_eq!(header.from.map(|from| from.helo.to_string()).as_deref(), Some("client.test.example"), "{header:#?}");
+    let header =
+        received::trace(stored.as_bytes()).next().expect("every server writes a Received header");
+    let judgement = hop(&header).judge();
+    assert_eq!(
+        header.from.map(|from| from.helo.to_string()).as_deref(),
+        Some("client.test.example"),
+        "{header:#?}"
+    );
     assert_eq!(header.by.map(|by| by.to_string()).as_deref(), Some(HOST), "{header:#?}");
     match &decision.tls {
         Some(tls) => {
-            assert_eq!((decision.channel, judgement.channel), (Spoken::Tls, Channel::Tls), "{header:#?}");
+            assert_eq!(
+                (decision.channel, judgement.channel),
+                (Spoken::Tls, Channel::Tls),
+                "{header:#?}"
+            );
             assert_eq!(judgement.verdict, Verdict::Tls);
             let mark = header.tls.unwrap();
             if let Some(version) = mark.version {
@@ -194,7 +235,11 @@ fn delivers(lab: &Lab, server: &Server, how: impl Into<How>, reason: Reason, con
         }
         None => {
             let known = if server.peer.marks_tls() { Channel::Cleartext } else { Channel::Unknown };
-            assert_eq!((decision.channel, judgement.channel), (Spoken::Clear, known), "{header:#?}");
+            assert_eq!(
+                (decision.channel, judgement.channel),
+                (Spoken::Clear, known),
+                "{header:#?}"
+            );
             assert_eq!(judgement.verdict, Verdict::Local, "the client is on loopback");
         }
     }
@@ -248,17 +293,26 @@ fn postfix_with_starttls() {
     for peer in [Peer::POSTFIX, Peer::POSTFIX_TRIXIE] {
         let Some(server) = start(lab, peer, "valid", &[]) else { continue };
         delivers(lab, &server, Posture::None, Reason::TlsNotWanted, 1);
-        for posture in [Posture::Opportunistic, Posture::Deterministic, Posture::Encrypt, Posture::Verified] {
+        for posture in
+            [Posture::Opportunistic, Posture::Deterministic, Posture::Encrypt, Posture::Verified]
+        {
             let stored = delivers(lab, &server, posture, Reason::TlsOk, 1);
             assert!(
-                stored.contains("(using TLSv1.3 with cipher TLS_") && stored.contains("with ESMTPS id"),
+                stored.contains("(using TLSv1.3 with cipher TLS_")
+                    && stored.contains("with ESMTPS id"),
                 "{stored}"
             );
         }
         delivers(lab, &server, required(), Reason::TlsOk, 1);
         // The root of somebody else.
         let stranger = |posture| How { root: "private-ca.pem", ..How::from(posture) };
-        refuses(lab, &server, stranger(Posture::Verified), Reason::CertUnknownIssuer, deferred(7, 5));
+        refuses(
+            lab,
+            &server,
+            stranger(Posture::Verified),
+            Reason::CertUnknownIssuer,
+            deferred(7, 5),
+        );
         delivers(lab, &server, stranger(Posture::Deterministic), Reason::CertUnknownIssuer, 2);
         delivers(lab, &server, stranger(Posture::Encrypt), Reason::TlsOk, 1);
     }
@@ -267,7 +321,9 @@ fn postfix_with_starttls() {
 #[test]
 fn postfix_that_demands_tls() {
     let Some(lab) = lab() else { return };
-    let Some(server) = start(lab, Peer::POSTFIX, "valid", &["--starttls", "required"]) else { return };
+    let Some(server) = start(lab, Peer::POSTFIX, "valid", &["--starttls", "required"]) else {
+        return;
+    };
     delivers(lab, &server, Posture::Opportunistic, Reason::TlsOk, 1);
     refuses(lab, &server, Posture::None, Reason::TlsNotWanted, bounced(7, 0));
 }
@@ -275,7 +331,9 @@ fn postfix_that_demands_tls() {
 #[test]
 fn postfix_with_tls_from_the_first_byte() {
     let Some(lab) = lab() else { return };
-    let Some(server) = start(lab, Peer::POSTFIX, "valid", &["--starttls", "implicit"]) else { return };
+    let Some(server) = start(lab, Peer::POSTFIX, "valid", &["--starttls", "implicit"]) else {
+        return;
+    };
     let implicit = |root| How { implicit_tls: true, root, ..Posture::Verified.into() };
     delivers(lab, &server, implicit("root-ca.pem"), Reason::TlsOk, 1);
     refuses(lab, &server, implicit("private-ca.pem"), Reason::CertUnknownIssuer, deferred(7, 5));
@@ -316,8 +374,13 @@ fn postfix_with_other_certificates() {
 #[test]
 fn postfix_with_other_versions_of_tls() {
     let Some(lab) = lab() else { return };
-    for (versions, expected) in [("tls12", Some("TLSv1.2")), ("tls13", Some("TLSv1.3")), ("old", None)] {
-        let Some(server) = start(lab, Peer::POSTFIX, "valid-rsa", &["--tls-versions", versions]) else { return };
+    for (versions, expected) in
+        [("tls12", Some("TLSv1.2")), ("tls13", Some("TLSv1.3")), ("old", None)]
+    {
+        let Some(server) = start(lab, Peer::POSTFIX, "valid-rsa", &["--tls-versions", versions])
+        else {
+            return;
+        };
         match expected {
             Some(version) => {
                 let stored = delivers(lab, &server, Posture::Verified, Reason::TlsOk, 1);
@@ -338,12 +401,17 @@ fn postfix_that_demands_a_client_certificate() {
     let Some(lab) = lab() else { return };
     let client_ca = lab.pki("client-ca.pem");
     for versions in ["tls12", "tls13"] {
-        let options = ["--client-cert", "require", "--client-ca", &client_ca, "--tls-versions", versions];
+        let options =
+            ["--client-cert", "require", "--client-ca", &client_ca, "--tls-versions", versions];
         let Some(server) = start(lab, Peer::POSTFIX, "valid", &options) else { return };
         let with = |identity| How { identity, ..Posture::Verified.into() };
         let stored = delivers(lab, &server, with(Some("client-valid")), Reason::TlsOk, 1);
-        assert!(stored.contains("(Client CN \"client.test.example\", Issuer \"Mail lab client CA\" (verified OK))"));
-        for identity in [None, Some("client-untrusted"), Some("client-self-signed"), Some("client-expired")] {
+        assert!(stored.contains(
+            "(Client CN \"client.test.example\", Issuer \"Mail lab client CA\" (verified OK))"
+        ));
+        for identity in
+            [None, Some("client-untrusted"), Some("client-self-signed"), Some("client-expired")]
+        {
             refuses(lab, &server, with(identity), Reason::TlsHelloFailed, deferred(7, 5));
         }
     }
@@ -352,7 +420,9 @@ fn postfix_that_demands_a_client_certificate() {
 #[test]
 fn postfix_takes_many_messages_over_one_connection() {
     let Some(lab) = lab() else { return };
-    let Some(server) = start(lab, Peer::POSTFIX, "valid", &["--size-limit", "2000000"]) else { return };
+    let Some(server) = start(lab, Peer::POSTFIX, "valid", &["--size-limit", "2000000"]) else {
+        return;
+    };
     let how = How::from(Posture::Verified);
     let mut mails: Vec<_> = (0..20).map(|_| Mail::new()).collect();
     // Larger than any buffer on the way.
@@ -360,7 +430,13 @@ fn postfix_takes_many_messages_over_one_connection() {
     mails[7].text = mails[7].text.replace("One line.", &format!("{large}One line."));
     runtime().block_on(async {
         let (plan, host) = (how.plan(), Host::parse(HOST).unwrap());
-        let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+        let target = Target {
+            host: &host,
+            plan: &plan,
+            identity: None,
+            credentials: None,
+            retry_in_clear: false,
+        };
         let stream = TcpStream::connect(server.address).await.unwrap();
         let (decision, connection) = Connection::open(&how.outbound(lab), &target, stream).await;
         assert_eq!(decision.reason, Reason::TlsOk);
@@ -376,10 +452,12 @@ fn postfix_takes_many_messages_over_one_connection() {
         let delivery = connection.send(Arc::new(too_large), &mut mails[0].text.as_bytes()).await;
         assert_eq!(delivery.word(0), Some(bounced(3, 4)), "{delivery:?}");
         let undeliverable = mails[0].envelope(&["reader@elsewhere.example"]);
-        let delivery = connection.send(Arc::new(undeliverable), &mut mails[0].text.as_bytes()).await;
+        let delivery =
+            connection.send(Arc::new(undeliverable), &mut mails[0].text.as_bytes()).await;
         assert_eq!(delivery.end.unwrap(), End::NoRecipients);
         let last = Mail::new();
-        let delivery = connection.send(Arc::new(last.envelope(&[RECIPIENT])), &mut last.text.as_bytes()).await;
+        let delivery =
+            connection.send(Arc::new(last.envelope(&[RECIPIENT])), &mut last.text.as_bytes()).await;
         assert!(matches!(delivery.end, Ok(End::Accepted(_))), "{delivery:?}");
         connection.quit().await;
         mails.push(last);

@@ -97,13 +97,19 @@ pub(crate) fn start_plain(lab: &Lab, peer: Peer, options: &[&str]) -> Option<Ser
 /// Starts a server with one of the lab's certificates.
 pub(crate) fn start(lab: &Lab, peer: Peer, name: &str, options: &[&str]) -> Option<Server> {
     let certificate = lab.certificate_options(name);
-    start_plain(lab, peer, &[certificate.each_ref().map(String::as_str).as_slice(), options].concat())
+    start_plain(
+        lab,
+        peer,
+        &[certificate.each_ref().map(String::as_str).as_slice(), options].concat(),
+    )
 }
 
 impl Server {
     /// The stored message that contains `mark`, with LF line ends.
     pub(crate) fn stored_text(&self, mark: &str) -> String {
-        text(self.stored(mark).unwrap_or_else(|error| panic!("{} in {}: {error}", self.peer, self.folder().display())))
+        text(self.stored(mark).unwrap_or_else(|error| {
+            panic!("{} in {}: {error}", self.peer, self.folder().display())
+        }))
     }
 
     /// Every message that is stored by now, with LF line ends.

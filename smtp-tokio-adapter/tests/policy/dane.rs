@@ -5,7 +5,8 @@ use crate::world::*;
 #[tokio::test]
 async fn behind_an_alias_the_base_domain_is_the_name_that_is_asked_for() {
     let mut world = World::new(DnsStatus::Secure).await;
-    let answer = Answer::new(DnsStatus::Secure, vec![Ipv4Addr::LOCALHOST]).through(name("host.example.net"));
+    let answer =
+        Answer::new(DnsStatus::Secure, vec![Ipv4Addr::LOCALHOST]).through(name("host.example.net"));
     world.zone.ipv4.insert(name(HOST), answer);
     let (expanded, record) = (name("host.example.net"), world.end_entity());
     let port = world.port;
@@ -61,7 +62,12 @@ async fn nobody_in_an_unsigned_zone_is_asked_for_tlsa_records() {
 async fn mandatory_dane_goes_on_to_the_host_that_has_records() {
     let mut world = World::new(DnsStatus::Secure).await;
     let backup = world.pki.identity(BACKUP);
-    let key = TlsaRecord { usage: 3, selector: 1, matching: 0, data: backup.key.public_key().unwrap().to_vec() };
+    let key = TlsaRecord {
+        usage: 3,
+        selector: 1,
+        matching: 0,
+        data: backup.key.public_key().unwrap().to_vec(),
+    };
     let [listener] = <[TcpListener; 1]>::try_from(listen(&[loopback(3)]).await).unwrap();
     world.port = listener.local_addr().unwrap().port();
     let third = take(listener, smtp(), backup);
@@ -126,7 +132,8 @@ async fn a_signed_alias_of_an_unsigned_host_has_tlsa_records_of_its_own() {
     for (alias, asked) in [(DnsStatus::Secure, true), (DnsStatus::Insecure, false)] {
         let mut world = World::new(DnsStatus::Secure).await;
         world.zone.mx.get_mut(&name(DOMAIN)).unwrap().records.truncate(1);
-        let answer = Answer::new(DnsStatus::Insecure, vec![Ipv4Addr::LOCALHOST]).through(name("host.example.net"));
+        let answer = Answer::new(DnsStatus::Insecure, vec![Ipv4Addr::LOCALHOST])
+            .through(name("host.example.net"));
         world.zone.ipv4.insert(name(HOST), answer);
         world.zone.cname.insert(HOST.into(), alias);
         let wrong = TlsaRecord { usage: 3, selector: 1, matching: 1, data: vec![7; 32] };
@@ -136,13 +143,15 @@ async fn a_signed_alias_of_an_unsigned_host_has_tlsa_records_of_its_own() {
         let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
         let expected = if asked { Word::Deferred(status(4, 7, 5)) } else { Word::Delivered };
         assert_eq!(report.words, [expected]);
-        let tlsa: Vec<_> = sender.lookups.asked().into_iter().filter(|it| it.starts_with("TLSA")).collect();
+        let tlsa: Vec<_> =
+            sender.lookups.asked().into_iter().filter(|it| it.starts_with("TLSA")).collect();
         assert_eq!(tlsa, if asked { vec![format!("TLSA {owner}")] } else { vec![] });
     }
     // A look-up that fails makes the host unreachable.
     let mut world = World::new(DnsStatus::Secure).await;
     world.zone.mx.get_mut(&name(DOMAIN)).unwrap().records.truncate(1);
-    let answer = Answer::new(DnsStatus::Insecure, vec![Ipv4Addr::LOCALHOST]).through(name("host.example.net"));
+    let answer = Answer::new(DnsStatus::Insecure, vec![Ipv4Addr::LOCALHOST])
+        .through(name("host.example.net"));
     world.zone.ipv4.insert(name(HOST), answer);
     world.zone.cname.insert(HOST.into(), DnsStatus::Failed);
     let (sender, first, _) = world.sender();

@@ -21,7 +21,10 @@ async fn every_connection_is_reported_once() {
     world.zone.publish_sts(&name(DOMAIN), "1", ENFORCE);
     let (sender, ..) = world.sender();
     let report = send(&sender, &everybody, &plain()).await;
-    assert_eq!(sessions(&report), [("sts", false, vec!["validation-failure"]), ("sts", true, vec![])]);
+    assert_eq!(
+        sessions(&report),
+        [("sts", false, vec!["validation-failure"]), ("sts", true, vec![])]
+    );
     let passed_over = report.skipped[0].1.session.as_ref().unwrap();
     assert_eq!((&passed_over.mx, passed_over.receiving), (&Some(Host::parse(HOST).unwrap()), None));
     let delivered = &report.attempts[0].sessions[0];
@@ -49,5 +52,8 @@ async fn every_connection_is_reported_once() {
     let world = World::with(DnsStatus::Secure, with_requiretls(false), with_requiretls(true)).await;
     let (sender, ..) = world.sender();
     let report = send(&sender, &everybody, &requiretls()).await;
-    assert_eq!(sessions(&report), [("no-policy-found", true, vec![]), ("no-policy-found", true, vec![])]);
+    assert_eq!(
+        sessions(&report),
+        [("no-policy-found", true, vec![]), ("no-policy-found", true, vec![])]
+    );
 }

@@ -17,7 +17,8 @@ async fn mail_carries_requiretls_where_the_server_offers_it_and_goes_nowhere_els
     assert_eq!(send(&sender, &everybody, &plain()).await.words, [Word::Delivered]);
     assert_eq!(first.messages(), [(false, true)]);
 
-    let world = World::with(DnsStatus::Secure, with_requiretls(false), with_requiretls(false)).await;
+    let world =
+        World::with(DnsStatus::Secure, with_requiretls(false), with_requiretls(false)).await;
     let (sender, first, second) = world.sender();
     let report = send(&sender, &everybody, &requiretls()).await;
     assert_eq!(report.words, [Word::Bounced(status(5, 7, 30))]);
@@ -27,7 +28,8 @@ async fn mail_carries_requiretls_where_the_server_offers_it_and_goes_nowhere_els
 
 #[tokio::test]
 async fn requiretls_wants_hosts_for_which_dnssec_or_mta_sts_vouches() {
-    let offering = || World::with(DnsStatus::Insecure, with_requiretls(true), with_requiretls(true));
+    let offering =
+        || World::with(DnsStatus::Insecure, with_requiretls(true), with_requiretls(true));
     let everybody = connector(Posture::Opportunistic);
     let (sender, first, second) = offering().await.sender();
     let report = send(&sender, &everybody, &requiretls()).await;
@@ -56,7 +58,10 @@ async fn a_bounce_carries_requiretls_where_it_can_and_is_not_stopped_where_it_ca
     // What is offered in clear text does not count.
     let config = server::Config { starttls: server::StartTls::No, ..with_requiretls(true) };
     let (sender, first, _) = World::with(DnsStatus::Insecure, config, smtp()).await.sender();
-    assert_eq!(send(&sender, &connector(Posture::Opportunistic), &bounce).await.words, [Word::Delivered]);
+    assert_eq!(
+        send(&sender, &connector(Posture::Opportunistic), &bounce).await.words,
+        [Word::Delivered]
+    );
     assert_eq!(first.messages(), [(false, false)]);
 }
 
@@ -88,9 +93,10 @@ async fn hears(listener: TcpListener, identity: Arc<CertifiedKey>) -> Vec<String
 /// RFC 8689, 4.2.1: "If any of the above steps fail, the client MUST issue a QUIT".
 #[tokio::test]
 async fn who_fails_a_message_with_requiretls_hears_quit() {
-    for (certified, heard, final_status) in
-        [("elsewhere.example", &["QUIT"][..], (5, 7, 10)), (HOST, &["EHLO client.test.example", "QUIT"], (5, 7, 30))]
-    {
+    for (certified, heard, final_status) in [
+        ("elsewhere.example", &["QUIT"][..], (5, 7, 10)),
+        (HOST, &["EHLO client.test.example", "QUIT"], (5, 7, 30)),
+    ] {
         let mut world = World::new(DnsStatus::Secure).await;
         world.zone.mx.get_mut(&name(DOMAIN)).unwrap().records.truncate(1);
         let [listener] = <[TcpListener; 1]>::try_from(listen(&[loopback(1)]).await).unwrap();
@@ -110,7 +116,13 @@ async fn a_plan_made_without_requiretls_sends_no_message_with_it() {
     let world = World::with(DnsStatus::Secure, with_requiretls(true), smtp()).await;
     let address = SocketAddr::new(loopback(1), world.port);
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
-    let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+    let target = Target {
+        host: &host,
+        plan: &plan,
+        identity: None,
+        credentials: None,
+        retry_in_clear: false,
+    };
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let mut connection = Connection::open(&outbound(&world.pki), &target, stream).await.1.unwrap();
     let delivery = connection.send(Arc::new(requiretls()), &mut &MESSAGE[..]).await;

@@ -1,7 +1,7 @@
 //! Routes: refusals that end a domain, look-ups that fail, and the memory of broken peers.
 
 use smtp_proto::route;
-use smtp_tls_policy::{Facts, HostOrigin, plan};
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tokio_adapter::{Candidate, Hosts, Skip};
 
 use crate::world::*;
@@ -36,9 +36,10 @@ async fn what_holds_for_the_whole_domain_dials_nobody() {
 
     // P1: what the administrator wants cannot be looked up.
     let (sender, ..) = World::new(DnsStatus::Secure).await.sender();
-    let (domain, envelope, everybody) = (Host::parse(DOMAIN).unwrap(), plain(), connector(Posture::None));
+    let (domain, envelope, everybody) =
+        (Host::parse(DOMAIN).unwrap(), plain(), connector(Posture::None));
     let mut mail = Mail::new(&everybody, &domain, &envelope, &MESSAGE);
-    mail.policy = smtp_tls_policy::Policy::Unavailable;
+    mail.policy = smtp_tls_policy::plan::Policy::Unavailable;
     let report = deliver(&sender, &mail).await;
     assert_eq!(
         (report.words.as_slice(), reason(&report)),
@@ -58,7 +59,9 @@ async fn look_ups_that_fail_keep_their_statuses() {
         assert_eq!(first.connections(), 0);
         report.words[0]
     };
-    let no_domain = world(|zone| drop(zone.mx.insert(name(DOMAIN), Answer::no_such_name(DnsStatus::Secure)))).await;
+    let no_domain =
+        world(|zone| drop(zone.mx.insert(name(DOMAIN), Answer::no_such_name(DnsStatus::Secure))))
+            .await;
     assert_eq!(no_domain, Word::Bounced(status(5, 1, 2)));
     let null = Answer::new(DnsStatus::Secure, vec![Mx { preference: 0, exchange: None }]);
     let null_mx = {
@@ -71,14 +74,16 @@ async fn look_ups_that_fail_keep_their_statuses() {
     let no_address = world(|zone| drop(zone.ipv4.remove(&name(HOST)))).await;
     assert_eq!(no_address, Word::Bounced(status(5, 4, 4)));
     // RFC 7672, 2.2.2: one family that fails is enough, also where nothing asks for DANE.
-    let aaaa = world(|zone| drop(zone.ipv6.insert(name(HOST), Answer::none(DnsStatus::Failed)))).await;
+    let aaaa =
+        world(|zone| drop(zone.ipv6.insert(name(HOST), Answer::none(DnsStatus::Failed)))).await;
     assert_eq!(aaaa, Word::Deferred(status(4, 4, 3)));
 }
 
 #[tokio::test]
 async fn an_address_literal_is_dialled_without_a_question() {
     let (sender, first, _) = World::new(DnsStatus::Secure).await.sender();
-    let (domain, envelope) = (Host::parse("[127.0.0.1]").unwrap(), envelope(&["reader@[127.0.0.1]"]));
+    let (domain, envelope) =
+        (Host::parse("[127.0.0.1]").unwrap(), envelope(&["reader@[127.0.0.1]"]));
     let everybody = connector(Posture::Opportunistic);
     let report = deliver(&sender, &Mail::new(&everybody, &domain, &envelope, &MESSAGE)).await;
     assert_eq!(report.words, [Word::Delivered], "{report:?}");
@@ -105,7 +110,12 @@ pub async fn breaks_tls(listener: TcpListener) {
                     }
                     "DATA" => "354 go\r\n",
                     "QUIT" => "221 bye\r\n",
-                    _ if line.starts_with('.') || !line.contains(':') || line.starts_with("MAIL") => "250 ok\r\n",
+                    _ if line.starts_with('.')
+                        || !line.contains(':')
+                        || line.starts_with("MAIL") =>
+                    {
+                        "250 ok\r\n"
+                    }
                     _ if line.starts_with("RCPT") => "250 ok\r\n",
                     _ => "",
                 };
@@ -125,7 +135,11 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
     tokio::spawn(breaks_tls(listener));
     let (mut sender, ..) = world.sender();
     let spoken = |report: &Report| {
-        let all = report.attempts.iter().map(|it| (it.decision.channel, it.decision.reason)).collect::<Vec<_>>();
+        let all = report
+            .attempts
+            .iter()
+            .map(|it| (it.decision.channel, it.decision.reason))
+            .collect::<Vec<_>>();
         (report.words[0], all)
     };
     let (tls, clear) = (Spoken::Tls, Spoken::Clear);
@@ -136,7 +150,13 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
     let second = send(&sender, &everybody, &plain()).await;
     assert_eq!(spoken(&second), (Word::Delivered, vec![(clear, Reason::RememberedBroken)]));
     // An address that cannot be reached is not why the next one gets clear text.
-    sender.lookups.ipv4.get_mut(&name(HOST)).unwrap().records.insert(0, Ipv4Addr::new(127, 0, 0, 9));
+    sender
+        .lookups
+        .ipv4
+        .get_mut(&name(HOST))
+        .unwrap()
+        .records
+        .insert(0, Ipv4Addr::new(127, 0, 0, 9));
     let third = send(&sender, &everybody, &plain()).await;
     let expected = vec![(clear, Reason::Undecided), (clear, Reason::RememberedBroken)];
     assert_eq!(spoken(&third), (Word::Delivered, expected));
@@ -151,7 +171,7 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
 }
 
 /// Refuses the first host in a way that holds for all, and would let the second have the mail.
-struct Ends(smtp_tls_policy::Plan);
+struct Ends(smtp_tls_policy::plan::Plan);
 
 impl Hosts for Ends {
     async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
@@ -175,7 +195,8 @@ async fn a_refusal_that_ends_the_domain_leaves_no_next_host() {
     let config = route::Config { port: world.port, ..route::Config::default() };
     let route = route::Route::new(targets, 1, &config);
     let hosts = Ends(plan_for(&connector(Posture::Opportunistic), false));
-    let report = smtp_tokio_adapter::deliver(&outbound(&world.pki), route, &hosts, &plain(), &MESSAGE).await;
+    let report =
+        smtp_tokio_adapter::deliver(&outbound(&world.pki), route, &hosts, &plain(), &MESSAGE).await;
     assert_eq!(report.words, [Word::Deferred(status(4, 7, 5))]);
     assert_eq!((report.skipped.len(), world.second.connections()), (1, 0));
 }

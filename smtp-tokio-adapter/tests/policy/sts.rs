@@ -6,7 +6,8 @@ use smtp_tokio_adapter::lookups::Fetched;
 
 use crate::world::*;
 
-pub const ENFORCE: &str = "version: STSv1\nmode: enforce\nmx: backup.test.example\nmax_age: 604800\n";
+pub const ENFORCE: &str =
+    "version: STSv1\nmode: enforce\nmx: backup.test.example\nmax_age: 604800\n";
 
 #[tokio::test]
 async fn a_host_outside_the_mta_sts_policy_is_passed_over_in_its_turn() {
@@ -15,7 +16,10 @@ async fn a_host_outside_the_mta_sts_policy_is_passed_over_in_its_turn() {
     let (sender, first, second) = world.sender();
     let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
     assert_eq!(report.words, [Word::Delivered], "{report:?}");
-    assert_eq!((report.skipped[0].0.as_str(), reason(&report)), (HOST, Some(Reason::StsMxMismatch)));
+    assert_eq!(
+        (report.skipped[0].0.as_str(), reason(&report)),
+        (HOST, Some(Reason::StsMxMismatch))
+    );
     assert_eq!((first.connections(), second.messages()), (0, vec![(false, true)]));
 }
 
@@ -36,7 +40,8 @@ async fn a_cached_mta_sts_policy_holds_while_its_record_is_suppressed() {
     // The domain takes its policy back in the way that there is for it (RFC 8461, 8.3).
     sender.lookups.publish_sts(&name(DOMAIN), "2", "version: STSv1\nmode: none\nmax_age: 86400\n");
     assert_eq!(send(&sender, &everybody, &plain()).await.words, [Word::Delivered]);
-    let fetches = sender.lookups.asked().iter().filter(|question| question.starts_with("GET")).count();
+    let fetches =
+        sender.lookups.asked().iter().filter(|question| question.starts_with("GET")).count();
     assert_eq!(fetches, 2);
 }
 
@@ -115,7 +120,8 @@ async fn no_mail_goes_without_a_policy_that_is_being_fetched() {
     let deliver = || {
         let sender = Arc::clone(&sender);
         tokio::spawn(async move {
-            let (everybody, domain) = (connector(Posture::Opportunistic), Host::parse(DOMAIN).unwrap());
+            let (everybody, domain) =
+                (connector(Posture::Opportunistic), Host::parse(DOMAIN).unwrap());
             sender.deliver(&Mail::new(&everybody, &domain, &plain(), &MESSAGE)).await
         })
     };
@@ -128,10 +134,14 @@ async fn no_mail_goes_without_a_policy_that_is_being_fetched() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     first.abort();
     for other in others {
-        let report = tokio::time::timeout(Duration::from_secs(5), other).await.expect("no long wait").unwrap();
+        let report = tokio::time::timeout(Duration::from_secs(5), other)
+            .await
+            .expect("no long wait")
+            .unwrap();
         assert_eq!(report.words, [Word::Deferred(status(4, 7, 5))]);
     }
     assert_eq!((world.first.connections(), world.second.connections()), (0, 0));
-    let fetches = sender.lookups.0.asked().iter().filter(|question| question.starts_with("GET")).count();
+    let fetches =
+        sender.lookups.0.asked().iter().filter(|question| question.starts_with("GET")).count();
     assert_eq!(fetches, 1);
 }

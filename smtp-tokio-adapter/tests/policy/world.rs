@@ -10,18 +10,19 @@ pub use rustls::pki_types::UnixTime;
 pub use rustls::server::{ClientHello, ResolvesServerCert};
 pub use rustls::sign::CertifiedKey;
 pub use rustls::time_provider::TimeProvider;
-pub use smtp_proto::body::Runs;
 pub use smtp_proto::client::Envelope;
-pub use smtp_proto::params::{MailParameters, RcptParameters};
-pub use smtp_proto::path::{ForwardPath, ReversePath, ReversePathBuf};
-pub use smtp_proto::reply::{EnhancedCode, Response};
 pub use smtp_proto::route::{Mx, Word};
 pub use smtp_proto::server;
+pub use smtp_proto::wire::body::Runs;
+pub use smtp_proto::wire::params::{MailParameters, RcptParameters};
+pub use smtp_proto::wire::path::{ForwardPath, ReversePath, ReversePathBuf};
+pub use smtp_proto::wire::reply::{EnhancedCode, Response};
+pub use smtp_tls_policy::pki::TlsaRecord;
+pub use smtp_tls_policy::plan::DnsStatus;
+pub use smtp_tls_policy::rules::{DaneRule, OutboundConnector, Posture, SmartHost, Yield};
 pub use smtp_tls_policy::rustls::ClientTls;
 pub use smtp_tls_policy::sts;
-pub use smtp_tls_policy::{
-    DaneRule, DnsStatus, Domain, Host, OutboundConnector, Posture, Reason, SmartHost, TlsaRecord, Yield,
-};
+pub use smtp_tls_policy::{Domain, Host, Reason};
 pub use smtp_tokio_adapter::serve::{Handler, Inbound, Session, serve};
 pub use smtp_tokio_adapter::zone::Zone;
 pub use smtp_tokio_adapter::{Answer, Connection, Failure, Mail, Report, Sender, Spoken, Target};
@@ -58,11 +59,21 @@ impl Seen {
 pub struct Taker(Arc<Seen>, bool);
 
 impl Handler for Taker {
-    async fn mail(&mut self, _: &Session, _: ReversePath<'_>, parameters: MailParameters<'_>) -> Response {
+    async fn mail(
+        &mut self,
+        _: &Session,
+        _: ReversePath<'_>,
+        parameters: MailParameters<'_>,
+    ) -> Response {
         self.1 = parameters.require_tls;
         Response::fixed(250, (2, 1, 0), "OK")
     }
-    async fn recipient(&mut self, _: &Session, _: ForwardPath<'_>, _: RcptParameters<'_>) -> Response {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        _: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
         Response::fixed(250, (2, 1, 5), "OK")
     }
     async fn body(&mut self, _: Runs<'_>) {}
@@ -89,8 +100,9 @@ impl ResolvesServerCert for Shows {
 }
 
 pub fn tls_of(identity: Arc<CertifiedKey>, seen: &Arc<Seen>) -> Arc<rustls::ServerConfig> {
-    let builder =
-        rustls::ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let builder = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap();
     let resolver = Arc::new(Shows(identity, Arc::clone(seen)));
     Arc::new(builder.with_no_client_auth().with_cert_resolver(resolver))
 }
@@ -115,7 +127,11 @@ pub fn loopback(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))
 }
 
-pub fn take(listener: TcpListener, config: server::Config, identity: Arc<CertifiedKey>) -> Arc<Seen> {
+pub fn take(
+    listener: TcpListener,
+    config: server::Config,
+    identity: Arc<CertifiedKey>,
+) -> Arc<Seen> {
     let seen = Arc::new(Seen::default());
     let tls = Some(tls_of(identity, &seen));
     let inbound = Inbound { tls, ..Inbound::new(Arc::new(config)) };
@@ -150,7 +166,8 @@ impl World {
 
     pub async fn with(status: DnsStatus, first: server::Config, second: server::Config) -> Self {
         let pki = Pki::new();
-        let [one, two] = <[TcpListener; 2]>::try_from(listen(&[loopback(1), loopback(2)]).await).unwrap();
+        let [one, two] =
+            <[TcpListener; 2]>::try_from(listen(&[loopback(1), loopback(2)]).await).unwrap();
         let port = one.local_addr().unwrap().port();
         let identity = pki.identity(HOST);
         let first = take(one, first, Arc::clone(&identity));
@@ -177,7 +194,11 @@ impl World {
     }
 }
 
-pub async fn send(sender: &Sender<Zone>, connector: &OutboundConnector, envelope: &Envelope) -> Report {
+pub async fn send(
+    sender: &Sender<Zone>,
+    connector: &OutboundConnector,
+    envelope: &Envelope,
+) -> Report {
     let domain = Host::parse(DOMAIN).unwrap();
     deliver(sender, &Mail::new(connector, &domain, envelope, &MESSAGE)).await
 }

@@ -1,7 +1,8 @@
 //! OAUTHBEARER and XOAUTH2: an OAuth 2.0 token as it is, in one message.
 
 use super::Mechanism;
-use crate::sasl::{SaslError, Secret};
+use crate::sasl::SaslError;
+use crate::secret::Secret;
 
 /// RFC 7628, 3.1: what parts keys and values.
 const SEPARATOR: &[u8] = b"\x01";
@@ -22,8 +23,16 @@ impl OauthBearer {
         let user = user.replace('=', "=3D").replace(',', "=2C");
         // RFC 7628, 3.1: `client-resp = gs2-header kvsep *kvpair kvsep`; no channel binding, hence `n`.
         let start: &[u8] = if user.is_empty() { b"n," } else { b"n,a=" };
-        let message =
-            [start, user.as_bytes(), b",", SEPARATOR, b"auth=Bearer ", token.as_bytes(), SEPARATOR, SEPARATOR];
+        let message = [
+            start,
+            user.as_bytes(),
+            b",",
+            SEPARATOR,
+            b"auth=Bearer ",
+            token.as_bytes(),
+            SEPARATOR,
+            SEPARATOR,
+        ];
         Ok(Self(Bearer::new(&message)))
     }
 }
@@ -61,7 +70,15 @@ impl Xoauth2 {
     /// [`SaslError::Prohibited`] for what no token holds (RFC 6750, 2.1), and for controls in the user's name.
     pub fn new(user: &str, token: &Secret) -> Result<Self, SaslError> {
         check(user, token)?;
-        let message = [b"user=", user.as_bytes(), SEPARATOR, b"auth=Bearer ", token.as_bytes(), SEPARATOR, SEPARATOR];
+        let message = [
+            b"user=",
+            user.as_bytes(),
+            SEPARATOR,
+            b"auth=Bearer ",
+            token.as_bytes(),
+            SEPARATOR,
+            SEPARATOR,
+        ];
         Ok(Self(Bearer::new(&message)))
     }
 }
@@ -124,5 +141,9 @@ impl Bearer {
 /// printable characters as well, which do no harm.
 fn check(user: &str, token: &Secret) -> Result<(), SaslError> {
     let printable = !token.is_empty() && token.as_bytes().iter().all(u8::is_ascii_graphic);
-    if printable && !user.chars().any(char::is_control) { Ok(()) } else { Err(SaslError::Prohibited) }
+    if printable && !user.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(SaslError::Prohibited)
+    }
 }

@@ -4,18 +4,22 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::{AuthRefusal, Binding, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256, Xoauth2};
-use crate::capabilities::Capabilities;
-use crate::fallback::Channel;
+use super::{
+    AuthRefusal, Binding, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256,
+    Xoauth2,
+};
+use crate::channel::Channel;
+use crate::sasl::SaslError;
 use crate::sasl::scram::{Nonce, SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
-use crate::sasl::{SaslError, Secret};
+use crate::secret::Secret;
+use crate::wire::capabilities::Capabilities;
 
 /// What one has to authenticate with at one server. No other server is to see it.
 ///
 /// ```
-/// use smtp_proto::capabilities::Capabilities;
-/// use smtp_proto::fallback::Channel;
-/// use smtp_proto::reply::Reply;
+/// use smtp_proto::wire::capabilities::Capabilities;
+/// use smtp_proto::channel::Channel;
+/// use smtp_proto::wire::reply::Reply;
 /// use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
 ///
 /// let reply = Reply::parse(b"250-mx.test.example\r\n250 AUTH LOGIN PLAIN SCRAM-SHA-256\r\n")?.unwrap();
@@ -70,7 +74,12 @@ pub trait MakeMechanism: fmt::Debug + Send + Sync {
     fn names(&self) -> &[&str];
 
     /// Makes the one of this name.
-    fn make(&self, name: &str, authorization: &str, channel: &Channel) -> Result<Box<dyn Mechanism>, SaslError>;
+    fn make(
+        &self,
+        name: &str,
+        authorization: &str,
+        channel: &Channel,
+    ) -> Result<Box<dyn Mechanism>, SaslError>;
 }
 
 /// Something that makes mechanisms; equal only to itself.
@@ -123,9 +132,9 @@ impl Credentials {
                 continue;
             }
             let made = self.make(name, capabilities, channel, nonce.clone());
-            let made = made
-                .map_err(AuthRefusal::from)
-                .and_then(|mechanism| self.floor.permits(channel, mechanism.reveals_secret()).map(|()| mechanism));
+            let made = made.map_err(AuthRefusal::from).and_then(|mechanism| {
+                self.floor.permits(channel, mechanism.reveals_secret()).map(|()| mechanism)
+            });
             match made {
                 Ok(mechanism) => return Ok(mechanism),
                 Err(AuthRefusal::Mechanism(SaslError::ChannelBinding)) => {}
@@ -138,7 +147,9 @@ impl Credentials {
     /// The best first.
     fn fitting(&self) -> &[&str] {
         match (&self.proof, self.authorization.is_empty()) {
-            (Proof::Password { .. }, true) => &[SCRAM_SHA_256_PLUS, SCRAM_SHA_256, "PLAIN", "LOGIN"],
+            (Proof::Password { .. }, true) => {
+                &[SCRAM_SHA_256_PLUS, SCRAM_SHA_256, "PLAIN", "LOGIN"]
+            }
             (Proof::Password { .. }, false) => &[SCRAM_SHA_256_PLUS, SCRAM_SHA_256, "PLAIN"],
             (Proof::Token { .. }, true) => &["OAUTHBEARER", "XOAUTH2"],
             (Proof::Token { .. }, false) => &[],
@@ -160,18 +171,30 @@ impl Credentials {
                 SCRAM_SHA_256_PLUS | SCRAM_SHA_256 => {
                     let known = channel.tls().and_then(|tls| tls.bindings.first());
                     let binding = match known {
-                        Some(binding) if name == SCRAM_SHA_256_PLUS => Binding::Used(binding.clone()),
+                        Some(binding) if name == SCRAM_SHA_256_PLUS => {
+                            Binding::Used(binding.clone())
+                        }
                         _ if name == SCRAM_SHA_256_PLUS => return Err(SaslError::ChannelBinding),
                         // RFC 5802, 6: `y` only where the server does not list the -PLUS.
-                        Some(_) if !capabilities.has_mechanism(SCRAM_SHA_256_PLUS) => Binding::Unoffered,
+                        Some(_) if !capabilities.has_mechanism(SCRAM_SHA_256_PLUS) => {
+                            Binding::Unoffered
+                        }
                         _ => Binding::Unsupported,
                     };
-                    Box::new(ScramSha256::new(authorization, user, password.clone(), binding, nonce)?)
+                    Box::new(ScramSha256::new(
+                        authorization,
+                        user,
+                        password.clone(),
+                        binding,
+                        nonce,
+                    )?)
                 }
                 "PLAIN" => Box::new(Plain::new(authorization, user, password)?),
                 _ => Box::new(Login::new(user, password.clone())?),
             },
-            Proof::Token { user, token } if name == "OAUTHBEARER" => Box::new(OauthBearer::new(user, token)?),
+            Proof::Token { user, token } if name == "OAUTHBEARER" => {
+                Box::new(OauthBearer::new(user, token)?)
+            }
             Proof::Token { user, token } => Box::new(Xoauth2::new(user, token)?),
             Proof::Certificate => Box::new(External::new(authorization)?),
             Proof::Other(other) => other.0.make(name, authorization, channel)?,

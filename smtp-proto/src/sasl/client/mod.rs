@@ -7,7 +7,8 @@
 //! ```
 //! use std::{sync::Arc, time::Instant};
 //! use smtp_proto::client::{Client, Config, Event};
-//! use smtp_proto::fallback::{Channel, Peer, TlsInfo, TlsRules};
+//! use smtp_proto::channel::{Channel, Peer, TlsInfo};
+//! use smtp_proto::fallback::TlsRules;
 //! use smtp_proto::sasl::client::Credentials;
 //! use smtp_proto::{Progress, Step};
 //!
@@ -49,10 +50,11 @@ pub use simple::{External, Login, Plain};
 use std::borrow::Cow;
 use std::fmt;
 
+use super::SaslError;
 use super::scram::prepare;
-use super::{SaslError, Secret};
-use crate::fallback::{Channel, Peer};
-use crate::reply::EnhancedCode;
+use crate::channel::{Channel, Peer};
+use crate::secret::Secret;
+use crate::wire::reply::EnhancedCode;
 
 /// One exchange, from its first message to the server's last word. Good for one attempt.
 pub trait Mechanism: fmt::Debug + Send {
@@ -141,7 +143,9 @@ impl AuthRefusal {
             Self::ClearText => EnhancedCode::new(4, 7, 11),
             // RFC 3463, 3.8: X.7.5, cryptographic failure.
             Self::UnauthenticatedPeer => EnhancedCode::new(4, 7, 5),
-            Self::NotReady | Self::AlreadyAuthenticated | Self::Mechanism(_) => EnhancedCode::new(4, 7, 0),
+            Self::NotReady | Self::AlreadyAuthenticated | Self::Mechanism(_) => {
+                EnhancedCode::new(4, 7, 0)
+            }
         }
     }
 }

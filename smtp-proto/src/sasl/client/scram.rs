@@ -5,11 +5,13 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{Mechanism, authorization_of};
+use crate::channel::ChannelBinding;
+use crate::sasl::SaslError;
 use crate::sasl::scram::{
-    ClientFinal, ClientFirst, Flag, MIN_ITERATIONS, Nonce, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, SaltedPassword,
-    ServerFinal, ServerFirst, auth_message, prepare, proof, signature,
+    ClientFinal, ClientFirst, Flag, MIN_ITERATIONS, Nonce, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
+    SaltedPassword, ServerFinal, ServerFirst, auth_message, prepare, proof, signature,
 };
-use crate::sasl::{ChannelBinding, SaslError, Secret};
+use crate::secret::Secret;
 
 /// The most rounds of HMAC that a server may ask for, unless set otherwise: a hostile one could keep a processor busy for
 /// an hour. Servers in use ask for 4096 to 600,000; this takes some tenths of a second.
@@ -71,7 +73,9 @@ impl ScramSha256 {
     ) -> Result<Self, SaslError> {
         let authorization = authorization_of(authorization)?;
         // What cannot be sent is better known now than in the middle of the exchange.
-        if let std::borrow::Cow::Owned(prepared) = prepare(password.as_str().ok_or(SaslError::Prohibited)?)? {
+        if let std::borrow::Cow::Owned(prepared) =
+            prepare(password.as_str().ok_or(SaslError::Prohibited)?)?
+        {
             drop(Secret::from(prepared));
         }
         let flag = match &binding {
@@ -80,7 +84,8 @@ impl ScramSha256 {
             Binding::Used(binding) => Flag::Used(binding.kind.name()),
         };
         let authorization = Some(&*authorization).filter(|name| !name.is_empty());
-        let (header, bare) = ClientFirst::write(flag, authorization, &prepare(user)?, nonce.as_str());
+        let (header, bare) =
+            ClientFirst::write(flag, authorization, &prepare(user)?, nonce.as_str());
         let (max_iterations, stage) = (MAX_ITERATIONS, Stage::Begin { password });
         Ok(Self { binding, header, bare, nonce, max_iterations, stage })
     }
@@ -107,12 +112,14 @@ impl ScramSha256 {
             Binding::Used(binding) => binding.data.as_bytes(),
             Binding::Unsupported | Binding::Unoffered => b"",
         };
-        let without_proof = ClientFinal::write_without_proof(&self.header, data, server_first.nonce);
+        let without_proof =
+            ClientFinal::write_without_proof(&self.header, data, server_first.nonce);
         let server_first_text = std::str::from_utf8(challenge).map_err(|_| SaslError::Malformed)?;
         let auth_message = auth_message(&self.bare, server_first_text, &without_proof);
         let salted = SaltedPassword::derive(password, &server_first.salt, server_first.iterations)?;
         let proof = proof(&salted.client_key(), &auth_message);
-        let server_signature = Signature(Zeroizing::new(signature(&salted.server_key(), &auth_message)));
+        let server_signature =
+            Signature(Zeroizing::new(signature(&salted.server_key(), &auth_message)));
         self.stage = Stage::Proved { server_signature };
         Ok(ClientFinal::write(&without_proof, &proof).into())
     }

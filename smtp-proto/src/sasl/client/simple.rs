@@ -1,7 +1,8 @@
 //! PLAIN, LOGIN and EXTERNAL: nothing is computed, and nothing is known of the server afterwards.
 
 use super::{Mechanism, authorization_of};
-use crate::sasl::{SaslError, Secret};
+use crate::sasl::SaslError;
+use crate::secret::Secret;
 
 /// PLAIN (RFC 4616): user and password as they are, in one message.
 #[derive(Debug)]

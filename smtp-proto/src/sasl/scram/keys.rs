@@ -9,7 +9,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{SCRAM_SHA_256, prepare};
-use crate::sasl::{SaslError, Secret, decode_base64, encode_base64};
+use crate::sasl::{SaslError, decode_base64, encode_base64};
+use crate::secret::Secret;
 
 /// The fewest rounds that may be asked for (RFC 7677, 4).
 pub const MIN_ITERATIONS: u32 = 4096;
@@ -49,7 +50,12 @@ impl Keys {
     /// # Errors
     ///
     /// As [`derive`](Self::derive).
-    pub fn new(salt: &[u8], iterations: u32, stored_key: Hash, server_key: Hash) -> Result<Self, SaslError> {
+    pub fn new(
+        salt: &[u8],
+        iterations: u32,
+        stored_key: Hash,
+        server_key: Hash,
+    ) -> Result<Self, SaslError> {
         check(salt, iterations)?;
         let (stored_key, server_key) = (Zeroizing::new(stored_key), Zeroizing::new(server_key));
         Ok(Self { salt: salt.to_owned(), iterations, stored_key, server_key })
@@ -60,7 +66,12 @@ impl Keys {
     pub(crate) fn of_nobody(secret: &Secret, user: &str, iterations: u32) -> Self {
         let derive = |use_for: &[u8]| hmac(secret.as_bytes(), &[use_for, user.as_bytes()]);
         let salt = derive(b"salt of nobody: ")[..SALT_OCTETS].to_vec();
-        Self { salt, iterations, stored_key: derive(b"stored key: "), server_key: derive(b"server key: ") }
+        Self {
+            salt,
+            iterations,
+            stored_key: derive(b"stored key: "),
+            server_key: derive(b"server key: "),
+        }
     }
 
     /// The salt.
@@ -119,7 +130,8 @@ impl FromStr for Keys {
 
 impl PartialEq for Keys {
     fn eq(&self, other: &Self) -> bool {
-        let keys = self.stored_key.ct_eq(&*other.stored_key) & self.server_key.ct_eq(&*other.server_key);
+        let keys =
+            self.stored_key.ct_eq(&*other.stored_key) & self.server_key.ct_eq(&*other.server_key);
         self.salt == other.salt && self.iterations == other.iterations && bool::from(keys)
     }
 }
@@ -136,7 +148,11 @@ impl fmt::Debug for Keys {
 pub(crate) struct SaltedPassword(Zeroizing<Hash>);
 
 impl SaltedPassword {
-    pub(crate) fn derive(password: &Secret, salt: &[u8], iterations: u32) -> Result<Self, SaslError> {
+    pub(crate) fn derive(
+        password: &Secret,
+        salt: &[u8],
+        iterations: u32,
+    ) -> Result<Self, SaslError> {
         let prepared = prepare(password.as_str().ok_or(SaslError::Prohibited)?)?;
         let mut salted = Zeroizing::new(Hash::default());
         pbkdf2::pbkdf2_hmac::<Sha256>(prepared.as_bytes(), salt, iterations, &mut *salted);
@@ -192,7 +208,8 @@ pub(super) fn decode_hash(text: &str) -> Result<Zeroizing<Hash>, SaslError> {
 }
 
 fn hmac(key: &[u8], pieces: &[&[u8]]) -> Zeroizing<Hash> {
-    let mut hmac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
+    let mut hmac =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
     for piece in pieces {
         hmac.update(piece);
     }

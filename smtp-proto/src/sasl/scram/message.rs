@@ -1,7 +1,8 @@
 //! The four messages (RFC 5802, 7), read as strictly as the ABNF has them.
 
 use super::keys::{Hash, decode_hash};
-use crate::sasl::{SaslError, Secret, decode_base64, encode_base64};
+use crate::sasl::{SaslError, decode_base64, encode_base64};
+use crate::secret::Secret;
 
 /// What a client says of channel binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +37,11 @@ impl<'m> ClientFirst<'m> {
         let flag = match flag {
             "n" => Flag::Unsupported,
             "y" => Flag::Unoffered,
-            flag => {
-                Flag::Used(flag.strip_prefix("p=").filter(|name| is_binding_name(name)).ok_or(SaslError::Malformed)?)
-            }
+            flag => Flag::Used(
+                flag.strip_prefix("p=")
+                    .filter(|name| is_binding_name(name))
+                    .ok_or(SaslError::Malformed)?,
+            ),
         };
         let authorization = match authorization {
             "" => None,
@@ -48,11 +51,23 @@ impl<'m> ClientFirst<'m> {
         let user = decode_name(attributes.take('n')?)?;
         let nonce = attributes.nonce()?;
         attributes.finish()?;
-        Ok(Self { flag, authorization, user, nonce, header: &text[..text.len() - bare.len()], bare })
+        Ok(Self {
+            flag,
+            authorization,
+            user,
+            nonce,
+            header: &text[..text.len() - bare.len()],
+            bare,
+        })
     }
 
     /// The GS2 header and client-first-message-bare.
-    pub(crate) fn write(flag: Flag<'_>, authorization: Option<&str>, user: &str, nonce: &str) -> (String, String) {
+    pub(crate) fn write(
+        flag: Flag<'_>,
+        authorization: Option<&str>,
+        user: &str,
+        nonce: &str,
+    ) -> (String, String) {
         let mut header = match flag {
             Flag::Unsupported => "n,".to_owned(),
             Flag::Unoffered => "y,".to_owned(),
@@ -161,7 +176,11 @@ impl ServerFinal {
 }
 
 /// What both sides sign.
-pub(crate) fn auth_message(client_first_bare: &str, server_first: &str, without_proof: &str) -> Vec<u8> {
+pub(crate) fn auth_message(
+    client_first_bare: &str,
+    server_first: &str,
+    without_proof: &str,
+) -> Vec<u8> {
     [client_first_bare, server_first, without_proof].join(",").into_bytes()
 }
 
@@ -179,7 +198,8 @@ fn base64(octets: &[u8]) -> String {
 
 /// `p=` names (RFC 5802, 7: cb-name).
 fn is_binding_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-')
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-')
 }
 
 /// Printable ASCII without a comma.
@@ -255,7 +275,9 @@ impl<'m> Attributes<'m> {
 fn split_attribute(attribute: &str) -> Result<(char, &str), SaslError> {
     let (name, value) = attribute.split_once('=').ok_or(SaslError::Malformed)?;
     match name.as_bytes() {
-        [letter] if letter.is_ascii_alphabetic() && !value.is_empty() => Ok((char::from(*letter), value)),
+        [letter] if letter.is_ascii_alphabetic() && !value.is_empty() => {
+            Ok((char::from(*letter), value))
+        }
         _ => Err(SaslError::Malformed),
     }
 }

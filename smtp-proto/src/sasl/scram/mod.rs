@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use smtp_proto::sasl::scram::Keys;
-//! use smtp_proto::sasl::Secret;
+//! use smtp_proto::Secret;
 //!
 //! // A server stores these instead of a password. The salt is random, of 16 octets or more, and each user's own.
 //! let keys = Keys::derive(&Secret::from("pencil"), b"0123456789abcdef", 4096)?;
@@ -17,7 +17,9 @@ mod message;
 
 pub use keys::{Keys, MIN_ITERATIONS, SALT_OCTETS};
 pub(crate) use keys::{SaltedPassword, proof, signature, verify_proof};
-pub(crate) use message::{ClientFinal, ClientFirst, Flag, ServerFinal, ServerFirst, auth_message, decode_name};
+pub(crate) use message::{
+    ClientFinal, ClientFirst, Flag, ServerFinal, ServerFirst, auth_message, decode_name,
+};
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -68,12 +70,13 @@ pub(crate) fn prepare(text: &str) -> Result<Cow<'_, str>, SaslError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sasl::Secret;
+    use crate::secret::Secret;
 
     /// RFC 7677, 3: the messages and what is derived, piece by piece.
     #[test]
     fn rfc_7677_example() {
-        let (client_nonce, nonce) = ("rOprNGfwEbeRWgbNEkqO", "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
+        let (client_nonce, nonce) =
+            ("rOprNGfwEbeRWgbNEkqO", "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
         let first = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
         let (header, bare) = ClientFirst::write(Flag::Unsupported, None, "user", client_nonce);
         assert_eq!(format!("{header}{bare}"), first);
@@ -86,7 +89,10 @@ mod tests {
 
         let server_first = format!("r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
         let read = ServerFirst::parse(server_first.as_bytes()).unwrap();
-        assert_eq!((read.write(), read.nonce, read.iterations), (server_first.clone(), nonce, 4096));
+        assert_eq!(
+            (read.write(), read.nonce, read.iterations),
+            (server_first.clone(), nonce, 4096)
+        );
 
         let password = Secret::from("pencil");
         let salted = SaltedPassword::derive(&password, &read.salt, 4096).unwrap();
@@ -94,11 +100,22 @@ mod tests {
         let message = auth_message(&bare, &server_first, &without_proof);
         let proof = proof(&salted.client_key(), &message);
         let client_final = ClientFinal::write(&without_proof, &proof);
-        assert_eq!(client_final, format!("c=biws,r={nonce},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="));
+        assert_eq!(
+            client_final,
+            format!("c=biws,r={nonce},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
+        );
         let read = ClientFinal::parse(client_final.as_bytes()).unwrap();
-        assert_eq!((read.binding, read.nonce, read.without_proof), ("biws", nonce, &*without_proof));
+        assert_eq!(
+            (read.binding, read.nonce, read.without_proof),
+            ("biws", nonce, &*without_proof)
+        );
 
-        let keys = Keys::derive(&password, &ServerFirst::parse(server_first.as_bytes()).unwrap().salt, 4096).unwrap();
+        let keys = Keys::derive(
+            &password,
+            &ServerFirst::parse(server_first.as_bytes()).unwrap().salt,
+            4096,
+        )
+        .unwrap();
         assert!(verify_proof(&keys, &message, &read.proof));
         assert!(!verify_proof(&keys, b"another message", &read.proof));
         let server_final = ServerFinal { signature: keys.server_signature(&message) };
@@ -139,8 +156,13 @@ mod tests {
         for first in ["n,,m=1,n=u,r=a", "n,,n=u,r=a,m=1", "n,,n=u,r=a,x=1,m=1"] {
             assert_eq!(ClientFirst::parse(first.as_bytes()), Err(SaslError::Extension), "{first}");
         }
-        let read = ClientFirst::parse("p=tls-exporter,a==3D=2C\u{e9},n=a=2Cb=3Dc,r=a,x=1,y==".as_bytes()).unwrap();
-        assert_eq!((read.flag, read.authorization.as_deref()), (Flag::Used("tls-exporter"), Some("=,\u{e9}")));
+        let read =
+            ClientFirst::parse("p=tls-exporter,a==3D=2C\u{e9},n=a=2Cb=3Dc,r=a,x=1,y==".as_bytes())
+                .unwrap();
+        assert_eq!(
+            (read.flag, read.authorization.as_deref()),
+            (Flag::Used("tls-exporter"), Some("=,\u{e9}"))
+        );
         assert_eq!((read.user.as_str(), read.bare), ("a,b=c", "n=a=2Cb=3Dc,r=a,x=1,y=="));
         for first in [
             "",
@@ -155,9 +177,14 @@ mod tests {
             assert_eq!(ServerFirst::parse(first.as_bytes()), Err(SaslError::Malformed), "{first}");
         }
         assert_eq!(ServerFirst::parse(b"r=a,s=YQ,i=1"), Err(SaslError::Base64));
-        assert_eq!(ServerFirst::parse(b"r=a,s=YQ==,i=99999999999999999999"), Err(SaslError::Iterations(u32::MAX)));
+        assert_eq!(
+            ServerFirst::parse(b"r=a,s=YQ==,i=99999999999999999999"),
+            Err(SaslError::Iterations(u32::MAX))
+        );
         assert_eq!(ServerFirst::parse(b"m=1,r=a,s=YQ==,i=1"), Err(SaslError::Extension));
-        for last in ["", "c=biws", "c=biws,r=a", "c=biws,r=a,p=", "c=biws,r=a,p=YQ==", "r=a,c=biws,p=YQ=="] {
+        for last in
+            ["", "c=biws", "c=biws,r=a", "c=biws,r=a,p=", "c=biws,r=a,p=YQ==", "r=a,c=biws,p=YQ=="]
+        {
             assert!(ClientFinal::parse(last.as_bytes()).is_err(), "{last}");
         }
         assert_eq!(ServerFinal::parse(b"e=other-error"), Err(SaslError::Refused));

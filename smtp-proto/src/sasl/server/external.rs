@@ -1,8 +1,9 @@
 //! EXTERNAL (RFC 4422, appendix A): the client's certificate says who it is.
 
-use super::{Answer, Claim, Exchange, Mechanism, OUT_OF_TURN, Offer, Question, Secret, Step, end, prepare};
-use crate::fallback::Channel;
+use super::{Answer, Claim, Exchange, Mechanism, OUT_OF_TURN, Offer, Question, Step, end, prepare};
+use crate::channel::Channel;
 use crate::sasl::SaslError;
+use crate::secret::Secret;
 
 /// Offered inside TLS. Whether there is a certificate, and what it is worth, the caller knows.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,9 +4,9 @@
 //! each AUTH. An exchange knows no user: it puts [`Question`]s before the caller, who has the time to look things up.
 //!
 //! ```
-//! use smtp_proto::fallback::Channel;
+//! use smtp_proto::channel::Channel;
 //! use smtp_proto::sasl::server::{Answer, Exchange, Mechanism, Offer, Plain, Question, Step};
-//! use smtp_proto::sasl::Secret;
+//! use smtp_proto::Secret;
 //!
 //! let mut exchange = Plain.begin(&Offer::new(&Channel::Plain, &[]));
 //! let Step::Ask(Question::Password { user, password }) = exchange.respond(&Secret::from("\0tim\0tanstaafltanstaafl"))
@@ -31,10 +31,11 @@ pub use token::{OauthBearer, Xoauth2};
 use std::fmt;
 use std::sync::Arc;
 
+use super::SaslError;
 use super::scram::{Keys, prepare};
-use super::{SaslError, Secret};
-use crate::fallback::Channel;
-use crate::reply::Response;
+use crate::channel::Channel;
+use crate::secret::Secret;
+use crate::wire::reply::Response;
 
 /// A mechanism that a server offers. Anyone can write one.
 pub trait Mechanism: fmt::Debug + Send + Sync {
@@ -263,7 +264,9 @@ impl Claim {
         self.user = user;
         self.proven = true;
         match self.authorization.take_if(|name| *name != self.user) {
-            Some(authorization) => Err(Step::Ask(Question::Authorize { user: self.user.clone(), authorization })),
+            Some(authorization) => {
+                Err(Step::Ask(Question::Authorize { user: self.user.clone(), authorization }))
+            }
             None => Ok(Identity { user: self.user.clone(), authorization: self.user.clone() }),
         }
     }

@@ -1,7 +1,8 @@
 //! PLAIN (RFC 4616) and LOGIN: the client sends the password.
 
-use super::{Answer, Claim, Exchange, Mechanism, OUT_OF_TURN, Offer, Question, Secret, Step, end};
+use super::{Answer, Claim, Exchange, Mechanism, OUT_OF_TURN, Offer, Question, Step, end};
 use crate::sasl::SaslError;
+use crate::secret::Secret;
 
 /// PLAIN: names and password in one message. Every server must have it, inside TLS (RFC 4954, 4).
 #[derive(Clone, Copy, Debug, Default)]

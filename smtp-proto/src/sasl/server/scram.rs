@@ -4,14 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    Answer, Claim, Exchange, Failure, Identity, Mechanism, OUT_OF_TURN, Offer, Question, Secret, Step, failed,
+    Answer, Claim, Exchange, Failure, Identity, Mechanism, OUT_OF_TURN, Offer, Question, Step,
+    failed,
 };
-use crate::fallback::Channel;
+use crate::channel::Channel;
+use crate::channel::ChannelBinding;
+use crate::sasl::SaslError;
 use crate::sasl::scram::{
-    ClientFinal, ClientFirst, Flag, Keys, MIN_ITERATIONS, Nonce, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ServerFinal,
-    ServerFirst, auth_message, verify_proof,
+    ClientFinal, ClientFirst, Flag, Keys, MIN_ITERATIONS, Nonce, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
+    ServerFinal, ServerFirst, auth_message, verify_proof,
 };
-use crate::sasl::{ChannelBinding, SaslError};
+use crate::secret::Secret;
 
 /// Where nonces come from; none if there are no random numbers.
 type Nonces = dyn Fn() -> Option<Nonce> + Send + Sync;
@@ -64,7 +67,10 @@ impl ScramSha256 {
 
 impl fmt::Debug for ScramSha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScramSha256").field("plus", &self.plus).field("decoy", &self.decoy).finish_non_exhaustive()
+        f.debug_struct("ScramSha256")
+            .field("plus", &self.plus)
+            .field("decoy", &self.decoy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -141,7 +147,10 @@ struct Last {
 
 impl fmt::Debug for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proof").field("plus", &self.plus).field("claim", &self.claim).finish_non_exhaustive()
+        f.debug_struct("Proof")
+            .field("plus", &self.plus)
+            .field("claim", &self.claim)
+            .finish_non_exhaustive()
     }
 }
 
@@ -170,13 +179,16 @@ impl Exchange for Proof {
 
 impl Proof {
     fn on_first(&mut self, message: &[u8]) -> Result<Step, SaslError> {
-        let ClientFirst { flag, authorization, user, nonce, header, bare } = ClientFirst::parse(message)?;
+        let ClientFirst { flag, authorization, user, nonce, header, bare } =
+            ClientFirst::parse(message)?;
         let data = self.binding(flag)?;
-        let binding = ClientFinal::binding(header, data.map_or(b"", |binding| binding.data.as_bytes()));
+        let binding =
+            ClientFinal::binding(header, data.map_or(b"", |binding| binding.data.as_bytes()));
         // RFC 5802, 5.1: prepared for the look-up, as it came for the hashes.
         self.claim = Claim::new(&user, authorization.as_deref())?;
         let user = self.claim.user.clone();
-        let first = First { user: user.clone(), nonce: nonce.to_owned(), bare: bare.to_owned(), binding };
+        let first =
+            First { user: user.clone(), nonce: nonce.to_owned(), bare: bare.to_owned(), binding };
         self.state = State::Asked(first);
         Ok(Step::Ask(Question::Keys { user }))
     }
@@ -198,12 +210,19 @@ impl Proof {
     fn on_keys(&mut self, first: First, answer: Answer) -> Step {
         let (keys, known) = match answer {
             Answer::Keys(keys) => (keys, true),
-            Answer::Refused => (Keys::of_nobody(&self.decoy.secret, &first.user, self.decoy.iterations), false),
+            Answer::Refused => {
+                (Keys::of_nobody(&self.decoy.secret, &first.user, self.decoy.iterations), false)
+            }
             answer => return failed(answer),
         };
         let Some(ours) = (self.nonces)() else { return Step::Failed(Failure::Unavailable) };
         let nonce = format!("{}{}", first.nonce, ours.as_str());
-        let message = ServerFirst { nonce: &nonce, salt: keys.salt().to_vec(), iterations: keys.iterations() }.write();
+        let message = ServerFirst {
+            nonce: &nonce,
+            salt: keys.salt().to_vec(),
+            iterations: keys.iterations(),
+        }
+        .write();
         self.state = State::Last(Last { first, nonce, server_first: message.clone(), keys, known });
         Step::Challenge(message.into_bytes())
     }

@@ -1,9 +1,12 @@
 //! XOAUTH2 and OAUTHBEARER (RFC 7628): the client sends a token that somebody else has given it.
 
-use super::{Answer, Claim, Exchange, Failure, Mechanism, OUT_OF_TURN, Offer, Question, Secret, Step, end, prepare};
-use crate::fallback::Channel;
+use super::{
+    Answer, Claim, Exchange, Failure, Mechanism, OUT_OF_TURN, Offer, Question, Step, end, prepare,
+};
+use crate::channel::Channel;
 use crate::sasl::SaslError;
 use crate::sasl::scram::decode_name;
+use crate::secret::Secret;
 
 /// OAUTHBEARER (RFC 7628). Offered inside TLS only (RFC 7628, 3).
 #[derive(Clone, Debug, Default)]
@@ -24,11 +27,17 @@ impl Mechanism for OauthBearer {
     }
 
     fn begin(&self, _: &Offer<'_>) -> Box<dyn Exchange> {
-        let optional = [("scope", &self.scope), ("openid-configuration", &self.openid_configuration)];
+        let optional =
+            [("scope", &self.scope), ("openid-configuration", &self.openid_configuration)];
         let optional = optional.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
         // The status is from the OAuth Extensions Error Registry.
         let refusal = json([("status", "invalid_token")].into_iter().chain(optional));
-        Box::new(Bearer { read: read_oauthbearer, refusal, claim: Claim::default(), state: State::Fresh })
+        Box::new(Bearer {
+            read: read_oauthbearer,
+            refusal,
+            claim: Claim::default(),
+            state: State::Fresh,
+        })
     }
 }
 
@@ -51,7 +60,12 @@ impl Mechanism for Xoauth2 {
     fn begin(&self, _: &Offer<'_>) -> Box<dyn Exchange> {
         let scope = self.scope.as_deref().map(|scope| ("scope", scope));
         let refusal = json([("status", "401"), ("schemes", "bearer")].into_iter().chain(scope));
-        Box::new(Bearer { read: read_xoauth2, refusal, claim: Claim::default(), state: State::Fresh })
+        Box::new(Bearer {
+            read: read_xoauth2,
+            refusal,
+            claim: Claim::default(),
+            state: State::Fresh,
+        })
     }
 }
 
@@ -115,8 +129,8 @@ fn read_xoauth2(message: &str) -> Result<Said, SaslError> {
     let mut said = Said::default();
     let pairs = message.strip_suffix("\x01\x01").ok_or(SaslError::Malformed)?;
     let pair = |part: Option<&_>, name: &str| -> Result<_, SaslError> {
-        let (key, value) =
-            <str>::split_once(part.copied().ok_or(SaslError::Malformed)?, '=').ok_or(SaslError::Malformed)?;
+        let (key, value) = <str>::split_once(part.copied().ok_or(SaslError::Malformed)?, '=')
+            .ok_or(SaslError::Malformed)?;
         if key == name { Ok(value) } else { Err(SaslError::Malformed) }
     };
     let parts: Vec<&str> = pairs.splitn(3, '\x01').collect();
@@ -150,8 +164,12 @@ fn read_oauthbearer(message: &str) -> Result<Said, SaslError> {
     let mut token = None;
     for pair in pairs.strip_suffix('\x01').ok_or(SaslError::Malformed)?.split('\x01') {
         let (key, value) = pair.split_once('=').ok_or(SaslError::Malformed)?;
-        let is_value = |byte: u8| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphabetic()) || !value.bytes().all(is_value) {
+        let is_value =
+            |byte: u8| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        if key.is_empty()
+            || !key.bytes().all(|byte| byte.is_ascii_alphabetic())
+            || !value.bytes().all(is_value)
+        {
             return Err(SaslError::Malformed);
         }
         let twice = match key {

@@ -1,0 +1,49 @@
+use smtp_proto::stamp::{CipherSuite, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission};
+use smtp_tls_policy::trace::received::{Received, fields};
+
+/// Any bytes parse; where lines were folded makes no difference; and what we write from any texts is one header field
+/// that is read back as TLS exactly if it was.
+pub fn received(data: &[u8]) {
+    let parsed = Received::parse(data);
+    // RFC 5322, 2.2.3: unfolding takes the CRLF away and nothing else.
+    let folded: Vec<u8> = data
+        .iter()
+        .flat_map(|&byte| if byte == b' ' { b"\r\n ".to_vec() } else { vec![byte] })
+        .collect();
+    let unfolded: Vec<u8> =
+        data.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    if unfolded == data {
+        let again = Received::parse(&folded);
+        assert_eq!(again.tls.is_some(), parsed.tls.is_some());
+        assert_eq!(again.says_clear_text, parsed.says_clear_text);
+        assert_eq!(again.by_address, parsed.by_address);
+    }
+
+    let text = String::from_utf8_lossy(data);
+    let mut texts = text.split('\0');
+    let (helo, by) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
+    let (id, recipient, cipher) = (texts.next(), texts.next(), texts.next());
+    let stamp = Stamp {
+        helo,
+        reverse_name: None,
+        address: None,
+        by,
+        transmission: Transmission { hello: Hello::Ehlo, auth: false, utf8: false },
+        id,
+        recipient,
+        tls: cipher.map(|cipher| TlsStamp {
+            version: TlsVersion::Tls13,
+            cipher: CipherSuite::Name(cipher),
+            group: None,
+            client: None,
+        }),
+        date: Date::new(data.len() as i64, 0).expect("a date in 1970"),
+    };
+    let mut header = Vec::new();
+    stamp.write(&mut header);
+    header.extend_from_slice(b"\r\nbody");
+    let mut fields = fields(&header);
+    let field = fields.next().expect("one field");
+    assert!(fields.next().is_none(), "a text has broken out of its field");
+    assert_eq!(Received::parse(field).tls.is_some(), cipher.is_some());
+}

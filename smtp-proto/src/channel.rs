@@ -1,0 +1,82 @@
+//! The channel of a connection: clear text or TLS, and what the handshake showed.
+
+use std::sync::Arc;
+
+use crate::secret::Secret;
+
+/// What the bytes of a connection travel in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Clear text, so far.
+    Plain,
+    /// TLS after STARTTLS.
+    StartTls(Arc<TlsInfo>),
+    /// TLS from the first byte (RFC 8314, 3). There is no fallback from it.
+    Implicit(Arc<TlsInfo>),
+}
+
+impl Channel {
+    /// What the handshake showed; none in clear text.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        match self {
+            Self::Plain => None,
+            Self::StartTls(tls) | Self::Implicit(tls) => Some(tls),
+        }
+    }
+}
+
+/// What the handshake showed. The core only carries it to the places that need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// Whether the peer's certificate was judged and accepted.
+    pub peer: Peer,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The IANA name of the cipher suite.
+    pub cipher: &'static str,
+    /// What an authentication can be bound to, the best first; empty if nobody has asked the session.
+    pub bindings: Vec<ChannelBinding>,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// Anybody.
+    Unauthenticated,
+    /// The one whose certificate was asked for.
+    Authenticated,
+}
+
+/// The kind of a channel binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BindingType {
+    /// `tls-exporter` (RFC 9266): 32 octets from the exporter of the session.
+    TlsExporter,
+    /// `tls-server-end-point` (RFC 5929, 4): a hash of the server's certificate.
+    TlsServerEndPoint,
+}
+
+impl BindingType {
+    /// The IANA name, as it stands behind `p=` in SCRAM.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TlsExporter => "tls-exporter",
+            Self::TlsServerEndPoint => "tls-server-end-point",
+        }
+    }
+
+    /// The type of a name, written exactly so.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::TlsExporter, Self::TlsServerEndPoint].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// What both ends of one TLS channel know, and a third party with two channels cannot make equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelBinding {
+    /// Its kind.
+    pub kind: BindingType,
+    /// Its octets.
+    pub data: Secret,
+}

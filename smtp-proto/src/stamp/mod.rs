@@ -1,0 +1,297 @@
+//! The Received field that a receiver adds on top of a message (RFC 5321, section 4.4).
+
+mod date;
+mod tls;
+mod transmission;
+
+pub use date::Date;
+pub use tls::{ClientCertificate, TlsVersion};
+pub use transmission::{Hello, Transmission};
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+/// The comment behind `by` that headers of this library are known by. Its writer marks TLS whenever there was any.
+pub const PRODUCT: &str = "smtp-proto";
+
+/// RFC 5322, 2.1.1: a line should have no more characters than this. A longer one is written only for one longer word.
+const LINE: usize = 78;
+/// RFC 5321, 4.5.3.1.2: octets of a domain; here of every single name. Keeps each line below the 998 of RFC 5322, 2.1.1.
+const MAX_NAME: usize = 255;
+/// RFC 5321, 4.5.3.1.1 and 4.5.3.1.2: octets of a local part, `@` and a domain, and the brackets around them.
+const MAX_PATH: usize = 64 + 1 + 255 + 2;
+
+/// The time stamp line of RFC 5321, 4.4, by its fields.
+///
+/// No field can end the header or leave its own place in it. A name that the grammar demands is written with `?` for
+/// every character that could (and cut at 255 octets); an optional value that the grammar cannot hold is left out.
+/// Outside SMTPUTF8 transactions the header is ASCII.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp<'a> {
+    /// What the client called itself in EHLO, HELO or LHLO.
+    pub helo: &'a str,
+    /// The name of the client's address by the DNS, if the caller verified one. Written only beside an address.
+    pub reverse_name: Option<&'a str>,
+    /// The client's address, from the connection.
+    pub address: Option<IpAddr>,
+    /// The name of this host.
+    pub by: &'a str,
+    /// What was spoken; TLS follows from `tls`.
+    pub transmission: Transmission,
+    /// The name of the transaction or the queue entry: an atom (RFC 5322, 3.2.3).
+    pub id: Option<&'a str>,
+    /// The recipient, with or without angle brackets, to be given only if the transaction has exactly one: two would
+    /// tell each recipient of the other (RFC 5321, 7.2). Left out if it is no mailbox.
+    pub recipient: Option<&'a str>,
+    /// The channel, if it is TLS.
+    pub tls: Option<TlsStamp<'a>>,
+    /// When the message was received.
+    pub date: Date,
+}
+
+/// The TLS channel that a message came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsStamp<'a> {
+    /// Written into a comment, so that an administrator sees it.
+    pub version: TlsVersion,
+    /// For the `tls` clause.
+    pub cipher: CipherSuite<'a>,
+    /// The key exchange group by its IANA name. Left out if it cannot be one.
+    pub group: Option<&'a str>,
+    /// What became of the client's certificate; written as Postfix writes it.
+    pub client: Option<ClientCertificate<'a>>,
+}
+
+/// A cipher suite (RFC 8314, 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CipherSuite<'a> {
+    /// The name in the IANA registry: `TLS_AES_256_GCM_SHA384`. The clause is left out if it cannot be one.
+    Name(&'a str),
+    /// The number, where the name is not known.
+    Code(u16),
+}
+
+impl Stamp<'_> {
+    /// Appends the header field, `Received:` to the last CRLF. It belongs on top of the message (RFC 5321, 4.4).
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let utf8 = self.transmission.utf8;
+        let mut field = Field { line: out.len(), out };
+        field.out.extend_from_slice(b"Received: from");
+        field.piece(|out| name(out, self.helo, utf8));
+        match (self.address, self.reverse_name) {
+            (Some(address), Some(reverse)) => {
+                field.piece(|out| {
+                    out.push(b'(');
+                    name(out, reverse, utf8);
+                });
+                field.piece(|out| {
+                    literal(out, address);
+                    out.push(b')');
+                });
+            }
+            (Some(address), None) => field.piece(|out| {
+                out.push(b'(');
+                literal(out, address);
+                out.push(b')');
+            }),
+            // RFC 5321, 4.4: TCP-info has no form without an address.
+            (None, _) => {}
+        }
+        field.line(|out| out.extend_from_slice(b"by"));
+        field.piece(|out| name(out, self.by, utf8));
+        field.piece(|out| push(out, format_args!("({PRODUCT})")));
+        field.words(&["with", self.transmission.keyword(self.tls.is_some())]);
+        if let Some(id) = self.id.filter(|id| !id.is_empty()) {
+            field.piece(|out| out.extend_from_slice(b"id"));
+            field.piece(|out| neutral(out, id, utf8, is_atext));
+        }
+        if let Some(path) = self.recipient.and_then(|path| mailbox(path, utf8)) {
+            field.line(|out| out.extend_from_slice(b"for"));
+            field.piece(|out| push(out, format_args!("<{path}>")));
+        }
+        if let Some(tls) = &self.tls {
+            tls.write(&mut field, utf8);
+        }
+        field.out.push(b';');
+        field.line(|out| push(out, format_args!("{}", self.date)));
+        field.out.extend_from_slice(b"\r\n");
+    }
+}
+
+impl TlsStamp<'_> {
+    fn write(&self, field: &mut Field<'_>, utf8: bool) {
+        let named = match self.cipher {
+            CipherSuite::Name(cipher) if is_registered(cipher, b"_") => {
+                field.line(|out| push(out, format_args!("tls {cipher}")));
+                true
+            }
+            CipherSuite::Name(_) => false,
+            CipherSuite::Code(code) => {
+                field.line(|out| push(out, format_args!("tls 0x{code:04X}")));
+                true
+            }
+        };
+        // RFC 8314, 4.3: not to be used except immediately after the cipher.
+        if let Some(group) = self.group.filter(|group| named && is_registered(group, b"_-")) {
+            field.words(&["group", group]);
+        }
+        field.piece(|out| push(out, format_args!("(version={})", self.version)));
+        match self.client {
+            None => {}
+            Some(ClientCertificate::NotRequested) => {
+                field.line(|out| out.extend_from_slice(b"(No"));
+                field.words(&["client", "certificate", "requested)"]);
+            }
+            Some(ClientCertificate::NotPresented) => {
+                field.line(|out| out.extend_from_slice(b"(Client"));
+                field.words(&["did", "not", "present", "a", "certificate)"]);
+            }
+            Some(ClientCertificate::Presented { common_name, issuer, verified }) => {
+                field.line(|out| out.extend_from_slice(b"(Client"));
+                field.words(&["CN"]);
+                field.quoted(common_name.unwrap_or_default(), utf8);
+                if let Some(issuer) = issuer {
+                    field.out.push(b',');
+                    field.words(&["Issuer"]);
+                    field.quoted(issuer, utf8);
+                }
+                field.words(if verified {
+                    &["(verified", "OK))"]
+                } else {
+                    &["(not", "verified))"]
+                });
+            }
+        }
+    }
+}
+
+/// A header field that folds itself.
+struct Field<'o> {
+    out: &'o mut Vec<u8>,
+    /// Where the current line began.
+    line: usize,
+}
+
+impl Field<'_> {
+    /// One word that is not divided, behind a space or, where the line would be too long, on the next line.
+    fn piece(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let space = self.out.len();
+        self.out.push(b' ');
+        write(self.out);
+        // Room for the comma or the semicolon that may follow.
+        if self.out.len() - self.line >= LINE {
+            self.out.splice(space..=space, *b"\r\n\t");
+            self.line = space + 2;
+        }
+    }
+
+    /// The same on a line of its own, whatever the length.
+    fn line(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.out.extend_from_slice(b"\r\n\t");
+        self.line = self.out.len() - 1;
+        write(self.out);
+    }
+
+    fn words(&mut self, words: &[&str]) {
+        for word in words {
+            self.piece(|out| out.extend_from_slice(word.as_bytes()));
+        }
+    }
+
+    /// A name in quotation marks, for the inside of a comment.
+    fn quoted(&mut self, text: &str, utf8: bool) {
+        let mut words = truncated(text, MAX_NAME).split_ascii_whitespace().peekable();
+        let mut open: &[u8] = b"\"";
+        loop {
+            let word = words.next().unwrap_or_default();
+            let last = words.peek().is_none();
+            self.piece(|out| {
+                out.extend_from_slice(open);
+                neutral(out, word, utf8, |byte| {
+                    byte.is_ascii_graphic() && !b"\"()\\".contains(&byte)
+                });
+                out.extend_from_slice(if last { b"\"" } else { b"" });
+            });
+            if last {
+                return;
+            }
+            open = b"";
+        }
+    }
+}
+
+fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing into a `Vec` cannot fail.
+    let _ = out.write_fmt(text);
+}
+
+fn literal(out: &mut Vec<u8>, address: IpAddr) {
+    // RFC 5321, 4.1.3.
+    match address.to_canonical() {
+        IpAddr::V4(address) => push(out, format_args!("[{address}]")),
+        IpAddr::V6(address) => push(out, format_args!("[IPv6:{address}]")),
+    }
+}
+
+/// A domain or an address literal, or what a lenient server lets pass for one.
+fn name(out: &mut Vec<u8>, name: &str, utf8: bool) {
+    let name = if name.is_empty() { "unknown" } else { name };
+    neutral(out, name, utf8, |byte| byte.is_ascii_alphanumeric() || b"-._:[]%".contains(&byte));
+}
+
+/// The text with `?` for every character that is not allowed. Beyond ASCII, SMTPUTF8 allows all but control characters.
+fn neutral(out: &mut Vec<u8>, text: &str, utf8: bool, allowed: impl Fn(u8) -> bool) {
+    for character in truncated(text, MAX_NAME).chars() {
+        let kept = match u8::try_from(character) {
+            Ok(byte) if byte.is_ascii() => allowed(byte),
+            _ => utf8 && !character.is_control(),
+        };
+        let character = if kept { character } else { '?' };
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
+
+fn truncated(text: &str, at_most: usize) -> &str {
+    if text.len() <= at_most {
+        return text;
+    }
+    let end = (0..=at_most).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    &text[..end]
+}
+
+/// RFC 5322, 3.2.3.
+fn is_atext(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
+}
+
+/// A name of the registries that RFC 8314, 4.3 refers to.
+fn is_registered(name: &str, also: &[u8]) -> bool {
+    name.len() <= MAX_NAME
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || also.contains(&byte))
+}
+
+/// The mailbox without its brackets, if nothing in it can end the path: a quoted local part is closed, and everything
+/// outside the quotes is of atoms, dots, `@` and literals.
+fn mailbox(path: &str, utf8: bool) -> Option<&str> {
+    if path.len() > MAX_PATH || !(utf8 || path.is_ascii()) || path.contains(char::is_control) {
+        return None;
+    }
+    let mailbox = path.strip_prefix('<').and_then(|path| path.strip_suffix('>')).unwrap_or(path);
+    let rest = match mailbox.strip_prefix('"') {
+        None => mailbox,
+        Some(quoted) => {
+            let mut bytes = quoted.bytes().enumerate();
+            let end = loop {
+                match bytes.next()? {
+                    (end, b'"') => break end + 1,
+                    (_, b'\\') => drop(bytes.next()?),
+                    _ => {}
+                }
+            };
+            &quoted[end..]
+        }
+    };
+    let plain = |byte: u8| !byte.is_ascii() || is_atext(byte) || b".@[]:".contains(&byte);
+    (!mailbox.is_empty() && rest.bytes().all(plain)).then_some(mailbox)
+}

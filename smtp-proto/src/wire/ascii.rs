@@ -1,0 +1,36 @@
+//! Words of the protocol, which are in any case of their letters, and its numbers.
+
+/// Whether `text` is `word`, which is written in capitals here, as nearly everybody writes it: then one comparison of
+/// two numbers tells.
+#[inline]
+pub(crate) fn is_word<const N: usize>(text: &[u8], word: &[u8; N]) -> bool {
+    <&[u8; N]>::try_from(text).is_ok_and(|text| text == word || text.eq_ignore_ascii_case(word))
+}
+
+/// One to twenty digits. What 64 bits do not hold is as good as the most that they do.
+#[inline]
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
+    let number = digits.iter().try_fold(0u64, |number, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        Some(number.saturating_mul(10).saturating_add(digit))
+    });
+    number.filter(|_| (1..=20).contains(&digits.len()))
+}
+
+pub(crate) fn push_number(output: &mut Vec<u8>, value: impl Into<u64>) {
+    let mut value: u64 = value.into();
+    if value < 10 {
+        return output.push(b'0' + value as u8);
+    }
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    output.extend_from_slice(&digits[at..]);
+}

@@ -1,0 +1,62 @@
+//! The body of a message on the wire: dot-stuffing both ways (RFC 5321, 4.5.2).
+//!
+//! Neither side stores a byte. [`DotDecoder`] cuts what arrives into runs of the caller's own buffer,
+//! [`DotEncoder`] cuts what is to be sent into segments of it; both work in steps of bounded size and allocate
+//! nothing, and their cost per byte stays within a known factor whatever the bytes are.
+//!
+//! Line ends are strict on both sides (RFC 5321, 2.3.8): a line ends with CRLF and with nothing else, so that
+//! CRLF `.` CRLF is the only end of a message that either side can see. A CR or LF on its own is never
+//! repaired: the server reads the message to its end and reports the [`BodyDefect`], for the message to be
+//! refused; the client refuses the body before such a byte leaves it. What a lenient peer might take for an
+//! end of data (LF `.` LF and its relatives) therefore passes neither way.
+//!
+//! ```
+//! use smtp_proto::wire::body::{DotDecoder, DotEncoder};
+//!
+//! let mut wire = Vec::new();
+//! let mut encoder = DotEncoder::new();
+//! encoder.encode(b"Subject: dots\r\n\r\n.hidden\r\n", &mut wire)?;
+//! encoder.finish(&mut wire)?;
+//! assert_eq!(wire, b"Subject: dots\r\n\r\n..hidden\r\n.\r\n");
+//!
+//! wire.extend_from_slice(b"QUIT\r\n");
+//! let (mut decoder, mut input, mut message) = (DotDecoder::new(), &wire[..], Vec::new());
+//! loop {
+//!     let decoded = decoder.decode(input);
+//!     input = &input[decoded.consumed..];
+//!     decoded.runs.append_to(&mut message);
+//!     if decoded.end || input.is_empty() {
+//!         break;
+//!     }
+//! }
+//! assert_eq!(message, b"Subject: dots\r\n\r\n.hidden\r\n");
+//! assert_eq!(decoder.defect(), None);
+//! assert_eq!(input, b"QUIT\r\n");
+//! # Ok::<(), smtp_proto::wire::body::BodyDefect>(())
+//! ```
+
+mod chunk;
+mod cuts;
+mod decode;
+mod encode;
+mod scan;
+
+pub use chunk::LineChecker;
+pub use decode::{Decoded, DotDecoder, Runs};
+pub use encode::{DotEncoder, Encoded, Segments};
+
+/// A byte that a body must not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyDefect {
+    /// A CR that no LF follows (RFC 5321, 2.3.8).
+    #[error("the body has a CR without an LF behind it")]
+    BareCr,
+    /// An LF that does not follow a CR (RFC 5321, 2.3.8 and 4.1.1.4).
+    #[error("the body has an LF without a CR before it")]
+    BareLf,
+    /// A NUL: neither 7bit nor 8bit data may hold one (RFC 2045, 2.7 and 2.8), and RFC 5322, 4 forbids to
+    /// write it. Found by [`DotEncoder`] only; see [`DotDecoder::defect`].
+    #[error("the body has a NUL")]
+    Nul,
+}

@@ -1,0 +1,79 @@
+//! What BURL names (RFC 4468, 3.5).
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::CommandError;
+
+/// An absolute URI (RFC 3986, 4.3), checked for its scheme and its characters. What it means is for whoever fetches it.
+///
+/// ```
+/// use smtp_proto::wire::command::Uri;
+///
+/// let uri = Uri::parse("imap://reader@mail.test.example/outbox/;uid=25;urlauth=submit+reader:internal:91").unwrap();
+/// assert!(uri.is_scheme("IMAP"));
+/// assert!(Uri::parse("no/scheme").is_none() && Uri::parse("imap://a b").is_none());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Uri<'i>(&'i str);
+
+impl<'i> Uri<'i> {
+    /// Checks a URI.
+    pub fn parse(text: &'i str) -> Option<Self> {
+        let (scheme, rest) = text.split_once(':')?;
+        // RFC 3986, 3.1.
+        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        // RFC 3986, 2.2 and 2.3; an absolute URI has no fragment.
+        let is_uri =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&byte);
+        (is_scheme && !rest.is_empty() && rest.bytes().all(is_uri)).then_some(Self(text))
+    }
+
+    /// Whether it has this scheme, in any case.
+    pub fn is_scheme(self, scheme: &str) -> bool {
+        self.0.split(':').next().is_some_and(|own| own.eq_ignore_ascii_case(scheme))
+    }
+
+    /// The text.
+    pub const fn as_str(self) -> &'i str {
+        self.0
+    }
+}
+
+/// Shows the scheme only: what stands behind it may be the right to read somebody's mail (RFC 4468, 8).
+impl fmt::Debug for Uri<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Uri({}:..)", self.0.split(':').next().unwrap_or_default())
+    }
+}
+
+/// An owned [`Uri`].
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct UriBuf(Box<str>);
+
+impl UriBuf {
+    /// The borrowed form.
+    pub fn borrow(&self) -> Uri<'_> {
+        Uri(&self.0)
+    }
+}
+
+impl FromStr for UriBuf {
+    type Err = CommandError;
+    fn from_str(text: &str) -> Result<Self, CommandError> {
+        Uri::parse(text).map(Self::from).ok_or(CommandError::Uri)
+    }
+}
+
+impl From<Uri<'_>> for UriBuf {
+    fn from(uri: Uri<'_>) -> Self {
+        Self(uri.0.into())
+    }
+}
+
+impl fmt::Debug for UriBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.borrow().fmt(f)
+    }
+}

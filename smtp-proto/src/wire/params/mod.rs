@@ -1,0 +1,223 @@
+//! The parameters of MAIL and RCPT (RFC 5321, 4.1.2 `Mail-parameters` and `Rcpt-parameters`).
+
+mod dsn;
+mod mail;
+mod rcpt;
+mod when;
+
+pub use dsn::{Notify, Orcpt, OrcptBuf, Ret, Xtext, XtextBuf};
+pub use mail::MailParameters;
+pub use rcpt::RcptParameters;
+pub use when::{ByMode, DateTime, DeliverBy, Hold, Priority};
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::wire::ascii::is_word;
+
+/// Why parameters cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParameterError {
+    /// Not `keyword` or `keyword=value`, or two spaces between.
+    #[error("a parameter is malformed")]
+    Syntax,
+    /// The value of a known parameter is malformed.
+    #[error("the value of a parameter is malformed")]
+    Value,
+    /// A known parameter stands there twice.
+    #[error("a parameter stands there twice")]
+    Duplicate,
+}
+
+/// What the bytes of a body may be (RFC 6152, RFC 3030).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BodyType {
+    /// `BODY=7BIT`, and the meaning of no parameter.
+    #[default]
+    SevenBit,
+    /// `BODY=8BITMIME`
+    EightBitMime,
+    /// `BODY=BINARYMIME` (RFC 3030, 3): any octets in lines of any length, carried by BDAT only.
+    BinaryMime,
+}
+
+impl BodyType {
+    fn parse(value: &str) -> Option<Self> {
+        match value.as_bytes() {
+            value if is_word(value, b"8BITMIME") => Some(Self::EightBitMime),
+            value if is_word(value, b"7BIT") => Some(Self::SevenBit),
+            value if is_word(value, b"BINARYMIME") => Some(Self::BinaryMime),
+            _ => None,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SevenBit => "7BIT",
+            Self::EightBitMime => "8BITMIME",
+            Self::BinaryMime => "BINARYMIME",
+        }
+    }
+}
+
+/// Parameters as the peer wrote them, checked against the general grammar.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Parameters<'i> {
+    /// `keyword[=value] *(SP keyword[=value])`
+    text: &'i str,
+}
+
+impl<'i> Parameters<'i> {
+    /// Checks `text`, which must be empty or begin with the first keyword.
+    pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
+        let text = without_trailing_spaces(text);
+        let mut rest = text;
+        while !rest.is_empty() {
+            rest = Word::parse(rest).ok_or(ParameterError::Syntax)?.rest;
+        }
+        Ok(Self { text })
+    }
+
+    /// Keywords as they came, in any case, with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'i str, Option<&'i str>)> + use<'i> {
+        let mut rest = self.text;
+        std::iter::from_fn(move || {
+            let word = Word::parse(rest)?;
+            rest = word.rest;
+            Some((word.keyword, word.value))
+        })
+    }
+
+    /// Appends the parameters as they came, each with a space before it.
+    pub(crate) fn write(&self, output: &mut Vec<u8>) {
+        if !self.is_empty() {
+            put(output, &[" ", self.text]);
+        }
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The text as it came.
+    pub const fn as_str(&self) -> &'i str {
+        self.text
+    }
+}
+
+impl fmt::Debug for Parameters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+/// Own [`Parameters`]: for extensions that this library does not know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParametersBuf(Box<str>);
+
+impl ParametersBuf {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The borrowed form.
+    pub fn borrow(&self) -> Parameters<'_> {
+        Parameters { text: &self.0 }
+    }
+}
+
+impl FromStr for ParametersBuf {
+    type Err = ParameterError;
+    fn from_str(text: &str) -> Result<Self, ParameterError> {
+        Parameters::parse(text).map(|parameters| Self(parameters.text.into()))
+    }
+}
+
+fn set<T>(field: &mut Option<T>, value: Option<T>) -> Result<(), ParameterError> {
+    let value = value.ok_or(ParameterError::Value)?;
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(ParameterError::Duplicate),
+    }
+}
+
+/// A parameter without a value.
+fn set_flag(field: &mut bool, value: Option<&str>) -> Result<(), ParameterError> {
+    match (value, std::mem::replace(field, true)) {
+        (Some(_), _) => Err(ParameterError::Value),
+        (None, true) => Err(ParameterError::Duplicate),
+        (None, false) => Ok(()),
+    }
+}
+
+fn put(output: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        output.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// RFC 5321, 4.1.1: a server should tolerate trailing white space.
+fn without_trailing_spaces(text: &str) -> &str {
+    let spaces = text.bytes().rev().take_while(|&byte| byte == b' ').count();
+    &text[..text.len() - spaces]
+}
+
+/// One parameter at the front of a text: `esmtp-param` of RFC 5321, 4.1.2.
+struct Word<'i> {
+    keyword: &'i str,
+    value: Option<&'i str>,
+    /// What follows it and its SP.
+    rest: &'i str,
+}
+
+impl<'i> Word<'i> {
+    /// None where there is no parameter, or one against the grammar.
+    #[inline]
+    fn parse(text: &'i str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let mut end = run(bytes, KEYWORD);
+        // A keyword begins with a letter or a digit.
+        if end == 0 || bytes[0] == b'-' {
+            return None;
+        }
+        let keyword = &text[..end];
+        let mut value = None;
+        if bytes.get(end) == Some(&b'=') {
+            let from = end + 1;
+            end = from + run(&bytes[from..], VALUE);
+            value = Some(&text[from..end]).filter(|value| !value.is_empty());
+            value?;
+        }
+        match bytes.get(end) {
+            None => Some(Self { keyword, value, rest: "" }),
+            Some(b' ') if end + 1 < bytes.len() => {
+                Some(Self { keyword, value, rest: &text[end + 1..] })
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+/// How many bytes at the front of `text` are of a class.
+#[inline]
+fn run(text: &[u8], class: u8) -> usize {
+    text.iter().position(|&byte| CLASSES[usize::from(byte)] & class == 0).unwrap_or(text.len())
+}
+
+/// `esmtp-keyword`: letters, digits and `-`.
+const KEYWORD: u8 = 1;
+/// `esmtp-value`: printable and not `=`, with the UTF-8 of RFC 6531, 3.3.
+const VALUE: u8 = 2;
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let keyword = matches!(byte as u8, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-');
+        let value = matches!(byte as u8, b'!'..=b'<' | b'>'..=b'~' | 0x80..);
+        classes[byte] = if keyword { KEYWORD } else { 0 } | if value { VALUE } else { 0 };
+        byte += 1;
+    }
+    classes
+};

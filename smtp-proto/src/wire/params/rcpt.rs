@@ -1,0 +1,61 @@
+//! The parameters of RCPT.
+
+use super::{Notify, Orcpt, ParameterError, Parameters, Word, put, set, without_trailing_spaces};
+use crate::wire::ascii::is_word;
+
+/// The parameters of RCPT that this library gives a meaning, and the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RcptParameters<'i> {
+    /// `NOTIFY=` (RFC 3461, 4.1)
+    pub notify: Option<Notify>,
+    /// `ORCPT=` (RFC 3461, 4.2)
+    pub orcpt: Option<Orcpt<'i>>,
+    /// All of them as they came, known ones included. Empty in a command that is to be written from the fields above.
+    pub all: Parameters<'i>,
+}
+
+impl<'i> RcptParameters<'i> {
+    /// Reads what stands behind the path.
+    #[inline]
+    pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let text = without_trailing_spaces(text);
+        let mut it = Self { all: Parameters { text }, ..Self::default() };
+        let mut left = text;
+        while !left.is_empty() {
+            let Word { keyword, value, rest } = Word::parse(left).ok_or(ParameterError::Syntax)?;
+            left = rest;
+            if is_word(keyword.as_bytes(), b"NOTIFY") {
+                set(&mut it.notify, value.and_then(Notify::parse))?;
+            } else if is_word(keyword.as_bytes(), b"ORCPT") {
+                set(&mut it.orcpt, value.and_then(Orcpt::parse))?;
+            }
+        }
+        Ok(it)
+    }
+
+    /// The keywords without a meaning here.
+    pub fn unknown(&self) -> impl Iterator<Item = &'i str> + use<'i> {
+        let known = |keyword: &[u8]| is_word(keyword, b"NOTIFY") || is_word(keyword, b"ORCPT");
+        self.all
+            .iter()
+            .map(|(keyword, _)| keyword)
+            .filter(move |keyword| !known(keyword.as_bytes()))
+    }
+
+    /// Appends the parameters, each with a space before it: as they came, or else the typed ones.
+    pub(crate) fn write(&self, output: &mut Vec<u8>) {
+        if !self.all.is_empty() {
+            return self.all.write(output);
+        }
+        if let Some(notify) = self.notify {
+            put(output, &[" NOTIFY="]);
+            notify.write(output);
+        }
+        if let Some(orcpt) = self.orcpt {
+            put(output, &[" ORCPT=", orcpt.as_str()]);
+        }
+    }
+}

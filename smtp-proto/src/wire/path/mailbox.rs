@@ -1,0 +1,180 @@
+//! Mailboxes, and the grammar of their local parts.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::domain::domain_end;
+use super::{Domain, MAX_LOCAL_PART, MAX_MAILBOX, PathError, run_end};
+
+/// `local-part@domain`, without brackets or source route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mailbox<'i> {
+    pub(super) text: &'i str,
+    /// Where the `@` stands.
+    pub(super) at: usize,
+}
+
+impl<'i> Mailbox<'i> {
+    /// Checks `text`: `Mailbox` of RFC 5321, 4.1.2, extended by RFC 6531, 3.3.
+    pub fn parse(text: &'i str) -> Result<Self, PathError> {
+        match Self::at_front(text)? {
+            (mailbox, "") => Ok(mailbox),
+            _ => Err(PathError::Domain),
+        }
+    }
+
+    /// The mailbox that `text` begins with, and what follows it. Always inline: the call costs RCPT a tenth of its time.
+    #[inline(always)]
+    pub(super) fn at_front(text: &'i str) -> Result<(Self, &'i str), PathError> {
+        let at = local_part_end(text.as_bytes())?;
+        if at > MAX_LOCAL_PART {
+            return Err(PathError::LocalPart);
+        }
+        match text.as_bytes().get(at) {
+            Some(b'@') => {}
+            None | Some(b'>') => return Err(PathError::NoDomain),
+            Some(_) => return Err(PathError::LocalPart),
+        }
+        let end = at + 1 + domain_end(&text[at + 1..]).ok_or(PathError::Domain)?;
+        if end > MAX_MAILBOX {
+            return Err(PathError::TooLong);
+        }
+        let (text, rest) = text.split_at(end);
+        Ok((Self { text, at }, rest))
+    }
+
+    /// The part before the `@`, with its quotes if it has any. Its case is the receiver's affair (RFC 5321, 2.4).
+    pub fn local(self) -> &'i str {
+        &self.text[..self.at]
+    }
+
+    /// The part after the `@`.
+    pub fn domain(self) -> Domain<'i> {
+        Domain(&self.text[self.at + 1..])
+    }
+
+    /// `local-part@domain` as it was given.
+    pub const fn as_str(self) -> &'i str {
+        self.text
+    }
+
+    /// Whether a peer without SMTPUTF8 can be shown this mailbox.
+    pub fn is_ascii(self) -> bool {
+        self.text.is_ascii()
+    }
+
+    /// The same mailbox with A-labels in place of U-labels, in ASCII (RFC 6531, 3.2). None where the local part is not
+    /// ASCII, for which there is no other form, and where the domain has no A-labels (RFC 5891, 4.4).
+    #[cfg(feature = "idna")]
+    pub fn to_ascii(self) -> Option<MailboxBuf> {
+        if !self.local().is_ascii() {
+            return None;
+        }
+        if self.is_ascii() {
+            return Some(self.to_buf());
+        }
+        let domain = idna::domain_to_ascii(self.domain().as_str()).ok()?;
+        format!("{}@{domain}", self.local())
+            .parse()
+            .ok()
+            .filter(|mailbox: &MailboxBuf| mailbox.borrow().is_ascii())
+    }
+
+    /// An owned copy.
+    pub fn to_buf(self) -> MailboxBuf {
+        MailboxBuf { text: self.text.into(), at: self.at }
+    }
+}
+
+impl fmt::Display for Mailbox<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+/// An owned [`Mailbox`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MailboxBuf {
+    pub(super) text: Box<str>,
+    pub(super) at: usize,
+}
+
+impl MailboxBuf {
+    /// The borrowed form.
+    pub fn borrow(&self) -> Mailbox<'_> {
+        Mailbox { text: &self.text, at: self.at }
+    }
+}
+
+impl FromStr for MailboxBuf {
+    type Err = PathError;
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        Mailbox::parse(text).map(Mailbox::to_buf)
+    }
+}
+
+impl fmt::Display for MailboxBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Where the local part ends: the index of the first byte behind it.
+fn local_part_end(text: &[u8]) -> Result<usize, PathError> {
+    match text.first() {
+        Some(b'"') => quoted_string_end(text),
+        Some(_) => dot_string_end(text),
+        None => Err(PathError::LocalPart),
+    }
+}
+
+/// RFC 5321, 4.1.2: `Quoted-string`. RFC 6531, 3.3 adds UTF-8, but not behind a backslash.
+fn quoted_string_end(text: &[u8]) -> Result<usize, PathError> {
+    let mut at = 1;
+    loop {
+        match text.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => match text.get(at + 1) {
+                Some(b' '..=b'~') => at += 2,
+                _ => return Err(PathError::LocalPart),
+            },
+            Some(b' '..=b'~' | 0x80..) => at += 1,
+            _ => return Err(PathError::LocalPart),
+        }
+    }
+}
+
+/// RFC 5321, 4.1.2: `Dot-string`.
+fn dot_string_end(text: &[u8]) -> Result<usize, PathError> {
+    let mut start = 0;
+    loop {
+        let end = run_end(text, start, is_atext);
+        if end == start {
+            return Err(PathError::LocalPart);
+        }
+        if text.get(end) != Some(&b'.') {
+            return Ok(end);
+        }
+        start = end + 1;
+    }
+}
+
+/// RFC 5322, 3.2.3, with the UTF8-non-ascii of RFC 6531, 3.3.
+const fn is_atext(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric() || byte >= 0x80;
+            byte += 1;
+        }
+        let special = b"!#$%&'*+-/=?^_`{|}~";
+        let mut at = 0;
+        while at < special.len() {
+            table[special[at] as usize] = true;
+            at += 1;
+        }
+        table
+    };
+    TABLE[byte as usize]
+}

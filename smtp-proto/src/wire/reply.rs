@@ -1,0 +1,439 @@
+//! Replies: [`Reply`] is what a client reads, [`Response`] is what our server says (RFC 5321, 4.2).
+
+use super::ascii::push_number;
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::{memchr, memchr2};
+
+/// Octets of a whole reply, which may be one line: RFC 5321, 4.5.3.1.5 says 512 a line, but servers send more, and a
+/// client that hangs up on a long sentence loses mail. The longest sane replies are EHLO replies of a few KiB.
+pub const MAX_REPLY: usize = 128 * 1024;
+
+/// Why the input is not a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplyError {
+    /// A line does not begin with three digits, 200 to 599, followed by SP, `-` or the line end.
+    #[error("a line does not begin with a reply code")]
+    Code,
+    /// RFC 5321, 4.2.1: the code must be the same on every line.
+    #[error("the lines have different codes")]
+    CodesDiffer,
+    /// RFC 5321, 2.3.8: CR and LF appear only together.
+    #[error("a bare CR or LF in the reply")]
+    LineEnd,
+    /// The reply exceeds [`MAX_REPLY`].
+    #[error("the reply is longer than {MAX_REPLY} octets")]
+    TooLong,
+}
+
+/// The first digit of a reply code (RFC 5321, 4.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// 2yz: done.
+    Positive,
+    /// 3yz: go on.
+    Intermediate,
+    /// 4yz: not now.
+    Transient,
+    /// 5yz: no.
+    Permanent,
+}
+
+impl Severity {
+    /// The severity of a code from 200 to 599.
+    const fn of(code: u16) -> Self {
+        match code / 100 {
+            2 => Self::Positive,
+            3 => Self::Intermediate,
+            4 => Self::Transient,
+            _ => Self::Permanent,
+        }
+    }
+}
+
+/// An enhanced status code such as 4.7.5 (RFC 3463, 2; RFC 2034).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EnhancedCode {
+    /// 2, 4 or 5.
+    pub class: u8,
+    /// 0 to 999.
+    pub subject: u16,
+    /// 0 to 999.
+    pub detail: u16,
+}
+
+impl EnhancedCode {
+    /// `class.subject.detail`.
+    pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
+        Self { class, subject, detail }
+    }
+
+    /// Reads a code from the front of `text`; SP or the end must follow.
+    fn parse_prefix(text: &[u8]) -> Option<(Self, usize)> {
+        let class = match text {
+            [class @ (b'2' | b'4' | b'5'), b'.', ..] => class - b'0',
+            _ => return None,
+        };
+        let (subject, next) = number(text, 2)?;
+        let (detail, end) = number(text, (text.get(next) == Some(&b'.')).then_some(next + 1)?)?;
+        matches!(text.get(end), None | Some(b' ')).then_some((Self { class, subject, detail }, end))
+    }
+}
+
+/// RFC 3463, 2: `1*3digit`, without leading zeros in practice; either is read.
+fn number(text: &[u8], from: usize) -> Option<(u16, usize)> {
+    let mut value = 0;
+    let mut at = from;
+    while let Some(digit @ b'0'..=b'9') = text.get(at) {
+        if at - from == 3 {
+            return None;
+        }
+        value = value * 10 + u16::from(digit - b'0');
+        at += 1;
+    }
+    (at > from).then_some((value, at))
+}
+
+impl fmt::Display for EnhancedCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
+}
+
+/// A whole reply of a server, with all its lines, borrowed from the input.
+///
+/// ```
+/// use smtp_proto::wire::reply::{Reply, Severity};
+///
+/// let reply = Reply::parse(b"550-5.1.1 no such user\r\n550 5.1.1 try elsewhere\r\n").unwrap().unwrap();
+/// assert_eq!((reply.code(), reply.severity()), (550, Severity::Permanent));
+/// assert_eq!(reply.enhanced().unwrap().to_string(), "5.1.1");
+/// assert_eq!(reply.lines().count(), 2);
+/// assert_eq!(reply.to_string(), "550 5.1.1 no such user / 5.1.1 try elsewhere");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Reply<'i> {
+    /// Every line with its code and CRLF.
+    raw: &'i [u8],
+    code: u16,
+}
+
+impl<'i> Reply<'i> {
+    /// Reads one whole reply from the front of `input`; none if more input is needed.
+    ///
+    /// Input that grows is better read by a [`ReplyParser`], which searches each byte once.
+    pub fn parse(input: &'i [u8]) -> Result<Option<Self>, ReplyError> {
+        ReplyParser::default().parse(input)
+    }
+
+    /// The code, 200 to 599. RFC 5321, 4.2 names the second digits in use; others are seen and kept.
+    pub const fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The first digit.
+    pub const fn severity(&self) -> Severity {
+        Severity::of(self.code)
+    }
+
+    /// 2yz
+    pub const fn is_positive(&self) -> bool {
+        matches!(self.severity(), Severity::Positive)
+    }
+
+    /// The enhanced code at the head of the text, if its class agrees with the reply code (RFC 2034, 4).
+    pub fn enhanced(&self) -> Option<EnhancedCode> {
+        let text = self.lines().next()?;
+        let (code, _) = EnhancedCode::parse_prefix(text)?;
+        (u16::from(code.class) == self.code / 100).then_some(code)
+    }
+
+    /// The text of each line, without code and CRLF. Any octets but CR and LF: RFC 5321 allows printable ASCII,
+    /// RFC 6531 adds UTF-8, and servers send whatever they like.
+    pub fn lines(&self) -> Lines<'i> {
+        Lines { rest: self.raw }
+    }
+
+    /// Octets that this reply takes on the wire.
+    #[allow(clippy::len_without_is_empty, reason = "a reply is never empty")]
+    pub const fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// The reply as it came, every line with code and CRLF.
+    pub const fn as_bytes(&self) -> &'i [u8] {
+        self.raw
+    }
+
+    /// The enhanced code, or else what the reply code says by itself: 2.0.0, 4.0.0 or 5.0.0 (RFC 3463, 2).
+    pub fn status(&self) -> EnhancedCode {
+        self.enhanced().unwrap_or(EnhancedCode::new((self.code / 100) as u8, 0, 0))
+    }
+
+    /// An owned copy.
+    pub fn to_buf(&self) -> ReplyBuf {
+        ReplyBuf { raw: self.raw.into(), code: self.code }
+    }
+}
+
+/// An owned [`Reply`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReplyBuf {
+    raw: Box<[u8]>,
+    code: u16,
+}
+
+impl ReplyBuf {
+    /// The borrowed form.
+    pub fn borrow(&self) -> Reply<'_> {
+        Reply { raw: &self.raw, code: self.code }
+    }
+}
+
+impl fmt::Display for ReplyBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.borrow().fmt(f)
+    }
+}
+
+impl fmt::Debug for ReplyBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.borrow(), f)
+    }
+}
+
+/// One line for a log: controls are escaped, lines are parted by ` / `.
+impl fmt::Display for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        for (index, line) in self.lines().enumerate() {
+            f.write_str(if index == 0 { " " } else { " / " })?;
+            for char in String::from_utf8_lossy(line).chars() {
+                match char {
+                    char if char.is_control() => write!(f, "{}", char.escape_default())?,
+                    char => fmt::Write::write_char(f, char)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({self})")
+    }
+}
+
+/// See [`Reply::lines`].
+#[derive(Clone, Debug)]
+pub struct Lines<'i> {
+    pub(crate) rest: &'i [u8],
+}
+
+impl<'i> Iterator for Lines<'i> {
+    type Item = &'i [u8];
+
+    fn next(&mut self) -> Option<&'i [u8]> {
+        // The parser let no CR through but the one before each LF.
+        let end = memchr(b'\r', self.rest)?;
+        let line = &self.rest[..end];
+        self.rest = &self.rest[end + 2..];
+        Some(line.get(4..).unwrap_or_default())
+    }
+}
+
+/// Reads replies from input that grows: remembers what it has searched.
+#[derive(Clone, Debug, Default)]
+pub struct ReplyParser {
+    scanned: usize,
+    line: usize,
+    code: u16,
+}
+
+impl ReplyParser {
+    /// Reads one whole reply from the front of `input`; none if more input is needed. Until it has answered with a
+    /// reply, the next call must be given the same input or a longer one.
+    pub fn parse<'i>(&mut self, input: &'i [u8]) -> Result<Option<Reply<'i>>, ReplyError> {
+        loop {
+            let Some(found) = memchr2(b'\r', b'\n', &input[self.scanned..]) else {
+                return self.partial(input.len(), input.len());
+            };
+            let end = self.scanned + found;
+            match input[end..] {
+                [b'\r'] => return self.partial(input.len(), end),
+                [b'\r', b'\n', ..] => {}
+                _ => return Err(ReplyError::LineEnd),
+            }
+            let next = end + 2;
+            let (code, last) = prefix(&input[self.line..end])?;
+            if self.line > 0 && code != self.code {
+                return Err(ReplyError::CodesDiffer);
+            }
+            if next > MAX_REPLY {
+                return Err(ReplyError::TooLong);
+            }
+            if last {
+                *self = Self::default();
+                return Ok(Some(Reply { raw: &input[..next], code }));
+            }
+            *self = Self { scanned: next, line: next, code };
+        }
+    }
+
+    fn partial(
+        &mut self,
+        available: usize,
+        scanned: usize,
+    ) -> Result<Option<Reply<'static>>, ReplyError> {
+        self.scanned = scanned;
+        if available > MAX_REPLY {
+            return Err(ReplyError::TooLong);
+        }
+        Ok(None)
+    }
+}
+
+/// The code of a line, and whether the line is the last. RFC 5321, 4.2: a client accepts a bare code.
+fn prefix(line: &[u8]) -> Result<(u16, bool), ReplyError> {
+    let (digits, last) = match line {
+        [a, b, c] => ([a, b, c], true),
+        [a, b, c, b' ', ..] => ([a, b, c], true),
+        [a, b, c, b'-', ..] => ([a, b, c], false),
+        _ => return Err(ReplyError::Code),
+    };
+    let [a, b, c] = digits.map(|digit| u16::from(digit.wrapping_sub(b'0')));
+    // 1yz is not used by SMTP (RFC 5321, 4.2.1).
+    if (2..=5).contains(&a) && b <= 9 && c <= 9 {
+        Ok((a * 100 + b * 10 + c, last))
+    } else {
+        Err(ReplyError::Code)
+    }
+}
+
+/// What a server says: code, enhanced code and text of one or more lines.
+///
+/// Writing it cannot break the protocol: controls in the text become `?`, and a line that would exceed the 512
+/// octets of RFC 5321, 4.5.3.1.5 goes on in the next.
+///
+/// ```
+/// use smtp_proto::wire::reply::Response;
+///
+/// const FULL: Response = Response::fixed(452, (4, 2, 2), "mailbox full");
+/// let detailed = Response::new(550, (5, 7, 1), format!("{} may not send here\nask postmaster", "mallory"));
+/// assert_eq!((FULL.code(), detailed.code()), (452, 550));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    code: u16,
+    enhanced: EnhancedCode,
+    text: Cow<'static, str>,
+}
+
+impl Response {
+    /// Text lines are parted by LF. The enhanced code is sent only where the server announces
+    /// ENHANCEDSTATUSCODES and the reply may carry one (RFC 2034, 4).
+    pub fn new(
+        code: u16,
+        (class, subject, detail): (u8, u16, u16),
+        text: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { code, enhanced: EnhancedCode::new(class, subject, detail), text: text.into() }
+    }
+
+    /// As [`new`](Self::new), for constants.
+    pub const fn fixed(
+        code: u16,
+        (class, subject, detail): (u8, u16, u16),
+        text: &'static str,
+    ) -> Self {
+        Self {
+            code,
+            enhanced: EnhancedCode::new(class, subject, detail),
+            text: Cow::Borrowed(text),
+        }
+    }
+
+    /// The reply code.
+    pub const fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The enhanced code.
+    pub const fn enhanced(&self) -> EnhancedCode {
+        self.enhanced
+    }
+
+    /// The text; lines are parted by LF.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Appends the reply. `enhanced`: whether ENHANCEDSTATUSCODES was announced and this reply may carry a code.
+    pub(crate) fn write(&self, enhanced: bool, output: &mut Vec<u8>) {
+        // RFC 2034, 4: only 2yz, 4yz and 5yz carry an enhanced code.
+        let enhanced = enhanced && self.code / 100 != 3;
+        let mut lines = TextLines::new(&self.text);
+        while let Some(line) = lines.next() {
+            push_number(output, self.code);
+            output.push(if lines.rest.is_some() { b'-' } else { b' ' });
+            if enhanced {
+                push_number(output, u16::from(self.enhanced.class));
+                output.push(b'.');
+                push_number(output, self.enhanced.subject);
+                output.push(b'.');
+                push_number(output, self.enhanced.detail);
+                output.push(b' ');
+            }
+            output
+                .extend(line.bytes().map(|byte| if byte.is_ascii_control() { b'?' } else { byte }));
+            output.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+impl fmt::Display for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.code, self.enhanced, self.text.replace('\n', " / "))
+    }
+}
+
+/// Text octets of one reply line: 512, less the code, the longest enhanced code and CRLF.
+const MAX_TEXT: usize = 512 - "550 ".len() - "5.999.999 ".len() - "\r\n".len();
+
+/// Text in lines, cut at character boundaries so that each fits a reply line. There is one at least.
+struct TextLines<'t> {
+    rest: Option<&'t str>,
+}
+
+impl<'t> TextLines<'t> {
+    const fn new(text: &'t str) -> Self {
+        Self { rest: Some(text) }
+    }
+}
+
+impl<'t> Iterator for TextLines<'t> {
+    type Item = &'t str;
+
+    fn next(&mut self) -> Option<&'t str> {
+        let text = self.rest?;
+        let end = memchr(b'\n', text.as_bytes()).unwrap_or(text.len());
+        if end <= MAX_TEXT {
+            self.rest = text.get(end + 1..);
+            return Some(&text[..end]);
+        }
+        let mut cut = MAX_TEXT;
+        while !text.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let (line, rest) = text.split_at(cut);
+        self.rest = Some(rest);
+        Some(line)
+    }
+}
+
+/// As much of `text` as one reply line holds.
+pub(crate) fn first_line(text: &str) -> &str {
+    TextLines::new(text).next().unwrap_or_default()
+}

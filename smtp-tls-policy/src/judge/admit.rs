@@ -1,0 +1,154 @@
+//! The receiving side: may this client bring mail from this sender?
+
+use pki_types::{CertificateDer, UnixTime};
+use webpki::KeyUsage;
+
+use crate::judge::judge_pkix;
+use crate::pki::defect::Defect;
+use crate::pki::names::{CnFallback, Names};
+use crate::pki::trust::{Trust, TrustStore};
+use crate::plan::check::Pkix;
+use crate::plan::refusal::{Because, Ground, Refusal};
+use crate::reason::{Reason, Status};
+use crate::rules::connector::{
+    ClientCertificate, ClientCheck, InboundConnector, InboundConnectors,
+};
+use crate::rules::posture::Weight;
+
+/// What is known of a client at MAIL.
+#[derive(Clone, Copy, Debug)]
+pub struct Inbound<'a> {
+    /// The connector that serves the sender domain: only MAIL tells which.
+    pub connector: &'a InboundConnector,
+    /// Whether the channel is TLS.
+    pub tls: bool,
+    /// The chain that the client showed, leaf first; empty if none. The handshake has proved that the client holds
+    /// the leaf's key.
+    pub chain: &'a [CertificateDer<'a>],
+    /// What the chain is judged against.
+    pub trust: &'a dyn TrustStore,
+    /// The time.
+    pub now: UnixTime,
+}
+
+/// Decides, at MAIL, whether mail from the sender domain is taken from this client.
+///
+/// # Errors
+///
+/// - 530 5.7.0, [`Reason::TlsRequired`]: the connector requires TLS, and there is none (RFC 3207, 4).
+/// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails: no client certificate, or none that
+///   the connector's roots vouch for.
+/// - 451 4.7.0, [`Reason::RootsMissing`], [`Reason::CrlExpired`], [`Reason::CrlInvalid`] or [`Reason::RevocationUnknown`]:
+///   what the chain is judged against is missing or stale on this side. The mail waits until that is repaired.
+/// - 550 5.7.1, [`Reason::ClientCertNameMismatch`]: the sender domain is tied to another certificate name.
+pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
+    let connector = inbound.connector;
+    let because = Because::new(vec![Ground::Inbound { name: connector.name.clone() }]);
+    if connector.require_tls && !inbound.tls {
+        return Err(refusal(530, Reason::TlsRequired, None, because));
+    }
+    match &connector.client_certificate {
+        ClientCertificate::NotAsked | ClientCertificate::Recorded => Ok(because),
+        ClientCertificate::Required(_) if inbound.chain.is_empty() => {
+            Err(refusal(554, Reason::ClientCertMissing, None, because))
+        }
+        ClientCertificate::Required(check) => {
+            let check = pkix(check);
+            match judge_client(&check, inbound.chain, &inbound.trust.current(), inbound.now) {
+                Ok(()) => Ok(because),
+                Err(defect) if defect.reason() == Reason::CertNameMismatch => {
+                    let reason = Reason::ClientCertNameMismatch;
+                    Err(refusal(550, reason, Some(defect), because))
+                }
+                Err(defect) => Err(refusal(code(&defect), defect.reason(), Some(defect), because)),
+            }
+        }
+    }
+}
+
+/// Decides, right after a handshake, whether any MAIL of this client could succeed.
+///
+/// If every connector of the listener requires a client certificate, then one that none of them accepts is refused
+/// at once: to every command but QUIT. Names are not looked at, for the sender domain is not known yet.
+///
+/// # Errors
+///
+/// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails.
+/// - 451 4.7.0, as in [`admit`], if one connector cannot judge the chain for want of roots or lists: it might accept it.
+pub fn admit_handshake(
+    connectors: &InboundConnectors,
+    chain: &[CertificateDer<'_>],
+    trust: &dyn TrustStore,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let Some(gate) = connectors.gate() else {
+        return Ok(());
+    };
+    let because = Because::new(vec![Ground::EveryInbound]);
+    if chain.is_empty() {
+        return Err(refusal(554, Reason::ClientCertMissing, None, because));
+    }
+    let trust = &*trust.current();
+    let mut worst: Option<Defect> = None;
+    for (roots, revocation) in gate {
+        let check = Pkix {
+            roots: roots.clone(),
+            names: Names { references: Vec::new(), cn: CnFallback::Never },
+            revocation: *revocation,
+            weight: Weight::Refuse,
+        };
+        match judge_client(&check, chain, trust, now) {
+            Ok(()) => return Ok(()),
+            Err(defect)
+                if worst.as_ref().is_none_or(|worst| is_ours(&defect) && !is_ours(worst)) =>
+            {
+                worst = Some(defect);
+            }
+            Err(_) => {}
+        }
+    }
+    match worst {
+        None => Ok(()),
+        Some(defect) => Err(refusal(code(&defect), defect.reason(), Some(defect), because)),
+    }
+}
+
+fn judge_client(
+    check: &Pkix,
+    chain: &[CertificateDer<'_>],
+    trust: &Trust,
+    now: UnixTime,
+) -> Result<(), Defect> {
+    judge_pkix(check, chain, trust, now, KeyUsage::client_auth())
+}
+
+fn pkix(check: &ClientCheck) -> Pkix {
+    Pkix {
+        roots: check.roots.clone(),
+        names: Names { references: check.names.clone(), cn: check.cn },
+        revocation: check.revocation,
+        weight: Weight::Refuse,
+    }
+}
+
+/// Whether the fault is on this side: the client can do nothing about it, and once it is repaired the same chain may pass.
+fn is_ours(defect: &Defect) -> bool {
+    matches!(
+        defect.reason(),
+        Reason::RootsMissing | Reason::CrlExpired | Reason::CrlInvalid | Reason::RevocationUnknown
+    )
+}
+
+/// RFC 3207, 4.2 leaves the code open. RFC 5321, 4.2.3: 451 is a local error in processing, after which the mail is kept.
+fn code(defect: &Defect) -> u16 {
+    if is_ours(defect) { 451 } else { 554 }
+}
+
+fn refusal(code: u16, reason: Reason, defect: Option<Defect>, because: Because) -> Refusal {
+    let status = match code {
+        451 => Status::new(4, 7, 0),
+        550 => Status::new(5, 7, 1),
+        _ => Status::new(5, 7, 0),
+    };
+    Refusal { code, status, reason, defect, because }
+}

@@ -1,0 +1,359 @@
+//! The fields of a list (RFC 5280, 5.1 to 5.3).
+
+use std::ops::Range;
+
+use pki_types::CertificateDer;
+
+use super::error::{CrlError, CrlErrorKind, CrlField};
+use crate::pki::der::{
+    BIT_STRING, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Offset, Reader, SEQUENCE,
+    UTC_TIME,
+};
+use crate::pki::x509;
+
+use super::{Coverage, CrlNumber};
+
+/// `[0]`, constructed, and so on.
+const CONSTRUCTED_0: u8 = 0xa0;
+/// DER's TRUE (X.690, 11.1).
+const TRUE: u8 = 0xff;
+
+/// Extensions of a list (RFC 5280, 5.2), below id-ce, 2.5.29.
+const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 20];
+const DELTA_CRL_INDICATOR: &[u8] = &[0x55, 0x1d, 27];
+const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 28];
+const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 35];
+/// Extensions of an entry (RFC 5280, 5.3).
+const REASON_CODE: &[u8] = &[0x55, 0x1d, 21];
+const INVALIDITY_DATE: &[u8] = &[0x55, 0x1d, 24];
+const CERTIFICATE_ISSUER: &[u8] = &[0x55, 0x1d, 29];
+
+/// What a list consists of, as places in it.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) signed: Range<usize>,
+    pub(super) algorithm: Range<usize>,
+    pub(super) signature: Range<usize>,
+    pub(super) issuer: Range<usize>,
+    pub(super) this_update: u64,
+    pub(super) next_update: u64,
+    /// Where the entries' serial numbers stand.
+    pub(super) serials: Vec<u32>,
+    pub(super) number: Option<CrlNumber>,
+    pub(super) authority_key: Option<Range<usize>>,
+    pub(super) point: Option<Range<usize>>,
+    pub(super) scope: Option<Scope>,
+}
+
+/// Which certificates a list speaks for (RFC 5280, 5.2.5).
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    user_only: bool,
+    ca_only: bool,
+    /// The names of its distribution point, each a GeneralName; empty: not bound to one.
+    names: Vec<Range<usize>>,
+}
+
+pub(super) fn parse(der: &[u8]) -> Result<Parts, CrlError> {
+    use CrlErrorKind::{Malformed, Missing, TooLong, Version};
+    use CrlField as F;
+    if u32::try_from(der.len()).is_err() {
+        return Err(F::List.error(TooLong, Offset(0)));
+    }
+    let mut outer = Reader::new(der);
+    let list = outer.expect(SEQUENCE).map_err(F::List.malformed())?;
+    outer.finish().map_err(F::List.malformed())?;
+    let mut parts = list.reader();
+    let signed = parts.expect(SEQUENCE).map_err(F::List.malformed())?;
+    let algorithm = parts.expect(SEQUENCE).map_err(F::Algorithm.malformed())?;
+    let signature = parts.expect(BIT_STRING).map_err(F::Signature.malformed())?;
+    parts.finish().map_err(F::List.malformed())?;
+    // A BIT STRING begins with the number of its unused bits: none in a signature.
+    if signature.contents().first() != Some(&0) {
+        return Err(F::Signature.error(Malformed, Offset(signature.inner)));
+    }
+
+    let mut tbs = signed.reader();
+    let version = tbs.offset();
+    match tbs.optional(INTEGER).map_err(F::Version.malformed())? {
+        // v2 is 1; of version 1 the field is absent.
+        Some(element) if element.contents() == [1] => {}
+        _ => return Err(F::Version.error(Version, version)),
+    }
+    let inner_algorithm = tbs.expect(SEQUENCE).map_err(F::Algorithm.malformed())?;
+    if inner_algorithm.contents() != algorithm.contents() {
+        // RFC 5280, 5.1.2.2.
+        return Err(F::Algorithm.error(Malformed, Offset(inner_algorithm.start)));
+    }
+    let issuer = tbs.expect(SEQUENCE).map_err(F::Issuer.malformed())?;
+    let this_update = time(&mut tbs).map_err(F::ThisUpdate.malformed())?;
+    let next = tbs.offset();
+    if !matches!(tbs.peek(), Some(UTC_TIME | GENERALIZED_TIME)) {
+        return Err(F::NextUpdate.error(Missing, next));
+    }
+    let next_update = time(&mut tbs).map_err(F::NextUpdate.malformed())?;
+    let serials = match tbs.optional(SEQUENCE).map_err(F::Entry(0).malformed())? {
+        Some(revoked) => entries(revoked)?,
+        None => Vec::new(),
+    };
+    let at = tbs.offset();
+    let explicit = tbs.optional(CONSTRUCTED_0).map_err(F::Extension(0).malformed())?;
+    let explicit = explicit.ok_or(F::Extension(0).error(Missing, at))?;
+    tbs.finish().map_err(F::List.malformed())?;
+
+    let mut parts = Parts {
+        signed: signed.start..signed.end,
+        algorithm: algorithm.inner..algorithm.end,
+        signature: signature.inner + 1..signature.end,
+        issuer: issuer.inner..issuer.end,
+        this_update,
+        next_update,
+        serials,
+        number: None,
+        authority_key: None,
+        point: None,
+        scope: None,
+    };
+    parts.extensions(explicit)?;
+    Ok(parts)
+}
+
+fn time(reader: &mut Reader<'_>) -> Result<u64, Offset> {
+    match reader.peek() {
+        Some(UTC_TIME | GENERALIZED_TIME) => reader.next()?.seconds(),
+        _ => Err(reader.offset()),
+    }
+}
+
+/// Where the serial numbers of the entries stand.
+fn entries(revoked: Element<'_>) -> Result<Vec<u32>, CrlError> {
+    let mut serials = Vec::new();
+    let mut reader = revoked.reader();
+    while !reader.is_empty() {
+        let field = CrlField::Entry(serials.len() + 1);
+        let entry = reader.expect(SEQUENCE).map_err(field.malformed())?;
+        let mut parts = entry.reader();
+        let serial = parts.expect(INTEGER).map_err(field.malformed())?;
+        if serial.contents().is_empty() {
+            return Err(field.error(CrlErrorKind::Malformed, Offset(serial.start)));
+        }
+        time(&mut parts).map_err(field.malformed())?;
+        // Some authorities write an empty SEQUENCE where there are no extensions.
+        if let Some(list) = parts.optional(SEQUENCE).map_err(field.malformed())? {
+            entry_extensions(list, field)?;
+        }
+        parts.finish().map_err(field.malformed())?;
+        serials.push(u32::try_from(serial.start).unwrap_or(u32::MAX));
+    }
+    Ok(serials)
+}
+
+/// RFC 5280, 5.3: "If a CRL contains a critical CRL entry extension that the application cannot process, then the
+/// application MUST NOT use that CRL to determine the status of any certificates."
+fn entry_extensions(list: Element<'_>, field: CrlField) -> Result<(), CrlError> {
+    let mut reader = list.reader();
+    while !reader.is_empty() {
+        let extension = Extension::read(&mut reader).map_err(field.malformed())?;
+        match extension.id {
+            // Whatever they say, the certificate is revoked.
+            REASON_CODE | INVALIDITY_DATE => {}
+            CERTIFICATE_ISSUER => return Err(field.error(CrlErrorKind::Indirect, extension.at)),
+            _ if extension.critical => {
+                return Err(field.error(CrlErrorKind::CriticalExtension, extension.at));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+struct Extension<'a> {
+    at: Offset,
+    id: &'a [u8],
+    critical: bool,
+    value: Element<'a>,
+}
+
+impl<'a> Extension<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Offset> {
+        const BOOLEAN: u8 = 0x01;
+        let extension = reader.expect(SEQUENCE)?;
+        let mut parts = extension.reader();
+        let id = parts.expect(OID)?.contents();
+        let critical = match parts.optional(BOOLEAN)? {
+            // FALSE is the default and should be absent, and yet is not always (X.690, 11.5).
+            Some(flag) => truth(&flag)?,
+            None => false,
+        };
+        let value = parts.expect(OCTET_STRING)?;
+        parts.finish()?;
+        Ok(Self { at: Offset(extension.start), id, critical, value })
+    }
+}
+
+fn truth(flag: &Element<'_>) -> Result<bool, Offset> {
+    match flag.contents() {
+        [TRUE] => Ok(true),
+        [0] => Ok(false),
+        _ => Err(Offset(flag.inner)),
+    }
+}
+
+impl Parts {
+    fn extensions(&mut self, explicit: Element<'_>) -> Result<(), CrlError> {
+        use CrlField as F;
+        let mut wrapped = explicit.reader();
+        let list = wrapped.expect(SEQUENCE).map_err(F::Extension(0).malformed())?;
+        wrapped.finish().map_err(F::Extension(0).malformed())?;
+        let mut reader = list.reader();
+        let mut position = 0;
+        while !reader.is_empty() {
+            position += 1;
+            let field = F::Extension(position);
+            let extension = Extension::read(&mut reader).map_err(field.malformed())?;
+            let twice = |field: F| field.error(CrlErrorKind::Malformed, extension.at);
+            let value = extension.value.inner..extension.value.end;
+            match extension.id {
+                CRL_NUMBER => {
+                    let number = number(extension.value).map_err(F::CrlNumber.malformed())?;
+                    once(&mut self.number, number, twice(F::CrlNumber))?;
+                }
+                DELTA_CRL_INDICATOR => {
+                    return Err(F::DeltaCrlIndicator.error(CrlErrorKind::Delta, extension.at));
+                }
+                ISSUING_DISTRIBUTION_POINT => {
+                    let scope = Scope::read(extension.value)?;
+                    once(&mut self.point, value, twice(F::IssuingDistributionPoint))?;
+                    self.scope = Some(scope);
+                }
+                AUTHORITY_KEY_IDENTIFIER => once(&mut self.authority_key, value, twice(field))?,
+                _ if extension.critical => {
+                    return Err(field.error(CrlErrorKind::CriticalExtension, extension.at));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn once<T>(slot: &mut Option<T>, value: T, twice: CrlError) -> Result<(), CrlError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(twice),
+    }
+}
+
+fn number(value: Element<'_>) -> Result<CrlNumber, Offset> {
+    let mut reader = value.reader();
+    let integer = reader.expect(INTEGER)?;
+    reader.finish()?;
+    let wrong = Offset(integer.inner);
+    let digits = match integer.contents() {
+        [] | [0x80..=0xff, ..] => return Err(wrong),
+        [0, rest @ ..] => rest,
+        digits => digits,
+    };
+    let mut number = [0; 20];
+    let start = number.len().checked_sub(digits.len()).ok_or(wrong)?;
+    number[start..].copy_from_slice(digits);
+    Ok(CrlNumber(number))
+}
+
+impl Scope {
+    fn read(value: Element<'_>) -> Result<Self, CrlError> {
+        const FIELD: CrlField = CrlField::IssuingDistributionPoint;
+        let malformed = FIELD.malformed();
+        let mut outer = value.reader();
+        let point = outer.expect(SEQUENCE).map_err(&malformed)?;
+        outer.finish().map_err(&malformed)?;
+        let mut scope = Self::default();
+        let mut fields = point.reader();
+        let mut last = None;
+        while !fields.is_empty() {
+            let field = fields.next().map_err(&malformed)?;
+            let at = Offset(field.start);
+            // Each once, and in this order.
+            if last.replace(field.tag() & 0x1f) >= Some(field.tag() & 0x1f) {
+                return Err(malformed(at));
+            }
+            let refuse_if = |kind| match truth(&field) {
+                Ok(true) => Err(FIELD.error(kind, at)),
+                Ok(false) => Ok(()),
+                Err(at) => Err(malformed(at)),
+            };
+            match field.tag() {
+                CONSTRUCTED_0 => scope.names = full_name(field)?,
+                0x81 => scope.user_only = truth(&field).map_err(&malformed)?,
+                0x82 => scope.ca_only = truth(&field).map_err(&malformed)?,
+                0x83 => return Err(FIELD.error(CrlErrorKind::PartitionedByReason, at)),
+                0x84 => refuse_if(CrlErrorKind::Indirect)?,
+                0x85 => refuse_if(CrlErrorKind::AttributeCertificates)?,
+                _ => return Err(malformed(at)),
+            }
+        }
+        Ok(scope)
+    }
+
+    /// What the list can say of this certificate (RFC 5280, 6.3.3, (b)(2)).
+    pub(super) fn covers(
+        &self,
+        der: &[u8],
+        certificate: &CertificateDer<'_>,
+        is_leaf: bool,
+    ) -> Coverage {
+        if (is_leaf && self.ca_only) || (!is_leaf && self.user_only) {
+            return Coverage::None;
+        }
+        if self.names.is_empty() {
+            return Coverage::Whole;
+        }
+        let has = |name: &[u8]| self.names.iter().any(|own| der[own.clone()] == *name);
+        match x509::distribution_points(certificate) {
+            Ok(Some(points)) if points.iter().any(|name| has(name)) => Coverage::Whole,
+            Ok(Some(_)) | Err(_) => Coverage::None,
+            // RFC 5280, 6.3.3: such a certificate has "a distribution point name of the certificate issuer", and a list
+            // for another point may be one part of many.
+            Ok(None) => match x509::names_of(certificate) {
+                Some((issuer, _))
+                    if self
+                        .names
+                        .iter()
+                        .any(|own| is_directory_name(&der[own.clone()], issuer)) =>
+                {
+                    Coverage::Whole
+                }
+                _ => Coverage::Part,
+            },
+        }
+    }
+}
+
+/// Whether a GeneralName is `directoryName` with this Name.
+fn is_directory_name(general: &[u8], name: &[u8]) -> bool {
+    const DIRECTORY_NAME: u8 = 0xa4;
+    Reader::new(general).expect(DIRECTORY_NAME).is_ok_and(|found| found.contents() == name)
+}
+
+/// The names of `DistributionPointName`: those of `fullName`, each as a whole.
+fn full_name(point: Element<'_>) -> Result<Vec<Range<usize>>, CrlError> {
+    const FIELD: CrlField = CrlField::IssuingDistributionPoint;
+    const RELATIVE: u8 = 0xa1;
+    let mut reader = point.reader();
+    if reader.peek() == Some(RELATIVE) {
+        return Err(FIELD.error(CrlErrorKind::RelativeName, reader.offset()));
+    }
+    let full = reader.expect(CONSTRUCTED_0).map_err(FIELD.malformed())?;
+    reader.finish().map_err(FIELD.malformed())?;
+    let mut names = Vec::new();
+    let mut reader = full.reader();
+    while !reader.is_empty() {
+        let name = reader.next().map_err(FIELD.malformed())?;
+        names.push(name.start..name.end);
+    }
+    if names.is_empty() {
+        // GeneralNames has at least one (RFC 5280, 4.2.1.6): an empty one must not mean "every certificate".
+        return Err(FIELD.error(CrlErrorKind::Malformed, Offset(full.start)));
+    }
+    Ok(names)
+}

@@ -1,0 +1,136 @@
+//! What is wrong with a certificate.
+
+use std::fmt;
+
+use pki_types::{CertificateDer, UnixTime};
+
+use super::date::Date;
+use super::names::Reference;
+use super::x509::CertificateField;
+use crate::reason::Reason;
+
+/// Which certificate of a chain a defect is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The peer's own.
+    Leaf,
+    /// The one at this position of the chain as it was sent, counted from 1.
+    Issuer(usize),
+    /// The chain as a whole.
+    Chain,
+}
+
+impl Place {
+    pub(crate) fn of(der: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> Self {
+        match chain.iter().position(|sent| sent == der) {
+            Some(0) => Self::Leaf,
+            Some(position) => Self::Issuer(position),
+            None => Self::Chain,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leaf => f.write_str("leaf"),
+            Self::Issuer(position) => write!(f, "issuer {position}"),
+            Self::Chain => f.write_str("chain"),
+        }
+    }
+}
+
+/// What is wrong with a certificate. `Display` is one clause for a log, without a full stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    reason: Reason,
+    place: Place,
+    detail: Detail,
+}
+
+/// What more there is to say of a defect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Detail {
+    /// Nothing.
+    None,
+    /// The date that is past, or to come.
+    Date(UnixTime),
+    /// The names.
+    Names {
+        /// Those of which one was wanted.
+        wanted: Vec<Reference>,
+        /// The first few host names that the certificate has, as A-labels, perhaps with a wildcard.
+        presented: Vec<String>,
+    },
+    /// What exactly.
+    What(&'static str),
+    /// What exactly, in which field, and where that can be told, at which octet of the certificate, counted from 0.
+    Field {
+        /// What.
+        what: &'static str,
+        /// The field.
+        field: CertificateField,
+        /// The octet.
+        offset: Option<usize>,
+    },
+}
+
+impl Defect {
+    pub(crate) fn at(reason: Reason, place: Place) -> Self {
+        Self { reason, place, detail: Detail::None }
+    }
+
+    pub(crate) fn with(self, detail: Detail) -> Self {
+        Self { detail, ..self }
+    }
+
+    /// The reason.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Which certificate.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// What more there is to say.
+    pub fn detail(&self) -> &Detail {
+        &self.detail
+    }
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}", self.reason.sentence(), self.place)?;
+        match &self.detail {
+            Detail::None => {}
+            Detail::Date(time) => write!(f, ", {}", Date(*time))?,
+            Detail::Names { wanted, presented } => {
+                f.write_str(", wanted")?;
+                list(f, wanted)?;
+                f.write_str(", has")?;
+                list(f, presented)?;
+            }
+            Detail::What(what) => write!(f, ", {what}")?,
+            Detail::Field { what, field, offset } => {
+                write!(f, ", {what}, {field}")?;
+                if let Some(offset) = offset {
+                    write!(f, " at octet {offset}")?;
+                }
+            }
+        }
+        f.write_str(")")
+    }
+}
+
+fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, names: &[T]) -> fmt::Result {
+    if names.is_empty() {
+        return f.write_str(" no host name");
+    }
+    for (index, name) in names.iter().enumerate() {
+        write!(f, "{} {name}", if index == 0 { "" } else { " or" })?;
+    }
+    Ok(())
+}

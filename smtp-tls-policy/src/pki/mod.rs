@@ -1,0 +1,27 @@
+//! Certificates and what vouches for them: names, pins, TLSA records, roots and revocation lists.
+
+pub(crate) mod channel_binding;
+pub(crate) mod crl;
+pub(crate) mod date;
+pub(crate) mod defect;
+pub(crate) mod der;
+pub(crate) mod live_trust;
+pub(crate) mod names;
+pub(crate) mod pin;
+pub(crate) mod revocation;
+pub(crate) mod tlsa;
+pub(crate) mod trust;
+pub(crate) mod x509;
+
+pub use channel_binding::server_end_point;
+pub use crl::{Crl, CrlError, CrlErrorKind, CrlField, CrlNumber, CrlVersion};
+pub use defect::{Defect, Detail, Place};
+pub use live_trust::LiveTrust;
+pub use names::{CnFallback, Names, Reference};
+pub use pin::{Pin, PinError};
+pub use revocation::{Crls, ReplaceError, Replaced, Revocation};
+pub use tlsa::{
+    Association, MAX_TLSA_RECORDS, Selector, Tlsa, TlsaError, TlsaRecord, TlsaSet, Unusable, Usage,
+};
+pub use trust::{Current, Generation, RootError, RootsId, Trust, TrustStore};
+pub use x509::CertificateField;

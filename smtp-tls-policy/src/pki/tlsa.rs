@@ -1,0 +1,384 @@
+//! TLSA records (RFC 6698, updated by RFC 7671), as SMTP uses them (RFC 7672).
+//!
+//! A [`TlsaRecord`] is what the DNS says; a [`Tlsa`] is one that can be used; a [`TlsaSet`] is what remains of a secure
+//! RRset after the unusable records and the weaker digests are gone. [`Search`](crate::plan::search::Search) finds the set.
+//!
+//! ```
+//! use smtp_tls_policy::pki::{TlsaRecord, TlsaSet, Unusable};
+//! use smtp_tls_policy::Domain;
+//!
+//! let strong = TlsaRecord::parse(&format!("3 1 2 {}", "ab".repeat(64)))?;
+//! let weak = TlsaRecord::parse(&format!("3 1 1 {}", "cd".repeat(32)))?;
+//! let pkix = TlsaRecord::parse(&format!("1 1 1 {}", "ef".repeat(32)))?;
+//! let set = TlsaSet::new(Domain::parse("mx.example.com")?, &[weak, strong, pkix]);
+//! assert_eq!(set.usable().len(), 1);
+//! assert_eq!(set.unusable(), [(2, Unusable::Usage)]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use webpki::RawPublicKeyEntity;
+
+use crate::domain::Domain;
+use crate::pki::x509;
+
+/// Most records of an RRset that are looked at; further ones are unusable. A message of 64 KiB holds some 1,800 digests,
+/// real sets have one to eight, and each may cost a signature.
+pub const MAX_TLSA_RECORDS: usize = 32;
+/// Octets of a record before its certificate association data (RFC 6698, 2.1).
+const HEADER_LEN: usize = 3;
+
+/// A TLSA record as it stands in the DNS (RFC 6698, 2.1). Nothing is checked yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TlsaRecord {
+    /// Certificate usage (RFC 7218: 0 PKIX-TA, 1 PKIX-EE, 2 DANE-TA, 3 DANE-EE).
+    pub usage: u8,
+    /// Selector (0 Cert, 1 SPKI).
+    pub selector: u8,
+    /// Matching type (0 Full, 1 SHA2-256, 2 SHA2-512).
+    pub matching: u8,
+    /// Certificate association data.
+    pub data: Vec<u8>,
+}
+
+/// Why a text or an RDATA is no TLSA record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsaError {
+    /// A field is absent: usage (1), selector (2), matching type (3) or certificate association data (4).
+    #[error("field {0} of the TLSA record is missing")]
+    Missing(usize),
+    /// Usage, selector or matching type is not a number from 0 to 255.
+    #[error("field {0} of the TLSA record is not a number from 0 to 255")]
+    Field(usize),
+    /// The octet of the data at this position, counted from 0, is not two hexadecimal digits.
+    #[error("octet {0} of the data of the TLSA record is not two hexadecimal digits")]
+    Hex(usize),
+}
+
+impl TlsaRecord {
+    /// Reads the RDATA (RFC 6698, 2.1).
+    pub fn from_wire(rdata: &[u8]) -> Result<Self, TlsaError> {
+        match rdata {
+            [usage, selector, matching, data @ ..] if !data.is_empty() => Ok(Self {
+                usage: *usage,
+                selector: *selector,
+                matching: *matching,
+                data: data.to_vec(),
+            }),
+            short => Err(TlsaError::Missing(short.len().min(HEADER_LEN) + 1)),
+        }
+    }
+
+    /// The RDATA.
+    pub fn to_wire(&self) -> Vec<u8> {
+        let mut rdata = Vec::with_capacity(HEADER_LEN + self.data.len());
+        rdata.extend([self.usage, self.selector, self.matching]);
+        rdata.extend_from_slice(&self.data);
+        rdata
+    }
+
+    /// Reads the presentation form (RFC 6698, 2.2): three numbers, and hexadecimal digits in which blanks may stand.
+    pub fn parse(text: &str) -> Result<Self, TlsaError> {
+        let mut words = text.split_ascii_whitespace();
+        let mut field = |position| {
+            let digits = words.next().ok_or(TlsaError::Missing(position))?;
+            match digits.bytes().all(|digit| digit.is_ascii_digit()) {
+                true => digits.parse().map_err(|_| TlsaError::Field(position)),
+                false => Err(TlsaError::Field(position)),
+            }
+        };
+        let (usage, selector, matching) = (field(1)?, field(2)?, field(3)?);
+        let data = hex(words.flat_map(str::bytes)).map_err(TlsaError::Hex)?;
+        match data.is_empty() {
+            true => Err(TlsaError::Missing(HEADER_LEN + 1)),
+            false => Ok(Self { usage, selector, matching, data }),
+        }
+    }
+}
+
+/// Decodes hexadecimal digits of either case; else says which octet is not two of them.
+pub(crate) fn hex(mut digits: impl Iterator<Item = u8>) -> Result<Vec<u8>, usize> {
+    let nibble =
+        |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let mut out = Vec::new();
+    while let Some(high) = digits.next() {
+        let octet =
+            nibble(high).and_then(|high| Some((high << 4) | digits.next().and_then(nibble)?));
+        out.push(octet.ok_or(out.len())?);
+    }
+    Ok(out)
+}
+
+impl FromStr for TlsaRecord {
+    type Err = TlsaError;
+
+    fn from_str(text: &str) -> Result<Self, TlsaError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for TlsaRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} ", self.usage, self.selector, self.matching)?;
+        self.data.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+/// What a usable record vouches for (RFC 7672, 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Usage {
+    /// DANE-TA(2): an authority to which the chain must lead.
+    TrustAnchor,
+    /// DANE-EE(3): the server's own certificate or key, whatever its names and dates.
+    EndEntity,
+}
+
+/// What of a certificate is compared (RFC 6698, 2.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Selector {
+    /// Cert(0): the whole certificate.
+    Certificate,
+    /// SPKI(1): its SubjectPublicKeyInfo.
+    Key,
+}
+
+/// With what it is compared (RFC 6698, 2.1.3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Association {
+    /// Full(0): with these octets, which are DER.
+    Full(Vec<u8>),
+    /// SHA2-256(1).
+    Sha256([u8; 32]),
+    /// SHA2-512(2).
+    Sha512([u8; 64]),
+}
+
+impl Association {
+    /// Whether this is the association of these octets.
+    pub(crate) fn matches(&self, octets: &[u8]) -> bool {
+        use sha2::{Digest, Sha256, Sha512};
+        match self {
+            Self::Full(full) => full == octets,
+            Self::Sha256(digest) => Sha256::digest(octets)[..] == digest[..],
+            Self::Sha512(digest) => Sha512::digest(octets)[..] == digest[..],
+        }
+    }
+}
+
+/// A record that SMTP can use.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tlsa {
+    usage: Usage,
+    selector: Selector,
+    association: Association,
+}
+
+/// Why a record cannot be used (RFC 6698, 4.1; RFC 7672, 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// PKIX-TA(0) and PKIX-EE(1) have no use in SMTP (RFC 7672, 3.1.3), and the others no meaning.
+    #[error("the certificate usage is not DANE-TA(2) or DANE-EE(3)")]
+    Usage,
+    /// A selector other than 0 and 1.
+    #[error("the selector is not known")]
+    Selector,
+    /// A matching type other than 0, 1 and 2.
+    #[error("the matching type is not known")]
+    Matching,
+    /// The digest is not as long as its matching type says.
+    #[error("the digest has the wrong length")]
+    DigestLength,
+    /// Full(0) with something that is no certificate, or no public key; where it can be told, from which octet on.
+    #[error("the full certificate or key does not parse{}", .0.map(|at| format!(", from octet {at} on")).unwrap_or_default())]
+    Data(Option<usize>),
+    /// More than [`MAX_TLSA_RECORDS`] records.
+    #[error("the record set is too large")]
+    TooMany,
+}
+
+impl TryFrom<&TlsaRecord> for Tlsa {
+    type Error = Unusable;
+
+    fn try_from(record: &TlsaRecord) -> Result<Self, Unusable> {
+        let usage = match record.usage {
+            2 => Usage::TrustAnchor,
+            3 => Usage::EndEntity,
+            _ => return Err(Unusable::Usage),
+        };
+        let selector = match record.selector {
+            0 => Selector::Certificate,
+            1 => Selector::Key,
+            _ => return Err(Unusable::Selector),
+        };
+        let data = &record.data;
+        let association = match record.matching {
+            0 if parses(usage, selector, data) => Association::Full(data.clone()),
+            0 => {
+                return Err(Unusable::Data(match selector {
+                    Selector::Certificate => x509::first_fault(data).map(|(_, offset)| offset),
+                    Selector::Key => x509::fault_of_key(data),
+                }));
+            }
+            1 => {
+                Association::Sha256(data.as_slice().try_into().map_err(|_| Unusable::DigestLength)?)
+            }
+            2 => {
+                Association::Sha512(data.as_slice().try_into().map_err(|_| Unusable::DigestLength)?)
+            }
+            _ => return Err(Unusable::Matching),
+        };
+        Ok(Self { usage, selector, association })
+    }
+}
+
+/// Whether full data is what the selector says. The host's own certificate need not be one that a path builder takes.
+fn parses(usage: Usage, selector: Selector, data: &[u8]) -> bool {
+    let certificate = CertificateDer::from(data);
+    match (usage, selector) {
+        (_, Selector::Key) => {
+            RawPublicKeyEntity::try_from(&SubjectPublicKeyInfoDer::from(data)).is_ok()
+        }
+        (Usage::TrustAnchor, Selector::Certificate) => {
+            webpki::anchor_from_trusted_cert(&certificate).is_ok()
+        }
+        (Usage::EndEntity, Selector::Certificate) => x509::spki(&certificate).is_some(),
+    }
+}
+
+impl Tlsa {
+    /// What it vouches for.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// What of a certificate it is compared with.
+    pub fn selector(&self) -> Selector {
+        self.selector
+    }
+
+    /// The certificate association data.
+    pub fn association(&self) -> &Association {
+        &self.association
+    }
+
+    /// Whether a certificate is the one that the record is about.
+    pub(crate) fn matches(&self, der: &CertificateDer<'_>) -> bool {
+        match self.selector {
+            Selector::Certificate => self.association.matches(der),
+            Selector::Key => x509::spki(der).is_some_and(|key| self.association.matches(&key)),
+        }
+    }
+
+    /// Whether it is about the server's own key, which may be shown raw: DANE-EE(3) SPKI(1).
+    pub(crate) fn is_about_raw_keys(&self) -> bool {
+        (self.usage, self.selector) == (Usage::EndEntity, Selector::Key)
+    }
+
+    /// Whether a raw public key (RFC 7250) is the one that the record is about.
+    pub(crate) fn matches_raw_key(&self, key: &SubjectPublicKeyInfoDer<'_>) -> bool {
+        self.is_about_raw_keys() && self.association.matches(key)
+    }
+
+    /// The strength of its digest; none for full data (RFC 7671, 9).
+    fn strength(&self) -> Option<u8> {
+        match self.association {
+            Association::Full(_) => None,
+            Association::Sha256(_) => Some(1),
+            Association::Sha512(_) => Some(2),
+        }
+    }
+}
+
+impl fmt::Display for Tlsa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usage = match self.usage {
+            Usage::TrustAnchor => 2,
+            Usage::EndEntity => 3,
+        };
+        let selector = match self.selector {
+            Selector::Certificate => 0,
+            Selector::Key => 1,
+        };
+        let (matching, data) = match &self.association {
+            Association::Full(full) => (0, &full[..]),
+            Association::Sha256(digest) => (1, &digest[..]),
+            Association::Sha512(digest) => (2, &digest[..]),
+        };
+        write!(f, "{usage} {selector} {matching} ")?;
+        data.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+/// What a secure TLSA RRset comes to: the records that count, under the base domain where they were found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TlsaSet {
+    base: Domain,
+    records: Vec<TlsaRecord>,
+    usable: Vec<Tlsa>,
+    unusable: Vec<(usize, Unusable)>,
+}
+
+impl TlsaSet {
+    /// Drops the unusable records, and per usage and selector all digests but the strongest (RFC 7671, 9). Full(0) is
+    /// no digest and stays.
+    ///
+    /// `base` is the TLSA base domain: the name behind `_25._tcp.` (RFC 7672, 2.2.3).
+    pub fn new(base: Domain, records: &[TlsaRecord]) -> Self {
+        let (mut usable, mut unusable) = (Vec::new(), Vec::new());
+        // Answers come in any order; of too many records the same ones count, first those that may be usable.
+        let mut order: Vec<_> = records.iter().enumerate().collect();
+        if records.len() > MAX_TLSA_RECORDS {
+            order.sort_by_key(|(_, record)| (!matches!(record.usage, 2 | 3), *record));
+        }
+        for (rank, (position, record)) in order.into_iter().enumerate() {
+            let tlsa = match rank < MAX_TLSA_RECORDS {
+                true => Tlsa::try_from(record),
+                false => Err(Unusable::TooMany),
+            };
+            match tlsa {
+                Ok(tlsa) => usable.push(tlsa),
+                Err(why) => unusable.push((position, why)),
+            }
+        }
+        unusable.sort_unstable_by_key(|(position, _)| *position);
+        let strongest = |of: &Tlsa| {
+            let alike =
+                usable.iter().filter(|tlsa| (tlsa.usage, tlsa.selector) == (of.usage, of.selector));
+            alike.filter_map(Tlsa::strength).max()
+        };
+        let kept = |tlsa: &&Tlsa| tlsa.strength().is_none() || tlsa.strength() == strongest(tlsa);
+        let mut kept: Vec<_> = usable.iter().filter(kept).cloned().collect();
+        // Equal sets make equal plans.
+        kept.sort_unstable();
+        kept.dedup();
+        let mut records: Vec<_> = records.iter().take(MAX_TLSA_RECORDS).cloned().collect();
+        records.sort_unstable();
+        Self { base, records, usable: kept, unusable }
+    }
+
+    /// The TLSA base domain.
+    pub fn base(&self) -> &Domain {
+        &self.base
+    }
+
+    /// The records as published, in an order of their own, for reports; at most [`MAX_TLSA_RECORDS`].
+    pub fn records(&self) -> &[TlsaRecord] {
+        &self.records
+    }
+
+    /// The records that count; empty if there is no usable one: then TLS is required, and nobody is authenticated by
+    /// DANE (RFC 7672, 2.2).
+    pub fn usable(&self) -> &[Tlsa] {
+        &self.usable
+    }
+
+    /// The records that cannot be used, by their position in the RRset as given, and why.
+    pub fn unusable(&self) -> &[(usize, Unusable)] {
+        &self.unusable
+    }
+}

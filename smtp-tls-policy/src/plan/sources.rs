@@ -1,0 +1,452 @@
+//! What each source contributes to a plan, and how contributions are joined.
+//!
+//! A published source (DANE, MTA-STS) may also refuse the host; the connector, the demands and the message may not.
+
+use std::sync::Arc;
+
+use crate::domain::{Domain, Host};
+use crate::pki::names::{CnFallback, Names, Reference};
+use crate::pki::tlsa::TlsaSet;
+use crate::pki::trust::RootsId;
+use crate::plan::attempt::{Attempt, Requiretls};
+use crate::plan::check::{Check, Dane, Pinned, Pkix};
+use crate::plan::facts::{Demand, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
+use crate::plan::refusal::Ground;
+use crate::reason::Reason;
+use crate::rules::connector::OutboundConnector;
+use crate::rules::posture::{
+    DaneRule, Floor, OptionalTls, Posture, StsRule, Subject, Weight, Yields,
+};
+use crate::sts::fact::StsPolicy;
+
+/// What one source contributes. Joining is commutative, associative and idempotent, and only raises.
+#[derive(Clone, Debug)]
+pub(crate) struct Contribution {
+    pub(crate) floor: Floor,
+    pub(crate) attempt: Attempt,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) yields: Yields,
+    pub(crate) sni: Option<Domain>,
+    pub(crate) requiretls: Requiretls,
+    pub(crate) notes: Vec<Reason>,
+    pub(crate) ground: Ground,
+}
+
+impl Contribution {
+    fn new(floor: Floor, attempt: Attempt, ground: Ground) -> Self {
+        Self {
+            floor,
+            attempt,
+            checks: Vec::new(),
+            yields: Yields::default(),
+            sni: None,
+            requiretls: Requiretls::NotWanted,
+            notes: Vec::new(),
+            ground,
+        }
+    }
+
+    fn with(self, checks: Vec<Check>) -> Self {
+        Self { checks, ..self }
+    }
+
+    /// What remains where the source is not binding: its checks are made and written down.
+    fn recorded(mut self) -> Self {
+        self.floor = Floor::Plaintext;
+        self.yields = Yields::default();
+        for check in &mut self.checks {
+            check.set_weight(Weight::Recorded);
+        }
+        self
+    }
+}
+
+/// What the sources come to for one host: contributions, or the reason for which the host is refused.
+pub(crate) type Sources = Result<Vec<Contribution>, (Reason, Vec<Ground>)>;
+
+/// Asks every source in turn.
+pub(crate) fn ask(connector: &OutboundConnector, facts: &Facts<'_>) -> Sources {
+    let view = View::new(connector, facts);
+    let own = view.connector_itself();
+    let ground = own.ground.clone();
+    let refuse = |reason| Err((reason, vec![ground.clone()]));
+    // RFC 7672, 2.1.2: without the MX records it is not known whom to dial.
+    if facts.origin == HostOrigin::Mx && facts.dns.mx.is_failure() {
+        return refuse(Reason::MxLookupFailed);
+    }
+    let mut contributions = vec![own];
+    match view.dane() {
+        Ok(dane) => contributions.extend(dane),
+        Err((reason, None)) => return refuse(reason),
+        Err((reason, Some(other))) => return Err((reason, vec![other])),
+    }
+    contributions.extend(view.sts()?);
+    contributions.extend(view.message()?);
+    contributions.extend(facts.demands.iter().map(|demand| view.demand(demand)));
+    if facts.implicit_tls || view.is_implicit_smart_host() {
+        // RFC 8314, 3: there is no negotiation, hence nothing to fall back from.
+        contributions.push(Contribution::new(
+            Floor::Encrypted,
+            Attempt::Implicit,
+            Ground::ImplicitTls,
+        ));
+    }
+    Ok(contributions)
+}
+
+impl Facts<'_> {
+    /// What others publish and the connector lets count: the TLSA records, and whether the MTA-STS policy does. `None` where
+    /// nothing of it is reported.
+    pub(crate) fn published(&self) -> Option<(&TlsaFact, bool)> {
+        let Policy::Connector(connector) = self.policy else { return None };
+        let view = View::new(connector, self);
+        let reported = connector.posture != Posture::None
+            && self.origin != HostOrigin::Literal
+            && !view.optional;
+        reported.then_some((
+            if view.dane_counts { self.dns.tlsa } else { &TlsaFact::Absent },
+            view.sts_counts(),
+        ))
+    }
+
+    /// Whether the TLSA records of the host can matter, so that they are worth a [`Search`](crate::plan::search::Search). The
+    /// status of the MX answer must be known by now.
+    pub fn asks_for_tlsa(&self) -> bool {
+        match self.policy {
+            Policy::Connector(connector) => View::new(connector, self).dane_counts,
+            Policy::Unavailable => false,
+        }
+    }
+
+    /// The domain whose MTA-STS policy can matter, so that it is worth a look-up: the next hop (RFC 8461, 3.4), which is the
+    /// smart host where there is one. Nothing but the connector, the next hop, the origin and the message need be known by
+    /// now.
+    pub fn asks_for_sts(&self) -> Option<&Domain> {
+        self.policy_domain().filter(|_| match self.policy {
+            // RFC 8689, 4.2.1: under REQUIRETLS it may vouch for the host, whatever the posture.
+            Policy::Connector(connector) => {
+                let vouches = self.message == MessageTls::Required && connector.sts != StsRule::Off;
+                vouches || View::new(connector, self).sts_counts()
+            }
+            Policy::Unavailable => false,
+        })
+    }
+
+    /// The domain of the next hop: the recipient domain, or the smart host.
+    fn policy_domain(&self) -> Option<&Domain> {
+        match self.origin {
+            HostOrigin::Mx => self.next_hop.domain(),
+            HostOrigin::SmartHost => self.host.domain(),
+            HostOrigin::Literal => None,
+        }
+    }
+}
+
+/// The facts as the connector lets them be seen.
+struct View<'a> {
+    connector: &'a OutboundConnector,
+    facts: &'a Facts<'a>,
+    /// Whether DNSSEC led to the host, or a configuration that counts as much.
+    mx_secure: bool,
+    /// Whether the host's TLSA records count, if there are any.
+    dane_counts: bool,
+    /// The host's TLSA records, where they count.
+    tlsa: Option<&'a TlsaSet>,
+    /// `TLS-Required: No`: what others publish is only recorded.
+    optional: bool,
+}
+
+impl<'a> View<'a> {
+    fn new(connector: &'a OutboundConnector, facts: &'a Facts<'a>) -> Self {
+        let mx_secure = match facts.origin {
+            HostOrigin::Mx => facts.dns.mx == DnsStatus::Secure,
+            HostOrigin::SmartHost => {
+                connector.smart_host.as_ref().is_some_and(|smart_host| smart_host.secure)
+            }
+            HostOrigin::Literal => false,
+        };
+        // RFC 7672, 2.2: DANE does not apply to an address, be it a literal or one that stands in an MX record.
+        let is_name = facts.origin != HostOrigin::Literal && facts.host.domain().is_some();
+        let dane_counts = is_name
+            && connector.posture != Posture::None
+            && match connector.dane {
+                DaneRule::Off => false,
+                DaneRule::SecureMx => mx_secure,
+                DaneRule::AnyMx => true,
+            };
+        let tlsa = match facts.dns.tlsa {
+            TlsaFact::Found(set) if dane_counts => Some(set),
+            _ => None,
+        };
+        let optional = facts.message == MessageTls::Optional;
+        Self { connector, facts, mx_secure, dane_counts, tlsa, optional }
+    }
+
+    fn is_dane_only(&self) -> bool {
+        let capped = self.optional && self.connector.optional_tls == OptionalTls::Everything;
+        self.connector.posture == Posture::DaneOnly && !capped
+    }
+
+    fn usable_tlsa(&self) -> Option<&'a TlsaSet> {
+        self.tlsa.filter(|set| !set.usable().is_empty())
+    }
+
+    /// Whether the host is the connector's own, configured with implicit TLS: the caller need not repeat it.
+    fn is_implicit_smart_host(&self) -> bool {
+        self.facts.origin == HostOrigin::SmartHost
+            && self.connector.smart_host.as_ref().is_some_and(|smart_host| smart_host.implicit_tls)
+    }
+
+    fn connector_itself(&self) -> Contribution {
+        let connector = self.connector;
+        let posture = connector.posture;
+        let (floor, weight) = match (connector.require_tls, posture.pkix()) {
+            (false, Some(weight)) => (posture.floor(), weight),
+            (true, Some(_)) => (Floor::Authenticated, Weight::Refuse),
+            (false, None) => (posture.floor(), Weight::Refuse),
+            (true, None) => (posture.floor().max(Floor::Encrypted), Weight::Refuse),
+        };
+        let attempt = if posture.tries_tls() { Attempt::StartTls } else { Attempt::Clear };
+        let ground = Ground::Connector {
+            name: Arc::clone(&connector.name),
+            posture,
+            require_tls: connector.require_tls,
+        };
+        let mut own = Contribution::new(floor, attempt, ground)
+            .with(self.own_check(weight).into_iter().collect());
+        own.yields = connector.yields;
+        match (self.optional, connector.optional_tls) {
+            (true, OptionalTls::Everything) => own.recorded(),
+            (true, OptionalTls::Published) | (false, _) => own,
+        }
+    }
+
+    /// The check that the connector's posture makes; none where it makes none, or leaves it to the TLSA records.
+    fn own_check(&self, weight: Weight) -> Option<Check> {
+        match self.connector.posture {
+            Posture::None | Posture::Opportunistic | Posture::Encrypt | Posture::DaneOnly => None,
+            Posture::Pinned => {
+                let mut pins = self.connector.pins.clone();
+                pins.sort_unstable();
+                pins.dedup();
+                Some(Check::Pinned(Pinned { pins, weight }))
+            }
+            Posture::Deterministic | Posture::Verified | Posture::Secure | Posture::PrivateCa => {
+                Some(self.pkix(weight))
+            }
+        }
+    }
+
+    /// The PKIX check with the connector's roots and names.
+    fn pkix(&self, weight: Weight) -> Check {
+        let (connector, facts) = (self.connector, self.facts);
+        let references = if !connector.names.is_empty() {
+            let mut names = connector.names.clone();
+            names.sort_unstable();
+            names.dedup();
+            names
+        } else {
+            match (connector.posture.subject(), facts.origin, facts.next_hop) {
+                // A forged MX answer leads to a host of the forger's, with a good certificate: the next hop counts.
+                (Subject::NextHop, HostOrigin::Mx, Host::Name(next_hop)) => {
+                    vec![Reference::Name(next_hop.clone()), Reference::Below(next_hop.clone())]
+                }
+                _ => vec![Reference::from(facts.host.clone())],
+            }
+        };
+        Check::Pkix(Pkix {
+            roots: connector.roots.clone(),
+            names: Names { references, cn: connector.cn },
+            revocation: connector.revocation,
+            weight,
+        })
+    }
+
+    /// RFC 7672. The ground of a refusal is `None` where it is the connector's own.
+    fn dane(&self) -> Result<Option<Contribution>, (Reason, Option<Ground>)> {
+        let only = self.is_dane_only();
+        if only && !self.mx_secure && self.facts.origin != HostOrigin::Literal {
+            // RFC 7672, 2.2.1: mandatory DANE and insecure MX records: delivery MUST be delayed.
+            return Err((Reason::MxInsecure, None));
+        }
+        let binding = only || !self.optional;
+        if self.dane_counts && binding && *self.facts.dns.tlsa == TlsaFact::Failed {
+            // RFC 7672, 2.1.2: never taken for absence.
+            return Err((Reason::TlsaLookupFailed, None));
+        }
+        let Some(set) = self.tlsa else {
+            return if only { Err((Reason::DaneRequired, None)) } else { Ok(None) };
+        };
+        let base = set.base().clone();
+        if set.usable().is_empty() {
+            if only {
+                return Err((Reason::TlsaUnusable, None));
+            }
+            // RFC 7672, 2.2: a promise of TLS, and no word on who the peer is.
+            let ground = Ground::TlsaUnusable { base };
+            let mut promise = Contribution::new(Floor::Encrypted, Attempt::StartTls, ground);
+            promise.notes = vec![Reason::TlsaUnusable];
+            return Ok(Some(self.published(promise, binding)));
+        }
+        let ground = Ground::Dane { base: base.clone(), mx_secure: self.mx_secure };
+        let check = Check::Dane(Dane {
+            records: set.usable().to_vec(),
+            names: Names { references: self.dane_names(&base), cn: CnFallback::IfNoDnsSan },
+            weight: Weight::Refuse,
+        });
+        let mut dane =
+            Contribution::new(Floor::Authenticated, Attempt::StartTls, ground).with(vec![check]);
+        // RFC 7672, 8.1: the base domain, whatever the name of the host.
+        dane.sni = Some(base);
+        Ok(Some(self.published(dane, binding)))
+    }
+
+    /// RFC 7672, 3.2.2.
+    fn dane_names(&self, base: &Domain) -> Vec<Reference> {
+        let mut names = vec![base];
+        match self.facts.origin {
+            HostOrigin::Mx if self.mx_secure => {
+                names.extend(self.facts.next_hop.domain());
+                names.extend(self.facts.dns.expanded_next_hop);
+            }
+            // "When the client MTA is employing DANE TLS security despite insecure MX redirection, the MX hostname is
+            // the only reference identifier."
+            HostOrigin::Mx | HostOrigin::Literal => {}
+            // The original next hop, where the base domain is its expansion.
+            HostOrigin::SmartHost => names.extend(self.facts.host.domain()),
+        }
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter().cloned().map(Reference::Name).collect()
+    }
+
+    /// Whether the MTA-STS policy counts, if there is one. It is the next hop's, and a smart host is the next hop.
+    fn sts_counts(&self) -> bool {
+        let has_domain = match self.facts.origin {
+            HostOrigin::Mx => true,
+            HostOrigin::SmartHost => self.facts.host.domain().is_some(),
+            HostOrigin::Literal => false,
+        };
+        has_domain && self.connector.posture != Posture::None && self.connector.sts != StsRule::Off
+    }
+
+    /// Whether the policy lists the host. An address that stands in place of an MX host's name matches no pattern
+    /// (RFC 8461, 4.1).
+    fn listed(&self, mx_matches: bool) -> bool {
+        mx_matches && self.facts.host.domain().is_some()
+    }
+
+    /// RFC 8461, 5.
+    fn sts(&self) -> Result<Option<Contribution>, (Reason, Vec<Ground>)> {
+        if !self.sts_counts() {
+            return Ok(None);
+        }
+        let (enforce, mx_matches) = match self.facts.sts.policy {
+            StsPolicy::None => (false, None),
+            StsPolicy::Testing { mx_matches } => (false, Some(self.listed(mx_matches))),
+            StsPolicy::Enforce { mx_matches } => (true, Some(self.listed(mx_matches))),
+        };
+        // A forger of the MX records could bring TLSA records of his own: only secure ones stand in.
+        let by_dane = self.usable_tlsa().filter(|_| self.mx_secure);
+        let instead = by_dane.is_some() && self.connector.sts == StsRule::UnlessDane;
+        let binding = enforce && !self.optional && !instead;
+        let ground = Ground::Sts { enforce };
+        if binding && mx_matches == Some(false) {
+            return Err((Reason::StsMxMismatch, vec![ground]));
+        }
+        // The host shows the certificate for the base domain, which may not carry the MX name; the policy's list holds
+        // all the same.
+        let shows_another_name =
+            by_dane.is_some_and(|set| Some(set.base()) != self.facts.host.domain());
+        let binding = binding && !shows_another_name;
+        let mut sts = Contribution::new(Floor::Authenticated, Attempt::StartTls, ground);
+        if let (Some(_), Some(host)) = (mx_matches, self.facts.host.domain()) {
+            sts.checks.push(Check::Pkix(Pkix {
+                roots: RootsId::public(),
+                // RFC 8461, 4.1: a DNS-ID that is the MX host's name, not the policy's pattern; never the Common Name.
+                names: Names {
+                    references: vec![Reference::Name(host.clone())],
+                    cn: CnFallback::Never,
+                },
+                revocation: self.connector.revocation,
+                weight: Weight::Refuse,
+            }));
+        }
+        sts.notes.extend(self.facts.sts.failure.map(Reason::from));
+        sts.notes.extend((mx_matches == Some(false)).then_some(Reason::StsMxMismatch));
+        match (mx_matches, sts.notes.is_empty()) {
+            (None, true) => Ok(None),
+            _ => Ok(Some(self.published(sts, binding))),
+        }
+    }
+
+    /// What others publish: in force, or only recorded. Under `TLS-Required: No` it is not reported either.
+    fn published(&self, mut contribution: Contribution, binding: bool) -> Contribution {
+        if self.optional {
+            contribution.notes.clear();
+        }
+        if binding { contribution } else { contribution.recorded() }
+    }
+
+    /// RFC 8689.
+    fn message(&self) -> Result<Option<Contribution>, (Reason, Vec<Ground>)> {
+        let wish = |floor, attempt, ground| Contribution::new(floor, attempt, ground);
+        match self.facts.message {
+            MessageTls::Default => Ok(None),
+            MessageTls::Optional => {
+                Ok(Some(wish(Floor::Plaintext, Attempt::Clear, Ground::TlsOptional)))
+            }
+            MessageTls::RequiredOfBounce => {
+                let mut bounce = wish(Floor::Plaintext, Attempt::Clear, Ground::Requiretls);
+                bounce.requiretls = Requiretls::WhereOffered;
+                Ok(Some(bounce))
+            }
+            MessageTls::Required => {
+                let sts_vouches = self.connector.sts != StsRule::Off
+                    && match self.facts.sts.policy {
+                        StsPolicy::None => false,
+                        StsPolicy::Testing { mx_matches } | StsPolicy::Enforce { mx_matches } => {
+                            self.listed(mx_matches)
+                        }
+                    };
+                // RFC 8689, 4.2.1, 2.
+                if self.facts.origin == HostOrigin::Mx && !self.mx_secure && !sts_vouches {
+                    return Err((Reason::RequiretlsMxInsecure, vec![Ground::Requiretls]));
+                }
+                let mut required =
+                    wish(Floor::Authenticated, Attempt::StartTls, Ground::Requiretls);
+                required.requiretls = Requiretls::Needed;
+                // RFC 8689, 4.2.1, 4: by RFC 7672 where that applies, else a DNS-ID or CN-ID that is the host's name.
+                if self.usable_tlsa().is_none() {
+                    required.checks.push(Check::Pkix(Pkix {
+                        roots: self.connector.roots.clone(),
+                        names: Names {
+                            references: vec![Reference::from(self.facts.host.clone())],
+                            cn: CnFallback::IfNoDnsSan,
+                        },
+                        revocation: self.connector.revocation,
+                        weight: Weight::Refuse,
+                    }));
+                }
+                Ok(Some(required))
+            }
+        }
+    }
+
+    fn demand(&self, demand: &Demand) -> Contribution {
+        let ground = Ground::Demand { by: Arc::clone(&demand.by), floor: demand.floor };
+        let attempt = match demand.floor {
+            Floor::Plaintext => Attempt::Clear,
+            Floor::Encrypted | Floor::Authenticated => Attempt::StartTls,
+        };
+        let check = match (demand.floor, self.connector.posture) {
+            (Floor::Plaintext | Floor::Encrypted, _) => None,
+            // Its own check is that of the TLSA records, without which nothing is dialled.
+            (Floor::Authenticated, Posture::DaneOnly) if self.is_dane_only() => None,
+            (Floor::Authenticated, _) => {
+                Some(self.own_check(Weight::Refuse).unwrap_or_else(|| self.pkix(Weight::Refuse)))
+            }
+        };
+        Contribution::new(demand.floor, attempt, ground).with(check.into_iter().collect())
+    }
+}

@@ -1,0 +1,285 @@
+//! Reasons with stable codes, their SMTP status and TLSRPT result type, and the sentence for a log.
+//!
+//! What follows is the page for administrators, which stands beside this crate's source as `REASONS.md`.
+//!
+#![doc = include_str!("../REASONS.md")]
+
+use std::fmt;
+
+/// An enhanced mail system status code (RFC 3463), such as `4.7.5`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Status {
+    /// 2, 4 or 5.
+    pub class: u8,
+    /// What the status is about; 7 is security or policy.
+    pub subject: u16,
+    /// The detail.
+    pub detail: u16,
+}
+
+impl Status {
+    /// The code `class.subject.detail`.
+    pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
+        Self { class, subject, detail }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:expr, $tlsrpt:expr, $sentence:literal;)+) => {
+        /// Why a hop ended as it did. The codes are stable; see [`Reason::code`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Reason { $($(#[doc = $doc])+ #[doc = concat!("\n\nCode `", $code, "`.")] $name,)+ }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The stable code: lower case, words joined by hyphens.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The enhanced status of a mail that is not delivered for this reason; `None` where the reason is no
+            /// ground to withhold one.
+            pub const fn status(self) -> Option<Status> {
+                match self { $(Self::$name => $status,)+ }
+            }
+
+            /// The TLSRPT result type of a failed session (RFC 8460, 4.3); `None` where there is none.
+            pub const fn tlsrpt(self) -> Option<&'static str> {
+                match self { $(Self::$name => $tlsrpt,)+ }
+            }
+
+            /// One clause for a log, without a full stop.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$name => $sentence,)+ }
+            }
+        }
+    };
+}
+
+// RFC 3463, 3.8: X.7.4 security features not supported, X.7.5 cryptographic failure, X.7.0 other security status,
+// X.7.1 delivery not authorized. An ending caused by TLS is a deferral.
+const NOT_SUPPORTED: Option<Status> = Some(Status::new(4, 7, 4));
+const CRYPTOGRAPHIC: Option<Status> = Some(Status::new(4, 7, 5));
+// RFC 3463, 3.5: X.4.3 directory server failure, such as of the DNS.
+const DIRECTORY: Option<Status> = Some(Status::new(4, 4, 3));
+// RFC 8689, 4.2.1.
+pub(crate) const ENCRYPTION_NEEDED: Status = Status::new(5, 7, 10);
+const REQUIRETLS_NEEDED: Option<Status> = Some(Status::new(5, 7, 30));
+// RFC 3207, 4: a server that requires TLS answers 530 5.7.0.
+const SECURITY: Option<Status> = Some(Status::new(5, 7, 0));
+const NOT_AUTHORIZED: Option<Status> = Some(Status::new(5, 7, 1));
+
+// RFC 8460, 4.3.1 and 4.3.2.3.
+const NO_STARTTLS: Option<&str> = Some("starttls-not-supported");
+const HOST_MISMATCH: Option<&str> = Some("certificate-host-mismatch");
+const EXPIRED: Option<&str> = Some("certificate-expired");
+const NOT_TRUSTED: Option<&str> = Some("certificate-not-trusted");
+const VALIDATION: Option<&str> = Some("validation-failure");
+const DNSSEC: Option<&str> = Some("dnssec-invalid");
+const DANE_REQUIRED: Option<&str> = Some("dane-required");
+const TLSA_INVALID: Option<&str> = Some("tlsa-invalid");
+
+reasons! {
+    /// The connection is TLS, and every check that had to pass did.
+    TlsOk = "tls-ok", None, None, "TLS, and every required check passed";
+    /// The posture never sends STARTTLS.
+    TlsNotWanted = "tls-not-wanted", None, None, "TLS is never tried";
+    /// The connection did not come to the point where TLS is decided.
+    Undecided = "undecided", None, None, "the connection ended before TLS was decided";
+    /// The peer's EHLO reply has no STARTTLS, or it knows only HELO.
+    StarttlsNotOffered = "starttls-not-offered", NOT_SUPPORTED, NO_STARTTLS, "the peer does not offer STARTTLS";
+    /// STARTTLS was answered with something other than 220.
+    StarttlsRefused = "starttls-refused", NOT_SUPPORTED, NO_STARTTLS, "the peer refused STARTTLS";
+    /// The handshake ended with an alert, a protocol error or the end of the stream.
+    HandshakeFailed = "handshake-failed", CRYPTOGRAPHIC, VALIDATION, "the TLS handshake failed";
+    /// The handshake did not end in time.
+    HandshakeTimeout = "handshake-timeout", CRYPTOGRAPHIC, VALIDATION, "the TLS handshake stalled";
+    /// Bytes lay behind the 220 to STARTTLS, in clear text.
+    PlaintextInjected = "plaintext-injected", CRYPTOGRAPHIC, VALIDATION, "clear text was injected behind the reply to STARTTLS";
+    /// EHLO inside TLS was refused.
+    TlsHelloFailed = "tls-hello-failed", CRYPTOGRAPHIC, VALIDATION, "the peer refused EHLO inside TLS";
+    /// TLS broke in the middle of the conversation.
+    TlsLost = "tls-lost", CRYPTOGRAPHIC, VALIDATION, "the TLS connection broke";
+    /// The policy of the next hop could not be looked up; that is not the same as having none.
+    PolicyUnavailable = "policy-unavailable", CRYPTOGRAPHIC, None, "the policy for the next hop could not be looked up";
+    /// A TLS handshake with this host failed or stalled lately, so that clear text is used at once.
+    RememberedBroken = "remembered-broken", None, None, "TLS with this host is remembered to be broken";
+    /// The MX look-up failed, or its answer is bogus.
+    MxLookupFailed = "mx-lookup-failed", DIRECTORY, DNSSEC, "the MX look-up of the domain failed or is bogus";
+    /// DANE is mandatory, and the MX records are not secure.
+    MxInsecure = "mx-insecure", CRYPTOGRAPHIC, DANE_REQUIRED, "DANE is mandatory, and the MX records are not secure";
+    /// The look-up of the host's TLSA records, or of what leads to them, failed or is bogus.
+    TlsaLookupFailed = "tlsa-lookup-failed", CRYPTOGRAPHIC, DNSSEC, "the TLSA look-up of the host failed or is bogus";
+    /// The host has TLSA records, and none of them is usable.
+    TlsaUnusable = "tlsa-unusable", CRYPTOGRAPHIC, TLSA_INVALID, "none of the host's TLSA records is usable";
+    /// DANE is mandatory, and the host has no TLSA records.
+    DaneRequired = "dane-required", CRYPTOGRAPHIC, DANE_REQUIRED, "DANE is mandatory, and the host has no secure TLSA records";
+    /// The chain matches none of the host's TLSA records.
+    DaneMismatch = "dane-mismatch", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate matches none of the host's TLSA records";
+    /// The certificate is none of those that the connector pins.
+    PinMismatch = "pin-mismatch", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is none of those pinned";
+    /// The MTA-STS policy could not be fetched; a cached one, or none, applies.
+    StsFetchFailed = "sts-fetch-failed", None, Some("sts-policy-fetch-error"), "the MTA-STS policy could not be fetched";
+    /// The MTA-STS policy is malformed; a cached one, or none, applies.
+    StsPolicyInvalid = "sts-policy-invalid", None, Some("sts-policy-invalid"), "the MTA-STS policy is malformed";
+    /// The certificate of the MTA-STS policy host is not valid; a cached policy, or none, applies.
+    StsWebpkiInvalid = "sts-webpki-invalid", None, Some("sts-webpki-invalid"), "the certificate of the MTA-STS policy host is not valid";
+    /// The host is not in the domain's MTA-STS policy.
+    StsMxMismatch = "sts-mx-mismatch", CRYPTOGRAPHIC, VALIDATION, "the host is not in the domain's MTA-STS policy";
+    /// The message requires REQUIRETLS, and the server does not offer it inside TLS.
+    RequiretlsUnsupported = "requiretls-unsupported", REQUIRETLS_NEEDED, None, "the message requires REQUIRETLS, and the server does not offer it";
+    /// The message requires REQUIRETLS, and neither DNSSEC nor MTA-STS vouches for the MX host.
+    RequiretlsMxInsecure = "requiretls-mx-insecure", Some(ENCRYPTION_NEEDED), None, "the message requires REQUIRETLS, and neither DNSSEC nor MTA-STS vouches for the host";
+    /// The peer showed no certificate.
+    CertMissing = "cert-missing", CRYPTOGRAPHIC, NOT_TRUSTED, "the peer showed no certificate";
+    /// No chain leads from the certificate to a trusted root.
+    CertUnknownIssuer = "cert-unknown-issuer", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate was issued by no authority that is trusted here";
+    /// The certificate is signed by its own key, and no root vouches for it.
+    CertSelfSigned = "cert-self-signed", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is self-signed";
+    /// notAfter of a certificate of the chain is past.
+    CertExpired = "cert-expired", CRYPTOGRAPHIC, EXPIRED, "the certificate has expired";
+    /// notBefore of a certificate of the chain is to come.
+    CertNotYetValid = "cert-not-yet-valid", CRYPTOGRAPHIC, EXPIRED, "the certificate is not valid yet";
+    /// A verified list of its issuer revokes a certificate of the chain.
+    CertRevoked = "cert-revoked", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate has been revoked";
+    /// The certificate is for other names.
+    CertNameMismatch = "cert-name-mismatch", CRYPTOGRAPHIC, HOST_MISMATCH, "the certificate is for another name";
+    /// The certificate, or one of its issuers, is not what RFC 5280 describes.
+    CertMalformed = "cert-malformed", CRYPTOGRAPHIC, VALIDATION, "the certificate is malformed";
+    /// X.509 v1 or v2, an unknown critical extension, or an algorithm or key size that is not supported.
+    CertUnsupported = "cert-unsupported", CRYPTOGRAPHIC, VALIDATION, "the certificate uses something that is not supported";
+    /// The peer shows the certificate of an authority as its own.
+    CertIsCa = "cert-is-ca", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is that of an authority, not of a host";
+    /// The extended key usage does not include this use.
+    CertWrongPurpose = "cert-wrong-purpose", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is not meant for this use";
+    /// A signature of the chain does not verify.
+    CertBadSignature = "cert-bad-signature", CRYPTOGRAPHIC, NOT_TRUSTED, "a signature in the certificate chain is wrong";
+    /// Basic constraints, path length or name constraints of an authority are violated.
+    CertConstraintViolated = "cert-constraint-violated", CRYPTOGRAPHIC, NOT_TRUSTED, "an authority of the chain may not issue this certificate";
+    /// The chain is longer, larger or more costly to check than the limits allow.
+    CertTooCostly = "cert-too-costly", CRYPTOGRAPHIC, VALIDATION, "the certificate chain exceeds a limit";
+    /// The connector names roots that the trust store does not hold.
+    RootsMissing = "roots-missing", CRYPTOGRAPHIC, VALIDATION, "the trusted roots that the connector names are not loaded";
+    /// The revocation list of the issuer is past its nextUpdate.
+    CrlExpired = "crl-expired", CRYPTOGRAPHIC, NOT_TRUSTED, "the revocation list of the issuer is past its next update";
+    /// The signature of the revocation list is not the issuer's, or the issuer may not sign lists.
+    CrlInvalid = "crl-invalid", CRYPTOGRAPHIC, NOT_TRUSTED, "the revocation list was not signed by the issuer";
+    /// No revocation list says whether the certificate is revoked.
+    RevocationUnknown = "revocation-unknown", CRYPTOGRAPHIC, NOT_TRUSTED, "no revocation list covers the certificate";
+    /// Receiving: the connector requires TLS, and there is none.
+    TlsRequired = "tls-required", SECURITY, None, "TLS is required";
+    /// Receiving: the connector requires a client certificate, and none was shown.
+    ClientCertMissing = "client-cert-missing", SECURITY, None, "a client certificate is required";
+    /// Receiving: the client certificate does not carry the name to which the sender domain is tied.
+    ClientCertNameMismatch = "client-cert-name-mismatch", NOT_AUTHORIZED, None, "the client certificate is for another name";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Reason {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.code() == code)
+            .ok_or_else(|| serde::de::Error::custom("unknown reason code"))
+    }
+}
+
+/// Result types of RFC 8460, 4.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ResultType {
+    /// The host does not offer STARTTLS, or refused it.
+    StarttlsNotSupported,
+    /// The certificate is for other names.
+    CertificateHostMismatch,
+    /// The certificate has expired.
+    CertificateExpired,
+    /// No chain leads to a trusted root, and other failures of a certificate.
+    CertificateNotTrusted,
+    /// None of the others.
+    ValidationFailure,
+    /// None of the TLSA records is valid.
+    TlsaInvalid,
+    /// The resolver returned no valid records.
+    DnssecInvalid,
+    /// DANE is required here, and the host has no TLSA records.
+    DaneRequired,
+    /// The policy could not be fetched.
+    StsPolicyFetchError,
+    /// The policy is malformed.
+    StsPolicyInvalid,
+    /// The certificate of the policy host is not valid.
+    StsWebpkiInvalid,
+}
+
+impl ResultType {
+    /// Every result type.
+    pub const ALL: &[Self] = &[
+        Self::StarttlsNotSupported,
+        Self::CertificateHostMismatch,
+        Self::CertificateExpired,
+        Self::CertificateNotTrusted,
+        Self::ValidationFailure,
+        Self::TlsaInvalid,
+        Self::DnssecInvalid,
+        Self::DaneRequired,
+        Self::StsPolicyFetchError,
+        Self::StsPolicyInvalid,
+        Self::StsWebpkiInvalid,
+    ];
+
+    /// The word in a report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StarttlsNotSupported => "starttls-not-supported",
+            Self::CertificateHostMismatch => "certificate-host-mismatch",
+            Self::CertificateExpired => "certificate-expired",
+            Self::CertificateNotTrusted => "certificate-not-trusted",
+            Self::ValidationFailure => "validation-failure",
+            Self::TlsaInvalid => "tlsa-invalid",
+            Self::DnssecInvalid => "dnssec-invalid",
+            Self::DaneRequired => "dane-required",
+            Self::StsPolicyFetchError => "sts-policy-fetch-error",
+            Self::StsPolicyInvalid => "sts-policy-invalid",
+            Self::StsWebpkiInvalid => "sts-webpki-invalid",
+        }
+    }
+}
+
+impl Reason {
+    /// The result type of a failed session (RFC 8460, 4.3), as [`Reason::tlsrpt`] has it in words.
+    pub fn result_type(self) -> Option<ResultType> {
+        let word = self.tlsrpt()?;
+        ResultType::ALL.iter().copied().find(|it| it.as_str() == word)
+    }
+}
+
+impl fmt::Display for ResultType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

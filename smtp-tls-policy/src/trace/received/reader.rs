@@ -1,0 +1,387 @@
+//! Clause by clause: what a word or a comment means where it stands.
+
+use std::net::IpAddr;
+
+use super::date::DateTime;
+use super::protocol::{Transmission, With, strip};
+use super::read::{Arrival, From, LocalMark, Received};
+use super::scan::items;
+use super::software::{Product, Software};
+use super::text::Text;
+use super::tls::{self, ClientCertificate, Evidence, Found, Place, TlsMark};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clause {
+    From,
+    By,
+    Via,
+    With,
+    Id,
+    For,
+    Tls,
+    Group,
+    /// A clause that is known and not kept.
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Expect {
+    /// The word behind a keyword is its value, whatever it is: a client may call itself `by`.
+    Value,
+    /// A comment stood between: now a keyword is a keyword, as in `by (Haraka) with ESMTP`.
+    ValueOrClause,
+    #[default]
+    Clause,
+}
+
+#[derive(Default)]
+pub(super) struct Reader<'i> {
+    clause: Option<Clause>,
+    expect: Expect,
+    from: Option<Text<'i>>,
+    helo: Option<Text<'i>>,
+    reverse_name: Option<Text<'i>>,
+    /// In brackets: `[192.0.2.1]`.
+    literal: Option<IpAddr>,
+    /// Not in brackets; a host may be named like that, so a literal goes before it.
+    bare: Option<IpAddr>,
+    by: Option<Text<'i>>,
+    by_address: Option<IpAddr>,
+    via: Option<&'i [u8]>,
+    with: Option<&'i [u8]>,
+    /// Where the value of the clause began, until a comment: `via` and `with` have several words.
+    phrase: Option<usize>,
+    id: Option<Text<'i>>,
+    recipient: Option<Text<'i>>,
+    tls: Option<TlsMark<'i>>,
+    client: Option<ClientCertificate<Text<'i>>>,
+    says_clear_text: bool,
+    software: Option<Software>,
+    local: Option<LocalMark>,
+    from_network: bool,
+}
+
+impl<'i> Reader<'i> {
+    /// `so_far` is the body up to the end of `word`.
+    pub(super) fn word(&mut self, word: &'i [u8], so_far: &'i [u8]) {
+        let keyword = self.keyword(word);
+        match (self.expect, keyword) {
+            (Expect::Value, Some(next)) if self.clause == Some(Clause::Tls) => self.open(next),
+            (Expect::Value, _) | (Expect::ValueOrClause, None) => {
+                self.value(word, so_far.len() - word.len())
+            }
+            (_, Some(next)) => self.open(next),
+            (Expect::Clause, None) => self.more(word, so_far),
+        }
+    }
+
+    /// A clause counts once; where a second one seems to begin, it is a word like others.
+    fn keyword(&self, word: &[u8]) -> Option<Clause> {
+        const NAMES: [(&str, Clause); 9] = [
+            ("from", Clause::From),
+            ("by", Clause::By),
+            ("via", Clause::Via),
+            ("with", Clause::With),
+            ("id", Clause::Id),
+            ("for", Clause::For),
+            ("tls", Clause::Tls),
+            ("group", Clause::Group),
+            ("envelope-from", Clause::Other),
+        ];
+        let (_, clause) =
+            NAMES.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word))?;
+        let open = match clause {
+            Clause::From => self.from.is_none() && self.by.is_none(),
+            Clause::By => self.by.is_none(),
+            Clause::Via => self.via.is_none(),
+            Clause::With => self.with.is_none(),
+            Clause::Id => self.id.is_none(),
+            Clause::For => self.recipient.is_none(),
+            // An additional clause: behind the registered ones, or where Exim and chasquid put it, behind `with`.
+            Clause::Tls => self.with.is_some(),
+            // RFC 8314, 4.3: not to be used except immediately after the cipher.
+            Clause::Group => {
+                self.clause == Some(Clause::Tls) && self.tls.is_some_and(|tls| tls.cipher.is_some())
+            }
+            Clause::Other => true,
+        };
+        open.then_some(*clause)
+    }
+
+    fn open(&mut self, clause: Clause) {
+        self.clause = Some(clause);
+        self.expect = Expect::Value;
+        self.phrase = None;
+        if clause == Clause::Tls {
+            self.found(Found::new(Evidence::Clause));
+        }
+    }
+
+    fn value(&mut self, word: &'i [u8], start: usize) {
+        self.expect = Expect::Clause;
+        self.phrase = Some(start);
+        let text = Text::new(word);
+        match self.clause {
+            Some(Clause::From) => self.from = Some(text),
+            Some(Clause::By) => {
+                self.by = Some(text);
+                self.by_address = address(word).map(|(address, _)| address);
+            }
+            Some(Clause::Via) => self.via = Some(word),
+            Some(Clause::With) => self.with = Some(word),
+            Some(Clause::Id) => self.id = Some(text),
+            Some(Clause::For) => self.recipient = Some(text),
+            Some(Clause::Tls) => {
+                self.found(Found { cipher: tls::cipher(word), ..Found::new(Evidence::Clause) })
+            }
+            Some(Clause::Group) => {
+                if let Some(tls) = &mut self.tls {
+                    tls.group = tls::cipher(word);
+                }
+            }
+            Some(Clause::Other) | None => {}
+        }
+    }
+
+    /// A further word of a clause.
+    fn more(&mut self, word: &'i [u8], so_far: &'i [u8]) {
+        let phrase = match self.clause {
+            // Some write the address without a comment: `from host [192.0.2.1] by`.
+            Some(Clause::From) => {
+                return self.literal = self.literal.or(address(word).map(|(address, _)| address));
+            }
+            Some(Clause::Via) => &mut self.via,
+            Some(Clause::With) => &mut self.with,
+            _ => return,
+        };
+        if let Some(start) = self.phrase {
+            *phrase = Some(&so_far[start..]);
+        }
+    }
+
+    pub(super) fn comment(&mut self, comment: &'i [u8]) {
+        self.phrase = None;
+        if self.expect == Expect::Value {
+            self.expect = Expect::ValueOrClause;
+        }
+        let place = match self.clause {
+            None | Some(Clause::From) => Place::From,
+            Some(Clause::By) => Place::By,
+            Some(_) => Place::With,
+        };
+        if self.clause.is_none() {
+            self.start_comment(comment);
+        }
+        if place == Place::From && self.tcp_info(comment) {
+            return;
+        }
+        if let Some(client) = tls::client_certificate(comment) {
+            self.client = self.client.or(Some(client));
+            return;
+        }
+        if let Some(found) = tls::in_comment(comment, place) {
+            self.found(found);
+            return;
+        }
+        if place != Place::From {
+            self.says_clear_text |= tls::says_clear_text(comment);
+            self.by_comment(comment);
+        }
+    }
+
+    /// Before any clause: `(qmail 123 invoked from network)`, `(from root@localhost)`.
+    fn start_comment(&mut self, comment: &'i [u8]) {
+        let mut words = items(comment);
+        let Some(first) = words.next() else { return };
+        if first.eq_ignore_ascii_case(b"from") {
+            self.local = Some(LocalMark::User);
+        } else if words.any(|item| item.eq_ignore_ascii_case(b"invoked")) {
+            if words.next().is_some_and(|item| item.eq_ignore_ascii_case(b"from")) {
+                self.from_network = true;
+            } else {
+                self.local = Some(LocalMark::Invoked);
+            }
+            self.software = self.software.or(Software::in_comment(comment));
+        }
+    }
+
+    /// `TCP-info` of RFC 5321, 4.4 and its relatives. True if the comment names an address or the HELO name: then
+    /// nothing else in it is believed, because the client chose its words.
+    fn tcp_info(&mut self, comment: &'i [u8]) -> bool {
+        if self.from.is_none() {
+            return false;
+        }
+        if Text::new(comment).starts_with("[unix socket]") {
+            self.local = Some(LocalMark::Socket);
+            return true;
+        }
+        let mut words = items(comment);
+        let mut before: Option<&[u8]> = None;
+        let mut any = false;
+        while let Some(item) = words.next() {
+            let item = item.strip_prefix(b"\"").unwrap_or(item);
+            let named = strip(item, "helo=").or_else(|| strip(item, "ehlo="));
+            let helo = match named {
+                // qmail: `(HELO name)`; others: `"EHLO name"`.
+                None if [&b"HELO"[..], b"EHLO", b"LHLO"]
+                    .iter()
+                    .any(|verb| verb.eq_ignore_ascii_case(item)) =>
+                {
+                    words.next().or(Some(b""))
+                }
+                named => named,
+            };
+            if let Some(name) = helo {
+                let name = name.strip_suffix(b"\"").unwrap_or(name);
+                self.helo = self.helo.or(Some(Text::new(name)));
+                return true;
+            }
+            // `ident@host` is what the IDENT protocol adds.
+            let host = item.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
+            match address(host) {
+                Some((address, true)) => {
+                    any = true;
+                    if self.literal.is_none() {
+                        self.literal = Some(address);
+                        self.reverse_name = before
+                            .filter(|name| !name.eq_ignore_ascii_case(b"unknown"))
+                            .map(Text::new);
+                    }
+                }
+                Some((address, false)) if before.is_none() => {
+                    any = true;
+                    self.bare = self.bare.or(Some(address));
+                }
+                None if item == b"[local]" => {
+                    self.local = Some(LocalMark::Socket);
+                    return true;
+                }
+                _ if any && item == b"(may be forged)" => self.reverse_name = None,
+                _ => {}
+            }
+            before = Some(host);
+        }
+        any
+    }
+
+    fn by_comment(&mut self, comment: &'i [u8]) {
+        if self.clause == Some(Clause::By) && self.by_address.is_none() {
+            self.by_address = items(comment).next().and_then(address).map(|(address, _)| address);
+        }
+        if self.software.is_none() {
+            self.software = Software::in_comment(comment);
+        }
+        let mut words = items(comment).skip(1);
+        if words.next() == Some(b"from") && words.next() == Some(b"userid") {
+            self.local = Some(LocalMark::User);
+        }
+    }
+
+    /// Joins what one more place says; the `tls` clause names the cipher suite best.
+    fn found(&mut self, found: Found<'i>) {
+        self.client = self.client.or(found.client);
+        let tls = self.tls.get_or_insert(TlsMark {
+            evidence: found.evidence,
+            version: None,
+            cipher: None,
+            group: None,
+            client: None,
+        });
+        tls.evidence = tls.evidence.min(found.evidence);
+        tls.version = tls.version.or(found.version);
+        tls.cipher = if found.evidence == Evidence::Clause {
+            found.cipher.or(tls.cipher)
+        } else {
+            tls.cipher.or(found.cipher)
+        };
+    }
+
+    pub(super) fn finish(mut self, body: &'i [u8], date: Option<DateTime>) -> Received<'i> {
+        let with = self.with.map(|with| {
+            let first = with.split(|byte| super::text::is_white(*byte)).next().unwrap_or_default();
+            let keyword = Transmission::parse(first);
+            if keyword.is_some_and(|(_, tls)| tls) || first.eq_ignore_ascii_case(b"HTTPS") {
+                self.found(Found::new(Evidence::Keyword));
+            }
+            if let Some(found) = tls::in_with(with) {
+                self.found(found);
+            }
+            if first.eq_ignore_ascii_case(b"mapi") {
+                self.local = Some(LocalMark::Mapi);
+            } else if strip(first, "local").is_some_and(|rest| matches!(rest, [] | [b'-', ..])) {
+                self.local = Some(LocalMark::Protocol);
+            }
+            self.software = Software::in_with(with, self.id.map(Text::raw)).or(self.software);
+            With {
+                text: Text::new(with),
+                transmission: keyword.map(|(transmission, _)| transmission),
+            }
+        });
+        // Of several words, so none of them is a name that a client chose.
+        if Text::new(body).starts_with("from mail pickup service by ") {
+            self.local = Some(LocalMark::Pickup);
+        }
+        let product = self.software.map(|software| software.product);
+        if product == Some(Product::MessageSwitch) {
+            self.local = Some(LocalMark::MessageSwitch);
+        }
+        if let Some(tls) = &mut self.tls {
+            // Haraka says `verify=FAIL` also where no certificate was shown.
+            tls.client = self.client.filter(|_| product != Some(Product::Haraka));
+        }
+        let from = self.from.map(|name| {
+            let helo_stated = self.helo.is_some();
+            let named = address(name.raw());
+            // A writer that states the HELO name elsewhere begins with what it found out itself.
+            let own_finding = helo_stated && name != "unknown";
+            From {
+                name,
+                helo: self.helo.unwrap_or(name),
+                reverse_name: self
+                    .reverse_name
+                    .or((own_finding && named.is_none()).then_some(name)),
+                address: self
+                    .literal
+                    .or(self.bare)
+                    .or(named.filter(|_| own_finding).map(|(address, _)| address)),
+            }
+        });
+        Received {
+            body: Text::new(body),
+            by: self.by,
+            by_address: self.by_address,
+            via: self.via.map(Text::new),
+            with,
+            id: self.id,
+            recipient: self.recipient,
+            date,
+            tls: self.tls,
+            says_clear_text: self.says_clear_text,
+            software: self.software,
+            arrival: match self.local {
+                Some(mark) => Arrival::Local(mark),
+                None if from.is_some() || self.from_network => Arrival::Network,
+                None => Arrival::NotStated,
+            },
+            from,
+        }
+    }
+}
+
+/// An address, and whether it is a literal in brackets: `[192.0.2.1]:25`, `[IPv6:2001:db8::1]`, `2001:db8::1`,
+/// `fe80::1%14`.
+fn address(item: &[u8]) -> Option<(IpAddr, bool)> {
+    let text = str::from_utf8(item).ok()?;
+    let (text, literal) = match text.strip_prefix('[') {
+        Some(text) => (text.split_once(']')?.0, true),
+        None => (text, false),
+    };
+    let text = if text.get(..5).is_some_and(|tag| tag.eq_ignore_ascii_case("IPv6:")) {
+        &text[5..]
+    } else {
+        text
+    };
+    let text = text.split_once('%').map_or(text, |(address, _zone)| address);
+    let address: IpAddr = text.parse().ok()?;
+    Some((address.to_canonical(), literal))
+}

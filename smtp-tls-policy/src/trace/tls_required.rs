@@ -1,0 +1,38 @@
+//! The header field `TLS-Required: No` (RFC 8689, section 5).
+
+/// Whether a message, of which the header section is enough, has exactly one header field `TLS-Required`, and that says
+/// `No`. A receiver tags the message with it (RFC 8689, 4.1), for [`MessageTls::new`](crate::plan::MessageTls::new); more than one may not be there (3),
+/// and whatever the grammar does not have takes no TLS from anybody.
+///
+/// ```
+/// use smtp_tls_policy::trace::tls_required_no;
+///
+/// assert!(tls_required_no(b"Subject: your certificate\r\nTLS-Required: No\r\n\r\nhas expired\r\n"));
+/// assert!(!tls_required_no(b"Subject: hello\r\n\r\nTLS-Required: No\r\n"));
+/// ```
+pub fn tls_required_no(message: &[u8]) -> bool {
+    const NAME: &[u8] = b"TLS-Required:";
+    let (mut fields, mut continues) = (0_u64, false);
+    let mut value: Vec<u8> = Vec::new();
+    for line in message.split_inclusive(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match line.first() {
+            None => break,
+            // RFC 5322, 2.2.3: folded.
+            Some(b' ' | b'\t') if continues => value.extend_from_slice(line),
+            Some(b' ' | b'\t') => {}
+            Some(_) => {
+                continues =
+                    line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME));
+                if continues {
+                    fields += 1;
+                    value = line[NAME.len()..].to_vec();
+                }
+            }
+        }
+    }
+    // RFC 8689, 3: [FWS] "No" CRLF. Of one field this is the whole value, looked at once, however often it is folded.
+    let start = value.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
+    fields == 1 && value[start..].eq_ignore_ascii_case(b"No")
+}
