@@ -204,7 +204,7 @@ impl Script {
         config
     }
 
-    fn client_config(&self) -> (client::ClientConfig, TlsRules) {
+    fn client_config(&self) -> (client::Config, TlsRules) {
         let mut config = client_config();
         let mut rules = TlsRules::NEVER;
         for (option, _) in self.options() {
@@ -237,11 +237,7 @@ impl Script {
                         Command::Mail { path, parameters } => {
                             let auth = parameters.auth.map(Into::into);
                             actions.push(Action::Mail(
-                                {
-                                    let mut envelope = Envelope::relaying(path, &parameters);
-                                    envelope.auth = auth;
-                                    envelope
-                                },
+                                Envelope { auth, ..Envelope::relaying(path, &parameters) },
                                 vec![],
                             ));
                         }
@@ -482,7 +478,7 @@ impl Side for ClientSide {
         loop {
             self.write_body();
             let ClientBed { client, input, output, now, .. } = &mut self.bed;
-            let progress = match client.poll(input, output, *now) {
+            let progress = match client.poll(*now, input, output) {
                 Ok(progress) => progress,
                 Err(smtp_proto::error::Error::Closed) => return,
                 Err(error) => return self.events.push(format!("error: {error}")),
@@ -497,14 +493,12 @@ impl Side for ClientSide {
                 Step::Event(event) => {
                     self.events.push(describe(&event));
                     match event {
-                        client::ClientEvent::Ready | client::ClientEvent::Finished(_) => {
-                            next = true
-                        }
-                        client::ClientEvent::Authenticated(_)
-                        | client::ClientEvent::AuthenticationFailed { .. } => next = true,
+                        client::Event::Ready | client::Event::Finished(_) => next = true,
+                        client::Event::Authenticated(_)
+                        | client::Event::AuthenticationFailed { .. } => next = true,
                         // Behind the 220 to XCLIENT the client is ready once more.
-                        client::ClientEvent::Answered(reply) => next = reply.code() != 220,
-                        client::ClientEvent::SendBody => {
+                        client::Event::Answered(reply) => next = reply.code() != 220,
+                        client::Event::SendBody => {
                             self.body = Some(std::mem::take(&mut self.pieces).into_iter())
                         }
                         _ => {}

@@ -79,6 +79,7 @@ use crate::{
 
 mod dns_txt;
 mod domain;
+pub mod inquiry;
 pub mod judge;
 pub mod pki;
 pub mod plan;

@@ -15,7 +15,7 @@ use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan,
 use smtp_tls_policy::rules::{
     Floor, OutboundConnector, OutboundConnectors, Posture, SmartHost, StsRule, Yields,
 };
-use smtp_tls_policy::sts::Policy as StsText;
+use smtp_tls_policy::sts::PolicyText;
 use smtp_tls_policy::sts::{StsFact, StsPolicy};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types, sts, tlsrpt};
 
@@ -159,7 +159,7 @@ fn a_good_certificate_by_mta_sts_does_not_save_one_that_dane_refuses() {
 #[test]
 fn the_pattern_of_a_policy_is_no_name_of_a_certificate() {
     let policy =
-        StsText::parse(b"version: STSv1\nmode: enforce\nmx: *.example.net\nmax_age: 86400\n")
+        PolicyText::parse(b"version: STSv1\nmode: enforce\nmx: *.example.net\nmax_age: 86400\n")
             .unwrap();
     let (connector, next_hop, host) =
         (posture(Posture::Opportunistic), host("example.com"), host(HOST));
@@ -231,8 +231,8 @@ fn the_policy_domain_of_a_report() {
     let domain = |text| Domain::parse(text).unwrap();
     let (next_hop, mx) = (host("example.com"), host(HOST));
     let text = "version: STSv1\nmode: testing\nmx: *.example.com\nmax_age: 604800\n";
-    let policy = sts::Policy::parse(text.as_bytes()).unwrap();
-    let published = |domain: Domain| sts::Answer {
+    let policy = sts::PolicyText::parse(text.as_bytes()).unwrap();
+    let published = |domain: Domain| sts::StsAnswer {
         policy: Some(sts::CachedPolicy::new(
             domain,
             sts::PolicyId::parse("1").unwrap(),
@@ -242,9 +242,9 @@ fn the_policy_domain_of_a_report() {
         trouble: None,
     };
     // Each policy of a connection that found no STARTTLS, with its `policy-domain`.
-    let reported = |facts: &Facts<'_>, answer: &sts::Answer| -> Vec<(&'static str, Domain)> {
+    let reported = |facts: &Facts<'_>, answer: &sts::StsAnswer| -> Vec<(&'static str, Domain)> {
         let plan = plan(facts).unwrap();
-        let failed = tlsrpt::Connection::NoTls(Reason::StarttlsNotOffered, None);
+        let failed = tlsrpt::TlsOutcome::NoTls(Reason::StarttlsNotOffered, None);
         tlsrpt::Reporting::of(facts, answer)
             .connection(&plan, failed, None, [192, 0, 2, 1].into())
             .into_iter()
@@ -255,7 +255,7 @@ fn the_policy_domain_of_a_report() {
     connector.smart_host = Some(SmartHost::new(mx.clone()));
     let tlsa = found("host.elsewhere.example", of_a_stranger(3));
     let mut facts = Facts::new(&connector, &next_hop, &mx, HostOrigin::Mx);
-    let none = sts::Answer::default();
+    let none = sts::StsAnswer::default();
     assert_eq!(reported(&facts, &none), [("no-policy-found", domain("example.com"))]);
     let answer = published(domain("example.com"));
     facts.sts = StsFact::new(StsPolicy::Testing { mx_matches: true });

@@ -10,7 +10,8 @@ use serde_json::Value;
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::TxtError;
 use smtp_tls_policy::sts::{
-    Cache, FetchError, Limits, MxPattern, Next, Policy, Record, Response, Trouble, is_text_plain,
+    Cache, CacheLimits, Discovered, FetchError, MxPattern, PolicyResponse, PolicyText, StsRecord,
+    Trouble, is_text_plain,
 };
 use smtp_tls_policy::tlsrpt;
 
@@ -54,7 +55,7 @@ fn text<'r>(row: &'r Value, key: &str) -> &'r str {
 #[test]
 fn corpus_mta_sts_txt() {
     each("mta_sts_txt", "input", |row| {
-        let found = Record::find(&[[text(row, "input")]]);
+        let found = StsRecord::find(&[[text(row, "input")]]);
         match row["fields"].as_object() {
             Some(fields) => match found {
                 Ok(Some(record)) => same(record.id.as_str(), fields["id"].as_str().unwrap()),
@@ -74,7 +75,7 @@ fn corpus_mta_sts_txt_lookup() {
         };
         let records: Vec<[&str; 1]> =
             records.iter().map(|record| [record.as_str().unwrap()]).collect();
-        let outcome = match Record::find(&records) {
+        let outcome = match StsRecord::find(&records) {
             Ok(Some(_)) => "found",
             Ok(None) => "none",
             Err(TxtError::Several { .. }) => "multiple_records",
@@ -93,7 +94,10 @@ fn corpus_mta_sts_txt_lookup() {
 #[test]
 fn corpus_mta_sts_policy() {
     each("mta_sts_policy", "input", |row| {
-        same(Policy::parse(text(row, "input").as_bytes()).is_ok(), row["valid"].as_bool().unwrap())
+        same(
+            PolicyText::parse(text(row, "input").as_bytes()).is_ok(),
+            row["valid"].as_bool().unwrap(),
+        )
     });
 }
 
@@ -120,7 +124,7 @@ fn corpus_mta_sts_content_type() {
 #[test]
 fn corpus_tlsrpt_txt() {
     each("tlsrpt_txt", "input", |row| {
-        let found = tlsrpt::Record::find(&[[text(row, "input")]]);
+        let found = tlsrpt::TlsrptRecord::find(&[[text(row, "input")]]);
         same(matches!(found, Ok(Some(_))), row["valid"].as_bool().unwrap())
     });
 }
@@ -139,23 +143,21 @@ fn corpus_mta_sts_fetch_scenarios() {
             }
             other => panic!("{other}"),
         };
-        let mut cache = Cache::new(Limits::default());
-        let record = Record::find(&records);
+        let mut cache = Cache::new(CacheLimits::default());
+        let record = StsRecord::find(&records);
         let (answer, kept) = match cache.discovered(&domain, record.map_err(Into::into), now) {
-            Next::Done(answer) => (answer, 0),
-            Next::UnderWay => return Err("nothing was under way".to_owned()),
-            Next::Fetch(fetch) => {
+            Discovered::Done(answer) => (answer, 0),
+            Discovered::UnderWay => return Err("nothing was under way".to_owned()),
+            Discovered::Fetch(fetch) => {
                 let http = &row["http"];
                 let body = http["body"].as_str().unwrap_or_default();
                 // The suite shows the certificates of its hosts only in their names. To judge them is the caller's part.
                 let response = match http["status"].as_u64() {
                     _ if domain.as_str().starts_with("bad-cert") => Err(FetchError::Certificate),
                     None => Err(FetchError::Unreachable),
-                    Some(status) => Ok(Response {
-                        status: status as u16,
-                        content_type: http["content_type"].as_str(),
-                        body: body.as_bytes(),
-                    }),
+                    Some(status) => {
+                        Ok(PolicyResponse::new(status as u16, http["content_type"].as_str(), body))
+                    }
                 };
                 let fetched = cache.fetched(fetch, response, now);
                 (fetched.answer, fetched.changes.len())

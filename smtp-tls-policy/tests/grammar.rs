@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use smtp_tls_policy::sts::{Policy, Record};
+use smtp_tls_policy::sts::{PolicyText, StsRecord};
 use smtp_tls_policy::tlsrpt;
 
 /// From a place in a text to all places where the rule may end.
@@ -239,11 +239,11 @@ proptest! {
             (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric())
         };
         let expected = matches(&sts_record(), text.as_bytes()) && has_id;
-        let read = Record::find(&[[&text]]);
+        let read = StsRecord::find(&[[&text]]);
         prop_assert_eq!(matches!(read, Ok(Some(_))), expected, "{:?}: {:?}", text, read);
         // Where the strings of a record are parted says nothing.
         let (start, rest) = text.split_at(text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at));
-        prop_assert_eq!(Record::find(&[[start, rest]]), read);
+        prop_assert_eq!(StsRecord::find(&[[start, rest]]), read);
     }
 
     #[test]
@@ -268,7 +268,7 @@ proptest! {
         let all_good = fields.iter().filter(rua).all(|field| matches(&rule, field.as_bytes()));
         let expected =
             matches(&tlsrpt_record(), text.as_bytes()) && all_good && fields.iter().filter(rua).count() > 0;
-        let read = tlsrpt::Record::find(&[[&text]]);
+        let read = tlsrpt::TlsrptRecord::find(&[[&text]]);
         prop_assert_eq!(matches!(read, Ok(Some(_))), expected, "{:?}: {:?}", text, read);
     }
 
@@ -317,7 +317,7 @@ proptest! {
         }));
         let complete = seen.iter().all(|times| *times == 1) && (mode_none || count(&text, &ends, "mx:") > 0);
         let expected = matches(&policy(), text.as_bytes()) && text.lines().all(known) && complete;
-        let read = Policy::parse(text.as_bytes());
+        let read = PolicyText::parse(text.as_bytes());
         prop_assert_eq!(read.is_ok(), expected, "{:?}: {:?}", text, read);
     }
 }
@@ -327,7 +327,7 @@ proptest! {
 fn a_policy_may_have_utf_8_in_what_is_not_known() {
     let policy = |value: &[u8]| {
         let text = [&b"version: STSv1\nmode: none\nmax_age: 1\nnote: "[..], value, b"\n"].concat();
-        Policy::parse(&text).is_ok()
+        PolicyText::parse(&text).is_ok()
     };
     assert!(policy("gr\u{fc}n \u{20ac} \u{1f600}".as_bytes()));
     assert!(!policy(b"\xff"));

@@ -10,7 +10,7 @@ use smtp_tls_policy::{Domain, DomainError};
 use smtp_tls_policy::{ResultType, tlsrpt};
 
 fn find(record: &str) -> Result<Option<String>, TxtError> {
-    Ok(Record::find(&[[record]])?.map(|record| record.id.as_str().to_owned()))
+    Ok(StsRecord::find(&[[record]])?.map(|record| record.id.as_str().to_owned()))
 }
 
 fn domain(text: &str) -> Domain {
@@ -93,19 +93,19 @@ fn brackets_in_a_uri() {
 /// `Domain` of RFC 5321 may be of digits: the policy is one, and no host has that name.
 #[test]
 fn a_pattern_that_looks_like_an_address() {
-    let policy = Policy::parse(
+    let policy = PolicyText::parse(
         b"version: STSv1\nmode: enforce\nmx: 192.0.2.1\nmx: *.a.example\nmax_age: 9\n",
     )
     .unwrap();
     assert_eq!(policy.mx().collect::<Vec<_>>(), ["192.0.2.1", "*.a.example"]);
     assert!(policy.permits(&domain("mx.a.example")));
-    assert_eq!(Policy::parse(policy.to_string().as_bytes()), Ok(policy));
+    assert_eq!(PolicyText::parse(policy.to_string().as_bytes()), Ok(policy));
 }
 
 #[test]
 fn of_several_records_exactly_one_may_have_the_version() {
     let find = |records: &[&[&str]]| {
-        Record::find(records).map(|record| record.map(|record| record.id.to_string()))
+        StsRecord::find(records).map(|record| record.map(|record| record.id.to_string()))
     };
     assert_eq!(find(&[]), Ok(None));
     assert_eq!(find(&[&["v=spf1 -all"], &["v=STSv1;id=1"], &["x"]]), Ok(Some("1".to_owned())));
@@ -142,7 +142,7 @@ const GOOD: &str =
 
 #[test]
 fn a_policy_is_read_as_the_grammar_says() {
-    let expected = Policy::parse(GOOD.as_bytes()).unwrap();
+    let expected = PolicyText::parse(GOOD.as_bytes()).unwrap();
     assert_eq!(expected.mode(), Mode::Enforce);
     assert_eq!(expected.max_age(), Duration::from_secs(604_800));
     assert_eq!(expected.mx().collect::<Vec<_>>(), ["mail.example.com", "*.example.net"]);
@@ -158,11 +158,11 @@ fn a_policy_is_read_as_the_grammar_says() {
         ),
         format!("Mode: x\nMX: y\n{GOOD}"),
     ] {
-        assert_eq!(Policy::parse(same.as_bytes()), Ok(expected.clone()), "{same:?}");
+        assert_eq!(PolicyText::parse(same.as_bytes()), Ok(expected.clone()), "{same:?}");
     }
     // Mode none needs no mx, and may have some.
-    assert!(Policy::parse(b"version:STSv1\nmode:none\nmax_age:0").is_ok());
-    assert!(Policy::parse(b"version:STSv1\nmode:none\nmax_age:0\nmx:a.example").is_ok());
+    assert!(PolicyText::parse(b"version:STSv1\nmode:none\nmax_age:0").is_ok());
+    assert!(PolicyText::parse(b"version:STSv1\nmode:none\nmax_age:0\nmx:a.example").is_ok());
 }
 
 #[test]
@@ -215,15 +215,15 @@ fn a_wrong_policy_is_refused_with_line_and_field() {
         (without("mx").replace("enforce", "testing"), missing("mx")),
         ("x".repeat(MAX_POLICY_LEN + 1), PolicyError::TooLong),
     ] {
-        assert_eq!(Policy::parse(text.as_bytes()), Err(expected), "{text:?}");
+        assert_eq!(PolicyText::parse(text.as_bytes()), Err(expected), "{text:?}");
     }
-    assert_eq!(Policy::parse(b"version: STSv1\nx: \xff"), Err(line(2)));
+    assert_eq!(PolicyText::parse(b"version: STSv1\nx: \xff"), Err(line(2)));
 }
 
 #[test]
 fn the_lifetime_is_cut_to_the_maximum() {
     let age = |text: &str| {
-        Policy::parse(GOOD.replace("604800", text).as_bytes()).unwrap().max_age().as_secs()
+        PolicyText::parse(GOOD.replace("604800", text).as_bytes()).unwrap().max_age().as_secs()
     };
     assert_eq!(age("0"), 0);
     assert_eq!(age("31557600"), 31_557_600);
@@ -233,7 +233,7 @@ fn the_lifetime_is_cut_to_the_maximum() {
 
 #[test]
 fn a_wildcard_stands_for_one_label() {
-    let policy = Policy::parse(GOOD.as_bytes()).unwrap();
+    let policy = PolicyText::parse(GOOD.as_bytes()).unwrap();
     for (host, expected) in [
         ("mail.example.com", true),
         ("MAIL.Example.COM.", true),
@@ -259,27 +259,23 @@ fn a_wildcard_stands_for_one_label() {
 
 #[test]
 fn a_response_counts_only_with_status_200_and_text_plain() {
-    let good = Response {
-        status: 200,
-        content_type: Some("Text/Plain; charset=x"),
-        body: GOOD.as_bytes(),
+    let of = |status, content_type, body: &[u8]| {
+        PolicyResponse::new(status, content_type, body).policy()
     };
-    assert!(good.policy().is_ok());
+    assert!(of(200, Some("Text/Plain; charset=x"), GOOD.as_bytes()).is_ok());
     for status in [0, 100, 201, 203, 206, 301, 302, 304, 307, 308, 404, 500] {
-        assert_eq!(Response { status, ..good }.policy(), Err(FetchError::Status(status)));
+        let response = of(status, Some("text/plain"), GOOD.as_bytes());
+        assert_eq!(response, Err(FetchError::Status(status)));
     }
     for content_type in
         [None, Some(""), Some("text/html"), Some("text/plain, text/html"), Some("text/plain2")]
     {
-        assert_eq!(
-            Response { content_type, ..good }.policy(),
-            Err(FetchError::ContentType),
-            "{content_type:?}"
-        );
+        let response = of(200, content_type, GOOD.as_bytes());
+        assert_eq!(response, Err(FetchError::ContentType), "{content_type:?}");
     }
     let large = vec![b'x'; MAX_BODY_LEN + 1];
-    assert_eq!(Response { body: &large, ..good }.policy(), Err(FetchError::TooLarge));
-    let empty = Response { body: b"", ..good }.policy();
+    assert_eq!(of(200, Some("text/plain"), &large), Err(FetchError::TooLarge));
+    let empty = of(200, Some("text/plain"), b"");
     assert_eq!(empty, Err(FetchError::Policy(PolicyError::Missing { field: "version" })));
     assert_eq!(FetchError::Certificate.result_type(), ResultType::StsWebpkiInvalid);
     assert_eq!(FetchError::Status(302).result_type(), ResultType::StsPolicyFetchError);
@@ -287,7 +283,7 @@ fn a_response_counts_only_with_status_200_and_text_plain() {
 }
 
 fn reports(record: &str) -> Result<(Vec<Rua>, usize), TxtError> {
-    tlsrpt::Record::find(&[[record]])
+    tlsrpt::TlsrptRecord::find(&[[record]])
         .map(|record| record.map_or((Vec::new(), 0), |r| (r.rua, r.unusable)))
 }
 
@@ -352,7 +348,7 @@ fn a_tlsrpt_record_says_where_reports_go() {
         Err(TxtError::Value { field: 2, name: "extension" })
     );
     assert_eq!(reports("v=TLSRPTv1;rua=a:b;;"), Err(TxtError::Field { field: 2 }));
-    let both = tlsrpt::Record::find(&[["v=TLSRPTv1;rua=a:b"], ["v=TLSRPTv1;rua=a:b"]]);
+    let both = tlsrpt::TlsrptRecord::find(&[["v=TLSRPTv1;rua=a:b"], ["v=TLSRPTv1;rua=a:b"]]);
     assert_eq!(both, Err(TxtError::Several { count: 2 }));
 }
 
@@ -368,9 +364,9 @@ proptest! {
     #[test]
     fn parsers_never_panic(text in "\\PC*|(v=STSv1|v=TLSRPTv1)[ ;=,:%@a-z/\\[\\]#.0-9]*", bytes: Vec<u8>) {
         for text in [text.as_bytes(), &bytes] {
-            let _ = Record::find(&[[text]]);
-            let _ = tlsrpt::Record::find(&[[text]]);
-            let _ = Policy::parse(text);
+            let _ = StsRecord::find(&[[text]]);
+            let _ = tlsrpt::TlsrptRecord::find(&[[text]]);
+            let _ = PolicyText::parse(text);
         }
     }
 
@@ -381,9 +377,9 @@ proptest! {
     ) {
         let text = format!("{}\nversion:STSv1\nmode:none\nmax_age:1", lines.join("\n"));
         let text = if crlf { text.replace('\n', "\r\n") } else { text };
-        if let Ok(policy) = Policy::parse(text.trim_start().as_bytes()) {
+        if let Ok(policy) = PolicyText::parse(text.trim_start().as_bytes()) {
             let written = policy.to_string();
-            prop_assert_eq!(Policy::parse(written.as_bytes()), Ok(policy));
+            prop_assert_eq!(PolicyText::parse(written.as_bytes()), Ok(policy));
             prop_assert!(written.len() <= text.len());
         }
     }

@@ -19,33 +19,35 @@ fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
 }
 
-fn record(id: &str) -> Result<Option<Record>, DiscoveryError> {
-    Ok(Some(Record { id: PolicyId::parse(id).unwrap() }))
+fn record(id: &str) -> Result<Option<StsRecord>, DiscoveryError> {
+    Ok(Some(StsRecord { id: PolicyId::parse(id).unwrap() }))
 }
 
 fn text(mode: &str, max_age: u64) -> String {
     format!("version: STSv1\nmode: {mode}\nmx: mx.example\nmax_age: {max_age}\n")
 }
 
-fn response(body: &str) -> Result<Response<'_>, FetchError> {
-    Ok(Response { status: 200, content_type: Some("text/plain"), body: body.as_bytes() })
+fn response(body: &str) -> Result<PolicyResponse, FetchError> {
+    Ok(PolicyResponse::new(200, Some("text/plain"), body))
 }
 
 fn fetch(cache: &mut Cache, name: &str, id: &str, now: u64) -> Fetch {
     match cache.discovered(&domain(name), record(id), at(now)) {
-        Next::Fetch(fetch) => fetch,
+        Discovered::Fetch(fetch) => fetch,
         other => panic!("{other:?}"),
     }
 }
 
-fn done(next: Next) -> (Option<Mode>, Option<Trouble>) {
+fn done(next: Discovered) -> (Option<Mode>, Option<Trouble>) {
     match next {
-        Next::Done(answer) => (answer.policy.map(|cached| cached.policy().mode()), answer.trouble),
+        Discovered::Done(answer) => {
+            (answer.policy.map(|cached| cached.policy().mode()), answer.trouble)
+        }
         other => panic!("{other:?}"),
     }
 }
 
-fn learn(cache: &mut Cache, name: &str, id: &str, mode: &str, max_age: u64, now: u64) -> Fetched {
+fn learn(cache: &mut Cache, name: &str, id: &str, mode: &str, max_age: u64, now: u64) -> FetchEnd {
     let fetch = fetch(cache, name, id, now);
     cache.fetched(fetch, response(&text(mode, max_age)), at(now))
 }
@@ -56,7 +58,7 @@ fn mode(cache: &mut Cache, name: &str, now: u64) -> Option<Mode> {
 
 #[test]
 fn an_unexpired_policy_applies_whatever_fails() {
-    let cache = &mut Cache::new(Limits::default());
+    let cache = &mut Cache::new(CacheLimits::default());
     let name = domain("a.example");
     assert_eq!(learn(cache, "a.example", "1", "enforce", 10 * DAY, 0).changes.len(), 1);
     let enforce = Some(Mode::Enforce);
@@ -79,7 +81,7 @@ fn an_unexpired_policy_applies_whatever_fails() {
     .enumerate()
     {
         let fetch = fetch(cache, "a.example", &format!("2{index}"), 9 * DAY);
-        assert_eq!(fetch.why(), Why::NewId);
+        assert_eq!(fetch.cause(), FetchCause::NewId);
         let fetched = cache.fetched(fetch, Err(error), now);
         assert_eq!(fetched.answer.trouble, Some(Trouble::Fetch(error)));
         assert_eq!(fetched.answer.policy.unwrap().id().as_str(), "1");
@@ -101,18 +103,18 @@ fn an_unexpired_policy_applies_whatever_fails() {
 
 #[test]
 fn a_failed_fetch_is_left_alone_for_five_minutes_a_version() {
-    let cache = &mut Cache::new(Limits::default());
+    let cache = &mut Cache::new(CacheLimits::default());
     let name = domain("a.example");
     let first = fetch(cache, "a.example", "1", 0);
-    assert_eq!((first.why(), first.domain()), (Why::NothingCached, &name));
+    assert_eq!((first.cause(), first.domain()), (FetchCause::NothingCached, &name));
     assert_eq!(first.host().as_str(), "mta-sts.a.example");
     // While it is under way nobody else begins it, until it must have ended.
-    assert_eq!(cache.discovered(&name, record("1"), at(59)), Next::UnderWay);
+    assert_eq!(cache.discovered(&name, record("1"), at(59)), Discovered::UnderWay);
     let _ = fetch(cache, "a.example", "1", 60);
     let fetched = cache.fetched(first, Err(FetchError::Status(301)), at(61));
     assert_eq!(
         fetched.answer,
-        Answer { policy: None, trouble: Some(Trouble::Fetch(FetchError::Status(301))) }
+        StsAnswer { policy: None, trouble: Some(Trouble::Fetch(FetchError::Status(301))) }
     );
     let blocked = (None, Some(Trouble::Fetch(FetchError::Status(301))));
     assert_eq!(done(cache.discovered(&name, record("1"), at(61 + 299))), blocked);
@@ -126,7 +128,7 @@ fn a_failed_fetch_is_left_alone_for_five_minutes_a_version() {
 
 #[test]
 fn a_new_id_and_a_new_day_are_fetched() {
-    let cache = &mut Cache::new(Limits::default());
+    let cache = &mut Cache::new(CacheLimits::default());
     let name = domain("a.example");
     let _ = learn(cache, "a.example", "1", "enforce", 30 * DAY, 0);
     assert_eq!(
@@ -134,23 +136,23 @@ fn a_new_id_and_a_new_day_are_fetched() {
         (Some(Mode::Enforce), None)
     );
     let refresh = fetch(cache, "a.example", "1", DAY);
-    assert_eq!(refresh.why(), Why::Refresh);
+    assert_eq!(refresh.cause(), FetchCause::Refresh);
     let _ = cache.fetched(refresh, response(&text("enforce", 30 * DAY)), at(DAY));
     assert_eq!(mode(cache, "a.example", 31 * DAY), Some(Mode::Enforce));
-    assert_eq!(fetch(cache, "a.example", "2", 2 * DAY - 1).why(), Why::NewId);
+    assert_eq!(fetch(cache, "a.example", "2", 2 * DAY - 1).cause(), FetchCause::NewId);
     // Ids have no order, and differ by case.
     let _ = learn(cache, "b.example", "A", "enforce", 30 * DAY, 0);
-    assert_eq!(fetch(cache, "b.example", "a", 1).why(), Why::NewId);
+    assert_eq!(fetch(cache, "b.example", "a", 1).cause(), FetchCause::NewId);
 }
 
 #[test]
 fn mode_none_replaces_and_is_silent() {
-    let cache = &mut Cache::new(Limits::default());
+    let cache = &mut Cache::new(CacheLimits::default());
     let _ = learn(cache, "a.example", "1", "enforce", DAY, 0);
     let fetched = learn(cache, "a.example", "2", "none", DAY, 10);
-    assert_eq!(fetched.answer, Answer::default());
+    assert_eq!(fetched.answer, StsAnswer::default());
     assert!(
-        matches!(&fetched.changes[..], [Change::Save(cached)] if cached.policy().mode() == Mode::None)
+        matches!(&fetched.changes[..], [StoreChange::Save(cached)] if cached.policy().mode() == Mode::None)
     );
     assert_eq!(mode(cache, "a.example", 11), None);
     assert_eq!(done(cache.discovered(&domain("a.example"), Ok(None), at(12))), (None, None));
@@ -159,7 +161,7 @@ fn mode_none_replaces_and_is_silent() {
 
 #[test]
 fn no_parent_and_no_child_shares_a_policy() {
-    let cache = &mut Cache::new(Limits::default());
+    let cache = &mut Cache::new(CacheLimits::default());
     let _ = learn(cache, "example.com", "1", "enforce", DAY, 0);
     for other in ["mail.example.com", "com", "example.org"] {
         assert_eq!(mode(cache, other, 1), None);
@@ -172,7 +174,7 @@ fn no_parent_and_no_child_shares_a_policy() {
 
 #[test]
 fn refreshes_and_expiries_are_due_in_the_background() {
-    let cache = &mut Cache::new(Limits::default());
+    let cache = &mut Cache::new(CacheLimits::default());
     let name = domain("a.example");
     assert_eq!((cache.deadline(), cache.due(at(0))), (None, None));
     let _ = learn(cache, "a.example", "1", "enforce", 3 * DAY, 0);
@@ -186,18 +188,18 @@ fn refreshes_and_expiries_are_due_in_the_background() {
     assert_eq!(cache.deadline(), Some(at(2 * DAY + 3600)));
     assert_eq!(cache.due(at(4 * DAY + 3600)), Some(Due::Refresh(name.clone())));
     assert_eq!(cache.deadline(), Some(at(4 * DAY + 3601)));
-    assert_eq!(cache.due(at(4 * DAY + 3601)), Some(Due::Expired(Change::Remove(name))));
+    assert_eq!(cache.due(at(4 * DAY + 3601)), Some(Due::Expired(StoreChange::Remove(name))));
     assert_eq!((cache.due(at(9 * DAY)), cache.deadline(), cache.is_empty()), (None, None, true));
     // In the middle of a short life; not at all in a very short one: no loop of fetches.
     let _ = learn(cache, "b.example", "1", "enforce", DAY, 0);
     assert_eq!(cache.deadline(), Some(at(DAY / 2)));
     for max_age in [0, 1, 600, 7199] {
-        let cache = &mut Cache::new(Limits::default());
+        let cache = &mut Cache::new(CacheLimits::default());
         assert!(learn(cache, "a.example", "1", "enforce", max_age, 0).answer.policy.is_some());
         assert_eq!((cache.deadline(), cache.due(at(max_age))), (Some(at(max_age + 1)), None));
         assert!(matches!(
             cache.discovered(&domain("a.example"), record("1"), at(max_age)),
-            Next::Done(_)
+            Discovered::Done(_)
         ));
         assert!(matches!(cache.due(at(max_age + 1)), Some(Due::Expired(_))));
     }
@@ -205,12 +207,12 @@ fn refreshes_and_expiries_are_due_in_the_background() {
 
 #[test]
 fn what_gives_way_is_the_least_strict_then_the_least_used() {
-    let cache = &mut Cache::new(Limits { policies: 3, attempts: 2 });
+    let cache = &mut Cache::new(CacheLimits { policies: 3, attempts: 2 });
     let _ = learn(cache, "e1.example", "1", "enforce", DAY, 0);
     let _ = learn(cache, "t.example", "1", "testing", DAY, 0);
     let _ = learn(cache, "e2.example", "1", "enforce", DAY, 0);
-    let gone = |fetched: Fetched| match fetched.changes.into_iter().next() {
-        Some(Change::Remove(domain)) => domain.to_string(),
+    let gone = |fetched: FetchEnd| match fetched.changes.into_iter().next() {
+        Some(StoreChange::Remove(domain)) => domain.to_string(),
         other => panic!("{other:?}"),
     };
     // One that is less strict than all that is held is not kept, but its delivery has it.
@@ -222,7 +224,7 @@ fn what_gives_way_is_the_least_strict_then_the_least_used() {
     let _ = mode(cache, "e1.example", 1);
     assert_eq!(gone(learn(cache, "e4.example", "1", "enforce", DAY, 0)), "e2.example");
     assert_eq!(cache.len(), 3);
-    let nothing = &mut Cache::new(Limits { policies: 0, attempts: 0 });
+    let nothing = &mut Cache::new(CacheLimits { policies: 0, attempts: 0 });
     assert!(learn(nothing, "a.example", "1", "enforce", DAY, 0).answer.policy.is_some());
     assert!(nothing.is_empty());
     // Of attempts the oldest goes.
@@ -232,23 +234,23 @@ fn what_gives_way_is_the_least_strict_then_the_least_used() {
         fetch(cache, "c.example", "1", 3),
     );
     let _ = fetch(cache, "a.example", "1", 4);
-    assert_eq!(cache.discovered(&domain("c.example"), record("1"), at(4)), Next::UnderWay);
+    assert_eq!(cache.discovered(&domain("c.example"), record("1"), at(4)), Discovered::UnderWay);
 }
 
 #[test]
 fn what_was_stored_is_restored_unless_expired() {
     let stored = |name: &str, fetched: u64, max_age: u64| {
-        let policy = Policy::parse(text("enforce", max_age).as_bytes()).unwrap();
+        let policy = PolicyText::parse(text("enforce", max_age).as_bytes()).unwrap();
         CachedPolicy::new(domain(name), PolicyId::parse("1").unwrap(), at(fetched), policy)
     };
-    let cache = &mut Cache::new(Limits::default());
+    let cache = &mut Cache::new(CacheLimits::default());
     let future = stored("future.example", 100 * DAY, DAY);
     let changes = cache.restore(
         [stored("old.example", 0, DAY), stored("new.example", 0, 9 * DAY), future],
         at(2 * DAY),
     );
     // A clock that ran ahead does not prolong a life, however often it is restored.
-    let [Change::Remove(old), Change::Save(corrected)] = &changes[..] else {
+    let [StoreChange::Remove(old), StoreChange::Save(corrected)] = &changes[..] else {
         panic!("{changes:?}")
     };
     assert_eq!((old, corrected.fetched()), (&domain("old.example"), at(2 * DAY)));
@@ -284,7 +286,7 @@ proptest! {
     /// Against the rule itself: what applies is the last policy that came, until its end, and nothing else.
     #[test]
     fn what_applies_is_the_last_policy_until_it_expires(steps in proptest::collection::vec(step(), 0..80)) {
-        let mut cache = Cache::new(Limits::default());
+        let mut cache = Cache::new(CacheLimits::default());
         let mut store = MemoryStore::new();
         let mut last: [Option<(Mode, u64)>; 3] = [None; 3];
         let mut open: Vec<(usize, Fetch)> = Vec::new();
@@ -295,7 +297,7 @@ proptest! {
                 Step::Pass(seconds) => now += seconds,
                 Step::Look { name, id } => {
                     let next = cache.discovered(&domain(names[usize::from(name)]), record(&id.to_string()), at(now));
-                    if let Next::Fetch(fetch) = next {
+                    if let Discovered::Fetch(fetch) = next {
                         open.push((usize::from(name), fetch));
                     }
                 }
@@ -305,7 +307,7 @@ proptest! {
                         1 => Err(DiscoveryError::Lookup),
                         _ => Err(TxtError::Missing { name: "id" }.into()),
                     };
-                    prop_assert!(matches!(cache.discovered(&domain(names[usize::from(name)]), live, at(now)), Next::Done(_)));
+                    prop_assert!(matches!(cache.discovered(&domain(names[usize::from(name)]), live, at(now)), Discovered::Done(_)));
                 }
                 Step::End { mode, max_age, ok } => {
                     let Some((name, fetch)) = open.pop() else { continue };
@@ -328,7 +330,7 @@ proptest! {
                     prop_assert!(cache.deadline().is_none_or(|deadline| deadline > at(now)));
                 }
                 Step::Restart => {
-                    cache = Cache::new(Limits::default());
+                    cache = Cache::new(CacheLimits::default());
                     for change in cache.restore(store.load().unwrap().policies, at(now)) {
                         store.apply(&change).unwrap();
                     }
@@ -345,7 +347,7 @@ proptest! {
 #[test]
 fn an_answer_is_a_fact_for_the_plan() {
     use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
-    let mut cache = Cache::new(Limits::default());
+    let mut cache = Cache::new(CacheLimits::default());
     assert_eq!(
         cache.applies(&domain("example.com"), at(0)).fact(&Host::parse("mx.example").unwrap()),
         StsFact::NONE
@@ -364,7 +366,7 @@ fn an_answer_is_a_fact_for_the_plan() {
         }
     }
     // The live look-up fails: the cached policy applies, and the failure is told (RFC 8461, 5.1).
-    let Next::Done(answer) =
+    let Discovered::Done(answer) =
         cache.discovered(&domain("example.com"), Err(DiscoveryError::Lookup), at(DAY))
     else {
         panic!("nothing can be fetched")
@@ -376,11 +378,12 @@ fn an_answer_is_a_fact_for_the_plan() {
 
 #[test]
 fn a_fetch_that_is_given_up_is_made_by_the_next_who_asks() {
-    let mut cache = Cache::new(Limits::default());
+    let mut cache = Cache::new(CacheLimits::default());
     let (example, other) = (domain("example.com"), domain("example.net"));
-    let record = || Ok(Record::find(&[["v=STSv1; id=1;"]]).unwrap());
-    let asks =
-        |cache: &mut Cache, name| matches!(cache.discovered(name, record(), at(0)), Next::Fetch(_));
+    let record = || Ok(StsRecord::find(&[["v=STSv1; id=1;"]]).unwrap());
+    let asks = |cache: &mut Cache, name| {
+        matches!(cache.discovered(name, record(), at(0)), Discovered::Fetch(_))
+    };
     assert!(asks(&mut cache, &example) && asks(&mut cache, &other));
     assert!(!asks(&mut cache, &example));
     cache.given_up(&example);

@@ -41,7 +41,7 @@ fn cached(name: &str, id: &str, mx: &str) -> CachedPolicy {
     let text =
         format!("version: STSv1\nmode: enforce\nmx: {mx}\nmx: *.b.example\nmax_age: 86400\n");
     let fetched = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
-    let policy = Policy::parse(text.as_bytes()).unwrap();
+    let policy = PolicyText::parse(text.as_bytes()).unwrap();
     CachedPolicy::new(Domain::parse(name).unwrap(), PolicyId::parse(id).unwrap(), fetched, policy)
 }
 
@@ -58,12 +58,12 @@ fn exercise(store: &mut dyn PolicyStore) {
         cached("b.example", "1", "x.example"),
     );
     assert_eq!(sorted(store), []);
-    store.apply(&Change::Save(old)).unwrap();
-    store.apply(&Change::Save(other.clone())).unwrap();
-    store.apply(&Change::Save(new.clone())).unwrap();
+    store.apply(&StoreChange::Save(old)).unwrap();
+    store.apply(&StoreChange::Save(other.clone())).unwrap();
+    store.apply(&StoreChange::Save(new.clone())).unwrap();
     assert_eq!(sorted(store), [new, other.clone()]);
-    store.apply(&Change::Remove(Domain::parse("a.example").unwrap())).unwrap();
-    store.apply(&Change::Remove(Domain::parse("never.example").unwrap())).unwrap();
+    store.apply(&StoreChange::Remove(Domain::parse("a.example").unwrap())).unwrap();
+    store.apply(&StoreChange::Remove(Domain::parse("never.example").unwrap())).unwrap();
     assert_eq!(sorted(store), [other]);
 }
 
@@ -87,10 +87,10 @@ fn the_longest_domain_and_the_largest_policy_are_kept() {
     while text.len() + 13 <= MAX_POLICY_LEN {
         text.push_str("\nmx:a.example");
     }
-    let policy = Policy::parse(text.as_bytes()).unwrap();
+    let policy = PolicyText::parse(text.as_bytes()).unwrap();
     let fetched = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
     let large = CachedPolicy::new(long, PolicyId::parse(&"i".repeat(32)).unwrap(), fetched, policy);
-    directory.open().apply(&Change::Save(large.clone())).unwrap();
+    directory.open().apply(&StoreChange::Save(large.clone())).unwrap();
     assert_eq!(directory.open().load().unwrap().policies, [large]);
 }
 
@@ -99,11 +99,11 @@ fn a_crash_in_the_middle_of_a_write_leaves_the_old_policy() {
     let directory = Directory::new("crash");
     let (old, new) =
         (cached("a.example", "1", "old.example"), cached("a.example", "2", "new.example"));
-    directory.open().apply(&Change::Save(new.clone())).unwrap();
+    directory.open().apply(&StoreChange::Save(new.clone())).unwrap();
     let [path] = &directory.files()[..] else { panic!("one file") };
     let written = fs::read(path).unwrap();
     let temporary = path.with_extension("tmp");
-    directory.open().apply(&Change::Save(old.clone())).unwrap();
+    directory.open().apply(&StoreChange::Save(old.clone())).unwrap();
     // The write stopped after any number of bytes, all of them included: the rename did not happen.
     for length in 0..=written.len() {
         fs::write(&temporary, &written[..length]).unwrap();
@@ -113,7 +113,7 @@ fn a_crash_in_the_middle_of_a_write_leaves_the_old_policy() {
     }
     // What a crash left behind is in nobody's way.
     fs::write(&temporary, &written[..7]).unwrap();
-    directory.open().apply(&Change::Save(new.clone())).unwrap();
+    directory.open().apply(&StoreChange::Save(new.clone())).unwrap();
     assert_eq!(directory.open().load().unwrap().policies, [new]);
     assert_eq!(directory.files().len(), 1);
 }
@@ -123,8 +123,8 @@ fn a_damaged_file_is_named_and_spoils_no_other() {
     let directory = Directory::new("damage");
     let (good, bad) =
         (cached("a.example", "1", "x.example"), cached("b.example", "1", "x.example"));
-    directory.open().apply(&Change::Save(good.clone())).unwrap();
-    directory.open().apply(&Change::Save(bad.clone())).unwrap();
+    directory.open().apply(&StoreChange::Save(good.clone())).unwrap();
+    directory.open().apply(&StoreChange::Save(bad.clone())).unwrap();
     let [_, path] = &directory.files()[..] else { panic!("two files") };
     let written = fs::read(path).unwrap();
     let check = |bytes: &[u8], what: &str| {
@@ -146,7 +146,7 @@ fn a_damaged_file_is_named_and_spoils_no_other() {
     check(&[written.clone(), written.clone()].concat(), "twice");
     check(&vec![b'\n'; 1 << 20], "a megabyte of nothing");
     check(&fs::read(&directory.files()[0]).unwrap(), "the policy of another domain");
-    directory.open().apply(&Change::Save(bad)).unwrap();
+    directory.open().apply(&StoreChange::Save(bad)).unwrap();
     assert_eq!(directory.open().load().unwrap().policies.len(), 2);
 }
 
@@ -163,7 +163,7 @@ fn foreign_files_are_named_and_errors_are_typed() {
     fs::remove_dir_all(&directory.0).unwrap();
     let kind = std::io::ErrorKind::NotFound;
     assert_eq!(store.load(), Err(StoreError::Io { doing: "read its directory", kind }));
-    let failed = store.apply(&Change::Save(cached("a.example", "1", "x.example")));
+    let failed = store.apply(&StoreChange::Save(cached("a.example", "1", "x.example")));
     assert_eq!(failed, Err(StoreError::Io { doing: "write a policy", kind }));
     fs::write(&directory.0, "a file").unwrap();
     assert!(FileStore::open(&directory.0).is_err());

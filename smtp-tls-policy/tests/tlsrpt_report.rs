@@ -13,9 +13,11 @@ use smtp_tls_policy::pki::{RootsId, TlsaRecord, TlsaSet, Trust};
 use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, MessageTls, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::sts::{
-    Answer, CachedPolicy, DiscoveryError, Policy as StsText, PolicyId, Trouble,
+    CachedPolicy, DiscoveryError, PolicyId, PolicyText, StsAnswer, Trouble,
 };
-use smtp_tls_policy::tlsrpt::{Aggregate, AppliedPolicy, Connection, Limits, Reporting, Session};
+use smtp_tls_policy::tlsrpt::{
+    Aggregate, AggregateLimits, AppliedPolicy, ReportedSession, Reporting, TlsOutcome,
+};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
 
 /// 2016-04-01T12:00:00Z
@@ -33,12 +35,12 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn policy(mode: &str) -> Answer {
+fn policy(mode: &str) -> StsAnswer {
     let text =
         format!("version: STSv1\nmode: {mode}\nmx: *.mail.company-y.example\nmax_age: 86400\n");
-    let policy = StsText::parse(text.as_bytes()).unwrap();
+    let policy = PolicyText::parse(text.as_bytes()).unwrap();
     let id = PolicyId::parse("1").unwrap();
-    Answer {
+    StsAnswer {
         policy: Some(CachedPolicy::new(name("company-y.example"), id, at(NOON), policy)),
         trouble: None,
     }
@@ -49,7 +51,7 @@ struct Case {
     connector: OutboundConnector,
     mx: DnsStatus,
     tlsa: TlsaFact,
-    sts: Answer,
+    sts: StsAnswer,
     message: MessageTls,
     host: &'static str,
 }
@@ -60,7 +62,7 @@ impl Case {
             connector: OutboundConnector::new("c", vec![Namespace::Default], posture),
             mx: DnsStatus::Insecure,
             tlsa: TlsaFact::Absent,
-            sts: Answer::default(),
+            sts: StsAnswer::default(),
             message: MessageTls::Default,
             host: "mx1.mail.company-y.example",
         }
@@ -77,14 +79,14 @@ impl Case {
     }
 
     /// A handshake in which this chain is shown.
-    fn shown(&self, chain: &[CertificateDer<'_>], trust: &Trust) -> Vec<Session> {
+    fn shown(&self, chain: &[CertificateDer<'_>], trust: &Trust) -> Vec<ReportedSession> {
         self.with(|facts, reporting| {
             let plan = plan(facts).unwrap();
             let verdict = plan.judge(chain, trust, now());
             let connection = match verdict.standing() {
-                Standing::Acceptable => Connection::Tls(&verdict),
+                Standing::Acceptable => TlsOutcome::Tls(&verdict),
                 Standing::NotTls | Standing::Refused => {
-                    Connection::NoTls(verdict.reason(), Some(&verdict))
+                    TlsOutcome::NoTls(verdict.reason(), Some(&verdict))
                 }
             };
             reporting.connection(
@@ -96,19 +98,19 @@ impl Case {
         })
     }
 
-    fn failed(&self, reason: Reason, sending: &str, receiving: &str) -> Vec<Session> {
+    fn failed(&self, reason: Reason, sending: &str, receiving: &str) -> Vec<ReportedSession> {
         self.with(|facts, reporting| {
             let plan = plan(facts).unwrap();
             reporting.connection(
                 &plan,
-                Connection::NoTls(reason, None),
+                TlsOutcome::NoTls(reason, None),
                 Some(ip(sending)),
                 ip(receiving),
             )
         })
     }
 
-    fn refused(&self) -> Vec<Session> {
+    fn refused(&self) -> Vec<ReportedSession> {
         self.with(|facts, reporting| {
             reporting.refusal(plan(facts).unwrap_err().reason()).into_iter().collect()
         })
@@ -116,9 +118,9 @@ impl Case {
 }
 
 /// Kind, whether it succeeded, and what failed.
-fn told(sessions: &[Session]) -> Vec<(&'static str, bool, Vec<&'static str>)> {
+fn told(sessions: &[ReportedSession]) -> Vec<(&'static str, bool, Vec<&'static str>)> {
     let failures =
-        |session: &Session| session.failures.iter().map(|it| it.result.as_str()).collect();
+        |session: &ReportedSession| session.failures.iter().map(|it| it.result.as_str()).collect();
     sessions.iter().map(|it| (it.policy.kind(), it.succeeded, failures(it))).collect()
 }
 
@@ -195,8 +197,10 @@ fn what_failed_on_the_way_is_told_beside_the_status() {
     let chain = [good.der];
     let mut case = Case::new(Posture::Opportunistic);
     // P12 and P13.
-    case.sts =
-        Answer { trouble: Some(Trouble::Discovery(DiscoveryError::Lookup)), ..policy("enforce") };
+    case.sts = StsAnswer {
+        trouble: Some(Trouble::Discovery(DiscoveryError::Lookup)),
+        ..policy("enforce")
+    };
     assert_eq!(told(&case.shown(&chain, &trust)), [("sts", true, vec!["sts-policy-fetch-error"])]);
     case.sts.policy = None;
     let sessions = case.shown(&chain, &trust);
@@ -270,8 +274,8 @@ fn reasons_have_the_words_of_the_rfc() {
 #[test]
 fn the_report_of_a_day_has_the_shape_of_appendix_b() {
     let World { trust, good, expired, .. } = world();
-    let mut aggregate = Aggregate::new(Limits::default());
-    let mut record = |sessions: Vec<Session>, times: usize, time: u64| {
+    let mut aggregate = Aggregate::new(AggregateLimits::default());
+    let mut record = |sessions: Vec<ReportedSession>, times: usize, time: u64| {
         for session in sessions {
             (0..times).for_each(|_| aggregate.record(&session, at(time)));
         }
@@ -325,7 +329,7 @@ fn the_report_of_a_day_has_the_shape_of_appendix_b() {
 
 #[test]
 fn an_aggregate_is_bounded() {
-    let mut aggregate = Aggregate::new(Limits { policies: 2, failures: 3 });
+    let mut aggregate = Aggregate::new(AggregateLimits { policies: 2, failures: 3 });
     let session = |domain: &str, receiving: u8| {
         let mut case = Case::new(Posture::Opportunistic);
         case.tlsa = TlsaFact::Found(TlsaSet::new(name(domain), &[]));

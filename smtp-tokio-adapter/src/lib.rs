@@ -7,7 +7,7 @@
 //! - [`Connection::command`], [`Connection::xclient`] and [`Connection::send_uri`] are what else a connection can say, and
 //!   [`Handler::other`], [`Handler::xclient`] and [`Handler::fetch`] what answers it.
 //! - [`Session::stamp`] is the Received field of a message that comes, [`Report::sessions`] what a TLS report counts.
-//! - [`ReuseKey`] tells which messages may share a connection, and [`zone::Zone`] is a DNS and a web in memory.
+//! - [`ReuseKey`] tells which messages may share a connection, and [`lookups::Zone`] is a DNS and a web in memory.
 //!
 //! Everything that decides is in the other two crates; this one moves bytes, keeps time, and carries the words of one
 //! crate to the other ([`explain`]). Every connection is a `tracing` span, with the decision about TLS and its reason.
@@ -22,11 +22,10 @@ pub mod reuse;
 pub mod sender;
 pub mod serve;
 mod transport;
-pub mod zone;
 
 pub use connection::{Connection, Outbound, Target};
 pub use deliver::{Attempt, Candidate, Hosts, Message, Report, Skip, deliver, measure};
-pub use lookups::{Answer, Lookups};
+pub use lookups::Lookups;
 pub use outcome::{Decision, Delivery, End, Failure, MessageError, Spoken};
 pub use reuse::ReuseKey;
 pub use sender::{Mail, Sender};

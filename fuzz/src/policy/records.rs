@@ -14,13 +14,13 @@ pub fn records(data: &[u8]) {
     let apart: Vec<[&[u8]; 1]> = parts.iter().map(|&part| [part]).collect();
     let whole = parts.concat();
     // RFC 8461, 3.1 and RFC 8460, 3: strings are joined without anything in between.
-    assert_eq!(sts::Record::find(&together), sts::Record::find(&[[&whole]]));
-    assert_eq!(tlsrpt::Record::find(&together), tlsrpt::Record::find(&[[&whole]]));
-    if let Ok(Some(record)) = sts::Record::find(&apart) {
+    assert_eq!(sts::StsRecord::find(&together), sts::StsRecord::find(&[[&whole]]));
+    assert_eq!(tlsrpt::TlsrptRecord::find(&together), tlsrpt::TlsrptRecord::find(&[[&whole]]));
+    if let Ok(Some(record)) = sts::StsRecord::find(&apart) {
         let written = format!("v=STSv1;id={}", record.id);
-        assert_eq!(sts::Record::find(&[[written.as_bytes()]]), Ok(Some(record)));
+        assert_eq!(sts::StsRecord::find(&[[written.as_bytes()]]), Ok(Some(record)));
     }
-    let _ = tlsrpt::Record::find(&apart);
+    let _ = tlsrpt::TlsrptRecord::find(&apart);
 
     let read: Vec<TlsaRecord> =
         parts.iter().filter_map(|part| TlsaRecord::from_wire(part).ok()).collect();

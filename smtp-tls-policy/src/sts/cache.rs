@@ -11,16 +11,16 @@
 //! use smtp_tls_policy::sts::*;
 //!
 //! let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
-//! let mut cache = Cache::new(Limits::default());
+//! let mut cache = Cache::new(CacheLimits::default());
 //! let next_hop = Domain::parse("example.com")?;
 //!
 //! let records = [["v=STSv1; id=1;"]]; // from DNS
-//! let Next::Fetch(fetch) = cache.discovered(&next_hop, Record::find(&records).map_err(Into::into), now) else {
+//! let Discovered::Fetch(fetch) = cache.discovered(&next_hop, StsRecord::find(&records).map_err(Into::into), now) else {
 //!     panic!("nothing is cached")
 //! };
 //! assert_eq!(fetch.url(), "https://mta-sts.example.com/.well-known/mta-sts.txt");
-//! let body = b"version: STSv1\nmode: enforce\nmx: *.example.com\nmax_age: 604800"; // by HTTPS
-//! let response = Response { status: 200, content_type: Some("text/plain"), body };
+//! let body = "version: STSv1\nmode: enforce\nmx: *.example.com\nmax_age: 604800"; // by HTTPS
+//! let response = PolicyResponse::new(200, Some("text/plain"), body);
 //! let fetched = cache.fetched(fetch, Ok(response), now);
 //!
 //! let applied = fetched.answer.policy.expect("a policy applies");
@@ -41,17 +41,18 @@ use pki_types::UnixTime;
 
 use super::attempts::{Attempt, Attempts};
 use super::exchange::{
-    Answer, CachedPolicy, Change, DiscoveryError, Due, Fetch, Fetched, Next, Trouble, Why, after,
+    CachedPolicy, Discovered, DiscoveryError, Due, Fetch, FetchCause, FetchEnd, StoreChange,
+    StsAnswer, Trouble, after,
 };
-use super::fetch::{FetchError, Response, policy_host};
+use super::fetch::{FetchError, PolicyResponse, policy_host};
 use super::policy::Mode;
 use super::times::REFRESH_RETRY;
-use super::txt::Record;
+use super::txt::StsRecord;
 use crate::domain::Domain;
 
 /// How much a [`Cache`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct CacheLimits {
     /// Most policies; each one costs at most [`MAX_POLICY_LEN`](super::MAX_POLICY_LEN) bytes, and some hundred as a rule.
     /// Where one must go, it is one of mode none, then testing, then enforce, and of these the least recently used; a
     /// policy never takes the place of one of a stricter mode. By default 10,000: our own choice.
@@ -60,7 +61,7 @@ pub struct Limits {
     pub attempts: usize,
 }
 
-impl Default for Limits {
+impl Default for CacheLimits {
     fn default() -> Self {
         Self { policies: 10_000, attempts: 10_000 }
     }
@@ -69,7 +70,7 @@ impl Default for Limits {
 /// The cache. Time is an argument: wall-clock time, for policies outlive the process.
 #[derive(Debug)]
 pub struct Cache {
-    limits: Limits,
+    limits: CacheLimits,
     known: HashMap<Domain, Known>,
     /// By what goes first when there is no room: mode, then last use.
     by_worth: BTreeSet<(Mode, u64, Domain)>,
@@ -87,7 +88,7 @@ struct Known {
 
 impl Cache {
     /// An empty cache.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: CacheLimits) -> Self {
         Self {
             limits,
             known: HashMap::new(),
@@ -107,16 +108,17 @@ impl Cache {
         &mut self,
         policies: impl IntoIterator<Item = CachedPolicy>,
         now: UnixTime,
-    ) -> Vec<Change> {
+    ) -> Vec<StoreChange> {
         let mut changes = Vec::new();
         for mut cached in policies {
             // A clock that once ran ahead must not make a policy last for longer than its max_age from now.
             let ahead = cached.fetched > now;
             cached.fetched = cached.fetched.min(now);
             if cached.expires() < now {
-                changes.push(Change::Remove(cached.domain));
+                changes.push(StoreChange::Remove(cached.domain));
             } else {
-                let stored = |change: &Change| !ahead && matches!(change, Change::Save(_));
+                let stored =
+                    |change: &StoreChange| !ahead && matches!(change, StoreChange::Save(_));
                 changes.extend(self.insert(cached).into_iter().filter(|change| !stored(change)));
             }
         }
@@ -134,7 +136,7 @@ impl Cache {
     }
 
     /// What applies to this domain now, without looking anything up.
-    pub fn applies(&mut self, domain: &Domain, now: UnixTime) -> Answer {
+    pub fn applies(&mut self, domain: &Domain, now: UnixTime) -> StsAnswer {
         self.answer(domain, None, now)
     }
 
@@ -142,33 +144,35 @@ impl Cache {
     pub fn discovered(
         &mut self,
         domain: &Domain,
-        record: Result<Option<Record>, DiscoveryError>,
+        record: Result<Option<StsRecord>, DiscoveryError>,
         now: UnixTime,
-    ) -> Next {
+    ) -> Discovered {
         let current = self.current(domain, now);
         let (record, host) = match (record, policy_host(domain)) {
             (Ok(Some(record)), Some(host)) => (record, host),
             (Ok(None), _) => {
                 let vanished = current.map(|_| Trouble::Vanished);
-                return Next::Done(self.answer(domain, vanished, now));
+                return Discovered::Done(self.answer(domain, vanished, now));
             }
-            (Err(error), _) => return Next::Done(self.answer(domain, Some(error.into()), now)),
-            (Ok(Some(_)), None) => return Next::Done(self.answer(domain, None, now)),
+            (Err(error), _) => {
+                return Discovered::Done(self.answer(domain, Some(error.into()), now));
+            }
+            (Ok(Some(_)), None) => return Discovered::Done(self.answer(domain, None, now)),
         };
-        let why = match current {
-            None => Why::NothingCached,
-            Some(cached) if cached.id != record.id => Why::NewId,
-            Some(cached) if cached.refresh_at() <= now => Why::Refresh,
-            Some(_) => return Next::Done(self.answer(domain, None, now)),
+        let cause = match current {
+            None => FetchCause::NothingCached,
+            Some(cached) if cached.id != record.id => FetchCause::NewId,
+            Some(cached) if cached.refresh_at() <= now => FetchCause::Refresh,
+            Some(_) => return Discovered::Done(self.answer(domain, None, now)),
         };
         match self.attempts.find(domain, &record.id, now) {
-            Some(Attempt::UnderWay) => Next::UnderWay,
+            Some(Attempt::UnderWay) => Discovered::UnderWay,
             Some(Attempt::Failed(error)) => {
-                Next::Done(self.answer(domain, Some(error.into()), now))
+                Discovered::Done(self.answer(domain, Some(error.into()), now))
             }
             None => {
                 self.attempts.began(domain, &record.id, now);
-                Next::Fetch(Fetch { domain: domain.clone(), host, id: record.id, why })
+                Discovered::Fetch(Fetch { domain: domain.clone(), host, id: record.id, cause })
             }
         }
     }
@@ -178,21 +182,21 @@ impl Cache {
     pub fn fetched(
         &mut self,
         fetch: Fetch,
-        response: Result<Response<'_>, FetchError>,
+        response: Result<PolicyResponse, FetchError>,
         now: UnixTime,
-    ) -> Fetched {
+    ) -> FetchEnd {
         let Fetch { domain, id, .. } = fetch;
         match response.and_then(|response| response.policy()) {
             Ok(policy) => {
                 self.attempts.ended(&domain);
                 let cached = CachedPolicy { domain, id, fetched: now, policy };
                 // It applies to the delivery that waits for it even where there is no room to keep it.
-                let answer = Answer { policy: active(&cached).cloned(), trouble: None };
-                Fetched { answer, changes: self.insert(cached) }
+                let answer = StsAnswer { policy: active(&cached).cloned(), trouble: None };
+                FetchEnd { answer, changes: self.insert(cached) }
             }
             Err(error) => {
                 self.attempts.failed(&domain, &id, error, now);
-                Fetched {
+                FetchEnd {
                     answer: self.answer(&domain, Some(error.into()), now),
                     changes: Vec::new(),
                 }
@@ -215,7 +219,7 @@ impl Cache {
         let known = self.known.get_mut(&domain)?;
         if known.cached.expires() < now {
             self.remove(&domain);
-            return Some(Due::Expired(Change::Remove(domain)));
+            return Some(Due::Expired(StoreChange::Remove(domain)));
         }
         self.by_due.remove(&(time, domain.clone()));
         // A refresh that works sets another time; this is for the one that does not.
@@ -235,13 +239,13 @@ impl Cache {
         self.known.get(domain).map(|known| &known.cached).filter(|cached| now <= cached.expires())
     }
 
-    fn answer(&mut self, domain: &Domain, trouble: Option<Trouble>, now: UnixTime) -> Answer {
+    fn answer(&mut self, domain: &Domain, trouble: Option<Trouble>, now: UnixTime) -> StsAnswer {
         self.touch(domain);
         match self.current(domain, now) {
             // RFC 8461, 3.3: alert "unless the cached policy mode is "none"", which is how a policy goes (8.3).
-            Some(cached) if cached.policy.mode() == Mode::None => Answer::default(),
-            Some(cached) => Answer { policy: Some(cached.clone()), trouble },
-            None => Answer { policy: None, trouble },
+            Some(cached) if cached.policy.mode() == Mode::None => StsAnswer::default(),
+            Some(cached) => StsAnswer { policy: Some(cached.clone()), trouble },
+            None => StsAnswer { policy: None, trouble },
         }
     }
 
@@ -255,24 +259,24 @@ impl Cache {
         }
     }
 
-    fn insert(&mut self, cached: CachedPolicy) -> Vec<Change> {
+    fn insert(&mut self, cached: CachedPolicy) -> Vec<StoreChange> {
         let mut changes = Vec::with_capacity(2);
         if !self.remove(&cached.domain) && self.known.len() >= self.limits.policies {
             match self.by_worth.first() {
                 Some((mode, _, domain)) if *mode <= cached.policy.mode() => {
                     let domain = domain.clone();
                     self.remove(&domain);
-                    changes.push(Change::Remove(domain));
+                    changes.push(StoreChange::Remove(domain));
                 }
                 // All that is held is stricter, or nothing may be held.
-                _ => return vec![Change::Remove(cached.domain)],
+                _ => return vec![StoreChange::Remove(cached.domain)],
             }
         }
         self.uses += 1;
         let (used, due, domain) = (self.uses, cached.refresh_at(), cached.domain.clone());
         self.by_worth.insert((cached.policy.mode(), used, domain.clone()));
         self.by_due.insert((due, domain.clone()));
-        changes.push(Change::Save(cached.clone()));
+        changes.push(StoreChange::Save(cached.clone()));
         self.known.insert(domain, Known { cached, used, due });
         changes
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pki_types::UnixTime;
 
 use super::fetch::{FetchError, WELL_KNOWN_PATH};
-use super::policy::{Mode, Policy};
+use super::policy::{Mode, PolicyText};
 use super::times::{REFRESH_INTERVAL, REFRESH_RETRY};
 use super::txt::PolicyId;
 use crate::dns_txt::TxtError;
@@ -19,12 +19,12 @@ pub struct CachedPolicy {
     pub(super) domain: Domain,
     pub(super) id: PolicyId,
     pub(super) fetched: UnixTime,
-    pub(super) policy: Policy,
+    pub(super) policy: PolicyText,
 }
 
 impl CachedPolicy {
     /// A policy, the domain and the id under which it was found, and when it was fetched.
-    pub fn new(domain: Domain, id: PolicyId, fetched: UnixTime, policy: Policy) -> Self {
+    pub fn new(domain: Domain, id: PolicyId, fetched: UnixTime, policy: PolicyText) -> Self {
         Self { domain, id, fetched, policy }
     }
 
@@ -44,7 +44,7 @@ impl CachedPolicy {
     }
 
     /// The policy.
-    pub fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> &PolicyText {
         &self.policy
     }
 
@@ -109,19 +109,19 @@ impl Trouble {
 /// What applies to a domain now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
-pub struct Answer {
+pub struct StsAnswer {
     /// The policy, not expired, in mode testing or enforce. `None`: deliver as though the domain had no MTA-STS.
     pub policy: Option<CachedPolicy>,
     /// What failed on the way, whether or not a policy applies.
     pub trouble: Option<Trouble>,
 }
 
-impl Answer {
+impl StsAnswer {
     /// What [`plan`](crate::plan::plan()) takes of it, seen from one MX host. The host is compared with the policy's
     /// patterns here; its certificate is compared with its name, and never with a pattern (RFC 8461, 4.1).
     /// An address matches no pattern.
     pub fn fact(&self, host: &Host) -> StsFact {
-        let permits = |policy: &Policy| host.domain().is_some_and(|name| policy.permits(name));
+        let permits = |policy: &PolicyText| host.domain().is_some_and(|name| policy.permits(name));
         let policy = match self.policy.as_ref().map(CachedPolicy::policy) {
             Some(policy) => match (policy.mode(), permits(policy)) {
                 (Mode::Enforce, mx_matches) => StsPolicy::Enforce { mx_matches },
@@ -143,9 +143,9 @@ impl Answer {
 /// What to do after the record was looked up.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Next {
+pub enum Discovered {
     /// Nothing: this applies.
-    Done(Answer),
+    Done(StsAnswer),
     /// Fetch the policy, then call [`Cache::fetched`](super::Cache::fetched). Until then [`Cache::applies`](super::Cache::applies) says what applies.
     Fetch(Fetch),
     /// The same fetch is under way for another delivery; [`Cache::applies`](super::Cache::applies) says what applies before and after it.
@@ -154,7 +154,7 @@ pub enum Next {
 
 /// Why a policy is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
+pub enum FetchCause {
     /// No unexpired policy is cached.
     NothingCached,
     /// The record has another id than the cached policy.
@@ -174,7 +174,7 @@ pub struct Fetch {
     pub(super) domain: Domain,
     pub(super) host: Domain,
     pub(super) id: PolicyId,
-    pub(super) why: Why,
+    pub(super) cause: FetchCause,
 }
 
 impl Fetch {
@@ -194,15 +194,15 @@ impl Fetch {
     }
 
     /// Why.
-    pub fn why(&self) -> Why {
-        self.why
+    pub fn cause(&self) -> FetchCause {
+        self.cause
     }
 }
 
 /// What to change in a [`PolicyStore`](super::PolicyStore).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Change {
+pub enum StoreChange {
     /// Store this policy, instead of any older one of its domain.
     Save(CachedPolicy),
     /// Drop the policy of this domain.
@@ -212,11 +212,11 @@ pub enum Change {
 /// The end of a fetch.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Fetched {
+pub struct FetchEnd {
     /// What applies now.
-    pub answer: Answer,
+    pub answer: StsAnswer,
     /// What to change in the store: one change where a policy came, and one more where another had to give way.
-    pub changes: Vec<Change>,
+    pub changes: Vec<StoreChange>,
 }
 
 /// What is due; see [`Cache::due`](super::Cache::due).
@@ -226,5 +226,5 @@ pub enum Due {
     /// Look up the record of this domain, and call [`Cache::discovered`](super::Cache::discovered).
     Refresh(Domain),
     /// The policy has expired and is gone: make this change in the store.
-    Expired(Change),
+    Expired(StoreChange),
 }

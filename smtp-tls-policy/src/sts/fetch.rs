@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::policy::{MAX_POLICY_LEN, Policy, PolicyError};
+use super::policy::{MAX_POLICY_LEN, PolicyError, PolicyText};
 use crate::domain::Domain;
 use crate::reason::ResultType;
 
@@ -20,36 +20,42 @@ pub fn policy_host(policy_domain: &Domain) -> Option<Domain> {
     Domain::parse(&format!("mta-sts.{policy_domain}")).ok()
 }
 
-/// What the policy host answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Response<'a> {
-    /// The status code.
+/// The response of the policy host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PolicyResponse {
+    /// The HTTP status code.
     pub status: u16,
     /// The value of the `Content-Type` header field.
-    pub content_type: Option<&'a str>,
-    /// The body.
-    pub body: &'a [u8],
+    pub content_type: Option<String>,
+    /// The body: at most [`MAX_BODY_LEN`] bytes, and one more where it is longer.
+    pub body: Vec<u8>,
 }
 
-impl Response<'_> {
+impl PolicyResponse {
+    /// A response with this status, media type and body.
+    pub fn new(status: u16, content_type: Option<&str>, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, content_type: content_type.map(str::to_owned), body: body.into() }
+    }
+
     /// The policy in this response.
     ///
     /// # Errors
     ///
     /// [`FetchError`]: the status is not exactly 200, the media type is not `text/plain`, or the body is too large or
     /// no policy.
-    pub fn policy(&self) -> Result<Policy, FetchError> {
+    pub fn policy(&self) -> Result<PolicyText, FetchError> {
         // RFC 8461, 3.3: "only valid if the HTTP response code is 200 (OK)"; a redirect is such a failure as well.
         if self.status != 200 {
             return Err(FetchError::Status(self.status));
         }
-        if !self.content_type.is_some_and(is_text_plain) {
+        if !self.content_type.as_deref().is_some_and(is_text_plain) {
             return Err(FetchError::ContentType);
         }
         if self.body.len() > MAX_BODY_LEN {
             return Err(FetchError::TooLarge);
         }
-        Policy::parse(self.body).map_err(FetchError::Policy)
+        PolicyText::parse(&self.body).map_err(FetchError::Policy)
     }
 }
 

@@ -1,6 +1,6 @@
 //! MTA-STS (RFC 8461): the record, the policy, the rules of its fetch, and the cache with its stores.
 //!
-//! - [`Record::find`] reads the TXT records, [`Policy::parse`] the policy, [`Response::policy`] the HTTPS response.
+//! - [`StsRecord::find`] reads the TXT records, [`PolicyText::parse`] the policy, [`PolicyResponse::policy`] the HTTPS response.
 //! - [`Cache`] decides what applies now and what to fetch. It does no I/O.
 //! - [`PolicyStore`] keeps policies beyond the process; [`FileStore`] survives a crash in the middle of a write.
 
@@ -14,15 +14,17 @@ mod store;
 mod times;
 mod txt;
 
-pub use cache::{Cache, Limits};
+pub use cache::{Cache, CacheLimits};
 pub use exchange::{
-    Answer, CachedPolicy, Change, DiscoveryError, Due, Fetch, Fetched, Next, Trouble, Why,
+    CachedPolicy, Discovered, DiscoveryError, Due, Fetch, FetchCause, FetchEnd, StoreChange,
+    StsAnswer, Trouble,
 };
 pub use fact::{StsFact, StsFailure, StsPolicy};
 pub use fetch::{
-    FETCH_TIMEOUT, FetchError, MAX_BODY_LEN, Response, WELL_KNOWN_PATH, is_text_plain, policy_host,
+    FETCH_TIMEOUT, FetchError, MAX_BODY_LEN, PolicyResponse, WELL_KNOWN_PATH, is_text_plain,
+    policy_host,
 };
-pub use policy::{MAX_MAX_AGE, MAX_POLICY_LEN, Mode, MxPattern, Policy, PolicyError};
+pub use policy::{MAX_MAX_AGE, MAX_POLICY_LEN, Mode, MxPattern, PolicyError, PolicyText};
 pub use store::{FileStore, Loaded, MemoryStore, PolicyStore, StoreError};
 pub use times::{FETCH_BACKOFF, REFRESH_INTERVAL, REFRESH_RETRY};
-pub use txt::{MAX_ID_LEN, PolicyId, RECORD_VERSION, Record, record_name};
+pub use txt::{MAX_ID_LEN, PolicyId, RECORD_VERSION, StsRecord, record_name};

@@ -58,7 +58,7 @@ pub enum MxPattern {
 
 impl MxPattern {
     /// Reads `mail.example.com` or `*.example.com`, in any spelling that [`Domain::parse`] knows. A policy may hold
-    /// only A-labels; [`Policy::parse`] sees to that.
+    /// only A-labels; [`PolicyText::parse`] sees to that.
     ///
     /// # Errors
     ///
@@ -101,11 +101,11 @@ impl fmt::Display for MxPattern {
     }
 }
 
-/// A policy (RFC 8461, 3.2). Made by [`Policy::parse`] only, so one in mode testing or enforce has at least one `mx`.
+/// A policy (RFC 8461, 3.2). Made by [`PolicyText::parse`] only, so one in mode testing or enforce has at least one `mx`.
 ///
 /// [`Display`](fmt::Display) writes it as a policy text again, which is never longer than the text that was read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Policy {
+pub struct PolicyText {
     mode: Mode,
     max_age: Duration,
     /// The patterns in comparable form, one a line: a policy of ten thousand short names costs no more than its text.
@@ -149,16 +149,16 @@ pub enum PolicyError {
     },
 }
 
-impl Policy {
+impl PolicyText {
     /// Reads a policy text: `name: value` lines that end in LF or CRLF, of which the last may lack its end.
     ///
     /// Required are `version`, `mode` and `max_age`, and at least one `mx` unless the mode is none. Of a field that
     /// stands twice the first counts, save `mx`. Unknown fields are ignored. Words are case-sensitive.
     ///
     /// ```
-    /// use smtp_tls_policy::sts::{Mode, Policy};
+    /// use smtp_tls_policy::sts::{Mode, PolicyText};
     ///
-    /// let policy = Policy::parse(b"version: STSv1\nmode: enforce\nmx: *.example.net\nmax_age: 604800\n")?;
+    /// let policy = PolicyText::parse(b"version: STSv1\nmode: enforce\nmx: *.example.net\nmax_age: 604800\n")?;
     /// assert_eq!(policy.mode(), Mode::Enforce);
     /// assert!(policy.permits(&"MX1.Example.Net.".parse()?));
     /// assert!(!policy.permits(&"example.net".parse()?));
@@ -233,7 +233,7 @@ impl Policy {
     }
 }
 
-impl fmt::Display for Policy {
+impl fmt::Display for PolicyText {
     /// Without optional spaces, for what was read must not grow past [`MAX_POLICY_LEN`] when it is stored.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "version:STSv1\nmode:{}\nmax_age:{}", self.mode, self.max_age.as_secs())?;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 
-use super::exchange::{CachedPolicy, Change};
-use super::policy::{MAX_POLICY_LEN, Policy};
+use super::exchange::{CachedPolicy, StoreChange};
+use super::policy::{MAX_POLICY_LEN, PolicyText};
 use super::txt::PolicyId;
 use crate::domain::Domain;
 
@@ -29,7 +29,7 @@ pub trait PolicyStore {
     /// # Errors
     ///
     /// The change could not be made.
-    fn apply(&mut self, change: &Change) -> Result<(), StoreError>;
+    fn apply(&mut self, change: &StoreChange) -> Result<(), StoreError>;
 }
 
 /// What a store held.
@@ -83,10 +83,10 @@ impl PolicyStore for MemoryStore {
         Ok(Loaded { policies: self.0.values().cloned().collect(), damaged: Vec::new() })
     }
 
-    fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
+    fn apply(&mut self, change: &StoreChange) -> Result<(), StoreError> {
         match change {
-            Change::Save(cached) => self.0.insert(cached.domain().clone(), cached.clone()),
-            Change::Remove(domain) => self.0.remove(domain),
+            StoreChange::Save(cached) => self.0.insert(cached.domain().clone(), cached.clone()),
+            StoreChange::Remove(domain) => self.0.remove(domain),
         };
         Ok(())
     }
@@ -196,10 +196,10 @@ impl PolicyStore for FileStore {
         Ok(loaded)
     }
 
-    fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
+    fn apply(&mut self, change: &StoreChange) -> Result<(), StoreError> {
         match change {
-            Change::Save(cached) => self.save(cached),
-            Change::Remove(domain) => self.remove(domain),
+            StoreChange::Save(cached) => self.save(cached),
+            StoreChange::Remove(domain) => self.remove(domain),
         }
     }
 }
@@ -235,7 +235,7 @@ fn decode(bytes: &[u8], expected: &Domain) -> Option<CachedPolicy> {
         return None;
     }
     let fetched = UnixTime::since_unix_epoch(Duration::from_secs(fetched.parse().ok()?));
-    let policy = Policy::parse(lines.next()?.as_bytes()).ok()?;
+    let policy = PolicyText::parse(lines.next()?.as_bytes()).ok()?;
     Some(CachedPolicy::new(expected.clone(), PolicyId::parse(id)?, fetched, policy))
 }
 

@@ -52,12 +52,12 @@ impl fmt::Debug for PolicyId {
 
 /// An MTA-STS record: this domain has a policy, and this is its version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Record {
+pub struct StsRecord {
     /// Changes whenever the policy does.
     pub id: PolicyId,
 }
 
-impl Record {
+impl StsRecord {
     /// Finds the record among the TXT records of [`record_name`]; each of them is a list of character-strings.
     ///
     /// `Ok(None)`: no record begins with the version. An error means no policy, too (RFC 8461, 3.1: "senders MUST
@@ -65,11 +65,11 @@ impl Record {
     /// takes a cached policy away.
     ///
     /// ```
-    /// use smtp_tls_policy::sts::Record;
+    /// use smtp_tls_policy::sts::StsRecord;
     ///
-    /// let record = Record::find(&[vec!["v=STSv1; id=2016", "0831085700Z;"]])?.expect("there is one");
+    /// let record = StsRecord::find(&[vec!["v=STSv1; id=2016", "0831085700Z;"]])?.expect("there is one");
     /// assert_eq!(record.id.as_str(), "20160831085700Z");
-    /// assert_eq!(Record::find(&[["v=spf1 -all"]])?, None);
+    /// assert_eq!(StsRecord::find(&[["v=spf1 -all"]])?, None);
     /// # Ok::<(), smtp_tls_policy::TxtError>(())
     /// ```
     ///

@@ -1,8 +1,8 @@
 //! TLS reporting (RFC 8460): the record that asks for reports, what each connection contributes, and the reports of a day.
 //!
-//! - [`Record::find`] says where the reports on a domain go, if anywhere.
-//! - [`Reporting`] knows the policies for one host, and makes [`Session`]s of what happened there.
-//! - [`Aggregate`] counts sessions, and gives a [`Report`] on each policy domain once a day (UTC) is over.
+//! - [`TlsrptRecord::find`] says where the reports on a domain go, if anywhere.
+//! - [`Reporting`] knows the policies for one host, and makes [`ReportedSession`]s of what happened there.
+//! - [`Aggregate`] counts sessions, and gives a [`DailyReport`] on each policy domain once a day (UTC) is over.
 //!
 //! To send a report is the caller's: to ask for the record, to compress, and to put it into a mail or a POST. Its mail
 //! ignores every failure of TLS on its way, carries a DKIM signature without `l=` and the header fields `TLS-Report-Domain`
@@ -11,8 +11,8 @@
 mod report;
 mod session;
 
-pub use report::{Aggregate, Limits, Report};
-pub use session::{AppliedPolicy, Connection, Failure, Reporting, Session};
+pub use report::{Aggregate, AggregateLimits, DailyReport};
+pub use session::{AppliedPolicy, ReportedSession, Reporting, SessionFailure, TlsOutcome};
 
 use crate::dns_txt::{TxtError, fields, select};
 use crate::domain::{Domain, Host};
@@ -42,22 +42,22 @@ pub enum Rua {
 /// A TLSRPT record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Record {
+pub struct TlsrptRecord {
     /// Where reports go, in the order of the record: one that is accepted is enough.
     pub rua: Vec<Rua>,
     /// How many URIs are left out because of a scheme that RFC 8460 does not have, or as no place to send anything to.
     pub unusable: usize,
 }
 
-impl Record {
+impl TlsrptRecord {
     /// Finds the record among the TXT records of [`record_name`]; each of them is a list of character-strings.
     ///
     /// `Ok(None)`: no record begins with the version. An error means that no reports are wanted either (RFC 8460, 3).
     ///
     /// ```
-    /// use smtp_tls_policy::tlsrpt::{Record, Rua};
+    /// use smtp_tls_policy::tlsrpt::{TlsrptRecord, Rua};
     ///
-    /// let record = Record::find(&[["v=TLSRPTv1;rua=mailto:reports@example.com"]])?.expect("there is one");
+    /// let record = TlsrptRecord::find(&[["v=TLSRPTv1;rua=mailto:reports@example.com"]])?.expect("there is one");
     /// assert_eq!(record.rua, [Rua::Mailto("reports@example.com".to_owned())]);
     /// # Ok::<(), smtp_tls_policy::TxtError>(())
     /// ```

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 
-use super::session::{AppliedPolicy, Failure, Session};
+use super::session::{AppliedPolicy, ReportedSession, SessionFailure};
 use crate::domain::{Domain, Host};
 
 /// Seconds of a day in UTC, leap seconds aside.
@@ -14,7 +14,7 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// How much an [`Aggregate`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct AggregateLimits {
     /// Most policies of all domains and days; one that changes within a day counts anew. Sessions under a further one are
     /// not counted. By default 10,000: our own choice.
     pub policies: usize,
@@ -23,7 +23,7 @@ pub struct Limits {
     pub failures: usize,
 }
 
-impl Default for Limits {
+impl Default for AggregateLimits {
     fn default() -> Self {
         Self { policies: 10_000, failures: 100 }
     }
@@ -32,7 +32,7 @@ impl Default for Limits {
 /// Counts sessions by day, policy domain and policy. Time is an argument.
 #[derive(Clone, Debug, Default)]
 pub struct Aggregate {
-    limits: Limits,
+    limits: AggregateLimits,
     held: usize,
     days: BTreeMap<u64, BTreeMap<Domain, BTreeMap<AppliedPolicy, Counts>>>,
 }
@@ -47,7 +47,7 @@ struct Counts {
 /// What makes failures alike.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Details {
-    failure: Failure,
+    failure: SessionFailure,
     sending: Option<IpAddr>,
     mx: Option<Host>,
     receiving: Option<IpAddr>,
@@ -55,12 +55,12 @@ struct Details {
 
 impl Aggregate {
     /// Nothing is counted yet.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: AggregateLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
     /// Counts a session on the day of `now`.
-    pub fn record(&mut self, session: &Session, now: UnixTime) {
+    pub fn record(&mut self, session: &ReportedSession, now: UnixTime) {
         let (day, domain) = (now.as_secs() / DAY, session.policy.domain());
         let known = self.days.get(&day).and_then(|domains| domains.get(domain));
         if !known.is_some_and(|policies| policies.contains_key(&session.policy)) {
@@ -87,13 +87,13 @@ impl Aggregate {
     }
 
     /// The reports on every day that is over, which are no longer held here: one for each policy domain, oldest first.
-    pub fn finished(&mut self, now: UnixTime) -> Vec<Report> {
+    pub fn finished(&mut self, now: UnixTime) -> Vec<DailyReport> {
         let to_come = self.days.split_off(&(now.as_secs() / DAY));
         let mut reports = Vec::new();
         for (day, domains) in std::mem::replace(&mut self.days, to_come) {
             for (domain, policies) in domains {
                 self.held -= policies.len();
-                reports.push(Report { domain, day, policies });
+                reports.push(DailyReport { domain, day, policies });
             }
         }
         reports
@@ -102,13 +102,13 @@ impl Aggregate {
 
 /// What is to be reported on one policy domain and one day (UTC).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct DailyReport {
     domain: Domain,
     day: u64,
     policies: BTreeMap<AppliedPolicy, Counts>,
 }
 
-impl Report {
+impl DailyReport {
     /// The policy domain: the record at its [`record_name`](super::record_name) says where the report goes.
     pub fn domain(&self) -> &Domain {
         &self.domain
@@ -222,7 +222,7 @@ mod json {
 
     impl<'a> Report<'a> {
         pub(super) fn new(
-            report: &'a super::Report,
+            report: &'a super::DailyReport,
             organization: &'a str,
             contact: &'a str,
             id: &'a str,

@@ -13,7 +13,7 @@ use crate::plan::check::Check;
 use crate::plan::facts::{Facts, HostOrigin, TlsaFact};
 use crate::reason::{Reason, ResultType};
 use crate::rules::posture::Weight;
-use crate::sts::{Answer, Mode, Policy};
+use crate::sts::{Mode, PolicyText, StsAnswer};
 
 /// A policy that was applied to a connection (RFC 8460, 4.4). Its domain is the one that the report is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,7 +42,7 @@ pub enum AppliedPolicy {
 }
 
 impl AppliedPolicy {
-    fn sts(domain: &Domain, policy: Option<&Policy>) -> Self {
+    fn sts(domain: &Domain, policy: Option<&PolicyText>) -> Self {
         let (mut lines, mut mx) = (Vec::new(), Vec::new());
         if let Some(policy) = policy {
             mx.extend(policy.mx().map(str::to_owned));
@@ -92,7 +92,7 @@ impl AppliedPolicy {
 
 /// Something that failed; not necessarily the session (RFC 8460, 4: "failure types are non-exclusive").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Failure {
+pub struct SessionFailure {
     /// `result-type`
     pub result: ResultType,
     /// `failure-reason-code`: [`Reason::code`].
@@ -102,7 +102,7 @@ pub struct Failure {
 /// What one connection, or a host that was not dialled, came to under one policy: one final status, and what failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Session {
+pub struct ReportedSession {
     /// The policy.
     pub policy: AppliedPolicy,
     /// `receiving-mx-hostname`; none where no host is known.
@@ -114,12 +114,12 @@ pub struct Session {
     /// Whether TLS was negotiated as the policy wants it.
     pub succeeded: bool,
     /// What failed; at least one thing where the session did not succeed.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<SessionFailure>,
 }
 
 /// How far a connection came.
 #[derive(Clone, Copy, Debug)]
-pub enum Connection<'a> {
+pub enum TlsOutcome<'a> {
     /// TLS is up, and this was the judgement.
     Tls(&'a Verdict),
     /// There is no TLS, for this reason; with the judgement, where the certificate is the reason.
@@ -141,12 +141,12 @@ struct Applied {
     /// An MTA-STS policy in mode enforce.
     enforce: bool,
     /// What failed before anybody was dialled.
-    failures: Vec<Failure>,
+    failures: Vec<SessionFailure>,
 }
 
 impl Reporting {
     /// The policies for the host of these facts. `sts` is what [`Facts::sts`] was made of.
-    pub fn of(facts: &Facts<'_>, sts: &Answer) -> Self {
+    pub fn of(facts: &Facts<'_>, sts: &StsAnswer) -> Self {
         let next_hop = match facts.origin {
             HostOrigin::SmartHost => facts.host.domain(),
             HostOrigin::Mx | HostOrigin::Literal => facts.next_hop.domain(),
@@ -194,10 +194,10 @@ impl Reporting {
     pub fn connection(
         &self,
         plan: &Plan,
-        connection: Connection<'_>,
+        connection: TlsOutcome<'_>,
         sending: Option<IpAddr>,
         receiving: IpAddr,
-    ) -> Vec<Session> {
+    ) -> Vec<ReportedSession> {
         let sessions = self.applied.iter().filter_map(|applied| {
             let (succeeded, failures) = match self.found(applied, plan, connection)? {
                 Ok(()) => (true, applied.failures.clone()),
@@ -206,13 +206,20 @@ impl Reporting {
                 }
             };
             let (policy, mx) = (applied.policy.clone(), self.mx.clone());
-            Some(Session { policy, mx, sending, receiving: Some(receiving), succeeded, failures })
+            Some(ReportedSession {
+                policy,
+                mx,
+                sending,
+                receiving: Some(receiving),
+                succeeded,
+                failures,
+            })
         });
         sessions.collect()
     }
 
     /// A host, or a whole domain, that was not dialled for this reason.
-    pub fn refusal(&self, reason: Reason) -> Option<Session> {
+    pub fn refusal(&self, reason: Reason) -> Option<ReportedSession> {
         let (failure, next_hop) = (failure(reason)?, self.next_hop.as_ref()?);
         let mut policies = self.applied.iter().map(|applied| &applied.policy);
         let policy = match reason {
@@ -227,7 +234,14 @@ impl Reporting {
             records: Vec::new(),
         });
         let (mx, failures) = (self.mx.clone(), vec![failure]);
-        Some(Session { policy, mx, sending: None, receiving: None, succeeded: false, failures })
+        Some(ReportedSession {
+            policy,
+            mx,
+            sending: None,
+            receiving: None,
+            succeeded: false,
+            failures,
+        })
     }
 
     /// The final status under one policy; none where the connection says nothing about it.
@@ -235,12 +249,12 @@ impl Reporting {
         &self,
         applied: &Applied,
         plan: &Plan,
-        connection: Connection<'_>,
-    ) -> Option<Result<(), Failure>> {
+        connection: TlsOutcome<'_>,
+    ) -> Option<Result<(), SessionFailure>> {
         let (reason, verdict) = match connection {
-            Connection::Tls(verdict) => (None, verdict),
-            Connection::NoTls(reason, Some(verdict)) => (Some(reason), verdict),
-            Connection::NoTls(reason, None) => return failure(reason).map(Err),
+            TlsOutcome::Tls(verdict) => (None, verdict),
+            TlsOutcome::NoTls(reason, Some(verdict)) => (Some(reason), verdict),
+            TlsOutcome::NoTls(reason, None) => return failure(reason).map(Err),
         };
         let of = |asks: &dyn Fn(&Check) -> bool| {
             let mut pairs = plan.checks().iter().zip(verdict.findings());
@@ -288,6 +302,6 @@ impl Reporting {
     }
 }
 
-fn failure(reason: Reason) -> Option<Failure> {
-    reason.result_type().map(|result| Failure { result, reason })
+fn failure(reason: Reason) -> Option<SessionFailure> {
+    reason.result_type().map(|result| SessionFailure { result, reason })
 }

@@ -9,11 +9,12 @@ use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use smtp_proto::client;
-use smtp_proto::client::{Envelope, Recipient};
+use smtp_proto::client::Envelope;
 use smtp_proto::route::Word;
 use smtp_proto::server;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::reply::EnhancedCode;
+use smtp_tls_policy::inquiry::DnsAnswer;
 use smtp_tls_policy::pki::{Pin, TlsaRecord, Trust, TrustStore};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::Config;
@@ -23,10 +24,10 @@ use smtp_tls_policy::trace::Channel;
 use smtp_tls_policy::trace::tls_required_no;
 use smtp_tls_policy::trace::{self, received};
 use smtp_tls_policy::{Domain, Host, Reason};
+use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::sender::{Mail as Job, Sender};
 use smtp_tokio_adapter::serve::Inbound;
-use smtp_tokio_adapter::zone::Zone;
-use smtp_tokio_adapter::{Answer, Attempt, Outbound, Report, Spoken};
+use smtp_tokio_adapter::{Attempt, Outbound, Report, Spoken};
 
 use crate::Failed;
 use crate::message::{Mail, inspect};
@@ -108,11 +109,14 @@ impl World {
                     ));
                     continue;
                 };
-                let mut envelope =
-                    Envelope::new(sender.parse()?, [recipient.parse::<Recipient>()?]);
-                envelope.size = Some(mail.octets);
-                envelope.body = mail.body;
-                envelope.require_tls = require_tls;
+                let envelope = Envelope {
+                    reverse_path: sender.parse()?,
+                    recipients: vec![recipient.parse()?],
+                    size: Some(mail.octets),
+                    body: mail.body,
+                    require_tls,
+                    ..Envelope::default()
+                };
                 let mut hop =
                     self.hop(scenario, hop, &scenario.setups[index], &mail, &envelope).await?;
                 if let Some(path) = hop.seen.stored {
@@ -215,10 +219,8 @@ impl World {
         envelope: &Envelope,
     ) -> Result<Report, Failed> {
         let Network { hop, setup, port, .. } = *network;
-        let mut timeouts = Timeouts::default();
-        timeouts.handshake = HANDSHAKE;
-        let mut config = client::ClientConfig::new(hop.client.parse()?);
-        config.timeouts = timeouts;
+        let timeouts = Timeouts { handshake: HANDSHAKE, ..Timeouts::default() };
+        let config = client::Config { timeouts, ..client::Config::new(hop.client.parse()?) };
         let mut tls = ClientTls::new(Arc::clone(&self.provider));
         if let Some(name) = setup.client_certificate {
             tls.add_identity(
@@ -280,8 +282,10 @@ impl Network<'_> {
             Some(Tlsa::OtherKey) => digest(3, 1, b"somebody else's key"),
             Some(Tlsa::Unusable) => digest(1, 1, &key),
             Some(Tlsa::Bogus) => {
-                zone.tlsa
-                    .insert(format!("_{}._tcp.{host}", self.port), Answer::none(DnsStatus::Bogus));
+                zone.tlsa.insert(
+                    format!("_{}._tcp.{host}", self.port),
+                    DnsAnswer::none(DnsStatus::Bogus),
+                );
                 return Ok(zone);
             }
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smtp_proto::client::{Envelope, OverLimit};
 use smtp_proto::route::{Ending, Word};
-use smtp_tls_policy::tlsrpt::{Reporting, Session};
+use smtp_tls_policy::tlsrpt::{ReportedSession, Reporting};
 use tokio::net::TcpStream;
 
 use super::Message;
@@ -17,7 +17,7 @@ use crate::outcome::{Decision, Delivery, End, Failure, MessageError, is_too_many
 pub(super) struct Dialled {
     pub(super) decision: Decision,
     /// What is to be reported of it.
-    pub(super) sessions: Vec<Session>,
+    pub(super) sessions: Vec<ReportedSession>,
     /// By the position in what remained; none where nothing was said.
     pub(super) words: Vec<Option<Word>>,
     pub(super) ending: Ending,
@@ -152,8 +152,7 @@ impl<M: Message> Transactions<'_, M> {
         let Parcel { envelope, remaining, message } = self.parcel;
         let recipients =
             open.iter().map(|&at| envelope.recipients[remaining[at]].clone()).collect();
-        let mut envelope = envelope.clone();
-        envelope.recipients = recipients;
+        let envelope = Envelope { recipients, ..envelope.clone() };
         let delivery = match message.uri().filter(|_| connection.capabilities().fetches_imap()) {
             Some(uri) => connection.send_uri(Arc::new(envelope), uri).await,
             None => {

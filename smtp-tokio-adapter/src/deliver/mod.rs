@@ -17,7 +17,7 @@ use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::Host;
 use smtp_tls_policy::plan::{Plan, Refusal};
 use smtp_tls_policy::rules::IdentityId;
-use smtp_tls_policy::tlsrpt::{Reporting, Session};
+use smtp_tls_policy::tlsrpt::{ReportedSession, Reporting};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 mod dial;
@@ -87,7 +87,7 @@ pub struct Skip {
     /// host is dialled either.
     pub refusal: Option<Refusal>,
     /// What is to be reported of it (RFC 8460).
-    pub session: Option<Session>,
+    pub session: Option<ReportedSession>,
 }
 
 impl Skip {
@@ -150,7 +150,7 @@ pub struct Attempt {
     /// How it ended.
     pub ending: Ending,
     /// What is to be reported of it (RFC 8460): one final status for each policy, or none.
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<ReportedSession>,
 }
 
 /// How a delivery ended.
@@ -168,7 +168,7 @@ pub struct Report {
 
 impl Report {
     /// What is to be counted by an [`Aggregate`](smtp_tls_policy::tlsrpt::Aggregate) for the reports of RFC 8460.
-    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+    pub fn sessions(&self) -> impl Iterator<Item = &ReportedSession> {
         let skipped = self.skipped.iter().filter_map(|(_, skip)| skip.session.as_ref());
         skipped.chain(self.attempts.iter().flat_map(|attempt| &attempt.sessions))
     }
@@ -177,7 +177,7 @@ impl Report {
 /// Delivers one message along a route until every recipient has its final word.
 ///
 /// Where a server takes only so many recipients or transactions at once, and the client's
-/// [`over_limit`](smtp_proto::client::ClientConfig::over_limit) is `Leave`, the others follow in further transactions on the
+/// [`over_limit`](smtp_proto::client::Config::over_limit) is `Leave`, the others follow in further transactions on the
 /// same connection, or on another one to the same host.
 ///
 /// Each connection is one span, with the decision and its reason as an event.

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use smtp_proto::route::{LOOKUP_FAILED, Targets};
+use smtp_proto::route::{LOOKUP_FAILED, Mx, Targets};
 use smtp_proto::wire::path::{DomainBuf, ReversePathBuf};
+use smtp_tls_policy::inquiry::MxRecord;
 use smtp_tls_policy::plan::{
     Attempt, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact, plan,
 };
@@ -26,7 +27,7 @@ pub(super) struct Job<'a, L, M> {
     pub(super) port: u16,
     mx: DnsStatus,
     expanded: Option<Domain>,
-    sts: sts::Answer,
+    sts: sts::StsAnswer,
 }
 
 impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
@@ -39,7 +40,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
             port: sender.route.port,
             mx: DnsStatus::Insecure,
             expanded: None,
-            sts: sts::Answer::default(),
+            sts: sts::StsAnswer::default(),
         };
         let smart_host = match mail.policy {
             Policy::Connector(connector) => connector.smart_host.as_ref(),
@@ -60,7 +61,17 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
                 (job.mx, job.expanded) = (answer.status, answer.alias);
                 match (answer.status.is_failure(), answer.no_such_name) {
                     (false, true) => return (job, Targets::NoSuchDomain),
-                    (false, false) => Targets::Mx { domain: name.clone(), records: answer.records },
+                    (false, false) => {
+                        let mx = |record: &MxRecord| {
+                            let exchange = match &record.exchange {
+                                Some(exchange) => Some(exchange.as_str().parse().ok()?),
+                                None => None,
+                            };
+                            Some(Mx { preference: record.preference, exchange })
+                        };
+                        let records = answer.records.iter().filter_map(mx).collect();
+                        Targets::Mx { domain: name.clone(), records }
+                    }
                     (true, _) => Targets::Host(name.clone()),
                 }
             }

@@ -3,47 +3,47 @@
 //!
 //! ```
 //! use std::{net::{Ipv4Addr, Ipv6Addr}, sync::Arc};
-//! use smtp_proto::client::{ClientConfig, Envelope, Recipient};
-//! use smtp_proto::route::{Mx, Word};
+//! use smtp_proto::client::{Config, Envelope};
+//! use smtp_proto::route::Word;
 //! use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 //! use smtp_tls_policy::pki::{TlsaRecord, Trust};
 //! use smtp_tls_policy::plan::DnsStatus;
 //! use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
 //! use smtp_tls_policy::rustls::ClientTls;
-//! use smtp_tokio_adapter::{Outbound, Sender, lookups::{Answer, Lookups}, sender::Mail};
+//! use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
+//! use smtp_tokio_adapter::{Lookups, Outbound, Sender, sender::Mail};
 //!
 //! /// What the resolver says: everything is signed, save that somebody has broken the TLSA records.
 //! struct Zone;
 //!
 //! impl Lookups for Zone {
-//!     async fn mx(&self, _: &Domain) -> Answer<Mx> {
-//!         let exchange = "mx.test.example".parse().ok();
-//!         Answer::new(DnsStatus::Secure, vec![Mx { preference: 10, exchange }])
+//!     async fn mx(&self, _: &Domain) -> DnsAnswer<MxRecord> {
+//!         let host = Domain::parse("mx.test.example").unwrap();
+//!         DnsAnswer::new(DnsStatus::Secure, vec![MxRecord::new(10, host)])
 //!     }
-//!     async fn ipv4(&self, _: &Domain) -> Answer<Ipv4Addr> {
-//!         Answer::new(DnsStatus::Secure, vec![Ipv4Addr::LOCALHOST])
+//!     async fn ipv4(&self, _: &Domain) -> DnsAnswer<Ipv4Addr> {
+//!         DnsAnswer::new(DnsStatus::Secure, vec![Ipv4Addr::LOCALHOST])
 //!     }
-//!     async fn ipv6(&self, _: &Domain) -> Answer<Ipv6Addr> {
-//!         Answer::none(DnsStatus::Secure)
+//!     async fn ipv6(&self, _: &Domain) -> DnsAnswer<Ipv6Addr> {
+//!         DnsAnswer::none(DnsStatus::Secure)
 //!     }
-//!     async fn tlsa(&self, owner: &str) -> Answer<TlsaRecord> {
+//!     async fn tlsa(&self, owner: &str) -> DnsAnswer<TlsaRecord> {
 //!         assert_eq!(owner, "_25._tcp.mx.test.example");
-//!         Answer::none(DnsStatus::Bogus)
+//!         DnsAnswer::none(DnsStatus::Bogus)
 //!     }
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-//! let config = Arc::new(ClientConfig::new("client.test.example".parse()?));
+//! let config = Arc::new(Config::new("client.test.example".parse()?));
 //! let outbound = Outbound::new(config, Arc::new(ClientTls::new(provider)), Arc::new(Trust::new()));
 //! let sender = Sender::new(outbound, Zone);
 //!
 //! let everybody = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic);
 //! let connectors = OutboundConnectors::new(vec![everybody])?;
 //! let domain = Host::parse("test.example")?;
-//! let reader: Recipient = "reader@test.example".parse()?;
-//! let envelope = Envelope::new("sender@test.example".parse()?, [reader]);
+//! let envelope = Envelope { recipients: vec!["reader@test.example".parse()?], ..Envelope::default() };
 //! let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");
 //! let mail = Mail::new(connectors.find(&domain), &domain, &envelope, &message);
 //!
@@ -66,8 +66,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use smtp_proto::client::Envelope;
-use smtp_proto::route::{Route, RouteConfig};
+use smtp_proto::route;
+use smtp_proto::route::Route;
 use smtp_proto::sasl::client::Credentials;
+use smtp_tls_policy::inquiry::DnsAnswer;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::ValidationWatch;
 use smtp_tls_policy::plan::{Broken, BrokenPeers};
@@ -79,7 +81,7 @@ use smtp_tls_policy::{Host, Reason};
 
 use crate::connection::Outbound;
 use crate::deliver::{Message, Report, deliver};
-use crate::lookups::{Answer, Lookups};
+use crate::lookups::Lookups;
 use crate::outcome::Spoken;
 
 use self::job::Job;
@@ -98,7 +100,7 @@ pub struct Sender<L> {
     /// Who answers the questions.
     pub lookups: L,
     /// How routes are walked. The seed is changed from one delivery to the next, and a smart host has a port of its own.
-    pub route: RouteConfig,
+    pub route: route::Config,
     /// What the failure of one address family means where the other has an answer.
     pub failed_family: FailedFamily,
     deliveries: AtomicU64,
@@ -169,12 +171,12 @@ impl<L: Lookups> Sender<L> {
         Self {
             outbound,
             lookups,
-            route: RouteConfig::default(),
+            route: route::Config::default(),
             failed_family: FailedFamily::default(),
             deliveries: AtomicU64::new(0),
             watch: Mutex::default(),
             broken: Mutex::default(),
-            policies: Policies::new(sts::Cache::new(sts::Limits::default()), None),
+            policies: Policies::new(sts::Cache::new(sts::CacheLimits::default()), None),
         }
     }
 
@@ -210,8 +212,7 @@ impl<L: Lookups> Sender<L> {
         let (job, targets) = Job::look_up(self, mail).await;
         let turn = self.deliveries.fetch_add(1, Ordering::Relaxed);
         let seed = self.route.seed.wrapping_add(turn);
-        let mut config = self.route.clone();
-        (config.seed, config.port) = (seed, job.port);
+        let config = route::Config { seed, port: job.port, ..self.route.clone() };
         let route = Route::new(targets, mail.envelope.recipients.len(), &config);
         let report = deliver(&self.outbound, route, &job, mail.envelope, mail.message).await;
         self.remember(&report);
@@ -235,7 +236,7 @@ impl<L: Lookups> Sender<L> {
         status
     }
 
-    fn answered<T>(&self, answer: Answer<T>) -> Answer<T> {
+    fn answered<T>(&self, answer: DnsAnswer<T>) -> DnsAnswer<T> {
         self.seen(answer.status);
         answer
     }

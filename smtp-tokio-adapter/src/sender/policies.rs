@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::sts::{
-    Answer, Cache, Change, DiscoveryError, Due, FETCH_TIMEOUT, FetchError, Fetched, Next,
-    PolicyStore, Record, record_name,
+    Cache, Discovered, DiscoveryError, Due, FETCH_TIMEOUT, FetchEnd, FetchError, PolicyStore,
+    StoreChange, StsAnswer, StsRecord, record_name,
 };
 use tokio::sync::Notify;
 
@@ -30,7 +30,7 @@ impl Policies {
     }
 
     /// The disk may block: not here.
-    async fn store(&self, changes: Vec<Change>) {
+    async fn store(&self, changes: Vec<StoreChange>) {
         let Some(store) = self.store.clone().filter(|_| !changes.is_empty()) else { return };
         let stored = tokio::task::spawn_blocking(move || {
             let mut store = lock(&store);
@@ -69,7 +69,7 @@ impl<L: Lookups> Sender<L> {
             let due = lock(&self.policies.cache).due(self.now());
             match due {
                 Some(Due::Refresh(domain)) => {
-                    let _: Answer = self.sts(&domain).await;
+                    let _: StsAnswer = self.sts(&domain).await;
                 }
                 Some(Due::Expired(change)) => self.policies.store(vec![change]).await,
                 None => return lock(&self.policies.cache).deadline(),
@@ -78,7 +78,7 @@ impl<L: Lookups> Sender<L> {
     }
 
     /// What MTA-STS says of a domain now (RFC 8461, 3.3 and 5.1).
-    pub(super) async fn sts(&self, domain: &Domain) -> Answer {
+    pub(super) async fn sts(&self, domain: &Domain) -> StsAnswer {
         let record = self.record(domain).await;
         let Policies { cache, fetched, .. } = &self.policies;
         let patience = tokio::time::Instant::now() + FETCH_TIMEOUT;
@@ -88,9 +88,9 @@ impl<L: Lookups> Sender<L> {
             ended.as_mut().enable();
             let next = lock(cache).discovered(domain, record.clone(), self.now());
             match next {
-                Next::Done(answer) => return answer,
-                Next::Fetch(fetch) => break fetch,
-                Next::UnderWay => {
+                Discovered::Done(answer) => return answer,
+                Discovered::Fetch(fetch) => break fetch,
+                Discovered::UnderWay => {
                     // The first mail of many to a domain fetches its policy. The others must not go without it meanwhile.
                     let answer = lock(cache).applies(domain, self.now());
                     if answer.policy.is_some()
@@ -104,8 +104,7 @@ impl<L: Lookups> Sender<L> {
         let mut fetching = Fetching { policies: &self.policies, domain, ended: false };
         let response = tokio::time::timeout(FETCH_TIMEOUT, self.lookups.fetch(&fetch)).await;
         let response = response.unwrap_or(Err(FetchError::Timeout));
-        let response = response.as_ref().map(|fetched| fetched.response()).map_err(|error| *error);
-        let Fetched { answer, changes } = lock(cache).fetched(fetch, response, self.now());
+        let FetchEnd { answer, changes } = lock(cache).fetched(fetch, response, self.now());
         fetching.ended = true;
         drop(fetching);
         if let Some(trouble) = &answer.trouble {
@@ -115,12 +114,12 @@ impl<L: Lookups> Sender<L> {
         answer
     }
 
-    async fn record(&self, domain: &Domain) -> Result<Option<Record>, DiscoveryError> {
+    async fn record(&self, domain: &Domain) -> Result<Option<StsRecord>, DiscoveryError> {
         let Some(name) = record_name(domain) else { return Ok(None) };
         let answer = self.answered(self.lookups.txt(&name).await);
         match answer.status.is_failure() {
             true => Err(DiscoveryError::Lookup),
-            false => Record::find(&answer.records).map_err(DiscoveryError::Record),
+            false => StsRecord::find(&answer.records).map_err(DiscoveryError::Record),
         }
     }
 }

@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsage
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use smtp_proto::client::{Envelope, Recipient};
+use smtp_proto::client::Envelope;
 use smtp_proto::route;
 use smtp_proto::route::{Route, Targets};
 use smtp_proto::timeouts::Timeouts;
@@ -188,13 +188,9 @@ pub fn outbound(pki: &Pki) -> Outbound {
 }
 
 pub fn outbound_with(pki: &Pki, tls: ClientTls) -> Outbound {
-    let mut timeouts = Timeouts::default();
-    timeouts.handshake = Duration::from_secs(2);
-    let config = {
-        let mut config = client::ClientConfig::new("client.test.example".parse().unwrap());
-        config.timeouts = timeouts;
-        config
-    };
+    let timeouts = Timeouts { handshake: Duration::from_secs(2), ..Timeouts::default() };
+    let config =
+        client::Config { timeouts, ..client::Config::new("client.test.example".parse().unwrap()) };
     Outbound::new(Arc::new(config), Arc::new(tls), pki.trust())
 }
 
@@ -214,10 +210,11 @@ impl Hosts for Loopback {
 }
 
 pub fn envelope(recipients: &[&str]) -> Envelope {
-    Envelope::new(
-        "sender@client.test.example".parse().unwrap(),
-        recipients.iter().map(|it| it.parse::<Recipient>().unwrap()),
-    )
+    Envelope {
+        reverse_path: "sender@client.test.example".parse().unwrap(),
+        recipients: recipients.iter().map(|recipient| recipient.parse().unwrap()).collect(),
+        ..Envelope::default()
+    }
 }
 
 pub async fn send(
@@ -238,8 +235,7 @@ pub async fn send_to(
     message: impl Into<Bytes>,
     recipients: &[&str],
 ) -> Report {
-    let mut config = route::RouteConfig::default();
-    config.port = address.port();
+    let config = route::Config { port: address.port(), ..route::Config::default() };
     let route = Route::new(Targets::Host(HOST.parse().unwrap()), recipients.len(), &config);
     deliver(outbound, route, &Loopback { plan, identity }, &envelope(recipients), &message.into())
         .await

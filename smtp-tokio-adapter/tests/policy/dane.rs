@@ -5,8 +5,8 @@ use crate::world::*;
 #[tokio::test]
 async fn behind_an_alias_the_base_domain_is_the_name_that_is_asked_for() {
     let mut world = World::new(DnsStatus::Secure).await;
-    let answer =
-        Answer::new(DnsStatus::Secure, vec![Ipv4Addr::LOCALHOST]).through(name("host.example.net"));
+    let answer = DnsAnswer::new(DnsStatus::Secure, vec![Ipv4Addr::LOCALHOST])
+        .through(name("host.example.net"));
     world.zone.ipv4.insert(name(HOST), answer);
     let (expanded, record) = (name("host.example.net"), world.end_entity());
     let port = world.port;
@@ -24,7 +24,7 @@ async fn behind_an_alias_the_base_domain_is_the_name_that_is_asked_for() {
 async fn a_host_whose_tlsa_records_cannot_be_had_is_not_dialled_and_the_next_one_is() {
     for broken in [DnsStatus::Bogus, DnsStatus::Failed, DnsStatus::Indeterminate] {
         let mut world = World::new(DnsStatus::Secure).await;
-        world.zone.tlsa.insert(world.tlsa(HOST), Answer::none(broken));
+        world.zone.tlsa.insert(world.tlsa(HOST), DnsAnswer::none(broken));
         let (sender, first, second) = world.sender();
         let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
         assert_eq!(report.words, [Word::Delivered], "{report:?}");
@@ -117,7 +117,7 @@ async fn a_secure_smart_host_may_be_held_to_its_tlsa_records() {
 #[tokio::test]
 async fn dane_that_is_switched_off_asks_nothing() {
     let mut world = World::new(DnsStatus::Secure).await;
-    world.zone.tlsa.insert(world.tlsa(HOST), Answer::none(DnsStatus::Bogus));
+    world.zone.tlsa.insert(world.tlsa(HOST), DnsAnswer::none(DnsStatus::Bogus));
     let (sender, first, _) = world.sender();
     let mut off = connector(Posture::Opportunistic);
     off.dane = DaneRule::Off;
@@ -132,7 +132,7 @@ async fn a_signed_alias_of_an_unsigned_host_has_tlsa_records_of_its_own() {
     for (alias, asked) in [(DnsStatus::Secure, true), (DnsStatus::Insecure, false)] {
         let mut world = World::new(DnsStatus::Secure).await;
         world.zone.mx.get_mut(&name(DOMAIN)).unwrap().records.truncate(1);
-        let answer = Answer::new(DnsStatus::Insecure, vec![Ipv4Addr::LOCALHOST])
+        let answer = DnsAnswer::new(DnsStatus::Insecure, vec![Ipv4Addr::LOCALHOST])
             .through(name("host.example.net"));
         world.zone.ipv4.insert(name(HOST), answer);
         world.zone.cname.insert(HOST.into(), alias);
@@ -150,7 +150,7 @@ async fn a_signed_alias_of_an_unsigned_host_has_tlsa_records_of_its_own() {
     // A look-up that fails makes the host unreachable.
     let mut world = World::new(DnsStatus::Secure).await;
     world.zone.mx.get_mut(&name(DOMAIN)).unwrap().records.truncate(1);
-    let answer = Answer::new(DnsStatus::Insecure, vec![Ipv4Addr::LOCALHOST])
+    let answer = DnsAnswer::new(DnsStatus::Insecure, vec![Ipv4Addr::LOCALHOST])
         .through(name("host.example.net"));
     world.zone.ipv4.insert(name(HOST), answer);
     world.zone.cname.insert(HOST.into(), DnsStatus::Failed);

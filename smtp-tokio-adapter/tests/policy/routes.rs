@@ -59,11 +59,12 @@ async fn look_ups_that_fail_keep_their_statuses() {
         assert_eq!(first.connections(), 0);
         report.words[0]
     };
-    let no_domain =
-        world(|zone| drop(zone.mx.insert(name(DOMAIN), Answer::no_such_name(DnsStatus::Secure))))
-            .await;
+    let no_domain = world(|zone| {
+        drop(zone.mx.insert(name(DOMAIN), DnsAnswer::no_such_name(DnsStatus::Secure)))
+    })
+    .await;
     assert_eq!(no_domain, Word::Bounced(status(5, 1, 2)));
-    let null = Answer::new(DnsStatus::Secure, vec![Mx { preference: 0, exchange: None }]);
+    let null = DnsAnswer::new(DnsStatus::Secure, vec![MxRecord { preference: 0, exchange: None }]);
     let null_mx = {
         let mut world = World::new(DnsStatus::Secure).await;
         world.zone.mx.insert(name(DOMAIN), null);
@@ -75,7 +76,7 @@ async fn look_ups_that_fail_keep_their_statuses() {
     assert_eq!(no_address, Word::Bounced(status(5, 4, 4)));
     // RFC 7672, 2.2.2: one family that fails is enough, also where nothing asks for DANE.
     let aaaa =
-        world(|zone| drop(zone.ipv6.insert(name(HOST), Answer::none(DnsStatus::Failed)))).await;
+        world(|zone| drop(zone.ipv6.insert(name(HOST), DnsAnswer::none(DnsStatus::Failed)))).await;
     assert_eq!(aaaa, Word::Deferred(status(4, 4, 3)));
 }
 
@@ -189,11 +190,11 @@ impl Hosts for Ends {
 #[tokio::test]
 async fn a_refusal_that_ends_the_domain_leaves_no_next_host() {
     let world = World::new(DnsStatus::Insecure).await;
-    let mx = |preference, name: &str| Mx { preference, exchange: Some(name.parse().unwrap()) };
+    let mx =
+        |preference, name: &str| route::Mx { preference, exchange: Some(name.parse().unwrap()) };
     let records = vec![mx(10, HOST), mx(20, BACKUP)];
     let targets = route::Targets::Mx { domain: DOMAIN.parse().unwrap(), records };
-    let mut config = route::RouteConfig::default();
-    config.port = world.port;
+    let config = route::Config { port: world.port, ..route::Config::default() };
     let route = route::Route::new(targets, 1, &config);
     let hosts = Ends(plan_for(&connector(Posture::Opportunistic), false));
     let report =

@@ -1,8 +1,7 @@
 //! MTA-STS, from the record and the policy to the wire (RFC 8461).
 
-use smtp_tls_policy::sts::{Fetch, FetchError};
+use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
 use smtp_tokio_adapter::Lookups;
-use smtp_tokio_adapter::lookups::Fetched;
 
 use crate::world::*;
 
@@ -32,7 +31,7 @@ async fn a_cached_mta_sts_policy_holds_while_its_record_is_suppressed() {
     let everybody = connector(Posture::Opportunistic);
     let deferred = [Word::Deferred(status(4, 7, 5))];
     assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
-    for suppressed in [Answer::none(DnsStatus::Failed), Answer::none(DnsStatus::Insecure)] {
+    for suppressed in [DnsAnswer::none(DnsStatus::Failed), DnsAnswer::none(DnsStatus::Insecure)] {
         sender.lookups.txt.insert(record.clone(), suppressed);
         assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
     }
@@ -51,7 +50,7 @@ async fn a_policy_survives_in_the_store_and_is_refreshed_in_the_background() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("sts-store");
     let _ = std::fs::remove_dir_all(&folder);
     let with_store = |sender: Sender<Zone>| {
-        let cache = sts::Cache::new(sts::Limits::default());
+        let cache = sts::Cache::new(sts::CacheLimits::default());
         sender.with_store(cache, sts::FileStore::open(&folder).unwrap()).unwrap()
     };
     let everybody = connector(Posture::Opportunistic);
@@ -91,19 +90,19 @@ impl TimeProvider for At {
 struct Slow(Zone);
 
 impl Lookups for Slow {
-    async fn mx(&self, domain: &Domain) -> Answer<Mx> {
+    async fn mx(&self, domain: &Domain) -> DnsAnswer<MxRecord> {
         self.0.mx(domain).await
     }
-    async fn ipv4(&self, host: &Domain) -> Answer<Ipv4Addr> {
+    async fn ipv4(&self, host: &Domain) -> DnsAnswer<Ipv4Addr> {
         self.0.ipv4(host).await
     }
-    async fn ipv6(&self, host: &Domain) -> Answer<std::net::Ipv6Addr> {
+    async fn ipv6(&self, host: &Domain) -> DnsAnswer<std::net::Ipv6Addr> {
         self.0.ipv6(host).await
     }
-    async fn txt(&self, owner: &Domain) -> Answer<Vec<Vec<u8>>> {
+    async fn txt(&self, owner: &Domain) -> DnsAnswer<Vec<Vec<u8>>> {
         self.0.txt(owner).await
     }
-    async fn fetch(&self, fetch: &Fetch) -> Result<Fetched, FetchError> {
+    async fn fetch(&self, fetch: &Fetch) -> Result<PolicyResponse, FetchError> {
         tokio::time::sleep(Duration::from_millis(200)).await;
         self.0.fetch(fetch).await
     }

@@ -11,21 +11,22 @@ pub use rustls::server::{ClientHello, ResolvesServerCert};
 pub use rustls::sign::CertifiedKey;
 pub use rustls::time_provider::TimeProvider;
 pub use smtp_proto::client::Envelope;
-pub use smtp_proto::route::{Mx, Word};
+pub use smtp_proto::route::Word;
 pub use smtp_proto::server;
 pub use smtp_proto::wire::body::Runs;
 pub use smtp_proto::wire::params::{MailParameters, RcptParameters};
 pub use smtp_proto::wire::path::{ForwardPath, ReversePath, ReversePathBuf};
 pub use smtp_proto::wire::reply::{EnhancedCode, Response};
+pub use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 pub use smtp_tls_policy::pki::TlsaRecord;
 pub use smtp_tls_policy::plan::DnsStatus;
 pub use smtp_tls_policy::rules::{DaneRule, OutboundConnector, Posture, SmartHost, Yield};
 pub use smtp_tls_policy::rustls::ClientTls;
 pub use smtp_tls_policy::sts;
 pub use smtp_tls_policy::{Domain, Host, Reason};
+pub use smtp_tokio_adapter::lookups::Zone;
 pub use smtp_tokio_adapter::serve::{Handler, Inbound, Session, serve};
-pub use smtp_tokio_adapter::zone::Zone;
-pub use smtp_tokio_adapter::{Answer, Connection, Failure, Mail, Report, Sender, Spoken, Target};
+pub use smtp_tokio_adapter::{Connection, Failure, Mail, Report, Sender, Spoken, Target};
 pub use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 pub use tokio::net::TcpListener;
 pub use tokio_rustls::TlsAcceptor;
@@ -212,9 +213,7 @@ pub fn plain() -> Envelope {
 }
 
 pub fn requiretls() -> Envelope {
-    let mut envelope = plain();
-    envelope.require_tls = true;
-    envelope
+    Envelope { require_tls: true, ..plain() }
 }
 
 pub const fn status(class: u8, subject: u16, detail: u16) -> EnhancedCode {

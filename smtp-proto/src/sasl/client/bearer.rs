@@ -1,6 +1,6 @@
 //! OAUTHBEARER and XOAUTH2: an OAuth 2.0 token as it is, in one message.
 
-use super::ClientMechanism;
+use super::Mechanism;
 use crate::sasl::SaslError;
 use crate::secret::Secret;
 
@@ -9,9 +9,9 @@ const SEPARATOR: &[u8] = b"\x01";
 
 /// OAUTHBEARER (RFC 7628).
 #[derive(Debug)]
-pub struct ClientOauthBearer(Bearer);
+pub struct OauthBearer(Bearer);
 
-impl ClientOauthBearer {
+impl OauthBearer {
     /// `user` is whose mailbox it is; empty if the token says so.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl ClientOauthBearer {
     }
 }
 
-impl ClientMechanism for ClientOauthBearer {
+impl Mechanism for OauthBearer {
     fn name(&self) -> &'static str {
         "OAUTHBEARER"
     }
@@ -62,9 +62,9 @@ impl ClientMechanism for ClientOauthBearer {
 
 /// XOAUTH2, the same before there was an RFC, as Google and Microsoft have it.
 #[derive(Debug)]
-pub struct ClientXoauth2(Bearer);
+pub struct Xoauth2(Bearer);
 
-impl ClientXoauth2 {
+impl Xoauth2 {
     /// # Errors
     ///
     /// [`SaslError::Prohibited`] for what no token holds (RFC 6750, 2.1), and for controls in the user's name.
@@ -83,7 +83,7 @@ impl ClientXoauth2 {
     }
 }
 
-impl ClientMechanism for ClientXoauth2 {
+impl Mechanism for Xoauth2 {
     fn name(&self) -> &'static str {
         "XOAUTH2"
     }

@@ -1,17 +1,17 @@
 //! PLAIN, LOGIN and EXTERNAL: nothing is computed, and nothing is known of the server afterwards.
 
-use super::{ClientMechanism, authorization_of};
+use super::{Mechanism, authorization_of};
 use crate::sasl::SaslError;
 use crate::secret::Secret;
 
 /// PLAIN (RFC 4616): user and password as they are, in one message.
 #[derive(Debug)]
-pub struct ClientPlain {
+pub struct Plain {
     /// None once it is said.
     message: Option<Secret>,
 }
 
-impl ClientPlain {
+impl Plain {
     /// `authorization` is whom to act as; empty for the user.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ impl ClientPlain {
     }
 }
 
-impl ClientMechanism for ClientPlain {
+impl Mechanism for Plain {
     fn name(&self) -> &'static str {
         "PLAIN"
     }
@@ -56,12 +56,12 @@ impl ClientMechanism for ClientPlain {
 /// LOGIN, which is in no RFC (draft-murchison-sasl-login): the server asks for the user, then for the password. What it
 /// writes into its questions is not looked at, for servers differ.
 #[derive(Debug)]
-pub struct ClientLogin {
+pub struct Login {
     user: Option<Secret>,
     password: Option<Secret>,
 }
 
-impl ClientLogin {
+impl Login {
     /// # Errors
     ///
     /// [`SaslError::Prohibited`] for a NUL, and for an empty user or password.
@@ -74,7 +74,7 @@ impl ClientLogin {
     }
 }
 
-impl ClientMechanism for ClientLogin {
+impl Mechanism for Login {
     fn name(&self) -> &'static str {
         "LOGIN"
     }
@@ -98,11 +98,11 @@ impl ClientMechanism for ClientLogin {
 
 /// EXTERNAL (RFC 4422, A): the server knows the client already, by the certificate it has shown.
 #[derive(Debug)]
-pub struct ClientExternal {
+pub struct External {
     authorization: Option<Secret>,
 }
 
-impl ClientExternal {
+impl External {
     /// `authorization` is whom to act as; empty for whom the certificate names.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl ClientExternal {
     }
 }
 
-impl ClientMechanism for ClientExternal {
+impl Mechanism for External {
     fn name(&self) -> &'static str {
         "EXTERNAL"
     }

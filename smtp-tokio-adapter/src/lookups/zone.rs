@@ -4,25 +4,26 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
-use smtp_proto::route::Mx;
 use smtp_tls_policy::Domain;
+use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tls_policy::plan::DnsStatus;
-use smtp_tls_policy::sts::{Fetch, FetchError, record_name};
+use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse, record_name};
 
-use crate::lookups::{Answer, Fetched, Lookups};
+use crate::lookups::Lookups;
 
 /// Answers from tables. What is not in them is denied, with the status of the zone.
 ///
 /// ```
 /// use smtp_tls_policy::Domain;
 /// use smtp_tls_policy::plan::DnsStatus;
-/// use smtp_tokio_adapter::{Answer, Lookups, zone::Zone};
+/// use smtp_tls_policy::inquiry::DnsAnswer;
+/// use smtp_tokio_adapter::lookups::Zone;
 ///
 /// let mut zone = Zone::new(DnsStatus::Secure);
 /// let (domain, host) = (Domain::parse("test.example")?, Domain::parse("mx.test.example")?);
 /// zone.add_mx(&domain, 10, &host).add_host(&host, ["192.0.2.1".parse()?]);
-/// zone.tlsa.insert("_25._tcp.mx.test.example".into(), Answer::none(DnsStatus::Bogus));
+/// zone.tlsa.insert("_25._tcp.mx.test.example".into(), DnsAnswer::none(DnsStatus::Bogus));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -30,19 +31,19 @@ pub struct Zone {
     /// Of what is put in by the methods, and of every denial.
     pub status: DnsStatus,
     /// MX answers by domain.
-    pub mx: HashMap<Domain, Answer<Mx>>,
+    pub mx: HashMap<Domain, DnsAnswer<MxRecord>>,
     /// A answers by host.
-    pub ipv4: HashMap<Domain, Answer<Ipv4Addr>>,
+    pub ipv4: HashMap<Domain, DnsAnswer<Ipv4Addr>>,
     /// AAAA answers by host.
-    pub ipv6: HashMap<Domain, Answer<Ipv6Addr>>,
+    pub ipv6: HashMap<Domain, DnsAnswer<Ipv6Addr>>,
     /// The status of CNAME records alone, by name.
     pub cname: HashMap<String, DnsStatus>,
     /// TLSA answers by name, `_25._tcp.` included.
-    pub tlsa: HashMap<String, Answer<TlsaRecord>>,
+    pub tlsa: HashMap<String, DnsAnswer<TlsaRecord>>,
     /// TXT answers by name, `_mta-sts.` included.
-    pub txt: HashMap<Domain, Answer<Vec<Vec<u8>>>>,
+    pub txt: HashMap<Domain, DnsAnswer<Vec<Vec<u8>>>>,
     /// What policy hosts answer.
-    pub policies: HashMap<Domain, Result<Fetched, FetchError>>,
+    pub policies: HashMap<Domain, Result<PolicyResponse, FetchError>>,
     asked: Mutex<Vec<String>>,
 }
 
@@ -66,15 +67,8 @@ impl Zone {
     pub fn add_mx(&mut self, domain: &Domain, preference: u16, exchange: &Domain) -> &mut Self {
         let status = self.status;
         let records =
-            &mut self.mx.entry(domain.clone()).or_insert_with(|| Answer::none(status)).records;
-        // A name with underscores is none for a host of mail, and stays out as `Lookups::mx` wants it.
-        records.extend(
-            exchange
-                .as_str()
-                .parse()
-                .ok()
-                .map(|exchange| Mx { preference, exchange: Some(exchange) }),
-        );
+            &mut self.mx.entry(domain.clone()).or_insert_with(|| DnsAnswer::none(status)).records;
+        records.push(MxRecord::new(preference, exchange.clone()));
         self
     }
 
@@ -90,14 +84,14 @@ impl Zone {
                 IpAddr::V4(address) => {
                     self.ipv4
                         .entry(host.clone())
-                        .or_insert_with(|| Answer::none(status))
+                        .or_insert_with(|| DnsAnswer::none(status))
                         .records
                         .push(address);
                 }
                 IpAddr::V6(address) => {
                     self.ipv6
                         .entry(host.clone())
-                        .or_insert_with(|| Answer::none(status))
+                        .or_insert_with(|| DnsAnswer::none(status))
                         .records
                         .push(address);
                 }
@@ -110,7 +104,7 @@ impl Zone {
     pub fn add_tlsa(&mut self, host: &Domain, port: u16, record: TlsaRecord) -> &mut Self {
         let status = self.status;
         let owner = format!("_{port}._tcp.{host}");
-        self.tlsa.entry(owner).or_insert_with(|| Answer::none(status)).records.push(record);
+        self.tlsa.entry(owner).or_insert_with(|| DnsAnswer::none(status)).records.push(record);
         self
     }
 
@@ -119,13 +113,9 @@ impl Zone {
     pub fn publish_sts(&mut self, domain: &Domain, id: &str, policy: &str) -> &mut Self {
         if let Some(owner) = record_name(domain) {
             let record = vec![format!("v=STSv1; id={id};").into_bytes()];
-            self.txt.insert(owner, Answer::new(self.status, vec![record]));
-            let fetched = Fetched {
-                status: 200,
-                content_type: Some("text/plain".into()),
-                body: policy.as_bytes().to_vec(),
-            };
-            self.policies.insert(domain.clone(), Ok(fetched));
+            self.txt.insert(owner, DnsAnswer::new(self.status, vec![record]));
+            let response = PolicyResponse::new(200, Some("text/plain"), policy);
+            self.policies.insert(domain.clone(), Ok(response));
         }
         self
     }
@@ -135,9 +125,9 @@ impl Zone {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn ask<T: Clone>(&self, question: String, answer: Option<&Answer<T>>) -> Answer<T> {
+    fn ask<T: Clone>(&self, question: String, answer: Option<&DnsAnswer<T>>) -> DnsAnswer<T> {
         self.note(question);
-        answer.cloned().unwrap_or_else(|| Answer::none(self.status))
+        answer.cloned().unwrap_or_else(|| DnsAnswer::none(self.status))
     }
 
     fn note(&self, question: String) {
@@ -146,15 +136,15 @@ impl Zone {
 }
 
 impl Lookups for Zone {
-    async fn mx(&self, domain: &Domain) -> Answer<Mx> {
+    async fn mx(&self, domain: &Domain) -> DnsAnswer<MxRecord> {
         self.ask(format!("MX {domain}"), self.mx.get(domain))
     }
 
-    async fn ipv4(&self, host: &Domain) -> Answer<Ipv4Addr> {
+    async fn ipv4(&self, host: &Domain) -> DnsAnswer<Ipv4Addr> {
         self.ask(format!("A {host}"), self.ipv4.get(host))
     }
 
-    async fn ipv6(&self, host: &Domain) -> Answer<Ipv6Addr> {
+    async fn ipv6(&self, host: &Domain) -> DnsAnswer<Ipv6Addr> {
         self.ask(format!("AAAA {host}"), self.ipv6.get(host))
     }
 
@@ -163,15 +153,15 @@ impl Lookups for Zone {
         self.cname.get(owner).copied().unwrap_or(self.status)
     }
 
-    async fn tlsa(&self, owner: &str) -> Answer<TlsaRecord> {
+    async fn tlsa(&self, owner: &str) -> DnsAnswer<TlsaRecord> {
         self.ask(format!("TLSA {owner}"), self.tlsa.get(owner))
     }
 
-    async fn txt(&self, owner: &Domain) -> Answer<Vec<Vec<u8>>> {
+    async fn txt(&self, owner: &Domain) -> DnsAnswer<Vec<Vec<u8>>> {
         self.ask(format!("TXT {owner}"), self.txt.get(owner))
     }
 
-    async fn fetch(&self, fetch: &Fetch) -> Result<Fetched, FetchError> {
+    async fn fetch(&self, fetch: &Fetch) -> Result<PolicyResponse, FetchError> {
         self.note(format!("GET {}", fetch.url()));
         self.policies.get(fetch.domain()).cloned().unwrap_or(Err(FetchError::Unreachable))
     }

@@ -1,0 +1,57 @@
+//! What a sender asks the network before it dials.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use smtp_tls_policy::Domain;
+use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
+use smtp_tls_policy::pki::TlsaRecord;
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
+
+mod zone;
+
+pub use zone::Zone;
+
+/// The questions, answered by whatever resolver and HTTPS client there is. This crate has none.
+///
+/// What is `Secure` is for a validating resolver to say, on this host or at the other end of a channel that nobody can
+/// forge (RFC 7672, 2.1). Who has none answers [`DnsStatus::Insecure`]: then DANE never applies.
+///
+/// Nothing here is given up for taking long: the time limits of the resolver count, and [`Failed`](DnsStatus::Failed) is
+/// what it says of them. Names are A-labels without a dot at the end.
+pub trait Lookups: Send + Sync {
+    /// MX records. A record whose exchange is no host name, such as an address, is left out; if no
+    /// record is left because of that, the lookup has failed. The `.` of a null MX is `None`
+    /// (RFC 7505).
+    fn mx(&self, domain: &Domain) -> impl Future<Output = DnsAnswer<MxRecord>> + Send;
+
+    /// A records, in the order in which to try them.
+    fn ipv4(&self, host: &Domain) -> impl Future<Output = DnsAnswer<Ipv4Addr>> + Send;
+
+    /// AAAA records, in the order in which to try them; who does not speak IPv6 has none to give, and says it with the
+    /// status of the answer for A.
+    fn ipv6(&self, host: &Domain) -> impl Future<Output = DnsAnswer<Ipv6Addr>> + Send;
+
+    /// The status of the CNAME record of this name alone, without what it leads to (RFC 7672, 2.1.3).
+    fn cname(&self, _owner: &str) -> impl Future<Output = DnsStatus> + Send {
+        async { DnsStatus::Insecure }
+    }
+
+    /// TLSA records of `_25._tcp.` and the host, a CNAME followed.
+    fn tlsa(&self, _owner: &str) -> impl Future<Output = DnsAnswer<TlsaRecord>> + Send {
+        async { DnsAnswer::none(DnsStatus::Insecure) }
+    }
+
+    /// TXT records of `_mta-sts.` and the domain, a CNAME followed, each a list of character-strings (RFC 8461, 3.1).
+    fn txt(&self, _owner: &Domain) -> impl Future<Output = DnsAnswer<Vec<Vec<u8>>>> + Send {
+        async { DnsAnswer::none(DnsStatus::Insecure) }
+    }
+
+    /// GETs an MTA-STS policy by HTTPS. What must be seen to, says [`Fetch`].
+    fn fetch(
+        &self,
+        _fetch: &Fetch,
+    ) -> impl Future<Output = Result<PolicyResponse, FetchError>> + Send {
+        async { Err(FetchError::Unreachable) }
+    }
+}
