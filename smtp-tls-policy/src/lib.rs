@@ -40,12 +40,11 @@
 //! from TOML.
 //!
 //! ```
-//! use smtp_tls_policy::{Domain, DomainError, Host, Namespace, Reason, Status, domain, pki_types, reason, tlsrpt};
-//! use smtp_tls_policy::judge::{Finding, Inbound, Standing, Verdict, admit, verdict};
-//! use smtp_tls_policy::pki::{CnFallback, Crl, CrlError, Crls, Current, Defect, Detail, Generation, LiveTrust, Names, Place, Reference, ReplaceError, Replaced, Revocation, RootError, RootsId, Tlsa, TlsaRecord, TlsaSet, Trust, TrustStore, crl, live_trust, names, pin, revocation, tlsa, trust, x509};
-//! use smtp_tls_policy::plan::{Attempt, Because, Check, Dane, Demand, Dns, DnsStatus, Ending, Facts, FailedFamily, Ground, HostOrigin, MessageTls, Pinned, Pkix, Plan, Policy, Refusal, Requiretls, TlsaFact, check, explain, facts, plan, search};
-//! use smtp_tls_policy::rules::{ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, DaneRule, Floor, IdentityId, InboundConnector, InboundConnectors, OptionalTls, OutboundConnector, OutboundConnectors, Posture, SmartHost, StsRule, Weight, Yield, Yields, connector, posture};
-//! use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
+//! use smtp_tls_policy::judge::Standing;
+//! use smtp_tls_policy::pki::Trust;
+//! use smtp_tls_policy::plan::{Attempt, Ending, Facts, HostOrigin, explain, plan};
+//! use smtp_tls_policy::rules::{Floor, OutboundConnector, OutboundConnectors, Posture};
+//! use smtp_tls_policy::{Host, Namespace, pki_types};
 //!
 //! let connectors = OutboundConnectors::new(vec![
 //!     OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic),

@@ -232,19 +232,19 @@ const RULES: [(&str, &str, &str, &str); 10] = [
     ),
     (
         "judge: a certificate that fails its check is no TLS",
-        "smtp-tls-policy/src/verdict.rs",
+        "smtp-tls-policy/src/judge/verdict.rs",
         "Some(Weight::NotTls) => Standing::NotTls,",
         "Some(Weight::NotTls) => Standing::Acceptable,",
     ),
     (
         "plan: a connector that requires TLS raises the floor",
-        "smtp-tls-policy/src/sources.rs",
+        "smtp-tls-policy/src/plan/sources.rs",
         "(true, Some(_)) => (Floor::Authenticated, Weight::Refuse),",
         "(true, Some(weight)) => (posture.floor(), weight),",
     ),
     (
         "search: a TLSA look-up that fails is not an absence",
-        "smtp-tls-policy/src/search.rs",
+        "smtp-tls-policy/src/plan/search.rs",
         "(_, DnsStatus::Bogus | DnsStatus::Indeterminate | DnsStatus::Failed) => State::Done(TlsaFact::Failed),",
         "(_, DnsStatus::Bogus | DnsStatus::Indeterminate | DnsStatus::Failed) => State::Done(TlsaFact::Absent),",
     ),
@@ -256,7 +256,7 @@ const RULES: [(&str, &str, &str, &str); 10] = [
     ),
     (
         "sources: a host outside the MTA-STS policy is refused",
-        "smtp-tls-policy/src/sources.rs",
+        "smtp-tls-policy/src/plan/sources.rs",
         "if binding && mx_matches == Some(false) {",
         "if binding && mx_matches.is_none() {",
     ),
@@ -275,7 +275,7 @@ const RULES: [(&str, &str, &str, &str); 10] = [
     ),
     (
         "sources: TLS-Required: No lifts what the recipient publishes",
-        "smtp-tls-policy/src/sources.rs",
+        "smtp-tls-policy/src/plan/sources.rs",
         "let binding = enforce && !self.optional && !instead;",
         "let binding = enforce && !instead;",
     ),
@@ -329,12 +329,37 @@ fn a_rule_taken_out_makes_the_run_fail() {
     for (rule, file, line, mutant) in RULES {
         let file = copy.join(file);
         let source = std::fs::read_to_string(&file).unwrap();
-        assert!(source.contains(line), "{rule}: the line is no longer there");
-        std::fs::write(&file, source.replace(line, mutant)).unwrap();
-        assert_eq!(run().status.code(), Some(1), "{rule}: nobody noticed");
+        let changed = replace_code(&source, line, mutant)
+            .unwrap_or_else(|| panic!("{rule}: the line is no longer there"));
+        std::fs::write(&file, changed).unwrap();
+        assert_eq!(run().status.code(), Some(1), "{rule}: the run did not fail without it");
         std::fs::write(&file, source).unwrap();
     }
     std::fs::remove_dir_all(&scratch).unwrap();
+}
+
+/// Replaces a piece of code, however it is laid out: white space and commas before a closing bracket
+/// do not count. `None` if it is not there exactly once.
+fn replace_code(source: &str, code: &str, by: &str) -> Option<String> {
+    let compact = |text: &str| -> Vec<(usize, char)> {
+        let mut kept: Vec<(usize, char)> = Vec::new();
+        for (at, character) in text.char_indices().filter(|(_, it)| !it.is_whitespace()) {
+            if matches!(character, ')' | '}' | ']') && kept.last().is_some_and(|(_, it)| *it == ',')
+            {
+                kept.pop();
+            }
+            kept.push((at, character));
+        }
+        kept
+    };
+    let (source_chars, code_chars) = (compact(source), compact(code));
+    let matches = |window: &[(usize, char)]| {
+        window.iter().map(|(_, it)| it).eq(code_chars.iter().map(|(_, it)| it))
+    };
+    let mut found = source_chars.windows(code_chars.len()).filter(|window| matches(window));
+    let (place, None) = (found.next()?, found.next()) else { return None };
+    let (start, end) = (place[0].0, place[place.len() - 1].0 + 1);
+    Some(format!("{}{by}{}", &source[..start], &source[end..]))
 }
 
 fn each_file(from: &Path, to: &Path, act: &dyn Fn(&Path, &Path)) {

@@ -29,12 +29,12 @@
 //!
 //! ```
 //! use std::sync::Arc;
+//! use smtp_tls_policy::judge::Standing;
+//! use smtp_tls_policy::pki::{Trust, TrustStore};
+//! use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+//! use smtp_tls_policy::rules::{OutboundConnector, Posture};
 //! use smtp_tls_policy::rustls::{ClientTls, judge_session, server_name};
 //! use smtp_tls_policy::{Host, Namespace, pki_types};
-//! use smtp_tls_policy::judge::{Standing, Verdict};
-//! use smtp_tls_policy::pki::{Generation, Trust, TrustStore};
-//! use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, Requiretls, plan};
-//! use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 //!
 //! # let connector = OutboundConnector::new("all", vec![Namespace::Default], Posture::Deterministic);
 //! # let host = Host::parse("mx.example.com")?;
