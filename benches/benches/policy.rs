@@ -61,9 +61,9 @@ fn name(index: u32) -> String {
     )
 }
 
-/// The same look-ups with a thousand and with a million namespaces: exact names, names below a wildcard, and names that
-/// nobody serves. First a thousand domains that come again and again, as those of real mail do; then so many that no
-/// cache holds what they lead to.
+/// The same look-ups with a thousand and with a million namespaces: exact names, names below a
+/// wildcard, and names that no connector serves. First a thousand domains that come again and
+/// again, as those of real mail do; then so many that no cache holds what they lead to.
 fn connectors(criterion: &mut Criterion) {
     for (title, asked) in
         [("connector look-up", 1_000u32), ("connector look-up, seldom the same", 200_000)]

@@ -1,11 +1,11 @@
 use smtp_proto::stamp::{CipherSuite, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission};
 use smtp_tls_policy::trace::received::{Received, fields};
 
-/// Any bytes parse; where lines were folded makes no difference; and what we write from any texts is one header field
-/// that is read back as TLS exactly if it was.
+/// Any octets parse; folding makes no difference; and the stamp that is written from any texts is one
+/// header field, read back as TLS exactly if it was.
 pub fn received(data: &[u8]) {
     let parsed = Received::parse(data);
-    // RFC 5322, 2.2.3: unfolding takes the CRLF away and nothing else.
+    // RFC 5322, section 2.2.3: unfolding takes the CRLF away and nothing else.
     let folded: Vec<u8> = data
         .iter()
         .flat_map(|&byte| if byte == b' ' { b"\r\n ".to_vec() } else { vec![byte] })

@@ -1,4 +1,4 @@
-//! What the kernel says of a process.
+//! Processor time and memory of a process, from /proc.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ pub(crate) fn own_time() -> Result<Duration, String> {
 pub(crate) fn children_time() -> Result<Duration, String> {
     let text =
         std::fs::read_to_string("/proc/self/stat").map_err(|error| format!("stat: {error}"))?;
-    // proc(5): behind the name in brackets, cutime and cstime are the 14th and the 15th, in ticks of 10 ms.
+    // proc(5): cutime and cstime are fields 16 and 17, that is the 14th and the 15th after the
+    // name in brackets, in ticks of 10 ms.
     let fields: Vec<&str> = text.rsplit_once(") ").map_or("", |it| it.1).split(' ').collect();
     let ticks =
         |index: usize| fields.get(index).and_then(|it| it.parse::<u64>().ok()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Who sends: ours, lettre, and Postfix's smtp-source.
+//! The senders that are compared: ours, lettre, and Postfix's smtp-source.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -39,7 +39,7 @@ impl Work {
             + usize::from(connection < self.messages % self.connections)
     }
 
-    /// Lines of 76 characters behind a header.
+    /// A header and lines of 76 characters.
     fn message(&self) -> Vec<u8> {
         let mut text =
             b"From: <sender@client.test.example>\r\nTo: <reader@test.example>\r\nSubject: load\r\n\r\n".to_vec();
@@ -51,7 +51,7 @@ impl Work {
     }
 }
 
-/// What one run has shown.
+/// The figures of one run.
 pub(crate) struct Measured {
     /// Messages a second.
     pub(crate) rate: f64,
@@ -119,7 +119,7 @@ impl Sender {
     }
 }
 
-/// TLS where it is offered, whoever is there; or none.
+/// TLS where it is offered, without a check of the certificate; or clear text.
 pub(crate) fn rules(posture: Posture) -> Result<(Host, Plan), String> {
     let connector = OutboundConnector::new("load", vec![Namespace::Default], posture);
     let parse = |name| Host::parse(name).map_err(|error| format!("{name}: {error}"));
@@ -231,7 +231,7 @@ pub(crate) struct Sink {
 impl Sink {
     pub(crate) fn start(state: &str) -> Result<Self, String> {
         let failed = |error| format!("smtp-sink: {error}");
-        // Free a moment ago; nobody else is that fast.
+        // The port was free a moment ago; no other program takes it in between.
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|it| it.local_addr())
             .map_err(failed)?;

@@ -7,13 +7,14 @@ use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::{Domain, Host, Namespace};
 
-/// Who the certificates are to be for.
+/// The name that the certificates must be for.
 const HOST: &str = "mx.test.example";
 /// 1 June 2026.
 const NOW: u64 = 1_780_272_000;
 
-/// Certificates, each behind its length in two octets. The first is a root, the second a revocation list, the others are
-/// what a host shows. The same facts lead to the same verdict; nobody is believed who is vouched for by nobody.
+/// The input is a list of DER values, each preceded by its length in two octets: a root, a revocation
+/// list, and the chain that a host shows. Equal facts give equal verdicts, and a chain that no root
+/// vouches for is never accepted.
 pub fn chain(data: &[u8]) {
     let parts = parts(data);
     let (root, list, shown) = match &*parts {

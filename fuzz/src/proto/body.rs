@@ -1,4 +1,4 @@
-//! Bodies: a second, naive coder agrees both ways; fragments change nothing.
+//! Bodies: a second, naive coder gives the same results; fragmentation changes nothing.
 
 use smtp_proto::wire::body::{DotDecoder, DotEncoder};
 
@@ -29,7 +29,7 @@ fn decode(seed: u8, wire: &[u8]) {
             }
         }
     }
-    // The message stands behind the CRLF of DATA, and ends at the first CRLF . CRLF.
+    // The message begins after the CRLF of DATA, and ends at the first CRLF . CRLF.
     let after_data = [b"\r\n", wire].concat();
     let Some(dot) = after_data.windows(5).position(|window| window == b"\r\n.\r\n") else {
         assert!(!ended);

@@ -1,4 +1,5 @@
-//! Replies: a second, naive parser agrees; fragments change nothing; capabilities lose nothing.
+//! Replies: a second, naive parser gives the same results; fragmentation changes nothing;
+//! capabilities lose nothing.
 
 use smtp_proto::wire::capabilities::{Capabilities, Extension};
 use smtp_proto::wire::reply::{Reply, ReplyParser};
@@ -82,6 +83,6 @@ fn check(reply: &Reply<'_>) {
         }
     }
     let starttls = capabilities.iter().any(|(keyword, _)| keyword.eq_ignore_ascii_case("STARTTLS"));
-    // A line that is not UTF-8 behind its keyword still has the keyword.
+    // A line whose parameters are not UTF-8 still has its keyword.
     assert!(capabilities.has(Extension::StartTls) || !starttls);
 }

@@ -1,5 +1,5 @@
-//! AUTH: whatever a client says, only who knows a password is somebody; whatever a server says, only who knows it is
-//! believed.
+//! AUTH: a client that does not know the password is never authenticated, and a server that does not
+//! know it is never believed, whatever either of them sends.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -26,7 +26,7 @@ const SALT: [u8; 16] = [
     0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e, 0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81,
 ];
 
-/// First byte: fragmentation. Second: bit 7 says that the rest is what a client says behind EHLO, as it is. Otherwise its
+/// First byte: fragmentation. Second: bit 7 says that the rest is what a client sends after EHLO, as it is. Otherwise its
 /// lines are messages, sent in base64, the first of them of the mechanism that the lower bits name; with bit 6 it comes
 /// with AUTH.
 pub fn sasl(data: &[u8]) {
@@ -96,7 +96,7 @@ fn authority(question: &Question) -> Answer {
     }
 }
 
-/// Events, output, and who it was.
+/// Events, output, and the identity.
 fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
     let now = Instant::now();
     let mut config = Config::new("mx.test.example".parse().expect("a domain"));
@@ -209,7 +209,7 @@ fn ask(challenges: &[u8]) {
     let mut bearer = client::OauthBearer::new("user", &Secret::from("token")).expect("a user");
     for client in [&mut login as &mut dyn client::Mechanism, &mut xoauth2, &mut bearer] {
         let _ = client.initial_response();
-        // A server without end is met with an end.
+        // A server that goes on without end must be cut off.
         let answered = challenges
             .split(|&byte| byte == b'\n')
             .take_while(|it| client.respond(it).is_ok())
