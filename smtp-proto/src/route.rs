@@ -35,7 +35,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::fallback::{Fallback, TlsMode, TlsRules};
-use crate::wire::path::{Domain, DomainBuf};
+use crate::wire::host::HostName;
 use crate::wire::reply::EnhancedCode;
 
 /// The port of SMTP (RFC 5321, 4.5.4.2); the clear retry goes to the port that was dialled.
@@ -62,12 +62,12 @@ pub enum Targets {
     /// MX records; none means that the domain is its own host (RFC 5321, 5.1).
     Mx {
         /// The domain of the recipients.
-        domain: DomainBuf,
+        domain: HostName,
         /// What the look-up found.
         records: Vec<Mx>,
     },
     /// One host without an MX look-up: a smart host, or an address literal.
-    Host(DomainBuf),
+    Host(HostName),
     /// The domain does not exist.
     NoSuchDomain,
     /// The look-up failed for now.
@@ -80,7 +80,7 @@ pub struct Mx {
     /// Lower first.
     pub preference: u16,
     /// The host; none is the `.` of a null MX (RFC 7505).
-    pub exchange: Option<DomainBuf>,
+    pub exchange: Option<HostName>,
 }
 
 /// How a route is walked.
@@ -89,7 +89,7 @@ pub struct Config {
     /// Shuffles hosts of equal preference (RFC 5321, 5.1). Equal seeds give equal orders.
     pub seed: u64,
     /// Names of this host: they and every worse or equal preference are left out (RFC 5321, 5.1).
-    pub own_names: Vec<DomainBuf>,
+    pub own_names: Vec<HostName>,
     /// The port of every host.
     pub port: u16,
     /// Connections at most, clear retries included; 0 counts as 1. RFC 5321, 5.1 wants at least two addresses tried.
@@ -121,12 +121,12 @@ pub enum Next<'a> {
     /// Look up a host, make its rules; then [`Route::prepared`], [`Route::skip`] or [`Route::stop`].
     Prepare {
         /// The host.
-        host: Domain<'a>,
+        host: &'a HostName,
     },
     /// Connect and deliver; then [`Route::word`] for every recipient that has one, then [`Route::ended`].
     Dial {
         /// The host, for SNI and names.
-        host: Domain<'a>,
+        host: &'a HostName,
         /// Where it is.
         address: SocketAddr,
         /// What may happen without TLS.
@@ -205,7 +205,7 @@ pub enum Ending {
 /// Candidate hosts, and the recipients that are waiting. See the [module](self).
 #[derive(Debug)]
 pub struct Route {
-    hosts: VecDeque<DomainBuf>,
+    hosts: VecDeque<HostName>,
     host: Option<Current>,
     port: u16,
     dials: usize,
@@ -219,7 +219,7 @@ pub struct Route {
 /// The host whose turn it is.
 #[derive(Debug)]
 struct Current {
-    name: DomainBuf,
+    name: HostName,
     /// None until it is prepared.
     dial: Option<Dial>,
 }
@@ -257,10 +257,9 @@ impl Route {
     /// What to do next.
     pub fn next(&self) -> Next<'_> {
         let current = self.host.as_ref().filter(|_| !self.remaining.is_empty() && self.dials > 0);
-        let Some(Current { name, dial }) = current else {
+        let Some(Current { name: host, dial }) = current else {
             return Next::Done { words: &self.words, clear_next_run: self.clear_next_run };
         };
-        let host = name.borrow();
         match dial.as_ref().and_then(|dial| Some((dial, *dial.addresses.front()?))) {
             None => Next::Prepare { host },
             Some((dial, address)) => Next::Dial {
@@ -394,7 +393,7 @@ impl Route {
 }
 
 /// Hosts in order, and the word on everybody if there is none.
-fn candidates(targets: Targets, config: &Config) -> (VecDeque<DomainBuf>, Word) {
+fn candidates(targets: Targets, config: &Config) -> (VecDeque<HostName>, Word) {
     let (domain, records) = match targets {
         Targets::Mx { domain, records } => (domain, records),
         Targets::Host(host) => return ([host].into(), Word::Bounced(NO_ADDRESS)),
@@ -409,7 +408,7 @@ fn candidates(targets: Targets, config: &Config) -> (VecDeque<DomainBuf>, Word) 
             ([domain].into(), Word::Bounced(NO_ADDRESS))
         };
     }
-    let mut hosts: Vec<(u16, DomainBuf)> =
+    let mut hosts: Vec<(u16, HostName)> =
         records.into_iter().filter_map(|mx| Some((mx.preference, mx.exchange?))).collect();
     if hosts.is_empty() {
         return (VecDeque::new(), Word::Bounced(NULL_MX));
@@ -426,8 +425,8 @@ fn candidates(targets: Targets, config: &Config) -> (VecDeque<DomainBuf>, Word) 
     (hosts.into_iter().map(|(_, name)| name).collect(), Word::Bounced(LOOP))
 }
 
-fn is_own(name: &DomainBuf, config: &Config) -> bool {
-    config.own_names.iter().any(|own| own.borrow().eq_ignore_case(name.borrow()))
+fn is_own(name: &HostName, config: &Config) -> bool {
+    config.own_names.contains(name)
 }
 
 /// Fisher and Yates with SplitMix64: spreads load, and is no secret.

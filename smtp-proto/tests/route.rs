@@ -9,6 +9,7 @@ use smtp_proto::route::{
     BAD_CONNECTION, Config, Ending, LOOKUP_FAILED, LOOP, Mx, NO_ADDRESS, NO_ANSWER, NO_SUCH_DOMAIN,
     NULL_MX, Next, Prepared, Route, SMTP_PORT, Targets, Word,
 };
+use smtp_proto::wire::host::{HostName, HostNameError};
 use smtp_proto::wire::reply::EnhancedCode;
 
 const PERMANENT: EnhancedCode = EnhancedCode::new(5, 7, 1);
@@ -144,6 +145,30 @@ fn own_names_and_everything_that_is_not_better_are_left_out() {
     assert_eq!(order(targets(records()), &own("d.example")).0.len(), 3);
     assert_eq!(order(targets(records()), &own("a.example")), (vec![], Word::Bounced(LOOP)));
     assert_eq!(order(targets(records()), &own("e.example")).0.len(), 4);
+}
+
+#[test]
+fn mx_name_with_underscores_is_a_host() {
+    let name = "_dc-mx.5c2b0f0a1e7d.test.example";
+    assert_eq!(order(targets(vec![mx(10, name)]), &config()).0, [name]);
+    for not_a_host in
+        ["", ".", "a..example", "-a.example", "a-.example", "b\u{fc}cher.example", "*"]
+    {
+        assert_eq!(not_a_host.parse::<HostName>(), Err(HostNameError), "{not_a_host:?}");
+    }
+    let label = "l".repeat(63);
+    let longest = [&label[..], &label, &label, &label[2..]].join(".");
+    assert_eq!(longest.parse::<HostName>().map(|host| host.as_str().len()), Ok(253));
+    assert_eq!(format!("{longest}l").parse::<HostName>(), Err(HostNameError));
+    assert_eq!(format!("{label}l.example").parse::<HostName>(), Err(HostNameError));
+}
+
+#[test]
+fn mx_name_that_is_an_address_is_refused_as_a_host() {
+    assert_eq!("127.0.0.1".parse::<HostName>(), Err(HostNameError));
+    assert_eq!("192.0.2.1.".parse::<HostName>(), Err(HostNameError));
+    assert!("[192.0.2.1]".parse::<HostName>().is_ok());
+    assert!("192.0.2.1.example".parse::<HostName>().is_ok());
 }
 
 #[test]

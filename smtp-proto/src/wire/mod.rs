@@ -4,6 +4,7 @@ pub(crate) mod ascii;
 pub mod body;
 pub mod capabilities;
 pub mod command;
+pub mod host;
 pub(crate) mod line;
 pub mod params;
 pub mod path;

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use smtp_proto::route::{LOOKUP_FAILED, Mx, Targets};
-use smtp_proto::wire::path::{DomainBuf, ReversePathBuf};
+use smtp_proto::wire::host::HostName;
+use smtp_proto::wire::path::ReversePathBuf;
 use smtp_tls_policy::inquiry::MxRecord;
 use smtp_tls_policy::plan::{
     Attempt, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact, plan,
@@ -52,7 +53,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         } else if mail.domain.domain().is_none() {
             job.origin = HostOrigin::Literal;
         }
-        let Ok(name) = job.next_hop.to_string().parse::<DomainBuf>() else {
+        let Ok(name) = job.next_hop.to_string().parse::<HostName>() else {
             return (job, Targets::NoSuchDomain);
         };
         let targets = match (job.origin, job.next_hop.domain()) {

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod dane;
+mod names;
 mod reports;
 mod requiretls;
 mod routes;
