@@ -9,7 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use mailrs_smtp_proto as mailrs;
 use smtp_proto::channel::Channel;
 use smtp_proto::client;
-use smtp_proto::client::{Client, Envelope};
+use smtp_proto::client::{Client, Envelope, Recipient};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::server;
 use smtp_proto::server::Server;
@@ -42,19 +42,19 @@ fn drive_client<'r>(
     for read in reads {
         let mut input = read;
         loop {
-            let progress = client.poll(now, input, output).unwrap();
+            let progress = client.poll(input, output, now).unwrap();
             input = &input[progress.consumed..];
             match progress.step {
                 Step::Wait(_) => break,
-                Step::Event(client::Event::Ready) => {
+                Step::Event(client::ClientEvent::Ready) => {
                     client.start_transaction(Arc::clone(envelope), now).unwrap()
                 }
-                Step::Event(client::Event::SendBody) => {
+                Step::Event(client::ClientEvent::SendBody) => {
                     client.write_body(body, output, now).unwrap();
                     client.end_body(output, now).unwrap();
                 }
-                Step::Event(client::Event::Finished(outcome)) => drop(black_box(outcome)),
-                Step::Event(client::Event::Closed) => return,
+                Step::Event(client::ClientEvent::Finished(outcome)) => drop(black_box(outcome)),
+                Step::Event(client::ClientEvent::Closed) => return,
                 Step::Event(_) => {}
             }
         }
@@ -79,7 +79,7 @@ fn drive_server(
     for &read in reads {
         let mut input = read;
         loop {
-            let progress = server.poll(now, input, output).unwrap();
+            let progress = server.poll(input, output, now).unwrap();
             input = &input[progress.consumed..];
             let response = match progress.step {
                 Step::Wait(want) => {
@@ -149,12 +149,14 @@ fn sessions(criterion: &mut Criterion) {
     let (now, body) = (Instant::now(), body());
     let (mut output, mut spool) = (Vec::with_capacity(64 * 1024), Vec::with_capacity(64 * 1024));
 
-    let config = Arc::new(client::Config::new("client.test.example".parse().unwrap()));
-    let envelope = Arc::new(Envelope {
-        reverse_path: "sender@client.test.example".parse().unwrap(),
-        recipients: vec!["recipient@mx.test.example".parse().unwrap()],
-        size: Some(body.len() as u64),
-        ..Envelope::default()
+    let config = Arc::new(client::ClientConfig::new("client.test.example".parse().unwrap()));
+    let envelope = Arc::new({
+        let mut envelope = Envelope::new(
+            "sender@client.test.example".parse().unwrap(),
+            ["recipient@mx.test.example".parse::<Recipient>().unwrap()],
+        );
+        envelope.size = Some(body.len() as u64);
+        envelope
     });
     group.bench_function("client, connection", |bencher| {
         bencher.iter(|| {
@@ -162,7 +164,7 @@ fn sessions(criterion: &mut Criterion) {
             let reads = GREETING.into_iter().chain(TRANSACTION);
             drive_client(&mut client, now, reads, &envelope, &body, &mut output);
             client.quit().unwrap();
-            let _ = client.poll(now, b"", &mut output).unwrap();
+            let _ = client.poll(b"", &mut output, now).unwrap();
             drive_client(&mut client, now, END, &envelope, &body, &mut output);
         });
     });
@@ -178,7 +180,7 @@ fn sessions(criterion: &mut Criterion) {
     group.bench_function("client, transaction", |bencher| {
         bencher.iter(|| {
             client.start_transaction(Arc::clone(&envelope), now).unwrap();
-            let _ = client.poll(now, b"", &mut output).unwrap();
+            let _ = client.poll(b"", &mut output, now).unwrap();
             drive_client(&mut client, now, TRANSACTION, &envelope, &body, &mut output);
         });
     });

@@ -20,7 +20,7 @@ pub enum Error {
     /// The peer broke the protocol beyond repair.
     #[error("{0}")]
     PeerMisbehaved(#[from] PeerMisbehaved),
-    /// Polled after [`Closed`](crate::client::Event::Closed).
+    /// Polled after [`Closed`](crate::client::ClientEvent::Closed).
     #[error("the conversation has ended")]
     Closed,
 }
@@ -48,11 +48,39 @@ pub enum PeerMisbehaved {
     PlaintextBehindStartTls,
 }
 
-/// The caller did what the state does not allow. Nothing has changed, the connection lives on.
+/// Why a command was not sent. The connection is as it was before the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandRefusal {
+    /// The server does not announce an extension that the command needs.
+    #[error("the server does not offer {}", .0.keyword())]
+    NotOffered(Extension),
+    /// The command must not be sent now, or not by the caller.
+    #[error("{0}")]
+    Misuse(#[from] ApiMisuse),
+}
+
+/// Why a piece of a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// The message contains octets that its transfer cannot carry. Its beginning may be sent already,
+    /// and SMTP has no way to abort a message in the middle, so the transaction can only end by
+    /// closing the connection.
+    #[error("the message cannot be sent: {0}")]
+    Defect(BodyDefect),
+    /// The server does not announce an extension that the piece needs. Nothing was sent.
+    #[error("the server does not offer {}", .0.keyword())]
+    NotOffered(Extension),
+    /// No body is wanted now. Nothing was sent.
+    #[error("{0}")]
+    Misuse(#[from] ApiMisuse),
+}
+
+/// The caller called a method that the present state does not allow. Nothing was sent, and the
+/// connection is as it was before the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiMisuse {
-    /// No [`Ready`](crate::client::Event::Ready) yet, or the last transaction has not finished, or the end is near.
+    /// No [`Ready`](crate::client::ClientEvent::Ready) yet, or the last transaction has not finished, or the end is near.
     #[error("no transaction can start now")]
     NotReady,
     /// An envelope needs at least one recipient.
@@ -67,13 +95,10 @@ pub enum ApiMisuse {
     /// The command is none, or not one line.
     #[error("the command is malformed: {0}")]
     Command(CommandError),
-    /// The server does not announce what the command needs.
-    #[error("the server does not offer {}", .0.keyword())]
-    NotOffered(Extension),
-    /// The message itself cannot be sent. The transaction can only end with the connection, for there is no way
-    /// to take back what was sent without ending the message.
-    #[error("the message cannot be sent: {0}")]
-    Body(BodyDefect),
+    /// [`Client::write_uri`](crate::client::Client::write_uri) although
+    /// [`Envelope::burl`](crate::client::Envelope::burl) is not set.
+    #[error("the envelope does not announce URIs")]
+    NoUriAnnounced,
     /// No handshake is under way.
     #[error("no TLS handshake was asked for")]
     NoHandshake,

@@ -42,6 +42,7 @@ pub mod channel;
 pub mod client;
 pub mod error;
 pub mod fallback;
+mod machine;
 pub mod route;
 pub mod sasl;
 mod secret;
@@ -50,6 +51,7 @@ pub mod stamp;
 pub mod timeouts;
 pub mod wire;
 
+pub use machine::Machine;
 pub use secret::Secret;
 
 /// What is spoken. LMTP (RFC 2033) is SMTP to the host that delivers: LHLO, and one word on the message for each

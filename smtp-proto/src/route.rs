@@ -8,14 +8,14 @@
 //! ```
 //! use smtp_proto::fallback::{Fallback, TlsMode, TlsRules};
 //! use smtp_proto::wire::reply::EnhancedCode;
-//! use smtp_proto::route::{Config, Ending, Mx, Next, Prepared, Route, Targets, Word};
+//! use smtp_proto::route::{RouteConfig, Ending, Mx, Next, Prepared, Route, Targets, Word};
 //!
 //! let mx = |preference, name: &str| Mx { preference, exchange: Some(name.parse().unwrap()) };
 //! let targets = Targets::Mx {
 //!     domain: "test.example".parse()?,
 //!     records: vec![mx(20, "backup.test.example"), mx(10, "mx.test.example")],
 //! };
-//! let mut route = Route::new(targets, 1, &Config { seed: 1, ..Config::default() });
+//! let mut route = Route::new(targets, 1, &RouteConfig::default());
 //! assert!(matches!(route.next(), Next::Prepare { host } if host.as_str() == "mx.test.example"));
 //!
 //! route.prepared(Prepared { addresses: vec!["192.0.2.1".parse()?], rules: TlsRules::OPPORTUNISTIC, implicit: false });
@@ -85,7 +85,8 @@ pub struct Mx {
 
 /// How a route is walked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+#[non_exhaustive]
+pub struct RouteConfig {
     /// Shuffles hosts of equal preference (RFC 5321, 5.1). Equal seeds give equal orders.
     pub seed: u64,
     /// Names of this host: they and every worse or equal preference are left out (RFC 5321, 5.1).
@@ -98,7 +99,7 @@ pub struct Config {
     pub hosts: usize,
 }
 
-impl Default for Config {
+impl Default for RouteConfig {
     fn default() -> Self {
         Self { seed: 0, own_names: Vec::new(), port: SMTP_PORT, dials: 20, hosts: 50 }
     }
@@ -235,7 +236,7 @@ struct Dial {
 
 impl Route {
     /// A route for `recipients` recipients, known by their indices.
-    pub fn new(targets: Targets, recipients: usize, config: &Config) -> Self {
+    pub fn new(targets: Targets, recipients: usize, config: &RouteConfig) -> Self {
         let (mut hosts, word) = candidates(targets, config);
         let known = hosts.len();
         hosts.truncate(config.hosts.max(1));
@@ -393,7 +394,7 @@ impl Route {
 }
 
 /// Hosts in order, and the word on everybody if there is none.
-fn candidates(targets: Targets, config: &Config) -> (VecDeque<HostName>, Word) {
+fn candidates(targets: Targets, config: &RouteConfig) -> (VecDeque<HostName>, Word) {
     let (domain, records) = match targets {
         Targets::Mx { domain, records } => (domain, records),
         Targets::Host(host) => return ([host].into(), Word::Bounced(NO_ADDRESS)),
@@ -425,7 +426,7 @@ fn candidates(targets: Targets, config: &Config) -> (VecDeque<HostName>, Word) {
     (hosts.into_iter().map(|(_, name)| name).collect(), Word::Bounced(LOOP))
 }
 
-fn is_own(name: &HostName, config: &Config) -> bool {
+fn is_own(name: &HostName, config: &RouteConfig) -> bool {
     config.own_names.contains(name)
 }
 

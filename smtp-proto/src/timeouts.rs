@@ -65,11 +65,13 @@ impl fmt::Display for Phase {
 /// use std::time::Duration;
 /// use smtp_proto::timeouts::{Phase, Timeouts};
 ///
-/// let hasty = Timeouts { handshake: Duration::from_secs(5), ..Timeouts::default() };
+/// let mut hasty = Timeouts::default();
+/// hasty.handshake = Duration::from_secs(5);
 /// assert_eq!(hasty.of(Phase::Handshake), Duration::from_secs(5));
 /// assert_eq!(hasty.of(Phase::EndOfData), Duration::from_secs(600));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// The greeting. RFC 5321, 4.5.3.2.1: 5 minutes.
     pub greeting: Duration,

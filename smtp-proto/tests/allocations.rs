@@ -59,15 +59,15 @@ fn client_transaction(
         [&b""[..], b"250 OK\r\n250 OK\r\n550 5.1.1 no\r\n354 go\r\n", b"250 2.0.0 queued\r\n"]
     {
         loop {
-            let progress = client.poll(now, input, output).unwrap();
+            let progress = client.poll(input, output, now).unwrap();
             input = &input[progress.consumed..];
             match progress.step {
                 Step::Wait(_) => break,
-                Step::Event(client::Event::SendBody) => {
+                Step::Event(client::ClientEvent::SendBody) => {
                     client.write_body(b"Subject: x\r\n\r\n.dot\r\n", output, now).unwrap();
                     client.end_body(output, now).unwrap();
                 }
-                Step::Event(client::Event::Finished(client::Outcome::Accepted(_))) => {
+                Step::Event(client::ClientEvent::Finished(client::Outcome::Accepted(_))) => {
                     finished = true
                 }
                 Step::Event(_) => {}
@@ -86,7 +86,7 @@ fn a_warm_client_does_not_allocate() {
     let mut output = Vec::new();
     for mut input in [&b"220 mx\r\n"[..], EHLO] {
         while let Step::Event(_) = {
-            let progress = client.poll(now, input, &mut output).unwrap();
+            let progress = client.poll(input, &mut output, now).unwrap();
             input = &input[progress.consumed..];
             progress.step
         } {}
@@ -107,7 +107,7 @@ fn server_transaction(server: &mut Server, now: Instant, output: &mut Vec<u8>) {
         b".\r\n",
     ] {
         loop {
-            let progress = server.poll(now, input, output).unwrap();
+            let progress = server.poll(input, output, now).unwrap();
             input = &input[progress.consumed..];
             let response = match progress.step {
                 Step::Wait(want) => {
@@ -136,9 +136,9 @@ fn a_warm_server_does_not_allocate() {
     let now = Instant::now();
     let mut server = Server::new(Arc::new(server_config()), Channel::Plain, now);
     let mut output = Vec::new();
-    let _ = server.poll(now, b"", &mut output).unwrap();
+    let _ = server.poll(b"", &mut output, now).unwrap();
     server.respond(&Response::fixed(220, (2, 0, 0), "ready"), &mut output).unwrap();
-    let _ = server.poll(now, b"EHLO c\r\n", &mut output).unwrap();
+    let _ = server.poll(b"EHLO c\r\n", &mut output, now).unwrap();
     server.respond(&Response::fixed(250, (2, 0, 0), "OK"), &mut output).unwrap();
     server_transaction(&mut server, now, &mut output);
     let info = measure(|| server_transaction(&mut server, now, &mut output));

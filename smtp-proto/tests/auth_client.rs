@@ -14,8 +14,8 @@ use smtp_proto::client::{Envelope, MAX_CHALLENGE};
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
 use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, Yield};
 use smtp_proto::sasl::client::{
-    AuthRefusal, Binding, Credentials, External, Floor, Login, Mechanism, OauthBearer, Plain,
-    ScramSha256, Xoauth2,
+    AuthRefusal, Binding, ClientExternal, ClientLogin, ClientMechanism, ClientOauthBearer,
+    ClientPlain, ClientScramSha256, ClientXoauth2, Credentials, Floor,
 };
 use smtp_proto::timeouts::Phase;
 use smtp_proto::timeouts::Timeouts;
@@ -30,25 +30,26 @@ fn stranger() -> Arc<TlsInfo> {
     Arc::new(TlsInfo { peer: Peer::Unauthenticated, ..TlsInfo::clone(&tls_info()) })
 }
 
-fn plain() -> Box<Plain> {
-    Box::new(Plain::new("", "tim", &Secret::from("tanstaaftanstaaf")).unwrap())
+fn plain() -> Box<ClientPlain> {
+    Box::new(ClientPlain::new("", "tim", &Secret::from("tanstaaftanstaaf")).unwrap())
 }
 
-fn login() -> Box<Login> {
-    Box::new(Login::new("tim", Secret::from("tanstaaftanstaaf")).unwrap())
+fn login() -> Box<ClientLogin> {
+    Box::new(ClientLogin::new("tim", Secret::from("tanstaaftanstaaf")).unwrap())
 }
 
-fn scram() -> Box<ScramSha256> {
+fn scram() -> Box<ClientScramSha256> {
     let nonce = NONCE.parse().unwrap();
     Box::new(
-        ScramSha256::new("", "user", Secret::from("pencil"), Binding::Unsupported, nonce).unwrap(),
+        ClientScramSha256::new("", "user", Secret::from("pencil"), Binding::Unsupported, nonce)
+            .unwrap(),
     )
 }
 
 /// Every mechanism, by what makes it.
-fn all() -> Vec<Box<dyn Mechanism>> {
+fn all() -> Vec<Box<dyn ClientMechanism>> {
     let binding = ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") };
-    let plus = ScramSha256::new(
+    let plus = ClientScramSha256::new(
         "",
         "user",
         Secret::from("pencil"),
@@ -58,11 +59,11 @@ fn all() -> Vec<Box<dyn Mechanism>> {
     vec![
         plain(),
         login(),
-        Box::new(External::new("").unwrap()),
+        Box::new(ClientExternal::new("").unwrap()),
         scram(),
         Box::new(plus.unwrap()),
-        Box::new(Xoauth2::new("tim", &Secret::from("ya29.tanstaaftanstaaf")).unwrap()),
-        Box::new(OauthBearer::new("tim", &Secret::from("ya29.tanstaaftanstaaf")).unwrap()),
+        Box::new(ClientXoauth2::new("tim", &Secret::from("ya29.tanstaaftanstaaf")).unwrap()),
+        Box::new(ClientOauthBearer::new("tim", &Secret::from("ya29.tanstaaftanstaaf")).unwrap()),
     ]
 }
 
@@ -76,11 +77,11 @@ fn plain_is_one_message() {
     );
     assert_eq!(events, ["Authenticated(Reply(235 2.7.0 ok))"]);
     // RFC 4616, 4, the second.
-    let ursel = Plain::new("Ursel", "Kurt", &Secret::from("xipj3plmq")).unwrap();
+    let ursel = ClientPlain::new("Ursel", "Kurt", &Secret::from("xipj3plmq")).unwrap();
     let (said, _) = exchange(Box::new(ursel), &[]);
     assert_eq!(said, [format!("AUTH PLAIN {}\r\n", base64("Ursel\0Kurt\0xipj3plmq"))]);
     // RFC 4954, 4.1.
-    let test = Plain::new("test", "test", &Secret::from("1234")).unwrap();
+    let test = ClientPlain::new("test", "test", &Secret::from("1234")).unwrap();
     let (said, _) = exchange(Box::new(test), &[]);
     assert_eq!(said, ["AUTH PLAIN dGVzdAB0ZXN0ADEyMzQ=\r\n"]);
 }
@@ -96,11 +97,12 @@ fn login_answers_two_questions() {
 #[test]
 fn external_says_nothing_or_a_name() {
     // RFC 4954, 4.1.
-    let (said, events) = exchange(Box::new(External::new("").unwrap()), &[b"235 2.7.0 ok\r\n"]);
+    let (said, events) =
+        exchange(Box::new(ClientExternal::new("").unwrap()), &[b"235 2.7.0 ok\r\n"]);
     assert_eq!(said[0], "AUTH EXTERNAL =\r\n");
     assert_eq!(events, ["Authenticated(Reply(235 2.7.0 ok))"]);
     // RFC 4422, A.2.
-    let (said, _) = exchange(Box::new(External::new("fred@example.com").unwrap()), &[]);
+    let (said, _) = exchange(Box::new(ClientExternal::new("fred@example.com").unwrap()), &[]);
     assert_eq!(said[0], format!("AUTH EXTERNAL {}\r\n", base64("fred@example.com")));
 }
 
@@ -123,18 +125,20 @@ fn scram_proves_and_wants_proof() {
 fn tokens_are_one_message() {
     // RFC 7628, 4.3, without host and port.
     let token = Secret::from("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==");
-    let (said, events) =
-        exchange(Box::new(OauthBearer::new("user@example.com", &token).unwrap()), &[b"235 ok\r\n"]);
+    let (said, events) = exchange(
+        Box::new(ClientOauthBearer::new("user@example.com", &token).unwrap()),
+        &[b"235 ok\r\n"],
+    );
     let message =
         "n,a=user@example.com,\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01";
     assert_eq!(said[0], format!("AUTH OAUTHBEARER {}\r\n", base64(message)));
     assert_eq!(events, ["Authenticated(Reply(235 ok))"]);
-    let (said, _) = exchange(Box::new(OauthBearer::new("", &token).unwrap()), &[]);
+    let (said, _) = exchange(Box::new(ClientOauthBearer::new("", &token).unwrap()), &[]);
     assert_eq!(
         said[0],
         format!("AUTH OAUTHBEARER {}\r\n", base64(message.replace("a=user@example.com", "")))
     );
-    let (said, _) = exchange(Box::new(OauthBearer::new("a=b,c", &token).unwrap()), &[]);
+    let (said, _) = exchange(Box::new(ClientOauthBearer::new("a=b,c", &token).unwrap()), &[]);
     assert_eq!(
         said[0],
         format!(
@@ -144,7 +148,7 @@ fn tokens_are_one_message() {
     );
 
     // Google's documentation of XOAUTH2.
-    let xoauth2 = Xoauth2::new(
+    let xoauth2 = ClientXoauth2::new(
         "someuser@example.com",
         &Secret::from("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg"),
     );
@@ -160,10 +164,10 @@ fn a_refused_token_is_answered_as_each_mechanism_wants_it() {
     let refusal =
         challenge(r#"{"status":"401","schemes":"bearer","scope":"https://mail.example.com/"}"#);
     let token = Secret::from("expired");
-    let mechanisms: [(Box<dyn Mechanism>, &str); 2] = [
-        (Box::new(Xoauth2::new("tim", &token).unwrap()), "\r\n"),
+    let mechanisms: [(Box<dyn ClientMechanism>, &str); 2] = [
+        (Box::new(ClientXoauth2::new("tim", &token).unwrap()), "\r\n"),
         // RFC 7628, 3.2.3.
-        (Box::new(OauthBearer::new("tim", &token).unwrap()), "AQ==\r\n"),
+        (Box::new(ClientOauthBearer::new("tim", &token).unwrap()), "AQ==\r\n"),
     ];
     for (mechanism, answer) in mechanisms {
         let (said, events) = exchange(mechanism, &[&refusal, b"535 5.7.8 no\r\n"]);
@@ -174,7 +178,7 @@ fn a_refused_token_is_answered_as_each_mechanism_wants_it() {
         );
     }
     // Twice is once too often, and what was refused cannot have succeeded.
-    let xoauth2 = || Box::new(Xoauth2::new("tim", &token).unwrap());
+    let xoauth2 = || Box::new(ClientXoauth2::new("tim", &token).unwrap());
     let (said, events) = exchange(xoauth2(), &[&refusal, &refusal, b"501 5.7.0 cancelled\r\n"]);
     assert_eq!(said[1..], ["\r\n", "*\r\n", ""]);
     assert_eq!(
@@ -195,7 +199,9 @@ fn a_refused_token_is_answered_as_each_mechanism_wants_it() {
 fn a_server_that_does_not_know_the_password_is_found_out() {
     let first = challenge(SERVER_FIRST);
     let cancelled = |error: &str| {
-        [format!("AuthenticationFailed {{ failure: Mechanism({error}), reply: Reply(501 no) }}")]
+        [format!(
+            "AuthenticationFailed {{ failure: Mechanism({error}), reply: Reply(501 no) }}"
+        )]
     };
 
     // A signature that is wrong, none at all, and something else.
@@ -261,7 +267,7 @@ fn scram_is_bound_to_its_channel() {
     let start = |binding| {
         let nonce = NONCE.parse().unwrap();
         let mechanism =
-            ScramSha256::new("a,b", "user", Secret::from("pencil"), binding, nonce).unwrap();
+            ClientScramSha256::new("a,b", "user", Secret::from("pencil"), binding, nonce).unwrap();
         exchange(Box::new(mechanism), &[&challenge(SERVER_FIRST)]).0
     };
     let said = start(Binding::Used(binding));
@@ -293,7 +299,10 @@ fn more_questions_than_a_mechanism_has_answers_are_cancelled() {
         }
         assert!(rounds <= 2, "{name}");
         let events = bed.feed(b"501 5.7.0 cancelled\r\n");
-        assert!(events[0].starts_with("AuthenticationFailed { failure: Mechanism("), "{events:?}");
+        assert!(
+            events[0].starts_with("AuthenticationFailed { failure: Mechanism("),
+            "{events:?}"
+        );
         // The connection lives on.
         bed.start(&["a@test.example"]);
         assert!(bed.ask(b"").starts_with("MAIL"));
@@ -305,16 +314,16 @@ fn what_does_not_fit_a_command_line_waits_for_a_question() {
     let token = |length| Secret::from(vec![b'x'; length]);
     // `AUTH XOAUTH2 ` and CRLF leave 497 octets, and base64 takes 4 for 3: 372 octets of message.
     let longest = 372 - "user=tim\x01auth=Bearer \x01\x01".len();
-    let (said, _) = exchange(Box::new(Xoauth2::new("tim", &token(longest)).unwrap()), &[]);
+    let (said, _) = exchange(Box::new(ClientXoauth2::new("tim", &token(longest)).unwrap()), &[]);
     assert_eq!(said[0].len(), 511);
     let (said, events) = exchange(
-        Box::new(Xoauth2::new("tim", &token(longest + 1)).unwrap()),
+        Box::new(ClientXoauth2::new("tim", &token(longest + 1)).unwrap()),
         &[b"334 \r\n", b"235 ok\r\n"],
     );
     assert_eq!((said[0].as_str(), said[1].len()), ("AUTH XOAUTH2\r\n", 502));
     assert_eq!(events, ["Authenticated(Reply(235 ok))"]);
     // The old way to say nothing: without a space.
-    let long = || Box::new(Xoauth2::new("tim", &token(4000)).unwrap());
+    let long = || Box::new(ClientXoauth2::new("tim", &token(4000)).unwrap());
     assert!(exchange(long(), &[b"334\r\n"]).0[1].len() > 4000);
     // A question with something in it is none for this, and who is content without the message has not read it.
     let (said, _) = exchange(long(), &[b"334 eA==\r\n"]);
@@ -345,7 +354,8 @@ fn malformed_challenges_are_cancelled() {
     ] {
         let (said, events) = exchange(login(), &[bad.as_bytes(), b"501 5.7.0 cancelled\r\n"]);
         assert_eq!(said, ["AUTH LOGIN\r\n", "*\r\n", ""], "{bad}");
-        let failed = events[0].strip_prefix("AuthenticationFailed { failure: Mechanism(").unwrap();
+        let failed =
+            events[0].strip_prefix("AuthenticationFailed { failure: Mechanism(").unwrap();
         assert!(failed.starts_with("Base64)") || failed.starts_with("Malformed)"), "{failed}");
     }
     let longest = format!("334 {}\r\n", "A".repeat(MAX_CHALLENGE));
@@ -614,8 +624,9 @@ fn no_clear_text_takes_the_place_of_a_connection_with_credentials() {
 /// The output has the room that a line with credentials needs before the line is written: growth leaves copies behind.
 #[test]
 fn no_copy_is_left_behind_by_growth() {
-    let message =
-        |length: usize| Box::new(Xoauth2::new("tim", &Secret::from(vec![b'x'; length])).unwrap());
+    let message = |length: usize| {
+        Box::new(ClientXoauth2::new("tim", &Secret::from(vec![b'x'; length])).unwrap())
+    };
     for length in [1, 100, 300, 5000] {
         let mut bed = inside(tls_info(), EHLO);
         bed.output = Vec::new();
@@ -648,7 +659,7 @@ fn what_a_relay_says_of_the_submitter() {
         change(&mut envelope);
         let mut bed = inside(tls_info(), EHLO);
         if authenticates {
-            begin(&mut bed, Box::new(External::new("").unwrap()));
+            begin(&mut bed, Box::new(ClientExternal::new("").unwrap()));
             assert_eq!(bed.feed(b"235 ok\r\n").len(), 1);
         }
         bed.client.start_transaction(Arc::new(envelope), bed.now).unwrap();
@@ -676,7 +687,7 @@ fn an_attempt_that_could_not_be_sent_has_its_word() {
     assert_eq!(bed.feed(b"550 no sender\r\n").len(), 1);
     // Replies to RCPT and DATA are outstanding, and RSET comes before AUTH.
     bed.client
-        .authenticate(Box::new(External::new("").unwrap()), Floor::Authenticated, bed.now)
+        .authenticate(Box::new(ClientExternal::new("").unwrap()), Floor::Authenticated, bed.now)
         .unwrap();
     assert_eq!(bed.ask(b"503 no\r\n503 no\r\n"), "RSET\r\n");
     let events = bed.feed(b"550 no\r\n");

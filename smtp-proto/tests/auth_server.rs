@@ -159,7 +159,7 @@ fn credentials_are_not_printed() {
             bed.input.extend_from_slice(line);
             bed.input.extend_from_slice(b"\r\n");
             loop {
-                let progress = bed.server.poll(bed.now, &bed.input, &mut bed.output).unwrap();
+                let progress = bed.server.poll(&bed.input, &mut bed.output, bed.now).unwrap();
                 seen.push_str(&format!("{progress:?}\n"));
                 let consumed = progress.consumed;
                 let answer = match progress.step {
@@ -535,7 +535,7 @@ fn a_stranger_speaks_for_nobody() {
             assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
         }
         let line = format!("MAIL FROM:<a@test.example> {parameter}\r\n");
-        let progress = bed.server.poll(bed.now, line.as_bytes(), &mut bed.output).unwrap();
+        let progress = bed.server.poll(line.as_bytes(), &mut bed.output, bed.now).unwrap();
         let smtp_proto::Step::Event(Event::Mail { parameters, .. }) = progress.step else {
             panic!("{:?}", progress.step)
         };

@@ -8,11 +8,10 @@ use std::time::Duration;
 use common::{ClientBed, ServerBed, client_config, envelope, server_config};
 use smtp_proto::Protocol;
 use smtp_proto::channel::Channel;
-use smtp_proto::client;
 use smtp_proto::client::MAX_PIPELINED;
-use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
+use smtp_proto::error::{ApiMisuse, BodyError, Error, PeerMisbehaved};
 use smtp_proto::fallback::{TlsFailure, TlsRules};
-use smtp_proto::sasl::client::{External, Floor};
+use smtp_proto::sasl::client::{ClientExternal, Floor};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::body::BodyDefect;
@@ -35,7 +34,7 @@ fn at(phase: Phase) -> ClientBed {
         Phase::Greeting | Phase::Idle => {}
         Phase::Auth => {
             bed = ClientBed::ready("250-mx\r\n250 AUTH EXTERNAL\r\n");
-            let external = Box::new(External::new("").unwrap());
+            let external = Box::new(ClientExternal::new("").unwrap());
             bed.client.authenticate(external, Floor::Clear, bed.now).unwrap();
         }
         Phase::Hello => drop(bed.feed(b"220 mx\r\n")),
@@ -228,8 +227,11 @@ fn early_refusal_of_the_body() {
         );
         assert!(!bed.client.wants_body());
         let misuse = bed.client.write_body(b" line\r\n", &mut bed.output, bed.now);
-        assert_eq!(misuse, Err(ApiMisuse::NoBodyWanted));
-        assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
+        assert_eq!(misuse, Err(ApiMisuse::NoBodyWanted.into()));
+        assert_eq!(
+            bed.client.end_body(&mut bed.output, bed.now),
+            Err(ApiMisuse::NoBodyWanted.into())
+        );
         assert_eq!(bed.said(), "half a");
     }
 }
@@ -523,9 +525,12 @@ fn misuse_is_told_and_changes_nothing() {
         }
         assert_eq!(
             bed.client.write_body(b"x", &mut bed.output, bed.now),
-            Err(ApiMisuse::NoBodyWanted)
+            Err(ApiMisuse::NoBodyWanted.into())
         );
-        assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
+        assert_eq!(
+            bed.client.end_body(&mut bed.output, bed.now),
+            Err(ApiMisuse::NoBodyWanted.into())
+        );
         assert_eq!(bed.client.start_transaction(mail(), bed.now), Err(ApiMisuse::NotReady));
         assert_eq!(bed.client.quit(), Err(ApiMisuse::NotReady));
         bed.feed(data);
@@ -535,8 +540,11 @@ fn misuse_is_told_and_changes_nothing() {
     bed.body(b".x\r\n");
     assert_eq!(bed.said(), "..x\r\n.\r\n");
     assert!(!bed.client.wants_body());
-    assert_eq!(bed.client.write_body(b"x", &mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
-    assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
+    assert_eq!(
+        bed.client.write_body(b"x", &mut bed.output, bed.now),
+        Err(ApiMisuse::NoBodyWanted.into())
+    );
+    assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted.into()));
     assert_eq!(bed.feed(b"250 queued\r\n"), ["accepted: 250 queued"]);
 }
 
@@ -551,9 +559,12 @@ fn a_broken_body_ends_the_connection_without_a_dot() {
         let mut bed = at(Phase::Body);
         assert_eq!(
             bed.client.write_body(body, &mut bed.output, bed.now),
-            Err(ApiMisuse::Body(defect))
+            Err(BodyError::Defect(defect))
         );
-        assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
+        assert_eq!(
+            bed.client.end_body(&mut bed.output, bed.now),
+            Err(ApiMisuse::NoBodyWanted.into())
+        );
         assert_eq!(bed.feed(b""), ["Closed"]);
         assert!(!bed.said().contains("\r\n.\r\n"));
     }
@@ -562,7 +573,7 @@ fn a_broken_body_ends_the_connection_without_a_dot() {
     bed.client.write_body(b"x\r", &mut bed.output, bed.now).unwrap();
     assert_eq!(
         bed.client.end_body(&mut bed.output, bed.now),
-        Err(ApiMisuse::Body(BodyDefect::BareCr))
+        Err(BodyError::Defect(BodyDefect::BareCr))
     );
     assert_eq!(bed.feed(b""), ["Closed"]);
     assert_eq!(bed.said(), "x");
@@ -577,11 +588,9 @@ fn parameters_are_sent_only_where_they_are_known() {
         ("250-mx\r\n250 8BITMIME\r\n", "MAIL FROM:<> BODY=8BITMIME\r\n"),
     ] {
         let mut bed = ClientBed::ready(ehlo);
-        let mail = smtp_proto::client::Envelope {
-            size: Some(99),
-            body: BodyType::EightBitMime,
-            ..envelope("", &TWO)
-        };
+        let mut mail = envelope("", &TWO);
+        mail.size = Some(99);
+        mail.body = BodyType::EightBitMime;
         bed.client.start_transaction(Arc::new(mail), bed.now).unwrap();
         assert_eq!(bed.ask(b""), expected);
     }
@@ -648,7 +657,8 @@ fn requiretls_is_refused_before_anything_is_sent() {
         let mut bed = ClientBed::with(client_config(), TlsRules::NEVER, channel);
         assert_eq!(bed.feed(format!("220 mx\r\n{ehlo}").as_bytes()), ["Ready"]);
         bed.said();
-        let mail = smtp_proto::client::Envelope { require_tls: true, ..envelope("", &TWO) };
+        let mut mail = envelope("", &TWO);
+        mail.require_tls = true;
         bed.client.start_transaction(Arc::new(mail), bed.now).unwrap();
         let events = bed.feed(b"");
         assert_eq!(bed.said(), expected);
@@ -660,7 +670,8 @@ fn requiretls_is_refused_before_anything_is_sent() {
 /// its dot would have. What was started meanwhile is owed a word, and `Closed` alone is none.
 #[test]
 fn a_late_354_in_lmtp_does_not_swallow_the_next_transaction() {
-    let config = client::Config { protocol: Protocol::Lmtp, ..client_config() };
+    let mut config = client_config();
+    config.protocol = Protocol::Lmtp;
     let begin = || {
         let mut bed = ClientBed::with(config.clone(), TlsRules::NEVER, Channel::Plain);
         bed.feed(b"220 mx\r\n250-mx\r\n250 PIPELINING\r\n");
@@ -687,14 +698,13 @@ fn a_late_354_in_lmtp_does_not_swallow_the_next_transaction() {
 #[test]
 fn a_limit_without_end_is_no_panic() {
     let forever = Duration::MAX;
-    let timeouts = Timeouts {
-        greeting: forever,
-        idle: forever,
-        progress: forever,
-        body: forever,
-        ..Timeouts::default()
-    };
-    let config = client::Config { timeouts: timeouts.clone(), ..client_config() };
+    let mut timeouts = Timeouts::default();
+    timeouts.greeting = forever;
+    timeouts.idle = forever;
+    timeouts.progress = forever;
+    timeouts.body = forever;
+    let mut config = client_config();
+    config.timeouts = timeouts.clone();
     let mut bed = ClientBed::with(config, TlsRules::NEVER, Channel::Plain);
     bed.feed(b"");
     let deadline = bed.client.deadline().unwrap();

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{ClientBed, envelope};
-use smtp_proto::client::Envelope;
-use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
+use smtp_proto::error::{ApiMisuse, BodyError, CommandRefusal, Error, PeerMisbehaved};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::timeouts::Timeouts;
@@ -50,7 +49,7 @@ fn what_the_machine_sends_by_itself_is_not_the_callers_to_send() {
         ] {
             assert_eq!(
                 bed.client.command(command, bed.now),
-                Err(ApiMisuse::OwnCommand),
+                Err(ApiMisuse::OwnCommand.into()),
                 "{command:?}"
             );
         }
@@ -62,11 +61,17 @@ fn what_the_machine_sends_by_itself_is_not_the_callers_to_send() {
         [Command::Vrfy { text: "", smtputf8: false }, Command::Unknown { verb: "", argument: "" }]
     {
         assert!(
-            matches!(bed.client.command(command, bed.now), Err(ApiMisuse::Command(_))),
+            matches!(
+                bed.client.command(command, bed.now),
+                Err(CommandRefusal::Misuse(ApiMisuse::Command(_)))
+            ),
             "{command:?}"
         );
     }
-    assert!(matches!(bed.client.xclient(&Xclient::default(), bed.now), Err(ApiMisuse::Command(_))));
+    assert!(matches!(
+        bed.client.xclient(&Xclient::default(), bed.now),
+        Err(CommandRefusal::Misuse(ApiMisuse::Command(_)))
+    ));
     // Two lines are one.
     bed.client.command(Command::Noop("a\r\nMAIL FROM:<>"), bed.now).unwrap();
     assert_eq!(bed.ask(b""), "NOOP a??MAIL FROM:<>\r\n");
@@ -77,7 +82,7 @@ fn one_command_waits_at_a_time() {
     let mut bed = ClientBed::ready(PIPELINING);
     bed.client.command(Command::Noop(""), bed.now).unwrap();
     for _ in 0..2 {
-        assert_eq!(bed.client.command(Command::Noop(""), bed.now), Err(ApiMisuse::NotReady));
+        assert_eq!(bed.client.command(Command::Noop(""), bed.now), Err(ApiMisuse::NotReady.into()));
         assert_eq!(
             bed.client.start_transaction(Arc::new(envelope("", &TWO)), bed.now),
             Err(ApiMisuse::NotReady)
@@ -89,7 +94,7 @@ fn one_command_waits_at_a_time() {
     assert_eq!(bed.client.phase(), Phase::Command);
     assert_eq!(bed.feed(b"250 OK\r\n"), ["answered: 250 OK"]);
     bed.start(&TWO);
-    assert_eq!(bed.client.command(Command::Noop(""), bed.now), Err(ApiMisuse::NotReady));
+    assert_eq!(bed.client.command(Command::Noop(""), bed.now), Err(ApiMisuse::NotReady.into()));
 
     // 3yz would want more, and there is none.
     let mut bed = ClientBed::ready(PIPELINING);
@@ -134,19 +139,25 @@ fn a_proxy_that_is_turned_away_inside_tls_does_not_fall_back() {
 
 #[test]
 fn pieces_that_the_server_fetches() {
-    let envelope = || Arc::new(Envelope { burl: true, ..envelope("", &TWO[..1]) });
+    let envelope = || {
+        Arc::new({
+            let mut envelope = envelope("", &TWO[..1]);
+            envelope.burl = true;
+            envelope
+        })
+    };
     let uri = Uri::parse("imap://test.example/1").unwrap();
     let mut bed = ClientBed::ready("250-mx\r\n250 BURL imap\r\n");
     assert_eq!(
         bed.client.write_uri(uri, true, &mut bed.output, bed.now),
-        Err(ApiMisuse::NoBodyWanted)
+        Err(ApiMisuse::NoBodyWanted.into())
     );
     bed.client.start_transaction(envelope(), bed.now).unwrap();
     bed.feed(b"");
     bed.feed(b"250 OK\r\n250 OK\r\n");
     bed.said();
     // Without CHUNKING there is nothing but URIs.
-    let chunks = Err(ApiMisuse::NotOffered(Extension::Chunking));
+    let chunks = Err(BodyError::NotOffered(Extension::Chunking));
     assert_eq!(bed.client.write_body(b"x\r\n", &mut bed.output, bed.now), chunks);
     bed.client.write_uri(uri, false, &mut bed.output, bed.now).unwrap();
     assert_eq!(bed.ask(b"250 OK\r\n"), "BURL imap://test.example/1\r\n");
@@ -160,7 +171,7 @@ fn pieces_that_the_server_fetches() {
     bed.start(&TWO[..1]);
     bed.feed(b"");
     bed.feed(b"250 OK\r\n250 OK\r\n354 go\r\n");
-    let none = Err(ApiMisuse::NotOffered(Extension::Burl));
+    let none = Err(BodyError::Misuse(ApiMisuse::NoUriAnnounced));
     assert_eq!(bed.client.write_uri(uri, true, &mut bed.output, bed.now), none);
     bed.body(b"x\r\n");
     bed.feed(b"250 OK\r\n");
@@ -169,7 +180,7 @@ fn pieces_that_the_server_fetches() {
     bed.feed(b"250 OK\r\n250 OK\r\n");
     bed.client.write_body(b"x\r", &mut bed.output, bed.now).unwrap();
     bed.feed(b"250 a chunk\r\n");
-    let bare = Err(ApiMisuse::Body(BodyDefect::BareCr));
+    let bare = Err(BodyError::Defect(BodyDefect::BareCr));
     assert_eq!(bed.client.write_uri(uri, true, &mut bed.output, bed.now), bare);
 }
 

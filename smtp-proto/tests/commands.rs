@@ -152,7 +152,7 @@ fn cell(state: &State, starttls: StartTls, command: &[u8]) -> String {
         // The caller has not answered `Connected`: nothing may be parsed.
         let (mut output, mut events) = (Vec::new(), Vec::new());
         for _ in 0..3 {
-            let progress = bed.server.poll(bed.now, command, &mut output).unwrap();
+            let progress = bed.server.poll(command, &mut output, bed.now).unwrap();
             assert_eq!(progress.consumed, 0);
             events.push(format!("{:?}", progress.step));
         }

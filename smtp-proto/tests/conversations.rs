@@ -204,7 +204,7 @@ impl Script {
         config
     }
 
-    fn client_config(&self) -> (client::Config, TlsRules) {
+    fn client_config(&self) -> (client::ClientConfig, TlsRules) {
         let mut config = client_config();
         let mut rules = TlsRules::NEVER;
         for (option, _) in self.options() {
@@ -237,7 +237,11 @@ impl Script {
                         Command::Mail { path, parameters } => {
                             let auth = parameters.auth.map(Into::into);
                             actions.push(Action::Mail(
-                                Envelope { auth, ..Envelope::relaying(path, &parameters) },
+                                {
+                                    let mut envelope = Envelope::relaying(path, &parameters);
+                                    envelope.auth = auth;
+                                    envelope
+                                },
                                 vec![],
                             ));
                         }
@@ -478,7 +482,7 @@ impl Side for ClientSide {
         loop {
             self.write_body();
             let ClientBed { client, input, output, now, .. } = &mut self.bed;
-            let progress = match client.poll(*now, input, output) {
+            let progress = match client.poll(input, output, *now) {
                 Ok(progress) => progress,
                 Err(smtp_proto::error::Error::Closed) => return,
                 Err(error) => return self.events.push(format!("error: {error}")),
@@ -493,12 +497,14 @@ impl Side for ClientSide {
                 Step::Event(event) => {
                     self.events.push(describe(&event));
                     match event {
-                        client::Event::Ready | client::Event::Finished(_) => next = true,
-                        client::Event::Authenticated(_)
-                        | client::Event::AuthenticationFailed { .. } => next = true,
+                        client::ClientEvent::Ready | client::ClientEvent::Finished(_) => {
+                            next = true
+                        }
+                        client::ClientEvent::Authenticated(_)
+                        | client::ClientEvent::AuthenticationFailed { .. } => next = true,
                         // Behind the 220 to XCLIENT the client is ready once more.
-                        client::Event::Answered(reply) => next = reply.code() != 220,
-                        client::Event::SendBody => {
+                        client::ClientEvent::Answered(reply) => next = reply.code() != 220,
+                        client::ClientEvent::SendBody => {
                             self.body = Some(std::mem::take(&mut self.pieces).into_iter())
                         }
                         _ => {}

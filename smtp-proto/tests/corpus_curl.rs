@@ -15,7 +15,7 @@ use smtp_proto::Step;
 use smtp_proto::channel::Channel;
 use smtp_proto::client;
 use smtp_proto::client::Envelope;
-use smtp_proto::error::ApiMisuse;
+use smtp_proto::error::CommandRefusal;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::server::{Event, StartTls};
 use smtp_proto::wire::body::DotDecoder;
@@ -262,7 +262,7 @@ fn serve(case: &Case, pieces: &[usize]) -> Result<(), String> {
 /// What our client is to do for the lines that curl has said. None where it cannot be asked for that.
 struct Wish {
     rules: TlsRules,
-    config: client::Config,
+    config: client::ClientConfig,
     mail: Option<Envelope>,
     commands: Vec<String>,
 }
@@ -289,7 +289,11 @@ impl Wish {
                         .split_once("-T ")
                         .is_some_and(|(_, rest)| !rest.starts_with('-'));
                     let size = from_file.then_some(case.message.len() as u64);
-                    wish.mail = Some(Envelope { size, ..mail });
+                    wish.mail = Some({
+                        let mut envelope = mail;
+                        envelope.size = size;
+                        envelope
+                    });
                 }
                 Ok(Command::Rcpt { path: ForwardPath::Mailbox(_), .. }) => {}
                 Ok(_) => wish.commands.push(line),
@@ -349,7 +353,7 @@ fn reply(case: &Case, line: &str) -> String {
 }
 
 /// Our client against curl's server: what it has said, and the misuse that it told of.
-fn send(case: &Case, wish: Wish, pieces: &[usize]) -> (Vec<u8>, Vec<ApiMisuse>) {
+fn send(case: &Case, wish: Wish, pieces: &[usize]) -> (Vec<u8>, Vec<CommandRefusal>) {
     let mut bed = ClientBed::with(wish.config, wish.rules, Channel::Plain);
     let (mut mail, mut commands) = (wish.mail, wish.commands.into_iter());
     let (mut sent, mut misuse, mut unread) =
@@ -359,19 +363,19 @@ fn send(case: &Case, wish: Wish, pieces: &[usize]) -> (Vec<u8>, Vec<ApiMisuse>) 
     let mut in_body = false;
     loop {
         let mut next = false;
-        match bed.client.poll(bed.now, &bed.input, &mut bed.output) {
+        match bed.client.poll(&bed.input, &mut bed.output, bed.now) {
             Err(_) => return (sent, misuse),
             Ok(progress) => {
                 let consumed = progress.consumed;
                 match progress.step {
                     Step::Event(
-                        client::Event::Ready
-                        | client::Event::Finished(_)
-                        | client::Event::Answered(_),
+                        client::ClientEvent::Ready
+                        | client::ClientEvent::Finished(_)
+                        | client::ClientEvent::Answered(_),
                     ) => {
                         next = true;
                     }
-                    Step::Event(client::Event::SendBody) => {
+                    Step::Event(client::ClientEvent::SendBody) => {
                         bed.client.write_body(&case.message, &mut bed.output, bed.now).unwrap();
                         bed.client.end_body(&mut bed.output, bed.now).unwrap();
                     }
@@ -460,7 +464,8 @@ fn corpus_curl_smtp_client() {
                 .flatten()
                 .copied()
                 .collect();
-            let refused = misuse.iter().all(|it| *it == ApiMisuse::NotOffered(Extension::SmtpUtf8));
+            let refused =
+                misuse.iter().all(|it| *it == CommandRefusal::NotOffered(Extension::SmtpUtf8));
             // RFC 5321, 4.1.1.10: a client says QUIT; curl does not always where it fails.
             let quits = |sent: &[u8]| {
                 sent.to_ascii_uppercase().strip_suffix(b"QUIT\r\n").map_or(sent.len(), <[u8]>::len)

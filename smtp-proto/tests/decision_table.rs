@@ -13,7 +13,7 @@ use smtp_proto::Secret;
 use smtp_proto::Want;
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::fallback::{TlsFailure, TlsRules};
-use smtp_proto::sasl::client::{AuthRefusal, Floor, Plain};
+use smtp_proto::sasl::client::{AuthRefusal, ClientPlain, Floor};
 use smtp_proto::server::{Event, StartTls};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::reply::Response;
@@ -139,7 +139,7 @@ fn authenticate(bed: &mut ClientBed) -> Option<&'static str> {
     if bed.client.phase() != Phase::Idle {
         return None;
     }
-    let mechanism = Plain::new("", "user", &Secret::from("password".to_owned())).unwrap();
+    let mechanism = ClientPlain::new("", "user", &Secret::from("password".to_owned())).unwrap();
     match bed.client.authenticate(Box::new(mechanism), Floor::default(), bed.now) {
         Ok(()) => None,
         Err(AuthRefusal::ClearText | AuthRefusal::UnauthenticatedPeer) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::{ClientBed, client_config, envelope, golden, tls_info};
 use smtp_proto::channel::Channel;
-use smtp_proto::client::{Client, Event};
+use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::error::Error;
 use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, Yield, after};
 use smtp_proto::timeouts::Phase;
@@ -157,9 +157,9 @@ fn row(
 fn no_tls(bed: &mut ClientBed, bytes: &[u8]) -> (String, Fallback) {
     bed.input.extend_from_slice(bytes);
     loop {
-        let progress = bed.client.poll(bed.now, &bed.input, &mut bed.output).unwrap();
+        let progress = bed.client.poll(&bed.input, &mut bed.output, bed.now).unwrap();
         match progress.step {
-            Step::Event(Event::NoTls { failure, fallback, .. }) => {
+            Step::Event(ClientEvent::NoTls { failure, fallback, .. }) => {
                 return (failure.to_string(), fallback);
             }
             Step::Event(event) => panic!("{event:?}"),
@@ -457,7 +457,7 @@ fn required_never_sends_a_transaction_in_clear_text() {
 
 /// Drives a client over `script` and tries at every step to get a message out.
 fn push_through(
-    config: smtp_proto::client::Config,
+    config: smtp_proto::client::ClientConfig,
     rules: TlsRules,
     script: &[u8],
     piece: usize,

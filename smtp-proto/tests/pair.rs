@@ -233,7 +233,15 @@ fn what_the_server_lacks_is_said_before_anything_is_sent() {
     scenario.server.eight_bit_mime = false;
     let mail = envelope("sender@test.example", &["a@test.example"]);
     let with = |size, body| {
-        (smtp_proto::client::Envelope { size, body, ..mail.clone() }, b"x\r\n".to_vec())
+        (
+            {
+                let mut envelope = mail.clone();
+                envelope.size = size;
+                envelope.body = body;
+                envelope
+            },
+            b"x\r\n".to_vec(),
+        )
     };
     scenario.mails = vec![
         with(Some(101), BodyType::SevenBit),
@@ -321,8 +329,11 @@ fn a_binary_body_comes_through_as_it_is() {
     scenario.server.chunking = true;
     scenario.server.binary_mime = true;
     let body = b"\0bare \r and \n\r\n.\r\n..no line end".to_vec();
-    let mail =
-        smtp_proto::client::Envelope { body: BodyType::BinaryMime, ..scenario.mails[0].0.clone() };
+    let mail = {
+        let mut envelope = scenario.mails[0].0.clone();
+        envelope.body = BodyType::BinaryMime;
+        envelope
+    };
     scenario.mails = vec![(mail, body.clone())];
     for step in STEPS {
         let trace = run(&scenario, step);
@@ -423,42 +434,43 @@ fn lmtp_has_a_word_for_each_recipient() {
 /// Every mechanism with what is right, then with what is wrong, cut anyhow: both sides come to the same end.
 #[test]
 fn both_sides_agree_on_who_it_is() {
-    type Attempt = fn() -> Box<dyn client::Mechanism>;
-    fn scram(password: &str, binding: client::Binding) -> Box<dyn client::Mechanism> {
+    type Attempt = fn() -> Box<dyn client::ClientMechanism>;
+    fn scram(password: &str, binding: client::Binding) -> Box<dyn client::ClientMechanism> {
         let nonce = "rOprNGfwEbeRWgbNEkqO".parse().unwrap();
         Box::new(
-            client::ScramSha256::new("", "user", Secret::from(password), binding, nonce).unwrap(),
+            client::ClientScramSha256::new("", "user", Secret::from(password), binding, nonce)
+                .unwrap(),
         )
     }
     fn exported(data: &str) -> ChannelBinding {
         ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from(data) }
     }
-    fn plain(authorization: &str, user: &str, password: &str) -> Box<dyn client::Mechanism> {
-        Box::new(client::Plain::new(authorization, user, &Secret::from(password)).unwrap())
+    fn plain(authorization: &str, user: &str, password: &str) -> Box<dyn client::ClientMechanism> {
+        Box::new(client::ClientPlain::new(authorization, user, &Secret::from(password)).unwrap())
     }
     let right: [Attempt; 9] = [
         || plain("", "user", "pencil"),
         || plain("boss", "user", "pencil"),
-        || Box::new(client::Login::new("user", Secret::from("pencil")).unwrap()),
-        || Box::new(client::External::new("").unwrap()),
-        || Box::new(client::External::new("boss").unwrap()),
+        || Box::new(client::ClientLogin::new("user", Secret::from("pencil")).unwrap()),
+        || Box::new(client::ClientExternal::new("").unwrap()),
+        || Box::new(client::ClientExternal::new("boss").unwrap()),
         || scram("pencil", client::Binding::Unsupported),
         || scram("pencil", client::Binding::Used(exported("this channel"))),
-        || Box::new(client::Xoauth2::new("user", &Secret::from("good-token")).unwrap()),
-        || Box::new(client::OauthBearer::new("user", &Secret::from("good-token")).unwrap()),
+        || Box::new(client::ClientXoauth2::new("user", &Secret::from("good-token")).unwrap()),
+        || Box::new(client::ClientOauthBearer::new("user", &Secret::from("good-token")).unwrap()),
     ];
     let wrong: [Attempt; 10] = [
         || plain("", "user", "pen"),
         || plain("", "stranger", "pencil"),
         || plain("root", "user", "pencil"),
-        || Box::new(client::Login::new("user", Secret::from("pen")).unwrap()),
-        || Box::new(client::External::new("root").unwrap()),
+        || Box::new(client::ClientLogin::new("user", Secret::from("pen")).unwrap()),
+        || Box::new(client::ClientExternal::new("root").unwrap()),
         || scram("pen", client::Binding::Unsupported),
         // Somebody stands between two channels, or has taken -PLUS out of the list.
         || scram("pencil", client::Binding::Used(exported("another channel"))),
         || scram("pencil", client::Binding::Unoffered),
-        || Box::new(client::Xoauth2::new("user", &Secret::from("bad-token")).unwrap()),
-        || Box::new(client::OauthBearer::new("user", &Secret::from("bad-token")).unwrap()),
+        || Box::new(client::ClientXoauth2::new("user", &Secret::from("bad-token")).unwrap()),
+        || Box::new(client::ClientOauthBearer::new("user", &Secret::from("bad-token")).unwrap()),
     ];
     let mut scenario = Scenario::new();
     scenario.server.starttls = StartTls::Offered;

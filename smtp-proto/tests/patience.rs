@@ -159,7 +159,7 @@ fn time_that_the_caller_takes_is_not_the_clients() {
     let mut bed = bed(server_config(), &[TO_RCPT, b"DATA\r\n"].concat());
     let mut output = Vec::new();
     for _ in 0..3 {
-        let progress = bed.server.poll(bed.now, b"x", &mut output).unwrap();
+        let progress = bed.server.poll(b"x", &mut output, bed.now).unwrap();
         assert_eq!(progress.consumed, 1);
         // Storing it takes an hour.
         bed.now += 60 * MINUTE;
@@ -167,9 +167,9 @@ fn time_that_the_caller_takes_is_not_the_clients() {
         assert!(bed.want.is_ok());
     }
     // Nor is the word on the message.
-    let progress = bed.server.poll(bed.now, b"\r\n.\r\n", &mut output).unwrap();
+    let progress = bed.server.poll(b"\r\n.\r\n", &mut output, bed.now).unwrap();
     assert_eq!(progress.consumed, 5);
-    drop(bed.server.poll(bed.now, b"", &mut output).unwrap());
+    drop(bed.server.poll(b"", &mut output, bed.now).unwrap());
     bed.now += 60 * MINUTE;
     bed.server.respond(&Response::fixed(250, (2, 0, 0), "OK"), &mut output).unwrap();
     assert!(bed.ask(b"NOOP\r\n").starts_with("250"));

@@ -145,8 +145,8 @@ fn server_trace(config: &Config, wire: &[u8], pieces: &[usize]) -> (String, Vec<
         rest = tail;
         bed.input.extend_from_slice(piece);
         loop {
-            let Ok(progress) = bed.server.poll(bed.now, &bed.input, &mut bed.output) else {
-                let error = bed.server.poll(bed.now, b"", &mut bed.output).unwrap_err();
+            let Ok(progress) = bed.server.poll(&bed.input, &mut bed.output, bed.now) else {
+                let error = bed.server.poll(b"", &mut bed.output, bed.now).unwrap_err();
                 return (format!("{events} {error:?}"), stored, bed.said());
             };
             let consumed = progress.consumed;
@@ -401,7 +401,7 @@ proptest! {
                 17 => drop(client.xclient(&Xclient::default(), now)),
                 18 => drop(client.write_uri(Uri::parse("imap:x").unwrap(), call > 100, &mut output, now)),
                 0..5 => {
-                    if let Ok(progress) = client.poll(now, input, &mut output) {
+                    if let Ok(progress) = client.poll(input, &mut output, now) {
                         prop_assert!(progress.consumed <= input.len());
                         input = &input[progress.consumed..];
                     }
@@ -414,7 +414,7 @@ proptest! {
                 10 => drop(client.connection_lost()),
                 11 => drop(if call > 128 { client.handle_eof().is_ok() } else { client.is_in_doubt() }),
                 12 => drop(if call > 200 { Some(client.tls_failed(TlsFailure::Untrusted)) } else { None }),
-                13 => drop(server.poll(now, input, &mut output).is_ok()),
+                13 => drop(server.poll(input, &mut output, now).is_ok()),
                 14 => drop(server.respond(&Response::fixed(250, (2, 0, 0), "x"), &mut output)),
                 _ => drop(server.tls_established(common::tls_info(), now)),
             }

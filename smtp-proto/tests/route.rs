@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
 use smtp_proto::fallback::{Fallback, TlsMode, TlsRules};
 use smtp_proto::route::{
-    BAD_CONNECTION, Config, Ending, LOOKUP_FAILED, LOOP, Mx, NO_ADDRESS, NO_ANSWER, NO_SUCH_DOMAIN,
-    NULL_MX, Next, Prepared, Route, SMTP_PORT, Targets, Word,
+    BAD_CONNECTION, Ending, LOOKUP_FAILED, LOOP, Mx, NO_ADDRESS, NO_ANSWER, NO_SUCH_DOMAIN,
+    NULL_MX, Next, Prepared, Route, RouteConfig, SMTP_PORT, Targets, Word,
 };
 use smtp_proto::wire::host::{HostName, HostNameError};
 use smtp_proto::wire::reply::EnhancedCode;
@@ -24,8 +24,14 @@ fn targets(records: Vec<Mx>) -> Targets {
     Targets::Mx { domain: "test.example".parse().unwrap(), records }
 }
 
-fn config() -> Config {
-    Config::default()
+fn config() -> RouteConfig {
+    RouteConfig::default()
+}
+
+fn config_with(set: impl FnOnce(&mut RouteConfig)) -> RouteConfig {
+    let mut config = config();
+    set(&mut config);
+    config
 }
 
 fn prepared(addresses: &[&str]) -> Prepared {
@@ -60,7 +66,7 @@ fn words(route: &Route) -> Vec<Word> {
 }
 
 /// The hosts in the order in which they are asked for, if none has an address.
-fn order(targets: Targets, config: &Config) -> (Vec<String>, Word) {
+fn order(targets: Targets, config: &RouteConfig) -> (Vec<String>, Word) {
     let mut route = Route::new(targets, 1, config);
     let mut hosts = Vec::new();
     loop {
@@ -106,7 +112,7 @@ fn ties_are_shuffled_by_the_seed_alone() {
             mx(0, "y.example"),
         ]
     };
-    let with = |seed| order(targets(records()), &Config { seed, ..config() }).0;
+    let with = |seed| order(targets(records()), &config_with(|it| it.seed = seed)).0;
     let mut orders = HashSet::new();
     for seed in 0..200 {
         let hosts = with(seed);
@@ -121,7 +127,8 @@ fn ties_are_shuffled_by_the_seed_alone() {
 fn the_domain_itself_where_there_is_no_mx() {
     let (hosts, word) = order(targets(vec![]), &config());
     assert_eq!((hosts, word), (vec!["test.example".into()], Word::Bounced(NO_ADDRESS)));
-    let own = Config { own_names: vec!["TEST.example".parse().unwrap()], ..config() };
+    let mut own = config();
+    own.own_names = vec!["TEST.example".parse().unwrap()];
     assert_eq!(order(targets(vec![]), &own), (vec![], Word::Bounced(LOOP)));
 }
 
@@ -140,7 +147,7 @@ fn domains_without_mail() {
 fn own_names_and_everything_that_is_not_better_are_left_out() {
     let records =
         || vec![mx(10, "a.example"), mx(20, "B.example"), mx(20, "c.example"), mx(30, "d.example")];
-    let own = |name: &str| Config { own_names: vec![name.parse().unwrap()], ..config() };
+    let own = |name: &str| config_with(|it| it.own_names = vec![name.parse().unwrap()]);
     assert_eq!(order(targets(records()), &own("b.EXAMPLE")).0, ["a.example"]);
     assert_eq!(order(targets(records()), &own("d.example")).0.len(), 3);
     assert_eq!(order(targets(records()), &own("a.example")), (vec![], Word::Bounced(LOOP)));
@@ -176,7 +183,7 @@ fn a_host_without_mx_look_up() {
     let mut route = Route::new(
         Targets::Host("[192.0.2.9]".parse().unwrap()),
         1,
-        &Config { port: 2525, ..config() },
+        &config_with(|it| it.port = 2525),
     );
     assert_eq!(asked(&route), "[192.0.2.9]");
     route.prepared(Prepared { implicit: true, ..prepared(&["2001:db8::1"]) });
@@ -328,7 +335,7 @@ fn a_message_in_doubt_goes_nowhere_else() {
 #[test]
 fn dials_are_counted() {
     let records = (0..5).map(|n| mx(n, &format!("mx{n}.example"))).collect();
-    let mut route = Route::new(targets(records), 1, &Config { dials: 3, ..config() });
+    let mut route = Route::new(targets(records), 1, &config_with(|it| it.dials = 3));
     for _ in 0..3 {
         route.prepared(prepared(&["192.0.2.1"]));
         dialled(&route);
@@ -338,7 +345,7 @@ fn dials_are_counted() {
     assert_eq!(words(&route), [Word::Deferred(EnhancedCode::new(4, 7, 1))]);
 
     let mut route =
-        Route::new(targets(vec![mx(0, "a.example")]), 1, &Config { dials: 0, ..config() });
+        Route::new(targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 0));
     route.prepared(prepared(&["192.0.2.1"]));
     dialled(&route);
     route.ended(Ending::Unwelcome(PERMANENT));
@@ -351,7 +358,8 @@ fn hosts_are_counted() {
     for (hosts, last) in
         [(0, Word::Deferred(EnhancedCode { class: 4, ..PERMANENT })), (5, Word::Bounced(PERMANENT))]
     {
-        let mut route = Route::new(targets(records.clone()), 1, &Config { hosts, ..config() });
+        let mut route =
+            Route::new(targets(records.clone()), 1, &config_with(|it| it.hosts = hosts));
         for n in 0..hosts.max(1) {
             assert_eq!(asked(&route), format!("mx{n}.example"));
             route.skip(PERMANENT);
@@ -415,7 +423,7 @@ proptest! {
     ) {
         let hosts = preferences.len().max(1);
         let records = preferences.iter().enumerate().map(|(n, &it)| mx(it, &format!("mx{n}.example"))).collect();
-        let config = Config { dials, seed, ..config() };
+        let config = config_with(|it| (it.dials, it.seed) = (dials, seed));
         let mut route = Route::new(targets(records), 3, &config);
         let mut events = events.into_iter().cycle();
         let (mut prepares, mut count) = (0, 0);

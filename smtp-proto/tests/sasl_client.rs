@@ -12,8 +12,8 @@ use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::sasl::SaslError;
 use smtp_proto::sasl::client::{
-    AuthRefusal, Binding, Credentials, External, Floor, Login, MakeMechanism, Mechanism,
-    OauthBearer, Other, Plain, Proof, ScramSha256, Xoauth2,
+    AuthRefusal, Binding, ClientExternal, ClientLogin, ClientMechanism, ClientOauthBearer,
+    ClientPlain, ClientScramSha256, ClientXoauth2, Credentials, Floor, MakeMechanism, Other, Proof,
 };
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{Answer, Offer, Question, Step};
@@ -33,9 +33,11 @@ fn the_best_mechanism_is_chosen() {
         |peer| Channel::Implicit(Arc::new(TlsInfo { peer, ..TlsInfo::clone(&tls_info()) }));
     let (known, unknown) = (Peer::Authenticated, Peer::Unauthenticated);
     let password = Credentials::password("user", "pencil");
-    let acting = Credentials { authorization: "other".into(), ..password.clone() };
+    let mut acting = password.clone();
+    acting.authorization = "other".into();
     let token = Credentials::token("user", "token");
-    let acting_token = Credentials { authorization: "other".into(), ..token.clone() };
+    let mut acting_token = token.clone();
+    acting_token.authorization = "other".into();
     let strange = Credentials::password("user", "\u{7}");
     let choose = |credentials: &Credentials, channel: &Channel, offered: &str| {
         let bed = ClientBed::ready(&format!("250-mx\r\n250 AUTH {offered}\r\n"));
@@ -86,27 +88,33 @@ fn names_and_passwords_that_cannot_be_sent() {
     let nonce = || NONCE.parse().unwrap();
     for (name, password) in [("a\0b", "p"), ("", "p"), ("a", ""), ("a", "p\0")] {
         assert_eq!(
-            Plain::new("", name, &Secret::from(password)).unwrap_err(),
+            ClientPlain::new("", name, &Secret::from(password)).unwrap_err(),
             SaslError::Prohibited
         );
-        assert_eq!(Login::new(name, Secret::from(password)).unwrap_err(), SaslError::Prohibited);
+        assert_eq!(
+            ClientLogin::new(name, Secret::from(password)).unwrap_err(),
+            SaslError::Prohibited
+        );
         let scram =
-            ScramSha256::new("", name, Secret::from(password), Binding::Unsupported, nonce());
+            ClientScramSha256::new("", name, Secret::from(password), Binding::Unsupported, nonce());
         assert_eq!(scram.unwrap_err(), SaslError::Prohibited);
     }
-    assert_eq!(Plain::new("a\u{7}", "u", &secret).unwrap_err(), SaslError::Prohibited);
-    assert_eq!(External::new("a\0").unwrap_err(), SaslError::Prohibited);
+    assert_eq!(ClientPlain::new("a\u{7}", "u", &secret).unwrap_err(), SaslError::Prohibited);
+    assert_eq!(ClientExternal::new("a\0").unwrap_err(), SaslError::Prohibited);
     for (user, token) in
         [("u\x01", "t"), ("u\r\n", "t"), ("u", ""), ("u", "a b"), ("u", "a\x01"), ("u", "\u{e9}")]
     {
-        assert_eq!(Xoauth2::new(user, &Secret::from(token)).unwrap_err(), SaslError::Prohibited);
         assert_eq!(
-            OauthBearer::new(user, &Secret::from(token)).unwrap_err(),
+            ClientXoauth2::new(user, &Secret::from(token)).unwrap_err(),
+            SaslError::Prohibited
+        );
+        assert_eq!(
+            ClientOauthBearer::new(user, &Secret::from(token)).unwrap_err(),
             SaslError::Prohibited
         );
     }
     // RFC 4013, 3: what it maps and normalises.
-    let (said, _) = exchange(Box::new(External::new("I\u{ad}X").unwrap()), &[]);
+    let (said, _) = exchange(Box::new(ClientExternal::new("I\u{ad}X").unwrap()), &[]);
     assert_eq!(said[0], format!("AUTH EXTERNAL {}\r\n", base64("IX")));
 }
 
@@ -130,13 +138,14 @@ fn nothing_secret_is_printed() {
         let pencil = Secret::from("pencil");
         let binding = Binding::Used(tls.bindings[0].clone());
         shown += &format!("{pencil:?} {pencil:#?} {binding:?}");
-        let mechanisms: [Box<dyn Mechanism>; 5] = [
-            Box::new(Plain::new("", "user", &pencil).unwrap()),
-            Box::new(Login::new("user", pencil.clone()).unwrap()),
-            Box::new(Xoauth2::new("user", &pencil).unwrap()),
-            Box::new(OauthBearer::new("user", &pencil).unwrap()),
+        let mechanisms: [Box<dyn ClientMechanism>; 5] = [
+            Box::new(ClientPlain::new("", "user", &pencil).unwrap()),
+            Box::new(ClientLogin::new("user", pencil.clone()).unwrap()),
+            Box::new(ClientXoauth2::new("user", &pencil).unwrap()),
+            Box::new(ClientOauthBearer::new("user", &pencil).unwrap()),
             Box::new(
-                ScramSha256::new("", "user", pencil, binding, NONCE.parse().unwrap()).unwrap(),
+                ClientScramSha256::new("", "user", pencil, binding, NONCE.parse().unwrap())
+                    .unwrap(),
             ),
         ];
         for mechanism in mechanisms {
@@ -165,7 +174,7 @@ fn nothing_secret_is_printed() {
 #[derive(Debug)]
 struct Counting(Vec<u8>);
 
-impl Mechanism for Counting {
+impl ClientMechanism for Counting {
     fn name(&self) -> &str {
         "X-COUNTING"
     }
@@ -195,7 +204,12 @@ impl MakeMechanism for Maker {
     fn names(&self) -> &[&str] {
         &["X-OTHER", "X-COUNTING"]
     }
-    fn make(&self, name: &str, _: &str, _: &Channel) -> Result<Box<dyn Mechanism>, SaslError> {
+    fn make(
+        &self,
+        name: &str,
+        _: &str,
+        _: &Channel,
+    ) -> Result<Box<dyn ClientMechanism>, SaslError> {
         assert_eq!(name, "X-COUNTING");
         Ok(Box::new(Counting(Vec::new())))
     }
@@ -229,7 +243,7 @@ fn anyone_can_write_a_mechanism() {
     // Neither one that nobody has listed, nor one whose name is none.
     #[derive(Debug)]
     struct Nameless(&'static str);
-    impl Mechanism for Nameless {
+    impl ClientMechanism for Nameless {
         fn name(&self) -> &str {
             self.0
         }
@@ -264,7 +278,7 @@ proptest! {
         let binding = ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") };
         let used = if bound { Binding::Used(binding.clone()) } else { Binding::Unsupported };
         let (password, other) = (Secret::from(password), Secret::from(other));
-        let made = ScramSha256::new("", &user, password.clone(), used.clone(), nonce());
+        let made = ClientScramSha256::new("", &user, password.clone(), used.clone(), nonce());
         let keys = Keys::derive(&password, b"0123456789abcdef", 4096);
         // What one side prohibits, the other does.
         prop_assert_eq!(made.is_ok(), keys.is_ok());
@@ -272,7 +286,7 @@ proptest! {
         let tls = TlsInfo { bindings: vec![binding], ..TlsInfo::clone(&tls_info()) };
         let channel = Channel::Implicit(Arc::new(tls));
         let mechanisms = common::mechanisms();
-        let ends = |mut client: ScramSha256| {
+        let ends = |mut client: ClientScramSha256| {
             let offer = Offer::new(&channel, &mechanisms);
             let mut exchange = offer.find(client.name()).unwrap().begin(&offer);
             let mut response = client.initial_response().unwrap().unwrap();
@@ -294,7 +308,7 @@ proptest! {
             }
         };
         prop_assert_eq!(ends(client), (true, true));
-        if let Ok(client) = ScramSha256::new("", &user, other.clone(), used, nonce()) {
+        if let Ok(client) = ClientScramSha256::new("", &user, other.clone(), used, nonce()) {
             let same = keys.is_of(&other);
             prop_assert_eq!(ends(client), (same, same));
         }

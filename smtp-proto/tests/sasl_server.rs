@@ -12,7 +12,7 @@ use common::{ServerBed, server_config, tls_info};
 use smtp_proto::Secret;
 use smtp_proto::channel::Channel;
 use smtp_proto::channel::{BindingType, ChannelBinding};
-use smtp_proto::sasl::client::{Binding, ScramSha256};
+use smtp_proto::sasl::client::{Binding, ClientScramSha256};
 use smtp_proto::sasl::server as sasl;
 use smtp_proto::sasl::server::{
     Answer, Decoy, Exchange, Failure, Identity, Mechanism, Offer, Question, Step,
@@ -266,7 +266,7 @@ fn scram_to_its_last_message() {
         [("boss", "pencil", OK), ("root", "pencil", NO), ("boss", "pen", NO)]
     {
         let nonce = "rOprNGfwEbeRWgbNEkqO".parse().unwrap();
-        let client = ScramSha256::new(
+        let client = ClientScramSha256::new(
             authorization,
             "user",
             Secret::from(password),
@@ -375,7 +375,7 @@ const NAME: &str = "[a-z0-9,=@ \\\\+\"\u{e9}\u{fc}]{1,20}";
 /// What an exchange asks at last, when a client begins it so.
 fn asked(
     mechanism: &dyn Mechanism,
-    client: &mut dyn smtp_proto::sasl::client::Mechanism,
+    client: &mut dyn smtp_proto::sasl::client::ClientMechanism,
 ) -> Question {
     let channel = bound();
     let mut exchange = mechanism.begin(&Offer::new(&channel, &[]));
@@ -396,17 +396,17 @@ proptest::proptest! {
     /// What one side says, the other understands.
     #[test]
     fn names_and_passwords_come_through(user in NAME, password in NAME, token in "[A-Za-z0-9._~+/-]{1,40}={0,2}") {
-        use smtp_proto::sasl::client::{Login, OauthBearer, Plain};
+        use smtp_proto::sasl::client::{ClientLogin, ClientOauthBearer, ClientPlain};
         let secret = || Secret::from(password.as_str());
         let wanted = Question::Password { user: user.clone(), password: secret() };
-        let plain = asked(&sasl::Plain, &mut Plain::new("", &user, &secret()).unwrap());
+        let plain = asked(&sasl::Plain, &mut ClientPlain::new("", &user, &secret()).unwrap());
         proptest::prop_assert_eq!(&plain, &wanted);
-        let login = asked(&sasl::Login, &mut Login::new(&user, secret()).unwrap());
+        let login = asked(&sasl::Login, &mut ClientLogin::new(&user, secret()).unwrap());
         proptest::prop_assert_eq!(&login, &wanted);
         let [_, bare] = sasl::ScramSha256::both(Decoy::new(Secret::from("x")), || Some([7; 24]));
         let scram = asked(&*bare, &mut client(&user, &password, Binding::Unsupported));
         proptest::prop_assert_eq!(scram, Question::Keys { user: user.clone() });
-        let bearer = asked(&sasl::OauthBearer::default(), &mut OauthBearer::new(&user, &Secret::from(token.as_str())).unwrap());
+        let bearer = asked(&sasl::OauthBearer::default(), &mut ClientOauthBearer::new(&user, &Secret::from(token.as_str())).unwrap());
         let wanted = Question::Token { user: Some(user), token: Secret::from(token.as_str()), host: None, port: None };
         proptest::prop_assert_eq!(bearer, wanted);
     }

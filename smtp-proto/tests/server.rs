@@ -298,13 +298,13 @@ fn late_answers() {
     let (mut server, mut output) = (Server::new(config, Channel::Plain, now), Vec::new());
     let input = b"EHLO c\r\nNOOP\r\n";
     assert!(matches!(
-        server.poll(now, input, &mut output).unwrap().step,
+        server.poll(input, &mut output, now).unwrap().step,
         Step::Event(Event::Connected)
     ));
     assert_eq!(server.deadline(), None);
     now += Duration::from_secs(86_400);
     for _ in 0..2 {
-        let progress = server.poll(now, input, &mut output).unwrap();
+        let progress = server.poll(input, &mut output, now).unwrap();
         assert_eq!(progress.consumed, 0);
         assert!(matches!(progress.step, Step::Wait(Want::Answer)));
     }
@@ -312,7 +312,7 @@ fn late_answers() {
     server.respond(&accept(&Event::Connected), &mut output).unwrap();
     let again = server.respond(&accept(&Event::Connected), &mut output);
     assert_eq!(again, Err(ApiMisuse::NoResponseWanted));
-    let progress = server.poll(now, b"", &mut output).unwrap();
+    let progress = server.poll(b"", &mut output, now).unwrap();
     assert!(matches!(progress.step, Step::Wait(Want::Input)));
     assert_eq!(server.deadline(), Some(now + server_config().timeouts.idle));
 }
@@ -362,7 +362,7 @@ fn only_sensible_codes_are_taken() {
             // Drive by hand up to the question.
             let (mut input, mut output) = (script.to_vec(), Vec::new());
             loop {
-                let progress = bed.server.poll(bed.now, &input, &mut output).unwrap();
+                let progress = bed.server.poll(&input, &mut output, bed.now).unwrap();
                 let consumed = progress.consumed;
                 let Step::Event(event) = progress.step else { panic!("{:?}", progress.step) };
                 let (found, answer) =
@@ -384,13 +384,13 @@ fn only_sensible_codes_are_taken() {
                     assert!(!good.contains(&code), "{code} after {}", script.escape_ascii());
                     // Nothing was said, and the question still stands.
                     assert_eq!(output.len(), before);
-                    let progress = bed.server.poll(bed.now, b"", &mut output).unwrap();
+                    let progress = bed.server.poll(b"", &mut output, bed.now).unwrap();
                     assert!(matches!(progress.step, Step::Wait(Want::Answer)));
                     continue;
                 }
             }
             let closes = matches!(
-                bed.server.poll(bed.now, b"", &mut output).unwrap().step,
+                bed.server.poll(b"", &mut output, bed.now).unwrap().step,
                 Step::Event(Event::Closed)
             );
             assert_eq!(closes, code == 421);
@@ -429,12 +429,12 @@ fn close_in_every_state() {
         let (mut server, mut output) =
             (Server::new(Arc::new(server_config()), Channel::Plain, now), Vec::new());
         if polled {
-            let _ = server.poll(now, b"", &mut output).unwrap();
+            let _ = server.poll(b"", &mut output, now).unwrap();
         }
         server.close(&shutdown, &mut output);
         assert_eq!(output, word);
         assert!(matches!(
-            server.poll(now, b"", &mut output).unwrap().step,
+            server.poll(b"", &mut output, now).unwrap().step,
             Step::Event(Event::Closed)
         ));
     }
@@ -691,10 +691,10 @@ fn early_talkers_are_noticed() {
     assert_eq!(bed.server.early_talk(), Some(BeforeGreeting));
     let mut server = Server::new(Arc::new(server_config()), Channel::Plain, bed.now);
     let mut output = Vec::new();
-    let connected = server.poll(bed.now, b"", &mut output).unwrap().step;
+    let connected = server.poll(b"", &mut output, bed.now).unwrap().step;
     assert!(matches!(connected, Step::Event(Event::Connected)));
     server.respond(&Response::fixed(220, (2, 0, 0), "ready"), &mut output).unwrap();
-    assert!(server.poll(bed.now, b"E", &mut output).is_ok());
+    assert!(server.poll(b"E", &mut output, bed.now).is_ok());
     assert_eq!(server.early_talk(), Some(BeforeGreeting));
 
     let talk = |config: Config, script: &[&[u8]]| {
@@ -727,7 +727,7 @@ fn lmtp_takes_a_response_for_each_recipient() {
     let mut input =
         &b"LHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@b>\r\nDATA\r\nx\r\n.\r\n"[..];
     loop {
-        let progress = server.poll(now, input, &mut output).unwrap();
+        let progress = server.poll(input, &mut output, now).unwrap();
         input = &input[progress.consumed..];
         match progress.step {
             Step::Event(Event::EndOfBody) => break,

@@ -20,10 +20,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConnection, ServerConnection, StreamOwned};
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client;
-use smtp_proto::client::{Client, Envelope, Event as Said, Outcome};
+use smtp_proto::client::{Client, ClientEvent, Envelope, Outcome, Recipient};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::server;
 use smtp_proto::server::{Event as Asked, Server, StartTls};
+use smtp_proto::wire::path::ReversePathBuf;
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
 
@@ -89,38 +90,34 @@ fn tls_info(version: Option<rustls::ProtocolVersion>) -> Arc<TlsInfo> {
 }
 
 fn send(stream: TcpStream, tls: Arc<rustls::ClientConfig>) -> Result<String, Failed> {
-    let config = Arc::new(client::Config::new("client.test.example".parse()?));
+    let config = Arc::new(client::ClientConfig::new("client.test.example".parse()?));
     let mut client = Client::new(config, TlsRules::REQUIRED, Channel::Plain, Instant::now());
     let mut wire = Wire::new(stream)?;
     let mut word = String::from("no word");
     loop {
-        let progress = client.poll(Instant::now(), &wire.input, &mut wire.output)?;
+        let progress = client.poll(&wire.input, &mut wire.output, Instant::now())?;
         let (mut start, mut body, mut quit) = (false, false, false);
         let mut wait = None;
         match progress.step {
-            Step::Event(Said::Ready) => start = true,
-            Step::Event(Said::SendBody) => body = true,
-            Step::Event(Said::Finished(outcome)) => {
+            Step::Event(ClientEvent::Ready) => start = true,
+            Step::Event(ClientEvent::SendBody) => body = true,
+            Step::Event(ClientEvent::Finished(outcome)) => {
                 quit = true;
                 if let Outcome::Accepted(reply) = outcome {
                     word = reply.to_string();
                 }
             }
-            Step::Event(Said::Closed) => return Ok(word),
+            Step::Event(ClientEvent::Closed) => return Ok(word),
             Step::Event(_) => {}
             Step::Wait(want) => wait = Some(want),
         }
         wire.input.drain(..progress.consumed);
         let now = Instant::now();
         if start {
-            client.start_transaction(
-                Arc::new(Envelope {
-                    recipients: vec!["reader@test.example".parse()?],
-                    size: Some(MESSAGE.len() as u64),
-                    ..Envelope::default()
-                }),
-                now,
-            )?;
+            let reader: Recipient = "reader@test.example".parse()?;
+            let mut envelope = Envelope::new(ReversePathBuf::NULL, [reader]);
+            envelope.size = Some(MESSAGE.len() as u64);
+            client.start_transaction(Arc::new(envelope), now)?;
         }
         if body {
             client.write_body(MESSAGE, &mut wire.output, now)?;
@@ -152,7 +149,7 @@ fn receive(stream: TcpStream, tls: Arc<rustls::ServerConfig>) -> Result<Vec<u8>,
     let mut wire = Wire::new(stream)?;
     let mut message = Vec::new();
     loop {
-        let progress = server.poll(Instant::now(), &wire.input, &mut wire.output)?;
+        let progress = server.poll(&wire.input, &mut wire.output, Instant::now())?;
         let mut wait = None;
         let response = match progress.step {
             Step::Event(Asked::Connected | Asked::StartTls) => {

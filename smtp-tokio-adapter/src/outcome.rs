@@ -6,11 +6,12 @@ use std::sync::Arc;
 use smtp_proto::channel::TlsInfo;
 use smtp_proto::client;
 use smtp_proto::client::{AuthFailure, Unsupported};
-use smtp_proto::error::{ApiMisuse, Error};
+use smtp_proto::error::{ApiMisuse, BodyError, CommandRefusal, Error};
 use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route::{Ending, Word};
 use smtp_proto::sasl::client::AuthRefusal;
 use smtp_proto::timeouts::Phase;
+use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::reply::{EnhancedCode, ReplyBuf, Severity};
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::plan::Plan;
@@ -177,6 +178,9 @@ pub enum Failure {
     /// The message could not be read, or cannot be sent.
     #[error("{0}")]
     Message(#[from] MessageError),
+    /// The server does not announce an extension that a command needs. Nothing was sent.
+    #[error("the server does not offer {}", .0.keyword())]
+    NotOffered(Extension),
     /// The machine was driven wrongly.
     #[error("{0}")]
     Misuse(ApiMisuse),
@@ -190,6 +194,25 @@ pub enum Failure {
     /// The plan cannot be turned into a TLS configuration.
     #[error("{0}")]
     Config(#[from] TlsConfigError),
+}
+
+impl From<CommandRefusal> for Failure {
+    fn from(refusal: CommandRefusal) -> Self {
+        match refusal {
+            CommandRefusal::NotOffered(extension) => Self::NotOffered(extension),
+            CommandRefusal::Misuse(misuse) => Self::Misuse(misuse),
+        }
+    }
+}
+
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Defect(defect) => Self::Message(MessageError::Defect(defect)),
+            BodyError::NotOffered(extension) => Self::NotOffered(extension),
+            BodyError::Misuse(misuse) => Self::Misuse(misuse),
+        }
+    }
 }
 
 /// What is wrong with the message itself.
@@ -223,6 +246,7 @@ impl Failure {
             Self::Message(MessageError::Defect(_)) => Ending::Local(DEFECT),
             Self::Message(MessageError::Read(_))
             | Self::Misuse(_)
+            | Self::NotOffered(_)
             | Self::OtherMessage
             | Self::Config(_) => Ending::Local(LOCAL),
         }
@@ -235,6 +259,7 @@ impl Failure {
             Self::Message(MessageError::Read(_))
             | Self::Config(_)
             | Self::Misuse(_)
+            | Self::NotOffered(_)
             | Self::OtherMessage => Some(Word::Deferred(LOCAL)),
             _ => None,
         }

@@ -187,7 +187,8 @@ async fn send(
     posture: Posture,
     credentials: Credentials,
 ) -> Report {
-    let config = route::Config { port: address.port(), ..route::Config::default() };
+    let mut config = route::RouteConfig::default();
+    config.port = address.port();
     let route = Route::new(Targets::Host(HOST.parse().unwrap()), 1, &config);
     let message = Bytes::from_static(b"Subject: secret\r\n\r\n");
     deliver(
@@ -306,7 +307,8 @@ async fn a_password_is_not_shown_to_just_anybody() {
         // It goes away in good order.
         assert!(!inside.contains("AUTH") && inside.ends_with("QUIT\r\n"), "{inside}");
         // Unless told.
-        let lax = Credentials { floor: Floor::Encrypted, ..password() };
+        let mut lax = password();
+        lax.floor = Floor::Encrypted;
         let connection = open(&outbound(&pki), address, posture, &lax).await.unwrap();
         connection.quit().await;
         assert!(all(&heard).await.inside.contains(PLAIN));
@@ -319,7 +321,8 @@ async fn clear_text_is_used_only_where_it_was_allowed() {
     let fake = Fake { clear: &["AUTH PLAIN"], ..Fake::new(None) };
     let heard = Arc::clone(&fake.heard);
     let address = fake.start().await;
-    let told = Credentials { floor: Floor::Clear, ..password() };
+    let mut told = password();
+    told.floor = Floor::Clear;
     let report = send(&outbound(&pki), address, Posture::None, told.clone()).await;
     assert_eq!(report.words, [Word::Delivered], "{report:?}");
     assert!(all(&heard).await.clear.contains(PLAIN));
@@ -388,13 +391,13 @@ async fn a_lost_session_is_not_replaced_by_clear_text() {
     let fake = Fake { auth: &["334 \r\n"], ..Fake::new(Some(pki.server())) };
     let heard = Arc::clone(&fake.heard);
     let address = fake.start().await;
-    let long = Credentials { authorization: "x".repeat(400), ..password() };
-    let failure = open(
-        &outbound(&pki),
-        address,
-        Posture::Opportunistic,
-        &Credentials { floor: Floor::Encrypted, ..long },
-    )
+    let mut long = password();
+    long.authorization = "x".repeat(400);
+    let failure = open(&outbound(&pki), address, Posture::Opportunistic, &{
+        let mut credentials = long;
+        credentials.floor = Floor::Encrypted;
+        credentials
+    })
     .await
     .err();
     let Some(Failure::NoTls { failure, fallback, .. }) = failure else { panic!("{failure:?}") };

@@ -163,7 +163,8 @@ impl Hosts for With {
 }
 
 async fn send_by(outbound: &Outbound, address: SocketAddr, hosts: &With) -> Report {
-    let config = route::Config { port: address.port(), ..route::Config::default() };
+    let mut config = route::RouteConfig::default();
+    config.port = address.port();
     let route = Route::new(Targets::Host(HOST.parse().unwrap()), 1, &config);
     let message = Bytes::from_static(b"Subject: x\r\n\r\n");
     deliver(outbound, route, hosts, &envelope(&["reader@test.example"]), &message).await

@@ -264,14 +264,14 @@ const RULES: [(&str, &str, &str, &str); 10] = [
         "the adapter: REQUIRETLS that is not offered sends the message nowhere",
         "smtp-tokio-adapter/src/connection/mod.rs",
         "(Requiretls::Needed, true) => Err(self.decision.no_requiretls(&self.plan)),",
-        "(Requiretls::Needed, true) => Ok(Arc::new(Envelope { require_tls: false, ..(*envelope).clone() })),",
+        "(Requiretls::Needed, true) => Ok(without_requiretls(&envelope)),",
     ),
     (
         "the adapter: MAIL carries REQUIRETLS",
         "smtp-tokio-adapter/src/connection/mod.rs",
         "(Requiretls::Needed | Requiretls::WhereOffered, true) if offered => Ok(envelope),",
         "(Requiretls::Needed | Requiretls::WhereOffered, true) if offered => \
-         Ok(Arc::new(Envelope { require_tls: false, ..(*envelope).clone() })),",
+         Ok(without_requiretls(&envelope)),",
     ),
     (
         "sources: TLS-Required: No lifts what the recipient publishes",

@@ -298,7 +298,8 @@ async fn report(
     hosts: Loopback,
     message: &impl Message,
 ) -> Report {
-    let config = route::Config { port: address.port(), ..route::Config::default() };
+    let mut config = route::RouteConfig::default();
+    config.port = address.port();
     let route = Route::new(Targets::Host(HOST.parse().unwrap()), 1, &config);
     let (hosts, envelope) = (Twice(hosts), envelope(&["reader@test.example"]));
     let delivery = deliver(outbound, route, &hosts, &envelope, message);
@@ -497,7 +498,8 @@ async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
         domain: HOST.parse().unwrap(),
         records: vec![mx("a.test.example"), mx("b.test.example")],
     };
-    let config = route::Config { port: address.port(), ..route::Config::default() };
+    let mut config = route::RouteConfig::default();
+    config.port = address.port();
     let (plan, identity) = (plan_for(&connector(Posture::None), false), None);
     let envelope = envelope(&["a@test.example", "b@test.example"]);
     let message = bytes::Bytes::from_static(b"x\r\n");
@@ -540,7 +542,7 @@ async fn a_delivery_can_be_spawned() {
         it
     }
     let outbound = outbound(&Pki::new());
-    let route = Route::new(Targets::NoSuchDomain, 1, &route::Config::default());
+    let route = Route::new(Targets::NoSuchDomain, 1, &route::RouteConfig::default());
     let hosts = Loopback { plan: plan_for(&connector(Posture::None), false), identity: None };
     let (envelope, message) = (envelope(&["a@test.example"]), bytes::Bytes::new());
     let report = is_send(deliver(&outbound, route, &hosts, &envelope, &message)).await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::extension::ClientId;
 use smtp_proto::client;
-use smtp_proto::client::Envelope;
+use smtp_proto::client::{Envelope, Recipient};
 use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
@@ -132,7 +132,8 @@ pub(crate) fn rules(posture: Posture) -> Result<(Host, Plan), String> {
 pub(crate) fn outbound(pipelining: bool) -> Result<Outbound, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let name = "client.test.example".parse().map_err(|_| "client name")?;
-    let config = client::Config { pipelining, ..client::Config::new(name) };
+    let mut config = client::ClientConfig::new(name);
+    config.pipelining = pipelining;
     Ok(Outbound::new(Arc::new(config), Arc::new(ClientTls::new(provider)), Arc::new(Trust::new())))
 }
 
@@ -149,11 +150,13 @@ async fn ours(work: Work, number: usize, pipelining: bool) -> Result<(), String>
     let (_, connection) = Connection::open(&outbound(pipelining)?, &target, stream).await;
     let mut connection = connection.map_err(|error| error.to_string())?;
     let message = work.message();
-    let envelope = Arc::new(Envelope {
-        reverse_path: "sender@client.test.example".parse().map_err(|_| "sender")?,
-        recipients: vec!["reader@test.example".parse().map_err(|_| "recipient")?],
-        size: Some(message.len() as u64),
-        ..Envelope::default()
+    let envelope = Arc::new({
+        let mut envelope = Envelope::new(
+            "sender@client.test.example".parse().map_err(|_| "sender")?,
+            ["reader@test.example".parse::<Recipient>().map_err(|_| "recipient")?],
+        );
+        envelope.size = Some(message.len() as u64);
+        envelope
     });
     for _ in 0..work.share(number) {
         let delivery = connection.send(Arc::clone(&envelope), &mut message.as_slice()).await;

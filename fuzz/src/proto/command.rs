@@ -45,10 +45,10 @@ pub(crate) fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Vec<u8>)
     let (mut events, mut body, mut stored) = (Vec::new(), Vec::new(), Vec::new());
     let (mut rest, mut sizes) = (wire, super::sizes(seed));
     loop {
-        let progress = match server.poll(now, &input, &mut output) {
+        let progress = match server.poll(&input, &mut output, now) {
             Ok(progress) => progress,
             Err(error) => {
-                assert_eq!(server.poll(now, b"NOOP\r\n", &mut output).map(|_| ()), Err(error));
+                assert_eq!(server.poll(b"NOOP\r\n", &mut output, now).map(|_| ()), Err(error));
                 events.push(error.to_string());
                 break;
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
-use smtp_proto::client::{Client, Config, Envelope, Event, Outcome};
+use smtp_proto::client::{Client, ClientConfig, ClientEvent, Envelope, Outcome, Recipient};
 use smtp_proto::error::Error;
 use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, Yield};
 use smtp_proto::sasl::client::{Credentials, Floor};
@@ -147,7 +147,7 @@ struct Driver<'s> {
 }
 
 fn hostile(scenario: &Scenario, seed: u8, script: &[u8]) -> Trace {
-    let mut config = Config::new("client.test.example".parse().expect("a domain"));
+    let mut config = ClientConfig::new("client.test.example".parse().expect("a domain"));
     config.pipelining = scenario.pipelining;
     config.chunking = scenario.chunking;
     config.protocol = scenario.protocol;
@@ -225,7 +225,7 @@ impl Driver<'_> {
             polls += 1;
             assert!(polls < 1000, "the client spins");
             self.write_body();
-            let polled = self.client.poll(self.now, &self.input, &mut self.output);
+            let polled = self.client.poll(&self.input, &mut self.output, self.now);
             let progress = match polled {
                 Ok(progress) => progress,
                 Err(error) => {
@@ -256,12 +256,12 @@ impl Driver<'_> {
                 Step::Event(event) => {
                     self.trace.events.push(format!("{event:?}"));
                     match event {
-                        Event::NoTls { fallback, .. } => {
+                        ClientEvent::NoTls { fallback, .. } => {
                             self.released |= fallback == Fallback::ContinuePlaintext
                         }
-                        Event::Ready => next = true,
-                        Event::SendBody => self.body = Some(BODY),
-                        Event::Finished(outcome) => {
+                        ClientEvent::Ready => next = true,
+                        ClientEvent::SendBody => self.body = Some(BODY),
+                        ClientEvent::Finished(outcome) => {
                             assert_eq!(self.open, 1, "finished once, and only what was started");
                             self.open = 0;
                             next = true;
@@ -273,23 +273,25 @@ impl Driver<'_> {
                                 assert!(ended, "accepted before it was sent");
                             }
                         }
-                        Event::Recipient { .. } | Event::Left { .. } | Event::Delivered { .. } => {
+                        ClientEvent::Recipient { .. }
+                        | ClientEvent::Left { .. }
+                        | ClientEvent::Delivered { .. } => {
                             assert!(self.open == 1 && self.exchange.is_none());
                         }
-                        Event::Answered(_) => {
+                        ClientEvent::Answered(_) => {
                             assert_eq!(self.open, 0, "a command within a transaction");
                             next = true;
                         }
-                        Event::Authenticated(_) => {
+                        ClientEvent::Authenticated(_) => {
                             let mechanism = self.exchange.take().expect("one end for each attempt");
                             assert_ne!(mechanism, "SCRAM-SHA-256", "the server has proven nothing");
                             next = true;
                         }
-                        Event::AuthenticationFailed { .. } => {
+                        ClientEvent::AuthenticationFailed { .. } => {
                             self.exchange.take().expect("one end for each attempt");
                             next = true;
                         }
-                        Event::Unwelcome { .. } | Event::Closed => {}
+                        ClientEvent::Unwelcome { .. } | ClientEvent::Closed => {}
                     }
                 }
             }
@@ -317,7 +319,8 @@ impl Driver<'_> {
 
     fn next(&mut self) {
         if let Some(floor) = self.scenario.credentials.filter(|_| !self.tried) {
-            let credentials = Credentials { floor, ..Credentials::password("user", "pencil") };
+            let mut credentials = Credentials::password("user", "pencil");
+            credentials.floor = floor;
             let nonce = [0; 24].into();
             let mechanism =
                 credentials.mechanism(self.client.capabilities(), self.client.channel(), nonce);
@@ -353,14 +356,12 @@ impl Driver<'_> {
             }
         }
         self.left -= 1;
-        let envelope = Envelope {
-            reverse_path: "sender@test.example".parse().expect("a path"),
-            recipients: ["a@test.example", "b@test.example"]
-                .map(|path| path.parse().expect("a path"))
-                .into(),
-            size: Some(BODY.len() as u64),
-            ..Envelope::default()
-        };
+        let mut envelope = Envelope::new(
+            "sender@test.example".parse().expect("a path"),
+            ["a@test.example", "b@test.example"]
+                .map(|path| path.parse::<Recipient>().expect("a path")),
+        );
+        envelope.size = Some(BODY.len() as u64);
         if self.client.start_transaction(Arc::new(envelope), self.now).is_ok() {
             assert_eq!(self.open, 0);
             self.open = 1;

@@ -8,7 +8,7 @@ use smtp_proto::Secret;
 use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::sasl::client;
-use smtp_proto::sasl::client::{Binding, Mechanism as _};
+use smtp_proto::sasl::client::{Binding, ClientMechanism as _};
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{
     Answer, Decoy, External, Identity, Login, Mechanism, OauthBearer, Plain, Question, ScramSha256,
@@ -125,7 +125,7 @@ fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
     // What the caller has said yes to since AUTH.
     let (mut proven, mut authorized) = (false, false);
     loop {
-        let Ok(progress) = server.poll(now, &input, &mut output) else { break };
+        let Ok(progress) = server.poll(&input, &mut output, now) else { break };
         let consumed = progress.consumed;
         let (mut answer, mut response, mut wait) = (None, None, false);
         match progress.step {
@@ -193,8 +193,8 @@ fn ask(challenges: &[u8]) {
     let password = || Secret::from("known to no input");
     let nonce = || "rOprNGfwEbeRWgbNEkqO".parse().expect("a nonce");
     for binding in [Binding::Unsupported, Binding::Unoffered, Binding::Used(binding())] {
-        let client =
-            client::ScramSha256::new("", "user", password(), binding, nonce()).expect("a user");
+        let client = client::ClientScramSha256::new("", "user", password(), binding, nonce())
+            .expect("a user");
         let mut client = client.with_max_iterations(4096);
         client.initial_response().expect("a first message").expect("the client begins");
         for challenge in challenges.split(|&byte| byte == b'\n') {
@@ -204,10 +204,11 @@ fn ask(challenges: &[u8]) {
         }
         client.accepted().expect_err("the server has proven nothing");
     }
-    let mut login = client::Login::new("user", password()).expect("a user");
-    let mut xoauth2 = client::Xoauth2::new("user", &Secret::from("token")).expect("a user");
-    let mut bearer = client::OauthBearer::new("user", &Secret::from("token")).expect("a user");
-    for client in [&mut login as &mut dyn client::Mechanism, &mut xoauth2, &mut bearer] {
+    let mut login = client::ClientLogin::new("user", password()).expect("a user");
+    let mut xoauth2 = client::ClientXoauth2::new("user", &Secret::from("token")).expect("a user");
+    let mut bearer =
+        client::ClientOauthBearer::new("user", &Secret::from("token")).expect("a user");
+    for client in [&mut login as &mut dyn client::ClientMechanism, &mut xoauth2, &mut bearer] {
         let _ = client.initial_response();
         // A server that goes on without end must be cut off.
         let answered = challenges

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::{AuthFailure, Client, Event};
+use super::{AuthFailure, Client, ClientEvent};
 use crate::fallback::TlsRules;
-use crate::sasl::client::{AuthRefusal, Floor, Mechanism};
+use crate::sasl::client::{AuthRefusal, ClientMechanism, Floor};
 use crate::sasl::{SaslError, decode_base64, encode_base64, is_mechanism_name};
 use crate::secret::Secret;
 use crate::wire::reply::Reply;
@@ -18,7 +18,7 @@ pub const MAX_CHALLENGE: usize = 12288;
 /// An exchange that has begun.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    mechanism: Box<dyn Mechanism>,
+    mechanism: Box<dyn ClientMechanism>,
     /// The next line; none while the server has the word.
     line: Option<Line>,
     /// The initial response, if the server has to ask for it.
@@ -36,7 +36,7 @@ enum Line {
 }
 
 impl Exchange {
-    fn new(mut mechanism: Box<dyn Mechanism>) -> Result<Self, SaslError> {
+    fn new(mut mechanism: Box<dyn ClientMechanism>) -> Result<Self, SaslError> {
         let initial = mechanism.initial_response()?;
         let fits = |initial: &Secret| {
             // `=` stands for nothing.
@@ -128,8 +128,8 @@ impl Exchange {
 }
 
 impl Client {
-    /// Begins AUTH after [`Event::Ready`], before, between or after transactions; the next [`poll`](Self::poll) sends it.
-    /// [`Event::Authenticated`] or [`Event::AuthenticationFailed`] follows.
+    /// Begins AUTH after [`ClientEvent::Ready`], before, between or after transactions; the next [`poll`](Self::poll) sends it.
+    /// [`ClientEvent::Authenticated`] or [`ClientEvent::AuthenticationFailed`] follows.
     ///
     /// What is said in `output` [while it lasts](Self::is_authenticating) holds credentials. They are never sent in clear
     /// text, and not to just anybody, unless `floor` says that they may; and whatever the rules of the connection were, if
@@ -140,7 +140,7 @@ impl Client {
     /// Nothing is sent then, and the connection lives on.
     pub fn authenticate(
         &mut self,
-        mechanism: Box<dyn Mechanism>,
+        mechanism: Box<dyn ClientMechanism>,
         floor: Floor,
         now: Instant,
     ) -> Result<(), AuthRefusal> {
@@ -185,15 +185,15 @@ impl Client {
         &mut self,
         mut exchange: Exchange,
         reply: Reply<'i>,
-    ) -> Event<'i> {
+    ) -> ClientEvent<'i> {
         match exchange.accepted() {
             Ok(()) => {
                 self.authenticated = true;
-                Event::Authenticated(reply)
+                ClientEvent::Authenticated(reply)
             }
             Err(error) => {
                 self.leave();
-                Event::AuthenticationFailed { failure: error.into(), reply }
+                ClientEvent::AuthenticationFailed { failure: error.into(), reply }
             }
         }
     }

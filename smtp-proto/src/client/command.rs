@@ -3,24 +3,24 @@
 use std::time::Instant;
 
 use super::{Client, Sent, State};
-use crate::error::ApiMisuse;
+use crate::error::{ApiMisuse, CommandRefusal};
 use crate::wire::capabilities::Extension;
 use crate::wire::command::{Command, Xclient, XclientName};
 
 impl Client {
     /// Sends a command between two transactions: VRFY, EXPN, HELP, NOOP, RSET, ETRN, or a verb that this library does
-    /// not know. Its reply is [`Answered`](super::Event::Answered); one command waits at a time (RFC 2920, 3.1: VRFY and
+    /// not know. Its reply is [`Answered`](super::ClientEvent::Answered); one command waits at a time (RFC 2920, 3.1: VRFY and
     /// its like are the last of their group).
     ///
     /// # Errors
     ///
-    /// [`ApiMisuse::NotReady`] before [`Ready`](super::Event::Ready), within a transaction, and while another command
+    /// [`ApiMisuse::NotReady`] before [`Ready`](super::ClientEvent::Ready), within a transaction, and while another command
     /// waits; [`ApiMisuse::OwnCommand`] for what the machine sends by itself or by another method;
-    /// [`ApiMisuse::NotOffered`] for ETRN, and for text that is not ASCII, where the server does not announce it;
+    /// [`CommandRefusal::NotOffered`] for ETRN, and for text that is not ASCII, where the server does not announce it;
     /// [`ApiMisuse::Command`] for what no server would read as this command.
-    pub fn command(&mut self, command: Command<'_>, now: Instant) -> Result<(), ApiMisuse> {
+    pub fn command(&mut self, command: Command<'_>, now: Instant) -> Result<(), CommandRefusal> {
         if !self.is_free() {
-            return Err(ApiMisuse::NotReady);
+            return Err(ApiMisuse::NotReady.into());
         }
         let mut line = Vec::new();
         command.write(&mut line);
@@ -28,23 +28,27 @@ impl Client {
         let read = Command::parse(line.strip_suffix(b"\r\n").unwrap_or(&line))
             .map_err(ApiMisuse::Command)?;
         if let Some(extension) = self.needed_by(&read)? {
-            return Err(ApiMisuse::NotOffered(extension));
+            return Err(CommandRefusal::NotOffered(extension));
         }
         self.enqueue(Sent::Command, line, now);
         Ok(())
     }
 
     /// Tells the server for whom this client speaks; for proxies that the server trusts. The reply is
-    /// [`Answered`](super::Event::Answered). Where it is 220, everything starts again: EHLO is said once more and
-    /// [`Ready`](super::Event::Ready) follows. What was decided about TLS stands.
+    /// [`Answered`](super::ClientEvent::Answered). Where it is 220, everything starts again: EHLO is said once more and
+    /// [`Ready`](super::ClientEvent::Ready) follows. What was decided about TLS stands.
     ///
     /// # Errors
     ///
-    /// [`ApiMisuse::NotReady`] as for [`command`](Self::command); [`ApiMisuse::NotOffered`] where the server does not
+    /// [`ApiMisuse::NotReady`] as for [`command`](Self::command); [`CommandRefusal::NotOffered`] where the server does not
     /// list XCLIENT with all these attributes; [`ApiMisuse::Command`] without any.
-    pub fn xclient(&mut self, attributes: &Xclient<'_>, now: Instant) -> Result<(), ApiMisuse> {
+    pub fn xclient(
+        &mut self,
+        attributes: &Xclient<'_>,
+        now: Instant,
+    ) -> Result<(), CommandRefusal> {
         if !self.is_free() {
-            return Err(ApiMisuse::NotReady);
+            return Err(ApiMisuse::NotReady.into());
         }
         let mut line = Vec::new();
         Command::Xclient(*attributes).write(&mut line);
@@ -54,7 +58,7 @@ impl Client {
             listed.split(' ').any(|word| word.eq_ignore_ascii_case(name.as_str()))
         };
         if !attributes.names().all(takes) {
-            return Err(ApiMisuse::NotOffered(Extension::Xclient));
+            return Err(CommandRefusal::NotOffered(Extension::Xclient));
         }
         self.enqueue(Sent::Xclient, line, now);
         Ok(())

@@ -6,7 +6,8 @@ use crate::wire::path::DomainBuf;
 
 /// What all connections of a client have in common.
 #[derive(Clone, Debug)]
-pub struct Config {
+#[non_exhaustive]
+pub struct ClientConfig {
     /// The name in EHLO: a domain that resolves to this host, or its address literal (RFC 5321, 4.1.4).
     pub name: DomainBuf,
     /// Time limits.
@@ -28,11 +29,11 @@ pub enum OverLimit {
     /// Nothing is sent; the transaction is [`Unsupported`](super::Outcome::Unsupported). The caller splits the envelope.
     #[default]
     Refuse,
-    /// Those who fit are sent; each of the others has its [`Left`](super::Event::Left), for another transaction.
+    /// Those who fit are sent; each of the others has its [`Left`](super::ClientEvent::Left), for another transaction.
     Leave,
 }
 
-impl Config {
+impl ClientConfig {
     /// Everything at its default.
     pub fn new(name: DomainBuf) -> Self {
         Self {

@@ -13,10 +13,11 @@ use crate::wire::path::{ForwardPath, ForwardPathBuf, PathError, ReversePath, Rev
 /// What a server does not offer is left out where its RFC lets a client do so, and else makes the transaction
 /// [`Unsupported`](super::Outcome::Unsupported) before anything is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Envelope {
     /// The sender.
     pub reverse_path: ReversePathBuf,
-    /// The recipients, in the order of their [`Recipient`](super::Event::Recipient) events.
+    /// The recipients, in the order of their [`Recipient`](super::ClientEvent::Recipient) events.
     pub recipients: Vec<Recipient>,
     /// Octets of the message, if known: sent where the server announces SIZE, and refused here already if over its
     /// limit (RFC 1870, 6).
@@ -51,12 +52,12 @@ pub struct Envelope {
     pub parameters: ParametersBuf,
 }
 
-/// The null sender, no recipient yet, a body of 7 bits, nothing else.
-impl Default for Envelope {
-    fn default() -> Self {
+impl Envelope {
+    /// A message with a 7-bit body and no parameters. [`ReversePathBuf::NULL`] is the null sender.
+    pub fn new(from: ReversePathBuf, to: impl IntoIterator<Item = impl Into<Recipient>>) -> Self {
         Self {
-            reverse_path: ReversePathBuf::NULL,
-            recipients: Vec::new(),
+            reverse_path: from,
+            recipients: to.into_iter().map(Into::into).collect(),
             size: None,
             body: BodyType::SevenBit,
             smtputf8: false,
@@ -71,9 +72,7 @@ impl Default for Envelope {
             parameters: ParametersBuf::default(),
         }
     }
-}
 
-impl Envelope {
     /// What a relay passes on of a MAIL it has read. Recipients are added by the caller; unknown parameters are not
     /// passed on. Nor is what AUTH= says of the submitter, for anybody can say it: whoever trusts a client in this sets
     /// [`auth`](Self::auth) (RFC 4954, 5).
@@ -124,6 +123,7 @@ impl Envelope {
 
 /// A recipient and what is wanted for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Recipient {
     /// The address.
     pub path: ForwardPathBuf,

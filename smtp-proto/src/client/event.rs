@@ -7,7 +7,7 @@ use crate::wire::reply::{EnhancedCode, Reply, Severity};
 
 /// What happened, or what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event<'i> {
+pub enum ClientEvent<'i> {
     /// There is no TLS, and what [`after`](crate::fallback::after) says about it. [`Fallback::ContinuePlaintext`]: the conversation goes on.
     /// Everything else: it is over; the connection ends with [`Closed`](Self::Closed).
     NoTls {
@@ -106,10 +106,10 @@ pub enum AuthFailure {
 pub enum Outcome<'i> {
     /// The server has taken the message for every recipient that it accepted.
     Accepted(Reply<'i>),
-    /// LMTP: every accepted recipient has had its [`Delivered`](Event::Delivered).
+    /// LMTP: every accepted recipient has had its [`Delivered`](ClientEvent::Delivered).
     PerRecipient,
     /// MAIL, DATA, a chunk or the message was refused, or RCPT with 421. It counts for every recipient that was
-    /// accepted and not [`Delivered`](Event::Delivered), or has had no event.
+    /// accepted and not [`Delivered`](ClientEvent::Delivered), or has had no event.
     Refused {
         /// What was refused.
         phase: Phase,

@@ -17,31 +17,31 @@
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
-//! use smtp_proto::client::{Client, Config, Envelope, Event, Outcome};
+//! use smtp_proto::client::{Client, ClientConfig, ClientEvent, Envelope, Outcome, Recipient};
 //! use smtp_proto::channel::Channel;
 //! use smtp_proto::fallback::TlsRules;
 //! use smtp_proto::{Progress, Step};
 //!
-//! let config = Arc::new(Config::new("client.test.example".parse()?));
+//! let config = Arc::new(ClientConfig::new("client.test.example".parse()?));
 //! let now = Instant::now();
 //! let mut client = Client::new(config, TlsRules::NEVER, Channel::Plain, now);
 //! let mut output = Vec::new();
 //! // What a server might say, all at once: this is a script, not a network.
 //! let mut input: &[u8] = b"220 mx\r\n250-mx\r\n250 PIPELINING\r\n250 sender\r\n250 recipient\r\n354 go\r\n250 queued\r\n";
 //! loop {
-//!     let Progress { consumed, step } = client.poll(now, input, &mut output)?;
+//!     let Progress { consumed, step } = client.poll(input, &mut output, now)?;
 //!     input = &input[consumed..];
 //!     match step {
-//!         Step::Event(Event::Ready) => client.start_transaction(Arc::new(Envelope {
-//!             reverse_path: "sender@test.example".parse()?,
-//!             recipients: vec!["reader@test.example".parse()?],
-//!             ..Envelope::default()
-//!         }), now)?,
-//!         Step::Event(Event::SendBody) => {
+//!         Step::Event(ClientEvent::Ready) => {
+//!             let reader: Recipient = "reader@test.example".parse()?;
+//!             let envelope = Envelope::new("sender@test.example".parse()?, [reader]);
+//!             client.start_transaction(Arc::new(envelope), now)?;
+//!         }
+//!         Step::Event(ClientEvent::SendBody) => {
 //!             client.write_body(b"Subject: hello\r\n\r\n.one dot\r\n", &mut output, now)?;
 //!             client.end_body(&mut output, now)?;
 //!         }
-//!         Step::Event(Event::Finished(Outcome::Accepted(reply))) => {
+//!         Step::Event(ClientEvent::Finished(Outcome::Accepted(reply))) => {
 //!             assert_eq!(reply.to_string(), "250 queued");
 //!             break;
 //!         }
@@ -66,9 +66,9 @@ mod transition;
 
 use auth::Exchange;
 pub use auth::MAX_CHALLENGE;
-pub use config::{Config, OverLimit};
+pub use config::{ClientConfig, OverLimit};
 pub use envelope::{Envelope, Recipient};
-pub use event::{AuthFailure, Event, Outcome, Unsupported};
+pub use event::{AuthFailure, ClientEvent, Outcome, Unsupported};
 use sending::Body;
 use state::{Sent, State};
 use transaction::{Next, Transaction};
@@ -95,7 +95,7 @@ pub const MAX_PIPELINED: usize = 4096;
 /// The client's side of one connection. See the [module](self).
 #[derive(Debug)]
 pub struct Client {
-    config: Arc<Config>,
+    config: Arc<ClientConfig>,
     rules: TlsRules,
     channel: Channel,
     capabilities: Capabilities,
@@ -129,14 +129,14 @@ pub struct Client {
 impl Client {
     /// A fresh connection. `channel` is [`Channel::Plain`], or [`Channel::Implicit`] when the driver has run the
     /// handshake already (RFC 8314).
-    pub fn new(config: Arc<Config>, rules: TlsRules, channel: Channel, now: Instant) -> Self {
+    pub fn new(config: Arc<ClientConfig>, rules: TlsRules, channel: Channel, now: Instant) -> Self {
         let mut client = Self::without_greeting(config, rules, channel, now);
         client.push(Sent::Greeting, 0, now);
         client
     }
 
     fn without_greeting(
-        config: Arc<Config>,
+        config: Arc<ClientConfig>,
         rules: TlsRules,
         channel: Channel,
         now: Instant,
@@ -169,10 +169,10 @@ impl Client {
     /// Errors are sticky. After one, send the output and close the connection.
     pub fn poll<'i>(
         &mut self,
-        now: Instant,
         input: &'i [u8],
         output: &mut Vec<u8>,
-    ) -> Result<Progress<Event<'i>>, Error> {
+        now: Instant,
+    ) -> Result<Progress<ClientEvent<'i>>, Error> {
         let mut consumed = 0;
         loop {
             if let Some(event) = self.due_event()? {
@@ -207,7 +207,7 @@ impl Client {
         now: Instant,
         consumed: usize,
         want: Want,
-    ) -> Result<Progress<Event<'i>>, Error> {
+    ) -> Result<Progress<ClientEvent<'i>>, Error> {
         match self.deadline() {
             Some(deadline) if now >= deadline => Err(self.fail(Error::Timeout(self.phase()))),
             _ => Ok(Progress { consumed, step: Step::Wait(want) }),
@@ -215,16 +215,16 @@ impl Client {
     }
 
     /// Events that need no input.
-    fn due_event<'i>(&mut self) -> Result<Option<Event<'i>>, Error> {
+    fn due_event<'i>(&mut self) -> Result<Option<ClientEvent<'i>>, Error> {
         match self.state {
             State::Over(error) => return Err(error),
             State::Closing => {
                 self.state = State::Over(Error::Closed);
-                return Ok(Some(Event::Closed));
+                return Ok(Some(ClientEvent::Closed));
             }
             State::Opened => {
                 self.state = State::Ready;
-                return Ok(Some(Event::Ready));
+                return Ok(Some(ClientEvent::Ready));
             }
             State::Opening | State::Handshake | State::Ready | State::Leaving => {}
         }
@@ -234,7 +234,7 @@ impl Client {
         }
         if let Some(&index) = transaction.over.get(transaction.told) {
             transaction.told += 1;
-            return Ok(Some(Event::Left { index }));
+            return Ok(Some(ClientEvent::Left { index }));
         }
         let answered = transaction.is_answered();
         match transaction.next {
@@ -245,7 +245,7 @@ impl Client {
             // With DATA it is the 354 that says so.
             Next::Permission if answered && transaction.chunks => {
                 transaction.next = Next::Body;
-                Ok(Some(Event::SendBody))
+                Ok(Some(ClientEvent::SendBody))
             }
             Next::Verdict if self.queue.is_empty() => Ok(Some(self.finish(Outcome::PerRecipient))),
             _ => Ok(None),
@@ -331,10 +331,10 @@ impl Client {
     }
 
     /// Ends the transaction; replies that are still to come belong to nobody.
-    fn finish<'i>(&mut self, outcome: Outcome<'i>) -> Event<'i> {
+    fn finish<'i>(&mut self, outcome: Outcome<'i>) -> ClientEvent<'i> {
         self.transaction = None;
         self.stale = self.queue.len();
-        Event::Finished(outcome)
+        ClientEvent::Finished(outcome)
     }
 
     /// Says QUIT once everything is answered, and nothing else but the dot that a stale 354 waits for.
@@ -376,7 +376,7 @@ impl Client {
     }
 
     /// The peer has closed its sending side, and everything it sent has been polled. After QUIT or 421 that is how it
-    /// should be, and the next [`poll`](Self::poll) says [`Closed`](Event::Closed); else it is an error.
+    /// should be, and the next [`poll`](Self::poll) says [`Closed`](ClientEvent::Closed); else it is an error.
     pub fn handle_eof(&mut self) -> Result<(), Error> {
         match self.state {
             State::Closing | State::Leaving => {
@@ -390,7 +390,7 @@ impl Client {
         }
     }
 
-    /// Starts a transaction after [`Event::Ready`] or [`Event::Finished`]; the next [`poll`](Self::poll) sends it.
+    /// Starts a transaction after [`ClientEvent::Ready`] or [`ClientEvent::Finished`]; the next [`poll`](Self::poll) sends it.
     pub fn start_transaction(
         &mut self,
         envelope: Arc<Envelope>,
@@ -443,7 +443,7 @@ impl Client {
         envelope
     }
 
-    /// Says QUIT between two transactions. [`Event::Closed`] follows the reply.
+    /// Says QUIT between two transactions. [`ClientEvent::Closed`] follows the reply.
     pub fn quit(&mut self) -> Result<(), ApiMisuse> {
         match self.state {
             State::Ready if self.is_free() => {
@@ -473,7 +473,7 @@ impl Client {
         self.transaction.as_ref().is_some_and(|it| it.next == Next::Verdict)
     }
 
-    /// What the server can do; empty before [`Event::Ready`] and for a server that knows only HELO.
+    /// What the server can do; empty before [`ClientEvent::Ready`] and for a server that knows only HELO.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }

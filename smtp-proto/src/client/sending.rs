@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Client, MAX_PIPELINED, Next, Sent, State};
 use crate::Protocol;
-use crate::error::ApiMisuse;
+use crate::error::{ApiMisuse, BodyError};
 use crate::wire::body::{BodyDefect, DotEncoder, LineChecker};
 use crate::wire::capabilities::Extension;
 use crate::wire::command::{Command, Uri};
@@ -93,16 +93,16 @@ impl Client {
     /// Appends a piece of the message to `output`, dot-stuffed (RFC 5321, 4.5.2) or as a chunk (RFC 3030, 2). Pieces may
     /// be cut anywhere; each is a chunk of its own, so small ones cost.
     ///
-    /// Lines must end in CRLF. After [`ApiMisuse::Body`] the connection can only be closed: the message is incomplete
+    /// Lines must end in CRLF. After [`BodyError::Defect`] the connection can only be closed: the message is incomplete
     /// on the wire, and there is no way to take it back.
     pub fn write_body(
         &mut self,
         piece: &[u8],
         output: &mut Vec<u8>,
         now: Instant,
-    ) -> Result<(), ApiMisuse> {
+    ) -> Result<(), BodyError> {
         if !self.wants_body() {
-            return Err(ApiMisuse::NoBodyWanted);
+            return Err(ApiMisuse::NoBodyWanted.into());
         }
         self.chunks_are_offered()?;
         self.since = now;
@@ -113,7 +113,7 @@ impl Client {
             Ok(true) => self.push(Sent::Chunk, output.len() - start - piece.len(), now),
             Err(defect) => {
                 self.state = State::Closing;
-                return Err(ApiMisuse::Body(defect));
+                return Err(BodyError::Defect(defect));
             }
         }
         Ok(())
@@ -125,25 +125,25 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`write_body`](Self::write_body); [`ApiMisuse::NotOffered`] where the envelope does not say so.
+    /// As [`write_body`](Self::write_body), and [`ApiMisuse::NoUriAnnounced`] if the envelope does not set `burl`.
     pub fn write_uri(
         &mut self,
         uri: Uri<'_>,
         last: bool,
         output: &mut Vec<u8>,
         now: Instant,
-    ) -> Result<(), ApiMisuse> {
+    ) -> Result<(), BodyError> {
         if !self.wants_body() {
-            return Err(ApiMisuse::NoBodyWanted);
+            return Err(ApiMisuse::NoBodyWanted.into());
         }
         if !self.transaction.as_ref().is_some_and(|it| it.envelope.burl) {
-            return Err(ApiMisuse::NotOffered(Extension::Burl));
+            return Err(ApiMisuse::NoUriAnnounced.into());
         }
         if let Body::Chunks(lines) = &self.body
             && let Some(defect) = lines.defect_at_end()
         {
             self.state = State::Closing;
-            return Err(ApiMisuse::Body(defect));
+            return Err(BodyError::Defect(defect));
         }
         self.since = now;
         let start = output.len();
@@ -157,24 +157,24 @@ impl Client {
     }
 
     /// Ends the message: CRLF if it lacks the last one, then the final dot or the last chunk.
-    pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
+    pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), BodyError> {
         if !self.wants_body() {
-            return Err(ApiMisuse::NoBodyWanted);
+            return Err(ApiMisuse::NoBodyWanted.into());
         }
         self.chunks_are_offered()?;
         if let Err(defect) = self.body.finish(output) {
             self.state = State::Closing;
-            return Err(ApiMisuse::Body(defect));
+            return Err(BodyError::Defect(defect));
         }
         self.await_verdict(now);
         Ok(())
     }
 
     /// A server may offer BURL without CHUNKING.
-    fn chunks_are_offered(&self) -> Result<(), ApiMisuse> {
+    fn chunks_are_offered(&self) -> Result<(), BodyError> {
         let offered =
             matches!(self.body, Body::Data(_)) || self.capabilities.has(Extension::Chunking);
-        if offered { Ok(()) } else { Err(ApiMisuse::NotOffered(Extension::Chunking)) }
+        if offered { Ok(()) } else { Err(BodyError::NotOffered(Extension::Chunking)) }
     }
 
     /// The end of the message is written.

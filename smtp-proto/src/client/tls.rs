@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Client, Event, Sent, State};
+use super::{Client, ClientEvent, Sent, State};
 use crate::channel::{Channel, TlsInfo};
 use crate::error::{ApiMisuse, Error};
 use crate::fallback::{Fallback, TlsFailure, after};
@@ -16,7 +16,7 @@ impl Client {
         &mut self,
         failure: TlsFailure,
         reply: Option<Reply<'i>>,
-    ) -> Event<'i> {
+    ) -> ClientEvent<'i> {
         let fallback = after(self.rules, &self.channel, failure);
         if fallback != Fallback::ContinuePlaintext {
             match failure {
@@ -26,7 +26,7 @@ impl Client {
                 _ => self.state = State::Closing,
             }
         }
-        Event::NoTls { failure, fallback, reply }
+        ClientEvent::NoTls { failure, fallback, reply }
     }
 
     /// The handshake succeeded and the certificate counts. Everything known from before is forgotten: this value is

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Client, Event, Next, Outcome, Sent, State};
+use super::{Client, ClientEvent, Next, Outcome, Sent, State};
 use crate::Protocol;
 use crate::channel::Channel;
 use crate::error::{Error, PeerMisbehaved};
@@ -16,7 +16,7 @@ impl Client {
         &mut self,
         reply: Reply<'i>,
         now: Instant,
-    ) -> Result<Option<Event<'i>>, Error> {
+    ) -> Result<Option<ClientEvent<'i>>, Error> {
         let Some((sent, length)) = self.queue.pop_front() else {
             return self.on_unasked(reply);
         };
@@ -73,10 +73,12 @@ impl Client {
                 (Some(exchange), Positive) if reply.code() == 235 && !exchange.is_cancelled() => {
                     Ok(Some(self.auth_accepted(exchange, reply)))
                 }
-                (Some(exchange), Transient | Permanent) => Ok(Some(Event::AuthenticationFailed {
-                    failure: exchange.refused(&reply),
-                    reply,
-                })),
+                (Some(exchange), Transient | Permanent) => {
+                    Ok(Some(ClientEvent::AuthenticationFailed {
+                        failure: exchange.refused(&reply),
+                        reply,
+                    }))
+                }
                 _ => Err(unexpected()),
             },
 
@@ -111,13 +113,13 @@ impl Client {
                 if reply.is_positive() && self.config.protocol == Protocol::Lmtp {
                     self.accepted.push(index);
                 }
-                Ok(Some(Event::Recipient { index, reply }))
+                Ok(Some(ClientEvent::Recipient { index, reply }))
             }
             (Sent::Data, Intermediate) if reply.code() == 354 => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.next = Next::Body;
                 }
-                Ok(Some(Event::SendBody))
+                Ok(Some(ClientEvent::SendBody))
             }
             (Sent::Data, Transient | Permanent) => {
                 self.reset = true;
@@ -135,7 +137,7 @@ impl Client {
                 Ok(Some(event))
             }
             (Sent::Delivery(index), Positive | Transient | Permanent) => {
-                Ok(Some(Event::Delivered { index, reply }))
+                Ok(Some(ClientEvent::Delivered { index, reply }))
             }
             (Sent::EndOfData, Positive) => Ok(Some(self.finish(Outcome::Accepted(reply)))),
             (Sent::EndOfData, Transient | Permanent) => {
@@ -157,22 +159,25 @@ impl Client {
                 let refused = Outcome::Refused { phase: Phase::Reset, reply };
                 Ok(Some(match (&self.transaction, self.exchange.take()) {
                     (Some(_), _) => self.finish(refused),
-                    (None, Some(exchange)) => {
-                        Event::AuthenticationFailed { failure: exchange.refused(&reply), reply }
-                    }
-                    (None, None) => Event::Unwelcome { phase: Phase::Reset, reply },
+                    (None, Some(exchange)) => ClientEvent::AuthenticationFailed {
+                        failure: exchange.refused(&reply),
+                        reply,
+                    },
+                    (None, None) => ClientEvent::Unwelcome { phase: Phase::Reset, reply },
                 }))
             }
-            (Sent::Command, Positive | Transient | Permanent) => Ok(Some(Event::Answered(reply))),
+            (Sent::Command, Positive | Transient | Permanent) => {
+                Ok(Some(ClientEvent::Answered(reply)))
+            }
             (Sent::Xclient, Positive) if reply.code() == 220 => {
                 // As after a new connection, which has greeted now.
                 self.state = State::Opening;
                 self.due = Some(Sent::Ehlo);
                 self.reset = false;
                 self.authenticated = false;
-                Ok(Some(Event::Answered(reply)))
+                Ok(Some(ClientEvent::Answered(reply)))
             }
-            (Sent::Xclient, Transient | Permanent) => Ok(Some(Event::Answered(reply))),
+            (Sent::Xclient, Transient | Permanent) => Ok(Some(ClientEvent::Answered(reply))),
             (Sent::Command | Sent::Xclient, Positive | Intermediate) => Err(unexpected()),
             (Sent::Quit, _) => {
                 self.state = State::Closing;
@@ -182,7 +187,7 @@ impl Client {
     }
 
     /// A reply while no command waits for one.
-    fn on_unasked<'i>(&mut self, reply: Reply<'i>) -> Result<Option<Event<'i>>, Error> {
+    fn on_unasked<'i>(&mut self, reply: Reply<'i>) -> Result<Option<ClientEvent<'i>>, Error> {
         let phase = self.phase();
         if reply.code() == 421 {
             return Ok(Some(self.on_shutdown(phase, reply)));
@@ -200,7 +205,7 @@ impl Client {
     }
 
     /// 421: the transaction is told first, then the connection ends.
-    fn on_shutdown<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> Event<'i> {
+    fn on_shutdown<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> ClientEvent<'i> {
         // Behind XCLIENT TLS is up and stays so: whoever says no then does not want the client.
         if phase == Phase::Hello
             && matches!(self.channel, Channel::StartTls(_))
@@ -212,20 +217,20 @@ impl Client {
         }
         self.state = State::Closing;
         if let Some(exchange) = self.exchange.take() {
-            return Event::AuthenticationFailed { failure: exchange.refused(&reply), reply };
+            return ClientEvent::AuthenticationFailed { failure: exchange.refused(&reply), reply };
         }
         match self.transaction {
             Some(_) => self.finish(Outcome::Refused { phase, reply }),
-            None => Event::Unwelcome { phase, reply },
+            None => ClientEvent::Unwelcome { phase, reply },
         }
     }
 
-    fn unwelcome<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> Event<'i> {
+    fn unwelcome<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> ClientEvent<'i> {
         self.leave();
-        Event::Unwelcome { phase, reply }
+        ClientEvent::Unwelcome { phase, reply }
     }
 
-    fn on_ehlo<'i>(&mut self, reply: Reply<'i>) -> Option<Event<'i>> {
+    fn on_ehlo<'i>(&mut self, reply: Reply<'i>) -> Option<ClientEvent<'i>> {
         let again = !self.capabilities.is_unread();
         self.capabilities.replace(&reply);
         self.state = State::Opened;
@@ -247,7 +252,7 @@ impl Client {
         }
     }
 
-    fn on_ehlo_refused<'i>(&mut self, reply: Reply<'i>) -> Option<Event<'i>> {
+    fn on_ehlo_refused<'i>(&mut self, reply: Reply<'i>) -> Option<ClientEvent<'i>> {
         // Behind XCLIENT: who knew EHLO before, means it.
         if !self.capabilities.is_unread() {
             return Some(self.unwelcome(Phase::Hello, reply));
@@ -272,9 +277,10 @@ impl Client {
         &mut self,
         failure: TlsFailure,
         reply: Option<Reply<'i>>,
-    ) -> Option<Event<'i>> {
+    ) -> Option<ClientEvent<'i>> {
         let event = self.no_tls(failure, reply);
-        let allowed = matches!(event, Event::NoTls { fallback: Fallback::ContinuePlaintext, .. });
+        let allowed =
+            matches!(event, ClientEvent::NoTls { fallback: Fallback::ContinuePlaintext, .. });
         if allowed { None } else { Some(event) }
     }
 }

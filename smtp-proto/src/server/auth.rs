@@ -41,7 +41,7 @@ impl Server {
     /// let mut input: &[u8] = b"EHLO client.test.example\r\nAUTH PLAIN dGVzdAB0ZXN0ADEyMzQ=\r\n";
     /// let mut output = Vec::new();
     /// loop {
-    ///     let progress = server.poll(now, input, &mut output)?;
+    ///     let progress = server.poll(input, &mut output, now)?;
     ///     input = &input[progress.consumed..];
     ///     match progress.step {
     ///         Step::Event(Event::Authenticate(Question::Password { user, password })) => {

@@ -28,7 +28,7 @@
 //! let mut input: &[u8] = b"EHLO client.test.example\r\nMAIL FROM:<>\r\nRCPT TO:<postmaster>\r\nDATA\r\n\
 //!                          Subject: hello\r\n\r\n..one dot\r\n.\r\nQUIT\r\n";
 //! loop {
-//!     let progress = server.poll(now, input, &mut output)?;
+//!     let progress = server.poll(input, &mut output, now)?;
 //!     input = &input[progress.consumed..];
 //!     let response = match progress.step {
 //!         Step::Event(Event::Connected) => Response::fixed(220, (2, 0, 0), "ESMTP"),
@@ -181,9 +181,9 @@ impl Server {
     /// Errors are sticky. After one, send the output and close the connection.
     pub fn poll<'i>(
         &mut self,
-        now: Instant,
         input: &'i [u8],
         output: &mut Vec<u8>,
+        now: Instant,
     ) -> Result<Progress<Event<'i>>, Error> {
         let mut consumed = 0;
         self.read_secrets = false;

@@ -6,25 +6,26 @@ use smtp_proto::Secret;
 use smtp_proto::channel::{Channel, TlsInfo};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::sasl::client::{
-    Binding, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256, Xoauth2,
+    Binding, ClientExternal, ClientLogin, ClientMechanism, ClientOauthBearer, ClientPlain,
+    ClientScramSha256, ClientXoauth2, Floor,
 };
 
 use super::{ClientBed, client_config, tls_info};
 
 /// `MECHANISM user secret`, or `MECHANISM user secret authorization`; with the client's nonce of RFC 7677, 3.
-pub fn mechanism(text: &str, binding: Binding) -> Box<dyn Mechanism> {
+pub fn mechanism(text: &str, binding: Binding) -> Box<dyn ClientMechanism> {
     let words: Vec<&str> = text.split(' ').collect();
     let word = |index: usize| words.get(index).copied().unwrap_or_default();
     let (user, secret, authorization) = (word(1), Secret::from(word(2)), word(3));
     match word(0) {
-        "PLAIN" => Box::new(Plain::new(authorization, user, &secret).unwrap()),
-        "LOGIN" => Box::new(Login::new(user, secret).unwrap()),
-        "EXTERNAL" => Box::new(External::new(authorization).unwrap()),
-        "XOAUTH2" => Box::new(Xoauth2::new(user, &secret).unwrap()),
-        "OAUTHBEARER" => Box::new(OauthBearer::new(user, &secret).unwrap()),
+        "PLAIN" => Box::new(ClientPlain::new(authorization, user, &secret).unwrap()),
+        "LOGIN" => Box::new(ClientLogin::new(user, secret).unwrap()),
+        "EXTERNAL" => Box::new(ClientExternal::new(authorization).unwrap()),
+        "XOAUTH2" => Box::new(ClientXoauth2::new(user, &secret).unwrap()),
+        "OAUTHBEARER" => Box::new(ClientOauthBearer::new(user, &secret).unwrap()),
         "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS" => {
             let nonce = "rOprNGfwEbeRWgbNEkqO".parse().unwrap();
-            Box::new(ScramSha256::new(authorization, user, secret, binding, nonce).unwrap())
+            Box::new(ClientScramSha256::new(authorization, user, secret, binding, nonce).unwrap())
         }
         name => panic!("{name}"),
     }
@@ -58,13 +59,16 @@ pub fn inside(tls: Arc<TlsInfo>, ehlo: &str) -> ClientBed {
     bed
 }
 
-pub fn begin(bed: &mut ClientBed, mechanism: Box<dyn Mechanism>) -> String {
+pub fn begin(bed: &mut ClientBed, mechanism: Box<dyn ClientMechanism>) -> String {
     bed.client.authenticate(mechanism, Floor::Authenticated, bed.now).unwrap();
     bed.ask(b"")
 }
 
 /// What a client says to each piece, inside TLS, and its events.
-pub fn exchange(mechanism: Box<dyn Mechanism>, replies: &[&[u8]]) -> (Vec<String>, Vec<String>) {
+pub fn exchange(
+    mechanism: Box<dyn ClientMechanism>,
+    replies: &[&[u8]],
+) -> (Vec<String>, Vec<String>) {
     let mut bed = inside(tls_info(), EHLO);
     let mut said = vec![begin(&mut bed, mechanism)];
     let mut events = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smtp_proto::Secret;
 use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::channel::{Channel, TlsInfo};
-use smtp_proto::sasl::client::{Binding, Mechanism as _, ScramSha256};
+use smtp_proto::sasl::client::{Binding, ClientMechanism as _, ClientScramSha256};
 use smtp_proto::server::Config;
 
 use super::auth::{base64, decode};
@@ -49,7 +49,7 @@ pub const MALFORMED: &str = "501 5.5.2 malformed authentication response\r\n";
 pub const CANCELLED: &str = "501 5.7.0 authentication cancelled\r\n";
 
 /// Runs SCRAM with our own client to the end: the server's challenges, and its last word.
-pub fn scram(bed: &mut ServerBed, mut client: ScramSha256) -> (Vec<String>, String) {
+pub fn scram(bed: &mut ServerBed, mut client: ClientScramSha256) -> (Vec<String>, String) {
     let mut challenges = Vec::new();
     let initial = client.initial_response().unwrap().unwrap();
     let mut reply = auth(bed, client.name(), initial.as_bytes());
@@ -65,8 +65,8 @@ pub fn scram(bed: &mut ServerBed, mut client: ScramSha256) -> (Vec<String>, Stri
     (challenges, reply)
 }
 
-pub fn client(user: &str, password: &str, binding: Binding) -> ScramSha256 {
-    ScramSha256::new(
+pub fn client(user: &str, password: &str, binding: Binding) -> ClientScramSha256 {
+    ClientScramSha256::new(
         "",
         user,
         Secret::from(password),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use smtp_proto::Secret;
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client;
-use smtp_proto::client::{Client, Envelope, Outcome};
+use smtp_proto::client::{Client, Envelope, Outcome, Recipient};
 use smtp_proto::error::Error;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::sasl::client as client_sasl;
@@ -33,8 +33,8 @@ pub fn tls_info() -> Arc<TlsInfo> {
     })
 }
 
-pub fn client_config() -> client::Config {
-    client::Config::new("client.test.example".parse().unwrap())
+pub fn client_config() -> client::ClientConfig {
+    client::ClientConfig::new("client.test.example".parse().unwrap())
 }
 
 pub fn server_config() -> server::Config {
@@ -42,11 +42,10 @@ pub fn server_config() -> server::Config {
 }
 
 pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
-    Envelope {
-        reverse_path: sender.parse().unwrap(),
-        recipients: recipients.iter().map(|recipient| recipient.parse().unwrap()).collect(),
-        ..Envelope::default()
-    }
+    Envelope::new(
+        sender.parse().unwrap(),
+        recipients.iter().map(|it| it.parse::<Recipient>().unwrap()),
+    )
 }
 
 /// A handler's answer to an event that wants one.
@@ -117,13 +116,13 @@ pub fn mechanisms() -> Vec<Arc<dyn Mechanism>> {
 
 #[derive(Clone)]
 pub struct Scenario {
-    pub client: client::Config,
+    pub client: client::ClientConfig,
     pub server: server::Config,
     pub rules: TlsRules,
     /// What the handshake shows.
     pub tls: Arc<TlsInfo>,
     /// How the client tries to authenticate, one attempt after the other until one succeeds.
-    pub attempts: Vec<fn() -> Box<dyn client_sasl::Mechanism>>,
+    pub attempts: Vec<fn() -> Box<dyn client_sasl::ClientMechanism>>,
     pub floor: client_sasl::Floor,
     /// Envelope and body of each transaction.
     pub mails: Vec<(Envelope, Vec<u8>)>,
@@ -181,7 +180,7 @@ struct Pair<'s> {
     server_input: Vec<u8>,
     server_output: Vec<u8>,
     mails: std::vec::IntoIter<(Envelope, Vec<u8>)>,
-    attempts: std::vec::IntoIter<fn() -> Box<dyn client_sasl::Mechanism>>,
+    attempts: std::vec::IntoIter<fn() -> Box<dyn client_sasl::ClientMechanism>>,
     body: Option<Vec<u8>>,
     /// What is left of the body that is being sent.
     sending: Option<Vec<u8>>,
@@ -264,7 +263,7 @@ impl<'s> Pair<'s> {
         let mut progressed = false;
         while !self.client_over {
             progressed |= self.write_body();
-            let polled = self.client.poll(self.now, &self.client_input, &mut self.client_output);
+            let polled = self.client.poll(&self.client_input, &mut self.client_output, self.now);
             let progress = match polled {
                 Ok(progress) => progress,
                 Err(error) => {
@@ -287,15 +286,15 @@ impl<'s> Pair<'s> {
                 Step::Event(event) => {
                     self.trace.client.push(describe(&event));
                     match event {
-                        client::Event::Ready | client::Event::AuthenticationFailed { .. } => {
+                        client::ClientEvent::Ready
+                        | client::ClientEvent::AuthenticationFailed { .. } => {
                             next = Some(());
                             attempt = self.attempts.next();
                         }
-                        client::Event::Authenticated(_) | client::Event::Finished(_) => {
-                            next = Some(())
-                        }
-                        client::Event::SendBody => self.sending = self.body.clone(),
-                        client::Event::Closed => self.client_over = true,
+                        client::ClientEvent::Authenticated(_)
+                        | client::ClientEvent::Finished(_) => next = Some(()),
+                        client::ClientEvent::SendBody => self.sending = self.body.clone(),
+                        client::ClientEvent::Closed => self.client_over = true,
                         _ => {}
                     }
                 }
@@ -343,7 +342,7 @@ impl<'s> Pair<'s> {
     fn turn_server(&mut self) -> bool {
         let mut progressed = false;
         while !self.server_over {
-            let polled = self.server.poll(self.now, &self.server_input, &mut self.server_output);
+            let polled = self.server.poll(&self.server_input, &mut self.server_output, self.now);
             let progress = match polled {
                 Ok(progress) => progress,
                 Err(error) => {
@@ -401,20 +400,20 @@ fn transfer(from: &mut Vec<u8>, to: &mut Vec<u8>, step: usize) -> bool {
 }
 
 /// A client event without its lifetime.
-pub fn describe(event: &client::Event<'_>) -> String {
+pub fn describe(event: &client::ClientEvent<'_>) -> String {
     match event {
-        client::Event::NoTls { failure, fallback, .. } => {
+        client::ClientEvent::NoTls { failure, fallback, .. } => {
             format!("no TLS: {failure} -> {fallback:?}")
         }
-        client::Event::Delivered { index, reply } => format!("delivered {index}: {reply}"),
-        client::Event::Recipient { index, reply } => format!("recipient {index}: {reply}"),
-        client::Event::Finished(Outcome::Accepted(reply)) => format!("accepted: {reply}"),
-        client::Event::Finished(Outcome::Refused { phase, reply }) => {
+        client::ClientEvent::Delivered { index, reply } => format!("delivered {index}: {reply}"),
+        client::ClientEvent::Recipient { index, reply } => format!("recipient {index}: {reply}"),
+        client::ClientEvent::Finished(Outcome::Accepted(reply)) => format!("accepted: {reply}"),
+        client::ClientEvent::Finished(Outcome::Refused { phase, reply }) => {
             format!("refused at {phase}: {reply}")
         }
-        client::Event::Finished(outcome) => format!("finished: {outcome:?}"),
-        client::Event::Answered(reply) => format!("answered: {reply}"),
-        client::Event::Unwelcome { phase, reply } => format!("unwelcome at {phase}: {reply}"),
+        client::ClientEvent::Finished(outcome) => format!("finished: {outcome:?}"),
+        client::ClientEvent::Answered(reply) => format!("answered: {reply}"),
+        client::ClientEvent::Unwelcome { phase, reply } => format!("unwelcome at {phase}: {reply}"),
         event => format!("{event:?}"),
     }
 }
@@ -433,7 +432,7 @@ pub fn client_against(
     let mut rest = script;
     let mut pieces = pieces.iter().copied().cycle();
     loop {
-        let progress = match client.poll(now, &input, &mut output) {
+        let progress = match client.poll(&input, &mut output, now) {
             Ok(progress) => progress,
             Err(error) => {
                 if error != Error::Closed {
@@ -462,8 +461,8 @@ pub fn client_against(
             Step::Event(event) => {
                 events.push(describe(&event));
                 match event {
-                    client::Event::Ready | client::Event::Finished(_) => start = true,
-                    client::Event::SendBody => {
+                    client::ClientEvent::Ready | client::ClientEvent::Finished(_) => start = true,
+                    client::ClientEvent::SendBody => {
                         client.write_body(b"x\r\n", &mut output, now).unwrap();
                         client.end_body(&mut output, now).unwrap();
                     }
@@ -529,7 +528,7 @@ impl ServerBed {
         self.input.extend_from_slice(bytes);
         let mut events = Vec::new();
         loop {
-            let progress = match self.server.poll(self.now, &self.input, &mut self.output) {
+            let progress = match self.server.poll(&self.input, &mut self.output, self.now) {
                 Ok(progress) => progress,
                 Err(error) => {
                     self.want = Err(error);
@@ -629,7 +628,7 @@ impl ClientBed {
         Self::with(client_config(), rules, Channel::Plain)
     }
 
-    pub fn with(config: client::Config, rules: TlsRules, channel: Channel) -> Self {
+    pub fn with(config: client::ClientConfig, rules: TlsRules, channel: Channel) -> Self {
         let now = Instant::now();
         let client = Client::new(Arc::new(config), rules, channel, now);
         Self { client, now, input: Vec::new(), output: Vec::new(), want: Ok(Want::Input) }
@@ -648,7 +647,7 @@ impl ClientBed {
         self.input.extend_from_slice(bytes);
         let mut events = Vec::new();
         loop {
-            match self.client.poll(self.now, &self.input, &mut self.output) {
+            match self.client.poll(&self.input, &mut self.output, self.now) {
                 Ok(progress) => {
                     let consumed = progress.consumed;
                     let wait = match progress.step {

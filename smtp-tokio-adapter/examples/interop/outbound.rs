@@ -175,7 +175,8 @@ fn send(
     let message = Bytes::from(mail.text.clone());
     let (report, conversations) = runtime.block_on(async {
         let tap = Tap::start(server.address).await?;
-        let config = route::Config { port: tap.address.port(), ..route::Config::default() };
+        let mut config = route::RouteConfig::default();
+        config.port = tap.address.port();
         let target = Targets::Host(HOST.parse().map_err(|_| "host name")?);
         let route = Route::new(target, envelope.recipients.len(), &config);
         let delivering = deliver(&outbound, route, &hosts, &envelope, &message);
@@ -285,15 +286,15 @@ fn envelope(
     let mut to: Recipient = recipient.parse().map_err(|error| format!("{recipient}: {error}"))?;
     to.notify = dsn.then_some(Notify { success: false, failure: true, delay: true });
     to.orcpt = format!("rfc822;{recipient}").parse().ok().filter(|_: &OrcptBuf| dsn);
-    Ok(Envelope {
-        reverse_path: sender.parse().map_err(|error| format!("{sender}: {error}"))?,
-        recipients: vec![to],
-        size: Some(mail.text.len() as u64),
-        body: BodyType::EightBitMime,
-        smtputf8: column == Column::SmtpUtf8,
-        ret: dsn.then_some(Ret::Headers),
-        envelope_id: xtext(ENVELOPE_ID).filter(|_| dsn),
-        ..Envelope::default()
+    Ok({
+        let mut envelope =
+            Envelope::new(sender.parse().map_err(|error| format!("{sender}: {error}"))?, [to]);
+        envelope.size = Some(mail.text.len() as u64);
+        envelope.body = BodyType::EightBitMime;
+        envelope.smtputf8 = column == Column::SmtpUtf8;
+        envelope.ret = dsn.then_some(Ret::Headers);
+        envelope.envelope_id = xtext(ENVELOPE_ID).filter(|_| dsn);
+        envelope
     })
 }
 
@@ -307,7 +308,7 @@ fn outbound(lab: &Lab, column: Column) -> Result<Outbound, String> {
     let mut tls = ClientTls::new(Arc::clone(&provider));
     tls.add_identity(IdentityId::new(IDENTITY), lab.identity(IDENTITY, &provider)?);
     let name = "client.test.example".parse().map_err(|_| "client name")?;
-    let mut config = client::Config::new(name);
+    let mut config = client::ClientConfig::new(name);
     config.pipelining = matches!(column, Column::Pipelining | Column::Chunking);
     config.chunking = column == Column::Chunking;
     Ok(Outbound::new(Arc::new(config), Arc::new(tls), Arc::new(trust)))

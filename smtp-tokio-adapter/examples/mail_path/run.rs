@@ -9,7 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use smtp_proto::client;
-use smtp_proto::client::Envelope;
+use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::Word;
 use smtp_proto::server;
 use smtp_proto::timeouts::Timeouts;
@@ -109,14 +109,11 @@ impl World {
                     ));
                     continue;
                 };
-                let envelope = Envelope {
-                    reverse_path: sender.parse()?,
-                    recipients: vec![recipient.parse()?],
-                    size: Some(mail.octets),
-                    body: mail.body,
-                    require_tls,
-                    ..Envelope::default()
-                };
+                let mut envelope =
+                    Envelope::new(sender.parse()?, [recipient.parse::<Recipient>()?]);
+                envelope.size = Some(mail.octets);
+                envelope.body = mail.body;
+                envelope.require_tls = require_tls;
                 let mut hop =
                     self.hop(scenario, hop, &scenario.setups[index], &mail, &envelope).await?;
                 if let Some(path) = hop.seen.stored {
@@ -219,8 +216,10 @@ impl World {
         envelope: &Envelope,
     ) -> Result<Report, Failed> {
         let Network { hop, setup, port, .. } = *network;
-        let timeouts = Timeouts { handshake: HANDSHAKE, ..Timeouts::default() };
-        let config = client::Config { timeouts, ..client::Config::new(hop.client.parse()?) };
+        let mut timeouts = Timeouts::default();
+        timeouts.handshake = HANDSHAKE;
+        let mut config = client::ClientConfig::new(hop.client.parse()?);
+        config.timeouts = timeouts;
         let mut tls = ClientTls::new(Arc::clone(&self.provider));
         if let Some(name) = setup.client_certificate {
             tls.add_identity(

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use rustls::crypto::{CryptoProvider, GetRandomFailed};
-use smtp_proto::client::{Client, Event};
+use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::error::Error;
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::sasl::scram::Nonce;
@@ -31,8 +31,8 @@ pub(super) async fn authenticate<S: Io>(
     let mut result = Err(Failure::Protocol(Error::Closed));
     drive(client, wire, &mut tokio::io::empty(), &mut |event| {
         result = match event {
-            Event::Authenticated(_) => Ok(()),
-            Event::AuthenticationFailed { failure, reply } => {
+            ClientEvent::Authenticated(_) => Ok(()),
+            ClientEvent::AuthenticationFailed { failure, reply } => {
                 Err(Failure::AuthenticationFailed { failure, reply: reply.to_buf() })
             }
             _ => return ControlFlow::Continue(()),

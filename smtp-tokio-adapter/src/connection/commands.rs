@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use smtp_proto::client::Event;
+use smtp_proto::client::ClientEvent;
 use smtp_proto::error::Error;
 use smtp_proto::wire::command::{Command, Xclient};
 use smtp_proto::wire::reply::ReplyBuf;
@@ -19,7 +19,7 @@ impl<S: Io> Connection<S> {
     /// [`Client::command`](smtp_proto::client::Client::command). The reply comes as it is; 421 is
     /// [`Failure::Unwelcome`].
     pub async fn command(&mut self, command: Command<'_>) -> Result<ReplyBuf, Failure> {
-        self.client.command(command, Instant::now()).map_err(Failure::Misuse)?;
+        self.client.command(command, Instant::now())?;
         self.answer(false).await
     }
 
@@ -27,7 +27,7 @@ impl<S: Io> Connection<S> {
     /// [`Client::xclient`](smtp_proto::client::Client::xclient). After 220 the connection has said EHLO again, has
     /// authenticated again where it has credentials, and is ready for transactions.
     pub async fn xclient(&mut self, attributes: &Xclient<'_>) -> Result<ReplyBuf, Failure> {
-        self.client.xclient(attributes, Instant::now()).map_err(Failure::Misuse)?;
+        self.client.xclient(attributes, Instant::now())?;
         let reply = self.answer(true).await?;
         match &self.credentials {
             // The server has forgotten who this is, and no mail is sent before it knows (RFC 4954, 9).
@@ -49,16 +49,16 @@ impl<S: Io> Connection<S> {
         let driven =
             drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |event| {
                 match event {
-                    Event::Answered(answer) => {
+                    ClientEvent::Answered(answer) => {
                         let goes_on = restarts && answer.code() == 220;
                         reply = Ok(answer.to_buf());
                         if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
                     }
-                    Event::Unwelcome { phase, reply: words } => {
+                    ClientEvent::Unwelcome { phase, reply: words } => {
                         reply = Err(Failure::Unwelcome { phase, reply: words.to_buf() });
                         ControlFlow::Break(())
                     }
-                    Event::Ready => ControlFlow::Break(()),
+                    ClientEvent::Ready => ControlFlow::Break(()),
                     _ => ControlFlow::Continue(()),
                 }
             })

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use smtp_proto::client::{Client, Event};
-use smtp_proto::error::{ApiMisuse, Error};
+use smtp_proto::client::{Client, ClientEvent};
+use smtp_proto::error::Error;
 use smtp_proto::{Step, Want};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -31,7 +31,7 @@ pub(super) enum Driven {
 /// Closes with QUIT, where the machine has one to say; its reply is nobody's concern.
 pub(super) async fn hang_up<S: Io>(client: &mut Client, wire: &mut Wire<S>) {
     // QUIT is in the output then. An error says that there is none to send.
-    let _: Result<_, Error> = client.poll(Instant::now(), &wire.input, &mut wire.link.output);
+    let _: Result<_, Error> = client.poll(&wire.input, &mut wire.link.output, Instant::now());
     wire.close(Instant::now() + LINGER).await;
 }
 
@@ -40,12 +40,12 @@ pub(super) async fn drive<S: Io>(
     client: &mut Client,
     wire: &mut Wire<S>,
     body: &mut (impl AsyncRead + Unpin),
-    on_event: &mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
+    on_event: &mut (dyn FnMut(ClientEvent<'_>) -> ControlFlow<()> + Send),
 ) -> Result<Driven, Failure> {
     let mut piece = BytesMut::new();
     loop {
         let was_authenticating = client.is_authenticating();
-        let polled = client.poll(Instant::now(), &wire.input, &mut wire.link.output);
+        let polled = client.poll(&wire.input, &mut wire.link.output, Instant::now());
         // Also where a server that cannot wait has answered already, and the exchange is over.
         if was_authenticating || client.is_authenticating() {
             wire.link.mark_secret();
@@ -59,7 +59,7 @@ pub(super) async fn drive<S: Io>(
         };
         let want = match progress.step {
             Step::Event(event) => {
-                let closed = matches!(event, Event::Closed);
+                let closed = matches!(event, ClientEvent::Closed);
                 let flow = on_event(event);
                 wire.advance(progress.consumed);
                 match flow {
@@ -109,10 +109,6 @@ async fn fill<S: Io>(
     body: &mut (impl AsyncRead + Unpin),
     piece: &mut BytesMut,
 ) -> Result<(), Failure> {
-    let defect = |misuse| match misuse {
-        ApiMisuse::Body(defect) => Failure::Message(MessageError::Defect(defect)),
-        misuse => Failure::Misuse(misuse),
-    };
     // A chunk may have to wait for the reply to the one before it.
     while wire.queued() < WRITE && client.wants_body() {
         piece.clear();
@@ -128,8 +124,8 @@ async fn fill<S: Io>(
             () = passed(deadline) => Err(io::ErrorKind::TimedOut.into()),
         };
         match read.map_err(MessageError::Read)? {
-            0 => return client.end_body(&mut wire.link.output, Instant::now()).map_err(defect),
-            _ => client.write_body(piece, &mut wire.link.output, Instant::now()).map_err(defect)?,
+            0 => return Ok(client.end_body(&mut wire.link.output, Instant::now())?),
+            _ => client.write_body(piece, &mut wire.link.output, Instant::now())?,
         }
     }
     Ok(())

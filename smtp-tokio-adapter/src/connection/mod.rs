@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
-use smtp_proto::client;
-use smtp_proto::client::{Client, Envelope, Event};
+use smtp_proto::client::{Client, ClientConfig, ClientEvent, Envelope};
 use smtp_proto::error::{ApiMisuse, Error};
 use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules};
 use smtp_proto::sasl::client::{Credentials, Floor};
@@ -44,7 +43,7 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Outbound {
     /// Name and time limits.
-    pub smtp: Arc<client::Config>,
+    pub smtp: Arc<ClientConfig>,
     /// TLS configurations, one for each plan and identity.
     pub tls: Arc<ClientTls>,
     /// Roots and CRLs.
@@ -55,7 +54,7 @@ pub struct Outbound {
 
 impl Outbound {
     /// Everything at its default: 30 seconds to connect.
-    pub fn new(smtp: Arc<client::Config>, tls: Arc<ClientTls>, trust: Arc<dyn TrustStore>) -> Self {
+    pub fn new(smtp: Arc<ClientConfig>, tls: Arc<ClientTls>, trust: Arc<dyn TrustStore>) -> Self {
         Self { smtp, tls, trust, connect_timeout: Duration::from_secs(30) }
     }
 }
@@ -166,7 +165,9 @@ impl<S: Io> Connection<S> {
     /// One transaction whose message the server fetches by itself (RFC 4468): see
     /// [`Client::write_uri`](Client::write_uri).
     pub async fn send_uri(&mut self, envelope: Arc<Envelope>, uri: Uri<'_>) -> Delivery {
-        let envelope = Arc::new(Envelope { burl: true, ..(*envelope).clone() });
+        let mut envelope = (*envelope).clone();
+        envelope.burl = true;
+        let envelope = Arc::new(envelope);
         let mut delivery = Delivery::unsent(envelope.recipients.len(), Ok(End::NoRecipients));
         delivery.end =
             self.transact(envelope, &mut tokio::io::empty(), Some(uri), &mut delivery).await;
@@ -191,18 +192,18 @@ impl<S: Io> Connection<S> {
         let finished = loop {
             let driven = drive(&mut self.client, &mut self.wire, body, &mut |event| {
                 match event {
-                    Event::Recipient { index, reply } => {
+                    ClientEvent::Recipient { index, reply } => {
                         delivery.recipients[index] = Some(reply.to_buf())
                     }
-                    Event::Delivered { index, reply } => {
+                    ClientEvent::Delivered { index, reply } => {
                         delivery.delivered.push((index, reply.to_buf()))
                     }
-                    Event::Left { index } => delivery.left.push(index),
-                    Event::SendBody if uri.is_some() => {
+                    ClientEvent::Left { index } => delivery.left.push(index),
+                    ClientEvent::SendBody if uri.is_some() => {
                         asked = true;
                         return ControlFlow::Break(());
                     }
-                    Event::Finished(outcome) => {
+                    ClientEvent::Finished(outcome) => {
                         end = Some(End::from(outcome));
                         return ControlFlow::Break(());
                     }
@@ -212,10 +213,10 @@ impl<S: Io> Connection<S> {
             })
             .await;
             match uri.filter(|_| driven.is_ok() && std::mem::take(&mut asked)) {
-                Some(uri) => self
-                    .client
-                    .write_uri(uri, true, &mut self.wire.link.output, Instant::now())
-                    .map_err(Failure::Misuse)?,
+                Some(uri) => {
+                    let output = &mut self.wire.link.output;
+                    self.client.write_uri(uri, true, output, Instant::now())?;
+                }
                 None => break driven,
             }
         };
@@ -238,9 +239,7 @@ impl<S: Io> Connection<S> {
             (Requiretls::NotWanted, false) => Ok(envelope),
             (Requiretls::Needed | Requiretls::WhereOffered, true) if offered => Ok(envelope),
             (Requiretls::Needed, true) => Err(self.decision.no_requiretls(&self.plan)),
-            (Requiretls::WhereOffered, true) => {
-                Ok(Arc::new(Envelope { require_tls: false, ..(*envelope).clone() }))
-            }
+            (Requiretls::WhereOffered, true) => Ok(without_requiretls(&envelope)),
             (Requiretls::NotWanted, true)
             | (Requiretls::Needed | Requiretls::WhereOffered, false) => Err(Failure::OtherMessage),
         }
@@ -294,14 +293,14 @@ impl<'a> Opening<'a> {
             let mut no_tls = None;
             let driven = drive(&mut client, &mut wire, &mut tokio::io::empty(), &mut |event| {
                 match event {
-                    Event::Ready => return ControlFlow::Break(()),
-                    Event::NoTls { failure, fallback, .. } => {
+                    ClientEvent::Ready => return ControlFlow::Break(()),
+                    ClientEvent::NoTls { failure, fallback, .. } => {
                         no_tls = Some((failure, fallback));
                         if fallback != Fallback::ContinuePlaintext {
                             return ControlFlow::Break(());
                         }
                     }
-                    Event::Unwelcome { phase, reply } => {
+                    ClientEvent::Unwelcome { phase, reply } => {
                         failed = Some(Failure::Unwelcome { phase, reply: reply.to_buf() });
                         return ControlFlow::Break(());
                     }
@@ -444,6 +443,13 @@ enum Shaken {
     Failed { failure: TlsFailure, timed_out: bool },
 }
 
+/// The same envelope for a server that does not offer REQUIRETLS.
+fn without_requiretls(envelope: &Envelope) -> Arc<Envelope> {
+    let mut envelope = envelope.clone();
+    envelope.require_tls = false;
+    Arc::new(envelope)
+}
+
 /// What a broken connection means: the fault of TLS, a message in doubt, or just broken.
 fn lost(client: &mut Client, plan: &Plan, decision: &mut Decision, failure: Failure) -> Failure {
     match failure {
@@ -451,7 +457,9 @@ fn lost(client: &mut Client, plan: &Plan, decision: &mut Decision, failure: Fail
             return failure;
         }
         Failure::Auth(_) | Failure::AuthenticationFailed { .. } => return failure,
-        Failure::RequiretlsUnsupported | Failure::OtherMessage => return failure,
+        Failure::RequiretlsUnsupported | Failure::OtherMessage | Failure::NotOffered(_) => {
+            return failure;
+        }
         Failure::Protocol(_) | Failure::Io(_) | Failure::InDoubt(_) | Failure::Unwelcome { .. } => {
         }
     }

@@ -152,7 +152,8 @@ impl<M: Message> Transactions<'_, M> {
         let Parcel { envelope, remaining, message } = self.parcel;
         let recipients =
             open.iter().map(|&at| envelope.recipients[remaining[at]].clone()).collect();
-        let envelope = Envelope { recipients, ..envelope.clone() };
+        let mut envelope = envelope.clone();
+        envelope.recipients = recipients;
         let delivery = match message.uri().filter(|_| connection.capabilities().fetches_imap()) {
             Some(uri) => connection.send_uri(Arc::new(envelope), uri).await,
             None => {

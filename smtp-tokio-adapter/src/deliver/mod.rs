@@ -177,7 +177,7 @@ impl Report {
 /// Delivers one message along a route until every recipient has its final word.
 ///
 /// Where a server takes only so many recipients or transactions at once, and the client's
-/// [`over_limit`](smtp_proto::client::Config::over_limit) is `Leave`, the others follow in further transactions on the
+/// [`over_limit`](smtp_proto::client::ClientConfig::over_limit) is `Leave`, the others follow in further transactions on the
 /// same connection, or on another one to the same host.
 ///
 /// Each connection is one span, with the decision and its reason as an event.

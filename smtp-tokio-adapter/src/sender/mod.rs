@@ -3,7 +3,7 @@
 //!
 //! ```
 //! use std::{net::{Ipv4Addr, Ipv6Addr}, sync::Arc};
-//! use smtp_proto::client::{Config, Envelope};
+//! use smtp_proto::client::{ClientConfig, Envelope, Recipient};
 //! use smtp_proto::route::Word;
 //! use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 //! use smtp_tls_policy::pki::{TlsaRecord, Trust};
@@ -36,14 +36,15 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-//! let config = Arc::new(Config::new("client.test.example".parse()?));
+//! let config = Arc::new(ClientConfig::new("client.test.example".parse()?));
 //! let outbound = Outbound::new(config, Arc::new(ClientTls::new(provider)), Arc::new(Trust::new()));
 //! let sender = Sender::new(outbound, Zone);
 //!
 //! let everybody = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic);
 //! let connectors = OutboundConnectors::new(vec![everybody])?;
 //! let domain = Host::parse("test.example")?;
-//! let envelope = Envelope { recipients: vec!["reader@test.example".parse()?], ..Envelope::default() };
+//! let reader: Recipient = "reader@test.example".parse()?;
+//! let envelope = Envelope::new("sender@test.example".parse()?, [reader]);
 //! let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");
 //! let mail = Mail::new(connectors.find(&domain), &domain, &envelope, &message);
 //!
@@ -66,8 +67,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use smtp_proto::client::Envelope;
-use smtp_proto::route;
-use smtp_proto::route::Route;
+use smtp_proto::route::{Route, RouteConfig};
 use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::inquiry::DnsAnswer;
 use smtp_tls_policy::pki_types::UnixTime;
@@ -100,7 +100,7 @@ pub struct Sender<L> {
     /// Who answers the questions.
     pub lookups: L,
     /// How routes are walked. The seed is changed from one delivery to the next, and a smart host has a port of its own.
-    pub route: route::Config,
+    pub route: RouteConfig,
     /// What the failure of one address family means where the other has an answer.
     pub failed_family: FailedFamily,
     deliveries: AtomicU64,
@@ -171,7 +171,7 @@ impl<L: Lookups> Sender<L> {
         Self {
             outbound,
             lookups,
-            route: route::Config::default(),
+            route: RouteConfig::default(),
             failed_family: FailedFamily::default(),
             deliveries: AtomicU64::new(0),
             watch: Mutex::default(),
@@ -212,7 +212,8 @@ impl<L: Lookups> Sender<L> {
         let (job, targets) = Job::look_up(self, mail).await;
         let turn = self.deliveries.fetch_add(1, Ordering::Relaxed);
         let seed = self.route.seed.wrapping_add(turn);
-        let config = route::Config { seed, port: job.port, ..self.route.clone() };
+        let mut config = self.route.clone();
+        (config.seed, config.port) = (seed, job.port);
         let route = Route::new(targets, mail.envelope.recipients.len(), &config);
         let report = deliver(&self.outbound, route, &job, mail.envelope, mail.message).await;
         self.remember(&report);

@@ -237,7 +237,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
             if wire.queued() > MAX_QUEUED {
                 wire.send(inbound.smtp.timeouts.deadline(Phase::Idle, Instant::now())).await?;
             }
-            let progress = server.poll(Instant::now(), &wire.input, &mut wire.link.output)?;
+            let progress = server.poll(&wire.input, &mut wire.link.output, Instant::now())?;
             let greets = matches!(progress.step, Step::Event(Event::Connected));
             let mut restarts = matches!(progress.step, Step::Event(Event::Xclient(_)));
             let want = match progress.step {

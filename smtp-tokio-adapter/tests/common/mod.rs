@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsage
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use smtp_proto::client::Envelope;
+use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
 use smtp_proto::route::{Route, Targets};
 use smtp_proto::timeouts::Timeouts;
@@ -188,9 +188,13 @@ pub fn outbound(pki: &Pki) -> Outbound {
 }
 
 pub fn outbound_with(pki: &Pki, tls: ClientTls) -> Outbound {
-    let timeouts = Timeouts { handshake: Duration::from_secs(2), ..Timeouts::default() };
-    let config =
-        client::Config { timeouts, ..client::Config::new("client.test.example".parse().unwrap()) };
+    let mut timeouts = Timeouts::default();
+    timeouts.handshake = Duration::from_secs(2);
+    let config = {
+        let mut config = client::ClientConfig::new("client.test.example".parse().unwrap());
+        config.timeouts = timeouts;
+        config
+    };
     Outbound::new(Arc::new(config), Arc::new(tls), pki.trust())
 }
 
@@ -210,11 +214,10 @@ impl Hosts for Loopback {
 }
 
 pub fn envelope(recipients: &[&str]) -> Envelope {
-    Envelope {
-        reverse_path: "sender@client.test.example".parse().unwrap(),
-        recipients: recipients.iter().map(|recipient| recipient.parse().unwrap()).collect(),
-        ..Envelope::default()
-    }
+    Envelope::new(
+        "sender@client.test.example".parse().unwrap(),
+        recipients.iter().map(|it| it.parse::<Recipient>().unwrap()),
+    )
 }
 
 pub async fn send(
@@ -235,7 +238,8 @@ pub async fn send_to(
     message: impl Into<Bytes>,
     recipients: &[&str],
 ) -> Report {
-    let config = route::Config { port: address.port(), ..route::Config::default() };
+    let mut config = route::RouteConfig::default();
+    config.port = address.port();
     let route = Route::new(Targets::Host(HOST.parse().unwrap()), recipients.len(), &config);
     deliver(outbound, route, &Loopback { plan, identity }, &envelope(recipients), &message.into())
         .await

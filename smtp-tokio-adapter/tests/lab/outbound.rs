@@ -9,7 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
 use smtp_proto::client;
-use smtp_proto::client::Envelope;
+use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
 use smtp_proto::route::{Route, Targets, Word};
 use smtp_proto::timeouts::Timeouts;
@@ -91,11 +91,10 @@ impl How {
         if let Some(name) = self.identity {
             tls.add_identity(IdentityId::new(name), lab.identity(name, &provider()).unwrap());
         }
-        let timeouts = Timeouts { handshake: Duration::from_secs(20), ..Timeouts::default() };
-        let config = client::Config {
-            timeouts,
-            ..client::Config::new("client.test.example".parse().unwrap())
-        };
+        let mut timeouts = Timeouts::default();
+        timeouts.handshake = Duration::from_secs(20);
+        let mut config = client::ClientConfig::new("client.test.example".parse().unwrap());
+        config.timeouts = timeouts;
         Outbound::new(Arc::new(config), Arc::new(tls), Arc::new(trust))
     }
 }
@@ -139,13 +138,13 @@ impl Mail {
     }
 
     fn envelope(&self, recipients: &[&str]) -> Envelope {
-        Envelope {
-            reverse_path: "sender@client.test.example".parse().unwrap(),
-            recipients: recipients.iter().map(|recipient| recipient.parse().unwrap()).collect(),
-            size: Some(self.text.len() as u64),
-            body: BodyType::EightBitMime,
-            ..Envelope::default()
-        }
+        let mut envelope = Envelope::new(
+            "sender@client.test.example".parse().unwrap(),
+            recipients.iter().map(|it| it.parse::<Recipient>().unwrap()),
+        );
+        envelope.size = Some(self.text.len() as u64);
+        envelope.body = BodyType::EightBitMime;
+        envelope
     }
 
     /// Waits for the message, compares it with what was sent, and gives it back as it was stored.
@@ -175,7 +174,8 @@ fn send(lab: &Lab, server: &Server, how: &How, mail: &Mail) -> Report {
 }
 
 fn send_to(lab: &Lab, server: &Server, how: &How, mail: &Mail, recipients: &[&str]) -> Report {
-    let config = route::Config { port: server.address.port(), ..route::Config::default() };
+    let mut config = route::RouteConfig::default();
+    config.port = server.address.port();
     let route = Route::new(Targets::Host(HOST.parse().unwrap()), recipients.len(), &config);
     let hosts = Loopback { plan: how.plan(), identity: how.connector().identity };
     let message = Bytes::from(mail.text.clone());

@@ -194,7 +194,8 @@ async fn a_refusal_that_ends_the_domain_leaves_no_next_host() {
         |preference, name: &str| route::Mx { preference, exchange: Some(name.parse().unwrap()) };
     let records = vec![mx(10, HOST), mx(20, BACKUP)];
     let targets = route::Targets::Mx { domain: DOMAIN.parse().unwrap(), records };
-    let config = route::Config { port: world.port, ..route::Config::default() };
+    let mut config = route::RouteConfig::default();
+    config.port = world.port;
     let route = route::Route::new(targets, 1, &config);
     let hosts = Ends(plan_for(&connector(Posture::Opportunistic), false));
     let report =

@@ -213,7 +213,9 @@ pub fn plain() -> Envelope {
 }
 
 pub fn requiretls() -> Envelope {
-    Envelope { require_tls: true, ..plain() }
+    let mut envelope = plain();
+    envelope.require_tls = true;
+    envelope
 }
 
 pub const fn status(class: u8, subject: u16, detail: u16) -> EnhancedCode {

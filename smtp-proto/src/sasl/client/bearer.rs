@@ -1,6 +1,6 @@
 //! OAUTHBEARER and XOAUTH2: an OAuth 2.0 token as it is, in one message.
 
-use super::Mechanism;
+use super::ClientMechanism;
 use crate::sasl::SaslError;
 use crate::secret::Secret;
 
@@ -9,9 +9,9 @@ const SEPARATOR: &[u8] = b"\x01";
 
 /// OAUTHBEARER (RFC 7628).
 #[derive(Debug)]
-pub struct OauthBearer(Bearer);
+pub struct ClientOauthBearer(Bearer);
 
-impl OauthBearer {
+impl ClientOauthBearer {
     /// `user` is whose mailbox it is; empty if the token says so.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl OauthBearer {
     }
 }
 
-impl Mechanism for OauthBearer {
+impl ClientMechanism for ClientOauthBearer {
     fn name(&self) -> &'static str {
         "OAUTHBEARER"
     }
@@ -62,9 +62,9 @@ impl Mechanism for OauthBearer {
 
 /// XOAUTH2, the same before there was an RFC, as Google and Microsoft have it.
 #[derive(Debug)]
-pub struct Xoauth2(Bearer);
+pub struct ClientXoauth2(Bearer);
 
-impl Xoauth2 {
+impl ClientXoauth2 {
     /// # Errors
     ///
     /// [`SaslError::Prohibited`] for what no token holds (RFC 6750, 2.1), and for controls in the user's name.
@@ -83,7 +83,7 @@ impl Xoauth2 {
     }
 }
 
-impl Mechanism for Xoauth2 {
+impl ClientMechanism for ClientXoauth2 {
     fn name(&self) -> &'static str {
         "XOAUTH2"
     }

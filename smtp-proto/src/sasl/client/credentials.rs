@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::{
-    AuthRefusal, Binding, External, Floor, Login, Mechanism, OauthBearer, Plain, ScramSha256,
-    Xoauth2,
+    AuthRefusal, Binding, ClientExternal, ClientLogin, ClientMechanism, ClientOauthBearer,
+    ClientPlain, ClientScramSha256, ClientXoauth2, Floor,
 };
 use crate::channel::Channel;
 use crate::sasl::SaslError;
@@ -30,11 +30,13 @@ use crate::wire::capabilities::Capabilities;
 /// let refused = credentials.mechanism(&capabilities, &Channel::Plain, nonce());
 /// assert_eq!(refused.unwrap_err(), AuthRefusal::ClearText);
 ///
-/// let lax = Credentials { floor: Floor::Clear, ..credentials };
+/// let mut lax = credentials;
+/// lax.floor = Floor::Clear;
 /// assert_eq!(lax.mechanism(&capabilities, &Channel::Plain, nonce())?.name(), "SCRAM-SHA-256");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Credentials {
     /// Whom to act as; empty for whom the proof is of. LOGIN, XOAUTH2 and OAUTHBEARER cannot say it, and are not used
     /// then.
@@ -79,7 +81,7 @@ pub trait MakeMechanism: fmt::Debug + Send + Sync {
         name: &str,
         authorization: &str,
         channel: &Channel,
-    ) -> Result<Box<dyn Mechanism>, SaslError>;
+    ) -> Result<Box<dyn ClientMechanism>, SaslError>;
 }
 
 /// Something that makes mechanisms; equal only to itself.
@@ -125,7 +127,7 @@ impl Credentials {
         capabilities: &Capabilities,
         channel: &Channel,
         nonce: Nonce,
-    ) -> Result<Box<dyn Mechanism>, AuthRefusal> {
+    ) -> Result<Box<dyn ClientMechanism>, AuthRefusal> {
         let mut refusal = None;
         for name in self.fitting() {
             if !capabilities.has_mechanism(name) {
@@ -164,7 +166,7 @@ impl Credentials {
         capabilities: &Capabilities,
         channel: &Channel,
         nonce: Nonce,
-    ) -> Result<Box<dyn Mechanism>, SaslError> {
+    ) -> Result<Box<dyn ClientMechanism>, SaslError> {
         let authorization = &*self.authorization;
         Ok(match &self.proof {
             Proof::Password { user, password } => match name {
@@ -181,7 +183,7 @@ impl Credentials {
                         }
                         _ => Binding::Unsupported,
                     };
-                    Box::new(ScramSha256::new(
+                    Box::new(ClientScramSha256::new(
                         authorization,
                         user,
                         password.clone(),
@@ -189,14 +191,14 @@ impl Credentials {
                         nonce,
                     )?)
                 }
-                "PLAIN" => Box::new(Plain::new(authorization, user, password)?),
-                _ => Box::new(Login::new(user, password.clone())?),
+                "PLAIN" => Box::new(ClientPlain::new(authorization, user, password)?),
+                _ => Box::new(ClientLogin::new(user, password.clone())?),
             },
             Proof::Token { user, token } if name == "OAUTHBEARER" => {
-                Box::new(OauthBearer::new(user, token)?)
+                Box::new(ClientOauthBearer::new(user, token)?)
             }
-            Proof::Token { user, token } => Box::new(Xoauth2::new(user, token)?),
-            Proof::Certificate => Box::new(External::new(authorization)?),
+            Proof::Token { user, token } => Box::new(ClientXoauth2::new(user, token)?),
+            Proof::Certificate => Box::new(ClientExternal::new(authorization)?),
             Proof::Other(other) => other.0.make(name, authorization, channel)?,
         })
     }

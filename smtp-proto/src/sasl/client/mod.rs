@@ -1,12 +1,12 @@
 //! The client's side of an exchange: what a mechanism is, and the mechanisms that are here.
 //!
-//! [`Client::authenticate`](crate::client::Client::authenticate) takes any [`Mechanism`]. Messages are octets: base64,
+//! [`Client::authenticate`](crate::client::Client::authenticate) takes any [`ClientMechanism`]. Messages are octets: base64,
 //! the empty response and the limits of lines are the machine's affair. [`Credentials`] choose the mechanism that is best for
 //! a server and a channel.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
-//! use smtp_proto::client::{Client, Config, Event};
+//! use smtp_proto::client::{Client, ClientConfig, ClientEvent};
 //! use smtp_proto::channel::{Channel, Peer, TlsInfo};
 //! use smtp_proto::fallback::TlsRules;
 //! use smtp_proto::sasl::client::Credentials;
@@ -14,21 +14,21 @@
 //!
 //! // The handshake has been run, and the certificate is that of the server that was meant.
 //! let tls = TlsInfo { peer: Peer::Authenticated, version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", bindings: vec![] };
-//! let (config, now) = (Arc::new(Config::new("client.test.example".parse()?)), Instant::now());
+//! let (config, now) = (Arc::new(ClientConfig::new("client.test.example".parse()?)), Instant::now());
 //! let mut client = Client::new(config, TlsRules::REQUIRED, Channel::Implicit(Arc::new(tls)), now);
 //! let credentials = Credentials::password("tim", "tanstaaftanstaaf");
 //! let mut input: &[u8] = b"220 mx\r\n250-mx\r\n250 AUTH PLAIN LOGIN\r\n235 2.7.0 welcome\r\n";
 //! let mut output = Vec::new();
 //! loop {
-//!     let Progress { consumed, step } = client.poll(now, input, &mut output)?;
+//!     let Progress { consumed, step } = client.poll(input, &mut output, now)?;
 //!     input = &input[consumed..];
 //!     match step {
-//!         Step::Event(Event::Ready) => {
+//!         Step::Event(ClientEvent::Ready) => {
 //!             let nonce = [0; 24].into(); // random, each time anew
 //!             let mechanism = credentials.mechanism(client.capabilities(), client.channel(), nonce)?;
 //!             client.authenticate(mechanism, credentials.floor, now)?;
 //!         }
-//!         Step::Event(Event::Authenticated(_)) => break,
+//!         Step::Event(ClientEvent::Authenticated(_)) => break,
 //!         Step::Event(event) => panic!("{event:?}"),
 //!         Step::Wait(_) => unreachable!("the script is complete"),
 //!     }
@@ -42,10 +42,10 @@ mod credentials;
 mod scram;
 mod simple;
 
-pub use bearer::{OauthBearer, Xoauth2};
+pub use bearer::{ClientOauthBearer, ClientXoauth2};
 pub use credentials::{Credentials, MakeMechanism, Other, Proof};
-pub use scram::{Binding, MAX_ITERATIONS, ScramSha256};
-pub use simple::{External, Login, Plain};
+pub use scram::{Binding, ClientScramSha256, MAX_ITERATIONS};
+pub use simple::{ClientExternal, ClientLogin, ClientPlain};
 
 use std::borrow::Cow;
 use std::fmt;
@@ -57,7 +57,7 @@ use crate::secret::Secret;
 use crate::wire::reply::EnhancedCode;
 
 /// One exchange, from its first message to the server's last word. Good for one attempt.
-pub trait Mechanism: fmt::Debug + Send {
+pub trait ClientMechanism: fmt::Debug + Send {
     /// Its name, in capitals: [`is_mechanism_name`](super::is_mechanism_name).
     fn name(&self) -> &str;
 

@@ -4,7 +4,7 @@
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{Mechanism, authorization_of};
+use super::{ClientMechanism, authorization_of};
 use crate::channel::ChannelBinding;
 use crate::sasl::SaslError;
 use crate::sasl::scram::{
@@ -31,7 +31,7 @@ pub enum Binding {
 
 /// One exchange.
 #[derive(Debug)]
-pub struct ScramSha256 {
+pub struct ClientScramSha256 {
     binding: Binding,
     header: String,
     bare: String,
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Signature {
     }
 }
 
-impl ScramSha256 {
+impl ClientScramSha256 {
     /// `authorization` is whom to act as; empty for the user.
     ///
     /// # Errors
@@ -125,7 +125,7 @@ impl ScramSha256 {
     }
 }
 
-impl Mechanism for ScramSha256 {
+impl ClientMechanism for ClientScramSha256 {
     fn name(&self) -> &'static str {
         match self.binding {
             Binding::Unsupported | Binding::Unoffered => SCRAM_SHA_256,

@@ -1,17 +1,17 @@
 //! PLAIN, LOGIN and EXTERNAL: nothing is computed, and nothing is known of the server afterwards.
 
-use super::{Mechanism, authorization_of};
+use super::{ClientMechanism, authorization_of};
 use crate::sasl::SaslError;
 use crate::secret::Secret;
 
 /// PLAIN (RFC 4616): user and password as they are, in one message.
 #[derive(Debug)]
-pub struct Plain {
+pub struct ClientPlain {
     /// None once it is said.
     message: Option<Secret>,
 }
 
-impl Plain {
+impl ClientPlain {
     /// `authorization` is whom to act as; empty for the user.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ impl Plain {
     }
 }
 
-impl Mechanism for Plain {
+impl ClientMechanism for ClientPlain {
     fn name(&self) -> &'static str {
         "PLAIN"
     }
@@ -56,12 +56,12 @@ impl Mechanism for Plain {
 /// LOGIN, which is in no RFC (draft-murchison-sasl-login): the server asks for the user, then for the password. What it
 /// writes into its questions is not looked at, for servers differ.
 #[derive(Debug)]
-pub struct Login {
+pub struct ClientLogin {
     user: Option<Secret>,
     password: Option<Secret>,
 }
 
-impl Login {
+impl ClientLogin {
     /// # Errors
     ///
     /// [`SaslError::Prohibited`] for a NUL, and for an empty user or password.
@@ -74,7 +74,7 @@ impl Login {
     }
 }
 
-impl Mechanism for Login {
+impl ClientMechanism for ClientLogin {
     fn name(&self) -> &'static str {
         "LOGIN"
     }
@@ -98,11 +98,11 @@ impl Mechanism for Login {
 
 /// EXTERNAL (RFC 4422, A): the server knows the client already, by the certificate it has shown.
 #[derive(Debug)]
-pub struct External {
+pub struct ClientExternal {
     authorization: Option<Secret>,
 }
 
-impl External {
+impl ClientExternal {
     /// `authorization` is whom to act as; empty for whom the certificate names.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl External {
     }
 }
 
-impl Mechanism for External {
+impl ClientMechanism for ClientExternal {
     fn name(&self) -> &'static str {
         "EXTERNAL"
     }
