@@ -1,0 +1,103 @@
+//! The Received field that a receiver adds: what is written. Reading back is tested in the adapter.
+
+use std::net::IpAddr;
+
+use smtp_proto::stamp::{
+    CipherSuite, ClientCertificate, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission,
+};
+
+const ESMTP: Transmission = Transmission { hello: Hello::Ehlo, auth: false, utf8: false };
+
+fn stamp() -> Stamp<'static> {
+    Stamp {
+        helo: "mail.contoso.example",
+        reverse_name: Some("out.contoso.example"),
+        address: Some(IpAddr::from([192, 0, 2, 7])),
+        by: "mx.ehs.example",
+        transmission: ESMTP,
+        id: Some("4f3a"),
+        recipient: Some("user@online.example"),
+        tls: Some(TlsStamp {
+            version: TlsVersion::Tls13,
+            cipher: CipherSuite::Name("TLS_AES_256_GCM_SHA384"),
+            group: Some("X25519"),
+            client: Some(ClientCertificate::Presented {
+                common_name: Some("mail.contoso.example"),
+                issuer: Some("Contoso CA"),
+                verified: true,
+            }),
+        }),
+        date: Date::new(1_236_078_513, -480).unwrap(),
+    }
+}
+
+fn written(stamp: &Stamp<'_>) -> String {
+    let mut out = Vec::new();
+    stamp.write(&mut out);
+    String::from_utf8(out).expect("UTF-8")
+}
+
+#[test]
+fn writes_every_clause() {
+    assert_eq!(
+        written(&stamp()),
+        "Received: from mail.contoso.example (out.contoso.example [192.0.2.7])\r\n\
+         \tby mx.ehs.example (smtp-proto) with ESMTPS id 4f3a\r\n\
+         \tfor <user@online.example>\r\n\
+         \ttls TLS_AES_256_GCM_SHA384 group X25519 (version=TLSv1.3)\r\n\
+         \t(Client CN \"mail.contoso.example\", Issuer \"Contoso CA\" (verified OK));\r\n\
+         \tTue, 3 Mar 2009 03:08:33 -0800\r\n"
+    );
+}
+
+#[test]
+fn writes_the_least() {
+    let least = Stamp {
+        helo: "[IPv6:2001:db8::1]",
+        reverse_name: Some("never.without.an.address.example"),
+        address: None,
+        by: "mx.example",
+        transmission: Transmission { hello: Hello::Helo, auth: false, utf8: false },
+        id: None,
+        recipient: None,
+        tls: None,
+        date: Date::new(0, 0).unwrap(),
+    };
+    assert_eq!(
+        written(&least),
+        "Received: from [IPv6:2001:db8::1]\r\n\tby mx.example (smtp-proto) with SMTP;\r\n\tThu, 1 Jan 1970 00:00:00 +0000\r\n"
+    );
+}
+
+#[test]
+fn keywords_are_the_registered_ones() {
+    // RFC 5321, RFC 3848, RFC 6531, section 4.3: all of the registry.
+    let table = [
+        ("SMTP", Hello::Helo, false, false, false),
+        ("ESMTP", Hello::Ehlo, false, false, false),
+        ("ESMTPA", Hello::Ehlo, false, false, true),
+        ("ESMTPS", Hello::Ehlo, false, true, false),
+        ("ESMTPSA", Hello::Ehlo, false, true, true),
+        ("LMTP", Hello::Lhlo, false, false, false),
+        ("LMTPA", Hello::Lhlo, false, false, true),
+        ("LMTPS", Hello::Lhlo, false, true, false),
+        ("LMTPSA", Hello::Lhlo, false, true, true),
+        ("UTF8SMTP", Hello::Ehlo, true, false, false),
+        ("UTF8SMTPA", Hello::Ehlo, true, false, true),
+        ("UTF8SMTPS", Hello::Ehlo, true, true, false),
+        ("UTF8SMTPSA", Hello::Ehlo, true, true, true),
+        ("UTF8LMTP", Hello::Lhlo, true, false, false),
+        ("UTF8LMTPA", Hello::Lhlo, true, false, true),
+        ("UTF8LMTPS", Hello::Lhlo, true, true, false),
+        ("UTF8LMTPSA", Hello::Lhlo, true, true, true),
+    ];
+    for (keyword, hello, utf8, tls, auth) in table {
+        let transmission = Transmission { hello, auth, utf8 };
+        assert_eq!(transmission.keyword(tls), keyword);
+    }
+    // HELO inside TLS has no keyword of its own.
+    assert_eq!(
+        Transmission { hello: Hello::Helo, auth: false, utf8: false }.keyword(true),
+        "ESMTPS"
+    );
+}

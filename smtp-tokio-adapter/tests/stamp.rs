@@ -1,0 +1,358 @@
+//! The stamp that `smtp-proto` writes, read back by the reader of `smtp-tls-policy`.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use smtp_proto::stamp::{
+    CipherSuite, ClientCertificate, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission,
+};
+use smtp_tls_policy::trace::received::{self, Arrival, Evidence, Product, fields, trace};
+
+const ESMTP: Transmission = Transmission { hello: Hello::Ehlo, auth: false, utf8: false };
+
+fn stamp() -> Stamp<'static> {
+    Stamp {
+        helo: "mail.contoso.example",
+        reverse_name: Some("out.contoso.example"),
+        address: Some(IpAddr::from([192, 0, 2, 7])),
+        by: "mx.ehs.example",
+        transmission: ESMTP,
+        id: Some("4f3a"),
+        recipient: Some("user@online.example"),
+        tls: Some(TlsStamp {
+            version: TlsVersion::Tls13,
+            cipher: CipherSuite::Name("TLS_AES_256_GCM_SHA384"),
+            group: Some("X25519"),
+            client: Some(ClientCertificate::Presented {
+                common_name: Some("mail.contoso.example"),
+                issuer: Some("Contoso CA"),
+                verified: true,
+            }),
+        }),
+        date: Date::new(1_236_078_513, -480).unwrap(),
+    }
+}
+
+fn written(stamp: &Stamp<'_>) -> String {
+    let mut out = Vec::new();
+    stamp.write(&mut out);
+    String::from_utf8(out).expect("UTF-8")
+}
+
+/// What the writer promises whatever is in its fields.
+fn well_formed(header: &str) -> Result<(), TestCaseError> {
+    prop_assert!(header.ends_with("\r\n") && header.starts_with("Received: from"));
+    let lines: Vec<_> = header.strip_suffix("\r\n").unwrap().split("\r\n").collect();
+    for (index, line) in lines.iter().enumerate() {
+        prop_assert!(index == 0 || line.starts_with('\t'), "no continuation line: {line:?}");
+        prop_assert!(!line.trim().is_empty() && line.len() <= 998);
+        prop_assert!(!line.contains(['\r', '\n', '\0']));
+        // Longer than 78 only for the sake of one word or one path.
+        prop_assert!(
+            line.len() <= 78 || line.starts_with("\t<") || line.trim().split(' ').count() <= 2,
+            "could be folded: {line:?}"
+        );
+    }
+    // One field, and nothing behind it.
+    let mut message = header.as_bytes().to_vec();
+    message.extend_from_slice(b"Subject: x\r\n\r\nReceived: in the body\r\n");
+    prop_assert_eq!(fields(&message).count(), 1);
+    Ok(())
+}
+
+#[test]
+fn reads_back_what_it_writes() {
+    let header = written(&stamp());
+    let read = trace(header.as_bytes()).next().unwrap();
+    let from = read.from.unwrap();
+    assert_eq!(from.helo, "mail.contoso.example");
+    assert_eq!(from.reverse_name.unwrap(), "out.contoso.example");
+    assert_eq!(from.address, Some(IpAddr::from([192, 0, 2, 7])));
+    assert_eq!(read.by.unwrap(), "mx.ehs.example");
+    assert_eq!(read.software.unwrap().product, Product::Own);
+    assert_eq!(read.with.unwrap().text, "ESMTPS");
+    assert_eq!(read.id.unwrap(), "4f3a");
+    assert_eq!(read.recipient.unwrap(), "<user@online.example>");
+    assert_eq!(read.date.map(|date| date.to_string()), Some(stamp().date.to_string()));
+    assert_eq!(read.arrival, Arrival::Network);
+    let tls = read.tls.unwrap();
+    assert_eq!((tls.evidence, tls.version), (Evidence::Clause, Some(received::TlsVersion::Tls13)));
+    assert_eq!(tls.cipher.unwrap(), "TLS_AES_256_GCM_SHA384");
+    assert_eq!(tls.group.unwrap(), "X25519");
+    let Some(received::ClientCertificate::Presented {
+        common_name: Some(name),
+        issuer: Some(issuer),
+        verified: true,
+    }) = tls.client
+    else {
+        panic!("{tls:?}")
+    };
+    assert_eq!(
+        (name.as_str(), issuer.as_str()),
+        (Some("mail.contoso.example"), Some("Contoso CA"))
+    );
+}
+
+#[test]
+fn what_cannot_be_written_is_left_out_or_neutralised() {
+    let evil = "a)\r\n\r\nbody (";
+    let header = written(&Stamp {
+        helo: evil,
+        reverse_name: Some(evil),
+        by: evil,
+        id: Some(evil),
+        ..stamp()
+    });
+    assert!(header.starts_with(
+        "Received: from a?????body?? (a?????body?? [192.0.2.7])\r\n\tby a?????body?? (smtp-proto)"
+    ));
+    for recipient in [
+        "a@b> (x",
+        "\"a@b",
+        "a b@c",
+        "a@b;",
+        "",
+        "<>",
+        "a\r\n@b",
+        "\"a\\",
+        "gr\u{fc}n@b",
+        "a@b>\r\nX: y",
+    ] {
+        let header = written(&Stamp { recipient: Some(recipient), ..stamp() });
+        assert!(!header.contains("\r\n\tfor "), "{recipient:?}: {header}");
+    }
+    for recipient in ["\"a b\"@c", "<\"a>\\\" b\"@c>", "a+b=c@[192.0.2.1]", "a@[IPv6:2001:db8::1]"]
+    {
+        let header = written(&Stamp { recipient: Some(recipient), ..stamp() });
+        let read = trace(header.as_bytes()).next().unwrap();
+        let inner = recipient
+            .strip_prefix('<')
+            .and_then(|path| path.strip_suffix('>'))
+            .unwrap_or(recipient);
+        assert_eq!(read.recipient.unwrap().as_str(), Some(format!("<{inner}>").as_str()));
+    }
+    let tls = stamp().tls.unwrap();
+    for cipher in ["", "ECDHE-RSA-AES128-SHA", "1X", "TLS_A (b", "TLS_A\r\n"] {
+        let header = written(&Stamp {
+            tls: Some(TlsStamp { cipher: CipherSuite::Name(cipher), ..tls }),
+            ..stamp()
+        });
+        // A group stands only behind a cipher.
+        assert!(
+            !header.contains("\ttls ")
+                && !header.contains("group")
+                && header.contains("(version=TLSv1.3)"),
+            "{header}"
+        );
+    }
+    let header = written(&Stamp {
+        tls: Some(TlsStamp { cipher: CipherSuite::Code(0x1302), ..tls }),
+        ..stamp()
+    });
+    assert!(header.contains("\ttls 0x1302 group X25519 (version=TLSv1.3)"));
+    assert_eq!(trace(header.as_bytes()).next().unwrap().tls.unwrap().cipher.unwrap(), "0x1302");
+}
+
+#[test]
+fn utf8_only_in_smtputf8_transactions() {
+    let name = "x1.h\u{e9}.example";
+    let ascii = written(&Stamp { helo: name, recipient: Some("gr\u{fc}n@b"), ..stamp() });
+    assert!(ascii.is_ascii() && ascii.contains("x1.h?.example"));
+    let utf8 = Transmission { utf8: true, ..ESMTP };
+    let header = written(&Stamp {
+        helo: name,
+        recipient: Some("gr\u{fc}n@b"),
+        transmission: utf8,
+        ..stamp()
+    });
+    assert!(header.contains("UTF8SMTPS") && header.contains("for <gr\u{fc}n@b>"));
+    assert_eq!(trace(header.as_bytes()).next().unwrap().from.unwrap().helo, name);
+}
+
+#[test]
+fn a_client_cannot_forge_marks_by_its_names() {
+    // A client that calls itself a keyword, a product, an address or TLS changes no other fact.
+    for helo in [
+        "by",
+        "with",
+        "ESMTPS",
+        "TLSv1.3",
+        "tls",
+        "version=TLSv1.3",
+        "[127.0.0.1]",
+        "127.0.0.1",
+        "localhost",
+    ] {
+        let header = written(&Stamp { helo, tls: None, reverse_name: Some("tlsv1.3"), ..stamp() });
+        let read = trace(header.as_bytes()).next().unwrap();
+        assert_eq!(read.tls, None, "{header}");
+        assert_eq!(read.by.unwrap(), "mx.ehs.example");
+        assert_eq!(read.from.unwrap().address, Some(IpAddr::from([192, 0, 2, 7])));
+    }
+}
+
+fn transmission() -> impl Strategy<Value = Transmission> {
+    (0..3_usize, any::<bool>(), any::<bool>()).prop_map(|(hello, auth, utf8)| Transmission {
+        hello: [Hello::Helo, Hello::Ehlo, Hello::Lhlo][hello],
+        auth,
+        utf8,
+    })
+}
+
+fn version() -> impl Strategy<Value = TlsVersion> {
+    use TlsVersion::*;
+    proptest::sample::select(vec![Tls10, Tls11, Tls12, Tls13])
+}
+
+prop_compose! {
+    /// Fields that the grammar can hold as they are.
+    fn clean()(
+        names in ("[a-z0-9-]{1,60}(\\.[a-z0-9-]{1,60}){0,2}", proptest::option::of("[a-z]{1,9}(\\.[a-z]{1,9}){1,3}"), "[a-z0-9.-]{1,80}"),
+        address in proptest::option::of(any::<IpAddr>()),
+        transmission in transmission(),
+        id in proptest::option::of("[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,90}"),
+        recipient in proptest::option::of("([a-z+=]{1,40}|\"([a-z <>();,]|\\\\[\\\\\"]){0,40}\")@[a-z0-9.]{1,60}"),
+        tls in proptest::option::of((
+            version(),
+            prop_oneof![any::<u16>().prop_map(Err), "[A-Z][A-Z0-9_]{0,60}".prop_map(Ok)],
+            proptest::option::of("[A-Za-z][A-Za-z0-9_-]{0,30}"),
+            proptest::option::of((0..3, "[a-z=,;.*@-]{1,50}( [a-z;*]{1,50}){0,3}", proptest::option::of("[a-z]{1,40}( [a-z]{1,50}){0,3}"), any::<bool>())),
+        )),
+        date in (-2_208_900_000_i64..253_402_000_000, -1439_i16..1440),
+    ) -> (OwnedStamp, Date) {
+        (OwnedStamp { names, address, transmission, id, recipient, tls }, Date::new(date.0, date.1).unwrap())
+    }
+}
+
+type OwnedTls =
+    (TlsVersion, Result<String, u16>, Option<String>, Option<(i32, String, Option<String>, bool)>);
+
+#[derive(Debug)]
+struct OwnedStamp {
+    names: (String, Option<String>, String),
+    address: Option<IpAddr>,
+    transmission: Transmission,
+    id: Option<String>,
+    recipient: Option<String>,
+    tls: Option<OwnedTls>,
+}
+
+impl OwnedStamp {
+    fn stamp(&self, date: Date) -> Stamp<'_> {
+        Stamp {
+            helo: &self.names.0,
+            reverse_name: self.names.1.as_deref(),
+            address: self.address,
+            by: &self.names.2,
+            transmission: self.transmission,
+            id: self.id.as_deref(),
+            recipient: self.recipient.as_deref(),
+            tls: self.tls.as_ref().map(|(version, cipher, group, client)| TlsStamp {
+                version: *version,
+                cipher: match cipher {
+                    Ok(name) => CipherSuite::Name(name),
+                    Err(code) => CipherSuite::Code(*code),
+                },
+                group: group.as_deref(),
+                client: client.as_ref().map(|(kind, name, issuer, verified)| match kind {
+                    0 => ClientCertificate::NotRequested,
+                    1 => ClientCertificate::NotPresented,
+                    _ => ClientCertificate::Presented {
+                        common_name: Some(name.as_str()),
+                        issuer: issuer.as_deref(),
+                        verified: *verified,
+                    },
+                }),
+            }),
+            date,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn written_then_parsed_is_the_same((owned, date) in clean()) {
+        let stamp = owned.stamp(date);
+        let header = written(&stamp);
+        well_formed(&header)?;
+        let read = trace(header.as_bytes()).next().unwrap();
+        let shown = |text: Option<received::Text<'_>>| text.map(|text| text.to_string());
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let from = read.from.unwrap();
+        prop_assert_eq!(from.helo.to_string(), stamp.helo);
+        let address = stamp.address.map(|address| address.to_canonical());
+        prop_assert_eq!(from.address, address);
+        prop_assert_eq!(shown(from.reverse_name), owned(stamp.reverse_name.filter(|name| address.is_some() && *name != "unknown")));
+        prop_assert_eq!(shown(read.by), owned(Some(stamp.by)));
+        prop_assert_eq!(shown(read.id), owned(stamp.id));
+        let recipient = read.recipient.and_then(|path| path.as_str()).map(str::to_owned);
+        prop_assert_eq!(recipient, stamp.recipient.map(|path| format!("<{path}>")));
+        prop_assert_eq!(read.date.map(|read| read.to_string()), Some(date.to_string()));
+        prop_assert_eq!(read.software.map(|software| software.product), Some(Product::Own));
+        prop_assert_eq!(read.arrival, Arrival::Network);
+        let with = read.with.unwrap();
+        prop_assert_eq!(with.text, stamp.transmission.keyword(stamp.tls.is_some()));
+        let transmission = with.transmission.unwrap();
+        prop_assert_eq!((transmission.auth, transmission.utf8), (stamp.transmission.auth, stamp.transmission.utf8));
+        prop_assert_eq!(read.tls.is_some(), stamp.tls.is_some());
+        if let (Some(read), Some(tls)) = (read.tls, stamp.tls) {
+            prop_assert_eq!(read.version.map(|read| read.to_string()), Some(tls.version.to_string()));
+            let cipher = match tls.cipher {
+                CipherSuite::Name(name) => name.to_owned(),
+                CipherSuite::Code(code) => format!("0x{code:04X}"),
+            };
+            prop_assert_eq!(shown(read.cipher), Some(cipher));
+            prop_assert_eq!(shown(read.group), owned(tls.group));
+            match (read.client, tls.client) {
+                (
+                    Some(received::ClientCertificate::Presented { common_name, issuer, verified }),
+                    Some(ClientCertificate::Presented { common_name: name, issuer: by, verified: ok }),
+                ) => {
+                    prop_assert_eq!(shown(common_name), owned(name));
+                    prop_assert_eq!(shown(issuer), owned(by));
+                    prop_assert_eq!(verified, ok);
+                }
+                (Some(received::ClientCertificate::NotRequested), Some(ClientCertificate::NotRequested))
+                | (Some(received::ClientCertificate::NotPresented), Some(ClientCertificate::NotPresented))
+                | (None, None) => {}
+                (read, wrote) => prop_assert!(false, "wrote {wrote:?}, read {read:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn no_field_breaks_out(
+        texts in proptest::collection::vec("[a-z\\r\\n\\x00 ()<>\"\\\\;,:@\u{85}\u{e9}]{0,40}|\\PC{0,400}|(?s).{0,300}", 8),
+        utf8 in any::<bool>(),
+    ) {
+        let tls = TlsStamp {
+            version: TlsVersion::Tls12,
+            cipher: CipherSuite::Name(&texts[0]),
+            group: Some(&texts[1]),
+            client: Some(ClientCertificate::Presented { common_name: Some(&texts[2]), issuer: Some(&texts[3]), verified: false }),
+        };
+        let stamp = Stamp {
+            helo: &texts[4],
+            reverse_name: Some(&texts[5]),
+            by: "mx.example",
+            id: Some(&texts[6]),
+            recipient: Some(&texts[7]),
+            transmission: Transmission { utf8, ..ESMTP },
+            tls: Some(tls),
+            ..stamp()
+        };
+        let header = written(&stamp);
+        well_formed(&header)?;
+        prop_assert!(utf8 || header.is_ascii());
+        // All that the server itself knows is still read, so nothing escaped from its place.
+        let read = trace(header.as_bytes()).next().unwrap();
+        prop_assert_eq!(read.from.unwrap().address, stamp.address);
+        prop_assert_eq!(read.by.unwrap(), "mx.example");
+        prop_assert_eq!(read.with.unwrap().text, stamp.transmission.keyword(true));
+        prop_assert_eq!(read.date.map(|read| read.to_string()), Some(stamp.date.to_string()));
+        let read = read.tls.unwrap();
+        prop_assert_eq!(read.version, Some(received::TlsVersion::Tls12));
+        let presented = matches!(read.client, Some(received::ClientCertificate::Presented { verified: false, .. }));
+        prop_assert!(presented);
+    }
+}
