@@ -76,8 +76,8 @@ fn lists_that_are_refused_and_why_and_where() {
         Crl::from_der(&good().entries(&[entry(&[1], &[unknown(false)])]).signed_by(&root)).is_ok()
     );
 
-    let mut v1 = good();
-    v1.version = Vec::new();
+    let mut v1_with_extensions = good();
+    v1_with_extensions.version = Vec::new();
     let mut v3 = good();
     v3.version = vec![2, 1, 2];
     let mut no_next = good();
@@ -89,12 +89,11 @@ fn lists_that_are_refused_and_why_and_where() {
     let with = |extensions: &[Vec<u8>]| good().with(extensions);
     let reason = |code: u8| extension(21, false, &tlv(0x0a, &[code]));
     let cases = [
-        ("version 1", v1, Kind::Version, Field::Version),
+        ("version 1 with extensions", v1_with_extensions, Kind::Version, Field::Extension(0)),
         ("version 3", v3, Kind::Version, Field::Version),
         ("no nextUpdate", no_next, Kind::Missing, Field::NextUpdate),
         ("a date that is none", bad_date, Kind::Malformed, Field::ThisUpdate),
         ("a date with fractions", bad_next, Kind::Malformed, Field::NextUpdate),
-        ("no extensions", RawCrl::new(), Kind::Missing, Field::Extension(0)),
         (
             "delta",
             with(&[extension(27, true, &tlv(2, &[1]))]),
@@ -148,7 +147,7 @@ fn lists_that_are_refused_and_why_and_where() {
         ),
         (
             "a BOOLEAN that is none",
-            with(&[point(&[tlv(0x81, &[1])])]),
+            with(&[point(&[tlv(0x81, &[1, 1])])]),
             Kind::Malformed,
             Field::IssuingDistributionPoint,
         ),

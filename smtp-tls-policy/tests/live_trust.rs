@@ -169,10 +169,81 @@ fn a_forged_list_does_not_displace_one_that_was_never_asked() {
         live.replace_crl_der(&id(), &RawCrl::new().number(2).signed_by(&root)),
         Ok(Replaced::Replaced)
     );
-    // Of an issuer whom no root names, whoever loads the list says so.
+    // If no key of the issuer is known, both stay, and only the genuine one has an effect.
     let live = LiveTrust::new(Trust::new());
     assert_eq!(live.replace_crl_der(&id(), &genuine), Ok(Replaced::Added));
-    assert_eq!(live.replace_crl_der(&id(), &forged), Ok(Replaced::Replaced));
+    assert_eq!(live.replace_crl_der(&id(), &forged), Ok(Replaced::Added));
+    live.update(|trust| trust.add_root_der(&id(), &root.der)).unwrap();
+    let leaf = root.issue(&leaf_params(&[HOST])).der;
+    assert_eq!(hard().judge(&[leaf], &live, now()).reason(), Reason::CertRevoked);
+}
+
+/// An authority that replaces its key has two under one name, and its lists need not say which of
+/// them made the signature.
+#[test]
+fn two_keys_under_one_name_replace_each_their_own_list() {
+    let (old, new) = (Authority::new("Root"), Authority::new("Root"));
+    let number = |number, authority| RawCrl::new().number(number).signed_by(authority);
+    let revoking = |number, authority| {
+        let revoked = [entry(&[SERIAL], &[])];
+        RawCrl::new().number(number).entries(&revoked).signed_by(authority)
+    };
+    let leaves = [&old, &new].map(|authority| authority.issue(&leaf_params(&[HOST])).der);
+    let judge = |live: &LiveTrust| {
+        leaves.each_ref().map(|leaf| hard().judge(std::slice::from_ref(leaf), live, now()).reason())
+    };
+    let count = |live: &LiveTrust| live.current().crls(&id()).unwrap().iter().count();
+
+    let mut trust = Trust::new();
+    for root in [&old, &new] {
+        trust.add_root_der(&id(), &root.der).unwrap();
+    }
+    let live = LiveTrust::new(trust);
+    let replace = |crl: &[u8]| live.replace_crl_der(&id(), crl);
+    assert_eq!(replace(&number(9, &old)), Ok(Replaced::Added));
+    assert_eq!(judge(&live), [Reason::TlsOk, Reason::CrlInvalid]);
+    assert_eq!(replace(&number(1, &new)), Ok(Replaced::Added));
+    assert_eq!(judge(&live), [Reason::TlsOk; 2]);
+    assert_eq!(replace(&revoking(2, &new)), Ok(Replaced::Replaced));
+    assert_eq!(judge(&live), [Reason::TlsOk, Reason::CertRevoked]);
+    assert!(matches!(replace(&number(1, &new)), Err(ReplaceError::Older { .. })));
+    assert_eq!(replace(&revoking(10, &old)), Ok(Replaced::Replaced));
+    assert_eq!(judge(&live), [Reason::CertRevoked; 2]);
+    assert_eq!(count(&live), 2);
+
+    // Below a root: the keys are known once a chain was judged.
+    let root = Authority::new("Top");
+    let (old, new) = (root.below("Issuer", |_| {}), root.below("Issuer", |_| {}));
+    let mut trust = Trust::new();
+    trust.add_root_der(&id(), &root.der).unwrap();
+    trust.add_crl_der(&id(), &number(1, &root)).unwrap();
+    let live = LiveTrust::new(trust);
+    let replace = |crl: &[u8]| live.replace_crl_der(&id(), crl);
+    let chains =
+        [&old, &new].map(|issuer| [issuer.issue(&leaf_params(&[HOST])).der, issuer.der.clone()]);
+    let judge = || chains.each_ref().map(|chain| hard().judge(chain, &live, now()).reason());
+    assert_eq!(replace(&number(9, &old)), Ok(Replaced::Added));
+    assert_eq!(replace(&number(1, &new)), Ok(Replaced::Added));
+    assert_eq!(judge(), [Reason::TlsOk; 2]);
+    assert_eq!(replace(&revoking(2, &new)), Ok(Replaced::Replaced));
+    assert_eq!(judge(), [Reason::TlsOk, Reason::CertRevoked]);
+    assert_eq!(replace(&revoking(10, &old)), Ok(Replaced::Replaced));
+    assert_eq!(judge(), [Reason::CertRevoked; 2]);
+    assert_eq!(count(&live), 3);
+}
+
+/// While no key of the issuer is known, a list that is fetched again and again does not fill memory.
+#[test]
+fn lists_of_unknown_keys_are_bounded() {
+    let root = Authority::new("Root");
+    let live = LiveTrust::new(Trust::new());
+    for number in 1..=40 {
+        live.replace_crl_der(&id(), &RawCrl::new().number(number).signed_by(&root)).unwrap();
+    }
+    let trust = live.load();
+    let numbers = trust.crls(&id()).unwrap().iter().map(|crl| crl.version().number().unwrap());
+    let numbers: Vec<_> = numbers.map(|number| number.to_string()).collect();
+    assert_eq!(numbers, ["0x25", "0x26", "0x27", "0x28"]);
 }
 
 #[test]
@@ -186,7 +257,9 @@ fn lists_of_one_issuer_for_different_certificates_stay_beside_each_other() {
     );
     let (old_key, new_key) =
         (RawCrl::new().number(9).with(&[key(1)]), RawCrl::new().number(1).with(&[key(2)]));
-    let live = LiveTrust::new(Trust::new());
+    let mut trust = Trust::new();
+    trust.add_root_der(&id(), &root.der).unwrap();
+    let live = LiveTrust::new(trust);
     for crl in [&users, &authorities, &old_key, &new_key] {
         assert_eq!(live.replace_crl_der(&id(), &crl.signed_by(&root)), Ok(Replaced::Added));
     }
@@ -309,7 +382,9 @@ fn a_judgement_sees_one_trust_from_start_to_end() {
 #[test]
 fn the_newest_wins() {
     let root = Authority::new("Root");
-    let live = LiveTrust::new(Trust::new());
+    let mut trust = Trust::new();
+    trust.add_root_der(&id(), &root.der).unwrap();
+    let live = LiveTrust::new(trust);
     let lists: Vec<_> =
         (1..=40).map(|number| RawCrl::new().number(number).signed_by(&root)).collect();
     std::thread::scope(|scope| {

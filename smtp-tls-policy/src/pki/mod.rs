@@ -1,6 +1,7 @@
 //! Certificates and what vouches for them: names, pins, TLSA records, roots and revocation lists.
 
 pub(crate) mod channel_binding;
+pub(crate) mod comparison;
 pub(crate) mod crl;
 pub(crate) mod date;
 pub(crate) mod defect;

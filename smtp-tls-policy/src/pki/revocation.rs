@@ -1,140 +1,209 @@
-//! Certificate revocation lists (RFC 5280, 5 and 6.3), held parsed, and consulted along a verified path.
+//! Certificate revocation lists (RFC 5280, sections 5 and 6.3), held parsed, and consulted along a
+//! verified path.
 //!
-//! A list counts for a certificate when its issuer is the certificate's issuer, its scope includes the certificate,
-//! and its signature verifies with the key that verified the certificate. Serial numbers are compared in such a list
-//! only. A list for one distribution point revokes certificates that have none, and does not clear them. Delta lists,
-//! indirect lists and lists partitioned by reasons are refused when they are loaded; several lists that speak for different
-//! certificates of one issuer are not.
+//! A list counts for a certificate if its issuer is the certificate's issuer, its scope includes the
+//! certificate, and its signature verifies with the key that verified the certificate. Names are
+//! compared by RFC 5280, section 7.1, and distribution points by section 7.4, in whatever string type
+//! they are written. Serial numbers are compared in such a list only. A list for one distribution
+//! point revokes certificates that have none, and does not clear them. Delta lists, indirect lists and
+//! lists partitioned by reasons are refused when they are loaded. One issuer may have several lists
+//! for different certificates, and two keys.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::VerifiedPath;
 
+use crate::pki::comparison::ComparableName;
 use crate::pki::crl::{Coverage, Crl, CrlError, CrlVersion};
 use crate::pki::defect::{Defect, Place};
 use crate::pki::x509;
 use crate::reason::Reason;
 
-/// What is asked of revocation lists. A certificate that a verified list revokes always fails, save with `Off`.
+/// How revocation lists are used. A certificate that a verified list revokes fails under every rule
+/// but `Off`.
+///
+/// A host's certificate that has the extension noRevAvail (RFC 9608), or is valid for at most seven
+/// days, needs no list: it passes under every rule unless a list revokes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Revocation {
     /// Lists are not consulted.
     Off,
-    /// A certificate of which no list says anything passes.
+    /// A certificate that no list covers passes.
     Soft,
-    /// Such a certificate fails where a list of its issuer is loaded, and passes where none is.
+    /// A certificate that no list covers fails if a list of its issuer is loaded, and passes
+    /// otherwise.
     #[default]
     IfConfigured,
-    /// Such a certificate fails.
+    /// A certificate that no list covers fails.
     Hard,
 }
 
+/// Most lists of one issuer for the same certificates that are kept side by side while it is not known
+/// which key signed which: an authority that replaces its key has two.
+const MAX_UNKNOWN_SIGNERS: usize = 4;
+
 /// The revocation lists for one set of roots, by issuer. A copy shares the parsed lists.
 #[derive(Clone, Debug, Default)]
-pub struct Crls(HashMap<Vec<u8>, Vec<Arc<Crl>>>);
+pub struct Crls(HashMap<ComparableName, Vec<Arc<Crl>>>);
 
 impl Crls {
-    /// Adds a list beside those that are there. Its signature is verified when it is first consulted, for only then is
-    /// the issuer's key known.
+    /// Adds a list to those that are there. Its signature is verified when the list is first
+    /// consulted, for only then is the issuer's key known.
     pub fn add(&mut self, crl: Arc<Crl>) {
-        self.0.entry(crl.issuer().to_vec()).or_default().push(crl);
+        self.0.entry(crl.issuer_name().clone()).or_default().push(crl);
     }
 
-    /// Puts a list in the place of its predecessors: those [of the same kind](Crl::is_of_the_same_kind).
+    /// Replaces the predecessors of a list: those [of the same kind](Crl::is_of_the_same_kind) that
+    /// the same key signed.
+    ///
+    /// The keys are those of the roots with the issuer's name, and those that a judgement has found.
+    /// If none is known, the caller vouches for the list. Authorities that replace their key have two
+    /// keys under one name; if their lists do not say by which they were signed (RFC 5280, section
+    /// 5.2.1), up to four stay side by side until a judgement shows the keys.
     ///
     /// # Errors
     ///
-    /// A [`ReplaceError`], and nothing is changed: a predecessor is newer, or the key that signed it did not sign this list.
-    /// Which key that is, a judgement has found out, or one of these roots has the issuer's name; otherwise it is not known
-    /// yet, and whoever loads a list vouches for it.
+    /// A [`ReplaceError`], and nothing is changed: a predecessor is newer, or none of the issuer's
+    /// known keys signed the list.
     pub fn replace(
         &mut self,
         crl: Arc<Crl>,
         roots: &[TrustAnchor<'_>],
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> Result<Replaced, ReplaceError> {
-        let lists = self.0.entry(crl.issuer().to_vec()).or_default();
-        let mut predecessors =
-            lists.iter().filter(|have| have.is_of_the_same_kind(&crl)).peekable();
-        if predecessors.peek().is_none() {
-            lists.push(crl);
-            return Ok(Replaced::Added);
+        let lists = self.0.get(crl.issuer_name()).cloned().unwrap_or_default();
+        let kin: Vec<_> = lists.iter().filter(|have| have.is_of_the_same_kind(&crl)).collect();
+        if kin.iter().any(|have| have.is_same(&crl)) {
+            return Ok(Replaced::Unchanged);
         }
-        for have in predecessors {
-            if have.is_same(&crl) {
-                return Ok(Replaced::Unchanged);
+        let names_key = crl.authority_key().is_some();
+        let of_name = |root: &&TrustAnchor<'_>| {
+            ComparableName::of_contents(&root.subject) == *crl.issuer_name()
+        };
+        let root_keys: Vec<_> = roots.iter().filter(of_name).map(webpki::spki_for_anchor).collect();
+        let mut keys = kin
+            .iter()
+            .flat_map(|have| have.signers())
+            .chain(root_keys.iter().map(|key| key.as_ref()))
+            .peekable();
+        let no_key_is_known = keys.peek().is_none();
+        // Here the signature is verified, and not in the next handshake.
+        let signer = keys.find(|key| crl.is_signed_by(key, algorithms));
+
+        let replaced: Vec<_> = match signer {
+            // Those that name the same key and were not signed by it are not worth keeping.
+            Some(_) if names_key => kin,
+            Some(key) => {
+                kin.into_iter().filter(|have| have.is_signed_by(key, algorithms)).collect()
             }
-            if crl.version().is_older_than(&have.version()) {
-                return Err(ReplaceError::Older { have: have.version(), offered: crl.version() });
-            }
-            // Here the signature is verified as well, and not in the next handshake.
-            let of_name = |root: &&TrustAnchor<'_>| *root.subject == *crl.issuer();
-            let mut known = have.signers().peekable();
-            let signed = match known.peek() {
-                Some(_) => known.any(|key| crl.is_signed_by(key, algorithms)),
-                None => {
-                    let mut roots =
-                        roots.iter().filter(of_name).map(webpki::spki_for_anchor).peekable();
-                    roots.peek().is_none() || roots.any(|key| crl.is_signed_by(&key, algorithms))
-                }
-            };
-            if !signed {
-                return Err(ReplaceError::Signature);
-            }
+            None if names_key && no_key_is_known => kin,
+            // Perhaps it was signed by another key of the issuer.
+            None if !names_key && root_keys.is_empty() => return Ok(self.add_unknown(crl)),
+            None if kin.is_empty() => kin,
+            None => return Err(ReplaceError::Signature),
+        };
+        if let Some(have) =
+            replaced.iter().find(|have| crl.version().is_older_than(&have.version()))
+        {
+            return Err(ReplaceError::Older { have: have.version(), offered: crl.version() });
         }
-        lists.retain(|have| !have.is_of_the_same_kind(&crl));
+        let outcome = match replaced.is_empty() {
+            true => Replaced::Added,
+            false => Replaced::Replaced,
+        };
+        let replaced: Vec<_> = replaced.into_iter().cloned().collect();
+        let lists = self.0.entry(crl.issuer_name().clone()).or_default();
+        lists.retain(|have| !replaced.iter().any(|gone| Arc::ptr_eq(gone, have)));
         lists.push(crl);
-        Ok(Replaced::Replaced)
+        Ok(outcome)
     }
 
-    /// All of them, in no order.
+    /// Adds a list of an unknown key to others of its kind, and drops the oldest one if there are too
+    /// many.
+    fn add_unknown(&mut self, crl: Arc<Crl>) -> Replaced {
+        let lists = self.0.entry(crl.issuer_name().clone()).or_default();
+        let unknown =
+            |have: &Arc<Crl>| have.is_of_the_same_kind(&crl) && have.signers().next().is_none();
+        let positions = lists.iter().enumerate().filter(|(_, have)| unknown(have));
+        let (count, oldest) = positions.fold((0, None), |(count, oldest), (position, have)| {
+            let is_older = oldest.is_none_or(|(_, oldest): (usize, &Arc<Crl>)| {
+                have.version().is_older_than(&oldest.version())
+            });
+            (count + 1, if is_older { Some((position, have)) } else { oldest })
+        });
+        let outcome = match oldest.map(|(position, _)| position) {
+            Some(oldest) if count >= MAX_UNKNOWN_SIGNERS => {
+                lists.remove(oldest);
+                Replaced::Replaced
+            }
+            _ => Replaced::Added,
+        };
+        lists.push(crl);
+        outcome
+    }
+
+    /// The lists whose issuer is unknown: none of these roots has its name, and no certificate of
+    /// that issuer was judged since the list was loaded. Such a list has had no effect, and an
+    /// administrator should look for the reason.
+    pub fn unmatched<'a>(
+        &'a self,
+        roots: &'a [TrustAnchor<'_>],
+    ) -> impl Iterator<Item = &'a Arc<Crl>> {
+        let names: HashSet<_> = match self.is_empty() {
+            true => HashSet::new(),
+            false => roots.iter().map(|root| ComparableName::of_contents(&root.subject)).collect(),
+        };
+        self.iter().filter(move |crl| !crl.issuer_is_known() && !names.contains(crl.issuer_name()))
+    }
+
+    /// All lists, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Crl>> {
         self.0.values().flatten()
     }
 
-    /// Whether there is none.
+    /// Whether there is no list.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// What became of a list that was to replace another.
+/// What [`Crls::replace`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Replaced {
-    /// It was the first of its kind, and is there now.
+    /// The list was added, and replaced no other.
     Added,
-    /// It is there now, and its predecessors are not.
+    /// The list was added, and its predecessors were dropped.
     Replaced,
-    /// It was there already; nothing changed.
+    /// The same list was there already; nothing changed.
     Unchanged,
 }
 
-/// Why a list does not replace another.
+/// Why a list cannot replace another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplaceError {
-    /// It cannot be used at all.
+    /// The list cannot be used at all.
     #[error(transparent)]
     Crl(#[from] CrlError),
-    /// It is older than the one that is there: by its cRLNumber, or by its thisUpdate.
+    /// The list is older than the one that is there: by its cRLNumber, or by its thisUpdate.
     #[error("the revocation list ({offered}) is older than the one that is there ({have})")]
     Older {
-        /// How new the one is that is there.
+        /// The version of the list that is there.
         have: CrlVersion,
-        /// How new the one is that was offered.
+        /// The version of the list that was offered.
         offered: CrlVersion,
     },
-    /// The key that signed its predecessor did not sign it.
-    #[error("the revocation list was not signed by the key that signed the one that is there")]
+    /// None of the known keys of the issuer signed the list.
+    #[error("the revocation list was signed by none of the known keys of its issuer")]
     Signature,
 }
 
-/// One consultation of the lists: the rule, the lists, and why the last path failed.
+/// One consultation of the lists: the rule, the lists, and the defect of the first path that failed.
 pub(crate) struct Consultation<'a> {
     pub(crate) rule: Revocation,
     pub(crate) crls: &'a Crls,
@@ -146,8 +215,9 @@ pub(crate) struct Consultation<'a> {
     pub(crate) signatures: Cell<usize>,
 }
 
-/// Most signatures of lists that one check of a chain verifies. Each may be as long as the longest list, each is remembered,
-/// and a path has at most seven certificates: an authority of many keys under one name must not make this many more.
+/// Most signatures of lists that one check of a chain verifies. Each list may be long, each result is
+/// remembered, and a path has at most seven certificates: an authority with many keys under one name
+/// must not multiply the work.
 pub(crate) const MAX_LIST_SIGNATURES: usize = 16;
 
 impl Consultation<'_> {
@@ -158,15 +228,7 @@ impl Consultation<'_> {
         let mut issuers = path.intermediate_certificates();
         loop {
             let issuer = issuers.next();
-            if let Some(lists) = self.crls.0.get(certificate.issuer()) {
-                let spki = match issuer {
-                    Some(issuer) => issuer.subject_public_key_info(),
-                    None => webpki::spki_for_anchor(path.anchor()),
-                };
-                self.certificate(certificate, is_leaf, issuer, spki.as_ref(), lists)?;
-            } else if self.rule == Revocation::Hard {
-                self.fail(Reason::RevocationUnknown, certificate)?;
-            }
+            self.certificate(certificate, is_leaf, issuer, path.anchor())?;
             match issuer {
                 Some(issuer) => (certificate, is_leaf) = (issuer, false),
                 None => return Ok(()),
@@ -179,17 +241,38 @@ impl Consultation<'_> {
         certificate: &webpki::Cert<'_>,
         is_leaf: bool,
         issuer: Option<&webpki::Cert<'_>>,
-        spki: &[u8],
-        lists: &[Arc<Crl>],
+        anchor: &TrustAnchor<'_>,
     ) -> Result<(), webpki::Error> {
+        let name = || ComparableName::of_contents(certificate.issuer());
+        let name = (!self.crls.is_empty()).then(name);
+        let lists = name.as_ref().and_then(|name| self.crls.0.get(name));
         let der = certificate.der();
+        let may_pass = match (self.rule, lists) {
+            (Revocation::Off | Revocation::Soft, _) | (Revocation::IfConfigured, None) => true,
+            (Revocation::IfConfigured, Some(_)) | (Revocation::Hard, _) => {
+                is_leaf && x509::needs_no_list(&der)
+            }
+        };
+        let (Some(lists), Some(name)) = (lists, name.as_ref()) else {
+            return match may_pass {
+                true => Ok(()),
+                false => self.fail(Reason::RevocationUnknown, certificate),
+            };
+        };
+        let points = x509::distribution_points(&der, name);
+        let spki = match issuer {
+            Some(issuer) => issuer.subject_public_key_info(),
+            None => webpki::spki_for_anchor(anchor),
+        };
         let may_sign = issuer.is_none_or(|issuer| x509::may_sign_crls(&issuer.der()));
         let mut known_good = false;
         let mut why_unknown = None;
         for crl in lists {
+            crl.set_issuer_is_known();
             let lists = crl.lists(certificate.serial());
-            // A signature is verified only where it makes a difference: an issuer may have a hundred lists.
-            let matters = match crl.covers(&der, is_leaf) {
+            // A signature is verified only if it makes a difference: an issuer may have a hundred
+            // lists.
+            let matters = match crl.covers(&points, is_leaf) {
                 Coverage::None => false,
                 Coverage::Part => lists,
                 Coverage::Whole => lists || !known_good,
@@ -197,14 +280,14 @@ impl Consultation<'_> {
             if !matters {
                 continue;
             }
-            let Some(signed) = self.is_signed_by(crl, spki) else {
+            let Some(signed) = self.is_signed_by(crl, &spki) else {
                 return self.fail(Reason::CertTooCostly, certificate);
             };
             if !may_sign || !signed {
                 why_unknown.get_or_insert(Reason::CrlInvalid);
                 continue;
             }
-            // A revocation outlives the list that announced it: it is looked for before the list's dates are.
+            // A revocation outlives the list that announced it, so the list's dates come later.
             if lists {
                 return self.fail(Reason::CertRevoked, certificate);
             }
@@ -218,7 +301,7 @@ impl Consultation<'_> {
                 known_good = true;
             }
         }
-        if known_good || self.rule == Revocation::Soft {
+        if known_good || may_pass {
             return Ok(());
         }
         self.fail(why_unknown.unwrap_or(Reason::RevocationUnknown), certificate)
@@ -236,7 +319,7 @@ impl Consultation<'_> {
         let der = certificate.der();
         let place = Place::of(&der, self.chain);
         self.defect.borrow_mut().get_or_insert(Defect::at(reason, place));
-        // Any error that the path builder does not rank above this one.
+        // The path builder ranks no other error of a complete path above this one.
         Err(webpki::Error::CertRevoked)
     }
 }

@@ -236,6 +236,15 @@ impl Trust {
         self.sets.get(id).map(|set| &set.crls)
     }
 
+    /// The loaded lists that match no known issuer, and so have had no effect: the issuer is none of
+    /// the roots of this set, and no certificate of that issuer was judged since.
+    pub fn unmatched_lists<'a>(
+        &'a self,
+        id: &RootsId,
+    ) -> impl Iterator<Item = &'a Arc<Crl>> + use<'a> {
+        self.sets.get(id).into_iter().flat_map(|set| set.crls.unmatched(&set.roots))
+    }
+
     /// The signature algorithms that certificates and revocation lists may use.
     pub fn algorithms(&self) -> &'static [&'static dyn SignatureVerificationAlgorithm] {
         self.algorithms

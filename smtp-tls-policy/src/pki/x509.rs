@@ -6,6 +6,8 @@ use pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKey
 use webpki::RawPublicKeyEntity;
 use x509_parser::certificate::X509Certificate;
 
+use crate::pki::comparison::{ComparableName, ComparablePoint};
+use crate::pki::crl::Points;
 use crate::pki::der::{BIT_STRING, Element, INTEGER, OCTET_STRING, OID, Offset, Reader, SEQUENCE};
 
 /// Parses a certificate, of whatever version and with whatever extensions.
@@ -171,6 +173,7 @@ fn has_key_usage(der: &CertificateDer<'_>, usage: u8) -> bool {
 /// The parts of a certificate that are needed where nothing is asked of the rest.
 struct Bare<'a> {
     issuer: &'a [u8],
+    validity: Element<'a>,
     subject: &'a [u8],
     spki: &'a [u8],
     /// What follows the key: identifiers and extensions.
@@ -185,9 +188,15 @@ impl<'a> Bare<'a> {
         // `[0] version` is absent in version 1; then the serial number comes first.
         tbs.optional(VERSION)?;
         let (_serial_number, _signature) = (tbs.next()?, tbs.next()?);
-        let (issuer, _validity, subject, spki) =
+        let (issuer, validity, subject, spki) =
             (tbs.next()?, tbs.next()?, tbs.next()?, tbs.next()?);
-        Ok(Self { issuer: issuer.whole(), subject: subject.whole(), spki: spki.whole(), rest: tbs })
+        Ok(Self {
+            issuer: issuer.whole(),
+            validity,
+            subject: subject.whole(),
+            spki: spki.whole(),
+            rest: tbs,
+        })
     }
 
     /// The value of an extension; `None` where it is absent. One that stands twice is an error (RFC 5280, 4.2).
@@ -242,11 +251,17 @@ pub(crate) fn name_constraints(der: &[u8]) -> Result<Option<Element<'_>>, Offset
     Bare::from_der(der)?.extension(NAME_CONSTRAINTS)
 }
 
-/// The names of the distribution points of a certificate (RFC 5280, 4.2.1.13), each a GeneralName; `None` where the
-/// extension is absent. Points for some reasons only, and those of another issuer's lists, are left out.
-pub(crate) fn distribution_points<'a>(
-    der: &'a CertificateDer<'_>,
-) -> Result<Option<Vec<&'a [u8]>>, Offset> {
+/// The distribution points of a certificate. Points for some reasons only, and those of another
+/// issuer's lists, are left out; of an extension that cannot be read nothing is left.
+pub(crate) fn distribution_points(der: &CertificateDer<'_>, issuer: &ComparableName) -> Points {
+    match named_points(der) {
+        Ok(None) => Points::implied(issuer.clone()),
+        Ok(Some(names)) => Points::Named(names),
+        Err(_) => Points::Named(Vec::new()),
+    }
+}
+
+fn named_points(der: &[u8]) -> Result<Option<Vec<ComparablePoint>>, Offset> {
     const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 31];
     const NAME: u8 = 0xa0;
     let Some(value) = Bare::from_der(der)?.extension(CRL_DISTRIBUTION_POINTS)? else {
@@ -264,11 +279,29 @@ pub(crate) fn distribution_points<'a>(
         if let Some(full) = full.reader().optional(NAME)? {
             let mut reader = full.reader();
             while !reader.is_empty() {
-                names.push(reader.next()?.whole());
+                names.extend(ComparablePoint::from_der(reader.next()?.whole()));
             }
         }
     }
     Ok(Some(names))
+}
+
+/// Whether a host's certificate needs no revocation list: it says that there will be none
+/// (noRevAvail, RFC 9608), or it is valid for at most seven days, for which public authorities
+/// publish none (CA/Browser Forum, Baseline Requirements, "Short-lived Subscriber Certificate").
+pub(crate) fn needs_no_list(leaf: &CertificateDer<'_>) -> bool {
+    const NO_REV_AVAIL: &[u8] = &[0x55, 0x1d, 56];
+    const SHORT_LIVED: u64 = 7 * 24 * 3600;
+    let Ok(bare) = Bare::from_der(leaf) else {
+        return false;
+    };
+    let validity = || {
+        let mut dates = bare.validity.reader();
+        let (not_before, not_after) = (dates.next()?.seconds()?, dates.next()?.seconds()?);
+        Ok::<_, Offset>(not_after.checked_sub(not_before))
+    };
+    let is_short_lived = matches!(validity(), Ok(Some(length)) if length <= SHORT_LIVED);
+    is_short_lived || matches!(bare.extension(NO_REV_AVAIL), Ok(Some(_)))
 }
 
 /// The SubjectPublicKeyInfo of a certificate, of whatever version and with whatever extensions.

@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod lists;
 mod names;
 mod revocation;
 
@@ -9,7 +10,10 @@ use common::*;
 use pki_types::CertificateDer;
 use rcgen::{CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, NameConstraints};
 use smtp_tls_policy::judge::{Standing, Verdict};
-use smtp_tls_policy::pki::{CnFallback, Detail, Place, Reference, Revocation, RootsId, Trust};
+use smtp_tls_policy::pki::{
+    CnFallback, Crl, CrlErrorKind, Detail, Place, Reference, ReplaceError, Replaced, Revocation,
+    RootsId, Trust,
+};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace, Reason, judge, pki_types};

@@ -185,6 +185,8 @@ pub(crate) fn certificate_of(
 /// A revocation list field by field, for those that no library makes.
 pub(crate) struct RawCrl {
     pub(crate) version: Vec<u8>,
+    /// A whole Name; `None`: the subject of the authority that signs.
+    pub(crate) issuer: Option<Vec<u8>>,
     pub(crate) this_update: Vec<u8>,
     pub(crate) next_update: Vec<u8>,
     /// Each a whole entry; see [`entry`].
@@ -198,6 +200,7 @@ impl RawCrl {
     pub(crate) fn new() -> Self {
         Self {
             version: vec![2, 1, 1],
+            issuer: None,
             this_update: tlv(0x17, b"260531000000Z"),
             next_update: tlv(0x18, b"20260602000000Z"),
             entries: Vec::new(),
@@ -223,7 +226,10 @@ impl RawCrl {
         let (_, issuer) = x509_parser::parse_x509_certificate(&authority.der).unwrap();
         let mut tbs = self.version.clone();
         tbs.extend_from_slice(ECDSA_WITH_SHA256);
-        tbs.extend_from_slice(issuer.subject().as_raw());
+        match &self.issuer {
+            Some(name) => tbs.extend_from_slice(name),
+            None => tbs.extend_from_slice(issuer.subject().as_raw()),
+        }
         tbs.extend_from_slice(&self.this_update);
         tbs.extend_from_slice(&self.next_update);
         if !self.entries.is_empty() {
@@ -234,6 +240,12 @@ impl RawCrl {
         }
         certificate_of(&tlv(0x30, &tbs), authority.issuer.key()).to_vec()
     }
+}
+
+/// A Name of one Common Name, in the string type with this tag.
+pub(crate) fn name_of(tag: u8, common_name: &[u8]) -> Vec<u8> {
+    let attribute = [tlv(6, &[0x55, 4, 3]), tlv(tag, common_name)].concat();
+    tlv(0x30, &tlv(0x31, &tlv(0x30, &attribute)))
 }
 
 /// An extension below id-ce.

@@ -23,10 +23,10 @@ pub enum CrlErrorKind {
     /// Not what RFC 5280, 5.1 describes, or not DER.
     #[error("the revocation list is malformed")]
     Malformed,
-    /// Not version 2 (RFC 5280, 5.1.2.1).
-    #[error("the revocation list is not of version 2")]
+    /// Neither version 1 nor version 2, or version 1 with extensions (RFC 5280, section 5.1.2.1).
+    #[error("the revocation list is of no known version")]
     Version,
-    /// A field that this profile requires is absent: nextUpdate (RFC 5280, 5.1.2.5) or the extensions (5.1.2.7).
+    /// nextUpdate is absent (RFC 5280, section 5.1.2.5), so that the list would never expire.
     #[error("the revocation list lacks a required field")]
     Missing,
     /// A delta list (RFC 5280, 5.2.4), which means nothing without its base.

@@ -13,19 +13,23 @@
 
 mod error;
 mod parse;
+mod scope;
 mod serials;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use pki_types::{SignatureVerificationAlgorithm, UnixTime};
 
+use crate::pki::comparison::ComparableName;
 use crate::pki::x509::Signed;
 
 pub use self::error::{CrlError, CrlErrorKind, CrlField};
+pub(crate) use self::scope::{Coverage, Points};
 
-use self::parse::Scope;
+use self::scope::Scope;
 use self::serials::Serials;
 
 /// Most keys of which a list remembers whether they made its signature. Authorities of one name have two while a key is
@@ -39,9 +43,11 @@ pub struct Crl {
     algorithm: Range<usize>,
     signature: Range<usize>,
     issuer: Range<usize>,
-    /// The value of the authority key identifier, and of the issuing distribution point, as they stand.
+    issuer_name: ComparableName,
+    /// Whether a judged certificate was of this issuer.
+    issuer_is_known: AtomicBool,
+    /// The value of the authority key identifier.
     authority_key: Option<Range<usize>>,
-    point: Option<Range<usize>>,
     version: CrlVersion,
     next_update: u64,
     scope: Option<Scope>,
@@ -60,18 +66,6 @@ pub struct CrlVersion {
 /// A cRLNumber: at most 20 octets (RFC 5280, 5.2.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CrlNumber([u8; 20]);
-
-/// What a list can say of a certificate of its issuer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Coverage {
-    /// Nothing: the certificate is out of its scope.
-    None,
-    /// It may be the part of the issuer's lists that has the certificate, or another one: what it lists is revoked, what
-    /// it does not list is not cleared.
-    Part,
-    /// Whether the certificate is revoked.
-    Whole,
-}
 
 impl CrlVersion {
     /// The cRLNumber.
@@ -118,7 +112,7 @@ impl fmt::Debug for CrlNumber {
 }
 
 impl Crl {
-    /// Parses a list: version 2, with nextUpdate and sound entries. Costs one pass over it.
+    /// Parses a list of version 1 or 2, with nextUpdate and sound entries, in one pass over it.
     ///
     /// # Errors
     ///
@@ -130,9 +124,10 @@ impl Crl {
             signed: parts.signed,
             algorithm: parts.algorithm,
             signature: parts.signature,
+            issuer_name: ComparableName::of_contents(&der[parts.issuer.clone()]),
+            issuer_is_known: AtomicBool::new(false),
             issuer: parts.issuer,
             authority_key: parts.authority_key,
-            point: parts.point,
             version: CrlVersion { number: parts.number, this_update: parts.this_update },
             next_update: parts.next_update,
             scope: parts.scope,
@@ -173,15 +168,36 @@ impl Crl {
         self.serials.contains(&self.der, serial)
     }
 
-    /// Whether both speak for the same certificates of the same issuer: equal names, key identifiers (RFC 5280, 5.2.1)
-    /// and issuing distribution points (5.2.5). Of such lists the newest is meant.
+    /// Whether both speak for the same certificates of the same issuer: equal names (RFC 5280,
+    /// section 7.1), key identifiers (section 5.2.1) and issuing distribution points (section 5.2.5).
+    /// Of such lists the newest is meant, if the same key signed them.
     pub fn is_of_the_same_kind(&self, other: &Self) -> bool {
-        let kind = |crl: &Self, range: &Option<Range<usize>>| {
-            range.clone().map(|range| crl.der[range].to_vec())
-        };
-        self.issuer() == other.issuer()
-            && kind(self, &self.authority_key) == kind(other, &other.authority_key)
-            && kind(self, &self.point) == kind(other, &other.point)
+        self.issuer_name == other.issuer_name
+            && self.authority_key() == other.authority_key()
+            && self.scope == other.scope
+    }
+
+    /// The value of the authority key identifier.
+    pub(crate) fn authority_key(&self) -> Option<&[u8]> {
+        self.authority_key.clone().map(|range| &self.der[range])
+    }
+
+    /// The name of its issuer, ready to be compared.
+    pub(crate) fn issuer_name(&self) -> &ComparableName {
+        &self.issuer_name
+    }
+
+    /// Records that a judged certificate was of this issuer.
+    pub(crate) fn set_issuer_is_known(&self) {
+        // Written once, so that threads that judge do not take the cache line from each other.
+        if !self.issuer_is_known() {
+            self.issuer_is_known.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a judged certificate was of this issuer.
+    pub(crate) fn issuer_is_known(&self) -> bool {
+        self.issuer_is_known.load(Ordering::Relaxed)
     }
 
     /// Whether both are the same, octet by octet.
@@ -193,11 +209,9 @@ impl Crl {
         (self.version.this_update, self.next_update)
     }
 
-    /// What it can say of this certificate of its issuer (RFC 5280, 6.3.3, (b)(2)).
-    pub(crate) fn covers(&self, certificate: &CertificateDer<'_>, is_leaf: bool) -> Coverage {
-        self.scope
-            .as_ref()
-            .map_or(Coverage::Whole, |scope| scope.covers(&self.der, certificate, is_leaf))
+    /// What it can say of a certificate of its issuer with these distribution points.
+    pub(crate) fn covers(&self, points: &Points, is_leaf: bool) -> Coverage {
+        self.scope.as_ref().map_or(Coverage::Whole, |scope| scope.covers(points, is_leaf))
     }
 
     /// Whether this key made the signature, if that was found out before.

@@ -1,22 +1,25 @@
-//! The fields of a list (RFC 5280, 5.1 to 5.3).
+//! Reads the fields of a list (RFC 5280, sections 5.1 to 5.3).
+//!
+//! What is read is what section 5 asks of applications, not what it asks of issuers: "All applications
+//! conforming to this profile [..] are required to process both version 1 and version 2 CRLs" of one
+//! issuer for all its certificates. So `version`, cRLNumber and the authority key identifier may be
+//! absent, and a BOOLEAN that is true may be any octet but 0, as in BER.
+//!
+//! nextUpdate is required. RFC 5280, section 5.1.2.5, leaves the meaning of a list without one open:
+//! such a list would say for ever that a certificate is good.
 
 use std::ops::Range;
 
-use pki_types::CertificateDer;
-
+use super::CrlNumber;
 use super::error::{CrlError, CrlErrorKind, CrlField};
+use super::scope::Scope;
 use crate::pki::der::{
     BIT_STRING, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Offset, Reader, SEQUENCE,
     UTC_TIME,
 };
-use crate::pki::x509;
 
-use super::{Coverage, CrlNumber};
-
-/// `[0]`, constructed, and so on.
-const CONSTRUCTED_0: u8 = 0xa0;
-/// DER's TRUE (X.690, 11.1).
-const TRUE: u8 = 0xff;
+/// `[0]`, constructed.
+pub(super) const CONSTRUCTED_0: u8 = 0xa0;
 
 /// Extensions of a list (RFC 5280, 5.2), below id-ce, 2.5.29.
 const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 20];
@@ -41,17 +44,7 @@ pub(super) struct Parts {
     pub(super) serials: Vec<u32>,
     pub(super) number: Option<CrlNumber>,
     pub(super) authority_key: Option<Range<usize>>,
-    pub(super) point: Option<Range<usize>>,
     pub(super) scope: Option<Scope>,
-}
-
-/// Which certificates a list speaks for (RFC 5280, 5.2.5).
-#[derive(Debug, Default)]
-pub(super) struct Scope {
-    user_only: bool,
-    ca_only: bool,
-    /// The names of its distribution point, each a GeneralName; empty: not bound to one.
-    names: Vec<Range<usize>>,
 }
 
 pub(super) fn parse(der: &[u8]) -> Result<Parts, CrlError> {
@@ -75,11 +68,12 @@ pub(super) fn parse(der: &[u8]) -> Result<Parts, CrlError> {
 
     let mut tbs = signed.reader();
     let version = tbs.offset();
-    match tbs.optional(INTEGER).map_err(F::Version.malformed())? {
-        // v2 is 1; of version 1 the field is absent.
-        Some(element) if element.contents() == [1] => {}
-        _ => return Err(F::Version.error(Version, version)),
-    }
+    let is_version_1 = match tbs.optional(INTEGER).map_err(F::Version.malformed())? {
+        None => true,
+        // The number of version 2 is 1.
+        Some(element) if element.contents() == [1] => false,
+        Some(_) => return Err(F::Version.error(Version, version)),
+    };
     let inner_algorithm = tbs.expect(SEQUENCE).map_err(F::Algorithm.malformed())?;
     if inner_algorithm.contents() != algorithm.contents() {
         // RFC 5280, 5.1.2.2.
@@ -98,7 +92,10 @@ pub(super) fn parse(der: &[u8]) -> Result<Parts, CrlError> {
     };
     let at = tbs.offset();
     let explicit = tbs.optional(CONSTRUCTED_0).map_err(F::Extension(0).malformed())?;
-    let explicit = explicit.ok_or(F::Extension(0).error(Missing, at))?;
+    if is_version_1 && explicit.is_some() {
+        // RFC 5280, section 5.1.2.7: extensions belong to version 2.
+        return Err(F::Extension(0).error(Version, at));
+    }
     tbs.finish().map_err(F::List.malformed())?;
 
     let mut parts = Parts {
@@ -111,10 +108,11 @@ pub(super) fn parse(der: &[u8]) -> Result<Parts, CrlError> {
         serials,
         number: None,
         authority_key: None,
-        point: None,
         scope: None,
     };
-    parts.extensions(explicit)?;
+    if let Some(explicit) = explicit {
+        parts.extensions(explicit)?;
+    }
     Ok(parts)
 }
 
@@ -191,10 +189,11 @@ impl<'a> Extension<'a> {
     }
 }
 
-fn truth(flag: &Element<'_>) -> Result<bool, Offset> {
+/// The value of a BOOLEAN. DER writes TRUE as 0xff; some authorities write 1 (X.690, sections 8.2.2 and
+/// 11.1), and the signature leaves no doubt that they meant it.
+pub(super) fn truth(flag: &Element<'_>) -> Result<bool, Offset> {
     match flag.contents() {
-        [TRUE] => Ok(true),
-        [0] => Ok(false),
+        [octet] => Ok(*octet != 0),
         _ => Err(Offset(flag.inner)),
     }
 }
@@ -223,8 +222,7 @@ impl Parts {
                 }
                 ISSUING_DISTRIBUTION_POINT => {
                     let scope = Scope::read(extension.value)?;
-                    once(&mut self.point, value, twice(F::IssuingDistributionPoint))?;
-                    self.scope = Some(scope);
+                    once(&mut self.scope, scope, twice(F::IssuingDistributionPoint))?;
                 }
                 AUTHORITY_KEY_IDENTIFIER => once(&mut self.authority_key, value, twice(field))?,
                 _ if extension.critical => {
@@ -258,102 +256,4 @@ fn number(value: Element<'_>) -> Result<CrlNumber, Offset> {
     let start = number.len().checked_sub(digits.len()).ok_or(wrong)?;
     number[start..].copy_from_slice(digits);
     Ok(CrlNumber(number))
-}
-
-impl Scope {
-    fn read(value: Element<'_>) -> Result<Self, CrlError> {
-        const FIELD: CrlField = CrlField::IssuingDistributionPoint;
-        let malformed = FIELD.malformed();
-        let mut outer = value.reader();
-        let point = outer.expect(SEQUENCE).map_err(&malformed)?;
-        outer.finish().map_err(&malformed)?;
-        let mut scope = Self::default();
-        let mut fields = point.reader();
-        let mut last = None;
-        while !fields.is_empty() {
-            let field = fields.next().map_err(&malformed)?;
-            let at = Offset(field.start);
-            // Each once, and in this order.
-            if last.replace(field.tag() & 0x1f) >= Some(field.tag() & 0x1f) {
-                return Err(malformed(at));
-            }
-            let refuse_if = |kind| match truth(&field) {
-                Ok(true) => Err(FIELD.error(kind, at)),
-                Ok(false) => Ok(()),
-                Err(at) => Err(malformed(at)),
-            };
-            match field.tag() {
-                CONSTRUCTED_0 => scope.names = full_name(field)?,
-                0x81 => scope.user_only = truth(&field).map_err(&malformed)?,
-                0x82 => scope.ca_only = truth(&field).map_err(&malformed)?,
-                0x83 => return Err(FIELD.error(CrlErrorKind::PartitionedByReason, at)),
-                0x84 => refuse_if(CrlErrorKind::Indirect)?,
-                0x85 => refuse_if(CrlErrorKind::AttributeCertificates)?,
-                _ => return Err(malformed(at)),
-            }
-        }
-        Ok(scope)
-    }
-
-    /// What the list can say of this certificate (RFC 5280, 6.3.3, (b)(2)).
-    pub(super) fn covers(
-        &self,
-        der: &[u8],
-        certificate: &CertificateDer<'_>,
-        is_leaf: bool,
-    ) -> Coverage {
-        if (is_leaf && self.ca_only) || (!is_leaf && self.user_only) {
-            return Coverage::None;
-        }
-        if self.names.is_empty() {
-            return Coverage::Whole;
-        }
-        let has = |name: &[u8]| self.names.iter().any(|own| der[own.clone()] == *name);
-        match x509::distribution_points(certificate) {
-            Ok(Some(points)) if points.iter().any(|name| has(name)) => Coverage::Whole,
-            Ok(Some(_)) | Err(_) => Coverage::None,
-            // RFC 5280, 6.3.3: such a certificate has "a distribution point name of the certificate issuer", and a list
-            // for another point may be one part of many.
-            Ok(None) => match x509::names_of(certificate) {
-                Some((issuer, _))
-                    if self
-                        .names
-                        .iter()
-                        .any(|own| is_directory_name(&der[own.clone()], issuer)) =>
-                {
-                    Coverage::Whole
-                }
-                _ => Coverage::Part,
-            },
-        }
-    }
-}
-
-/// Whether a GeneralName is `directoryName` with this Name.
-fn is_directory_name(general: &[u8], name: &[u8]) -> bool {
-    const DIRECTORY_NAME: u8 = 0xa4;
-    Reader::new(general).expect(DIRECTORY_NAME).is_ok_and(|found| found.contents() == name)
-}
-
-/// The names of `DistributionPointName`: those of `fullName`, each as a whole.
-fn full_name(point: Element<'_>) -> Result<Vec<Range<usize>>, CrlError> {
-    const FIELD: CrlField = CrlField::IssuingDistributionPoint;
-    const RELATIVE: u8 = 0xa1;
-    let mut reader = point.reader();
-    if reader.peek() == Some(RELATIVE) {
-        return Err(FIELD.error(CrlErrorKind::RelativeName, reader.offset()));
-    }
-    let full = reader.expect(CONSTRUCTED_0).map_err(FIELD.malformed())?;
-    reader.finish().map_err(FIELD.malformed())?;
-    let mut names = Vec::new();
-    let mut reader = full.reader();
-    while !reader.is_empty() {
-        let name = reader.next().map_err(FIELD.malformed())?;
-        names.push(name.start..name.end);
-    }
-    if names.is_empty() {
-        // GeneralNames has at least one (RFC 5280, 4.2.1.6): an empty one must not mean "every certificate".
-        return Err(FIELD.error(CrlErrorKind::Malformed, Offset(full.start)));
-    }
-    Ok(names)
 }
