@@ -199,9 +199,7 @@ fn a_refused_token_is_answered_as_each_mechanism_wants_it() {
 fn a_server_that_does_not_know_the_password_is_found_out() {
     let first = challenge(SERVER_FIRST);
     let cancelled = |error: &str| {
-        [format!(
-            "AuthenticationFailed {{ failure: Mechanism({error}), reply: Reply(501 no) }}"
-        )]
+        [format!("AuthenticationFailed {{ failure: Mechanism({error}), reply: Reply(501 no) }}")]
     };
 
     // A signature that is wrong, none at all, and something else.
@@ -299,10 +297,7 @@ fn more_questions_than_a_mechanism_has_answers_are_cancelled() {
         }
         assert!(rounds <= 2, "{name}");
         let events = bed.feed(b"501 5.7.0 cancelled\r\n");
-        assert!(
-            events[0].starts_with("AuthenticationFailed { failure: Mechanism("),
-            "{events:?}"
-        );
+        assert!(events[0].starts_with("AuthenticationFailed { failure: Mechanism("), "{events:?}");
         // The connection lives on.
         bed.start(&["a@test.example"]);
         assert!(bed.ask(b"").starts_with("MAIL"));
@@ -354,8 +349,7 @@ fn malformed_challenges_are_cancelled() {
     ] {
         let (said, events) = exchange(login(), &[bad.as_bytes(), b"501 5.7.0 cancelled\r\n"]);
         assert_eq!(said, ["AUTH LOGIN\r\n", "*\r\n", ""], "{bad}");
-        let failed =
-            events[0].strip_prefix("AuthenticationFailed { failure: Mechanism(").unwrap();
+        let failed = events[0].strip_prefix("AuthenticationFailed { failure: Mechanism(").unwrap();
         assert!(failed.starts_with("Base64)") || failed.starts_with("Malformed)"), "{failed}");
     }
     let longest = format!("334 {}\r\n", "A".repeat(MAX_CHALLENGE));

@@ -1,6 +1,6 @@
 //! Tokio sockets and rustls sessions for `smtp-proto` and `smtp-tls-policy`.
 //!
-//! - [`Sender`] delivers by what the DNS, MTA-STS, the connector and the message say; the caller answers its [`Lookups`].
+//! - [`Sender`] delivers by what the DNS, MTA-STS, the connector and the message say; the caller answers its [`lookups::Lookups`].
 //! - [`deliver()`] walks a route until every recipient has its final word; [`Connection`] is one connection of it.
 //! - [`serve()`] accepts connections and puts their events before a [`Handler`].
 //! - AUTH: [`Target::credentials`] and [`Mail::credentials`] in the client, [`Handler::authenticate`] in the server.
@@ -10,27 +10,25 @@
 //! - [`ReuseKey`] tells which messages may share a connection, and [`lookups::Zone`] is a DNS and a web in memory.
 //!
 //! Everything that decides is in the other two crates; this one moves bytes, keeps time, and carries the words of one
-//! crate to the other ([`explain`]). Every connection is a `tracing` span, with the decision about TLS and its reason.
+//! crate to the other. Every connection is a `tracing` span, with the decision about TLS and its reason.
 
 mod binding;
-pub mod connection;
-pub mod deliver;
-pub mod explain;
+mod client;
+mod convert;
 pub mod lookups;
-pub mod outcome;
-pub mod reuse;
-pub mod sender;
-pub mod serve;
-mod transport;
+mod sender;
+mod server;
+mod wire;
 
-pub use connection::{Connection, Outbound, Target};
-pub use deliver::{Attempt, Candidate, Hosts, Message, Report, Skip, deliver, measure};
-pub use lookups::Lookups;
-pub use outcome::{Decision, Delivery, End, Failure, MessageError, Spoken};
-pub use reuse::ReuseKey;
-pub use sender::{Mail, Sender};
-pub use serve::{Handler, Inbound, Service, Session, serve};
-pub use transport::Io;
+pub use client::{
+    Connection, Decision, Delivery, End, Failure, MessageError, Outbound, ReuseKey, Spoken, Target,
+};
+pub use convert::tls_rules;
+pub use sender::{
+    Candidate, DialAttempt, Hosts, Mail, Message, Report, Sender, Skip, deliver, measure,
+};
+pub use server::{Handler, Inbound, Service, Session, handle, scram, serve};
+pub use wire::Io;
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

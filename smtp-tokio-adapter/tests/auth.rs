@@ -28,13 +28,13 @@ use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{Posture, SmartHost};
 use smtp_tls_policy::rustls::ClientTls;
 use smtp_tls_policy::{Domain, Host};
-use smtp_tokio_adapter::deliver::Skip;
+use smtp_tokio_adapter::Mail;
+use smtp_tokio_adapter::Skip;
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::sender::Mail;
-use smtp_tokio_adapter::serve::{Handler, Inbound, Session};
 use smtp_tokio_adapter::{
     Candidate, Connection, Failure, Hosts, Io, Outbound, Report, Sender, Target, deliver,
 };
+use smtp_tokio_adapter::{Handler, Inbound, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -472,7 +472,7 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
             let (inbound, handler) = (inbound.clone(), Bound(Arc::clone(&theirs)));
             let (_leave, leaving) = tokio::sync::watch::channel(false);
             let serving = tokio::spawn(async move {
-                smtp_tokio_adapter::serve::handle(&inbound, handler, peer, None, leaving).await;
+                smtp_tokio_adapter::handle(&inbound, handler, peer, None, leaving).await;
             });
             let (decision, connection) = Connection::open(&outbound, &target, ours).await;
             let mut connection = connection.unwrap();

@@ -12,8 +12,8 @@ use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, MessageTls, TlsaF
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::sts::{StsFact, StsPolicy};
 use smtp_tls_policy::{Host, Namespace};
+use smtp_tokio_adapter::ReuseKey;
 use smtp_tokio_adapter::Target;
-use smtp_tokio_adapter::reuse::ReuseKey;
 use table::section;
 
 /// The key of a message that differs in this from the one for which the connection was opened.

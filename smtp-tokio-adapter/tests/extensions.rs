@@ -26,8 +26,8 @@ use smtp_proto::wire::reply::{EnhancedCode, Response};
 use smtp_tls_policy::Host;
 use smtp_tls_policy::plan::{Facts, HostOrigin, MessageTls, Plan, plan};
 use smtp_tls_policy::rules::Posture;
-use smtp_tokio_adapter::serve::{Handler, Inbound, Session, serve};
 use smtp_tokio_adapter::{Connection, Failure, Message, Outbound, Report, Target, deliver};
+use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

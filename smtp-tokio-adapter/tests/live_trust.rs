@@ -12,7 +12,7 @@ use smtp_tls_policy::Reason;
 use smtp_tls_policy::pki::{LiveTrust, Replaced, RootsId, Trust};
 use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::rustls::{ClientCertificates, server_config};
-use smtp_tokio_adapter::serve::Inbound;
+use smtp_tokio_adapter::Inbound;
 
 const SERIAL: u8 = 42;
 

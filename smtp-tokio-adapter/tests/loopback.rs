@@ -18,7 +18,7 @@ use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Reason};
-use smtp_tokio_adapter::serve::Inbound;
+use smtp_tokio_adapter::Inbound;
 use smtp_tokio_adapter::{Connection, End, Spoken, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -22,7 +22,7 @@ use smtp_proto::wire::reply::{EnhancedCode, Reply};
 use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Reason};
-use smtp_tokio_adapter::serve::Inbound;
+use smtp_tokio_adapter::Inbound;
 use smtp_tokio_adapter::{
     Candidate, Connection, Delivery, End, Failure, Hosts, Io, Message, Outbound, Report, Skip,
     Target, deliver,

@@ -15,7 +15,7 @@ use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Protocol, server};
-use smtp_tokio_adapter::serve::{Handler, Inbound, Session, handle, serve};
+use smtp_tokio_adapter::{Handler, Inbound, Session, handle, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

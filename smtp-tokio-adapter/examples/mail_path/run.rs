@@ -24,10 +24,10 @@ use smtp_tls_policy::trace::Channel;
 use smtp_tls_policy::trace::tls_required_no;
 use smtp_tls_policy::trace::{self, received};
 use smtp_tls_policy::{Domain, Host, Reason};
+use smtp_tokio_adapter::Inbound;
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::sender::{Mail as Job, Sender};
-use smtp_tokio_adapter::serve::Inbound;
-use smtp_tokio_adapter::{Attempt, Outbound, Report, Spoken};
+use smtp_tokio_adapter::{DialAttempt, Outbound, Report, Spoken};
+use smtp_tokio_adapter::{Mail as Job, Sender};
 
 use crate::Failed;
 use crate::message::{Mail, inspect};
@@ -55,7 +55,7 @@ pub struct Observed {
     pub clear_octets: u64,
     /// Octets that the message of this hop has.
     pub octets: u64,
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<DialAttempt>,
 }
 
 /// The final word on the recipient.

@@ -18,7 +18,7 @@ use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::plan::Refusal;
 use smtp_tls_policy::rules::InboundConnectors;
 use smtp_tls_policy::{Domain, Reason};
-use smtp_tokio_adapter::serve::{Handler, Inbound, Service, Session, handle, serve};
+use smtp_tokio_adapter::{Handler, Inbound, Service, Session, handle, serve};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;

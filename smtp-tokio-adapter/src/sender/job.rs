@@ -15,8 +15,9 @@ use smtp_tls_policy::tlsrpt::Reporting;
 use smtp_tls_policy::{Domain, Host, sts};
 
 use super::{Mail, Sender, lock};
-use crate::deliver::{Candidate, Hosts, Message, Skip};
 use crate::lookups::Lookups;
+use crate::sender::hosts::{Candidate, Hosts, Skip};
+use crate::sender::message::Message;
 
 /// What is known of one delivery before its hosts are looked up.
 pub(super) struct Job<'a, L, M> {

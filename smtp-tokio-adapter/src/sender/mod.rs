@@ -11,7 +11,7 @@
 //! use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
 //! use smtp_tls_policy::rustls::ClientTls;
 //! use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
-//! use smtp_tokio_adapter::{Lookups, Outbound, Sender, sender::Mail};
+//! use smtp_tokio_adapter::{Mail, Outbound, Sender, lookups::Lookups};
 //!
 //! /// What the resolver says: everything is signed, save that somebody has broken the TLSA records.
 //! struct Zone;
@@ -59,8 +59,18 @@
 //! # }
 //! ```
 
+mod deliver;
+mod dial;
+mod hosts;
 mod job;
+mod message;
 mod policies;
+mod report;
+
+pub use self::deliver::deliver;
+pub use self::hosts::{Candidate, Hosts, Skip};
+pub use self::message::{Message, measure};
+pub use self::report::{DialAttempt, Report};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,10 +89,8 @@ use smtp_tls_policy::sts;
 use smtp_tls_policy::sts::PolicyStore;
 use smtp_tls_policy::{Host, Reason};
 
-use crate::connection::Outbound;
-use crate::deliver::{Message, Report, deliver};
+use crate::client::{Outbound, Spoken};
 use crate::lookups::Lookups;
-use crate::outcome::Spoken;
 
 use self::job::Job;
 use self::policies::Policies;

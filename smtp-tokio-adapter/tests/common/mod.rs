@@ -24,8 +24,8 @@ use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::serve::{Handler, Inbound, Service, Session, serve};
 use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Skip, deliver};
+use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 

@@ -17,7 +17,7 @@ use smtp_tls_policy::rustls::{ClientCertificates, server_config};
 use smtp_tls_policy::trace::Channel;
 use smtp_tls_policy::trace::hop;
 use smtp_tls_policy::trace::received;
-use smtp_tokio_adapter::serve::{Handler, Inbound, Service, Session, serve};
+use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
 use tokio::net::TcpListener;
 
 use crate::lab::run;

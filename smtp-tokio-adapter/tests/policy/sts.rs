@@ -1,7 +1,7 @@
 //! MTA-STS, from the record and the policy to the wire (RFC 8461).
 
 use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
-use smtp_tokio_adapter::Lookups;
+use smtp_tokio_adapter::lookups::Lookups;
 
 use crate::world::*;
 

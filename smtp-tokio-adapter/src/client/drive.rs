@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use smtp_proto::client::{Client, ClientEvent};
@@ -10,10 +10,11 @@ use smtp_proto::error::Error;
 use smtp_proto::{Step, Want};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::LINGER;
-use crate::outcome::{Failure, MessageError};
-use crate::transport::{Io, Moved, Until, Wire};
+use crate::client::outcome::{Failure, MessageError};
+use crate::wire::{Io, Moved, Until, Wire};
 
+/// How long closing a connection may take once its result is known.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// Octets of output that are gathered before a write: a body's end and the final dot go out together.
 const WRITE: usize = 64 * 1024;
 

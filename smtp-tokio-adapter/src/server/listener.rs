@@ -1,11 +1,4 @@
-//! The receiving side: a listener, a handler for each connection, a cap on connections and a graceful end.
-//!
-//! A [`Service`] makes one [`Handler`] for each connection. Every method of a handler has an answer by default, but
-//! those without which there is no mail server: `recipient`, `body` and `end_of_body`. A handler may take its time:
-//! nothing more is read from its client meanwhile, other connections go on.
-
-mod connection;
-mod handler;
+//! The listener, and what its connections have in common.
 
 use std::io;
 use std::sync::Arc;
@@ -13,42 +6,18 @@ use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use smtp_proto::sasl::server::{Decoy, Mechanism, ScramSha256};
-use smtp_proto::server;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-pub use connection::handle;
-use connection::handle_until;
-pub use handler::{Handler, Service, Session};
-
-use crate::connection::random;
+use crate::client::auth::random;
+use crate::server::connection::handle_until;
+use crate::server::handler::Service;
+use crate::server::inbound::Inbound;
 
 const BUSY: &[u8] = b"421 4.3.2 too many connections\r\n";
 /// How long connections may take to say their last words after the grace, `closed` included.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// What all connections of a listener have in common.
-#[derive(Clone)]
-pub struct Inbound {
-    /// Name, extensions, limits.
-    pub smtp: Arc<server::Config>,
-    /// The server's certificate; needed where [`server::Config::starttls`] is not `No`, and for `implicit`.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// TLS from the first byte (RFC 8314, 3.3).
-    pub implicit: bool,
-    /// Connections at a time; one more is told 421 and closed.
-    pub connections: usize,
-    /// How long a message that is under way at shutdown may take.
-    pub grace: Duration,
-}
-
-impl Inbound {
-    /// Clear text, a thousand connections, half a minute of grace.
-    pub fn new(smtp: Arc<server::Config>) -> Self {
-        Self { smtp, tls: None, implicit: false, connections: 1000, grace: Duration::from_secs(30) }
-    }
-}
 
 /// SCRAM-SHA-256-PLUS and SCRAM-SHA-256 for [`server::Config::mechanisms`], with nonces from the provider's random numbers.
 pub fn scram(decoy: Decoy, provider: Arc<CryptoProvider>) -> [Arc<dyn Mechanism>; 2] {

@@ -10,9 +10,9 @@ use smtp_proto::sasl::client::Credentials;
 use smtp_proto::sasl::scram::Nonce;
 use smtp_tls_policy::rustls::{ClientTls, TlsConfigError};
 
-use super::drive::{drive, hang_up};
-use crate::outcome::Failure;
-use crate::transport::{Io, Wire};
+use crate::client::drive::{drive, hang_up};
+use crate::client::outcome::Failure;
+use crate::wire::{Io, Wire};
 
 /// One attempt with the best mechanism, and no other after it: a server that does not take the credentials would not take
 /// them better in another form, and a false one must not be handed the password because it has refused a proof of it.

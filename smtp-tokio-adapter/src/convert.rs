@@ -17,10 +17,10 @@ use smtp_tls_policy::{Reason, Status};
 /// let connector = OutboundConnector::new("partner", vec![Namespace::Default], Posture::Verified);
 /// let (domain, host) = (Host::parse("test.example")?, Host::parse("mx.test.example")?);
 /// let plan = plan(&Facts::new(&connector, &domain, &host, HostOrigin::Mx))?;
-/// assert_eq!(smtp_tokio_adapter::explain::rules(&plan).mode, TlsMode::Required);
+/// assert_eq!(smtp_tokio_adapter::tls_rules(&plan).mode, TlsMode::Required);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn rules(plan: &Plan) -> TlsRules {
+pub fn tls_rules(plan: &Plan) -> TlsRules {
     let mode = match (plan.attempt(), plan.floor()) {
         (Attempt::Clear, _) => return TlsRules::NEVER,
         (Attempt::StartTls, Floor::Plaintext) => TlsMode::Opportunistic,
@@ -43,7 +43,7 @@ pub fn rules(plan: &Plan) -> TlsRules {
 }
 
 /// The reason code of a failure. `timed_out`: whether a handshake ended by its deadline.
-pub fn reason(failure: TlsFailure, timed_out: bool) -> Reason {
+pub(crate) fn reason(failure: TlsFailure, timed_out: bool) -> Reason {
     match failure {
         TlsFailure::NotWanted => Reason::TlsNotWanted,
         TlsFailure::NotOffered => Reason::StarttlsNotOffered,
@@ -58,6 +58,6 @@ pub fn reason(failure: TlsFailure, timed_out: bool) -> Reason {
 }
 
 /// A policy's status in the core's words.
-pub fn status(status: Status) -> EnhancedCode {
+pub(crate) fn status(status: Status) -> EnhancedCode {
     EnhancedCode::new(status.class, status.subject, status.detail)
 }

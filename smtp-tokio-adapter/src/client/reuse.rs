@@ -5,7 +5,7 @@ use smtp_tls_policy::Host;
 use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::rules::IdentityId;
 
-use crate::connection::Target;
+use crate::client::outbound::Target;
 
 /// All for which a connection was opened. One that is kept open may carry a further message only where the message's key
 /// is equal, compared in full: what was proved for one next hop, plan or identity is proved for no other.
@@ -18,7 +18,7 @@ use crate::connection::Target;
 /// use smtp_tls_policy::{Host, Namespace};
 /// use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 /// use smtp_tls_policy::rules::{OutboundConnector, Posture};
-/// use smtp_tokio_adapter::{Target, reuse::ReuseKey};
+/// use smtp_tokio_adapter::{ReuseKey, Target};
 ///
 /// let connector = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Verified);
 /// let (one, other, host) = (Host::parse("a.example")?, Host::parse("b.example")?, Host::parse("mx.example")?);

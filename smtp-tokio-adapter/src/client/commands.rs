@@ -8,11 +8,11 @@ use smtp_proto::error::Error;
 use smtp_proto::wire::command::{Command, Xclient};
 use smtp_proto::wire::reply::ReplyBuf;
 
-use super::auth::authenticate;
-use super::drive::drive;
-use super::{Connection, lost};
-use crate::outcome::Failure;
-use crate::transport::Io;
+use crate::client::auth::authenticate;
+use crate::client::connection::Connection;
+use crate::client::drive::drive;
+use crate::client::outcome::{Failure, lost};
+use crate::wire::Io;
 
 impl<S: Io> Connection<S> {
     /// One command between two transactions, such as VRFY: see

@@ -16,10 +16,10 @@ use smtp_tls_policy::rustls::session_names;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::handler::GO_AHEAD;
-use super::{Handler, Inbound, Session};
 use crate::binding::{Shown, bindings};
-use crate::transport::{Io, Link, Moved, Until, Wire};
+use crate::server::handler::{GO_AHEAD, Handler, Session};
+use crate::server::inbound::Inbound;
+use crate::wire::{Io, Link, Moved, Until, Wire};
 
 const NO_TLS: Response = Response::fixed(454, (4, 7, 0), "TLS not available");
 const SHUTDOWN: Response = Response::fixed(421, (4, 3, 2), "shutting down");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smtp_proto::channel::TlsInfo;
 use smtp_proto::client;
-use smtp_proto::client::{AuthFailure, Unsupported};
+use smtp_proto::client::{AuthFailure, Client, Unsupported};
 use smtp_proto::error::{ApiMisuse, BodyError, CommandRefusal, Error};
 use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route::{Ending, Word};
@@ -18,8 +18,7 @@ use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::rustls::TlsConfigError;
 use smtp_tls_policy::{Reason, tlsrpt};
 
-use crate::connection::Target;
-use crate::explain;
+use crate::convert;
 
 /// RFC 3463, 3.7: other or undefined media error.
 const DEFECT: EnhancedCode = EnhancedCode::new(5, 6, 0);
@@ -47,15 +46,15 @@ pub struct Decision {
 
 impl Decision {
     /// Before anything is known: what a plan without TLS, or a retry in clear text, is going to do; else nothing yet.
-    pub(crate) fn undecided(target: &Target<'_>) -> Self {
-        let (reason, ending) = match target.is_clear() {
+    pub(crate) fn undecided(plan: &Plan, is_clear: bool) -> Self {
+        let (reason, ending) = match is_clear {
             true => {
-                let reason = target.plan.clear_reason().unwrap_or(Reason::TlsNotWanted);
+                let reason = plan.clear_reason().unwrap_or(Reason::TlsNotWanted);
                 (reason, smtp_tls_policy::plan::Ending::ClearText)
             }
             false => (Reason::Undecided, smtp_tls_policy::plan::Ending::NotDelivered),
         };
-        let sentence = smtp_tls_policy::plan::explain(target.plan, ending, reason, None);
+        let sentence = smtp_tls_policy::plan::explain(plan, ending, reason, None);
         Self { channel: Spoken::Clear, tls: None, reason, verdict: None, sentence }
     }
 
@@ -75,7 +74,7 @@ impl Decision {
     ) -> Failure {
         let reason = match (failure, &self.verdict) {
             (TlsFailure::Untrusted, Some(verdict)) => verdict.reason(),
-            _ => explain::reason(failure, timed_out),
+            _ => convert::reason(failure, timed_out),
         };
         let ending = match fallback {
             Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => {
@@ -88,7 +87,7 @@ impl Decision {
         self.tls = None;
         self.explain(plan, reason, ending);
         // 4.7.5: what the rules say of everything that is not a missing STARTTLS.
-        let status = plan.status(reason).map_or(EnhancedCode::new(4, 7, 5), explain::status);
+        let status = plan.status(reason).map_or(EnhancedCode::new(4, 7, 5), convert::status);
         Failure::NoTls { failure, fallback, status }
     }
 
@@ -369,5 +368,33 @@ impl From<client::Outcome<'_>> for End {
             // `NoRecipients`; the core adds outcomes only together with what asks for them.
             _ => Self::NoRecipients,
         }
+    }
+}
+
+/// What a broken connection means: the fault of TLS, a message in doubt, or just broken.
+pub(super) fn lost(
+    client: &mut Client,
+    plan: &Plan,
+    decision: &mut Decision,
+    failure: Failure,
+) -> Failure {
+    match failure {
+        Failure::Message(_) | Failure::Misuse(_) | Failure::Config(_) | Failure::NoTls { .. } => {
+            return failure;
+        }
+        Failure::Auth(_) | Failure::AuthenticationFailed { .. } => return failure,
+        Failure::RequiretlsUnsupported | Failure::OtherMessage | Failure::NotOffered(_) => {
+            return failure;
+        }
+        Failure::Protocol(_) | Failure::Io(_) | Failure::InDoubt(_) | Failure::Unwelcome { .. } => {
+        }
+    }
+    if client.is_in_doubt() {
+        return Failure::InDoubt(Box::new(failure));
+    }
+    let timed_out = matches!(failure, Failure::Protocol(Error::Timeout(_)));
+    match client.connection_lost() {
+        Some((no_tls, fallback)) => decision.no_tls(plan, no_tls, fallback, timed_out),
+        None => failure,
     }
 }

@@ -9,9 +9,10 @@ use smtp_proto::route::{Ending, Word};
 use smtp_tls_policy::tlsrpt::{ReportedSession, Reporting};
 use tokio::net::TcpStream;
 
-use super::Message;
-use crate::connection::{Connection, Outbound, Target};
-use crate::outcome::{Decision, Delivery, End, Failure, MessageError, is_too_many};
+use crate::client::Connection;
+use crate::client::outbound::{Outbound, Target};
+use crate::client::outcome::{Decision, Delivery, End, Failure, MessageError, is_too_many};
+use crate::sender::message::Message;
 
 /// What a connection came to.
 pub(super) struct Dialled {
@@ -48,7 +49,8 @@ pub(super) async fn dial(
         Ok(Ok(stream)) => stream,
         unreachable => {
             tracing::info!(error = ?unreachable.err(), "no connection");
-            let decision = before.unwrap_or_else(|| Decision::undecided(target));
+            let decision =
+                before.unwrap_or_else(|| Decision::undecided(target.plan, target.is_clear()));
             return Dialled {
                 decision,
                 sessions: Vec::new(),

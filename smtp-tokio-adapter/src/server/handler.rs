@@ -210,7 +210,7 @@ pub trait Handler: Send {
     /// The connection is over, however it ended, be it by a panic in another method or by the end of the grace, which
     /// drops the method that is under way. A message without an answer is nobody's: forget what came of it.
     ///
-    /// Not called where the future of [`serve`](super::serve()) or [`handle`](super::handle) is dropped itself.
+    /// Not called where the future of [`serve`](crate::serve()) or [`handle`](crate::handle()) is dropped itself.
     fn closed(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }

@@ -1,0 +1,15 @@
+//! The sending side: one connection, from its first octet to QUIT.
+
+pub(crate) mod auth;
+mod commands;
+mod connection;
+mod drive;
+mod opening;
+pub(crate) mod outbound;
+pub(crate) mod outcome;
+mod reuse;
+
+pub use connection::Connection;
+pub use outbound::{Outbound, Target};
+pub use outcome::{Decision, Delivery, End, Failure, MessageError, Spoken};
+pub use reuse::ReuseKey;

@@ -1,0 +1,208 @@
+//! A connection from its first octet until it is ready for transactions.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use smtp_proto::channel::{Channel, Peer, TlsInfo};
+use smtp_proto::client::{Client, ClientEvent};
+use smtp_proto::error::{ApiMisuse, Error};
+use smtp_proto::fallback::{Fallback, TlsFailure};
+use smtp_proto::timeouts::Phase;
+use smtp_tls_policy::judge::Standing;
+use smtp_tls_policy::plan::Attempt;
+use smtp_tls_policy::rustls::{judge_session, server_name, session_names, verdict_of_io};
+use tokio_rustls::TlsConnector;
+
+use crate::binding::bindings;
+use crate::client::auth::authenticate;
+use crate::client::drive::{Driven, drive, hang_up};
+use crate::client::outbound::{Outbound, Target};
+use crate::client::outcome::{Decision, Failure, Spoken, lost};
+use crate::wire::{Io, Wire};
+
+/// A connection on its way to `Ready`.
+pub(super) struct Opening<'a> {
+    outbound: &'a Outbound,
+    target: &'a Target<'a>,
+    pub(super) decision: Decision,
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn new(outbound: &'a Outbound, target: &'a Target<'a>) -> Self {
+        let decision = Decision::undecided(target.plan, target.is_clear());
+        Self { outbound, target, decision }
+    }
+
+    pub(super) async fn run<S: Io>(&mut self, stream: S) -> Result<(Client, Wire<S>), Failure> {
+        let mut wire = Wire::new(stream);
+        let mut channel = Channel::Plain;
+        if self.target.plan.attempt() == Attempt::Implicit {
+            let deadline = self.outbound.smtp.timeouts.deadline(Phase::Handshake, Instant::now());
+            channel = match self.handshake(&mut wire, Some(deadline)).await? {
+                Shaken::Good(tls) => Channel::Implicit(tls),
+                // No SMTP was spoken that QUIT could end.
+                Shaken::Untrusted(_) => {
+                    return Err(self.no_tls(TlsFailure::Untrusted, Fallback::Forbidden, false));
+                }
+                Shaken::Failed { failure, timed_out } => {
+                    return Err(self.no_tls(failure, Fallback::Forbidden, timed_out));
+                }
+            };
+        }
+        let smtp = Arc::clone(&self.outbound.smtp);
+        let mut client = Client::new(smtp, self.target.rules(), channel, Instant::now());
+        loop {
+            let mut failed = None;
+            let mut no_tls = None;
+            let driven = drive(&mut client, &mut wire, &mut tokio::io::empty(), &mut |event| {
+                match event {
+                    ClientEvent::Ready => return ControlFlow::Break(()),
+                    ClientEvent::NoTls { failure, fallback, .. } => {
+                        no_tls = Some((failure, fallback));
+                        if fallback != Fallback::ContinuePlaintext {
+                            return ControlFlow::Break(());
+                        }
+                    }
+                    ClientEvent::Unwelcome { phase, reply } => {
+                        failed = Some(Failure::Unwelcome { phase, reply: reply.to_buf() });
+                        return ControlFlow::Break(());
+                    }
+                    _ => {}
+                }
+                ControlFlow::Continue(())
+            })
+            .await;
+            if let Some((failure, fallback)) = no_tls {
+                if failure == TlsFailure::Injected {
+                    self.decision.channel = Spoken::Tls;
+                }
+                let error = self.no_tls(failure, fallback, false);
+                if fallback != Fallback::ContinuePlaintext {
+                    hang_up(&mut client, &mut wire).await;
+                    return Err(error);
+                }
+            }
+            if let Some(failure) = failed {
+                hang_up(&mut client, &mut wire).await;
+                return Err(failure);
+            }
+            match driven {
+                Ok(Driven::Stopped) => break,
+                Ok(Driven::Closed) => return Err(Failure::Protocol(Error::Closed)),
+                Ok(Driven::Handshake) => {
+                    match self.handshake(&mut wire, client.deadline()).await? {
+                        Shaken::Good(tls) => {
+                            client.tls_established(tls, Instant::now()).map_err(Failure::Misuse)?
+                        }
+                        Shaken::Untrusted(tls) => {
+                            let fallback = client
+                                .tls_untrusted(tls, Instant::now())
+                                .map_err(Failure::Misuse)?;
+                            hang_up(&mut client, &mut wire).await;
+                            return Err(self.no_tls(TlsFailure::Untrusted, fallback, false));
+                        }
+                        Shaken::Failed { failure, timed_out } => {
+                            let fallback = client.tls_failed(failure);
+                            return Err(self.no_tls(failure, fallback, timed_out));
+                        }
+                    }
+                }
+                Err(failure) => {
+                    return Err(lost(&mut client, self.target.plan, &mut self.decision, failure));
+                }
+            }
+        }
+        if let Some(credentials) = self.target.credentials {
+            let authenticated =
+                authenticate(&mut client, &mut wire, credentials, &self.outbound.tls).await;
+            authenticated.map_err(|failure| {
+                lost(&mut client, self.target.plan, &mut self.decision, failure)
+            })?;
+        }
+        Ok((client, wire))
+    }
+
+    fn no_tls(&mut self, failure: TlsFailure, fallback: Fallback, timed_out: bool) -> Failure {
+        self.decision.no_tls(self.target.plan, failure, fallback, timed_out)
+    }
+
+    /// Turns a clear stream into TLS, and judges who is there.
+    async fn handshake<S: Io>(
+        &mut self,
+        wire: &mut Wire<S>,
+        deadline: Option<Instant>,
+    ) -> Result<Shaken, Failure> {
+        let failed = |failure, timed_out| Ok(Shaken::Failed { failure, timed_out });
+        let Target { host, plan, identity, .. } = *self.target;
+        let trust = &self.outbound.trust;
+        let config = self.outbound.tls.config(plan, identity, trust)?;
+        self.decision.channel = Spoken::Tls;
+        let name = match server_name(plan, host) {
+            Ok(name) => name,
+            // A name that no certificate can carry: the handshake has failed before it began.
+            Err(error) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                return failed(TlsFailure::Handshake, false);
+            }
+        };
+        let Some(stream) = wire.take_plain() else {
+            return Err(Failure::Misuse(ApiMisuse::NoHandshake));
+        };
+        let connecting = TlsConnector::from(config).connect(name, stream);
+        let connected = match deadline {
+            None => connecting.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), connecting).await {
+                Ok(connected) => connected,
+                Err(_) => return failed(TlsFailure::Handshake, true),
+            },
+        };
+        let stream = match connected {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.decision.verdict = verdict_of_io(&error).cloned().map(Arc::new);
+                let untrusted = self.decision.verdict.is_some();
+                tracing::debug!(%error, untrusted, "TLS handshake failed");
+                return failed(
+                    if untrusted { TlsFailure::Untrusted } else { TlsFailure::Handshake },
+                    false,
+                );
+            }
+        };
+        let (_, session) = stream.get_ref();
+        // A resumed session has not asked the verifier, `Recorded` checks never stop a handshake, and who fails a message with
+        // REQUIRETLS is to hear QUIT.
+        let Some(now) = self.outbound.tls.now() else {
+            return failed(TlsFailure::Handshake, false);
+        };
+        let verdict = judge_session(plan, session, trust.as_ref(), now);
+        let peer =
+            if verdict.is_authenticated() { Peer::Authenticated } else { Peer::Unauthenticated };
+        let Some(names) = session_names(session) else {
+            return failed(TlsFailure::Handshake, false);
+        };
+        let standing = verdict.standing();
+        self.decision.verdict = Some(Arc::new(verdict));
+        let bindings = bindings(session, session.peer_certificates().and_then(<[_]>::first));
+        let tls =
+            Arc::new(TlsInfo { peer, version: names.version, cipher: names.cipher, bindings });
+        wire.put_tls(stream);
+        if standing != Standing::Acceptable {
+            // What this session was resumed from, or could be resumed as, must not be offered again.
+            self.outbound.tls.forget(plan, identity, trust);
+            return Ok(Shaken::Untrusted(tls));
+        }
+        self.decision.established(plan, Arc::clone(&tls));
+        Ok(Shaken::Good(tls))
+    }
+}
+
+/// How a handshake ended.
+enum Shaken {
+    /// TLS is up, and the certificate counts.
+    Good(Arc<TlsInfo>),
+    /// TLS is up, and the certificate does not count.
+    Untrusted(Arc<TlsInfo>),
+    /// There is no TLS. `timed_out`: whether a deadline ended it.
+    Failed { failure: TlsFailure, timed_out: bool },
+}
