@@ -149,7 +149,7 @@ fn verified() -> Plan {
 /// The same chain, name and algorithms, with and without what this crate adds.
 fn judgements(criterion: &mut Criterion) {
     let chain = chain();
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     trust.add_root_der(&RootsId::public(), &chain.root).expect("a root");
     let live = LiveTrust::new(trust.clone());
     let plan = verified();
@@ -261,7 +261,7 @@ fn lists(criterion: &mut Criterion) {
         });
     });
     // The whole of it: the chain, and two look-ups, with a signature that was verified before.
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     trust.add_root_der(&RootsId::public(), &chain.root).expect("a root");
     trust.add_crl(&RootsId::public(), Arc::clone(&parsed));
     let mut connector = connector(Posture::Verified);

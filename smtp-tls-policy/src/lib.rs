@@ -36,7 +36,7 @@
 //!
 //! Beside the decisions: [`Search`] says which TLSA records to ask for, [`sts`] finds and keeps MTA-STS policies, [`BrokenPeers`](plan::BrokenPeers)
 //! knows peers whose TLS broke, [`trace`] reads what the hops of a message say of TLS; with the feature `rustls`,
-//! `rustls` has configurations, raw public keys (RFC 7250) included, and with `serde`, `config` reads connectors
+//! `tls` has configurations, raw public keys (RFC 7250) included, and with `serde`, `config` reads connectors
 //! from TOML.
 //!
 //! ```
@@ -84,11 +84,11 @@ pub mod pki;
 pub mod plan;
 mod reason;
 pub mod rules;
-#[cfg(feature = "rustls")]
-pub mod rustls;
 #[cfg(feature = "serde")]
 mod serde;
 pub mod sts;
+#[cfg(feature = "rustls")]
+pub mod tls;
 pub mod tlsrpt;
 pub mod trace;
 
@@ -96,4 +96,4 @@ pub use pki_types;
 
 pub use dns_txt::{MAX_FIELD_NAME_LEN, TxtError};
 pub use domain::{Domain, DomainError, Host, MAX_DOMAIN_LEN, MAX_LABEL_LEN, Namespace};
-pub use reason::{Reason, ResultType, Status};
+pub use reason::{Fault, Reason, ResultType, Status};

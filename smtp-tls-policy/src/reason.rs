@@ -30,8 +30,49 @@ impl fmt::Display for Status {
     }
 }
 
+/// Which side a reason is about, and so which side must act.
+///
+/// Exhaustive on purpose: a new side must be thought of wherever faults are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    /// Nothing failed.
+    None,
+    /// The peer: what it showed, said or broke off; or the network between it and this side.
+    Peer,
+    /// The domain of the other side: what it publishes in the DNS or as its MTA-STS policy, or the
+    /// servers that publish it.
+    Domain,
+    /// This side: something that its administrator must load, renew or correct. It says nothing
+    /// about the peer, so it never leads to clear text, and no report counts it as the peer's
+    /// failure.
+    Local,
+}
+
+impl Fault {
+    /// Every side.
+    pub const ALL: [Self; 4] = [Self::None, Self::Peer, Self::Domain, Self::Local];
+
+    /// The name in logs: `none`, `peer`, `domain` or `local`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Peer => "peer",
+            Self::Domain => "domain",
+            Self::Local => "local",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:expr, $tlsrpt:expr, $sentence:literal;)+) => {
+    ($($(#[doc = $doc:literal])+
+        $name:ident = $code:literal, $fault:ident, $status:expr, $tlsrpt:expr, $sentence:literal;
+    )+) => {
         /// Why a hop ended as it did. The codes are stable; see [`Reason::code`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
@@ -46,13 +87,19 @@ macro_rules! reasons {
                 match self { $(Self::$name => $code,)+ }
             }
 
-            /// The enhanced status of a mail that is not delivered for this reason; `None` where the reason is no
-            /// ground to withhold one.
+            /// Which side the reason is about.
+            pub const fn fault(self) -> Fault {
+                match self { $(Self::$name => Fault::$fault,)+ }
+            }
+
+            /// The enhanced status of mail that is not delivered for this reason; `None` if no mail
+            /// is withheld for it.
             pub const fn status(self) -> Option<Status> {
                 match self { $(Self::$name => $status,)+ }
             }
 
-            /// The TLSRPT result type of a failed session (RFC 8460, 4.3); `None` where there is none.
+            /// The TLSRPT result type of a failed session (RFC 8460, section 4.3); `None` if there is
+            /// none, as for every fault of this side.
             pub const fn tlsrpt(self) -> Option<&'static str> {
                 match self { $(Self::$name => $tlsrpt,)+ }
             }
@@ -65,20 +112,22 @@ macro_rules! reasons {
     };
 }
 
-// RFC 3463, 3.8: X.7.4 security features not supported, X.7.5 cryptographic failure, X.7.0 other security status,
-// X.7.1 delivery not authorized. An ending caused by TLS is a deferral.
+// RFC 3463, section 3.8: X.7.4 security features not supported, X.7.5 cryptographic failure, X.7.0
+// other security status, X.7.1 delivery not authorized. An ending caused by TLS is a deferral.
 const NOT_SUPPORTED: Option<Status> = Some(Status::new(4, 7, 4));
 const CRYPTOGRAPHIC: Option<Status> = Some(Status::new(4, 7, 5));
-// RFC 3463, 3.5: X.4.3 directory server failure, such as of the DNS.
+// RFC 3463, section 3.5: X.4.3 directory server failure, such as of the DNS.
 const DIRECTORY: Option<Status> = Some(Status::new(4, 4, 3));
-// RFC 8689, 4.2.1.
+// RFC 3463, section 3.4: X.3.5 system incorrectly configured.
+const MISCONFIGURED: Option<Status> = Some(Status::new(4, 3, 5));
+// RFC 8689, section 4.2.1.
 pub(crate) const ENCRYPTION_NEEDED: Status = Status::new(5, 7, 10);
 const REQUIRETLS_NEEDED: Option<Status> = Some(Status::new(5, 7, 30));
-// RFC 3207, 4: a server that requires TLS answers 530 5.7.0.
+// RFC 3207, section 4: a server that requires TLS answers 530 5.7.0.
 const SECURITY: Option<Status> = Some(Status::new(5, 7, 0));
 const NOT_AUTHORIZED: Option<Status> = Some(Status::new(5, 7, 1));
 
-// RFC 8460, 4.3.1 and 4.3.2.3.
+// RFC 8460, sections 4.3.1 and 4.3.2.3.
 const NO_STARTTLS: Option<&str> = Some("starttls-not-supported");
 const HOST_MISMATCH: Option<&str> = Some("certificate-host-mismatch");
 const EXPIRED: Option<&str> = Some("certificate-expired");
@@ -90,97 +139,103 @@ const TLSA_INVALID: Option<&str> = Some("tlsa-invalid");
 
 reasons! {
     /// The connection is TLS, and every check that had to pass did.
-    TlsOk = "tls-ok", None, None, "TLS, and every required check passed";
+    TlsOk = "tls-ok", None, None, None, "TLS, and every required check passed";
     /// The posture never sends STARTTLS.
-    TlsNotWanted = "tls-not-wanted", None, None, "TLS is never tried";
+    TlsNotWanted = "tls-not-wanted", None, None, None, "TLS is never tried";
     /// The connection did not come to the point where TLS is decided.
-    Undecided = "undecided", None, None, "the connection ended before TLS was decided";
+    Undecided = "undecided", None, None, None, "the connection ended before TLS was decided";
     /// The peer's EHLO reply has no STARTTLS, or it knows only HELO.
-    StarttlsNotOffered = "starttls-not-offered", NOT_SUPPORTED, NO_STARTTLS, "the peer does not offer STARTTLS";
+    StarttlsNotOffered = "starttls-not-offered", Peer, NOT_SUPPORTED, NO_STARTTLS, "the peer does not offer STARTTLS";
     /// STARTTLS was answered with something other than 220.
-    StarttlsRefused = "starttls-refused", NOT_SUPPORTED, NO_STARTTLS, "the peer refused STARTTLS";
+    StarttlsRefused = "starttls-refused", Peer, NOT_SUPPORTED, NO_STARTTLS, "the peer refused STARTTLS";
     /// The handshake ended with an alert, a protocol error or the end of the stream.
-    HandshakeFailed = "handshake-failed", CRYPTOGRAPHIC, VALIDATION, "the TLS handshake failed";
+    HandshakeFailed = "handshake-failed", Peer, CRYPTOGRAPHIC, VALIDATION, "the TLS handshake failed";
     /// The handshake did not end in time.
-    HandshakeTimeout = "handshake-timeout", CRYPTOGRAPHIC, VALIDATION, "the TLS handshake stalled";
+    HandshakeTimeout = "handshake-timeout", Peer, CRYPTOGRAPHIC, VALIDATION, "the TLS handshake stalled";
     /// Bytes lay behind the 220 to STARTTLS, in clear text.
-    PlaintextInjected = "plaintext-injected", CRYPTOGRAPHIC, VALIDATION, "clear text was injected behind the reply to STARTTLS";
+    PlaintextInjected = "plaintext-injected", Peer, CRYPTOGRAPHIC, VALIDATION, "clear text was injected behind the reply to STARTTLS";
     /// EHLO inside TLS was refused.
-    TlsHelloFailed = "tls-hello-failed", CRYPTOGRAPHIC, VALIDATION, "the peer refused EHLO inside TLS";
+    TlsHelloFailed = "tls-hello-failed", Peer, CRYPTOGRAPHIC, VALIDATION, "the peer refused EHLO inside TLS";
     /// TLS broke in the middle of the conversation.
-    TlsLost = "tls-lost", CRYPTOGRAPHIC, VALIDATION, "the TLS connection broke";
+    TlsLost = "tls-lost", Peer, CRYPTOGRAPHIC, VALIDATION, "the TLS connection broke";
     /// The policy of the next hop could not be looked up; that is not the same as having none.
-    PolicyUnavailable = "policy-unavailable", CRYPTOGRAPHIC, None, "the policy for the next hop could not be looked up";
+    PolicyUnavailable = "policy-unavailable", Local, CRYPTOGRAPHIC, None, "the policy for the next hop could not be looked up";
     /// A TLS handshake with this host failed or stalled lately, so that clear text is used at once.
-    RememberedBroken = "remembered-broken", None, None, "TLS with this host is remembered to be broken";
+    RememberedBroken = "remembered-broken", Peer, None, None, "TLS with this host is remembered to be broken";
     /// The MX look-up failed, or its answer is bogus.
-    MxLookupFailed = "mx-lookup-failed", DIRECTORY, DNSSEC, "the MX look-up of the domain failed or is bogus";
+    MxLookupFailed = "mx-lookup-failed", Domain, DIRECTORY, DNSSEC, "the MX look-up of the domain failed or is bogus";
     /// DANE is mandatory, and the MX records are not secure.
-    MxInsecure = "mx-insecure", CRYPTOGRAPHIC, DANE_REQUIRED, "DANE is mandatory, and the MX records are not secure";
+    MxInsecure = "mx-insecure", Domain, CRYPTOGRAPHIC, DANE_REQUIRED, "DANE is mandatory, and the MX records are not secure";
     /// The look-up of the host's TLSA records, or of what leads to them, failed or is bogus.
-    TlsaLookupFailed = "tlsa-lookup-failed", CRYPTOGRAPHIC, DNSSEC, "the TLSA look-up of the host failed or is bogus";
+    TlsaLookupFailed = "tlsa-lookup-failed", Domain, CRYPTOGRAPHIC, DNSSEC, "the TLSA look-up of the host failed or is bogus";
     /// The host has TLSA records, and none of them is usable.
-    TlsaUnusable = "tlsa-unusable", CRYPTOGRAPHIC, TLSA_INVALID, "none of the host's TLSA records is usable";
+    TlsaUnusable = "tlsa-unusable", Domain, CRYPTOGRAPHIC, TLSA_INVALID, "none of the host's TLSA records is usable";
     /// DANE is mandatory, and the host has no TLSA records.
-    DaneRequired = "dane-required", CRYPTOGRAPHIC, DANE_REQUIRED, "DANE is mandatory, and the host has no secure TLSA records";
+    DaneRequired = "dane-required", Domain, CRYPTOGRAPHIC, DANE_REQUIRED, "DANE is mandatory, and the host has no secure TLSA records";
     /// The chain matches none of the host's TLSA records.
-    DaneMismatch = "dane-mismatch", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate matches none of the host's TLSA records";
+    DaneMismatch = "dane-mismatch", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate matches none of the host's TLSA records";
     /// The certificate is none of those that the connector pins.
-    PinMismatch = "pin-mismatch", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is none of those pinned";
+    PinMismatch = "pin-mismatch", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is none of those pinned";
     /// The MTA-STS policy could not be fetched; a cached one, or none, applies.
-    StsFetchFailed = "sts-fetch-failed", None, Some("sts-policy-fetch-error"), "the MTA-STS policy could not be fetched";
+    StsFetchFailed = "sts-fetch-failed", Domain, None, Some("sts-policy-fetch-error"), "the MTA-STS policy could not be fetched";
     /// The MTA-STS policy is malformed; a cached one, or none, applies.
-    StsPolicyInvalid = "sts-policy-invalid", None, Some("sts-policy-invalid"), "the MTA-STS policy is malformed";
+    StsPolicyInvalid = "sts-policy-invalid", Domain, None, Some("sts-policy-invalid"), "the MTA-STS policy is malformed";
     /// The certificate of the MTA-STS policy host is not valid; a cached policy, or none, applies.
-    StsWebpkiInvalid = "sts-webpki-invalid", None, Some("sts-webpki-invalid"), "the certificate of the MTA-STS policy host is not valid";
+    StsWebpkiInvalid = "sts-webpki-invalid", Domain, None, Some("sts-webpki-invalid"), "the certificate of the MTA-STS policy host is not valid";
     /// The host is not in the domain's MTA-STS policy.
-    StsMxMismatch = "sts-mx-mismatch", CRYPTOGRAPHIC, VALIDATION, "the host is not in the domain's MTA-STS policy";
+    StsMxMismatch = "sts-mx-mismatch", Domain, CRYPTOGRAPHIC, VALIDATION, "the host is not in the domain's MTA-STS policy";
     /// The message requires REQUIRETLS, and the server does not offer it inside TLS.
-    RequiretlsUnsupported = "requiretls-unsupported", REQUIRETLS_NEEDED, None, "the message requires REQUIRETLS, and the server does not offer it";
+    RequiretlsUnsupported = "requiretls-unsupported", Peer, REQUIRETLS_NEEDED, None, "the message requires REQUIRETLS, and the server does not offer it";
     /// The message requires REQUIRETLS, and neither DNSSEC nor MTA-STS vouches for the MX host.
-    RequiretlsMxInsecure = "requiretls-mx-insecure", Some(ENCRYPTION_NEEDED), None, "the message requires REQUIRETLS, and neither DNSSEC nor MTA-STS vouches for the host";
+    RequiretlsMxInsecure = "requiretls-mx-insecure", Domain, Some(ENCRYPTION_NEEDED), None, "the message requires REQUIRETLS, and neither DNSSEC nor MTA-STS vouches for the host";
     /// The peer showed no certificate.
-    CertMissing = "cert-missing", CRYPTOGRAPHIC, NOT_TRUSTED, "the peer showed no certificate";
+    CertMissing = "cert-missing", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the peer showed no certificate";
     /// No chain leads from the certificate to a trusted root.
-    CertUnknownIssuer = "cert-unknown-issuer", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate was issued by no authority that is trusted here";
+    CertUnknownIssuer = "cert-unknown-issuer", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate was issued by no authority that is trusted here";
     /// The certificate is signed by its own key, and no root vouches for it.
-    CertSelfSigned = "cert-self-signed", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is self-signed";
+    CertSelfSigned = "cert-self-signed", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is self-signed";
     /// notAfter of a certificate of the chain is past.
-    CertExpired = "cert-expired", CRYPTOGRAPHIC, EXPIRED, "the certificate has expired";
+    CertExpired = "cert-expired", Peer, CRYPTOGRAPHIC, EXPIRED, "the certificate has expired";
     /// notBefore of a certificate of the chain is to come.
-    CertNotYetValid = "cert-not-yet-valid", CRYPTOGRAPHIC, EXPIRED, "the certificate is not valid yet";
+    CertNotYetValid = "cert-not-yet-valid", Peer, CRYPTOGRAPHIC, EXPIRED, "the certificate is not valid yet";
     /// A verified list of its issuer revokes a certificate of the chain.
-    CertRevoked = "cert-revoked", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate has been revoked";
+    CertRevoked = "cert-revoked", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate has been revoked";
     /// The certificate is for other names.
-    CertNameMismatch = "cert-name-mismatch", CRYPTOGRAPHIC, HOST_MISMATCH, "the certificate is for another name";
+    CertNameMismatch = "cert-name-mismatch", Peer, CRYPTOGRAPHIC, HOST_MISMATCH, "the certificate is for another name";
     /// The certificate, or one of its issuers, is not what RFC 5280 describes.
-    CertMalformed = "cert-malformed", CRYPTOGRAPHIC, VALIDATION, "the certificate is malformed";
+    CertMalformed = "cert-malformed", Peer, CRYPTOGRAPHIC, VALIDATION, "the certificate is malformed";
     /// X.509 v1 or v2, an unknown critical extension, or an algorithm or key size that is not supported.
-    CertUnsupported = "cert-unsupported", CRYPTOGRAPHIC, VALIDATION, "the certificate uses something that is not supported";
+    CertUnsupported = "cert-unsupported", Peer, CRYPTOGRAPHIC, VALIDATION, "the certificate uses something that is not supported";
     /// The peer shows the certificate of an authority as its own.
-    CertIsCa = "cert-is-ca", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is that of an authority, not of a host";
+    CertIsCa = "cert-is-ca", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is that of an authority, not of a host";
     /// The extended key usage does not include this use.
-    CertWrongPurpose = "cert-wrong-purpose", CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is not meant for this use";
+    CertWrongPurpose = "cert-wrong-purpose", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is not meant for this use";
     /// A signature of the chain does not verify.
-    CertBadSignature = "cert-bad-signature", CRYPTOGRAPHIC, NOT_TRUSTED, "a signature in the certificate chain is wrong";
+    CertBadSignature = "cert-bad-signature", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "a signature in the certificate chain is wrong";
     /// Basic constraints, path length or name constraints of an authority are violated.
-    CertConstraintViolated = "cert-constraint-violated", CRYPTOGRAPHIC, NOT_TRUSTED, "an authority of the chain may not issue this certificate";
+    CertConstraintViolated = "cert-constraint-violated", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "an authority of the chain may not issue this certificate";
     /// The chain is longer, larger or more costly to check than the limits allow.
-    CertTooCostly = "cert-too-costly", CRYPTOGRAPHIC, VALIDATION, "the certificate chain exceeds a limit";
-    /// The connector names roots that the trust store does not hold.
-    RootsMissing = "roots-missing", CRYPTOGRAPHIC, VALIDATION, "the trusted roots that the connector names are not loaded";
-    /// The revocation list of the issuer is past its nextUpdate.
-    CrlExpired = "crl-expired", CRYPTOGRAPHIC, NOT_TRUSTED, "the revocation list of the issuer is past its next update";
-    /// The signature of the revocation list is not the issuer's, or the issuer may not sign lists.
-    CrlInvalid = "crl-invalid", CRYPTOGRAPHIC, NOT_TRUSTED, "the revocation list was not signed by the issuer";
-    /// No revocation list says whether the certificate is revoked.
-    RevocationUnknown = "revocation-unknown", CRYPTOGRAPHIC, NOT_TRUSTED, "no revocation list covers the certificate";
+    CertTooCostly = "cert-too-costly", Peer, CRYPTOGRAPHIC, VALIDATION, "the certificate chain exceeds a limit";
+    /// The trust store holds no roots of the name by which the certificate is to be judged.
+    RootsMissing = "roots-missing", Local, MISCONFIGURED, None, "the trusted roots that the certificate is judged by are not loaded here";
+    /// The loaded revocation list of the issuer is past its nextUpdate.
+    CrlExpired = "crl-expired", Local, MISCONFIGURED, None, "the revocation list loaded here for the issuer is past its next update";
+    /// The loaded list is not signed by the issuer, or the issuer may not sign lists.
+    CrlInvalid = "crl-invalid", Local, MISCONFIGURED, None, "the revocation list loaded here was not signed by the issuer";
+    /// No loaded revocation list says whether the certificate is revoked, and the rule asks for one.
+    RevocationUnknown = "revocation-unknown", Local, MISCONFIGURED, None, "no revocation list loaded here covers the certificate";
+    /// The certificate uses a signature algorithm in common use that this build or trust store lacks.
+    AlgorithmMissing = "algorithm-missing", Local, MISCONFIGURED, None, "the certificate uses a common signature algorithm that is missing here";
+    /// The connector names a client identity that is not loaded.
+    IdentityMissing = "identity-missing", Local, MISCONFIGURED, None, "the client identity that the connector names is not loaded here";
+    /// The TLS library of this side cannot work: no time, no random numbers, an unusable provider.
+    TlsUnavailable = "tls-unavailable", Local, MISCONFIGURED, None, "TLS cannot be used on this side";
     /// Receiving: the connector requires TLS, and there is none.
-    TlsRequired = "tls-required", SECURITY, None, "TLS is required";
+    TlsRequired = "tls-required", Peer, SECURITY, None, "TLS is required";
     /// Receiving: the connector requires a client certificate, and none was shown.
-    ClientCertMissing = "client-cert-missing", SECURITY, None, "a client certificate is required";
+    ClientCertMissing = "client-cert-missing", Peer, SECURITY, None, "a client certificate is required";
     /// Receiving: the client certificate does not carry the name to which the sender domain is tied.
-    ClientCertNameMismatch = "client-cert-name-mismatch", NOT_AUTHORIZED, None, "the client certificate is for another name";
+    ClientCertNameMismatch = "client-cert-name-mismatch", Peer, NOT_AUTHORIZED, None, "the client certificate is for another name";
 }
 
 impl fmt::Display for Reason {

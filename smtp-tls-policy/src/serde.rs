@@ -13,8 +13,8 @@ use crate::pki::date::Date;
 use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::names::Reference;
 use crate::pki::pin::Pin;
+use crate::pki::roots::RootsId;
 use crate::pki::tlsa::{Tlsa, TlsaRecord};
-use crate::pki::trust::RootsId;
 use crate::pki::x509::CertificateField;
 use crate::plan::Plan;
 use crate::plan::refusal::Refusal;
@@ -46,6 +46,7 @@ fn reason<M: SerializeMap>(
     status: Option<Status>,
 ) -> Result<(), M::Error> {
     map.serialize_entry("reason", &reason)?;
+    map.serialize_entry("fault", reason.fault().as_str())?;
     map.serialize_entry("status", &status)?;
     map.serialize_entry("tlsrpt", &reason.tlsrpt())
 }
@@ -63,6 +64,8 @@ impl Serialize for Defect {
                 map.serialize_entry("presented", presented)?;
             }
             Detail::What(what) => map.serialize_entry("what", what)?,
+            Detail::Roots(roots) => map.serialize_entry("roots", roots.as_str())?,
+            Detail::Issuer(issuer) => map.serialize_entry("issuer", issuer)?,
             Detail::Field { what, field, offset } => {
                 map.serialize_entry("what", what)?;
                 map.serialize_entry("field", field)?;

@@ -4,11 +4,11 @@ mod common;
 
 use std::sync::Arc;
 
-use ::rustls::ServerConnection;
 use common::tls::*;
 use common::*;
 use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose;
+use rustls::ServerConnection;
 use smtp_tls_policy::judge::{Inbound, admit, admit_handshake};
 use smtp_tls_policy::pki::{Reference, RootsId, Trust, TrustStore};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
@@ -16,7 +16,7 @@ use smtp_tls_policy::rules::{
     ClientCertificate, ClientCheck, IdentityId, InboundConnector, InboundConnectors,
     OutboundConnector, Posture,
 };
-use smtp_tls_policy::rustls::*;
+use smtp_tls_policy::tls::*;
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
 
 fn partners() -> RootsId {
@@ -32,7 +32,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (public, partner) = (Authority::new("Public"), Authority::new("Partner CA"));
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         trust.add_root_der(&RootsId::public(), &public.der).unwrap();
         trust.add_root_der(&partners(), &partner.der).unwrap();
         Self { public, partner, trust: Arc::new(trust) }
@@ -53,7 +53,7 @@ impl World {
     fn connect(
         &self,
         identity: Option<&Leaf>,
-        version: &'static ::rustls::SupportedProtocolVersion,
+        version: &'static rustls::SupportedProtocolVersion,
     ) -> ServerConnection {
         let host = self.public.issue(&leaf_params(&[HOST]));
         let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);

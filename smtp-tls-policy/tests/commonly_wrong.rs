@@ -79,8 +79,10 @@ struct World {
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let public = Authority::new("Public");
-    let mut trust = Trust::new();
-    trust.add_root_der(&RootsId::public(), &public.der).unwrap();
+    let mut trust = Trust::empty();
+    for id in [RootsId::public(), RootsId::new("private")] {
+        trust.add_root_der(&id, &public.der).unwrap();
+    }
     World { public, trust }
 });
 

@@ -123,7 +123,7 @@ fn what_a_listener_asks_for() {
     partner.client_certificate =
         ClientCertificate::Required(ClientCheck::new(RootsId::new("partners")));
     let root = Authority::new("Partners");
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     trust.add_root_der(&RootsId::new("partners"), &root.der).unwrap();
 
     // One connector takes mail without a certificate: nobody is sent away before MAIL.

@@ -55,7 +55,7 @@ fn read(row: &Value) -> Row {
     let mut chain = vec![CertificateDer::from(base64(row["leaf"].as_str().unwrap()))];
     chain.extend(ders(row, "inter").into_iter().map(CertificateDer::from));
     let trust = || {
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         for root in ders(row, "trusted") {
             trust
                 .add_root_der(&roots(), &CertificateDer::from(root))

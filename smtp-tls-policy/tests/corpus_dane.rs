@@ -51,7 +51,7 @@ fn judge(row: &Value, names: &[&str], time: u64) -> Result<(), String> {
     facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
     let plan = plan(&facts).map_err(|refusal| refusal.to_string())?;
     let now = UnixTime::since_unix_epoch(Duration::from_secs(time));
-    let verdict = plan.judge(&chain, &Trust::new(), now);
+    let verdict = plan.judge(&chain, &Trust::empty(), now);
     match verdict.is_authenticated() {
         true => Ok(()),
         false => Err(verdict.to_string()),

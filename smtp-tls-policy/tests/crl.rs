@@ -190,7 +190,7 @@ fn lists_that_are_refused_and_why_and_where() {
         assert_eq!((error.kind, error.field), (kind, field), "{name}: {error}");
         assert!(0 < error.offset && error.offset < der.len(), "{name}: {error}");
         // As the trust store says it.
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         assert_eq!(trust.add_crl_der(&RootsId::public(), &der), Err(error), "{name}");
     }
 }
@@ -229,7 +229,7 @@ fn scopes_without_a_uri() {
         root.issue(&params).der
     };
     let judge = |point: Vec<u8>, leaf: pki_types::CertificateDer<'static>| {
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         trust.add_root_der(&RootsId::public(), &root.der).unwrap();
         let crl = RawCrl::new().with(&[point]).entries(&[entry(&[SERIAL], &[])]).signed_by(&root);
         trust.add_crl_der(&RootsId::public(), &crl).unwrap();

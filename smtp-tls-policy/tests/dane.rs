@@ -189,7 +189,7 @@ impl Scene {
     fn verdict(&self, chain: &[&CertificateDer<'static>]) -> Verdict {
         let chain: Vec<_> = chain.iter().map(|der| (*der).clone()).collect();
         // Public roots that vouch for the world, to show that they do not count.
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         if let Some(last) = chain.last() {
             let _ = trust.add_root_der(&RootsId::public(), last);
         }

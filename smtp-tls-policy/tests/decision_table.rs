@@ -145,7 +145,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (public, private) = (&*PUBLIC, Authority::new("Private"));
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         let roots = [(RootsId::public(), public), (RootsId::new("private"), &private)];
         for (id, root) in roots {
             trust.add_root_der(&id, &root.der).unwrap();
@@ -411,7 +411,7 @@ fn sending() {
                         Standing::NotTls => {
                             fallback(&plan, plan.yields().untrusted, verdict.reason())
                         }
-                        Standing::Refused => {
+                        Standing::Refused | Standing::LocalFault => {
                             format!("next {}", verdict.reason().status().unwrap())
                         }
                     }
@@ -438,7 +438,7 @@ fn receiving() {
             .iter()
             .find_map(|ours| Some((client.strip_suffix(ours)?.strip_suffix(", ")?, *ours)))
             .unwrap_or((client, "in order"));
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         if ours != "no roots" {
             trust.add_root_der(&check.roots, &world.private.der).unwrap();
         }

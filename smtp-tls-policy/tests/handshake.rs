@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ::rustls::crypto::{CryptoProvider, aws_lc_rs};
-use ::rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
-use ::rustls::sign::CertifiedKey;
-use ::rustls::{ClientConfig, ClientConnection, Error, HandshakeKind, ServerConnection};
 use common::tls::*;
 use common::*;
 use pki_types::UnixTime;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ClientConnection, Error, HandshakeKind, ServerConnection};
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::pki::{LiveTrust, Replaced, Revocation, RootsId, Trust, TrustStore};
 use smtp_tls_policy::plan::{Demand, Facts, HostOrigin, MessageTls, Plan, plan};
 use smtp_tls_policy::rules::{Floor, IdentityId, OutboundConnector, Posture};
-use smtp_tls_policy::rustls::*;
+use smtp_tls_policy::tls::*;
 use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 fn plan_of(connector: &OutboundConnector) -> Plan {
@@ -34,7 +34,7 @@ fn posture(posture: Posture) -> OutboundConnector {
 }
 
 fn trust(root: &Authority) -> Arc<dyn TrustStore> {
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     for id in [RootsId::public(), RootsId::new("private")] {
         trust.add_root_der(&id, &root.der).unwrap();
     }
@@ -302,7 +302,7 @@ fn a_list_replaced_between_two_handshakes() {
     let mut connector = posture(Posture::Verified);
     connector.revocation = Revocation::Hard;
     let plan = plan_of(&connector);
-    let mut first = Trust::new();
+    let mut first = Trust::empty();
     first.add_root_der(&RootsId::public(), &peer.root.der).unwrap();
     first.add_crl_der(&RootsId::public(), &RawCrl::new().number(1).signed_by(&peer.root)).unwrap();
     let live = Arc::new(LiveTrust::new(first));
@@ -325,7 +325,7 @@ fn a_list_replaced_between_two_handshakes() {
     let identity = certified(vec![leaf.der.clone()], &leaf.key);
     let server = server_config(identity, ClientCertificates::None, provider()).unwrap();
     let mut held = ClientConfig::clone(&before);
-    held.resumption = ::rustls::client::Resumption::disabled();
+    held.resumption = rustls::client::Resumption::disabled();
     let error = shake(Arc::new(held), server, &plan).err().unwrap();
     assert_eq!(verdict_of(&error).unwrap().reason(), Reason::CertRevoked);
 }

@@ -34,7 +34,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 });
 
 fn judge(chain: &[Vec<u8>], crl: &[u8]) -> Verdict {
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     trust.add_root_der(&RootsId::public(), &WORLD.root.der).unwrap();
     let _ = trust.add_crl_der(&RootsId::public(), crl);
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Deterministic);
@@ -74,7 +74,7 @@ fn every_byte_of_a_list_counts() {
     let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
     let chain: Vec<_> = WORLD.chain.iter().map(|der| CertificateDer::from(&der[..])).collect();
     let judge = |crl: &[u8]| {
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         let id = RootsId::public();
         trust.add_root_der(&id, &WORLD.root.der).unwrap();
         trust.add_crl_der(&id, &WORLD.root.crl(&[])).unwrap();

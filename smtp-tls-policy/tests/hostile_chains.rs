@@ -26,7 +26,7 @@ fn plan_with(revocation: Revocation) -> Plan {
 }
 
 fn trust(root: &Authority) -> Trust {
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     trust.add_root_der(&RootsId::public(), &root.der).unwrap();
     trust
 }

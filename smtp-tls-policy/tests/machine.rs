@@ -80,7 +80,7 @@ fn everything() -> serde_json::Map<String, Value> {
     put("plan: implicit tls, tls-required no", value(&implicit.unwrap()));
 
     let root = Authority::new("Root");
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     trust.add_root_der(&RootsId::public(), &root.der).unwrap();
     let lax = plan_of(&deterministic, |_| {}).unwrap();
     let strict = plan_of(&verified, |_| {}).unwrap();
@@ -149,7 +149,7 @@ fn what_machines_read() {
 fn sentences_are_those_of_display() {
     let plan = plan_of(&connector(Posture::Deterministic), |_| {}).unwrap();
     assert_eq!(value(&plan)["sentence"], plan.to_string());
-    let verdict = plan.judge(&[], &Trust::new(), now());
+    let verdict = plan.judge(&[], &Trust::webpki_roots(), now());
     assert_eq!(value(&verdict)["sentence"], verdict.to_string());
     assert_eq!(
         value(&verdict)["findings"][0]["defect"]["sentence"],

@@ -32,8 +32,7 @@ fn fields(der: &[u8]) -> Vec<(CertificateField, usize)> {
 fn judge(der: &[u8]) -> Verdict {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);
     let host = Host::parse("mx.example.com").unwrap();
-    let mut trust = Trust::new();
-    trust.add_roots(&RootsId::public(), []);
+    let trust = Trust::webpki_roots();
     let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
     plan.judge(&[CertificateDer::from(der)], &trust, now())
 }
@@ -54,7 +53,7 @@ fn a_certificate_says_which_field_and_where() {
         assert_eq!((*said, *at), (field, Some(offset)), "{defect}");
         assert!(verdict.to_string().contains(&format!("{field} at octet {offset}")), "{verdict}");
 
-        let error = Trust::new().add_root_der(&RootsId::public(), &damaged.into()).unwrap_err();
+        let error = Trust::empty().add_root_der(&RootsId::public(), &damaged.into()).unwrap_err();
         assert_eq!((error.field, error.offset), (field, Some(offset)), "{error}");
     }
 }
@@ -63,7 +62,10 @@ fn a_certificate_says_which_field_and_where() {
 fn a_root_says_what_is_wrong() {
     let der = leaf();
     let error = |der: &[u8]| {
-        Trust::new().add_root_der(&RootsId::public(), &der.to_vec().into()).unwrap_err().to_string()
+        Trust::empty()
+            .add_root_der(&RootsId::public(), &der.to_vec().into())
+            .unwrap_err()
+            .to_string()
     };
     assert_eq!(error(&[]), "the root certificate cannot be used: encoding (certificate, octet 0)");
     assert_eq!(
@@ -89,7 +91,7 @@ fn the_place_in_the_chain_is_said_too() {
     let root = Authority::new("Root");
     let issuer = root.below("Issuer", |_| {});
     let leaf = issuer.issue(&leaf_params(&["mx.example.com"])).der;
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     trust.add_root_der(&RootsId::public(), &root.der).unwrap();
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);
     let host = Host::parse("mx.example.com").unwrap();
@@ -107,7 +109,7 @@ proptest! {
     #[test]
     fn wherever_a_certificate_is_cut(cut: prop::sample::Index, changed: prop::sample::Index, octet: u8) {
         let der = leaf();
-        let error = Trust::new().add_root_der(&RootsId::public(), &der[..cut.index(der.len())].to_vec().into()).unwrap_err();
+        let error = Trust::empty().add_root_der(&RootsId::public(), &der[..cut.index(der.len())].to_vec().into()).unwrap_err();
         prop_assert!(error.offset.is_some_and(|offset| offset < der.len()), "{}", error);
         let mut damaged = der.to_vec();
         damaged[changed.index(der.len())] = octet;

@@ -40,7 +40,7 @@ fn judge(pins: Vec<Pin>, chain: &[CertificateDer<'static>]) -> Reason {
     let host = Host::parse("mx.example.com").unwrap();
     let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
     assert_eq!(plan.floor(), Floor::Authenticated);
-    let verdict = plan.judge(chain, &Trust::new(), now());
+    let verdict = plan.judge(chain, &Trust::empty(), now());
     assert_eq!(verdict.is_authenticated(), verdict.reason() == Reason::TlsOk);
     assert_ne!(verdict.standing(), Standing::NotTls);
     verdict.reason()

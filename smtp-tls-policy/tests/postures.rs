@@ -14,8 +14,8 @@ use smtp_tls_policy::judge::Verdict;
 use smtp_tls_policy::pki::{Pin, Reference, RootsId, TlsaRecord, TlsaSet, Trust, TrustStore};
 use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
-use smtp_tls_policy::rustls::*;
 use smtp_tls_policy::sts::{StsFact, StsPolicy};
+use smtp_tls_policy::tls::*;
 use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 /// What a cell says: `-` nothing is asked; `ok` every check passed; else the reason for which it failed.
@@ -59,7 +59,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (root, stranger) = (Authority::new("Root"), Authority::new("Stranger"));
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         for id in [RootsId::public(), RootsId::new("private")] {
             trust.add_root_der(&id, &root.der).unwrap();
             trust.add_crl_der(&id, &root.crl(&[REVOKED])).unwrap();
@@ -163,7 +163,7 @@ impl World {
         &self,
         plan: &Plan,
         leaf: &Leaf,
-        version: &'static ::rustls::SupportedProtocolVersion,
+        version: &'static rustls::SupportedProtocolVersion,
     ) -> String {
         let provider = provider_of(version);
         let client = client_tls(provider.clone()).0.config(plan, None, &self.trust).unwrap();
@@ -232,7 +232,7 @@ fn the_first_and_the_last_second() {
 fn private_authorities_instead_of_and_beside_the_public_ones() {
     let (public, private) = (Authority::new("Public"), Authority::new("Private"));
     let (instead, beside) = (RootsId::new("instead"), RootsId::new("beside"));
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     for (id, roots) in [
         (RootsId::public(), &[&public][..]),
         (instead.clone(), &[&private]),
@@ -272,7 +272,7 @@ fn names_at_the_edge() {
     assert!(Host::parse("*.example.com").is_err());
 
     let root = Authority::new("Root");
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     trust.add_root_der(&RootsId::public(), &root.der).unwrap();
     let judge = |host: &str, names: &[Vec<u8>]| {
         let mut params = leaf_params(&[]);

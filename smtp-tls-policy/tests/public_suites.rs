@@ -58,7 +58,7 @@ fn judge(
     roots: &[&CertificateDer<'static>],
     later: i64,
 ) -> Reason {
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     for root in roots {
         trust.add_root_der(&RootsId::public(), root).unwrap();
     }

@@ -4,18 +4,18 @@ mod common;
 
 use std::sync::Arc;
 
-use ::rustls::{ClientConfig, Error, PeerIncompatible, ServerConfig};
 use common::tls::*;
 use common::*;
 use pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use proptest::prelude::*;
 use rcgen::PublicKeyData;
+use rustls::{ClientConfig, Error, PeerIncompatible, ServerConfig};
 use sha2::{Digest, Sha256, Sha512};
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::pki::{Pin, TlsaRecord, TlsaSet, Trust, TrustStore};
 use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
-use smtp_tls_policy::rustls::*;
+use smtp_tls_policy::tls::*;
 use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 fn record(usage: u8, selector: u8, matching: u8, octets: &[u8]) -> TlsaRecord {
@@ -96,7 +96,7 @@ fn pins_of_the_key_and_no_others() {
 fn a_key_is_no_certificate() {
     let leaf = Authority::new("Root").issue(&leaf_params(&[HOST]));
     let key = leaf.key.subject_public_key_info();
-    let trust = Trust::new();
+    let trust = Trust::empty();
     let as_certificate = CertificateDer::from(key.clone());
     let as_key = SubjectPublicKeyInfoDer::from(leaf.der.as_ref());
     for plan in [
@@ -140,7 +140,7 @@ fn when_a_raw_key_may_be_asked_for() {
 }
 
 fn trust() -> Arc<dyn TrustStore> {
-    Arc::new(Trust::new())
+    Arc::new(Trust::empty())
 }
 
 fn raw_client(plan: &Plan) -> Arc<ClientConfig> {
@@ -160,10 +160,10 @@ fn a_handshake_with_a_raw_key() {
         pinned(vec![Pin::of_raw_key(&SubjectPublicKeyInfoDer::from(spki.clone()))]),
     ] {
         let (client, server) = (raw_client(&plan), raw_server(&key));
-        for kind in [::rustls::HandshakeKind::Full, ::rustls::HandshakeKind::Resumed] {
+        for kind in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
             let pair = shake(client.clone(), server.clone(), &plan).unwrap();
             assert_eq!(pair.client.handshake_kind(), Some(kind));
-            assert_eq!(pair.client.protocol_version(), Some(::rustls::ProtocolVersion::TLSv1_3));
+            assert_eq!(pair.client.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
             assert_eq!(pair.client.peer_certificates().unwrap()[0].as_ref(), spki);
             assert!(judge_raw_key_session(&plan, &pair.client).is_authenticated());
             // Under another plan the same session is worth nothing.
@@ -193,7 +193,7 @@ fn a_replayed_key_is_refused() {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(::rustls::server::AlwaysResolvesServerRawPublicKeys::new(
+        .with_cert_resolver(Arc::new(rustls::server::AlwaysResolvesServerRawPublicKeys::new(
             thief,
         )));
     let error = shake(raw_client(&plan), Arc::new(server), &plan).err().unwrap();
@@ -219,7 +219,7 @@ fn either_kind_alone() {
     let refused = |client, server| shake(client, server, &plan).err().unwrap();
     assert_eq!(refused(raw_client(&plan), with_certificate(provider())), incompatible);
     // TLS 1.2 is not even offered.
-    let tls12 = with_certificate(provider_of(&::rustls::version::TLS12));
+    let tls12 = with_certificate(provider_of(&rustls::version::TLS12));
     assert!(matches!(refused(raw_client(&plan), tls12), Error::PeerIncompatible(_)));
 
     let (tls, _) = client_tls(provider());
@@ -257,10 +257,10 @@ fn a_listener_chooses_by_the_client_hello() {
         (tls.raw_key_config(&plan, None, &trust).unwrap(), true),
     ] {
         let name = server_name(&plan, &Host::parse(HOST).unwrap()).unwrap();
-        let mut client = ::rustls::ClientConnection::new(config, name).unwrap();
+        let mut client = rustls::ClientConnection::new(config, name).unwrap();
         let mut wire = Vec::new();
         client.write_tls(&mut wire).unwrap();
-        let mut acceptor = ::rustls::server::Acceptor::default();
+        let mut acceptor = rustls::server::Acceptor::default();
         acceptor.read_tls(&mut &wire[..]).unwrap();
         let accepted = acceptor.accept().unwrap().unwrap();
         assert_eq!(offers_raw_key(&accepted.client_hello()), raw);

@@ -12,62 +12,67 @@ use smtp_tls_policy::{Host, Namespace, Reason};
 #[test]
 fn codes_statuses_and_result_types_are_stable() {
     let table = [
-        ("tls-ok", "-", "-"),
-        ("tls-not-wanted", "-", "-"),
-        ("undecided", "-", "-"),
-        ("starttls-not-offered", "4.7.4", "starttls-not-supported"),
-        ("starttls-refused", "4.7.4", "starttls-not-supported"),
-        ("handshake-failed", "4.7.5", "validation-failure"),
-        ("handshake-timeout", "4.7.5", "validation-failure"),
-        ("plaintext-injected", "4.7.5", "validation-failure"),
-        ("tls-hello-failed", "4.7.5", "validation-failure"),
-        ("tls-lost", "4.7.5", "validation-failure"),
-        ("policy-unavailable", "4.7.5", "-"),
-        ("remembered-broken", "-", "-"),
-        ("mx-lookup-failed", "4.4.3", "dnssec-invalid"),
-        ("mx-insecure", "4.7.5", "dane-required"),
-        ("tlsa-lookup-failed", "4.7.5", "dnssec-invalid"),
-        ("tlsa-unusable", "4.7.5", "tlsa-invalid"),
-        ("dane-required", "4.7.5", "dane-required"),
-        ("dane-mismatch", "4.7.5", "certificate-not-trusted"),
-        ("pin-mismatch", "4.7.5", "certificate-not-trusted"),
-        ("sts-fetch-failed", "-", "sts-policy-fetch-error"),
-        ("sts-policy-invalid", "-", "sts-policy-invalid"),
-        ("sts-webpki-invalid", "-", "sts-webpki-invalid"),
-        ("sts-mx-mismatch", "4.7.5", "validation-failure"),
-        ("requiretls-unsupported", "5.7.30", "-"),
-        ("requiretls-mx-insecure", "5.7.10", "-"),
-        ("cert-missing", "4.7.5", "certificate-not-trusted"),
-        ("cert-unknown-issuer", "4.7.5", "certificate-not-trusted"),
-        ("cert-self-signed", "4.7.5", "certificate-not-trusted"),
-        ("cert-expired", "4.7.5", "certificate-expired"),
-        ("cert-not-yet-valid", "4.7.5", "certificate-expired"),
-        ("cert-revoked", "4.7.5", "certificate-not-trusted"),
-        ("cert-name-mismatch", "4.7.5", "certificate-host-mismatch"),
-        ("cert-malformed", "4.7.5", "validation-failure"),
-        ("cert-unsupported", "4.7.5", "validation-failure"),
-        ("cert-is-ca", "4.7.5", "certificate-not-trusted"),
-        ("cert-wrong-purpose", "4.7.5", "certificate-not-trusted"),
-        ("cert-bad-signature", "4.7.5", "certificate-not-trusted"),
-        ("cert-constraint-violated", "4.7.5", "certificate-not-trusted"),
-        ("cert-too-costly", "4.7.5", "validation-failure"),
-        ("roots-missing", "4.7.5", "validation-failure"),
-        ("crl-expired", "4.7.5", "certificate-not-trusted"),
-        ("crl-invalid", "4.7.5", "certificate-not-trusted"),
-        ("revocation-unknown", "4.7.5", "certificate-not-trusted"),
-        ("tls-required", "5.7.0", "-"),
-        ("client-cert-missing", "5.7.0", "-"),
-        ("client-cert-name-mismatch", "5.7.1", "-"),
+        ("tls-ok", "none", "-", "-"),
+        ("tls-not-wanted", "none", "-", "-"),
+        ("undecided", "none", "-", "-"),
+        ("starttls-not-offered", "peer", "4.7.4", "starttls-not-supported"),
+        ("starttls-refused", "peer", "4.7.4", "starttls-not-supported"),
+        ("handshake-failed", "peer", "4.7.5", "validation-failure"),
+        ("handshake-timeout", "peer", "4.7.5", "validation-failure"),
+        ("plaintext-injected", "peer", "4.7.5", "validation-failure"),
+        ("tls-hello-failed", "peer", "4.7.5", "validation-failure"),
+        ("tls-lost", "peer", "4.7.5", "validation-failure"),
+        ("policy-unavailable", "local", "4.7.5", "-"),
+        ("remembered-broken", "peer", "-", "-"),
+        ("mx-lookup-failed", "domain", "4.4.3", "dnssec-invalid"),
+        ("mx-insecure", "domain", "4.7.5", "dane-required"),
+        ("tlsa-lookup-failed", "domain", "4.7.5", "dnssec-invalid"),
+        ("tlsa-unusable", "domain", "4.7.5", "tlsa-invalid"),
+        ("dane-required", "domain", "4.7.5", "dane-required"),
+        ("dane-mismatch", "peer", "4.7.5", "certificate-not-trusted"),
+        ("pin-mismatch", "peer", "4.7.5", "certificate-not-trusted"),
+        ("sts-fetch-failed", "domain", "-", "sts-policy-fetch-error"),
+        ("sts-policy-invalid", "domain", "-", "sts-policy-invalid"),
+        ("sts-webpki-invalid", "domain", "-", "sts-webpki-invalid"),
+        ("sts-mx-mismatch", "domain", "4.7.5", "validation-failure"),
+        ("requiretls-unsupported", "peer", "5.7.30", "-"),
+        ("requiretls-mx-insecure", "domain", "5.7.10", "-"),
+        ("cert-missing", "peer", "4.7.5", "certificate-not-trusted"),
+        ("cert-unknown-issuer", "peer", "4.7.5", "certificate-not-trusted"),
+        ("cert-self-signed", "peer", "4.7.5", "certificate-not-trusted"),
+        ("cert-expired", "peer", "4.7.5", "certificate-expired"),
+        ("cert-not-yet-valid", "peer", "4.7.5", "certificate-expired"),
+        ("cert-revoked", "peer", "4.7.5", "certificate-not-trusted"),
+        ("cert-name-mismatch", "peer", "4.7.5", "certificate-host-mismatch"),
+        ("cert-malformed", "peer", "4.7.5", "validation-failure"),
+        ("cert-unsupported", "peer", "4.7.5", "validation-failure"),
+        ("cert-is-ca", "peer", "4.7.5", "certificate-not-trusted"),
+        ("cert-wrong-purpose", "peer", "4.7.5", "certificate-not-trusted"),
+        ("cert-bad-signature", "peer", "4.7.5", "certificate-not-trusted"),
+        ("cert-constraint-violated", "peer", "4.7.5", "certificate-not-trusted"),
+        ("cert-too-costly", "peer", "4.7.5", "validation-failure"),
+        ("roots-missing", "local", "4.3.5", "-"),
+        ("crl-expired", "local", "4.3.5", "-"),
+        ("crl-invalid", "local", "4.3.5", "-"),
+        ("revocation-unknown", "local", "4.3.5", "-"),
+        ("algorithm-missing", "local", "4.3.5", "-"),
+        ("identity-missing", "local", "4.3.5", "-"),
+        ("tls-unavailable", "local", "4.3.5", "-"),
+        ("tls-required", "peer", "5.7.0", "-"),
+        ("client-cert-missing", "peer", "5.7.0", "-"),
+        ("client-cert-name-mismatch", "peer", "5.7.1", "-"),
     ];
     let have: Vec<_> = Reason::ALL
         .iter()
         .map(|reason| {
             let status = reason.status().map_or("-".to_owned(), |s| s.to_string());
-            (reason.code(), status, reason.tlsrpt().unwrap_or("-"))
+            (reason.code(), reason.fault().as_str(), status, reason.tlsrpt().unwrap_or("-"))
         })
         .collect();
-    let want: Vec<_> =
-        table.iter().map(|(code, status, tlsrpt)| (*code, (*status).to_owned(), *tlsrpt)).collect();
+    let want: Vec<_> = table
+        .iter()
+        .map(|(code, fault, status, tlsrpt)| (*code, *fault, (*status).to_owned(), *tlsrpt))
+        .collect();
     assert_eq!(have, want);
 }
 
@@ -81,10 +86,14 @@ fn the_page_and_the_code_agree() {
         let code = code.strip_prefix('`').and_then(|code| code.strip_suffix('`')).expect(code);
         let mut paragraphs = rest.trim().split("\n\n");
         let facts = paragraphs.next().unwrap();
-        let (status, tlsrpt) = facts
-            .strip_prefix("Status: ")
+        let (fault, status, tlsrpt) = facts
+            .strip_prefix("Fault: ")
             .and_then(|facts| facts.strip_suffix('.'))
-            .and_then(|facts| facts.split_once(". TLSRPT: "))
+            .and_then(|facts| facts.split_once(". Status: "))
+            .and_then(|(fault, facts)| {
+                let (status, tlsrpt) = facts.split_once(". TLSRPT: ")?;
+                Some((fault, status, tlsrpt))
+            })
             .unwrap_or_else(|| panic!("{code}: {facts}"));
         let prose: Vec<_> =
             paragraphs.take_while(|paragraph| !paragraph.starts_with("## ")).collect();
@@ -94,20 +103,20 @@ fn the_page_and_the_code_agree() {
             "{code}"
         );
         assert!(advice.starts_with("**Do**: ") && advice.ends_with('.'), "{code}: {advice}");
-        documented.push((code, status, tlsrpt.trim_matches('`')));
+        documented.push((code, fault, status, tlsrpt.trim_matches('`')));
     }
     let mut have: Vec<_> = Reason::ALL
         .iter()
         .map(|reason| {
             let status = reason.status().map_or("none".to_owned(), |status| status.to_string());
-            (reason.code(), status, reason.tlsrpt().unwrap_or("none"))
+            (reason.code(), reason.fault().as_str(), status, reason.tlsrpt().unwrap_or("none"))
         })
         .collect();
     have.sort_unstable();
     documented.sort_unstable();
     let documented: Vec<_> = documented
         .into_iter()
-        .map(|(code, status, tlsrpt)| (code, status.to_owned(), tlsrpt))
+        .map(|(code, fault, status, tlsrpt)| (code, fault, status.to_owned(), tlsrpt))
         .collect();
     assert_eq!(documented, have);
     // Every result type is one of RFC 8460.
@@ -133,7 +142,7 @@ fn decisions_in_one_sentence() {
     let mut params = leaf_params(&["mx.example.com"]);
     params.not_after = days(-1);
     let expired = root.issue(&params).der;
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     trust.add_root_der(&RootsId::public(), &root.der).unwrap();
 
     let lax = plan_of(Posture::Deterministic, false, &[]);

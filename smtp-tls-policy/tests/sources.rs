@@ -53,7 +53,7 @@ const CERTIFICATES: usize = 7;
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let (public, private) = (Authority::new("Public"), Authority::new("Private"));
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     for (id, root) in [(RootsId::public(), &public), (RootsId::new("private"), &private)] {
         trust.add_root_der(&id, &root.der).unwrap();
     }
@@ -159,7 +159,7 @@ impl Known {
                     Standing::Acceptable if verdict.is_authenticated() => Outcome::Authenticated,
                     Standing::Acceptable => Outcome::Encrypted,
                     Standing::NotTls => clear(plan.yields().untrusted),
-                    Standing::Refused => Outcome::Refused,
+                    Standing::Refused | Standing::LocalFault => Outcome::Refused,
                 }
             }
         }

@@ -85,7 +85,7 @@ impl Case {
             let verdict = plan.judge(chain, trust, now());
             let connection = match verdict.standing() {
                 Standing::Acceptable => TlsOutcome::Tls(&verdict),
-                Standing::NotTls | Standing::Refused => {
+                Standing::NotTls | Standing::Refused | Standing::LocalFault => {
                     TlsOutcome::NoTls(verdict.reason(), Some(&verdict))
                 }
             };
@@ -133,7 +133,7 @@ struct World {
 
 fn world() -> World {
     let public = Authority::new("Public");
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     trust.add_root_der(&RootsId::public(), &public.der).unwrap();
     let good = public.issue(&leaf_params(&["mx1.mail.company-y.example"]));
     let other = public.issue(&leaf_params(&["elsewhere.example"]));

@@ -16,6 +16,8 @@ mod binding;
 mod client;
 mod convert;
 pub mod lookups;
+#[cfg(feature = "native-certs")]
+mod roots;
 mod sender;
 mod server;
 mod wire;
@@ -24,6 +26,8 @@ pub use client::{
     Connection, Decision, Delivery, End, Failure, MessageError, Outbound, ReuseKey, Spoken, Target,
 };
 pub use convert::tls_rules;
+#[cfg(feature = "native-certs")]
+pub use roots::{NativeRootsError, native_roots};
 pub use sender::{
     Candidate, DialAttempt, Hosts, Mail, Message, Report, Sender, Skip, deliver, measure,
 };

@@ -26,7 +26,7 @@ use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::{EnhancedCode, Response};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{Posture, SmartHost};
-use smtp_tls_policy::rustls::ClientTls;
+use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::Mail;
 use smtp_tokio_adapter::Skip;

@@ -25,7 +25,7 @@ use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::Host;
 use smtp_tls_policy::rules::{IdentityId, Posture};
-use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tokio_adapter::Skip;
 use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, deliver};
 use smtp_tokio_adapter::{Handler, Inbound, Session, scram, serve};

@@ -11,7 +11,7 @@ use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::pki::{LiveTrust, Replaced, RootsId, Trust};
 use smtp_tls_policy::rules::Posture;
-use smtp_tls_policy::rustls::{ClientCertificates, server_config};
+use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::Inbound;
 
 const SERIAL: u8 = 42;

@@ -16,7 +16,7 @@ use smtp_proto::route::{Ending, Word};
 use smtp_proto::server::StartTls;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::rules::{IdentityId, Posture};
-use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::Inbound;
 use smtp_tokio_adapter::{Connection, End, Spoken, Target};

@@ -20,7 +20,7 @@ use smtp_proto::route;
 use smtp_proto::route::{Mx, Route, Targets, Word};
 use smtp_proto::wire::reply::{EnhancedCode, Reply};
 use smtp_tls_policy::rules::{IdentityId, Posture};
-use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::Inbound;
 use smtp_tokio_adapter::{

@@ -12,7 +12,7 @@ use smtp_proto::client::{Envelope, Recipient};
 use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
-use smtp_tls_policy::rustls::ClientTls;
+use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::{Connection, End, Outbound, Target};
 use tokio::net::TcpStream;
@@ -134,7 +134,11 @@ pub(crate) fn outbound(pipelining: bool) -> Result<Outbound, String> {
     let name = "client.test.example".parse().map_err(|_| "client name")?;
     let mut config = client::ClientConfig::new(name);
     config.pipelining = pipelining;
-    Ok(Outbound::new(Arc::new(config), Arc::new(ClientTls::new(provider)), Arc::new(Trust::new())))
+    Ok(Outbound::new(
+        Arc::new(config),
+        Arc::new(ClientTls::new(provider)),
+        Arc::new(Trust::webpki_roots()),
+    ))
 }
 
 async fn ours(work: Work, number: usize, pipelining: bool) -> Result<(), String> {

@@ -22,7 +22,7 @@ pub fn chain(data: &[u8]) {
         [root] => (Some(*root), None, &[][..]),
         [root, list, shown @ ..] => (Some(*root), Some(*list), shown),
     };
-    let mut trust = Trust::new();
+    let mut trust = Trust::empty();
     let root = root.map(CertificateDer::from);
     if let Some(root) = &root {
         let _ = trust.add_root_der(&RootsId::public(), root);
@@ -44,11 +44,13 @@ pub fn chain(data: &[u8]) {
             let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).expect("a plan");
             let verdict = plan.judge(&chain, &trust, now);
             assert_eq!(plan.judge(&chain, &trust, now), verdict);
-            let alone = plan.judge(&chain, &Trust::new(), now);
+            let alone = plan.judge(&chain, &Trust::empty(), now);
             assert!(!alone.is_authenticated(), "{alone}");
+            // What is missing on this side never reads as a fault of the peer.
+            assert_ne!(alone.standing(), Standing::NotTls);
             if matches!(posture, Posture::Verified | Posture::Secure) {
                 assert_eq!(verdict.standing() == Standing::Acceptable, verdict.is_authenticated());
-                assert_eq!(alone.standing(), Standing::Refused);
+                assert_eq!(alone.standing(), Standing::LocalFault);
             }
         }
     }
@@ -64,7 +66,7 @@ pub fn chain(data: &[u8]) {
             let mut facts = Facts::new(&connector, &host, &host, HostOrigin::Mx);
             facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
             let plan = plan(&facts).expect("a plan");
-            let verdict = plan.judge(&chain, &Trust::new(), now);
+            let verdict = plan.judge(&chain, &Trust::empty(), now);
             assert_eq!(plan.judge(&chain, &trust, now), verdict, "roots have no say");
             if plan.takes_raw_key() {
                 let _ = plan.judge_raw_key(&SubjectPublicKeyInfoDer::from(leaf.as_ref()));
@@ -75,7 +77,7 @@ pub fn chain(data: &[u8]) {
     connector.pins = vec![Pin::of_certificate(leaf)];
     let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).expect("a plan");
     assert!(
-        plan.judge(&chain, &Trust::new(), now).is_authenticated(),
+        plan.judge(&chain, &Trust::empty(), now).is_authenticated(),
         "it is the one that is pinned"
     );
 }

@@ -9,7 +9,7 @@ use crate::pki::names::{CnFallback, Names};
 use crate::pki::trust::{Trust, TrustStore};
 use crate::plan::check::Pkix;
 use crate::plan::refusal::{Because, Ground, Refusal};
-use crate::reason::{Reason, Status};
+use crate::reason::{Fault, Reason, Status};
 use crate::rules::connector::{
     ClientCertificate, ClientCheck, InboundConnector, InboundConnectors,
 };
@@ -38,8 +38,8 @@ pub struct Inbound<'a> {
 /// - 530 5.7.0, [`Reason::TlsRequired`]: the connector requires TLS, and there is none (RFC 3207, 4).
 /// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails: no client certificate, or none that
 ///   the connector's roots vouch for.
-/// - 451 4.7.0, [`Reason::RootsMissing`], [`Reason::CrlExpired`], [`Reason::CrlInvalid`] or [`Reason::RevocationUnknown`]:
-///   what the chain is judged against is missing or stale on this side. The mail waits until that is repaired.
+/// - 451 4.3.5, a reason of [`Fault::Local`], such as [`Reason::RootsMissing`]: what the chain is judged
+///   against is missing or stale on this side. The client keeps the mail until that is repaired.
 /// - 550 5.7.1, [`Reason::ClientCertNameMismatch`]: the sender domain is tied to another certificate name.
 pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
     let connector = inbound.connector;
@@ -74,7 +74,8 @@ pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
 /// # Errors
 ///
 /// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails.
-/// - 451 4.7.0, as in [`admit`], if one connector cannot judge the chain for want of roots or lists: it might accept it.
+/// - 451 4.3.5, as in [`admit`], if one connector cannot judge the chain because of a fault of this
+///   side: it might accept the chain.
 pub fn admit_handshake(
     connectors: &InboundConnectors,
     chain: &[CertificateDer<'_>],
@@ -100,7 +101,7 @@ pub fn admit_handshake(
         match judge_client(&check, chain, trust, now) {
             Ok(()) => return Ok(()),
             Err(defect)
-                if worst.as_ref().is_none_or(|worst| is_ours(&defect) && !is_ours(worst)) =>
+                if worst.as_ref().is_none_or(|worst| is_local(&defect) && !is_local(worst)) =>
             {
                 worst = Some(defect);
             }
@@ -131,23 +132,22 @@ fn pkix(check: &ClientCheck) -> Pkix {
     }
 }
 
-/// Whether the fault is on this side: the client can do nothing about it, and once it is repaired the same chain may pass.
-fn is_ours(defect: &Defect) -> bool {
-    matches!(
-        defect.reason(),
-        Reason::RootsMissing | Reason::CrlExpired | Reason::CrlInvalid | Reason::RevocationUnknown
-    )
+/// Whether the fault is on this side: the client can do nothing about it, and once it is repaired the
+/// same chain may pass.
+fn is_local(defect: &Defect) -> bool {
+    defect.reason().fault() == Fault::Local
 }
 
-/// RFC 3207, 4.2 leaves the code open. RFC 5321, 4.2.3: 451 is a local error in processing, after which the mail is kept.
+/// RFC 3207, section 4.2, leaves the code open. RFC 5321, section 4.2.3: 451 is a local error in
+/// processing, after which the client keeps the mail and tries again.
 fn code(defect: &Defect) -> u16 {
-    if is_ours(defect) { 451 } else { 554 }
+    if is_local(defect) { 451 } else { 554 }
 }
 
 fn refusal(code: u16, reason: Reason, defect: Option<Defect>, because: Because) -> Refusal {
-    let status = match code {
-        451 => Status::new(4, 7, 0),
-        550 => Status::new(5, 7, 1),
+    let status = match (code, reason.status()) {
+        (451, Some(status)) => status,
+        (550, _) => Status::new(5, 7, 1),
         _ => Status::new(5, 7, 0),
     };
     Refusal { code, status, reason, defect, because }

@@ -1,6 +1,6 @@
 //! The path builder's errors in this crate's words.
 
-use pki_types::{CertificateDer, UnixTime};
+use pki_types::{AlgorithmIdentifier, CertificateDer, UnixTime, alg_id};
 use webpki::EndEntityCert;
 
 use crate::pki::defect::{Defect, Detail, Place};
@@ -49,10 +49,15 @@ pub(super) fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> 
         E::UnsupportedCertVersion | E::UnsupportedCriticalExtension => {
             at_fault(Reason::CertUnsupported)
         }
-        E::UnsupportedSignatureAlgorithmContext(_)
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            chain_wide(Reason::CertUnsupported)
-                .with(Detail::What("signature algorithm or key size"))
+        E::UnsupportedSignatureAlgorithmContext(context) => {
+            let is_common = is_common_signature(&context.signature_algorithm_id);
+            chain_wide(unsupported_algorithm(is_common)).with(Detail::What("signature algorithm"))
+        }
+        E::UnsupportedSignatureAlgorithmForPublicKeyContext(context) => {
+            let is_common =
+                is_common_pair(&context.signature_algorithm_id, &context.public_key_algorithm_id);
+            let what = Detail::What("signature algorithm or kind of key");
+            chain_wide(unsupported_algorithm(is_common)).with(what)
         }
         E::MalformedNameConstraint | E::InvalidNetworkMaskConstraint => {
             chain_wide(Reason::CertMalformed).with(Detail::What("name constraints"))
@@ -69,6 +74,41 @@ pub(super) fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> 
         | E::SignatureAlgorithmMismatch => at_fault(Reason::CertMalformed),
         _ => chain_wide(Reason::CertMalformed),
     }
+}
+
+/// Whose fault an unsupported algorithm is: one in common use is missing on this side.
+fn unsupported_algorithm(is_common: bool) -> Reason {
+    if is_common { Reason::AlgorithmMissing } else { Reason::CertUnsupported }
+}
+
+/// The signature algorithms that certificates commonly use, and that this side should verify
+/// (RFC 4055, RFC 5758 and RFC 8410), each with the kinds of key that make such signatures.
+const COMMON: [(AlgorithmIdentifier, &[AlgorithmIdentifier]); 10] = {
+    const RSA: &[AlgorithmIdentifier] = &[alg_id::RSA_ENCRYPTION];
+    const ECDSA: &[AlgorithmIdentifier] =
+        &[alg_id::ECDSA_P256, alg_id::ECDSA_P384, alg_id::ECDSA_P521];
+    [
+        (alg_id::RSA_PKCS1_SHA256, RSA),
+        (alg_id::RSA_PKCS1_SHA384, RSA),
+        (alg_id::RSA_PKCS1_SHA512, RSA),
+        (alg_id::RSA_PSS_SHA256, RSA),
+        (alg_id::RSA_PSS_SHA384, RSA),
+        (alg_id::RSA_PSS_SHA512, RSA),
+        (alg_id::ECDSA_SHA256, ECDSA),
+        (alg_id::ECDSA_SHA384, ECDSA),
+        (alg_id::ECDSA_SHA512, ECDSA),
+        (alg_id::ED25519, &[alg_id::ED25519]),
+    ]
+};
+
+fn is_common_signature(signature: &[u8]) -> bool {
+    COMMON.iter().any(|(common, _)| common.as_ref() == signature)
+}
+
+fn is_common_pair(signature: &[u8], key: &[u8]) -> bool {
+    COMMON.iter().any(|(common, keys)| {
+        common.as_ref() == signature && keys.iter().any(|common| common.as_ref() == key)
+    })
 }
 
 /// What is wrong with this certificate, and where.

@@ -66,9 +66,13 @@ pub(crate) fn judge_pkix(
     now: UnixTime,
     usage: KeyUsage,
 ) -> Result<(), Defect> {
+    // First, for nothing that the peer shows can make up for it.
+    let roots = trust.roots(&check.roots);
+    if roots.is_empty() {
+        let set = Detail::Roots(check.roots.clone());
+        return Err(Defect::at(Reason::RootsMissing, Place::Chain).with(set));
+    }
     let (leaf, issuers) = within_limits(chain)?;
-    let roots =
-        trust.roots(&check.roots).ok_or_else(|| Defect::at(Reason::RootsMissing, Place::Chain))?;
     let algorithms = trust.algorithms();
 
     let none = Crls::default();

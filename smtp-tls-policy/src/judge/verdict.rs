@@ -1,9 +1,9 @@
-//! What a judgement says: findings, what they come to, and what exactly is wrong.
+//! The result of a judgement: one finding for each check, and what the findings mean together.
 
 use std::fmt;
 
 use crate::pki::defect::Defect;
-use crate::reason::Reason;
+use crate::reason::{Fault, Reason};
 use crate::rules::posture::Weight;
 
 /// The outcome of one check.
@@ -15,6 +15,13 @@ pub struct Finding {
     pub result: Result<(), Defect>,
 }
 
+impl Finding {
+    /// Whether the check failed for a fault of this side: it says nothing about the peer.
+    fn is_local_fault(&self) -> bool {
+        self.result.as_ref().is_err_and(|defect| defect.reason().fault() == Fault::Local)
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.result {
@@ -24,17 +31,21 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What the findings come to.
+/// What the findings mean together, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Standing {
     /// Every check that had to pass did.
     Acceptable,
-    /// A check of weight [`Weight::NotTls`] failed: this does not count as TLS.
+    /// A check of weight [`Weight::NotTls`] failed: the connection does not count as TLS.
     NotTls,
-    /// A check of weight [`Weight::Refuse`] failed: no mail.
+    /// A check of weight [`Weight::Refuse`] failed: this peer gets no mail.
     Refused,
+    /// A check that had to pass could not be made, for a fault of this side ([`Fault::Local`]), such
+    /// as missing roots. The peer may be good or bad: the mail is deferred, and never sent in clear
+    /// text for it.
+    LocalFault,
 }
 
 /// What a certificate is worth under a plan: one finding per check, in the order of
@@ -49,10 +60,13 @@ impl Verdict {
         Self { findings }
     }
 
-    /// What the findings come to.
+    /// What the findings mean together. A fault of this side in a check that had to pass outweighs
+    /// whatever else failed; recorded checks have no consequence.
     pub fn standing(&self) -> Standing {
-        match self.decisive().map(|finding| finding.weight) {
+        let decisive = self.decisive();
+        match decisive.map(|finding| finding.weight) {
             None | Some(Weight::Recorded) => Standing::Acceptable,
+            Some(_) if decisive.is_some_and(Finding::is_local_fault) => Standing::LocalFault,
             Some(Weight::NotTls) => Standing::NotTls,
             Some(Weight::Refuse) => Standing::Refused,
         }
@@ -63,33 +77,40 @@ impl Verdict {
         &self.findings
     }
 
-    /// [`Reason::TlsOk`] if the certificate is acceptable, else that of the weightiest failed check.
+    /// [`Reason::TlsOk`] if the certificate is acceptable, else that of the decisive failure.
     pub fn reason(&self) -> Reason {
         match self.standing() {
             Standing::Acceptable => Reason::TlsOk,
-            Standing::NotTls | Standing::Refused => {
+            Standing::NotTls | Standing::Refused | Standing::LocalFault => {
                 self.defect().map_or(Reason::TlsOk, Defect::reason)
             }
         }
     }
 
-    /// What is wrong, by the weightiest failed check; also where the failure is only recorded.
+    /// What is wrong, by the decisive failure; also where the failure is only recorded.
     pub fn defect(&self) -> Option<&Defect> {
         self.decisive()?.result.as_ref().err()
     }
 
-    /// Whether the peer is known: the certificate is acceptable, and passed at least one check of any weight. False
-    /// under a plan without checks.
+    /// Whether the peer is known: the certificate is acceptable, and passed at least one check of any
+    /// weight. False under a plan without checks.
     pub fn is_authenticated(&self) -> bool {
         self.standing() == Standing::Acceptable && self.findings.iter().any(|f| f.result.is_ok())
     }
 
-    /// The first of the weightiest failures.
+    /// The first of the gravest failures: local faults in checks that have to pass, then by weight.
     fn decisive(&self) -> Option<&Finding> {
+        let gravity = |finding: &Finding| {
+            let has_to_pass = finding.weight > Weight::Recorded;
+            (has_to_pass && finding.is_local_fault(), finding.weight)
+        };
         let mut failed = self.findings.iter().filter(|f| f.result.is_err());
         let first = failed.next()?;
         Some(
-            failed.fold(first, |worst, next| if next.weight > worst.weight { next } else { worst }),
+            failed.fold(
+                first,
+                |worst, next| if gravity(next) > gravity(worst) { next } else { worst },
+            ),
         )
     }
 }

@@ -6,6 +6,8 @@ use pki_types::{CertificateDer, UnixTime};
 
 use super::date::Date;
 use super::names::Reference;
+use super::roots::RootsId;
+use super::x509;
 use super::x509::CertificateField;
 use crate::reason::Reason;
 
@@ -65,6 +67,11 @@ pub enum Detail {
     },
     /// What exactly.
     What(&'static str),
+    /// The set of roots that is not loaded.
+    Roots(RootsId),
+    /// The issuer of the certificate, whose revocation list is missing or unusable: the start of its
+    /// name, with a question mark for each character that a log should not hold.
+    Issuer(String),
     /// What exactly, in which field, and where that can be told, at which octet of the certificate, counted from 0.
     Field {
         /// What.
@@ -74,6 +81,22 @@ pub enum Detail {
         /// The octet.
         offset: Option<usize>,
     },
+}
+
+impl Detail {
+    /// Most characters of an issuer's name that are written down.
+    const MAX_NAME_LEN: usize = 128;
+
+    /// The issuer of this certificate. The name is the peer's text.
+    pub(crate) fn issuer_of(der: &CertificateDer<'_>) -> Self {
+        let Some(certificate) = x509::parse(der) else {
+            return Self::None;
+        };
+        let printable =
+            |c: char| if c == ' ' || c.is_ascii_graphic() && c != '"' { c } else { '?' };
+        let name = certificate.issuer().to_string();
+        Self::Issuer(name.chars().take(Self::MAX_NAME_LEN).map(printable).collect())
+    }
 }
 
 impl Defect {
@@ -114,6 +137,8 @@ impl fmt::Display for Defect {
                 list(f, presented)?;
             }
             Detail::What(what) => write!(f, ", {what}")?,
+            Detail::Roots(roots) => write!(f, ", set of roots \"{roots}\"")?,
+            Detail::Issuer(issuer) => write!(f, ", issuer \"{issuer}\"")?,
             Detail::Field { what, field, offset } => {
                 write!(f, ", {what}, {field}")?;
                 if let Some(offset) = offset {

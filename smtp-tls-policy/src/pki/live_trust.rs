@@ -8,7 +8,8 @@ use arc_swap::ArcSwap;
 
 use crate::pki::crl::Crl;
 use crate::pki::revocation::{ReplaceError, Replaced};
-use crate::pki::trust::{Current, RootsId, Trust, TrustStore};
+use crate::pki::roots::RootsId;
+use crate::pki::trust::{Current, Trust, TrustStore};
 
 /// A [`Trust`] that can be replaced at any time, as by a task that fetches revocation lists.
 ///
@@ -21,7 +22,7 @@ use crate::pki::trust::{Current, RootsId, Trust, TrustStore};
 /// use std::sync::Arc;
 /// use smtp_tls_policy::pki::{LiveTrust, ReplaceError, Replaced, RootsId, Trust, TrustStore};
 ///
-/// let live = Arc::new(LiveTrust::new(Trust::new()));
+/// let live = Arc::new(LiveTrust::new(Trust::webpki_roots()));
 /// let shared: Arc<dyn TrustStore> = live.clone(); // for the adapter, for `ClientTls`, for `admit`
 /// let before = shared.current().generation();
 ///

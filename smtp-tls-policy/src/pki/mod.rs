@@ -10,6 +10,7 @@ pub(crate) mod live_trust;
 pub(crate) mod names;
 pub(crate) mod pin;
 pub(crate) mod revocation;
+pub(crate) mod roots;
 pub(crate) mod tlsa;
 pub(crate) mod trust;
 pub(crate) mod x509;
@@ -21,8 +22,9 @@ pub use live_trust::LiveTrust;
 pub use names::{CnFallback, Names, Reference};
 pub use pin::{Pin, PinError};
 pub use revocation::{Crls, ReplaceError, Replaced, Revocation};
+pub use roots::RootsId;
 pub use tlsa::{
     Association, MAX_TLSA_RECORDS, Selector, Tlsa, TlsaError, TlsaRecord, TlsaSet, Unusable, Usage,
 };
-pub use trust::{Current, Generation, RootError, RootsId, Trust, TrustStore};
+pub use trust::{Current, Generation, RootError, Trust, TrustStore};
 pub use x509::CertificateField;

@@ -18,9 +18,9 @@ use webpki::VerifiedPath;
 
 use crate::pki::comparison::ComparableName;
 use crate::pki::crl::{Coverage, Crl, CrlError, CrlVersion};
-use crate::pki::defect::{Defect, Place};
+use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::x509;
-use crate::reason::Reason;
+use crate::reason::{Fault, Reason};
 
 /// How revocation lists are used. A certificate that a verified list revokes fails under every rule
 /// but `Off`.
@@ -317,8 +317,13 @@ impl Consultation<'_> {
 
     fn fail(&self, reason: Reason, certificate: &webpki::Cert<'_>) -> Result<(), webpki::Error> {
         let der = certificate.der();
-        let place = Place::of(&der, self.chain);
-        self.defect.borrow_mut().get_or_insert(Defect::at(reason, place));
+        let is_local = |reason: Reason| reason.fault() == Fault::Local;
+        let mut defect = self.defect.borrow_mut();
+        // Where another path could be good if it could be judged, the fault is on this side.
+        if defect.as_ref().is_none_or(|have| is_local(reason) && !is_local(have.reason())) {
+            let detail = if is_local(reason) { Detail::issuer_of(&der) } else { Detail::None };
+            *defect = Some(Defect::at(reason, Place::of(&der, self.chain)).with(detail));
+        }
         // The path builder ranks no other error of a complete path above this one.
         Err(webpki::Error::CertRevoked)
     }

@@ -10,37 +10,9 @@ use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor};
 
 use crate::pki::crl::{Crl, CrlError};
 use crate::pki::revocation::{Crls, ReplaceError, Replaced};
+use crate::pki::roots::RootsId;
 use crate::pki::x509;
 use crate::pki::x509::CertificateField;
-
-/// The name of a set of roots and of the revocation lists that go with them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RootsId(Arc<str>);
-
-impl RootsId {
-    const PUBLIC: &'static str = "public";
-
-    /// The set of this name.
-    pub fn new(name: &str) -> Self {
-        Self(name.into())
-    }
-
-    /// The set `public`: the authorities that the world trusts to vouch for hosts.
-    pub fn public() -> Self {
-        Self::new(Self::PUBLIC)
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RootsId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What certificates are judged against, now. Share one as `Arc<dyn TrustStore>`: a [`Trust`] that stays as it is, or a
 /// [`LiveTrust`](crate::pki::live_trust::LiveTrust) whose contents are replaced while handshakes run.
@@ -115,10 +87,17 @@ impl fmt::Display for RootError {
     }
 }
 
-/// Roots and revocation lists in memory. Build it, then share it as `Arc<dyn TrustStore>`, or make a
+/// Root certificates and revocation lists in memory, in sets with names.
+///
+/// Connectors name the set that they judge by ([`RootsId`]); the default set is `public`. Build the
+/// trust, then share it as `Arc<dyn TrustStore>`, or make a
 /// [`LiveTrust`](crate::pki::live_trust::LiveTrust) of it.
 ///
-/// A copy is cheap: it shares the sets that neither of the two changes.
+/// Without roots no certificate can be judged: under every posture that checks certificates, mail is
+/// deferred with [`Reason::RootsMissing`](crate::Reason::RootsMissing). Start from
+/// [`new`](Self::new), [`from_der`](Self::from_der) or `webpki_roots`.
+///
+/// A clone is cheap: it shares the sets that neither of the two changes.
 #[derive(Clone, Debug)]
 pub struct Trust {
     sets: HashMap<RootsId, Arc<Set>>,
@@ -133,16 +112,53 @@ struct Set {
 }
 
 impl Trust {
-    /// Trusts nobody. Signatures may use every algorithm of the providers that this crate was built with.
-    pub fn new() -> Self {
-        Self::with_algorithms(webpki::ALL_VERIFICATION_ALGS)
+    /// Trusts these roots, such as those of the `webpki-roots` crate, in the set `public`.
+    pub fn new(roots: impl IntoIterator<Item = TrustAnchor<'static>>) -> Self {
+        let mut trust = Self::empty();
+        trust.add_roots(&RootsId::public(), roots);
+        trust
     }
 
-    /// Trusts nobody. Signatures may use these algorithms, such as those of a provider of your own.
+    /// Trusts these root certificates, in DER, in the set `public`.
+    ///
+    /// # Errors
+    ///
+    /// A [`RootError`] about the first certificate that cannot serve as a root.
+    pub fn from_der<'a>(
+        roots: impl IntoIterator<Item = &'a CertificateDer<'a>>,
+    ) -> Result<Self, RootError> {
+        let mut trust = Self::empty();
+        for root in roots {
+            trust.add_root_der(&RootsId::public(), root)?;
+        }
+        Ok(trust)
+    }
+
+    /// Trusts the roots of Mozilla's program, as compiled into the `webpki-roots` crate, in the set
+    /// `public`. They change with updates of that crate only. Needs the feature `webpki-roots`.
+    #[cfg(feature = "webpki-roots")]
+    pub fn webpki_roots() -> Self {
+        Self::new(webpki_roots::TLS_SERVER_ROOTS.iter().cloned())
+    }
+
+    /// A trust without any set: no certificate can be judged until roots are added. Signatures may
+    /// use every algorithm of the providers that this crate was built with.
+    pub fn empty() -> Self {
+        Self {
+            sets: HashMap::new(),
+            algorithms: webpki::ALL_VERIFICATION_ALGS,
+            generation: Generation::next(),
+        }
+    }
+
+    /// Replaces the algorithms that signatures of certificates and lists may use, for example by
+    /// those of another provider.
+    #[must_use]
     pub fn with_algorithms(
+        self,
         algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
     ) -> Self {
-        Self { sets: HashMap::new(), algorithms, generation: Generation::next() }
+        Self { algorithms, generation: Generation::next(), ..self }
     }
 
     /// Adds roots, such as those of the `webpki-roots` crate, to the set of this name.
@@ -154,8 +170,8 @@ impl Trust {
         self.set(id).roots.extend(roots);
     }
 
-    /// Adds a root certificate to the set of this name. Neither its dates nor its signature matter
-    /// (RFC 5280, 6.1.1 (d)).
+    /// Adds a root certificate to the set of this name. Its dates and its own signature do not
+    /// matter (RFC 5280, section 6.1.1 (d)).
     ///
     /// # Errors
     ///
@@ -176,7 +192,8 @@ impl Trust {
         Ok(())
     }
 
-    /// Takes the roots of this set away. The set stays, and trusts nobody.
+    /// Removes the roots of this set. The set stays, without roots: until there are some again, no
+    /// certificate can be judged by it ([`Reason::RootsMissing`](crate::Reason::RootsMissing)).
     pub fn clear_roots(&mut self, id: &RootsId) {
         self.set(id).roots.clear();
     }
@@ -208,7 +225,7 @@ impl Trust {
     pub fn replace_crl(&mut self, id: &RootsId, crl: Arc<Crl>) -> Result<Replaced, ReplaceError> {
         let algorithms = self.algorithms;
         let mut crls = self.crls(id).cloned().unwrap_or_default();
-        let replaced = crls.replace(crl, self.roots(id).unwrap_or_default(), algorithms)?;
+        let replaced = crls.replace(crl, self.roots(id), algorithms)?;
         if replaced != Replaced::Unchanged {
             self.set(id).crls = crls;
         }
@@ -226,9 +243,17 @@ impl Trust {
         Arc::make_mut(self.sets.entry(id.clone()).or_default())
     }
 
-    /// The roots of this name; `None` if there is no such set.
-    pub fn roots(&self, id: &RootsId) -> Option<&[TrustAnchor<'static>]> {
-        self.sets.get(id).map(|set| &*set.roots)
+    /// The roots of this name; empty if there is no such set, or if it has no roots.
+    pub fn roots(&self, id: &RootsId) -> &[TrustAnchor<'static>] {
+        self.sets.get(id).map_or(&[], |set| &set.roots)
+    }
+
+    /// The names of the sets that have roots, in order.
+    pub fn names(&self) -> Vec<&RootsId> {
+        let with_roots = self.sets.iter().filter(|(_, set)| !set.roots.is_empty());
+        let mut names: Vec<_> = with_roots.map(|(id, _)| id).collect();
+        names.sort_unstable();
+        names
     }
 
     /// The revocation lists that go with the roots of this name.
@@ -253,12 +278,6 @@ impl Trust {
     /// A number that no trust with other contents in this process has had.
     pub fn generation(&self) -> Generation {
         self.generation
-    }
-}
-
-impl Default for Trust {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

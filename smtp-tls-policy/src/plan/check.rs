@@ -5,8 +5,8 @@ use std::fmt;
 use crate::pki::names::{CnFallback, Names};
 use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
+use crate::pki::roots::RootsId;
 use crate::pki::tlsa::{Tlsa, Usage};
-use crate::pki::trust::RootsId;
 use crate::rules::posture::Weight;
 
 /// The PKIX check: chain, dates, purpose, revocation, names, in this order.

@@ -3,7 +3,7 @@
 use super::Plan;
 use super::refusal::Clause;
 use crate::pki::defect::Defect;
-use crate::reason::Reason;
+use crate::reason::{Fault, Reason};
 
 /// How a hop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +33,10 @@ pub fn explain(plan: &Plan, ending: Ending, reason: Reason, defect: Option<&Defe
             format!("TLS, because the certificate passed every required check; under {because}")
         }
         Ending::ClearText => format!("clear text, because {clause}; allowed by {because}"),
-        // Nobody required that the connection end.
+        Ending::NotDelivered if reason.fault() == Fault::Local => {
+            format!("not delivered, because {clause}; the fault is on this side; under {because}")
+        }
+        // No rule caused this ending.
         Ending::NotDelivered if reason == Reason::Undecided => {
             format!("not delivered, because {clause}; under {because}")
         }

@@ -23,7 +23,7 @@ use std::fmt;
 
 use crate::domain::{Domain, Host};
 use crate::plan::sources::Contribution;
-use crate::reason::{ENCRYPTION_NEEDED, Reason, Status};
+use crate::reason::{ENCRYPTION_NEEDED, Fault, Reason, Status};
 use crate::rules::posture::{Floor, Weight, Yield, Yields};
 
 /// What will be done with one host: made by [`plan`] and by nothing else.
@@ -97,6 +97,8 @@ impl Plan {
     pub fn status(&self, reason: Reason) -> Option<Status> {
         let status = reason.status()?;
         match (self.requiretls, reason) {
+            // RFC 8689 is about what the peer does not offer. What is missing here may be repaired.
+            _ if reason.fault() == Fault::Local => Some(status),
             // A connection that breaks says nothing about what the host can do.
             (_, Reason::TlsLost) | (Requiretls::NotWanted | Requiretls::WhereOffered, _) => {
                 Some(status)

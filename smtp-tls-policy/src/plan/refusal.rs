@@ -114,6 +114,14 @@ impl Because {
         Self(grounds)
     }
 
+    /// The name of the outbound or inbound connector, if one of the sources is a single connector.
+    pub fn connector(&self) -> Option<&str> {
+        self.0.iter().find_map(|ground| match ground {
+            Ground::Connector { name, .. } | Ground::Inbound { name } => Some(&**name),
+            _ => None,
+        })
+    }
+
     /// The sources.
     pub fn grounds(&self) -> &[Ground] {
         &self.0

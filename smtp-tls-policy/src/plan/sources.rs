@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::domain::{Domain, Host};
 use crate::pki::names::{CnFallback, Names, Reference};
+use crate::pki::roots::RootsId;
 use crate::pki::tlsa::TlsaSet;
-use crate::pki::trust::RootsId;
 use crate::plan::attempt::{Attempt, Requiretls};
 use crate::plan::check::{Check, Dane, Pinned, Pkix};
 use crate::plan::facts::{Demand, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};

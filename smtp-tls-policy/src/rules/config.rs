@@ -72,7 +72,7 @@ use crate::domain::{Host, Namespace};
 use crate::pki::names::{CnFallback, Reference};
 use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
-use crate::pki::trust::RootsId;
+use crate::pki::roots::RootsId;
 use crate::rules::connector::{
     ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId,
     InboundConnector, InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,

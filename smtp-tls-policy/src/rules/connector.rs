@@ -10,7 +10,7 @@ use crate::domain::{Domain, Host, Namespace};
 use crate::pki::names::{CnFallback, Reference};
 use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
-use crate::pki::trust::RootsId;
+use crate::pki::roots::RootsId;
 use crate::rules::posture::{DaneRule, OptionalTls, Posture, StsRule, Yields};
 
 /// The name of a client identity: a certificate and its key, held elsewhere. Only the connector that names it uses it.

@@ -29,7 +29,7 @@ struct Bench {
 
 impl Bench {
     fn new(roots: &[&Authority]) -> Self {
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         trust.add_roots(&RootsId::public(), []);
         for root in roots {
             trust.add_root_der(&RootsId::public(), &root.der).unwrap();

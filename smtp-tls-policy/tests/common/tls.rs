@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::rustls::crypto::{CryptoProvider, aws_lc_rs};
-use ::rustls::server::ServerConfig;
-use ::rustls::sign::{CertifiedKey, SigningKey};
-use ::rustls::time_provider::TimeProvider;
-use ::rustls::{ClientConfig, ClientConnection, Error, ServerConnection, SupportedProtocolVersion};
 use pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::ServerConfig;
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, ClientConnection, Error, ServerConnection, SupportedProtocolVersion};
 use smtp_tls_policy::plan::Plan;
-use smtp_tls_policy::rustls::*;
+use smtp_tls_policy::tls::*;
 use smtp_tls_policy::{Host, pki_types};
 
 use super::NOW;
 
 pub(crate) const HOST: &str = "mx.example.com";
 pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] =
-    [&::rustls::version::TLS12, &::rustls::version::TLS13];
+    [&rustls::version::TLS12, &rustls::version::TLS13];
 
 #[derive(Debug)]
 pub(crate) struct Clock(pub(crate) AtomicU64);

@@ -256,7 +256,7 @@ impl Judge {
                 Standing::Acceptable if known => Outcome::Authenticated,
                 Standing::Acceptable => Outcome::Encrypted,
                 Standing::NotTls => yielding(&plan, plan.yields().untrusted),
-                Standing::Refused => Outcome::Refused,
+                Standing::Refused | Standing::LocalFault => Outcome::Refused,
             };
             let ours = rules::shown(case, asks, |proof| shown.proves(case, proof));
             if theirs != ours {

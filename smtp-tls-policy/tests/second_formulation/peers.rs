@@ -54,7 +54,7 @@ impl World {
     fn new() -> Self {
         let (public, private, ta) =
             (Authority::new("Public"), Authority::new("Private"), Authority::new("TA"));
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         for (id, root) in [(RootsId::public(), &public), (RootsId::new("private"), &private)] {
             trust.add_root_der(&id, &root.der).unwrap();
         }

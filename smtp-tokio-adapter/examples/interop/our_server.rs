@@ -11,7 +11,7 @@ use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
-use smtp_tls_policy::rustls::{ClientCertificates, server_config};
+use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;

@@ -12,10 +12,10 @@ use smtp_proto::route;
 use smtp_proto::route::{Route, Targets, Word};
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::wire::params::{BodyType, Notify, OrcptBuf, Ret, Xtext};
-use smtp_tls_policy::pki::{RootsId, Trust};
+use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
-use smtp_tls_policy::rustls::ClientTls;
+use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::{Candidate, Decision, Hosts, Outbound, Skip, deliver};
 use tokio::runtime::Runtime;
@@ -300,11 +300,8 @@ fn envelope(
 
 fn outbound(lab: &Lab, column: Column) -> Result<Outbound, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut trust = Trust::new();
-    let roots = RootsId::public();
-    for root in lab.certificates("root-ca.pem")? {
-        trust.add_root_der(&roots, &root).map_err(|error| format!("root-ca.pem: {error}"))?;
-    }
+    let trust = Trust::from_der(&lab.certificates("root-ca.pem")?)
+        .map_err(|error| format!("root-ca.pem: {error}"))?;
     let mut tls = ClientTls::new(Arc::clone(&provider));
     tls.add_identity(IdentityId::new(IDENTITY), lab.identity(IDENTITY, &provider)?);
     let name = "client.test.example".parse().map_err(|_| "client name")?;

@@ -65,8 +65,7 @@ impl Pki {
 
     /// What everybody trusts: the public root with its CRL, and the private root for those who ask for it.
     pub fn trust(&self) -> Result<Trust, Failed> {
-        let mut trust = Trust::new();
-        trust.add_root_der(&RootsId::public(), &self.public.der)?;
+        let mut trust = Trust::from_der([&self.public.der])?;
         trust.add_root_der(&private_roots(), &self.private.der)?;
         let now = OffsetDateTime::from(SystemTime::now());
         let crl = CertificateRevocationListParams {

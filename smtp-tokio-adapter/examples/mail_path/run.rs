@@ -19,7 +19,7 @@ use smtp_tls_policy::pki::{Pin, TlsaRecord, Trust, TrustStore};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::Config;
 use smtp_tls_policy::rules::IdentityId;
-use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::trace::Channel;
 use smtp_tls_policy::trace::tls_required_no;
 use smtp_tls_policy::trace::{self, received};

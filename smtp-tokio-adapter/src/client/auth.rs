@@ -8,7 +8,9 @@ use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::error::Error;
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::sasl::scram::Nonce;
-use smtp_tls_policy::rustls::{ClientTls, TlsConfigError};
+use smtp_proto::wire::reply::EnhancedCode;
+use smtp_tls_policy::Reason;
+use smtp_tls_policy::tls::ClientTls;
 
 use crate::client::drive::{drive, hang_up};
 use crate::client::outcome::Failure;
@@ -55,9 +57,11 @@ fn begin(client: &mut Client, credentials: &Credentials, nonce: Nonce) -> Result
 }
 
 fn nonce(tls: &ClientTls) -> Result<Nonce, Failure> {
-    random(tls.provider())
-        .map(Nonce::from)
-        .map_err(|error| TlsConfigError::Rustls(error.into()).into())
+    random(tls.provider()).map(Nonce::from).map_err(|_| Failure::LocalFault {
+        reason: Reason::TlsUnavailable,
+        // RFC 3463, section 3.4: system incorrectly configured.
+        status: EnhancedCode::new(4, 3, 5),
+    })
 }
 
 /// What a nonce is made of.

@@ -11,7 +11,7 @@ use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::command::Uri;
 use smtp_tls_policy::plan::{Plan, Requiretls};
-use smtp_tls_policy::rustls::ClientTls;
+use smtp_tls_policy::tls::ClientTls;
 use tokio::io::AsyncRead;
 
 use crate::client::drive::{Driven, LINGER, drive};

@@ -9,9 +9,12 @@ use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::error::{ApiMisuse, Error};
 use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::timeouts::Phase;
+use smtp_tls_policy::Reason;
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::plan::Attempt;
-use smtp_tls_policy::rustls::{judge_session, server_name, session_names, verdict_of_io};
+use smtp_tls_policy::tls::{
+    is_local_fault_io, judge_session, server_name, session_names, verdict_of_io,
+};
 use tokio_rustls::TlsConnector;
 
 use crate::binding::bindings;
@@ -43,7 +46,7 @@ impl<'a> Opening<'a> {
                 Shaken::Good(tls) => Channel::Implicit(tls),
                 // No SMTP was spoken that QUIT could end.
                 Shaken::Untrusted(_) => {
-                    return Err(self.no_tls(TlsFailure::Untrusted, Fallback::Forbidden, false));
+                    return Err(self.untrusted(Fallback::Forbidden));
                 }
                 Shaken::Failed { failure, timed_out } => {
                     return Err(self.no_tls(failure, Fallback::Forbidden, timed_out));
@@ -100,7 +103,7 @@ impl<'a> Opening<'a> {
                                 .tls_untrusted(tls, Instant::now())
                                 .map_err(Failure::Misuse)?;
                             hang_up(&mut client, &mut wire).await;
-                            return Err(self.no_tls(TlsFailure::Untrusted, fallback, false));
+                            return Err(self.untrusted(fallback));
                         }
                         Shaken::Failed { failure, timed_out } => {
                             let fallback = client.tls_failed(failure);
@@ -127,6 +130,15 @@ impl<'a> Opening<'a> {
         self.decision.no_tls(self.target.plan, failure, fallback, timed_out)
     }
 
+    /// TLS is up, and the certificate does not count, or could not be judged: in that case nothing is
+    /// known of the peer, and what the rules say of a bad certificate does not apply.
+    fn untrusted(&mut self, fallback: Fallback) -> Failure {
+        match self.decision.unjudged(self.target.plan) {
+            Some(fault) => fault,
+            None => self.no_tls(TlsFailure::Untrusted, fallback, false),
+        }
+    }
+
     /// Turns a clear stream into TLS, and judges who is there.
     async fn handshake<S: Io>(
         &mut self,
@@ -136,7 +148,12 @@ impl<'a> Opening<'a> {
         let failed = |failure, timed_out| Ok(Shaken::Failed { failure, timed_out });
         let Target { host, plan, identity, .. } = *self.target;
         let trust = &self.outbound.trust;
-        let config = self.outbound.tls.config(plan, identity, trust)?;
+        let config = match self.outbound.tls.config(plan, identity, trust) {
+            Ok(config) => config,
+            Err(error) => {
+                return Err(self.decision.local_fault(plan, error.reason(), Some(&error)));
+            }
+        };
         self.decision.channel = Spoken::Tls;
         let name = match server_name(plan, host) {
             Ok(name) => name,
@@ -161,6 +178,16 @@ impl<'a> Opening<'a> {
             Ok(stream) => stream,
             Err(error) => {
                 self.decision.verdict = verdict_of_io(&error).cloned().map(Arc::new);
+                if is_local_fault_io(&error) {
+                    return Err(self.decision.local_fault(
+                        plan,
+                        Reason::TlsUnavailable,
+                        Some(&error),
+                    ));
+                }
+                if let Some(fault) = self.decision.unjudged(plan) {
+                    return Err(fault);
+                }
                 let untrusted = self.decision.verdict.is_some();
                 tracing::debug!(%error, untrusted, "TLS handshake failed");
                 return failed(
@@ -173,7 +200,8 @@ impl<'a> Opening<'a> {
         // A resumed session has not asked the verifier, `Recorded` checks never stop a handshake, and who fails a message with
         // REQUIRETLS is to hear QUIT.
         let Some(now) = self.outbound.tls.now() else {
-            return failed(TlsFailure::Handshake, false);
+            let error = &"the time is not known";
+            return Err(self.decision.local_fault(plan, Reason::TlsUnavailable, Some(error)));
         };
         let verdict = judge_session(plan, session, trust.as_ref(), now);
         let peer =

@@ -12,7 +12,7 @@ use smtp_tls_policy::Host;
 use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::rules::IdentityId;
-use smtp_tls_policy::rustls::ClientTls;
+use smtp_tls_policy::tls::ClientTls;
 
 use crate::convert;
 

@@ -1,5 +1,6 @@
 //! What a connection and a transaction come to, in owned words.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -15,7 +16,6 @@ use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::reply::{EnhancedCode, ReplyBuf, Severity};
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::plan::Plan;
-use smtp_tls_policy::rustls::TlsConfigError;
 use smtp_tls_policy::{Reason, tlsrpt};
 
 use crate::convert;
@@ -89,6 +89,37 @@ impl Decision {
         // 4.7.5: what the rules say of everything that is not a missing STARTTLS.
         let status = plan.status(reason).map_or(EnhancedCode::new(4, 7, 5), convert::status);
         Failure::NoTls { failure, fallback, status }
+    }
+
+    /// TLS with this host cannot be had, or its certificate not be judged, for a fault of this side.
+    /// The mail waits until that is repaired: no rule about the peer applies, so nothing is sent in
+    /// clear text, nor to a host further down the route, where clear text might be allowed.
+    pub(crate) fn local_fault(
+        &mut self,
+        plan: &Plan,
+        reason: Reason,
+        error: Option<&dyn fmt::Display>,
+    ) -> Failure {
+        self.tls = None;
+        self.explain(plan, reason, smtp_tls_policy::plan::Ending::NotDelivered);
+        tracing::error!(
+            reason = reason.code(),
+            connector = plan.because().connector(),
+            error = error.map(tracing::field::display),
+            decision = %self.sentence,
+            "mail is deferred until a fault on this side is repaired",
+        );
+        // RFC 3463, section 3.4: X.3.5, system incorrectly configured.
+        let status = plan.status(reason).map_or(EnhancedCode::new(4, 3, 5), convert::status);
+        Failure::LocalFault { reason, status }
+    }
+
+    /// The failure, if the certificate could not be judged for a fault of this side.
+    pub(crate) fn unjudged(&mut self, plan: &Plan) -> Option<Failure> {
+        let verdict = self.verdict.as_ref()?;
+        let is_local = verdict.standing() == Standing::LocalFault;
+        let reason = verdict.reason();
+        is_local.then(|| self.local_fault(plan, reason, None))
     }
 
     /// How far the connection came, for a report.
@@ -190,9 +221,15 @@ pub enum Failure {
     /// sent: only a plan made for this message says whether this server may have it.
     #[error("the plan was made for a message with another wish for REQUIRETLS")]
     OtherMessage,
-    /// The plan cannot be turned into a TLS configuration.
-    #[error("{0}")]
-    Config(#[from] TlsConfigError),
+    /// Something that TLS needs is missing on this side, or stale: nothing is known of the peer, and
+    /// the mail is deferred. [`Connection::decision`](crate::Connection::decision) says what it is.
+    #[error("a fault on this side: {}", reason.sentence())]
+    LocalFault {
+        /// What is missing, or stale.
+        reason: Reason,
+        /// The status for the recipients: 4.3.5, system incorrectly configured (RFC 3463, section 3.4).
+        status: EnhancedCode,
+    },
 }
 
 impl From<CommandRefusal> for Failure {
@@ -246,8 +283,8 @@ impl Failure {
             Self::Message(MessageError::Read(_))
             | Self::Misuse(_)
             | Self::NotOffered(_)
-            | Self::OtherMessage
-            | Self::Config(_) => Ending::Local(LOCAL),
+            | Self::OtherMessage => Ending::Local(LOCAL),
+            Self::LocalFault { status, .. } => Ending::Local(*status),
         }
     }
 
@@ -256,10 +293,10 @@ impl Failure {
         match self {
             Self::Message(MessageError::Defect(_)) => Some(Word::Bounced(DEFECT)),
             Self::Message(MessageError::Read(_))
-            | Self::Config(_)
             | Self::Misuse(_)
             | Self::NotOffered(_)
             | Self::OtherMessage => Some(Word::Deferred(LOCAL)),
+            Self::LocalFault { status, .. } => Some(Word::Deferred(*status)),
             _ => None,
         }
     }
@@ -379,9 +416,10 @@ pub(super) fn lost(
     failure: Failure,
 ) -> Failure {
     match failure {
-        Failure::Message(_) | Failure::Misuse(_) | Failure::Config(_) | Failure::NoTls { .. } => {
-            return failure;
-        }
+        Failure::Message(_)
+        | Failure::Misuse(_)
+        | Failure::LocalFault { .. }
+        | Failure::NoTls { .. } => return failure,
         Failure::Auth(_) | Failure::AuthenticationFailed { .. } => return failure,
         Failure::RequiretlsUnsupported | Failure::OtherMessage | Failure::NotOffered(_) => {
             return failure;

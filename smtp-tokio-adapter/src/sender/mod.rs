@@ -9,7 +9,7 @@
 //! use smtp_tls_policy::pki::{TlsaRecord, Trust};
 //! use smtp_tls_policy::plan::DnsStatus;
 //! use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
-//! use smtp_tls_policy::rustls::ClientTls;
+//! use smtp_tls_policy::tls::ClientTls;
 //! use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 //! use smtp_tokio_adapter::{Mail, Outbound, Sender, lookups::Lookups};
 //!
@@ -37,7 +37,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
 //! let config = Arc::new(ClientConfig::new("client.test.example".parse()?));
-//! let outbound = Outbound::new(config, Arc::new(ClientTls::new(provider)), Arc::new(Trust::new()));
+//! let outbound = Outbound::new(config, Arc::new(ClientTls::new(provider)), Arc::new(Trust::webpki_roots()));
 //! let sender = Sender::new(outbound, Zone);
 //!
 //! let everybody = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic);

@@ -12,7 +12,7 @@ use smtp_proto::stamp::Hello;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Protocol, Step, Want};
-use smtp_tls_policy::rustls::session_names;
+use smtp_tls_policy::tls::session_names;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 

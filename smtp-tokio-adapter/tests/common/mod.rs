@@ -22,7 +22,7 @@ use smtp_proto::{client, server};
 use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
-use smtp_tls_policy::rustls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Skip, deliver};
 use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
@@ -82,7 +82,7 @@ impl Pki {
     }
 
     pub fn trust(&self) -> Arc<Trust> {
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         trust.add_root_der(&RootsId::public(), &self.root).unwrap();
         Arc::new(trust)
     }

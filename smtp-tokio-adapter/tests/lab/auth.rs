@@ -15,7 +15,7 @@ use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
-use smtp_tls_policy::rustls::{ClientCertificates, server_config};
+use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::{Handler, Inbound, Session, scram, serve};
 use tokio::net::TcpListener;
 

@@ -13,7 +13,7 @@ use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
-use smtp_tls_policy::rustls::{ClientCertificates, server_config};
+use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tls_policy::trace::Channel;
 use smtp_tls_policy::trace::hop;
 use smtp_tls_policy::trace::received;

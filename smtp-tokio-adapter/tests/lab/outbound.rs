@@ -18,7 +18,7 @@ use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
-use smtp_tls_policy::rustls::ClientTls;
+use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::trace::hop;
 use smtp_tls_policy::trace::received;
 use smtp_tls_policy::trace::{Channel, Verdict};
@@ -79,7 +79,7 @@ impl How {
     }
 
     fn outbound(&self, lab: &Lab) -> Outbound {
-        let mut trust = Trust::new();
+        let mut trust = Trust::empty();
         let roots = RootsId::public();
         for root in lab.certificates(self.root).unwrap() {
             trust.add_root_der(&roots, &root).unwrap();

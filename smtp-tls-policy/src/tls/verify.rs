@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use ::rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
-use ::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use ::rustls::{
+use pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved,
     SignatureScheme,
 };
-use pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use webpki::RawPublicKeyEntity;
 
 use crate::judge::verdict::Standing;
@@ -53,9 +53,9 @@ impl ServerCertVerifier for PlanVerifier {
         };
         match verdict.standing() {
             Standing::Acceptable => Ok(ServerCertVerified::assertion()),
-            Standing::NotTls | Standing::Refused => Err(Error::InvalidCertificate(
-                CertificateError::Other(OtherError(Arc::new(verdict))),
-            )),
+            Standing::NotTls | Standing::Refused | Standing::LocalFault => Err(
+                Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(verdict)))),
+            ),
         }
     }
 

@@ -33,17 +33,17 @@
 //! use smtp_tls_policy::pki::{Trust, TrustStore};
 //! use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 //! use smtp_tls_policy::rules::{OutboundConnector, Posture};
-//! use smtp_tls_policy::rustls::{ClientTls, judge_session, server_name};
+//! use smtp_tls_policy::tls::{ClientTls, judge_session, server_name};
 //! use smtp_tls_policy::{Host, Namespace, pki_types};
 //!
 //! # let connector = OutboundConnector::new("all", vec![Namespace::Default], Posture::Deterministic);
 //! # let host = Host::parse("mx.example.com")?;
 //! # let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx))?;
-//! let provider = Arc::new(::rustls::crypto::aws_lc_rs::default_provider());
+//! let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
 //! let tls = ClientTls::new(provider);
-//! let trust: Arc<dyn TrustStore> = Arc::new(Trust::new());
+//! let trust: Arc<dyn TrustStore> = Arc::new(Trust::webpki_roots());
 //! let config = tls.config(&plan, connector.identity.as_ref(), &trust)?;
-//! let session = ::rustls::ClientConnection::new(config, server_name(&plan, &host)?)?;
+//! let session = rustls::ClientConnection::new(config, server_name(&plan, &host)?)?;
 //! // ... the handshake; then, whatever kind of handshake it was:
 //! let verdict = judge_session(&plan, &session, &*trust, pki_types::UnixTime::now());
 //! if verdict.standing() != Standing::Acceptable {
@@ -57,25 +57,26 @@ mod verify;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::rustls::client::{ClientConfig, Resumption};
-use ::rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use ::rustls::server::{
+use pki_types::{CertificateDer, DnsName, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::client::{ClientConfig, Resumption};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::server::{
     AlwaysResolvesServerRawPublicKeys, CertificateType, ClientHello, ResolvesServerCert,
     ServerConfig,
 };
-use ::rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use ::rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use ::rustls::{
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use rustls::{
     CertificateError, CommonState, ConfigBuilder, DistinguishedName, Error, OtherError,
     WantsVerifier,
 };
-use pki_types::{CertificateDer, DnsName, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 
 use crate::domain::Host;
 use crate::judge::verdict::Verdict;
 use crate::pki::trust::{Generation, TrustStore};
 use crate::plan::Plan;
 use crate::plan::attempt::Requiretls;
+use crate::reason::Reason;
 use crate::rules::connector::IdentityId;
 
 use self::verify::{AnyClient, PlanVerifier};
@@ -105,6 +106,18 @@ pub enum TlsConfigError {
     /// rustls refuses the provider or the key.
     #[error(transparent)]
     Rustls(#[from] Error),
+}
+
+impl TlsConfigError {
+    /// Why there is no TLS with this host: a reason of [`Fault::Local`](crate::Fault::Local), but for
+    /// a host whose name TLS cannot carry.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::UnknownIdentity(_) => Reason::IdentityMissing,
+            Self::ServerName(_) => Reason::HandshakeFailed,
+            Self::RawKeyNotTaken | Self::NoPublicKey | Self::Rustls(_) => Reason::TlsUnavailable,
+        }
+    }
 }
 
 /// Client configurations, made from plans and cached.
@@ -173,6 +186,13 @@ impl ClientTls {
         let cache = self.cache.get_mut().unwrap_or_else(PoisonError::into_inner);
         cache.configs.retain(|key, _| key.identity.as_ref() != Some(&id));
         self.identities.insert(id, identity);
+    }
+
+    /// The names of the client identities, in order.
+    pub fn identities(&self) -> Vec<&IdentityId> {
+        let mut names: Vec<_> = self.identities.keys().collect();
+        names.sort_unstable();
+        names
     }
 
     /// The configuration for a plan, with the identity of the connector, if it has one.
@@ -248,7 +268,7 @@ impl ClientTls {
         let builder =
             ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time));
         let builder = match key.raw_key {
-            true => builder.with_protocol_versions(&[&::rustls::version::TLS13])?,
+            true => builder.with_protocol_versions(&[&rustls::version::TLS13])?,
             false => builder.with_safe_default_protocol_versions()?,
         };
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
@@ -359,6 +379,25 @@ pub fn verdict_of_io(error: &std::io::Error) -> Option<&Verdict> {
     verdict_of(error.get_ref()?.downcast_ref()?)
 }
 
+/// Whether a handshake failed for a fault of this side, about which the peer can do nothing: no time,
+/// no random numbers, a key that does not sign. Such a failure is no reason for clear text.
+pub fn is_local_fault(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::EncryptError
+            | Error::FailedToGetCurrentTime
+            | Error::FailedToGetRandomBytes
+            | Error::General(_)
+            | Error::BadMaxFragmentSize
+            | Error::InconsistentKeys(_)
+    )
+}
+
+/// The same for an error that an adapter wrapped into an [`std::io::Error`].
+pub fn is_local_fault_io(error: &std::io::Error) -> bool {
+    error.get_ref().and_then(|error| error.downcast_ref()).is_some_and(is_local_fault)
+}
+
 /// The protocol version and cipher suite of a session, as registered by IANA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionNames {
@@ -371,18 +410,18 @@ pub struct SessionNames {
 /// The names of what was negotiated; `None` before the handshake is over.
 pub fn session_names(session: &CommonState) -> Option<SessionNames> {
     let version = match session.protocol_version()? {
-        ::rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
-        ::rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
+        rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
+        rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
         _ => return None,
     };
     let suite = session.negotiated_cipher_suite()?.suite();
     // rustls has names of its own for the suites of TLS 1.3 (RFC 8446, B.4).
     let cipher = match suite {
-        ::rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        ::rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        ::rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        ::rustls::CipherSuite::TLS13_AES_128_CCM_SHA256 => "TLS_AES_128_CCM_SHA256",
-        ::rustls::CipherSuite::TLS13_AES_128_CCM_8_SHA256 => "TLS_AES_128_CCM_8_SHA256",
+        rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        rustls::CipherSuite::TLS13_AES_128_CCM_SHA256 => "TLS_AES_128_CCM_SHA256",
+        rustls::CipherSuite::TLS13_AES_128_CCM_8_SHA256 => "TLS_AES_128_CCM_8_SHA256",
         other => other.as_str()?,
     };
     Some(SessionNames { version, cipher })
@@ -447,7 +486,7 @@ pub fn raw_key_server_config(
     let identity = Arc::new(CertifiedKey::new(vec![shown], key));
     let algorithms = provider.signature_verification_algorithms;
     let builder = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&::rustls::version::TLS13])?;
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
     let resolver = AlwaysResolvesServerRawPublicKeys::new(identity);
     Ok(server(builder, algorithms, client_certificates, Arc::new(resolver)))
 }
