@@ -57,7 +57,7 @@
 //! assert_eq!(plan.because().to_string(), "posture deterministic of connector everybody");
 //!
 //! // The handshake shows a chain; here it shows none.
-//! let trust = Trust::new();
+//! let trust = Trust::webpki_roots();
 //! let verdict = plan.judge(&[], &trust, pki_types::UnixTime::now());
 //! assert_eq!(verdict.standing(), Standing::NotTls);
 //! assert_eq!(
