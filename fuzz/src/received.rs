@@ -1,5 +1,5 @@
 use smtp_proto::stamp::{CipherSuite, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission};
-use smtp_tls_policy::trace::received::{Received, fields};
+use smtp_tls_policy::trace::{Received, fields};
 
 /// Any octets parse; folding makes no difference; and the stamp that is written from any texts is one
 /// header field, read back as TLS exactly if it was.

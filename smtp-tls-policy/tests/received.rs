@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use smtp_tls_policy::trace::received::{
+use smtp_tls_policy::trace::{
     Arrival, DateTime, LocalMark, Product, Protocol, Received, TlsVersion, Transmission, fields,
     trace,
 };

@@ -3,8 +3,7 @@
 #[path = "common/folder.rs"]
 mod folder;
 
-use smtp_tls_policy::trace::received;
-use smtp_tls_policy::trace::received::{Product, Received, TlsVersion};
+use smtp_tls_policy::trace::{self, Product, Received, TlsVersion};
 
 #[test]
 fn corpus_states_version_and_cipher() {
@@ -55,8 +54,8 @@ fn corpus_trail_through_exchange_hosted_services() {
     let Some(trail) = folder::read("received_ehs_trail_2009.txt") else {
         return;
     };
-    let hops: Vec<_> = received::trace(trail.as_bytes()).collect();
-    assert_eq!(hops.len(), received::fields(trail.as_bytes()).count());
+    let hops: Vec<_> = trace::trace(trail.as_bytes()).collect();
+    assert_eq!(hops.len(), trace::fields(trail.as_bytes()).count());
     let tls: Vec<_> = hops.iter().filter_map(|hop| Some((hop.by?.to_string(), hop.tls?))).collect();
     let [(by, mark)] = &tls[..] else { panic!("one hop states TLS: {tls:?}") };
     assert_eq!(by, "mail234-tx2.bigfish.com");

@@ -1,13 +1,89 @@
-//! Verdicts on hops and on whole traces.
+//! Verdicts on hops and on whole trails.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
 use smtp_tls_policy::trace::{
-    Arrival, Because, Channel, Hop, Link, OwnHosts, Summary, TlsMark, Verdict, Writer, review,
+    Basis, Channel, Evidence, HopVerdict, Judgement, Link, OwnHosts, Received, Review, Summary,
 };
 
 const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+/// A Received field, written from its facts.
+#[derive(Clone, Copy, Debug)]
+struct Hop<'a> {
+    /// The name that the server found, and the name given in EHLO.
+    from: [Option<&'a str>; 2],
+    from_address: Option<IpAddr>,
+    by: Option<&'a str>,
+    by_address: Option<IpAddr>,
+    mark: Option<Evidence>,
+    says_clear_text: bool,
+    smtp: bool,
+    /// A comment after `by`; `Exchange` is known by its `with` clause instead.
+    writer: &'a str,
+    arrival: Arrival,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Arrival {
+    Network,
+    Local,
+    NotStated,
+}
+
+impl fmt::Display for Hop<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.arrival != Arrival::NotStated {
+            let helo = self.from[1].or(self.from[0]).unwrap_or("unknown");
+            write!(f, "from {helo} ")?;
+            if let Some(address) = self.from_address {
+                write!(f, "({} [{address}]) ", self.from[0].unwrap_or("unknown"))?;
+            }
+        }
+        if let Some(by) = self.by {
+            write!(f, "by {by} ")?;
+            if let Some(address) = self.by_address {
+                write!(f, "([{address}]) ")?;
+            }
+        }
+        if self.writer != "Exchange" && !self.writer.is_empty() {
+            write!(f, "({}) ", self.writer)?;
+        }
+        let mark = |wanted| self.mark == Some(wanted);
+        f.write_str(match (self.arrival, self.smtp) {
+            (Arrival::Local, _) => "with local ",
+            _ if mark(Evidence::Phrase) => "with ESMTP with STARTTLS ",
+            _ if mark(Evidence::Keyword) => "with ESMTPS ",
+            _ if self.writer == "Exchange" => "with Microsoft SMTP Server ",
+            (_, true) => "with ESMTP ",
+            (_, false) => "with something ",
+        })?;
+        if mark(Evidence::Comment) {
+            f.write_str("(TLSv1.3:TLS_AES_256_GCM_SHA384:256) ")?;
+        }
+        if self.says_clear_text {
+            f.write_str("(over SMTP, plain text!, envelope from \"a@b.example\") ")?;
+        }
+        f.write_str("id 1")?;
+        if mark(Evidence::Clause) {
+            f.write_str(" tls TLS_AES_256_GCM_SHA384")?;
+        }
+        f.write_str("; Tue, 3 May 2016 10:11:12 +0000")
+    }
+}
+
+impl Hop<'_> {
+    fn judge(&self) -> Judgement {
+        Received::parse(self.to_string().as_bytes()).judge()
+    }
+}
+
+fn review(hops: &[Hop<'_>], own: &OwnHosts<'_>) -> Review {
+    let message: String = hops.iter().map(|hop| format!("Received: {hop}\r\n")).collect();
+    smtp_tls_policy::trace::review(message.as_bytes(), own)
+}
 
 /// A hop over the Internet that shows nothing.
 fn hop() -> Hop<'static> {
@@ -15,28 +91,31 @@ fn hop() -> Hop<'static> {
         from: [Some("a.example"), None],
         from_address: Some(PUBLIC),
         by: Some("b.example"),
+        by_address: None,
+        mark: None,
+        says_clear_text: false,
         smtp: true,
+        writer: "",
         arrival: Arrival::Network,
-        ..Hop::default()
     }
 }
 
-const WRITERS: [(Writer, bool); 15] = [
-    (Writer::Own, true),
-    (Writer::Postfix, true),
-    (Writer::Exim(None), true),
-    (Writer::Exim(Some((4, 50))), true),
-    (Writer::Exim(Some((4, 49))), false),
-    (Writer::Exchange, true),
-    (Writer::Sendmail(None), true),
-    (Writer::Sendmail(Some((8, 12))), true),
-    (Writer::Sendmail(Some((8, 7))), false),
-    (Writer::OpenSmtpd, true),
-    (Writer::Haraka, true),
-    (Writer::Stalwart, true),
-    (Writer::Chasquid, true),
-    (Writer::KumoMta, true),
-    (Writer::Other, false),
+const WRITERS: [(&str, bool); 15] = [
+    ("smtp-proto", true),
+    ("Postfix", true),
+    ("Exim", true),
+    ("Exim 4.50", true),
+    ("Exim 4.49", false),
+    ("Exchange", true),
+    ("8.12.1/8.12.1", true),
+    ("8.15.2/8.15.2/Submit", true),
+    ("8.11.7/8.11.7", false),
+    ("OpenSMTPD", true),
+    ("Haraka/2.8.16", true),
+    ("Stalwart SMTP", true),
+    ("chasquid", true),
+    ("KumoMTA 192.0.2.1", true),
+    ("", false),
 ];
 
 #[test]
@@ -44,35 +123,28 @@ fn the_lack_of_a_mark_means_clear_text_only_by_writers_that_always_mark() {
     for (writer, marks) in WRITERS {
         let judgement = Hop { writer, ..hop() }.judge();
         let expected = if marks {
-            (Verdict::Cleartext, Channel::Cleartext, Because::NotMarkedBy(writer))
+            (HopVerdict::Cleartext, Channel::Cleartext)
         } else {
-            (Verdict::Unknown, Channel::Unknown, Because::NothingStated)
+            (HopVerdict::Unknown, Channel::Unknown)
         };
-        assert_eq!(
-            (judgement.verdict, judgement.channel, judgement.because),
-            expected,
-            "{writer:?}"
-        );
+        assert_eq!((judgement.verdict, judgement.channel), expected, "{writer:?}");
     }
     let judgement = Hop { says_clear_text: true, ..hop() }.judge();
-    assert_eq!(
-        (judgement.verdict, judgement.because),
-        (Verdict::Cleartext, Because::SaysClearText)
-    );
+    assert_eq!((judgement.verdict, judgement.basis), (HopVerdict::Cleartext, Basis::SaysClearText));
 }
 
 #[test]
 fn any_mark_is_tls_by_whomever_and_from_wherever() {
-    for mark in [TlsMark::Clause, TlsMark::Comment, TlsMark::Keyword, TlsMark::Phrase] {
+    for mark in [Evidence::Clause, Evidence::Comment, Evidence::Keyword, Evidence::Phrase] {
         for (writer, _) in WRITERS {
             for address in
                 [None, Some(PUBLIC), Some([127, 0, 0, 1].into()), Some([10, 0, 0, 1].into())]
             {
-                let marked = Hop { tls: Some(mark), writer, from_address: address, ..hop() };
+                let marked = Hop { mark: Some(mark), writer, from_address: address, ..hop() };
                 let judgement = marked.judge();
                 assert_eq!(
-                    (judgement.verdict, judgement.because),
-                    (Verdict::Tls, Because::Marked(mark))
+                    (judgement.verdict, judgement.basis),
+                    (HopVerdict::Tls, Basis::Marked(mark))
                 );
                 assert_eq!(judgement.channel, Channel::Tls);
             }
@@ -84,50 +156,50 @@ fn any_mark_is_tls_by_whomever_and_from_wherever() {
 fn local_hops_are_their_own_kind() {
     for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
         let judgement =
-            Hop { from_address: Some(address.parse().unwrap()), writer: Writer::Postfix, ..hop() }
+            Hop { from_address: Some(address.parse().unwrap()), writer: "Postfix", ..hop() }
                 .judge();
         assert_eq!(
-            (judgement.verdict, judgement.because),
-            (Verdict::Local, Because::Loopback),
+            (judgement.verdict, judgement.basis),
+            (HopVerdict::Local, Basis::Loopback),
             "{address}"
         );
         // What the channel was is still said.
         assert_eq!(judgement.channel, Channel::Cleartext);
     }
     // Also with a mark: Exim's `local-esmtps`.
-    let judgement = Hop { arrival: Arrival::Local, tls: Some(TlsMark::Comment), ..hop() }.judge();
-    assert_eq!((judgement.verdict, judgement.because), (Verdict::Local, Because::SaysLocal));
+    let judgement = Hop { arrival: Arrival::Local, mark: Some(Evidence::Comment), ..hop() }.judge();
+    assert_eq!((judgement.verdict, judgement.basis), (HopVerdict::Local, Basis::SaysLocal));
     let hidden = Hop { arrival: Arrival::NotStated, from: [None; 2], from_address: None, ..hop() };
-    assert_eq!(hidden.judge().because, Because::NoClient);
+    assert_eq!(hidden.judge().basis, Basis::NoClient);
     // A server that hides its clients but speaks SMTP with them, and always marks TLS.
-    assert_eq!(Hop { writer: Writer::Postfix, ..hidden }.judge().verdict, Verdict::Cleartext);
-    assert_eq!(
-        Hop { writer: Writer::Postfix, smtp: false, ..hidden }.judge().verdict,
-        Verdict::Local
-    );
+    assert_eq!(Hop { writer: "Postfix", ..hidden }.judge().verdict, HopVerdict::Cleartext);
+    assert_eq!(Hop { writer: "Postfix", smtp: false, ..hidden }.judge().verdict, HopVerdict::Local);
     // A name proves nothing: anybody may say EHLO localhost.
-    assert_eq!(Hop { from: [Some("localhost"), None], ..hop() }.judge().verdict, Verdict::Unknown);
+    assert_eq!(
+        Hop { from: [Some("localhost"), None], ..hop() }.judge().verdict,
+        HopVerdict::Unknown
+    );
 }
 
 #[test]
 fn private_networks_are_their_own_kind() {
     for (from, by, verdict) in [
-        ("10.9.14.248", Some("10.9.40.29"), Verdict::PrivateNet),
-        ("172.16.0.1", None, Verdict::PrivateNet),
-        ("192.168.1.1", None, Verdict::PrivateNet),
-        ("169.254.0.1", None, Verdict::PrivateNet),
-        ("fd00::1", Some("fe80::1"), Verdict::PrivateNet),
-        ("::ffff:10.0.0.1", None, Verdict::PrivateNet),
-        ("10.9.14.248", Some("192.0.2.1"), Verdict::Cleartext),
-        ("192.0.2.1", Some("10.9.40.29"), Verdict::Cleartext),
-        ("172.32.0.1", None, Verdict::Cleartext),
-        ("100.64.0.1", None, Verdict::Cleartext),
-        ("2001:db8::1", None, Verdict::Cleartext),
+        ("10.9.14.248", Some("10.9.40.29"), HopVerdict::PrivateNet),
+        ("172.16.0.1", None, HopVerdict::PrivateNet),
+        ("192.168.1.1", None, HopVerdict::PrivateNet),
+        ("169.254.0.1", None, HopVerdict::PrivateNet),
+        ("fd00::1", Some("fe80::1"), HopVerdict::PrivateNet),
+        ("::ffff:10.0.0.1", None, HopVerdict::PrivateNet),
+        ("10.9.14.248", Some("192.0.2.1"), HopVerdict::Cleartext),
+        ("192.0.2.1", Some("10.9.40.29"), HopVerdict::Cleartext),
+        ("172.32.0.1", None, HopVerdict::Cleartext),
+        ("100.64.0.1", None, HopVerdict::Cleartext),
+        ("2001:db8::1", None, HopVerdict::Cleartext),
     ] {
         let judgement = Hop {
             from_address: Some(from.parse().unwrap()),
             by_address: by.map(|by| by.parse().unwrap()),
-            writer: Writer::Exchange,
+            writer: "Exchange",
             ..hop()
         }
         .judge();
@@ -142,8 +214,8 @@ fn private_networks_are_their_own_kind() {
 #[test]
 fn the_trace_in_one_word() {
     let own = OwnHosts::default();
-    let tls = Hop { tls: Some(TlsMark::Clause), ..hop() };
-    let clear = Hop { writer: Writer::Own, ..hop() };
+    let tls = Hop { mark: Some(Evidence::Clause), ..hop() };
+    let clear = Hop { writer: "smtp-proto", ..hop() };
     let local = Hop { arrival: Arrival::Local, ..hop() };
     let private = Hop { from_address: Some([10, 0, 0, 1].into()), ..hop() };
     for (hops, summary) in [
@@ -166,7 +238,7 @@ fn headers_below_the_first_foreign_hop_are_not_trusted() {
     };
     let inner =
         Hop { by: Some("inner.b.example"), from_address: Some([10, 0, 0, 1].into()), ..hop() };
-    let edge = Hop { by: Some("edge.b.example."), tls: Some(TlsMark::Clause), ..hop() };
+    let edge = Hop { by: Some("edge.b.example."), mark: Some(Evidence::Clause), ..hop() };
     let local = Hop { by: Some("edge.b.example"), arrival: Arrival::Local, ..hop() };
     let foreign = Hop { by: Some("a.example"), ..hop() };
     let trusted = |hops: &[Hop<'_>]| {
@@ -188,7 +260,7 @@ fn headers_below_the_first_foreign_hop_are_not_trusted() {
     let liar = Hop { from: [Some("inner.b.example"), Some("edge.b.example")], ..edge };
     assert_eq!(trusted(&[liar, edge, inner]), 1);
     assert_eq!(trusted(&[Hop { from_address: None, ..inner }, edge]), 1);
-    let reviewed = review(&[inner, edge, Hop { writer: Writer::Postfix, ..foreign }], &own);
+    let reviewed = review(&[inner, edge, Hop { writer: "Postfix", ..foreign }], &own);
     assert_eq!(
         (reviewed.trusted_summary(), reviewed.summary()),
         (Summary::TlsOutsidePrivateNets, Summary::Cleartext)
@@ -235,9 +307,9 @@ proptest! {
         smtp in any::<bool>(),
     ) {
         let plain = Hop { from_address: address, by_address, writer, arrival, says_clear_text, smtp, ..hop() };
-        let marked = Hop { tls: Some(TlsMark::Keyword), ..plain };
-        prop_assert!(matches!(marked.judge().verdict, Verdict::Tls | Verdict::Local));
-        prop_assert!(plain.judge().verdict != Verdict::Tls);
+        let marked = Hop { mark: Some(Evidence::Keyword), ..plain };
+        prop_assert!(matches!(marked.judge().verdict, HopVerdict::Tls | HopVerdict::Local));
+        prop_assert!(plain.judge().verdict != HopVerdict::Tls);
         let reviewed = review(&[marked, plain, marked], &OwnHosts::default());
         prop_assert_eq!(reviewed.hops[1].judgement, plain.judge());
         prop_assert_eq!(reviewed.trusted, 0);

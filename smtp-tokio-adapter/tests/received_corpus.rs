@@ -4,9 +4,10 @@
 mod folder;
 
 use smtp_proto::stamp::{self, CipherSuite, Stamp, TlsStamp};
-use smtp_tls_policy::trace::received::Received;
-use smtp_tls_policy::trace::{Because, Channel, Link, OwnHosts, Summary, TlsMark, Verdict, Writer};
-use smtp_tls_policy::trace::{hop, message};
+use smtp_tls_policy::trace::{
+    Basis, Channel, Evidence, HopVerdict, Link, OwnHosts, Product, Received, Software, Summary,
+    review,
+};
 
 #[test]
 fn corpus_verdicts() {
@@ -25,20 +26,20 @@ fn corpus_verdicts() {
                 continue;
             };
             let received = Received::parse(header.as_bytes());
-            let judgement = hop(&received).judge();
+            let judgement = received.judge();
             let right = match (wanted, judgement.verdict) {
-                ("tls", verdict) => verdict == Verdict::Tls,
-                ("local", verdict) => verdict == Verdict::Local,
+                ("tls", verdict) => verdict == HopVerdict::Tls,
+                ("local", verdict) => verdict == HopVerdict::Local,
                 // The rows tell the channel of a hop on a private network like that of any other.
-                ("cleartext", Verdict::Cleartext | Verdict::PrivateNet) => {
+                ("cleartext", HopVerdict::Cleartext | HopVerdict::PrivateNet) => {
                     judgement.channel == Channel::Cleartext
                 }
-                ("unknown", Verdict::Unknown | Verdict::PrivateNet) => {
+                ("unknown", HopVerdict::Unknown | HopVerdict::PrivateNet) => {
                     judgement.channel == Channel::Unknown
                 }
                 ("cleartext" | "unknown", _) => false,
                 (private, verdict) if private.starts_with("private") => {
-                    verdict == Verdict::PrivateNet
+                    verdict == HopVerdict::PrivateNet
                 }
                 (other, _) => panic!("a verdict that nobody told of: {other}"),
             };
@@ -57,24 +58,21 @@ fn corpus_trail_through_exchange_hosted_services() {
     let Some(trail) = folder::read("received_ehs_trail_2009.txt") else {
         return;
     };
-    let reviewed = message(trail.as_bytes(), &OwnHosts::default());
+    let reviewed = review(trail.as_bytes(), &OwnHosts::default());
     let judged: Vec<_> = reviewed.hops.iter().map(|hop| hop.judgement).collect();
     // Into the filter over TLS, though the keyword is only ESMTP.
-    let tls: Vec<_> = judged.iter().filter(|hop| hop.verdict == Verdict::Tls).collect();
-    assert!(
-        matches!(tls[..], [hop] if hop.because == Because::Marked(TlsMark::Comment)),
-        "{tls:?}"
-    );
+    let tls: Vec<_> = judged.iter().filter(|hop| hop.verdict == HopVerdict::Tls).collect();
+    assert!(matches!(tls[..], [hop] if hop.basis == Basis::Marked(Evidence::Comment)), "{tls:?}");
     // Inside it: the filter itself, its loopback, then Exchange 2007 to Exchange 2007 without TLS on its own network.
-    let inside = |verdict, because| {
-        judged.iter().any(|hop| (hop.verdict, hop.because) == (verdict, because))
-    };
-    assert!(inside(Verdict::Local, Because::SaysLocal));
-    assert!(inside(Verdict::Local, Because::Loopback));
-    let private: Vec<_> = judged.iter().filter(|hop| hop.verdict == Verdict::PrivateNet).collect();
+    let inside =
+        |verdict, because| judged.iter().any(|hop| (hop.verdict, hop.basis) == (verdict, because));
+    assert!(inside(HopVerdict::Local, Basis::SaysLocal));
+    assert!(inside(HopVerdict::Local, Basis::Loopback));
+    let private: Vec<_> =
+        judged.iter().filter(|hop| hop.verdict == HopVerdict::PrivateNet).collect();
     assert!(private.iter().any(|hop| hop.channel == Channel::Cleartext), "{private:?}");
     // Servers that never say.
-    assert!(judged.iter().any(|hop| hop.verdict == Verdict::Unknown));
+    assert!(judged.iter().any(|hop| hop.verdict == HopVerdict::Unknown));
     assert_eq!((reviewed.summary(), reviewed.trusted), (Summary::Unknown, 0));
 }
 
@@ -102,14 +100,17 @@ fn our_own_headers_prove_both() {
     stamp.write(&mut headers);
     let own =
         OwnHosts { names: &["online.example", "ehs.example"], addresses: &[[192, 0, 2, 7].into()] };
-    let reviewed = message(&headers, &own);
+    let reviewed = review(&headers, &own);
     let because: Vec<_> =
-        reviewed.hops.iter().map(|hop| (hop.judgement.verdict, hop.judgement.because)).collect();
+        reviewed.hops.iter().map(|hop| (hop.judgement.verdict, hop.judgement.basis)).collect();
     assert_eq!(
         because,
         [
-            (Verdict::Tls, Because::Marked(TlsMark::Clause)),
-            (Verdict::Cleartext, Because::NotMarkedBy(Writer::Own)),
+            (HopVerdict::Tls, Basis::Marked(Evidence::Clause)),
+            (
+                HopVerdict::Cleartext,
+                Basis::NotMarkedBy(Software { product: Product::Own, version: None })
+            ),
         ]
     );
     assert_eq!((reviewed.trusted, reviewed.trusted_summary()), (2, Summary::Cleartext));

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use smtp_proto::stamp::{
     CipherSuite, ClientCertificate, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission,
 };
-use smtp_tls_policy::trace::received::{self, Arrival, Evidence, Product, fields, trace};
+use smtp_tls_policy::trace::{self, Arrival, Evidence, Product, fields, trace};
 
 const ESMTP: Transmission = Transmission { hello: Hello::Ehlo, auth: false, utf8: false };
 
@@ -76,10 +76,10 @@ fn reads_back_what_it_writes() {
     assert_eq!(read.date.map(|date| date.to_string()), Some(stamp().date.to_string()));
     assert_eq!(read.arrival, Arrival::Network);
     let tls = read.tls.unwrap();
-    assert_eq!((tls.evidence, tls.version), (Evidence::Clause, Some(received::TlsVersion::Tls13)));
+    assert_eq!((tls.evidence, tls.version), (Evidence::Clause, Some(trace::TlsVersion::Tls13)));
     assert_eq!(tls.cipher.unwrap(), "TLS_AES_256_GCM_SHA384");
     assert_eq!(tls.group.unwrap(), "X25519");
-    let Some(received::ClientCertificate::Presented {
+    let Some(trace::ShownCertificate::Presented {
         common_name: Some(name),
         issuer: Some(issuer),
         verified: true,
@@ -276,7 +276,7 @@ proptest! {
         let header = written(&stamp);
         well_formed(&header)?;
         let read = trace(header.as_bytes()).next().unwrap();
-        let shown = |text: Option<received::Text<'_>>| text.map(|text| text.to_string());
+        let shown = |text: Option<trace::Text<'_>>| text.map(|text| text.to_string());
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let from = read.from.unwrap();
         prop_assert_eq!(from.helo.to_string(), stamp.helo);
@@ -305,15 +305,15 @@ proptest! {
             prop_assert_eq!(shown(read.group), owned(tls.group));
             match (read.client, tls.client) {
                 (
-                    Some(received::ClientCertificate::Presented { common_name, issuer, verified }),
+                    Some(trace::ShownCertificate::Presented { common_name, issuer, verified }),
                     Some(ClientCertificate::Presented { common_name: name, issuer: by, verified: ok }),
                 ) => {
                     prop_assert_eq!(shown(common_name), owned(name));
                     prop_assert_eq!(shown(issuer), owned(by));
                     prop_assert_eq!(verified, ok);
                 }
-                (Some(received::ClientCertificate::NotRequested), Some(ClientCertificate::NotRequested))
-                | (Some(received::ClientCertificate::NotPresented), Some(ClientCertificate::NotPresented))
+                (Some(trace::ShownCertificate::NotRequested), Some(ClientCertificate::NotRequested))
+                | (Some(trace::ShownCertificate::NotPresented), Some(ClientCertificate::NotPresented))
                 | (None, None) => {}
                 (read, wrote) => prop_assert!(false, "wrote {wrote:?}, read {read:?}"),
             }
@@ -351,8 +351,8 @@ proptest! {
         prop_assert_eq!(read.with.unwrap().text, stamp.transmission.keyword(true));
         prop_assert_eq!(read.date.map(|read| read.to_string()), Some(stamp.date.to_string()));
         let read = read.tls.unwrap();
-        prop_assert_eq!(read.version, Some(received::TlsVersion::Tls12));
-        let presented = matches!(read.client, Some(received::ClientCertificate::Presented { verified: false, .. }));
+        prop_assert_eq!(read.version, Some(trace::TlsVersion::Tls12));
+        let presented = matches!(read.client, Some(trace::ShownCertificate::Presented { verified: false, .. }));
         prop_assert!(presented);
     }
 }

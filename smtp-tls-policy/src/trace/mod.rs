@@ -1,10 +1,42 @@
 //! Evidence after the fact: reads the Received fields of any product, and reviews a trail of them.
+//!
+//! [`trace`] reads the fields of a message. [`Received`] holds what one field states, in facts that judge
+//! nothing: the client and its address, the host that wrote the field, its software, the protocol, and
+//! every mark of TLS. [`review`] judges the whole trail hop by hop.
+//!
+//! Reading is tolerant: any octets have a result. Time is linear in the input; parsing allocates nothing.
+//!
+//! ```
+//! use smtp_tls_policy::trace::{HopVerdict, OwnHosts, Summary, review};
+//!
+//! let message = b"Received: from mail.contoso.example (mail.contoso.example [192.0.2.7])\r\n\
+//!     \tby mx.example (Postfix) with ESMTPS id 4f3a; Tue, 3 Mar 2009 11:08:33 +0000\r\n\
+//!     Subject: hello\r\n\r\n";
+//! let review = review(message, &OwnHosts { names: &["mx.example"], addresses: &[] });
+//! assert_eq!(review.hops[0].judgement.verdict, HopVerdict::Tls);
+//! assert_eq!((review.summary(), review.trusted), (Summary::AllTls, 1));
+//! ```
 
-mod message;
-pub mod received;
-pub(crate) mod review;
+mod date;
+mod protocol;
+mod reader;
+mod received;
+mod review;
+mod scan;
+mod software;
+mod text;
+mod tls;
 mod tls_required;
 
-pub use message::{hop, message};
-pub use review::*;
+pub use date::DateTime;
+pub use protocol::{Protocol, Transmission, WithClause};
+pub use reader::trace;
+pub use received::{Arrival, FromClause, LocalMark, Received};
+pub use review::{
+    Basis, Channel, HopReview, HopVerdict, Judgement, Link, OwnHosts, Review, Summary, review,
+};
+pub use scan::{Fields, fields};
+pub use software::{Product, Software};
+pub use text::Text;
+pub use tls::{Evidence, ShownCertificate, TlsMark, TlsVersion};
 pub use tls_required::tls_required_no;

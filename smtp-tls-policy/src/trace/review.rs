@@ -1,131 +1,40 @@
-//! A trace of hops: was every hop TLS, and how do we know?
+//! Judges a trail of Received fields: was each hop TLS, and how is that known?
 //!
-//! A [`Hop`] is what one Received header states, in plain values; [`Hop::judge`] says what that is worth, [`review`]
-//! judges a whole trace. Nothing here is proof. Who wrote a header could write anything, so a review also says
-//! [how many](Review::trusted) of the headers were written by hosts of your own; all others can be forged.
+//! [`Received::judge`] judges one hop, [`review`] a whole message. Nothing here is proof: the writer of
+//! a field can write anything. A review therefore also says [how many](Review::trusted) fields were
+//! written by hosts of your own; all others can be forged.
 //!
-//! A hop counts as TLS on any mark of it. It counts as clear text only where the header says so, or where the software
-//! that wrote it is known always to mark TLS and did not; else nobody knows.
+//! A hop counts as TLS on any mark of it. It counts as clear text only where the field says so, or where
+//! the software that wrote it is known always to mark TLS and did not. Otherwise it is unknown; so is a
+//! field that does not name the host that wrote it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What a Received header states. The default states nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hop<'a> {
-    /// The names of the client, best first: what the server found out, then what the client called itself.
-    pub from: [Option<&'a str>; 2],
-    /// The client's address, as the server saw it.
-    pub from_address: Option<IpAddr>,
-    /// The host that wrote the header.
-    pub by: Option<&'a str>,
-    /// The address of that host.
-    pub by_address: Option<IpAddr>,
-    /// The mark of TLS, if there is one.
-    pub tls: Option<TlsMark>,
-    /// The header says in words that the channel was clear text.
-    pub says_clear_text: bool,
-    /// The `with` clause names SMTP or LMTP in one of their forms.
-    pub smtp: bool,
-    /// The software that wrote the header.
-    pub writer: Writer,
-    /// How the message came to that host.
-    pub arrival: Arrival,
-}
+use super::reader::trace;
+use super::received::{Arrival, Received};
+use super::software::Software;
+use super::tls::Evidence;
 
-/// Where a header says that TLS was used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TlsMark {
-    /// The `tls` clause of RFC 8314, 4.3.
-    Clause,
-    /// A comment with the version or the cipher suite.
-    Comment,
-    /// The `with` keyword of RFC 3848 or RFC 6531, 4.3: `ESMTPS`.
-    Keyword,
-    /// Words of the writer's own.
-    Phrase,
-}
-
-/// How a message came to the host that wrote the header.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Arrival {
-    /// Over a connection.
-    Network,
-    /// From the same host or the inside of the same system, in the words of the header.
-    Local,
-    /// The header does not say; it has no `from` clause.
-    #[default]
-    NotStated,
-}
-
-/// Software that writes Received headers, with its version where the answer depends on it.
-///
-/// Exhaustive: whether the lack of a TLS mark means clear text is decided by these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Writer {
-    /// This library.
-    Own,
-    /// Postfix. Its headers name no version: taken as 2.3 (2006) or newer, which write `ESMTPS`.
-    Postfix,
-    /// Exim; marks TLS since 4.50.
-    Exim(Option<(u16, u16)>),
-    /// Exchange 2007 or newer; older ones say [`Other`](Self::Other) things.
-    Exchange,
-    /// Sendmail; marks TLS since 8.12.
-    Sendmail(Option<(u16, u16)>),
-    /// OpenSMTPD.
-    OpenSmtpd,
-    /// Haraka.
-    Haraka,
-    /// Stalwart.
-    Stalwart,
-    /// chasquid.
-    Chasquid,
-    /// KumoMTA.
-    KumoMta,
-    /// Not known, or known not to mark TLS always.
-    #[default]
-    Other,
-}
-
-impl Writer {
-    /// Whether every hop over TLS bears a mark of it.
-    pub fn always_marks_tls(self) -> bool {
-        match self {
-            Self::Own
-            | Self::Postfix
-            | Self::Exchange
-            | Self::OpenSmtpd
-            | Self::Haraka
-            | Self::Stalwart
-            | Self::Chasquid
-            | Self::KumoMta => true,
-            Self::Exim(version) => version.is_none_or(|version| version >= (4, 50)),
-            Self::Sendmail(version) => version.is_none_or(|version| version >= (8, 12)),
-            Self::Other => false,
-        }
-    }
-}
-
-/// What a header says about the channel, wherever the hop was.
+/// What a field says about the channel, wherever the hop was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Channel {
     /// TLS.
     Tls,
     /// Clear text.
     Cleartext,
-    /// Nobody knows.
+    /// The field does not say.
     Unknown,
 }
 
-/// What a hop is worth.
+/// The verdict on one hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub enum HopVerdict {
     /// TLS, wherever the hop was.
     Tls,
     /// Clear text.
     Cleartext,
-    /// Nobody knows.
+    /// The field does not say, or cannot be read.
     Unknown,
     /// No network hop: loopback, or the inside of one system.
     Local,
@@ -133,120 +42,155 @@ pub enum Verdict {
     PrivateNet,
 }
 
-/// How a verdict is known.
+/// What a verdict rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Because {
-    /// The header bears this mark.
-    Marked(TlsMark),
-    /// The header says `plain text`.
+pub enum Basis {
+    /// The field bears a mark of TLS in this place.
+    Marked(Evidence),
+    /// The field says `plain text`.
     SaysClearText,
-    /// This software always marks TLS, and here is no mark.
-    NotMarkedBy(Writer),
-    /// Nothing is marked, and the writer is not known to mark TLS always.
+    /// This software always marks TLS, and the field bears no mark.
+    NotMarkedBy(Software),
+    /// The field bears no mark, and its writer is not known to mark TLS always.
     NothingStated,
-    /// The header says that the message came from inside.
+    /// The field does not name the host that wrote it, so that nothing in it can be placed.
+    Unreadable,
+    /// The field says that the message came from inside.
     SaysLocal,
     /// The client's address is the host's own loopback.
     Loopback,
-    /// There is no `from` clause, which RFC 5321, 4.4 demands of every SMTP server.
+    /// There is no `from` clause, which RFC 5321, section 4.4 demands of every SMTP server.
     NoClient,
     /// The addresses are private.
     PrivateAddress,
 }
 
-impl fmt::Display for Because {
+impl fmt::Display for Basis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Marked(TlsMark::Clause) => "the header has a tls clause",
-            Self::Marked(TlsMark::Comment) => "a comment in the header tells of TLS",
-            Self::Marked(TlsMark::Keyword) => "the protocol keyword of the header tells of TLS",
-            Self::Marked(TlsMark::Phrase) => "the words of the header tell of TLS",
-            Self::SaysClearText => "the header says plain text",
-            Self::NotMarkedBy(_) => "software that always marks TLS marked none",
-            Self::NothingStated => "the header does not say, and its writer need not have said",
-            Self::SaysLocal => "the header says that the message came from inside",
+            Self::Marked(Evidence::Clause) => "the field has a tls clause",
+            Self::Marked(Evidence::Comment) => "a comment in the field names TLS",
+            Self::Marked(Evidence::Keyword) => "the protocol keyword of the field means TLS",
+            Self::Marked(Evidence::Phrase) => "the words of the field name TLS",
+            Self::SaysClearText => "the field says plain text",
+            Self::NotMarkedBy(_) => "the software that wrote the field marks TLS and marked none",
+            Self::NothingStated => "the field does not say, and its writer may leave TLS unmarked",
+            Self::Unreadable => "the field does not name the host that wrote it",
+            Self::SaysLocal => "the field says that the message came from the same system",
             Self::Loopback => "the client was on the same host",
-            Self::NoClient => "the header names no client",
+            Self::NoClient => "the field names no client",
             Self::PrivateAddress => "the client was on a private network",
         })
     }
 }
 
-/// A hop, judged.
+/// The judgement of one hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// What the hop is worth.
-    pub verdict: Verdict,
-    /// How that is known.
-    pub because: Because,
-    /// What the header says about the channel alone: the same as the verdict where that is `Tls`, `Cleartext` or
-    /// `Unknown`, and the answer for those who count local and private hops like others.
+    /// The verdict.
+    pub verdict: HopVerdict,
+    /// What it rests on.
+    pub basis: Basis,
+    /// What the field says about the channel alone: equal to the verdict where that is `Tls`,
+    /// `Cleartext` or `Unknown`, and the answer for callers that count local and private hops like others.
     pub channel: Channel,
 }
 
-impl Hop<'_> {
-    /// The verdict on one hop.
+impl Received<'_> {
+    /// Judges one hop.
     pub fn judge(&self) -> Judgement {
-        let (channel, because) = self.channel();
-        let judgement = |verdict, because| Judgement { verdict, because, channel };
-        if self.arrival == Arrival::Local {
-            // Also `with local-esmtps`: a protocol name of Exim's for what another process on the host handed in.
-            return judgement(Verdict::Local, Because::SaysLocal);
+        let (channel, basis) = self.channel();
+        let judgement = |verdict, basis| Judgement { verdict, basis, channel };
+        let address = self.client_address();
+        if matches!(self.arrival, Arrival::Local(_)) {
+            // Also `with local-esmtps`, Exim's name for what another process on the host handed in.
+            return judgement(HopVerdict::Local, Basis::SaysLocal);
         }
         match channel {
-            Channel::Tls => judgement(Verdict::Tls, because),
-            _ if self.from_address.is_some_and(|address| address.to_canonical().is_loopback()) => {
-                judgement(Verdict::Local, Because::Loopback)
+            _ if self.by.is_none() => judgement(HopVerdict::Unknown, Basis::Unreadable),
+            Channel::Tls => judgement(HopVerdict::Tls, basis),
+            _ if address.is_some_and(|address| address.is_loopback()) => {
+                judgement(HopVerdict::Local, Basis::Loopback)
             }
-            // Software that hides its clients, but says that it spoke SMTP with one, is judged like others.
+            // Software that hides its clients, but says that it spoke SMTP with one, is judged like
+            // other software.
             _ if self.arrival == Arrival::NotStated
-                && !(self.smtp && self.writer.always_marks_tls()) =>
+                && !(self.speaks_smtp() && self.writer_always_marks_tls()) =>
             {
-                judgement(Verdict::Local, Because::NoClient)
+                judgement(HopVerdict::Local, Basis::NoClient)
             }
-            // The server may have a public address and still be reached from inside; a client that it saw under a
-            // private one came from inside, unless the server says that it is itself elsewhere.
-            _ if self.from_address.is_some_and(is_private)
-                && self.by_address.is_none_or(is_private) =>
-            {
-                judgement(Verdict::PrivateNet, Because::PrivateAddress)
+            // The server may have a public address and still be reached from inside; a client that it
+            // saw under a private address came from inside, unless the server says that it is itself
+            // elsewhere.
+            _ if address.is_some_and(is_private) && self.by_address.is_none_or(is_private) => {
+                judgement(HopVerdict::PrivateNet, Basis::PrivateAddress)
             }
-            Channel::Cleartext => judgement(Verdict::Cleartext, because),
-            Channel::Unknown => judgement(Verdict::Unknown, because),
+            Channel::Cleartext => judgement(HopVerdict::Cleartext, basis),
+            Channel::Unknown => judgement(HopVerdict::Unknown, basis),
         }
     }
 
-    fn channel(&self) -> (Channel, Because) {
-        match self.tls {
-            Some(mark) => (Channel::Tls, Because::Marked(mark)),
-            None if self.says_clear_text => (Channel::Cleartext, Because::SaysClearText),
-            None if self.writer.always_marks_tls() => {
-                (Channel::Cleartext, Because::NotMarkedBy(self.writer))
+    fn channel(&self) -> (Channel, Basis) {
+        match (&self.tls, self.software) {
+            _ if self.by.is_none() => (Channel::Unknown, Basis::Unreadable),
+            (Some(mark), _) => (Channel::Tls, Basis::Marked(mark.evidence)),
+            (None, _) if self.says_clear_text => (Channel::Cleartext, Basis::SaysClearText),
+            (None, Some(software)) if software.always_marks_tls() => {
+                (Channel::Cleartext, Basis::NotMarkedBy(software))
             }
-            None => (Channel::Unknown, Because::NothingStated),
+            (None, _) => (Channel::Unknown, Basis::NothingStated),
         }
+    }
+
+    fn speaks_smtp(&self) -> bool {
+        self.with.is_some_and(|with| with.transmission.is_some())
+    }
+
+    fn writer_always_marks_tls(&self) -> bool {
+        self.software.is_some_and(Software::always_marks_tls)
+    }
+
+    fn client_address(&self) -> Option<IpAddr> {
+        self.from.and_then(|from| from.address)
+    }
+
+    /// The names of the client: what the server found, then what the client called itself. An address
+    /// is no name, and `unknown` is what many servers write for a name that they did not find.
+    fn client_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.from.map(|from| [from.reverse_name.unwrap_or(from.name), from.helo]);
+        names.into_iter().flatten().filter_map(|name| name.as_str()).filter(|name| {
+            !name.is_empty()
+                && !name.starts_with('[')
+                && *name != "unknown"
+                && name.parse::<IpAddr>().is_err()
+        })
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.by.and_then(|by| by.as_str())
     }
 }
 
 /// The hosts that you run: what they write is believed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnHosts<'a> {
-    /// By which names they call themselves in their headers.
+    /// The names by which they call themselves in their Received fields.
     pub names: &'a [&'a str],
-    /// From which addresses they connect to each other; loopback need not be named.
+    /// The addresses from which they connect to each other; loopback need not be listed.
     pub addresses: &'a [IpAddr],
 }
 
 impl OwnHosts<'_> {
-    fn wrote(&self, hop: &Hop<'_>) -> bool {
-        hop.by.is_some_and(|by| self.names.iter().any(|name| same_name(name, by)))
+    fn wrote(&self, hop: &Received<'_>) -> bool {
+        hop.host().is_some_and(|by| self.names.iter().any(|name| same_name(name, by)))
     }
 
-    /// Whether the client of a hop was one of these hosts. Only its address says so: anybody can call himself anything.
-    fn handed_over(&self, hop: &Hop<'_>) -> bool {
-        let address = hop.from_address.map(|address| address.to_canonical());
-        hop.arrival == Arrival::Local
+    /// Whether the client of a hop was one of these hosts. Only its address proves that: a client can
+    /// call itself anything.
+    fn handed_over(&self, hop: &Received<'_>) -> bool {
+        let address = hop.client_address().map(|address| address.to_canonical());
+        matches!(hop.arrival, Arrival::Local(_))
             || address.is_some_and(|address| {
                 address.is_loopback()
                     || self.addresses.iter().any(|own| own.to_canonical() == address)
@@ -254,36 +198,36 @@ impl OwnHosts<'_> {
     }
 }
 
-/// How a hop continues the one before it (the next header further down).
+/// How a hop continues the one before it (the next field further down).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Link {
-    /// The host that wrote the older header is the client of this hop, or calls itself so.
+    /// The host that wrote the older field is the client of this hop, or calls itself so.
     Continuous,
-    /// It is another: a header is missing, a host has two names, or one of the two headers is not true.
+    /// It is another: a field is missing, a host has two names, or one of the two fields is not true.
     Gap,
-    /// One of the two headers does not say, or there is no older one.
+    /// One of the two fields does not say, or there is no older one.
     NotStated,
 }
 
 /// One hop of a [`Review`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HopReview {
-    /// The verdict.
+    /// The judgement.
     pub judgement: Judgement,
-    /// Whether a host of your own wrote the header.
+    /// Whether a host of your own wrote the field.
     pub trusted: bool,
-    /// Whether the trace has a gap below this header.
+    /// Whether the trail has a gap below this field.
     pub link: Link,
 }
 
-/// A whole trace, in one word: the first of these that holds.
+/// The answer for a whole trail: the first of these that holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Summary {
-    /// No header tells of a network hop.
+    /// No field tells of a network hop.
     NoHops,
     /// A hop was clear text.
     Cleartext,
-    /// No hop is known to have been clear text, but of one nobody knows.
+    /// No hop is known to have been clear text, and at least one is unknown.
     Unknown,
     /// Every hop was TLS, apart from some on private networks.
     TlsOutsidePrivateNets,
@@ -291,18 +235,18 @@ pub enum Summary {
     AllTls,
 }
 
-/// A trace, judged. Made by [`review`].
+/// The judgement of a whole trail. Made by [`review`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Review {
-    /// The hops in the order of the headers: the newest first.
+    /// The hops in the order of the fields: the newest first.
     pub hops: Vec<HopReview>,
-    /// The trust boundary: this many headers, counted from the top, were written by hosts of your own. Everything below
-    /// could have been forged by whoever handed the message to them.
+    /// The trust boundary: this many fields, counted from the top, were written by hosts of your own.
+    /// Everything below could have been forged by the client that handed the message to them.
     pub trusted: usize,
 }
 
 impl Review {
-    /// The answer for all hops, as far as the headers below the trust boundary are true.
+    /// The answer for all hops, as far as the fields below the trust boundary are true.
     pub fn summary(&self) -> Summary {
         summary(&self.hops)
     }
@@ -313,11 +257,12 @@ impl Review {
     }
 }
 
-/// Judges the hops of a message, in the order of its headers: the newest first.
-pub fn review(hops: &[Hop<'_>], own: &OwnHosts<'_>) -> Review {
-    // A header is believed if it names a host of yours and was on top when the message reached the next one: that is
-    // known only while each hop above it was handed over by a host of yours. Else a stranger can send a header in your
-    // name along with his message.
+/// Judges the Received fields of a message, or of its header section alone.
+pub fn review(message: &[u8], own: &OwnHosts<'_>) -> Review {
+    let hops: Vec<_> = trace(message).collect();
+    // A field is believed if it names a host of yours and was on top when the message reached the next
+    // one. That is known only while each hop above it was handed over by a host of yours: otherwise a
+    // client can send a field in your name along with its message.
     let mut handed_over = true;
     let trusted = hops
         .iter()
@@ -341,29 +286,29 @@ pub fn review(hops: &[Hop<'_>], own: &OwnHosts<'_>) -> Review {
 
 fn summary(hops: &[HopReview]) -> Summary {
     let any = |verdict| hops.iter().any(|hop| hop.judgement.verdict == verdict);
-    if any(Verdict::Cleartext) {
+    if any(HopVerdict::Cleartext) {
         Summary::Cleartext
-    } else if any(Verdict::Unknown) {
+    } else if any(HopVerdict::Unknown) {
         Summary::Unknown
-    } else if any(Verdict::PrivateNet) {
+    } else if any(HopVerdict::PrivateNet) {
         Summary::TlsOutsidePrivateNets
-    } else if any(Verdict::Tls) {
+    } else if any(HopVerdict::Tls) {
         Summary::AllTls
     } else {
         Summary::NoHops
     }
 }
 
-fn link(newer: &Hop<'_>, older: &Hop<'_>) -> Link {
-    let stays = newer.arrival != Arrival::Network
-        || newer.from_address.is_some_and(|address| address.is_loopback());
-    let mut clients =
-        newer.from.into_iter().chain([newer.by.filter(|_| stays)]).flatten().peekable();
+fn link(newer: &Received<'_>, older: &Received<'_>) -> Link {
+    let address = newer.client_address();
+    let stays =
+        newer.arrival != Arrival::Network || address.is_some_and(|address| address.is_loopback());
+    let mut clients = newer.client_names().chain(newer.host().filter(|_| stays)).peekable();
     let stated = clients.peek().is_some();
-    let Some(by) = older.by else {
+    let Some(by) = older.host() else {
         return Link::NotStated;
     };
-    let same_address = newer.from_address.is_some() && newer.from_address == older.by_address;
+    let same_address = address.is_some() && address == older.by_address;
     if same_address || clients.any(|client| same_host(client, by)) {
         Link::Continuous
     } else if stated {
@@ -385,7 +330,7 @@ fn same_host(one: &str, other: &str) -> bool {
     same_name(one, other) || short && one[..host(one)].eq_ignore_ascii_case(&other[..host(other)])
 }
 
-/// RFC 1918, RFC 3927, RFC 4193, RFC 4291 (2.5.6), and loopback.
+/// RFC 1918, RFC 3927, RFC 4193, RFC 4291 section 2.5.6, and loopback.
 fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => v4_is_private(address),

@@ -20,9 +20,9 @@ use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::Config;
 use smtp_tls_policy::rules::IdentityId;
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::trace;
 use smtp_tls_policy::trace::Channel;
 use smtp_tls_policy::trace::tls_required_no;
-use smtp_tls_policy::trace::{self, received};
 use smtp_tls_policy::{Domain, Host, Reason};
 use smtp_tokio_adapter::Inbound;
 use smtp_tokio_adapter::lookups::Zone;
@@ -120,9 +120,8 @@ impl World {
                     added += 1;
                     let stored = inspect(&path, added)?;
                     hop.observed.intact = Some(stored.digest == original);
-                    hop.observed.review = received::trace(&stored.header)
-                        .next()
-                        .map(|it| trace::hop(&it).judge().channel);
+                    hop.observed.review =
+                        trace::trace(&stored.header).next().map(|it| it.judge().channel);
                     let octets = std::fs::metadata(&path)?.len();
                     carried = Some((Mail { path, octets, body: mail.body }, hop.seen.require_tls));
                 }

@@ -15,8 +15,7 @@ use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tls_policy::trace::Channel;
-use smtp_tls_policy::trace::hop;
-use smtp_tls_policy::trace::received;
+use smtp_tls_policy::trace::trace;
 use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
 use tokio::net::TcpListener;
 
@@ -211,9 +210,9 @@ fn check(file: &Path, over_tls: bool, starttls: StartTls) {
     let row = subject.split_whitespace().nth(1).unwrap();
     assert_eq!(over_tls, starttls != StartTls::No && !is_clear(row), "{row}: {message}");
 
-    let newest = received::trace(message.as_bytes()).next().unwrap();
+    let newest = trace(message.as_bytes()).next().unwrap();
     let channel = if over_tls { Channel::Tls } else { Channel::Cleartext };
-    assert_eq!(hop(&newest).judge().channel, channel, "{message}");
+    assert_eq!(newest.judge().channel, channel, "{message}");
 
     if row.starts_with("smtp-source") {
         // 2000 octets of numbered lines, and a CRLF.

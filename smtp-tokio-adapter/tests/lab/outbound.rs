@@ -19,9 +19,7 @@ use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::tls::ClientTls;
-use smtp_tls_policy::trace::hop;
-use smtp_tls_policy::trace::received;
-use smtp_tls_policy::trace::{Channel, Verdict};
+use smtp_tls_policy::trace::{Channel, HopVerdict, trace};
 use smtp_tls_policy::{Host, Namespace, Reason};
 use smtp_tokio_adapter::{
     Candidate, Connection, End, Hosts, Outbound, Report, Skip, Spoken, Target, deliver,
@@ -205,9 +203,8 @@ fn delivers(
     assert_eq!(decision.reason, reason, "{}: {}", how.posture, decision.sentence);
 
     let stored = mail.arrived(server);
-    let header =
-        received::trace(stored.as_bytes()).next().expect("every server writes a Received header");
-    let judgement = hop(&header).judge();
+    let header = trace(stored.as_bytes()).next().expect("every server writes a Received header");
+    let judgement = header.judge();
     assert_eq!(
         header.from.map(|from| from.helo.to_string()).as_deref(),
         Some("client.test.example"),
@@ -221,7 +218,7 @@ fn delivers(
                 (Spoken::Tls, Channel::Tls),
                 "{header:#?}"
             );
-            assert_eq!(judgement.verdict, Verdict::Tls);
+            assert_eq!(judgement.verdict, HopVerdict::Tls);
             let mark = header.tls.unwrap();
             if let Some(version) = mark.version {
                 assert_eq!(version.to_string(), tls.version, "{header:#?}");
@@ -240,7 +237,7 @@ fn delivers(
                 (Spoken::Clear, known),
                 "{header:#?}"
             );
-            assert_eq!(judgement.verdict, Verdict::Local, "the client is on loopback");
+            assert_eq!(judgement.verdict, HopVerdict::Local, "the client is on loopback");
         }
     }
     stored

@@ -1,21 +1,19 @@
-//! One header, read: what it states, in facts that judge nothing.
+//! What one Received field states; nothing is judged here.
 
 use std::net::IpAddr;
 
 use super::date::DateTime;
-use super::protocol::With;
-use super::reader::Reader;
-use super::scan::{Scanner, Token};
+use super::protocol::WithClause;
 use super::software::Software;
 use super::text::Text;
 use super::tls::TlsMark;
 
-/// A Received header field, as stated by whoever wrote it. What it does not say is `None`.
+/// What a Received field states. A fact that the field does not state is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received<'i> {
     pub(super) body: Text<'i>,
     /// The `from` clause.
-    pub from: Option<From<'i>>,
+    pub from: Option<FromClause<'i>>,
     /// The host that wrote the header.
     pub by: Option<Text<'i>>,
     /// The address of that host.
@@ -23,7 +21,7 @@ pub struct Received<'i> {
     /// The `via` clause.
     pub via: Option<Text<'i>>,
     /// The `with` clause.
-    pub with: Option<With<'i>>,
+    pub with: Option<WithClause<'i>>,
     /// The `id` clause.
     pub id: Option<Text<'i>>,
     /// The `for` clause, angle brackets included where it has them.
@@ -42,9 +40,9 @@ pub struct Received<'i> {
 
 /// The `from` clause and its comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct From<'i> {
-    /// The word behind `from`: the name given in EHLO, or, with writers that state that in a comment (Exim, qmail), the
-    /// name or address that the server found.
+pub struct FromClause<'i> {
+    /// The word after `from`: the name given in EHLO, or, with writers that state that in a comment
+    /// (Exim, qmail), the name or address that the server found. Empty where only comments follow.
     pub name: Text<'i>,
     /// The name given in EHLO or HELO; the client chose it.
     pub helo: Text<'i>,
@@ -83,37 +81,4 @@ pub enum LocalMark {
     Socket,
     /// `(MessageSwitch)`: the inside of Exchange Hosted Services.
     MessageSwitch,
-}
-
-impl<'i> Received<'i> {
-    /// Reads the body of one field: what stands behind `Received:`, folded or not.
-    ///
-    /// Every input has a result; time is linear in its length and nothing is allocated.
-    pub fn parse(body: &'i [u8]) -> Self {
-        let body = body.trim_ascii();
-        let mut reader = Reader::default();
-        let mut scanner = Scanner::new(body);
-        let mut date = None;
-        while let Some(token) = scanner.next() {
-            match token {
-                Token::Comment(comment) => reader.comment(comment),
-                // The last semicolon counts: some writers use others before it.
-                Token::Semicolon => date = Some(scanner.position()),
-                Token::Word(word) if date.is_none() => {
-                    let end = scanner.position();
-                    reader.word(word, &body[..end]);
-                }
-                Token::Word(_) => {}
-            }
-        }
-        reader.finish(body, date.and_then(|start| DateTime::parse(&body[start..])))
-    }
-
-    /// All comments in order, without their outer parentheses; a comment inside a comment is part of it.
-    pub fn comments(&self) -> impl Iterator<Item = Text<'i>> + use<'i> {
-        Scanner::new(self.body.raw()).filter_map(|token| match token {
-            Token::Comment(comment) => Some(Text::new(comment)),
-            Token::Word(_) | Token::Semicolon => None,
-        })
-    }
 }

@@ -103,3 +103,9 @@ impl fmt::Debug for Text<'_> {
         write!(f, "\"{self}\"")
     }
 }
+
+/// The text without a prefix, whose case does not matter.
+pub(super) fn strip<'i>(text: &'i [u8], prefix: &str) -> Option<&'i [u8]> {
+    let (head, rest) = text.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
+}

@@ -2,26 +2,26 @@
 
 use memchr::memchr;
 
-use super::read::Received;
-use super::text::is_white;
+use super::text::{is_white, strip};
 
 /// The bodies of the Received fields of a message, top first: the newest hop leads.
 ///
 /// `message` is a message, or its header section alone; reading stops at the first empty line. Lines may end with CRLF
 /// or, as stored by many systems, with LF.
 pub const fn fields(message: &[u8]) -> Fields<'_> {
-    Fields { rest: message }
-}
-
-/// The Received fields of a message, parsed; the newest hop leads. See [`fields`].
-pub fn trace(message: &[u8]) -> impl Iterator<Item = Received<'_>> {
-    fields(message).map(Received::parse)
+    Fields::new(message)
 }
 
 /// See [`fields`].
 #[derive(Clone, Debug)]
 pub struct Fields<'i> {
     rest: &'i [u8],
+}
+
+impl<'i> Fields<'i> {
+    pub(super) const fn new(message: &'i [u8]) -> Self {
+        Self { rest: message }
+    }
 }
 
 impl<'i> Iterator for Fields<'i> {
@@ -52,7 +52,7 @@ impl<'i> Iterator for Fields<'i> {
 }
 
 fn received_body(field: &[u8]) -> Option<&[u8]> {
-    let rest = super::protocol::strip(field, "Received")?;
+    let rest = strip(field, "Received")?;
     // RFC 5322, 4.5: white space before the colon is obsolete syntax, and still read.
     rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii)
 }

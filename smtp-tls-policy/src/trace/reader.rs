@@ -1,20 +1,61 @@
-//! Clause by clause: what a word or a comment means where it stands.
+//! Reads a Received field clause by clause.
 
 use std::net::IpAddr;
 
 use super::date::DateTime;
-use super::protocol::{Transmission, With, strip};
-use super::read::{Arrival, From, LocalMark, Received};
-use super::scan::items;
+use super::protocol::{Transmission, WithClause};
+use super::received::{Arrival, FromClause, LocalMark, Received};
+use super::scan::{Fields, Scanner, Token, items};
 use super::software::{Product, Software};
-use super::text::Text;
-use super::tls::{self, ClientCertificate, Evidence, Found, Place, TlsMark};
+use super::text::{Text, is_white, strip};
+use super::tls::{self, Evidence, Found, Place, ShownCertificate, TlsMark};
+
+/// Reads the Received fields of a message, or of its header section alone; the newest hop comes
+/// first. See [`fields`](super::fields).
+pub fn trace(message: &[u8]) -> impl Iterator<Item = Received<'_>> {
+    Fields::new(message).map(Received::parse)
+}
+
+impl<'i> Received<'i> {
+    /// Reads the body of one field: what follows `Received:`, folded or not.
+    ///
+    /// Every input has a result; time is linear in its length and nothing is allocated.
+    pub fn parse(body: &'i [u8]) -> Self {
+        let body = body.trim_ascii();
+        let mut reader = Reader::default();
+        let mut scanner = Scanner::new(body);
+        let mut date = None;
+        while let Some(token) = scanner.next() {
+            match token {
+                Token::Comment(comment) => reader.comment(comment),
+                // The last semicolon counts: some writers use others before it.
+                Token::Semicolon => date = Some(scanner.position()),
+                Token::Word(word) if date.is_none() => {
+                    let end = scanner.position();
+                    reader.word(word, &body[..end]);
+                }
+                Token::Word(_) => {}
+            }
+        }
+        reader.finish(body, date.and_then(|start| DateTime::parse(&body[start..])))
+    }
+
+    /// All comments in order, without their outer parentheses; a comment inside a comment is part of it.
+    pub fn comments(&self) -> impl Iterator<Item = Text<'i>> + use<'i> {
+        Scanner::new(self.body.raw()).filter_map(|token| match token {
+            Token::Comment(comment) => Some(Text::new(comment)),
+            Token::Word(_) | Token::Semicolon => None,
+        })
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Clause {
     From,
     By,
     Via,
+    /// `by host over TLS secured channel with` (IIS).
+    Over,
     With,
     Id,
     For,
@@ -39,6 +80,10 @@ pub(super) struct Reader<'i> {
     clause: Option<Clause>,
     expect: Expect,
     from: Option<Text<'i>>,
+    /// A `from` clause has begun, perhaps with comments alone: `from ([192.0.2.1]) by`.
+    has_from: bool,
+    /// The server has written the client's address: what follows in the clause is its own words.
+    has_address: bool,
     helo: Option<Text<'i>>,
     reverse_name: Option<Text<'i>>,
     /// In brackets: `[192.0.2.1]`.
@@ -48,13 +93,14 @@ pub(super) struct Reader<'i> {
     by: Option<Text<'i>>,
     by_address: Option<IpAddr>,
     via: Option<&'i [u8]>,
+    over: Option<&'i [u8]>,
     with: Option<&'i [u8]>,
     /// Where the value of the clause began, until a comment: `via` and `with` have several words.
     phrase: Option<usize>,
     id: Option<Text<'i>>,
     recipient: Option<Text<'i>>,
     tls: Option<TlsMark<'i>>,
-    client: Option<ClientCertificate<Text<'i>>>,
+    client: Option<ShownCertificate<'i>>,
     says_clear_text: bool,
     software: Option<Software>,
     local: Option<LocalMark>,
@@ -77,10 +123,11 @@ impl<'i> Reader<'i> {
 
     /// A clause counts once; where a second one seems to begin, it is a word like others.
     fn keyword(&self, word: &[u8]) -> Option<Clause> {
-        const NAMES: [(&str, Clause); 9] = [
+        const NAMES: [(&str, Clause); 10] = [
             ("from", Clause::From),
             ("by", Clause::By),
             ("via", Clause::Via),
+            ("over", Clause::Over),
             ("with", Clause::With),
             ("id", Clause::Id),
             ("for", Clause::For),
@@ -91,9 +138,10 @@ impl<'i> Reader<'i> {
         let (_, clause) =
             NAMES.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word))?;
         let open = match clause {
-            Clause::From => self.from.is_none() && self.by.is_none(),
+            Clause::From => !self.has_from && self.by.is_none(),
             Clause::By => self.by.is_none(),
             Clause::Via => self.via.is_none(),
+            Clause::Over => self.clause == Some(Clause::By) && self.over.is_none(),
             Clause::With => self.with.is_none(),
             Clause::Id => self.id.is_none(),
             Clause::For => self.recipient.is_none(),
@@ -112,6 +160,7 @@ impl<'i> Reader<'i> {
         self.clause = Some(clause);
         self.expect = Expect::Value;
         self.phrase = None;
+        self.has_from |= clause == Clause::From;
         if clause == Clause::Tls {
             self.found(Found::new(Evidence::Clause));
         }
@@ -128,6 +177,7 @@ impl<'i> Reader<'i> {
                 self.by_address = address(word).map(|(address, _)| address);
             }
             Some(Clause::Via) => self.via = Some(word),
+            Some(Clause::Over) => self.over = Some(word),
             Some(Clause::With) => self.with = Some(word),
             Some(Clause::Id) => self.id = Some(text),
             Some(Clause::For) => self.recipient = Some(text),
@@ -148,9 +198,12 @@ impl<'i> Reader<'i> {
         let phrase = match self.clause {
             // Some write the address without a comment: `from host [192.0.2.1] by`.
             Some(Clause::From) => {
-                return self.literal = self.literal.or(address(word).map(|(address, _)| address));
+                self.literal = self.literal.or(address(word).map(|(address, _)| address));
+                self.has_address |= self.literal.is_some();
+                return;
             }
             Some(Clause::Via) => &mut self.via,
+            Some(Clause::Over) => &mut self.over,
             Some(Clause::With) => &mut self.with,
             _ => return,
         };
@@ -172,8 +225,15 @@ impl<'i> Reader<'i> {
         if self.clause.is_none() {
             self.start_comment(comment);
         }
-        if place == Place::From && self.tcp_info(comment) {
-            return;
+        if place == Place::From {
+            if self.tcp_info(comment) {
+                return;
+            }
+            // Before the server has written the address it repeats what the client said or what its
+            // reverse name is: `from (using TLSv1.3 with cipher X) (HELO x) (192.0.2.5)`.
+            if !self.has_address {
+                return;
+            }
         }
         if let Some(client) = tls::client_certificate(comment) {
             self.client = self.client.or(Some(client));
@@ -208,7 +268,7 @@ impl<'i> Reader<'i> {
     /// `TCP-info` of RFC 5321, 4.4 and its relatives. True if the comment names an address or the HELO name: then
     /// nothing else in it is believed, because the client chose its words.
     fn tcp_info(&mut self, comment: &'i [u8]) -> bool {
-        if self.from.is_none() {
+        if !self.has_from {
             return false;
         }
         if Text::new(comment).starts_with("[unix socket]") {
@@ -261,12 +321,14 @@ impl<'i> Reader<'i> {
             }
             before = Some(host);
         }
+        self.has_address |= any;
         any
     }
 
     fn by_comment(&mut self, comment: &'i [u8]) {
         if self.clause == Some(Clause::By) && self.by_address.is_none() {
-            self.by_address = items(comment).next().and_then(address).map(|(address, _)| address);
+            // RFC 5321, section 4.4: the address is first, or second after the name.
+            self.by_address = items(comment).take(2).find_map(address).map(|(address, _)| address);
         }
         if self.software.is_none() {
             self.software = Software::in_comment(comment);
@@ -298,7 +360,7 @@ impl<'i> Reader<'i> {
 
     pub(super) fn finish(mut self, body: &'i [u8], date: Option<DateTime>) -> Received<'i> {
         let with = self.with.map(|with| {
-            let first = with.split(|byte| super::text::is_white(*byte)).next().unwrap_or_default();
+            let first = with.split(|byte| is_white(*byte)).next().unwrap_or_default();
             let keyword = Transmission::parse(first);
             if keyword.is_some_and(|(_, tls)| tls) || first.eq_ignore_ascii_case(b"HTTPS") {
                 self.found(Found::new(Evidence::Keyword));
@@ -312,11 +374,14 @@ impl<'i> Reader<'i> {
                 self.local = Some(LocalMark::Protocol);
             }
             self.software = Software::in_with(with, self.id.map(Text::raw)).or(self.software);
-            With {
+            WithClause {
                 text: Text::new(with),
                 transmission: keyword.map(|(transmission, _)| transmission),
             }
         });
+        if self.over.is_some_and(tls::names_tls) {
+            self.found(Found::new(Evidence::Phrase));
+        }
         // Of several words, so none of them is a name that a client chose.
         if Text::new(body).starts_with("from mail pickup service by ") {
             self.local = Some(LocalMark::Pickup);
@@ -329,12 +394,19 @@ impl<'i> Reader<'i> {
             // Haraka says `verify=FAIL` also where no certificate was shown.
             tls.client = self.client.filter(|_| product != Some(Product::Haraka));
         }
-        let from = self.from.map(|name| {
+        // Exim writes the address of every client that it has over a network.
+        if product == Some(Product::Exim)
+            && !self.has_address
+            && self.from.is_some_and(|name| name == "localhost")
+        {
+            self.local = self.local.or(Some(LocalMark::Protocol));
+        }
+        let from = self.has_from.then(|| self.from.unwrap_or(Text::new(b""))).map(|name| {
             let helo_stated = self.helo.is_some();
             let named = address(name.raw());
             // A writer that states the HELO name elsewhere begins with what it found out itself.
             let own_finding = helo_stated && name != "unknown";
-            From {
+            FromClause {
                 name,
                 helo: self.helo.unwrap_or(name),
                 reverse_name: self

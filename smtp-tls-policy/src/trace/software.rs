@@ -1,13 +1,13 @@
 //! Which software wrote a header, as far as the header says.
 
-use super::protocol::strip;
+use super::text::{is_white, strip};
 
 /// Software that writes Received headers and can be told by them.
 ///
 /// Exhaustive: what a header without a TLS mark means depends on who wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Product {
-    /// This library: [`PRODUCT`]("smtp-proto") in a comment behind `by`.
+    /// This library: `(smtp-proto)` after `by`.
     Own,
     /// `(Postfix)`.
     Postfix,
@@ -47,7 +47,31 @@ pub struct Software {
 }
 
 impl Software {
-    /// From the first words of a comment behind `by`.
+    /// Whether this software marks every hop that came over TLS, so that a field of its own without
+    /// a mark means clear text.
+    ///
+    /// Postfix names no version: it is taken as 2.3 (2006) or newer, which write `ESMTPS`. Exim marks
+    /// TLS since 4.50 (2005), Sendmail since 8.12 (2001), Exchange since 2007.
+    pub fn always_marks_tls(self) -> bool {
+        match self.product {
+            Product::Own
+            | Product::Postfix
+            | Product::Exchange
+            | Product::OpenSmtpd
+            | Product::Haraka
+            | Product::Stalwart
+            | Product::Chasquid
+            | Product::KumoMta => true,
+            Product::Exim => self.version.is_none_or(|version| version >= (4, 50)),
+            Product::Sendmail => self.version.is_none_or(|version| version >= (8, 12)),
+            Product::MicrosoftSmtpSvc
+            | Product::Dovecot
+            | Product::Qmail
+            | Product::MessageSwitch => false,
+        }
+    }
+
+    /// From the first words of a comment after `by`.
     pub(super) fn in_comment(comment: &[u8]) -> Option<Self> {
         const NAMES: [(&str, Product); 11] = [
             ("smtp-proto", Product::Own),
@@ -85,8 +109,7 @@ impl Software {
 
     /// From the `with` clause and the `id` clause.
     pub(super) fn in_with(with: &[u8], id: Option<&[u8]>) -> Option<Self> {
-        let mut words =
-            with.split(|byte| super::text::is_white(*byte)).filter(|word| !word.is_empty());
+        let mut words = with.split(|byte| is_white(*byte)).filter(|word| !word.is_empty());
         let (first, second) = (words.next()?, words.next());
         let product = if first.eq_ignore_ascii_case(b"mapi") {
             Product::Exchange

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use super::protocol::strip;
 use super::scan::items;
-use super::text::{Text, is_white};
+use super::text::{Text, is_white, strip};
 
 /// The version of the protocol, as written in a header. Displayed as OpenSSL and Postfix name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,12 +86,12 @@ pub struct TlsMark<'i> {
     /// The key exchange group of RFC 8314, 4.3.
     pub group: Option<Text<'i>>,
     /// The client's certificate, where the header says something about it.
-    pub client: Option<ClientCertificate<Text<'i>>>,
+    pub client: Option<ShownCertificate<'i>>,
 }
 
-/// What a header says about the client's certificate; `N` is a name, read ([`Text`]) or to be written (`&str`).
+/// What a field says about the client's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientCertificate<N> {
+pub enum ShownCertificate<'i> {
     /// The server did not ask for one.
     NotRequested,
     /// The server asked, the client had none.
@@ -100,9 +99,9 @@ pub enum ClientCertificate<N> {
     /// The client showed one.
     Presented {
         /// Its Common Name.
-        common_name: Option<N>,
+        common_name: Option<Text<'i>>,
         /// The Common Name of its issuer.
-        issuer: Option<N>,
+        issuer: Option<Text<'i>>,
         /// Whether the server found it valid.
         verified: bool,
     },
@@ -114,7 +113,7 @@ pub(super) struct Found<'i> {
     pub(super) evidence: Evidence,
     pub(super) version: Option<TlsVersion>,
     pub(super) cipher: Option<Text<'i>>,
-    pub(super) client: Option<ClientCertificate<Text<'i>>>,
+    pub(super) client: Option<ShownCertificate<'i>>,
 }
 
 impl<'i> Found<'i> {
@@ -167,6 +166,13 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
     } else if is_colon_word(first) {
         // Courier, MailMarshal: `TLS: TLSv1/SSLv3,256bits,AES256-SHA`.
         list(&mut found, rest);
+    } else if first.eq_ignore_ascii_case(b"AUTH:") {
+        // Courier: `AUTH: LOGIN user@example.net, SSL: TLSv1/SSLv3,128bits,RC4-MD5`. The mechanism and
+        // the user are one word each; what the user is called is not looked at.
+        if !rest.nth(2).is_some_and(is_colon_word) {
+            return None;
+        }
+        list(&mut found, rest);
     } else if place == Place::From {
         return None;
     } else if first.eq_ignore_ascii_case(b"Cipher") {
@@ -182,8 +188,13 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
             word.eq_ignore_ascii_case(b"with") || word.eq_ignore_ascii_case(b"cipher")
         };
         found.cipher = rest.find(|word| !is_filler(word)).and_then(cipher);
-    } else if place == Place::With && first.eq_ignore_ascii_case(b"TLS") {
-        // Exchange 2007 to 2016: `(TLS)`; GroupWise: `(TLS encrypted)`.
+    } else if place == Place::With && is_tls_word(first) {
+        // Exchange 2007 to 2016: `(TLS)`; GroupWise: `(TLS encrypted)`; IceWarp: `(SSL)`.
+    } else if place == Place::With
+        && rest.next().is_some_and(|word| word.eq_ignore_ascii_case(b"encrypted"))
+    {
+        // qmail with its TLS patch, qpsmtpd: `(DHE-RSA-AES256-SHA encrypted)`.
+        found.cipher = Some(cipher(first)?);
     } else {
         // Exim, OpenSMTPD, KumoMTA: `TLSv1.3:TLS_AES_256_GCM_SHA384:256`.
         colons(&mut found, first)?;
@@ -216,20 +227,26 @@ pub(super) fn in_with(with: &[u8]) -> Option<Found<'_>> {
         return Some(found);
     }
     // Mimecast: `ESMTP with STARTTLS`; others: `SMTP over TLS`.
-    let names = [&b"STARTTLS"[..], b"TLS", b"SSL"];
-    let tells = |word: &[u8]| names.iter().any(|name| name.eq_ignore_ascii_case(word));
-    let mut all = [Some(first), second].into_iter().flatten().chain(words);
-    all.any(tells).then_some(found)
+    names_tls(with).then_some(found)
+}
+
+/// Whether one of the words names TLS.
+pub(super) fn names_tls(phrase: &[u8]) -> bool {
+    phrase.split(|byte| is_white(*byte)).any(is_tls_word)
+}
+
+fn is_tls_word(word: &[u8]) -> bool {
+    [&b"STARTTLS"[..], b"TLS", b"SSL"].iter().any(|name| name.eq_ignore_ascii_case(word))
 }
 
 /// Postfix's sentences about the client's certificate.
-pub(super) fn client_certificate(comment: &[u8]) -> Option<ClientCertificate<Text<'_>>> {
+pub(super) fn client_certificate(comment: &[u8]) -> Option<ShownCertificate<'_>> {
     let text = Text::new(comment);
     if text.starts_with("No client certificate requested") {
-        return Some(ClientCertificate::NotRequested);
+        return Some(ShownCertificate::NotRequested);
     }
     if text.starts_with("Client did not present a certificate") {
-        return Some(ClientCertificate::NotPresented);
+        return Some(ShownCertificate::NotPresented);
     }
     if !text.starts_with("Client CN ") {
         return None;
@@ -238,7 +255,7 @@ pub(super) fn client_certificate(comment: &[u8]) -> Option<ClientCertificate<Tex
     let issued = rest.trim_ascii_start().starts_with(b",");
     let (issuer, rest) = if issued { quoted(rest) } else { (None, rest) };
     let verified = Text::new(rest).starts_with("(verified OK)");
-    Some(ClientCertificate::Presented { common_name, issuer, verified })
+    Some(ShownCertificate::Presented { common_name, issuer, verified })
 }
 
 /// The next text in quotation marks, and what is behind it.
@@ -253,14 +270,14 @@ fn quoted(text: &[u8]) -> (Option<Text<'_>>, &[u8]) {
 }
 
 /// The macro `{verify}` of sendmail. Other answers tell nothing about a certificate.
-fn sendmail_verify(verify: &[u8]) -> Option<ClientCertificate<Text<'_>>> {
+fn sendmail_verify(verify: &[u8]) -> Option<ShownCertificate<'_>> {
     let presented =
-        |verified| ClientCertificate::Presented { common_name: None, issuer: None, verified };
+        |verified| ShownCertificate::Presented { common_name: None, issuer: None, verified };
     match verify {
         b"OK" => Some(presented(true)),
         b"FAIL" => Some(presented(false)),
-        b"NO" => Some(ClientCertificate::NotPresented),
-        b"NOT" => Some(ClientCertificate::NotRequested),
+        b"NO" => Some(ShownCertificate::NotPresented),
+        b"NOT" => Some(ShownCertificate::NotRequested),
         _ => None,
     }
 }
