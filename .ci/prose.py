@@ -20,7 +20,7 @@ WORDS = [
     # Prepositions of place are for places.
     (r"\bbehind\b", "after, in, below, with"),
     (r"\bstands? (?:in|for|behind|beside|at|on|there|here)\b", "is in, is, means"),
-    (r"\b(?:the|a|one|its|final|last) words? (?:on|of|for)\b", "the status of, the reply to"),
+    (r"\b(?:the|a|one|its|final|last) word (?:on|of|for)\b|\bwords on\b", "the status of, the reply to"),
     (r"\bso it is where\b", "in that case"),
     # One word that says nothing.
     (r"^(?:Where|Why|Which|What|Who|How|When)\.$", "say what it is"),

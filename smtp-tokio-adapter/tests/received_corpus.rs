@@ -124,11 +124,11 @@ fn what_is_no_name_makes_no_gap() {
             "Received: from {from} by b with SMTP; x\r\nReceived: from a by c with SMTP; x\r\n"
         );
         assert_eq!(
-            message(headers.as_bytes(), &OwnHosts::default()).hops[0].link,
+            review(headers.as_bytes(), &OwnHosts::default()).hops[0].link,
             Link::NotStated,
             "{from}"
         );
     }
     let headers = b"Received: from a.example (a.example [192.0.2.7]) by b with SMTP; x\r\nReceived: from x by A.example with SMTP; x\r\n";
-    assert_eq!(message(headers, &OwnHosts::default()).hops[0].link, Link::Continuous);
+    assert_eq!(review(headers, &OwnHosts::default()).hops[0].link, Link::Continuous);
 }

@@ -67,7 +67,7 @@ enum Clause {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Expect {
-    /// The word behind a keyword is its value, whatever it is: a client may call itself `by`.
+    /// The word after a keyword is its value, whatever it is: a client may call itself `by`.
     Value,
     /// A comment stood between: now a keyword is a keyword, as in `by (Haraka) with ESMTP`.
     ValueOrClause,
@@ -82,6 +82,7 @@ pub(super) struct Reader<'i> {
     from: Option<Text<'i>>,
     /// A `from` clause has begun, perhaps with comments alone: `from ([192.0.2.1]) by`.
     has_from: bool,
+    has_by: bool,
     /// The server has written the client's address: what follows in the clause is its own words.
     has_address: bool,
     helo: Option<Text<'i>>,
@@ -139,13 +140,14 @@ impl<'i> Reader<'i> {
             NAMES.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word))?;
         let open = match clause {
             Clause::From => !self.has_from && self.by.is_none(),
-            Clause::By => self.by.is_none(),
+            Clause::By => !self.has_by,
             Clause::Via => self.via.is_none(),
             Clause::Over => self.clause == Some(Clause::By) && self.over.is_none(),
             Clause::With => self.with.is_none(),
             Clause::Id => self.id.is_none(),
             Clause::For => self.recipient.is_none(),
-            // An additional clause: behind the registered ones, or where Exim and chasquid put it, behind `with`.
+            // An additional clause: after the registered ones, or where Exim and chasquid put it, after
+            // `with`.
             Clause::Tls => self.with.is_some(),
             // RFC 8314, 4.3: not to be used except immediately after the cipher.
             Clause::Group => {
@@ -161,6 +163,7 @@ impl<'i> Reader<'i> {
         self.expect = Expect::Value;
         self.phrase = None;
         self.has_from |= clause == Clause::From;
+        self.has_by |= clause == Clause::By;
         if clause == Clause::Tls {
             self.found(Found::new(Evidence::Clause));
         }
@@ -420,6 +423,7 @@ impl<'i> Reader<'i> {
         });
         Received {
             body: Text::new(body),
+            names_writer: self.by.is_some() || self.has_by && self.software.is_some(),
             by: self.by,
             by_address: self.by_address,
             via: self.via.map(Text::new),

@@ -108,7 +108,7 @@ impl Received<'_> {
             return judgement(HopVerdict::Local, Basis::SaysLocal);
         }
         match channel {
-            _ if self.by.is_none() => judgement(HopVerdict::Unknown, Basis::Unreadable),
+            _ if !self.names_writer => judgement(HopVerdict::Unknown, Basis::Unreadable),
             Channel::Tls => judgement(HopVerdict::Tls, basis),
             _ if address.is_some_and(|address| address.is_loopback()) => {
                 judgement(HopVerdict::Local, Basis::Loopback)
@@ -133,7 +133,7 @@ impl Received<'_> {
 
     fn channel(&self) -> (Channel, Basis) {
         match (&self.tls, self.software) {
-            _ if self.by.is_none() => (Channel::Unknown, Basis::Unreadable),
+            _ if !self.names_writer => (Channel::Unknown, Basis::Unreadable),
             (Some(mark), _) => (Channel::Tls, Basis::Marked(mark.evidence)),
             (None, _) if self.says_clear_text => (Channel::Cleartext, Basis::SaysClearText),
             (None, Some(software)) if software.always_marks_tls() => {

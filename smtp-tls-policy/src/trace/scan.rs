@@ -86,7 +86,7 @@ impl<'i> Scanner<'i> {
         self.at
     }
 
-    /// Behind the quoted string that begins at `open`.
+    /// The position after the quoted string that begins at `open`.
     fn quoted(&mut self, open: usize) -> Option<usize> {
         if self.unclosed {
             return None;
@@ -103,8 +103,8 @@ impl<'i> Scanner<'i> {
         None
     }
 
-    /// Behind the path in angle brackets that begins at `open`. White space outside quotes, or a second `<`, and it is no
-    /// path: a stray `<` must not swallow the clauses behind it.
+    /// The position after the path in angle brackets that begins at `open`. With white space outside
+    /// quotes, or a second `<`, it is no path: a stray `<` must not swallow the clauses after it.
     fn path(&mut self, open: usize) -> Option<usize> {
         let mut at = open + 1;
         loop {

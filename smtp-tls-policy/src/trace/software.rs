@@ -4,7 +4,7 @@ use super::text::{is_white, strip};
 
 /// Software that writes Received headers and can be told by them.
 ///
-/// Exhaustive: what a header without a TLS mark means depends on who wrote it.
+/// Exhaustive: what a field without a mark of TLS means depends on the software that wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Product {
     /// This library: `(smtp-proto)` after `by`.
@@ -40,7 +40,7 @@ pub enum Product {
 /// A product and its version, as stated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Software {
-    /// Which.
+    /// The product.
     pub product: Product,
     /// Its first two numbers.
     pub version: Option<(u16, u16)>,

@@ -127,9 +127,9 @@ impl<'i> Found<'i> {
 pub(super) enum Place {
     /// Before `by`: here stand names that the peer chose, so a comment that merely looks like a version is none.
     From,
-    /// Behind `by`.
+    /// After `by`.
     By,
-    /// Behind `with`: a bare `(TLS)` counts.
+    /// After `with`: a bare `(TLS)` counts.
     With,
 }
 
@@ -258,7 +258,7 @@ pub(super) fn client_certificate(comment: &[u8]) -> Option<ShownCertificate<'_>>
     Some(ShownCertificate::Presented { common_name, issuer, verified })
 }
 
-/// The next text in quotation marks, and what is behind it.
+/// The next text in quotation marks, and the rest after it.
 fn quoted(text: &[u8]) -> (Option<Text<'_>>, &[u8]) {
     let mut parts = text.splitn(3, |byte| *byte == b'"');
     match (parts.next(), parts.next(), parts.next()) {
