@@ -10,11 +10,11 @@ use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::ServerConnection;
 use smtp_tls_policy::judge::{Inbound, admit, admit_handshake};
-use smtp_tls_policy::pki::{Reference, RootsId, Trust, TrustStore};
+use smtp_tls_policy::pki::{Pin, Reference, RootsId, Trust, TrustStore};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{
-    ClientCertificate, ClientCheck, IdentityId, InboundConnector, InboundConnectors,
-    OutboundConnector, Posture,
+    ClientCertificate, ClientCheck, ClientPurpose, ConnectorErrorKind, IdentityId,
+    InboundConnector, InboundConnectors, OutboundConnector, Posture,
 };
 use smtp_tls_policy::tls::*;
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
@@ -129,12 +129,7 @@ fn a_listener_judges_at_mail_what_the_handshake_showed() {
                 Some(("554 5.7.0", Reason::CertExpired)),
                 Some(("554 5.7.0", Reason::CertExpired)),
             ),
-            (
-                "a host's",
-                Some(&host),
-                Some(("554 5.7.0", Reason::CertWrongPurpose)),
-                Some(("554 5.7.0", Reason::CertWrongPurpose)),
-            ),
+            ("a host's", Some(&host), None, Some(("554 5.7.0", Reason::CertWrongPurpose))),
             (
                 "by a public authority",
                 Some(&public),
@@ -208,4 +203,127 @@ fn an_identity_is_shown_for_its_own_connector_only() {
             }
         }
     }
+}
+
+fn required(check: ClientCheck) -> InboundConnectors {
+    let mut connector = InboundConnector::new("partner", vec![Namespace::Default]);
+    connector.require_tls = true;
+    connector.client_certificate = ClientCertificate::Required(check);
+    InboundConnectors::new(vec![connector]).unwrap()
+}
+
+/// What is said at MAIL, after a check that the handshake was judged alike but for the name.
+fn ask(check: ClientCheck, trust: &Trust, shown: &CertificateDer<'static>) -> Option<Reason> {
+    let connectors = required(check);
+    let chain = [shown.clone()];
+    let connector = connectors.find(None);
+    let inbound = Inbound { connector, tls: true, chain: &chain, trust, now: now() };
+    let reason = admit(&inbound).err().map(|refusal| refusal.reason());
+    let early = admit_handshake(&connectors, &chain, trust, now()).err();
+    match reason {
+        Some(Reason::ClientCertNameMismatch) => assert!(early.is_none()),
+        reason => assert_eq!(early.map(|refusal| refusal.reason()), reason),
+    }
+    reason
+}
+
+/// Cases K01 and K02b.
+#[test]
+fn certificate_of_a_server_is_taken_from_a_client_where_a_name_is_tied_or_the_purpose_says_so() {
+    use ExtendedKeyUsagePurpose::{Any, ClientAuth, EmailProtection, ServerAuth};
+    let world = World::new();
+    let mut trust = Trust::empty();
+    trust.add_root_der(&partners(), &world.partner.der).unwrap();
+    let any = || ClientCheck::new(partners());
+    let tied = || {
+        let mut check = any();
+        check.names = vec![Reference::parse("out.partner.example").unwrap()];
+        check
+    };
+    let with = |mut check: ClientCheck, purpose| {
+        check.purpose = Some(purpose);
+        check
+    };
+    use ClientPurpose::{Client, ClientOrServer};
+    let wrong = Some(Reason::CertWrongPurpose);
+    for (purposes, by_any, by_tied, by_client, by_either) in [
+        (vec![], None, None, None, None),
+        (vec![ClientAuth], None, None, None, None),
+        (vec![ServerAuth], wrong, None, wrong, None),
+        (vec![ServerAuth, ClientAuth], None, None, None, None),
+        (vec![Any], None, None, None, None),
+        (vec![EmailProtection], wrong, wrong, wrong, wrong),
+    ] {
+        let leaf = world.client(&world.partner, |params| params.extended_key_usages = purposes);
+        assert_eq!(ask(any(), &trust, &leaf.der), by_any);
+        assert_eq!(ask(tied(), &trust, &leaf.der), by_tied);
+        assert_eq!(ask(with(tied(), Client), &trust, &leaf.der), by_client);
+        assert_eq!(ask(with(any(), ClientOrServer), &trust, &leaf.der), by_either);
+    }
+}
+
+/// Case K04b.
+#[test]
+fn pinned_client_certificate_is_taken_whatever_else_is_wrong_with_it() {
+    let world = World::new();
+    let trust = Trust::empty();
+    let expired = world.client(&world.partner, |params| params.not_after = days(-1));
+    let other = world.client(&world.partner, |_| {});
+    let pins = [Pin::of_certificate(&expired.der), Pin::of_key(&expired.der).unwrap()];
+    for pin in pins {
+        let check = || ClientCheck::pinned(vec![pin.clone()]);
+        assert_eq!(ask(check(), &trust, &expired.der), None);
+        assert_eq!(ask(check(), &trust, &other.der), Some(Reason::PinMismatch));
+        // Beside roots.
+        let mut trust = Trust::empty();
+        trust.add_root_der(&partners(), &world.partner.der).unwrap();
+        let mut check = check();
+        check.roots = Some(partners());
+        assert_eq!(ask(check.clone(), &trust, &expired.der), None);
+        assert_eq!(ask(check.clone(), &trust, &other.der), None);
+        check.pins.clear();
+        assert_eq!(ask(check, &trust, &expired.der), Some(Reason::CertExpired));
+    }
+}
+
+/// As `openssl req -x509` writes it, with or without CA:TRUE.
+#[test]
+fn client_certificate_that_is_itself_a_root_is_taken() {
+    for is_ca in [
+        rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained),
+        rcgen::IsCa::NoCa,
+        rcgen::IsCa::ExplicitNoCa,
+    ] {
+        let make = |name: &str| {
+            let mut params = leaf_params(&[name]);
+            params.is_ca = is_ca.clone();
+            Authority::with(params).der
+        };
+        let own = make("out.partner.example");
+        let mut trust = Trust::empty();
+        trust.add_root_der(&partners(), &own).unwrap();
+        let mut tied = ClientCheck::new(partners());
+        assert_eq!(ask(tied.clone(), &trust, &own), None);
+        assert_eq!(
+            ask(tied.clone(), &trust, &make("out.partner.example")),
+            Some(Reason::CertSelfSigned)
+        );
+        tied.names = vec![Reference::parse("other.example").unwrap()];
+        assert_eq!(ask(tied, &trust, &own), Some(Reason::ClientCertNameMismatch));
+    }
+}
+
+#[test]
+fn required_certificate_without_roots_and_pins_is_a_configuration_error() {
+    let build = |check| {
+        let mut connector = InboundConnector::new("partner", vec![Namespace::Default]);
+        connector.require_tls = true;
+        connector.client_certificate = ClientCertificate::Required(check);
+        InboundConnectors::new(vec![connector]).unwrap_err().kind
+    };
+    let mut check = ClientCheck::pinned(Vec::new());
+    assert_eq!(build(check.clone()), ConnectorErrorKind::CertificateWithoutTrust);
+    check.pins = vec![Pin::of_certificate(&World::new().public.der)];
+    check.names = vec![Reference::parse("out.partner.example").unwrap()];
+    assert_eq!(build(check), ConnectorErrorKind::NamesWithoutRoots);
 }

@@ -433,23 +433,24 @@ fn receiving() {
             panic!("{row:?}");
         };
         let mut connector = InboundConnector::new("c", vec![Namespace::Default]);
-        let mut check = ClientCheck::new(RootsId::new("private"));
+        let roots = RootsId::new("private");
+        let mut check = ClientCheck::new(roots.clone());
         let (client, ours) = ["no roots", "stale list", "forged list", "no list"]
             .iter()
             .find_map(|ours| Some((client.strip_suffix(ours)?.strip_suffix(", ")?, *ours)))
             .unwrap_or((client, "in order"));
         let mut trust = Trust::empty();
         if ours != "no roots" {
-            trust.add_root_der(&check.roots, &world.private.der).unwrap();
+            trust.add_root_der(&roots, &world.private.der).unwrap();
         }
         match ours {
             "stale list" => {
                 trust
-                    .add_crl_der(&check.roots, &world.private.crl_dated(&[], days(-2), days(-1)))
+                    .add_crl_der(&roots, &world.private.crl_dated(&[], days(-2), days(-1)))
                     .unwrap();
             }
             "forged list" => {
-                trust.add_crl_der(&check.roots, &Authority::new("Private").crl(&[])).unwrap()
+                trust.add_crl_der(&roots, &Authority::new("Private").crl(&[])).unwrap()
             }
             "no list" => check.revocation = Revocation::Hard,
             _ => {}

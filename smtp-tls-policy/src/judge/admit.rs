@@ -1,17 +1,17 @@
 //! The receiving side: may this client bring mail from this sender?
 
 use pki_types::{CertificateDer, UnixTime};
-use webpki::KeyUsage;
 
-use crate::judge::judge_pkix;
+use crate::judge::purpose::Purpose;
+use crate::judge::{judge_pins, judge_pkix};
 use crate::pki::defect::Defect;
-use crate::pki::names::{CnFallback, Names};
+use crate::pki::names::Names;
 use crate::pki::trust::{Trust, TrustStore};
 use crate::plan::check::Pkix;
 use crate::plan::refusal::{Because, Ground, Refusal};
 use crate::reason::{Fault, Reason, Status};
 use crate::rules::connector::{
-    ClientCertificate, ClientCheck, InboundConnector, InboundConnectors,
+    ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
 };
 use crate::rules::posture::Weight;
 
@@ -36,8 +36,8 @@ pub struct Inbound<'a> {
 /// # Errors
 ///
 /// - 530 5.7.0, [`Reason::TlsRequired`]: the connector requires TLS, and there is none (RFC 3207, 4).
-/// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails: no client certificate, or none that
-///   the connector's roots vouch for.
+/// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails: no client certificate,
+///   or none that the connector's roots or pins vouch for.
 /// - 451 4.3.5, a reason of [`Fault::Local`], such as [`Reason::RootsMissing`]: what the chain is judged
 ///   against is missing or stale on this side. The client keeps the mail until that is repaired.
 /// - 550 5.7.1, [`Reason::ClientCertNameMismatch`]: the sender domain is tied to another certificate name.
@@ -53,8 +53,7 @@ pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
             Err(refusal(554, Reason::ClientCertMissing, None, because))
         }
         ClientCertificate::Required(check) => {
-            let check = pkix(check);
-            match judge_client(&check, inbound.chain, &inbound.trust.current(), inbound.now) {
+            match judge_client(check, inbound.chain, &inbound.trust.current(), inbound.now) {
                 Ok(()) => Ok(because),
                 Err(defect) if defect.reason() == Reason::CertNameMismatch => {
                     let reason = Reason::ClientCertNameMismatch;
@@ -91,14 +90,8 @@ pub fn admit_handshake(
     }
     let trust = &*trust.current();
     let mut worst: Option<Defect> = None;
-    for (roots, revocation) in gate {
-        let check = Pkix {
-            roots: roots.clone(),
-            names: Names { references: Vec::new(), cn: CnFallback::Never },
-            revocation: *revocation,
-            weight: Weight::Refuse,
-        };
-        match judge_client(&check, chain, trust, now) {
+    for check in gate {
+        match judge_client(check, chain, trust, now) {
             Ok(()) => return Ok(()),
             Err(defect)
                 if worst.as_ref().is_none_or(|worst| is_local(&defect) && !is_local(worst)) =>
@@ -114,21 +107,29 @@ pub fn admit_handshake(
     }
 }
 
+/// Judges a client's chain by its pins, and then by its roots.
 fn judge_client(
-    check: &Pkix,
+    check: &ClientCheck,
     chain: &[CertificateDer<'_>],
     trust: &Trust,
     now: UnixTime,
 ) -> Result<(), Defect> {
-    judge_pkix(check, chain, trust, now, KeyUsage::client_auth())
-}
-
-fn pkix(check: &ClientCheck) -> Pkix {
-    Pkix {
-        roots: check.roots.clone(),
-        names: Names { references: check.names.clone(), cn: check.cn },
-        revocation: check.revocation,
-        weight: Weight::Refuse,
+    let pinned = judge_pins(&check.pins, chain);
+    match &check.roots {
+        Some(roots) if pinned.is_err() => {
+            let pkix = Pkix {
+                roots: roots.clone(),
+                names: Names { references: check.names.clone(), cn: check.cn },
+                revocation: check.revocation,
+                weight: Weight::Refuse,
+            };
+            let purpose = match check.purpose() {
+                ClientPurpose::Client => Purpose::Client,
+                ClientPurpose::ClientOrServer => Purpose::ClientOrServer,
+            };
+            judge_pkix(&pkix, chain, trust, now, purpose)
+        }
+        _ => pinned,
     }
 }
 

@@ -1,18 +1,22 @@
 //! The DANE check (RFC 7672, 3; RFC 7671, 5).
 
-use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use std::cell::RefCell;
 
-use super::defect::{defect_of, fault};
-use super::{VerifyPath, check_names, check_path, within_limits};
-use crate::pki::defect::{Defect, Detail, Place};
-use crate::pki::names::{Match, Mismatch};
+use pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use webpki::VerifiedPath;
+
+use super::adapted::Adapted;
+use super::builder_error::defect_of;
+use super::purpose::Purpose;
+use super::{
+    Algorithms, check_dates, check_names, check_path, common_name_is_allowed, within_limits,
+};
+use crate::pki::anchors::AnchorNames;
+use crate::pki::defect::{Defect, Place};
 use crate::pki::tlsa::{Association, Selector, Tlsa, Usage};
 use crate::pki::x509;
 use crate::plan::check::Dane;
 use crate::reason::Reason;
-
-type Algorithms<'a> = &'a [&'a dyn SignatureVerificationAlgorithm];
 
 /// One matching record is enough, of whatever usage.
 pub(super) fn judge(
@@ -38,36 +42,33 @@ pub(super) fn judge(
         return Err(Defect::at(Reason::DaneMismatch, Place::Chain));
     }
     let (anchors, path_lens): (Vec<_>, Vec<_>) = authorities.into_iter().unzip();
-    // RFC 7671, 5.2.1: the constraints of the authority's certificate hold. The path builder keeps those on names only.
+    let names = AnchorNames::new(&anchors);
+    let adapted = Adapted::new(chain, &anchors, &names, algorithms);
+    let defect = RefCell::new(None);
+    // RFC 7671, section 5.2.1: the constraints of the authority's certificate hold. The path builder
+    // keeps those on names only.
     let verify_path = |path: &VerifiedPath<'_>| {
-        check_path(path)?;
-        let anchor = anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
+        check_path(path, &defect)?;
+        let is_used = |anchor: &TrustAnchor<'_>| std::ptr::eq(anchor, path.anchor());
+        let anchor = adapted.anchors.iter().position(is_used);
         let most = anchor.and_then(|anchor| path_lens.get(anchor).copied().flatten());
         match most.is_some_and(|most| path.intermediate_certificates().count() > most) {
             true => Err(webpki::Error::PathLenConstraintViolated),
             false => Ok(()),
         }
     };
-    let verify_path: &VerifyPath<'_> = &verify_path;
-    let usage = KeyUsage::server_auth();
-    EndEntityCert::try_from(leaf)
-        .and_then(|end_entity| {
-            let path = end_entity.verify_for_usage(
-                algorithms,
-                &anchors,
-                issuers,
-                now,
-                usage,
-                None,
-                Some(verify_path),
-            )?;
-            Ok(check_names(&check.names, leaf, &path))
-        })
-        .unwrap_or_else(|error| match error {
-            // There are authorities that match, and the chain does not lead to them.
-            webpki::Error::UnknownIssuer => Err(Defect::at(Reason::DaneMismatch, Place::Chain)),
-            error => Err(defect_of(&error, chain)),
-        })
+    let verified = adapted.verify(now, Purpose::Server, &verify_path, |path| {
+        check_names(&check.names, leaf, |name| common_name_is_allowed(name, path))
+    });
+    match (verified, defect.into_inner()) {
+        (Ok(named), _) => named,
+        (Err(_), Some(defect)) => Err(defect),
+        // There are authorities that match, and the chain does not lead to them.
+        (Err(webpki::Error::UnknownIssuer), None) => {
+            Err(Defect::at(Reason::DaneMismatch, Place::Chain))
+        }
+        (Err(error), None) => Err(defect_of(&error, &adapted.chain)),
+    }
 }
 
 /// The trust anchors that a record makes of a chain, each with the most intermediate certificates that may follow.
@@ -101,7 +102,7 @@ fn authorities<'a>(
                 return found;
             };
             for der in std::iter::once(leaf).chain(issuers) {
-                let Some(name) = x509::issuer_contents(der) else {
+                let Some((name, _)) = x509::names_of(der) else {
                     continue;
                 };
                 if found.iter().all(|(anchor, _)| *anchor.subject != *name) {
@@ -119,32 +120,9 @@ fn authorities<'a>(
     found
 }
 
-/// The leaf is the authority of its own record, and signed itself: dates and names are left to check. The path builder
-/// takes no such leaf.
+/// Judges a leaf that is the authority of its own record, and signed itself: dates and names are left
+/// to check. The path builder takes no such leaf.
 fn own_authority(check: &Dane, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Defect> {
-    let malformed =
-        |what| Err(Defect::at(Reason::CertMalformed, Place::Leaf).with(Detail::What(what)));
-    let Some(certificate) = x509::parse(leaf) else {
-        return Err(Defect::at(Reason::CertMalformed, Place::Leaf)
-            .with(fault(&webpki::Error::BadDer, leaf)));
-    };
-    let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
-    let validity = certificate.validity();
-    let date = |time| UnixTime::since_unix_epoch(std::time::Duration::from_secs(time));
-    let dated = |reason, time| Err(Defect::at(reason, Place::Leaf).with(Detail::Date(date(time))));
-    let (not_before, not_after) = (seconds(validity.not_before), seconds(validity.not_after));
-    if now.as_secs() < not_before {
-        return dated(Reason::CertNotYetValid, not_before);
-    }
-    if now.as_secs() > not_after {
-        return dated(Reason::CertExpired, not_after);
-    }
-    match check.names.check(leaf) {
-        Ok(Match::Alternative | Match::CommonName(_)) => Ok(()),
-        Err(Mismatch::Malformed) => malformed("names"),
-        Err(Mismatch::Names(presented)) => {
-            let names = Detail::Names { wanted: check.names.references.clone(), presented };
-            Err(Defect::at(Reason::CertNameMismatch, Place::Leaf).with(names))
-        }
-    }
+    check_dates(leaf, now)?;
+    check_names(&check.names, leaf, |_| true)
 }

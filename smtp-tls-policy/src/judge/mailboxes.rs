@@ -1,8 +1,14 @@
 //! Name constraints on mailboxes in subjects. The path builder compares alternative names only.
 
-use webpki::{Error, VerifiedPath};
+use std::borrow::Cow;
 
-use crate::pki::der::{Element, OID, Offset, Reader, SEQUENCE};
+use webpki::{Error, VerifiedPath};
+use x509_parser::extensions::{GeneralName, GeneralSubtree, NameConstraints};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
+
+use super::adapted::sequence;
+use crate::pki::comparison::text;
 use crate::pki::x509;
 
 /// The subtrees of the form rfc822Name in name constraints.
@@ -12,60 +18,51 @@ struct Subtrees<'a> {
     excluded: Vec<&'a [u8]>,
 }
 
-/// Most comparisons of an address with a subtree in one certificate: as many as the path builder makes at all.
+/// Most comparisons of an address with a subtree in one certificate: as many as the path builder makes
+/// at all.
 const MAX_COMPARISONS: usize = 250_000;
 
-/// RFC 5280, 4.2.1.10: "When constraints are imposed on the rfc822Name name form, but the certificate does not include a
-/// subject alternative name, the rfc822Name constraint MUST be applied to the attribute of type emailAddress in the subject
-/// distinguished name." What cannot be read allows nothing.
+/// Applies the constraints of a path to the mailboxes in its subjects.
+///
+/// RFC 5280, section 4.2.1.10: "When constraints are imposed on the rfc822Name name form, but the
+/// certificate does not include a subject alternative name, the rfc822Name constraint MUST be applied
+/// to the attribute of type emailAddress in the subject distinguished name." Constraints and names that
+/// cannot be read allow nothing.
 pub(super) fn check(path: &VerifiedPath<'_>) -> Result<(), Error> {
     let issuers: Vec<_> = path.intermediate_certificates().map(|issuer| issuer.der()).collect();
     let leaf = path.end_entity().der();
-    let apply = |constraints: Result<Subtrees<'_>, Offset>, below: usize| {
-        let constraints = constraints.map_err(unreadable)?;
-        if constraints.is_empty() {
+    let apply = |value: &[u8], below: usize| {
+        let (_, constraints) = NameConstraints::from_der(value).map_err(|_| VIOLATION)?;
+        let subtrees = Subtrees::of(&constraints)?;
+        if subtrees.is_empty() {
             return Ok(());
         }
         issuers
             .iter()
             .take(below)
             .chain([&leaf])
-            .try_for_each(|certificate| constraints.apply(certificate))
+            .try_for_each(|certificate| subtrees.apply(certificate))
     };
     if let Some(contents) = &path.anchor().name_constraints {
         // The path builder keeps them without the header of their SEQUENCE.
-        apply(Subtrees::read(Reader::new(contents)), issuers.len())?;
+        apply(&sequence(contents).ok_or(VIOLATION)?, issuers.len())?;
     }
     for (below, issuer) in issuers.iter().enumerate() {
-        if let Some(value) = x509::name_constraints(issuer).map_err(unreadable)? {
-            apply(
-                value
-                    .reader()
-                    .expect(SEQUENCE)
-                    .and_then(|sequence| Subtrees::read(sequence.reader())),
-                below,
-            )?;
+        if let Some(value) = x509::name_constraints(issuer).map_err(|_| VIOLATION)? {
+            apply(value, below)?;
         }
     }
     Ok(())
 }
 
-fn unreadable(_: Offset) -> Error {
-    Error::NameConstraintViolation
-}
+const VIOLATION: Error = Error::NameConstraintViolation;
 
 impl<'a> Subtrees<'a> {
-    fn read(mut fields: Reader<'a>) -> Result<Self, Offset> {
-        const PERMITTED: u8 = 0xa0;
-        const EXCLUDED: u8 = 0xa1;
-        let mut subtrees = Self::default();
-        if let Some(list) = fields.optional(PERMITTED)? {
-            subtrees.permitted = mailboxes(list)?;
-        }
-        if let Some(list) = fields.optional(EXCLUDED)? {
-            subtrees.excluded = mailboxes(list)?;
-        }
-        Ok(subtrees)
+    fn of(constraints: &NameConstraints<'a>) -> Result<Self, Error> {
+        Ok(Self {
+            permitted: mailboxes(constraints.permitted_subtrees.as_deref())?,
+            excluded: mailboxes(constraints.excluded_subtrees.as_deref())?,
+        })
     }
 
     fn is_empty(&self) -> bool {
@@ -73,21 +70,22 @@ impl<'a> Subtrees<'a> {
     }
 
     fn apply(&self, certificate: &[u8]) -> Result<(), Error> {
-        let naming = x509::Naming::of(certificate).map_err(unreadable)?;
+        let naming = x509::Naming::of(certificate).ok_or(VIOLATION)?;
         // Alternative names are the path builder's.
         if naming.alternatives.is_some() {
             return Ok(());
         }
-        let addresses = addresses(naming.subject).map_err(unreadable)?;
+        let (_, subject) = X509Name::from_der(naming.subject).map_err(|_| VIOLATION)?;
+        let addresses = addresses(&subject);
         if addresses.len().saturating_mul(self.permitted.len() + self.excluded.len())
             > MAX_COMPARISONS
         {
             // Another path must not hide it, as it would hide an error about a budget.
-            return Err(Error::NameConstraintViolation);
+            return Err(VIOLATION);
         }
-        match addresses.into_iter().all(|address| self.allow(address)) {
+        match addresses.iter().all(|address| self.allow(address)) {
             true => Ok(()),
-            false => Err(Error::NameConstraintViolation),
+            false => Err(VIOLATION),
         }
     }
 
@@ -101,38 +99,31 @@ impl<'a> Subtrees<'a> {
 }
 
 /// The names of the form rfc822Name in `GeneralSubtrees`.
-fn mailboxes(list: Element<'_>) -> Result<Vec<&[u8]>, Offset> {
-    const RFC822_NAME: u8 = 0x81;
+fn mailboxes<'a>(subtrees: Option<&[GeneralSubtree<'a>]>) -> Result<Vec<&'a [u8]>, Error> {
+    const RFC822_NAME: u32 = 1;
     let mut found = Vec::new();
-    let mut subtrees = list.reader();
-    while !subtrees.is_empty() {
-        let mut subtree = subtrees.expect(SEQUENCE)?.reader();
-        if let Some(name) = subtree.optional(RFC822_NAME)? {
-            found.push(name.contents());
+    for subtree in subtrees.into_iter().flatten() {
+        match &subtree.base {
+            GeneralName::RFC822Name(name) => found.push(name.as_bytes()),
+            GeneralName::Invalid(tag, _) if tag.0 == RFC822_NAME => return Err(VIOLATION),
+            _ => {}
         }
     }
     Ok(found)
 }
 
-/// The values of the attributes of type emailAddress (RFC 5280, 4.1.2.6) in a Name.
-fn addresses(subject: &[u8]) -> Result<Vec<&[u8]>, Offset> {
-    const EMAIL_ADDRESS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
-    const SET: u8 = 0x31;
-    let mut found = Vec::new();
-    let mut names = Reader::new(subject).expect(SEQUENCE)?.reader();
-    while !names.is_empty() {
-        let mut attributes = names.expect(SET)?.reader();
-        while !attributes.is_empty() {
-            let mut attribute = attributes.expect(SEQUENCE)?.reader();
-            if attribute.expect(OID)?.contents() == EMAIL_ADDRESS {
-                found.push(attribute.next()?.contents());
-            }
-        }
-    }
-    Ok(found)
+/// The values of the attributes of type emailAddress (RFC 5280, section 4.1.2.6) in a subject.
+fn addresses<'a>(subject: &'a X509Name<'_>) -> Vec<Cow<'a, [u8]>> {
+    subject
+        .iter_email()
+        .map(|attribute| match text(attribute.attr_value()) {
+            Some(text) => Cow::Owned(text.into_owned().into_bytes()),
+            None => Cow::Borrowed(attribute.as_slice()),
+        })
+        .collect()
 }
 
-/// Local part and host of an address; `None` where it is not one of each.
+/// Local part and host of an address; `None` if it does not have one of each.
 fn halves(address: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = address.iter().rposition(|octet| *octet == b'@')?;
     let (local, host) = (&address[..at], &address[at + 1..]);
@@ -141,13 +132,13 @@ fn halves(address: &[u8]) -> Option<(&[u8], &[u8])> {
         .then_some((local, host))
 }
 
-/// Neither a mailbox nor a host: excluded, it excludes all.
+/// Whether a subtree is neither a mailbox nor a host. Such a one, if excluded, excludes everything.
 fn is_unreadable(subtree: &[u8]) -> bool {
     subtree.is_empty() || (subtree.contains(&b'@') && halves(subtree).is_none())
 }
 
-/// RFC 5280, 4.2.1.10: a subtree is a mailbox, a host, or with a period in front all hosts below a domain. Hosts are compared
-/// without regard to case, and local parts to the letter (7.5).
+/// RFC 5280, section 4.2.1.10: a subtree is a mailbox, a host, or with a leading period all hosts below
+/// a domain. Hosts are compared without regard to case, local parts exactly (section 7.5).
 fn is_within((local, host): (&[u8], &[u8]), subtree: &[u8]) -> bool {
     match halves(subtree) {
         Some((only, of)) => only == local && of.eq_ignore_ascii_case(host),

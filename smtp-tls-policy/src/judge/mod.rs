@@ -1,40 +1,47 @@
-//! What the certificate is worth: one finding per check, in order.
+//! Judges a peer's certificate: one finding for each check, in order.
 
+mod adapted;
 pub(crate) mod admit;
+mod builder_error;
 mod dane;
-mod defect;
 mod limits;
 mod mailboxes;
+mod policies;
+pub(crate) mod purpose;
 mod raw_key;
 pub(crate) mod verdict;
 
 use std::cell::{Cell, RefCell};
 
-use pki_types::{CertificateDer, UnixTime};
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use webpki::VerifiedPath;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::names::{Match, Mismatch, Names, constraints_allow};
+use crate::pki::pin::Pin;
 use crate::pki::revocation::{Consultation, Crls, MAX_LIST_SIGNATURES, Revocation};
 use crate::pki::trust::{Trust, TrustStore};
 use crate::pki::x509;
 use crate::plan::Plan;
-use crate::plan::check::{Check, Pinned, Pkix};
+use crate::plan::check::{Check, Pkix};
 use crate::reason::Reason;
 
+use self::adapted::{Adapted, sequence};
 pub use self::admit::{Inbound, admit, admit_handshake};
-use self::defect::defect_of;
+use self::builder_error::{defect_of, fault};
 use self::limits::within_limits;
 pub use self::limits::{MAX_CHAIN_BYTES, MAX_CHAIN_LEN};
+use self::purpose::Purpose;
 pub use self::verdict::{Finding, Standing, Verdict};
 
 impl Plan {
     /// Judges the chain that a server showed, leaf first, as it was sent.
     ///
-    /// The cost is bounded: [`MAX_CHAIN_LEN`] certificates, more of them only where few paths lead through them, and
-    /// [`MAX_CHAIN_BYTES`] bytes are looked at, and the path builder has budgets for signatures and steps.
+    /// The cost is bounded: at most [`MAX_CHAIN_LEN`] certificates are looked at, more of them only if few
+    /// paths lead through them, and at most [`MAX_CHAIN_BYTES`] bytes, and the path builder has budgets
+    /// for signatures and steps.
     pub fn judge(
         &self,
         chain: &[CertificateDer<'_>],
@@ -45,9 +52,9 @@ impl Plan {
         let trust = &*trust.current();
         let findings = self.checks().iter().map(|check| {
             let result = match check {
-                Check::Pkix(pkix) => judge_pkix(pkix, chain, trust, now, KeyUsage::server_auth()),
+                Check::Pkix(pkix) => judge_pkix(pkix, chain, trust, now, Purpose::Server),
                 Check::Dane(check) => dane::judge(check, chain, trust.algorithms(), now),
-                Check::Pinned(pinned) => judge_pins(pinned, chain),
+                Check::Pinned(pinned) => judge_pins(&pinned.pins, chain),
             };
             Finding { weight: check.weight(), result }
         });
@@ -55,8 +62,7 @@ impl Plan {
     }
 }
 
-/// What the path builder asks of a path that is good in everything else.
-type VerifyPath<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error> + 'a;
+type Algorithms<'a> = &'a [&'a dyn SignatureVerificationAlgorithm];
 
 /// Chain, dates, purpose, revocation, names: the first that fails is the defect.
 pub(crate) fn judge_pkix(
@@ -64,16 +70,16 @@ pub(crate) fn judge_pkix(
     chain: &[CertificateDer<'_>],
     trust: &Trust,
     now: UnixTime,
-    usage: KeyUsage,
+    purpose: Purpose,
 ) -> Result<(), Defect> {
     // First, for nothing that the peer shows can make up for it.
-    let roots = trust.roots(&check.roots);
-    if roots.is_empty() {
+    let Some(anchors) = trust.anchors(&check.roots).filter(|anchors| !anchors.is_empty()) else {
         let set = Detail::Roots(check.roots.clone());
         return Err(Defect::at(Reason::RootsMissing, Place::Chain).with(set));
-    }
-    let (leaf, issuers) = within_limits(chain)?;
+    };
+    let (leaf, _) = within_limits(chain)?;
     let algorithms = trust.algorithms();
+    let adapted = Adapted::new(chain, anchors.list(), anchors.names(), algorithms);
 
     let none = Crls::default();
     let consultation = Consultation {
@@ -81,12 +87,20 @@ pub(crate) fn judge_pkix(
         crls: trust.crls(&check.roots).unwrap_or(&none),
         algorithms,
         now,
-        chain,
+        chain: &adapted.chain,
         defect: RefCell::new(None),
         signatures: Cell::new(MAX_LIST_SIGNATURES),
     };
+    if anchors.contain(leaf, algorithms) {
+        // The certificate is trusted for itself: no issuer has to vouch for it.
+        itself(&adapted, now, purpose)?;
+        if check.revocation != Revocation::Off {
+            consultation.check_itself(leaf)?;
+        }
+        return check_names(&check.names, leaf, |_| true);
+    }
     let verify_path = |path: &VerifiedPath<'_>| {
-        check_path(path)?;
+        check_path(path, &consultation.defect)?;
         match check.revocation {
             Revocation::Off => Ok(()),
             Revocation::Soft | Revocation::IfConfigured | Revocation::Hard => {
@@ -94,19 +108,8 @@ pub(crate) fn judge_pkix(
             }
         }
     };
-    let verify_path: &VerifyPath<'_> = &verify_path;
-
-    let verified = EndEntityCert::try_from(leaf).and_then(|end_entity| {
-        let path = end_entity.verify_for_usage(
-            algorithms,
-            roots,
-            issuers,
-            now,
-            usage,
-            None,
-            Some(verify_path),
-        )?;
-        Ok(check_names(&check.names, leaf, &path))
+    let verified = adapted.verify(now, purpose, &verify_path, |path| {
+        check_names(&check.names, leaf, |name| common_name_is_allowed(name, path))
     });
     match verified {
         Ok(named) => named,
@@ -115,50 +118,84 @@ pub(crate) fn judge_pkix(
                 // The path was good in everything else.
                 return Err(defect);
             }
-            let known_root = || roots.iter().any(|root| is_key_of(root, leaf));
-            if x509::is_self_signed(leaf, algorithms) && !known_root() {
+            if x509::is_self_signed(leaf, algorithms) {
                 return Err(Defect::at(Reason::CertSelfSigned, Place::Leaf));
             }
             if error == webpki::Error::InvalidSignatureForPublicKey
                 && x509::is_complete(chain, algorithms)
             {
-                // No signature is wrong: a root of the same name is trusted, and is not the one at the end of this chain.
+                // No signature is wrong: a root of the same name is trusted, and is not the one at
+                // the end of this chain.
                 return Err(Defect::at(Reason::CertUnknownIssuer, Place::Chain));
             }
-            Err(defect_of(&error, chain))
+            Err(defect_of(&error, &adapted.chain))
         }
     }
 }
 
-/// What the path builder does not ask of a path.
-fn check_path(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
-    // RFC 5280, 6.1.4 (n): every issuer below the root has keyCertSign, if it has a key usage at all.
+/// Checks a certificate that is trusted for itself, whether it is marked as an authority or not: its
+/// form, its dates and its purpose.
+fn itself(adapted: &Adapted<'_>, now: UnixTime, purpose: Purpose) -> Result<(), Defect> {
+    let malformed = |what| Defect::at(Reason::CertMalformed, Place::Leaf).with(Detail::What(what));
+    let leaf =
+        adapted.chain.first().ok_or_else(|| Defect::at(Reason::CertMissing, Place::Chain))?;
+    webpki::EndEntityCert::try_from(leaf).map_err(|error| defect_of(&error, &adapted.chain))?;
+    check_dates(leaf, now)?;
+    let purposes = x509::key_purposes(leaf).ok_or_else(|| malformed("extended key usage"))?;
+    match purposes.is_empty() || purposes.iter().any(|oid| purpose.is_met_by(oid)) {
+        true => Ok(()),
+        false => Err(Defect::at(Reason::CertWrongPurpose, Place::Leaf)),
+    }
+}
+
+/// Checks the dates of the peer's own certificate.
+fn check_dates(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Defect> {
+    let (not_before, not_after) = x509::dates(leaf).ok_or_else(|| {
+        Defect::at(Reason::CertMalformed, Place::Leaf).with(fault(&webpki::Error::BadDerTime, leaf))
+    })?;
+    let date = |time| UnixTime::since_unix_epoch(std::time::Duration::from_secs(time));
+    let dated = |reason, time| Err(Defect::at(reason, Place::Leaf).with(Detail::Date(date(time))));
+    if now.as_secs() < not_before {
+        return dated(Reason::CertNotYetValid, not_before);
+    }
+    if now.as_secs() > not_after {
+        return dated(Reason::CertExpired, not_after);
+    }
+    Ok(())
+}
+
+/// Checks what the path builder does not check of a path.
+fn check_path(
+    path: &VerifiedPath<'_>,
+    defect: &RefCell<Option<Defect>>,
+) -> Result<(), webpki::Error> {
+    // RFC 5280, section 6.1.4, (n): every issuer below the root has keyCertSign, if it has a key
+    // usage at all.
     if !path.intermediate_certificates().all(|issuer| x509::may_sign_certificates(&issuer.der())) {
         return Err(webpki::Error::EndEntityUsedAsCa);
+    }
+    if let Some(what) = policies::defect_of(path) {
+        let found = Defect::at(Reason::CertConstraintViolated, Place::Chain);
+        defect.borrow_mut().get_or_insert(found.with(Detail::What(what)));
+        // The path builder ranks no other error of a complete path above this one.
+        return Err(webpki::Error::CertRevoked);
     }
     mailboxes::check(path)
 }
 
-fn judge_pins(check: &Pinned, chain: &[CertificateDer<'_>]) -> Result<(), Defect> {
+/// Whether one of the pins is that of the peer's own certificate or key.
+pub(crate) fn judge_pins(pins: &[Pin], chain: &[CertificateDer<'_>]) -> Result<(), Defect> {
     let (leaf, _) = within_limits(chain)?;
-    match check.pins.iter().any(|pin| pin.matches(leaf)) {
+    match pins.iter().any(|pin| pin.matches(leaf)) {
         true => Ok(()),
         false => Err(Defect::at(Reason::PinMismatch, Place::Leaf)),
     }
 }
 
-/// Whether a root is this very certificate's name and key.
-fn is_key_of(root: &pki_types::TrustAnchor<'_>, leaf: &CertificateDer<'_>) -> bool {
-    webpki::anchor_from_trusted_cert(leaf).is_ok_and(|anchor| {
-        anchor.subject == root.subject
-            && anchor.subject_public_key_info == root.subject_public_key_info
-    })
-}
-
 fn check_names(
     names: &Names,
     leaf: &CertificateDer<'_>,
-    path: &VerifiedPath<'_>,
+    is_allowed: impl FnOnce(&str) -> bool,
 ) -> Result<(), Defect> {
     let malformed = || Defect::at(Reason::CertMalformed, Place::Leaf).with(Detail::What("names"));
     if names.references.is_empty() {
@@ -166,7 +203,7 @@ fn check_names(
     }
     match names.check(leaf) {
         Ok(Match::Alternative) => Ok(()),
-        Ok(Match::CommonName(name)) if common_name_is_allowed(&name, path) => Ok(()),
+        Ok(Match::CommonName(name)) if is_allowed(&name) => Ok(()),
         Ok(Match::CommonName(_)) => {
             let what = Detail::What("the Common Name lies outside the name constraints");
             Err(Defect::at(Reason::CertConstraintViolated, Place::Leaf).with(what))
@@ -194,7 +231,7 @@ fn common_name_is_allowed(name: &str, path: &VerifiedPath<'_>) -> bool {
     }
     path.intermediate_certificates().all(|issuer| {
         let der = issuer.der();
-        let Some(parsed) = x509::parse(&der) else {
+        let Some(parsed) = x509::parse_deep(&der) else {
             return false;
         };
         match parsed.name_constraints() {
@@ -203,18 +240,6 @@ fn common_name_is_allowed(name: &str, path: &VerifiedPath<'_>) -> bool {
             Err(_) => false,
         }
     })
-}
-
-/// `SEQUENCE { contents }`.
-fn sequence(contents: &[u8]) -> Option<Vec<u8>> {
-    let length = u16::try_from(contents.len()).ok()?.to_be_bytes();
-    let mut der = match length {
-        [0, short @ 0..=0x7f] => vec![0x30, short],
-        [0, long] => vec![0x30, 0x81, long],
-        [high, low] => vec![0x30, 0x82, high, low],
-    };
-    der.extend_from_slice(contents);
-    Some(der)
 }
 
 fn constraints_in(der: &[u8], name: &str) -> bool {

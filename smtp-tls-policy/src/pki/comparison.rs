@@ -43,7 +43,8 @@ impl ComparableName {
         Self(key.into())
     }
 
-    fn of(name: &X509Name<'_>) -> Self {
+    /// The same of a parsed name.
+    pub(crate) fn of(name: &X509Name<'_>) -> Self {
         let contents = Any::from_der(name.as_raw()).map_or(&[][..], |(_, any)| any.data);
         Self::of_contents(contents)
     }

@@ -1,11 +1,11 @@
 //! Certificates and what vouches for them: names, pins, TLSA records, roots and revocation lists.
 
+pub(crate) mod anchors;
 pub(crate) mod channel_binding;
 pub(crate) mod comparison;
 pub(crate) mod crl;
 pub(crate) mod date;
 pub(crate) mod defect;
-pub(crate) mod der;
 pub(crate) mod live_trust;
 pub(crate) mod names;
 pub(crate) mod pin;

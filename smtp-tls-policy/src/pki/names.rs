@@ -14,6 +14,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
 use crate::domain::{Domain, DomainError, Host, is_below};
+use crate::pki::comparison::text;
 use crate::pki::x509::Naming;
 
 /// Most names of a certificate that a report repeats.
@@ -128,7 +129,7 @@ impl Names {
             return Ok(Match::Alternative);
         }
         // Only these two fields are parsed: a certificate has others, and a handshake waits.
-        let naming = Naming::of(certificate).map_err(|_| Mismatch::Malformed)?;
+        let naming = Naming::of(certificate).ok_or(Mismatch::Malformed)?;
         let alternatives = match naming.alternatives {
             None => Vec::new(),
             Some(der) => match SubjectAlternativeName::from_der(der) {
@@ -178,11 +179,12 @@ impl Names {
     }
 }
 
-/// The most specific Common Name of the subject (RFC 6125, 6.4.4), as A-labels.
+/// The most specific Common Name of the subject (RFC 6125, section 6.4.4), in any string type, as
+/// A-labels.
 fn common_name(subject: &[u8]) -> Option<String> {
     let (_, subject) = X509Name::from_der(subject).ok()?;
     let attribute = subject.iter_common_name().last()?;
-    readable(attribute.as_str().ok()?)
+    readable(&text(attribute.attr_value())?)
 }
 
 /// A presented name as A-labels; none where it is no host name, with or without a wildcard.

@@ -10,12 +10,13 @@
 //! for different certificates, and two keys.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::VerifiedPath;
 
+use crate::pki::anchors::{AnchorNames, Anchors};
 use crate::pki::comparison::ComparableName;
 use crate::pki::crl::{Coverage, Crl, CrlError, CrlVersion};
 use crate::pki::defect::{Defect, Detail, Place};
@@ -70,10 +71,10 @@ impl Crls {
     ///
     /// A [`ReplaceError`], and nothing is changed: a predecessor is newer, or none of the issuer's
     /// known keys signed the list.
-    pub fn replace(
+    pub(crate) fn replace(
         &mut self,
         crl: Arc<Crl>,
-        roots: &[TrustAnchor<'_>],
+        roots: &Anchors,
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> Result<Replaced, ReplaceError> {
         let lists = self.0.get(crl.issuer_name()).cloned().unwrap_or_default();
@@ -82,10 +83,8 @@ impl Crls {
             return Ok(Replaced::Unchanged);
         }
         let names_key = crl.authority_key().is_some();
-        let of_name = |root: &&TrustAnchor<'_>| {
-            ComparableName::of_contents(&root.subject) == *crl.issuer_name()
-        };
-        let root_keys: Vec<_> = roots.iter().filter(of_name).map(webpki::spki_for_anchor).collect();
+        let root_keys: Vec<_> =
+            roots.of_name(crl.issuer_name()).map(webpki::spki_for_anchor).collect();
         let mut keys = kin
             .iter()
             .flat_map(|have| have.signers())
@@ -150,15 +149,11 @@ impl Crls {
     /// The lists whose issuer is unknown: none of these roots has its name, and no certificate of
     /// that issuer was judged since the list was loaded. Such a list has had no effect, and an
     /// administrator should look for the reason.
-    pub fn unmatched<'a>(
+    pub(crate) fn unmatched<'a>(
         &'a self,
-        roots: &'a [TrustAnchor<'_>],
+        roots: &'a AnchorNames,
     ) -> impl Iterator<Item = &'a Arc<Crl>> {
-        let names: HashSet<_> = match self.is_empty() {
-            true => HashSet::new(),
-            false => roots.iter().map(|root| ComparableName::of_contents(&root.subject)).collect(),
-        };
-        self.iter().filter(move |crl| !crl.issuer_is_known() && !names.contains(crl.issuer_name()))
+        self.iter().filter(|crl| !crl.issuer_is_known() && !roots.contain(crl.issuer_name()))
     }
 
     /// All lists, in no order.
@@ -234,6 +229,24 @@ impl Consultation<'_> {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Consults the lists for a certificate that is trusted for itself: if its own key signed a list,
+    /// that list can revoke it. No list has to clear it, since no issuer vouches for it.
+    pub(crate) fn check_itself(&self, certificate: &CertificateDer<'_>) -> Result<(), Defect> {
+        let (Some((_, subject)), Some(serial), Some(spki)) =
+            (x509::names_of(certificate), x509::serial(certificate), x509::spki(certificate))
+        else {
+            return Ok(());
+        };
+        let name = ComparableName::of_contents(subject);
+        for crl in self.crls.0.get(&name).into_iter().flatten() {
+            crl.set_issuer_is_known();
+            if crl.lists(serial) && self.is_signed_by(crl, &spki) == Some(true) {
+                return Err(Defect::at(Reason::CertRevoked, Place::Leaf));
+            }
+        }
+        Ok(())
     }
 
     fn certificate(

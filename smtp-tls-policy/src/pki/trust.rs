@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor};
 
+use crate::pki::anchors::Anchors;
 use crate::pki::crl::{Crl, CrlError};
 use crate::pki::revocation::{Crls, ReplaceError, Replaced};
 use crate::pki::roots::RootsId;
@@ -107,7 +108,7 @@ pub struct Trust {
 
 #[derive(Clone, Debug, Default)]
 struct Set {
-    roots: Vec<TrustAnchor<'static>>,
+    roots: Anchors,
     crls: Crls,
 }
 
@@ -167,7 +168,8 @@ impl Trust {
         id: &RootsId,
         roots: impl IntoIterator<Item = TrustAnchor<'static>>,
     ) {
-        self.set(id).roots.extend(roots);
+        let set = self.set(id);
+        roots.into_iter().for_each(|root| set.roots.add(root));
     }
 
     /// Adds a root certificate to the set of this name. Its dates and its own signature do not
@@ -188,14 +190,14 @@ impl Trust {
                 None => RootError { what, field, offset: None },
             }
         })?;
-        self.set(id).roots.push(anchor.to_owned());
+        self.set(id).roots.add_certificate(anchor.to_owned(), root.clone().into_owned());
         Ok(())
     }
 
     /// Removes the roots of this set. The set stays, without roots: until there are some again, no
     /// certificate can be judged by it ([`Reason::RootsMissing`](crate::Reason::RootsMissing)).
     pub fn clear_roots(&mut self, id: &RootsId) {
-        self.set(id).roots.clear();
+        self.set(id).roots = Anchors::default();
     }
 
     /// Adds a revocation list to the set of this name. Of several lists of one issuer each one counts: what any of them
@@ -225,7 +227,8 @@ impl Trust {
     pub fn replace_crl(&mut self, id: &RootsId, crl: Arc<Crl>) -> Result<Replaced, ReplaceError> {
         let algorithms = self.algorithms;
         let mut crls = self.crls(id).cloned().unwrap_or_default();
-        let replaced = crls.replace(crl, self.roots(id), algorithms)?;
+        let none = Anchors::default();
+        let replaced = crls.replace(crl, self.anchors(id).unwrap_or(&none), algorithms)?;
         if replaced != Replaced::Unchanged {
             self.set(id).crls = crls;
         }
@@ -245,7 +248,12 @@ impl Trust {
 
     /// The roots of this name; empty if there is no such set, or if it has no roots.
     pub fn roots(&self, id: &RootsId) -> &[TrustAnchor<'static>] {
-        self.sets.get(id).map_or(&[], |set| &set.roots)
+        self.anchors(id).map_or(&[], Anchors::list)
+    }
+
+    /// The same, found by name.
+    pub(crate) fn anchors(&self, id: &RootsId) -> Option<&Anchors> {
+        self.sets.get(id).map(|set| &set.roots)
     }
 
     /// The names of the sets that have roots, in order.
@@ -267,7 +275,7 @@ impl Trust {
         &'a self,
         id: &RootsId,
     ) -> impl Iterator<Item = &'a Arc<Crl>> + use<'a> {
-        self.sets.get(id).into_iter().flat_map(|set| set.crls.unmatched(&set.roots))
+        self.sets.get(id).into_iter().flat_map(|set| set.crls.unmatched(set.roots.names()))
     }
 
     /// The signature algorithms that certificates and revocation lists may use.

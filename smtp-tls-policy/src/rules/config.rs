@@ -74,7 +74,7 @@ use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
 use crate::pki::roots::RootsId;
 use crate::rules::connector::{
-    ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId,
+    ClientCertificate, ClientCheck, ClientPurpose, ConnectorError, ConnectorErrorKind, IdentityId,
     InboundConnector, InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
 };
 use crate::rules::posture::{DaneRule, OptionalTls, Posture, StsRule, Yield, Yields};
@@ -212,9 +212,12 @@ enum Asking {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Certificate {
-    roots: String,
+    roots: Option<String>,
     #[serde(default)]
     names: Vec<Spanned<String>>,
+    purpose: Option<ClientPurpose>,
+    #[serde(default)]
+    pins: Vec<Spanned<String>>,
     #[serde(default)]
     cn: CnFallback,
     #[serde(default)]
@@ -334,7 +337,9 @@ impl Inbound {
             (Asking::Recorded, None) => ClientCertificate::Recorded,
             (Asking::Required, Some(raw)) => {
                 let raw = raw.into_inner();
-                let mut check = ClientCheck::new(RootsId::new(&raw.roots));
+                let mut check = ClientCheck::pinned(each(&raw.pins, Pin::parse)?);
+                check.roots = raw.roots.map(|roots| RootsId::new(&roots));
+                check.purpose = raw.purpose;
                 check.names = each(&raw.names, Reference::parse)?;
                 check.cn = raw.cn;
                 check.revocation = raw.revocation;

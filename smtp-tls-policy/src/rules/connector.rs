@@ -152,29 +152,72 @@ impl OutboundConnector {
     }
 }
 
+/// The use for which a client's certificate must be meant (RFC 5280, section 4.2.1.12). A certificate
+/// that names no use, or anyExtendedKeyUsage, is meant for every use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum ClientPurpose {
+    /// For clients: id-kp-clientAuth.
+    Client,
+    /// For clients or for servers. Public authorities no longer issue certificates for clients, so that
+    /// another mail server shows the certificate that it has as a server.
+    ClientOrServer,
+}
+
 /// How a client certificate is checked.
+///
+/// A certificate passes if one of the pins is its own, and then nothing else is asked of it. Otherwise
+/// it needs a chain to one of the roots. A certificate that is itself one of the roots needs no chain,
+/// and may be marked as an authority or not; its dates, purpose and names are checked as usual.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientCheck {
-    /// The roots to trust. There is no default: the public roots vouch for hosts, not for your partners.
-    pub roots: RootsId,
+    /// The roots to trust; `None` if only pins count. There is no default: the public roots vouch for
+    /// hosts, not for your partners.
+    pub roots: Option<RootsId>,
     /// The names of which the certificate must carry one; empty: any certificate from these roots.
     pub names: Vec<Reference>,
     /// Whether the Common Name counts: [`CnFallback::IfNoDnsSan`] unless set.
     pub cn: CnFallback,
     /// How revocation lists are used.
     pub revocation: Revocation,
+    /// The use for which the certificate must be meant. Unless set: for clients or for servers if
+    /// `names` ties the certificate to a name, and for clients otherwise.
+    pub purpose: Option<ClientPurpose>,
+    /// Certificates and keys that the administrator knows.
+    pub pins: Vec<Pin>,
 }
 
 impl ClientCheck {
-    /// Any certificate from these roots.
+    /// Accepts any certificate from these roots.
     pub fn new(roots: RootsId) -> Self {
+        Self { roots: Some(roots), ..Self::pinned(Vec::new()) }
+    }
+
+    /// Accepts the certificates with these pins, and no others.
+    pub fn pinned(pins: Vec<Pin>) -> Self {
         Self {
-            roots,
+            roots: None,
             names: Vec::new(),
             cn: CnFallback::default(),
             revocation: Revocation::default(),
+            purpose: None,
+            pins,
         }
+    }
+
+    /// The purpose that holds: the one that is set, or the default.
+    pub(crate) fn purpose(&self) -> ClientPurpose {
+        self.purpose.unwrap_or(match self.names.is_empty() {
+            true => ClientPurpose::Client,
+            false => ClientPurpose::ClientOrServer,
+        })
+    }
+
+    /// The same check for a certificate of any name.
+    fn without_names(&self) -> Self {
+        Self { names: Vec::new(), purpose: Some(self.purpose()), ..self.clone() }
     }
 }
 
@@ -254,6 +297,12 @@ pub enum ConnectorErrorKind {
     /// A client certificate is required, and TLS is not.
     #[error("a client certificate is required without requiring TLS")]
     CertificateWithoutTls,
+    /// A client certificate is required, and there are neither roots nor pins to accept one.
+    #[error("the required client certificate has neither roots nor pins")]
+    CertificateWithoutTrust,
+    /// Names are set for a client certificate that is accepted by its pin only, which asks for none.
+    #[error("the names of the client certificate need roots; a pin asks for no name")]
+    NamesWithoutRoots,
     /// Names or roots are set, and the posture looks at no certificate: a connector that seems to check, and does not.
     #[error("the posture checks no certificate; names and roots belong to one that does")]
     UnusedCheck,
@@ -384,17 +433,25 @@ impl OutboundConnectors {
 pub struct InboundConnectors {
     connectors: Vec<InboundConnector>,
     index: Index,
-    gate: Option<Vec<(RootsId, Revocation)>>,
+    gate: Option<Vec<ClientCheck>>,
 }
 
 impl InboundConnectors {
     /// A set of connectors; one of them serves the default namespace.
     pub fn new(connectors: Vec<InboundConnector>) -> Result<Self, ConnectorError> {
         for (index, connector) in connectors.iter().enumerate() {
-            let required = matches!(connector.client_certificate, ClientCertificate::Required(_));
-            if required && !connector.require_tls {
-                let kind = ConnectorErrorKind::CertificateWithoutTls;
-                return Err(ConnectorError { index, kind });
+            let ClientCertificate::Required(check) = &connector.client_certificate else {
+                continue;
+            };
+            let error = |kind| Err(ConnectorError { index, kind });
+            if !connector.require_tls {
+                return error(ConnectorErrorKind::CertificateWithoutTls);
+            }
+            if check.roots.is_none() && check.pins.is_empty() {
+                return error(ConnectorErrorKind::CertificateWithoutTrust);
+            }
+            if check.roots.is_none() && !check.names.is_empty() {
+                return error(ConnectorErrorKind::NamesWithoutRoots);
             }
         }
         let index = Index::new(connectors.iter().map(|c| (&*c.name, &*c.namespaces)))?;
@@ -425,20 +482,20 @@ impl InboundConnectors {
 
     /// The distinct checks of which a client certificate must pass one, lest every MAIL be refused; `None` if some
     /// connector takes mail without a certificate.
-    pub(crate) fn gate(&self) -> Option<&[(RootsId, Revocation)]> {
+    pub(crate) fn gate(&self) -> Option<&[ClientCheck]> {
         self.gate.as_deref()
     }
 }
 
-fn gate(connectors: &[InboundConnector]) -> Option<Vec<(RootsId, Revocation)>> {
+fn gate(connectors: &[InboundConnector]) -> Option<Vec<ClientCheck>> {
     let mut gate = Vec::new();
     for connector in connectors {
         let ClientCertificate::Required(check) = &connector.client_certificate else {
             return None;
         };
-        let trusted = (check.roots.clone(), check.revocation);
-        if !gate.contains(&trusted) {
-            gate.push(trusted);
+        let check = check.without_names();
+        if !gate.contains(&check) {
+            gate.push(check);
         }
     }
     Some(gate)

@@ -25,7 +25,7 @@ pub(crate) mod posture;
 #[cfg(feature = "serde")]
 pub use config::{Config, ConfigError};
 pub use connector::{
-    ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, IdentityId,
+    ClientCertificate, ClientCheck, ClientPurpose, ConnectorError, ConnectorErrorKind, IdentityId,
     InboundConnector, InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
 };
 pub use posture::{

@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod forms;
 mod lists;
 mod names;
 mod revocation;
@@ -174,10 +175,10 @@ fn a_self_signed_certificate() {
     let leaf = impostor.issue(&params);
     assert_eq!(bench.judge(&[&leaf.der]), Reason::CertUnknownIssuer);
 
-    // A root vouches for it: then it is what it says it is.
+    // As a root it vouches for itself, and for the names that it has.
     let own = Authority::with(leaf_params(&[HOST]));
     assert_eq!(Bench::new(&[&own]).judge(&[&own.der]), Reason::TlsOk);
-    assert_eq!(Bench::new(&[&root]).judge(&[&root.der]), Reason::CertIsCa);
+    assert_eq!(Bench::new(&[&root]).judge(&[&root.der]), Reason::CertNameMismatch);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::pki::der::Offset;
+use super::der::Offset;
 
 /// A revocation list that cannot be used: what is wrong, in which field, and at which octet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

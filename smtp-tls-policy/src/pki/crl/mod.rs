@@ -11,6 +11,7 @@
 //! assert_eq!(error.to_string(), "the revocation list is malformed (list, octet 2)");
 //! ```
 
+mod der;
 mod error;
 mod parse;
 mod scope;

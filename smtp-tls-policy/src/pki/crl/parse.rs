@@ -11,12 +11,12 @@
 use std::ops::Range;
 
 use super::CrlNumber;
-use super::error::{CrlError, CrlErrorKind, CrlField};
-use super::scope::Scope;
-use crate::pki::der::{
+use super::der::{
     BIT_STRING, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Offset, Reader, SEQUENCE,
     UTC_TIME,
 };
+use super::error::{CrlError, CrlErrorKind, CrlField};
+use super::scope::Scope;
 
 /// `[0]`, constructed.
 pub(super) const CONSTRUCTED_0: u8 = 0xa0;

@@ -1,9 +1,9 @@
 //! Which certificates a list speaks for (RFC 5280, sections 5.2.5 and 6.3.3).
 
+use super::der::{Element, Offset, SEQUENCE};
 use super::error::{CrlError, CrlErrorKind, CrlField};
 use super::parse::{CONSTRUCTED_0, truth};
 use crate::pki::comparison::{ComparableName, ComparablePoint};
-use crate::pki::der::{Element, Offset, SEQUENCE};
 
 /// The scope of a list: its issuing distribution point.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use crate::pki::der::Reader;
+use super::der::Reader;
 
 /// Where the entries' serial numbers stand in the list: a hash table with open addressing, at most two thirds full.
 ///

@@ -1,0 +1,250 @@
+//! Adapts a chain to the path builder, which takes fewer forms of certificates than RFC 5280 does.
+//!
+//! The path builder (rustls-webpki) compares names octet by octet, refuses critical extensions on
+//! policies, and takes version 3 only. Where a chain needs more, it is shown copies that differ in
+//! nothing but that: names of one meaning get one spelling (RFC 5280, section 7.1), the extensions on
+//! policies are not marked critical because this crate processes them ([`policies`](super::policies)),
+//! and a host's certificate of version 1 is marked as one of version 3 without extensions. Signatures
+//! are verified over what the issuer signed, not over the copies.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use pki_types::{
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
+    TrustAnchor, UnixTime,
+};
+use webpki::{EndEntityCert, VerifiedPath};
+use x509_parser::asn1_rs::{Any, FromDer, Sequence, ToDer};
+use x509_parser::nom::Offset as _;
+use x509_parser::x509::X509Version;
+
+use super::Algorithms;
+use super::purpose::Purpose;
+use crate::pki::anchors::AnchorNames;
+use crate::pki::comparison::ComparableName;
+use crate::pki::x509;
+
+/// A chain and the anchors to which it may lead, as the path builder sees them.
+pub(super) struct Adapted<'a> {
+    /// As many certificates as the peer showed, in the same order.
+    pub(super) chain: Cow<'a, [CertificateDer<'a>]>,
+    /// As many as were given, in the same order.
+    pub(super) anchors: Cow<'a, [TrustAnchor<'a>]>,
+    algorithms: Algorithms<'a>,
+    /// Of each copy the data that it shows, and the data that the issuer signed.
+    signed: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl<'a> Adapted<'a> {
+    /// Copies what has to be changed, which in most chains is nothing.
+    pub(super) fn new(
+        chain: &'a [CertificateDer<'a>],
+        anchors: &'a [TrustAnchor<'a>],
+        names: &AnchorNames,
+        algorithms: Algorithms<'a>,
+    ) -> Self {
+        let spellings = Spellings::of(chain, anchors, names);
+        let mut adapted = Self {
+            chain: Cow::Borrowed(chain),
+            anchors: Cow::Borrowed(anchors),
+            algorithms,
+            signed: Vec::new(),
+        };
+        for (position, der) in chain.iter().enumerate() {
+            if let Some(copy) = copy_of(der, position == 0, &spellings) {
+                adapted.chain.to_mut()[position] = CertificateDer::from(copy.der);
+                adapted.signed.push((copy.shown, copy.signed));
+            }
+        }
+        for (position, anchor) in anchors.iter().enumerate() {
+            if let Some(name) = spellings.replacement(&anchor.subject) {
+                adapted.anchors.to_mut()[position].subject = name.to_vec().into();
+            }
+        }
+        adapted
+    }
+
+    /// Builds a path from the first certificate of the chain to one of the anchors, and asks `check`
+    /// of each path that is good in everything else.
+    ///
+    /// # Errors
+    ///
+    /// What the path builder finds wrong, in terms of the adapted chain.
+    pub(super) fn verify<T>(
+        &self,
+        now: UnixTime,
+        purpose: Purpose,
+        check: &dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error>,
+        then: impl FnOnce(&VerifiedPath<'_>) -> T,
+    ) -> Result<T, webpki::Error> {
+        let (leaf, issuers) = self.chain.split_first().ok_or(webpki::Error::BadDer)?;
+        let originals: Vec<_> = self.algorithms.iter().map(|inner| self.original(*inner)).collect();
+        let originals: Vec<_> = originals.iter().map(|algorithm| algorithm as _).collect();
+        let algorithms = match self.signed.is_empty() {
+            true => self.algorithms,
+            false => &*originals,
+        };
+        let end_entity = EndEntityCert::try_from(leaf)?;
+        let path = end_entity.verify_for_usage(
+            algorithms,
+            &self.anchors,
+            issuers,
+            now,
+            purpose,
+            None,
+            Some(check),
+        )?;
+        Ok(then(&path))
+    }
+
+    fn original(&self, inner: &'a dyn SignatureVerificationAlgorithm) -> Original<'_> {
+        Original { inner, signed: &self.signed }
+    }
+}
+
+/// Verifies signatures over what an issuer signed, given the copy that the path builder sees.
+#[derive(Debug)]
+struct Original<'a> {
+    inner: &'a dyn SignatureVerificationAlgorithm,
+    signed: &'a [(Vec<u8>, Vec<u8>)],
+}
+
+impl SignatureVerificationAlgorithm for Original<'_> {
+    fn verify_signature(
+        &self,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        let original = self.signed.iter().find(|(shown, _)| shown == message);
+        let message = original.map_or(message, |(_, signed)| signed);
+        self.inner.verify_signature(public_key, message, signature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        self.inner.public_key_alg_id()
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.inner.signature_alg_id()
+    }
+}
+
+/// The names of a chain and its anchors that are written in several ways, each as the contents of a
+/// Name.
+struct Spellings(HashMap<ComparableName, Vec<u8>>);
+
+impl Spellings {
+    fn of(chain: &[CertificateDer<'_>], anchors: &[TrustAnchor<'_>], names: &AnchorNames) -> Self {
+        let mut first: HashMap<ComparableName, &[u8]> = HashMap::new();
+        let mut several = HashMap::new();
+        for der in chain {
+            let Some((issuer, subject)) = x509::names_of(der) else {
+                continue;
+            };
+            for name in [issuer, subject] {
+                let key = ComparableName::of_contents(name);
+                let spelling = *first.entry(key.clone()).or_insert(name);
+                let is_other = |anchor: &usize| {
+                    anchors.get(*anchor).is_some_and(|anchor| *anchor.subject != *spelling)
+                };
+                if spelling != name || names.of(&key).iter().any(is_other) {
+                    several.insert(key, spelling.to_vec());
+                }
+            }
+        }
+        Self(several)
+    }
+
+    /// The spelling that replaces this one.
+    fn replacement(&self, contents: &[u8]) -> Option<&[u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let spelling = self.0.get(&ComparableName::of_contents(contents))?;
+        (**spelling != *contents).then_some(spelling)
+    }
+}
+
+struct Copy {
+    der: Vec<u8>,
+    shown: Vec<u8>,
+    signed: Vec<u8>,
+}
+
+/// The extensions on policies that [`policies`](super::policies) processes (RFC 5280, sections 4.2.1.4,
+/// 4.2.1.5, 4.2.1.11 and 4.2.1.14).
+const POLICY_EXTENSIONS: [&[u8]; 4] =
+    [&[0x55, 0x1d, 32], &[0x55, 0x1d, 33], &[0x55, 0x1d, 36], &[0x55, 0x1d, 54]];
+
+/// What the path builder is shown in place of a certificate; `None` if that is the certificate itself,
+/// or if it cannot be read.
+fn copy_of(der: &CertificateDer<'_>, is_leaf: bool, spellings: &Spellings) -> Option<Copy> {
+    let certificate = x509::parse(der)?;
+    let tbs = &certificate.tbs_certificate;
+    let whole: &[u8] = der;
+    let range = |part: &[u8]| {
+        let start = whole.offset(part);
+        start..start + part.len()
+    };
+    let mut changes: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
+
+    let tbs_range = range(tbs.as_ref());
+    let (_, contents) = Any::from_der(tbs.as_ref()).ok()?;
+    let contents = range(contents.data);
+    let bare = tbs.extensions().is_empty() && tbs.issuer_uid.is_none() && tbs.subject_uid.is_none();
+    if is_leaf && tbs.version() == X509Version::V1 && bare {
+        const VERSION_3: [u8; 5] = [0xa0, 3, 2, 1, 2];
+        // The field is absent, as it should be, or written out.
+        let (_, first) = Any::from_der(&whole[contents.clone()]).ok()?;
+        let written = match whole[contents.start] {
+            0xa0 => range(first.data).end,
+            _ => contents.start,
+        };
+        changes.push((contents.start..written, VERSION_3.to_vec()));
+    }
+    for name in [&tbs.issuer, &tbs.subject] {
+        let (_, parsed) = Any::from_der(name.as_raw()).ok()?;
+        if let Some(spelling) = spellings.replacement(parsed.data) {
+            changes.push((range(name.as_raw()), sequence(spelling)?));
+        }
+    }
+    for extension in tbs.extensions() {
+        if extension.critical && POLICY_EXTENSIONS.contains(&extension.oid.as_bytes()) {
+            // The flag ends where the header of the OCTET STRING begins.
+            let value = range(extension.value);
+            let header = match value.len() {
+                0..0x80 => 2,
+                0x80..0x100 => 3,
+                _ => 4,
+            };
+            let flag = value.start.checked_sub(header + 1)?;
+            if whole.get(flag - 2..=flag) == Some(&[1, 1, 0xff]) {
+                changes.push((flag..flag + 1, vec![0]));
+            }
+        }
+    }
+    if changes.is_empty() {
+        return None;
+    }
+
+    // They are in the order of the certificate's fields.
+    let mut shown = Vec::with_capacity(contents.len());
+    let mut at = contents.start;
+    for (range, replacement) in changes {
+        shown.extend_from_slice(whole.get(at..range.start)?);
+        shown.extend_from_slice(&replacement);
+        at = range.end;
+    }
+    shown.extend_from_slice(whole.get(at..contents.end)?);
+    let shown = sequence(&shown)?;
+    let outer = [&shown[..], &whole[tbs_range.end..]].concat();
+    Some(Copy { der: sequence(&outer)?, shown, signed: whole[tbs_range].to_vec() })
+}
+
+/// `SEQUENCE { contents }`.
+pub(super) fn sequence(contents: &[u8]) -> Option<Vec<u8>> {
+    Sequence::new(Cow::Borrowed(contents)).to_der_vec().ok()
+}
