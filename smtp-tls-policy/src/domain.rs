@@ -23,7 +23,8 @@ pub struct Domain(Arc<str>);
 
 impl Domain {
     /// Reads a domain name: letters, digits, hyphens and underscores in labels of 1 to 63 bytes, 253 bytes in all,
-    /// with or without one trailing dot, or an internationalised name, which becomes A-labels (RFC 5891).
+    /// with or without one trailing dot, or with the feature `idna` an internationalised name, which becomes A-labels
+    /// (RFC 5891).
     pub fn parse(text: &str) -> Result<Self, DomainError> {
         let text = text.strip_suffix('.').unwrap_or(text);
         if text.is_empty() {
@@ -40,8 +41,7 @@ impl Domain {
         if text.len() > 4 * MAX_DOMAIN_LEN {
             return Err(DomainError::TooLong);
         }
-        let ascii = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::EMPTY)
-            .map_err(|_| DomainError::Idn)?;
+        let ascii = to_ascii(text)?;
         let ascii = ascii.strip_suffix('.').unwrap_or(&ascii);
         check(ascii)?;
         if ascii.parse::<Ipv4Addr>().is_ok() {
@@ -71,6 +71,19 @@ impl Domain {
 /// Whether `name` lies below `parent`, at any depth; both are already normalised.
 pub(crate) fn is_below(name: &str, parent: &str) -> bool {
     name.strip_suffix(parent).is_some_and(|head| head.len() > 1 && head.ends_with('.'))
+}
+
+/// The A-labels of an internationalised name.
+#[cfg(feature = "idna")]
+fn to_ascii(name: &str) -> Result<std::borrow::Cow<'_, str>, DomainError> {
+    idna::domain_to_ascii_cow(name.as_bytes(), idna::AsciiDenyList::EMPTY)
+        .map_err(|_| DomainError::Idn)
+}
+
+/// Without the feature `idna` a name has to be given as A-labels.
+#[cfg(not(feature = "idna"))]
+fn to_ascii(_: &str) -> Result<&str, DomainError> {
+    Err(DomainError::Idn)
 }
 
 fn check(name: &str) -> Result<(), DomainError> {

@@ -1,10 +1,10 @@
 //! Connectors read from TOML, and what is said of a wrong line.
 
-use smtp_tls_policy::pki::{CnFallback, Reference, Revocation, RootsId};
+use smtp_tls_policy::pki::{CnFallback, Pin, Reference, Revocation, RootsId};
 use smtp_tls_policy::rules::Config;
 use smtp_tls_policy::rules::{
-    ClientCertificate, ClientCheck, IdentityId, InboundConnector, OutboundConnector, Posture,
-    SmartHost, Yield, Yields,
+    ClientCertificate, ClientCheck, ClientPurpose, IdentityId, InboundConnector, OutboundConnector,
+    Posture, SmartHost, Yield, Yields,
 };
 use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 
@@ -81,6 +81,31 @@ fn everything() {
     check.revocation = Revocation::Soft;
     partner.client_certificate = ClientCertificate::Required(check);
     assert_eq!(config.inbound.find(Some(&Domain::parse("partner.example").unwrap())), &partner);
+}
+
+#[test]
+fn client_certificate_has_a_purpose_and_pins() {
+    let text = GOOD.replace("roots = \"partner-ca\"\nnames = [\"out.partner.example\"]", "");
+    let pin = format!("cert:sha256:{}", "ab".repeat(32));
+    let check = |fields: &str| {
+        let config = Config::from_toml(&text.replace("revocation = \"soft\"", fields)).unwrap();
+        let partner = config.inbound.find(Some(&Domain::parse("partner.example").unwrap()));
+        match &partner.client_certificate {
+            ClientCertificate::Required(check) => check.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        check(&format!("pins = [\"{pin}\"]")),
+        ClientCheck::pinned(vec![Pin::parse(&pin).unwrap()])
+    );
+    for (word, purpose) in
+        [("client", ClientPurpose::Client), ("client-or-server", ClientPurpose::ClientOrServer)]
+    {
+        let mut wanted = ClientCheck::new(RootsId::new("partner-ca"));
+        wanted.purpose = Some(purpose);
+        assert_eq!(check(&format!("roots = \"partner-ca\"\npurpose = \"{word}\"")), wanted);
+    }
 }
 
 #[test]
@@ -176,7 +201,13 @@ fn errors_name_line_and_field() {
             "outbound.yields.untrusted",
             "unknown variant `nie`",
         ),
-        ("roots = \"partner-ca\"", "", 30, "inbound.certificate", "missing field `roots`"),
+        (
+            "roots = \"partner-ca\"",
+            "",
+            30,
+            "inbound.certificate",
+            "a required certificate needs `roots` or `pins`",
+        ),
         (
             "\"required\"",
             "\"recorded\"",

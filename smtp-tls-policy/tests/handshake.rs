@@ -76,6 +76,21 @@ fn a_good_certificate_under_every_posture() {
     }
 }
 
+/// Case H09g: both ends are ours, so that no group of the server's choice is missing.
+#[test]
+fn p_521_key_works_in_both_versions() {
+    let root = Authority::new("Root");
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
+    let der = leaf_params(&[HOST]).signed_by(&key, &root.issuer).unwrap().der().clone();
+    for version in VERSIONS {
+        for p in [Posture::Opportunistic, Posture::Verified] {
+            let identity = certified(vec![der.clone()], &key);
+            let pair = connect(&posture(p), identity, &root, provider_of(version)).unwrap();
+            assert_eq!(pair.client.protocol_version(), Some(version.version));
+        }
+    }
+}
+
 /// A peer that shows a good public certificate, and signs with another key.
 #[test]
 fn a_certificate_whose_key_the_peer_does_not_hold() {

@@ -33,7 +33,7 @@ const TABLE: &[(&str, &str, &str, &str, &str, &str)] = &[
     // RFC 8461, 4.1: DNS-ID only.
     ("common name only", "-", "ok", "cert-name-mismatch", "ok", "ok"),
     ("self-signed", "-", "cert-self-signed", "cert-self-signed", "dane-mismatch", "ok"),
-    ("version 1", "-", "cert-self-signed", "cert-self-signed", "cert-unsupported", "ok"),
+    ("version 1", "-", "cert-self-signed", "cert-self-signed", "dane-mismatch", "ok"),
     ("another authority", "-", "cert-unknown-issuer", "cert-unknown-issuer", "dane-mismatch", "ok"),
     ("an authority's", "-", "cert-is-ca", "cert-is-ca", "cert-is-ca", "ok"),
     (

@@ -37,7 +37,7 @@ fn lines(output: &Output) -> BTreeMap<String, Vec<Value>> {
 }
 
 /// The defects of the table: name, connections, reason, status where TLS is required.
-const DEFECTS: [(&str, usize, &str, &str); 11] = [
+const DEFECTS: [(&str, usize, &str, &str); 12] = [
     ("no-starttls", 1, "starttls-not-offered", "4.7.4"),
     ("starttls-refused", 1, "starttls-refused", "4.7.4"),
     ("broken-handshake", 2, "handshake-failed", "4.7.5"),
@@ -48,6 +48,7 @@ const DEFECTS: [(&str, usize, &str, &str); 11] = [
     ("expired", 2, "cert-expired", "4.7.5"),
     ("not-yet-valid", 2, "cert-not-yet-valid", "4.7.5"),
     ("revoked", 2, "cert-revoked", "4.7.5"),
+    ("revoked-other-string-type", 2, "cert-revoked", "4.7.5"),
     ("wrong-name", 2, "cert-name-mismatch", "4.7.5"),
 ];
 
@@ -106,7 +107,10 @@ fn every_scenario_ends_as_its_row_says() {
     );
 
     let mut names: Vec<String> = special.keys().map(|(name, _)| name.clone()).collect();
-    names.extend(["all-tls", "cn-only", "private-ca-allowed", "mtls"].map(str::to_owned));
+    names.extend(
+        ["all-tls", "cn-only", "private-ca-allowed", "mtls", "mtls-server-certificate"]
+            .map(str::to_owned),
+    );
     names.extend(
         ["dane-ee", "dane-ta", "dane-unusable", "sts-enforce", "dane-and-sts"].map(str::to_owned),
     );

@@ -42,6 +42,7 @@
 //!     require-tls = true
 //!     client-certificate = "required"     # not-asked (default) | recorded | required
 //!     certificate = { roots = "partner-ca", names = ["out.partner.example"] }
+//!     # purpose = "client" or "client-or-server" (default where names are given); pins = ["spki:.."]
 //! "#)?;
 //! assert_eq!(config.outbound.iter().count(), 3);
 //!
@@ -336,6 +337,10 @@ impl Inbound {
             (Asking::NotAsked, None) => ClientCertificate::NotAsked,
             (Asking::Recorded, None) => ClientCertificate::Recorded,
             (Asking::Required, Some(raw)) => {
+                if raw.get_ref().roots.is_none() && raw.get_ref().pins.is_empty() {
+                    let message = "a required certificate needs `roots` or `pins`";
+                    return Err((raw.span(), message.into()));
+                }
                 let raw = raw.into_inner();
                 let mut check = ClientCheck::pinned(each(&raw.pins, Pin::parse)?);
                 check.roots = raw.roots.map(|roots| RootsId::new(&roots));

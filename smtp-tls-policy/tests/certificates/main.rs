@@ -17,7 +17,7 @@ use smtp_tls_policy::pki::{
 };
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
-use smtp_tls_policy::{Host, Namespace, Reason, judge, pki_types};
+use smtp_tls_policy::{DomainError, Host, Namespace, Reason, judge, pki_types};
 
 const HOST: &str = "mx.example.com";
 

@@ -6,6 +6,15 @@ fn judge(bench: Bench, root: &Authority, params: &rcgen::CertificateParams) -> R
     bench.judge(&[&root.issue(params).der])
 }
 
+/// Case K06: what stands for every name below a domain is `.example.com`.
+#[test]
+fn wildcard_as_a_reference_is_refused() {
+    for text in ["*.example.com", "*", "m*.example.com"] {
+        assert_eq!(Reference::parse(text), Err(DomainError::Character), "{text}");
+    }
+    assert!(matches!(Reference::parse(".example.com"), Ok(Reference::Below(_))));
+}
+
 #[test]
 fn alternative_names() {
     let root = Authority::new("Root");

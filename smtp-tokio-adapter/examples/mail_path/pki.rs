@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationList,
+    CertificateRevocationListParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,6 +18,8 @@ use crate::Failed;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const REVOKED: u64 = 4711;
+/// Revoked by the list that writes the issuer's name in another string type.
+const REVOKED_ELSEWHERE: u64 = 4712;
 
 /// What is wrong with a certificate, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +33,14 @@ pub enum Certificate {
     Expired,
     NotYetValid,
     Revoked,
+    /// Revoked by a list that writes its issuer as a PrintableString, while certificates have a
+    /// UTF8String.
+    RevokedElsewhere,
     WrongName,
     /// The name stands in the Common Name, and there is no SAN.
     CnOnly,
+    /// Meant for servers only, as public authorities issue them.
+    ServerOnly,
 }
 
 /// An authority that can sign.
@@ -41,6 +48,8 @@ struct Authority {
     issuer: Issuer<'static, KeyPair>,
     der: CertificateDer<'static>,
 }
+
+const PUBLIC_NAME: &str = "Example Public Root";
 
 /// All of them.
 pub struct Pki {
@@ -57,7 +66,7 @@ pub fn private_roots() -> RootsId {
 impl Pki {
     pub fn new(provider: Arc<CryptoProvider>) -> Result<Self, Failed> {
         Ok(Self {
-            public: authority("Example Public Root")?,
+            public: authority(PUBLIC_NAME)?,
             private: authority("Contoso Private Root")?,
             provider,
         })
@@ -67,21 +76,14 @@ impl Pki {
     pub fn trust(&self) -> Result<Trust, Failed> {
         let mut trust = Trust::from_der([&self.public.der])?;
         trust.add_root_der(&private_roots(), &self.private.der)?;
-        let now = OffsetDateTime::from(SystemTime::now());
-        let crl = CertificateRevocationListParams {
-            this_update: now - DAY,
-            next_update: now + 7 * DAY,
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: vec![RevokedCertParams {
-                serial_number: SerialNumber::from(REVOKED),
-                revocation_time: now - DAY,
-                reason_code: None,
-                invalidity_date: None,
-            }],
-            key_identifier_method: KeyIdMethod::Sha256,
-        }
-        .signed_by(&self.public.issuer)?;
+        let crl = revoking(REVOKED, &self.public.issuer)?;
+        trust.add_crl_der(&RootsId::public(), crl.der())?;
+        let printable = DnValue::PrintableString(PUBLIC_NAME.try_into()?);
+        let mut params = authority_params(PUBLIC_NAME)?;
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, printable);
+        let key = KeyPair::try_from(self.public.issuer.key().serialize_der())?;
+        let crl = revoking(REVOKED_ELSEWHERE, &Issuer::new(params, key))?;
         trust.add_crl_der(&RootsId::public(), crl.der())?;
         Ok(trust)
     }
@@ -100,17 +102,21 @@ impl Pki {
         let mut params = CertificateParams::new(sans)?;
         params.distinguished_name = common_name(name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = match kind {
+            Certificate::ServerOnly => vec![ExtendedKeyUsagePurpose::ServerAuth],
+            _ => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        };
         params.use_authority_key_identifier_extension = true;
         (params.not_before, params.not_after) = match kind {
             Certificate::Expired => (now - 20 * DAY, now - 10 * DAY),
             Certificate::NotYetValid => (now + 10 * DAY, now + 20 * DAY),
             _ => (now - DAY, now + 30 * DAY),
         };
-        if kind == Certificate::Revoked {
-            params.serial_number = Some(SerialNumber::from(REVOKED));
-        }
+        params.serial_number = match kind {
+            Certificate::Revoked => Some(SerialNumber::from(REVOKED)),
+            Certificate::RevokedElsewhere => Some(SerialNumber::from(REVOKED_ELSEWHERE)),
+            _ => None,
+        };
         let certificate = match kind {
             Certificate::SelfSigned => params.self_signed(&key)?,
             Certificate::PrivateCa | Certificate::PrivateCaChain => {
@@ -126,13 +132,41 @@ impl Pki {
 }
 
 fn authority(name: &str) -> Result<Authority, Failed> {
+    let params = authority_params(name)?;
+    let key = KeyPair::generate()?;
+    let der = params.self_signed(&key)?.der().clone();
+    Ok(Authority { issuer: Issuer::new(params, key), der })
+}
+
+fn authority_params(name: &str) -> Result<CertificateParams, Failed> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name = common_name(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let key = KeyPair::generate()?;
-    let der = params.self_signed(&key)?.der().clone();
-    Ok(Authority { issuer: Issuer::new(params, key), der })
+    Ok(params)
+}
+
+/// A current list that revokes one certificate.
+fn revoking(
+    serial: u64,
+    issuer: &Issuer<'_, KeyPair>,
+) -> Result<CertificateRevocationList, Failed> {
+    let now = OffsetDateTime::from(SystemTime::now());
+    let revoked = RevokedCertParams {
+        serial_number: SerialNumber::from(serial),
+        revocation_time: now - DAY,
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let params = CertificateRevocationListParams {
+        this_update: now - DAY,
+        next_update: now + 7 * DAY,
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: vec![revoked],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    Ok(params.signed_by(issuer)?)
 }
 
 fn common_name(name: &str) -> DistinguishedName {

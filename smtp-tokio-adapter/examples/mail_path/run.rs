@@ -220,11 +220,9 @@ impl World {
         let mut config = client::ClientConfig::new(hop.client.parse()?);
         config.timeouts = timeouts;
         let mut tls = ClientTls::new(Arc::clone(&self.provider));
-        if let Some(name) = setup.client_certificate {
-            tls.add_identity(
-                IdentityId::new("on-premise"),
-                self.pki.identity(Certificate::Good, name)?,
-            );
+        if let Some((kind, name)) = setup.client_certificate {
+            let identity = self.pki.identity(kind, name)?;
+            tls.add_identity(IdentityId::new("on-premise"), identity);
         }
         let trust = Arc::clone(&self.trust) as Arc<dyn TrustStore>;
         let outbound = Outbound::new(Arc::new(config), Arc::new(tls), trust);

@@ -50,8 +50,8 @@ pub struct Setup {
     pub client: &'static str,
     /// The server's connectors, as TOML.
     pub server: &'static str,
-    /// The name in the client's certificate, if it has one.
-    pub client_certificate: Option<&'static str>,
+    /// The client's certificate and the name in it, if it has one.
+    pub client_certificate: Option<(Certificate, &'static str)>,
     /// What the DNS says of the server's TLSA records, where the way to it is signed; none where it is not.
     pub signed: Option<Tlsa>,
     /// The MTA-STS policy of the recipient's domain, as text.
@@ -255,7 +255,7 @@ impl Scenario {
 
 /// Everything that can be wrong with STARTTLS: a name, the server, the connection that then carries clear text, the
 /// reason.
-const DEFECTS: [(&str, StartTls, usize, &str); 11] = [
+const DEFECTS: [(&str, StartTls, usize, &str); 12] = [
     ("no-starttls", StartTls::Absent, 1, "starttls-not-offered"),
     ("starttls-refused", StartTls::Refused, 1, "starttls-refused"),
     ("broken-handshake", StartTls::Broken(Fault::Garbage), 2, "handshake-failed"),
@@ -266,6 +266,12 @@ const DEFECTS: [(&str, StartTls, usize, &str); 11] = [
     ("expired", StartTls::Works(Certificate::Expired), 2, "cert-expired"),
     ("not-yet-valid", StartTls::Works(Certificate::NotYetValid), 2, "cert-not-yet-valid"),
     ("revoked", StartTls::Works(Certificate::Revoked), 2, "cert-revoked"),
+    (
+        "revoked-other-string-type",
+        StartTls::Works(Certificate::RevokedElsewhere),
+        2,
+        "cert-revoked",
+    ),
     ("wrong-name", StartTls::Works(Certificate::WrongName), 2, "cert-name-mismatch"),
 ];
 
@@ -299,11 +305,11 @@ pub fn all() -> Vec<Scenario> {
         setup.starttls = StartTls::Absent;
         setup.client = NAMESPACE_REQUIRED;
     };
-    let with_certificate = |name: Option<&'static str>| {
+    let with_certificate = |certificate: Option<(Certificate, &'static str)>| {
         move |setup: &mut Setup| {
             setup.server = CLIENT_CERTIFICATE;
-            setup.client = if name.is_some() { WITH_IDENTITY } else { DETERMINISTIC };
-            setup.client_certificate = name;
+            setup.client = if certificate.is_some() { WITH_IDENTITY } else { DETERMINISTIC };
+            setup.client_certificate = certificate;
         }
     };
     let bounced = |status, reason| End::Bounced { status, reason };
@@ -326,7 +332,17 @@ pub fn all() -> Vec<Scenario> {
             it.starttls = StartTls::Works(Certificate::PrivateCa);
             it.client = PRIVATE_CA;
         }),
-        Scenario::new("mtls").hop(HOP1, End::Tls, with_certificate(Some(ON_PREMISE))),
+        Scenario::new("mtls").hop(
+            HOP1,
+            End::Tls,
+            with_certificate(Some((Certificate::Good, ON_PREMISE))),
+        ),
+        // Public authorities no longer issue certificates for clients.
+        Scenario::new("mtls-server-certificate").hop(
+            HOP1,
+            End::Tls,
+            with_certificate(Some((Certificate::ServerOnly, ON_PREMISE))),
+        ),
         Scenario::new("mtls-missing")
             .hop(HOP1, bounced("5.7.0", "client-cert-missing"), with_certificate(None))
             .stops_there(),
@@ -334,7 +350,7 @@ pub fn all() -> Vec<Scenario> {
             .hop(
                 HOP1,
                 bounced("5.7.1", "client-cert-name-mismatch"),
-                with_certificate(Some("mail.fabrikam.com")),
+                with_certificate(Some((Certificate::Good, "mail.fabrikam.com"))),
             )
             .stops_there(),
     ]);
