@@ -18,7 +18,7 @@ use webpki::VerifiedPath;
 
 use crate::pki::anchors::{AnchorNames, Anchors};
 use crate::pki::comparison::ComparableName;
-use crate::pki::crl::{Coverage, Crl, CrlError, CrlVersion};
+use crate::pki::crl::{Coverage, Crl, CrlError, CrlVersion, Points};
 use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::x509;
 use crate::reason::{Fault, Reason};
@@ -272,7 +272,7 @@ impl Consultation<'_> {
                 false => self.fail(Reason::RevocationUnknown, certificate),
             };
         };
-        let points = x509::distribution_points(&der, name);
+        let points = Points::of(&der, name);
         let spki = match issuer {
             Some(issuer) => issuer.subject_public_key_info(),
             None => webpki::spki_for_anchor(anchor),

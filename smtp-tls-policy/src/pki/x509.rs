@@ -14,7 +14,6 @@ use x509_parser::nom::{Offset as _, Parser as _};
 use x509_parser::time::ASN1Time;
 
 use crate::pki::comparison::{ComparableName, ComparablePoint};
-use crate::pki::crl::Points;
 
 /// Parses a certificate of any version, with the values of its extensions as they are.
 pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
@@ -385,15 +384,13 @@ pub(crate) fn has_policy_rules(der: &CertificateDer<'_>) -> bool {
         .any(|id| !matches!(Bare::from_der(der).and_then(|bare| bare.extension(id)), Ok(None)))
 }
 
-/// The distribution points of a certificate. Points for some reasons only, and those of another
-/// issuer's lists, are left out; of an extension that cannot be read nothing is left.
-pub(crate) fn distribution_points(der: &CertificateDer<'_>, issuer: &ComparableName) -> Points {
+/// The names of the distribution points of a certificate; `None` if it does not have the extension.
+/// Points for some reasons only, and those of another issuer's lists, are left out; of an extension
+/// that cannot be read nothing is left.
+pub(crate) fn distribution_points(der: &CertificateDer<'_>) -> Option<Vec<ComparablePoint>> {
     match full_names(der) {
-        Ok(None) => Points::implied(issuer.clone()),
-        Ok(Some(names)) => {
-            Points::Named(names.into_iter().filter_map(ComparablePoint::from_der).collect())
-        }
-        Err(_) => Points::Named(Vec::new()),
+        Ok(names) => Some(names?.into_iter().filter_map(ComparablePoint::from_der).collect()),
+        Err(_) => Some(Vec::new()),
     }
 }
 

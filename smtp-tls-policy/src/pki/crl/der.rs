@@ -14,6 +14,8 @@ pub(crate) const UTC_TIME: u8 = 0x17;
 pub(crate) const GENERALIZED_TIME: u8 = 0x18;
 /// `SEQUENCE`
 pub(crate) const SEQUENCE: u8 = 0x30;
+/// `[0]`, constructed.
+pub(crate) const CONSTRUCTED_0: u8 = 0xa0;
 
 /// The octet, counted from 0 at the beginning of what was given, at which an encoding is not what it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +130,15 @@ impl<'a> Element<'a> {
     /// Reads what is inside.
     pub(crate) fn reader(&self) -> Reader<'a> {
         Reader { der: self.der, at: self.inner, end: self.end }
+    }
+
+    /// The value of a BOOLEAN. DER writes TRUE as 0xff; some authorities write 1 (X.690, sections 8.2.2
+    /// and 11.1), and the signature leaves no doubt that they meant it.
+    pub(crate) fn boolean(&self) -> Result<bool, Offset> {
+        match self.contents() {
+            [octet] => Ok(*octet != 0),
+            _ => Err(Offset(self.inner)),
+        }
     }
 
     /// Seconds since 1970 of a `UTCTime` or `GeneralizedTime` in the forms that certificates and lists may use

@@ -12,14 +12,11 @@ use std::ops::Range;
 
 use super::CrlNumber;
 use super::der::{
-    BIT_STRING, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Offset, Reader, SEQUENCE,
-    UTC_TIME,
+    BIT_STRING, CONSTRUCTED_0, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Offset,
+    Reader, SEQUENCE, UTC_TIME,
 };
 use super::error::{CrlError, CrlErrorKind, CrlField};
 use super::scope::Scope;
-
-/// `[0]`, constructed.
-pub(super) const CONSTRUCTED_0: u8 = 0xa0;
 
 /// Extensions of a list (RFC 5280, 5.2), below id-ce, 2.5.29.
 const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 20];
@@ -180,21 +177,12 @@ impl<'a> Extension<'a> {
         let id = parts.expect(OID)?.contents();
         let critical = match parts.optional(BOOLEAN)? {
             // FALSE is the default and should be absent, and yet is not always (X.690, 11.5).
-            Some(flag) => truth(&flag)?,
+            Some(flag) => flag.boolean()?,
             None => false,
         };
         let value = parts.expect(OCTET_STRING)?;
         parts.finish()?;
         Ok(Self { at: Offset(extension.start), id, critical, value })
-    }
-}
-
-/// The value of a BOOLEAN. DER writes TRUE as 0xff; some authorities write 1 (X.690, sections 8.2.2 and
-/// 11.1), and the signature leaves no doubt that they meant it.
-pub(super) fn truth(flag: &Element<'_>) -> Result<bool, Offset> {
-    match flag.contents() {
-        [octet] => Ok(*octet != 0),
-        _ => Err(Offset(flag.inner)),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Which certificates a list speaks for (RFC 5280, sections 5.2.5 and 6.3.3).
 
-use super::der::{Element, Offset, SEQUENCE};
+use pki_types::CertificateDer;
+
+use super::der::{CONSTRUCTED_0, Element, Offset, SEQUENCE};
 use super::error::{CrlError, CrlErrorKind, CrlField};
-use super::parse::{CONSTRUCTED_0, truth};
 use crate::pki::comparison::{ComparableName, ComparablePoint};
+use crate::pki::x509;
 
 /// The scope of a list: its issuing distribution point.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,9 +39,12 @@ pub(crate) enum Points {
 }
 
 impl Points {
-    /// The point of a certificate without the extension.
-    pub(crate) fn implied(issuer: ComparableName) -> Self {
-        Self::Implied(ComparablePoint::directory(issuer))
+    /// The points of a certificate of this issuer.
+    pub(crate) fn of(certificate: &CertificateDer<'_>, issuer: &ComparableName) -> Self {
+        match x509::distribution_points(certificate) {
+            Some(names) => Self::Named(names),
+            None => Self::Implied(ComparablePoint::directory(issuer.clone())),
+        }
     }
 }
 
@@ -60,15 +65,15 @@ impl Scope {
             if last.replace(field.tag() & 0x1f) >= Some(field.tag() & 0x1f) {
                 return Err(malformed(at));
             }
-            let refuse_if = |kind| match truth(&field) {
+            let refuse_if = |kind| match field.boolean() {
                 Ok(true) => Err(FIELD.error(kind, at)),
                 Ok(false) => Ok(()),
                 Err(at) => Err(malformed(at)),
             };
             match field.tag() {
                 CONSTRUCTED_0 => scope.names = full_name(field)?,
-                0x81 => scope.user_only = truth(&field).map_err(&malformed)?,
-                0x82 => scope.ca_only = truth(&field).map_err(&malformed)?,
+                0x81 => scope.user_only = field.boolean().map_err(&malformed)?,
+                0x82 => scope.ca_only = field.boolean().map_err(&malformed)?,
                 0x83 => return Err(FIELD.error(CrlErrorKind::PartitionedByReason, at)),
                 0x84 => refuse_if(CrlErrorKind::Indirect)?,
                 0x85 => refuse_if(CrlErrorKind::AttributeCertificates)?,
