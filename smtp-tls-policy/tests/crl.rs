@@ -277,7 +277,7 @@ proptest! {
         prop_assert_eq!(crl.len(), listed.len());
     }
 
-    /// Where a list is cut, and whatever stands in it, there is an answer that points into it.
+    /// A list that is cut or damaged anywhere gives an error that points into it, or is read.
     #[test]
     fn damage_is_located(damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut: prop::sample::Index) {
         let der = RawCrl::new().number(1).entries(&[entry(&[1], &[]), entry(&[2], &[])]).signed_by(&root());

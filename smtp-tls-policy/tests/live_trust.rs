@@ -146,7 +146,7 @@ fn a_newer_list_takes_the_place_of_an_older_one() {
     assert!(!changed);
     assert_eq!(judge(), Reason::CertRevoked);
 
-    // Going back is for who says so.
+    // Going back needs an explicit call.
     live.update(|trust| trust.clear_crls(&id()));
     assert_eq!(live.replace_crl_der(&id(), &list(2, &[])), Ok(Replaced::Added));
     assert_eq!(judge(), Reason::TlsOk);
@@ -406,7 +406,7 @@ fn the_newest_wins() {
 
 /// Readers go on while a change takes its time.
 #[test]
-fn a_slow_change_holds_nobody_up() {
+fn a_slow_change_does_not_hold_readers_up() {
     let live = LiveTrust::new(Trust::empty());
     let root = Authority::new("Root");
     let (started, done) = (AtomicBool::new(false), AtomicBool::new(false));

@@ -2,10 +2,11 @@
 //!
 //! The path builder (rustls-webpki) compares names octet by octet, refuses critical extensions on
 //! policies, and takes version 3 only. Where a chain needs more, it is shown copies that differ in
-//! nothing but that: names of one meaning get one spelling (RFC 5280, section 7.1), the extensions on
-//! policies are not marked critical because this crate processes them ([`policies`](super::policies)),
-//! and a host's certificate of version 1 is marked as one of version 3 without extensions. Signatures
-//! are verified over what the issuer signed, not over the copies.
+//! nothing but that: names of one meaning get one spelling (RFC 5280, section 7.1), the extensions
+//! on policies are not marked critical because this crate processes them
+//! ([`policies`](super::policies)), and a host's certificate of version 1 is marked as one of
+//! version 3 without extensions. Signatures are verified over what the issuer signed, not over the
+//! copies.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -66,8 +67,8 @@ impl<'a> Adapted<'a> {
         adapted
     }
 
-    /// Builds a path from the first certificate of the chain to one of the anchors, and asks `check`
-    /// of each path that is good in everything else.
+    /// Builds a path from the first certificate of the chain to one of the anchors, and asks
+    /// `check` of each path that is good in everything else.
     ///
     /// # Errors
     ///
@@ -174,13 +175,13 @@ struct Copy {
     signed: Vec<u8>,
 }
 
-/// The extensions on policies that [`policies`](super::policies) processes (RFC 5280, sections 4.2.1.4,
-/// 4.2.1.5, 4.2.1.11 and 4.2.1.14).
+/// The extensions on policies that [`policies`](super::policies) processes (RFC 5280, sections
+/// 4.2.1.4, 4.2.1.5, 4.2.1.11 and 4.2.1.14).
 const POLICY_EXTENSIONS: [&[u8]; 4] =
     [&[0x55, 0x1d, 32], &[0x55, 0x1d, 33], &[0x55, 0x1d, 36], &[0x55, 0x1d, 54]];
 
-/// What the path builder is shown in place of a certificate; `None` if that is the certificate itself,
-/// or if it cannot be read.
+/// What the path builder is shown in place of a certificate; `None` if that is the certificate
+/// itself, or if it cannot be read.
 fn copy_of(der: &CertificateDer<'_>, is_leaf: bool, spellings: &Spellings) -> Option<Copy> {
     let certificate = x509::parse(der)?;
     let tbs = &certificate.tbs_certificate;

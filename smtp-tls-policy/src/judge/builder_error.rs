@@ -1,4 +1,4 @@
-//! The path builder's errors in this crate's words.
+//! Defects for the errors of the path builder.
 
 use pki_types::{AlgorithmIdentifier, CertificateDer, UnixTime, alg_id};
 use webpki::EndEntityCert;
@@ -7,7 +7,8 @@ use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::x509;
 use crate::reason::Reason;
 
-/// Names the defect behind the path builder's error, and where it can be told, the certificate.
+/// The defect for an error of the path builder, with the certificate that has it, if that can be
+/// told.
 pub(super) fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> Defect {
     use webpki::Error as E;
     let dated = |reason, date: UnixTime| {
@@ -111,7 +112,7 @@ fn is_common_pair(signature: &[u8], key: &[u8]) -> bool {
     })
 }
 
-/// What is wrong with this certificate, and where.
+/// The field of this certificate that is at fault.
 pub(super) fn fault(error: &webpki::Error, der: &CertificateDer<'_>) -> Detail {
     let (what, field) = x509::fault_of(error);
     match x509::first_fault(der) {

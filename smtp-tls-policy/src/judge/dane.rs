@@ -1,4 +1,4 @@
-//! The DANE check (RFC 7672, 3; RFC 7671, 5).
+//! The DANE check (RFC 7672, section 3; RFC 7671, section 5).
 
 use std::cell::RefCell;
 
@@ -18,7 +18,7 @@ use crate::pki::x509;
 use crate::plan::check::Dane;
 use crate::reason::Reason;
 
-/// One matching record is enough, of whatever usage.
+/// Judges a chain by TLSA records. One matching record of either usage is enough.
 pub(super) fn judge(
     check: &Dane,
     chain: &[CertificateDer<'_>],
@@ -27,7 +27,7 @@ pub(super) fn judge(
 ) -> Result<(), Defect> {
     let (leaf, issuers) = within_limits(chain)?;
     let of = |usage| check.records.iter().filter(move |record| record.usage() == usage);
-    // RFC 7672, 3.1.1: neither names nor dates nor anything else of the certificate counts.
+    // RFC 7672, section 3.1.1: neither names nor dates nor anything else of the certificate counts.
     if of(Usage::EndEntity).any(|record| record.matches(leaf)) {
         return Ok(());
     }
@@ -45,8 +45,8 @@ pub(super) fn judge(
     let names = AnchorNames::new(&anchors);
     let adapted = Adapted::new(chain, &anchors, &names, algorithms);
     let defect = RefCell::new(None);
-    // RFC 7671, section 5.2.1: the constraints of the authority's certificate hold. The path builder
-    // keeps those on names only.
+    // RFC 7671, section 5.2.1: the constraints of the authority's certificate hold. The path
+    // builder keeps those on names only.
     let verify_path = |path: &VerifiedPath<'_>| {
         check_path(path, &defect)?;
         let is_used = |anchor: &TrustAnchor<'_>| std::ptr::eq(anchor, path.anchor());
@@ -71,15 +71,16 @@ pub(super) fn judge(
     }
 }
 
-/// The trust anchors that a record makes of a chain, each with the most intermediate certificates that may follow.
+/// The trust anchors that a record makes of a chain, each with the most intermediate certificates
+/// that may follow.
 fn authorities<'a>(
     record: &'a Tlsa,
     leaf: &'a CertificateDer<'_>,
     issuers: &'a [CertificateDer<'_>],
 ) -> Vec<(TrustAnchor<'a>, Option<usize>)> {
     let whole = |der: &'a CertificateDer<'_>| {
-        // A key is no certificate: RFC 7671, 5.2.1, finds its path length mutable, and the chain's own constraints are
-        // the path builder's.
+        // A key is no certificate: RFC 7671, section 5.2.1, finds its path length mutable, and the
+        // chain's own constraints are the path builder's.
         let path_len = x509::path_len(der);
         webpki::anchor_from_trusted_cert(der).ok().map(|anchor| (anchor, path_len))
     };
@@ -90,13 +91,14 @@ fn authorities<'a>(
     }
     // The authority is not in the chain: the record itself may bring it.
     match (record.selector(), record.association()) {
-        // RFC 7671, 5.2.2: the one form that needs no authority in the chain.
+        // RFC 7671, section 5.2.2: the one form that needs no authority in the chain.
         (Selector::Certificate, Association::Full(der)) => {
             let der = CertificateDer::from(der.as_slice());
             let anchor = webpki::anchor_from_trusted_cert(&der).map(|anchor| anchor.to_owned());
             found.extend(anchor.ok().map(|anchor| (anchor, x509::path_len(&der))));
         }
-        // RFC 7671, 5.2.3: a bare key has no name. It is tried under the name of every issuer; a signature decides.
+        // RFC 7671, section 5.2.3: a bare key has no name. It is tried under the name of every
+        // issuer; a signature decides.
         (Selector::Key, Association::Full(spki)) => {
             let Some(key) = x509::contents(spki) else {
                 return found;
@@ -120,8 +122,8 @@ fn authorities<'a>(
     found
 }
 
-/// Judges a leaf that is the authority of its own record, and signed itself: dates and names are left
-/// to check. The path builder takes no such leaf.
+/// Judges a leaf that is the authority of its own record, and signed itself: dates and names are
+/// left to check. The path builder takes no such leaf.
 fn own_authority(check: &Dane, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Defect> {
     check_dates(leaf, now)?;
     check_names(&check.names, leaf, |_| true)

@@ -9,9 +9,9 @@ use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::x509;
 use crate::reason::Reason;
 
-/// Most certificates of a chain, the leaf included, whatever they are. Longer chains, as of hosts that
-/// show every cross certificate of a bridge, are looked at if the names in them leave few paths to
-/// try.
+/// Most certificates of a chain, the leaf included, whatever they are. Longer chains, as of hosts
+/// that show every cross certificate of a bridge, are looked at if the names in them leave few
+/// paths to try.
 ///
 /// The path builder follows at most six issuers, and real chains have two to four. It tries every
 /// order of issuers that share a name, within a budget of 200 000 steps, and looks at every

@@ -18,16 +18,16 @@ struct Subtrees<'a> {
     excluded: Vec<&'a [u8]>,
 }
 
-/// Most comparisons of an address with a subtree in one certificate: as many as the path builder makes
-/// at all.
+/// Most comparisons of an address with a subtree in one certificate: as many as the path builder
+/// makes at all.
 const MAX_COMPARISONS: usize = 250_000;
 
 /// Applies the constraints of a path to the mailboxes in its subjects.
 ///
 /// RFC 5280, section 4.2.1.10: "When constraints are imposed on the rfc822Name name form, but the
-/// certificate does not include a subject alternative name, the rfc822Name constraint MUST be applied
-/// to the attribute of type emailAddress in the subject distinguished name." Constraints and names that
-/// cannot be read allow nothing.
+/// certificate does not include a subject alternative name, the rfc822Name constraint MUST be
+/// applied to the attribute of type emailAddress in the subject distinguished name." Constraints
+/// and names that cannot be read allow nothing.
 pub(super) fn check(path: &VerifiedPath<'_>) -> Result<(), Error> {
     let issuers: Vec<_> = path.intermediate_certificates().map(|issuer| issuer.der()).collect();
     let leaf = path.end_entity().der();
@@ -137,8 +137,8 @@ fn is_unreadable(subtree: &[u8]) -> bool {
     subtree.is_empty() || (subtree.contains(&b'@') && halves(subtree).is_none())
 }
 
-/// RFC 5280, section 4.2.1.10: a subtree is a mailbox, a host, or with a leading period all hosts below
-/// a domain. Hosts are compared without regard to case, local parts exactly (section 7.5).
+/// RFC 5280, section 4.2.1.10: a subtree is a mailbox, a host, or with a leading period all hosts
+/// below a domain. Hosts are compared without regard to case, local parts exactly (section 7.5).
 fn is_within((local, host): (&[u8], &[u8]), subtree: &[u8]) -> bool {
     match halves(subtree) {
         Some((only, of)) => only == local && of.eq_ignore_ascii_case(host),

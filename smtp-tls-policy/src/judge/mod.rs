@@ -39,9 +39,9 @@ pub use self::verdict::{Finding, Standing, Verdict};
 impl Plan {
     /// Judges the chain that a server showed, leaf first, as it was sent.
     ///
-    /// The cost is bounded: at most [`MAX_CHAIN_LEN`] certificates are looked at, more of them only if few
-    /// paths lead through them, and at most [`MAX_CHAIN_BYTES`] bytes, and the path builder has budgets
-    /// for signatures and steps.
+    /// The cost is bounded: at most [`MAX_CHAIN_LEN`] certificates are looked at, more of them only
+    /// if few paths lead through them, and at most [`MAX_CHAIN_BYTES`] bytes, and the path builder
+    /// has budgets for signatures and steps.
     pub fn judge(
         &self,
         chain: &[CertificateDer<'_>],
@@ -133,8 +133,8 @@ pub(crate) fn judge_pkix(
     }
 }
 
-/// Checks a certificate that is trusted for itself, whether it is marked as an authority or not: its
-/// form, its dates and its purpose.
+/// Checks a certificate that is trusted for itself, whether it is marked as an authority or not:
+/// its form, its dates and its purpose.
 fn itself(adapted: &Adapted<'_>, now: UnixTime, purpose: Purpose) -> Result<(), Defect> {
     let malformed = |what| Defect::at(Reason::CertMalformed, Place::Leaf).with(Detail::What(what));
     let leaf =

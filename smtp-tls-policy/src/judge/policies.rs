@@ -1,9 +1,10 @@
-//! Certificate policies along a path (RFC 5280, section 6.1), which the path builder does not process.
+//! Certificate policies along a path (RFC 5280, section 6.1), which the path builder does not
+//! process.
 //!
-//! Mail asks for no policy: the user-initial-policy-set is any-policy, and no initial flag is set. Then
-//! only an authority that requires an explicit policy (section 4.2.1.11) can make a path fail, if its
-//! certificates have no policy in common. Of the policy tree only the newest level is kept, since
-//! whether a level is empty depends on the one above it alone.
+//! Mail asks for no policy: the user-initial-policy-set is any-policy, and no initial flag is set.
+//! Then only an authority that requires an explicit policy (section 4.2.1.11) can make a path fail,
+//! if its certificates have no policy in common. Of the policy tree only the newest level is kept,
+//! since whether a level is empty depends on the one above it alone.
 
 use std::collections::{HashMap, HashSet};
 

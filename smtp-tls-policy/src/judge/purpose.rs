@@ -5,8 +5,8 @@ use webpki::{ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage
 /// What the peer uses its certificate for.
 ///
 /// A certificate without the extension is meant for every use, and so is one with
-/// anyExtendedKeyUsage: RFC 5280 lets an application refuse the latter, and there is no harm in what
-/// the authority says in so many words.
+/// anyExtendedKeyUsage: RFC 5280 lets an application refuse the latter, and there is no harm in
+/// what the authority says in so many words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A server: id-kp-serverAuth.

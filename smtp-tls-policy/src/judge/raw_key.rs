@@ -1,11 +1,13 @@
-//! Raw public keys in place of certificates (RFC 7250), for hosts whose TLSA records are DANE-EE(3) SPKI(1).
+//! Raw public keys in place of certificates (RFC 7250), for hosts whose TLSA records are DANE-EE(3)
+//! SPKI(1).
 //!
-//! A raw key has no issuer, no dates and no names. So it meets TLSA records of usage 3 and selector 1 (RFC 7671, 5.1) and
-//! pins of keys, and nothing else: never a PKIX check, never DANE-TA(2), never the digest of a certificate. That a key
-//! could be taken out of a `3 0 0` record is left unused, as RFC 7671, 5.1 allows.
+//! A raw key has no issuer, no dates and no names. So it meets TLSA records of usage 3 and selector
+//! 1 (RFC 7671, section 5.1) and pins of keys, and nothing else: never a PKIX check, never
+//! DANE-TA(2), never the digest of a certificate. That a key could be taken out of a `3 0 0` record
+//! is left unused, as RFC 7671, section 5.1 allows.
 //!
-//! TLS negotiates which of the two is shown. [`Plan::judge`] takes certificates, [`Plan::judge_raw_key`] the key; neither
-//! takes the other's for its own.
+//! TLS negotiates which of the two is shown. [`Plan::judge`] takes certificates,
+//! [`Plan::judge_raw_key`] the key; neither accepts what the other judges.
 
 use pki_types::SubjectPublicKeyInfoDer;
 use webpki::RawPublicKeyEntity;
@@ -18,10 +20,11 @@ use crate::reason::Reason;
 use crate::rules::posture::Weight;
 
 impl Plan {
-    /// Whether a raw public key may be asked for: there is a check that has to pass, and each such check lists keys and
-    /// nothing else. A client that asks for raw keys gets no certificate, and a host that has none of these keys could
-    /// pass by its certificate (RFC 7671, 5.1: clients "SHOULD NOT negotiate the use of raw public keys unless the
-    /// server's TLSA RRset includes 'DANE-EE(3) SPKI(1)' TLSA records").
+    /// Whether a raw public key may be asked for: there is a check that has to pass, and each such
+    /// check lists keys and nothing else. A client that asks for raw keys gets no certificate, and
+    /// a host that has none of these keys could pass by its certificate (RFC 7671, section 5.1:
+    /// clients "SHOULD NOT negotiate the use of raw public keys unless the server's TLSA RRset
+    /// includes 'DANE-EE(3) SPKI(1)' TLSA records").
     pub fn takes_raw_key(&self) -> bool {
         let mut binding =
             self.checks().iter().filter(|check| check.weight() > Weight::Recorded).peekable();

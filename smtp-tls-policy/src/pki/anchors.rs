@@ -70,8 +70,8 @@ impl Anchors {
         self.of_name(&name).any(|anchor| webpki::spki_for_anchor(anchor) == key)
     }
 
-    /// Whether a certificate is itself an anchor: it was added as it is, or an anchor has its name and
-    /// key and the key made its signature.
+    /// Whether a certificate is itself an anchor: it was added as it is, or an anchor has its name
+    /// and key and the key made its signature.
     pub(crate) fn contain(
         &self,
         certificate: &CertificateDer<'_>,

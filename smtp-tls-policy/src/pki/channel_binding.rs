@@ -1,4 +1,4 @@
-//! What ties an authentication to a certificate (RFC 5929, 4: `tls-server-end-point`).
+//! The channel binding of a certificate (RFC 5929, section 4: `tls-server-end-point`).
 
 use pki_types::CertificateDer;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
@@ -6,8 +6,9 @@ use x509_parser::signature_algorithm::SignatureAlgorithm;
 
 use crate::pki::x509;
 
-/// The hash of a server's certificate, as both ends of a TLS session compute it. None where RFC 5929, 4.1 leaves it
-/// undefined: where the certificate's signature uses no hash, as that of Ed25519, or more than one.
+/// The hash of a server's certificate, as both ends of a TLS session compute it. None where RFC
+/// 5929, section 4.1 leaves it undefined: where the certificate's signature uses no hash, as that
+/// of Ed25519, or more than one.
 pub fn server_end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let parsed = x509::parse(certificate)?;
     let signature = &parsed.signature_algorithm;
@@ -20,9 +21,10 @@ pub fn server_end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
         _ => signature.algorithm.to_id_string(),
     };
     let octets = certificate.as_ref();
-    // The OIDs are those of RFC 8017, A.2.4 and C, RFC 5758, 3.2, RFC 3279, 2.2 and RFC 5754, 2.
+    // The OIDs are those of RFC 8017, section A.2.4 and C, RFC 5758, section 3.2, RFC 3279, section
+    // 2.2 and RFC 5754, section 2.
     Some(match oid.as_str() {
-        // RFC 5929, 4.1: "if the hash function is either MD5 or SHA-1, then use SHA-256".
+        // RFC 5929, section 4.1: "if the hash function is either MD5 or SHA-1, then use SHA-256".
         "1.2.840.113549.1.1.4"
         | "1.2.840.113549.1.1.5"
         | "1.2.840.10045.4.1"

@@ -1,8 +1,9 @@
-//! Distinguished names and the names of distribution points, in the form in which they are compared.
+//! Distinguished names and the names of distribution points, in the form in which they are
+//! compared.
 //!
-//! Two encodings of one name are equal here: an authority may write its name as a PrintableString in
-//! its certificate and as a UTF8String in its revocation lists. RFC 5280, section 7.1, asks for this
-//! of distinguished names, and section 7.4 of the URIs of distribution points.
+//! Two encodings of one name are equal here: an authority may write its name as a PrintableString
+//! in its certificate and as a UTF8String in its revocation lists. RFC 5280, section 7.1, asks for
+//! this of distinguished names, and section 7.4 of the URIs of distribution points.
 
 use std::borrow::Cow;
 
@@ -12,11 +13,10 @@ use x509_parser::x509::{RelativeDistinguishedName, X509Name};
 
 /// A distinguished name, ready to be compared (RFC 5280, section 7.1).
 ///
-/// The values of attributes are prepared by the string preparation of X.520, which is that of
-/// RFC 4518: without regard to string type, case, or surplus white space, in Unicode
-/// normalisation form KC. The attributes of one relative name are a set. A value of another type, or
-/// one that the preparation prohibits, equals the same octets only, and so does a name that is not
-/// DER.
+/// The values of attributes are prepared by the string preparation of X.520, which is that of RFC
+/// 4518: without regard to string type, case, or surplus white space, in Unicode normalisation form
+/// KC. The attributes of one relative name are a set. A value of another type, or one that the
+/// preparation prohibits, equals the same octets only, and so does a name that is not DER.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ComparableName(Box<[u8]>);
 
@@ -86,11 +86,11 @@ fn push(key: &mut Vec<u8>, octets: &[u8]) {
     key.extend_from_slice(octets);
 }
 
-/// The value of an attribute as text, from any of the string types; `None` if it has another type, or
-/// is not text of its type.
+/// The value of an attribute as text, from any of the string types; `None` if it has another type,
+/// or is not text of its type.
 ///
-/// A TeletexString is read as ISO 8859-1, as most issuers write it and most software reads it. So is
-/// what an issuer wrote into one of the ASCII types in spite of their alphabet.
+/// A TeletexString is read as ISO 8859-1, as most issuers write it and most software reads it. So
+/// is what an issuer wrote into one of the ASCII types in spite of their alphabet.
 pub(crate) fn text<'a>(value: &Any<'a>) -> Option<Cow<'a, str>> {
     let octets: &'a [u8] = value.data;
     if value.class() != Class::Universal {
@@ -126,7 +126,8 @@ fn prepare(text: &str) -> Option<String> {
     if text.is_empty() {
         return Some(String::new());
     }
-    // With case folding the crate leaves out the normalisation that has to follow (RFC 3454, B.2).
+    // With case folding the crate leaves out the normalisation that has to follow (RFC 3454,
+    // section B.2).
     let folded = stringprep::x520prep(text, true).ok()?;
     if folded.is_empty() {
         return Some(String::new());
@@ -170,8 +171,8 @@ impl ComparablePoint {
     }
 }
 
-/// A URI normalised by RFC 5280, section 7.4: scheme and host in lower case, percent-encoding and dot
-/// segments normalised (RFC 3986, section 6.2.2), and of the schemes that the section names the
+/// A URI normalised by RFC 5280, section 7.4: scheme and host in lower case, percent-encoding and
+/// dot segments normalised (RFC 3986, section 6.2.2), and of the schemes that the section names the
 /// default port left out and the empty path written as `/` (section 6.2.3). A text that is no URI
 /// with an authority is left as it is.
 fn normalised_uri(uri: &str) -> String {

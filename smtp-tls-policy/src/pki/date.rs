@@ -1,4 +1,4 @@
-//! Points in time, written for a log.
+//! Points in time, as logs write them.
 
 use std::fmt;
 

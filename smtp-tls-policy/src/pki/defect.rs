@@ -1,4 +1,4 @@
-//! What is wrong with a certificate.
+//! Defects of certificates, for logs and refusals.
 
 use std::fmt;
 
@@ -14,9 +14,9 @@ use crate::reason::Reason;
 /// Which certificate of a chain a defect is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// The peer's own.
+    /// The peer's own certificate.
     Leaf,
-    /// The one at this position of the chain as it was sent, counted from 1.
+    /// The certificate at this position of the chain as it was sent, counted from 1.
     Issuer(usize),
     /// The chain as a whole.
     Chain,
@@ -42,7 +42,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong with a certificate. `Display` is one clause for a log, without a full stop.
+/// A defect of a certificate. `Display` is one clause for a log, without a full stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defect {
     reason: Reason,
@@ -50,35 +50,35 @@ pub struct Defect {
     detail: Detail,
 }
 
-/// What more there is to say of a defect.
+/// Details of a defect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Detail {
-    /// Nothing.
+    /// There are none.
     None,
     /// The date that is past, or to come.
     Date(UnixTime),
-    /// The names.
+    /// The names that were wanted, and those of the certificate.
     Names {
-        /// Those of which one was wanted.
+        /// The names of which the certificate should have one.
         wanted: Vec<Reference>,
         /// The first few host names that the certificate has, as A-labels, perhaps with a wildcard.
         presented: Vec<String>,
     },
-    /// What exactly.
+    /// What exactly is wrong.
     What(&'static str),
     /// The set of roots that is not loaded.
     Roots(RootsId),
-    /// The issuer of the certificate, whose revocation list is missing or unusable: the start of its
-    /// name, with a question mark for each character that a log should not hold.
+    /// The issuer of the certificate, whose revocation list is missing or unusable: the start of
+    /// its name, with a question mark for each character that a log should not hold.
     Issuer(String),
-    /// What exactly, in which field, and where that can be told, at which octet of the certificate, counted from 0.
+    /// What exactly is wrong, and in which field.
     Field {
-        /// What.
+        /// What is wrong.
         what: &'static str,
-        /// The field.
+        /// The field of the certificate.
         field: CertificateField,
-        /// The octet.
+        /// The octet of the certificate, counted from 0; `None` if it cannot be told.
         offset: Option<usize>,
     },
 }
@@ -108,17 +108,17 @@ impl Defect {
         Self { detail, ..self }
     }
 
-    /// The reason.
+    /// The reason, which has a stable code.
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// Which certificate.
+    /// The certificate of the chain that has the defect.
     pub fn place(&self) -> Place {
         self.place
     }
 
-    /// What more there is to say.
+    /// Details, such as the date or the names.
     pub fn detail(&self) -> &Detail {
         &self.detail
     }

@@ -1,8 +1,9 @@
-//! Whose certificate is it? Reference names, and how a certificate's names match them (RFC 6125, RFC 9525).
+//! Reference names, and how the names of a certificate match them (RFC 6125, RFC 9525).
 //!
-//! Subject alternative names come first. A `*` counts only as the whole left-most label of a presented name, where it
-//! stands for exactly one label, and never in a reference name. Both sides are compared in lower case, as A-labels and
-//! without a trailing dot. An address matches iPAddress entries only.
+//! Subject alternative names come first. A `*` counts only as the whole left-most label of a
+//! presented name, where it matches exactly one label, and never in a reference name. Both sides
+//! are compared in lower case, as A-labels and without a trailing dot. An address matches iPAddress
+//! entries only.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,7 +24,7 @@ const MAX_REPORTED_NAMES: usize = 4;
 /// A name that a certificate may carry to be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reference {
-    /// This name. Written `mail.example.com`.
+    /// Exactly this name. Written `mail.example.com`.
     Name(Domain),
     /// Any name below this one, at any depth. Written `.example.com`.
     Below(Domain),
@@ -33,6 +34,11 @@ pub enum Reference {
 
 impl Reference {
     /// Reads `mail.example.com`, `.example.com` or an address.
+    ///
+    /// # Errors
+    ///
+    /// A [`DomainError`] if the text is none of them. `*.example.com` is refused: every name below a
+    /// domain is written `.example.com`.
     pub fn parse(text: &str) -> Result<Self, DomainError> {
         if let Some(parent) = text.strip_prefix('.') {
             return Domain::parse(parent).map(Self::Below);
@@ -73,12 +79,13 @@ impl fmt::Display for Reference {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum CnFallback {
-    /// Never (RFC 9525, 2; RFC 8461, 4.1).
+    /// The Common Name never counts (RFC 9525, section 2; RFC 8461, section 4.1).
     Never,
-    /// Only where the certificate has no DNS name among its alternative names (RFC 6125, 6.4.4).
+    /// The Common Name counts if the certificate has no DNS name among its alternative names (RFC
+    /// 6125, section 6.4.4).
     #[default]
     IfNoDnsSan,
-    /// Besides the alternative names.
+    /// The Common Name counts as well as the alternative names.
     Always,
 }
 
@@ -104,7 +111,7 @@ impl fmt::Display for Names {
     }
 }
 
-/// How a certificate came to match.
+/// By which name a certificate matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Match {
     /// By an alternative name, or because no name was asked for.
@@ -152,7 +159,8 @@ impl Names {
                 GeneralName::IPAddress(bytes) => {
                     self.references.iter().any(|r| matches_address(r, bytes))
                 }
-                // A name that cannot be read matches nothing. It may be a host's: the Common Name does not stand in.
+                // A name that cannot be read matches nothing. It may be a host's name, so the Common
+                // Name does not count instead.
                 GeneralName::Invalid(..) => {
                     has_dns = true;
                     false
@@ -187,7 +195,7 @@ fn common_name(subject: &[u8]) -> Option<String> {
     readable(&text(attribute.attr_value())?)
 }
 
-/// A presented name as A-labels; none where it is no host name, with or without a wildcard.
+/// A presented name as A-labels; `None` if it is no host name, with or without a wildcard.
 fn readable(presented: &str) -> Option<String> {
     let (star, name) = match presented.strip_prefix("*.") {
         Some(name) => ("*.", name),
@@ -211,8 +219,8 @@ fn matches_dns(reference: &Reference, presented: &str) -> bool {
         Reference::Name(name) => {
             let name = name.as_str();
             if let Some(parent) = presented.strip_prefix("*.") {
-                // RFC 6125, 6.4.3: the whole left-most label and only that. `*.com` would stand for every
-                // organisation below a registry, so that two labels must follow.
+                // RFC 6125, section 6.4.3: the whole left-most label and only that. `*.com` would
+                // match every organisation below a registry, so two labels must follow.
                 return parent.contains('.')
                     && name
                         .split_once('.')
@@ -225,15 +233,15 @@ fn matches_dns(reference: &Reference, presented: &str) -> bool {
                 Some(name) => (true, name),
                 None => (false, presented),
             };
-            // Every name for which `*.example.com` stands lies below example.com.
+            // Every name that `*.example.com` matches lies below example.com.
             Domain::parse(name).is_ok_and(|name| name.is_below(parent) || (star && name == *parent))
         }
         Reference::Address(_) => false,
     }
 }
 
-/// Whether DNS name constraints (RFC 5280, 4.2.1.10) let an authority issue for a presented name. The path builder
-/// applies them to alternative names only.
+/// Whether DNS name constraints (RFC 5280, section 4.2.1.10) let an authority issue for a presented
+/// name. The path builder applies them to alternative names only.
 pub(crate) fn constraints_allow(
     presented: &str,
     permitted: &[String],
@@ -251,7 +259,7 @@ pub(crate) fn constraints_allow(
         let below = bare.is_empty() || is_below(name, bare);
         below || (name == bare && (star || bare == subtree))
     };
-    // `*.example.com` stands for names in a subtree that begins below it.
+    // `*.example.com` matches names in a subtree that begins below it.
     let reaches = |subtree: &String| {
         let subtree = subtree.to_ascii_lowercase();
         star && is_below(subtree.trim_start_matches('.'), name)

@@ -1,4 +1,5 @@
-//! Pins: digests of certificates or keys that the administrator knows (Postfix: `fingerprint`; Exchange: "direct trust").
+//! Pins: digests of certificates or keys that the administrator knows (Postfix: `fingerprint`;
+//! Exchange: "direct trust").
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use crate::pki::tlsa::{Selector, hex};
 use crate::pki::x509;
 
-/// A digest; SHA-256 is the weakest that is taken.
+/// A digest. SHA-256 is the weakest that is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Digest {
     Sha256([u8; 32]),
@@ -17,10 +18,13 @@ enum Digest {
     Sha512([u8; 64]),
 }
 
-/// The digest of a certificate or of a key (SubjectPublicKeyInfo). Give several while a key is being replaced.
+/// The digest of a certificate or of a key (SubjectPublicKeyInfo).
 ///
-/// Written `spki:sha256:` or `cert:sha256:` (or `sha384`, `sha512`) and hexadecimal digits of either case, with or
-/// without colons between the octets, as `openssl x509 -fingerprint` prints them.
+/// While a peer replaces its key, configure the pins of both keys.
+///
+/// Written `spki:sha256:` or `cert:sha256:` (or `sha384`, `sha512`) and hexadecimal digits of
+/// either case, with or without colons between the octets, as `openssl x509 -fingerprint` prints
+/// them.
 ///
 /// ```
 /// use smtp_tls_policy::pki::Pin;
@@ -35,23 +39,27 @@ pub struct Pin {
     digest: Digest,
 }
 
-/// Why a text is no pin.
+/// Why a text cannot be read as a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PinError {
-    /// It does not begin with `cert:` or `spki:`.
+    /// The text does not begin with `cert:` or `spki:`.
     #[error("a pin begins with cert: or spki:")]
     Selector,
     /// The digest is none of SHA-256, SHA-384 and SHA-512; SHA-1 and MD5 can be forged.
     #[error("the digest of a pin is sha256, sha384 or sha512")]
     Algorithm,
-    /// Not as many hexadecimal octets as the digest has.
+    /// The number of hexadecimal octets is not that of the digest.
     #[error("the pin does not have the hexadecimal octets of its digest")]
     Digits,
 }
 
 impl Pin {
     /// Reads a pin.
+    ///
+    /// # Errors
+    ///
+    /// A [`PinError`] that says which part of the text is wrong.
     pub fn parse(text: &str) -> Result<Self, PinError> {
         let (selector, rest) = text.split_once(':').ok_or(PinError::Selector)?;
         let selector = match selector {

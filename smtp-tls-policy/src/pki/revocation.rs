@@ -1,13 +1,13 @@
 //! Certificate revocation lists (RFC 5280, sections 5 and 6.3), held parsed, and consulted along a
 //! verified path.
 //!
-//! A list counts for a certificate if its issuer is the certificate's issuer, its scope includes the
-//! certificate, and its signature verifies with the key that verified the certificate. Names are
-//! compared by RFC 5280, section 7.1, and distribution points by section 7.4, in whatever string type
-//! they are written. Serial numbers are compared in such a list only. A list for one distribution
-//! point revokes certificates that have none, and does not clear them. Delta lists, indirect lists and
-//! lists partitioned by reasons are refused when they are loaded. One issuer may have several lists
-//! for different certificates, and two keys.
+//! A list counts for a certificate if its issuer is the certificate's issuer, its scope includes
+//! the certificate, and its signature verifies with the key that verified the certificate. Names
+//! are compared by RFC 5280, section 7.1, and distribution points by section 7.4, in whatever
+//! string type they are written. Serial numbers are compared in such a list only. A list for one
+//! distribution point revokes certificates that have none, and does not clear them. Delta lists,
+//! indirect lists and lists partitioned by reasons are refused when they are loaded. One issuer may
+//! have several lists for different certificates, and two keys.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -44,8 +44,8 @@ pub enum Revocation {
     Hard,
 }
 
-/// Most lists of one issuer for the same certificates that are kept side by side while it is not known
-/// which key signed which: an authority that replaces its key has two.
+/// Most lists of one issuer for the same certificates that are kept side by side while it is not
+/// known which key signed which: an authority that replaces its key has two.
 const MAX_UNKNOWN_SIGNERS: usize = 4;
 
 /// The revocation lists for one set of roots, by issuer. A copy shares the parsed lists.
@@ -62,10 +62,10 @@ impl Crls {
     /// Replaces the predecessors of a list: those [of the same kind](Crl::is_of_the_same_kind) that
     /// the same key signed.
     ///
-    /// The keys are those of the roots with the issuer's name, and those that a judgement has found.
-    /// If none is known, the caller vouches for the list. Authorities that replace their key have two
-    /// keys under one name; if their lists do not say by which they were signed (RFC 5280, section
-    /// 5.2.1), up to four stay side by side until a judgement shows the keys.
+    /// The keys are those of the roots with the issuer's name, and those that a judgement has
+    /// found. If none is known, the caller vouches for the list. Authorities that replace their key
+    /// have two keys under one name; if their lists do not say by which they were signed (RFC 5280,
+    /// section 5.2.1), up to four stay side by side until a judgement shows the keys.
     ///
     /// # Errors
     ///
@@ -122,8 +122,8 @@ impl Crls {
         Ok(outcome)
     }
 
-    /// Adds a list of an unknown key to others of its kind, and drops the oldest one if there are too
-    /// many.
+    /// Adds a list of an unknown key to others of its kind, and drops the oldest one if there are
+    /// too many.
     fn add_unknown(&mut self, crl: Arc<Crl>) -> Replaced {
         let lists = self.0.entry(crl.issuer_name().clone()).or_default();
         let unknown =
@@ -198,7 +198,8 @@ pub enum ReplaceError {
     Signature,
 }
 
-/// One consultation of the lists: the rule, the lists, and the defect of the first path that failed.
+/// One consultation of the lists: the rule, the lists, and the defect of the first path that
+/// failed.
 pub(crate) struct Consultation<'a> {
     pub(crate) rule: Revocation,
     pub(crate) crls: &'a Crls,
@@ -210,13 +211,14 @@ pub(crate) struct Consultation<'a> {
     pub(crate) signatures: Cell<usize>,
 }
 
-/// Most signatures of lists that one check of a chain verifies. Each list may be long, each result is
-/// remembered, and a path has at most seven certificates: an authority with many keys under one name
-/// must not multiply the work.
+/// Most signatures of lists that one check of a chain verifies. Each list may be long, each result
+/// is remembered, and a path has at most seven certificates: an authority with many keys under one
+/// name must not multiply the work.
 pub(crate) const MAX_LIST_SIGNATURES: usize = 16;
 
 impl Consultation<'_> {
-    /// Consults the lists for every certificate of a path. The path builder tries another path after an error.
+    /// Consults the lists for every certificate of a path. The path builder tries another path
+    /// after an error.
     pub(crate) fn check(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
         let mut is_leaf = true;
         let mut certificate: &webpki::Cert<'_> = path.end_entity();
@@ -231,8 +233,8 @@ impl Consultation<'_> {
         }
     }
 
-    /// Consults the lists for a certificate that is trusted for itself: if its own key signed a list,
-    /// that list can revoke it. No list has to clear it, since no issuer vouches for it.
+    /// Consults the lists for a certificate that is trusted for itself: if its own key signed a
+    /// list, that list can revoke it. No list has to clear it, since no issuer vouches for it.
     pub(crate) fn check_itself(&self, certificate: &CertificateDer<'_>) -> Result<(), Defect> {
         let (Some((_, subject)), Some(serial), Some(spki)) =
             (x509::names_of(certificate), x509::serial(certificate), x509::spki(certificate))

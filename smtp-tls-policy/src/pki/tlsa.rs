@@ -1,7 +1,8 @@
 //! TLSA records (RFC 6698, updated by RFC 7671), as SMTP uses them (RFC 7672).
 //!
-//! A [`TlsaRecord`] is what the DNS says; a [`Tlsa`] is one that can be used; a [`TlsaSet`] is what remains of a secure
-//! RRset after the unusable records and the weaker digests are gone. [`Search`](crate::plan::search::Search) finds the set.
+//! A [`TlsaRecord`] is what the DNS says; a [`Tlsa`] is one that can be used; a [`TlsaSet`] is what
+//! remains of a secure RRset after the unusable records and the weaker digests are gone.
+//! [`Search`](crate::plan::search::Search) finds the set.
 //!
 //! ```
 //! use smtp_tls_policy::pki::{TlsaRecord, TlsaSet, Unusable};
@@ -25,13 +26,13 @@ use webpki::RawPublicKeyEntity;
 use crate::domain::Domain;
 use crate::pki::x509;
 
-/// Most records of an RRset that are looked at; further ones are unusable. A message of 64 KiB holds some 1,800 digests,
-/// real sets have one to eight, and each may cost a signature.
+/// Most records of an RRset that are looked at; further ones are unusable. A message of 64 KiB
+/// holds some 1,800 digests, real sets have one to eight, and each may cost a signature.
 pub const MAX_TLSA_RECORDS: usize = 32;
-/// Octets of a record before its certificate association data (RFC 6698, 2.1).
+/// Octets of a record before its certificate association data (RFC 6698, section 2.1).
 const HEADER_LEN: usize = 3;
 
-/// A TLSA record as it stands in the DNS (RFC 6698, 2.1). Nothing is checked yet.
+/// A TLSA record as it is in the DNS (RFC 6698, section 2.1). Nothing is checked yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TlsaRecord {
     /// Certificate usage (RFC 7218: 0 PKIX-TA, 1 PKIX-EE, 2 DANE-TA, 3 DANE-EE).
@@ -44,11 +45,12 @@ pub struct TlsaRecord {
     pub data: Vec<u8>,
 }
 
-/// Why a text or an RDATA is no TLSA record.
+/// Why a text or an RDATA cannot be read as a TLSA record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsaError {
-    /// A field is absent: usage (1), selector (2), matching type (3) or certificate association data (4).
+    /// A field is absent: usage (1), selector (2), matching type (3) or certificate association
+    /// data (4).
     #[error("field {0} of the TLSA record is missing")]
     Missing(usize),
     /// Usage, selector or matching type is not a number from 0 to 255.
@@ -60,7 +62,11 @@ pub enum TlsaError {
 }
 
 impl TlsaRecord {
-    /// Reads the RDATA (RFC 6698, 2.1).
+    /// Reads the RDATA (RFC 6698, section 2.1).
+    ///
+    /// # Errors
+    ///
+    /// [`TlsaError::Missing`] if it has fewer than four octets.
     pub fn from_wire(rdata: &[u8]) -> Result<Self, TlsaError> {
         match rdata {
             [usage, selector, matching, data @ ..] if !data.is_empty() => Ok(Self {
@@ -81,7 +87,12 @@ impl TlsaRecord {
         rdata
     }
 
-    /// Reads the presentation form (RFC 6698, 2.2): three numbers, and hexadecimal digits in which blanks may stand.
+    /// Reads the presentation form (RFC 6698, section 2.2): three numbers, and hexadecimal digits
+    /// with or without blanks between them.
+    ///
+    /// # Errors
+    ///
+    /// A [`TlsaError`] that says which field is wrong.
     pub fn parse(text: &str) -> Result<Self, TlsaError> {
         let mut words = text.split_ascii_whitespace();
         let mut field = |position| {
@@ -100,7 +111,8 @@ impl TlsaRecord {
     }
 }
 
-/// Decodes hexadecimal digits of either case; else says which octet is not two of them.
+/// Decodes hexadecimal digits of either case, or returns the position of the first octet that is not
+/// two of them.
 pub(crate) fn hex(mut digits: impl Iterator<Item = u8>) -> Result<Vec<u8>, usize> {
     let nibble =
         |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
@@ -128,7 +140,7 @@ impl fmt::Display for TlsaRecord {
     }
 }
 
-/// What a usable record vouches for (RFC 7672, 3.1).
+/// What a usable record vouches for (RFC 7672, section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Usage {
     /// DANE-TA(2): an authority to which the chain must lead.
@@ -137,7 +149,7 @@ pub enum Usage {
     EndEntity,
 }
 
-/// What of a certificate is compared (RFC 6698, 2.1.2).
+/// The part of a certificate that is compared (RFC 6698, section 2.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Selector {
     /// Cert(0): the whole certificate.
@@ -146,14 +158,14 @@ pub enum Selector {
     Key,
 }
 
-/// With what it is compared (RFC 6698, 2.1.3).
+/// The data with which that part is compared (RFC 6698, section 2.1.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Association {
-    /// Full(0): with these octets, which are DER.
+    /// Full(0): these octets, which are DER.
     Full(Vec<u8>),
-    /// SHA2-256(1).
+    /// SHA2-256(1): the digest.
     Sha256([u8; 32]),
-    /// SHA2-512(2).
+    /// SHA2-512(2): the digest.
     Sha512([u8; 64]),
 }
 
@@ -177,11 +189,12 @@ pub struct Tlsa {
     association: Association,
 }
 
-/// Why a record cannot be used (RFC 6698, 4.1; RFC 7672, 3.1).
+/// Why a record cannot be used (RFC 6698, section 4.1; RFC 7672, section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unusable {
-    /// PKIX-TA(0) and PKIX-EE(1) have no use in SMTP (RFC 7672, 3.1.3), and the others no meaning.
+    /// PKIX-TA(0) and PKIX-EE(1) have no use in SMTP (RFC 7672, section 3.1.3), and the others no
+    /// meaning.
     #[error("the certificate usage is not DANE-TA(2) or DANE-EE(3)")]
     Usage,
     /// A selector other than 0 and 1.
@@ -193,7 +206,8 @@ pub enum Unusable {
     /// The digest is not as long as its matching type says.
     #[error("the digest has the wrong length")]
     DigestLength,
-    /// Full(0) with something that is no certificate, or no public key; where it can be told, from which octet on.
+    /// Full(0) with data that is no certificate or no public key, and the octet at which it stops
+    /// being one, if that can be told.
     #[error("the full certificate or key does not parse{}", .0.map(|at| format!(", from octet {at} on")).unwrap_or_default())]
     Data(Option<usize>),
     /// More than [`MAX_TLSA_RECORDS`] records.
@@ -236,7 +250,8 @@ impl TryFrom<&TlsaRecord> for Tlsa {
     }
 }
 
-/// Whether full data is what the selector says. The host's own certificate need not be one that a path builder takes.
+/// Whether full data is what the selector says. The host's own certificate need not be one that a
+/// path builder takes.
 fn parses(usage: Usage, selector: Selector, data: &[u8]) -> bool {
     let certificate = CertificateDer::from(data);
     match (usage, selector) {
@@ -251,12 +266,12 @@ fn parses(usage: Usage, selector: Selector, data: &[u8]) -> bool {
 }
 
 impl Tlsa {
-    /// What it vouches for.
+    /// What the record vouches for.
     pub fn usage(&self) -> Usage {
         self.usage
     }
 
-    /// What of a certificate it is compared with.
+    /// The part of a certificate with which the record is compared.
     pub fn selector(&self) -> Selector {
         self.selector
     }
@@ -284,7 +299,7 @@ impl Tlsa {
         self.is_about_raw_keys() && self.association.matches(key)
     }
 
-    /// The strength of its digest; none for full data (RFC 7671, 9).
+    /// The strength of its digest; none for full data (RFC 7671, section 9).
     fn strength(&self) -> Option<u8> {
         match self.association {
             Association::Full(_) => None,
@@ -314,7 +329,7 @@ impl fmt::Display for Tlsa {
     }
 }
 
-/// What a secure TLSA RRset comes to: the records that count, under the base domain where they were found.
+/// The records of a secure TLSA RRset that count, and the base domain where they were found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsaSet {
     base: Domain,
@@ -324,13 +339,14 @@ pub struct TlsaSet {
 }
 
 impl TlsaSet {
-    /// Drops the unusable records, and per usage and selector all digests but the strongest (RFC 7671, 9). Full(0) is
-    /// no digest and stays.
+    /// Drops the unusable records, and per usage and selector all digests but the strongest (RFC
+    /// 7671, section 9). Full(0) is no digest and stays.
     ///
-    /// `base` is the TLSA base domain: the name behind `_25._tcp.` (RFC 7672, 2.2.3).
+    /// `base` is the TLSA base domain: the name after `_25._tcp.` (RFC 7672, section 2.2.3).
     pub fn new(base: Domain, records: &[TlsaRecord]) -> Self {
         let (mut usable, mut unusable) = (Vec::new(), Vec::new());
-        // Answers come in any order; of too many records the same ones count, first those that may be usable.
+        // Answers come in any order; of too many records the same ones count, first those that may
+        // be usable.
         let mut order: Vec<_> = records.iter().enumerate().collect();
         if records.len() > MAX_TLSA_RECORDS {
             order.sort_by_key(|(_, record)| (!matches!(record.usage, 2 | 3), *record));
@@ -366,13 +382,13 @@ impl TlsaSet {
         &self.base
     }
 
-    /// The records as published, in an order of their own, for reports; at most [`MAX_TLSA_RECORDS`].
+    /// The records as published, sorted, for reports; at most [`MAX_TLSA_RECORDS`].
     pub fn records(&self) -> &[TlsaRecord] {
         &self.records
     }
 
-    /// The records that count; empty if there is no usable one: then TLS is required, and nobody is authenticated by
-    /// DANE (RFC 7672, 2.2).
+    /// The records that count. If it is empty, TLS is required, and DANE authenticates no host (RFC
+    /// 7672, section 2.2).
     pub fn usable(&self) -> &[Tlsa] {
         &self.usable
     }

@@ -1,8 +1,8 @@
 //! Reads those parts of certificates that the path builder keeps to itself.
 //!
-//! [`parse`] reads a whole certificate. Most functions here ask for less: they walk to the fields that
-//! they need with the DER reader of x509-parser, and ask nothing of the rest, so that the key of a
-//! certificate can be used at floors where the certificate itself is not checked.
+//! [`parse`] reads a whole certificate. Most functions here ask for less: they walk to the fields
+//! that they need with the DER reader of x509-parser, and ask nothing of the rest, so that the key
+//! of a certificate can be used at floors where the certificate itself is not checked.
 
 use std::fmt;
 
@@ -190,8 +190,8 @@ pub(crate) fn fault_of_key(der: &[u8]) -> Option<usize> {
     shape().err()
 }
 
-/// The first field of a certificate that is absent or not DER, and at which octet; `None` if the shape
-/// of all fields is sound. The values of extensions are not looked at.
+/// The first field of a certificate that is absent or not DER, and at which octet; `None` if the
+/// shape of all fields is sound. The values of extensions are not looked at.
 pub(crate) fn first_fault(der: &[u8]) -> Option<(CertificateField, usize)> {
     fields(der).err()
 }
@@ -250,15 +250,15 @@ fn seconds(fields: &mut Fields<'_>) -> Result<u64, Offset> {
     Ok(u64::try_from(time.timestamp()).unwrap_or(0))
 }
 
-/// Whether an issuer may sign revocation lists: key usage absent, or with cRLSign (RFC 5280, section
-/// 6.3.3, (f)).
+/// Whether an issuer may sign revocation lists: key usage absent, or with cRLSign (RFC 5280,
+/// section 6.3.3, (f)).
 pub(crate) fn may_sign_crls(issuer: &CertificateDer<'_>) -> bool {
     const CRL_SIGN: u8 = 0x02;
     has_key_usage(issuer, CRL_SIGN)
 }
 
-/// Whether an issuer may sign certificates: key usage absent, or with keyCertSign (RFC 5280, section
-/// 6.1.4, (n)). The path builder does not ask.
+/// Whether an issuer may sign certificates: key usage absent, or with keyCertSign (RFC 5280,
+/// section 6.1.4, (n)). The path builder does not ask.
 pub(crate) fn may_sign_certificates(issuer: &CertificateDer<'_>) -> bool {
     const KEY_CERT_SIGN: u8 = 0x04;
     has_key_usage(issuer, KEY_CERT_SIGN)
@@ -289,8 +289,8 @@ struct Bare<'a> {
 }
 
 impl<'a> Bare<'a> {
-    /// Walks to the key without looking at the version, the dates or the extensions (RFC 5280, section
-    /// 4.1).
+    /// Walks to the key without looking at the version, the dates or the extensions (RFC 5280,
+    /// section 4.1).
     fn from_der(der: &'a [u8]) -> Result<Self, Offset> {
         let mut outer = Fields::of(der);
         let certificate = outer.next()?;
@@ -305,8 +305,8 @@ impl<'a> Bare<'a> {
         Ok(Self { issuer, validity, subject, spki, rest: tbs })
     }
 
-    /// The value of an extension; `None` if it is absent. One that occurs twice is an error (RFC 5280,
-    /// section 4.2).
+    /// The value of an extension; `None` if it is absent. One that occurs twice is an error (RFC
+    /// 5280, section 4.2).
     fn extension(mut self, id: &[u8]) -> Result<Option<&'a [u8]>, Offset> {
         let mut found = None;
         while !self.rest.is_empty() {
@@ -362,8 +362,8 @@ impl<'a> Naming<'a> {
     }
 }
 
-/// The value of the name constraints of a certificate (RFC 5280, section 4.2.1.10), and `None` if it
-/// has none.
+/// The value of the name constraints of a certificate (RFC 5280, section 4.2.1.10), and `None` if
+/// it has none.
 ///
 /// # Errors
 ///
@@ -508,8 +508,8 @@ pub(crate) fn is_complete(
     false
 }
 
-/// The outer shape of certificates and revocation lists: `SEQUENCE { toBeSigned, AlgorithmIdentifier,
-/// BIT STRING }`.
+/// The outer shape of certificates and revocation lists: `SEQUENCE { toBeSigned,
+/// AlgorithmIdentifier, BIT STRING }`.
 #[derive(Debug)]
 pub(crate) struct Signed<'a> {
     pub(crate) data: &'a [u8],
@@ -544,7 +544,8 @@ impl<'a> Signed<'a> {
         let Ok(key) = RawPublicKeyEntity::try_from(&spki) else {
             return false;
         };
-        // One signature algorithm may go with several kinds of key (ECDSA with SHA-256: P-256 and P-384).
+        // One signature algorithm may go with several kinds of key (ECDSA with SHA-256: P-256 and
+        // P-384).
         algorithms
             .iter()
             .filter(|algorithm| algorithm.signature_alg_id().as_ref() == self.algorithm)
@@ -559,8 +560,8 @@ pub(crate) fn contents(der: &[u8]) -> Option<&[u8]> {
     outer.is_empty().then_some(sequence.contents)
 }
 
-/// The most intermediate certificates that may follow an authority (RFC 5280, section 4.2.1.9), if its
-/// certificate says.
+/// The most intermediate certificates that may follow an authority (RFC 5280, section 4.2.1.9), if
+/// its certificate says.
 pub(crate) fn path_len(der: &CertificateDer<'_>) -> Option<usize> {
     let certificate = parse_deep(der)?;
     let constraints = certificate.basic_constraints().ok().flatten()?;

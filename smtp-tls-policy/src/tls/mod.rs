@@ -1,31 +1,36 @@
 //! Verifiers and configurations for rustls 0.23. Nothing else in this crate knows rustls.
 //!
-//! - Signatures of handshakes are verified at every floor, by the key that the certificate holds, also where the
-//!   certificate itself is not looked at.
-//! - A failed check of weight [`NotTls`](crate::rules::posture::Weight::NotTls) or [`Refuse`](crate::rules::posture::Weight::Refuse) ends the handshake; the error
-//!   carries the [`Verdict`], and [`verdict_of`] finds it again. Any other error is a failed handshake.
-//! - For a message with REQUIRETLS the handshake goes on, for its server is to hear QUIT (RFC 8689, 4.2.1), and
-//!   [`judge_session`] alone has the word. Not where a client identity would be shown to who is not known yet.
-//! - A configuration belongs to one plan, one client identity and one generation of trust, and its sessions are
-//!   resumed by nobody else.
-//! - What a plan asks is asked of the trust that the store holds at the moment of the handshake.
-//! - A resumed session never called the verifier, and recorded checks have no part in the handshake either: call
-//!   [`judge_session`] after every handshake.
+//! - Signatures of handshakes are verified at every floor, by the key that the certificate holds,
+//!   also where the certificate itself is not looked at.
+//! - A failed check of weight [`NotTls`](crate::rules::posture::Weight::NotTls) or
+//!   [`Refuse`](crate::rules::posture::Weight::Refuse) ends the handshake; the error carries the
+//!   [`Verdict`], and [`verdict_of`] finds it again. Any other error is a failed handshake.
+//! - For a message with REQUIRETLS the verifier accepts any certificate, because the client must send
+//!   QUIT to a server that fails (RFC 8689, section 4.2.1), and [`judge_session`] alone decides. If the
+//!   connector has a client identity, the verifier judges all the same: an unknown server must not see
+//!   the identity.
+//! - A configuration belongs to one plan, one client identity and one generation of trust, and its
+//!   sessions are resumed under no other.
+//! - The verifier uses the trust that the store holds at the moment of the handshake.
+//! - A resumed session never called the verifier, and recorded checks have no part in the handshake
+//!   either: call [`judge_session`] after every handshake.
 //!
 //! # Raw public keys
 //!
-//! For hosts whose TLSA records are all DANE-EE(3) SPKI(1), [`ClientTls::raw_key_config`] asks for the bare key in place of
-//! a certificate (RFC 7250), and [`raw_key_server_config`] shows one. This is for those who opt in, since rustls 0.23 has
-//! it in one form only:
+//! For hosts whose TLSA records are all DANE-EE(3) SPKI(1), [`ClientTls::raw_key_config`] asks for
+//! the bare key in place of a certificate (RFC 7250), and [`raw_key_server_config`] shows one. This
+//! is opt-in, because rustls 0.23 has raw keys in one form only:
 //!
-//! - A client offers raw keys alone, or certificates alone, never the choice of both. A host that has no raw key answers
-//!   with a certificate, or with the alert `handshake_failure`, and rustls ends the handshake: hence no posture asks for
-//!   raw keys by itself, and who does connects again with [`ClientTls::config`] after any failure. That is not a weaker
-//!   connection, for the plan is the same.
-//! - A server shows its raw key alone, or its certificate alone, for one `ServerConfig`; a client that did not offer what
-//!   it shows is refused. A public host reads the ClientHello first (rustls' `Acceptor`), and chooses the configuration
-//!   by [`offers_raw_key`].
-//! - TLS 1.3 only: in TLS 1.2 rustls does not look at what was negotiated. Clients show certificates, never raw keys.
+//! - A client offers raw keys alone, or certificates alone, never the choice of both. A host that
+//!   has no raw key answers with a certificate, or with the alert `handshake_failure`, and rustls
+//!   ends the handshake: hence no posture asks for raw keys by itself. A caller that asks for them
+//!   connects again with [`ClientTls::config`] after any failure. That is not a weaker connection,
+//!   because the plan is the same.
+//! - A server shows its raw key alone, or its certificate alone, for one `ServerConfig`; a client
+//!   that did not offer what it shows is refused. A public host reads the ClientHello first
+//!   (rustls' `Acceptor`), and chooses the configuration by [`offers_raw_key`].
+//! - TLS 1.3 only: in TLS 1.2 rustls does not look at what was negotiated. Clients show
+//!   certificates, never raw keys.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -81,17 +86,19 @@ use crate::rules::connector::IdentityId;
 
 use self::verify::{AnyClient, PlanVerifier};
 
-/// Most configurations that a [`ClientTls`] keeps, unless set. The one least recently used goes first.
+/// Most configurations that a [`ClientTls`] keeps, unless set. The one least recently used goes
+/// first.
 pub const DEFAULT_MAX_CONFIGS: usize = 1024;
-/// Most sessions that one configuration keeps: rustls counts eight tickets a server. A plan is for one host, so that only
-/// hosts without a name share a configuration.
+/// Most sessions that one configuration keeps: rustls counts eight tickets a server. A plan is for
+/// one host, so that only hosts without a name share a configuration.
 const SESSIONS_PER_CONFIG: usize = 4 * 8;
 
-/// Why there is no TLS configuration.
+/// Why a TLS configuration cannot be made.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsConfigError {
-    /// The connector names an identity that was not added. Another one, or none, is not used instead.
+    /// The connector names an identity that was not added. Another one, or none, is not used
+    /// instead.
     #[error("the client identity {0} is not loaded")]
     UnknownIdentity(IdentityId),
     /// The host's name is no server name to rustls.
@@ -109,8 +116,8 @@ pub enum TlsConfigError {
 }
 
 impl TlsConfigError {
-    /// Why there is no TLS with this host: a reason of [`Fault::Local`](crate::Fault::Local), but for
-    /// a host whose name TLS cannot carry.
+    /// Why there is no TLS with this host: a reason of [`Fault::Local`](crate::Fault::Local), but
+    /// for a host whose name TLS cannot carry.
     pub fn reason(&self) -> Reason {
         match self {
             Self::UnknownIdentity(_) => Reason::IdentityMissing,
@@ -157,19 +164,20 @@ impl ClientTls {
         }
     }
 
-    /// Where suites, groups and random numbers come from.
+    /// The provider of suites, groups and random numbers.
     pub fn provider(&self) -> &Arc<CryptoProvider> {
         &self.provider
     }
 
-    /// Takes the time from here.
+    /// Takes the time from this provider.
     #[must_use]
     pub fn with_time_provider(mut self, time: Arc<dyn TimeProvider>) -> Self {
         self.time = time;
         self
     }
 
-    /// The time by which handshakes are judged, for [`judge_session`]; `None` if the provider has none now.
+    /// The time by which handshakes are judged, for [`judge_session`]; `None` if the provider has
+    /// none now.
     pub fn now(&self) -> Option<UnixTime> {
         self.time.current_time()
     }
@@ -181,7 +189,8 @@ impl ClientTls {
         self
     }
 
-    /// Adds a client identity; [`CertifiedKey::from_der`] makes one. What had this name before is used no more.
+    /// Adds a client identity; [`CertifiedKey::from_der`] makes one. It replaces the
+    /// identity that had this name before.
     pub fn add_identity(&mut self, id: IdentityId, identity: Arc<CertifiedKey>) {
         let cache = self.cache.get_mut().unwrap_or_else(PoisonError::into_inner);
         cache.configs.retain(|key, _| key.identity.as_ref() != Some(&id));
@@ -209,12 +218,14 @@ impl ClientTls {
         self.cached(Key::new(plan, identity, trust, false), trust)
     }
 
-    /// The configuration that asks the server for a raw public key in place of a certificate, in TLS 1.3. See the
-    /// [module](self) for when that is wise. Judge the session with [`judge_raw_key_session`].
+    /// The configuration that asks the server for a raw public key in place of a certificate, in
+    /// TLS 1.3. See the [module](self) for when that is wise. Judge the session with
+    /// [`judge_raw_key_session`].
     ///
     /// # Errors
     ///
-    /// [`TlsConfigError::RawKeyNotTaken`] unless the plan [takes one](Plan::takes_raw_key), or as [`config`](Self::config).
+    /// [`TlsConfigError::RawKeyNotTaken`] unless the plan [takes one](Plan::takes_raw_key), or as
+    /// [`config`](Self::config).
     pub fn raw_key_config(
         &self,
         plan: &Plan,
@@ -239,8 +250,8 @@ impl ClientTls {
         Ok(self.lock().insert(key, config, self.max_configs))
     }
 
-    /// Drops the configurations for a plan, and with them the sessions that could be resumed: for when a resumed session
-    /// is judged again and is no longer good.
+    /// Drops the configurations for a plan, and with them the sessions that could be resumed: for
+    /// when a resumed session is judged again and is no longer good.
     pub fn forget(&self, plan: &Plan, identity: Option<&IdentityId>, trust: &Arc<dyn TrustStore>) {
         let mut cache = self.lock();
         for raw_key in [false, true] {
@@ -283,7 +294,8 @@ impl ClientTls {
                 builder.with_client_cert_resolver(Arc::new(resolver))
             }
         };
-        // One store per configuration: a session is never resumed under another plan, identity or trust.
+        // One store per configuration: a session is never resumed under another plan, identity or
+        // trust.
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_CONFIG);
         Ok(config)
     }
@@ -313,7 +325,8 @@ impl Cache {
         Some(Arc::clone(config))
     }
 
-    /// Keeps the configuration of whoever was first, for sessions are resumed within one only.
+    /// Keeps the configuration that was inserted first, because sessions are resumed within one
+    /// configuration only.
     fn insert(&mut self, key: Key, config: Arc<ClientConfig>, max: usize) -> Arc<ClientConfig> {
         if let Some(config) = self.get(&key) {
             return config;
@@ -329,7 +342,8 @@ impl Cache {
     }
 }
 
-/// The name to give to rustls for a host: the plan's server name indication; an address, for which rustls sends none.
+/// The server name of a host for rustls: the plan's server name indication, or an address, for which
+/// rustls sends none.
 ///
 /// # Errors
 ///
@@ -354,9 +368,9 @@ pub fn judge_session(
     plan.judge(session.peer_certificates().unwrap_or_default(), trust, now)
 }
 
-/// The same for a session of a [raw key configuration](ClientTls::raw_key_config).
+/// Judges the peer of a session of a [raw key configuration](ClientTls::raw_key_config).
 pub fn judge_raw_key_session(plan: &Plan, session: &CommonState) -> Verdict {
-    // Whatever is not one key is judged as an empty one: it passes no check.
+    // Anything but one key is judged as an empty key, which passes no check.
     let key = match session.peer_certificates().unwrap_or_default() {
         [key] => SubjectPublicKeyInfoDer::from(key.as_ref()),
         _ => SubjectPublicKeyInfoDer::from(&[][..]),
@@ -374,13 +388,14 @@ pub fn verdict_of(error: &Error) -> Option<&Verdict> {
     }
 }
 
-/// The same for an error that an adapter wrapped into an [`std::io::Error`].
+/// The verdict for which a handshake was ended, in an error that is wrapped into an
+/// [`std::io::Error`].
 pub fn verdict_of_io(error: &std::io::Error) -> Option<&Verdict> {
     verdict_of(error.get_ref()?.downcast_ref()?)
 }
 
-/// Whether a handshake failed for a fault of this side, about which the peer can do nothing: no time,
-/// no random numbers, a key that does not sign. Such a failure is no reason for clear text.
+/// Whether a handshake failed for a fault of this side, about which the peer can do nothing: no
+/// time, no random numbers, a key that does not sign. Such a failure is no reason for clear text.
 pub fn is_local_fault(error: &Error) -> bool {
     matches!(
         error,
@@ -415,7 +430,7 @@ pub fn session_names(session: &CommonState) -> Option<SessionNames> {
         _ => return None,
     };
     let suite = session.negotiated_cipher_suite()?.suite();
-    // rustls has names of its own for the suites of TLS 1.3 (RFC 8446, B.4).
+    // rustls has names of its own for the suites of TLS 1.3 (RFC 8446, section B.4).
     let cipher = match suite {
         rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
         rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
@@ -432,14 +447,16 @@ pub fn session_names(session: &CommonState) -> Option<SessionNames> {
 pub enum ClientCertificates {
     /// No CertificateRequest is sent.
     None,
-    /// Asked for, never insisted on: what is shown is judged by [`admit`](crate::judge::admit::admit()).
+    /// The server asks for a certificate and does not insist: a certificate is judged by
+    /// [`admit`](crate::judge::admit::admit()).
     Request {
         /// The authorities to name to the client; empty: it may choose freely.
         hints: Vec<DistinguishedName>,
     },
 }
 
-/// A server configuration: TLS 1.2 and 1.3 with the suites and groups of this provider, and this certificate.
+/// A server configuration: TLS 1.2 and 1.3 with the suites and groups of this provider, and this
+/// certificate.
 ///
 /// # Errors
 ///
@@ -470,12 +487,13 @@ fn server(
     Arc::new(builder.with_cert_resolver(resolver))
 }
 
-/// A server configuration that shows the raw public key of this key, in TLS 1.3, and no certificate (RFC 7250). A client
-/// that did not offer to take one is refused: see [`offers_raw_key`].
+/// A server configuration that shows the raw public key of this key, in TLS 1.3, and no certificate
+/// (RFC 7250). A client that did not offer to take one is refused: see [`offers_raw_key`].
 ///
 /// # Errors
 ///
-/// [`TlsConfigError::NoPublicKey`] if the provider does not tell it, or what rustls says about the provider.
+/// [`TlsConfigError::NoPublicKey`] if the provider does not tell it, or what rustls says about the
+/// provider.
 pub fn raw_key_server_config(
     key: Arc<dyn SigningKey>,
     client_certificates: ClientCertificates,
@@ -491,7 +509,8 @@ pub fn raw_key_server_config(
     Ok(server(builder, algorithms, client_certificates, Arc::new(resolver)))
 }
 
-/// Whether a client takes the server's raw public key: for a listener that has a configuration of either kind.
+/// Whether a client takes the server's raw public key: for a listener that has a configuration of
+/// either kind.
 pub fn offers_raw_key(hello: &ClientHello<'_>) -> bool {
     hello.server_cert_types().is_some_and(|types| types.contains(&CertificateType::RawPublicKey))
 }

@@ -1,4 +1,4 @@
-//! What rustls asks of certificates and of the signatures of handshakes.
+//! Verifiers of certificates and handshake signatures for rustls.
 
 use std::sync::Arc;
 
@@ -21,12 +21,14 @@ use crate::rules::posture::Weight;
 /// Judges a server's certificate by one plan, inside the handshake.
 #[derive(Debug)]
 pub(super) struct PlanVerifier {
-    /// Else [`judge_session`](super::judge_session) does, after the handshake.
+    /// Whether the chain is judged in the handshake. Otherwise
+    /// [`judge_session`](super::judge_session) judges it afterwards.
     pub(super) judges: bool,
     pub(super) plan: Plan,
     pub(super) trust: Arc<dyn TrustStore>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
-    /// The server shows a raw public key and no certificate (RFC 7250); what is then called its certificate is the key.
+    /// The server shows a raw public key and no certificate (RFC 7250); rustls then calls the key
+    /// its certificate.
     pub(super) raw_key: bool,
 }
 
@@ -92,8 +94,8 @@ impl ServerCertVerifier for PlanVerifier {
     }
 }
 
-/// RFC 8446, 4.4.2: "If the RawPublicKey certificate type was negotiated, then the certificate_list MUST contain no more
-/// than one CertificateEntry".
+/// RFC 8446, section 4.4.2: "If the RawPublicKey certificate type was negotiated, then the
+/// certificate_list MUST contain no more than one CertificateEntry".
 pub(super) fn raw_key_of<'a>(
     first: &'a CertificateDer<'_>,
     others: &[CertificateDer<'_>],
@@ -104,7 +106,8 @@ pub(super) fn raw_key_of<'a>(
     }
 }
 
-/// Takes any client certificate whose key the client holds, or none; what it is worth is judged at MAIL.
+/// Accepts any client certificate whose key the client holds, and clients without one. The
+/// certificate is judged at MAIL.
 #[derive(Debug)]
 pub(super) struct AnyClient {
     pub(super) hints: Vec<DistinguishedName>,
@@ -152,8 +155,8 @@ impl ClientCertVerifier for AnyClient {
     }
 }
 
-/// Verifies the signature of a TLS 1.3 handshake with the key of the certificate. The scheme names the curve
-/// (RFC 8446, 4.2.3), and rustls refuses those that TLS 1.3 does not have.
+/// Verifies the signature of a TLS 1.3 handshake with the key of the certificate. The scheme names
+/// the curve (RFC 8446, section 4.2.3), and rustls refuses those that TLS 1.3 does not have.
 fn verify_tls13(
     algorithms: &WebPkiSupportedAlgorithms,
     message: &[u8],
@@ -164,8 +167,9 @@ fn verify_tls13(
     verify_tls13_signature_with_raw_key(message, &spki, dss, algorithms)
 }
 
-/// Verifies the signature of a TLS 1.2 handshake with the key of the certificate. The scheme names the hash and the
-/// kind of key, and not the curve (RFC 5246, 7.4.1.4.1): every algorithm of the scheme is tried.
+/// Verifies the signature of a TLS 1.2 handshake with the key of the certificate. The scheme names
+/// the hash and the kind of key, and not the curve (RFC 5246, section 7.4.1.4.1): every algorithm
+/// of the scheme is tried.
 fn verify_tls12(
     algorithms: &WebPkiSupportedAlgorithms,
     message: &[u8],

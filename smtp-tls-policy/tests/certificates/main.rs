@@ -114,7 +114,7 @@ fn an_unknown_issuer() {
     let impostor = Authority::new("Root");
     let leaf = impostor.issue(&leaf_params(&[HOST]));
     assert_eq!(bench.judge(&[&leaf.der]), Reason::CertBadSignature);
-    // Where the chain shows that its signatures are good, nobody is accused of a wrong one.
+    // If the chain shows that its signatures are good, the reason does not speak of a wrong one.
     assert_eq!(bench.judge(&[&leaf.der, &impostor.der]), Reason::CertUnknownIssuer);
     let issuer = impostor.below("Issuer", |_| {});
     let leaf = issuer.issue(&leaf_params(&[HOST]));
@@ -271,7 +271,7 @@ fn limits() {
     assert_eq!(bench.judge(&[&leaf, &padding]), Reason::CertTooCostly);
 }
 
-/// A host behind a bridge between authorities shows every cross certificate; few paths lead through them.
+/// A host below a bridge between authorities shows every cross certificate; few paths lead through them.
 #[test]
 fn a_long_chain_with_few_paths() {
     let (root, bridge) = (Authority::new("Root"), Authority::new("Bridge"));

@@ -6,7 +6,7 @@ fn judge(bench: Bench, root: &Authority, params: &rcgen::CertificateParams) -> R
     bench.judge(&[&root.issue(params).der])
 }
 
-/// Case K06: what stands for every name below a domain is `.example.com`.
+/// Case K06: every name below a domain is written `.example.com`.
 #[test]
 fn wildcard_as_a_reference_is_refused() {
     for text in ["*.example.com", "*", "m*.example.com"] {

@@ -1,4 +1,5 @@
-//! Revocation lists: which count, for whom, and what a connector makes of those that are missing or stale.
+//! Revocation lists: which lists count for which certificates, and missing and stale lists under each
+//! rule.
 
 use super::*;
 
@@ -219,7 +220,7 @@ fn a_list_for_some_certificates() {
         assert_eq!(judge(&[], scope, points), clear, "{points:?}");
     }
     // RFC 5280, 6.3.3: a certificate without distribution points has that of its issuer's name. A list for another one
-    // may be a part of many: it revokes, and clears nobody.
+    // may be a part of many: it revokes, and clears no certificate.
     assert_eq!(judge(&[SERIAL], None, &[]), Reason::CertRevoked);
     assert_eq!(judge(&[], None, &[]), Reason::RevocationUnknown);
     let (_, parsed) = x509_parser::parse_x509_certificate(&root.der).unwrap();

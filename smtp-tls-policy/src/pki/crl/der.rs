@@ -1,4 +1,4 @@
-//! A strict reader of DER (X.690, 8 to 10) that knows at which octet it stands.
+//! A strict reader of DER (X.690, section 8 to 10) that knows at which octet it stands.
 
 /// `INTEGER`
 pub(crate) const INTEGER: u8 = 0x02;
@@ -17,7 +17,8 @@ pub(crate) const SEQUENCE: u8 = 0x30;
 /// `[0]`, constructed.
 pub(crate) const CONSTRUCTED_0: u8 = 0xa0;
 
-/// The octet, counted from 0 at the beginning of what was given, at which an encoding is not what it should be.
+/// The octet, counted from 0 at the beginning of what was given, at which an encoding is not what
+/// it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Offset(pub(crate) usize);
 
@@ -33,7 +34,7 @@ pub(crate) struct Reader<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Element<'a> {
     der: &'a [u8],
-    /// Where its tag stands.
+    /// Where its tag is.
     pub(crate) start: usize,
     /// Where its contents begin.
     pub(crate) inner: usize,
@@ -52,7 +53,7 @@ impl<'a> Reader<'a> {
         Self { der, at: at.min(der.len()), end: der.len() }
     }
 
-    /// Where it stands.
+    /// The offset of the next element.
     pub(crate) fn offset(&self) -> Offset {
         Offset(self.at)
     }
@@ -66,8 +67,9 @@ impl<'a> Reader<'a> {
         (self.at < self.end).then(|| self.der[self.at])
     }
 
-    /// The next element. Tags of more than one octet, and lengths that are indefinite, of more than four octets, or longer
-    /// than they need be, are refused: what is read here has none (X.690, 10.1).
+    /// The next element. Tags of more than one octet, and lengths that are indefinite, of more than
+    /// four octets, or longer than they need be, are refused: what is read here has none (X.690,
+    /// section 10.1).
     pub(crate) fn next(&mut self) -> Result<Element<'a>, Offset> {
         let start = self.at;
         let rest = self.der.get(start..self.end).ok_or(Offset(start))?;
@@ -102,7 +104,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Nothing more.
+    /// Fails if anything is left.
     pub(crate) fn finish(&self) -> Result<(), Offset> {
         if self.is_empty() { Ok(()) } else { Err(self.offset()) }
     }
@@ -132,8 +134,8 @@ impl<'a> Element<'a> {
         Reader { der: self.der, at: self.inner, end: self.end }
     }
 
-    /// The value of a BOOLEAN. DER writes TRUE as 0xff; some authorities write 1 (X.690, sections 8.2.2
-    /// and 11.1), and the signature leaves no doubt that they meant it.
+    /// The value of a BOOLEAN. DER writes TRUE as 0xff; some authorities write 1 (X.690, sections
+    /// 8.2.2 and 11.1), and the signature leaves no doubt that they meant it.
     pub(crate) fn boolean(&self) -> Result<bool, Offset> {
         match self.contents() {
             [octet] => Ok(*octet != 0),
@@ -141,8 +143,9 @@ impl<'a> Element<'a> {
         }
     }
 
-    /// Seconds since 1970 of a `UTCTime` or `GeneralizedTime` in the forms that certificates and lists may use
-    /// (RFC 5280, 4.1.2.5): with seconds, without fractions, in UTC. What lies before 1970 is 0.
+    /// Seconds since 1970 of a `UTCTime` or `GeneralizedTime` in the forms that certificates and
+    /// lists may use (RFC 5280, section 4.1.2.5): with seconds, without fractions, in UTC. What
+    /// lies before 1970 is 0.
     pub(crate) fn seconds(&self) -> Result<u64, Offset> {
         let wrong = Offset(self.inner);
         let (&b'Z', digits) = self.contents().split_last().ok_or(wrong)? else {
@@ -155,7 +158,7 @@ impl<'a> Element<'a> {
             digits.iter().fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'))
         };
         let (year, rest) = match (self.tag(), digits.len()) {
-            // RFC 5280, 4.1.2.5.1: 50 and up are of the last century.
+            // RFC 5280, section 4.1.2.5.1: 50 and up are of the last century.
             (UTC_TIME, 12) => match number(&digits[..2]) {
                 year @ 50.. => (1900 + year, &digits[2..]),
                 year => (2000 + year, &digits[2..]),

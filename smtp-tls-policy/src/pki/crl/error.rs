@@ -1,4 +1,4 @@
-//! Why a revocation list cannot be used.
+//! Errors of revocation lists, with field and octet.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use super::der::Offset;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} ({field}, octet {offset})")]
 pub struct CrlError {
-    /// What is wrong.
+    /// The fault.
     pub kind: CrlErrorKind,
-    /// In which field.
+    /// The field with the fault.
     pub field: CrlField,
-    /// At which octet of the list, counted from 0.
+    /// The octet of the list at which the fault is, counted from 0.
     pub offset: usize,
 }
 
@@ -20,7 +20,7 @@ pub struct CrlError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrlErrorKind {
-    /// Not what RFC 5280, 5.1 describes, or not DER.
+    /// Not what RFC 5280, section 5.1 describes, or not DER.
     #[error("the revocation list is malformed")]
     Malformed,
     /// Neither version 1 nor version 2, or version 1 with extensions (RFC 5280, section 5.1.2.1).
@@ -29,22 +29,22 @@ pub enum CrlErrorKind {
     /// nextUpdate is absent (RFC 5280, section 5.1.2.5), so that the list would never expire.
     #[error("the revocation list lacks a required field")]
     Missing,
-    /// A delta list (RFC 5280, 5.2.4), which means nothing without its base.
+    /// A delta list (RFC 5280, section 5.2.4), which means nothing without its base.
     #[error("delta revocation lists are not supported")]
     Delta,
-    /// A list that speaks for other issuers (RFC 5280, 5.2.5 and 5.3.3).
+    /// A list that speaks for other issuers (RFC 5280, section 5.2.5 and 5.3.3).
     #[error("indirect revocation lists are not supported")]
     Indirect,
-    /// A list for some revocation reasons only (RFC 5280, 5.2.5).
+    /// A list for some revocation reasons only (RFC 5280, section 5.2.5).
     #[error("revocation lists partitioned by reasons are not supported")]
     PartitionedByReason,
-    /// A list for attribute certificates (RFC 5280, 5.2.5).
+    /// A list for attribute certificates (RFC 5280, section 5.2.5).
     #[error("revocation lists for attribute certificates are not supported")]
     AttributeCertificates,
-    /// A distribution point whose name is relative to the issuer's (RFC 5280, 4.2.1.13).
+    /// A distribution point whose name is relative to the issuer's (RFC 5280, section 4.2.1.13).
     #[error("revocation lists with a relative distribution point name are not supported")]
     RelativeName,
-    /// A critical extension that is not known here (RFC 5280, 5.2).
+    /// A critical extension that is not known here (RFC 5280, section 5.2).
     #[error("the revocation list has an unknown critical extension")]
     CriticalExtension,
     /// 4 GiB or more.
@@ -52,11 +52,11 @@ pub enum CrlErrorKind {
     TooLong,
 }
 
-/// A field of a revocation list (RFC 5280, 5.1).
+/// A field of a revocation list (RFC 5280, section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CrlField {
-    /// The list as a whole: three parts, and nothing behind them.
+    /// The list as a whole: three parts, and nothing after them.
     List,
     /// `version`
     Version,

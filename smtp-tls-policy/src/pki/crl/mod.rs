@@ -1,8 +1,9 @@
-//! One certificate revocation list (RFC 5280, 5), parsed once and kept as it came.
+//! One certificate revocation list (RFC 5280, section 5), parsed once and kept as it came.
 //!
-//! What is kept is the encoding itself and a hash table over the serial numbers, of at most 24 octets an entry: a list of
-//! a million entries costs its own length and 16 MiB. A look-up reads one slot or two, and at most one entry. The table is
-//! keyed at random, so that no choice of serial numbers makes it slow.
+//! A list consists of its encoding and a hash table over the serial numbers, of at most 24
+//! octets an entry: a list of a million entries costs its own length and 16 MiB. A look-up reads
+//! one slot or two, and at most one entry. The table is keyed at random, so that no choice of
+//! serial numbers makes it slow.
 //!
 //! ```
 //! # use smtp_tls_policy::pki::{Crl, CrlErrorKind};
@@ -33,11 +34,12 @@ pub(crate) use self::scope::{Coverage, Points};
 use self::scope::Scope;
 use self::serials::Serials;
 
-/// Most keys of which a list remembers whether they made its signature. Authorities of one name have two while a key is
-/// being replaced; a further one costs a verification each time.
+/// Most keys of which a list remembers whether they made its signature. Authorities of one name
+/// have two while a key is being replaced; a further one costs a verification each time.
 const MAX_KEYS: usize = 4;
 
-/// A parsed revocation list. Its signature is not verified yet: only a chain, or an earlier list, tells the issuer's key.
+/// A parsed revocation list. Its signature is not verified yet: only a chain, or an earlier list,
+/// tells the issuer's key.
 pub struct Crl {
     der: Box<[u8]>,
     signed: Range<usize>,
@@ -57,14 +59,14 @@ pub struct Crl {
     keys: [OnceLock<(Box<[u8]>, bool)>; MAX_KEYS],
 }
 
-/// How new a list is: its cRLNumber (RFC 5280, 5.2.3), if it has one, and its thisUpdate.
+/// How new a list is: its cRLNumber (RFC 5280, section 5.2.3), if it has one, and its thisUpdate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CrlVersion {
     number: Option<CrlNumber>,
     this_update: u64,
 }
 
-/// A cRLNumber: at most 20 octets (RFC 5280, 5.2.3).
+/// A cRLNumber: at most 20 octets (RFC 5280, section 5.2.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CrlNumber([u8; 20]);
 
@@ -79,8 +81,9 @@ impl CrlVersion {
         time(self.this_update)
     }
 
-    /// Whether this is older than the other: by its number, where both have one, or by its date. A list that is newer by
-    /// one and older by the other is not what RFC 5280, 5.2.3 lets an issuer make, and counts as older.
+    /// Whether this is older than the other: by its number, if both have one, or by its date. A
+    /// list that is newer by one and older by the other is not what RFC 5280, section 5.2.3 lets an
+    /// issuer make, and counts as older.
     pub fn is_older_than(&self, other: &Self) -> bool {
         let by_number =
             matches!((self.number, other.number), (Some(own), Some(theirs)) if own < theirs);
@@ -117,7 +120,8 @@ impl Crl {
     ///
     /// # Errors
     ///
-    /// A [`CrlError`] that says what is wrong with the list, or what of RFC 5280 it uses that is not supported, and where.
+    /// A [`CrlError`] that says what is wrong with the list, or what of RFC 5280 it uses that is
+    /// not supported, and where.
     pub fn from_der(der: &[u8]) -> Result<Self, CrlError> {
         let parts = parse::parse(der)?;
         let serials = Serials::new(der, &parts.serials);
@@ -143,35 +147,36 @@ impl Crl {
         &self.der[self.issuer.clone()]
     }
 
-    /// How new it is.
+    /// How new the list is.
     pub fn version(&self) -> CrlVersion {
         self.version
     }
 
-    /// When the next one is due; from then on it clears nobody.
+    /// When the next list is due. From then on this list clears no certificate.
     pub fn next_update(&self) -> UnixTime {
         time(self.next_update)
     }
 
-    /// How many entries it has.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.serials.len()
     }
 
-    /// Whether it has no entries.
+    /// Whether the list has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether it lists this serial number: the contents of the INTEGER, in DER. That means something only for a
-    /// certificate of the list's issuer, and once the signature is verified: judgements see to both.
+    /// Whether the list has this serial number: the contents of the INTEGER, in DER. That means
+    /// something only for a certificate of the list's issuer, and once the signature is verified:
+    /// judgements see to both.
     pub fn lists(&self, serial: &[u8]) -> bool {
         self.serials.contains(&self.der, serial)
     }
 
     /// Whether both speak for the same certificates of the same issuer: equal names (RFC 5280,
-    /// section 7.1), key identifiers (section 5.2.1) and issuing distribution points (section 5.2.5).
-    /// Of such lists the newest is meant, if the same key signed them.
+    /// section 7.1), key identifiers (section 5.2.1) and issuing distribution points (section
+    /// 5.2.5). Of such lists the newest is meant, if the same key signed them.
     pub fn is_of_the_same_kind(&self, other: &Self) -> bool {
         self.issuer_name == other.issuer_name
             && self.authority_key() == other.authority_key()
@@ -224,7 +229,7 @@ impl Crl {
             .map(|(_, good)| *good)
     }
 
-    /// Whether this key made the signature. What comes of it is remembered.
+    /// Whether this key made the signature. The result is remembered.
     pub(crate) fn is_signed_by(
         &self,
         spki: &[u8],
@@ -236,7 +241,8 @@ impl Crl {
         let good = self.verify(spki, algorithms);
         let mut finding = (spki.into(), good);
         for slot in &self.keys {
-            // Another thread may be first, with this key or another one. Where no slot is left it is found out again.
+            // Another thread may be first, with this key or another one. Where no slot is left it
+            // is found out again.
             match slot.set(finding) {
                 Ok(()) => break,
                 Err(back) => finding = back,

@@ -1,12 +1,12 @@
 //! Reads the fields of a list (RFC 5280, sections 5.1 to 5.3).
 //!
-//! What is read is what section 5 asks of applications, not what it asks of issuers: "All applications
-//! conforming to this profile [..] are required to process both version 1 and version 2 CRLs" of one
-//! issuer for all its certificates. So `version`, cRLNumber and the authority key identifier may be
-//! absent, and a BOOLEAN that is true may be any octet but 0, as in BER.
+//! What is read is what section 5 asks of applications, not what it asks of issuers: "All
+//! applications conforming to this profile [..] are required to process both version 1 and version
+//! 2 CRLs" of one issuer for all its certificates. So `version`, cRLNumber and the authority key
+//! identifier may be absent, and a BOOLEAN that is true may be any octet but 0, as in BER.
 //!
-//! nextUpdate is required. RFC 5280, section 5.1.2.5, leaves the meaning of a list without one open:
-//! such a list would say for ever that a certificate is good.
+//! nextUpdate is required. RFC 5280, section 5.1.2.5, leaves the meaning of a list without one
+//! open: such a list would say for ever that a certificate is good.
 
 use std::ops::Range;
 
@@ -18,12 +18,12 @@ use super::der::{
 use super::error::{CrlError, CrlErrorKind, CrlField};
 use super::scope::Scope;
 
-/// Extensions of a list (RFC 5280, 5.2), below id-ce, 2.5.29.
+/// Extensions of a list (RFC 5280, section 5.2), below id-ce, 2.5.29.
 const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 20];
 const DELTA_CRL_INDICATOR: &[u8] = &[0x55, 0x1d, 27];
 const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 28];
 const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 35];
-/// Extensions of an entry (RFC 5280, 5.3).
+/// Extensions of an entry (RFC 5280, section 5.3).
 const REASON_CODE: &[u8] = &[0x55, 0x1d, 21];
 const INVALIDITY_DATE: &[u8] = &[0x55, 0x1d, 24];
 const CERTIFICATE_ISSUER: &[u8] = &[0x55, 0x1d, 29];
@@ -73,7 +73,7 @@ pub(super) fn parse(der: &[u8]) -> Result<Parts, CrlError> {
     };
     let inner_algorithm = tbs.expect(SEQUENCE).map_err(F::Algorithm.malformed())?;
     if inner_algorithm.contents() != algorithm.contents() {
-        // RFC 5280, 5.1.2.2.
+        // RFC 5280, section 5.1.2.2.
         return Err(F::Algorithm.error(Malformed, Offset(inner_algorithm.start)));
     }
     let issuer = tbs.expect(SEQUENCE).map_err(F::Issuer.malformed())?;
@@ -143,8 +143,9 @@ fn entries(revoked: Element<'_>) -> Result<Vec<u32>, CrlError> {
     Ok(serials)
 }
 
-/// RFC 5280, 5.3: "If a CRL contains a critical CRL entry extension that the application cannot process, then the
-/// application MUST NOT use that CRL to determine the status of any certificates."
+/// RFC 5280, section 5.3: "If a CRL contains a critical CRL entry extension that the application
+/// cannot process, then the application MUST NOT use that CRL to determine the status of any
+/// certificates."
 fn entry_extensions(list: Element<'_>, field: CrlField) -> Result<(), CrlError> {
     let mut reader = list.reader();
     while !reader.is_empty() {
@@ -176,7 +177,8 @@ impl<'a> Extension<'a> {
         let mut parts = extension.reader();
         let id = parts.expect(OID)?.contents();
         let critical = match parts.optional(BOOLEAN)? {
-            // FALSE is the default and should be absent, and yet is not always (X.690, 11.5).
+            // FALSE is the default and should be absent, and yet is not always (X.690, section
+            // 11.5).
             Some(flag) => flag.boolean()?,
             None => false,
         };

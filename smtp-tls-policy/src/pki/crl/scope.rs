@@ -31,8 +31,8 @@ pub(crate) enum Coverage {
 /// The distribution points that a certificate names (RFC 5280, section 4.2.1.13).
 #[derive(Debug)]
 pub(crate) enum Points {
-    /// The certificate has no such extension. RFC 5280, section 6.3.3, gives it a point of the name of
-    /// its issuer.
+    /// The certificate has no such extension. RFC 5280, section 6.3.3, gives it a point of the name
+    /// of its issuer.
     Implied(ComparablePoint),
     /// The names of the points for all reasons and of the issuer's own lists.
     Named(Vec<ComparablePoint>),

@@ -4,10 +4,11 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::der::Reader;
 
-/// Where the entries' serial numbers stand in the list: a hash table with open addressing, at most two thirds full.
+/// The offsets of the entries' serial numbers in the list: a hash table with open addressing, at most
+/// two thirds full.
 ///
-/// A slot holds the offset of an INTEGER, and above it 32 bits of its hash, so that a look-up reads the list itself only
-/// where they agree. Free is 0, for no serial number can stand at offset 0.
+/// A slot holds the offset of an INTEGER, and above it 32 bits of its hash, so that a look-up reads
+/// the list itself only if they agree. A free slot is 0, since no serial number can be at offset 0.
 pub(super) struct Serials {
     slots: Box<[u64]>,
     count: usize,
@@ -39,12 +40,14 @@ impl Serials {
         self.count
     }
 
-    /// Whether a serial number is in the list. The contents of both INTEGERs are compared as the shortest encoding.
+    /// Whether a serial number is in the list. The contents of both INTEGERs are compared as the
+    /// shortest encoding.
     pub(super) fn contains(&self, der: &[u8], serial: &[u8]) -> bool {
         !self.slots.is_empty() && self.slots[self.find(der, shortest(serial)).0] != 0
     }
 
-    /// The slot of this serial number, or the free one where it would be; and the upper half of what stands there.
+    /// The slot of this serial number, or the free one where it would be; and the upper half of
+    /// what stands there.
     fn find(&self, der: &[u8], serial: &[u8]) -> (usize, u64) {
         let mask = self.slots.len() - 1;
         let hash = self.hasher.hash_one(serial);
@@ -67,7 +70,8 @@ fn serial_at(der: &[u8], offset: impl TryInto<usize>) -> &[u8] {
     shortest(element.map_or(&[], |element| element.contents()))
 }
 
-/// Drops octets that only repeat the sign (X.690, 8.3.2): some authorities write 0 in front of each serial number.
+/// Drops octets that only repeat the sign (X.690, section 8.3.2): some authorities write 0 in front
+/// of each serial number.
 fn shortest(mut serial: &[u8]) -> &[u8] {
     while let [0, 0..=0x7f, ..] | [0xff, 0x80..=0xff, ..] = serial {
         serial = &serial[1..];
