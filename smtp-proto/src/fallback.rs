@@ -9,10 +9,15 @@
 //! use smtp_proto::channel::Channel;
 //! use smtp_proto::fallback::{Fallback, TlsFailure, TlsRules, after};
 //!
-//! let opportunistic = TlsRules::OPPORTUNISTIC;
+//! let opportunistic = TlsRules { retry_plain_hello: false, ..TlsRules::OPPORTUNISTIC };
+//! let required = TlsRules { retry_plain_hello: false, ..TlsRules::REQUIRED };
 //! assert_eq!(after(opportunistic, &Channel::Plain, TlsFailure::NotOffered), Fallback::ContinuePlaintext);
 //! assert_eq!(after(opportunistic, &Channel::Plain, TlsFailure::Handshake), Fallback::ReconnectPlaintext);
-//! assert_eq!(after(TlsRules::REQUIRED, &Channel::Plain, TlsFailure::Handshake), Fallback::Forbidden);
+//! assert_eq!(after(required, &Channel::Plain, TlsFailure::Handshake), Fallback::Forbidden);
+//! assert_eq!(
+//!     after(TlsRules::REQUIRED, &Channel::Plain, TlsFailure::Handshake),
+//!     Fallback::RetryPlainHello,
+//! );
 //! ```
 
 use std::fmt;
@@ -28,8 +33,12 @@ pub struct TlsRules {
     pub refused: Yield,
     /// When TLS broke: bytes behind the 220, a failed or stalled handshake, EHLO refused inside TLS, a lost session.
     pub broken: Yield,
-    /// When the certificate does not count.
+    /// When the certificate is not acceptable.
     pub untrusted: Yield,
+    /// Whether a failed handshake is repeated once, on a new connection and with the plainest
+    /// ClientHello, before anything else follows. The driver sets it to false for that second
+    /// connection, and where it remembers that the peer needs the plainest ClientHello.
+    pub retry_plain_hello: bool,
 }
 
 impl TlsRules {
@@ -39,6 +48,7 @@ impl TlsRules {
         refused: Yield::Never,
         broken: Yield::Never,
         untrusted: Yield::Never,
+        retry_plain_hello: false,
     };
     /// TLS where it can be had, else clear text at once.
     pub const OPPORTUNISTIC: Self = Self {
@@ -46,6 +56,7 @@ impl TlsRules {
         refused: Yield::Now,
         broken: Yield::Now,
         untrusted: Yield::Now,
+        retry_plain_hello: true,
     };
     /// TLS or nothing.
     pub const REQUIRED: Self = Self {
@@ -53,6 +64,7 @@ impl TlsRules {
         refused: Yield::Never,
         broken: Yield::Never,
         untrusted: Yield::Never,
+        retry_plain_hello: true,
     };
 }
 
@@ -124,6 +136,10 @@ impl fmt::Display for TlsFailure {
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fallback {
+    /// Drop this connection; dial the same address and port again, once, and run the handshake with
+    /// the plainest ClientHello: no post-quantum key share, no resumption, no client certificate
+    /// that was only asked for. The checks are the same, and so is the least protection.
+    RetryPlainHello,
     /// Go on in clear text on this connection.
     ContinuePlaintext,
     /// Drop this connection; dial the same address and port again and speak clear text. After a broken handshake
@@ -139,7 +155,22 @@ pub enum Fallback {
 ///
 /// "When TLS is required we must never, ever, end up in plaintext": [`TlsMode::Required`] and
 /// [`Channel::Implicit`] are answered first, whatever else holds.
+///
+/// A failed handshake is repeated with the plainest ClientHello, if
+/// [`retry_plain_hello`](TlsRules::retry_plain_hello) allows it: before clear text, and before a
+/// host is given up where TLS is required. For a handshake that has failed before there was
+/// implicit TLS, ask with [`TlsRules::REQUIRED`] and [`Channel::Plain`].
 pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> Fallback {
+    match (rules.mode, channel, failure) {
+        (TlsMode::Never, ..) => {}
+        // S10b: not plaintext, so allowed under every mode that tries TLS.
+        (TlsMode::Opportunistic | TlsMode::Required, _, TlsFailure::Handshake)
+            if rules.retry_plain_hello =>
+        {
+            return Fallback::RetryPlainHello;
+        }
+        (TlsMode::Opportunistic | TlsMode::Required, ..) => {}
+    }
     match (rules.mode, channel) {
         (TlsMode::Required, _) | (_, Channel::Implicit(_)) => Fallback::Forbidden,
         (TlsMode::Never, Channel::Plain) => Fallback::ContinuePlaintext,

@@ -1,14 +1,18 @@
-//! From one connection to the next: candidate hosts in order until every recipient has its final word.
+//! From one connection to the next: candidate hosts in order, until each recipient has its final
+//! status.
 //!
-//! A [`Route`] is where [`Client`](crate::client::Client) ends: it knows no policy and does no I/O. It asks for what it
-//! needs ([`Next::Prepare`]: addresses and rules of a host, lazily), says what to dial ([`Next::Dial`]), is told how
-//! that ended ([`Ending`]), and goes on: the same address in clear text when [`after`](crate::fallback::after) said so,
-//! the host's next address, the next host.
+//! A [`Route`] starts where [`Client`](crate::client::Client) ends: it knows no policy and does no
+//! I/O. It asks for the addresses of a host when the host's turn comes ([`Next::Prepare`]), says
+//! what to dial ([`Next::Dial`]), and is told how the connection ended ([`Ending`]). Each address of
+//! a host is tried before the next host (RFC 5321, section 5.1), each at first with TLS as the
+//! caller's rules say. What follows a TLS failure is decided by [`after`](crate::fallback::after):
+//! the same address with the plainest ClientHello, the host's other addresses, and at last the same
+//! address in clear text.
 //!
 //! ```
-//! use smtp_proto::fallback::{Fallback, TlsMode, TlsRules};
+//! use smtp_proto::fallback::Fallback;
+//! use smtp_proto::route::{Ending, Mx, Next, Prepared, RecipientStatus, Route, RouteConfig, Targets};
 //! use smtp_proto::wire::reply::EnhancedCode;
-//! use smtp_proto::route::{RouteConfig, Ending, Mx, Next, Prepared, Route, Targets, Word};
 //!
 //! let mx = |preference, name: &str| Mx { preference, exchange: Some(name.parse().unwrap()) };
 //! let targets = Targets::Mx {
@@ -18,15 +22,19 @@
 //! let mut route = Route::new(targets, 1, &RouteConfig::default());
 //! assert!(matches!(route.next(), Next::Prepare { host } if host.as_str() == "mx.test.example"));
 //!
-//! route.prepared(Prepared { addresses: vec!["192.0.2.1".parse()?], rules: TlsRules::OPPORTUNISTIC, implicit: false });
-//! assert!(matches!(route.next(), Next::Dial { rules, .. } if rules.mode == TlsMode::Opportunistic));
-//! route.ended(Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status: EnhancedCode::new(4, 7, 5) });
+//! let mut prepared = Prepared::new(vec!["192.0.2.1".parse()?]);
+//! prepared.may_retry_in_clear = true;
+//! route.prepared(prepared);
+//! assert!(matches!(route.next(), Next::Dial { clear_retry: false, .. }));
+//! // The certificate was not acceptable, and the rules allow clear text then.
+//! let status = EnhancedCode::new(4, 7, 5);
+//! route.ended(Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status });
 //! // The same address and port again, without TLS.
-//! assert!(matches!(route.next(), Next::Dial { address, rules, .. }
-//!     if address == "192.0.2.1:25".parse().unwrap() && rules.mode == TlsMode::Never));
-//! route.word(0, Word::Delivered);
+//! assert!(matches!(route.next(), Next::Dial { address, clear_retry: true, .. }
+//!     if address == "192.0.2.1:25".parse().unwrap()));
+//! route.status(0, RecipientStatus::Delivered);
 //! route.ended(Ending::Finished);
-//! assert!(matches!(route.next(), Next::Done { words: [Word::Delivered], .. }));
+//! assert!(matches!(route.next(), Next::Done { statuses: [RecipientStatus::Delivered], .. }));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -34,32 +42,32 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::fallback::{Fallback, TlsMode, TlsRules};
+use crate::fallback::Fallback;
 use crate::wire::host::HostName;
 use crate::wire::reply::EnhancedCode;
 
-/// The port of SMTP (RFC 5321, 4.5.4.2); the clear retry goes to the port that was dialled.
+/// The port of SMTP (RFC 5321, section 4.5.4.2); the clear retry goes to the port that was dialled.
 pub const SMTP_PORT: u16 = 25;
 
-/// RFC 3463, 3.2 and RFC 5321, 3.6.1: the domain does not exist.
+/// RFC 3463, section 3.2 and RFC 5321, section 3.6.1: the domain does not exist.
 pub const NO_SUCH_DOMAIN: EnhancedCode = EnhancedCode::new(5, 1, 2);
-/// RFC 7505, 4.2: the domain accepts no mail.
+/// RFC 7505, section 4.2: the domain accepts no mail.
 pub const NULL_MX: EnhancedCode = EnhancedCode::new(5, 1, 10);
-/// RFC 3463, 3.5: no host of the route has an address.
+/// RFC 3463, section 3.5: no host of the route has an address.
 pub const NO_ADDRESS: EnhancedCode = EnhancedCode::new(5, 4, 4);
-/// RFC 3463, 3.5: every host of the route is this one.
+/// RFC 3463, section 3.5: every host of the route is this one.
 pub const LOOP: EnhancedCode = EnhancedCode::new(5, 4, 6);
-/// RFC 3463, 3.5: a look-up failed for now.
+/// RFC 3463, section 3.5: a look-up failed for now.
 pub const LOOKUP_FAILED: EnhancedCode = EnhancedCode::new(4, 4, 3);
-/// RFC 3463, 3.5: no connection.
+/// RFC 3463, section 3.5: no connection.
 pub const NO_ANSWER: EnhancedCode = EnhancedCode::new(4, 4, 1);
-/// RFC 3463, 3.5: the connection broke.
+/// RFC 3463, section 3.5: the connection broke.
 pub const BAD_CONNECTION: EnhancedCode = EnhancedCode::new(4, 4, 2);
 
 /// Where the mail of a domain goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Targets {
-    /// MX records; none means that the domain is its own host (RFC 5321, 5.1).
+    /// MX records; none means that the domain is its own host (RFC 5321, section 5.1).
     Mx {
         /// The domain of the recipients.
         domain: HostName,
@@ -87,86 +95,111 @@ pub struct Mx {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouteConfig {
-    /// Shuffles hosts of equal preference (RFC 5321, 5.1). Equal seeds give equal orders.
+    /// Shuffles hosts of equal preference (RFC 5321, section 5.1). Equal seeds give equal orders.
     pub seed: u64,
-    /// Names of this host: they and every worse or equal preference are left out (RFC 5321, 5.1).
+    /// Names of this host: they and every worse or equal preference are left out (RFC 5321,
+    /// section 5.1).
     pub own_names: Vec<HostName>,
-    /// The port of every host.
+    /// The port of every host. 25 by default.
     pub port: u16,
-    /// Connections at most, clear retries included; 0 counts as 1. RFC 5321, 5.1 wants at least two addresses tried.
+    /// Most connections, retries included; 0 counts as 1. 20 by default: RFC 5321, section 5.1 wants
+    /// at least two addresses tried.
     pub dials: usize,
-    /// Hosts at most, each of which may have to be looked up; 0 counts as 1. An MX answer of 64 KiB holds thousands.
+    /// Most hosts, each of which may have to be looked up; 0 counts as 1. 50 by default: an MX answer
+    /// of 64 KiB holds thousands.
     pub hosts: usize,
+    /// Whether each address of a host is tried for TLS before one of them is dialled in clear text.
+    /// On by default. If off, the clear-text retry follows the failure of TLS at once.
+    pub tls_at_each_address: bool,
 }
 
 impl Default for RouteConfig {
     fn default() -> Self {
-        Self { seed: 0, own_names: Vec::new(), port: SMTP_PORT, dials: 20, hosts: 50 }
+        Self {
+            seed: 0,
+            own_names: Vec::new(),
+            port: SMTP_PORT,
+            dials: 20,
+            hosts: 50,
+            tls_at_each_address: true,
+        }
     }
 }
 
 /// What is known of a host before it is dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Prepared {
     /// Its addresses in the order in which to try them. None: the name exists but has no address.
     pub addresses: Vec<IpAddr>,
-    /// What the policy allows.
-    pub rules: TlsRules,
-    /// TLS from the first byte (RFC 8314).
-    pub implicit: bool,
+    /// Whether a connection without TLS may follow one whose TLS failed. Off by default. Without it
+    /// no ending leads to clear text: neither required nor implicit TLS ever does.
+    pub may_retry_in_clear: bool,
+}
+
+impl Prepared {
+    /// A host that is not dialled in clear text after a failure of TLS.
+    pub fn new(addresses: Vec<IpAddr>) -> Self {
+        Self { addresses, may_retry_in_clear: false }
+    }
 }
 
 /// What to do next. Asking again without reporting gives the same answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<'a> {
-    /// Look up a host, make its rules; then [`Route::prepared`], [`Route::skip`] or [`Route::stop`].
+    /// Look up a host; then call [`Route::prepared`], [`Route::skip`] or [`Route::stop`].
     Prepare {
         /// The host.
         host: &'a HostName,
     },
-    /// Connect and deliver; then [`Route::word`] for every recipient that has one, then [`Route::ended`].
+    /// Connect and deliver; then call [`Route::status`] for each recipient that has one, and
+    /// [`Route::ended`].
     Dial {
         /// The host, for SNI and names.
         host: &'a HostName,
-        /// Where it is.
+        /// Its address.
         address: SocketAddr,
-        /// What may happen without TLS.
-        rules: TlsRules,
-        /// TLS from the first byte.
-        implicit: bool,
-        /// Indices of the recipients without a final word.
+        /// TLS only with the plainest ClientHello, because the handshake failed at this address:
+        /// see [`Fallback::RetryPlainHello`]. The rules of this connection must have
+        /// [`retry_plain_hello`](crate::fallback::TlsRules::retry_plain_hello) off.
+        plain_hello: bool,
+        /// Without TLS, because TLS failed at this address and clear text is allowed:
+        /// [`TlsRules::NEVER`](crate::fallback::TlsRules::NEVER). Never together with `plain_hello`.
+        clear_retry: bool,
+        /// Indices of the recipients without a final status.
         remaining: &'a [usize],
     },
-    /// Every recipient has its final word.
+    /// Each recipient has its final status.
     Done {
-        /// By index.
-        words: &'a [Word],
-        /// Clear text is allowed on the next run of the queue: a host answered with
+        /// The status of each recipient, by index: as many as there are recipients.
+        statuses: &'a [RecipientStatus],
+        /// Clear text is allowed on the next run of the queue: a connection ended with
         /// [`Fallback::PlaintextNextRun`].
         clear_next_run: bool,
     },
 }
 
-/// The word on one recipient.
+/// The status of one recipient.
 ///
 /// ```
-/// use smtp_proto::route::Word;
+/// use smtp_proto::route::RecipientStatus;
 /// use smtp_proto::wire::reply::EnhancedCode;
 ///
-/// assert_eq!(Word::Delivered.to_string(), "delivered");
-/// assert_eq!(Word::Deferred(EnhancedCode::new(4, 7, 5)).to_string(), "deferred: 4.7.5");
+/// assert_eq!(RecipientStatus::Delivered.to_string(), "delivered");
+/// let deferred = RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5));
+/// assert_eq!(deferred.to_string(), "deferred: 4.7.5");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// A server has taken the message.
+pub enum RecipientStatus {
+    /// A server has accepted the message.
     Delivered,
-    /// Try again later.
+    /// Not delivered now; to be tried again later.
     Deferred(EnhancedCode),
-    /// Give up.
+    /// Not deliverable; the sender is to be told.
     Bounced(EnhancedCode),
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for RecipientStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delivered => f.write_str("delivered"),
@@ -181,38 +214,44 @@ impl fmt::Display for Word {
 pub enum Ending {
     /// The conversation ran to its end. A recipient that was deferred is tried at the next host.
     Finished,
-    /// No connection: the host's next address is tried.
+    /// No connection could be made. The host's next address is tried.
     Unreachable,
-    /// The connection broke or stalled: the host's next address is tried.
+    /// The connection broke or timed out. The host's next address is tried.
     Broken,
-    /// The final dot was sent, and no word came. The message may have been delivered, so no other host gets it now.
+    /// The server said 421 after the client was welcome. Recipients keep the statuses that were
+    /// reported; the others are tried at the host's next address.
+    ShutDown,
+    /// The final dot was sent, and no reply came. The message may have been delivered, so no other
+    /// server gets it now.
     InDoubt,
-    /// This side cannot go on, such as where the message cannot be read: no other host is tried now.
+    /// A fault on this side, such as a message that cannot be read. No other host is tried now.
     Local(EnhancedCode),
-    /// Greeting or EHLO was refused: the next host is tried. 5yz from every host is final.
+    /// Greeting or EHLO was refused. The host's next address is tried. 5yz is final if each address
+    /// of each host answers so.
     Unwelcome(EnhancedCode),
-    /// The server could not be shown, or has not taken, the credentials for it: the next host is tried. Never final, for the
-    /// fault is not the mail's.
+    /// The server must not be shown, or has not accepted, the credentials for this host. The next
+    /// host is tried. Never permanent, because the fault is not the mail's.
     Unauthenticated(EnhancedCode),
-    /// TLS could not be had, and the rules say what now. The status is kept if nothing better comes.
+    /// TLS was not possible, or broke.
     NoTls {
-        /// What [`after`](crate::fallback::after) said.
+        /// The answer of [`after`](crate::fallback::after).
         fallback: Fallback,
-        /// 4.7.4 or 4.7.5.
+        /// 4.7.4 or 4.7.5; kept if no later connection has a better one.
         status: EnhancedCode,
     },
 }
 
-/// Candidate hosts, and the recipients that are waiting. See the [module](self).
+/// Candidate hosts, and the recipients without a final status. See the [module](self).
 #[derive(Debug)]
 pub struct Route {
     hosts: VecDeque<HostName>,
     host: Option<Current>,
     port: u16,
     dials: usize,
+    tls_at_each_address: bool,
     remaining: Vec<usize>,
-    words: Vec<Word>,
-    /// Every host so far refused for good.
+    statuses: Vec<RecipientStatus>,
+    /// Each host and address so far refused for good.
     all_permanent: bool,
     clear_next_run: bool,
 }
@@ -222,30 +261,70 @@ pub struct Route {
 struct Current {
     name: HostName,
     /// None until it is prepared.
-    dial: Option<Dial>,
+    dials: Option<Dials>,
 }
 
+/// The connections to one host that are still to be made; the first is under way.
 #[derive(Debug)]
-struct Dial {
-    addresses: VecDeque<IpAddr>,
-    rules: TlsRules,
-    implicit: bool,
-    /// The front address is dialled again, without TLS.
-    clear: bool,
+struct Dials {
+    queue: VecDeque<(IpAddr, Manner)>,
+    may_retry_in_clear: bool,
+}
+
+/// How an address is dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// As the caller's rules say.
+    First,
+    /// With the plainest ClientHello.
+    PlainHello,
+    /// Without TLS.
+    Clear,
+}
+
+impl Dials {
+    /// Puts the next connection after a failure of TLS into the queue, in place of the first.
+    fn retry(&mut self, fallback: Fallback, tls_at_each_address: bool) {
+        let Some((address, manner)) = self.queue.pop_front() else { return };
+        match (fallback, manner) {
+            (Fallback::RetryPlainHello, Manner::First) => {
+                self.queue.push_front((address, Manner::PlainHello));
+            }
+            (Fallback::ReconnectPlaintext, Manner::First | Manner::PlainHello)
+                if self.may_retry_in_clear =>
+            {
+                if tls_at_each_address {
+                    self.queue.push_back((address, Manner::Clear));
+                } else {
+                    self.queue.push_front((address, Manner::Clear));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts a connection in clear text first, if there is one.
+    fn prefer_clear(&mut self) {
+        let clear = self.queue.iter().position(|&(_, manner)| manner == Manner::Clear);
+        if let Some(dial) = clear.and_then(|at| self.queue.remove(at)) {
+            self.queue.push_front(dial);
+        }
+    }
 }
 
 impl Route {
     /// A route for `recipients` recipients, known by their indices.
     pub fn new(targets: Targets, recipients: usize, config: &RouteConfig) -> Self {
-        let (mut hosts, word) = candidates(targets, config);
+        let (mut hosts, status) = candidates(targets, config);
         let known = hosts.len();
         hosts.truncate(config.hosts.max(1));
         let mut route = Self {
             host: None,
             port: config.port,
             dials: config.dials.max(1),
+            tls_at_each_address: config.tls_at_each_address,
             remaining: (0..recipients).collect(),
-            words: vec![word; recipients],
+            statuses: vec![status; recipients],
             // Hosts that are never asked cannot refuse.
             all_permanent: hosts.len() == known,
             hosts,
@@ -258,16 +337,16 @@ impl Route {
     /// What to do next.
     pub fn next(&self) -> Next<'_> {
         let current = self.host.as_ref().filter(|_| !self.remaining.is_empty() && self.dials > 0);
-        let Some(Current { name: host, dial }) = current else {
-            return Next::Done { words: &self.words, clear_next_run: self.clear_next_run };
+        let Some(Current { name: host, dials }) = current else {
+            return Next::Done { statuses: &self.statuses, clear_next_run: self.clear_next_run };
         };
-        match dial.as_ref().and_then(|dial| Some((dial, *dial.addresses.front()?))) {
+        match dials.as_ref().and_then(|dials| dials.queue.front()) {
             None => Next::Prepare { host },
-            Some((dial, address)) => Next::Dial {
+            Some(&(address, manner)) => Next::Dial {
                 host,
                 address: SocketAddr::new(address, self.port),
-                rules: if dial.clear { TlsRules::NEVER } else { dial.rules },
-                implicit: dial.implicit,
+                plain_hello: manner == Manner::PlainHello,
+                clear_retry: manner == Manner::Clear,
                 remaining: &self.remaining,
             },
         }
@@ -275,37 +354,37 @@ impl Route {
 
     /// Answers [`Next::Prepare`].
     pub fn prepared(&mut self, prepared: Prepared) {
+        let Some(Current { dials: dials @ None, .. }) = &mut self.host else { return };
         if prepared.addresses.is_empty() {
             return self.skip(NO_ADDRESS);
         }
-        if let Some(Current { dial: dial @ None, .. }) = &mut self.host {
-            let Prepared { addresses, rules, implicit } = prepared;
-            *dial = Some(Dial { addresses: addresses.into(), rules, implicit, clear: false });
-        }
+        let queue = prepared.addresses.into_iter().map(|it| (it, Manner::First)).collect();
+        *dials = Some(Dials { queue, may_retry_in_clear: prepared.may_retry_in_clear });
     }
 
-    /// Answers [`Next::Prepare`]: this host is not to be dialled. A failed look-up is 4.4.3; the policy has statuses of
-    /// its own. A permanent status counts only if every host ends with one.
+    /// Answers [`Next::Prepare`]: this host is not dialled. A failed look-up is 4.4.3; the policy has
+    /// statuses of its own. A permanent status counts only if each host ends with one.
     pub fn skip(&mut self, status: EnhancedCode) {
         self.defer_all(status);
         self.advance();
     }
 
-    /// Answers [`Next::Prepare`]: neither this host nor any other of the route is to be dialled, for what stands in the way
-    /// holds for all of them. The status is the last word on everyone who waits; a permanent one only if no host before
-    /// has given hope.
+    /// Answers [`Next::Prepare`]: neither this host nor any other of the route is dialled, because the
+    /// reason holds for all of them. Each recipient without a final status gets this one; it is
+    /// permanent only if each earlier host has failed for good.
     pub fn stop(&mut self, status: EnhancedCode) {
         self.defer_all(status);
         self.remaining.clear();
     }
 
-    /// The word of the present host on one recipient. [`Word::Deferred`] is final only if no other host is left.
-    pub fn word(&mut self, index: usize, word: Word) {
+    /// The status of one recipient at the present host. [`RecipientStatus::Deferred`] is final only if
+    /// no other host is left.
+    pub fn status(&mut self, index: usize, status: RecipientStatus) {
         if let (Some(entry), Some(position)) =
-            (self.words.get_mut(index), self.remaining.iter().position(|&it| it == index))
+            (self.statuses.get_mut(index), self.remaining.iter().position(|&it| it == index))
         {
-            *entry = word;
-            if !matches!(word, Word::Deferred(_)) {
+            *entry = status;
+            if !matches!(status, RecipientStatus::Deferred(_)) {
                 self.remaining.remove(position);
             }
         }
@@ -313,108 +392,98 @@ impl Route {
 
     /// Answers [`Next::Dial`].
     pub fn ended(&mut self, ending: Ending) {
-        let Some(Current { dial: Some(dial), .. }) = &mut self.host else { return };
+        let Some(Current { dials: Some(dials), .. }) = &mut self.host else { return };
         self.dials = self.dials.saturating_sub(1);
+        match ending {
+            Ending::NoTls { fallback, .. } => dials.retry(fallback, self.tls_at_each_address),
+            Ending::Unreachable | Ending::Broken | Ending::ShutDown | Ending::Unwelcome(_) => {
+                dials.queue.pop_front();
+            }
+            Ending::Finished | Ending::Unauthenticated(_) => dials.queue.clear(),
+            Ending::InDoubt | Ending::Local(_) => {}
+        }
+        // The limit must not keep opportunistic mail in the queue for ever.
+        if self.dials == 1 {
+            dials.prefer_clear();
+        }
+        let is_host_done = dials.queue.is_empty();
         if self.dials == 0 {
-            // Hosts that were never asked cannot have refused.
-            self.all_permanent &= self.hosts.is_empty();
+            // Hosts and addresses that were never asked cannot have refused.
+            self.all_permanent &= self.hosts.is_empty() && is_host_done;
         }
         match ending {
-            Ending::Finished => {
-                // A host that spoke is one that may change its mind, also about recipients it said nothing of.
+            Ending::Finished | Ending::ShutDown => {
+                // A server that spoke may change its mind, also about recipients without a reply.
                 self.all_permanent = false;
                 for &index in &self.remaining {
-                    if !matches!(self.words[index], Word::Deferred(_)) {
-                        self.words[index] = Word::Deferred(BAD_CONNECTION);
+                    if !matches!(self.statuses[index], RecipientStatus::Deferred(_)) {
+                        self.statuses[index] = RecipientStatus::Deferred(BAD_CONNECTION);
                     }
                 }
-                self.advance();
             }
-            Ending::Unreachable | Ending::Broken => {
-                dial.addresses.pop_front();
-                dial.clear = false;
-                let more = !dial.addresses.is_empty();
-                self.defer_all(if ending == Ending::Unreachable {
-                    NO_ANSWER
-                } else {
-                    BAD_CONNECTION
-                });
-                if !more {
-                    self.advance();
-                }
-            }
-            Ending::InDoubt => {
-                self.defer_all(BAD_CONNECTION);
-                self.remaining.clear();
-            }
-            Ending::Local(status) => {
-                self.defer_all(status);
-                self.remaining.clear();
-            }
-            Ending::Unwelcome(status) => {
-                self.defer_all(status);
-                self.advance();
-            }
+            Ending::Unreachable => self.defer_all(NO_ANSWER),
+            Ending::Broken => self.defer_all(BAD_CONNECTION),
+            Ending::InDoubt => self.stop(BAD_CONNECTION),
+            Ending::Local(status) => self.stop(status),
+            Ending::Unwelcome(status) => self.defer_all(status),
             Ending::Unauthenticated(status) => {
                 self.defer_all(EnhancedCode { class: 4, ..status });
-                self.advance();
-            }
-            // Whatever is reported: no way leads from required or implicit TLS to clear text.
-            Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status }
-                if dial.rules.mode == TlsMode::Opportunistic && !dial.implicit && !dial.clear =>
-            {
-                dial.clear = true;
-                self.defer_all(status);
             }
             Ending::NoTls { fallback, status } => {
                 self.clear_next_run |= fallback == Fallback::PlaintextNextRun;
                 self.defer_all(status);
-                self.advance();
             }
+        }
+        if is_host_done {
+            self.advance();
         }
     }
 
-    /// Notes a status for every recipient that waits. The word becomes final when no host is left.
+    /// Notes a status for each recipient without a final one. It becomes final if no host is left.
     fn defer_all(&mut self, status: EnhancedCode) {
         self.all_permanent &= status.class == 5;
-        let word = if self.all_permanent {
-            Word::Bounced(status)
+        let status = if self.all_permanent {
+            RecipientStatus::Bounced(status)
         } else {
-            // One host that may change its mind is a reason to come again.
-            Word::Deferred(EnhancedCode { class: 4, ..status })
+            // One host that may change its mind is a reason to try again later.
+            RecipientStatus::Deferred(EnhancedCode { class: 4, ..status })
         };
         for &index in &self.remaining {
-            self.words[index] = word;
+            self.statuses[index] = status;
         }
     }
 
     fn advance(&mut self) {
-        self.host = self.hosts.pop_front().map(|name| Current { name, dial: None });
+        self.host = self.hosts.pop_front().map(|name| Current { name, dials: None });
     }
 }
 
-/// Hosts in order, and the word on everybody if there is none.
-fn candidates(targets: Targets, config: &RouteConfig) -> (VecDeque<HostName>, Word) {
+/// Hosts in order, and the status of each recipient if there is none.
+fn candidates(targets: Targets, config: &RouteConfig) -> (VecDeque<HostName>, RecipientStatus) {
     let (domain, records) = match targets {
         Targets::Mx { domain, records } => (domain, records),
-        Targets::Host(host) => return ([host].into(), Word::Bounced(NO_ADDRESS)),
-        Targets::NoSuchDomain => return (VecDeque::new(), Word::Bounced(NO_SUCH_DOMAIN)),
-        Targets::LookupFailed => return (VecDeque::new(), Word::Deferred(LOOKUP_FAILED)),
+        Targets::Host(host) => return ([host].into(), RecipientStatus::Bounced(NO_ADDRESS)),
+        Targets::NoSuchDomain => {
+            return (VecDeque::new(), RecipientStatus::Bounced(NO_SUCH_DOMAIN));
+        }
+        Targets::LookupFailed => {
+            return (VecDeque::new(), RecipientStatus::Deferred(LOOKUP_FAILED));
+        }
     };
     if records.is_empty() {
-        // RFC 5321, 5.1: the implicit MX has preference 0.
+        // RFC 5321, section 5.1: the implicit MX has preference 0.
         return if is_own(&domain, config) {
-            (VecDeque::new(), Word::Bounced(LOOP))
+            (VecDeque::new(), RecipientStatus::Bounced(LOOP))
         } else {
-            ([domain].into(), Word::Bounced(NO_ADDRESS))
+            ([domain].into(), RecipientStatus::Bounced(NO_ADDRESS))
         };
     }
     let mut hosts: Vec<(u16, HostName)> =
         records.into_iter().filter_map(|mx| Some((mx.preference, mx.exchange?))).collect();
     if hosts.is_empty() {
-        return (VecDeque::new(), Word::Bounced(NULL_MX));
+        return (VecDeque::new(), RecipientStatus::Bounced(NULL_MX));
     }
-    // RFC 5321, 5.1: this host and everything that is not better than it would only bring the mail back.
+    // RFC 5321, section 5.1: this host and everything that is not better than it would only bring the mail back.
     let own = hosts
         .iter()
         .filter(|(_, name)| is_own(name, config))
@@ -423,7 +492,7 @@ fn candidates(targets: Targets, config: &RouteConfig) -> (VecDeque<HostName>, Wo
     hosts.retain(|&(preference, _)| own.is_none_or(|own| preference < own));
     shuffle(&mut hosts, config.seed);
     hosts.sort_by_key(|&(preference, _)| preference);
-    (hosts.into_iter().map(|(_, name)| name).collect(), Word::Bounced(LOOP))
+    (hosts.into_iter().map(|(_, name)| name).collect(), RecipientStatus::Bounced(LOOP))
 }
 
 fn is_own(name: &HostName, config: &RouteConfig) -> bool {

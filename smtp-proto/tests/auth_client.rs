@@ -12,7 +12,7 @@ use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Envelope, MAX_CHALLENGE};
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
-use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, Yield};
+use smtp_proto::fallback::{Fallback, TlsFailure, TlsRules};
 use smtp_proto::sasl::client::{
     AuthRefusal, Binding, ClientExternal, ClientLogin, ClientMechanism, ClientOauthBearer,
     ClientPlain, ClientScramSha256, ClientXoauth2, Credentials, Floor,
@@ -501,12 +501,7 @@ fn only_what_is_offered_is_used() {
 /// Every way to have no TLS: whatever the rules of the connection are, no octet of AUTH is sent.
 #[test]
 fn credentials_are_never_sent_in_clear_text_unless_told() {
-    let lax = TlsRules {
-        mode: TlsMode::Opportunistic,
-        refused: Yield::Now,
-        broken: Yield::Now,
-        untrusted: Yield::Now,
-    };
+    let lax = TlsRules::OPPORTUNISTIC;
     let auth = "250-mx\r\n250 AUTH PLAIN LOGIN EXTERNAL SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER\r\n";
     let both = auth.replacen("250-mx\r\n", "250-mx\r\n250-STARTTLS\r\n", 1);
     let stripped = format!("220 mx\r\n{auth}");

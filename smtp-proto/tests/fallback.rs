@@ -17,22 +17,26 @@ const INTRODUCTION: &str = "\
 # What `fallback::after` answers.
 #
 # same:  go on in clear text on this connection
+# hello: TLS with the plainest ClientHello on a new connection to the same address and port
 # new:   clear text on a new connection to the same address and port
 # later: clear text on a later run of the queue
 # no:    never in clear text; the next host
 #
-# Columns: TlsMode::Never; TlsMode::Opportunistic with every yield Now, Later, Never; TlsMode::Required with every
-# yield Now, which must have no effect. Where clear text is wished (Never) it is `same`, whatever is said to have failed; every
-# other row that cannot happen on a channel answers `no`. S4 and so on are the rows of the policy's decision table.
+# Columns: TlsMode::Never; TlsMode::Opportunistic with every yield Now, Later, Never; TlsMode::Required
+# with every yield Now, which must have no effect. Where clear text is wished (Never) it is `same`,
+# whatever is said to have failed; every other row that cannot happen on a channel answers `no`. S4 and
+# so on are the rows of the policy's decision table. The rows S10 hold with `retry_plain_hello`, the
+# rows S10b without it: after the plainest ClientHello. It has no effect on the other rows.
 ";
 
-const FAILURES: [(&str, TlsFailure); 10] = [
+const FAILURES: [(&str, TlsFailure); 11] = [
     ("TLS not wanted", TlsFailure::NotWanted),
     ("S4 STARTTLS not offered", TlsFailure::NotOffered),
     ("S7 STARTTLS refused, 4yz", TlsFailure::Refused { transient: true }),
     ("S8, S9 STARTTLS 5yz or not 220", TlsFailure::Refused { transient: false }),
     ("S6 plaintext behind the 220", TlsFailure::Injected),
     ("S10 handshake failed", TlsFailure::Handshake),
+    ("S10b handshake failed again", TlsFailure::Handshake),
     ("S11 certificate does not count", TlsFailure::Untrusted),
     ("S13 EHLO refused inside TLS", TlsFailure::HelloInside),
     ("S15 lost before the final dot", TlsFailure::Lost { end_of_data_sent: false }),
@@ -40,7 +44,7 @@ const FAILURES: [(&str, TlsFailure); 10] = [
 ];
 
 fn rules(mode: TlsMode, when: Yield) -> TlsRules {
-    TlsRules { mode, refused: when, broken: when, untrusted: when }
+    TlsRules { mode, refused: when, broken: when, untrusted: when, retry_plain_hello: false }
 }
 
 fn columns() -> [TlsRules; 5] {
@@ -55,6 +59,7 @@ fn columns() -> [TlsRules; 5] {
 
 fn word(fallback: Fallback) -> &'static str {
     match fallback {
+        Fallback::RetryPlainHello => "hello",
         Fallback::ContinuePlaintext => "same",
         Fallback::ReconnectPlaintext => "new",
         Fallback::PlaintextNextRun => "later",
@@ -72,8 +77,16 @@ fn decision_table() {
     ] {
         writeln!(table, "\n## {title}\n\n{:<36}Never  Now    Later  Hold   Required", "").unwrap();
         for (name, failure) in FAILURES {
-            let [never, now, later, hold, required] =
-                columns().map(|rules| word(after(rules, &channel, failure)));
+            let retry = name.starts_with("S10 ");
+            let [never, now, later, hold, required] = columns().map(|mut rules| {
+                rules.retry_plain_hello = retry;
+                let answer = after(rules, &channel, failure);
+                rules.retry_plain_hello = true;
+                if failure != TlsFailure::Handshake {
+                    assert_eq!(answer, after(rules, &channel, failure), "{name}");
+                }
+                word(answer)
+            });
             writeln!(table, "{name:<36}{never:<7}{now:<7}{later:<7}{hold:<7}{required}").unwrap();
         }
     }
@@ -88,6 +101,7 @@ fn yields_do_not_mix() {
         refused: Yield::Never,
         broken: Yield::Never,
         untrusted: Yield::Never,
+        retry_plain_hello: false,
     };
     let inside = Channel::StartTls(tls_info());
     let refused = TlsRules { refused: Yield::Now, ..HOLD };
@@ -138,7 +152,8 @@ fn inside(rules: TlsRules) -> ClientBed {
 
 const DETERMINISTIC: TlsRules = TlsRules::OPPORTUNISTIC;
 
-/// One row of the policy rules: how the client gets there, and what it must answer without and with a floor.
+/// One row of the policy rules: how the client gets there, and what it must answer where TLS is
+/// optional and where it is required. Only rows S10 ask for the plainest ClientHello at first.
 fn row(
     name: &str,
     drive: impl Fn(TlsRules) -> (String, Fallback),
@@ -148,8 +163,11 @@ fn row(
     for (rules, fallback) in
         [(DETERMINISTIC, opportunistic), (TlsRules::REQUIRED, Fallback::Forbidden)]
     {
-        let (seen, answer) = drive(rules);
+        let (seen, answer) = drive(TlsRules { retry_plain_hello: false, ..rules });
         assert_eq!((seen.as_str(), answer), (event, fallback), "{name}");
+        let (seen, answer) = drive(rules);
+        let fallback = if name.starts_with("S10") { Fallback::RetryPlainHello } else { fallback };
+        assert_eq!((seen.as_str(), answer), (event, fallback), "{name}, at first");
     }
 }
 
@@ -388,7 +406,7 @@ fn who_is_not_trusted_gets_quit_inside_tls() {
 /// Implicit TLS: no ending of it may lead to clear text.
 #[test]
 fn implicit_tls_has_no_fallback() {
-    let rules = TlsRules::OPPORTUNISTIC;
+    let rules = TlsRules { retry_plain_hello: false, ..TlsRules::OPPORTUNISTIC };
     let implicit = || ClientBed::with(client_config(), rules, Channel::Implicit(tls_info()));
     assert_eq!(
         implicit().client.connection_lost(),

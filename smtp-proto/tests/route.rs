@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
-use smtp_proto::fallback::{Fallback, TlsMode, TlsRules};
+use smtp_proto::fallback::Fallback;
 use smtp_proto::route::{
     BAD_CONNECTION, Ending, LOOKUP_FAILED, LOOP, Mx, NO_ADDRESS, NO_ANSWER, NO_SUCH_DOMAIN,
-    NULL_MX, Next, Prepared, Route, RouteConfig, SMTP_PORT, Targets, Word,
+    NULL_MX, Next, Prepared, RecipientStatus, Route, RouteConfig, SMTP_PORT, Targets,
 };
 use smtp_proto::wire::host::{HostName, HostNameError};
 use smtp_proto::wire::reply::EnhancedCode;
@@ -36,7 +36,9 @@ fn config_with(set: impl FnOnce(&mut RouteConfig)) -> RouteConfig {
 
 fn prepared(addresses: &[&str]) -> Prepared {
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    Prepared { addresses, rules: TlsRules::OPPORTUNISTIC, implicit: false }
+    let mut prepared = Prepared::new(addresses);
+    prepared.may_retry_in_clear = true;
+    prepared
 }
 
 /// The host that is asked for.
@@ -47,32 +49,38 @@ fn asked(route: &Route) -> String {
     }
 }
 
-/// What is dialled: address, and whether TLS may be tried.
-fn dialled(route: &Route) -> (String, TlsMode) {
+/// What is dialled: the address and how.
+fn dialled(route: &Route) -> (String, &'static str) {
     match route.next() {
-        Next::Dial { address, rules, .. } => {
+        Next::Dial { address, plain_hello, clear_retry, .. } => {
             assert_eq!(address.port(), SMTP_PORT);
-            (address.ip().to_string(), rules.mode)
+            let manner = match (plain_hello, clear_retry) {
+                (false, false) => "first",
+                (true, false) => "plain hello",
+                (false, true) => "clear",
+                (true, true) => panic!("a ClientHello in clear text"),
+            };
+            (address.ip().to_string(), manner)
         }
         next => panic!("{next:?}"),
     }
 }
 
-fn words(route: &Route) -> Vec<Word> {
+fn statuses(route: &Route) -> Vec<RecipientStatus> {
     match route.next() {
-        Next::Done { words, .. } => words.to_vec(),
+        Next::Done { statuses, .. } => statuses.to_vec(),
         next => panic!("{next:?}"),
     }
 }
 
 /// The hosts in the order in which they are asked for, if none has an address.
-fn order(targets: Targets, config: &RouteConfig) -> (Vec<String>, Word) {
+fn order(targets: Targets, config: &RouteConfig) -> (Vec<String>, RecipientStatus) {
     let mut route = Route::new(targets, 1, config);
     let mut hosts = Vec::new();
     loop {
         match route.next() {
             Next::Prepare { host } => hosts.push(host.to_string()),
-            Next::Done { words, .. } => return (hosts, words[0]),
+            Next::Done { statuses, .. } => return (hosts, statuses[0]),
             next => panic!("{next:?}"),
         }
         route.prepared(prepared(&[]));
@@ -98,7 +106,7 @@ fn hosts_come_in_the_order_of_preference() {
         vec![mx(20, "c.example"), mx(10, "b.example"), mx(0, "a.example"), mx(65535, "d.example")];
     let (hosts, word) = order(targets(records), &config());
     assert_eq!(hosts, ["a.example", "b.example", "c.example", "d.example"]);
-    assert_eq!(word, Word::Bounced(NO_ADDRESS));
+    assert_eq!(word, RecipientStatus::Bounced(NO_ADDRESS));
 }
 
 #[test]
@@ -126,18 +134,24 @@ fn ties_are_shuffled_by_the_seed_alone() {
 #[test]
 fn the_domain_itself_where_there_is_no_mx() {
     let (hosts, word) = order(targets(vec![]), &config());
-    assert_eq!((hosts, word), (vec!["test.example".into()], Word::Bounced(NO_ADDRESS)));
+    assert_eq!((hosts, word), (vec!["test.example".into()], RecipientStatus::Bounced(NO_ADDRESS)));
     let mut own = config();
     own.own_names = vec!["TEST.example".parse().unwrap()];
-    assert_eq!(order(targets(vec![]), &own), (vec![], Word::Bounced(LOOP)));
+    assert_eq!(order(targets(vec![]), &own), (vec![], RecipientStatus::Bounced(LOOP)));
 }
 
 #[test]
 fn domains_without_mail() {
     let null = targets(vec![Mx { preference: 0, exchange: None }]);
-    assert_eq!(order(null, &config()), (vec![], Word::Bounced(NULL_MX)));
-    assert_eq!(order(Targets::NoSuchDomain, &config()), (vec![], Word::Bounced(NO_SUCH_DOMAIN)));
-    assert_eq!(order(Targets::LookupFailed, &config()), (vec![], Word::Deferred(LOOKUP_FAILED)));
+    assert_eq!(order(null, &config()), (vec![], RecipientStatus::Bounced(NULL_MX)));
+    assert_eq!(
+        order(Targets::NoSuchDomain, &config()),
+        (vec![], RecipientStatus::Bounced(NO_SUCH_DOMAIN))
+    );
+    assert_eq!(
+        order(Targets::LookupFailed, &config()),
+        (vec![], RecipientStatus::Deferred(LOOKUP_FAILED))
+    );
     // RFC 7505, 3: a null MX beside others has no meaning.
     let mixed = targets(vec![Mx { preference: 0, exchange: None }, mx(10, "a.example")]);
     assert_eq!(order(mixed, &config()).0, ["a.example"]);
@@ -150,7 +164,10 @@ fn own_names_and_everything_that_is_not_better_are_left_out() {
     let own = |name: &str| config_with(|it| it.own_names = vec![name.parse().unwrap()]);
     assert_eq!(order(targets(records()), &own("b.EXAMPLE")).0, ["a.example"]);
     assert_eq!(order(targets(records()), &own("d.example")).0.len(), 3);
-    assert_eq!(order(targets(records()), &own("a.example")), (vec![], Word::Bounced(LOOP)));
+    assert_eq!(
+        order(targets(records()), &own("a.example")),
+        (vec![], RecipientStatus::Bounced(LOOP))
+    );
     assert_eq!(order(targets(records()), &own("e.example")).0.len(), 4);
 }
 
@@ -186,10 +203,10 @@ fn a_host_without_mx_look_up() {
         &config_with(|it| it.port = 2525),
     );
     assert_eq!(asked(&route), "[192.0.2.9]");
-    route.prepared(Prepared { implicit: true, ..prepared(&["2001:db8::1"]) });
-    let Next::Dial { address, implicit, host, remaining, .. } = route.next() else { panic!() };
+    route.prepared(prepared(&["2001:db8::1"]));
+    let Next::Dial { address, host, remaining, .. } = route.next() else { panic!() };
     assert_eq!(address, "[2001:db8::1]:2525".parse::<SocketAddr>().unwrap());
-    assert_eq!((implicit, host.as_str(), remaining), (true, "[192.0.2.9]", &[0][..]));
+    assert_eq!((host.as_str(), remaining), ("[192.0.2.9]", &[0][..]));
 }
 
 #[test]
@@ -205,23 +222,160 @@ fn every_address_then_the_next_host() {
     assert_eq!(asked(&route), "b.example");
     route.prepared(prepared(&["192.0.2.2"]));
     route.ended(Ending::Unreachable);
-    assert_eq!(words(&route), [Word::Deferred(NO_ANSWER)]);
+    assert_eq!(statuses(&route), [RecipientStatus::Deferred(NO_ANSWER)]);
+}
+
+const CLEAR: Ending = Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status: TLS };
+const PLAIN_HELLO: Ending = Ending::NoTls { fallback: Fallback::RetryPlainHello, status: TLS };
+const FORBIDDEN: Ending = Ending::NoTls { fallback: Fallback::Forbidden, status: TLS };
+
+/// Two addresses at one host, then another host.
+fn two_addresses(config: &RouteConfig) -> Route {
+    let mut route = Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, config);
+    route.prepared(prepared(&["192.0.2.1", "192.0.2.2"]));
+    route
+}
+
+/// What is dialled after each of these endings, until another host is asked for or none is left.
+fn walk(mut route: Route, endings: &[Ending]) -> Vec<String> {
+    let mut walked = Vec::new();
+    for ending in endings {
+        let (address, manner) = dialled(&route);
+        walked.push(format!("{} {manner}", &address[8..]));
+        route.ended(*ending);
+    }
+    walked.push(match route.next() {
+        Next::Prepare { host } => host.to_string(),
+        Next::Done { statuses, .. } => statuses[0].to_string(),
+        Next::Dial { address, .. } => format!("then {}", address.ip()),
+    });
+    walked
 }
 
 #[test]
-fn the_clear_retry_goes_to_the_same_address_once() {
+fn tls_is_tried_at_each_address_before_clear_text() {
+    let walked = walk(two_addresses(&config()), &[CLEAR, CLEAR, CLEAR, CLEAR]);
+    assert_eq!(walked, ["1 first", "2 first", "1 clear", "2 clear", "b.example"]);
+    // Clear text is dialled only where `after` has allowed it.
+    let walked = walk(two_addresses(&config()), &[FORBIDDEN, CLEAR, Ending::Broken]);
+    assert_eq!(walked, ["1 first", "2 first", "2 clear", "b.example"]);
+    let walked = walk(two_addresses(&config()), &[CLEAR, Ending::Unreachable, Ending::Broken]);
+    assert_eq!(walked, ["1 first", "2 first", "1 clear", "b.example"]);
+}
+
+#[test]
+fn clear_text_follows_at_once_with_tls_at_each_address_off() {
+    let route = two_addresses(&config_with(|it| it.tls_at_each_address = false));
+    let walked = walk(route, &[CLEAR, Ending::Broken, CLEAR, CLEAR]);
+    assert_eq!(walked, ["1 first", "1 clear", "2 first", "2 clear", "b.example"]);
+}
+
+#[test]
+fn plain_hello_comes_once_at_each_address_and_before_clear_text() {
+    let endings = [PLAIN_HELLO, CLEAR, PLAIN_HELLO, PLAIN_HELLO, CLEAR];
+    assert_eq!(
+        walk(two_addresses(&config()), &endings),
+        ["1 first", "1 plain hello", "2 first", "2 plain hello", "1 clear", "b.example"]
+    );
+    // Nothing follows a connection in clear text.
+    let endings = [CLEAR, FORBIDDEN, PLAIN_HELLO];
+    assert_eq!(
+        walk(two_addresses(&config()), &endings),
+        ["1 first", "2 first", "1 clear", "b.example"]
+    );
+    // Where clear text is not allowed the plain hello still is.
     let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config());
+    route.prepared(Prepared::new(vec!["192.0.2.1".parse().unwrap()]));
+    let walked = walk(route, &[PLAIN_HELLO, CLEAR]);
+    assert_eq!(walked, ["1 first", "1 plain hello", "deferred: 4.7.5"]);
+}
+
+#[test]
+fn a_failure_of_one_address_leads_to_the_hosts_next_address() {
+    for ending in [
+        Ending::Unreachable,
+        Ending::Broken,
+        Ending::ShutDown,
+        Ending::Unwelcome(TRANSIENT),
+        Ending::Unwelcome(PERMANENT),
+        FORBIDDEN,
+        Ending::NoTls { fallback: Fallback::PlaintextNextRun, status: TLS },
+    ] {
+        let walked = walk(two_addresses(&config()), &[ending, ending]);
+        assert_eq!(walked, ["1 first", "2 first", "b.example"], "{ending:?}");
+    }
+    // The mail or the account is at fault, not the address.
+    for ending in [Ending::Finished, Ending::Unauthenticated(PERMANENT)] {
+        assert_eq!(walk(two_addresses(&config()), &[ending]), ["1 first", "b.example"]);
+    }
+}
+
+#[test]
+fn refusal_at_one_address_of_two_is_deferred() {
+    let refusals = [Ending::Unwelcome(PERMANENT), Ending::Unwelcome(PERMANENT)];
+    let one_host = || {
+        let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config());
+        route.prepared(prepared(&["192.0.2.1", "192.0.2.2"]));
+        route
+    };
+    assert_eq!(walk(one_host(), &refusals)[2], "bounced: 5.7.1");
+    for other in [Ending::Unreachable, FORBIDDEN, Ending::ShutDown, Ending::Unwelcome(TRANSIENT)] {
+        for order in [[refusals[0], other], [other, refusals[0]]] {
+            assert!(walk(one_host(), &order)[2].starts_with("deferred"), "{other:?}");
+        }
+    }
+    // An address that was never dialled has not refused.
+    let mut route =
+        Route::new(targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 1));
     route.prepared(prepared(&["192.0.2.1", "192.0.2.2"]));
-    route.ended(Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status: TLS });
-    assert_eq!(dialled(&route), ("192.0.2.1".into(), TlsMode::Never));
-    // The next address gets its own chance of TLS.
-    route.ended(Ending::Broken);
-    assert_eq!(dialled(&route), ("192.0.2.2".into(), TlsMode::Opportunistic));
-    route.ended(Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status: TLS });
-    assert_eq!(dialled(&route), ("192.0.2.2".into(), TlsMode::Never));
-    route.word(0, Word::Delivered);
-    route.ended(Ending::Finished);
-    assert_eq!(words(&route), [Word::Delivered]);
+    assert_eq!(walk(route, &refusals[..1]), ["1 first", "deferred: 4.7.1"]);
+}
+
+#[test]
+fn last_dial_is_in_clear_text_if_one_is_due() {
+    let addresses: Vec<String> = (1..=30).map(|n| format!("192.0.2.{n}")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let mut route =
+        Route::new(targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 5));
+    route.prepared(prepared(&addresses));
+    let walked = walk(route, &[CLEAR; 5]);
+    assert_eq!(walked, ["1 first", "2 first", "3 first", "4 first", "1 clear", "deferred: 4.7.5"]);
+}
+
+#[test]
+fn shut_down_keeps_statuses_and_tries_the_next_address() {
+    let mut route = Route::new(targets(vec![mx(0, "a.example")]), 2, &config());
+    route.prepared(prepared(&["192.0.2.1", "192.0.2.2"]));
+    route.status(0, RecipientStatus::Deferred(TRANSIENT));
+    route.ended(Ending::ShutDown);
+    assert_eq!(dialled(&route).0, "192.0.2.2");
+    route.ended(Ending::ShutDown);
+    assert_eq!(
+        statuses(&route),
+        [RecipientStatus::Deferred(TRANSIENT), RecipientStatus::Deferred(BAD_CONNECTION)]
+    );
+}
+
+#[test]
+fn each_recipient_has_a_status_whatever_the_route() {
+    for targets in [
+        targets(vec![]),
+        targets(vec![mx(0, "a.example")]),
+        Targets::NoSuchDomain,
+        Targets::LookupFailed,
+        Targets::Host("a.example".parse().unwrap()),
+    ] {
+        for recipients in [0, 1, 3] {
+            let mut route = Route::new(targets.clone(), recipients, &config());
+            loop {
+                match route.next() {
+                    Next::Done { statuses, .. } => break assert_eq!(statuses.len(), recipients),
+                    Next::Prepare { .. } => route.prepared(prepared(&["192.0.2.1"])),
+                    Next::Dial { .. } => route.ended(Ending::Broken),
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -232,10 +386,10 @@ fn no_tls_without_a_retry_is_never_permanent() {
         assert_eq!(asked(&route), "mx1.test.example");
         route.prepared(prepared(&["192.0.2.2"]));
         route.ended(Ending::Unwelcome(PERMANENT));
-        let Next::Done { words, clear_next_run } = route.next() else { panic!() };
+        let Next::Done { statuses, clear_next_run } = route.next() else { panic!() };
         assert_eq!(
-            (words, clear_next_run),
-            (&[Word::Deferred(EnhancedCode::new(4, 7, 1))][..], later)
+            (statuses, clear_next_run),
+            (&[RecipientStatus::Deferred(EnhancedCode::new(4, 7, 1))][..], later)
         );
     }
 }
@@ -246,7 +400,7 @@ fn a_refusal_is_final_when_every_host_says_so() {
     route.ended(Ending::Unwelcome(PERMANENT));
     next_host(&mut route);
     route.ended(Ending::Unwelcome(EnhancedCode::new(5, 3, 2)));
-    assert_eq!(words(&route), [Word::Bounced(EnhancedCode::new(5, 3, 2)); 2]);
+    assert_eq!(statuses(&route), [RecipientStatus::Bounced(EnhancedCode::new(5, 3, 2)); 2]);
 
     for other in [Ending::Unreachable, Ending::Broken, Ending::Unwelcome(TRANSIENT)] {
         for refusal_first in [true, false] {
@@ -255,7 +409,10 @@ fn a_refusal_is_final_when_every_host_says_so() {
             next_host(&mut route);
             route.ended(if refusal_first { other } else { Ending::Unwelcome(PERMANENT) });
             assert!(
-                matches!(words(&route)[..], [Word::Deferred(EnhancedCode { class: 4, .. })]),
+                matches!(
+                    statuses(&route)[..],
+                    [RecipientStatus::Deferred(EnhancedCode { class: 4, .. })]
+                ),
                 "{other:?}"
             );
         }
@@ -264,7 +421,7 @@ fn a_refusal_is_final_when_every_host_says_so() {
     let mut route = dialling(2, 1);
     route.ended(Ending::Unwelcome(PERMANENT));
     route.skip(LOOKUP_FAILED);
-    assert_eq!(words(&route), [Word::Deferred(LOOKUP_FAILED)]);
+    assert_eq!(statuses(&route), [RecipientStatus::Deferred(LOOKUP_FAILED)]);
 }
 
 /// What holds for every host of the route ends it, whoever is left to be asked.
@@ -273,45 +430,48 @@ fn a_stop_asks_no_further_host() {
     let mut route = Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 2, &config());
     asked(&route);
     route.stop(TRANSIENT);
-    assert_eq!(words(&route), [Word::Deferred(TRANSIENT); 2]);
+    assert_eq!(statuses(&route), [RecipientStatus::Deferred(TRANSIENT); 2]);
 
     // A permanent one counts only if nobody has given hope before.
     let mut route = Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config());
     route.stop(PERMANENT);
-    assert_eq!(words(&route), [Word::Bounced(PERMANENT)]);
+    assert_eq!(statuses(&route), [RecipientStatus::Bounced(PERMANENT)]);
     let mut route = dialling(3, 2);
-    route.word(0, Word::Delivered);
+    route.status(0, RecipientStatus::Delivered);
     route.ended(Ending::Unreachable);
     asked(&route);
     route.stop(PERMANENT);
     assert_eq!(
-        words(&route),
-        [Word::Delivered, Word::Deferred(EnhancedCode { class: 4, ..PERMANENT })]
+        statuses(&route),
+        [
+            RecipientStatus::Delivered,
+            RecipientStatus::Deferred(EnhancedCode { class: 4, ..PERMANENT })
+        ]
     );
 }
 
 #[test]
 fn recipients_go_their_own_ways() {
     let mut route = dialling(2, 4);
-    route.word(0, Word::Delivered);
-    route.word(1, Word::Bounced(PERMANENT));
-    route.word(2, Word::Deferred(TRANSIENT));
+    route.status(0, RecipientStatus::Delivered);
+    route.status(1, RecipientStatus::Bounced(PERMANENT));
+    route.status(2, RecipientStatus::Deferred(TRANSIENT));
     // Nothing was said of the last. A second word on the first comes too late.
-    route.word(0, Word::Bounced(PERMANENT));
-    route.word(9, Word::Delivered);
+    route.status(0, RecipientStatus::Bounced(PERMANENT));
+    route.status(9, RecipientStatus::Delivered);
     route.ended(Ending::Finished);
     next_host(&mut route);
     let Next::Dial { remaining, .. } = route.next() else { panic!() };
     assert_eq!(remaining, [2, 3]);
-    route.word(2, Word::Delivered);
+    route.status(2, RecipientStatus::Delivered);
     route.ended(Ending::Finished);
     assert_eq!(
-        words(&route),
+        statuses(&route),
         [
-            Word::Delivered,
-            Word::Bounced(PERMANENT),
-            Word::Delivered,
-            Word::Deferred(BAD_CONNECTION)
+            RecipientStatus::Delivered,
+            RecipientStatus::Bounced(PERMANENT),
+            RecipientStatus::Delivered,
+            RecipientStatus::Deferred(BAD_CONNECTION)
         ]
     );
 }
@@ -321,15 +481,18 @@ fn recipients_go_their_own_ways() {
 fn a_recipient_without_a_word_is_deferred() {
     let mut route = dialling(1, 1);
     route.ended(Ending::Finished);
-    assert_eq!(words(&route), [Word::Deferred(BAD_CONNECTION)]);
+    assert_eq!(statuses(&route), [RecipientStatus::Deferred(BAD_CONNECTION)]);
 }
 
 #[test]
 fn a_message_in_doubt_goes_nowhere_else() {
     let mut route = dialling(3, 2);
-    route.word(0, Word::Bounced(PERMANENT));
+    route.status(0, RecipientStatus::Bounced(PERMANENT));
     route.ended(Ending::InDoubt);
-    assert_eq!(words(&route), [Word::Bounced(PERMANENT), Word::Deferred(BAD_CONNECTION)]);
+    assert_eq!(
+        statuses(&route),
+        [RecipientStatus::Bounced(PERMANENT), RecipientStatus::Deferred(BAD_CONNECTION)]
+    );
 }
 
 #[test]
@@ -342,29 +505,30 @@ fn dials_are_counted() {
         route.ended(Ending::Unwelcome(PERMANENT));
     }
     // Two hosts were never asked, so this is not the last word.
-    assert_eq!(words(&route), [Word::Deferred(EnhancedCode::new(4, 7, 1))]);
+    assert_eq!(statuses(&route), [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 1))]);
 
     let mut route =
         Route::new(targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 0));
     route.prepared(prepared(&["192.0.2.1"]));
     dialled(&route);
     route.ended(Ending::Unwelcome(PERMANENT));
-    assert_eq!(words(&route), [Word::Bounced(PERMANENT)]);
+    assert_eq!(statuses(&route), [RecipientStatus::Bounced(PERMANENT)]);
 }
 
 #[test]
 fn hosts_are_counted() {
     let records: Vec<Mx> = (0..5).map(|n| mx(n, &format!("mx{n}.example"))).collect();
-    for (hosts, last) in
-        [(0, Word::Deferred(EnhancedCode { class: 4, ..PERMANENT })), (5, Word::Bounced(PERMANENT))]
-    {
+    for (hosts, last) in [
+        (0, RecipientStatus::Deferred(EnhancedCode { class: 4, ..PERMANENT })),
+        (5, RecipientStatus::Bounced(PERMANENT)),
+    ] {
         let mut route =
             Route::new(targets(records.clone()), 1, &config_with(|it| it.hosts = hosts));
         for n in 0..hosts.max(1) {
             assert_eq!(asked(&route), format!("mx{n}.example"));
             route.skip(PERMANENT);
         }
-        assert_eq!(words(&route), [last]);
+        assert_eq!(statuses(&route), [last]);
     }
 }
 
@@ -376,15 +540,16 @@ fn reports_out_of_place_change_nothing() {
     route.prepared(prepared(&["192.0.2.1"]));
     route.prepared(prepared(&["192.0.2.2"]));
     assert_eq!(dialled(&route).0, "192.0.2.1");
-    route.word(0, Word::Delivered);
+    route.status(0, RecipientStatus::Delivered);
     route.ended(Ending::Finished);
     route.ended(Ending::InDoubt);
     route.skip(NO_ADDRESS);
-    assert_eq!(words(&route), [Word::Delivered]);
+    assert_eq!(statuses(&route), [RecipientStatus::Delivered]);
 }
 
 fn any_ending() -> impl Strategy<Value = Ending> {
     let fallback = prop_oneof![
+        Just(Fallback::RetryPlainHello),
         Just(Fallback::ReconnectPlaintext),
         Just(Fallback::PlaintextNextRun),
         Just(Fallback::Forbidden),
@@ -394,6 +559,7 @@ fn any_ending() -> impl Strategy<Value = Ending> {
         Just(Ending::Finished),
         Just(Ending::Unreachable),
         Just(Ending::Broken),
+        Just(Ending::ShutDown),
         Just(Ending::InDoubt),
         Just(Ending::Unwelcome(PERMANENT)),
         Just(Ending::Unwelcome(TRANSIENT)),
@@ -401,12 +567,12 @@ fn any_ending() -> impl Strategy<Value = Ending> {
     ]
 }
 
-fn any_word() -> impl Strategy<Value = Option<Word>> {
+fn any_word() -> impl Strategy<Value = Option<RecipientStatus>> {
     prop_oneof![
         Just(None),
-        Just(Some(Word::Delivered)),
-        Just(Some(Word::Deferred(TRANSIENT))),
-        Just(Some(Word::Bounced(PERMANENT))),
+        Just(Some(RecipientStatus::Delivered)),
+        Just(Some(RecipientStatus::Deferred(TRANSIENT))),
+        Just(Some(RecipientStatus::Bounced(PERMANENT))),
     ]
 }
 
@@ -420,14 +586,19 @@ proptest! {
         events in prop::collection::vec((any_ending(), any_word(), 0usize..3), 64),
         dials in 0usize..30,
         seed: u64,
+        may_retry_in_clear: bool,
+        tls_at_each_address: bool,
     ) {
         let hosts = preferences.len().max(1);
         let records = preferences.iter().enumerate().map(|(n, &it)| mx(it, &format!("mx{n}.example"))).collect();
-        let config = config_with(|it| (it.dials, it.seed) = (dials, seed));
+        let config = config_with(|it| {
+            (it.dials, it.seed, it.tls_at_each_address) = (dials, seed, tls_at_each_address);
+        });
         let mut route = Route::new(targets(records), 3, &config);
         let mut events = events.into_iter().cycle();
         let (mut prepares, mut count) = (0, 0);
-        let mut granted: Option<SocketAddr> = None;
+        // Where clear text was allowed and not yet used, and where the handshake failed just now.
+        let (mut granted, mut hello) = (Vec::<SocketAddr>::new(), None);
         let mut last = [None; 3];
         loop {
             match route.next() {
@@ -435,30 +606,44 @@ proptest! {
                     prepares += 1;
                     prop_assert!(prepares <= hosts);
                     let addresses = (0..addresses[prepares - 1]).map(|n| IpAddr::from([192, 0, 2, n as u8])).collect();
-                    route.prepared(Prepared { addresses, rules: TlsRules::REQUIRED, implicit: false });
-                    granted = None;
+                    let mut prepared = Prepared::new(addresses);
+                    prepared.may_retry_in_clear = may_retry_in_clear;
+                    route.prepared(prepared);
+                    (granted, hello) = (Vec::new(), None);
                 }
-                Next::Dial { address, rules, remaining, .. } => {
+                Next::Dial { address, plain_hello, clear_retry, remaining, .. } => {
                     count += 1;
                     prop_assert!(count <= dials.max(1));
-                    prop_assert_eq!(rules == TlsRules::NEVER, granted == Some(address));
-                    prop_assert!(rules == TlsRules::NEVER || rules == TlsRules::REQUIRED);
+                    prop_assert!(!plain_hello || !clear_retry && hello == Some(address));
+                    if clear_retry {
+                        let at = granted.iter().position(|it| *it == address);
+                        prop_assert!(may_retry_in_clear && at.is_some());
+                        granted.remove(at.unwrap());
+                    }
                     for (index, word) in last.iter().enumerate() {
-                        let over = matches!(word, Some(Word::Delivered | Word::Bounced(_)));
+                        let over = matches!(word, Some(RecipientStatus::Delivered | RecipientStatus::Bounced(_)));
                         prop_assert_eq!(remaining.contains(&index), !over);
                     }
                     let (ending, word, index) = events.next().unwrap();
                     if let Some(word) = word && remaining.contains(&index) {
-                        route.word(index, word);
+                        route.status(index, word);
                         last[index] = Some(word);
                     }
-                    let clear = matches!(ending, Ending::NoTls { fallback: Fallback::ReconnectPlaintext, .. });
-                    granted = clear.then_some(address);
+                    hello = None;
+                    match ending {
+                        Ending::NoTls { fallback: Fallback::ReconnectPlaintext, .. } if !clear_retry => {
+                            granted.push(address);
+                        }
+                        Ending::NoTls { fallback: Fallback::RetryPlainHello, .. } if !clear_retry && !plain_hello => {
+                            hello = Some(address);
+                        }
+                        _ => {}
+                    }
                     route.ended(ending);
                 }
-                Next::Done { words, .. } => {
-                    for (word, last) in words.iter().zip(last) {
-                        if let Some(last @ (Word::Delivered | Word::Bounced(_))) = last {
+                Next::Done { statuses, .. } => {
+                    for (word, last) in statuses.iter().zip(last) {
+                        if let Some(last @ (RecipientStatus::Delivered | RecipientStatus::Bounced(_))) = last {
                             prop_assert_eq!(*word, last);
                         }
                     }
@@ -470,31 +655,36 @@ proptest! {
 }
 
 #[test]
-fn no_report_leads_from_required_or_implicit_tls_to_clear_text() {
-    for (rules, implicit) in
-        [(TlsRules::REQUIRED, false), (TlsRules::OPPORTUNISTIC, true), (TlsRules::NEVER, false)]
-    {
-        let mut route =
-            Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config());
-        route.prepared(Prepared { rules, implicit, ..prepared(&["192.0.2.1"]) });
-        route.ended(Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status: TLS });
-        assert_eq!(asked(&route), "b.example");
+fn no_ending_leads_to_clear_text_unless_the_host_allows_it() {
+    for fallback in [
+        Fallback::ReconnectPlaintext,
+        Fallback::ContinuePlaintext,
+        Fallback::PlaintextNextRun,
+        Fallback::RetryPlainHello,
+        Fallback::Forbidden,
+    ] {
+        for tls_at_each_address in [false, true] {
+            let config = config_with(|it| it.tls_at_each_address = tls_at_each_address);
+            let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config);
+            route.prepared(Prepared::new(vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()]));
+            while let Next::Dial { clear_retry, .. } = route.next() {
+                assert!(!clear_retry, "{fallback:?}");
+                route.ended(Ending::NoTls { fallback, status: TLS });
+            }
+        }
     }
-    // And from a retry there is no further one.
-    let mut route = dialling(2, 1);
-    for _ in 0..2 {
-        route.ended(Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status: TLS });
-    }
-    assert_eq!(asked(&route), "mx1.test.example");
 }
 
 #[test]
 fn trouble_on_this_side_ends_the_route_and_keeps_what_was_said() {
     let mut route = dialling(2, 2);
-    route.word(0, Word::Bounced(PERMANENT));
+    route.status(0, RecipientStatus::Bounced(PERMANENT));
     route.ended(Ending::Local(EnhancedCode::new(4, 3, 0)));
     assert_eq!(
-        words(&route),
-        [Word::Bounced(PERMANENT), Word::Deferred(EnhancedCode::new(4, 3, 0))]
+        statuses(&route),
+        [
+            RecipientStatus::Bounced(PERMANENT),
+            RecipientStatus::Deferred(EnhancedCode::new(4, 3, 0))
+        ]
     );
 }

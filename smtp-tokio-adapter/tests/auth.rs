@@ -14,7 +14,7 @@ use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::client::AuthFailure;
 use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route;
-use smtp_proto::route::{Route, Targets, Word};
+use smtp_proto::route::{RecipientStatus, Route, Targets};
 use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{Answer, Decoy, Question, ScramSha256};
@@ -226,7 +226,7 @@ async fn mail_is_sent_once_the_server_has_taken_the_credentials() {
     let heard = Arc::clone(&fake.heard);
     let address = fake.start().await;
     let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
-    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
     let heard = all(&heard).await;
     assert_eq!(heard.clear, "EHLO client.test.example\r\nSTARTTLS\r\n");
     let start = format!(
@@ -264,7 +264,7 @@ async fn with_credentials_there_is_no_clear_text() {
             let heard = Arc::clone(&fake.heard);
             let address = fake.clone().start().await;
             let report = send(&outbound(&pki), address, posture, password()).await;
-            let Word::Deferred(code) = report.words[0] else {
+            let RecipientStatus::Deferred(code) = report.words[0] else {
                 panic!("{what}, {posture}: {report:?}")
             };
             let heard = all(&heard).await;
@@ -324,11 +324,11 @@ async fn clear_text_is_used_only_where_it_was_allowed() {
     let mut told = password();
     told.floor = Floor::Clear;
     let report = send(&outbound(&pki), address, Posture::None, told.clone()).await;
-    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
     assert!(all(&heard).await.clear.contains(PLAIN));
     // A plan that requires TLS does so still.
     let report = send(&outbound(&pki), address, Posture::Encrypt, told).await;
-    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 4))], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 4))], "{report:?}");
     assert!(!all(&heard).await.clear.contains("AUTH"));
 }
 
@@ -350,7 +350,7 @@ async fn what_a_server_says_of_the_credentials_defers_the_mail() {
         // Never bounced, and never sent without.
         assert_eq!(
             report.words,
-            [Word::Deferred(EnhancedCode::new(4, subject, detail))],
+            [RecipientStatus::Deferred(EnhancedCode::new(4, subject, detail))],
             "{auth:?}"
         );
         let heard_of_it = all(&heard).await;
@@ -375,7 +375,11 @@ async fn a_server_that_skips_the_proof_gets_no_mail() {
         let heard = Arc::clone(&fake.heard);
         let address = fake.start().await;
         let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
-        assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 0))], "{report:?}");
+        assert_eq!(
+            report.words,
+            [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 0))],
+            "{report:?}"
+        );
         let inside = all(&heard).await.inside;
         // No mail, and no second attempt in which the password would be shown.
         assert!(
@@ -478,7 +482,7 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
             let mut connection = connection.unwrap();
             let envelope = Arc::new(envelope(&["reader@test.example"]));
             let delivery = connection.send(envelope, &mut b"x\r\n".as_slice()).await;
-            assert_eq!(delivery.word(0), Some(Word::Delivered));
+            assert_eq!(delivery.word(0), Some(RecipientStatus::Delivered));
             connection.quit().await;
             serving.await.unwrap();
             let bindings = decision.tls.unwrap().bindings.clone();
@@ -546,7 +550,7 @@ async fn only_the_smart_host_is_shown_credentials() {
         let (message, credentials) = (Bytes::from_static(b"x\r\n"), password());
         let mail = Mail::new(&connector, &domain, &envelope, &message).credentials(&credentials);
         let report = sender.deliver(&mail).await;
-        assert_eq!(report.words, [Word::Delivered], "{report:?}");
+        assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
         assert_eq!(all(&heard).await.inside.contains("AUTH"), smart);
     }
 }
@@ -558,7 +562,7 @@ async fn without_credentials_nothing_changes() {
     let server = start(Inbound { tls: None, ..Inbound::new(Arc::new(smtp())) }).await;
     let plan = plan_for(&connector(Posture::Opportunistic), false);
     let report = common::send(&outbound(&pki), server.address, plan, None, "x\r\n").await;
-    assert_eq!(report.words, [Word::Delivered]);
+    assert_eq!(report.words, [RecipientStatus::Delivered]);
 }
 
 /// RFC 9266, 4.2, and RFC 5929, 4.1, as somebody else would compute them.

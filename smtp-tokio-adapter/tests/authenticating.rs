@@ -11,7 +11,7 @@ use bytes::Bytes;
 use common::{HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, smtp};
 use smtp_proto::Secret;
 use smtp_proto::route;
-use smtp_proto::route::{Route, Targets, Word};
+use smtp_proto::route::{RecipientStatus, Route, Targets};
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{
@@ -206,11 +206,11 @@ async fn every_mechanism_over_real_tls() {
         // A client that sees SCRAM-SHA-256 alone says that it has seen no -PLUS, which the server has to know.
         let address = start(&office, submission(vec![mechanism]), pki.server()).await;
         let report = send(&pki, address, right).await;
-        assert_eq!(report.words, [Word::Delivered], "{name} {report:?}");
+        assert_eq!(report.words, [RecipientStatus::Delivered], "{name} {report:?}");
         assert_eq!(*office.mail.lock().unwrap(), [Some(identity("user"))]);
         let report = send(&pki, address, wrong).await;
         // RFC 4954, 6 calls 535 permanent; of the credentials, not of the mail.
-        assert!(matches!(report.words[..], [Word::Deferred(_)]), "{name} {report:?}");
+        assert!(matches!(report.words[..], [RecipientStatus::Deferred(_)]), "{name} {report:?}");
         assert_eq!(office.mail.lock().unwrap().len(), 1);
         assert_eq!(*office.seen.lock().unwrap(), ["user is here", "refused"], "{name}");
     }
@@ -227,7 +227,7 @@ async fn in_tls_1_2_the_certificate_is_what_it_is_bound_to() {
     let office = office();
     let [plus, _] = scram(decoy(), provider());
     let address = start(&office, submission(vec![plus]), Arc::new(tls12)).await;
-    assert_eq!(send(&pki, address, user("pencil")).await.words, [Word::Delivered]);
+    assert_eq!(send(&pki, address, user("pencil")).await.words, [RecipientStatus::Delivered]);
     assert_eq!(*office.mail.lock().unwrap(), [Some(identity("user"))]);
 }
 
@@ -247,7 +247,7 @@ async fn a_certificate_says_who_it_is() {
         let hosts =
             With { credentials: Some(Credentials::certificate()), identity: identity.clone() };
         let report = send_by(&outbound, address, &hosts).await;
-        assert_eq!(report.words[0] == Word::Delivered, identity.is_some(), "{report:?}");
+        assert_eq!(report.words[0] == RecipientStatus::Delivered, identity.is_some(), "{report:?}");
     }
     assert_eq!(*office.mail.lock().unwrap(), [Some(identity("device"))]);
 }
@@ -258,7 +258,7 @@ async fn mail_without_credentials_is_refused_where_they_are_required() {
     let office = office();
     let address = start(&office, submission(both()), pki.server()).await;
     let report = send(&pki, address, None).await;
-    assert!(matches!(report.words[..], [Word::Bounced(_)]), "{report:?}");
+    assert!(matches!(report.words[..], [RecipientStatus::Bounced(_)]), "{report:?}");
     assert_eq!(office.mail.lock().unwrap().len(), 0);
 }
 
@@ -276,11 +276,11 @@ async fn a_slow_look_up_holds_back_its_own_connection_only() {
     };
     office.asked.notified().await;
     for _ in 0..3 {
-        assert_eq!(send(&pki, address, user("pencil")).await.words, [Word::Delivered]);
+        assert_eq!(send(&pki, address, user("pencil")).await.words, [RecipientStatus::Delivered]);
     }
     assert!(!patient.is_finished());
     office.slow.notify_one();
-    assert_eq!(patient.await.unwrap().words, [Word::Delivered]);
+    assert_eq!(patient.await.unwrap().words, [RecipientStatus::Delivered]);
     let mail = office.mail.lock().unwrap();
     assert_eq!((mail.len(), &mail[3]), (4, &Some(identity("slow"))));
 }

@@ -13,7 +13,7 @@ use smtp_proto::client;
 use smtp_proto::client::{Envelope, OverLimit, Recipient};
 use smtp_proto::error::ApiMisuse;
 use smtp_proto::route;
-use smtp_proto::route::{Route, Targets, Word};
+use smtp_proto::route::{RecipientStatus, Route, Targets};
 use smtp_proto::server;
 use smtp_proto::server::{EarlyTalk, FutureRelease};
 use smtp_proto::wire::body::Runs;
@@ -215,7 +215,7 @@ async fn go(
 /// Delivers in clear text, which must go well, and says what the server has heard.
 async fn delivered(server: &Server, envelope: &Envelope, message: &'static [u8]) -> Vec<String> {
     let report = go(server, &sender(|_| ()), clear(), envelope, &Bytes::from_static(message)).await;
-    assert!(report.words.iter().all(|word| *word == Word::Delivered), "{report:?}");
+    assert!(report.words.iter().all(|word| *word == RecipientStatus::Delivered), "{report:?}");
     assert_eq!(server.heard.messages.lock().unwrap().pop().as_deref(), Some(message));
     server.heard.commands()
 }
@@ -255,7 +255,7 @@ async fn smtputf8_is_not_sent_where_it_is_not_offered() {
         &Bytes::from_static(MESSAGE),
     )
     .await;
-    assert_eq!(report.words, [Word::Bounced(EnhancedCode::new(5, 6, 7))]);
+    assert_eq!(report.words, [RecipientStatus::Bounced(EnhancedCode::new(5, 6, 7))]);
     assert_eq!(server.heard.commands(), [""; 0]);
 }
 
@@ -286,7 +286,7 @@ async fn chunking_both_ways() {
             let outbound = sender(|it| (it.chunking, it.pipelining) = (chunking, pipelining));
             let report =
                 go(&server, &outbound, clear(), &envelope(&["reader@test.example"]), &long).await;
-            assert_eq!(report.words, [Word::Delivered], "{report:?}");
+            assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
             assert_eq!(server.heard.messages.lock().unwrap().pop().as_deref(), Some(&long[..]));
         }
     }
@@ -326,8 +326,12 @@ async fn limits_leave_nobody_without_a_word() {
         let report =
             go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
         for (index, word) in report.words.iter().enumerate() {
-            let no = Word::Bounced(EnhancedCode::new(5, 1, 1));
-            assert_eq!(*word, if index == 4 { no } else { Word::Delivered }, "{report:?}");
+            let no = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 1));
+            assert_eq!(
+                *word,
+                if index == 4 { no } else { RecipientStatus::Delivered },
+                "{report:?}"
+            );
         }
         let sent = server.heard.commands().iter().filter(|it| it.starts_with("RCPT")).count();
         assert_eq!(sent, names.len(), "nobody gets it twice");
@@ -354,8 +358,12 @@ async fn limits_leave_nobody_without_a_word() {
     let outbound = sender(|it| it.over_limit = OverLimit::Leave);
     let report =
         go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
-    let later = Word::Deferred(EnhancedCode::new(4, 2, 1));
-    assert_eq!(report.words, [later, later, Word::Delivered, later, Word::Delivered], "{report:?}");
+    let later = RecipientStatus::Deferred(EnhancedCode::new(4, 2, 1));
+    assert_eq!(
+        report.words,
+        [later, later, RecipientStatus::Delivered, later, RecipientStatus::Delivered],
+        "{report:?}"
+    );
     assert_eq!(
         server.heard.commands().iter().filter(|it| it.starts_with("RCPT")).count(),
         names.len()
@@ -367,7 +375,10 @@ async fn limits_leave_nobody_without_a_word() {
         go(&server, &sender(|_| ()), clear(), &envelope(&names), &Bytes::from_static(MESSAGE))
             .await;
     assert!(
-        report.words.iter().all(|word| *word == Word::Deferred(EnhancedCode::new(4, 5, 3))),
+        report
+            .words
+            .iter()
+            .all(|word| *word == RecipientStatus::Deferred(EnhancedCode::new(4, 5, 3))),
         "{report:?}"
     );
     assert_eq!(server.heard.commands(), [""; 0]);
@@ -390,11 +401,14 @@ async fn requiretls_both_ways() {
         let report =
             go(&server, &outbound(&pki), plan.clone(), &mail, &Bytes::from_static(MESSAGE)).await;
         if offered {
-            assert_eq!(report.words, [Word::Delivered], "{report:?}");
+            assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
             assert_eq!(server.heard.commands()[0], "MAIL <sender@client.test.example> REQUIRETLS");
         } else {
             assert!(
-                matches!(report.words[..], [Word::Bounced(_) | Word::Deferred(_)]),
+                matches!(
+                    report.words[..],
+                    [RecipientStatus::Bounced(_) | RecipientStatus::Deferred(_)]
+                ),
                 "{report:?}"
             );
             assert_eq!(server.heard.commands(), [""; 0]);
@@ -451,7 +465,7 @@ async fn priorities_and_times_both_ways() {
     ] {
         let report =
             go(&server, &sender(|_| ()), clear(), &mail, &Bytes::from_static(MESSAGE)).await;
-        assert_eq!(report.words, [Word::Bounced(status)]);
+        assert_eq!(report.words, [RecipientStatus::Bounced(status)]);
     }
     assert_eq!(server.heard.commands(), [""; 0]);
 }
@@ -510,7 +524,7 @@ async fn commands_between_two_transactions_both_ways() {
     assert!(matches!(misuse, Err(Failure::Misuse(ApiMisuse::OwnCommand))), "{misuse:?}");
     let delivery =
         connection.send(Arc::new(envelope(&["reader@test.example"])), &mut &MESSAGE[..]).await;
-    assert_eq!(delivery.word(0), Some(Word::Delivered));
+    assert_eq!(delivery.word(0), Some(RecipientStatus::Delivered));
     connection.quit().await;
 }
 
@@ -534,7 +548,7 @@ async fn xclient_both_ways() {
     assert!(matches!(connection.xclient(&port).await, Err(Failure::NotOffered(_))));
     let delivery =
         connection.send(Arc::new(envelope(&["reader@test.example"])), &mut &MESSAGE[..]).await;
-    assert_eq!(delivery.word(0), Some(Word::Delivered), "{delivery:?}");
+    assert_eq!(delivery.word(0), Some(RecipientStatus::Delivered), "{delivery:?}");
     connection.quit().await;
 }
 
@@ -565,8 +579,10 @@ async fn burl_both_ways() {
     ] {
         let report = go(server, &sender(|_| ()), clear(), &mail, &Stored(uri)).await;
         match expected {
-            Some(_) => assert_eq!(report.words, [Word::Delivered], "{report:?}"),
-            None => assert_eq!(report.words, [Word::Bounced(EnhancedCode::new(5, 7, 8))]),
+            Some(_) => assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}"),
+            None => {
+                assert_eq!(report.words, [RecipientStatus::Bounced(EnhancedCode::new(5, 7, 8))])
+            }
         }
         assert_eq!(server.heard.messages.lock().unwrap().pop().as_deref(), expected);
     }
@@ -596,10 +612,10 @@ async fn lmtp_has_a_word_for_each_recipient() {
             assert_eq!(
                 report.words,
                 [
-                    Word::Delivered,
-                    Word::Bounced(EnhancedCode::new(5, 1, 1)),
-                    Word::Deferred(EnhancedCode::new(4, 2, 2)),
-                    Word::Delivered
+                    RecipientStatus::Delivered,
+                    RecipientStatus::Bounced(EnhancedCode::new(5, 1, 1)),
+                    RecipientStatus::Deferred(EnhancedCode::new(4, 2, 2)),
+                    RecipientStatus::Delivered
                 ],
                 "{report:?}"
             );

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{HOST, Pki, connector, outbound, plan_for, provider, send, smtp, start};
 use rcgen::{CertificateParams, SerialNumber};
-use smtp_proto::route::Word;
+use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::pki::{LiveTrust, Replaced, RootsId, Trust};
@@ -37,11 +37,11 @@ async fn a_list_replaced_between_two_deliveries() {
     // Twice, so that there is a session to resume.
     for _ in 0..2 {
         let report = send(&outbound, server.address, plan.clone(), None, message).await;
-        assert_eq!(report.words, [Word::Delivered], "{report:?}");
+        assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
     }
     assert_eq!(replace(2, &[SERIAL]), Ok(Replaced::Replaced));
     let report = send(&outbound, server.address, plan.clone(), None, message).await;
-    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
     assert_eq!(report.attempts[0].decision.reason, Reason::CertRevoked);
     assert_eq!(server.kept.messages.lock().unwrap().len(), 2);
     // An older list does not bring the host back; a newer one does.
@@ -50,5 +50,5 @@ async fn a_list_replaced_between_two_deliveries() {
     assert_eq!(report.attempts[0].decision.reason, Reason::CertRevoked);
     assert_eq!(replace(3, &[]), Ok(Replaced::Replaced));
     let report = send(&outbound, server.address, plan, None, message).await;
-    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
 }

@@ -12,7 +12,7 @@ use common::{
 };
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
-use smtp_proto::route::{Ending, Word};
+use smtp_proto::route::{Ending, RecipientStatus};
 use smtp_proto::server::StartTls;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::rules::{IdentityId, Posture};
@@ -38,7 +38,7 @@ async fn tls_carries_a_message_and_says_why() {
     {
         let plan = plan_for(&connector(posture), false);
         let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-        assert_eq!(report.words, [Word::Delivered], "{posture}: {report:?}");
+        assert_eq!(report.words, [RecipientStatus::Delivered], "{posture}: {report:?}");
         assert_eq!(report.attempts.len(), 1);
         let decision = &report.attempts[0].decision;
         assert_eq!((decision.channel, decision.reason), (Spoken::Tls, Reason::TlsOk));
@@ -54,7 +54,7 @@ async fn posture_none_never_asks_for_tls() {
     let server = start(with_tls(&pki)).await;
     let plan = plan_for(&connector(Posture::None), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [Word::Delivered]);
+    assert_eq!(report.words, [RecipientStatus::Delivered]);
     assert_eq!(report.attempts[0].decision.reason, Reason::TlsNotWanted);
     assert_eq!(*server.kept.over_tls.lock().unwrap(), [false]);
 }
@@ -65,12 +65,12 @@ async fn implicit_tls_has_no_fallback() {
     let server = start(Inbound { implicit: true, ..with_tls(&pki) }).await;
     let plan = plan_for(&connector(Posture::Opportunistic), true);
     let report = send(&outbound(&pki), server.address, plan.clone(), None, MESSAGE).await;
-    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
 
     // A server that speaks clear text on that port gets nothing.
     let clear = start(with_tls(&pki)).await;
     let report = send(&outbound(&pki), clear.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
     assert_eq!(report.attempts.len(), 1);
     assert!(clear.kept.messages.lock().unwrap().is_empty());
 }
@@ -82,8 +82,8 @@ async fn every_recipient_has_its_own_word() {
     let plan = plan_for(&connector(Posture::Deterministic), false);
     let recipients = ["a@test.example", "nobody@test.example", "b@test.example"];
     let report = send_to(&outbound(&pki), server.address, plan, None, MESSAGE, &recipients).await;
-    let refused = Word::Bounced(EnhancedCode::new(5, 1, 1));
-    assert_eq!(report.words, [Word::Delivered, refused, Word::Delivered]);
+    let refused = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 1));
+    assert_eq!(report.words, [RecipientStatus::Delivered, refused, RecipientStatus::Delivered]);
 }
 
 #[tokio::test]
@@ -195,12 +195,12 @@ async fn a_refused_client_counts_as_a_failed_handshake() {
         start(Inbound { tls: Some(Arc::new(tls)), ..Inbound::new(Arc::new(smtp())) }).await;
     let plan = plan_for(&connector(Posture::Verified), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
     assert_eq!(report.attempts[0].decision.reason, Reason::HandshakeFailed);
 
     let plan = plan_for(&connector(Posture::Deterministic), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(*server.kept.over_tls.lock().unwrap(), [false]);
 }
 
@@ -244,7 +244,7 @@ async fn a_word_in_the_middle_of_the_body_ends_it_without_a_deadlock() {
     let delivery = send(&outbound, address, plan, None, body);
     let report =
         tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no deadlock");
-    assert_eq!(report.words, [Word::Bounced(EnhancedCode::new(5, 3, 4))], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Bounced(EnhancedCode::new(5, 3, 4))], "{report:?}");
 }
 
 #[tokio::test]
@@ -266,7 +266,7 @@ async fn bytes_before_the_handshake_are_found_in_a_read_of_their_own() {
     let plan = plan_for(&connector(Posture::Verified), false);
     let report = send(&outbound(&Pki::new()), address, plan, None, MESSAGE).await;
     assert_eq!(report.attempts[0].decision.reason, Reason::PlaintextInjected);
-    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 5))]);
+    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))]);
 }
 
 #[tokio::test]
@@ -275,7 +275,7 @@ async fn a_stalled_handshake_ends_by_its_deadline() {
     let plan = plan_for(&connector(Posture::Encrypt), false);
     let report = send(&outbound(&Pki::new()), address, plan, None, MESSAGE).await;
     assert_eq!(report.attempts[0].decision.reason, Reason::HandshakeTimeout);
-    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 7, 5))]);
+    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))]);
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn a_message_in_doubt_is_not_sent_again() {
         send(&outbound, address, plan_for(&connector(Posture::None), false), None, MESSAGE).await;
     assert_eq!(report.attempts.len(), 1);
     assert_eq!(report.attempts[0].ending, Ending::InDoubt);
-    assert_eq!(report.words, [Word::Deferred(EnhancedCode::new(4, 4, 2))]);
+    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 4, 2))]);
 }
 
 #[tokio::test]
@@ -303,7 +303,7 @@ async fn a_bare_line_end_is_never_sent() {
     let plan = plan_for(&connector(Posture::Deterministic), false);
     let report =
         send(&outbound(&pki), server.address, plan, None, &b"Subject: x\r\n\r\na\nb\r\n"[..]).await;
-    assert_eq!(report.words, [Word::Bounced(EnhancedCode::new(5, 6, 0))], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Bounced(EnhancedCode::new(5, 6, 0))], "{report:?}");
     assert!(server.kept.messages.lock().unwrap().is_empty());
 }
 
@@ -321,7 +321,7 @@ async fn a_slow_handler_holds_back_only_its_own_connection() {
     }
     let plan = plan_for(&connector(Posture::Deterministic), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [Word::Delivered]);
+    assert_eq!(report.words, [RecipientStatus::Delivered]);
 }
 
 #[tokio::test]
@@ -423,5 +423,5 @@ async fn required_starttls_turns_clear_mail_away() {
     let server = start(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
     let plan = plan_for(&connector(Posture::None), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [Word::Bounced(EnhancedCode::new(5, 7, 0))], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Bounced(EnhancedCode::new(5, 7, 0))], "{report:?}");
 }

@@ -50,7 +50,13 @@ fn rules_of(byte: u8) -> TlsRules {
         |bits: u8| [Yield::Now, Yield::Later, Yield::Never, Yield::Now][usize::from(bits & 3)];
     let mode = [TlsMode::Required, TlsMode::Opportunistic, TlsMode::Required, TlsMode::Never]
         [usize::from(byte & 3)];
-    TlsRules { mode, refused: when(byte >> 2), broken: when(byte >> 4), untrusted: when(byte >> 6) }
+    TlsRules {
+        mode,
+        refused: when(byte >> 2),
+        broken: when(byte >> 4),
+        untrusted: when(byte >> 6),
+        retry_plain_hello: byte & 1 == 0,
+    }
 }
 
 const BODY: &[u8] = b"Subject: secret\r\n\r\n.dot\r\n";
@@ -412,7 +418,8 @@ impl Driver<'_> {
     fn judge(&self, fallback: Fallback) {
         let required = self.scenario.rules.mode == TlsMode::Required;
         assert!(
-            !(required || self.tried) || fallback == Fallback::Forbidden,
+            !(required || self.tried)
+                || matches!(fallback, Fallback::Forbidden | Fallback::RetryPlainHello),
             "past the floor: {fallback:?}"
         );
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use smtp_proto::client;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
-use smtp_proto::route::{Route, Targets, Word};
+use smtp_proto::route::{RecipientStatus, Route, Targets};
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::wire::params::{BodyType, Notify, OrcptBuf, Ret, Xtext};
 use smtp_tls_policy::pki::Trust;
@@ -188,7 +188,7 @@ fn send(
     let [attempt] = &*report.attempts else {
         return Err(format!("{} connections", report.attempts.len()));
     };
-    if report.words != [Word::Delivered] {
+    if report.words != [RecipientStatus::Delivered] {
         return Err(format!(
             "{:?}: {}; {}",
             report.words,

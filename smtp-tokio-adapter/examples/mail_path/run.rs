@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use smtp_proto::client;
 use smtp_proto::client::{Envelope, Recipient};
-use smtp_proto::route::Word;
+use smtp_proto::route::RecipientStatus;
 use smtp_proto::server;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::reply::EnhancedCode;
@@ -318,9 +318,9 @@ impl Observed {
             (None, None) => return Err(Failed::from_text("neither a connection nor a refusal")),
         };
         let result = match report.words[0] {
-            Word::Delivered => Outcome::Delivered,
-            Word::Deferred(status) => Outcome::Deferred(status),
-            Word::Bounced(status) => Outcome::Bounced(status),
+            RecipientStatus::Delivered => Outcome::Delivered,
+            RecipientStatus::Deferred(status) => Outcome::Deferred(status),
+            RecipientStatus::Bounced(status) => Outcome::Bounced(status),
         };
         let (reason, sentence) = match seen.refused {
             Some(refused) => (refused, format!("refused by the server: {}", refused.sentence())),

@@ -73,7 +73,9 @@ impl Target<'_> {
 pub(crate) fn rules(plan: &Plan, credentials: Option<&Credentials>) -> TlsRules {
     match credentials.map(|credentials| credentials.floor) {
         // S16: never in clear text, neither they nor the mail that they are for.
-        Some(Floor::Authenticated | Floor::Encrypted) => TlsRules::REQUIRED,
+        Some(Floor::Authenticated | Floor::Encrypted) => {
+            TlsRules { retry_plain_hello: false, ..TlsRules::REQUIRED }
+        }
         Some(Floor::Clear) | None => convert::tls_rules(plan),
     }
 }

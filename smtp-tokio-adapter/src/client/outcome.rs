@@ -9,7 +9,7 @@ use smtp_proto::client;
 use smtp_proto::client::{AuthFailure, Client, Unsupported};
 use smtp_proto::error::{ApiMisuse, BodyError, CommandRefusal, Error};
 use smtp_proto::fallback::{Fallback, TlsFailure};
-use smtp_proto::route::{Ending, Word};
+use smtp_proto::route::{Ending, RecipientStatus};
 use smtp_proto::sasl::client::AuthRefusal;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::capabilities::Extension;
@@ -80,7 +80,7 @@ impl Decision {
             Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => {
                 smtp_tls_policy::plan::Ending::ClearText
             }
-            Fallback::PlaintextNextRun | Fallback::Forbidden => {
+            Fallback::RetryPlainHello | Fallback::PlaintextNextRun | Fallback::Forbidden => {
                 smtp_tls_policy::plan::Ending::NotDelivered
             }
         };
@@ -289,14 +289,14 @@ impl Failure {
     }
 
     /// The word on a recipient whose transaction this ended. The route turns it into the final one.
-    fn word(&self) -> Option<Word> {
+    fn word(&self) -> Option<RecipientStatus> {
         match self {
-            Self::Message(MessageError::Defect(_)) => Some(Word::Bounced(DEFECT)),
+            Self::Message(MessageError::Defect(_)) => Some(RecipientStatus::Bounced(DEFECT)),
             Self::Message(MessageError::Read(_))
             | Self::Misuse(_)
             | Self::NotOffered(_)
-            | Self::OtherMessage => Some(Word::Deferred(LOCAL)),
-            Self::LocalFault { status, .. } => Some(Word::Deferred(*status)),
+            | Self::OtherMessage => Some(RecipientStatus::Deferred(LOCAL)),
+            Self::LocalFault { status, .. } => Some(RecipientStatus::Deferred(*status)),
             _ => None,
         }
     }
@@ -342,21 +342,25 @@ impl Delivery {
     }
 
     /// The word on one recipient; none if the connection broke before there was one.
-    pub fn word(&self, index: usize) -> Option<Word> {
+    pub fn word(&self, index: usize) -> Option<RecipientStatus> {
         let of = |reply: &ReplyBuf| {
             let reply = reply.borrow();
             match reply.severity() {
-                Severity::Permanent => Word::Bounced(reply.status()),
+                Severity::Permanent => RecipientStatus::Bounced(reply.status()),
                 Severity::Positive | Severity::Intermediate | Severity::Transient => {
-                    Word::Deferred(EnhancedCode { class: 4, ..reply.status() })
+                    RecipientStatus::Deferred(EnhancedCode { class: 4, ..reply.status() })
                 }
             }
         };
         if let Some((_, reply)) = self.delivered.iter().find(|(delivered, _)| *delivered == index) {
-            return Some(if reply.borrow().is_positive() { Word::Delivered } else { of(reply) });
+            return Some(if reply.borrow().is_positive() {
+                RecipientStatus::Delivered
+            } else {
+                of(reply)
+            });
         }
         if self.left.contains(&index) {
-            return Some(Word::Deferred(TOO_MANY));
+            return Some(RecipientStatus::Deferred(TOO_MANY));
         }
         match self.recipients.get(index)? {
             // RFC 5321, 4.5.3.1.10: "Clients SHOULD treat a 552 code in this case as a temporary, rather than permanent,
@@ -365,11 +369,11 @@ impl Delivery {
                 if reply.borrow().code() == 552
                     && reply.borrow().enhanced().is_none_or(is_too_many) =>
             {
-                Some(Word::Deferred(TOO_MANY))
+                Some(RecipientStatus::Deferred(TOO_MANY))
             }
             Some(reply) if !reply.borrow().is_positive() => Some(of(reply)),
             _ => match &self.end {
-                Ok(End::Accepted(_)) => Some(Word::Delivered),
+                Ok(End::Accepted(_)) => Some(RecipientStatus::Delivered),
                 // RFC 5321, 4.1.1.5: RSET cannot fail. It says nothing about this message, which was not sent.
                 Ok(End::Refused { phase: Phase::Reset, .. }) => None,
                 Ok(End::Refused { reply, .. }) => Some(of(reply)),
@@ -377,9 +381,9 @@ impl Delivery {
                 Ok(End::Unsupported(unsupported)) => {
                     let status = unsupported.status();
                     Some(if status.class == 4 {
-                        Word::Deferred(status)
+                        RecipientStatus::Deferred(status)
                     } else {
-                        Word::Bounced(status)
+                        RecipientStatus::Bounced(status)
                     })
                 }
                 Err(failure) => failure.word(),

@@ -4,6 +4,8 @@
 //! [`after`](smtp_proto::fallback::after) said so, and reports every connection with the decision and its reason.
 //! [`Sender`](crate::Sender) is the `Hosts` of who has a resolver.
 
+use std::net::SocketAddr;
+
 use smtp_proto::client::Envelope;
 use smtp_proto::fallback::TlsMode;
 use smtp_proto::route::{Next, Prepared, Route};
@@ -31,28 +33,25 @@ pub async fn deliver(
 ) -> Report {
     let (mut attempts, mut skipped) = (Vec::new(), Vec::new());
     let mut candidate: Option<Candidate> = None;
-    // Why the connection before this one was given up, for the retry in clear text.
-    let mut led_here: Option<Decision> = None;
+    // Why TLS was given up at an address of this host, for the retry in clear text.
+    let mut led_here: Vec<(SocketAddr, Decision)> = Vec::new();
     // Whom the host that was dialled last would take on another connection.
     let mut waiting: Option<Vec<usize>> = None;
     loop {
-        let (address, host, rules, remaining) = match route.next() {
-            Next::Done { words, clear_next_run } => {
-                return Report { words: words.to_vec(), attempts, skipped, clear_next_run };
+        let (address, host, clear_retry, remaining) = match route.next() {
+            Next::Done { statuses, clear_next_run } => {
+                return Report { words: statuses.to_vec(), attempts, skipped, clear_next_run };
             }
             Next::Prepare { host } => {
-                led_here = None;
+                led_here.clear();
                 let host = host.as_str().to_owned();
                 match hosts.prepare(&host).await {
                     Ok(found) => {
-                        let implicit =
-                            found.plan.attempt() == smtp_tls_policy::plan::Attempt::Implicit;
                         let rules = rules(&found.plan, found.credentials.as_ref());
-                        route.prepared(Prepared {
-                            addresses: found.addresses.clone(),
-                            rules,
-                            implicit,
-                        });
+                        let mut prepared = Prepared::new(found.addresses.clone());
+                        prepared.may_retry_in_clear = rules.mode == TlsMode::Opportunistic
+                            && found.plan.attempt() != smtp_tls_policy::plan::Attempt::Implicit;
+                        route.prepared(prepared);
                         candidate = Some(found);
                     }
                     Err(skip) => {
@@ -67,10 +66,10 @@ pub async fn deliver(
                 }
                 continue;
             }
-            Next::Dial { host, address, rules, remaining, .. } => (
+            Next::Dial { host, address, clear_retry, remaining, .. } => (
                 address,
                 host.as_str().to_owned(),
-                rules,
+                clear_retry,
                 waiting.take().unwrap_or_else(|| remaining.to_vec()),
             ),
         };
@@ -82,19 +81,15 @@ pub async fn deliver(
             plan: candidate.plan_for(address.ip()),
             identity: candidate.identity.as_ref(),
             credentials: candidate.credentials.as_ref(),
-            // The route says so, and not a plan that never wanted TLS.
-            retry_in_clear: rules.mode == TlsMode::Never
-                && candidate.plan.attempt() != smtp_tls_policy::plan::Attempt::Clear,
+            retry_in_clear: clear_retry,
         };
-        // A retry in clear text is what the decision before it led to.
-        let before = led_here.take().filter(|_| target.retry_in_clear).map(|before| Decision {
-            channel: Spoken::Clear,
-            tls: None,
-            ..before
-        });
+        // A retry in clear text is what the earlier decision at this address led to.
+        let before = led_here
+            .iter()
+            .find(|(earlier, _)| clear_retry && *earlier == address)
+            .map(|(_, before)| Decision { channel: Spoken::Clear, tls: None, ..before.clone() });
         let parcel = Parcel { envelope, remaining: &remaining, message };
-        let dialled =
-            dial(outbound, &target, address, parcel, before.clone(), &candidate.reporting);
+        let dialled = dial(outbound, &target, address, parcel, before, &candidate.reporting);
         let Dialled { decision, sessions, words, ending, left } = tracing::Instrument::instrument(
             dialled,
             tracing::info_span!("smtp_deliver", host = %host, address = %address),
@@ -102,16 +97,17 @@ pub async fn deliver(
         .await;
         for (&index, word) in remaining.iter().zip(words) {
             if let Some(word) = word {
-                route.word(index, word);
+                route.status(index, word);
             }
         }
         if !left.is_empty() {
             // The same host once more, for those whom it takes on another connection; it has spoken about the others.
             waiting = Some(left.iter().map(|&position| remaining[position]).collect());
-            led_here = before;
         } else {
             route.ended(ending);
-            led_here = Some(decision.clone());
+            if !clear_retry {
+                led_here.push((address, decision.clone()));
+            }
         }
         attempts.push(DialAttempt { host, address, decision, ending, sessions });
     }

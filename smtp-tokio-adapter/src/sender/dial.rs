@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use smtp_proto::client::{Envelope, OverLimit};
-use smtp_proto::route::{Ending, Word};
+use smtp_proto::route::{Ending, RecipientStatus};
 use smtp_tls_policy::tlsrpt::{ReportedSession, Reporting};
 use tokio::net::TcpStream;
 
@@ -20,7 +20,7 @@ pub(super) struct Dialled {
     /// What is to be reported of it.
     pub(super) sessions: Vec<ReportedSession>,
     /// By the position in what remained; none where nothing was said.
-    pub(super) words: Vec<Option<Word>>,
+    pub(super) words: Vec<Option<RecipientStatus>>,
     pub(super) ending: Ending,
     /// Positions of those whom the server takes no more on this connection, and would take on another.
     pub(super) left: Vec<usize>,
@@ -103,7 +103,7 @@ pub(super) async fn dial(
 struct Transactions<'a, M> {
     outbound: &'a Outbound,
     parcel: Parcel<'a, M>,
-    words: Vec<Option<Word>>,
+    words: Vec<Option<RecipientStatus>>,
 }
 
 impl<M: Message> Transactions<'_, M> {
@@ -129,7 +129,8 @@ impl<M: Message> Transactions<'_, M> {
             // Who takes nobody at all would not take anybody the next time, and who has said 421 is going away.
             let is_over = ending != Ending::Finished || connection.is_over();
             if is_over || left.is_empty() || left.len() == open.len() {
-                return (ending, Vec::new());
+                let shut_down = ending == Ending::Finished && connection.is_over();
+                return (if shut_down { Ending::ShutDown } else { ending }, Vec::new());
             }
             if connection.transactions_left() == Some(0) {
                 return (ending, left);

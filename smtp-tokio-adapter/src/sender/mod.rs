@@ -4,7 +4,7 @@
 //! ```
 //! use std::{net::{Ipv4Addr, Ipv6Addr}, sync::Arc};
 //! use smtp_proto::client::{ClientConfig, Envelope, Recipient};
-//! use smtp_proto::route::Word;
+//! use smtp_proto::route::RecipientStatus;
 //! use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 //! use smtp_tls_policy::pki::{TlsaRecord, Trust};
 //! use smtp_tls_policy::plan::DnsStatus;
@@ -50,7 +50,7 @@
 //!
 //! // Who cannot tell whether there are TLSA records must not take that for their absence (RFC 7672, 2.1.2).
 //! let report = sender.deliver(&mail).await;
-//! assert!(matches!(report.words[..], [Word::Deferred(status)] if status.to_string() == "4.7.5"));
+//! assert!(matches!(report.words[..], [RecipientStatus::Deferred(status)] if status.to_string() == "4.7.5"));
 //! assert!(report.attempts.is_empty());
 //! let (host, skip) = &report.skipped[0];
 //! assert_eq!(host, "mx.test.example");

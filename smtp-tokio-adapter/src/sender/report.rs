@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use smtp_proto::route::{Ending, Word};
+use smtp_proto::route::{Ending, RecipientStatus};
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
 use crate::client::outcome::Decision;
@@ -27,7 +27,7 @@ pub struct DialAttempt {
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The final word on each recipient, by index.
-    pub words: Vec<Word>,
+    pub words: Vec<RecipientStatus>,
     /// Every connection, in order.
     pub attempts: Vec<DialAttempt>,
     /// The hosts that were not dialled, in order.

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use smtp_proto::client;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
-use smtp_proto::route::{Route, Targets, Word};
+use smtp_proto::route::{RecipientStatus, Route, Targets};
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::params::BodyType;
 use smtp_proto::wire::reply::EnhancedCode;
@@ -197,7 +197,7 @@ fn delivers(
 ) -> String {
     let (how, mail) = (how.into(), Mail::new());
     let report = send(lab, server, &how, &mail);
-    assert_eq!(report.words, [Word::Delivered], "{}: {report:#?}", how.posture);
+    assert_eq!(report.words, [RecipientStatus::Delivered], "{}: {report:#?}", how.posture);
     assert_eq!(report.attempts.len(), connections, "{report:#?}");
     let decision = &report.attempts.last().unwrap().decision;
     assert_eq!(decision.reason, reason, "{}: {}", how.posture, decision.sentence);
@@ -245,7 +245,7 @@ fn delivers(
 
 /// The recipient gets another word than "delivered", and nothing reaches the server's store.
 #[track_caller]
-fn refuses(lab: &Lab, server: &Server, how: impl Into<How>, reason: Reason, word: Word) {
+fn refuses(lab: &Lab, server: &Server, how: impl Into<How>, reason: Reason, word: RecipientStatus) {
     let (how, mail) = (how.into(), Mail::new());
     let report = send(lab, server, &how, &mail);
     assert_eq!(report.words, [word], "{}: {report:#?}", how.posture);
@@ -254,12 +254,12 @@ fn refuses(lab: &Lab, server: &Server, how: impl Into<How>, reason: Reason, word
     assert!(!stored.iter().any(|message| message.contains(&mail.mark)), "{stored:?}");
 }
 
-const fn deferred(subject: u16, detail: u16) -> Word {
-    Word::Deferred(EnhancedCode::new(4, subject, detail))
+const fn deferred(subject: u16, detail: u16) -> RecipientStatus {
+    RecipientStatus::Deferred(EnhancedCode::new(4, subject, detail))
 }
 
-const fn bounced(subject: u16, detail: u16) -> Word {
-    Word::Bounced(EnhancedCode::new(5, subject, detail))
+const fn bounced(subject: u16, detail: u16) -> RecipientStatus {
+    RecipientStatus::Bounced(EnhancedCode::new(5, subject, detail))
 }
 
 fn required() -> How {
@@ -475,7 +475,8 @@ fn postfix_has_a_word_on_each_of_many_recipients() {
     let mail = Mail::new();
     let report = send_to(lab, &server, &Posture::Verified.into(), &mail, &recipients);
     for (index, word) in report.words.iter().enumerate() {
-        let expected = if index == 5 || index == 299 { bounced(7, 1) } else { Word::Delivered };
+        let expected =
+            if index == 5 || index == 299 { bounced(7, 1) } else { RecipientStatus::Delivered };
         assert_eq!(*word, expected, "recipient {index}");
     }
     mail.arrived(&server);

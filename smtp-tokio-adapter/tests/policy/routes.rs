@@ -15,7 +15,7 @@ async fn what_holds_for_the_whole_domain_dials_nobody() {
     let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
     assert_eq!(
         (report.words.as_slice(), reason(&report)),
-        (&[Word::Deferred(status(4, 4, 3))][..], Some(Reason::MxLookupFailed))
+        (&[RecipientStatus::Deferred(status(4, 4, 3))][..], Some(Reason::MxLookupFailed))
     );
     assert_eq!(sender.lookups.asked(), ["MX test.example"]);
     assert_eq!((first.connections(), second.connections()), (0, 0));
@@ -29,7 +29,7 @@ async fn what_holds_for_the_whole_domain_dials_nobody() {
     let report = send(&sender, &connector(Posture::DaneOnly), &plain()).await;
     assert_eq!(
         (report.words.as_slice(), reason(&report)),
-        (&[Word::Deferred(status(4, 7, 5))][..], Some(Reason::MxInsecure))
+        (&[RecipientStatus::Deferred(status(4, 7, 5))][..], Some(Reason::MxInsecure))
     );
     assert_eq!(sender.lookups.asked(), ["MX test.example"]);
     assert_eq!((first.connections(), second.connections()), (0, 0));
@@ -43,7 +43,7 @@ async fn what_holds_for_the_whole_domain_dials_nobody() {
     let report = deliver(&sender, &mail).await;
     assert_eq!(
         (report.words.as_slice(), reason(&report)),
-        (&[Word::Deferred(status(4, 7, 5))][..], Some(Reason::PolicyUnavailable))
+        (&[RecipientStatus::Deferred(status(4, 7, 5))][..], Some(Reason::PolicyUnavailable))
     );
     assert_eq!(sender.lookups.asked(), [""; 0]);
 }
@@ -63,7 +63,7 @@ async fn look_ups_that_fail_keep_their_statuses() {
         drop(zone.mx.insert(name(DOMAIN), DnsAnswer::no_such_name(DnsStatus::Secure)))
     })
     .await;
-    assert_eq!(no_domain, Word::Bounced(status(5, 1, 2)));
+    assert_eq!(no_domain, RecipientStatus::Bounced(status(5, 1, 2)));
     let null = DnsAnswer::new(DnsStatus::Secure, vec![MxRecord { preference: 0, exchange: None }]);
     let null_mx = {
         let mut world = World::new(DnsStatus::Secure).await;
@@ -71,13 +71,13 @@ async fn look_ups_that_fail_keep_their_statuses() {
         let (sender, ..) = world.sender();
         send(&sender, &connector(Posture::Deterministic), &plain()).await.words[0]
     };
-    assert_eq!(null_mx, Word::Bounced(status(5, 1, 10)));
+    assert_eq!(null_mx, RecipientStatus::Bounced(status(5, 1, 10)));
     let no_address = world(|zone| drop(zone.ipv4.remove(&name(HOST)))).await;
-    assert_eq!(no_address, Word::Bounced(status(5, 4, 4)));
+    assert_eq!(no_address, RecipientStatus::Bounced(status(5, 4, 4)));
     // RFC 7672, 2.2.2: one family that fails is enough, also where nothing asks for DANE.
     let aaaa =
         world(|zone| drop(zone.ipv6.insert(name(HOST), DnsAnswer::none(DnsStatus::Failed)))).await;
-    assert_eq!(aaaa, Word::Deferred(status(4, 4, 3)));
+    assert_eq!(aaaa, RecipientStatus::Deferred(status(4, 4, 3)));
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn an_address_literal_is_dialled_without_a_question() {
         (Host::parse("[127.0.0.1]").unwrap(), envelope(&["reader@[127.0.0.1]"]));
     let everybody = connector(Posture::Opportunistic);
     let report = deliver(&sender, &Mail::new(&everybody, &domain, &envelope, &MESSAGE)).await;
-    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(first.messages(), [(false, true)]);
     assert_eq!(sender.lookups.asked(), [""; 0]);
 }
@@ -147,9 +147,12 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
     let everybody = connector(Posture::Opportunistic);
     let broken = Reason::HandshakeFailed;
     let first = send(&sender, &everybody, &plain()).await;
-    assert_eq!(spoken(&first), (Word::Delivered, vec![(tls, broken), (clear, broken)]));
+    assert_eq!(spoken(&first), (RecipientStatus::Delivered, vec![(tls, broken), (clear, broken)]));
     let second = send(&sender, &everybody, &plain()).await;
-    assert_eq!(spoken(&second), (Word::Delivered, vec![(clear, Reason::RememberedBroken)]));
+    assert_eq!(
+        spoken(&second),
+        (RecipientStatus::Delivered, vec![(clear, Reason::RememberedBroken)])
+    );
     // An address that cannot be reached is not why the next one gets clear text.
     sender
         .lookups
@@ -160,12 +163,12 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
         .insert(0, Ipv4Addr::new(127, 0, 0, 9));
     let third = send(&sender, &everybody, &plain()).await;
     let expected = vec![(clear, Reason::Undecided), (clear, Reason::RememberedBroken)];
-    assert_eq!(spoken(&third), (Word::Delivered, expected));
+    assert_eq!(spoken(&third), (RecipientStatus::Delivered, expected));
     sender.lookups.ipv4.get_mut(&name(HOST)).unwrap().records.remove(0);
     // Who would rather wait does not go by what was learnt.
     let mut patient = everybody.clone();
     patient.yields.broken = Yield::Never;
-    let deferred = Word::Deferred(status(4, 7, 5));
+    let deferred = RecipientStatus::Deferred(status(4, 7, 5));
     assert_eq!(spoken(&send(&sender, &patient, &plain()).await), (deferred, vec![(tls, broken)]));
     let required = connector(Posture::Encrypt);
     assert_eq!(spoken(&send(&sender, &required, &plain()).await), (deferred, vec![(tls, broken)]));
@@ -200,6 +203,6 @@ async fn a_refusal_that_ends_the_domain_leaves_no_next_host() {
     let hosts = Ends(plan_for(&connector(Posture::Opportunistic), false));
     let report =
         smtp_tokio_adapter::deliver(&outbound(&world.pki), route, &hosts, &plain(), &MESSAGE).await;
-    assert_eq!(report.words, [Word::Deferred(status(4, 7, 5))]);
+    assert_eq!(report.words, [RecipientStatus::Deferred(status(4, 7, 5))]);
     assert_eq!((report.skipped.len(), world.second.connections()), (1, 0));
 }

@@ -14,7 +14,7 @@ async fn a_host_outside_the_mta_sts_policy_is_passed_over_in_its_turn() {
     world.zone.publish_sts(&name(DOMAIN), "1", ENFORCE);
     let (sender, first, second) = world.sender();
     let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
-    assert_eq!(report.words, [Word::Delivered], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(
         (report.skipped[0].0.as_str(), reason(&report)),
         (HOST, Some(Reason::StsMxMismatch))
@@ -29,7 +29,7 @@ async fn a_cached_mta_sts_policy_holds_while_its_record_is_suppressed() {
     let (mut sender, first, second) = world.sender();
     let record = name("_mta-sts.test.example");
     let everybody = connector(Posture::Opportunistic);
-    let deferred = [Word::Deferred(status(4, 7, 5))];
+    let deferred = [RecipientStatus::Deferred(status(4, 7, 5))];
     assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
     for suppressed in [DnsAnswer::none(DnsStatus::Failed), DnsAnswer::none(DnsStatus::Insecure)] {
         sender.lookups.txt.insert(record.clone(), suppressed);
@@ -38,7 +38,7 @@ async fn a_cached_mta_sts_policy_holds_while_its_record_is_suppressed() {
     assert_eq!((first.connections(), second.connections()), (0, 0));
     // The domain takes its policy back in the way that there is for it (RFC 8461, 8.3).
     sender.lookups.publish_sts(&name(DOMAIN), "2", "version: STSv1\nmode: none\nmax_age: 86400\n");
-    assert_eq!(send(&sender, &everybody, &plain()).await.words, [Word::Delivered]);
+    assert_eq!(send(&sender, &everybody, &plain()).await.words, [RecipientStatus::Delivered]);
     let fetches =
         sender.lookups.asked().iter().filter(|question| question.starts_with("GET")).count();
     assert_eq!(fetches, 2);
@@ -59,7 +59,7 @@ async fn a_policy_survives_in_the_store_and_is_refreshed_in_the_background() {
     let (sender, ..) = world.sender();
     let sender = with_store(sender);
     assert_eq!(sender.refresh().await, None);
-    let deferred = [Word::Deferred(status(4, 7, 5))];
+    let deferred = [RecipientStatus::Deferred(status(4, 7, 5))];
     assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
     let due = sender.refresh().await.expect("a day later");
 
@@ -137,7 +137,7 @@ async fn no_mail_goes_without_a_policy_that_is_being_fetched() {
             .await
             .expect("no long wait")
             .unwrap();
-        assert_eq!(report.words, [Word::Deferred(status(4, 7, 5))]);
+        assert_eq!(report.words, [RecipientStatus::Deferred(status(4, 7, 5))]);
     }
     assert_eq!((world.first.connections(), world.second.connections()), (0, 0));
     let fetches =

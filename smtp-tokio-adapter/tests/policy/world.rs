@@ -11,7 +11,7 @@ pub use rustls::server::{ClientHello, ResolvesServerCert};
 pub use rustls::sign::CertifiedKey;
 pub use rustls::time_provider::TimeProvider;
 pub use smtp_proto::client::Envelope;
-pub use smtp_proto::route::Word;
+pub use smtp_proto::route::RecipientStatus;
 pub use smtp_proto::server;
 pub use smtp_proto::wire::body::Runs;
 pub use smtp_proto::wire::params::{MailParameters, RcptParameters};
