@@ -27,6 +27,7 @@ impl Channel {
 
 /// What the handshake showed. The core only carries it to the places that need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TlsInfo {
     /// Whether the peer's certificate was judged and accepted.
     pub peer: Peer,
@@ -34,16 +35,25 @@ pub struct TlsInfo {
     pub version: &'static str,
     /// The IANA name of the cipher suite.
     pub cipher: &'static str,
-    /// What an authentication can be bound to, the best first; empty if nobody has asked the session.
+    /// The key exchange group, such as `X25519MLKEM768`; `None` if it is not known.
+    pub group: Option<&'static str>,
+    /// The channel bindings of the session, the best first; empty if it has none or they are not known.
     pub bindings: Vec<ChannelBinding>,
 }
 
-/// Who is at the other end.
+impl TlsInfo {
+    /// A session with this peer, version (`TLSv1.2` or `TLSv1.3`) and cipher suite (its IANA name).
+    pub const fn new(peer: Peer, version: &'static str, cipher: &'static str) -> Self {
+        Self { peer, version, cipher, group: None, bindings: Vec::new() }
+    }
+}
+
+/// Whether the peer is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
-    /// Anybody.
+    /// Its certificate was not checked, or is not for the wanted name.
     Unauthenticated,
-    /// The one whose certificate was asked for.
+    /// Its certificate was judged and is for the wanted name.
     Authenticated,
 }
 

@@ -27,7 +27,9 @@ const CLIENT_FINAL: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)
 const SERVER_FINAL: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
 
 fn stranger() -> Arc<TlsInfo> {
-    Arc::new(TlsInfo { peer: Peer::Unauthenticated, ..TlsInfo::clone(&tls_info()) })
+    let mut tls = TlsInfo::clone(&tls_info());
+    tls.peer = Peer::Unauthenticated;
+    Arc::new(tls)
 }
 
 fn plain() -> Box<ClientPlain> {

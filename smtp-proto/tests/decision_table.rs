@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{ClientBed, ServerBed, client_config, server_config, tls_info};
 use smtp_proto::Secret;
 use smtp_proto::Want;
-use smtp_proto::channel::{Channel, Peer, TlsInfo};
+use smtp_proto::channel::{Channel, Peer};
 use smtp_proto::fallback::{TlsFailure, TlsRules};
 use smtp_proto::sasl::client::{AuthRefusal, ClientPlain, Floor};
 use smtp_proto::server::{Event, StartTls};
@@ -74,7 +74,8 @@ fn converse(script: &str, rules: TlsRules) -> String {
             }
             "TLS" if handshake => bed.shake(),
             "TLS unknown" if handshake => {
-                let info = TlsInfo { peer: Peer::Unauthenticated, ..(*tls_info()).clone() };
+                let mut info = (*tls_info()).clone();
+                info.peer = Peer::Unauthenticated;
                 bed.client.tls_established(Arc::new(info), bed.now).unwrap();
             }
             "stalls" | "fails" | "TLS" | "TLS unknown" => continue,

@@ -478,7 +478,9 @@ fn both_sides_agree_on_who_it_is() {
     scenario.server.auth_required = true;
     scenario.rules = TlsRules::REQUIRED;
     let bindings = vec![exported("this channel")];
-    scenario.tls = Arc::new(TlsInfo { bindings, ..TlsInfo::clone(&scenario.tls) });
+    let mut tls = TlsInfo::clone(&scenario.tls);
+    tls.bindings = bindings;
+    scenario.tls = Arc::new(tls);
     for attempt in right {
         scenario.attempts = vec![attempt];
         let trace = check(&scenario);

@@ -23,14 +23,15 @@ fn the_best_mechanism_is_chosen() {
     let bound = |peer| {
         let binding =
             ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") };
-        Channel::Implicit(Arc::new(TlsInfo {
-            peer,
-            bindings: vec![binding],
-            ..TlsInfo::clone(&tls_info())
-        }))
+        let mut tls = TlsInfo::clone(&tls_info());
+        (tls.peer, tls.bindings) = (peer, vec![binding]);
+        Channel::Implicit(Arc::new(tls))
     };
-    let unbound =
-        |peer| Channel::Implicit(Arc::new(TlsInfo { peer, ..TlsInfo::clone(&tls_info()) }));
+    let unbound = |peer| {
+        let mut tls = TlsInfo::clone(&tls_info());
+        tls.peer = peer;
+        Channel::Implicit(Arc::new(tls))
+    };
     let (known, unknown) = (Peer::Authenticated, Peer::Unauthenticated);
     let password = Credentials::password("user", "pencil");
     let mut acting = password.clone();
@@ -123,7 +124,8 @@ fn names_and_passwords_that_cannot_be_sent() {
 fn nothing_secret_is_printed() {
     let binding =
         ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported-octets") };
-    let tls = TlsInfo { bindings: vec![binding], ..TlsInfo::clone(&tls_info()) };
+    let mut tls = TlsInfo::clone(&tls_info());
+    tls.bindings = vec![binding];
     let mut shown = format!("{tls:?} {:?}", Channel::Implicit(Arc::new(tls.clone())));
     let credentials = [
         Credentials::password("user", "pencil"),
@@ -283,7 +285,8 @@ proptest! {
         // What one side prohibits, the other does.
         prop_assert_eq!(made.is_ok(), keys.is_ok());
         let (Ok(client), Ok(keys)) = (made, keys) else { return Ok(()) };
-        let tls = TlsInfo { bindings: vec![binding], ..TlsInfo::clone(&tls_info()) };
+        let mut tls = TlsInfo::clone(&tls_info());
+    tls.bindings = vec![binding];
         let channel = Channel::Implicit(Arc::new(tls));
         let mechanisms = common::mechanisms();
         let ends = |mut client: ClientScramSha256| {

@@ -86,7 +86,7 @@ impl Wire {
 fn tls_info(version: Option<rustls::ProtocolVersion>) -> Arc<TlsInfo> {
     let version =
         if version == Some(rustls::ProtocolVersion::TLSv1_2) { "TLSv1.2" } else { "TLSv1.3" };
-    Arc::new(TlsInfo { peer: Peer::Authenticated, version, cipher: "", bindings: Vec::new() })
+    Arc::new(TlsInfo::new(Peer::Authenticated, version, ""))
 }
 
 fn send(stream: TcpStream, tls: Arc<rustls::ClientConfig>) -> Result<String, Failed> {

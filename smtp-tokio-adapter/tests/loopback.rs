@@ -174,6 +174,13 @@ async fn an_identity_is_shown_to_those_who_ask() {
         send(&outbound, server.address, plan.clone(), identity, MESSAGE).await;
     }
     assert_eq!(*server.kept.chains.lock().unwrap(), [1, 0]);
+    // RFC 8314, section 4.3: the group, here the hybrid post-quantum one, which comes first.
+    let stamps = server.kept.stamps.lock().unwrap();
+    let session = "tls TLS_AES_256_GCM_SHA384 group X25519MLKEM768 (version=TLSv1.3)";
+    assert!(stamps.iter().all(|stamp| stamp.contains(session)), "{stamps:?}");
+    let names = "(Client CN \"rcgen self signed cert\", Issuer \"";
+    assert!(stamps[0].contains(names) && stamps[0].contains("(verified OK))"), "{stamps:?}");
+    assert!(!stamps[1].contains("(Client"), "{stamps:?}");
 }
 
 /// In TLS 1.3 a server's refusal of the client comes after the client's handshake is done.

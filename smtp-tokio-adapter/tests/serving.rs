@@ -221,7 +221,9 @@ impl Handler for Stamping {
     async fn body(&mut self, _: Runs<'_>) {}
     async fn end_of_body(&mut self, session: &Session) -> Response {
         let mut field = Vec::new();
-        session.stamp("mx.test.example", Date::new(1_780_272_000, 0).unwrap()).write(&mut field);
+        session
+            .stamp("mx.test.example", false, Date::new(1_780_272_000, 0).unwrap())
+            .write(&mut field);
         let words: Vec<&str> =
             std::str::from_utf8(&field).unwrap().split_ascii_whitespace().collect();
         Response::new(250, (2, 0, 0), words.join(" "))

@@ -188,12 +188,7 @@ fn hostile(scenario: &Scenario, seed: u8, script: &[u8]) -> Trace {
                 }
             }
             Deed::Handshake => {
-                let tls = TlsInfo {
-                    peer: Peer::Unauthenticated,
-                    version: "TLSv1.3",
-                    cipher: "TLS_AES_128_GCM_SHA256",
-                    bindings: Vec::new(),
-                };
+                let tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.3", "TLS_AES_128_GCM_SHA256");
                 let plain = matches!(driver.client.channel(), Channel::Plain);
                 if driver.client.tls_established(Arc::new(tls), driver.now).is_ok() {
                     assert!(plain && driver.input.is_empty());

@@ -113,12 +113,8 @@ fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
         Arc::new(Login),
     ];
     config.mechanisms.extend(others);
-    let tls = TlsInfo {
-        peer: Peer::Unauthenticated,
-        version: "TLSv1.3",
-        cipher: "",
-        bindings: vec![binding()],
-    };
+    let mut tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.3", "");
+    tls.bindings = vec![binding()];
     let mut server = Server::new(Arc::new(config), Channel::Implicit(Arc::new(tls)), now);
     let (mut input, mut output, mut events) = (Vec::new(), Vec::new(), Vec::new());
     let (mut rest, mut sizes) = (wire, super::sizes(seed));

@@ -34,7 +34,7 @@ impl Server {
     ///
     /// let mut config = Config::new("mail.test.example".parse()?);
     /// config.mechanisms = vec![Arc::new(Plain)];
-    /// let tls = TlsInfo { peer: Peer::Unauthenticated, version: "TLSv1.3", cipher: "", bindings: Vec::new() };
+    /// let tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.3", "TLS_AES_128_GCM_SHA256");
     /// let now = Instant::now();
     /// let mut server = Server::new(Arc::new(config), Channel::Implicit(Arc::new(tls)), now);
     /// // RFC 4954, 4.1.

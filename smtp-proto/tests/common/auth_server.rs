@@ -20,10 +20,9 @@ pub fn exported(data: &str) -> ChannelBinding {
 }
 
 pub fn bound() -> Channel {
-    Channel::Implicit(Arc::new(TlsInfo {
-        bindings: vec![exported("this channel")],
-        ..TlsInfo::clone(&tls_info())
-    }))
+    let mut tls = TlsInfo::clone(&tls_info());
+    tls.bindings = vec![exported("this channel")];
+    Channel::Implicit(Arc::new(tls))
 }
 
 /// After EHLO, inside TLS that can be bound to.

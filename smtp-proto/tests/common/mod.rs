@@ -25,12 +25,7 @@ use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
 
 pub fn tls_info() -> Arc<TlsInfo> {
-    Arc::new(TlsInfo {
-        peer: Peer::Authenticated,
-        version: "TLSv1.3",
-        cipher: "TLS_AES_256_GCM_SHA384",
-        bindings: Vec::new(),
-    })
+    Arc::new(TlsInfo::new(Peer::Authenticated, "TLSv1.3", "TLS_AES_256_GCM_SHA384"))
 }
 
 pub fn client_config() -> client::ClientConfig {

@@ -19,7 +19,7 @@ pub use channel_binding::server_end_point;
 pub use crl::{Crl, CrlError, CrlErrorKind, CrlField, CrlNumber, CrlVersion};
 pub use defect::{Defect, Detail, Place};
 pub use live_trust::LiveTrust;
-pub use names::{CnFallback, Names, Reference};
+pub use names::{CnFallback, CommonNames, Names, Reference};
 pub use pin::{Pin, PinError};
 pub use revocation::{Crls, ReplaceError, Replaced, Revocation};
 pub use roots::RootsId;

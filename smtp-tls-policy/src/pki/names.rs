@@ -16,7 +16,7 @@ use x509_parser::x509::X509Name;
 
 use crate::domain::{Domain, DomainError, Host, is_below};
 use crate::pki::comparison::text;
-use crate::pki::x509::Naming;
+use crate::pki::x509::{self, Naming};
 
 /// Most names of a certificate that a report repeats.
 const MAX_REPORTED_NAMES: usize = 4;
@@ -193,6 +193,26 @@ fn common_name(subject: &[u8]) -> Option<String> {
     let (_, subject) = X509Name::from_der(subject).ok()?;
     let attribute = subject.iter_common_name().last()?;
     readable(&text(attribute.attr_value())?)
+}
+
+/// The Common Names of a certificate and of its issuer, as they are written, for a log or a header
+/// field. They prove nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommonNames {
+    /// The most specific Common Name of the subject.
+    pub subject: Option<String>,
+    /// The most specific Common Name of the issuer.
+    pub issuer: Option<String>,
+}
+
+impl CommonNames {
+    /// Reads the names of a certificate; both are `None` if it is malformed.
+    pub fn of(certificate: &CertificateDer<'_>) -> Self {
+        let Some(certificate) = x509::parse(certificate) else { return Self::default() };
+        let last =
+            |name: &X509Name<'_>| Some(name.iter_common_name().last()?.as_str().ok()?.to_owned());
+        Self { subject: last(certificate.subject()), issuer: last(certificate.issuer()) }
+    }
 }
 
 /// A presented name as A-labels; `None` if it is no host name, with or without a wildcard.

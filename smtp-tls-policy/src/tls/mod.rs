@@ -413,13 +413,16 @@ pub fn is_local_fault_io(error: &std::io::Error) -> bool {
     error.get_ref().and_then(|error| error.downcast_ref()).is_some_and(is_local_fault)
 }
 
-/// The protocol version and cipher suite of a session, as registered by IANA.
+/// The protocol version, cipher suite and key exchange group of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionNames {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
-    /// Such as `TLS_AES_256_GCM_SHA384`.
+    /// The IANA name, such as `TLS_AES_256_GCM_SHA384`.
     pub cipher: &'static str,
+    /// The group, such as `X25519MLKEM768`; `None` if there was no key exchange with one, as in a
+    /// resumed TLS 1.2 session.
+    pub group: Option<&'static str>,
 }
 
 /// The names of what was negotiated; `None` before the handshake is over.
@@ -439,7 +442,8 @@ pub fn session_names(session: &CommonState) -> Option<SessionNames> {
         rustls::CipherSuite::TLS13_AES_128_CCM_8_SHA256 => "TLS_AES_128_CCM_8_SHA256",
         other => other.as_str()?,
     };
-    Some(SessionNames { version, cipher })
+    let group = session.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
+    Some(SessionNames { version, cipher, group })
 }
 
 /// Whether a server asks its clients for certificates.

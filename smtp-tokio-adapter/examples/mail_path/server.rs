@@ -162,7 +162,7 @@ impl Desk {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let date =
             Date::new(now.as_secs().cast_signed(), 0).ok_or(std::io::ErrorKind::InvalidData)?;
-        let stamp = session.stamp(self.server.name, date);
+        let stamp = session.stamp(self.server.name, false, date);
         Stamp { id: Some("1"), recipient: self.recipient.as_deref(), ..stamp }.write(&mut header);
         file.write_all(&header).await?;
         Ok(file)

@@ -212,8 +212,9 @@ impl<'a> Opening<'a> {
         let standing = verdict.standing();
         self.decision.verdict = Some(Arc::new(verdict));
         let bindings = bindings(session, session.peer_certificates().and_then(<[_]>::first));
-        let tls =
-            Arc::new(TlsInfo { peer, version: names.version, cipher: names.cipher, bindings });
+        let mut tls = TlsInfo::new(peer, names.version, names.cipher);
+        (tls.group, tls.bindings) = (names.group, bindings);
+        let tls = Arc::new(tls);
         wire.put_tls(stream);
         if standing != Standing::Acceptable {
             // What this session was resumed from, or could be resumed as, must not be offered again.

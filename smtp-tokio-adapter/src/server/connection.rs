@@ -12,6 +12,7 @@ use smtp_proto::stamp::Hello;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Protocol, Step, Want};
+use smtp_tls_policy::pki::CommonNames;
 use smtp_tls_policy::tls::session_names;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -59,6 +60,7 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
         early_talk: None,
         tls: None,
         client_chain: Arc::from(Vec::new()),
+        client_names: None,
         identity: None,
     };
     let mut serving = Serving { inbound, handler, session, wire: Wire::new(stream), leaving };
@@ -351,16 +353,15 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         let chain = connection.peer_certificates().unwrap_or_default();
         self.session.client_chain =
             chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+        self.session.client_names = chain.first().map(CommonNames::of);
         let names = session_names(connection)
             .ok_or_else(|| Lost::Handshake(io::ErrorKind::InvalidData.into()))?;
         // Who the client is, is judged at MAIL: only then the sender's domain is known.
-        let tls = Arc::new(TlsInfo {
-            peer: Peer::Unauthenticated,
-            version: names.version,
-            cipher: names.cipher,
-            bindings: bindings(connection, shown.certificate().as_ref()),
-        });
-        tracing::debug!(version = tls.version, cipher = tls.cipher, "TLS");
+        let mut tls = TlsInfo::new(Peer::Unauthenticated, names.version, names.cipher);
+        tls.group = names.group;
+        tls.bindings = bindings(connection, shown.certificate().as_ref());
+        let tls = Arc::new(tls);
+        tracing::debug!(version = tls.version, cipher = tls.cipher, group = tls.group, "TLS");
         self.session.tls = Some(Arc::clone(&tls));
         self.session.name.clear();
         self.session.hello = Hello::Helo;

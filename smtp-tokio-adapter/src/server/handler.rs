@@ -7,12 +7,15 @@ use pki_types::CertificateDer;
 use smtp_proto::channel::TlsInfo;
 use smtp_proto::sasl::server::{Answer, Failure, Identity, Question};
 use smtp_proto::server::{BodyRefusal, EarlyTalk};
-use smtp_proto::stamp::{CipherSuite, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission};
+use smtp_proto::stamp::{
+    CipherSuite, ClientCertificate, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission,
+};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::command::{Command, Uri, Xclient};
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
+use smtp_tls_policy::pki::CommonNames;
 
 const GREETING: Response = Response::fixed(220, (2, 0, 0), "");
 const HELLO: Response = Response::fixed(250, (2, 0, 0), "");
@@ -44,22 +47,31 @@ pub struct Session {
     /// The client's certificate and its chain, leaf first, as it was shown; empty if none. The key behind it was
     /// checked, and nothing else: judge it with [`admit`](smtp_tls_policy::judge::admit()).
     pub client_chain: Arc<[CertificateDer<'static>]>,
-    /// Who has authenticated with AUTH; nobody again after STARTTLS. With it the Received field says ESMTPA or ESMTPSA
+    /// The names in the client's certificate, if it showed one. They prove nothing.
+    pub client_names: Option<CommonNames>,
+    /// The identity that AUTH has proved; `None` again after STARTTLS. With it the Received field says ESMTPA or ESMTPSA
     /// (RFC 4954, 7).
     pub identity: Option<Identity>,
 }
 
 impl Session {
-    /// The Received field for the top of a message that comes now (RFC 5321, 4.4): what the connection shows, and `by`, the
-    /// name of this host. What the transaction adds is for the handler to fill in: SMTPUTF8, an only recipient, an id.
-    pub fn stamp<'a>(&'a self, by: &'a str, date: Date) -> Stamp<'a> {
+    /// The Received field for a message that arrives now (RFC 5321, section 4.4): what the connection
+    /// shows, the version, cipher suite and key exchange group of TLS and the client's certificate
+    /// included. `by` is the name of this host. `client_verified` is whether the handler has judged that
+    /// certificate and accepted it. SMTPUTF8, a single recipient and an id are for the handler to add.
+    pub fn stamp<'a>(&'a self, by: &'a str, client_verified: bool, date: Date) -> Stamp<'a> {
+        let client = self.client_names.as_ref().map(|names| ClientCertificate::Presented {
+            common_name: names.subject.as_deref(),
+            issuer: names.issuer.as_deref(),
+            verified: client_verified,
+        });
         let tls = self.tls.as_deref().and_then(|tls| {
             let version = TlsVersion::parse(tls.version)?;
             Some(TlsStamp {
                 version,
                 cipher: CipherSuite::Name(tls.cipher),
-                group: None,
-                client: None,
+                group: tls.group,
+                client,
             })
         });
         Stamp {

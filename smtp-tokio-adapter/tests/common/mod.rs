@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
 use smtp_proto::route::{Route, Targets};
+use smtp_proto::stamp::Date;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::RcptParameters;
@@ -99,6 +100,8 @@ pub struct Kept {
     /// Octets that came and then did not become a message.
     pub lost: Mutex<Vec<usize>>,
     pub chains: Mutex<Vec<usize>>,
+    /// The Received field of each message, unfolded.
+    pub stamps: Mutex<Vec<String>>,
     pub over_tls: Mutex<Vec<bool>>,
 }
 
@@ -130,6 +133,11 @@ impl Handler for Keeper {
         self.0.messages.lock().unwrap().push(std::mem::take(&mut self.1));
         self.0.over_tls.lock().unwrap().push(session.tls.is_some());
         self.0.chains.lock().unwrap().push(session.client_chain.len());
+        let (mut stamp, date) = (Vec::new(), Date::new(1_780_272_000, 0).unwrap());
+        session.stamp(HOST, true, date).write(&mut stamp);
+        let stamp = String::from_utf8(stamp).unwrap();
+        let words: Vec<&str> = stamp.split_ascii_whitespace().collect();
+        self.0.stamps.lock().unwrap().push(words.join(" "));
         Response::fixed(250, (2, 0, 0), "kept")
     }
 

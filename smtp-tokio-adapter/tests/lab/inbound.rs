@@ -58,7 +58,7 @@ impl Desk {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let mut header = Vec::new();
         let date = Date::new(now.as_secs().cast_signed(), 0).unwrap();
-        session.stamp(HOST, date).write(&mut header);
+        session.stamp(HOST, false, date).write(&mut header);
         header
     }
 }

@@ -13,7 +13,7 @@
 //! use smtp_proto::{Progress, Step};
 //!
 //! // The handshake has been run, and the certificate is that of the server that was meant.
-//! let tls = TlsInfo { peer: Peer::Authenticated, version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", bindings: vec![] };
+//! let tls = TlsInfo::new(Peer::Authenticated, "TLSv1.3", "TLS_AES_128_GCM_SHA256");
 //! let (config, now) = (Arc::new(ClientConfig::new("client.test.example".parse()?)), Instant::now());
 //! let mut client = Client::new(config, TlsRules::REQUIRED, Channel::Implicit(Arc::new(tls)), now);
 //! let credentials = Credentials::password("tim", "tanstaaftanstaaf");
