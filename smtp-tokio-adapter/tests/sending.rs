@@ -375,9 +375,9 @@ async fn an_identity_that_is_not_loaded_is_not_blamed_on_the_host() {
     let hosts = Loopback { plan, identity: Some(IdentityId::new("lost")) };
     let report =
         report(&outbound(&Pki::new()), address, hosts, &bytes::Bytes::from_static(b"x\r\n")).await;
-    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 3, 0))], "{report:?}");
+    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 3, 5))], "{report:?}");
     assert_eq!(report.attempts.len(), 1);
-    assert_eq!(report.attempts[0].decision.reason, Reason::Undecided);
+    assert_eq!(report.attempts[0].decision.reason, Reason::IdentityMissing);
 }
 
 #[tokio::test]
