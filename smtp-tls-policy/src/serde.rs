@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::plan::refusal::Refusal;
 use crate::reason::ResultType;
 use crate::reason::{Reason, Status};
-use crate::rules::connector::IdentityId;
+use crate::rules::identity::IdentityId;
 use crate::rules::posture::Posture;
 use crate::sts::{Mode, PolicyId};
 

@@ -5,19 +5,23 @@ mod common;
 use common::*;
 use proptest::prelude::*;
 use smtp_tls_policy::judge::admit_handshake;
-use smtp_tls_policy::pki::{Reference, RootsId, Trust};
+use smtp_tls_policy::pki::{Reference, Revocation, RootsId, Trust};
 use smtp_tls_policy::rules::{
-    ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, InboundConnector,
-    InboundConnectors, OutboundConnector, OutboundConnectors, Posture, SmartHost,
+    ClientCertificate, ClientCheck, ConnectorErrorKind, ConnectorErrors, IdentityId,
+    InboundConnector, InboundConnectors, OutboundConnector, OutboundConnectors, Posture, SmartHost,
 };
 use smtp_tls_policy::{Domain, DomainError, Host, Namespace, Reason};
 
-fn outbound(list: &[(&str, &[&str])]) -> Result<OutboundConnectors, ConnectorError> {
+fn outbound(list: &[(&str, &[&str])]) -> Result<OutboundConnectors, ConnectorErrors> {
     let connectors = list.iter().map(|(name, namespaces)| {
         let namespaces = namespaces.iter().map(|n| Namespace::parse(n).unwrap());
         OutboundConnector::new(name, namespaces.collect(), Posture::Deterministic)
     });
     OutboundConnectors::new(connectors.collect())
+}
+
+fn kinds(errors: &ConnectorErrors) -> Vec<ConnectorErrorKind> {
+    errors.iter().map(|error| error.kind.clone()).collect()
 }
 
 #[test]
@@ -85,7 +89,9 @@ fn sets_that_make_no_sense() {
         (&[("a", &["example.com"])], 1, NoDefault),
         (&[], 0, NoDefault),
     ] {
-        assert_eq!(outbound(list).unwrap_err(), ConnectorError { index, kind });
+        let errors = outbound(list).unwrap_err();
+        let first = errors.iter().next().unwrap();
+        assert_eq!((first.index, &first.kind), (index, &kind), "{errors}");
     }
     // A name and what is below it are two namespaces.
     assert!(outbound(&[("a", &["*"]), ("b", &["example.com", "*.example.com"])]).is_ok());
@@ -93,25 +99,74 @@ fn sets_that_make_no_sense() {
     let one = |posture, change: fn(&mut OutboundConnector)| {
         let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
         change(&mut connector);
-        OutboundConnectors::new(vec![connector]).map(drop).map_err(|error| error.kind)
+        OutboundConnectors::new(vec![connector]).map(drop).map_err(|errors| kinds(&errors))
     };
-    assert_eq!(one(Posture::None, |c| c.require_tls = true), Err(NoneRequiresTls));
+    assert_eq!(one(Posture::None, |c| c.require_tls = true), Err(vec![NoneRequiresTls]));
     assert_eq!(
         one(Posture::None, |c| {
             let mut smart_host = SmartHost::new(Host::parse("gw.example").unwrap());
             smart_host.implicit_tls = true;
             c.smart_host = Some(smart_host);
         }),
-        Err(NoneRequiresTls)
+        Err(vec![NoneRequiresTls])
     );
-    assert_eq!(one(Posture::PrivateCa, |_| {}), Err(PrivateCaWithoutRoots));
+    assert_eq!(one(Posture::PrivateCa, |_| {}), Err(vec![PrivateCaWithoutRoots]));
     assert_eq!(one(Posture::PrivateCa, |c| c.roots = RootsId::new("x")), Ok(()));
-    assert_eq!(one(Posture::Encrypt, |c| c.roots = RootsId::new("x")), Err(UnusedCheck));
+    assert_eq!(one(Posture::Encrypt, |c| c.roots = RootsId::new("x")), Err(vec![UnusedRoots]));
 
     let mut inbound = InboundConnector::new("i", vec![Namespace::Default]);
     inbound.client_certificate =
         ClientCertificate::Required(ClientCheck::new(RootsId::new("partners")));
-    assert_eq!(InboundConnectors::new(vec![inbound]).unwrap_err().kind, CertificateWithoutTls);
+    let errors = InboundConnectors::new(vec![inbound]).unwrap_err();
+    assert_eq!(kinds(&errors), [CertificateWithoutTls]);
+}
+
+/// Connectors built in code meet the trust store before the first delivery.
+#[test]
+fn roots_lists_and_identities_that_are_not_loaded_are_refused() {
+    let root = Authority::new("Root");
+    let (bank_ca, own) = (RootsId::new("bank-ca"), IdentityId::new("own"));
+    let trust = Trust::from_der([&root.der]).unwrap();
+    let namespace = |name| vec![Namespace::parse(name).unwrap()];
+    let mut bank = OutboundConnector::new("bank", namespace("bank.example"), Posture::Verified);
+    bank.roots = bank_ca.clone();
+    bank.identity = Some(IdentityId::new("ours"));
+    let mut hard = OutboundConnector::new("hard", namespace("hard.example"), Posture::Verified);
+    hard.revocation = Revocation::Hard;
+    // A posture that checks no chain needs neither roots nor lists.
+    let mut lax = OutboundConnector::new("lax", namespace("*"), Posture::Opportunistic);
+    lax.revocation = Revocation::Hard;
+    let connectors = OutboundConnectors::new(vec![bank, hard, lax]).unwrap();
+    let errors = connectors.check(&trust, &[&own]).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "connector \"bank\": no roots with the name \"bank-ca\" are loaded; loaded: \"public\"\n\
+         connector \"bank\": no identity with the name \"ours\" is loaded; loaded: \"own\"\n\
+         connector \"hard\": revocation is hard, but no revocation list is loaded with the roots \
+         \"public\"; load the lists of the issuers, or choose if-configured"
+    );
+    let places: Vec<_> = errors.iter().map(|error| (error.index, &*error.connector)).collect();
+    assert_eq!(places, [(0, "bank"), (0, "bank"), (1, "hard")]);
+    let errors = connectors.check(&Trust::empty(), &[]).unwrap_err();
+    assert!(errors.to_string().contains("none at all are loaded"), "{errors}");
+
+    let mut trust = trust;
+    trust.add_root_der(&bank_ca, &root.der).unwrap();
+    trust.add_crl_der(&RootsId::public(), &root.crl(&[])).unwrap();
+    assert_eq!(connectors.check(&trust, &[&IdentityId::new("ours")]), Ok(()));
+
+    let mut partner = InboundConnector::new("partner", namespace("*"));
+    partner.require_tls = true;
+    partner.client_certificate =
+        ClientCertificate::Required(ClientCheck::new(RootsId::new("partner-ca")));
+    let connectors = InboundConnectors::new(vec![partner]).unwrap();
+    assert_eq!(
+        connectors.check(&trust).unwrap_err().to_string(),
+        "connector \"partner\": no roots with the name \"partner-ca\" are loaded; \
+         loaded: \"bank-ca\", \"public\""
+    );
+    trust.add_root_der(&RootsId::new("partner-ca"), &root.der).unwrap();
+    assert_eq!(connectors.check(&trust), Ok(()));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use smtp_tls_policy::pki::Reference;
+use smtp_tls_policy::pki::{Reference, Trust};
 use smtp_tls_policy::rules::Config;
 use smtp_tls_policy::sts::{MxPattern, PolicyText};
 use smtp_tls_policy::{Domain, Host, Namespace};
@@ -26,7 +26,11 @@ pub fn texts(data: &[u8]) {
     if let Ok(reference) = text.parse::<Reference>() {
         assert_eq!(reference.to_string().parse(), Ok(reference));
     }
-    if let Err(error) = Config::from_toml(text) {
-        assert!(error.line() <= 1 + text.matches('\n').count(), "{error}");
+    if let Err(errors) = Config::from_toml("fuzz", text, &Trust::empty(), &[]) {
+        assert!(errors.iter().next().is_some());
+        for error in errors.iter() {
+            assert!(error.line() <= 1 + text.matches('\n').count(), "{error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
     }
 }

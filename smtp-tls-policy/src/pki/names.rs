@@ -76,7 +76,7 @@ impl fmt::Display for Reference {
 
 /// Whether the subject's Common Name counts as a DNS name. It never matches an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum CnFallback {
     /// The Common Name never counts (RFC 9525, section 2; RFC 8461, section 4.1).

@@ -29,7 +29,7 @@ use crate::reason::{Fault, Reason};
 /// A host's certificate that has the extension noRevAvail (RFC 9608), or is valid for at most seven
 /// days, needs no list: it passes under every rule unless a list revokes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Revocation {
     /// Lists are not consulted.

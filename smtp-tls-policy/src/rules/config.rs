@@ -1,7 +1,17 @@
 //! Connectors read from TOML. Needs the feature `serde`.
 //!
 //! ```
-//! let config = smtp_tls_policy::rules::Config::from_toml(r#"
+//! use smtp_tls_policy::pki::{RootsId, Trust};
+//! use smtp_tls_policy::rules::{Config, IdentityId};
+//!
+//! # let roots = || Trust::webpki_roots().roots(&RootsId::public()).to_vec();
+//! // What the connectors may name: sets of roots, with their revocation lists, and identities.
+//! let mut trust = Trust::webpki_roots();
+//! trust.add_roots(&RootsId::new("bank-ca"), roots());
+//! trust.add_roots(&RootsId::new("partner-ca"), roots());
+//! let identities = [&IdentityId::new("our-client-key")];
+//!
+//! let config = Config::from_toml("connectors.toml", r#"
 //!     [[outbound]]
 //!     name = "everybody"
 //!     namespaces = ["*"]
@@ -15,13 +25,13 @@
 //!     names = ["mail.bank.example"]       # default: those of the posture
 //!     cn = "never"                        # never | if-no-dns-san (default) | always
 //!     roots = "bank-ca"                   # default "public"
-//!     revocation = "hard"                 # off | soft | if-configured (default) | hard
+//!     revocation = "soft"                 # off | soft | if-configured (default) | hard
 //!     identity = "our-client-key"         # default: none
 //!     smart-host = { host = "gw.bank.example", port = 465, implicit-tls = true, secure = true }
 //!     yields = { refused = "later", broken = "now", untrusted = "never" }
 //!     dane = "any-mx"                     # off | secure-mx | any-mx (default)
 //!     sts = "on"                          # off | unless-dane | on (default)
-//!     optional-tls = "published"          # what TLS-Required: No takes back: published (default) | everything
+//!     optional-tls = "published"          # for TLS-Required: No: published (default) | everything
 //!
 //!     [[outbound]]
 //!     name = "branch"
@@ -43,44 +53,50 @@
 //!     client-certificate = "required"     # not-asked (default) | recorded | required
 //!     certificate = { roots = "partner-ca", names = ["out.partner.example"] }
 //!     # purpose = "client" or "client-or-server" (default where names are given); pins = ["spki:.."]
-//! "#)?;
+//! "#, &trust, &identities)?;
 //! assert_eq!(config.outbound.iter().count(), 3);
 //!
-//! let error = smtp_tls_policy::rules::Config::from_toml(r#"
+//! let errors = Config::from_toml("connectors.toml", r#"
 //! [[outbound]]
 //! name = "everybody"
 //! namespaces = ["*"]
 //! posture = "secur"
-//! "#).unwrap_err();
+//! roots = "bank"
+//! "#, &trust, &identities).unwrap_err();
 //! assert_eq!(
-//!     error.to_string(),
-//!     "line 5, field outbound.posture: unknown posture \"secur\"; \
-//!      one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca, dane-only, pinned",
+//!     errors.iter().next().unwrap().to_string(),
+//!     "connectors.toml: line 5, field outbound.posture: found \"secur\"; did you mean \"secure\"? \
+//!      Expected one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca, \
+//!      dane-only, pinned",
 //! );
-//! # Ok::<(), smtp_tls_policy::rules::ConfigError>(())
+//! # Ok::<(), smtp_tls_policy::rules::ConfigErrors>(())
 //! ```
 //!
-//! Unknown fields are refused. Without `[[inbound]]` nothing is asked of clients.
+//! All faults of a file are reported at once. Unknown fields are refused, and so are empty values, and
+//! names of roots and identities that are not loaded. Without `[[inbound]]` nothing is asked of
+//! clients.
 
 use std::fmt;
-use std::ops::Range;
 
-use serde::Deserialize;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::domain::{Host, Namespace};
 use crate::pki::names::{CnFallback, Reference};
 use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
 use crate::pki::roots::RootsId;
+use crate::pki::trust::Trust;
 use crate::rules::connector::{
-    ClientCertificate, ClientCheck, ClientPurpose, ConnectorError, ConnectorErrorKind, IdentityId,
-    InboundConnector, InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
+    ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
+    OutboundConnector, OutboundConnectors, SmartHost,
 };
+use crate::rules::error::{ConnectorErrorKind, ConnectorErrors};
+use crate::rules::identity::IdentityId;
 use crate::rules::posture::{DaneRule, OptionalTls, Posture, StsRule, Yield, Yields};
+use crate::rules::suggest::nearest;
 
-/// The whole configuration.
+/// The connectors of a configuration file.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What is asked of servers, by recipient domain.
@@ -89,29 +105,40 @@ pub struct Config {
     pub inbound: InboundConnectors,
 }
 
-/// What is wrong with a configuration, and where.
+/// One fault of a configuration file: where it is, what was found, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
+    file: String,
     line: usize,
     field: String,
     message: String,
 }
 
 impl ConfigError {
+    /// The file, by the name that [`Config::from_toml`] was given.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The line, counted from 1.
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// The field, as `outbound.posture`; empty where the text is no TOML.
+    /// The field, such as `outbound.posture`; empty if the text is no TOML.
     pub fn field(&self) -> &str {
         &self.field
+    }
+
+    /// What was found there, and what would be right, in one line.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}", self.line)?;
+        write!(f, "{}: line {}", self.file, self.line)?;
         if !self.field.is_empty() {
             write!(f, ", field {}", self.field)?;
         }
@@ -121,292 +148,620 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-impl Config {
-    /// Reads a configuration.
-    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text).map_err(|error| {
-            let span = error.span().unwrap_or_default();
-            located(text, span, error.message())
-        })?;
-        file.build().map_err(|(span, message)| located(text, span, &message))
+/// Everything that is wrong with a configuration file; at least one fault. `Display` is one line for
+/// each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<ConfigError>);
+
+impl ConfigErrors {
+    /// The faults, in the order of the lines.
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
+        self.0.iter()
     }
 }
 
-/// Where in the text, and what.
-type Located = (Range<usize>, String);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct File {
-    outbound: Vec<Spanned<Outbound>>,
-    #[serde(default)]
-    inbound: Vec<Spanned<Inbound>>,
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if index == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Outbound {
-    name: Spanned<String>,
-    namespaces: Spanned<Vec<Spanned<String>>>,
-    posture: Spanned<String>,
-    #[serde(default)]
-    require_tls: bool,
-    smart_host: Option<RawSmartHost>,
-    #[serde(default)]
-    names: Vec<Spanned<String>>,
-    #[serde(default)]
-    cn: CnFallback,
-    roots: Option<Spanned<String>>,
-    #[serde(default)]
-    revocation: Revocation,
-    identity: Option<String>,
-    #[serde(default)]
-    yields: RawYields,
-    #[serde(default)]
-    pins: Vec<Spanned<String>>,
-    #[serde(default)]
-    dane: DaneRule,
-    #[serde(default)]
-    sts: StsRule,
-    #[serde(default)]
-    optional_tls: OptionalTls,
+impl std::error::Error for ConfigErrors {}
+
+impl Config {
+    /// Reads a configuration. `file` is the name of the file, for errors.
+    ///
+    /// The connectors may name the roots and lists of this trust, and these client identities. A
+    /// trust whose contents change later may lose what was there now: then mail is deferred.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the text, or with what it names.
+    pub fn from_toml(
+        file: &str,
+        text: &str,
+        trust: &Trust,
+        identities: &[&IdentityId],
+    ) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader { file, text, errors: Vec::new() };
+        let config = reader.config(trust, identities);
+        match config.filter(|_| reader.errors.is_empty()) {
+            Some(config) => Ok(config),
+            None => {
+                reader.errors.sort_by_key(|error| error.line);
+                Err(ConfigErrors(reader.errors))
+            }
+        }
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawSmartHost {
-    host: Spanned<String>,
-    port: Option<u16>,
-    #[serde(default)]
-    implicit_tls: bool,
-    #[serde(default)]
-    secure: bool,
-}
+/// Most characters of a value that an error repeats.
+const MAX_SHOWN: usize = 60;
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawYields {
-    refused: Option<Yield>,
-    broken: Option<Yield>,
-    untrusted: Option<Yield>,
-}
+const OUTBOUND: &[&str] = &[
+    "name",
+    "namespaces",
+    "posture",
+    "require-tls",
+    "smart-host",
+    "names",
+    "cn",
+    "roots",
+    "revocation",
+    "identity",
+    "yields",
+    "pins",
+    "dane",
+    "sts",
+    "optional-tls",
+];
+const SMART_HOST: &[&str] = &["host", "port", "implicit-tls", "secure"];
+const YIELDS: &[&str] = &["refused", "broken", "untrusted"];
+const INBOUND: &[&str] =
+    &["name", "namespaces", "require-tls", "client-certificate", "certificate"];
+const CERTIFICATE: &[&str] = &["roots", "names", "purpose", "pins", "cn", "revocation"];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Inbound {
-    name: Spanned<String>,
-    namespaces: Spanned<Vec<Spanned<String>>>,
-    #[serde(default)]
-    require_tls: bool,
-    client_certificate: Option<Spanned<Asking>>,
-    certificate: Option<Spanned<Certificate>>,
-}
+const CN: &[(&str, CnFallback)] = &[
+    ("never", CnFallback::Never),
+    ("if-no-dns-san", CnFallback::IfNoDnsSan),
+    ("always", CnFallback::Always),
+];
+const REVOCATION: &[(&str, Revocation)] = &[
+    ("off", Revocation::Off),
+    ("soft", Revocation::Soft),
+    ("if-configured", Revocation::IfConfigured),
+    ("hard", Revocation::Hard),
+];
+const YIELD: &[(&str, Yield)] =
+    &[("now", Yield::Now), ("later", Yield::Later), ("never", Yield::Never)];
+const DANE: &[(&str, DaneRule)] =
+    &[("off", DaneRule::Off), ("secure-mx", DaneRule::SecureMx), ("any-mx", DaneRule::AnyMx)];
+const STS: &[(&str, StsRule)] =
+    &[("off", StsRule::Off), ("unless-dane", StsRule::UnlessDane), ("on", StsRule::On)];
+const OPTIONAL_TLS: &[(&str, OptionalTls)] =
+    &[("published", OptionalTls::Published), ("everything", OptionalTls::Everything)];
+const PURPOSE: &[(&str, ClientPurpose)] =
+    &[("client", ClientPurpose::Client), ("client-or-server", ClientPurpose::ClientOrServer)];
+const ASKING: &[(&str, Asking)] = &[
+    ("not-asked", Asking::NotAsked),
+    ("recorded", Asking::Recorded),
+    ("required", Asking::Required),
+];
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy)]
 enum Asking {
     NotAsked,
     Recorded,
     Required,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Certificate {
-    roots: Option<String>,
-    #[serde(default)]
-    names: Vec<Spanned<String>>,
-    purpose: Option<ClientPurpose>,
-    #[serde(default)]
-    pins: Vec<Spanned<String>>,
-    #[serde(default)]
-    cn: CnFallback,
-    #[serde(default)]
-    revocation: Revocation,
+/// A table of the file, with its place.
+#[derive(Clone, Copy)]
+struct Section<'a> {
+    path: &'a str,
+    table: &'a DeTable<'a>,
+    at: usize,
 }
 
-/// Where the fields of a connector stand, for errors that a set of connectors reports.
-struct Places {
-    whole: Range<usize>,
-    name: Range<usize>,
-    namespaces: Range<usize>,
-    each_namespace: Vec<Range<usize>>,
-}
-
-impl Places {
-    fn new<T>(
-        connector: &Spanned<T>,
-        name: &Spanned<String>,
-        namespaces: &Spanned<Vec<Spanned<String>>>,
-    ) -> Self {
-        Self {
-            whole: connector.span(),
-            name: name.span(),
-            namespaces: namespaces.span(),
-            each_namespace: namespaces.get_ref().iter().map(Spanned::span).collect(),
-        }
+impl<'a> Section<'a> {
+    fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.table.get(key)
     }
 
-    fn locate(places: &[Self], error: ConnectorError) -> Located {
-        let span = places.get(error.index).map_or(0..0, |place| match error.kind {
-            ConnectorErrorKind::NoName | ConnectorErrorKind::DuplicateName => place.name.clone(),
-            ConnectorErrorKind::NoNamespaces => place.namespaces.clone(),
-            ConnectorErrorKind::DuplicateNamespace(position) => {
-                place.each_namespace.get(position).unwrap_or(&place.namespaces).clone()
-            }
-            _ => place.whole.clone(),
-        });
-        (span, error.kind.to_string())
+    fn path(&self, key: &str) -> String {
+        format!("{}.{key}", self.path)
     }
-}
 
-impl File {
-    fn build(self) -> Result<Config, Located> {
-        let mut places = Vec::with_capacity(self.outbound.len());
-        let mut outbound = Vec::with_capacity(self.outbound.len());
-        for connector in self.outbound {
-            let raw = connector.get_ref();
-            places.push(Places::new(&connector, &raw.name, &raw.namespaces));
-            outbound.push(connector.into_inner().build()?);
-        }
-        let outbound =
-            OutboundConnectors::new(outbound).map_err(|error| Places::locate(&places, error))?;
-
-        let mut places = Vec::with_capacity(self.inbound.len());
-        let mut inbound = Vec::with_capacity(self.inbound.len());
-        for connector in self.inbound {
-            let raw = connector.get_ref();
-            places.push(Places::new(&connector, &raw.name, &raw.namespaces));
-            inbound.push(connector.into_inner().build()?);
-        }
-        if inbound.is_empty() {
-            inbound.push(InboundConnector::new("default", vec![Namespace::Default]));
-        }
-        let inbound =
-            InboundConnectors::new(inbound).map_err(|error| Places::locate(&places, error))?;
-        Ok(Config { outbound, inbound })
-    }
-}
-
-impl Outbound {
-    fn build(self) -> Result<OutboundConnector, Located> {
-        let posture = self.posture.get_ref();
-        let posture = posture.parse::<Posture>().map_err(|_| {
-            let known = Posture::ALL.map(Posture::as_str).join(", ");
-            let message = format!("unknown posture {posture:?}; one of {known}");
-            (self.posture.span(), message)
-        })?;
-        let namespaces = each(self.namespaces.get_ref(), Namespace::parse)?;
-        let mut connector = OutboundConnector::new(self.name.get_ref(), namespaces, posture);
-        connector.require_tls = self.require_tls;
-        if let Some(raw) = self.smart_host {
-            let mut smart_host = SmartHost::new(one(&raw.host, Host::parse)?);
-            smart_host.port = raw.port.unwrap_or(SmartHost::DEFAULT_PORT);
-            smart_host.implicit_tls = raw.implicit_tls;
-            smart_host.secure = raw.secure;
-            connector.smart_host = Some(smart_host);
-        }
-        connector.names = each(&self.names, Reference::parse)?;
-        connector.cn = self.cn;
-        if let Some(roots) = &self.roots {
-            connector.roots = RootsId::new(roots.get_ref());
-        }
-        connector.revocation = self.revocation;
-        connector.identity = self.identity.as_deref().map(IdentityId::new);
-        let default = Yields::default();
-        connector.yields = Yields {
-            refused: self.yields.refused.unwrap_or(default.refused),
-            broken: self.yields.broken.unwrap_or(default.broken),
-            untrusted: self.yields.untrusted.unwrap_or(default.untrusted),
+    /// The place of a field of a field, or of the last of them, or of the whole table.
+    fn place(&self, keys: &[&str]) -> (usize, String) {
+        let nested = match keys {
+            [outer, inner] => self.get(outer).and_then(|value| {
+                let value = value.get_ref().as_table()?.get(*inner)?;
+                Some((value.span().start, format!("{}.{outer}.{inner}", self.path)))
+            }),
+            _ => None,
         };
-        connector.pins = each(&self.pins, Pin::parse)?;
-        connector.dane = self.dane;
-        connector.sts = self.sts;
-        connector.optional_tls = self.optional_tls;
-        Ok(connector)
+        let last = || {
+            keys.iter().rev().find_map(|key| Some((self.get(key)?.span().start, self.path(key))))
+        };
+        nested.or_else(last).unwrap_or_else(|| (self.at, self.path.to_owned()))
     }
 }
 
-impl Inbound {
-    fn build(self) -> Result<InboundConnector, Located> {
-        let namespaces = each(self.namespaces.get_ref(), Namespace::parse)?;
-        let mut connector = InboundConnector::new(self.name.get_ref(), namespaces);
-        connector.require_tls = self.require_tls;
-        let asked = self.client_certificate.as_ref().map(|a| *a.get_ref());
-        connector.client_certificate = match (asked.unwrap_or(Asking::NotAsked), self.certificate) {
+/// Reads what it can, and writes down what it cannot.
+struct Reader<'t> {
+    file: &'t str,
+    text: &'t str,
+    errors: Vec<ConfigError>,
+}
+
+impl Reader<'_> {
+    fn error(&mut self, at: usize, field: impl Into<String>, message: impl Into<String>) {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        self.errors.push(ConfigError {
+            file: self.file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            field: field.into(),
+            message: message.into().replace('\n', " "),
+        });
+    }
+
+    fn config(&mut self, trust: &Trust, identities: &[&IdentityId]) -> Option<Config> {
+        let (table, syntax) = DeTable::parse_recoverable(self.text);
+        for error in &syntax {
+            self.error(error.span().unwrap_or_default().start, "", error.message());
+        }
+        if !syntax.is_empty() {
+            return None;
+        }
+        let table = table.get_ref();
+        self.unknown(&Section { path: "", table, at: 0 }, &["outbound", "inbound"]);
+
+        let sections = self.sections(table, "outbound");
+        if sections.is_empty() && self.errors.is_empty() {
+            let message = "there is no outbound connector; write [[outbound]] for each of them";
+            self.error(0, "outbound", message);
+        }
+        let built: Vec<_> = sections.iter().map(|section| self.outbound(section)).collect();
+        let mut complete = Vec::with_capacity(built.len());
+        for (section, connector) in sections.iter().zip(&built) {
+            if let Some(connector) = connector {
+                complete.push(*section);
+                self.missing(section, connector.missing(trust, identities));
+            }
+        }
+        let outbound = OutboundConnectors::new(built.into_iter().flatten().collect());
+        let outbound = self.set(outbound, &sections, &complete);
+
+        let sections = self.sections(table, "inbound");
+        let built: Vec<_> = sections.iter().map(|section| self.inbound(section)).collect();
+        let mut complete = Vec::with_capacity(built.len());
+        for (section, connector) in sections.iter().zip(&built) {
+            if let Some(connector) = connector {
+                complete.push(*section);
+                self.missing(section, connector.missing(trust));
+            }
+        }
+        let mut built: Vec<_> = built.into_iter().flatten().collect();
+        if sections.is_empty() {
+            built.push(InboundConnector::new("default", vec![Namespace::Default]));
+        }
+        let inbound = self.set(InboundConnectors::new(built), &sections, &complete);
+        Some(Config { outbound: outbound?, inbound: inbound? })
+    }
+
+    /// The tables of an array of tables.
+    fn sections<'a>(&mut self, table: &'a DeTable<'a>, key: &'a str) -> Vec<Section<'a>> {
+        let Some(value) = table.get(key) else {
+            return Vec::new();
+        };
+        let hint = format!("write [[{key}]], in double brackets, before each connector");
+        let DeValue::Array(array) = value.get_ref() else {
+            let found = found(value.get_ref());
+            self.error(value.span().start, key, format!("found {found}; {hint}"));
+            return Vec::new();
+        };
+        let mut sections = Vec::with_capacity(array.len());
+        for value in array.iter() {
+            match value.get_ref() {
+                DeValue::Table(table) => {
+                    sections.push(Section { path: key, table, at: value.span().start });
+                }
+                other => {
+                    let message = format!("found {}; {hint}", found(other));
+                    self.error(value.span().start, key, message);
+                }
+            }
+        }
+        sections
+    }
+
+    /// What a connector names and is not loaded.
+    fn missing(&mut self, section: &Section<'_>, kinds: Vec<ConnectorErrorKind>) {
+        for kind in kinds {
+            let (at, field) = section.place(kind.field());
+            self.error(at, field, kind.to_string());
+        }
+    }
+
+    /// What is wrong with a set of connectors. `complete` are the sections that became connectors.
+    fn set<T>(
+        &mut self,
+        set: Result<T, ConnectorErrors>,
+        all: &[Section<'_>],
+        complete: &[Section<'_>],
+    ) -> Option<T> {
+        let errors = match set {
+            Ok(set) => return Some(set),
+            Err(errors) => errors,
+        };
+        for error in errors.iter() {
+            let section = match (&error.kind, complete.get(error.index)) {
+                (ConnectorErrorKind::NoDefault, _) => {
+                    // One that is broken otherwise may have been meant to serve it.
+                    if complete.len() < all.len() {
+                        continue;
+                    }
+                    let Some(first) = all.first() else { continue };
+                    self.error(first.at, first.path, error.kind.to_string());
+                    continue;
+                }
+                (_, Some(section)) => section,
+                (_, None) => continue,
+            };
+            let (mut at, field) = section.place(error.kind.field());
+            if let ConnectorErrorKind::DuplicateNamespace(position) = error.kind {
+                let list = section.get("namespaces").and_then(|value| value.get_ref().as_array());
+                at = list
+                    .and_then(|list| list.get(position))
+                    .map_or(at, |namespace| namespace.span().start);
+            }
+            self.error(at, field, error.kind.to_string());
+        }
+        None
+    }
+
+    fn outbound(&mut self, section: &Section<'_>) -> Option<OutboundConnector> {
+        let before = self.errors.len();
+        self.unknown(section, OUTBOUND);
+        let name = self.required(section, "name", "a name for logs, such as \"partners\"");
+        let namespaces = self.namespaces(section);
+        let posture = self.posture(section);
+        let mut connector = OutboundConnector::new(
+            name.unwrap_or_default(),
+            namespaces.unwrap_or_default(),
+            posture.unwrap_or(Posture::None),
+        );
+        connector.require_tls = self.boolean(section, "require-tls");
+        connector.smart_host = self.smart_host(section);
+        connector.names = self.names(section);
+        connector.cn = self.choice(section, "cn", CN).unwrap_or_default();
+        if let Some(roots) = self.text(section, "roots", ROOTS) {
+            connector.roots = RootsId::new(roots);
+        }
+        connector.revocation = self.choice(section, "revocation", REVOCATION).unwrap_or_default();
+        let identity = "the name of a client identity, such as \"our-client-key\"";
+        connector.identity = self.text(section, "identity", identity).map(IdentityId::new);
+        if let Some(yields) = self.table(section, "yields", "{ untrusted = \"later\" }") {
+            let path = section.path("yields");
+            let yields = Section { path: &path, ..yields };
+            self.unknown(&yields, YIELDS);
+            let default = Yields::default();
+            connector.yields = Yields {
+                refused: self.choice(&yields, "refused", YIELD).unwrap_or(default.refused),
+                broken: self.choice(&yields, "broken", YIELD).unwrap_or(default.broken),
+                untrusted: self.choice(&yields, "untrusted", YIELD).unwrap_or(default.untrusted),
+            };
+        }
+        connector.pins = self.pins(section);
+        connector.dane = self.choice(section, "dane", DANE).unwrap_or_default();
+        connector.sts = self.choice(section, "sts", STS).unwrap_or_default();
+        connector.optional_tls =
+            self.choice(section, "optional-tls", OPTIONAL_TLS).unwrap_or_default();
+        (self.errors.len() == before).then_some(connector)
+    }
+
+    fn posture(&mut self, section: &Section<'_>) -> Option<Posture> {
+        let postures = Posture::ALL.map(|posture| (posture.as_str(), posture));
+        if section.get("posture").is_none() {
+            let message = format!("the field is missing; {}", expected(&postures));
+            self.error(section.at, section.path("posture"), message);
+        }
+        self.choice(section, "posture", &postures)
+    }
+
+    fn smart_host(&mut self, section: &Section<'_>) -> Option<SmartHost> {
+        let raw = self.table(section, "smart-host", "{ host = \"gw.example\" }")?;
+        let path = section.path("smart-host");
+        let raw = Section { path: &path, ..raw };
+        self.unknown(&raw, SMART_HOST);
+        let host = self.required(&raw, "host", "a host name or an address, such as \"gw.example\"");
+        let host = self.parsed(&raw, "host", host?, Host::parse)?;
+        let mut smart_host = SmartHost::new(host);
+        if let Some(port) = self.port(&raw, "port") {
+            smart_host.port = port;
+        }
+        smart_host.implicit_tls = self.boolean(&raw, "implicit-tls");
+        smart_host.secure = self.boolean(&raw, "secure");
+        Some(smart_host)
+    }
+
+    fn inbound(&mut self, section: &Section<'_>) -> Option<InboundConnector> {
+        let before = self.errors.len();
+        self.unknown(section, INBOUND);
+        let name = self.required(section, "name", "a name for logs, such as \"partners\"");
+        let namespaces = self.namespaces(section);
+        let mut connector =
+            InboundConnector::new(name.unwrap_or_default(), namespaces.unwrap_or_default());
+        connector.require_tls = self.boolean(section, "require-tls");
+        let asked = self.choice(section, "client-certificate", ASKING).unwrap_or(Asking::NotAsked);
+        let raw = self.table(section, "certificate", "{ roots = \"partner-ca\" }");
+        connector.client_certificate = match (asked, raw) {
             (Asking::NotAsked, None) => ClientCertificate::NotAsked,
             (Asking::Recorded, None) => ClientCertificate::Recorded,
             (Asking::Required, Some(raw)) => {
-                if raw.get_ref().roots.is_none() && raw.get_ref().pins.is_empty() {
-                    let message = "a required certificate needs `roots` or `pins`";
-                    return Err((raw.span(), message.into()));
-                }
-                let raw = raw.into_inner();
-                let mut check = ClientCheck::pinned(each(&raw.pins, Pin::parse)?);
-                check.roots = raw.roots.map(|roots| RootsId::new(&roots));
-                check.purpose = raw.purpose;
-                check.names = each(&raw.names, Reference::parse)?;
-                check.cn = raw.cn;
-                check.revocation = raw.revocation;
-                ClientCertificate::Required(check)
+                let path = section.path("certificate");
+                ClientCertificate::Required(self.client_check(&Section { path: &path, ..raw }))
             }
             (Asking::Required, None) => {
-                let span = self.client_certificate.map_or(0..0, |asked| asked.span());
-                return Err((span, "a required certificate needs `certificate`".into()));
+                let (at, field) = section.place(&["client-certificate"]);
+                let message = "a required certificate needs the field certificate, such as \
+                               certificate = { roots = \"partner-ca\" }";
+                self.error(at, field, message);
+                ClientCertificate::NotAsked
             }
             (Asking::NotAsked | Asking::Recorded, Some(raw)) => {
-                let message = "only a required certificate is checked; set client-certificate";
-                return Err((raw.span(), message.into()));
+                let message =
+                    "only a required certificate is checked; set client-certificate = \"required\"";
+                self.error(raw.at, section.path("certificate"), message);
+                ClientCertificate::NotAsked
             }
         };
-        Ok(connector)
+        (self.errors.len() == before).then_some(connector)
     }
-}
 
-fn one<T, E: fmt::Display>(
-    text: &Spanned<String>,
-    parse: impl Fn(&str) -> Result<T, E>,
-) -> Result<T, Located> {
-    parse(text.get_ref()).map_err(|error| (text.span(), format!("{:?}: {error}", text.get_ref())))
-}
-
-fn each<T, E: fmt::Display>(
-    texts: &[Spanned<String>],
-    parse: impl Fn(&str) -> Result<T, E>,
-) -> Result<Vec<T>, Located> {
-    texts.iter().map(|text| one(text, &parse)).collect()
-}
-
-fn located(text: &str, span: Range<usize>, message: &str) -> ConfigError {
-    let before = text.get(..span.start).unwrap_or(text);
-    let mut field = Vec::new();
-    if let Ok(table) = DeTable::parse(text) {
-        descend(table.get_ref(), span.start, &mut field);
+    fn client_check(&mut self, section: &Section<'_>) -> ClientCheck {
+        self.unknown(section, CERTIFICATE);
+        let mut check = ClientCheck::pinned(self.pins(section));
+        check.roots = self.text(section, "roots", ROOTS).map(RootsId::new);
+        check.names = self.names(section);
+        check.purpose = self.choice(section, "purpose", PURPOSE);
+        check.cn = self.choice(section, "cn", CN).unwrap_or_default();
+        check.revocation = self.choice(section, "revocation", REVOCATION).unwrap_or_default();
+        check
     }
-    ConfigError {
-        line: before.matches('\n').count() + 1,
-        field: field.join("."),
-        message: message.to_owned(),
-    }
-}
 
-/// Collects the keys on the way to what stands at this place of the text; true once it is found.
-fn descend(table: &DeTable<'_>, at: usize, keys: &mut Vec<String>) -> bool {
-    for (key, value) in table {
-        keys.push(key.get_ref().to_string());
-        if key.span().contains(&at) || inside(value, at, keys) {
-            return true;
+    /// Refuses fields that there are not.
+    fn unknown(&mut self, section: &Section<'_>, known: &[&str]) {
+        for key in section.table.keys() {
+            let name: &str = key.get_ref();
+            if known.contains(&name) {
+                continue;
+            }
+            let field = match section.path {
+                "" => shown(name),
+                path => format!("{path}.{}", shown(name)),
+            };
+            let message = match nearest(name, known.iter().copied()) {
+                Some(word) => format!("there is no such field; did you mean {word}?"),
+                None => format!("there is no such field; the fields are {}", known.join(", ")),
+            };
+            self.error(key.span().start, field, message);
         }
-        keys.pop();
     }
-    false
+
+    fn wrong_type(&mut self, section: &Section<'_>, key: &str, expected: &str) {
+        let Some(value) = section.get(key) else { return };
+        let message = format!("found {}; expected {expected}", found(value.get_ref()));
+        self.error(value.span().start, section.path(key), message);
+    }
+
+    /// A text that is not empty, if the field is there.
+    fn text<'a>(&mut self, section: &Section<'a>, key: &str, expected: &str) -> Option<&'a str> {
+        match section.get(key)?.get_ref() {
+            DeValue::String(text) if !text.trim().is_empty() => Some(text),
+            _ => {
+                self.wrong_type(section, key, expected);
+                None
+            }
+        }
+    }
+
+    fn required<'a>(
+        &mut self,
+        section: &Section<'a>,
+        key: &str,
+        expected: &str,
+    ) -> Option<&'a str> {
+        if section.get(key).is_none() {
+            let message = format!("the field is missing; expected {expected}");
+            self.error(section.at, section.path(key), message);
+        }
+        self.text(section, key, expected)
+    }
+
+    fn boolean(&mut self, section: &Section<'_>, key: &str) -> bool {
+        match section.get(key).map(Spanned::get_ref) {
+            None => false,
+            Some(DeValue::Boolean(value)) => *value,
+            Some(_) => {
+                self.wrong_type(section, key, "true or false");
+                false
+            }
+        }
+    }
+
+    fn port(&mut self, section: &Section<'_>, key: &str) -> Option<u16> {
+        let value = section.get(key)?.get_ref();
+        let port =
+            value.as_integer().and_then(|it| u16::from_str_radix(it.as_str(), it.radix()).ok());
+        let port = port.filter(|port| *port != 0);
+        if port.is_none() {
+            self.wrong_type(section, key, "a port number from 1 to 65535");
+        }
+        port
+    }
+
+    /// One of a few words.
+    fn choice<T: Copy>(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        let value = section.get(key)?;
+        let text = value.get_ref().as_str();
+        if let Some((_, choice)) = words.iter().find(|(word, _)| Some(*word) == text) {
+            return Some(*choice);
+        }
+        let meant = text.and_then(|text| nearest(text, words.iter().map(|(word, _)| *word)));
+        let (found, expected) = (found(value.get_ref()), expected(words));
+        let message = match meant {
+            Some(word) => format!("found {found}; did you mean \"{word}\"? {}", capital(&expected)),
+            None => format!("found {found}; {expected}"),
+        };
+        self.error(value.span().start, section.path(key), message);
+        None
+    }
+
+    fn table<'a>(
+        &mut self,
+        section: &Section<'a>,
+        key: &str,
+        example: &str,
+    ) -> Option<Section<'a>> {
+        let value = section.get(key)?;
+        match value.get_ref() {
+            DeValue::Table(table) => Some(Section { path: "", table, at: value.span().start }),
+            _ => {
+                self.wrong_type(section, key, &format!("a table, such as {key} = {example}"));
+                None
+            }
+        }
+    }
+
+    /// A list of texts, each of them parsed; empty if the field is not there.
+    fn list<T, E: fmt::Display>(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        example: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<T> {
+        let Some(value) = section.get(key) else {
+            return Vec::new();
+        };
+        let DeValue::Array(array) = value.get_ref() else {
+            self.wrong_type(section, key, &format!("a list, such as {key} = [{example}]"));
+            return Vec::new();
+        };
+        let array: &DeArray<'_> = array;
+        let mut items = Vec::with_capacity(array.len());
+        for value in array.iter() {
+            let result = match value.get_ref() {
+                DeValue::String(text) => {
+                    parse(text).map_err(|error| format!("found \"{}\"; {error}", shown(text)))
+                }
+                other => {
+                    Err(format!("found {}; expected a string, such as {example}", found(other)))
+                }
+            };
+            match result {
+                Ok(item) => items.push(item),
+                Err(message) => self.error(value.span().start, section.path(key), message),
+            }
+        }
+        items
+    }
+
+    fn namespaces(&mut self, section: &Section<'_>) -> Option<Vec<Namespace>> {
+        let example = "\"example.com\", \"*.example.com\"";
+        if section.get("namespaces").is_none() {
+            let message =
+                format!("the field is missing; expected a list, such as [{example}] or [\"*\"]");
+            self.error(section.at, section.path("namespaces"), message);
+            return None;
+        }
+        Some(self.list(section, "namespaces", example, Namespace::parse))
+    }
+
+    fn names(&mut self, section: &Section<'_>) -> Vec<Reference> {
+        self.given(section, "names", "\"mail.example.com\", \".example.com\"", Reference::parse)
+    }
+
+    fn pins(&mut self, section: &Section<'_>) -> Vec<Pin> {
+        self.given(section, "pins", "\"spki:sha256:...\"", Pin::parse)
+    }
+
+    /// A list that is not empty, if the field is there: an empty one would check nothing.
+    fn given<T, E: fmt::Display>(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        example: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<T> {
+        if section.get(key).and_then(|it| it.get_ref().as_array()).is_some_and(|it| it.is_empty()) {
+            let expected = format!("at least one, such as {key} = [{example}], or no such field");
+            self.wrong_type(section, key, &expected);
+        }
+        self.list(section, key, example, parse)
+    }
+
+    fn parsed<T, E: fmt::Display>(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        text: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let (at, field) = section.place(&[key]);
+                self.error(at, field, format!("found \"{}\"; {error}", shown(text)));
+                None
+            }
+        }
+    }
 }
 
-fn inside(value: &Spanned<DeValue<'_>>, at: usize, keys: &mut Vec<String>) -> bool {
-    let deeper = match value.get_ref() {
-        DeValue::Table(table) => descend(table, at, keys),
-        DeValue::Array(array) => array.iter().any(|value| inside(value, at, keys)),
-        _ => false,
-    };
-    deeper || value.span().contains(&at)
+const ROOTS: &str = "the name of a set of roots, such as \"public\"";
+
+/// What a value is, for people.
+fn found(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) if text.trim().is_empty() => "an empty string".to_owned(),
+        DeValue::String(text) => format!("\"{}\"", shown(text)),
+        DeValue::Integer(number) => format!("the number {}", shown(&number.to_string())),
+        DeValue::Float(number) => format!("the number {}", shown(&number.to_string())),
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(array) if array.is_empty() => "an empty list".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// The start of a text, without what would break a line.
+fn shown(text: &str) -> String {
+    let mut shown: String =
+        text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(MAX_SHOWN).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+fn expected<T>(words: &[(&str, T)]) -> String {
+    let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    format!("expected one of {}", words.join(", "))
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

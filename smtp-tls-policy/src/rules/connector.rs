@@ -11,29 +11,10 @@ use crate::pki::names::{CnFallback, Reference};
 use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
 use crate::pki::roots::RootsId;
+use crate::pki::trust::Trust;
+use crate::rules::error::{ConnectorError, ConnectorErrorKind, ConnectorErrors};
+use crate::rules::identity::IdentityId;
 use crate::rules::posture::{DaneRule, OptionalTls, Posture, StsRule, Yields};
-
-/// The name of a client identity: a certificate and its key, held elsewhere. Only the connector that names it uses it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct IdentityId(Arc<str>);
-
-impl IdentityId {
-    /// The identity of this name.
-    pub fn new(name: &str) -> Self {
-        Self(name.into())
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for IdentityId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// A fixed next hop in place of the MX look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,40 +104,72 @@ impl OutboundConnector {
     }
 
     /// What is wrong with this connector by itself.
-    fn defect(&self) -> Option<ConnectorErrorKind> {
-        let implicit = self.smart_host.as_ref().is_some_and(|smart_host| smart_host.implicit_tls);
+    pub(crate) fn defects(&self) -> Vec<ConnectorErrorKind> {
+        use ConnectorErrorKind as Kind;
+        let smart_host = self.smart_host.as_ref();
+        let implicit = smart_host.is_some_and(|smart_host| smart_host.implicit_tls);
         let public = self.roots == RootsId::public();
-        let has_pkix = self.posture.pkix().is_some();
-        match self.posture {
-            Posture::None if self.require_tls || implicit => {
-                Some(ConnectorErrorKind::NoneRequiresTls)
-            }
-            Posture::PrivateCa if public => Some(ConnectorErrorKind::PrivateCaWithoutRoots),
-            Posture::Pinned if self.pins.is_empty() => Some(ConnectorErrorKind::PinnedWithoutPins),
-            Posture::DaneOnly if self.dane == DaneRule::Off => {
-                Some(ConnectorErrorKind::DaneOnlyWithoutDane)
-            }
-            Posture::DaneOnly
-                if self.smart_host.as_ref().is_some_and(|smart_host| !smart_host.secure) =>
-            {
-                Some(ConnectorErrorKind::DaneOnlySmartHost)
-            }
-            posture if posture != Posture::Pinned && !self.pins.is_empty() => {
-                Some(ConnectorErrorKind::UnusedPins)
-            }
-            _ if !has_pkix && (!public || !self.names.is_empty()) => {
-                Some(ConnectorErrorKind::UnusedCheck)
-            }
-            _ => None,
+        let (posture, checks) = (self.posture, self.posture.pkix().is_some());
+        let dane_only = posture == Posture::DaneOnly;
+        [
+            (posture == Posture::None && (self.require_tls || implicit), Kind::NoneRequiresTls),
+            (posture == Posture::PrivateCa && public, Kind::PrivateCaWithoutRoots),
+            (posture == Posture::Pinned && self.pins.is_empty(), Kind::PinnedWithoutPins),
+            (posture != Posture::Pinned && !self.pins.is_empty(), Kind::UnusedPins),
+            (dane_only && self.dane == DaneRule::Off, Kind::DaneOnlyWithoutDane),
+            (
+                dane_only && smart_host.is_some_and(|smart_host| !smart_host.secure),
+                Kind::DaneOnlySmartHost,
+            ),
+            (!checks && !public, Kind::UnusedRoots),
+            (!checks && !self.names.is_empty(), Kind::UnusedNames),
+        ]
+        .into_iter()
+        .filter_map(|(is_wrong, kind)| is_wrong.then_some(kind))
+        .collect()
+    }
+
+    /// What this connector names and is not loaded.
+    pub(crate) fn missing(
+        &self,
+        trust: &Trust,
+        identities: &[&IdentityId],
+    ) -> Vec<ConnectorErrorKind> {
+        let mut missing = match self.posture.pkix() {
+            Some(_) => missing_trust(&self.roots, self.revocation, trust),
+            None => Vec::new(),
+        };
+        if let Some(identity) = &self.identity
+            && !identities.contains(&identity)
+        {
+            missing.push(ConnectorErrorKind::UnknownIdentity {
+                identity: identity.clone(),
+                loaded: identities.iter().map(|&id| id.clone()).collect(),
+            });
         }
+        missing
+    }
+}
+
+/// Whether a certificate can be judged by these roots and this rule at all.
+fn missing_trust(
+    roots: &RootsId,
+    revocation: Revocation,
+    trust: &Trust,
+) -> Vec<ConnectorErrorKind> {
+    if trust.roots(roots).is_empty() {
+        let loaded = trust.names().into_iter().cloned().collect();
+        return vec![ConnectorErrorKind::UnknownRoots { roots: roots.clone(), loaded }];
+    }
+    match (revocation, trust.crls(roots).is_some_and(|crls| !crls.is_empty())) {
+        (Revocation::Hard, false) => vec![ConnectorErrorKind::HardWithoutLists(roots.clone())],
+        _ => Vec::new(),
     }
 }
 
 /// The use for which a client's certificate must be meant (RFC 5280, section 4.2.1.12). A certificate
 /// that names no use, or anyExtendedKeyUsage, is meant for every use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum ClientPurpose {
     /// For clients: id-kp-clientAuth.
     Client,
@@ -257,67 +270,33 @@ impl InboundConnector {
             client_certificate: ClientCertificate::NotAsked,
         }
     }
-}
 
-/// Which connector of a set is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("connector {}: {kind}", index + 1)]
-pub struct ConnectorError {
-    /// Its position in the list that was given, from 0; the length of the list where the set as a whole is wrong.
-    pub index: usize,
-    /// What is wrong.
-    pub kind: ConnectorErrorKind,
-}
+    /// What is wrong with this connector by itself.
+    pub(crate) fn defects(&self) -> Vec<ConnectorErrorKind> {
+        use ConnectorErrorKind as Kind;
+        let ClientCertificate::Required(check) = &self.client_certificate else {
+            return Vec::new();
+        };
+        let no_roots = check.roots.is_none();
+        [
+            (!self.require_tls, Kind::CertificateWithoutTls),
+            (no_roots && check.pins.is_empty(), Kind::CertificateWithoutTrust),
+            (no_roots && !check.names.is_empty(), Kind::NamesWithoutRoots),
+        ]
+        .into_iter()
+        .filter_map(|(is_wrong, kind)| is_wrong.then_some(kind))
+        .collect()
+    }
 
-/// What is wrong with a connector, or with a set of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectorErrorKind {
-    /// The name is empty.
-    #[error("the connector has no name")]
-    NoName,
-    /// Another connector has this name.
-    #[error("another connector has the same name")]
-    DuplicateName,
-    /// The connector serves nothing.
-    #[error("the connector has no namespaces")]
-    NoNamespaces,
-    /// The namespace at this position of the connector's list is already served, by this or another connector.
-    #[error("namespace {} is already served", .0 + 1)]
-    DuplicateNamespace(usize),
-    /// No connector serves the namespace `*`, so that some domains would have no rule.
-    #[error("no connector serves the default namespace `*`")]
-    NoDefault,
-    /// Posture `none`, and yet TLS is required, or used from the first byte.
-    #[error("posture none sends no TLS, and the connector requires it")]
-    NoneRequiresTls,
-    /// Posture `private-ca` with the public roots.
-    #[error("posture private-ca needs roots of its own")]
-    PrivateCaWithoutRoots,
-    /// A client certificate is required, and TLS is not.
-    #[error("a client certificate is required without requiring TLS")]
-    CertificateWithoutTls,
-    /// A client certificate is required, and there are neither roots nor pins to accept one.
-    #[error("the required client certificate has neither roots nor pins")]
-    CertificateWithoutTrust,
-    /// Names are set for a client certificate that is accepted by its pin only, which asks for none.
-    #[error("the names of the client certificate need roots; a pin asks for no name")]
-    NamesWithoutRoots,
-    /// Names or roots are set, and the posture looks at no certificate: a connector that seems to check, and does not.
-    #[error("the posture checks no certificate; names and roots belong to one that does")]
-    UnusedCheck,
-    /// Posture `pinned` without a pin.
-    #[error("posture pinned needs pins")]
-    PinnedWithoutPins,
-    /// Pins under another posture, which would not look at them.
-    #[error("pins belong to posture pinned")]
-    UnusedPins,
-    /// Posture `dane-only` where DANE is switched off.
-    #[error("posture dane-only with dane switched off")]
-    DaneOnlyWithoutDane,
-    /// Posture `dane-only` with a smart host whose name does not count as secure.
-    #[error("posture dane-only needs a smart host that is declared secure")]
-    DaneOnlySmartHost,
+    /// What this connector names and is not loaded.
+    pub(crate) fn missing(&self, trust: &Trust) -> Vec<ConnectorErrorKind> {
+        match &self.client_certificate {
+            ClientCertificate::Required(ClientCheck { roots: Some(roots), revocation, .. }) => {
+                missing_trust(roots, *revocation, trust)
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// Where each namespace leads.
@@ -337,22 +316,23 @@ impl std::borrow::Borrow<str> for Domain {
 
 impl Index {
     fn new<'a>(
-        connectors: impl ExactSizeIterator<Item = (&'a str, &'a [Namespace])>,
-    ) -> Result<Self, ConnectorError> {
+        connectors: impl ExactSizeIterator<Item = (&'a Arc<str>, &'a [Namespace])>,
+        errors: &mut Vec<ConnectorError>,
+    ) -> Self {
         let count = connectors.len();
         let mut names = std::collections::HashSet::with_capacity(count);
         let (mut exact, mut below) = (HashMap::new(), HashMap::new());
         let mut default = None;
         for (index, (name, namespaces)) in connectors.enumerate() {
-            let error = |kind| ConnectorError { index, kind };
+            let mut error =
+                |kind| errors.push(ConnectorError { index, connector: Arc::clone(name), kind });
             if name.is_empty() {
-                return Err(error(ConnectorErrorKind::NoName));
-            }
-            if !names.insert(name) {
-                return Err(error(ConnectorErrorKind::DuplicateName));
+                error(ConnectorErrorKind::NoName);
+            } else if !names.insert(name) {
+                error(ConnectorErrorKind::DuplicateName);
             }
             if namespaces.is_empty() {
-                return Err(error(ConnectorErrorKind::NoNamespaces));
+                error(ConnectorErrorKind::NoNamespaces);
             }
             for (position, namespace) in namespaces.iter().enumerate() {
                 let taken = match namespace {
@@ -361,13 +341,15 @@ impl Index {
                     Namespace::Default => default.replace(index).is_some(),
                 };
                 if taken {
-                    return Err(error(ConnectorErrorKind::DuplicateNamespace(position)));
+                    error(ConnectorErrorKind::DuplicateNamespace(position));
                 }
             }
         }
-        let default =
-            default.ok_or(ConnectorError { index: count, kind: ConnectorErrorKind::NoDefault })?;
-        Ok(Self { exact, below, default })
+        if default.is_none() {
+            let kind = ConnectorErrorKind::NoDefault;
+            errors.push(ConnectorError { index: count, connector: "".into(), kind });
+        }
+        Self { exact, below, default: default.unwrap_or_default() }
     }
 
     fn find(&self, domain: Option<&Domain>) -> usize {
@@ -407,14 +389,33 @@ pub struct OutboundConnectors {
 
 impl OutboundConnectors {
     /// A set of connectors; one of them serves the default namespace.
-    pub fn new(connectors: Vec<OutboundConnector>) -> Result<Self, ConnectorError> {
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the connectors by themselves. What they name may still be
+    /// missing: see [`check`](Self::check).
+    pub fn new(connectors: Vec<OutboundConnector>) -> Result<Self, ConnectorErrors> {
+        let mut errors = Vec::new();
         for (index, connector) in connectors.iter().enumerate() {
-            if let Some(kind) = connector.defect() {
-                return Err(ConnectorError { index, kind });
-            }
+            errors.extend(located(index, &connector.name, connector.defects()));
         }
-        let index = Index::new(connectors.iter().map(|c| (&*c.name, &*c.namespaces)))?;
+        let index = Index::new(connectors.iter().map(|c| (&c.name, &*c.namespaces)), &mut errors);
+        ConnectorErrors::check(errors)?;
         Ok(Self { connectors, index })
+    }
+
+    /// Checks that the roots, revocation lists and client identities that the connectors name are
+    /// loaded. Call it before the first delivery: mail that a connector with a missing set of roots
+    /// serves would be deferred.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is missing, by connector.
+    pub fn check(&self, trust: &Trust, identities: &[&IdentityId]) -> Result<(), ConnectorErrors> {
+        let missing = self.iter().enumerate().flat_map(|(index, connector)| {
+            located(index, &connector.name, connector.missing(trust, identities))
+        });
+        ConnectorErrors::check(missing.collect())
     }
 
     /// The connector for a recipient domain; address literals have the default one.
@@ -438,25 +439,33 @@ pub struct InboundConnectors {
 
 impl InboundConnectors {
     /// A set of connectors; one of them serves the default namespace.
-    pub fn new(connectors: Vec<InboundConnector>) -> Result<Self, ConnectorError> {
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the connectors by themselves. What they name may still be
+    /// missing: see [`check`](Self::check).
+    pub fn new(connectors: Vec<InboundConnector>) -> Result<Self, ConnectorErrors> {
+        let mut errors = Vec::new();
         for (index, connector) in connectors.iter().enumerate() {
-            let ClientCertificate::Required(check) = &connector.client_certificate else {
-                continue;
-            };
-            let error = |kind| Err(ConnectorError { index, kind });
-            if !connector.require_tls {
-                return error(ConnectorErrorKind::CertificateWithoutTls);
-            }
-            if check.roots.is_none() && check.pins.is_empty() {
-                return error(ConnectorErrorKind::CertificateWithoutTrust);
-            }
-            if check.roots.is_none() && !check.names.is_empty() {
-                return error(ConnectorErrorKind::NamesWithoutRoots);
-            }
+            errors.extend(located(index, &connector.name, connector.defects()));
         }
-        let index = Index::new(connectors.iter().map(|c| (&*c.name, &*c.namespaces)))?;
+        let index = Index::new(connectors.iter().map(|c| (&c.name, &*c.namespaces)), &mut errors);
+        ConnectorErrors::check(errors)?;
         let gate = gate(&connectors);
         Ok(Self { connectors, index, gate })
+    }
+
+    /// Checks that the roots and revocation lists that the connectors name are loaded. Call it before
+    /// the first client connects: a client that must show a certificate would hear 451.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is missing, by connector.
+    pub fn check(&self, trust: &Trust) -> Result<(), ConnectorErrors> {
+        let missing = self.iter().enumerate().flat_map(|(index, connector)| {
+            located(index, &connector.name, connector.missing(trust))
+        });
+        ConnectorErrors::check(missing.collect())
     }
 
     /// The connector for a sender domain; `None` (the null reverse-path, an address literal) has the default one.
@@ -485,6 +494,18 @@ impl InboundConnectors {
     pub(crate) fn gate(&self) -> Option<&[ClientCheck]> {
         self.gate.as_deref()
     }
+}
+
+fn located<'a>(
+    index: usize,
+    connector: &'a Arc<str>,
+    kinds: Vec<ConnectorErrorKind>,
+) -> impl Iterator<Item = ConnectorError> + 'a {
+    kinds.into_iter().map(move |kind| ConnectorError {
+        index,
+        connector: Arc::clone(connector),
+        kind,
+    })
 }
 
 fn gate(connectors: &[InboundConnector]) -> Option<Vec<ClientCheck>> {

@@ -20,14 +20,19 @@
 #[cfg(feature = "serde")]
 pub(crate) mod config;
 pub(crate) mod connector;
+pub(crate) mod error;
+pub(crate) mod identity;
 pub(crate) mod posture;
+mod suggest;
 
 #[cfg(feature = "serde")]
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, ConfigErrors};
 pub use connector::{
-    ClientCertificate, ClientCheck, ClientPurpose, ConnectorError, ConnectorErrorKind, IdentityId,
-    InboundConnector, InboundConnectors, OutboundConnector, OutboundConnectors, SmartHost,
+    ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
+    OutboundConnector, OutboundConnectors, SmartHost,
 };
+pub use error::{ConnectorError, ConnectorErrorKind, ConnectorErrors};
+pub use identity::IdentityId;
 pub use posture::{
     DaneRule, Floor, OptionalTls, Posture, StsRule, UnknownPosture, Weight, Yield, Yields,
 };

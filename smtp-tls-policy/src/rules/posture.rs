@@ -51,7 +51,7 @@ impl fmt::Display for Weight {
 
 /// Whether clear text may be used when TLS cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Yield {
     /// At once.
@@ -124,7 +124,7 @@ pub enum Posture {
 
 /// Whether the DANE records of hosts count (RFC 7672). For no connector of posture [`Posture::None`] do they.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum DaneRule {
     /// They do not.
@@ -139,7 +139,7 @@ pub enum DaneRule {
 
 /// Whether the MTA-STS policies of recipient domains count (RFC 8461).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum StsRule {
     /// They do not.
@@ -154,7 +154,7 @@ pub enum StsRule {
 
 /// What `TLS-Required: No` (RFC 8689, 5) takes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum OptionalTls {
     /// What the recipient publishes: DANE and MTA-STS. The administrator's own rules stay, or any sender could strip

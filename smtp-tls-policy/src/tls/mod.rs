@@ -82,7 +82,7 @@ use crate::pki::trust::{Generation, TrustStore};
 use crate::plan::Plan;
 use crate::plan::attempt::Requiretls;
 use crate::reason::Reason;
-use crate::rules::connector::IdentityId;
+use crate::rules::identity::IdentityId;
 
 use self::verify::{AnyClient, PlanVerifier};
 

@@ -175,7 +175,7 @@ impl World {
     fn server(&self, hop: &Hop, setup: &Setup) -> Result<Server, Failed> {
         Ok(Server {
             name: hop.server,
-            connectors: Config::from_toml(setup.server)?.inbound,
+            connectors: self.connectors(hop.server, setup.server)?.inbound,
             trust: Arc::clone(&self.trust) as Arc<dyn TrustStore>,
             refuses_starttls: setup.starttls == StartTls::Refused,
             spool: self.directory.join(hop.name.replace('>', "-to-")).with_extension("eml"),
@@ -228,7 +228,7 @@ impl World {
         let outbound = Outbound::new(Arc::new(config), Arc::new(tls), trust);
         let mut sender = Sender::new(outbound, network.zone(&self.pki)?);
         sender.route.port = port;
-        let connectors = Config::from_toml(&network.connectors()?)?.outbound;
+        let connectors = self.connectors(hop.client, &network.connectors()?)?.outbound;
         let domain = Host::Name(network.domain.clone());
         let header = inspect(&mail.path, 0)?.header;
         let job = Job::new(connectors.find(&domain), &domain, envelope, mail)

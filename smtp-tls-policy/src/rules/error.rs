@@ -1,0 +1,171 @@
+//! What is wrong with connectors.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::pki::roots::RootsId;
+use crate::rules::identity::IdentityId;
+use crate::rules::suggest::{Quoted, nearest};
+
+/// A fault of one connector of a set, or of the set as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConnectorError {
+    /// The position of the connector in the list that was given, from 0; the length of the list if
+    /// the set as a whole is wrong.
+    pub index: usize,
+    /// The name of the connector; empty if it has none, or if the set as a whole is wrong.
+    pub connector: Arc<str>,
+    /// What is wrong.
+    pub kind: ConnectorErrorKind,
+}
+
+impl fmt::Display for ConnectorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.kind, &*self.connector) {
+            (ConnectorErrorKind::NoDefault, _) => {}
+            (_, "") => write!(f, "connector {}: ", self.index + 1)?,
+            (_, name) => write!(f, "connector {name:?}: ")?,
+        }
+        self.kind.fmt(f)
+    }
+}
+
+/// Everything that is wrong with a set of connectors; at least one fault. `Display` is one line for
+/// each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectorErrors(Vec<ConnectorError>);
+
+impl ConnectorErrors {
+    /// `Ok` if nothing is wrong.
+    pub(crate) fn check(errors: Vec<ConnectorError>) -> Result<(), Self> {
+        if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
+    }
+
+    /// The faults, in the order of the connectors.
+    pub fn iter(&self) -> impl Iterator<Item = &ConnectorError> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for ConnectorErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if index == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConnectorErrors {}
+
+/// What is wrong with a connector, or with a set of them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectorErrorKind {
+    /// The name is empty.
+    #[error("the connector has no name; logs and errors need one")]
+    NoName,
+    /// Another connector has this name.
+    #[error("another connector has the same name; each needs one of its own")]
+    DuplicateName,
+    /// The connector serves nothing.
+    #[error("the connector has no namespaces; name a domain, \"*.domain\" or \"*\"")]
+    NoNamespaces,
+    /// The namespace at this position of the connector's list is already served, by this or another
+    /// connector.
+    #[error("namespace {} of the connector is already served", .0 + 1)]
+    DuplicateNamespace(usize),
+    /// No connector serves the namespace `*`, so that some domains would have no rule.
+    #[error("no connector serves the default namespace \"*\"; add it to one of them")]
+    NoDefault,
+    /// Posture `none`, and yet TLS is required, or used from the first byte.
+    #[error("posture none never uses TLS, but the connector requires it; choose another posture")]
+    NoneRequiresTls,
+    /// Posture `private-ca` with the public roots.
+    #[error("posture private-ca needs roots of its own; name a set other than \"public\"")]
+    PrivateCaWithoutRoots,
+    /// A client certificate is required, and TLS is not.
+    #[error("the required client certificate needs TLS; set require-tls = true")]
+    CertificateWithoutTls,
+    /// A client certificate is required, and there are neither roots nor pins to accept one.
+    #[error("the required client certificate has neither roots nor pins; name one of them")]
+    CertificateWithoutTrust,
+    /// Names are set for a client certificate that is accepted by its pin only, which asks for none.
+    #[error("the names of the client certificate need roots; a pin asks for no name")]
+    NamesWithoutRoots,
+    /// Roots are set, and the posture judges no certificate: a connector that seems to check, and
+    /// does not.
+    #[error("the posture checks no certificate chain, so it has no use for roots; remove them")]
+    UnusedRoots,
+    /// Names are set, and the posture compares none.
+    #[error("the posture checks no certificate chain, so it has no use for names; remove them")]
+    UnusedNames,
+    /// Posture `pinned` without a pin.
+    #[error("posture pinned needs pins, such as \"spki:sha256:...\"")]
+    PinnedWithoutPins,
+    /// Pins under another posture, which would not look at them.
+    #[error("only posture pinned looks at pins; remove them, or choose that posture")]
+    UnusedPins,
+    /// Posture `dane-only` where DANE is switched off.
+    #[error("posture dane-only needs DANE, which the connector switches off")]
+    DaneOnlyWithoutDane,
+    /// Posture `dane-only` with a smart host whose name does not count as secure.
+    #[error("posture dane-only needs a smart host that is declared secure")]
+    DaneOnlySmartHost,
+    /// No roots of this name are loaded.
+    #[error("no roots with the name \"{roots}\" are loaded; {}", hint(roots.as_str(), loaded))]
+    UnknownRoots {
+        /// The name in the connector.
+        roots: RootsId,
+        /// The sets that are loaded.
+        loaded: Vec<RootsId>,
+    },
+    /// Revocation is checked with the rule `hard`, and no list is loaded beside the roots: no
+    /// certificate could pass.
+    #[error(
+        "revocation is hard, but no revocation list is loaded with the roots \"{0}\"; load the lists \
+         of the issuers, or choose if-configured"
+    )]
+    HardWithoutLists(RootsId),
+    /// No client identity of this name is loaded.
+    #[error("no identity with the name \"{identity}\" is loaded; {}", hint(identity.as_str(), loaded))]
+    UnknownIdentity {
+        /// The name in the connector.
+        identity: IdentityId,
+        /// The identities that are loaded.
+        loaded: Vec<IdentityId>,
+    },
+}
+
+impl ConnectorErrorKind {
+    /// The field of the connector that is wrong, as in a configuration file.
+    pub(crate) fn field(&self) -> &'static [&'static str] {
+        match self {
+            Self::NoName | Self::DuplicateName => &["name"],
+            Self::NoNamespaces | Self::DuplicateNamespace(_) | Self::NoDefault => &["namespaces"],
+            Self::NoneRequiresTls | Self::PinnedWithoutPins => &["posture"],
+            Self::PrivateCaWithoutRoots | Self::UnusedRoots => &["roots"],
+            Self::CertificateWithoutTls => &["client-certificate"],
+            Self::CertificateWithoutTrust => &["certificate"],
+            Self::NamesWithoutRoots => &["certificate", "names"],
+            Self::UnusedNames => &["names"],
+            Self::UnusedPins => &["pins"],
+            Self::DaneOnlyWithoutDane => &["dane"],
+            Self::DaneOnlySmartHost => &["smart-host"],
+            // In an inbound connector the roots are those of the certificate.
+            Self::UnknownRoots { .. } => &["certificate", "roots"],
+            Self::HardWithoutLists(_) => &["certificate", "revocation"],
+            Self::UnknownIdentity { .. } => &["identity"],
+        }
+    }
+}
+
+/// `did you mean "bank-ca"?`, or what is there.
+fn hint<T: fmt::Display>(found: &str, loaded: &[T]) -> String {
+    let names: Vec<String> = loaded.iter().map(ToString::to_string).collect();
+    match nearest(found, names.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean \"{name}\"?"),
+        None if names.is_empty() => "none at all are loaded".to_owned(),
+        None => format!("loaded: {}", Quoted(&names)),
+    }
+}
