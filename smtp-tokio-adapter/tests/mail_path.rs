@@ -98,6 +98,13 @@ fn every_scenario_ends_as_its_row_says() {
     ] {
         special.insert((name.into(), 3), ended_after("deferred", "4.7.5", reason, connections));
     }
+    for (name, reason) in [
+        ("roots-missing", "roots-missing"),
+        ("roots-missing-required", "roots-missing"),
+        ("crl-stale-hard", "crl-expired"),
+    ] {
+        special.insert((name.into(), 3), ended("deferred", "4.3.5", reason));
+    }
     for name in ["sts-testing", "tls-required-no"] {
         special.insert((name.into(), 3), clear("cert-self-signed", 2));
     }
@@ -214,6 +221,37 @@ fn bare_lf_is_converted_and_said_so() {
 }
 
 #[test]
+fn help_and_results_fit_80_columns() {
+    let help = run(&["--help"]);
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).unwrap();
+    for option in ["--list", "--scenario", "--message", "--json", "--capture", "--quiet"] {
+        assert!(help.contains(&format!("\n  {option} ")), "{option}");
+    }
+    let result = run(&["--scenario", "roots-missing"]);
+    assert!(result.status.success());
+    let result = String::from_utf8(result.stdout).unwrap();
+    for text in ["the client's trusted roots are gone", "deferred 4.3.5; review: -; connections: 1"]
+    {
+        assert!(result.contains(text), "{result}");
+    }
+    assert!(result.ends_with("\n1 of 1 scenarios ended as they must\n"), "{result}");
+    for line in help.lines().chain(result.lines()) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn quiet_is_one_line_a_scenario_and_a_summary() {
+    let output = run(&["--quiet", "--scenario", "crl-stale-hard"]);
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "ok      crl-stale-hard\n1 of 1 scenarios ended as they must\n"
+    );
+}
+
+#[test]
 fn list_names_what_runs() {
     let output = run(&["--list"]);
     let names = String::from_utf8(output.stdout).unwrap();
@@ -221,7 +259,7 @@ fn list_names_what_runs() {
 }
 
 /// One rule taken out: the file, the line as it is, the line as it must not be.
-const RULES: [(&str, &str, &str, &str); 10] = [
+const RULES: [(&str, &str, &str, &str); 11] = [
     (
         "after: TLS that is required yields to nothing",
         "smtp-proto/src/fallback.rs",
@@ -239,6 +277,12 @@ const RULES: [(&str, &str, &str, &str); 10] = [
         "smtp-tls-policy/src/judge/verdict.rs",
         "Some(Weight::NotTls) => Standing::NotTls,",
         "Some(Weight::NotTls) => Standing::Acceptable,",
+    ),
+    (
+        "judge: a fault of this side is no fault of the peer",
+        "smtp-tls-policy/src/judge/verdict.rs",
+        "Some(_) if decisive.is_some_and(Finding::is_local_fault) => Standing::LocalFault,",
+        "",
     ),
     (
         "plan: a connector that requires TLS raises the floor",

@@ -5,17 +5,13 @@
 //!
 //! ```text
 //! cargo run --release --example mail_path [-- OPTIONS]
-//!   --list            names of the scenarios
-//!   --scenario NAME   run one
-//!   --message FILE    send this message (RFC 5322) instead of the one in the repository
-//!   --json            four lines a scenario, one object each
-//!   --capture DIR     write SCENARIO/HOP/wire.bin and received.eml
 //! ```
 //!
-//! Exit status: 0 if every scenario ended as it must, 1 if one did not, 2 for a wrong call.
+//! `--help` lists the options.
 #![allow(clippy::print_stderr, reason = "errors of a command go to stderr")]
 #![allow(unreachable_pub, reason = "the modules of one program")]
 
+mod describe;
 mod fault;
 mod message;
 mod pki;
@@ -33,6 +29,28 @@ use std::process::ExitCode;
 use run::{Scratch, World};
 
 const MESSAGE: &[u8] = include_bytes!("message.eml");
+
+const HELP: &str = "\
+Sends one message over the whole path, both ways, in many scenarios:
+On-Premise -> EHS -> Online, and back. Servers and clients run in this
+process, on loopback, with certificates made for the run.
+
+Usage: cargo run --release --example mail_path [-- OPTIONS]
+
+  --list            print the names of the scenarios
+  --scenario NAME   run one scenario
+  --message FILE    send this message (RFC 5322) instead of the built-in one
+  --quiet           print one line a scenario
+  --json            print four lines a scenario, one JSON object for each hop
+  --capture DIR     write SCENARIO/HOP/wire.bin and received.eml
+  --help            print this text
+
+For each scenario it prints what is broken, and for each hop how the message
+went over it, how the delivery ended, and why.
+
+Exit status: 0 if every scenario ended as it must, 1 if one did not, 2 if the
+command line is wrong.
+";
 
 /// Why the run ended early.
 #[derive(Debug)]
@@ -67,7 +85,9 @@ impl Failed {
 
 #[derive(Default)]
 struct Options {
+    help: bool,
     list: bool,
+    quiet: bool,
     json: bool,
     scenario: Option<String>,
     message: Option<PathBuf>,
@@ -95,14 +115,15 @@ fn options() -> Result<Options, Usage> {
         let name = argument.to_string_lossy().into_owned();
         let mut value = || arguments.next().ok_or_else(|| Usage(format!("{name} needs a value")));
         match &*name {
+            "--help" | "-h" => options.help = true,
             "--list" => options.list = true,
+            "--quiet" => options.quiet = true,
             "--json" => options.json = true,
             "--scenario" => options.scenario = Some(value()?.to_string_lossy().into_owned()),
             "--message" => options.message = Some(value()?.into()),
             "--capture" => options.capture = Some(value()?.into()),
             _ => {
-                let known = "--list, --scenario NAME, --message FILE, --json, --capture DIR";
-                return Err(Usage(format!("unknown option {name}; there are {known}")));
+                return Err(Usage(format!("unknown option {name}; --help lists the options")));
             }
         }
     }
@@ -114,6 +135,10 @@ async fn run() -> Result<ExitCode, Failed> {
     let options = options()?;
     let mut scenarios = scenario::all();
     let mut out = std::io::stdout().lock();
+    if options.help {
+        out.write_all(HELP.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if options.list {
         for scenario in &scenarios {
             writeln!(out, "{}", scenario.name)?;
@@ -151,6 +176,8 @@ async fn run() -> Result<ExitCode, Failed> {
             for problem in &problems {
                 eprintln!("mail_path: {}: {problem}", scenario.name);
             }
+        } else if options.quiet {
+            report::line(&mut out, scenario, &problems)?;
         } else {
             report::table(&mut out, scenario, &observed, &problems)?;
         }
@@ -158,7 +185,8 @@ async fn run() -> Result<ExitCode, Failed> {
     if !options.json {
         writeln!(
             out,
-            "\n{} of {} scenarios ended as they must",
+            "{}{} of {} scenarios ended as they must",
+            if options.quiet { "" } else { "\n" },
             scenarios.len() - failed,
             scenarios.len()
         )?;

@@ -88,6 +88,12 @@ impl Pki {
         Ok(trust)
     }
 
+    /// The list of the public root that should have had a successor a day ago.
+    pub fn stale_list(&self) -> Result<Vec<u8>, Failed> {
+        let next_update = OffsetDateTime::from(SystemTime::now()) - DAY;
+        Ok(revoking_until(REVOKED, &self.public.issuer, next_update)?.der().to_vec())
+    }
+
     /// The certificate of the private CA.
     pub fn private_ca(&self) -> &CertificateDer<'static> {
         &self.private.der
@@ -151,16 +157,26 @@ fn revoking(
     serial: u64,
     issuer: &Issuer<'_, KeyPair>,
 ) -> Result<CertificateRevocationList, Failed> {
-    let now = OffsetDateTime::from(SystemTime::now());
+    let next_update = OffsetDateTime::from(SystemTime::now()) + 7 * DAY;
+    revoking_until(serial, issuer, next_update)
+}
+
+/// The same with another date for its successor.
+fn revoking_until(
+    serial: u64,
+    issuer: &Issuer<'_, KeyPair>,
+    next_update: OffsetDateTime,
+) -> Result<CertificateRevocationList, Failed> {
+    let issued = next_update - 8 * DAY;
     let revoked = RevokedCertParams {
         serial_number: SerialNumber::from(serial),
-        revocation_time: now - DAY,
+        revocation_time: issued,
         reason_code: None,
         invalidity_date: None,
     };
     let params = CertificateRevocationListParams {
-        this_update: now - DAY,
-        next_update: now + 7 * DAY,
+        this_update: issued,
+        next_update,
         crl_number: SerialNumber::from(1),
         issuing_distribution_point: None,
         revoked_certs: vec![revoked],

@@ -6,6 +6,7 @@ use serde::Serialize;
 use smtp_tls_policy::trace::Channel;
 use smtp_tokio_adapter::Spoken;
 
+use crate::describe::differences;
 use crate::run::{Observed, Outcome};
 use crate::scenario::{End, Scenario, Tlsa, Wish};
 
@@ -72,7 +73,41 @@ pub fn json(
     Ok(())
 }
 
-/// A table.
+/// One line.
+pub fn line(out: &mut dyn Write, scenario: &Scenario, problems: &[String]) -> std::io::Result<()> {
+    match problems {
+        [] => writeln!(out, "ok      {}", scenario.name),
+        [first, ..] => {
+            let line = format!("FAILED  {}: {first}", scenario.name);
+            writeln!(out, "{}", line.chars().take(WIDTH).collect::<String>())
+        }
+    }
+}
+
+/// Most columns of a line for people.
+const WIDTH: usize = 80;
+
+/// Writes a text in lines of at most [`WIDTH`] columns, the first one after a label.
+fn wrapped(out: &mut dyn Write, label: &str, text: &str) -> std::io::Result<()> {
+    let indent = 2 + LABEL + 1;
+    let mut column = indent;
+    write!(out, "  {label:<LABEL$}")?;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if column + width > WIDTH && column > indent {
+            write!(out, "\n{:1$}", "", indent - 1)?;
+            column = indent;
+        }
+        write!(out, " {word}")?;
+        column += width + 1;
+    }
+    writeln!(out)
+}
+
+/// Columns of a label: that of the longest name of a hop.
+const LABEL: usize = 15;
+
+/// What is broken, and what came of each hop.
 pub fn table(
     out: &mut dyn Write,
     scenario: &Scenario,
@@ -81,6 +116,9 @@ pub fn table(
 ) -> std::io::Result<()> {
     let paint = Paint { on: std::io::stdout().is_terminal() };
     writeln!(out, "\n{}", paint.bold(&scenario.name))?;
+    for (index, difference) in differences(scenario).iter().enumerate() {
+        wrapped(out, if index == 0 { "set up" } else { "" }, difference)?;
+    }
     for hop in observed {
         let channel = match (hop.result, hop.tls) {
             (Outcome::Delivered, Some((version, cipher))) => {
@@ -92,17 +130,14 @@ pub fn table(
         let (result, status) = result(hop);
         let status = status.map(|status| format!(" {status}")).unwrap_or_default();
         let review = hop.review.map_or("-", review);
-        writeln!(out, "  {:<15} {channel}", hop.hop.name)?;
-        writeln!(
-            out,
-            "  {:<15} {result}{status}; review: {review}; connections: {}",
-            "",
-            hop.attempts.len()
-        )?;
-        writeln!(out, "  {:<15} {}", "", hop.sentence)?;
+        writeln!(out, "  {:<LABEL$} {channel}", hop.hop.name)?;
+        let connections = hop.attempts.len();
+        let end = format!("{result}{status}; review: {review}; connections: {connections}");
+        wrapped(out, "", &end)?;
+        wrapped(out, "", &hop.sentence)?;
     }
     for problem in problems {
-        writeln!(out, "  {} {problem}", paint.red("NOT AS EXPECTED:"))?;
+        wrapped(out, "NOT AS EXPECTED", problem)?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use smtp_proto::server;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::inquiry::DnsAnswer;
-use smtp_tls_policy::pki::{Pin, TlsaRecord, Trust, TrustStore};
+use smtp_tls_policy::pki::{Pin, RootsId, TlsaRecord, Trust, TrustStore};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::Config;
 use smtp_tls_policy::rules::IdentityId;
@@ -32,7 +32,7 @@ use smtp_tokio_adapter::{Mail as Job, Sender};
 use crate::Failed;
 use crate::message::{Mail, inspect};
 use crate::pki::{Certificate, Pki};
-use crate::scenario::{HOPS, Hop, Scenario, Setup, StartTls, Tlsa, Wish};
+use crate::scenario::{HOPS, Hop, Scenario, Setup, StartTls, Tlsa, TrustFault, Wish};
 use crate::server::{Running, Seen, Server};
 use crate::wire::Recorder;
 
@@ -183,6 +183,26 @@ impl World {
         })
     }
 
+    /// The connectors of a host, whose roots and identities are loaded when it starts.
+    fn connectors(&self, host: &str, text: &str) -> Result<Config, Failed> {
+        let identities = [&IdentityId::new("on-premise")];
+        Ok(Config::from_toml(host, text, &self.trust, &identities)?)
+    }
+
+    /// What the client of a hop trusts when it sends.
+    fn trust_now(&self, fault: TrustFault) -> Result<Arc<dyn TrustStore>, Failed> {
+        let mut trust = Trust::clone(&self.trust);
+        match fault {
+            TrustFault::None => {}
+            TrustFault::NoRoots => trust.clear_roots(&RootsId::public()),
+            TrustFault::StaleList => {
+                trust.clear_crls(&RootsId::public());
+                trust.add_crl_der(&RootsId::public(), &self.pki.stale_list()?)?;
+            }
+        }
+        Ok(Arc::new(trust))
+    }
+
     fn inbound(
         &self,
         hop: &Hop,
@@ -224,7 +244,7 @@ impl World {
             let identity = self.pki.identity(kind, name)?;
             tls.add_identity(IdentityId::new("on-premise"), identity);
         }
-        let trust = Arc::clone(&self.trust) as Arc<dyn TrustStore>;
+        let trust = self.trust_now(setup.trust)?;
         let outbound = Outbound::new(Arc::new(config), Arc::new(tls), trust);
         let mut sender = Sender::new(outbound, network.zone(&self.pki)?);
         sender.route.port = port;

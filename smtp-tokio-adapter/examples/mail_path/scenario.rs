@@ -11,7 +11,7 @@ pub const HOPS: [Hop; 4] = [
     Hop { name: "ehs>on-premise", direction: "inbound", client: EHS, server: ON_PREMISE },
 ];
 
-const ON_PREMISE: &str = "mail.contoso.com";
+pub const ON_PREMISE: &str = "mail.contoso.com";
 const EHS: &str = "mail.messaging.microsoft.com";
 const ONLINE: &str = "mail.contoso1.microsoftonline.com";
 
@@ -58,6 +58,18 @@ pub struct Setup {
     pub sts: Option<&'static str>,
     /// The server offers REQUIRETLS inside TLS.
     pub offers_requiretls: bool,
+    /// What is wrong with the roots and lists of the client.
+    pub trust: TrustFault,
+}
+
+/// What became of a client's roots and lists since its configuration was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustFault {
+    None,
+    /// The roots are gone, as after a reload from a damaged file.
+    NoRoots,
+    /// The revocation list is past its next update, and no newer one was fetched.
+    StaleList,
 }
 
 /// The TLSA answer for a server.
@@ -120,7 +132,7 @@ const DETERMINISTIC: &str = r#"
 "#;
 
 /// The same check, and no mail without it.
-const REQUIRED: &str = r#"
+pub const REQUIRED: &str = r#"
     [[outbound]]
     name = "contoso"
     namespaces = ["*"]
@@ -128,8 +140,17 @@ const REQUIRED: &str = r#"
     require-tls = true
 "#;
 
+/// A certificate of which no current list says that it is good is not good.
+pub const HARD: &str = r#"
+    [[outbound]]
+    name = "everybody"
+    namespaces = ["*"]
+    posture = "deterministic"
+    revocation = "hard"
+"#;
+
 /// "Outbound Security: TLS" for an address namespace.
-const NAMESPACE_REQUIRED: &str = r#"
+pub const NAMESPACE_REQUIRED: &str = r#"
     [[outbound]]
     name = "everybody"
     namespaces = ["*"]
@@ -143,7 +164,7 @@ const NAMESPACE_REQUIRED: &str = r#"
 "#;
 
 /// Trusts a private CA, and nothing else.
-const PRIVATE_CA: &str = r#"
+pub const PRIVATE_CA: &str = r#"
     [[outbound]]
     name = "contoso"
     namespaces = ["*"]
@@ -161,7 +182,7 @@ const WITH_IDENTITY: &str = r#"
 "#;
 
 /// Mail from the namespace only from the holder of this certificate.
-const CLIENT_CERTIFICATE: &str = r#"
+pub const CLIENT_CERTIFICATE: &str = r#"
     [[outbound]]
     name = "everybody"
     namespaces = ["*"]
@@ -180,7 +201,7 @@ const CLIENT_CERTIFICATE: &str = r#"
 "#;
 
 /// Knows the key of the one server that it sends to; the run puts the pin in.
-const PINNED: &str = r#"
+pub const PINNED: &str = r#"
     [[outbound]]
     name = "contoso"
     namespaces = ["*"]
@@ -189,7 +210,7 @@ const PINNED: &str = r#"
 "#;
 
 /// The same, with the pin of a key that the server does not hold.
-const PINNED_OTHER: &str = r#"
+pub const PINNED_OTHER: &str = r#"
     [[outbound]]
     name = "contoso"
     namespaces = ["*"]
@@ -198,11 +219,11 @@ const PINNED_OTHER: &str = r#"
 "#;
 
 /// What the recipient's domain publishes by MTA-STS.
-const STS_ENFORCE: &str =
+pub const STS_ENFORCE: &str =
     "version: STSv1\r\nmode: enforce\r\nmx: *.contoso.com\r\nmax_age: 604800\r\n";
 const STS_ELSEWHERE: &str =
     "version: STSv1\r\nmode: enforce\r\nmx: mail.fabrikam.com\r\nmax_age: 604800\r\n";
-const STS_TESTING: &str =
+pub const STS_TESTING: &str =
     "version: STSv1\r\nmode: testing\r\nmx: mail.fabrikam.com\r\nmax_age: 604800\r\n";
 
 impl Scenario {
@@ -215,6 +236,7 @@ impl Scenario {
             signed: None,
             sts: None,
             offers_requiretls: false,
+            trust: TrustFault::None,
         };
         Self {
             name: name.into(),
@@ -363,6 +385,7 @@ fn policies() -> Vec<Scenario> {
     let here =
         |name: &str, end: End, change: fn(&mut Setup)| Scenario::new(name).hop(HOP4, end, change);
     let deferred = |reason| End::Deferred { status: "4.7.5", reason };
+    let local_fault = |reason| End::Deferred { status: "4.3.5", reason };
     let in_clear = End::Clear { connection: 2, reason: "cert-self-signed" };
     const SELF_SIGNED: StartTls = StartTls::Works(Certificate::SelfSigned);
     vec![
@@ -403,6 +426,14 @@ fn policies() -> Vec<Scenario> {
                 (it.sts, it.starttls) = (Some(STS_ENFORCE), SELF_SIGNED);
             })
         },
+        // Nothing is known of the server: no reason to send it the message in clear text.
+        here("roots-missing", local_fault("roots-missing"), |it| it.trust = TrustFault::NoRoots),
+        here("roots-missing-required", local_fault("roots-missing"), |it| {
+            (it.trust, it.client) = (TrustFault::NoRoots, REQUIRED)
+        }),
+        here("crl-stale-hard", local_fault("crl-expired"), |it| {
+            (it.trust, it.client) = (TrustFault::StaleList, HARD)
+        }),
         here("pinned", End::Tls, |it| (it.client, it.starttls) = (PINNED, SELF_SIGNED)),
         here("pinned-mismatch", deferred("pin-mismatch"), |it| {
             (it.client, it.starttls) = (PINNED_OTHER, SELF_SIGNED)
