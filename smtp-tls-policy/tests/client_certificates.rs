@@ -319,7 +319,8 @@ fn required_certificate_without_roots_and_pins_is_a_configuration_error() {
         let mut connector = InboundConnector::new("partner", vec![Namespace::Default]);
         connector.require_tls = true;
         connector.client_certificate = ClientCertificate::Required(check);
-        InboundConnectors::new(vec![connector]).unwrap_err().kind
+        let errors = InboundConnectors::new(vec![connector]).unwrap_err();
+        errors.iter().next().unwrap().kind.clone()
     };
     let mut check = ClientCheck::pinned(Vec::new());
     assert_eq!(build(check.clone()), ConnectorErrorKind::CertificateWithoutTrust);
