@@ -8,7 +8,7 @@
 mod auth;
 mod inbound;
 mod interop;
-#[path = "../../examples/interop/lab.rs"]
+#[path = "../../../benches/examples/interop/lab.rs"]
 mod lab;
 mod outbound;
 mod peers;
