@@ -86,13 +86,13 @@ fn drive_server(
                     assert_eq!(want, Want::Input);
                     break;
                 }
-                Step::Event(server::Event::Body(runs)) => {
+                Step::Event(server::ServerEvent::Body(runs)) => {
                     runs.for_each(|run| spool.extend_from_slice(run));
                     continue;
                 }
-                Step::Event(server::Event::Closed) => break,
-                Step::Event(server::Event::Connected) => &READY,
-                Step::Event(server::Event::Data) => &GO,
+                Step::Event(server::ServerEvent::Closed) => break,
+                Step::Event(server::ServerEvent::Connected) => &READY,
+                Step::Event(server::ServerEvent::Data) => &GO,
                 Step::Event(_) => &OK,
             };
             server.respond(response, output).unwrap();
@@ -185,7 +185,7 @@ fn sessions(criterion: &mut Criterion) {
         });
     });
 
-    let config = Arc::new(server::Config::new("mx.test.example".parse().unwrap()));
+    let config = Arc::new(server::ServerConfig::new("mx.test.example".parse().unwrap()));
     let hello: &[u8] = b"EHLO client.test.example\r\n";
     let opening: &[u8] = b"MAIL FROM:<sender@client.test.example> BODY=8BITMIME\r\n\
         RCPT TO:<recipient@mx.test.example>\r\nDATA\r\n";

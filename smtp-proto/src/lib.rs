@@ -12,7 +12,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | what a server announces and takes | [`server::Config`]; what it asks of its caller: [`server::Event`] |
+//! | what a server announces and takes | [`server::ServerConfig`]; what it asks of its caller: [`server::ServerEvent`] |
 //! | what a client sends | [`client::Envelope`]; of what a relay has read: [`client::Envelope::relaying`] |
 //! | AUTH, in both roles, and mechanisms of one's own | [`sasl`] |
 //! | commands between two transactions, XCLIENT, BURL | [`client::Client::command`], [`wire::command`] |

@@ -7,7 +7,7 @@ use crate::Progress;
 use crate::channel::TlsInfo;
 use crate::client::{Client, ClientEvent};
 use crate::error::{ApiMisuse, Error};
-use crate::server::{Event, Server};
+use crate::server::{Server, ServerEvent};
 use crate::timeouts::Phase;
 
 /// One end of a conversation, as a driver sees it: [`Client`] or [`Server`].
@@ -89,14 +89,14 @@ impl Machine for Client {
 }
 
 impl Machine for Server {
-    type Event<'i> = Event<'i>;
+    type Event<'i> = ServerEvent<'i>;
 
     fn poll<'i>(
         &mut self,
         input: &'i [u8],
         output: &mut Vec<u8>,
         now: Instant,
-    ) -> Result<Progress<Event<'i>>, Error> {
+    ) -> Result<Progress<ServerEvent<'i>>, Error> {
         self.poll(input, output, now)
     }
 

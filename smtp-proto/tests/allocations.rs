@@ -114,13 +114,13 @@ fn server_transaction(server: &mut Server, now: Instant, output: &mut Vec<u8>) {
                     assert_eq!(want, Want::Input);
                     break;
                 }
-                Step::Event(server::Event::Body(runs)) => {
+                Step::Event(server::ServerEvent::Body(runs)) => {
                     octets += runs.map(<[u8]>::len).sum::<usize>();
                     continue;
                 }
-                Step::Event(server::Event::Data) => &GO,
+                Step::Event(server::ServerEvent::Data) => &GO,
                 Step::Event(event) => {
-                    taken |= matches!(event, server::Event::EndOfBody);
+                    taken |= matches!(event, server::ServerEvent::EndOfBody);
                     &OK
                 }
             };

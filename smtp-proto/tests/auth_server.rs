@@ -11,7 +11,7 @@ use smtp_proto::Secret;
 use smtp_proto::channel::Channel;
 use smtp_proto::error::{ApiMisuse, Error};
 use smtp_proto::sasl::server::{Answer, Identity};
-use smtp_proto::server::{Config, Event, StartTls};
+use smtp_proto::server::{ServerConfig, ServerEvent, StartTls};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::command::XclientName;
 use smtp_proto::wire::reply::Response;
@@ -19,7 +19,7 @@ use smtp_proto::wire::reply::Response;
 #[test]
 fn nothing_outside_tls_unless_it_is_allowed() {
     for starttls in [StartTls::No, StartTls::Offered, StartTls::Required] {
-        let mut bed = ServerBed::new(Config { starttls, ..config() });
+        let mut bed = ServerBed::new(ServerConfig { starttls, ..config() });
         bed.feed(b"");
         bed.said();
         assert!(!bed.ask(b"EHLO c\r\n").contains("AUTH"));
@@ -40,7 +40,7 @@ fn nothing_outside_tls_unless_it_is_allowed() {
         }
     }
     // What needs TLS by its own rules is not offered outside it either way.
-    let mut bed = ServerBed::new(Config { auth_in_clear: true, ..config() });
+    let mut bed = ServerBed::new(ServerConfig { auth_in_clear: true, ..config() });
     let ehlo = bed.ask(b"EHLO c\r\n");
     assert!(ehlo.contains("AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"), "{ehlo}");
     for mechanism in ["EXTERNAL", "OAUTHBEARER", "XOAUTH2", "SCRAM-SHA-256-PLUS"] {
@@ -163,7 +163,7 @@ fn credentials_are_not_printed() {
                 seen.push_str(&format!("{progress:?}\n"));
                 let consumed = progress.consumed;
                 let answer = match progress.step {
-                    smtp_proto::Step::Event(Event::Authenticate(question)) => {
+                    smtp_proto::Step::Event(ServerEvent::Authenticate(question)) => {
                         let answer = common::authority(&question);
                         seen.push_str(&format!("{question:?} {answer:?}\n"));
                         Some(answer)
@@ -204,8 +204,8 @@ fn credentials_are_not_printed() {
 /// The driver is told what to wipe: every piece of a line of AUTH, whatever becomes of it.
 #[test]
 fn the_driver_is_told_what_to_wipe() {
-    let mut bed = inside(Config {
-        limits: smtp_proto::server::Limits { auth_line: 64, ..config().limits },
+    let mut bed = inside(ServerConfig {
+        limits: smtp_proto::server::ServerLimits { auth_line: 64, ..config().limits },
         ..config()
     });
     let mut polls = |bytes: &[u8]| {
@@ -258,7 +258,7 @@ fn a_failed_attempt_leaves_nothing_behind() {
 
 #[test]
 fn starttls_and_xclient_forget_who_it_was() {
-    let config = Config {
+    let config = ServerConfig {
         auth_in_clear: true,
         starttls: StartTls::Offered,
         xclient: XclientName::ALL.into(),
@@ -277,7 +277,7 @@ fn starttls_and_xclient_forget_who_it_was() {
 
     let mut bed = ServerBed::new(config.clone());
     bed.answer = Arc::new(|event| match event {
-        Event::Xclient(_) => Response::fixed(220, (2, 0, 0), "ready"),
+        ServerEvent::Xclient(_) => Response::fixed(220, (2, 0, 0), "ready"),
         event => common::accept(event),
     });
     bed.feed(b"EHLO c\r\n");
@@ -292,7 +292,7 @@ fn starttls_and_xclient_forget_who_it_was() {
 
     // A proxy that nobody trusts names nobody.
     let mut bed = ServerBed::new(config).answering(
-        |event| matches!(event, Event::Xclient(_)),
+        |event| matches!(event, ServerEvent::Xclient(_)),
         Response::fixed(550, (5, 7, 0), "no"),
     );
     bed.feed(b"EHLO c\r\nXCLIENT LOGIN=root\r\n");
@@ -464,8 +464,8 @@ fn attempts_have_a_limit() {
     }
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
     // Look-ups that fail by themselves bring no message forward either.
-    let mut bed = inside(Config {
-        limits: smtp_proto::server::Limits { idle_commands: 3, ..config().limits },
+    let mut bed = inside(ServerConfig {
+        limits: smtp_proto::server::ServerLimits { idle_commands: 3, ..config().limits },
         ..config()
     });
     let said: Vec<String> = (0..3).map(|_| auth(&mut bed, "PLAIN", "\0nobody-knows\0x")).collect();
@@ -536,7 +536,7 @@ fn a_stranger_speaks_for_nobody() {
         }
         let line = format!("MAIL FROM:<a@test.example> {parameter}\r\n");
         let progress = bed.server.poll(line.as_bytes(), &mut bed.output, bed.now).unwrap();
-        let smtp_proto::Step::Event(Event::Mail { parameters, .. }) = progress.step else {
+        let smtp_proto::Step::Event(ServerEvent::Mail { parameters, .. }) = progress.step else {
             panic!("{:?}", progress.step)
         };
         assert_eq!(
@@ -586,7 +586,7 @@ fn time_and_input_may_end_in_an_exchange() {
 #[test]
 fn lmtp_has_it_as_well() {
     let mut bed =
-        ServerBed::on(Config { protocol: smtp_proto::Protocol::Lmtp, ..config() }, bound());
+        ServerBed::on(ServerConfig { protocol: smtp_proto::Protocol::Lmtp, ..config() }, bound());
     assert!(bed.ask(b"LHLO c\r\n").contains("AUTH "));
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
 }
@@ -594,7 +594,7 @@ fn lmtp_has_it_as_well() {
 /// Xtext can carry what no SASL name holds.
 #[test]
 fn a_login_with_controls_is_nobodys() {
-    let config = Config { xclient: XclientName::ALL.into(), ..config() };
+    let config = ServerConfig { xclient: XclientName::ALL.into(), ..config() };
     for (login, user) in
         [("a+2Bb", Some("a+b")), ("a+0D+0Ab", None), ("a+00b", None), ("+FF", None)]
     {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use common::{ServerBed, golden, mechanisms, server_config, tls_info};
 use smtp_proto::channel::Channel;
-use smtp_proto::server::{Event, StartTls};
+use smtp_proto::server::{ServerEvent, StartTls};
 use smtp_proto::wire::command::XclientName;
 use smtp_proto::wire::reply::Response;
 
@@ -117,7 +117,7 @@ fn reach(state: &State, starttls: StartTls) -> Option<ServerBed> {
         "the greeting is not answered yet" => return Some(bed),
         "after a 554 greeting" => {
             bed = bed.answering(
-                |event| matches!(event, Event::Connected),
+                |event| matches!(event, ServerEvent::Connected),
                 Response::fixed(554, (5, 0, 0), "no"),
             );
         }
@@ -156,7 +156,7 @@ fn cell(state: &State, starttls: StartTls, command: &[u8]) -> String {
             assert_eq!(progress.consumed, 0);
             events.push(format!("{:?}", progress.step));
         }
-        assert_eq!(events, ["Event(Connected)", "Wait(Answer)", "Wait(Answer)"]);
+        assert_eq!(events, ["ServerEvent(Connected)", "Wait(Answer)", "Wait(Answer)"]);
         assert_eq!(output, b"");
         return "waits".into();
     }

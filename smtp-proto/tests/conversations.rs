@@ -141,7 +141,7 @@ impl Script {
             .map(|word| word.split_once('=').unwrap_or((word, "")))
     }
 
-    fn server_config(&self) -> smtp_proto::server::Config {
+    fn server_config(&self) -> smtp_proto::server::ServerConfig {
         let mut config = server_config();
         for (option, value) in self.options() {
             match option {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use smtp_proto::Secret;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::sasl::server::{Answer, Plain, Question};
-use smtp_proto::server::{Config, Event, StartTls};
+use smtp_proto::server::{ServerConfig, ServerEvent, StartTls};
 use smtp_proto::wire::capabilities::{Capabilities, Extension};
 use smtp_proto::wire::command::Command;
 use smtp_proto::wire::path::Mailbox;
@@ -283,7 +283,7 @@ fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
     if !covered || steps.first()?.get("send").is_none() {
         return None;
     }
-    let mut config = Config {
+    let mut config = ServerConfig {
         smtputf8: true,
         dsn: true,
         chunking: true,
@@ -302,7 +302,7 @@ fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
     let fails = |step: &Value| text(step, "expect_prefix").contains("I failed");
     if steps.iter().any(fails) {
         bed = bed.answering(
-            |event| matches!(event, Event::Data),
+            |event| matches!(event, ServerEvent::Data),
             Response::fixed(555, (5, 0, 0), "I failed"),
         );
     }

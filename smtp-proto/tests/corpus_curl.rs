@@ -17,7 +17,7 @@ use smtp_proto::client;
 use smtp_proto::client::Envelope;
 use smtp_proto::error::CommandRefusal;
 use smtp_proto::fallback::TlsRules;
-use smtp_proto::server::{Event, StartTls};
+use smtp_proto::server::{ServerEvent, StartTls};
 use smtp_proto::wire::body::DotDecoder;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::command::Command;
@@ -206,16 +206,16 @@ fn serve(case: &Case, pieces: &[usize]) -> Result<(), String> {
         .collect();
     bed.answer = Arc::new(move |event| {
         let verb = match event {
-            Event::StartTls => "STARTTLS",
-            Event::Hello { extended: true, .. } => "EHLO",
-            Event::Hello { .. } => "HELO",
-            Event::Mail { .. } => "MAIL",
-            Event::Recipient { .. } => "RCPT",
-            Event::Data => "DATA",
-            Event::EndOfBody => ".",
-            Event::Other(Command::Vrfy { .. }) => "VRFY",
-            Event::Other(Command::Expn { .. }) => "EXPN",
-            Event::Other(Command::Help(_)) => "HELP",
+            ServerEvent::StartTls => "STARTTLS",
+            ServerEvent::Hello { extended: true, .. } => "EHLO",
+            ServerEvent::Hello { .. } => "HELO",
+            ServerEvent::Mail { .. } => "MAIL",
+            ServerEvent::Recipient { .. } => "RCPT",
+            ServerEvent::Data => "DATA",
+            ServerEvent::EndOfBody => ".",
+            ServerEvent::Other(Command::Vrfy { .. }) => "VRFY",
+            ServerEvent::Other(Command::Expn { .. }) => "EXPN",
+            ServerEvent::Other(Command::Help(_)) => "HELP",
             _ => "",
         };
         let found = scripted.iter().find(|(key, _)| key.eq_ignore_ascii_case(verb));

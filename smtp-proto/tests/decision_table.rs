@@ -14,7 +14,7 @@ use smtp_proto::Want;
 use smtp_proto::channel::{Channel, Peer};
 use smtp_proto::fallback::{TlsFailure, TlsRules};
 use smtp_proto::sasl::client::{AuthRefusal, ClientPlain, Floor};
-use smtp_proto::server::{Event, StartTls};
+use smtp_proto::server::{ServerEvent, StartTls};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::reply::Response;
 use table::section;
@@ -168,7 +168,7 @@ fn serving() {
         let mut bed = ServerBed::new(config);
         if server == "fails" {
             let response = Response::fixed(454, (4, 7, 0), "TLS not available");
-            bed = bed.answering(|event| matches!(event, Event::StartTls), response);
+            bed = bed.answering(|event| matches!(event, ServerEvent::StartTls), response);
         }
         bed.feed(b"");
         bed.said();

@@ -10,7 +10,7 @@ use smtp_proto::channel::TlsInfo;
 use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::sasl::client;
-use smtp_proto::server::{Event, StartTls};
+use smtp_proto::server::{ServerEvent, StartTls};
 use smtp_proto::wire::params::BodyType;
 use smtp_proto::wire::reply::Response;
 
@@ -91,7 +91,7 @@ fn starttls_forgets_what_was_said_before() {
 #[test]
 fn required_tls_never_ends_in_clear_text() {
     let refuse: common::Answer = Arc::new(|event| match event {
-        Event::StartTls => Response::fixed(454, (4, 7, 0), "not now"),
+        ServerEvent::StartTls => Response::fixed(454, (4, 7, 0), "not now"),
         event => accept(event),
     });
     for starttls in [StartTls::No, StartTls::Offered] {
@@ -116,7 +116,7 @@ fn refused_starttls_goes_on_in_clear_text_where_allowed() {
     scenario.server.starttls = StartTls::Offered;
     scenario.rules = TlsRules::OPPORTUNISTIC;
     scenario.answer = Arc::new(|event| match event {
-        Event::StartTls => Response::fixed(454, (4, 7, 0), "not now"),
+        ServerEvent::StartTls => Response::fixed(454, (4, 7, 0), "not now"),
         event => accept(event),
     });
     let trace = check(&scenario);
@@ -143,13 +143,13 @@ fn several_transactions_and_every_refusal_between() {
         let no = Response::fixed(550, (5, 7, 1), "no");
         let mut sender = sender.lock().unwrap();
         match event {
-            Event::Mail { path, .. } => {
+            ServerEvent::Mail { path, .. } => {
                 *sender = path.to_string();
                 if path.as_str().starts_with("refused") { no } else { accept(event) }
             }
-            Event::Recipient { path, .. } if path.as_str().starts_with("refused") => no,
-            Event::Data if sender.contains("nodata") => no,
-            Event::EndOfBody if sender.contains("nodot") => no,
+            ServerEvent::Recipient { path, .. } if path.as_str().starts_with("refused") => no,
+            ServerEvent::Data if sender.contains("nodata") => no,
+            ServerEvent::EndOfBody if sender.contains("nodot") => no,
             event => accept(event),
         }
     });
@@ -187,27 +187,30 @@ fn many_recipients_stay_under_the_pipeline_limit() {
 
 #[test]
 fn shutdown_by_421_anywhere_tells_the_transaction_first() {
-    type Matches = fn(&Event<'_>) -> bool;
+    type Matches = fn(&ServerEvent<'_>) -> bool;
     let cases: [(Matches, &[&str]); 6] = [
         (
-            |event| matches!(event, Event::Connected),
+            |event| matches!(event, ServerEvent::Connected),
             &["unwelcome at greeting: 421 mx.test.example ESMTP bye", "Closed"],
         ),
-        (|event| matches!(event, Event::Hello { .. }), &["unwelcome at EHLO: 421 bye", "Closed"]),
         (
-            |event| matches!(event, Event::Mail { .. }),
+            |event| matches!(event, ServerEvent::Hello { .. }),
+            &["unwelcome at EHLO: 421 bye", "Closed"],
+        ),
+        (
+            |event| matches!(event, ServerEvent::Mail { .. }),
             &["Ready", "refused at MAIL: 421 4.3.2 bye", "Closed"],
         ),
         (
-            |event| matches!(event, Event::Recipient { .. }),
+            |event| matches!(event, ServerEvent::Recipient { .. }),
             &["Ready", "refused at RCPT: 421 4.3.2 bye", "Closed"],
         ),
         (
-            |event| matches!(event, Event::Data),
+            |event| matches!(event, ServerEvent::Data),
             &["Ready", "recipient 0: 250 2.0.0 OK", "refused at DATA: 421 4.3.2 bye", "Closed"],
         ),
         (
-            |event| matches!(event, Event::EndOfBody),
+            |event| matches!(event, ServerEvent::EndOfBody),
             &[
                 "Ready",
                 "recipient 0: 250 2.0.0 OK",
@@ -299,7 +302,7 @@ fn a_refused_chunk_ends_its_transaction_once() {
             vec![(mail.clone(), b"0123456789abc\r\n".to_vec()), (mail, b"x\r\n".to_vec())];
         let data = std::sync::atomic::AtomicUsize::new(0);
         scenario.answer = Arc::new(move |event| match event {
-            Event::Data
+            ServerEvent::Data
                 if first_chunk
                     && data
                         .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
@@ -398,7 +401,7 @@ fn lmtp_has_a_word_for_each_recipient() {
     ];
     scenario.server.size_limit = Some(5);
     scenario.answer = Arc::new(|event| match event {
-        Event::Recipient { path, .. } if path.as_str().starts_with("refused") => {
+        ServerEvent::Recipient { path, .. } if path.as_str().starts_with("refused") => {
             Response::fixed(550, (5, 1, 1), "no")
         }
         event => accept(event),

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use common::{ServerBed, server_config};
 use smtp_proto::error::Error;
-use smtp_proto::server::{Config, Event};
+use smtp_proto::server::{ServerConfig, ServerEvent};
 use smtp_proto::wire::reply::Response;
 
 const TO_RCPT: &[u8] = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@test.example>\r\n";
 
-fn bed(config: Config, script: &[u8]) -> ServerBed {
+fn bed(config: ServerConfig, script: &[u8]) -> ServerBed {
     let mut bed = ServerBed::new(config);
     bed.feed(script);
     bed.said();
@@ -75,7 +75,7 @@ fn commands_that_do_nothing_are_bounded_by_time() {
     }
     // Refused recipients are no progress either.
     let refused = bed(config, b"EHLO c\r\nMAIL FROM:<>\r\n").answering(
-        |event| matches!(event, Event::Recipient { .. }),
+        |event| matches!(event, ServerEvent::Recipient { .. }),
         Response::fixed(550, (5, 1, 1), "no"),
     );
     let (last, held) =
@@ -101,14 +101,14 @@ fn half_a_command_moves_no_deadline() {
 #[test]
 fn a_message_that_trickles_is_too_slow() {
     for (chunking, script) in [(false, &b"DATA\r\n"[..]), (true, b"BDAT 1000000\r\n")] {
-        let config = Config { chunking, ..server_config() };
+        let config = ServerConfig { chunking, ..server_config() };
         let slow = bed(config, &[TO_RCPT, script].concat());
         let (last, held) = until_sent_away(slow, 2 * MINUTE, |bed| drop(bed.feed(b"x")));
         assert_eq!(last, "421 4.4.2 the message comes too slowly, closing the connection");
         assert_eq!(held, 4 * MINUTE);
     }
     // Chunks without octets bring nothing either.
-    let empty = bed(Config { chunking: true, ..server_config() }, TO_RCPT);
+    let empty = bed(ServerConfig { chunking: true, ..server_config() }, TO_RCPT);
     let (last, held) = until_sent_away(empty, MINUTE, |bed| drop(bed.feed(b"BDAT 0\r\n")));
     assert_eq!(last, "421 4.4.2 the message comes too slowly, closing the connection");
     assert!(held <= 5 * MINUTE, "{held:?}");
@@ -117,8 +117,8 @@ fn a_message_that_trickles_is_too_slow() {
 /// Octets are read to the end of a chunk or of a message whatever is wrong with it, but not for ever.
 #[test]
 fn what_nobody_wants_is_no_message() {
-    let chunking = || Config { chunking: true, ..server_config() };
-    let small = || Config { size_limit: Some(1000), ..chunking() };
+    let chunking = || ServerConfig { chunking: true, ..server_config() };
+    let small = || ServerConfig { size_limit: Some(1000), ..chunking() };
     let endless = &b"BDAT 18446744073709551615\r\n"[..];
     for (config, script) in [
         // Nobody has asked for it.

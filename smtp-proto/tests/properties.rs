@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use smtp_proto::channel::Channel;
 use smtp_proto::client::Client;
 use smtp_proto::fallback::{TlsFailure, TlsRules};
-use smtp_proto::server::{Config, Event, Server, StartTls};
+use smtp_proto::server::{Server, ServerConfig, ServerEvent, StartTls};
 use smtp_proto::wire::capabilities::{Capabilities, Extension};
 use smtp_proto::wire::command::{
     Command, Queue, Uri, Xclient, XclientName, XclientProto, XclientValue,
@@ -135,7 +135,7 @@ const CLIENT_WORDS: &[&str] = &[
 ];
 
 /// What a server says and sees, and the octets of the messages that came to their end.
-fn server_trace(config: &Config, wire: &[u8], pieces: &[usize]) -> (String, Vec<u8>, String) {
+fn server_trace(config: &ServerConfig, wire: &[u8], pieces: &[usize]) -> (String, Vec<u8>, String) {
     let mut bed = ServerBed::new(config.clone());
     let (mut events, mut body, mut stored) = (String::new(), Vec::new(), Vec::new());
     let mut rest = wire;
@@ -156,11 +156,13 @@ fn server_trace(config: &Config, wire: &[u8], pieces: &[usize]) -> (String, Vec<
             match progress.step {
                 Step::Wait(want) => wait = Some(want),
                 // How much of a refused message is seen before its flaw depends on the reads, and may.
-                Step::Event(Event::Body(runs)) => runs.for_each(|run| body.extend_from_slice(run)),
+                Step::Event(ServerEvent::Body(runs)) => {
+                    runs.for_each(|run| body.extend_from_slice(run))
+                }
                 Step::Event(event) => {
                     match event {
-                        Event::BodyRefused(_) => body.clear(),
-                        Event::EndOfBody => stored.append(&mut body),
+                        ServerEvent::BodyRefused(_) => body.clear(),
+                        ServerEvent::EndOfBody => stored.append(&mut body),
                         _ => {}
                     }
                     events += &format!("{event:?}\n");

@@ -16,7 +16,7 @@ use smtp_proto::sasl::client::{
     ClientPlain, ClientScramSha256, ClientXoauth2, Credentials, Floor, MakeMechanism, Other, Proof,
 };
 use smtp_proto::sasl::scram::Keys;
-use smtp_proto::sasl::server::{Answer, Offer, Question, Step};
+use smtp_proto::sasl::server::{Answer, ExchangeStep, Offer, Question};
 
 #[test]
 fn the_best_mechanism_is_chosen() {
@@ -295,18 +295,18 @@ proptest! {
             let mut response = client.initial_response().unwrap().unwrap();
             loop {
                 let mut step = exchange.respond(&response);
-                while let Step::Ask(question) = step {
+                while let ExchangeStep::Ask(question) = step {
                     step = exchange.answer(match question {
                         Question::Keys { .. } => Answer::Keys(keys.clone()),
                         question => panic!("{question:?}"),
                     });
                 }
                 match step {
-                    Step::Challenge(challenge) => match client.respond(&challenge) {
+                    ExchangeStep::Challenge(challenge) => match client.respond(&challenge) {
                         Ok(next) => response = next,
                         Err(_) => return (false, false),
                     },
-                    end => return (matches!(end, Step::Done(_)), client.accepted().is_ok()),
+                    end => return (matches!(end, ExchangeStep::Done(_)), client.accepted().is_ok()),
                 }
             }
         };

@@ -15,9 +15,9 @@ use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::sasl::client::{Binding, ClientScramSha256};
 use smtp_proto::sasl::server as sasl;
 use smtp_proto::sasl::server::{
-    Answer, Decoy, Exchange, Failure, Identity, Mechanism, Offer, Question, Step,
+    Answer, Decoy, Exchange, ExchangeStep, Failure, Identity, Mechanism, Offer, Question,
 };
-use smtp_proto::server::Config;
+use smtp_proto::server::ServerConfig;
 
 /// RFC 4616, 2.
 #[test]
@@ -144,7 +144,7 @@ fn strangers_look_like_users() {
     // Another secret, other salts.
     let other =
         sasl::ScramSha256::with_nonces(Decoy::new(Secret::from("another")), || "abc".parse().ok());
-    let mut bed = inside(Config { mechanisms: other.into(), ..server_config() });
+    let mut bed = inside(ServerConfig { mechanisms: other.into(), ..server_config() });
     assert_ne!(parts(&challenge("mallory", &mut bed))[1], unknown[1]);
 }
 
@@ -280,7 +280,7 @@ fn scram_to_its_last_message() {
     }
     // No random numbers, no exchange.
     let none = sasl::ScramSha256::both(Decoy::new(Secret::from("x")), || None);
-    let mut bed = inside(Config { mechanisms: none.into(), ..server_config() });
+    let mut bed = inside(ServerConfig { mechanisms: none.into(), ..server_config() });
     assert_eq!(
         auth(&mut bed, "SCRAM-SHA-256", first),
         "454 4.7.0 temporary authentication failure\r\n"
@@ -310,23 +310,23 @@ impl Exchange for Riddling {
     fn takes_initial_response(&self) -> bool {
         false
     }
-    fn respond(&mut self, response: &Secret) -> Step {
-        Step::Ask(Question::Other(response.clone()))
+    fn respond(&mut self, response: &Secret) -> ExchangeStep {
+        ExchangeStep::Ask(Question::Other(response.clone()))
     }
-    fn answer(&mut self, answer: Answer) -> Step {
+    fn answer(&mut self, answer: Answer) -> ExchangeStep {
         match answer {
             Answer::Other(who) => {
                 let name = who.as_str().unwrap().to_owned();
-                Step::Done(Identity { user: name.clone(), authorization: name })
+                ExchangeStep::Done(Identity { user: name.clone(), authorization: name })
             }
-            _ => Step::Failed(Failure::Refused),
+            _ => ExchangeStep::Failed(Failure::Refused),
         }
     }
 }
 
 #[test]
 fn a_mechanism_of_ones_own() {
-    let config = Config { mechanisms: vec![Arc::new(Riddle)], ..server_config() };
+    let config = ServerConfig { mechanisms: vec![Arc::new(Riddle)], ..server_config() };
     let mut bed = inside(config);
     bed.authority = |question| match question {
         Question::Other(guess) if guess.as_bytes() == b"the ring" => {
@@ -357,7 +357,7 @@ fn long_challenges_are_one_line() {
         scope: Some(scope),
         openid_configuration: Some("https://\"\\\n".into()),
     };
-    let mut bed = inside(Config { mechanisms: vec![Arc::new(bearer)], ..server_config() });
+    let mut bed = inside(ServerConfig { mechanisms: vec![Arc::new(bearer)], ..server_config() });
     let said = auth(&mut bed, "OAUTHBEARER", "n,,\x01auth=Bearer bad-token\x01\x01");
     let challenge =
         String::from_utf8(decode(said.strip_prefix("334 ").unwrap().strip_suffix("\r\n").unwrap()))
@@ -385,8 +385,8 @@ fn asked(
     };
     loop {
         match exchange.respond(&response) {
-            Step::Ask(question) => return question,
-            Step::Challenge(challenge) => response = client.respond(&challenge).unwrap(),
+            ExchangeStep::Ask(question) => return question,
+            ExchangeStep::Challenge(challenge) => response = client.respond(&challenge).unwrap(),
             step => panic!("{step:?}"),
         }
     }

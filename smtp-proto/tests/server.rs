@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{ServerBed, accept, server_config, tls_info};
 use smtp_proto::channel::Channel;
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
-use smtp_proto::server::{Config, Event, Server, StartTls};
+use smtp_proto::server::{Server, ServerConfig, ServerEvent, StartTls};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::reply::{Reply, Response};
 use smtp_proto::{Step, Want};
@@ -16,15 +16,15 @@ use smtp_proto::{Step, Want};
 const TO_DATA: &[u8] =
     b"EHLO c\r\nMAIL FROM:<a@test.example>\r\nRCPT TO:<b@test.example>\r\nDATA\r\n";
 
-fn greeted(config: Config) -> ServerBed {
+fn greeted(config: ServerConfig) -> ServerBed {
     let mut bed = ServerBed::new(config);
     assert_eq!(bed.feed(b""), ["Connected"]);
     assert_eq!(bed.said(), "220 mx.test.example ESMTP ready\r\n");
     bed
 }
 
-fn offering() -> Config {
-    Config { starttls: StartTls::Offered, ..server_config() }
+fn offering() -> ServerConfig {
+    ServerConfig { starttls: StartTls::Offered, ..server_config() }
 }
 
 /// A server that has read `script`.
@@ -63,7 +63,7 @@ fn too_many_recipients() {
     config.limits.recipients = 2;
     config.limits.errors = 1;
     let mut bed = greeted(config).answering(
-        |event| matches!(event, Event::Recipient { path, .. } if path.as_str().starts_with("no")),
+        |event| matches!(event, ServerEvent::Recipient { path, .. } if path.as_str().starts_with("no")),
         Response::fixed(550, (5, 1, 1), "no"),
     );
     bed.ask(b"EHLO c\r\nMAIL FROM:<>\r\n");
@@ -207,7 +207,8 @@ fn nothing_may_stand_behind_starttls() {
 #[test]
 fn a_refused_starttls_leaves_the_rest_of_the_group_alone() {
     let refusal = Response::fixed(454, (4, 7, 0), "TLS not available");
-    let mut bed = greeted(offering()).answering(|event| matches!(event, Event::StartTls), refusal);
+    let mut bed =
+        greeted(offering()).answering(|event| matches!(event, ServerEvent::StartTls), refusal);
     assert_eq!(
         bed.feed(b"EHLO c\r\nSTARTTLS\r\nMAIL FROM:<>\r\n"),
         ["Hello c", "StartTls", "Mail <>"]
@@ -299,7 +300,7 @@ fn late_answers() {
     let input = b"EHLO c\r\nNOOP\r\n";
     assert!(matches!(
         server.poll(input, &mut output, now).unwrap().step,
-        Step::Event(Event::Connected)
+        Step::Event(ServerEvent::Connected)
     ));
     assert_eq!(server.deadline(), None);
     now += Duration::from_secs(86_400);
@@ -309,8 +310,8 @@ fn late_answers() {
         assert!(matches!(progress.step, Step::Wait(Want::Answer)));
     }
     assert_eq!(output, b"");
-    server.respond(&accept(&Event::Connected), &mut output).unwrap();
-    let again = server.respond(&accept(&Event::Connected), &mut output);
+    server.respond(&accept(&ServerEvent::Connected), &mut output).unwrap();
+    let again = server.respond(&accept(&ServerEvent::Connected), &mut output);
     assert_eq!(again, Err(ApiMisuse::NoResponseWanted));
     let progress = server.poll(b"", &mut output, now).unwrap();
     assert!(matches!(progress.step, Step::Wait(Want::Input)));
@@ -319,34 +320,38 @@ fn late_answers() {
 
 #[test]
 fn only_sensible_codes_are_taken() {
-    type Is = fn(&Event<'_>) -> bool;
+    type Is = fn(&ServerEvent<'_>) -> bool;
     let questions: [(&[u8], Is, &[u16]); 8] = [
-        (b"", |event| matches!(event, Event::Connected), &[220, 421, 554]),
-        (b"EHLO c\r\n", |event| matches!(event, Event::Hello { .. }), &[250, 421, 450, 504, 550]),
+        (b"", |event| matches!(event, ServerEvent::Connected), &[220, 421, 554]),
+        (
+            b"EHLO c\r\n",
+            |event| matches!(event, ServerEvent::Hello { .. }),
+            &[250, 421, 450, 504, 550],
+        ),
         (
             b"EHLO c\r\nSTARTTLS\r\n",
-            |event| matches!(event, Event::StartTls),
+            |event| matches!(event, ServerEvent::StartTls),
             &[220, 421, 454, 554],
         ),
         (
             b"EHLO c\r\nMAIL FROM:<>\r\n",
-            |event| matches!(event, Event::Mail { .. }),
+            |event| matches!(event, ServerEvent::Mail { .. }),
             &[250, 421, 451, 550],
         ),
         (
             b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<x@y>\r\n",
-            |event| matches!(event, Event::Recipient { .. }),
+            |event| matches!(event, ServerEvent::Recipient { .. }),
             &[250, 251, 421, 450, 550],
         ),
-        (TO_DATA, |event| matches!(event, Event::Data), &[354, 421, 451, 554]),
+        (TO_DATA, |event| matches!(event, ServerEvent::Data), &[354, 421, 451, 554]),
         (
             &[TO_DATA, b".\r\n"].concat(),
-            |event| matches!(event, Event::EndOfBody),
+            |event| matches!(event, ServerEvent::EndOfBody),
             &[250, 421, 451, 554],
         ),
         (
             b"VRFY x\r\n",
-            |event| matches!(event, Event::Other(_)),
+            |event| matches!(event, ServerEvent::Other(_)),
             &[250, 251, 252, 214, 421, 502, 550],
         ),
     ];
@@ -391,7 +396,7 @@ fn only_sensible_codes_are_taken() {
             }
             let closes = matches!(
                 bed.server.poll(b"", &mut output, bed.now).unwrap().step,
-                Step::Event(Event::Closed)
+                Step::Event(ServerEvent::Closed)
             );
             assert_eq!(closes, code == 421);
         }
@@ -435,7 +440,7 @@ fn close_in_every_state() {
         assert_eq!(output, word);
         assert!(matches!(
             server.poll(b"", &mut output, now).unwrap().step,
-            Step::Event(Event::Closed)
+            Step::Event(ServerEvent::Closed)
         ));
     }
     // In the handshake nothing can be said.
@@ -449,7 +454,7 @@ fn close_in_every_state() {
 
 #[test]
 fn size_is_refused_at_mail_and_in_the_body() {
-    let mut bed = greeted(Config { size_limit: Some(10), ..server_config() });
+    let mut bed = greeted(ServerConfig { size_limit: Some(10), ..server_config() });
     assert!(bed.ask(b"EHLO c\r\n").contains("250-SIZE 10\r\n"));
     for size in ["11", "99999999999999999999", "18446744073709551616"] {
         let said = bed.ask(format!("MAIL FROM:<> SIZE={size}\r\n").as_bytes());
@@ -513,7 +518,7 @@ fn hello_and_rset_end_a_transaction() {
     // An EHLO that is refused changes nothing (RFC 5321, 4.1.4).
     let mut bed = after(open);
     let no = Response::fixed(504, (5, 5, 4), "no");
-    bed = bed.answering(|event| matches!(event, Event::Hello { .. }), no);
+    bed = bed.answering(|event| matches!(event, ServerEvent::Hello { .. }), no);
     assert_eq!(bed.ask(b"EHLO x\r\n"), "504 no\r\n");
     assert!(bed.ask(b"DATA\r\n").starts_with("354"));
 }
@@ -548,7 +553,7 @@ fn addresses_and_parameters_that_are_not_taken() {
 fn enhanced_codes_only_where_allowed() {
     for announced in [true, false] {
         let mut bed =
-            ServerBed::new(Config { enhanced_status_codes: announced, ..server_config() });
+            ServerBed::new(ServerConfig { enhanced_status_codes: announced, ..server_config() });
         bed.feed(b"HELO c\r\n");
         bed.feed(TO_DATA);
         bed.feed(b"x\r\n.\r\nVRFY x\r\nNOOP\r\nWHAT\r\nEXPN\r\nQUIT\r\n");
@@ -634,8 +639,10 @@ fn the_greeting_of_ehlo_is_one_line() {
         let keywords: Vec<&str> = said.lines().skip(1).map(|line| &line[4..]).collect();
         assert_eq!(keywords, ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"]);
     }
-    let mut bed =
-        ServerBed::new(Config { keywords: vec!["X-ONE a\r\nX-TWO".into()], ..server_config() });
+    let mut bed = ServerBed::new(ServerConfig {
+        keywords: vec!["X-ONE a\r\nX-TWO".into()],
+        ..server_config()
+    });
     assert!(bed.ask(b"EHLO c\r\n").ends_with("250 X-ONE a??X-TWO\r\n"));
 }
 
@@ -646,14 +653,14 @@ fn nothing_to_say_is_no_space_at_the_end_of_a_line() {
         let mut bed = ServerBed::new(config);
         bed.answer = Arc::new(|event| {
             Response::fixed(
-                if matches!(event, Event::Connected) { 220 } else { 250 },
+                if matches!(event, ServerEvent::Connected) { 220 } else { 250 },
                 (2, 0, 0),
                 "",
             )
         });
         bed
     };
-    let config = Config { mt_priority: Some(String::new()), ..server_config() };
+    let config = ServerConfig { mt_priority: Some(String::new()), ..server_config() };
     assert_eq!(silent(config.clone()).ask(b""), "220 mx.test.example ESMTP\r\n");
     assert_eq!(
         silent(config.clone()).ask(b"EHLO c\r\n"),
@@ -692,12 +699,12 @@ fn early_talkers_are_noticed() {
     let mut server = Server::new(Arc::new(server_config()), Channel::Plain, bed.now);
     let mut output = Vec::new();
     let connected = server.poll(b"", &mut output, bed.now).unwrap().step;
-    assert!(matches!(connected, Step::Event(Event::Connected)));
+    assert!(matches!(connected, Step::Event(ServerEvent::Connected)));
     server.respond(&Response::fixed(220, (2, 0, 0), "ready"), &mut output).unwrap();
     assert!(server.poll(b"E", &mut output, bed.now).is_ok());
     assert_eq!(server.early_talk(), Some(BeforeGreeting));
 
-    let talk = |config: Config, script: &[&[u8]]| {
+    let talk = |config: ServerConfig, script: &[&[u8]]| {
         let mut bed = greeted(config);
         for piece in script {
             bed.feed(piece);
@@ -705,14 +712,14 @@ fn early_talkers_are_noticed() {
         assert!(bed.said().ends_with("250 2.0.0 OK\r\n"));
         bed.server.early_talk()
     };
-    let silent = Config { pipelining: false, ..server_config() };
+    let silent = ServerConfig { pipelining: false, ..server_config() };
     assert_eq!(talk(server_config(), &[b"EHLO c\r\n", b"NOOP\r\nNOOP\r\n"]), None);
     assert_eq!(talk(server_config(), &[b"EHLO c\r\nNOOP\r\n"]), Some(Unannounced));
     assert_eq!(talk(server_config(), &[b"HELO c\r\n", b"NOOP\r\nNOOP\r\n"]), Some(Unannounced));
     assert_eq!(talk(silent.clone(), &[b"EHLO c\r\n", b"NOOP\r\n", b"NOOP\r\n"]), None);
     assert_eq!(talk(silent, &[b"EHLO c\r\n", b"NOOP\r\nN", b"OOP\r\n"]), Some(Unannounced));
     // The final dot may be followed by anything only where commands may.
-    let chunks = Config { pipelining: false, chunking: true, ..server_config() };
+    let chunks = ServerConfig { pipelining: false, chunking: true, ..server_config() };
     let mail: [&[u8]; 4] =
         [b"EHLO c\r\n", b"MAIL FROM:<>\r\n", b"RCPT TO:<a@b>\r\n", b"BDAT 2 LAST\r\nxx"];
     assert_eq!(talk(chunks, &mail), None, "a chunk follows its command");
@@ -721,7 +728,7 @@ fn early_talkers_are_noticed() {
 /// RFC 2033, 4.2: a word for each accepted recipient, and no other number of them.
 #[test]
 fn lmtp_takes_a_response_for_each_recipient() {
-    let config = Config { protocol: smtp_proto::Protocol::Lmtp, ..server_config() };
+    let config = ServerConfig { protocol: smtp_proto::Protocol::Lmtp, ..server_config() };
     let mut server = Server::new(Arc::new(config), Channel::Plain, std::time::Instant::now());
     let (now, mut output) = (std::time::Instant::now(), Vec::new());
     let mut input =
@@ -730,11 +737,11 @@ fn lmtp_takes_a_response_for_each_recipient() {
         let progress = server.poll(input, &mut output, now).unwrap();
         input = &input[progress.consumed..];
         match progress.step {
-            Step::Event(Event::EndOfBody) => break,
+            Step::Event(ServerEvent::EndOfBody) => break,
             Step::Event(event) if common::wants_answer(&event) => {
                 server.respond(&accept(&event), &mut output).unwrap()
             }
-            step => assert!(matches!(step, Step::Event(Event::Body(_)))),
+            step => assert!(matches!(step, Step::Event(ServerEvent::Body(_)))),
         }
     }
     output.clear();

@@ -23,7 +23,7 @@ use smtp_proto::client;
 use smtp_proto::client::{Client, ClientEvent, Envelope, Outcome, Recipient};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::server;
-use smtp_proto::server::{Event as Asked, Server, StartTls};
+use smtp_proto::server::{Server, ServerEvent as Asked, StartTls};
 use smtp_proto::wire::path::ReversePathBuf;
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
@@ -143,8 +143,10 @@ fn send(stream: TcpStream, tls: Arc<rustls::ClientConfig>) -> Result<String, Fai
 }
 
 fn receive(stream: TcpStream, tls: Arc<rustls::ServerConfig>) -> Result<Vec<u8>, Failed> {
-    let config =
-        server::Config { starttls: StartTls::Offered, ..server::Config::new(HOST.parse()?) };
+    let config = server::ServerConfig {
+        starttls: StartTls::Offered,
+        ..server::ServerConfig::new(HOST.parse()?)
+    };
     let mut server = Server::new(Arc::new(config), Channel::Plain, Instant::now());
     let mut wire = Wire::new(stream)?;
     let mut message = Vec::new();

@@ -461,7 +461,7 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity)));
         let [plus, _] = ScramSha256::both(Decoy::new(Secret::from("decoy")), || Some([7; 24]));
-        let smtp = server::Config { mechanisms: vec![plus], ..smtp() };
+        let smtp = server::ServerConfig { mechanisms: vec![plus], ..smtp() };
         let inbound = Inbound { tls: Some(Arc::new(config)), ..Inbound::new(Arc::new(smtp)) };
         let theirs = Arc::new(Mutex::new(Vec::new()));
         let (host, plan) =

@@ -128,13 +128,13 @@ fn office() -> Arc<Office> {
     Arc::new(Office { users: users.into(), ..Office::default() })
 }
 
-fn submission(mechanisms: Vec<Arc<dyn Mechanism>>) -> server::Config {
-    server::Config { mechanisms, auth_required: true, ..smtp() }
+fn submission(mechanisms: Vec<Arc<dyn Mechanism>>) -> server::ServerConfig {
+    server::ServerConfig { mechanisms, auth_required: true, ..smtp() }
 }
 
 async fn start(
     office: &Arc<Office>,
-    smtp: server::Config,
+    smtp: server::ServerConfig,
     tls: Arc<rustls::ServerConfig>,
 ) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -328,7 +328,7 @@ async fn outside_tls_there_is_no_auth() {
 async fn long_lines_in_many_pieces() {
     let pki = Pki::new();
     let office = office();
-    let smtp = server::Config {
+    let smtp = server::ServerConfig {
         auth_in_clear: true,
         ..submission(vec![Arc::new(Plain), Arc::new(Login)])
     };

@@ -176,8 +176,8 @@ async fn listen(inbound: Inbound) -> Server {
 }
 
 /// A server in clear text, set up by `set`.
-async fn server(set: impl FnOnce(&mut server::Config)) -> Server {
-    let mut config = server::Config::new(HOST.parse().unwrap());
+async fn server(set: impl FnOnce(&mut server::ServerConfig)) -> Server {
+    let mut config = server::ServerConfig::new(HOST.parse().unwrap());
     set(&mut config);
     listen(Inbound::new(Arc::new(config))).await
 }
@@ -393,7 +393,7 @@ async fn requiretls_both_ways() {
     facts.message = MessageTls::Required;
     let plan = plan(&facts).unwrap();
     for offered in [true, false] {
-        let config = server::Config { require_tls: offered, ..smtp() };
+        let config = server::ServerConfig { require_tls: offered, ..smtp() };
         let server =
             listen(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
         let mut mail = envelope(&["reader@test.example"]);
@@ -591,7 +591,7 @@ async fn burl_both_ways() {
 #[tokio::test]
 async fn lmtp_has_a_word_for_each_recipient() {
     let pki = Pki::new();
-    let config = server::Config { protocol: Protocol::Lmtp, chunking: true, ..smtp() };
+    let config = server::ServerConfig { protocol: Protocol::Lmtp, chunking: true, ..smtp() };
     let server =
         listen(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
     let names = ["a@test.example", "nobody@test.example", "full@test.example", "b@test.example"];

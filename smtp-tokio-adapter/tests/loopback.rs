@@ -426,7 +426,7 @@ async fn a_retry_in_clear_text_is_none_where_the_plan_requires_tls() {
 #[tokio::test]
 async fn required_starttls_turns_clear_mail_away() {
     let pki = Pki::new();
-    let config = smtp_proto::server::Config { starttls: StartTls::Required, ..smtp() };
+    let config = smtp_proto::server::ServerConfig { starttls: StartTls::Required, ..smtp() };
     let server = start(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
     let plan = plan_for(&connector(Posture::None), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;

@@ -240,7 +240,7 @@ async fn the_received_field_says_how_a_message_came() {
         (Protocol::Lmtp, "LHLO c.test.example\r\n", "LMTP"),
         (Protocol::Lmtp, "LHLO c.test.example\r\nAUTH PLAIN AHUAcA==\r\n", "LMTPA"),
     ] {
-        let config = server::Config {
+        let config = server::ServerConfig {
             protocol,
             mechanisms: vec![Arc::new(Plain)],
             auth_in_clear: true,

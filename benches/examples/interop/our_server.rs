@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use smtp_proto::Secret;
 use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
 use smtp_proto::sasl::server::{Answer, Decoy, Login, Mechanism, Plain, Question, ScramSha256};
-use smtp_proto::server::{Config, StartTls};
+use smtp_proto::server::{ServerConfig, StartTls};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
@@ -151,14 +151,14 @@ impl OurServer {
         });
         let passwords: [Arc<dyn Mechanism>; 2] = [Arc::new(Plain), Arc::new(Login)];
         let name = HOST.parse().map_err(|_| "host name")?;
-        let config = Config {
+        let config = ServerConfig {
             starttls: if implicit { StartTls::No } else { StartTls::Offered },
             size_limit: Some(SIZE_LIMIT),
             chunking: true,
             smtputf8: true,
             dsn: true,
             mechanisms: scram.into_iter().chain(passwords).collect(),
-            ..Config::new(name)
+            ..ServerConfig::new(name)
         };
         let inbound = Inbound { tls: Some(tls), implicit, ..Inbound::new(Arc::new(config)) };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;

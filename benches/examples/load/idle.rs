@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
-use smtp_proto::server::{Config, StartTls};
+use smtp_proto::server::{ServerConfig, StartTls};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
@@ -62,8 +62,10 @@ fn serve_here() -> Result<(), Box<dyn std::error::Error>> {
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
     let identity = Arc::new(CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider)?);
     let tls = server_config(identity, ClientCertificates::None, provider)?;
-    let config =
-        Config { starttls: StartTls::Offered, ..Config::new("mail.test.example".parse()?) };
+    let config = ServerConfig {
+        starttls: StartTls::Offered,
+        ..ServerConfig::new("mail.test.example".parse()?)
+    };
     let inbound =
         Inbound { tls: Some(tls), connections: 2 * IDLE, ..Inbound::new(Arc::new(config)) };
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use smtp_proto::channel::Channel;
-use smtp_proto::server::{Config, Event, Server};
+use smtp_proto::server::{Server, ServerConfig, ServerEvent};
 use smtp_proto::wire::command::{Command, XclientName};
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
@@ -32,7 +32,7 @@ fn comes_back(command: &Command<'_>) {
 /// Events, finished messages and output of a server that accepts everything.
 pub(crate) fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Vec<u8>) {
     let now = Instant::now();
-    let mut config = Config::new("mx.test.example".parse().expect("a domain"));
+    let mut config = ServerConfig::new("mx.test.example".parse().expect("a domain"));
     config.limits.command_line = 80;
     config.limits.errors = 3;
     config.limits.recipients = 2;
@@ -61,22 +61,24 @@ pub(crate) fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Vec<u8>)
                 assert_eq!(want, Want::Input);
                 wait = true;
             }
-            Step::Event(Event::Body(runs)) => runs.for_each(|run| body.extend_from_slice(run)),
+            Step::Event(ServerEvent::Body(runs)) => {
+                runs.for_each(|run| body.extend_from_slice(run))
+            }
             Step::Event(event) => {
                 events.push(format!("{event:?}"));
                 response = match event {
-                    Event::Connected | Event::Xclient(_) => Some(220),
-                    Event::Data => Some(354),
-                    Event::Closed => None,
-                    Event::Reset | Event::BodyRefused(_) => {
+                    ServerEvent::Connected | ServerEvent::Xclient(_) => Some(220),
+                    ServerEvent::Data => Some(354),
+                    ServerEvent::Closed => None,
+                    ServerEvent::Reset | ServerEvent::BodyRefused(_) => {
                         body.clear();
                         None
                     }
-                    Event::Hello { .. } => {
+                    ServerEvent::Hello { .. } => {
                         body.clear();
                         Some(250)
                     }
-                    Event::EndOfBody => {
+                    ServerEvent::EndOfBody => {
                         stored.append(&mut body);
                         Some(250)
                     }

@@ -14,7 +14,7 @@ use smtp_proto::sasl::server::{
     Answer, Decoy, External, Identity, Login, Mechanism, OauthBearer, Plain, Question, ScramSha256,
     Xoauth2,
 };
-use smtp_proto::server::{Config, Event, Server};
+use smtp_proto::server::{Server, ServerConfig, ServerEvent};
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
 
@@ -99,7 +99,7 @@ fn authority(question: &Question) -> Answer {
 /// Events, output, and the identity.
 fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
     let now = Instant::now();
-    let mut config = Config::new("mx.test.example".parse().expect("a domain"));
+    let mut config = ServerConfig::new("mx.test.example".parse().expect("a domain"));
     config.limits.command_line = 80;
     config.limits.auth_line = LINE;
     let decoy = Decoy::new(Secret::from("decoy"));
@@ -129,7 +129,7 @@ fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
                 assert_eq!(want, Want::Input);
                 wait = true;
             }
-            Step::Event(Event::Authenticate(question)) => {
+            Step::Event(ServerEvent::Authenticate(question)) => {
                 events.push(format!("{question:?}"));
                 let said = authority(&question);
                 match (&question, &said) {
@@ -142,7 +142,7 @@ fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
             Step::Event(event) => {
                 events.push(format!("{event:?}"));
                 response = match event {
-                    Event::Authenticated(identity) => {
+                    ServerEvent::Authenticated(identity) => {
                         assert!(proven && identity.user == "user");
                         assert_eq!(
                             identity.authorization,
@@ -151,14 +151,17 @@ fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
                         assert_eq!(server.identity(), Some(&identity));
                         None
                     }
-                    Event::AuthenticationFailed(_) => {
+                    ServerEvent::AuthenticationFailed(_) => {
                         assert_eq!(server.identity(), None);
                         (proven, authorized) = (false, false);
                         None
                     }
-                    Event::Connected => Some(220),
-                    Event::Data => Some(354),
-                    Event::Closed | Event::Reset | Event::Body(_) | Event::BodyRefused(_) => None,
+                    ServerEvent::Connected => Some(220),
+                    ServerEvent::Data => Some(354),
+                    ServerEvent::Closed
+                    | ServerEvent::Reset
+                    | ServerEvent::Body(_)
+                    | ServerEvent::BodyRefused(_) => None,
                     _ => Some(250),
                 };
             }

@@ -1,9 +1,9 @@
 //! AUTH: one exchange at a time, between the client, a mechanism and the caller (RFC 4954, 4).
 
-use super::{Event, Question, Server, State, replies};
+use super::{Question, Server, ServerEvent, State, replies};
 use crate::error::ApiMisuse;
 use crate::sasl::server as sasl;
-use crate::sasl::server::{Answer, Exchange, Failure, Identity, Step};
+use crate::sasl::server::{Answer, Exchange, ExchangeStep, Failure, Identity};
 use crate::sasl::{decode_base64, encode_base64};
 use crate::secret::Secret;
 use crate::wire::command::InitialResponse;
@@ -17,11 +17,11 @@ pub(super) struct Running {
     /// What the caller may say.
     wanted: Wanted,
     /// What comes of the caller's answer.
-    due: Option<Step>,
+    due: Option<ExchangeStep>,
 }
 
 impl Server {
-    /// Answers [`Event::Authenticate`]. What comes of it is said at the next poll.
+    /// Answers [`ServerEvent::Authenticate`]. What comes of it is said at the next poll.
     ///
     /// ```
     /// use std::{sync::Arc, time::Instant};
@@ -29,10 +29,10 @@ impl Server {
     /// use smtp_proto::wire::reply::Response;
     /// use smtp_proto::Secret;
     /// use smtp_proto::sasl::server::{Answer, Plain, Question};
-    /// use smtp_proto::server::{Config, Event, Server};
+    /// use smtp_proto::server::{ServerConfig, ServerEvent, Server};
     /// use smtp_proto::{Step, Want};
     ///
-    /// let mut config = Config::new("mail.test.example".parse()?);
+    /// let mut config = ServerConfig::new("mail.test.example".parse()?);
     /// config.mechanisms = vec![Arc::new(Plain)];
     /// let tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.3", "TLS_AES_128_GCM_SHA256");
     /// let now = Instant::now();
@@ -44,14 +44,14 @@ impl Server {
     ///     let progress = server.poll(input, &mut output, now)?;
     ///     input = &input[progress.consumed..];
     ///     match progress.step {
-    ///         Step::Event(Event::Authenticate(Question::Password { user, password })) => {
+    ///         Step::Event(ServerEvent::Authenticate(Question::Password { user, password })) => {
     ///             // Here a real server looks the user up, and takes its time.
     ///             let right = user == "test" && password == Secret::from("1234");
     ///             server.answer(if right { Answer::Accepted(user) } else { Answer::Refused })?;
     ///         }
-    ///         Step::Event(Event::Authenticate(_)) => server.answer(Answer::Refused)?,
-    ///         Step::Event(Event::Authenticated(identity)) => assert_eq!(identity.authorization, "test"),
-    ///         Step::Event(Event::Connected) => server.respond(&Response::fixed(220, (2, 0, 0), ""), &mut output)?,
+    ///         Step::Event(ServerEvent::Authenticate(_)) => server.answer(Answer::Refused)?,
+    ///         Step::Event(ServerEvent::Authenticated(identity)) => assert_eq!(identity.authorization, "test"),
+    ///         Step::Event(ServerEvent::Connected) => server.respond(&Response::fixed(220, (2, 0, 0), ""), &mut output)?,
     ///         Step::Event(_) => server.respond(&Response::fixed(250, (2, 0, 0), ""), &mut output)?,
     ///         Step::Wait(want) => break assert_eq!(want, Want::Input),
     ///     }
@@ -86,7 +86,7 @@ impl Server {
 
     /// Whether what the last poll has consumed may hold credentials: wipe it when it is dropped. While
     /// [`phase`](Self::phase) is [`Phase::Auth`](crate::timeouts::Phase::Auth) more may come; with room for
-    /// [`Limits::auth_line`](super::Limits::auth_line) octets the buffer need not grow, which would leave a copy behind.
+    /// [`ServerLimits::auth_line`](super::ServerLimits::auth_line) octets the buffer need not grow, which would leave a copy behind.
     pub const fn has_read_secrets(&self) -> bool {
         self.read_secrets
     }
@@ -96,12 +96,14 @@ impl Server {
         &mut self,
         name: &str,
         initial: Option<InitialResponse<'_>>,
-    ) -> Result<Step, Response> {
+    ) -> Result<ExchangeStep, Response> {
         let offer = self.config.offer(&self.channel);
         let mut exchange = offer.find(name).ok_or(replies::UNKNOWN_MECHANISM)?.begin(&offer);
         let step = match initial {
-            None => Step::Challenge(exchange.first_challenge()),
-            Some(_) if !exchange.takes_initial_response() => Step::Failed(Failure::InitialResponse),
+            None => ExchangeStep::Challenge(exchange.first_challenge()),
+            Some(_) if !exchange.takes_initial_response() => {
+                ExchangeStep::Failed(Failure::InitialResponse)
+            }
             // RFC 4954, 4: a response of zero length.
             Some(initial) if initial.as_str() == "=" => exchange.respond(&Secret::default()),
             Some(initial) => step(&mut *exchange, initial.as_str().as_bytes()),
@@ -115,11 +117,11 @@ impl Server {
         &mut self,
         line: &[u8],
         output: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<ServerEvent<'static>> {
         let step = match &mut self.exchange {
-            _ if line == b"*" => Step::Failed(Failure::Cancelled),
+            _ if line == b"*" => ExchangeStep::Failed(Failure::Cancelled),
             Some(running) => step(&mut *running.exchange, line),
-            None => Step::Failed(Failure::Malformed),
+            None => ExchangeStep::Failed(Failure::Malformed),
         };
         self.on_auth_step(step, output)
     }
@@ -128,32 +130,32 @@ impl Server {
         &mut self,
         error: LineError,
         output: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<ServerEvent<'static>> {
         let failure = match error {
             LineError::TooLong => Failure::LineTooLong,
             LineError::BareCr | LineError::BareLf => Failure::BrokenLine,
         };
-        self.on_auth_step(Step::Failed(failure), output)
+        self.on_auth_step(ExchangeStep::Failed(failure), output)
     }
 
     /// A response in place of an answer.
     pub(super) fn on_failed_question(&mut self, response: &Response) {
         if let Some(running) = &mut self.exchange {
-            running.due = Some(Step::Failed(Failure::Response(response.clone())));
+            running.due = Some(ExchangeStep::Failed(Failure::Response(response.clone())));
         }
         self.state = State::AuthDue;
     }
 
-    pub(super) fn next_auth_step(&mut self, output: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn next_auth_step(&mut self, output: &mut Vec<u8>) -> Option<ServerEvent<'static>> {
         let due = self.exchange.as_mut().and_then(|running| running.due.take());
-        self.on_auth_step(due.unwrap_or(Step::Failed(Failure::Unavailable)), output)
+        self.on_auth_step(due.unwrap_or(ExchangeStep::Failed(Failure::Unavailable)), output)
     }
 
-    pub(super) fn ask_for_auth(&mut self, question: sasl::Question) -> Event<'static> {
+    pub(super) fn ask_for_auth(&mut self, question: sasl::Question) -> ServerEvent<'static> {
         if let Some(running) = &mut self.exchange {
             running.wanted = Wanted::by(&question);
         }
-        self.ask(Question::Auth, Event::Authenticate(question))
+        self.ask(Question::Auth, ServerEvent::Authenticate(question))
     }
 
     /// Octets that a line may have.
@@ -200,10 +202,10 @@ impl Wanted {
     }
 }
 
-fn step(exchange: &mut dyn Exchange, line: &[u8]) -> Step {
+fn step(exchange: &mut dyn Exchange, line: &[u8]) -> ExchangeStep {
     match decode_base64(line) {
         Ok(response) => exchange.respond(&response),
-        Err(error) => Step::Failed(error.into()),
+        Err(error) => ExchangeStep::Failed(error.into()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    BodyRefusal, Chunk, Event, Question, Said, Server, StartTls, State, Transfer, replies,
+    BodyRefusal, Chunk, Question, Said, Server, ServerEvent, StartTls, State, Transfer, replies,
 };
 use crate::Protocol;
 use crate::channel::Channel;
@@ -13,7 +13,7 @@ use crate::wire::reply::Response;
 
 impl Server {
     /// Reads on behind DATA: the octets taken, and the event that they make.
-    pub(super) fn read<'i>(&mut self, input: &'i [u8]) -> (usize, Option<Event<'i>>) {
+    pub(super) fn read<'i>(&mut self, input: &'i [u8]) -> (usize, Option<ServerEvent<'i>>) {
         let decoded = self.decoder.decode(input);
         if decoded.end {
             self.state = State::BodyEnded;
@@ -22,7 +22,7 @@ impl Server {
     }
 
     /// Reads on in a chunk.
-    pub(super) fn read_chunk<'i>(&mut self, input: &'i [u8]) -> (usize, Option<Event<'i>>) {
+    pub(super) fn read_chunk<'i>(&mut self, input: &'i [u8]) -> (usize, Option<ServerEvent<'i>>) {
         let available = usize::try_from(self.chunk.left).unwrap_or(usize::MAX).min(input.len());
         let (taken, event) = if self.chunk_refusal.is_some() {
             (available, None)
@@ -43,10 +43,10 @@ impl Server {
     }
 
     /// Counts bytes, and shows them if the message can still be taken.
-    fn take<'i>(&mut self, runs: Runs<'i>) -> Option<Event<'i>> {
+    fn take<'i>(&mut self, runs: Runs<'i>) -> Option<ServerEvent<'i>> {
         let octets = runs.octets();
         self.body_size = self.body_size.saturating_add(octets as u64);
-        (octets > 0 && self.refusal().is_none()).then_some(Event::Body(runs))
+        (octets > 0 && self.refusal().is_none()).then_some(ServerEvent::Body(runs))
     }
 
     /// What is wrong with the message so far.
@@ -62,7 +62,11 @@ impl Server {
         self.chunk_refusal.is_some() || self.refusal().is_some()
     }
 
-    pub(super) fn end_of_body(&mut self, now: Instant, output: &mut Vec<u8>) -> Event<'static> {
+    pub(super) fn end_of_body(
+        &mut self,
+        now: Instant,
+        output: &mut Vec<u8>,
+    ) -> ServerEvent<'static> {
         let refusal = self.refusal().or(self.checker.defect_at_end().map(BodyRefusal::Defect));
         // RFC 2033, 4.2: one reply for each accepted recipient.
         self.delivering = self.recipients;
@@ -71,13 +75,13 @@ impl Server {
         self.idle_commands = 0;
         self.pace.on_message(now);
         match refusal {
-            None => self.ask(Question::EndOfBody, Event::EndOfBody),
+            None => self.ask(Question::EndOfBody, ServerEvent::EndOfBody),
             Some(refusal) => {
                 for _ in 0..self.deliveries {
                     self.say(&refusal.response(), output);
                 }
                 self.state = State::Command;
-                Event::BodyRefused(refusal)
+                ServerEvent::BodyRefused(refusal)
             }
         }
     }
@@ -86,7 +90,7 @@ impl Server {
         &mut self,
         now: Instant,
         output: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<ServerEvent<'static>> {
         self.state = State::Command;
         if let Some((response, is_error)) = self.chunk_refusal.take() {
             self.pace.forget_body();
@@ -107,11 +111,15 @@ impl Server {
     }
 
     /// A message that comes in pieces cannot be taken, which shows before its end.
-    fn fail_transfer(&mut self, refusal: BodyRefusal, output: &mut Vec<u8>) -> Event<'static> {
+    fn fail_transfer(
+        &mut self,
+        refusal: BodyRefusal,
+        output: &mut Vec<u8>,
+    ) -> ServerEvent<'static> {
         self.say(&refusal.response(), output);
         self.pace.forget_body();
         self.transfer = Transfer::Failed;
-        Event::BodyRefused(refusal)
+        ServerEvent::BodyRefused(refusal)
     }
 
     /// BURL, which stands where a chunk may stand (RFC 4468, 3.2).
@@ -120,7 +128,7 @@ impl Server {
         uri: Uri<'i>,
         last: bool,
         output: &mut Vec<u8>,
-    ) -> Option<Event<'i>> {
+    ) -> Option<ServerEvent<'i>> {
         let refusal = match self.transfer {
             _ if self.config.announced_burl().is_none() => replies::NOT_OFFERED,
             _ if self.said == Said::Nothing => replies::HELLO_FIRST,
@@ -138,14 +146,16 @@ impl Server {
                     return Some(event);
                 }
                 let first = self.transfer == Transfer::None;
-                return Some(self.ask(Question::Fetch { last }, Event::Fetch { uri, first, last }));
+                return Some(
+                    self.ask(Question::Fetch { last }, ServerEvent::Fetch { uri, first, last }),
+                );
             }
         };
         self.refuse(&refusal, output)
     }
 
     /// BDAT. Whatever is wrong with it, its octets are read before it is answered (RFC 3030, 2).
-    pub(super) fn on_bdat(&mut self, chunk: Chunk) -> Option<Event<'static>> {
+    pub(super) fn on_bdat(&mut self, chunk: Chunk) -> Option<ServerEvent<'static>> {
         self.chunk = chunk;
         let clear = matches!(self.channel, Channel::Plain);
         let refusal = match self.transfer {
@@ -174,7 +184,7 @@ impl Server {
         }
         if self.transfer == Transfer::None {
             self.transfer = Transfer::Chunks;
-            return Some(self.ask(Question::Chunk, Event::Data));
+            return Some(self.ask(Question::Chunk, ServerEvent::Data));
         }
         self.state = State::Chunk;
         None
@@ -185,7 +195,7 @@ impl Server {
         &mut self,
         response: Response,
         is_error: bool,
-    ) -> Option<Event<'static>> {
+    ) -> Option<ServerEvent<'static>> {
         self.chunk_refusal = Some((response, is_error));
         self.state = State::Chunk;
         None

@@ -12,7 +12,7 @@ use crate::wire::path::DomainBuf;
 
 /// What all connections of a server have in common.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ServerConfig {
     /// The name in the greeting and in the EHLO reply.
     pub name: DomainBuf,
     /// SMTP or LMTP.
@@ -74,15 +74,15 @@ pub struct Config {
     pub mail_parameters: Vec<String>,
     /// Keywords of further parameters that are taken with RCPT.
     pub rcpt_parameters: Vec<String>,
-    /// Further verbs: their commands become [`Event::Other`](super::Event::Other).
+    /// Further verbs: their commands become [`ServerEvent::Other`](super::ServerEvent::Other).
     pub verbs: Vec<String>,
-    /// Limits on what a client may send.
-    pub limits: Limits,
+    /// ServerLimits on what a client may send.
+    pub limits: ServerLimits,
     /// Time limits; a server uses `idle`, `progress`, `body`, `auth` and `handshake`.
     pub timeouts: Timeouts,
 }
 
-impl Config {
+impl ServerConfig {
     /// No TLS, no size limit, PIPELINING, 8BITMIME and ENHANCEDSTATUSCODES, no other extension.
     pub fn new(name: DomainBuf) -> Self {
         Self {
@@ -115,13 +115,13 @@ impl Config {
             mail_parameters: Vec::new(),
             rcpt_parameters: Vec::new(),
             verbs: Vec::new(),
-            limits: Limits::default(),
+            limits: ServerLimits::default(),
             timeouts: Timeouts::default(),
         }
     }
 }
 
-impl Config {
+impl ServerConfig {
     /// RFC 6531, 3.1: a server that announces SMTPUTF8 must announce 8BITMIME.
     pub(super) fn announces_smtputf8(&self) -> bool {
         self.smtputf8 && self.eight_bit_mime
@@ -153,7 +153,7 @@ impl Config {
 
     /// RFC 9422, 4: numbers of at most six digits.
     pub(super) fn limits_line(&self) -> String {
-        let Limits { recipients, transactions, recipient_domains, .. } = self.limits;
+        let ServerLimits { recipients, transactions, recipient_domains, .. } = self.limits;
         let limits = [
             ("MAILMAX", transactions),
             ("RCPTMAX", Some(recipients)),
@@ -192,9 +192,9 @@ pub struct FutureRelease {
 
 const MAX_LIMIT: usize = crate::wire::capabilities::Limits::MAX as usize;
 
-/// Limits on what a client may send.
+/// ServerLimits on what a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Octets of a command line with its CRLF. RFC 5321, 4.5.3.1.4: at least 512, more with extensions; 2048 is what
     /// Postfix takes.
     pub command_line: usize,
@@ -217,7 +217,7 @@ pub struct Limits {
     /// worms send nothing else; a client that probes for extensions sends a few.
     pub unknown_commands: usize,
     /// Commands between two messages that bring none forward: NOOP, RSET, EHLO, VRFY, EXPN, HELP, ETRN, XCLIENT and
-    /// those of [`Config::verbs`]. One more ends the connection with 421. 100 is what Postfix takes.
+    /// those of [`ServerConfig::verbs`]. One more ends the connection with 421. 100 is what Postfix takes.
     pub idle_commands: usize,
     /// Octets a second that a message must come with on average, behind a first grace of
     /// [`Timeouts::body`](crate::timeouts::Timeouts::body); 0 for no limit. Time that the caller takes does not count.
@@ -226,7 +226,7 @@ pub struct Limits {
     pub body_rate: u32,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             command_line: 2048,

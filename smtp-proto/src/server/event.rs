@@ -8,7 +8,7 @@ use crate::wire::path::{ForwardPath, ReversePath};
 
 /// What happened, or what is wanted.
 #[derive(Clone, Debug)]
-pub enum Event<'i> {
+pub enum ServerEvent<'i> {
     /// Answer with the greeting: 220, or 554 (then everything but QUIT gets 503), or 421. The server's name is put
     /// before the text.
     Connected,
@@ -55,7 +55,7 @@ pub enum Event<'i> {
     /// The message is complete. 2yz takes the responsibility for it (RFC 5321, 4.2.5). In LMTP each recipient may have
     /// its own answer: [`Server::respond_each`](super::Server::respond_each).
     EndOfBody,
-    /// VRFY, EXPN, HELP or ETRN, or one of [`Config::verbs`](super::Config::verbs).
+    /// VRFY, EXPN, HELP or ETRN, or one of [`ServerConfig::verbs`](super::ServerConfig::verbs).
     Other(Command<'i>),
 
     /// AUTH: a question of the mechanism. Answer with [`Server::answer`](super::Server::answer), or with a response of
@@ -81,7 +81,7 @@ pub enum Event<'i> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyRefusal {
-    /// More octets than [`Config::size_limit`](super::Config::size_limit).
+    /// More octets than [`ServerConfig::size_limit`](super::ServerConfig::size_limit).
     #[error("the message exceeds the size limit")]
     TooLarge,
     /// Line ends that another host might read differently.

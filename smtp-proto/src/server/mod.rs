@@ -9,8 +9,8 @@
 //!        QUIT, 421, errors ──> Closed
 //! ```
 //!
-//! Events in the first half of [`Event`] want [`Server::respond`]; the reply code decides the transition.
-//! [`Event::Authenticate`] wants [`Server::answer`]; what that leads to the mechanism decides. Until then
+//! Events in the first half of [`ServerEvent`] want [`Server::respond`]; the reply code decides the transition.
+//! [`ServerEvent::Authenticate`] wants [`Server::answer`]; what that leads to the mechanism decides. Until then
 //! nothing more is parsed, so a slow answer holds back only its own connection. Every transition stands in
 //! `transition.rs`, in one match.
 //!
@@ -18,10 +18,10 @@
 //! use std::{sync::Arc, time::Instant};
 //! use smtp_proto::channel::Channel;
 //! use smtp_proto::wire::reply::Response;
-//! use smtp_proto::server::{Config, Event, Server};
+//! use smtp_proto::server::{ServerConfig, ServerEvent, Server};
 //! use smtp_proto::{Step, Want};
 //!
-//! let config = Arc::new(Config::new("mx.test.example".parse()?));
+//! let config = Arc::new(ServerConfig::new("mx.test.example".parse()?));
 //! let now = Instant::now();
 //! let mut server = Server::new(config, Channel::Plain, now);
 //! let (mut output, mut message) = (Vec::new(), Vec::new());
@@ -31,13 +31,13 @@
 //!     let progress = server.poll(input, &mut output, now)?;
 //!     input = &input[progress.consumed..];
 //!     let response = match progress.step {
-//!         Step::Event(Event::Connected) => Response::fixed(220, (2, 0, 0), "ESMTP"),
-//!         Step::Event(Event::Data) => Response::fixed(354, (3, 0, 0), "go ahead"),
-//!         Step::Event(Event::Body(runs)) => {
+//!         Step::Event(ServerEvent::Connected) => Response::fixed(220, (2, 0, 0), "ESMTP"),
+//!         Step::Event(ServerEvent::Data) => Response::fixed(354, (3, 0, 0), "go ahead"),
+//!         Step::Event(ServerEvent::Body(runs)) => {
 //!             runs.for_each(|run| message.extend_from_slice(run));
 //!             continue;
 //!         }
-//!         Step::Event(Event::Closed) => break,
+//!         Step::Event(ServerEvent::Closed) => break,
 //!         Step::Event(_) => Response::fixed(250, (2, 0, 0), "OK"),
 //!         Step::Wait(_) => unreachable!("the script is complete"),
 //!     };
@@ -58,8 +58,8 @@ mod replies;
 mod state;
 mod transition;
 
-pub use config::{Config, FutureRelease, Limits, StartTls};
-pub use event::{BodyRefusal, EarlyTalk, Event};
+pub use config::{FutureRelease, ServerConfig, ServerLimits, StartTls};
+pub use event::{BodyRefusal, EarlyTalk, ServerEvent};
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -79,7 +79,7 @@ use state::{Chunk, Needs, Question, Said, State, Transfer};
 /// The server's side of one connection. See the [module](self).
 #[derive(Debug)]
 pub struct Server {
-    config: Arc<Config>,
+    config: Arc<ServerConfig>,
     channel: Channel,
     state: State,
     lines: LineReader,
@@ -137,7 +137,7 @@ pub struct Server {
 impl Server {
     /// A fresh connection. `channel` is [`Channel::Plain`], or [`Channel::Implicit`] when the driver has run the
     /// handshake already (RFC 8314).
-    pub fn new(config: Arc<Config>, channel: Channel, now: Instant) -> Self {
+    pub fn new(config: Arc<ServerConfig>, channel: Channel, now: Instant) -> Self {
         Self {
             config,
             channel,
@@ -184,7 +184,7 @@ impl Server {
         input: &'i [u8],
         output: &mut Vec<u8>,
         now: Instant,
-    ) -> Result<Progress<Event<'i>>, Error> {
+    ) -> Result<Progress<ServerEvent<'i>>, Error> {
         let mut consumed = 0;
         self.read_secrets = false;
         if !matches!(self.state, State::Asked(_)) {
@@ -202,11 +202,11 @@ impl Server {
                 State::Asked(_) => {
                     return Ok(Progress { consumed, step: Step::Wait(Want::Answer) });
                 }
-                State::Fresh => self.ask(Question::Connected, Event::Connected),
+                State::Fresh => self.ask(Question::Connected, ServerEvent::Connected),
                 State::BodyEnded => self.end_of_body(now, output),
                 State::Closing => {
                     self.state = State::Over(Error::Closed);
-                    Event::Closed
+                    ServerEvent::Closed
                 }
                 State::TlsGranted | State::Handshake if !rest.is_empty() => {
                     if self.state == State::TlsGranted {
@@ -290,7 +290,7 @@ impl Server {
         consumed: usize,
         want: Want,
         output: &mut Vec<u8>,
-    ) -> Result<Progress<Event<'i>>, Error> {
+    ) -> Result<Progress<ServerEvent<'i>>, Error> {
         let since = *self.since.get_or_insert(now);
         let phase = self.phase();
         let (deadline, response) =
@@ -315,7 +315,7 @@ impl Server {
         }
     }
 
-    fn ask<'i>(&mut self, question: Question, event: Event<'i>) -> Event<'i> {
+    fn ask<'i>(&mut self, question: Question, event: ServerEvent<'i>) -> ServerEvent<'i> {
         self.state = State::Asked(question);
         event
     }
@@ -374,7 +374,7 @@ impl Server {
         Ok(())
     }
 
-    /// As [`respond`](Self::respond) to [`Event::EndOfBody`] in LMTP, with a word for each recipient that was accepted,
+    /// As [`respond`](Self::respond) to [`ServerEvent::EndOfBody`] in LMTP, with a word for each recipient that was accepted,
     /// in the order of their RCPTs (RFC 2033, 4.2). A single response by `respond` is said for all of them.
     pub fn respond_each(
         &mut self,
@@ -453,12 +453,12 @@ impl Server {
     /// same; what to make of it is the caller's affair, most often a reason to refuse.
     ///
     /// To see it, show [`poll`](Self::poll) what has come before the greeting is sent: wait a moment with the answer to
-    /// [`Event::Connected`], then read what is there without waiting.
+    /// [`ServerEvent::Connected`], then read what is there without waiting.
     pub const fn early_talk(&self) -> Option<EarlyTalk> {
         self.early_talk
     }
 
-    /// Recipients of the present transaction that were accepted; at [`Event::EndOfBody`], of the one that ends.
+    /// Recipients of the present transaction that were accepted; at [`ServerEvent::EndOfBody`], of the one that ends.
     pub const fn recipients(&self) -> usize {
         match self.state {
             State::Asked(Question::EndOfBody) => self.delivering,

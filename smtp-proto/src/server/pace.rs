@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Config;
+use super::ServerConfig;
 use super::replies;
 use crate::timeouts::Phase;
 use crate::timeouts::later;
@@ -63,7 +63,7 @@ impl Pace {
         phase: Phase,
         since: Instant,
         refused: bool,
-        config: &Config,
+        config: &ServerConfig,
     ) -> (Instant, Response) {
         let timeouts = &config.timeouts;
         let silent = timeouts.deadline(phase, since);

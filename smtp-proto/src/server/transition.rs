@@ -1,10 +1,12 @@
 //! Every transition of the server: which command and which response lead where.
 
 use super::auth::write_challenge;
-use super::{Chunk, Event, Needs, Question, Said, Server, StartTls, State, Transfer, replies};
+use super::{
+    Chunk, Needs, Question, Said, Server, ServerEvent, StartTls, State, Transfer, replies,
+};
 use crate::Protocol;
 use crate::channel::Channel;
-use crate::sasl::server::{Identity, Step as AuthStep};
+use crate::sasl::server::{ExchangeStep, Identity};
 use crate::wire::command::{Command, CommandError, XclientValue};
 use crate::wire::line::LineError;
 use crate::wire::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters, Xtext};
@@ -16,7 +18,7 @@ impl Server {
         &mut self,
         line: &'i [u8],
         output: &mut Vec<u8>,
-    ) -> Option<Event<'i>> {
+    ) -> Option<ServerEvent<'i>> {
         self.commands += 1;
         match Command::parse(line) {
             Ok(command) if self.exceeds_idle(&command) => {
@@ -47,12 +49,16 @@ impl Server {
         &mut self,
         error: LineError,
         output: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<ServerEvent<'static>> {
         self.commands += 1;
         self.refuse(&replies::line(error), output)
     }
 
-    fn on_command<'i>(&mut self, command: Command<'i>, output: &mut Vec<u8>) -> Option<Event<'i>> {
+    fn on_command<'i>(
+        &mut self,
+        command: Command<'i>,
+        output: &mut Vec<u8>,
+    ) -> Option<ServerEvent<'i>> {
         if matches!(command, Command::Quit) {
             self.say(&replies::BYE, output);
             self.state = State::Closing;
@@ -74,9 +80,10 @@ impl Server {
             }
             Command::Lhlo(_) if !lmtp => self.refuse(&replies::UNKNOWN_COMMAND, output),
             Command::Noop(_) => self.done(&replies::OK, output),
-            Command::Ehlo(name) | Command::Lhlo(name) => Some(
-                self.ask(Question::Hello { extended: true }, Event::Hello { name, extended: true }),
-            ),
+            Command::Ehlo(name) | Command::Lhlo(name) => Some(self.ask(
+                Question::Hello { extended: true },
+                ServerEvent::Hello { name, extended: true },
+            )),
             Command::StartTls if !clear => self.refuse(&replies::TLS_ALREADY, output),
             Command::StartTls if self.config.starttls == StartTls::No => {
                 self.refuse(&replies::NOT_OFFERED, output)
@@ -84,7 +91,7 @@ impl Server {
             Command::StartTls if self.said != Said::Ehlo => {
                 self.refuse(&replies::HELLO_FIRST, output)
             }
-            Command::StartTls => Some(self.ask(Question::StartTls, Event::StartTls)),
+            Command::StartTls => Some(self.ask(Question::StartTls, ServerEvent::StartTls)),
 
             Command::Unknown { verb, .. } if self.commands == 1 && is_http(verb) => {
                 self.say(&replies::NOT_HTTP, output);
@@ -113,16 +120,14 @@ impl Server {
                 Err(response) => self.refuse(&response, output),
             },
 
-            Command::Helo(name) => {
-                Some(self.ask(
-                    Question::Hello { extended: false },
-                    Event::Hello { name, extended: false },
-                ))
-            }
+            Command::Helo(name) => Some(self.ask(
+                Question::Hello { extended: false },
+                ServerEvent::Hello { name, extended: false },
+            )),
             Command::Rset => {
                 self.reset();
                 self.say(&replies::OK, output);
-                Some(Event::Reset)
+                Some(ServerEvent::Reset)
             }
             Command::Mail { .. } | Command::Rcpt { .. } | Command::Data
                 if self.said == Said::Nothing =>
@@ -152,7 +157,7 @@ impl Server {
                     if self.identity.is_none() {
                         parameters.auth = parameters.auth.map(|_| Xtext::NOBODY);
                     }
-                    Some(self.ask(Question::Mail(needs), Event::Mail { path, parameters }))
+                    Some(self.ask(Question::Mail(needs), ServerEvent::Mail { path, parameters }))
                 }
             },
             Command::Rcpt { .. } | Command::Data if !self.mail => {
@@ -167,7 +172,9 @@ impl Server {
                     self.done(&replies::TOO_MANY_RECIPIENTS, output)
                 }
                 None if self.exceeds_domains(path) => self.done(&replies::TOO_MANY_DOMAINS, output),
-                None => Some(self.ask(Question::Recipient, Event::Recipient { path, parameters })),
+                None => {
+                    Some(self.ask(Question::Recipient, ServerEvent::Recipient { path, parameters }))
+                }
             },
             Command::Data if self.recipients == 0 && lmtp => {
                 self.refuse(&replies::RCPT_FIRST, output)
@@ -176,7 +183,7 @@ impl Server {
                 self.refuse(&replies::BDAT_ONLY, output)
             }
             Command::Data if self.recipients == 0 => self.refuse(&replies::NO_RECIPIENTS, output),
-            Command::Data => Some(self.ask(Question::Data, Event::Data)),
+            Command::Data => Some(self.ask(Question::Data, ServerEvent::Data)),
             // RFC 6531, 3.7.4.2.
             Command::Vrfy { smtputf8: true, .. } | Command::Expn { smtputf8: true, .. }
                 if !self.config.announces_smtputf8() =>
@@ -189,10 +196,10 @@ impl Server {
                 self.refuse(&replies::NON_ASCII_ADDRESS, output)
             }
             Command::Vrfy { .. } | Command::Expn { .. } | Command::Help(_) => {
-                Some(self.ask(Question::Other, Event::Other(command)))
+                Some(self.ask(Question::Other, ServerEvent::Other(command)))
             }
             Command::Unknown { verb, .. } if is_listed(&self.config.verbs, verb) => {
-                Some(self.ask(Question::Other, Event::Other(command)))
+                Some(self.ask(Question::Other, ServerEvent::Other(command)))
             }
             Command::Etrn(_) if !self.config.etrn => self.refuse(&replies::NOT_OFFERED, output),
             Command::Etrn(_) if self.said == Said::Nothing => {
@@ -203,7 +210,7 @@ impl Server {
             Command::Etrn(queue) if !queue.is_ascii() && !self.config.announces_smtputf8() => {
                 self.refuse(&replies::NON_ASCII_ADDRESS, output)
             }
-            Command::Etrn(_) => Some(self.ask(Question::Other, Event::Other(command))),
+            Command::Etrn(_) => Some(self.ask(Question::Other, ServerEvent::Other(command))),
             Command::Xclient(_) if self.config.xclient.is_empty() => {
                 self.refuse(&replies::NOT_OFFERED, output)
             }
@@ -215,7 +222,7 @@ impl Server {
             }
             Command::Xclient(client) => {
                 self.login = client.login.and_then(login);
-                Some(self.ask(Question::Xclient, Event::Xclient(client)))
+                Some(self.ask(Question::Xclient, ServerEvent::Xclient(client)))
             }
             Command::Burl { uri, last } => self.on_burl(uri, last, output),
             Command::Unknown { .. } => {
@@ -342,7 +349,7 @@ impl Server {
     }
 
     /// Says something that is nobody's fault.
-    fn done(&self, response: &Response, output: &mut Vec<u8>) -> Option<Event<'static>> {
+    fn done(&self, response: &Response, output: &mut Vec<u8>) -> Option<ServerEvent<'static>> {
         self.say(response, output);
         None
     }
@@ -353,7 +360,7 @@ impl Server {
         &mut self,
         response: &Response,
         output: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<ServerEvent<'static>> {
         self.errors += 1;
         if self.errors > self.config.limits.errors {
             self.say(&replies::TOO_MANY_ERRORS, output);
@@ -467,24 +474,24 @@ impl Server {
     /// A step of AUTH.
     pub(super) fn on_auth_step(
         &mut self,
-        step: AuthStep,
+        step: ExchangeStep,
         output: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<ServerEvent<'static>> {
         self.state = State::Command;
         let failure = match step {
-            AuthStep::Challenge(challenge) => {
+            ExchangeStep::Challenge(challenge) => {
                 write_challenge(&challenge, output);
                 self.state = State::Auth;
                 return None;
             }
-            AuthStep::Ask(question) => return Some(self.ask_for_auth(question)),
-            AuthStep::Done(identity) => {
+            ExchangeStep::Ask(question) => return Some(self.ask_for_auth(question)),
+            ExchangeStep::Done(identity) => {
                 self.exchange = None;
                 self.say(&replies::AUTHENTICATED, output);
                 self.identity = Some(identity.clone());
-                return Some(Event::Authenticated(identity));
+                return Some(ServerEvent::Authenticated(identity));
             }
-            AuthStep::Failed(failure) => failure,
+            ExchangeStep::Failed(failure) => failure,
         };
         self.exchange = None;
         let response = replies::failure(&failure);
@@ -499,7 +506,7 @@ impl Server {
                 self.state = State::Closing;
             }
         }
-        Some(Event::AuthenticationFailed(failure))
+        Some(ServerEvent::AuthenticationFailed(failure))
     }
 }
 

@@ -6,13 +6,13 @@ use smtp_proto::Secret;
 use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::channel::{Channel, TlsInfo};
 use smtp_proto::sasl::client::{Binding, ClientMechanism as _, ClientScramSha256};
-use smtp_proto::server::Config;
+use smtp_proto::server::ServerConfig;
 
 use super::auth::{base64, decode};
 use super::{ServerBed, mechanisms, server_config, tls_info};
 
-pub fn config() -> Config {
-    Config { mechanisms: mechanisms(), ..server_config() }
+pub fn config() -> ServerConfig {
+    ServerConfig { mechanisms: mechanisms(), ..server_config() }
 }
 
 pub fn exported(data: &str) -> ChannelBinding {
@@ -26,7 +26,7 @@ pub fn bound() -> Channel {
 }
 
 /// After EHLO, inside TLS that can be bound to.
-pub fn inside(config: Config) -> ServerBed {
+pub fn inside(config: ServerConfig) -> ServerBed {
     let mut bed = ServerBed::on(config, bound());
     bed.feed(b"EHLO c\r\n");
     bed.said();

@@ -32,8 +32,8 @@ pub fn client_config() -> client::ClientConfig {
     client::ClientConfig::new("client.test.example".parse().unwrap())
 }
 
-pub fn server_config() -> server::Config {
-    server::Config::new("mx.test.example".parse().unwrap())
+pub fn server_config() -> server::ServerConfig {
+    server::ServerConfig::new("mx.test.example".parse().unwrap())
 }
 
 pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
@@ -44,15 +44,15 @@ pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
 }
 
 /// A handler's answer to an event that wants one.
-pub type Answer = Arc<dyn Fn(&server::Event<'_>) -> Response + Send + Sync>;
+pub type Answer = Arc<dyn Fn(&server::ServerEvent<'_>) -> Response + Send + Sync>;
 
-pub fn accept(event: &server::Event<'_>) -> Response {
+pub fn accept(event: &server::ServerEvent<'_>) -> Response {
     match event {
-        server::Event::Connected => Response::fixed(220, (2, 0, 0), "ready"),
-        server::Event::Xclient(_) => Response::fixed(220, (2, 0, 0), "ready again"),
-        server::Event::StartTls => Response::fixed(220, (2, 0, 0), "go ahead"),
-        server::Event::Data => Response::fixed(354, (3, 0, 0), "go ahead"),
-        server::Event::Other(_) => Response::fixed(252, (2, 5, 2), "try it"),
+        server::ServerEvent::Connected => Response::fixed(220, (2, 0, 0), "ready"),
+        server::ServerEvent::Xclient(_) => Response::fixed(220, (2, 0, 0), "ready again"),
+        server::ServerEvent::StartTls => Response::fixed(220, (2, 0, 0), "go ahead"),
+        server::ServerEvent::Data => Response::fixed(354, (3, 0, 0), "go ahead"),
+        server::ServerEvent::Other(_) => Response::fixed(252, (2, 5, 2), "try it"),
         _ => Response::fixed(250, (2, 0, 0), "OK"),
     }
 }
@@ -112,7 +112,7 @@ pub fn mechanisms() -> Vec<Arc<dyn Mechanism>> {
 #[derive(Clone)]
 pub struct Scenario {
     pub client: client::ClientConfig,
-    pub server: server::Config,
+    pub server: server::ServerConfig,
     pub rules: TlsRules,
     /// What the handshake shows.
     pub tls: Arc<TlsInfo>,
@@ -353,24 +353,24 @@ impl<'s> Pair<'s> {
                     self.server_input.drain(..consumed);
                     break;
                 }
-                Step::Event(server::Event::Body(runs)) => {
+                Step::Event(server::ServerEvent::Body(runs)) => {
                     // How a body is cut into events depends on the reads, and may.
                     runs.for_each(|run| self.collected.extend_from_slice(run));
                 }
                 Step::Event(event) => {
                     self.trace.server.push(format!("{event:?}"));
                     match &event {
-                        server::Event::Closed => self.server_over = true,
-                        server::Event::BodyRefused(_) => self.collected.clear(),
-                        server::Event::Reset
-                        | server::Event::Authenticated(_)
-                        | server::Event::AuthenticationFailed(_) => {}
-                        server::Event::Authenticate(question) => {
+                        server::ServerEvent::Closed => self.server_over = true,
+                        server::ServerEvent::BodyRefused(_) => self.collected.clear(),
+                        server::ServerEvent::Reset
+                        | server::ServerEvent::Authenticated(_)
+                        | server::ServerEvent::AuthenticationFailed(_) => {}
+                        server::ServerEvent::Authenticate(question) => {
                             self.server.answer(authority(question)).unwrap()
                         }
                         _ => {
                             let response = (self.scenario.answer)(&event);
-                            if matches!(event, server::Event::EndOfBody) {
+                            if matches!(event, server::ServerEvent::EndOfBody) {
                                 let message = std::mem::take(&mut self.collected);
                                 if response.code() == 250 {
                                     self.trace.stored.push(message);
@@ -494,11 +494,11 @@ pub struct ServerBed {
 }
 
 impl ServerBed {
-    pub fn new(config: server::Config) -> Self {
+    pub fn new(config: server::ServerConfig) -> Self {
         Self::on(config, Channel::Plain)
     }
 
-    pub fn on(config: server::Config, channel: Channel) -> Self {
+    pub fn on(config: server::ServerConfig, channel: Channel) -> Self {
         let now = Instant::now();
         Self {
             server: Server::new(Arc::new(config), channel, now),
@@ -512,7 +512,11 @@ impl ServerBed {
     }
 
     /// Answers with `response` where `here` says so, and accepts everything else.
-    pub fn answering(mut self, here: fn(&server::Event<'_>) -> bool, response: Response) -> Self {
+    pub fn answering(
+        mut self,
+        here: fn(&server::ServerEvent<'_>) -> bool,
+        response: Response,
+    ) -> Self {
         self.answer =
             Arc::new(move |event| if here(event) { response.clone() } else { accept(event) });
         self
@@ -541,7 +545,7 @@ impl ServerBed {
                 }
                 Step::Event(event) => {
                     events.push(describe_server(&event));
-                    if let server::Event::Authenticate(question) = &event {
+                    if let server::ServerEvent::Authenticate(question) = &event {
                         answer = Some((self.authority)(question));
                     } else if wants_answer(&event) {
                         response = Some((self.answer)(&event));
@@ -582,25 +586,25 @@ impl ServerBed {
     }
 }
 
-pub fn wants_answer(event: &server::Event<'_>) -> bool {
+pub fn wants_answer(event: &server::ServerEvent<'_>) -> bool {
     !matches!(
         event,
-        server::Event::Body(_)
-            | server::Event::BodyRefused(_)
-            | server::Event::Reset
-            | server::Event::Closed
-            | server::Event::Authenticated(_)
-            | server::Event::AuthenticationFailed(_)
+        server::ServerEvent::Body(_)
+            | server::ServerEvent::BodyRefused(_)
+            | server::ServerEvent::Reset
+            | server::ServerEvent::Closed
+            | server::ServerEvent::Authenticated(_)
+            | server::ServerEvent::AuthenticationFailed(_)
     )
 }
 
 /// The name of a server event; of a body its octets.
-pub fn describe_server(event: &server::Event<'_>) -> String {
+pub fn describe_server(event: &server::ServerEvent<'_>) -> String {
     match event {
-        server::Event::Hello { name, .. } => format!("Hello {name}"),
-        server::Event::Mail { path, .. } => format!("Mail {path}"),
-        server::Event::Recipient { path, .. } => format!("Recipient {path}"),
-        server::Event::Body(runs) => {
+        server::ServerEvent::Hello { name, .. } => format!("Hello {name}"),
+        server::ServerEvent::Mail { path, .. } => format!("Mail {path}"),
+        server::ServerEvent::Recipient { path, .. } => format!("Recipient {path}"),
+        server::ServerEvent::Body(runs) => {
             let bytes: Vec<u8> = runs.clone().flatten().copied().collect();
             format!("Body {}", bytes.escape_ascii())
         }

@@ -210,7 +210,7 @@ impl World {
         server: &Server,
         identity: Arc<CertifiedKey>,
     ) -> Result<Inbound, Failed> {
-        let mut config = server::Config::new(hop.server.parse()?);
+        let mut config = server::ServerConfig::new(hop.server.parse()?);
         config.timeouts.handshake = 2 * HANDSHAKE;
         config.size_limit = Some(1 << 30);
         config.require_tls = setup.offers_requiretls;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::sasl::server::Answer;
-use smtp_proto::server::{Event, Server};
+use smtp_proto::server::{Server, ServerEvent};
 use smtp_proto::stamp::Hello;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::reply::Response;
@@ -113,14 +113,14 @@ enum Said {
 
 /// Puts one event before the handler.
 async fn answer<S: Io, H: Handler>(
-    event: Event<'_>,
+    event: ServerEvent<'_>,
     handler: &mut H,
     session: &mut Session,
     inbound: &Inbound,
     recipients: usize,
     link: &mut Link<S>,
 ) -> io::Result<Said> {
-    if let Event::Hello { name, extended } = event {
+    if let ServerEvent::Hello { name, extended } = event {
         session.name = name.to_owned();
         session.hello = match (inbound.smtp.protocol, extended) {
             (Protocol::Lmtp, _) => Hello::Lhlo,
@@ -130,24 +130,24 @@ async fn answer<S: Io, H: Handler>(
     }
     let session = &*session;
     let response = match event {
-        Event::Connected => link.promptly(handler.connected(session)).await?,
-        Event::Hello { .. } => link.promptly(handler.hello(session)).await?,
-        Event::StartTls if inbound.tls.is_none() => NO_TLS,
-        Event::StartTls => link.promptly(handler.starttls(session)).await?,
-        Event::Mail { path, parameters } => {
+        ServerEvent::Connected => link.promptly(handler.connected(session)).await?,
+        ServerEvent::Hello { .. } => link.promptly(handler.hello(session)).await?,
+        ServerEvent::StartTls if inbound.tls.is_none() => NO_TLS,
+        ServerEvent::StartTls => link.promptly(handler.starttls(session)).await?,
+        ServerEvent::Mail { path, parameters } => {
             link.promptly(handler.mail(session, path, parameters)).await?
         }
-        Event::Recipient { path, parameters } => {
+        ServerEvent::Recipient { path, parameters } => {
             link.promptly(handler.recipient(session, path, parameters)).await?
         }
-        Event::Data => link.promptly(handler.data(session)).await?,
-        Event::EndOfBody if inbound.smtp.protocol == Protocol::Lmtp => {
+        ServerEvent::Data => link.promptly(handler.data(session)).await?,
+        ServerEvent::EndOfBody if inbound.smtp.protocol == Protocol::Lmtp => {
             return Ok(Said::Each(
                 link.promptly(handler.end_of_body_each(session, recipients)).await?,
             ));
         }
-        Event::EndOfBody => link.promptly(handler.end_of_body(session)).await?,
-        Event::Fetch { uri, first, .. } => {
+        ServerEvent::EndOfBody => link.promptly(handler.end_of_body(session)).await?,
+        ServerEvent::Fetch { uri, first, .. } => {
             let ready = if first { link.promptly(handler.data(session)).await? } else { GO_AHEAD };
             if ready.code() == GO_AHEAD.code() {
                 link.promptly(handler.fetch(session, uri)).await?
@@ -155,13 +155,13 @@ async fn answer<S: Io, H: Handler>(
                 ready
             }
         }
-        Event::Xclient(client) => link.promptly(handler.xclient(session, client)).await?,
-        Event::Other(command) => link.promptly(handler.other(session, command)).await?,
-        Event::Authenticate(question) => {
+        ServerEvent::Xclient(client) => link.promptly(handler.xclient(session, client)).await?,
+        ServerEvent::Other(command) => link.promptly(handler.other(session, command)).await?,
+        ServerEvent::Authenticate(question) => {
             let answer = link.promptly(handler.authenticate(session, question)).await?;
             return Ok(Said::Answer(answer));
         }
-        Event::Authenticated(identity) => {
+        ServerEvent::Authenticated(identity) => {
             tracing::info!(
                 user = identity.user,
                 authorization = identity.authorization,
@@ -170,25 +170,25 @@ async fn answer<S: Io, H: Handler>(
             link.promptly(handler.authenticated(session)).await?;
             return Ok(Said::None);
         }
-        Event::AuthenticationFailed(failure) => {
+        ServerEvent::AuthenticationFailed(failure) => {
             tracing::info!(%failure, "not authenticated");
             link.promptly(handler.authentication_failed(session, &failure)).await?;
             return Ok(Said::None);
         }
-        Event::Body(runs) => {
+        ServerEvent::Body(runs) => {
             link.promptly(handler.body(runs)).await?;
             return Ok(Said::None);
         }
-        Event::BodyRefused(refusal) => {
+        ServerEvent::BodyRefused(refusal) => {
             tracing::info!(%refusal, "message refused");
             link.promptly(handler.body_refused(refusal)).await?;
             return Ok(Said::None);
         }
-        Event::Reset => {
+        ServerEvent::Reset => {
             link.promptly(handler.reset()).await?;
             return Ok(Said::None);
         }
-        Event::Closed => return Ok(Said::None),
+        ServerEvent::Closed => return Ok(Said::None),
     };
     Ok(Said::One(response))
 }
@@ -240,11 +240,11 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                 wire.send(inbound.smtp.timeouts.deadline(Phase::Idle, Instant::now())).await?;
             }
             let progress = server.poll(&wire.input, &mut wire.link.output, Instant::now())?;
-            let greets = matches!(progress.step, Step::Event(Event::Connected));
-            let mut restarts = matches!(progress.step, Step::Event(Event::Xclient(_)));
+            let greets = matches!(progress.step, Step::Event(ServerEvent::Connected));
+            let mut restarts = matches!(progress.step, Step::Event(ServerEvent::Xclient(_)));
             let want = match progress.step {
                 Step::Wait(want) => Some(want),
-                Step::Event(Event::Closed) => return Ok(()),
+                Step::Event(ServerEvent::Closed) => return Ok(()),
                 Step::Event(event) => {
                     session.early_talk = server.early_talk();
                     if session.identity.as_ref() != server.identity() {

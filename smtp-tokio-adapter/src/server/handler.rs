@@ -134,7 +134,7 @@ pub trait Handler: Send {
         async { None }
     }
 
-    /// AUTH: a mechanism asks about a user. Called only where [`Config::mechanisms`](smtp_proto::server::Config::mechanisms)
+    /// AUTH: a mechanism asks about a user. Called only where [`ServerConfig::mechanisms`](smtp_proto::server::ServerConfig::mechanisms)
     /// has any. Take the time that a look-up takes; by default nobody is known.
     fn authenticate(
         &mut self,
@@ -237,7 +237,7 @@ pub trait Handler: Send {
         async { NO_PROXY }
     }
 
-    /// VRFY, EXPN, HELP or ETRN, or one of [`Config::verbs`](smtp_proto::server::Config::verbs).
+    /// VRFY, EXPN, HELP or ETRN, or one of [`ServerConfig::verbs`](smtp_proto::server::ServerConfig::verbs).
     fn other(
         &mut self,
         _session: &Session,

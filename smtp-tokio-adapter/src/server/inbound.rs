@@ -9,8 +9,8 @@ use smtp_proto::server;
 #[derive(Clone)]
 pub struct Inbound {
     /// Name, extensions, limits.
-    pub smtp: Arc<server::Config>,
-    /// The server's certificate; needed where [`server::Config::starttls`] is not `No`, and for `implicit`.
+    pub smtp: Arc<server::ServerConfig>,
+    /// The server's certificate; needed where [`server::ServerConfig::starttls`] is not `No`, and for `implicit`.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// TLS from the first byte (RFC 8314, 3.3).
     pub implicit: bool,
@@ -22,7 +22,7 @@ pub struct Inbound {
 
 impl Inbound {
     /// Clear text, a thousand connections, half a minute of grace.
-    pub fn new(smtp: Arc<server::Config>) -> Self {
+    pub fn new(smtp: Arc<server::ServerConfig>) -> Self {
         Self { smtp, tls: None, implicit: false, connections: 1000, grace: Duration::from_secs(30) }
     }
 }

@@ -163,10 +163,10 @@ pub struct Running {
     pub task: JoinHandle<std::io::Result<()>>,
 }
 
-pub fn smtp() -> server::Config {
-    server::Config {
+pub fn smtp() -> server::ServerConfig {
+    server::ServerConfig {
         starttls: server::StartTls::Offered,
-        ..server::Config::new(HOST.parse().unwrap())
+        ..server::ServerConfig::new(HOST.parse().unwrap())
     }
 }
 

@@ -10,7 +10,7 @@ use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{
     Answer, Decoy, External, Failure, Login, Mechanism, OauthBearer, Plain, Question, Xoauth2,
 };
-use smtp_proto::server::{Config, StartTls};
+use smtp_proto::server::{ServerConfig, StartTls};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
@@ -298,11 +298,11 @@ fn authenticate(mechanisms: impl Fn() -> Vec<Arc<dyn Mechanism>>, clients: &[Cli
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let request = ClientCertificates::Request { hints: Vec::new() };
     let tls = server_config(lab.identity("valid", &provider).unwrap(), request, provider).unwrap();
-    let config = Config {
+    let config = ServerConfig {
         starttls: StartTls::Offered,
         mechanisms: mechanisms(),
         auth_required: true,
-        ..Config::new(HOST.parse().unwrap())
+        ..ServerConfig::new(HOST.parse().unwrap())
     };
     let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) };
     let book = Arc::new(Book::default());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use smtp_proto::server::{Config, StartTls};
+use smtp_proto::server::{ServerConfig, StartTls};
 use smtp_proto::stamp::Date;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::RcptParameters;
@@ -126,8 +126,11 @@ fn receive(
         Arc::clone(&provider),
     )
     .unwrap();
-    let config =
-        Config { starttls, size_limit: Some(50 << 20), ..Config::new(HOST.parse().unwrap()) };
+    let config = ServerConfig {
+        starttls,
+        size_limit: Some(50 << 20),
+        ..ServerConfig::new(HOST.parse().unwrap())
+    };
     let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) };
     let folder = Folder(lab.state.join(unique("stored")));
     std::fs::create_dir(&folder.0).unwrap();

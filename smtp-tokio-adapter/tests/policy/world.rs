@@ -130,7 +130,7 @@ pub fn loopback(last: u8) -> IpAddr {
 
 pub fn take(
     listener: TcpListener,
-    config: server::Config,
+    config: server::ServerConfig,
     identity: Arc<CertifiedKey>,
 ) -> Arc<Seen> {
     let seen = Arc::new(Seen::default());
@@ -145,8 +145,8 @@ pub fn take(
     seen
 }
 
-pub fn with_requiretls(offered: bool) -> server::Config {
-    server::Config { require_tls: offered, ..smtp() }
+pub fn with_requiretls(offered: bool) -> server::ServerConfig {
+    server::ServerConfig { require_tls: offered, ..smtp() }
 }
 
 /// A domain with one host at 127.0.0.1, and one behind it at 127.0.0.2.
@@ -165,7 +165,11 @@ impl World {
         Self::with(status, smtp(), smtp()).await
     }
 
-    pub async fn with(status: DnsStatus, first: server::Config, second: server::Config) -> Self {
+    pub async fn with(
+        status: DnsStatus,
+        first: server::ServerConfig,
+        second: server::ServerConfig,
+    ) -> Self {
         let pki = Pki::new();
         let [one, two] =
             <[TcpListener; 2]>::try_from(listen(&[loopback(1), loopback(2)]).await).unwrap();

@@ -1,6 +1,8 @@
 //! EXTERNAL (RFC 4422, appendix A): the client's certificate says who it is.
 
-use super::{Answer, Claim, Exchange, Mechanism, OUT_OF_TURN, Offer, Question, Step, end, prepare};
+use super::{
+    Answer, Claim, Exchange, ExchangeStep, Mechanism, OUT_OF_TURN, Offer, Question, end, prepare,
+};
 use crate::channel::Channel;
 use crate::sasl::SaslError;
 use crate::secret::Secret;
@@ -30,7 +32,7 @@ struct Outside {
 }
 
 impl Exchange for Outside {
-    fn respond(&mut self, response: &Secret) -> Step {
+    fn respond(&mut self, response: &Secret) -> ExchangeStep {
         if std::mem::replace(&mut self.heard, true) {
             return OUT_OF_TURN;
         }
@@ -43,13 +45,13 @@ impl Exchange for Outside {
         match authorization {
             Ok(authorization) => {
                 self.claim.authorization.clone_from(&authorization);
-                Step::Ask(Question::External { authorization })
+                ExchangeStep::Ask(Question::External { authorization })
             }
-            Err(error) => Step::Failed(error.into()),
+            Err(error) => ExchangeStep::Failed(error.into()),
         }
     }
 
-    fn answer(&mut self, answer: Answer) -> Step {
+    fn answer(&mut self, answer: Answer) -> ExchangeStep {
         end(self.claim.judge(answer))
     }
 }

@@ -1,20 +1,20 @@
 //! The server's side: what a mechanism asks of its caller, and the mechanisms that are here.
 //!
-//! A [`Mechanism`] stands in [`Config::mechanisms`](crate::server::Config::mechanisms) and begins an [`Exchange`] for
+//! A [`Mechanism`] stands in [`Config::mechanisms`](crate::server::ServerConfig::mechanisms) and begins an [`Exchange`] for
 //! each AUTH. An exchange knows no user: it puts [`Question`]s before the caller, who has the time to look things up.
 //!
 //! ```
 //! use smtp_proto::channel::Channel;
-//! use smtp_proto::sasl::server::{Answer, Exchange, Mechanism, Offer, Plain, Question, Step};
+//! use smtp_proto::sasl::server::{Answer, Exchange, Mechanism, Offer, Plain, Question, ExchangeStep};
 //! use smtp_proto::Secret;
 //!
 //! let mut exchange = Plain.begin(&Offer::new(&Channel::Plain, &[]));
-//! let Step::Ask(Question::Password { user, password }) = exchange.respond(&Secret::from("\0tim\0tanstaafltanstaafl"))
+//! let ExchangeStep::Ask(Question::Password { user, password }) = exchange.respond(&Secret::from("\0tim\0tanstaafltanstaafl"))
 //! else {
 //!     panic!()
 //! };
 //! assert_eq!((user.as_str(), password.as_bytes()), ("tim", &b"tanstaafltanstaafl"[..]));
-//! let Step::Done(identity) = exchange.answer(Answer::Accepted(user)) else { panic!() };
+//! let ExchangeStep::Done(identity) = exchange.answer(Answer::Accepted(user)) else { panic!() };
 //! assert_eq!(identity.authorization, "tim");
 //! ```
 
@@ -65,15 +65,15 @@ pub trait Exchange: fmt::Debug + Send {
     }
 
     /// The client has said something.
-    fn respond(&mut self, response: &Secret) -> Step;
+    fn respond(&mut self, response: &Secret) -> ExchangeStep;
 
     /// The caller has answered the question that was asked last.
-    fn answer(&mut self, answer: Answer) -> Step;
+    fn answer(&mut self, answer: Answer) -> ExchangeStep;
 }
 
 /// What comes next in an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ExchangeStep {
     /// Say this, and wait for the client.
     Challenge(Vec<u8>),
     /// Ask the caller.
@@ -165,7 +165,7 @@ pub enum Failure {
     /// The client gave up (`*`).
     #[error("cancelled by the client")]
     Cancelled,
-    /// A line over [`Limits::auth_line`](crate::server::Limits::auth_line).
+    /// A line over [`Limits::auth_line`](crate::server::ServerLimits::auth_line).
     #[error("a line that is too long")]
     LineTooLong,
     /// A line with a CR or LF of its own.
@@ -228,8 +228,8 @@ impl From<SaslError> for Failure {
 }
 
 /// What an answer that is not the wanted one means.
-fn failed(answer: Answer) -> Step {
-    Step::Failed(match answer {
+fn failed(answer: Answer) -> ExchangeStep {
+    ExchangeStep::Failed(match answer {
         Answer::Unavailable => Failure::Unavailable,
         Answer::Failed(response) => Failure::Response(response),
         _ => Failure::Refused,
@@ -257,22 +257,23 @@ impl Claim {
     }
 
     /// The credentials are this user's. Acting as somebody else takes another question.
-    fn prove(&mut self, user: String) -> Result<Identity, Step> {
+    fn prove(&mut self, user: String) -> Result<Identity, ExchangeStep> {
         if user.is_empty() {
-            return Err(Step::Failed(Failure::Refused));
+            return Err(ExchangeStep::Failed(Failure::Refused));
         }
         self.user = user;
         self.proven = true;
         match self.authorization.take_if(|name| *name != self.user) {
-            Some(authorization) => {
-                Err(Step::Ask(Question::Authorize { user: self.user.clone(), authorization }))
-            }
+            Some(authorization) => Err(ExchangeStep::Ask(Question::Authorize {
+                user: self.user.clone(),
+                authorization,
+            })),
             None => Ok(Identity { user: self.user.clone(), authorization: self.user.clone() }),
         }
     }
 
     /// What the caller says of the credentials, then of the authorization.
-    fn judge(&mut self, answer: Answer) -> Result<Identity, Step> {
+    fn judge(&mut self, answer: Answer) -> Result<Identity, ExchangeStep> {
         match answer {
             Answer::Accepted(authorization) if self.proven && !authorization.is_empty() => {
                 Ok(Identity { user: std::mem::take(&mut self.user), authorization })
@@ -284,9 +285,9 @@ impl Claim {
 }
 
 /// The end of an exchange that has no more to say.
-fn end(judged: Result<Identity, Step>) -> Step {
-    judged.map_or_else(|step| step, Step::Done)
+fn end(judged: Result<Identity, ExchangeStep>) -> ExchangeStep {
+    judged.map_or_else(|step| step, ExchangeStep::Done)
 }
 
 /// A response that nobody waited for.
-const OUT_OF_TURN: Step = Step::Failed(Failure::Malformed);
+const OUT_OF_TURN: ExchangeStep = ExchangeStep::Failed(Failure::Malformed);

@@ -1,6 +1,6 @@
 //! PLAIN (RFC 4616) and LOGIN: the client sends the password.
 
-use super::{Answer, Claim, Exchange, Mechanism, OUT_OF_TURN, Offer, Question, Step, end};
+use super::{Answer, Claim, Exchange, ExchangeStep, Mechanism, OUT_OF_TURN, Offer, Question, end};
 use crate::sasl::SaslError;
 use crate::secret::Secret;
 
@@ -22,7 +22,7 @@ impl Mechanism for Plain {
 struct OneMessage(Option<Claim>);
 
 impl Exchange for OneMessage {
-    fn respond(&mut self, response: &Secret) -> Step {
+    fn respond(&mut self, response: &Secret) -> ExchangeStep {
         if self.0.is_some() {
             return OUT_OF_TURN;
         }
@@ -30,13 +30,13 @@ impl Exchange for OneMessage {
             Ok((claim, password)) => {
                 let user = claim.user.clone();
                 self.0 = Some(claim);
-                Step::Ask(Question::Password { user, password })
+                ExchangeStep::Ask(Question::Password { user, password })
             }
-            Err(error) => Step::Failed(error.into()),
+            Err(error) => ExchangeStep::Failed(error.into()),
         }
     }
 
-    fn answer(&mut self, answer: Answer) -> Step {
+    fn answer(&mut self, answer: Answer) -> ExchangeStep {
         end(self.0.get_or_insert_default().judge(answer))
     }
 }
@@ -84,27 +84,27 @@ impl Exchange for TwoMessages {
         b"Username:".to_vec()
     }
 
-    fn respond(&mut self, response: &Secret) -> Step {
+    fn respond(&mut self, response: &Secret) -> ExchangeStep {
         let text = response.as_str().filter(|text| !text.is_empty() && !text.contains('\0'));
-        let Some(text) = text else { return Step::Failed(SaslError::Malformed.into()) };
+        let Some(text) = text else { return ExchangeStep::Failed(SaslError::Malformed.into()) };
         match std::mem::replace(self, Self::User) {
             Self::User => match Claim::new(text, None) {
                 Ok(claim) => {
                     *self = Self::Password(claim);
-                    Step::Challenge(b"Password:".to_vec())
+                    ExchangeStep::Challenge(b"Password:".to_vec())
                 }
-                Err(error) => Step::Failed(error.into()),
+                Err(error) => ExchangeStep::Failed(error.into()),
             },
             Self::Password(claim) => {
                 let user = claim.user.clone();
                 *self = Self::Asked(claim);
-                Step::Ask(Question::Password { user, password: response.clone() })
+                ExchangeStep::Ask(Question::Password { user, password: response.clone() })
             }
             Self::Asked(_) => OUT_OF_TURN,
         }
     }
 
-    fn answer(&mut self, answer: Answer) -> Step {
+    fn answer(&mut self, answer: Answer) -> ExchangeStep {
         match self {
             Self::Asked(claim) => end(claim.judge(answer)),
             Self::User | Self::Password(_) => OUT_OF_TURN,

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    Answer, Claim, Exchange, Failure, Identity, Mechanism, OUT_OF_TURN, Offer, Question, Step,
-    failed,
+    Answer, Claim, Exchange, ExchangeStep, Failure, Identity, Mechanism, OUT_OF_TURN, Offer,
+    Question, failed,
 };
 use crate::channel::Channel;
 use crate::channel::ChannelBinding;
@@ -155,17 +155,17 @@ impl fmt::Debug for Proof {
 }
 
 impl Exchange for Proof {
-    fn respond(&mut self, response: &Secret) -> Step {
+    fn respond(&mut self, response: &Secret) -> ExchangeStep {
         let step = match std::mem::replace(&mut self.state, State::Over) {
             State::First => self.on_first(response.as_bytes()),
             State::Last(last) => self.on_last(&last, response.as_bytes()),
-            State::Proven(identity) if response.is_empty() => Ok(Step::Done(identity)),
+            State::Proven(identity) if response.is_empty() => Ok(ExchangeStep::Done(identity)),
             _ => Ok(OUT_OF_TURN),
         };
-        step.unwrap_or_else(|error| Step::Failed(error.into()))
+        step.unwrap_or_else(|error| ExchangeStep::Failed(error.into()))
     }
 
-    fn answer(&mut self, answer: Answer) -> Step {
+    fn answer(&mut self, answer: Answer) -> ExchangeStep {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Asked(first) => self.on_keys(first, answer),
             State::Authorizing(signature) => match self.claim.judge(answer) {
@@ -178,7 +178,7 @@ impl Exchange for Proof {
 }
 
 impl Proof {
-    fn on_first(&mut self, message: &[u8]) -> Result<Step, SaslError> {
+    fn on_first(&mut self, message: &[u8]) -> Result<ExchangeStep, SaslError> {
         let ClientFirst { flag, authorization, user, nonce, header, bare } =
             ClientFirst::parse(message)?;
         let data = self.binding(flag)?;
@@ -190,7 +190,7 @@ impl Proof {
         let first =
             First { user: user.clone(), nonce: nonce.to_owned(), bare: bare.to_owned(), binding };
         self.state = State::Asked(first);
-        Ok(Step::Ask(Question::Keys { user }))
+        Ok(ExchangeStep::Ask(Question::Keys { user }))
     }
 
     /// RFC 5802, 6: the binding that the client has chosen.
@@ -207,7 +207,7 @@ impl Proof {
         }
     }
 
-    fn on_keys(&mut self, first: First, answer: Answer) -> Step {
+    fn on_keys(&mut self, first: First, answer: Answer) -> ExchangeStep {
         let (keys, known) = match answer {
             Answer::Keys(keys) => (keys, true),
             Answer::Refused => {
@@ -215,7 +215,7 @@ impl Proof {
             }
             answer => return failed(answer),
         };
-        let Some(ours) = (self.nonces)() else { return Step::Failed(Failure::Unavailable) };
+        let Some(ours) = (self.nonces)() else { return ExchangeStep::Failed(Failure::Unavailable) };
         let nonce = format!("{}{}", first.nonce, ours.as_str());
         let message = ServerFirst {
             nonce: &nonce,
@@ -224,10 +224,10 @@ impl Proof {
         }
         .write();
         self.state = State::Last(Last { first, nonce, server_first: message.clone(), keys, known });
-        Step::Challenge(message.into_bytes())
+        ExchangeStep::Challenge(message.into_bytes())
     }
 
-    fn on_last(&mut self, last: &Last, message: &[u8]) -> Result<Step, SaslError> {
+    fn on_last(&mut self, last: &Last, message: &[u8]) -> Result<ExchangeStep, SaslError> {
         let Last { first, nonce, server_first, keys, known } = last;
         let message = ClientFinal::parse(message)?;
         if message.nonce != nonce {
@@ -239,7 +239,7 @@ impl Proof {
         let signed = auth_message(&first.bare, server_first, message.without_proof);
         // A stranger costs as much as a user.
         if !(verify_proof(keys, &signed, &message.proof) & *known) {
-            return Ok(Step::Failed(Failure::Refused));
+            return Ok(ExchangeStep::Failed(Failure::Refused));
         }
         let signature = ServerFinal { signature: keys.server_signature(&signed) };
         let user = self.claim.user.clone();
@@ -252,8 +252,8 @@ impl Proof {
         })
     }
 
-    fn show_proof(&mut self, identity: Identity, signature: &ServerFinal) -> Step {
+    fn show_proof(&mut self, identity: Identity, signature: &ServerFinal) -> ExchangeStep {
         self.state = State::Proven(identity);
-        Step::Challenge(signature.write().into_bytes())
+        ExchangeStep::Challenge(signature.write().into_bytes())
     }
 }

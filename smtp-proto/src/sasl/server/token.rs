@@ -1,7 +1,8 @@
 //! XOAUTH2 and OAUTHBEARER (RFC 7628): the client sends a token that somebody else has given it.
 
 use super::{
-    Answer, Claim, Exchange, Failure, Mechanism, OUT_OF_TURN, Offer, Question, Step, end, prepare,
+    Answer, Claim, Exchange, ExchangeStep, Failure, Mechanism, OUT_OF_TURN, Offer, Question, end,
+    prepare,
 };
 use crate::channel::Channel;
 use crate::sasl::SaslError;
@@ -96,28 +97,28 @@ enum State {
 }
 
 impl Exchange for Bearer {
-    fn respond(&mut self, response: &Secret) -> Step {
+    fn respond(&mut self, response: &Secret) -> ExchangeStep {
         match self.state {
             State::Fresh => {}
             State::Asked => return OUT_OF_TURN,
-            State::Refused => return Step::Failed(Failure::Refused),
+            State::Refused => return ExchangeStep::Failed(Failure::Refused),
         }
         let said = response.as_str().ok_or(SaslError::Malformed).and_then(self.read);
         match said {
             Ok(Said { user, token, host, port }) => {
                 self.state = State::Asked;
                 self.claim.authorization.clone_from(&user);
-                Step::Ask(Question::Token { user, token, host, port })
+                ExchangeStep::Ask(Question::Token { user, token, host, port })
             }
-            Err(error) => Step::Failed(error.into()),
+            Err(error) => ExchangeStep::Failed(error.into()),
         }
     }
 
-    fn answer(&mut self, answer: Answer) -> Step {
+    fn answer(&mut self, answer: Answer) -> ExchangeStep {
         match end(self.claim.judge(answer)) {
-            Step::Failed(Failure::Refused) => {
+            ExchangeStep::Failed(Failure::Refused) => {
                 self.state = State::Refused;
-                Step::Challenge(std::mem::take(&mut self.refusal).into_bytes())
+                ExchangeStep::Challenge(std::mem::take(&mut self.refusal).into_bytes())
             }
             step => step,
         }
