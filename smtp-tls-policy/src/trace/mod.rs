@@ -2,7 +2,7 @@
 //!
 //! [`trace`] reads the fields of a message. [`Received`] holds what one field states, in facts that judge
 //! nothing: the client and its address, the host that wrote the field, its software, the protocol, and
-//! every mark of TLS. [`review`] judges the whole trail hop by hop.
+//! every mark of TLS. [`review()`] judges the whole trail hop by hop.
 //!
 //! Reading is tolerant: any octets have a result. Time is linear in the input; parsing allocates nothing.
 //!
