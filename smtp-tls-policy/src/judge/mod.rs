@@ -23,6 +23,7 @@ use crate::pki::names::{Match, Mismatch, Names, constraints_allow};
 use crate::pki::pin::Pin;
 use crate::pki::revocation::{Consultation, Crls, MAX_LIST_SIGNATURES, Revocation};
 use crate::pki::trust::{Trust, TrustStore};
+use crate::pki::wanted::Wanted;
 use crate::pki::x509;
 use crate::plan::Plan;
 use crate::plan::check::{Check, Pkix};
@@ -82,7 +83,9 @@ pub(crate) fn judge_pkix(
     let adapted = Adapted::new(chain, anchors.list(), anchors.names(), algorithms);
 
     let none = Crls::default();
+    let unknown = Wanted::default();
     let consultation = Consultation {
+        wanted: trust.wanted_of(&check.roots).unwrap_or(&unknown),
         rule: check.revocation,
         crls: trust.crls(&check.roots).unwrap_or(&none),
         algorithms,

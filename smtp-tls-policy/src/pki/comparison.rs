@@ -159,10 +159,15 @@ impl ComparablePoint {
     pub(crate) fn from_der(der: &[u8]) -> Option<Self> {
         let (_, any) = Any::from_der(der).ok()?;
         Some(match GeneralName::try_from(any.clone()).ok()? {
-            GeneralName::URI(uri) => Self::Uri(normalised_uri(uri)),
+            GeneralName::URI(uri) => Self::uri(uri),
             GeneralName::DirectoryName(name) => Self::directory(ComparableName::of(&name)),
             _ => Self::Other(any.tag().0, any.data.into()),
         })
+    }
+
+    /// The form uniformResourceIdentifier of a name.
+    pub(crate) fn uri(uri: &str) -> Self {
+        Self::Uri(normalised_uri(uri))
     }
 
     /// The form directoryName of a name.

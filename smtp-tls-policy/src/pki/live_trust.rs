@@ -10,6 +10,7 @@ use crate::pki::crl::Crl;
 use crate::pki::revocation::{ReplaceError, Replaced};
 use crate::pki::roots::RootsId;
 use crate::pki::trust::{Current, Trust, TrustStore};
+use crate::pki::wanted::WantedList;
 
 /// A [`Trust`] that can be replaced at any time, as by a task that fetches revocation lists.
 ///
@@ -87,6 +88,23 @@ impl LiveTrust {
         // A long list takes its time: nobody waits for that.
         let crl = Arc::new(Crl::from_der(crl)?);
         self.try_update(|trust| trust.replace_crl(id, crl))
+    }
+}
+
+impl LiveTrust {
+    /// Parses a revocation list that was fetched because it was wanted, and replaces its predecessors,
+    /// as [`Trust::replace_wanted_crl`] does.
+    ///
+    /// # Errors
+    ///
+    /// A [`ReplaceError`]; the lists that are there stay.
+    pub fn replace_wanted_crl_der(
+        &self,
+        wanted: &WantedList,
+        crl: &[u8],
+    ) -> Result<Replaced, ReplaceError> {
+        let crl = Arc::new(Crl::from_der(crl)?);
+        self.try_update(|trust| trust.replace_wanted_crl(wanted, crl))
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod revocation;
 pub(crate) mod roots;
 pub(crate) mod tlsa;
 pub(crate) mod trust;
+pub(crate) mod wanted;
 pub(crate) mod x509;
 
 pub use channel_binding::server_end_point;
@@ -27,4 +28,5 @@ pub use tlsa::{
     Association, MAX_TLSA_RECORDS, Selector, Tlsa, TlsaError, TlsaRecord, TlsaSet, Unusable, Usage,
 };
 pub use trust::{Current, Generation, RootError, Trust, TrustStore};
+pub use wanted::{MAX_WANTED_LISTS, WANTED_FOR, WantedList};
 pub use x509::CertificateField;

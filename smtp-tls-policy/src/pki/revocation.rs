@@ -12,14 +12,18 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use pki_types::{
+    CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
+};
 use webpki::VerifiedPath;
 
 use crate::pki::anchors::{AnchorNames, Anchors};
-use crate::pki::comparison::ComparableName;
+use crate::pki::comparison::{ComparableName, ComparablePoint};
 use crate::pki::crl::{Coverage, Crl, CrlError, CrlVersion, Points};
 use crate::pki::defect::{Defect, Detail, Place};
+use crate::pki::wanted::Wanted;
 use crate::pki::x509;
 use crate::reason::{Fault, Reason};
 
@@ -74,6 +78,7 @@ impl Crls {
     pub(crate) fn replace(
         &mut self,
         crl: Arc<Crl>,
+        known: Option<&[u8]>,
         roots: &Anchors,
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> Result<Replaced, ReplaceError> {
@@ -89,25 +94,29 @@ impl Crls {
             .iter()
             .flat_map(|have| have.signers())
             .chain(root_keys.iter().map(|key| key.as_ref()))
+            .chain(known)
             .peekable();
         let no_key_is_known = keys.peek().is_none();
         // Here the signature is verified, and not in the next handshake.
         let signer = keys.find(|key| crl.is_signed_by(key, algorithms));
 
-        let replaced: Vec<_> = match signer {
+        let by_key = |key: &[u8]| -> Vec<_> {
+            kin.iter().copied().filter(|have| have.is_signed_by(key, algorithms)).collect()
+        };
+        // Those that are replaced, and those of them that must not be newer.
+        let (replaced, genuine): (Vec<_>, Vec<_>) = match signer {
             // Those that name the same key and were not signed by it are not worth keeping.
-            Some(_) if names_key => kin,
-            Some(key) => {
-                kin.into_iter().filter(|have| have.is_signed_by(key, algorithms)).collect()
-            }
-            None if names_key && no_key_is_known => kin,
+            Some(key) if names_key => (kin.clone(), by_key(key)),
+            Some(key) => (by_key(key), by_key(key)),
+            None if names_key && no_key_is_known => (kin.clone(), kin.clone()),
             // Perhaps it was signed by another key of the issuer.
-            None if !names_key && root_keys.is_empty() => return Ok(self.add_unknown(crl)),
-            None if kin.is_empty() => kin,
+            None if !names_key && root_keys.is_empty() && known.is_none() => {
+                return Ok(self.add_unknown(crl));
+            }
+            None if kin.is_empty() && known.is_none() => (Vec::new(), Vec::new()),
             None => return Err(ReplaceError::Signature),
         };
-        if let Some(have) =
-            replaced.iter().find(|have| crl.version().is_older_than(&have.version()))
+        if let Some(have) = genuine.iter().find(|have| crl.version().is_older_than(&have.version()))
         {
             return Err(ReplaceError::Older { have: have.version(), offered: crl.version() });
         }
@@ -156,6 +165,25 @@ impl Crls {
         self.iter().filter(|crl| !crl.issuer_is_known() && !roots.contain(crl.issuer_name()))
     }
 
+    /// When the newest list of this issuer for a distribution point with one of these URLs is due,
+    /// and when it expires.
+    pub(crate) fn dates_of(
+        &self,
+        issuer: &ComparableName,
+        urls: &[String],
+    ) -> Option<(UnixTime, UnixTime)> {
+        let points = Points::Named(urls.iter().map(|url| ComparablePoint::uri(url)).collect());
+        let lists = self.0.get(issuer).into_iter().flatten();
+        let covering = lists.filter(|crl| {
+            [true, false].iter().any(|is_leaf| crl.covers(&points, *is_leaf) == Coverage::Whole)
+        });
+        let newest = covering.max_by_key(|crl| crl.times().0)?;
+        let (this_update, next_update) = newest.times();
+        let due = this_update + next_update.saturating_sub(this_update) / 4 * 3;
+        let time = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        Some((time(due), time(next_update)))
+    }
+
     /// All lists, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Crl>> {
         self.0.values().flatten()
@@ -198,9 +226,22 @@ pub enum ReplaceError {
     Signature,
 }
 
+/// The key of an issuer in a path, which is the anchor at its end.
+fn key_of(
+    issuer: Option<&webpki::Cert<'_>>,
+    anchor: &TrustAnchor<'_>,
+) -> SubjectPublicKeyInfoDer<'static> {
+    match issuer {
+        Some(issuer) => issuer.subject_public_key_info(),
+        None => webpki::spki_for_anchor(anchor),
+    }
+}
+
 /// One consultation of the lists: the rule, the lists, and the defect of the first path that
 /// failed.
 pub(crate) struct Consultation<'a> {
+    /// Where the lists that the path names are recorded.
+    pub(crate) wanted: &'a Wanted,
     pub(crate) rule: Revocation,
     pub(crate) crls: &'a Crls,
     pub(crate) algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
@@ -220,6 +261,7 @@ impl Consultation<'_> {
     /// Consults the lists for every certificate of a path. The path builder tries another path
     /// after an error.
     pub(crate) fn check(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+        self.record(path);
         let mut is_leaf = true;
         let mut certificate: &webpki::Cert<'_> = path.end_entity();
         let mut issuers = path.intermediate_certificates();
@@ -229,6 +271,30 @@ impl Consultation<'_> {
             match issuer {
                 Some(issuer) => (certificate, is_leaf) = (issuer, false),
                 None => return Ok(()),
+            }
+        }
+    }
+
+    /// Records the lists that a path names, before any of them is found to be missing.
+    fn record(&self, path: &VerifiedPath<'_>) {
+        let mut certificate: &webpki::Cert<'_> = path.end_entity();
+        let mut is_leaf = true;
+        let mut issuers = path.intermediate_certificates();
+        loop {
+            let issuer = issuers.next();
+            let der = certificate.der();
+            let points = match is_leaf && x509::needs_no_list(&der) {
+                true => Vec::new(),
+                false => x509::point_uris(&der),
+            };
+            if !points.is_empty() {
+                let name = ComparableName::of_contents(certificate.issuer());
+                let key = key_of(issuer, path.anchor());
+                points.iter().for_each(|urls| self.wanted.record(&name, &key, urls, self.now));
+            }
+            match issuer {
+                Some(issuer) => (certificate, is_leaf) = (issuer, false),
+                None => return,
             }
         }
     }
@@ -258,27 +324,22 @@ impl Consultation<'_> {
         issuer: Option<&webpki::Cert<'_>>,
         anchor: &TrustAnchor<'_>,
     ) -> Result<(), webpki::Error> {
-        let name = || ComparableName::of_contents(certificate.issuer());
-        let name = (!self.crls.is_empty()).then(name);
-        let lists = name.as_ref().and_then(|name| self.crls.0.get(name));
+        let name = &ComparableName::of_contents(certificate.issuer());
+        let lists = self.crls.0.get(name);
         let der = certificate.der();
+        let needs_list = !(is_leaf && x509::needs_no_list(&der));
         let may_pass = match (self.rule, lists) {
             (Revocation::Off | Revocation::Soft, _) | (Revocation::IfConfigured, None) => true,
-            (Revocation::IfConfigured, Some(_)) | (Revocation::Hard, _) => {
-                is_leaf && x509::needs_no_list(&der)
-            }
+            (Revocation::IfConfigured, Some(_)) | (Revocation::Hard, _) => !needs_list,
         };
-        let (Some(lists), Some(name)) = (lists, name.as_ref()) else {
+        let Some(lists) = lists else {
             return match may_pass {
                 true => Ok(()),
                 false => self.fail(Reason::RevocationUnknown, certificate),
             };
         };
         let points = Points::of(&der, name);
-        let spki = match issuer {
-            Some(issuer) => issuer.subject_public_key_info(),
-            None => webpki::spki_for_anchor(anchor),
-        };
+        let spki = key_of(issuer, anchor);
         let may_sign = issuer.is_none_or(|issuer| x509::may_sign_crls(&issuer.der()));
         let mut known_good = false;
         let mut why_unknown = None;

@@ -5,13 +5,15 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor};
+use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 
 use crate::pki::anchors::Anchors;
 use crate::pki::crl::{Crl, CrlError};
 use crate::pki::revocation::{Crls, ReplaceError, Replaced};
 use crate::pki::roots::RootsId;
+use crate::pki::wanted::{Wanted, WantedList};
 use crate::pki::x509;
 use crate::pki::x509::CertificateField;
 
@@ -110,6 +112,7 @@ pub struct Trust {
 struct Set {
     roots: Anchors,
     crls: Crls,
+    wanted: Wanted,
 }
 
 impl Trust {
@@ -225,10 +228,38 @@ impl Trust {
     /// A [`ReplaceError`], and nothing is changed: the list cannot be used, a predecessor is newer, or the signature is
     /// not that of the key which signed the predecessor. Who means to go back calls [`clear_crls`](Self::clear_crls).
     pub fn replace_crl(&mut self, id: &RootsId, crl: Arc<Crl>) -> Result<Replaced, ReplaceError> {
-        let algorithms = self.algorithms;
-        let mut crls = self.crls(id).cloned().unwrap_or_default();
+        self.replace(id, crl, None)
+    }
+
+    /// Replaces the predecessors of a list that was fetched because it was [wanted](Self::wanted). It
+    /// must be signed by the key that the judged chains show, so that a forger on the way of an
+    /// unprotected fetch cannot put a list in.
+    ///
+    /// # Errors
+    ///
+    /// A [`ReplaceError`], and nothing is changed: as [`replace_crl`](Self::replace_crl), and
+    /// [`ReplaceError::Signature`] also for a list of another issuer.
+    pub fn replace_wanted_crl(
+        &mut self,
+        wanted: &WantedList,
+        crl: Arc<Crl>,
+    ) -> Result<Replaced, ReplaceError> {
+        if *crl.issuer_name() != wanted.point.issuer {
+            return Err(ReplaceError::Signature);
+        }
+        self.replace(&wanted.roots, crl, Some(&wanted.point.key))
+    }
+
+    fn replace(
+        &mut self,
+        id: &RootsId,
+        crl: Arc<Crl>,
+        known: Option<&[u8]>,
+    ) -> Result<Replaced, ReplaceError> {
         let none = Anchors::default();
-        let replaced = crls.replace(crl, self.anchors(id).unwrap_or(&none), algorithms)?;
+        let mut crls = self.crls(id).cloned().unwrap_or_default();
+        let roots = self.anchors(id).unwrap_or(&none);
+        let replaced = crls.replace(crl, known, roots, self.algorithms)?;
         if replaced != Replaced::Unchanged {
             self.set(id).crls = crls;
         }
@@ -267,6 +298,37 @@ impl Trust {
     /// The revocation lists that go with the roots of this name.
     pub fn crls(&self, id: &RootsId) -> Option<&Crls> {
         self.sets.get(id).map(|set| &set.crls)
+    }
+
+    /// The revocation lists that judged chains name, and when each is due, the most urgent first: what
+    /// a task should fetch and give to [`replace_crl`](Self::replace_crl). A list is wanted for
+    /// [`WANTED_FOR`](crate::pki::WANTED_FOR) after the last judgement that names it, and a set of
+    /// roots has at most [`MAX_WANTED_LISTS`](crate::pki::MAX_WANTED_LISTS). Judgements under
+    /// [`Revocation::Off`](crate::pki::Revocation::Off) name no lists.
+    ///
+    /// A list is found among those that are loaded by its issuer and distribution point.
+    pub fn wanted(&self, now: UnixTime) -> Vec<WantedList> {
+        let mut all = Vec::new();
+        for (id, set) in &self.sets {
+            all.extend(set.wanted.points(now).into_iter().map(|point| {
+                let dates = set.crls.dates_of(&point.issuer, &point.urls);
+                let (due, next_update) = dates.unzip();
+                WantedList {
+                    roots: id.clone(),
+                    urls: point.urls.to_vec(),
+                    due: due.unwrap_or(UnixTime::since_unix_epoch(Duration::ZERO)),
+                    next_update,
+                    point,
+                }
+            }));
+        }
+        all.sort_unstable_by(|a, b| (a.due, &a.roots, &a.urls).cmp(&(b.due, &b.roots, &b.urls)));
+        all
+    }
+
+    /// Where judgements by these roots record the lists that they want.
+    pub(crate) fn wanted_of(&self, id: &RootsId) -> Option<&Wanted> {
+        self.sets.get(id).map(|set| &set.wanted)
     }
 
     /// The loaded lists that match no known issuer, and so have had no effect: the issuer is none of

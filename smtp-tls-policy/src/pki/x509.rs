@@ -389,13 +389,31 @@ pub(crate) fn has_policy_rules(der: &CertificateDer<'_>) -> bool {
 /// that cannot be read nothing is left.
 pub(crate) fn distribution_points(der: &CertificateDer<'_>) -> Option<Vec<ComparablePoint>> {
     match full_names(der) {
-        Ok(names) => Some(names?.into_iter().filter_map(ComparablePoint::from_der).collect()),
+        Ok(names) => {
+            Some(names?.into_iter().flatten().filter_map(ComparablePoint::from_der).collect())
+        }
         Err(_) => Some(Vec::new()),
     }
 }
 
-/// The GeneralNames of the distribution points that count (RFC 5280, section 4.2.1.13).
-fn full_names(der: &[u8]) -> Result<Option<Vec<&[u8]>>, Offset> {
+/// The URIs of the distribution points of a certificate, one list for each point that counts.
+pub(crate) fn point_uris<'a>(der: &'a CertificateDer<'_>) -> Vec<Vec<&'a str>> {
+    const URI: u8 = 0x86;
+    let is_uri = |name: &&'a [u8]| name.first() == Some(&URI);
+    let text = |name: &'a [u8]| {
+        let field = Fields::of(name).next().ok()?;
+        std::str::from_utf8(field.contents).ok()
+    };
+    let points = full_names(der).ok().flatten().unwrap_or_default();
+    points
+        .into_iter()
+        .map(|names| names.into_iter().filter(is_uri).filter_map(text).collect())
+        .collect()
+}
+
+/// The GeneralNames of the distribution points that count (RFC 5280, section 4.2.1.13), one list for
+/// each point.
+fn full_names(der: &[u8]) -> Result<Option<Vec<Vec<&[u8]>>>, Offset> {
     const NAME: u8 = 0xa0;
     let Some(value) = Bare::from_der(der)?.extension(CRL_DISTRIBUTION_POINTS)? else {
         return Ok(None);
@@ -414,9 +432,11 @@ fn full_names(der: &[u8]) -> Result<Option<Vec<&[u8]>>, Offset> {
         };
         if let Some(full) = point.inside(name).optional(NAME)? {
             let mut full = point.inside(full);
+            let mut of_point = Vec::new();
             while !full.is_empty() {
-                names.push(full.next()?.whole);
+                of_point.push(full.next()?.whole);
             }
+            names.push(of_point);
         }
     }
     Ok(Some(names))

@@ -6,6 +6,7 @@ mod forms;
 mod lists;
 mod names;
 mod revocation;
+mod wanted;
 
 use common::*;
 use pki_types::CertificateDer;

@@ -1,0 +1,171 @@
+//! The lists that judged chains name, for a task that fetches them.
+
+use std::time::Duration;
+
+use pki_types::UnixTime;
+use smtp_tls_policy::pki::{MAX_WANTED_LISTS, WANTED_FOR, WantedList};
+
+use super::*;
+
+fn with_points(mut params: rcgen::CertificateParams, uris: &[&str]) -> rcgen::CertificateParams {
+    let point = |uri: &&str| rcgen::CrlDistributionPoint { uris: vec![(*uri).to_owned()] };
+    params.crl_distribution_points = uris.iter().map(point).collect();
+    params
+}
+
+fn later(seconds: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(NOW + seconds))
+}
+
+fn urls(wanted: &[WantedList]) -> Vec<&str> {
+    wanted.iter().flat_map(|list| list.urls.iter().map(String::as_str)).collect()
+}
+
+const DAY: u64 = 24 * 3600;
+
+#[test]
+fn judged_chain_names_the_lists_that_it_needs() {
+    let root = Authority::new("Root");
+    let issuer = root.below("Issuer", |params| {
+        *params = with_points(params.clone(), &["http://example.com/root.crl"]);
+    });
+    let params = with_points(leaf_params(&[HOST]), &["http://example.com/7.crl"]);
+    let leaf = issuer.issue(&params);
+    let bench = Bench::new(&[&root]).revocation(Revocation::Hard);
+    assert!(bench.trust.wanted(now()).is_empty());
+    // Both, though the first one that is missing decides.
+    assert_eq!(bench.judge(&[&leaf.der, &issuer.der]), Reason::RevocationUnknown);
+    let wanted = bench.trust.wanted(now());
+    assert_eq!(urls(&wanted), ["http://example.com/7.crl", "http://example.com/root.crl"]);
+    for list in &wanted {
+        assert_eq!((&list.roots, list.due.as_secs()), (&RootsId::public(), 0));
+        assert_eq!(list.next_update, None);
+    }
+    // Once more is not once more in the table.
+    bench.judge(&[&leaf.der, &issuer.der]);
+    assert_eq!(bench.trust.wanted(now()).len(), 2);
+
+    // Loaded lists are due before they expire: here after one and a half of two days.
+    let scope = rcgen::CrlIssuingDistributionPoint {
+        distribution_point: rcgen::CrlDistributionPoint {
+            uris: vec!["http://EXAMPLE.com/7.crl".to_owned()],
+        },
+        scope: None,
+    };
+    let bench = bench
+        .crl(&issuer.crl_scoped(&[], days(-1), days(1), Some(scope)))
+        .crl(&root.crl_dated(&[], days(-4), days(4)));
+    assert_eq!(bench.judge(&[&leaf.der, &issuer.der]), Reason::TlsOk);
+    let wanted = bench.trust.wanted(now());
+    assert_eq!(urls(&wanted), ["http://example.com/7.crl", "http://example.com/root.crl"]);
+    let dates = |list: &WantedList| (list.due, list.next_update);
+    assert_eq!(dates(&wanted[0]), (later(DAY / 2), Some(later(DAY))));
+    assert_eq!(dates(&wanted[1]), (later(2 * DAY), Some(later(4 * DAY))));
+}
+
+#[test]
+fn chain_that_is_not_trusted_names_no_list() {
+    let (root, stranger) = (Authority::new("Root"), Authority::new("Root"));
+    let params = with_points(leaf_params(&[HOST]), &["http://example.com/7.crl"]);
+    let bench = Bench::new(&[&root]);
+    assert_ne!(bench.judge(&[&stranger.issue(&params).der, &stranger.der]), Reason::TlsOk);
+    assert!(bench.trust.wanted(now()).is_empty());
+}
+
+/// A forger answers the fetch first; the genuine list replaces nothing that the forger wrote.
+#[test]
+fn fetched_list_must_be_signed_by_the_key_of_the_judged_chain() {
+    use std::sync::Arc;
+    let root = Authority::new("Root");
+    let (issuer, forger) = (root.below("Issuer", |_| {}), Authority::new("Issuer"));
+    let params = with_points(leaf_params(&[HOST]), &["http://example.com/7.crl"]);
+    let leaf = issuer.issue(&params);
+    let mut bench = Bench::new(&[&root]).crl(&root.crl(&[])).revocation(Revocation::Hard);
+    let judge = |bench: &Bench| bench.judge(&[&leaf.der, &issuer.der]);
+    assert_eq!(judge(&bench), Reason::RevocationUnknown);
+    let wanted = bench.trust.wanted(now()).remove(0);
+    let parse = |list: &[u8]| Arc::new(Crl::from_der(list).unwrap());
+    for forged in [
+        forger.crl(&[]),
+        RawCrl::new().number(100).signed_by(&forger),
+        Authority::new("Other").crl(&[]),
+    ] {
+        let refused = bench.trust.replace_wanted_crl(&wanted, parse(&forged));
+        assert_eq!(refused, Err(ReplaceError::Signature));
+    }
+    // Even one that was loaded by another way does not stay.
+    let newest = rcgen::CertificateRevocationListParams {
+        this_update: days(0),
+        next_update: days(9),
+        crl_number: rcgen::SerialNumber::from_slice(&[99]),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: rcgen::KeyIdMethod::PreSpecified(vec![1]),
+    };
+    bench.trust.add_crl(&RootsId::public(), parse(newest.signed_by(&forger.issuer).unwrap().der()));
+    let genuine = RawCrl::new().number(1).signed_by(&issuer);
+    let added = bench.trust.replace_wanted_crl(&wanted, parse(&genuine));
+    assert_eq!(added, Ok(Replaced::Added));
+    assert_eq!(judge(&bench), Reason::TlsOk);
+    let revoking = RawCrl::new().number(2).entries(&[entry(&[SERIAL], &[])]).signed_by(&issuer);
+    let replaced = bench.trust.replace_wanted_crl(&wanted, parse(&revoking));
+    assert_eq!(replaced, Ok(Replaced::Replaced));
+    assert_eq!(judge(&bench), Reason::CertRevoked);
+    let older = bench.trust.replace_wanted_crl(&wanted, parse(&genuine));
+    assert!(matches!(older, Err(ReplaceError::Older { .. })));
+}
+
+#[test]
+fn list_that_cannot_be_fetched_or_is_not_needed_is_not_wanted() {
+    let root = Authority::new("Root");
+    let bench = Bench::new(&[&root]);
+    let judge = |params: &rcgen::CertificateParams, rule| {
+        let mut bench = Bench::new(&[]).revocation(rule);
+        bench.trust = Bench::new(&[&root]).trust;
+        assert_eq!(bench.judge(&[&root.issue(params).der]), Reason::TlsOk);
+        bench.trust.wanted(now()).len()
+    };
+    let long = format!("http://example.com/{}", "a".repeat(1100));
+    for uri in ["ldap://example.com/cn=x", "https://example.com/x", "http://a b/", &long] {
+        let params = with_points(leaf_params(&[HOST]), &[uri]);
+        assert_eq!(judge(&params, Revocation::Soft), 0, "{uri}");
+    }
+    let mut params = with_points(leaf_params(&[HOST]), &["http://example.com/7.crl"]);
+    assert_eq!(judge(&params, Revocation::Soft), 1);
+    assert_eq!(judge(&params, Revocation::Off), 0);
+    (params.not_before, params.not_after) = (days(-3), days(3));
+    assert_eq!(judge(&params, Revocation::IfConfigured), 0);
+    assert!(bench.trust.wanted(now()).is_empty());
+}
+
+#[test]
+fn list_is_forgotten_when_no_chain_names_it_any_more() {
+    let root = Authority::new("Root");
+    let mut params = with_points(leaf_params(&[HOST]), &["http://example.com/1.crl"]);
+    params.not_after = days(100);
+    let bench = Bench::new(&[&root]);
+    // A copy of the trust has the same memory.
+    let copy = bench.trust.clone();
+    assert_eq!(bench.judge(&[&root.issue(&params).der]), Reason::TlsOk);
+    let last = WANTED_FOR.as_secs();
+    assert_eq!(copy.wanted(later(last)).len(), 1);
+    assert!(copy.wanted(later(last + 1)).is_empty());
+    assert!(bench.trust.wanted(now()).is_empty());
+    assert_eq!(bench.judge(&[&root.issue(&params).der]), Reason::TlsOk);
+    assert_eq!(copy.wanted(later(last)).len(), 1);
+}
+
+#[test]
+fn wanted_lists_are_bounded() {
+    let root = Authority::new("Root");
+    let bench = Bench::new(&[&root]);
+    let uris: Vec<String> = (0..400).map(|part| format!("http://example.com/{part}.crl")).collect();
+    for chunk in 0..14 {
+        let uris: Vec<String> = uris.iter().map(|uri| format!("{uri}?{chunk}")).collect();
+        let uris: Vec<&str> = uris.iter().map(String::as_str).collect();
+        let params = with_points(leaf_params(&[HOST]), &uris);
+        assert_eq!(bench.judge(&[&root.issue(&params).der]), Reason::TlsOk);
+    }
+    let count = bench.trust.wanted(now()).len();
+    assert!(count <= MAX_WANTED_LISTS && count > MAX_WANTED_LISTS / 2, "{count}");
+}
