@@ -16,6 +16,8 @@ mod binding;
 mod client;
 mod convert;
 pub mod lookups;
+#[cfg(feature = "crl-fetch")]
+pub mod revocation;
 #[cfg(feature = "native-certs")]
 mod roots;
 mod sender;

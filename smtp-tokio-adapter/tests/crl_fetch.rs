@@ -1,0 +1,402 @@
+//! Revocation lists that are fetched because judged chains name them, from a server that misbehaves.
+#![cfg(feature = "crl-fetch")]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pki_types::{CertificateDer, UnixTime};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SerialNumber,
+};
+use smtp_tls_policy::pki::{LiveTrust, ReplaceError, Replaced, Revocation, RootsId, Trust};
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::{Host, Namespace, Reason};
+use smtp_tokio_adapter::revocation::{CrlFetchError, CrlFetcher, HttpError};
+use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+const HOST: &str = "mx.example.com";
+const SERIAL: u64 = 42;
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    der: CertificateDer<'static>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let der = params.self_signed(&key).unwrap().der().clone();
+        Self { issuer: Issuer::new(params, key), der }
+    }
+
+    fn leaf(&self, urls: &[String]) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+        params.serial_number = Some(SerialNumber::from(SERIAL));
+        params.crl_distribution_points = vec![CrlDistributionPoint { uris: urls.to_vec() }];
+        let key = KeyPair::generate().unwrap();
+        params.signed_by(&key, &self.issuer).unwrap().der().clone()
+    }
+
+    /// A list with this number, which revokes these serials, from `age` hours ago for `life` hours.
+    fn list(&self, number: u64, serials: &[u64], (age, life): (i64, i64), point: &str) -> Vec<u8> {
+        let this_update = OffsetDateTime::now_utc() - time::Duration::hours(age);
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: this_update,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update,
+            next_update: this_update + time::Duration::hours(life),
+            crl_number: SerialNumber::from(number),
+            issuing_distribution_point: Some(CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint { uris: vec![point.to_owned()] },
+                scope: None,
+            }),
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().der().to_vec()
+    }
+}
+
+/// What the server does with a request.
+#[derive(Clone)]
+enum Answer {
+    List(Vec<u8>),
+    /// These octets, and the end of the connection.
+    Raw(Vec<u8>),
+    /// A body without an end, a piece each time.
+    Endless,
+    /// Nothing.
+    Silence,
+}
+
+#[derive(Clone)]
+struct Web {
+    base: String,
+    answers: Arc<Mutex<HashMap<String, Answer>>>,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Web {
+    async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let web = Self { base, answers: Arc::default(), requests: Arc::default() };
+        let server = web.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let server = server.clone();
+                tokio::spawn(async move { server.serve(stream).await });
+            }
+        });
+        web
+    }
+
+    async fn serve(&self, mut stream: tokio::net::TcpStream) -> Option<()> {
+        let mut request = Vec::new();
+        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+            let mut octets = [0; 1024];
+            let count = stream.read(&mut octets).await.ok().filter(|count| *count > 0)?;
+            request.extend_from_slice(&octets[..count]);
+        }
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let request = String::from_utf8(request).ok()?;
+        let path = request.split(' ').nth(1)?;
+        let answer = self.answers.lock().unwrap().get(path).cloned();
+        match answer.unwrap_or(Answer::Raw(b"HTTP/1.1 404 No\r\n\r\n".to_vec())) {
+            Answer::List(list) => {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", list.len());
+                stream.write_all(&[head.as_bytes(), &list].concat()).await.ok()?;
+            }
+            Answer::Raw(octets) => stream.write_all(&octets).await.ok()?,
+            Answer::Endless => {
+                let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                stream.write_all(head).await.ok()?;
+                loop {
+                    stream.write_all(b"400\r\n").await.ok()?;
+                    stream.write_all(&[0x30; 0x400]).await.ok()?;
+                    stream.write_all(b"\r\n").await.ok()?;
+                }
+            }
+            Answer::Silence => tokio::time::sleep(Duration::from_secs(3600)).await,
+        }
+        stream.shutdown().await.ok()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn answer(&self, path: &str, answer: Answer) {
+        self.answers.lock().unwrap().insert(path.to_owned(), answer);
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.swap(0, Ordering::SeqCst)
+    }
+}
+
+struct World {
+    web: Web,
+    root: Authority,
+    leaf: CertificateDer<'static>,
+    trust: Arc<LiveTrust>,
+}
+
+impl World {
+    /// A leaf whose list has these paths.
+    async fn new(paths: &[&str]) -> Self {
+        let (web, root) = (Web::start().await, Authority::new());
+        let urls: Vec<_> = paths.iter().map(|path| web.url(path)).collect();
+        let leaf = root.leaf(&urls);
+        let trust = Arc::new(LiveTrust::new(Trust::from_der([&root.der]).unwrap()));
+        Self { web, root, leaf, trust }
+    }
+
+    fn judge(&self) -> Reason {
+        self.judge_by(&self.trust)
+    }
+
+    fn judge_by(&self, trust: &LiveTrust) -> Reason {
+        let mut connector =
+            OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);
+        connector.revocation = Revocation::Hard;
+        let host = Host::parse(HOST).unwrap();
+        let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
+        plan.judge(std::slice::from_ref(&self.leaf), trust, UnixTime::now()).reason()
+    }
+
+    fn fetcher(&self) -> CrlFetcher {
+        CrlFetcher::new(Arc::clone(&self.trust)).with_timeout(Duration::from_secs(5))
+    }
+}
+
+fn in_seconds(seconds: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(UnixTime::now().duration() + Duration::from_secs(seconds))
+}
+
+trait SinceEpoch {
+    fn duration(&self) -> Duration;
+}
+
+impl SinceEpoch for UnixTime {
+    fn duration(&self) -> Duration {
+        Duration::from_secs(self.as_secs())
+    }
+}
+
+/// A folder that is gone when this is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn files(&self, suffix: &str) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(&self.0).into_iter().flatten();
+        let files = files.map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|it| it == suffix)).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn list_is_fetched_after_first_contact_and_refreshed_before_it_expires() {
+    let world = World::new(&["/1.crl"]).await;
+    let url = world.web.url("/1.crl");
+    let fetcher = world.fetcher();
+    assert!(fetcher.refresh(UnixTime::now()).await.is_empty());
+    // First contact: the rule decides, and the list is named.
+    assert_eq!(world.judge(), Reason::RevocationUnknown);
+    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
+    let fetched = fetcher.refresh(UnixTime::now()).await;
+    assert_eq!(fetched.len(), 1);
+    assert_eq!((&fetched[0].url, &fetched[0].roots), (&url, &RootsId::public()));
+    assert!(matches!(fetched[0].outcome, Ok(Replaced::Added)), "{fetched:?}");
+    assert_eq!(world.judge(), Reason::TlsOk);
+
+    // Not due for most of its life, and then before it expires.
+    assert_eq!(world.web.requests(), 1);
+    assert!(fetcher.refresh(in_seconds(17 * 3600)).await.is_empty());
+    assert_eq!(world.web.requests(), 0);
+    world.web.answer("/1.crl", Answer::List(world.root.list(2, &[SERIAL], (0, 48), &url)));
+    let fetched = fetcher.refresh(in_seconds(18 * 3600)).await;
+    assert!(matches!(fetched[0].outcome, Ok(Replaced::Replaced)), "{fetched:?}");
+    assert_eq!(world.judge(), Reason::CertRevoked);
+}
+
+#[tokio::test]
+async fn another_url_of_the_same_list_is_tried() {
+    let world = World::new(&["/gone.crl", "/1.crl"]).await;
+    let list = world.root.list(1, &[], (1, 25), &world.web.url("/gone.crl"));
+    world.web.answer("/1.crl", Answer::List(list));
+    world.judge();
+    let fetched = world.fetcher().refresh(UnixTime::now()).await;
+    assert_eq!(fetched[0].url, world.web.url("/1.crl"));
+    assert_eq!(world.judge(), Reason::TlsOk);
+}
+
+#[tokio::test]
+async fn hostile_answers_have_typed_errors_and_change_nothing() {
+    let world = World::new(&["/1.crl"]).await;
+    let url = world.web.url("/1.crl");
+    world.judge();
+    let forged = Authority::new().list(9, &[], (1, 25), &url);
+    let good = world.root.list(1, &[], (1, 25), &url);
+    let raw = |text: &str| Answer::Raw(text.as_bytes().to_vec());
+    let redirect = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\n\r\n", world.web.url("/2.crl"));
+    world.web.answer("/2.crl", Answer::List(good.clone()));
+    type Is = fn(&CrlFetchError) -> bool;
+    let cases: [(&str, Answer, Is); 10] = [
+        ("404", raw("HTTP/1.1 404 No\r\n\r\n"), |e| {
+            matches!(e, CrlFetchError::Http(HttpError::Status(404)))
+        }),
+        ("a redirection", raw(&redirect), |e| {
+            matches!(e, CrlFetchError::Http(HttpError::Status(302)))
+        }),
+        ("no HTTP", raw("220 mx.example.com ESMTP\r\n"), |e| {
+            matches!(e, CrlFetchError::Http(HttpError::Http(_)))
+        }),
+        ("nothing", raw(""), |e| matches!(e, CrlFetchError::Http(HttpError::Http(_)))),
+        ("a body that ends early", raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n0"), |e| {
+            matches!(e, CrlFetchError::Http(HttpError::Http(_)))
+        }),
+        ("a body without an end", Answer::Endless, |e| {
+            matches!(e, CrlFetchError::Http(HttpError::TooLong(_)))
+        }),
+        ("silence", Answer::Silence, |e| matches!(e, CrlFetchError::Http(HttpError::Timeout(_)))),
+        ("no list", Answer::List(b"<html>".to_vec()), |e| {
+            matches!(e, CrlFetchError::List(ReplaceError::Crl(_)))
+        }),
+        ("half a list", Answer::List(good[..good.len() / 2].to_vec()), |e| {
+            matches!(e, CrlFetchError::List(ReplaceError::Crl(_)))
+        }),
+        ("a forged list", Answer::List(forged), |e| {
+            matches!(e, CrlFetchError::List(ReplaceError::Signature))
+        }),
+    ];
+    let before = world.trust.load().generation();
+    for (name, answer, is) in cases {
+        world.web.answer("/1.crl", answer);
+        // Each with a fetcher that has not failed yet.
+        let fetcher =
+            world.fetcher().with_max_list_len(1 << 20).with_timeout(Duration::from_millis(400));
+        let fetched = fetcher.refresh(UnixTime::now()).await;
+        let [fetched] = &fetched[..] else { panic!("{name}: {fetched:?}") };
+        assert!(fetched.outcome.as_ref().is_err_and(is), "{name}: {fetched:?}");
+        assert_eq!(world.trust.load().generation(), before, "{name}");
+    }
+    assert_eq!(world.judge(), Reason::RevocationUnknown);
+    world.web.answer("/1.crl", Answer::List(good));
+    world.fetcher().refresh(UnixTime::now()).await;
+    assert_eq!(world.judge(), Reason::TlsOk);
+}
+
+#[tokio::test]
+async fn fetch_that_fails_waits_longer_each_time() {
+    let world = World::new(&["/1.crl"]).await;
+    world.judge();
+    let fetcher = world.fetcher();
+    let mut times = Vec::new();
+    for seconds in 0..900 {
+        if !fetcher.refresh(in_seconds(seconds)).await.is_empty() {
+            times.push(seconds);
+        }
+    }
+    assert_eq!(times.len(), 4, "{times:?}");
+    let pauses: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses[0] >= 59 && pauses.windows(2).all(|pair| pair[1] > pair[0]), "{pauses:?}");
+}
+
+/// An issuer that is late: the old list is fetched once a minute, and not in a loop.
+#[tokio::test]
+async fn list_that_is_stale_on_the_server_is_not_fetched_in_a_loop() {
+    let world = World::new(&["/1.crl"]).await;
+    let url = world.web.url("/1.crl");
+    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (25, 24), &url)));
+    world.judge();
+    let fetcher = world.fetcher();
+    assert!(matches!(fetcher.refresh(UnixTime::now()).await[0].outcome, Ok(Replaced::Added)));
+    assert_eq!(world.judge(), Reason::CrlExpired);
+    for seconds in 0..50 {
+        assert!(fetcher.refresh(in_seconds(seconds)).await.is_empty());
+    }
+    let fetched = fetcher.refresh(in_seconds(70)).await;
+    assert!(matches!(fetched[0].outcome, Ok(Replaced::Unchanged)), "{fetched:?}");
+}
+
+#[tokio::test]
+async fn lists_are_kept_on_disk_and_damaged_files_are_set_aside() {
+    let folder = Folder::new("crl-fetch-kept");
+    let world = World::new(&["/1.crl"]).await;
+    let url = world.web.url("/1.crl");
+    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
+    world.judge();
+    let fetcher = world.fetcher().with_directory(&folder.0);
+    assert_eq!(fetcher.load().await.unwrap(), 0);
+    fetcher.refresh(UnixTime::now()).await;
+    let files = folder.files("crl");
+    assert_eq!((files.len(), folder.files("new").len()), (1, 0));
+
+    // After a restart, without the network.
+    let restart = || Arc::new(LiveTrust::new(Trust::from_der([&world.root.der]).unwrap()));
+    let trust = restart();
+    assert_eq!(world.judge_by(&trust), Reason::RevocationUnknown);
+    let again = CrlFetcher::new(Arc::clone(&trust)).with_directory(&folder.0);
+    assert_eq!(again.load().await.unwrap(), 1);
+    assert_eq!(world.judge_by(&trust), Reason::TlsOk);
+    world.web.requests();
+    assert!(again.refresh(UnixTime::now()).await.is_empty());
+    assert_eq!(world.web.requests(), 0);
+
+    // Damaged in the list, and in the head; files of another kind stay.
+    let octets = std::fs::read(&files[0]).unwrap();
+    std::fs::write(folder.0.join("notes.txt"), b"x").unwrap();
+    for damaged in [&octets[..octets.len() - 9], &octets[1..], b"", b"\n\n\n"] {
+        std::fs::write(&files[0], damaged).unwrap();
+        let trust = restart();
+        let fetcher = CrlFetcher::new(Arc::clone(&trust)).with_directory(&folder.0);
+        assert_eq!(fetcher.load().await.unwrap(), 0);
+        assert_eq!((folder.files("crl").len(), folder.files("damaged").len()), (0, 1));
+        assert_eq!(world.judge_by(&trust), Reason::RevocationUnknown);
+    }
+    assert_eq!(folder.files("txt").len(), 1);
+}
+
+#[tokio::test]
+async fn run_loads_and_fetches_without_being_asked() {
+    let world = World::new(&["/1.crl"]).await;
+    let url = world.web.url("/1.crl");
+    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
+    let fetcher = world.fetcher().with_interval(Duration::from_millis(10));
+    let task = tokio::spawn(async move { fetcher.run().await });
+    let mut waited = 0;
+    while world.judge() != Reason::TlsOk {
+        assert!(waited < 500);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        waited += 1;
+    }
+    task.abort();
+}
