@@ -296,7 +296,7 @@ fn client_certificate_that_is_itself_a_root_is_taken() {
     ] {
         let make = |name: &str| {
             let mut params = leaf_params(&[name]);
-            params.is_ca = is_ca.clone();
+            params.is_ca = is_ca;
             Authority::with(params).der
         };
         let own = make("out.partner.example");

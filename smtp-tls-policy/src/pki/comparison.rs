@@ -331,11 +331,12 @@ mod tests {
 
     #[test]
     fn order_counts_between_relative_names_and_not_within_one() {
-        let (a, b) = (attribute(3, UTF8, b"a"), attribute(10, UTF8, b"b"));
-        assert_eq!(name(&[&[a.clone(), b.clone()]]), name(&[&[b.clone(), a.clone()]]));
-        assert_ne!(name(&[&[a.clone()], &[b.clone()]]), name(&[&[b.clone()], &[a.clone()]]));
-        assert_ne!(name(&[&[a.clone()], &[b.clone()]]), name(&[&[a.clone(), b]]));
-        assert_ne!(name(&[&[attribute(10, UTF8, b"a")]]), name(&[&[a]]));
+        let (a, b) = (&[attribute(3, UTF8, b"a")], &[attribute(10, UTF8, b"b")]);
+        let both = [a[0].clone(), b[0].clone()];
+        assert_eq!(name(&[&both]), name(&[&[b[0].clone(), a[0].clone()]]));
+        assert_ne!(name(&[a, b]), name(&[b, a]));
+        assert_ne!(name(&[a, b]), name(&[&both]));
+        assert_ne!(name(&[&[attribute(10, UTF8, b"a")]]), name(&[a]));
     }
 
     #[test]
