@@ -34,7 +34,7 @@
 //! Receiving: the sender domain is known at MAIL only. [`admit_handshake`] refuses a client right after the handshake
 //! if no MAIL of it could succeed; [`admit`](admit()) decides at MAIL.
 //!
-//! Beside the decisions: [`Search`] says which TLSA records to ask for, [`sts`] finds and keeps MTA-STS policies, [`BrokenPeers`](plan::BrokenPeers)
+//! Beside the decisions: [`inquiry`] says what to look up, [`sts`] finds and keeps MTA-STS policies, [`BrokenPeers`](plan::BrokenPeers)
 //! knows peers whose TLS broke, [`trace`] reads what the hops of a message say of TLS; with the feature `rustls`,
 //! `tls` has configurations, raw public keys (RFC 7250) included, and with `serde`, `config` reads connectors
 //! from TOML.
@@ -72,7 +72,7 @@
 use crate::{
     judge::{admit, admit_handshake},
     pki::{LiveTrust, Trust},
-    plan::{Facts, Plan, Refusal, Search, explain, plan},
+    plan::{Facts, Plan, Refusal, explain, plan},
     rules::{Floor, OutboundConnectors, Weight},
 };
 

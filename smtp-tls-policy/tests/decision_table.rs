@@ -12,6 +12,12 @@ use smtp_tls_policy::judge::{Inbound, Standing, admit, admit_handshake};
 use smtp_tls_policy::pki::{
     CnFallback, Pin, Reference, Revocation, RootsId, TlsaRecord, TlsaSet, Trust,
 };
+use std::net::Ipv4Addr;
+
+use smtp_tls_policy::inquiry::{
+    DnsAnswer, DomainAnswer, DomainInquiry, HostAnswer, HostAsk, HostInquiry, MailFacts,
+};
+use smtp_tls_policy::plan::Ground;
 use smtp_tls_policy::plan::{
     Attempt, Check, Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal,
     Requiretls, TlsaFact, plan,
@@ -291,8 +297,9 @@ fn policies() {
                 Some("optional") => MessageTls::new(false, false, true),
                 Some(other) => panic!("{other}"),
             };
-            facts.remembered_broken = given.of("remembered-broken") == Some("yes");
-            match plan(&facts) {
+            let is_broken = given.of("remembered-broken") == Some("yes");
+            let planned = plan(&facts);
+            match planned.map(|it| if is_broken { it.remembering_broken() } else { it }) {
                 Err(refusal) => {
                     let what = if refusal.ends_domain() { "stop" } else { "next" };
                     assert_eq!(
@@ -515,7 +522,6 @@ fn receiving() {
 
 #[test]
 fn search() {
-    use smtp_tls_policy::plan::{Query, Search};
     let (_, rows) = section("Search");
     let status = |text: &str| match text {
         "secure" | "records" | "denied" => DnsStatus::Secure,
@@ -525,32 +531,51 @@ fn search() {
         "failed" => DnsStatus::Failed,
         other => panic!("{other}"),
     };
+    let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
+    let (next_hop, host) =
+        (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());
+    let mut domain = DomainInquiry::new(MailFacts::new(&connector, &next_hop));
+    domain.answer(DomainAnswer::Mx(DnsAnswer::none(DnsStatus::Secure)));
+    let domain = domain.finish().unwrap();
     for row in rows {
         let [rule, addresses, alias, questions, found] = row[..] else { panic!("{row:?}") };
-        let host = Domain::parse("mx.example.net").unwrap();
         let alias = (!alias.is_empty()).then(|| Domain::parse(alias).unwrap());
-        let mut search = Search::new(&host, 25, status(addresses), alias.as_ref());
+        let mut inquiry = HostInquiry::new(&domain, &host);
+        let mut ipv4 = DnsAnswer::new(status(addresses), vec![Ipv4Addr::LOCALHOST]);
+        ipv4.alias = alias;
+        let ipv6 = DnsAnswer::none(status(addresses));
+        inquiry.answer(HostAnswer::Addresses(ipv4, ipv6));
         for question in questions.split("; ").filter(|question| !question.is_empty()) {
             let (question, answer) = question.split_once(": ").unwrap();
-            let asked = match search.query().expect("a question") {
-                Query::Cname { owner } => format!("cname {owner}"),
-                Query::Tlsa { owner, base } => {
-                    assert_eq!(owner, format!("_25._tcp.{base}"));
-                    format!("tlsa {base}")
+            let status = status(answer);
+            let (asked, answer) = match inquiry.ask().expect("a question") {
+                HostAsk::Cname(owner) => (format!("cname {owner}"), HostAnswer::Cname(status)),
+                HostAsk::Tlsa(owner) => {
+                    let base = owner.strip_prefix("_25._tcp.").unwrap();
+                    let record =
+                        TlsaRecord { usage: 3, selector: 1, matching: 1, data: vec![0; 32] };
+                    let records = if answer.ends_with("records") { vec![record] } else { vec![] };
+                    let answer = HostAnswer::Tlsa(DnsAnswer::new(status, records));
+                    (format!("tlsa {base}"), answer)
                 }
+                HostAsk::Addresses(_) => panic!("asked twice"),
             };
             assert_eq!(asked, question, "{rule}");
-            let record = [TlsaRecord { usage: 3, selector: 1, matching: 1, data: vec![0; 32] }];
-            let records = if answer.ends_with("records") { &record[..] } else { &[] };
-            search.answer(status(answer), records);
+            inquiry.answer(answer);
         }
-        assert_eq!(search.query(), None, "{rule} {questions}");
-        let fact = match search.into_fact() {
-            TlsaFact::Absent => "absent".to_owned(),
-            TlsaFact::Failed => "failed".to_owned(),
-            TlsaFact::Found(set) => set.base().to_string(),
+        assert_eq!(inquiry.ask(), None, "{rule} {questions}");
+        let outcome = match inquiry.finish() {
+            Err(_) => "failed".to_owned(),
+            Ok(prepared) => {
+                let base = |ground: &Ground| match ground {
+                    Ground::Dane { base, .. } => Some(base.to_string()),
+                    _ => None,
+                };
+                let mut grounds = prepared.plan.because().grounds().iter();
+                grounds.find_map(base).unwrap_or_else(|| "absent".to_owned())
+            }
         };
-        assert_eq!(fact, found, "{rule} {addresses} {questions}");
+        assert_eq!(outcome, found, "{rule} {addresses} {questions}");
     }
 }
 

@@ -69,7 +69,7 @@ fn everything() -> serde_json::Map<String, Value> {
     let mut pinned = connector(Posture::Pinned);
     pinned.pins = vec![Pin::parse(&format!("spki:sha256:{}", "ef".repeat(32))).unwrap()];
     put("plan: pinned", value(&plan_of(&pinned, |_| {}).unwrap()));
-    let broken = plan_of(&opportunistic, |facts| facts.remembered_broken = true);
+    let broken = plan_of(&opportunistic, |_| {}).map(Plan::remembering_broken);
     put("plan: remembered broken", value(&broken.unwrap()));
     let mut implicit = connector(Posture::Encrypt);
     implicit.smart_host = Some(SmartHost::new(HOST.clone()));

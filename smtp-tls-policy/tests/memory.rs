@@ -106,10 +106,9 @@ fn what_is_remembered_reaches_the_plan_and_never_a_floor() {
                     let mut facts = Facts::new(&connector, &peer.0, &peer.0, HostOrigin::Mx);
                     facts.implicit_tls = implicit;
                     facts.demands = if demanded { &demands } else { &[] };
-                    facts.remembered_broken = peers
-                        .recall(&peer.0, peer.1, start + Duration::from_secs(seconds))
-                        .is_some();
-                    plan(&facts)
+                    let now = start + Duration::from_secs(seconds);
+                    let is_broken = peers.recall(&peer.0, peer.1, now).is_some();
+                    plan(&facts).map(|it| if is_broken { it.remembering_broken() } else { it })
                 };
                 // Posture dane-only refuses a host that has no records, broken or not.
                 let (Ok(remembered), Ok(forgotten)) = (plan_at(99), plan_at(100)) else {

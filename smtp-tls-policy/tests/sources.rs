@@ -11,6 +11,7 @@ use common::*;
 use pki_types::CertificateDer;
 use proptest::prelude::*;
 use proptest::sample::select;
+use smtp_tls_policy::inquiry::{DnsAnswer, DomainAnswer, DomainAsk, DomainInquiry, MailFacts};
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::pki::{Pin, Reference, RootsId, TlsaRecord, TlsaSet, Trust};
 use smtp_tls_policy::plan::{
@@ -134,8 +135,8 @@ impl Known {
         facts.dns = Dns { mx, expanded_next_hop: None, tlsa: &tlsa };
         (facts.sts, facts.message) = (self.sts, self.message);
         facts.demands = &self.demands;
-        (facts.implicit_tls, facts.remembered_broken) = (self.implicit, self.broken);
-        plan(&facts)
+        facts.implicit_tls = self.implicit;
+        plan(&facts).map(|plan| if self.broken { plan.remembering_broken() } else { plan })
     }
 
     fn outcome(&self, peer: Peer) -> Outcome {
@@ -598,17 +599,25 @@ fn dane_behind_an_alias_does_not_stand_in_for_the_list_of_the_policy() {
     assert!(refusing.eq(plan.checks().iter().filter(|check| matches!(check, Check::Dane(_)))));
 }
 
-/// Under posture `none` nothing published counts; but REQUIRETLS needs a witness for the host (RFC 8689, 4.2.1), and without
-/// DNSSEC a policy is the only one.
+/// Under posture `none` nothing published counts; but REQUIRETLS needs MTA-STS to vouch for a host
+/// without DNSSEC (RFC 8689, section 4.2.1).
 #[test]
-fn requiretls_asks_for_a_policy_under_every_posture() {
+fn requiretls_asks_for_the_mta_sts_policy_under_posture_none() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::None);
-    let (next_hop, host) =
-        (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());
+    let next_hop = Host::parse("example.com").unwrap();
+    let asks_for_sts = |message| {
+        let mut mail = MailFacts::new(&connector, &next_hop);
+        mail.message = message;
+        let mut inquiry = DomainInquiry::new(mail);
+        inquiry.answer(DomainAnswer::Mx(DnsAnswer::none(DnsStatus::Insecure)));
+        matches!(inquiry.ask(), Some(DomainAsk::Sts(_)))
+    };
+    assert!(!asks_for_sts(MessageTls::Default));
+    assert!(asks_for_sts(MessageTls::Required));
+
+    let host = Host::parse("mx.example.net").unwrap();
     let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-    assert_eq!(facts.asks_for_sts(), None);
     facts.message = MessageTls::Required;
-    assert_eq!(facts.asks_for_sts(), next_hop.domain());
     facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: true });
     assert_eq!(plan(&facts).unwrap().floor(), Floor::Authenticated);
 }

@@ -21,6 +21,7 @@ use smtp_proto::sasl::server::{Answer, Decoy, Question, ScramSha256};
 use smtp_proto::server;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::command::{Xclient, XclientValue};
+use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::{EnhancedCode, Response};
@@ -172,10 +173,10 @@ struct Only {
 }
 
 impl Hosts for Only {
-    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
+    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
         let plan = plan_for(&connector(self.posture), false);
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let mut candidate = Candidate::new(Host::parse(host).unwrap(), addresses, plan);
+        let mut candidate = Candidate::new(Host::parse(host.as_str()).unwrap(), addresses, plan);
         candidate.credentials = Some(self.credentials.clone());
         Ok(candidate)
     }

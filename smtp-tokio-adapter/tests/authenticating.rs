@@ -20,6 +20,7 @@ use smtp_proto::sasl::server::{
 };
 use smtp_proto::server;
 use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
@@ -152,10 +153,10 @@ struct With {
 }
 
 impl Hosts for With {
-    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
+    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let plan = plan_for(&connector(Posture::Verified), false);
-        let mut candidate = Candidate::new(Host::parse(host).unwrap(), addresses, plan);
+        let mut candidate = Candidate::new(Host::parse(host.as_str()).unwrap(), addresses, plan);
         (candidate.credentials, candidate.identity) =
             (self.credentials.clone(), self.identity.clone());
         Ok(candidate)

@@ -292,9 +292,9 @@ const RULES: [(&str, &str, &str, &str); 11] = [
     ),
     (
         "search: a TLSA look-up that fails is not an absence",
-        "smtp-tls-policy/src/plan/search.rs",
-        "(_, DnsStatus::Bogus | DnsStatus::Indeterminate | DnsStatus::Failed) => State::Done(TlsaFact::Failed),",
-        "(_, DnsStatus::Bogus | DnsStatus::Indeterminate | DnsStatus::Failed) => State::Done(TlsaFact::Absent),",
+        "smtp-tls-policy/src/inquiry/tlsa_search.rs",
+        "failed if failed.is_failure() => State::Done(TlsaFact::Failed),",
+        "failed if failed.is_failure() => State::Done(TlsaFact::Absent),",
     ),
     (
         "judge: a certificate that matches no TLSA record is refused",

@@ -18,6 +18,7 @@ use rustls::pki_types::UnixTime;
 use smtp_proto::client::OverLimit;
 use smtp_proto::route;
 use smtp_proto::route::{Mx, RecipientStatus, Route, Targets};
+use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::reply::{EnhancedCode, Reply};
 use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
@@ -284,7 +285,7 @@ async fn a_slow_source_is_passed_on_as_it_comes() {
 struct Twice(Loopback);
 
 impl Hosts for Twice {
-    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
+    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
         let mut candidate = self.0.prepare(host).await?;
         candidate.addresses =
             vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))];

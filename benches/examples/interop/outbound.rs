@@ -11,6 +11,7 @@ use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
 use smtp_proto::route::{RecipientStatus, Route, Targets};
 use smtp_proto::sasl::client::Credentials;
+use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::{BodyType, Notify, OrcptBuf, Ret, Xtext};
 use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
@@ -342,7 +343,7 @@ impl Loopback {
 }
 
 impl Hosts for Loopback {
-    async fn prepare(&self, _: &str) -> Result<Candidate, Skip> {
+    async fn prepare(&self, _: &HostName) -> Result<Candidate, Skip> {
         Ok(self.0.clone())
     }
 }

@@ -1,5 +1,88 @@
-//! What a delivery asks of the DNS and of policy hosts before it dials, without I/O.
+//! What a delivery asks before it dials, as machines without I/O.
+//!
+//! A [`DomainInquiry`] asks once for each recipient domain: for its MX records and its MTA-STS policy.
+//! A [`HostInquiry`] asks once for each host that the [`DomainFacts`] name: for its addresses and its
+//! TLSA records. Both ask one question at a time, each question at most once, and both end with a
+//! result, or with the reason why nothing is dialled. Whatever looks the answers up drives them:
+//!
+//! ```
+//! use std::net::{Ipv4Addr, Ipv6Addr};
+//! use smtp_tls_policy::inquiry::*;
+//! use smtp_tls_policy::pki::TlsaRecord;
+//! use smtp_tls_policy::plan::DnsStatus;
+//! use smtp_tls_policy::rules::{Floor, OutboundConnector, Posture};
+//! use smtp_tls_policy::sts::StsAnswer;
+//! use smtp_tls_policy::{Domain, Host, Namespace};
+//!
+//! /// A resolver. Here the whole DNS is signed, and mx.example.com has a TLSA record.
+//! struct Resolver;
+//!
+//! impl Resolver {
+//!     fn mx(&self, _: &Domain) -> DnsAnswer<MxRecord> {
+//!         let host = Domain::parse("mx.example.com").unwrap();
+//!         DnsAnswer::new(DnsStatus::Secure, vec![MxRecord::new(10, host)])
+//!     }
+//!     fn ipv4(&self, _: &Domain) -> DnsAnswer<Ipv4Addr> {
+//!         DnsAnswer::new(DnsStatus::Secure, vec![Ipv4Addr::new(192, 0, 2, 1)])
+//!     }
+//!     fn ipv6(&self, _: &Domain) -> DnsAnswer<Ipv6Addr> {
+//!         DnsAnswer::none(DnsStatus::Secure)
+//!     }
+//!     fn tlsa(&self, owner: &str) -> DnsAnswer<TlsaRecord> {
+//!         assert_eq!(owner, "_25._tcp.mx.example.com");
+//!         let record = TlsaRecord { usage: 3, selector: 1, matching: 1, data: vec![7; 32] };
+//!         DnsAnswer::new(DnsStatus::Secure, vec![record])
+//!     }
+//!     fn cname(&self, _: &Domain) -> DnsStatus {
+//!         DnsStatus::Secure
+//!     }
+//! }
+//!
+//! let resolver = Resolver;
+//! let connector =
+//!     OutboundConnector::new("all", vec![Namespace::Default], Posture::Deterministic);
+//! let domain = Host::parse("example.com")?;
+//!
+//! let mut inquiry = DomainInquiry::new(MailFacts::new(&connector, &domain));
+//! while let Some(ask) = inquiry.ask() {
+//!     let answer = match ask {
+//!         DomainAsk::Mx(domain) => DomainAnswer::Mx(resolver.mx(domain)),
+//!         // `sts::Cache` answers this one.
+//!         DomainAsk::Sts(_) => DomainAnswer::Sts(StsAnswer::default()),
+//!     };
+//!     inquiry.answer(answer);
+//! }
+//! let facts = inquiry.finish()?;
+//!
+//! let mut inquiry = HostInquiry::new(&facts, &Host::parse("mx.example.com")?);
+//! while let Some(ask) = inquiry.ask() {
+//!     let answer = match ask {
+//!         HostAsk::Addresses(host) => {
+//!             HostAnswer::Addresses(resolver.ipv4(host), resolver.ipv6(host))
+//!         }
+//!         HostAsk::Cname(host) => HostAnswer::Cname(resolver.cname(host)),
+//!         HostAsk::Tlsa(owner) => HostAnswer::Tlsa(resolver.tlsa(owner)),
+//!     };
+//!     inquiry.answer(answer);
+//! }
+//! let prepared = inquiry.finish()?;
+//! assert_eq!(prepared.plan.floor(), Floor::Authenticated);
+//! assert_eq!(prepared.addresses.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The question for the MTA-STS policy is answered by [`sts::Cache`](crate::sts::Cache), which is
+//! itself a machine without I/O and says when the record and the policy have to be looked up.
 
 mod answer;
+mod domain;
+mod host;
+mod not_dialled;
+mod tlsa_search;
+mod watch;
 
 pub use answer::{DnsAnswer, MxRecord};
+pub use domain::{DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, MailFacts, MailHosts};
+pub use host::{FailedFamily, HostAnswer, HostAsk, HostInquiry, Prepared};
+pub use not_dialled::NotDialled;
+pub use watch::{SILENT_AFTER, ValidationWatch};

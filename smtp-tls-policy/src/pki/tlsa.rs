@@ -2,7 +2,7 @@
 //!
 //! A [`TlsaRecord`] is what the DNS says; a [`Tlsa`] is one that can be used; a [`TlsaSet`] is what
 //! remains of a secure RRset after the unusable records and the weaker digests are gone.
-//! [`Search`](crate::plan::search::Search) finds the set.
+//! A [`HostInquiry`](crate::inquiry::HostInquiry) finds the set.
 //!
 //! ```
 //! use smtp_tls_policy::pki::{TlsaRecord, TlsaSet, Unusable};

@@ -6,22 +6,20 @@ pub(crate) mod check;
 mod explain;
 pub(crate) mod facts;
 pub(crate) mod refusal;
-pub(crate) mod search;
+pub(crate) mod scope;
 mod sources;
 
 pub use attempt::{Attempt, Requiretls};
 pub use broken_peers::{Broken, BrokenPeers, MAX_PEERS, REMEMBERED_FOR};
 pub use check::{Check, Dane, Pinned, Pkix};
 pub use explain::{Ending, explain};
-pub use facts::{
-    Demand, Dns, DnsStatus, Facts, FailedFamily, HostOrigin, MessageTls, Policy, TlsaFact,
-};
+pub use facts::{Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
 pub use refusal::{Because, Ground, Refusal};
-pub use search::{Query, SILENT_AFTER, Search, ValidationWatch};
 
 use std::fmt;
 
 use crate::domain::{Domain, Host};
+use crate::plan::scope::Scope;
 use crate::plan::sources::Contribution;
 use crate::reason::{ENCRYPTION_NEEDED, Fault, Reason, Status};
 use crate::rules::posture::{Floor, Weight, Yield, Yields};
@@ -109,6 +107,21 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The plan for an address of the host where a handshake failed or stalled a short while ago:
+    /// clear text at once, if the plan would end there anyway. Above the floor
+    /// [`Floor::Plaintext`], and if its connector does not yield to clear text, the plan is the same.
+    #[must_use]
+    pub fn remembering_broken(self) -> Self {
+        let may_be_clear = self.floor == Floor::Plaintext && self.yields.broken == Yield::Now;
+        if !may_be_clear || self.attempt != Attempt::StartTls {
+            return self;
+        }
+        let clear_reason = Some(Reason::RememberedBroken);
+        Self { attempt: Attempt::Clear, clear_reason, sni: None, ..self }
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = match (self.attempt, self.clear_reason) {
@@ -159,27 +172,31 @@ pub fn plan(facts: &Facts<'_>) -> Result<Plan, Refusal> {
     let connector = match facts.policy {
         Policy::Connector(connector) => connector,
         Policy::Unavailable => {
-            return Err(refusal(facts, Reason::PolicyUnavailable, vec![Ground::LookupFailed]));
+            return Err(policy_unavailable(facts.message));
         }
     };
     let contributions = sources::ask(connector, facts)
-        .map_err(|(reason, grounds)| refusal(facts, reason, grounds))?;
-    let mut plan = join(contributions, facts.host);
-    let may_be_clear = plan.floor == Floor::Plaintext && plan.yields.broken == Yield::Now;
-    if facts.remembered_broken && may_be_clear && plan.attempt == Attempt::StartTls {
-        // What was learnt is what a new attempt would end in; it never touches a floor.
-        (plan.attempt, plan.clear_reason, plan.sni) =
-            (Attempt::Clear, Some(Reason::RememberedBroken), None);
-    }
-    Ok(plan)
+        .map_err(|(reason, grounds)| refusal(facts.message, reason, grounds))?;
+    Ok(join(contributions, facts.host))
 }
 
-fn refusal(facts: &Facts<'_>, reason: Reason, grounds: Vec<Ground>) -> Refusal {
+/// The refusal of a whole domain, whichever host it is about.
+pub(crate) fn domain_refusal(scope: &Scope<'_>) -> Option<Refusal> {
+    let ground = sources::own_ground(scope.connector);
+    scope.refusal().map(|reason| refusal(scope.message, reason, vec![ground]))
+}
+
+/// The refusal of a whole domain whose policy could not be looked up.
+pub(crate) fn policy_unavailable(message: MessageTls) -> Refusal {
+    refusal(message, Reason::PolicyUnavailable, vec![Ground::LookupFailed])
+}
+
+fn refusal(message: MessageTls, reason: Reason, grounds: Vec<Ground>) -> Refusal {
     let lookup_failed = matches!(
         reason,
         Reason::PolicyUnavailable | Reason::MxLookupFailed | Reason::TlsaLookupFailed
     );
-    let (code, status) = match (facts.message, reason.status()) {
+    let (code, status) = match (message, reason.status()) {
         // RFC 8689, 4.2.1: what cannot be had is reported to the sender.
         (MessageTls::Required, _) if !lookup_failed => (550, ENCRYPTION_NEEDED),
         // RFC 3463, 3.8: X.7.5, where the reason has none of its own.

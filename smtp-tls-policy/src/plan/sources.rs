@@ -10,13 +10,12 @@ use crate::pki::roots::RootsId;
 use crate::pki::tlsa::TlsaSet;
 use crate::plan::attempt::{Attempt, Requiretls};
 use crate::plan::check::{Check, Dane, Pinned, Pkix};
-use crate::plan::facts::{Demand, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
+use crate::plan::facts::{Demand, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
 use crate::plan::refusal::Ground;
+use crate::plan::scope::Scope;
 use crate::reason::Reason;
 use crate::rules::connector::OutboundConnector;
-use crate::rules::posture::{
-    DaneRule, Floor, OptionalTls, Posture, StsRule, Subject, Weight, Yields,
-};
+use crate::rules::posture::{Floor, OptionalTls, Posture, StsRule, Subject, Weight, Yields};
 use crate::sts::fact::StsPolicy;
 
 /// What one source contributes. Joining is commutative, associative and idempotent, and only raises.
@@ -61,30 +60,29 @@ impl Contribution {
     }
 }
 
-/// What the sources come to for one host: contributions, or the reason for which the host is refused.
+/// What the sources come to for one host: contributions, or the reason for which the host is
+/// refused.
 pub(crate) type Sources = Result<Vec<Contribution>, (Reason, Vec<Ground>)>;
 
-/// Asks every source in turn.
+/// Asks each source in turn.
 pub(crate) fn ask(connector: &OutboundConnector, facts: &Facts<'_>) -> Sources {
     let view = View::new(connector, facts);
     let own = view.connector_itself();
     let ground = own.ground.clone();
     let refuse = |reason| Err((reason, vec![ground.clone()]));
-    // RFC 7672, 2.1.2: without the MX records it is not known whom to dial.
-    if facts.origin == HostOrigin::Mx && facts.dns.mx.is_failure() {
-        return refuse(Reason::MxLookupFailed);
+    if let Some(reason) = view.scope.refusal() {
+        return refuse(reason);
     }
     let mut contributions = vec![own];
     match view.dane() {
         Ok(dane) => contributions.extend(dane),
-        Err((reason, None)) => return refuse(reason),
-        Err((reason, Some(other))) => return Err((reason, vec![other])),
+        Err(reason) => return refuse(reason),
     }
     contributions.extend(view.sts()?);
     contributions.extend(view.message()?);
     contributions.extend(facts.demands.iter().map(|demand| view.demand(demand)));
     if facts.implicit_tls || view.is_implicit_smart_host() {
-        // RFC 8314, 3: there is no negotiation, hence nothing to fall back from.
+        // RFC 8314, section 3: there is no negotiation, hence nothing to fall back from.
         contributions.push(Contribution::new(
             Floor::Encrypted,
             Attempt::Implicit,
@@ -94,9 +92,18 @@ pub(crate) fn ask(connector: &OutboundConnector, facts: &Facts<'_>) -> Sources {
     Ok(contributions)
 }
 
+/// The connector as a source.
+pub(super) fn own_ground(connector: &OutboundConnector) -> Ground {
+    Ground::Connector {
+        name: Arc::clone(&connector.name),
+        posture: connector.posture,
+        require_tls: connector.require_tls,
+    }
+}
+
 impl Facts<'_> {
-    /// What others publish and the connector lets count: the TLSA records, and whether the MTA-STS policy does. `None` where
-    /// nothing of it is reported.
+    /// What others publish and the connector lets count: the TLSA records, and whether the MTA-STS
+    /// policy does. `None` if nothing of it is reported.
     pub(crate) fn published(&self) -> Option<(&TlsaFact, bool)> {
         let Policy::Connector(connector) = self.policy else { return None };
         let view = View::new(connector, self);
@@ -104,40 +111,16 @@ impl Facts<'_> {
             && self.origin != HostOrigin::Literal
             && !view.optional;
         reported.then_some((
-            if view.dane_counts { self.dns.tlsa } else { &TlsaFact::Absent },
+            if view.dane_counts { self.dns.tlsa } else { &TlsaFact::NotAsked },
             view.sts_counts(),
         ))
     }
 
-    /// Whether the TLSA records of the host can matter, so that they are worth a [`Search`](crate::plan::search::Search). The
-    /// status of the MX answer must be known by now.
-    pub fn asks_for_tlsa(&self) -> bool {
-        match self.policy {
-            Policy::Connector(connector) => View::new(connector, self).dane_counts,
-            Policy::Unavailable => false,
-        }
-    }
-
-    /// The domain whose MTA-STS policy can matter, so that it is worth a look-up: the next hop (RFC 8461, 3.4), which is the
-    /// smart host where there is one. Nothing but the connector, the next hop, the origin and the message need be known by
-    /// now.
-    pub fn asks_for_sts(&self) -> Option<&Domain> {
-        self.policy_domain().filter(|_| match self.policy {
-            // RFC 8689, 4.2.1: under REQUIRETLS it may vouch for the host, whatever the posture.
-            Policy::Connector(connector) => {
-                let vouches = self.message == MessageTls::Required && connector.sts != StsRule::Off;
-                vouches || View::new(connector, self).sts_counts()
-            }
-            Policy::Unavailable => false,
-        })
-    }
-
-    /// The domain of the next hop: the recipient domain, or the smart host.
-    fn policy_domain(&self) -> Option<&Domain> {
+    /// The next hop as MTA-STS sees it: the recipient domain, or the smart host.
+    pub(crate) fn policy_host(&self) -> &Host {
         match self.origin {
-            HostOrigin::Mx => self.next_hop.domain(),
-            HostOrigin::SmartHost => self.host.domain(),
-            HostOrigin::Literal => None,
+            HostOrigin::Mx | HostOrigin::Literal => self.next_hop,
+            HostOrigin::SmartHost => self.host,
         }
     }
 }
@@ -146,11 +129,12 @@ impl Facts<'_> {
 struct View<'a> {
     connector: &'a OutboundConnector,
     facts: &'a Facts<'a>,
+    scope: Scope<'a>,
     /// Whether DNSSEC led to the host, or a configuration that counts as much.
     mx_secure: bool,
     /// Whether the host's TLSA records count, if there are any.
     dane_counts: bool,
-    /// The host's TLSA records, where they count.
+    /// The host's TLSA records, if they count.
     tlsa: Option<&'a TlsaSet>,
     /// `TLS-Required: No`: what others publish is only recorded.
     optional: bool,
@@ -158,33 +142,21 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(connector: &'a OutboundConnector, facts: &'a Facts<'a>) -> Self {
-        let mx_secure = match facts.origin {
-            HostOrigin::Mx => facts.dns.mx == DnsStatus::Secure,
-            HostOrigin::SmartHost => {
-                connector.smart_host.as_ref().is_some_and(|smart_host| smart_host.secure)
-            }
-            HostOrigin::Literal => false,
-        };
-        // RFC 7672, 2.2: DANE does not apply to an address, be it a literal or one that stands in an MX record.
-        let is_name = facts.origin != HostOrigin::Literal && facts.host.domain().is_some();
-        let dane_counts = is_name
-            && connector.posture != Posture::None
-            && match connector.dane {
-                DaneRule::Off => false,
-                DaneRule::SecureMx => mx_secure,
-                DaneRule::AnyMx => true,
-            };
+        let scope = Scope::of(connector, facts);
+        let dane_counts = scope.dane_counts(facts.host);
         let tlsa = match facts.dns.tlsa {
             TlsaFact::Found(set) if dane_counts => Some(set),
             _ => None,
         };
-        let optional = facts.message == MessageTls::Optional;
-        Self { connector, facts, mx_secure, dane_counts, tlsa, optional }
-    }
-
-    fn is_dane_only(&self) -> bool {
-        let capped = self.optional && self.connector.optional_tls == OptionalTls::Everything;
-        self.connector.posture == Posture::DaneOnly && !capped
+        Self {
+            connector,
+            facts,
+            scope,
+            mx_secure: scope.mx_secure(),
+            dane_counts,
+            tlsa,
+            optional: scope.is_optional(),
+        }
     }
 
     fn usable_tlsa(&self) -> Option<&'a TlsaSet> {
@@ -207,12 +179,7 @@ impl<'a> View<'a> {
             (true, None) => (posture.floor().max(Floor::Encrypted), Weight::Refuse),
         };
         let attempt = if posture.tries_tls() { Attempt::StartTls } else { Attempt::Clear };
-        let ground = Ground::Connector {
-            name: Arc::clone(&connector.name),
-            posture,
-            require_tls: connector.require_tls,
-        };
-        let mut own = Contribution::new(floor, attempt, ground)
+        let mut own = Contribution::new(floor, attempt, own_ground(connector))
             .with(self.own_check(weight).into_iter().collect());
         own.yields = connector.yields;
         match (self.optional, connector.optional_tls) {
@@ -262,25 +229,21 @@ impl<'a> View<'a> {
         })
     }
 
-    /// RFC 7672. The ground of a refusal is `None` where it is the connector's own.
-    fn dane(&self) -> Result<Option<Contribution>, (Reason, Option<Ground>)> {
-        let only = self.is_dane_only();
-        if only && !self.mx_secure && self.facts.origin != HostOrigin::Literal {
-            // RFC 7672, 2.2.1: mandatory DANE and insecure MX records: delivery MUST be delayed.
-            return Err((Reason::MxInsecure, None));
-        }
+    /// RFC 7672.
+    fn dane(&self) -> Result<Option<Contribution>, Reason> {
+        let only = self.scope.is_dane_only();
         let binding = only || !self.optional;
-        if self.dane_counts && binding && *self.facts.dns.tlsa == TlsaFact::Failed {
-            // RFC 7672, 2.1.2: never taken for absence.
-            return Err((Reason::TlsaLookupFailed, None));
+        if self.scope.dane_binds(self.facts.host) && *self.facts.dns.tlsa == TlsaFact::Failed {
+            // RFC 7672, section 2.1.2: never taken for absence.
+            return Err(Reason::TlsaLookupFailed);
         }
         let Some(set) = self.tlsa else {
-            return if only { Err((Reason::DaneRequired, None)) } else { Ok(None) };
+            return if only { Err(Reason::DaneRequired) } else { Ok(None) };
         };
         let base = set.base().clone();
         if set.usable().is_empty() {
             if only {
-                return Err((Reason::TlsaUnusable, None));
+                return Err(Reason::TlsaUnusable);
             }
             // RFC 7672, 2.2: a promise of TLS, and no word on who the peer is.
             let ground = Ground::TlsaUnusable { base };
@@ -320,14 +283,8 @@ impl<'a> View<'a> {
         names.into_iter().cloned().map(Reference::Name).collect()
     }
 
-    /// Whether the MTA-STS policy counts, if there is one. It is the next hop's, and a smart host is the next hop.
     fn sts_counts(&self) -> bool {
-        let has_domain = match self.facts.origin {
-            HostOrigin::Mx => true,
-            HostOrigin::SmartHost => self.facts.host.domain().is_some(),
-            HostOrigin::Literal => false,
-        };
-        has_domain && self.connector.posture != Posture::None && self.connector.sts != StsRule::Off
+        self.scope.sts_counts(self.facts.policy_host())
     }
 
     /// Whether the policy lists the host. An address that stands in place of an MX host's name matches no pattern
@@ -442,7 +399,7 @@ impl<'a> View<'a> {
         let check = match (demand.floor, self.connector.posture) {
             (Floor::Plaintext | Floor::Encrypted, _) => None,
             // Its own check is that of the TLSA records, without which nothing is dialled.
-            (Floor::Authenticated, Posture::DaneOnly) if self.is_dane_only() => None,
+            (Floor::Authenticated, Posture::DaneOnly) if self.scope.is_dane_only() => None,
             (Floor::Authenticated, _) => {
                 Some(self.own_check(Weight::Refuse).unwrap_or_else(|| self.pkix(Weight::Refuse)))
             }

@@ -126,7 +126,6 @@ impl Stage {
             Dns { mx: case.mx, expanded_next_hop: self.expanded.as_ref(), tlsa: &self.tlsa };
         facts.sts = StsFact { policy: case.sts, failure: case.failure };
         facts.message = case.message;
-        facts.remembered_broken = case.broken;
         facts
     }
 }
@@ -136,6 +135,7 @@ impl Judge {
         self.cases += 1;
         asks(case, &mut self.asks);
         let planned = plan(&stage.facts(case));
+        let planned = planned.map(|it| if case.broken { it.remembering_broken() } else { it });
         if let Some(difference) = self.difference(case, stage, planned) {
             // The first of each kind says enough.
             let kind = |text: &str| {

@@ -44,7 +44,7 @@ pub async fn deliver(
             }
             Next::Prepare { host } => {
                 led_here.clear();
-                let host = host.as_str().to_owned();
+                let host = host.clone();
                 match hosts.prepare(&host).await {
                     Ok(found) => {
                         let rules = rules(&found.plan, found.credentials.as_ref());
@@ -60,8 +60,8 @@ pub async fn deliver(
                             _ => route.skip(skip.status),
                         }
                         let refusal = skip.refusal.as_ref().map(tracing::field::display);
-                        tracing::info!(host, status = %skip.status, refusal, "not dialled");
-                        skipped.push((host, skip));
+                        tracing::info!(%host, status = %skip.status, refusal, "not dialled");
+                        skipped.push((host.to_string(), skip));
                     }
                 }
                 continue;

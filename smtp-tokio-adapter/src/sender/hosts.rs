@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use smtp_proto::sasl::client::Credentials;
+use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::Host;
 use smtp_tls_policy::plan::{Plan, Refusal};
@@ -73,15 +74,6 @@ pub struct Skip {
     pub session: Option<ReportedSession>,
 }
 
-impl Skip {
-    /// The same, with what is to be reported of the refusal.
-    #[must_use]
-    pub fn reported(self, reporting: &Reporting) -> Self {
-        let session = self.refusal.as_ref().and_then(|refusal| reporting.refusal(refusal.reason()));
-        Self { session, ..self }
-    }
-}
-
 impl From<EnhancedCode> for Skip {
     fn from(status: EnhancedCode) -> Self {
         Self { status, refusal: None, session: None }
@@ -97,5 +89,5 @@ impl From<Refusal> for Skip {
 /// Looks up hosts and makes their plans, each in its turn.
 pub trait Hosts: Sync {
     /// Prepares one host, or says why it is not dialled.
-    fn prepare(&self, host: &str) -> impl Future<Output = Result<Candidate, Skip>> + Send;
+    fn prepare(&self, host: &HostName) -> impl Future<Output = Result<Candidate, Skip>> + Send;
 }

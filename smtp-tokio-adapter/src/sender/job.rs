@@ -1,20 +1,20 @@
-//! One delivery: what is looked up for it, and what that comes to for each host.
+//! One delivery: the loop that answers its inquiries.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use smtp_proto::route::{LOOKUP_FAILED, Mx, Targets};
+use smtp_proto::route::{Mx, Targets};
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::ReversePathBuf;
-use smtp_tls_policy::inquiry::MxRecord;
-use smtp_tls_policy::plan::{
-    Attempt, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact, plan,
+use smtp_tls_policy::inquiry::{
+    DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, HostAnswer, HostAsk, HostInquiry,
+    MailFacts, MailHosts, MxRecord, NotDialled,
 };
-use smtp_tls_policy::plan::{Query, Search};
-use smtp_tls_policy::tlsrpt::Reporting;
-use smtp_tls_policy::{Domain, Host, sts};
+use smtp_tls_policy::plan::{Attempt, HostOrigin, MessageTls, Policy};
+use smtp_tls_policy::{Domain, Host};
 
 use super::{Mail, Sender, lock};
+use crate::convert;
 use crate::lookups::Lookups;
 use crate::sender::hosts::{Candidate, Hosts, Skip};
 use crate::sender::message::Message;
@@ -23,189 +23,133 @@ use crate::sender::message::Message;
 pub(super) struct Job<'a, L, M> {
     sender: &'a Sender<L>,
     mail: &'a Mail<'a, M>,
-    origin: HostOrigin,
-    /// The smart host, or the domain.
-    next_hop: Host,
-    pub(super) port: u16,
-    mx: DnsStatus,
-    expanded: Option<Domain>,
-    sts: sts::StsAnswer,
+    /// The facts about the domain, or why none of its hosts is dialled.
+    domain: Result<DomainFacts<'a>, NotDialled>,
 }
 
 impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
-    pub(super) async fn look_up(sender: &'a Sender<L>, mail: &'a Mail<'a, M>) -> (Self, Targets) {
-        let mut job = Self {
-            sender,
-            mail,
-            origin: HostOrigin::Mx,
-            next_hop: mail.domain.clone(),
-            port: sender.route.port,
-            mx: DnsStatus::Insecure,
-            expanded: None,
-            sts: sts::StsAnswer::default(),
+    /// Looks up what is needed once for the domain of the mail.
+    pub(super) async fn look_up(sender: &'a Sender<L>, mail: &'a Mail<'a, M>) -> Self {
+        let envelope = mail.envelope;
+        let mut facts = match mail.policy {
+            Policy::Connector(connector) => MailFacts::new(connector, mail.domain),
+            Policy::Unavailable => MailFacts::policy_unavailable(mail.domain),
         };
-        let smart_host = match mail.policy {
-            Policy::Connector(connector) => connector.smart_host.as_ref(),
-            Policy::Unavailable => None,
-        };
-        if let Some(smart_host) = smart_host {
-            (job.origin, job.next_hop, job.port) =
-                (HostOrigin::SmartHost, smart_host.host.clone(), smart_host.port);
-        } else if mail.domain.domain().is_none() {
-            job.origin = HostOrigin::Literal;
-        }
-        let Ok(name) = job.next_hop.to_string().parse::<HostName>() else {
-            return (job, Targets::NoSuchDomain);
-        };
-        let targets = match (job.origin, job.next_hop.domain()) {
-            (HostOrigin::Mx, Some(domain)) if matches!(mail.policy, Policy::Connector(_)) => {
-                let answer = sender.answered(sender.lookups.mx(domain).await);
-                (job.mx, job.expanded) = (answer.status, answer.alias);
-                match (answer.status.is_failure(), answer.no_such_name) {
-                    (false, true) => return (job, Targets::NoSuchDomain),
-                    (false, false) => {
-                        let mx = |record: &MxRecord| {
-                            let exchange = match &record.exchange {
-                                Some(exchange) => Some(exchange.as_str().parse().ok()?),
-                                None => None,
-                            };
-                            Some(Mx { preference: record.preference, exchange })
-                        };
-                        let records = answer.records.iter().filter_map(mx).collect();
-                        Targets::Mx { domain: name.clone(), records }
-                    }
-                    (true, _) => Targets::Host(name.clone()),
-                }
-            }
-            _ => Targets::Host(name.clone()),
-        };
-        if plan(&job.facts(&job.next_hop, &TlsaFact::Absent))
-            .is_err_and(|refusal| refusal.ends_domain())
-        {
-            // Nobody is dialled, whoever the MX records name: the first host to be prepared says why.
-            return (job, Targets::Host(name));
-        }
-        let asks = job.facts(&job.next_hop, &TlsaFact::Absent).asks_for_sts().cloned();
-        if let Some(domain) = asks {
-            job.sts = sender.sts(&domain).await;
-        }
-        (job, targets)
-    }
-
-    fn facts<'f>(&'f self, host: &'f Host, tlsa: &'f TlsaFact) -> Facts<'f> {
-        let mut facts = match self.mail.policy {
-            Policy::Connector(connector) => {
-                Facts::new(connector, self.mail.domain, host, self.origin)
-            }
-            Policy::Unavailable => Facts::policy_unavailable(self.mail.domain, host, self.origin),
-        };
-        let envelope = self.mail.envelope;
-        facts.demands = self.mail.demands;
-        facts.dns = Dns { mx: self.mx, expanded_next_hop: self.expanded.as_ref(), tlsa };
-        facts.sts = self.sts.fact(host);
+        facts.demands = mail.demands;
+        facts.port = sender.route.port;
+        facts.failed_family = sender.failed_family;
         facts.message = MessageTls::new(
             envelope.require_tls,
             envelope.reverse_path == ReversePathBuf::NULL,
-            self.mail.tls_required_no,
+            mail.tls_required_no,
         );
-        facts
-    }
-
-    fn reporting(&self, facts: &Facts<'_>) -> Reporting {
-        Reporting::of(facts, &self.sts)
-    }
-
-    /// The host's addresses, the status of the answers together, and the name behind its CNAMEs.
-    async fn addresses(&self, host: &Host) -> (Vec<IpAddr>, DnsStatus, Option<Domain>) {
-        let name = match host {
-            Host::Address(address) => return (vec![*address], DnsStatus::Insecure, None),
-            Host::Name(name) => name,
-        };
-        let Sender { lookups, failed_family, .. } = self.sender;
-        let (ipv4, ipv6) = tokio::join!(lookups.ipv4(name), lookups.ipv6(name));
-        let (ipv4, ipv6) = (self.sender.answered(ipv4), self.sender.answered(ipv6));
-        let status = DnsStatus::of_addresses(ipv4.status, ipv6.status, *failed_family);
-        let of_ipv6 =
-            ipv6.records.into_iter().filter(|_| !ipv6.status.is_failure()).map(IpAddr::V6);
-        let of_ipv4 =
-            ipv4.records.into_iter().filter(|_| !ipv4.status.is_failure()).map(IpAddr::V4);
-        (of_ipv6.chain(of_ipv4).collect(), status, ipv4.alias.or(ipv6.alias))
-    }
-
-    /// RFC 7672, 2.2.2 and 2.2.3.
-    async fn tlsa(&self, host: &Domain, addresses: DnsStatus, alias: Option<&Domain>) -> TlsaFact {
-        let Sender { lookups, .. } = self.sender;
-        let mut search = Search::new(host, self.port, addresses, alias);
-        while let Some(query) = search.query() {
-            match query {
-                Query::Cname { owner } => {
-                    let status = lookups.cname(&owner).await;
-                    search.answer(self.sender.seen(status), &[]);
+        let mut inquiry = DomainInquiry::new(facts);
+        while let Some(ask) = inquiry.ask() {
+            let answer = match ask {
+                DomainAsk::Mx(domain) => {
+                    DomainAnswer::Mx(sender.answered(sender.lookups.mx(domain).await))
                 }
-                Query::Tlsa { owner, .. } => {
-                    let answer = self.sender.answered(lookups.tlsa(&owner).await);
-                    search.answer(answer.status, &answer.records);
-                }
-            }
+                DomainAsk::Sts(domain) => DomainAnswer::Sts(sender.sts(domain).await),
+            };
+            inquiry.answer(answer);
         }
-        search.into_fact()
+        Self { sender, mail, domain: inquiry.finish() }
+    }
+
+    /// Where the mail goes.
+    pub(super) fn targets(&self) -> Targets {
+        // A refusal of the whole domain is told when its first host is prepared.
+        let Ok(domain) = &self.domain else { return host_target(self.mail.domain) };
+        match domain.hosts() {
+            MailHosts::NoSuchDomain => Targets::NoSuchDomain,
+            MailHosts::NextHop => host_target(domain.next_hop()),
+            MailHosts::Mx(records) => match host_name(domain.next_hop()) {
+                Some(domain) => {
+                    Targets::Mx { domain, records: records.iter().filter_map(mx).collect() }
+                }
+                None => Targets::NoSuchDomain,
+            },
+        }
+    }
+
+    /// The port of the hosts.
+    pub(super) fn port(&self) -> u16 {
+        self.domain.as_ref().map_or(self.sender.route.port, DomainFacts::port)
     }
 
     /// Addresses of the host whose TLS is remembered to be broken.
-    fn broken(&self, host: &Host, addresses: &[IpAddr]) -> Vec<IpAddr> {
+    fn broken(&self, host: &Host, addresses: &[IpAddr], port: u16) -> Vec<IpAddr> {
         let (broken, now) = (lock(&self.sender.broken), Instant::now());
         let is_broken =
-            |ip: &&IpAddr| broken.recall(host, SocketAddr::new(**ip, self.port), now).is_some();
+            |ip: &&IpAddr| broken.recall(host, SocketAddr::new(**ip, port), now).is_some();
         addresses.iter().filter(is_broken).copied().collect()
     }
 }
 
 impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
-    async fn prepare(&self, name: &str) -> Result<Candidate, Skip> {
-        let host = match self.origin {
-            HostOrigin::Mx => Host::parse(name).map_err(|_| LOOKUP_FAILED)?,
-            HostOrigin::SmartHost | HostOrigin::Literal => self.next_hop.clone(),
-        };
-        match plan(&self.facts(&host, &TlsaFact::Absent)) {
-            Err(refusal) if refusal.ends_domain() => {
-                let reporting = self.reporting(&self.facts(&host, &TlsaFact::Absent));
-                return Err(Skip::from(refusal).reported(&reporting));
+    async fn prepare(&self, name: &HostName) -> Result<Candidate, Skip> {
+        let domain = self.domain.as_ref().map_err(|refused| Skip::from(refused.clone()))?;
+        let host = match (domain.origin(), Domain::parse(name.as_str())) {
+            (HostOrigin::Mx, Ok(host)) => Host::Name(host),
+            (HostOrigin::Mx | HostOrigin::SmartHost | HostOrigin::Literal, _) => {
+                domain.next_hop().clone()
             }
-            // The TLSA records are still to come, and have a word to say.
-            Ok(_) | Err(_) => {}
-        }
-        let (addresses, status, alias) = self.addresses(&host).await;
-        let tlsa = match host.domain() {
-            Some(domain) if self.facts(&host, &TlsaFact::Absent).asks_for_tlsa() => {
-                self.tlsa(domain, status, alias.as_ref()).await
-            }
-            _ => TlsaFact::Absent,
         };
-        let mut facts = self.facts(&host, &tlsa);
-        let (planned, reporting) = (plan(&facts), self.reporting(&facts));
-        if status.is_failure() {
-            // RFC 7672, 2.1.2: unreachable, under every posture; and it is the DNS that failed, not a certificate.
-            let skip = Skip { refusal: planned.err(), ..LOOKUP_FAILED.into() };
-            return Err(skip.reported(&reporting));
+        let (sender, lookups) = (self.sender, &self.sender.lookups);
+        let mut inquiry = HostInquiry::new(domain, &host);
+        while let Some(ask) = inquiry.ask() {
+            let answer = match ask {
+                HostAsk::Addresses(host) => {
+                    let (ipv4, ipv6) = tokio::join!(lookups.ipv4(host), lookups.ipv6(host));
+                    HostAnswer::Addresses(sender.answered(ipv4), sender.answered(ipv6))
+                }
+                HostAsk::Cname(host) => {
+                    HostAnswer::Cname(sender.seen(lookups.cname(host.as_str()).await))
+                }
+                HostAsk::Tlsa(owner) => {
+                    HostAnswer::Tlsa(sender.answered(lookups.tlsa(owner).await))
+                }
+            };
+            inquiry.answer(answer);
         }
-        let planned = planned.map_err(|refusal| Skip::from(refusal).reported(&reporting))?;
-        let mut candidate = Candidate::new(host.clone(), addresses, planned);
-        candidate.reporting = reporting;
+        let prepared = inquiry.finish()?;
+        let mut candidate = Candidate::new(host, prepared.addresses, prepared.plan);
+        candidate.reporting = prepared.reporting;
         if let Policy::Connector(connector) = self.mail.policy {
             candidate.identity = connector.identity.clone();
         }
-        if self.origin == HostOrigin::SmartHost {
+        if domain.origin() == HostOrigin::SmartHost {
             candidate.credentials = self.mail.credentials.cloned();
         }
-        let broken = self.broken(&host, &candidate.addresses);
-        if !broken.is_empty() {
-            facts.remembered_broken = true;
-            // A floor above plaintext is not touched: then the plan is the same.
-            candidate.broken = plan(&facts)
-                .ok()
-                .filter(|plan| plan.attempt() == Attempt::Clear)
-                .map(|it| (broken, it));
+        let broken = self.broken(&candidate.host, &candidate.addresses, domain.port());
+        let plan = candidate.plan.clone().remembering_broken();
+        // A floor above plaintext is not touched: then the plan is the same.
+        if !broken.is_empty() && plan.attempt() == Attempt::Clear {
+            candidate.broken = Some((broken, plan));
         }
         Ok(candidate)
     }
+}
+
+impl From<NotDialled> for Skip {
+    fn from(why: NotDialled) -> Self {
+        Self { status: convert::status(why.status), refusal: why.refusal, session: why.session }
+    }
+}
+
+/// `None` for a name that a route cannot hold.
+fn host_name(host: &Host) -> Option<HostName> {
+    host.to_string().parse().ok()
+}
+
+fn host_target(host: &Host) -> Targets {
+    host_name(host).map_or(Targets::NoSuchDomain, Targets::Host)
+}
+
+fn mx(record: &MxRecord) -> Option<Mx> {
+    let exchange = match &record.exchange {
+        Some(exchange) => Some(exchange.as_str().parse().ok()?),
+        None => None,
+    };
+    Some(Mx { preference: record.preference, exchange })
 }

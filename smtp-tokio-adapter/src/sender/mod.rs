@@ -79,11 +79,10 @@ use std::time::Instant;
 use smtp_proto::client::Envelope;
 use smtp_proto::route::{Route, RouteConfig};
 use smtp_proto::sasl::client::Credentials;
-use smtp_tls_policy::inquiry::DnsAnswer;
+use smtp_tls_policy::inquiry::{DnsAnswer, FailedFamily, ValidationWatch};
 use smtp_tls_policy::pki_types::UnixTime;
-use smtp_tls_policy::plan::ValidationWatch;
 use smtp_tls_policy::plan::{Broken, BrokenPeers};
-use smtp_tls_policy::plan::{Demand, DnsStatus, FailedFamily, Policy};
+use smtp_tls_policy::plan::{Demand, DnsStatus, Policy};
 use smtp_tls_policy::rules::OutboundConnector;
 use smtp_tls_policy::sts;
 use smtp_tls_policy::sts::PolicyStore;
@@ -217,12 +216,12 @@ impl<L: Lookups> Sender<L> {
 
     /// Delivers one message to the recipients of one domain, as far as that can be done now.
     pub async fn deliver<M: Message>(&self, mail: &Mail<'_, M>) -> Report {
-        let (job, targets) = Job::look_up(self, mail).await;
+        let job = Job::look_up(self, mail).await;
         let turn = self.deliveries.fetch_add(1, Ordering::Relaxed);
         let seed = self.route.seed.wrapping_add(turn);
         let mut config = self.route.clone();
-        (config.seed, config.port) = (seed, job.port);
-        let route = Route::new(targets, mail.envelope.recipients.len(), &config);
+        (config.seed, config.port) = (seed, job.port());
+        let route = Route::new(job.targets(), mail.envelope.recipients.len(), &config);
         let report = deliver(&self.outbound, route, &job, mail.envelope, mail.message).await;
         self.remember(&report);
         report

@@ -16,6 +16,7 @@ use smtp_proto::route::{Route, Targets};
 use smtp_proto::stamp::Date;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
@@ -212,10 +213,10 @@ pub struct Loopback {
 }
 
 impl Hosts for Loopback {
-    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
+    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let mut candidate =
-            Candidate::new(Host::parse(host).unwrap(), addresses, self.plan.clone());
+            Candidate::new(Host::parse(host.as_str()).unwrap(), addresses, self.plan.clone());
         candidate.identity = self.identity.clone();
         Ok(candidate)
     }

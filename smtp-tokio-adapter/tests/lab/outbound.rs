@@ -13,6 +13,7 @@ use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
 use smtp_proto::route::{RecipientStatus, Route, Targets};
 use smtp_proto::timeouts::Timeouts;
+use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::BodyType;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::pki::{RootsId, Trust};
@@ -104,10 +105,10 @@ struct Loopback {
 }
 
 impl Hosts for Loopback {
-    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
+    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let mut candidate =
-            Candidate::new(Host::parse(host).unwrap(), addresses, self.plan.clone());
+            Candidate::new(Host::parse(host.as_str()).unwrap(), addresses, self.plan.clone());
         candidate.identity = self.identity.clone();
         Ok(candidate)
     }

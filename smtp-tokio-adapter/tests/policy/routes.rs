@@ -1,6 +1,7 @@
 //! Routes: refusals that end a domain, look-ups that fail, and the memory of broken peers.
 
 use smtp_proto::route;
+use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tokio_adapter::{Candidate, Hosts, Skip};
 
@@ -74,10 +75,32 @@ async fn look_ups_that_fail_keep_their_statuses() {
     assert_eq!(null_mx, RecipientStatus::Bounced(status(5, 1, 10)));
     let no_address = world(|zone| drop(zone.ipv4.remove(&name(HOST)))).await;
     assert_eq!(no_address, RecipientStatus::Bounced(status(5, 4, 4)));
-    // RFC 7672, 2.2.2: one family that fails is enough, also where nothing asks for DANE.
+    // RFC 7672, section 2.2.2: one family that fails is enough for a signed host.
     let aaaa =
         world(|zone| drop(zone.ipv6.insert(name(HOST), DnsAnswer::none(DnsStatus::Failed)))).await;
     assert_eq!(aaaa, RecipientStatus::Deferred(status(4, 4, 3)));
+}
+
+#[tokio::test]
+async fn failed_aaaa_of_an_unsigned_host_is_delivered_by_a_under_every_posture() {
+    for posture in [
+        Posture::None,
+        Posture::Opportunistic,
+        Posture::Deterministic,
+        Posture::Encrypt,
+        Posture::Verified,
+    ] {
+        for failure in [DnsStatus::Failed, DnsStatus::Bogus, DnsStatus::Indeterminate] {
+            let mut world = World::new(DnsStatus::Insecure).await;
+            world.zone.ipv6.insert(name(HOST), DnsAnswer::none(failure));
+            let (sender, first, _) = world.sender();
+            let report = send(&sender, &connector(posture), &plain()).await;
+            assert_eq!(report.words, [RecipientStatus::Delivered], "{posture} {report:?}");
+            assert_eq!(first.connections(), 1);
+            let failures = report.sessions().flat_map(|session| &session.failures);
+            assert_eq!(failures.count(), 0, "nothing speaks of DNSSEC");
+        }
+    }
 }
 
 #[tokio::test]
@@ -178,9 +201,9 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
 struct Ends(smtp_tls_policy::plan::Plan);
 
 impl Hosts for Ends {
-    async fn prepare(&self, host: &str) -> Result<Candidate, Skip> {
-        let (domain, mx) = (Host::parse(DOMAIN).unwrap(), Host::parse(host).unwrap());
-        if host == HOST {
+    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
+        let (domain, mx) = (Host::parse(DOMAIN).unwrap(), Host::parse(host.as_str()).unwrap());
+        if host.as_str() == HOST {
             let only = connector(Posture::DaneOnly);
             let refusal = plan(&Facts::new(&only, &domain, &mx, HostOrigin::Mx)).unwrap_err();
             assert!(refusal.ends_domain());

@@ -1,0 +1,259 @@
+//! The questions that are asked once for each recipient domain.
+
+use crate::domain::{Domain, Host};
+use crate::inquiry::answer::{DnsAnswer, MxRecord};
+use crate::inquiry::host::FailedFamily;
+use crate::inquiry::not_dialled::NotDialled;
+use crate::plan::facts::{Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
+use crate::plan::scope::Scope;
+use crate::plan::{domain_refusal, policy_unavailable};
+use crate::rules::connector::OutboundConnector;
+use crate::sts::StsAnswer;
+use crate::tlsrpt::Reporting;
+
+/// The port of SMTP (RFC 5321, section 4.5.4.2).
+const SMTP_PORT: u16 = 25;
+
+/// What is known of a delivery before anything is looked up.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct MailFacts<'a> {
+    /// The policy for the recipient domain.
+    pub policy: Policy<'a>,
+    /// Further demands on the connection.
+    pub demands: &'a [Demand],
+    /// The domain of the recipients, or their address literal.
+    pub domain: &'a Host,
+    /// What the message wants of TLS.
+    pub message: MessageTls,
+    /// The port of hosts that MX records name; a smart host has a port of its own. By default 25.
+    pub port: u16,
+    /// What the failure of one address family means.
+    pub failed_family: FailedFamily,
+}
+
+impl<'a> MailFacts<'a> {
+    /// A message without further demands, for a domain that this connector serves.
+    pub fn new(connector: &'a OutboundConnector, domain: &'a Host) -> Self {
+        Self::of(Policy::Connector(connector), domain)
+    }
+
+    /// A message for a domain whose policy could not be looked up.
+    pub fn policy_unavailable(domain: &'a Host) -> Self {
+        Self::of(Policy::Unavailable, domain)
+    }
+
+    fn of(policy: Policy<'a>, domain: &'a Host) -> Self {
+        Self {
+            policy,
+            demands: &[],
+            domain,
+            message: MessageTls::Default,
+            port: SMTP_PORT,
+            failed_family: FailedFamily::default(),
+        }
+    }
+}
+
+/// A question about a recipient domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DomainAsk<'q> {
+    /// The MX records of this domain.
+    Mx(&'q Domain),
+    /// The MTA-STS policy that applies to this domain now: what [`sts::Cache`](crate::sts::Cache)
+    /// says after the record at [`sts::record_name`](crate::sts::record_name) was looked up.
+    Sts(&'q Domain),
+}
+
+/// The answer to a [`DomainAsk`].
+#[derive(Clone, Debug)]
+pub enum DomainAnswer {
+    /// To [`DomainAsk::Mx`].
+    Mx(DnsAnswer<MxRecord>),
+    /// To [`DomainAsk::Sts`].
+    Sts(StsAnswer),
+}
+
+/// The hosts to which the mail of a domain goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MailHosts {
+    /// The hosts of these MX records. Without records the domain is its own host (RFC 5321, section
+    /// 5.1).
+    Mx(Vec<MxRecord>),
+    /// The next hop itself: a smart host or an address literal.
+    NextHop,
+    /// None: the domain does not exist.
+    NoSuchDomain,
+}
+
+/// Asks what is needed once for each recipient domain: MX records and MTA-STS policy.
+///
+/// A smart host and an address literal have no MX records, and a domain that is refused or does not
+/// exist needs no policy: the questions are left out.
+#[derive(Clone, Debug)]
+pub struct DomainInquiry<'a> {
+    facts: DomainFacts<'a>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    AskMx,
+    AskSts,
+    Done,
+}
+
+/// What is known of a recipient domain once its questions are answered; a
+/// [`HostInquiry`](super::HostInquiry) asks about each of its hosts.
+#[derive(Clone, Debug)]
+pub struct DomainFacts<'a> {
+    pub(super) mail: MailFacts<'a>,
+    origin: HostOrigin,
+    next_hop: Host,
+    port: u16,
+    hosts: MailHosts,
+    mx: DnsStatus,
+    expanded_next_hop: Option<Domain>,
+    sts: StsAnswer,
+}
+
+impl<'a> DomainInquiry<'a> {
+    /// An inquiry that has asked nothing yet.
+    pub fn new(mail: MailFacts<'a>) -> Self {
+        let smart_host = match mail.policy {
+            Policy::Connector(connector) => connector.smart_host.as_ref(),
+            Policy::Unavailable => None,
+        };
+        let (origin, next_hop, port) = match (smart_host, mail.domain) {
+            (Some(it), _) => (HostOrigin::SmartHost, it.host.clone(), it.port),
+            (None, Host::Name(_)) => (HostOrigin::Mx, mail.domain.clone(), mail.port),
+            (None, Host::Address(_)) => (HostOrigin::Literal, mail.domain.clone(), mail.port),
+        };
+        let facts = DomainFacts {
+            mail,
+            origin,
+            next_hop,
+            port,
+            hosts: MailHosts::NextHop,
+            // Until the answer comes: an inquiry that is given up has failed.
+            mx: if origin == HostOrigin::Mx { DnsStatus::Failed } else { DnsStatus::Insecure },
+            expanded_next_hop: None,
+            sts: StsAnswer::default(),
+        };
+        let state = match (mail.policy, origin) {
+            (Policy::Unavailable, _) => State::Done,
+            (Policy::Connector(_), HostOrigin::Mx) => State::AskMx,
+            (Policy::Connector(_), HostOrigin::SmartHost | HostOrigin::Literal) => facts.after_mx(),
+        };
+        Self { facts, state }
+    }
+
+    /// The question that comes next; `None` once all is known.
+    pub fn ask(&self) -> Option<DomainAsk<'_>> {
+        let domain = self.facts.next_hop.domain()?;
+        match self.state {
+            State::AskMx => Some(DomainAsk::Mx(domain)),
+            State::AskSts => Some(DomainAsk::Sts(domain)),
+            State::Done => None,
+        }
+    }
+
+    /// Takes the answer to [`ask`](Self::ask). An answer to another question is ignored.
+    pub fn answer(&mut self, answer: DomainAnswer) {
+        match (self.state, answer) {
+            (State::AskMx, DomainAnswer::Mx(mx)) => {
+                let facts = &mut self.facts;
+                (facts.mx, facts.expanded_next_hop) = (mx.status, mx.alias);
+                facts.hosts = match (mx.status.is_failure(), mx.no_such_name) {
+                    (false, false) => MailHosts::Mx(mx.records),
+                    (false, true) => MailHosts::NoSuchDomain,
+                    (true, _) => MailHosts::NextHop,
+                };
+                self.state = facts.after_mx();
+            }
+            (State::AskSts, DomainAnswer::Sts(sts)) => {
+                self.facts.sts = sts;
+                self.state = State::Done;
+            }
+            (State::AskMx | State::AskSts | State::Done, _) => {}
+        }
+    }
+
+    /// The outcome. An MX question without an answer has failed; an MTA-STS question without an
+    /// answer means that no policy is known.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDialled`]: no host of the domain may be dialled. Its refusal
+    /// [ends the domain](crate::plan::Refusal::ends_domain).
+    pub fn finish(self) -> Result<DomainFacts<'a>, NotDialled> {
+        let facts = self.facts;
+        let refusal = match facts.scope() {
+            Some(_) if facts.hosts == MailHosts::NoSuchDomain => None,
+            Some(scope) => domain_refusal(&scope),
+            None => Some(policy_unavailable(facts.mail.message)),
+        };
+        match refusal {
+            None => Ok(facts),
+            Some(refusal) => {
+                let reporting = facts.reporting(&facts.next_hop, &TlsaFact::NotAsked);
+                Err(NotDialled::refused(refusal, &reporting))
+            }
+        }
+    }
+}
+
+impl DomainFacts<'_> {
+    /// The hosts to which the mail goes.
+    pub fn hosts(&self) -> &MailHosts {
+        &self.hosts
+    }
+
+    /// The recipient domain, its address literal, or the smart host.
+    pub fn next_hop(&self) -> &Host {
+        &self.next_hop
+    }
+
+    /// How its hosts are found.
+    pub fn origin(&self) -> HostOrigin {
+        self.origin
+    }
+
+    /// The port of its hosts.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `None` if the policy could not be looked up.
+    pub(super) fn scope(&self) -> Option<Scope<'_>> {
+        let Policy::Connector(connector) = self.mail.policy else { return None };
+        let (origin, message) = (self.origin, self.mail.message);
+        Some(Scope { connector, origin, message, mx: self.mx })
+    }
+
+    /// The facts about one host.
+    pub(super) fn facts<'f>(&'f self, host: &'f Host, tlsa: &'f TlsaFact) -> Facts<'f> {
+        let mut facts = Facts::of(self.mail.policy, self.mail.domain, host, self.origin);
+        facts.demands = self.mail.demands;
+        facts.dns = Dns { mx: self.mx, expanded_next_hop: self.expanded_next_hop.as_ref(), tlsa };
+        facts.sts = self.sts.fact(host);
+        facts.message = self.mail.message;
+        facts
+    }
+
+    pub(super) fn reporting(&self, host: &Host, tlsa: &TlsaFact) -> Reporting {
+        Reporting::of(&self.facts(host, tlsa), &self.sts)
+    }
+
+    /// The question after that for MX records: no policy is needed where no host will be dialled.
+    fn after_mx(&self) -> State {
+        let is_null = matches!(&self.hosts, MailHosts::Mx(records)
+            if !records.is_empty() && records.iter().all(|record| record.exchange.is_none()));
+        let asks = self.hosts != MailHosts::NoSuchDomain
+            && !is_null
+            && self.scope().is_some_and(|scope| {
+                scope.refusal().is_none() && scope.asks_for_sts(&self.next_hop)
+            });
+        if asks { State::AskSts } else { State::Done }
+    }
+}

@@ -1,0 +1,212 @@
+//! The questions that are asked once for each host.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::domain::{Domain, Host};
+use crate::inquiry::answer::DnsAnswer;
+use crate::inquiry::domain::DomainFacts;
+use crate::inquiry::not_dialled::NotDialled;
+use crate::inquiry::tlsa_search::{TlsaQuery, TlsaSearch};
+use crate::pki::tlsa::TlsaRecord;
+use crate::plan::facts::{DnsStatus, TlsaFact};
+use crate::plan::{Plan, plan};
+use crate::tlsrpt::Reporting;
+
+/// What the failure of one address family means if the other one has an answer.
+///
+/// It matters only where DANE may apply: where the connector lets TLSA records count, and the answer
+/// of the other family, or the CNAME that led there, is secure. Everywhere else the addresses of the
+/// other family are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FailedFamily {
+    /// The host is unreachable (RFC 7672, section 2.2.2).
+    #[default]
+    Delays,
+    /// The addresses of the other family are used, also where DANE may apply.
+    IsSkipped,
+}
+
+/// A question about a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostAsk<'q> {
+    /// The A and AAAA records of this host, which can be looked up at the same time.
+    Addresses(&'q Domain),
+    /// The DNSSEC status of the CNAME record of this name alone, without what it leads to (RFC 7672,
+    /// section 2.1.3).
+    Cname(&'q Domain),
+    /// The TLSA records of this name, `_25._tcp.` and the candidate base domain; a CNAME is followed.
+    Tlsa(&'q str),
+}
+
+/// The answer to a [`HostAsk`].
+#[derive(Clone, Debug)]
+pub enum HostAnswer {
+    /// To [`HostAsk::Addresses`]: A and AAAA. A machine without IPv6 answers the second one with
+    /// no records and the status of the first one.
+    Addresses(DnsAnswer<Ipv4Addr>, DnsAnswer<Ipv6Addr>),
+    /// To [`HostAsk::Cname`].
+    Cname(DnsStatus),
+    /// To [`HostAsk::Tlsa`].
+    Tlsa(DnsAnswer<TlsaRecord>),
+}
+
+/// Asks what is needed for one host: addresses and TLSA records.
+///
+/// TLSA records are asked for only after the addresses, and only if they can count: the name servers
+/// of some unsigned zones never answer that question (RFC 7672, section 2.2.2).
+#[derive(Clone, Debug)]
+pub struct HostInquiry<'d> {
+    domain: &'d DomainFacts<'d>,
+    host: Host,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    AskAddresses,
+    Search {
+        addresses: Vec<IpAddr>,
+        search: TlsaSearch,
+        /// One family failed, and delays the host if DANE may apply.
+        family_failed: bool,
+    },
+    Found {
+        addresses: Vec<IpAddr>,
+        tlsa: TlsaFact,
+    },
+    Unreachable {
+        /// The answer should have been signed.
+        is_signed: bool,
+    },
+}
+
+/// A host that may be dialled.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Prepared {
+    /// The host.
+    pub host: Host,
+    /// Its addresses in the order in which to try them: IPv6 first. Empty if it has none.
+    pub addresses: Vec<IpAddr>,
+    /// What is asked of a connection to it.
+    pub plan: Plan,
+    /// Makes what a TLS report counts of a connection to it (RFC 8460).
+    pub reporting: Reporting,
+}
+
+impl<'d> HostInquiry<'d> {
+    /// An inquiry about a host of this domain that has asked nothing yet.
+    pub fn new(domain: &'d DomainFacts<'d>, host: &Host) -> Self {
+        let state = match host {
+            Host::Name(_) => State::AskAddresses,
+            Host::Address(address) => {
+                State::Found { addresses: vec![*address], tlsa: TlsaFact::NotAsked }
+            }
+        };
+        Self { domain, host: host.clone(), state }
+    }
+
+    /// The question that comes next; `None` once all is known.
+    pub fn ask(&self) -> Option<HostAsk<'_>> {
+        match &self.state {
+            State::AskAddresses => self.host.domain().map(HostAsk::Addresses),
+            State::Search { search, .. } => search.query().map(|query| match query {
+                TlsaQuery::Cname(host) => HostAsk::Cname(host),
+                TlsaQuery::Tlsa(owner) => HostAsk::Tlsa(owner),
+            }),
+            State::Found { .. } | State::Unreachable { .. } => None,
+        }
+    }
+
+    /// Takes the answer to [`ask`](Self::ask). An answer to another question is ignored.
+    pub fn answer(&mut self, answer: HostAnswer) {
+        match (&mut self.state, answer) {
+            (State::AskAddresses, HostAnswer::Addresses(ipv4, ipv6)) => {
+                self.state = self.found(ipv4, ipv6);
+            }
+            (State::Search { search, family_failed, .. }, HostAnswer::Cname(status)) => {
+                let was_asked = matches!(search.query(), Some(TlsaQuery::Cname(_)));
+                if was_asked && status == DnsStatus::Secure && *family_failed {
+                    // The name is signed, though its addresses are not: DANE may apply.
+                    self.state = State::Unreachable { is_signed: true };
+                } else {
+                    search.cname(status);
+                }
+            }
+            (State::Search { search, .. }, HostAnswer::Tlsa(answer)) => {
+                search.tlsa(answer.status, &answer.records);
+            }
+            _ => {}
+        }
+    }
+
+    /// The outcome: the plan for the host is made here. A question without an answer has failed.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDialled`]: the policy refuses the host, or a lookup failed.
+    pub fn finish(self) -> Result<Prepared, NotDialled> {
+        let Self { domain, host, state } = self;
+        let (addresses, tlsa) = match state {
+            State::Found { addresses, tlsa } => (addresses, tlsa),
+            State::Search { addresses, search, .. } => (addresses, search.into_fact()),
+            State::AskAddresses => return Err(unreachable(domain, &host, false)),
+            State::Unreachable { is_signed } => return Err(unreachable(domain, &host, is_signed)),
+        };
+        let reporting = domain.reporting(&host, &tlsa);
+        match plan(&domain.facts(&host, &tlsa)) {
+            Ok(plan) => Ok(Prepared { host, addresses, plan, reporting }),
+            Err(refusal) => Err(NotDialled::refused(refusal, &reporting)),
+        }
+    }
+
+    fn found(&self, ipv4: DnsAnswer<Ipv4Addr>, ipv6: DnsAnswer<Ipv6Addr>) -> State {
+        let scope = self.domain.scope();
+        let dane_binds = scope.is_some_and(|scope| scope.dane_binds(&self.host));
+        let (status, family_failed) = match (ipv4.status, ipv6.status) {
+            (a, aaaa) if a.is_failure() && aaaa.is_failure() => {
+                let is_signed = [a, aaaa].contains(&DnsStatus::Bogus);
+                return State::Unreachable { is_signed };
+            }
+            (a, aaaa) if a.is_failure() => (aaaa, true),
+            (a, aaaa) if aaaa.is_failure() => (a, true),
+            (DnsStatus::Secure, DnsStatus::Secure) => (DnsStatus::Secure, false),
+            _ => (DnsStatus::Insecure, false),
+        };
+        let family_failed =
+            family_failed && dane_binds && self.domain.mail.failed_family == FailedFamily::Delays;
+        if family_failed && status == DnsStatus::Secure {
+            return State::Unreachable { is_signed: true };
+        }
+        let (mut addresses, mut alias) = (Vec::new(), None);
+        if !ipv6.status.is_failure() {
+            addresses.extend(ipv6.records.into_iter().map(IpAddr::V6));
+            alias = ipv6.alias;
+        }
+        if !ipv4.status.is_failure() {
+            addresses.extend(ipv4.records.into_iter().map(IpAddr::V4));
+            alias = ipv4.alias.or(alias);
+        }
+        match self.host.domain() {
+            // A host without an address is not dialled, whatever its records say.
+            Some(host)
+                if !addresses.is_empty()
+                    && scope.is_some_and(|scope| scope.dane_counts(&self.host)) =>
+            {
+                let search = TlsaSearch::new(host, self.domain.port(), status, alias.as_ref());
+                State::Search { addresses, search, family_failed }
+            }
+            _ => State::Found { addresses, tlsa: TlsaFact::NotAsked },
+        }
+    }
+}
+
+/// The addresses could not be looked up: under every posture the host is not dialled (RFC 7672,
+/// section 2.1.2). Only if the answer should have been signed, the policy refuses it as well, and a
+/// TLS report speaks of DNSSEC.
+fn unreachable(domain: &DomainFacts<'_>, host: &Host, is_signed: bool) -> NotDialled {
+    let tlsa = if is_signed { TlsaFact::Failed } else { TlsaFact::NotAsked };
+    let reporting = domain.reporting(host, &tlsa);
+    let refusal = is_signed.then(|| plan(&domain.facts(host, &tlsa)).err()).flatten();
+    NotDialled::unreachable(refusal, &reporting)
+}
