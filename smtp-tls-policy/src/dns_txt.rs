@@ -89,8 +89,9 @@ pub(crate) fn fields<'t>(
         loop {
             let (index, part) = parts.next()?;
             let is_last = parts.peek().is_none();
-            // *WSP ";" *WSP: white space stands beside a semicolon only, so the end of the record has none.
-            let part = if is_last { part } else { trim_end(part) };
+            // *WSP ";" *WSP. White space at the end of the record, as DNS panels leave it, is beyond
+            // the grammar and cannot mean anything.
+            let part = trim_end(part);
             let part = if index == 0 { part } else { trim_start(part) };
             match (index, part) {
                 // A record of nothing else lacks its fields, and the caller says which.

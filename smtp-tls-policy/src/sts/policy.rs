@@ -108,12 +108,14 @@ impl fmt::Display for MxPattern {
 pub struct PolicyText {
     mode: Mode,
     max_age: Duration,
-    /// The patterns in comparable form, one a line: a policy of ten thousand short names costs no more than its text.
+    /// The patterns in comparable form, one a line: a policy of ten thousand short names costs no
+    /// more than its text.
     mx: Arc<str>,
+    defect: Option<PolicyError>,
 }
 
 /// Why a text is not a policy. Lines are counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
     /// More than [`MAX_POLICY_LEN`] bytes.
@@ -149,6 +151,15 @@ pub enum PolicyError {
     },
 }
 
+/// Which texts are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grammar {
+    /// What the ABNF of RFC 8461, section 3.2 has.
+    Strict,
+    /// Also what can mean one thing only.
+    Tolerant,
+}
+
 impl PolicyText {
     /// Reads a policy text: `name: value` lines that end in LF or CRLF, of which the last may lack its end.
     ///
@@ -169,6 +180,33 @@ impl PolicyText {
     ///
     /// [`PolicyError`]: the text is not what the grammar of RFC 8461, 3.2 describes; it names the line and the field.
     pub fn parse(text: &[u8]) -> Result<Self, PolicyError> {
+        Self::read(text, Grammar::Strict)
+    }
+
+    /// Reads a policy as [`parse`](Self::parse) does, and also one in mode enforce with a fault that
+    /// leaves one meaning: indented lines, blank lines, a dot at the end of an `mx` name, and
+    /// underscores in it. The [`defect`](Self::defect) is to be reported.
+    ///
+    /// To lose such a policy would lose its protection. In the other modes it stays invalid: they ask
+    /// less than the policy that may be cached.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`]: what [`parse`](Self::parse) finds.
+    pub fn parse_tolerant(text: &[u8]) -> Result<Self, PolicyError> {
+        let defect = match Self::read(text, Grammar::Strict) {
+            Ok(policy) => return Ok(policy),
+            Err(defect) => defect,
+        };
+        match Self::read(text, Grammar::Tolerant) {
+            Ok(policy) if policy.mode == Mode::Enforce => {
+                Ok(Self { defect: Some(defect), ..policy })
+            }
+            Ok(_) | Err(_) => Err(defect),
+        }
+    }
+
+    fn read(text: &[u8], grammar: Grammar) -> Result<Self, PolicyError> {
         if text.len() > MAX_POLICY_LEN {
             return Err(PolicyError::TooLong);
         }
@@ -176,9 +214,14 @@ impl PolicyText {
         let mut mx = String::new();
         for (index, raw) in text.split_inclusive(|&b| b == b'\n').enumerate() {
             let line = index + 1;
+            let raw = if grammar == Grammar::Tolerant { raw.trim_ascii() } else { raw };
+            if grammar == Grammar::Tolerant && raw.is_empty() {
+                continue;
+            }
             let (name, value) = field(raw).ok_or(PolicyError::Line { line })?;
             let invalid = |field| PolicyError::Value { line, field };
-            // RFC 8461, 3.2: "all entries except for the first SHALL be ignored", whatever they say.
+            // RFC 8461, section 3.2: "all entries except for the first SHALL be ignored", whatever
+            // they say.
             match name {
                 "version" if version.is_none() => {
                     version = Some((value == "STSv1").then_some(()).ok_or(invalid("version"))?);
@@ -189,7 +232,7 @@ impl PolicyText {
                 }
                 "mx" => {
                     let pattern =
-                        pattern(value).map_err(|error| PolicyError::Mx { line, error })?;
+                        pattern(value, grammar).map_err(|error| PolicyError::Mx { line, error })?;
                     if !mx.is_empty() {
                         mx.push('\n');
                     }
@@ -205,7 +248,13 @@ impl PolicyText {
             // Never an empty list of hosts: that would be a policy which no host can meet.
             return Err(PolicyError::Missing { field: "mx" });
         }
-        Ok(Self { mode, max_age, mx: mx.into() })
+        Ok(Self { mode, max_age, mx: mx.into(), defect: None })
+    }
+
+    /// What is wrong with a policy that [`parse_tolerant`](Self::parse_tolerant) took all the same:
+    /// the result type `sts-policy-invalid` of a TLS report.
+    pub fn defect(&self) -> Option<PolicyError> {
+        self.defect
     }
 
     /// What a sender does where a host does not meet the policy.
@@ -263,11 +312,22 @@ fn seconds(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(MAX_MAX_AGE))
 }
 
-/// `["*."] Domain`, the latter as in RFC 5321, 4.1.2: letters, digits and hyphens, no dot at the end. In lower case.
-fn pattern(text: &str) -> Result<String, DomainError> {
-    // RFC 8461, 3.2: "MUST specify the Punycode-encoded A-label".
+/// `["*."] Domain`, the latter as in RFC 5321, section 4.1.2: letters, digits and hyphens, no dot at
+/// the end. In lower case.
+fn pattern(text: &str, grammar: Grammar) -> Result<String, DomainError> {
+    let text = match grammar {
+        Grammar::Tolerant => text.strip_suffix('.').unwrap_or(text),
+        Grammar::Strict => text,
+    };
+    // RFC 8461, section 3.2: "MUST specify the Punycode-encoded A-label".
     let name = text.strip_prefix("*.").unwrap_or(text);
-    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')) {
+    let is_good = |b: u8| {
+        b.is_ascii_alphanumeric()
+            || matches!(b, b'-' | b'.')
+            // No domain of a mailbox has one, but hosts of the DNS do.
+            || (b == b'_' && grammar == Grammar::Tolerant)
+    };
+    if !name.bytes().all(is_good) {
         return Err(DomainError::Character);
     }
     if name.ends_with('.') {
@@ -275,7 +335,8 @@ fn pattern(text: &str) -> Result<String, DomainError> {
     }
     match MxPattern::parse(text) {
         Ok(pattern) => Ok(pattern.to_string()),
-        // The grammar has it, and parsers MUST accept what it has (3.2). No host has such a name.
+        // The grammar has it, and parsers MUST accept what it has (RFC 8461, section 3.2). No host
+        // has such a name.
         Err(DomainError::Address) => Ok(text.to_owned()),
         Err(error) => Err(error),
     }

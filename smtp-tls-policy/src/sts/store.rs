@@ -235,7 +235,7 @@ fn decode(bytes: &[u8], expected: &Domain) -> Option<CachedPolicy> {
         return None;
     }
     let fetched = UnixTime::since_unix_epoch(Duration::from_secs(fetched.parse().ok()?));
-    let policy = PolicyText::parse(lines.next()?.as_bytes()).ok()?;
+    let policy = PolicyText::parse_tolerant(lines.next()?.as_bytes()).ok()?;
     Some(CachedPolicy::new(expected.clone(), PolicyId::parse(id)?, fetched, policy))
 }
 

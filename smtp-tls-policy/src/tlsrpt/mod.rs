@@ -75,18 +75,21 @@ impl TlsrptRecord {
 
     fn read(record: &[u8]) -> Result<Self, TxtError> {
         let (mut rua, mut unusable, mut seen) = (Vec::new(), 0, false);
+        // The first URI that the grammar does not have.
+        let mut malformed = None;
         for field in fields(record, RECORD_VERSION) {
             let field = field?;
             if field.name == "rua" {
                 seen = true;
                 // The grammar has no limit for the number of rua fields: each of them counts.
                 let error = TxtError::Value { field: field.index, name: "rua" };
-                if field.value.trim_matches(WSP).len() != field.value.len() {
-                    return Err(error);
-                }
                 for uri in field.value.split(',') {
                     let uri = uri.trim_matches(WSP);
-                    let scheme = scheme(uri).ok_or(error)?;
+                    let Some(scheme) = scheme(uri) else {
+                        malformed = malformed.or(Some(error));
+                        unusable += 1;
+                        continue;
+                    };
                     match destination(scheme, &uri[scheme.len() + 1..]) {
                         Some(Destination::Mailto(address)) => rua.push(Rua::Mailto(address)),
                         Some(Destination::Https) => rua.push(Rua::Https(uri.to_owned())),
@@ -100,7 +103,11 @@ impl TlsrptRecord {
         if !seen {
             return Err(TxtError::Missing { name: "rua" });
         }
-        Ok(Self { rua, unusable })
+        match malformed {
+            // One good destination is enough: the others are left out.
+            Some(error) if rua.is_empty() => Err(error),
+            Some(_) | None => Ok(Self { rua, unusable }),
+        }
     }
 }
 
