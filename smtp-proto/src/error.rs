@@ -32,7 +32,8 @@ pub enum PeerMisbehaved {
     /// Not a reply as of RFC 5321, 4.2.
     #[error("malformed reply: {0}")]
     Reply(#[from] crate::wire::reply::ReplyError),
-    /// A reply although no command was waiting for one.
+    /// A reply came before its command was sent, or one more than there were commands. The replies
+    /// before it may belong to other commands than they seemed to.
     #[error("a reply to no command")]
     UnsolicitedReply,
     /// A code that the command does not allow, such as 354 to RCPT.

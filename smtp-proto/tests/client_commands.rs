@@ -115,7 +115,7 @@ fn a_command_waits_for_what_is_in_the_air() {
     bed.start(&TWO[..1]);
     bed.feed(b"");
     bed.said();
-    bed.feed(b"250 OK\r\n550 no\r\n");
+    bed.feed(b"550 no\r\n503 no\r\n");
     bed.client.command(Command::Vrfy { text: "a", smtputf8: false }, bed.now).unwrap();
     assert_eq!(bed.ask(b"503 no\r\n"), "RSET\r\n");
     assert_eq!(bed.ask(b"250 OK\r\n"), "VRFY a\r\n");

@@ -574,7 +574,11 @@ async fn bindings_are_those_of_the_rfcs() {
     let (ours, peer) = tokio::io::duplex(1 << 16);
     let theirs = tokio::spawn(async move {
         let mut stream = TlsAcceptor::from(server).accept(peer).await.unwrap();
-        stream.write_all(b"220 mx\r\n250 mx\r\n221 bye\r\n").await.unwrap();
+        stream.write_all(b"220 mx\r\n").await.unwrap();
+        while stream.read_u8().await.unwrap() != b'\n' {}
+        stream.write_all(b"250 mx\r\n").await.unwrap();
+        while stream.read_u8().await.unwrap() != b'\n' {}
+        stream.write_all(b"221 bye\r\n").await.unwrap();
         let exported = stream.get_ref().1.export_keying_material(
             [0; 32],
             b"EXPORTER-Channel-Binding",

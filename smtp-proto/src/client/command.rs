@@ -64,6 +64,17 @@ impl Client {
         Ok(())
     }
 
+    /// Whether the connection can carry another message. `unread` is what the driver has read and not
+    /// passed to [`poll`](Self::poll) yet: a reply that is there before its command cannot be told
+    /// from the command's own, so the answer is no unless it is empty.
+    pub fn is_idle(&self, unread: &[u8]) -> bool {
+        unread.is_empty()
+            && self.is_in_step
+            && self.queue.is_empty()
+            && self.is_free()
+            && self.transactions_left() != Some(0)
+    }
+
     /// Whether the caller may send something.
     pub(super) fn is_free(&self) -> bool {
         let waits =

@@ -26,8 +26,15 @@
 //! let now = Instant::now();
 //! let mut client = Client::new(config, TlsRules::NEVER, Channel::Plain, now);
 //! let mut output = Vec::new();
-//! // What a server might say, all at once: this is a script, not a network.
-//! let mut input: &[u8] = b"220 mx\r\n250-mx\r\n250 PIPELINING\r\n250 sender\r\n250 recipient\r\n354 go\r\n250 queued\r\n";
+//! // What a server might say to each group of commands: this is a script, not a network.
+//! let mut replies = [
+//!     "220 mx\r\n",
+//!     "250-mx\r\n250 PIPELINING\r\n",
+//!     "250 sender\r\n250 recipient\r\n354 go\r\n",
+//!     "250 queued\r\n",
+//! ]
+//! .iter();
+//! let mut input: &[u8] = b"";
 //! loop {
 //!     let Progress { consumed, step } = client.poll(input, &mut output, now)?;
 //!     input = &input[consumed..];
@@ -46,7 +53,7 @@
 //!             break;
 //!         }
 //!         Step::Event(_) => {}
-//!         Step::Wait(_) => unreachable!("the script is complete"),
+//!         Step::Wait(_) => input = replies.next().expect("another reply").as_bytes(),
 //!     }
 //! }
 //! assert!(output.ends_with(b"DATA\r\nSubject: hello\r\n\r\n..one dot\r\n.\r\n"));
@@ -122,6 +129,8 @@ pub struct Client {
     transactions: u32,
     /// LMTP: the recipients that were accepted in this transaction.
     accepted: Vec<usize>,
+    /// Each octet that the last poll was given belongs to a command that was sent before.
+    is_in_step: bool,
     /// From when the time limit of the present phase counts.
     since: Instant,
 }
@@ -160,6 +169,7 @@ impl Client {
             body: Body::Data(DotEncoder::new()),
             transactions: 0,
             accepted: Vec::new(),
+            is_in_step: true,
             since: now,
         }
     }
@@ -175,11 +185,20 @@ impl Client {
     ) -> Result<Progress<ClientEvent<'i>>, Error> {
         let mut consumed = 0;
         loop {
+            let rest = &input[consumed..];
+            self.is_in_step = rest.is_empty();
             if let Some(event) = self.due_event()? {
                 return Ok(Progress { consumed, step: Step::Event(event) });
             }
-            self.send(now, output);
-            let rest = &input[consumed..];
+            // What is there already answers no command that is sent only now.
+            if rest.is_empty() {
+                self.send(now, output);
+            } else if self.state == State::Leaving && self.queue.is_empty() {
+                // Nothing is left to be said but QUIT, and its reply could not be told from these.
+                self.close();
+                consumed = input.len();
+                continue;
+            }
             if self.state == State::Handshake {
                 // RFC 3207, 4.2 and 5: nothing may stand between the 220 and the handshake; it is never parsed.
                 if !rest.is_empty() {
@@ -194,12 +213,27 @@ impl Client {
                 Err(error) => return Err(self.fail(PeerMisbehaved::Reply(error).into())),
             };
             consumed += reply.len();
+            let answers = self.queue.front().map(|&(sent, _)| sent);
             match self.on_reply(reply, now) {
                 Ok(None) => {}
+                Ok(Some(_)) if self.is_ahead(answers, &input[consumed..]) => {
+                    return Err(self.fail(PeerMisbehaved::UnsolicitedReply.into()));
+                }
                 Ok(Some(event)) => return Ok(Progress { consumed, step: Step::Event(event) }),
                 Err(error) => return Err(self.fail(error)),
             }
         }
+    }
+
+    /// Whether `rest` shows that the reply to `answers` may belong to another command: each command
+    /// is answered, and there is one reply more, which is not 421. After the final dot it is too late
+    /// for that: the 354 has shown that the replies before it were in step.
+    fn is_ahead(&self, answers: Option<Sent>, rest: &[u8]) -> bool {
+        matches!(answers, Some(Sent::Mail | Sent::Recipient(_) | Sent::Data))
+            && self.queue.is_empty()
+            && self.state == State::Ready
+            && !rest.is_empty()
+            && !b"421".starts_with(&rest[..rest.len().min(3)])
     }
 
     fn wait<'i>(
@@ -238,12 +272,20 @@ impl Client {
         }
         let answered = transaction.is_answered();
         match transaction.next {
-            _ if answered && transaction.accepted == 0 => {
+            // The reply to a DATA that was sent ahead shows whether the replies to RCPT are in step.
+            _ if answered
+                && transaction.accepted == 0
+                && self.queue.is_empty()
+                && self.due.is_none()
+                && self.is_in_step =>
+            {
                 self.reset = true;
                 Ok(Some(self.finish(Outcome::NoRecipients)))
             }
-            // With DATA it is the 354 that says so.
-            Next::Permission if answered && transaction.chunks => {
+            // With DATA it is the 354 that says so. What was there before the body does not answer it.
+            Next::Permission
+                if self.is_in_step && (transaction.chunks && answered || transaction.permitted) =>
+            {
                 transaction.next = Next::Body;
                 Ok(Some(ClientEvent::SendBody))
             }
@@ -369,7 +411,7 @@ impl Client {
         match (self.state, self.queue.front(), &self.transaction) {
             (State::Handshake, ..) => Phase::Handshake,
             (_, Some((sent, _)), _) => sent.phase(),
-            (_, None, Some(_)) => Phase::Body,
+            (_, None, Some(transaction)) => transaction.next.phase(),
             (_, None, None) if self.exchange.is_some() => Phase::Auth,
             (_, None, None) => Phase::Idle,
         }

@@ -77,6 +77,7 @@ impl Client {
     /// awaits its reply without PIPELINING; and no longer after an early refusal.
     pub fn wants_body(&self) -> bool {
         let wanted = self.state == State::Ready
+            && self.is_in_step
             && self.transaction.as_ref().is_some_and(|it| it.next == Next::Body);
         wanted
             && match self.body {

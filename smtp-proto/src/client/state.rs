@@ -31,6 +31,24 @@ pub(super) enum Sent {
 }
 
 impl Sent {
+    /// Whether a command may have this positive reply. Codes that RFC 5321, section 4.2.3 and
+    /// RFC 4954, section 6 give to other commands show that the replies are out of step; codes of no
+    /// command count by their first digit, as RFC 5321, section 4.3.2 wants.
+    pub(super) const fn may_be_answered_with(self, code: u16) -> bool {
+        match self {
+            Self::Greeting => !matches!(code, 211 | 214 | 221 | 235 | 250 | 251 | 252),
+            Self::Ehlo | Self::Helo | Self::Mail | Self::Reset => {
+                !matches!(code, 211 | 214 | 220 | 221 | 235 | 251 | 252)
+            }
+            Self::Recipient(_) => !matches!(code, 211 | 214 | 220 | 221 | 235),
+            // The message is accepted, whatever else the server says: in doubt it would come twice.
+            Self::Chunk | Self::EndOfData | Self::Delivery(_) | Self::LoneDot => true,
+            // Each has its own codes where its reply is read.
+            Self::StartTls | Self::Auth | Self::Data | Self::Xclient => true,
+            Self::Command | Self::Quit => true,
+        }
+    }
+
     pub(super) const fn phase(self) -> Phase {
         match self {
             Self::Greeting => Phase::Greeting,

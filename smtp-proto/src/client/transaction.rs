@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Envelope, Recipient, Sent, Unsupported};
 use crate::channel::Channel;
+use crate::timeouts::Phase;
 use crate::wire::capabilities::{Capabilities, Extension, Limits};
 use crate::wire::command;
 use crate::wire::command::Command;
@@ -19,6 +20,8 @@ pub(super) struct Transaction {
     /// Recipients with a reply.
     pub(super) answered: usize,
     pub(super) accepted: usize,
+    /// DATA was answered with 354.
+    pub(super) permitted: bool,
     /// The body goes in chunks.
     pub(super) chunks: bool,
     /// Recipients over the server's limits, by index in rising order, and how many of them the caller knows of.
@@ -42,6 +45,19 @@ pub(super) enum Next {
     Verdict,
 }
 
+impl Next {
+    /// What the conversation waits for if no command awaits its reply.
+    pub(super) const fn phase(self) -> Phase {
+        match self {
+            Self::Mail => Phase::Mail,
+            Self::Recipient(_) => Phase::Recipient,
+            Self::Data => Phase::Data,
+            Self::Permission | Self::Body => Phase::Body,
+            Self::Verdict => Phase::EndOfData,
+        }
+    }
+}
+
 impl Transaction {
     pub(super) fn new(envelope: Arc<Envelope>, chunks: bool, over: Vec<usize>) -> Self {
         Self {
@@ -49,6 +65,7 @@ impl Transaction {
             next: Next::Mail,
             answered: 0,
             accepted: 0,
+            permitted: false,
             chunks,
             over,
             told: 0,

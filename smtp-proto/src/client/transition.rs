@@ -34,6 +34,9 @@ impl Client {
         let unexpected = || {
             Error::from(PeerMisbehaved::UnexpectedCode { code: reply.code(), phase: sent.phase() })
         };
+        if reply.is_positive() && !sent.may_be_answered_with(reply.code()) {
+            return Err(unexpected());
+        }
         match (sent, reply.severity()) {
             (Sent::Greeting, Positive) => {
                 self.due = Some(Sent::Ehlo);
@@ -116,11 +119,20 @@ impl Client {
                 Ok(Some(ClientEvent::Recipient { index, reply }))
             }
             (Sent::Data, Intermediate) if reply.code() == 354 => {
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.next = Next::Body;
+                match &mut self.transaction {
+                    Some(it) if it.accepted > 0 => it.permitted = true,
+                    // RFC 2033, section 4.2: how many replies would the dot have?
+                    Some(_) if self.config.protocol == Protocol::Lmtp => {
+                        self.state = State::Closing;
+                        return Ok(Some(self.finish(Outcome::NoRecipients)));
+                    }
+                    // RFC 2920, section 3.1: a 354 without recipients is answered with a lone dot.
+                    Some(_) => self.due = Some(Sent::LoneDot),
+                    None => {}
                 }
-                Ok(Some(ClientEvent::SendBody))
+                Ok(None)
             }
+            (Sent::Data, Transient | Permanent) if self.has_no_recipients() => Ok(None),
             (Sent::Data, Transient | Permanent) => {
                 self.reset = true;
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::Data, reply })))
@@ -186,6 +198,16 @@ impl Client {
         }
     }
 
+    /// Whether every recipient was refused.
+    fn has_no_recipients(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|it| it.accepted == 0)
+    }
+
+    /// Ends the conversation without QUIT.
+    pub(super) fn close(&mut self) {
+        self.state = State::Closing;
+    }
+
     /// A reply while no command waits for one.
     fn on_unasked<'i>(&mut self, reply: Reply<'i>) -> Result<Option<ClientEvent<'i>>, Error> {
         let phase = self.phase();
@@ -193,9 +215,12 @@ impl Client {
             return Ok(Some(self.on_shutdown(phase, reply)));
         }
         match (&self.transaction, reply.severity()) {
-            // An early word on the message. The dot was not sent and never will be, so the connection must end.
+            // The message is refused before its end. The dot was not sent and never will be, so the
+            // connection must end. If DATA was sent ahead, a reply in the same read as its 354 may
+            // as well be one that belongs to another command.
             (Some(transaction), Severity::Transient | Severity::Permanent)
-                if transaction.next == Next::Body =>
+                if transaction.next == Next::Body
+                    || transaction.permitted && !self.is_pipelining() =>
             {
                 self.state = State::Closing;
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::Body, reply })))

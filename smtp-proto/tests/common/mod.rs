@@ -21,7 +21,7 @@ use smtp_proto::sasl::server as sasl;
 use smtp_proto::sasl::server::{Decoy, Mechanism, Question, ScramSha256};
 use smtp_proto::server;
 use smtp_proto::server::Server;
-use smtp_proto::wire::reply::Response;
+use smtp_proto::wire::reply::{Reply, Response};
 use smtp_proto::{Step, Want};
 
 pub fn tls_info() -> Arc<TlsInfo> {
@@ -447,8 +447,14 @@ pub fn client_against(
                     }
                     return (events, output);
                 }
+                // A server answers what was sent: no reply comes with the one before it.
+                let whole = [&input, rest].concat();
+                let end = match Reply::parse(&whole) {
+                    Ok(Some(reply)) => reply.len() - input.len(),
+                    _ => rest.len(),
+                };
                 let (piece, tail) =
-                    rest.split_at(pieces.next().unwrap_or(usize::MAX).clamp(1, rest.len()));
+                    rest.split_at(pieces.next().unwrap_or(usize::MAX).clamp(1, end));
                 input.extend_from_slice(piece);
                 rest = tail;
                 continue;
@@ -641,8 +647,27 @@ impl ClientBed {
         bed
     }
 
-    /// Polls until nothing more can be done; returns the events.
+    /// Hands over one whole reply after the other, each when the client waits; returns the events.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
+        if !self.input.is_empty() {
+            return self.feed_at_once(bytes);
+        }
+        let mut events = self.feed_at_once(b"");
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let length = match Reply::parse(rest) {
+                Ok(Some(reply)) => reply.len(),
+                _ => rest.len(),
+            };
+            let (reply, tail) = rest.split_at(length);
+            events.extend(self.feed_at_once(reply));
+            rest = tail;
+        }
+        events
+    }
+
+    /// Polls until nothing more can be done; returns the events.
+    pub fn feed_at_once(&mut self, bytes: &[u8]) -> Vec<String> {
         self.input.extend_from_slice(bytes);
         let mut events = Vec::new();
         loop {

@@ -362,6 +362,10 @@ impl Delivery {
         if self.left.contains(&index) {
             return Some(RecipientStatus::Deferred(TOO_MANY));
         }
+        // A reply too many, or one of another command: the replies to RCPT may belong to other recipients.
+        if matches!(self.end, Err(Failure::Protocol(Error::PeerMisbehaved(_)))) {
+            return None;
+        }
         match self.recipients.get(index)? {
             // RFC 5321, 4.5.3.1.10: "Clients SHOULD treat a 552 code in this case as a temporary, rather than permanent,
             // failure". What else it may mean to RCPT, its enhanced code says.

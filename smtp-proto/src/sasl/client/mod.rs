@@ -17,7 +17,9 @@
 //! let (config, now) = (Arc::new(ClientConfig::new("client.test.example".parse()?)), Instant::now());
 //! let mut client = Client::new(config, TlsRules::REQUIRED, Channel::Implicit(Arc::new(tls)), now);
 //! let credentials = Credentials::password("tim", "tanstaaftanstaaf");
-//! let mut input: &[u8] = b"220 mx\r\n250-mx\r\n250 AUTH PLAIN LOGIN\r\n235 2.7.0 welcome\r\n";
+//! let mut replies =
+//!     ["220 mx\r\n", "250-mx\r\n250 AUTH PLAIN LOGIN\r\n", "235 2.7.0 welcome\r\n"].iter();
+//! let mut input: &[u8] = b"";
 //! let mut output = Vec::new();
 //! loop {
 //!     let Progress { consumed, step } = client.poll(input, &mut output, now)?;
@@ -30,7 +32,7 @@
 //!         }
 //!         Step::Event(ClientEvent::Authenticated(_)) => break,
 //!         Step::Event(event) => panic!("{event:?}"),
-//!         Step::Wait(_) => unreachable!("the script is complete"),
+//!         Step::Wait(_) => input = replies.next().expect("another reply").as_bytes(),
 //!     }
 //! }
 //! assert!(output.ends_with(b"AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm\r\n"));
