@@ -52,7 +52,7 @@
 //!     require-tls = true
 //!     client-certificate = "required"     # not-asked (default) | recorded | required
 //!     certificate = { roots = "partner-ca", names = ["out.partner.example"] }
-//!     # purpose = "client" or "client-or-server" (default where names are given); pins = ["spki:.."]
+//!     ## purpose = "client" or "client-or-server" (default where names are given); pins = ["spki:.."]
 //! "#, &trust, &identities)?;
 //! assert_eq!(config.outbound.iter().count(), 3);
 //!
