@@ -148,6 +148,30 @@ fn tlsa_of(leaf: &Leaf) -> TlsaFact {
     TlsaFact::Found(TlsaSet::new(name("mx1.mail.company-y.example"), &[record]))
 }
 
+/// Roots that are missing here say nothing about the peer: neither a success nor a failure of it.
+#[test]
+fn a_local_fault_is_not_reported() {
+    let World { trust, good, .. } = world();
+    let good = &[good.der.clone()][..];
+    for posture in [Posture::Deterministic, Posture::Verified] {
+        assert_eq!(told(&Case::new(posture).shown(good, &Trust::empty())), []);
+    }
+    for mode in ["enforce", "testing"] {
+        let mut case = Case::new(Posture::Opportunistic);
+        case.sts = policy(mode);
+        assert_eq!(told(&case.shown(good, &Trust::empty())), [], "{mode}");
+    }
+    // What DANE says of the certificate needs no roots, and is reported.
+    let mut case = Case::new(Posture::Deterministic);
+    (case.mx, case.tlsa) = (DnsStatus::Secure, tlsa_of(&world().good));
+    case.sts = policy("enforce");
+    assert_eq!(
+        told(&case.shown(good, &Trust::empty())),
+        [("tlsa", false, vec!["certificate-not-trusted"])]
+    );
+    assert_eq!(told(&case.shown(good, &trust))[0].0, "tlsa");
+}
+
 #[test]
 fn each_policy_has_its_own_word_on_a_certificate() {
     let World { trust, good, other, .. } = world();
