@@ -1,6 +1,7 @@
-//! Reasons with stable codes, their SMTP status and TLSRPT result type, and the sentence for a log.
+//! Reasons with stable codes: whose fault each is, its SMTP status, its TLSRPT result type, and its
+//! sentence for a log.
 //!
-//! What follows is the page for administrators, which stands beside this crate's source as `REASONS.md`.
+//! The rest is the page for administrators, `REASONS.md` in this crate's source.
 //!
 #![doc = include_str!("../REASONS.md")]
 
@@ -9,11 +10,11 @@ use std::fmt;
 /// An enhanced mail system status code (RFC 3463), such as `4.7.5`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Status {
-    /// 2, 4 or 5.
+    /// The class: 2 success, 4 temporary failure, 5 permanent failure.
     pub class: u8,
-    /// What the status is about; 7 is security or policy.
+    /// The subject, such as 3 mail system, 4 network, 7 security or policy.
     pub subject: u16,
-    /// The detail.
+    /// The detail within the subject.
     pub detail: u16,
 }
 
@@ -98,8 +99,8 @@ macro_rules! reasons {
                 match self { $(Self::$name => $status,)+ }
             }
 
-            /// The TLSRPT result type of a failed session (RFC 8460, section 4.3); `None` if there is
-            /// none, as for every fault of this side.
+            /// The TLSRPT result type of a failed session (RFC 8460, section 4.3); `None` if there
+            /// is none, as for every fault of this side.
             pub const fn tlsrpt(self) -> Option<&'static str> {
                 match self { $(Self::$name => $tlsrpt,)+ }
             }
@@ -142,100 +143,149 @@ reasons! {
     TlsOk = "tls-ok", None, None, None, "TLS, and every required check passed";
     /// The posture never sends STARTTLS.
     TlsNotWanted = "tls-not-wanted", None, None, None, "TLS is never tried";
-    /// The connection did not come to the point where TLS is decided.
+    /// The connection ended before TLS was decided.
     Undecided = "undecided", None, None, None, "the connection ended before TLS was decided";
     /// The peer's EHLO reply has no STARTTLS, or it knows only HELO.
-    StarttlsNotOffered = "starttls-not-offered", Peer, NOT_SUPPORTED, NO_STARTTLS, "the peer does not offer STARTTLS";
+    StarttlsNotOffered = "starttls-not-offered", Peer, NOT_SUPPORTED, NO_STARTTLS,
+        "the peer does not offer STARTTLS";
     /// STARTTLS was answered with something other than 220.
-    StarttlsRefused = "starttls-refused", Peer, NOT_SUPPORTED, NO_STARTTLS, "the peer refused STARTTLS";
+    StarttlsRefused = "starttls-refused", Peer, NOT_SUPPORTED, NO_STARTTLS,
+        "the peer refused STARTTLS";
     /// The handshake ended with an alert, a protocol error or the end of the stream.
-    HandshakeFailed = "handshake-failed", Peer, CRYPTOGRAPHIC, VALIDATION, "the TLS handshake failed";
+    HandshakeFailed = "handshake-failed", Peer, CRYPTOGRAPHIC, VALIDATION,
+        "the TLS handshake failed";
     /// The handshake did not end in time.
-    HandshakeTimeout = "handshake-timeout", Peer, CRYPTOGRAPHIC, VALIDATION, "the TLS handshake stalled";
-    /// Bytes lay behind the 220 to STARTTLS, in clear text.
-    PlaintextInjected = "plaintext-injected", Peer, CRYPTOGRAPHIC, VALIDATION, "clear text was injected behind the reply to STARTTLS";
+    HandshakeTimeout = "handshake-timeout", Peer, CRYPTOGRAPHIC, VALIDATION,
+        "the TLS handshake stalled";
+    /// Clear text came together with the 220 to STARTTLS.
+    PlaintextInjected = "plaintext-injected", Peer, CRYPTOGRAPHIC, VALIDATION,
+        "clear text was injected after the reply to STARTTLS";
     /// EHLO inside TLS was refused.
-    TlsHelloFailed = "tls-hello-failed", Peer, CRYPTOGRAPHIC, VALIDATION, "the peer refused EHLO inside TLS";
+    TlsHelloFailed = "tls-hello-failed", Peer, CRYPTOGRAPHIC, VALIDATION,
+        "the peer refused EHLO inside TLS";
     /// TLS broke in the middle of the conversation.
     TlsLost = "tls-lost", Peer, CRYPTOGRAPHIC, VALIDATION, "the TLS connection broke";
-    /// The policy of the next hop could not be looked up; that is not the same as having none.
-    PolicyUnavailable = "policy-unavailable", Local, CRYPTOGRAPHIC, None, "the policy for the next hop could not be looked up";
-    /// A TLS handshake with this host failed or stalled lately, so that clear text is used at once.
-    RememberedBroken = "remembered-broken", Peer, None, None, "TLS with this host is remembered to be broken";
+    /// The policy of the next hop could not be looked up. An unknown policy is not the same as no
+    /// policy.
+    PolicyUnavailable = "policy-unavailable", Local, CRYPTOGRAPHIC, None,
+        "the policy for the next hop could not be looked up";
+    /// A TLS handshake with this host failed or stalled a short while ago, so clear text is used at
+    /// once.
+    RememberedBroken = "remembered-broken", Peer, None, None,
+        "TLS with this host is remembered to be broken";
     /// The MX look-up failed, or its answer is bogus.
-    MxLookupFailed = "mx-lookup-failed", Domain, DIRECTORY, DNSSEC, "the MX look-up of the domain failed or is bogus";
+    MxLookupFailed = "mx-lookup-failed", Domain, DIRECTORY, DNSSEC,
+        "the MX look-up of the domain failed or is bogus";
     /// DANE is mandatory, and the MX records are not secure.
-    MxInsecure = "mx-insecure", Domain, CRYPTOGRAPHIC, DANE_REQUIRED, "DANE is mandatory, and the MX records are not secure";
+    MxInsecure = "mx-insecure", Domain, CRYPTOGRAPHIC, DANE_REQUIRED,
+        "DANE is mandatory, and the MX records are not secure";
     /// The look-up of the host's TLSA records, or of what leads to them, failed or is bogus.
-    TlsaLookupFailed = "tlsa-lookup-failed", Domain, CRYPTOGRAPHIC, DNSSEC, "the TLSA look-up of the host failed or is bogus";
+    TlsaLookupFailed = "tlsa-lookup-failed", Domain, CRYPTOGRAPHIC, DNSSEC,
+        "the TLSA look-up of the host failed or is bogus";
     /// The host has TLSA records, and none of them is usable.
-    TlsaUnusable = "tlsa-unusable", Domain, CRYPTOGRAPHIC, TLSA_INVALID, "none of the host's TLSA records is usable";
+    TlsaUnusable = "tlsa-unusable", Domain, CRYPTOGRAPHIC, TLSA_INVALID,
+        "none of the host's TLSA records is usable";
     /// DANE is mandatory, and the host has no TLSA records.
-    DaneRequired = "dane-required", Domain, CRYPTOGRAPHIC, DANE_REQUIRED, "DANE is mandatory, and the host has no secure TLSA records";
+    DaneRequired = "dane-required", Domain, CRYPTOGRAPHIC, DANE_REQUIRED,
+        "DANE is mandatory, and the host has no secure TLSA records";
     /// The chain matches none of the host's TLSA records.
-    DaneMismatch = "dane-mismatch", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate matches none of the host's TLSA records";
+    DaneMismatch = "dane-mismatch", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
+        "the certificate matches none of the host's TLSA records";
     /// The certificate is none of those that the connector pins.
-    PinMismatch = "pin-mismatch", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is none of those pinned";
+    PinMismatch = "pin-mismatch", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
+        "the certificate is none of those pinned";
     /// The MTA-STS policy could not be fetched; a cached one, or none, applies.
-    StsFetchFailed = "sts-fetch-failed", Domain, None, Some("sts-policy-fetch-error"), "the MTA-STS policy could not be fetched";
+    StsFetchFailed = "sts-fetch-failed", Domain, None, Some("sts-policy-fetch-error"),
+        "the MTA-STS policy could not be fetched";
     /// The MTA-STS policy is malformed; a cached one, or none, applies.
-    StsPolicyInvalid = "sts-policy-invalid", Domain, None, Some("sts-policy-invalid"), "the MTA-STS policy is malformed";
+    StsPolicyInvalid = "sts-policy-invalid", Domain, None, Some("sts-policy-invalid"),
+        "the MTA-STS policy is malformed";
     /// The certificate of the MTA-STS policy host is not valid; a cached policy, or none, applies.
-    StsWebpkiInvalid = "sts-webpki-invalid", Domain, None, Some("sts-webpki-invalid"), "the certificate of the MTA-STS policy host is not valid";
+    StsWebpkiInvalid = "sts-webpki-invalid", Domain, None, Some("sts-webpki-invalid"),
+        "the certificate of the MTA-STS policy host is not valid";
     /// The host is not in the domain's MTA-STS policy.
-    StsMxMismatch = "sts-mx-mismatch", Domain, CRYPTOGRAPHIC, VALIDATION, "the host is not in the domain's MTA-STS policy";
+    StsMxMismatch = "sts-mx-mismatch", Domain, CRYPTOGRAPHIC, VALIDATION,
+        "the host is not in the domain's MTA-STS policy";
     /// The message requires REQUIRETLS, and the server does not offer it inside TLS.
-    RequiretlsUnsupported = "requiretls-unsupported", Peer, REQUIRETLS_NEEDED, None, "the message requires REQUIRETLS, and the server does not offer it";
-    /// The message requires REQUIRETLS, and neither DNSSEC nor MTA-STS vouches for the MX host.
-    RequiretlsMxInsecure = "requiretls-mx-insecure", Domain, Some(ENCRYPTION_NEEDED), None, "the message requires REQUIRETLS, and neither DNSSEC nor MTA-STS vouches for the host";
+    RequiretlsUnsupported = "requiretls-unsupported", Peer, REQUIRETLS_NEEDED, None,
+        "the message requires REQUIRETLS, and the server does not offer it";
+    /// The message requires REQUIRETLS, and neither DNSSEC nor MTA-STS confirms the MX host.
+    RequiretlsMxInsecure = "requiretls-mx-insecure", Domain, Some(ENCRYPTION_NEEDED), None,
+        "the message requires REQUIRETLS, and neither DNSSEC nor MTA-STS confirms the host";
     /// The peer showed no certificate.
-    CertMissing = "cert-missing", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the peer showed no certificate";
+    CertMissing = "cert-missing", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
+        "the peer showed no certificate";
     /// No chain leads from the certificate to a trusted root.
-    CertUnknownIssuer = "cert-unknown-issuer", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate was issued by no authority that is trusted here";
-    /// The certificate is signed by its own key, and no root vouches for it.
-    CertSelfSigned = "cert-self-signed", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is self-signed";
-    /// notAfter of a certificate of the chain is past.
+    CertUnknownIssuer = "cert-unknown-issuer", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
+        "the certificate was issued by no authority that is trusted here";
+    /// The certificate is signed by its own key, and is not a trusted root.
+    CertSelfSigned = "cert-self-signed", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
+        "the certificate is self-signed";
+    /// A certificate of the chain is past its notAfter date.
     CertExpired = "cert-expired", Peer, CRYPTOGRAPHIC, EXPIRED, "the certificate has expired";
-    /// notBefore of a certificate of the chain is to come.
-    CertNotYetValid = "cert-not-yet-valid", Peer, CRYPTOGRAPHIC, EXPIRED, "the certificate is not valid yet";
+    /// The notBefore date of a certificate of the chain is in the future.
+    CertNotYetValid = "cert-not-yet-valid", Peer, CRYPTOGRAPHIC, EXPIRED,
+        "the certificate is not valid yet";
     /// A verified list of its issuer revokes a certificate of the chain.
-    CertRevoked = "cert-revoked", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate has been revoked";
+    CertRevoked = "cert-revoked", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
+        "the certificate has been revoked";
     /// The certificate is for other names.
-    CertNameMismatch = "cert-name-mismatch", Peer, CRYPTOGRAPHIC, HOST_MISMATCH, "the certificate is for another name";
-    /// The certificate, or one of its issuers, is not what RFC 5280 describes.
-    CertMalformed = "cert-malformed", Peer, CRYPTOGRAPHIC, VALIDATION, "the certificate is malformed";
-    /// X.509 v1 or v2, an unknown critical extension, or an algorithm or key size that is not supported.
-    CertUnsupported = "cert-unsupported", Peer, CRYPTOGRAPHIC, VALIDATION, "the certificate uses something that is not supported";
+    CertNameMismatch = "cert-name-mismatch", Peer, CRYPTOGRAPHIC, HOST_MISMATCH,
+        "the certificate is for another name";
+    /// The certificate, or that of one of its issuers, does not follow RFC 5280.
+    CertMalformed = "cert-malformed", Peer, CRYPTOGRAPHIC, VALIDATION,
+        "the certificate is malformed";
+    /// X.509 v1 or v2, an unknown critical extension, or an algorithm or key size that is not
+    /// supported.
+    CertUnsupported = "cert-unsupported", Peer, CRYPTOGRAPHIC, VALIDATION,
+        "the certificate uses something that is not supported";
     /// The peer shows the certificate of an authority as its own.
-    CertIsCa = "cert-is-ca", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is that of an authority, not of a host";
+    CertIsCa = "cert-is-ca", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
+        "the certificate is that of an authority, not of a host";
     /// The extended key usage does not include this use.
-    CertWrongPurpose = "cert-wrong-purpose", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "the certificate is not meant for this use";
+    CertWrongPurpose = "cert-wrong-purpose", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
+        "the certificate is not meant for this use";
     /// A signature of the chain does not verify.
-    CertBadSignature = "cert-bad-signature", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "a signature in the certificate chain is wrong";
+    CertBadSignature = "cert-bad-signature", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
+        "a signature in the certificate chain is wrong";
     /// Basic constraints, path length or name constraints of an authority are violated.
-    CertConstraintViolated = "cert-constraint-violated", Peer, CRYPTOGRAPHIC, NOT_TRUSTED, "an authority of the chain may not issue this certificate";
+    CertConstraintViolated = "cert-constraint-violated", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
+        "an authority of the chain may not issue this certificate";
     /// The chain is longer, larger or more costly to check than the limits allow.
-    CertTooCostly = "cert-too-costly", Peer, CRYPTOGRAPHIC, VALIDATION, "the certificate chain exceeds a limit";
+    CertTooCostly = "cert-too-costly", Peer, CRYPTOGRAPHIC, VALIDATION,
+        "the certificate chain exceeds a limit";
     /// The trust store holds no roots of the name by which the certificate is to be judged.
-    RootsMissing = "roots-missing", Local, MISCONFIGURED, None, "the trusted roots that the certificate is judged by are not loaded here";
+    RootsMissing = "roots-missing", Local, MISCONFIGURED, None,
+        "the trusted roots that the certificate is judged by are not loaded here";
     /// The loaded revocation list of the issuer is past its nextUpdate.
-    CrlExpired = "crl-expired", Local, MISCONFIGURED, None, "the revocation list loaded here for the issuer is past its next update";
+    CrlExpired = "crl-expired", Local, MISCONFIGURED, None,
+        "the revocation list loaded here for the issuer is past its next update";
     /// The loaded list is not signed by the issuer, or the issuer may not sign lists.
-    CrlInvalid = "crl-invalid", Local, MISCONFIGURED, None, "the revocation list loaded here was not signed by the issuer";
-    /// No loaded revocation list says whether the certificate is revoked, and the rule asks for one.
-    RevocationUnknown = "revocation-unknown", Local, MISCONFIGURED, None, "no revocation list loaded here covers the certificate";
-    /// The certificate uses a signature algorithm in common use that this build or trust store lacks.
-    AlgorithmMissing = "algorithm-missing", Local, MISCONFIGURED, None, "the certificate uses a common signature algorithm that is missing here";
+    CrlInvalid = "crl-invalid", Local, MISCONFIGURED, None,
+        "the revocation list loaded here was not signed by the issuer";
+    /// No loaded revocation list says whether the certificate is revoked, and the rule asks for
+    /// one.
+    RevocationUnknown = "revocation-unknown", Local, MISCONFIGURED, None,
+        "no revocation list loaded here covers the certificate";
+    /// The certificate uses a signature algorithm in common use that this build or trust store
+    /// lacks.
+    AlgorithmMissing = "algorithm-missing", Local, MISCONFIGURED, None,
+        "the certificate uses a common signature algorithm that is missing here";
     /// The connector names a client identity that is not loaded.
-    IdentityMissing = "identity-missing", Local, MISCONFIGURED, None, "the client identity that the connector names is not loaded here";
+    IdentityMissing = "identity-missing", Local, MISCONFIGURED, None,
+        "the client identity that the connector names is not loaded here";
     /// The TLS library of this side cannot work: no time, no random numbers, an unusable provider.
-    TlsUnavailable = "tls-unavailable", Local, MISCONFIGURED, None, "TLS cannot be used on this side";
+    TlsUnavailable = "tls-unavailable", Local, MISCONFIGURED, None,
+        "TLS cannot be used on this side";
     /// Receiving: the connector requires TLS, and there is none.
     TlsRequired = "tls-required", Peer, SECURITY, None, "TLS is required";
     /// Receiving: the connector requires a client certificate, and none was shown.
-    ClientCertMissing = "client-cert-missing", Peer, SECURITY, None, "a client certificate is required";
-    /// Receiving: the client certificate does not carry the name to which the sender domain is tied.
-    ClientCertNameMismatch = "client-cert-name-mismatch", Peer, NOT_AUTHORIZED, None, "the client certificate is for another name";
+    ClientCertMissing = "client-cert-missing", Peer, SECURITY, None,
+        "a client certificate is required";
+    /// Receiving: the client certificate does not carry the name to which the sender domain is
+    /// tied.
+    ClientCertNameMismatch = "client-cert-name-mismatch", Peer, NOT_AUTHORIZED, None,
+        "the client certificate is for another name";
 }
 
 impl fmt::Display for Reason {
@@ -263,7 +313,7 @@ impl<'de> serde::Deserialize<'de> for Reason {
     }
 }
 
-/// Result types of RFC 8460, 4.3.
+/// Result types of TLS reports (RFC 8460, section 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ResultType {
@@ -275,7 +325,7 @@ pub enum ResultType {
     CertificateExpired,
     /// No chain leads to a trusted root, and other failures of a certificate.
     CertificateNotTrusted,
-    /// None of the others.
+    /// Another failure than those that have a type of their own.
     ValidationFailure,
     /// None of the TLSA records is valid.
     TlsaInvalid,
@@ -326,7 +376,8 @@ impl ResultType {
 }
 
 impl Reason {
-    /// The result type of a failed session (RFC 8460, 4.3), as [`Reason::tlsrpt`] has it in words.
+    /// The result type of a failed session (RFC 8460, section 4.3), as [`Reason::tlsrpt`] has it in
+    /// words.
     pub fn result_type(self) -> Option<ResultType> {
         let word = self.tlsrpt()?;
         ResultType::ALL.iter().copied().find(|it| it.as_str() == word)

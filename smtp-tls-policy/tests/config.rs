@@ -14,7 +14,7 @@ use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 
 const GOOD: &str = r#"
 [[outbound]]
-name = "everybody"
+name = "default"
 namespaces = ["*"]
 posture = "deterministic"
 
@@ -47,8 +47,8 @@ names = ["out.partner.example"]
 revocation = "soft"
 "#;
 
-/// Reads a configuration where the sets `public`, `bank-ca`, `partner-ca` and `own` are loaded, `bank-ca`
-/// with a revocation list, and the identity `ours`.
+/// Reads a configuration where the sets `public`, `bank-ca`, `partner-ca` and `own` are loaded,
+/// `bank-ca` with a revocation list, and the identity `ours`.
 fn read(text: &str) -> Result<Config, ConfigErrors> {
     static TRUST: LazyLock<Trust> = LazyLock::new(|| {
         let root = Authority::new("Root");
@@ -88,8 +88,7 @@ fn a_file_with_every_field_is_read() {
     bank.yields = Yields { refused: Yield::Later, broken: Yield::Now, untrusted: Yield::Never };
     let found = config.outbound.find(&Host::parse("x.bank.example").unwrap());
     assert_eq!(*found, bank);
-    let plain =
-        OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic);
+    let plain = OutboundConnector::new("default", vec![Namespace::Default], Posture::Deterministic);
     assert_eq!(config.outbound.iter().next(), Some(&plain));
 
     let mut partner =
@@ -143,7 +142,8 @@ fn every_posture_has_its_name() {
     }
 }
 
-/// A good file with one piece replaced: where the fault is, what was found, and what would be right.
+/// A good file with one piece replaced: where the fault is, what was found, and what would be
+/// right.
 #[test]
 fn an_error_names_place_finding_and_remedy() {
     const POSTURES: &str = "one of none, opportunistic, deterministic, encrypt, verified, secure, \
@@ -251,7 +251,7 @@ fn an_error_names_place_finding_and_remedy() {
         ),
         (
             "name = \"bank\"",
-            "name = \"everybody\"",
+            "name = \"default\"",
             8,
             "outbound.name",
             "another connector has the same name; each needs one of its own",
@@ -432,7 +432,7 @@ fn text_that_is_no_toml_names_the_line() {
 fn all_errors_of_a_file_are_reported_at_once() {
     let text = r#"
 [[outbound]]
-name = "everybody"
+name = "default"
 namespaces = ["*", "a..example"]
 posture = "secur"
 rots = "public"

@@ -181,7 +181,7 @@ fn what_a_listener_asks_for() {
     let mut trust = Trust::empty();
     trust.add_root_der(&RootsId::new("partners"), &root.der).unwrap();
 
-    // One connector takes mail without a certificate: nobody is sent away before MAIL.
+    // One connector accepts mail without a certificate, so no client is refused before MAIL.
     let both = InboundConnectors::new(vec![open.clone(), partner.clone()]).unwrap();
     assert!(both.asks_for_certificate() && !both.requires_tls());
     assert!(admit_handshake(&both, &[], &trust, now()).is_ok());
@@ -200,8 +200,9 @@ fn what_a_listener_asks_for() {
     assert!(all.requires_tls());
     let leaf = root.issue(&leaf_params(&["client.example"]));
     assert!(admit_handshake(&all, &[leaf.der], &trust, now()).is_ok());
-    // Whom the one does not know, the other might, once its roots are there: that is no reason to give the mail up.
     let stranger = Authority::new("Others").issue(&leaf_params(&["client.example"]));
+    // One connector does not know the client; the other might, once its roots are loaded: the
+    // client keeps its mail.
     let mut reversed: Vec<InboundConnector> = all.iter().cloned().collect();
     reversed.reverse();
     let reversed = InboundConnectors::new(reversed).unwrap();

@@ -586,7 +586,7 @@ const RULES: [&str; 41] = [
     "S10b", "S11", "S12", "S13", "S14", "S15", "S16", "S17", "S18", "S18b", "S19", "S20",
 ];
 
-/// Who runs a section; a section that nobody runs is no test.
+/// Which crate runs a section. A section that no crate runs tests nothing.
 const SECTIONS: [(&str, &str); 8] = [
     ("Plans", include_str!("decision_table.rs")),
     ("Policies", include_str!("decision_table.rs")),
@@ -604,7 +604,7 @@ fn every_rule_and_posture_has_a_row() {
     assert_eq!(titles.count(), SECTIONS.len());
     let mut rules = Vec::new();
     for (title, source) in SECTIONS {
-        assert!(source.contains(&format!("section(\"{title}\")")), "nobody runs {title}");
+        assert!(source.contains(&format!("section(\"{title}\")")), "no crate runs {title}");
         rules.extend(section(title).1.iter().map(|row| row[0]));
     }
     for rule in RULES

@@ -1,5 +1,5 @@
-//! Every reason under every posture: whose fault it is, and what becomes of the mail. Runs the golden
-//! table `golden/faults.md` through the public API.
+//! Every reason under every posture: whose fault it is, and what becomes of the mail. Runs the
+//! golden table `golden/faults.md` through the public API.
 
 mod common;
 
@@ -369,7 +369,7 @@ fn missing_roots_with_any_yields_are_a_local_fault() {
         connector.yields = Yields { refused: when, broken: when, untrusted: when };
         let host = Host::parse(NAME).unwrap();
         let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
-        for chain in [&[][..], &[GOOD.der.clone()]] {
+        for chain in [&[][..], std::slice::from_ref(&GOOD.der)] {
             let verdict = plan.judge(chain, &Trust::empty(), now());
             assert_eq!(verdict.standing(), Standing::LocalFault);
             assert_eq!(
@@ -381,7 +381,7 @@ fn missing_roots_with_any_yields_are_a_local_fault() {
         // A set that lost its roots is as good as none.
         let mut trust = Trust::from_der([&ROOT.der]).unwrap();
         trust.clear_roots(&RootsId::public());
-        let verdict = plan.judge(&[GOOD.der.clone()], &trust, now());
+        let verdict = plan.judge(std::slice::from_ref(&GOOD.der), &trust, now());
         assert_eq!(verdict.standing(), Standing::LocalFault);
     }
 }

@@ -37,7 +37,7 @@ fn value(of: &impl serde::Serialize) -> Value {
     serde_json::to_value(of).unwrap()
 }
 
-/// Everything, by the name under which it stands in the golden file.
+/// Each value, by its name in the golden file.
 fn everything() -> serde_json::Map<String, Value> {
     let mut all = serde_json::Map::new();
     let mut put = |name: &str, value: Value| {

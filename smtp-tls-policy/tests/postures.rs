@@ -263,7 +263,7 @@ fn private_authorities_instead_of_and_beside_the_public_ones() {
     }
 }
 
-/// A `*` never stands in a name that is wanted, and an address is never the text of a DNS name.
+/// A `*` is never part of a name that is wanted, and an address is never the text of a DNS name.
 #[test]
 fn names_at_the_edge() {
     assert!(Reference::parse("*.example.com").is_err());

@@ -76,7 +76,8 @@ fn codes_statuses_and_result_types_are_stable() {
     assert_eq!(have, want);
 }
 
-/// The page for administrators has each code once, with its status and result type, and something to do; and no other.
+/// The page for administrators has each code once, with its status and result type, and something
+/// to do; and no other.
 #[test]
 fn the_page_and_the_code_agree() {
     let page = include_str!("../REASONS.md");

@@ -17,11 +17,11 @@ pub enum NativeRootsError {
     Empty,
 }
 
-/// Trusts, in the set `public`, the roots that the operating system trusts: those of its certificate
-/// store, or of the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+/// Trusts, in the set `public`, the roots that the operating system trusts: those of its
+/// certificate store, or of the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
 ///
-/// Reads files, so call it once at the start. A certificate that cannot serve as a root is left out,
-/// with a warning.
+/// Reads files, so call it once at the start. A certificate that cannot serve as a root is left
+/// out, with a warning.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The receiving side: may this client bring mail from this sender?
+//! The receiving side: whether a client may send mail of a sender domain.
 
 use pki_types::{CertificateDer, UnixTime};
 
@@ -15,15 +15,15 @@ use crate::rules::connector::{
 };
 use crate::rules::posture::Weight;
 
-/// What is known of a client at MAIL.
+/// What is known about a client at MAIL.
 #[derive(Clone, Copy, Debug)]
 pub struct Inbound<'a> {
-    /// The connector that serves the sender domain: only MAIL tells which.
+    /// The connector that serves the sender domain, which only MAIL names.
     pub connector: &'a InboundConnector,
     /// Whether the channel is TLS.
     pub tls: bool,
-    /// The chain that the client showed, leaf first; empty if none. The handshake has proved that the client holds
-    /// the leaf's key.
+    /// The chain that the client showed, leaf first; empty if none. The handshake has proved that
+    /// the client holds the leaf's key.
     pub chain: &'a [CertificateDer<'a>],
     /// What the chain is judged against.
     pub trust: &'a dyn TrustStore,
@@ -31,16 +31,19 @@ pub struct Inbound<'a> {
     pub now: UnixTime,
 }
 
-/// Decides, at MAIL, whether mail from the sender domain is taken from this client.
+/// Decides at MAIL whether this client may send mail of the sender domain.
 ///
 /// # Errors
 ///
-/// - 530 5.7.0, [`Reason::TlsRequired`]: the connector requires TLS, and there is none (RFC 3207, 4).
-/// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails: no client certificate,
-///   or none that the connector's roots or pins vouch for.
-/// - 451 4.3.5, a reason of [`Fault::Local`], such as [`Reason::RootsMissing`]: what the chain is judged
-///   against is missing or stale on this side. The client keeps the mail until that is repaired.
-/// - 550 5.7.1, [`Reason::ClientCertNameMismatch`]: the sender domain is tied to another certificate name.
+/// - 530 5.7.0, [`Reason::TlsRequired`]: the connector requires TLS, and there is none (RFC 3207,
+///   section 4).
+/// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails: no client
+///   certificate, or none that the connector's roots or pins vouch for.
+/// - 451 4.3.5, a reason of [`Fault::Local`], such as [`Reason::RootsMissing`]: what the chain is
+///   judged against is missing or stale on this side. The client keeps the mail until that is
+///   repaired.
+/// - 550 5.7.1, [`Reason::ClientCertNameMismatch`]: the sender domain is tied to another
+///   certificate name.
 pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
     let connector = inbound.connector;
     let because = Because::new(vec![Ground::Inbound { name: connector.name.clone() }]);
@@ -65,10 +68,11 @@ pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
     }
 }
 
-/// Decides, right after a handshake, whether any MAIL of this client could succeed.
+/// Decides right after a handshake whether any MAIL of this client could succeed.
 ///
-/// If every connector of the listener requires a client certificate, then one that none of them accepts is refused
-/// at once: to every command but QUIT. Names are not looked at, for the sender domain is not known yet.
+/// If every connector of the listener requires a client certificate, then a client with a
+/// certificate that none of them accepts is refused at once: every command except QUIT gets the
+/// refusal. Names are not compared, because the sender domain is not known yet.
 ///
 /// # Errors
 ///
@@ -133,8 +137,8 @@ fn judge_client(
     }
 }
 
-/// Whether the fault is on this side: the client can do nothing about it, and once it is repaired the
-/// same chain may pass.
+/// Whether the fault is on this side: the client can do nothing about it, and once it is repaired
+/// the same chain may pass.
 fn is_local(defect: &Defect) -> bool {
     defect.reason().fault() == Fault::Local
 }

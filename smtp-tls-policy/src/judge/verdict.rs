@@ -42,9 +42,9 @@ pub enum Standing {
     NotTls,
     /// A check of weight [`Weight::Refuse`] failed: this peer gets no mail.
     Refused,
-    /// A check that had to pass could not be made, for a fault of this side ([`Fault::Local`]), such
-    /// as missing roots. The peer may be good or bad: the mail is deferred, and never sent in clear
-    /// text for it.
+    /// A check that had to pass could not be made, for a fault of this side ([`Fault::Local`]),
+    /// such as missing roots. The peer may be good or bad: the mail is deferred, and never sent in
+    /// clear text for it.
     LocalFault,
 }
 
@@ -92,8 +92,8 @@ impl Verdict {
         self.decisive()?.result.as_ref().err()
     }
 
-    /// Whether the peer is known: the certificate is acceptable, and passed at least one check of any
-    /// weight. False under a plan without checks.
+    /// Whether the peer is known: the certificate is acceptable, and passed at least one check of
+    /// any weight. False under a plan without checks.
     pub fn is_authenticated(&self) -> bool {
         self.standing() == Standing::Acceptable && self.findings.iter().any(|f| f.result.is_ok())
     }

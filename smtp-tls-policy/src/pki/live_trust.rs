@@ -12,12 +12,13 @@ use crate::pki::roots::RootsId;
 use crate::pki::trust::{Current, Trust, TrustStore};
 use crate::pki::wanted::WantedList;
 
-/// A [`Trust`] that can be replaced at any time, as by a task that fetches revocation lists.
+/// A [`Trust`] that can be replaced at any time, for example by a task that fetches revocation
+/// lists.
 ///
-/// Whoever judges reads one pointer, without a lock, and keeps the trust that it found until the judgement is made. Whoever
-/// changes something copies the trust, in which everything that stays is shared, changes the copy, and puts it in
-/// place; changes wait for each other, and for nobody else. Each change has a generation of its own, so that TLS
-/// configurations and sessions of before are not used again.
+/// A judgement reads one pointer without a lock, and uses the trust that it found until it ends. A
+/// change copies the trust, which shares all that stays, changes the copy, and replaces the trust
+/// by it. Changes wait for each other only. Each change has a generation of its own, so earlier TLS
+/// configurations and sessions are not used again.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -37,38 +38,39 @@ use crate::pki::wanted::WantedList;
 /// ```
 pub struct LiveTrust {
     current: ArcSwap<Trust>,
-    /// Held by whoever changes something, never by who judges.
+    /// Held during a change, never during a judgement.
     change: Mutex<()>,
 }
 
 impl LiveTrust {
-    /// Begins with this.
+    /// Begins with this trust.
     pub fn new(trust: Trust) -> Self {
         Self { current: ArcSwap::from_pointee(trust), change: Mutex::new(()) }
     }
 
-    /// The trust that holds now, to keep.
+    /// The current trust, to keep.
     pub fn load(&self) -> Arc<Trust> {
         self.current.load_full()
     }
 
-    /// Changes a copy, and puts it in place when all is done: several changes become visible at once.
+    /// Changes a copy and then replaces the trust by it, so that several changes become visible at
+    /// once.
     pub fn update<R>(&self, change: impl FnOnce(&mut Trust) -> R) -> R {
         match self.try_update(|trust| Ok::<_, Infallible>(change(trust))) {
             Ok(done) => done,
         }
     }
 
-    /// The same for changes that may fail: then nothing is changed at all.
+    /// The same for a change that may fail: in that case the trust stays as it is.
     ///
     /// # Errors
     ///
-    /// That of the change.
+    /// The error of the change.
     pub fn try_update<R, E>(
         &self,
         change: impl FnOnce(&mut Trust) -> Result<R, E>,
     ) -> Result<R, E> {
-        // Nothing is half-way when a change panics: the copy is dropped.
+        // If a change panics, the copy is dropped and the trust is whole.
         let _waiting = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current.load_full();
         let mut trust = Trust::clone(&before);
@@ -79,13 +81,14 @@ impl LiveTrust {
         Ok(done)
     }
 
-    /// Parses a revocation list and puts it in the place of its predecessors, as [`Trust::replace_crl`] does.
+    /// Parses a revocation list and replaces its predecessors by it, as [`Trust::replace_crl`]
+    /// does.
     ///
     /// # Errors
     ///
-    /// A [`ReplaceError`]; the lists that are there stay.
+    /// A [`ReplaceError`]; the loaded lists stay.
     pub fn replace_crl_der(&self, id: &RootsId, crl: &[u8]) -> Result<Replaced, ReplaceError> {
-        // A long list takes its time: nobody waits for that.
+        // A long list takes time to parse: other changes need not wait for that.
         let crl = Arc::new(Crl::from_der(crl)?);
         self.try_update(|trust| trust.replace_crl(id, crl))
     }

@@ -1,4 +1,4 @@
-//! Roots and revocation lists, by name, parsed once.
+//! Roots and revocation lists, in named sets, parsed once.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,10 +17,12 @@ use crate::pki::wanted::{Wanted, WantedList};
 use crate::pki::x509;
 use crate::pki::x509::CertificateField;
 
-/// What certificates are judged against, now. Share one as `Arc<dyn TrustStore>`: a [`Trust`] that stays as it is, or a
-/// [`LiveTrust`](crate::pki::live_trust::LiveTrust) whose contents are replaced while handshakes run.
+/// The roots and lists that certificates are judged against now. Share a store as `Arc<dyn
+/// TrustStore>`: a [`Trust`] that does not change, or a
+/// [`LiveTrust`](crate::pki::live_trust::LiveTrust) whose contents are replaced while handshakes
+/// run.
 pub trait TrustStore: fmt::Debug + Send + Sync {
-    /// The trust that holds now. A judgement asks once, so that roots and lists belong together from its start to its end.
+    /// The current trust. A judgement asks once, so that it uses one state of roots and lists.
     fn current(&self) -> Current<'_>;
 }
 
@@ -57,19 +59,20 @@ impl Deref for Current<'_> {
     }
 }
 
-/// Tells trusts of different contents apart, for caches.
+/// Distinguishes trusts with different contents, for caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Generation(u64);
 
 impl Generation {
-    /// A number that was not given out before in this process.
+    /// A number that is new in this process.
     fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// A certificate that cannot serve as a root: what is wrong, in which field, and where that can be told, at which octet.
+/// A certificate that cannot serve as a root: what is wrong, in which field, and where that can be
+/// told, at which octet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct RootError {
     /// What is wrong.
@@ -96,8 +99,8 @@ impl fmt::Display for RootError {
 /// trust, then share it as `Arc<dyn TrustStore>`, or make a
 /// [`LiveTrust`](crate::pki::live_trust::LiveTrust) of it.
 ///
-/// Without roots no certificate can be judged: under every posture that checks certificates, mail is
-/// deferred with [`Reason::RootsMissing`](crate::Reason::RootsMissing). Start from
+/// Without roots no certificate can be judged: under every posture that checks certificates, mail
+/// is deferred with [`Reason::RootsMissing`](crate::Reason::RootsMissing). Start from
 /// [`new`](Self::new), [`from_der`](Self::from_der) or `webpki_roots`.
 ///
 /// A clone is cheap: it shares the sets that neither of the two changes.
@@ -203,8 +206,9 @@ impl Trust {
         self.set(id).roots = Anchors::default();
     }
 
-    /// Adds a revocation list to the set of this name. Of several lists of one issuer each one counts: what any of them
-    /// revokes is revoked, and any current one clears the rest.
+    /// Adds a revocation list to the set of this name. Several lists of one issuer count together:
+    /// a certificate is revoked if any of them lists it, and known to be good if a current one
+    /// covers it.
     ///
     /// # Errors
     ///
@@ -214,19 +218,20 @@ impl Trust {
         Ok(())
     }
 
-    /// The same for a list that was parsed before, perhaps for several sets.
+    /// Adds a list that was parsed before, for example for several sets.
     pub fn add_crl(&mut self, id: &RootsId, crl: Arc<Crl>) {
         self.set(id).crls.add(crl);
     }
 
-    /// Puts a newer revocation list in the place of its predecessors: those of the same issuer that speak for the same
-    /// certificates ([`Crl::is_of_the_same_kind`]). Where there are none it is added. The other lists stay as they are,
-    /// parsed and verified.
+    /// Puts a newer revocation list in the place of its predecessors: those of the same issuer that
+    /// speak for the same certificates ([`Crl::is_of_the_same_kind`]). Without predecessors it is
+    /// added. The other lists stay, parsed and verified.
     ///
     /// # Errors
     ///
-    /// A [`ReplaceError`], and nothing is changed: the list cannot be used, a predecessor is newer, or the signature is
-    /// not that of the key which signed the predecessor. Who means to go back calls [`clear_crls`](Self::clear_crls).
+    /// A [`ReplaceError`], and nothing is changed: the list cannot be used, a predecessor is newer,
+    /// or the key that signed the predecessor did not sign the list. To go back to an older list,
+    /// call [`clear_crls`](Self::clear_crls) first.
     pub fn replace_crl(&mut self, id: &RootsId, crl: Arc<Crl>) -> Result<Replaced, ReplaceError> {
         self.replace(id, crl, None)
     }
@@ -266,7 +271,7 @@ impl Trust {
         Ok(replaced)
     }
 
-    /// Takes the revocation lists of this set away.
+    /// Removes the revocation lists of this set.
     pub fn clear_crls(&mut self, id: &RootsId) {
         self.set(id).crls = Crls::default();
     }
@@ -282,7 +287,7 @@ impl Trust {
         self.anchors(id).map_or(&[], Anchors::list)
     }
 
-    /// The same, found by name.
+    /// The roots of this name, with an index by subject.
     pub(crate) fn anchors(&self, id: &RootsId) -> Option<&Anchors> {
         self.sets.get(id).map(|set| &set.roots)
     }
@@ -345,7 +350,7 @@ impl Trust {
         self.algorithms
     }
 
-    /// A number that no trust with other contents in this process has had.
+    /// A number that no trust with other contents has had in this process.
     pub fn generation(&self) -> Generation {
         self.generation
     }

@@ -13,7 +13,7 @@
 //!
 //! let config = Config::from_toml("connectors.toml", r#"
 //!     [[outbound]]
-//!     name = "everybody"
+//!     name = "default"
 //!     namespaces = ["*"]
 //!     posture = "deterministic"
 //!
@@ -37,9 +37,10 @@
 //!     name = "branch"
 //!     namespaces = ["branch.example"]
 //!     posture = "pinned"
-//!     pins = [                            # cert or spki; sha256, sha384 or sha512; any of them will do
+//!     ## cert or spki; sha256, sha384 or sha512; the host must have one of them
+//!     pins = [
 //!         "spki:sha256:2a16f8e0b1c7d94c55e0f3ab2a16f8e0b1c7d94c55e0f3ab2a16f8e0b1c7d94c",
-//!         "cert:sha256:9F:86:D0:81:88:4C:7D:65:9A:2F:EA:A0:C5:5A:D0:15:A3:BF:4F:1B:2B:0B:82:2C:D1:5D:6C:15:B0:F0:0A:08",
+//!         "cert:sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 //!     ]
 //!
 //!     [[inbound]]
@@ -52,28 +53,29 @@
 //!     require-tls = true
 //!     client-certificate = "required"     # not-asked (default) | recorded | required
 //!     certificate = { roots = "partner-ca", names = ["out.partner.example"] }
-//!     ## purpose = "client" or "client-or-server" (default where names are given); pins = ["spki:.."]
+//!     ## certificate.purpose: client, or client-or-server (default if there are names)
+//!     ## certificate.pins: as above
 //! "#, &trust, &identities)?;
 //! assert_eq!(config.outbound.iter().count(), 3);
 //!
 //! let errors = Config::from_toml("connectors.toml", r#"
 //! [[outbound]]
-//! name = "everybody"
+//! name = "default"
 //! namespaces = ["*"]
 //! posture = "secur"
 //! roots = "bank"
 //! "#, &trust, &identities).unwrap_err();
 //! assert_eq!(
 //!     errors.iter().next().unwrap().to_string(),
-//!     "connectors.toml: line 5, field outbound.posture: found \"secur\"; did you mean \"secure\"? \
-//!      Expected one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca, \
-//!      dane-only, pinned",
+//!     "connectors.toml: line 5, field outbound.posture: found \"secur\"; did you mean \
+//!      \"secure\"? Expected one of none, opportunistic, deterministic, encrypt, verified, \
+//!      secure, private-ca, dane-only, pinned",
 //! );
 //! # Ok::<(), smtp_tls_policy::rules::ConfigErrors>(())
 //! ```
 //!
-//! All faults of a file are reported at once. Unknown fields are refused, and so are empty values, and
-//! names of roots and identities that are not loaded. Without `[[inbound]]` nothing is asked of
+//! All faults of a file are reported at once. Unknown fields are refused, and so are empty values,
+//! and names of roots and identities that are not loaded. Without `[[inbound]]` nothing is asked of
 //! clients.
 
 use std::fmt;
@@ -148,8 +150,8 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Everything that is wrong with a configuration file; at least one fault. `Display` is one line for
-/// each.
+/// Everything that is wrong with a configuration file; at least one fault. `Display` is one line
+/// for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 

@@ -1,7 +1,8 @@
 //! Outbound and inbound connectors by address namespace.
 //!
-//! A connector serves the mail domains of its namespaces. A look-up hashes the domain and each of its parents, so its
-//! cost grows with the number of labels and not with the number of connectors, and it allocates nothing.
+//! A connector serves the mail domains of its namespaces. A look-up hashes the domain and each of
+//! its parents: its cost grows with the number of labels, not with the number of connectors, and it
+//! allocates nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,34 +17,35 @@ use crate::rules::error::{ConnectorError, ConnectorErrorKind, ConnectorErrors};
 use crate::rules::identity::IdentityId;
 use crate::rules::posture::{DaneRule, OptionalTls, Posture, StsRule, Yields};
 
-/// A fixed next hop in place of the MX look-up.
+/// A fixed next hop, used instead of the MX look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SmartHost {
-    /// Where to connect to.
+    /// The host to connect to.
     pub host: Host,
-    /// The port: 25 (RFC 5321, 4.5.4.2) unless set.
+    /// The port: 25 (RFC 5321, section 4.5.4.2) unless set.
     pub port: u16,
     /// TLS from the first byte, without STARTTLS (RFC 8314); there is no fallback from it.
     pub implicit_tls: bool,
-    /// Whether the name counts as a secure MX record would: it did not come over a channel that a forger could reach.
+    /// Whether the name counts like a secure MX record, because no forger could change it on its
+    /// way.
     pub secure: bool,
 }
 
 impl SmartHost {
-    /// The port of SMTP (RFC 5321, 4.5.4.2).
+    /// The port of SMTP (RFC 5321, section 4.5.4.2).
     pub const DEFAULT_PORT: u16 = 25;
 
-    /// A smart host at port 25, with STARTTLS, whose name counts as an insecure MX record would.
+    /// A smart host at port 25, with STARTTLS, whose name counts like an insecure MX record.
     pub fn new(host: Host) -> Self {
         Self { host, port: Self::DEFAULT_PORT, implicit_tls: false, secure: false }
     }
 }
 
-/// What is asked of the servers to which mail for some namespaces goes.
+/// The rules for the servers that receive the mail of some namespaces.
 ///
-/// Make one with [`OutboundConnector::new`], change its fields, and give it to [`OutboundConnectors::new`], which
-/// refuses what makes no sense.
+/// Create one with [`OutboundConnector::new`], change its fields, and pass it to
+/// [`OutboundConnectors::new`], which refuses contradictions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboundConnector {
@@ -51,33 +53,34 @@ pub struct OutboundConnector {
     pub name: Arc<str>,
     /// The recipient domains that this connector serves; at least one.
     pub namespaces: Vec<Namespace>,
-    /// The preset.
+    /// The preset that the other fields adjust.
     pub posture: Posture,
-    /// "Outbound Security: TLS". Raises the preset: its certificate check becomes
-    /// [`Refuse`](crate::rules::posture::Weight::Refuse) and the floor [`Authenticated`](crate::rules::posture::Floor::Authenticated);
-    /// a preset without a check gets the floor [`Encrypted`](crate::rules::posture::Floor::Encrypted).
+    /// "Outbound Security: TLS". Raises the preset: its certificate check gets the weight
+    /// [`Refuse`](crate::rules::posture::Weight::Refuse), and the floor is
+    /// [`Authenticated`](crate::rules::posture::Floor::Authenticated). A preset without a check
+    /// gets the floor [`Encrypted`](crate::rules::posture::Floor::Encrypted).
     pub require_tls: bool,
-    /// A fixed next hop in place of the MX look-up.
+    /// A fixed next hop, used instead of the MX look-up.
     pub smart_host: Option<SmartHost>,
-    /// The names of which the certificate must carry one; empty: those of the posture.
+    /// The names of which the certificate must have one; empty: those of the posture.
     pub names: Vec<Reference>,
     /// Whether the Common Name counts: [`CnFallback::IfNoDnsSan`] unless set.
     pub cn: CnFallback,
-    /// The roots to trust: [`RootsId::public`] unless set.
+    /// The set of roots to trust: [`RootsId::public`] unless set.
     pub roots: RootsId,
     /// How revocation lists are used.
     pub revocation: Revocation,
-    /// The client identity to present when the server asks for one.
+    /// The client identity to show if the server asks for one.
     pub identity: Option<IdentityId>,
-    /// When clear text may be used; without effect above the floor Plaintext.
+    /// When clear text may be used; has no effect above the floor Plaintext.
     pub yields: Yields,
-    /// The certificates and keys of posture [`Posture::Pinned`], one of which the host must show.
+    /// The certificates and keys for posture [`Posture::Pinned`]; the host must show one of them.
     pub pins: Vec<Pin>,
     /// Whether the hosts' TLSA records count.
     pub dane: DaneRule,
     /// Whether the recipient domains' MTA-STS policies count.
     pub sts: StsRule,
-    /// What `TLS-Required: No` takes back.
+    /// Which requirements `TLS-Required: No` cancels.
     pub optional_tls: OptionalTls,
 }
 
@@ -167,29 +170,30 @@ fn missing_trust(
     }
 }
 
-/// The use for which a client's certificate must be meant (RFC 5280, section 4.2.1.12). A certificate
-/// that names no use, or anyExtendedKeyUsage, is meant for every use.
+/// The use for which a client's certificate must be meant (RFC 5280, section 4.2.1.12). A
+/// certificate that names no use, or anyExtendedKeyUsage, is meant for every use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientPurpose {
     /// For clients: id-kp-clientAuth.
     Client,
-    /// For clients or for servers. Public authorities no longer issue certificates for clients, so that
-    /// another mail server shows the certificate that it has as a server.
+    /// For clients or for servers. Public authorities no longer issue certificates for clients, so
+    /// that another mail server shows the certificate that it has as a server.
     ClientOrServer,
 }
 
 /// How a client certificate is checked.
 ///
-/// A certificate passes if one of the pins is its own, and then nothing else is asked of it. Otherwise
-/// it needs a chain to one of the roots. A certificate that is itself one of the roots needs no chain,
-/// and may be marked as an authority or not; its dates, purpose and names are checked as usual.
+/// A certificate passes if one of the pins is its own, and then nothing else is asked of it.
+/// Otherwise it needs a chain to one of the roots. A certificate that is itself one of the roots
+/// needs no chain, and may be marked as an authority or not; its dates, purpose and names are
+/// checked as usual.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientCheck {
-    /// The roots to trust; `None` if only pins count. There is no default: the public roots vouch for
-    /// hosts, not for your partners.
+    /// The roots to trust; `None` if only pins count. There is no default: the public roots vouch
+    /// for hosts, not for your partners.
     pub roots: Option<RootsId>,
-    /// The names of which the certificate must carry one; empty: any certificate from these roots.
+    /// The names of which the certificate must have one; empty: any certificate from these roots.
     pub names: Vec<Reference>,
     /// Whether the Common Name counts: [`CnFallback::IfNoDnsSan`] unless set.
     pub cn: CnFallback,
@@ -234,18 +238,18 @@ impl ClientCheck {
     }
 }
 
-/// What an inbound connector wants of client certificates.
+/// What an inbound connector asks of client certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientCertificate {
-    /// None is asked for.
+    /// No certificate is asked for.
     NotAsked,
-    /// Asked for and written down, whatever it is.
+    /// A certificate is asked for and recorded; any certificate is accepted, and none as well.
     Recorded,
-    /// Mail is taken only with a certificate that passes; with names, the sender domains are tied to these.
+    /// Mail is accepted only with a certificate that passes. Names tie the sender domains to them.
     Required(ClientCheck),
 }
 
-/// What is asked of the clients that bring mail from some sender domains.
+/// The rules for the clients that send mail of some sender domains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InboundConnector {
@@ -253,15 +257,15 @@ pub struct InboundConnector {
     pub name: Arc<str>,
     /// The sender domains (of MAIL FROM) that this connector serves; at least one.
     pub namespaces: Vec<Namespace>,
-    /// Whether mail is taken over TLS only. A server that is publicly referenced must not require this of everybody
-    /// (RFC 3207, 4).
+    /// Whether mail is accepted over TLS only. A publicly referenced server must not require this
+    /// of all clients (RFC 3207, section 4).
     pub require_tls: bool,
-    /// What is wanted of the client's certificate.
+    /// What is asked of the client's certificate.
     pub client_certificate: ClientCertificate,
 }
 
 impl InboundConnector {
-    /// A connector that asks for nothing.
+    /// A connector without requirements.
     pub fn new(name: &str, namespaces: Vec<Namespace>) -> Self {
         Self {
             name: name.into(),
@@ -299,7 +303,7 @@ impl InboundConnector {
     }
 }
 
-/// Where each namespace leads.
+/// The connector of each namespace, by its position.
 #[derive(Clone, Debug)]
 struct Index {
     exact: HashMap<Domain, usize>,
@@ -374,11 +378,11 @@ impl Index {
 /// use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
 ///
 /// let connectors = OutboundConnectors::new(vec![
-///     OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic),
+///     OutboundConnector::new("default", vec![Namespace::Default], Posture::Deterministic),
 ///     OutboundConnector::new("bank", vec![Namespace::parse("*.bank.example")?], Posture::Verified),
 /// ])?;
 /// assert_eq!(&*connectors.find(&Host::parse("eu.mail.Bank.example.")?).name, "bank");
-/// assert_eq!(&*connectors.find(&Host::parse("bank.example")?).name, "everybody");
+/// assert_eq!(&*connectors.find(&Host::parse("bank.example")?).name, "default");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -418,12 +422,12 @@ impl OutboundConnectors {
         ConnectorErrors::check(missing.collect())
     }
 
-    /// The connector for a recipient domain; address literals have the default one.
+    /// The connector for a recipient domain; for an address literal, the default one.
     pub fn find(&self, recipient: &Host) -> &OutboundConnector {
         &self.connectors[self.index.find(recipient.domain())]
     }
 
-    /// All of them, in the order given.
+    /// The connectors, in the order given.
     pub fn iter(&self) -> impl Iterator<Item = &OutboundConnector> {
         self.connectors.iter()
     }
@@ -455,8 +459,8 @@ impl InboundConnectors {
         Ok(Self { connectors, index, gate })
     }
 
-    /// Checks that the roots and revocation lists that the connectors name are loaded. Call it before
-    /// the first client connects: a client that must show a certificate would hear 451.
+    /// Checks that the roots and revocation lists that the connectors name are loaded. Call it
+    /// before the first client connects: a client that must show a certificate would hear 451.
     ///
     /// # Errors
     ///
@@ -468,12 +472,13 @@ impl InboundConnectors {
         ConnectorErrors::check(missing.collect())
     }
 
-    /// The connector for a sender domain; `None` (the null reverse-path, an address literal) has the default one.
+    /// The connector for a sender domain; for `None` (the null reverse-path or an address literal),
+    /// the default one.
     pub fn find(&self, sender: Option<&Domain>) -> &InboundConnector {
         &self.connectors[self.index.find(sender)]
     }
 
-    /// All of them, in the order given.
+    /// The connectors, in the order given.
     pub fn iter(&self) -> impl Iterator<Item = &InboundConnector> {
         self.connectors.iter()
     }
@@ -483,14 +488,14 @@ impl InboundConnectors {
         self.iter().any(|c| !matches!(c.client_certificate, ClientCertificate::NotAsked))
     }
 
-    /// Whether no mail at all is taken without TLS: 530 to every command but NOOP, EHLO, STARTTLS and QUIT
-    /// (RFC 3207, 4).
+    /// Whether no mail at all is accepted without TLS: 530 to every command except NOOP, EHLO,
+    /// STARTTLS and QUIT (RFC 3207, section 4).
     pub fn requires_tls(&self) -> bool {
         self.iter().all(|c| c.require_tls)
     }
 
-    /// The distinct checks of which a client certificate must pass one, lest every MAIL be refused; `None` if some
-    /// connector takes mail without a certificate.
+    /// The distinct checks of which a client certificate must pass one; otherwise every MAIL would
+    /// be refused. `None` if some connector accepts mail without a certificate.
     pub(crate) fn gate(&self) -> Option<&[ClientCheck]> {
         self.gate.as_deref()
     }

@@ -90,7 +90,8 @@ pub enum ConnectorErrorKind {
     /// A client certificate is required, and there are neither roots nor pins to accept one.
     #[error("the required client certificate has neither roots nor pins; name one of them")]
     CertificateWithoutTrust,
-    /// Names are set for a client certificate that is accepted by its pin only, which asks for none.
+    /// Names are set for a client certificate that is accepted by its pin only, which asks for
+    /// none.
     #[error("the names of the client certificate need roots; a pin asks for no name")]
     NamesWithoutRoots,
     /// Roots are set, and the posture judges no certificate: a connector that seems to check, and

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a client identity: a certificate and its key, which the TLS configuration holds. Only
-/// connectors that name an identity show it.
+/// The name of a client identity: a certificate and its key, which the TLS configuration holds.
+/// Only connectors that name an identity show it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IdentityId(Arc<str>);
 

@@ -1,6 +1,6 @@
 //! What an administrator writes: postures, connectors and their address namespaces.
 //!
-//! Named presets: each one a floor, a set of weighted checks and the fallback rules, nothing else.
+//! A posture is a named preset of a floor, weighted checks and fallback rules:
 //!
 //! | posture | TLS | floor | certificate check | names compared | when it fails |
 //! |---|---|---|---|---|---|
@@ -14,8 +14,12 @@
 //! | [`DaneOnly`](Posture::DaneOnly) | required | authenticated | the host's TLSA records, which must be there | by record | next host |
 //! | [`Pinned`](Posture::Pinned) | required | authenticated | pins, [`Refuse`](Weight::Refuse) | | next host |
 //!
-//! A connector that names the certificate names it expects has these compared instead. "PKIX" is the chain, the
-//! dates, the purpose, the revocation lists and the name, in this order.
+//! A connector can name the certificate names that it expects; these are compared instead. "PKIX"
+//! is the chain, the dates, the purpose, the revocation lists and the name, in this order.
+//!
+//! The last column is about faults of the peer. If a check cannot be made because of a fault of
+//! this side, such as missing roots ([`Fault::Local`](crate::Fault::Local)), mail is deferred under
+//! every posture.
 
 #[cfg(feature = "serde")]
 pub(crate) mod config;

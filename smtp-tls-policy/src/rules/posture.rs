@@ -1,16 +1,17 @@
-//! Floors, weights, fallback rules, and the named presets of them.
+//! Floors, weights and fallback rules, and the named presets of them.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The least that a connection must be before mail goes over it. Sources raise it, none lowers it.
+/// The minimum protection of a connection before mail goes over it. Sources of a plan raise it;
+/// none lowers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Floor {
-    /// Clear text will do.
+    /// Clear text is enough.
     Plaintext,
-    /// TLS, whoever the peer is.
+    /// TLS with any peer.
     Encrypted,
     /// TLS with a peer that passed at least one check of weight [`Weight::Refuse`].
     Authenticated,
@@ -31,11 +32,11 @@ impl fmt::Display for Floor {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Weight {
-    /// Nothing; it is written down.
+    /// Nothing: the failure is recorded.
     Recorded,
-    /// This does not count as TLS: the connection is dropped, and the fallback rules decide.
+    /// The connection does not count as TLS: it is dropped, and the fallback rules decide.
     NotTls,
-    /// Below this, no mail.
+    /// The host is refused.
     Refuse,
 }
 
@@ -49,7 +50,7 @@ impl fmt::Display for Weight {
     }
 }
 
-/// Whether clear text may be used when TLS cannot be had.
+/// When clear text may be used after TLS failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
@@ -62,16 +63,17 @@ pub enum Yield {
     Never,
 }
 
-/// When clear text may be used, by what stood in the way of TLS.
+/// When clear text may be used, by the way in which TLS failed.
 ///
-/// The default is [`Yield::Now`] three times, as Exchange and Exim do; Postfix waits for a later run of the queue.
+/// The default is [`Yield::Now`] for all three, as in Exchange and Exim; Postfix waits for a later
+/// run of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Yields {
-    /// The peer answered STARTTLS with a temporary refusal (4yz); a peer without STARTTLS, or with a permanent
-    /// refusal, will not do better later.
+    /// The peer answered STARTTLS with a temporary refusal (4yz). A peer without STARTTLS, or with
+    /// a permanent refusal, does no better later, so clear text is used at once.
     pub refused: Yield,
-    /// The handshake failed or stalled, or bytes lay behind the 220.
+    /// The handshake failed or stalled, or clear text followed the 220.
     pub broken: Yield,
     /// The certificate failed a check of weight [`Weight::NotTls`].
     pub untrusted: Yield,
@@ -103,36 +105,39 @@ impl Default for Yields {
 pub enum Posture {
     /// STARTTLS is never sent.
     None,
-    /// TLS where it is offered, whoever the peer is; clear text elsewhere.
+    /// TLS with any peer that offers it; clear text otherwise.
     Opportunistic,
-    /// TLS where it is offered by a peer whose certificate is good in every respect; what is less is not TLS, and
-    /// the hop is clear text. The rule of Exchange Hosted Services.
+    /// TLS with a peer whose certificate is good in every respect; clear text otherwise. The rule
+    /// of Exchange Hosted Services.
     Deterministic,
-    /// TLS or nothing, whoever the peer is.
+    /// TLS with any peer, or nothing.
     Encrypt,
     /// TLS or nothing, with a certificate for the host.
     Verified,
-    /// TLS or nothing, with a certificate for the next hop, so that a forged MX answer does not help.
+    /// TLS or nothing, with a certificate for the next hop, so that a forged MX answer does not
+    /// help.
     Secure,
     /// TLS or nothing, with a certificate from the given authorities and no others.
     PrivateCa,
-    /// TLS or nothing, with a host that its TLSA records authenticate, found by secure MX records (RFC 7672, 6).
+    /// TLS or nothing, with a host that its TLSA records authenticate, found by secure MX records
+    /// (RFC 7672, section 6).
     DaneOnly,
     /// TLS or nothing, with a certificate or key that the connector lists.
     Pinned,
 }
 
-/// Whether the DANE records of hosts count (RFC 7672). For no connector of posture [`Posture::None`] do they.
+/// Whether the TLSA records of hosts count (RFC 7672). They never do under posture
+/// [`Posture::None`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum DaneRule {
-    /// They do not.
+    /// They never count.
     Off,
-    /// Where the MX records are secure.
+    /// They count if the MX records are secure.
     SecureMx,
-    /// Also where the MX records are not: the host is then who it says it is, while a forger may have chosen it
-    /// (RFC 7672, 2.2.1: MAY).
+    /// They count with any MX records. If these are insecure, the host is the one that the DNS
+    /// named, but a forger may have named it (RFC 7672, section 2.2.1: MAY).
     #[default]
     AnyMx,
 }
@@ -142,30 +147,29 @@ pub enum DaneRule {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum StsRule {
-    /// They do not.
+    /// They never count.
     Off,
-    /// They do, save that DANE with secure MX records stands in for them: who is found and authenticated by DNSSEC needs
-    /// no second witness.
+    /// They count, except for hosts that DANE with secure MX records authenticates.
     UnlessDane,
-    /// They do, beside DANE: both must hold.
+    /// They count together with DANE: both must hold.
     #[default]
     On,
 }
 
-/// What `TLS-Required: No` (RFC 8689, 5) takes back.
+/// Which requirements the header field `TLS-Required: No` (RFC 8689, section 5) cancels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum OptionalTls {
-    /// What the recipient publishes: DANE and MTA-STS. The administrator's own rules stay, or any sender could strip
-    /// them.
+    /// Those that the recipient publishes: DANE and MTA-STS. The administrator's own rules stay;
+    /// otherwise any sender could cancel them.
     #[default]
     Published,
     /// The administrator's rules as well.
     Everything,
 }
 
-/// Whose name a certificate must carry, where the connector does not say.
+/// Whose name a certificate must have if the connector does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// The host that is dialled.
@@ -175,7 +179,7 @@ pub(crate) enum Subject {
 }
 
 impl Posture {
-    /// Every posture, from the weakest to the strictest, by what each one trusts.
+    /// Every posture, from the weakest to the strictest.
     pub const ALL: [Self; 9] = [
         Self::None,
         Self::Opportunistic,
@@ -214,7 +218,7 @@ impl Posture {
         }
     }
 
-    /// What a failed PKIX check means; `None` where the preset has no check.
+    /// What a failed PKIX check means; `None` if the preset has no check.
     pub const fn pkix(self) -> Option<Weight> {
         match self {
             Self::None | Self::Opportunistic | Self::Encrypt | Self::DaneOnly | Self::Pinned => {
@@ -244,10 +248,11 @@ impl fmt::Display for Posture {
     }
 }
 
-/// A posture of this name does not exist.
+/// The text is not the name of a posture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no such posture; one of none, opportunistic, deterministic, encrypt, verified, secure, private-ca, dane-only, pinned"
+    "there is no such posture; expected one of none, opportunistic, deterministic, encrypt, \
+     verified, secure, private-ca, dane-only, pinned"
 )]
 pub struct UnknownPosture;
 

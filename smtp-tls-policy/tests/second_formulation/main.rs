@@ -164,7 +164,7 @@ impl Judge {
             Err(refusal) => {
                 let known = asks.iter().filter_map(stops).any(|reason| reason == refusal.reason());
                 let ends = asks.iter().any(|ask| matches!(ask, Ask::Stop(_)));
-                // RFC 8689, 4.2.1: 5.7.10; but who cannot look up cannot tell.
+                // RFC 8689, section 4.2.1: 5.7.10; but a failed look-up proves nothing.
                 let lost = matches!(
                     refusal.reason(),
                     Reason::PolicyUnavailable | Reason::MxLookupFailed | Reason::TlsaLookupFailed
@@ -373,7 +373,7 @@ fn postures() -> impl Iterator<Item = Case> {
 /// Every combination of what changes the stage: origin, TLSA records and demand.
 fn staged(case: &Case, demands: &[Option<Floor>], mut each: impl FnMut(&Case, &Stage)) {
     for origin in ORIGINS {
-        // An address has no records; what stands in the facts all the same must not count.
+        // An address has no records; records in the facts must not count.
         for (tlsa, alias) in RECORDS {
             for &demand in demands {
                 let case = Case { origin, tlsa, alias, demand, ..*case };

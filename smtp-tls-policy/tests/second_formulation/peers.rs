@@ -18,7 +18,7 @@ pub(crate) const ALIAS: &str = "host.elsewhere.example";
 pub(crate) const GIVEN: &str = "given.example.info";
 pub(crate) const ADDRESS: &str = "192.0.2.1";
 
-/// Who issued a certificate.
+/// The issuer of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     Public,

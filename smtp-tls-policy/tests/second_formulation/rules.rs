@@ -138,7 +138,7 @@ impl Case {
         matches!(self.origin, Origin::MxAddress | Origin::Literal)
     }
 
-    /// Nobody could have named another host.
+    /// No forger could have named another host.
     fn found_securely(&self) -> bool {
         match self.is_from_mx() {
             true => self.mx == DnsStatus::Secure,
@@ -293,7 +293,7 @@ pub(crate) const RULES: &[Rule] = &[
             }
         }
     }),
-    // DANE stands in where both cannot be had with one server name, or where the administrator says so.
+    // DANE replaces MTA-STS if one server name cannot satisfy both, or if the administrator says so.
     ("P11, P15, P16", |case, asks| {
         let stands_in = case.dane_vouches() && (case.alias || case.sts_rule == StsRule::UnlessDane);
         let binding = !case.tls_is_optional() && !stands_in;
@@ -345,7 +345,7 @@ pub(crate) const RULES: &[Rule] = &[
         };
         asks.extend(own.map(|own| match floor {
             Floor::Authenticated => Ask::Prove(own),
-            // "TLS-Required: No": TLS with whoever it is before clear text.
+            // "TLS-Required: No": TLS with any peer before clear text.
             _ if case.local_is_capped() => Ask::Note(own),
             _ => Ask::Count(own),
         }));

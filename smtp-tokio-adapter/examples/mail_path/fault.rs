@@ -1,4 +1,4 @@
-//! A server's stream that breaks STARTTLS on purpose: everything after the 220 is not what it should be.
+//! A server's stream that breaks STARTTLS on purpose: everything after the 220 is wrong.
 
 use std::io;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ pub enum Fault {
     Injection,
 }
 
-/// What is written behind the 220; a client that used it would believe in these extensions.
+/// What is written after the 220; a client that used it would believe in these extensions.
 const INJECTED: &[u8] = b"250-mail.injected.example\r\n250 AUTH PLAIN\r\n";
 const GARBAGE: &[u8] = b"\x00\x01this is no ServerHello\r\n";
 

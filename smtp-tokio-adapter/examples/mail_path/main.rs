@@ -1,7 +1,8 @@
 //! One message over the whole path, both ways: On-Premise -> EHS -> Online, and back.
 //!
-//! Three organisations on loopback, real sockets, real TLS, certificates made on the spot. Each hop decides by the
-//! rules of `smtp-tls-policy`, and every scenario is checked against the end that it must have.
+//! Three organisations on loopback, real sockets, real TLS, certificates made on the spot. Each hop
+//! decides by the rules of `smtp-tls-policy`, and every scenario is checked against the end that it
+//! must have.
 //!
 //! ```text
 //! cargo run --release --example mail_path [-- OPTIONS]

@@ -20,7 +20,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// The same with what its sender wants, where that stands in the header.
+    /// The same with the wish of its sender, if the header says it.
     pub fn marked(&self, wish: Wish, to: &Path) -> Result<Self, Failed> {
         if wish != Wish::TlsRequiredNo {
             return Ok(self.clone());
@@ -56,7 +56,8 @@ pub fn prepare(from: &mut dyn Read, to: &Path) -> Result<(Mail, bool), Failed> {
         ascii &= piece.is_ascii();
         let mut start = 0;
         for (at, &byte) in piece.iter().enumerate() {
-            // SMTP cannot carry them (RFC 5321, 2.3.8; RFC 5322, 4), and guessing what they meant is not ours.
+            // SMTP cannot carry them (RFC 5321, 2.3.8; RFC 5322, 4), and guessing what they meant
+            // is not ours.
             if byte == 0 || (previous == b'\r' && byte != b'\n') {
                 let what = if byte == 0 { "a NUL" } else { "a CR without LF" };
                 let place = octets + (at - start) as u64;
@@ -110,7 +111,8 @@ pub fn inspect(path: &Path, added: usize) -> Result<Stored, Failed> {
     Ok(Stored { header, digest: hash.finalize().into() })
 }
 
-/// Where the first `count` header fields end: before the line that begins without white space after them.
+/// Where the first `count` header fields end: before the line that begins without white space after
+/// them.
 fn fields_end(header: &[u8], count: usize) -> usize {
     let mut fields = 0;
     let mut start = 0;

@@ -37,7 +37,7 @@ pub enum Certificate {
     /// UTF8String.
     RevokedElsewhere,
     WrongName,
-    /// The name stands in the Common Name, and there is no SAN.
+    /// The name is in the Common Name, and there is no SAN.
     CnOnly,
     /// Meant for servers only, as public authorities issue them.
     ServerOnly,
@@ -72,7 +72,8 @@ impl Pki {
         })
     }
 
-    /// What everybody trusts: the public root with its CRL, and the private root for those who ask for it.
+    /// What all hosts trust: the public root with its lists, and the private root in a set of its
+    /// own.
     pub fn trust(&self) -> Result<Trust, Failed> {
         let mut trust = Trust::from_der([&self.public.der])?;
         trust.add_root_der(&private_roots(), &self.private.der)?;

@@ -241,7 +241,7 @@ const fn spoken(spoken: Spoken) -> &'static str {
     }
 }
 
-/// Colours, where there is somebody to see them.
+/// Colours, if the output is a terminal.
 struct Paint {
     on: bool,
 }

@@ -58,7 +58,7 @@ pub struct Observed {
     pub attempts: Vec<DialAttempt>,
 }
 
-/// The final word on the recipient.
+/// The final status of the recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Delivered,
@@ -95,7 +95,8 @@ impl World {
                 _ => (scenario.recipient, "alice@contoso.com"),
             };
             let original = inspect(&marked.path, 0)?.digest;
-            // Each hop sends what the server before it has stored, with the tag that came with it; none if it has not.
+            // Each hop sends what the server before it has stored, with the tag that came with it;
+            // none if it has not.
             let mut carried = Some((marked.clone(), scenario.wish == Wish::Requiretls));
             let mut added = 0;
             let mut stopped_by = None;
@@ -295,7 +296,7 @@ impl Network<'_> {
             None | Some(Tlsa::Absent) => return Ok(zone),
             Some(Tlsa::EndEntity) => digest(3, 1, &key),
             Some(Tlsa::TrustAnchor) => digest(2, 0, pki.private_ca()),
-            Some(Tlsa::OtherKey) => digest(3, 1, b"somebody else's key"),
+            Some(Tlsa::OtherKey) => digest(3, 1, b"another key"),
             Some(Tlsa::Unusable) => digest(1, 1, &key),
             Some(Tlsa::Bogus) => {
                 zone.tlsa.insert(

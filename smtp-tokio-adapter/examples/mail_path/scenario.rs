@@ -52,7 +52,8 @@ pub struct Setup {
     pub server: &'static str,
     /// The client's certificate and the name in it, if it has one.
     pub client_certificate: Option<(Certificate, &'static str)>,
-    /// What the DNS says of the server's TLSA records, where the way to it is signed; none where it is not.
+    /// What the DNS says of the server's TLSA records, where the way to it is signed; none where it
+    /// is not.
     pub signed: Option<Tlsa>,
     /// The MTA-STS policy of the recipient's domain, as text.
     pub sts: Option<&'static str>,
@@ -81,11 +82,11 @@ pub enum Tlsa {
     EndEntity,
     /// 2 0 1, of the private CA.
     TrustAnchor,
-    /// 3 1 1, of somebody else's key.
+    /// 3 1 1, of another key.
     OtherKey,
     /// 1 1 1, which SMTP cannot use.
     Unusable,
-    /// Somebody has broken the signatures.
+    /// The signatures of the answer are broken.
     Bogus,
 }
 
@@ -123,10 +124,11 @@ pub struct Scenario {
     pub ends: [End; 4],
 }
 
-/// What everybody does unless a row says otherwise: the rule of Exchange Hosted Services; nothing is asked of clients.
+/// The connectors of all hosts unless a row says otherwise: the rule of Exchange Hosted Services.
+/// Nothing is asked of clients.
 const DETERMINISTIC: &str = r#"
     [[outbound]]
-    name = "everybody"
+    name = "default"
     namespaces = ["*"]
     posture = "deterministic"
 "#;
@@ -143,7 +145,7 @@ pub const REQUIRED: &str = r#"
 /// A certificate of which no current list says that it is good is not good.
 pub const HARD: &str = r#"
     [[outbound]]
-    name = "everybody"
+    name = "default"
     namespaces = ["*"]
     posture = "deterministic"
     revocation = "hard"
@@ -152,7 +154,7 @@ pub const HARD: &str = r#"
 /// "Outbound Security: TLS" for an address namespace.
 pub const NAMESPACE_REQUIRED: &str = r#"
     [[outbound]]
-    name = "everybody"
+    name = "default"
     namespaces = ["*"]
     posture = "deterministic"
 
@@ -184,12 +186,12 @@ const WITH_IDENTITY: &str = r#"
 /// Mail from the namespace only from the holder of this certificate.
 pub const CLIENT_CERTIFICATE: &str = r#"
     [[outbound]]
-    name = "everybody"
+    name = "default"
     namespaces = ["*"]
     posture = "deterministic"
 
     [[inbound]]
-    name = "everybody"
+    name = "default"
     namespaces = ["*"]
 
     [[inbound]]
@@ -275,8 +277,8 @@ impl Scenario {
     }
 }
 
-/// Everything that can be wrong with STARTTLS: a name, the server, the connection that then carries clear text, the
-/// reason.
+/// Everything that can be wrong with STARTTLS: a name, the server, the connection that then carries
+/// clear text, the reason.
 const DEFECTS: [(&str, StartTls, usize, &str); 12] = [
     ("no-starttls", StartTls::Absent, 1, "starttls-not-offered"),
     ("starttls-refused", StartTls::Refused, 1, "starttls-refused"),
@@ -380,7 +382,8 @@ pub fn all() -> Vec<Scenario> {
     all
 }
 
-/// What recipients publish, what messages want, and pins. All of it is on the way to Contoso, hop 4.
+/// What recipients publish, what messages want, and pins. All of it is on the way to Contoso, hop
+/// 4.
 fn policies() -> Vec<Scenario> {
     let here =
         |name: &str, end: End, change: fn(&mut Setup)| Scenario::new(name).hop(HOP4, end, change);
@@ -398,7 +401,7 @@ fn policies() -> Vec<Scenario> {
             it.starttls = StartTls::Works(Certificate::PrivateCaChain);
         }),
         here("dane-mismatch", deferred("dane-mismatch"), |it| it.signed = Some(Tlsa::OtherKey)),
-        // RFC 7672, 2.2: TLS is promised, and nobody says by whom.
+        // RFC 7672, section 2.2: TLS is promised, and no record says which certificate.
         here("dane-unusable", End::Tls, |it| {
             (it.signed, it.starttls) = (Some(Tlsa::Unusable), SELF_SIGNED)
         }),

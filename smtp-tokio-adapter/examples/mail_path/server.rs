@@ -1,4 +1,5 @@
-//! A receiving organisation: judges its clients, writes its Received header, and says 250 when its spool is complete.
+//! A receiving organisation: judges its clients, writes its Received header, and says 250 when its
+//! spool is complete.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,7 +40,7 @@ pub struct Seen {
     pub stored: Option<PathBuf>,
     /// The TLS session that it came over.
     pub tls: Option<Arc<TlsInfo>>,
-    /// MAIL carried REQUIRETLS: whoever sends the message on must ask for it as well (RFC 8689, 4.1).
+    /// MAIL carried REQUIRETLS: the next hop must be asked for it as well (RFC 8689, section 4.1).
     pub require_tls: bool,
     /// Why a client was turned away.
     pub refused: Option<Reason>,

@@ -1,8 +1,9 @@
-//! The recorder on the wire: a relay between two peers that keeps every byte and counts what it can read.
+//! The recorder on the wire: a relay between two peers that keeps every byte and counts what it can
+//! read.
 //!
-//! It is no part of either peer and believes neither: it follows the conversation in clear text, counts the octets of
-//! the message that it sees there, and takes for TLS only what is framed as TLS records from the first byte to the
-//! last (RFC 8446, 5.1).
+//! It is no part of either peer and believes neither: it follows the conversation in clear text,
+//! counts the octets of the message that it sees there, and takes for TLS only what is framed as
+//! TLS records from the first byte to the last (RFC 8446, 5.1).
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -43,7 +44,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Listens on a port of its own. `capture`: where every byte of both directions goes, in the order of its coming.
+    /// Listens on a port of its own. `capture`: where every byte of both directions goes, in the
+    /// order of its coming.
     pub async fn start(server: SocketAddr, capture: Option<&Path>) -> Result<Self, Failed> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -119,9 +121,9 @@ struct Watch {
 enum Reading {
     #[default]
     Commands,
-    /// Behind DATA; whether the last octets were CR LF, as they are at the start.
+    /// After DATA; whether the last octets were CR LF, as they are at the start.
     Message(Tail),
-    /// Behind STARTTLS: the next octet must begin a TLS record.
+    /// After STARTTLS: the next octet must begin a TLS record.
     Tls(Record),
 }
 
@@ -147,7 +149,8 @@ struct Record {
 const RECORD_TYPES: std::ops::RangeInclusive<u8> = 20..=23;
 
 impl Watch {
-    /// The octets of a message in clear text among these; less those of earlier ones that turn out to be none.
+    /// The octets of a message in clear text among these; less those of earlier ones that turn out
+    /// to be none.
     fn look(&mut self, bytes: &[u8]) -> i64 {
         let mut clear = 0;
         for &byte in bytes {
@@ -186,7 +189,8 @@ impl Watch {
                     record.header.push(byte);
                     let [kind, major, _, high, low] = record.header[..] else {
                         if !RECORD_TYPES.contains(&record.header[0]) {
-                            // STARTTLS was refused, and this is the next command; or somebody does not speak TLS.
+                            // STARTTLS was refused and this is the next command, or one side does
+                            // not speak TLS.
                             self.line = std::mem::take(&mut record.header);
                             self.state = Reading::Commands;
                         }
