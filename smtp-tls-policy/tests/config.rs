@@ -56,7 +56,6 @@ fn read(text: &str) -> Result<Config, ConfigErrors> {
         for id in ["public", "bank-ca", "partner-ca", "own"] {
             trust.add_root_der(&RootsId::new(id), &root.der).unwrap();
         }
-        trust.add_crl_der(&RootsId::new("bank-ca"), &root.crl(&[])).unwrap();
         trust
     });
     Config::from_toml("connectors.toml", text, &TRUST, &[&IdentityId::new("ours")])
@@ -314,14 +313,6 @@ fn an_error_names_place_finding_and_remedy() {
             "outbound.roots",
             "no roots with the name \"elsewhere\" are loaded; \
              loaded: \"bank-ca\", \"own\", \"partner-ca\", \"public\"",
-        ),
-        (
-            "roots = \"bank-ca\"",
-            "roots = \"own\"",
-            15,
-            "outbound.revocation",
-            "revocation is hard, but no revocation list is loaded with the roots \"own\"; \
-             load the lists of the issuers, or choose if-configured",
         ),
         (
             "identity = \"ours\"",

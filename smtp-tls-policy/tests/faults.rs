@@ -173,7 +173,6 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
         _ => DnsStatus::Secure,
     };
     facts.dns = Dns { mx, expanded_next_hop: None, tlsa: &records };
-    facts.remembered_broken = reason == Reason::RememberedBroken;
     if matches!(reason, Reason::RequiretlsUnsupported | Reason::RequiretlsMxInsecure) {
         facts.message = MessageTls::Required;
     }
@@ -186,6 +185,7 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
         _ => StsFact::new(StsPolicy::None),
     };
     let plan = match plan(&facts) {
+        Ok(plan) if reason == Reason::RememberedBroken => plan.remembering_broken(),
         Ok(plan) => plan,
         Err(refusal) => {
             // Posture dane-only itself refuses what no signed MX record leads to.

@@ -138,10 +138,8 @@ impl OutboundConnector {
         trust: &Trust,
         identities: &[&IdentityId],
     ) -> Vec<ConnectorErrorKind> {
-        let mut missing = match self.posture.pkix() {
-            Some(_) => missing_trust(&self.roots, self.revocation, trust),
-            None => Vec::new(),
-        };
+        let roots = self.posture.pkix().and_then(|_| missing_roots(&self.roots, trust));
+        let mut missing: Vec<_> = roots.into_iter().collect();
         if let Some(identity) = &self.identity
             && !identities.contains(&identity)
         {
@@ -154,20 +152,12 @@ impl OutboundConnector {
     }
 }
 
-/// Whether a certificate can be judged by these roots and this rule at all.
-fn missing_trust(
-    roots: &RootsId,
-    revocation: Revocation,
-    trust: &Trust,
-) -> Vec<ConnectorErrorKind> {
-    if trust.roots(roots).is_empty() {
-        let loaded = trust.names().into_iter().cloned().collect();
-        return vec![ConnectorErrorKind::UnknownRoots { roots: roots.clone(), loaded }];
-    }
-    match (revocation, trust.crls(roots).is_some_and(|crls| !crls.is_empty())) {
-        (Revocation::Hard, false) => vec![ConnectorErrorKind::HardWithoutLists(roots.clone())],
-        _ => Vec::new(),
-    }
+/// The set of roots, if it is not loaded. Lists are not looked for: they come and go while mail flows.
+fn missing_roots(roots: &RootsId, trust: &Trust) -> Option<ConnectorErrorKind> {
+    trust.roots(roots).is_empty().then(|| ConnectorErrorKind::UnknownRoots {
+        roots: roots.clone(),
+        loaded: trust.names().into_iter().cloned().collect(),
+    })
 }
 
 /// The use for which a client's certificate must be meant (RFC 5280, section 4.2.1.12). A
@@ -295,8 +285,8 @@ impl InboundConnector {
     /// What this connector names and is not loaded.
     pub(crate) fn missing(&self, trust: &Trust) -> Vec<ConnectorErrorKind> {
         match &self.client_certificate {
-            ClientCertificate::Required(ClientCheck { roots: Some(roots), revocation, .. }) => {
-                missing_trust(roots, *revocation, trust)
+            ClientCertificate::Required(ClientCheck { roots: Some(roots), .. }) => {
+                missing_roots(roots, trust).into_iter().collect()
             }
             _ => Vec::new(),
         }
@@ -408,9 +398,11 @@ impl OutboundConnectors {
         Ok(Self { connectors, index })
     }
 
-    /// Checks that the roots, revocation lists and client identities that the connectors name are
-    /// loaded. Call it before the first delivery: mail that a connector with a missing set of roots
-    /// serves would be deferred.
+    /// Checks that the roots and client identities that the connectors name are loaded. Call it before
+    /// the first delivery: mail that a connector with a missing set of roots serves would be deferred.
+    ///
+    /// Revocation lists are not checked. They are replaced and fetched while mail flows; if one that a
+    /// rule asks for is missing then, mail is deferred, with an error in the log.
     ///
     /// # Errors
     ///

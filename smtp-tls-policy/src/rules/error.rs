@@ -121,13 +121,6 @@ pub enum ConnectorErrorKind {
         /// The sets that are loaded.
         loaded: Vec<RootsId>,
     },
-    /// Revocation is checked with the rule `hard`, and no list is loaded beside the roots: no
-    /// certificate could pass.
-    #[error(
-        "revocation is hard, but no revocation list is loaded with the roots \"{0}\"; load the lists \
-         of the issuers, or choose if-configured"
-    )]
-    HardWithoutLists(RootsId),
     /// No client identity of this name is loaded.
     #[error("no identity with the name \"{identity}\" is loaded; {}", hint(identity.as_str(), loaded))]
     UnknownIdentity {
@@ -155,7 +148,6 @@ impl ConnectorErrorKind {
             Self::DaneOnlySmartHost => &["smart-host"],
             // In an inbound connector the roots are those of the certificate.
             Self::UnknownRoots { .. } => &["certificate", "roots"],
-            Self::HardWithoutLists(_) => &["certificate", "revocation"],
             Self::UnknownIdentity { .. } => &["identity"],
         }
     }
