@@ -8,8 +8,10 @@ use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
 
+mod system;
 mod zone;
 
+pub use system::SystemResolver;
 pub use zone::Zone;
 
 /// The questions, answered by whatever resolver and HTTPS client there is. This crate has none.

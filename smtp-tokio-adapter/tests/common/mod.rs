@@ -41,6 +41,8 @@ pub fn provider() -> Arc<CryptoProvider> {
 pub struct Pki {
     issuer: Issuer<'static, KeyPair>,
     pub root: CertificateDer<'static>,
+    /// The root in PEM.
+    pub root_pem: String,
 }
 
 impl Pki {
@@ -49,12 +51,20 @@ impl Pki {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
-        let root = params.self_signed(&key).unwrap().der().clone();
-        Self { issuer: Issuer::new(params, key), root }
+        let root = params.self_signed(&key).unwrap();
+        let (root, root_pem) = (root.der().clone(), root.pem());
+        Self { issuer: Issuer::new(params, key), root, root_pem }
     }
 
     pub fn identity(&self, name: &str) -> Arc<CertifiedKey> {
         self.sign(&CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    /// A certificate for a host, and its private key, both in PEM.
+    pub fn identity_pem(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
     pub fn sign(&self, params: &CertificateParams) -> Arc<CertifiedKey> {

@@ -1,0 +1,70 @@
+//! Sends one message from standard input to one recipient, as a mail server does: TLS if the host
+//! offers it with a good certificate, otherwise clear text, and the reason for either.
+//!
+//! ```text
+//! cargo run --example send -- a@client.example b@test.example mx.test.example 192.0.2.25:25 <FILE
+//! ```
+//!
+//! A fifth argument names a file of root certificates in PEM that replace the public ones.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use smtp_proto::client::{ClientConfig, Envelope, Recipient};
+use smtp_proto::route::RecipientStatus;
+use smtp_tls_policy::pki::Trust;
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::tls::ClientTls;
+use smtp_tls_policy::{Domain, Host, Namespace};
+use smtp_tokio_adapter::{Mail, Outbound, Sender, lookups::Zone, measure};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [from, to, host, address, roots @ ..] = &arguments[..] else {
+        return Err("usage: send SENDER RECIPIENT HOST ADDRESS:PORT [ROOTS]".into());
+    };
+    let trust = match roots.first() {
+        Some(file) => Trust::from_der(&[CertificateDer::from_pem_file(file)?])?,
+        None => Trust::webpki_roots(),
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = Arc::new(ClientConfig::new("client.example".parse()?));
+    let outbound = Outbound::new(config, Arc::new(ClientTls::new(provider)), Arc::new(trust));
+
+    // The DNS in memory: the recipient's domain has this one host. A server asks a resolver.
+    let recipient: Recipient = to.parse()?;
+    let mailbox = recipient.path.borrow().mailbox().ok_or("the recipient has no domain")?;
+    let domain = Domain::parse(mailbox.domain().as_str())?;
+    let (host, address) = (Domain::parse(host)?, address.parse::<SocketAddr>()?);
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_mx(&domain, 10, &host).add_host(&host, [address.ip()]);
+    let mut sender = Sender::new(outbound, zone);
+    sender.route.port = address.port();
+
+    let mut message = Vec::new();
+    std::io::stdin().read_to_end(&mut message)?;
+    let mut envelope = Envelope::new(from.parse()?, [recipient]);
+    let (size, body) = measure(&mut &message[..]).await?;
+    (envelope.size, envelope.body) = (Some(size), body);
+
+    let everyone = vec![Namespace::Default];
+    let connector = OutboundConnector::new("everyone", everyone, Posture::Deterministic);
+    let (next_hop, message) = (Host::Name(domain), bytes::Bytes::from(message));
+    let report = sender.deliver(&Mail::new(&connector, &next_hop, &envelope, &message)).await;
+    for attempt in &report.attempts {
+        println!("{} {}: {}", attempt.host, attempt.address, attempt.decision.sentence);
+    }
+    for (host, skip) in &report.skipped {
+        println!("{host} was not dialled: {skip:?}");
+    }
+    println!("{to}: {}", report.words[0]);
+    match report.words[0] {
+        RecipientStatus::Delivered => Ok(()),
+        status => Err(status.to_string().into()),
+    }
+}

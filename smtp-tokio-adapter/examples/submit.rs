@@ -1,0 +1,66 @@
+//! Submits one message from standard input to a provider's server, with a user name and a password.
+//! The password is sent only inside TLS, after the certificate was judged and accepted.
+//!
+//! ```text
+//! SMTP_PASSWORD=... cargo run --example submit -- smtp.test.example:587 USER SENDER RECIPIENT <FILE
+//! ```
+//!
+//! Port 465 means TLS from the first byte, any other port STARTTLS. A fifth argument names a file of
+//! root certificates in PEM that replace the public ones.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use smtp_proto::client::{ClientConfig, Envelope, Recipient};
+use smtp_proto::route::RecipientStatus;
+use smtp_proto::sasl::client::Credentials;
+use smtp_tls_policy::pki::Trust;
+use smtp_tls_policy::rules::{OutboundConnector, Posture, SmartHost};
+use smtp_tls_policy::tls::ClientTls;
+use smtp_tls_policy::{Host, Namespace};
+use smtp_tokio_adapter::{Mail, Outbound, Sender, lookups::SystemResolver, measure};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [server, user, from, to, roots @ ..] = &arguments[..] else {
+        return Err("usage: submit HOST:PORT USER SENDER RECIPIENT [ROOTS]".into());
+    };
+    let trust = match roots.first() {
+        Some(file) => Trust::from_der(&[CertificateDer::from_pem_file(file)?])?,
+        None => Trust::webpki_roots(),
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = Arc::new(ClientConfig::new("client.example".parse()?));
+    let outbound = Outbound::new(config, Arc::new(ClientTls::new(provider)), Arc::new(trust));
+
+    let (host, port) = server.split_once(':').ok_or("HOST:PORT has no port")?;
+    let mut smart_host = SmartHost::new(Host::parse(host)?);
+    smart_host.port = port.parse()?;
+    smart_host.implicit_tls = smart_host.port == 465;
+    let mut connector =
+        OutboundConnector::new("provider", vec![Namespace::Default], Posture::Verified);
+    connector.smart_host = Some(smart_host);
+
+    let mut message = Vec::new();
+    std::io::stdin().read_to_end(&mut message)?;
+    let mut envelope = Envelope::new(from.parse()?, [to.parse::<Recipient>()?]);
+    let (size, body) = measure(&mut &message[..]).await?;
+    (envelope.size, envelope.body) = (Some(size), body);
+
+    let (_, domain) = to.rsplit_once('@').ok_or("the recipient has no domain")?;
+    let (domain, message) = (Host::parse(domain)?, bytes::Bytes::from(message));
+    let credentials = Credentials::password(user, std::env::var("SMTP_PASSWORD")?);
+    let mail = Mail::new(&connector, &domain, &envelope, &message).credentials(&credentials);
+    let report = Sender::new(outbound, SystemResolver).deliver(&mail).await;
+    for attempt in &report.attempts {
+        println!("{} {}: {}", attempt.host, attempt.address, attempt.decision.sentence);
+    }
+    println!("{to}: {}", report.words[0]);
+    match report.words[0] {
+        RecipientStatus::Delivered => Ok(()),
+        status => Err(status.to_string().into()),
+    }
+}
