@@ -101,3 +101,11 @@ fn keywords_are_the_registered_ones() {
         "ESMTPS"
     );
 }
+
+#[test]
+fn a_time_of_the_system_clock_is_written_in_utc_and_none_before_1970() {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_780_272_000_999);
+    let date = Date::utc(time).unwrap();
+    assert_eq!(date, Date::new(1_780_272_000, 0).unwrap());
+    assert_eq!(Date::utc(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), None);
+}

@@ -43,8 +43,7 @@ impl Handler for Inbox {
 
     async fn data(&mut self, session: &Session) -> Response {
         self.message.clear();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if let Some(date) = Date::new(now.as_secs().cast_signed(), 0) {
+        if let Some(date) = Date::utc(SystemTime::now()) {
             session.stamp(&self.name, false, date).write(&mut self.message);
         }
         Response::fixed(354, (3, 0, 0), "end with <CRLF>.<CRLF>")

@@ -9,7 +9,6 @@
 //! sends again only what the smart host accepted just before. A message with recipients that were
 //! refused for good is kept as `*.bounced`, for the notification (RFC 3464) that is due.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use smtp_proto::client::{ClientConfig, Envelope, Recipient};
-use smtp_proto::route::RecipientStatus::{Bounced, Deferred, Delivered};
+use smtp_proto::route::RecipientStatus;
 use smtp_proto::server::ServerConfig;
 use smtp_proto::stamp::Date;
 use smtp_proto::wire::body::Runs;
@@ -68,8 +67,7 @@ impl Handler for Submission {
 
     async fn data(&mut self, session: &Session) -> Response {
         self.entry.push(b'\n');
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if let Some(date) = Date::new(now.as_secs().cast_signed(), 0) {
+        if let Some(date) = Date::utc(SystemTime::now()) {
             session.stamp(&self.name, false, date).write(&mut self.entry);
         }
         Response::fixed(354, (3, 0, 0), "end with <CRLF>.<CRLF>")
@@ -117,24 +115,17 @@ async fn deliver(
     let (message, head) = (entry.slice(head + 2..), std::str::from_utf8(&entry[..head])?);
     let (from, recipients) = head.split_once('\n').ok_or("an entry without recipients")?;
     let (size, body) = measure(&mut &message[..]).await?;
-    let mut domains: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for to in recipients.lines() {
-        domains.entry(to.rsplit_once('@').map_or("localhost", |it| it.1)).or_default().push(to);
-    }
     let (mut deferred, mut bounced) = (vec![from], vec![from]);
-    for (domain, recipients) in domains {
-        let to: Result<Vec<Recipient>, _> = recipients.iter().map(|to| to.parse()).collect();
-        let mut envelope = Envelope::new(from.parse()?, to?);
+    for to in recipients.lines() {
+        let mut envelope = Envelope::new(from.parse()?, [to.parse::<Recipient>()?]);
         (envelope.size, envelope.body) = (Some(size), body);
-        let domain = Host::parse(domain)?;
+        let domain = Host::parse(to.rsplit_once('@').map_or("localhost", |it| it.1))?;
         let report = sender.deliver(&Mail::new(connector, &domain, &envelope, &message)).await;
-        for (to, status) in recipients.into_iter().zip(&report.words) {
-            println!("{to}: {status}");
-            match status {
-                Delivered => {}
-                Deferred(_) => deferred.push(to),
-                Bounced(_) => bounced.push(to),
-            }
+        println!("{to}: {}", report.words[0]);
+        match report.words[0] {
+            RecipientStatus::Delivered => {}
+            RecipientStatus::Deferred(_) => deferred.push(to),
+            RecipientStatus::Bounced(_) => bounced.push(to),
         }
     }
     let entry = |to: &[&str]| [to.join("\n").as_bytes(), b"\n\n", &message].concat();

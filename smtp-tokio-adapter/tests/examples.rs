@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -164,7 +164,7 @@ fn receive_that_cannot_store_answers_451_and_send_defers() {
     std::fs::remove_dir_all(folder.path("inbox")).unwrap();
     let output = send(server.address, Some(&folder.path("root.pem")));
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(!output.status.success() && printed.contains("deferred (4.3.0)"), "{printed}");
+    assert!(!output.status.success() && printed.contains("deferred: 4.3.0"), "{printed}");
 }
 
 /// A submission server with one user.
