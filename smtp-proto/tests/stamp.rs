@@ -1,6 +1,7 @@
 //! The Received field that a receiver adds: what is written. Reading back is tested in the adapter.
 
 use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
 use smtp_proto::stamp::{
     CipherSuite, ClientCertificate, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission,

@@ -27,12 +27,6 @@ impl Date {
     /// `None` unless the local year is 1900 to 9999 (RFC 5322, 3.3: four digits, from 1900) and the offset is within
     /// 99 hours and 59 minutes.
     pub const fn new(unix_seconds: i64, offset_minutes: i16) -> Option<Self> {
-        /// A time of the system's clock, in UTC. None before 1970 or beyond year 9999.
-        pub fn utc(time: SystemTime) -> Option<Self> {
-            let since = time.duration_since(UNIX_EPOCH).ok()?;
-            Self::new(i64::try_from(since.as_secs()).ok()?, 0)
-        }
-
         /// 1900-01-01 00:00:00 and 9999-12-31 23:59:59.
         const FIRST: i64 = days_before(1900, 1) * DAY;
         const LAST: i64 = days_before(10_000, 1) * DAY - 1;
@@ -45,6 +39,12 @@ impl Date {
             }
             _ => None,
         }
+    }
+
+    /// A time of the system's clock, written in UTC. None before 1970 and after the year 9999.
+    pub fn utc(time: SystemTime) -> Option<Self> {
+        let since = time.duration_since(UNIX_EPOCH).ok()?;
+        Self::new(i64::try_from(since.as_secs()).ok()?, 0)
     }
 
     /// Seconds since 1970-01-01 00:00:00 UTC.

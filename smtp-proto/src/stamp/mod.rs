@@ -11,37 +11,41 @@ pub use transmission::{Hello, Transmission};
 use std::io::Write as _;
 use std::net::IpAddr;
 
-/// The comment behind `by` that headers of this library are known by. Its writer marks TLS whenever there was any.
+/// The comment after `by` that names this library as the writer. It marks TLS whenever TLS was used.
 pub const PRODUCT: &str = "smtp-proto";
 
-/// RFC 5322, 2.1.1: a line should have no more characters than this. A longer one is written only for one longer word.
+/// RFC 5322, section 2.1.1: a line should have no more characters than this. A longer line is written
+/// only for a single word that is longer.
 const LINE: usize = 78;
-/// RFC 5321, 4.5.3.1.2: octets of a domain; here of every single name. Keeps each line below the 998 of RFC 5322, 2.1.1.
+/// RFC 5321, section 4.5.3.1.2: octets of a domain; here of each name. Keeps each line below the 998 of
+/// RFC 5322, section 2.1.1.
 const MAX_NAME: usize = 255;
-/// RFC 5321, 4.5.3.1.1 and 4.5.3.1.2: octets of a local part, `@` and a domain, and the brackets around them.
+/// RFC 5321, sections 4.5.3.1.1 and 4.5.3.1.2: octets of a local part, `@` and a domain, and the brackets around them.
 const MAX_PATH: usize = 64 + 1 + 255 + 2;
 
-/// The time stamp line of RFC 5321, 4.4, by its fields.
+/// The time stamp line of RFC 5321, section 4.4, by its fields.
 ///
-/// No field can end the header or leave its own place in it. A name that the grammar demands is written with `?` for
-/// every character that could (and cut at 255 octets); an optional value that the grammar cannot hold is left out.
-/// Outside SMTPUTF8 transactions the header is ASCII.
+/// No value can end the header field or be read as another clause. A name that the grammar demands is
+/// written with `?` for each character that could do so, and cut at 255 octets; an optional value that
+/// the grammar cannot hold is left out. Outside SMTPUTF8 transactions the field is ASCII.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp<'a> {
-    /// What the client called itself in EHLO, HELO or LHLO.
+    /// The name that the client gave in EHLO, HELO or LHLO.
     pub helo: &'a str,
-    /// The name of the client's address by the DNS, if the caller verified one. Written only beside an address.
+    /// The name of the client's address in the DNS, if the caller verified it. Written only with an
+    /// address.
     pub reverse_name: Option<&'a str>,
     /// The client's address, from the connection.
     pub address: Option<IpAddr>,
     /// The name of this host.
     pub by: &'a str,
-    /// What was spoken; TLS follows from `tls`.
+    /// The protocol, for the `with` clause; whether TLS was used follows from `tls`.
     pub transmission: Transmission,
     /// The name of the transaction or the queue entry: an atom (RFC 5322, 3.2.3).
     pub id: Option<&'a str>,
-    /// The recipient, with or without angle brackets, to be given only if the transaction has exactly one: two would
-    /// tell each recipient of the other (RFC 5321, 7.2). Left out if it is no mailbox.
+    /// The recipient, with or without angle brackets; only for a transaction with exactly one, because
+    /// each of several recipients would read of the others (RFC 5321, section 7.2). Left out if it is no
+    /// mailbox.
     pub recipient: Option<&'a str>,
     /// The channel, if it is TLS.
     pub tls: Option<TlsStamp<'a>>,
@@ -49,20 +53,21 @@ pub struct Stamp<'a> {
     pub date: Date,
 }
 
-/// The TLS channel that a message came through.
+/// The TLS session that a message arrived in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsStamp<'a> {
-    /// Written into a comment, so that an administrator sees it.
+    /// The version, written in a comment.
     pub version: TlsVersion,
-    /// For the `tls` clause.
+    /// The cipher suite, for the `tls` clause.
     pub cipher: CipherSuite<'a>,
     /// The key exchange group by its IANA name. Left out if it cannot be one.
     pub group: Option<&'a str>,
-    /// What became of the client's certificate; written as Postfix writes it.
+    /// What became of the client's certificate, in the form that Postfix writes. None if the server asked
+    /// for none.
     pub client: Option<ClientCertificate<'a>>,
 }
 
-/// A cipher suite (RFC 8314, 4.3).
+/// A cipher suite (RFC 8314, section 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CipherSuite<'a> {
     /// The name in the IANA registry: `TLS_AES_256_GCM_SHA384`. The clause is left out if it cannot be one.
@@ -72,7 +77,8 @@ pub enum CipherSuite<'a> {
 }
 
 impl Stamp<'_> {
-    /// Appends the header field, `Received:` to the last CRLF. It belongs on top of the message (RFC 5321, 4.4).
+    /// Appends the header field, from `Received:` to the last CRLF. It belongs on top of the message
+    /// (RFC 5321, section 4.4).
     pub fn write(&self, out: &mut Vec<u8>) {
         let utf8 = self.transmission.utf8;
         let mut field = Field { line: out.len(), out };
@@ -94,7 +100,7 @@ impl Stamp<'_> {
                 literal(out, address);
                 out.push(b')');
             }),
-            // RFC 5321, 4.4: TCP-info has no form without an address.
+            // RFC 5321, section 4.4: TCP-info has no form without an address.
             (None, _) => {}
         }
         field.line(|out| out.extend_from_slice(b"by"));
@@ -173,7 +179,7 @@ struct Field<'o> {
 }
 
 impl Field<'_> {
-    /// One word that is not divided, behind a space or, where the line would be too long, on the next line.
+    /// One word that is not divided, after a space or, if the line would be too long, on the next line.
     fn piece(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let space = self.out.len();
         self.out.push(b' ');

@@ -160,9 +160,7 @@ impl Desk {
     async fn open(&self, session: &Session) -> std::io::Result<File> {
         let mut file = File::create(self.part()).await?;
         let mut header = Vec::new();
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let date =
-            Date::new(now.as_secs().cast_signed(), 0).ok_or(std::io::ErrorKind::InvalidData)?;
+        let date = Date::utc(SystemTime::now()).ok_or(std::io::ErrorKind::InvalidData)?;
         let stamp = session.stamp(self.server.name, false, date);
         Stamp { id: Some("1"), recipient: self.recipient.as_deref(), ..stamp }.write(&mut header);
         file.write_all(&header).await?;

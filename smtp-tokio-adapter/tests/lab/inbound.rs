@@ -55,9 +55,8 @@ struct Desk {
 
 impl Desk {
     fn stamp(&self, session: &Session) -> Vec<u8> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let mut header = Vec::new();
-        let date = Date::new(now.as_secs().cast_signed(), 0).unwrap();
+        let date = Date::utc(SystemTime::now()).unwrap();
         session.stamp(HOST, false, date).write(&mut header);
         header
     }
