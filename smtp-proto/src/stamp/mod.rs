@@ -62,8 +62,8 @@ pub struct TlsStamp<'a> {
     pub cipher: CipherSuite<'a>,
     /// The key exchange group by its IANA name. Left out if it cannot be one.
     pub group: Option<&'a str>,
-    /// What became of the client's certificate, in the form that Postfix writes. None if the server asked
-    /// for none.
+    /// What became of the client's certificate, in the form that Postfix writes. None writes
+    /// nothing.
     pub client: Option<ClientCertificate<'a>>,
 }
 
