@@ -1,12 +1,13 @@
 //! Adapts a chain to the path builder, which takes fewer forms of certificates than RFC 5280 does.
 //!
 //! The path builder (rustls-webpki) compares names octet by octet, refuses critical extensions on
-//! policies, and takes version 3 only. Where a chain needs more, it is shown copies that differ in
-//! nothing but that: names of one meaning get one spelling (RFC 5280, section 7.1), the extensions
-//! on policies are not marked critical because this crate processes them
-//! ([`policies`](super::policies)), and a host's certificate of version 1 is marked as one of
-//! version 3 without extensions. Signatures are verified over what the issuer signed, not over the
-//! copies.
+//! policies and name constraints on directory names and mailboxes, and takes version 3 only. Where
+//! a chain needs more, it is shown copies that differ in nothing but that: names of one meaning get
+//! one spelling (RFC 5280, section 7.1), the extensions on policies are not marked critical because
+//! this crate processes them ([`policies`](super::policies)), name constraints have no forms that
+//! it refuses and this crate processes ([`name_constraints`](super::name_constraints)), and a
+//! host's certificate of version 1 is marked as one of version 3 without extensions. Signatures are
+//! verified over what the issuer signed, not over the copies.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -33,6 +34,8 @@ pub(super) struct Adapted<'a> {
     pub(super) chain: Cow<'a, [CertificateDer<'a>]>,
     /// As many as were given, in the same order.
     pub(super) anchors: Cow<'a, [TrustAnchor<'a>]>,
+    /// The chain and the anchors as they were given.
+    given: (&'a [CertificateDer<'a>], &'a [TrustAnchor<'a>]),
     algorithms: Algorithms<'a>,
     /// Of each copy the data that it shows, and the data that the issuer signed.
     signed: Vec<(Vec<u8>, Vec<u8>)>,
@@ -50,6 +53,7 @@ impl<'a> Adapted<'a> {
         let mut adapted = Self {
             chain: Cow::Borrowed(chain),
             anchors: Cow::Borrowed(anchors),
+            given: (chain, anchors),
             algorithms,
             signed: Vec::new(),
         };
@@ -62,6 +66,9 @@ impl<'a> Adapted<'a> {
         for (position, anchor) in anchors.iter().enumerate() {
             if let Some(name) = spellings.replacement(&anchor.subject) {
                 adapted.anchors.to_mut()[position].subject = name.to_vec().into();
+            }
+            if let Some(constraints) = anchor.name_constraints.as_deref().and_then(retagged) {
+                adapted.anchors.to_mut()[position].name_constraints = Some(constraints.into());
             }
         }
         adapted
@@ -100,9 +107,33 @@ impl<'a> Adapted<'a> {
         Ok(then(&path))
     }
 
+    /// The certificates and the anchor of a path as they were given; `None` if the path is of
+    /// another chain.
+    pub(super) fn originals(&self, path: &VerifiedPath<'_>) -> Option<Originals<'a>> {
+        let (chain, anchors) = self.given;
+        let original = |cert: &webpki::Cert<'_>| {
+            let der = cert.der();
+            chain.get(self.chain.iter().position(|copy| *copy == der)?)
+        };
+        let is_used = |anchor: &TrustAnchor<'_>| std::ptr::eq(anchor, path.anchor());
+        Some(Originals {
+            leaf: original(path.end_entity())?,
+            issuers: path.intermediate_certificates().map(original).collect::<Option<_>>()?,
+            anchor: anchors.get(self.anchors.iter().position(is_used)?)?,
+        })
+    }
+
     fn original(&self, inner: &'a dyn SignatureVerificationAlgorithm) -> Original<'_> {
         Original { inner, signed: &self.signed }
     }
+}
+
+/// A path in terms of what was given.
+pub(super) struct Originals<'a> {
+    pub(super) leaf: &'a CertificateDer<'a>,
+    /// From the leaf's issuer upwards.
+    pub(super) issuers: Vec<&'a CertificateDer<'a>>,
+    pub(super) anchor: &'a TrustAnchor<'a>,
 }
 
 /// Verifies signatures over what an issuer signed, given the copy that the path builder sees.
@@ -213,6 +244,12 @@ fn copy_of(der: &CertificateDer<'_>, is_leaf: bool, spellings: &Spellings) -> Op
         }
     }
     for extension in tbs.extensions() {
+        if extension.oid.as_bytes() == x509::NAME_CONSTRAINTS
+            && let Ok((_, parsed)) = Any::from_der(extension.value)
+            && let Some(constraints) = retagged(parsed.data)
+        {
+            changes.push((range(parsed.data), constraints));
+        }
         if extension.critical && POLICY_EXTENSIONS.contains(&extension.oid.as_bytes()) {
             // The flag ends where the header of the OCTET STRING begins.
             let value = range(extension.value);
@@ -243,6 +280,27 @@ fn copy_of(der: &CertificateDer<'_>, is_leaf: bool, spellings: &Spellings) -> Op
     let shown = sequence(&shown)?;
     let outer = [&shown[..], &whole[tbs_range.end..]].concat();
     Some(Copy { der: sequence(&outer)?, shown, signed: whole[tbs_range].to_vec() })
+}
+
+/// The contents of name constraints (RFC 5280, section 4.2.1.10) without the two forms of names
+/// that [`name_constraints`](super::name_constraints) processes and the path builder refuses: their
+/// tags are replaced by those of forms that mail has no use for. `None` if there is nothing to
+/// replace.
+fn retagged(contents: &[u8]) -> Option<Vec<u8>> {
+    const MAILBOX: u8 = 0x81;
+    const DIRECTORY: u8 = 0xa4;
+    const REGISTERED_ID: u8 = 0x88;
+    const X400_ADDRESS: u8 = 0xa3;
+    let mut changed = None;
+    for base in x509::subtree_bases(contents)? {
+        let tag = match contents.get(base) {
+            Some(&MAILBOX) => REGISTERED_ID,
+            Some(&DIRECTORY) => X400_ADDRESS,
+            _ => continue,
+        };
+        changed.get_or_insert_with(|| contents.to_vec())[base] = tag;
+    }
+    changed
 }
 
 /// `SEQUENCE { contents }`.

@@ -33,7 +33,11 @@ pub(super) fn defect_of(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> 
         E::RequiredEkuNotFoundContext(_) => chain_wide(Reason::CertWrongPurpose),
         E::InvalidSignatureForPublicKey => chain_wide(Reason::CertBadSignature),
         E::NameConstraintViolation => {
-            chain_wide(Reason::CertConstraintViolated).with(Detail::What("name constraints"))
+            let what = match chain.iter().any(x509::has_unprocessed_constraints) {
+                true => "name constraints, one of a form that is not supported",
+                false => "name constraints",
+            };
+            chain_wide(Reason::CertConstraintViolated).with(Detail::What(what))
         }
         E::PathLenConstraintViolated => {
             chain_wide(Reason::CertConstraintViolated).with(Detail::What("path length"))

@@ -48,7 +48,7 @@ pub(super) fn judge(
     // RFC 7671, section 5.2.1: the constraints of the authority's certificate hold. The path
     // builder keeps those on names only.
     let verify_path = |path: &VerifiedPath<'_>| {
-        check_path(path, &defect)?;
+        check_path(&adapted, path, &defect)?;
         let is_used = |anchor: &TrustAnchor<'_>| std::ptr::eq(anchor, path.anchor());
         let anchor = adapted.anchors.iter().position(is_used);
         let most = anchor.and_then(|anchor| path_lens.get(anchor).copied().flatten());
@@ -58,7 +58,7 @@ pub(super) fn judge(
         }
     };
     let verified = adapted.verify(now, Purpose::Server, &verify_path, |path| {
-        check_names(&check.names, leaf, |name| common_name_is_allowed(name, path))
+        check_names(&check.names, leaf, |name| common_name_is_allowed(name, &adapted, path))
     });
     match (verified, defect.into_inner()) {
         (Ok(named), _) => named,

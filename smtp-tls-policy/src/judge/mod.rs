@@ -5,7 +5,7 @@ pub(crate) mod admit;
 mod builder_error;
 mod dane;
 mod limits;
-mod mailboxes;
+mod name_constraints;
 mod policies;
 pub(crate) mod purpose;
 mod raw_key;
@@ -103,7 +103,7 @@ pub(crate) fn judge_pkix(
         return check_names(&check.names, leaf, |_| true);
     }
     let verify_path = |path: &VerifiedPath<'_>| {
-        check_path(path, &consultation.defect)?;
+        check_path(&adapted, path, &consultation.defect)?;
         match check.revocation {
             Revocation::Off => Ok(()),
             Revocation::Soft | Revocation::IfConfigured | Revocation::Hard => {
@@ -112,7 +112,7 @@ pub(crate) fn judge_pkix(
         }
     };
     let verified = adapted.verify(now, purpose, &verify_path, |path| {
-        check_names(&check.names, leaf, |name| common_name_is_allowed(name, path))
+        check_names(&check.names, leaf, |name| common_name_is_allowed(name, &adapted, path))
     });
     match verified {
         Ok(named) => named,
@@ -169,6 +169,7 @@ fn check_dates(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Defect> {
 
 /// Checks what the path builder does not check of a path.
 fn check_path(
+    adapted: &Adapted<'_>,
     path: &VerifiedPath<'_>,
     defect: &RefCell<Option<Defect>>,
 ) -> Result<(), webpki::Error> {
@@ -183,7 +184,8 @@ fn check_path(
         // The path builder ranks no other error of a complete path above this one.
         return Err(webpki::Error::CertRevoked);
     }
-    mailboxes::check(path)
+    let originals = adapted.originals(path).ok_or(webpki::Error::NameConstraintViolation)?;
+    name_constraints::check(&originals)
 }
 
 /// Whether one of the pins is that of the peer's own certificate or key.
@@ -220,9 +222,12 @@ fn check_names(
 }
 
 /// Applies the DNS name constraints of the path to a Common Name that is used as a DNS name.
-fn common_name_is_allowed(name: &str, path: &VerifiedPath<'_>) -> bool {
+fn common_name_is_allowed(name: &str, adapted: &Adapted<'_>, path: &VerifiedPath<'_>) -> bool {
+    let Some(path) = adapted.originals(path) else {
+        return false;
+    };
     // The path builder keeps the contents of an anchor's constraints without their SEQUENCE header.
-    let anchor = match &path.anchor().name_constraints {
+    let anchor = match &path.anchor.name_constraints {
         None => None,
         Some(contents) => match sequence(contents) {
             Some(der) => Some(der),
@@ -232,9 +237,8 @@ fn common_name_is_allowed(name: &str, path: &VerifiedPath<'_>) -> bool {
     if anchor.is_some_and(|der| !constraints_in(&der, name)) {
         return false;
     }
-    path.intermediate_certificates().all(|issuer| {
-        let der = issuer.der();
-        let Some(parsed) = x509::parse_deep(&der) else {
+    path.issuers.iter().all(|issuer| {
+        let Some(parsed) = x509::parse_deep(issuer) else {
             return false;
         };
         match parsed.name_constraints() {

@@ -20,11 +20,14 @@ use x509_parser::x509::{RelativeDistinguishedName, X509Name};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ComparableName(Box<[u8]>);
 
+/// The first octet of a name that was read.
+const READ: u8 = 1;
+/// The first octet of one that is not DER, before its octets.
+const UNREADABLE: u8 = 0;
+
 impl ComparableName {
     /// The name with these contents: a Name (RFC 5280, section 4.1.2.4) without its tag and length.
     pub(crate) fn of_contents(contents: &[u8]) -> Self {
-        const READ: u8 = 1;
-        const UNREADABLE: u8 = 0;
         let mut key = vec![READ];
         let mut rest = contents;
         while !rest.is_empty() {
@@ -47,6 +50,15 @@ impl ComparableName {
     pub(crate) fn of(name: &X509Name<'_>) -> Self {
         let contents = Any::from_der(name.as_raw()).map_or(&[][..], |(_, any)| any.data);
         Self::of_contents(contents)
+    }
+}
+
+impl ComparableName {
+    /// Whether a name lies in the subtree of another (RFC 5280, section 4.2.1.10): it begins with
+    /// the relative names of that one.
+    pub(crate) fn is_within(&self, subtree: &Self) -> bool {
+        // Each relative name comes after its length, so that none is taken for a part of another.
+        self.0.first() == Some(&READ) && self.0.starts_with(&subtree.0)
     }
 }
 

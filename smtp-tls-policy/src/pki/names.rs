@@ -37,8 +37,8 @@ impl Reference {
     ///
     /// # Errors
     ///
-    /// A [`DomainError`] if the text is none of them. `*.example.com` is refused: every name below a
-    /// domain is written `.example.com`.
+    /// A [`DomainError`] if the text is none of them. `*.example.com` is refused: every name below
+    /// a domain is written `.example.com`.
     pub fn parse(text: &str) -> Result<Self, DomainError> {
         if let Some(parent) = text.strip_prefix('.') {
             return Domain::parse(parent).map(Self::Below);
@@ -159,8 +159,8 @@ impl Names {
                 GeneralName::IPAddress(bytes) => {
                     self.references.iter().any(|r| matches_address(r, bytes))
                 }
-                // A name that cannot be read matches nothing. It may be a host's name, so the Common
-                // Name does not count instead.
+                // A name that cannot be read matches nothing. It may be a host's name, so the
+                // Common Name does not count instead.
                 GeneralName::Invalid(..) => {
                     has_dns = true;
                     false

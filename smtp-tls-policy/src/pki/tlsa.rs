@@ -111,8 +111,8 @@ impl TlsaRecord {
     }
 }
 
-/// Decodes hexadecimal digits of either case, or returns the position of the first octet that is not
-/// two of them.
+/// Decodes hexadecimal digits of either case, or returns the position of the first octet that is
+/// not two of them.
 pub(crate) fn hex(mut digits: impl Iterator<Item = u8>) -> Result<Vec<u8>, usize> {
     let nibble =
         |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());

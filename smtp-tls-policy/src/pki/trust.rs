@@ -224,14 +224,17 @@ impl Trust {
     }
 
     /// Puts a newer revocation list in the place of its predecessors: those of the same issuer that
-    /// speak for the same certificates ([`Crl::is_of_the_same_kind`]). Without predecessors it is
-    /// added. The other lists stay, parsed and verified.
+    /// speak for the same certificates ([`Crl::is_of_the_same_kind`]) and that the same key signed. If
+    /// there are none, the list is added. The other lists stay as they are, parsed and verified.
+    ///
+    /// The issuer's keys are those of the roots with its name, and those that judgements have found.
+    /// If none is known, the caller vouches for the list, and up to four lists stay side by side.
     ///
     /// # Errors
     ///
-    /// A [`ReplaceError`], and nothing is changed: the list cannot be used, a predecessor is newer,
-    /// or the key that signed the predecessor did not sign the list. To go back to an older list,
-    /// call [`clear_crls`](Self::clear_crls) first.
+    /// A [`ReplaceError`], and nothing is changed: the list cannot be used, a predecessor is newer, or
+    /// none of the issuer's known keys signed it. To go back to an older list, call
+    /// [`clear_crls`](Self::clear_crls) first.
     pub fn replace_crl(&mut self, id: &RootsId, crl: Arc<Crl>) -> Result<Replaced, ReplaceError> {
         self.replace(id, crl, None)
     }

@@ -1,8 +1,8 @@
 //! The revocation lists that judged chains name, so that a task can fetch them.
 //!
 //! A judgement records the distribution points of the certificates of a verified path. It takes no
-//! lock: it reads a table, and in most cases finds that the points are there. A chain that leads to no
-//! trusted root is not recorded, so that a stranger cannot make this side fetch anything.
+//! lock: it reads a table, and in most cases finds that the points are there. A chain that leads to
+//! no trusted root is not recorded, so that a stranger cannot make this side fetch anything.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,8 +24,8 @@ const MAX_URL_LEN: usize = 1024;
 const MAX_URLS: usize = 4;
 /// How long a list is wanted after the last judgement that named it.
 pub const WANTED_FOR: Duration = Duration::from_secs(14 * 24 * 3600);
-/// A judgement notes its time only if the last note is as old as this, so that threads that judge do
-/// not take the cache line from each other.
+/// A judgement notes its time only if the last note is as old as this, so that threads that judge
+/// do not take the cache line from each other.
 const RESOLUTION: u64 = 3600;
 /// Slots that are tried for one entry.
 const MAX_PROBES: usize = 32;
@@ -59,8 +59,8 @@ pub(crate) struct WantedPoint {
     seen: AtomicU64,
 }
 
-/// The distribution points that the judgements by one set of roots have seen, shared by all copies of
-/// the set.
+/// The distribution points that the judgements by one set of roots have seen, shared by all copies
+/// of the set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted(Arc<ArcSwapOption<Table>>);
 
@@ -72,7 +72,8 @@ struct Table {
 }
 
 impl Wanted {
-    /// Records a distribution point that a certificate of this issuer names, by the URLs of its list.
+    /// Records a distribution point that a certificate of this issuer names, by the URLs of its
+    /// list.
     pub(crate) fn record(&self, issuer: &ComparableName, key: &[u8], urls: &[&str], now: UnixTime) {
         let urls: Vec<&str> =
             urls.iter().copied().filter(|url| is_fetchable(url)).take(MAX_URLS).collect();
@@ -170,8 +171,8 @@ impl Table {
     }
 }
 
-/// Lists are fetched by HTTP without TLS: they are signed, and the certificate of a server would have
-/// to be checked by lists in turn (RFC 5280, section 8).
+/// Lists are fetched by HTTP without TLS: they are signed, and the certificate of a server would
+/// have to be checked by lists in turn (RFC 5280, section 8).
 fn is_fetchable(url: &str) -> bool {
     let scheme = url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
     scheme && url.len() <= MAX_URL_LEN && url.bytes().all(|octet| octet.is_ascii_graphic())

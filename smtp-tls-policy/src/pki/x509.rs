@@ -107,7 +107,7 @@ const EXTENSIONS: u8 = 0xa3;
 /// Below id-ce.
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
 const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 17];
-const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 30];
+pub(crate) const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 30];
 const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 31];
 const POLICY_MAPPINGS: &[u8] = &[0x55, 0x1d, 33];
 const POLICY_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 36];
@@ -350,15 +350,23 @@ pub(crate) struct Naming<'a> {
     pub(crate) alternatives: Option<&'a [u8]>,
     /// The distinguished name of the subject.
     pub(crate) subject: &'a [u8],
+    /// The distinguished name of the issuer.
+    issuer: &'a [u8],
 }
 
 impl<'a> Naming<'a> {
     /// `None` if they cannot be read.
     pub(crate) fn of(der: &'a [u8]) -> Option<Self> {
         let bare = Bare::from_der(der).ok()?;
-        let subject = bare.subject.whole;
+        let (subject, issuer) = (bare.subject.whole, bare.issuer.whole);
         let alternatives = bare.extension(SUBJECT_ALTERNATIVE_NAME).ok()?;
-        Some(Self { alternatives, subject })
+        Some(Self { alternatives, subject, issuer })
+    }
+
+    /// Whether subject and issuer have the same name (RFC 5280, section 3.2).
+    pub(crate) fn is_self_issued(&self) -> bool {
+        let name = |der| contents(der).map(ComparableName::of_contents);
+        name(self.subject) == name(self.issuer)
     }
 }
 
@@ -370,6 +378,37 @@ impl<'a> Naming<'a> {
 /// `Unreadable` if the extension cannot be read.
 pub(crate) fn name_constraints(der: &[u8]) -> Result<Option<&[u8]>, Unreadable> {
     Bare::from_der(der).and_then(|bare| bare.extension(NAME_CONSTRAINTS)).map_err(|_| Unreadable)
+}
+
+/// The offset of the base of each subtree in the contents of name constraints; `None` if they
+/// cannot be read.
+pub(crate) fn subtree_bases(contents: &[u8]) -> Option<Vec<usize>> {
+    const SUBTREES: [u8; 2] = [0xa0, 0xa1];
+    let mut fields = Fields::of(contents);
+    let mut bases = Vec::new();
+    for tag in SUBTREES {
+        if let Some(list) = fields.optional(tag).ok()? {
+            let mut list = fields.inside(list);
+            while !list.is_empty() {
+                let subtree = list.expect(SEQUENCE).ok()?;
+                bases.push(list.inside(subtree).offset());
+            }
+        }
+    }
+    fields.is_empty().then_some(bases)
+}
+
+/// Whether a certificate constrains a form of names that is not processed: otherName, ediPartyName
+/// or URIs.
+pub(crate) fn has_unprocessed_constraints(der: &CertificateDer<'_>) -> bool {
+    const UNPROCESSED: [u8; 3] = [0xa0, 0xa5, 0x86];
+    let Ok(Some(value)) = name_constraints(der) else {
+        return false;
+    };
+    contents(value).is_some_and(|contents| {
+        let mut bases = subtree_bases(contents).unwrap_or_default().into_iter();
+        bases.any(|base| contents.get(base).is_some_and(|tag| UNPROCESSED.contains(tag)))
+    })
 }
 
 /// Part of a certificate cannot be read.
@@ -411,8 +450,8 @@ pub(crate) fn point_uris<'a>(der: &'a CertificateDer<'_>) -> Vec<Vec<&'a str>> {
         .collect()
 }
 
-/// The GeneralNames of the distribution points that count (RFC 5280, section 4.2.1.13), one list for
-/// each point.
+/// The GeneralNames of the distribution points that count (RFC 5280, section 4.2.1.13), one list
+/// for each point.
 fn full_names(der: &[u8]) -> Result<Option<Vec<Vec<&[u8]>>>, Offset> {
     const NAME: u8 = 0xa0;
     let Some(value) = Bare::from_der(der)?.extension(CRL_DISTRIBUTION_POINTS)? else {

@@ -380,3 +380,154 @@ fn certificate_of_another_issuer_that_was_added_as_a_root_is_accepted() {
     let sibling = issuer.issue(&leaf_params(&[HOST]));
     assert_eq!(bench.judge(&[&sibling.der]), Reason::CertUnknownIssuer);
 }
+
+/// The base of a subtree that is a directory name.
+fn directory(relative: &[(u8, &[u8])]) -> Vec<u8> {
+    let sets = relative.iter().map(|(tag, value)| {
+        let attribute = [tlv(6, &[0x55, 4, 3]), tlv(*tag, value)].concat();
+        tlv(0x31, &tlv(0x30, &attribute))
+    });
+    tlv(0xa4, &tlv(0x30, &sets.collect::<Vec<_>>().concat()))
+}
+
+fn constraints(permitted: &[Vec<u8>], excluded: &[Vec<u8>]) -> CustomExtension {
+    let list = |tag, bases: &[Vec<u8>]| match bases.is_empty() {
+        true => Vec::new(),
+        false => tlv(tag, &bases.iter().map(|base| tlv(0x30, base)).collect::<Vec<_>>().concat()),
+    };
+    let value = [list(0xa0, permitted), list(0xa1, excluded)].concat();
+    critical(&[2, 5, 29, 30], tlv(0x30, &value))
+}
+
+/// Judges a leaf below an issuer with these constraints: once those of an issuer below the root,
+/// once those of the root.
+fn judge_constraints(
+    constraints: &CustomExtension,
+    change: impl Fn(&mut rcgen::CertificateParams),
+) -> Reason {
+    let constrain = |params: &mut rcgen::CertificateParams| {
+        params.custom_extensions = vec![constraints.clone()];
+    };
+    let root = Authority::new("Root");
+    let issuer = root.below("Example", constrain);
+    let mut params = leaf_params(&[HOST]);
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    change(&mut params);
+    let leaf = issuer.issue(&params);
+    let below = Bench::new(&[&root]).judge(&[&leaf.der, &issuer.der]);
+    // As a root that constrains what is below it.
+    let own = Bench::new(&[&issuer]).judge(&[&leaf.der]);
+    assert_eq!(below, own);
+    below
+}
+
+#[test]
+fn directory_name_constraints_are_processed() {
+    use rcgen::{DnType, DnValue};
+    let named = |names: &'static [&'static str]| {
+        move |params: &mut rcgen::CertificateParams| {
+            // One relative name each: only the first is a Common Name in rcgen's order.
+            for (position, name) in names.iter().enumerate() {
+                let kind = match position {
+                    0 => DnType::CommonName,
+                    _ => DnType::OrganizationName,
+                };
+                params
+                    .distinguished_name
+                    .push(kind, DnValue::PrintableString((*name).try_into().unwrap()));
+            }
+        }
+    };
+    let example = || directory(&[(UTF8, b"example")]);
+    let other = || directory(&[(UTF8, b"Other")]);
+    let permit = |bases: &[Vec<u8>]| constraints(bases, &[]);
+    let exclude = |bases: &[Vec<u8>]| constraints(&[], bases);
+    let dns = || tlv(0x82, b"example.com");
+    for (constraints, names, reason) in [
+        (permit(&[example()]), &["Example"][..], Reason::TlsOk),
+        (permit(&[example()]), &["EXAMPLE", "Unit"], Reason::TlsOk),
+        (permit(&[example(), dns()]), &["Example"], Reason::TlsOk),
+        (permit(&[other(), example()]), &["Example"], Reason::TlsOk),
+        // An empty subject has no name that a constraint could be about.
+        (permit(&[example()]), &[], Reason::TlsOk),
+        (permit(&[directory(&[])]), &["Example"], Reason::TlsOk),
+        (exclude(&[other()]), &["Example"], Reason::TlsOk),
+        (permit(&[other()]), &["Example"], Reason::CertConstraintViolated),
+        (
+            permit(&[example(), tlv(0x82, b"other.com")]),
+            &["Example"],
+            Reason::CertConstraintViolated,
+        ),
+        (exclude(&[example()]), &["example"], Reason::CertConstraintViolated),
+        (exclude(&[example()]), &["Example", "Unit"], Reason::CertConstraintViolated),
+        (exclude(&[directory(&[])]), &["Example"], Reason::CertConstraintViolated),
+        (
+            permit(&[directory(&[(UTF8, b"Example"), (UTF8, b"Below")])]),
+            &["Example"],
+            Reason::CertConstraintViolated,
+        ),
+    ] {
+        assert_eq!(judge_constraints(&constraints, named(names)), reason, "{names:?}");
+    }
+    // An alternative name of this form is within the subtrees too.
+    let alternative = |name: &[u8]| {
+        let general = [tlv(0x82, HOST.as_bytes()), directory(&[(UTF8, name)])].concat();
+        move |params: &mut rcgen::CertificateParams| {
+            params.subject_alt_names.clear();
+            let value = tlv(0x30, &general);
+            params.custom_extensions =
+                vec![CustomExtension::from_oid_content(&[2, 5, 29, 17], value)];
+        }
+    };
+    assert_eq!(judge_constraints(&permit(&[example()]), alternative(b"Example")), Reason::TlsOk);
+    assert_eq!(
+        judge_constraints(&permit(&[example()]), alternative(b"Other")),
+        Reason::CertConstraintViolated
+    );
+}
+
+#[test]
+fn mailbox_constraints_are_applied_to_alternative_names() {
+    let mailbox = |text: &str| {
+        let name = rcgen::SanType::Rfc822Name(text.to_owned().try_into().unwrap());
+        move |params: &mut rcgen::CertificateParams| params.subject_alt_names.push(name.clone())
+    };
+    let base = |text: &str| vec![tlv(0x81, text.as_bytes())];
+    let bad = Reason::CertConstraintViolated;
+    for (permitted, excluded, name, reason) in [
+        ("example.com", "", "a@example.com", Reason::TlsOk),
+        ("a@example.com", "", "a@EXAMPLE.com", Reason::TlsOk),
+        (".example.com", "", "a@mx.example.com", Reason::TlsOk),
+        ("", "other.example", "a@example.com", Reason::TlsOk),
+        ("example.com", "", "a@other.example", bad),
+        ("a@example.com", "", "A@example.com", bad),
+        (".example.com", "", "a@example.com", bad),
+        ("", "example.com", "a@example.com", bad),
+    ] {
+        let list = |text: &str| if text.is_empty() { Vec::new() } else { base(text) };
+        let constraints = constraints(&list(permitted), &list(excluded));
+        assert_eq!(judge_constraints(&constraints, mailbox(name)), reason, "{permitted} {name}");
+    }
+}
+
+/// What is not processed is refused (RFC 5280, section 4.2.1.10).
+#[test]
+fn constraint_of_a_form_that_is_not_processed_is_refused_where_such_a_name_appears() {
+    let uri = |text: &str| {
+        let name = rcgen::SanType::URI(text.to_owned().try_into().unwrap());
+        move |params: &mut rcgen::CertificateParams| params.subject_alt_names.push(name.clone())
+    };
+    let constraints = constraints(&[tlv(0x86, b"example.com")], &[]);
+    assert_eq!(judge_constraints(&constraints, |_| {}), Reason::TlsOk);
+    assert_eq!(
+        judge_constraints(&constraints, uri("http://example.com/")),
+        Reason::CertConstraintViolated
+    );
+    let root = Authority::new("Root");
+    let issuer = root.below("Issuer", |params| params.custom_extensions = vec![constraints]);
+    let mut params = leaf_params(&[HOST]);
+    uri("http://example.com/")(&mut params);
+    let verdict = Bench::new(&[&root]).verdict(&[&issuer.issue(&params).der, &issuer.der]);
+    let what = "name constraints, one of a form that is not supported";
+    assert_eq!(verdict.defect().unwrap().detail(), &Detail::What(what));
+}

@@ -210,8 +210,8 @@ fn certificate_valid_for_seven_days_needs_no_list() {
     assert_eq!(bench.judge(&[&root.issue(&params).der]), Reason::CrlExpired);
 }
 
-/// Passes under every rule with no list, a stale one, one for other certificates, and one of another
-/// key; fails if its issuer's list revokes it.
+/// Passes under every rule with no list, a stale one, one for other certificates, and one of
+/// another key; fails if its issuer's list revokes it.
 fn needs_no_list(root: &Authority, leaf: &CertificateDer<'static>) {
     for rule in [Revocation::Soft, Revocation::IfConfigured, Revocation::Hard] {
         let bench = || Bench::new(&[root]).revocation(rule);
