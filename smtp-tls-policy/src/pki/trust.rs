@@ -224,23 +224,24 @@ impl Trust {
     }
 
     /// Puts a newer revocation list in the place of its predecessors: those of the same issuer that
-    /// speak for the same certificates ([`Crl::is_of_the_same_kind`]) and that the same key signed. If
-    /// there are none, the list is added. The other lists stay as they are, parsed and verified.
+    /// speak for the same certificates ([`Crl::is_of_the_same_kind`]) and that the same key signed.
+    /// If there are none, the list is added. The other lists stay as they are, parsed and verified.
     ///
-    /// The issuer's keys are those of the roots with its name, and those that judgements have found.
-    /// If none is known, the caller vouches for the list, and up to four lists stay side by side.
+    /// The issuer's keys are those of the roots with its name, and those that judgements have
+    /// found. If none is known, the caller vouches for the list, and up to four lists stay side by
+    /// side.
     ///
     /// # Errors
     ///
-    /// A [`ReplaceError`], and nothing is changed: the list cannot be used, a predecessor is newer, or
-    /// none of the issuer's known keys signed it. To go back to an older list, call
+    /// A [`ReplaceError`], and nothing is changed: the list cannot be used, a predecessor is newer,
+    /// or none of the issuer's known keys signed it. To go back to an older list, call
     /// [`clear_crls`](Self::clear_crls) first.
     pub fn replace_crl(&mut self, id: &RootsId, crl: Arc<Crl>) -> Result<Replaced, ReplaceError> {
         self.replace(id, crl, None)
     }
 
-    /// Replaces the predecessors of a list that was fetched because it was [wanted](Self::wanted). It
-    /// must be signed by the key that the judged chains show, so that a forger on the way of an
+    /// Replaces the predecessors of a list that was fetched because it was [wanted](Self::wanted).
+    /// It must be signed by the key that the judged chains show, so that a forger on the way of an
     /// unprotected fetch cannot put a list in.
     ///
     /// # Errors
@@ -308,10 +309,10 @@ impl Trust {
         self.sets.get(id).map(|set| &set.crls)
     }
 
-    /// The revocation lists that judged chains name, and when each is due, the most urgent first: what
-    /// a task should fetch and give to [`replace_crl`](Self::replace_crl). A list is wanted for
-    /// [`WANTED_FOR`](crate::pki::WANTED_FOR) after the last judgement that names it, and a set of
-    /// roots has at most [`MAX_WANTED_LISTS`](crate::pki::MAX_WANTED_LISTS). Judgements under
+    /// The revocation lists that judged chains name, and when each is due, the most urgent first:
+    /// what a task should fetch and give to [`replace_crl`](Self::replace_crl). A list is wanted
+    /// for [`WANTED_FOR`](crate::pki::WANTED_FOR) after the last judgement that names it, and a set
+    /// of roots has at most [`MAX_WANTED_LISTS`](crate::pki::MAX_WANTED_LISTS). Judgements under
     /// [`Revocation::Off`](crate::pki::Revocation::Off) name no lists.
     ///
     /// A list is found among those that are loaded by its issuer and distribution point.
@@ -339,8 +340,8 @@ impl Trust {
         self.sets.get(id).map(|set| &set.wanted)
     }
 
-    /// The loaded lists that match no known issuer, and so have had no effect: the issuer is none of
-    /// the roots of this set, and no certificate of that issuer was judged since.
+    /// The loaded lists that match no known issuer, and so have had no effect: the issuer is none
+    /// of the roots of this set, and no certificate of that issuer was judged since.
     pub fn unmatched_lists<'a>(
         &'a self,
         id: &RootsId,

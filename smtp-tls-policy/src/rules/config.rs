@@ -52,9 +52,10 @@
 //!     namespaces = ["partner.example"]
 //!     require-tls = true
 //!     client-certificate = "required"     # not-asked (default) | recorded | required
-//!     certificate = { roots = "partner-ca", names = ["out.partner.example"] }
-//!     ## certificate.purpose: client, or client-or-server (default if there are names)
-//!     ## certificate.pins: as above
+//!     [inbound.certificate]
+//!     roots = "partner-ca"                # roots, pins or both
+//!     names = ["out.partner.example"]     # default: any certificate from these roots
+//!     purpose = "client-or-server"        # default where names are given; otherwise client
 //! "#, &trust, &identities)?;
 //! assert_eq!(config.outbound.iter().count(), 3);
 //!
