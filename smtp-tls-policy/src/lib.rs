@@ -22,12 +22,14 @@
 //!    who waives it lets anyone replay a public certificate.
 //! 6. **Verdict.** [`Plan::judge`] makes one finding per check. A PKIX check asks, in this order: is the chain within
 //!    the limits; does it lead to one of the roots, with dates, purposes, constraints and signatures in order; is no
-//!    certificate of it revoked; is it for one of the names. The weightiest failure decides: refused, or not TLS, or
-//!    acceptable. A resumed session is judged again, for dates pass and lists change.
-//!    What is trusted may change meanwhile ([`LiveTrust`]): a judgement sees one [`Trust`] from start to end. A raw public
-//!    key in place of a certificate has a judgement of its own ([`Plan::judge_raw_key`]).
-//! 7. **Reason.** Every ending has a [`Reason`] with a stable code, an SMTP status and a TLSRPT result type, and
-//!    [`explain`] makes it a sentence.
+//!    certificate of it revoked; is it for one of the names. The weightiest failure decides: refused,
+//!    or not TLS, or acceptable. A check that cannot be made because of a fault of this side, such as
+//!    missing roots, is none of these: the mail is deferred, and never sent in clear text for it
+//!    ([`Standing::LocalFault`]). A resumed session is judged again, because dates pass and lists
+//!    change. What is trusted may change meanwhile ([`LiveTrust`]): a judgement uses one [`Trust`] from
+//!    start to end. A raw public key in place of a certificate is judged by [`Plan::judge_raw_key`].
+//! 7. **Reason.** Every ending has a [`Reason`] with a stable code, the side whose [`Fault`] it is, an
+//!    SMTP status and a TLSRPT result type. [`explain`] makes it a sentence.
 //! 8. **Report.** [`tlsrpt::Reporting`] tells what a connection came to under each policy that was published for it, and
 //!    [`tlsrpt::Aggregate`] makes a day of that the reports that the domains may have asked for.
 //!
@@ -70,7 +72,7 @@
 
 #[cfg(doc)]
 use crate::{
-    judge::{admit, admit_handshake},
+    judge::{Standing, admit, admit_handshake},
     pki::{LiveTrust, Trust},
     plan::{Facts, Plan, Refusal, explain, plan},
     rules::{Floor, OutboundConnectors, Weight},

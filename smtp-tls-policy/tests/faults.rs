@@ -400,3 +400,28 @@ fn a_stale_list_is_named_by_its_issuer() {
          (leaf, issuer \"CN=Root\")"
     );
 }
+
+/// The chain has two paths. On one the issuer is revoked, on the other its list is stale: once that list
+/// is renewed the certificate may pass, so it is this side that cannot tell.
+#[test]
+fn a_stale_list_on_one_path_outweighs_a_revocation_on_another() {
+    let (first, second) = (Authority::new("First"), Authority::new("Second"));
+    let issuer = first.below("Issuer", |params| {
+        params.serial_number = Some(rcgen::SerialNumber::from_slice(&[13]));
+    });
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    common_name(&mut params, "Issuer");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    (params.not_before, params.not_after) = (days(-100), days(100));
+    let again = params.signed_by(issuer.issuer.key(), &second.issuer).unwrap().der().clone();
+    let chain = [issuer.issue(&leaf_params(&[NAME])).der, issuer.der.clone(), again];
+
+    let mut trust = Trust::from_der([&first.der, &second.der]).unwrap();
+    trust.add_crl_der(&RootsId::public(), &first.crl(&[13])).unwrap();
+    trust.add_crl_der(&RootsId::public(), &second.crl_dated(&[], days(-2), days(-1))).unwrap();
+    let connector = connector("deterministic", Reason::CrlExpired, Revocation::IfConfigured);
+    let host = Host::parse(NAME).unwrap();
+    let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
+    let verdict = plan.judge(&chain, &trust, now());
+    assert_eq!((verdict.standing(), verdict.reason()), (Standing::LocalFault, Reason::CrlExpired));
+}

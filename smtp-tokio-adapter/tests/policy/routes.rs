@@ -2,6 +2,7 @@
 
 use smtp_proto::route;
 use smtp_proto::wire::host::HostName;
+use smtp_tls_policy::pki::RootsId;
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tokio_adapter::{Candidate, Hosts, Skip};
 
@@ -47,6 +48,38 @@ async fn what_holds_for_the_whole_domain_dials_nobody() {
         (&[RecipientStatus::Deferred(status(4, 7, 5))][..], Some(Reason::PolicyUnavailable))
     );
     assert_eq!(sender.lookups.asked(), [""; 0]);
+}
+
+/// The host with the good certificate cannot be judged, and the next one would take the mail in clear
+/// text: for a fault of this side it must not get it.
+#[tokio::test]
+async fn missing_roots_defer_and_no_host_gets_the_mail_in_clear_text() {
+    let without_tls = server::ServerConfig { starttls: server::StartTls::No, ..smtp() };
+    let world = World::with(DnsStatus::Insecure, smtp(), without_tls).await;
+    let (sender, first, second) = world.sender();
+    let mut lost = connector(Posture::Deterministic);
+    lost.roots = RootsId::new("lost");
+    // The second time as the first: this host is not remembered to have broken TLS.
+    for connections in 1..=2 {
+        let report = send(&sender, &lost, &plain()).await;
+        assert_eq!(report.words, [RecipientStatus::Deferred(status(4, 3, 5))]);
+        assert_eq!((first.connections(), second.connections()), (connections, 0));
+        assert_eq!((first.messages(), second.messages()), (vec![], vec![]));
+        assert!(!report.clear_next_run);
+        assert_eq!(report.sessions().count(), 0, "no failure of the peer is reported");
+        assert_eq!(
+            report.attempts[0].decision.sentence,
+            "not delivered, because the trusted roots that the certificate is judged by are not \
+             loaded here (chain, set of roots \"lost\"); the fault is on this side; under posture \
+             deterministic of connector test"
+        );
+    }
+    // Without TLS nothing has to be judged: what the peer does not offer is its own answer.
+    let mut lax = connector(Posture::Opportunistic);
+    lax.roots = RootsId::new("lost");
+    let report = send(&sender, &lax, &plain()).await;
+    assert_eq!(report.words, [RecipientStatus::Delivered]);
+    assert_eq!(first.messages(), [(false, true)]);
 }
 
 #[tokio::test]
