@@ -73,8 +73,8 @@ impl World {
     }
 }
 
-/// One listener: a partner whose domain is tied to a certificate, one who may have any from these roots, one of whom it is
-/// only written down, and the world.
+/// One listener with four connectors: `tied` to a certificate name, `any` certificate from the
+/// partners' roots, `noted` only, and one for all other domains, which asks for none.
 fn connectors() -> InboundConnectors {
     let connector = |name: &str, certificate| {
         let namespace = Namespace::parse(&format!("{name}.example")).unwrap();
@@ -113,7 +113,7 @@ fn a_listener_judges_at_mail_what_the_handshake_showed() {
     let unreadable = version_1();
     let missing = ("554 5.7.0", Reason::ClientCertMissing);
     for version in VERSIONS {
-        // What the client shows; what `tied`, `any` say. `noted` and the world take everybody.
+        // What the client shows, and the answers of `tied` and `any`. The other two accept it all.
         for (name, shown, tied, any) in [
             ("nothing", None, Some(missing), Some(missing)),
             ("good", Some(&good), None, None),
@@ -146,7 +146,7 @@ fn a_listener_judges_at_mail_what_the_handshake_showed() {
             let session = world.connect(shown, version);
             let chain: Vec<CertificateDer<'_>> =
                 session.peer_certificates().unwrap_or_default().to_vec();
-            // Some connector takes mail from anybody: nobody is sent away before MAIL.
+            // Some connector takes mail from any client, so none is refused before MAIL.
             assert!(admit_handshake(&connectors, &chain, &*world.trust, now()).is_ok());
             for (sender, expected) in
                 [("tied", tied), ("any", any), ("noted", None), ("elsewhere", None)]
@@ -170,7 +170,8 @@ fn a_listener_judges_at_mail_what_the_handshake_showed() {
     }
 }
 
-/// An identity belongs to the connector that names it: nobody else's connection shows it, not even to the same host.
+/// An identity belongs to the connector that names it: no other connection shows it, not even to
+/// the same host.
 #[test]
 fn an_identity_is_shown_for_its_own_connector_only() {
     let world = World::new();

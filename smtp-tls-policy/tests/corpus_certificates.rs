@@ -181,7 +181,8 @@ fn corpus_pkits() {
     });
 }
 
-/// Rows on which rustls-webpki differed from the suite when they were collected: the judge is never worse than both.
+/// Rows on which rustls-webpki differed from the suite when they were collected: the judge is never
+/// worse than both.
 #[test]
 fn corpus_x509_limbo_divergent_info() {
     run("x509_limbo_divergent_info.jsonl", |value, row| {

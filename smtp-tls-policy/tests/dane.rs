@@ -94,7 +94,8 @@ mod records {
             let set = TlsaSet::new(domain(HOST), &[record]);
             set.unusable().first().map(|(_, why)| *why)
         };
-        // A key begins as a certificate does, and has no serial number; a certificate has an algorithm where a key has bits.
+        // A key begins as a certificate does, and has no serial number; a certificate has an
+        // algorithm where a key has bits.
         let serial_number = 2 + 2;
         let (_, certificate) = x509_parser::parse_x509_certificate(&leaf.der).unwrap();
         let algorithm = 4 + certificate.tbs_certificate.as_ref().len();
@@ -128,7 +129,8 @@ mod records {
         let set = TlsaSet::new(domain(HOST), &many);
         assert_eq!(set.usable().len(), MAX_TLSA_RECORDS);
         assert_eq!(set.unusable(), [(MAX_TLSA_RECORDS, Unusable::TooMany)]);
-        // Whatever the order of the answer, the same records count, and those of no use take no place of others.
+        // Whatever the order of the answer, the same records count, and those of no use take no
+        // place of others.
         let mut reversed = many.clone();
         reversed.reverse();
         assert_eq!(TlsaSet::new(domain(HOST), &reversed).usable(), set.usable());
@@ -226,7 +228,8 @@ mod end_entity {
                 let scene = Scene::new(vec![record(3, selector, matching, &octets)]);
                 assert_eq!(scene.judge(&[&leaf.der, &root.der]), Reason::TlsOk);
                 assert_eq!(scene.judge(&[&leaf.der]), Reason::TlsOk);
-                // Another certificate, though of the same authority and name; and not elsewhere in the chain.
+                // Another certificate, though of the same authority and name; and not elsewhere in
+                // the chain.
                 assert_eq!(scene.judge(&[&other.der, &root.der]), Reason::DaneMismatch);
                 assert_eq!(scene.judge(&[&other.der, &leaf.der]), Reason::DaneMismatch);
                 assert_eq!(scene.judge(&[]), Reason::CertMissing);
@@ -396,7 +399,8 @@ mod trust_anchor {
         assert_eq!(scene.judge(&[&leaf.der, &narrow.der]), Reason::CertConstraintViolated);
     }
 
-    /// RFC 7672, 3.2.2: base domain, next hop, expanded next hop; only the first behind insecure MX records.
+    /// RFC 7672, 3.2.2: base domain, next hop, expanded next hop; only the first after insecure MX
+    /// records.
     #[test]
     fn names() {
         for (name, secure, insecure) in [
@@ -430,7 +434,8 @@ mod trust_anchor {
         }
     }
 
-    /// A host that is the authority of its own certificate: as an authority or not, but signed by itself.
+    /// A host that is the authority of its own certificate: as an authority or not, but signed by
+    /// itself.
     #[test]
     fn the_host_itself() {
         for is_ca in [false, true] {
@@ -493,7 +498,8 @@ mod trust_anchor {
     }
 }
 
-/// Each host of an MX set by its own records; a worse one with records does not outrank a better one without.
+/// Each host of an MX set by its own records; a worse one with records does not outrank a better
+/// one without.
 #[test]
 fn a_set_of_which_some_hosts_have_records() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Deterministic);

@@ -196,8 +196,8 @@ fn recorded_checks_are_judged_after_the_handshake() {
     assert_eq!(verdict.defect().unwrap().reason(), Reason::CertUnknownIssuer);
 }
 
-/// RFC 8689, 4.2.1: QUIT for who fails a message with REQUIRETLS, so the handshake goes on; but no certificate of ours is
-/// shown to who is not known.
+/// RFC 8689, section 4.2.1: a server that fails a message with REQUIRETLS gets QUIT, so the
+/// handshake goes on. But no certificate of ours is shown to an unknown server.
 #[test]
 fn requiretls_is_judged_after_the_handshake_unless_an_identity_would_be_shown() {
     let (root, private) = (Authority::new("Root"), Authority::new("Private"));
@@ -288,7 +288,8 @@ fn a_resumed_session_is_judged_again() {
     let verdict = judge_session(&plan, &pair.client, &*trust, now());
     assert!(verdict.is_authenticated());
 
-    // The certificate expires while the ticket lives: the verifier is not asked, the stored chain is.
+    // The certificate expires while the ticket lives: the verifier is not asked, the stored chain
+    // is.
     let late = NOW + 3600;
     clock.0.store(late, Ordering::Relaxed);
     let pair = shake(config, peer.server.clone(), &plan).unwrap();
@@ -308,8 +309,8 @@ fn a_resumed_session_is_judged_again() {
     assert_eq!(verdict_of(&error).unwrap().reason(), Reason::CertExpired);
 }
 
-/// A list is replaced between two handshakes on one `ClientTls`: what was known before is not resumed, and the peer is
-/// refused. Who still holds a configuration of before does not get around it either.
+/// A list is replaced between two handshakes on one `ClientTls`: what was known before is not
+/// resumed, and the peer is refused. So it is with a configuration that was made before.
 #[test]
 fn a_list_replaced_between_two_handshakes() {
     let peer = Resuming::new();

@@ -1,4 +1,5 @@
-//! Chains and lists that are made to cost time: each is answered soon, within budgets, on a small stack.
+//! Chains and lists that are made to cost time: each is answered soon, within budgets, on a small
+//! stack.
 
 mod common;
 
@@ -13,7 +14,8 @@ use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
 const HOST: &str = "mx.example.com";
-/// Far above what any of these takes, also in a debug build on a busy machine, and far below what they are made for.
+/// Far above what any of these takes, also in a debug build on a busy machine, and far below what
+/// they are made for.
 const SOON: Duration = Duration::from_secs(10);
 /// What a thread has by default is 2 MiB; musl gives 128 KiB.
 const SMALL_STACK: usize = 256 * 1024;
@@ -46,14 +48,16 @@ fn judge(plan: &Plan, trust: &Trust, chain: &[CertificateDer<'static>]) -> Reaso
     verdict.reason()
 }
 
-/// A mesh of authorities that share a name and are each signed by a good root, and whose own lists are all in the way.
+/// A mesh of authorities that share a name and are each signed by a good root, and whose own lists
+/// are all in the way.
 #[test]
 fn many_authorities_of_one_name_with_lists_along_the_way() {
     let root = Authority::new("Root");
     let mut trust = trust(&root);
     let twins: Vec<_> = (0..14).map(|_| root.below("Twin", |_| {})).collect();
     for _ in 0..8 {
-        // Lists of that name by yet another key: each has to be tried with each key, and none of them fits.
+        // Lists of that name by yet another key: each has to be tried with each key, and none of
+        // them fits.
         trust.add_crl_der(&RootsId::public(), &Authority::new("Twin").crl(&[])).unwrap();
     }
     let leaf = twins[13].issue(&leaf_params(&[HOST])).der;
@@ -110,7 +114,8 @@ fn chains_that_are_too_long() {
     }
     let chain = [leaf, vec![0x30; 10 << 20].into()];
     assert_eq!(judge(&plan, &trust(&root), &chain), Reason::CertTooCostly);
-    // The smallest certificates there are, thousands of them: all of one name, and no two of one name.
+    // The smallest certificates there are, thousands of them: all of one name, and no two of one
+    // name.
     let tiny = |subject: &[u8], issuer: &[u8]| {
         let empty = tlv(0x30, &[]);
         let (subject, issuer) = (tlv(0x30, subject), tlv(0x30, issuer));
@@ -270,7 +275,8 @@ fn deep_nesting() {
     }
 }
 
-/// A list is read in linear time, whatever stands in it: twice as long, and not much more than twice the time.
+/// A list is read in linear time, whatever its contents: twice as long, and not much more than
+/// twice the time.
 #[test]
 fn a_list_of_small_extensions() {
     let root = Authority::new("Root");

@@ -152,7 +152,8 @@ fn a_newer_list_takes_the_place_of_an_older_one() {
     assert_eq!(judge(), Reason::TlsOk);
 }
 
-/// Before any chain has shown the issuer's key: where the issuer is a root of the set, its key is known all the same.
+/// Before any chain has shown the issuer's key: where the issuer is a root of the set, its key is
+/// known all the same.
 #[test]
 fn a_forged_list_does_not_displace_one_that_was_never_asked() {
     let (root, impostor) = (Authority::new("Root"), Authority::new("Root"));
@@ -232,7 +233,8 @@ fn two_keys_under_one_name_replace_each_their_own_list() {
     assert_eq!(count(&live), 3);
 }
 
-/// While no key of the issuer is known, a list that is fetched again and again does not fill memory.
+/// While no key of the issuer is known, a list that is fetched again and again does not fill
+/// memory.
 #[test]
 fn lists_of_unknown_keys_are_bounded() {
     let root = Authority::new("Root");
@@ -270,8 +272,8 @@ fn lists_of_one_issuer_for_different_certificates_stay_beside_each_other() {
     assert_eq!(count(), 4);
 }
 
-/// Replacing one issuer's list neither parses nor verifies that of another one again, and its own signature is verified
-/// before any handshake.
+/// Replacing one issuer's list neither parses nor verifies that of another one again, and its own
+/// signature is verified before any handshake.
 #[test]
 fn what_stays_is_shared_and_verified_once() {
     let (one, other) = (Authority::new("One"), Authority::new("Other"));
@@ -307,7 +309,8 @@ fn what_stays_is_shared_and_verified_once() {
     }
 }
 
-/// Two authorities of one name: a long list is not hashed again and again for the key that did not sign it.
+/// Two authorities of one name: a long list is not hashed again and again for the key that did not
+/// sign it.
 #[test]
 fn what_did_not_verify_is_remembered_too() {
     let (old, new) = (Authority::new("Root"), Authority::new("Root"));
@@ -329,7 +332,8 @@ fn what_did_not_verify_is_remembered_too() {
     assert_eq!((judge(), judge(), judge()), (3, 1, 1));
 }
 
-/// Roots and lists that are replaced together are seen together, and a list never goes back, however many threads judge.
+/// Roots and lists that are replaced together are seen together, and a list never goes back,
+/// however many threads judge.
 #[test]
 fn a_judgement_sees_one_trust_from_start_to_end() {
     let worlds: Vec<_> = ["One", "Other"]

@@ -1,5 +1,6 @@
-//! The classes of cases that the public suites (x509-limbo, BetterTLS, PKITS) are made of, with certificates made here: what
-//! is right on the few of their rows that a clone may have beside it must be right on the rest.
+//! The classes of cases that the public suites (x509-limbo, BetterTLS, PKITS) are made of, with
+//! certificates made here: what is right on the few of their rows that a clone may have beside it
+//! must be right on the rest.
 
 mod common;
 
@@ -147,7 +148,8 @@ fn names() {
             Chain { names: &[], leaf: |params| common_name(params, HOST), ..PLAIN },
             CertNameMismatch,
         ),
-        // rfc5280::san::noncritical-with-empty-subject is for the issuer to keep; critical, it is in order.
+        // rfc5280::san::noncritical-with-empty-subject is for the issuer to keep; critical, it is
+        // in order.
         (
             "empty subject",
             Chain {
@@ -354,7 +356,8 @@ fn name_constraints() {
     ]);
 }
 
-/// RFC 5280, 4.2.1.10: without alternative names, constraints on mailboxes bind the subject's emailAddress.
+/// RFC 5280, 4.2.1.10: without alternative names, constraints on mailboxes bind the subject's
+/// emailAddress.
 #[test]
 fn mailboxes_in_subjects() {
     fn address(params: &mut CertificateParams, address: &str) {
@@ -525,7 +528,8 @@ fn extensions() {
             Chain { issuer: |p| p.custom_extensions.push(unknown(true)), ..PLAIN },
             CertUnsupported,
         ),
-        // RFC 5280, 4.2: "A certificate MUST NOT include more than one instance of a particular extension."
+        // RFC 5280, 4.2: "A certificate MUST NOT include more than one instance of a particular
+        // extension."
         (
             "twice",
             Chain {
@@ -610,7 +614,7 @@ fn paths() {
     let expired = root.below("Upper", |p| p.not_after = days(-1));
     let twin = root.below("Lower", |_| {});
     assert_eq!(reason(&[&expired.der, &twin.der, &lower.der, &upper.der]), TlsOk);
-    // Two authorities that vouch for each other, and nobody for them.
+    // Two authorities that vouch for each other, and no root for them.
     let (a, b) = (Authority::new("A"), Authority::new("B"));
     let signed = |name: &str, of: &Authority, by: &Authority| {
         authority(name, |_| {}).signed_by(of.issuer.key(), &by.issuer).unwrap().der().clone()
@@ -618,7 +622,8 @@ fn paths() {
     let (a_by_b, b_by_a) = (signed("A", &a, &b), signed("B", &b, &a));
     let looped = a.issue(&leaf_params(&[HOST])).der;
     assert_eq!(judge(HOST, &[looped, a_by_b, b_by_a], &[&root.der], 0), Reason::CertUnknownIssuer);
-    // CVE-2024-0567 and its like: a cross-signed root among the issuers, and the root itself as an issuer.
+    // CVE-2024-0567 and its like: a cross-signed root among the issuers, and the root itself as an
+    // issuer.
     let cross = signed("Root", &root, &other);
     assert_eq!(reason(&[&lower.der, &upper.der, &cross]), TlsOk);
 }

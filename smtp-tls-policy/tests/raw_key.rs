@@ -131,7 +131,7 @@ fn when_a_raw_key_may_be_asked_for() {
     assert!(!dane(Posture::Opportunistic, &[by_key.clone(), by_certificate]).takes_raw_key());
     assert!(!dane(Posture::Opportunistic, &[by_key.clone(), authority]).takes_raw_key());
     assert!(!dane(Posture::Verified, &[by_key]).takes_raw_key());
-    // Nobody is authenticated: there is nothing to gain.
+    // No peer is authenticated, so there is nothing to gain.
     assert!(!plain(Posture::Opportunistic).takes_raw_key());
     assert!(!plain(Posture::Encrypt).takes_raw_key());
     let pin = Pin::of_raw_key(&key.into());
@@ -203,8 +203,8 @@ fn a_replayed_key_is_refused() {
     );
 }
 
-/// What rustls 0.23 does not have: the choice of both. Each side that has one kind only refuses the other, and the
-/// caller connects again for certificates.
+/// What rustls 0.23 does not have: the choice of both. Each side that has one kind only refuses the
+/// other, and the caller connects again for certificates.
 #[test]
 fn either_kind_alone() {
     let root = Authority::new("Root");
@@ -268,7 +268,7 @@ fn a_listener_chooses_by_the_client_hello() {
 }
 
 proptest! {
-    /// Whatever stands in place of the key, there is an answer, and it is no.
+    /// Anything in place of the key is refused, and nothing panics.
     #[test]
     fn any_octets(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
         let plan = dane(Posture::Opportunistic, &[record(3, 1, 1, &octets)]);

@@ -95,8 +95,8 @@ impl LiveTrust {
 }
 
 impl LiveTrust {
-    /// Parses a revocation list that was fetched because it was wanted, and replaces its predecessors,
-    /// as [`Trust::replace_wanted_crl`] does.
+    /// Parses a revocation list that was fetched because it was wanted, and replaces its
+    /// predecessors, as [`Trust::replace_wanted_crl`] does.
     ///
     /// # Errors
     ///

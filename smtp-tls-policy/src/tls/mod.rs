@@ -5,10 +5,10 @@
 //! - A failed check of weight [`NotTls`](crate::rules::posture::Weight::NotTls) or
 //!   [`Refuse`](crate::rules::posture::Weight::Refuse) ends the handshake; the error carries the
 //!   [`Verdict`], and [`verdict_of`] finds it again. Any other error is a failed handshake.
-//! - For a message with REQUIRETLS the verifier accepts any certificate, because the client must send
-//!   QUIT to a server that fails (RFC 8689, section 4.2.1), and [`judge_session`] alone decides. If the
-//!   connector has a client identity, the verifier judges all the same: an unknown server must not see
-//!   the identity.
+//! - For a message with REQUIRETLS the verifier accepts any certificate, because the client must
+//!   send QUIT to a server that fails (RFC 8689, section 4.2.1), and [`judge_session`] alone
+//!   decides. If the connector has a client identity, the verifier judges all the same: an unknown
+//!   server must not see the identity.
 //! - A configuration belongs to one plan, one client identity and one generation of trust, and its
 //!   sessions are resumed under no other.
 //! - The verifier uses the trust that the store holds at the moment of the handshake.
@@ -342,8 +342,8 @@ impl Cache {
     }
 }
 
-/// The server name of a host for rustls: the plan's server name indication, or an address, for which
-/// rustls sends none.
+/// The server name of a host for rustls: the plan's server name indication, or an address, for
+/// which rustls sends none.
 ///
 /// # Errors
 ///

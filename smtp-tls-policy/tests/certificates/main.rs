@@ -272,7 +272,8 @@ fn limits() {
     assert_eq!(bench.judge(&[&leaf, &padding]), Reason::CertTooCostly);
 }
 
-/// A host below a bridge between authorities shows every cross certificate; few paths lead through them.
+/// A host below a bridge between authorities shows every cross certificate; few paths lead through
+/// them.
 #[test]
 fn a_long_chain_with_few_paths() {
     let (root, bridge) = (Authority::new("Root"), Authority::new("Bridge"));

@@ -1,5 +1,5 @@
-//! Revocation lists: which lists count for which certificates, and missing and stale lists under each
-//! rule.
+//! Revocation lists: which lists count for which certificates, and missing and stale lists under
+//! each rule.
 
 use super::*;
 
@@ -127,7 +127,8 @@ fn the_same_serial_from_another_issuer() {
 
 #[test]
 fn an_issuer_that_may_not_sign_lists() {
-    // rcgen makes no list for an issuer without cRLSign: the list comes from a twin with the same key and name.
+    // rcgen makes no list for an issuer without cRLSign: the list comes from a twin with the same
+    // key and name.
     let root = Authority::new("Root");
     let key = rcgen::KeyPair::generate().unwrap();
     let twin = rcgen::KeyPair::try_from(key.serialize_der().as_slice()).unwrap();
@@ -157,7 +158,8 @@ fn an_issuer_that_may_not_sign_lists() {
     assert_eq!(bench.judge(&[&leaf.der, &issuer.der]), Reason::CrlInvalid);
 }
 
-/// Authorities cut their lists into a hundred parts; that costs a handshake one signature, and no budget.
+/// Authorities cut their lists into a hundred parts; that costs a handshake one signature, and no
+/// budget.
 #[test]
 fn many_parts() {
     let root = Authority::new("Root");
@@ -219,8 +221,8 @@ fn a_list_for_some_certificates() {
         assert_eq!(judge(&[SERIAL], scope, points), revoked, "{points:?}");
         assert_eq!(judge(&[], scope, points), clear, "{points:?}");
     }
-    // RFC 5280, 6.3.3: a certificate without distribution points has that of its issuer's name. A list for another one
-    // may be a part of many: it revokes, and clears no certificate.
+    // RFC 5280, 6.3.3: a certificate without distribution points has that of its issuer's name. A
+    // list for another one may be a part of many: it revokes, and clears no certificate.
     assert_eq!(judge(&[SERIAL], None, &[]), Reason::CertRevoked);
     assert_eq!(judge(&[], None, &[]), Reason::RevocationUnknown);
     let (_, parsed) = x509_parser::parse_x509_certificate(&root.der).unwrap();

@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::der::Reader;
 
-/// The offsets of the entries' serial numbers in the list: a hash table with open addressing, at most
-/// two thirds full.
+/// The offsets of the entries' serial numbers in the list: a hash table with open addressing, at
+/// most two thirds full.
 ///
 /// A slot holds the offset of an INTEGER, and above it 32 bits of its hash, so that a look-up reads
 /// the list itself only if they agree. A free slot is 0, since no serial number can be at offset 0.
@@ -47,7 +47,7 @@ impl Serials {
     }
 
     /// The slot of this serial number, or the free one where it would be; and the upper half of
-    /// what stands there.
+    /// its contents.
     fn find(&self, der: &[u8], serial: &[u8]) -> (usize, u64) {
         let mask = self.slots.len() - 1;
         let hash = self.hasher.hash_one(serial);
