@@ -195,7 +195,7 @@ impl Crls {
     }
 }
 
-/// What [`Crls::replace`] did.
+/// What [`Trust::replace_crl`](crate::pki::trust::Trust::replace_crl) did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Replaced {
     /// The list was added, and replaced no other.
