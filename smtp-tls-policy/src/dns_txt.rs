@@ -1,7 +1,8 @@
-//! What the TXT records of MTA-STS (RFC 8461, 3.1) and of TLSRPT (RFC 8460, 3) have in common: which record of a set
-//! counts, and the grammar of its fields.
+//! What the TXT records of MTA-STS (RFC 8461, section 3.1) and of TLSRPT (RFC 8460, section 3) have
+//! in common: which record of a set counts, and the grammar of its fields.
 
-/// Longest name of a field, in bytes (RFC 8461, 3.1 and RFC 8460, 3: one character and up to 31 more).
+/// Longest name of a field, in bytes (RFC 8461, section 3.1 and RFC 8460, section 3: one character
+/// and up to 31 more).
 pub const MAX_FIELD_NAME_LEN: usize = 32;
 
 /// Why a set of TXT records announces nothing, although a record in it seems to.
@@ -38,7 +39,8 @@ pub enum TxtError {
     },
 }
 
-/// The one record of a set that has this version, its strings joined without spaces; `None` where none has.
+/// The one record of a set that has this version, its strings joined without spaces; `None` where
+/// none has.
 pub(crate) fn select<R, S>(records: &[R], version: &str) -> Result<Option<Vec<u8>>, TxtError>
 where
     R: AsRef<[S]>,
@@ -47,8 +49,9 @@ where
     let begins = |record: &&R| {
         let mut bytes = record.as_ref().iter().flat_map(|string| string.as_ref()).copied();
         let versioned = version.bytes().all(|expected| bytes.next() == Some(expected));
-        // RFC 8461, 3.1: of several records only those count that begin with "v=STSv1;", to the letter. A record that
-        // is alone may have what the grammar allows in front of its first semicolon.
+        // RFC 8461, section 3.1: of several records only those count that begin with "v=STSv1;", to
+        // the letter. A record that is alone may have what the grammar allows in front of its first
+        // semicolon.
         versioned
             && match bytes.next() {
                 Some(b';') => true,
@@ -89,8 +92,8 @@ pub(crate) fn fields<'t>(
         loop {
             let (index, part) = parts.next()?;
             let is_last = parts.peek().is_none();
-            // *WSP ";" *WSP. White space at the end of the record, as DNS panels leave it, is beyond
-            // the grammar and cannot mean anything.
+            // *WSP ";" *WSP. White space at the end of the record, as DNS panels leave it, is
+            // beyond the grammar and cannot mean anything.
             let part = trim_end(part);
             let part = if index == 0 { part } else { trim_start(part) };
             match (index, part) {
@@ -115,7 +118,8 @@ fn field(index: usize, part: &[u8]) -> Result<Field<'_>, TxtError> {
     Ok(Field { index, name, value })
 }
 
-/// `(ALPHA / DIGIT) *31(ALPHA / DIGIT / "_" / "-" / ".")`: a field's name, in a TXT record and in a policy alike.
+/// `(ALPHA / DIGIT) *31(ALPHA / DIGIT / "_" / "-" / ".")`: a field's name, in a TXT record and in a
+/// policy alike.
 pub(crate) fn is_name(name: &str) -> bool {
     name.len() <= MAX_FIELD_NAME_LEN
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())

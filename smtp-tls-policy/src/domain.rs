@@ -5,12 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Longest domain name, in bytes, without its trailing dot (RFC 1035, 2.3.4: 255 octets on the wire).
+/// Longest domain name, in bytes, without its trailing dot (RFC 1035, section 2.3.4: 255 octets on
+/// the wire).
 pub const MAX_DOMAIN_LEN: usize = 253;
-/// Longest label of a domain name, in bytes (RFC 1035, 2.3.4).
+/// Longest label of a domain name, in bytes (RFC 1035, section 2.3.4).
 pub const MAX_LABEL_LEN: usize = 63;
 
-/// A domain name in the spelling in which names are compared: lower case, A-labels, no trailing dot.
+/// A domain name in the spelling in which names are compared: lower case, A-labels, no trailing
+/// dot.
 ///
 /// ```
 /// use smtp_tls_policy::Domain;
@@ -22,9 +24,9 @@ pub const MAX_LABEL_LEN: usize = 63;
 pub struct Domain(Arc<str>);
 
 impl Domain {
-    /// Reads a domain name: letters, digits, hyphens and underscores in labels of 1 to 63 bytes, 253 bytes in all,
-    /// with or without one trailing dot, or with the feature `idna` an internationalised name, which becomes A-labels
-    /// (RFC 5891).
+    /// Reads a domain name: letters, digits, hyphens and underscores in labels of 1 to 63 bytes,
+    /// 253 bytes in all, with or without one trailing dot, or with the feature `idna` an
+    /// internationalised name, which becomes A-labels (RFC 5891).
     pub fn parse(text: &str) -> Result<Self, DomainError> {
         let text = text.strip_suffix('.').unwrap_or(text);
         if text.is_empty() {
@@ -97,7 +99,8 @@ fn check(name: &str) -> Result<(), DomainError> {
         if label.len() > MAX_LABEL_LEN {
             return Err(DomainError::LabelTooLong);
         }
-        // Underscores are no host name characters (RFC 1123, 2.1), but names with them are in use.
+        // Underscores are no host name characters (RFC 1123, section 2.1), but names with them are
+        // in use.
         let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         if !label.bytes().all(good) {
             return Err(DomainError::Character);
@@ -145,10 +148,11 @@ pub enum DomainError {
     /// A label of more than [`MAX_LABEL_LEN`] bytes.
     #[error("a label of the name is longer than 63 bytes")]
     LabelTooLong,
-    /// A byte which no domain name contains; `*` is one, save as the whole first label of a namespace.
+    /// A byte which no domain name contains; `*` is one, save as the whole first label of a
+    /// namespace.
     #[error("the name has a character that no domain name contains")]
     Character,
-    /// A label begins or ends with a hyphen (RFC 1123, 2.1).
+    /// A label begins or ends with a hyphen (RFC 1123, section 2.1).
     #[error("a label of the name begins or ends with a hyphen")]
     Hyphen,
     /// An internationalised name which has no A-label form (RFC 5891).
@@ -157,12 +161,12 @@ pub enum DomainError {
     /// An IP address where a domain name is needed.
     #[error("an IP address is not a domain name")]
     Address,
-    /// A bracketed text which is no address literal (RFC 5321, 4.1.3).
+    /// A bracketed text which is no address literal (RFC 5321, section 4.1.3).
     #[error("the address literal is not valid")]
     Literal,
 }
 
-/// A place to send mail to: a domain name, or an address (RFC 5321, 4.1.3).
+/// A place to send mail to: a domain name, or an address (RFC 5321, section 4.1.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Host {
     /// A domain name.
@@ -172,11 +176,12 @@ pub enum Host {
 }
 
 impl Host {
-    /// Reads a domain name, an address, or an address literal: `mx.example`, `192.0.2.1`, `[192.0.2.1]`, `[IPv6:2001:db8::1]`.
+    /// Reads a domain name, an address, or an address literal: `mx.example`, `192.0.2.1`,
+    /// `[192.0.2.1]`, `[IPv6:2001:db8::1]`.
     pub fn parse(text: &str) -> Result<Self, DomainError> {
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or(DomainError::Literal)?;
-            // RFC 5321, 4.1.3: the tag is compared without regard to case.
+            // RFC 5321, section 4.1.3: the tag is compared without regard to case.
             let tagged = inner.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:"));
             let address = match tagged {
                 Some(_) => inner[5..].parse::<Ipv6Addr>().map(IpAddr::V6),
@@ -225,8 +230,8 @@ impl fmt::Display for Host {
 
 /// An address namespace: the mail domains that a connector serves.
 ///
-/// Written `example.com`, `*.example.com` or `*`. Of several that hold a domain the most specific wins: the exact
-/// name, then the subdomain wildcard with the most labels, then the default.
+/// Written `example.com`, `*.example.com` or `*`. Of several that hold a domain the most specific
+/// wins: the exact name, then the subdomain wildcard with the most labels, then the default.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Namespace {
     /// This domain only.

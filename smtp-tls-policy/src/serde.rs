@@ -1,8 +1,8 @@
 //! Plans, verdicts, refusals and what they consist of, as data. Needs the feature `serde`.
 //!
-//! What has a written form (names, pins, TLSA records, statuses, dates) is that text; what is one of a few is its name in
-//! lower case, joined by hyphens; a failure carries code, status, TLSRPT result type and sentence. `tests/golden/machine.json`
-//! has one of each.
+//! What has a written form (names, pins, TLSA records, statuses, dates) is that text; what is one
+//! of a few is its name in lower case, joined by hyphens; a failure carries code, status, TLSRPT
+//! result type and sentence. `tests/golden/machine.json` has one of each.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};

@@ -151,7 +151,8 @@ fn corpus_mta_sts_fetch_scenarios() {
             Discovered::Fetch(fetch) => {
                 let http = &row["http"];
                 let body = http["body"].as_str().unwrap_or_default();
-                // The suite shows the certificates of its hosts only in their names. To judge them is the caller's part.
+                // The suite shows the certificates of its hosts only in their names. To judge them
+                // is the caller's part.
                 let response = match http["status"].as_u64() {
                     _ if domain.as_str().starts_with("bad-cert") => Err(FetchError::Certificate),
                     None => Err(FetchError::Unreachable),

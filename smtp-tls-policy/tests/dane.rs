@@ -45,7 +45,7 @@ mod records {
         wire.extend([10; 32]);
         assert_eq!(record.to_wire(), wire);
         assert_eq!(TlsaRecord::from_wire(&wire), Ok(record.clone()));
-        // RFC 6698, 2.2: white space within the data, hexadecimal in either case.
+        // RFC 6698, section 2.2: white space within the data, hexadecimal in either case.
         let spaced = TlsaRecord::parse("3 1\t1 0A0a0A 0a0 a").unwrap();
         assert_eq!(spaced.data, [10; 5]);
         for (text, error) in [
@@ -118,7 +118,7 @@ mod records {
             }
             assert_eq!(raw(usage, 2, 1, &[0; 32]), Some(Unusable::Selector));
         }
-        // RFC 7672, 3.1.3.
+        // RFC 7672, section 3.1.3.
         for usage in [0, 1, 4, 255] {
             assert_eq!(raw(usage, 1, 1, &[0; 32]), Some(Unusable::Usage));
         }
@@ -144,7 +144,8 @@ mod records {
         assert_eq!(TlsaSet::new(domain(HOST), &crowded).usable(), set.usable());
     }
 
-    /// RFC 7671, 9: per usage and selector, after the unusable are gone; Full(0) is no digest.
+    /// RFC 7671, section 9: per usage and selector, after the unusable are gone; Full(0) is no
+    /// digest.
     #[test]
     fn digest_agility() {
         let leaf = Authority::new("Root").issue(&leaf_params(&[HOST]));
@@ -237,7 +238,8 @@ mod end_entity {
         }
     }
 
-    /// RFC 7672, 3.1.1 and 3.2.1: neither dates nor names nor anything else of the certificate.
+    /// RFC 7672, sections 3.1.1 and 3.2.1: neither dates nor names nor anything else of the
+    /// certificate.
     #[test]
     fn nothing_else_is_looked_at() {
         let root = Authority::new("Root");
@@ -255,7 +257,7 @@ mod end_entity {
         }
     }
 
-    /// The weaker digest does not count where a stronger one is (RFC 7671, 9).
+    /// The weaker digest does not count where a stronger one is (RFC 7671, section 9).
     #[test]
     fn the_strongest_digest_decides() {
         let root = Authority::new("Root");
@@ -305,7 +307,7 @@ mod trust_anchor {
         }
     }
 
-    /// RFC 7671, 5.2.2 and 5.2.3: full data brings the authority; a digest cannot.
+    /// RFC 7671, sections 5.2.2 and 5.2.3: full data brings the authority; a digest cannot.
     #[test]
     fn an_authority_that_is_not_in_the_chain() {
         let pki = pki(&leaf_params(&[HOST]));
@@ -371,7 +373,7 @@ mod trust_anchor {
         assert_eq!(Scene::new(vec![record(2, 0, 1, &root.der)]).judge(&chain), Reason::CertExpired);
     }
 
-    /// RFC 7671, 5.2.1: the constraints of the authority's certificate hold.
+    /// RFC 7671, section 5.2.1: the constraints of the authority's certificate hold.
     #[test]
     fn constraints_of_the_authority() {
         let root = Authority::new("Root");
@@ -399,8 +401,8 @@ mod trust_anchor {
         assert_eq!(scene.judge(&[&leaf.der, &narrow.der]), Reason::CertConstraintViolated);
     }
 
-    /// RFC 7672, 3.2.2: base domain, next hop, expanded next hop; only the first after insecure MX
-    /// records.
+    /// RFC 7672, section 3.2.2: base domain, next hop, expanded next hop; only the first after
+    /// insecure MX records.
     #[test]
     fn names() {
         for (name, secure, insecure) in [
@@ -422,7 +424,7 @@ mod trust_anchor {
                 assert_eq!(reason, expected, "{name} {mx:?}");
             }
         }
-        // RFC 7672, 3.2.3: the CN-ID only where there is no DNS-ID.
+        // RFC 7672, section 3.2.3: the CN-ID only where there is no DNS-ID.
         for (names, reason) in
             [(&[][..], Reason::TlsOk), (&["other.example"], Reason::CertNameMismatch)]
         {
@@ -518,7 +520,7 @@ fn a_set_of_which_some_hosts_have_records() {
     assert_eq!(floor(&TlsaFact::Failed), Err((Reason::TlsaLookupFailed, false)));
 }
 
-/// Insecure MX records: never called verified delivery to the next hop (RFC 7672, 2.2.1).
+/// Insecure MX records: never called verified delivery to the next hop (RFC 7672, section 2.2.1).
 #[test]
 fn trusted_is_not_verified() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);

@@ -132,7 +132,7 @@ fn plans() {
             .map(Reference::to_string)
             .collect();
         assert_eq!(compared.join(" "), names, "{at}");
-        // RFC 6066, 3: names only.
+        // RFC 6066, section 3: names only.
         let sni = plan.sni().map(Domain::as_str);
         match (plan.attempt(), host.domain()) {
             (Attempt::Clear, _) => assert_eq!(sni, None),

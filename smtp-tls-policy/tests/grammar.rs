@@ -1,8 +1,9 @@
-//! The texts of MTA-STS (RFC 8461, 3.1 and 3.2) and TLSRPT (RFC 8460, 3) by the ABNF of their RFCs: what the grammar has is
-//! read, and what it has not is refused.
+//! The texts of MTA-STS (RFC 8461, sections 3.1 and 3.2) and TLSRPT (RFC 8460, section 3) by the
+//! ABNF of their RFCs: what the grammar has is read, and what it has not is refused.
 //!
-//! The grammars stand here as they stand in the RFCs, for a matcher that knows all ends of a rule at once. Sentences are
-//! generated, then changed in one place; the parsers must say what the matcher says.
+//! The grammars stand here as they stand in the RFCs, for a matcher that knows all ends of a rule
+//! at once. Sentences are generated, then changed in one place; the parsers must say what the
+//! matcher says.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -103,8 +104,9 @@ fn sts_record() -> Rule {
     record("v=STSv1", alt(vec![id, seq(vec![ext_name(), literal("="), ext_value()])]))
 }
 
-/// RFC 3986, A, as far as mailto and https need it: `scheme ":" hier-part [ "?" query ] [ "#" fragment ]`, less the three
-/// characters that RFC 8460 takes away. Square brackets, which only an address of version 6 has, stand in no sentence here.
+/// RFC 3986, A, as far as mailto and https need it:
+/// `scheme ":" hier-part [ "?" query ] [ "#" fragment ]`, less the three characters that RFC 8460
+/// takes away. Square brackets, which only an address of version 6 has, stand in no sentence here.
 fn uri() -> Rule {
     let pct = || {
         seq(vec![literal("%"), class(|b| b.is_ascii_hexdigit()), class(|b| b.is_ascii_hexdigit())])
@@ -231,7 +233,8 @@ proptest! {
         change in change("v=STSv1;id aZ9-_.%:<>\t\u{0}\u{7f}\u{e9}"),
     ) {
         let text = changed(&text, &change);
-        // Of two ids the first counts: which of two rules a broken one matches, the grammar leaves open.
+        // Of two ids the first counts: which of two rules a broken one matches, the grammar leaves
+        // open.
         prop_assume!(count(&text, &[';'], "id=") <= 1);
         let has_id = count(&text, &[';'], "id=") == 1 && {
             let id = text.split(';').find_map(|field| field.trim_start_matches([' ', '\t']).strip_prefix("id="));
@@ -297,7 +300,8 @@ proptest! {
         lines.rotate_left(by);
         let text = lines.join(&crlf) + if last { &crlf } else { "" };
         let text = changed(&text, &change);
-        // Twice the same key: the first counts, and which rule a broken one matches, the grammar leaves open.
+        // Twice the same key: the first counts, and which rule a broken one matches, the grammar
+        // leaves open.
         let keys = ["version:", "mode:", "max_age:"];
         let ends = ['\n'];
         let seen = keys.map(|key| count(&text, &ends, key));

@@ -1,4 +1,5 @@
-//! Plans, verdicts and refusals as data: a golden file with one of each, which machines may rely on.
+//! Plans, verdicts and refusals as data: a golden file with one of each, which machines may rely
+//! on.
 
 mod common;
 

@@ -77,8 +77,8 @@ fn the_oldest_gives_way() {
     assert!(nothing.is_empty());
 }
 
-/// From the failure to the plan: a stall as much as a failure leads to clear text at once where clear text would be the
-/// end of it anyway, and to nothing else anywhere, until it is forgotten.
+/// From the failure to the plan: a stall as much as a failure leads to clear text at once where
+/// clear text would be the end of it anyway, and to nothing else anywhere, until it is forgotten.
 #[test]
 fn what_is_remembered_reaches_the_plan_and_never_a_floor() {
     let start = Instant::now();

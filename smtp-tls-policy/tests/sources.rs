@@ -1,7 +1,8 @@
 //! Sources raise and none lowers, in whatever order they come.
 //!
-//! What is raised is what becomes of the mail: clear text, TLS with anybody, TLS with a peer that is known, no mail.
-//! `second_formulation` says which of these it must be; here it only must not sink.
+//! What is raised is what becomes of the mail: clear text, TLS with anybody, TLS with a peer that
+//! is known, no mail. `second_formulation` says which of these it must be; here it only must not
+//! sink.
 
 mod common;
 
@@ -216,8 +217,8 @@ impl Further {
                 }
                 connector.require_tls = true;
             }
-            // From a posture that knows no certificate to one that knows this one only; a demand for a known peer takes the
-            // connector's check, whichever that is.
+            // From a posture that knows no certificate to one that knows this one only; a demand
+            // for a known peer takes the connector's check, whichever that is.
             Self::Pinned
                 if known.demands.iter().any(|demand| demand.floor == Floor::Authenticated) =>
             {
@@ -232,8 +233,8 @@ impl Further {
                 connector.pins = vec![Pin::of_certificate(&WORLD.certificates[1])];
             }
             Self::Records(records) => {
-                // RFC 8689, 4.2.1: REQUIRETLS takes DANE in place of PKIX; dane-only asks for the records; and a knob lets
-                // them stand in for MTA-STS.
+                // RFC 8689, section 4.2.1: REQUIRETLS takes DANE in place of PKIX; dane-only asks
+                // for the records; and a knob lets them stand in for MTA-STS.
                 let wanted =
                     known.message == MessageTls::Required || known.posture() == Posture::DaneOnly;
                 let instead = more.connector.as_ref()?.sts == StsRule::UnlessDane;
@@ -243,7 +244,7 @@ impl Further {
                 more.records = records.clone();
             }
             Self::Sts(policy) => {
-                // RFC 8689, 4.2.1: the policy vouches for the host.
+                // RFC 8689, section 4.2.1: the policy vouches for the host.
                 if known.sts.policy != StsPolicy::None || known.message == MessageTls::Required {
                     return None;
                 }
@@ -476,7 +477,8 @@ proptest! {
         }
     }
 
-    /// RFC 8689, 4.2.2, and the rules: `TLS-Required: No` is the one source that lowers, and it lowers what is published.
+    /// RFC 8689, section 4.2.2, and the rules: `TLS-Required: No` is the one source that lowers,
+    /// and it lowers what is published.
     #[test]
     fn tls_required_no_lowers_what_is_published_and_nothing_else(known in known()) {
         let mut default = known.clone();
@@ -562,8 +564,9 @@ proptest! {
     }
 }
 
-/// Found by the second formulation: an address in place of a name in an MX record, which a forger may have put there,
-/// went past a policy in mode `enforce`, whose patterns no address matches (RFC 8461, 4.1 and 5).
+/// Found by the second formulation: an address in place of a name in an MX record, which a forger
+/// may have put there, went past a policy in mode `enforce`, whose patterns no address matches (RFC
+/// 8461, section 4.1 and 5).
 #[test]
 fn an_address_in_an_mx_record_is_not_in_the_policy() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
@@ -579,9 +582,10 @@ fn an_address_in_an_mx_record_is_not_in_the_policy() {
     assert_eq!(plan(&facts).unwrap_err().reason(), Reason::RequiretlsMxInsecure);
 }
 
-/// Found by the second formulation: where the host is an alias, DANE stands in for the certificate check of MTA-STS, for
-/// both cannot be had with one server name. The policy's list has nothing to do with names of servers, and holds
-/// (RFC 8461, 5: "MUST NOT deliver the message to hosts that fail MX matching").
+/// Found by the second formulation: where the host is an alias, DANE stands in for the certificate
+/// check of MTA-STS, for both cannot be had with one server name. The policy's list has nothing to
+/// do with names of servers, and holds (RFC 8461, section 5: "MUST NOT deliver the message to hosts
+/// that fail MX matching").
 #[test]
 fn dane_behind_an_alias_does_not_stand_in_for_the_list_of_the_policy() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);

@@ -72,7 +72,8 @@ fn nothing_but_white_space_follows_the_version() {
     assert_eq!(reports("v=TLSRPTv1 x;rua=mailto:a@b.example"), Err(TxtError::Field { field: 0 }));
 }
 
-/// RFC 3986, 3.2.2: square brackets hold the address of an authority, and stand nowhere else.
+/// RFC 3986, section 3.2.2: square brackets hold the address of an authority, and stand nowhere
+/// else.
 #[test]
 fn brackets_in_a_uri() {
     let rua = |uri: &str| reports(&format!("v=TLSRPTv1;rua={uri}"));
@@ -112,7 +113,8 @@ fn of_several_records_exactly_one_may_have_the_version() {
     assert_eq!(find(&[]), Ok(None));
     assert_eq!(find(&[&["v=spf1 -all"], &["v=STSv1;id=1"], &["x"]]), Ok(Some("1".to_owned())));
     assert_eq!(find(&[&["v=STSv1;id=1"], &["v=STSv1;id=1"]]), Err(TxtError::Several { count: 2 }));
-    // RFC 8461, 3.1: a broken one counts among them, and "v=STSv1;" is to the letter where there are several.
+    // RFC 8461, section 3.1: a broken one counts among them, and "v=STSv1;" is to the letter where
+    // there are several.
     assert_eq!(find(&[&["v=STSv1;id=1"], &["v=STSv1;"]]), Err(TxtError::Several { count: 2 }));
     assert_eq!(find(&[&["v=STSv1;id=1"], &["v=STSv1 ;id=2"]]), Ok(Some("1".to_owned())));
     // Strings are joined without spaces, wherever they are cut.

@@ -283,7 +283,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Against the rule itself: what applies is the last policy that came, until its end, and nothing else.
+    /// Against the rule itself: what applies is the last policy that came, until its end, and
+    /// nothing else.
     #[test]
     fn what_applies_is_the_last_policy_until_it_expires(steps in proptest::collection::vec(step(), 0..80)) {
         let mut cache = Cache::new(CacheLimits::default());
@@ -365,7 +366,8 @@ fn an_answer_is_a_fact_for_the_plan() {
             assert_eq!(answer.fact(&Host::parse(host).unwrap()), StsFact::new(policy));
         }
     }
-    // The live look-up fails: the cached policy applies, and the failure is told (RFC 8461, 5.1).
+    // The live look-up fails: the cached policy applies, and the failure is told (RFC 8461, section
+    // 5.1).
     let Discovered::Done(answer) =
         cache.discovered(&domain("example.com"), Err(DiscoveryError::Lookup), at(DAY))
     else {

@@ -1,4 +1,5 @@
-//! What connections contribute to reports, and the report itself: a golden file in the shape of RFC 8460, appendix B.
+//! What connections contribute to reports, and the report itself: a golden file in the shape of RFC
+//! 8460, appendix B.
 
 mod common;
 
@@ -179,7 +180,8 @@ fn each_policy_has_its_own_word_on_a_certificate() {
     let mut case = Case::new(Posture::Opportunistic);
     // Nothing is published: TLS, whoever the peer is.
     assert_eq!(told(&case.shown(other_chain, &trust)), [("no-policy-found", true, vec![])]);
-    // S11: the administrator's rule. Where it refuses it is told; where it yields to clear text it is not.
+    // S11: the administrator's rule. Where it refuses it is told; where it yields to clear text it
+    // is not.
     case.connector = Case::new(Posture::Verified).connector;
     assert_eq!(
         told(&case.shown(other_chain, &trust)),

@@ -14,9 +14,9 @@ use crate::tlsrpt::Reporting;
 
 /// What the failure of one address family means if the other one has an answer.
 ///
-/// It matters only where DANE may apply: where the connector lets TLSA records count, and the answer
-/// of the other family, or the CNAME that led there, is secure. Everywhere else the addresses of the
-/// other family are used.
+/// It matters only where DANE may apply: where the connector lets TLSA records count, and the
+/// answer of the other family, or the CNAME that led there, is secure. Everywhere else the
+/// addresses of the other family are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FailedFamily {
     /// The host is unreachable (RFC 7672, section 2.2.2).
@@ -31,10 +31,11 @@ pub enum FailedFamily {
 pub enum HostAsk<'q> {
     /// The A and AAAA records of this host, which can be looked up at the same time.
     Addresses(&'q Domain),
-    /// The DNSSEC status of the CNAME record of this name alone, without what it leads to (RFC 7672,
-    /// section 2.1.3).
+    /// The DNSSEC status of the CNAME record of this name alone, without what it leads to (RFC
+    /// 7672, section 2.1.3).
     Cname(&'q Domain),
-    /// The TLSA records of this name, `_25._tcp.` and the candidate base domain; a CNAME is followed.
+    /// The TLSA records of this name, `_25._tcp.` and the candidate base domain; a CNAME is
+    /// followed.
     Tlsa(&'q str),
 }
 
@@ -52,8 +53,8 @@ pub enum HostAnswer {
 
 /// Asks what is needed for one host: addresses and TLSA records.
 ///
-/// TLSA records are asked for only after the addresses, and only if they can count: the name servers
-/// of some unsigned zones never answer that question (RFC 7672, section 2.2.2).
+/// TLSA records are asked for only after the addresses, and only if they can count: the name
+/// servers of some unsigned zones never answer that question (RFC 7672, section 2.2.2).
 #[derive(Clone, Debug)]
 pub struct HostInquiry<'d> {
     domain: &'d DomainFacts<'d>,

@@ -1,9 +1,10 @@
 //! What a delivery asks before it dials, as machines without I/O.
 //!
-//! A [`DomainInquiry`] asks once for each recipient domain: for its MX records and its MTA-STS policy.
-//! A [`HostInquiry`] asks once for each host that the [`DomainFacts`] name: for its addresses and its
-//! TLSA records. Both ask one question at a time, each question at most once, and both end with a
-//! result, or with the reason why nothing is dialled. Whatever looks the answers up drives them:
+//! A [`DomainInquiry`] asks once for each recipient domain: for its MX records and its MTA-STS
+//! policy. A [`HostInquiry`] asks once for each host that the [`DomainFacts`] name: for its
+//! addresses and its TLSA records. Both ask one question at a time, each question at most once, and
+//! both end with a result, or with the reason why nothing is dialled. Whatever looks the answers up
+//! drives them:
 //!
 //! ```
 //! use std::net::{Ipv4Addr, Ipv6Addr};

@@ -14,7 +14,8 @@ pub enum Attempt {
     Clear,
     /// By STARTTLS, where it is offered.
     StartTls,
-    /// From the first byte (RFC 8314); the floor is at least [`Floor::Encrypted`], and nothing falls back from it.
+    /// From the first byte (RFC 8314); the floor is at least [`Floor::Encrypted`], and nothing
+    /// falls back from it.
     Implicit,
 }
 

@@ -1,8 +1,9 @@
-//! Memory of broken peers: which of them failed in a handshake a short while ago, so that an attempt whose floor is
-//! plaintext anyway need not fail there again.
+//! Memory of broken peers: which of them failed in a handshake a short while ago, so that an
+//! attempt whose floor is plaintext anyway need not fail there again.
 //!
-//! It cannot lower anything: it holds no plan and makes none. All that leaves it is one fact, *this peer's TLS was broken
-//! a while ago*, and what that fact may do is for [`plan`](crate::plan::plan()) to say.
+//! It cannot lower anything: it holds no plan and makes none. All that leaves it is one fact, *this
+//! peer's TLS was broken a while ago*, and what that fact may do is for
+//! [`plan`](crate::plan::plan()) to say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,8 +12,9 @@ use std::time::{Duration, Instant};
 use crate::domain::Host;
 use crate::reason::Reason;
 
-/// How long a broken peer is remembered, unless the caller says otherwise. Our own choice: as long as a common queue
-/// waits at most between its first runs, and short enough that a peer repaired gets TLS again within the hour.
+/// How long a broken peer is remembered, unless the caller says otherwise. Our own choice: as long
+/// as a common queue waits at most between its first runs, and short enough that a peer repaired
+/// gets TLS again within the hour.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 /// How many broken peers are remembered, unless the caller says otherwise. Our own choice.
 pub const MAX_PEERS: usize = 10_000;
@@ -36,8 +38,8 @@ impl Broken {
     }
 }
 
-/// The broken peers, each a host at one address and port. Bounded: where there is no room the oldest is forgotten. Equal
-/// calls give equal answers; time is an argument.
+/// The broken peers, each a host at one address and port. Bounded: where there is no room the
+/// oldest is forgotten. Equal calls give equal answers; time is an argument.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -100,7 +102,8 @@ impl BrokenPeers {
         self.lasts(*time, now).then_some(*how)
     }
 
-    /// How many peers are held, those included whose time is over and whose place nobody needed yet.
+    /// How many peers are held, those included whose time is over and whose place nobody needed
+    /// yet.
     pub fn len(&self) -> usize {
         self.peers.len()
     }

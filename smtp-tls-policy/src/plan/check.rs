@@ -23,10 +23,11 @@ pub struct Pkix {
     pub weight: Weight,
 }
 
-/// The DANE check (RFC 7672, 3): one of the records matches.
+/// The DANE check (RFC 7672, section 3): one of the records matches.
 ///
-/// DANE-EE(3) asks for nothing else: no chain, no dates, no names, no revocation. DANE-TA(2) asks for a chain to the
-/// authority of the record and to no other root, with dates, purposes and constraints below it, and for one of the names.
+/// DANE-EE(3) asks for nothing else: no chain, no dates, no names, no revocation. DANE-TA(2) asks
+/// for a chain to the authority of the record and to no other root, with dates, purposes and
+/// constraints below it, and for one of the names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Dane {

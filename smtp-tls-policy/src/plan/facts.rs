@@ -42,8 +42,8 @@ pub struct Demand {
 /// What a validating resolver says of an answer or a denial (RFC 4033, section 5), or that there is
 /// no answer.
 ///
-/// A resolver that does not validate must say [`Insecure`](Self::Insecure): then DANE never applies.
-/// See [`ValidationWatch`](crate::inquiry::ValidationWatch).
+/// A resolver that does not validate must say [`Insecure`](Self::Insecure): then DANE never
+/// applies. See [`ValidationWatch`](crate::inquiry::ValidationWatch).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DnsStatus {
     /// Signed, and each signature on the way verified.
@@ -68,8 +68,8 @@ impl DnsStatus {
     }
 }
 
-/// What is known of the host's TLSA records; a [`HostInquiry`](crate::inquiry::HostInquiry) finds it
-/// out.
+/// What is known of the host's TLSA records; a [`HostInquiry`](crate::inquiry::HostInquiry) finds
+/// it out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TlsaFact {
     /// The question was not asked, because DANE does not apply to the host: its addresses are not

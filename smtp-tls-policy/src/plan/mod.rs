@@ -57,8 +57,9 @@ impl Plan {
         &self.checks
     }
 
-    /// The name to send in the server name indication: the TLSA base domain where there is a DANE check (RFC 7672, 8.1),
-    /// else that of the host; none for an address (RFC 6066, 3).
+    /// The name to send in the server name indication: the TLSA base domain where there is a DANE
+    /// check (RFC 7672, section 8.1), else that of the host; none for an address (RFC 6066, section
+    /// 3).
     pub fn sni(&self) -> Option<&Domain> {
         self.sni.as_ref()
     }
@@ -73,8 +74,9 @@ impl Plan {
         self.requiretls
     }
 
-    /// What is to be reported (RFC 8460) although nothing is refused for it: an MTA-STS look-up that failed while a cached
-    /// policy, or none, applies; a host that a policy in testing does not list; TLSA records that are all unusable.
+    /// What is to be reported (RFC 8460) although nothing is refused for it: an MTA-STS look-up
+    /// that failed while a cached policy, or none, applies; a host that a policy in testing does
+    /// not list; TLSA records that are all unusable.
     pub fn notes(&self) -> &[Reason] {
         &self.notes
     }
@@ -84,14 +86,16 @@ impl Plan {
         &self.because
     }
 
-    /// Why the connection is in clear text although nothing failed on it: the plan does not try TLS.
+    /// Why the connection is in clear text although nothing failed on it: the plan does not try
+    /// TLS.
     pub fn clear_reason(&self) -> Option<Reason> {
         self.clear_reason
     }
 
-    /// The enhanced status for a mail that this host does not get for this reason: that of the reason, a deferral. Only
-    /// a message with REQUIRETLS comes back at the end (RFC 8689, 4.2.1): 5.7.30 where the option is not offered, 5.7.10
-    /// where there is no TLS with a known peer.
+    /// The enhanced status for a mail that this host does not get for this reason: that of the
+    /// reason, a deferral. Only a message with REQUIRETLS comes back at the end (RFC 8689, section
+    /// 4.2.1): 5.7.30 where the option is not offered, 5.7.10 where there is no TLS with a known
+    /// peer.
     pub fn status(&self, reason: Reason) -> Option<Status> {
         let status = reason.status()?;
         match (self.requiretls, reason) {
@@ -110,7 +114,8 @@ impl Plan {
 impl Plan {
     /// The plan for an address of the host where a handshake failed or stalled a short while ago:
     /// clear text at once, if the plan would end there anyway. Above the floor
-    /// [`Floor::Plaintext`], and if its connector does not yield to clear text, the plan is the same.
+    /// [`Floor::Plaintext`], and if its connector does not yield to clear text, the plan is the
+    /// same.
     #[must_use]
     pub fn remembering_broken(self) -> Self {
         let may_be_clear = self.floor == Floor::Plaintext && self.yields.broken == Yield::Now;
@@ -159,14 +164,15 @@ impl fmt::Display for Plan {
 /// # Errors
 ///
 /// A [`Refusal`] means that this host must not be dialled at all, or no host of the domain
-/// ([`Refusal::ends_domain`]). It is a deferral, 451, save for a message with REQUIRETLS, which has 550 5.7.10 once no
-/// host is left:
+/// ([`Refusal::ends_domain`]). It is a deferral, 451, save for a message with REQUIRETLS, which has
+/// 550 5.7.10 once no host is left:
 ///
-/// - [`Reason::PolicyUnavailable`], [`Reason::MxLookupFailed`], [`Reason::TlsaLookupFailed`]: a look-up failed. That is
-///   never taken for absence, and stays a deferral.
-/// - [`Reason::MxInsecure`], [`Reason::DaneRequired`], [`Reason::TlsaUnusable`]: posture `dane-only`.
-/// - [`Reason::StsMxMismatch`]: the host is not in the domain's MTA-STS policy. Look at the TXT record again before
-///   the mail is given up: the policy may have changed (RFC 8461, 5.1).
+/// - [`Reason::PolicyUnavailable`], [`Reason::MxLookupFailed`], [`Reason::TlsaLookupFailed`]: a
+///   look-up failed. That is never taken for absence, and stays a deferral.
+/// - [`Reason::MxInsecure`], [`Reason::DaneRequired`], [`Reason::TlsaUnusable`]: posture
+///   `dane-only`.
+/// - [`Reason::StsMxMismatch`]: the host is not in the domain's MTA-STS policy. Look at the TXT
+///   record again before the mail is given up: the policy may have changed (RFC 8461, section 5.1).
 /// - [`Reason::RequiretlsMxInsecure`]: neither DNSSEC nor MTA-STS vouches for the host.
 pub fn plan(facts: &Facts<'_>) -> Result<Plan, Refusal> {
     let connector = match facts.policy {
@@ -197,9 +203,9 @@ fn refusal(message: MessageTls, reason: Reason, grounds: Vec<Ground>) -> Refusal
         Reason::PolicyUnavailable | Reason::MxLookupFailed | Reason::TlsaLookupFailed
     );
     let (code, status) = match (message, reason.status()) {
-        // RFC 8689, 4.2.1: what cannot be had is reported to the sender.
+        // RFC 8689, section 4.2.1: what cannot be had is reported to the sender.
         (MessageTls::Required, _) if !lookup_failed => (550, ENCRYPTION_NEEDED),
-        // RFC 3463, 3.8: X.7.5, where the reason has none of its own.
+        // RFC 3463, section 3.8: X.7.5, where the reason has none of its own.
         (_, status) => (451, status.unwrap_or(Status::new(4, 7, 5))),
     };
     Refusal { code, status, reason, defect: None, because: Because::new(grounds) }
@@ -232,8 +238,9 @@ fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
         }
     }
     if floor > Floor::Plaintext {
-        // "This does not count as TLS" leads to clear text, which is no longer open: the check has no consequence. But
-        // where the connector would rather defer than yield, it did not lead there, and it still refuses.
+        // "This does not count as TLS" leads to clear text, which is no longer open: the check has
+        // no consequence. But where the connector would rather defer than yield, it did not lead
+        // there, and it still refuses.
         for check in checks.iter_mut().filter(|c| c.weight() == Weight::NotTls) {
             match yields.untrusted {
                 Yield::Now | Yield::Later => check.set_weight(Weight::Recorded),

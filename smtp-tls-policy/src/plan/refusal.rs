@@ -37,11 +37,11 @@ pub enum Ground {
     Dane {
         /// The TLSA base domain.
         base: Domain,
-        /// Whether secure MX records led to the host. If not, the host is who it says it is, and yet a forger may have
-        /// chosen it (RFC 7672, 2.2.1).
+        /// Whether secure MX records led to the host. If not, the host is who it says it is, and
+        /// yet a forger may have chosen it (RFC 7672, section 2.2.1).
         mx_secure: bool,
     },
-    /// TLSA records, none of them usable: a promise of TLS (RFC 7672, 2.2).
+    /// TLSA records, none of them usable: a promise of TLS (RFC 7672, section 2.2).
     TlsaUnusable {
         /// The TLSA base domain.
         base: Domain,
@@ -152,7 +152,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The SMTP reply code: 451, 530, 550 or 554 from [`admit`](crate::judge::admit::admit()), 451 or 550 from [`plan`](crate::plan::plan()).
+    /// The SMTP reply code: 451, 530, 550 or 554 from [`admit`](crate::judge::admit::admit()), 451
+    /// or 550 from [`plan`](crate::plan::plan()).
     pub fn code(&self) -> u16 {
         self.code
     }
@@ -167,7 +168,8 @@ impl Refusal {
         self.reason
     }
 
-    /// Whether no host of the next hop can do better: nothing is dialled. Else the next host has its turn.
+    /// Whether no host of the next hop can do better: nothing is dialled. Else the next host has
+    /// its turn.
     pub fn ends_domain(&self) -> bool {
         matches!(
             self.reason,

@@ -6,7 +6,8 @@ use crate::reason::Reason;
 use crate::rules::connector::OutboundConnector;
 use crate::rules::posture::{DaneRule, OptionalTls, Posture, StsRule};
 
-/// What decides which published policies count: the connector, the message, and how hosts are found.
+/// What decides which published policies count: the connector, the message, and how hosts are
+/// found.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope<'a> {
     pub(crate) connector: &'a OutboundConnector,
@@ -48,7 +49,8 @@ impl<'a> Scope<'a> {
         if self.origin == HostOrigin::Mx && self.mx.is_failure() {
             return Some(Reason::MxLookupFailed);
         }
-        // RFC 7672, section 2.2.1: mandatory DANE and insecure MX records: delivery MUST be delayed.
+        // RFC 7672, section 2.2.1: mandatory DANE and insecure MX records: delivery MUST be
+        // delayed.
         let insecure =
             self.is_dane_only() && !self.mx_secure() && self.origin != HostOrigin::Literal;
         insecure.then_some(Reason::MxInsecure)
@@ -84,7 +86,8 @@ impl<'a> Scope<'a> {
 
     /// Whether the MTA-STS policy can matter, so that it is worth a lookup.
     pub(crate) fn asks_for_sts(&self, next_hop: &Host) -> bool {
-        // RFC 8689, section 4.2.1: under REQUIRETLS it may vouch for the host, whatever the posture.
+        // RFC 8689, section 4.2.1: under REQUIRETLS it may vouch for the host, whatever the
+        // posture.
         let vouches = self.message == MessageTls::Required && self.connector.sts != StsRule::Off;
         let has_domain = self.origin != HostOrigin::Literal && next_hop.domain().is_some();
         has_domain && (vouches || self.sts_counts(next_hop))

@@ -1,6 +1,7 @@
 //! What each source contributes to a plan, and how contributions are joined.
 //!
-//! A published source (DANE, MTA-STS) may also refuse the host; the connector, the demands and the message may not.
+//! A published source (DANE, MTA-STS) may also refuse the host; the connector, the demands and the
+//! message may not.
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ use crate::rules::connector::OutboundConnector;
 use crate::rules::posture::{Floor, OptionalTls, Posture, StsRule, Subject, Weight, Yields};
 use crate::sts::fact::StsPolicy;
 
-/// What one source contributes. Joining is commutative, associative and idempotent, and only raises.
+/// What one source contributes. Joining is commutative, associative and idempotent, and only
+/// raises.
 #[derive(Clone, Debug)]
 pub(crate) struct Contribution {
     pub(crate) floor: Floor,
@@ -163,7 +165,8 @@ impl<'a> View<'a> {
         self.tlsa.filter(|set| !set.usable().is_empty())
     }
 
-    /// Whether the host is the connector's own, configured with implicit TLS: the caller need not repeat it.
+    /// Whether the host is the connector's own, configured with implicit TLS: the caller need not
+    /// repeat it.
     fn is_implicit_smart_host(&self) -> bool {
         self.facts.origin == HostOrigin::SmartHost
             && self.connector.smart_host.as_ref().is_some_and(|smart_host| smart_host.implicit_tls)
@@ -188,7 +191,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The check that the connector's posture makes; none where it makes none, or leaves it to the TLSA records.
+    /// The check that the connector's posture makes; none where it makes none, or leaves it to the
+    /// TLSA records.
     fn own_check(&self, weight: Weight) -> Option<Check> {
         match self.connector.posture {
             Posture::None | Posture::Opportunistic | Posture::Encrypt | Posture::DaneOnly => None,
@@ -214,7 +218,8 @@ impl<'a> View<'a> {
             names
         } else {
             match (connector.posture.subject(), facts.origin, facts.next_hop) {
-                // A forged MX answer leads to a host of the forger's, with a good certificate: the next hop counts.
+                // A forged MX answer leads to a host of the forger's, with a good certificate: the
+                // next hop counts.
                 (Subject::NextHop, HostOrigin::Mx, Host::Name(next_hop)) => {
                     vec![Reference::Name(next_hop.clone()), Reference::Below(next_hop.clone())]
                 }
@@ -245,7 +250,7 @@ impl<'a> View<'a> {
             if only {
                 return Err(Reason::TlsaUnusable);
             }
-            // RFC 7672, 2.2: a promise of TLS, and no word on who the peer is.
+            // RFC 7672, section 2.2: a promise of TLS, and no word on who the peer is.
             let ground = Ground::TlsaUnusable { base };
             let mut promise = Contribution::new(Floor::Encrypted, Attempt::StartTls, ground);
             promise.notes = vec![Reason::TlsaUnusable];
@@ -259,12 +264,12 @@ impl<'a> View<'a> {
         });
         let mut dane =
             Contribution::new(Floor::Authenticated, Attempt::StartTls, ground).with(vec![check]);
-        // RFC 7672, 8.1: the base domain, whatever the name of the host.
+        // RFC 7672, section 8.1: the base domain, whatever the name of the host.
         dane.sni = Some(base);
         Ok(Some(self.published(dane, binding)))
     }
 
-    /// RFC 7672, 3.2.2.
+    /// RFC 7672, section 3.2.2.
     fn dane_names(&self, base: &Domain) -> Vec<Reference> {
         let mut names = vec![base];
         match self.facts.origin {
@@ -272,8 +277,8 @@ impl<'a> View<'a> {
                 names.extend(self.facts.next_hop.domain());
                 names.extend(self.facts.dns.expanded_next_hop);
             }
-            // "When the client MTA is employing DANE TLS security despite insecure MX redirection, the MX hostname is
-            // the only reference identifier."
+            // "When the client MTA is employing DANE TLS security despite insecure MX redirection,
+            // the MX hostname is the only reference identifier."
             HostOrigin::Mx | HostOrigin::Literal => {}
             // The original next hop, where the base domain is its expansion.
             HostOrigin::SmartHost => names.extend(self.facts.host.domain()),
@@ -287,13 +292,13 @@ impl<'a> View<'a> {
         self.scope.sts_counts(self.facts.policy_host())
     }
 
-    /// Whether the policy lists the host. An address that stands in place of an MX host's name matches no pattern
-    /// (RFC 8461, 4.1).
+    /// Whether the policy lists the host. An address that stands in place of an MX host's name
+    /// matches no pattern (RFC 8461, section 4.1).
     fn listed(&self, mx_matches: bool) -> bool {
         mx_matches && self.facts.host.domain().is_some()
     }
 
-    /// RFC 8461, 5.
+    /// RFC 8461, section 5.
     fn sts(&self) -> Result<Option<Contribution>, (Reason, Vec<Ground>)> {
         if !self.sts_counts() {
             return Ok(None);
@@ -303,7 +308,8 @@ impl<'a> View<'a> {
             StsPolicy::Testing { mx_matches } => (false, Some(self.listed(mx_matches))),
             StsPolicy::Enforce { mx_matches } => (true, Some(self.listed(mx_matches))),
         };
-        // A forger of the MX records could bring TLSA records of his own: only secure ones stand in.
+        // A forger of the MX records could bring TLSA records of his own: only secure ones stand
+        // in.
         let by_dane = self.usable_tlsa().filter(|_| self.mx_secure);
         let instead = by_dane.is_some() && self.connector.sts == StsRule::UnlessDane;
         let binding = enforce && !self.optional && !instead;
@@ -311,8 +317,8 @@ impl<'a> View<'a> {
         if binding && mx_matches == Some(false) {
             return Err((Reason::StsMxMismatch, vec![ground]));
         }
-        // The host shows the certificate for the base domain, which may not carry the MX name; the policy's list holds
-        // all the same.
+        // The host shows the certificate for the base domain, which may not carry the MX name; the
+        // policy's list holds all the same.
         let shows_another_name =
             by_dane.is_some_and(|set| Some(set.base()) != self.facts.host.domain());
         let binding = binding && !shows_another_name;
@@ -320,7 +326,8 @@ impl<'a> View<'a> {
         if let (Some(_), Some(host)) = (mx_matches, self.facts.host.domain()) {
             sts.checks.push(Check::Pkix(Pkix {
                 roots: RootsId::public(),
-                // RFC 8461, 4.1: a DNS-ID that is the MX host's name, not the policy's pattern; never the Common Name.
+                // RFC 8461, section 4.1: a DNS-ID that is the MX host's name, not the policy's
+                // pattern; never the Common Name.
                 names: Names {
                     references: vec![Reference::Name(host.clone())],
                     cn: CnFallback::Never,
@@ -337,7 +344,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What others publish: in force, or only recorded. Under `TLS-Required: No` it is not reported either.
+    /// What others publish: in force, or only recorded. Under `TLS-Required: No` it is not reported
+    /// either.
     fn published(&self, mut contribution: Contribution, binding: bool) -> Contribution {
         if self.optional {
             contribution.notes.clear();
@@ -366,14 +374,15 @@ impl<'a> View<'a> {
                             self.listed(mx_matches)
                         }
                     };
-                // RFC 8689, 4.2.1, 2.
+                // RFC 8689, section 4.2.1, 2.
                 if self.facts.origin == HostOrigin::Mx && !self.mx_secure && !sts_vouches {
                     return Err((Reason::RequiretlsMxInsecure, vec![Ground::Requiretls]));
                 }
                 let mut required =
                     wish(Floor::Authenticated, Attempt::StartTls, Ground::Requiretls);
                 required.requiretls = Requiretls::Needed;
-                // RFC 8689, 4.2.1, 4: by RFC 7672 where that applies, else a DNS-ID or CN-ID that is the host's name.
+                // RFC 8689, section 4.2.1, 4: by RFC 7672 where that applies, else a DNS-ID or
+                // CN-ID that is the host's name.
                 if self.usable_tlsa().is_none() {
                     required.checks.push(Check::Pkix(Pkix {
                         roots: self.connector.roots.clone(),

@@ -19,7 +19,8 @@ pub(super) enum Attempt {
     Failed(FetchError),
 }
 
-/// The last attempt of each domain, bounded: where there is no room the oldest goes, at the price of a fetch too many.
+/// The last attempt of each domain, bounded: where there is no room the oldest goes, at the price
+/// of a fetch too many.
 #[derive(Debug)]
 pub(super) struct Attempts {
     limit: usize,

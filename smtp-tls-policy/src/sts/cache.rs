@@ -1,8 +1,9 @@
-//! The cache of policies as a machine without I/O (RFC 8461, 3.3 and 5.1): what applies now, what to fetch, when to
-//! refresh, when to back off.
+//! The cache of policies as a machine without I/O (RFC 8461, sections 3.3 and 5.1): what applies
+//! now, what to fetch, when to refresh, when to back off.
 //!
-//! For each delivery the caller looks up the TXT records of [`record_name`](super::record_name) and tells
-//! [`Cache::discovered`], which answers or asks for a fetch; what the fetch gave goes to [`Cache::fetched`]:
+//! For each delivery the caller looks up the TXT records of [`record_name`](super::record_name) and
+//! tells [`Cache::discovered`], which answers or asks for a fetch; what the fetch gave goes to
+//! [`Cache::fetched`]:
 //!
 //! ```
 //! use std::time::Duration;
@@ -28,11 +29,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The policy domain is the next hop: the recipient domain, or the smart host where one is configured; never a parent,
-//! never an address literal (RFC 8461, 3.4). A policy is found under exactly the domain it was fetched for, so no two
-//! domains share one, whatever MX hosts they share.
+//! The policy domain is the next hop: the recipient domain, or the smart host where one is
+//! configured; never a parent, never an address literal (RFC 8461, section 3.4). A policy is found
+//! under exactly the domain it was fetched for, so no two domains share one, whatever MX hosts they
+//! share.
 //!
-//! Who is about to bounce mail for an `enforce` policy calls [`Cache::discovered`] once more before (RFC 8461, 5).
+//! Who is about to bounce mail for an `enforce` policy calls [`Cache::discovered`] once more before
+//! (RFC 8461, section 5).
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -53,11 +56,13 @@ use crate::domain::Domain;
 /// How much a [`Cache`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheLimits {
-    /// Most policies; each one costs at most [`MAX_POLICY_LEN`](super::MAX_POLICY_LEN) bytes, and some hundred as a rule.
-    /// Where one must go, it is one of mode none, then testing, then enforce, and of these the least recently used; a
-    /// policy never takes the place of one of a stricter mode. By default 10,000: our own choice.
+    /// Most policies; each one costs at most [`MAX_POLICY_LEN`](super::MAX_POLICY_LEN) bytes, and
+    /// some hundred as a rule. Where one must go, it is one of mode none, then testing, then
+    /// enforce, and of these the least recently used; a policy never takes the place of one of a
+    /// stricter mode. By default 10,000: our own choice.
     pub policies: usize,
-    /// Most fetches that are under way, or failed within [`FETCH_BACKOFF`](super::FETCH_BACKOFF). By default 10,000: our own choice.
+    /// Most fetches that are under way, or failed within [`FETCH_BACKOFF`](super::FETCH_BACKOFF).
+    /// By default 10,000: our own choice.
     pub attempts: usize,
 }
 
@@ -99,11 +104,11 @@ impl Cache {
         }
     }
 
-    /// Takes over what a [`PolicyStore`](super::PolicyStore) held. Expired policies, and those for which there is no
-    /// room, are not taken. The changes are to be made in the store.
+    /// Takes over what a [`PolicyStore`](super::PolicyStore) held. Expired policies, and those for
+    /// which there is no room, are not taken. The changes are to be made in the store.
     ///
-    /// The clock must have been set: a policy from the future counts as fetched `now`, and is gone when a clock that was
-    /// behind by more than its max_age is put forward.
+    /// The clock must have been set: a policy from the future counts as fetched `now`, and is gone
+    /// when a clock that was behind by more than its max_age is put forward.
     pub fn restore(
         &mut self,
         policies: impl IntoIterator<Item = CachedPolicy>,
@@ -111,7 +116,8 @@ impl Cache {
     ) -> Vec<StoreChange> {
         let mut changes = Vec::new();
         for mut cached in policies {
-            // A clock that once ran ahead must not make a policy last for longer than its max_age from now.
+            // A clock that once ran ahead must not make a policy last for longer than its max_age
+            // from now.
             let ahead = cached.fetched > now;
             cached.fetched = cached.fetched.min(now);
             if cached.expires() < now {
@@ -140,7 +146,8 @@ impl Cache {
         self.answer(domain, None, now)
     }
 
-    /// The record was looked up. A fetch is needed where no policy is cached, where the id is new, and once a day.
+    /// The record was looked up. A fetch is needed where no policy is cached, where the id is new,
+    /// and once a day.
     pub fn discovered(
         &mut self,
         domain: &Domain,
@@ -177,8 +184,9 @@ impl Cache {
         }
     }
 
-    /// The fetch ended. A policy takes the place of the cached one, whatever its mode; a failure changes nothing that
-    /// applies, and the same version is left alone for [`FETCH_BACKOFF`](super::FETCH_BACKOFF).
+    /// The fetch ended. A policy takes the place of the cached one, whatever its mode; a failure
+    /// changes nothing that applies, and the same version is left alone for
+    /// [`FETCH_BACKOFF`](super::FETCH_BACKOFF).
     pub fn fetched(
         &mut self,
         fetch: Fetch,
@@ -190,7 +198,8 @@ impl Cache {
             Ok(policy) => {
                 self.attempts.ended(&domain);
                 let cached = CachedPolicy { domain, id, fetched: now, policy };
-                // It applies to the delivery that waits for it even where there is no room to keep it.
+                // It applies to the delivery that waits for it even where there is no room to keep
+                // it.
                 let answer =
                     StsAnswer { policy: active(&cached).cloned(), trouble: defect(&cached) };
                 FetchEnd { answer, changes: self.insert(cached) }
@@ -205,13 +214,14 @@ impl Cache {
         }
     }
 
-    /// The fetch for this domain was given up half-way, as when the delivery that had asked for it is: the next one makes it
-    /// anew.
+    /// The fetch for this domain was given up half-way, as when the delivery that had asked for it
+    /// is: the next one makes it anew.
     pub fn given_up(&mut self, domain: &Domain) {
         self.attempts.ended(domain);
     }
 
-    /// What is due in the background: call it until it gives `None`, then again at [`Cache::deadline`].
+    /// What is due in the background: call it until it gives `None`, then again at
+    /// [`Cache::deadline`].
     pub fn due(&mut self, now: UnixTime) -> Option<Due> {
         let (time, domain) = self.by_due.first()?.clone();
         if now < time {
@@ -243,7 +253,8 @@ impl Cache {
     fn answer(&mut self, domain: &Domain, trouble: Option<Trouble>, now: UnixTime) -> StsAnswer {
         self.touch(domain);
         match self.current(domain, now) {
-            // RFC 8461, 3.3: alert "unless the cached policy mode is "none"", which is how a policy goes (8.3).
+            // RFC 8461, section 3.3: alert "unless the cached policy mode is "none"", which is how
+            // a policy goes (8.3).
             Some(cached) if cached.policy.mode() == Mode::None => StsAnswer::default(),
             Some(cached) => StsAnswer {
                 policy: Some(cached.clone()),
@@ -294,7 +305,7 @@ impl Cache {
     }
 }
 
-/// RFC 8461, 5: mode none is "as though it does not have any active policy".
+/// RFC 8461, section 5: mode none is "as though it does not have any active policy".
 fn active(cached: &CachedPolicy) -> Option<&CachedPolicy> {
     (cached.policy.mode() != Mode::None).then_some(cached)
 }

@@ -48,7 +48,8 @@ impl CachedPolicy {
         &self.policy
     }
 
-    /// The last second in which it applies (RFC 8461, 5.1: "time-since-fetch has not exceeded its max_age").
+    /// The last second in which it applies (RFC 8461, section 5.1: "time-since-fetch has not
+    /// exceeded its max_age").
     pub fn expires(&self) -> UnixTime {
         after(self.fetched, self.policy.max_age())
     }
@@ -70,7 +71,8 @@ pub(super) fn after(time: UnixTime, duration: Duration) -> UnixTime {
 /// Why the record of a domain could not be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DiscoveryError {
-    /// The look-up failed: no answer, SERVFAIL, bogus. A name that does not exist is no failure, but an empty set.
+    /// The look-up failed: no answer, SERVFAIL, bogus. A name that does not exist is no failure,
+    /// but an empty set.
     #[error("the look-up of the MTA-STS record failed")]
     Lookup,
     /// The records are not what RFC 8461 describes.
@@ -78,7 +80,8 @@ pub enum DiscoveryError {
     Record(#[from] TxtError),
 }
 
-/// What is wrong with the live policy. It never takes a cached one away, and is to be reported (RFC 8461, 3.3).
+/// What is wrong with the live policy. It never takes a cached one away, and is to be reported (RFC
+/// 8461, section 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Trouble {
@@ -94,7 +97,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// The result type in a TLS report (RFC 8460, 4.3.2.2).
+    /// The result type in a TLS report (RFC 8460, section 4.3.2.2).
     pub const fn result_type(&self) -> ResultType {
         match self {
             Self::Discovery(DiscoveryError::Lookup) | Self::Vanished => {
@@ -110,16 +113,17 @@ impl Trouble {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct StsAnswer {
-    /// The policy, not expired, in mode testing or enforce. `None`: deliver as though the domain had no MTA-STS.
+    /// The policy, not expired, in mode testing or enforce. `None`: deliver as though the domain
+    /// had no MTA-STS.
     pub policy: Option<CachedPolicy>,
     /// What failed on the way, whether or not a policy applies.
     pub trouble: Option<Trouble>,
 }
 
 impl StsAnswer {
-    /// What [`plan`](crate::plan::plan()) takes of it, seen from one MX host. The host is compared with the policy's
-    /// patterns here; its certificate is compared with its name, and never with a pattern (RFC 8461, 4.1).
-    /// An address matches no pattern.
+    /// What [`plan`](crate::plan::plan()) takes of it, seen from one MX host. The host is compared
+    /// with the policy's patterns here; its certificate is compared with its name, and never with a
+    /// pattern (RFC 8461, section 4.1). An address matches no pattern.
     pub fn fact(&self, host: &Host) -> StsFact {
         let permits = |policy: &PolicyText| host.domain().is_some_and(|name| policy.permits(name));
         let policy = match self.policy.as_ref().map(CachedPolicy::policy) {
@@ -146,9 +150,11 @@ impl StsAnswer {
 pub enum Discovered {
     /// Nothing: this applies.
     Done(StsAnswer),
-    /// Fetch the policy, then call [`Cache::fetched`](super::Cache::fetched). Until then [`Cache::applies`](super::Cache::applies) says what applies.
+    /// Fetch the policy, then call [`Cache::fetched`](super::Cache::fetched). Until then
+    /// [`Cache::applies`](super::Cache::applies) says what applies.
     Fetch(Fetch),
-    /// The same fetch is under way for another delivery; [`Cache::applies`](super::Cache::applies) says what applies before and after it.
+    /// The same fetch is under way for another delivery; [`Cache::applies`](super::Cache::applies)
+    /// says what applies before and after it.
     UnderWay,
 }
 
@@ -165,9 +171,10 @@ pub enum FetchCause {
 
 /// A fetch to make: HTTPS GET of [`Fetch::url`], within [`FETCH_TIMEOUT`](super::FETCH_TIMEOUT).
 ///
-/// The caller sees to it (RFC 8461, 3.3) that the certificate leads to a public root, is within its dates and has
-/// [`Fetch::host`] as a DNS-ID (the common name never counts); that redirects are not followed and no HTTP cache is
-/// used; and that no more than [`MAX_BODY_LEN`](super::MAX_BODY_LEN) bytes and one are read.
+/// The caller sees to it (RFC 8461, section 3.3) that the certificate leads to a public root, is
+/// within its dates and has [`Fetch::host`] as a DNS-ID (the common name never counts); that
+/// redirects are not followed and no HTTP cache is used; and that no more than
+/// [`MAX_BODY_LEN`](super::MAX_BODY_LEN) bytes and one are read.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Fetch {
@@ -215,7 +222,8 @@ pub enum StoreChange {
 pub struct FetchEnd {
     /// What applies now.
     pub answer: StsAnswer,
-    /// What to change in the store: one change where a policy came, and one more where another had to give way.
+    /// What to change in the store: one change where a policy came, and one more where another had
+    /// to give way.
     pub changes: Vec<StoreChange>,
 }
 

@@ -1,4 +1,4 @@
-//! The HTTPS fetch of a policy (RFC 8461, 3.3) as a pure function of what came back.
+//! The HTTPS fetch of a policy (RFC 8461, section 3.3) as a pure function of what came back.
 
 use std::time::Duration;
 
@@ -6,16 +6,17 @@ use super::policy::{MAX_POLICY_LEN, PolicyError, PolicyText};
 use crate::domain::Domain;
 use crate::reason::ResultType;
 
-/// How long a fetch may take, from the look-up of the address to the last byte (RFC 8461, 3.3: "a suggested timeout is
-/// one minute").
+/// How long a fetch may take, from the look-up of the address to the last byte (RFC 8461, section
+/// 3.3: "a suggested timeout is one minute").
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest body to read, in bytes; who has read one more stops and reports [`FetchError::TooLarge`] (RFC 8461, 3.3).
+/// Longest body to read, in bytes; who has read one more stops and reports [`FetchError::TooLarge`]
+/// (RFC 8461, section 3.3).
 pub const MAX_BODY_LEN: usize = MAX_POLICY_LEN;
-/// The path of the policy on its host (RFC 8461, 3.2).
+/// The path of the policy on its host (RFC 8461, section 3.2).
 pub const WELL_KNOWN_PATH: &str = "/.well-known/mta-sts.txt";
 
-/// The host that serves the policy of this domain: `mta-sts.` and the domain (RFC 8461, 3.2). `None` where that is
-/// longer than a name can be.
+/// The host that serves the policy of this domain: `mta-sts.` and the domain (RFC 8461, section
+/// 3.2). `None` where that is longer than a name can be.
 pub fn policy_host(policy_domain: &Domain) -> Option<Domain> {
     Domain::parse(&format!("mta-sts.{policy_domain}")).ok()
 }
@@ -42,10 +43,11 @@ impl PolicyResponse {
     ///
     /// # Errors
     ///
-    /// [`FetchError`]: the status is not exactly 200, the media type is not `text/plain`, or the body is too large or
-    /// no policy.
+    /// [`FetchError`]: the status is not exactly 200, the media type is not `text/plain`, or the
+    /// body is too large or no policy.
     pub fn policy(&self) -> Result<PolicyText, FetchError> {
-        // RFC 8461, 3.3: "only valid if the HTTP response code is 200 (OK)"; a redirect is such a failure as well.
+        // RFC 8461, section 3.3: "only valid if the HTTP response code is 200 (OK)"; a redirect is
+        // such a failure as well.
         if self.status != 200 {
             return Err(FetchError::Status(self.status));
         }
@@ -59,9 +61,11 @@ impl PolicyResponse {
     }
 }
 
-/// Whether a `Content-Type` is `text/plain` (RFC 8461, 3.2). Parameters are ignored, as the RFC says.
+/// Whether a `Content-Type` is `text/plain` (RFC 8461, section 3.2). Parameters are ignored, as the
+/// RFC says.
 pub fn is_text_plain(content_type: &str) -> bool {
-    // RFC 9110, 8.3.1: type and subtype are compared without regard to case; white space may stand before ";".
+    // RFC 9110, section 8.3.1: type and subtype are compared without regard to case; white space
+    // may stand before ";".
     let media_type = content_type.split(';').next().unwrap_or_default();
     media_type.trim_matches([' ', '\t']).eq_ignore_ascii_case("text/plain")
 }
@@ -96,7 +100,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// The result type in a TLS report (RFC 8460, 4.3.2.2).
+    /// The result type in a TLS report (RFC 8460, section 4.3.2.2).
     pub const fn result_type(&self) -> ResultType {
         match self {
             Self::Certificate => ResultType::StsWebpkiInvalid,

@@ -1,8 +1,11 @@
-//! MTA-STS (RFC 8461): the record, the policy, the rules of its fetch, and the cache with its stores.
+//! MTA-STS (RFC 8461): the record, the policy, the rules of its fetch, and the cache with its
+//! stores.
 //!
-//! - [`StsRecord::find`] reads the TXT records, [`PolicyText::parse`] the policy, [`PolicyResponse::policy`] the HTTPS response.
+//! - [`StsRecord::find`] reads the TXT records, [`PolicyText::parse`] the policy,
+//!   [`PolicyResponse::policy`] the HTTPS response.
 //! - [`Cache`] decides what applies now and what to fetch. It does no I/O.
-//! - [`PolicyStore`] keeps policies beyond the process; [`FileStore`] survives a crash in the middle of a write.
+//! - [`PolicyStore`] keeps policies beyond the process; [`FileStore`] survives a crash in the
+//!   middle of a write.
 
 mod attempts;
 mod cache;

@@ -1,4 +1,4 @@
-//! The policy text (RFC 8461, 3.2), and which hosts it permits (4.1).
+//! The policy text (RFC 8461, section 3.2), and which hosts it permits (4.1).
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,17 +8,19 @@ use std::time::Duration;
 use crate::dns_txt::is_name;
 use crate::domain::{Domain, DomainError};
 
-/// Longest policy that is read, in bytes (RFC 8461, 3.3: "a suggested maximum policy size is 64 kilobytes").
+/// Longest policy that is read, in bytes (RFC 8461, section 3.3: "a suggested maximum policy size
+/// is 64 kilobytes").
 pub const MAX_POLICY_LEN: usize = 64 * 1024;
-/// Longest lifetime of a policy (RFC 8461, 3.2: "maximum value of 31557600" seconds). A longer one is cut to this.
+/// Longest lifetime of a policy (RFC 8461, section 3.2: "maximum value of 31557600" seconds). A
+/// longer one is cut to this.
 pub const MAX_MAX_AGE: Duration = Duration::from_secs(31_557_600);
-/// Most digits of `max_age` (RFC 8461, 3.2).
+/// Most digits of `max_age` (RFC 8461, section 3.2).
 const MAX_AGE_DIGITS: usize = 10;
 
-/// What a sender does where a host does not meet the policy (RFC 8461, 5).
+/// What a sender does where a host does not meet the policy (RFC 8461, section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
-    /// As though there were no policy: how a domain takes its policy back (RFC 8461, 8.3).
+    /// As though there were no policy: how a domain takes its policy back (RFC 8461, section 8.3).
     None,
     /// Deliver, and report.
     Testing,
@@ -52,13 +54,14 @@ impl fmt::Display for Mode {
 pub enum MxPattern {
     /// `mail.example.com`
     Host(Domain),
-    /// `*.example.com`: `mail.example.com`, but neither `example.com` nor `a.mail.example.com` (RFC 8461, 4.1).
+    /// `*.example.com`: `mail.example.com`, but neither `example.com` nor `a.mail.example.com` (RFC
+    /// 8461, section 4.1).
     Below(Domain),
 }
 
 impl MxPattern {
-    /// Reads `mail.example.com` or `*.example.com`, in any spelling that [`Domain::parse`] knows. A policy may hold
-    /// only A-labels; [`PolicyText::parse`] sees to that.
+    /// Reads `mail.example.com` or `*.example.com`, in any spelling that [`Domain::parse`] knows. A
+    /// policy may hold only A-labels; [`PolicyText::parse`] sees to that.
     ///
     /// # Errors
     ///
@@ -70,7 +73,8 @@ impl MxPattern {
         }
     }
 
-    /// Whether this host is meant. Case, trailing dot and U-labels were made equal when the [`Domain`] was read.
+    /// Whether this host is meant. Case, trailing dot and U-labels were made equal when the
+    /// [`Domain`] was read.
     pub fn matches(&self, host: &Domain) -> bool {
         match self {
             Self::Host(name) => name == host,
@@ -79,7 +83,8 @@ impl MxPattern {
     }
 }
 
-/// RFC 8461, 4.1: the wildcard stands for the entire left-most label, and for one label only.
+/// RFC 8461, section 4.1: the wildcard stands for the entire left-most label, and for one label
+/// only.
 fn is_child(host: &str, parent: &str) -> bool {
     host.split_once('.').is_some_and(|(_, rest)| rest == parent)
 }
@@ -101,9 +106,11 @@ impl fmt::Display for MxPattern {
     }
 }
 
-/// A policy (RFC 8461, 3.2). Made by [`PolicyText::parse`] only, so one in mode testing or enforce has at least one `mx`.
+/// A policy (RFC 8461, section 3.2). Made by [`PolicyText::parse`] only, so one in mode testing or
+/// enforce has at least one `mx`.
 ///
-/// [`Display`](fmt::Display) writes it as a policy text again, which is never longer than the text that was read.
+/// [`Display`](fmt::Display) writes it as a policy text again, which is never longer than the text
+/// that was read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PolicyText {
     mode: Mode,
@@ -121,7 +128,8 @@ pub enum PolicyError {
     /// More than [`MAX_POLICY_LEN`] bytes.
     #[error("the policy is longer than 64 KiB")]
     TooLong,
-    /// A line which is not a name of 1 to 32 letters, digits, `_`, `-` and `.`, a colon and a value.
+    /// A line which is not a name of 1 to 32 letters, digits, `_`, `-` and `.`, a colon and a
+    /// value.
     #[error("line {line} of the policy is not a name, a colon and a value")]
     Line {
         /// Which one.
@@ -161,10 +169,12 @@ enum Grammar {
 }
 
 impl PolicyText {
-    /// Reads a policy text: `name: value` lines that end in LF or CRLF, of which the last may lack its end.
+    /// Reads a policy text: `name: value` lines that end in LF or CRLF, of which the last may lack
+    /// its end.
     ///
-    /// Required are `version`, `mode` and `max_age`, and at least one `mx` unless the mode is none. Of a field that
-    /// stands twice the first counts, save `mx`. Unknown fields are ignored. Words are case-sensitive.
+    /// Required are `version`, `mode` and `max_age`, and at least one `mx` unless the mode is none.
+    /// Of a field that stands twice the first counts, save `mx`. Unknown fields are ignored. Words
+    /// are case-sensitive.
     ///
     /// ```
     /// use smtp_tls_policy::sts::{Mode, PolicyText};
@@ -178,17 +188,18 @@ impl PolicyText {
     ///
     /// # Errors
     ///
-    /// [`PolicyError`]: the text is not what the grammar of RFC 8461, 3.2 describes; it names the line and the field.
+    /// [`PolicyError`]: the text is not what the grammar of RFC 8461, section 3.2 describes; it
+    /// names the line and the field.
     pub fn parse(text: &[u8]) -> Result<Self, PolicyError> {
         Self::read(text, Grammar::Strict)
     }
 
-    /// Reads a policy as [`parse`](Self::parse) does, and also one in mode enforce with a fault that
-    /// leaves one meaning: indented lines, blank lines, a dot at the end of an `mx` name, and
+    /// Reads a policy as [`parse`](Self::parse) does, and also one in mode enforce with a fault
+    /// that leaves one meaning: indented lines, blank lines, a dot at the end of an `mx` name, and
     /// underscores in it. The [`defect`](Self::defect) is to be reported.
     ///
-    /// To lose such a policy would lose its protection. In the other modes it stays invalid: they ask
-    /// less than the policy that may be cached.
+    /// To lose such a policy would lose its protection. In the other modes it stays invalid: they
+    /// ask less than the policy that may be cached.
     ///
     /// # Errors
     ///
@@ -267,13 +278,14 @@ impl PolicyText {
         self.max_age
     }
 
-    /// The patterns in the order of the policy: lower case, A-labels, `*.` in front where it is a wildcard.
+    /// The patterns in the order of the policy: lower case, A-labels, `*.` in front where it is a
+    /// wildcard.
     pub fn mx(&self) -> impl Iterator<Item = &str> {
         self.mx.lines()
     }
 
-    /// Whether a pattern permits this MX host (RFC 8461, 4.1). It says nothing of the certificate, whose name is
-    /// compared with the host, never with a pattern (4.2).
+    /// Whether a pattern permits this MX host (RFC 8461, section 4.1). It says nothing of the
+    /// certificate, whose name is compared with the host, never with a pattern (4.2).
     pub fn permits(&self, host: &Domain) -> bool {
         self.mx().any(|pattern| match pattern.strip_prefix("*.") {
             Some(parent) => is_child(host.as_str(), parent),
@@ -283,7 +295,8 @@ impl PolicyText {
 }
 
 impl fmt::Display for PolicyText {
-    /// Without optional spaces, for what was read must not grow past [`MAX_POLICY_LEN`] when it is stored.
+    /// Without optional spaces, for what was read must not grow past [`MAX_POLICY_LEN`] when it is
+    /// stored.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "version:STSv1\nmode:{}\nmax_age:{}", self.mode, self.max_age.as_secs())?;
         self.mx().try_for_each(|pattern| write!(f, "\nmx:{pattern}"))
@@ -299,8 +312,8 @@ fn field(raw: &[u8]) -> Option<(&str, &str)> {
     let text = std::str::from_utf8(line).ok()?;
     let (name, value) = text.split_once(':')?;
     let value = value.trim_matches([' ', '\t']);
-    // sts-policy-vchar [*(%x20 / sts-policy-vchar) sts-policy-vchar]: no control characters. The grammar takes UTF-8
-    // whole, so the C1 controls stay.
+    // sts-policy-vchar [*(%x20 / sts-policy-vchar) sts-policy-vchar]: no control characters. The
+    // grammar takes UTF-8 whole, so the C1 controls stay.
     let good = !value.is_empty() && value.bytes().all(|b| b >= 0x20 && b != 0x7f);
     (good && is_name(name)).then_some((name, value))
 }
@@ -312,8 +325,8 @@ fn seconds(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(MAX_MAX_AGE))
 }
 
-/// `["*."] Domain`, the latter as in RFC 5321, section 4.1.2: letters, digits and hyphens, no dot at
-/// the end. In lower case.
+/// `["*."] Domain`, the latter as in RFC 5321, section 4.1.2: letters, digits and hyphens, no dot
+/// at the end. In lower case.
 fn pattern(text: &str, grammar: Grammar) -> Result<String, DomainError> {
     let text = match grammar {
         Grammar::Tolerant => text.strip_suffix('.').unwrap_or(text),

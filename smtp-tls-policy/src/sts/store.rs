@@ -13,18 +13,19 @@ use super::policy::{MAX_POLICY_LEN, PolicyText};
 use super::txt::PolicyId;
 use crate::domain::Domain;
 
-/// Keeps policies beyond the process. Written by the caller as the [`Cache`](super::Cache) says; read once, when it
-/// begins.
+/// Keeps policies beyond the process. Written by the caller as the [`Cache`](super::Cache) says;
+/// read once, when it begins.
 pub trait PolicyStore {
     /// Everything in the store that can be read, in any order.
     ///
     /// # Errors
     ///
-    /// The store as a whole cannot be read. One policy that cannot be read is no error: see [`Loaded::damaged`].
+    /// The store as a whole cannot be read. One policy that cannot be read is no error: see
+    /// [`Loaded::damaged`].
     fn load(&mut self) -> Result<Loaded, StoreError>;
 
-    /// Makes one change. When it returns, the change is durable; when it fails, the store holds either the old policy of
-    /// that domain or the new one, whole.
+    /// Makes one change. When it returns, the change is durable; when it fails, the store holds
+    /// either the old policy of that domain or the new one, whole.
     ///
     /// # Errors
     ///
@@ -38,8 +39,9 @@ pub trait PolicyStore {
 pub struct Loaded {
     /// The policies.
     pub policies: Vec<CachedPolicy>,
-    /// What cannot be read, for a log: the domain as far as it is known. To the cache these have no policy, as if they
-    /// had never been mailed to; the next delivery fetches it again and replaces them.
+    /// What cannot be read, for a log: the domain as far as it is known. To the cache these have no
+    /// policy, as if they had never been mailed to; the next delivery fetches it again and replaces
+    /// them.
     pub damaged: Vec<(Option<Domain>, StoreError)>,
 }
 
@@ -67,7 +69,8 @@ fn failed(doing: &'static str) -> impl Fn(io::Error) -> StoreError {
     move |error| StoreError::Io { doing, kind: error.kind() }
 }
 
-/// A store that lives as long as its value: for tests, and where policies need not outlive the process.
+/// A store that lives as long as its value: for tests, and where policies need not outlive the
+/// process.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore(BTreeMap<Domain, CachedPolicy>);
 
@@ -94,26 +97,31 @@ impl PolicyStore for MemoryStore {
 
 /// A store of one file a policy, in a directory of its own.
 ///
-/// A file is written under another name, flushed to the disk, and renamed: after a crash there is the old policy or the
-/// new one. A checksum tells a file that was damaged otherwise; it is no protection against who may write to the
-/// directory, who could as well write a policy of his own. Each call blocks on the disk.
+/// A file is written under another name, flushed to the disk, and renamed: after a crash there is
+/// the old policy or the new one. A checksum tells a file that was damaged otherwise; it is no
+/// protection against who may write to the directory, who could as well write a policy of his own.
+/// Each call blocks on the disk.
 #[derive(Clone, Debug)]
 pub struct FileStore {
     directory: PathBuf,
 }
 
-/// The last part of the name of a stored policy. A domain that has a policy is at most 244 bytes long, for
-/// `_mta-sts.` stands in front of it, so the name stays under the 255 bytes of most file systems.
+/// The last part of the name of a stored policy. A domain that has a policy is at most 244 bytes
+/// long, for `_mta-sts.` stands in front of it, so the name stays under the 255 bytes of most file
+/// systems.
 const SUFFIX: &str = ".sts";
-/// The last part of the name of a file that is being written; what a crash leaves behind is removed when loading.
+/// The last part of the name of a file that is being written; what a crash leaves behind is removed
+/// when loading.
 const TEMPORARY: &str = ".tmp";
 /// The first line of a stored policy.
 const MAGIC: &str = "mta-sts-policy 1";
-/// The policy, and four lines in front of it: the first, domain, id and time, of which the domain is the longest.
+/// The policy, and four lines in front of it: the first, domain, id and time, of which the domain
+/// is the longest.
 const MAX_FILE_LEN: u64 = MAX_POLICY_LEN as u64 + 512;
 
 impl FileStore {
-    /// A store in this directory, which is made if it does not exist. One process at a time may use it.
+    /// A store in this directory, which is made if it does not exist. One process at a time may use
+    /// it.
     ///
     /// # Errors
     ///
@@ -156,7 +164,8 @@ impl FileStore {
         }
     }
 
-    /// Makes a rename or a removal durable. Other systems than Unix do that by themselves, or cannot.
+    /// Makes a rename or a removal durable. Other systems than Unix do that by themselves, or
+    /// cannot.
     fn sync(&self) -> Result<(), StoreError> {
         if cfg!(unix) {
             File::open(&self.directory)
@@ -174,7 +183,8 @@ impl PolicyStore for FileStore {
             let path = entry.map_err(failed("read its directory"))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name.ends_with(TEMPORARY) {
-                // Nobody else writes here: a crash left it. If it cannot be removed, the next save overwrites it.
+                // Nobody else writes here: a crash left it. If it cannot be removed, the next save
+                // overwrites it.
                 let _ = fs::remove_file(&path);
                 continue;
             }
@@ -211,7 +221,8 @@ fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-/// Lines of text: the first one, domain, id, time, the policy, and in the last the checksum of all that precedes it.
+/// Lines of text: the first one, domain, id, time, the policy, and in the last the checksum of all
+/// that precedes it.
 fn encode(cached: &CachedPolicy) -> Vec<u8> {
     let (domain, id, fetched) = (cached.domain(), cached.id(), cached.fetched().as_secs());
     let body = format!("{MAGIC}\n{domain}\n{id}\n{fetched}\n{}\n", cached.policy());

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-/// How often a policy is fetched again although its id is the same (RFC 8461, 3.3: "a suggested refresh frequency is
-/// once per day"). One that lives less than two days is refreshed in the middle of its life: "before they expire"; one
-/// that lives less than twice [`REFRESH_RETRY`] is not, so that a short life costs no more fetches than deliveries.
+/// How often a policy is fetched again although its id is the same (RFC 8461, section 3.3: "a
+/// suggested refresh frequency is once per day"). One that lives less than two days is refreshed in
+/// the middle of its life: "before they expire"; one that lives less than twice [`REFRESH_RETRY`]
+/// is not, so that a short life costs no more fetches than deliveries.
 pub const REFRESH_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long after a failed fetch the same version of a policy is left alone (RFC 8461, 3.3: "five minutes or longer per
-/// version ID").
+/// How long after a failed fetch the same version of a policy is left alone (RFC 8461, section 3.3:
+/// "five minutes or longer per version ID").
 pub const FETCH_BACKOFF: Duration = Duration::from_secs(5 * 60);
-/// How long after a refresh was asked for, and nothing came of it, the next one is asked for. Our own choice.
+/// How long after a refresh was asked for, and nothing came of it, the next one is asked for. Our
+/// own choice.
 pub const REFRESH_RETRY: Duration = Duration::from_secs(60 * 60);

@@ -1,4 +1,4 @@
-//! The `_mta-sts` TXT record (RFC 8461, 3.1).
+//! The `_mta-sts` TXT record (RFC 8461, section 3.1).
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,16 +6,17 @@ use std::sync::Arc;
 use crate::dns_txt::{TxtError, fields, select};
 use crate::domain::Domain;
 
-/// What an MTA-STS record begins with (RFC 8461, 3.1).
+/// What an MTA-STS record begins with (RFC 8461, section 3.1).
 pub const RECORD_VERSION: &str = "v=STSv1";
-/// Longest `id`, in bytes (RFC 8461, 3.1).
+/// Longest `id`, in bytes (RFC 8461, section 3.1).
 pub const MAX_ID_LEN: usize = 32;
 
-/// The name whose TXT records announce the policy of this domain: `_mta-sts.` and the domain. `None` where that is
-/// longer than a name can be: such a domain has no policy.
+/// The name whose TXT records announce the policy of this domain: `_mta-sts.` and the domain.
+/// `None` where that is longer than a name can be: such a domain has no policy.
 ///
-/// The policy domain is the next hop: the recipient domain, or the smart host where one is configured; never its
-/// parent, and never what a CNAME makes of it (RFC 8461, 3.4). A CNAME of the record itself is followed (3.1).
+/// The policy domain is the next hop: the recipient domain, or the smart host where one is
+/// configured; never its parent, and never what a CNAME makes of it (RFC 8461, section 3.4). A
+/// CNAME of the record itself is followed (3.1).
 pub fn record_name(policy_domain: &Domain) -> Option<Domain> {
     Domain::parse(&format!("_mta-sts.{policy_domain}")).ok()
 }
@@ -58,11 +59,12 @@ pub struct StsRecord {
 }
 
 impl StsRecord {
-    /// Finds the record among the TXT records of [`record_name`]; each of them is a list of character-strings.
+    /// Finds the record among the TXT records of [`record_name`]; each of them is a list of
+    /// character-strings.
     ///
-    /// `Ok(None)`: no record begins with the version. An error means no policy, too (RFC 8461, 3.1: "senders MUST
-    /// assume the recipient domain does not have an available MTA-STS Policy"), and says what is wrong with it. Neither
-    /// takes a cached policy away.
+    /// `Ok(None)`: no record begins with the version. An error means no policy, too (RFC 8461,
+    /// section 3.1: "senders MUST assume the recipient domain does not have an available MTA-STS
+    /// Policy"), and says what is wrong with it. Neither takes a cached policy away.
     ///
     /// ```
     /// use smtp_tls_policy::sts::StsRecord;
@@ -75,7 +77,8 @@ impl StsRecord {
     ///
     /// # Errors
     ///
-    /// [`TxtError`]: several records, or one that the grammar of RFC 8461, 3.1 does not have.
+    /// [`TxtError`]: several records, or one that the grammar of RFC 8461, section 3.1 does not
+    /// have.
     pub fn find<R, S>(records: &[R]) -> Result<Option<Self>, TxtError>
     where
         R: AsRef<[S]>,
@@ -91,7 +94,8 @@ impl StsRecord {
             if !field.is_extension() {
                 return Err(TxtError::Value { field: field.index, name: known(field.name) });
             }
-            // RFC 8461, 3.2: of duplicate fields the first counts, and unknown ones are ignored. Names are %s.
+            // RFC 8461, section 3.2: of duplicate fields the first counts, and unknown ones are
+            // ignored. Names are %s.
             if field.name == "id" && id.is_none() {
                 let error = TxtError::Value { field: field.index, name: "id" };
                 id = Some(PolicyId::parse(field.value).ok_or(error)?);

@@ -1,12 +1,16 @@
-//! TLS reporting (RFC 8460): the record that asks for reports, what each connection contributes, and the reports of a day.
+//! TLS reporting (RFC 8460): the record that asks for reports, what each connection contributes,
+//! and the reports of a day.
 //!
 //! - [`TlsrptRecord::find`] says where the reports on a domain go, if anywhere.
-//! - [`Reporting`] knows the policies for one host, and makes [`ReportedSession`]s of what happened there.
-//! - [`Aggregate`] counts sessions, and gives a [`DailyReport`] on each policy domain once a day (UTC) is over.
+//! - [`Reporting`] knows the policies for one host, and makes [`ReportedSession`]s of what happened
+//!   there.
+//! - [`Aggregate`] counts sessions, and gives a [`DailyReport`] on each policy domain once a day
+//!   (UTC) is over.
 //!
-//! To send a report is the caller's: to ask for the record, to compress, and to put it into a mail or a POST. Its mail
-//! ignores every failure of TLS on its way, carries a DKIM signature without `l=` and the header fields `TLS-Report-Domain`
-//! and `TLS-Report-Submitter`, and is no part of the next report (RFC 8460, 3 and 5.3).
+//! To send a report is the caller's: to ask for the record, to compress, and to put it into a mail
+//! or a POST. Its mail ignores every failure of TLS on its way, carries a DKIM signature without
+//! `l=` and the header fields `TLS-Report-Domain` and `TLS-Report-Submitter`, and is no part of the
+//! next report (RFC 8460, sections 3 and 5.3).
 
 mod report;
 mod session;
@@ -17,23 +21,24 @@ pub use session::{AppliedPolicy, ReportedSession, Reporting, SessionFailure, Tls
 use crate::dns_txt::{TxtError, fields, select};
 use crate::domain::{Domain, Host};
 
-/// What a TLSRPT record begins with (RFC 8460, 3).
+/// What a TLSRPT record begins with (RFC 8460, section 3).
 pub const RECORD_VERSION: &str = "v=TLSRPTv1";
 
-/// RFC 5234, B.1.
+/// RFC 5234, appendix B.1.
 const WSP: [char; 2] = [' ', '\t'];
 
-/// The name whose TXT records ask for reports on this domain: `_smtp._tls.` and the domain. `None` where that is longer
-/// than a name can be.
+/// The name whose TXT records ask for reports on this domain: `_smtp._tls.` and the domain. `None`
+/// where that is longer than a name can be.
 pub fn record_name(policy_domain: &Domain) -> Option<Domain> {
     Domain::parse(&format!("_smtp._tls.{policy_domain}")).ok()
 }
 
-/// Where reports go (RFC 8460, 3).
+/// Where reports go (RFC 8460, section 3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rua {
-    /// By mail to this address: percent-decoded, ASCII, a dot-string local part and a domain or address literal.
+    /// By mail to this address: percent-decoded, ASCII, a dot-string local part and a domain or
+    /// address literal.
     Mailto(String),
     /// By POST to this URI, as published: percent-encoded, with a host.
     Https(String),
@@ -45,14 +50,17 @@ pub enum Rua {
 pub struct TlsrptRecord {
     /// Where reports go, in the order of the record: one that is accepted is enough.
     pub rua: Vec<Rua>,
-    /// How many URIs are left out because of a scheme that RFC 8460 does not have, or as no place to send anything to.
+    /// How many URIs are left out because of a scheme that RFC 8460 does not have, or as no place
+    /// to send anything to.
     pub unusable: usize,
 }
 
 impl TlsrptRecord {
-    /// Finds the record among the TXT records of [`record_name`]; each of them is a list of character-strings.
+    /// Finds the record among the TXT records of [`record_name`]; each of them is a list of
+    /// character-strings.
     ///
-    /// `Ok(None)`: no record begins with the version. An error means that no reports are wanted either (RFC 8460, 3).
+    /// `Ok(None)`: no record begins with the version. An error means that no reports are wanted
+    /// either (RFC 8460, section 3).
     ///
     /// ```
     /// use smtp_tls_policy::tlsrpt::{TlsrptRecord, Rua};
@@ -64,7 +72,7 @@ impl TlsrptRecord {
     ///
     /// # Errors
     ///
-    /// [`TxtError`]: several records, or one that the grammar of RFC 8460, 3 does not have.
+    /// [`TxtError`]: several records, or one that the grammar of RFC 8460, section 3 does not have.
     pub fn find<R, S>(records: &[R]) -> Result<Option<Self>, TxtError>
     where
         R: AsRef<[S]>,
@@ -111,7 +119,8 @@ impl TlsrptRecord {
     }
 }
 
-/// The scheme of a URI in the characters of RFC 3986, of which RFC 8460, 3 takes `,`, `!` and `;` away.
+/// The scheme of a URI in the characters of RFC 3986, of which RFC 8460, section 3 takes `,`, `!`
+/// and `;` away.
 fn scheme(uri: &str) -> Option<&str> {
     let (scheme, rest) = uri.split_once(':')?;
     let mut letters = scheme.bytes();
@@ -122,8 +131,8 @@ fn scheme(uri: &str) -> Option<&str> {
     (good && is_uri_text(ahead) && is_uri_text(behind) && is_uri_text(fragment)).then_some(scheme)
 }
 
-/// What stands around the IP literal of an authority (RFC 3986, 3.2.2), the one place for square brackets; `None` where what
-/// stands between them is none.
+/// What stands around the IP literal of an authority (RFC 3986, section 3.2.2), the one place for
+/// square brackets; `None` where what stands between them is none.
 fn around_literal(text: &str) -> Option<(&str, &str)> {
     let end =
         text.get(2..).and_then(|rest| rest.find(['/', '?'])).map_or(text.len(), |end| end + 2);
@@ -146,7 +155,8 @@ fn is_uri_text(text: &str) -> bool {
     while let Some(byte) = bytes.next() {
         let good = match byte {
             b'%' => (0..2).all(|_| bytes.next().is_some_and(|b| b.is_ascii_hexdigit())),
-            // RFC 3986, 2.2 and 2.3: reserved and unreserved, less the three, "#" and brackets.
+            // RFC 3986, sections 2.2 and 2.3: reserved and unreserved, less the three, "#" and
+            // brackets.
             b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b'?' | b'@' => true,
             b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b'=' => true,
             _ => byte.is_ascii_alphanumeric(),
@@ -164,9 +174,9 @@ enum Destination {
 }
 
 fn destination(scheme: &str, rest: &str) -> Option<Destination> {
-    // RFC 3986, 3.1: schemes are compared without regard to case.
+    // RFC 3986, section 3.1: schemes are compared without regard to case.
     if scheme.eq_ignore_ascii_case("mailto") {
-        // RFC 6068, 2: header fields may follow; a report has its own.
+        // RFC 6068, section 2: header fields may follow; a report has its own.
         let to = rest.split(['?', '#']).next()?;
         return address(to).map(Destination::Mailto);
     }
@@ -183,7 +193,8 @@ fn destination(scheme: &str, rest: &str) -> Option<Destination> {
     None
 }
 
-/// The address of a `mailto` URI, percent-decoded; `None` where it is none that may stand in a RCPT command as it is.
+/// The address of a `mailto` URI, percent-decoded; `None` where it is none that may stand in a RCPT
+/// command as it is.
 fn address(encoded: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(encoded.len());
     let mut bytes = encoded.bytes();
@@ -198,9 +209,10 @@ fn address(encoded: &str) -> Option<String> {
     }
     let decoded = String::from_utf8(decoded).ok()?;
     let (local, domain) = decoded.rsplit_once('@')?;
-    // RFC 5321, 4.1.2: Dot-string. That keeps CR, LF, NUL, spaces and angle brackets out of what is sent.
+    // RFC 5321, section 4.1.2: Dot-string. That keeps CR, LF, NUL, spaces and angle brackets out of
+    // what is sent.
     let atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
-    // RFC 5321, 4.5.3.1.1: a local part has at most 64 octets.
+    // RFC 5321, section 4.5.3.1.1: a local part has at most 64 octets.
     let good = local.len() <= 64
         && local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(atext));
     let literal = domain.starts_with('[');

@@ -1,4 +1,4 @@
-//! Counts of sessions, and the report of a day (RFC 8460, 4).
+//! Counts of sessions, and the report of a day (RFC 8460, section 4).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,11 +15,11 @@ const DAY: u64 = 24 * 60 * 60;
 /// How much an [`Aggregate`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AggregateLimits {
-    /// Most policies of all domains and days; one that changes within a day counts anew. Sessions under a further one are
-    /// not counted. By default 10,000: our own choice.
+    /// Most policies of all domains and days; one that changes within a day counts anew. Sessions
+    /// under a further one are not counted. By default 10,000: our own choice.
     pub policies: usize,
-    /// Most different failures of one policy and day; a further one is counted in the summary only. By default 100: our own
-    /// choice.
+    /// Most different failures of one policy and day; a further one is counted in the summary only.
+    /// By default 100: our own choice.
     pub failures: usize,
 }
 
@@ -86,7 +86,8 @@ impl Aggregate {
         }
     }
 
-    /// The reports on every day that is over, which are no longer held here: one for each policy domain, oldest first.
+    /// The reports on every day that is over, which are no longer held here: one for each policy
+    /// domain, oldest first.
     pub fn finished(&mut self, now: UnixTime) -> Vec<DailyReport> {
         let to_come = self.days.split_off(&(now.as_secs() / DAY));
         let mut reports = Vec::new();
@@ -109,7 +110,8 @@ pub struct DailyReport {
 }
 
 impl DailyReport {
-    /// The policy domain: the record at its [`record_name`](super::record_name) says where the report goes.
+    /// The policy domain: the record at its [`record_name`](super::record_name) says where the
+    /// report goes.
     pub fn domain(&self) -> &Domain {
         &self.domain
     }
@@ -126,8 +128,9 @@ impl DailyReport {
         ))
     }
 
-    /// The name of the file (RFC 8460, 5.1), such as `sender.example!receiver.example!1459468800!1459555199!001.json`.
-    /// `submitter` is the domain of the contact address, `extension` is `json` or `json.gz`; of `id`, which may be empty,
+    /// The name of the file (RFC 8460, section 5.1), such as
+    /// `sender.example!receiver.example!1459468800!1459555199!001.json`. `submitter` is the domain
+    /// of the contact address, `extension` is `json` or `json.gz`; of `id`, which may be empty,
     /// only letters and digits are taken.
     pub fn file_name(&self, submitter: &Domain, id: &str, extension: &str) -> String {
         let (begins, ends) = (self.begins().as_secs(), self.ends().as_secs());
@@ -138,10 +141,11 @@ impl DailyReport {
         format!("{name}.{extension}")
     }
 
-    /// The report as it is serialised to JSON (RFC 8460, 4.4): `organization` says whose it is, `contact` is an address
-    /// (RFC 5322, 3.4.1), `id` is unique.
+    /// The report as it is serialised to JSON (RFC 8460, section 4.4): `organization` says whose it
+    /// is, `contact` is an address (RFC 5322, section 3.4.1), `id` is unique.
     ///
-    /// `mx-host` is an array of strings, as the text of the RFC says; the example in its appendix B has a string.
+    /// `mx-host` is an array of strings, as the text of the RFC says; the example in its appendix B
+    /// has a string.
     #[cfg(feature = "serde")]
     pub fn json<'a>(
         &'a self,

@@ -1,4 +1,4 @@
-//! What one connection contributes to the reports (RFC 8460, 4).
+//! What one connection contributes to the reports (RFC 8460, section 4).
 
 use std::net::IpAddr;
 
@@ -15,12 +15,14 @@ use crate::reason::{Reason, ResultType};
 use crate::rules::posture::Weight;
 use crate::sts::{Mode, PolicyText, StsAnswer};
 
-/// A policy that was applied to a connection (RFC 8460, 4.4). Its domain is the one that the report is for.
+/// A policy that was applied to a connection (RFC 8460, section 4.4). Its domain is the one that
+/// the report is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AppliedPolicy {
     /// `tlsa`
     Tlsa {
-        /// The TLSA base domain; the host where none was found, the next hop where not even the host is known.
+        /// The TLSA base domain; the host where none was found, the next hop where not even the
+        /// host is known.
         domain: Domain,
         /// The records as published; none where they could not be had.
         records: Vec<TlsaRecord>,
@@ -46,7 +48,7 @@ impl AppliedPolicy {
         let (mut lines, mut mx) = (Vec::new(), Vec::new());
         if let Some(policy) = policy {
             mx.extend(policy.mx().map(str::to_owned));
-            // RFC 8460, 4.5.
+            // RFC 8460, section 4.5.
             lines.extend(["version: STSv1".to_owned(), format!("mode: {}", policy.mode())]);
             lines.extend(mx.iter().map(|pattern| format!("mx: {pattern}")));
             lines.push(format!("max_age: {}", policy.max_age().as_secs()));
@@ -90,7 +92,8 @@ impl AppliedPolicy {
     }
 }
 
-/// Something that failed; not necessarily the session (RFC 8460, 4: "failure types are non-exclusive").
+/// Something that failed; not necessarily the session (RFC 8460, section 4: "failure types are
+/// non-exclusive").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionFailure {
     /// `result-type`
@@ -99,7 +102,8 @@ pub struct SessionFailure {
     pub reason: Reason,
 }
 
-/// What one connection, or a host that was not dialled, came to under one policy: one final status, and what failed.
+/// What one connection, or a host that was not dialled, came to under one policy: one final status,
+/// and what failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReportedSession {
@@ -126,8 +130,8 @@ pub enum TlsOutcome<'a> {
     NoTls(Reason, Option<&'a Verdict>),
 }
 
-/// Makes the sessions with one host. Empty where nothing is reported: posture `none`, address literals, and messages with
-/// `TLS-Required: No`, whose sender has asked for no policy.
+/// Makes the sessions with one host. Empty where nothing is reported: posture `none`, address
+/// literals, and messages with `TLS-Required: No`, whose sender has asked for no policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reporting {
     mx: Option<Host>,
@@ -190,7 +194,8 @@ impl Reporting {
         }
     }
 
-    /// What a connection under this plan came to: one session for each policy of which it says something.
+    /// What a connection under this plan came to: one session for each policy of which it says
+    /// something.
     pub fn connection(
         &self,
         plan: &Plan,
@@ -226,7 +231,7 @@ impl Reporting {
             Reason::StsMxMismatch => {
                 policies.find(|policy| matches!(policy, AppliedPolicy::Sts { .. }))
             }
-            // RFC 8460, 4.3.2.1: all others are about TLSA records.
+            // RFC 8460, section 4.3.2.1: all others are about TLSA records.
             _ => policies.find(|policy| matches!(policy, AppliedPolicy::Tlsa { .. })),
         };
         let policy = policy.cloned().unwrap_or_else(|| AppliedPolicy::Tlsa {
@@ -267,7 +272,8 @@ impl Reporting {
             AppliedPolicy::Sts { .. } if plan.notes().contains(&Reason::StsMxMismatch) => {
                 return failure(Reason::StsMxMismatch).map(Err);
             }
-            // Where DANE stands in for it, the certificate need not be the one that the policy wants (RFC 8461, 2).
+            // Where DANE stands in for it, the certificate need not be the one that the policy
+            // wants (RFC 8461, section 2).
             AppliedPolicy::Sts { .. } => of(&|check| self.is_of_sts(check))
                 .filter(|(weight, _)| !applied.enforce || *weight != Weight::Recorded),
             AppliedPolicy::NotFound { .. } => None,
@@ -277,7 +283,8 @@ impl Reporting {
             (Some((_, Ok(()))) | None, None) => Some(Ok(())),
             // Another source has refused a certificate that is good enough for this policy.
             (Some((_, Ok(()))), Some(_)) => None,
-            // The administrator's own rule. One that lets the message go on in clear text is no failure.
+            // The administrator's own rule. One that lets the message go on in clear text is no
+            // failure.
             (None, Some(reason)) => match applied.policy {
                 AppliedPolicy::NotFound { .. } if verdict.standing() == Standing::Refused => {
                     failure(reason).map(Err)
@@ -289,7 +296,7 @@ impl Reporting {
         }
     }
 
-    /// RFC 8461, 4.2: a chain to a public root, and the host's name as a DNS-ID.
+    /// RFC 8461, section 4.2: a chain to a public root, and the host's name as a DNS-ID.
     fn is_of_sts(&self, check: &Check) -> bool {
         let Check::Pkix(pkix) = check else { return false };
         let is_host = |reference: &Reference| {

@@ -16,11 +16,13 @@ pub use zone::Zone;
 
 /// The questions, answered by whatever resolver and HTTPS client there is. This crate has none.
 ///
-/// What is `Secure` is for a validating resolver to say, on this host or at the other end of a channel that nobody can
-/// forge (RFC 7672, 2.1). Who has none answers [`DnsStatus::Insecure`]: then DANE never applies.
+/// What is `Secure` is for a validating resolver to say, on this host or at the other end of a
+/// channel that nobody can forge (RFC 7672, section 2.1). Who has none answers
+/// [`DnsStatus::Insecure`]: then DANE never applies.
 ///
-/// Nothing here is given up for taking long: the time limits of the resolver count, and [`Failed`](DnsStatus::Failed) is
-/// what it says of them. Names are A-labels without a dot at the end.
+/// Nothing here is given up for taking long: the time limits of the resolver count, and
+/// [`Failed`](DnsStatus::Failed) is what it says of them. Names are A-labels without a dot at the
+/// end.
 pub trait Lookups: Send + Sync {
     /// MX records. A record whose exchange is no host name, such as an address, is left out; if no
     /// record is left because of that, the lookup has failed. The `.` of a null MX is `None`
@@ -30,11 +32,12 @@ pub trait Lookups: Send + Sync {
     /// A records, in the order in which to try them.
     fn ipv4(&self, host: &Domain) -> impl Future<Output = DnsAnswer<Ipv4Addr>> + Send;
 
-    /// AAAA records, in the order in which to try them; who does not speak IPv6 has none to give, and says it with the
-    /// status of the answer for A.
+    /// AAAA records, in the order in which to try them; who does not speak IPv6 has none to give,
+    /// and says it with the status of the answer for A.
     fn ipv6(&self, host: &Domain) -> impl Future<Output = DnsAnswer<Ipv6Addr>> + Send;
 
-    /// The status of the CNAME record of this name alone, without what it leads to (RFC 7672, 2.1.3).
+    /// The status of the CNAME record of this name alone, without what it leads to (RFC 7672,
+    /// section 2.1.3).
     fn cname(&self, _owner: &str) -> impl Future<Output = DnsStatus> + Send {
         async { DnsStatus::Insecure }
     }
@@ -44,7 +47,8 @@ pub trait Lookups: Send + Sync {
         async { DnsAnswer::none(DnsStatus::Insecure) }
     }
 
-    /// TXT records of `_mta-sts.` and the domain, a CNAME followed, each a list of character-strings (RFC 8461, 3.1).
+    /// TXT records of `_mta-sts.` and the domain, a CNAME followed, each a list of
+    /// character-strings (RFC 8461, section 3.1).
     fn txt(&self, _owner: &Domain) -> impl Future<Output = DnsAnswer<Vec<Vec<u8>>>> + Send {
         async { DnsAnswer::none(DnsStatus::Insecure) }
     }

@@ -108,8 +108,8 @@ impl Zone {
         self
     }
 
-    /// Publishes an MTA-STS policy: the record with this id, and the text on its host. Without effect for a domain too long
-    /// to have one.
+    /// Publishes an MTA-STS policy: the record with this id, and the text on its host. Without
+    /// effect for a domain too long to have one.
     pub fn publish_sts(&mut self, domain: &Domain, id: &str, policy: &str) -> &mut Self {
         if let Some(owner) = record_name(domain) {
             let record = vec![format!("v=STSv1; id={id};").into_bytes()];
@@ -120,7 +120,8 @@ impl Zone {
         self
     }
 
-    /// The questions so far, in order: `MX test.example`, `TLSA _25._tcp.mx.test.example`, `GET https://...`.
+    /// The questions so far, in order: `MX test.example`, `TLSA _25._tcp.mx.test.example`,
+    /// `GET https://...`.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -45,7 +45,8 @@ impl Policies {
     }
 }
 
-/// A fetch for which others wait. They are told of its end, also where it is given up with its delivery.
+/// A fetch for which others wait. They are told of its end, also where it is given up with its
+/// delivery.
 struct Fetching<'a> {
     policies: &'a Policies,
     domain: &'a Domain,
@@ -62,8 +63,9 @@ impl Drop for Fetching<'_> {
 }
 
 impl<L: Lookups> Sender<L> {
-    /// Does what is due in the background: fetches MTA-STS policies again before they expire (RFC 8461, 3.3), so that no
-    /// delivery waits for it. Returns when there is something to do next.
+    /// Does what is due in the background: fetches MTA-STS policies again before they expire (RFC
+    /// 8461, section 3.3), so that no delivery waits for it. Returns when there is something to do
+    /// next.
     pub async fn refresh(&self) -> Option<UnixTime> {
         loop {
             let due = lock(&self.policies.cache).due(self.now());
@@ -77,7 +79,7 @@ impl<L: Lookups> Sender<L> {
         }
     }
 
-    /// What MTA-STS says of a domain now (RFC 8461, 3.3 and 5.1).
+    /// What MTA-STS says of a domain now (RFC 8461, sections 3.3 and 5.1).
     pub(super) async fn sts(&self, domain: &Domain) -> StsAnswer {
         let record = self.record(domain).await;
         let Policies { cache, fetched, .. } = &self.policies;
@@ -91,7 +93,8 @@ impl<L: Lookups> Sender<L> {
                 Discovered::Done(answer) => return answer,
                 Discovered::Fetch(fetch) => break fetch,
                 Discovered::UnderWay => {
-                    // The first mail of many to a domain fetches its policy. The others must not go without it meanwhile.
+                    // The first mail of many to a domain fetches its policy. The others must not go
+                    // without it meanwhile.
                     let answer = lock(cache).applies(domain, self.now());
                     if answer.policy.is_some()
                         || tokio::time::timeout_at(patience, ended).await.is_err()

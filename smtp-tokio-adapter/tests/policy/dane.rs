@@ -126,7 +126,8 @@ async fn dane_that_is_switched_off_asks_nothing() {
     assert!(sender.lookups.asked().iter().all(|question| !question.starts_with("TLSA")));
 }
 
-/// RFC 7672, 2.2.2, "Insecure CNAME": the zone of the alias may be signed although what it leads to is not.
+/// RFC 7672, section 2.2.2, "Insecure CNAME": the zone of the alias may be signed although what it
+/// leads to is not.
 #[tokio::test]
 async fn a_signed_alias_of_an_unsigned_host_has_tlsa_records_of_its_own() {
     for (alias, asked) in [(DnsStatus::Secure, true), (DnsStatus::Insecure, false)] {

@@ -1,4 +1,5 @@
-//! DANE, MTA-STS, REQUIRETLS and the memory of broken peers, from the DNS to the wire: real sockets and real TLS.
+//! DANE, MTA-STS, REQUIRETLS and the memory of broken peers, from the DNS to the wire: real sockets
+//! and real TLS.
 #![allow(unreachable_pub, reason = "the modules of one test")]
 
 #[path = "../common/mod.rs"]

@@ -13,7 +13,8 @@ fn sessions(report: &Report) -> Vec<(&'static str, bool, Vec<&'static str>)> {
     told.collect()
 }
 
-/// RFC 8460, 4: one final status for each connection, and none for one that only stands for another.
+/// RFC 8460, section 4: one final status for each connection, and none for one that only stands for
+/// another.
 #[tokio::test]
 async fn every_connection_is_reported_once() {
     let everybody = connector(Posture::Opportunistic);
@@ -36,7 +37,8 @@ async fn every_connection_is_reported_once() {
     let mail = Mail::new(&everybody, &domain, &envelope, &MESSAGE).tls_required_no(true);
     assert_eq!(sessions(&deliver(&sender, &mail).await), []);
 
-    // TLS that breaks is told once, and not again for the clear text that follows, now or while it is remembered.
+    // TLS that breaks is told once, and not again for the clear text that follows, now or while it
+    // is remembered.
     let mut world = World::new(DnsStatus::Insecure).await;
     world.zone.mx.get_mut(&name(DOMAIN)).unwrap().records.truncate(1);
     let [listener] = <[TcpListener; 1]>::try_from(listen(&[loopback(1)]).await).unwrap();

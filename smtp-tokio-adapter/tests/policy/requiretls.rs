@@ -91,7 +91,7 @@ async fn hears(listener: TcpListener, identity: Arc<CertifiedKey>) -> Vec<String
     }
 }
 
-/// RFC 8689, 4.2.1: "If any of the above steps fail, the client MUST issue a QUIT".
+/// RFC 8689, section 4.2.1: "If any of the above steps fail, the client MUST issue a QUIT".
 #[tokio::test]
 async fn who_fails_a_message_with_requiretls_hears_quit() {
     for (certified, heard, final_status) in [

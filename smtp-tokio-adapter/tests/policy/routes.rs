@@ -10,7 +10,7 @@ use crate::world::*;
 
 #[tokio::test]
 async fn what_holds_for_the_whole_domain_dials_nobody() {
-    // RFC 7672, 2.1.2: a bogus MX answer.
+    // RFC 7672, section 2.1.2: a bogus MX answer.
     let mut world = World::new(DnsStatus::Secure).await;
     world.zone.mx.get_mut(&name(DOMAIN)).unwrap().status = DnsStatus::Bogus;
     let (sender, first, second) = world.sender();
@@ -22,7 +22,7 @@ async fn what_holds_for_the_whole_domain_dials_nobody() {
     assert_eq!(sender.lookups.asked(), ["MX test.example"]);
     assert_eq!((first.connections(), second.connections()), (0, 0));
 
-    // RFC 7672, 2.2.1: mandatory DANE, and unsigned MX records to hosts that would do.
+    // RFC 7672, section 2.2.1: mandatory DANE, and unsigned MX records to hosts that would do.
     let mut world = World::new(DnsStatus::Secure).await;
     let (port, record) = (world.port, world.end_entity());
     world.zone.add_tlsa(&name(HOST), port, record);
@@ -50,8 +50,8 @@ async fn what_holds_for_the_whole_domain_dials_nobody() {
     assert_eq!(sender.lookups.asked(), [""; 0]);
 }
 
-/// The host with the good certificate cannot be judged, and the next one would take the mail in clear
-/// text: for a fault of this side it must not get it.
+/// The host with the good certificate cannot be judged, and the next one would take the mail in
+/// clear text: for a fault of this side it must not get it.
 #[tokio::test]
 async fn missing_roots_defer_and_no_host_gets_the_mail_in_clear_text() {
     let without_tls = server::ServerConfig { starttls: server::StartTls::No, ..smtp() };

@@ -36,7 +36,7 @@ async fn a_cached_mta_sts_policy_holds_while_its_record_is_suppressed() {
         assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
     }
     assert_eq!((first.connections(), second.connections()), (0, 0));
-    // The domain takes its policy back in the way that there is for it (RFC 8461, 8.3).
+    // The domain takes its policy back in the way that there is for it (RFC 8461, section 8.3).
     sender.lookups.publish_sts(&name(DOMAIN), "2", "version: STSv1\nmode: none\nmax_age: 86400\n");
     assert_eq!(send(&sender, &everybody, &plain()).await.words, [RecipientStatus::Delivered]);
     let fetches =
@@ -44,7 +44,7 @@ async fn a_cached_mta_sts_policy_holds_while_its_record_is_suppressed() {
     assert_eq!(fetches, 2);
 }
 
-/// What was learnt before a restart still protects the domain after it (RFC 8461, 10.2).
+/// What was learnt before a restart still protects the domain after it (RFC 8461, section 10.2).
 #[tokio::test]
 async fn a_policy_survives_in_the_store_and_is_refreshed_in_the_background() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("sts-store");
@@ -108,7 +108,8 @@ impl Lookups for Slow {
     }
 }
 
-/// A burst to a domain that nobody has mailed to before: whoever does not fetch the policy waits for who does.
+/// A burst to a domain that nobody has mailed to before: whoever does not fetch the policy waits
+/// for who does.
 #[tokio::test]
 async fn no_mail_goes_without_a_policy_that_is_being_fetched() {
     let mut world = World::new(DnsStatus::Insecure).await;
