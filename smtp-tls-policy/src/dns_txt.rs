@@ -67,7 +67,7 @@ where
     }
 }
 
-/// One field behind the version.
+/// One field after the version.
 pub(crate) struct Field<'t> {
     pub(crate) index: usize,
     pub(crate) name: &'t str,
@@ -82,7 +82,7 @@ impl Field<'_> {
     }
 }
 
-/// The fields behind the version of a record that [`select`] chose by it. Values are not looked at.
+/// The fields after the version of a record that [`select`] chose by it. Values are not looked at.
 pub(crate) fn fields<'t>(
     record: &'t [u8],
     version: &'static str,

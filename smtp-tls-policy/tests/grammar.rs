@@ -1,7 +1,7 @@
 //! The texts of MTA-STS (RFC 8461, sections 3.1 and 3.2) and TLSRPT (RFC 8460, section 3) by the
 //! ABNF of their RFCs: what the grammar has is read, and what it has not is refused.
 //!
-//! The grammars stand here as they stand in the RFCs, for a matcher that knows all ends of a rule
+//! The grammars are written here as in the RFCs, for a matcher that knows all ends of a rule
 //! at once. Sentences are generated, then changed in one place; the parsers must say what the
 //! matcher says.
 
@@ -106,7 +106,7 @@ fn sts_record() -> Rule {
 
 /// RFC 3986, A, as far as mailto and https need it:
 /// `scheme ":" hier-part [ "?" query ] [ "#" fragment ]`, less the three characters that RFC 8460
-/// takes away. Square brackets, which only an address of version 6 has, stand in no sentence here.
+/// takes away. Square brackets, which only an address of version 6 has, are in no sentence here.
 fn uri() -> Rule {
     let pct = || {
         seq(vec![literal("%"), class(|b| b.is_ascii_hexdigit()), class(|b| b.is_ascii_hexdigit())])
@@ -155,7 +155,7 @@ fn policy() -> Rule {
     seq(vec![line(), many(seq(vec![term(), line()])), opt(term())])
 }
 
-/// How often a key stands in a text, by lines or fields.
+/// How often a key is in a text, by lines or fields.
 fn count(text: &str, ends: &[char], key: &str) -> usize {
     text.split(ends).filter(|part| part.trim_start_matches([' ', '\t']).starts_with(key)).count()
 }

@@ -234,7 +234,7 @@ impl Further {
             }
             Self::Records(records) => {
                 // RFC 8689, section 4.2.1: REQUIRETLS takes DANE in place of PKIX; dane-only asks
-                // for the records; and a knob lets them stand in for MTA-STS.
+                // for the records; and a knob lets them replace MTA-STS.
                 let wanted =
                     known.message == MessageTls::Required || known.posture() == Posture::DaneOnly;
                 let instead = more.connector.as_ref()?.sts == StsRule::UnlessDane;
@@ -582,12 +582,12 @@ fn an_address_in_an_mx_record_is_not_in_the_policy() {
     assert_eq!(plan(&facts).unwrap_err().reason(), Reason::RequiretlsMxInsecure);
 }
 
-/// Found by the second formulation: where the host is an alias, DANE stands in for the certificate
+/// Found by the second formulation: where the host is an alias, DANE replaces the certificate
 /// check of MTA-STS, for both cannot be had with one server name. The policy's list has nothing to
 /// do with names of servers, and holds (RFC 8461, section 5: "MUST NOT deliver the message to hosts
 /// that fail MX matching").
 #[test]
-fn dane_behind_an_alias_does_not_stand_in_for_the_list_of_the_policy() {
+fn dane_of_an_alias_does_not_replace_the_list_of_the_policy() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
     let (next_hop, host) =
         (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());

@@ -108,7 +108,7 @@ fn a_failed_fetch_is_left_alone_for_five_minutes_a_version() {
     let first = fetch(cache, "a.example", "1", 0);
     assert_eq!((first.cause(), first.domain()), (FetchCause::NothingCached, &name));
     assert_eq!(first.host().as_str(), "mta-sts.a.example");
-    // While it is under way nobody else begins it, until it must have ended.
+    // While it is under way no other delivery begins it, until it must have ended.
     assert_eq!(cache.discovered(&name, record("1"), at(59)), Discovered::UnderWay);
     let _ = fetch(cache, "a.example", "1", 60);
     let fetched = cache.fetched(first, Err(FetchError::Status(301)), at(61));
@@ -379,7 +379,7 @@ fn an_answer_is_a_fact_for_the_plan() {
 }
 
 #[test]
-fn a_fetch_that_is_given_up_is_made_by_the_next_who_asks() {
+fn fetch_that_is_given_up_is_made_by_the_next_delivery() {
     let mut cache = Cache::new(CacheLimits::default());
     let (example, other) = (domain("example.com"), domain("example.net"));
     let record = || Ok(StsRecord::find(&[["v=STSv1; id=1;"]]).unwrap());

@@ -111,7 +111,7 @@ fn a_crash_in_the_middle_of_a_write_leaves_the_old_policy() {
         assert_eq!((loaded.policies, loaded.damaged), (vec![old.clone()], vec![]), "{length}");
         assert!(!temporary.exists());
     }
-    // What a crash left behind is in nobody's way.
+    // What a crash left does not disturb the store.
     fs::write(&temporary, &written[..7]).unwrap();
     directory.open().apply(&StoreChange::Save(new.clone())).unwrap();
     assert_eq!(directory.open().load().unwrap().policies, [new]);

@@ -178,7 +178,7 @@ fn each_policy_has_its_own_word_on_a_certificate() {
     let World { trust, good, other, .. } = world();
     let (good, other_chain) = (&[good.der.clone()][..], &[other.der.clone()][..]);
     let mut case = Case::new(Posture::Opportunistic);
-    // Nothing is published: TLS, whoever the peer is.
+    // Nothing is published: TLS with any peer.
     assert_eq!(told(&case.shown(other_chain, &trust)), [("no-policy-found", true, vec![])]);
     // S11: the administrator's rule. Where it refuses it is told; where it yields to clear text it
     // is not.

@@ -102,8 +102,7 @@ impl BrokenPeers {
         self.lasts(*time, now).then_some(*how)
     }
 
-    /// How many peers are held, those included whose time is over and whose place nobody needed
-    /// yet.
+    /// How many peers are held, with those whose time is over until their place is needed.
     pub fn len(&self) -> usize {
         self.peers.len()
     }

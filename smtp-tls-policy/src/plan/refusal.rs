@@ -28,7 +28,7 @@ pub enum Ground {
     },
     /// A further demand, as of one message.
     Demand {
-        /// Who demands.
+        /// The name of the source of the demand.
         by: Arc<str>,
         /// What is demanded.
         floor: Floor,
@@ -188,7 +188,7 @@ impl Refusal {
     }
 }
 
-/// A reason, with the detail of the defect behind it.
+/// A reason, with the detail of its defect.
 pub(super) struct Clause<'a>(pub(super) Reason, pub(super) Option<&'a Defect>);
 
 impl fmt::Display for Clause<'_> {

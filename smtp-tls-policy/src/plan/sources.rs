@@ -250,7 +250,7 @@ impl<'a> View<'a> {
             if only {
                 return Err(Reason::TlsaUnusable);
             }
-            // RFC 7672, section 2.2: a promise of TLS, and no word on who the peer is.
+            // RFC 7672, section 2.2: a promise of TLS, which does not say how to know the peer.
             let ground = Ground::TlsaUnusable { base };
             let mut promise = Contribution::new(Floor::Encrypted, Attempt::StartTls, ground);
             promise.notes = vec![Reason::TlsaUnusable];
@@ -292,7 +292,7 @@ impl<'a> View<'a> {
         self.scope.sts_counts(self.facts.policy_host())
     }
 
-    /// Whether the policy lists the host. An address that stands in place of an MX host's name
+    /// Whether the policy lists the host. An address in place of an MX host's name
     /// matches no pattern (RFC 8461, section 4.1).
     fn listed(&self, mx_matches: bool) -> bool {
         mx_matches && self.facts.host.domain().is_some()
@@ -308,8 +308,8 @@ impl<'a> View<'a> {
             StsPolicy::Testing { mx_matches } => (false, Some(self.listed(mx_matches))),
             StsPolicy::Enforce { mx_matches } => (true, Some(self.listed(mx_matches))),
         };
-        // A forger of the MX records could bring TLSA records of his own: only secure ones stand
-        // in.
+        // A forger of the MX records could bring its own TLSA records: only secure ones replace
+        // MTA-STS.
         let by_dane = self.usable_tlsa().filter(|_| self.mx_secure);
         let instead = by_dane.is_some() && self.connector.sts == StsRule::UnlessDane;
         let binding = enforce && !self.optional && !instead;

@@ -34,7 +34,7 @@
 //! under exactly the domain it was fetched for, so no two domains share one, whatever MX hosts they
 //! share.
 //!
-//! Who is about to bounce mail for an `enforce` policy calls [`Cache::discovered`] once more before
+//! Before mail is bounced for an `enforce` policy, call [`Cache::discovered`] once more
 //! (RFC 8461, section 5).
 
 use std::collections::{BTreeSet, HashMap};
@@ -108,7 +108,7 @@ impl Cache {
     /// which there is no room, are not taken. The changes are to be made in the store.
     ///
     /// The clock must have been set: a policy from the future counts as fetched `now`, and is gone
-    /// when a clock that was behind by more than its max_age is put forward.
+    /// when a clock that was late by more than its max_age is put forward.
     pub fn restore(
         &mut self,
         policies: impl IntoIterator<Item = CachedPolicy>,

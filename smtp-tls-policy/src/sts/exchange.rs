@@ -200,7 +200,7 @@ impl Fetch {
         format!("https://{}{WELL_KNOWN_PATH}", self.host)
     }
 
-    /// Why.
+    /// The cause of the fetch.
     pub fn cause(&self) -> FetchCause {
         self.cause
     }

@@ -83,8 +83,7 @@ impl MxPattern {
     }
 }
 
-/// RFC 8461, section 4.1: the wildcard stands for the entire left-most label, and for one label
-/// only.
+/// RFC 8461, section 4.1: the wildcard matches the entire left-most label, and one label only.
 fn is_child(host: &str, parent: &str) -> bool {
     host.split_once('.').is_some_and(|(_, rest)| rest == parent)
 }

@@ -98,20 +98,20 @@ impl PolicyStore for MemoryStore {
 /// A store of one file a policy, in a directory of its own.
 ///
 /// A file is written under another name, flushed to the disk, and renamed: after a crash there is
-/// the old policy or the new one. A checksum tells a file that was damaged otherwise; it is no
-/// protection against who may write to the directory, who could as well write a policy of his own.
-/// Each call blocks on the disk.
+/// the old policy or the new one. A checksum tells a file that was damaged otherwise; it does not
+/// protect against a writer to the directory, which could write a policy of its own. Each call
+/// blocks on the disk.
 #[derive(Clone, Debug)]
 pub struct FileStore {
     directory: PathBuf,
 }
 
 /// The last part of the name of a stored policy. A domain that has a policy is at most 244 bytes
-/// long, for `_mta-sts.` stands in front of it, so the name stays under the 255 bytes of most file
+/// long, because `_mta-sts.` precedes it, so the name stays under the 255 bytes of most file
 /// systems.
 const SUFFIX: &str = ".sts";
-/// The last part of the name of a file that is being written; what a crash leaves behind is removed
-/// when loading.
+/// The last part of the name of a file that is being written; what a crash leaves is removed when
+/// loading.
 const TEMPORARY: &str = ".tmp";
 /// The first line of a stored policy.
 const MAGIC: &str = "mta-sts-policy 1";
@@ -148,7 +148,7 @@ impl FileStore {
                 .map_err(failed("rename a policy"))
         });
         if renamed.is_err() {
-            // The first error is the one to tell; what stays behind goes when loading.
+            // The first error is the one to tell; what is left goes when loading.
             let _ = fs::remove_file(&temporary);
         }
         renamed?;
@@ -183,12 +183,12 @@ impl PolicyStore for FileStore {
             let path = entry.map_err(failed("read its directory"))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name.ends_with(TEMPORARY) {
-                // Nobody else writes here: a crash left it. If it cannot be removed, the next save
-                // overwrites it.
+                // No other process writes here: a crash left it. If it cannot be removed, the next
+                // save overwrites it.
                 let _ = fs::remove_file(&path);
                 continue;
             }
-            // Only the one spelling that is written: two files must not stand for one domain.
+            // Only the one spelling that is written: one domain must not have two files.
             let domain = name
                 .strip_suffix(SUFFIX)
                 .and_then(|text| Domain::parse(text).ok().filter(|domain| domain.as_str() == text));

@@ -193,8 +193,8 @@ fn destination(scheme: &str, rest: &str) -> Option<Destination> {
     None
 }
 
-/// The address of a `mailto` URI, percent-decoded; `None` where it is none that may stand in a RCPT
-/// command as it is.
+/// The address of a `mailto` URI, percent-decoded; `None` if it cannot be put into a RCPT command
+/// as it is.
 fn address(encoded: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(encoded.len());
     let mut bytes = encoded.bytes();

@@ -111,9 +111,9 @@ pub struct ReportedSession {
     pub policy: AppliedPolicy,
     /// `receiving-mx-hostname`; none where no host is known.
     pub mx: Option<Host>,
-    /// `sending-mta-ip`; none where nobody was dialled.
+    /// `sending-mta-ip`; none if no connection was tried.
     pub sending: Option<IpAddr>,
-    /// `receiving-ip`; none where nobody was dialled.
+    /// `receiving-ip`; none if no connection was tried.
     pub receiving: Option<IpAddr>,
     /// Whether TLS was negotiated as the policy wants it.
     pub succeeded: bool,
@@ -185,7 +185,7 @@ impl Reporting {
             let policy = AppliedPolicy::NotFound { domain: next_hop.clone() };
             applied.push(Applied { policy, enforce: false, failures: Vec::new() });
         }
-        // Without MX records it is not known whom the report would be about.
+        // Without MX records the host of the report is not known.
         let knows_host = facts.origin == HostOrigin::SmartHost || !facts.dns.mx.is_failure();
         Self {
             mx: knows_host.then(|| facts.host.clone()),
@@ -272,7 +272,7 @@ impl Reporting {
             AppliedPolicy::Sts { .. } if plan.notes().contains(&Reason::StsMxMismatch) => {
                 return failure(Reason::StsMxMismatch).map(Err);
             }
-            // Where DANE stands in for it, the certificate need not be the one that the policy
+            // If DANE replaces it, the certificate need not be the one that the policy
             // wants (RFC 8461, section 2).
             AppliedPolicy::Sts { .. } => of(&|check| self.is_of_sts(check))
                 .filter(|(weight, _)| !applied.enforce || *weight != Weight::Recorded),

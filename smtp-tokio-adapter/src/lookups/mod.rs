@@ -16,8 +16,8 @@ pub use zone::Zone;
 
 /// The questions, answered by whatever resolver and HTTPS client there is. This crate has none.
 ///
-/// What is `Secure` is for a validating resolver to say, on this host or at the other end of a
-/// channel that nobody can forge (RFC 7672, section 2.1). Who has none answers
+/// Only a validating resolver may say `Secure`: one on this host, or at the other end of a channel
+/// that cannot be forged (RFC 7672, section 2.1). Without such a resolver, answer
 /// [`DnsStatus::Insecure`]: then DANE never applies.
 ///
 /// Nothing here is given up for taking long: the time limits of the resolver count, and
@@ -32,8 +32,8 @@ pub trait Lookups: Send + Sync {
     /// A records, in the order in which to try them.
     fn ipv4(&self, host: &Domain) -> impl Future<Output = DnsAnswer<Ipv4Addr>> + Send;
 
-    /// AAAA records, in the order in which to try them; who does not speak IPv6 has none to give,
-    /// and says it with the status of the answer for A.
+    /// AAAA records, in the order in which to try them; a machine without IPv6 answers with no
+    /// records and the status of the answer for A.
     fn ipv6(&self, host: &Domain) -> impl Future<Output = DnsAnswer<Ipv6Addr>> + Send;
 
     /// The status of the CNAME record of this name alone, without what it leads to (RFC 7672,

@@ -3,7 +3,7 @@
 use crate::world::*;
 
 #[tokio::test]
-async fn behind_an_alias_the_base_domain_is_the_name_that_is_asked_for() {
+async fn alias_is_asked_for_by_the_tlsa_base_domain() {
     let mut world = World::new(DnsStatus::Secure).await;
     let answer = DnsAnswer::new(DnsStatus::Secure, vec![Ipv4Addr::LOCALHOST])
         .through(name("host.example.net"));
@@ -50,7 +50,7 @@ async fn a_wrong_certificate_under_dane_is_a_deferral_and_no_clear_text() {
 }
 
 #[tokio::test]
-async fn nobody_in_an_unsigned_zone_is_asked_for_tlsa_records() {
+async fn unsigned_zone_is_not_asked_for_tlsa_records() {
     let (sender, ..) = World::new(DnsStatus::Insecure).await.sender();
     let report = send(&sender, &connector(Posture::Deterministic), &plain()).await;
     assert_eq!(report.words, [RecipientStatus::Delivered]);

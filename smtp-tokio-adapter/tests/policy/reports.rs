@@ -13,7 +13,7 @@ fn sessions(report: &Report) -> Vec<(&'static str, bool, Vec<&'static str>)> {
     told.collect()
 }
 
-/// RFC 8460, section 4: one final status for each connection, and none for one that only stands for
+/// RFC 8460, section 4: one final status for each connection, and none for one that only repeats
 /// another.
 #[tokio::test]
 async fn every_connection_is_reported_once() {

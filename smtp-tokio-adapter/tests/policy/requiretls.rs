@@ -93,7 +93,7 @@ async fn hears(listener: TcpListener, identity: Arc<CertifiedKey>) -> Vec<String
 
 /// RFC 8689, section 4.2.1: "If any of the above steps fail, the client MUST issue a QUIT".
 #[tokio::test]
-async fn who_fails_a_message_with_requiretls_hears_quit() {
+async fn server_without_requiretls_gets_quit() {
     for (certified, heard, final_status) in [
         ("elsewhere.example", &["QUIT"][..], (5, 7, 10)),
         (HOST, &["EHLO client.test.example", "QUIT"], (5, 7, 30)),

@@ -9,7 +9,7 @@ use smtp_tokio_adapter::{Candidate, Hosts, Skip};
 use crate::world::*;
 
 #[tokio::test]
-async fn what_holds_for_the_whole_domain_dials_nobody() {
+async fn refusal_of_the_whole_domain_dials_no_host() {
     // RFC 7672, section 2.1.2: a bogus MX answer.
     let mut world = World::new(DnsStatus::Secure).await;
     world.zone.mx.get_mut(&name(DOMAIN)).unwrap().status = DnsStatus::Bogus;
@@ -221,7 +221,7 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
     let expected = vec![(clear, Reason::Undecided), (clear, Reason::RememberedBroken)];
     assert_eq!(spoken(&third), (RecipientStatus::Delivered, expected));
     sender.lookups.ipv4.get_mut(&name(HOST)).unwrap().records.remove(0);
-    // Who would rather wait does not go by what was learnt.
+    // A connector that would rather wait does not use what was learnt.
     let mut patient = everybody.clone();
     patient.yields.broken = Yield::Never;
     let deferred = RecipientStatus::Deferred(status(4, 7, 5));

@@ -63,7 +63,7 @@ async fn a_policy_survives_in_the_store_and_is_refreshed_in_the_background() {
     assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
     let due = sender.refresh().await.expect("a day later");
 
-    // Another process, another day, and somebody who suppresses the record.
+    // Another process, another day, and an attacker suppresses the record.
     let world = World::new(DnsStatus::Insecure).await;
     let (mut sender, ..) = world.sender();
     let tls = ClientTls::new(provider()).with_time_provider(Arc::new(At(due)));
@@ -108,8 +108,8 @@ impl Lookups for Slow {
     }
 }
 
-/// A burst to a domain that nobody has mailed to before: whoever does not fetch the policy waits
-/// for who does.
+/// A burst to a domain without a cached policy: the other deliveries wait for the one that fetches
+/// it.
 #[tokio::test]
 async fn no_mail_goes_without_a_policy_that_is_being_fetched() {
     let mut world = World::new(DnsStatus::Insecure).await;

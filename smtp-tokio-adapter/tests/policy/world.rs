@@ -84,7 +84,7 @@ impl Handler for Taker {
     }
 }
 
-/// Shows one certificate to everybody, and remembers by which name it was asked.
+/// Shows one certificate to each client, and remembers by which name it was asked.
 pub struct Shows(Arc<CertifiedKey>, Arc<Seen>);
 
 impl std::fmt::Debug for Shows {
@@ -149,7 +149,7 @@ pub fn with_requiretls(offered: bool) -> server::ServerConfig {
     server::ServerConfig { require_tls: offered, ..smtp() }
 }
 
-/// A domain with one host at 127.0.0.1, and one behind it at 127.0.0.2.
+/// A domain with one host at 127.0.0.1, and a second one at 127.0.0.2.
 pub struct World {
     pub pki: Pki,
     pub port: u16,
