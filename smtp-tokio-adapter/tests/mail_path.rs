@@ -267,10 +267,12 @@ const RULES: [(&str, &str, &str, &str); 11] = [
         "(_, Channel::Implicit(_)) => Fallback::Forbidden,\n        (TlsMode::Required, _) => Fallback::ContinuePlaintext,",
     ),
     (
-        "after: a broken handshake is never continued on the same connection",
+        "after: a certificate that does not count allows clear text on a new connection",
         "smtp-proto/src/fallback.rs",
-        "TlsFailure::Untrusted => new_connection(rules.untrusted),",
-        "TlsFailure::Untrusted => new_connection(Yield::Never),",
+        "TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken), \
+         TlsFailure::Untrusted => new_connection(rules.untrusted),",
+        "TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken), \
+         TlsFailure::Untrusted => new_connection(Yield::Never),",
     ),
     (
         "judge: a certificate that fails its check is no TLS",
@@ -310,13 +312,13 @@ const RULES: [(&str, &str, &str, &str); 11] = [
     ),
     (
         "the adapter: REQUIRETLS that is not offered sends the message nowhere",
-        "smtp-tokio-adapter/src/connection/mod.rs",
+        "smtp-tokio-adapter/src/client/connection.rs",
         "(Requiretls::Needed, true) => Err(self.decision.no_requiretls(&self.plan)),",
         "(Requiretls::Needed, true) => Ok(without_requiretls(&envelope)),",
     ),
     (
         "the adapter: MAIL carries REQUIRETLS",
-        "smtp-tokio-adapter/src/connection/mod.rs",
+        "smtp-tokio-adapter/src/client/connection.rs",
         "(Requiretls::Needed | Requiretls::WhereOffered, true) if offered => Ok(envelope),",
         "(Requiretls::Needed | Requiretls::WhereOffered, true) if offered => \
          Ok(without_requiretls(&envelope)),",
