@@ -27,6 +27,10 @@ impl Domain {
     /// Reads a domain name: letters, digits, hyphens and underscores in labels of 1 to 63 bytes,
     /// 253 bytes in all, with or without one trailing dot, or with the feature `idna` an
     /// internationalised name, which becomes A-labels (RFC 5891).
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError`]: the text is not such a name, or it is an address.
     pub fn parse(text: &str) -> Result<Self, DomainError> {
         let text = text.strip_suffix('.').unwrap_or(text);
         if text.is_empty() {
@@ -178,6 +182,10 @@ pub enum Host {
 impl Host {
     /// Reads a domain name, an address, or an address literal: `mx.example`, `192.0.2.1`,
     /// `[192.0.2.1]`, `[IPv6:2001:db8::1]`.
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError`]: the text is neither a name nor an address.
     pub fn parse(text: &str) -> Result<Self, DomainError> {
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or(DomainError::Literal)?;
@@ -244,6 +252,10 @@ pub enum Namespace {
 
 impl Namespace {
     /// Reads `example.com`, `*.example.com` or `*`.
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError`]: the text is none of the three.
     pub fn parse(text: &str) -> Result<Self, DomainError> {
         match text.strip_prefix('*') {
             Some("") => Ok(Self::Default),

@@ -2,7 +2,6 @@
 
 use crate::domain::{Domain, Host};
 use crate::inquiry::answer::{DnsAnswer, MxRecord};
-use crate::inquiry::host::FailedFamily;
 use crate::inquiry::not_dialled::NotDialled;
 use crate::plan::facts::{Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
 use crate::plan::scope::Scope;
@@ -13,6 +12,20 @@ use crate::tlsrpt::Reporting;
 
 /// The port of SMTP (RFC 5321, section 4.5.4.2).
 const SMTP_PORT: u16 = 25;
+
+/// What the failure of one address family means if the other one has an answer.
+///
+/// It matters only where DANE may apply: where the connector lets TLSA records count, and the
+/// answer of the other family, or the CNAME that led there, is secure. Everywhere else the
+/// addresses of the other family are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FailedFamily {
+    /// The host is unreachable (RFC 7672, section 2.2.2).
+    #[default]
+    Delays,
+    /// The addresses of the other family are used, also where DANE may apply.
+    IsSkipped,
+}
 
 /// What is known of a delivery before anything is looked up.
 #[derive(Clone, Copy, Debug)]

@@ -4,27 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::domain::{Domain, Host};
 use crate::inquiry::answer::DnsAnswer;
-use crate::inquiry::domain::DomainFacts;
+use crate::inquiry::domain::{DomainFacts, FailedFamily};
 use crate::inquiry::not_dialled::NotDialled;
 use crate::inquiry::tlsa_search::{TlsaQuery, TlsaSearch};
 use crate::pki::tlsa::TlsaRecord;
 use crate::plan::facts::{DnsStatus, TlsaFact};
 use crate::plan::{Plan, plan};
 use crate::tlsrpt::Reporting;
-
-/// What the failure of one address family means if the other one has an answer.
-///
-/// It matters only where DANE may apply: where the connector lets TLSA records count, and the
-/// answer of the other family, or the CNAME that led there, is secure. Everywhere else the
-/// addresses of the other family are used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum FailedFamily {
-    /// The host is unreachable (RFC 7672, section 2.2.2).
-    #[default]
-    Delays,
-    /// The addresses of the other family are used, also where DANE may apply.
-    IsSkipped,
-}
 
 /// A question about a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

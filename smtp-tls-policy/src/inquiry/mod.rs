@@ -83,7 +83,9 @@ mod tlsa_search;
 mod watch;
 
 pub use answer::{DnsAnswer, MxRecord};
-pub use domain::{DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, MailFacts, MailHosts};
-pub use host::{FailedFamily, HostAnswer, HostAsk, HostInquiry, Prepared};
+pub use domain::{
+    DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, FailedFamily, MailFacts, MailHosts,
+};
+pub use host::{HostAnswer, HostAsk, HostInquiry, Prepared};
 pub use not_dialled::NotDialled;
 pub use watch::{SILENT_AFTER, ValidationWatch};
