@@ -8,6 +8,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use smtp_proto::wire::capabilities::{Capabilities, Extension};
 use smtp_proto::wire::command::Command;
+use smtp_proto::wire::path::AddressRules;
 use smtp_proto::wire::reply::Reply;
 
 const EHLO_REPLY: &[u8] = b"250-mx.test.example at your service, [192.0.2.1]\r\n\
@@ -86,7 +87,7 @@ fn parse(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let input = black_box(input);
                 let end = memchr::memchr(b'\r', input).unwrap();
-                assert!(black_box(&Command::parse(&input[..end])).is_ok());
+                assert!(black_box(&Command::parse(&input[..end], AddressRules::STRICT)).is_ok());
             });
         });
         group.bench_with_input(BenchmarkId::new("stalwart", name), line, |bencher, input| {

@@ -14,6 +14,7 @@ use smtp_proto::sasl::server::{Answer, Identity};
 use smtp_proto::server::{ServerConfig, ServerEvent, StartTls};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::command::XclientName;
+use smtp_proto::wire::path::AddressRules;
 use smtp_proto::wire::reply::Response;
 
 #[test]
@@ -192,8 +193,11 @@ fn credentials_are_not_printed() {
             assert!(!seen.contains(&base64(secret)[..4]), "{seen}");
         }
     }
-    let command =
-        smtp_proto::wire::command::Command::parse(b"AUTH PLAIN AHVzZXIAcGVuY2ls").unwrap();
+    let command = smtp_proto::wire::command::Command::parse(
+        b"AUTH PLAIN AHVzZXIAcGVuY2ls",
+        AddressRules::STRICT,
+    )
+    .unwrap();
     assert_eq!(
         format!("{command:?}"),
         "Auth { mechanism: \"PLAIN\", initial: Some(InitialResponse(..)) }"
@@ -591,15 +595,20 @@ fn lmtp_has_it_as_well() {
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
 }
 
-/// Xtext can carry what no SASL name holds.
+/// Xtext can encode what no SASL name, header field or log may hold.
 #[test]
-fn a_login_with_controls_is_nobodys() {
+fn xclient_login_with_controls_or_not_in_utf_8_is_refused() {
     let config = ServerConfig { xclient: XclientName::ALL.into(), ..config() };
-    for (login, user) in
-        [("a+2Bb", Some("a+b")), ("a+0D+0Ab", None), ("a+00b", None), ("+FF", None)]
-    {
+    for (login, user) in [
+        ("a+2Bb", Some("a+b")),
+        ("a+0D+0Ab", None),
+        ("a+00b", None),
+        ("+FF", None),
+        ("a+C2+85b", None),
+    ] {
         let mut bed = inside(config.clone());
-        assert!(say(&mut bed, format!("XCLIENT LOGIN={login}")).starts_with("220"));
+        let code = if user.is_some() { "220" } else { "501" };
+        assert!(say(&mut bed, format!("XCLIENT LOGIN={login}")).starts_with(code), "{login}");
         assert_eq!(bed.server.identity().map(|identity| identity.user.as_str()), user, "{login}");
     }
 }

@@ -14,6 +14,7 @@ use smtp_proto::wire::body::BodyDefect;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::command::{Command, Uri, Xclient, XclientValue};
 use smtp_proto::wire::params::Xtext;
+use smtp_proto::wire::path::AddressRules;
 
 const PLAIN: &str = "250 mx\r\n";
 const PIPELINING: &str = "250-mx\r\n250 PIPELINING\r\n";
@@ -42,7 +43,7 @@ fn what_the_machine_sends_by_itself_is_not_the_callers_to_send() {
         let lower = verb.to_ascii_lowercase();
         // However it is dressed.
         for command in [
-            Command::parse(line.as_bytes()).unwrap(),
+            Command::parse(line.as_bytes(), AddressRules::STRICT).unwrap(),
             Command::Unknown { verb, argument },
             Command::Unknown { verb: &lower, argument },
             Command::Unknown { verb: line, argument: "" },

@@ -49,7 +49,7 @@ const COMMANDS: [(&str, &[u8]); 31] = [
     ("EXPN", b"EXPN list\r\n"),
     ("HELP", b"HELP\r\n"),
     ("unknown", b"XYZZY plugh\r\n"),
-    ("malformed MAIL", b"MAIL FROM:a@test.example\r\n"),
+    ("malformed MAIL", b"MAIL FROM:<a@@test.example>\r\n"),
     ("malformed ETRN", b"ETRN two words\r\n"),
     ("malformed XCLIENT", b"XCLIENT NAME\r\n"),
     ("malformed BURL", b"BURL no-uri\r\n"),

@@ -22,6 +22,7 @@ use smtp_proto::fallback::TlsRules;
 use smtp_proto::sasl::client::{Binding, Floor};
 use smtp_proto::server::{FutureRelease, StartTls};
 use smtp_proto::wire::command::{Command, Uri, XclientName};
+use smtp_proto::wire::path::AddressRules;
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Protocol, Step, Want};
 
@@ -233,7 +234,12 @@ impl Script {
                 ("stall", Some(Action::Mail(_, pieces))) => pieces.push(Piece::Stall),
                 ("xclient", _) => actions.push(Action::Command(format!("XCLIENT {value}"))),
                 ("mail", _) => {
-                    match Command::parse(format!("MAIL FROM:{value}").as_bytes()).unwrap() {
+                    match Command::parse(
+                        format!("MAIL FROM:{value}").as_bytes(),
+                        AddressRules::STRICT,
+                    )
+                    .unwrap()
+                    {
                         Command::Mail { path, parameters } => {
                             let auth = parameters.auth.map(Into::into);
                             actions.push(Action::Mail(
@@ -249,7 +255,12 @@ impl Script {
                     }
                 }
                 ("rcpt", Some(Action::Mail(envelope, _))) => {
-                    match Command::parse(format!("RCPT TO:{value}").as_bytes()).unwrap() {
+                    match Command::parse(
+                        format!("RCPT TO:{value}").as_bytes(),
+                        AddressRules::STRICT,
+                    )
+                    .unwrap()
+                    {
                         Command::Rcpt { path, parameters } => {
                             envelope.recipients.push(Recipient::relaying(path, &parameters));
                         }
@@ -450,7 +461,7 @@ impl ClientSide {
         let (client, now) = (&mut self.bed.client, self.bed.now);
         match self.actions.next() {
             Some(Action::Command(line)) => {
-                let sent = match Command::parse(line.as_bytes()).unwrap() {
+                let sent = match Command::parse(line.as_bytes(), AddressRules::STRICT).unwrap() {
                     Command::Xclient(attributes) => client.xclient(&attributes, now),
                     command => client.command(command, now),
                 };

@@ -15,6 +15,7 @@ use smtp_proto::sasl::server::{Answer, Plain, Question};
 use smtp_proto::server::{ServerConfig, ServerEvent, StartTls};
 use smtp_proto::wire::capabilities::{Capabilities, Extension};
 use smtp_proto::wire::command::Command;
+use smtp_proto::wire::path::AddressRules;
 use smtp_proto::wire::path::Mailbox;
 use smtp_proto::wire::reply::{Reply, ReplyError, ReplyParser, Response};
 
@@ -39,14 +40,16 @@ fn corpus_isemail() {
     for row in &rows {
         let address = text(row, "address");
         let expected = row["rfc5321_syntax_ok"].as_bool().unwrap();
-        let parsed = Mailbox::parse(address);
+        let parsed = Mailbox::parse(address, AddressRules::STRICT);
         verdicts.check(text(row, "id"), parsed.is_ok() == expected, || {
             format!("{address:?} is {parsed:?}")
         });
         // What is taken can be written and comes back.
         if parsed.is_ok() {
             let line = format!("RCPT TO:<{address}>");
-            let Ok(Command::Rcpt { path, .. }) = Command::parse(line.as_bytes()) else {
+            let Ok(Command::Rcpt { path, .. }) =
+                Command::parse(line.as_bytes(), AddressRules::STRICT)
+            else {
                 panic!("{line}")
             };
             assert_eq!(path.as_str(), address);
@@ -66,7 +69,7 @@ fn corpus_mox_address() {
         } else {
             input.to_owned()
         };
-        let parsed = Mailbox::parse(&address);
+        let parsed = Mailbox::parse(&address, AddressRules::STRICT);
         let agrees = parsed.is_ok() == row["valid"].as_bool().unwrap();
         verdicts.check(&input.escape_debug().to_string(), agrees, || format!("{parsed:?}"));
     }
@@ -186,7 +189,7 @@ fn is_covered(line: &str) -> bool {
 
 /// Whether the line is a command, all of whose parameters have a meaning.
 fn is_understood(line: &[u8]) -> bool {
-    match Command::parse(line) {
+    match Command::parse(line, AddressRules::STRICT) {
         Ok(Command::Mail { parameters, .. }) => parameters.unknown().next().is_none(),
         Ok(Command::Rcpt { parameters, .. }) => parameters.unknown().next().is_none(),
         Ok(Command::Unknown { .. }) | Err(_) => false,
@@ -224,7 +227,9 @@ fn corpus_smtp_proto_commands() {
     for row in rows.iter().filter(|row| is_covered(text(row, "cmd"))) {
         let line = text(row, "cmd").trim_end_matches(['\r', '\n']);
         let agrees = is_understood(line.as_bytes()) == row["ok"].as_bool().unwrap();
-        verdicts.check(line, agrees, || format!("{:?}", Command::parse(line.as_bytes())));
+        verdicts.check(line, agrees, || {
+            format!("{:?}", Command::parse(line.as_bytes(), AddressRules::STRICT))
+        });
         let whole = answer(line, &[usize::MAX]);
         for pieces in fragmentations() {
             assert_eq!(answer(line, &pieces), whole, "{line}");

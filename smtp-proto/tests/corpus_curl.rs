@@ -22,6 +22,7 @@ use smtp_proto::wire::body::DotDecoder;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::command::Command;
 use smtp_proto::wire::params::MailParameters;
+use smtp_proto::wire::path::AddressRules;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 
@@ -154,7 +155,7 @@ fn class(case: &Case, line: &str) -> u16 {
     if let Some((code, _)) = case.scripted(line) {
         return code / 100;
     }
-    match Command::parse(line.as_bytes()) {
+    match Command::parse(line.as_bytes(), AddressRules::STRICT) {
         Ok(Command::Data) => 3,
         Ok(Command::Vrfy { text, smtputf8 } | Command::Expn { text, smtputf8 }) => {
             // RFC 6531, 3.7.4.2: not without the extension, and not without its parameter.
@@ -277,7 +278,7 @@ impl Wish {
         };
         for line in &case.lines {
             let line = without_crlf(line);
-            match Command::parse(line.as_bytes()) {
+            match Command::parse(line.as_bytes(), AddressRules::STRICT) {
                 Ok(Command::Ehlo(name)) => wish.config.name = name.parse().ok()?,
                 Ok(Command::StartTls) => wish.rules = TlsRules::REQUIRED,
                 Ok(Command::Helo(_) | Command::Quit | Command::Data) => {}
@@ -407,9 +408,10 @@ fn send(case: &Case, wish: Wish, pieces: &[usize]) -> (Vec<u8>, Vec<CommandRefus
             if let Some(mail) = mail.take() {
                 bed.client.start_transaction(Arc::new(mail), bed.now).unwrap();
             } else if let Some(line) = commands.next() {
-                if let Err(error) =
-                    bed.client.command(Command::parse(line.as_bytes()).unwrap(), bed.now)
-                {
+                if let Err(error) = bed.client.command(
+                    Command::parse(line.as_bytes(), AddressRules::STRICT).unwrap(),
+                    bed.now,
+                ) {
                     misuse.push(error);
                     next = true;
                 }

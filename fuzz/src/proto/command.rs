@@ -6,6 +6,7 @@ use std::time::Instant;
 use smtp_proto::channel::Channel;
 use smtp_proto::server::{Server, ServerConfig, ServerEvent};
 use smtp_proto::wire::command::{Command, XclientName};
+use smtp_proto::wire::path::AddressRules;
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
 
@@ -14,7 +15,7 @@ pub fn command(data: &[u8]) {
     let Some((seed, wire)) = super::split_seed(data) else { return };
     for line in wire.split(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Ok(command) = Command::parse(line) {
+        if let Ok(command) = Command::parse(line, AddressRules::STRICT) {
             comes_back(&command);
         }
     }
@@ -26,7 +27,7 @@ fn comes_back(command: &Command<'_>) {
     command.write(&mut written);
     let line = written.strip_suffix(b"\r\n").expect("a command ends in CRLF");
     assert!(!line.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
-    assert_eq!(Command::parse(line).as_ref(), Ok(command));
+    assert_eq!(Command::parse(line, AddressRules::STRICT).as_ref(), Ok(command));
 }
 
 /// Events, finished messages and output of a server that accepts everything.

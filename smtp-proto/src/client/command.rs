@@ -6,6 +6,7 @@ use super::{Client, Sent, State};
 use crate::error::{ApiMisuse, CommandRefusal};
 use crate::wire::capabilities::Extension;
 use crate::wire::command::{Command, Xclient, XclientName};
+use crate::wire::path::AddressRules;
 
 impl Client {
     /// Sends a command between two transactions: VRFY, EXPN, HELP, NOOP, RSET, ETRN, or a verb that this library does
@@ -25,7 +26,7 @@ impl Client {
         let mut line = Vec::new();
         command.write(&mut line);
         // What the server will read decides, whatever the command calls itself.
-        let read = Command::parse(line.strip_suffix(b"\r\n").unwrap_or(&line))
+        let read = Command::parse(line.strip_suffix(b"\r\n").unwrap_or(&line), AddressRules::FIELD)
             .map_err(ApiMisuse::Command)?;
         if let Some(extension) = self.needed_by(&read)? {
             return Err(CommandRefusal::NotOffered(extension));
@@ -52,7 +53,8 @@ impl Client {
         }
         let mut line = Vec::new();
         Command::Xclient(*attributes).write(&mut line);
-        Command::parse(line.strip_suffix(b"\r\n").unwrap_or(&line)).map_err(ApiMisuse::Command)?;
+        Command::parse(line.strip_suffix(b"\r\n").unwrap_or(&line), AddressRules::FIELD)
+            .map_err(ApiMisuse::Command)?;
         let listed = self.capabilities.parameters(Extension::Xclient).unwrap_or_default();
         let takes = |name: XclientName| {
             listed.split(' ').any(|word| word.eq_ignore_ascii_case(name.as_str()))

@@ -109,7 +109,7 @@ impl Envelope {
             return None;
         }
         let reverse_path = match self.reverse_path.borrow() {
-            ReversePath::Null => ReversePathBuf::NULL,
+            ReversePath::Null | ReversePath::Local(_) => self.reverse_path.clone(),
             ReversePath::Mailbox(mailbox) => {
                 ReversePath::Mailbox(mailbox.to_ascii()?.borrow()).to_buf()
             }
@@ -154,7 +154,7 @@ impl Recipient {
     #[cfg(feature = "idna")]
     fn to_ascii(&self) -> Option<Self> {
         let path = match self.path.borrow() {
-            ForwardPath::Postmaster(_) => self.path.clone(),
+            ForwardPath::Local(_) => self.path.clone(),
             ForwardPath::Mailbox(mailbox) => {
                 ForwardPath::Mailbox(mailbox.to_ascii()?.borrow()).to_buf()
             }

@@ -8,7 +8,7 @@ use crate::sasl::server::{Mechanism, Offer};
 use crate::timeouts::Timeouts;
 use crate::wire::command::XclientName;
 use crate::wire::params::{BodyType, DateTime};
-use crate::wire::path::DomainBuf;
+use crate::wire::path::{AddressRules, DomainBuf};
 
 /// What all connections of a server have in common.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct ServerConfig {
     pub protocol: Protocol,
     /// Whether STARTTLS is offered, or demanded.
     pub starttls: StartTls,
+    /// Which addresses beyond the grammar of RFC 5321 are taken; default [`AddressRules::FIELD`].
+    pub addresses: AddressRules,
     /// Octets of the largest message: announced with SIZE, enforced at MAIL and while the body comes (RFC 1870).
     pub size_limit: Option<u64>,
     /// Announce PIPELINING (RFC 2920). Pipelined commands are answered in order either way.
@@ -89,6 +91,7 @@ impl ServerConfig {
             name,
             protocol: Protocol::Smtp,
             starttls: StartTls::No,
+            addresses: AddressRules::FIELD,
             size_limit: None,
             pipelining: true,
             eight_bit_mime: true,

@@ -20,7 +20,7 @@ impl Server {
         output: &mut Vec<u8>,
     ) -> Option<ServerEvent<'i>> {
         self.commands += 1;
-        match Command::parse(line) {
+        match Command::parse(line, self.config.addresses) {
             Ok(command) if self.exceeds_idle(&command) => {
                 self.say(&replies::TOO_MANY_IDLE, output);
                 self.state = State::Closing;

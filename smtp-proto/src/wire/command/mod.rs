@@ -12,15 +12,15 @@ pub use xclient::{Xclient, XclientName, XclientProto, XclientValue};
 use crate::wire::ascii::is_word;
 use crate::wire::ascii::push_number;
 use crate::wire::params::{MailParameters, ParameterError, Parameters, RcptParameters};
-use crate::wire::path::{ForwardPath, PathError, ReversePath};
+use crate::wire::path::{AddressRules, ForwardPath, PathError, ReversePath};
 
 /// A command line without its CRLF, taken apart and checked.
 ///
 /// ```
 /// use smtp_proto::wire::command::{Command, CommandError};
-/// use smtp_proto::wire::path::PathError;
+/// use smtp_proto::wire::path::{AddressRules, PathError};
 ///
-/// let Ok(Command::Mail { path, parameters }) = Command::parse(b"MAIL FROM:<a@test.example> SIZE=10 X=1") else {
+/// let Ok(Command::Mail { path, parameters }) = Command::parse(b"MAIL FROM:<a@test.example> SIZE=10 X=1", AddressRules::STRICT) else {
 ///     panic!()
 /// };
 /// assert_eq!((path.as_str(), parameters.size), ("a@test.example", Some(10)));
@@ -29,7 +29,7 @@ use crate::wire::path::{ForwardPath, PathError, ReversePath};
 /// Command::Mail { path, parameters }.write(&mut output);
 /// assert_eq!(output, b"MAIL FROM:<a@test.example> SIZE=10 X=1\r\n");
 ///
-/// assert_eq!(Command::parse(b"RCPT TO:<a@@b>"), Err(CommandError::Recipient(PathError::Domain)));
+/// assert_eq!(Command::parse(b"RCPT TO:<a@@b>", AddressRules::STRICT), Err(CommandError::Recipient(PathError::Domain)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -172,9 +172,13 @@ pub enum CommandError {
 
 impl<'i> Command<'i> {
     /// Reads a line without its CRLF. Verbs and keywords may be in any case.
-    pub fn parse(line: &'i [u8]) -> Result<Self, CommandError> {
+    ///
+    /// # Errors
+    ///
+    /// The part of the command that is against the grammar, or that the rules for addresses do not allow.
+    pub fn parse(line: &'i [u8], addresses: AddressRules) -> Result<Self, CommandError> {
         let text = std::str::from_utf8(line).map_err(|_| CommandError::NotUtf8)?;
-        let mut command = Self::of(text);
+        let mut command = Self::of(text, addresses);
         // The grammar of paths and parameters has no place for a control: only a line that is against it can hold one.
         if !matches!(command, Ok(Self::Mail { .. } | Self::Rcpt { .. })) && has_control(line) {
             command = Err(CommandError::Control);
@@ -183,14 +187,14 @@ impl<'i> Command<'i> {
     }
 
     #[inline]
-    fn of(text: &'i str) -> Result<Self, CommandError> {
+    fn of(text: &'i str, addresses: AddressRules) -> Result<Self, CommandError> {
         let end = text.bytes().position(|byte| byte == b' ').unwrap_or(text.len());
         let verb = &text[..end];
         // RFC 5321, 4.1.1: a server should tolerate trailing white space.
         let argument = trimmed(&text[end..]);
         match verb.as_bytes() {
-            verb if is_word(verb, b"MAIL") => Self::mail(argument),
-            verb if is_word(verb, b"RCPT") => Self::rcpt(argument),
+            verb if is_word(verb, b"MAIL") => Self::mail(argument, addresses),
+            verb if is_word(verb, b"RCPT") => Self::rcpt(argument, addresses),
             verb if is_word(verb, b"DATA") => no_argument(argument, Self::Data),
             verb if is_word(verb, b"EHLO") => name(argument).map(Self::Ehlo),
             verb if is_word(verb, b"HELO") => name(argument).map(Self::Helo),
@@ -221,19 +225,21 @@ impl<'i> Command<'i> {
     }
 
     #[inline]
-    fn mail(argument: &'i str) -> Result<Self, CommandError> {
+    fn mail(argument: &'i str, addresses: AddressRules) -> Result<Self, CommandError> {
         let text =
-            behind_colon(argument, b"FROM").ok_or(CommandError::Sender(PathError::Brackets))?;
-        let (path, rest) = ReversePath::in_brackets(text).map_err(CommandError::Sender)?;
-        Ok(Self::Mail { path, parameters: MailParameters::parse(behind_path(rest)?)? })
+            after_colon(argument, b"FROM").ok_or(CommandError::Sender(PathError::Brackets))?;
+        let (path, rest) =
+            ReversePath::in_command(text, addresses).map_err(CommandError::Sender)?;
+        Ok(Self::Mail { path, parameters: MailParameters::parse(after_path(rest)?)? })
     }
 
     #[inline]
-    fn rcpt(argument: &'i str) -> Result<Self, CommandError> {
+    fn rcpt(argument: &'i str, addresses: AddressRules) -> Result<Self, CommandError> {
         let text =
-            behind_colon(argument, b"TO").ok_or(CommandError::Recipient(PathError::Brackets))?;
-        let (path, rest) = ForwardPath::in_brackets(text).map_err(CommandError::Recipient)?;
-        Ok(Self::Rcpt { path, parameters: RcptParameters::parse(behind_path(rest)?)? })
+            after_colon(argument, b"TO").ok_or(CommandError::Recipient(PathError::Brackets))?;
+        let (path, rest) =
+            ForwardPath::in_command(text, addresses).map_err(CommandError::Recipient)?;
+        Ok(Self::Rcpt { path, parameters: RcptParameters::parse(after_path(rest)?)? })
     }
 
     /// Appends the command line with its CRLF. Controls in names and texts become `?`, so that the line cannot end
@@ -345,16 +351,16 @@ const fn is_control(byte: u8) -> bool {
 
 /// What follows `FROM:`; RFC 5321, 4.1.1.2 allows no space around the colon, but many clients send one.
 #[inline]
-fn behind_colon<'i, const N: usize>(argument: &'i str, keyword: &[u8; N]) -> Option<&'i str> {
+fn after_colon<'i, const N: usize>(argument: &'i str, keyword: &[u8; N]) -> Option<&'i str> {
     let (head, tail) = argument.split_at_checked(N)?;
     if !is_word(head.as_bytes(), keyword) {
         return None;
     }
-    Some(behind_spaces(behind_spaces(tail).strip_prefix(':')?))
+    Some(after_spaces(after_spaces(tail).strip_prefix(':')?))
 }
 
 #[inline]
-fn behind_spaces(text: &str) -> &str {
+fn after_spaces(text: &str) -> &str {
     let spaces = text.bytes().take_while(|&byte| byte == b' ').count();
     &text[spaces..]
 }
@@ -369,9 +375,9 @@ fn trimmed(text: &str) -> &str {
 }
 
 /// What follows the `>` must be nothing, or a space and parameters.
-fn behind_path(rest: &str) -> Result<&str, ParameterError> {
+fn after_path(rest: &str) -> Result<&str, ParameterError> {
     match rest.strip_prefix(' ') {
-        Some(parameters) => Ok(parameters),
+        Some(parameters) => Ok(after_spaces(parameters)),
         None if rest.is_empty() => Ok(""),
         None => Err(ParameterError::Syntax),
     }

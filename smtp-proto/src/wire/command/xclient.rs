@@ -84,9 +84,10 @@ pub enum XclientProto {
 ///
 /// ```
 /// use smtp_proto::wire::command::{Command, XclientValue};
+/// use smtp_proto::wire::path::AddressRules;
 ///
 /// let line = b"XCLIENT NAME=[TEMPUNAVAIL] ADDR=IPV6:2001:db8::1 LOGIN=a+2Bb";
-/// let Ok(Command::Xclient(client)) = Command::parse(line) else { panic!() };
+/// let Ok(Command::Xclient(client)) = Command::parse(line, AddressRules::STRICT) else { panic!() };
 /// assert_eq!(client.name, Some(XclientValue::TemporarilyUnavailable));
 /// assert_eq!(client.addr, Some(XclientValue::Value("2001:db8::1".parse()?)));
 /// assert!(matches!(client.login, Some(XclientValue::Value(login)) if login.decode() == b"a+b"));
@@ -116,7 +117,7 @@ impl<'i> Xclient<'i> {
     /// Reads `1*( SP attribute-name "=" attribute-value )` without the first SP.
     pub(super) fn parse(argument: &'i str) -> Option<Self> {
         let mut client = Self::default();
-        for word in argument.split(' ') {
+        for word in argument.split(' ').filter(|word| !word.is_empty()) {
             let (name, value) = word.split_once('=')?;
             let text = Xtext::parse(value)?;
             match XclientName::of(name)? {
@@ -130,7 +131,8 @@ impl<'i> Xclient<'i> {
                 XclientName::DestPort => set(&mut client.dest_port, known(value, port))?,
             }
         }
-        Some(client)
+        // At least one attribute must be there.
+        client.names().next().is_some().then_some(client)
     }
 
     /// The names of the attributes that are there.
@@ -163,12 +165,14 @@ impl<'i> Xclient<'i> {
     }
 }
 
-/// None for a value that is malformed, and for an attribute that stands there twice.
-fn set<T>(field: &mut Option<T>, value: Option<T>) -> Option<()> {
-    match field.replace(value?) {
-        None => Some(()),
-        Some(_) => None,
+/// `None` for a value that is malformed, and for an attribute that is there twice with different values.
+fn set<T: PartialEq>(field: &mut Option<T>, value: Option<T>) -> Option<()> {
+    let value = value?;
+    if field.as_ref().is_some_and(|first| *first != value) {
+        return None;
     }
+    *field = Some(value);
+    Some(())
 }
 
 const UNAVAILABLE: &str = "[UNAVAILABLE]";
@@ -184,7 +188,7 @@ fn known<T>(value: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Xclient
     }
 }
 
-/// An IPv4 address, or an IPv6 address behind `IPV6:`; none in brackets.
+/// An IPv4 address, or an IPv6 address after `IPV6:`; none in brackets.
 fn address(value: &str) -> Option<IpAddr> {
     match value.split_at_checked("IPV6:".len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("IPV6:") => {

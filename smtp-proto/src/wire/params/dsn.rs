@@ -1,5 +1,5 @@
-//! What MAIL and RCPT say of notifications (RFC 3461). Text stays in its encoded form, checked, so that it can be written as it
-//! is.
+//! DSN parameters of MAIL and RCPT (RFC 3461). Text stays in its encoded form, checked, so that it can
+//! be written as it came.
 
 use std::str::FromStr;
 
@@ -77,8 +77,12 @@ impl Notify {
     }
 }
 
-/// Text in the encoding `xtext` (RFC 3461, 4): printable ASCII without `+`, `=` and SP, any other octet as `+` and two
-/// hexadecimal digits in capitals.
+/// Text in the encoding `xtext` (RFC 3461, section 4): printable ASCII without `+`, `=` and SP, any other
+/// octet as `+` and two hexadecimal digits.
+///
+/// The decoded text is UTF-8 without control characters, so it can be put into a header field, a reply or
+/// a log: `ENVID=a+0D+0AX:+20y` is refused. RFC 3461 asks for capital digits; small ones are taken as well,
+/// since a widely used server writes them.
 ///
 /// ```
 /// use smtp_proto::wire::params::Xtext;
@@ -86,7 +90,8 @@ impl Notify {
 /// let envelope_id = Xtext::parse("QQ+2B1").unwrap();
 /// assert_eq!(envelope_id.decode(), b"QQ+1");
 /// assert_eq!(Xtext::encode(b"QQ+1"), "QQ+2B1");
-/// assert!(Xtext::parse("QQ+2b1").is_none());
+/// assert_eq!(Xtext::parse("QQ+2b1").unwrap().decode(), b"QQ+1");
+/// assert!(Xtext::parse("a+0D+0AX:+20y").is_none());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Xtext<'i>(&'i str);
@@ -97,16 +102,19 @@ impl Xtext<'static> {
 }
 
 impl<'i> Xtext<'i> {
-    /// Checks encoded text, which must not be empty.
+    /// Checks encoded text. `None` if it is empty, against the encoding, or if the decoded text is not
+    /// UTF-8 or has a control character.
     pub fn parse(text: &'i str) -> Option<Self> {
         let bytes = text.as_bytes();
-        let mut at = 0;
+        let (mut at, mut is_ascii) = (0, true);
         while let Some(&byte) = bytes.get(at) {
             match byte {
                 b'+' => {
-                    let digits = bytes.get(at + 1..at + 3)?;
-                    if !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F')) {
-                        return None;
+                    let (high, low) = (digit(*bytes.get(at + 1)?)?, digit(*bytes.get(at + 2)?)?);
+                    match 16 * high + low {
+                        b' '..=b'~' => {}
+                        0x80.. => is_ascii = false,
+                        _ => return None,
                     }
                     at += 3;
                 }
@@ -114,10 +122,20 @@ impl<'i> Xtext<'i> {
                 _ => return None,
             }
         }
-        (at > 0).then_some(Self(text))
+        let text = Self(text);
+        let is_text = || {
+            let decoded = text.decode();
+            str::from_utf8(&decoded).is_ok_and(|decoded| !decoded.contains(char::is_control))
+        };
+        (at > 0 && (is_ascii || is_text())).then_some(text)
     }
 
-    /// Encodes any octets.
+    /// The same for text that must be printable ASCII once decoded (RFC 3461, sections 4.2 and 4.4).
+    pub(super) fn parse_ascii(text: &'i str) -> Option<Self> {
+        Self::parse(text).filter(|text| text.decode().is_ascii())
+    }
+
+    /// Encodes text. Control characters cannot be in xtext that this library reads.
     pub fn encode(octets: &[u8]) -> String {
         let mut text = String::with_capacity(octets.len());
         for &byte in octets {
@@ -129,15 +147,18 @@ impl<'i> Xtext<'i> {
         text
     }
 
-    /// What the text stands for.
+    /// The decoded text: UTF-8 without control characters.
     pub fn decode(self) -> Vec<u8> {
-        let digit = |byte: u8| if byte.is_ascii_digit() { byte - b'0' } else { byte - b'A' + 10 };
         let mut octets = Vec::with_capacity(self.0.len());
         let mut bytes = self.0.bytes();
         while let Some(byte) = bytes.next() {
             octets.push(match byte {
-                // `parse` saw two digits behind it.
-                b'+' => 16 * bytes.next().map_or(0, digit) + bytes.next().map_or(0, digit),
+                // `parse` saw two digits after it.
+                b'+' => {
+                    let (high, low) = (bytes.next(), bytes.next());
+                    let value = |byte: Option<u8>| byte.and_then(digit).unwrap_or(0);
+                    16 * value(high) + value(low)
+                }
                 byte => byte,
             });
         }
@@ -148,6 +169,10 @@ impl<'i> Xtext<'i> {
     pub const fn as_str(self) -> &'i str {
         self.0
     }
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).map(|digit| digit as u8)
 }
 
 /// `ORCPT=` of RCPT (RFC 3461, 4.2): the recipient that the sender of the message meant.
@@ -176,8 +201,10 @@ impl<'i> Orcpt<'i> {
                 && address
                     .bytes()
                     .all(|byte| matches!(byte, b'!'..=b'~' | 0x80..) && !b"+=".contains(&byte))
+                && !address.contains(char::is_control)
+                && escapes_are_printable(address)
         } else {
-            Xtext::parse(address).is_some()
+            Xtext::parse_ascii(address).is_some()
         };
         (is_atom && valid && text.len() <= MAX_ORCPT).then_some(Self { text, semicolon })
     }
@@ -196,6 +223,16 @@ impl<'i> Orcpt<'i> {
     pub const fn as_str(self) -> &'i str {
         self.text
     }
+}
+
+/// RFC 6533, section 3: `EmbeddedUnicodeChar` is `\\x{` and `}` around hexadecimal digits. One that stands for
+/// a control character, or for none, is refused: a reader that decodes it must not get a line end.
+fn escapes_are_printable(address: &str) -> bool {
+    address.match_indices("\\x{").all(|(at, opening)| {
+        let digits = address[at + opening.len()..].split('}').next().unwrap_or_default();
+        let code = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
+        code.is_some_and(|character| !character.is_control())
+    })
 }
 
 /// An owned [`Xtext`].

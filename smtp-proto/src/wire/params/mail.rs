@@ -107,7 +107,7 @@ impl<'i> MailParameters<'i> {
             Keyword::Ret => set(&mut self.ret, value.and_then(Ret::parse)),
             Keyword::EnvelopeId => {
                 let value = value.filter(|value| value.len() <= MAX_ENVELOPE_ID);
-                set(&mut self.envelope_id, value.and_then(Xtext::parse))
+                set(&mut self.envelope_id, value.and_then(Xtext::parse_ascii))
             }
             Keyword::Auth => set(&mut self.auth, value.and_then(Xtext::parse)),
             Keyword::RequireTls => set_flag(&mut self.require_tls, value),

@@ -18,14 +18,14 @@ use crate::wire::ascii::is_word;
 /// Why parameters cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterError {
-    /// Not `keyword` or `keyword=value`, or two spaces between.
+    /// Not `keyword` or `keyword=value`.
     #[error("a parameter is malformed")]
     Syntax,
     /// The value of a known parameter is malformed.
     #[error("the value of a parameter is malformed")]
     Value,
-    /// A known parameter stands there twice.
-    #[error("a parameter stands there twice")]
+    /// A known parameter is there twice, with different values.
+    #[error("a parameter is there twice with different values")]
     Duplicate,
 }
 
@@ -63,7 +63,7 @@ impl BodyType {
 /// Parameters as the peer wrote them, checked against the general grammar.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Parameters<'i> {
-    /// `keyword[=value] *(SP keyword[=value])`
+    /// `keyword[=value] *(1*SP keyword[=value])`
     text: &'i str,
 }
 
@@ -135,21 +135,22 @@ impl FromStr for ParametersBuf {
     }
 }
 
-fn set<T>(field: &mut Option<T>, value: Option<T>) -> Result<(), ParameterError> {
+/// A parameter that is there twice with the same value means what it means once.
+fn set<T: PartialEq>(field: &mut Option<T>, value: Option<T>) -> Result<(), ParameterError> {
     let value = value.ok_or(ParameterError::Value)?;
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(ParameterError::Duplicate),
+    match field {
+        Some(first) if *first != value => Err(ParameterError::Duplicate),
+        _ => {
+            *field = Some(value);
+            Ok(())
+        }
     }
 }
 
 /// A parameter without a value.
 fn set_flag(field: &mut bool, value: Option<&str>) -> Result<(), ParameterError> {
-    match (value, std::mem::replace(field, true)) {
-        (Some(_), _) => Err(ParameterError::Value),
-        (None, true) => Err(ParameterError::Duplicate),
-        (None, false) => Ok(()),
-    }
+    *field = true;
+    if value.is_some() { Err(ParameterError::Value) } else { Ok(()) }
 }
 
 fn put(output: &mut Vec<u8>, parts: &[&str]) {
@@ -192,8 +193,10 @@ impl<'i> Word<'i> {
         }
         match bytes.get(end) {
             None => Some(Self { keyword, value, rest: "" }),
-            Some(b' ') if end + 1 < bytes.len() => {
-                Some(Self { keyword, value, rest: &text[end + 1..] })
+            // RFC 5321, section 4.1.2 has one SP; many clients send several.
+            Some(b' ') => {
+                let spaces = bytes[end..].iter().take_while(|&&byte| byte == b' ').count();
+                Some(Self { keyword, value, rest: &text[end + spaces..] })
             }
             Some(_) => None,
         }

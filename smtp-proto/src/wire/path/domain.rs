@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{MAX_DOMAIN, MAX_LABEL, PathError, run_end};
+use super::{AddressRules, MAX_DOMAIN, MAX_LABEL, PathError, run_end};
 
 /// A domain name or an address literal such as `[192.0.2.1]` or `[IPv6:2001:db8::1]`.
 ///
@@ -99,6 +99,26 @@ pub(super) fn domain_end(text: &str) -> Option<usize> {
     let mut start = 0;
     loop {
         let end = run_end(bytes, start, is_in_label);
+        let label = &bytes[start..end];
+        if matches!(label, [] | [b'-', ..] | [.., b'-']) || label.len() > MAX_LABEL {
+            return None;
+        }
+        if bytes.get(end) != Some(&b'.') {
+            return (end <= MAX_DOMAIN).then_some(end);
+        }
+        start = end + 1;
+    }
+}
+
+/// The same for names with underscores, if these rules allow them.
+pub(super) fn lenient_domain_end(text: &str, rules: AddressRules) -> Option<usize> {
+    if !rules.underscores || text.starts_with('[') {
+        return domain_end(text);
+    }
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    loop {
+        let end = run_end(bytes, start, |byte| is_in_label(byte) || byte == b'_');
         let label = &bytes[start..end];
         if matches!(label, [] | [b'-', ..] | [.., b'-']) || label.len() > MAX_LABEL {
             return None;

@@ -4,11 +4,12 @@
 //! anything else that could end a command early. `Foo<'i>` borrows the text, `FooBuf` owns it.
 //!
 //! ```
-//! use smtp_proto::wire::path::{Mailbox, MailboxBuf, PathError};
+//! use smtp_proto::wire::path::{AddressRules, Mailbox, MailboxBuf, PathError};
 //!
-//! let mailbox = Mailbox::parse("reader@test.example").unwrap();
+//! let mailbox = Mailbox::parse("reader@test.example", AddressRules::STRICT).unwrap();
 //! assert_eq!((mailbox.local(), mailbox.domain().as_str()), ("reader", "test.example"));
-//! assert_eq!(Mailbox::parse("reader@test.example\r\nDATA"), Err(PathError::Domain));
+//! let smuggled = Mailbox::parse("reader@test.example\r\nDATA", AddressRules::FIELD);
+//! assert_eq!(smuggled, Err(PathError::Domain));
 //!
 //! let owned: MailboxBuf = "\"quoted local\"@[192.0.2.1]".parse().unwrap();
 //! assert!(owned.borrow().domain().is_literal());
@@ -17,10 +18,12 @@
 mod domain;
 mod mailbox;
 mod owned;
+mod rules;
 
 pub use domain::{Domain, DomainBuf};
 pub use mailbox::{Mailbox, MailboxBuf};
 pub use owned::{ForwardPathBuf, ReversePathBuf};
+pub use rules::AddressRules;
 
 use std::fmt;
 
@@ -37,10 +40,10 @@ pub const MAX_MAILBOX: usize = 254;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// No `<` where the path must begin, or no `>` where it must end.
-    #[error("a path stands between < and >")]
+    #[error("the path is not in angle brackets")]
     Brackets,
     /// The part before the `@`: RFC 5321, 4.1.2 `Local-part`.
-    #[error("the local part is malformed or longer than {MAX_LOCAL_PART} octets")]
+    #[error("the local part is malformed or too long")]
     LocalPart,
     /// No `@` after the local part.
     #[error("the domain is missing")]
@@ -61,56 +64,89 @@ pub enum PathError {
 pub enum ReversePath<'i> {
     /// `<>`
     Null,
+    /// `<local-part>`, which only [`AddressRules::no_domain`] allows.
+    Local(&'i str),
     /// `<local-part@domain>`
     Mailbox(Mailbox<'i>),
 }
 
 impl<'i> ReversePath<'i> {
-    /// Reads what stands between the brackets. A source route is checked and dropped (RFC 5321, appendix C).
-    pub fn parse(text: &'i str) -> Result<Self, PathError> {
-        match Self::at_front(text)? {
+    /// Reads the text between the brackets. A source route is checked and dropped (RFC 5321, appendix C).
+    ///
+    /// # Errors
+    ///
+    /// The part of the path that these rules do not allow.
+    pub fn parse(text: &'i str, rules: AddressRules) -> Result<Self, PathError> {
+        match Self::at_front(text, rules)? {
             (path, "") => Ok(path),
             _ => Err(PathError::Domain),
         }
     }
 
-    /// Reads `<path>` at the front of `text`, and returns what follows it.
+    /// Reads the path at the front of `text`, and returns what follows it.
     #[inline]
-    pub(crate) fn in_brackets(text: &'i str) -> Result<(Self, &'i str), PathError> {
-        let (path, rest) = Self::at_front(opened(text)?)?;
-        Ok((path, closed(rest)?))
-    }
-
-    #[inline]
-    fn at_front(text: &'i str) -> Result<(Self, &'i str), PathError> {
-        // `< >` is a null path with an SP in it: harmless and seen.
-        let behind_space = text.strip_prefix(' ').unwrap_or(text);
-        if matches!(behind_space.as_bytes(), [] | [b'>', ..]) {
-            return Ok((Self::Null, behind_space));
+    pub(crate) fn in_command(
+        text: &'i str,
+        rules: AddressRules,
+    ) -> Result<(Self, &'i str), PathError> {
+        match text.strip_prefix('<') {
+            Some(text) => {
+                let (path, rest) = Self::at_front(text, rules)?;
+                Ok((path, closed(rest)?))
+            }
+            None => {
+                let (path, rest) = Self::at_front(bare(text, rules)?, rules)?;
+                Ok((path, after_bare(rest)?))
+            }
         }
-        let (mailbox, rest) = Mailbox::at_front(without_route(text)?)?;
-        Ok((Self::Mailbox(mailbox), rest))
     }
 
-    /// The mailbox, if there is one.
+    #[inline]
+    fn at_front(text: &'i str, rules: AddressRules) -> Result<(Self, &'i str), PathError> {
+        // `< >` is a null path with an SP in it: harmless and seen.
+        let after_space = text.strip_prefix(' ').unwrap_or(text);
+        if matches!(after_space.as_bytes(), [] | [b'>', ..]) {
+            return Ok((Self::Null, after_space));
+        }
+        let text = without_route(text)?;
+        match Mailbox::at_front(text, rules) {
+            Ok((mailbox, rest)) => Ok((Self::Mailbox(mailbox), rest)),
+            Err(error) => match local_at_front(text, rules) {
+                Some((local, rest)) => Ok((Self::Local(local), rest)),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// The mailbox; `None` for the null path and for a path without a domain.
     pub const fn mailbox(self) -> Option<Mailbox<'i>> {
         match self {
-            Self::Null => None,
+            Self::Null | Self::Local(_) => None,
             Self::Mailbox(mailbox) => Some(mailbox),
         }
+    }
+
+    /// Whether this is the null path `<>`.
+    pub const fn is_null(self) -> bool {
+        matches!(self, Self::Null)
     }
 
     /// The text between the brackets; empty for the null path.
     pub const fn as_str(self) -> &'i str {
         match self {
             Self::Null => "",
+            Self::Local(text) => text,
             Self::Mailbox(mailbox) => mailbox.as_str(),
         }
     }
 
     /// An owned copy.
     pub fn to_buf(self) -> ReversePathBuf {
-        ReversePathBuf(self.mailbox().map(Mailbox::to_buf))
+        ReversePathBuf(match self {
+            Self::Null => None,
+            Self::Local(text) => Some(ForwardPath::Local(text).to_buf()),
+            Self::Mailbox(mailbox) => Some(ForwardPath::Mailbox(mailbox).to_buf()),
+        })
     }
 }
 
@@ -123,47 +159,60 @@ impl fmt::Display for ReversePath<'_> {
 /// A recipient: a mailbox, or `<Postmaster>` without a domain (RFC 5321, 4.1.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ForwardPath<'i> {
-    /// `<Postmaster>` in any case of its letters; the text is as the peer wrote it.
-    Postmaster(&'i str),
+    /// `<Postmaster>` in any case of its letters, or with [`AddressRules::no_domain`] any local part; the
+    /// text is as the peer wrote it.
+    Local(&'i str),
     /// `<local-part@domain>`
     Mailbox(Mailbox<'i>),
 }
 
 impl<'i> ForwardPath<'i> {
-    /// Reads what stands between the brackets. A source route is checked and dropped (RFC 5321, appendix C).
-    pub fn parse(text: &'i str) -> Result<Self, PathError> {
-        match Self::at_front(text)? {
+    /// Reads the text between the brackets. A source route is checked and dropped (RFC 5321, appendix C).
+    ///
+    /// # Errors
+    ///
+    /// The part of the path that these rules do not allow.
+    pub fn parse(text: &'i str, rules: AddressRules) -> Result<Self, PathError> {
+        match Self::at_front(text, rules)? {
             (path, "") => Ok(path),
             _ => Err(PathError::Domain),
         }
     }
 
-    /// Reads `<path>` at the front of `text`, and returns what follows it.
+    /// Reads the path at the front of `text`, and returns what follows it.
     #[inline]
-    pub(crate) fn in_brackets(text: &'i str) -> Result<(Self, &'i str), PathError> {
-        let (path, rest) = Self::at_front(opened(text)?)?;
-        Ok((path, closed(rest)?))
-    }
-
-    #[inline]
-    fn at_front(text: &'i str) -> Result<(Self, &'i str), PathError> {
-        match Mailbox::at_front(without_route(text)?) {
-            Ok((mailbox, rest)) => Ok((Self::Mailbox(mailbox), rest)),
-            Err(error) => Self::postmaster_at_front(text).ok_or(error),
+    pub(crate) fn in_command(
+        text: &'i str,
+        rules: AddressRules,
+    ) -> Result<(Self, &'i str), PathError> {
+        match text.strip_prefix('<') {
+            Some(text) => {
+                let (path, rest) = Self::at_front(text, rules)?;
+                Ok((path, closed(rest)?))
+            }
+            None => {
+                let (path, rest) = Self::at_front(bare(text, rules)?, rules)?;
+                Ok((path, after_bare(rest)?))
+            }
         }
     }
 
-    fn postmaster_at_front(text: &'i str) -> Option<(Self, &'i str)> {
-        let (word, rest) = text.split_at_checked("Postmaster".len())?;
-        let valid =
-            word.eq_ignore_ascii_case("Postmaster") && matches!(rest.as_bytes(), [] | [b'>', ..]);
-        valid.then_some((Self::Postmaster(word), rest))
+    #[inline]
+    fn at_front(text: &'i str, rules: AddressRules) -> Result<(Self, &'i str), PathError> {
+        let mailbox = without_route(text).and_then(|text| Mailbox::at_front(text, rules));
+        match mailbox {
+            Ok((mailbox, rest)) => Ok((Self::Mailbox(mailbox), rest)),
+            Err(error) => {
+                let local = postmaster_at_front(text).or_else(|| local_at_front(text, rules));
+                local.map(|(local, rest)| (Self::Local(local), rest)).ok_or(error)
+            }
+        }
     }
 
-    /// The mailbox; none for `<Postmaster>`.
+    /// The mailbox; `None` for a path without a domain, such as `<Postmaster>`.
     pub const fn mailbox(self) -> Option<Mailbox<'i>> {
         match self {
-            Self::Postmaster(_) => None,
+            Self::Local(_) => None,
             Self::Mailbox(mailbox) => Some(mailbox),
         }
     }
@@ -171,7 +220,7 @@ impl<'i> ForwardPath<'i> {
     /// The text between the brackets.
     pub const fn as_str(self) -> &'i str {
         match self {
-            Self::Postmaster(text) => text,
+            Self::Local(text) => text,
             Self::Mailbox(mailbox) => mailbox.as_str(),
         }
     }
@@ -179,7 +228,7 @@ impl<'i> ForwardPath<'i> {
     /// An owned copy.
     pub fn to_buf(self) -> ForwardPathBuf {
         match self {
-            Self::Postmaster(text) => ForwardPathBuf { text: text.into(), at: None },
+            Self::Local(text) => ForwardPathBuf { text: text.into(), at: None },
             Self::Mailbox(mailbox) => {
                 ForwardPathBuf { text: mailbox.text.into(), at: Some(mailbox.at) }
             }
@@ -193,12 +242,44 @@ impl fmt::Display for ForwardPath<'_> {
     }
 }
 
-/// What follows the `<` that a path begins with.
-fn opened(text: &str) -> Result<&str, PathError> {
-    text.strip_prefix('<').ok_or(PathError::Brackets)
+/// RFC 5321, section 4.1.1.3: a server must take `<Postmaster>`.
+fn postmaster_at_front(text: &str) -> Option<(&str, &str)> {
+    let (word, rest) = text.split_at_checked("Postmaster".len())?;
+    let valid = word.eq_ignore_ascii_case("Postmaster") && ends_path(rest);
+    valid.then_some((word, rest))
 }
 
-/// What follows the `>` that must stand right behind a path.
+#[inline(never)]
+fn local_at_front(text: &str, rules: AddressRules) -> Option<(&str, &str)> {
+    if !rules.no_domain {
+        return None;
+    }
+    let (local, rest) = text.split_at(mailbox::local_end(text.as_bytes(), rules)?);
+    ends_path(rest).then_some((local, rest))
+}
+
+fn ends_path(rest: &str) -> bool {
+    matches!(rest.as_bytes(), [] | [b'>' | b' ', ..])
+}
+
+/// A path without brackets, where the rules allow it.
+fn bare(text: &str, rules: AddressRules) -> Result<&str, PathError> {
+    match text.as_bytes() {
+        [] | [b' ', ..] => Err(PathError::Brackets),
+        _ if rules.bare_paths => Ok(text),
+        _ => Err(PathError::Brackets),
+    }
+}
+
+/// What follows a path without brackets: nothing, or a space and parameters.
+fn after_bare(rest: &str) -> Result<&str, PathError> {
+    match rest.as_bytes() {
+        [] | [b' ', ..] => Ok(rest),
+        _ => Err(PathError::Brackets),
+    }
+}
+
+/// What follows the `>` that must come right after a path.
 fn closed(rest: &str) -> Result<&str, PathError> {
     match rest.as_bytes() {
         [b'>', ..] => Ok(&rest[1..]),
@@ -210,12 +291,12 @@ fn closed(rest: &str) -> Result<&str, PathError> {
 /// RFC 5321, appendix C and 4.1.1.3: `@a,@b:` before a mailbox is accepted and ignored.
 #[inline]
 fn without_route(text: &str) -> Result<&str, PathError> {
-    if text.starts_with('@') { behind_route(text).ok_or(PathError::SourceRoute) } else { Ok(text) }
+    if text.starts_with('@') { after_route(text).ok_or(PathError::SourceRoute) } else { Ok(text) }
 }
 
 /// RFC 5321, 4.1.2: `A-d-l ":"`, where `A-d-l = At-domain *( "," At-domain )`.
 #[inline(never)]
-fn behind_route(mut text: &str) -> Option<&str> {
+fn after_route(mut text: &str) -> Option<&str> {
     loop {
         let hop = text.strip_prefix('@')?;
         let rest = &hop[domain::domain_end(hop)?..];

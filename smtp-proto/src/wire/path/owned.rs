@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{ForwardPath, Mailbox, MailboxBuf, PathError, ReversePath};
+use super::{AddressRules, ForwardPath, Mailbox, PathError, ReversePath};
 
 /// An owned [`ReversePath`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ReversePathBuf(pub(super) Option<MailboxBuf>);
+pub struct ReversePathBuf(pub(super) Option<ForwardPathBuf>);
 
 impl ReversePathBuf {
     /// The null path `<>`.
@@ -15,18 +15,19 @@ impl ReversePathBuf {
 
     /// The borrowed form.
     pub fn borrow(&self) -> ReversePath<'_> {
-        match &self.0 {
+        match self.0.as_ref().map(ForwardPathBuf::borrow) {
             None => ReversePath::Null,
-            Some(mailbox) => ReversePath::Mailbox(mailbox.borrow()),
+            Some(ForwardPath::Local(text)) => ReversePath::Local(text),
+            Some(ForwardPath::Mailbox(mailbox)) => ReversePath::Mailbox(mailbox),
         }
     }
 }
 
 impl FromStr for ReversePathBuf {
     type Err = PathError;
-    /// Reads the text without brackets; the empty text is the null path.
+    /// Reads the text without brackets under [`AddressRules::FIELD`]; the empty text is the null path.
     fn from_str(text: &str) -> Result<Self, PathError> {
-        ReversePath::parse(text).map(ReversePath::to_buf)
+        ReversePath::parse(text, AddressRules::FIELD).map(ReversePath::to_buf)
     }
 }
 
@@ -40,7 +41,7 @@ impl fmt::Display for ReversePathBuf {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ForwardPathBuf {
     pub(super) text: Box<str>,
-    /// Where the `@` stands; none for `<Postmaster>`.
+    /// The index of the `@`; `None` for a path without a domain.
     pub(super) at: Option<usize>,
 }
 
@@ -48,7 +49,7 @@ impl ForwardPathBuf {
     /// The borrowed form.
     pub fn borrow(&self) -> ForwardPath<'_> {
         match self.at {
-            None => ForwardPath::Postmaster(&self.text),
+            None => ForwardPath::Local(&self.text),
             Some(at) => ForwardPath::Mailbox(Mailbox { text: &self.text, at }),
         }
     }
@@ -56,9 +57,9 @@ impl ForwardPathBuf {
 
 impl FromStr for ForwardPathBuf {
     type Err = PathError;
-    /// Reads the text without brackets.
+    /// Reads the text without brackets under [`AddressRules::FIELD`].
     fn from_str(text: &str) -> Result<Self, PathError> {
-        ForwardPath::parse(text).map(ForwardPath::to_buf)
+        ForwardPath::parse(text, AddressRules::FIELD).map(ForwardPath::to_buf)
     }
 }
 
