@@ -199,6 +199,10 @@ impl<'a> DomainInquiry<'a> {
     ///
     /// [`NotDialled`]: no host of the domain may be dialled. Its refusal
     /// [ends the domain](crate::plan::Refusal::ends_domain).
+    #[expect(
+        clippy::result_large_err,
+        reason = "once for each domain or host; the facts are larger"
+    )]
     pub fn finish(self) -> Result<DomainFacts<'a>, NotDialled> {
         let facts = self.facts;
         let refusal = match facts.scope() {

@@ -132,6 +132,10 @@ impl<'d> HostInquiry<'d> {
     /// # Errors
     ///
     /// [`NotDialled`]: the policy refuses the host, or a lookup failed.
+    #[expect(
+        clippy::result_large_err,
+        reason = "once for each domain or host; the facts are larger"
+    )]
     pub fn finish(self) -> Result<Prepared, NotDialled> {
         let Self { domain, host, state } = self;
         let (addresses, tlsa) = match state {
