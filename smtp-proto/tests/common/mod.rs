@@ -426,6 +426,11 @@ pub fn client_against(
     let mut left = mails;
     let mut rest = script;
     let mut pieces = pieces.iter().copied().cycle();
+    // Where each reply of the script ends, as far as it can be read.
+    let mut ends = Vec::new();
+    while let Ok(Some(reply)) = Reply::parse(&script[ends.last().copied().unwrap_or(0)..]) {
+        ends.push(ends.last().copied().unwrap_or(0) + reply.len());
+    }
     loop {
         let progress = match client.poll(&input, &mut output, now) {
             Ok(progress) => progress,
@@ -448,11 +453,8 @@ pub fn client_against(
                     return (events, output);
                 }
                 // A server answers what was sent: no reply comes with the one before it.
-                let whole = [&input, rest].concat();
-                let end = match Reply::parse(&whole) {
-                    Ok(Some(reply)) => reply.len() - input.len(),
-                    _ => rest.len(),
-                };
+                let at = script.len() - rest.len();
+                let end = ends.iter().find(|&&end| end > at).map_or(rest.len(), |end| end - at);
                 let (piece, tail) =
                     rest.split_at(pieces.next().unwrap_or(usize::MAX).clamp(1, end));
                 input.extend_from_slice(piece);
