@@ -56,22 +56,26 @@ pub struct Session {
 
 impl Session {
     /// The Received field for a message that arrives now (RFC 5321, section 4.4): what the connection
-    /// shows, the version, cipher suite and key exchange group of TLS and the client's certificate
-    /// included. `by` is the name of this host. `client_verified` is whether the handler has judged that
+    /// shows, including the version, cipher suite and key exchange group of TLS and whether the client
+    /// presented a certificate. `by` is the name of this host. `client_verified` is whether the handler has judged that
     /// certificate and accepted it. SMTPUTF8, a single recipient and an id are for the handler to add.
     pub fn stamp<'a>(&'a self, by: &'a str, client_verified: bool, date: Date) -> Stamp<'a> {
-        let client = self.client_names.as_ref().map(|names| ClientCertificate::Presented {
-            common_name: names.subject.as_deref(),
-            issuer: names.issuer.as_deref(),
-            verified: client_verified,
-        });
+        let client = match &self.client_names {
+            Some(names) => ClientCertificate::Presented {
+                common_name: names.subject.as_deref(),
+                issuer: names.issuer.as_deref(),
+                verified: client_verified,
+            },
+            // True whether or not the server asked for one: rustls does not tell which it was.
+            None => ClientCertificate::NotPresented,
+        };
         let tls = self.tls.as_deref().and_then(|tls| {
             let version = TlsVersion::parse(tls.version)?;
             Some(TlsStamp {
                 version,
                 cipher: CipherSuite::Name(tls.cipher),
                 group: tls.group,
-                client,
+                client: Some(client),
             })
         });
         Stamp {
