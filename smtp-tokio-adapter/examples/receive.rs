@@ -6,6 +6,7 @@
 //!
 //! CHAIN and KEY are the server's certificates and its private key in PEM. The answer 250 is sent
 //! after the message is on the disk, so an accepted message is never lost.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@
 //! smart host has answered 250. The relay can be killed at any time: it loses no accepted message, and
 //! sends again only what the smart host accepted just before. A message with recipients that were
 //! refused for good is kept as `*.bounced`, for the notification (RFC 3464) that is due.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@
 //! ```
 //!
 //! A fifth argument names a file of root certificates in PEM that replace the public ones.
+#![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::io::Read;
 use std::net::SocketAddr;

@@ -7,6 +7,7 @@
 //!
 //! Port 465 means TLS from the first byte, any other port STARTTLS. A fifth argument names a file of
 //! root certificates in PEM that replace the public ones.
+#![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::io::Read;
 use std::sync::Arc;
