@@ -17,7 +17,7 @@ use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::body::BodyDefect;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::command::Command;
-use smtp_proto::wire::reply::{MAX_REPLY, ReplyError};
+use smtp_proto::wire::reply::{MAX_REPLY, ReplyError, ReplyRules};
 
 const PLAIN: &str = "250 mx\r\n";
 const PIPELINING: &str = "250-mx\r\n250 PIPELINING\r\n";
@@ -298,11 +298,16 @@ fn what_is_no_reply() {
     ];
     for (bytes, error) in cases {
         let expected = Err(Error::PeerMisbehaved(PeerMisbehaved::Reply(error)));
-        let mut whole = ClientBed::new(TlsRules::NEVER);
+        let strict = || {
+            let mut config = client_config();
+            config.replies = ReplyRules::Strict;
+            ClientBed::with(config, TlsRules::NEVER, Channel::Plain)
+        };
+        let mut whole = strict();
         assert_eq!(whole.feed(bytes), [""; 0]);
         assert_eq!(whole.want, expected);
         if bytes.len() < 100 {
-            let mut pieces = ClientBed::new(TlsRules::NEVER);
+            let mut pieces = strict();
             bytes.iter().for_each(|byte| drop(pieces.feed(&[*byte])));
             assert_eq!(pieces.want, expected);
         }
@@ -321,8 +326,8 @@ fn refusals_of_many_lines_are_kept_whole() {
 }
 
 #[test]
-fn hello_is_said_the_old_way_where_the_new_is_not_known() {
-    for code in [500, 501, 502, 503, 504] {
+fn ehlo_5yz_falls_back_to_helo() {
+    for code in [500, 501, 502, 503, 504, 550, 554, 571] {
         let mut bed = ClientBed::new(TlsRules::NEVER);
         assert_eq!(
             bed.ask(format!("220 mx\r\n{code} what?\r\n").as_bytes()),
@@ -335,7 +340,8 @@ fn hello_is_said_the_old_way_where_the_new_is_not_known() {
         bed.start(&TWO);
         assert_eq!(bed.ask(b""), "MAIL FROM:<sender@test.example>\r\n");
     }
-    for code in [450, 521, 550, 554] {
+    // 4yz means not now, also to HELO; 521 means that the host takes no mail (RFC 7504).
+    for code in [450, 451, 521] {
         let mut bed = ClientBed::new(TlsRules::NEVER);
         assert_eq!(
             bed.feed(format!("220 mx\r\n{code} go away\r\n").as_bytes()),

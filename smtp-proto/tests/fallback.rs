@@ -383,7 +383,7 @@ fn a_loss_elsewhere_is_no_matter_of_tls() {
     }
 
     let mut bed = inside(TlsRules::OPPORTUNISTIC);
-    bed.feed(b"nonsense\r\n");
+    bed.feed(b"\0nonsense\r\n");
     assert!(matches!(bed.want, Err(Error::PeerMisbehaved(_))));
     assert_eq!(bed.client.connection_lost(), None);
 }

@@ -23,6 +23,9 @@ pub(super) struct Exchange {
     line: Option<Line>,
     /// The initial response, if the server has to ask for it.
     initial: Option<Secret>,
+    /// The initial response that was sent with AUTH, until the server has answered. Some servers pass
+    /// over it and ask for it once more.
+    sent: Option<Secret>,
     /// Why the exchange was cancelled.
     cancelled: Option<SaslError>,
 }
@@ -36,7 +39,10 @@ enum Line {
 }
 
 impl Exchange {
-    fn new(mut mechanism: Box<dyn ClientMechanism>) -> Result<Self, SaslError> {
+    fn new(
+        mut mechanism: Box<dyn ClientMechanism>,
+        initial_response: bool,
+    ) -> Result<Self, SaslError> {
         let initial = mechanism.initial_response()?;
         let fits = |initial: &Secret| {
             // `=` stands for nothing.
@@ -44,10 +50,11 @@ impl Exchange {
             "AUTH  \r\n".len() + mechanism.name().len() + encoded <= MAX_COMMAND
         };
         let (now, later) = match initial {
-            Some(initial) if !fits(&initial) => (None, Some(initial)),
+            Some(initial) if !initial_response || !fits(&initial) => (None, Some(initial)),
             initial => (initial, None),
         };
-        Ok(Self { mechanism, line: Some(Line::Command(now)), initial: later, cancelled: None })
+        let (sent, line) = (now.clone(), Some(Line::Command(now)));
+        Ok(Self { mechanism, line, initial: later, sent, cancelled: None })
     }
 
     /// Appends the next line; how many octets, if there is one.
@@ -99,8 +106,13 @@ impl Exchange {
         if more.is_some() || challenge.len() > MAX_CHALLENGE {
             return Err(SaslError::Malformed);
         }
-        let challenge = decode_base64(challenge)?;
-        match self.initial.take() {
+        let challenge = match decode_base64(challenge) {
+            Ok(challenge) => challenge,
+            Err(_) if self.mechanism.ignores_challenges() => Secret::from(challenge.to_vec()),
+            Err(error) => return Err(error),
+        };
+        let sent = self.sent.take().filter(|_| challenge.is_empty());
+        match self.initial.take().or(sent) {
             // RFC 4422, 5.1: what asks for an initial response has nothing in it.
             Some(initial) if challenge.is_empty() => Ok(initial),
             Some(_) => Err(SaslError::Malformed),
@@ -158,7 +170,7 @@ impl Client {
         if !is_mechanism_name(name) || !self.capabilities.has_mechanism(name) {
             return Err(AuthRefusal::NotOffered);
         }
-        self.exchange = Some(Exchange::new(mechanism)?);
+        self.exchange = Some(Exchange::new(mechanism, self.config.initial_response)?);
         if floor != Floor::Clear {
             self.rules = TlsRules::REQUIRED;
         }

@@ -3,6 +3,7 @@
 use crate::Protocol;
 use crate::timeouts::Timeouts;
 use crate::wire::path::DomainBuf;
+use crate::wire::reply::ReplyRules;
 
 /// What all connections of a client have in common.
 #[derive(Clone, Debug)]
@@ -19,6 +20,15 @@ pub struct ClientConfig {
     /// Whether CHUNKING (RFC 3030) is used where offered: BDAT in place of DATA. A body of the type BINARYMIME needs it
     /// and uses it in any case. The events are the same, but for a server that refuses DATA or the first chunk.
     pub chunking: bool,
+    /// How replies that break the grammar are read.
+    pub replies: ReplyRules,
+    /// Whether AUTH carries the initial response of the mechanism. Off for servers that fail on it:
+    /// they ask for it with an empty challenge (RFC 4954, section 4).
+    pub initial_response: bool,
+    /// EHLO keywords that are read as if the server did not announce them, in any case of letters: for
+    /// servers whose extension does not work. STARTTLS cannot be ignored, because clear text would
+    /// follow from it.
+    pub ignored_keywords: Vec<String>,
     /// What becomes of recipients over the server's limits (RFC 9422).
     pub over_limit: OverLimit,
 }
@@ -42,6 +52,9 @@ impl ClientConfig {
             protocol: Protocol::Smtp,
             pipelining: true,
             chunking: false,
+            replies: ReplyRules::AsTheField,
+            initial_response: true,
+            ignored_keywords: Vec::new(),
             over_limit: OverLimit::Refuse,
         }
     }

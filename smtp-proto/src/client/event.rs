@@ -60,9 +60,12 @@ pub enum ClientEvent<'i> {
     Answered(Reply<'i>),
     /// The server does not want this connection, or no longer: a greeting or EHLO that is not 2yz, 421 out of the blue.
     Unwelcome {
-        /// Where.
+        /// What was refused.
         phase: Phase,
-        /// The server's words.
+        /// The status of mail that cannot be sent because of it: that of the reply, or if HELO was
+        /// refused as well as EHLO, that of the first refusal.
+        status: EnhancedCode,
+        /// The reply.
         reply: Reply<'i>,
     },
     /// The conversation is over: send the output, then close the connection.

@@ -92,7 +92,7 @@ use crate::wire::body::DotEncoder;
 use crate::wire::capabilities::{Capabilities, Extension};
 use crate::wire::command::Command;
 use crate::wire::params::BodyType;
-use crate::wire::reply::ReplyParser;
+use crate::wire::reply::{EnhancedCode, Parsed, ReplyError, ReplyParser, ReplyRules};
 use crate::{Progress, Protocol, Step, Want};
 
 /// Octets of pipelined commands that wait for their replies. RFC 2920, 3.1: a group must fit the TCP send window,
@@ -131,6 +131,10 @@ pub struct Client {
     accepted: Vec<usize>,
     /// Each octet that the last poll was given belongs to a command that was sent before.
     is_in_step: bool,
+    /// What a strict reader would have said to a reply on this channel.
+    fault: Option<ReplyError>,
+    /// The status of the refusal of EHLO, while HELO is tried.
+    hello_refused: Option<EnhancedCode>,
     /// From when the time limit of the present phase counts.
     since: Instant,
 }
@@ -170,6 +174,8 @@ impl Client {
             transactions: 0,
             accepted: Vec::new(),
             is_in_step: true,
+            fault: None,
+            hello_refused: None,
             since: now,
         }
     }
@@ -207,11 +213,22 @@ impl Client {
                 }
                 return self.wait(now, consumed, Want::Handshake);
             }
-            let reply = match self.parser.parse(rest) {
-                Ok(Some(reply)) => reply,
-                Ok(None) => return self.wait(now, consumed, Want::Input),
+            let (rules, last) = self.reply_rules();
+            let Parsed { reply, fault } = match self.parser.parse_as(rest, rules, last) {
+                Ok(Some(parsed)) => parsed,
+                Ok(None) => {
+                    // Lines without a code answer nothing, and hold no command back.
+                    if let Some((stray, fault)) = self.parser.stray() {
+                        self.parser.restart();
+                        self.fault = self.fault.or(Some(fault));
+                        consumed += stray;
+                        continue;
+                    }
+                    return self.wait(now, consumed, Want::Input);
+                }
                 Err(error) => return Err(self.fail(PeerMisbehaved::Reply(error).into())),
             };
+            self.fault = self.fault.or(fault);
             consumed += reply.len();
             let answers = self.queue.front().map(|&(sent, _)| sent);
             match self.on_reply(reply, now) {
@@ -225,6 +242,15 @@ impl Client {
         }
     }
 
+    /// How the next reply is read, and whether the code of its last line counts in any case.
+    fn reply_rules(&self) -> (ReplyRules, bool) {
+        match self.queue.front() {
+            Some((Sent::StartTls, _)) => (ReplyRules::Strict, false),
+            Some((Sent::EndOfData | Sent::Delivery(_), _)) => (self.config.replies, true),
+            _ => (self.config.replies, false),
+        }
+    }
+
     /// Whether `rest` shows that the reply to `answers` may belong to another command: each command
     /// is answered, and there is one reply more, which is not 421. After the final dot it is too late
     /// for that: the 354 has shown that the replies before it were in step.
@@ -232,7 +258,11 @@ impl Client {
         matches!(answers, Some(Sent::Mail | Sent::Recipient(_) | Sent::Data))
             && self.queue.is_empty()
             && self.state == State::Ready
-            && !rest.is_empty()
+            && match self.config.replies {
+                ReplyRules::Strict => !rest.is_empty(),
+                // A line without a code answers nothing.
+                ReplyRules::AsTheField => matches!(rest, [b'2'..=b'5', ..]),
+            }
             && !b"421".starts_with(&rest[..rest.len().min(3)])
     }
 

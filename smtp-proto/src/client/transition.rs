@@ -44,11 +44,12 @@ impl Client {
             }
             (Sent::Greeting, _) => Ok(Some(self.unwelcome(Phase::Greeting, reply))),
 
-            (Sent::Ehlo, Positive) => Ok(self.on_ehlo(reply)),
+            (Sent::Ehlo, Positive) => self.on_ehlo(reply),
             (Sent::Ehlo, Intermediate) => Err(unexpected()),
             (Sent::Ehlo, Transient | Permanent) => Ok(self.on_ehlo_refused(reply)),
 
             (Sent::Helo, Positive) => {
+                self.hello_refused = None;
                 self.state = State::Opened;
                 Ok(None)
             }
@@ -175,7 +176,11 @@ impl Client {
                         failure: exchange.refused(&reply),
                         reply,
                     },
-                    (None, None) => ClientEvent::Unwelcome { phase: Phase::Reset, reply },
+                    (None, None) => ClientEvent::Unwelcome {
+                        phase: Phase::Reset,
+                        status: reply.status(),
+                        reply,
+                    },
                 }))
             }
             (Sent::Command, Positive | Transient | Permanent) => {
@@ -246,20 +251,27 @@ impl Client {
         }
         match self.transaction {
             Some(_) => self.finish(Outcome::Refused { phase, reply }),
-            None => ClientEvent::Unwelcome { phase, reply },
+            None => ClientEvent::Unwelcome { phase, status: reply.status(), reply },
         }
     }
 
     fn unwelcome<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> ClientEvent<'i> {
         self.leave();
-        ClientEvent::Unwelcome { phase, reply }
+        // If HELO is refused as well, the refusal of EHLO says more.
+        let status = self.hello_refused.take().unwrap_or_else(|| reply.status());
+        ClientEvent::Unwelcome { phase, status, reply }
     }
 
-    fn on_ehlo<'i>(&mut self, reply: Reply<'i>) -> Option<ClientEvent<'i>> {
+    fn on_ehlo<'i>(&mut self, reply: Reply<'i>) -> Result<Option<ClientEvent<'i>>, Error> {
         let again = !self.capabilities.is_unread();
         self.capabilities.replace(&reply);
+        for keyword in &self.config.ignored_keywords {
+            if Extension::of(keyword) != Some(Extension::StartTls) {
+                self.capabilities.ignore(keyword);
+            }
+        }
         self.state = State::Opened;
-        match (&self.channel, self.rules.mode) {
+        Ok(match (&self.channel, self.rules.mode) {
             // Behind XCLIENT: what was decided about TLS stands.
             _ if again => None,
             // S12: STARTTLS offered again inside TLS is ignored.
@@ -267,6 +279,10 @@ impl Client {
             (Channel::Plain, TlsMode::Never) => self.unless_allowed(TlsFailure::NotWanted, None),
             (Channel::Plain, TlsMode::Opportunistic | TlsMode::Required) => {
                 if self.capabilities.has(Extension::StartTls) {
+                    // Tolerance never reads across the hand-over.
+                    if let Some(fault) = self.fault {
+                        return Err(PeerMisbehaved::Reply(fault).into());
+                    }
                     self.state = State::Opening;
                     self.due = Some(Sent::StartTls);
                     None
@@ -274,7 +290,7 @@ impl Client {
                     Some(self.no_tls(TlsFailure::NotOffered, Some(reply)))
                 }
             }
-        }
+        })
     }
 
     fn on_ehlo_refused<'i>(&mut self, reply: Reply<'i>) -> Option<ClientEvent<'i>> {
@@ -285,11 +301,14 @@ impl Client {
         if matches!(self.channel, Channel::StartTls(_)) {
             return Some(self.no_tls(TlsFailure::HelloInside, Some(reply)));
         }
-        // RFC 5321, 3.2 and 4.1.4: an old server does not know EHLO, and HELO may do. Any other refusal is meant.
-        if !(500..=504).contains(&reply.code()) || self.config.protocol == Protocol::Lmtp {
+        // RFC 5321, sections 3.2 and 4.1.4: an old server does not know EHLO, and HELO may do. Some
+        // refuse EHLO with 550 and the like. RFC 7504: 521 means that the host accepts no mail.
+        let is_final = reply.severity() != Severity::Permanent || reply.code() == 521;
+        if is_final || self.config.protocol == Protocol::Lmtp {
             return Some(self.unwelcome(Phase::Hello, reply));
         }
         self.due = Some(Sent::Helo);
+        self.hello_refused = Some(reply.status());
         match (&self.channel, self.rules.mode) {
             (Channel::Plain, TlsMode::Never) => self.unless_allowed(TlsFailure::NotWanted, None),
             (Channel::Plain, _) => Some(self.no_tls(TlsFailure::NotOffered, Some(reply))),

@@ -226,6 +226,31 @@ impl Capabilities {
         }
     }
 
+    /// Forgets a keyword and its parameters, as if the peer had not announced it. Any case of letters.
+    pub fn ignore(&mut self, keyword: &str) {
+        let announced = self.iter().any(|(announced, _)| announced.eq_ignore_ascii_case(keyword));
+        if !announced {
+            return;
+        }
+        let mut kept = Vec::with_capacity(self.raw.len());
+        for (index, line) in self.lines().enumerate() {
+            if index == 0 || !split(line).0.eq_ignore_ascii_case(keyword.as_bytes()) {
+                kept.extend_from_slice(b"250-");
+                kept.extend_from_slice(line);
+                kept.extend_from_slice(b"\r\n");
+            }
+        }
+        self.raw = kept;
+        if let Some(extension) = Extension::of(keyword) {
+            self.known &= !extension.bit();
+            match extension {
+                Extension::Size => self.size_limit = None,
+                Extension::Limits => self.limits = Limits::default(),
+                _ => {}
+            }
+        }
+    }
+
     /// Forgets everything: RFC 3207, 4.2, and a peer that knows only HELO.
     pub fn clear(&mut self) {
         self.known = 0;

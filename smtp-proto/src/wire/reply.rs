@@ -69,7 +69,7 @@ impl EnhancedCode {
         Self { class, subject, detail }
     }
 
-    /// Reads a code from the front of `text`; SP or the end must follow.
+    /// Reads a code from the front of `text`; no letter, digit or dot may follow.
     fn parse_prefix(text: &[u8]) -> Option<(Self, usize)> {
         let class = match text {
             [class @ (b'2' | b'4' | b'5'), b'.', ..] => class - b'0',
@@ -77,7 +77,9 @@ impl EnhancedCode {
         };
         let (subject, next) = number(text, 2)?;
         let (detail, end) = number(text, (text.get(next) == Some(&b'.')).then_some(next + 1)?)?;
-        matches!(text.get(end), None | Some(b' ')).then_some((Self { class, subject, detail }, end))
+        // RFC 2034, section 4 wants a blank; some servers write punctuation.
+        let ends = !text.get(end).is_some_and(|&byte| byte == b'.' || byte.is_ascii_alphanumeric());
+        ends.then_some((Self { class, subject, detail }, end))
     }
 }
 
@@ -142,11 +144,13 @@ impl<'i> Reply<'i> {
         matches!(self.severity(), Severity::Positive)
     }
 
-    /// The enhanced code at the head of the text, if its class agrees with the reply code (RFC 2034, 4).
+    /// The enhanced code at the head of the first line that has one whose class agrees with the reply
+    /// code (RFC 2034, section 4). Some servers write it on the last line only.
     pub fn enhanced(&self) -> Option<EnhancedCode> {
-        let text = self.lines().next()?;
-        let (code, _) = EnhancedCode::parse_prefix(text)?;
-        (u16::from(code.class) == self.code / 100).then_some(code)
+        self.lines().find_map(|text| {
+            let (code, _) = EnhancedCode::parse_prefix(text)?;
+            (u16::from(code.class) == self.code / 100).then_some(code)
+        })
     }
 
     /// The text of each line, without code and CRLF. Any octets but CR and LF: RFC 5321 allows printable ASCII,
@@ -236,57 +240,156 @@ impl<'i> Iterator for Lines<'i> {
     type Item = &'i [u8];
 
     fn next(&mut self) -> Option<&'i [u8]> {
-        // The parser let no CR through but the one before each LF.
-        let end = memchr(b'\r', self.rest)?;
-        let line = &self.rest[..end];
-        self.rest = &self.rest[end + 2..];
-        Some(line.get(4..).unwrap_or_default())
+        // A line may be blank, without a code, or end in a bare LF: see `ReplyRules::AsTheField`.
+        loop {
+            let end = memchr(b'\n', self.rest)?;
+            let line = &self.rest[..end];
+            self.rest = &self.rest[end + 1..];
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            match prefix(line) {
+                Ok(_) => return Some(line.get(4..).unwrap_or_default()),
+                Err(_) if line.is_empty() => {}
+                Err(_) => return Some(line),
+            }
+        }
     }
 }
+
+/// How a client reads replies that break RFC 5321, section 4.2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReplyRules {
+    /// A reply that breaks the grammar ends the connection.
+    Strict,
+    /// As most clients in use read them. Lines may end in a bare LF; up to 8 blank lines or lines
+    /// without a code may come before a reply, and any number inside of it. Where the lines have
+    /// different codes with the same first digit the last code counts, otherwise the worst; after
+    /// the message always the last, because a message must not be sent twice or lost where every
+    /// other client agrees.
+    ///
+    /// The reply to STARTTLS is read strictly in any case, and STARTTLS is not sent to a server whose
+    /// replies before it needed tolerance: the connection ends with the error of
+    /// [`Strict`](Self::Strict).
+    #[default]
+    AsTheField,
+}
+
+/// Lines without a code that a client passes over before a reply.
+const MAX_STRAY: usize = 8;
 
 /// Reads replies from input that grows: remembers what it has searched.
 #[derive(Clone, Debug, Default)]
 pub struct ReplyParser {
     scanned: usize,
     line: usize,
+    /// The code of the last line that has one; 0 before there is one.
     code: u16,
+    /// The code of the line with the worst first digit, the last of them.
+    worst: u16,
+    /// Lines without a code before the first one with a code.
+    stray: usize,
+    /// What is wrong with the reply by the strict rules.
+    fault: Option<ReplyError>,
+}
+
+/// What [`ReplyParser::parse_as`] has read.
+pub(crate) struct Parsed<'i> {
+    pub(crate) reply: Reply<'i>,
+    /// What a strict parser would have said.
+    pub(crate) fault: Option<ReplyError>,
 }
 
 impl ReplyParser {
-    /// Reads one whole reply from the front of `input`; none if more input is needed. Until it has answered with a
-    /// reply, the next call must be given the same input or a longer one.
+    /// Reads one whole reply from the front of `input`, strictly; none if more input is needed. Until
+    /// it has answered with a reply, the next call must be given the same input or a longer one.
+    ///
+    /// # Errors
+    ///
+    /// The input is not a reply. The same input gives the same error again.
     pub fn parse<'i>(&mut self, input: &'i [u8]) -> Result<Option<Reply<'i>>, ReplyError> {
+        let parsed = self.parse_as(input, ReplyRules::Strict, false)?;
+        Ok(parsed.map(|parsed| parsed.reply))
+    }
+
+    /// As [`parse`](Self::parse), by these rules. `last`: the code of the last line counts, whatever
+    /// the others are.
+    pub(crate) fn parse_as<'i>(
+        &mut self,
+        input: &'i [u8],
+        rules: ReplyRules,
+        last: bool,
+    ) -> Result<Option<Parsed<'i>>, ReplyError> {
         loop {
             let Some(found) = memchr2(b'\r', b'\n', &input[self.scanned..]) else {
                 return self.partial(input.len(), input.len());
             };
             let end = self.scanned + found;
-            match input[end..] {
+            let next = match input[end..] {
                 [b'\r'] => return self.partial(input.len(), end),
-                [b'\r', b'\n', ..] => {}
+                [b'\r', b'\n', ..] => end + 2,
+                [b'\n', ..] => {
+                    self.bend(ReplyError::LineEnd, rules)?;
+                    end + 1
+                }
                 _ => return Err(ReplyError::LineEnd),
-            }
-            let next = end + 2;
-            let (code, last) = prefix(&input[self.line..end])?;
-            if self.line > 0 && code != self.code {
-                return Err(ReplyError::CodesDiffer);
-            }
+            };
             if next > MAX_REPLY {
                 return Err(ReplyError::TooLong);
             }
-            if last {
-                *self = Self::default();
-                return Ok(Some(Reply { raw: &input[..next], code }));
+            let is_last = match prefix(&input[self.line..end]) {
+                Ok((code, is_last)) => {
+                    if self.code > 0 && code != self.code {
+                        self.bend(ReplyError::CodesDiffer, rules)?;
+                    }
+                    self.code = code;
+                    if code / 100 >= self.worst / 100 {
+                        self.worst = code;
+                    }
+                    is_last
+                }
+                Err(error) => {
+                    // What is no text may be a TLS record.
+                    if input[self.line..end].iter().any(|byte| byte.is_ascii_control()) {
+                        return Err(error);
+                    }
+                    self.bend(error, rules)?;
+                    self.stray += usize::from(self.code == 0);
+                    if self.stray > MAX_STRAY {
+                        return Err(error);
+                    }
+                    false
+                }
+            };
+            (self.scanned, self.line) = (next, next);
+            if is_last {
+                let Self { code, worst, fault, .. } = std::mem::take(self);
+                let code = if last { code } else { worst };
+                return Ok(Some(Parsed { reply: Reply { raw: &input[..next], code }, fault }));
             }
-            *self = Self { scanned: next, line: next, code };
         }
     }
 
-    fn partial(
-        &mut self,
-        available: usize,
-        scanned: usize,
-    ) -> Result<Option<Reply<'static>>, ReplyError> {
+    /// Notes a fault, or fails with it.
+    fn bend(&mut self, error: ReplyError, rules: ReplyRules) -> Result<(), ReplyError> {
+        match rules {
+            ReplyRules::Strict => Err(error),
+            ReplyRules::AsTheField => {
+                self.fault = self.fault.or(Some(error));
+                Ok(())
+            }
+        }
+    }
+
+    /// The octets before a reply that hold nothing but whole lines without a code.
+    pub(crate) fn stray(&self) -> Option<(usize, ReplyError)> {
+        self.fault.filter(|_| self.code == 0 && self.line > 0).map(|fault| (self.line, fault))
+    }
+
+    /// Forgets what was searched: the caller drops the stray lines.
+    pub(crate) fn restart(&mut self) {
+        *self = Self { stray: self.stray, ..Self::default() };
+    }
+
+    fn partial<T>(&mut self, available: usize, scanned: usize) -> Result<Option<T>, ReplyError> {
         self.scanned = scanned;
         if available > MAX_REPLY {
             return Err(ReplyError::TooLong);

@@ -408,7 +408,9 @@ pub fn describe(event: &client::ClientEvent<'_>) -> String {
         }
         client::ClientEvent::Finished(outcome) => format!("finished: {outcome:?}"),
         client::ClientEvent::Answered(reply) => format!("answered: {reply}"),
-        client::ClientEvent::Unwelcome { phase, reply } => format!("unwelcome at {phase}: {reply}"),
+        client::ClientEvent::Unwelcome { phase, reply, .. } => {
+            format!("unwelcome at {phase}: {reply}")
+        }
         event => format!("{event:?}"),
     }
 }
@@ -426,10 +428,16 @@ pub fn client_against(
     let mut left = mails;
     let mut rest = script;
     let mut pieces = pieces.iter().copied().cycle();
-    // Where each reply of the script ends, as far as it can be read.
+    // Where each reply of the script ends.
     let mut ends = Vec::new();
-    while let Ok(Some(reply)) = Reply::parse(&script[ends.last().copied().unwrap_or(0)..]) {
-        ends.push(ends.last().copied().unwrap_or(0) + reply.len());
+    let mut at = 0;
+    while let Some(length) = match Reply::parse(&script[at..]) {
+        Ok(reply) => reply.map(|reply| reply.len()),
+        // What is no reply may be passed over, and the next reply is one.
+        Err(_) => memchr::memchr(b'\n', &script[at..]).map(|end| end + 1),
+    } {
+        at += length;
+        ends.push(at);
     }
     loop {
         let progress = match client.poll(&input, &mut output, now) {

@@ -54,8 +54,8 @@ impl<S: Io> Connection<S> {
                         reply = Ok(answer.to_buf());
                         if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
                     }
-                    ClientEvent::Unwelcome { phase, reply: words } => {
-                        reply = Err(Failure::Unwelcome { phase, reply: words.to_buf() });
+                    ClientEvent::Unwelcome { phase, status, reply: words } => {
+                        reply = Err(Failure::Unwelcome { phase, status, reply: words.to_buf() });
                         ControlFlow::Break(())
                     }
                     ClientEvent::Ready => ControlFlow::Break(()),

@@ -67,8 +67,8 @@ impl<'a> Opening<'a> {
                             return ControlFlow::Break(());
                         }
                     }
-                    ClientEvent::Unwelcome { phase, reply } => {
-                        failed = Some(Failure::Unwelcome { phase, reply: reply.to_buf() });
+                    ClientEvent::Unwelcome { phase, status, reply } => {
+                        failed = Some(Failure::Unwelcome { phase, status, reply: reply.to_buf() });
                         return ControlFlow::Break(());
                     }
                     _ => {}

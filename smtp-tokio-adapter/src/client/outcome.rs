@@ -180,6 +180,9 @@ pub enum Failure {
     Unwelcome {
         /// Where.
         phase: Phase,
+        /// The status for the route: that of the reply, or that of the refusal of EHLO where HELO
+        /// was refused as well.
+        status: EnhancedCode,
         /// Its words.
         reply: ReplyBuf,
     },
@@ -272,7 +275,7 @@ impl Failure {
             Self::RequiretlsUnsupported => {
                 Ending::NoTls { fallback: Fallback::Forbidden, status: REQUIRETLS_NEEDED }
             }
-            Self::Unwelcome { reply, .. } => Ending::Unwelcome(reply.borrow().status()),
+            Self::Unwelcome { status, .. } => Ending::Unwelcome(*status),
             Self::Auth(refusal) => Ending::Unauthenticated(refusal.status()),
             Self::AuthenticationFailed { failure, reply } => {
                 Ending::Unauthenticated(failure.status(&reply.borrow()))
@@ -341,6 +344,13 @@ impl Delivery {
         Self { recipients: vec![None; recipients], delivered: Vec::new(), left: Vec::new(), end }
     }
 
+    /// Whether an earlier recipient of the transaction was accepted: the first one cannot be one too
+    /// many.
+    fn has_accepted_before(&self, index: usize) -> bool {
+        let mut earlier = self.recipients.iter().take(index);
+        earlier.any(|reply| reply.as_ref().is_some_and(|reply| reply.borrow().is_positive()))
+    }
+
     /// The word on one recipient; none if the connection broke before there was one.
     pub fn word(&self, index: usize) -> Option<RecipientStatus> {
         let of = |reply: &ReplyBuf| {
@@ -371,7 +381,8 @@ impl Delivery {
             // failure". What else it may mean to RCPT, its enhanced code says.
             Some(reply)
                 if reply.borrow().code() == 552
-                    && reply.borrow().enhanced().is_none_or(is_too_many) =>
+                    && reply.borrow().enhanced().is_none_or(is_too_many)
+                    && self.has_accepted_before(index) =>
             {
                 Some(RecipientStatus::Deferred(TOO_MANY))
             }

@@ -70,6 +70,12 @@ pub trait ClientMechanism: fmt::Debug + Send {
     /// before anything is sent.
     fn initial_response(&mut self) -> Result<Option<Secret>, SaslError>;
 
+    /// Whether the answers do not depend on the challenges, so that a challenge may be any text. False
+    /// by default: a challenge that is not base64 cancels the exchange (RFC 4954, section 4).
+    fn ignores_challenges(&self) -> bool {
+        false
+    }
+
     /// The answer to a challenge. After an error the exchange is cancelled, and nothing more is asked.
     ///
     /// A server may send challenges without end: it is the mechanism that knows when there are too many.

@@ -79,6 +79,11 @@ impl ClientMechanism for ClientLogin {
         "LOGIN"
     }
 
+    /// Servers ask in base64 or in plain words.
+    fn ignores_challenges(&self) -> bool {
+        true
+    }
+
     fn reveals_secret(&self) -> bool {
         true
     }
