@@ -25,13 +25,15 @@ mod server;
 mod wire;
 
 pub use client::{
-    Connection, Decision, Delivery, End, Failure, MessageError, Outbound, ReuseKey, Spoken, Target,
+    Connection, Decision, Delivery, Failure, MessageError, OpenError, Outbound, OutcomeBuf,
+    ReuseKey, Spoken, Target,
 };
 pub use convert::tls_rules;
 #[cfg(feature = "native-certs")]
 pub use roots::{NativeRootsError, native_roots};
 pub use sender::{
-    Candidate, DialAttempt, Hosts, Mail, Message, Report, Sender, Skip, deliver, measure,
+    Candidate, DialAttempt, Hosts, Mail, Message, OtherDomain, RecipientOutcome, Report, Sender,
+    Skip, measure,
 };
 pub use server::{Handler, Inbound, Service, Session, handle, scram, serve};
 pub use wire::Io;

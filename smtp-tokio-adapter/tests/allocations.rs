@@ -7,7 +7,7 @@ use std::sync::Arc;
 use allocation_counter::{AllocationInfo, measure};
 use smtp_tls_policy::Host;
 use smtp_tls_policy::rules::Posture;
-use smtp_tokio_adapter::{Connection, Target};
+use smtp_tokio_adapter::Target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 /// Says yes to everything, and takes no memory.
@@ -51,16 +51,10 @@ fn third_transaction(size: usize) -> AllocationInfo {
     let outbound = common::outbound(&pki);
     let plan = common::plan_for(&common::connector(Posture::None), false);
     let host: Host = "mx.test.example".parse().unwrap();
-    let target = Target {
-        host: &host,
-        plan: &plan,
-        identity: None,
-        credentials: None,
-        retry_in_clear: false,
-    };
+    let target = Target::new(&host, &plan);
     let (ours, theirs) = duplex(64 * 1024);
     runtime.spawn(server(theirs));
-    let mut connection = runtime.block_on(Connection::open(&outbound, &target, ours)).1.unwrap();
+    let mut connection = runtime.block_on(outbound.open(&target, ours)).unwrap();
     let envelope = Arc::new(common::envelope(&["a@test.example"]));
     let body = b"A line of text of the usual length, as people and programs write it.\r\n"
         .repeat(size / 70);

@@ -14,7 +14,7 @@ use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::client::AuthFailure;
 use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Route, Targets};
+use smtp_proto::route::{RecipientStatus, Targets};
 use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{Answer, Decoy, Question, ScramSha256};
@@ -32,9 +32,7 @@ use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::Mail;
 use smtp_tokio_adapter::Skip;
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::{
-    Candidate, Connection, Failure, Hosts, Io, Outbound, Report, Sender, Target, deliver,
-};
+use smtp_tokio_adapter::{Candidate, Connection, Failure, Hosts, Io, Outbound, Report, Target};
 use smtp_tokio_adapter::{Handler, Inbound, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -190,16 +188,17 @@ async fn send(
 ) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = address.port();
-    let route = Route::new(Targets::Host(HOST.parse().unwrap()), 1, &config);
+    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
     let message = Bytes::from_static(b"Subject: secret\r\n\r\n");
-    deliver(
-        outbound,
-        route,
-        &Only { posture, credentials },
-        &envelope(&["reader@test.example"]),
-        &message,
-    )
-    .await
+    outbound
+        .send_along(
+            targets,
+            &config,
+            &Only { posture, credentials },
+            &envelope(&["reader@test.example"]),
+            &message,
+        )
+        .await
 }
 
 async fn open(
@@ -210,10 +209,10 @@ async fn open(
 ) -> Result<Connection<TcpStream>, Failure> {
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(posture), false));
     let credentials = Some(credentials);
-    let target =
-        Target { host: &host, plan: &plan, identity: None, credentials, retry_in_clear: false };
+    let mut target = Target::new(&host, &plan);
+    target.credentials = credentials;
     let stream = TcpStream::connect(address).await.unwrap();
-    Connection::open(outbound, &target, stream).await.1
+    outbound.open(&target, stream).await.map_err(|error| error.failure)
 }
 
 fn password() -> Credentials {
@@ -227,7 +226,7 @@ async fn mail_is_sent_once_the_server_has_taken_the_credentials() {
     let heard = Arc::clone(&fake.heard);
     let address = fake.start().await;
     let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     let heard = all(&heard).await;
     assert_eq!(heard.clear, "EHLO client.test.example\r\nSTARTTLS\r\n");
     let start = format!(
@@ -265,7 +264,7 @@ async fn with_credentials_there_is_no_clear_text() {
             let heard = Arc::clone(&fake.heard);
             let address = fake.clone().start().await;
             let report = send(&outbound(&pki), address, posture, password()).await;
-            let RecipientStatus::Deferred(code) = report.words[0] else {
+            let RecipientStatus::Deferred(code) = report.statuses()[0] else {
                 panic!("{what}, {posture}: {report:?}")
             };
             let heard = all(&heard).await;
@@ -325,11 +324,15 @@ async fn clear_text_is_used_only_where_it_was_allowed() {
     let mut told = password();
     told.floor = Floor::Clear;
     let report = send(&outbound(&pki), address, Posture::None, told.clone()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert!(all(&heard).await.clear.contains(PLAIN));
     // A plan that requires TLS does so still.
     let report = send(&outbound(&pki), address, Posture::Encrypt, told).await;
-    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 4))], "{report:?}");
+    assert_eq!(
+        report.statuses(),
+        [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 4))],
+        "{report:?}"
+    );
     assert!(!all(&heard).await.clear.contains("AUTH"));
 }
 
@@ -350,7 +353,7 @@ async fn what_a_server_says_of_the_credentials_defers_the_mail() {
         let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
         // Never bounced, and never sent without.
         assert_eq!(
-            report.words,
+            report.statuses(),
             [RecipientStatus::Deferred(EnhancedCode::new(4, subject, detail))],
             "{auth:?}"
         );
@@ -377,7 +380,7 @@ async fn a_server_that_skips_the_proof_gets_no_mail() {
         let address = fake.start().await;
         let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
         assert_eq!(
-            report.words,
+            report.statuses(),
             [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 0))],
             "{report:?}"
         );
@@ -469,8 +472,8 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
             (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
         let credentials = password();
         let credentials = Some(&credentials);
-        let target =
-            Target { host: &host, plan: &plan, identity: None, credentials, retry_in_clear: false };
+        let mut target = Target::new(&host, &plan);
+        target.credentials = credentials;
         // The second session is resumed from the first.
         for _ in 0..2 {
             let (ours, peer) = tokio::io::duplex(1 << 16);
@@ -479,11 +482,12 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
             let serving = tokio::spawn(async move {
                 smtp_tokio_adapter::handle(&inbound, handler, peer, None, leaving).await;
             });
-            let (decision, connection) = Connection::open(&outbound, &target, ours).await;
-            let mut connection = connection.unwrap();
+            let connection = outbound.open(&target, ours).await.unwrap();
+            let decision = connection.decision().clone();
+            let mut connection = connection;
             let envelope = Arc::new(envelope(&["reader@test.example"]));
             let delivery = connection.send(envelope, &mut b"x\r\n".as_slice()).await;
-            assert_eq!(delivery.word(0), Some(RecipientStatus::Delivered));
+            assert_eq!(delivery.status(0), Some(RecipientStatus::Delivered));
             connection.quit().await;
             serving.await.unwrap();
             let bindings = decision.tls.unwrap().bindings.clone();
@@ -540,8 +544,7 @@ async fn only_the_smart_host_is_shown_credentials() {
         let port = fake.start().await.port();
         let mut zone = Zone::new(DnsStatus::Insecure);
         zone.add_mx(&domain, 10, &host).add_host(&host, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
-        let mut sender = Sender::new(outbound(&pki), zone);
-        sender.route.port = port;
+        let sender = common::sender(&pki, zone, port);
         let mut connector = connector(Posture::Verified);
         let mut smart_host = SmartHost::new(Host::parse(HOST).unwrap());
         smart_host.port = port;
@@ -550,8 +553,8 @@ async fn only_the_smart_host_is_shown_credentials() {
             (Host::parse("test.example").unwrap(), envelope(&["reader@test.example"]));
         let (message, credentials) = (Bytes::from_static(b"x\r\n"), password());
         let mail = Mail::new(&connector, &domain, &envelope, &message).credentials(&credentials);
-        let report = sender.deliver(&mail).await;
-        assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+        let report = sender.send_mail(&mail).await.unwrap();
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
         assert_eq!(all(&heard).await.inside.contains("AUTH"), smart);
     }
 }
@@ -563,7 +566,7 @@ async fn without_credentials_nothing_changes() {
     let server = start(Inbound { tls: None, ..Inbound::new(Arc::new(smtp())) }).await;
     let plan = plan_for(&connector(Posture::Opportunistic), false);
     let report = common::send(&outbound(&pki), server.address, plan, None, "x\r\n").await;
-    assert_eq!(report.words, [RecipientStatus::Delivered]);
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
 }
 
 /// RFC 9266, 4.2, and RFC 5929, 4.1, as somebody else would compute them.
@@ -588,15 +591,10 @@ async fn bindings_are_those_of_the_rfcs() {
         exported.unwrap()
     });
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), true));
-    let target = Target {
-        host: &host,
-        plan: &plan,
-        identity: None,
-        credentials: None,
-        retry_in_clear: false,
-    };
-    let (decision, connection) = Connection::open(&outbound(&pki), &target, ours).await;
-    connection.unwrap().quit().await;
+    let target = Target::new(&host, &plan);
+    let connection = outbound(&pki).open(&target, ours).await.unwrap();
+    let decision = connection.decision().clone();
+    connection.quit().await;
     let bindings = &decision.tls.as_ref().unwrap().bindings;
     assert_eq!(bindings[0].data, Secret::from(theirs.await.unwrap().as_slice()));
 }

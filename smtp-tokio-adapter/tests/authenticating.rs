@@ -11,7 +11,7 @@ use bytes::Bytes;
 use common::{HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, smtp};
 use smtp_proto::Secret;
 use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Route, Targets};
+use smtp_proto::route::{RecipientStatus, Targets};
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{
@@ -28,7 +28,7 @@ use smtp_tls_policy::Host;
 use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tokio_adapter::Skip;
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, deliver};
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report};
 use smtp_tokio_adapter::{Handler, Inbound, Session, scram, serve};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -166,9 +166,11 @@ impl Hosts for With {
 async fn send_by(outbound: &Outbound, address: SocketAddr, hosts: &With) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = address.port();
-    let route = Route::new(Targets::Host(HOST.parse().unwrap()), 1, &config);
+    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
     let message = Bytes::from_static(b"Subject: x\r\n\r\n");
-    deliver(outbound, route, hosts, &envelope(&["reader@test.example"]), &message).await
+    outbound
+        .send_along(targets, &config, hosts, &envelope(&["reader@test.example"]), &message)
+        .await
 }
 
 async fn send(pki: &Pki, address: SocketAddr, credentials: Option<Credentials>) -> Report {
@@ -207,11 +209,14 @@ async fn every_mechanism_over_real_tls() {
         // A client that sees SCRAM-SHA-256 alone says that it has seen no -PLUS, which the server has to know.
         let address = start(&office, submission(vec![mechanism]), pki.server()).await;
         let report = send(&pki, address, right).await;
-        assert_eq!(report.words, [RecipientStatus::Delivered], "{name} {report:?}");
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{name} {report:?}");
         assert_eq!(*office.mail.lock().unwrap(), [Some(identity("user"))]);
         let report = send(&pki, address, wrong).await;
         // RFC 4954, 6 calls 535 permanent; of the credentials, not of the mail.
-        assert!(matches!(report.words[..], [RecipientStatus::Deferred(_)]), "{name} {report:?}");
+        assert!(
+            matches!(report.statuses()[..], [RecipientStatus::Deferred(_)]),
+            "{name} {report:?}"
+        );
         assert_eq!(office.mail.lock().unwrap().len(), 1);
         assert_eq!(*office.seen.lock().unwrap(), ["user is here", "refused"], "{name}");
     }
@@ -228,7 +233,7 @@ async fn in_tls_1_2_the_certificate_is_what_it_is_bound_to() {
     let office = office();
     let [plus, _] = scram(decoy(), provider());
     let address = start(&office, submission(vec![plus]), Arc::new(tls12)).await;
-    assert_eq!(send(&pki, address, user("pencil")).await.words, [RecipientStatus::Delivered]);
+    assert_eq!(send(&pki, address, user("pencil")).await.statuses(), [RecipientStatus::Delivered]);
     assert_eq!(*office.mail.lock().unwrap(), [Some(identity("user"))]);
 }
 
@@ -248,7 +253,11 @@ async fn a_certificate_says_who_it_is() {
         let hosts =
             With { credentials: Some(Credentials::certificate()), identity: identity.clone() };
         let report = send_by(&outbound, address, &hosts).await;
-        assert_eq!(report.words[0] == RecipientStatus::Delivered, identity.is_some(), "{report:?}");
+        assert_eq!(
+            report.statuses()[0] == RecipientStatus::Delivered,
+            identity.is_some(),
+            "{report:?}"
+        );
     }
     assert_eq!(*office.mail.lock().unwrap(), [Some(identity("device"))]);
 }
@@ -259,7 +268,7 @@ async fn mail_without_credentials_is_refused_where_they_are_required() {
     let office = office();
     let address = start(&office, submission(both()), pki.server()).await;
     let report = send(&pki, address, None).await;
-    assert!(matches!(report.words[..], [RecipientStatus::Bounced(_)]), "{report:?}");
+    assert!(matches!(report.statuses()[..], [RecipientStatus::Bounced(_)]), "{report:?}");
     assert_eq!(office.mail.lock().unwrap().len(), 0);
 }
 
@@ -277,11 +286,14 @@ async fn a_slow_look_up_holds_back_its_own_connection_only() {
     };
     office.asked.notified().await;
     for _ in 0..3 {
-        assert_eq!(send(&pki, address, user("pencil")).await.words, [RecipientStatus::Delivered]);
+        assert_eq!(
+            send(&pki, address, user("pencil")).await.statuses(),
+            [RecipientStatus::Delivered]
+        );
     }
     assert!(!patient.is_finished());
     office.slow.notify_one();
-    assert_eq!(patient.await.unwrap().words, [RecipientStatus::Delivered]);
+    assert_eq!(patient.await.unwrap().statuses(), [RecipientStatus::Delivered]);
     let mail = office.mail.lock().unwrap();
     assert_eq!((mail.len(), &mail[3]), (4, &Some(identity("slow"))));
 }

@@ -42,7 +42,8 @@ fn key(differs: &str) -> ReuseKey {
     let credentials =
         differs_in("credentials").then(|| Credentials::password("submission", "secret"));
     let (identity, credentials) = (identity.as_ref(), credentials.as_ref());
-    let target = Target { host: &host, plan: &plan, identity, credentials, retry_in_clear: false };
+    let mut target = Target::new(&host, &plan);
+    (target.identity, target.credentials) = (identity, credentials);
     let port = if differs_in("port") { 587 } else { 25 };
     ReuseKey::new(&next_hop, &target, port)
 }

@@ -13,7 +13,7 @@ use smtp_proto::client;
 use smtp_proto::client::{Envelope, OverLimit, Recipient};
 use smtp_proto::error::ApiMisuse;
 use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Route, Targets};
+use smtp_proto::route::{RecipientStatus, Targets};
 use smtp_proto::server;
 use smtp_proto::server::{EarlyTalk, FutureRelease};
 use smtp_proto::wire::body::Runs;
@@ -26,7 +26,7 @@ use smtp_proto::wire::reply::{EnhancedCode, Response};
 use smtp_tls_policy::Host;
 use smtp_tls_policy::plan::{Facts, HostOrigin, MessageTls, Plan, plan};
 use smtp_tls_policy::rules::Posture;
-use smtp_tokio_adapter::{Connection, Failure, Message, Outbound, Report, Target, deliver};
+use smtp_tokio_adapter::{Connection, Failure, Message, Outbound, Report, Target};
 use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -187,10 +187,9 @@ fn clear() -> Plan {
 }
 
 fn sender(set: impl FnOnce(&mut client::ClientConfig)) -> Outbound {
-    let mut outbound = outbound(&Pki::new());
-    let mut config = (*outbound.smtp).clone();
-    set(&mut config);
-    outbound.smtp = Arc::new(config);
+    let outbound = outbound(&Pki::new()).with_smtp(|config| {
+        set(config);
+    });
     outbound
 }
 
@@ -207,15 +206,16 @@ async fn go(
 ) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = server.address.port();
-    let route =
-        Route::new(Targets::Host(HOST.parse().unwrap()), envelope.recipients.len(), &config);
-    deliver(outbound, route, &Loopback { plan, identity: None }, envelope, message).await
+    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
+    outbound
+        .send_along(targets, &config, &Loopback { plan, identity: None }, envelope, message)
+        .await
 }
 
 /// Delivers in clear text, which must go well, and says what the server has heard.
 async fn delivered(server: &Server, envelope: &Envelope, message: &'static [u8]) -> Vec<String> {
     let report = go(server, &sender(|_| ()), clear(), envelope, &Bytes::from_static(message)).await;
-    assert!(report.words.iter().all(|word| *word == RecipientStatus::Delivered), "{report:?}");
+    assert!(report.statuses().iter().all(|word| *word == RecipientStatus::Delivered), "{report:?}");
     assert_eq!(server.heard.messages.lock().unwrap().pop().as_deref(), Some(message));
     server.heard.commands()
 }
@@ -223,15 +223,9 @@ async fn delivered(server: &Server, envelope: &Envelope, message: &'static [u8])
 async fn connect(server: &Server, outbound: &Outbound) -> Connection<TcpStream> {
     let plan = clear();
     let host = Host::parse(HOST).unwrap();
-    let target = Target {
-        host: &host,
-        plan: &plan,
-        identity: None,
-        credentials: None,
-        retry_in_clear: false,
-    };
+    let target = Target::new(&host, &plan);
     let stream = TcpStream::connect(server.address).await.unwrap();
-    Connection::open(outbound, &target, stream).await.1.unwrap()
+    outbound.open(&target, stream).await.unwrap()
 }
 
 #[tokio::test]
@@ -255,7 +249,7 @@ async fn smtputf8_is_not_sent_where_it_is_not_offered() {
         &Bytes::from_static(MESSAGE),
     )
     .await;
-    assert_eq!(report.words, [RecipientStatus::Bounced(EnhancedCode::new(5, 6, 7))]);
+    assert_eq!(report.statuses(), [RecipientStatus::Bounced(EnhancedCode::new(5, 6, 7))]);
     assert_eq!(server.heard.commands(), [""; 0]);
 }
 
@@ -286,7 +280,7 @@ async fn chunking_both_ways() {
             let outbound = sender(|it| (it.chunking, it.pipelining) = (chunking, pipelining));
             let report =
                 go(&server, &outbound, clear(), &envelope(&["reader@test.example"]), &long).await;
-            assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+            assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
             assert_eq!(server.heard.messages.lock().unwrap().pop().as_deref(), Some(&long[..]));
         }
     }
@@ -325,7 +319,7 @@ async fn limits_leave_nobody_without_a_word() {
         let outbound = sender(|it| it.over_limit = OverLimit::Leave);
         let report =
             go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
-        for (index, word) in report.words.iter().enumerate() {
+        for (index, word) in report.statuses().iter().enumerate() {
             let no = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 1));
             assert_eq!(
                 *word,
@@ -360,7 +354,7 @@ async fn limits_leave_nobody_without_a_word() {
         go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
     let later = RecipientStatus::Deferred(EnhancedCode::new(4, 2, 1));
     assert_eq!(
-        report.words,
+        report.statuses(),
         [later, later, RecipientStatus::Delivered, later, RecipientStatus::Delivered],
         "{report:?}"
     );
@@ -376,7 +370,7 @@ async fn limits_leave_nobody_without_a_word() {
             .await;
     assert!(
         report
-            .words
+            .statuses()
             .iter()
             .all(|word| *word == RecipientStatus::Deferred(EnhancedCode::new(4, 5, 3))),
         "{report:?}"
@@ -401,12 +395,12 @@ async fn requiretls_both_ways() {
         let report =
             go(&server, &outbound(&pki), plan.clone(), &mail, &Bytes::from_static(MESSAGE)).await;
         if offered {
-            assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+            assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
             assert_eq!(server.heard.commands()[0], "MAIL <sender@client.test.example> REQUIRETLS");
         } else {
             assert!(
                 matches!(
-                    report.words[..],
+                    report.statuses()[..],
                     [RecipientStatus::Bounced(_) | RecipientStatus::Deferred(_)]
                 ),
                 "{report:?}"
@@ -465,7 +459,7 @@ async fn priorities_and_times_both_ways() {
     ] {
         let report =
             go(&server, &sender(|_| ()), clear(), &mail, &Bytes::from_static(MESSAGE)).await;
-        assert_eq!(report.words, [RecipientStatus::Bounced(status)]);
+        assert_eq!(report.statuses(), [RecipientStatus::Bounced(status)]);
     }
     assert_eq!(server.heard.commands(), [""; 0]);
 }
@@ -524,7 +518,7 @@ async fn commands_between_two_transactions_both_ways() {
     assert!(matches!(misuse, Err(Failure::Misuse(ApiMisuse::OwnCommand))), "{misuse:?}");
     let delivery =
         connection.send(Arc::new(envelope(&["reader@test.example"])), &mut &MESSAGE[..]).await;
-    assert_eq!(delivery.word(0), Some(RecipientStatus::Delivered));
+    assert_eq!(delivery.status(0), Some(RecipientStatus::Delivered));
     connection.quit().await;
 }
 
@@ -548,7 +542,7 @@ async fn xclient_both_ways() {
     assert!(matches!(connection.xclient(&port).await, Err(Failure::NotOffered(_))));
     let delivery =
         connection.send(Arc::new(envelope(&["reader@test.example"])), &mut &MESSAGE[..]).await;
-    assert_eq!(delivery.word(0), Some(RecipientStatus::Delivered), "{delivery:?}");
+    assert_eq!(delivery.status(0), Some(RecipientStatus::Delivered), "{delivery:?}");
     connection.quit().await;
 }
 
@@ -579,9 +573,12 @@ async fn burl_both_ways() {
     ] {
         let report = go(server, &sender(|_| ()), clear(), &mail, &Stored(uri)).await;
         match expected {
-            Some(_) => assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}"),
+            Some(_) => assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}"),
             None => {
-                assert_eq!(report.words, [RecipientStatus::Bounced(EnhancedCode::new(5, 7, 8))])
+                assert_eq!(
+                    report.statuses(),
+                    [RecipientStatus::Bounced(EnhancedCode::new(5, 7, 8))]
+                )
             }
         }
         assert_eq!(server.heard.messages.lock().unwrap().pop().as_deref(), expected);
@@ -598,19 +595,15 @@ async fn lmtp_has_a_word_for_each_recipient() {
     // In clear text, and with STARTTLS; with DATA, and in chunks.
     for posture in [Posture::None, Posture::Verified] {
         for chunking in [true, false] {
-            let mut outbound = outbound(&pki);
-            let config = {
-                let mut config = (*outbound.smtp).clone();
+            let outbound = outbound(&pki).with_smtp(|config| {
                 config.protocol = Protocol::Lmtp;
                 config.chunking = chunking;
-                config
-            };
-            outbound.smtp = Arc::new(config);
+            });
             let plan = plan_for(&connector(posture), false);
             let report =
                 go(&server, &outbound, plan, &envelope(&names), &Bytes::from_static(MESSAGE)).await;
             assert_eq!(
-                report.words,
+                report.statuses(),
                 [
                     RecipientStatus::Delivered,
                     RecipientStatus::Bounced(EnhancedCode::new(5, 1, 1)),

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{HOST, Pki, connector, outbound, plan_for, provider, send, smtp, start};
+use common::{HOST, Pki, connector, plan_for, provider, send, smtp, start};
 use rcgen::{CertificateParams, SerialNumber};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
@@ -12,7 +12,7 @@ use smtp_tls_policy::Reason;
 use smtp_tls_policy::pki::{LiveTrust, Replaced, RootsId, Trust};
 use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
-use smtp_tokio_adapter::Inbound;
+use smtp_tokio_adapter::{Inbound, Outbound};
 
 const SERIAL: u8 = 42;
 
@@ -25,8 +25,7 @@ async fn a_list_replaced_between_two_deliveries() {
     let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
 
     let live = Arc::new(LiveTrust::new(Trust::clone(&pki.trust())));
-    let mut outbound = outbound(&pki);
-    outbound.trust = live.clone();
+    let outbound = Outbound::new("client.test.example".parse().unwrap(), provider(), live.clone());
     let replace = |number, serials: &[u8]| {
         live.replace_crl_der(&RootsId::public(), &pki.crl(number, serials))
     };
@@ -37,11 +36,15 @@ async fn a_list_replaced_between_two_deliveries() {
     // Twice, so that there is a session to resume.
     for _ in 0..2 {
         let report = send(&outbound, server.address, plan.clone(), None, message).await;
-        assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     }
     assert_eq!(replace(2, &[SERIAL]), Ok(Replaced::Replaced));
     let report = send(&outbound, server.address, plan.clone(), None, message).await;
-    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
+    assert_eq!(
+        report.statuses(),
+        [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))],
+        "{report:?}"
+    );
     assert_eq!(report.attempts[0].decision.reason, Reason::CertRevoked);
     assert_eq!(server.kept.messages.lock().unwrap().len(), 2);
     // An older list does not bring the host back; a newer one does.
@@ -50,5 +53,5 @@ async fn a_list_replaced_between_two_deliveries() {
     assert_eq!(report.attempts[0].decision.reason, Reason::CertRevoked);
     assert_eq!(replace(3, &[]), Ok(Replaced::Replaced));
     let report = send(&outbound, server.address, plan, None, message).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
 }

@@ -19,7 +19,7 @@ use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::Inbound;
-use smtp_tokio_adapter::{Connection, End, Spoken, Target};
+use smtp_tokio_adapter::{OutcomeBuf, Spoken, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -38,7 +38,7 @@ async fn tls_carries_a_message_and_says_why() {
     {
         let plan = plan_for(&connector(posture), false);
         let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-        assert_eq!(report.words, [RecipientStatus::Delivered], "{posture}: {report:?}");
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{posture}: {report:?}");
         assert_eq!(report.attempts.len(), 1);
         let decision = &report.attempts[0].decision;
         assert_eq!((decision.channel, decision.reason), (Spoken::Tls, Reason::TlsOk));
@@ -54,7 +54,7 @@ async fn posture_none_never_asks_for_tls() {
     let server = start(with_tls(&pki)).await;
     let plan = plan_for(&connector(Posture::None), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered]);
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
     assert_eq!(report.attempts[0].decision.reason, Reason::TlsNotWanted);
     assert_eq!(*server.kept.over_tls.lock().unwrap(), [false]);
 }
@@ -65,12 +65,16 @@ async fn implicit_tls_has_no_fallback() {
     let server = start(Inbound { implicit: true, ..with_tls(&pki) }).await;
     let plan = plan_for(&connector(Posture::Opportunistic), true);
     let report = send(&outbound(&pki), server.address, plan.clone(), None, MESSAGE).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
 
     // A server that speaks clear text on that port gets nothing.
     let clear = start(with_tls(&pki)).await;
     let report = send(&outbound(&pki), clear.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
+    assert_eq!(
+        report.statuses(),
+        [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))],
+        "{report:?}"
+    );
     assert_eq!(report.attempts.len(), 1);
     assert!(clear.kept.messages.lock().unwrap().is_empty());
 }
@@ -83,7 +87,10 @@ async fn every_recipient_has_its_own_word() {
     let recipients = ["a@test.example", "nobody@test.example", "b@test.example"];
     let report = send_to(&outbound(&pki), server.address, plan, None, MESSAGE, &recipients).await;
     let refused = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 1));
-    assert_eq!(report.words, [RecipientStatus::Delivered, refused, RecipientStatus::Delivered]);
+    assert_eq!(
+        report.statuses(),
+        [RecipientStatus::Delivered, refused, RecipientStatus::Delivered]
+    );
 }
 
 #[tokio::test]
@@ -93,23 +100,22 @@ async fn one_connection_carries_many_transactions() {
     let outbound = outbound(&pki);
     let plan = plan_for(&connector(Posture::Verified), false);
     let host = Host::parse(HOST).unwrap();
-    let target = Target {
-        host: &host,
-        plan: &plan,
-        identity: None,
-        credentials: None,
-        retry_in_clear: false,
-    };
+    let target = Target::new(&host, &plan);
     let stream = TcpStream::connect(server.address).await.unwrap();
-    let (decision, connection) = Connection::open(&outbound, &target, stream).await;
+    let connection = outbound.open(&target, stream).await.unwrap();
+    let decision = connection.decision().clone();
     assert_eq!(decision.reason, Reason::TlsOk);
-    let mut connection = connection.unwrap();
+    let mut connection = connection;
     for number in 0..5 {
         let body = format!("Subject: {number}\r\n\r\n");
         let recipient = if number == 2 { "nobody@test.example" } else { "reader@test.example" };
         let delivery =
             connection.send(Arc::new(envelope(&[recipient])), &mut body.as_bytes()).await;
-        assert_eq!(matches!(delivery.end, Ok(End::Accepted(_))), number != 2, "{delivery:?}");
+        assert_eq!(
+            matches!(delivery.end, Ok(OutcomeBuf::Accepted(_))),
+            number != 2,
+            "{delivery:?}"
+        );
     }
     connection.quit().await;
     assert_eq!(server.kept.messages.lock().unwrap().len(), 4);
@@ -202,12 +208,16 @@ async fn a_refused_client_counts_as_a_failed_handshake() {
         start(Inbound { tls: Some(Arc::new(tls)), ..Inbound::new(Arc::new(smtp())) }).await;
     let plan = plan_for(&connector(Posture::Verified), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))], "{report:?}");
+    assert_eq!(
+        report.statuses(),
+        [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))],
+        "{report:?}"
+    );
     assert_eq!(report.attempts[0].decision.reason, Reason::HandshakeFailed);
 
     let plan = plan_for(&connector(Posture::Deterministic), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(*server.kept.over_tls.lock().unwrap(), [false]);
 }
 
@@ -251,7 +261,11 @@ async fn a_word_in_the_middle_of_the_body_ends_it_without_a_deadlock() {
     let delivery = send(&outbound, address, plan, None, body);
     let report =
         tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no deadlock");
-    assert_eq!(report.words, [RecipientStatus::Bounced(EnhancedCode::new(5, 3, 4))], "{report:?}");
+    assert_eq!(
+        report.statuses(),
+        [RecipientStatus::Bounced(EnhancedCode::new(5, 3, 4))],
+        "{report:?}"
+    );
 }
 
 #[tokio::test]
@@ -273,7 +287,7 @@ async fn bytes_before_the_handshake_are_found_in_a_read_of_their_own() {
     let plan = plan_for(&connector(Posture::Verified), false);
     let report = send(&outbound(&Pki::new()), address, plan, None, MESSAGE).await;
     assert_eq!(report.attempts[0].decision.reason, Reason::PlaintextInjected);
-    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))]);
+    assert_eq!(report.statuses(), [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))]);
 }
 
 #[tokio::test]
@@ -282,7 +296,7 @@ async fn a_stalled_handshake_ends_by_its_deadline() {
     let plan = plan_for(&connector(Posture::Encrypt), false);
     let report = send(&outbound(&Pki::new()), address, plan, None, MESSAGE).await;
     assert_eq!(report.attempts[0].decision.reason, Reason::HandshakeTimeout);
-    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))]);
+    assert_eq!(report.statuses(), [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))]);
 }
 
 #[tokio::test]
@@ -292,15 +306,14 @@ async fn a_message_in_doubt_is_not_sent_again() {
             .await;
     // After the final dot the script reads until the client gives up; here it is the client's patience that ends.
     let pki = Pki::new();
-    let mut outbound = outbound(&pki);
-    let mut config = (*outbound.smtp).clone();
-    config.timeouts.end_of_data = Duration::from_millis(200);
-    outbound.smtp = Arc::new(config);
+    let outbound = outbound(&pki).with_smtp(|config| {
+        config.timeouts.end_of_data = Duration::from_millis(200);
+    });
     let report =
         send(&outbound, address, plan_for(&connector(Posture::None), false), None, MESSAGE).await;
     assert_eq!(report.attempts.len(), 1);
     assert_eq!(report.attempts[0].ending, Ending::InDoubt);
-    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 4, 2))]);
+    assert_eq!(report.statuses(), [RecipientStatus::Deferred(EnhancedCode::new(4, 4, 2))]);
 }
 
 #[tokio::test]
@@ -310,7 +323,11 @@ async fn a_bare_line_end_is_never_sent() {
     let plan = plan_for(&connector(Posture::Deterministic), false);
     let report =
         send(&outbound(&pki), server.address, plan, None, &b"Subject: x\r\n\r\na\nb\r\n"[..]).await;
-    assert_eq!(report.words, [RecipientStatus::Bounced(EnhancedCode::new(5, 6, 0))], "{report:?}");
+    assert_eq!(
+        report.statuses(),
+        [RecipientStatus::Bounced(EnhancedCode::new(5, 6, 0))],
+        "{report:?}"
+    );
     assert!(server.kept.messages.lock().unwrap().is_empty());
 }
 
@@ -328,7 +345,7 @@ async fn a_slow_handler_holds_back_only_its_own_connection() {
     }
     let plan = plan_for(&connector(Posture::Deterministic), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered]);
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
 }
 
 #[tokio::test]
@@ -410,15 +427,10 @@ async fn a_retry_in_clear_text_is_none_where_the_plan_requires_tls() {
     {
         let plan = plan_for(&connector(posture), false);
         let host = Host::parse(HOST).unwrap();
-        let target = Target {
-            host: &host,
-            plan: &plan,
-            identity: None,
-            credentials: None,
-            retry_in_clear: true,
-        };
+        let mut target = Target::new(&host, &plan);
+        target.retry_in_clear = true;
         let stream = TcpStream::connect(server.address).await.unwrap();
-        let (_, connection) = Connection::open(&outbound(&pki), &target, stream).await;
+        let connection = outbound(&pki).open(&target, stream).await;
         assert_eq!(connection.is_ok(), opens, "{posture}");
     }
 }
@@ -430,5 +442,9 @@ async fn required_starttls_turns_clear_mail_away() {
     let server = start(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
     let plan = plan_for(&connector(Posture::None), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
-    assert_eq!(report.words, [RecipientStatus::Bounced(EnhancedCode::new(5, 7, 0))], "{report:?}");
+    assert_eq!(
+        report.statuses(),
+        [RecipientStatus::Bounced(EnhancedCode::new(5, 7, 0))],
+        "{report:?}"
+    );
 }

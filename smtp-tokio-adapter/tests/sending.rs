@@ -18,7 +18,7 @@ use rustls::pki_types::UnixTime;
 use smtp_proto::client::OverLimit;
 use smtp_proto::error::{Error, PeerMisbehaved};
 use smtp_proto::route;
-use smtp_proto::route::{Mx, RecipientStatus, Route, Targets};
+use smtp_proto::route::{Mx, RecipientStatus, Targets};
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::reply::{EnhancedCode, Reply};
 use smtp_tls_policy::rules::{IdentityId, Posture};
@@ -26,8 +26,8 @@ use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::Inbound;
 use smtp_tokio_adapter::{
-    Candidate, Connection, Delivery, End, Failure, Hosts, Io, Message, Outbound, Report, Skip,
-    Target, deliver,
+    Candidate, Connection, Delivery, Failure, Hosts, Io, Message, Outbound, OutcomeBuf, Report,
+    Skip, Target,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpListener;
@@ -58,14 +58,8 @@ const TO_DATA: &[(&str, &str)] = &[
 
 async fn open<S: Io>(outbound: &Outbound, stream: S) -> Connection<S> {
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::None), false));
-    let target = Target {
-        host: &host,
-        plan: &plan,
-        identity: None,
-        credentials: None,
-        retry_in_clear: false,
-    };
-    Connection::open(outbound, &target, stream).await.1.unwrap()
+    let target = Target::new(&host, &plan);
+    outbound.open(&target, stream).await.unwrap()
 }
 
 async fn mail<S: Io>(
@@ -125,8 +119,8 @@ async fn the_last_word_of_a_server_that_hung_up_is_heard() {
     });
     let mut connection = open(&outbound(&Pki::new()), stream).await;
     let delivery = mail(&mut connection, &mut lines(1 << 20).as_slice()).await;
-    assert!(matches!(delivery.end, Ok(End::Refused { .. })), "{delivery:?}");
-    assert_eq!(delivery.word(0), Some(RecipientStatus::Bounced(EnhancedCode::new(5, 3, 4))));
+    assert!(matches!(delivery.end, Ok(OutcomeBuf::Refused { .. })), "{delivery:?}");
+    assert_eq!(delivery.status(0), Some(RecipientStatus::Bounced(EnhancedCode::new(5, 3, 4))));
     drop(peer);
 }
 
@@ -140,17 +134,11 @@ async fn replies_before_their_commands_end_the_connection() {
         got
     });
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
-    let target = Target {
-        host: &host,
-        plan: &plan,
-        identity: None,
-        credentials: None,
-        retry_in_clear: false,
-    };
-    let (_, connection) = Connection::open(&outbound(&Pki::new()), &target, ours).await;
+    let target = Target::new(&host, &plan);
+    let refused = outbound(&Pki::new()).open(&target, ours).await.map(drop).unwrap_err();
     assert!(matches!(
-        connection.err(),
-        Some(Failure::Protocol(Error::PeerMisbehaved(PeerMisbehaved::UnsolicitedReply)))
+        refused.failure,
+        Failure::Protocol(Error::PeerMisbehaved(PeerMisbehaved::UnsolicitedReply))
     ));
     assert_eq!(peer.await.unwrap().escape_ascii().to_string(), "");
 }
@@ -166,9 +154,9 @@ async fn a_server_that_loses_its_way_at_rset_has_neither_taken_nor_bounced_anyth
         });
         let mut connection = open(&outbound(&Pki::new()), ours).await;
         let first = mail(&mut connection, &mut &b"x\r\n"[..]).await;
-        assert_eq!(first.end.unwrap(), End::NoRecipients);
+        assert_eq!(first.end.unwrap(), OutcomeBuf::NoRecipients);
         let second = mail(&mut connection, &mut &b"x\r\n"[..]).await;
-        let word = second.word(0);
+        let word = second.status(0);
         assert!(
             matches!(word, None | Some(RecipientStatus::Deferred(EnhancedCode { class: 4, .. }))),
             "{reply}: {word:?}"
@@ -206,7 +194,7 @@ async fn after_an_early_word_the_rest_of_the_message_is_not_pushed_at_a_server_t
     });
     let mut connection = open(&outbound(&Pki::new()), ours).await;
     let delivery = mail(&mut connection, &mut lines(1 << 20).as_slice()).await;
-    assert!(matches!(delivery.end, Ok(End::Refused { .. })), "{delivery:?}");
+    assert!(matches!(delivery.end, Ok(OutcomeBuf::Refused { .. })), "{delivery:?}");
     let begun = Instant::now();
     connection.quit().await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
@@ -232,7 +220,7 @@ async fn a_server_that_loses_its_patience_is_heard_while_the_source_stalls() {
         let sending =
             tokio::time::timeout(Duration::from_secs(5), mail(&mut connection, &mut source));
         let delivery = sending.await.expect("the word is there");
-        assert_eq!(delivery.word(0), expected, "{delivery:?}");
+        assert_eq!(delivery.status(0), expected, "{delivery:?}");
         drop(peer);
     }
 }
@@ -268,13 +256,12 @@ async fn a_slow_source_is_passed_on_as_it_comes() {
         play(&mut theirs, &[(".\r\n", "250 ok\r\n"), ("QUIT", "221 bye\r\n")]).await;
         first
     });
-    let mut outbound = outbound(&Pki::new());
-    let mut smtp = (*outbound.smtp).clone();
-    smtp.timeouts.body = Duration::from_millis(500);
-    outbound.smtp = Arc::new(smtp);
+    let outbound = outbound(&Pki::new()).with_smtp(|smtp| {
+        smtp.timeouts.body = Duration::from_millis(500);
+    });
     let mut connection = open(&outbound, ours).await;
     let delivery = mail(&mut connection, &mut Dripping(20, None)).await;
-    assert!(matches!(delivery.end, Ok(End::Accepted(_))), "{delivery:?}");
+    assert!(matches!(delivery.end, Ok(OutcomeBuf::Accepted(_))), "{delivery:?}");
     connection.quit().await;
     assert!(peer.await.unwrap(), "the first line came late");
 }
@@ -299,9 +286,9 @@ async fn report(
 ) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = address.port();
-    let route = Route::new(Targets::Host(HOST.parse().unwrap()), 1, &config);
+    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
     let (hosts, envelope) = (Twice(hosts), envelope(&["reader@test.example"]));
-    let delivery = deliver(outbound, route, &hosts, &envelope, message);
+    let delivery = outbound.send_along(targets, &config, &hosts, &envelope, message);
     tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no hang")
 }
 
@@ -347,17 +334,16 @@ impl Message for Stalled {
 #[tokio::test]
 async fn a_message_that_cannot_be_read_is_not_blamed_on_the_hosts() {
     let address = says("220 mx\r\n", &[("EHLO", "250 mx\r\n"), ("QUIT", "221 bye\r\n")]).await;
-    let mut outbound = outbound(&Pki::new());
-    let mut smtp = (*outbound.smtp).clone();
-    smtp.timeouts.idle = Duration::from_millis(200);
-    outbound.smtp = Arc::new(smtp);
+    let outbound = outbound(&Pki::new()).with_smtp(|smtp| {
+        smtp.timeouts.idle = Duration::from_millis(200);
+    });
     let hosts = || Loopback { plan: plan_for(&connector(Posture::None), false), identity: None };
     for report in [
         report(&outbound, address, hosts(), &Unreadable).await,
         report(&outbound, address, hosts(), &Stalled).await,
     ] {
         assert_eq!(
-            report.words,
+            report.statuses(),
             [RecipientStatus::Deferred(EnhancedCode::new(4, 3, 0))],
             "{report:?}"
         );
@@ -374,7 +360,11 @@ async fn an_identity_that_is_not_loaded_is_not_blamed_on_the_host() {
     let hosts = Loopback { plan, identity: Some(IdentityId::new("lost")) };
     let report =
         report(&outbound(&Pki::new()), address, hosts, &bytes::Bytes::from_static(b"x\r\n")).await;
-    assert_eq!(report.words, [RecipientStatus::Deferred(EnhancedCode::new(4, 3, 5))], "{report:?}");
+    assert_eq!(
+        report.statuses(),
+        [RecipientStatus::Deferred(EnhancedCode::new(4, 3, 5))],
+        "{report:?}"
+    );
     assert_eq!(report.attempts.len(), 1);
     assert_eq!(report.attempts[0].decision.reason, Reason::IdentityMissing);
 }
@@ -442,15 +432,15 @@ async fn a_connection_knows_whether_it_can_be_used_again() {
         theirs
     });
     let mut connection = open(&outbound(&Pki::new()), ours).await;
-    assert!(connection.is_idle().await);
+    assert!(connection.is_reusable().await);
     let delivery = mail(&mut connection, &mut &b"x\r\n"[..]).await;
-    assert!(matches!(delivery.end, Ok(End::Accepted(_))), "{delivery:?}");
-    assert!(connection.is_idle().await);
+    assert!(matches!(delivery.end, Ok(OutcomeBuf::Accepted(_))), "{delivery:?}");
+    assert!(connection.is_reusable().await);
     let mut theirs = peer.await.unwrap();
     theirs.write_all(b"421 4.4.2 too slow\r\n").await.unwrap();
-    assert!(!connection.is_idle().await);
+    assert!(!connection.is_reusable().await);
     drop(theirs);
-    assert!(!connection.is_idle().await);
+    assert!(!connection.is_reusable().await);
 
     // A transaction that ends with 421 ends the connection, however quiet the server is then.
     let (ours, mut theirs) = tokio::io::duplex(1 << 16);
@@ -461,8 +451,8 @@ async fn a_connection_knows_whether_it_can_be_used_again() {
     });
     let mut connection = open(&outbound(&Pki::new()), ours).await;
     let delivery = mail(&mut connection, &mut &b"x\r\n"[..]).await;
-    assert!(matches!(delivery.end, Ok(End::Refused { .. })), "{delivery:?}");
-    assert!(!connection.is_idle().await);
+    assert!(matches!(delivery.end, Ok(OutcomeBuf::Refused { .. })), "{delivery:?}");
+    assert!(!connection.is_reusable().await);
     drop(peer.await.unwrap());
 }
 
@@ -471,8 +461,8 @@ async fn a_connection_knows_whether_it_can_be_used_again() {
 fn too_many_recipients_is_no_reason_to_give_one_up() {
     let buf = |reply: &str| Reply::parse(reply.as_bytes()).unwrap().unwrap().to_buf();
     let of = |recipients: Vec<_>, index| {
-        let end = Ok(End::NoRecipients);
-        Delivery { recipients, delivered: Vec::new(), left: Vec::new(), end }.word(index)
+        let end = Ok(OutcomeBuf::NoRecipients);
+        Delivery { recipients, delivered: Vec::new(), left: Vec::new(), end }.status(index)
     };
     let word = |reply: &str| of(vec![Some(buf("250 ok\r\n")), Some(buf(reply))], 1);
     // The first recipient cannot be one too many: its mailbox is full.
@@ -508,10 +498,9 @@ async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
         ("RCPT", "421 4.3.2 shutting down\r\n"),
     ];
     let address = says("220 mx\r\n", SCRIPT).await;
-    let mut outbound = outbound(&Pki::new());
-    let mut smtp = (*outbound.smtp).clone();
-    smtp.over_limit = OverLimit::Leave;
-    outbound.smtp = Arc::new(smtp);
+    let outbound = outbound(&Pki::new()).with_smtp(|smtp| {
+        smtp.over_limit = OverLimit::Leave;
+    });
     let mx = |name: &str| Mx { preference: 10, exchange: Some(name.parse().unwrap()) };
     let targets = Targets::Mx {
         domain: HOST.parse().unwrap(),
@@ -522,13 +511,15 @@ async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
     let (plan, identity) = (plan_for(&connector(Posture::None), false), None);
     let envelope = envelope(&["a@test.example", "b@test.example"]);
     let message = bytes::Bytes::from_static(b"x\r\n");
-    let route = Route::new(targets, 2, &config);
-    let report = deliver(&outbound, route, &Loopback { plan, identity }, &envelope, &message).await;
+
+    let report = outbound
+        .send_along(targets, &config, &Loopback { plan, identity }, &envelope, &message)
+        .await;
     let words = [
         RecipientStatus::Deferred(EnhancedCode::new(4, 3, 2)),
         RecipientStatus::Deferred(EnhancedCode::new(4, 5, 3)),
     ];
-    assert_eq!(report.words, words, "{report:?}");
+    assert_eq!(report.statuses(), words, "{report:?}");
     assert_eq!(report.attempts.len(), 2, "{report:?}");
 }
 
@@ -554,7 +545,7 @@ async fn the_time_provider_is_the_only_clock_of_a_judgement() {
     let clock = ClientTls::new(provider()).with_time_provider(Arc::new(Yesteryear));
     let plan = plan_for(&connector(Posture::Verified), false);
     let report = send(&outbound_with(&pki, clock), server.address, plan, None, &b"x\r\n"[..]).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
 }
 
 #[tokio::test]
@@ -563,9 +554,9 @@ async fn a_delivery_can_be_spawned() {
         it
     }
     let outbound = outbound(&Pki::new());
-    let route = Route::new(Targets::NoSuchDomain, 1, &route::RouteConfig::default());
+    let (targets, config) = (Targets::NoSuchDomain, route::RouteConfig::default());
     let hosts = Loopback { plan: plan_for(&connector(Posture::None), false), identity: None };
     let (envelope, message) = (envelope(&["a@test.example"]), bytes::Bytes::new());
-    let report = is_send(deliver(&outbound, route, &hosts, &envelope, &message)).await;
-    assert_eq!(report.words, [RecipientStatus::Bounced(route::NO_SUCH_DOMAIN)]);
+    let report = is_send(outbound.send_along(targets, &config, &hosts, &envelope, &message)).await;
+    assert_eq!(report.statuses(), [RecipientStatus::Bounced(route::NO_SUCH_DOMAIN)]);
 }

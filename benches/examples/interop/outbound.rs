@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use smtp_proto::client;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Route, Targets};
+use smtp_proto::route::{RecipientStatus, Targets};
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::{BodyType, Notify, OrcptBuf, Ret, Xtext};
@@ -18,7 +17,7 @@ use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::{Candidate, Decision, Hosts, Outbound, Skip, deliver};
+use smtp_tokio_adapter::{Candidate, Decision, Hosts, Outbound, Skip};
 use tokio::runtime::Runtime;
 
 use crate::lab::{Lab, Peer, Server, contains};
@@ -179,8 +178,8 @@ fn send(
         let mut config = route::RouteConfig::default();
         config.port = tap.address.port();
         let target = Targets::Host(HOST.parse().map_err(|_| "host name")?);
-        let route = Route::new(target, envelope.recipients.len(), &config);
-        let delivering = deliver(&outbound, route, &hosts, &envelope, &message);
+        let targets = target;
+        let delivering = outbound.send_along(targets, &config, &hosts, &envelope, &message);
         let report = tokio::time::timeout(DELIVERY, delivering).await;
         let report = report.map_err(|_| format!("no end within {} s", DELIVERY.as_secs()))?;
         Ok::<_, String>((report, tap.take().await))
@@ -189,10 +188,10 @@ fn send(
     let [attempt] = &*report.attempts else {
         return Err(format!("{} connections", report.attempts.len()));
     };
-    if report.words != [RecipientStatus::Delivered] {
+    if report.statuses() != [RecipientStatus::Delivered] {
         return Err(format!(
             "{:?}: {}; {}",
-            report.words,
+            report.statuses(),
             attempt.decision.sentence,
             refusals(&seen)
         ));
@@ -306,10 +305,11 @@ fn outbound(lab: &Lab, column: Column) -> Result<Outbound, String> {
     let mut tls = ClientTls::new(Arc::clone(&provider));
     tls.add_identity(IdentityId::new(IDENTITY), lab.identity(IDENTITY, &provider)?);
     let name = "client.test.example".parse().map_err(|_| "client name")?;
-    let mut config = client::ClientConfig::new(name);
-    config.pipelining = matches!(column, Column::Pipelining | Column::Chunking);
-    config.chunking = column == Column::Chunking;
-    Ok(Outbound::new(Arc::new(config), Arc::new(tls), Arc::new(trust)))
+    let outbound = Outbound::new(name, provider, Arc::new(trust)).with_tls(tls);
+    Ok(outbound.with_smtp(|smtp| {
+        smtp.pipelining = matches!(column, Column::Pipelining | Column::Chunking);
+        smtp.chunking = column == Column::Chunking;
+    }))
 }
 
 /// The client certificate that is shown to a server that asks.

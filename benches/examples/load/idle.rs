@@ -135,19 +135,14 @@ async fn open(
     let (host, plan) = rules(posture)?;
     let outbound = outbound(true)?;
     for _ in 0..count {
-        let target = Target {
-            host: &host,
-            plan: &plan,
-            identity: None,
-            credentials: None,
-            retry_in_clear: false,
-        };
-        let (decision, connection) =
-            Connection::open(&outbound, &target, connect(port).await?).await;
+        let target = Target::new(&host, &plan);
+        let opened = outbound.open(&target, connect(port).await?).await;
+        let connection = opened.map_err(|error| error.decision.sentence)?;
+        let decision = connection.decision();
         if decision.tls.is_some() != (posture != Posture::None) {
-            return Err(decision.sentence);
+            return Err(decision.sentence.clone());
         }
-        connections.push(connection.map_err(|error| error.to_string())?);
+        connections.push(connection);
     }
     Ok(())
 }

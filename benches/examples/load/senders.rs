@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::extension::ClientId;
-use smtp_proto::client;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
-use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::{Connection, End, Outbound, Target};
+use smtp_tokio_adapter::{Outbound, OutcomeBuf, Target};
 use tokio::net::TcpStream;
 
 use crate::process::{children_time, own_time};
@@ -132,26 +130,15 @@ pub(crate) fn rules(posture: Posture) -> Result<(Host, Plan), String> {
 pub(crate) fn outbound(pipelining: bool) -> Result<Outbound, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let name = "client.test.example".parse().map_err(|_| "client name")?;
-    let mut config = client::ClientConfig::new(name);
-    config.pipelining = pipelining;
-    Ok(Outbound::new(
-        Arc::new(config),
-        Arc::new(ClientTls::new(provider)),
-        Arc::new(Trust::webpki_roots()),
-    ))
+    let outbound = Outbound::new(name, provider, Arc::new(Trust::webpki_roots()));
+    Ok(outbound.with_smtp(|smtp| smtp.pipelining = pipelining))
 }
 
 async fn ours(work: Work, number: usize, pipelining: bool) -> Result<(), String> {
     let (host, plan) = rules(Posture::None)?;
-    let target = Target {
-        host: &host,
-        plan: &plan,
-        identity: None,
-        credentials: None,
-        retry_in_clear: false,
-    };
+    let target = Target::new(&host, &plan);
     let stream = connect(work.port).await?;
-    let (_, connection) = Connection::open(&outbound(pipelining)?, &target, stream).await;
+    let connection = outbound(pipelining)?.open(&target, stream).await;
     let mut connection = connection.map_err(|error| error.to_string())?;
     let message = work.message();
     let envelope = Arc::new({
@@ -164,7 +151,7 @@ async fn ours(work: Work, number: usize, pipelining: bool) -> Result<(), String>
     });
     for _ in 0..work.share(number) {
         let delivery = connection.send(Arc::clone(&envelope), &mut message.as_slice()).await;
-        if !matches!(delivery.end, Ok(End::Accepted(_))) {
+        if !matches!(delivery.end, Ok(OutcomeBuf::Accepted(_))) {
             return Err(format!("ours: {delivery:?}"));
         }
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use smtp_proto::wire::params::BodyType;
+use smtp_tls_policy::trace::tls_required_no;
 use smtp_tokio_adapter::Message;
 
 use crate::scenario::Wish;
@@ -37,6 +38,10 @@ impl Message for Mail {
     type Body = tokio::fs::File;
     async fn open(&self) -> std::io::Result<Self::Body> {
         tokio::fs::File::open(&self.path).await
+    }
+
+    fn tls_required_no(&self) -> bool {
+        inspect(&self.path, 0).is_ok_and(|stored| tls_required_no(&stored.header))
     }
 }
 

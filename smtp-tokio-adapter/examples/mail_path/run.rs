@@ -8,26 +8,23 @@ use std::time::{Duration, Instant};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
-use smtp_proto::client;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::server;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::inquiry::DnsAnswer;
-use smtp_tls_policy::pki::{Pin, RootsId, TlsaRecord, Trust, TrustStore};
+use smtp_tls_policy::pki::{LiveTrust, Pin, RootsId, TlsaRecord, Trust, TrustStore};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::Config;
 use smtp_tls_policy::rules::IdentityId;
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::trace;
 use smtp_tls_policy::trace::Channel;
-use smtp_tls_policy::trace::tls_required_no;
-use smtp_tls_policy::{Domain, Host, Reason};
+use smtp_tls_policy::{Domain, Reason};
 use smtp_tokio_adapter::Inbound;
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::{DialAttempt, Outbound, Report, Spoken};
-use smtp_tokio_adapter::{Mail as Job, Sender};
+use smtp_tokio_adapter::{DialAttempt, Outbound, Report, Sender, Spoken};
 
 use crate::Failed;
 use crate::message::{Mail, inspect};
@@ -191,17 +188,20 @@ impl World {
     }
 
     /// What the client of a hop trusts when it sends.
-    fn trust_now(&self, fault: TrustFault) -> Result<Arc<dyn TrustStore>, Failed> {
-        let mut trust = Trust::clone(&self.trust);
+    /// Breaks the trust while the sender runs: at its start it would refuse such a trust.
+    fn break_trust(&self, trust: &LiveTrust, fault: TrustFault) -> Result<(), Failed> {
         match fault {
             TrustFault::None => {}
-            TrustFault::NoRoots => trust.clear_roots(&RootsId::public()),
+            TrustFault::NoRoots => trust.update(|trust| trust.clear_roots(&RootsId::public())),
             TrustFault::StaleList => {
-                trust.clear_crls(&RootsId::public());
-                trust.add_crl_der(&RootsId::public(), &self.pki.stale_list()?)?;
+                let list = self.pki.stale_list()?;
+                trust.update(|trust| {
+                    trust.clear_crls(&RootsId::public());
+                    trust.add_crl_der(&RootsId::public(), &list)
+                })?;
             }
         }
-        Ok(Arc::new(trust))
+        Ok(())
     }
 
     fn inbound(
@@ -238,23 +238,21 @@ impl World {
         let Network { hop, setup, port, .. } = *network;
         let mut timeouts = Timeouts::default();
         timeouts.handshake = HANDSHAKE;
-        let mut config = client::ClientConfig::new(hop.client.parse()?);
-        config.timeouts = timeouts;
         let mut tls = ClientTls::new(Arc::clone(&self.provider));
         if let Some((kind, name)) = setup.client_certificate {
             let identity = self.pki.identity(kind, name)?;
             tls.add_identity(IdentityId::new("on-premise"), identity);
         }
-        let trust = self.trust_now(setup.trust)?;
-        let outbound = Outbound::new(Arc::new(config), Arc::new(tls), trust);
-        let mut sender = Sender::new(outbound, network.zone(&self.pki)?);
-        sender.route.port = port;
+        let trust = Arc::new(LiveTrust::new(Trust::clone(&self.trust)));
+        let outbound =
+            Outbound::new(hop.client.parse()?, Arc::clone(&self.provider), trust.clone())
+                .with_smtp(|smtp| smtp.timeouts = timeouts)
+                .with_tls(tls);
         let connectors = self.connectors(hop.client, &network.connectors()?)?.outbound;
-        let domain = Host::Name(network.domain.clone());
-        let header = inspect(&mail.path, 0)?.header;
-        let job = Job::new(connectors.find(&domain), &domain, envelope, mail)
-            .tls_required_no(tls_required_no(&header));
-        Ok(sender.deliver(&job).await)
+        let sender = Sender::new(outbound, Arc::new(connectors), network.zone(&self.pki)?)?
+            .with_route(|route| route.port = port);
+        self.break_trust(&trust, setup.trust)?;
+        Ok(sender.send(envelope, mail).await)
     }
 }
 
@@ -338,7 +336,7 @@ impl Observed {
             (None, Some(refusal)) => (refusal.reason(), refusal.to_string()),
             (None, None) => return Err(Failed::from_text("neither a connection nor a refusal")),
         };
-        let result = match report.words[0] {
+        let result = match report.statuses()[0] {
             RecipientStatus::Delivered => Outcome::Delivered,
             RecipientStatus::Deferred(status) => Outcome::Deferred(status),
             RecipientStatus::Bounced(status) => Outcome::Bounced(status),

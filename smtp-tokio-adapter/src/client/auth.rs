@@ -12,7 +12,7 @@ use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::tls::ClientTls;
 
-use crate::client::drive::{drive, hang_up};
+use crate::client::drive::{Body, drive, hang_up};
 use crate::client::outcome::Failure;
 use crate::wire::{Io, Wire};
 
@@ -31,13 +31,25 @@ pub(super) async fn authenticate<S: Io>(
         return Err(failure);
     }
     let mut result = Err(Failure::Protocol(Error::Closed));
-    drive(client, wire, &mut tokio::io::empty(), &mut |event| {
+    drive(client, wire, &mut Body::none(), &mut |event| {
         result = match event {
             ClientEvent::Authenticated(_) => Ok(()),
             ClientEvent::AuthenticationFailed { failure, reply } => {
                 Err(Failure::AuthenticationFailed { failure, reply: reply.to_buf() })
             }
-            _ => return ControlFlow::Continue(()),
+            // The end of the connection explains these.
+            ClientEvent::Unwelcome { .. } | ClientEvent::Closed => {
+                return ControlFlow::Continue(());
+            }
+            // Nothing but AUTH is under way.
+            ClientEvent::NoTls { .. }
+            | ClientEvent::Ready
+            | ClientEvent::Recipient { .. }
+            | ClientEvent::Left { .. }
+            | ClientEvent::SendBody
+            | ClientEvent::Delivered { .. }
+            | ClientEvent::Finished(_)
+            | ClientEvent::Answered(_) => return ControlFlow::Continue(()),
         };
         ControlFlow::Break(())
     })

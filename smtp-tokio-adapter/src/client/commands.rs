@@ -10,7 +10,7 @@ use smtp_proto::wire::reply::ReplyBuf;
 
 use crate::client::auth::authenticate;
 use crate::client::connection::Connection;
-use crate::client::drive::drive;
+use crate::client::drive::{Body, drive};
 use crate::client::outcome::{Failure, lost};
 use crate::wire::Io;
 
@@ -47,20 +47,26 @@ impl<S: Io> Connection<S> {
     async fn answer(&mut self, restarts: bool) -> Result<ReplyBuf, Failure> {
         let mut reply = Err(Failure::Protocol(Error::Closed));
         let driven =
-            drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |event| {
-                match event {
-                    ClientEvent::Answered(answer) => {
-                        let goes_on = restarts && answer.code() == 220;
-                        reply = Ok(answer.to_buf());
-                        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-                    }
-                    ClientEvent::Unwelcome { phase, status, reply: words } => {
-                        reply = Err(Failure::Unwelcome { phase, status, reply: words.to_buf() });
-                        ControlFlow::Break(())
-                    }
-                    ClientEvent::Ready => ControlFlow::Break(()),
-                    _ => ControlFlow::Continue(()),
+            drive(&mut self.client, &mut self.wire, &mut Body::none(), &mut |event| match event {
+                ClientEvent::Answered(answer) => {
+                    let goes_on = restarts && answer.code() == 220;
+                    reply = Ok(answer.to_buf());
+                    if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
                 }
+                ClientEvent::Unwelcome { phase, status, reply: words } => {
+                    reply = Err(Failure::Unwelcome { phase, status, reply: words.to_buf() });
+                    ControlFlow::Break(())
+                }
+                ClientEvent::Ready => ControlFlow::Break(()),
+                ClientEvent::Closed | ClientEvent::NoTls { .. } => ControlFlow::Continue(()),
+                // Neither AUTH nor a transaction is under way.
+                ClientEvent::Authenticated(_)
+                | ClientEvent::AuthenticationFailed { .. }
+                | ClientEvent::Recipient { .. }
+                | ClientEvent::Left { .. }
+                | ClientEvent::SendBody
+                | ClientEvent::Delivered { .. }
+                | ClientEvent::Finished(_) => ControlFlow::Continue(()),
             })
             .await;
         match driven {

@@ -1,5 +1,7 @@
 //! One connection of the sending side: [`Connection`] drives one [`Client`] over one stream.
 
+use std::io;
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,11 +15,12 @@ use smtp_proto::wire::command::Uri;
 use smtp_tls_policy::plan::{Plan, Requiretls};
 use smtp_tls_policy::tls::ClientTls;
 use tokio::io::AsyncRead;
+use tokio::net::TcpStream;
 
-use crate::client::drive::{Driven, LINGER, drive};
+use crate::client::drive::{Body, Driven, LINGER, drive};
 use crate::client::opening::Opening;
 use crate::client::outbound::{Outbound, Target};
-use crate::client::outcome::{Decision, Delivery, End, Failure, lost};
+use crate::client::outcome::{Decision, Delivery, Failure, OutcomeBuf, lost};
 use crate::wire::{Io, Wire};
 
 /// One connection that is ready for transactions.
@@ -30,25 +33,80 @@ pub struct Connection<S> {
     pub(super) credentials: Option<(Credentials, Arc<ClientTls>)>,
 }
 
-impl<S: Io> Connection<S> {
-    /// Greets, learns what the server can do, and gets TLS or does without, as the rules say. The decision comes in
-    /// any case.
-    pub async fn open(
-        outbound: &Outbound,
+impl Outbound {
+    /// Opens a connection over this stream: reads the greeting, learns what the server can do, gets
+    /// TLS or does without as the plan says, and authenticates where the target has credentials.
+    ///
+    /// # Errors
+    ///
+    /// An [`OpenError`] with the failure and the decision about TLS. The stream is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the stream is closed without QUIT. No message has been sent.
+    pub async fn open<S: Io>(
+        &self,
         target: &Target<'_>,
         stream: S,
-    ) -> (Decision, Result<Self, Failure>) {
-        let mut opening = Opening::new(outbound, target);
+    ) -> Result<Connection<S>, Box<OpenError>> {
+        let mut opening = Opening::new(self, target);
         let result = opening.run(stream).await;
         let (decision, plan) = (opening.decision, target.plan.clone());
         let credentials =
-            target.credentials.map(|credentials| (credentials.clone(), Arc::clone(&outbound.tls)));
-        (
-            decision.clone(),
-            result.map(|(client, wire)| Self { client, wire, plan, decision, credentials }),
-        )
+            target.credentials.map(|credentials| (credentials.clone(), Arc::clone(&self.tls)));
+        match result {
+            Ok((client, wire)) => Ok(Connection { client, wire, plan, decision, credentials }),
+            Err(failure) => Err(Box::new(OpenError { decision, failure })),
+        }
     }
 
+    /// Connects to this address, and opens a connection as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    ///
+    /// An [`OpenError`]: [`Failure::Connect`] if there is no TCP connection within the
+    /// [time limit](Self::with_connect_timeout); otherwise as in [`open`](Self::open).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the socket is closed without QUIT. No message has been sent.
+    pub async fn connect(
+        &self,
+        target: &Target<'_>,
+        address: SocketAddr,
+    ) -> Result<Connection<TcpStream>, Box<OpenError>> {
+        match self.tcp(address).await {
+            Ok(stream) => self.open(target, stream).await,
+            Err(error) => {
+                let decision = Decision::undecided(target.plan, target.is_clear());
+                Err(Box::new(OpenError { decision, failure: Failure::Connect(error) }))
+            }
+        }
+    }
+
+    pub(crate) async fn tcp(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let connecting = tokio::time::timeout(self.connect_timeout, TcpStream::connect(address));
+        let stream = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        // Without it a small message waits for the peer's delayed ACK, 40 ms and more.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        Ok(stream)
+    }
+}
+
+/// Why a connection is not ready for messages.
+#[derive(Debug, thiserror::Error)]
+#[error("{failure}")]
+#[non_exhaustive]
+pub struct OpenError {
+    /// What was decided about TLS.
+    pub decision: Decision,
+    /// What went wrong.
+    pub failure: Failure,
+}
+
+impl<S: Io> Connection<S> {
     /// What the server can do.
     pub fn capabilities(&self) -> &smtp_proto::wire::capabilities::Capabilities {
         self.client.capabilities()
@@ -59,10 +117,21 @@ impl<S: Io> Connection<S> {
         &self.decision
     }
 
-    /// Whether the server is still there and has said nothing since the last transaction, as far as can be seen without
-    /// waiting. For who keeps connections: a server that lost its patience says 421, which is no word on the next message.
-    pub async fn is_idle(&mut self) -> bool {
-        !self.is_over() && self.client.phase() == Phase::Idle && self.wire.is_quiet().await
+    /// Whether this connection may carry another message. True if the last transaction ended with
+    /// `Ok`, the server has not said 421, takes further transactions (RFC 9422, section 4.1), has
+    /// neither closed its side nor said anything unasked, as far as can be seen without waiting.
+    ///
+    /// Ask before each further message. Whether the message may share the connection at all, its
+    /// [`ReuseKey`](crate::ReuseKey) tells. If false, [`quit`](Self::quit) and open another one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped.
+    pub async fn is_reusable(&mut self) -> bool {
+        !self.is_over()
+            && self.client.phase() == Phase::Idle
+            && self.transactions_left() != Some(0)
+            && self.wire.is_quiet().await
     }
 
     /// Whether the last transaction has ended the conversation.
@@ -70,26 +139,54 @@ impl<S: Io> Connection<S> {
         self.client.is_over()
     }
 
-    /// One transaction. The body is streamed; the connection can carry another afterwards if the result is `Ok`.
+    /// Sends one message: MAIL, RCPT for each recipient, and the body, which is streamed.
+    ///
+    /// The result holds the server's reply for each recipient and how the transaction ended. If it
+    /// ended with an error, or the server has said 421, the connection carries no further message:
+    /// [`is_reusable`](Self::is_reusable).
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe. If the future is dropped, the message may be anything from not begun to
+    /// accepted by the server; drop the connection as well, and send the message again later. A
+    /// message whose final dot has not been sent is never accepted.
     pub async fn send(
         &mut self,
         envelope: Arc<Envelope>,
         body: &mut (impl AsyncRead + Unpin),
     ) -> Delivery {
-        let mut delivery = Delivery::unsent(envelope.recipients.len(), Ok(End::NoRecipients));
-        delivery.end = self.transact(envelope, body, None, &mut delivery).await;
-        delivery
+        self.send_observed(envelope, body, None, &mut |_, _| {}).await
     }
 
-    /// One transaction whose message the server fetches by itself (RFC 4468): see
+    /// Sends one message that the server fetches by itself (RFC 4468): see
     /// [`Client::write_uri`](Client::write_uri).
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe, as [`send`](Self::send).
     pub async fn send_uri(&mut self, envelope: Arc<Envelope>, uri: Uri<'_>) -> Delivery {
-        let mut envelope = (*envelope).clone();
-        envelope.burl = true;
-        let envelope = Arc::new(envelope);
-        let mut delivery = Delivery::unsent(envelope.recipients.len(), Ok(End::NoRecipients));
-        delivery.end =
-            self.transact(envelope, &mut tokio::io::empty(), Some(uri), &mut delivery).await;
+        self.send_observed(envelope, &mut tokio::io::empty(), Some(uri), &mut |_, _| {}).await
+    }
+
+    /// Sends one message, and calls `settled` with the index of each recipient about whom the server
+    /// has just said something.
+    pub(crate) async fn send_observed(
+        &mut self,
+        envelope: Arc<Envelope>,
+        body: &mut (impl AsyncRead + Unpin),
+        uri: Option<Uri<'_>>,
+        settled: &mut (dyn FnMut(usize, &Delivery) + Send),
+    ) -> Delivery {
+        let mut envelope = envelope;
+        if uri.is_some() {
+            Arc::make_mut(&mut envelope).burl = true;
+        }
+        let mut delivery =
+            Delivery::unsent(envelope.recipients.len(), Ok(OutcomeBuf::NoRecipients));
+        delivery.end = match self.transact(envelope, body, uri, &mut delivery, settled).await {
+            Ok(()) => return delivery,
+            Err(failure) => Err(failure),
+        };
         delivery
     }
 
@@ -104,29 +201,49 @@ impl<S: Io> Connection<S> {
         body: &mut (impl AsyncRead + Unpin),
         uri: Option<Uri<'_>>,
         delivery: &mut Delivery,
-    ) -> Result<End, Failure> {
+        settled: &mut (dyn FnMut(usize, &Delivery) + Send),
+    ) -> Result<(), Failure> {
         let envelope = self.planned(envelope)?;
+        let mut body = Body::of(&envelope, body);
         self.client.start_transaction(envelope, Instant::now()).map_err(Failure::Misuse)?;
-        let (mut end, mut asked) = (None, false);
+        let (mut ended, mut asked) = (false, false);
         let finished = loop {
-            let driven = drive(&mut self.client, &mut self.wire, body, &mut |event| {
+            let driven = drive(&mut self.client, &mut self.wire, &mut body, &mut |event| {
                 match event {
                     ClientEvent::Recipient { index, reply } => {
-                        delivery.recipients[index] = Some(reply.to_buf())
+                        let is_refused = !reply.is_positive();
+                        delivery.recipients[index] = Some(reply.to_buf());
+                        if is_refused {
+                            settled(index, delivery);
+                        }
                     }
                     ClientEvent::Delivered { index, reply } => {
-                        delivery.delivered.push((index, reply.to_buf()))
+                        delivery.delivered.push((index, reply.to_buf()));
+                        settled(index, delivery);
                     }
                     ClientEvent::Left { index } => delivery.left.push(index),
-                    ClientEvent::SendBody if uri.is_some() => {
-                        asked = true;
-                        return ControlFlow::Break(());
+                    ClientEvent::SendBody => {
+                        asked = uri.is_some();
+                        if asked {
+                            return ControlFlow::Break(());
+                        }
                     }
                     ClientEvent::Finished(outcome) => {
-                        end = Some(End::from(outcome));
+                        ended = true;
+                        delivery.end = Ok(OutcomeBuf::from(outcome));
+                        for index in 0..delivery.recipients.len() {
+                            settled(index, delivery);
+                        }
                         return ControlFlow::Break(());
                     }
-                    _ => {}
+                    // 421, which `Finished` or the end of the connection explains.
+                    ClientEvent::Unwelcome { .. } | ClientEvent::Closed => {}
+                    // Neither TLS nor AUTH nor a command is under way in a transaction.
+                    ClientEvent::NoTls { .. }
+                    | ClientEvent::Ready
+                    | ClientEvent::Authenticated(_)
+                    | ClientEvent::AuthenticationFailed { .. }
+                    | ClientEvent::Answered(_) => {}
                 }
                 ControlFlow::Continue(())
             })
@@ -139,12 +256,10 @@ impl<S: Io> Connection<S> {
                 None => break driven,
             }
         };
-        match (end, finished) {
-            (Some(end), _) => Ok(end),
-            (None, Err(failure)) => {
-                Err(lost(&mut self.client, &self.plan, &mut self.decision, failure))
-            }
-            (None, Ok(_)) => Err(Failure::Protocol(Error::Closed)),
+        match finished {
+            _ if ended => Ok(()),
+            Err(failure) => Err(lost(&mut self.client, &self.plan, &mut self.decision, failure)),
+            Ok(_) => Err(Failure::Protocol(Error::Closed)),
         }
     }
 
@@ -164,13 +279,18 @@ impl<S: Io> Connection<S> {
         }
     }
 
-    /// Says QUIT and closes. Every result is known by then, so nothing that happens here matters.
+    /// Sends QUIT and closes, within the time limit for the reply to QUIT. Each result is known by
+    /// then, so no error of this matters.
     ///
-    /// A message that was given up half-way stays so: what is left of it is not sent.
+    /// The rest of a message that was given up half-way is not sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection is closed without QUIT.
     pub async fn quit(mut self) {
         if self.client.quit().is_ok() {
             let _: Result<Driven, Failure> =
-                drive(&mut self.client, &mut self.wire, &mut tokio::io::empty(), &mut |_| {
+                drive(&mut self.client, &mut self.wire, &mut Body::none(), &mut |_| {
                     ControlFlow::Continue(())
                 })
                 .await;

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use smtp_proto::client::{Client, ClientEvent};
+use smtp_proto::client::{Client, ClientEvent, Envelope};
 use smtp_proto::error::Error;
+use smtp_proto::wire::params::BodyType;
 use smtp_proto::{Step, Want};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -36,11 +37,38 @@ pub(super) async fn hang_up<S: Io>(client: &mut Client, wire: &mut Wire<S>) {
     wire.close(Instant::now() + LINGER).await;
 }
 
-/// The driver loop: polls the machine, moves bytes, feeds the body, and shows every event.
+/// The body of a message, and what it may hold.
+pub(super) struct Body<'a, R> {
+    source: Option<&'a mut R>,
+    /// The envelope says that the body is ASCII (RFC 6152).
+    is_seven_bit: bool,
+}
+
+impl Body<'_, tokio::io::Empty> {
+    /// No message is sent.
+    pub(super) const fn none() -> Self {
+        Self { source: None, is_seven_bit: false }
+    }
+}
+
+impl<'a, R: AsyncRead + Unpin> Body<'a, R> {
+    pub(super) fn of(envelope: &Envelope, source: &'a mut R) -> Self {
+        Self { source: Some(source), is_seven_bit: envelope.body == BodyType::SevenBit }
+    }
+
+    async fn read(&mut self, piece: &mut BytesMut) -> io::Result<usize> {
+        match &mut self.source {
+            Some(source) => source.read_buf(piece).await,
+            None => Ok(0),
+        }
+    }
+}
+
+/// The driver loop: polls the machine, moves bytes, feeds the body, and shows each event.
 pub(super) async fn drive<S: Io>(
     client: &mut Client,
     wire: &mut Wire<S>,
-    body: &mut (impl AsyncRead + Unpin),
+    body: &mut Body<'_, impl AsyncRead + Unpin>,
     on_event: &mut (dyn FnMut(ClientEvent<'_>) -> ControlFlow<()> + Send),
 ) -> Result<Driven, Failure> {
     let mut piece = BytesMut::new();
@@ -107,7 +135,7 @@ pub(super) async fn drive<S: Io>(
 async fn fill<S: Io>(
     client: &mut Client,
     wire: &mut Wire<S>,
-    body: &mut (impl AsyncRead + Unpin),
+    body: &mut Body<'_, impl AsyncRead + Unpin>,
     piece: &mut BytesMut,
 ) -> Result<(), Failure> {
     // A chunk may have to wait for the reply to the one before it.
@@ -117,14 +145,18 @@ async fn fill<S: Io>(
         let deadline = client.deadline();
         let read = tokio::select! {
             biased;
-            read = body.read_buf(piece) => read,
+            read = body.read(piece) => read,
             () = std::future::ready(()), if wire.queued() > 0 => return Ok(()),
             // A server that has lost its patience says so, and need not wait for the source to move.
             heard = wire.listen() => return Ok(heard?),
             // A source that stalls would let the server time out.
             () = passed(deadline) => Err(io::ErrorKind::TimedOut.into()),
         };
-        match read.map_err(MessageError::Read)? {
+        let read = read.map_err(MessageError::Read)?;
+        if body.is_seven_bit && !piece.is_ascii() {
+            return Err(MessageError::EightBit.into());
+        }
+        match read {
             0 => return Ok(client.end_body(&mut wire.link.output, Instant::now())?),
             _ => client.write_body(piece, &mut wire.link.output, Instant::now())?,
         }

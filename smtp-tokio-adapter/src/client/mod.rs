@@ -9,7 +9,7 @@ pub(crate) mod outbound;
 pub(crate) mod outcome;
 mod reuse;
 
-pub use connection::Connection;
+pub use connection::{Connection, OpenError};
 pub use outbound::{Outbound, Target};
-pub use outcome::{Decision, Delivery, End, Failure, MessageError, Spoken};
+pub use outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, Spoken};
 pub use reuse::ReuseKey;

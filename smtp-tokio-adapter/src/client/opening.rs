@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::binding::bindings;
 use crate::client::auth::authenticate;
-use crate::client::drive::{Driven, drive, hang_up};
+use crate::client::drive::{Body, Driven, drive, hang_up};
 use crate::client::outbound::{Outbound, Target};
 use crate::client::outcome::{Decision, Failure, Spoken, lost};
 use crate::wire::{Io, Wire};
@@ -58,7 +58,7 @@ impl<'a> Opening<'a> {
         loop {
             let mut failed = None;
             let mut no_tls = None;
-            let driven = drive(&mut client, &mut wire, &mut tokio::io::empty(), &mut |event| {
+            let driven = drive(&mut client, &mut wire, &mut Body::none(), &mut |event| {
                 match event {
                     ClientEvent::Ready => return ControlFlow::Break(()),
                     ClientEvent::NoTls { failure, fallback, .. } => {
@@ -71,7 +71,16 @@ impl<'a> Opening<'a> {
                         failed = Some(Failure::Unwelcome { phase, status, reply: reply.to_buf() });
                         return ControlFlow::Break(());
                     }
-                    _ => {}
+                    ClientEvent::Closed => {}
+                    // Neither AUTH nor a command nor a transaction is under way.
+                    ClientEvent::Authenticated(_)
+                    | ClientEvent::AuthenticationFailed { .. }
+                    | ClientEvent::Recipient { .. }
+                    | ClientEvent::Left { .. }
+                    | ClientEvent::SendBody
+                    | ClientEvent::Delivered { .. }
+                    | ClientEvent::Finished(_)
+                    | ClientEvent::Answered(_) => {}
                 }
                 ControlFlow::Continue(())
             })

@@ -23,7 +23,7 @@ use crate::convert;
 /// RFC 3463, 3.7: other or undefined media error.
 const DEFECT: EnhancedCode = EnhancedCode::new(5, 6, 0);
 /// RFC 3463, 3.4: other or undefined mail system status, on this side.
-const LOCAL: EnhancedCode = EnhancedCode::new(4, 3, 0);
+pub(crate) const LOCAL: EnhancedCode = EnhancedCode::new(4, 3, 0);
 /// RFC 3463, 3.6: too many recipients.
 const TOO_MANY: EnhancedCode = EnhancedCode::new(4, 5, 3);
 /// RFC 8689, 4.2.1: REQUIRETLS support required.
@@ -199,6 +199,9 @@ pub enum Failure {
         /// The server's words.
         reply: ReplyBuf,
     },
+    /// No TCP connection could be made.
+    #[error("no connection: {0}")]
+    Connect(#[source] io::Error),
     /// The conversation broke off.
     #[error("{0}")]
     Protocol(#[from] Error),
@@ -206,7 +209,7 @@ pub enum Failure {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The final dot was sent, and then the connection broke: the message may have been delivered.
-    #[error("no word on the message after its end: {0}")]
+    #[error("no reply to the message after its final dot: {0}")]
     InDoubt(Box<Failure>),
     /// The message could not be read, or cannot be sent.
     #[error("{0}")]
@@ -259,15 +262,20 @@ impl From<BodyError> for Failure {
 pub enum MessageError {
     /// Its source failed.
     #[error("the message could not be read: {0}")]
-    Read(io::Error),
+    Read(#[source] io::Error),
+    /// It has octets above 127, and [`Envelope::body`](smtp_proto::client::Envelope::body) says that
+    /// it is ASCII: [`measure`](crate::measure) it first. Its final dot was not sent.
+    #[error("the message has 8-bit octets, and its envelope says that it is 7-bit")]
+    EightBit,
     /// It holds what SMTP cannot carry.
     #[error("{0}")]
     Defect(smtp_proto::wire::body::BodyDefect),
 }
 
 impl Failure {
-    /// What it means for the route.
-    pub(crate) fn ending(&self) -> Ending {
+    /// What this failure means for a [`Route`](smtp_proto::route::Route): the host's next address, the
+    /// next host, or no other host now.
+    pub fn ending(&self) -> Ending {
         match self {
             Self::NoTls { fallback, status, .. } => {
                 Ending::NoTls { fallback: *fallback, status: *status }
@@ -281,8 +289,11 @@ impl Failure {
                 Ending::Unauthenticated(failure.status(&reply.borrow()))
             }
             Self::InDoubt(_) => Ending::InDoubt,
+            Self::Connect(_) => Ending::Unreachable,
             Self::Protocol(_) | Self::Io(_) => Ending::Broken,
-            Self::Message(MessageError::Defect(_)) => Ending::Local(DEFECT),
+            Self::Message(MessageError::Defect(_) | MessageError::EightBit) => {
+                Ending::Local(DEFECT)
+            }
             Self::Message(MessageError::Read(_))
             | Self::Misuse(_)
             | Self::NotOffered(_)
@@ -291,10 +302,20 @@ impl Failure {
         }
     }
 
-    /// The word on a recipient whose transaction this ended. The route turns it into the final one.
-    fn word(&self) -> Option<RecipientStatus> {
+    /// The reply of the server that ended the connection, where it was one.
+    pub fn reply(&self) -> Option<&ReplyBuf> {
         match self {
-            Self::Message(MessageError::Defect(_)) => Some(RecipientStatus::Bounced(DEFECT)),
+            Self::Unwelcome { reply, .. } | Self::AuthenticationFailed { reply, .. } => Some(reply),
+            _ => None,
+        }
+    }
+
+    /// The status of a recipient whose transaction ended so; none if the route decides.
+    fn status(&self) -> Option<RecipientStatus> {
+        match self {
+            Self::Message(MessageError::Defect(_) | MessageError::EightBit) => {
+                Some(RecipientStatus::Bounced(DEFECT))
+            }
             Self::Message(MessageError::Read(_))
             | Self::Misuse(_)
             | Self::NotOffered(_)
@@ -315,12 +336,12 @@ pub struct Delivery {
     /// Recipients over the server's limits that were left for another transaction, by index.
     pub left: Vec<usize>,
     /// The word on the whole.
-    pub end: Result<End, Failure>,
+    pub end: Result<OutcomeBuf, Failure>,
 }
 
 /// How a transaction ended, in owned words; see [`client::Outcome`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum OutcomeBuf {
     /// The message was taken for every accepted recipient.
     Accepted(ReplyBuf),
     /// LMTP: each accepted recipient has had its own word on the message.
@@ -340,7 +361,7 @@ pub enum End {
 
 impl Delivery {
     /// No word on any recipient yet.
-    pub(crate) fn unsent(recipients: usize, end: Result<End, Failure>) -> Self {
+    pub(crate) fn unsent(recipients: usize, end: Result<OutcomeBuf, Failure>) -> Self {
         Self { recipients: vec![None; recipients], delivered: Vec::new(), left: Vec::new(), end }
     }
 
@@ -351,8 +372,28 @@ impl Delivery {
         earlier.any(|reply| reply.as_ref().is_some_and(|reply| reply.borrow().is_positive()))
     }
 
-    /// The word on one recipient; none if the connection broke before there was one.
-    pub fn word(&self, index: usize) -> Option<RecipientStatus> {
+    /// The reply that decided about one recipient: to the message in LMTP, to RCPT if that was
+    /// refused, otherwise to the transaction as a whole.
+    pub fn reply(&self, index: usize) -> Option<&ReplyBuf> {
+        if let Some((_, reply)) = self.delivered.iter().find(|(delivered, _)| *delivered == index) {
+            return Some(reply);
+        }
+        match self.recipients.get(index)? {
+            Some(reply) if !reply.borrow().is_positive() => Some(reply),
+            _ => match &self.end {
+                Ok(OutcomeBuf::Accepted(reply) | OutcomeBuf::Refused { reply, .. }) => Some(reply),
+                Ok(
+                    OutcomeBuf::PerRecipient
+                    | OutcomeBuf::NoRecipients
+                    | OutcomeBuf::Unsupported(_),
+                ) => None,
+                Err(failure) => failure.reply(),
+            },
+        }
+    }
+
+    /// The status of one recipient; none if the connection broke before there was one.
+    pub fn status(&self, index: usize) -> Option<RecipientStatus> {
         let of = |reply: &ReplyBuf| {
             let reply = reply.borrow();
             match reply.severity() {
@@ -388,12 +429,12 @@ impl Delivery {
             }
             Some(reply) if !reply.borrow().is_positive() => Some(of(reply)),
             _ => match &self.end {
-                Ok(End::Accepted(_)) => Some(RecipientStatus::Delivered),
+                Ok(OutcomeBuf::Accepted(_)) => Some(RecipientStatus::Delivered),
                 // RFC 5321, 4.1.1.5: RSET cannot fail. It says nothing about this message, which was not sent.
-                Ok(End::Refused { phase: Phase::Reset, .. }) => None,
-                Ok(End::Refused { reply, .. }) => Some(of(reply)),
-                Ok(End::PerRecipient | End::NoRecipients) => None,
-                Ok(End::Unsupported(unsupported)) => {
+                Ok(OutcomeBuf::Refused { phase: Phase::Reset, .. }) => None,
+                Ok(OutcomeBuf::Refused { reply, .. }) => Some(of(reply)),
+                Ok(OutcomeBuf::PerRecipient | OutcomeBuf::NoRecipients) => None,
+                Ok(OutcomeBuf::Unsupported(unsupported)) => {
                     let status = unsupported.status();
                     Some(if status.class == 4 {
                         RecipientStatus::Deferred(status)
@@ -401,7 +442,7 @@ impl Delivery {
                         RecipientStatus::Bounced(status)
                     })
                 }
-                Err(failure) => failure.word(),
+                Err(failure) => failure.status(),
             },
         }
     }
@@ -412,7 +453,7 @@ pub(crate) fn is_too_many(status: EnhancedCode) -> bool {
     (status.subject, status.detail) == (TOO_MANY.subject, TOO_MANY.detail)
 }
 
-impl From<client::Outcome<'_>> for End {
+impl From<client::Outcome<'_>> for OutcomeBuf {
     fn from(outcome: client::Outcome<'_>) -> Self {
         match outcome {
             client::Outcome::Accepted(reply) => Self::Accepted(reply.to_buf()),
@@ -436,6 +477,7 @@ pub(super) fn lost(
 ) -> Failure {
     match failure {
         Failure::Message(_)
+        | Failure::Connect(_)
         | Failure::Misuse(_)
         | Failure::LocalFault { .. }
         | Failure::NoTls { .. } => return failure,

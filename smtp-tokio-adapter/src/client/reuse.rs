@@ -23,7 +23,7 @@ use crate::client::outbound::Target;
 /// let connector = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Verified);
 /// let (one, other, host) = (Host::parse("a.example")?, Host::parse("b.example")?, Host::parse("mx.example")?);
 /// let plan = plan(&Facts::new(&connector, &one, &host, HostOrigin::Mx))?;
-/// let target = Target { host: &host, plan: &plan, identity: None, credentials: None, retry_in_clear: false };
+/// let target = Target::new(&host, &plan);
 /// assert_eq!(ReuseKey::new(&one, &target, 25), ReuseKey::new(&one, &target, 25));
 /// assert_ne!(ReuseKey::new(&one, &target, 25), ReuseKey::new(&other, &target, 25));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,114 +1,168 @@
-//! A whole delivery: a [`Route`] walked to its end, with every fallback that its plans allow.
-//!
-//! [`deliver`] asks [`Hosts`] for addresses and plans, dials, retries in clear text where
-//! [`after`](smtp_proto::fallback::after) said so, and reports every connection with the decision and its reason.
-//! [`Sender`](crate::Sender) is the `Hosts` of who has a resolver.
+//! A route walked to its end, with every fallback that its plans allow.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use smtp_proto::client::Envelope;
 use smtp_proto::fallback::TlsMode;
-use smtp_proto::route::{Next, Prepared, Route};
+use smtp_proto::route::{Ending, Next, Prepared, RecipientStatus, Route, RouteConfig, Targets};
+use smtp_tls_policy::plan::Attempt;
 
 use crate::client::outbound::{Outbound, Target, rules};
-use crate::client::outcome::{Decision, Spoken};
+use crate::client::outcome::{Decision, LOCAL, Spoken};
 use crate::sender::dial::{Dialled, Parcel, dial};
 use crate::sender::hosts::{Candidate, Hosts};
 use crate::sender::message::Message;
-use crate::sender::report::{DialAttempt, Report};
+use crate::sender::report::{DialAttempt, Journal, RecipientOutcome, Report};
 
-/// Delivers one message along a route until every recipient has its final word.
-///
-/// Where a server takes only so many recipients or transactions at once, and the client's
-/// [`over_limit`](smtp_proto::client::ClientConfig::over_limit) is `Leave`, the others follow in further transactions on the
-/// same connection, or on another one to the same host.
-///
-/// Each connection is one span, with the decision and its reason as an event.
-pub async fn deliver(
+impl Outbound {
+    /// Sends one message along a route, with hosts whose addresses and plans the caller makes.
+    /// [`Sender`](crate::Sender) makes them from the DNS, MTA-STS and the connectors.
+    ///
+    /// Each address of a host is tried, first with TLS as its plan says; what follows a failure of
+    /// TLS, [`after`](smtp_proto::fallback::after) decides. A server that takes only so many
+    /// recipients or transactions gets the others in further transactions, on the same connection
+    /// or another one, if [`over_limit`](smtp_proto::client::ClientConfig::over_limit) is `Leave`.
+    /// Each connection is one `tracing` span, with the decision about TLS as an event.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: which recipients have the message is then unknown. To keep what is known,
+    /// use [`Sender::send_with`](crate::Sender::send_with).
+    pub async fn send_along(
+        &self,
+        targets: Targets,
+        config: &RouteConfig,
+        hosts: &impl Hosts,
+        envelope: &Envelope,
+        message: &impl Message,
+    ) -> Report {
+        let mut tell = |_: usize, _: &RecipientOutcome| {};
+        let journal = Journal::new(envelope.recipients.len(), &mut tell);
+        let indices: Vec<usize> = (0..envelope.recipients.len()).collect();
+        let route = Route::new(targets, indices.len(), config);
+        let parcel = Parcel { envelope, indices: &indices, message, journal: &journal };
+        let Walked { attempts, skipped, clear_next_run } = walk(self, route, hosts, &parcel).await;
+        let recipients = journal.finish(RecipientStatus::Deferred(LOCAL));
+        Report { recipients, attempts, skipped, clear_next_run }
+    }
+}
+
+/// The connections of one route, and the hosts of it that were not dialled.
+#[derive(Default)]
+pub(super) struct Walked {
+    pub(super) attempts: Vec<DialAttempt>,
+    pub(super) skipped: Vec<(String, crate::sender::hosts::Skip)>,
+    pub(super) clear_next_run: bool,
+}
+
+/// Walks a route until each recipient has its final status, and writes each into the journal.
+pub(super) async fn walk(
     outbound: &Outbound,
     mut route: Route,
     hosts: &impl Hosts,
-    envelope: &Envelope,
-    message: &impl Message,
-) -> Report {
-    let (mut attempts, mut skipped) = (Vec::new(), Vec::new());
-    let mut candidate: Option<Candidate> = None;
-    // Why TLS was given up at an address of this host, for the retry in clear text.
-    let mut led_here: Vec<(SocketAddr, Decision)> = Vec::new();
-    // Whom the host that was dialled last would take on another connection.
-    let mut waiting: Option<Vec<usize>> = None;
+    parcel: &Parcel<'_, '_, impl Message>,
+) -> Walked {
+    let mut walked = Walked::default();
+    let none = RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL));
+    // What the last host that was asked said of each recipient.
+    let mut latest = vec![none; parcel.envelope.recipients.len()];
     loop {
-        let (address, host, clear_retry, remaining) = match route.next() {
+        let host = match route.next() {
             Next::Done { statuses, clear_next_run } => {
-                return Report { words: statuses.to_vec(), attempts, skipped, clear_next_run };
-            }
-            Next::Prepare { host } => {
-                led_here.clear();
-                let host = host.clone();
-                match hosts.prepare(&host).await {
-                    Ok(found) => {
-                        let rules = rules(&found.plan, found.credentials.as_ref());
-                        let mut prepared = Prepared::new(found.addresses.clone());
-                        prepared.may_retry_in_clear = rules.mode == TlsMode::Opportunistic
-                            && found.plan.attempt() != smtp_tls_policy::plan::Attempt::Implicit;
-                        route.prepared(prepared);
-                        candidate = Some(found);
-                    }
-                    Err(skip) => {
-                        match &skip.refusal {
-                            Some(refusal) if refusal.ends_domain() => route.stop(skip.status),
-                            _ => route.skip(skip.status),
-                        }
-                        let refusal = skip.refusal.as_ref().map(tracing::field::display);
-                        tracing::info!(%host, status = %skip.status, refusal, "not dialled");
-                        skipped.push((host.to_string(), skip));
-                    }
+                walked.clear_next_run = clear_next_run;
+                for (index, (status, outcome)) in statuses.iter().zip(latest).enumerate() {
+                    let outcome = RecipientOutcome { status: *status, ..outcome };
+                    parcel.journal.settle(parcel.indices[index], outcome);
                 }
+                return walked;
+            }
+            Next::Prepare { host } => host.clone(),
+            // `walk_host` dials until the route asks for another host.
+            Next::Dial { .. } => {
+                route.ended(Ending::Local(LOCAL));
                 continue;
             }
-            Next::Dial { host, address, clear_retry, remaining, .. } => (
-                address,
-                host.as_str().to_owned(),
-                clear_retry,
-                waiting.take().unwrap_or_else(|| remaining.to_vec()),
-            ),
         };
-        let Some(candidate) = &candidate else {
-            return Report { words: Vec::new(), attempts, skipped, clear_next_run: false };
-        };
-        let target = Target {
-            host: &candidate.host,
-            plan: candidate.plan_for(address.ip()),
-            identity: candidate.identity.as_ref(),
-            credentials: candidate.credentials.as_ref(),
-            retry_in_clear: clear_retry,
-        };
-        // A retry in clear text is what the earlier decision at this address led to.
-        let before = led_here
-            .iter()
-            .find(|(earlier, _)| clear_retry && *earlier == address)
-            .map(|(_, before)| Decision { channel: Spoken::Clear, tls: None, ..before.clone() });
-        let parcel = Parcel { envelope, remaining: &remaining, message };
-        let dialled = dial(outbound, &target, address, parcel, before, &candidate.reporting);
-        let Dialled { decision, sessions, words, ending, left } = tracing::Instrument::instrument(
-            dialled,
-            tracing::info_span!("smtp_deliver", host = %host, address = %address),
-        )
-        .await;
-        for (&index, word) in remaining.iter().zip(words) {
-            if let Some(word) = word {
-                route.status(index, word);
+        match hosts.prepare(&host).await {
+            Ok(candidate) => {
+                let rules = rules(&candidate.plan, candidate.credentials.as_ref());
+                let mut prepared = Prepared::new(candidate.addresses.clone());
+                prepared.may_retry_in_clear = rules.mode == TlsMode::Opportunistic
+                    && candidate.plan.attempt() != Attempt::Implicit;
+                route.prepared(prepared);
+                let attempts = &mut walked.attempts;
+                walk_host(
+                    outbound,
+                    &mut route,
+                    host.as_str(),
+                    &candidate,
+                    parcel,
+                    &mut latest,
+                    attempts,
+                )
+                .await;
+            }
+            Err(skip) => {
+                for outcome in &mut latest {
+                    outcome.host.get_or_insert_with(|| host.to_string());
+                }
+                match &skip.refusal {
+                    Some(refusal) if refusal.ends_domain() => route.stop(skip.status),
+                    _ => route.skip(skip.status),
+                }
+                let refusal = skip.refusal.as_ref().map(tracing::field::display);
+                tracing::info!(%host, status = %skip.status, refusal, "not dialled");
+                walked.skipped.push((host.to_string(), skip));
             }
         }
-        if !left.is_empty() {
-            // The same host once more, for those whom it takes on another connection; it has spoken about the others.
-            waiting = Some(left.iter().map(|&position| remaining[position]).collect());
-        } else {
+    }
+}
+
+/// Dials the addresses of one host, until the route asks for something else.
+async fn walk_host(
+    outbound: &Outbound,
+    route: &mut Route,
+    host: &str,
+    candidate: &Candidate,
+    parcel: &Parcel<'_, '_, impl Message>,
+    latest: &mut [RecipientOutcome],
+    attempts: &mut Vec<DialAttempt>,
+) {
+    // Why TLS was given up at an address of this host, for the retry in clear text.
+    let mut led_here: Vec<(SocketAddr, Arc<Decision>)> = Vec::new();
+    // Recipients that the server would take on another connection.
+    let mut waiting: Option<Vec<usize>> = None;
+    while let Next::Dial { address, clear_retry, remaining, .. } = route.next() {
+        let remaining = waiting.take().unwrap_or_else(|| remaining.to_vec());
+        let mut target = Target::new(&candidate.host, candidate.plan_for(address.ip()));
+        target.identity = candidate.identity.as_ref();
+        target.credentials = candidate.credentials.as_ref();
+        target.retry_in_clear = clear_retry;
+        // A retry in clear text is what the earlier decision at this address led to.
+        let before = led_here.iter().find(|(earlier, _)| clear_retry && *earlier == address).map(
+            |(_, before)| Decision { channel: Spoken::Clear, tls: None, ..(**before).clone() },
+        );
+        let dialled =
+            dial(outbound, &target, (host, address), parcel, &remaining, before, candidate);
+        let span = tracing::info_span!("smtp_deliver", host = %host, address = %address);
+        let Dialled { decision, sessions, statuses, outcomes, ending, failure, left } =
+            tracing::Instrument::instrument(dialled, span).await;
+        for ((&index, status), outcome) in remaining.iter().zip(statuses).zip(outcomes) {
+            latest[index] = outcome;
+            if let Some(status) = status {
+                route.status(index, status);
+            }
+        }
+        if left.is_empty() {
             route.ended(ending);
             if !clear_retry {
-                led_here.push((address, decision.clone()));
+                led_here.push((address, Arc::clone(&decision)));
             }
+        } else {
+            waiting = Some(left.iter().map(|&position| remaining[position]).collect());
         }
-        attempts.push(DialAttempt { host, address, decision, ending, sessions });
+        let host = host.to_owned();
+        attempts.push(DialAttempt { host, address, decision, ending, failure, sessions });
     }
 }

@@ -6,143 +6,172 @@ use std::sync::Arc;
 
 use smtp_proto::client::{Envelope, OverLimit};
 use smtp_proto::route::{Ending, RecipientStatus};
-use smtp_tls_policy::tlsrpt::{ReportedSession, Reporting};
+use smtp_tls_policy::tlsrpt::ReportedSession;
 use tokio::net::TcpStream;
+use tracing::Instrument;
 
-use crate::client::Connection;
 use crate::client::outbound::{Outbound, Target};
-use crate::client::outcome::{Decision, Delivery, End, Failure, MessageError, is_too_many};
+use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, is_too_many};
+use crate::client::{Connection, OpenError};
+use crate::sender::hosts::Candidate;
 use crate::sender::message::Message;
+use crate::sender::report::{Journal, RecipientOutcome};
 
-/// What a connection came to.
+/// What became of a connection.
 pub(super) struct Dialled {
-    pub(super) decision: Decision,
-    /// What is to be reported of it.
+    pub(super) decision: Arc<Decision>,
+    /// What is to be reported of it (RFC 8460).
     pub(super) sessions: Vec<ReportedSession>,
-    /// By the position in what remained; none where nothing was said.
-    pub(super) words: Vec<Option<RecipientStatus>>,
+    /// By the position in what remained; none without a reply.
+    pub(super) statuses: Vec<Option<RecipientStatus>>,
+    /// By the position in what remained; their `status` has no meaning yet.
+    pub(super) outcomes: Vec<RecipientOutcome>,
     pub(super) ending: Ending,
-    /// Positions of those whom the server takes no more on this connection, and would take on another.
+    pub(super) failure: Option<Arc<Failure>>,
+    /// Positions of recipients that the server takes only on another connection.
     pub(super) left: Vec<usize>,
 }
 
-/// The message, for the recipients that wait.
-pub(super) struct Parcel<'a, M> {
+/// A message, its recipients, and where their outcomes go.
+pub(super) struct Parcel<'a, 'j, M> {
     pub(super) envelope: &'a Envelope,
-    /// Their indices.
-    pub(super) remaining: &'a [usize],
+    /// The index in the journal of each recipient of the envelope.
+    pub(super) indices: &'a [usize],
     pub(super) message: &'a M,
+    pub(super) journal: &'a Journal<'j>,
 }
 
+/// Connects, and sends the message for the recipients that remain. `before` is the decision that
+/// led to this connection in clear text.
 pub(super) async fn dial(
     outbound: &Outbound,
     target: &Target<'_>,
-    address: SocketAddr,
-    parcel: Parcel<'_, impl Message>,
+    (host, address): (&str, SocketAddr),
+    parcel: &Parcel<'_, '_, impl Message>,
+    remaining: &[usize],
     before: Option<Decision>,
-    reporting: &Reporting,
+    candidate: &Candidate,
 ) -> Dialled {
-    let count = parcel.remaining.len();
-    let words = vec![None; count];
-    let connecting = tokio::time::timeout(outbound.connect_timeout, TcpStream::connect(address));
-    let stream = match connecting.await {
-        Ok(Ok(stream)) => stream,
-        unreachable => {
-            tracing::info!(error = ?unreachable.err(), "no connection");
-            let decision =
-                before.unwrap_or_else(|| Decision::undecided(target.plan, target.is_clear()));
-            return Dialled {
-                decision,
-                sessions: Vec::new(),
-                words,
-                ending: Ending::Unreachable,
-                left: Vec::new(),
-            };
+    let (opened, local) = match outbound.tcp(address).await {
+        Ok(stream) => {
+            let local = stream.local_addr().ok().map(|local| local.ip());
+            (outbound.open(target, stream).await, Some(local))
+        }
+        Err(error) => {
+            let decision = Decision::undecided(target.plan, target.is_clear());
+            let failure = Failure::Connect(error);
+            (Err(Box::new(OpenError { decision, failure })), None)
         }
     };
-    // Without it a small message waits for the peer's delayed ACK, 40 ms and more.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
-    let local = stream.local_addr().ok().map(|local| local.ip());
-    let (mut decision, opened) = Connection::open(outbound, target, stream).await;
-    let sessions = match before {
-        // It stands for the connection before it, which has been told.
-        Some(before) => {
-            decision = before;
-            Vec::new()
-        }
-        None => reporting.connection(target.plan, decision.for_report(), local, address.ip()),
+    let decision = match &opened {
+        Ok(connection) => connection.decision(),
+        Err(error) => &error.decision,
     };
+    let sessions = match (&before, local) {
+        (None, Some(local)) => {
+            candidate.reporting.connection(target.plan, decision.for_report(), local, address.ip())
+        }
+        // No connection; or the one before it has been reported, and this one with it.
+        (Some(_), _) | (_, None) => Vec::new(),
+    };
+    let decision = Arc::new(before.unwrap_or_else(|| decision.clone()));
     tracing::info!(reason = decision.reason.code(), decision = %decision.sentence, "TLS decision");
+    let asked = RecipientOutcome {
+        host: Some(host.to_owned()),
+        address: Some(address),
+        decision: Some(Arc::clone(&decision)),
+        ..RecipientOutcome::undialled(RecipientStatus::Delivered)
+    };
+    let count = remaining.len();
     let mut connection = match opened {
         Ok(connection) => connection,
-        Err(failure) => {
-            tracing::info!(%failure, "not delivered here");
-            let delivery = Delivery::unsent(count, Err(failure));
-            let words = (0..count).map(|at| delivery.word(at)).collect();
-            return Dialled {
-                decision,
-                sessions,
-                words,
-                ending: delivery.ending(),
-                left: Vec::new(),
-            };
+        Err(error) => {
+            tracing::info!(failure = %error.failure, "not delivered here");
+            let ending = error.failure.ending();
+            let delivery = Delivery::unsent(count, Err(error.failure));
+            let statuses = (0..count).map(|at| delivery.status(at)).collect();
+            let reply = delivery.reply(0).cloned();
+            let failure = delivery.end.err().map(Arc::new);
+            let outcome = RecipientOutcome { reply, failure: failure.clone(), ..asked };
+            let outcomes = vec![outcome; count];
+            let left = Vec::new();
+            return Dialled { decision, sessions, statuses, outcomes, ending, failure, left };
         }
     };
-    let mut transactions = Transactions { outbound, parcel, words };
-    let (ending, left) = transactions.run(&mut connection).await;
-    // In clear text there was no TLS that could have been lost: what led here is still the reason.
-    if ending != Ending::Finished && !target.is_clear() {
-        decision = connection.decision().clone();
-    }
-    connection.quit().await;
-    Dialled { decision, sessions, words: transactions.words, ending, left }
+    let statuses = vec![None; count];
+    let outcomes = vec![asked.clone(); count];
+    let mut transactions = Transactions { outbound, parcel, remaining, asked, statuses, outcomes };
+    let (ending, failure, left) = transactions.run(&mut connection).await;
+    let Transactions { statuses, outcomes, .. } = transactions;
+    // In clear text no TLS could be lost: the reason of what led here is still right.
+    let decision = match ending {
+        Ending::Finished | Ending::ShutDown => decision,
+        _ if target.is_clear() => decision,
+        _ => Arc::new(connection.decision().clone()),
+    };
+    // Beside the delivery: a server that never answers QUIT delays no result.
+    tokio::spawn(connection.quit().in_current_span());
+    Dialled { decision, sessions, statuses, outcomes, ending, failure, left }
 }
 
-struct Transactions<'a, M> {
+struct Transactions<'a, 'j, M> {
     outbound: &'a Outbound,
-    parcel: Parcel<'a, M>,
-    words: Vec<Option<RecipientStatus>>,
+    parcel: &'a Parcel<'a, 'j, M>,
+    remaining: &'a [usize],
+    /// The connection's part of each outcome.
+    asked: RecipientOutcome,
+    statuses: Vec<Option<RecipientStatus>>,
+    outcomes: Vec<RecipientOutcome>,
 }
 
-impl<M: Message> Transactions<'_, M> {
-    /// One transaction, and then others for those whom the server took no more; and whom another connection may serve.
-    async fn run(&mut self, connection: &mut Connection<TcpStream>) -> (Ending, Vec<usize>) {
-        // A route for more recipients than there are defers the rest.
-        let Parcel { envelope, remaining, .. } = &self.parcel;
-        let known = envelope.recipients.len();
-        let mut open: Vec<usize> =
-            (0..remaining.len()).filter(|&at| remaining[at] < known).collect();
+impl<M: Message> Transactions<'_, '_, M> {
+    /// Runs one transaction, and further ones for recipients that the server took no more. Returns
+    /// the positions of those that need another connection.
+    async fn run(
+        &mut self,
+        connection: &mut Connection<TcpStream>,
+    ) -> (Ending, Option<Arc<Failure>>, Vec<usize>) {
+        let mut open: Vec<usize> = (0..self.remaining.len()).collect();
         loop {
-            let delivery = self.transact(connection, &open).await;
+            let mut delivery = self.transact(connection, &open).await;
+            let ending = delivery.end.as_ref().map_or_else(Failure::ending, |_| Ending::Finished);
             for (at, &position) in open.iter().enumerate() {
-                if let Some(word) = delivery.word(at) {
-                    self.words[position] = Some(word);
+                if let Some(status) = delivery.status(at) {
+                    self.statuses[position] = Some(status);
                 }
+                self.outcomes[position].reply = delivery.reply(at).cloned();
             }
-            let ending = delivery.ending();
             let left: Vec<usize> = (0..open.len())
                 .filter(|&at| self.is_left(&delivery, at))
                 .map(|at| open[at])
                 .collect();
-            // Who takes nobody at all would not take anybody the next time, and who has said 421 is going away.
-            let is_over = ending != Ending::Finished || connection.is_over();
-            if is_over || left.is_empty() || left.len() == open.len() {
-                let shut_down = ending == Ending::Finished && connection.is_over();
-                return (if shut_down { Ending::ShutDown } else { ending }, Vec::new());
+            let end = std::mem::replace(&mut delivery.end, Ok(OutcomeBuf::NoRecipients));
+            if let Err(failure) = end {
+                let failure = Arc::new(failure);
+                for &position in &open {
+                    self.outcomes[position].failure = Some(Arc::clone(&failure));
+                }
+                return (ending, Some(failure), Vec::new());
+            }
+            if connection.is_over() {
+                // 421 after the client was welcome.
+                return (Ending::ShutDown, None, Vec::new());
+            }
+            // A server that accepted no recipient would accept none the next time.
+            if left.is_empty() || left.len() == open.len() {
+                return (ending, None, Vec::new());
             }
             if connection.transactions_left() == Some(0) {
-                return (ending, left);
+                return (ending, None, left);
             }
             open = left;
         }
     }
 
-    /// Whether a recipient waits for another transaction: over the limits that were announced (RFC 9422, 4), or refused
-    /// for them alone (RFC 5321, 4.5.3.1.10).
+    /// Whether a recipient waits for another transaction: over the limits that were announced
+    /// (RFC 9422, section 4), or refused for them alone (RFC 5321, section 4.5.3.1.10).
     fn is_left(&self, delivery: &Delivery, at: usize) -> bool {
-        let taken = matches!(delivery.end, Ok(End::Accepted(_) | End::PerRecipient));
+        let taken = matches!(delivery.end, Ok(OutcomeBuf::Accepted(_) | OutcomeBuf::PerRecipient));
         let refused = delivery.recipients[at].as_ref().is_some_and(|reply| {
             let reply = reply.borrow();
             matches!(reply.code(), 452 | 552) && reply.enhanced().is_some_and(is_too_many)
@@ -151,24 +180,43 @@ impl<M: Message> Transactions<'_, M> {
             && (delivery.left.contains(&at) || refused && taken)
     }
 
-    async fn transact(&self, connection: &mut Connection<TcpStream>, open: &[usize]) -> Delivery {
-        let Parcel { envelope, remaining, message } = self.parcel;
-        let recipients =
-            open.iter().map(|&at| envelope.recipients[remaining[at]].clone()).collect();
-        let mut envelope = envelope.clone();
-        envelope.recipients = recipients;
+    async fn transact(
+        &mut self,
+        connection: &mut Connection<TcpStream>,
+        open: &[usize],
+    ) -> Delivery {
+        let Parcel { envelope, indices, message, journal } = *self.parcel;
+        let mut part = envelope.clone();
+        part.recipients =
+            open.iter().map(|&at| envelope.recipients[self.remaining[at]].clone()).collect();
+        let part = Arc::new(part);
+        let (asked, remaining) = (&self.asked, self.remaining);
+        // What is final is told at once, while the connection goes on.
+        let mut settled = |at: usize, delivery: &Delivery| match delivery.status(at) {
+            Some(status @ (RecipientStatus::Delivered | RecipientStatus::Bounced(_))) => {
+                let reply = delivery.reply(at).cloned();
+                let outcome = RecipientOutcome { status, reply, ..asked.clone() };
+                journal.settle(indices[remaining[open[at]]], outcome);
+            }
+            Some(RecipientStatus::Deferred(_)) | None => {}
+        };
         let delivery = match message.uri().filter(|_| connection.capabilities().fetches_imap()) {
-            Some(uri) => connection.send_uri(Arc::new(envelope), uri).await,
+            Some(uri) => {
+                let body = &mut tokio::io::empty();
+                connection.send_observed(part, body, Some(uri), &mut settled).await
+            }
             None => {
-                // The server's patience with an idle client is about ours.
-                let opening =
-                    tokio::time::timeout(self.outbound.smtp.timeouts.idle, message.open());
-                match opening.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                    Ok(mut body) => connection.send(Arc::new(envelope), &mut body).await,
-                    Err(error) => Delivery::unsent(
-                        open.len(),
-                        Err(Failure::Message(MessageError::Read(error))),
-                    ),
+                // The server's time limit for an idle client is about the same.
+                let patience = self.outbound.smtp.timeouts.idle;
+                let opening = tokio::time::timeout(patience, message.open()).await;
+                match opening.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                    Ok(mut body) => {
+                        connection.send_observed(part, &mut body, None, &mut settled).await
+                    }
+                    Err(error) => {
+                        let failure = Failure::Message(MessageError::Read(error));
+                        Delivery::unsent(open.len(), Err(failure))
+                    }
                 }
             }
         };
@@ -177,11 +225,5 @@ impl<M: Message> Transactions<'_, M> {
             Err(failure) => tracing::info!(%failure, "not delivered here"),
         }
         delivery
-    }
-}
-
-impl Delivery {
-    fn ending(&self) -> Ending {
-        self.end.as_ref().map_or_else(Failure::ending, |_| Ending::Finished)
     }
 }

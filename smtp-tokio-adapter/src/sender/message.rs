@@ -6,22 +6,30 @@ use std::io;
 use smtp_proto::client::Envelope;
 use smtp_proto::wire::command::Uri;
 use smtp_proto::wire::params::BodyType;
+use smtp_tls_policy::trace::tls_required_no;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Octets that [`measure`] reads at a time.
 const READ: usize = 64 * 1024;
 
-/// Where a message comes from. It is opened once for each transaction.
+/// The source of a message. It is opened once for each transaction, and once to measure it.
 pub trait Message: Sync {
-    /// The bytes, lines ended by CRLF.
+    /// The bytes, with lines ended by CRLF.
     type Body: AsyncRead + Unpin + Send;
-    /// Starts from the beginning.
+
+    /// Opens the message at its beginning.
     fn open(&self) -> impl Future<Output = io::Result<Self::Body>> + Send;
 
-    /// Where a submission server can fetch the whole message by itself. Used where it offers BURL (RFC 4468); everybody
-    /// else gets the bytes.
+    /// Where a submission server can fetch the whole message by itself. Used if the server offers BURL
+    /// (RFC 4468); other servers get the bytes. None by default.
     fn uri(&self) -> Option<Uri<'_>> {
         None
+    }
+
+    /// Whether the header of the message has a single field `TLS-Required: No` (RFC 8689, section 4.1):
+    /// [`tls_required_no`]. False by default.
+    fn tls_required_no(&self) -> bool {
+        false
     }
 }
 
@@ -30,11 +38,22 @@ impl Message for bytes::Bytes {
     async fn open(&self) -> io::Result<Self::Body> {
         Ok(io::Cursor::new(self.clone()))
     }
+
+    fn tls_required_no(&self) -> bool {
+        tls_required_no(self)
+    }
 }
 
-/// What the body may be is for the caller to know; this finds out by reading it once.
+/// Reads a body to its end, and returns its octets (for [`Envelope::size`]) and its type (for
+/// [`Envelope::body`]): 8-bit if an octet is above 127.
 ///
-/// Returns the octets (for [`Envelope::size`]) and the body type.
+/// # Errors
+///
+/// The error of the source.
+///
+/// # Cancel safety
+///
+/// If the future is dropped, the source has been read to an unknown place.
 pub async fn measure(body: &mut (impl AsyncRead + Unpin)) -> io::Result<(u64, BodyType)> {
     let mut piece = bytes::BytesMut::with_capacity(READ);
     let (mut size, mut ascii) = (0, true);

@@ -1,19 +1,17 @@
-//! From a domain to the words on its recipients: [`Sender`] asks the network, makes the facts and the plans, and walks the
-//! route.
+//! From an envelope to the outcome of each recipient: [`Sender`] asks the network, makes the plans, and
+//! walks the routes.
 //!
 //! ```
 //! use std::{net::{Ipv4Addr, Ipv6Addr}, sync::Arc};
-//! use smtp_proto::client::{ClientConfig, Envelope, Recipient};
-//! use smtp_proto::route::RecipientStatus;
-//! use smtp_tls_policy::{Domain, Host, Namespace, Reason};
+//! use smtp_proto::client::{Envelope, Recipient};
+//! use smtp_tls_policy::{Domain, Namespace, Reason};
 //! use smtp_tls_policy::pki::{TlsaRecord, Trust};
 //! use smtp_tls_policy::plan::DnsStatus;
 //! use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
-//! use smtp_tls_policy::tls::ClientTls;
 //! use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
-//! use smtp_tokio_adapter::{Mail, Outbound, Sender, lookups::Lookups};
+//! use smtp_tokio_adapter::{Outbound, Sender, lookups::Lookups};
 //!
-//! /// What the resolver says: everything is signed, save that somebody has broken the TLSA records.
+//! /// A resolver in whose answers all is signed, and the TLSA records have broken signatures.
 //! struct Zone;
 //!
 //! impl Lookups for Zone {
@@ -36,21 +34,20 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-//! let config = Arc::new(ClientConfig::new("client.test.example".parse()?));
-//! let outbound = Outbound::new(config, Arc::new(ClientTls::new(provider)), Arc::new(Trust::webpki_roots()));
-//! let sender = Sender::new(outbound, Zone);
+//! let name = "client.test.example".parse()?;
+//! let outbound = Outbound::new(name, provider, Arc::new(Trust::webpki_roots()));
+//! let everybody =
+//!     OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic);
+//! let connectors = Arc::new(OutboundConnectors::new(vec![everybody])?);
+//! let sender = Sender::new(outbound, connectors, Zone)?;
 //!
-//! let everybody = OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic);
-//! let connectors = OutboundConnectors::new(vec![everybody])?;
-//! let domain = Host::parse("test.example")?;
 //! let reader: Recipient = "reader@test.example".parse()?;
-//! let envelope = Envelope::new("sender@test.example".parse()?, [reader]);
+//! let envelope = Envelope::new("sender@client.test.example".parse()?, [reader]);
 //! let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");
-//! let mail = Mail::new(connectors.find(&domain), &domain, &envelope, &message);
 //!
-//! // Who cannot tell whether there are TLSA records must not take that for their absence (RFC 7672, 2.1.2).
-//! let report = sender.deliver(&mail).await;
-//! assert!(matches!(report.words[..], [RecipientStatus::Deferred(status)] if status.to_string() == "4.7.5"));
+//! // A failed look-up of TLSA records does not mean that there are none (RFC 7672, section 2.1.2).
+//! let report = sender.send(&envelope, &message).await;
+//! assert_eq!(report.statuses()[0].to_string(), "deferred: 4.7.5");
 //! assert!(report.attempts.is_empty());
 //! let (host, skip) = &report.skipped[0];
 //! assert_eq!(host, "mx.test.example");
@@ -61,62 +58,81 @@
 
 mod deliver;
 mod dial;
+mod groups;
 mod hosts;
 mod job;
 mod message;
 mod policies;
 mod report;
 
-pub use self::deliver::deliver;
 pub use self::hosts::{Candidate, Hosts, Skip};
 pub use self::message::{Message, measure};
-pub use self::report::{DialAttempt, Report};
+pub use self::report::{DialAttempt, RecipientOutcome, Report};
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use smtp_proto::client::Envelope;
-use smtp_proto::route::{Route, RouteConfig};
+use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus, Route, RouteConfig};
 use smtp_proto::sasl::client::Credentials;
+use smtp_proto::wire::params::BodyType;
 use smtp_tls_policy::inquiry::{DnsAnswer, FailedFamily, ValidationWatch};
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::{Broken, BrokenPeers};
 use smtp_tls_policy::plan::{Demand, DnsStatus, Policy};
-use smtp_tls_policy::rules::OutboundConnector;
+use smtp_tls_policy::rules::{ConnectorErrors, OutboundConnector, OutboundConnectors};
 use smtp_tls_policy::sts;
 use smtp_tls_policy::sts::PolicyStore;
 use smtp_tls_policy::{Host, Reason};
 
-use crate::client::{Outbound, Spoken};
+use crate::client::outcome::LOCAL;
+use crate::client::{Failure, MessageError, Outbound, Spoken};
 use crate::lookups::Lookups;
 
+use self::deliver::{Walked, walk};
+use self::dial::Parcel;
+use self::groups::{Group, all, groups};
 use self::job::Job;
 use self::policies::Policies;
+use self::report::Journal;
 
-/// Delivers mail by what the DNS, the recipients' policies, the connector and the message say together.
+/// Sends mail by what the DNS, the recipients' policies, the connectors and the message say together.
 ///
-/// One value serves all deliveries of a process: it remembers MTA-STS policies, and peers whose TLS is broken. Let
-/// [`refresh`](Self::refresh) run beside them, again at the time that it gives or once an hour.
+/// One value serves all deliveries of a process: it remembers MTA-STS policies, and peers whose TLS is
+/// broken. Let [`refresh`](Self::refresh) run beside them, again at the time that it gives or once an
+/// hour.
 ///
-/// A deferral by an MTA-STS policy needs nothing else before the mail is given up at last: each delivery asks for the record
-/// again (RFC 8461, 5.1).
+/// A deferral by an MTA-STS policy needs nothing else before the mail is given up: each delivery asks
+/// for the record again (RFC 8461, section 5.1).
+///
+/// # What a relay must keep
+///
+/// The message and, for each recipient, whether it is still to be sent, on stable storage before the
+/// final 250 to the client (RFC 5321, section 4.2.5), until [`send_with`](Self::send_with) hands out
+/// the recipient's outcome as delivered or bounced. Write that down inside the callback: a process that
+/// is killed afterwards does not send the message again. Also the time of arrival, the number of tries,
+/// and [`Report::clear_next_run`]. A recipient whose connection broke after the final dot
+/// ([`Failure::InDoubt`](crate::Failure::InDoubt)) is deferred, and may get the message twice: RFC 5321
+/// has no way to ask.
 pub struct Sender<L> {
-    /// Name, time limits, TLS, trust.
-    pub outbound: Outbound,
-    /// Who answers the questions.
-    pub lookups: L,
-    /// How routes are walked. The seed is changed from one delivery to the next, and a smart host has a port of its own.
-    pub route: RouteConfig,
-    /// What the failure of one address family means where the other has an answer.
-    pub failed_family: FailedFamily,
+    outbound: Outbound,
+    connectors: Arc<OutboundConnectors>,
+    lookups: L,
+    route: RouteConfig,
+    failed_family: FailedFamily,
+    credentials: HashMap<Arc<str>, Credentials>,
     deliveries: AtomicU64,
     watch: Mutex<ValidationWatch>,
     broken: Mutex<BrokenPeers>,
     policies: Policies,
 }
 
-/// A message for the recipients of one domain.
+/// A message for the recipients of one domain, with a connector and demands that the caller chose:
+/// for [`Sender::send_mail`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Mail<'a, M> {
@@ -139,8 +155,9 @@ pub struct Mail<'a, M> {
     pub message: &'a M,
 }
 
-impl<'a, M> Mail<'a, M> {
-    /// A message without further demands.
+impl<'a, M: Message> Mail<'a, M> {
+    /// A message without further demands and credentials. Whether it wants `TLS-Required: No`, it says
+    /// itself.
     pub fn new(
         connector: &'a OutboundConnector,
         domain: &'a Host,
@@ -153,7 +170,7 @@ impl<'a, M> Mail<'a, M> {
             demands: &[],
             domain,
             envelope,
-            tls_required_no: false,
+            tls_required_no: message.tls_required_no(),
             credentials: None,
             message,
         }
@@ -164,30 +181,71 @@ impl<'a, M> Mail<'a, M> {
     pub fn credentials(self, credentials: &'a Credentials) -> Self {
         Self { credentials: Some(credentials), ..self }
     }
+}
 
-    /// The same, with what the message says of itself.
-    #[must_use]
-    pub fn tls_required_no(self, tls_required_no: bool) -> Self {
-        Self { tls_required_no, ..self }
-    }
+/// A recipient of [`Mail`] is not of its domain: another connector may apply to it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "recipient {index} is not of the domain {domain}, so another connector may apply; nothing was sent"
+)]
+pub struct OtherDomain {
+    /// Index in [`Envelope::recipients`].
+    pub index: usize,
+    /// The domain of the mail.
+    pub domain: Host,
 }
 
 impl<L: Lookups> Sender<L> {
-    /// Nothing is remembered yet; policies live as long as this value.
-    pub fn new(outbound: Outbound, lookups: L) -> Self {
-        Self {
+    /// A sender that remembers nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// A connector names roots, lists or a client certificate that the trust store and the TLS
+    /// configuration of `outbound` do not have.
+    pub fn new(
+        outbound: Outbound,
+        connectors: Arc<OutboundConnectors>,
+        lookups: L,
+    ) -> Result<Self, ConnectorErrors> {
+        connectors.check(&outbound.trust.current(), &outbound.tls.identities())?;
+        Ok(Self {
             outbound,
+            connectors,
             lookups,
             route: RouteConfig::default(),
             failed_family: FailedFamily::default(),
+            credentials: HashMap::new(),
             deliveries: AtomicU64::new(0),
             watch: Mutex::default(),
             broken: Mutex::default(),
             policies: Policies::new(sts::Cache::new(sts::CacheLimits::default()), None),
-        }
+        })
     }
 
-    /// Remembers broken peers for another time, or fewer of them: [`BrokenPeers::new`]. With a limit of 0, none.
+    /// Changes how routes are walked. The seed is changed from one delivery to the next, and a smart
+    /// host has a port of its own.
+    #[must_use]
+    pub fn with_route(mut self, change: impl FnOnce(&mut RouteConfig)) -> Self {
+        change(&mut self.route);
+        self
+    }
+
+    /// Changes what the failure of one address family means where the other has an answer.
+    #[must_use]
+    pub fn with_failed_family(self, failed_family: FailedFamily) -> Self {
+        Self { failed_family, ..self }
+    }
+
+    /// Authenticates with these credentials at the smart host of the connector of this name. No host
+    /// that the DNS names is ever shown them.
+    #[must_use]
+    pub fn with_credentials(mut self, connector: &str, credentials: Credentials) -> Self {
+        self.credentials.insert(connector.into(), credentials);
+        self
+    }
+
+    /// Remembers broken peers for another time, or fewer of them: [`BrokenPeers::new`]. With a limit of
+    /// 0, none.
     #[must_use]
     pub fn with_memory(self, memory: BrokenPeers) -> Self {
         Self { broken: Mutex::new(memory), ..self }
@@ -214,17 +272,162 @@ impl<L: Lookups> Sender<L> {
         Ok(Self { policies: Policies::new(cache, Some(Arc::new(Mutex::new(store)))), ..self })
     }
 
-    /// Delivers one message to the recipients of one domain, as far as that can be done now.
-    pub async fn deliver<M: Message>(&self, mail: &Mail<'_, M>) -> Report {
+    /// What answers this sender's questions.
+    pub const fn lookups(&self) -> &L {
+        &self.lookups
+    }
+
+    /// What answers this sender's questions, to be changed.
+    pub const fn lookups_mut(&mut self) -> &mut L {
+        &mut self.lookups
+    }
+
+    /// Sends one message to recipients of any domains, as far as that can be done now: each domain by
+    /// its connector, several domains at once. The report has one outcome for each recipient, in the
+    /// order of the envelope.
+    ///
+    /// If [`Envelope::size`] is not set, the message is read once more, and its size and whether it
+    /// needs 8BITMIME are set.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: if the future is dropped, recipients may have the message, and nothing says
+    /// which. Use [`send_with`](Self::send_with), which hands out each outcome when it is known.
+    pub async fn send<M: Message>(&self, envelope: &Envelope, message: &M) -> Report {
+        self.send_with(envelope, message, |_, _| {}).await
+    }
+
+    /// Sends one message as [`send`](Self::send) does, and calls `on_outcome` with the index and the
+    /// outcome of each recipient the moment it is final: once for each, and before the report. Write it
+    /// to the journal there. The call must not block for long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Each recipient whose outcome was handed out is settled. If the future is dropped, each other one
+    /// may be sent to again; one whose message was just being accepted then gets it twice.
+    pub async fn send_with<M: Message>(
+        &self,
+        envelope: &Envelope,
+        message: &M,
+        mut on_outcome: impl FnMut(usize, &RecipientOutcome) + Send,
+    ) -> Report {
+        let journal = Journal::new(envelope.recipients.len(), &mut on_outcome);
+        let mut report = match self.measured(envelope, message).await {
+            Ok(envelope) => {
+                let (groups, strangers) = groups(&envelope, &self.connectors);
+                for index in strangers {
+                    let status = RecipientStatus::Bounced(NO_SUCH_DOMAIN);
+                    journal.settle(index, RecipientOutcome::undialled(status));
+                }
+                let sending =
+                    groups.iter().map(|group| self.send_group(group, &envelope, message, &journal));
+                all(sending.collect()).await
+            }
+            Err(failure) => {
+                let outcome = RecipientOutcome {
+                    failure: Some(Arc::new(failure)),
+                    ..RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL))
+                };
+                for index in 0..envelope.recipients.len() {
+                    journal.settle(index, outcome.clone());
+                }
+                Vec::new()
+            }
+        };
+        self.report(journal, &mut report)
+    }
+
+    /// Sends one message to the recipients of one domain, under the connector of the mail.
+    ///
+    /// # Errors
+    ///
+    /// [`OtherDomain`] if a recipient is of another domain. Nothing was sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe, as [`send`](Self::send).
+    pub async fn send_mail<M: Message>(&self, mail: &Mail<'_, M>) -> Result<Report, OtherDomain> {
+        for (index, recipient) in mail.envelope.recipients.iter().enumerate() {
+            if groups::domain_of(recipient).as_ref() != Some(mail.domain) {
+                return Err(OtherDomain { index, domain: mail.domain.clone() });
+            }
+        }
+        let mut tell = |_: usize, _: &RecipientOutcome| {};
+        let journal = Journal::new(mail.envelope.recipients.len(), &mut tell);
+        let indices: Vec<usize> = (0..mail.envelope.recipients.len()).collect();
+        let walked = self.send_part(mail, &indices, &journal).await;
+        Ok(self.report(journal, &mut [walked]))
+    }
+
+    async fn send_group<M: Message>(
+        &self,
+        group: &Group<'_>,
+        envelope: &Envelope,
+        message: &M,
+        journal: &Journal<'_>,
+    ) -> Walked {
+        let mut part = envelope.clone();
+        part.recipients =
+            group.indices.iter().map(|&index| envelope.recipients[index].clone()).collect();
+        let mut mail = Mail::new(group.connector, &group.domain, &part, message);
+        mail.credentials = self.credentials.get(&*group.connector.name);
+        self.send_part(&mail, &group.indices, journal).await
+    }
+
+    async fn send_part<M: Message>(
+        &self,
+        mail: &Mail<'_, M>,
+        indices: &[usize],
+        journal: &Journal<'_>,
+    ) -> Walked {
         let job = Job::look_up(self, mail).await;
         let turn = self.deliveries.fetch_add(1, Ordering::Relaxed);
-        let seed = self.route.seed.wrapping_add(turn);
         let mut config = self.route.clone();
-        (config.seed, config.port) = (seed, job.port());
-        let route = Route::new(job.targets(), mail.envelope.recipients.len(), &config);
-        let report = deliver(&self.outbound, route, &job, mail.envelope, mail.message).await;
-        self.remember(&report);
+        (config.seed, config.port) = (self.route.seed.wrapping_add(turn), job.port());
+        let route = Route::new(job.targets(), indices.len(), &config);
+        let Mail { envelope, message, .. } = *mail;
+        let parcel = Parcel { envelope, indices, message, journal };
+        let walked = walk(&self.outbound, route, &job, &parcel).await;
+        self.remember(&walked.attempts);
+        walked
+    }
+
+    fn report(&self, journal: Journal<'_>, walked: &mut [Walked]) -> Report {
+        let mut report = Report {
+            recipients: journal.finish(RecipientStatus::Deferred(LOCAL)),
+            attempts: Vec::new(),
+            skipped: Vec::new(),
+            clear_next_run: false,
+        };
+        for part in walked {
+            report.attempts.append(&mut part.attempts);
+            report.skipped.append(&mut part.skipped);
+            report.clear_next_run |= part.clear_next_run;
+        }
         report
+    }
+
+    /// The envelope with the size of the message and what its body needs, if it does not say so.
+    async fn measured<'e, M: Message>(
+        &self,
+        envelope: &'e Envelope,
+        message: &M,
+    ) -> Result<Cow<'e, Envelope>, Failure> {
+        if envelope.size.is_some() || message.uri().is_some() {
+            return Ok(Cow::Borrowed(envelope));
+        }
+        let measuring = async { measure(&mut message.open().await?).await };
+        let patience = self.outbound.smtp.timeouts.idle;
+        let measured = tokio::time::timeout(patience, measuring).await;
+        let (size, body) = measured
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(MessageError::Read)?;
+        let mut envelope = envelope.clone();
+        envelope.size = Some(size);
+        if envelope.body == BodyType::SevenBit {
+            envelope.body = body;
+        }
+        Ok(Cow::Owned(envelope))
     }
 
     fn now(&self) -> UnixTime {
@@ -249,13 +452,11 @@ impl<L: Lookups> Sender<L> {
         answer
     }
 
-    /// Notes whose TLS broke, and whose works again.
-    fn remember(&self, report: &Report) {
+    /// Notes peers whose TLS broke, and peers whose TLS works again.
+    fn remember(&self, attempts: &[DialAttempt]) {
         let now = Instant::now();
         let mut broken = lock(&self.broken);
-        for attempt in
-            report.attempts.iter().filter(|attempt| attempt.decision.channel == Spoken::Tls)
-        {
+        for attempt in attempts.iter().filter(|attempt| attempt.decision.channel == Spoken::Tls) {
             let Ok(host) = Host::parse(&attempt.host) else { continue };
             match attempt.decision.reason {
                 Reason::HandshakeFailed => {

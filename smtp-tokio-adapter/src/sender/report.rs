@@ -1,34 +1,84 @@
-//! What a delivery came to.
+//! What became of a delivery: each recipient, each connection, each host that was not dialled.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use smtp_proto::route::{Ending, RecipientStatus};
+use smtp_proto::wire::reply::ReplyBuf;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
-use crate::client::outcome::Decision;
+use crate::client::outcome::{Decision, Failure};
 use crate::sender::hosts::Skip;
+
+/// What became of one recipient: all that a delivery status notification (RFC 3464) says.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecipientOutcome {
+    /// Delivered, deferred or bounced.
+    pub status: RecipientStatus,
+    /// The host that decided, for `Remote-MTA`; none if no host was dialled.
+    pub host: Option<String>,
+    /// Its address; none if the host was not dialled.
+    pub address: Option<SocketAddr>,
+    /// The whole reply that decided, for `Diagnostic-Code`: to RCPT, DATA or the final dot, or to the
+    /// greeting or EHLO. None if the status does not come from a reply.
+    pub reply: Option<ReplyBuf>,
+    /// Why the connection ended early, with its cause, such as the error of the socket or of the
+    /// message's source.
+    pub failure: Option<Arc<Failure>>,
+    /// What was decided about TLS on that connection.
+    pub decision: Option<Arc<Decision>>,
+}
+
+impl RecipientOutcome {
+    /// A recipient for whom no host was asked.
+    pub(super) const fn undialled(status: RecipientStatus) -> Self {
+        Self { status, host: None, address: None, reply: None, failure: None, decision: None }
+    }
+
+    /// The id under which the server that accepted the message queued it, if its reply has one in a
+    /// common form: `queued as ID` or `id=ID`.
+    pub fn queue_id(&self) -> Option<&str> {
+        self.reply.as_ref().filter(|_| self.status == RecipientStatus::Delivered).and_then(queue_id)
+    }
+}
+
+fn queue_id(reply: &ReplyBuf) -> Option<&str> {
+    let id = |line| {
+        let text = std::str::from_utf8(line).ok()?;
+        let (_, rest) = text.split_once("queued as ").or_else(|| text.split_once("id="))?;
+        let ends = |c: char| c.is_whitespace() || matches!(c, '>' | ')' | ',' | ';');
+        let id = rest.trim_start_matches('<').split(ends).next()?.trim_end_matches('.');
+        Some(id).filter(|id| !id.is_empty())
+    };
+    reply.borrow().lines().find_map(id)
+}
 
 /// One connection of a delivery.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct DialAttempt {
     /// The host.
     pub host: String,
     /// Its address.
     pub address: SocketAddr,
     /// What was decided about TLS.
-    pub decision: Decision,
-    /// How it ended.
+    pub decision: Arc<Decision>,
+    /// How it ended, for the route.
     pub ending: Ending,
+    /// Why it ended early; none if it ran to its end.
+    pub failure: Option<Arc<Failure>>,
     /// What is to be reported of it (RFC 8460): one final status for each policy, or none.
     pub sessions: Vec<ReportedSession>,
 }
 
-/// How a delivery ended.
+/// What became of a delivery.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
-    /// The final word on each recipient, by index.
-    pub words: Vec<RecipientStatus>,
-    /// Every connection, in order.
+    /// The outcome of each recipient: exactly one, in the order of the envelope.
+    pub recipients: Vec<RecipientOutcome>,
+    /// Each connection, in order.
     pub attempts: Vec<DialAttempt>,
     /// The hosts that were not dialled, in order.
     pub skipped: Vec<(String, Skip)>,
@@ -37,9 +87,68 @@ pub struct Report {
 }
 
 impl Report {
-    /// What is to be counted by an [`Aggregate`](smtp_tls_policy::tlsrpt::Aggregate) for the reports of RFC 8460.
+    /// The status of each recipient, in the order of the envelope.
+    pub fn statuses(&self) -> Vec<RecipientStatus> {
+        self.recipients.iter().map(|recipient| recipient.status).collect()
+    }
+
+    /// What an [`Aggregate`](smtp_tls_policy::tlsrpt::Aggregate) counts for the reports of RFC 8460.
     pub fn sessions(&self) -> impl Iterator<Item = &ReportedSession> {
         let skipped = self.skipped.iter().filter_map(|(_, skip)| skip.session.as_ref());
         skipped.chain(self.attempts.iter().flat_map(|attempt| &attempt.sessions))
+    }
+}
+
+/// Hands out each recipient's outcome the moment it is final, once, and keeps it for the report.
+pub(super) struct Journal<'a>(Mutex<Entries<'a>>);
+
+struct Entries<'a> {
+    outcomes: Vec<Option<RecipientOutcome>>,
+    tell: &'a mut (dyn FnMut(usize, &RecipientOutcome) + Send),
+}
+
+impl<'a> Journal<'a> {
+    pub(super) fn new(
+        recipients: usize,
+        tell: &'a mut (dyn FnMut(usize, &RecipientOutcome) + Send),
+    ) -> Self {
+        Self(Mutex::new(Entries { outcomes: vec![None; recipients], tell }))
+    }
+
+    /// The outcome of this recipient is final. The first one counts.
+    pub(super) fn settle(&self, index: usize, outcome: RecipientOutcome) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Entries { outcomes, tell } = &mut *entries;
+        if let Some(entry @ None) = outcomes.get_mut(index) {
+            tell(index, entry.insert(outcome));
+        }
+    }
+
+    /// One outcome for each recipient. `missing` is that of a recipient without one.
+    pub(super) fn finish(self, missing: RecipientStatus) -> Vec<RecipientOutcome> {
+        let entries = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let outcomes = entries.outcomes.into_iter();
+        outcomes.map(|it| it.unwrap_or(RecipientOutcome::undialled(missing))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smtp_proto::wire::reply::Reply;
+
+    use super::queue_id;
+
+    #[test]
+    fn queue_ids_of_common_servers_are_found() {
+        for (line, id) in [
+            ("250 2.0.0 Ok: queued as 4XyZ12\r\n", Some("4XyZ12")),
+            ("250 OK id=1uABcd-000000001Ab-2XyZ\r\n", Some("1uABcd-000000001Ab-2XyZ")),
+            ("250-2.0.0 thanks\r\n250 2.0.0 Ok: queued as <77>.\r\n", Some("77")),
+            ("250 kept\r\n", None),
+            ("250 queued as \r\n", None),
+        ] {
+            let reply = Reply::parse(line.as_bytes()).unwrap().unwrap().to_buf();
+            assert_eq!(queue_id(&reply), id, "{line}");
+        }
     }
 }

@@ -12,7 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
-use smtp_proto::route::{Route, Targets};
+use smtp_proto::route::Targets;
+use smtp_proto::server;
 use smtp_proto::stamp::Date;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::body::Runs;
@@ -20,13 +21,13 @@ use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
-use smtp_proto::{client, server};
 use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
-use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
+use smtp_tls_policy::rules::{IdentityId, OutboundConnector, OutboundConnectors, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Skip, deliver};
+use smtp_tokio_adapter::lookups::Lookups;
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Sender, Skip};
 use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -209,12 +210,20 @@ pub fn outbound(pki: &Pki) -> Outbound {
 pub fn outbound_with(pki: &Pki, tls: ClientTls) -> Outbound {
     let mut timeouts = Timeouts::default();
     timeouts.handshake = Duration::from_secs(2);
-    let config = {
-        let mut config = client::ClientConfig::new("client.test.example".parse().unwrap());
-        config.timeouts = timeouts;
-        config
-    };
-    Outbound::new(Arc::new(config), Arc::new(tls), pki.trust())
+    Outbound::new("client.test.example".parse().unwrap(), provider(), pki.trust())
+        .with_smtp(|smtp| smtp.timeouts = timeouts)
+        .with_tls(tls)
+}
+
+/// A sender whose connectors send all mail opportunistically.
+pub fn sender<L: Lookups>(pki: &Pki, lookups: L, port: u16) -> Sender<L> {
+    sender_of(outbound(pki), lookups, port)
+}
+
+pub fn sender_of<L: Lookups>(outbound: Outbound, lookups: L, port: u16) -> Sender<L> {
+    let connectors = OutboundConnectors::new(vec![connector(Posture::Opportunistic)]).unwrap();
+    let sender = Sender::new(outbound, Arc::new(connectors), lookups).unwrap();
+    sender.with_route(|route| route.port = port)
 }
 
 pub struct Loopback {
@@ -259,7 +268,14 @@ pub async fn send_to(
 ) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = address.port();
-    let route = Route::new(Targets::Host(HOST.parse().unwrap()), recipients.len(), &config);
-    deliver(outbound, route, &Loopback { plan, identity }, &envelope(recipients), &message.into())
+    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
+    outbound
+        .send_along(
+            targets,
+            &config,
+            &Loopback { plan, identity },
+            &envelope(recipients),
+            &message.into(),
+        )
         .await
 }

@@ -8,10 +8,9 @@ use bytes::Bytes;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
-use smtp_proto::client;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Route, Targets};
+use smtp_proto::route::{RecipientStatus, Targets};
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::BodyType;
@@ -22,9 +21,7 @@ use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::trace::{Channel, HopVerdict, trace};
 use smtp_tls_policy::{Host, Namespace, Reason};
-use smtp_tokio_adapter::{
-    Candidate, Connection, End, Hosts, Outbound, Report, Skip, Spoken, Target, deliver,
-};
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, OutcomeBuf, Report, Skip, Spoken, Target};
 use tokio::net::TcpStream;
 
 use crate::peers::{Lab, Peer, Server, Suite, lab, start, start_plain, unique};
@@ -92,9 +89,9 @@ impl How {
         }
         let mut timeouts = Timeouts::default();
         timeouts.handshake = Duration::from_secs(20);
-        let mut config = client::ClientConfig::new("client.test.example".parse().unwrap());
-        config.timeouts = timeouts;
-        Outbound::new(Arc::new(config), Arc::new(tls), Arc::new(trust))
+        Outbound::new("client.test.example".parse().unwrap(), provider(), Arc::new(trust))
+            .with_smtp(|smtp| smtp.timeouts = timeouts)
+            .with_tls(tls)
     }
 }
 
@@ -175,12 +172,12 @@ fn send(lab: &Lab, server: &Server, how: &How, mail: &Mail) -> Report {
 fn send_to(lab: &Lab, server: &Server, how: &How, mail: &Mail, recipients: &[&str]) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = server.address.port();
-    let route = Route::new(Targets::Host(HOST.parse().unwrap()), recipients.len(), &config);
+    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
     let hosts = Loopback { plan: how.plan(), identity: how.connector().identity };
     let message = Bytes::from(mail.text.clone());
-    runtime().block_on(deliver(
-        &how.outbound(lab),
-        route,
+    runtime().block_on(how.outbound(lab).send_along(
+        targets,
+        &config,
         &hosts,
         &mail.envelope(recipients),
         &message,
@@ -198,7 +195,7 @@ fn delivers(
 ) -> String {
     let (how, mail) = (how.into(), Mail::new());
     let report = send(lab, server, &how, &mail);
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{}: {report:#?}", how.posture);
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{}: {report:#?}", how.posture);
     assert_eq!(report.attempts.len(), connections, "{report:#?}");
     let decision = &report.attempts.last().unwrap().decision;
     assert_eq!(decision.reason, reason, "{}: {}", how.posture, decision.sentence);
@@ -249,7 +246,7 @@ fn delivers(
 fn refuses(lab: &Lab, server: &Server, how: impl Into<How>, reason: Reason, word: RecipientStatus) {
     let (how, mail) = (how.into(), Mail::new());
     let report = send(lab, server, &how, &mail);
-    assert_eq!(report.words, [word], "{}: {report:#?}", how.posture);
+    assert_eq!(report.statuses(), [word], "{}: {report:#?}", how.posture);
     assert_eq!(report.attempts.last().unwrap().decision.reason, reason, "{report:#?}");
     let stored = server.texts();
     assert!(!stored.iter().any(|message| message.contains(&mail.mark)), "{stored:?}");
@@ -428,35 +425,30 @@ fn postfix_takes_many_messages_over_one_connection() {
     mails[7].text = mails[7].text.replace("One line.", &format!("{large}One line."));
     runtime().block_on(async {
         let (plan, host) = (how.plan(), Host::parse(HOST).unwrap());
-        let target = Target {
-            host: &host,
-            plan: &plan,
-            identity: None,
-            credentials: None,
-            retry_in_clear: false,
-        };
+        let target = Target::new(&host, &plan);
         let stream = TcpStream::connect(server.address).await.unwrap();
-        let (decision, connection) = Connection::open(&how.outbound(lab), &target, stream).await;
+        let connection = how.outbound(lab).open(&target, stream).await.unwrap();
+        let decision = connection.decision().clone();
         assert_eq!(decision.reason, Reason::TlsOk);
-        let mut connection = connection.unwrap();
+        let mut connection = connection;
         for mail in &mails {
             let envelope = Arc::new(mail.envelope(&[RECIPIENT]));
             let delivery = connection.send(envelope, &mut mail.text.as_bytes()).await;
-            assert!(matches!(delivery.end, Ok(End::Accepted(_))), "{delivery:?}");
+            assert!(matches!(delivery.end, Ok(OutcomeBuf::Accepted(_))), "{delivery:?}");
         }
         // SIZE says so before anything is sent (RFC 1870, 6.1), and the connection goes on.
         let mut too_large = mails[0].envelope(&[RECIPIENT]);
         too_large.size = Some(2_000_001);
         let delivery = connection.send(Arc::new(too_large), &mut mails[0].text.as_bytes()).await;
-        assert_eq!(delivery.word(0), Some(bounced(3, 4)), "{delivery:?}");
+        assert_eq!(delivery.status(0), Some(bounced(3, 4)), "{delivery:?}");
         let undeliverable = mails[0].envelope(&["reader@elsewhere.example"]);
         let delivery =
             connection.send(Arc::new(undeliverable), &mut mails[0].text.as_bytes()).await;
-        assert_eq!(delivery.end.unwrap(), End::NoRecipients);
+        assert_eq!(delivery.end.unwrap(), OutcomeBuf::NoRecipients);
         let last = Mail::new();
         let delivery =
             connection.send(Arc::new(last.envelope(&[RECIPIENT])), &mut last.text.as_bytes()).await;
-        assert!(matches!(delivery.end, Ok(End::Accepted(_))), "{delivery:?}");
+        assert!(matches!(delivery.end, Ok(OutcomeBuf::Accepted(_))), "{delivery:?}");
         connection.quit().await;
         mails.push(last);
     });
@@ -475,7 +467,7 @@ fn postfix_has_a_word_on_each_of_many_recipients() {
     recipients[299] = "reader@elsewhere.example";
     let mail = Mail::new();
     let report = send_to(lab, &server, &Posture::Verified.into(), &mail, &recipients);
-    for (index, word) in report.words.iter().enumerate() {
+    for (index, word) in report.statuses().iter().enumerate() {
         let expected =
             if index == 5 || index == 299 { bounced(7, 1) } else { RecipientStatus::Delivered };
         assert_eq!(*word, expected, "recipient {index}");

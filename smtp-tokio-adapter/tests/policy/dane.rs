@@ -13,7 +13,7 @@ async fn alias_is_asked_for_by_the_tlsa_base_domain() {
     world.zone.add_tlsa(&expanded, port, record);
     let (sender, first, _) = world.sender();
     let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(*first.sni.lock().unwrap(), [Some("host.example.net".into())]);
     let decision = &report.attempts[0].decision;
     assert!(decision.sentence.contains("DANE for host.example.net"), "{}", decision.sentence);
@@ -27,7 +27,7 @@ async fn a_host_whose_tlsa_records_cannot_be_had_is_not_dialled_and_the_next_one
         world.zone.tlsa.insert(world.tlsa(HOST), DnsAnswer::none(broken));
         let (sender, first, second) = world.sender();
         let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
-        assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
         assert_eq!(reason(&report), Some(Reason::TlsaLookupFailed));
         assert_eq!((first.connections(), second.connections()), (0, 1));
     }
@@ -43,7 +43,7 @@ async fn a_wrong_certificate_under_dane_is_a_deferral_and_no_clear_text() {
     }
     let (sender, first, second) = world.sender();
     let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
-    assert_eq!(report.words, [RecipientStatus::Deferred(status(4, 7, 5))]);
+    assert_eq!(report.statuses(), [RecipientStatus::Deferred(status(4, 7, 5))]);
     assert_eq!(report.attempts.len(), 2);
     assert!(report.attempts.iter().all(|it| it.decision.reason == Reason::DaneMismatch));
     assert!(first.messages().is_empty() && second.messages().is_empty());
@@ -53,8 +53,8 @@ async fn a_wrong_certificate_under_dane_is_a_deferral_and_no_clear_text() {
 async fn unsigned_zone_is_not_asked_for_tlsa_records() {
     let (sender, ..) = World::new(DnsStatus::Insecure).await.sender();
     let report = send(&sender, &connector(Posture::Deterministic), &plain()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered]);
-    let asked = sender.lookups.asked();
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
+    let asked = sender.lookups().asked();
     assert!(asked.iter().all(|question| !question.starts_with("TLSA")), "{asked:?}");
 }
 
@@ -76,7 +76,7 @@ async fn mandatory_dane_goes_on_to_the_host_that_has_records() {
     world.zone.add_tlsa(&name(BACKUP), port, key);
     let (sender, first, _) = world.sender();
     let report = send(&sender, &connector(Posture::DaneOnly), &plain()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(reason(&report), Some(Reason::DaneRequired));
     assert_eq!((first.connections(), third.messages()), (0, vec![(false, true)]));
 }
@@ -90,7 +90,7 @@ async fn the_domain_itself_is_its_host_where_there_are_no_mx_records() {
     world.zone.add_tlsa(&name(DOMAIN), port, record);
     let (sender, first, _) = world.sender();
     let report = send(&sender, &connector(Posture::DaneOnly), &plain()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(*first.sni.lock().unwrap(), [Some(DOMAIN.into())]);
 }
 
@@ -99,17 +99,17 @@ async fn a_secure_smart_host_may_be_held_to_its_tlsa_records() {
     let mut world = World::new(DnsStatus::Secure).await;
     let (port, record) = (world.port, world.end_entity());
     world.zone.add_tlsa(&name(HOST), port, record);
-    let (mut sender, first, _) = world.sender();
+    let (sender, first, _) = world.sender();
     // The smart host's own port counts.
-    sender.route.port = 1;
+    let sender = sender.with_route(|route| route.port = 1);
     let mut only = connector(Posture::DaneOnly);
     let mut smart_host = SmartHost::new(Host::parse(HOST).unwrap());
     (smart_host.port, smart_host.secure) = (port, true);
     only.smart_host = Some(smart_host);
     let report = send(&sender, &only, &plain()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(first.messages(), [(false, true)]);
-    let asked = sender.lookups.asked();
+    let asked = sender.lookups().asked();
     assert!(asked.contains(&format!("TXT _mta-sts.{HOST}")), "{asked:?}");
     assert!(!asked.iter().any(|question| question.starts_with("MX")), "{asked:?}");
 }
@@ -121,9 +121,9 @@ async fn dane_that_is_switched_off_asks_nothing() {
     let (sender, first, _) = world.sender();
     let mut off = connector(Posture::Opportunistic);
     off.dane = DaneRule::Off;
-    assert_eq!(send(&sender, &off, &plain()).await.words, [RecipientStatus::Delivered]);
+    assert_eq!(send(&sender, &off, &plain()).await.statuses(), [RecipientStatus::Delivered]);
     assert_eq!(first.messages(), [(false, true)]);
-    assert!(sender.lookups.asked().iter().all(|question| !question.starts_with("TLSA")));
+    assert!(sender.lookups().asked().iter().all(|question| !question.starts_with("TLSA")));
 }
 
 /// RFC 7672, section 2.2.2, "Insecure CNAME": the zone of the alias may be signed although what it
@@ -147,9 +147,9 @@ async fn a_signed_alias_of_an_unsigned_host_has_tlsa_records_of_its_own() {
         } else {
             RecipientStatus::Delivered
         };
-        assert_eq!(report.words, [expected]);
+        assert_eq!(report.statuses(), [expected]);
         let tlsa: Vec<_> =
-            sender.lookups.asked().into_iter().filter(|it| it.starts_with("TLSA")).collect();
+            sender.lookups().asked().into_iter().filter(|it| it.starts_with("TLSA")).collect();
         assert_eq!(tlsa, if asked { vec![format!("TLSA {owner}")] } else { vec![] });
     }
     // A look-up that fails makes the host unreachable.
@@ -162,7 +162,7 @@ async fn a_signed_alias_of_an_unsigned_host_has_tlsa_records_of_its_own() {
     let (sender, first, _) = world.sender();
     let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
     assert_eq!(
-        (report.words[0], first.connections()),
+        (report.statuses()[0], first.connections()),
         (RecipientStatus::Deferred(status(4, 7, 5)), 0)
     );
 }

@@ -30,7 +30,7 @@ async fn mx_with_an_underscore_is_delivered_to_under_every_posture() {
     ] {
         let (sender, first, _) = world().await.sender();
         let report = send(&sender, &connector(posture), &plain()).await;
-        assert_eq!(report.words, [RecipientStatus::Delivered], "{posture} {report:?}");
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{posture} {report:?}");
         assert_eq!(first.messages(), [(false, posture != Posture::None)]);
     }
 }
@@ -42,7 +42,7 @@ async fn tlsa_record_of_a_host_with_an_underscore_authenticates_it() {
     world.zone.add_tlsa(&name(UNDERSCORE), port, record);
     let (sender, first, _) = world.sender();
     let report = send(&sender, &connector(Posture::DaneOnly), &plain()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(first.messages(), [(false, true)]);
     assert_eq!(first.sni.lock().unwrap()[..], [Some(UNDERSCORE.to_owned())]);
 }
@@ -56,6 +56,6 @@ async fn smart_host_with_an_underscore_is_dialled() {
     connector.smart_host = Some(smart_host);
     let (sender, first, _) = world.sender();
     let report = send(&sender, &connector, &plain()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(first.messages(), [(false, true)]);
 }

@@ -34,7 +34,8 @@ async fn every_connection_is_reported_once() {
     assert_eq!(delivered.policy.strings()[2], "mx: backup.test.example");
     // A sender who has asked for no policy tells of none.
     let (domain, envelope) = (Host::parse(DOMAIN).unwrap(), plain());
-    let mail = Mail::new(&everybody, &domain, &envelope, &MESSAGE).tls_required_no(true);
+    let mut mail = Mail::new(&everybody, &domain, &envelope, &MESSAGE);
+    mail.tls_required_no = true;
     assert_eq!(sessions(&deliver(&sender, &mail).await), []);
 
     // TLS that breaks is told once, and not again for the clear text that follows, now or while it

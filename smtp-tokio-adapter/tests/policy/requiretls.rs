@@ -9,19 +9,19 @@ async fn mail_carries_requiretls_where_the_server_offers_it_and_goes_nowhere_els
     let world = World::with(DnsStatus::Secure, with_requiretls(false), with_requiretls(true)).await;
     let (sender, first, second) = world.sender();
     let report = send(&sender, &everybody, &requiretls()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(report.attempts[0].decision.reason, Reason::RequiretlsUnsupported);
     assert_eq!((first.connections(), first.messages()), (1, vec![]));
     assert_eq!(second.messages(), [(true, true)]);
     // A message without the wish goes to the first, and does not carry it to the second.
-    assert_eq!(send(&sender, &everybody, &plain()).await.words, [RecipientStatus::Delivered]);
+    assert_eq!(send(&sender, &everybody, &plain()).await.statuses(), [RecipientStatus::Delivered]);
     assert_eq!(first.messages(), [(false, true)]);
 
     let world =
         World::with(DnsStatus::Secure, with_requiretls(false), with_requiretls(false)).await;
     let (sender, first, second) = world.sender();
     let report = send(&sender, &everybody, &requiretls()).await;
-    assert_eq!(report.words, [RecipientStatus::Bounced(status(5, 7, 30))]);
+    assert_eq!(report.statuses(), [RecipientStatus::Bounced(status(5, 7, 30))]);
     assert_eq!((first.connections(), second.connections()), (1, 1));
     assert!(first.messages().is_empty() && second.messages().is_empty());
 }
@@ -33,14 +33,17 @@ async fn requiretls_wants_hosts_for_which_dnssec_or_mta_sts_vouches() {
     let everybody = connector(Posture::Opportunistic);
     let (sender, first, second) = offering().await.sender();
     let report = send(&sender, &everybody, &requiretls()).await;
-    assert_eq!(report.words, [RecipientStatus::Bounced(status(5, 7, 10))]);
+    assert_eq!(report.statuses(), [RecipientStatus::Bounced(status(5, 7, 10))]);
     assert_eq!(reason(&report), Some(Reason::RequiretlsMxInsecure));
     assert_eq!((first.connections(), second.connections()), (0, 0));
 
     let mut world = offering().await;
     world.zone.publish_sts(&name(DOMAIN), "1", ENFORCE);
     let (sender, first, second) = world.sender();
-    assert_eq!(send(&sender, &everybody, &requiretls()).await.words, [RecipientStatus::Delivered]);
+    assert_eq!(
+        send(&sender, &everybody, &requiretls()).await.statuses(),
+        [RecipientStatus::Delivered]
+    );
     assert_eq!((first.connections(), second.messages()), (0, vec![(true, true)]));
 }
 
@@ -53,14 +56,14 @@ async fn a_bounce_carries_requiretls_where_it_can_and_is_not_stopped_where_it_ca
         let world = World::with(DnsStatus::Insecure, with_requiretls(offered), smtp()).await;
         let (sender, first, _) = world.sender();
         let report = send(&sender, &connector(Posture::Opportunistic), &bounce).await;
-        assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
         assert_eq!(first.messages(), [(offered, true)]);
     }
     // What is offered in clear text does not count.
     let config = server::ServerConfig { starttls: server::StartTls::No, ..with_requiretls(true) };
     let (sender, first, _) = World::with(DnsStatus::Insecure, config, smtp()).await.sender();
     assert_eq!(
-        send(&sender, &connector(Posture::Opportunistic), &bounce).await.words,
+        send(&sender, &connector(Posture::Opportunistic), &bounce).await.statuses(),
         [RecipientStatus::Delivered]
     );
     assert_eq!(first.messages(), [(false, false)]);
@@ -107,7 +110,7 @@ async fn server_without_requiretls_gets_quit() {
         let report = send(&sender, &connector(Posture::Opportunistic), &requiretls()).await;
         let (class, subject, detail) = final_status;
         assert_eq!(
-            report.words,
+            report.statuses(),
             [RecipientStatus::Bounced(status(class, subject, detail))],
             "{report:?}"
         );
@@ -121,21 +124,15 @@ async fn a_plan_made_without_requiretls_sends_no_message_with_it() {
     let world = World::with(DnsStatus::Secure, with_requiretls(true), smtp()).await;
     let address = SocketAddr::new(loopback(1), world.port);
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
-    let target = Target {
-        host: &host,
-        plan: &plan,
-        identity: None,
-        credentials: None,
-        retry_in_clear: false,
-    };
+    let target = Target::new(&host, &plan);
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let mut connection = Connection::open(&outbound(&world.pki), &target, stream).await.1.unwrap();
+    let mut connection = outbound(&world.pki).open(&target, stream).await.unwrap();
     let delivery = connection.send(Arc::new(requiretls()), &mut &MESSAGE[..]).await;
     assert!(matches!(delivery.end, Err(Failure::OtherMessage)), "{delivery:?}");
-    assert_eq!(delivery.word(0), Some(RecipientStatus::Deferred(status(4, 3, 0))));
+    assert_eq!(delivery.status(0), Some(RecipientStatus::Deferred(status(4, 3, 0))));
     // The connection is none the worse for it.
     let delivery = connection.send(Arc::new(plain()), &mut &MESSAGE[..]).await;
-    assert_eq!(delivery.word(0), Some(RecipientStatus::Delivered));
+    assert_eq!(delivery.status(0), Some(RecipientStatus::Delivered));
     assert_eq!(world.first.messages(), [(false, true)]);
 }
 
@@ -153,9 +150,10 @@ async fn tls_required_no_lifts_what_is_published_and_not_what_the_administrator_
     let (domain, envelope) = (Host::parse(DOMAIN).unwrap(), plain());
     let (sender, first, _) = world().await.sender();
     let everybody = connector(Posture::Opportunistic);
-    let mail = Mail::new(&everybody, &domain, &envelope, &MESSAGE).tls_required_no(true);
+    let mut mail = Mail::new(&everybody, &domain, &envelope, &MESSAGE);
+    mail.tls_required_no = true;
     let report = deliver(&sender, &mail).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     // TLS is tried all the same.
     assert_eq!(first.messages(), [(false, true)]);
 
@@ -164,8 +162,9 @@ async fn tls_required_no_lifts_what_is_published_and_not_what_the_administrator_
     let (sender, _, second) = world.sender();
     // Its certificate is for another name.
     let verified = connector(Posture::Verified);
-    let mail = Mail::new(&verified, &domain, &envelope, &MESSAGE).tls_required_no(true);
+    let mut mail = Mail::new(&verified, &domain, &envelope, &MESSAGE);
+    mail.tls_required_no = true;
     let report = deliver(&sender, &mail).await;
-    assert_eq!(report.words, [RecipientStatus::Deferred(status(4, 7, 5))], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Deferred(status(4, 7, 5))], "{report:?}");
     assert!(second.messages().is_empty());
 }

@@ -16,10 +16,10 @@ async fn refusal_of_the_whole_domain_dials_no_host() {
     let (sender, first, second) = world.sender();
     let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
     assert_eq!(
-        (report.words.as_slice(), reason(&report)),
+        (report.statuses().as_slice(), reason(&report)),
         (&[RecipientStatus::Deferred(status(4, 4, 3))][..], Some(Reason::MxLookupFailed))
     );
-    assert_eq!(sender.lookups.asked(), ["MX test.example"]);
+    assert_eq!(sender.lookups().asked(), ["MX test.example"]);
     assert_eq!((first.connections(), second.connections()), (0, 0));
 
     // RFC 7672, section 2.2.1: mandatory DANE, and unsigned MX records to hosts that would do.
@@ -30,10 +30,10 @@ async fn refusal_of_the_whole_domain_dials_no_host() {
     let (sender, first, second) = world.sender();
     let report = send(&sender, &connector(Posture::DaneOnly), &plain()).await;
     assert_eq!(
-        (report.words.as_slice(), reason(&report)),
+        (report.statuses().as_slice(), reason(&report)),
         (&[RecipientStatus::Deferred(status(4, 7, 5))][..], Some(Reason::MxInsecure))
     );
-    assert_eq!(sender.lookups.asked(), ["MX test.example"]);
+    assert_eq!(sender.lookups().asked(), ["MX test.example"]);
     assert_eq!((first.connections(), second.connections()), (0, 0));
 
     // P1: what the administrator wants cannot be looked up.
@@ -44,10 +44,10 @@ async fn refusal_of_the_whole_domain_dials_no_host() {
     mail.policy = smtp_tls_policy::plan::Policy::Unavailable;
     let report = deliver(&sender, &mail).await;
     assert_eq!(
-        (report.words.as_slice(), reason(&report)),
+        (report.statuses().as_slice(), reason(&report)),
         (&[RecipientStatus::Deferred(status(4, 7, 5))][..], Some(Reason::PolicyUnavailable))
     );
-    assert_eq!(sender.lookups.asked(), [""; 0]);
+    assert_eq!(sender.lookups().asked(), [""; 0]);
 }
 
 /// The host with the good certificate cannot be judged, and the next one would take the mail in
@@ -62,7 +62,7 @@ async fn missing_roots_defer_and_no_host_gets_the_mail_in_clear_text() {
     // The second time as the first: this host is not remembered to have broken TLS.
     for connections in 1..=2 {
         let report = send(&sender, &lost, &plain()).await;
-        assert_eq!(report.words, [RecipientStatus::Deferred(status(4, 3, 5))]);
+        assert_eq!(report.statuses(), [RecipientStatus::Deferred(status(4, 3, 5))]);
         assert_eq!((first.connections(), second.connections()), (connections, 0));
         assert_eq!((first.messages(), second.messages()), (vec![], vec![]));
         assert!(!report.clear_next_run);
@@ -78,7 +78,7 @@ async fn missing_roots_defer_and_no_host_gets_the_mail_in_clear_text() {
     let mut lax = connector(Posture::Opportunistic);
     lax.roots = RootsId::new("lost");
     let report = send(&sender, &lax, &plain()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered]);
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
     assert_eq!(first.messages(), [(false, true)]);
 }
 
@@ -91,7 +91,7 @@ async fn look_ups_that_fail_keep_their_statuses() {
         let (sender, first, _) = world.sender();
         let report = send(&sender, &connector(Posture::Deterministic), &plain()).await;
         assert_eq!(first.connections(), 0);
-        report.words[0]
+        report.statuses()[0]
     };
     let no_domain = world(|zone| {
         drop(zone.mx.insert(name(DOMAIN), DnsAnswer::no_such_name(DnsStatus::Secure)))
@@ -103,7 +103,7 @@ async fn look_ups_that_fail_keep_their_statuses() {
         let mut world = World::new(DnsStatus::Secure).await;
         world.zone.mx.insert(name(DOMAIN), null);
         let (sender, ..) = world.sender();
-        send(&sender, &connector(Posture::Deterministic), &plain()).await.words[0]
+        send(&sender, &connector(Posture::Deterministic), &plain()).await.statuses()[0]
     };
     assert_eq!(null_mx, RecipientStatus::Bounced(status(5, 1, 10)));
     let no_address = world(|zone| drop(zone.ipv4.remove(&name(HOST)))).await;
@@ -128,7 +128,7 @@ async fn failed_aaaa_of_an_unsigned_host_is_delivered_by_a_under_every_posture()
             world.zone.ipv6.insert(name(HOST), DnsAnswer::none(failure));
             let (sender, first, _) = world.sender();
             let report = send(&sender, &connector(posture), &plain()).await;
-            assert_eq!(report.words, [RecipientStatus::Delivered], "{posture} {report:?}");
+            assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{posture} {report:?}");
             assert_eq!(first.connections(), 1);
             let failures = report.sessions().flat_map(|session| &session.failures);
             assert_eq!(failures.count(), 0, "nothing speaks of DNSSEC");
@@ -143,9 +143,9 @@ async fn an_address_literal_is_dialled_without_a_question() {
         (Host::parse("[127.0.0.1]").unwrap(), envelope(&["reader@[127.0.0.1]"]));
     let everybody = connector(Posture::Opportunistic);
     let report = deliver(&sender, &Mail::new(&everybody, &domain, &envelope, &MESSAGE)).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(first.messages(), [(false, true)]);
-    assert_eq!(sender.lookups.asked(), [""; 0]);
+    assert_eq!(sender.lookups().asked(), [""; 0]);
 }
 
 /// Answers STARTTLS with 220 and then with anything but TLS; takes mail in clear text.
@@ -197,7 +197,7 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
             .iter()
             .map(|it| (it.decision.channel, it.decision.reason))
             .collect::<Vec<_>>();
-        (report.words[0], all)
+        (report.statuses()[0], all)
     };
     let (tls, clear) = (Spoken::Tls, Spoken::Clear);
     let everybody = connector(Posture::Opportunistic);
@@ -211,7 +211,7 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
     );
     // An address that cannot be reached is not why the next one gets clear text.
     sender
-        .lookups
+        .lookups_mut()
         .ipv4
         .get_mut(&name(HOST))
         .unwrap()
@@ -220,7 +220,7 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
     let third = send(&sender, &everybody, &plain()).await;
     let expected = vec![(clear, Reason::Undecided), (clear, Reason::RememberedBroken)];
     assert_eq!(spoken(&third), (RecipientStatus::Delivered, expected));
-    sender.lookups.ipv4.get_mut(&name(HOST)).unwrap().records.remove(0);
+    sender.lookups_mut().ipv4.get_mut(&name(HOST)).unwrap().records.remove(0);
     // A connector that would rather wait does not use what was learnt.
     let mut patient = everybody.clone();
     patient.yields.broken = Yield::Never;
@@ -255,10 +255,10 @@ async fn a_refusal_that_ends_the_domain_leaves_no_next_host() {
     let targets = route::Targets::Mx { domain: DOMAIN.parse().unwrap(), records };
     let mut config = route::RouteConfig::default();
     config.port = world.port;
-    let route = route::Route::new(targets, 1, &config);
+
     let hosts = Ends(plan_for(&connector(Posture::Opportunistic), false));
     let report =
-        smtp_tokio_adapter::deliver(&outbound(&world.pki), route, &hosts, &plain(), &MESSAGE).await;
-    assert_eq!(report.words, [RecipientStatus::Deferred(status(4, 7, 5))]);
+        outbound(&world.pki).send_along(targets, &config, &hosts, &plain(), &MESSAGE).await;
+    assert_eq!(report.statuses(), [RecipientStatus::Deferred(status(4, 7, 5))]);
     assert_eq!((report.skipped.len(), world.second.connections()), (1, 0));
 }

@@ -14,7 +14,7 @@ async fn a_host_outside_the_mta_sts_policy_is_passed_over_in_its_turn() {
     world.zone.publish_sts(&name(DOMAIN), "1", ENFORCE);
     let (sender, first, second) = world.sender();
     let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
-    assert_eq!(report.words, [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(
         (report.skipped[0].0.as_str(), reason(&report)),
         (HOST, Some(Reason::StsMxMismatch))
@@ -30,17 +30,21 @@ async fn a_cached_mta_sts_policy_holds_while_its_record_is_suppressed() {
     let record = name("_mta-sts.test.example");
     let everybody = connector(Posture::Opportunistic);
     let deferred = [RecipientStatus::Deferred(status(4, 7, 5))];
-    assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
+    assert_eq!(send(&sender, &everybody, &plain()).await.statuses(), deferred);
     for suppressed in [DnsAnswer::none(DnsStatus::Failed), DnsAnswer::none(DnsStatus::Insecure)] {
-        sender.lookups.txt.insert(record.clone(), suppressed);
-        assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
+        sender.lookups_mut().txt.insert(record.clone(), suppressed);
+        assert_eq!(send(&sender, &everybody, &plain()).await.statuses(), deferred);
     }
     assert_eq!((first.connections(), second.connections()), (0, 0));
     // The domain takes its policy back in the way that there is for it (RFC 8461, section 8.3).
-    sender.lookups.publish_sts(&name(DOMAIN), "2", "version: STSv1\nmode: none\nmax_age: 86400\n");
-    assert_eq!(send(&sender, &everybody, &plain()).await.words, [RecipientStatus::Delivered]);
+    sender.lookups_mut().publish_sts(
+        &name(DOMAIN),
+        "2",
+        "version: STSv1\nmode: none\nmax_age: 86400\n",
+    );
+    assert_eq!(send(&sender, &everybody, &plain()).await.statuses(), [RecipientStatus::Delivered]);
     let fetches =
-        sender.lookups.asked().iter().filter(|question| question.starts_with("GET")).count();
+        sender.lookups().asked().iter().filter(|question| question.starts_with("GET")).count();
     assert_eq!(fetches, 2);
 }
 
@@ -60,20 +64,22 @@ async fn a_policy_survives_in_the_store_and_is_refreshed_in_the_background() {
     let sender = with_store(sender);
     assert_eq!(sender.refresh().await, None);
     let deferred = [RecipientStatus::Deferred(status(4, 7, 5))];
-    assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
+    assert_eq!(send(&sender, &everybody, &plain()).await.statuses(), deferred);
     let due = sender.refresh().await.expect("a day later");
 
     // Another process, another day, and an attacker suppresses the record.
     let world = World::new(DnsStatus::Insecure).await;
-    let (mut sender, ..) = world.sender();
     let tls = ClientTls::new(provider()).with_time_provider(Arc::new(At(due)));
-    sender.outbound.tls = Arc::new(tls);
-    let sender = with_store(sender);
-    assert_eq!(send(&sender, &everybody, &plain()).await.words, deferred);
+    let sender = with_store(crate::common::sender_of(
+        crate::common::outbound_with(&world.pki, tls),
+        world.zone,
+        world.port,
+    ));
+    assert_eq!(send(&sender, &everybody, &plain()).await.statuses(), deferred);
     // The refresh asks for the record, finds none, and comes again.
-    let before = sender.lookups.asked().len();
+    let before = sender.lookups().asked().len();
     assert!(sender.refresh().await.is_some_and(|next| next > due));
-    assert_eq!(sender.lookups.asked()[before..], ["TXT _mta-sts.test.example"]);
+    assert_eq!(sender.lookups().asked()[before..], ["TXT _mta-sts.test.example"]);
 }
 
 /// A clock that stands.
@@ -114,20 +120,19 @@ impl Lookups for Slow {
 async fn no_mail_goes_without_a_policy_that_is_being_fetched() {
     let mut world = World::new(DnsStatus::Insecure).await;
     world.zone.publish_sts(&name(DOMAIN), "1", &ENFORCE.replace("backup", "elsewhere"));
-    let mut sender = Sender::new(outbound(&world.pki), Slow(world.zone));
-    sender.route.port = world.port;
+    let sender = crate::common::sender(&world.pki, Slow(world.zone), world.port);
     let sender = Arc::new(sender);
     let deliver = || {
         let sender = Arc::clone(&sender);
         tokio::spawn(async move {
             let (everybody, domain) =
                 (connector(Posture::Opportunistic), Host::parse(DOMAIN).unwrap());
-            sender.deliver(&Mail::new(&everybody, &domain, &plain(), &MESSAGE)).await
+            sender.send_mail(&Mail::new(&everybody, &domain, &plain(), &MESSAGE)).await.unwrap()
         })
     };
     // The delivery that fetches is given up half-way, and another one does.
     let first = deliver();
-    while sender.lookups.0.asked().is_empty() {
+    while sender.lookups().0.asked().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let others = [deliver(), deliver(), deliver()];
@@ -138,10 +143,10 @@ async fn no_mail_goes_without_a_policy_that_is_being_fetched() {
             .await
             .expect("no long wait")
             .unwrap();
-        assert_eq!(report.words, [RecipientStatus::Deferred(status(4, 7, 5))]);
+        assert_eq!(report.statuses(), [RecipientStatus::Deferred(status(4, 7, 5))]);
     }
     assert_eq!((world.first.connections(), world.second.connections()), (0, 0));
     let fetches =
-        sender.lookups.0.asked().iter().filter(|question| question.starts_with("GET")).count();
+        sender.lookups().0.asked().iter().filter(|question| question.starts_with("GET")).count();
     assert_eq!(fetches, 1);
 }

@@ -25,7 +25,7 @@ pub use smtp_tls_policy::sts;
 pub use smtp_tls_policy::tls::ClientTls;
 pub use smtp_tls_policy::{Domain, Host, Reason};
 pub use smtp_tokio_adapter::lookups::Zone;
-pub use smtp_tokio_adapter::{Connection, Failure, Mail, Report, Sender, Spoken, Target};
+pub use smtp_tokio_adapter::{Failure, Mail, Report, Sender, Spoken, Target};
 pub use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
 pub use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 pub use tokio::net::TcpListener;
@@ -193,8 +193,7 @@ impl World {
     }
 
     pub fn sender(self) -> (Sender<Zone>, Arc<Seen>, Arc<Seen>) {
-        let mut sender = Sender::new(outbound(&self.pki), self.zone);
-        sender.route.port = self.port;
+        let sender = crate::common::sender(&self.pki, self.zone, self.port);
         (sender, self.first, self.second)
     }
 }
@@ -209,7 +208,10 @@ pub async fn send(
 }
 
 pub async fn deliver(sender: &Sender<Zone>, mail: &Mail<'_, Bytes>) -> Report {
-    tokio::time::timeout(Duration::from_secs(20), sender.deliver(mail)).await.expect("no hang")
+    tokio::time::timeout(Duration::from_secs(20), sender.send_mail(mail))
+        .await
+        .expect("no hang")
+        .unwrap()
 }
 
 pub fn plain() -> Envelope {

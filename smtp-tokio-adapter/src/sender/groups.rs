@@ -1,0 +1,77 @@
+//! The recipients of an envelope, by domain and connector.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use smtp_proto::client::{Envelope, Recipient};
+use smtp_tls_policy::Host;
+use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors};
+
+/// Most groups of one message that are sent at the same time.
+const AT_ONCE: usize = 8;
+
+/// Recipients that share a next hop.
+pub(super) struct Group<'a> {
+    pub(super) connector: &'a OutboundConnector,
+    /// Their domain; that of the first one where a smart host serves several.
+    pub(super) domain: Host,
+    /// Their indices in the envelope.
+    pub(super) indices: Vec<usize>,
+}
+
+/// The domain of a recipient; none for `<Postmaster>` and for what is no name of the DNS.
+pub(super) fn domain_of(recipient: &Recipient) -> Option<Host> {
+    let path = recipient.path.borrow();
+    Host::parse(path.mailbox()?.domain().as_str()).ok()
+}
+
+/// Groups recipients by domain, or by connector where that has a smart host; and the indices of
+/// recipients without a domain.
+pub(super) fn groups<'a>(
+    envelope: &Envelope,
+    connectors: &'a OutboundConnectors,
+) -> (Vec<Group<'a>>, Vec<usize>) {
+    let (mut groups, mut strangers): (Vec<Group<'a>>, _) = (Vec::new(), Vec::new());
+    let mut known: HashMap<(Option<Host>, &str), usize> = HashMap::new();
+    for (index, recipient) in envelope.recipients.iter().enumerate() {
+        let Some(domain) = domain_of(recipient) else {
+            strangers.push(index);
+            continue;
+        };
+        let connector = connectors.find(&domain);
+        let own = Some(domain.clone()).filter(|_| connector.smart_host.is_none());
+        let at = *known.entry((own, &*connector.name)).or_insert_with(|| {
+            groups.push(Group { connector, domain, indices: Vec::new() });
+            groups.len() - 1
+        });
+        groups[at].indices.push(index);
+    }
+    (groups, strangers)
+}
+
+/// Runs futures, a few at the same time, and returns their results in order.
+pub(super) async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut waiting = futures.into_iter().map(Box::pin).enumerate();
+    let mut results: Vec<Option<F::Output>> = (0..waiting.len()).map(|_| None).collect();
+    let mut running: Vec<(usize, Pin<Box<F>>)> = waiting.by_ref().take(AT_ONCE).collect();
+    poll_fn(|cx| {
+        let mut at = 0;
+        while at < running.len() {
+            match running[at].1.as_mut().poll(cx) {
+                Poll::Pending => at += 1,
+                Poll::Ready(result) => {
+                    results[running[at].0] = Some(result);
+                    match waiting.next() {
+                        Some(next) => running[at] = next,
+                        None => drop(running.swap_remove(at)),
+                    }
+                }
+            }
+        }
+        if running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    results.into_iter().flatten().collect()
+}
