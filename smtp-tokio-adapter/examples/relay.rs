@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use smtp_proto::client::{ClientConfig, Envelope, Recipient};
+use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::server::ServerConfig;
 use smtp_proto::stamp::Date;
@@ -24,10 +24,10 @@ use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
-use smtp_tls_policy::rules::{OutboundConnector, Posture, SmartHost};
-use smtp_tls_policy::{Host, Namespace, pki::Trust, tls::ClientTls};
+use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture, SmartHost};
+use smtp_tls_policy::{Host, Namespace, pki::Trust};
 use smtp_tokio_adapter::lookups::SystemResolver;
-use smtp_tokio_adapter::{Handler, Inbound, Mail, Outbound, Sender, Session, measure, serve};
+use smtp_tokio_adapter::{Handler, Inbound, Outbound, Sender, Session, serve};
 use tokio::sync::Notify;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -106,24 +106,17 @@ fn store(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Tries to deliver one entry, and keeps the recipients that are left.
-async fn deliver(
-    sender: &Sender<SystemResolver>,
-    connector: &OutboundConnector,
-    path: &Path,
-) -> Result<(), Failed> {
+async fn deliver(sender: &Sender<SystemResolver>, path: &Path) -> Result<(), Failed> {
     let entry = bytes::Bytes::from(std::fs::read(path)?);
     let head = entry.windows(2).position(|two| two == b"\n\n").ok_or("not an entry")?;
     let (message, head) = (entry.slice(head + 2..), std::str::from_utf8(&entry[..head])?);
     let (from, recipients) = head.split_once('\n').ok_or("an entry without recipients")?;
-    let (size, body) = measure(&mut &message[..]).await?;
     let (mut deferred, mut bounced) = (vec![from], vec![from]);
-    for to in recipients.lines() {
-        let mut envelope = Envelope::new(from.parse()?, [to.parse::<Recipient>()?]);
-        (envelope.size, envelope.body) = (Some(size), body);
-        let domain = Host::parse(to.rsplit_once('@').map_or("localhost", |it| it.1))?;
-        let report = sender.deliver(&Mail::new(connector, &domain, &envelope, &message)).await;
-        println!("{to}: {}", report.words[0]);
-        match report.words[0] {
+    let to: Vec<Recipient> = recipients.lines().map(str::parse).collect::<Result<_, _>>()?;
+    let report = sender.send(&Envelope::new(from.parse()?, to), &message).await;
+    for (to, outcome) in recipients.lines().zip(&report.recipients) {
+        println!("{to}: {}", outcome.status);
+        match outcome.status {
             RecipientStatus::Delivered => {}
             RecipientStatus::Deferred(_) => deferred.push(to),
             RecipientStatus::Bounced(_) => bounced.push(to),
@@ -153,15 +146,16 @@ async fn main() -> Result<(), Failed> {
         Some(file) => Trust::from_der(&[CertificateDer::from_pem_file(file)?])?,
         None => Trust::webpki_roots(),
     };
-    let tls = ClientTls::new(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    let config = Arc::new(ClientConfig::new(name.parse()?));
-    let sender = Sender::new(Outbound::new(config, Arc::new(tls), Arc::new(trust)), SystemResolver);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let outbound = Outbound::new(name.parse()?, provider, Arc::new(trust));
     let everyone = vec![Namespace::Default];
     let mut connector = OutboundConnector::new("smart host", everyone, Posture::Verified);
     let (host, port) = smart_host.split_once(':').ok_or("HOST:PORT has no port")?;
     let mut smart_host = SmartHost::new(Host::parse(host)?);
     smart_host.port = port.parse()?;
     connector.smart_host = Some(smart_host);
+    let connectors = Arc::new(OutboundConnectors::new(vec![connector])?);
+    let sender = Sender::new(outbound, connectors, SystemResolver)?;
 
     let listener = tokio::net::TcpListener::bind(address).await?;
     if !listener.local_addr()?.ip().is_loopback() {
@@ -187,7 +181,7 @@ async fn main() -> Result<(), Failed> {
         for file in std::fs::read_dir(&queue)? {
             let path = file?.path();
             if path.extension().is_some_and(|it| it == "mail")
-                && let Err(error) = deliver(&sender, &connector, &path).await
+                && let Err(error) = deliver(&sender, &path).await
             {
                 eprintln!("{}: {error}", path.display());
             }

@@ -14,14 +14,13 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use smtp_proto::client::{ClientConfig, Envelope, Recipient};
+use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
 use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::DnsStatus;
-use smtp_tls_policy::rules::{OutboundConnector, Posture};
-use smtp_tls_policy::tls::ClientTls;
-use smtp_tls_policy::{Domain, Host, Namespace};
-use smtp_tokio_adapter::{Mail, Outbound, Sender, lookups::Zone, measure};
+use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
+use smtp_tls_policy::{Domain, Namespace};
+use smtp_tokio_adapter::{Outbound, Sender, lookups::Zone};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,8 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => Trust::webpki_roots(),
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = Arc::new(ClientConfig::new("client.example".parse()?));
-    let outbound = Outbound::new(config, Arc::new(ClientTls::new(provider)), Arc::new(trust));
+    let outbound = Outbound::new("client.example".parse()?, provider, Arc::new(trust));
 
     // The DNS in memory: the recipient's domain has this one host. A server asks a resolver.
     let recipient: Recipient = to.parse()?;
@@ -44,27 +42,24 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (host, address) = (Domain::parse(host)?, address.parse::<SocketAddr>()?);
     let mut zone = Zone::new(DnsStatus::Insecure);
     zone.add_mx(&domain, 10, &host).add_host(&host, [address.ip()]);
-    let mut sender = Sender::new(outbound, zone);
-    sender.route.port = address.port();
+    let everyone = vec![Namespace::Default];
+    let connector = OutboundConnector::new("everyone", everyone, Posture::Deterministic);
+    let connectors = Arc::new(OutboundConnectors::new(vec![connector])?);
+    let sender =
+        Sender::new(outbound, connectors, zone)?.with_route(|route| route.port = address.port());
 
     let mut message = Vec::new();
     std::io::stdin().read_to_end(&mut message)?;
-    let mut envelope = Envelope::new(from.parse()?, [recipient]);
-    let (size, body) = measure(&mut &message[..]).await?;
-    (envelope.size, envelope.body) = (Some(size), body);
-
-    let everyone = vec![Namespace::Default];
-    let connector = OutboundConnector::new("everyone", everyone, Posture::Deterministic);
-    let (next_hop, message) = (Host::Name(domain), bytes::Bytes::from(message));
-    let report = sender.deliver(&Mail::new(&connector, &next_hop, &envelope, &message)).await;
+    let envelope = Envelope::new(from.parse()?, [recipient]);
+    let report = sender.send(&envelope, &bytes::Bytes::from(message)).await;
     for attempt in &report.attempts {
         println!("{} {}: {}", attempt.host, attempt.address, attempt.decision.sentence);
     }
     for (host, skip) in &report.skipped {
         println!("{host} was not dialled: {skip:?}");
     }
-    println!("{to}: {}", report.words[0]);
-    match report.words[0] {
+    println!("{to}: {}", report.recipients[0].status);
+    match report.recipients[0].status {
         RecipientStatus::Delivered => Ok(()),
         status => Err(status.to_string().into()),
     }

@@ -14,14 +14,13 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use smtp_proto::client::{ClientConfig, Envelope, Recipient};
+use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::pki::Trust;
-use smtp_tls_policy::rules::{OutboundConnector, Posture, SmartHost};
-use smtp_tls_policy::tls::ClientTls;
+use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture, SmartHost};
 use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::{Mail, Outbound, Sender, lookups::SystemResolver, measure};
+use smtp_tokio_adapter::{Outbound, Sender, lookups::SystemResolver};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,8 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => Trust::webpki_roots(),
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = Arc::new(ClientConfig::new("client.example".parse()?));
-    let outbound = Outbound::new(config, Arc::new(ClientTls::new(provider)), Arc::new(trust));
+    let outbound = Outbound::new("client.example".parse()?, provider, Arc::new(trust));
 
     let (host, port) = server.split_once(':').ok_or("HOST:PORT has no port")?;
     let mut smart_host = SmartHost::new(Host::parse(host)?);
@@ -47,20 +45,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut message = Vec::new();
     std::io::stdin().read_to_end(&mut message)?;
-    let mut envelope = Envelope::new(from.parse()?, [to.parse::<Recipient>()?]);
-    let (size, body) = measure(&mut &message[..]).await?;
-    (envelope.size, envelope.body) = (Some(size), body);
-
-    let (_, domain) = to.rsplit_once('@').ok_or("the recipient has no domain")?;
-    let (domain, message) = (Host::parse(domain)?, bytes::Bytes::from(message));
+    let envelope = Envelope::new(from.parse()?, [to.parse::<Recipient>()?]);
     let credentials = Credentials::password(user, std::env::var("SMTP_PASSWORD")?);
-    let mail = Mail::new(&connector, &domain, &envelope, &message).credentials(&credentials);
-    let report = Sender::new(outbound, SystemResolver).deliver(&mail).await;
+    let connectors = Arc::new(OutboundConnectors::new(vec![connector])?);
+    let sender = Sender::new(outbound, connectors, SystemResolver)?
+        .with_credentials("provider", credentials);
+    let report = sender.send(&envelope, &bytes::Bytes::from(message)).await;
     for attempt in &report.attempts {
         println!("{} {}: {}", attempt.host, attempt.address, attempt.decision.sentence);
     }
-    println!("{to}: {}", report.words[0]);
-    match report.words[0] {
+    println!("{to}: {}", report.recipients[0].status);
+    match report.recipients[0].status {
         RecipientStatus::Delivered => Ok(()),
         status => Err(status.to_string().into()),
     }
