@@ -11,7 +11,7 @@ pub enum Channel {
     Plain,
     /// TLS after STARTTLS.
     StartTls(Arc<TlsInfo>),
-    /// TLS from the first byte (RFC 8314, 3). There is no fallback from it.
+    /// TLS from the first byte (RFC 8314, section 3). There is no fallback from it.
     Implicit(Arc<TlsInfo>),
 }
 
@@ -37,7 +37,8 @@ pub struct TlsInfo {
     pub cipher: &'static str,
     /// The key exchange group, such as `X25519MLKEM768`; `None` if it is not known.
     pub group: Option<&'static str>,
-    /// The channel bindings of the session, the best first; empty if it has none or they are not known.
+    /// The channel bindings of the session, the best first; empty if it has none or they are not
+    /// known.
     pub bindings: Vec<ChannelBinding>,
 }
 
@@ -63,12 +64,12 @@ pub enum Peer {
 pub enum BindingType {
     /// `tls-exporter` (RFC 9266): 32 octets from the exporter of the session.
     TlsExporter,
-    /// `tls-server-end-point` (RFC 5929, 4): a hash of the server's certificate.
+    /// `tls-server-end-point` (RFC 5929, section 4): a hash of the server's certificate.
     TlsServerEndPoint,
 }
 
 impl BindingType {
-    /// The IANA name, as it stands behind `p=` in SCRAM.
+    /// The IANA name, as it follows `p=` in SCRAM.
     pub const fn name(self) -> &'static str {
         match self {
             Self::TlsExporter => "tls-exporter",

@@ -1,6 +1,7 @@
-//! What ends a connection, by who is at fault.
+//! What ends a connection, by the party at fault.
 //!
-//! A 4yz or 5yz reply is an event, never an [`Error`]. Errors are sticky and hold no bytes of the peer.
+//! A 4yz or 5yz reply is an event, never an [`Error`]. Errors are sticky and hold no bytes of the
+//! peer.
 
 use crate::timeouts::Phase;
 use crate::wire::body::BodyDefect;
@@ -29,7 +30,7 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {
-    /// Not a reply as of RFC 5321, 4.2.
+    /// Not a reply as of RFC 5321, section 4.2.
     #[error("malformed reply: {0}")]
     Reply(#[from] crate::wire::reply::ReplyError),
     /// A reply came before its command was sent, or one more than there were commands. The replies
@@ -44,7 +45,7 @@ pub enum PeerMisbehaved {
         /// The command it answers.
         phase: Phase,
     },
-    /// RFC 3207, 4: the client sent bytes behind STARTTLS before the handshake.
+    /// RFC 3207, section 4: the client sent bytes after STARTTLS and before the handshake.
     #[error("plaintext behind STARTTLS")]
     PlaintextBehindStartTls,
 }
@@ -63,9 +64,9 @@ pub enum CommandRefusal {
 /// Why a piece of a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The message contains octets that its transfer cannot carry. Its beginning may be sent already,
-    /// and SMTP has no way to abort a message in the middle, so the transaction can only end by
-    /// closing the connection.
+    /// The message contains octets that its transfer cannot carry. Its beginning may be sent
+    /// already, and SMTP has no way to abort a message in the middle, so the transaction can only
+    /// end by closing the connection.
     #[error("the message cannot be sent: {0}")]
     Defect(BodyDefect),
     /// The server does not announce an extension that the piece needs. Nothing was sent.
@@ -81,7 +82,8 @@ pub enum BodyError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiMisuse {
-    /// No [`Ready`](crate::client::ClientEvent::Ready) yet, or the last transaction has not finished, or the end is near.
+    /// No [`Ready`](crate::client::ClientEvent::Ready) yet, or the last transaction has not
+    /// finished, or the end is near.
     #[error("no transaction can start now")]
     NotReady,
     /// An envelope needs at least one recipient.

@@ -1,9 +1,9 @@
 //! What happens when TLS cannot be had: the one place that may answer "plaintext".
 //!
-//! [`TlsRules`] is made before dialling, by whatever policy the caller has. [`after`] turns a rule and a
-//! [`TlsFailure`] into what to do next. It is pure, and nothing else in the workspace opens the way to clear text:
-//! [`Client`](crate::client::Client) asks it before it sends MAIL on a channel without TLS, and
-//! [`Route`](crate::route::Route) dials without TLS only on its word.
+//! [`TlsRules`] is made before dialling, by whatever policy the caller has. [`after`] turns a rule
+//! and a [`TlsFailure`] into what to do next. It is pure, and nothing else in the workspace opens
+//! the way to clear text: [`Client`](crate::client::Client) asks it before it sends MAIL on a
+//! channel without TLS, and [`Route`](crate::route::Route) dials without TLS only on its word.
 //!
 //! ```
 //! use smtp_proto::channel::Channel;
@@ -31,7 +31,8 @@ pub struct TlsRules {
     pub mode: TlsMode,
     /// When STARTTLS was refused for now (4yz).
     pub refused: Yield,
-    /// When TLS broke: bytes behind the 220, a failed or stalled handshake, EHLO refused inside TLS, a lost session.
+    /// When TLS broke: bytes after the 220, a failed or stalled handshake, EHLO refused inside TLS,
+    /// a lost session.
     pub broken: Yield,
     /// When the certificate is not acceptable.
     pub untrusted: Yield,
@@ -102,7 +103,7 @@ pub enum TlsFailure {
         /// 4yz
         transient: bool,
     },
-    /// Plaintext behind the 220: somebody is writing into the conversation.
+    /// Plaintext after the 220: a third party may be writing into the conversation.
     Injected,
     /// An alert, a time-out or an EOF before the EHLO inside TLS was answered.
     Handshake,
@@ -124,7 +125,7 @@ impl fmt::Display for TlsFailure {
             Self::NotOffered => "STARTTLS is not offered",
             Self::Refused { transient: true } => "STARTTLS was refused for now",
             Self::Refused { transient: false } => "STARTTLS was refused",
-            Self::Injected => "plaintext came behind the 220 to STARTTLS",
+            Self::Injected => "plaintext came after the 220 to STARTTLS",
             Self::Handshake => "the TLS handshake failed",
             Self::Untrusted => "the certificate does not count",
             Self::HelloInside => "EHLO was refused inside TLS",
@@ -142,8 +143,8 @@ pub enum Fallback {
     RetryPlainHello,
     /// Go on in clear text on this connection.
     ContinuePlaintext,
-    /// Drop this connection; dial the same address and port again and speak clear text. After a broken handshake
-    /// both ends are in an unknown state, so never on the same connection.
+    /// Drop this connection; dial the same address and port again and speak clear text. After a
+    /// broken handshake both ends are in an unknown state, so never on the same connection.
     ReconnectPlaintext,
     /// Nothing more now; clear text is allowed on a later run of the queue.
     PlaintextNextRun,
@@ -177,7 +178,7 @@ pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> F
         // STARTTLS was never wanted, so this is not our conversation.
         (TlsMode::Never, Channel::StartTls(_)) => Fallback::Forbidden,
         (TlsMode::Opportunistic, Channel::Plain) => match failure {
-            // The caller wanted TLS: whoever says otherwise is wrong.
+            // Unreachable: `NotWanted` is reported only in mode `Never`.
             TlsFailure::NotWanted => Fallback::Forbidden,
             TlsFailure::NotOffered | TlsFailure::Refused { transient: false } => {
                 Fallback::ContinuePlaintext

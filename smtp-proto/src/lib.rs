@@ -1,11 +1,11 @@
 //! Sans-IO SMTP: bytes in, bytes out; no sockets, no clock, no runtime, no TLS library.
 //!
-//! Two machines on one set of types: [`client::Client`] and [`server::Server`]. The caller owns the buffers; events
-//! borrow the input. Between two connections stands [`route::Route`], and behind both [`fallback::after`], the only
-//! function that may answer "plaintext".
+//! Two machines on one set of types: [`client::Client`] and [`server::Server`]. The caller owns the
+//! buffers; events borrow the input. [`route::Route`] leads from one connection to the next.
+//! [`fallback::after`] is the only function that may answer "plaintext".
 //!
 //! ```text
-//!          input, now                                  words on recipients
+//!          input, now                                 recipient statuses
 //! socket ─────────────> poll ──> Event | Wait    Route <──────────────── driver
 //!        <─────────────       output                └─> Prepare | Dial | Done
 //! ```
@@ -16,14 +16,14 @@
 //! | what a client sends | [`client::Envelope`]; of what a relay has read: [`client::Envelope::relaying`] |
 //! | AUTH, in both roles, and mechanisms of one's own | [`sasl`] |
 //! | commands between two transactions, XCLIENT, BURL | [`client::Client::command`], [`wire::command`] |
-//! | which host next, and the final word on each recipient | [`route`] |
+//! | which host next, and the final status of each recipient | [`route`] |
 //! | the Received field | [`stamp`] |
 //! | time limits | [`timeouts`] |
 //!
 //! The driver loop is the same for both, whatever moves the bytes:
 //!
 //! 1. Call `poll` with everything that has been read and not yet been consumed.
-//! 2. An [`Step::Event`]: deal with it. Then drop `consumed` octets from the front of the input, and poll again.
+//! 2. A [`Step::Event`]: handle it. Then drop `consumed` octets from the front of the input, and poll again.
 //! 3. A [`Step::Wait`]: drop the octets, send the output, then do what [`Want`] says, at most until `deadline`.
 //! 4. At the end of the input, poll until it waits, then call `handle_eof`.
 //! 5. After an error send the output (a 421 may be in it) and close.
@@ -31,10 +31,11 @@
 //!    [`Server::has_read_secrets`](server::Server::has_read_secrets), the output where
 //!    [`Client::is_authenticating`](client::Client::is_authenticating).
 //!
-//! Rules that hold everywhere: the trace of events is the same for any fragmentation of the bytes, with and without
-//! PIPELINING; no input of a peer can panic, allocate without bound or cost more than linear time; every limit is
-//! named and has its source; STARTTLS replaces the whole machine, so there is no list of fields to forget; credentials
-//! are not used in clear text, and no password is shown to a stranger, unless the caller has said so.
+//! Rules that hold everywhere: the trace of events is the same for any fragmentation of the bytes,
+//! with and without PIPELINING; no input of a peer can panic, allocate without bound or cost more
+//! than linear time; every limit is named and has its source; STARTTLS replaces the whole machine,
+//! so there is no list of fields to forget; credentials are not used in clear text, and no password
+//! is shown to a stranger, unless the caller has said so.
 //!
 #![doc = include_str!("../CONFORMANCE.md")]
 
@@ -54,18 +55,19 @@ pub mod wire;
 pub use machine::Machine;
 pub use secret::Secret;
 
-/// What is spoken. LMTP (RFC 2033) is SMTP to the host that delivers: LHLO, and one word on the message for each
-/// recipient.
+/// The protocol of a conversation. LMTP (RFC 2033) is SMTP to the host that delivers: LHLO, and one
+/// reply to the message for each recipient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// RFC 5321
     #[default]
     Smtp,
-    /// RFC 2033. Never on port 25 (RFC 2033, 5).
+    /// RFC 2033. Never on port 25 (RFC 2033, section 5).
     Lmtp,
 }
 
-/// What one call of `poll` did: drop `consumed` octets from the front of the input, then act on `step`.
+/// What one call of `poll` did: drop `consumed` octets from the front of the input, then act on
+/// `step`.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress<E> {
@@ -89,10 +91,11 @@ pub enum Step<E> {
 pub enum Want {
     /// Read more input.
     Input,
-    /// Call [`respond`](server::Server::respond), or [`answer`](server::Server::answer). Read nothing meanwhile: that is the
-    /// back-pressure.
+    /// Call [`respond`](server::Server::respond), or [`answer`](server::Server::answer). Read
+    /// nothing meanwhile: that is the back-pressure.
     Answer,
-    /// Run the TLS handshake, then call `tls_established` or `tls_failed`. If bytes can be read before the handshake
-    /// begins, poll once more with them: a client never lets them reach the handshake.
+    /// Run the TLS handshake, then call `tls_established` or `tls_failed`. If bytes can be read
+    /// before the handshake begins, poll once more with them: a client never lets them reach the
+    /// handshake.
     Handshake,
 }

@@ -30,7 +30,8 @@ pub trait Machine {
         now: Instant,
     ) -> Result<Progress<Self::Event<'i>>, Error>;
 
-    /// When [`poll`](Self::poll) must be called again at the latest; none once the conversation is over.
+    /// When [`poll`](Self::poll) must be called again at the latest; none once the conversation is
+    /// over.
     fn deadline(&self) -> Option<Instant>;
 
     /// What the conversation is waiting for.

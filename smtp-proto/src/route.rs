@@ -3,8 +3,8 @@
 //!
 //! A [`Route`] starts where [`Client`](crate::client::Client) ends: it knows no policy and does no
 //! I/O. It asks for the addresses of a host when the host's turn comes ([`Next::Prepare`]), says
-//! what to dial ([`Next::Dial`]), and is told how the connection ended ([`Ending`]). Each address of
-//! a host is tried before the next host (RFC 5321, section 5.1), each at first with TLS as the
+//! what to dial ([`Next::Dial`]), and is told how the connection ended ([`Ending`]). Each address
+//! of a host is tried before the next host (RFC 5321, section 5.1), each at first with TLS as the
 //! caller's rules say. What follows a TLS failure is decided by [`after`](crate::fallback::after):
 //! the same address with the plainest ClientHello, the host's other addresses, and at last the same
 //! address in clear text.
@@ -102,11 +102,11 @@ pub struct RouteConfig {
     pub own_names: Vec<HostName>,
     /// The port of every host. 25 by default.
     pub port: u16,
-    /// Most connections, retries included; 0 counts as 1. 20 by default: RFC 5321, section 5.1 wants
-    /// at least two addresses tried.
+    /// Most connections, retries included; 0 counts as 1. 20 by default: RFC 5321, section 5.1
+    /// wants at least two addresses tried.
     pub dials: usize,
-    /// Most hosts, each of which may have to be looked up; 0 counts as 1. 50 by default: an MX answer
-    /// of 64 KiB holds thousands.
+    /// Most hosts, each of which may have to be looked up; 0 counts as 1. 50 by default: an MX
+    /// answer of 64 KiB holds thousands.
     pub hosts: usize,
     /// Whether each address of a host is tried for TLS before one of them is dialled in clear text.
     /// On by default. If off, the clear-text retry follows the failure of TLS at once.
@@ -164,7 +164,8 @@ pub enum Next<'a> {
         /// [`retry_plain_hello`](crate::fallback::TlsRules::retry_plain_hello) off.
         plain_hello: bool,
         /// Without TLS, because TLS failed at this address and clear text is allowed:
-        /// [`TlsRules::NEVER`](crate::fallback::TlsRules::NEVER). Never together with `plain_hello`.
+        /// [`TlsRules::NEVER`](crate::fallback::TlsRules::NEVER). Never together with
+        /// `plain_hello`.
         clear_retry: bool,
         /// Indices of the recipients without a final status.
         remaining: &'a [usize],
@@ -362,23 +363,23 @@ impl Route {
         *dials = Some(Dials { queue, may_retry_in_clear: prepared.may_retry_in_clear });
     }
 
-    /// Answers [`Next::Prepare`]: this host is not dialled. A failed look-up is 4.4.3; the policy has
-    /// statuses of its own. A permanent status counts only if each host ends with one.
+    /// Answers [`Next::Prepare`]: this host is not dialled. A failed look-up is 4.4.3; the policy
+    /// has statuses of its own. A permanent status counts only if each host ends with one.
     pub fn skip(&mut self, status: EnhancedCode) {
         self.defer_all(status);
         self.advance();
     }
 
-    /// Answers [`Next::Prepare`]: neither this host nor any other of the route is dialled, because the
-    /// reason holds for all of them. Each recipient without a final status gets this one; it is
+    /// Answers [`Next::Prepare`]: neither this host nor any other of the route is dialled, because
+    /// the reason holds for all of them. Each recipient without a final status gets this one; it is
     /// permanent only if each earlier host has failed for good.
     pub fn stop(&mut self, status: EnhancedCode) {
         self.defer_all(status);
         self.remaining.clear();
     }
 
-    /// The status of one recipient at the present host. [`RecipientStatus::Deferred`] is final only if
-    /// no other host is left.
+    /// The status of one recipient at the present host. [`RecipientStatus::Deferred`] is final only
+    /// if no other host is left.
     pub fn status(&mut self, index: usize, status: RecipientStatus) {
         if let (Some(entry), Some(position)) =
             (self.statuses.get_mut(index), self.remaining.iter().position(|&it| it == index))
@@ -483,7 +484,8 @@ fn candidates(targets: Targets, config: &RouteConfig) -> (VecDeque<HostName>, Re
     if hosts.is_empty() {
         return (VecDeque::new(), RecipientStatus::Bounced(NULL_MX));
     }
-    // RFC 5321, section 5.1: this host and everything that is not better than it would only bring the mail back.
+    // RFC 5321, section 5.1: this host and everything that is not better than it would only bring
+    // the mail back.
     let own = hosts
         .iter()
         .filter(|(_, name)| is_own(name, config))

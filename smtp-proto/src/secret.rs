@@ -1,12 +1,12 @@
-//! Octets that nobody else must see.
+//! Octets that must stay secret.
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// A password, a token, or a message that holds one: wiped when dropped, never printed, compared in a time that
-/// depends only on the lengths.
+/// A password, a token, or a message that holds one: wiped when dropped, never printed, compared in
+/// a time that depends only on the lengths.
 ///
 /// ```
 /// use smtp_proto::Secret;
@@ -19,12 +19,13 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Nothing yet, with room for `capacity` octets. Filled up to there it leaves no copy behind.
+    /// Nothing yet, with room for `capacity` octets. Filled up to there it leaves no copy in freed
+    /// memory.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self(Zeroizing::new(Vec::with_capacity(capacity)))
     }
 
-    /// Joins pieces without a copy left behind.
+    /// Joins pieces without leaving a copy in freed memory.
     pub fn concat(pieces: &[&[u8]]) -> Self {
         let mut secret = Self::with_capacity(pieces.iter().map(|piece| piece.len()).sum());
         for piece in pieces {
@@ -33,7 +34,7 @@ impl Secret {
         secret
     }
 
-    /// The octets. Whoever copies them has to wipe the copy.
+    /// The octets. A caller that copies them has to wipe the copy.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

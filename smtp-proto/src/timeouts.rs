@@ -1,4 +1,4 @@
-//! How long each phase may take (RFC 5321, 4.5.3.2).
+//! How long each phase may take (RFC 5321, section 4.5.3.2).
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub enum Phase {
     Data,
     /// The bytes of a message.
     Body,
-    /// The final dot, up to the word on the message.
+    /// The final dot, up to the reply to the message.
     EndOfData,
     /// RSET.
     Reset,
@@ -58,8 +58,8 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Time limits by [`Phase`]. A limit counts from the moment at which the oldest unanswered command was sent or the
-/// one before it was answered; partial input does not extend it.
+/// Time limits by [`Phase`]. A limit counts from the moment at which the oldest unanswered command
+/// was sent or the one before it was answered; partial input does not extend it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,37 +73,41 @@ impl fmt::Display for Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// The greeting. RFC 5321, 4.5.3.2.1: 5 minutes.
+    /// The greeting. RFC 5321, section 4.5.3.2.1: 5 minutes.
     pub greeting: Duration,
     /// EHLO, HELO, STARTTLS, RSET: not in RFC 5321; as MAIL.
     pub hello: Duration,
-    /// The TLS handshake, both flights: not in an RFC; one minute. Its expiry leads to the fallback rules.
+    /// The TLS handshake, both flights: not in an RFC; one minute. Its expiry leads to the fallback
+    /// rules.
     pub handshake: Duration,
     /// Each line of AUTH: not in RFC 4954; as MAIL.
     pub auth: Duration,
-    /// MAIL. RFC 5321, 4.5.3.2.2: 5 minutes.
+    /// MAIL. RFC 5321, section 4.5.3.2.2: 5 minutes.
     pub mail: Duration,
-    /// RCPT. RFC 5321, 4.5.3.2.3: 5 minutes.
+    /// RCPT. RFC 5321, section 4.5.3.2.3: 5 minutes.
     pub recipient: Duration,
-    /// DATA, up to its 354. RFC 5321, 4.5.3.2.4: 2 minutes.
+    /// DATA, up to its 354. RFC 5321, section 4.5.3.2.4: 2 minutes.
     pub data: Duration,
-    /// Between two pieces of the body. RFC 5321, 4.5.3.2.5: 3 minutes.
+    /// Between two pieces of the body. RFC 5321, section 4.5.3.2.5: 3 minutes.
     pub body: Duration,
-    /// From the final dot to the word on the message. RFC 5321, 4.5.3.2.6: 10 minutes.
+    /// From the final dot to its reply. RFC 5321, section 4.5.3.2.6: 10 minutes.
     pub end_of_data: Duration,
-    /// A server that waits for a command, a client between two transactions. RFC 5321, 4.5.3.2.7: 5 minutes.
+    /// A server that waits for a command, a client between two transactions. RFC 5321, section
+    /// 4.5.3.2.7: 5 minutes.
     pub idle: Duration,
     /// VRFY and what else is sent between two transactions: not in RFC 5321; as MAIL.
     pub command: Duration,
-    /// A server's patience with a client that brings no message, whatever else it says: from the start, or the end of
-    /// the last message, to the first octet of the next, or to the end of one that is refused already. Time that the caller
-    /// takes does not count. Not in RFC 5321, which bounds the time between two commands only; 30 minutes, which is what six of those may take.
+    /// A server's patience with a client that brings no message, whatever else it says: from the
+    /// start, or the end of the last message, to the first octet of the next, or to the end of one
+    /// that is refused already. Time that the caller takes does not count. Not in RFC 5321, which
+    /// bounds the time between two commands only; 30 minutes, which is what six of those may take.
     pub progress: Duration,
     /// QUIT: the result is known by then, so waiting gains little. 10 seconds.
     pub quit: Duration,
 }
 
-/// For limits that end beyond what an [`Instant`] can hold, such as [`Duration::MAX`]: about a hundred years.
+/// For limits that end beyond what an [`Instant`] can hold, such as [`Duration::MAX`]: about a
+/// hundred years.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// When a limit that counts from then ends.
@@ -112,7 +116,8 @@ pub(crate) fn later(since: Instant, limit: Duration) -> Instant {
 }
 
 impl Timeouts {
-    /// When a phase that has lasted since then ends. A limit without end, [`Duration::MAX`], ends in a hundred years.
+    /// When a phase that has lasted since then ends. A limit without end, [`Duration::MAX`], ends
+    /// in a hundred years.
     pub fn deadline(&self, phase: Phase, since: Instant) -> Instant {
         later(since, self.of(phase))
     }

@@ -35,7 +35,7 @@ const FAILURES: [(&str, TlsFailure); 11] = [
     ("S4 STARTTLS not offered", TlsFailure::NotOffered),
     ("S7 STARTTLS refused, 4yz", TlsFailure::Refused { transient: true }),
     ("S8, S9 STARTTLS 5yz or not 220", TlsFailure::Refused { transient: false }),
-    ("S6 plaintext behind the 220", TlsFailure::Injected),
+    ("S6 plaintext after the 220", TlsFailure::Injected),
     ("S10 handshake failed", TlsFailure::Handshake),
     ("S10b handshake failed again", TlsFailure::Handshake),
     ("S11 certificate does not count", TlsFailure::Untrusted),
@@ -218,16 +218,16 @@ fn clients_reach_every_row() {
         "STARTTLS is not offered",
     );
     row(
-        "S6: bytes behind the 220, in the same read",
+        "S6: bytes after the 220, in the same read",
         |rules| no_tls(&mut asking(rules), b"220 go\r\n250 mx\r\n"),
         ReconnectPlaintext,
-        "plaintext came behind the 220 to STARTTLS",
+        "plaintext came after the 220 to STARTTLS",
     );
     row(
-        "S6: bytes behind the 220, in a later read",
+        "S6: bytes after the 220, in a later read",
         |rules| no_tls(&mut shaking(rules), b"\0"),
         ReconnectPlaintext,
-        "plaintext came behind the 220 to STARTTLS",
+        "plaintext came after the 220 to STARTTLS",
     );
     row(
         "S7: 4yz",

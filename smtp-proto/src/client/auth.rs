@@ -9,10 +9,11 @@ use crate::sasl::{SaslError, decode_base64, encode_base64, is_mechanism_name};
 use crate::secret::Secret;
 use crate::wire::reply::Reply;
 
-/// Octets of a command line with its CRLF (RFC 5321, 4.5.3.1.4). RFC 4954, 4: an initial response that does not fit is
-/// sent behind an empty challenge.
+/// Octets of a command line with its CRLF (RFC 5321, section 4.5.3.1.4). RFC 4954, section 4: an
+/// initial response that does not fit is sent after an empty challenge.
 const MAX_COMMAND: usize = 512;
-/// Octets of a challenge in base64. RFC 4954, 4: 12288 are enough for every mechanism in use.
+/// Octets of a challenge in base64. RFC 4954, section 4: 12288 are enough for every mechanism in
+/// use.
 pub const MAX_CHALLENGE: usize = 12288;
 
 /// An exchange that has begun.
@@ -23,8 +24,8 @@ pub(super) struct Exchange {
     line: Option<Line>,
     /// The initial response, if the server has to ask for it.
     initial: Option<Secret>,
-    /// The initial response that was sent with AUTH, until the server has answered. Some servers pass
-    /// over it and ask for it once more.
+    /// The initial response that was sent with AUTH, until the server has answered. Some servers
+    /// pass over it and ask for it once more.
     sent: Option<Secret>,
     /// Why the exchange was cancelled.
     cancelled: Option<SaslError>,
@@ -45,7 +46,7 @@ impl Exchange {
     ) -> Result<Self, SaslError> {
         let initial = mechanism.initial_response()?;
         let fits = |initial: &Secret| {
-            // `=` stands for nothing.
+            // `=` is an empty response.
             let encoded = (initial.as_bytes().len().div_ceil(3) * 4).max(1);
             "AUTH  \r\n".len() + mechanism.name().len() + encoded <= MAX_COMMAND
         };
@@ -63,13 +64,14 @@ impl Exchange {
         let line = self.line.take()?;
         match &line {
             Line::Command(initial) => {
-                // Room for the whole line: growth later would leave a copy behind.
+                // Room for the whole line: growth later would leave a copy in freed memory.
                 output.reserve(MAX_COMMAND);
                 output.extend_from_slice(b"AUTH ");
                 output.extend_from_slice(self.mechanism.name().as_bytes());
                 match initial {
                     None => {}
-                    // RFC 4954, 4: "it MUST instead transmit the response as a single equals sign".
+                    // RFC 4954, section 4: "it MUST instead transmit the response as a single
+                    // equals sign".
                     Some(initial) if initial.is_empty() => output.extend_from_slice(b" ="),
                     Some(initial) => {
                         output.push(b' ');
@@ -91,7 +93,7 @@ impl Exchange {
     pub(super) fn challenged(&mut self, reply: &Reply<'_>) {
         self.line = Some(match self.answer(reply) {
             Ok(response) => Line::Response(response),
-            // RFC 4954, 4: "it MUST cancel the authentication using the "*" response".
+            // RFC 4954, section 4: "it MUST cancel the authentication using the "*" response".
             Err(error) => {
                 self.cancelled = Some(error);
                 Line::Cancel
@@ -102,7 +104,7 @@ impl Exchange {
     fn answer(&mut self, reply: &Reply<'_>) -> Result<Secret, SaslError> {
         let mut lines = reply.lines();
         let (challenge, more) = (lines.next().unwrap_or_default(), lines.next());
-        // RFC 4954, 8: `continue-req = "334" SP [base64] CRLF`, one line.
+        // RFC 4954, section 8: `continue-req = "334" SP [base64] CRLF`, one line.
         if more.is_some() || challenge.len() > MAX_CHALLENGE {
             return Err(SaslError::Malformed);
         }
@@ -113,7 +115,7 @@ impl Exchange {
         };
         let sent = self.sent.take().filter(|_| challenge.is_empty());
         match self.initial.take().or(sent) {
-            // RFC 4422, 5.1: what asks for an initial response has nothing in it.
+            // RFC 4422, section 5.1: what asks for an initial response has nothing in it.
             Some(initial) if challenge.is_empty() => Ok(initial),
             Some(_) => Err(SaslError::Malformed),
             None => self.mechanism.respond(challenge.as_bytes()),
@@ -140,12 +142,14 @@ impl Exchange {
 }
 
 impl Client {
-    /// Begins AUTH after [`ClientEvent::Ready`], before, between or after transactions; the next [`poll`](Self::poll) sends it.
-    /// [`ClientEvent::Authenticated`] or [`ClientEvent::AuthenticationFailed`] follows.
+    /// Begins AUTH after [`ClientEvent::Ready`], before, between or after transactions; the next
+    /// [`poll`](Self::poll) sends it. [`ClientEvent::Authenticated`] or
+    /// [`ClientEvent::AuthenticationFailed`] follows.
     ///
-    /// What is said in `output` [while it lasts](Self::is_authenticating) holds credentials. They are never sent in clear
-    /// text, and not to just anybody, unless `floor` says that they may; and whatever the rules of the connection were, if
-    /// TLS is lost from now on no clear text takes its place, unless `floor` allows it.
+    /// What is said in `output` [while it lasts](Self::is_authenticating) holds credentials. They
+    /// are never sent in clear text, and not to just anybody, unless `floor` says that they may;
+    /// and whatever the rules of the connection were, if TLS is lost from now on no clear text
+    /// takes its place, unless `floor` allows it.
     ///
     /// # Errors
     ///
@@ -156,11 +160,11 @@ impl Client {
         floor: Floor,
         now: Instant,
     ) -> Result<(), AuthRefusal> {
-        // RFC 4954, 4: "The AUTH command is not permitted during a mail transaction."
+        // RFC 4954, section 4: "The AUTH command is not permitted during a mail transaction."
         if !self.is_free() {
             return Err(AuthRefusal::NotReady);
         }
-        // RFC 4954, 4: "no more AUTH commands may be issued in the same session".
+        // RFC 4954, section 4: "no more AUTH commands may be issued in the same session".
         if self.authenticated {
             return Err(AuthRefusal::AlreadyAuthenticated);
         }
@@ -180,9 +184,9 @@ impl Client {
         Ok(())
     }
 
-    /// Whether an authentication is under way. What is written to the output meanwhile holds credentials, and what is
-    /// written at other times does not: wipe the buffer once it is sent. It was given the room that it needs, so that its
-    /// growth has left no copy behind.
+    /// Whether an authentication is under way. What is written to the output meanwhile holds
+    /// credentials, and what is written at other times does not: wipe the buffer once it is sent.
+    /// It was given the room that it needs, so that its growth has left no copy in freed memory.
     pub const fn is_authenticating(&self) -> bool {
         self.exchange.is_some()
     }

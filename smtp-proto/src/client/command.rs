@@ -9,16 +9,18 @@ use crate::wire::command::{Command, Xclient, XclientName};
 use crate::wire::path::AddressRules;
 
 impl Client {
-    /// Sends a command between two transactions: VRFY, EXPN, HELP, NOOP, RSET, ETRN, or a verb that this library does
-    /// not know. Its reply is [`Answered`](super::ClientEvent::Answered); one command waits at a time (RFC 2920, 3.1: VRFY and
-    /// its like are the last of their group).
+    /// Sends a command between two transactions: VRFY, EXPN, HELP, NOOP, RSET, ETRN, or a verb that
+    /// this library does not know. Its reply is [`Answered`](super::ClientEvent::Answered); one
+    /// command waits at a time (RFC 2920, section 3.1: VRFY and its like are the last of their
+    /// group).
     ///
     /// # Errors
     ///
-    /// [`ApiMisuse::NotReady`] before [`Ready`](super::ClientEvent::Ready), within a transaction, and while another command
-    /// waits; [`ApiMisuse::OwnCommand`] for what the machine sends by itself or by another method;
-    /// [`CommandRefusal::NotOffered`] for ETRN, and for text that is not ASCII, where the server does not announce it;
-    /// [`ApiMisuse::Command`] for what no server would read as this command.
+    /// [`ApiMisuse::NotReady`] before [`Ready`](super::ClientEvent::Ready), within a transaction,
+    /// and while another command waits; [`ApiMisuse::OwnCommand`] for what the machine sends by
+    /// itself or by another method; [`CommandRefusal::NotOffered`] for ETRN, and for text that is
+    /// not ASCII, where the server does not announce it; [`ApiMisuse::Command`] for what no server
+    /// would read as this command.
     pub fn command(&mut self, command: Command<'_>, now: Instant) -> Result<(), CommandRefusal> {
         if !self.is_free() {
             return Err(ApiMisuse::NotReady.into());
@@ -35,14 +37,16 @@ impl Client {
         Ok(())
     }
 
-    /// Tells the server for whom this client speaks; for proxies that the server trusts. The reply is
-    /// [`Answered`](super::ClientEvent::Answered). Where it is 220, everything starts again: EHLO is said once more and
-    /// [`Ready`](super::ClientEvent::Ready) follows. What was decided about TLS stands.
+    /// Tells the server which client this proxy speaks for, if the server trusts the proxy. The
+    /// reply is [`Answered`](super::ClientEvent::Answered). Where it is 220, everything starts
+    /// again: EHLO is said once more and [`Ready`](super::ClientEvent::Ready) follows. What was
+    /// decided about TLS stands.
     ///
     /// # Errors
     ///
-    /// [`ApiMisuse::NotReady`] as for [`command`](Self::command); [`CommandRefusal::NotOffered`] where the server does not
-    /// list XCLIENT with all these attributes; [`ApiMisuse::Command`] without any.
+    /// [`ApiMisuse::NotReady`] as for [`command`](Self::command); [`CommandRefusal::NotOffered`]
+    /// where the server does not list XCLIENT with all these attributes; [`ApiMisuse::Command`]
+    /// without any.
     pub fn xclient(
         &mut self,
         attributes: &Xclient<'_>,
@@ -66,9 +70,9 @@ impl Client {
         Ok(())
     }
 
-    /// Whether the connection can carry another message. `unread` is what the driver has read and not
-    /// passed to [`poll`](Self::poll) yet: a reply that is there before its command cannot be told
-    /// from the command's own, so the answer is no unless it is empty.
+    /// Whether the connection can carry another message. `unread` is what the driver has read and
+    /// not passed to [`poll`](Self::poll) yet: a reply that is there before its command cannot be
+    /// told from the command's own, so the answer is no unless it is empty.
     pub fn is_idle(&self, unread: &[u8]) -> bool {
         unread.is_empty()
             && self.is_in_step
@@ -113,10 +117,12 @@ impl Client {
                 Err(ApiMisuse::OwnCommand)
             }
             Command::Rset => Ok(None),
-            // RFC 1985, 2: an extension, so nothing to send where it is not announced (RFC 5321, 2.2.1).
+            // RFC 1985, section 2: an extension, so nothing to send where it is not announced (RFC
+            // 5321, section 2.2.1).
             Command::Etrn(queue) => Ok(lacks(Extension::Etrn)
                 .or_else(|| if queue.is_ascii() { None } else { lacks(Extension::SmtpUtf8) })),
-            // RFC 6531, 3.7.4.2: the parameter makes the argument UTF-8; without the extension there is neither.
+            // RFC 6531, section 3.7.4.2: the parameter makes the argument UTF-8; without the
+            // extension there is neither.
             Command::Vrfy { text, smtputf8 } | Command::Expn { text, smtputf8 } => {
                 Ok(if smtputf8 || !text.is_ascii() { lacks(Extension::SmtpUtf8) } else { None })
             }

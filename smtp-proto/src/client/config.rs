@@ -9,7 +9,8 @@ use crate::wire::reply::ReplyRules;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// The name in EHLO: a domain that resolves to this host, or its address literal (RFC 5321, 4.1.4).
+    /// The name in EHLO: a domain that resolves to this host, or its address literal (RFC 5321,
+    /// section 4.1.4).
     pub name: DomainBuf,
     /// Time limits.
     pub timeouts: Timeouts,
@@ -17,29 +18,33 @@ pub struct ClientConfig {
     pub protocol: Protocol,
     /// Whether PIPELINING is used where offered. The events are the same either way.
     pub pipelining: bool,
-    /// Whether CHUNKING (RFC 3030) is used where offered: BDAT in place of DATA. A body of the type BINARYMIME needs it
-    /// and uses it in any case. The events are the same, but for a server that refuses DATA or the first chunk.
+    /// Whether CHUNKING (RFC 3030) is used where offered: BDAT in place of DATA. A body of the type
+    /// BINARYMIME needs it and uses it in any case. The events are the same, but for a server that
+    /// refuses DATA or the first chunk.
     pub chunking: bool,
     /// How replies that break the grammar are read.
     pub replies: ReplyRules,
     /// Whether AUTH carries the initial response of the mechanism. Off for servers that fail on it:
     /// they ask for it with an empty challenge (RFC 4954, section 4).
     pub initial_response: bool,
-    /// EHLO keywords that are read as if the server did not announce them, in any case of letters: for
-    /// servers whose extension does not work. STARTTLS cannot be ignored, because clear text would
-    /// follow from it.
+    /// EHLO keywords that are read as if the server did not announce them, in any case of letters:
+    /// for servers whose extension does not work. STARTTLS cannot be ignored, because clear text
+    /// would follow from it.
     pub ignored_keywords: Vec<String>,
     /// What becomes of recipients over the server's limits (RFC 9422).
     pub over_limit: OverLimit,
 }
 
-/// What a client does with more recipients than the server takes in one transaction (RFC 9422, 4.2 and 4.3).
+/// What a client does with more recipients than the server takes in one transaction (RFC 9422,
+/// section 4.2 and section 4.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OverLimit {
-    /// Nothing is sent; the transaction is [`Unsupported`](super::Outcome::Unsupported). The caller splits the envelope.
+    /// Nothing is sent; the transaction is [`Unsupported`](super::Outcome::Unsupported). The caller
+    /// splits the envelope.
     #[default]
     Refuse,
-    /// Those who fit are sent; each of the others has its [`Left`](super::ClientEvent::Left), for another transaction.
+    /// Those who fit are sent; each of the others has its [`Left`](super::ClientEvent::Left), for
+    /// another transaction.
     Leave,
 }
 

@@ -8,10 +8,10 @@ use crate::wire::params::{
 };
 use crate::wire::path::{ForwardPath, ForwardPathBuf, PathError, ReversePath, ReversePathBuf};
 
-/// Who sends what to whom, and how. Shared, so that a transaction does not copy it.
+/// Sender, recipients and parameters of a message. Shared, so that a transaction does not copy it.
 ///
-/// What a server does not offer is left out where its RFC lets a client do so, and else makes the transaction
-/// [`Unsupported`](super::Outcome::Unsupported) before anything is sent.
+/// What a server does not offer is left out where its RFC lets a client do so, and else makes the
+/// transaction [`Unsupported`](super::Outcome::Unsupported) before anything is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Envelope {
@@ -19,33 +19,37 @@ pub struct Envelope {
     pub reverse_path: ReversePathBuf,
     /// The recipients, in the order of their [`Recipient`](super::ClientEvent::Recipient) events.
     pub recipients: Vec<Recipient>,
-    /// Octets of the message, if known: sent where the server announces SIZE, and refused here already if over its
-    /// limit (RFC 1870, 6).
+    /// Octets of the message, if known: sent where the server announces SIZE, and refused here
+    /// already if over its limit (RFC 1870, section 6).
     pub size: Option<u64>,
-    /// What the bytes of the body may be. 8BITMIME is needed where this says so (RFC 6152, 3), BINARYMIME likewise
-    /// (RFC 3030, 3).
+    /// What the bytes of the body may be. 8BITMIME is needed where this says so (RFC 6152, section
+    /// 3), BINARYMIME likewise (RFC 3030, section 3).
     pub body: BodyType,
-    /// The header of the message needs SMTPUTF8 (RFC 6531, 3.4). Addresses that need it speak for themselves.
+    /// The header of the message needs SMTPUTF8 (RFC 6531, section 3.4). Addresses that need it
+    /// speak for themselves.
     pub smtputf8: bool,
-    /// How much a notification of failure returns; sent where the server offers DSN (RFC 3461, 5.2.2).
+    /// How much a notification of failure returns; sent where the server offers DSN (RFC 3461,
+    /// section 5.2.2).
     pub ret: Option<Ret>,
     /// The sender's name for the transaction; sent where the server offers DSN.
     pub envelope_id: Option<XtextBuf>,
-    /// Never without TLS, and only to servers that promise the same (RFC 8689, 4.2.1). Whether a certificate counts
-    /// is the affair of [`TlsRules`](crate::fallback::TlsRules).
+    /// Never without TLS, and only to servers that promise the same (RFC 8689, section 4.2.1).
+    /// Whether a certificate counts is the affair of [`TlsRules`](crate::fallback::TlsRules).
     pub require_tls: bool,
-    /// Sent where the server offers MT-PRIORITY (RFC 6710, 4.2).
+    /// Sent where the server offers MT-PRIORITY (RFC 6710, section 4.2).
     pub priority: Option<Priority>,
-    /// Sent where the server offers DELIVERBY. [`ByMode::Return`](crate::wire::params::ByMode::Return) needs it (RFC 2852,
-    /// 4.1.4.1).
+    /// Sent where the server offers DELIVERBY.
+    /// [`ByMode::Return`](crate::wire::params::ByMode::Return) needs it (RFC 2852, 4.1.4.1).
     pub deliver_by: Option<DeliverBy>,
-    /// Needs FUTURERELEASE (RFC 4865, 4).
+    /// Needs FUTURERELEASE (RFC 4865, section 4).
     pub hold: Option<Hold>,
-    /// Pieces of the body are fetched by the server: [`Client::write_uri`](super::Client::write_uri). Needs BURL with the
-    /// parameter `imap` (RFC 4468, 3.1).
+    /// Pieces of the body are fetched by the server:
+    /// [`Client::write_uri`](super::Client::write_uri). Needs BURL with the parameter `imap` (RFC
+    /// 4468, section 3.1).
     pub burl: bool,
-    /// Who submitted the message in the first place; sent where the server offers AUTH (RFC 4954, 5).
-    /// [`Xtext::NOBODY`] is sent only where this client has authenticated, so that the message is not taken for its own.
+    /// The original submitter of the message; sent where the server offers AUTH (RFC 4954, section
+    /// 5). [`Xtext::NOBODY`] is sent only where this client has authenticated, so that the message
+    /// is not taken for its own.
     pub auth: Option<XtextBuf>,
     /// Further parameters of MAIL, sent as they are: the caller has looked at the
     /// [`Capabilities`](crate::wire::capabilities::Capabilities).
@@ -73,9 +77,9 @@ impl Envelope {
         }
     }
 
-    /// What a relay passes on of a MAIL it has read. Recipients are added by the caller; unknown parameters are not
-    /// passed on. Nor is what AUTH= says of the submitter, for anybody can say it: whoever trusts a client in this sets
-    /// [`auth`](Self::auth) (RFC 4954, 5).
+    /// What a relay passes on of a MAIL it has read. Recipients are added by the caller; unknown
+    /// parameters are not passed on. Nor is what AUTH= says of the submitter, for anybody can say
+    /// it: whoever trusts a client in this sets [`auth`](Self::auth) (RFC 4954, section 5).
     pub fn relaying(path: ReversePath<'_>, parameters: &MailParameters<'_>) -> Self {
         Self {
             reverse_path: path.to_buf(),
@@ -102,7 +106,7 @@ impl Envelope {
             || !self.recipients.iter().all(Recipient::is_ascii)
     }
 
-    /// The same with A-labels for U-labels, if that makes it ASCII (RFC 6531, 3.2).
+    /// The same with A-labels for U-labels, if that makes it ASCII (RFC 6531, section 3.2).
     #[cfg(feature = "idna")]
     pub(super) fn to_ascii(&self) -> Option<Self> {
         if self.smtputf8 {
@@ -127,7 +131,8 @@ impl Envelope {
 pub struct Recipient {
     /// The address.
     pub path: ForwardPathBuf,
-    /// When the sender wants a notification; sent where the server offers DSN (RFC 3461, 5.2.2).
+    /// When the sender wants a notification; sent where the server offers DSN (RFC 3461, section
+    /// 5.2.2).
     pub notify: Option<Notify>,
     /// The recipient that the sender meant; sent where the server offers DSN.
     pub orcpt: Option<OrcptBuf>,

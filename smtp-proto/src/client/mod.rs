@@ -11,9 +11,9 @@
 //!        Unwelcome  NoTls ──> closed <── quit, 421, errors
 //! ```
 //!
-//! The driver calls [`poll`](Client::poll) with everything it has read, drops what was consumed, acts on the step and
-//! comes again. [`Want`] says when to send the output and what to wait for. Every transition stands in
-//! `transition.rs`, in one match.
+//! The driver calls [`poll`](Client::poll) with everything it has read, drops what was consumed,
+//! acts on the step and polls again. [`Want`] says when to send the output and what to wait for.
+//! The match in `transition.rs` says which reply to which command leads where.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
@@ -61,11 +61,11 @@
 //! ```
 
 mod auth;
+mod body;
 mod command;
 mod config;
 mod envelope;
 mod event;
-mod sending;
 mod state;
 mod tls;
 mod transaction;
@@ -73,10 +73,10 @@ mod transition;
 
 use auth::Exchange;
 pub use auth::MAX_CHALLENGE;
+use body::Body;
 pub use config::{ClientConfig, OverLimit};
 pub use envelope::{Envelope, Recipient};
 pub use event::{AuthFailure, ClientEvent, Outcome, Unsupported};
-use sending::Body;
 use state::{Sent, State};
 use transaction::{Next, Transaction};
 
@@ -95,8 +95,8 @@ use crate::wire::params::BodyType;
 use crate::wire::reply::{EnhancedCode, Parsed, ReplyError, ReplyParser, ReplyRules};
 use crate::{Progress, Protocol, Step, Want};
 
-/// Octets of pipelined commands that wait for their replies. RFC 2920, 3.1: a group must fit the TCP send window,
-/// or both ends may block on each other; 4 KiB fits every window in use.
+/// Octets of pipelined commands that wait for their replies. RFC 2920, section 3.1: a group must
+/// fit the TCP send window, or both ends may block on each other; 4 KiB fits every window in use.
 pub const MAX_PIPELINED: usize = 4096;
 
 /// The client's side of one connection. See the [module](self).
@@ -140,8 +140,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A fresh connection. `channel` is [`Channel::Plain`], or [`Channel::Implicit`] when the driver has run the
-    /// handshake already (RFC 8314).
+    /// A fresh connection. `channel` is [`Channel::Plain`], or [`Channel::Implicit`] when the
+    /// driver has run the handshake already (RFC 8314).
     pub fn new(config: Arc<ClientConfig>, rules: TlsRules, channel: Channel, now: Instant) -> Self {
         let mut client = Self::without_greeting(config, rules, channel, now);
         client.push(Sent::Greeting, 0, now);
@@ -180,9 +180,12 @@ impl Client {
         }
     }
 
-    /// Advances the conversation: `input` is everything read and not yet consumed, `output` receives what must be sent.
+    /// Advances the conversation: `input` is everything read and not yet consumed, `output`
+    /// receives what must be sent.
     ///
-    /// Errors are sticky. After one, send the output and close the connection.
+    /// # Errors
+    ///
+    /// The conversation is over: send the output and close the connection. Errors are sticky.
     pub fn poll<'i>(
         &mut self,
         input: &'i [u8],
@@ -206,7 +209,8 @@ impl Client {
                 continue;
             }
             if self.state == State::Handshake {
-                // RFC 3207, 4.2 and 5: nothing may stand between the 220 and the handshake; it is never parsed.
+                // RFC 3207, section 4.2 and 5: nothing may stand between the 220 and the handshake;
+                // it is never parsed.
                 if !rest.is_empty() {
                     let event = self.no_tls(TlsFailure::Injected, None);
                     return Ok(Progress { consumed: input.len(), step: Step::Event(event) });
@@ -252,8 +256,8 @@ impl Client {
     }
 
     /// Whether `rest` shows that the reply to `answers` may belong to another command: each command
-    /// is answered, and there is one reply more, which is not 421. After the final dot it is too late
-    /// for that: the 354 has shown that the replies before it were in step.
+    /// is answered, and there is one reply more, which is not 421. After the final dot it is too
+    /// late for that: the 354 has shown that the replies before it were in step.
     fn is_ahead(&self, answers: Option<Sent>, rest: &[u8]) -> bool {
         matches!(answers, Some(Sent::Mail | Sent::Recipient(_) | Sent::Data))
             && self.queue.is_empty()
@@ -302,7 +306,8 @@ impl Client {
         }
         let answered = transaction.is_answered();
         match transaction.next {
-            // The reply to a DATA that was sent ahead shows whether the replies to RCPT are in step.
+            // The reply to a DATA that was sent ahead shows whether the replies to RCPT are in
+            // step.
             _ if answered
                 && transaction.accepted == 0
                 && self.queue.is_empty()
@@ -312,7 +317,8 @@ impl Client {
                 self.reset = true;
                 Ok(Some(self.finish(Outcome::NoRecipients)))
             }
-            // With DATA it is the 354 that says so. What was there before the body does not answer it.
+            // With DATA it is the 354 that says so. What was there before the body does not answer
+            // it.
             Next::Permission
                 if self.is_in_step && (transaction.chunks && answered || transaction.permitted) =>
             {
@@ -329,13 +335,14 @@ impl Client {
         if let Some(sent) = self.due.take_if(|_| self.queue.is_empty()) {
             let start = output.len();
             match sent {
-                // RFC 2033, 4.1.
+                // RFC 2033, section 4.1.
                 Sent::Ehlo if self.config.protocol == Protocol::Lmtp => {
                     Command::Lhlo(self.config.name.as_str()).write(output);
                 }
                 Sent::Ehlo => Command::Ehlo(self.config.name.as_str()).write(output),
                 Sent::Helo => Command::Helo(self.config.name.as_str()).write(output),
-                // RFC 3207, 4 and RFC 2920, 3.1: the last command of its group; here it is the only one.
+                // RFC 3207, section 4 and RFC 2920, section 3.1: the last command of its group;
+                // here it is the only one.
                 Sent::StartTls => Command::StartTls.write(output),
                 Sent::LoneDot => output.extend_from_slice(b".\r\n"),
                 Sent::Greeting
@@ -365,7 +372,7 @@ impl Client {
             output.extend_from_slice(&line);
             self.push(sent, line.len(), now);
         }
-        // RFC 4954, 4: the last command of its group; here it is the only one.
+        // RFC 4954, section 4: the last command of its group; here it is the only one.
         if let (true, Some(exchange)) = (self.queue.is_empty(), &mut self.exchange)
             && let Some(length) = exchange.write_next(output)
         {
@@ -402,14 +409,15 @@ impl Client {
         self.pipelined += length;
     }
 
-    /// Ends the transaction; replies that are still to come belong to nobody.
+    /// Ends the transaction; replies that are still to come are ignored.
     fn finish<'i>(&mut self, outcome: Outcome<'i>) -> ClientEvent<'i> {
         self.transaction = None;
         self.stale = self.queue.len();
         ClientEvent::Finished(outcome)
     }
 
-    /// Says QUIT once everything is answered, and nothing else but the dot that a stale 354 waits for.
+    /// Says QUIT once everything is answered, and nothing else but the dot that a stale 354 waits
+    /// for.
     fn leave(&mut self) {
         self.state = State::Leaving;
         self.due = self.due.filter(|&due| due == Sent::LoneDot);
@@ -427,8 +435,8 @@ impl Client {
         error
     }
 
-    /// When [`poll`](Self::poll) must be called again at the latest. The driver bounds reads, writes and the handshake
-    /// with it. None once the conversation is over.
+    /// When [`poll`](Self::poll) must be called again at the latest. The driver bounds reads,
+    /// writes and the handshake with it. None once the conversation is over.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Over(_) => None,
@@ -447,8 +455,13 @@ impl Client {
         }
     }
 
-    /// The peer has closed its sending side, and everything it sent has been polled. After QUIT or 421 that is how it
-    /// should be, and the next [`poll`](Self::poll) says [`Closed`](ClientEvent::Closed); else it is an error.
+    /// The peer has closed its sending side, and everything it sent has been polled. After QUIT or
+    /// 421 that is how it should be, and the next [`poll`](Self::poll) says
+    /// [`Closed`](ClientEvent::Closed); else it is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Eof`] if the conversation was not over; or the error that has ended it before.
     pub fn handle_eof(&mut self) -> Result<(), Error> {
         match self.state {
             State::Closing | State::Leaving => {
@@ -462,7 +475,13 @@ impl Client {
         }
     }
 
-    /// Starts a transaction after [`ClientEvent::Ready`] or [`ClientEvent::Finished`]; the next [`poll`](Self::poll) sends it.
+    /// Starts a transaction after [`ClientEvent::Ready`] or [`ClientEvent::Finished`]; the next
+    /// [`poll`](Self::poll) sends it.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiMisuse::NotReady`] if the conversation is not between two transactions, and
+    /// [`ApiMisuse::NoRecipients`] for an envelope without recipients.
     pub fn start_transaction(
         &mut self,
         envelope: Arc<Envelope>,
@@ -480,7 +499,7 @@ impl Client {
         self.accepted.clear();
         let envelope = self.fitting(envelope);
         let offered = self.capabilities.has(Extension::Chunking);
-        // RFC 4468, 3.1: BURL stands in the place of DATA, with or without chunks.
+        // RFC 4468, section 3.1: BURL takes the place of DATA, with or without chunks.
         let chunks = envelope.burl
             || offered && (self.config.chunking || envelope.body == BodyType::BinaryMime);
         self.body = Body::of(chunks, envelope.body);
@@ -496,12 +515,13 @@ impl Client {
         Ok(())
     }
 
-    /// Transactions that the server will still take on this connection (RFC 9422, 4.1); none if it sets no limit.
+    /// Transactions that the server will still take on this connection (RFC 9422, section 4.1);
+    /// none if it sets no limit.
     pub fn transactions_left(&self) -> Option<u32> {
         self.capabilities.limits().transactions.map(|limit| limit.saturating_sub(self.transactions))
     }
 
-    /// RFC 6531, 3.2: where the server lacks SMTPUTF8, A-labels may do.
+    /// RFC 6531, section 3.2: where the server lacks SMTPUTF8, A-labels may do.
     #[cfg(feature = "idna")]
     fn fitting(&self, envelope: Arc<Envelope>) -> Arc<Envelope> {
         if self.capabilities.has(Extension::SmtpUtf8) || !envelope.needs_smtputf8() {
@@ -516,6 +536,10 @@ impl Client {
     }
 
     /// Says QUIT between two transactions. [`ClientEvent::Closed`] follows the reply.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiMisuse::NotReady`] if the conversation is not between two transactions.
     pub fn quit(&mut self) -> Result<(), ApiMisuse> {
         match self.state {
             State::Ready if self.is_free() => {
@@ -531,7 +555,8 @@ impl Client {
         }
     }
 
-    /// Whether the conversation has ended, or nothing but QUIT is left of it, as after 421: no transaction can start any more.
+    /// Whether the conversation has ended, or nothing but QUIT is left of it, as after 421: no
+    /// transaction can start any more.
     pub const fn is_over(&self) -> bool {
         match self.state {
             State::Leaving | State::Closing | State::Over(_) => true,
@@ -539,13 +564,14 @@ impl Client {
         }
     }
 
-    /// Whether the final dot was sent and its reply has not come: if the connection ends now, nobody knows whether the
-    /// message was delivered.
+    /// Whether the final dot was sent and its reply has not come: if the connection ends now, it is
+    /// not known whether the message was delivered.
     pub fn is_in_doubt(&self) -> bool {
         self.transaction.as_ref().is_some_and(|it| it.next == Next::Verdict)
     }
 
-    /// What the server can do; empty before [`ClientEvent::Ready`] and for a server that knows only HELO.
+    /// What the server can do; empty before [`ClientEvent::Ready`] and for a server that knows only
+    /// HELO.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }

@@ -19,9 +19,9 @@ pub(super) enum Sent {
     /// BDAT that is not the last.
     Chunk,
     EndOfData,
-    /// No command: the word on the message for one recipient in LMTP.
+    /// No command: the reply to the message for one recipient in LMTP.
     Delivery(usize),
-    /// The dot that answers a 354 nobody wants any more.
+    /// The dot that answers a 354 after the transaction has ended.
     LoneDot,
     Reset,
     /// What the caller sends between two transactions.
@@ -31,8 +31,8 @@ pub(super) enum Sent {
 }
 
 impl Sent {
-    /// Whether a command may have this positive reply. Codes that RFC 5321, section 4.2.3 and
-    /// RFC 4954, section 6 give to other commands show that the replies are out of step; codes of no
+    /// Whether a command may have this positive reply. Codes that RFC 5321, section 4.2.3 and RFC
+    /// 4954, section 6 give to other commands show that the replies are out of step; codes of no
     /// command count by their first digit, as RFC 5321, section 4.3.2 wants.
     pub(super) const fn may_be_answered_with(self, code: u16) -> bool {
         match self {

@@ -29,8 +29,12 @@ impl Client {
         ClientEvent::NoTls { failure, fallback, reply }
     }
 
-    /// The handshake succeeded and the certificate counts. Everything known from before is forgotten: this value is
-    /// replaced by a fresh one (RFC 3207, 4.2).
+    /// The handshake succeeded and the certificate counts. Everything known from before is
+    /// forgotten: this value is replaced by a fresh one (RFC 3207, section 4.2).
+    ///
+    /// # Errors
+    ///
+    /// [`ApiMisuse::NoHandshake`] if no handshake was asked for.
     pub fn tls_established(&mut self, tls: Arc<TlsInfo>, now: Instant) -> Result<(), ApiMisuse> {
         if self.state != State::Handshake {
             return Err(ApiMisuse::NoHandshake);
@@ -41,16 +45,20 @@ impl Client {
         Ok(())
     }
 
-    /// The handshake failed, or the certificate does not count ([`TlsFailure::Untrusted`]). The connection is over;
-    /// the answer says whether there may be another in clear text.
+    /// The handshake failed, or the certificate does not count ([`TlsFailure::Untrusted`]). The
+    /// connection is over; the answer says whether there may be another in clear text.
     pub fn tls_failed(&mut self, failure: TlsFailure) -> Fallback {
         self.end();
         after(self.rules, &self.channel, failure)
     }
 
-    /// The handshake succeeded, and the certificate does not count: the next [`poll`](Self::poll) says QUIT inside TLS, and
-    /// nothing else (RFC 8689, 4.2.1: "the client MUST issue a QUIT"). The answer says whether there may be another
-    /// connection in clear text.
+    /// The handshake succeeded, and the certificate does not count: the next [`poll`](Self::poll)
+    /// says QUIT inside TLS, and nothing else (RFC 8689, section 4.2.1: "the client MUST issue a
+    /// QUIT"). The answer says whether there may be another connection in clear text.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiMisuse::NoHandshake`] if no handshake was asked for.
     pub fn tls_untrusted(
         &mut self,
         tls: Arc<TlsInfo>,
@@ -63,12 +71,13 @@ impl Client {
         Ok(fallback)
     }
 
-    /// The connection broke or stalled: whether TLS is at fault, and what the rules say about it. Call it after an I/O
-    /// error, or after an [`Error`].
+    /// The connection broke or stalled: whether TLS is at fault, and what the rules say about it.
+    /// Call it after an I/O error, or after an [`Error`].
     ///
-    /// None without TLS, where the peer misbehaves or stalls in a conversation that was under way, and where the
-    /// conversation has said its last word already: there is nothing to fall back from. Until the EHLO inside TLS is answered everything counts as a failed handshake: in
-    /// TLS 1.3 a server's refusal of the client arrives only then.
+    /// Returns `None` if TLS was not in use, if the peer misbehaved or timed out after EHLO, or if
+    /// the conversation had already ended: there is nothing to fall back from. Until the EHLO
+    /// inside TLS is answered everything counts as a failed handshake: in TLS 1.3 a server's
+    /// refusal of the client arrives only then.
     pub fn connection_lost(&mut self) -> Option<(TlsFailure, Fallback)> {
         let opening = self.capabilities.is_unread();
         let failure = match (&self.channel, self.state) {

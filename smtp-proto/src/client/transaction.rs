@@ -24,7 +24,8 @@ pub(super) struct Transaction {
     pub(super) permitted: bool,
     /// The body goes in chunks.
     pub(super) chunks: bool,
-    /// Recipients over the server's limits, by index in rising order, and how many of them the caller knows of.
+    /// Recipients over the server's limits, by index in rising order, and how many of them the
+    /// caller knows of.
     pub(super) over: Vec<usize>,
     pub(super) told: usize,
     /// What the server lacks, found when the transaction started.
@@ -37,7 +38,7 @@ pub(super) enum Next {
     Mail,
     Recipient(usize),
     Data,
-    /// Nothing: DATA awaits its 354, or the first chunk the word on all recipients.
+    /// Nothing: DATA awaits its 354, or the first chunk the replies to all RCPTs.
     Permission,
     /// The caller's bytes.
     Body,
@@ -112,8 +113,8 @@ impl Transaction {
 }
 
 impl Envelope {
-    /// The recipients over the server's limits, by index in rising order, and what they are over. The first one is
-    /// never among them.
+    /// The recipients over the server's limits, by index in rising order, and what they are over.
+    /// The first one is never among them.
     pub(super) fn over(&self, limits: Limits) -> (Vec<usize>, Option<Unsupported>) {
         let most = limits.recipients.unwrap_or(u32::MAX) as usize;
         let mut over = Vec::new();
@@ -145,7 +146,7 @@ impl Envelope {
         (over, reason)
     }
 
-    /// Parameters stand only where the server offers them (RFC 5321, 2.2.1).
+    /// Parameters stand only where the server offers them (RFC 5321, section 2.2.1).
     fn write_mail(&self, capabilities: &Capabilities, authenticated: bool, output: &mut Vec<u8>) {
         let has = |extension| capabilities.has(extension);
         let parameters =
@@ -163,7 +164,8 @@ impl Envelope {
                 priority: self.priority.filter(|_| has(Extension::MtPriority)),
                 deliver_by: self.deliver_by.filter(|_| has(Extension::DeliverBy)),
                 hold: self.hold,
-                // RFC 4954, 5: AUTH=<> "to any server which it has authenticated to"; a mailbox to any that has AUTH.
+                // RFC 4954, section 5: AUTH=<> "to any server which it has authenticated to"; a
+                // mailbox to any that has AUTH.
                 auth: self.auth.as_ref().map(|auth| auth.borrow()).filter(|auth| {
                     has(Extension::Auth) && (authenticated || *auth != Xtext::NOBODY)
                 }),
@@ -187,7 +189,7 @@ impl Envelope {
         if self.body == BodyType::EightBitMime && lacks(Extension::EightBitMime) {
             return Some(Unsupported::EightBitMime);
         }
-        // RFC 3030, 3: BINARYMIME can only be used together with CHUNKING.
+        // RFC 3030, section 3: BINARYMIME can only be used together with CHUNKING.
         if self.body == BodyType::BinaryMime
             && (lacks(Extension::BinaryMime) || lacks(Extension::Chunking))
         {
@@ -199,7 +201,7 @@ impl Envelope {
         if self.burl && !capabilities.fetches_imap() {
             return Some(Unsupported::Burl);
         }
-        // RFC 8689, 4.2.1: what was offered in clear text does not count.
+        // RFC 8689, section 4.2.1: what was offered in clear text does not count.
         if self.require_tls && (lacks(Extension::RequireTls) || matches!(channel, Channel::Plain)) {
             return Some(Unsupported::RequireTls);
         }
@@ -231,7 +233,7 @@ impl Recipient {
 }
 
 impl Capabilities {
-    /// RFC 2852, 2: a minimum may stand behind the keyword, in seconds.
+    /// RFC 2852, section 2: a minimum may follow the keyword, in seconds.
     fn delivers_in(&self, seconds: i32) -> bool {
         self.parameters(Extension::DeliverBy).is_some_and(|parameters| {
             let minimum =
@@ -240,8 +242,8 @@ impl Capabilities {
         })
     }
 
-    /// RFC 4865, 3: the longest interval stands behind the keyword, then the last point in time. The latter is left
-    /// to the server's clock.
+    /// RFC 4865, section 3: the longest interval follows the keyword, then the last point in time.
+    /// The latter is left to the server's clock.
     fn holds(&self, hold: Hold) -> bool {
         self.parameters(Extension::FutureRelease).is_some_and(|parameters| match hold {
             Hold::For(seconds) => {

@@ -25,7 +25,8 @@ impl Client {
         let stale = self.stale > 0;
         self.stale -= usize::from(stale);
 
-        // RFC 5321, 3.8 and 4.2.1: 421 may answer any command, and ends the connection.
+        // RFC 5321, section 3.8 and section 4.2.1: 421 may answer any command, and ends the
+        // connection.
         if reply.code() == 421 && sent != Sent::Quit {
             return Ok(Some(self.on_shutdown(sent.phase(), reply)));
         }
@@ -88,7 +89,8 @@ impl Client {
 
             // Replies to what a finished transaction had sent ahead.
             (Sent::Data, Intermediate) if stale && self.config.protocol == Protocol::Lmtp => {
-                // RFC 2033, 4.2: nobody knows how many replies such a dot would have. Who waits already is owed a word.
+                // RFC 2033, section 4.2: the number of replies to such a dot is not defined. A
+                // transaction or command that waits ends with the error.
                 if !self.is_without_work() {
                     return Err(unexpected());
                 }
@@ -96,7 +98,8 @@ impl Client {
                 Ok(None)
             }
             (Sent::Data, Intermediate) if stale => {
-                // RFC 2920, 3.1: 354 although nothing is to come must be answered with a lone dot.
+                // RFC 2920, section 3.1: 354 although nothing is to come must be answered with a
+                // lone dot.
                 self.due = Some(Sent::LoneDot);
                 self.stale += 1;
                 Ok(None)
@@ -140,7 +143,8 @@ impl Client {
             }
             (Sent::Chunk, Positive) => Ok(None),
             (Sent::Chunk, Transient | Permanent) => {
-                // RFC 3030, 2: the message has failed; the chunks behind it are answered, then RSET clears the state.
+                // RFC 3030, section 2: the message has failed; the chunks after it are answered,
+                // then RSET clears the state.
                 self.reset = true;
                 let event = self.finish(Outcome::Refused { phase: Phase::Body, reply });
                 // How many replies has the end of a message that has failed? RFC 2033 does not say.
@@ -166,7 +170,8 @@ impl Client {
             (Sent::LoneDot, Positive | Transient | Permanent) => Ok(None),
 
             (Sent::Reset, Positive) => Ok(None),
-            // RFC 5321, 4.1.1.5: RSET cannot fail. A server that says so has lost its way: nothing more is sent to it.
+            // RFC 5321, section 4.1.1.5: RSET cannot fail. A server that says so has lost its way:
+            // nothing more is sent to it.
             (Sent::Reset, Transient | Permanent) => {
                 self.leave();
                 let refused = Outcome::Refused { phase: Phase::Reset, reply };
@@ -236,7 +241,7 @@ impl Client {
 
     /// 421: the transaction is told first, then the connection ends.
     fn on_shutdown<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> ClientEvent<'i> {
-        // Behind XCLIENT TLS is up and stays so: whoever says no then does not want the client.
+        // After XCLIENT TLS stays up: a refusal then is a refusal of the client.
         if phase == Phase::Hello
             && matches!(self.channel, Channel::StartTls(_))
             && self.capabilities.is_unread()
@@ -272,7 +277,7 @@ impl Client {
         }
         self.state = State::Opened;
         Ok(match (&self.channel, self.rules.mode) {
-            // Behind XCLIENT: what was decided about TLS stands.
+            // After XCLIENT the decision about TLS is not taken again.
             _ if again => None,
             // S12: STARTTLS offered again inside TLS is ignored.
             (Channel::StartTls(_) | Channel::Implicit(_), _) => None,
@@ -294,7 +299,7 @@ impl Client {
     }
 
     fn on_ehlo_refused<'i>(&mut self, reply: Reply<'i>) -> Option<ClientEvent<'i>> {
-        // Behind XCLIENT: who knew EHLO before, means it.
+        // After XCLIENT a refused EHLO is final: the server has accepted EHLO before.
         if !self.capabilities.is_unread() {
             return Some(self.unwelcome(Phase::Hello, reply));
         }
@@ -316,7 +321,8 @@ impl Client {
         }
     }
 
-    /// Where clear text is what the caller wants there is nothing to tell; but `after` has the word here as well.
+    /// Where clear text is what the caller wants there is nothing to tell; but `after` has the word
+    /// here as well.
     fn unless_allowed<'i>(
         &mut self,
         failure: TlsFailure,

@@ -1,4 +1,4 @@
-//! What a peer can do: EHLO lines read and kept (RFC 5321, 4.1.1.1 and 2.2.1).
+//! What a peer can do: EHLO lines read and kept (RFC 5321, section 4.1.1.1 and section 2.2.1).
 
 use crate::wire::ascii::number;
 use crate::wire::reply::{Lines, Reply};
@@ -100,12 +100,13 @@ impl Extension {
         let &(extension, name) = Self::ALL.get(usize::from(Self::SLOTS[Self::slot(line)?]))?;
         let (keyword, rest) = line.split_at_checked(name.len())?;
         let whole = rest.first().is_none_or(|&byte| ends_keyword(byte));
-        // Nearly everybody writes capitals.
+        // Nearly all servers write capitals.
         let same = keyword == name.as_bytes() || keyword.eq_ignore_ascii_case(name.as_bytes());
         (whole && same).then_some((extension, rest))
     }
 
-    /// Where each keyword stands in [`ALL`](Self::ALL), by its [`slot`](Self::slot): one comparison instead of many.
+    /// The index of each keyword in [`ALL`](Self::ALL), by its [`slot`](Self::slot): one comparison
+    /// instead of many.
     const SLOTS: [u8; 64] = {
         let mut slots = [u8::MAX; 64];
         let mut index = 0;
@@ -135,7 +136,7 @@ impl Extension {
     }
 }
 
-/// What `LIMITS` says (RFC 9422, 4); none where it does not say.
+/// What `LIMITS` says (RFC 9422, section 4); none where it does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// `RCPTMAX`: recipients of one transaction.
@@ -147,10 +148,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// RFC 9422, 4: the largest number that can be announced, which has at most six digits.
+    /// RFC 9422, section 4: the largest number that can be announced, which has at most six digits.
     pub const MAX: u32 = 999_999;
 
-    /// RFC 9422, 3 and 4: `name=value` in any order; what is not known or malformed is ignored.
+    /// RFC 9422, section 3 and 4: `name=value` in any order; what is not known or malformed is
+    /// ignored.
     fn parse(parameters: &[u8]) -> Self {
         let mut limits = Self::default();
         for word in parameters.split(|&byte| byte == b' ') {
@@ -211,7 +213,7 @@ impl Capabilities {
     pub fn replace(&mut self, reply: &Reply<'_>) {
         self.clear();
         self.raw.extend_from_slice(reply.as_bytes());
-        // The first line is the greeting (RFC 5321, 4.1.1.1).
+        // The first line is the greeting (RFC 5321, section 4.1.1.1).
         for line in reply.lines().skip(1) {
             let Some((extension, parameters)) = Extension::at_front(line) else { continue };
             self.known |= extension.bit();
@@ -219,14 +221,15 @@ impl Capabilities {
                 self.limits = Limits::parse(parameters);
             }
             if extension == Extension::Size {
-                // RFC 1870, 4: no number, or 0, means no fixed limit.
+                // RFC 1870, section 4: no number, or 0, means no fixed limit.
                 self.size_limit = number(parameters.get(1..).unwrap_or_default().trim_ascii())
                     .filter(|&limit| limit > 0);
             }
         }
     }
 
-    /// Forgets a keyword and its parameters, as if the peer had not announced it. Any case of letters.
+    /// Forgets a keyword and its parameters, as if the peer had not announced it. Any case of
+    /// letters.
     pub fn ignore(&mut self, keyword: &str) {
         let announced = self.iter().any(|(announced, _)| announced.eq_ignore_ascii_case(keyword));
         if !announced {
@@ -251,7 +254,7 @@ impl Capabilities {
         }
     }
 
-    /// Forgets everything: RFC 3207, 4.2, and a peer that knows only HELO.
+    /// Forgets everything: RFC 3207, section 4.2, and a peer that knows only HELO.
     pub fn clear(&mut self) {
         self.known = 0;
         self.size_limit = None;
@@ -279,27 +282,29 @@ impl Capabilities {
         self.limits
     }
 
-    /// The SASL mechanisms that the peer offers (RFC 4954, 3), as it names them; those of the old `AUTH=` as well.
+    /// The SASL mechanisms that the peer offers (RFC 4954, section 3), as it names them; those of
+    /// the old `AUTH=` as well.
     pub fn mechanisms(&self) -> impl Iterator<Item = &str> {
         self.iter()
             .filter(|(keyword, _)| Extension::of(keyword) == Some(Extension::Auth))
             .flat_map(|(_, names)| names.split([' ', '\t']).filter(|name| !name.is_empty()))
     }
 
-    /// Whether the peer offers a SASL mechanism, in any case (RFC 4954, 8).
+    /// Whether the peer offers a SASL mechanism, in any case (RFC 4954, section 8).
     pub fn has_mechanism(&self, name: &str) -> bool {
         self.mechanisms().any(|offered| offered.eq_ignore_ascii_case(name))
     }
 
-    /// Whether the peer fetches messages by IMAP URIs: BURL with `imap` or `imap://host` behind it, which may wait for
-    /// AUTH (RFC 4468, 3.1).
+    /// Whether the peer fetches messages by IMAP URIs: BURL with `imap` or `imap://host` after it,
+    /// which may wait for AUTH (RFC 4468, section 3.1).
     pub fn fetches_imap(&self) -> bool {
         let is_imap =
             |word: &str| word.get(..4).is_some_and(|front| front.eq_ignore_ascii_case("imap"));
         self.parameters(Extension::Burl).is_some_and(|words| words.split(' ').any(is_imap))
     }
 
-    /// What stands behind the keyword of an extension, as it came: empty if nothing does, none without the extension.
+    /// The parameters of an extension as they came: empty if it has none, none without the
+    /// extension.
     pub fn parameters(&self, extension: Extension) -> Option<&str> {
         if !self.has(extension) {
             return None;
@@ -309,7 +314,8 @@ impl Capabilities {
             .map(|(_, parameters)| parameters)
     }
 
-    /// Every line but the first as keyword and parameters, as they came; lines that are not UTF-8 are left out.
+    /// Every line but the first as keyword and parameters, as they came; lines that are not UTF-8
+    /// are left out.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.lines().skip(1).filter_map(|line| {
             let (keyword, parameters) = split(line);

@@ -1,4 +1,5 @@
-//! Replies: [`Reply`] is what a client reads, [`Response`] is what our server says (RFC 5321, 4.2).
+//! Replies: [`Reply`] is what a client reads, [`Response`] is what our server says (RFC 5321,
+//! section 4.2).
 
 use super::ascii::push_number;
 use std::borrow::Cow;
@@ -6,8 +7,9 @@ use std::fmt;
 
 use memchr::{memchr, memchr2};
 
-/// Octets of a whole reply, which may be one line: RFC 5321, 4.5.3.1.5 says 512 a line, but servers send more, and a
-/// client that hangs up on a long sentence loses mail. The longest sane replies are EHLO replies of a few KiB.
+/// Octets of a whole reply, which may be one line: RFC 5321, section 4.5.3.1.5 says 512 a line, but
+/// servers send more, and a client that hangs up on a long sentence loses mail. The longest sane
+/// replies are EHLO replies of a few KiB.
 pub const MAX_REPLY: usize = 128 * 1024;
 
 /// Why the input is not a reply.
@@ -16,10 +18,10 @@ pub enum ReplyError {
     /// A line does not begin with three digits, 200 to 599, followed by SP, `-` or the line end.
     #[error("a line does not begin with a reply code")]
     Code,
-    /// RFC 5321, 4.2.1: the code must be the same on every line.
+    /// RFC 5321, section 4.2.1: the code must be the same on every line.
     #[error("the lines have different codes")]
     CodesDiffer,
-    /// RFC 5321, 2.3.8: CR and LF appear only together.
+    /// RFC 5321, section 2.3.8: CR and LF appear only together.
     #[error("a bare CR or LF in the reply")]
     LineEnd,
     /// The reply exceeds [`MAX_REPLY`].
@@ -27,7 +29,7 @@ pub enum ReplyError {
     TooLong,
 }
 
-/// The first digit of a reply code (RFC 5321, 4.2.1).
+/// The first digit of a reply code (RFC 5321, section 4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// 2yz: done.
@@ -52,7 +54,7 @@ impl Severity {
     }
 }
 
-/// An enhanced status code such as 4.7.5 (RFC 3463, 2; RFC 2034).
+/// An enhanced status code such as 4.7.5 (RFC 3463, section 2; RFC 2034).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnhancedCode {
     /// 2, 4 or 5.
@@ -83,7 +85,7 @@ impl EnhancedCode {
     }
 }
 
-/// RFC 3463, 2: `1*3digit`, without leading zeros in practice; either is read.
+/// RFC 3463, section 2: `1*3digit`, without leading zeros in practice; either is read.
 fn number(text: &[u8], from: usize) -> Option<(u16, usize)> {
     let mut value = 0;
     let mut at = from;
@@ -125,11 +127,16 @@ impl<'i> Reply<'i> {
     /// Reads one whole reply from the front of `input`; none if more input is needed.
     ///
     /// Input that grows is better read by a [`ReplyParser`], which searches each byte once.
+    ///
+    /// # Errors
+    ///
+    /// The input does not begin with a reply by RFC 5321, section 4.2.
     pub fn parse(input: &'i [u8]) -> Result<Option<Self>, ReplyError> {
         ReplyParser::default().parse(input)
     }
 
-    /// The code, 200 to 599. RFC 5321, 4.2 names the second digits in use; others are seen and kept.
+    /// The code, 200 to 599. RFC 5321, section 4.2 names the second digits in use; others are seen
+    /// and kept.
     pub const fn code(&self) -> u16 {
         self.code
     }
@@ -144,8 +151,8 @@ impl<'i> Reply<'i> {
         matches!(self.severity(), Severity::Positive)
     }
 
-    /// The enhanced code at the head of the first line that has one whose class agrees with the reply
-    /// code (RFC 2034, section 4). Some servers write it on the last line only.
+    /// The enhanced code at the head of the first line that has one whose class agrees with the
+    /// reply code (RFC 2034, section 4). Some servers write it on the last line only.
     pub fn enhanced(&self) -> Option<EnhancedCode> {
         self.lines().find_map(|text| {
             let (code, _) = EnhancedCode::parse_prefix(text)?;
@@ -153,8 +160,8 @@ impl<'i> Reply<'i> {
         })
     }
 
-    /// The text of each line, without code and CRLF. Any octets but CR and LF: RFC 5321 allows printable ASCII,
-    /// RFC 6531 adds UTF-8, and servers send whatever they like.
+    /// The text of each line, without code and CRLF. Any octets but CR and LF: RFC 5321 allows
+    /// printable ASCII, RFC 6531 adds UTF-8, and servers send whatever they like.
     pub fn lines(&self) -> Lines<'i> {
         Lines { rest: self.raw }
     }
@@ -170,7 +177,8 @@ impl<'i> Reply<'i> {
         self.raw
     }
 
-    /// The enhanced code, or else what the reply code says by itself: 2.0.0, 4.0.0 or 5.0.0 (RFC 3463, 2).
+    /// The enhanced code, or else what the reply code says by itself: 2.0.0, 4.0.0 or 5.0.0 (RFC
+    /// 3463, section 2).
     pub fn status(&self) -> EnhancedCode {
         self.enhanced().unwrap_or(EnhancedCode::new((self.code / 100) as u8, 0, 0))
     }
@@ -266,8 +274,8 @@ pub enum ReplyRules {
     /// the message always the last, because a message must not be sent twice or lost where every
     /// other client agrees.
     ///
-    /// The reply to STARTTLS is read strictly in any case, and STARTTLS is not sent to a server whose
-    /// replies before it needed tolerance: the connection ends with the error of
+    /// The reply to STARTTLS is read strictly in any case, and STARTTLS is not sent to a server
+    /// whose replies before it needed tolerance: the connection ends with the error of
     /// [`Strict`](Self::Strict).
     #[default]
     AsTheField,
@@ -299,8 +307,9 @@ pub(crate) struct Parsed<'i> {
 }
 
 impl ReplyParser {
-    /// Reads one whole reply from the front of `input`, strictly; none if more input is needed. Until
-    /// it has answered with a reply, the next call must be given the same input or a longer one.
+    /// Reads one whole reply from the front of `input`, strictly; none if more input is needed.
+    /// Until it has answered with a reply, the next call must be given the same input or a longer
+    /// one.
     ///
     /// # Errors
     ///
@@ -310,8 +319,8 @@ impl ReplyParser {
         Ok(parsed.map(|parsed| parsed.reply))
     }
 
-    /// As [`parse`](Self::parse), by these rules. `last`: the code of the last line counts, whatever
-    /// the others are.
+    /// As [`parse`](Self::parse), by these rules. `last`: the code of the last line counts,
+    /// whatever the others are.
     pub(crate) fn parse_as<'i>(
         &mut self,
         input: &'i [u8],
@@ -398,7 +407,8 @@ impl ReplyParser {
     }
 }
 
-/// The code of a line, and whether the line is the last. RFC 5321, 4.2: a client accepts a bare code.
+/// The code of a line, and whether the line is the last. RFC 5321, section 4.2: a client accepts a
+/// bare code.
 fn prefix(line: &[u8]) -> Result<(u16, bool), ReplyError> {
     let (digits, last) = match line {
         [a, b, c] => ([a, b, c], true),
@@ -407,7 +417,7 @@ fn prefix(line: &[u8]) -> Result<(u16, bool), ReplyError> {
         _ => return Err(ReplyError::Code),
     };
     let [a, b, c] = digits.map(|digit| u16::from(digit.wrapping_sub(b'0')));
-    // 1yz is not used by SMTP (RFC 5321, 4.2.1).
+    // 1yz is not used by SMTP (RFC 5321, section 4.2.1).
     if (2..=5).contains(&a) && b <= 9 && c <= 9 {
         Ok((a * 100 + b * 10 + c, last))
     } else {
@@ -417,8 +427,8 @@ fn prefix(line: &[u8]) -> Result<(u16, bool), ReplyError> {
 
 /// What a server says: code, enhanced code and text of one or more lines.
 ///
-/// Writing it cannot break the protocol: controls in the text become `?`, and a line that would exceed the 512
-/// octets of RFC 5321, 4.5.3.1.5 goes on in the next.
+/// Writing it cannot break the protocol: controls in the text become `?`, and a line that would
+/// exceed the 512 octets of RFC 5321, section 4.5.3.1.5 goes on in the next.
 ///
 /// ```
 /// use smtp_proto::wire::reply::Response;
@@ -436,7 +446,7 @@ pub struct Response {
 
 impl Response {
     /// Text lines are parted by LF. The enhanced code is sent only where the server announces
-    /// ENHANCEDSTATUSCODES and the reply may carry one (RFC 2034, 4).
+    /// ENHANCEDSTATUSCODES and the reply may carry one (RFC 2034, section 4).
     pub fn new(
         code: u16,
         (class, subject, detail): (u8, u16, u16),
@@ -473,9 +483,10 @@ impl Response {
         &self.text
     }
 
-    /// Appends the reply. `enhanced`: whether ENHANCEDSTATUSCODES was announced and this reply may carry a code.
+    /// Appends the reply. `enhanced`: whether ENHANCEDSTATUSCODES was announced and this reply may
+    /// carry a code.
     pub(crate) fn write(&self, enhanced: bool, output: &mut Vec<u8>) {
-        // RFC 2034, 4: only 2yz, 4yz and 5yz carry an enhanced code.
+        // RFC 2034, section 4: only 2yz, 4yz and 5yz carry an enhanced code.
         let enhanced = enhanced && self.code / 100 != 3;
         let mut lines = TextLines::new(&self.text);
         while let Some(line) = lines.next() {
@@ -505,7 +516,8 @@ impl fmt::Display for Response {
 /// Text octets of one reply line: 512, less the code, the longest enhanced code and CRLF.
 const MAX_TEXT: usize = 512 - "550 ".len() - "5.999.999 ".len() - "\r\n".len();
 
-/// Text in lines, cut at character boundaries so that each fits a reply line. There is one at least.
+/// Text in lines, cut at character boundaries so that each fits a reply line. There is one at
+/// least.
 struct TextLines<'t> {
     rest: Option<&'t str>,
 }

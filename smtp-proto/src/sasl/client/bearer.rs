@@ -4,7 +4,7 @@ use super::ClientMechanism;
 use crate::sasl::SaslError;
 use crate::secret::Secret;
 
-/// RFC 7628, 3.1: what parts keys and values.
+/// RFC 7628, section 3.1: what parts keys and values.
 const SEPARATOR: &[u8] = b"\x01";
 
 /// OAUTHBEARER (RFC 7628).
@@ -16,12 +16,14 @@ impl ClientOauthBearer {
     ///
     /// # Errors
     ///
-    /// [`SaslError::Prohibited`] for what no token holds (RFC 6750, 2.1), and for controls in the user's name.
+    /// [`SaslError::Prohibited`] for what no token holds (RFC 6750, section 2.1), and for controls
+    /// in the user's name.
     pub fn new(user: &str, token: &Secret) -> Result<Self, SaslError> {
         check(user, token)?;
-        // RFC 5801, 4, `saslname`: a comma ends it.
+        // RFC 5801, section 4, `saslname`: a comma ends it.
         let user = user.replace('=', "=3D").replace(',', "=2C");
-        // RFC 7628, 3.1: `client-resp = gs2-header kvsep *kvpair kvsep`; no channel binding, hence `n`.
+        // RFC 7628, section 3.1: `client-resp = gs2-header kvsep *kvpair kvsep`; no channel
+        // binding, hence `n`.
         let start: &[u8] = if user.is_empty() { b"n," } else { b"n,a=" };
         let message = [
             start,
@@ -51,7 +53,8 @@ impl ClientMechanism for ClientOauthBearer {
     }
 
     fn respond(&mut self, _challenge: &[u8]) -> Result<Secret, SaslError> {
-        // RFC 7628, 3.2.3: the server has refused with a JSON text, and wants to hear a lone separator.
+        // RFC 7628, section 3.2.3: the server has refused with a JSON text, and wants to hear a
+        // lone separator.
         self.0.refused_with(SEPARATOR)
     }
 
@@ -67,7 +70,8 @@ pub struct ClientXoauth2(Bearer);
 impl ClientXoauth2 {
     /// # Errors
     ///
-    /// [`SaslError::Prohibited`] for what no token holds (RFC 6750, 2.1), and for controls in the user's name.
+    /// [`SaslError::Prohibited`] for what no token holds (RFC 6750, section 2.1), and for controls
+    /// in the user's name.
     pub fn new(user: &str, token: &Secret) -> Result<Self, SaslError> {
         check(user, token)?;
         let message = [
@@ -130,15 +134,15 @@ impl Bearer {
     fn accepted(&self) -> Result<(), SaslError> {
         match (&self.message, self.refused) {
             (Some(_), _) => Err(SaslError::Unproven),
-            // RFC 7628, 3.2.3: after the refusal the exchange can only fail.
+            // RFC 7628, section 3.2.3: after the refusal the exchange can only fail.
             (None, true) => Err(SaslError::Refused),
             (None, false) => Ok(()),
         }
     }
 }
 
-/// RFC 6750, 2.1: `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`. Tokens in use have other
-/// printable characters as well, which do no harm.
+/// RFC 6750, section 2.1: `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" )
+/// *"="`. Tokens in use have other printable characters as well, which do no harm.
 fn check(user: &str, token: &Secret) -> Result<(), SaslError> {
     let printable = !token.is_empty() && token.as_bytes().iter().all(u8::is_ascii_graphic);
     if printable && !user.chars().any(char::is_control) {

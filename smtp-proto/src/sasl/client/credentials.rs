@@ -38,8 +38,8 @@ use crate::wire::capabilities::Capabilities;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Credentials {
-    /// Whom to act as; empty for whom the proof is of. LOGIN, XOAUTH2 and OAUTHBEARER cannot say it, and are not used
-    /// then.
+    /// Authorization identity; empty means the authentication identity. LOGIN, XOAUTH2 and
+    /// OAUTHBEARER cannot say it, and are not used then.
     pub authorization: String,
     /// What is shown.
     pub proof: Proof,
@@ -57,7 +57,8 @@ pub enum Proof {
         /// UTF-8.
         password: Secret,
     },
-    /// An OAuth 2.0 access token, for OAUTHBEARER and XOAUTH2. Tokens are short-lived: getting one is the caller's affair.
+    /// An OAuth 2.0 access token, for OAUTHBEARER and XOAUTH2. Tokens are short-lived: getting one
+    /// is the caller's affair.
     Token {
         /// Whose mailbox it is for.
         user: String,
@@ -76,6 +77,10 @@ pub trait MakeMechanism: fmt::Debug + Send + Sync {
     fn names(&self) -> &[&str];
 
     /// Makes the one of this name.
+    ///
+    /// # Errors
+    ///
+    /// The mechanism cannot be made from these credentials.
     fn make(
         &self,
         name: &str,
@@ -112,16 +117,18 @@ impl Credentials {
         Proof::Certificate.into()
     }
 
-    /// The best mechanism that the server offers and the channel allows: those that bind to the channel before those that
-    /// do not, and those that keep the secret before those that show it. With another nonce for each attempt.
+    /// The best mechanism that the server offers and the channel allows: those that bind to the
+    /// channel before those that do not, and those that keep the secret before those that show it.
+    /// With another nonce for each attempt.
     ///
-    /// Only what one server says inside one channel is looked at. Whether a failed attempt should be followed by one with
-    /// a lesser mechanism is for the caller: a false server would like that.
+    /// Only what one server says inside one channel is looked at. Whether a failed attempt should
+    /// be followed by one with a lesser mechanism is for the caller: a false server would like
+    /// that.
     ///
     /// # Errors
     ///
-    /// What stands in the way of the best mechanism that the server offers; [`AuthRefusal::NotOffered`] if it offers none
-    /// that fits.
+    /// The obstacle to the best mechanism that the server offers; [`AuthRefusal::NotOffered`] if it
+    /// offers none that fits.
     pub fn mechanism(
         &self,
         capabilities: &Capabilities,
@@ -177,7 +184,7 @@ impl Credentials {
                             Binding::Used(binding.clone())
                         }
                         _ if name == SCRAM_SHA_256_PLUS => return Err(SaslError::ChannelBinding),
-                        // RFC 5802, 6: `y` only where the server does not list the -PLUS.
+                        // RFC 5802, section 6: `y` only where the server does not list the -PLUS.
                         Some(_) if !capabilities.has_mechanism(SCRAM_SHA_256_PLUS) => {
                             Binding::Unoffered
                         }

@@ -1,8 +1,8 @@
 //! The client's side of an exchange: what a mechanism is, and the mechanisms that are here.
 //!
-//! [`Client::authenticate`](crate::client::Client::authenticate) takes any [`ClientMechanism`]. Messages are octets: base64,
-//! the empty response and the limits of lines are the machine's affair. [`Credentials`] choose the mechanism that is best for
-//! a server and a channel.
+//! [`Client::authenticate`](crate::client::Client::authenticate) takes any [`ClientMechanism`].
+//! Messages are octets: base64, the empty response and the limits of lines are the machine's
+//! affair. [`Credentials`] choose the mechanism that is best for a server and a channel.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
@@ -63,43 +63,64 @@ pub trait ClientMechanism: fmt::Debug + Send {
     /// Its name, in capitals: [`is_mechanism_name`](super::is_mechanism_name).
     fn name(&self) -> &str;
 
-    /// Whether the peer, and whoever reads along, learns something that can be used again: a password or a token.
+    /// Whether the peer, and an eavesdropper in clear text, learns something that can be used
+    /// again: a password or a token.
     fn reveals_secret(&self) -> bool;
 
-    /// What the client says first; none if the server has to begin (RFC 4422, 5.1). Asked once, before anything else and
-    /// before anything is sent.
+    /// What the client says first; none if the server has to begin (RFC 4422, section 5.1). Asked
+    /// once, before anything else and before anything is sent.
+    ///
+    /// # Errors
+    ///
+    /// The mechanism cannot begin.
     fn initial_response(&mut self) -> Result<Option<Secret>, SaslError>;
 
-    /// Whether the answers do not depend on the challenges, so that a challenge may be any text. False
-    /// by default: a challenge that is not base64 cancels the exchange (RFC 4954, section 4).
+    /// Whether the answers do not depend on the challenges, so that a challenge may be any text.
+    /// False by default: a challenge that is not base64 cancels the exchange (RFC 4954, section 4).
     fn ignores_challenges(&self) -> bool {
         false
     }
 
-    /// The answer to a challenge. After an error the exchange is cancelled, and nothing more is asked.
+    /// The answer to a challenge. After an error the exchange is cancelled, and nothing more is
+    /// asked.
     ///
-    /// A server may send challenges without end: it is the mechanism that knows when there are too many.
+    /// A server may send challenges without end: it is the mechanism that knows when there are too
+    /// many.
+    ///
+    /// # Errors
+    ///
+    /// The challenge is malformed, or one too many.
     fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError>;
 
-    /// The server says that the exchange has succeeded. An error says that this cannot be: the exchange is not complete,
-    /// or the server has not shown what it has to show. It is a failure then, whatever the server says.
+    /// The server says that the exchange has succeeded.
+    ///
+    /// # Errors
+    ///
+    /// The exchange is not complete, or the server has not proved what it must prove. It counts as
+    /// a failure then, whatever the server says.
     fn accepted(&mut self) -> Result<(), SaslError>;
 }
 
 /// What a channel must be before credentials are used in it. Exhaustive on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Floor {
-    /// Anything, clear text included: whoever reads along has the password, and the mail.
+    /// Any channel, clear text included: an eavesdropper gets the password and the mail.
     Clear,
-    /// TLS, whoever is at its other end: whoever stands in between has the password.
+    /// TLS with any peer: a man in the middle gets the password.
     Encrypted,
-    /// TLS; and where the mechanism reveals a secret, only to a peer whose certificate was judged and accepted.
+    /// TLS; and where the mechanism reveals a secret, only to a peer whose certificate was judged
+    /// and accepted.
     #[default]
     Authenticated,
 }
 
 impl Floor {
     /// Whether a mechanism that reveals a secret, or does not, may be used in a channel.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthRefusal::ClearText`] without TLS, [`AuthRefusal::UnauthenticatedPeer`] for a secret
+    /// that would go to an unauthenticated peer.
     pub fn permits(self, channel: &Channel, reveals_secret: bool) -> Result<(), AuthRefusal> {
         let tls = match channel {
             Channel::Plain => None,
@@ -124,16 +145,16 @@ pub enum AuthRefusal {
     /// Not ready, in a transaction, or in another exchange.
     #[error("no authentication can start now")]
     NotReady,
-    /// RFC 4954, 4: no more AUTH after one that succeeded.
+    /// RFC 4954, section 4: no more AUTH after one that succeeded.
     #[error("the connection is authenticated already")]
     AlreadyAuthenticated,
     /// The server does not list the mechanism, or none that fits the credentials.
     #[error("the server does not offer the mechanism")]
     NotOffered,
-    /// There is no TLS, and nobody has said that it can be done without.
+    /// There is no TLS, and the floor does not allow clear text.
     #[error("no credentials in clear text")]
     ClearText,
-    /// The mechanism reveals a secret, and nobody knows to whom.
+    /// The mechanism reveals a secret, and the peer is not authenticated.
     #[error("no password or token for a server that is not authenticated")]
     UnauthenticatedPeer,
     /// The mechanism cannot even begin.
@@ -142,14 +163,15 @@ pub enum AuthRefusal {
 }
 
 impl AuthRefusal {
-    /// The status of mail that is not sent for it: always 4.y.z, for with another server or other credentials it may be.
+    /// The status of mail that is not sent for it: always 4.y.z, for with another server or other
+    /// credentials it may be.
     pub const fn status(self) -> EnhancedCode {
         match self {
-            // RFC 3463, 3.8: X.7.4, security features not supported.
+            // RFC 3463, section 3.8: X.7.4, security features not supported.
             Self::NotOffered => EnhancedCode::new(4, 7, 4),
-            // RFC 4954, 6: X.7.11, encryption required for the mechanism.
+            // RFC 4954, section 6: X.7.11, encryption required for the mechanism.
             Self::ClearText => EnhancedCode::new(4, 7, 11),
-            // RFC 3463, 3.8: X.7.5, cryptographic failure.
+            // RFC 3463, section 3.8: X.7.5, cryptographic failure.
             Self::UnauthenticatedPeer => EnhancedCode::new(4, 7, 5),
             Self::NotReady | Self::AlreadyAuthenticated | Self::Mechanism(_) => {
                 EnhancedCode::new(4, 7, 0)
@@ -158,7 +180,7 @@ impl AuthRefusal {
     }
 }
 
-/// RFC 4954, 4: prepared with SASLprep; but nobody at all is allowed.
+/// RFC 4954, section 4: prepared with SASLprep; an empty name is allowed.
 fn authorization_of(name: &str) -> Result<Cow<'_, str>, SaslError> {
     if name.is_empty() { Ok(Cow::Borrowed("")) } else { prepare(name) }
 }

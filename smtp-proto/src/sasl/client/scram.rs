@@ -1,5 +1,5 @@
-//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677): the password stays here, and the server shows that it knows
-//! it as well.
+//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677): the password stays here, and the
+//! server shows that it knows it as well.
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -13,17 +13,18 @@ use crate::sasl::scram::{
 };
 use crate::secret::Secret;
 
-/// The most rounds of HMAC that a server may ask for, unless set otherwise: a hostile one could keep a processor busy for
-/// an hour. Servers in use ask for 4096 to 600,000; this takes some tenths of a second.
+/// The most rounds of HMAC that a server may ask for, unless set otherwise: a hostile one could
+/// keep a processor busy for an hour. Servers in use ask for 4096 to 600,000; this takes some
+/// tenths of a second.
 pub const MAX_ITERATIONS: u32 = 1_000_000;
 
-/// What a client says of channel binding (RFC 5802, 6).
+/// What a client says of channel binding (RFC 5802, section 6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Binding {
     /// `n`: none is known on this side.
     Unsupported,
-    /// `y`: one is known, but the server does not list the -PLUS. A server that has listed it knows then that somebody
-    /// has taken it off the list, and fails.
+    /// `y`: one is known, but the server does not list the -PLUS. A server that has listed it knows
+    /// then that somebody has taken it off the list, and fails.
     Unoffered,
     /// `p=`: the mechanism is the -PLUS.
     Used(ChannelBinding),
@@ -59,11 +60,12 @@ impl std::fmt::Debug for Signature {
 }
 
 impl ClientScramSha256 {
-    /// `authorization` is whom to act as; empty for the user.
+    /// `authorization` is the authorization identity; empty means the user.
     ///
     /// # Errors
     ///
-    /// [`SaslError::Prohibited`] where SASLprep (RFC 4013) prohibits a name or the password, or nothing is left of it.
+    /// [`SaslError::Prohibited`] where SASLprep (RFC 4013) prohibits a name or the password, or
+    /// nothing is left of it.
     pub fn new(
         authorization: &str,
         user: &str,
@@ -99,12 +101,13 @@ impl ClientScramSha256 {
     /// server-first-message: makes client-final-message.
     fn prove(&mut self, password: &Secret, challenge: &[u8]) -> Result<Secret, SaslError> {
         let server_first = ServerFirst::parse(challenge)?;
-        // RFC 5802, 5.1: the nonce is ours, and the server's behind it; without the latter an exchange could be replayed.
+        // RFC 5802, section 5.1: the nonce is ours, followed by the server's; without the latter an
+        // exchange could be replayed.
         let nonce = self.nonce.as_str();
         if !server_first.nonce.starts_with(nonce) || server_first.nonce.len() == nonce.len() {
             return Err(SaslError::Nonce);
         }
-        // RFC 7677, 4: "at least 4096".
+        // RFC 7677, section 4: "at least 4096".
         if !(MIN_ITERATIONS..=self.max_iterations).contains(&server_first.iterations) {
             return Err(SaslError::Iterations(server_first.iterations));
         }
@@ -157,7 +160,8 @@ impl ClientMechanism for ClientScramSha256 {
                     return Err(SaslError::Signature);
                 }
                 self.stage = Stage::Verified;
-                // RFC 4954, 4: no data comes with the 235, so the signature came as a challenge; it wants no answer.
+                // RFC 4954, section 4: no data comes with the 235, so the signature came as a
+                // challenge; it wants no answer.
                 Ok(Secret::default())
             }
             Stage::Verified | Stage::Failed => Err(SaslError::UnexpectedChallenge),
@@ -168,7 +172,8 @@ impl ClientMechanism for ClientScramSha256 {
     fn accepted(&mut self) -> Result<(), SaslError> {
         match self.stage {
             Stage::Verified => Ok(()),
-            // RFC 5802, 5: a client must see the signature of the server, or else it speaks to somebody else.
+            // RFC 5802, section 5: a client must see the signature of the server, or else it may
+            // speak to another server.
             Stage::Begin { .. } | Stage::Asked { .. } | Stage::Proved { .. } | Stage::Failed => {
                 Err(SaslError::Unproven)
             }

@@ -12,7 +12,7 @@ pub struct ClientPlain {
 }
 
 impl ClientPlain {
-    /// `authorization` is whom to act as; empty for the user.
+    /// `authorization` is the authorization identity; empty means the user.
     ///
     /// # Errors
     ///
@@ -20,12 +20,14 @@ impl ClientPlain {
     pub fn new(authorization: &str, user: &str, password: &Secret) -> Result<Self, SaslError> {
         let authorization = authorization_of(authorization)?;
         let (user, password) = (user.as_bytes(), password.as_bytes());
-        // RFC 4616, 2: `message = [authzid] UTF8NUL authcid UTF8NUL passwd`, none of which has a NUL in it.
+        // RFC 4616, section 2: `message = [authzid] UTF8NUL authcid UTF8NUL passwd`, none of which
+        // has a NUL in it.
         let parts = [authorization.as_bytes(), user, password];
         if parts.iter().any(|part| part.contains(&0)) || user.is_empty() || password.is_empty() {
             return Err(SaslError::Prohibited);
         }
-        // RFC 4616, 2: the server prepares user and password, or compares them as they are. It alone knows.
+        // RFC 4616, section 2: the server prepares user and password, or compares them as they are.
+        // It alone knows.
         let message = Secret::concat(&[parts[0], b"\0", parts[1], b"\0", parts[2]]);
         Ok(Self { message: Some(message) })
     }
@@ -53,8 +55,8 @@ impl ClientMechanism for ClientPlain {
     }
 }
 
-/// LOGIN, which is in no RFC (draft-murchison-sasl-login): the server asks for the user, then for the password. What it
-/// writes into its questions is not looked at, for servers differ.
+/// LOGIN, which is in no RFC (draft-murchison-sasl-login): the server asks for the user, then for
+/// the password. What it writes into its questions is not looked at, for servers differ.
 #[derive(Debug)]
 pub struct ClientLogin {
     user: Option<Secret>,
@@ -108,7 +110,8 @@ pub struct ClientExternal {
 }
 
 impl ClientExternal {
-    /// `authorization` is whom to act as; empty for whom the certificate names.
+    /// `authorization` is the authorization identity; empty means the one that the certificate
+    /// names.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What is derived from a password (RFC 5802, 3).
+//! What is derived from a password (RFC 5802, section 3).
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use super::{SCRAM_SHA_256, prepare};
 use crate::sasl::{SaslError, decode_base64, encode_base64};
 use crate::secret::Secret;
 
-/// The fewest rounds that may be asked for (RFC 7677, 4).
+/// The fewest rounds that may be asked for (RFC 7677, section 4).
 pub const MIN_ITERATIONS: u32 = 4096;
 /// Octets of a salt that is long enough.
 pub const SALT_OCTETS: usize = 16;
@@ -20,8 +20,9 @@ pub const SALT_OCTETS: usize = 16;
 /// Octets of SHA-256.
 pub(crate) type Hash = [u8; 32];
 
-/// What a server stores of a user: nothing from which the password could be read, or with which a client could log in.
-/// Somebody who has it can still play the server, or try passwords. So it is wiped when dropped, and never printed.
+/// What a server stores of a user: nothing from which the password could be read, or with which a
+/// client could log in. An attacker who has it can still play the server, or try passwords. So it
+/// is wiped when dropped, and never printed.
 #[derive(Clone)]
 pub struct Keys {
     salt: Vec<u8>,
@@ -61,8 +62,8 @@ impl Keys {
         Ok(Self { salt: salt.to_owned(), iterations, stored_key, server_key })
     }
 
-    /// Keys that no password has, with a salt that is always the same for one user: so that a stranger cannot be told
-    /// from a user before the end of the exchange.
+    /// Keys that no password has, with a salt that is always the same for one user: so that a
+    /// stranger cannot be told from a user before the end of the exchange.
     pub(crate) fn of_nobody(secret: &Secret, user: &str, iterations: u32) -> Self {
         let derive = |use_for: &[u8]| hmac(secret.as_bytes(), &[use_for, user.as_bytes()]);
         let salt = derive(b"salt of nobody: ")[..SALT_OCTETS].to_vec();
@@ -84,12 +85,14 @@ impl Keys {
         self.iterations
     }
 
-    /// Whether this is the user's password, as PLAIN and LOGIN send it. As slow as [`derive`](Self::derive).
+    /// Whether this is the user's password, as PLAIN and LOGIN send it. As slow as
+    /// [`derive`](Self::derive).
     pub fn is_of(&self, password: &Secret) -> bool {
         Self::derive(password, &self.salt, self.iterations).is_ok_and(|other| other == *self)
     }
 
-    /// `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` (RFC 5803, 3), which other servers store as well.
+    /// `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` (RFC 5803, section 3), which other
+    /// servers store as well.
     pub fn to_text(&self) -> Secret {
         let mut text = Zeroizing::new(Vec::with_capacity(128 + self.salt.len() * 2));
         text.extend_from_slice(format!("{SCRAM_SHA_256}${}:", self.iterations).as_bytes());

@@ -1,4 +1,4 @@
-//! The four messages (RFC 5802, 7), read as strictly as the ABNF has them.
+//! The four messages (RFC 5802, section 7), read as strictly as the ABNF has them.
 
 use super::keys::{Hash, decode_hash};
 use crate::sasl::{SaslError, decode_base64, encode_base64};
@@ -19,7 +19,7 @@ pub(crate) enum Flag<'m> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClientFirst<'m> {
     pub(crate) flag: Flag<'m>,
-    /// As whom the client wants to act; none if as itself.
+    /// The authorization identity; none if it is the authentication identity.
     pub(crate) authorization: Option<String>,
     pub(crate) user: String,
     pub(crate) nonce: &'m str,
@@ -89,7 +89,7 @@ impl<'m> ClientFirst<'m> {
 /// server-first-message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerFirst<'m> {
-    /// The client's nonce, and the server's behind it.
+    /// The client's nonce, followed by the server's.
     pub(crate) nonce: &'m str,
     pub(crate) salt: Vec<u8>,
     pub(crate) iterations: u32,
@@ -143,7 +143,7 @@ impl<'m> ClientFinal<'m> {
         format!("c={},r={nonce}", Self::binding(header, data))
     }
 
-    /// The `c=` attribute that must stand there (RFC 5802, 5.1).
+    /// The `c=` attribute that must be present (RFC 5802, section 5.1).
     pub(crate) fn binding(header: &str, data: &[u8]) -> String {
         base64(Secret::concat(&[header.as_bytes(), data]).as_bytes())
     }
@@ -185,7 +185,7 @@ pub(crate) fn auth_message(
 }
 
 fn text(message: &[u8]) -> Result<&str, SaslError> {
-    // RFC 5802, 7: UTF-8 without NUL.
+    // RFC 5802, section 7: UTF-8 without NUL.
     let text = std::str::from_utf8(message).map_err(|_| SaslError::Malformed)?;
     if text.contains('\0') { Err(SaslError::Malformed) } else { Ok(text) }
 }
@@ -196,7 +196,7 @@ fn base64(octets: &[u8]) -> String {
     text.into_iter().map(char::from).collect()
 }
 
-/// `p=` names (RFC 5802, 7: cb-name).
+/// `p=` names (RFC 5802, section 7: cb-name).
 fn is_binding_name(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-')
@@ -207,7 +207,7 @@ pub(super) fn is_nonce(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
-/// RFC 5802, 5.1: `,` and `=` are sent as `=2C` and `=3D`, and no other `=` may be there.
+/// RFC 5802, section 5.1: `,` and `=` are sent as `=2C` and `=3D`, and no other `=` may be there.
 pub(crate) fn decode_name(text: &str) -> Result<String, SaslError> {
     let mut pieces = text.split('=');
     let mut name = pieces.next().unwrap_or_default().to_owned();
@@ -249,7 +249,7 @@ impl<'m> Attributes<'m> {
                 self.0 = behind;
                 Ok(value)
             }
-            // RFC 5802, 5.1: an extension that must be understood.
+            // RFC 5802, section 5.1: an extension that must be understood.
             ('m', _) => Err(SaslError::Extension),
             _ => Err(SaslError::Malformed),
         }
@@ -260,7 +260,8 @@ impl<'m> Attributes<'m> {
         if is_nonce(nonce) { Ok(nonce) } else { Err(SaslError::Malformed) }
     }
 
-    /// RFC 5802, 5.1: what is left are extensions, which are ignored unless they must be understood.
+    /// RFC 5802, section 5.1: what is left are extensions, which are ignored unless they must be
+    /// understood.
     fn finish(self) -> Result<(), SaslError> {
         for attribute in self.0.into_iter().flat_map(|rest| rest.split(',')) {
             if split_attribute(attribute)?.0 == 'm' {

@@ -31,8 +31,9 @@ pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
 /// The mechanism that is bound to the TLS channel it runs in.
 pub const SCRAM_SHA_256_PLUS: &str = "SCRAM-SHA-256-PLUS";
 
-/// A string that was never used before: printable ASCII without a comma (RFC 5802, 7). The core has no source of random
-/// numbers, so whoever begins an exchange brings 24 random octets.
+/// A string that was never used before: printable ASCII without a comma (RFC 5802, section 7). The
+/// core has no source of random numbers, so the caller that begins an exchange brings 24 random
+/// octets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nonce(String);
 
@@ -58,8 +59,9 @@ impl FromStr for Nonce {
     }
 }
 
-/// A name or a password in the form in which it is sent, stored and compared: SASLprep (RFC 4013). Code points that
-/// Unicode 3.2 did not have are refused, which RFC 4013, 2.5 asks for in what is stored; so is what is empty.
+/// A name or a password in the form in which it is sent, stored and compared: SASLprep (RFC 4013).
+/// Code points that Unicode 3.2 did not have are refused, which RFC 4013, section 2.5 asks for in
+/// what is stored; so is what is empty.
 pub(crate) fn prepare(text: &str) -> Result<Cow<'_, str>, SaslError> {
     match stringprep::saslprep(text) {
         Ok(prepared) if !prepared.is_empty() => Ok(prepared),
@@ -72,7 +74,7 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
 
-    /// RFC 7677, 3: the messages and what is derived, piece by piece.
+    /// RFC 7677, section 3: the messages and what is derived, piece by piece.
     #[test]
     fn rfc_7677_example() {
         let (client_nonce, nonce) =

@@ -1,4 +1,4 @@
-//! The body of a message on its way: dot-stuffed behind DATA, or in chunks.
+//! The body of a message on its way: dot-stuffed after DATA, or in chunks.
 
 use std::time::Instant;
 
@@ -13,17 +13,18 @@ use crate::wire::params::BodyType;
 /// How the body of the present transaction is written.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// Behind DATA.
+    /// After DATA.
     Data(DotEncoder),
     /// With BDAT, under the same rules.
     Chunks(LineChecker),
-    /// With BDAT, any octets (RFC 3030, 3).
+    /// With BDAT, any octets (RFC 3030, section 3).
     Binary,
 }
 
 /// Octets of the longest `BDAT n LAST`.
 const MAX_BDAT: usize = "BDAT 18446744073709551615 LAST\r\n".len();
-/// Octets of a BURL that a server takes without doubt: RFC 5321, 4.5.3.1.4 demands 512, and URIs are longer.
+/// Octets of a BURL that a server takes without doubt: RFC 5321, section 4.5.3.1.4 demands 512, and
+/// URIs are longer.
 const MAX_BURL: usize = 2048;
 
 impl Body {
@@ -58,7 +59,7 @@ impl Body {
             Self::Data(encoder) => std::mem::take(encoder).finish(output)?,
             Self::Chunks(lines) => {
                 lines.defect_at_end().map_or(Ok(()), Err)?;
-                // As with DATA: RFC 5321, 4.1.1.4.
+                // As with DATA: RFC 5321, section 4.1.1.4.
                 write_chunk(if lines.is_at_line_start() { b"" } else { b"\r\n" }, true, output);
             }
             Self::Binary => write_chunk(b"", true, output),
@@ -73,8 +74,8 @@ fn write_chunk(piece: &[u8], last: bool, output: &mut Vec<u8>) {
 }
 
 impl Client {
-    /// Whether [`write_body`](Self::write_body) and [`end_body`](Self::end_body) may be called now. Not while a chunk
-    /// awaits its reply without PIPELINING; and no longer after an early refusal.
+    /// Whether [`write_body`](Self::write_body) and [`end_body`](Self::end_body) may be called now.
+    /// Not while a chunk awaits its reply without PIPELINING; and no longer after an early refusal.
     pub fn wants_body(&self) -> bool {
         let wanted = self.state == State::Ready
             && self.is_in_step
@@ -82,7 +83,7 @@ impl Client {
         wanted
             && match self.body {
                 Body::Data(_) => true,
-                // RFC 2920, 3.1, as for all commands that wait for their replies.
+                // RFC 2920, section 3.1, as for all commands that wait for their replies.
                 Body::Chunks(_) | Body::Binary if self.is_pipelining() => {
                     let fetches = self.transaction.as_ref().is_some_and(|it| it.envelope.burl);
                     self.pipelined + if fetches { MAX_BURL } else { MAX_BDAT } <= MAX_PIPELINED
@@ -91,11 +92,21 @@ impl Client {
             }
     }
 
-    /// Appends a piece of the message to `output`, dot-stuffed (RFC 5321, 4.5.2) or as a chunk (RFC 3030, 2). Pieces may
-    /// be cut anywhere; each is a chunk of its own, so small ones cost.
+    /// Appends a piece of the message to `output`, dot-stuffed (RFC 5321, section 4.5.2) or as a
+    /// chunk (RFC 3030, section 2). Pieces may be cut anywhere; each is a chunk of its own, so
+    /// small ones cost.
     ///
-    /// Lines must end in CRLF. After [`BodyError::Defect`] the connection can only be closed: the message is incomplete
-    /// on the wire, and there is no way to take it back.
+    /// Lines must end in CRLF. After [`BodyError::Defect`] the connection can only be closed: the
+    /// message is incomplete on the wire, and there is no way to take it back.
+    ///
+    /// Call [`poll`](Client::poll) with everything that was read before each piece: a reply that is
+    /// there before the end of the message does not answer it.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::Defect`] for octets that the transfer cannot carry, [`BodyError::NotOffered`]
+    /// where a chunk is needed and the server does not offer CHUNKING, [`ApiMisuse::NoBodyWanted`]
+    /// unless [`wants_body`](Self::wants_body).
     pub fn write_body(
         &mut self,
         piece: &[u8],
@@ -120,13 +131,14 @@ impl Client {
         Ok(())
     }
 
-    /// Makes the server fetch a piece of the message, which may be the last (RFC 4468, 3.2). The envelope must say so:
-    /// [`Envelope::burl`](super::Envelope::burl). Pieces of the caller's own may stand before and behind it, where the
-    /// server offers CHUNKING.
+    /// Makes the server fetch a piece of the message, which may be the last (RFC 4468, section
+    /// 3.2). The envelope must say so: [`Envelope::burl`](super::Envelope::burl). Pieces of the
+    /// caller's own may come before and after it, where the server offers CHUNKING.
     ///
     /// # Errors
     ///
-    /// As [`write_body`](Self::write_body), and [`ApiMisuse::NoUriAnnounced`] if the envelope does not set `burl`.
+    /// As [`write_body`](Self::write_body), and [`ApiMisuse::NoUriAnnounced`] if the envelope does
+    /// not set `burl`.
     pub fn write_uri(
         &mut self,
         uri: Uri<'_>,
@@ -158,6 +170,10 @@ impl Client {
     }
 
     /// Ends the message: CRLF if it lacks the last one, then the final dot or the last chunk.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_body`](Self::write_body).
     pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), BodyError> {
         if !self.wants_body() {
             return Err(ApiMisuse::NoBodyWanted.into());
@@ -185,7 +201,8 @@ impl Client {
         }
         match self.config.protocol {
             Protocol::Smtp => self.push(Sent::EndOfData, 0, now),
-            // RFC 2033, 4.2: one reply for each accepted recipient, in the order of their RCPTs.
+            // RFC 2033, section 4.2: one reply for each accepted recipient, in the order of their
+            // RCPTs.
             Protocol::Lmtp => {
                 for at in 0..self.accepted.len() {
                     self.push(Sent::Delivery(self.accepted[at]), 0, now);
