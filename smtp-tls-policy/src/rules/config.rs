@@ -79,8 +79,6 @@
 //! and names of roots and identities that are not loaded. Without `[[inbound]]` nothing is asked of
 //! clients.
 
-use std::fmt;
-
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
@@ -90,6 +88,7 @@ use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
+use crate::rules::config_error::{ConfigError, ConfigErrors};
 use crate::rules::connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
     OutboundConnector, OutboundConnectors, SmartHost,
@@ -107,72 +106,6 @@ pub struct Config {
     /// What is asked of clients, by sender domain.
     pub inbound: InboundConnectors,
 }
-
-/// One fault of a configuration file: where it is, what was found, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    file: String,
-    line: usize,
-    field: String,
-    message: String,
-}
-
-impl ConfigError {
-    /// The file, by the name that [`Config::from_toml`] was given.
-    pub fn file(&self) -> &str {
-        &self.file
-    }
-
-    /// The line, counted from 1.
-    pub fn line(&self) -> usize {
-        self.line
-    }
-
-    /// The field, such as `outbound.posture`; empty if the text is no TOML.
-    pub fn field(&self) -> &str {
-        &self.field
-    }
-
-    /// What was found there, and what would be right, in one line.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: line {}", self.file, self.line)?;
-        if !self.field.is_empty() {
-            write!(f, ", field {}", self.field)?;
-        }
-        write!(f, ": {}", self.message)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-/// Everything that is wrong with a configuration file; at least one fault. `Display` is one line
-/// for each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(Vec<ConfigError>);
-
-impl ConfigErrors {
-    /// The faults, in the order of the lines.
-    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
-        self.0.iter()
-    }
-}
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            write!(f, "{}{error}", if index == 0 { "" } else { "\n" })?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
 
 impl Config {
     /// Reads a configuration. `file` is the name of the file, for errors.

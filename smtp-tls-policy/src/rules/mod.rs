@@ -23,6 +23,8 @@
 
 #[cfg(feature = "serde")]
 pub(crate) mod config;
+#[cfg(feature = "serde")]
+pub(crate) mod config_error;
 pub(crate) mod connector;
 pub(crate) mod error;
 pub(crate) mod identity;
@@ -30,7 +32,9 @@ pub(crate) mod posture;
 mod suggest;
 
 #[cfg(feature = "serde")]
-pub use config::{Config, ConfigError, ConfigErrors};
+pub use config::Config;
+#[cfg(feature = "serde")]
+pub use config_error::{ConfigError, ConfigErrors};
 pub use connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
     OutboundConnector, OutboundConnectors, SmartHost,
