@@ -79,6 +79,8 @@
 //! and names of roots and identities that are not loaded. Without `[[inbound]]` nothing is asked of
 //! clients.
 
+use std::fmt;
+
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
