@@ -9,6 +9,7 @@ use smtp_proto::error::Error;
 use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, Yield};
 use smtp_proto::sasl::client::{Credentials, Floor};
 use smtp_proto::wire::command::{Command, Xclient, XclientValue};
+use smtp_proto::wire::reply::ReplyRules;
 use smtp_proto::{Protocol, Step, Want};
 
 /// First byte: rules. Second: fragmentation. Third: the caller. Then one byte for each thing that the server does.
@@ -17,6 +18,7 @@ pub fn pair(data: &[u8]) {
     let scenario = Scenario {
         rules: rules_of(*rules),
         pipelining: caller & 1 == 0,
+        replies: if seed & 1 == 0 { ReplyRules::AsTheField } else { ReplyRules::Strict },
         mails: caller >> 1 & 3,
         chunking: caller & 8 != 0,
         protocol: if caller & 16 == 0 { Protocol::Smtp } else { Protocol::Lmtp },
@@ -36,6 +38,7 @@ pub fn pair(data: &[u8]) {
 struct Scenario {
     rules: TlsRules,
     pipelining: bool,
+    replies: ReplyRules,
     mails: u8,
     chunking: bool,
     protocol: Protocol,
@@ -155,6 +158,7 @@ struct Driver<'s> {
 fn hostile(scenario: &Scenario, seed: u8, script: &[u8]) -> Trace {
     let mut config = ClientConfig::new("client.test.example".parse().expect("a domain"));
     config.pipelining = scenario.pipelining;
+    config.replies = scenario.replies;
     config.chunking = scenario.chunking;
     config.protocol = scenario.protocol;
     let now = Instant::now();
@@ -226,7 +230,14 @@ impl Driver<'_> {
             polls += 1;
             assert!(polls < 1000, "the client spins");
             self.write_body();
+            let written = self.output.len();
             let polled = self.client.poll(&self.input, &mut self.output, self.now);
+            // No reply that is there before its command is taken for the answer to it.
+            assert!(
+                self.output.len() == written
+                    || polled.as_ref().is_ok_and(|it| it.consumed == self.input.len()),
+                "a command went out although there was input"
+            );
             let progress = match polled {
                 Ok(progress) => progress,
                 Err(error) => {

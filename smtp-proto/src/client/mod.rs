@@ -218,22 +218,23 @@ impl Client {
                 return self.wait(now, consumed, Want::Handshake);
             }
             let (rules, last) = self.reply_rules();
-            let Parsed { reply, fault } = match self.parser.parse_as(rest, rules, last) {
-                Ok(Some(parsed)) => parsed,
-                Ok(None) => {
-                    // Lines without a code answer nothing, and hold no command back.
-                    if let Some((stray, fault)) = self.parser.stray() {
-                        self.parser.restart();
-                        self.fault = self.fault.or(Some(fault));
-                        consumed += stray;
-                        continue;
+            let Parsed { reply, consumed: read, fault } =
+                match self.parser.parse_as(rest, rules, last) {
+                    Ok(Some(parsed)) => parsed,
+                    Ok(None) => {
+                        // Lines without a code answer nothing, and hold no command back.
+                        if let Some((stray, fault)) = self.parser.stray() {
+                            self.parser.restart();
+                            self.fault = self.fault.or(Some(fault));
+                            consumed += stray;
+                            continue;
+                        }
+                        return self.wait(now, consumed, Want::Input);
                     }
-                    return self.wait(now, consumed, Want::Input);
-                }
-                Err(error) => return Err(self.fail(PeerMisbehaved::Reply(error).into())),
-            };
+                    Err(error) => return Err(self.fail(PeerMisbehaved::Reply(error).into())),
+                };
             self.fault = self.fault.or(fault);
-            consumed += reply.len();
+            consumed += read;
             let answers = self.queue.front().map(|&(sent, _)| sent);
             match self.on_reply(reply, now) {
                 Ok(None) => {}

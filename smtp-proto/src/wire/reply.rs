@@ -293,7 +293,9 @@ pub struct ReplyParser {
     code: u16,
     /// The code of the line with the worst first digit, the last of them.
     worst: u16,
-    /// Lines without a code before the first one with a code.
+    /// Where the first line with a code begins, as far as is known.
+    start: usize,
+    /// Lines without a code before it.
     stray: usize,
     /// What is wrong with the reply by the strict rules.
     fault: Option<ReplyError>,
@@ -302,6 +304,8 @@ pub struct ReplyParser {
 /// What [`ReplyParser::parse_as`] has read.
 pub(crate) struct Parsed<'i> {
     pub(crate) reply: Reply<'i>,
+    /// Octets of the reply and of the lines without a code before it.
+    pub(crate) consumed: usize,
     /// What a strict parser would have said.
     pub(crate) fault: Option<ReplyError>,
 }
@@ -341,7 +345,7 @@ impl ReplyParser {
                 }
                 _ => return Err(ReplyError::LineEnd),
             };
-            if next > MAX_REPLY {
+            if next - self.start > MAX_REPLY {
                 return Err(ReplyError::TooLong);
             }
             let is_last = match prefix(&input[self.line..end]) {
@@ -361,7 +365,9 @@ impl ReplyParser {
                         return Err(error);
                     }
                     self.bend(error, rules)?;
-                    self.stray += usize::from(self.code == 0);
+                    if self.code == 0 {
+                        (self.start, self.stray) = (next, self.stray + 1);
+                    }
                     if self.stray > MAX_STRAY {
                         return Err(error);
                     }
@@ -370,9 +376,10 @@ impl ReplyParser {
             };
             (self.scanned, self.line) = (next, next);
             if is_last {
-                let Self { code, worst, fault, .. } = std::mem::take(self);
-                let code = if last { code } else { worst };
-                return Ok(Some(Parsed { reply: Reply { raw: &input[..next], code }, fault }));
+                let Self { code, worst, fault, start, .. } = std::mem::take(self);
+                let reply =
+                    Reply { raw: &input[start..next], code: if last { code } else { worst } };
+                return Ok(Some(Parsed { reply, consumed: next, fault }));
             }
         }
     }
@@ -400,7 +407,7 @@ impl ReplyParser {
 
     fn partial<T>(&mut self, available: usize, scanned: usize) -> Result<Option<T>, ReplyError> {
         self.scanned = scanned;
-        if available > MAX_REPLY {
+        if available - self.start > MAX_REPLY {
             return Err(ReplyError::TooLong);
         }
         Ok(None)
