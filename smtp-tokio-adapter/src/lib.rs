@@ -1,16 +1,20 @@
 //! Tokio sockets and rustls sessions for `smtp-proto` and `smtp-tls-policy`.
 //!
-//! - [`Sender`] delivers by what the DNS, MTA-STS, the connector and the message say; the caller answers its [`lookups::Lookups`].
-//! - [`deliver()`] walks a route until every recipient has its final word; [`Connection`] is one connection of it.
-//! - [`serve()`] accepts connections and puts their events before a [`Handler`].
-//! - AUTH: [`Target::credentials`] and [`Mail::credentials`] in the client, [`Handler::authenticate`] in the server.
-//! - [`Connection::command`], [`Connection::xclient`] and [`Connection::send_uri`] are what else a connection can say, and
-//!   [`Handler::other`], [`Handler::xclient`] and [`Handler::fetch`] what answers it.
-//! - [`Session::stamp`] is the Received field of a message that comes, [`Report::sessions`] what a TLS report counts.
-//! - [`ReuseKey`] tells which messages may share a connection, and [`lookups::Zone`] is a DNS and a web in memory.
+//! - [`Sender`] sends a message to recipients of any domains, by what the DNS, MTA-STS, the connectors and
+//!   the message say. [`lookups::Lookups`] answers its questions; [`lookups::Zone`] does so in memory.
+//! - [`Outbound`] opens one connection as a client: [`Connection`]. [`ReuseKey`] tells which messages may
+//!   share one.
+//! - [`serve()`] accepts connections and passes their events to a [`Handler`]; [`Session::stamp`] is the
+//!   Received field of a message that arrives.
+//! - AUTH: [`Target::credentials`] and [`Sender::with_credentials`] in the client,
+//!   [`Handler::authenticate`] in the server.
+//! - [`Report`] has one outcome for each recipient, and what a TLS report counts.
 //!
-//! Everything that decides is in the other two crates; this one moves bytes, keeps time, and carries the words of one
-//! crate to the other. Every connection is a `tracing` span, with the decision about TLS and its reason.
+//! Everything that decides is in the other two crates. This one moves octets, keeps time, and converts the
+//! values of one crate to those of the other. Each connection is a `tracing` span that carries the decision
+//! about TLS and its reason.
+#![doc = ""]
+#![doc = include_str!("../REFERENCE.md")]
 
 mod binding;
 mod client;
