@@ -300,7 +300,7 @@ fn relay_killed_at_any_time_loses_no_acknowledged_message() {
     let delivered = folder.files("inbox", "eml");
     for subject in acknowledged {
         let copies = delivered.iter().filter(|message| message.contains(&subject)).count();
-        // Once for each of two domains, and at most once more for each kill.
-        assert!(copies >= 2, "{subject} was acknowledged and delivered {copies} times");
+        // Both recipients go to the smart host in one transaction; a kill may double it.
+        assert!(copies >= 1, "{subject} was acknowledged and delivered {copies} times");
     }
 }

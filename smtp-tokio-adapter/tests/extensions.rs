@@ -187,10 +187,7 @@ fn clear() -> Plan {
 }
 
 fn sender(set: impl FnOnce(&mut client::ClientConfig)) -> Outbound {
-    let outbound = outbound(&Pki::new()).with_smtp(|config| {
-        set(config);
-    });
-    outbound
+    outbound(&Pki::new()).with_smtp(set)
 }
 
 fn envelope(recipients: &[&str]) -> Envelope {

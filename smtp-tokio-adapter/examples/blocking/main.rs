@@ -74,6 +74,7 @@ fn ask_domain(mail: MailFacts<'_>) -> Result<DomainFacts<'_>, Failed> {
 }
 
 /// Answers the questions about one host.
+#[allow(clippy::result_large_err, reason = "an error for each host, not for each octet")]
 fn ask_host(domain: &DomainFacts<'_>, host: &Host) -> Result<inquiry::Prepared, NotDialled> {
     let mut inquiry = HostInquiry::new(domain, host);
     while let Some(ask) = inquiry.ask() {
