@@ -88,7 +88,7 @@ fn to_ascii(name: &str) -> Result<std::borrow::Cow<'_, str>, DomainError> {
 
 /// Without the feature `idna` a name has to be given as A-labels.
 #[cfg(not(feature = "idna"))]
-fn to_ascii(_: &str) -> Result<&str, DomainError> {
+fn to_ascii(_: &str) -> Result<std::borrow::Cow<'_, str>, DomainError> {
     Err(DomainError::Idn)
 }
 

@@ -131,6 +131,7 @@ pub enum ConnectorErrorKind {
     },
 }
 
+#[cfg(feature = "serde")]
 impl ConnectorErrorKind {
     /// The field of the connector that is wrong, as in a configuration file.
     pub(crate) fn field(&self) -> &'static [&'static str] {

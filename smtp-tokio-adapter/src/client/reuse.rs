@@ -12,7 +12,7 @@ use crate::client::outbound::Target;
 ///
 /// Two domains that share a host have two keys, for the policy of the one says nothing about the other;
 /// and so have two messages of which one has REQUIRETLS (RFC 8689), or `TLS-Required: No`, since their plans differ. A key
-/// that is equal says nothing about the connection itself, of which [`is_idle`](crate::Connection::is_idle) tells.
+/// that is equal says nothing about the connection itself, which [`Connection`](crate::Connection) tells.
 ///
 /// ```
 /// use smtp_tls_policy::{Host, Namespace};

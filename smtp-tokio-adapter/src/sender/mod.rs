@@ -116,7 +116,7 @@ use self::report::Journal;
 /// the recipient's outcome as delivered or bounced. Write that down inside the callback: a process that
 /// is killed afterwards does not send the message again. Also the time of arrival, the number of tries,
 /// and [`Report::clear_next_run`]. A recipient whose connection broke after the final dot
-/// ([`Failure::InDoubt`](crate::Failure::InDoubt)) is deferred, and may get the message twice: RFC 5321
+/// ([`Failure::InDoubt`]) is deferred, and may get the message twice: RFC 5321
 /// has no way to ask.
 pub struct Sender<L> {
     outbound: Outbound,

@@ -19,7 +19,7 @@ const BUSY: &[u8] = b"421 4.3.2 too many connections\r\n";
 /// How long connections may take to say their last words after the grace, `closed` included.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// SCRAM-SHA-256-PLUS and SCRAM-SHA-256 for [`server::ServerConfig::mechanisms`], with nonces from the provider's random numbers.
+/// SCRAM-SHA-256-PLUS and SCRAM-SHA-256 for [`ServerConfig::mechanisms`](smtp_proto::server::ServerConfig::mechanisms), with nonces from the provider's random numbers.
 pub fn scram(decoy: Decoy, provider: Arc<CryptoProvider>) -> [Arc<dyn Mechanism>; 2] {
     ScramSha256::both(decoy, move || random(&provider).ok())
 }
