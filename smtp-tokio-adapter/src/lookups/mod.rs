@@ -8,21 +8,25 @@ use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
 
+mod combined;
+#[cfg(feature = "dns")]
+pub mod dns;
 mod system;
 mod zone;
 
+pub use combined::Combined;
 pub use system::SystemResolver;
 pub use zone::Zone;
 
-/// The questions, answered by whatever resolver and HTTPS client there is. This crate has none.
+/// The questions that a sender asks the network. The resolver of the feature `dns` answers the DNS
+/// questions, [`Zone`] answers from memory, and [`Combined`] adds an HTTPS client to either.
 ///
-/// Only a validating resolver may say `Secure`: one on this host, or at the other end of a channel
-/// that cannot be forged (RFC 7672, section 2.1). Without such a resolver, answer
+/// Only a validating resolver may say [`DnsStatus::Secure`], on this host or at the other end of a
+/// channel that cannot be forged (RFC 7672, section 2.1). An implementation without one answers
 /// [`DnsStatus::Insecure`]: then DANE never applies.
 ///
-/// Nothing here is given up for taking long: the time limits of the resolver count, and
-/// [`Failed`](DnsStatus::Failed) is what it says of them. Names are A-labels without a dot at the
-/// end.
+/// The sender sets no time limit for a lookup: the resolver has its own, and answers
+/// [`DnsStatus::Failed`] once it is over. Names are A-labels without a dot at the end.
 pub trait Lookups: Send + Sync {
     /// MX records. A record whose exchange is no host name, such as an address, is left out; if no
     /// record is left because of that, the lookup has failed. The `.` of a null MX is `None`
@@ -53,11 +57,22 @@ pub trait Lookups: Send + Sync {
         async { DnsAnswer::none(DnsStatus::Insecure) }
     }
 
-    /// GETs an MTA-STS policy by HTTPS. What must be seen to, says [`Fetch`].
+    /// Gets an MTA-STS policy by HTTPS, as [`Fetch`] says. Without an HTTPS client every policy is
+    /// unreachable.
     fn fetch(
         &self,
         _fetch: &Fetch,
     ) -> impl Future<Output = Result<PolicyResponse, FetchError>> + Send {
         async { Err(FetchError::Unreachable) }
     }
+}
+
+/// Gets MTA-STS policies by HTTPS: the one question of [`Lookups`] that DNS does not answer.
+/// [`Combined`] joins it with a resolver.
+pub trait PolicyFetch: Send + Sync {
+    /// Gets an MTA-STS policy: [`Lookups::fetch`].
+    fn fetch(
+        &self,
+        fetch: &Fetch,
+    ) -> impl Future<Output = Result<PolicyResponse, FetchError>> + Send;
 }

@@ -1,0 +1,14 @@
+//! The DNS resolver of the feature `dns`, against real servers on loopback and against forgers.
+//!
+//! The script `servers.py` starts Debian's nsd and unbound with signed, unsigned and broken zones.
+//! Where a program is absent each test says so and passes; with `CI=true` it fails.
+#![cfg(feature = "dns")]
+
+mod answers;
+#[path = "../common/mod.rs"]
+mod common;
+mod forged;
+mod forger;
+mod hostile;
+mod rows;
+mod servers;

@@ -1,0 +1,281 @@
+//! Rows P2 to P10 of the decision table, from the zones to the wire, in both modes: the golden
+//! table `golden/rows.txt`. Every host is one mail server of ours, and the TLSA records that
+//! are right are of its key.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::params::RcptParameters;
+use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::reply::Response;
+use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
+use smtp_tls_policy::pki::TlsaRecord;
+use smtp_tls_policy::plan::{DnsStatus, FailedFamily};
+use smtp_tls_policy::rules::Posture;
+use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
+use smtp_tls_policy::{Domain, Host};
+use smtp_tokio_adapter::lookups::dns::Resolver;
+use smtp_tokio_adapter::lookups::{Combined, Lookups, PolicyFetch};
+use smtp_tokio_adapter::{Handler, Inbound, Mail, Report, Sender, Session, Spoken, serve};
+
+use crate::answers::golden;
+use crate::common::{connector, envelope, outbound, provider, smtp};
+use crate::servers::{Dns, dns};
+
+/// The names of the hosts, which are all names of one mail server.
+pub(crate) const HOSTS: &[&str] = &[
+    "mx.secure.example",
+    "mx2.secure.example",
+    "self.secure.example",
+    "badaaaa.secure.example",
+    "alias6.secure.example",
+    "alias7.secure.example",
+    "alias7own.secure.example",
+    "unusable.secure.example",
+    "mismatched.secure.example",
+    "badtlsa.secure.example",
+    "lametlsa.secure.example",
+    "mx.insecure.example",
+    "alias6.insecure.example",
+    "mx.signed.optout",
+    "mx.plain.optout",
+];
+
+const POSTURES: [Posture; 5] = [
+    Posture::Opportunistic,
+    Posture::Deterministic,
+    Posture::Encrypt,
+    Posture::Verified,
+    Posture::DaneOnly,
+];
+
+/// The domains, by the row of the table that they show.
+const ROWS: &[(&str, &str, &str)] = &[
+    ("P2", "MX records bogus", "bogus.example"),
+    ("P2", "MX records expired", "expired.example"),
+    ("P2", "MX records: SERVFAIL", "lame.example"),
+    ("P3", "MX insecure, TLSA secure", "p3.insecure.example"),
+    ("P4", "MX denied, securely", "self.secure.example"),
+    ("P4b", "AAAA bogus, A secure", "fam.secure.example"),
+    ("P5", "MX secure, A insecure", "p5.secure.example"),
+    ("P5", "nothing is signed", "insecure.example"),
+    ("P6", "secure alias of an insecure host", "p6.secure.example"),
+    ("P6", "insecure alias", "p6.insecure.example"),
+    ("P6", "bogus alias", "p6bad.secure.example"),
+    ("P7", "secure alias of a host with TLSA", "p7.secure.example"),
+    ("P7", "secure alias, TLSA at the alias", "p7own.secure.example"),
+    ("P8", "TLSA bogus", "p8.secure.example"),
+    ("P8", "TLSA: SERVFAIL", "p8lame.secure.example"),
+    ("P9", "TLSA unusable", "p9.secure.example"),
+    ("P10", "TLSA denied", "p10.secure.example"),
+    ("", "TLSA secure", "secure.example"),
+    ("", "TLSA secure, below an opt-out", "signed.optout"),
+    ("", "not signed, below an opt-out", "plain.optout"),
+    ("", "TLSA of another key", "mismatch.secure.example"),
+];
+
+/// A resolver, and the questions that decide about DANE.
+struct Asked(Resolver, Mutex<Vec<String>>);
+
+impl Asked {
+    fn note(&self, kind: &str, owner: &str) {
+        self.1.lock().unwrap().push(format!("{kind} {owner}"));
+    }
+}
+
+impl Lookups for Asked {
+    async fn mx(&self, domain: &Domain) -> DnsAnswer<MxRecord> {
+        self.0.mx(domain).await
+    }
+    async fn ipv4(&self, host: &Domain) -> DnsAnswer<Ipv4Addr> {
+        self.0.ipv4(host).await
+    }
+    async fn ipv6(&self, host: &Domain) -> DnsAnswer<Ipv6Addr> {
+        self.0.ipv6(host).await
+    }
+    async fn cname(&self, owner: &str) -> DnsStatus {
+        self.note("CNAME", owner);
+        self.0.cname(owner).await
+    }
+    async fn tlsa(&self, owner: &str) -> DnsAnswer<TlsaRecord> {
+        self.note("TLSA", owner);
+        self.0.tlsa(owner).await
+    }
+    async fn txt(&self, owner: &Domain) -> DnsAnswer<Vec<Vec<u8>>> {
+        self.0.txt(owner).await
+    }
+}
+
+/// Shows one certificate, and remembers by which name it was asked for.
+#[derive(Debug)]
+struct Shows(Arc<CertifiedKey>, Arc<Mutex<Vec<String>>>);
+
+impl ResolvesServerCert for Shows {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.1.lock().unwrap().push(hello.server_name().unwrap_or("-").to_owned());
+        Some(Arc::clone(&self.0))
+    }
+}
+
+struct Taker;
+
+impl Handler for Taker {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        _: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
+        Response::fixed(250, (2, 1, 5), "OK")
+    }
+    async fn body(&mut self, _: Runs<'_>) {}
+    async fn end_of_body(&mut self, _: &Session) -> Response {
+        Response::fixed(250, (2, 0, 0), "kept")
+    }
+}
+
+/// Runs the mail server of all hosts; the names that clients ask it for.
+fn take(dns: &Dns) -> Arc<Mutex<Vec<String>>> {
+    let names = Arc::<Mutex<Vec<String>>>::default();
+    let shows = Shows(Arc::clone(&dns.identity), Arc::clone(&names));
+    let tls = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(shows));
+    let mut inbound = Inbound::new(Arc::new(smtp()));
+    inbound.tls = Some(Arc::new(tls));
+    let listener = tokio::net::TcpListener::from_std(dns.mail.try_clone().unwrap()).unwrap();
+    tokio::spawn(serve(listener, inbound, Arc::new(|_: SocketAddr| Taker), std::future::pending()));
+    names
+}
+
+#[tokio::test]
+async fn rows_p2_to_p10_hold_from_the_zones_to_the_wire_in_both_modes() {
+    let Some(dns) = dns() else { return };
+    let names = take(dns);
+    let port = dns.mail.local_addr().unwrap().port();
+    let mut table = String::new();
+    for rule in [FailedFamily::Delays, FailedFamily::IsSkipped] {
+        let [validates, believes] = [dns.validates(), dns.believes()].map(|resolver| {
+            let mut sender = Sender::new(outbound(&dns.pki), Asked(resolver, Mutex::default()));
+            (sender.route.port, sender.failed_family) = (port, rule);
+            sender
+        });
+        let is_of_families = |row: &&(&str, &str, &str)| row.0 == "P4b";
+        let rows: Vec<_> = match rule {
+            FailedFamily::Delays => ROWS.iter().collect(),
+            FailedFamily::IsSkipped => ROWS.iter().filter(is_of_families).collect(),
+        };
+        for (row, what, domain) in rows {
+            let heading = match *row {
+                "" => format!("{what}: {domain}"),
+                "P4b" => format!("{row} {what} ({rule:?}): {domain}"),
+                _ => format!("{row} {what}: {domain}"),
+            };
+            writeln!(table, "{heading}").unwrap();
+            // Outcomes, each with the postures that have it.
+            let mut outcomes: Vec<(String, Vec<String>)> = Vec::new();
+            for posture in POSTURES {
+                let [here, there] = [
+                    deliver(&validates, posture, domain, &names).await,
+                    deliver(&believes, posture, domain, &names).await,
+                ]
+                .map(|line| line.replace(&format!("_{port}."), "_25."));
+                assert_eq!(here, there, "{domain} {posture:?}: the modes differ");
+                let posture = format!("{posture:?}");
+                match outcomes.iter_mut().find(|(outcome, _)| *outcome == here) {
+                    Some((_, postures)) => postures.push(posture),
+                    None => outcomes.push((here, vec![posture])),
+                }
+            }
+            for (outcome, postures) in outcomes {
+                writeln!(table, "    {}:\n        {outcome}", postures.join(", ")).unwrap();
+            }
+        }
+    }
+    golden("rows.txt", &table);
+}
+
+async fn deliver(
+    sender: &Sender<Asked>,
+    posture: Posture,
+    domain: &str,
+    names: &Mutex<Vec<String>>,
+) -> String {
+    names.lock().unwrap().clear();
+    sender.lookups.1.lock().unwrap().clear();
+    let (host, envelope) = (Host::parse(domain).unwrap(), envelope(&["reader@test.example"]));
+    let (connector, message) = (connector(posture), Bytes::from_static(b"Subject: x\r\n\r\nx\r\n"));
+    let mail = Mail::new(&connector, &host, &envelope, &message);
+    let report = sender.deliver(&mail).await;
+    let mut line = outcome(&report);
+    for name in names.lock().unwrap().iter() {
+        write!(line, ", SNI {name}").unwrap();
+    }
+    for question in sender.lookups.1.lock().unwrap().iter() {
+        write!(line, ", asked {question}").unwrap();
+    }
+    line
+}
+
+/// What became of the message, over what, and why.
+fn outcome(report: &Report) -> String {
+    let mut line = report.words[0].to_string();
+    for (host, skip) in &report.skipped {
+        let reason = skip.refusal.as_ref().map_or("lookup", |it| it.reason().code());
+        write!(line, ", {host} skipped ({reason})").unwrap();
+    }
+    for attempt in &report.attempts {
+        let decision = &attempt.decision;
+        let channel = match decision.channel {
+            Spoken::Tls => "TLS",
+            _ => "clear text",
+        };
+        let judged = match &decision.verdict {
+            Some(verdict) if verdict.is_authenticated() => ", authenticated",
+            _ => "",
+        };
+        write!(line, ", {channel}{judged} ({})", decision.reason.code()).unwrap();
+    }
+    line
+}
+
+/// A web of one page, and what was asked of it.
+struct Web(Mutex<Vec<String>>);
+
+impl PolicyFetch for Web {
+    async fn fetch(&self, fetch: &Fetch) -> Result<PolicyResponse, FetchError> {
+        self.0.lock().unwrap().push(fetch.url());
+        let policy = b"version: STSv1\nmode: enforce\nmx: mx2.secure.example\nmax_age: 86400\n";
+        Ok(PolicyResponse::new(200, Some("text/plain"), policy))
+    }
+}
+
+/// The policy of the web leaves out the host that the DNS prefers.
+#[tokio::test]
+async fn a_resolver_and_a_policy_source_are_combined_for_one_sender() {
+    let Some(dns) = dns() else { return };
+    let lookups = Combined::new(dns.believes(), Web(Mutex::default()));
+    let domain = Domain::parse("secure.example").unwrap();
+    assert_eq!(lookups.mx(&domain).await.records.len(), 2);
+    assert_eq!(lookups.ipv4(&domain).await.status, DnsStatus::Secure);
+    assert_eq!(lookups.ipv6(&domain).await.status, DnsStatus::Secure);
+    assert_eq!(lookups.cname("secure.example").await, DnsStatus::Secure);
+    let mut sender = Sender::new(outbound(&dns.pki), lookups);
+    // Nothing listens there.
+    sender.route.port = 1;
+    let (host, envelope) = (Host::Name(domain), envelope(&["reader@test.example"]));
+    let (connector, message) = (connector(Posture::Opportunistic), Bytes::from_static(b"x\r\n"));
+    let mail = Mail::new(&connector, &host, &envelope, &message);
+    let report = sender.deliver(&mail).await;
+    let skipped: Vec<_> = report.skipped.iter().map(|(host, _)| host.as_str()).collect();
+    assert_eq!(skipped, ["mx.secure.example"], "{report:?}");
+    let asked = sender.lookups.policies().0.lock().unwrap().clone();
+    assert_eq!(asked, ["https://mta-sts.secure.example/.well-known/mta-sts.txt"]);
+}
