@@ -108,6 +108,22 @@ const QUESTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "aliases by DNAME",
+        &[
+            "A host.moved.secure.example",
+            "AAAA host.moved.secure.example",
+            "A nothing.moved.secure.example",
+            "CNAME host.moved.secure.example",
+            "A mx.away.secure.example",
+            "CNAME mx.away.secure.example",
+            "A host.moved.insecure.example",
+            "A host.badmoved.secure.example",
+            "MX moved.secure.example",
+            "A mx.moved.nsec3.example",
+            "MX moved.nsec3.example",
+        ],
+    ),
+    (
         "bogus, expired",
         &[
             "MX bogus.example",

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hickory_net::proto::op::{Message, Query, ResponseCode};
+use hickory_net::proto::rr::rdata::opt::EdnsOption;
 use hickory_net::proto::rr::rdata::{A, CNAME, NS, TXT};
 use hickory_net::proto::rr::{Name, RData, Record};
 use smtp_tls_policy::Domain;
@@ -122,6 +123,26 @@ async fn response_codes_are_failures() {
         .await;
         assert_eq!(ipv4(&resolver).await, Err(Fault::ResponseCode(number)));
         assert_eq!(resolver.ipv4(&host()).await.status, DnsStatus::Failed);
+    }
+}
+
+/// RFC 8914: the extended error tells a bogus answer from other failures.
+#[tokio::test]
+async fn an_extended_error_says_whether_the_answer_was_bogus() {
+    for (info, fault) in [
+        (0, Fault::ResponseCode(2)),
+        (5, Fault::Indeterminate),
+        (6, Fault::Bogus),
+        (12, Fault::Bogus),
+        (22, Fault::ResponseCode(2)),
+    ] {
+        let (resolver, _forger) = answering(move |_, answer| {
+            answer.metadata.response_code = ResponseCode::ServFail;
+            let option = EdnsOption::Unknown(15, vec![0, info, b'w', b'h', b'y']);
+            answer.edns.get_or_insert_default().options_mut().insert(option);
+        })
+        .await;
+        assert_eq!(ipv4(&resolver).await, Err(fault), "{info}");
     }
 }
 
@@ -427,8 +448,8 @@ async fn a_validating_server_may_be_validated_too() {
     for (domain, status) in [
         ("secure.example", DnsStatus::Secure),
         ("insecure.example", DnsStatus::Insecure),
-        // The server says SERVFAIL.
-        ("bogus.example", DnsStatus::Failed),
+        // The server says SERVFAIL, and why.
+        ("bogus.example", DnsStatus::Bogus),
     ] {
         assert_eq!(resolver.mx(&Domain::parse(domain).unwrap()).await.status, status, "{domain}");
     }

@@ -54,6 +54,7 @@ FORGED = [
     ("badtlsa.secure.example.", "TLSA", "3 1 1", "3 1 2"),
     ("badaaaa.secure.example.", "AAAA", "2001:db8::1", "2001:db8::2"),
     ("badalias.secure.example.", "CNAME", "mx.secure", "mx2.secure"),
+    ("badmoved.secure.example.", "DNAME", "target.secure", "other.secure"),
 ]
 # Delegated to a server that does not have them: it answers REFUSED.
 LAME = ["lame.example."]
@@ -195,6 +196,7 @@ server:
   num-threads: 1
   qname-minimisation: no
   val-log-level: 2
+  ede: yes
   module-config: "{modules}"
   {anchors}
 remote-control:

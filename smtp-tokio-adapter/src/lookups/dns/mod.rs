@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | who checks signatures | this process, from [`Anchors`] | the resolver; its AD bit counts |
 //! | which resolvers | any that hand out DNSSEC records | validating ones, on a loopback address |
-//! | a bogus answer is | [`Bogus`](DnsStatus::Bogus) | [`Failed`](DnsStatus::Failed): SERVFAIL |
+//! | a bogus answer is | [`Bogus`](DnsStatus::Bogus) | [`Bogus`](DnsStatus::Bogus), or [`Failed`](DnsStatus::Failed) |
 //! | messages | six for a new domain, then one or two | one for each question |
 //!
 //! With a validating resolver on the machine, believe it: that is what Postfix does. Its AD bit
@@ -45,7 +45,8 @@
 //!   for an unsigned name, and makes it insecure.
 //! - Whatever is no answer is a [`Fault`], and a failed lookup: a server that does not answer, says
 //!   SERVFAIL or REFUSED, does not resolve, or answers with something malformed. A resolver that
-//!   validates says SERVFAIL instead of handing out what is bogus.
+//!   validates says SERVFAIL instead of handing out what is bogus. Only with extended errors (RFC
+//!   8914; `ede: yes` in unbound) it says why.
 //! - What lies below no trust anchor is insecure (RFC 7672, section 2.1.1).
 //!
 //! # Limits
@@ -58,9 +59,6 @@
 //! | signatures and keys of an answer | 8 and 32 | [`Fault::Oversize`] |
 //! | records of an answer | [`MAX_RECORDS`] | the rest is left out, of MX the least preferred |
 //! | memory of answers and keys | [`Resolver::with_cache_limit`] | the oldest go |
-//!
-//! DNAME records (RFC 6672) are not validated here: in a signed zone such a name is
-//! [`Bogus`](DnsStatus::Bogus). A resolver that is believed handles them.
 
 mod anchors;
 mod cache;

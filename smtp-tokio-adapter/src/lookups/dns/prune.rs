@@ -39,21 +39,34 @@ fn subject(record: &Record) -> RecordType {
 pub(super) fn prune(response: &mut DnsResponse, query: &Query) -> Result<(), Fault> {
     let name = query.name();
     response.additionals.clear();
-    let has = |records: &[Record], kind| {
-        records.iter().any(|it| it.name == *name && it.record_type() == kind)
-    };
+    let has = |kind| response.answers.iter().any(|it| it.name == *name && it.record_type() == kind);
     let kind = match query.query_type() {
-        kind if has(&response.answers, kind) => Some(kind),
-        _ if has(&response.answers, RecordType::CNAME) => Some(RecordType::CNAME),
+        kind if has(kind) => Some(kind),
+        _ if has(RecordType::CNAME) => Some(RecordType::CNAME),
         _ => None,
     };
-    response
-        .answers
-        .retain(|it| it.name == *name && it.dns_class == DNSClass::IN && Some(subject(it)) == kind);
+    let (owner, kind) = match (kind, redirection(name, &response.answers)) {
+        (Some(RecordType::CNAME), Some(owner)) => (owner, Some(RecordType::DNAME)),
+        (kind, _) => (name.clone(), kind),
+    };
+    let is_kept = |it: &Record| it.name == owner && it.dns_class == DNSClass::IN;
+    response.answers.retain(|it| is_kept(it) && Some(subject(it)) == kind);
     match kind {
-        Some(kind) => prune_answer(response, name, kind),
+        Some(kind) => prune_answer(response, &owner, kind),
         None => prune_denial(response, name),
     }
+}
+
+/// The owner of the DNAME record that gave the name its CNAME record. The latter has no signature
+/// then: the server made it up (RFC 6672, section 5.3.1).
+fn redirection(name: &Name, answers: &[Record]) -> Option<Name> {
+    let signs = |it: &Record| signature(it).is_some() && subject(it) == RecordType::CNAME;
+    if answers.iter().any(|it| it.name == *name && signs(it)) {
+        return None;
+    }
+    let is_above = |it: &&Record| it.name.zone_of(name) && it.name != *name;
+    let redirects = answers.iter().filter(|it| it.record_type() == RecordType::DNAME);
+    redirects.filter(is_above).map(|it| it.name.clone()).max_by_key(Name::num_labels)
 }
 
 fn prune_answer(response: &mut DnsResponse, name: &Name, kind: RecordType) -> Result<(), Fault> {

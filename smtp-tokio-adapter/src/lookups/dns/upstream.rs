@@ -9,6 +9,7 @@ use std::time::Duration;
 use hickory_net::NetError;
 use hickory_net::proto::op::{DnsRequest, DnsResponse, MessageType, OpCode, Query, ResponseCode};
 use hickory_net::proto::rr::RecordType;
+use hickory_net::proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_net::runtime::TokioRuntimeProvider;
 use hickory_net::udp::UdpClientStream;
 use hickory_net::xfer::{DnsHandle, DnsRequestSender, DnsResponseStream, FirstAnswer};
@@ -25,6 +26,9 @@ const MAX_INFRASTRUCTURE_TIME: Duration = Duration::from_secs(3600);
 /// Longest time that one of several servers has before the next one is asked: the default of
 /// resolv.conf(5).
 const MAX_TURN: Duration = Duration::from_secs(5);
+
+/// The option that says more than a response code (RFC 8914, section 2).
+const EXTENDED_ERROR: EdnsCode = EdnsCode::Unknown(15);
 
 /// What all questions share.
 pub(super) struct Link {
@@ -142,10 +146,26 @@ async fn server(
     }
     match response.response_code {
         ResponseCode::NoError | ResponseCode::NXDomain => {}
-        code => return Err(Fault::ResponseCode(code.into())),
+        code => return Err(refusal(&response, code)),
     }
     prune::prune(&mut response, query)?;
     Ok(response)
+}
+
+/// The extended error that may come with a response code says whether the answer was bogus.
+fn refusal(response: &DnsResponse, code: ResponseCode) -> Fault {
+    let option = response.edns.as_ref().and_then(|edns| edns.option(EXTENDED_ERROR));
+    let info = match option {
+        Some(EdnsOption::Unknown(_, data)) => data.first_chunk().copied().map(u16::from_be_bytes),
+        _ => None,
+    };
+    match info {
+        // RFC 8914, section 4.6: the resolver cannot tell.
+        Some(5) => Fault::Indeterminate,
+        // RFC 8914, sections 4.7 to 4.13: signatures, keys or proofs are missing or wrong.
+        Some(6..=12) => Fault::Bogus,
+        _ => Fault::ResponseCode(code.into()),
+    }
 }
 
 /// A port of its own for each message, and again after a while without an answer.

@@ -12,7 +12,8 @@ use hickory_net::dnssec::DnssecDnsHandle;
 use hickory_net::proto::dnssec::Proof;
 use hickory_net::proto::dnssec::rdata::{DNSSECRData, DS, NSEC};
 use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode};
-use hickory_net::proto::rr::{Name, RData, Record, RecordType};
+use hickory_net::proto::rr::{Name, RData, Record, RecordType, RecordTypeSet};
+use hickory_net::proto::serialize::binary::BinDecodable;
 use hickory_net::xfer::{DnsHandle, FirstAnswer};
 use hickory_net::{DnsError, NetError};
 
@@ -51,7 +52,7 @@ pub(super) async fn believe(
     // RFC 6840, section 5.7: the bit in a question says that the answer's is understood.
     request.metadata.authentic_data = true;
     let response = upstream.ask(&request).await?;
-    let hop = Hop { is_secure: response.authentic_data, says: says(&response) };
+    let hop = Hop { is_secure: response.authentic_data, says: says(&response)? };
     Ok((hop, response))
 }
 
@@ -64,7 +65,7 @@ pub(super) async fn validate(
     let Some(anchor) = anchors.zone(query.name()).cloned() else {
         let request = DnsRequest::from_query(query, DnsRequestOptions::default());
         let response = upstream.ask(&request).await?;
-        return Ok((Hop { is_secure: false, says: says(&response) }, response));
+        return Ok((Hop { is_secure: false, says: says(&response)? }, response));
     };
     let validator = Validator::new(upstream, anchors);
     let (response, proof) = validator.look_up(query.clone()).await?;
@@ -77,20 +78,35 @@ pub(super) async fn validate(
         Proof::Bogus => return Err(Fault::Bogus),
         Proof::Indeterminate => return Err(Fault::Indeterminate),
     };
-    Ok((Hop { is_secure, says: says(&response) }, response))
+    Ok((Hop { is_secure, says: says(&response)? }, response))
 }
 
-fn says(response: &DnsResponse) -> Says {
-    let records: Vec<_> = response.answers.iter().filter(|it| signature(it).is_none()).collect();
-    match (&records[..], response.queries.first().map(Query::query_type)) {
-        ([], _) => Says::Denied { no_such_name: response.response_code == ResponseCode::NXDomain },
-        ([Record { data: RData::CNAME(target), .. }, ..], Some(kind))
-            if kind != RecordType::CNAME =>
-        {
-            Says::Alias(target.0.clone())
+fn says(response: &DnsResponse) -> Result<Says, Fault> {
+    let Some(query) = response.queries.first() else { return Err(Fault::Malformed) };
+    let records = response.answers.iter().filter(|it| signature(it).is_none());
+    let records: Vec<RData> = records.map(|it| it.data.clone()).collect();
+    let Some(first) = response.answers.iter().find(|it| signature(it).is_none()) else {
+        let no_such_name = response.response_code == ResponseCode::NXDomain;
+        return Ok(Says::Denied { no_such_name });
+    };
+    Ok(match &first.data {
+        // The alias alone is the question.
+        _ if query.query_type() == RecordType::CNAME => Says::Records(records),
+        RData::CNAME(target) => Says::Alias(target.0.clone()),
+        RData::Unknown { code: RecordType::DNAME, rdata } => {
+            Says::Alias(redirected(query.name(), &first.name, &rdata.anything)?)
         }
-        (records, _) => Says::Records(records.iter().map(|it| it.data.clone()).collect()),
-    }
+        _ => Says::Records(records),
+    })
+}
+
+/// The name with its end, which is the owner of a DNAME record, replaced by the record's target (RFC
+/// 6672, section 2.2).
+fn redirected(name: &Name, owner: &Name, target: &[u8]) -> Result<Name, Fault> {
+    let target = Name::from_bytes(target).map_err(|_| Fault::Malformed)?;
+    let labels = name.iter().count().saturating_sub(owner.iter().count());
+    let start = Name::from_labels(name.iter().take(labels));
+    start.and_then(|start| start.append_domain(&target)).map_err(|_| Fault::AliasName)
 }
 
 /// An opt-out in the proof that comes with a denial or a wildcard.
@@ -137,7 +153,9 @@ impl<'a> Validator<'a> {
                 Ok((*response, Proof::Insecure))
             }
             Err(NetError::Dns(DnsError::Nsec { response, .. }))
-                if is_proven_expansion(query.name(), &response) =>
+                if is_proven_expansion(query.name(), &response)
+                    || redirects(&response)
+                    || is_denied_beside_dname(&query, &response) =>
             {
                 Ok((*response, Proof::Secure))
             }
@@ -288,6 +306,46 @@ fn is_proven_expansion(name: &Name, response: &DnsResponse) -> bool {
         let is_above = nsec.is_ancestor_delegation() && owner.zone_of(&next_closer);
         encloser < name.iter().count() && is_between && !is_above && !next_closer.zone_of(next)
     })
+}
+
+/// Whether the answer is a validated DNAME record, which the validator does not know. One from a
+/// wildcard is not taken (RFC 6672, section 3.3: there should be none).
+fn redirects(response: &DnsResponse) -> bool {
+    let (signatures, records): (Vec<_>, Vec<_>) =
+        response.answers.iter().partition(|it| signature(it).is_some());
+    let is_expanded = |it: &Record| {
+        signature(it).is_some_and(|made| made.input().num_labels < it.name.num_labels())
+    };
+    !records.is_empty()
+        && records.iter().all(|it| it.record_type() == RecordType::DNAME)
+        && records.iter().all(|it| it.proof == Proof::Secure)
+        && !signatures.into_iter().any(is_expanded)
+}
+
+/// Whether a name that has a DNAME record is proven to have no records of the type. The validator
+/// takes the proof for one of what is below the name, which it is not good for (RFC 6840, section
+/// 4.1).
+fn is_denied_beside_dname(query: &Query, response: &DnsResponse) -> bool {
+    let kind = query.query_type();
+    let denies = |types: &RecordTypeSet| {
+        let is_delegation = types.contains(RecordType::NS) && !types.contains(RecordType::SOA);
+        types.contains(RecordType::DNAME)
+            && !is_delegation
+            && !types.contains(kind)
+            && !types.contains(RecordType::CNAME)
+    };
+    let is_plain = |record: &Record| match &record.data {
+        RData::DNSSEC(DNSSECRData::NSEC(nsec)) => {
+            record.name == *query.name() && record.proof == Proof::Secure && denies(nsec.type_set())
+        }
+        _ => false,
+    };
+    let hashed = validated(&response.authorities);
+    kind != RecordType::DS
+        && response.answers.is_empty()
+        && response.response_code == ResponseCode::NoError
+        && (response.authorities.iter().any(is_plain)
+            || hashed.iter().any(|it| it.matches(query.name()) && denies(it.data.type_set())))
 }
 
 fn ds(record: &Record) -> Option<&DS> {
