@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | who checks signatures | this process, from [`Anchors`] | the resolver; its AD bit counts |
 //! | which resolvers | any that hand out DNSSEC records | validating ones, on a loopback address |
-//! | a bogus answer is | [`Bogus`](DnsStatus::Bogus) | [`Bogus`](DnsStatus::Bogus), or [`Failed`](DnsStatus::Failed) |
+//! | a bogus answer is | [`DnsStatus::Bogus`] | the same, or [`DnsStatus::Failed`] |
 //! | messages | six for a new domain, then one or two | one for each question |
 //!
 //! With a validating resolver on the machine, believe it: that is what Postfix does. Its AD bit

@@ -100,8 +100,8 @@ fn says(response: &DnsResponse) -> Result<Says, Fault> {
     })
 }
 
-/// The name with its end, which is the owner of a DNAME record, replaced by the record's target (RFC
-/// 6672, section 2.2).
+/// The name with its end, which is the owner of a DNAME record, replaced by the record's target
+/// (RFC 6672, section 2.2).
 fn redirected(name: &Name, owner: &Name, target: &[u8]) -> Result<Name, Fault> {
     let target = Name::from_bytes(target).map_err(|_| Fault::Malformed)?;
     let labels = name.iter().count().saturating_sub(owner.iter().count());
