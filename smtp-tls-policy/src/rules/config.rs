@@ -90,7 +90,7 @@ use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
-use crate::rules::config_error::{ConfigError, ConfigErrors};
+use crate::rules::config_error::{ConfigError, ConfigErrors, capital};
 use crate::rules::connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
     OutboundConnector, OutboundConnectors, SmartHost,
@@ -697,9 +697,4 @@ fn shown(text: &str) -> String {
 fn expected<T>(words: &[(&str, T)]) -> String {
     let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
     format!("expected one of {}", words.join(", "))
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
