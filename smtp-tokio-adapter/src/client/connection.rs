@@ -211,11 +211,9 @@ impl<S: Io> Connection<S> {
             let driven = drive(&mut self.client, &mut self.wire, &mut body, &mut |event| {
                 match event {
                     ClientEvent::Recipient { index, reply } => {
-                        let is_refused = !reply.is_positive();
+                        // Not settled yet: if a later reply shows that the replies are out of step,
+                        // this one may belong to another recipient.
                         delivery.recipients[index] = Some(reply.to_buf());
-                        if is_refused {
-                            settled(index, delivery);
-                        }
                     }
                     ClientEvent::Delivered { index, reply } => {
                         delivery.delivered.push((index, reply.to_buf()));
@@ -223,6 +221,10 @@ impl<S: Io> Connection<S> {
                     }
                     ClientEvent::Left { index } => delivery.left.push(index),
                     ClientEvent::SendBody => {
+                        // The replies to RCPT were in step, so refusals are final.
+                        for index in 0..delivery.recipients.len() {
+                            settled(index, delivery);
+                        }
                         asked = uri.is_some();
                         if asked {
                             return ControlFlow::Break(());
