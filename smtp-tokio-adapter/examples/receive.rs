@@ -19,13 +19,14 @@ use rustls::sign::CertifiedKey;
 use smtp_proto::server::{ServerConfig, StartTls};
 use smtp_proto::stamp::Date;
 use smtp_proto::wire::body::Runs;
-use smtp_proto::wire::params::RcptParameters;
-use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::params::{MailParameters, RcptParameters};
+use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
 
-/// The handler of one connection, with the message that is arriving.
+/// The handler of one connection, with the message that is arriving. It begins with a field
+/// Delivered-To (RFC 9228) for each recipient.
 struct Inbox {
     name: Arc<str>,
     folder: Arc<Path>,
@@ -33,17 +34,22 @@ struct Inbox {
 }
 
 impl Handler for Inbox {
+    async fn mail(&mut self, _: &Session, _: ReversePath<'_>, _: MailParameters<'_>) -> Response {
+        self.message.clear();
+        Response::fixed(250, (2, 1, 0), "sender OK")
+    }
+
     async fn recipient(
         &mut self,
         _: &Session,
-        _: ForwardPath<'_>,
+        path: ForwardPath<'_>,
         _: RcptParameters<'_>,
     ) -> Response {
+        self.message.extend_from_slice(format!("Delivered-To: {}\r\n", path.as_str()).as_bytes());
         Response::fixed(250, (2, 1, 5), "recipient OK")
     }
 
     async fn data(&mut self, session: &Session) -> Response {
-        self.message.clear();
         if let Some(date) = Date::utc(SystemTime::now()) {
             session.stamp(&self.name, false, date).write(&mut self.message);
         }
