@@ -121,6 +121,7 @@ fn parameters_with_extra_spaces_or_twice_the_same_value_are_taken() {
 
 #[test]
 fn xtext_that_decodes_to_a_control_character_is_refused() {
+    assert_eq!(Orcpt::parse("rfc822;a=b@test.example"), None);
     for text in ["a+0D+0AX:+20y", "a+0d+0aX", "+00", "+7F", "+1B[31m", "+C2+85", "+E2", "+FF+FE"] {
         assert_eq!(Xtext::parse(text), None, "{text}");
         assert_eq!(Orcpt::parse(&format!("rfc822;{text}")), None, "{text}");

@@ -11,8 +11,8 @@
 //!
 //! Events in the first half of [`ServerEvent`] want [`Server::respond`]; the reply code decides the transition.
 //! [`ServerEvent::Authenticate`] wants [`Server::answer`]; what that leads to the mechanism decides. Until then
-//! nothing more is parsed, so a slow answer holds back only its own connection. Every transition stands in
-//! `transition.rs`, in one match.
+//! nothing more is parsed, so a slow answer holds back only its own connection. What a command leads
+//! to is in `transition.rs`.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
