@@ -1,7 +1,8 @@
 //! Addresses and parameters beyond the grammar of RFC 5321. `CASES.md` lists them.
 
+use smtp_proto::client::Envelope;
 use smtp_proto::wire::command::{Command, CommandError};
-use smtp_proto::wire::params::{Orcpt, Xtext};
+use smtp_proto::wire::params::{BodyType, Orcpt, Xtext};
 use smtp_proto::wire::path::{
     AddressRules, ForwardPath, ForwardPathBuf, Mailbox, PathError, ReversePath, ReversePathBuf,
 };
@@ -117,6 +118,19 @@ fn parameters_with_extra_spaces_or_twice_the_same_value_are_taken() {
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
+}
+
+/// The relay adds its Received field, so the size that its client gave is too small by now.
+#[test]
+fn relayed_envelope_leaves_size_and_auth_out() {
+    let line = b"MAIL FROM:<a@test.example> SIZE=10 BODY=8BITMIME ENVID=x AUTH=b@test.example";
+    let Ok(Command::Mail { path, parameters }) = Command::parse(line, AddressRules::STRICT) else {
+        panic!("a MAIL command");
+    };
+    let envelope = Envelope::relaying(path, &parameters);
+    assert_eq!((envelope.size, envelope.body), (None, BodyType::EightBitMime));
+    assert_eq!(envelope.envelope_id.map(|id| id.borrow().as_str().to_owned()), Some("x".into()));
+    assert_eq!(envelope.auth.map(|auth| auth.borrow().as_str().to_owned()), Some("<>".into()));
 }
 
 #[test]

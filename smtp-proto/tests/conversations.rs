@@ -245,7 +245,7 @@ impl Script {
                             actions.push(Action::Mail(
                                 {
                                     let mut envelope = Envelope::relaying(path, &parameters);
-                                    envelope.auth = auth;
+                                    (envelope.auth, envelope.size) = (auth, parameters.size);
                                     envelope
                                 },
                                 vec![],

@@ -284,8 +284,7 @@ impl Wish {
                 Ok(Command::Helo(_) | Command::Quit | Command::Data) => {}
                 Ok(Command::Mail { path, parameters }) => {
                     // What was asked for stands in the command line, not in what came of it.
-                    let mail =
-                        Envelope::relaying(path, &MailParameters { size: None, ..parameters });
+                    let mail = Envelope::relaying(path, &parameters);
                     let from_file = text(row, "command")
                         .split_once("-T ")
                         .is_some_and(|(_, rest)| !rest.starts_with('-'));

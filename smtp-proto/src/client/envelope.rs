@@ -77,14 +77,15 @@ impl Envelope {
         }
     }
 
-    /// What a relay passes on of a MAIL it has read. Recipients are added by the caller; unknown
-    /// parameters are not passed on. Nor is what AUTH= says of the submitter, for anybody can say
-    /// it: whoever trusts a client in this sets [`auth`](Self::auth) (RFC 4954, section 5).
+    /// What a relay passes on of a MAIL that it has read. The caller adds the recipients. Three things
+    /// are not passed on: SIZE=, since the relay adds its Received field ([`size`](Self::size) is for
+    /// the caller to set); AUTH=, since any client can say it (a caller that trusts the client sets
+    /// [`auth`](Self::auth), RFC 4954, section 5); and unknown parameters.
     pub fn relaying(path: ReversePath<'_>, parameters: &MailParameters<'_>) -> Self {
         Self {
             reverse_path: path.to_buf(),
             recipients: Vec::new(),
-            size: parameters.size,
+            size: None,
             body: parameters.body.unwrap_or_default(),
             smtputf8: parameters.smtputf8,
             ret: parameters.ret,

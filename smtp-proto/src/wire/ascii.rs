@@ -34,3 +34,10 @@ pub(crate) fn push_number(output: &mut Vec<u8>, value: impl Into<u64>) {
     }
     output.extend_from_slice(&digits[at..]);
 }
+
+/// Appends the parts of a command.
+pub(crate) fn put(output: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        output.extend_from_slice(part.as_bytes());
+    }
+}

@@ -9,8 +9,7 @@ use std::fmt;
 pub use uri::{Uri, UriBuf};
 pub use xclient::{Xclient, XclientName, XclientProto, XclientValue};
 
-use crate::wire::ascii::is_word;
-use crate::wire::ascii::push_number;
+use crate::wire::ascii::{is_word, push_number, put};
 use crate::wire::params::{MailParameters, ParameterError, Parameters, RcptParameters};
 use crate::wire::path::{AddressRules, ForwardPath, PathError, ReversePath};
 
@@ -319,12 +318,6 @@ pub(crate) fn write_rcpt(
     parameters.write(output);
     further.write(output);
     put(output, &["\r\n"]);
-}
-
-fn put(output: &mut Vec<u8>, parts: &[&str]) {
-    for part in parts {
-        output.extend_from_slice(part.as_bytes());
-    }
 }
 
 fn put_with_text(output: &mut Vec<u8>, verb: &str, text: &str) {

@@ -1,6 +1,6 @@
 //! What ETRN names (RFC 1985, 5).
 
-use super::put;
+use crate::wire::ascii::put;
 use crate::wire::path::Domain;
 
 /// The mail whose delivery a client asks for with ETRN.

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::put;
+use crate::wire::ascii::put;
 use crate::wire::params::Xtext;
 
 /// The name of an attribute.

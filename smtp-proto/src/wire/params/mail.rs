@@ -1,11 +1,10 @@
 //! The parameters of MAIL.
 
 use super::{
-    BodyType, DeliverBy, Hold, ParameterError, Parameters, Priority, Ret, Word, Xtext, put, set,
+    BodyType, DeliverBy, Hold, ParameterError, Parameters, Priority, Ret, Word, Xtext, set,
     set_flag, without_trailing_spaces,
 };
-use crate::wire::ascii::push_number;
-use crate::wire::ascii::{is_word, number};
+use crate::wire::ascii::{is_word, number, push_number, put};
 
 /// The parameters of MAIL that this library gives a meaning, and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,7 +13,7 @@ pub use when::{ByMode, DateTime, DeliverBy, Hold, Priority};
 use std::fmt;
 use std::str::FromStr;
 
-use crate::wire::ascii::is_word;
+use crate::wire::ascii::{is_word, put};
 
 /// Why parameters cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -151,12 +151,6 @@ fn set<T: PartialEq>(field: &mut Option<T>, value: Option<T>) -> Result<(), Para
 fn set_flag(field: &mut bool, value: Option<&str>) -> Result<(), ParameterError> {
     *field = true;
     if value.is_some() { Err(ParameterError::Value) } else { Ok(()) }
-}
-
-fn put(output: &mut Vec<u8>, parts: &[&str]) {
-    for part in parts {
-        output.extend_from_slice(part.as_bytes());
-    }
 }
 
 /// RFC 5321, 4.1.1: a server should tolerate trailing white space.

@@ -1,7 +1,7 @@
 //! The parameters of RCPT.
 
-use super::{Notify, Orcpt, ParameterError, Parameters, Word, put, set, without_trailing_spaces};
-use crate::wire::ascii::is_word;
+use super::{Notify, Orcpt, ParameterError, Parameters, Word, set, without_trailing_spaces};
+use crate::wire::ascii::{is_word, put};
 
 /// The parameters of RCPT that this library gives a meaning, and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
