@@ -1,7 +1,7 @@
 //! Dot-stuffing both ways over 1 MiB: ours, two peers, and the limits that memory and `memchr` set.
 //!
-//! The peers and the search for the dot lines do not check line ends; ours do.
-//! No peer's writer is public. `random dot lines` is the hostile body that no branch predictor learns.
+//! The peers and the search for the dot lines do not check line ends; ours do. No peer's writer is
+//! public. `random dot lines` is the hostile body that no branch predictor learns.
 
 #![allow(missing_docs, reason = "`criterion_group!` writes an undocumented function")]
 

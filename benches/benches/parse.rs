@@ -1,6 +1,7 @@
-//! Reading commands and replies, beside the fastest peers: Stalwart's parser, and mailrs, which reads commands only. Neither
-//! looks at the grammar of addresses. A command is looked at where the parser has put it: a copy can cost a third of the
-//! time, and is the caller's. `memchr` is the floor: finding the line ends and nothing else.
+//! Reading commands and replies, beside the fastest peers: Stalwart's parser, and mailrs, which
+//! reads commands only. Neither looks at the grammar of addresses. A command is looked at where the
+//! parser has put it: a copy can cost a third of the time, and is the caller's. `memchr` is the
+//! floor: finding the line ends and nothing else.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The policy: plans, connector look-up, the judgement of a chain beside rustls-webpki alone, and revocation lists.
+//! The policy: plans, connector look-up, the judgement of a chain beside rustls-webpki alone, and
+//! revocation lists.
 
 use std::hint::black_box;
 use std::sync::Arc;

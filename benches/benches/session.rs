@@ -1,5 +1,6 @@
-//! Both machines in memory, a body of 10 KiB: a whole connection from greeting to QUIT, and one transaction of a
-//! connection that has had some. Beside the server that of mailrs, which leaves lines and the end of the body to its caller.
+//! Both machines in memory, a body of 10 KiB: a whole connection from greeting to QUIT, and one
+//! transaction of a connection that has had some. Beside the server that of mailrs, which leaves
+//! lines and the end of the body to its caller.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ const TRANSACTION: [&[u8]; 2] = [
 ];
 const END: [&[u8]; 1] = [b"221 2.0.0 bye\r\n"];
 
-/// Feeds the client what the server says, one read at a time; starts a transaction, or says QUIT, when it can.
+/// Feeds the client what the server says, one read at a time; starts a transaction, or says QUIT,
+/// when it can.
 fn drive_client<'r>(
     client: &mut Client,
     now: Instant,

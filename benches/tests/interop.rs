@@ -1,4 +1,5 @@
-//! The parts of the example `interop` that need no lab: what it reads from transcripts, what it prints, how it is called.
+//! The parts of the example `interop` that need no lab: what it reads from transcripts, what it
+//! prints, how it is called.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 use smtp_proto::stamp::{CipherSuite, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission};
 use smtp_tls_policy::trace::{Received, fields};
 
-/// Any octets parse; folding makes no difference; and the stamp that is written from any texts is one
-/// header field, read back as TLS exactly if it was.
+/// Any octets parse; folding makes no difference; and the stamp that is written from any texts is
+/// one header field, read back as TLS exactly if it was.
 pub fn received(data: &[u8]) {
     let parsed = Received::parse(data);
     // RFC 5322, section 2.2.3: unfolding takes the CRLF away and nothing else.

@@ -23,8 +23,10 @@
 //! The driver loop is the same for both, whatever moves the bytes:
 //!
 //! 1. Call `poll` with everything that has been read and not yet been consumed.
-//! 2. A [`Step::Event`]: handle it. Then drop `consumed` octets from the front of the input, and poll again.
-//! 3. A [`Step::Wait`]: drop the octets, send the output, then do what [`Want`] says, at most until `deadline`.
+//! 2. A [`Step::Event`]: handle it. Then drop `consumed` octets from the front of the input, and
+//!    poll again.
+//! 3. A [`Step::Wait`]: drop the octets, send the output, then do what [`Want`] says, at most until
+//!    `deadline`.
 //! 4. At the end of the input, poll until it waits, then call `handle_eof`.
 //! 5. After an error send the output (a 421 may be in it) and close.
 //! 6. With AUTH, wipe what credentials were in: the input where

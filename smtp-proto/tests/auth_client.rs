@@ -71,18 +71,18 @@ fn all() -> Vec<Box<dyn ClientMechanism>> {
 
 #[test]
 fn plain_is_one_message() {
-    // RFC 4616, 4, the first example.
+    // RFC 4616, section 4, the first example.
     let (said, events) = exchange(plain(), &[b"235 2.7.0 ok\r\n"]);
     assert_eq!(
         said,
         [format!("AUTH PLAIN {}\r\n", base64("\0tim\0tanstaaftanstaaf")), String::new()]
     );
     assert_eq!(events, ["Authenticated(Reply(235 2.7.0 ok))"]);
-    // RFC 4616, 4, the second.
+    // RFC 4616, section 4, the second.
     let ursel = ClientPlain::new("Ursel", "Kurt", &Secret::from("xipj3plmq")).unwrap();
     let (said, _) = exchange(Box::new(ursel), &[]);
     assert_eq!(said, [format!("AUTH PLAIN {}\r\n", base64("Ursel\0Kurt\0xipj3plmq"))]);
-    // RFC 4954, 4.1.
+    // RFC 4954, section 4.1.
     let test = ClientPlain::new("test", "test", &Secret::from("1234")).unwrap();
     let (said, _) = exchange(Box::new(test), &[]);
     assert_eq!(said, ["AUTH PLAIN dGVzdAB0ZXN0ADEyMzQ=\r\n"]);
@@ -98,7 +98,7 @@ fn login_answers_two_questions() {
 
 #[test]
 fn external_says_nothing_or_a_name() {
-    // RFC 4954, 4.1.
+    // RFC 4954, section 4.1.
     let (said, events) =
         exchange(Box::new(ClientExternal::new("").unwrap()), &[b"235 2.7.0 ok\r\n"]);
     assert_eq!(said[0], "AUTH EXTERNAL =\r\n");
@@ -118,14 +118,14 @@ fn scram_proves_and_wants_proof() {
         format!("AUTH SCRAM-SHA-256 {}\r\n", base64(format!("n,,n=user,r={NONCE}")))
     );
     assert_eq!(said[1], format!("{}\r\n", base64(CLIENT_FINAL)));
-    // RFC 4954, 4: the server's signature is a challenge, and its answer is an empty line.
+    // RFC 4954, section 4: the server's signature is a challenge, and its answer is an empty line.
     assert_eq!(said[2..], ["\r\n", ""]);
     assert_eq!(events, ["Authenticated(Reply(235 2.7.0 ok))"]);
 }
 
 #[test]
 fn tokens_are_one_message() {
-    // RFC 7628, 4.3, without host and port.
+    // RFC 7628, section 4.3, without host and port.
     let token = Secret::from("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==");
     let (said, events) = exchange(
         Box::new(ClientOauthBearer::new("user@example.com", &token).unwrap()),
@@ -168,7 +168,7 @@ fn a_refused_token_is_answered_as_each_mechanism_wants_it() {
     let token = Secret::from("expired");
     let mechanisms: [(Box<dyn ClientMechanism>, &str); 2] = [
         (Box::new(ClientXoauth2::new("tim", &token).unwrap()), "\r\n"),
-        // RFC 7628, 3.2.3.
+        // RFC 7628, section 3.2.3.
         (Box::new(ClientOauthBearer::new("tim", &token).unwrap()), "AQ==\r\n"),
     ];
     for (mechanism, answer) in mechanisms {
@@ -322,7 +322,8 @@ fn what_does_not_fit_a_command_line_waits_for_a_question() {
     // The old way to say nothing: without a space.
     let long = || Box::new(ClientXoauth2::new("tim", &token(4000)).unwrap());
     assert!(exchange(long(), &[b"334\r\n"]).0[1].len() > 4000);
-    // A question with something in it is none for this, and who is content without the message has not read it.
+    // A question with something in it is none for this, and who is content without the message has
+    // not read it.
     let (said, _) = exchange(long(), &[b"334 eA==\r\n"]);
     assert_eq!(said[1], "*\r\n");
     let (said, events) = exchange(long(), &[b"235 ok\r\n"]);
@@ -380,7 +381,7 @@ fn every_refusal_has_its_class() {
             [format!("AuthenticationFailed {{ failure: {class}, reply: Reply({reply}) }}")]
         );
         assert!(!bed.client.is_authenticated() && !bed.client.is_authenticating());
-        // RFC 4954, 4: "the client MAY try another authentication mechanism".
+        // RFC 4954, section 4: "the client MAY try another authentication mechanism".
         assert_eq!(begin(&mut bed, login()), "AUTH LOGIN\r\n");
     }
 }
@@ -454,7 +455,7 @@ fn auth_has_its_place() {
     assert_eq!(authenticate(&mut bed), Err(AuthRefusal::NotReady));
     bed.feed(format!("220 mx\r\n{EHLO}").as_bytes());
     bed.said();
-    // RFC 4954, 4: not in a transaction.
+    // RFC 4954, section 4: not in a transaction.
     bed.start(&["a@test.example"]);
     assert_eq!(authenticate(&mut bed), Err(AuthRefusal::NotReady));
     bed.feed(b"250 ok\r\n550 no\r\n");
@@ -469,7 +470,7 @@ fn auth_has_its_place() {
     assert_eq!(bed.client.quit(), Err(ApiMisuse::NotReady));
     assert_eq!(bed.feed(b"235 ok\r\n"), ["Authenticated(Reply(235 ok))"]);
     assert!(bed.client.is_authenticated());
-    // RFC 4954, 4: "no more AUTH commands may be issued in the same session".
+    // RFC 4954, section 4: "no more AUTH commands may be issued in the same session".
     assert_eq!(authenticate(&mut bed), Err(AuthRefusal::AlreadyAuthenticated));
     bed.start(&["a@test.example"]);
     assert!(bed.ask(b"").starts_with("MAIL FROM:<sender@test.example>"));
@@ -612,7 +613,8 @@ fn no_clear_text_takes_the_place_of_a_connection_with_credentials() {
     assert_eq!(lost(Some(Floor::Clear)), Fallback::ReconnectPlaintext);
 }
 
-/// The output has the room that a line with credentials needs before the line is written: growth leaves copies behind.
+/// The output has the room that a line with credentials needs before the line is written: growth
+/// leaves copies behind.
 #[test]
 fn no_copy_is_left_behind_by_growth() {
     let message = |length: usize| {
@@ -636,8 +638,8 @@ fn no_copy_is_left_behind_by_growth() {
     }
 }
 
-/// RFC 4954, 5: who relays for others says AUTH=<> to a server that would else take the mail for its own, and does not repeat
-/// what anybody has told it of the submitter.
+/// RFC 4954, section 5: who relays for others says AUTH=<> to a server that would else take the
+/// mail for its own, and does not repeat what anybody has told it of the submitter.
 #[test]
 fn what_a_relay_says_of_the_submitter() {
     let mail = |authenticates: bool, change: fn(&mut Envelope)| {

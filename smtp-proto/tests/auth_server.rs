@@ -1,4 +1,5 @@
-//! AUTH on the server's side: who may say what when, what a client can find out, and what is left of it.
+//! AUTH on the server's side: who may say what when, what a client can find out, and what is left
+//! of it.
 
 mod common;
 
@@ -65,7 +66,8 @@ fn what_is_offered_depends_on_the_channel() {
     assert_eq!(say(&mut bed, "MAIL FROM:<> AUTH=<>"), "555 5.5.4 parameter not implemented\r\n");
 }
 
-/// RFC 4954, 4: behind EHLO, and in front of others where the client begins and one round is enough.
+/// RFC 4954, section 4: behind EHLO, and in front of others where the client begins and one round
+/// is enough.
 #[test]
 fn auth_in_a_group() {
     let mut bed = ServerBed::on(config(), bound());
@@ -382,7 +384,8 @@ fn lines_of_auth_have_a_limit_of_their_own() {
     }
 }
 
-/// RFC 4954, 4: what is not base64 is refused, and not read as something that it might have meant.
+/// RFC 4954, section 4: what is not base64 is refused, and not read as something that it might have
+/// meant.
 #[test]
 fn base64_is_read_strictly() {
     let good = base64("\0user\0pencil");
@@ -442,7 +445,7 @@ fn base64_is_read_strictly() {
     }
 }
 
-/// RFC 4954, 9: at least three attempts.
+/// RFC 4954, section 9: at least three attempts.
 #[test]
 fn attempts_have_a_limit() {
     let mut bed = inside(config());
@@ -512,7 +515,7 @@ fn other_words_of_the_caller() {
     assert_eq!(bed.feed(base64("\0user\0pencil").as_bytes()), ["Closed"]);
 }
 
-/// RFC 4954, 5: with AUTH, its parameter; whom to believe is the caller's affair.
+/// RFC 4954, section 5: with AUTH, its parameter; whom to believe is the caller's affair.
 #[test]
 fn the_parameter_of_mail() {
     for (parameter, reply) in [
@@ -530,7 +533,8 @@ fn the_parameter_of_mail() {
     }
 }
 
-/// RFC 4954, 5: "if the client is not authenticated, then the server MUST behave as if the AUTH=<> parameter was supplied".
+/// RFC 4954, section 5: "if the client is not authenticated, then the server MUST behave as if the
+/// AUTH=<> parameter was supplied".
 #[test]
 fn a_stranger_speaks_for_nobody() {
     let submitter = |authenticated: bool, parameter: &str| {

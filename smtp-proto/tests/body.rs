@@ -56,7 +56,7 @@ fn decode(input: &[u8], sizes: &[usize]) -> Received {
     received
 }
 
-/// RFC 5321, 2.3.8 and 4.5.2, one line at a time.
+/// RFC 5321, sections 2.3.8 and 4.5.2, one line at a time.
 fn decode_by_lines(input: &[u8]) -> Received {
     let mut received = Received::default();
     let mut rest = input;
@@ -147,7 +147,7 @@ fn assert_clean(wire: &[u8]) {
     assert!(!wire.contains(&0));
 }
 
-/// RFC 5321, 4.5.2, one byte at a time.
+/// RFC 5321, section 4.5.2, one byte at a time.
 fn encode_by_bytes(body: &[u8]) -> Sent {
     let mut wire = Vec::new();
     for (index, byte) in body.iter().enumerate() {
@@ -193,7 +193,7 @@ fn known_answers_both_ways() {
     }
 }
 
-/// RFC 5321, 4.1.1.4: added for the sake of the end of data only.
+/// RFC 5321, section 4.1.1.4: added for the sake of the end of data only.
 #[test]
 fn a_last_line_without_crlf_gets_one() {
     assert_eq!(encode(b"a", &[9]).as_deref(), Ok(&b"a\r\n.\r\n"[..]));
@@ -262,7 +262,8 @@ fn the_first_defect_is_the_one_reported() {
     assert_eq!(encode(b"a\r", &[9]), Err(BodyDefect::BareCr));
 }
 
-/// Bytes that are clean must pass through the block path at every offset, and one bad byte must not.
+/// Bytes that are clean must pass through the block path at every offset, and one bad byte must
+/// not.
 #[test]
 fn one_byte_is_found_at_every_offset() {
     let line = b"0123456789 text of a line.\r\n";
@@ -309,7 +310,8 @@ fn steps_end_and_go_on() {
     }
 }
 
-/// A hostile body must not cost an allocation, so the events that carry runs are moved, and must stay small.
+/// A hostile body must not cost an allocation, so the events that carry runs are moved, and must
+/// stay small.
 #[test]
 fn runs_are_small() {
     assert!(size_of::<Runs<'_>>() <= 160);

@@ -7,8 +7,8 @@ use common::corpora::corpus;
 use serde_json::Value;
 use smtp_proto::wire::body::{BodyDefect, DotDecoder, DotEncoder};
 
-/// Decodes `fragments` one after another: the message, its defect, and where the end was: the fragment, and
-/// the bytes of it that were consumed.
+/// Decodes `fragments` one after another: the message, its defect, and where the end was: the
+/// fragment, and the bytes of it that were consumed.
 fn decode(fragments: &[&[u8]]) -> (Vec<u8>, Option<BodyDefect>, Option<(usize, usize)>) {
     let mut decoder = DotDecoder::new();
     let mut message = Vec::new();
@@ -37,7 +37,8 @@ fn text<'v>(row: &'v Value, field: &str) -> Option<&'v str> {
     row.get(field).and_then(Value::as_str)
 }
 
-/// None but CRLF `.` CRLF ends the message, wherever the network cuts the bytes, and none of it can be sent.
+/// None but CRLF `.` CRLF ends the message, wherever the network cuts the bytes, and none of it can
+/// be sent.
 #[test]
 fn corpus_eod_variants() {
     let Some(rows) = corpus("eod_variants") else {
@@ -67,7 +68,8 @@ fn corpus_eod_variants() {
             }
         }
 
-        // The client: whatever it lets through decodes to the very body, and holds no byte that ends early.
+        // The client: whatever it lets through decodes to the very body, and holds no byte that
+        // ends early.
         for body in [wire.as_slice(), &wire[..before.len() + sequence.len()], &sequence] {
             for cut in 0..=body.len() {
                 let mut encoder = DotEncoder::new();
@@ -102,7 +104,8 @@ fn corpus_mox_data_codec() {
             .or_else(|| row["want"].get("err").and_then(Value::as_str))
             .filter(|e| *e != "nil");
         match (text(&row, "dir").expect("dir"), error) {
-            // RFC 5321, 4.1.1.4 leaves the choice: "either reject the message as invalid or add <CRLF>".
+            // RFC 5321, section 4.1.1.4 leaves the choice: "either reject the message as invalid or
+            // add <CRLF>".
             ("write", Some("errMissingCRLF")) => {
                 let (wire, result) = encode(input);
                 assert_eq!(result, Ok(()), "{row}");

@@ -128,7 +128,7 @@ fn the_peer_goes_away_in_every_phase() {
     }
 }
 
-/// RFC 5321, 3.8: a server may say 421 at any time, and then it closes the connection.
+/// RFC 5321, section 3.8: a server may say 421 at any time, and then it closes the connection.
 #[test]
 fn shutdown_in_every_phase() {
     for phase in PHASES.into_iter().filter(|&phase| phase != Phase::Handshake) {
@@ -176,7 +176,7 @@ fn the_deadline_follows_the_oldest_unanswered_command() {
     bed.feed(b"250 OK\r\n");
     assert_eq!(bed.client.deadline(), Some(bed.now + limits.data));
     bed.feed(b"354 go\r\n");
-    // Every piece of the body starts the clock again (RFC 5321, 4.5.3.2.5).
+    // Every piece of the body starts the clock again (RFC 5321, section 4.5.3.2.5).
     for _ in 0..3 {
         bed.now += Duration::from_secs(170);
         bed.client.write_body(b"x\r\n", &mut bed.output, bed.now).unwrap();
@@ -214,7 +214,8 @@ fn errors_are_sticky() {
     assert_eq!(bed.want, error);
 }
 
-/// A server that has seen enough says so before the end. There is no way to stop the body but to close.
+/// A server that has seen enough says so before the end. There is no way to stop the body but to
+/// close.
 #[test]
 fn early_refusal_of_the_body() {
     for reply in ["552 5.3.4 too big\r\n", "451 4.3.0 disk full\r\n"] {
@@ -236,7 +237,8 @@ fn early_refusal_of_the_body() {
     }
 }
 
-/// Between the caller's end of the body and the server's sight of it the same reply is the word on the message.
+/// Between the caller's end of the body and the server's sight of it the same reply is the word on
+/// the message.
 #[test]
 fn a_refusal_that_crosses_the_dot() {
     let mut bed = at(Phase::EndOfData);
@@ -266,7 +268,8 @@ fn codes_that_make_no_sense() {
             );
         }
     }
-    // Every second digit of the right class is as good as the one in the book (RFC 5321, 4.3.2).
+    // Every second digit of the right class is as good as the one in the book (RFC 5321, section
+    // 4.3.2).
     let mut bed = at(Phase::Mail);
     assert_eq!(
         bed.feed(b"299 OK\r\n251 will forward\r\n354 go\r\n")[0],
@@ -499,7 +502,8 @@ fn a_server_that_cannot_reset_gets_nothing_more() {
     bed.feed(b"");
     bed.said();
     assert_eq!(bed.feed(b"500 what?\r\n"), ["refused at RSET: 500 what?"]);
-    // MAIL, RCPT and DATA went with RSET: their replies belong to nobody, and a 354 among them gets its dot.
+    // MAIL, RCPT and DATA went with RSET: their replies belong to nobody, and a 354 among them gets
+    // its dot.
     assert_eq!(bed.ask(b"250 OK\r\n250 OK\r\n354 go\r\n"), ".\r\n");
     assert_eq!(bed.ask(b"250 queued as nothing\r\n"), "QUIT\r\n");
     assert_eq!(bed.feed(b"221 bye\r\n"), ["Closed"]);
@@ -613,7 +617,7 @@ fn pipelining_can_be_left_alone() {
     }
 }
 
-/// RFC 6531, 3.2: a server without SMTPUTF8 is shown A-labels, where that is enough.
+/// RFC 6531, section 3.2: a server without SMTPUTF8 is shown A-labels, where that is enough.
 #[test]
 #[cfg(feature = "idna")]
 fn a_labels_do_where_only_the_domain_is_not_ascii() {
@@ -641,14 +645,14 @@ fn a_labels_do_where_only_the_domain_is_not_ascii() {
         bed.client.start_transaction(Arc::new(envelope(sender, &[recipient])), bed.now).unwrap();
         assert_eq!((bed.feed(b""), bed.said()), (refused.clone(), String::new()));
     }
-    // No A-label begins with a combining mark (RFC 5891, 4.2.3.2).
+    // No A-label begins with a combining mark (RFC 5891, section 4.2.3.2).
     let mut bed = ClientBed::ready(PLAIN);
     let mail = envelope("a@\u{301}b.example", &["a@test.example"]);
     bed.client.start_transaction(Arc::new(mail), bed.now).unwrap();
     assert_eq!(bed.feed(b""), refused);
 }
 
-/// RFC 8689, 4.2.1: an offer in clear text does not count.
+/// RFC 8689, section 4.2.1: an offer in clear text does not count.
 #[test]
 fn requiretls_is_refused_before_anything_is_sent() {
     for (ehlo, tls, expected) in [
@@ -669,9 +673,9 @@ fn requiretls_is_refused_before_anything_is_sent() {
     }
 }
 
-/// RFC 2033, section 4.2 does not say how many replies the dot of a message without recipients has, so a
-/// 354 to its DATA ends an LMTP connection. A transaction or command that was started meanwhile ends
-/// with an error.
+/// RFC 2033, section 4.2 does not say how many replies the dot of a message without recipients has,
+/// so a 354 to its DATA ends an LMTP connection. A transaction or command that was started
+/// meanwhile ends with an error.
 #[test]
 fn a_late_354_in_lmtp_does_not_swallow_the_next_transaction() {
     let mut config = client_config();

@@ -202,8 +202,8 @@ fn a_command_has_its_time() {
     assert_eq!(bed.want, Err(Error::Timeout(Phase::Command)));
 }
 
-/// Behind XCLIENT TLS is up and has proved itself: a server that says no to EHLO then does not want the client, and nothing
-/// is a reason for clear text.
+/// Behind XCLIENT TLS is up and has proved itself: a server that says no to EHLO then does not want
+/// the client, and nothing is a reason for clear text.
 #[test]
 fn a_proxy_that_is_sent_away_behind_xclient_stays_inside_tls() {
     for refusal in ["421 4.3.2 bye\r\n", "550 5.7.1 no\r\n"] {

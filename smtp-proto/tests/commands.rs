@@ -17,10 +17,10 @@ const INTRODUCTION: &str = "\
 # response, or both. `closed`: the connection ends. `-`: this state cannot be reached.
 # The columns are the server's STARTTLS settings; inside TLS the first column is a connection with implicit TLS.
 #
-# Read against: order of commands RFC 5321, 4.1.4 and 3.3 (503; 554 to DATA without a recipient); 4.2.4 (500, 501, 502);
-# 3.1 (after a 554 greeting 503 to everything but QUIT); 2.3.8 (a line ends in CRLF only); RFC 3207, 4 (STARTTLS takes
+# Read against: order of commands RFC 5321, sections 4.1.4 and 3.3 (503; 554 to DATA without a recipient); 4.2.4 (500, 501, 502);
+# 3.1 (after a 554 greeting 503 to everything but QUIT); 2.3.8 (a line ends in CRLF only); RFC 3207, section 4 (STARTTLS takes
 # no argument: 501; 530 to everything but NOOP, EHLO, STARTTLS and QUIT) and 4.2 (inside TLS nothing from before counts,
-# and STARTTLS is not available: 503); enhanced codes RFC 3463, 3; AUTH RFC 4954, 4 (503 in a transaction and after a
+# and STARTTLS is not available: 503); enhanced codes RFC 3463, section 3; AUTH RFC 4954, section 4 (503 in a transaction and after a
 # success, 504 for a mechanism that is not offered, 501 for a response that is not base64, 500 for one that is too long)
 # and 6 (538 outside TLS).
 ";

@@ -1,10 +1,12 @@
 //! Conversations as text files, run at every fragmentation of the peer's bytes.
 //!
-//! The head of a file says who is under test (`role`), what is configured (`config`), what the handler says to an event
-//! (`answer`), and what a client is to send (`mail`, `rcpt`, `body` or `uri`: one line for each piece; `command`,
-//! `xclient`; `auth` with mechanism, user and secret; `idle`, `stall`: nothing for a while), in this order. `also: no-pipelining` says that the same holds without PIPELINING. Behind `---` stand `S:`
-//! and `C:` lines in the order in which they must come, `TLS` where the handshake happens, `EOF` where the peer closes,
-//! and `E:` lines with all events. `\r`, `\n`, `\0`, `\u{..}` stand for themselves; a line that ends in `\` has no CRLF.
+//! The head of a file says who is under test (`role`), what is configured (`config`), what the
+//! handler says to an event (`answer`), and what a client is to send (`mail`, `rcpt`, `body` or
+//! `uri`: one line for each piece; `command`, `xclient`; `auth` with mechanism, user and secret;
+//! `idle`, `stall`: nothing for a while), in this order. `also: no-pipelining` says that the same
+//! holds without PIPELINING. Behind `---` stand `S:` and `C:` lines in the order in which they must
+//! come, `TLS` where the handshake happens, `EOF` where the peer closes, and `E:` lines with all
+//! events. `\r`, `\n`, `\0`, `\u{..}` stand for themselves; a line that ends in `\` has no CRLF.
 
 mod common;
 
@@ -557,7 +559,8 @@ enum Grouping {
     Apart,
 }
 
-/// Plays a script without regard to who waits for whom: everything that is said, and every event, must be the same.
+/// Plays a script without regard to who waits for whom: everything that is said, and every event,
+/// must be the same.
 fn play_loosely(script: &Script, grouping: Grouping, side: &mut dyn Side, is_server: bool) {
     side.hear(b"");
     let (mut heard, mut said) = (Vec::new(), Vec::new());

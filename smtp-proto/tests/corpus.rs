@@ -1,4 +1,5 @@
-//! Cases that nobody on this project wrote: addresses, commands, replies, real EHLO replies and greetings, dialogues.
+//! Cases that nobody on this project wrote: addresses, commands, replies, real EHLO replies and
+//! greetings, dialogues.
 //!
 //! Where this library differs from a row's verdict, `exceptions/core.txt` says why.
 
@@ -76,7 +77,8 @@ fn corpus_mox_address() {
     verdicts.done();
 }
 
-/// What a real server said to EHLO. Where a line in the middle has no `-` it is more than one reply (RFC 5321, 4.2.1).
+/// What a real server said to EHLO. Where a line in the middle has no `-` it is more than one reply
+/// (RFC 5321, section 4.2.1).
 fn check_ehlo(said: &str) {
     let wire = crlf(said);
     let mut rest = wire.as_str();
@@ -197,7 +199,8 @@ fn is_understood(line: &[u8]) -> bool {
     }
 }
 
-/// What a server that has seen EHLO, and for RCPT a MAIL, answers to a line, and which events it has.
+/// What a server that has seen EHLO, and for RCPT a MAIL, answers to a line, and which events it
+/// has.
 fn answer(line: &str, pieces: &[usize]) -> (Vec<String>, String) {
     let mut config = server_config();
     (config.starttls, config.size_limit) = (StartTls::Offered, Some(1 << 40));
@@ -279,8 +282,9 @@ fn next_reply(said: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(said.drain(..length).collect())
 }
 
-/// A dialogue of another server's tests; the class of each reply must be the same (RFC 5321, 4.2.1: the first digit is
-/// what a client acts on). None where it needs an extension, or a step that is not in the row.
+/// A dialogue of another server's tests; the class of each reply must be the same (RFC 5321,
+/// section 4.2.1: the first digit is what a client acts on). None where it needs an extension, or a
+/// step that is not in the row.
 fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
     let steps = row["steps"].as_array()?;
     let setup: Vec<&str> = row["setup"].as_array()?.iter().filter_map(Value::as_str).collect();
@@ -359,8 +363,8 @@ fn corpus_gosmtp_server_scripts() {
     verdicts.done();
 }
 
-/// The rows are prose with wire text in it. Client: from each reply code on, the text is what the server says to
-/// STARTTLS. Server: each part is a line of the client.
+/// The rows are prose with wire text in it. Client: from each reply code on, the text is what the
+/// server says to STARTTLS. Server: each part is a line of the client.
 #[test]
 fn corpus_starttls_attacks() {
     let Some(rows) = corpus("starttls_attacks") else { return };

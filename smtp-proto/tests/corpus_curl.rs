@@ -1,8 +1,10 @@
-//! The SMTP cases of curl's test suite. A row has the script of curl's test server, the lines that curl says, and the
-//! message that it uploads: our server takes what that client says, and our client says the same to that server.
+//! The SMTP cases of curl's test suite. A row has the script of curl's test server, the lines that
+//! curl says, and the message that it uploads: our server takes what that client says, and our
+//! client says the same to that server.
 //!
-//! Rows are left out by their shape: AUTH, a real handshake, more than one connection or message, servers that do more than
-//! answer; for our client also addresses that are none and bodies with bare line ends, which it cannot be given.
+//! Rows are left out by their shape: AUTH, a real handshake, more than one connection or message,
+//! servers that do more than answer; for our client also addresses that are none and bodies with
+//! bare line ends, which it cannot be given.
 
 mod common;
 
@@ -34,7 +36,8 @@ struct Case {
     upload: Option<Vec<u8>>,
     /// EHLO keywords.
     capabilities: Vec<String>,
-    /// What the server answers to a line, or to a verb: the code of the first reply, and all octets.
+    /// What the server answers to a line, or to a verb: the code of the first reply, and all
+    /// octets.
     replies: Vec<(String, u16, String)>,
     /// The message, or what would have become one.
     message: Vec<u8>,
@@ -119,7 +122,8 @@ impl Case {
         found.map(|(_, code, raw)| (*code, raw.as_str()))
     }
 
-    /// RFC 6531, 3.4 and 3.7.4.2: whether curl says in UTF-8 what must not be said without SMTPUTF8.
+    /// RFC 6531, sections 3.4 and 3.7.4.2: whether curl says in UTF-8 what must not be said without
+    /// SMTPUTF8.
     fn violates_smtputf8(&self) -> bool {
         !self.has("SMTPUTF8") && !self.lines.iter().all(|line| line.is_ascii())
     }
@@ -149,8 +153,8 @@ fn without_crlf(line: &[u8]) -> String {
     String::from_utf8(line.strip_suffix(b"\r\n").unwrap_or(line).to_vec()).unwrap()
 }
 
-/// The class of the answer that a line must have: what the script says, what a server that takes everything says, or a
-/// refusal of what is no address.
+/// The class of the answer that a line must have: what the script says, what a server that takes
+/// everything says, or a refusal of what is no address.
 fn class(case: &Case, line: &str) -> u16 {
     if let Some((code, _)) = case.scripted(line) {
         return code / 100;
@@ -158,7 +162,7 @@ fn class(case: &Case, line: &str) -> u16 {
     match Command::parse(line.as_bytes(), AddressRules::STRICT) {
         Ok(Command::Data) => 3,
         Ok(Command::Vrfy { text, smtputf8 } | Command::Expn { text, smtputf8 }) => {
-            // RFC 6531, 3.7.4.2: not without the extension, and not without its parameter.
+            // RFC 6531, section 3.7.4.2: not without the extension, and not without its parameter.
             if text.is_ascii() || smtputf8 && case.has("SMTPUTF8") { 2 } else { 5 }
         }
         Ok(Command::Mail { path, parameters }) => {
@@ -180,7 +184,8 @@ fn class(case: &Case, line: &str) -> u16 {
     }
 }
 
-/// Whether a handler can answer what the script says: each event has its codes, and the script's EHLO keywords are its own.
+/// Whether a handler can answer what the script says: each event has its codes, and the script's
+/// EHLO keywords are its own.
 fn can_be_served(case: &Case) -> bool {
     case.replies.iter().all(|(key, code, _)| match key.to_ascii_uppercase().as_str() {
         "DATA" => *code == 354 || *code >= 400,
@@ -260,7 +265,8 @@ fn serve(case: &Case, pieces: &[usize]) -> Result<(), String> {
     Ok(())
 }
 
-/// What our client is to do for the lines that curl has said. None where it cannot be asked for that.
+/// What our client is to do for the lines that curl has said. None where it cannot be asked for
+/// that.
 struct Wish {
     rules: TlsRules,
     config: client::ClientConfig,
@@ -308,7 +314,8 @@ impl Wish {
             .filter_map(|it| it.split_whitespace().next())
             .collect();
         let said: Vec<String> = case.lines.iter().map(|line| without_crlf(line)).collect();
-        // With SMTPUTF8 curl says A-labels all the same (RFC 6531, 3.2 lets it), and ours does not.
+        // With SMTPUTF8 curl says A-labels all the same (RFC 6531, section 3.2 lets it), and ours
+        // does not.
         if names.is_empty() || case.has("SMTPUTF8") {
             names = said
                 .iter()
@@ -467,7 +474,7 @@ fn corpus_curl_smtp_client() {
                 .collect();
             let refused =
                 misuse.iter().all(|it| *it == CommandRefusal::NotOffered(Extension::SmtpUtf8));
-            // RFC 5321, 4.1.1.10: a client says QUIT; curl does not always where it fails.
+            // RFC 5321, section 4.1.1.10: a client says QUIT; curl does not always where it fails.
             let quits = |sent: &[u8]| {
                 sent.to_ascii_uppercase().strip_suffix(b"QUIT\r\n").map_or(sent.len(), <[u8]>::len)
             };

@@ -1,7 +1,9 @@
-//! The stimuli of EAST ("Why TLS is better without STARTTLS"): servers that answer oddly around STARTTLS.
+//! The stimuli of EAST ("Why TLS is better without STARTTLS"): servers that answer oddly around
+//! STARTTLS.
 //!
-//! The rows say what the server does and not what should come of it. What must hold whatever it does: no mail in clear text
-//! where TLS is required, nothing that was said before TLS used after it, an end, and no panic.
+//! The rows say what the server does and not what should come of it. What must hold whatever it
+//! does: no mail in clear text where TLS is required, nothing that was said before TLS used after
+//! it, an end, and no panic.
 
 mod common;
 
@@ -198,7 +200,7 @@ fn corpus_east_smtp_client() {
                     handshake == Handshake::Succeeds || said.iter().all(|(in_tls, _)| !in_tls),
                     "{at}: {said:?}"
                 );
-                // RFC 3207, 4.2: EHLO again, and no second STARTTLS.
+                // RFC 3207, section 4.2: EHLO again, and no second STARTTLS.
                 let inside: Vec<_> =
                     said.iter().filter(|(in_tls, _)| *in_tls).map(|(_, line)| line).collect();
                 assert!(
@@ -208,7 +210,8 @@ fn corpus_east_smtp_client() {
                 assert!(inside.iter().all(|line| *line != "STARTTLS"), "{at}: {inside:?}");
 
                 let said = converse(row, TlsRules::OPPORTUNISTIC, handshake, step);
-                // After a handshake that failed both ends are in an unknown state: nothing more is said there.
+                // After a handshake that failed both ends are in an unknown state: nothing more is
+                // said there.
                 if handshake != Handshake::Succeeds {
                     let granted = said.iter().position(|(_, line)| line == "STARTTLS");
                     let after = granted.map_or(&[][..], |at| &said[at + 1..]);
@@ -223,7 +226,8 @@ fn corpus_east_smtp_client() {
     }
 }
 
-/// The bed itself: an ordinary server gets the mail inside TLS, and in clear text where that is allowed.
+/// The bed itself: an ordinary server gets the mail inside TLS, and in clear text where that is
+/// allowed.
 #[test]
 fn an_ordinary_server_gets_the_mail() {
     let row = serde_json::json!({

@@ -88,7 +88,7 @@ fn converse(script: &str, rules: TlsRules) -> String {
         }
         events.extend(bed.feed(b""));
         let lines = bed.said();
-        // RFC 3207, 4.2, and S5: what is sent with STARTTLS is nothing.
+        // RFC 3207, section 4.2, and S5: what is sent with STARTTLS is nothing.
         assert!(!lines.contains("STARTTLS\r\n") || lines.ends_with("STARTTLS\r\n"), "{lines:?}");
         said.extend(lines.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned));
     }

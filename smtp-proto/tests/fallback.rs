@@ -1,4 +1,5 @@
-//! Who may send in clear text, and when: `golden/fallback.txt`, and real clients driven into each of its rows.
+//! Who may send in clear text, and when: `golden/fallback.txt`, and real clients driven into each
+//! of its rows.
 
 mod common;
 
@@ -366,13 +367,15 @@ fn a_refusal_for_now_can_wait() {
     }
 }
 
-/// Nothing to fall back from: the conversation is in clear text, or has ended, or the peer broke it inside TLS.
+/// Nothing to fall back from: the conversation is in clear text, or has ended, or the peer broke it
+/// inside TLS.
 #[test]
 fn a_loss_elsewhere_is_no_matter_of_tls() {
     let mut bed = ClientBed::ready("250 mx\r\n");
     assert_eq!(bed.client.connection_lost(), None);
 
-    // A server that hangs up before its 221, or instead of a TLS close_notify, has still taken the message.
+    // A server that hangs up before its 221, or instead of a TLS close_notify, has still taken the
+    // message.
     for answered in [false, true] {
         let mut bed = inside(TlsRules::OPPORTUNISTIC);
         bed.body(b"x\r\n");
@@ -388,7 +391,7 @@ fn a_loss_elsewhere_is_no_matter_of_tls() {
     assert_eq!(bed.client.connection_lost(), None);
 }
 
-/// RFC 8689, 4.2.1: "the client MUST issue a QUIT".
+/// RFC 8689, section 4.2.1: "the client MUST issue a QUIT".
 #[test]
 fn who_is_not_trusted_gets_quit_inside_tls() {
     for (rules, fallback) in [

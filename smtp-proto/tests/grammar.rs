@@ -1,5 +1,6 @@
-//! The parser of paths and of MAIL and RCPT lines, against the RFC's own grammar: an interpreter that is slow and simple
-//! reads the ABNF below, makes sentences of it, and judges them and what mutations make of them.
+//! The parser of paths and of MAIL and RCPT lines, against the RFC's own grammar: an interpreter
+//! that is slow and simple reads the ABNF below, makes sentences of it, and judges them and what
+//! mutations make of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -40,7 +41,8 @@ impl Grammar {
         Self(rules.collect())
     }
 
-    /// Whether a text is a sentence of a rule: whether one of the places where the rule can end is the end of the text.
+    /// Whether a text is a sentence of a rule: whether one of the places where the rule can end is
+    /// the end of the text.
     fn takes(&self, rule: &str, text: &str) -> bool {
         self.ends(&Rule::Name(rule.into()), text.as_bytes(), &[0].into()).contains(&text.len())
     }
@@ -60,7 +62,7 @@ impl Grammar {
                 .filter(|&&at| text.get(at).is_some_and(|byte| (from..=to).contains(&byte)))
                 .map(|at| at + 1)
                 .collect(),
-            // RFC 5234, 2.3: strings in quotes are in any case.
+            // RFC 5234, section 2.3: strings in quotes are in any case.
             Rule::Text(word) => starts
                 .iter()
                 .map(|at| (at, at + word.len()))
@@ -179,7 +181,8 @@ fn digits(rest: &mut &str) -> Option<usize> {
     digits.parse().ok()
 }
 
-/// RFC 5321, 4.1.3: a `::` stands for two groups or more, so no more than six are left, and four with a dotted quad.
+/// RFC 5321, section 4.1.3: a `::` stands for two groups or more, so no more than six are left, and
+/// four with a dotted quad.
 fn groups_fit(literal: &str) -> bool {
     let groups =
         literal.split(':').filter(|group| !group.is_empty() && !group.contains('.')).count();
@@ -190,7 +193,7 @@ fn is_domain(text: &str) -> bool {
     if let Some(literal) = text.strip_prefix("[IPv6:").and_then(|text| text.strip_suffix(']')) {
         return GRAMMAR.takes("address-literal", text) && groups_fit(literal);
     }
-    // RFC 5321, 4.5.3.1.2; RFC 1035, 2.3.4.
+    // RFC 5321, section 4.5.3.1.2; RFC 1035, section 2.3.4.
     GRAMMAR.takes("address-literal", text)
         || GRAMMAR.takes("Domain", text)
             && text.len() <= 255
@@ -200,7 +203,7 @@ fn is_domain(text: &str) -> bool {
 fn is_mailbox(text: &str) -> bool {
     // A domain has no `@`.
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
-    // RFC 5321, 4.5.3.1.1 and 4.5.3.1.3.
+    // RFC 5321, sections 4.5.3.1.1 and 4.5.3.1.3.
     GRAMMAR.takes("Mailbox", text) && local.len() <= 64 && is_domain(domain) && text.len() <= 254
 }
 
@@ -218,7 +221,8 @@ fn is_routed(text: &str) -> bool {
 }
 
 fn is_line(line: &str) -> bool {
-    // The limits hold for the text between the brackets: every `>` that could end the path is tried.
+    // The limits hold for the text between the brackets: every `>` that could end the path is
+    // tried.
     let Some((head, inner)) = line.split_once('<') else { return false };
     inner.match_indices('>').any(|(end, _)| {
         let (path, rest) = (&inner[..end], &inner[end + 1..]);

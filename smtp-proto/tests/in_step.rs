@@ -16,8 +16,8 @@ use smtp_proto::timeouts::Phase;
 const MAILS: [&[&str]; 2] =
     [&["one@test.example"], &["gone@test.example", "good@test.example", "gone2@test.example"]];
 
-/// A server that says these surplus replies, each behind the reply with this number, and how its bytes
-/// are cut: at each read of the client, or reply by reply.
+/// A server that says these surplus replies, each behind the reply with this number, and how its
+/// bytes are cut: at each read of the client, or reply by reply.
 struct Script<'a> {
     pipelining: bool,
     surplus: &'a [(usize, &'static str)],
@@ -151,8 +151,9 @@ fn check(script: &Script<'_>) {
     }
 }
 
-/// A surplus reply may come after each reply of a conversation with two transactions; the 13 replies
-/// without one are greeting, EHLO, MAIL, RCPT, DATA, dot, MAIL, three RCPTs, DATA, dot, QUIT.
+/// A surplus reply may come after each reply of a conversation with two transactions; the 13
+/// replies without one are greeting, EHLO, MAIL, RCPT, DATA, dot, MAIL, three RCPTs, DATA, dot,
+/// QUIT.
 #[test]
 fn surplus_replies_never_reach_another_recipient() {
     const SURPLUS: [&str; 4] = ["250 ok\r\n", "550 no\r\n", "354 go\r\n", "451 later\r\n"];

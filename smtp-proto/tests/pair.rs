@@ -16,13 +16,14 @@ use smtp_proto::wire::reply::Response;
 
 const STEPS: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
 
-/// Runs a scenario at every fragmentation, with PIPELINING announced, announced but not used, and not announced.
+/// Runs a scenario at every fragmentation, with PIPELINING announced, announced but not used, and
+/// not announced.
 fn check_data(scenario: &Scenario) -> Trace {
     check_with(scenario, &[false])
 }
 
-/// The same with CHUNKING as well. There a refusal of DATA or of the message may come with a chunk, which is another phase:
-/// such cases are not for this.
+/// The same with CHUNKING as well. There a refusal of DATA or of the message may come with a chunk,
+/// which is another phase: such cases are not for this.
 fn check(scenario: &Scenario) -> Trace {
     check_with(scenario, &[false, true])
 }
@@ -286,8 +287,9 @@ fn a_message_over_the_limit_is_read_to_its_end_and_refused() {
     assert_eq!(trace.stored, [b"01234567\r\n"]);
 }
 
-/// RFC 3030, 2: a refused chunk is read to its end, what was sent ahead is answered, RSET clears the state, and the next
-/// transaction is untouched by all that. The caller hears of one end.
+/// RFC 3030, section 2: a refused chunk is read to its end, what was sent ahead is answered, RSET
+/// clears the state, and the next transaction is untouched by all that. The caller hears of one
+/// end.
 #[test]
 fn a_refused_chunk_ends_its_transaction_once() {
     for first_chunk in [true, false] {
@@ -325,7 +327,7 @@ fn a_refused_chunk_ends_its_transaction_once() {
     }
 }
 
-/// RFC 3030, 3: any octets, and nothing of them is changed.
+/// RFC 3030, section 3: any octets, and nothing of them is changed.
 #[test]
 fn a_binary_body_comes_through_as_it_is() {
     let mut scenario = Scenario::new();
@@ -387,7 +389,7 @@ fn limits_are_honoured() {
     assert_eq!(check(&scenario).client[1], "finished: Unsupported(Recipients { limit: 2 })");
 }
 
-/// RFC 2033, 4.2: one word for each accepted recipient, with DATA and with BDAT.
+/// RFC 2033, section 4.2: one word for each accepted recipient, with DATA and with BDAT.
 #[test]
 fn lmtp_has_a_word_for_each_recipient() {
     let mut scenario = Scenario::new();
@@ -434,7 +436,8 @@ fn lmtp_has_a_word_for_each_recipient() {
     assert_eq!(check(&scenario).client, expected);
 }
 
-/// Every mechanism with what is right, then with what is wrong, cut anyhow: both sides come to the same end.
+/// Every mechanism with what is right, then with what is wrong, cut anyhow: both sides come to the
+/// same end.
 #[test]
 fn both_sides_agree_on_who_it_is() {
     type Attempt = fn() -> Box<dyn client::ClientMechanism>;

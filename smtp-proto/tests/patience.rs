@@ -1,4 +1,5 @@
-//! How long a client can hold a connection without bringing a message forward: never for ever, whatever it does.
+//! How long a client can hold a connection without bringing a message forward: never for ever,
+//! whatever it does.
 
 mod common;
 
@@ -18,7 +19,8 @@ fn bed(config: ServerConfig, script: &[u8]) -> ServerBed {
     bed
 }
 
-/// Repeats what a client does every so often, until it is sent away: what it is told last, and after how long.
+/// Repeats what a client does every so often, until it is sent away: what it is told last, and
+/// after how long.
 fn until_sent_away(
     mut bed: ServerBed,
     every: Duration,
@@ -114,7 +116,8 @@ fn a_message_that_trickles_is_too_slow() {
     assert!(held <= 5 * MINUTE, "{held:?}");
 }
 
-/// Octets are read to the end of a chunk or of a message whatever is wrong with it, but not for ever.
+/// Octets are read to the end of a chunk or of a message whatever is wrong with it, but not for
+/// ever.
 #[test]
 fn what_nobody_wants_is_no_message() {
     let chunking = || ServerConfig { chunking: true, ..server_config() };

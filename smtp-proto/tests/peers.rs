@@ -1,4 +1,5 @@
-//! Servers as they are: replies, refusals and AUTH that other clients cope with. The rows of `CASES.md`.
+//! Servers as they are: replies, refusals and AUTH that other clients cope with. The rows of
+//! `CASES.md`.
 
 mod common;
 

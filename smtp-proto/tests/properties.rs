@@ -1,4 +1,5 @@
-//! What holds for any input: write and parse are inverse, fragmentation changes nothing, nothing panics.
+//! What holds for any input: write and parse are inverse, fragmentation changes nothing, nothing
+//! panics.
 
 mod common;
 
@@ -161,7 +162,8 @@ fn server_trace(config: &ServerConfig, wire: &[u8], pieces: &[usize]) -> (String
             let mut response = None;
             match progress.step {
                 Step::Wait(want) => wait = Some(want),
-                // How much of a refused message is seen before its flaw depends on the reads, and may.
+                // How much of a refused message is seen before its flaw depends on the reads, and
+                // may.
                 Step::Event(ServerEvent::Body(runs)) => {
                     runs.for_each(|run| body.extend_from_slice(run))
                 }
@@ -181,7 +183,8 @@ fn server_trace(config: &ServerConfig, wire: &[u8], pieces: &[usize]) -> (String
             }
             match wait {
                 None => {}
-                // Whether bytes behind STARTTLS come with it or later decides what may still be said.
+                // Whether bytes behind STARTTLS come with it or later decides what may still be
+                // said.
                 Some(Want::Handshake) => return (events, stored, String::new()),
                 Some(_) => break,
             }
@@ -396,7 +399,8 @@ proptest! {
         prop_assert_eq!(codes, ["503", "250", "553", "554", "250", "354", "250"]);
     }
 
-    /// Every call in any order, on any bytes: nothing panics, nothing is consumed that is not there, nothing spins.
+    /// Every call in any order, on any bytes: nothing panics, nothing is consumed that is not
+    /// there, nothing spins.
     #[test]
     fn no_order_of_calls_panics(wire in babble(SERVER_WORDS), calls in prop::collection::vec(any::<u8>(), 0..60)) {
         let now = Instant::now();

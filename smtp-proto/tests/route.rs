@@ -152,7 +152,7 @@ fn domains_without_mail() {
         order(Targets::LookupFailed, &config()),
         (vec![], RecipientStatus::Deferred(LOOKUP_FAILED))
     );
-    // RFC 7505, 3: a null MX beside others has no meaning.
+    // RFC 7505, section 3: a null MX beside others has no meaning.
     let mixed = targets(vec![Mx { preference: 0, exchange: None }, mx(10, "a.example")]);
     assert_eq!(order(mixed, &config()).0, ["a.example"]);
 }
@@ -577,8 +577,9 @@ fn any_word() -> impl Strategy<Value = Option<RecipientStatus>> {
 }
 
 proptest! {
-    /// It always ends, within its limits; clear text is dialled only where a reconnection was granted, at the same
-    /// address; a word once final stays; nobody who was spoken of as delivered or bounced is offered again.
+    /// It always ends, within its limits; clear text is dialled only where a reconnection was
+    /// granted, at the same address; a word once final stays; nobody who was spoken of as delivered
+    /// or bounced is offered again.
     #[test]
     fn any_walk_ends(
         preferences in prop::collection::vec(0u16..4, 0..8),

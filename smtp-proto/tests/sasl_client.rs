@@ -55,7 +55,7 @@ fn the_best_mechanism_is_chosen() {
         (&password, bound(known), ALL, Ok("SCRAM-SHA-256-PLUS p")),
         (&password, bound(unknown), ALL, Ok("SCRAM-SHA-256-PLUS p")),
         (&password, unbound(known), ALL, Ok("SCRAM-SHA-256 n")),
-        // RFC 5802, 6: the server does not list what this side knows.
+        // RFC 5802, section 6: the server does not list what this side knows.
         (&password, bound(known), "LOGIN PLAIN SCRAM-SHA-256", Ok("SCRAM-SHA-256 y")),
         (&password, unbound(known), "LOGIN PLAIN SCRAM-SHA-256", Ok("SCRAM-SHA-256 n")),
         (&password, unbound(known), "SCRAM-SHA-256-PLUS", Err(AuthRefusal::NotOffered)),
@@ -114,7 +114,7 @@ fn names_and_passwords_that_cannot_be_sent() {
             SaslError::Prohibited
         );
     }
-    // RFC 4013, 3: what it maps and normalises.
+    // RFC 4013, section 3: what it maps and normalises.
     let (said, _) = exchange(Box::new(ClientExternal::new("I\u{ad}X").unwrap()), &[]);
     assert_eq!(said[0], format!("AUTH EXTERNAL {}\r\n", base64("IX")));
 }

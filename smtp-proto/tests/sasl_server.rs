@@ -1,4 +1,5 @@
-//! What the server's mechanisms make of what a client says: known answers, strangers, channels that do not fit.
+//! What the server's mechanisms make of what a client says: known answers, strangers, channels that
+//! do not fit.
 
 mod common;
 
@@ -19,7 +20,7 @@ use smtp_proto::sasl::server::{
 };
 use smtp_proto::server::ServerConfig;
 
-/// RFC 4616, 2.
+/// RFC 4616, section 2.
 #[test]
 fn messages_of_plain() {
     for (message, reply) in [
@@ -62,7 +63,7 @@ fn messages_of_plain() {
     }
 }
 
-/// RFC 7628, 3.1, and what came before it.
+/// RFC 7628, section 3.1, and what came before it.
 #[test]
 fn messages_with_tokens() {
     let error = "334 ";
@@ -111,7 +112,8 @@ fn messages_with_tokens() {
         let said = say(&mut bed, base64(&message));
         assert!(said.starts_with(reply), "{} {said}", message.escape_debug());
         if reply == error {
-            // RFC 7628, 3.2.3: the client says ^A, or nothing, or gives up; it is refused in each case.
+            // RFC 7628, section 3.2.3: the client says ^A, or nothing, or gives up; it is refused
+            // in each case.
             assert_eq!(say(&mut bed, "AQ=="), NO);
         }
         assert_eq!(bed.server.identity().is_some(), reply == OK);
@@ -132,12 +134,14 @@ fn strangers_look_like_users() {
     let unknown = parts(&challenge("mallory", &mut inside(config())));
     assert_eq!((known.len(), &known[0], &known[2]), (3, &unknown[0], &unknown[2]));
     assert_eq!(decode(&known[1][2..]).len(), decode(&unknown[1][2..]).len());
-    // Always the same for a name, also after others and on another connection; another for another name.
+    // Always the same for a name, also after others and on another connection; another for another
+    // name.
     let mut bed = inside(config());
     assert_ne!(parts(&challenge("trudy", &mut bed))[1], unknown[1]);
     assert_eq!(parts(&challenge("mallory", &mut bed)), unknown);
     assert_eq!(parts(&challenge("mallory", &mut inside(config()))), unknown);
-    // As whom a stranger wants to act makes no difference, either to the message or to the caller's questions.
+    // As whom a stranger wants to act makes no difference, either to the message or to the caller's
+    // questions.
     let mut bed = inside(config());
     let with = auth(&mut bed, "SCRAM-SHA-256", "n,a=boss,n=mallory,r=rOprNGfwEbeRWgbNEkqO");
     assert_eq!(parts(std::str::from_utf8(&decode(with[4..].trim_end())).unwrap()), unknown);
@@ -148,7 +152,8 @@ fn strangers_look_like_users() {
     assert_ne!(parts(&challenge("mallory", &mut bed))[1], unknown[1]);
 }
 
-/// RFC 5802, 6: each flag, with and without -PLUS, and each way in which somebody can stand in between.
+/// RFC 5802, section 6: each flag, with and without -PLUS, and each way in which somebody can stand
+/// in between.
 #[test]
 fn channel_binding() {
     let used = |data| Binding::Used(exported(data));
@@ -193,7 +198,8 @@ fn channel_binding() {
     assert!(first(&mut inside(config()), "SCRAM-SHA-256", "n").starts_with("334 "));
 }
 
-/// The last message of somebody who knows the password and sends what we do not expect (RFC 5802, 3).
+/// The last message of somebody who knows the password and sends what we do not expect (RFC 5802,
+/// section 3).
 fn signed(server_first: &str, without_proof: &str) -> String {
     use hmac::{Hmac, KeyInit, Mac};
     use sha2::{Digest, Sha256};
@@ -220,7 +226,8 @@ fn scram_to_its_last_message() {
     let server_first = format!("r={nonce},s={},i=4096", base64(common::SALT));
     for (last, reply) in [
         (format!("c=biws,r={nonce},p={proof}"), "334 "),
-        // Another header than that of the first message, another nonce, another proof, what cannot be ignored.
+        // Another header than that of the first message, another nonce, another proof, what cannot
+        // be ignored.
         (format!("c=eSws,r={nonce},p={proof}"), NO),
         (format!("c=biwsYQ==,r={nonce},p={proof}"), NO),
         (format!("c=biws,r={nonce}x,p={proof}"), NO),
@@ -287,7 +294,8 @@ fn scram_to_its_last_message() {
     );
 }
 
-/// RFC 4954, 4.1 has CRAM-MD5; this is one of our own that begins like it and asks what no mechanism of ours asks.
+/// RFC 4954, section 4.1 has CRAM-MD5; this is one of our own that begins like it and asks what no
+/// mechanism of ours asks.
 #[derive(Debug)]
 struct Riddle;
 
@@ -334,7 +342,7 @@ fn a_mechanism_of_ones_own() {
         }
         _ => Some(Answer::Refused),
     };
-    // RFC 4954, 4: an initial response where the server begins.
+    // RFC 4954, section 4: an initial response where the server begins.
     assert_eq!(
         auth(&mut bed, "X-RIDDLE", "hands"),
         "501 5.7.0 the mechanism has no initial response\r\n"
@@ -369,7 +377,8 @@ fn long_challenges_are_one_line() {
     );
 }
 
-/// Names and passwords that SASLprep leaves as they are: with everything that a mechanism has to escape.
+/// Names and passwords that SASLprep leaves as they are: with everything that a mechanism has to
+/// escape.
 const NAME: &str = "[a-z0-9,=@ \\\\+\"\u{e9}\u{fc}]{1,20}";
 
 /// What an exchange asks at last, when a client begins it so.

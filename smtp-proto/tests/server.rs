@@ -71,7 +71,7 @@ fn too_many_recipients() {
     // A recipient who was refused does not count.
     assert!(bed.ask(b"RCPT TO:<no@test.example>\r\n").starts_with("550"));
     assert!(bed.ask(b"RCPT TO:<b@test.example>\r\n").starts_with("250"));
-    // Being one too many is no error of the client's: RFC 5321, 4.5.3.1.10.
+    // Being one too many is no error of the client's: RFC 5321, section 4.5.3.1.10.
     for _ in 0..5 {
         assert_eq!(bed.ask(b"RCPT TO:<c@test.example>\r\n"), "452 4.5.3 too many recipients\r\n");
     }
@@ -222,7 +222,7 @@ fn tls_forgets_everything() {
     assert!(bed.ask(b"EHLO c\r\n").contains("STARTTLS"));
     bed.ask(b"MAIL FROM:<a@test.example>\r\nRCPT TO:<b@test.example>\r\nSTARTTLS\r\n");
     bed.shake();
-    // No second greeting (RFC 3207, 4.2), and nothing of what was said counts.
+    // No second greeting (RFC 3207, section 4.2), and nothing of what was said counts.
     assert_eq!(bed.feed(b""), [""; 0]);
     for command in ["DATA\r\n", "RCPT TO:<b@test.example>\r\n", "MAIL FROM:<>\r\n"] {
         assert_eq!(bed.ask(command.as_bytes()), "503 5.5.1 EHLO first\r\n");
@@ -275,7 +275,7 @@ fn time_runs_out() {
         assert_eq!(bed.server.handle_eof(), Err(Error::Timeout(phase)));
     }
 
-    // In a body every block counts (RFC 5321, 4.5.3.2.5).
+    // In a body every block counts (RFC 5321, section 4.5.3.2.5).
     let mut bed = after(TO_DATA);
     for _ in 0..3 {
         bed.now += limits.body - Duration::from_secs(1);
@@ -465,7 +465,7 @@ fn size_is_refused_at_mail_and_in_the_body() {
         assert_eq!(said, "501 5.5.4 bad parameter syntax\r\n", "{size}");
     }
     let open = b"MAIL FROM:<> SIZE=10\r\nRCPT TO:<a@test.example>\r\nDATA\r\n";
-    // Stuffed dots do not count (RFC 1870, 5).
+    // Stuffed dots do not count (RFC 1870, section 5).
     assert!(bed.ask(open).contains("354"));
     let events = bed.feed(b"..\r\n12345\r\n.\r\n");
     assert_eq!(events.last().unwrap(), "EndOfBody", "{events:?}");
@@ -515,7 +515,7 @@ fn hello_and_rset_end_a_transaction() {
         assert!(bed.ask(b"MAIL FROM:<>\r\n").starts_with("250"));
         assert_eq!(bed.ask(b"DATA\r\n"), "554 5.5.1 no valid recipients\r\n");
     }
-    // An EHLO that is refused changes nothing (RFC 5321, 4.1.4).
+    // An EHLO that is refused changes nothing (RFC 5321, section 4.1.4).
     let mut bed = after(open);
     let no = Response::fixed(504, (5, 5, 4), "no");
     bed = bed.answering(|event| matches!(event, ServerEvent::Hello { .. }), no);
@@ -547,7 +547,8 @@ fn addresses_and_parameters_that_are_not_taken() {
     assert!(bed.ask(b"MAIL FROM:<\xff@test.example>\r\n").starts_with("500 5.5.2"));
 }
 
-/// RFC 2034, 4: not in the greeting, not in replies to EHLO and HELO, not in 3yz; nowhere if not announced.
+/// RFC 2034, section 4: not in the greeting, not in replies to EHLO and HELO, not in 3yz; nowhere
+/// if not announced.
 #[test]
 fn enhanced_codes_only_where_allowed() {
     for announced in [true, false] {
@@ -645,7 +646,7 @@ fn the_greeting_of_ehlo_is_one_line() {
     assert!(bed.ask(b"EHLO c\r\n").ends_with("250 X-ONE a??X-TWO\r\n"));
 }
 
-/// RFC 5321, 4.2 and 4.1.1.1: a space stands only before something.
+/// RFC 5321, sections 4.2 and 4.1.1.1: a space stands only before something.
 #[test]
 fn nothing_to_say_is_no_space_at_the_end_of_a_line() {
     let silent = |config| {
@@ -724,7 +725,7 @@ fn early_talkers_are_noticed() {
     assert_eq!(talk(chunks, &mail), None, "a chunk follows its command");
 }
 
-/// RFC 2033, 4.2: a word for each accepted recipient, and no other number of them.
+/// RFC 2033, section 4.2: a word for each accepted recipient, and no other number of them.
 #[test]
 fn lmtp_takes_a_response_for_each_recipient() {
     let config = ServerConfig { protocol: smtp_proto::Protocol::Lmtp, ..server_config() };

@@ -1,45 +1,50 @@
-//! Deterministic TLS for SMTP: what is known before dialling, plus what the peer shows, leads to exactly one decision.
+//! Deterministic TLS for SMTP: what is known before dialling, plus what the peer shows, leads to
+//! exactly one decision.
 //!
-//! This crate judges. It knows certificates and policies; it knows no sockets, no DNS, no clock and no SMTP
-//! connection. Nothing in it does I/O, and equal inputs give equal answers.
+//! This crate judges. It knows certificates and policies; it knows no sockets, no DNS, no clock and
+//! no SMTP connection. Nothing in it does I/O, and equal inputs give equal answers.
 //!
 //! # The order of decision
 //!
 //! Sending:
 //!
-//! 1. **Connector.** [`OutboundConnectors::find`] gives the rule for the recipient domain: the exact name, else the
-//!    longest subdomain wildcard, else the default.
-//! 2. **Facts.** Connector, next hop, host and how it was found, implicit TLS, and further demands, are put together
-//!    as [`Facts`], once per host.
-//! 3. **Plan.** [`plan()`] joins the sources. Each one has a floor, checks and fallback rules. The floor of the plan is
-//!    the highest one, its checks are those of all sources, and of two fallback rules the stricter one holds: sources
-//!    raise, none lowers, in whatever order they come. If the joined floor is above [`Floor::Plaintext`], checks of weight
-//!    [`Weight::NotTls`] are only recorded, since the clear text to which they lead is not open any more. A [`Refusal`]
-//!    means that the host must not be dialled.
-//! 4. **Attempt.** The plan says whether TLS is tried ([`Plan::attempt`]) and when clear text may be used instead
-//!    ([`Plan::yields`]). Under implicit TLS (RFC 8314), and above the floor Plaintext, never.
-//! 5. **Handshake.** The signature of the handshake is verified at every floor, also where no certificate is checked:
-//!    who waives it lets anyone replay a public certificate.
-//! 6. **Verdict.** [`Plan::judge`] makes one finding per check. A PKIX check asks, in this order: is the chain within
-//!    the limits; does it lead to one of the roots, with dates, purposes, constraints and signatures in order; is no
-//!    certificate of it revoked; is it for one of the names. The weightiest failure decides: refused,
-//!    or not TLS, or acceptable. A check that cannot be made because of a fault of this side, such as
-//!    missing roots, is none of these: the mail is deferred, and never sent in clear text for it
-//!    ([`Standing::LocalFault`]). A resumed session is judged again, because dates pass and lists
-//!    change. What is trusted may change meanwhile ([`LiveTrust`]): a judgement uses one [`Trust`] from
-//!    start to end. A raw public key in place of a certificate is judged by [`Plan::judge_raw_key`].
-//! 7. **Reason.** Every ending has a [`Reason`] with a stable code, the side whose [`Fault`] it is, an
-//!    SMTP status and a TLSRPT result type. [`explain`] makes it a sentence.
-//! 8. **Report.** [`tlsrpt::Reporting`] tells what a connection came to under each policy that was published for it, and
-//!    [`tlsrpt::Aggregate`] makes a day of that the reports that the domains may have asked for.
+//! 1. **Connector.** [`OutboundConnectors::find`] gives the rule for the recipient domain: the
+//!    exact name, else the longest subdomain wildcard, else the default.
+//! 2. **Facts.** Connector, next hop, host and how it was found, implicit TLS, and further demands,
+//!    are put together as [`Facts`], once per host.
+//! 3. **Plan.** [`plan()`] joins the sources. Each one has a floor, checks and fallback rules. The
+//!    floor of the plan is the highest one, its checks are those of all sources, and of two
+//!    fallback rules the stricter one holds: sources raise, none lowers, in whatever order they
+//!    come. If the joined floor is above [`Floor::Plaintext`], checks of weight [`Weight::NotTls`]
+//!    are only recorded, since the clear text to which they lead is not open any more. A
+//!    [`Refusal`] means that the host must not be dialled.
+//! 4. **Attempt.** The plan says whether TLS is tried ([`Plan::attempt`]) and when clear text may
+//!    be used instead ([`Plan::yields`]). Under implicit TLS (RFC 8314), and above the floor
+//!    Plaintext, never.
+//! 5. **Handshake.** The signature of the handshake is verified at every floor, also where no
+//!    certificate is checked: who waives it lets anyone replay a public certificate.
+//! 6. **Verdict.** [`Plan::judge`] makes one finding per check. A PKIX check asks, in this order:
+//!    is the chain within the limits; does it lead to one of the roots, with dates, purposes,
+//!    constraints and signatures in order; is no certificate of it revoked; is it for one of the
+//!    names. The weightiest failure decides: refused, or not TLS, or acceptable. A check that
+//!    cannot be made because of a fault of this side, such as missing roots, is none of these: the
+//!    mail is deferred, and never sent in clear text for it ([`Standing::LocalFault`]). A resumed
+//!    session is judged again, because dates pass and lists change. What is trusted may change
+//!    meanwhile ([`LiveTrust`]): a judgement uses one [`Trust`] from start to end. A raw public key
+//!    in place of a certificate is judged by [`Plan::judge_raw_key`].
+//! 7. **Reason.** Every ending has a [`Reason`] with a stable code, the side whose [`Fault`] it is,
+//!    an SMTP status and a TLSRPT result type. [`explain`] makes it a sentence.
+//! 8. **Report.** [`tlsrpt::Reporting`] tells what a connection came to under each policy that was
+//!    published for it, and [`tlsrpt::Aggregate`] makes a day of that the reports that the domains
+//!    may have asked for.
 //!
-//! Receiving: the sender domain is known at MAIL only. [`admit_handshake`] refuses a client right after the handshake
-//! if no MAIL of it could succeed; [`admit`](admit()) decides at MAIL.
+//! Receiving: the sender domain is known at MAIL only. [`admit_handshake`] refuses a client right
+//! after the handshake if no MAIL of it could succeed; [`admit`](admit()) decides at MAIL.
 //!
-//! Beside the decisions: [`inquiry`] says what to look up, [`sts`] finds and keeps MTA-STS policies, [`BrokenPeers`](plan::BrokenPeers)
-//! knows peers whose TLS broke, [`trace`] reads what the hops of a message say of TLS; with the feature `rustls`,
-//! `tls` has configurations, raw public keys (RFC 7250) included, and with `serde`, `config` reads connectors
-//! from TOML.
+//! Beside the decisions: [`inquiry`] says what to look up, [`sts`] finds and keeps MTA-STS
+//! policies, [`BrokenPeers`](plan::BrokenPeers) knows peers whose TLS broke, [`trace`] reads what
+//! the hops of a message say of TLS; with the feature `rustls`, `tls` has configurations, raw
+//! public keys (RFC 7250) included, and with `serde`, `config` reads connectors from TOML.
 //!
 //! ```
 //! use smtp_tls_policy::judge::Standing;

@@ -1,4 +1,4 @@
-//! `tls-server-end-point` for every kind of signature (RFC 5929, 4.1).
+//! `tls-server-end-point` for every kind of signature (RFC 5929, section 4.1).
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! What implementers commonly get wrong: the table of `golden/commonly-wrong.md` names tests that exist, and here are those
-//! that have no other place.
+//! What implementers commonly get wrong: the table of `golden/commonly-wrong.md` names tests that
+//! exist, and here are those that have no other place.
 
 mod common;
 
@@ -142,7 +142,7 @@ fn of_a_stranger(usage: u8) -> TlsaRecord {
     TlsaRecord { usage, selector: 0, matching: 0, data: Authority::new("Stranger").der.to_vec() }
 }
 
-/// Line 4, RFC 7672, 3.1.2.
+/// Line 4, RFC 7672, section 3.1.2.
 #[test]
 fn a_public_root_does_not_stand_in_for_the_authority_of_a_record() {
     let (connector, next_hop, host) =
@@ -158,8 +158,8 @@ fn a_public_root_does_not_stand_in_for_the_authority_of_a_record() {
     }
 }
 
-/// Line 9, RFC 8461, 2: "senders who implement MTA-STS validation MUST NOT allow MTA-STS Policy validation to override a
-/// failing DANE validation".
+/// Line 9, RFC 8461, section 2: "senders who implement MTA-STS validation MUST NOT allow MTA-STS
+/// Policy validation to override a failing DANE validation".
 #[test]
 fn a_good_certificate_by_mta_sts_does_not_save_one_that_dane_refuses() {
     let (next_hop, host) = (host("example.com"), host(HOST));
@@ -184,7 +184,7 @@ fn a_good_certificate_by_mta_sts_does_not_save_one_that_dane_refuses() {
     }
 }
 
-/// Line 10, RFC 8461, 4.1 and 4.2.
+/// Line 10, RFC 8461, sections 4.1 and 4.2.
 #[test]
 fn the_pattern_of_a_policy_is_no_name_of_a_certificate() {
     let policy =
@@ -227,7 +227,8 @@ fn one_name_in_many_spellings() {
     }
 }
 
-/// Line 17. RFC 7672, 2.2: "falling back to the next SMTP server or delayed delivery"; RFC 8461, 5.
+/// Line 17. RFC 7672, section 2.2: "falling back to the next SMTP server or delayed delivery"; RFC
+/// 8461, section 5.
 #[test]
 fn what_tls_or_policy_ends_is_deferred() {
     let (next_hop, host) = (host("example.com"), host(HOST));
@@ -302,8 +303,8 @@ fn the_policy_domain_of_a_report() {
     assert_eq!(reported(&facts, &none), []);
 }
 
-/// Line 24: there is no posture that looks at a certificate, refuses it, and then goes on in clear text unless it says that
-/// what is refused is no TLS at all.
+/// Line 24: there is no posture that looks at a certificate, refuses it, and then goes on in clear
+/// text unless it says that what is refused is no TLS at all.
 #[test]
 fn a_level_that_verifies_requires() {
     let (next_hop, host) = (host("example.com"), host(HOST));
@@ -317,7 +318,8 @@ fn a_level_that_verifies_requires() {
     }
 }
 
-/// Line 28: what one domain publishes or its connector asks says nothing about another, though the host is the same.
+/// Line 28: what one domain publishes or its connector asks says nothing about another, though the
+/// host is the same.
 #[test]
 fn two_domains_that_share_a_host() {
     let shared = host(HOST);

@@ -80,10 +80,11 @@ const OPENSSL_TIME: u64 = common::NOW;
 fn corpus_dane_openssl() {
     run("dane_openssl.jsonl", |row| {
         let base = row["base_name"].as_str().unwrap();
-        // RFC 7672, 3.1.3: PKIX-TA(0) and PKIX-EE(1) are unusable, so that a host with no other records is not one that
-        // DANE authenticates, whatever the public roots say.
+        // RFC 7672, section 3.1.3: PKIX-TA(0) and PKIX-EE(1) are unusable, so that a host with no
+        // other records is not one that DANE authenticates, whatever the public roots say.
         let usable = records(row).iter().any(|record| record.usage >= 2);
-        // RFC 7672, 3.2.1: no name check for DANE-EE(3), though OpenSSL can be told to make one.
+        // RFC 7672, section 3.2.1: no name check for DANE-EE(3), though OpenSSL can be told to make
+        // one.
         let name_check_failed = row["expect_verify_result"] == 62;
         let by_host_record =
             row["expect_match_depth"] == 0 && records(row).iter().any(|record| record.usage == 3);

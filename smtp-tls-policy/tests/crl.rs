@@ -212,8 +212,8 @@ fn the_offset_is_that_of_the_fault() {
     assert_eq!(error.to_string(), "the revocation list is malformed (list, octet 0)");
 }
 
-/// onlyContainsUserCerts and onlyContainsCACerts need no distribution point (RFC 5280, 5.2.5), and
-/// its name need not be a URI.
+/// onlyContainsUserCerts and onlyContainsCACerts need no distribution point (RFC 5280, section
+/// 5.2.5), and its name need not be a URI.
 #[test]
 fn scopes_without_a_uri() {
     let root = root();

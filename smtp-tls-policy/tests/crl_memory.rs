@@ -1,13 +1,16 @@
-//! What a long revocation list costs: memory in proportion to its length, while it is read and afterwards.
+//! What a long revocation list costs: memory in proportion to its length, while it is read and
+//! afterwards.
 
 mod common;
 
 use common::*;
 use smtp_tls_policy::pki::Crl;
 
-/// Octets of the table for each entry, at most: slots of eight, one third to two thirds of them in use.
+/// Octets of the table for each entry, at most: slots of eight, one third to two thirds of them in
+/// use.
 const TABLE: usize = 24;
-/// While the list is read, the place of each entry is written down: four octets, in a vector that doubles.
+/// While the list is read, the place of each entry is written down: four octets, in a vector that
+/// doubles.
 const READING: usize = 12;
 const REST: usize = 4096;
 
@@ -42,7 +45,8 @@ fn memory_is_linear() {
     }
 }
 
-/// The shortest entry there is, which is none, and the shortest that is one, as many as there is room for.
+/// The shortest entry there is, which is none, and the shortest that is one, as many as there is
+/// room for.
 #[test]
 fn the_shortest_entries_cost_no_more() {
     let empty = vec![tlv(0x30, &[]); 100_000];

@@ -1,5 +1,5 @@
-//! What can be copied from the docs and examples trusts real roots, or the example's own authority: a
-//! trust without roots would defer all mail.
+//! What can be copied from the docs and examples trusts real roots, or the example's own authority:
+//! a trust without roots would defer all mail.
 
 use std::fs;
 use std::path::{Path, PathBuf};

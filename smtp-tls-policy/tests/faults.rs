@@ -401,8 +401,8 @@ fn a_stale_list_is_named_by_its_issuer() {
     );
 }
 
-/// The chain has two paths. On one the issuer is revoked, on the other its list is stale: once that list
-/// is renewed the certificate may pass, so it is this side that cannot tell.
+/// The chain has two paths. On one the issuer is revoked, on the other its list is stale: once that
+/// list is renewed the certificate may pass, so it is this side that cannot tell.
 #[test]
 fn a_stale_list_on_one_path_outweighs_a_revocation_on_another() {
     let (first, second) = (Authority::new("First"), Authority::new("Second"));

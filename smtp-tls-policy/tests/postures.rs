@@ -1,5 +1,5 @@
-//! The posture table: each kind of certificate under each posture, judged by itself and in real handshakes of TLS 1.2 and
-//! 1.3, which must come to the same.
+//! The posture table: each kind of certificate under each posture, judged by itself and in real
+//! handshakes of TLS 1.2 and 1.3, which must come to the same.
 
 mod common;
 
@@ -18,19 +18,21 @@ use smtp_tls_policy::sts::{StsFact, StsPolicy};
 use smtp_tls_policy::tls::*;
 use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
-/// What a cell says: `-` nothing is asked; `ok` every check passed; else the reason for which it failed.
+/// What a cell says: `-` nothing is asked; `ok` every check passed; else the reason for which it
+/// failed.
 ///
-/// Columns: Opportunistic and Encrypt, and TLSA records that are all unusable (nothing is asked) | Deterministic, Verified,
-/// Secure, Private CA | MTA-STS enforce | DANE-TA(2) | DANE-EE(3) and Pinned.
+/// Columns: Opportunistic and Encrypt, and TLSA records that are all unusable (nothing is asked) |
+/// Deterministic, Verified, Secure, Private CA | MTA-STS enforce | DANE-TA(2) | DANE-EE(3) and
+/// Pinned.
 const TABLE: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("good", "-", "ok", "ok", "ok", "ok"),
     ("expired", "-", "cert-expired", "cert-expired", "cert-expired", "ok"),
     ("not yet valid", "-", "cert-not-yet-valid", "cert-not-yet-valid", "cert-not-yet-valid", "ok"),
-    // RFC 7672, 3.1.2 speaks of no lists: the domain takes its record back.
+    // RFC 7672, section 3.1.2 speaks of no lists: the domain takes its record back.
     ("revoked", "-", "cert-revoked", "cert-revoked", "ok", "ok"),
     ("another name", "-", "cert-name-mismatch", "cert-name-mismatch", "cert-name-mismatch", "ok"),
     ("no name", "-", "cert-name-mismatch", "cert-name-mismatch", "cert-name-mismatch", "ok"),
-    // RFC 8461, 4.1: DNS-ID only.
+    // RFC 8461, section 4.1: DNS-ID only.
     ("common name only", "-", "ok", "cert-name-mismatch", "ok", "ok"),
     ("self-signed", "-", "cert-self-signed", "cert-self-signed", "dane-mismatch", "ok"),
     ("version 1", "-", "cert-self-signed", "cert-self-signed", "dane-mismatch", "ok"),
@@ -209,7 +211,7 @@ fn every_certificate_under_every_posture() {
     }
 }
 
-/// Dates include their ends (RFC 5280, 4.1.2.5).
+/// Dates include their ends (RFC 5280, section 4.1.2.5).
 #[test]
 fn the_first_and_the_last_second() {
     let world = World::new();
@@ -227,7 +229,8 @@ fn the_first_and_the_last_second() {
     assert_eq!(judge(last + 1), Reason::CertExpired);
 }
 
-/// A set of roots is what is put into it: private authorities instead of the public ones, or beside them.
+/// A set of roots is what is put into it: private authorities instead of the public ones, or beside
+/// them.
 #[test]
 fn private_authorities_instead_of_and_beside_the_public_ones() {
     let (public, private) = (Authority::new("Public"), Authority::new("Private"));

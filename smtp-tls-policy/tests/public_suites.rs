@@ -304,7 +304,7 @@ fn name_constraints() {
             },
             TlsOk,
         ),
-        // RFC 5280, 4.2.1.10: no constraint of one kind binds names of another.
+        // RFC 5280, section 4.2.1.10: no constraint of one kind binds names of another.
         (
             "a net for a name",
             Chain { issuer: |p| p.name_constraints = permits(vec![net("10.0.0.0", 8)]), ..PLAIN },
@@ -356,8 +356,8 @@ fn name_constraints() {
     ]);
 }
 
-/// RFC 5280, 4.2.1.10: without alternative names, constraints on mailboxes bind the subject's
-/// emailAddress.
+/// RFC 5280, section 4.2.1.10: without alternative names, constraints on mailboxes bind the
+/// subject's emailAddress.
 #[test]
 fn mailboxes_in_subjects() {
     fn address(params: &mut CertificateParams, address: &str) {
@@ -468,7 +468,7 @@ fn purposes_and_authorities() {
             CertWrongPurpose,
         ),
         ("no key usage", Chain { issuer: |p| p.key_usages = vec![], ..PLAIN }, TlsOk),
-        // RFC 5280, 6.1.4 (n).
+        // RFC 5280, section 6.1.4 (n).
         (
             "an authority that may not sign certificates",
             Chain { issuer: |p| p.key_usages = vec![KeyUsagePurpose::CrlSign], ..PLAIN },
@@ -528,8 +528,8 @@ fn extensions() {
             Chain { issuer: |p| p.custom_extensions.push(unknown(true)), ..PLAIN },
             CertUnsupported,
         ),
-        // RFC 5280, 4.2: "A certificate MUST NOT include more than one instance of a particular
-        // extension."
+        // RFC 5280, section 4.2: "A certificate MUST NOT include more than one instance of a
+        // particular extension."
         (
             "twice",
             Chain {
@@ -559,7 +559,7 @@ fn validity() {
             Chain { issuer: |p| p.not_after = days(-1), ..PLAIN },
             CertExpired,
         ),
-        // RFC 5280, 6.1.1 (d): of a root its name and key.
+        // RFC 5280, section 6.1.1 (d): of a root its name and key.
         ("a root that has expired", Chain { root: |p| p.not_after = days(-1), ..PLAIN }, TlsOk),
     ]);
 }
@@ -628,7 +628,7 @@ fn paths() {
     assert_eq!(reason(&[&lower.der, &upper.der, &cross]), TlsOk);
 }
 
-/// RFC 5280, 4.1.1.2: the algorithm stands twice, and is the same.
+/// RFC 5280, section 4.1.1.2: the algorithm stands twice, and is the same.
 #[test]
 fn the_algorithm_is_the_one_that_is_signed() {
     let root = Authority::new("Root");

@@ -56,7 +56,8 @@ fn records_of_the_key_and_no_others() {
     let judge = |record: TlsaRecord| dane(Posture::Opportunistic, &[record]).judge_raw_key(&key);
     for matching in [0, 1, 2] {
         assert!(judge(record(3, 1, matching, &key)).is_authenticated());
-        // RFC 7671, 5.1: "raw public keys are not compatible with any other TLSA record types".
+        // RFC 7671, section 5.1: "raw public keys are not compatible with any other TLSA record
+        // types".
         for (usage, selector, octets) in [(2, 1, &key[..]), (3, 0, &leaf.der), (2, 0, &leaf.der)] {
             let verdict = judge(record(usage, selector, matching, octets));
             assert_eq!(

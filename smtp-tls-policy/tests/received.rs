@@ -10,7 +10,7 @@ use smtp_tls_policy::trace::{
 
 #[test]
 fn registered_keywords_are_read_in_any_case() {
-    // RFC 5321, RFC 3848, RFC 6531, 4.3: all of the registry.
+    // RFC 5321, RFC 3848, RFC 6531, section 4.3: all of the registry.
     let table = [
         ("SMTP", Protocol::Smtp, false, false, false),
         ("ESMTP", Protocol::Esmtp, false, false, false),
@@ -394,7 +394,8 @@ fn dates_as_others_write_them() {
 
 #[test]
 fn hostile_bodies_cost_linear_time() {
-    // Twice the input must not cost four times the work: each of these is quadratic for a reader that looks again.
+    // Twice the input must not cost four times the work: each of these is quadratic for a reader
+    // that looks again.
     for piece in [
         "(", ")", "\"", "<", "<\"", "\"<", "\\", "(\\", "from ", "with a ", "tls ", ";", "( ",
         "(helo=", "<\"\" ", "x\"", "(a,(",

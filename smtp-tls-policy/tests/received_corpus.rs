@@ -1,4 +1,5 @@
-//! Received headers of many writers, collected elsewhere: the version and the cipher suite that they state.
+//! Received headers of many writers, collected elsewhere: the version and the cipher suite that
+//! they state.
 
 #[path = "common/folder.rs"]
 mod folder;

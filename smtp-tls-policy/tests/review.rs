@@ -255,8 +255,8 @@ fn headers_below_the_first_foreign_hop_are_not_trusted() {
     assert_eq!(trusted(&[inner, edge, foreign]), 2);
     assert_eq!(trusted(&[inner, local, edge, foreign]), 3);
     assert_eq!(trusted(&[foreign, edge]), 0);
-    // A stranger hands in a message with a header in our name: the edge saw his address, so there it ends,
-    // whatever he called himself.
+    // A stranger hands in a message with a header in our name: the edge saw his address, so there
+    // it ends, whatever he called himself.
     let liar = Hop { from: [Some("inner.b.example"), Some("edge.b.example")], ..edge };
     assert_eq!(trusted(&[liar, edge, inner]), 1);
     assert_eq!(trusted(&[Hop { from_address: None, ..inner }, edge]), 1);

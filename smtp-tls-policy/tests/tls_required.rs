@@ -1,4 +1,4 @@
-//! The header field `TLS-Required` (RFC 8689, 3 and 4.1).
+//! The header field `TLS-Required` (RFC 8689, sections 3 and 4.1).
 
 use proptest::prelude::*;
 use smtp_tls_policy::plan::MessageTls;

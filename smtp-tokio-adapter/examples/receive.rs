@@ -74,7 +74,8 @@ impl Handler for Inbox {
     }
 }
 
-/// The file has its name only after its bytes are on the disk; the name is there after the folder is.
+/// The file has its name only after its bytes are on the disk; the name is there after the folder
+/// is.
 fn store(folder: &Path, name: &str, message: &[u8]) -> std::io::Result<()> {
     let part = folder.join(format!("{name}.part"));
     let mut file = std::fs::File::create_new(&part)?;

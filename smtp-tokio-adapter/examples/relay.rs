@@ -4,10 +4,11 @@
 //! cargo run --example relay -- 127.0.0.1:2525 relay.example QUEUE smtp.test.example:25 [ROOTS]
 //! ```
 //!
-//! A message is answered with 250 after it is in the queue on the disk, and leaves the queue after the
-//! smart host has answered 250. The relay can be killed at any time: it loses no accepted message, and
-//! sends again only what the smart host accepted just before. A message with recipients that were
-//! refused for good is kept as `*.bounced`, for the notification (RFC 3464) that is due.
+//! A message is answered with 250 after it is in the queue on the disk, and leaves the queue after
+//! the smart host has answered 250. The relay can be killed at any time: it loses no accepted
+//! message, and sends again only what the smart host accepted just before. A message with
+//! recipients that were refused for good is kept as `*.bounced`, for the notification (RFC 3464)
+//! that is due.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::io::Write;
@@ -34,8 +35,8 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 static ADDED: Notify = Notify::const_new();
 
-/// The handler of one connection. `entry` becomes a file of the queue: the sender's line, a line for
-/// each recipient, an empty line, and the message.
+/// The handler of one connection. `entry` becomes a file of the queue: the sender's line, a line
+/// for each recipient, an empty line, and the message.
 struct Submission {
     name: Arc<str>,
     queue: Arc<Path>,

@@ -5,8 +5,8 @@
 //! SMTP_PASSWORD=... cargo run --example submit -- smtp.test.example:587 USER SENDER RECIPIENT <FILE
 //! ```
 //!
-//! Port 465 means TLS from the first byte, any other port STARTTLS. A fifth argument names a file of
-//! root certificates in PEM that replace the public ones.
+//! Port 465 means TLS from the first byte, any other port STARTTLS. A fifth argument names a file
+//! of root certificates in PEM that replace the public ones.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::io::Read;

@@ -11,16 +11,18 @@ use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_tls_policy::pki::server_end_point;
 use zeroize::Zeroizing;
 
-/// RFC 9266, 4.1 and 4.2.
+/// RFC 9266, sections 4.1 and 4.2.
 const LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 const OCTETS: usize = 32;
 
-/// Every binding of a session whose handshake is over, the best first. `certificate` is the server's.
+/// Every binding of a session whose handshake is over, the best first. `certificate` is the
+/// server's.
 pub(crate) fn bindings<D>(
     session: &ConnectionCommon<D>,
     certificate: Option<&CertificateDer<'_>>,
 ) -> Vec<ChannelBinding> {
-    // RFC 9266, 4.2: in TLS 1.2 the exporter is safe only with the extended master secret, of which rustls does not tell.
+    // RFC 9266, section 4.2: in TLS 1.2 the exporter is safe only with the extended master secret,
+    // of which rustls does not tell.
     let is_tls13 = session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
     let exporter = is_tls13.then(|| {
         let mut exported = Zeroizing::new([0; OCTETS]);

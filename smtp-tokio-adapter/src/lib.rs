@@ -1,18 +1,19 @@
 //! Tokio sockets and rustls sessions for `smtp-proto` and `smtp-tls-policy`.
 //!
-//! - [`Sender`] sends a message to recipients of any domains, by what the DNS, MTA-STS, the connectors and
-//!   the message say. [`lookups::Lookups`] answers its questions; [`lookups::Zone`] does so in memory.
-//! - [`Outbound`] opens one connection as a client: [`Connection`]. [`ReuseKey`] tells which messages may
-//!   share one.
-//! - [`serve()`] accepts connections and passes their events to a [`Handler`]; [`Session::stamp`] is the
-//!   Received field of a message that arrives.
+//! - [`Sender`] sends a message to recipients of any domains, by what the DNS, MTA-STS, the
+//!   connectors and the message say. [`lookups::Lookups`] answers its questions; [`lookups::Zone`]
+//!   does so in memory.
+//! - [`Outbound`] opens one connection as a client: [`Connection`]. [`ReuseKey`] tells which
+//!   messages may share one.
+//! - [`serve()`] accepts connections and passes their events to a [`Handler`]; [`Session::stamp`]
+//!   is the Received field of a message that arrives.
 //! - AUTH: [`Target::credentials`] and [`Sender::with_credentials`] in the client,
 //!   [`Handler::authenticate`] in the server.
 //! - [`Report`] has one outcome for each recipient, and what a TLS report counts.
 //!
-//! Everything that decides is in the other two crates. This one moves octets, keeps time, and converts the
-//! values of one crate to those of the other. Each connection is a `tracing` span that carries the decision
-//! about TLS and its reason.
+//! Everything that decides is in the other two crates. This one moves octets, keeps time, and
+//! converts the values of one crate to those of the other. Each connection is a `tracing` span that
+//! carries the decision about TLS and its reason.
 #![doc = ""]
 #![doc = include_str!("../REFERENCE.md")]
 

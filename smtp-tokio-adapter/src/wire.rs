@@ -89,7 +89,8 @@ pub(crate) enum Moved {
 /// What an exchange waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// The output is sent. Input that comes meanwhile ends it as well, for a peer may wait for us to read.
+    /// The output is sent. Input that comes meanwhile ends it as well, for a peer may wait for us
+    /// to read.
     Sent,
     /// Lines are read.
     Lines,
@@ -145,8 +146,9 @@ impl<S: Io> Link<S> {
         self.stream.poll_flush(cx)
     }
 
-    /// Waits for an answer. One that is ready at once costs nothing; before a late one, what is queued is sent
-    /// (RFC 2920, 3.2). The answer is always awaited, even when nobody is left to hear it.
+    /// Waits for an answer. One that is ready at once costs nothing; before a late one, what is
+    /// queued is sent (RFC 2920, section 3.2). The answer is always awaited, even when nobody is
+    /// left to hear it.
     pub(crate) async fn promptly<T>(&mut self, answer: impl Future<Output = T>) -> io::Result<T> {
         let mut answer = pin!(answer);
         let mut sending = Some(());
@@ -215,7 +217,8 @@ impl<S: Io> Wire<S> {
         self.advance(consumed);
     }
 
-    /// Room for `octets` and one more read, so that the input need not move while credentials come in.
+    /// Room for `octets` and one more read, so that the input need not move while credentials come
+    /// in.
     pub(crate) fn make_room_for_secrets(&mut self, octets: usize) {
         self.secret = true;
         if self.input.capacity() - self.input.len() < octets + READ_LINES {
@@ -241,7 +244,8 @@ impl<S: Io> Wire<S> {
         self.link.stream = Stream::Tls(Box::new(stream.into()));
     }
 
-    /// Sends the output and reads, both at once: a peer that answers early must not wait for us while we wait for it.
+    /// Sends the output and reads, both at once: a peer that answers early must not wait for us
+    /// while we wait for it.
     pub(crate) async fn exchange(
         &mut self,
         until: Until,
@@ -274,11 +278,13 @@ impl<S: Io> Wire<S> {
             }
             self.eof = true;
         }
-        // The end of the input is no reason to forget the last replies; but to whom nobody answers, no more is sent.
+        // The end of the input is no reason to forget the last replies; but to whom nobody answers,
+        // no more is sent.
         if sent || until == Until::Sent { Poll::Ready(Ok(Moved::Eof)) } else { Poll::Pending }
     }
 
-    /// Sends the output and reads nothing: the back-pressure on a peer that asks and does not listen.
+    /// Sends the output and reads nothing: the back-pressure on a peer that asks and does not
+    /// listen.
     pub(crate) async fn send(&mut self, deadline: Instant) -> io::Result<()> {
         let sending = poll_fn(|cx| self.link.poll_send(cx));
         tokio::time::timeout_at(deadline.into(), sending)
@@ -299,7 +305,8 @@ impl<S: Io> Wire<S> {
         Ok(())
     }
 
-    /// Whether bytes have come that nobody waited for, read without waiting: before a handshake there must be none.
+    /// Whether bytes have come that nobody waited for, read without waiting: before a handshake
+    /// there must be none.
     pub(crate) async fn probe(&mut self) -> io::Result<bool> {
         poll_fn(|cx| {
             Poll::Ready(match self.poll_read(READ_LINES, cx) {
@@ -313,7 +320,8 @@ impl<S: Io> Wire<S> {
         .await
     }
 
-    /// Whether the peer is silent and has not closed its side, as far as can be seen without waiting.
+    /// Whether the peer is silent and has not closed its side, as far as can be seen without
+    /// waiting.
     pub(crate) async fn is_quiet(&mut self) -> bool {
         let is_silent =
             self.input.is_empty() && !self.eof && matches!(self.probe().await, Ok(false));
@@ -321,8 +329,9 @@ impl<S: Io> Wire<S> {
         is_silent && !self.eof
     }
 
-    /// Reads and drops until the peer closes its side or the deadline passes: a socket that is closed over unread bytes
-    /// resets the connection, and the peer may never see what was said to it last.
+    /// Reads and drops until the peer closes its side or the deadline passes: a socket that is
+    /// closed over unread bytes resets the connection, and the peer may never see what was said to
+    /// it last.
     pub(crate) async fn drain(&mut self, deadline: Instant) {
         let draining = async {
             while !self.eof && poll_fn(|cx| self.poll_read(READ_LINES, cx)).await? > 0 {
@@ -333,7 +342,8 @@ impl<S: Io> Wire<S> {
         let _: Result<io::Result<()>, _> = tokio::time::timeout_at(deadline.into(), draining).await;
     }
 
-    /// Sends what is left and closes the sending side, all within the deadline. Errors no longer matter.
+    /// Sends what is left and closes the sending side, all within the deadline. Errors no longer
+    /// matter.
     pub(crate) async fn close(&mut self, deadline: Instant) {
         let closing = async {
             poll_fn(|cx| self.link.poll_send(cx)).await?;

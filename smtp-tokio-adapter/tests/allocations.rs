@@ -1,4 +1,5 @@
-//! What a transaction on a kept connection costs in memory: a few boxes and one buffer, and nothing stays.
+//! What a transaction on a kept connection costs in memory: a few boxes and one buffer, and nothing
+//! stays.
 
 mod common;
 
@@ -70,8 +71,9 @@ fn third_transaction(size: usize) -> AllocationInfo {
 
 #[test]
 fn a_message_takes_little_memory_and_leaves_none_behind() {
-    // The list of recipients, the two replies that are kept, the buffer through which the body goes, and room for what the
-    // server says at each of two waits: nothing is held while there is nothing in it.
+    // The list of recipients, the two replies that are kept, the buffer through which the body
+    // goes, and room for what the server says at each of two waits: nothing is held while there is
+    // nothing in it.
     let small = third_transaction(1024);
     assert!(small.count_total <= 6 && small.bytes_total < 73 * 1024, "{small:?}");
     // Besides, the output grows for each piece of the body.

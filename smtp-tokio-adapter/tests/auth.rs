@@ -235,7 +235,8 @@ async fn mail_is_sent_once_the_server_has_taken_the_credentials() {
     assert!(heard.inside.starts_with(&start), "{heard:?}");
 }
 
-/// S16: whatever the plan allows without credentials. Nothing of them, and nothing of the mail, in clear text.
+/// S16: whatever the plan allows without credentials. Nothing of them, and nothing of the mail, in
+/// clear text.
 #[tokio::test]
 async fn with_credentials_there_is_no_clear_text() {
     let pki = Pki::new();
@@ -277,7 +278,8 @@ async fn with_credentials_there_is_no_clear_text() {
             // One connection: no second one in clear text.
             assert_eq!(heard.connections, 1, "{what}, {posture}");
             assert!(!report.clear_next_run);
-            // An unjudged certificate is no reason to break off, but reason enough to keep the password.
+            // An unjudged certificate is no reason to break off, but reason enough to keep the
+            // password.
             if posture == Posture::Verified {
                 assert_eq!((code.class, code.subject, code.detail), status, "{what}, {posture}");
             }
@@ -359,7 +361,8 @@ async fn what_a_server_says_of_the_credentials_defers_the_mail() {
         );
         let heard_of_it = all(&heard).await;
         assert!(!heard_of_it.inside.contains("MAIL"));
-        // One attempt: a wrong password is not tried again with another mechanism or on another connection.
+        // One attempt: a wrong password is not tried again with another mechanism or on another
+        // connection.
         assert_eq!((heard_of_it.inside.matches("AUTH").count(), heard_of_it.connections), (1, 1));
         let failure = open(&outbound(&pki), address, Posture::Verified, &password()).await.err();
         assert!(
@@ -569,7 +572,7 @@ async fn without_credentials_nothing_changes() {
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
 }
 
-/// RFC 9266, 4.2, and RFC 5929, 4.1, as somebody else would compute them.
+/// RFC 9266, section 4.2, and RFC 5929, section 4.1, as somebody else would compute them.
 #[tokio::test]
 async fn bindings_are_those_of_the_rfcs() {
     let pki = Pki::new();

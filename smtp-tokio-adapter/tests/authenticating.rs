@@ -206,13 +206,14 @@ async fn every_mechanism_over_real_tls() {
     for (mechanism, right, wrong) in cases {
         let name = mechanism.name().to_owned();
         let office = office();
-        // A client that sees SCRAM-SHA-256 alone says that it has seen no -PLUS, which the server has to know.
+        // A client that sees SCRAM-SHA-256 alone says that it has seen no -PLUS, which the server
+        // has to know.
         let address = start(&office, submission(vec![mechanism]), pki.server()).await;
         let report = send(&pki, address, right).await;
         assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{name} {report:?}");
         assert_eq!(*office.mail.lock().unwrap(), [Some(identity("user"))]);
         let report = send(&pki, address, wrong).await;
-        // RFC 4954, 6 calls 535 permanent; of the credentials, not of the mail.
+        // RFC 4954, section 6 calls 535 permanent; of the credentials, not of the mail.
         assert!(
             matches!(report.statuses()[..], [RecipientStatus::Deferred(_)]),
             "{name} {report:?}"

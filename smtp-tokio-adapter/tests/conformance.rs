@@ -1,4 +1,5 @@
-//! The table of `CONFORMANCE.md` names tests of this package that exist: `cargo test -- --list` says so.
+//! The table of `CONFORMANCE.md` names tests of this package that exist: `cargo test -- --list`
+//! says so.
 
 #[path = "../../smtp-proto/tests/common/listed.rs"]
 mod listed;

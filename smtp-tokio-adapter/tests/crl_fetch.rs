@@ -1,4 +1,5 @@
-//! Revocation lists that are fetched because judged chains name them, from a server that misbehaves.
+//! Revocation lists that are fetched because judged chains name them, from a server that
+//! misbehaves.
 #![cfg(feature = "crl-fetch")]
 
 use std::collections::HashMap;

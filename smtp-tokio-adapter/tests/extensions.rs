@@ -299,7 +299,8 @@ async fn limits_leave_nobody_without_a_word() {
         (0..11).map(|number| format!("r{number}@d{}.test.example", number % 3)).collect();
     let mut names: Vec<&str> = all.iter().map(String::as_str).collect();
     names.insert(4, "nobody@d0.test.example");
-    // Recipients, domains, and transactions on a connection; announced, or only said when it is too late.
+    // Recipients, domains, and transactions on a connection; announced, or only said when it is too
+    // late.
     for (recipients, domains, transactions, announced) in [
         (3, None, None, true),
         (3, None, Some(2), true),

@@ -244,7 +244,8 @@ async fn scripted(script: &'static [&'static [u8]]) -> std::net::SocketAddr {
 
 #[tokio::test]
 async fn a_word_in_the_middle_of_the_body_ends_it_without_a_deadlock() {
-    // The server stops reading after its 552, and the message is larger than every buffer on the way.
+    // The server stops reading after its 552, and the message is larger than every buffer on the
+    // way.
     let address = scripted(&[
         b"220 mx\r\n",
         b"250 mx\r\n",
@@ -304,7 +305,8 @@ async fn a_message_in_doubt_is_not_sent_again() {
     let address =
         scripted(&[b"220 mx\r\n", b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"])
             .await;
-    // After the final dot the script reads until the client gives up; here it is the client's patience that ends.
+    // After the final dot the script reads until the client gives up; here it is the client's
+    // patience that ends.
     let pki = Pki::new();
     let outbound = outbound(&pki).with_smtp(|config| {
         config.timeouts.end_of_data = Duration::from_millis(200);

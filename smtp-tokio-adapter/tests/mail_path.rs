@@ -1,4 +1,5 @@
-//! The main job as a program: its lines of JSON against the table that it must fulfil, and against broken rules.
+//! The main job as a program: its lines of JSON against the table that it must fulfil, and against
+//! broken rules.
 //!
 //! `cargo test` builds the example beside the tests, so it is run from there.
 
@@ -338,8 +339,8 @@ fn a_rule_taken_out_makes_the_run_fail() {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
     let (copy, target) = (scratch.join("workspace"), scratch.join("target"));
     let _ = std::fs::remove_dir_all(&scratch);
-    // What cargo has built of other people's crates serves the copy as well. Ours must not be shared, for cargo writes
-    // into files of the same name.
+    // What cargo has built of other people's crates serves the copy as well. Ours must not be
+    // shared, for cargo writes into files of the same name.
     let built = example().parent().unwrap().parent().unwrap().to_owned();
     for folder in [".fingerprint", "build", "deps"] {
         each_file(&built.join(folder), &target.join("debug").join(folder), &|from, to| {
@@ -388,8 +389,8 @@ fn a_rule_taken_out_makes_the_run_fail() {
     std::fs::remove_dir_all(&scratch).unwrap();
 }
 
-/// Replaces a piece of code, however it is laid out: white space and commas before a closing bracket
-/// do not count. `None` if it is not there exactly once.
+/// Replaces a piece of code, however it is laid out: white space and commas before a closing
+/// bracket do not count. `None` if it is not there exactly once.
 fn replace_code(source: &str, code: &str, by: &str) -> Option<String> {
     let compact = |text: &str| -> Vec<(usize, char)> {
         let mut kept: Vec<(usize, char)> = Vec::new();

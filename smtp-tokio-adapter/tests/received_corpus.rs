@@ -63,7 +63,8 @@ fn corpus_trail_through_exchange_hosted_services() {
     // Into the filter over TLS, though the keyword is only ESMTP.
     let tls: Vec<_> = judged.iter().filter(|hop| hop.verdict == HopVerdict::Tls).collect();
     assert!(matches!(tls[..], [hop] if hop.basis == Basis::Marked(Evidence::Comment)), "{tls:?}");
-    // Inside it: the filter itself, its loopback, then Exchange 2007 to Exchange 2007 without TLS on its own network.
+    // Inside it: the filter itself, its loopback, then Exchange 2007 to Exchange 2007 without TLS
+    // on its own network.
     let inside =
         |verdict, because| judged.iter().any(|hop| (hop.verdict, hop.basis) == (verdict, because));
     assert!(inside(HopVerdict::Local, Basis::SaysLocal));

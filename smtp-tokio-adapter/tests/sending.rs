@@ -397,7 +397,8 @@ async fn a_connection_that_ends_before_tls_is_decided_says_so() {
 
 #[tokio::test]
 async fn a_retry_in_clear_text_that_fails_says_what_led_to_it() {
-    // In clear text the 220 answers MAIL, and the last words answer RCPT; in the handshake they are no TLS.
+    // In clear text the 220 answers MAIL, and the last words answer RCPT; in the handshake they are
+    // no TLS.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -456,7 +457,7 @@ async fn a_connection_knows_whether_it_can_be_used_again() {
     drop(peer.await.unwrap());
 }
 
-/// RFC 5321, 4.5.3.1.10: 552 to RCPT is what RFC 821 had for too many recipients.
+/// RFC 5321, section 4.5.3.1.10: 552 to RCPT is what RFC 821 had for too many recipients.
 #[test]
 fn too_many_recipients_is_no_reason_to_give_one_up() {
     let buf = |reply: &str| Reply::parse(reply.as_bytes()).unwrap().unwrap().to_buf();
@@ -488,8 +489,8 @@ fn too_many_recipients_is_no_reason_to_give_one_up() {
     );
 }
 
-/// Those whom a server's limits leave for the next transaction are not given up with it when it goes away: the next host has
-/// its turn.
+/// Those whom a server's limits leave for the next transaction are not given up with it when it
+/// goes away: the next host has its turn.
 #[tokio::test]
 async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
     const SCRIPT: &[(&str, &str)] = &[

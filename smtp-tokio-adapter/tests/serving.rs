@@ -230,7 +230,7 @@ impl Handler for Stamping {
     }
 }
 
-/// RFC 5321, 4.4 and RFC 3848: the protocol follows from the greeting, and from AUTH.
+/// RFC 5321, section 4.4 and RFC 3848: the protocol follows from the greeting, and from AUTH.
 #[tokio::test]
 async fn the_received_field_says_how_a_message_came() {
     for (protocol, greeting, with) in [

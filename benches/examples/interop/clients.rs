@@ -91,7 +91,8 @@ const fn of(name: &'static str, suite: Suite, runs: &'static [(Way, &'static [Co
     Client { name, suite, runs }
 }
 
-/// The clients of the lab. Those of trixie have a row where they are installed, the others in any case.
+/// The clients of the lab. Those of trixie have a row where they are installed, the others in any
+/// case.
 pub(crate) const CLIENTS: [Client; 17] = [
     of("swaks", Suite::System, SWAKS),
     of("swaks", Suite::Trixie, SWAKS),
@@ -450,7 +451,8 @@ impl Client {
                         ImplicitTls => {
                             command.args(["--auth=off", "--tls=on", "--tls-starttls=off"])
                         }
-                        // Of SCRAM inside TLS 1.8.28 gives up before it says AUTH, whatever the server.
+                        // Of SCRAM inside TLS 1.8.28 gives up before it says AUTH, whatever the
+                        // server.
                         Auth => {
                             let plain = self.suite == Suite::Trixie;
                             command.arg(if plain {
@@ -476,7 +478,8 @@ impl Client {
     }
 }
 
-/// Sendmail's exit status where a rule kept it from TLS, as the lab's mode `none` does, although it has sent the message.
+/// Sendmail's exit status where a rule kept it from TLS, as the lab's mode `none` does, although it
+/// has sent the message.
 const EX_DATAERR: i32 = 65;
 
 /// Runs a program with a message as its input, under a deadline, with the line ends of Unix.

@@ -1,6 +1,8 @@
-//! The mail lab: a folder of scripts that unpack and start real mail servers and clients, and the state that they keep.
+//! The mail lab: a folder of scripts that unpack and start real mail servers and clients, and the
+//! state that they keep.
 //!
-//! Its servers stop when they are dropped, and with [`stop_all`]. Every script runs under a deadline.
+//! Its servers stop when they are dropped, and with [`stop_all`]. Every script runs under a
+//! deadline.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -234,7 +236,8 @@ fn running() -> MutexGuard<'static, Running> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends everything that was started here. Nothing can be started afterwards: the process is about to end.
+/// Ends everything that was started here. Nothing can be started afterwards: the process is about
+/// to end.
 #[allow(dead_code, reason = "a test that is interrupted leaves that to `MAX_SECONDS`")]
 pub(crate) fn stop_all() {
     let running = Box::leak(Box::new(running()));
@@ -309,8 +312,8 @@ impl Server {
         }
     }
 
-    /// Every message that is stored by now, with the line ends of the store: the files of a maildir, or the parts of an
-    /// mbox without their `From ` lines.
+    /// Every message that is stored by now, with the line ends of the store: the files of a
+    /// maildir, or the parts of an mbox without their `From ` lines.
     pub(crate) fn messages(&self) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
         files(&self.folder().join("mail"), &mut |file| {
@@ -343,8 +346,8 @@ pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// The messages of an mbox as `mail.local` writes it: an empty line behind each, so of line ends at the end of a message
-/// one is left, and `Content-Length` as the last field of each header.
+/// The messages of an mbox as `mail.local` writes it: an empty line behind each, so of line ends at
+/// the end of a message one is left, and `Content-Length` as the last field of each header.
 fn mbox(mut rest: &[u8]) -> Vec<Vec<u8>> {
     const BETWEEN: &[u8] = b"\n\nFrom ";
     let mut messages = Vec::new();

@@ -1,4 +1,5 @@
-//! Which of the lab's real mail servers and clients get on with ours, and by what: a table, or lines of JSON.
+//! Which of the lab's real mail servers and clients get on with ours, and by what: a table, or
+//! lines of JSON.
 //!
 //! ```text
 //! cargo run --release --example interop -- LAB_STATE_DIR [OPTIONS]
@@ -8,10 +9,12 @@
 //!   --client NAME   only this client (swaks, smtp-source, curl, smtplib, ...)
 //! ```
 //!
-//! A cell is `delivered`: the message was stored octet by octet as it was sent, and by what the column says, as a relay
-//! between the two has seen it; `-`: the peer has no such thing, for a server by its recorded EHLO; or empty, and then
-//! the reason stands below. AUTH is by EXTERNAL to a server that has seen our certificate, and by PLAIN to those of the
-//! lab's servers to which a user of ours can be given; these demand it. The scripts of the lab lie at `SMTP_LAB_DIR`, `../shared/lab` unless set.
+//! A cell is `delivered`: the message was stored octet by octet as it was sent, and by what the
+//! column says, as a relay between the two has seen it; `-`: the peer has no such thing, for a
+//! server by its recorded EHLO; or empty, and then the reason stands below. AUTH is by EXTERNAL to
+//! a server that has seen our certificate, and by PLAIN to those of the lab's servers to which a
+//! user of ours can be given; these demand it. The scripts of the lab lie at `SMTP_LAB_DIR`,
+//! `../shared/lab` unless set.
 //!
 //! Exit status: 0 if no cell is empty, 1 if one is or the lab does not work, 2 for a wrong call.
 #![allow(clippy::print_stderr, reason = "errors of a command go to stderr")]

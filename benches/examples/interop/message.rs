@@ -17,9 +17,10 @@ impl Mail {
     /// From one address to another, without brackets. `filling`: lines of 900 octets more.
     pub(crate) fn new(from: &str, to: &str, filling: usize) -> Self {
         let mark = unique("interop");
-        // RFC 6531, 3.4: with SMTPUTF8 a header may hold what an address may.
+        // RFC 6531, section 3.4: with SMTPUTF8 a header may hold what an address may.
         let greeting = if from.is_ascii() { "Greetings" } else { "Gr\u{fc}\u{df}e" };
-        // RFC 5321, 4.5.3.1.6 allows 998; Haraka folds lines of more than 990, Sendmail reports one of 990 as an error.
+        // RFC 5321, section 4.5.3.1.6 allows 998; Haraka folds lines of more than 990, Sendmail
+        // reports one of 990 as an error.
         let long = "x".repeat(980);
         let filling = format!("{}\r\n", "0123456789".repeat(90)).repeat(filling);
         let text = format!(
@@ -53,7 +54,8 @@ fn with_crlf(stored: &[u8]) -> Cow<'_, [u8]> {
     lines.into()
 }
 
-/// Whether a stored message is the one that was sent, octet by octet, below header fields that the server has added.
+/// Whether a stored message is the one that was sent, octet by octet, below header fields that the
+/// server has added.
 pub(crate) fn intact(stored: &[u8], sent: &[u8]) -> Result<(), String> {
     let stored = with_crlf(stored);
     if stored.ends_with(sent) {

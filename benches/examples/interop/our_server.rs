@@ -1,4 +1,5 @@
-//! Our server as it is put before their clients: `serve`, with everything on, behind a relay. It keeps mail in memory.
+//! Our server as it is put before their clients: `serve`, with everything on, behind a relay. It
+//! keeps mail in memory.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,5 @@
-//! Our client, their servers: one message for each cell, sent by `deliver` through a relay that keeps what passes.
+//! Our client, their servers: one message for each cell, sent by `deliver` through a relay that
+//! keeps what passes.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -132,7 +133,8 @@ impl Setting {
             }
             Self::Demanding => {
                 let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/interop/servers");
-                // A library for the one, a module for the other; NODE_PATH is where the module finds the server.
+                // A library for the one, a module for the other; NODE_PATH is where the module
+                // finds the server.
                 let require = format!("--require={}", ours.join("demand-auth.js").display());
                 let modules = lab.state.join("node/node_modules");
                 let environment = [
@@ -260,7 +262,8 @@ fn shows(
             }
             Ok("RET, ENVID, NOTIFY, ORCPT".into())
         }
-        // With credentials no mail is sent without 235, and it is inside TLS, where the relay cannot see it.
+        // With credentials no mail is sent without 235, and it is inside TLS, where the relay
+        // cannot see it.
         Column::Auth => Ok("authenticated".into()),
     }
 }

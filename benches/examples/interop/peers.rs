@@ -23,7 +23,8 @@ const fn trixie(name: &'static str) -> Peer {
     Peer { name, suite: Suite::Trixie }
 }
 
-/// The servers of the lab. Those of trixie have a row where they are installed, the others in any case.
+/// The servers of the lab. Those of trixie have a row where they are installed, the others in any
+/// case.
 pub(crate) const SERVERS: [Peer; 11] = [
     system("postfix"),
     trixie("postfix"),

@@ -1,4 +1,5 @@
-//! A relay between a client and a server that keeps what passes, piece by piece, in the order of its passing.
+//! A relay between a client and a server that keeps what passes, piece by piece, in the order of
+//! its passing.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -110,7 +111,8 @@ async fn relay(client: TcpStream, server: SocketAddr, shared: Shared) {
     }
 }
 
-/// One direction, to its end. A piece is kept before it is passed on, so that it stands before the answer to it.
+/// One direction, to its end. A piece is kept before it is passed on, so that it stands before the
+/// answer to it.
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, keep: impl Fn(&[u8])) {
     let mut piece = vec![0; READ];
     while let Ok(read) = from.read(&mut piece).await

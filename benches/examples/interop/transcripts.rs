@@ -1,7 +1,8 @@
 //! What a peer supports: the EHLO replies in the lab's recorded conversations.
 //!
-//! A file `PEER-VERSION[+MODE]-SCENARIO.txt` holds lines `C: ` and `S: ` for what went in clear text, `c: ` and `s: `
-//! for what went inside TLS, and `# ` for remarks. A mode is a setting of the server other than "STARTTLS offered".
+//! A file `PEER-VERSION[+MODE]-SCENARIO.txt` holds lines `C: ` and `S: ` for what went in clear
+//! text, `c: ` and `s: ` for what went inside TLS, and `# ` for remarks. A mode is a setting of the
+//! server other than "STARTTLS offered".
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -108,7 +109,7 @@ impl Recorded {
                 continue;
             }
             match &mut reply {
-                // RFC 5321, 4.1.1.1: the first line is the greeting.
+                // RFC 5321, section 4.1.1.1: the first line is the greeting.
                 None => reply = Some(BTreeMap::new()),
                 Some(keywords) => {
                     let behind = behind.get(1..).unwrap_or_default();
@@ -125,7 +126,8 @@ impl Recorded {
         }
     }
 
-    /// Where the peer supports what a column is about: clear text before TLS, the usual setting before others.
+    /// Where the peer supports what a column is about: clear text before TLS, the usual setting
+    /// before others.
     pub(crate) fn support(&self, column: Column) -> Option<&Place> {
         self.offers
             .iter()

@@ -1,5 +1,5 @@
-//! What a recorded conversation shows: commands with their replies, in the groups in which they were sent, and where TLS
-//! began. It is read without the help of the library that it is to judge.
+//! What a recorded conversation shows: commands with their replies, in the groups in which they
+//! were sent, and where TLS began. It is read without the help of the library that it is to judge.
 
 use crate::lab::contains;
 use crate::tap::{Conversation, Side};
@@ -55,7 +55,8 @@ enum State {
 pub(crate) struct Seen {
     pub(crate) commands: Vec<Command>,
     pub(crate) tls: Tls,
-    /// Whether all that the client has sent since TLS began has the form of TLS records (RFC 8446, 5.1).
+    /// Whether all that the client has sent since TLS began has the form of TLS records (RFC 8446,
+    /// section 5.1).
     pub(crate) records: bool,
     state: State,
     line: Vec<u8>,
@@ -157,7 +158,7 @@ impl Seen {
                 .get(..3)
                 .and_then(|code| std::str::from_utf8(code).ok())
                 .and_then(|code| code.parse().ok());
-            // RFC 5321, 4.2.1: the last line has a space behind the code, or nothing.
+            // RFC 5321, section 4.2.1: the last line has a space behind the code, or nothing.
             if line.get(3) == Some(&b'-') {
                 continue;
             }
@@ -179,7 +180,7 @@ impl Seen {
     }
 }
 
-/// The content type of a handshake record (RFC 8446, 5.1).
+/// The content type of a handshake record (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
 
 /// Whether bytes are TLS records from the first to the last, which may be cut.
@@ -199,7 +200,7 @@ fn are_records(mut bytes: &[u8]) -> bool {
 
 /// What the columns about extensions want of a conversation in clear text, whoever the client was.
 impl Seen {
-    /// RFC 2920, 3.1: MAIL, RCPT and DATA, or the first chunk, in one write.
+    /// RFC 2920, section 3.1: MAIL, RCPT and DATA, or the first chunk, in one write.
     pub(crate) fn pipelined(&self) -> Result<String, String> {
         let pieces = |verb| self.all(verb).map(|command| command.piece).collect::<Vec<_>>();
         let (mail, rcpt) = (pieces("MAIL"), pieces("RCPT"));
@@ -215,8 +216,8 @@ impl Seen {
         }
     }
 
-    /// Whether RCPT, or DATA, did not wait for the reply to what stands before it. Which of them, is for the client to
-    /// choose.
+    /// Whether RCPT, or DATA, did not wait for the reply to what stands before it. Which of them,
+    /// is for the client to choose.
     pub(crate) fn grouped(&self) -> Result<String, String> {
         let pairs = self.commands.windows(2);
         let mut groups = pairs.filter(|pair| {
@@ -231,7 +232,7 @@ impl Seen {
         }
     }
 
-    /// RFC 3030, 2: BDAT and no DATA, the last one marked.
+    /// RFC 3030, section 2: BDAT and no DATA, the last one marked.
     pub(crate) fn chunked(&self) -> Result<String, String> {
         let chunks: Vec<_> = self.all("BDAT").collect();
         let last = chunks.iter().filter(|chunk| chunk.has(" LAST")).count();
@@ -245,7 +246,7 @@ impl Seen {
         Ok(format!("BDAT {} times", chunks.len()))
     }
 
-    /// RFC 6531, 3.4: the parameter, and an address that needs it.
+    /// RFC 6531, section 3.4: the parameter, and an address that needs it.
     pub(crate) fn smtputf8(&self) -> Result<String, String> {
         let asked = self.all("MAIL").any(|mail| mail.has(" SMTPUTF8") && mail.is_accepted());
         let used = self.commands.iter().filter(|it| it.is("MAIL") || it.is("RCPT"));

@@ -23,7 +23,8 @@ use crate::senders::{connect, outbound, rules};
 
 /// The argument that makes this program the server.
 pub(crate) const SERVE: &str = "--serve";
-/// Connections that wait, and those that are there before, so that what all need once is not counted.
+/// Connections that wait, and those that are there before, so that what all need once is not
+/// counted.
 const IDLE: usize = 1000;
 const BEFORE: usize = 50;
 

@@ -7,8 +7,9 @@
 //!   --scale FACTOR  on all numbers of messages (default 1)
 //! ```
 //!
-//! Two tables: messages a second with the processor time of the sender for each (user and system), and memory of an idle
-//! connection of our server and of our client, as the growth of the process's proportional set size.
+//! Two tables: messages a second with the processor time of the sender for each (user and system),
+//! and memory of an idle connection of our server and of our client, as the growth of the process's
+//! proportional set size.
 #![allow(unreachable_pub, reason = "the modules of one program")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the output of a command")]
 

@@ -66,7 +66,8 @@ impl Measured {
     }
 }
 
-/// A sender and its settings. All keep their connections and set TCP_NODELAY; lettre would not by itself.
+/// A sender and its settings. All keep their connections and set TCP_NODELAY; lettre would not by
+/// itself.
 #[derive(Clone, Copy)]
 pub(crate) enum Sender {
     Ours { pipelining: bool },

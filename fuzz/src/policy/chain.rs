@@ -12,9 +12,9 @@ const HOST: &str = "mx.test.example";
 /// 1 June 2026.
 const NOW: u64 = 1_780_272_000;
 
-/// The input is a list of DER values, each preceded by its length in two octets: a root, a revocation
-/// list, and the chain that a host shows. Equal facts give equal verdicts, and a chain that no root
-/// vouches for is never accepted.
+/// The input is a list of DER values, each preceded by its length in two octets: a root, a
+/// revocation list, and the chain that a host shows. Equal facts give equal verdicts, and a chain
+/// that no root vouches for is never accepted.
 pub fn chain(data: &[u8]) {
     let parts = parts(data);
     let (root, list, shown) = match &*parts {

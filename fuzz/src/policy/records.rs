@@ -4,8 +4,8 @@ use smtp_tls_policy::pki::{TlsaRecord, TlsaSet};
 use smtp_tls_policy::sts;
 use smtp_tls_policy::tlsrpt;
 
-/// What comes from the DNS: TXT records of three kinds of strings, and RDATA of TLSA records, parted by what the first byte
-/// says. Every record that is read is written as it was read.
+/// What comes from the DNS: TXT records of three kinds of strings, and RDATA of TLSA records,
+/// parted by what the first byte says. Every record that is read is written as it was read.
 pub fn records(data: &[u8]) {
     let Some((separator, rest)) = super::split_choice(data) else { return };
     let parts: Vec<&[u8]> = rest.split(|&byte| byte == separator).collect();
@@ -13,7 +13,8 @@ pub fn records(data: &[u8]) {
     let together = [parts.clone()];
     let apart: Vec<[&[u8]; 1]> = parts.iter().map(|&part| [part]).collect();
     let whole = parts.concat();
-    // RFC 8461, 3.1 and RFC 8460, 3: strings are joined without anything in between.
+    // RFC 8461, section 3.1 and RFC 8460, section 3: strings are joined without anything in
+    // between.
     assert_eq!(sts::StsRecord::find(&together), sts::StsRecord::find(&[[&whole]]));
     assert_eq!(tlsrpt::TlsrptRecord::find(&together), tlsrpt::TlsrptRecord::find(&[[&whole]]));
     if let Ok(Some(record)) = sts::StsRecord::find(&apart) {
@@ -31,7 +32,7 @@ pub fn records(data: &[u8]) {
     let base = Domain::parse("mx.test.example").expect("a domain");
     let (set, mut turned) = (TlsaSet::new(base.clone(), &read), read.clone());
     turned.reverse();
-    // RFC 7672, 2.2: an RRset has no order.
+    // RFC 7672, section 2.2: an RRset has no order.
     let turned = TlsaSet::new(base, &turned);
     let sorted = |set: &TlsaSet| {
         let mut usable = set.usable().to_vec();

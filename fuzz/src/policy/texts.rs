@@ -3,8 +3,8 @@ use smtp_tls_policy::rules::Config;
 use smtp_tls_policy::sts::{MxPattern, PolicyText};
 use smtp_tls_policy::{Domain, Host, Namespace};
 
-/// MTA-STS policies, names of every kind, and configurations: what is read is written, read again and the same; and an
-/// error points into the text.
+/// MTA-STS policies, names of every kind, and configurations: what is read is written, read again
+/// and the same; and an error points into the text.
 pub fn texts(data: &[u8]) {
     if let Ok(policy) = PolicyText::parse(data) {
         assert_eq!(PolicyText::parse(policy.to_string().as_bytes()).as_ref(), Ok(&policy));

@@ -12,7 +12,8 @@ pub use pair::pair;
 pub use reply::reply;
 pub use sasl::sasl;
 
-/// Sizes of pieces from one byte of the input: 0 is everything at once, 1 byte by byte, else random-looking.
+/// Sizes of pieces from one byte of the input: 0 is everything at once, 1 byte by byte, else
+/// random-looking.
 fn sizes(seed: u8) -> impl Iterator<Item = usize> {
     let mut state = u32::from(seed) | 0x100;
     std::iter::repeat_with(move || match seed {

@@ -12,7 +12,8 @@ use smtp_proto::wire::command::{Command, Xclient, XclientValue};
 use smtp_proto::wire::reply::ReplyRules;
 use smtp_proto::{Protocol, Step, Want};
 
-/// First byte: rules. Second: fragmentation. Third: the caller. Then one byte for each thing that the server does.
+/// First byte: rules. Second: fragmentation. Third: the caller. Then one byte for each thing that
+/// the server does.
 pub fn pair(data: &[u8]) {
     let [rules, seed, caller, script @ ..] = data else { return };
     let scenario = Scenario {
@@ -28,7 +29,8 @@ pub fn pair(data: &[u8]) {
     };
     let trace = hostile(&scenario, *seed, script);
     assert_eq!(trace, hostile(&scenario, 0, script), "fragments were seen");
-    // What the client sent in clear text is a conversation to any server, and reads the same in pieces.
+    // What the client sent in clear text is a conversation to any server, and reads the same in
+    // pieces.
     assert_eq!(
         super::command::converse(&trace.clear, *seed),
         super::command::converse(&trace.clear, 0)
@@ -44,7 +46,8 @@ struct Scenario {
     protocol: Protocol,
     /// Before each transaction the caller sends a command of its own.
     commands: bool,
-    /// Before the first transaction the caller authenticates with a password, in channels of this kind.
+    /// Before the first transaction the caller authenticates with a password, in channels of this
+    /// kind.
     credentials: Option<Floor>,
 }
 
@@ -104,7 +107,8 @@ const DEEDS: [Deed; 40] = [
     Deed::Say(b"235 2.7.0 ok\r\n"),
     Deed::Say(b"334 \r\n"),
     Deed::Say(b"535 5.7.8 no\r\n"),
-    // SCRAM's challenge to the nonce of no octets but 0, and the signature of a server that does not know the password.
+    // SCRAM's challenge to the nonce of no octets but 0, and the signature of a server that does
+    // not know the password.
     Deed::Say(b"334 cj1BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQXgscz1BQUFBLGk9NDA5Ng==\r\n"),
     Deed::Say(b"334 dj1BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBPQ==\r\n"),
 ];

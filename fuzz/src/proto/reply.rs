@@ -30,7 +30,7 @@ pub fn reply(data: &[u8]) {
     }
 }
 
-/// Code and length of the first reply; RFC 5321, 4.2.1 read line by line.
+/// Code and length of the first reply; RFC 5321, section 4.2.1 read line by line.
 fn naive(wire: &[u8]) -> Result<Option<(u16, usize)>, ()> {
     let mut at = 0;
     let mut first = None;

@@ -1,5 +1,5 @@
-//! AUTH: a client that does not know the password is never authenticated, and a server that does not
-//! know it is never believed, whatever either of them sends.
+//! AUTH: a client that does not know the password is never authenticated, and a server that does
+//! not know it is never believed, whatever either of them sends.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -21,14 +21,14 @@ use smtp_proto::{Step, Want};
 const NAMES: [&str; 7] =
     ["PLAIN", "LOGIN", "EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "XOAUTH2", "OAUTHBEARER"];
 const LINE: usize = 600;
-/// Of RFC 7677, 3.
+/// Of RFC 7677, section 3.
 const SALT: [u8; 16] = [
     0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e, 0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81,
 ];
 
-/// First byte: fragmentation. Second: bit 7 says that the rest is what a client sends after EHLO, as it is. Otherwise its
-/// lines are messages, sent in base64, the first of them of the mechanism that the lower bits name; with bit 6 it comes
-/// with AUTH.
+/// First byte: fragmentation. Second: bit 7 says that the rest is what a client sends after EHLO,
+/// as it is. Otherwise its lines are messages, sent in base64, the first of them of the mechanism
+/// that the lower bits name; with bit 6 it comes with AUTH.
 pub fn sasl(data: &[u8]) {
     let Some((seed, data)) = super::split_seed(data) else { return };
     let Some((&mode, text)) = data.split_first() else { return };

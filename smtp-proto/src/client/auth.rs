@@ -196,7 +196,8 @@ impl Client {
         self.authenticated
     }
 
-    /// 235. A success that the mechanism denies is none; and since the server thinks otherwise, the connection ends.
+    /// 235. A success that the mechanism denies is none; and since the server thinks otherwise, the
+    ///      connection ends.
     pub(super) fn auth_accepted<'i>(
         &mut self,
         mut exchange: Exchange,

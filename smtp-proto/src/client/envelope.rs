@@ -39,7 +39,8 @@ pub struct Envelope {
     /// Sent where the server offers MT-PRIORITY (RFC 6710, section 4.2).
     pub priority: Option<Priority>,
     /// Sent where the server offers DELIVERBY.
-    /// [`ByMode::Return`](crate::wire::params::ByMode::Return) needs it (RFC 2852, 4.1.4.1).
+    /// [`ByMode::Return`](crate::wire::params::ByMode::Return) needs it (RFC 2852, section
+    /// 4.1.4.1).
     pub deliver_by: Option<DeliverBy>,
     /// Needs FUTURERELEASE (RFC 4865, section 4).
     pub hold: Option<Hold>,
@@ -77,10 +78,11 @@ impl Envelope {
         }
     }
 
-    /// What a relay passes on of a MAIL that it has read. The caller adds the recipients. Three things
-    /// are not passed on: SIZE=, since the relay adds its Received field ([`size`](Self::size) is for
-    /// the caller to set); AUTH=, since any client can say it (a caller that trusts the client sets
-    /// [`auth`](Self::auth), RFC 4954, section 5); and unknown parameters.
+    /// What a relay passes on of a MAIL that it has read. The caller adds the recipients. Three
+    /// things are not passed on: SIZE=, since the relay adds its Received field
+    /// ([`size`](Self::size) is for the caller to set); AUTH=, since any client can say it (a
+    /// caller that trusts the client sets [`auth`](Self::auth), RFC 4954, section 5); and unknown
+    /// parameters.
     pub fn relaying(path: ReversePath<'_>, parameters: &MailParameters<'_>) -> Self {
         Self {
             reverse_path: path.to_buf(),

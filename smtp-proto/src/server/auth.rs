@@ -1,4 +1,5 @@
-//! AUTH: one exchange at a time, between the client, a mechanism and the caller (RFC 4954, 4).
+//! AUTH: one exchange at a time, between the client, a mechanism and the caller (RFC 4954, section
+//! 4).
 
 use super::{Question, Server, ServerEvent, State, replies};
 use crate::error::ApiMisuse;
@@ -37,7 +38,7 @@ impl Server {
     /// let tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.3", "TLS_AES_128_GCM_SHA256");
     /// let now = Instant::now();
     /// let mut server = Server::new(Arc::new(config), Channel::Implicit(Arc::new(tls)), now);
-    /// // RFC 4954, 4.1.
+    /// // RFC 4954, section 4.1.
     /// let mut input: &[u8] = b"EHLO client.test.example\r\nAUTH PLAIN dGVzdAB0ZXN0ADEyMzQ=\r\n";
     /// let mut output = Vec::new();
     /// loop {
@@ -63,7 +64,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`ApiMisuse::NoResponseWanted`] if nothing was asked, [`ApiMisuse::WrongAnswer`] if something else was.
+    /// [`ApiMisuse::NoResponseWanted`] if nothing was asked, [`ApiMisuse::WrongAnswer`] if
+    /// something else was.
     pub fn answer(&mut self, answer: Answer) -> Result<(), ApiMisuse> {
         let (State::Asked(Question::Auth), Some(running)) = (self.state, &mut self.exchange) else {
             return Err(ApiMisuse::NoResponseWanted);
@@ -78,15 +80,16 @@ impl Server {
         Ok(())
     }
 
-    /// Who has authenticated on this connection, or whom XCLIENT names in `LOGIN`. Neither EHLO nor RSET forgets it;
-    /// STARTTLS (RFC 3207, 4.2) and XCLIENT do.
+    /// Who has authenticated on this connection, or whom XCLIENT names in `LOGIN`. Neither EHLO nor
+    /// RSET forgets it; STARTTLS (RFC 3207, section 4.2) and XCLIENT do.
     pub const fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
 
-    /// Whether what the last poll has consumed may hold credentials: wipe it when it is dropped. While
-    /// [`phase`](Self::phase) is [`Phase::Auth`](crate::timeouts::Phase::Auth) more may come; with room for
-    /// [`ServerLimits::auth_line`](super::ServerLimits::auth_line) octets the buffer need not grow, which would leave a copy behind.
+    /// Whether what the last poll has consumed may hold credentials: wipe it when it is dropped.
+    /// While [`phase`](Self::phase) is [`Phase::Auth`](crate::timeouts::Phase::Auth) more may come;
+    /// with room for [`ServerLimits::auth_line`](super::ServerLimits::auth_line) octets the buffer
+    /// need not grow, which would leave a copy behind.
     pub const fn has_read_secrets(&self) -> bool {
         self.read_secrets
     }
@@ -104,7 +107,7 @@ impl Server {
             Some(_) if !exchange.takes_initial_response() => {
                 ExchangeStep::Failed(Failure::InitialResponse)
             }
-            // RFC 4954, 4: a response of zero length.
+            // RFC 4954, section 4: a response of zero length.
             Some(initial) if initial.as_str() == "=" => exchange.respond(&Secret::default()),
             Some(initial) => step(&mut *exchange, initial.as_str().as_bytes()),
         };
@@ -165,7 +168,7 @@ impl Server {
         if auth { limits.auth_line.max(limits.command_line) } else { limits.command_line }
     }
 
-    /// RFC 4954, 6: what is about mail wants an identity first.
+    /// RFC 4954, section 6: what is about mail wants an identity first.
     pub(super) fn needs_auth(&self) -> bool {
         self.config.auth_required && self.identity.is_none()
     }
@@ -214,7 +217,8 @@ pub(super) fn is_auth(line: &[u8]) -> bool {
     line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"))
 }
 
-/// 334 with the challenge and nothing else (RFC 4954, 4). It is no text, so no line is broken.
+/// 334 with the challenge and nothing else (RFC 4954, section 4). It is no text, so no line is
+/// broken.
 pub(super) fn write_challenge(challenge: &[u8], output: &mut Vec<u8>) {
     output.extend_from_slice(b"334 ");
     encode_base64(challenge, output);

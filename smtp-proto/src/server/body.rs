@@ -29,7 +29,7 @@ impl Server {
         } else {
             let runs = Runs::of_chunk(&input[..available]);
             let taken = runs.octets();
-            // RFC 3030, 3: only BINARYMIME may hold what is no line.
+            // RFC 3030, section 3: only BINARYMIME may hold what is no line.
             if !self.needs.binary {
                 self.checker.check(&input[..taken]);
             }
@@ -68,7 +68,7 @@ impl Server {
         output: &mut Vec<u8>,
     ) -> ServerEvent<'static> {
         let refusal = self.refusal().or(self.checker.defect_at_end().map(BodyRefusal::Defect));
-        // RFC 2033, 4.2: one reply for each accepted recipient.
+        // RFC 2033, section 4.2: one reply for each accepted recipient.
         self.delivering = self.recipients;
         self.deliveries = if self.config.protocol == Protocol::Lmtp { self.recipients } else { 1 };
         self.reset();
@@ -122,7 +122,7 @@ impl Server {
         ServerEvent::BodyRefused(refusal)
     }
 
-    /// BURL, which stands where a chunk may stand (RFC 4468, 3.2).
+    /// BURL, which stands where a chunk may stand (RFC 4468, section 3.2).
     pub(super) fn on_burl<'i>(
         &mut self,
         uri: Uri<'i>,
@@ -133,11 +133,12 @@ impl Server {
             _ if self.config.announced_burl().is_none() => replies::NOT_OFFERED,
             _ if self.said == Said::Nothing => replies::HELLO_FIRST,
             _ if !self.mail => replies::MAIL_FIRST,
-            // RFC 4468, 6: 554 or 503; nothing is fetched (3.2).
+            // RFC 4468, section 6: 554 or 503; nothing is fetched (3.2).
             _ if self.recipients == 0 => replies::RCPT_FIRST,
             Transfer::Failed => replies::RSET_FIRST,
             Transfer::None | Transfer::Chunks => {
-                // What was fetched cannot be seen here; but no piece may lend its line end to another.
+                // What was fetched cannot be seen here; but no piece may lend its line end to
+                // another.
                 if let Some(defect) = self.checker.defect_at_end() {
                     let event = self.fail_transfer(BodyRefusal::Defect(defect), output);
                     if last {
@@ -154,19 +155,20 @@ impl Server {
         self.refuse(&refusal, output)
     }
 
-    /// BDAT. Whatever is wrong with it, its octets are read before it is answered (RFC 3030, 2).
+    /// BDAT. Whatever is wrong with it, its octets are read before it is answered (RFC 3030,
+    /// section 2).
     pub(super) fn on_bdat(&mut self, chunk: Chunk) -> Option<ServerEvent<'static>> {
         self.chunk = chunk;
         let clear = matches!(self.channel, Channel::Plain);
         let refusal = match self.transfer {
             _ if self.barred.is_some() => Some(replies::BARRED),
-            // RFC 3207, 4: to every command but four, offered or not.
+            // RFC 3207, section 4: to every command but four, offered or not.
             _ if clear && self.config.starttls == StartTls::Required => Some(replies::TLS_FIRST),
             _ if !self.config.chunking => Some(replies::NOT_OFFERED),
             _ if self.said == Said::Nothing => Some(replies::HELLO_FIRST),
             _ if self.needs_auth() => Some(replies::AUTH_FIRST),
             _ if !self.mail => Some(replies::MAIL_FIRST),
-            // RFC 3030, 2: 503 without a valid RCPT.
+            // RFC 3030, section 2: 503 without a valid RCPT.
             _ if self.recipients == 0 => Some(replies::RCPT_FIRST),
             Transfer::Failed => Some(replies::RSET_FIRST),
             Transfer::None | Transfer::Chunks => None,

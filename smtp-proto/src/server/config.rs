@@ -21,7 +21,8 @@ pub struct ServerConfig {
     pub starttls: StartTls,
     /// Which addresses beyond the grammar of RFC 5321 are taken; default [`AddressRules::FIELD`].
     pub addresses: AddressRules,
-    /// Octets of the largest message: announced with SIZE, enforced at MAIL and while the body comes (RFC 1870).
+    /// Octets of the largest message: announced with SIZE, enforced at MAIL and while the body
+    /// comes (RFC 1870).
     pub size_limit: Option<u64>,
     /// Announce PIPELINING (RFC 2920). Pipelined commands are answered in order either way.
     pub pipelining: bool,
@@ -29,50 +30,57 @@ pub struct ServerConfig {
     pub eight_bit_mime: bool,
     /// Announce CHUNKING (RFC 3030), and take BDAT. The events are the same as with DATA.
     pub chunking: bool,
-    /// Announce BINARYMIME (RFC 3030) together with CHUNKING, and take BODY=BINARYMIME: such a message may hold any
-    /// octets.
+    /// Announce BINARYMIME (RFC 3030) together with CHUNKING, and take BODY=BINARYMIME: such a
+    /// message may hold any octets.
     pub binary_mime: bool,
     /// Announce `limits` with LIMITS (RFC 9422).
     pub announce_limits: bool,
-    /// Announce SMTPUTF8 (RFC 6531), and take addresses that are not ASCII where MAIL says so. Goes together with
-    /// `eight_bit_mime` (RFC 6531, 3.1): without that it is not announced.
+    /// Announce SMTPUTF8 (RFC 6531), and take addresses that are not ASCII where MAIL says so. Goes
+    /// together with `eight_bit_mime` (RFC 6531, section 3.1): without that it is not announced.
     pub smtputf8: bool,
     /// Announce DSN (RFC 3461), and take RET, ENVID, NOTIFY and ORCPT.
     pub dsn: bool,
-    /// Announce REQUIRETLS inside TLS (RFC 8689, 2), and take it there.
+    /// Announce REQUIRETLS inside TLS (RFC 8689, section 2), and take it there.
     pub require_tls: bool,
-    /// Announce MT-PRIORITY (RFC 6710) with the name of the priority assignment profile, which may be empty.
+    /// Announce MT-PRIORITY (RFC 6710) with the name of the priority assignment profile, which may
+    /// be empty.
     pub mt_priority: Option<String>,
-    /// Announce DELIVERBY (RFC 2852) with the shortest time in seconds in which mail can be returned; 0 for none.
+    /// Announce DELIVERBY (RFC 2852) with the shortest time in seconds in which mail can be
+    /// returned; 0 for none.
     pub deliver_by: Option<u32>,
     /// Announce FUTURERELEASE (RFC 4865); for submission servers only.
     pub future_release: Option<FutureRelease>,
-    /// Announce AUTH (RFC 4954) with these mechanisms, the best first, and take it, where `auth_in_clear` lets it.
+    /// Announce AUTH (RFC 4954) with these mechanisms, the best first, and take it, where
+    /// `auth_in_clear` lets it.
     pub mechanisms: Vec<Arc<dyn Mechanism>>,
-    /// Announce AUTH outside TLS as well. RFC 4954, 4: not where passwords are sent, unless something else protects
-    /// them.
+    /// Announce AUTH outside TLS as well. RFC 4954, section 4: not where passwords are sent, unless
+    /// something else protects them.
     pub auth_in_clear: bool,
-    /// 530 to whatever is about mail, before the client has authenticated (RFC 4954, 6). For submission servers.
+    /// 530 to whatever is about mail, before the client has authenticated (RFC 4954, section 6).
+    /// For submission servers.
     pub auth_required: bool,
     /// Announce ENHANCEDSTATUSCODES (RFC 2034), and write them.
     pub enhanced_status_codes: bool,
-    /// Announce VRFY (RFC 5321, 3.5.2). The command reaches the caller either way.
+    /// Announce VRFY (RFC 5321, section 3.5.2). The command reaches the caller either way.
     pub vrfy: bool,
-    /// Announce EXPN (RFC 5321, 3.5.2). The command reaches the caller either way.
+    /// Announce EXPN (RFC 5321, section 3.5.2). The command reaches the caller either way.
     pub expn: bool,
-    /// Announce HELP (RFC 5321, 4.1.1.8). The command reaches the caller either way.
+    /// Announce HELP (RFC 5321, section 4.1.1.8). The command reaches the caller either way.
     pub help: bool,
     /// Announce ETRN (RFC 1985), and take it.
     pub etrn: bool,
-    /// Announce XCLIENT with these attributes, and take them; not at all if there is none. Whom it is taken from is for
-    /// the caller to say: it gives anybody any address, so everybody but known proxies should get 550.
+    /// Announce XCLIENT with these attributes, and take them; not at all if there is none. Whom it
+    /// is taken from is for the caller to say: it gives anybody any address, so everybody but known
+    /// proxies should get 550.
     pub xclient: Vec<XclientName>,
-    /// Announce BURL (RFC 4468) with its parameters, such as `imap`, and take it; for submission servers only. Goes
-    /// together with `eight_bit_mime` (RFC 4468, 4), and is not for LMTP.
+    /// Announce BURL (RFC 4468) with its parameters, such as `imap`, and take it; for submission
+    /// servers only. Goes together with `eight_bit_mime` (RFC 4468, section 4), and is not for
+    /// LMTP.
     pub burl: Option<String>,
     /// Further EHLO lines, keyword and parameters. Controls become `?`.
     pub keywords: Vec<String>,
-    /// Keywords of further parameters that are taken with MAIL: they stand in `parameters.all` of the event.
+    /// Keywords of further parameters that are taken with MAIL: they stand in `parameters.all` of
+    /// the event.
     pub mail_parameters: Vec<String>,
     /// Keywords of further parameters that are taken with RCPT.
     pub rcpt_parameters: Vec<String>,
@@ -125,17 +133,18 @@ impl ServerConfig {
 }
 
 impl ServerConfig {
-    /// RFC 6531, 3.1: a server that announces SMTPUTF8 must announce 8BITMIME.
+    /// RFC 6531, section 3.1: a server that announces SMTPUTF8 must announce 8BITMIME.
     pub(super) fn announces_smtputf8(&self) -> bool {
         self.smtputf8 && self.eight_bit_mime
     }
 
-    /// RFC 3030, 3: BINARYMIME needs CHUNKING.
+    /// RFC 3030, section 3: BINARYMIME needs CHUNKING.
     pub(super) fn announces_binary_mime(&self) -> bool {
         self.binary_mime && self.chunking
     }
 
-    /// RFC 4468, 4: a server that announces BURL must announce 8BITMIME; 3.1: it is for submission.
+    /// RFC 4468, section 4: a server that announces BURL must announce 8BITMIME; 3.1: it is for
+    /// submission.
     pub(super) fn announced_burl(&self) -> Option<&str> {
         self.burl.as_deref().filter(|_| self.eight_bit_mime && self.protocol == Protocol::Smtp)
     }
@@ -146,7 +155,7 @@ impl ServerConfig {
         Offer::new(channel, if clear && !self.auth_in_clear { &[] } else { &self.mechanisms })
     }
 
-    /// RFC 6152, 3 and RFC 3030, 3: BODY is the parameter of both.
+    /// RFC 6152, section 3 and RFC 3030, section 3: BODY is the parameter of both.
     pub(super) fn takes(&self, body: BodyType) -> bool {
         match body {
             BodyType::SevenBit | BodyType::EightBitMime => self.eight_bit_mime,
@@ -154,7 +163,7 @@ impl ServerConfig {
         }
     }
 
-    /// RFC 9422, 4: numbers of at most six digits.
+    /// RFC 9422, section 4: numbers of at most six digits.
     pub(super) fn limits_line(&self) -> String {
         let ServerLimits { recipients, transactions, recipient_domains, .. } = self.limits;
         let limits = [
@@ -179,17 +188,18 @@ pub enum StartTls {
     No,
     /// Offered.
     Offered,
-    /// 530 to everything but NOOP, EHLO, STARTTLS and QUIT before it. RFC 3207, 4: a server that is publicly
-    /// referenced must not do this.
+    /// 530 to everything but NOOP, EHLO, STARTTLS and QUIT before it. RFC 3207, section 4: a server
+    /// that is publicly referenced must not do this.
     Required,
 }
 
-/// How long a message can be held (RFC 4865, 3).
+/// How long a message can be held (RFC 4865, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FutureRelease {
     /// Seconds, at most 999 999 999.
     pub longest: u32,
-    /// The last point in time. It is announced; to hold HOLDUNTIL against it takes a clock, which the handler has.
+    /// The last point in time. It is announced; to hold HOLDUNTIL against it takes a clock, which
+    /// the handler has.
     pub last: DateTime,
 }
 
@@ -198,34 +208,38 @@ const MAX_LIMIT: usize = crate::wire::capabilities::Limits::MAX as usize;
 /// ServerLimits on what a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Octets of a command line with its CRLF. RFC 5321, 4.5.3.1.4: at least 512, more with extensions; 2048 is what
-    /// Postfix takes.
+    /// Octets of a command line with its CRLF. RFC 5321, section 4.5.3.1.4: at least 512, more with
+    /// extensions; 2048 is what Postfix takes.
     pub command_line: usize,
-    /// Octets of a line of AUTH, its command included, with its CRLF. RFC 4954, 4: 12288 is enough for all mechanisms. A
-    /// client must not send a longer command than elsewhere, but tokens make many do so.
+    /// Octets of a line of AUTH, its command included, with its CRLF. RFC 4954, section 4: 12288 is
+    /// enough for all mechanisms. A client must not send a longer command than elsewhere, but
+    /// tokens make many do so.
     pub auth_line: usize,
-    /// Attempts to authenticate that may fail by the client's fault; one more ends the connection with 421. RFC 4954, 9:
-    /// at least 3.
+    /// Attempts to authenticate that may fail by the client's fault; one more ends the connection
+    /// with 421. RFC 4954, section 9: at least 3.
     pub failed_attempts: usize,
-    /// Recipients of a transaction. RFC 5321, 4.5.3.1.8: at least 100.
+    /// Recipients of a transaction. RFC 5321, section 4.5.3.1.8: at least 100.
     pub recipients: usize,
-    /// Different domains among the recipients of a transaction; none for no limit (RFC 9422, 4.3).
+    /// Different domains among the recipients of a transaction; none for no limit (RFC 9422,
+    /// section 4.3).
     pub recipient_domains: Option<usize>,
-    /// Transactions on a connection; none for no limit (RFC 9422, 4.1).
+    /// Transactions on a connection; none for no limit (RFC 9422, section 4.1).
     pub transactions: Option<usize>,
-    /// Commands that were refused for syntax or order; one more ends the connection with 421. RFC 5321, 4.3.2 leaves
-    /// the number open; 20 is what Postfix takes.
+    /// Commands that were refused for syntax or order; one more ends the connection with 421. RFC
+    /// 5321, section 4.3.2 leaves the number open; 20 is what Postfix takes.
     pub errors: usize,
-    /// Commands with unknown verbs; one more ends the connection with 421. They count as errors as well. Browsers and
-    /// worms send nothing else; a client that probes for extensions sends a few.
+    /// Commands with unknown verbs; one more ends the connection with 421. They count as errors as
+    /// well. Browsers and worms send nothing else; a client that probes for extensions sends a few.
     pub unknown_commands: usize,
-    /// Commands between two messages that bring none forward: NOOP, RSET, EHLO, VRFY, EXPN, HELP, ETRN, XCLIENT and
-    /// those of [`ServerConfig::verbs`]. One more ends the connection with 421. 100 is what Postfix takes.
+    /// Commands between two messages that bring none forward: NOOP, RSET, EHLO, VRFY, EXPN, HELP,
+    /// ETRN, XCLIENT and those of [`ServerConfig::verbs`]. One more ends the connection with 421.
+    /// 100 is what Postfix takes.
     pub idle_commands: usize,
     /// Octets a second that a message must come with on average, behind a first grace of
-    /// [`Timeouts::body`](crate::timeouts::Timeouts::body); 0 for no limit. Time that the caller takes does not count.
-    /// RFC 5321, 4.5.3.2 bounds the silence between two pieces only, so that one octet every three minutes would hold a
-    /// connection for years. 100 is a fifth of what Postfix wants under stress.
+    /// [`Timeouts::body`](crate::timeouts::Timeouts::body); 0 for no limit. Time that the caller
+    /// takes does not count. RFC 5321, section 4.5.3.2 bounds the silence between two pieces only,
+    /// so that one octet every three minutes would hold a connection for years. 100 is a fifth of
+    /// what Postfix wants under stress.
     pub body_rate: u32,
 }
 

@@ -9,11 +9,11 @@ use crate::wire::path::{ForwardPath, ReversePath};
 /// What happened, or what is wanted.
 #[derive(Clone, Debug)]
 pub enum ServerEvent<'i> {
-    /// Answer with the greeting: 220, or 554 (then everything but QUIT gets 503), or 421. The server's name is put
-    /// before the text.
+    /// Answer with the greeting: 220, or 554 (then everything but QUIT gets 503), or 421. The
+    /// server's name is put before the text.
     Connected,
-    /// EHLO, HELO or LHLO; answer with 250. It also ends an open transaction. The server's name is put before the text, and
-    /// the extensions follow it.
+    /// EHLO, HELO or LHLO; answer with 250. It also ends an open transaction. The server's name is
+    /// put before the text, and the extensions follow it.
     Hello {
         /// What the client calls itself.
         name: &'i str,
@@ -36,11 +36,13 @@ pub enum ServerEvent<'i> {
         /// Its parameters.
         parameters: RcptParameters<'i>,
     },
-    /// DATA in a transaction with recipients, or its first BDAT; answer with 354, which in the latter case is not said.
+    /// DATA in a transaction with recipients, or its first BDAT; answer with 354, which in the
+    /// latter case is not said.
     Data,
-    /// BURL (RFC 4468): a piece of the message is where the URI says. Fetch it, put it behind what has come, and answer
-    /// with 250, which is not said for the last piece: that of [`EndOfBody`](Self::EndOfBody), which follows, is. Else
-    /// with one of the codes of RFC 4468, 6, such as 554 5.6.6; that ends the message, with no further event.
+    /// BURL (RFC 4468): a piece of the message is where the URI says. Fetch it, put it behind what
+    /// has come, and answer with 250, which is not said for the last piece: that of
+    /// [`EndOfBody`](Self::EndOfBody), which follows, is. Else with one of the codes of RFC 4468,
+    /// section 6, such as 554 5.6.6; that ends the message, with no further event.
     Fetch {
         /// Where the piece is.
         uri: Uri<'i>,
@@ -49,27 +51,31 @@ pub enum ServerEvent<'i> {
         /// It is the last piece.
         last: bool,
     },
-    /// XCLIENT: a proxy says for whom it speaks. Answer with 220 if it may: everything starts again with EHLO, and the
-    /// response is the greeting, before the text of which the server's name is put. Else with 550, 421, or 501.
+    /// XCLIENT: a proxy says for whom it speaks. Answer with 220 if it may: everything starts again
+    /// with EHLO, and the response is the greeting, before the text of which the server's name is
+    /// put. Else with 550, 421, or 501.
     Xclient(Xclient<'i>),
-    /// The message is complete. 2yz takes the responsibility for it (RFC 5321, 4.2.5). In LMTP each recipient may have
-    /// its own answer: [`Server::respond_each`](super::Server::respond_each).
+    /// The message is complete. 2yz takes the responsibility for it (RFC 5321, section 4.2.5). In
+    /// LMTP each recipient may have its own answer:
+    /// [`Server::respond_each`](super::Server::respond_each).
     EndOfBody,
     /// VRFY, EXPN, HELP or ETRN, or one of [`ServerConfig::verbs`](super::ServerConfig::verbs).
     Other(Command<'i>),
 
-    /// AUTH: a question of the mechanism. Answer with [`Server::answer`](super::Server::answer), or with a response of
-    /// 4yz or 5yz. Other connections go on meanwhile, this one does not.
+    /// AUTH: a question of the mechanism. Answer with [`Server::answer`](super::Server::answer), or
+    /// with a response of 4yz or 5yz. Other connections go on meanwhile, this one does not.
     Authenticate(Question),
 
     // From here on there is nothing to answer.
-    /// The client has authenticated: from now on [`Server::identity`](super::Server::identity) says as whom.
+    /// The client has authenticated: from now on [`Server::identity`](super::Server::identity) says
+    /// as whom.
     Authenticated(Identity),
     /// An attempt to authenticate has failed.
     AuthenticationFailed(Failure),
     /// Bytes of the message, dot-stuffing removed.
     Body(Runs<'i>),
-    /// The message, or a chunk of it, was read to its end and refused: forget what came of it. The transaction is over.
+    /// The message, or a chunk of it, was read to its end and refused: forget what came of it. The
+    /// transaction is over.
     BodyRefused(BodyRefusal),
     /// RSET: forget the transaction.
     Reset,
@@ -92,8 +98,9 @@ pub enum BodyRefusal {
 /// How a client spoke before it was its turn. Programs that send spam often do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EarlyTalk {
-    /// Before the greeting (RFC 5321, 3.1).
+    /// Before the greeting (RFC 5321, section 3.1).
     BeforeGreeting,
-    /// Several commands at once without PIPELINING, or before EHLO was answered (RFC 2920, 3.1).
+    /// Several commands at once without PIPELINING, or before EHLO was answered (RFC 2920, section
+    /// 3.1).
     Unannounced,
 }

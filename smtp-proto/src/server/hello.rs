@@ -8,10 +8,10 @@ use crate::channel::Channel;
 use crate::wire::reply::{Response, first_line};
 
 impl Server {
-    /// RFC 5321, 4.2 and 4.1.1.1: greeting and EHLO reply begin with the server's name.
+    /// RFC 5321, sections 4.2 and 4.1.1.1: greeting and EHLO reply begin with the server's name.
     pub(super) fn named(&self, response: &Response, protocol: &str) -> String {
         let mut text = self.config.name.to_string();
-        // RFC 5321, 4.2 and 4.1.1.1: no space where nothing stands behind it.
+        // RFC 5321, sections 4.2 and 4.1.1.1: no space where nothing stands behind it.
         for word in [protocol, response.text()].into_iter().filter(|word| !word.is_empty()) {
             text.push(' ');
             text.push_str(word);
@@ -33,7 +33,7 @@ impl Server {
         if let Some(limit) = config.size_limit {
             lines.push(format_args!("SIZE {limit}"));
         }
-        // RFC 3207, 4.2: not offered again inside TLS.
+        // RFC 3207, section 4.2: not offered again inside TLS.
         lines.push_if(clear && config.starttls != StartTls::No, "STARTTLS");
         lines.push_if(config.eight_bit_mime, "8BITMIME");
         lines.push_if(config.chunking, "CHUNKING");
@@ -44,12 +44,12 @@ impl Server {
         lines.push_if(config.enhanced_status_codes, "ENHANCEDSTATUSCODES");
         lines.push_if(config.announces_smtputf8(), "SMTPUTF8");
         lines.push_if(config.dsn, "DSN");
-        // RFC 4954, 3; outside TLS only where the configuration says so.
+        // RFC 4954, section 3; outside TLS only where the configuration says so.
         lines.push_words(
             "AUTH",
             config.offer(&self.channel).mechanisms().map(|mechanism| mechanism.name()),
         );
-        // RFC 8689, 2: never in clear text.
+        // RFC 8689, section 2: never in clear text.
         lines.push_if(config.require_tls && !clear, "REQUIRETLS");
         if let Some(profile) = &config.mt_priority {
             let space = if profile.is_empty() { "" } else { " " };
@@ -84,7 +84,8 @@ struct Lines {
 }
 
 impl Lines {
-    /// Every line but the first is a keyword to the client (RFC 5321, 4.1.1.1), so the greeting has only one.
+    /// Every line but the first is a keyword to the client (RFC 5321, section 4.1.1.1), so the
+    /// greeting has only one.
     fn new(mut greeting: String) -> Self {
         greeting.truncate(first_line(&greeting).len());
         greeting.reserve(512);
@@ -107,7 +108,8 @@ impl Lines {
         }
     }
 
-    /// A line with what the configuration says: it has no white space at its end, and controls become `?`.
+    /// A line with what the configuration says: it has no white space at its end, and controls
+    /// become `?`.
     fn push(&mut self, line: fmt::Arguments<'_>) {
         self.text.push('\n');
         let start = self.text.len();

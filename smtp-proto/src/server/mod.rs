@@ -9,10 +9,10 @@
 //!        QUIT, 421, errors ──> Closed
 //! ```
 //!
-//! Events in the first half of [`ServerEvent`] want [`Server::respond`]; the reply code decides the transition.
-//! [`ServerEvent::Authenticate`] wants [`Server::answer`]; what that leads to the mechanism decides. Until then
-//! nothing more is parsed, so a slow answer holds back only its own connection. What a command leads
-//! to is in `transition.rs`.
+//! Events in the first half of [`ServerEvent`] want [`Server::respond`]; the reply code decides the
+//! transition. [`ServerEvent::Authenticate`] wants [`Server::answer`]; what that leads to the
+//! mechanism decides. Until then nothing more is parsed, so a slow answer holds back only its own
+//! connection. What a command leads to is in `transition.rs`.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
@@ -91,7 +91,8 @@ pub struct Server {
     needs: Needs,
     /// RCPTs accepted in this transaction.
     recipients: usize,
-    /// Their domains, then that of the RCPT that is being answered; kept only where their number is limited.
+    /// Their domains, then that of the RCPT that is being answered; kept only where their number is
+    /// limited.
     domains: Vec<String>,
     new_domain: bool,
     /// Transactions that have begun on this connection.
@@ -135,8 +136,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A fresh connection. `channel` is [`Channel::Plain`], or [`Channel::Implicit`] when the driver has run the
-    /// handshake already (RFC 8314).
+    /// A fresh connection. `channel` is [`Channel::Plain`], or [`Channel::Implicit`] when the
+    /// driver has run the handshake already (RFC 8314).
     pub fn new(config: Arc<ServerConfig>, channel: Channel, now: Instant) -> Self {
         Self {
             config,
@@ -176,7 +177,8 @@ impl Server {
         }
     }
 
-    /// Advances the conversation: `input` is everything read and not yet consumed, `output` receives what must be sent.
+    /// Advances the conversation: `input` is everything read and not yet consumed, `output`
+    /// receives what must be sent.
     ///
     /// Errors are sticky. After one, send the output and close the connection.
     pub fn poll<'i>(
@@ -191,7 +193,7 @@ impl Server {
             let away = self.pace.resume(now);
             self.since = self.since.map(|since| since + away);
         }
-        // RFC 5321, 3.1: the client waits for the greeting.
+        // RFC 5321, section 3.1: the client waits for the greeting.
         if (self.state == State::Fresh || std::mem::take(&mut self.greeting)) && !input.is_empty() {
             self.early_talk = Some(EarlyTalk::BeforeGreeting);
         }
@@ -304,7 +306,8 @@ impl Server {
         Err(self.fail(Error::Timeout(phase)))
     }
 
-    /// RFC 2920, 3.1: commands may be grouped once the EHLO reply has announced it. A chunk always follows its command.
+    /// RFC 2920, section 3.1: commands may be grouped once the EHLO reply has announced it. A chunk
+    /// always follows its command.
     fn note_pipelining(&mut self, line: &[u8], more: bool) {
         let announced = self.config.pipelining && self.said == Said::Ehlo;
         if more
@@ -342,8 +345,8 @@ impl Server {
         self.pace.forget_body();
     }
 
-    /// When [`poll`](Self::poll) must be called again at the latest. None while the caller owes a response, and once
-    /// the conversation is over.
+    /// When [`poll`](Self::poll) must be called again at the latest. None while the caller owes a
+    /// response, and once the conversation is over.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Asked(_) | State::Over(_) => None,
@@ -374,8 +377,9 @@ impl Server {
         Ok(())
     }
 
-    /// As [`respond`](Self::respond) to [`ServerEvent::EndOfBody`] in LMTP, with a word for each recipient that was accepted,
-    /// in the order of their RCPTs (RFC 2033, 4.2). A single response by `respond` is said for all of them.
+    /// As [`respond`](Self::respond) to [`ServerEvent::EndOfBody`] in LMTP, with a word for each
+    /// recipient that was accepted, in the order of their RCPTs (RFC 2033, section 4.2). A single
+    /// response by `respond` is said for all of them.
     pub fn respond_each(
         &mut self,
         responses: &[Response],
@@ -400,8 +404,8 @@ impl Server {
         Ok(())
     }
 
-    /// Ends the conversation with a last word, whatever it is doing: a shutdown, or a handler that has failed. Nothing
-    /// is said while a handshake is under way or after the end.
+    /// Ends the conversation with a last word, whatever it is doing: a shutdown, or a handler that
+    /// has failed. Nothing is said while a handshake is under way or after the end.
     pub fn close(&mut self, response: &Response, output: &mut Vec<u8>) {
         match self.state {
             State::Over(_) | State::Closing => {}
@@ -414,14 +418,14 @@ impl Server {
         }
     }
 
-    /// From now on everything but QUIT gets this response: for a client whose certificate is not acceptable
-    /// (RFC 3207, 4.1 and 4.2).
+    /// From now on everything but QUIT gets this response: for a client whose certificate is not
+    /// acceptable (RFC 3207, sections 4.1 and 4.2).
     pub fn bar(&mut self, response: Response) {
         self.barred = Some(response);
     }
 
-    /// The handshake succeeded. Everything known from before is forgotten: this value is replaced by a fresh one
-    /// (RFC 3207, 4.2).
+    /// The handshake succeeded. Everything known from before is forgotten: this value is replaced
+    /// by a fresh one (RFC 3207, section 4.2).
     pub fn tls_established(&mut self, tls: Arc<TlsInfo>, now: Instant) -> Result<(), ApiMisuse> {
         if self.state != State::Handshake {
             return Err(ApiMisuse::NoHandshake);
@@ -432,8 +436,9 @@ impl Server {
         Ok(())
     }
 
-    /// The peer has closed its sending side, and everything it sent has been polled and answered: real clients close
-    /// that side before they read the last replies. An error if a message was cut off.
+    /// The peer has closed its sending side, and everything it sent has been polled and answered:
+    /// real clients close that side before they read the last replies. An error if a message was
+    /// cut off.
     pub fn handle_eof(&mut self) -> Result<(), Error> {
         match self.state {
             State::Over(Error::Closed) => Ok(()),
@@ -449,16 +454,19 @@ impl Server {
         }
     }
 
-    /// Whether the client spoke before it was its turn, the first time that it did. What it said is answered all the
-    /// same; what to make of it is the caller's affair, most often a reason to refuse.
+    /// Whether the client spoke before it was its turn, the first time that it did. What it said is
+    /// answered all the same; what to make of it is the caller's affair, most often a reason to
+    /// refuse.
     ///
-    /// To see it, show [`poll`](Self::poll) what has come before the greeting is sent: wait a moment with the answer to
-    /// [`ServerEvent::Connected`], then read what is there without waiting.
+    /// To see it, show [`poll`](Self::poll) what has come before the greeting is sent: wait a
+    /// moment with the answer to [`ServerEvent::Connected`], then read what is there without
+    /// waiting.
     pub const fn early_talk(&self) -> Option<EarlyTalk> {
         self.early_talk
     }
 
-    /// Recipients of the present transaction that were accepted; at [`ServerEvent::EndOfBody`], of the one that ends.
+    /// Recipients of the present transaction that were accepted; at [`ServerEvent::EndOfBody`], of
+    /// the one that ends.
     pub const fn recipients(&self) -> usize {
         match self.state {
             State::Asked(Question::EndOfBody) => self.delivering,

@@ -8,7 +8,8 @@ use crate::timeouts::Phase;
 use crate::timeouts::later;
 use crate::wire::reply::Response;
 
-/// The clocks of a connection. Those that run across many commands stand still while the caller has an event.
+/// The clocks of a connection. Those that run across many commands stand still while the caller has
+/// an event.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// When the client has last brought a message forward.
@@ -56,8 +57,8 @@ impl Pace {
         self.body = None;
     }
 
-    /// When the patience ends with a phase that has lasted since then, and what is said about it. `refused`: what comes is
-    /// read only to find its end.
+    /// When the patience ends with a phase that has lasted since then, and what is said about it.
+    /// `refused`: what comes is read only to find its end.
     pub(super) fn deadline(
         &self,
         phase: Phase,
@@ -76,7 +77,8 @@ impl Pace {
             Phase::Idle => (silent, replies::IDLE),
             _ => return (silent, replies::IDLE),
         };
-        // A body that is under way is progress enough, also between two chunks; but a chunk of 16 EiB that nobody wants is not.
+        // A body that is under way is progress enough, also between two chunks; but a chunk of 16
+        // EiB that nobody wants is not.
         let brings_none = self.body.is_none() || refused;
         let idle =
             brings_none.then(|| (later(self.progress, timeouts.progress), replies::NO_PROGRESS));

@@ -72,7 +72,7 @@ pub(super) enum Transfer {
     None,
     /// In chunks, the first of which has come.
     Chunks,
-    /// A chunk was refused: RFC 3030, 2 wants RSET before anything else.
+    /// A chunk was refused: RFC 3030, section 2 wants RSET before anything else.
     Failed,
 }
 

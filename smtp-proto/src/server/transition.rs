@@ -27,7 +27,7 @@ impl Server {
                 None
             }
             Ok(command) => self.on_command(command, output),
-            // RFC 3207, 4: a MAIL or RCPT with a flaw is a MAIL or RCPT all the same.
+            // RFC 3207, section 4: a MAIL or RCPT with a flaw is a MAIL or RCPT all the same.
             Err(
                 CommandError::Sender(_) | CommandError::Recipient(_) | CommandError::Parameter(_),
             ) if self.needs_tls() => self.refuse(&replies::TLS_FIRST, output),
@@ -74,7 +74,8 @@ impl Server {
         let clear = matches!(self.channel, Channel::Plain);
         match command {
             Command::Quit | Command::Bdat { .. } => None,
-            // RFC 2033, 4.1: LHLO, and a server of the one protocol refuses the hello of the other.
+            // RFC 2033, section 4.1: LHLO, and a server of the one protocol refuses the hello of
+            // the other.
             Command::Ehlo(_) | Command::Helo(_) if lmtp => {
                 self.refuse(&replies::UNKNOWN_COMMAND, output)
             }
@@ -98,7 +99,7 @@ impl Server {
                 self.state = State::Closing;
                 None
             }
-            // RFC 3207, 4: everything but the commands above.
+            // RFC 3207, section 4: everything but the commands above.
             _ if self.needs_tls() => self.refuse(&replies::TLS_FIRST, output),
 
             Command::Auth { .. } if self.config.mechanisms.is_empty() => {
@@ -107,7 +108,7 @@ impl Server {
             Command::Auth { .. } if self.said != Said::Ehlo => {
                 self.refuse(&replies::HELLO_FIRST, output)
             }
-            // RFC 4954, 4: once, and not in a transaction.
+            // RFC 4954, section 4: once, and not in a transaction.
             Command::Auth { .. } if self.identity.is_some() => {
                 self.refuse(&replies::AUTHENTICATED_ALREADY, output)
             }
@@ -152,8 +153,8 @@ impl Server {
                 None => {
                     let binary = parameters.body == Some(BodyType::BinaryMime);
                     let needs = Needs { utf8: parameters.smtputf8, binary };
-                    // RFC 4954, 5: "if the client is not authenticated, then the server MUST behave as if the AUTH=<>
-                    // parameter was supplied".
+                    // RFC 4954, section 5: "if the client is not authenticated, then the server
+                    // MUST behave as if the AUTH=<> parameter was supplied".
                     if self.identity.is_none() {
                         parameters.auth = parameters.auth.map(|_| Xtext::NOBODY);
                     }
@@ -184,7 +185,7 @@ impl Server {
             }
             Command::Data if self.recipients == 0 => self.refuse(&replies::NO_RECIPIENTS, output),
             Command::Data => Some(self.ask(Question::Data, ServerEvent::Data)),
-            // RFC 6531, 3.7.4.2.
+            // RFC 6531, section 3.7.4.2.
             Command::Vrfy { smtputf8: true, .. } | Command::Expn { smtputf8: true, .. }
                 if !self.config.announces_smtputf8() =>
             {
@@ -205,7 +206,7 @@ impl Server {
             Command::Etrn(_) if self.said == Said::Nothing => {
                 self.refuse(&replies::HELLO_FIRST, output)
             }
-            // RFC 1985, 5: illegal between MAIL and the end of the message.
+            // RFC 1985, section 5: illegal between MAIL and the end of the message.
             Command::Etrn(_) if self.mail => self.refuse(&replies::TRANSACTION_OPEN, output),
             Command::Etrn(queue) if !queue.is_ascii() && !self.config.announces_smtputf8() => {
                 self.refuse(&replies::NON_ASCII_ADDRESS, output)
@@ -266,11 +267,11 @@ impl Server {
     ) -> Option<(Response, bool)> {
         let config = &*self.config;
         let clear = matches!(self.channel, Channel::Plain);
-        // RFC 8689, 2: offered and taken inside TLS only. RFC 8689, 5: 5.7.30.
+        // RFC 8689, section 2: offered and taken inside TLS only. RFC 8689, section 5: 5.7.30.
         if parameters.require_tls && (clear || !config.require_tls) {
             return Some((replies::NO_REQUIRETLS, true));
         }
-        // RFC 5321, 4.1.1.11: parameters of what was not announced are not known.
+        // RFC 5321, section 4.1.1.11: parameters of what was not announced are not known.
         let strange = parameters.unknown().any(|keyword| !is_listed(&config.mail_parameters, keyword))
             || parameters.size.is_some() && config.size_limit.is_none()
             || parameters.body.is_some_and(|body| !config.takes(body))
@@ -279,7 +280,7 @@ impl Server {
             || parameters.priority.is_some() && config.mt_priority.is_none()
             || parameters.deliver_by.is_some() && config.deliver_by.is_none()
             || parameters.hold.is_some() && config.future_release.is_none()
-            // RFC 4954, 5: it goes with AUTH.
+            // RFC 4954, section 5: it goes with AUTH.
             || parameters.auth.is_some() && config.offer(&self.channel).mechanisms().next().is_none();
         if strange {
             return Some((replies::UNKNOWN_PARAMETER, true));
@@ -293,7 +294,7 @@ impl Server {
         if parameters.size.zip(config.size_limit).is_some_and(|(size, limit)| size > limit) {
             return Some((replies::TOO_LARGE, false));
         }
-        // RFC 2852, 2: a minimum holds for the mode R.
+        // RFC 2852, section 2: a minimum holds for the mode R.
         if parameters.deliver_by.is_some_and(|by| {
             by.mode() == ByMode::Return
                 && config.deliver_by.is_some_and(|minimum| i64::from(by.seconds()) < minimum.into())
@@ -301,7 +302,7 @@ impl Server {
             return Some((replies::TOO_SOON, false));
         }
         match (parameters.hold, config.future_release) {
-            // RFC 4865, 4.
+            // RFC 4865, section 4.
             (Some(Hold::For(seconds)), Some(limits)) if seconds > limits.longest => {
                 Some((replies::TOO_LATE, false))
             }
@@ -320,14 +321,14 @@ impl Server {
         if strange {
             return Some(replies::UNKNOWN_PARAMETER);
         }
-        // RFC 6531, 3.5; RFC 6533, 3 for ORCPT.
+        // RFC 6531, section 3.5; RFC 6533, section 3 for ORCPT.
         let ascii = path.as_str().is_ascii()
             && parameters.orcpt.is_none_or(|orcpt| orcpt.as_str().is_ascii());
         (!ascii && !self.needs.utf8).then_some(replies::NON_ASCII_ADDRESS)
     }
 
-    /// Whether the domain of a recipient is one too many (RFC 9422, 4.3). If not it is remembered, at the end of the
-    /// list, until the recipient is refused.
+    /// Whether the domain of a recipient is one too many (RFC 9422, section 4.3). If not it is
+    /// remembered, at the end of the list, until the recipient is refused.
     fn exceeds_domains(&mut self, path: ForwardPath<'_>) -> bool {
         let Some(limit) = self.config.limits.recipient_domains else { return false };
         let Some(domain) = path.mailbox().map(|mailbox| mailbox.domain().as_str()) else {
@@ -354,8 +355,8 @@ impl Server {
         None
     }
 
-    /// Refuses a command, and the client itself when that was one too many. Who is barred is told so, whatever is
-    /// wrong with the command (RFC 5321, 3.1).
+    /// Refuses a command, and the client itself when that was one too many. Who is barred is told
+    /// so, whatever is wrong with the command (RFC 5321, section 3.1).
     pub(super) fn refuse(
         &mut self,
         response: &Response,
@@ -384,18 +385,20 @@ impl Server {
                 self.greeting = true;
                 self.greet(response, output);
                 if !positive {
-                    // RFC 5321, 3.1: after 554 the server waits for QUIT and answers everything else with 503.
+                    // RFC 5321, section 3.1: after 554 the server waits for QUIT and answers
+                    // everything else with 503.
                     self.barred = Some(replies::BARRED);
                 }
             }
             Question::Xclient if positive => {
                 self.reset();
                 self.said = Said::Nothing;
-                // As whom the client has authenticated, the proxy says; what it has said for itself is no more.
+                // As whom the client has authenticated, the proxy says; what it has said for itself
+                // is no more.
                 self.identity = self.login.take();
                 self.greet(response, output);
             }
-            // RFC 2034, 4: no enhanced codes in the replies to EHLO and HELO.
+            // RFC 2034, section 4: no enhanced codes in the replies to EHLO and HELO.
             Question::Hello { extended } if positive => {
                 self.reset();
                 self.said = if extended { Said::Ehlo } else { Said::Helo };
@@ -430,7 +433,8 @@ impl Server {
             }
             Question::Chunk if response.code() == 354 => self.state = State::Chunk,
             Question::Chunk if response.code() == 421 => self.say(response, output),
-            // RFC 3030, 2: the answer comes behind the chunk. Without the last one there must be a RSET.
+            // RFC 3030, section 2: the answer comes behind the chunk. Without the last one there
+            // must be a RSET.
             Question::Chunk => {
                 self.transfer = Transfer::Failed;
                 if self.chunk.last {
@@ -447,7 +451,7 @@ impl Server {
                 self.transfer = Transfer::Chunks;
                 self.say(response, output);
             }
-            // RFC 4468, 3.2: the entire transaction fails.
+            // RFC 4468, section 3.2: the entire transaction fails.
             Question::Fetch { last } => {
                 self.transfer = Transfer::Failed;
                 self.pace.forget_body();
@@ -465,7 +469,7 @@ impl Server {
             // What the mechanism makes of it comes at the next poll.
             Question::Auth => return self.on_failed_question(response),
         }
-        // RFC 5321, 3.8.
+        // RFC 5321, section 3.8.
         if response.code() == 421 {
             self.state = State::Closing;
         }
@@ -501,7 +505,7 @@ impl Server {
             self.state = State::Closing;
         } else {
             self.say(&response, output);
-            // RFC 5321, 3.8.
+            // RFC 5321, section 3.8.
             if response.code() == 421 {
                 self.state = State::Closing;
             }
@@ -525,8 +529,8 @@ impl Question {
     }
 }
 
-/// Whom a proxy says to have authenticated. Names end up in logs and header fields, and SASLprep has none with controls
-/// (RFC 4013, 2.3).
+/// Whom a proxy says to have authenticated. Names end up in logs and header fields, and SASLprep
+/// has none with controls (RFC 4013, section 2.3).
 fn login(value: XclientValue<Xtext<'_>>) -> Option<Identity> {
     let XclientValue::Value(name) = value else { return None };
     let user = String::from_utf8(name.decode())

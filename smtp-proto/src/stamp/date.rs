@@ -1,4 +1,4 @@
-//! `date-time` of RFC 5322, 3.3, without a clock and without a calendar library.
+//! `date-time` of RFC 5322, section 3.3, without a clock and without a calendar library.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,8 +13,8 @@ const MAX_OFFSET: i16 = 99 * 60 + 59;
 
 /// A moment and the zone that it is written in.
 ///
-/// Two values are equal if both agree; compare [`unix_seconds`](Self::unix_seconds) to ask whether they are the same
-/// moment.
+/// Two values are equal if both agree; compare [`unix_seconds`](Self::unix_seconds) to ask whether
+/// they are the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Date {
     seconds: i64,
@@ -22,10 +22,11 @@ pub struct Date {
 }
 
 impl Date {
-    /// Seconds since 1970-01-01 00:00:00 UTC, and the local offset from UTC in minutes, positive to the east.
+    /// Seconds since 1970-01-01 00:00:00 UTC, and the local offset from UTC in minutes, positive to
+    /// the east.
     ///
-    /// `None` unless the local year is 1900 to 9999 (RFC 5322, 3.3: four digits, from 1900) and the offset is within
-    /// 99 hours and 59 minutes.
+    /// `None` unless the local year is 1900 to 9999 (RFC 5322, section 3.3: four digits, from 1900)
+    /// and the offset is within 99 hours and 59 minutes.
     pub const fn new(unix_seconds: i64, offset_minutes: i16) -> Option<Self> {
         /// 1900-01-01 00:00:00 and 9999-12-31 23:59:59.
         const FIRST: i64 = days_before(1900, 1) * DAY;
@@ -58,7 +59,7 @@ impl Date {
     }
 }
 
-/// The form that RFC 5321, 4.4 asks for: four-digit year, explicit offset.
+/// The form that RFC 5321, section 4.4 asks for: four-digit year, explicit offset.
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let local = self.seconds + i64::from(self.offset) * 60;
@@ -80,7 +81,8 @@ impl fmt::Display for Date {
     }
 }
 
-/// Days from 1970-01-01 to the first of a month of the Gregorian calendar; month 13 is the next January.
+/// Days from 1970-01-01 to the first of a month of the Gregorian calendar; month 13 is the next
+/// January.
 const fn days_before(year: i64, month: i64) -> i64 {
     // Years that begin in March put the leap day last; 153 days in every five months from March on.
     let months = year * 12 + month - 3;

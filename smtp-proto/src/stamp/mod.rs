@@ -11,23 +11,26 @@ pub use transmission::{Hello, Transmission};
 use std::io::Write as _;
 use std::net::IpAddr;
 
-/// The comment after `by` that names this library as the writer. It marks TLS whenever TLS was used.
+/// The comment after `by` that names this library as the writer. It marks TLS whenever TLS was
+/// used.
 pub const PRODUCT: &str = "smtp-proto";
 
-/// RFC 5322, section 2.1.1: a line should have no more characters than this. A longer line is written
-/// only for a single word that is longer.
+/// RFC 5322, section 2.1.1: a line should have no more characters than this. A longer line is
+/// written only for a single word that is longer.
 const LINE: usize = 78;
-/// RFC 5321, section 4.5.3.1.2: octets of a domain; here of each name. Keeps each line below the 998 of
-/// RFC 5322, section 2.1.1.
+/// RFC 5321, section 4.5.3.1.2: octets of a domain; here of each name. Keeps each line below the
+/// 998 of RFC 5322, section 2.1.1.
 const MAX_NAME: usize = 255;
-/// RFC 5321, sections 4.5.3.1.1 and 4.5.3.1.2: octets of a local part, `@` and a domain, and the brackets around them.
+/// RFC 5321, sections 4.5.3.1.1 and 4.5.3.1.2: octets of a local part, `@` and a domain, and the
+/// brackets around them.
 const MAX_PATH: usize = 64 + 1 + 255 + 2;
 
 /// The time stamp line of RFC 5321, section 4.4, by its fields.
 ///
-/// No value can end the header field or be read as another clause. A name that the grammar demands is
-/// written with `?` for each character that could do so, and cut at 255 octets; an optional value that
-/// the grammar cannot hold is left out. Outside SMTPUTF8 transactions the field is ASCII.
+/// No value can end the header field or be read as another clause. A name that the grammar demands
+/// is written with `?` for each character that could do so, and cut at 255 octets; an optional
+/// value that the grammar cannot hold is left out. Outside SMTPUTF8 transactions the field is
+/// ASCII.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp<'a> {
     /// The name that the client gave in EHLO, HELO or LHLO.
@@ -41,11 +44,11 @@ pub struct Stamp<'a> {
     pub by: &'a str,
     /// The protocol, for the `with` clause; whether TLS was used follows from `tls`.
     pub transmission: Transmission,
-    /// The name of the transaction or the queue entry: an atom (RFC 5322, 3.2.3).
+    /// The name of the transaction or the queue entry: an atom (RFC 5322, section 3.2.3).
     pub id: Option<&'a str>,
-    /// The recipient, with or without angle brackets; only for a transaction with exactly one, because
-    /// each of several recipients would read of the others (RFC 5321, section 7.2). Left out if it is no
-    /// mailbox.
+    /// The recipient, with or without angle brackets; only for a transaction with exactly one,
+    /// because each of several recipients would read of the others (RFC 5321, section 7.2). Left
+    /// out if it is no mailbox.
     pub recipient: Option<&'a str>,
     /// The channel, if it is TLS.
     pub tls: Option<TlsStamp<'a>>,
@@ -70,15 +73,16 @@ pub struct TlsStamp<'a> {
 /// A cipher suite (RFC 8314, section 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CipherSuite<'a> {
-    /// The name in the IANA registry: `TLS_AES_256_GCM_SHA384`. The clause is left out if it cannot be one.
+    /// The name in the IANA registry: `TLS_AES_256_GCM_SHA384`. The clause is left out if it cannot
+    /// be one.
     Name(&'a str),
     /// The number, where the name is not known.
     Code(u16),
 }
 
 impl Stamp<'_> {
-    /// Appends the header field, from `Received:` to the last CRLF. It belongs on top of the message
-    /// (RFC 5321, section 4.4).
+    /// Appends the header field, from `Received:` to the last CRLF. It belongs on top of the
+    /// message (RFC 5321, section 4.4).
     pub fn write(&self, out: &mut Vec<u8>) {
         let utf8 = self.transmission.utf8;
         let mut field = Field { line: out.len(), out };
@@ -137,7 +141,7 @@ impl TlsStamp<'_> {
                 true
             }
         };
-        // RFC 8314, 4.3: not to be used except immediately after the cipher.
+        // RFC 8314, section 4.3: not to be used except immediately after the cipher.
         if let Some(group) = self.group.filter(|group| named && is_registered(group, b"_-")) {
             field.words(&["group", group]);
         }
@@ -179,7 +183,8 @@ struct Field<'o> {
 }
 
 impl Field<'_> {
-    /// One word that is not divided, after a space or, if the line would be too long, on the next line.
+    /// One word that is not divided, after a space or, if the line would be too long, on the next
+    /// line.
     fn piece(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let space = self.out.len();
         self.out.push(b' ');
@@ -232,7 +237,7 @@ fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 }
 
 fn literal(out: &mut Vec<u8>, address: IpAddr) {
-    // RFC 5321, 4.1.3.
+    // RFC 5321, section 4.1.3.
     match address.to_canonical() {
         IpAddr::V4(address) => push(out, format_args!("[{address}]")),
         IpAddr::V6(address) => push(out, format_args!("[IPv6:{address}]")),
@@ -245,7 +250,8 @@ fn name(out: &mut Vec<u8>, name: &str, utf8: bool) {
     neutral(out, name, utf8, |byte| byte.is_ascii_alphanumeric() || b"-._:[]%".contains(&byte));
 }
 
-/// The text with `?` for every character that is not allowed. Beyond ASCII, SMTPUTF8 allows all but control characters.
+/// The text with `?` for every character that is not allowed. Beyond ASCII, SMTPUTF8 allows all but
+/// control characters.
 fn neutral(out: &mut Vec<u8>, text: &str, utf8: bool, allowed: impl Fn(u8) -> bool) {
     for character in truncated(text, MAX_NAME).chars() {
         let kept = match u8::try_from(character) {
@@ -265,20 +271,20 @@ fn truncated(text: &str, at_most: usize) -> &str {
     &text[..end]
 }
 
-/// RFC 5322, 3.2.3.
+/// RFC 5322, section 3.2.3.
 fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
 }
 
-/// A name of the registries that RFC 8314, 4.3 refers to.
+/// A name of the registries that RFC 8314, section 4.3 refers to.
 fn is_registered(name: &str, also: &[u8]) -> bool {
     name.len() <= MAX_NAME
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || also.contains(&byte))
 }
 
-/// The mailbox without its brackets, if nothing in it can end the path: a quoted local part is closed, and everything
-/// outside the quotes is of atoms, dots, `@` and literals.
+/// The mailbox without its brackets, if nothing in it can end the path: a quoted local part is
+/// closed, and everything outside the quotes is of atoms, dots, `@` and literals.
 fn mailbox(path: &str, utf8: bool) -> Option<&str> {
     if path.len() > MAX_PATH || !(utf8 || path.is_ascii()) || path.contains(char::is_control) {
         return None;

@@ -23,8 +23,8 @@ pub struct Transmission {
 }
 
 impl Transmission {
-    /// The registered keyword. TLS, AUTH and SMTPUTF8 have keywords for ESMTP and LMTP only: with one of them,
-    /// [`Hello::Helo`] (a client that said HELO inside TLS) is written as ESMTP.
+    /// The registered keyword. TLS, AUTH and SMTPUTF8 have keywords for ESMTP and LMTP only: with
+    /// one of them, [`Hello::Helo`] (a client that said HELO inside TLS) is written as ESMTP.
     pub const fn keyword(self, tls: bool) -> &'static str {
         match (self.hello, self.utf8, tls, self.auth) {
             (Hello::Helo, false, false, false) => "SMTP",

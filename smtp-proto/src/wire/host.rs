@@ -13,11 +13,11 @@ pub const MAX_HOST_LABEL: usize = 63;
 
 /// The DNS name of a host, or an address literal, in the spelling in which hosts are compared.
 ///
-/// The domain of a mailbox ([`Domain`]) has no underscore (RFC 5321, section 4.1.2). The host that an
-/// MX record names may have one: `_dc-mx.0123456789ab.example` is in use. Labels are letters, digits,
-/// hyphens and underscores, and neither begin nor end with a hyphen; internationalised names are
-/// written as A-labels. Letters become lower case, and one trailing dot is dropped. An address is no
-/// name: it is written as a literal, in brackets.
+/// The domain of a mailbox ([`Domain`]) has no underscore (RFC 5321, section 4.1.2). The host that
+/// an MX record names may have one: `_dc-mx.0123456789ab.example` is in use. Labels are letters,
+/// digits, hyphens and underscores, and neither begin nor end with a hyphen; internationalised
+/// names are written as A-labels. Letters become lower case, and one trailing dot is dropped. An
+/// address is no name: it is written as a literal, in brackets.
 ///
 /// ```
 /// use smtp_proto::wire::host::HostName;
@@ -62,7 +62,8 @@ impl FromStr for HostName {
                 && !matches!(bytes, [b'-', ..] | [.., b'-'])
                 && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         };
-        // An address in place of a name, as in a wrong MX record, is no name (RFC 5321, section 5.1).
+        // An address in place of a name, as in a wrong MX record, is no name (RFC 5321, section
+        // 5.1).
         let is_address = name.parse::<std::net::Ipv4Addr>().is_ok();
         if name.len() > MAX_HOST_NAME || is_address || !name.split('.').all(is_good) {
             return Err(HostNameError);

@@ -8,10 +8,11 @@ pub(crate) enum LineError {
     /// Longer than the limit.
     #[error("the line is too long")]
     TooLong,
-    /// A CR without LF. RFC 5321, 2.3.8: CR and LF appear only together, as a line end.
+    /// A CR without LF. RFC 5321, section 2.3.8: CR and LF appear only together, as a line end.
     #[error("a bare CR in the line")]
     BareCr,
-    /// An LF without CR. It is taken as the end of the broken line, so that the peer gets its reply.
+    /// An LF without CR. It is taken as the end of the broken line, so that the peer gets its
+    /// reply.
     #[error("the line ends in a bare LF")]
     BareLf,
 }
@@ -27,7 +28,8 @@ pub(crate) enum Line<'i> {
     Partial(usize),
 }
 
-/// Remembers how far the input has been searched, so that a line that arrives byte by byte is searched once.
+/// Remembers how far the input has been searched, so that a line that arrives byte by byte is
+/// searched once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LineReader {
     scanned: usize,

@@ -12,7 +12,8 @@ use smtp_proto::sasl::client::{
 
 use super::{ClientBed, client_config, tls_info};
 
-/// `MECHANISM user secret`, or `MECHANISM user secret authorization`; with the client's nonce of RFC 7677, 3.
+/// `MECHANISM user secret`, or `MECHANISM user secret authorization`; with the client's nonce of
+/// RFC 7677, section 3.
 pub fn mechanism(text: &str, binding: Binding) -> Box<dyn ClientMechanism> {
     let words: Vec<&str> = text.split(' ').collect();
     let word = |index: usize| words.get(index).copied().unwrap_or_default();
@@ -32,7 +33,7 @@ pub fn mechanism(text: &str, binding: Binding) -> Box<dyn ClientMechanism> {
 }
 
 pub const EHLO: &str = "250-mx\r\n250 AUTH PLAIN LOGIN EXTERNAL SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER\r\n";
-/// RFC 7677, 3.
+/// RFC 7677, section 3.
 pub const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
 pub const SERVER_FIRST: &str =
     "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";

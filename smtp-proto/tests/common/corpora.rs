@@ -16,7 +16,8 @@ pub fn text<'v>(row: &'v Value, field: &str) -> &'v str {
     row.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The exceptions of one corpus: a row's key, and the reason. `corpus | key | RFC, section | sentence`.
+/// The exceptions of one corpus: a row's key, and the reason. `corpus | key | RFC, section |
+/// sentence`.
 pub fn exceptions(name: &str) -> HashMap<String, &'static str> {
     include_str!("../exceptions/core.txt")
         .lines()
@@ -33,7 +34,8 @@ pub fn exceptions(name: &str) -> HashMap<String, &'static str> {
         .collect()
 }
 
-/// Collects what differs from the rows, less the exceptions; an exception that agrees has lost its reason.
+/// Collects what differs from the rows, less the exceptions; an exception that agrees has lost its
+/// reason.
 pub struct Verdicts {
     exceptions: HashMap<String, &'static str>,
     wrong: Vec<String>,

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-/// A file of the corpora; `None`, and a word about it, where the folder is absent, as in a clone of the repository alone.
+/// A file of the corpora; `None`, and a word about it, where the folder is absent, as in a clone of
+/// the repository alone.
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
 pub(crate) fn read(file: &str) -> Option<String> {
     let folder = std::env::var_os("SMTP_CORPORA_DIR").map_or_else(

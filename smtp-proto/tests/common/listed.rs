@@ -5,7 +5,8 @@ use std::process::Command;
 
 /// The tests of this package by their last name, as cargo and the test harness list them.
 pub(crate) fn tests() -> HashSet<String> {
-    // Whoever runs this has built it with the same command, so there is nothing to build, and nobody holds the lock.
+    // Whoever runs this has built it with the same command, so there is nothing to build, and
+    // nobody holds the lock.
     let output = Command::new(env!("CARGO"))
         .args([
             "test",

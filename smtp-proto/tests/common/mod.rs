@@ -91,10 +91,10 @@ pub fn authority(question: &Question) -> sasl::Answer {
     }
 }
 
-/// The salt of RFC 7677, 3.
+/// The salt of RFC 7677, section 3.
 pub const SALT: &[u8] = b"\x5b\x6d\x99\x68\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x36\xfa\x81";
 
-/// All mechanisms, the best first, with the server's nonce of RFC 7677, 3.
+/// All mechanisms, the best first, with the server's nonce of RFC 7677, section 3.
 pub fn mechanisms() -> Vec<Arc<dyn Mechanism>> {
     let decoy = Decoy::new(Secret::from("the server's own secret"));
     let scram = ScramSha256::with_nonces(decoy, || "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".parse().ok());
@@ -152,7 +152,8 @@ pub struct Trace {
     pub sent_in_clear: Vec<u8>,
 }
 
-/// Runs both machines to the end of both conversations, moving at most `step` octets each way at a time.
+/// Runs both machines to the end of both conversations, moving at most `step` octets each way at a
+/// time.
 pub fn run(scenario: &Scenario, step: usize) -> Trace {
     let mut pair = Pair::new(scenario, step);
     let mut idle = 0;
@@ -415,7 +416,8 @@ pub fn describe(event: &client::ClientEvent<'_>) -> String {
     }
 }
 
-/// What a client makes of a script of server bytes: events, and what it sent, up to the first wait or error.
+/// What a client makes of a script of server bytes: events, and what it sent, up to the first wait
+/// or error.
 pub fn client_against(
     script: &[u8],
     pieces: &[usize],
@@ -732,7 +734,8 @@ impl ClientBed {
     }
 }
 
-/// Compares a table with its golden file; the table as it came out is left beside the test binaries.
+/// Compares a table with its golden file; the table as it came out is left beside the test
+/// binaries.
 pub fn golden(name: &str, actual: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     let expected = std::fs::read_to_string(&path).unwrap_or_default();

@@ -20,7 +20,8 @@ pub enum Ending {
 
 /// The decision in one sentence, for a log.
 ///
-/// `clear text, because the certificate has expired (leaf: ...); allowed by posture deterministic of connector default`
+/// `clear text, because the certificate has expired (leaf: ...); allowed by posture deterministic
+/// of connector default`
 pub fn explain(plan: &Plan, ending: Ending, reason: Reason, defect: Option<&Defect>) -> String {
     let clause = Clause(reason, defect);
     let because = plan.because();

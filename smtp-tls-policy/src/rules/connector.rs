@@ -152,7 +152,8 @@ impl OutboundConnector {
     }
 }
 
-/// The set of roots, if it is not loaded. Lists are not looked for: they come and go while mail flows.
+/// The set of roots, if it is not loaded. Lists are not looked for: they come and go while mail
+/// flows.
 fn missing_roots(roots: &RootsId, trust: &Trust) -> Option<ConnectorErrorKind> {
     trust.roots(roots).is_empty().then(|| ConnectorErrorKind::UnknownRoots {
         roots: roots.clone(),
@@ -398,11 +399,12 @@ impl OutboundConnectors {
         Ok(Self { connectors, index })
     }
 
-    /// Checks that the roots and client identities that the connectors name are loaded. Call it before
-    /// the first delivery: mail that a connector with a missing set of roots serves would be deferred.
+    /// Checks that the roots and client identities that the connectors name are loaded. Call it
+    /// before the first delivery: mail that a connector with a missing set of roots serves would be
+    /// deferred.
     ///
-    /// Revocation lists are not checked. They are replaced and fetched while mail flows; if one that a
-    /// rule asks for is missing then, mail is deferred, with an error in the log.
+    /// Revocation lists are not checked. They are replaced and fetched while mail flows; if one
+    /// that a rule asks for is missing then, mail is deferred, with an error in the log.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! `date-time` of RFC 5322, 3.3, without a clock and without a calendar library.
+//! `date-time` of RFC 5322, section 3.3, without a clock and without a calendar library.
 
 use std::fmt;
 
@@ -14,8 +14,8 @@ const MAX_OFFSET: i16 = 99 * 60 + 59;
 
 /// A moment and the zone that it is written in.
 ///
-/// Two values are equal if both agree; compare [`unix_seconds`](Self::unix_seconds) to ask whether they are the same
-/// moment.
+/// Two values are equal if both agree; compare [`unix_seconds`](Self::unix_seconds) to ask whether
+/// they are the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DateTime {
     seconds: i64,
@@ -23,10 +23,11 @@ pub struct DateTime {
 }
 
 impl DateTime {
-    /// Seconds since 1970-01-01 00:00:00 UTC, and the local offset from UTC in minutes, positive to the east.
+    /// Seconds since 1970-01-01 00:00:00 UTC, and the local offset from UTC in minutes, positive to
+    /// the east.
     ///
-    /// `None` unless the local year is 1900 to 9999 (RFC 5322, 3.3: four digits, from 1900) and the offset is within
-    /// 99 hours and 59 minutes.
+    /// `None` unless the local year is 1900 to 9999 (RFC 5322, section 3.3: four digits, from 1900)
+    /// and the offset is within 99 hours and 59 minutes.
     pub const fn new(unix_seconds: i64, offset_minutes: i16) -> Option<Self> {
         /// 1900-01-01 00:00:00 and 9999-12-31 23:59:59.
         const FIRST: i64 = days_before(1900, 1) * DAY;
@@ -52,8 +53,9 @@ impl DateTime {
         self.offset
     }
 
-    /// Reads a `date-time` with comments and folding, the obsolete forms of RFC 5322, 4.3 included: two-digit years, zone
-    /// names, no seconds. An unknown zone name, or none, is taken as UTC. The day of the week is not compared.
+    /// Reads a `date-time` with comments and folding, the obsolete forms of RFC 5322, section 4.3
+    /// included: two-digit years, zone names, no seconds. An unknown zone name, or none, is taken
+    /// as UTC. The day of the week is not compared.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut parts = Scanner::new(text)
             .filter_map(|token| match token {
@@ -73,7 +75,8 @@ impl DateTime {
             1 + MONTHS.iter().position(|month| month.as_bytes().eq_ignore_ascii_case(name))? as i64;
         let year = parts.next()?;
         let year = match (year.len(), number(year, 4)?) {
-            // RFC 5322, 4.3: two digits are 2000 to 2049 or 1950 to 1999, three count from 1900.
+            // RFC 5322, section 4.3: two digits are 2000 to 2049 or 1950 to 1999, three count from
+            // 1900.
             (1 | 2, year @ 0..50) => 2000 + year,
             (1..=3, year) => 1900 + year,
             (_, year) => year,
@@ -95,7 +98,7 @@ impl DateTime {
     }
 }
 
-/// The form that RFC 5321, 4.4 asks for: four-digit year, explicit offset.
+/// The form that RFC 5321, section 4.4 asks for: four-digit year, explicit offset.
 impl fmt::Display for DateTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let local = self.seconds + i64::from(self.offset) * 60;
@@ -131,7 +134,7 @@ fn zone(name: &[u8]) -> Option<i16> {
             i16::try_from(digits / 100 * 60 + digits % 100).ok().filter(|_| digits % 100 < 60)?;
         return Some(if *sign == b'-' { -minutes } else { minutes });
     }
-    // RFC 5322, 4.3: the zones of North America; every other name counts as -0000.
+    // RFC 5322, section 4.3: the zones of North America; every other name counts as -0000.
     const ZONES: [(&str, i16); 8] = [
         ("EDT", -4),
         ("EST", -5),
@@ -146,7 +149,8 @@ fn zone(name: &[u8]) -> Option<i16> {
     Some(known.map_or(0, |(_, hours)| hours * 60))
 }
 
-/// Days from 1970-01-01 to the first of a month of the Gregorian calendar; month 13 is the next January.
+/// Days from 1970-01-01 to the first of a month of the Gregorian calendar; month 13 is the next
+/// January.
 const fn days_before(year: i64, month: i64) -> i64 {
     // Years that begin in March put the leap day last; 153 days in every five months from March on.
     let months = year * 12 + month - 3;

@@ -1,10 +1,11 @@
 //! Evidence after the fact: reads the Received fields of any product, and reviews a trail of them.
 //!
-//! [`trace`] reads the fields of a message. [`Received`] holds what one field states, in facts that judge
-//! nothing: the client and its address, the host that wrote the field, its software, the protocol, and
-//! every mark of TLS. [`review()`] judges the whole trail hop by hop.
+//! [`trace`] reads the fields of a message. [`Received`] holds what one field states, in facts that
+//! judge nothing: the client and its address, the host that wrote the field, its software, the
+//! protocol, and every mark of TLS. [`review()`] judges the whole trail hop by hop.
 //!
-//! Reading is tolerant: any octets have a result. Time is linear in the input; parsing allocates nothing.
+//! Reading is tolerant: any octets have a result. Time is linear in the input; parsing allocates
+//! nothing.
 //!
 //! ```
 //! use smtp_tls_policy::trace::{HopVerdict, OwnHosts, Summary, review};

@@ -1,4 +1,4 @@
-//! The `with` clause: RFC 3848 and RFC 6531, 4.3, and what others write there.
+//! The `with` clause: RFC 3848 and RFC 6531, section 4.3, and what others write there.
 
 use super::text::{Text, strip};
 
@@ -25,7 +25,8 @@ pub struct Transmission {
 }
 
 impl Transmission {
-    /// The transmission, and whether the keyword tells of TLS. Unregistered keywords that are in use are understood.
+    /// The transmission, and whether the keyword tells of TLS. Unregistered keywords that are in
+    /// use are understood.
     pub(super) fn parse(keyword: &[u8]) -> Option<(Self, bool)> {
         let (utf8, rest) = match strip(keyword, "UTF8") {
             Some(rest) => (true, rest),
@@ -36,7 +37,7 @@ impl Transmission {
         } else if let Some(rest) = strip(rest, "LMTP") {
             (Protocol::Lmtp, false, rest)
         } else if let Some(rest) = strip(rest, "SMTP") {
-            // UTF8SMTP is ESMTP with SMTPUTF8 (RFC 6531, 4.3).
+            // UTF8SMTP is ESMTP with SMTPUTF8 (RFC 6531, section 4.3).
             (if utf8 { Protocol::Esmtp } else { Protocol::Smtp }, false, rest)
         } else {
             // Exim before 4.50: authenticated, and TLS not told.
@@ -61,7 +62,8 @@ impl Transmission {
 /// The `with` clause of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WithClause<'i> {
-    /// All of it up to its first comment or the next clause: `ESMTPS`, but also `Microsoft SMTP Server`.
+    /// All of it up to its first comment or the next clause: `ESMTPS`, but also `Microsoft SMTP
+    /// Server`.
     pub text: Text<'i>,
     /// What its first word says, if that is a keyword of RFC 3848 or RFC 6531 or near to one.
     pub transmission: Option<Transmission>,

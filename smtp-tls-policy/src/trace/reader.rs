@@ -40,7 +40,8 @@ impl<'i> Received<'i> {
         reader.finish(body, date.and_then(|start| DateTime::parse(&body[start..])))
     }
 
-    /// All comments in order, without their outer parentheses; a comment inside a comment is part of it.
+    /// All comments in order, without their outer parentheses; a comment inside a comment is part
+    /// of it.
     pub fn comments(&self) -> impl Iterator<Item = Text<'i>> + use<'i> {
         Scanner::new(self.body.raw()).filter_map(|token| match token {
             Token::Comment(comment) => Some(Text::new(comment)),
@@ -146,10 +147,10 @@ impl<'i> Reader<'i> {
             Clause::With => self.with.is_none(),
             Clause::Id => self.id.is_none(),
             Clause::For => self.recipient.is_none(),
-            // An additional clause: after the registered ones, or where Exim and chasquid put it, after
-            // `with`.
+            // An additional clause: after the registered ones, or where Exim and chasquid put it,
+            // after `with`.
             Clause::Tls => self.with.is_some(),
-            // RFC 8314, 4.3: not to be used except immediately after the cipher.
+            // RFC 8314, section 4.3: not to be used except immediately after the cipher.
             Clause::Group => {
                 self.clause == Some(Clause::Tls) && self.tls.is_some_and(|tls| tls.cipher.is_some())
             }
@@ -268,8 +269,8 @@ impl<'i> Reader<'i> {
         }
     }
 
-    /// `TCP-info` of RFC 5321, 4.4 and its relatives. True if the comment names an address or the HELO name: then
-    /// nothing else in it is believed, because the client chose its words.
+    /// `TCP-info` of RFC 5321, section 4.4 and its relatives. True if the comment names an address
+    /// or the HELO name: then nothing else in it is believed, because the client chose its words.
     fn tcp_info(&mut self, comment: &'i [u8]) -> bool {
         if !self.has_from {
             return false;
@@ -444,8 +445,8 @@ impl<'i> Reader<'i> {
     }
 }
 
-/// An address, and whether it is a literal in brackets: `[192.0.2.1]:25`, `[IPv6:2001:db8::1]`, `2001:db8::1`,
-/// `fe80::1%14`.
+/// An address, and whether it is a literal in brackets: `[192.0.2.1]:25`, `[IPv6:2001:db8::1]`,
+/// `2001:db8::1`, `fe80::1%14`.
 fn address(item: &[u8]) -> Option<(IpAddr, bool)> {
     let text = str::from_utf8(item).ok()?;
     let (text, literal) = match text.strip_prefix('[') {

@@ -61,8 +61,8 @@ pub enum Arrival {
     Network,
     /// From the same host, or from inside the same system.
     Local(LocalMark),
-    /// Neither is said. RFC 5321, 4.4 demands a `from` clause in an SMTP environment, so this is no SMTP client of a
-    /// stranger, or a `from` clause that was taken away.
+    /// Neither is said. RFC 5321, section 4.4 demands a `from` clause in an SMTP environment, so
+    /// this is no SMTP client of a stranger, or a `from` clause that was taken away.
     NotStated,
 }
 

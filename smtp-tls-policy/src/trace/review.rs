@@ -1,12 +1,12 @@
 //! Judges a trail of Received fields: was each hop TLS, and how is that known?
 //!
-//! [`Received::judge`] judges one hop, [`review`] a whole message. Nothing here is proof: the writer of
-//! a field can write anything. A review therefore also says [how many](Review::trusted) fields were
-//! written by hosts of your own; all others can be forged.
+//! [`Received::judge`] judges one hop, [`review`] a whole message. Nothing here is proof: the
+//! writer of a field can write anything. A review therefore also says [how many](Review::trusted)
+//! fields were written by hosts of your own; all others can be forged.
 //!
-//! A hop counts as TLS on any mark of it. It counts as clear text only where the field says so, or where
-//! the software that wrote it is known always to mark TLS and did not. Otherwise it is unknown; so is a
-//! field that does not name the host that wrote it.
+//! A hop counts as TLS on any mark of it. It counts as clear text only where the field says so, or
+//! where the software that wrote it is known always to mark TLS and did not. Otherwise it is
+//! unknown; so is a field that does not name the host that wrote it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -93,7 +93,8 @@ pub struct Judgement {
     /// What it rests on.
     pub basis: Basis,
     /// What the field says about the channel alone: equal to the verdict where that is `Tls`,
-    /// `Cleartext` or `Unknown`, and the answer for callers that count local and private hops like others.
+    /// `Cleartext` or `Unknown`, and the answer for callers that count local and private hops like
+    /// others.
     pub channel: Channel,
 }
 
@@ -120,9 +121,9 @@ impl Received<'_> {
             {
                 judgement(HopVerdict::Local, Basis::NoClient)
             }
-            // The server may have a public address and still be reached from inside; a client that it
-            // saw under a private address came from inside, unless the server says that it is itself
-            // elsewhere.
+            // The server may have a public address and still be reached from inside; a client that
+            // it saw under a private address came from inside, unless the server says that it is
+            // itself elsewhere.
             _ if address.is_some_and(is_private) && self.by_address.is_none_or(is_private) => {
                 judgement(HopVerdict::PrivateNet, Basis::PrivateAddress)
             }
@@ -155,8 +156,9 @@ impl Received<'_> {
         self.from.and_then(|from| from.address)
     }
 
-    /// The names of the client: what the server found, then what the client called itself. An address
-    /// is no name, and `unknown` is what many servers write for a name that they did not find.
+    /// The names of the client: what the server found, then what the client called itself. An
+    /// address is no name, and `unknown` is what many servers write for a name that they did not
+    /// find.
     fn client_names(&self) -> impl Iterator<Item = &str> {
         let names = self.from.map(|from| [from.reverse_name.unwrap_or(from.name), from.helo]);
         names.into_iter().flatten().filter_map(|name| name.as_str()).filter(|name| {
@@ -186,8 +188,8 @@ impl OwnHosts<'_> {
         hop.host().is_some_and(|by| self.names.iter().any(|name| same_name(name, by)))
     }
 
-    /// Whether the client of a hop was one of these hosts. Only its address proves that: a client can
-    /// call itself anything.
+    /// Whether the client of a hop was one of these hosts. Only its address proves that: a client
+    /// can call itself anything.
     fn handed_over(&self, hop: &Received<'_>) -> bool {
         let address = hop.client_address().map(|address| address.to_canonical());
         matches!(hop.arrival, Arrival::Local(_))
@@ -203,7 +205,8 @@ impl OwnHosts<'_> {
 pub enum Link {
     /// The host that wrote the older field is the client of this hop, or calls itself so.
     Continuous,
-    /// It is another: a field is missing, a host has two names, or one of the two fields is not true.
+    /// It is another: a field is missing, a host has two names, or one of the two fields is not
+    /// true.
     Gap,
     /// One of the two fields does not say, or there is no older one.
     NotStated,
@@ -240,8 +243,8 @@ pub enum Summary {
 pub struct Review {
     /// The hops in the order of the fields: the newest first.
     pub hops: Vec<HopReview>,
-    /// The trust boundary: this many fields, counted from the top, were written by hosts of your own.
-    /// Everything below could have been forged by the client that handed the message to them.
+    /// The trust boundary: this many fields, counted from the top, were written by hosts of your
+    /// own. Everything below could have been forged by the client that handed the message to them.
     pub trusted: usize,
 }
 
@@ -260,9 +263,9 @@ impl Review {
 /// Judges the Received fields of a message, or of its header section alone.
 pub fn review(message: &[u8], own: &OwnHosts<'_>) -> Review {
     let hops: Vec<_> = trace(message).collect();
-    // A field is believed if it names a host of yours and was on top when the message reached the next
-    // one. That is known only while each hop above it was handed over by a host of yours: otherwise a
-    // client can send a field in your name along with its message.
+    // A field is believed if it names a host of yours and was on top when the message reached the
+    // next one. That is known only while each hop above it was handed over by a host of yours:
+    // otherwise a client can send a field in your name along with its message.
     let mut handed_over = true;
     let trusted = hops
         .iter()

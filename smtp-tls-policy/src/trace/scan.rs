@@ -6,8 +6,8 @@ use super::text::{is_white, strip};
 
 /// The bodies of the Received fields of a message, top first: the newest hop leads.
 ///
-/// `message` is a message, or its header section alone; reading stops at the first empty line. Lines may end with CRLF
-/// or, as stored by many systems, with LF.
+/// `message` is a message, or its header section alone; reading stops at the first empty line.
+/// Lines may end with CRLF or, as stored by many systems, with LF.
 pub const fn fields(message: &[u8]) -> Fields<'_> {
     Fields::new(message)
 }
@@ -34,7 +34,7 @@ impl<'i> Iterator for Fields<'i> {
                 return None;
             }
             let mut end = 0;
-            // RFC 5322, 2.2.3: a line that begins with white space continues the field.
+            // RFC 5322, section 2.2.3: a line that begins with white space continues the field.
             loop {
                 end =
                     memchr(b'\n', &self.rest[end..]).map_or(self.rest.len(), |line| end + line + 1);
@@ -53,13 +53,14 @@ impl<'i> Iterator for Fields<'i> {
 
 fn received_body(field: &[u8]) -> Option<&[u8]> {
     let rest = strip(field, "Received")?;
-    // RFC 5322, 4.5: white space before the colon is obsolete syntax, and still read.
+    // RFC 5322, section 4.5: white space before the colon is obsolete syntax, and still read.
     rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii)
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Token<'i> {
-    /// Anything between white space, comments and semicolons; a quoted string or a path in `<>` is not divided.
+    /// Anything between white space, comments and semicolons; a quoted string or a path in `<>` is
+    /// not divided.
     Word(&'i [u8]),
     /// What stands between the outer parentheses. One that is not closed reaches to the end.
     Comment(&'i [u8]),
@@ -71,8 +72,8 @@ pub(super) enum Token<'i> {
 pub(super) struct Scanner<'i> {
     input: &'i [u8],
     at: usize,
-    /// A quotation mark was seen that nothing closes: from there on they are bytes like others, and none is searched for
-    /// its end again.
+    /// A quotation mark was seen that nothing closes: from there on they are bytes like others, and
+    /// none is searched for its end again.
     unclosed: bool,
 }
 
@@ -103,8 +104,9 @@ impl<'i> Scanner<'i> {
         None
     }
 
-    /// The position after the path in angle brackets that begins at `open`. With white space outside
-    /// quotes, or a second `<`, it is no path: a stray `<` must not swallow the clauses after it.
+    /// The position after the path in angle brackets that begins at `open`. With white space
+    /// outside quotes, or a second `<`, it is no path: a stray `<` must not swallow the clauses
+    /// after it.
     fn path(&mut self, open: usize) -> Option<usize> {
         let mut at = open + 1;
         loop {
@@ -141,8 +143,8 @@ impl<'i> Scanner<'i> {
     }
 }
 
-/// Where the comment that begins at `open` ends, without and with its closing parenthesis. Comments nest (RFC 5322,
-/// 3.2.2), so they are counted; nothing recurses.
+/// Where the comment that begins at `open` ends, without and with its closing parenthesis. Comments
+/// nest (RFC 5322, section 3.2.2), so they are counted; nothing recurses.
 fn comment_end(input: &[u8], open: usize) -> (usize, usize) {
     let (mut depth, mut at) = (0_usize, open);
     while let Some(byte) = input.get(at) {
@@ -176,7 +178,8 @@ impl<'i> Iterator for Scanner<'i> {
     }
 }
 
-/// The items of a comment: what white space and commas divide. A comment in it is one item, parentheses included.
+/// The items of a comment: what white space and commas divide. A comment in it is one item,
+/// parentheses included.
 pub(super) fn items(comment: &[u8]) -> impl Iterator<Item = &[u8]> {
     let divides = |byte: u8| is_white(byte) || byte == b',';
     let mut at = 0;

@@ -13,7 +13,8 @@ pub enum Product {
     Postfix,
     /// `(Exim 4.98)`.
     Exim,
-    /// `with Microsoft SMTP Server` or `with mapi`: Exchange 2007 and newer. The version is that of the `id`.
+    /// `with Microsoft SMTP Server` or `with mapi`: Exchange 2007 and newer. The version is that of
+    /// the `id`.
     Exchange,
     /// `with Microsoft SMTPSVC`: IIS, and Exchange up to 2003.
     MicrosoftSmtpSvc,
@@ -50,8 +51,8 @@ impl Software {
     /// Whether this software marks every hop that came over TLS, so that a field of its own without
     /// a mark means clear text.
     ///
-    /// Postfix names no version: it is taken as 2.3 (2006) or newer, which write `ESMTPS`. Exim marks
-    /// TLS since 4.50 (2005), Sendmail since 8.12 (2001), Exchange since 2007.
+    /// Postfix names no version: it is taken as 2.3 (2006) or newer, which write `ESMTPS`. Exim
+    /// marks TLS since 4.50 (2005), Sendmail since 8.12 (2001), Exchange since 2007.
     pub fn always_marks_tls(self) -> bool {
         match self.product {
             Product::Own
@@ -100,7 +101,8 @@ impl Software {
                 return Some(Self { product, version });
             }
         }
-        // The version of sendmail, that of its configuration, and sometimes more: `8.14.4/8.14.4/Submit`.
+        // The version of sendmail, that of its configuration, and sometimes more:
+        // `8.14.4/8.14.4/Submit`.
         let slash = comment.iter().position(|byte| *byte == b'/')?;
         let (own, configuration) = (version(&comment[..slash])?, version(&comment[slash + 1..])?);
         (own.0 == 8 && configuration.0 == 8)

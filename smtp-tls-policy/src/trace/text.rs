@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-/// Bytes of a header field, borrowed. Equality and [`Display`](fmt::Display) see them unfolded (RFC 5322, 3.2.2): a run
-/// of white space, folded or not, is one space. Nothing else is interpreted; quoted pairs keep their backslash.
+/// Bytes of a header field, borrowed. Equality and [`Display`](fmt::Display) see them unfolded (RFC
+/// 5322, section 3.2.2): a run of white space, folded or not, is one space. Nothing else is
+/// interpreted; quoted pairs keep their backslash.
 #[derive(Clone, Copy)]
 pub struct Text<'i>(&'i [u8]);
 

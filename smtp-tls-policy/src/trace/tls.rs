@@ -12,7 +12,8 @@ pub enum TlsVersion {
     Ssl2,
     /// SSL 3.0.
     Ssl3,
-    /// `TLSv1/SSLv3`: the family of the cipher suite, by its old OpenSSL name. Anything from SSL 3.0 to TLS 1.2.
+    /// `TLSv1/SSLv3`: the family of the cipher suite, by its old OpenSSL name. Anything from SSL
+    /// 3.0 to TLS 1.2.
     Tls1OrSsl3,
     /// TLS 1.0.
     Tls10,
@@ -25,7 +26,8 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// Reads the spellings in use: `TLSv1.2`, `TLS1.2`, `TLS1_2`, `TLSv1_2`, `TLS-1.2`, in any case.
+    /// Reads the spellings in use: `TLSv1.2`, `TLS1.2`, `TLS1_2`, `TLSv1_2`, `TLS-1.2`, in any
+    /// case.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.eq_ignore_ascii_case(b"TLSv1/SSLv3") {
             return Some(Self::Tls1OrSsl3);
@@ -64,7 +66,7 @@ impl fmt::Display for TlsVersion {
 /// Where a header says that TLS was used; of several places the first of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Evidence {
-    /// The `tls` clause of RFC 8314, 4.3.
+    /// The `tls` clause of RFC 8314, section 4.3.
     Clause,
     /// A comment.
     Comment,
@@ -83,7 +85,7 @@ pub struct TlsMark<'i> {
     pub version: Option<TlsVersion>,
     /// The cipher suite, by whichever of its names the writer used.
     pub cipher: Option<Text<'i>>,
-    /// The key exchange group of RFC 8314, 4.3.
+    /// The key exchange group of RFC 8314, section 4.3.
     pub group: Option<Text<'i>>,
     /// The client's certificate, where the header says something about it.
     pub client: Option<ShownCertificate<'i>>,
@@ -125,7 +127,8 @@ impl<'i> Found<'i> {
 /// How much of a comment its place lets the writer's peer decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Before `by`: here stand names that the peer chose, so a comment that merely looks like a version is none.
+    /// Before `by`: here stand names that the peer chose, so a comment that merely looks like a
+    /// version is none.
     From,
     /// After `by`.
     By,
@@ -133,13 +136,15 @@ pub(super) enum Place {
     With,
 }
 
-/// A comment that tells of TLS. Known by its first words: further in, many writers repeat what the peer said.
+/// A comment that tells of TLS. Known by its first words: further in, many writers repeat what the
+/// peer said.
 pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
     let mut found = Found::new(Evidence::Comment);
     let mut rest = items(comment);
     let first = rest.next()?;
     if first.eq_ignore_ascii_case(b"using") {
-        // Postfix: `using TLSv1.3 with cipher X (256/256 bits)`. CommuniGate: `using TLS: TLSv1.2, AES256-SHA`.
+        // Postfix: `using TLSv1.3 with cipher X (256/256 bits)`. CommuniGate: `using TLS: TLSv1.2,
+        // AES256-SHA`.
         let second = rest.next()?;
         if is_colon_word(second) {
             list(&mut found, rest);
@@ -167,8 +172,8 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
         // Courier, MailMarshal: `TLS: TLSv1/SSLv3,256bits,AES256-SHA`.
         list(&mut found, rest);
     } else if first.eq_ignore_ascii_case(b"AUTH:") {
-        // Courier: `AUTH: LOGIN user@example.net, SSL: TLSv1/SSLv3,128bits,RC4-MD5`. The mechanism and
-        // the user are one word each; what the user is called is not looked at.
+        // Courier: `AUTH: LOGIN user@example.net, SSL: TLSv1/SSLv3,128bits,RC4-MD5`. The mechanism
+        // and the user are one word each; what the user is called is not looked at.
         if !rest.nth(2).is_some_and(is_colon_word) {
             return None;
         }
@@ -311,7 +316,8 @@ fn colons<'i>(found: &mut Found<'i>, item: &'i [u8]) -> Option<()> {
     Some(())
 }
 
-/// A cipher suite's name: RFC 8314, 4.3, and with the hyphens of OpenSSL and the plus signs of GnuTLS.
+/// A cipher suite's name: RFC 8314, section 4.3, and with the hyphens of OpenSSL and the plus signs
+/// of GnuTLS.
 pub(super) fn cipher(name: &[u8]) -> Option<Text<'_>> {
     let hexadecimal = strip(name, "0x")
         .is_some_and(|hex| hex.len() == 4 && hex.iter().all(u8::is_ascii_hexdigit));

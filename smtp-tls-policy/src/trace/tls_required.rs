@@ -1,8 +1,9 @@
 //! The header field `TLS-Required: No` (RFC 8689, section 5).
 
-/// Whether a message, of which the header section is enough, has exactly one header field `TLS-Required`, and that says
-/// `No`. A receiver tags the message with it (RFC 8689, 4.1), for [`MessageTls::new`](crate::plan::MessageTls::new); more than one may not be there (3),
-/// and whatever the grammar does not have takes no TLS from anybody.
+/// Whether a message, of which the header section is enough, has exactly one header field
+/// `TLS-Required`, and that says `No`. A receiver tags the message with it (RFC 8689, section 4.1),
+/// for [`MessageTls::new`](crate::plan::MessageTls::new); more than one may not be there (3), and
+/// whatever the grammar does not have takes no TLS from anybody.
 ///
 /// ```
 /// use smtp_tls_policy::trace::tls_required_no;
@@ -19,7 +20,7 @@ pub fn tls_required_no(message: &[u8]) -> bool {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match line.first() {
             None => break,
-            // RFC 5322, 2.2.3: folded.
+            // RFC 5322, section 2.2.3: folded.
             Some(b' ' | b'\t') if continues => value.extend_from_slice(line),
             Some(b' ' | b'\t') => {}
             Some(_) => {
@@ -32,7 +33,8 @@ pub fn tls_required_no(message: &[u8]) -> bool {
             }
         }
     }
-    // RFC 8689, 3: [FWS] "No" CRLF. Of one field this is the whole value, looked at once, however often it is folded.
+    // RFC 8689, section 3: [FWS] "No" CRLF. Of one field this is the whole value, looked at once,
+    // however often it is folded.
     let start = value.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
     fields == 1 && value[start..].eq_ignore_ascii_case(b"No")
 }

@@ -79,7 +79,7 @@ fn the_common_name() {
 #[test]
 fn a_name_that_cannot_be_read() {
     let root = Authority::new("Root");
-    // dNSName is an IA5String (RFC 5280, 4.2.1.6).
+    // dNSName is an IA5String (RFC 5280, section 4.2.1.6).
     let unreadable = tlv(0x82, b"m\xfcx.example");
     let host = tlv(0x82, HOST.as_bytes());
     let judge = |names: &[&[u8]]| {

@@ -221,8 +221,8 @@ fn a_list_for_some_certificates() {
         assert_eq!(judge(&[SERIAL], scope, points), revoked, "{points:?}");
         assert_eq!(judge(&[], scope, points), clear, "{points:?}");
     }
-    // RFC 5280, 6.3.3: a certificate without distribution points has that of its issuer's name. A
-    // list for another one may be a part of many: it revokes, and clears no certificate.
+    // RFC 5280, section 6.3.3: a certificate without distribution points has that of its issuer's
+    // name. A list for another one may be a part of many: it revokes, and clears no certificate.
     assert_eq!(judge(&[SERIAL], None, &[]), Reason::CertRevoked);
     assert_eq!(judge(&[], None, &[]), Reason::RevocationUnknown);
     let (_, parsed) = x509_parser::parse_x509_certificate(&root.der).unwrap();

@@ -263,7 +263,7 @@ pub(crate) fn entry(serial: &[u8], extensions: &[Vec<u8>]) -> Vec<u8> {
     tlv(0x30, &entry)
 }
 
-/// AlgorithmIdentifier of ecdsa-with-SHA256 (RFC 5758, 3.2).
+/// AlgorithmIdentifier of ecdsa-with-SHA256 (RFC 5758, section 3.2).
 pub(crate) const ECDSA_WITH_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
 
 pub(crate) fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {

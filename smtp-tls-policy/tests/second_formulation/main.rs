@@ -1,8 +1,9 @@
-//! The rules said a second time, in another way, and compared with `plan` and `judge` over the full product of what can be
-//! known before dialling.
+//! The rules said a second time, in another way, and compared with `plan` and `judge` over the full
+//! product of what can be known before dialling.
 //!
-//! `rules.rs` is a flat list of rules that know nothing of each other, where the crate joins contributions; `peers.rs`
-//! says by hand what each certificate proves. What is compared is what becomes of the mail, for every kind of peer.
+//! `rules.rs` is a flat list of rules that know nothing of each other, where the crate joins
+//! contributions; `peers.rs` says by hand what each certificate proves. What is compared is what
+//! becomes of the mail, for every kind of peer.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -205,7 +206,8 @@ impl Judge {
         if (plan.floor(), plan.requiretls(), plan.attempt()) != (floor, requiretls, attempt) {
             return Some(format!("{floor:?} {requiretls:?} {attempt:?} wanted: {plan:?}"));
         }
-        // RFC 7672, 8.1: the base domain wherever TLSA records are compared; RFC 6066, 3: no addresses.
+        // RFC 7672, section 8.1: the base domain wherever TLSA records are compared; RFC 6066,
+        // section 3: no addresses.
         let compares = |ask: &Ask| {
             matches!(ask, Ask::Prove(Proof::Tlsa { .. }) | Ask::Note(Proof::Tlsa { .. }))
         };

@@ -196,7 +196,7 @@ impl Shown {
                         || (names.next_hop && presented == NEXT_HOP)
                         || (names.expanded && presented == EXPANDED)
                 };
-                // RFC 7672, 3.2.3: CN-ID where there is no DNS-ID.
+                // RFC 7672, section 3.2.3: CN-ID where there is no DNS-ID.
                 let by_ta =
                     self.by == By::Ta && self.good && self.carries(wanted, CnFallback::IfNoDnsSan);
                 (ee && self.is_ee) || (ta && by_ta)

@@ -1,5 +1,6 @@
-//! The rules as a flat list: each says when it speaks and what it asks, and none knows of another. A peer must satisfy
-//! all that is asked. Written from the RFCs and the rules of the policy, not from the crate.
+//! The rules as a flat list: each says when it speaks and what it asks, and none knows of another.
+//! A peer must satisfy all that is asked. Written from the RFCs and the rules of the policy, not
+//! from the crate.
 
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::pki::CnFallback;
@@ -112,7 +113,7 @@ pub(crate) enum Ask {
 }
 
 impl Case {
-    /// RFC 8689, 4.2.2.
+    /// RFC 8689, section 4.2.2.
     fn tls_is_optional(&self) -> bool {
         self.message == MessageTls::Optional
     }
@@ -146,7 +147,8 @@ impl Case {
         }
     }
 
-    /// RFC 7672, 2.2: "DANE TLS does not apply" to addresses. P3: the knob for insecure MX records.
+    /// RFC 7672, section 2.2: "DANE TLS does not apply" to addresses. P3: the knob for insecure MX
+    /// records.
     fn dane_speaks(&self) -> bool {
         self.posture != Posture::None
             && !self.host_is_address()
@@ -161,7 +163,8 @@ impl Case {
         self.posture == Posture::DaneOnly && !self.local_is_capped()
     }
 
-    /// P16: what the recipient publishes is only recorded, and what the administrator asks for stays.
+    /// P16: what the recipient publishes is only recorded, and what the administrator asks for
+    /// stays.
     fn dane_counts(&self) -> bool {
         self.dane_speaks() && (!self.tls_is_optional() || self.dane_is_mandatory())
     }
@@ -171,7 +174,7 @@ impl Case {
     }
 
     pub(crate) fn by_tlsa(&self) -> Proof {
-        // RFC 7672, 3.2.2: the base domain always.
+        // RFC 7672, section 3.2.2: the base domain always.
         let own_name =
             TaNames { host: !self.alias, alias: self.alias, next_hop: false, expanded: false };
         let names = match (self.is_from_mx(), self.mx == DnsStatus::Secure) {
@@ -198,7 +201,7 @@ impl Case {
         self.sts_speaks() && !self.tls_is_optional()
     }
 
-    /// RFC 8461, 4.1: patterns are names, and no address is one.
+    /// RFC 8461, section 4.1: patterns are names, and no address is one.
     fn sts_lists_host(&self) -> bool {
         !self.host_is_address()
             && matches!(
@@ -207,7 +210,7 @@ impl Case {
             )
     }
 
-    /// RFC 8461, 4.1: public roots, DNS-ID.
+    /// RFC 8461, section 4.1: public roots, DNS-ID.
     fn by_sts(&self) -> Proof {
         Proof::Chain { private: false, name: Whose::Host, cn: CnFallback::Never }
     }
@@ -240,19 +243,20 @@ pub(crate) const RULES: &[Rule] = &[
             asks.push(Ask::Stop(Reason::MxLookupFailed));
         }
     }),
-    // RFC 7672, 2.2.1: "insecure" MX records and mandatory DANE: "delivery MUST be delayed".
+    // RFC 7672, section 2.2.1: "insecure" MX records and mandatory DANE: "delivery MUST be
+    // delayed".
     ("P3, dane-only", |case, asks| {
         if case.dane_is_mandatory() && !case.found_securely() && case.origin != Origin::Literal {
             asks.push(Ask::Stop(Reason::MxInsecure));
         }
     }),
-    // RFC 7672, 2.1.2.
+    // RFC 7672, section 2.1.2.
     ("P8", |case, asks| {
         if case.dane_counts() && case.tlsa == Records::Failed {
             asks.push(Ask::Skip(Reason::TlsaLookupFailed));
         }
     }),
-    // RFC 7672, 2.2, "unusable".
+    // RFC 7672, section 2.2, "unusable".
     ("P9", |case, asks| {
         if case.dane_counts() && case.tlsa == Records::Unusable {
             asks.extend([Ask::Tls, Ask::Report(Reason::TlsaUnusable)]);
@@ -261,13 +265,13 @@ pub(crate) const RULES: &[Rule] = &[
             }
         }
     }),
-    // RFC 7672, 6.
+    // RFC 7672, section 6.
     ("P10, dane-only", |case, asks| {
         if case.dane_is_mandatory() && (!case.dane_speaks() || case.tlsa == Records::Absent) {
             asks.push(Ask::Skip(Reason::DaneRequired));
         }
     }),
-    // RFC 7672, 2.2, "usable".
+    // RFC 7672, section 2.2, "usable".
     ("P3, P7, P11", |case, asks| {
         if case.dane_counts() && case.usable() {
             asks.push(Ask::Prove(case.by_tlsa()));
@@ -278,7 +282,7 @@ pub(crate) const RULES: &[Rule] = &[
             asks.push(Ask::Note(case.by_tlsa()));
         }
     }),
-    // RFC 8461, 5: neither a host that is not listed, nor one without the certificate.
+    // RFC 8461, section 5: neither a host that is not listed, nor one without the certificate.
     ("P14", |case, asks| {
         let instead = case.dane_vouches() && case.sts_rule == StsRule::UnlessDane;
         if case.sts_counts() && !case.sts_lists_host() {
@@ -293,7 +297,8 @@ pub(crate) const RULES: &[Rule] = &[
             }
         }
     }),
-    // DANE replaces MTA-STS if one server name cannot satisfy both, or if the administrator says so.
+    // DANE replaces MTA-STS if one server name cannot satisfy both, or if the administrator says
+    // so.
     ("P11, P15, P16", |case, asks| {
         let stands_in = case.dane_vouches() && (case.alias || case.sts_rule == StsRule::UnlessDane);
         let binding = !case.tls_is_optional() && !stands_in;
@@ -312,7 +317,7 @@ pub(crate) const RULES: &[Rule] = &[
             asks.push(Ask::Report(failure.into()));
         }
     }),
-    // RFC 8689, 4.2.1, step 2.
+    // RFC 8689, section 4.2.1, step 2.
     ("P17, the host", |case, asks| {
         let vouched = case.mx == DnsStatus::Secure
             || (case.sts_rule != StsRule::Off && case.sts_lists_host());
@@ -420,7 +425,8 @@ pub(crate) fn is_silent(case: &Case, asks: &[Ask]) -> bool {
     !needs_tls(asks) && (case.posture == Posture::None || remembered)
 }
 
-/// The administrator's fallback rules are among what `TLS-Required: No` takes back where it takes back everything.
+/// The administrator's fallback rules are among what `TLS-Required: No` takes back where it takes
+/// back everything.
 fn yields(case: &Case) -> Yields {
     if case.local_is_capped() { Yields::default() } else { case.yields }
 }
@@ -465,8 +471,8 @@ pub(crate) fn shown(case: &Case, asks: &[Ask], proves: impl Fn(Proof) -> bool) -
         }
     }
     match (counts, known) {
-        // Clear text is closed: what does not count as TLS is TLS all the same, unless the administrator would rather
-        // defer than let it lead to clear text.
+        // Clear text is closed: what does not count as TLS is TLS all the same, unless the
+        // administrator would rather defer than let it lead to clear text.
         (false, _) if !needs_tls(asks) || would_defer(case) => clear(yields(case).untrusted),
         (_, true) => Outcome::Authenticated,
         (_, false) => Outcome::Encrypted,

@@ -6,8 +6,8 @@
 //! (which address next) and a [`Client`] (the conversation).
 //!
 //! The driver reads only when it has nothing to send. That is good enough for messages that fit the
-//! socket buffers; for large messages a driver sends with non-blocking writes, so that it can read a
-//! reply that comes in the middle of the body, as the adapter does.
+//! socket buffers; for large messages a driver sends with non-blocking writes, so that it can read
+//! a reply that comes in the middle of the body, as the adapter does.
 //!
 //! ```text
 //! cargo run --example blocking

@@ -37,7 +37,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends, then reads until the machine's deadline; tells the machine about the end of the input.
+    /// Sends, then reads until the machine's deadline; tells the machine about the end of the
+    /// input.
     pub(crate) fn exchange(&mut self, machine: &mut impl Machine) -> Result<(), Failed> {
         self.send()?;
         let patience = machine.deadline().map(|at| at.saturating_duration_since(Instant::now()));

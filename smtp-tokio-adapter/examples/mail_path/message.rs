@@ -61,8 +61,8 @@ pub fn prepare(from: &mut dyn Read, to: &Path) -> Result<(Mail, bool), Failed> {
         ascii &= piece.is_ascii();
         let mut start = 0;
         for (at, &byte) in piece.iter().enumerate() {
-            // SMTP cannot carry them (RFC 5321, 2.3.8; RFC 5322, 4), and guessing what they meant
-            // is not ours.
+            // SMTP cannot carry them (RFC 5321, section 2.3.8; RFC 5322, section 4), and guessing
+            // what they meant is not ours.
             if byte == 0 || (previous == b'\r' && byte != b'\n') {
                 let what = if byte == 0 { "a NUL" } else { "a CR without LF" };
                 let place = octets + (at - start) as u64;

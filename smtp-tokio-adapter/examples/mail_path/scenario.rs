@@ -392,7 +392,7 @@ fn policies() -> Vec<Scenario> {
     let in_clear = End::Clear { connection: 2, reason: "cert-self-signed" };
     const SELF_SIGNED: StartTls = StartTls::Works(Certificate::SelfSigned);
     vec![
-        // RFC 7672, 3.1.1: neither issuer nor dates nor names matter.
+        // RFC 7672, section 3.1.1: neither issuer nor dates nor names matter.
         here("dane-ee", End::Tls, |it| {
             (it.signed, it.starttls) = (Some(Tlsa::EndEntity), SELF_SIGNED)
         }),
@@ -422,7 +422,7 @@ fn policies() -> Vec<Scenario> {
             End::Bounced { status: "5.7.30", reason: "requiretls-unsupported" },
             |it| it.offers_requiretls = false,
         ),
-        // RFC 8689, 4.2.2: the recipient's policy does not stop the message.
+        // RFC 8689, section 4.2.2: the recipient's policy does not stop the message.
         Scenario {
             wish: Wish::TlsRequiredNo,
             ..here("tls-required-no", in_clear, |it| {

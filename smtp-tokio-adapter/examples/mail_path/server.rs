@@ -30,7 +30,7 @@ use crate::fault::{Fault, Faulty};
 const STORED: Response = Response::fixed(250, (2, 0, 0), "stored");
 const RECIPIENT_OK: Response = Response::fixed(250, (2, 1, 5), "recipient OK");
 const NOT_NOW: Response = Response::fixed(454, (4, 7, 0), "TLS not available");
-// RFC 5321, 4.2.2 and RFC 3463, 3.4.
+// RFC 5321, section 4.2.2 and RFC 3463, section 3.4.
 const NO_SPACE: Response = Response::fixed(452, (4, 3, 1), "cannot store the message");
 
 /// What a server saw.

@@ -3,7 +3,7 @@
 //!
 //! It is no part of either peer and believes neither: it follows the conversation in clear text,
 //! counts the octets of the message that it sees there, and takes for TLS only what is framed as
-//! TLS records from the first byte to the last (RFC 8446, 5.1).
+//! TLS records from the first byte to the last (RFC 8446, section 5.1).
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -145,7 +145,7 @@ struct Record {
     body: usize,
 }
 
-/// Change cipher spec, alert, handshake, application data (RFC 8446, 5.1).
+/// Change cipher spec, alert, handshake, application data (RFC 8446, section 5.1).
 const RECORD_TYPES: std::ops::RangeInclusive<u8> = 20..=23;
 
 impl Watch {

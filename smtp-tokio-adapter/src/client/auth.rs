@@ -16,8 +16,9 @@ use crate::client::drive::{Body, drive, hang_up};
 use crate::client::outcome::Failure;
 use crate::wire::{Io, Wire};
 
-/// One attempt with the best mechanism, and no other after it: a server that does not take the credentials would not take
-/// them better in another form, and a false one must not be handed the password because it has refused a proof of it.
+/// One attempt with the best mechanism, and no other after it: a server that does not take the
+/// credentials would not take them better in another form, and a false one must not be handed the
+/// password because it has refused a proof of it.
 pub(super) async fn authenticate<S: Io>(
     client: &mut Client,
     wire: &mut Wire<S>,

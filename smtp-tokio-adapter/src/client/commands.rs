@@ -24,13 +24,14 @@ impl<S: Io> Connection<S> {
     }
 
     /// Tells a server that trusts this host for whom it speaks: see
-    /// [`Client::xclient`](smtp_proto::client::Client::xclient). After 220 the connection has said EHLO again, has
-    /// authenticated again where it has credentials, and is ready for transactions.
+    /// [`Client::xclient`](smtp_proto::client::Client::xclient). After 220 the connection has said
+    /// EHLO again, has authenticated again where it has credentials, and is ready for transactions.
     pub async fn xclient(&mut self, attributes: &Xclient<'_>) -> Result<ReplyBuf, Failure> {
         self.client.xclient(attributes, Instant::now())?;
         let reply = self.answer(true).await?;
         match &self.credentials {
-            // The server has forgotten who this is, and no mail is sent before it knows (RFC 4954, 9).
+            // The server has forgotten who this is, and no mail is sent before it knows (RFC 4954,
+            // section 9).
             Some((credentials, tls)) if reply.borrow().code() == 220 => {
                 let authenticated =
                     authenticate(&mut self.client, &mut self.wire, credentials, tls).await;
@@ -43,7 +44,8 @@ impl<S: Io> Connection<S> {
         Ok(reply)
     }
 
-    /// Waits for the reply, and behind a 220 that makes everything start again until the connection is ready.
+    /// Waits for the reply, and behind a 220 that makes everything start again until the connection
+    /// is ready.
     async fn answer(&mut self, restarts: bool) -> Result<ReplyBuf, Failure> {
         let mut reply = Err(Failure::Protocol(Error::Closed));
         let driven =

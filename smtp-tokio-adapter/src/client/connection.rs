@@ -29,7 +29,8 @@ pub struct Connection<S> {
     pub(super) wire: Wire<S>,
     pub(super) plan: Plan,
     pub(super) decision: Decision,
-    /// What to authenticate with once more where everything starts again, and where the nonce comes from.
+    /// What to authenticate with once more where everything starts again, and where the nonce comes
+    /// from.
     pub(super) credentials: Option<(Credentials, Arc<ClientTls>)>,
 }
 
@@ -168,8 +169,8 @@ impl<S: Io> Connection<S> {
         self.send_observed(envelope, &mut tokio::io::empty(), Some(uri), &mut |_, _| {}).await
     }
 
-    /// Sends one message, and calls `settled` with the index of each recipient about whom the server
-    /// has just said something.
+    /// Sends one message, and calls `settled` with the index of each recipient about whom the
+    /// server has just said something.
     pub(crate) async fn send_observed(
         &mut self,
         envelope: Arc<Envelope>,
@@ -190,7 +191,8 @@ impl<S: Io> Connection<S> {
         delivery
     }
 
-    /// Transactions that the server will still take on this connection (RFC 9422, 4.1); none if it sets no limit.
+    /// Transactions that the server will still take on this connection (RFC 9422, section 4.1);
+    /// none if it sets no limit.
     pub fn transactions_left(&self) -> Option<u32> {
         self.client.transactions_left()
     }
@@ -265,10 +267,11 @@ impl<S: Io> Connection<S> {
         }
     }
 
-    /// The envelope as it may go over this connection. Whether MAIL carries REQUIRETLS is for the plan to say, which was made
-    /// for one wish of the message and knows what that wish asked of the certificate.
+    /// The envelope as it may go over this connection. Whether MAIL carries REQUIRETLS is for the
+    /// plan to say, which was made for one wish of the message and knows what that wish asked of
+    /// the certificate.
     fn planned(&mut self, envelope: Arc<Envelope>) -> Result<Arc<Envelope>, Failure> {
-        // RFC 8689, 4.2.1: what was offered in clear text does not count.
+        // RFC 8689, section 4.2.1: what was offered in clear text does not count.
         let offered =
             self.client.channel().tls().is_some() && self.capabilities().has(Extension::RequireTls);
         match (self.plan.requiretls(), envelope.require_tls) {

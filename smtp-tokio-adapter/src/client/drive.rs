@@ -16,7 +16,8 @@ use crate::wire::{Io, Moved, Until, Wire};
 
 /// How long closing a connection may take once its result is known.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
-/// Octets of output that are gathered before a write: a body's end and the final dot go out together.
+/// Octets of output that are gathered before a write: a body's end and the final dot go out
+/// together.
 const WRITE: usize = 64 * 1024;
 
 /// Where [`drive`] stopped.
@@ -101,9 +102,11 @@ pub(super) async fn drive<S: Io>(
         };
         wire.advance(progress.consumed);
         let until = match want {
-            // Whoever answers STARTTLS before it was sent: it must not go out inside TLS, as the answer to something else.
+            // Whoever answers STARTTLS before it was sent: it must not go out inside TLS, as the
+            // answer to something else.
             Want::Handshake if wire.queued() > 0 => Until::Sent,
-            // A server says nothing between its 220 and our first flight: what has come was put there by somebody.
+            // A server says nothing between its 220 and our first flight: what has come was put
+            // there by somebody.
             Want::Handshake => {
                 if wire.probe().await? {
                     continue;
@@ -130,8 +133,8 @@ pub(super) async fn drive<S: Io>(
     }
 }
 
-/// Moves a good piece of the body into the output, and the final dot behind its end. Waits only while there is nothing
-/// to send, and nothing is heard.
+/// Moves a good piece of the body into the output, and the final dot behind its end. Waits only
+/// while there is nothing to send, and nothing is heard.
 async fn fill<S: Io>(
     client: &mut Client,
     wire: &mut Wire<S>,
@@ -147,7 +150,8 @@ async fn fill<S: Io>(
             biased;
             read = body.read(piece) => read,
             () = std::future::ready(()), if wire.queued() > 0 => return Ok(()),
-            // A server that has lost its patience says so, and need not wait for the source to move.
+            // A server that has lost its patience says so, and need not wait for the source to
+            // move.
             heard = wire.listen() => return Ok(heard?),
             // A source that stalls would let the server time out.
             () = passed(deadline) => Err(io::ErrorKind::TimedOut.into()),

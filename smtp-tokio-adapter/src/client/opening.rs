@@ -139,8 +139,8 @@ impl<'a> Opening<'a> {
         self.decision.no_tls(self.target.plan, failure, fallback, timed_out)
     }
 
-    /// TLS is up, and the certificate does not count, or could not be judged: in that case nothing is
-    /// known of the peer, and what the rules say of a bad certificate does not apply.
+    /// TLS is up, and the certificate does not count, or could not be judged: in that case nothing
+    /// is known of the peer, and what the rules say of a bad certificate does not apply.
     fn untrusted(&mut self, fallback: Fallback) -> Failure {
         match self.decision.unjudged(self.target.plan) {
             Some(fault) => fault,
@@ -206,8 +206,8 @@ impl<'a> Opening<'a> {
             }
         };
         let (_, session) = stream.get_ref();
-        // A resumed session has not asked the verifier, `Recorded` checks never stop a handshake, and who fails a message with
-        // REQUIRETLS is to hear QUIT.
+        // A resumed session has not asked the verifier, `Recorded` checks never stop a handshake,
+        // and who fails a message with REQUIRETLS is to hear QUIT.
         let Some(now) = self.outbound.tls.now() else {
             let error = &"the time is not known";
             return Err(self.decision.local_fault(plan, Reason::TlsUnavailable, Some(error)));
@@ -226,7 +226,8 @@ impl<'a> Opening<'a> {
         let tls = Arc::new(tls);
         wire.put_tls(stream);
         if standing != Standing::Acceptable {
-            // What this session was resumed from, or could be resumed as, must not be offered again.
+            // What this session was resumed from, or could be resumed as, must not be offered
+            // again.
             self.outbound.tls.forget(plan, identity, trust);
             return Ok(Shaken::Untrusted(tls));
         }

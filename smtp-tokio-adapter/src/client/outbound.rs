@@ -72,8 +72,8 @@ pub struct Target<'a> {
     /// The client certificate to show. None by default.
     pub identity: Option<&'a IdentityId>,
     /// What to authenticate with at this host, and at no other. None by default. Without success no
-    /// mail is sent (RFC 4954, section 9). Unless they [allow clear text](Floor::Clear), credentials
-    /// require TLS, whatever the plan says of it.
+    /// mail is sent (RFC 4954, section 9). Unless they [allow clear text](Floor::Clear),
+    /// credentials require TLS, whatever the plan says of it.
     pub credentials: Option<&'a Credentials>,
     /// TLS failed at this address, and [`after`](smtp_proto::fallback::after) has answered
     /// [`ReconnectPlaintext`](Fallback::ReconnectPlaintext). Off by default; without effect if the

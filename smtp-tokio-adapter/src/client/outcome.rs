@@ -20,13 +20,13 @@ use smtp_tls_policy::{Reason, tlsrpt};
 
 use crate::convert;
 
-/// RFC 3463, 3.7: other or undefined media error.
+/// RFC 3463, section 3.7: other or undefined media error.
 const DEFECT: EnhancedCode = EnhancedCode::new(5, 6, 0);
-/// RFC 3463, 3.4: other or undefined mail system status, on this side.
+/// RFC 3463, section 3.4: other or undefined mail system status, on this side.
 pub(crate) const LOCAL: EnhancedCode = EnhancedCode::new(4, 3, 0);
-/// RFC 3463, 3.6: too many recipients.
+/// RFC 3463, section 3.6: too many recipients.
 const TOO_MANY: EnhancedCode = EnhancedCode::new(4, 5, 3);
-/// RFC 8689, 4.2.1: REQUIRETLS support required.
+/// RFC 8689, section 4.2.1: REQUIRETLS support required.
 const REQUIRETLS_NEEDED: EnhancedCode = EnhancedCode::new(5, 7, 30);
 
 /// What the decision about TLS was, and why.
@@ -45,7 +45,8 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Before anything is known: what a plan without TLS, or a retry in clear text, is going to do; else nothing yet.
+    /// Before anything is known: what a plan without TLS, or a retry in clear text, is going to do;
+    /// else nothing yet.
     pub(crate) fn undecided(plan: &Plan, is_clear: bool) -> Self {
         let (reason, ending) = match is_clear {
             true => {
@@ -91,9 +92,9 @@ impl Decision {
         Failure::NoTls { failure, fallback, status }
     }
 
-    /// TLS with this host cannot be had, or its certificate not be judged, for a fault of this side.
-    /// The mail waits until that is repaired: no rule about the peer applies, so nothing is sent in
-    /// clear text, nor to a host further down the route, where clear text might be allowed.
+    /// TLS with this host cannot be had, or its certificate not be judged, for a fault of this
+    /// side. The mail waits until that is repaired: no rule about the peer applies, so nothing is
+    /// sent in clear text, nor to a host further down the route, where clear text might be allowed.
     pub(crate) fn local_fault(
         &mut self,
         plan: &Plan,
@@ -189,9 +190,9 @@ pub enum Failure {
     /// The credentials could not be used here, and nothing was said of them.
     #[error("not authenticated: {0}")]
     Auth(#[from] AuthRefusal),
-    /// The server has not taken the credentials. That is the fault of whoever has set them up, and not of the mail: it is
-    /// deferred, whatever the reply says, until there are others (RFC 4954, 6 on 535: "the client SHOULD ask the user to
-    /// supply new credentials").
+    /// The server has not taken the credentials. That is the fault of whoever has set them up, and
+    /// not of the mail: it is deferred, whatever the reply says, until there are others (RFC 4954,
+    /// section 6 on 535: "the client SHOULD ask the user to supply new credentials").
     #[error("not authenticated: {failure}: {reply}")]
     AuthenticationFailed {
         /// Why.
@@ -220,20 +221,24 @@ pub enum Failure {
     /// The machine was driven wrongly.
     #[error("{0}")]
     Misuse(ApiMisuse),
-    /// The message requires REQUIRETLS, and the server does not offer it inside TLS: RFC 8689, 4.2.1.
+    /// The message requires REQUIRETLS, and the server does not offer it inside TLS: RFC 8689,
+    /// section 4.2.1.
     #[error("the server does not offer REQUIRETLS inside TLS")]
     RequiretlsUnsupported,
-    /// The envelope wants REQUIRETLS and the plan was made for a message that does not, or the other way round. Nothing was
-    /// sent: only a plan made for this message says whether this server may have it.
+    /// The envelope wants REQUIRETLS and the plan was made for a message that does not, or the
+    /// other way round. Nothing was sent: only a plan made for this message says whether this
+    /// server may have it.
     #[error("the plan was made for a message with another wish for REQUIRETLS")]
     OtherMessage,
-    /// Something that TLS needs is missing on this side, or stale: nothing is known of the peer, and
-    /// the mail is deferred. [`Connection::decision`](crate::Connection::decision) says what it is.
+    /// Something that TLS needs is missing on this side, or stale: nothing is known of the peer,
+    /// and the mail is deferred. [`Connection::decision`](crate::Connection::decision) says what it
+    /// is.
     #[error("a fault on this side: {}", reason.sentence())]
     LocalFault {
         /// What is missing, or stale.
         reason: Reason,
-        /// The status for the recipients: 4.3.5, system incorrectly configured (RFC 3463, section 3.4).
+        /// The status for the recipients: 4.3.5, system incorrectly configured (RFC 3463, section
+        /// 3.4).
         status: EnhancedCode,
     },
 }
@@ -263,8 +268,8 @@ pub enum MessageError {
     /// Its source failed.
     #[error("the message could not be read: {0}")]
     Read(#[source] io::Error),
-    /// It has octets above 127, and [`Envelope::body`](smtp_proto::client::Envelope::body) says that
-    /// it is ASCII: [`measure`](crate::measure) it first. Its final dot was not sent.
+    /// It has octets above 127, and [`Envelope::body`](smtp_proto::client::Envelope::body) says
+    /// that it is ASCII: [`measure`](crate::measure) it first. Its final dot was not sent.
     #[error("the message has 8-bit octets, and its envelope says that it is 7-bit")]
     EightBit,
     /// It holds what SMTP cannot carry.
@@ -273,8 +278,8 @@ pub enum MessageError {
 }
 
 impl Failure {
-    /// What this failure means for a [`Route`](smtp_proto::route::Route): the host's next address, the
-    /// next host, or no other host now.
+    /// What this failure means for a [`Route`](smtp_proto::route::Route): the host's next address,
+    /// the next host, or no other host now.
     pub fn ending(&self) -> Ending {
         match self {
             Self::NoTls { fallback, status, .. } => {
@@ -331,7 +336,8 @@ impl Failure {
 pub struct Delivery {
     /// The server's word on each RCPT that it answered, by index.
     pub recipients: Vec<Option<ReplyBuf>>,
-    /// LMTP: the server's word on the message for each recipient, as far as they came, with its index.
+    /// LMTP: the server's word on the message for each recipient, as far as they came, with its
+    /// index.
     pub delivered: Vec<(usize, ReplyBuf)>,
     /// Recipients over the server's limits that were left for another transaction, by index.
     pub left: Vec<usize>,
@@ -365,8 +371,8 @@ impl Delivery {
         Self { recipients: vec![None; recipients], delivered: Vec::new(), left: Vec::new(), end }
     }
 
-    /// Whether an earlier recipient of the transaction was accepted: the first one cannot be one too
-    /// many.
+    /// Whether an earlier recipient of the transaction was accepted: the first one cannot be one
+    /// too many.
     fn has_accepted_before(&self, index: usize) -> bool {
         let mut earlier = self.recipients.iter().take(index);
         earlier.any(|reply| reply.as_ref().is_some_and(|reply| reply.borrow().is_positive()))
@@ -413,13 +419,15 @@ impl Delivery {
         if self.left.contains(&index) {
             return Some(RecipientStatus::Deferred(TOO_MANY));
         }
-        // A reply too many, or one of another command: the replies to RCPT may belong to other recipients.
+        // A reply too many, or one of another command: the replies to RCPT may belong to other
+        // recipients.
         if matches!(self.end, Err(Failure::Protocol(Error::PeerMisbehaved(_)))) {
             return None;
         }
         match self.recipients.get(index)? {
-            // RFC 5321, 4.5.3.1.10: "Clients SHOULD treat a 552 code in this case as a temporary, rather than permanent,
-            // failure". What else it may mean to RCPT, its enhanced code says.
+            // RFC 5321, section 4.5.3.1.10: "Clients SHOULD treat a 552 code in this case as a
+            // temporary, rather than permanent, failure". What else it may mean to RCPT, its
+            // enhanced code says.
             Some(reply)
                 if reply.borrow().code() == 552
                     && reply.borrow().enhanced().is_none_or(is_too_many)
@@ -430,7 +438,8 @@ impl Delivery {
             Some(reply) if !reply.borrow().is_positive() => Some(of(reply)),
             _ => match &self.end {
                 Ok(OutcomeBuf::Accepted(_)) => Some(RecipientStatus::Delivered),
-                // RFC 5321, 4.1.1.5: RSET cannot fail. It says nothing about this message, which was not sent.
+                // RFC 5321, section 4.1.1.5: RSET cannot fail. It says nothing about this message,
+                // which was not sent.
                 Ok(OutcomeBuf::Refused { phase: Phase::Reset, .. }) => None,
                 Ok(OutcomeBuf::Refused { reply, .. }) => Some(of(reply)),
                 Ok(OutcomeBuf::PerRecipient | OutcomeBuf::NoRecipients) => None,

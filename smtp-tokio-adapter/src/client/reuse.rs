@@ -7,12 +7,14 @@ use smtp_tls_policy::rules::IdentityId;
 
 use crate::client::outbound::Target;
 
-/// All for which a connection was opened. One that is kept open may carry a further message only where the message's key
-/// is equal, compared in full: what was proved for one next hop, plan or identity is proved for no other.
+/// All for which a connection was opened. One that is kept open may carry a further message only
+/// where the message's key is equal, compared in full: what was proved for one next hop, plan or
+/// identity is proved for no other.
 ///
-/// Two domains that share a host have two keys, for the policy of the one says nothing about the other;
-/// and so have two messages of which one has REQUIRETLS (RFC 8689), or `TLS-Required: No`, since their plans differ. A key
-/// that is equal says nothing about the connection itself, which [`Connection`](crate::Connection) tells.
+/// Two domains that share a host have two keys, for the policy of the one says nothing about the
+/// other; and so have two messages of which one has REQUIRETLS (RFC 8689), or `TLS-Required: No`,
+/// since their plans differ. A key that is equal says nothing about the connection itself, which
+/// [`Connection`](crate::Connection) tells.
 ///
 /// ```
 /// use smtp_tls_policy::{Host, Namespace};
@@ -41,7 +43,8 @@ pub struct ReuseKey {
 }
 
 impl ReuseKey {
-    /// The key for a message to `next_hop`, the domain for which the host was looked up, or the smart host.
+    /// The key for a message to `next_hop`, the domain for which the host was looked up, or the
+    /// smart host.
     pub fn new(next_hop: &Host, target: &Target<'_>, port: u16) -> Self {
         Self {
             next_hop: next_hop.clone(),

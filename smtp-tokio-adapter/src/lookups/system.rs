@@ -11,8 +11,8 @@ use crate::lookups::Lookups;
 /// Looks up addresses as other programs on this host do: in the hosts file, the DNS, or wherever
 /// else the operating system is told to look.
 ///
-/// It finds no MX or TLSA records and no MTA-STS policies, so it serves connectors with a smart host
-/// only: mail for a domain without one is deferred.
+/// It finds no MX or TLSA records and no MTA-STS policies, so it serves connectors with a smart
+/// host only: mail for a domain without one is deferred.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;
 

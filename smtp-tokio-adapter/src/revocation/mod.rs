@@ -1,13 +1,13 @@
 //! Fetches the revocation lists that judged chains name (feature `crl-fetch`).
 //!
 //! Certificates name the lists of their issuer by URLs. Judgements record them
-//! ([`Trust::wanted`](smtp_tls_policy::pki::Trust::wanted)); a [`CrlFetcher`] fetches those that are
-//! due, keeps them on disk, and puts them into the [`LiveTrust`] without a pause for the handshakes
-//! that run. A list is fetched again when three quarters of its life are over.
+//! ([`Trust::wanted`](smtp_tls_policy::pki::Trust::wanted)); a [`CrlFetcher`] fetches those that
+//! are due, keeps them on disk, and puts them into the [`LiveTrust`] without a pause for the
+//! handshakes that run. A list is fetched again when three quarters of its life are over.
 //!
 //! What happens on first contact, before a list is there, is for the connector's
-//! [`Revocation`](smtp_tls_policy::pki::Revocation): `hard` defers the mail with 4.3.5, and the next
-//! attempt finds the list; `if-configured` and `soft` let it pass.
+//! [`Revocation`](smtp_tls_policy::pki::Revocation): `hard` defers the mail with 4.3.5, and the
+//! next attempt finds the list; `if-configured` and `soft` let it pass.
 //!
 //! ```
 //! # async fn example() {
@@ -57,8 +57,8 @@ pub struct CrlFetcher {
     max_len: usize,
     timeout: Duration,
     interval: Duration,
-    /// The lists that must wait before they are fetched again. They are among the wanted ones, which
-    /// are bounded.
+    /// The lists that must wait before they are fetched again. They are among the wanted ones,
+    /// which are bounded.
     pauses: Mutex<HashMap<Key, Pause>>,
 }
 
@@ -163,9 +163,9 @@ impl CrlFetcher {
         Ok(loaded)
     }
 
-    /// Fetches the lists that are due, at most eight at the same time, and returns what became of each.
-    /// A list that could not be fetched, or is not newer, waits for a minute, and longer with each
-    /// failure.
+    /// Fetches the lists that are due, at most eight at the same time, and returns what became of
+    /// each. A list that could not be fetched, or is not newer, waits for a minute, and longer with
+    /// each failure.
     ///
     /// # Cancel safety
     ///

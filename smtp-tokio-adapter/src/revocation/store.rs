@@ -1,7 +1,7 @@
 //! Fetched lists on disk, one file for each.
 //!
-//! A file begins with three lines of text, the form, the set of roots and the URL, and has the list in
-//! DER after them. Its name is a digest of roots and URL.
+//! A file begins with three lines of text, the form, the set of roots and the URL, and has the list
+//! in DER after them. Its name is a digest of roots and URL.
 
 use std::ffi::OsStr;
 use std::io;
@@ -42,8 +42,8 @@ pub(super) async fn write(
     tokio::fs::rename(&new, &path).await
 }
 
-/// Reads all lists of a directory that are not longer than this. A damaged file is set aside with the
-/// suffix `damaged`.
+/// Reads all lists of a directory that are not longer than this. A damaged file is set aside with
+/// the suffix `damaged`.
 pub(super) async fn read(directory: &Path, max_len: usize) -> io::Result<Vec<Kept>> {
     let mut entries = match tokio::fs::read_dir(directory).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -26,16 +26,19 @@ pub struct Candidate {
     pub plan: Plan,
     /// The client certificate to show, if its connector has one.
     pub identity: Option<IdentityId>,
-    /// What to authenticate with at this host: see [`Target::credentials`]. A token may be fetched for each connection.
+    /// What to authenticate with at this host: see [`Target::credentials`]. A token may be fetched
+    /// for each connection.
     pub credentials: Option<Credentials>,
-    /// Addresses of the host where TLS broke a short while ago, and what `plan` made of that. Empty unless set.
+    /// Addresses of the host where TLS broke a short while ago, and what `plan` made of that. Empty
+    /// unless set.
     pub broken: Option<(Vec<IpAddr>, Plan)>,
     /// What is to be reported of its connections (RFC 8460). Nothing unless set.
     pub reporting: Reporting,
 }
 
 impl Candidate {
-    /// A host of whose addresses nothing is remembered, and to which neither a client certificate nor credentials are shown.
+    /// A host of whose addresses nothing is remembered, and to which neither a client certificate
+    /// nor credentials are shown.
     pub fn new(host: Host, addresses: Vec<IpAddr>, plan: Plan) -> Self {
         Self {
             host,
@@ -65,10 +68,11 @@ impl Candidate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skip {
-    /// The status of those who wait, unless something better comes: 4.4.3 for a failed look-up, or the policy's.
+    /// The status of those who wait, unless something better comes: 4.4.3 for a failed look-up, or
+    /// the policy's.
     pub status: EnhancedCode,
-    /// The policy's reasons, where it is the policy that refuses. If it [ends the domain](Refusal::ends_domain), no other
-    /// host is dialled either.
+    /// The policy's reasons, where it is the policy that refuses. If it [ends the
+    /// domain](Refusal::ends_domain), no other host is dialled either.
     pub refusal: Option<Refusal>,
     /// What is to be reported of it (RFC 8460).
     pub session: Option<ReportedSession>,

@@ -20,14 +20,14 @@ pub trait Message: Sync {
     /// Opens the message at its beginning.
     fn open(&self) -> impl Future<Output = io::Result<Self::Body>> + Send;
 
-    /// Where a submission server can fetch the whole message by itself. Used if the server offers BURL
-    /// (RFC 4468); other servers get the bytes. None by default.
+    /// Where a submission server can fetch the whole message by itself. Used if the server offers
+    /// BURL (RFC 4468); other servers get the bytes. None by default.
     fn uri(&self) -> Option<Uri<'_>> {
         None
     }
 
-    /// Whether the header of the message has a single field `TLS-Required: No` (RFC 8689, section 4.1):
-    /// [`tls_required_no`]. False by default.
+    /// Whether the header of the message has a single field `TLS-Required: No` (RFC 8689, section
+    /// 4.1): [`tls_required_no`]. False by default.
     fn tls_required_no(&self) -> bool {
         false
     }

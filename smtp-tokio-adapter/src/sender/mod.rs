@@ -1,5 +1,5 @@
-//! From an envelope to the outcome of each recipient: [`Sender`] asks the network, makes the plans, and
-//! walks the routes.
+//! From an envelope to the outcome of each recipient: [`Sender`] asks the network, makes the plans,
+//! and walks the routes.
 //!
 //! ```
 //! use std::{net::{Ipv4Addr, Ipv6Addr}, sync::Arc};
@@ -100,24 +100,25 @@ use self::job::Job;
 use self::policies::Policies;
 use self::report::Journal;
 
-/// Sends mail by what the DNS, the recipients' policies, the connectors and the message say together.
+/// Sends mail by what the DNS, the recipients' policies, the connectors and the message say
+/// together.
 ///
-/// One value serves all deliveries of a process: it remembers MTA-STS policies, and peers whose TLS is
-/// broken. Let [`refresh`](Self::refresh) run beside them, again at the time that it gives or once an
-/// hour.
+/// One value serves all deliveries of a process: it remembers MTA-STS policies, and peers whose TLS
+/// is broken. Let [`refresh`](Self::refresh) run beside them, again at the time that it gives or
+/// once an hour.
 ///
-/// A deferral by an MTA-STS policy needs nothing else before the mail is given up: each delivery asks
-/// for the record again (RFC 8461, section 5.1).
+/// A deferral by an MTA-STS policy needs nothing else before the mail is given up: each delivery
+/// asks for the record again (RFC 8461, section 5.1).
 ///
 /// # What a relay must keep
 ///
-/// The message and, for each recipient, whether it is still to be sent, on stable storage before the
-/// final 250 to the client (RFC 5321, section 4.2.5), until [`send_with`](Self::send_with) hands out
-/// the recipient's outcome as delivered or bounced. Write that down inside the callback: a process that
-/// is killed afterwards does not send the message again. Also the time of arrival, the number of tries,
-/// and [`Report::clear_next_run`]. A recipient whose connection broke after the final dot
-/// ([`Failure::InDoubt`]) is deferred, and may get the message twice: RFC 5321
-/// has no way to ask.
+/// The message and, for each recipient, whether it is still to be sent, on stable storage before
+/// the final 250 to the client (RFC 5321, section 4.2.5), until [`send_with`](Self::send_with)
+/// hands out the recipient's outcome as delivered or bounced. Write that down inside the callback:
+/// a process that is killed afterwards does not send the message again. Also the time of arrival,
+/// the number of tries, and [`Report::clear_next_run`]. A recipient whose connection broke after
+/// the final dot ([`Failure::InDoubt`]) is deferred, and may get the message twice: RFC 5321 has no
+/// way to ask.
 pub struct Sender<L> {
     outbound: Outbound,
     connectors: Arc<OutboundConnectors>,
@@ -145,19 +146,19 @@ pub struct Mail<'a, M> {
     /// The envelope, with the recipients of this domain and no others. Its
     /// [`require_tls`](Envelope::require_tls) is the wish for REQUIRETLS.
     pub envelope: &'a Envelope,
-    /// Whether the message has a single header field `TLS-Required: No` (RFC 8689, 4.1):
+    /// Whether the message has a single header field `TLS-Required: No` (RFC 8689, section 4.1):
     /// [`tls_required_no`](smtp_tls_policy::trace::tls_required_no).
     pub tls_required_no: bool,
-    /// What to authenticate with at the connector's smart host: see [`Target`](crate::Target::credentials). No host that the
-    /// DNS names is ever shown it.
+    /// What to authenticate with at the connector's smart host: see
+    /// [`Target`](crate::Target::credentials). No host that the DNS names is ever shown it.
     pub credentials: Option<&'a Credentials>,
     /// The message.
     pub message: &'a M,
 }
 
 impl<'a, M: Message> Mail<'a, M> {
-    /// A message without further demands and credentials. Whether it wants `TLS-Required: No`, it says
-    /// itself.
+    /// A message without further demands and credentials. Whether it wants `TLS-Required: No`, it
+    /// says itself.
     pub fn new(
         connector: &'a OutboundConnector,
         domain: &'a Host,
@@ -222,8 +223,8 @@ impl<L: Lookups> Sender<L> {
         })
     }
 
-    /// Changes how routes are walked. The seed is changed from one delivery to the next, and a smart
-    /// host has a port of its own.
+    /// Changes how routes are walked. The seed is changed from one delivery to the next, and a
+    /// smart host has a port of its own.
     #[must_use]
     pub fn with_route(mut self, change: impl FnOnce(&mut RouteConfig)) -> Self {
         change(&mut self.route);
@@ -236,23 +237,24 @@ impl<L: Lookups> Sender<L> {
         Self { failed_family, ..self }
     }
 
-    /// Authenticates with these credentials at the smart host of the connector of this name. No host
-    /// that the DNS names is ever shown them.
+    /// Authenticates with these credentials at the smart host of the connector of this name. No
+    /// host that the DNS names is ever shown them.
     #[must_use]
     pub fn with_credentials(mut self, connector: &str, credentials: Credentials) -> Self {
         self.credentials.insert(connector.into(), credentials);
         self
     }
 
-    /// Remembers broken peers for another time, or fewer of them: [`BrokenPeers::new`]. With a limit of
-    /// 0, none.
+    /// Remembers broken peers for another time, or fewer of them: [`BrokenPeers::new`]. With a
+    /// limit of 0, none.
     #[must_use]
     pub fn with_memory(self, memory: BrokenPeers) -> Self {
         Self { broken: Mutex::new(memory), ..self }
     }
 
-    /// Takes over MTA-STS policies from an earlier run, and keeps them in this store from now on. A cache is more than a
-    /// gain of time: a domain that was once mailed to stays protected where its record is suppressed (RFC 8461, 10.2).
+    /// Takes over MTA-STS policies from an earlier run, and keeps them in this store from now on. A
+    /// cache is more than a gain of time: a domain that was once mailed to stays protected where
+    /// its record is suppressed (RFC 8461, section 10.2).
     ///
     /// # Errors
     ///
@@ -282,9 +284,9 @@ impl<L: Lookups> Sender<L> {
         &mut self.lookups
     }
 
-    /// Sends one message to recipients of any domains, as far as that can be done now: each domain by
-    /// its connector, several domains at once. The report has one outcome for each recipient, in the
-    /// order of the envelope.
+    /// Sends one message to recipients of any domains, as far as that can be done now: each domain
+    /// by its connector, several domains at once. The report has one outcome for each recipient, in
+    /// the order of the envelope.
     ///
     /// If [`Envelope::size`] is not set, the message is read once more, and its size and whether it
     /// needs 8BITMIME are set.
@@ -297,14 +299,14 @@ impl<L: Lookups> Sender<L> {
         self.send_with(envelope, message, |_, _| {}).await
     }
 
-    /// Sends one message as [`send`](Self::send) does, and calls `on_outcome` with the index and the
-    /// outcome of each recipient the moment it is final: once for each, and before the report. Write it
-    /// to the journal there. The call must not block for long.
+    /// Sends one message as [`send`](Self::send) does, and calls `on_outcome` with the index and
+    /// the outcome of each recipient the moment it is final: once for each, and before the report.
+    /// Write it to the journal there. The call must not block for long.
     ///
     /// # Cancel safety
     ///
-    /// Each recipient whose outcome was handed out is settled. If the future is dropped, each other one
-    /// may be sent to again; one whose message was just being accepted then gets it twice.
+    /// Each recipient whose outcome was handed out is settled. If the future is dropped, each other
+    /// one may be sent to again; one whose message was just being accepted then gets it twice.
     pub async fn send_with<M: Message>(
         &self,
         envelope: &Envelope,

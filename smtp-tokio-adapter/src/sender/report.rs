@@ -20,8 +20,8 @@ pub struct RecipientOutcome {
     pub host: Option<String>,
     /// Its address; none if the host was not dialled.
     pub address: Option<SocketAddr>,
-    /// The whole reply that decided, for `Diagnostic-Code`: to RCPT, DATA or the final dot, or to the
-    /// greeting or EHLO. None if the status does not come from a reply.
+    /// The whole reply that decided, for `Diagnostic-Code`: to RCPT, DATA or the final dot, or to
+    /// the greeting or EHLO. None if the status does not come from a reply.
     pub reply: Option<ReplyBuf>,
     /// Why the connection ended early, with its cause, such as the error of the socket or of the
     /// message's source.
@@ -92,7 +92,8 @@ impl Report {
         self.recipients.iter().map(|recipient| recipient.status).collect()
     }
 
-    /// What an [`Aggregate`](smtp_tls_policy::tlsrpt::Aggregate) counts for the reports of RFC 8460.
+    /// What an [`Aggregate`](smtp_tls_policy::tlsrpt::Aggregate) counts for the reports of RFC
+    /// 8460.
     pub fn sessions(&self) -> impl Iterator<Item = &ReportedSession> {
         let skipped = self.skipped.iter().filter_map(|(_, skip)| skip.session.as_ref());
         skipped.chain(self.attempts.iter().flat_map(|attempt| &attempt.sessions))

@@ -25,7 +25,8 @@ use crate::wire::{Io, Link, Moved, Until, Wire};
 const NO_TLS: Response = Response::fixed(454, (4, 7, 0), "TLS not available");
 const SHUTDOWN: Response = Response::fixed(421, (4, 3, 2), "shutting down");
 const INTERNAL: Response = Response::fixed(421, (4, 3, 0), "internal error");
-/// The last words of a connection whose handler has panicked, and of one that has outlived the grace.
+/// The last words of a connection whose handler has panicked, and of one that has outlived the
+/// grace.
 const PANICKED: &[u8] = b"421 4.3.0 internal error\r\n";
 const GRACE_OVER: &[u8] = b"421 4.3.2 shutting down\r\n";
 /// Octets of replies that may wait for a client to read them before its next command is looked at.
@@ -33,7 +34,8 @@ const MAX_QUEUED: usize = 64 * 1024;
 /// How long closing a connection may take.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Serves one stream to its end. `leaving` turns true at shutdown; if its sender is gone, there is none.
+/// Serves one stream to its end. `leaving` turns true at shutdown; if its sender is gone, there is
+/// none.
 pub async fn handle<S: Io, H: Handler>(
     inbound: &Inbound,
     handler: H,
@@ -86,7 +88,8 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
     serving.handler.closed().await;
 }
 
-/// The handler is the caller's code: its panic, which the panic hook has reported, ends one connection in good order.
+/// The handler is the caller's code: its panic, which the panic hook has reported, ends one
+/// connection in good order.
 async fn unless_it_panics<T>(running: impl Future<Output = T>) -> Option<T> {
     let mut running = std::pin::pin!(running);
     std::future::poll_fn(|cx| {
@@ -280,7 +283,8 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
             } else {
                 wire.advance(progress.consumed);
             }
-            // What has come before the greeting is sent, came too early: the machine takes note of it.
+            // What has come before the greeting is sent, came too early: the machine takes note of
+            // it.
             if greets {
                 wire.probe().await?;
             }
@@ -328,7 +332,8 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                         }
                     };
                     if moved == Moved::Eof {
-                        // Everything read has been answered: the client closed its sending side after its last word.
+                        // Everything read has been answered: the client closed its sending side
+                        // after its last word.
                         return Ok(server.handle_eof()?);
                     }
                 }
@@ -365,7 +370,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         self.session.tls = Some(Arc::clone(&tls));
         self.session.name.clear();
         self.session.hello = Hello::Helo;
-        // RFC 3207, 4.2.
+        // RFC 3207, section 4.2.
         self.session.identity = None;
         self.wire.put_tls(stream);
         Ok(tls)

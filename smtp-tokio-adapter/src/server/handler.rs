@@ -1,4 +1,5 @@
-//! What answers a connection: the handler, its default answers, and what it is told of the connection.
+//! What answers a connection: the handler, its default answers, and what it is told of the
+//! connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,11 +23,11 @@ const HELLO: Response = Response::fixed(250, (2, 0, 0), "");
 const READY_FOR_TLS: Response = Response::fixed(220, (2, 0, 0), "ready to start TLS");
 const SENDER_OK: Response = Response::fixed(250, (2, 1, 0), "sender OK");
 pub(super) const GO_AHEAD: Response = Response::fixed(354, (3, 0, 0), "end with <CRLF>.<CRLF>");
-// RFC 5321, 3.5.3.
+// RFC 5321, section 3.5.3.
 const VRFY: Response =
     Response::fixed(252, (2, 5, 2), "cannot VRFY, but will take the message and attempt delivery");
 const NO_PROXY: Response = Response::fixed(550, (5, 7, 1), "not a proxy that is trusted here");
-// RFC 4468, 6.
+// RFC 4468, section 6.
 const NO_FETCH: Response = Response::fixed(554, (5, 6, 6), "cannot fetch the message");
 const EXPN: Response = Response::fixed(502, (5, 5, 1), "command not implemented");
 const HELP: Response = Response::fixed(214, (2, 0, 0), "see RFC 5321");
@@ -44,21 +45,23 @@ pub struct Session {
     pub early_talk: Option<EarlyTalk>,
     /// What the handshake showed; none in clear text.
     pub tls: Option<Arc<TlsInfo>>,
-    /// The client's certificate and its chain, leaf first, as it was shown; empty if none. The key behind it was
-    /// checked, and nothing else: judge it with [`admit`](smtp_tls_policy::judge::admit()).
+    /// The client's certificate and its chain, leaf first, as it was shown; empty if none. The key
+    /// behind it was checked, and nothing else: judge it with
+    /// [`admit`](smtp_tls_policy::judge::admit()).
     pub client_chain: Arc<[CertificateDer<'static>]>,
     /// The names in the client's certificate, if it showed one. They prove nothing.
     pub client_names: Option<CommonNames>,
-    /// The identity that AUTH has proved; `None` again after STARTTLS. With it the Received field says ESMTPA or ESMTPSA
-    /// (RFC 4954, 7).
+    /// The identity that AUTH has proved; `None` again after STARTTLS. With it the Received field
+    /// says ESMTPA or ESMTPSA (RFC 4954, section 7).
     pub identity: Option<Identity>,
 }
 
 impl Session {
-    /// The Received field for a message that arrives now (RFC 5321, section 4.4): what the connection
-    /// shows, including the version, cipher suite and key exchange group of TLS and whether the client
-    /// presented a certificate. `by` is the name of this host. `client_verified` is whether the handler has judged that
-    /// certificate and accepted it. SMTPUTF8, a single recipient and an id are for the handler to add.
+    /// The Received field for a message that arrives now (RFC 5321, section 4.4): what the
+    /// connection shows, including the version, cipher suite and key exchange group of TLS and
+    /// whether the client presented a certificate. `by` is the name of this host. `client_verified`
+    /// is whether the handler has judged that certificate and accepted it. SMTPUTF8, a single
+    /// recipient and an id are for the handler to add.
     pub fn stamp<'a>(&'a self, by: &'a str, client_verified: bool, date: Date) -> Stamp<'a> {
         let client = match &self.client_names {
             Some(names) => ClientCertificate::Presented {
@@ -132,14 +135,15 @@ pub trait Handler: Send {
         async { READY_FOR_TLS }
     }
 
-    /// TLS is up. A response here is the answer to everything but QUIT from now on: for a client whose certificate is
-    /// not acceptable (554 5.7.0).
+    /// TLS is up. A response here is the answer to everything but QUIT from now on: for a client
+    /// whose certificate is not acceptable (554 5.7.0).
     fn handshake(&mut self, _session: &Session) -> impl Future<Output = Option<Response>> + Send {
         async { None }
     }
 
-    /// AUTH: a mechanism asks about a user. Called only where [`ServerConfig::mechanisms`](smtp_proto::server::ServerConfig::mechanisms)
-    /// has any. Take the time that a look-up takes; by default nobody is known.
+    /// AUTH: a mechanism asks about a user. Called only where
+    /// [`ServerConfig::mechanisms`](smtp_proto::server::ServerConfig::mechanisms) has any. Take the
+    /// time that a look-up takes; by default nobody is known.
     fn authenticate(
         &mut self,
         _session: &Session,
@@ -153,8 +157,9 @@ pub trait Handler: Send {
         async {}
     }
 
-    /// An attempt to authenticate has failed: for a log, or for a list of addresses that are to be kept out. Not called
-    /// where the client hangs up before the end, as some do when a token is refused; the answer was given all the same.
+    /// An attempt to authenticate has failed: for a log, or for a list of addresses that are to be
+    /// kept out. Not called where the client hangs up before the end, as some do when a token is
+    /// refused; the answer was given all the same.
     fn authentication_failed(
         &mut self,
         _session: &Session,
@@ -163,8 +168,8 @@ pub trait Handler: Send {
         async {}
     }
 
-    /// MAIL: 250 opens a transaction. `parameters.auth` is to be believed only of a client that is trusted in this
-    /// (RFC 4954, 5).
+    /// MAIL: 250 opens a transaction. `parameters.auth` is to be believed only of a client that is
+    /// trusted in this (RFC 4954, section 5).
     fn mail(
         &mut self,
         _session: &Session,
@@ -187,11 +192,13 @@ pub trait Handler: Send {
         async { GO_AHEAD }
     }
 
-    /// A piece of the message. What cannot be stored is remembered, and said in [`end_of_body`](Self::end_of_body).
+    /// A piece of the message. What cannot be stored is remembered, and said in
+    /// [`end_of_body`](Self::end_of_body).
     fn body(&mut self, runs: Runs<'_>) -> impl Future<Output = ()> + Send;
 
-    /// BURL: fetch what the URI names and put it behind what has come; 250 if that is done, else 554 5.6.6 and the other
-    /// codes of RFC 4468, 6, which end the message. Where it opens the message, [`data`](Self::data) was asked before.
+    /// BURL: fetch what the URI names and put it behind what has come; 250 if that is done, else
+    /// 554 5.6.6 and the other codes of RFC 4468, section 6, which end the message. Where it opens
+    /// the message, [`data`](Self::data) was asked before.
     fn fetch(
         &mut self,
         _session: &Session,
@@ -200,11 +207,13 @@ pub trait Handler: Send {
         async { NO_FETCH }
     }
 
-    /// The message is complete. 2yz takes the responsibility for it (RFC 5321, 4.2.5): store it first.
+    /// The message is complete. 2yz takes the responsibility for it (RFC 5321, section 4.2.5):
+    /// store it first.
     fn end_of_body(&mut self, session: &Session) -> impl Future<Output = Response> + Send;
 
-    /// The same in LMTP: a word for each of the `recipients` that were accepted, in the order of their RCPTs (RFC 2033,
-    /// 4.2). By default the word of [`end_of_body`](Self::end_of_body) holds for all of them.
+    /// The same in LMTP: a word for each of the `recipients` that were accepted, in the order of
+    /// their RCPTs (RFC 2033, section 4.2). By default the word of [`end_of_body`](Self::end_of_body) holds
+    /// for all of them.
     fn end_of_body_each(
         &mut self,
         session: &Session,
@@ -223,16 +232,18 @@ pub trait Handler: Send {
         async {}
     }
 
-    /// The connection is over, however it ended, be it by a panic in another method or by the end of the grace, which
-    /// drops the method that is under way. A message without an answer is nobody's: forget what came of it.
+    /// The connection is over, however it ended, be it by a panic in another method or by the end
+    /// of the grace, which drops the method that is under way. A message without an answer is
+    /// nobody's: forget what came of it.
     ///
-    /// Not called where the future of [`serve`](crate::serve()) or [`handle`](crate::handle()) is dropped itself.
+    /// Not called where the future of [`serve`](crate::serve()) or [`handle`](crate::handle()) is
+    /// dropped itself.
     fn closed(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }
 
-    /// XCLIENT: 220 if the client is a proxy that may speak for others. Then everything starts again with EHLO, and the
-    /// handler knows for whom; the session still tells who the proxy is.
+    /// XCLIENT: 220 if the client is a proxy that may speak for others. Then everything starts
+    /// again with EHLO, and the handler knows for whom; the session still tells who the proxy is.
     fn xclient(
         &mut self,
         _session: &Session,
@@ -241,7 +252,8 @@ pub trait Handler: Send {
         async { NO_PROXY }
     }
 
-    /// VRFY, EXPN, HELP or ETRN, or one of [`ServerConfig::verbs`](smtp_proto::server::ServerConfig::verbs).
+    /// VRFY, EXPN, HELP or ETRN, or one of
+    /// [`ServerConfig::verbs`](smtp_proto::server::ServerConfig::verbs).
     fn other(
         &mut self,
         _session: &Session,

@@ -10,9 +10,10 @@ use smtp_proto::server;
 pub struct Inbound {
     /// Name, extensions, limits.
     pub smtp: Arc<server::ServerConfig>,
-    /// The server's certificate; needed where [`server::ServerConfig::starttls`] is not `No`, and for `implicit`.
+    /// The server's certificate; needed where [`server::ServerConfig::starttls`] is not `No`, and
+    /// for `implicit`.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// TLS from the first byte (RFC 8314, 3.3).
+    /// TLS from the first byte (RFC 8314, section 3.3).
     pub implicit: bool,
     /// Connections at a time; one more is told 421 and closed.
     pub connections: usize,

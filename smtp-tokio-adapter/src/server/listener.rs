@@ -19,7 +19,9 @@ const BUSY: &[u8] = b"421 4.3.2 too many connections\r\n";
 /// How long connections may take to say their last words after the grace, `closed` included.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// SCRAM-SHA-256-PLUS and SCRAM-SHA-256 for [`ServerConfig::mechanisms`](smtp_proto::server::ServerConfig::mechanisms), with nonces from the provider's random numbers.
+/// SCRAM-SHA-256-PLUS and SCRAM-SHA-256 for
+/// [`ServerConfig::mechanisms`](smtp_proto::server::ServerConfig::mechanisms), with nonces from the
+/// provider's random numbers.
 pub fn scram(decoy: Decoy, provider: Arc<CryptoProvider>) -> [Arc<dyn Mechanism>; 2] {
     ScramSha256::both(decoy, move || random(&provider).ok())
 }
@@ -28,8 +30,8 @@ pub fn scram(decoy: Decoy, provider: Arc<CryptoProvider>) -> [Arc<dyn Mechanism>
 ///
 /// # Errors
 ///
-/// `InvalidInput`, at once: implicit TLS without a certificate. The listener's, if it can accept no more; messages under way
-/// come to their end first.
+/// `InvalidInput`, at once: implicit TLS without a certificate. The listener's, if it can accept no
+/// more; messages under way come to their end first.
 pub async fn serve<T: Service>(
     listener: TcpListener,
     inbound: Inbound,
@@ -66,7 +68,8 @@ pub async fn serve<T: Service>(
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
             tracing::warn!(%peer, "too many connections");
-            // One try: a client that cannot even take this gets silence; to one that waits for TLS it would be noise.
+            // One try: a client that cannot even take this gets silence; to one that waits for TLS
+            // it would be noise.
             if !inbound.implicit {
                 let _: io::Result<usize> = stream.try_write(BUSY);
             }
@@ -110,7 +113,8 @@ async fn all(tasks: &mut JoinSet<()>) {
 
 /// Whether `accept` may succeed later: everything that is about one connection, or about resources.
 fn is_passing(error: &io::Error) -> bool {
-    // EMFILE, ENFILE, ENOBUFS and ENOMEM have no stable kinds; EBADF, EINVAL and the like do not pass.
+    // EMFILE, ENFILE, ENOBUFS and ENOMEM have no stable kinds; EBADF, EINVAL and the like do not
+    // pass.
     !matches!(
         error.kind(),
         io::ErrorKind::InvalidInput | io::ErrorKind::NotConnected | io::ErrorKind::Unsupported

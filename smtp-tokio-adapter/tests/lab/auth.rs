@@ -292,7 +292,8 @@ const EXTERNAL: &[Client] = &[
     }),
 ];
 
-/// Has every client send one message with a mechanism, the only one that is offered, and then one with what is wrong.
+/// Has every client send one message with a mechanism, the only one that is offered, and then one
+/// with what is wrong.
 fn authenticate(mechanisms: impl Fn() -> Vec<Arc<dyn Mechanism>>, clients: &[Client]) {
     let Some(lab) = lab() else { return };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -25,7 +25,8 @@ use crate::peers::{Lab, Peer, Suite, files, has, lab, unique};
 const HOST: &str = "mail.test.example";
 /// Seconds for all clients together.
 const CLIENTS: u32 = 600;
-/// Who sends mail from here. OpenSMTPD of Debian 12 has no working TLS, so the lab uses it for clear text only.
+/// Who sends mail from here. OpenSMTPD of Debian 12 has no working TLS, so the lab uses it for
+/// clear text only.
 const PEERS: [&str; 9] =
     ["postfix", "exim", "sendmail", "opensmtpd", "swaks", "msmtp", "gnutls", "aiosmtpd", "node"];
 /// Rows that must fail, and why. One that passes is wrong as well.
@@ -103,8 +104,8 @@ impl Drop for Folder {
     }
 }
 
-/// Sends one message with every client whose row fits a pattern (with every client if there is none), and looks at the
-/// rows and at what was stored.
+/// Sends one message with every client whose row fits a pattern (with every client if there is
+/// none), and looks at the rows and at what was stored.
 fn receive(
     lab: &'static Lab,
     suite: Suite,

@@ -120,7 +120,7 @@ struct Mail {
 impl Mail {
     fn new() -> Self {
         let mark = unique("mark");
-        // RFC 5321, 4.5.3.1.6 allows 998; Haraka folds lines of more than 990.
+        // RFC 5321, section 4.5.3.1.6 allows 998; Haraka folds lines of more than 990.
         let long = "x".repeat(990);
         let header = format!(
             "From: <sender@client.test.example>\r\nTo: <{RECIPIENT}>\r\nSubject: {mark}\r\n\
@@ -390,7 +390,8 @@ fn postfix_with_other_versions_of_tls() {
     }
 }
 
-/// Postfix lets a client without the certificate that it demands through the handshake, and answers EHLO with 421.
+/// Postfix lets a client without the certificate that it demands through the handshake, and answers
+/// EHLO with 421.
 #[test]
 fn postfix_that_demands_a_client_certificate() {
     let Some(lab) = lab() else { return };
@@ -436,7 +437,7 @@ fn postfix_takes_many_messages_over_one_connection() {
             let delivery = connection.send(envelope, &mut mail.text.as_bytes()).await;
             assert!(matches!(delivery.end, Ok(OutcomeBuf::Accepted(_))), "{delivery:?}");
         }
-        // SIZE says so before anything is sent (RFC 1870, 6.1), and the connection goes on.
+        // SIZE says so before anything is sent (RFC 1870, section 6.1), and the connection goes on.
         let mut too_large = mails[0].envelope(&[RECIPIENT]);
         too_large.size = Some(2_000_001);
         let delivery = connection.send(Arc::new(too_large), &mut mails[0].text.as_bytes()).await;

@@ -22,7 +22,8 @@ impl Peer {
         }
     }
 
-    /// Whether its Received headers tell TLS from clear text: these two write none, and the lab writes a line for them.
+    /// Whether its Received headers tell TLS from clear text: these two write none, and the lab
+    /// writes a line for them.
     pub(crate) fn marks_tls(self) -> bool {
         !matches!(self.name, "aiosmtpd" | "smtp-server")
     }
@@ -63,7 +64,8 @@ fn say(line: &str) {
 }
 
 impl Lab {
-    /// Fetches a peer, unless it is there. It takes a network, and package lists that are not stale.
+    /// Fetches a peer, unless it is there. It takes a network, and package lists that are not
+    /// stale.
     fn install(&self, seconds: u32, peer: Peer) -> Result<(), String> {
         let state = self.state.display().to_string();
         let arguments = [&[state.as_str()], peer.suite.arguments(), &[peer.package()]].concat();
@@ -78,7 +80,8 @@ pub(crate) fn has(lab: &Lab, peer: Peer) -> bool {
     if let Some((_, here)) = known.iter().find(|(it, _)| *it == peer) {
         return *here;
     }
-    // Where one could not be fetched, the others need not try for minutes: what is there takes no time.
+    // Where one could not be fetched, the others need not try for minutes: what is there takes no
+    // time.
     let seconds = if known.iter().all(|(_, here)| *here) { FETCHING } else { LOOKING };
     let installed = lab.install(seconds, peer);
     let here = installed.is_ok();

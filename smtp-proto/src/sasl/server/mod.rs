@@ -1,7 +1,8 @@
 //! The server's side: what a mechanism asks of its caller, and the mechanisms that are here.
 //!
-//! A [`Mechanism`] stands in [`Config::mechanisms`](crate::server::ServerConfig::mechanisms) and begins an [`Exchange`] for
-//! each AUTH. An exchange knows no user: it puts [`Question`]s before the caller, who has the time to look things up.
+//! A [`Mechanism`] stands in [`Config::mechanisms`](crate::server::ServerConfig::mechanisms) and
+//! begins an [`Exchange`] for each AUTH. An exchange knows no user: it puts [`Question`]s before
+//! the caller, who has the time to look things up.
 //!
 //! ```
 //! use smtp_proto::channel::Channel;
@@ -39,7 +40,7 @@ use crate::wire::reply::Response;
 
 /// A mechanism that a server offers. Anyone can write one.
 pub trait Mechanism: fmt::Debug + Send + Sync {
-    /// Its name (RFC 4422, 3.1).
+    /// Its name (RFC 4422, section 3.1).
     fn name(&self) -> &str;
 
     /// Whether it can be offered on this channel.
@@ -53,13 +54,13 @@ pub trait Mechanism: fmt::Debug + Send + Sync {
 
 /// One exchange, from AUTH to its end.
 pub trait Exchange: fmt::Debug + Send {
-    /// What is said first where AUTH came without an initial response: nothing, if the client is to begin
-    /// (RFC 4422, 5.1).
+    /// What is said first where AUTH came without an initial response: nothing, if the client is to
+    /// begin (RFC 4422, section 5.1).
     fn first_challenge(&self) -> Vec<u8> {
         Vec::new()
     }
 
-    /// Whether AUTH may come with an initial response (RFC 4954, 4).
+    /// Whether AUTH may come with an initial response (RFC 4954, section 4).
     fn takes_initial_response(&self) -> bool {
         true
     }
@@ -92,12 +93,12 @@ pub enum Question {
     Password {
         /// The authentication identity.
         user: String,
-        /// The password as it came. RFC 4616, 2 recommends SASLprep before it is compared;
+        /// The password as it came. RFC 4616, section 2 recommends SASLprep before it is compared;
         /// [`Keys::is_of`] does that.
         password: Secret,
     },
-    /// SCRAM: what is stored of this user? Answer with [`Answer::Keys`], or [`Answer::Refused`] for one who is not
-    /// there: the client is told only at the end, and not that.
+    /// SCRAM: what is stored of this user? Answer with [`Answer::Keys`], or [`Answer::Refused`] for
+    /// one who is not there: the client is told only at the end, and not that.
     Keys {
         /// The authentication identity.
         user: String,
@@ -108,7 +109,7 @@ pub enum Question {
         user: Option<String>,
         /// The bearer token.
         token: Secret,
-        /// The name of the server, as the client knows it. RFC 7628, 3.2: it must be ours.
+        /// The name of the server, as the client knows it. RFC 7628, section 3.2: it must be ours.
         host: Option<String>,
         /// The port, as the client knows it.
         port: Option<u16>,
@@ -118,10 +119,11 @@ pub enum Question {
         /// As whom it wants to act, if that is not plain from the certificate.
         authorization: Option<String>,
     },
-    /// Everything is proven; may the one act as the other? Answer with [`Answer::Accepted`], most often with
-    /// `authorization`.
+    /// Everything is proven; may the one act as the other? Answer with [`Answer::Accepted`], most
+    /// often with `authorization`.
     Authorize {
-        /// The user, by the name with which the last question was answered, or that the keys are of.
+        /// The user, by the name with which the last question was answered, or that the keys are
+        /// of.
         user: String,
         /// As whom it wants to act.
         authorization: String,
@@ -142,8 +144,8 @@ pub enum Answer {
     Refused,
     /// Nobody can tell now: 454 4.7.0.
     Unavailable,
-    /// Something else, with a code of 4yz or 5yz: 432 4.7.12, say, or 534 5.7.9 (RFC 4954, 6), or 421. It tells a
-    /// stranger that there is such a user.
+    /// Something else, with a code of 4yz or 5yz: 432 4.7.12, say, or 534 5.7.9 (RFC 4954, section
+    /// 6), or 421. It tells a stranger that there is such a user.
     Failed(Response),
     /// To [`Question::Other`].
     Other(Secret),
@@ -177,7 +179,8 @@ pub enum Failure {
     /// An initial response to a mechanism in which the server begins.
     #[error("an initial response that the mechanism does not have")]
     InitialResponse,
-    /// The credentials are not right, or do not allow what was asked for, or somebody stands in between.
+    /// The credentials are not right, or do not allow what was asked for, or somebody stands in
+    /// between.
     #[error("refused")]
     Refused,
     /// Nobody can tell now.
@@ -246,7 +249,7 @@ struct Claim {
 }
 
 impl Claim {
-    /// RFC 4954, 4: names are prepared, and one that cannot be fails.
+    /// RFC 4954, section 4: names are prepared, and one that cannot be fails.
     fn new(user: &str, authorization: Option<&str>) -> Result<Self, SaslError> {
         let user = prepare(user)?.into_owned();
         let authorization = match authorization {

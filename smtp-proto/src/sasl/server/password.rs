@@ -4,7 +4,8 @@ use super::{Answer, Claim, Exchange, ExchangeStep, Mechanism, OUT_OF_TURN, Offer
 use crate::sasl::SaslError;
 use crate::secret::Secret;
 
-/// PLAIN: names and password in one message. Every server must have it, inside TLS (RFC 4954, 4).
+/// PLAIN: names and password in one message. Every server must have it, inside TLS (RFC 4954,
+/// section 4).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 
@@ -41,7 +42,7 @@ impl Exchange for OneMessage {
     }
 }
 
-/// RFC 4616, 2: `[authzid] NUL authcid NUL passwd`, in UTF-8; the last two are not empty.
+/// RFC 4616, section 2: `[authzid] NUL authcid NUL passwd`, in UTF-8; the last two are not empty.
 fn read_plain(message: &Secret) -> Result<(Claim, Secret), SaslError> {
     let mut parts = message.as_str().ok_or(SaslError::Malformed)?.split('\0');
     let (Some(authorization), Some(user), Some(password), None) =
@@ -56,8 +57,8 @@ fn read_plain(message: &Secret) -> Result<(Claim, Secret), SaslError> {
     Ok((Claim::new(user, authorization)?, Secret::from(password)))
 }
 
-/// LOGIN, which no RFC has: the server asks for the name, then for the password. Older clients know nothing else. Some
-/// send the name with AUTH.
+/// LOGIN, which no RFC has: the server asks for the name, then for the password. Older clients know
+/// nothing else. Some send the name with AUTH.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Login;
 

@@ -1,4 +1,5 @@
-//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677): the client proves that it knows the password.
+//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677): the client proves that it knows the
+//! password.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,10 +20,12 @@ use crate::secret::Secret;
 /// Where nonces come from; none if there are no random numbers.
 type Nonces = dyn Fn() -> Option<Nonce> + Send + Sync;
 
-/// What strangers are shown, so that they cannot find out who is a user: a salt that is always the same for a name.
+/// What strangers are shown, so that they cannot find out who is a user: a salt that is always the
+/// same for a name.
 #[derive(Clone, Debug)]
 pub struct Decoy {
-    /// From which the salts of strangers are made: random, the same for all servers of a service, and kept.
+    /// From which the salts of strangers are made: random, the same for all servers of a service,
+    /// and kept.
     pub secret: Secret,
     /// The iterations that users have. Salts of strangers have
     /// [`SALT_OCTETS`](crate::sasl::scram::SALT_OCTETS): give users as many.
@@ -30,13 +33,15 @@ pub struct Decoy {
 }
 
 impl Decoy {
-    /// With the fewest iterations there may be, which is what strangers then must see with users as well.
+    /// With the fewest iterations there may be, which is what strangers then must see with users as
+    /// well.
     pub fn new(secret: Secret) -> Self {
         Self { secret, iterations: MIN_ITERATIONS }
     }
 }
 
-/// SCRAM-SHA-256, bound to the channel or not. Offer both (RFC 5802, 6): [`ScramSha256::both`].
+/// SCRAM-SHA-256, bound to the channel or not. Offer both (RFC 5802, section 6):
+/// [`ScramSha256::both`].
 #[derive(Clone)]
 pub struct ScramSha256 {
     plus: bool,
@@ -45,8 +50,8 @@ pub struct ScramSha256 {
 }
 
 impl ScramSha256 {
-    /// SCRAM-SHA-256-PLUS and SCRAM-SHA-256. Each call of `nonces` must give 24 random octets that were never used before;
-    /// if it has none, the attempt fails with 454.
+    /// SCRAM-SHA-256-PLUS and SCRAM-SHA-256. Each call of `nonces` must give 24 random octets that
+    /// were never used before; if it has none, the attempt fails with 454.
     pub fn both(
         decoy: Decoy,
         nonces: impl Fn() -> Option<[u8; 24]> + Send + Sync + 'static,
@@ -120,8 +125,8 @@ enum State {
     Last(Last),
     /// The proof is good; the caller says whether the one may act as the other.
     Authorizing(ServerFinal),
-    /// The server's proof is sent. SMTP has no room for it in the 235, so the client has an empty answer to give
-    /// (RFC 4422, 5.2b).
+    /// The server's proof is sent. SMTP has no room for it in the 235, so the client has an empty
+    /// answer to give (RFC 4422, section 5.2b).
     Proven(Identity),
     Over,
 }
@@ -184,7 +189,7 @@ impl Proof {
         let data = self.binding(flag)?;
         let binding =
             ClientFinal::binding(header, data.map_or(b"", |binding| binding.data.as_bytes()));
-        // RFC 5802, 5.1: prepared for the look-up, as it came for the hashes.
+        // RFC 5802, section 5.1: prepared for the look-up, as it came for the hashes.
         self.claim = Claim::new(&user, authorization.as_deref())?;
         let user = self.claim.user.clone();
         let first =
@@ -193,7 +198,7 @@ impl Proof {
         Ok(ExchangeStep::Ask(Question::Keys { user }))
     }
 
-    /// RFC 5802, 6: the binding that the client has chosen.
+    /// RFC 5802, section 6: the binding that the client has chosen.
     fn binding(&self, flag: Flag<'_>) -> Result<Option<&ChannelBinding>, SaslError> {
         match flag {
             Flag::Used(name) if self.plus => {

@@ -9,10 +9,11 @@ use crate::sasl::SaslError;
 use crate::sasl::scram::decode_name;
 use crate::secret::Secret;
 
-/// OAUTHBEARER (RFC 7628). Offered inside TLS only (RFC 7628, 3).
+/// OAUTHBEARER (RFC 7628). Offered inside TLS only (RFC 7628, section 3).
 #[derive(Clone, Debug, Default)]
 pub struct OauthBearer {
-    /// The scope that a token must have; told to a client whose token is refused (RFC 7628, 3.2.2).
+    /// The scope that a token must have; told to a client whose token is refused (RFC 7628, section
+    /// 3.2.2).
     pub scope: Option<String>,
     /// The URL of the OpenID provider's configuration; told likewise.
     pub openid_configuration: Option<String>,
@@ -92,7 +93,7 @@ struct Bearer {
 enum State {
     Fresh,
     Asked,
-    /// The refusal is said; whatever comes ends the exchange (RFC 7628, 3.2.3).
+    /// The refusal is said; whatever comes ends the exchange (RFC 7628, section 3.2.3).
     Refused,
 }
 
@@ -143,11 +144,11 @@ fn read_xoauth2(message: &str) -> Result<Said, SaslError> {
     Ok(said)
 }
 
-/// RFC 7628, 3.1: `gs2-header kvsep *kvpair kvsep`.
+/// RFC 7628, section 3.1: `gs2-header kvsep *kvpair kvsep`.
 fn read_oauthbearer(message: &str) -> Result<Said, SaslError> {
     let mut said = Said::default();
     let (header, rest) = message.split_once('\x01').ok_or(SaslError::Malformed)?;
-    // RFC 5801, 4, without the flag of mechanisms that are not standard.
+    // RFC 5801, section 4, without the flag of mechanisms that are not standard.
     let (flag, authorization) =
         header.strip_suffix(',').and_then(|it| it.split_once(',')).ok_or(SaslError::Malformed)?;
     match flag {
@@ -177,7 +178,7 @@ fn read_oauthbearer(message: &str) -> Result<Said, SaslError> {
             "auth" => token.replace(bearer(value)?).is_some(),
             "host" => said.host.replace(value.to_owned()).is_some(),
             "port" => said.port.replace(port(value)?).is_some(),
-            // RFC 7628, 3.1: unknown pairs are ignored.
+            // RFC 7628, section 3.1: unknown pairs are ignored.
             _ => false,
         };
         if twice {
@@ -188,13 +189,13 @@ fn read_oauthbearer(message: &str) -> Result<Said, SaslError> {
     Ok(said)
 }
 
-/// RFC 7628, 3.1: "a decimal positive integer string without leading zeros".
+/// RFC 7628, section 3.1: "a decimal positive integer string without leading zeros".
 fn port(digits: &str) -> Result<u16, SaslError> {
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
     digits.parse().ok().filter(|_| is_number).ok_or(SaslError::Malformed)
 }
 
-/// RFC 6750, 2.1: `Bearer` and a b64token; the scheme in any case (RFC 9110, 11.1).
+/// RFC 6750, section 2.1: `Bearer` and a b64token; the scheme in any case (RFC 9110, section 11.1).
 fn bearer(value: &str) -> Result<Secret, SaslError> {
     let (scheme, token) = value.split_once(' ').ok_or(SaslError::Malformed)?;
     let token = token.trim_start_matches(' ');

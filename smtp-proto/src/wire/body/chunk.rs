@@ -5,9 +5,9 @@ use memchr::memchr;
 use super::BodyDefect;
 use super::scan::{Marks, Place, plain_prefix};
 
-/// Holds a body that is carried by BDAT to the rules that hold behind DATA: a chunk gives a bare CR or LF no
-/// licence, since the next host may be sent the message with DATA. Only a body of the type BINARYMIME is exempt
-/// (RFC 3030, 3), and is not shown to this.
+/// Holds a body that is carried by BDAT to the rules that hold behind DATA: a chunk gives a bare CR
+/// or LF no licence, since the next host may be sent the message with DATA. Only a body of the type
+/// BINARYMIME is exempt (RFC 3030, section 3), and is not shown to this.
 ///
 /// ```
 /// use smtp_proto::wire::body::{BodyDefect, LineChecker};
@@ -49,7 +49,8 @@ impl LineChecker {
         self.nul |= memchr(0, bytes).is_some();
     }
 
-    /// The first bare CR or bare LF so far. As in [`DotDecoder::defect`](super::DotDecoder::defect) NUL is none.
+    /// The first bare CR or bare LF so far. As in [`DotDecoder::defect`](super::DotDecoder::defect)
+    /// NUL is none.
     #[must_use]
     pub const fn defect(&self) -> Option<BodyDefect> {
         self.defect

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::scan::STEP;
 
-/// Most dot lines that one step covers. Bounds the size of the events that carry the offsets; more dot lines
-/// cost more steps, not memory.
+/// Most dot lines that one step covers. Bounds the size of the events that carry the offsets; more
+/// dot lines cost more steps, not memory.
 const DOT_LINES: usize = 64;
 
 /// Bytes that one vector instruction copies.
@@ -39,8 +39,8 @@ impl<'b> Cuts<'b> {
         self.cr = true;
     }
 
-    /// Notes the `dots` of a block that begins at `at`; stops at the first for which there is no room, and
-    /// tells its bit.
+    /// Notes the `dots` of a block that begins at `at`; stops at the first for which there is no
+    /// room, and tells its bit.
     pub(super) fn note(&mut self, at: usize, mut dots: u64) -> Result<(), u32> {
         while dots != 0 {
             let bit = dots.trailing_zeros();
@@ -64,8 +64,8 @@ impl<'b> Cuts<'b> {
         (bytes, usize::from(self.count - self.next))
     }
 
-    /// The next piece that is not empty. Each dot ends one piece and the next begins behind it, or, if
-    /// `DOUBLE`, both pieces hold it.
+    /// The next piece that is not empty. Each dot ends one piece and the next begins behind it, or,
+    /// if `DOUBLE`, both pieces hold it.
     #[inline]
     pub(super) fn next<const DOUBLE: bool>(&mut self) -> Option<&'b [u8]> {
         if self.cr {
@@ -105,8 +105,8 @@ impl<'b> Cuts<'b> {
 
 /// Appends `bytes[piece]` to `output`.
 ///
-/// Short pieces are what a hostile body is made of. To copy as many bytes as there are takes a call; to copy a
-/// fixed number and drop the surplus takes none.
+/// Short pieces are what a hostile body is made of. To copy as many bytes as there are takes a
+/// call; to copy a fixed number and drop the surplus takes none.
 #[inline]
 pub(super) fn append_piece(bytes: &[u8], piece: Range<usize>, output: &mut Vec<u8>) {
     match bytes[piece.start..].first_chunk::<SHORT>() {

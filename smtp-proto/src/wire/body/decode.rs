@@ -9,9 +9,10 @@ use super::scan::{Marks, Place, STEP, plain_prefix};
 
 /// Takes the stuffing out of a message as it arrives, and finds its end.
 ///
-/// The message ends at CRLF `.` CRLF and nowhere else; the first of these two CRLF belongs to it. A message of
-/// no bytes at all is `.` CRLF at once (RFC 5321, 4.1.1.4). A line that begins with a dot and has anything
-/// else on it, be it a lone CR, loses that dot (RFC 5321, 4.5.2).
+/// The message ends at CRLF `.` CRLF and nowhere else; the first of these two CRLF belongs to it. A
+/// message of no bytes at all is `.` CRLF at once (RFC 5321, section 4.1.1.4). A line that begins
+/// with a dot and has anything else on it, be it a lone CR, loses that dot (RFC 5321, section
+/// 4.5.2).
 #[derive(Clone, Copy, Debug)]
 pub struct DotDecoder {
     state: State,
@@ -34,8 +35,8 @@ enum State {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Decoded<'i> {
-    /// Bytes to drop from the front of the input. Not zero, unless the input was empty or the end had been
-    /// seen before.
+    /// Bytes to drop from the front of the input. Not zero, unless the input was empty or the end
+    /// had been seen before.
     pub consumed: usize,
     /// The bytes of the message among them, in order.
     pub runs: Runs<'i>,
@@ -57,9 +58,9 @@ impl DotDecoder {
     /// Decodes the front of `input`, however the bytes were cut on their way.
     ///
     /// One step covers at most 16 KiB and 64 dot lines: call again while input is left and
-    /// [`end`](Decoded::end) is false. Nothing is looked at behind the end of the message. A step over all of
-    /// the input leaves none of it unread: a dot or a CR whose meaning depends on the next byte is kept
-    /// inside the decoder.
+    /// [`end`](Decoded::end) is false. Nothing is looked at behind the end of the message. A step
+    /// over all of the input leaves none of it unread: a dot or a CR whose meaning depends on the
+    /// next byte is kept inside the decoder.
     pub fn decode<'i>(&mut self, input: &'i [u8]) -> Decoded<'i> {
         let window = &input[..input.len().min(STEP)];
         let mut cuts = Cuts::new(window);
@@ -80,13 +81,15 @@ impl DotDecoder {
 
     /// The first bare CR or bare LF so far, in the order of the bytes.
     ///
-    /// It is known at the latest when the byte behind it has been consumed. The message's other bytes keep
-    /// coming, so that its end is found; a server then refuses it (RFC 5321, 2.3.8: nothing but CRLF may be
-    /// recognised as a line end, so such a message means different things to different readers).
+    /// It is known at the latest when the byte behind it has been consumed. The message's other
+    /// bytes keep coming, so that its end is found; a server then refuses it (RFC 5321, section
+    /// 2.3.8: nothing but CRLF may be recognised as a line end, so such a message means different
+    /// things to different readers).
     ///
-    /// NUL is not looked for: "the mail data may contain any of the 128 ASCII characters" and all are to be
-    /// delivered (RFC 5321, 4.5.2). [`DotEncoder`](super::DotEncoder) does refuse it, because a *sender*
-    /// must not write it; a relay that wants to refuse what it could not pass on looks for it in the runs.
+    /// NUL is not looked for: "the mail data may contain any of the 128 ASCII characters" and all
+    /// are to be delivered (RFC 5321, section 4.5.2). [`DotEncoder`](super::DotEncoder) does refuse
+    /// it, because a *sender* must not write it; a relay that wants to refuse what it could not
+    /// pass on looks for it in the runs.
     #[must_use]
     pub const fn defect(&self) -> Option<BodyDefect> {
         self.defect
@@ -101,7 +104,8 @@ impl DotDecoder {
         let mut at = 0;
         let mut quiet = true;
         while at < window.len() {
-            // Where one dot line is, the next is near: the question is put again once a block had none.
+            // Where one dot line is, the next is near: the question is put again once a block had
+            // none.
             if quiet {
                 (at, place) = plain_prefix(window, at, place, |_| ());
                 if at == window.len() {
@@ -149,7 +153,8 @@ impl DotDecoder {
         self.stop(cuts, State::Text(place), at, at)
     }
 
-    /// Ends the step in front of the dot at `bit` of the block at `at`; `width` bytes from it on are consumed.
+    /// Ends the step in front of the dot at `bit` of the block at `at`; `width` bytes from it on
+    /// are consumed.
     fn stop_at_dot<'i>(
         &mut self,
         cuts: Cuts<'i>,
@@ -197,16 +202,16 @@ impl<'i> Runs<'i> {
 impl Runs<'_> {
     /// The sum of the lengths of the runs that have not been taken yet.
     ///
-    /// Summed over a message this is its size as RFC 1870 counts it: with every CRLF, without the stuffing
-    /// and the final dot.
+    /// Summed over a message this is its size as RFC 1870 counts it: with every CRLF, without the
+    /// stuffing and the final dot.
     #[must_use]
     pub fn octets(&self) -> usize {
         let (bytes, dots) = self.0.left();
         bytes - dots
     }
 
-    /// Appends the runs to `output`. On a body of short dot lines this takes half the time of copying run by
-    /// run.
+    /// Appends the runs to `output`. On a body of short dot lines this takes half the time of
+    /// copying run by run.
     pub fn append_to(self, output: &mut Vec<u8>) {
         self.0.append_to(output);
     }

@@ -11,8 +11,8 @@ use super::scan::{BLOCK, Marks, Place, STEP, plain_prefix};
 
 /// Puts the stuffing into a message as it is sent, and refuses one that must not be sent.
 ///
-/// The chunks may be cut anywhere. A CR at the end of a chunk is held back until the next byte proves it to be
-/// half of a CRLF. The first defect is final: every later call returns it again.
+/// The chunks may be cut anywhere. A CR at the end of a chunk is held back until the next byte
+/// proves it to be half of a CRLF. The first defect is final: every later call returns it again.
 #[derive(Clone, Debug)]
 pub struct DotEncoder {
     place: Place,
@@ -31,8 +31,8 @@ pub struct Encoded<'b> {
 
 /// Slices to send one after another, none of them empty.
 ///
-/// A dot that must be doubled ends one segment and begins the next: both are slices of the caller's chunk that
-/// overlap in this byte. The only other bytes are a CR that an earlier step held back.
+/// A dot that must be doubled ends one segment and begins the next: both are slices of the caller's
+/// chunk that overlap in this byte. The only other bytes are a CR that an earlier step held back.
 #[derive(Clone)]
 pub struct Segments<'b>(Cuts<'b>);
 
@@ -49,8 +49,9 @@ impl DotEncoder {
     ///
     /// # Errors
     ///
-    /// The first [`BodyDefect`] of the message lies in this step. Nothing of the step may be sent; what earlier
-    /// steps returned holds no defect, but it is the front of a message that can no longer be finished.
+    /// The first [`BodyDefect`] of the message lies in this step. Nothing of the step may be sent;
+    /// what earlier steps returned holds no defect, but it is the front of a message that can no
+    /// longer be finished.
     pub fn segments<'b>(&mut self, chunk: &'b [u8]) -> Result<Encoded<'b>, BodyDefect> {
         let window = &chunk[..chunk.len().min(STEP)];
         let mut cuts = Cuts::new(window);
@@ -66,9 +67,9 @@ impl DotEncoder {
     ///
     /// # Errors
     ///
-    /// The first [`BodyDefect`] of the message lies in this chunk. `output` is as it was before the call, so
-    /// the bytes of the chunk that precede the defect are not in it; those of earlier chunks may have been
-    /// sent already.
+    /// The first [`BodyDefect`] of the message lies in this chunk. `output` is as it was before the
+    /// call, so the bytes of the chunk that precede the defect are not in it; those of earlier
+    /// chunks may have been sent already.
     pub fn encode(&mut self, mut chunk: &[u8], output: &mut Vec<u8>) -> Result<(), BodyDefect> {
         let before = output.len();
         output.reserve(chunk.len());
@@ -87,14 +88,15 @@ impl DotEncoder {
         Ok(())
     }
 
-    /// Takes `window` into `sink`, up to the first dot for which that has no room: the bytes taken. A CR at
-    /// their end is among them.
+    /// Takes `window` into `sink`, up to the first dot for which that has no room: the bytes taken.
+    /// A CR at their end is among them.
     fn scan(&mut self, window: &[u8], sink: &mut impl Sink) -> Result<usize, BodyDefect> {
         if let Some(defect) = self.defect {
             return Err(defect);
         }
         let (taken, defect) = self.scan_lines(window, sink);
-        // What was scanned is in the first-level cache, where this second look costs next to nothing.
+        // What was scanned is in the first-level cache, where this second look costs next to
+        // nothing.
         let has_nul = memchr(0, &window[..taken]).is_some();
         self.defect = if has_nul { Some(BodyDefect::Nul) } else { defect };
         self.defect.map_or(Ok(taken), Err)
@@ -105,7 +107,8 @@ impl DotEncoder {
         let mut at = 0;
         let mut quiet = true;
         while at < window.len() {
-            // Where one dot line is, the next is near: the question is put again once a block had none.
+            // Where one dot line is, the next is near: the question is put again once a block had
+            // none.
             if quiet {
                 (at, self.place) = plain_prefix(window, at, self.place, |block| sink.plain(block));
                 if at == window.len() {
@@ -127,13 +130,16 @@ impl DotEncoder {
         (at, None)
     }
 
-    /// Appends the end of the message to `output`: `.` CRLF, with a CRLF before it if the last line has none.
+    /// Appends the end of the message to `output`: `.` CRLF, with a CRLF before it if the last line
+    /// has none.
     ///
-    /// RFC 5321, 4.1.1.4: a body whose final line does not end in CRLF gets one added, and no other body does.
+    /// RFC 5321, section 4.1.1.4: a body whose final line does not end in CRLF gets one added, and
+    /// no other body does.
     ///
     /// # Errors
     ///
-    /// The defect that was found before, or [`BodyDefect::BareCr`] if the last byte is a CR: nothing is appended.
+    /// The defect that was found before, or [`BodyDefect::BareCr`] if the last byte is a CR:
+    /// nothing is appended.
     pub fn finish(self, output: &mut Vec<u8>) -> Result<(), BodyDefect> {
         let end: &[u8] = match (self.defect, self.place) {
             (Some(defect), _) => return Err(defect),
@@ -151,8 +157,8 @@ trait Sink {
     /// Takes a block without dot lines.
     fn plain(&mut self, block: &[u8; BLOCK]);
 
-    /// Takes `len` bytes of the window from `at` on, in which each bit of `dots` marks a dot line; stops at the
-    /// first for which there is no room, and tells its bit.
+    /// Takes `len` bytes of the window from `at` on, in which each bit of `dots` marks a dot line;
+    /// stops at the first for which there is no room, and tells its bit.
     fn marked(&mut self, at: usize, len: usize, dots: u64) -> Result<(), u32>;
 }
 

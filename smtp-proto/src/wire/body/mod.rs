@@ -1,14 +1,16 @@
-//! The body of a message on the wire: dot-stuffing both ways (RFC 5321, 4.5.2).
+//! The body of a message on the wire: dot-stuffing both ways (RFC 5321, section 4.5.2).
 //!
-//! Neither side stores a byte. [`DotDecoder`] cuts what arrives into runs of the caller's own buffer,
-//! [`DotEncoder`] cuts what is to be sent into segments of it; both work in steps of bounded size and allocate
-//! nothing, and their cost per byte stays within a known factor whatever the bytes are.
+//! Neither side stores a byte. [`DotDecoder`] cuts what arrives into runs of the caller's own
+//! buffer, [`DotEncoder`] cuts what is to be sent into segments of it; both work in steps of
+//! bounded size and allocate nothing, and their cost per byte stays within a known factor whatever
+//! the bytes are.
 //!
-//! Line ends are strict on both sides (RFC 5321, 2.3.8): a line ends with CRLF and with nothing else, so that
-//! CRLF `.` CRLF is the only end of a message that either side can see. A CR or LF on its own is never
-//! repaired: the server reads the message to its end and reports the [`BodyDefect`], for the message to be
-//! refused; the client refuses the body before such a byte leaves it. What a lenient peer might take for an
-//! end of data (LF `.` LF and its relatives) therefore passes neither way.
+//! Line ends are strict on both sides (RFC 5321, section 2.3.8): a line ends with CRLF and with
+//! nothing else, so that CRLF `.` CRLF is the only end of a message that either side can see. A CR
+//! or LF on its own is never repaired: the server reads the message to its end and reports the
+//! [`BodyDefect`], for the message to be refused; the client refuses the body before such a byte
+//! leaves it. What a lenient peer might take for an end of data (LF `.` LF and its relatives)
+//! therefore passes neither way.
 //!
 //! ```
 //! use smtp_proto::wire::body::{DotDecoder, DotEncoder};
@@ -49,14 +51,15 @@ pub use encode::{DotEncoder, Encoded, Segments};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyDefect {
-    /// A CR that no LF follows (RFC 5321, 2.3.8).
+    /// A CR that no LF follows (RFC 5321, section 2.3.8).
     #[error("the body has a CR without an LF behind it")]
     BareCr,
-    /// An LF that does not follow a CR (RFC 5321, 2.3.8 and 4.1.1.4).
+    /// An LF that does not follow a CR (RFC 5321, sections 2.3.8 and 4.1.1.4).
     #[error("the body has an LF without a CR before it")]
     BareLf,
-    /// A NUL: neither 7bit nor 8bit data may hold one (RFC 2045, 2.7 and 2.8), and RFC 5322, 4 forbids to
-    /// write it. Found by [`DotEncoder`] only; see [`DotDecoder::defect`].
+    /// A NUL: neither 7bit nor 8bit data may hold one (RFC 2045, sections 2.7 and 2.8), and RFC
+    /// 5322, section 4 forbids to write it. Found by [`DotEncoder`] only; see
+    /// [`DotDecoder::defect`].
     #[error("the body has a NUL")]
     Nul,
 }

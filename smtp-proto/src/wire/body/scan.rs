@@ -1,9 +1,9 @@
 //! Finding the bytes that matter: one pass, no byte looked at alone.
 //!
-//! Almost every block of a message is plain, so [`plain_prefix`] asks one question of a whole block ("is there
-//! anything here?") in a form that compiles to vector instructions. Where the answer is yes, [`Marks`] turns
-//! 64 bytes into bit sets, whose cost does not depend on what is in them: an attacker gains nothing by filling
-//! a body with dots, or with bare line feeds.
+//! Almost every block of a message is plain, so [`plain_prefix`] asks one question of a whole block
+//! ("is there anything here?") in a form that compiles to vector instructions. Where the answer is
+//! yes, [`Marks`] turns 64 bytes into bit sets, whose cost does not depend on what is in them: an
+//! attacker gains nothing by filling a body with dots, or with bare line feeds.
 
 use super::BodyDefect;
 
@@ -13,8 +13,8 @@ const MARKED: usize = u64::BITS as usize;
 /// Bytes per question. Larger blocks cost fewer tests, and more bytes to mark around each dot line.
 pub(super) const BLOCK: usize = 128;
 
-/// Most bytes that one step covers: what was scanned, and its copy, are in the first-level cache (32 KiB or
-/// more) together. Also the most that a TLS record holds.
+/// Most bytes that one step covers: what was scanned, and its copy, are in the first-level cache
+/// (32 KiB or more) together. Also the most that a TLS record holds.
 pub(super) const STEP: usize = 16 * 1024;
 /// Where the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Marks the first 64 of `bytes`, or all if there are fewer; there is at least one, and it stands at
-    /// `place`.
+    /// Marks the first 64 of `bytes`, or all if there are fewer; there is at least one, and it
+    /// stands at `place`.
     pub(super) fn of(bytes: &[u8], place: Place) -> Self {
         if let Some(block) = bytes.first_chunk() {
             return Self::of_block(block, MARKED, place);
@@ -79,7 +79,8 @@ impl Marks {
         }
     }
 
-    /// The first defect among the bytes `within`, in the order of the bytes, and the bit where it shows.
+    /// The first defect among the bytes `within`, in the order of the bytes, and the bit where it
+    /// shows.
     pub(super) fn defect(&self, within: u64) -> Option<(BodyDefect, u32)> {
         let defects = (self.cr_bare | self.lf_bare) & within;
         if defects == 0 {
@@ -103,7 +104,8 @@ fn equal(block: &[u8; MARKED], byte: u8) -> u64 {
     transpose(groups.iter().fold(0, |set, group| set | u64::from_le_bytes(*group)))
 }
 
-/// Transposes a matrix of 8 by 8 bits: swaps across the diagonal single bits, then squares of 2, then of 4.
+/// Transposes a matrix of 8 by 8 bits: swaps across the diagonal single bits, then squares of 2,
+/// then of 4.
 fn transpose(mut matrix: u64) -> u64 {
     for (distance, upper) in
         [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0x0000_0000_f0f0_f0f0)]
@@ -114,8 +116,9 @@ fn transpose(mut matrix: u64) -> u64 {
     matrix
 }
 
-/// Skips the plain blocks behind `from`, a byte that stands at `place`: the next byte of interest, and where it
-/// stands. Plain is a block without defect and dot line. Each is shown to `each` while it is at hand.
+/// Skips the plain blocks behind `from`, a byte that stands at `place`: the next byte of interest,
+/// and where it stands. Plain is a block without defect and dot line. Each is shown to `each` while
+/// it is at hand.
 pub(super) fn plain_prefix(
     bytes: &[u8],
     from: usize,
@@ -148,8 +151,8 @@ pub(super) fn plain_prefix(
     (end, place)
 }
 
-/// Whether every CR is followed by an LF, every LF preceded by a CR, and no line begins with a dot, where the
-/// three blocks hold three neighbouring bytes at each index.
+/// Whether every CR is followed by an LF, every LF preceded by a CR, and no line begins with a dot,
+/// where the three blocks hold three neighbouring bytes at each index.
 ///
 /// Free of branches, so that it becomes vector instructions on any target.
 #[inline]

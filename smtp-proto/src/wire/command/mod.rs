@@ -1,4 +1,4 @@
-//! Commands: one type, read by the server and written by the client (RFC 5321, 4.1).
+//! Commands: one type, read by the server and written by the client (RFC 5321, section 4.1).
 
 mod queue;
 mod uri;
@@ -33,12 +33,12 @@ use crate::wire::path::{AddressRules, ForwardPath, PathError, ReversePath};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command<'i> {
-    /// EHLO with the name that the client gives itself. RFC 5321 wants a domain or an address literal, and forbids
-    /// (4.1.4) to refuse mail because of it, so any printable word is taken.
+    /// EHLO with the name that the client gives itself. RFC 5321 wants a domain or an address
+    /// literal, and forbids (4.1.4) to refuse mail because of it, so any printable word is taken.
     Ehlo(&'i str),
     /// HELO with the name that the client gives itself.
     Helo(&'i str),
-    /// LHLO (RFC 2033, 4.1), which stands for EHLO in LMTP.
+    /// LHLO (RFC 2033, section 4.1), which stands for EHLO in LMTP.
     Lhlo(&'i str),
     /// STARTTLS (RFC 3207)
     StartTls,
@@ -58,14 +58,14 @@ pub enum Command<'i> {
     },
     /// DATA
     Data,
-    /// BDAT (RFC 3030, 2)
+    /// BDAT (RFC 3030, section 2)
     Bdat {
         /// Octets that follow the command line.
         size: u64,
         /// They are the last of the message.
         last: bool,
     },
-    /// AUTH (RFC 4954, 4)
+    /// AUTH (RFC 4954, section 4)
     Auth {
         /// The name of the mechanism, as it came.
         mechanism: &'i str,
@@ -82,7 +82,7 @@ pub enum Command<'i> {
     Vrfy {
         /// Its string.
         text: &'i str,
-        /// `SMTPUTF8` stands behind it (RFC 6531, 3.7.4.2): the reply may be in UTF-8.
+        /// `SMTPUTF8` stands behind it (RFC 6531, section 3.7.4.2): the reply may be in UTF-8.
         smtputf8: bool,
     },
     /// EXPN
@@ -114,7 +114,8 @@ pub enum Command<'i> {
     },
 }
 
-/// The initial response of AUTH, in base64; `=` for an empty one. It may hold credentials, so it is not printed.
+/// The initial response of AUTH, in base64; `=` for an empty one. It may hold credentials, so it is
+/// not printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct InitialResponse<'i>(&'i str);
 
@@ -174,11 +175,13 @@ impl<'i> Command<'i> {
     ///
     /// # Errors
     ///
-    /// The part of the command that is against the grammar, or that the rules for addresses do not allow.
+    /// The part of the command that is against the grammar, or that the rules for addresses do not
+    /// allow.
     pub fn parse(line: &'i [u8], addresses: AddressRules) -> Result<Self, CommandError> {
         let text = std::str::from_utf8(line).map_err(|_| CommandError::NotUtf8)?;
         let mut command = Self::of(text, addresses);
-        // The grammar of paths and parameters has no place for a control: only a line that is against it can hold one.
+        // The grammar of paths and parameters has no place for a control: only a line that is
+        // against it can hold one.
         if !matches!(command, Ok(Self::Mail { .. } | Self::Rcpt { .. })) && has_control(line) {
             command = Err(CommandError::Control);
         }
@@ -189,7 +192,7 @@ impl<'i> Command<'i> {
     fn of(text: &'i str, addresses: AddressRules) -> Result<Self, CommandError> {
         let end = text.bytes().position(|byte| byte == b' ').unwrap_or(text.len());
         let verb = &text[..end];
-        // RFC 5321, 4.1.1: a server should tolerate trailing white space.
+        // RFC 5321, section 4.1.1: a server should tolerate trailing white space.
         let argument = trimmed(&text[end..]);
         match verb.as_bytes() {
             verb if is_word(verb, b"MAIL") => Self::mail(argument, addresses),
@@ -241,8 +244,8 @@ impl<'i> Command<'i> {
         Ok(Self::Rcpt { path, parameters: RcptParameters::parse(after_path(rest)?)? })
     }
 
-    /// Appends the command line with its CRLF. Controls in names and texts become `?`, so that the line cannot end
-    /// early.
+    /// Appends the command line with its CRLF. Controls in names and texts become `?`, so that the
+    /// line cannot end early.
     pub fn write(&self, output: &mut Vec<u8>) {
         match self {
             Self::Ehlo(name) => put_with_text(output, "EHLO", name),
@@ -342,7 +345,8 @@ const fn is_control(byte: u8) -> bool {
     (byte < b' ') & (byte != b'\t') | (byte == 0x7f)
 }
 
-/// What follows `FROM:`; RFC 5321, 4.1.1.2 allows no space around the colon, but many clients send one.
+/// What follows `FROM:`; RFC 5321, section 4.1.1.2 allows no space around the colon, but many
+/// clients send one.
 #[inline]
 fn after_colon<'i, const N: usize>(argument: &'i str, keyword: &[u8; N]) -> Option<&'i str> {
     let (head, tail) = argument.split_at_checked(N)?;
@@ -382,7 +386,7 @@ fn name(argument: &str) -> Result<&str, CommandError> {
     if spaced || argument.is_empty() { Err(CommandError::Argument) } else { Ok(argument) }
 }
 
-/// RFC 6531, 3.7.4.2: `"VRFY" SP String [SP "SMTPUTF8"]`; a lone `SMTPUTF8` is the string.
+/// RFC 6531, section 3.7.4.2: `"VRFY" SP String [SP "SMTPUTF8"]`; a lone `SMTPUTF8` is the string.
 fn name_or_list(argument: &str) -> Result<(&str, bool), CommandError> {
     match argument.rsplit_once(' ') {
         _ if argument.is_empty() => Err(CommandError::Argument),
@@ -391,7 +395,7 @@ fn name_or_list(argument: &str) -> Result<(&str, bool), CommandError> {
     }
 }
 
-/// RFC 3030, 2: `bdat-cmd = "BDAT" SP chunk-size [SP end-marker]`.
+/// RFC 3030, section 2: `bdat-cmd = "BDAT" SP chunk-size [SP end-marker]`.
 fn chunk(argument: &str) -> Result<Command<'_>, CommandError> {
     let (size, last) = match argument.split_once(' ') {
         None => (argument, false),
@@ -405,7 +409,7 @@ fn chunk(argument: &str) -> Result<Command<'_>, CommandError> {
     size.map(|size| Command::Bdat { size, last }).ok_or(CommandError::ChunkSize)
 }
 
-/// RFC 4468, 3.5: `burl-cmd = "BURL" SP absolute-URI [SP end-marker]`.
+/// RFC 4468, section 3.5: `burl-cmd = "BURL" SP absolute-URI [SP end-marker]`.
 fn fetch(argument: &str) -> Result<Command<'_>, CommandError> {
     let (uri, last) = match argument.split_once(' ') {
         None => (argument, false),
@@ -417,7 +421,7 @@ fn fetch(argument: &str) -> Result<Command<'_>, CommandError> {
     Uri::parse(uri).map(|uri| Command::Burl { uri, last }).ok_or(CommandError::Uri)
 }
 
-/// RFC 4954, 8: `"AUTH" SP sasl-mech [SP initial-response]`.
+/// RFC 4954, section 8: `"AUTH" SP sasl-mech [SP initial-response]`.
 fn auth(argument: &str) -> Result<Command<'_>, CommandError> {
     let mut words = argument.split([' ', '\t']).filter(|word| !word.is_empty());
     match (words.next(), words.next(), words.next()) {

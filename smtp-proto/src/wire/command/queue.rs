@@ -1,4 +1,4 @@
-//! What ETRN names (RFC 1985, 5).
+//! What ETRN names (RFC 1985, section 5).
 
 use crate::wire::ascii::put;
 use crate::wire::path::Domain;
@@ -14,11 +14,12 @@ use crate::wire::path::Domain;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Queue<'i> {
-    /// A node by its name (RFC 1985, 5), or an address literal.
+    /// A node by its name (RFC 1985, section 5), or an address literal.
     Node(Domain<'i>),
-    /// `@`: all mail for the domain and what is below it (RFC 1985, 5.3).
+    /// `@`: all mail for the domain and what is below it (RFC 1985, section 5.3).
     Subdomains(Domain<'i>),
-    /// `#`: a queue by a name that only the server knows (RFC 1985, 5.3); printable, without spaces.
+    /// `#`: a queue by a name that only the server knows (RFC 1985, section 5.3); printable,
+    /// without spaces.
     Named(&'i str),
 }
 

@@ -1,11 +1,12 @@
-//! What BURL names (RFC 4468, 3.5).
+//! What BURL names (RFC 4468, section 3.5).
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::CommandError;
 
-/// An absolute URI (RFC 3986, 4.3), checked for its scheme and its characters. What it means is for whoever fetches it.
+/// An absolute URI (RFC 3986, section 4.3), checked for its scheme and its characters. What it
+/// means is for whoever fetches it.
 ///
 /// ```
 /// use smtp_proto::wire::command::Uri;
@@ -21,10 +22,10 @@ impl<'i> Uri<'i> {
     /// Checks a URI.
     pub fn parse(text: &'i str) -> Option<Self> {
         let (scheme, rest) = text.split_once(':')?;
-        // RFC 3986, 3.1.
+        // RFC 3986, section 3.1.
         let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-        // RFC 3986, 2.2 and 2.3; an absolute URI has no fragment.
+        // RFC 3986, sections 2.2 and 2.3; an absolute URI has no fragment.
         let is_uri =
             |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&byte);
         (is_scheme && !rest.is_empty() && rest.bytes().all(is_uri)).then_some(Self(text))
@@ -41,7 +42,8 @@ impl<'i> Uri<'i> {
     }
 }
 
-/// Shows the scheme only: what stands behind it may be the right to read somebody's mail (RFC 4468, 8).
+/// Shows the scheme only: what stands behind it may be the right to read somebody's mail (RFC 4468,
+/// section 8).
 impl fmt::Debug for Uri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Uri({}:..)", self.0.split(':').next().unwrap_or_default())

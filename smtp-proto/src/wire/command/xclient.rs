@@ -1,5 +1,5 @@
-//! XCLIENT: a proxy tells a server for whom it speaks. No RFC has it; the grammar is that of Postfix, whose
-//! `XCLIENT_README` is the source of everything here.
+//! XCLIENT: a proxy tells a server for whom it speaks. No RFC has it; the grammar is that of
+//! Postfix, whose `XCLIENT_README` is the source of everything here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -165,7 +165,8 @@ impl<'i> Xclient<'i> {
     }
 }
 
-/// `None` for a value that is malformed, and for an attribute that is there twice with different values.
+/// `None` for a value that is malformed, and for an attribute that is there twice with different
+/// values.
 fn set<T: PartialEq>(field: &mut Option<T>, value: Option<T>) -> Option<()> {
     let value = value?;
     if field.as_ref().is_some_and(|first| *first != value) {

@@ -1,11 +1,12 @@
-//! DSN parameters of MAIL and RCPT (RFC 3461). Text stays in its encoded form, checked, so that it can
-//! be written as it came.
+//! DSN parameters of MAIL and RCPT (RFC 3461). Text stays in its encoded form, checked, so that it
+//! can be written as it came.
 
 use std::str::FromStr;
 
 use super::ParameterError;
 
-/// `RET=` of MAIL (RFC 3461, 4.3): how much of the message a notification of failure returns.
+/// `RET=` of MAIL (RFC 3461, section 4.3): how much of the message a notification of failure
+/// returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ret {
     /// `FULL`
@@ -27,7 +28,8 @@ impl Ret {
     }
 }
 
-/// `NOTIFY=` of RCPT (RFC 3461, 4.1): when the sender wants a notification about this recipient.
+/// `NOTIFY=` of RCPT (RFC 3461, section 4.1): when the sender wants a notification about this
+/// recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Notify {
     /// `SUCCESS`
@@ -42,7 +44,7 @@ impl Notify {
     /// `NEVER`: none of the three.
     pub const NEVER: Self = Self { success: false, failure: false, delay: false };
 
-    /// `NEVER` stands alone, the others once each (RFC 3461, 4.1).
+    /// `NEVER` stands alone, the others once each (RFC 3461, section 4.1).
     pub(super) fn parse(value: &str) -> Option<Self> {
         if value.eq_ignore_ascii_case("NEVER") {
             return Some(Self::NEVER);
@@ -77,12 +79,12 @@ impl Notify {
     }
 }
 
-/// Text in the encoding `xtext` (RFC 3461, section 4): printable ASCII without `+`, `=` and SP, any other
-/// octet as `+` and two hexadecimal digits.
+/// Text in the encoding `xtext` (RFC 3461, section 4): printable ASCII without `+`, `=` and SP, any
+/// other octet as `+` and two hexadecimal digits.
 ///
-/// The decoded text is UTF-8 without control characters, so it can be put into a header field, a reply or
-/// a log: `ENVID=a+0D+0AX:+20y` is refused. RFC 3461 asks for capital digits; small ones are taken as well,
-/// since a widely used server writes them.
+/// The decoded text is UTF-8 without control characters, so it can be put into a header field, a
+/// reply or a log: `ENVID=a+0D+0AX:+20y` is refused. RFC 3461 asks for capital digits; small ones
+/// are taken as well, since a widely used server writes them.
 ///
 /// ```
 /// use smtp_proto::wire::params::Xtext;
@@ -97,13 +99,13 @@ impl Notify {
 pub struct Xtext<'i>(&'i str);
 
 impl Xtext<'static> {
-    /// `<>`: it is not known who submitted a message (RFC 4954, 5).
+    /// `<>`: it is not known who submitted a message (RFC 4954, section 5).
     pub const NOBODY: Self = Self("<>");
 }
 
 impl<'i> Xtext<'i> {
-    /// Checks encoded text. `None` if it is empty, against the encoding, or if the decoded text is not
-    /// UTF-8 or has a control character.
+    /// Checks encoded text. `None` if it is empty, against the encoding, or if the decoded text is
+    /// not UTF-8 or has a control character.
     pub fn parse(text: &'i str) -> Option<Self> {
         let bytes = text.as_bytes();
         let (mut at, mut is_ascii) = (0, true);
@@ -130,7 +132,8 @@ impl<'i> Xtext<'i> {
         (at > 0 && (is_ascii || is_text())).then_some(text)
     }
 
-    /// The same for text that must be printable ASCII once decoded (RFC 3461, sections 4.2 and 4.4).
+    /// The same for text that must be printable ASCII once decoded (RFC 3461, sections 4.2 and
+    /// 4.4).
     pub(super) fn parse_ascii(text: &'i str) -> Option<Self> {
         Self::parse(text).filter(|text| text.decode().is_ascii())
     }
@@ -175,7 +178,7 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).map(|digit| digit as u8)
 }
 
-/// `ORCPT=` of RCPT (RFC 3461, 4.2): the recipient that the sender of the message meant.
+/// `ORCPT=` of RCPT (RFC 3461, section 4.2): the recipient that the sender of the message meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Orcpt<'i> {
     text: &'i str,
@@ -183,11 +186,11 @@ pub struct Orcpt<'i> {
     semicolon: usize,
 }
 
-/// RFC 3461, 4.2: characters of the whole value.
+/// RFC 3461, section 4.2: characters of the whole value.
 const MAX_ORCPT: usize = 500;
 
 impl<'i> Orcpt<'i> {
-    /// `addr-type ";" xtext`; of the type `utf-8` also UTF-8 and `\x{..}` (RFC 6533, 3).
+    /// `addr-type ";" xtext`; of the type `utf-8` also UTF-8 and `\x{..}` (RFC 6533, section 3).
     pub fn parse(text: &'i str) -> Option<Self> {
         let semicolon = text.find(';')?;
         let (kind, address) = (&text[..semicolon], &text[semicolon + 1..]);
@@ -196,7 +199,8 @@ impl<'i> Orcpt<'i> {
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\".[]=+".contains(&byte));
         let valid = if kind.eq_ignore_ascii_case("utf-8") {
-            // RFC 6533, 3: `utf-8-addr-unitext` and `utf-8-addr-xtext`; `+` and `=` are always escaped.
+            // RFC 6533, section 3: `utf-8-addr-unitext` and `utf-8-addr-xtext`; `+` and `=` are
+            // always escaped.
             !address.is_empty()
                 && address
                     .bytes()
@@ -225,8 +229,9 @@ impl<'i> Orcpt<'i> {
     }
 }
 
-/// RFC 6533, section 3: `EmbeddedUnicodeChar` is `\\x{` and `}` around hexadecimal digits. One that stands for
-/// a control character, or for none, is refused: a reader that decodes it must not get a line end.
+/// RFC 6533, section 3: `EmbeddedUnicodeChar` is `\\x{` and `}` around hexadecimal digits. One that
+/// stands for a control character, or for none, is refused: a reader that decodes it must not get a
+/// line end.
 fn escapes_are_printable(address: &str) -> bool {
     address.match_indices("\\x{").all(|(at, opening)| {
         let digits = address[at + opening.len()..].split('}').next().unwrap_or_default();

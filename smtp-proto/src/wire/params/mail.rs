@@ -13,28 +13,31 @@ pub struct MailParameters<'i> {
     pub size: Option<u64>,
     /// `BODY=` (RFC 6152, RFC 3030)
     pub body: Option<BodyType>,
-    /// `SMTPUTF8` (RFC 6531, 3.4): addresses or header fields of this transaction may be in UTF-8.
+    /// `SMTPUTF8` (RFC 6531, section 3.4): addresses or header fields of this transaction may be in
+    /// UTF-8.
     pub smtputf8: bool,
-    /// `RET=` (RFC 3461, 4.3)
+    /// `RET=` (RFC 3461, section 4.3)
     pub ret: Option<Ret>,
-    /// `ENVID=` (RFC 3461, 4.4): at most 100 characters.
+    /// `ENVID=` (RFC 3461, section 4.4): at most 100 characters.
     pub envelope_id: Option<Xtext<'i>>,
-    /// `REQUIRETLS` (RFC 8689, 4.2): no hop without authenticated TLS.
+    /// `REQUIRETLS` (RFC 8689, section 4.2): no hop without authenticated TLS.
     pub require_tls: bool,
-    /// `MT-PRIORITY=` (RFC 6710, 5)
+    /// `MT-PRIORITY=` (RFC 6710, section 5)
     pub priority: Option<Priority>,
-    /// `BY=` (RFC 2852, 4)
+    /// `BY=` (RFC 2852, section 4)
     pub deliver_by: Option<DeliverBy>,
-    /// `HOLDFOR=` or `HOLDUNTIL=` (RFC 4865, 4)
+    /// `HOLDFOR=` or `HOLDUNTIL=` (RFC 4865, section 4)
     pub hold: Option<Hold>,
-    /// `AUTH=` (RFC 4954, 5): who submitted the message in the first place, a mailbox or `<>`. To be believed only
-    /// of a trusted client. A [`Server`](crate::server::Server) shows `<>` of one that has not authenticated.
+    /// `AUTH=` (RFC 4954, section 5): who submitted the message in the first place, a mailbox or
+    /// `<>`. To be believed only of a trusted client. A [`Server`](crate::server::Server) shows
+    /// `<>` of one that has not authenticated.
     pub auth: Option<Xtext<'i>>,
-    /// All of them as they came, known ones included. Empty in a command that is to be written from the fields above.
+    /// All of them as they came, known ones included. Empty in a command that is to be written from
+    /// the fields above.
     pub all: Parameters<'i>,
 }
 
-/// RFC 3461, 4.4: characters of the encoded value.
+/// RFC 3461, section 4.4: characters of the encoded value.
 const MAX_ENVELOPE_ID: usize = 100;
 
 #[derive(Clone, Copy)]
@@ -86,7 +89,7 @@ impl<'i> MailParameters<'i> {
             left = rest;
             match Keyword::of(keyword) {
                 None => {}
-                // RFC 1870, 5: `1*20DIGIT`.
+                // RFC 1870, section 5: `1*20DIGIT`.
                 Some(Keyword::Size) => {
                     set(&mut it.size, value.and_then(|value| number(value.as_bytes())))?
                 }
@@ -112,7 +115,7 @@ impl<'i> MailParameters<'i> {
             Keyword::RequireTls => set_flag(&mut self.require_tls, value),
             Keyword::MtPriority => set(&mut self.priority, value.and_then(Priority::parse)),
             Keyword::By => set(&mut self.deliver_by, value.and_then(|value| value.parse().ok())),
-            // RFC 4865, 4: one of the two, and once.
+            // RFC 4865, section 4: one of the two, and once.
             Keyword::HoldFor => set(&mut self.hold, value.and_then(Hold::parse_for)),
             Keyword::HoldUntil => {
                 set(&mut self.hold, value.and_then(|value| value.parse().ok()).map(Hold::Until))

@@ -1,4 +1,5 @@
-//! The parameters of MAIL and RCPT (RFC 5321, 4.1.2 `Mail-parameters` and `Rcpt-parameters`).
+//! The parameters of MAIL and RCPT (RFC 5321, section 4.1.2 `Mail-parameters` and
+//! `Rcpt-parameters`).
 
 mod dsn;
 mod mail;
@@ -37,7 +38,8 @@ pub enum BodyType {
     SevenBit,
     /// `BODY=8BITMIME`
     EightBitMime,
-    /// `BODY=BINARYMIME` (RFC 3030, 3): any octets in lines of any length, carried by BDAT only.
+    /// `BODY=BINARYMIME` (RFC 3030, section 3): any octets in lines of any length, carried by BDAT
+    /// only.
     BinaryMime,
 }
 
@@ -153,13 +155,13 @@ fn set_flag(field: &mut bool, value: Option<&str>) -> Result<(), ParameterError>
     if value.is_some() { Err(ParameterError::Value) } else { Ok(()) }
 }
 
-/// RFC 5321, 4.1.1: a server should tolerate trailing white space.
+/// RFC 5321, section 4.1.1: a server should tolerate trailing white space.
 fn without_trailing_spaces(text: &str) -> &str {
     let spaces = text.bytes().rev().take_while(|&byte| byte == b' ').count();
     &text[..text.len() - spaces]
 }
 
-/// One parameter at the front of a text: `esmtp-param` of RFC 5321, 4.1.2.
+/// One parameter at the front of a text: `esmtp-param` of RFC 5321, section 4.1.2.
 struct Word<'i> {
     keyword: &'i str,
     value: Option<&'i str>,
@@ -205,7 +207,7 @@ fn run(text: &[u8], class: u8) -> usize {
 
 /// `esmtp-keyword`: letters, digits and `-`.
 const KEYWORD: u8 = 1;
-/// `esmtp-value`: printable and not `=`, with the UTF-8 of RFC 6531, 3.3.
+/// `esmtp-value`: printable and not `=`, with the UTF-8 of RFC 6531, section 3.3.
 const VALUE: u8 = 2;
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];

@@ -6,11 +6,12 @@ use crate::wire::ascii::{is_word, put};
 /// The parameters of RCPT that this library gives a meaning, and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RcptParameters<'i> {
-    /// `NOTIFY=` (RFC 3461, 4.1)
+    /// `NOTIFY=` (RFC 3461, section 4.1)
     pub notify: Option<Notify>,
-    /// `ORCPT=` (RFC 3461, 4.2)
+    /// `ORCPT=` (RFC 3461, section 4.2)
     pub orcpt: Option<Orcpt<'i>>,
-    /// All of them as they came, known ones included. Empty in a command that is to be written from the fields above.
+    /// All of them as they came, known ones included. Empty in a command that is to be written from
+    /// the fields above.
     pub all: Parameters<'i>,
 }
 

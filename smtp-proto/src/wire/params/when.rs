@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::ParameterError;
 use crate::wire::ascii::push_number;
 
-/// `MT-PRIORITY=` of MAIL (RFC 6710, 5): -9 (least) to 9 (most), 0 without the parameter.
+/// `MT-PRIORITY=` of MAIL (RFC 6710, section 5): -9 (least) to 9 (most), 0 without the parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(i8);
 
@@ -21,7 +21,7 @@ impl Priority {
         self.0
     }
 
-    /// RFC 6710, 5: `(["-"] NZDIGIT) / "0"`.
+    /// RFC 6710, section 5: `(["-"] NZDIGIT) / "0"`.
     pub(super) fn parse(value: &str) -> Option<Self> {
         let number = |byte: u8| (byte.is_ascii_digit()).then(|| (byte - b'0') as i8);
         match *value.as_bytes() {
@@ -36,7 +36,7 @@ impl Priority {
     }
 }
 
-/// What becomes of a message that cannot be delivered in time (RFC 2852, 4).
+/// What becomes of a message that cannot be delivered in time (RFC 2852, section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ByMode {
     /// `R`: it is returned.
@@ -45,7 +45,7 @@ pub enum ByMode {
     Notify,
 }
 
-/// `BY=` of MAIL (RFC 2852, 4).
+/// `BY=` of MAIL (RFC 2852, section 4).
 ///
 /// ```
 /// use smtp_proto::wire::params::{ByMode, DeliverBy};
@@ -63,13 +63,14 @@ pub struct DeliverBy {
 }
 
 impl DeliverBy {
-    /// RFC 2852, 4: the most seconds either way.
+    /// RFC 2852, section 4: the most seconds either way.
     pub const MAX_SECONDS: i32 = 999_999_999;
 
-    /// None beyond [`MAX_SECONDS`](Self::MAX_SECONDS), and for [`ByMode::Return`] without a positive time.
+    /// None beyond [`MAX_SECONDS`](Self::MAX_SECONDS), and for [`ByMode::Return`] without a
+    /// positive time.
     pub const fn new(seconds: i32, mode: ByMode, trace: bool) -> Option<Self> {
         let in_range = -Self::MAX_SECONDS <= seconds && seconds <= Self::MAX_SECONDS;
-        // RFC 2852, 4: with R a zero or negative time is a syntax error.
+        // RFC 2852, section 4: with R a zero or negative time is a syntax error.
         if in_range && (seconds > 0 || matches!(mode, ByMode::Notify)) {
             Some(Self { seconds, mode, trace })
         } else {
@@ -167,7 +168,7 @@ impl DateTime {
 impl FromStr for DateTime {
     type Err = ParameterError;
 
-    /// RFC 4865, 4 takes `date-time` from RFC 3339, 5.6.
+    /// RFC 4865, section 4 takes `date-time` from RFC 3339, section 5.6.
     fn from_str(text: &str) -> Result<Self, ParameterError> {
         let (stamp, mut rest) = text.as_bytes().split_first_chunk().ok_or(ParameterError::Value)?;
         if let Some(fraction) = rest.strip_prefix(b".") {
@@ -194,7 +195,7 @@ impl fmt::Debug for DateTime {
     }
 }
 
-/// `HOLDFOR=` or `HOLDUNTIL=` of MAIL (RFC 4865, 4): not to be sent before.
+/// `HOLDFOR=` or `HOLDUNTIL=` of MAIL (RFC 4865, section 4): not to be sent before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hold {
     /// Seconds from now, 1 to 999 999 999.
@@ -204,7 +205,7 @@ pub enum Hold {
 }
 
 impl Hold {
-    /// RFC 4865, 4: `%x31-39 *8DIGIT`.
+    /// RFC 4865, section 4: `%x31-39 *8DIGIT`.
     pub(super) fn parse_for(value: &str) -> Option<Self> {
         if is_number(value) && !value.starts_with('0') {
             value.parse().ok().map(Self::For)

@@ -7,13 +7,14 @@ use super::{AddressRules, MAX_DOMAIN, MAX_LABEL, PathError, run_end};
 
 /// A domain name or an address literal such as `[192.0.2.1]` or `[IPv6:2001:db8::1]`.
 ///
-/// Labels may be U-labels (RFC 6531): [`is_ascii`](Domain::is_ascii) tells. Compared as written; use
-/// [`eq_ignore_case`](Domain::eq_ignore_case) for the comparison that DNS makes.
+/// Labels may be U-labels (RFC 6531): [`is_ascii`](Domain::is_ascii) tells. Compared as written;
+/// use [`eq_ignore_case`](Domain::eq_ignore_case) for the comparison that DNS makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Domain<'i>(pub(super) &'i str);
 
 impl<'i> Domain<'i> {
-    /// Checks `text`: `Domain` of RFC 5321, 4.1.2, or `address-literal` of 4.1.3. No trailing dot.
+    /// Checks `text`: `Domain` of RFC 5321, section 4.1.2, or `address-literal` of 4.1.3. No
+    /// trailing dot.
     pub fn parse(text: &'i str) -> Result<Self, PathError> {
         match domain_end(text) {
             Some(end) if end == text.len() => Ok(Self(text)),
@@ -47,7 +48,8 @@ impl<'i> Domain<'i> {
         self.0.is_ascii()
     }
 
-    /// RFC 5321, 2.4: domain names are compared without regard to the case of ASCII letters.
+    /// RFC 5321, section 2.4: domain names are compared without regard to the case of ASCII
+    /// letters.
     pub fn eq_ignore_case(self, other: Domain<'_>) -> bool {
         self.0.eq_ignore_ascii_case(other.0)
     }
@@ -94,7 +96,7 @@ pub(super) fn domain_end(text: &str) -> Option<usize> {
     if text.starts_with('[') {
         return literal_end(text);
     }
-    // RFC 5321, 4.1.2: `sub-domain *("." sub-domain)`; RFC 6531, 3.3 adds U-labels.
+    // RFC 5321, section 4.1.2: `sub-domain *("." sub-domain)`; RFC 6531, section 3.3 adds U-labels.
     let bytes = text.as_bytes();
     let mut start = 0;
     loop {
@@ -130,7 +132,7 @@ pub(super) fn lenient_domain_end(text: &str, rules: AddressRules) -> Option<usiz
     }
 }
 
-/// RFC 5321, 4.1.3. Rare, and so out of the way of names.
+/// RFC 5321, section 4.1.3. Rare, and so out of the way of names.
 #[inline(never)]
 fn literal_end(text: &str) -> Option<usize> {
     let end = text.find(']')?;
@@ -152,7 +154,8 @@ const fn is_in_label(byte: u8) -> bool {
     TABLE[byte as usize]
 }
 
-/// RFC 5321, 4.1.3, without the brackets. IPv6 is the only registered tag of a general literal.
+/// RFC 5321, section 4.1.3, without the brackets. IPv6 is the only registered tag of a general
+/// literal.
 fn is_address_literal(inner: &str) -> bool {
     match inner.split_at_checked(5) {
         Some((tag, rest)) if tag.eq_ignore_ascii_case("IPv6:") => is_ipv6(rest),

@@ -15,8 +15,8 @@ pub struct Mailbox<'i> {
 }
 
 impl<'i> Mailbox<'i> {
-    /// Checks `text`: `Mailbox` of RFC 5321, section 4.1.2, extended by RFC 6531, section 3.3 and by what
-    /// these rules allow.
+    /// Checks `text`: `Mailbox` of RFC 5321, section 4.1.2, extended by RFC 6531, section 3.3 and
+    /// by what these rules allow.
     ///
     /// # Errors
     ///
@@ -28,7 +28,8 @@ impl<'i> Mailbox<'i> {
         }
     }
 
-    /// The mailbox that `text` begins with, and what follows it. Always inline: the call costs RCPT a tenth of its time.
+    /// The mailbox that `text` begins with, and what follows it. Always inline: the call costs RCPT
+    /// a tenth of its time.
     #[inline(always)]
     pub(super) fn at_front(
         text: &'i str,
@@ -78,7 +79,8 @@ impl<'i> Mailbox<'i> {
         Ok((Self { text, at }, rest))
     }
 
-    /// The part before the `@`, with its quotes if it has any. Its case is the receiver's affair (RFC 5321, 2.4).
+    /// The part before the `@`, with its quotes if it has any. Its case is the receiver's affair
+    /// (RFC 5321, section 2.4).
     pub fn local(self) -> &'i str {
         &self.text[..self.at]
     }
@@ -103,8 +105,9 @@ impl<'i> Mailbox<'i> {
         self.text.is_ascii()
     }
 
-    /// The same mailbox with A-labels in place of U-labels, in ASCII (RFC 6531, 3.2). None where the local part is not
-    /// ASCII, for which there is no other form, and where the domain has no A-labels (RFC 5891, 4.4).
+    /// The same mailbox with A-labels in place of U-labels, in ASCII (RFC 6531, section 3.2). None
+    /// where the local part is not ASCII, for which there is no other form, and where the domain
+    /// has no A-labels (RFC 5891, section 4.4).
     #[cfg(feature = "idna")]
     pub fn to_ascii(self) -> Option<MailboxBuf> {
         if !self.local().is_ascii() {
@@ -185,7 +188,8 @@ fn local_part_end(text: &[u8]) -> Result<usize, PathError> {
     }
 }
 
-/// RFC 5321, 4.1.2: `Quoted-string`. RFC 6531, 3.3 adds UTF-8, but not after a backslash.
+/// RFC 5321, section 4.1.2: `Quoted-string`. RFC 6531, section 3.3 adds UTF-8, but not after a
+/// backslash.
 fn quoted_string_end(text: &[u8]) -> Result<usize, PathError> {
     let mut at = 1;
     loop {
@@ -201,7 +205,7 @@ fn quoted_string_end(text: &[u8]) -> Result<usize, PathError> {
     }
 }
 
-/// RFC 5321, 4.1.2: `Dot-string`.
+/// RFC 5321, section 4.1.2: `Dot-string`.
 fn dot_string_end(text: &[u8]) -> Result<usize, PathError> {
     let mut start = 0;
     loop {
@@ -216,7 +220,7 @@ fn dot_string_end(text: &[u8]) -> Result<usize, PathError> {
     }
 }
 
-/// RFC 5322, 3.2.3, with the UTF8-non-ascii of RFC 6531, 3.3.
+/// RFC 5322, section 3.2.3, with the UTF8-non-ascii of RFC 6531, section 3.3.
 const fn is_atext(byte: u8) -> bool {
     const TABLE: [bool; 256] = {
         let mut table = [false; 256];

@@ -1,7 +1,7 @@
-//! Domains, mailboxes and the paths of an envelope (RFC 5321, 4.1.2 and 4.1.3).
+//! Domains, mailboxes and the paths of an envelope (RFC 5321, sections 4.1.2 and 4.1.3).
 //!
-//! A value of these types has been checked against the grammar once, so it cannot hold CR, LF, NUL or
-//! anything else that could end a command early. `Foo<'i>` borrows the text, `FooBuf` owns it.
+//! A value of these types has been checked against the grammar once, so it cannot hold CR, LF, NUL
+//! or anything else that could end a command early. `Foo<'i>` borrows the text, `FooBuf` owns it.
 //!
 //! ```
 //! use smtp_proto::wire::path::{AddressRules, Mailbox, MailboxBuf, PathError};
@@ -27,13 +27,14 @@ pub use rules::AddressRules;
 
 use std::fmt;
 
-/// RFC 5321, 4.5.3.1.1: octets before the `@`.
+/// RFC 5321, section 4.5.3.1.1: octets before the `@`.
 pub const MAX_LOCAL_PART: usize = 64;
-/// RFC 5321, 4.5.3.1.2: octets of a domain name or number.
+/// RFC 5321, section 4.5.3.1.2: octets of a domain name or number.
 pub const MAX_DOMAIN: usize = 255;
-/// RFC 1035, 2.3.4: octets between two dots.
+/// RFC 1035, section 2.3.4: octets between two dots.
 pub const MAX_LABEL: usize = 63;
-/// RFC 5321, 4.5.3.1.3: octets of a path with its punctuation and separators, less the angle brackets.
+/// RFC 5321, section 4.5.3.1.3: octets of a path with its punctuation and separators, less the
+/// angle brackets.
 pub const MAX_MAILBOX: usize = 254;
 
 /// Which part of a path is against the grammar.
@@ -42,24 +43,25 @@ pub enum PathError {
     /// No `<` where the path must begin, or no `>` where it must end.
     #[error("the path is not in angle brackets")]
     Brackets,
-    /// The part before the `@`: RFC 5321, 4.1.2 `Local-part`.
+    /// The part before the `@`: RFC 5321, section 4.1.2 `Local-part`.
     #[error("the local part is malformed or too long")]
     LocalPart,
     /// No `@` after the local part.
     #[error("the domain is missing")]
     NoDomain,
-    /// RFC 5321, 4.1.2 `Domain` or 4.1.3 `address-literal`.
+    /// RFC 5321, section 4.1.2 `Domain` or 4.1.3 `address-literal`.
     #[error("the domain is malformed or longer than {MAX_DOMAIN} octets")]
     Domain,
     /// RFC 5321, appendix C: a source route must be a list of `@domain`, ended by a colon.
     #[error("the source route is malformed")]
     SourceRoute,
-    /// RFC 5321, 4.5.3.1.3.
+    /// RFC 5321, section 4.5.3.1.3.
     #[error("the path is longer than {MAX_MAILBOX} octets")]
     TooLong,
 }
 
-/// The sender of a message: a mailbox, or the null path `<>` of a notification (RFC 5321, 4.5.5).
+/// The sender of a message: a mailbox, or the null path `<>` of a notification (RFC 5321, section
+/// 4.5.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReversePath<'i> {
     /// `<>`
@@ -71,7 +73,8 @@ pub enum ReversePath<'i> {
 }
 
 impl<'i> ReversePath<'i> {
-    /// Reads the text between the brackets. A source route is checked and dropped (RFC 5321, appendix C).
+    /// Reads the text between the brackets. A source route is checked and dropped (RFC 5321,
+    /// appendix C).
     ///
     /// # Errors
     ///
@@ -156,18 +159,19 @@ impl fmt::Display for ReversePath<'_> {
     }
 }
 
-/// A recipient: a mailbox, or `<Postmaster>` without a domain (RFC 5321, 4.1.1.3).
+/// A recipient: a mailbox, or `<Postmaster>` without a domain (RFC 5321, section 4.1.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ForwardPath<'i> {
-    /// `<Postmaster>` in any case of its letters, or with [`AddressRules::no_domain`] any local part; the
-    /// text is as the peer wrote it.
+    /// `<Postmaster>` in any case of its letters, or with [`AddressRules::no_domain`] any local
+    /// part; the text is as the peer wrote it.
     Local(&'i str),
     /// `<local-part@domain>`
     Mailbox(Mailbox<'i>),
 }
 
 impl<'i> ForwardPath<'i> {
-    /// Reads the text between the brackets. A source route is checked and dropped (RFC 5321, appendix C).
+    /// Reads the text between the brackets. A source route is checked and dropped (RFC 5321,
+    /// appendix C).
     ///
     /// # Errors
     ///
@@ -294,7 +298,7 @@ fn without_route(text: &str) -> Result<&str, PathError> {
     if text.starts_with('@') { after_route(text).ok_or(PathError::SourceRoute) } else { Ok(text) }
 }
 
-/// RFC 5321, 4.1.2: `A-d-l ":"`, where `A-d-l = At-domain *( "," At-domain )`.
+/// RFC 5321, section 4.1.2: `A-d-l ":"`, where `A-d-l = At-domain *( "," At-domain )`.
 #[inline(never)]
 fn after_route(mut text: &str) -> Option<&str> {
     loop {

@@ -25,7 +25,8 @@ impl ReversePathBuf {
 
 impl FromStr for ReversePathBuf {
     type Err = PathError;
-    /// Reads the text without brackets under [`AddressRules::FIELD`]; the empty text is the null path.
+    /// Reads the text without brackets under [`AddressRules::FIELD`]; the empty text is the null
+    /// path.
     fn from_str(text: &str) -> Result<Self, PathError> {
         ReversePath::parse(text, AddressRules::FIELD).map(ReversePath::to_buf)
     }

@@ -2,8 +2,9 @@
 
 /// Which addresses are taken that RFC 5321 does not allow and real mail has.
 ///
-/// Whatever the rules, no address holds a control character, a space outside quotes, or anything else
-/// that could end a path or a command early, and none is longer than [`MAX_MAILBOX`](super::MAX_MAILBOX).
+/// Whatever the rules, no address holds a control character, a space outside quotes, or anything
+/// else that could end a path or a command early, and none is longer than
+/// [`MAX_MAILBOX`](super::MAX_MAILBOX).
 ///
 /// ```
 /// use smtp_proto::wire::path::{AddressRules, Mailbox, PathError};
@@ -15,18 +16,18 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct AddressRules {
-    /// Local parts of more than 64 octets (RFC 5321, section 4.5.3.1.1), as mailing lists make them for
-    /// variable envelope return paths.
+    /// Local parts of more than 64 octets (RFC 5321, section 4.5.3.1.1), as mailing lists make them
+    /// for variable envelope return paths.
     pub long_local_parts: bool,
-    /// Dots anywhere in an unquoted local part: at its ends, and several in a row. Two large Japanese
-    /// carriers have issued such addresses.
+    /// Dots anywhere in an unquoted local part: at its ends, and several in a row. Two large
+    /// Japanese carriers have issued such addresses.
     pub any_dots: bool,
     /// Underscores in domain names.
     pub underscores: bool,
     /// MAIL and RCPT without angle brackets around the path.
     pub bare_paths: bool,
-    /// Paths without a domain, besides `<Postmaster>`: for local submission and LMTP, where the server
-    /// knows what they mean. Such a path cannot be passed on to another host.
+    /// Paths without a domain, besides `<Postmaster>`: for local submission and LMTP, where the
+    /// server knows what they mean. Such a path cannot be passed on to another host.
     pub no_domain: bool,
 }
 
