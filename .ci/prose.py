@@ -1,7 +1,12 @@
 #!/usr/bin/env python3
-"""Refuses words that make our prose hard to read, in comments, docs, messages and test names.
+"""Refuses prose that is hard to read, in comments, docs, messages and test names.
 
 usage: prose.py [FILE...]         all tracked .rs, .md, .toml and .sh files, unless some are named
+
+- Words and phrases that name no party, or that say nothing.
+- RFCs cited in another form than `RFC 5321, section 4.5.3.2`.
+- Comments that end after 100 columns. Drawings, tables and code in docs may be wider.
+- Public async functions of the adapter whose docs have no `# Cancel safety`.
 
 CONTRIBUTING.md, "Prose", says what to write instead. A place where the word is right is listed in
 .ci/prose-allowed.txt: the file's path, a tab, and a piece of the line."""
@@ -22,6 +27,7 @@ WORDS = [
     (r"\bstands? (?:in|for|behind|beside|at|on|there|here)\b", "is in, is, means"),
     (r"\b(?:the|a|one|its|final|last) word (?:on|of|for)\b|\bwords on\b", "the status of, the reply to"),
     (r"\bso it is where\b", "in that case"),
+    (r"\bRFC \d+, \d", "RFC n, section x.y"),
     # One word that says nothing.
     (r"^(?:Where|Why|Which|What|Who|How|When)\.$", "say what it is"),
 ]
@@ -54,6 +60,32 @@ def names(text):
         yield text.count("\n", 0, match.start(1)) + 1, match[1]
 
 
+def wide(text):
+    """(line number, comment) of each comment that ends after column 100."""
+    fenced = False
+    for number, line in enumerate(text.splitlines(), 1):
+        comment = re.match(r"\s*//[/!]?(.*)$", line)
+        fenced ^= bool(comment) and comment[1].strip().startswith("```")
+        free = comment and (fenced or re.match(r" (?: |#|\||\[[^]]+\]:)", comment[1]))
+        if comment and not free and len(line) > 100:
+            yield number, comment[1].strip()
+
+
+def unsafe_to_cancel(text):
+    """(line number, signature) of each public async function whose docs do not speak of a dropped future."""
+    docs = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if line.startswith("///"):
+            docs += line
+        elif re.match(r"pub async fn ", line):
+            if "# Cancel safety" not in docs:
+                yield number, line
+            docs = ""
+        elif not line.startswith("#["):
+            docs = ""
+
+
 def plain(text):
     fenced = False
     for number, line in enumerate(text.splitlines(), 1):
@@ -74,6 +106,13 @@ def main(files):
         places = [(number, prose, COMPILED) for number, prose in (rust if name.endswith(".rs") else plain)(text)]
         if name.endswith(".rs"):
             places += [(number, test, COMPILED_NAMES) for number, test in names(text)]
+            more = [("ends after column 100", wide(text))]
+            if name.startswith("smtp-tokio-adapter/src/"):
+                more.append(("has no `# Cancel safety`", unsafe_to_cancel(text)))
+            for complaint, lines_found in more:
+                for number, prose in lines_found:
+                    found += 1
+                    print(f"{name}:{number}: {complaint}: {prose[:100]}")
         for number, prose, patterns in places:
             for pattern, advice in patterns:
                 match = pattern.search(prose)
@@ -81,7 +120,7 @@ def main(files):
                     continue
                 found += 1
                 print(f"{name}:{number}: '{match[0].strip()}' ({advice}): {prose[:100]}")
-    print(f"{found} places with words that are hard to read")
+    print(f"{found} places that are hard to read")
     return 1 if found else 0
 
 
