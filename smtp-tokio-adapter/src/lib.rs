@@ -20,6 +20,8 @@
 mod binding;
 mod client;
 mod convert;
+#[cfg(any(feature = "crl-fetch", feature = "https"))]
+mod http;
 pub mod lookups;
 #[cfg(feature = "crl-fetch")]
 pub mod revocation;

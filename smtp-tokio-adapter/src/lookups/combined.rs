@@ -1,14 +1,25 @@
 //! One [`Lookups`] of a DNS resolver and an HTTPS client.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+#[cfg(all(unix, feature = "dns", feature = "https"))]
+use std::sync::Arc;
 
+#[cfg(all(unix, feature = "dns", feature = "https"))]
+use rustls::crypto::CryptoProvider;
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 use smtp_tls_policy::pki::TlsaRecord;
+#[cfg(all(unix, feature = "dns", feature = "https"))]
+use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
 
 use super::{Lookups, PolicyFetch};
+#[cfg(all(unix, feature = "dns", feature = "https"))]
+use super::{
+    NoPublicRoots, PolicyClient,
+    dns::{Anchors, Resolver, Servers, ServersError},
+};
 
 /// Asks one value the DNS questions of [`Lookups`], and another one for MTA-STS policies.
 ///
@@ -21,7 +32,7 @@ use super::{Lookups, PolicyFetch};
 /// struct Offline;
 ///
 /// impl PolicyFetch for Offline {
-///     async fn fetch(&self, _: &Fetch) -> Result<PolicyResponse, FetchError> {
+///     async fn fetch<L: Lookups>(&self, _: &Fetch, _: &L) -> Result<PolicyResponse, FetchError> {
 ///         Err(FetchError::Unreachable)
 ///     }
 /// }
@@ -52,6 +63,55 @@ impl<D, P> Combined<D, P> {
     }
 }
 
+/// Why the look-ups of the system cannot be set up.
+#[cfg(all(unix, feature = "dns", feature = "https"))]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SystemError {
+    /// The system's DNS configuration cannot be used.
+    #[error(transparent)]
+    Servers(#[from] ServersError),
+    /// No policy host could be authenticated.
+    #[error(transparent)]
+    Roots(#[from] NoPublicRoots),
+}
+
+#[cfg(all(unix, feature = "dns", feature = "https"))]
+impl Combined<Resolver, PolicyClient> {
+    /// Everything that a sender asks the network: DNS from the servers of `/etc/resolv.conf`,
+    /// validated here from the root, and MTA-STS policies by HTTPS. Needs the features `dns` and
+    /// `https`.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use smtp_tls_policy::Namespace;
+    /// use smtp_tls_policy::pki::{Trust, TrustStore};
+    /// use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
+    /// use smtp_tokio_adapter::{Outbound, Sender, lookups::Combined};
+    ///
+    /// let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    /// let trust: Arc<dyn TrustStore> = Arc::new(Trust::webpki_roots());
+    /// let lookups = Combined::system(provider.clone(), trust.clone())?;
+    /// let outbound = Outbound::new("mail.example.com".parse()?, provider, trust);
+    /// let all = OutboundConnector::new("all", vec![Namespace::Default], Posture::Opportunistic);
+    /// let sender = Sender::new(outbound, Arc::new(OutboundConnectors::new(vec![all])?), lookups)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The system's DNS configuration cannot be used, or the trust has no public roots.
+    pub fn system(
+        provider: Arc<CryptoProvider>,
+        trust: Arc<dyn TrustStore>,
+    ) -> Result<Self, SystemError> {
+        let dns = Resolver::validating(Servers::of_system()?, Anchors::root());
+        Ok(Self::new(dns, PolicyClient::new(provider, trust)?))
+    }
+}
+
 impl<D: Lookups, P: PolicyFetch> Lookups for Combined<D, P> {
     async fn mx(&self, domain: &Domain) -> DnsAnswer<MxRecord> {
         self.dns.mx(domain).await
@@ -78,6 +138,6 @@ impl<D: Lookups, P: PolicyFetch> Lookups for Combined<D, P> {
     }
 
     async fn fetch(&self, fetch: &Fetch) -> Result<PolicyResponse, FetchError> {
-        self.policies.fetch(fetch).await
+        self.policies.fetch(fetch, &self.dns).await
     }
 }

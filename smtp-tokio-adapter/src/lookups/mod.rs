@@ -11,10 +11,16 @@ use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
 mod combined;
 #[cfg(feature = "dns")]
 pub mod dns;
+#[cfg(feature = "https")]
+mod https;
 mod system;
 mod zone;
 
 pub use combined::Combined;
+#[cfg(all(unix, feature = "dns", feature = "https"))]
+pub use combined::SystemError;
+#[cfg(feature = "https")]
+pub use https::{NoPublicRoots, PolicyClient};
 pub use system::SystemResolver;
 pub use zone::Zone;
 
@@ -67,12 +73,14 @@ pub trait Lookups: Send + Sync {
     }
 }
 
-/// Gets MTA-STS policies by HTTPS: the one question of [`Lookups`] that DNS does not answer.
-/// [`Combined`] joins it with a resolver.
+/// Gets MTA-STS policies by HTTPS: the one question of [`Lookups`] that DNS does not answer. The
+/// client of the feature `https` does so, and [`Combined`] joins it with a resolver.
 pub trait PolicyFetch: Send + Sync {
-    /// Gets an MTA-STS policy: [`Lookups::fetch`].
-    fn fetch(
+    /// Gets an MTA-STS policy: [`Lookups::fetch`]. The addresses of the policy host come from this
+    /// resolver.
+    fn fetch<L: Lookups>(
         &self,
         fetch: &Fetch,
+        dns: &L,
     ) -> impl Future<Output = Result<PolicyResponse, FetchError>> + Send;
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Full;
 use hyper::header::{CONNECTION, HOST};
 use hyper::{Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+
+use crate::http::exchange;
 
 /// Why a list was not fetched.
 #[derive(Debug, thiserror::Error)]
@@ -52,11 +52,6 @@ async fn body(url: &str, max_len: usize) -> Result<Vec<u8>, HttpError> {
     let authority = uri.authority().ok_or(HttpError::Url)?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await?;
-    // Ends with this function, whatever becomes of it.
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let host = match authority.port() {
         Some(port) => format!("{}:{port}", authority.host()),
@@ -65,21 +60,12 @@ async fn body(url: &str, max_len: usize) -> Result<Vec<u8>, HttpError> {
     let request = Request::get(target)
         .header(HOST, host)
         .header(CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
+        .body(Full::<Bytes>::default())
         .map_err(|_| HttpError::Url)?;
-    let response = sender.send_request(request).await?;
-    if response.status() != StatusCode::OK {
-        return Err(HttpError::Status(response.status().as_u16()));
+    let answer = exchange(stream, request, max_len).await?;
+    match answer.status {
+        StatusCode::OK if answer.body.len() > max_len => Err(HttpError::TooLong(max_len)),
+        StatusCode::OK => Ok(answer.body),
+        status => Err(HttpError::Status(status.as_u16())),
     }
-    let mut body = response.into_body();
-    let mut octets = Vec::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            if octets.len() + data.len() > max_len {
-                return Err(HttpError::TooLong(max_len));
-            }
-            octets.extend_from_slice(&data);
-        }
-    }
-    Ok(octets)
 }

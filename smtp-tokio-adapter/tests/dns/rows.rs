@@ -253,7 +253,7 @@ fn outcome(report: &Report) -> String {
 struct Web(Mutex<Vec<String>>);
 
 impl PolicyFetch for Web {
-    async fn fetch(&self, fetch: &Fetch) -> Result<PolicyResponse, FetchError> {
+    async fn fetch<L: Lookups>(&self, fetch: &Fetch, _: &L) -> Result<PolicyResponse, FetchError> {
         self.0.lock().unwrap().push(fetch.url());
         let policy = b"version: STSv1\nmode: enforce\nmx: mx2.secure.example\nmax_age: 86400\n";
         Ok(PolicyResponse::new(200, Some("text/plain"), policy))

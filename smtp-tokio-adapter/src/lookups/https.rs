@@ -1,0 +1,171 @@
+//! MTA-STS policies by HTTPS (feature `https`; RFC 8461, section 3.3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
+use rustls::crypto::CryptoProvider;
+use smtp_tls_policy::Domain;
+use smtp_tls_policy::pki::{Revocation, RootsId, TrustStore};
+use smtp_tls_policy::sts::{
+    FETCH_TIMEOUT, Fetch, FetchError, MAX_BODY_LEN, PolicyResponse, WELL_KNOWN_PATH,
+};
+
+use crate::http::{Answer, HttpsError, Tls, connect, exchange};
+use crate::lookups::{Lookups, PolicyFetch};
+
+/// The port of HTTPS.
+const PORT: u16 = 443;
+/// Sent because some web servers refuse requests without it.
+const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+/// Fetches MTA-STS policies by HTTPS, under the limits of RFC 8461, section 3.3.
+///
+/// - The certificate of the policy host leads to a root of the set `public`, and has the host among
+///   its DNS names. The Common Name never counts.
+/// - Redirections are not followed, no proxy is used whatever the environment says, and nothing is
+///   cached.
+/// - At most 64 KiB of a policy are read, and 32 KiB of its header.
+/// - One time limit covers everything from the look-up of the addresses to the last octet.
+/// - The addresses of the policy host come from the resolver that [`Combined`] holds beside this
+///   client. They are tried in turns, 250 ms after each other (RFC 8305).
+///
+/// What fails is a [`FetchError`], which knows its result type in a TLS report; the details go to
+/// the log.
+///
+/// ```
+/// use std::sync::Arc;
+/// use smtp_tls_policy::pki::{Trust, TrustStore};
+/// use smtp_tls_policy::plan::DnsStatus;
+/// use smtp_tokio_adapter::lookups::{Combined, PolicyClient, Zone};
+///
+/// let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+/// let trust: Arc<dyn TrustStore> = Arc::new(Trust::webpki_roots());
+/// let dns = Zone::new(DnsStatus::Insecure); // or the resolver of the feature `dns`
+/// let lookups = Combined::new(dns, PolicyClient::new(provider, trust)?);
+/// # Ok::<(), smtp_tokio_adapter::lookups::NoPublicRoots>(())
+/// ```
+///
+/// [`Combined`]: super::Combined
+pub struct PolicyClient {
+    tls: Tls,
+    time_limit: Duration,
+    port: u16,
+}
+
+/// The set `public` of the trust has no roots, so that no policy host could be authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the set of roots `public` is empty, so no MTA-STS policy could be fetched; \
+     load roots, such as `Trust::webpki_roots`"
+)]
+pub struct NoPublicRoots;
+
+/// Why a policy did not come, with what the log says of it.
+enum Fault {
+    Fetch(FetchError, String),
+    /// A fault on this side.
+    Local(String),
+}
+
+impl PolicyClient {
+    /// A client with the algorithms of this provider, which trusts the set `public`. Revocation is
+    /// checked as [`Revocation::default`] says; a fetch may take [`FETCH_TIMEOUT`].
+    ///
+    /// # Errors
+    ///
+    /// [`NoPublicRoots`]: that set is empty.
+    pub fn new(
+        provider: Arc<CryptoProvider>,
+        trust: Arc<dyn TrustStore>,
+    ) -> Result<Self, NoPublicRoots> {
+        if trust.current().roots(&RootsId::public()).is_empty() {
+            return Err(NoPublicRoots);
+        }
+        Ok(Self { tls: Tls::new(provider, trust), time_limit: FETCH_TIMEOUT, port: PORT })
+    }
+
+    /// Changes how revocation lists are used for policy hosts.
+    #[must_use]
+    pub fn with_revocation(mut self, revocation: Revocation) -> Self {
+        self.tls.revocation = revocation;
+        self
+    }
+
+    /// Gives up a fetch after this time. The sender sets [`FETCH_TIMEOUT`] whatever is set here.
+    #[must_use]
+    pub fn with_time_limit(mut self, time_limit: Duration) -> Self {
+        self.time_limit = time_limit;
+        self
+    }
+
+    /// Connects to another port than 443, for tests with a server of one's own.
+    #[must_use]
+    pub fn with_port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    async fn get(&self, host: &Domain, dns: &impl Lookups) -> Result<PolicyResponse, Fault> {
+        let unreachable = |error: String| Fault::Fetch(FetchError::Unreachable, error);
+        let (ipv6, ipv4) = tokio::join!(dns.ipv6(host), dns.ipv4(host));
+        let stream = connect(ipv6.records, ipv4.records, self.port)
+            .await
+            .map_err(|error| unreachable(format!("it cannot be connected to: {error}")))?;
+        let stream = self.tls.handshake(host, stream).await.map_err(|error| match error {
+            HttpsError::Certificate(_) => Fault::Fetch(FetchError::Certificate, error.to_string()),
+            HttpsError::Handshake(_) => unreachable(error.to_string()),
+            HttpsError::Local(_) => Fault::Local(error.to_string()),
+        })?;
+        let request = Request::get(WELL_KNOWN_PATH)
+            .header(HOST, host.as_str())
+            .header(USER_AGENT, AGENT)
+            .header(ACCEPT, "text/plain")
+            .header(CONNECTION, "close")
+            .body(Full::<Bytes>::default())
+            .map_err(|error| Fault::Local(error.to_string()))?;
+        exchange(stream, request, MAX_BODY_LEN)
+            .await
+            .map(response)
+            .map_err(|error| unreachable(format!("its answer is broken: {error}")))
+    }
+}
+
+fn response(answer: Answer) -> PolicyResponse {
+    let mut types = answer.fields.get_all(CONTENT_TYPE).iter();
+    // Of two types none counts.
+    let content_type = match (types.next(), types.next()) {
+        (Some(only), None) => only.to_str().ok(),
+        (_, _) => None,
+    };
+    PolicyResponse::new(answer.status.as_u16(), content_type, answer.body)
+}
+
+impl PolicyFetch for PolicyClient {
+    async fn fetch<L: Lookups>(
+        &self,
+        fetch: &Fetch,
+        dns: &L,
+    ) -> Result<PolicyResponse, FetchError> {
+        let host = fetch.host();
+        let response = tokio::time::timeout(self.time_limit, self.get(host, dns)).await;
+        let timeout = || Fault::Fetch(FetchError::Timeout, "it took too long".to_owned());
+        response.unwrap_or_else(|_| Err(timeout())).map_err(|fault| match fault {
+            Fault::Fetch(error, details) => {
+                tracing::info!(%host, details, "no MTA-STS policy from the policy host");
+                error
+            }
+            Fault::Local(details) => {
+                tracing::error!(
+                    %host,
+                    details,
+                    "no MTA-STS policy can be fetched because of a fault on this side"
+                );
+                FetchError::Unreachable
+            }
+        })
+    }
+}
