@@ -188,7 +188,7 @@ fn nothing_may_stand_behind_starttls() {
         let events = bed.feed(&[b"STARTTLS\r\n", behind].concat());
         assert_eq!(events, ["StartTls"]);
         assert_eq!(bed.want, BROKEN);
-        assert_eq!(bed.said(), "554 5.5.1 plaintext behind STARTTLS, closing the connection\r\n");
+        assert_eq!(bed.said(), "554 5.5.1 plaintext after STARTTLS, closing the connection\r\n");
         assert_eq!(bed.feed(b"EHLO c\r\n"), [""; 0]);
         assert_eq!(bed.want, BROKEN);
 

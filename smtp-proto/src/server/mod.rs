@@ -50,8 +50,10 @@
 
 mod auth;
 mod body;
+mod commands;
 mod config;
 mod event;
+mod exchange;
 mod hello;
 mod pace;
 mod replies;
@@ -65,16 +67,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::channel::{Channel, TlsInfo};
-use crate::error::{ApiMisuse, Error, PeerMisbehaved};
-use crate::sasl::server::Identity;
+use crate::error::{ApiMisuse, Error};
 use crate::timeouts::Phase;
-use crate::wire::body::{DotDecoder, LineChecker};
 use crate::wire::line::{Line, LineReader};
 use crate::wire::reply::Response;
-use crate::{Progress, Step, Want};
-use auth::{Running, is_auth};
-use pace::Pace;
-use state::{Chunk, Needs, Question, Said, State, Transfer};
+use crate::{Progress, Protocol, Step, Want};
+use auth::is_auth;
+use pace::{Pace, Waiting};
+use state::{Greeted, Question, Session, State, Transaction};
 
 /// The server's side of one connection. See the [module](self).
 #[derive(Debug)]
@@ -82,57 +82,16 @@ pub struct Server {
     config: Arc<ServerConfig>,
     channel: Channel,
     state: State,
+    session: Session,
+    transaction: Option<Transaction>,
     lines: LineReader,
-    decoder: DotDecoder,
-    said: Said,
-    /// MAIL was accepted.
-    mail: bool,
-    /// What MAIL said of addresses and body.
-    needs: Needs,
-    /// RCPTs accepted in this transaction.
-    recipients: usize,
-    /// Their domains, then that of the RCPT that is being answered; kept only where their number is
-    /// limited.
-    domains: Vec<String>,
-    new_domain: bool,
-    /// Transactions that have begun on this connection.
-    transactions: usize,
-    /// Replies that the end of the message has: one, or in LMTP one for each recipient.
-    deliveries: usize,
-    /// Recipients of the message whose end was reported last.
-    delivering: usize,
-    transfer: Transfer,
-    chunk: Chunk,
-    /// The answer to the chunk that is being dropped, and whether it is the client's fault.
-    chunk_refusal: Option<(Response, bool)>,
-    checker: LineChecker,
-    /// Octets of the message so far.
-    body_size: u64,
-    errors: usize,
-    unknown_commands: usize,
-    /// Commands since the last message that brought none forward.
-    idle_commands: usize,
-    /// Commands seen, for the one check that only the first command gets.
-    commands: u64,
-    early_talk: Option<EarlyTalk>,
+    pace: Pace,
     /// The greeting was written by the last call, and is not sent yet.
     greeting: bool,
-    /// The answer to everything but QUIT.
-    barred: Option<Response>,
-    /// AUTH, from its command to its last reply.
-    exchange: Option<Box<Running>>,
-    identity: Option<Identity>,
-    /// Whom XCLIENT names, until it is answered.
-    login: Option<Identity>,
-    /// Attempts to authenticate that failed by the client's fault.
-    failed_attempts: usize,
     /// The line that is being read may hold credentials.
     secret_line: bool,
     /// What the last poll has consumed may hold credentials.
     read_secrets: bool,
-    /// From when the time limit counts; none until the next poll.
-    since: Option<Instant>,
-    pace: Pace,
 }
 
 impl Server {
@@ -143,44 +102,23 @@ impl Server {
             config,
             channel,
             state: State::Fresh,
+            session: Session::default(),
+            transaction: None,
             lines: LineReader::default(),
-            decoder: DotDecoder::new(),
-            said: Said::Nothing,
-            mail: false,
-            needs: Needs::default(),
-            domains: Vec::new(),
-            new_domain: false,
-            transactions: 0,
-            deliveries: 1,
-            delivering: 0,
-            transfer: Transfer::None,
-            chunk: Chunk { left: 0, last: false },
-            chunk_refusal: None,
-            checker: LineChecker::new(),
-            recipients: 0,
-            body_size: 0,
-            errors: 0,
-            unknown_commands: 0,
-            idle_commands: 0,
-            commands: 0,
-            early_talk: None,
+            pace: Pace::new(now),
             greeting: false,
-            barred: None,
-            exchange: None,
-            identity: None,
-            login: None,
-            failed_attempts: 0,
             secret_line: false,
             read_secrets: false,
-            since: Some(now),
-            pace: Pace::new(now),
         }
     }
 
     /// Advances the conversation: `input` is everything read and not yet consumed, `output`
     /// receives what must be sent.
     ///
-    /// Errors are sticky. After one, send the output and close the connection.
+    /// # Errors
+    ///
+    /// A time limit has passed, the client has broken the protocol beyond repair, or the
+    /// conversation is over. Errors are final: send the output and close the connection.
     pub fn poll<'i>(
         &mut self,
         input: &'i [u8],
@@ -191,11 +129,15 @@ impl Server {
         self.read_secrets = false;
         if !matches!(self.state, State::Asked(_)) {
             let away = self.pace.resume(now);
-            self.since = self.since.map(|since| since + away);
+            if let Some(clock) = self.transaction.as_mut().and_then(|it| it.clock.as_mut()) {
+                clock.skip(away);
+            }
         }
         // RFC 5321, section 3.1: the client waits for the greeting.
-        if (self.state == State::Fresh || std::mem::take(&mut self.greeting)) && !input.is_empty() {
-            self.early_talk = Some(EarlyTalk::BeforeGreeting);
+        let greeting_is_due =
+            matches!(self.state, State::Fresh) || std::mem::take(&mut self.greeting);
+        if greeting_is_due && !input.is_empty() {
+            self.session.early_talk = Some(EarlyTalk::BeforeGreeting);
         }
         loop {
             let rest = &input[consumed..];
@@ -204,54 +146,35 @@ impl Server {
                 State::Asked(_) => {
                     return Ok(Progress { consumed, step: Step::Wait(Want::Answer) });
                 }
-                State::Fresh => self.ask(Question::Connected, ServerEvent::Connected),
-                State::BodyEnded => self.end_of_body(now, output),
-                State::Closing => {
-                    self.state = State::Over(Error::Closed);
-                    ServerEvent::Closed
-                }
-                State::TlsGranted | State::Handshake if !rest.is_empty() => {
-                    if self.state == State::TlsGranted {
-                        self.say(&replies::PLAINTEXT_BEHIND_STARTTLS, output);
-                    }
-                    return Err(self.fail(PeerMisbehaved::PlaintextBehindStartTls.into()));
-                }
+                State::Fresh => Some(self.ask(Question::Connected, ServerEvent::Connected)),
+                State::BodyEnded => Some(self.on_body_end(now, output)),
+                State::Closing => Some(self.on_closing()),
                 State::TlsGranted => {
-                    self.say(&replies::READY_FOR_TLS, output);
-                    self.state = State::Handshake;
-                    self.since = Some(now);
-                    continue;
+                    self.on_tls_granted(!rest.is_empty(), now, output)?;
+                    None
                 }
+                // The handshake belongs to the driver: what the machine sees is plaintext.
+                State::Handshake if !rest.is_empty() => return Err(self.on_plaintext()),
                 State::Handshake => return self.wait(now, consumed, Want::Handshake, output),
-                State::Body | State::Chunk => {
-                    let (taken, event) = if self.state == State::Body {
-                        self.read(rest)
-                    } else {
-                        self.read_chunk(rest)
+                State::Body | State::Chunk(_) => {
+                    let read = match self.state {
+                        State::Body => self.read(rest, now),
+                        _ => self.read_chunk(rest, now),
                     };
-                    consumed += taken;
-                    self.pace.on_body(taken, now);
-                    if taken > 0 {
-                        self.since = Some(now);
+                    consumed += read.taken;
+                    if read.taken > 0 {
+                        self.pace.restart(now);
                     }
-                    match event {
-                        Some(event) => event,
-                        None if taken == 0 && matches!(self.state, State::Body | State::Chunk) => {
-                            return self.wait(now, consumed, Want::Input, output);
-                        }
-                        None => continue,
+                    self.on_body_read(read.ended);
+                    if read.taken == 0 && !read.ended {
+                        return self.wait(now, consumed, Want::Input, output);
                     }
+                    read.event
                 }
-                State::ChunkEnded => match self.end_of_chunk(now, output) {
-                    Some(event) => event,
-                    None => continue,
-                },
-                State::AuthDue => match self.next_auth_step(output) {
-                    Some(event) => event,
-                    None => continue,
-                },
-                State::Command | State::Auth => {
-                    let in_exchange = self.state == State::Auth;
+                State::ChunkEnded(_) => self.on_chunk_end(now, output),
+                State::AuthDue(..) => self.on_auth_due(output),
+                State::Command | State::Auth(_) => {
+                    let in_exchange = matches!(self.state, State::Auth(_));
                     self.secret_line |= in_exchange || is_auth(rest);
                     self.read_secrets |= self.secret_line;
                     let line = self.lines.read(rest, self.line_limit(rest));
@@ -274,15 +197,14 @@ impl Server {
                         }
                     };
                     self.secret_line = false;
-                    self.since = Some(now);
-                    match event {
-                        Some(event) => event,
-                        None => continue,
-                    }
+                    self.pace.restart(now);
+                    event
                 }
             };
-            self.pace.hand(now);
-            return Ok(Progress { consumed, step: Step::Event(event) });
+            if let Some(event) = event {
+                self.pace.hand(now);
+                return Ok(Progress { consumed, step: Step::Event(event) });
+            }
         }
     }
 
@@ -293,56 +215,36 @@ impl Server {
         want: Want,
         output: &mut Vec<u8>,
     ) -> Result<Progress<ServerEvent<'i>>, Error> {
-        let since = *self.since.get_or_insert(now);
-        let phase = self.phase();
-        let (deadline, response) =
-            self.pace.deadline(phase, since, self.is_refused(), &self.config);
+        let since = self.pace.wait(now);
+        let waiting = self.waiting(since);
+        let (deadline, response) = self.pace.deadline(&waiting, &self.config);
         if now < deadline {
             return Ok(Progress { consumed, step: Step::Wait(want) });
         }
         if want == Want::Input {
             self.say(&response, output);
         }
-        Err(self.fail(Error::Timeout(phase)))
+        Err(self.fail(Error::Timeout(waiting.phase)))
+    }
+
+    fn waiting(&self, since: Instant) -> Waiting {
+        Waiting { phase: self.phase(), since, body: self.body_clock(), refused: self.is_refused() }
     }
 
     /// RFC 2920, section 3.1: commands may be grouped once the EHLO reply has announced it. A chunk
     /// always follows its command.
     fn note_pipelining(&mut self, line: &[u8], more: bool) {
-        let announced = self.config.pipelining && self.said == Said::Ehlo;
+        let announced = self.config.pipelining && self.session.greeted == Greeted::Ehlo;
         if more
             && !announced
             && !line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
         {
-            self.early_talk.get_or_insert(EarlyTalk::Unannounced);
+            self.session.early_talk.get_or_insert(EarlyTalk::Unannounced);
         }
-    }
-
-    fn ask<'i>(&mut self, question: Question, event: ServerEvent<'i>) -> ServerEvent<'i> {
-        self.state = State::Asked(question);
-        event
     }
 
     fn say(&self, response: &Response, output: &mut Vec<u8>) {
         response.write(self.config.enhanced_status_codes, output);
-    }
-
-    fn fail(&mut self, error: Error) -> Error {
-        self.state = State::Over(error);
-        error
-    }
-
-    /// Forgets the transaction.
-    fn reset(&mut self) {
-        self.mail = false;
-        self.needs = Needs::default();
-        self.domains.clear();
-        self.transfer = Transfer::None;
-        self.checker = LineChecker::new();
-        self.recipients = 0;
-        self.body_size = 0;
-        self.decoder = DotDecoder::new();
-        self.pace.forget_body();
     }
 
     /// When [`poll`](Self::poll) must be called again at the latest. None while the caller owes a
@@ -350,108 +252,102 @@ impl Server {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Asked(_) | State::Over(_) => None,
-            _ => self.since.map(|since| {
-                self.pace.deadline(self.phase(), since, self.is_refused(), &self.config).0
-            }),
+            _ => {
+                let waiting = self.waiting(self.pace.since()?);
+                Some(self.pace.deadline(&waiting, &self.config).0)
+            }
         }
     }
 
     /// What the conversation is waiting for.
     pub fn phase(&self) -> Phase {
         match self.state {
-            State::Body | State::BodyEnded | State::Chunk | State::ChunkEnded => Phase::Body,
+            State::Body | State::BodyEnded | State::Chunk(_) | State::ChunkEnded(_) => Phase::Body,
             State::TlsGranted | State::Handshake => Phase::Handshake,
-            State::Auth | State::AuthDue => Phase::Auth,
+            State::Auth(_) | State::AuthDue(..) => Phase::Auth,
             _ => Phase::Idle,
         }
     }
 
     /// Answers the event that waits for it. The code decides what follows; 421 ends the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiMisuse::NoResponseWanted`] if no event waits for a response,
+    /// [`ApiMisuse::WrongCode`] if the code does not answer the event. The event waits on.
     pub fn respond(&mut self, response: &Response, output: &mut Vec<u8>) -> Result<(), ApiMisuse> {
-        let State::Asked(question) = self.state else { return Err(ApiMisuse::NoResponseWanted) };
+        let State::Asked(question) = &self.state else { return Err(ApiMisuse::NoResponseWanted) };
         if !question.allows(response.code()) {
             return Err(ApiMisuse::WrongCode(response.code()));
         }
-        self.on_response(question, response, output);
-        self.since = None;
+        self.on_response(response, output);
+        self.pace.restart_at_next_poll();
         Ok(())
     }
 
-    /// As [`respond`](Self::respond) to [`ServerEvent::EndOfBody`] in LMTP, with a word for each
-    /// recipient that was accepted, in the order of their RCPTs (RFC 2033, section 4.2). A single
-    /// response by `respond` is said for all of them.
+    /// Answers [`ServerEvent::EndOfBody`] in LMTP with one response for each recipient that was
+    /// accepted, in the order of their RCPTs (RFC 2033, section 4.2). The one response of
+    /// [`respond`](Self::respond) is sent for each of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`respond`](Self::respond), and [`ApiMisuse::ResponseCount`] if there are more or fewer
+    /// responses than recipients (in SMTP: than one). The event waits on.
     pub fn respond_each(
         &mut self,
         responses: &[Response],
         output: &mut Vec<u8>,
     ) -> Result<(), ApiMisuse> {
-        let question = Question::EndOfBody;
-        if self.state != State::Asked(question) {
+        let State::Asked(question @ Question::EndOfBody { recipients }) = &self.state else {
             return Err(ApiMisuse::NoResponseWanted);
-        }
-        if responses.len() != self.deliveries {
-            return Err(ApiMisuse::ResponseCount { expected: self.deliveries });
+        };
+        let expected = if self.config.protocol == Protocol::Lmtp { *recipients } else { 1 };
+        if responses.len() != expected {
+            return Err(ApiMisuse::ResponseCount { expected });
         }
         if let Some(wrong) = responses.iter().find(|response| !question.allows(response.code())) {
             return Err(ApiMisuse::WrongCode(wrong.code()));
         }
-        self.deliveries = 1;
-        responses.iter().for_each(|response| self.on_response(question, response, output));
-        if responses.iter().any(|response| response.code() == 421) {
-            self.state = State::Closing;
-        }
-        self.since = None;
+        self.on_responses(responses, output);
+        self.pace.restart_at_next_poll();
         Ok(())
     }
 
-    /// Ends the conversation with a last word, whatever it is doing: a shutdown, or a handler that
-    /// has failed. Nothing is said while a handshake is under way or after the end.
+    /// Ends the conversation with a last reply, whatever it is doing: for a shutdown, or a handler
+    /// that has failed. Nothing is sent during a handshake or after the end.
     pub fn close(&mut self, response: &Response, output: &mut Vec<u8>) {
-        match self.state {
-            State::Over(_) | State::Closing => {}
-            State::Handshake => self.state = State::Closing,
-            _ => {
-                self.exchange = None;
-                self.say(response, output);
-                self.state = State::Closing;
-            }
-        }
+        self.on_close(response, output);
     }
 
     /// From now on everything but QUIT gets this response: for a client whose certificate is not
     /// acceptable (RFC 3207, sections 4.1 and 4.2).
     pub fn bar(&mut self, response: Response) {
-        self.barred = Some(response);
+        self.session.barred = Some(response);
     }
 
     /// The handshake succeeded. Everything known from before is forgotten: this value is replaced
     /// by a fresh one (RFC 3207, section 4.2).
+    ///
+    /// # Errors
+    ///
+    /// [`ApiMisuse::NoHandshake`] unless the last poll asked for a handshake.
     pub fn tls_established(&mut self, tls: Arc<TlsInfo>, now: Instant) -> Result<(), ApiMisuse> {
-        if self.state != State::Handshake {
+        if !matches!(self.state, State::Handshake) {
             return Err(ApiMisuse::NoHandshake);
         }
-        *self = Self::new(Arc::clone(&self.config), Channel::StartTls(tls), now);
-        // The client speaks first: there is no second greeting.
-        self.state = State::Command;
+        self.on_tls_established(tls, now);
         Ok(())
     }
 
     /// The peer has closed its sending side, and everything it sent has been polled and answered:
-    /// real clients close that side before they read the last replies. An error if a message was
-    /// cut off.
+    /// real clients close that side before they read the last replies.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Eof`] if a message or the handshake was cut off; the error of the conversation if
+    /// it has failed before.
     pub fn handle_eof(&mut self) -> Result<(), Error> {
-        match self.state {
-            State::Over(Error::Closed) => Ok(()),
-            State::Over(error) => Err(error),
-            State::Body | State::BodyEnded | State::Chunk | State::ChunkEnded => {
-                Err(self.fail(Error::Eof(Phase::Body)))
-            }
-            State::TlsGranted | State::Handshake => Err(self.fail(Error::Eof(Phase::Handshake))),
-            _ => {
-                self.state = State::Over(Error::Closed);
-                Ok(())
-            }
-        }
+        self.on_eof()
     }
 
     /// Whether the client spoke before it was its turn, the first time that it did. What it said is
@@ -462,15 +358,15 @@ impl Server {
     /// moment with the answer to [`ServerEvent::Connected`], then read what is there without
     /// waiting.
     pub const fn early_talk(&self) -> Option<EarlyTalk> {
-        self.early_talk
+        self.session.early_talk
     }
 
     /// Recipients of the present transaction that were accepted; at [`ServerEvent::EndOfBody`], of
     /// the one that ends.
-    pub const fn recipients(&self) -> usize {
-        match self.state {
-            State::Asked(Question::EndOfBody) => self.delivering,
-            _ => self.recipients,
+    pub fn recipients(&self) -> usize {
+        match &self.state {
+            State::Asked(Question::EndOfBody { recipients }) => *recipients,
+            _ => self.transaction.as_ref().map_or(0, |it| it.recipients),
         }
     }
 

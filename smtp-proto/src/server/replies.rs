@@ -34,8 +34,8 @@ pub(super) const TLS_ALREADY: Response = Response::fixed(503, (5, 5, 1), "TLS is
 // RFC 3207, section 4: the text is the RFC's.
 pub(super) const TLS_FIRST: Response =
     Response::fixed(530, (5, 7, 0), "must issue a STARTTLS command first");
-pub(super) const PLAINTEXT_BEHIND_STARTTLS: Response =
-    Response::fixed(554, (5, 5, 1), "plaintext behind STARTTLS, closing the connection");
+pub(super) const PLAINTEXT_AFTER_STARTTLS: Response =
+    Response::fixed(554, (5, 5, 1), "plaintext after STARTTLS, closing the connection");
 
 // RFC 4954, section 6 has the codes and names what they mean.
 pub(super) const AUTHENTICATED: Response =
