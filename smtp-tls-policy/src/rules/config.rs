@@ -90,7 +90,7 @@ use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
-use crate::rules::config_error::{ConfigError, ConfigErrors, capital};
+use crate::rules::config_error::{ConfigError, ConfigErrors, capital, expected, found, shown};
 use crate::rules::connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
     OutboundConnector, OutboundConnectors, SmartHost,
@@ -124,8 +124,22 @@ impl Config {
         trust: &Trust,
         identities: &[&IdentityId],
     ) -> Result<Self, ConfigErrors> {
+        Self::read(file, text, Some((trust, identities)))
+    }
+
+    /// Reads a configuration without asking whether the roots and identities that it names are
+    /// loaded; otherwise as [`from_toml`](Self::from_toml).
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the text.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigErrors> {
+        Self::read(file, text, None)
+    }
+
+    fn read(file: &str, text: &str, loaded: Loaded<'_>) -> Result<Self, ConfigErrors> {
         let mut reader = Reader { file, text, errors: Vec::new() };
-        let config = reader.config(trust, identities);
+        let config = reader.config(loaded);
         match config.filter(|_| reader.errors.is_empty()) {
             Some(config) => Ok(config),
             None => {
@@ -135,9 +149,6 @@ impl Config {
         }
     }
 }
-
-/// Most characters of a value that an error repeats.
-const MAX_SHOWN: usize = 60;
 
 const OUTBOUND: &[&str] = &[
     "name",
@@ -196,6 +207,9 @@ enum Asking {
     Required,
 }
 
+/// The roots and identities that a connector may name; `None` if they are not known.
+type Loaded<'a> = Option<(&'a Trust, &'a [&'a IdentityId])>;
+
 /// A table of the file, with its place.
 #[derive(Clone, Copy)]
 struct Section<'a> {
@@ -247,7 +261,7 @@ impl Reader<'_> {
         });
     }
 
-    fn config(&mut self, trust: &Trust, identities: &[&IdentityId]) -> Option<Config> {
+    fn config(&mut self, loaded: Loaded<'_>) -> Option<Config> {
         let (table, syntax) = DeTable::parse_recoverable(self.text);
         for error in &syntax {
             self.error(error.span().unwrap_or_default().start, "", error.message());
@@ -268,7 +282,9 @@ impl Reader<'_> {
         for (section, connector) in sections.iter().zip(&built) {
             if let Some(connector) = connector {
                 complete.push(*section);
-                self.missing(section, connector.missing(trust, identities));
+                if let Some((trust, identities)) = loaded {
+                    self.missing(section, connector.missing(trust, identities));
+                }
             }
         }
         let outbound = OutboundConnectors::new(built.into_iter().flatten().collect());
@@ -280,7 +296,9 @@ impl Reader<'_> {
         for (section, connector) in sections.iter().zip(&built) {
             if let Some(connector) = connector {
                 complete.push(*section);
-                self.missing(section, connector.missing(trust));
+                if let Some((trust, _)) = loaded {
+                    self.missing(section, connector.missing(trust));
+                }
             }
         }
         let mut built: Vec<_> = built.into_iter().flatten().collect();
@@ -668,33 +686,3 @@ impl Reader<'_> {
 }
 
 const ROOTS: &str = "the name of a set of roots, such as \"public\"";
-
-/// What a value is, for people.
-fn found(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) if text.trim().is_empty() => "an empty string".to_owned(),
-        DeValue::String(text) => format!("\"{}\"", shown(text)),
-        DeValue::Integer(number) => format!("the number {}", shown(&number.to_string())),
-        DeValue::Float(number) => format!("the number {}", shown(&number.to_string())),
-        DeValue::Boolean(value) => value.to_string(),
-        DeValue::Datetime(_) => "a date".to_owned(),
-        DeValue::Array(array) if array.is_empty() => "an empty list".to_owned(),
-        DeValue::Array(_) => "a list".to_owned(),
-        DeValue::Table(_) => "a table".to_owned(),
-    }
-}
-
-/// The start of a text, without what would break a line.
-fn shown(text: &str) -> String {
-    let mut shown: String =
-        text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '?' } else { c }).collect();
-    if text.chars().nth(MAX_SHOWN).is_some() {
-        shown.push_str("...");
-    }
-    shown
-}
-
-fn expected<T>(words: &[(&str, T)]) -> String {
-    let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-    format!("expected one of {}", words.join(", "))
-}

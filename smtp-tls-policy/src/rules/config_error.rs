@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use toml::de::DeValue;
+
+/// Most characters of a value that an error repeats.
+const MAX_SHOWN: usize = 60;
+
 /// One fault of a configuration file: where it is, what was found, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -71,4 +76,34 @@ impl std::error::Error for ConfigErrors {}
 pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// What a value is, for people.
+pub(super) fn found(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) if text.trim().is_empty() => "an empty string".to_owned(),
+        DeValue::String(text) => format!("\"{}\"", shown(text)),
+        DeValue::Integer(number) => format!("the number {}", shown(&number.to_string())),
+        DeValue::Float(number) => format!("the number {}", shown(&number.to_string())),
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(array) if array.is_empty() => "an empty list".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// The start of a text, without what would break a line.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown: String =
+        text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(MAX_SHOWN).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+pub(super) fn expected<T>(words: &[(&str, T)]) -> String {
+    let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    format!("expected one of {}", words.join(", "))
 }

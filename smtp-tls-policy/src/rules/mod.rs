@@ -30,6 +30,8 @@ pub(crate) mod error;
 pub(crate) mod identity;
 pub(crate) mod posture;
 mod suggest;
+#[cfg(feature = "serde")]
+pub(crate) mod warning;
 
 #[cfg(feature = "serde")]
 pub use config::Config;
@@ -44,3 +46,5 @@ pub use identity::IdentityId;
 pub use posture::{
     DaneRule, Floor, OptionalTls, Posture, StsRule, UnknownPosture, Weight, Yield, Yields,
 };
+#[cfg(feature = "serde")]
+pub use warning::ConfigWarning;

@@ -1,0 +1,174 @@
+//! What is allowed in a configuration, and probably not meant.
+
+use std::fmt;
+
+use pki_types::UnixTime;
+use toml::de::{DeTable, DeValue};
+
+use crate::domain::Namespace;
+use crate::pki::date::Date;
+use crate::pki::roots::RootsId;
+use crate::pki::trust::Trust;
+use crate::rules::config::Config;
+use crate::rules::connector::{ClientCertificate, OutboundConnector};
+use crate::rules::posture::{Floor, Posture};
+
+/// Something that is allowed in a configuration and probably not meant: where it is, and what to
+/// do. Made by [`Config::warnings`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigWarning {
+    /// The line, counted from 1; `None` if the warning is about no line of the file.
+    pub line: Option<usize>,
+    /// The field, such as `outbound.namespaces`; empty if the warning is about no field.
+    pub field: String,
+    /// What was found, its effect, and what to do, in one line.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}, field {}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl Config {
+    /// What in this configuration is probably not meant, in the order of the lines: a namespace
+    /// without effect, a narrow namespace with weaker rules than the wide one around it, a
+    /// connector that never uses TLS, a set of roots that no connector names, and a revocation
+    /// list that is past its next update.
+    ///
+    /// `text` is what the configuration was read from. `trust` holds the sets of roots, other than
+    /// the public ones, and the revocation lists.
+    pub fn warnings(&self, text: &str, trust: &Trust, now: UnixTime) -> Vec<ConfigWarning> {
+        let mut warnings = Vec::new();
+        let places = Places { text };
+        for (index, connector) in self.outbound.iter().enumerate() {
+            if connector.posture == Posture::None {
+                let message = format!(
+                    "connector \"{}\" never uses TLS; choose posture \"opportunistic\" unless that \
+                     is meant",
+                    connector.name
+                );
+                warnings.push(places.warning(index, "posture", 0, message));
+            }
+            for (position, namespace) in connector.namespaces.iter().enumerate() {
+                if let Some(message) = self.shadow(connector, namespace) {
+                    warnings.push(places.warning(index, "namespaces", position, message));
+                }
+            }
+        }
+        warnings.sort_by_key(|warning| warning.line);
+        for id in trust.names() {
+            if *id != RootsId::public() && !self.names_roots(id) {
+                warnings.push(ConfigWarning {
+                    line: None,
+                    field: String::new(),
+                    message: format!("no connector uses the roots \"{id}\"; name or remove them"),
+                });
+            }
+            for list in trust.crls(id).into_iter().flat_map(|lists| lists.iter()) {
+                if list.next_update() < now {
+                    let due = Date(list.next_update());
+                    warnings.push(ConfigWarning {
+                        line: None,
+                        field: String::new(),
+                        message: format!(
+                            "a revocation list of the roots \"{id}\" was due to be replaced on \
+                             {due}; load the current one"
+                        ),
+                    });
+                }
+            }
+        }
+        warnings
+    }
+
+    /// Why a namespace of a connector has no effect, or a weaker one than that around it.
+    fn shadow(&self, connector: &OutboundConnector, namespace: &Namespace) -> Option<String> {
+        let domain = match namespace {
+            Namespace::Exact(domain) | Namespace::Subdomains(domain) => domain,
+            Namespace::Default => return None,
+        };
+        // The narrowest other namespace that holds all domains of this one.
+        let (around, outer) = domain.suffixes().skip(1).find_map(|parent| {
+            let wide = |it: &Namespace| match it {
+                Namespace::Subdomains(other) => other.as_str() == parent,
+                Namespace::Exact(_) | Namespace::Default => false,
+            };
+            self.outbound
+                .iter()
+                .find_map(|other| other.namespaces.iter().find(|it| wide(it)).map(|it| (it, other)))
+        })?;
+        if outer.name == connector.name {
+            return Some(format!(
+                "\"{namespace}\" has no effect, because the same connector serves \"{around}\"; \
+                 remove it"
+            ));
+        }
+        let (inner, wide) = (strength(connector), strength(outer));
+        (inner < wide).then(|| {
+            format!(
+                "mail for \"{namespace}\" needs only {}, although connector \"{}\" asks for {} for \
+                 \"{around}\"; raise the posture, or remove the namespace",
+                words(inner),
+                outer.name,
+                words(wide),
+            )
+        })
+    }
+
+    fn names_roots(&self, id: &RootsId) -> bool {
+        let outbound = self.outbound.iter().any(|connector| connector.roots == *id);
+        outbound
+            || self.inbound.iter().any(|connector| match &connector.client_certificate {
+                ClientCertificate::Required(check) => check.roots.as_ref() == Some(id),
+                ClientCertificate::NotAsked | ClientCertificate::Recorded => false,
+            })
+    }
+}
+
+/// The least that a connector asks for, whatever else a domain publishes.
+fn strength(connector: &OutboundConnector) -> Floor {
+    match connector.require_tls {
+        // A posture with a check has its check decide then, as `plan` does.
+        true if connector.posture == Posture::Deterministic => Floor::Authenticated,
+        true => connector.posture.floor().max(Floor::Encrypted),
+        false => connector.posture.floor(),
+    }
+}
+
+fn words(floor: Floor) -> &'static str {
+    match floor {
+        Floor::Plaintext => "clear text",
+        Floor::Encrypted => "TLS with any certificate",
+        Floor::Authenticated => "TLS with a checked certificate",
+    }
+}
+
+/// Finds the lines of a text that was read without an error.
+struct Places<'t> {
+    text: &'t str,
+}
+
+impl Places<'_> {
+    /// A warning about an item of a field of an outbound connector; the items of a field that is no
+    /// list have its place.
+    fn warning(&self, index: usize, key: &str, item: usize, message: String) -> ConfigWarning {
+        let at = || {
+            let table = DeTable::parse(self.text).ok()?;
+            let connectors = table.get_ref().get("outbound")?.get_ref().as_array()?.get(index)?;
+            let value = connectors.get_ref().as_table()?.get(key)?;
+            let item = match value.get_ref() {
+                DeValue::Array(items) => items.get(item).map(|it| it.span().start),
+                _ => None,
+            };
+            Some(item.unwrap_or(value.span().start))
+        };
+        let line = at().and_then(|at| self.text.get(..at)).map(|it| it.matches('\n').count() + 1);
+        ConfigWarning { line, field: format!("outbound.{key}"), message }
+    }
+}

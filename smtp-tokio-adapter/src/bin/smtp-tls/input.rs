@@ -1,0 +1,185 @@
+//! What is read: files with a limit of their size, roots, lists and identities.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use clap::Args;
+use pki_types::pem::PemObject;
+use pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
+use smtp_tls_policy::pki::{RootsId, Trust};
+use smtp_tls_policy::rules::{Config, IdentityId};
+
+use crate::status::Failure;
+
+/// The largest configuration, and the largest file of certificates or lists, that is read.
+const MAX_FILE: u64 = 64 << 20;
+
+/// `NAME=PATH`, or a path alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    /// The name; `None` if there is none.
+    pub(crate) name: Option<String>,
+    /// The path.
+    pub(crate) path: PathBuf,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, path) = match text.split_once('=') {
+            Some((name, path)) => (Some(name.to_owned()), path),
+            None => (None, text),
+        };
+        if path.is_empty() || name.as_deref() == Some("") {
+            return Err("expected FILE or NAME=FILE".to_owned());
+        }
+        Ok(Self { name, path: path.into() })
+    }
+}
+
+/// Roots, lists and identities.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct TrustOptions {
+    /// Trust the certificates of this PEM file as the roots NAME; without a name, in place of the
+    /// public roots
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub(crate) ca: Vec<Named>,
+    /// Use the revocation list of this file, PEM or DER, with the roots NAME; without a name, with
+    /// the public roots
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub(crate) crl: Vec<Named>,
+    /// Show the client certificate of this PEM file, which holds a chain and its key, where a
+    /// connector asks for the identity NAME
+    #[arg(long, value_name = "NAME=FILE")]
+    pub(crate) identity: Vec<Named>,
+}
+
+impl TrustOptions {
+    /// Whether anything is given.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ca.is_empty() && self.crl.is_empty() && self.identity.is_empty()
+    }
+
+    /// The roots and lists that are given, and nothing else.
+    pub(crate) fn given(&self) -> Result<Trust, Failure> {
+        let mut trust = Trust::empty();
+        for Named { name, path } in &self.ca {
+            let (id, octets) = (roots_id(name.as_deref()), read(path)?);
+            let mut found = false;
+            for certificate in CertificateDer::pem_slice_iter(&octets) {
+                let certificate = certificate.map_err(|error| bad_pem(path, error))?;
+                trust.add_root_der(&id, &certificate).map_err(|e| Failure::file(path, e))?;
+                found = true;
+            }
+            if !found {
+                return Err(Failure::file(path, "the file holds no certificate in PEM"));
+            }
+        }
+        for Named { name, path } in &self.crl {
+            let (id, octets) = (roots_id(name.as_deref()), read(path)?);
+            let mut lists = Vec::new();
+            for list in CertificateRevocationListDer::pem_slice_iter(&octets) {
+                lists.push(list.map_err(|error| bad_pem(path, error))?.to_vec());
+            }
+            if lists.is_empty() {
+                lists.push(octets);
+            }
+            for list in lists {
+                trust.add_crl_der(&id, &list).map_err(|e| Failure::file(path, e))?;
+            }
+        }
+        Ok(trust)
+    }
+
+    /// The client identities that are given.
+    pub(crate) fn identities(
+        &self,
+        provider: &CryptoProvider,
+    ) -> Result<Vec<(IdentityId, Arc<CertifiedKey>)>, Failure> {
+        let mut identities = Vec::new();
+        for Named { name, path } in &self.identity {
+            let octets = read(path)?;
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
+            let chain = chain.map_err(|error| bad_pem(path, error))?;
+            let key = PrivateKeyDer::from_pem_slice(&octets).map_err(|e| bad_pem(path, e))?;
+            let key = CertifiedKey::from_der(chain, key, provider)
+                .map_err(|error| Failure::file(path, format!("no usable identity: {error}")))?;
+            let name = name.as_deref().unwrap_or("identity");
+            identities.push((IdentityId::new(name), Arc::new(key)));
+        }
+        Ok(identities)
+    }
+}
+
+fn roots_id(name: Option<&str>) -> RootsId {
+    name.map_or_else(RootsId::public, RootsId::new)
+}
+
+fn bad_pem(path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::file(path, format!("the PEM cannot be read: {error}"))
+}
+
+/// The cryptography of this build.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    #[cfg(feature = "aws-lc-rs")]
+    return Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    #[cfg(not(feature = "aws-lc-rs"))]
+    return Arc::new(rustls::crypto::ring::default_provider());
+}
+
+/// The time now.
+pub(crate) fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixTime::since_unix_epoch(since)
+}
+
+/// Reads a file that is not large.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let file = std::fs::File::open(path).map_err(|error| Failure::file(path, error))?;
+    let mut octets = Vec::new();
+    let read = file.take(MAX_FILE + 1).read_to_end(&mut octets);
+    match read.map_err(|error| Failure::file(path, error))? as u64 {
+        size if size > MAX_FILE => Err(Failure::file(path, "the file is larger than 64 MiB")),
+        _ => Ok(octets),
+    }
+}
+
+/// Reads a file of text.
+pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
+    let octets = read(path)?;
+    String::from_utf8(octets).map_err(|_| Failure::file(path, "the file is not text in UTF-8"))
+}
+
+/// A configuration, and whether the roots and identities that it names were looked for.
+pub(crate) fn config_text(path: &Path) -> Result<(String, String), Failure> {
+    Ok((path.display().to_string(), read_text(path)?))
+}
+
+/// The names of roots other than the public ones, and of identities, that a configuration uses.
+pub(crate) fn named(config: &Config) -> (Vec<String>, Vec<String>) {
+    use smtp_tls_policy::rules::ClientCertificate;
+    let mut roots: Vec<String> =
+        config.outbound.iter().map(|connector| connector.roots.to_string()).collect();
+    for connector in config.inbound.iter() {
+        if let ClientCertificate::Required(check) = &connector.client_certificate {
+            roots.extend(check.roots.iter().map(ToString::to_string));
+        }
+    }
+    roots.retain(|name| *name != RootsId::public().to_string());
+    let mut identities: Vec<String> = config
+        .outbound
+        .iter()
+        .filter_map(|connector| connector.identity.as_ref().map(ToString::to_string))
+        .collect();
+    for names in [&mut roots, &mut identities] {
+        names.sort();
+        names.dedup();
+    }
+    (roots, identities)
+}

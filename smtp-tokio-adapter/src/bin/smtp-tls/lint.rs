@@ -1,0 +1,160 @@
+//! `lint`: what is wrong with a configuration.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use smtp_tls_policy::pki::{RootsId, Trust};
+use smtp_tls_policy::rules::{Config, IdentityId};
+
+use crate::input::{self, TrustOptions};
+use crate::output::{Colour, Out};
+use crate::status::{Failure, Status};
+
+/// Check a configuration of connectors, and say what to mend
+///
+/// All errors are told at once, each with its line, its field and what would be right. Warnings say
+/// what is allowed and probably not meant: namespaces without effect or with weaker rules than
+/// those around them, roots that no connector uses, revocation lists that are out of date.
+///
+/// The roots and identities that the file names are looked for among those given with --ca, --crl
+/// and --identity; without any of these options the file is read by itself.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  smtp-tls lint connectors.toml
+  smtp-tls lint connectors.toml --ca bank-ca=bank-root.pem --crl bank-ca=bank.crl
+
+Exit status: 0 without errors and warnings, 1 with errors, 3 with warnings only,
+5 if a file cannot be read.")]
+pub(crate) struct Args {
+    /// The configuration
+    file: PathBuf,
+    #[command(flatten)]
+    trust: TrustOptions,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    file: String,
+    outbound: usize,
+    inbound: usize,
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
+    /// Roots that the file names and that were not looked for.
+    roots_not_checked: Vec<String>,
+    /// Identities that the file names and that were not looked for.
+    identities_not_checked: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    line: Option<usize>,
+    field: String,
+    message: String,
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
+    let (file, text) = input::config_text(&args.file)?;
+    let given = args.trust.given()?;
+    let identities = args.trust.identities(&input::provider())?;
+    let ids: Vec<&IdentityId> = identities.iter().map(|(id, _)| id).collect();
+    let is_alone = args.trust.is_empty();
+    let config = match is_alone {
+        true => Config::parse(&file, &text),
+        false => Config::from_toml(&file, &text, &with_public(&given), &ids),
+    };
+    let mut answer = Answer {
+        file,
+        outbound: 0,
+        inbound: 0,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+        roots_not_checked: Vec::new(),
+        identities_not_checked: Vec::new(),
+    };
+    match &config {
+        Ok(config) => {
+            answer.outbound = config.outbound.iter().count();
+            answer.inbound = config.inbound.iter().count();
+            let warnings = config.warnings(&text, &given, input::now()).into_iter();
+            answer.warnings = warnings
+                .map(|it| Finding { line: it.line, field: it.field, message: it.message })
+                .collect();
+            if is_alone {
+                (answer.roots_not_checked, answer.identities_not_checked) = input::named(config);
+            }
+        }
+        Err(errors) => {
+            answer.errors = errors
+                .iter()
+                .map(|it| Finding {
+                    line: Some(it.line()),
+                    field: it.field().to_owned(),
+                    message: it.message().to_owned(),
+                })
+                .collect();
+        }
+    }
+    match out.is_json() {
+        true => out.json(&answer)?,
+        false => write(&answer, out)?,
+    }
+    Ok(match (answer.errors.is_empty(), answer.warnings.is_empty()) {
+        (false, _) => Status::Bad,
+        (true, false) => Status::Unsure,
+        (true, true) => Status::Good,
+    })
+}
+
+/// A connector may always name the public roots, whichever they are on the host that sends.
+fn with_public(given: &Trust) -> Trust {
+    let (mut trust, public) = (given.clone(), RootsId::public());
+    if trust.roots(&public).is_empty() {
+        trust.add_roots(&public, Trust::webpki_roots().roots(&public).to_vec());
+    }
+    trust
+}
+
+fn write(answer: &Answer, out: &mut Out) -> Result<(), Failure> {
+    for (colour, kind, findings) in
+        [(Colour::Red, "error: ", &answer.errors), (Colour::Amber, "warning: ", &answer.warnings)]
+    {
+        for Finding { line, field, message } in findings {
+            let place = match line {
+                Some(line) if field.is_empty() => format!("{}: line {line}: ", answer.file),
+                Some(line) => format!("{}: line {line}, {field}: ", answer.file),
+                None => String::new(),
+            };
+            out.coloured(colour, "", kind, format!("{place}{message}"))?;
+        }
+    }
+    for (names, what, option) in [
+        (&answer.roots_not_checked, "roots", "--ca"),
+        (&answer.identities_not_checked, "identities", "--identity"),
+    ] {
+        if !names.is_empty() {
+            let text = format!("give {option} NAME=FILE to check the {what} {}", names.join(", "));
+            out.row("", "note: ", text)?;
+        }
+    }
+    let Answer { file, outbound, inbound, .. } = answer;
+    match (answer.errors.len(), answer.warnings.len()) {
+        (0, 0) => out.coloured(
+            Colour::Green,
+            "",
+            "in order: ",
+            format!("{file}, {outbound} outbound and {inbound} inbound connectors"),
+        ),
+        (errors, warnings) => {
+            out.line(format!("{file}: {}, {}", count(errors, "error"), count(warnings, "warning")))
+        }
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    match number {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}

@@ -1,0 +1,64 @@
+//! `smtp-tls`: shows which TLS mail gets, and why. Each sub-command has a file of its own.
+
+mod generate;
+mod input;
+mod lint;
+mod output;
+mod review;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Out;
+use crate::status::{Failure, Status};
+
+/// Shows which TLS mail gets between servers, and why.
+#[derive(Parser)]
+#[command(
+    name = "smtp-tls",
+    version,
+    about,
+    after_help = status::HELP,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    term_width = 80
+)]
+struct Cli {
+    #[command(flatten)]
+    output: output::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Lint(lint::Args),
+    Review(review::Args),
+    Completions(generate::Completions),
+    Man(generate::Man),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = Out::new(&cli.output);
+    let result = match cli.command {
+        Command::Lint(args) => lint::run(&args, &mut out),
+        Command::Review(args) => review::run(&args, &mut out),
+        Command::Completions(args) => generate::completions(&args, &mut out),
+        Command::Man(args) => generate::man(&args, &mut out),
+    };
+    let result = result.and_then(|status| out.flush().map(|()| status));
+    match result {
+        Ok(status) => status.into(),
+        // The reader, such as `head`, has seen enough.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            Status::Good.into()
+        }
+        Err(failure) => {
+            output::error(&failure);
+            failure.status().into()
+        }
+    }
+}

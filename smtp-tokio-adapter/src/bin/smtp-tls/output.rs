@@ -1,0 +1,190 @@
+//! What is written: text that fits 80 columns, or JSON.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::status::Failure;
+
+/// The width that text keeps to.
+const WIDTH: usize = 80;
+
+/// The options of all commands.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Write JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// A colour, always beside words that say the same.
+#[derive(Clone, Copy)]
+pub(crate) enum Colour {
+    /// In order.
+    Green,
+    /// In doubt.
+    Amber,
+    /// Not in order.
+    Red,
+    /// A title.
+    Bold,
+}
+
+/// Standard output. Control characters in text that others wrote are replaced.
+pub(crate) struct Out {
+    writer: BufWriter<StdoutLock<'static>>,
+    colour: bool,
+    json: bool,
+}
+
+impl Out {
+    pub(crate) fn new(options: &Options) -> Self {
+        let stdout = io::stdout();
+        // https://no-color.org: set and not empty.
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = stdout.is_terminal() && !no_colour && !options.json;
+        Self { writer: BufWriter::new(stdout.lock()), colour, json: options.json }
+    }
+
+    /// Whether JSON is wanted.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Writes one value as JSON.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        serde_json::to_writer_pretty(&mut self.writer, value).map_err(io::Error::from)?;
+        Ok(writeln!(self.writer)?)
+    }
+
+    /// Writes one value as JSON, on one line.
+    pub(crate) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        serde_json::to_writer(&mut self.writer, value).map_err(io::Error::from)?;
+        Ok(writeln!(self.writer)?)
+    }
+
+    /// Whether standard output is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Writes octets as they are.
+    pub(crate) fn raw(&mut self, octets: &[u8]) -> Result<(), Failure> {
+        Ok(self.writer.write_all(octets)?)
+    }
+
+    /// Writes a paragraph, broken at spaces to fit 80 columns.
+    pub(crate) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        self.row("", "", text)
+    }
+
+    /// Writes a title, underlined by its colour on a terminal.
+    pub(crate) fn title(&mut self, text: impl Display) -> Result<(), Failure> {
+        let text = self.painted(Colour::Bold, &clean(&text.to_string()));
+        Ok(writeln!(self.writer, "{text}")?)
+    }
+
+    /// Writes an empty line.
+    pub(crate) fn gap(&mut self) -> Result<(), Failure> {
+        Ok(writeln!(self.writer)?)
+    }
+
+    /// Writes a label and a text; the lines of the text are below each other.
+    pub(crate) fn row(
+        &mut self,
+        indent: &str,
+        label: &str,
+        text: impl Display,
+    ) -> Result<(), Failure> {
+        self.write_row(None, indent, label, &text.to_string())
+    }
+
+    /// Writes a label in a colour, and a text.
+    pub(crate) fn coloured(
+        &mut self,
+        colour: Colour,
+        indent: &str,
+        label: &str,
+        text: impl Display,
+    ) -> Result<(), Failure> {
+        self.write_row(Some(colour), indent, label, &text.to_string())
+    }
+
+    fn write_row(
+        &mut self,
+        colour: Option<Colour>,
+        indent: &str,
+        label: &str,
+        text: &str,
+    ) -> Result<(), Failure> {
+        let (label, text) = (clean(label), clean(text));
+        let start = indent.len() + label.chars().count();
+        let lines = wrap(&text, WIDTH.saturating_sub(start));
+        let label = match colour {
+            Some(colour) => self.painted(colour, &label),
+            None => label,
+        };
+        write!(self.writer, "{indent}{label}")?;
+        for (index, line) in lines.iter().enumerate() {
+            if index > 0 {
+                write!(self.writer, "{:start$}", "")?;
+            }
+            writeln!(self.writer, "{line}")?;
+        }
+        Ok(())
+    }
+
+    fn painted(&self, colour: Colour, text: &str) -> String {
+        if !self.colour || text.trim().is_empty() {
+            return text.to_owned();
+        }
+        let code = match colour {
+            Colour::Green => "32",
+            Colour::Amber => "33",
+            Colour::Red => "31",
+            Colour::Bold => "1",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// Writes what is held back.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.writer.flush()?)
+    }
+}
+
+/// One line for an error, on standard error. There is nothing left to do if that cannot be written.
+pub(crate) fn error(failure: &Failure) {
+    let _ = writeln!(io::stderr(), "smtp-tls: {}", clean(&failure.to_string()).replace('\n', " "));
+}
+
+/// Text without what could steer a terminal; line ends and what is not ASCII stay.
+fn clean(text: &str) -> String {
+    let is_bad = |c: char| c.is_control() && c != '\n';
+    text.chars().map(|c| if is_bad(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// The lines of a text, broken at spaces; a piece without a space may be longer.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.split('\n') {
+        let mut line = String::new();
+        let mut length = 0;
+        for piece in paragraph.split(' ') {
+            let size = piece.chars().count();
+            if length > 0 && length + 1 + size > width {
+                lines.push(std::mem::take(&mut line));
+                length = 0;
+            } else if length > 0 || !line.is_empty() {
+                line.push(' ');
+                length += 1;
+            }
+            line.push_str(piece);
+            length += size;
+        }
+        lines.push(line);
+    }
+    lines
+}

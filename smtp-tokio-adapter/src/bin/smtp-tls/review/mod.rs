@@ -1,0 +1,174 @@
+//! `review`: what the Received fields of messages say of TLS.
+
+mod progress;
+mod source;
+mod summary;
+mod trail;
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use smtp_tls_policy::trace::{OwnHosts, Review, Summary, review, trace};
+
+use crate::output::{self, Out};
+use crate::status::{Failure, Status};
+
+use self::progress::Progress;
+use self::source::{Input, Reading, Source};
+use self::summary::Partners;
+use self::trail::Trail;
+
+/// Show hop by hop whether messages travelled under TLS
+///
+/// Reads the Received fields of one message, of an mbox file, or of all files in a folder, which
+/// may be a Maildir. For each hop: TLS, clear text, local or not known, with the version, the
+/// cipher suite, the client certificate, and the words of the field that are the evidence.
+///
+/// Received fields are not proof. Name your own hosts with --own: what they wrote is believed, and
+/// the review says where that ends. Fields below can be forged by the client that sent them.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  smtp-tls review message.eml
+  smtp-tls review --own mx.contoso.example --own 192.0.2.25 message.eml
+  smtp-tls review --summary ~/Maildir
+  formail -s cat < mbox | smtp-tls review -
+
+With --json there is one line for each message.
+
+Exit status: 0 if every network hop was TLS, 1 if one was in clear text, 3 if
+one does not say, 5 if something cannot be read.")]
+pub(crate) struct Args {
+    /// A message, an mbox file or a folder; - is standard input
+    #[arg(default_value = "-", value_name = "FILE|FOLDER")]
+    source: PathBuf,
+    /// A host of your own: the name that it writes, or the address from which it connects
+    #[arg(long, value_name = "NAME|ADDRESS")]
+    own: Vec<String>,
+    /// Show only totals, and which partners send in clear text
+    #[arg(long)]
+    summary: bool,
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
+    let (addresses, names): (Vec<&String>, Vec<&String>) =
+        args.own.iter().partition(|own| own.parse::<IpAddr>().is_ok());
+    let addresses: Vec<IpAddr> = addresses.iter().filter_map(|own| own.parse().ok()).collect();
+    let names: Vec<&str> = names.iter().map(|own| own.as_str()).collect();
+    let own = OwnHosts { names: &names, addresses: &addresses };
+
+    let source = Source::find(&args.source)?;
+    let mut reviewer = Reviewer { own, args, out, totals: Partners::default(), unread: 0 };
+    reviewer.all(source)?;
+    let Reviewer { out, totals, unread, .. } = reviewer;
+    if args.summary {
+        totals.write(unread, out)?;
+    }
+    Ok(totals.status(unread))
+}
+
+struct Reviewer<'a> {
+    own: OwnHosts<'a>,
+    args: &'a Args,
+    out: &'a mut Out,
+    totals: Partners,
+    /// Messages that could not be read.
+    unread: u64,
+}
+
+impl Reviewer<'_> {
+    fn all(&mut self, source: Source) -> Result<(), Failure> {
+        match source {
+            Source::Stdin => {
+                let mut progress = Progress::hidden();
+                let stdin = io::stdin().lock();
+                self.input(Path::new("-"), Input::new(stdin), &mut progress, true)
+            }
+            Source::File(path) => {
+                let (input, size) = Input::open(&path)?;
+                let mut progress = Progress::new(size, "bytes", self.out);
+                self.input(&path, input, &mut progress, true)
+            }
+            Source::Files(paths) => {
+                let mut progress = Progress::new(paths.len() as u64, "files", self.out);
+                for path in &paths {
+                    let read = Input::open(path).and_then(|(input, _)| {
+                        self.input(path, input, &mut Progress::hidden(), false)
+                    });
+                    match read {
+                        Err(Failure::Output(error)) => return Err(Failure::Output(error)),
+                        Err(failure) => {
+                            self.unread += 1;
+                            output::error(&failure);
+                        }
+                        Ok(()) => {}
+                    }
+                    progress.add(1);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reviews one message, or those of an mbox file.
+    fn input<R: io::BufRead>(
+        &mut self,
+        path: &Path,
+        mut input: Input<R>,
+        progress: &mut Progress,
+        is_alone: bool,
+    ) -> Result<(), Failure> {
+        let mut header = Vec::new();
+        let mut number = 0_u64;
+        loop {
+            let reading = input.next(&mut header).map_err(|error| Failure::file(path, error))?;
+            number += 1;
+            let place = match input.is_mbox() {
+                true => format!("{}, message {number}", path.display()),
+                false => path.display().to_string(),
+            };
+            match reading {
+                Reading::End => return Ok(()),
+                Reading::Header => self.message(&place, &header)?,
+                Reading::Unusable(why) => {
+                    let failure = Failure::File(format!("{place}: {why}"));
+                    // In an mbox file the next message may be better.
+                    if !input.is_mbox() {
+                        return Err(failure);
+                    }
+                    self.unread += 1;
+                    output::error(&failure);
+                }
+            }
+            progress.set(input.read());
+            if !is_alone && !input.is_mbox() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn message(&mut self, place: &str, header: &[u8]) -> Result<(), Failure> {
+        let reviewed: Review = review(header, &self.own);
+        self.totals.add(header, &reviewed);
+        if self.args.summary {
+            return Ok(());
+        }
+        let trail = Trail::new(place, trace(header), &reviewed);
+        match self.out.is_json() {
+            true => self.out.json_line(&trail),
+            false => trail.write(self.out),
+        }
+    }
+}
+
+/// The answer for a message in a word.
+fn word(summary: Summary) -> &'static str {
+    match summary {
+        Summary::NoHops => "no network hop",
+        Summary::Cleartext => "clear text",
+        Summary::Unknown => "not known",
+        Summary::TlsOutsidePrivateNets => "TLS, except on private networks",
+        Summary::AllTls => "TLS",
+    }
+}

@@ -1,0 +1,142 @@
+//! Totals over many messages.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use smtp_tls_policy::trace::{HopVerdict, Review, Summary, trace};
+
+use crate::output::{Colour, Out};
+use crate::status::{Failure, Status};
+
+/// How many partners are counted by name. Our own choice: some 2 MiB of names.
+const MAX_PARTNERS: usize = 10_000;
+const OTHERS: &str = "(others)";
+
+/// Messages by their answer, and hops by partner: the host that handed a message to yours.
+#[derive(Default)]
+pub(super) struct Partners {
+    messages: u64,
+    tls: u64,
+    clear_text: u64,
+    not_known: u64,
+    no_hops: u64,
+    partners: BTreeMap<String, Counts>,
+}
+
+#[derive(Clone, Copy, Default, Serialize)]
+struct Counts {
+    tls: u64,
+    clear_text: u64,
+    not_known: u64,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    messages: u64,
+    not_read: u64,
+    tls: u64,
+    clear_text: u64,
+    not_known: u64,
+    no_network_hop: u64,
+    partners: Vec<Partner<'a>>,
+}
+
+#[derive(Serialize)]
+struct Partner<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+impl Partners {
+    pub(super) fn add(&mut self, header: &[u8], review: &Review) {
+        self.messages += 1;
+        match review.summary() {
+            Summary::NoHops => self.no_hops += 1,
+            Summary::Cleartext => self.clear_text += 1,
+            Summary::Unknown => self.not_known += 1,
+            Summary::TlsOutsidePrivateNets | Summary::AllTls => self.tls += 1,
+        }
+        // The oldest hop that your hosts wrote; without such, the newest network hop.
+        let is_network = |verdict| !matches!(verdict, HopVerdict::Local | HopVerdict::PrivateNet);
+        let at = match review.trusted {
+            0 => review.hops.iter().position(|hop| is_network(hop.judgement.verdict)),
+            trusted => Some(trusted - 1),
+        };
+        let Some(at) = at.filter(|at| is_network(review.hops[*at].judgement.verdict)) else {
+            return;
+        };
+        let Some(from) = trace(header).nth(at).and_then(|hop| hop.from) else { return };
+        let name = match (from.reverse_name, from.address) {
+            (Some(name), _) if name != "unknown" => name.to_string(),
+            (_, None) => from.helo.to_string(),
+            (_, Some(address)) if from.helo.raw().is_empty() => address.to_string(),
+            (_, Some(address)) => format!("{} [{address}]", from.helo),
+        };
+        let mut name = name.to_ascii_lowercase();
+        if self.partners.len() >= MAX_PARTNERS && !self.partners.contains_key(&name) {
+            name = OTHERS.to_owned();
+        }
+        let counts = self.partners.entry(name).or_default();
+        match review.hops[at].judgement.verdict {
+            HopVerdict::Tls => counts.tls += 1,
+            HopVerdict::Cleartext => counts.clear_text += 1,
+            HopVerdict::Unknown | HopVerdict::Local | HopVerdict::PrivateNet => {
+                counts.not_known += 1;
+            }
+        }
+    }
+
+    pub(super) fn status(&self, not_read: u64) -> Status {
+        match self {
+            Self { clear_text: 1.., .. } => Status::Bad,
+            _ if not_read > 0 => Status::Unread,
+            Self { not_known: 0, no_hops: 0, .. } => Status::Good,
+            _ => Status::Unsure,
+        }
+    }
+
+    pub(super) fn write(&self, not_read: u64, out: &mut Out) -> Result<(), Failure> {
+        let mut partners: Vec<Partner<'_>> =
+            self.partners.iter().map(|(name, counts)| Partner { name, counts: *counts }).collect();
+        let order = |it: &Partner<'_>| (it.counts.clear_text, it.counts.not_known);
+        partners.sort_by(|a, b| order(b).cmp(&order(a)).then(a.name.cmp(b.name)));
+        if out.is_json() {
+            return out.json(&Answer {
+                messages: self.messages,
+                not_read,
+                tls: self.tls,
+                clear_text: self.clear_text,
+                not_known: self.not_known,
+                no_network_hop: self.no_hops,
+                partners,
+            });
+        }
+        out.title("Messages")?;
+        for (colour, number, what) in [
+            (Colour::Bold, self.messages, "read"),
+            (Colour::Green, self.tls, "with TLS on every network hop"),
+            (Colour::Red, self.clear_text, "with a hop in clear text"),
+            (Colour::Amber, self.not_known, "with a hop that does not say"),
+            (Colour::Amber, self.no_hops, "without a network hop"),
+            (Colour::Red, not_read, "could not be read"),
+        ] {
+            out.coloured(colour, "", &format!("{number:>9} "), what)?;
+        }
+        if partners.is_empty() {
+            return Ok(());
+        }
+        out.gap()?;
+        out.title(format!("{:>9} {:>10} {:>9}  Partner", "TLS", "Clear text", "Not known"))?;
+        for Partner { name, counts: Counts { tls, clear_text, not_known } } in partners {
+            let colour = match (clear_text, not_known) {
+                (1.., _) => Colour::Red,
+                (0, 1..) => Colour::Amber,
+                (0, 0) => Colour::Green,
+            };
+            let label = format!("{tls:>9} {clear_text:>10} {not_known:>9}  ");
+            out.coloured(colour, "", &label, name)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! The trail of one message.
+
+use serde::Serialize;
+use smtp_tls_policy::trace::{
+    Channel, HopReview, HopVerdict, Link, Received, Review, ShownCertificate, Summary,
+};
+
+use crate::output::{Colour, Out};
+use crate::status::Failure;
+
+/// What the Received fields of one message say, the oldest hop first.
+#[derive(Serialize)]
+pub(crate) struct Trail {
+    /// The file, and for an mbox the number of the message.
+    pub(crate) message: String,
+    /// The answer for all hops.
+    pub(crate) answer: &'static str,
+    /// The answer for the hops that your own hosts wrote; `None` if there are none.
+    pub(crate) answer_of_own_hosts: Option<&'static str>,
+    /// The hops.
+    pub(crate) hops: Vec<Hop>,
+    #[serde(skip)]
+    summary: Summary,
+}
+
+/// One Received field.
+#[derive(Serialize)]
+pub(crate) struct Hop {
+    /// The client: the name that the server found, or the one that the client gave.
+    pub(crate) from: Option<String>,
+    /// The client's address.
+    pub(crate) address: Option<String>,
+    /// The host that wrote the field.
+    pub(crate) by: Option<String>,
+    /// `tls`, `clear-text`, `not-known`, `local` or `private-network`.
+    pub(crate) verdict: &'static str,
+    /// What the field says of the channel, wherever the hop was: `tls`, `clear-text`, `not-known`.
+    pub(crate) channel: &'static str,
+    /// What the verdict rests on.
+    pub(crate) evidence: String,
+    /// The `with` clause.
+    pub(crate) with: Option<String>,
+    /// The version of TLS.
+    pub(crate) version: Option<String>,
+    /// The cipher suite, as the field names it.
+    pub(crate) cipher: Option<String>,
+    /// The key exchange group.
+    pub(crate) group: Option<String>,
+    /// What the field says of the client's certificate.
+    pub(crate) client_certificate: Option<String>,
+    /// The software that wrote the field.
+    pub(crate) software: Option<String>,
+    /// When the message arrived.
+    pub(crate) date: Option<String>,
+    /// Whether a host of your own wrote the field.
+    pub(crate) trusted: bool,
+    /// Whether a field is missing between the older hop and this one.
+    pub(crate) gap: bool,
+}
+
+impl Trail {
+    pub(crate) fn new<'i>(
+        message: &str,
+        fields: impl Iterator<Item = Received<'i>>,
+        review: &Review,
+    ) -> Self {
+        let mut hops: Vec<Hop> =
+            fields.zip(&review.hops).map(|(field, hop)| Hop::new(&field, hop)).collect();
+        hops.reverse();
+        Self {
+            message: message.to_owned(),
+            answer: super::word(review.summary()),
+            answer_of_own_hosts: (review.trusted > 0)
+                .then(|| super::word(review.trusted_summary())),
+            hops,
+            summary: review.summary(),
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut Out) -> Result<(), Failure> {
+        let colour = match self.summary {
+            Summary::AllTls | Summary::TlsOutsidePrivateNets => Colour::Green,
+            Summary::NoHops | Summary::Unknown => Colour::Amber,
+            Summary::Cleartext => Colour::Red,
+        };
+        out.coloured(colour, "", &format!("{}: ", self.answer), &self.message)?;
+        let believed = self.hops.iter().position(|hop| hop.trusted);
+        for (index, hop) in self.hops.iter().enumerate() {
+            if hop.gap {
+                out.row("     ", "gap: ", "no field tells how the message came here")?;
+            }
+            if believed == Some(index) && index > 0 {
+                out.row("     ", "", "above: written by other hosts, and not proof")?;
+            }
+            hop.write(index + 1, out)?;
+        }
+        if self.hops.is_empty() {
+            out.row("  ", "", "the message has no Received field")?;
+        }
+        out.gap()
+    }
+}
+
+impl Hop {
+    fn new(field: &Received<'_>, hop: &HopReview) -> Self {
+        let tls = field.tls.as_ref();
+        let client = field.from.map(|from| match from.reverse_name {
+            Some(name) if name != "unknown" => name,
+            _ if !from.helo.raw().is_empty() => from.helo,
+            _ => from.name,
+        });
+        Self {
+            from: client.map(|name| name.to_string()).filter(|name| !name.is_empty()),
+            address: field.from.and_then(|from| from.address).map(|address| address.to_string()),
+            by: field.by.map(|by| by.to_string()),
+            verdict: match hop.judgement.verdict {
+                HopVerdict::Tls => "tls",
+                HopVerdict::Cleartext => "clear-text",
+                HopVerdict::Unknown => "not-known",
+                HopVerdict::Local => "local",
+                HopVerdict::PrivateNet => "private-network",
+            },
+            channel: match hop.judgement.channel {
+                Channel::Tls => "tls",
+                Channel::Cleartext => "clear-text",
+                Channel::Unknown => "not-known",
+            },
+            evidence: hop.judgement.basis.to_string(),
+            with: field.with.map(|with| with.text.to_string()),
+            version: tls.and_then(|tls| tls.version).map(|version| version.to_string()),
+            cipher: tls.and_then(|tls| tls.cipher).map(|cipher| cipher.to_string()),
+            group: tls.and_then(|tls| tls.group).map(|group| group.to_string()),
+            client_certificate: tls.and_then(|tls| tls.client).map(certificate),
+            software: field.software.map(|software| match software.version {
+                Some((major, minor)) => format!("{:?} {major}.{minor}", software.product),
+                None => format!("{:?}", software.product),
+            }),
+            date: field.date.map(|date| date.to_string()),
+            trusted: hop.trusted,
+            gap: hop.link == Link::Gap,
+        }
+    }
+
+    fn write(&self, number: usize, out: &mut Out) -> Result<(), Failure> {
+        let (colour, verdict) = match self.verdict {
+            "tls" => (Colour::Green, "TLS"),
+            "clear-text" => (Colour::Red, "clear text"),
+            "local" => (Colour::Green, "local"),
+            "private-network" => (Colour::Amber, "private network"),
+            _ => (Colour::Amber, "not known"),
+        };
+        let not_stated = || "not stated".to_owned();
+        let mut from = self.from.clone().unwrap_or_else(not_stated);
+        if let Some(address) = self.address.as_ref().filter(|address| !from.contains(*address)) {
+            from = format!("{from} [{address}]");
+        }
+        let by = self.by.clone().unwrap_or_else(not_stated);
+        out.row("", &format!("{number:>3}. "), format!("{from} -> {by}"))?;
+        out.coloured(colour, "     ", verdict, format!(": {}", self.evidence))?;
+        let parts =
+            [&self.with, &self.version, &self.cipher, &self.group, &self.client_certificate];
+        let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+        if !parts.is_empty() {
+            out.row("     ", "", parts.join(", "))?;
+        }
+        match &self.date {
+            Some(date) => out.row("     ", "", date),
+            None => Ok(()),
+        }
+    }
+}
+
+fn certificate(shown: ShownCertificate<'_>) -> String {
+    match shown {
+        ShownCertificate::NotRequested => "client certificate not requested".to_owned(),
+        ShownCertificate::NotPresented => "no client certificate".to_owned(),
+        ShownCertificate::Presented { common_name, issuer, verified } => {
+            let mut text = "client certificate".to_owned();
+            if let Some(name) = common_name {
+                text = format!("{text} {name}");
+            }
+            if let Some(issuer) = issuer {
+                text = format!("{text} of {issuer}");
+            }
+            format!("{text}, {}", if verified { "verified" } else { "not verified" })
+        }
+    }
+}

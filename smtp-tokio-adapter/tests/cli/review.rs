@@ -1,0 +1,249 @@
+//! `smtp-tls review`.
+
+#[path = "../../../smtp-proto/tests/common/folder.rs"]
+mod folder;
+
+use crate::program::{Folder, smtp_tls, smtp_tls_with};
+
+const TLS: &str = "Received: from mail.contoso.example (mail.contoso.example [192.0.2.7])\r\n\
+    \t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits))\r\n\
+    \t(No client certificate requested)\r\n\
+    \tby mx.example (Postfix) with ESMTPS id 4f3a; Tue, 3 Mar 2009 11:08:33 +0000\r\n";
+const CLEAR: &str = "Received: from old.fabrikam.example (old.fabrikam.example [192.0.2.9])\r\n\
+    \tby mx.example (Postfix) with ESMTP id 4f3b; Tue, 3 Mar 2009 11:08:34 +0000\r\n";
+const UNKNOWN: &str = "Received: from a.example (a.example [192.0.2.11])\r\n\
+    \tby b.example with SMTP; Tue, 3 Mar 2009 11:08:30 +0000\r\n";
+
+fn message(fields: &[&str]) -> String {
+    format!("{}Subject: hello\r\n\r\nReceived: from body\r\nFrom the body.\r\n", fields.concat())
+}
+
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_message_is_shown_hop_by_hop_with_evidence_and_versions() {
+    let folder = Folder::new();
+    let file = folder.file("m.eml", message(&[TLS]));
+    let ran = smtp_tls(&["review", &file]);
+    assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:?}");
+    let text = words(&ran.stdout);
+    for part in [
+        "TLS: ",
+        "1. mail.contoso.example [192.0.2.7] -> mx.example",
+        "TLS: a comment in the field names TLS",
+        "ESMTPS, TLSv1.3, TLS_AES_256_GCM_SHA384, client certificate not requested",
+    ] {
+        assert!(text.contains(part), "{part}: {}", ran.stdout);
+    }
+    assert!(!text.contains("body"), "{text}");
+    for line in ran.stdout.lines().filter(|line| !line.contains(&file)) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn the_exit_status_is_that_of_the_worst_hop() {
+    for (fields, status) in [
+        (&[TLS][..], 0),
+        (&[TLS, CLEAR], 1),
+        (&[TLS, UNKNOWN], 3),
+        (&[UNKNOWN, CLEAR], 1),
+        (&[], 3),
+    ] {
+        let ran = smtp_tls_with(&["review"], message(fields).as_bytes());
+        assert_eq!(ran.status, status, "{ran:?}");
+    }
+}
+
+#[test]
+fn json_has_one_line_for_each_message_with_the_oldest_hop_first() {
+    let mbox = format!(
+        "From a Tue Mar  3 11:08:33 2009\n{}\nFrom b Tue Mar  3 11:08:33 2009\n{}",
+        message(&[CLEAR, UNKNOWN]),
+        message(&[TLS]),
+    );
+    let ran = smtp_tls_with(&["review", "-", "--json", "--own", "mx.example"], mbox.as_bytes());
+    assert_eq!(ran.status, 1, "{ran:?}");
+    let lines: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["answer"], "clear text");
+    assert_eq!(lines[0]["answer_of_own_hosts"], "clear text");
+    let hops = lines[0]["hops"].as_array().unwrap();
+    assert_eq!(hops[0]["verdict"], "not-known");
+    assert_eq!((&hops[1]["verdict"], &hops[1]["trusted"]), (&"clear-text".into(), &true.into()));
+    assert_eq!((&hops[0]["trusted"], &hops[1]["gap"]), (&false.into(), &true.into()));
+    assert_eq!(hops[1]["from"], "old.fabrikam.example");
+    assert_eq!(lines[1]["hops"][0]["version"], "TLSv1.3");
+    assert!(lines[1]["message"].as_str().unwrap().ends_with("message 2"));
+}
+
+#[test]
+fn text_says_where_a_field_is_missing_and_where_trust_ends() {
+    let ran =
+        smtp_tls_with(&["review", "--own", "mx.example"], message(&[CLEAR, UNKNOWN]).as_bytes());
+    let lines: Vec<&str> = ran.stdout.lines().map(str::trim).collect();
+    let at = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
+    assert!(at("1. a.example") < at("gap: no field tells"));
+    assert!(at("gap: no field tells") < at("above: written by other hosts, and not proof"));
+    assert!(at("above: written by") < at("2. old.fabrikam.example"));
+}
+
+#[test]
+fn a_summary_names_the_partners_that_send_in_clear_text_first() {
+    let folder = Folder::new();
+    for number in 0..3 {
+        folder.file(&format!("mail/cur/tls{number}:2,S"), message(&[TLS]));
+    }
+    folder.file("mail/new/clear", message(&[CLEAR]));
+    folder.file("mail/tmp/being-written", "not yet");
+    folder.file("mail/dovecot.index", [0, 1, 2]);
+    folder.file("mail/.hidden", "x");
+    let mail = folder.path().join("mail");
+    let mail = mail.to_str().unwrap();
+    let ran = smtp_tls(&["review", "--summary", mail, "--json"]);
+    assert_eq!((ran.status, &*ran.stderr), (1, ""), "{ran:?}");
+    let json = ran.json();
+    assert_eq!((&json["messages"], &json["tls"]), (&4.into(), &3.into()));
+    assert_eq!(json["partners"][0]["name"], "old.fabrikam.example");
+    assert_eq!(json["partners"][0]["clear_text"], 1);
+    assert_eq!(json["partners"][1]["tls"], 3);
+    let ran = smtp_tls(&["review", "--summary", mail]);
+    assert!(ran.stdout.contains("        4 read\n"), "{ran:?}");
+    assert!(ran.stdout.contains("        0          1         0  old.fabrikam.example\n"));
+}
+
+#[test]
+fn what_is_no_message_ends_with_5_and_one_line() {
+    let folder = Folder::new();
+    let file = |name: &str, contents: &[u8]| folder.file(name, contents);
+    let refused = |file: &str, why: &str| smtp_tls(&["review", file]).fails(5, why);
+    refused(&file("empty", b""), "empty");
+    refused(&file("binary", &[0x7f, b'E', b'L', b'F', 0, 1]), "no message");
+    refused(&file("nul", b"Subject: \0\r\n\r\n"), "NUL");
+    refused(&file("text", b"just some text\n"), "no message");
+    refused(&file("line", &vec![b'a'; 2 << 20]), "no message");
+    refused("/nonexistent/file", "No such file");
+    let empty = folder.path().join("nothing");
+    std::fs::create_dir(&empty).unwrap();
+    refused(empty.to_str().unwrap(), "no messages");
+    smtp_tls_with(&["review"], b"").fails(5, "empty");
+}
+
+/// Only as much of it is read as a header section may have.
+#[test]
+fn a_header_section_of_100_mib_ends_with_5_and_little_memory() {
+    let folder = Folder::new();
+    let mut huge = TLS.as_bytes().to_vec();
+    huge.resize(100 << 20, b'\t');
+    let file = folder.file("huge.eml", &huge);
+    smtp_tls(&["review", &file]).fails(5, "more than 1 MiB");
+    let fields = TLS.repeat(8192);
+    let file = folder.file("many.eml", &fields);
+    smtp_tls(&["review", &file]).fails(5, "more than 1 MiB");
+}
+
+#[test]
+fn a_message_that_ends_inside_its_header_is_reviewed_as_far_as_it_goes() {
+    for end in [TLS.len(), TLS.len() - 20, 90] {
+        let ran = smtp_tls_with(&["review", "--json"], &TLS.as_bytes()[..end]);
+        assert_eq!(ran.json()["hops"][0]["from"], "mail.contoso.example", "{ran:?}");
+        // What names no writer proves nothing.
+        assert_eq!(ran.status, if end == 90 { 3 } else { 0 }, "{ran:?}");
+    }
+}
+
+#[test]
+fn files_of_a_folder_that_cannot_be_read_are_named_and_the_others_reviewed() {
+    let folder = Folder::new();
+    folder.file("a.eml", message(&[TLS]));
+    folder.file("b.eml", [0, 1, 2]);
+    folder.file("c.eml", message(&[TLS]));
+    let ran = smtp_tls(&["review", "--summary", folder.path().to_str().unwrap()]);
+    assert_eq!(ran.status, 5, "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    assert!(ran.stderr.contains("b.eml: the file is no message"), "{ran:?}");
+    assert!(ran.stdout.contains("        2 read\n"), "{ran:?}");
+    assert!(ran.stdout.contains("        1 could not be read\n"), "{ran:?}");
+}
+
+/// As root every folder is readable, so that the case needs another user.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_read_ends_with_5() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    folder.file("locked/a.eml", message(&[TLS]));
+    let locked = folder.path().join("locked");
+    let mode = |mode| {
+        std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(0);
+    if std::fs::read_dir(&locked).is_err() {
+        smtp_tls(&["review", locked.to_str().unwrap()]).fails(5, "Permission denied");
+    }
+    mode(0o700);
+    let file = folder.file("file/not-a-folder", "x");
+    smtp_tls(&["review", &format!("{file}/inner")]).fails(5, "Not a directory");
+}
+
+#[test]
+fn control_characters_of_a_field_do_not_reach_the_terminal() {
+    let field =
+        "Received: from \u{1b}[31mevil\u{7} (evil [192.0.2.1]) by mx.example with ESMTP\r\n";
+    let ran = smtp_tls_with(&["review"], message(&[field]).as_bytes());
+    assert!(!ran.stdout.contains(['\u{1b}', '\u{7}']), "{ran:?}");
+}
+
+/// Each row of the corpus comes out of the program as the library judges it.
+#[test]
+fn corpus_rows_have_the_verdict_of_their_row() {
+    let Some(rows) = folder::read("received_curated.jsonl") else { return };
+    let mut mbox = String::new();
+    let mut wanted = Vec::new();
+    for row in rows.lines() {
+        let row: serde_json::Value = serde_json::from_str(row).unwrap();
+        let Some(verdict) = row["verdict"].as_str() else { continue };
+        for shape in ["raw", "received"] {
+            let Some(field) = row[shape].as_str().map(str::trim_end) else { continue };
+            let field = match field.get(..9).is_some_and(|it| it.eq_ignore_ascii_case("received:"))
+            {
+                true => field.to_owned(),
+                false => format!("Received: {field}"),
+            };
+            wanted.push(verdict.to_owned());
+            mbox.push_str(&format!("From x\n{field}\nSubject: x\n\n.\n\n"));
+        }
+    }
+    let ran = smtp_tls_with(&["review", "--json"], mbox.as_bytes());
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), wanted.len(), "{}", ran.stderr);
+    assert!(lines.len() > 100, "{}", lines.len());
+    for (line, wanted) in lines.iter().zip(&wanted) {
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        let hop = &json["hops"][0];
+        let (verdict, channel) = (hop["verdict"].as_str(), hop["channel"].as_str());
+        let (verdict, channel) = (verdict.unwrap(), channel.unwrap());
+        let right = match wanted.as_str() {
+            "tls" => verdict == "tls",
+            "local" => verdict == "local",
+            "cleartext" => channel == "clear-text" && verdict != "local",
+            "unknown" => channel == "not-known" && verdict != "local",
+            private => private.starts_with("private") && verdict == "private-network",
+        };
+        assert!(right, "wanted {wanted}: {line}");
+    }
+}
+
+#[test]
+fn corpus_trail_of_exchange_hosted_services_is_shown_hop_by_hop() {
+    let Some(trail) = folder::read("received_ehs_trail_2009.txt") else { return };
+    let ran = smtp_tls_with(&["review", "--json"], trail.as_bytes());
+    assert_eq!(ran.status, 3, "{}", ran.stdout);
+    let hops = ran.json()["hops"].as_array().unwrap().clone();
+    let of = |verdict: &str| hops.iter().filter(|hop| hop["verdict"] == verdict).count();
+    assert_eq!(of("tls"), 1, "{hops:#?}");
+    assert!(of("local") >= 2 && of("private-network") >= 1 && of("clear-text") == 0, "{hops:#?}");
+}
