@@ -1,4 +1,4 @@
-//! What an authentication can be bound to, asked of a rustls session.
+//! Channel bindings (RFC 5056) of rustls sessions.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +22,7 @@ pub(crate) fn bindings<D>(
     certificate: Option<&CertificateDer<'_>>,
 ) -> Vec<ChannelBinding> {
     // RFC 9266, section 4.2: in TLS 1.2 the exporter is safe only with the extended master secret,
-    // of which rustls does not tell.
+    // and rustls does not say whether there is one.
     let is_tls13 = session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
     let exporter = is_tls13.then(|| {
         let mut exported = Zeroizing::new([0; OCTETS]);
@@ -38,7 +38,7 @@ pub(crate) fn bindings<D>(
     exporter.flatten().into_iter().chain(end_point).collect()
 }
 
-/// Remembers which certificate a server has shown, for rustls does not tell afterwards.
+/// Remembers which certificate a server has shown, because rustls does not say afterwards.
 #[derive(Debug)]
 pub(crate) struct Shown {
     resolver: Arc<dyn ResolvesServerCert>,
@@ -46,7 +46,7 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// A configuration for one connection, and where to ask.
+    /// A configuration for one connection, and what it will have shown.
     pub(crate) fn watch(config: &ServerConfig) -> (Arc<ServerConfig>, Arc<Self>) {
         let shown = Arc::new(Self {
             resolver: Arc::clone(&config.cert_resolver),

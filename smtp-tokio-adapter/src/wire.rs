@@ -1,4 +1,5 @@
-//! One connection's bytes: a stream that may turn into TLS, and the two buffers the machines want.
+//! One connection's octets: a stream that may become TLS, and the input and output buffers of the
+//! machine.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -18,7 +19,7 @@ const READ_BODY: usize = 64 * 1024;
 /// Octets of an output buffer that are kept once it is sent.
 const KEEP_OUTPUT: usize = 4 * 1024;
 
-/// Anything that carries bytes both ways.
+/// A stream that carries octets both ways.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
@@ -27,7 +28,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 pub(crate) enum Stream<S> {
     Plain(S),
     Tls(Box<TlsStream<S>>),
-    /// On loan to a handshake, or lost in a failed one.
+    /// A handshake has the stream, or lost it when it failed.
     Gone,
 }
 
@@ -89,12 +90,12 @@ pub(crate) enum Moved {
 /// What an exchange waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// The output is sent. Input that comes meanwhile ends it as well, for a peer may wait for us
-    /// to read.
+    /// The output is sent. Input ends the exchange as well, because the peer may wait until it is
+    /// read.
     Sent,
     /// Lines are read.
     Lines,
-    /// Lines with credentials are read, into the room that was made for them.
+    /// Lines with credentials are read, into the space that was reserved for them.
     Secrets,
     /// A piece of a message is read.
     Body,
@@ -107,12 +108,12 @@ pub(crate) struct Link<S> {
     pub(crate) output: Vec<u8>,
     /// Octets of the output that have gone out.
     sent: usize,
-    /// The output holds credentials: it is wiped once it has gone out, or is never going to.
+    /// The output holds credentials: it is wiped once it is sent, or will not be sent.
     secret: bool,
 }
 
 impl<S> Link<S> {
-    /// What is in the output now holds credentials.
+    /// Marks the output as holding credentials.
     pub(crate) fn mark_secret(&mut self) {
         self.secret = true;
     }
@@ -146,9 +147,9 @@ impl<S: Io> Link<S> {
         self.stream.poll_flush(cx)
     }
 
-    /// Waits for an answer. One that is ready at once costs nothing; before a late one, what is
-    /// queued is sent (RFC 2920, section 3.2). The answer is always awaited, even when nobody is
-    /// left to hear it.
+    /// Waits for an answer of the handler. An answer that is ready at once costs nothing; while a
+    /// late one is awaited, queued replies are sent (RFC 2920, section 3.2). The answer is awaited
+    /// even if the peer is gone.
     pub(crate) async fn promptly<T>(&mut self, answer: impl Future<Output = T>) -> io::Result<T> {
         let mut answer = pin!(answer);
         let mut sending = Some(());
@@ -195,12 +196,12 @@ impl<S: Io> Wire<S> {
         Self { link, input: BytesMut::new(), secret: false, eof: false }
     }
 
-    /// Octets that wait to be sent, and those before them that have gone out already.
+    /// Octets of the output, including those at its start that are sent already.
     pub(crate) fn queued(&self) -> usize {
         self.link.output.len()
     }
 
-    /// Drops what has not been sent: nobody wants it any more.
+    /// Drops what has not been sent.
     pub(crate) fn drop_output(&mut self) {
         self.link.wipe();
         self.link.output = Vec::new();
@@ -211,14 +212,14 @@ impl<S: Io> Wire<S> {
         self.input.advance(consumed);
     }
 
-    /// Drops what may hold credentials, and leaves nothing of it.
+    /// Drops input that may hold credentials, and wipes it.
     pub(crate) fn advance_over_secrets(&mut self, consumed: usize) {
         self.input[..consumed].zeroize();
         self.advance(consumed);
     }
 
-    /// Room for `octets` and one more read, so that the input need not move while credentials come
-    /// in.
+    /// Reserves space for `octets` and one more read, so that the input does not move while
+    /// credentials are read.
     pub(crate) fn make_room_for_secrets(&mut self, octets: usize) {
         self.secret = true;
         if self.input.capacity() - self.input.len() < octets + READ_LINES {
@@ -229,7 +230,7 @@ impl<S: Io> Wire<S> {
         }
     }
 
-    /// The stream, if it is in clear text; it is gone then.
+    /// Takes the stream out, if it is in clear text.
     pub(crate) fn take_plain(&mut self) -> Option<S> {
         match std::mem::replace(&mut self.link.stream, Stream::Gone) {
             Stream::Plain(stream) => Some(stream),
@@ -244,8 +245,8 @@ impl<S: Io> Wire<S> {
         self.link.stream = Stream::Tls(Box::new(stream.into()));
     }
 
-    /// Sends the output and reads, both at once: a peer that answers early must not wait for us
-    /// while we wait for it.
+    /// Sends the output and reads at the same time: otherwise a peer that answers early could wait
+    /// for this side while this side waits for the peer.
     pub(crate) async fn exchange(
         &mut self,
         until: Until,
@@ -269,7 +270,7 @@ impl<S: Io> Wire<S> {
         if !self.eof {
             let room = if until == Until::Body { READ_BODY } else { READ_LINES };
             let read = self.poll_read(room, cx);
-            // What is waited for may take minutes: room is for those who use it.
+            // The next line may take minutes: a connection that waits holds no buffer.
             if read.is_pending() && until == Until::Lines && self.input.is_empty() {
                 self.input = BytesMut::new();
             }
@@ -278,13 +279,12 @@ impl<S: Io> Wire<S> {
             }
             self.eof = true;
         }
-        // The end of the input is no reason to forget the last replies; but to whom nobody answers,
-        // no more is sent.
+        // After the end of the input the last replies are still sent, but the exchange before a
+        // handshake is over.
         if sent || until == Until::Sent { Poll::Ready(Ok(Moved::Eof)) } else { Poll::Pending }
     }
 
-    /// Sends the output and reads nothing: the back-pressure on a peer that asks and does not
-    /// listen.
+    /// Sends the output and reads nothing: back-pressure on a peer that sends and does not read.
     pub(crate) async fn send(&mut self, deadline: Instant) -> io::Result<()> {
         let sending = poll_fn(|cx| self.link.poll_send(cx));
         tokio::time::timeout_at(deadline.into(), sending)
@@ -305,8 +305,8 @@ impl<S: Io> Wire<S> {
         Ok(())
     }
 
-    /// Whether bytes have come that nobody waited for, read without waiting: before a handshake
-    /// there must be none.
+    /// Reads without waiting, and returns whether octets have come that were not expected: before a
+    /// handshake there must be none.
     pub(crate) async fn probe(&mut self) -> io::Result<bool> {
         poll_fn(|cx| {
             Poll::Ready(match self.poll_read(READ_LINES, cx) {
@@ -325,13 +325,12 @@ impl<S: Io> Wire<S> {
     pub(crate) async fn is_quiet(&mut self) -> bool {
         let is_silent =
             self.input.is_empty() && !self.eof && matches!(self.probe().await, Ok(false));
-        // The probe may have come upon the end.
+        // The probe may have found the end of the input.
         is_silent && !self.eof
     }
 
-    /// Reads and drops until the peer closes its side or the deadline passes: a socket that is
-    /// closed over unread bytes resets the connection, and the peer may never see what was said to
-    /// it last.
+    /// Reads and drops until the peer closes its side or the deadline passes: closing a socket with
+    /// unread octets resets the connection, and the peer may then lose the last reply.
     pub(crate) async fn drain(&mut self, deadline: Instant) {
         let draining = async {
             while !self.eof && poll_fn(|cx| self.poll_read(READ_LINES, cx)).await? > 0 {
@@ -342,8 +341,8 @@ impl<S: Io> Wire<S> {
         let _: Result<io::Result<()>, _> = tokio::time::timeout_at(deadline.into(), draining).await;
     }
 
-    /// Sends what is left and closes the sending side, all within the deadline. Errors no longer
-    /// matter.
+    /// Sends what is left and closes the sending side, within the deadline. Errors are ignored: the
+    /// connection is over.
     pub(crate) async fn close(&mut self, deadline: Instant) {
         let closing = async {
             poll_fn(|cx| self.link.poll_send(cx)).await?;
@@ -374,9 +373,8 @@ mod tests {
 
     use super::{Moved, Until, Wire};
 
-    /// Most connections wait for a line most of the time.
     #[tokio::test]
-    async fn who_waits_for_a_line_holds_no_room_for_it() {
+    async fn connection_that_waits_for_a_line_holds_no_buffer() {
         let (ours, mut theirs) = tokio::io::duplex(1024);
         let mut wire = Wire::new(ours);
         let soon = || Some(super::Instant::now() + Duration::from_millis(10));
@@ -384,7 +382,7 @@ mod tests {
         assert_eq!(wire.input.capacity(), 0);
         theirs.write_all(b"NOO").await.unwrap();
         assert_eq!(wire.exchange(Until::Lines, soon()).await.unwrap(), Moved::Read);
-        // What has come is kept, however long the rest of the line takes.
+        // Half a line is kept, however long the rest takes.
         assert_eq!(wire.exchange(Until::Lines, soon()).await.unwrap(), Moved::TimedOut);
         assert_eq!(&wire.input[..], b"NOO");
         wire.advance(3);

@@ -1,4 +1,4 @@
-//! One connection, from its first octet to its last.
+//! One connection as a server, from its first octet to its last.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use smtp_proto::sasl::server::Answer;
 use smtp_proto::server::{Server, ServerEvent};
 use smtp_proto::stamp::Hello;
 use smtp_proto::timeouts::Phase;
+use smtp_proto::wire::command::Command;
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Protocol, Step, Want};
 use smtp_tls_policy::pki::CommonNames;
@@ -25,17 +26,22 @@ use crate::wire::{Io, Link, Moved, Until, Wire};
 const NO_TLS: Response = Response::fixed(454, (4, 7, 0), "TLS not available");
 const SHUTDOWN: Response = Response::fixed(421, (4, 3, 2), "shutting down");
 const INTERNAL: Response = Response::fixed(421, (4, 3, 0), "internal error");
-/// The last words of a connection whose handler has panicked, and of one that has outlived the
-/// grace.
+/// The last reply of a connection whose handler has panicked, and of one that outlived the grace.
 const PANICKED: &[u8] = b"421 4.3.0 internal error\r\n";
 const GRACE_OVER: &[u8] = b"421 4.3.2 shutting down\r\n";
-/// Octets of replies that may wait for a client to read them before its next command is looked at.
+/// Octets of replies that may wait for the client to read them before its next command is read.
 const MAX_QUEUED: usize = 64 * 1024;
 /// How long closing a connection may take.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Serves one stream to its end. `leaving` turns true at shutdown; if its sender is gone, there is
-/// none.
+/// Serves one stream to its end. `leaving` becomes true at shutdown; if its sender is dropped,
+/// there is no shutdown.
+///
+/// # Cancel safety
+///
+/// Not cancel safe: if the future is dropped, the stream is closed without a reply and the handler
+/// is dropped without [`closed`](Handler::closed). The client keeps a message that was not
+/// answered.
 pub async fn handle<S: Io, H: Handler>(
     inbound: &Inbound,
     handler: H,
@@ -46,7 +52,7 @@ pub async fn handle<S: Io, H: Handler>(
     handle_until(inbound, handler, stream, peer, leaving, std::future::pending()).await;
 }
 
-/// The same, but no longer than until `given_up` is done.
+/// Serves one stream until `given_up` is ready, at the latest.
 pub(super) async fn handle_until<S: Io, H: Handler>(
     inbound: &Inbound,
     handler: H,
@@ -88,8 +94,8 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
     serving.handler.closed().await;
 }
 
-/// The handler is the caller's code: its panic, which the panic hook has reported, ends one
-/// connection in good order.
+/// Catches a panic of the handler, which is the caller's code and which the panic hook has
+/// reported: it ends one connection in good order.
 async fn unless_it_panics<T>(running: impl Future<Output = T>) -> Option<T> {
     let mut running = std::pin::pin!(running);
     std::future::poll_fn(|cx| {
@@ -104,17 +110,17 @@ async fn unless_it_panics<T>(running: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-/// What a handler says to an event.
+/// The handler's answer to an event.
 enum Said {
     None,
     One(Response),
-    /// LMTP: a word for each recipient.
+    /// LMTP: one response for each recipient.
     Each(Vec<Response>),
-    /// What a mechanism asked for.
+    /// The answer to a mechanism's question.
     Answer(Answer),
 }
 
-/// Puts one event before the handler.
+/// Passes one event to the handler.
 async fn answer<S: Io, H: Handler>(
     event: ServerEvent<'_>,
     handler: &mut H,
@@ -196,6 +202,35 @@ async fn answer<S: Io, H: Handler>(
     Ok(Said::One(response))
 }
 
+/// The SMTP command that an event comes from, for the log.
+fn command(event: &ServerEvent<'_>, protocol: Protocol) -> &'static str {
+    match event {
+        ServerEvent::Connected => "the greeting",
+        ServerEvent::Hello { extended: false, .. } => "HELO",
+        ServerEvent::Hello { .. } if protocol == Protocol::Lmtp => "LHLO",
+        ServerEvent::Hello { .. } => "EHLO",
+        ServerEvent::StartTls => "STARTTLS",
+        ServerEvent::Mail { .. } => "MAIL",
+        ServerEvent::Recipient { .. } => "RCPT",
+        ServerEvent::Data => "DATA",
+        ServerEvent::EndOfBody | ServerEvent::Body(_) | ServerEvent::BodyRefused(_) => {
+            "the end of the message"
+        }
+        ServerEvent::Fetch { .. } => "BURL",
+        ServerEvent::Xclient(_) => "XCLIENT",
+        ServerEvent::Other(Command::Vrfy { .. }) => "VRFY",
+        ServerEvent::Other(Command::Expn { .. }) => "EXPN",
+        ServerEvent::Other(Command::Help(_)) => "HELP",
+        ServerEvent::Other(Command::Etrn(_)) => "ETRN",
+        ServerEvent::Other(_) => "a verb of the configuration",
+        ServerEvent::Authenticate(_)
+        | ServerEvent::Authenticated(_)
+        | ServerEvent::AuthenticationFailed(_) => "AUTH",
+        ServerEvent::Reset => "RSET",
+        ServerEvent::Closed => "the end of the connection",
+    }
+}
+
 /// Why a connection was not ended by QUIT or 421.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
@@ -249,6 +284,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                 Step::Wait(want) => Some(want),
                 Step::Event(ServerEvent::Closed) => return Ok(()),
                 Step::Event(event) => {
+                    let command = command(&event, inbound.smtp.protocol);
                     session.early_talk = server.early_talk();
                     if session.identity.as_ref() != server.identity() {
                         session.identity = server.identity().cloned();
@@ -272,7 +308,11 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                         (session.name, session.hello) = (String::new(), Hello::Helo);
                     }
                     if let Err(misuse) = given {
-                        tracing::error!(%misuse, "the handler's response");
+                        tracing::error!(
+                            command,
+                            %misuse,
+                            "the handler gave a wrong answer; the connection is closed with 421"
+                        );
                         server.close(&INTERNAL, &mut wire.link.output);
                     }
                     None
@@ -283,8 +323,8 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
             } else {
                 wire.advance(progress.consumed);
             }
-            // What has come before the greeting is sent, came too early: the machine takes note of
-            // it.
+            // Input that is there before the greeting is sent came too early: the machine records
+            // that.
             if greets {
                 wire.probe().await?;
             }
@@ -294,7 +334,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                     let deadline = server.deadline();
                     match wire.exchange(Until::Sent, deadline).await? {
                         Moved::Sent => {}
-                        // The machine knows what plaintext here means.
+                        // The machine decides what plaintext before the handshake means.
                         Moved::Read | Moved::TimedOut => continue,
                         Moved::Eof => {
                             server.handle_eof()?;
@@ -332,8 +372,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                         }
                     };
                     if moved == Moved::Eof {
-                        // Everything read has been answered: the client closed its sending side
-                        // after its last word.
+                        // Everything read has been answered: the client closed its sending side.
                         return Ok(server.handle_eof()?);
                     }
                 }
@@ -361,7 +400,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         self.session.client_names = chain.first().map(CommonNames::of);
         let names = session_names(connection)
             .ok_or_else(|| Lost::Handshake(io::ErrorKind::InvalidData.into()))?;
-        // Who the client is, is judged at MAIL: only then the sender's domain is known.
+        // `admit` judges the client at MAIL, when the sender's domain is known.
         let mut tls = TlsInfo::new(Peer::Unauthenticated, names.version, names.cipher);
         tls.group = names.group;
         tls.bindings = bindings(connection, shown.certificate().as_ref());

@@ -1,5 +1,4 @@
-//! What answers a connection: the handler, its default answers, and what it is told of the
-//! connection.
+//! The handler of a connection, its default answers, and what it knows about the connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,27 +31,27 @@ const NO_FETCH: Response = Response::fixed(554, (5, 6, 6), "cannot fetch the mes
 const EXPN: Response = Response::fixed(502, (5, 5, 1), "command not implemented");
 const HELP: Response = Response::fixed(214, (2, 0, 0), "see RFC 5321");
 
-/// What is known of a connection.
+/// What is known about a connection.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// The client's address; none where the stream is no socket.
+    /// The client's address; `None` if the stream is not a socket.
     pub peer: Option<SocketAddr>,
-    /// What the client called itself last.
+    /// The name in the client's last EHLO, HELO or LHLO; empty before the first.
     pub name: String,
-    /// How it greeted: HELO, EHLO or LHLO. SMTP before it has.
+    /// How the client greeted: HELO, EHLO or LHLO. HELO before the first greeting.
     pub hello: Hello,
     /// Whether the client spoke before it was its turn.
     pub early_talk: Option<EarlyTalk>,
-    /// What the handshake showed; none in clear text.
+    /// What the handshake showed; `None` in clear text.
     pub tls: Option<Arc<TlsInfo>>,
-    /// The client's certificate and its chain, leaf first, as it was shown; empty if none. The key
-    /// behind it was checked, and nothing else: judge it with
+    /// The client's certificate chain, leaf first, as the client sent it; empty without one. The
+    /// handshake proves only that the client has the leaf's private key: judge the chain with
     /// [`admit`](smtp_tls_policy::judge::admit()).
     pub client_chain: Arc<[CertificateDer<'static>]>,
-    /// The names in the client's certificate, if it showed one. They prove nothing.
+    /// The names in the client's certificate, if the client showed one. They prove nothing.
     pub client_names: Option<CommonNames>,
-    /// The identity that AUTH has proved; `None` again after STARTTLS. With it the Received field
-    /// says ESMTPA or ESMTPSA (RFC 4954, section 7).
+    /// The identity that AUTH has proved; `None` again after STARTTLS. With an identity the
+    /// Received field says ESMTPA or ESMTPSA (RFC 4954, section 7).
     pub identity: Option<Identity>,
 }
 
@@ -60,8 +59,8 @@ impl Session {
     /// The Received field for a message that arrives now (RFC 5321, section 4.4): what the
     /// connection shows, including the version, cipher suite and key exchange group of TLS and
     /// whether the client presented a certificate. `by` is the name of this host. `client_verified`
-    /// is whether the handler has judged that certificate and accepted it. SMTPUTF8, a single
-    /// recipient and an id are for the handler to add.
+    /// says whether the handler has judged that certificate and accepted it. The handler adds
+    /// SMTPUTF8, a single recipient and an id.
     pub fn stamp<'a>(&'a self, by: &'a str, client_verified: bool, date: Date) -> Stamp<'a> {
         let client = match &self.client_names {
             Some(names) => ClientCertificate::Presented {
@@ -69,7 +68,7 @@ impl Session {
                 issuer: names.issuer.as_deref(),
                 verified: client_verified,
             },
-            // True whether or not the server asked for one: rustls does not tell which it was.
+            // Also if the server did not ask for a certificate: rustls does not say whether it did.
             None => ClientCertificate::NotPresented,
         };
         let tls = self.tls.as_deref().and_then(|tls| {
@@ -99,11 +98,11 @@ impl Session {
     }
 }
 
-/// Makes a handler for each connection. A function of the client's address is one.
+/// Makes a handler for each connection. A function of the client's address is a service.
 pub trait Service: Send + Sync + 'static {
-    /// One for each connection.
+    /// The handler of one connection.
     type Handler: Handler;
-    /// A connection has come.
+    /// Makes the handler of a connection from this address.
     fn handler(&self, peer: SocketAddr) -> Self::Handler;
 }
 
@@ -118,14 +117,25 @@ where
     }
 }
 
-/// Answers one connection.
+/// Answers the commands of one connection.
+///
+/// A method may take its time: nothing more is read from its client meanwhile, and other
+/// connections go on. A response whose code the command does not allow closes the connection with
+/// 421; a `tracing` error then names the command and the code.
+///
+/// # Cancel safety
+///
+/// The future of a method is dropped before it is ready if the server shuts down and the grace
+/// ([`Inbound::grace`](crate::Inbound::grace)) is over, or if the future of
+/// [`serve`](crate::serve()) or [`handle`](crate::handle()) is dropped. Otherwise it runs to its
+/// end, even if the client hangs up meanwhile.
 pub trait Handler: Send {
     /// The greeting: 220, 554 or 421. The server's name is put before the text.
     fn connected(&mut self, _session: &Session) -> impl Future<Output = Response> + Send {
         async { GREETING }
     }
 
-    /// EHLO or HELO: 250. It also ends an open transaction.
+    /// EHLO or HELO: 250. The greeting also ends an open transaction.
     fn hello(&mut self, _session: &Session) -> impl Future<Output = Response> + Send {
         async { HELLO }
     }
@@ -135,15 +145,15 @@ pub trait Handler: Send {
         async { READY_FOR_TLS }
     }
 
-    /// TLS is up. A response here is the answer to everything but QUIT from now on: for a client
-    /// whose certificate is not acceptable (554 5.7.0).
+    /// TLS is established. A response here answers every later command except QUIT: for a client
+    /// whose certificate is not acceptable (554 5.7.0; RFC 3207, section 4.1).
     fn handshake(&mut self, _session: &Session) -> impl Future<Output = Option<Response>> + Send {
         async { None }
     }
 
-    /// AUTH: a mechanism asks about a user. Called only where
-    /// [`ServerConfig::mechanisms`](smtp_proto::server::ServerConfig::mechanisms) has any. Take the
-    /// time that a look-up takes; by default nobody is known.
+    /// AUTH: a mechanism asks about a user. Called only if
+    /// [`ServerConfig::mechanisms`](smtp_proto::server::ServerConfig::mechanisms) has a mechanism.
+    /// The default refuses every user.
     fn authenticate(
         &mut self,
         _session: &Session,
@@ -152,14 +162,14 @@ pub trait Handler: Send {
         async { Answer::Refused }
     }
 
-    /// The client has authenticated: [`Session::identity`] says as whom.
+    /// The client has authenticated; [`Session::identity`] is its identity.
     fn authenticated(&mut self, _session: &Session) -> impl Future<Output = ()> + Send {
         async {}
     }
 
-    /// An attempt to authenticate has failed: for a log, or for a list of addresses that are to be
-    /// kept out. Not called where the client hangs up before the end, as some do when a token is
-    /// refused; the answer was given all the same.
+    /// An attempt to authenticate has failed: for a log, or for a list of addresses to block. Not
+    /// called if the client hangs up before the exchange ends, as some clients do when a token is
+    /// refused; [`authenticate`](Self::authenticate) has refused the client in that case too.
     fn authentication_failed(
         &mut self,
         _session: &Session,
@@ -168,8 +178,8 @@ pub trait Handler: Send {
         async {}
     }
 
-    /// MAIL: 250 opens a transaction. `parameters.auth` is to be believed only of a client that is
-    /// trusted in this (RFC 4954, section 5).
+    /// MAIL: 250 opens a transaction. Believe `parameters.auth` only if the client is trusted to
+    /// relay identities (RFC 4954, section 5).
     fn mail(
         &mut self,
         _session: &Session,
@@ -192,13 +202,13 @@ pub trait Handler: Send {
         async { GO_AHEAD }
     }
 
-    /// A piece of the message. What cannot be stored is remembered, and said in
-    /// [`end_of_body`](Self::end_of_body).
+    /// A piece of the message. A handler that cannot store it remembers that, and refuses the
+    /// message in [`end_of_body`](Self::end_of_body).
     fn body(&mut self, runs: Runs<'_>) -> impl Future<Output = ()> + Send;
 
-    /// BURL: fetch what the URI names and put it behind what has come; 250 if that is done, else
-    /// 554 5.6.6 and the other codes of RFC 4468, section 6, which end the message. Where it opens
-    /// the message, [`data`](Self::data) was asked before.
+    /// BURL: fetches what the URI names and appends it to what has come. 250 if that is done;
+    /// otherwise 554 5.6.6 or another code of RFC 4468, section 6, which ends the message. If BURL
+    /// opens the message, [`data`](Self::data) was called before.
     fn fetch(
         &mut self,
         _session: &Session,
@@ -207,13 +217,13 @@ pub trait Handler: Send {
         async { NO_FETCH }
     }
 
-    /// The message is complete. 2yz takes the responsibility for it (RFC 5321, section 4.2.5):
-    /// store it first.
+    /// The message is complete. Store it before the answer 2yz, which takes the responsibility for
+    /// it (RFC 5321, section 4.2.5).
     fn end_of_body(&mut self, session: &Session) -> impl Future<Output = Response> + Send;
 
-    /// The same in LMTP: a word for each of the `recipients` that were accepted, in the order of
-    /// their RCPTs (RFC 2033, section 4.2). By default the word of [`end_of_body`](Self::end_of_body) holds
-    /// for all of them.
+    /// The message is complete, in LMTP: one response for each of the `recipients` that were
+    /// accepted, in the order of their RCPT commands (RFC 2033, section 4.2). The default repeats
+    /// the response of [`end_of_body`](Self::end_of_body) for each of them.
     fn end_of_body_each(
         &mut self,
         session: &Session,
@@ -222,28 +232,29 @@ pub trait Handler: Send {
         async move { vec![self.end_of_body(session).await; recipients] }
     }
 
-    /// The message was read to its end and refused by the machine: forget what came of it.
+    /// The message was read to its end, and the protocol machine refused it: drop what has come.
     fn body_refused(&mut self, _refusal: BodyRefusal) -> impl Future<Output = ()> + Send {
         async {}
     }
 
-    /// RSET: forget the transaction.
+    /// RSET: drop the transaction.
     fn reset(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }
 
-    /// The connection is over, however it ended, be it by a panic in another method or by the end
-    /// of the grace, which drops the method that is under way. A message without an answer is
-    /// nobody's: forget what came of it.
+    /// The connection is over, however it ended: also after a panic in another method, and after
+    /// the end of the grace, which drops the method that runs. The client keeps a message that was
+    /// not answered: drop what has come of it.
     ///
-    /// Not called where the future of [`serve`](crate::serve()) or [`handle`](crate::handle()) is
-    /// dropped itself.
+    /// Not called if the future of [`serve`](crate::serve()) or [`handle`](crate::handle()) is
+    /// dropped.
     fn closed(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }
 
-    /// XCLIENT: 220 if the client is a proxy that may speak for others. Then everything starts
-    /// again with EHLO, and the handler knows for whom; the session still tells who the proxy is.
+    /// XCLIENT: 220 if the peer is a proxy that may speak for other clients. The conversation then
+    /// starts again with EHLO. `client` describes the client; the session still describes the
+    /// proxy.
     fn xclient(
         &mut self,
         _session: &Session,

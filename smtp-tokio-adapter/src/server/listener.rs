@@ -1,4 +1,4 @@
-//! The listener, and what its connections have in common.
+//! The listener: accepts connections, limits their number, and ends them at shutdown.
 
 use std::io;
 use std::sync::Arc;
@@ -12,11 +12,13 @@ use tokio::task::JoinSet;
 
 use crate::client::auth::random;
 use crate::server::connection::handle_until;
+#[cfg(doc)]
+use crate::server::handler::Handler;
 use crate::server::handler::Service;
 use crate::server::inbound::Inbound;
 
 const BUSY: &[u8] = b"421 4.3.2 too many connections\r\n";
-/// How long connections may take to say their last words after the grace, `closed` included.
+/// How long connections may take to send 421 after the grace, and handlers for `closed`.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// SCRAM-SHA-256-PLUS and SCRAM-SHA-256 for
@@ -26,12 +28,19 @@ pub fn scram(decoy: Decoy, provider: Arc<CryptoProvider>) -> [Arc<dyn Mechanism>
     ScramSha256::both(decoy, move || random(&provider).ok())
 }
 
-/// Accepts connections until `shutdown` is done, then lets messages under way come to their end.
+/// Accepts connections until `shutdown` is ready, and then waits for the messages that are being
+/// received, no longer than [`Inbound::grace`].
 ///
 /// # Errors
 ///
-/// `InvalidInput`, at once: implicit TLS without a certificate. The listener's, if it can accept no
-/// more; messages under way come to their end first.
+/// `InvalidInput`, at once: implicit TLS without a certificate. Otherwise the error of a listener
+/// that can accept no more connections; messages that are being received end first.
+///
+/// # Cancel safety
+///
+/// Not cancel safe: if the future is dropped, all connections are closed without a reply, handlers
+/// are dropped without [`closed`](Handler::closed), and clients keep the messages that were not
+/// answered. Make `shutdown` ready to end the connections in good order.
 pub async fn serve<T: Service>(
     listener: TcpListener,
     inbound: Inbound,
@@ -39,7 +48,7 @@ pub async fn serve<T: Service>(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     if inbound.implicit && inbound.tls.is_none() {
-        // Every handshake would fail, one client after the other.
+        // Every handshake would fail.
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "implicit TLS without a certificate",
@@ -58,8 +67,8 @@ pub async fn serve<T: Service>(
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) if is_passing(&error) => {
-                    tracing::warn!(%error, "accept");
-                    // Out of descriptors: the next call would fail as well, at once.
+                    tracing::warn!(%error, "a connection cannot be accepted; trying again");
+                    // Without file descriptors the next call would fail at once as well.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -67,16 +76,16 @@ pub async fn serve<T: Service>(
             },
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            tracing::warn!(%peer, "too many connections");
-            // One try: a client that cannot even take this gets silence; to one that waits for TLS
-            // it would be noise.
+            tracing::warn!(%peer, "refused with 421: too many connections");
+            // One try, without waiting for a client that does not read. A client that waits for TLS
+            // could not read it.
             if !inbound.implicit {
                 let _: io::Result<usize> = stream.try_write(BUSY);
             }
             continue;
         };
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
         let (inbound, service) = (inbound.clone(), Arc::clone(&service));
         let (leaving, mut given_up) = (leaving.clone(), given_up.clone());
@@ -98,7 +107,10 @@ pub async fn serve<T: Service>(
     drop(listener);
     leave.send_replace(true);
     if tokio::time::timeout(inbound.grace, all(&mut tasks)).await.is_err() {
-        tracing::warn!(connections = tasks.len(), "grace is over");
+        tracing::warn!(
+            connections = tasks.len(),
+            "the grace is over; connections are closed with 421"
+        );
         give_up.send_replace(true);
         if tokio::time::timeout(FAREWELL, all(&mut tasks)).await.is_err() {
             tasks.shutdown().await;

@@ -1,10 +1,8 @@
-//! The receiving side: a listener, a handler for each connection, a cap on connections and a
-//! graceful end.
+//! The receiving side: a listener, a handler for each connection, a limit of connections and a
+//! graceful shutdown.
 //!
-//! A [`Service`] makes one [`Handler`] for each connection. Every method of a handler has an answer
-//! by default, but those without which there is no mail server: `recipient`, `body` and
-//! `end_of_body`. A handler may take its time: nothing more is read from its client meanwhile,
-//! other connections go on.
+//! A [`Service`] makes one [`Handler`] for each connection. Every method of a handler has a
+//! default, except `recipient`, `body` and `end_of_body`.
 
 mod connection;
 mod handler;
