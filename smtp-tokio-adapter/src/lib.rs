@@ -22,6 +22,7 @@ mod client;
 mod convert;
 #[cfg(any(feature = "crl-fetch", feature = "https"))]
 mod http;
+mod lists;
 pub mod lookups;
 #[cfg(feature = "crl-fetch")]
 pub mod revocation;

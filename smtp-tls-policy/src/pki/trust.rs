@@ -340,6 +340,14 @@ impl Trust {
         self.sets.get(id).map(|set| &set.wanted)
     }
 
+    /// The names of the sets that have revocation lists, in order.
+    pub fn list_sets(&self) -> Vec<&RootsId> {
+        let with_lists = self.sets.iter().filter(|(_, set)| !set.crls.is_empty());
+        let mut names: Vec<_> = with_lists.map(|(id, _)| id).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The loaded lists that match no known issuer, and so have had no effect: the issuer is none
     /// of the roots of this set, and no certificate of that issuer was judged since.
     pub fn unmatched_lists<'a>(

@@ -207,12 +207,13 @@ impl<'a> Opening<'a> {
         };
         let (_, session) = stream.get_ref();
         // A resumed session has not asked the verifier, `Recorded` checks never stop a handshake,
-        // and who fails a message with REQUIRETLS is to hear QUIT.
+        // and a server that fails a message with REQUIRETLS must get QUIT.
         let Some(now) = self.outbound.tls.now() else {
             let error = &"the time is not known";
             return Err(self.decision.local_fault(plan, Reason::TlsUnavailable, Some(error)));
         };
         let verdict = judge_session(plan, session, trust.as_ref(), now);
+        self.outbound.lists.look(&trust.current());
         let peer =
             if verdict.is_authenticated() { Peer::Authenticated } else { Peer::Unauthenticated };
         let Some(names) = session_names(session) else {

@@ -17,6 +17,7 @@ use smtp_tls_policy::rules::IdentityId;
 use smtp_tls_policy::tls::ClientTls;
 
 use crate::convert;
+use crate::lists::ListWatch;
 
 /// What all connections of a sender have in common: name, time limits, TLS and trust. Cheap to
 /// clone.
@@ -26,6 +27,7 @@ pub struct Outbound {
     pub(crate) tls: Arc<ClientTls>,
     pub(crate) trust: Arc<dyn TrustStore>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) lists: Arc<ListWatch>,
 }
 
 impl Outbound {
@@ -37,6 +39,7 @@ impl Outbound {
             tls: Arc::new(ClientTls::new(provider)),
             trust,
             connect_timeout: Duration::from_secs(30),
+            lists: Arc::default(),
         }
     }
 

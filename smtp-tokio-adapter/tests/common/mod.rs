@@ -1,6 +1,8 @@
 //! A root, its certificates, a server that remembers, and a client that delivers to it.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod log;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -38,7 +40,7 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// One root that everybody trusts.
+/// An authority whose root the test trusts.
 pub struct Pki {
     issuer: Issuer<'static, KeyPair>,
     pub root: CertificateDer<'static>,
@@ -48,7 +50,13 @@ pub struct Pki {
 
 impl Pki {
     pub fn new() -> Self {
+        Self::named("Test CA")
+    }
+
+    /// A root with this Common Name.
+    pub fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();

@@ -24,6 +24,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pki_types::{SignatureVerificationAlgorithm, UnixTime};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
 
 use crate::pki::comparison::ComparableName;
 use crate::pki::x509::Signed;
@@ -37,6 +39,8 @@ use self::serials::Serials;
 /// Most keys of which a list remembers whether they made its signature. Authorities of one name
 /// have two while a key is being replaced; a further one costs a verification each time.
 const MAX_KEYS: usize = 4;
+/// Most characters of an issuer's name in a log.
+const MAX_ISSUER_TEXT: usize = 200;
 
 /// A parsed revocation list. Its signature is not verified yet: only a chain, or an earlier list,
 /// tells the issuer's key.
@@ -145,6 +149,23 @@ impl Crl {
     /// The distinguished name of its issuer: the contents of the SEQUENCE, in DER.
     pub fn issuer(&self) -> &[u8] {
         &self.der[self.issuer.clone()]
+    }
+
+    /// The distinguished name of the issuer for a log, such as `O=Example, CN=Example CA`: at most
+    /// 200 characters, without control characters; empty if the name cannot be read.
+    pub fn issuer_text(&self) -> String {
+        // DER has one form for each length, so the contents tell where their header begins.
+        let header = match self.issuer.len() {
+            0..=0x7f => 2,
+            0x80..=0xff => 3,
+            _ => 4,
+        };
+        let der = self.der.get(self.issuer.start.saturating_sub(header)..self.issuer.end);
+        let Some((_, name)) = der.and_then(|der| X509Name::from_der(der).ok()) else {
+            return String::new();
+        };
+        let printable = |c: char| if c.is_control() { '?' } else { c };
+        name.to_string().chars().take(MAX_ISSUER_TEXT).map(printable).collect()
     }
 
     /// How new the list is.
