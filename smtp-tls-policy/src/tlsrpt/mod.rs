@@ -6,15 +6,24 @@
 //!   there.
 //! - [`Aggregate`] counts sessions, and gives a [`DailyReport`] on each policy domain once a day
 //!   (UTC) is over.
+//! - With the feature `reports`, [`ReceivedReport`] reads a report that another mail system sent
+//!   about a domain of ours, and says what is wrong with it.
 //!
 //! To send a report is the caller's: to ask for the record, to compress, and to put it into a mail
 //! or a POST. Its mail ignores every failure of TLS on its way, carries a DKIM signature without
 //! `l=` and the header fields `TLS-Report-Domain` and `TLS-Report-Submitter`, and is no part of the
 //! next report (RFC 8460, sections 3 and 5.3).
 
+#[cfg(feature = "reports")]
+mod received;
 mod report;
 mod session;
 
+#[cfg(feature = "reports")]
+pub use received::{
+    Complaint, MAX_ENCLOSED_LEN, MAX_REPORT_LEN, MAX_REPORT_VALUES, PolicyKind, ReceivedReport,
+    ReportError, ReportedFailure, ReportedPolicy,
+};
 pub use report::{Aggregate, AggregateLimits, DailyReport};
 pub use session::{AppliedPolicy, ReportedSession, Reporting, SessionFailure, TlsOutcome};
 
