@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
+use pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 use zeroize::Zeroize;
@@ -238,6 +239,14 @@ impl<S: Io> Wire<S> {
                 self.link.stream = other;
                 None
             }
+        }
+    }
+
+    /// The certificates that the peer showed; empty in clear text.
+    pub(crate) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        match &self.link.stream {
+            Stream::Tls(stream) => stream.get_ref().1.peer_certificates().unwrap_or_default(),
+            Stream::Plain(_) | Stream::Gone => &[],
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod names;
 pub(crate) mod pin;
 pub(crate) mod revocation;
 pub(crate) mod roots;
+pub(crate) mod summary;
 pub(crate) mod tlsa;
 pub(crate) mod trust;
 pub(crate) mod wanted;
@@ -24,6 +25,7 @@ pub use names::{CnFallback, CommonNames, Names, Reference};
 pub use pin::{Pin, PinError};
 pub use revocation::{Crls, ReplaceError, Replaced, Revocation};
 pub use roots::RootsId;
+pub use summary::CertificateSummary;
 pub use tlsa::{
     Association, MAX_TLSA_RECORDS, Selector, Tlsa, TlsaError, TlsaRecord, TlsaSet, Unusable, Usage,
 };

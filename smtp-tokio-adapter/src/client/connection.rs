@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use pki_types::CertificateDer;
 use smtp_proto::client::{Client, ClientEvent, Envelope};
 use smtp_proto::error::Error;
 use smtp_proto::sasl::client::Credentials;
@@ -111,6 +112,11 @@ impl<S: Io> Connection<S> {
     /// What the server can do.
     pub fn capabilities(&self) -> &smtp_proto::wire::capabilities::Capabilities {
         self.client.capabilities()
+    }
+
+    /// The certificates that the server showed, its own first; empty in clear text.
+    pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        self.wire.peer_certificates()
     }
 
     /// What was decided about TLS; after a failure, what became of it.

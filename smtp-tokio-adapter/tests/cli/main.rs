@@ -3,7 +3,14 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../dns/servers.rs"]
+#[allow(dead_code, reason = "the DNS tests ask more resolvers")]
+mod dns;
 mod frame;
 mod lint;
+mod probe;
 mod program;
 mod review;
+mod rows;
+mod servers;
+mod zones;

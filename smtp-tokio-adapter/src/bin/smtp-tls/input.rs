@@ -13,6 +13,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::rules::{Config, IdentityId};
+use smtp_tokio_adapter::native_roots;
 
 use crate::status::Failure;
 
@@ -97,6 +98,17 @@ impl TrustOptions {
         Ok(trust)
     }
 
+    /// What is given, and the public roots of the operating system unless others are given.
+    pub(crate) fn complete(&self) -> Result<Trust, Failure> {
+        let (mut trust, public) = (self.given()?, RootsId::public());
+        if trust.roots(&public).is_empty() {
+            let native = native_roots()
+                .map_err(|error| Failure::File(format!("{error}, or give --ca FILE")))?;
+            trust.add_roots(&public, native.roots(&public).to_vec());
+        }
+        Ok(trust)
+    }
+
     /// The client identities that are given.
     pub(crate) fn identities(
         &self,
@@ -156,7 +168,23 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
     String::from_utf8(octets).map_err(|_| Failure::file(path, "the file is not text in UTF-8"))
 }
 
-/// A configuration, and whether the roots and identities that it names were looked for.
+/// A configuration whose roots and identities are all there.
+pub(crate) fn config(
+    path: &Path,
+    trust: &Trust,
+    identities: &[&IdentityId],
+) -> Result<Config, Failure> {
+    let (file, text) = config_text(path)?;
+    Config::from_toml(&file, &text, trust, identities).map_err(|errors| {
+        let first = errors.iter().next().map(ToString::to_string).unwrap_or_default();
+        match errors.iter().count() {
+            1 => Failure::File(first),
+            count => Failure::File(format!("{first}; `smtp-tls lint` tells all {count} errors")),
+        }
+    })
+}
+
+/// The name of a configuration, for errors, and its text.
 pub(crate) fn config_text(path: &Path) -> Result<(String, String), Failure> {
     Ok((path.display().to_string(), read_text(path)?))
 }

@@ -3,7 +3,10 @@
 mod generate;
 mod input;
 mod lint;
+mod network;
 mod output;
+mod plan;
+mod probe;
 mod review;
 mod status;
 
@@ -27,7 +30,7 @@ use crate::status::{Failure, Status};
 )]
 struct Cli {
     #[command(flatten)]
-    output: output::Options,
+    output: output::OutputOptions,
     #[command(subcommand)]
     command: Command,
 }
@@ -35,6 +38,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Lint(lint::Args),
+    Plan(plan::Args),
+    Probe(probe::Args),
     Review(review::Args),
     Completions(generate::Completions),
     Man(generate::Man),
@@ -45,6 +50,8 @@ fn main() -> ExitCode {
     let mut out = Out::new(&cli.output);
     let result = match cli.command {
         Command::Lint(args) => lint::run(&args, &mut out),
+        Command::Plan(args) => plan::run(&args, &mut out),
+        Command::Probe(args) => probe::run(&args, &mut out),
         Command::Review(args) => review::run(&args, &mut out),
         Command::Completions(args) => generate::completions(&args, &mut out),
         Command::Man(args) => generate::man(&args, &mut out),

@@ -13,7 +13,7 @@ const WIDTH: usize = 80;
 
 /// The options of all commands.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct OutputOptions {
     /// Write JSON instead of text
     #[arg(long, global = true)]
     json: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Out {
 }
 
 impl Out {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &OutputOptions) -> Self {
         let stdout = io::stdout();
         // https://no-color.org: set and not empty.
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

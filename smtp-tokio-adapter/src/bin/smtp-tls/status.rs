@@ -12,6 +12,8 @@ pub(crate) enum Status {
     Bad = 1,
     /// It cannot be told, or there are warnings.
     Unsure = 3,
+    /// Mail is deferred.
+    Deferred = 4,
     /// Some of the input cannot be read.
     Unread = 5,
 }
@@ -29,7 +31,9 @@ Exit status:
   1  mail goes in clear text, or the file has errors
   2  the command line is wrong
   3  it cannot be told, or there are warnings
-  5  a file cannot be read or written";
+  4  mail is deferred: the TLS that is required cannot be had
+  5  a file cannot be read or written
+  6  the network gave no answer: DNS failed, or no host can be reached";
 
 /// Why there is no answer. `Display` is one line.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// A file cannot be read or written, or does not hold what it should.
     File(String),
+    /// The network gave no answer.
+    Network(String),
     /// Standard output cannot be written.
     Output(std::io::Error),
 }
@@ -53,6 +59,7 @@ impl Failure {
         match self {
             Self::Usage(_) => ExitStatus(2),
             Self::File(_) | Self::Output(_) => ExitStatus(5),
+            Self::Network(_) => ExitStatus(6),
         }
     }
 }
@@ -69,7 +76,9 @@ impl From<ExitStatus> for ExitCode {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) | Self::File(message) => f.write_str(message),
+            Self::Usage(message) | Self::File(message) | Self::Network(message) => {
+                f.write_str(message)
+            }
             Self::Output(error) => write!(f, "standard output cannot be written: {error}"),
         }
     }

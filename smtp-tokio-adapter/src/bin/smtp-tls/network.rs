@@ -1,0 +1,346 @@
+//! DNS and MTA-STS look-ups, with a list of what was asked and answered.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use smtp_tls_policy::inquiry::{
+    DnsAnswer, DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, HostAnswer, HostAsk,
+    HostInquiry, MailFacts, MailHosts, MxRecord, NotDialled, Prepared,
+};
+use smtp_tls_policy::pki::{TlsaRecord, TrustStore};
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::sts::{
+    Cache, CacheLimits, Discovered, DiscoveryError, StsAnswer, StsRecord, record_name,
+};
+use smtp_tls_policy::{Domain, Host};
+use smtp_tokio_adapter::lookups::dns::{Anchors, Fault, Resolver, Servers};
+use smtp_tokio_adapter::lookups::{PolicyClient, PolicyFetch};
+
+use crate::input;
+use crate::status::Failure;
+
+/// An address, with or without a port.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address {
+    ip: IpAddr,
+    port: Option<u16>,
+}
+
+impl Address {
+    /// The address, with this port where none is given.
+    pub(crate) fn with_port(self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port.unwrap_or(port))
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self { ip: address.ip(), port: Some(address.port()) });
+        }
+        let ip = text.trim_start_matches('[').trim_end_matches(']').parse();
+        let wrong = |_| "expected an address, such as 192.0.2.1 or [2001:db8::1]:53".to_owned();
+        Ok(Self { ip: ip.map_err(wrong)?, port: None })
+    }
+}
+
+/// How questions are asked.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct NetworkOptions {
+    /// Ask this DNS resolver, and not those of /etc/resolv.conf
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    pub(crate) resolver: Option<Address>,
+    /// Validate DNSSEC from the DNSKEY records in this file, and not from those of the root
+    #[arg(long, value_name = "FILE")]
+    trust_anchor: Option<PathBuf>,
+    /// The time that the whole run may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "30",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+}
+
+impl NetworkOptions {
+    /// The time that the whole run may take.
+    pub(crate) fn time_limit(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
+    /// What one question, or one step of a conversation, may take, so that its failure can be told.
+    pub(crate) fn step_limit(&self) -> Duration {
+        self.time_limit() / 2
+    }
+
+    /// Runs to the end, or until the time is over.
+    pub(crate) fn run<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Network(format!("no sockets can be used: {error}")))?;
+        let limit = self.time_limit();
+        let ended = runtime.block_on(async { tokio::time::timeout(limit, work).await });
+        // A look-up in another thread of the system's resolver is not waited for.
+        runtime.shutdown_background();
+        ended.unwrap_or_else(|_| {
+            let limit = self.timeout;
+            Err(Failure::Network(format!(
+                "no answer within {limit} s; give more time with --timeout"
+            )))
+        })
+    }
+}
+
+/// A question, and what became of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Asked {
+    /// The name and the type, such as `example.com MX`.
+    pub(crate) question: String,
+    /// `secure`, `insecure`, `bogus`, `indeterminate` or `failed`; for a policy `fetched` or
+    /// `failed`.
+    pub(crate) status: &'static str,
+    /// The records, or why there are none.
+    pub(crate) answer: String,
+}
+
+/// DNS and HTTPS.
+pub(crate) struct Network {
+    resolver: Resolver,
+    policies: PolicyClient,
+    cache: RefCell<Cache>,
+    asked: RefCell<Vec<Asked>>,
+    silent: RefCell<Option<String>>,
+}
+
+impl Network {
+    pub(crate) fn new(
+        options: &NetworkOptions,
+        trust: Arc<dyn TrustStore>,
+    ) -> Result<Self, Failure> {
+        let servers = match options.resolver {
+            Some(address) => Servers::new([address.with_port(53)]),
+            None => Servers::of_system(),
+        };
+        let servers = servers.map_err(|error| Failure::Network(error.to_string()))?;
+        let anchors = match &options.trust_anchor {
+            Some(path) => {
+                let text = input::read_text(path)?;
+                Anchors::parse(&text).map_err(|error| Failure::file(path, error))?
+            }
+            None => Anchors::root(),
+        };
+        let limit = options.step_limit();
+        let policies = PolicyClient::new(input::provider(), trust)
+            .map_err(|error| Failure::Network(error.to_string()))?
+            .with_time_limit(limit);
+        Ok(Self {
+            resolver: Resolver::validating(servers, anchors).with_time_limit(limit),
+            policies,
+            cache: RefCell::new(Cache::new(CacheLimits::default())),
+            asked: RefCell::default(),
+            silent: RefCell::default(),
+        })
+    }
+
+    /// What was asked since the last call, each question once.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut *self.asked.borrow_mut())
+    }
+
+    fn note(&self, question: String, status: &'static str, answer: String) {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.iter().any(|it| it.question == question) {
+            asked.push(Asked { question, status, answer });
+        }
+    }
+
+    fn answered<T>(
+        &self,
+        question: String,
+        answer: Result<DnsAnswer<T>, Fault>,
+        show: impl Fn(&T) -> String,
+    ) -> DnsAnswer<T> {
+        let (answer, text) = match answer {
+            Ok(answer) => {
+                let mut text = answer.records.iter().map(show).collect::<Vec<_>>().join(", ");
+                if answer.records.is_empty() {
+                    let none = if answer.no_such_name { "no such name" } else { "no records" };
+                    text = none.to_owned();
+                }
+                if let Some(alias) = &answer.alias {
+                    text = format!("{text} (alias of {alias})");
+                }
+                (answer, text)
+            }
+            Err(fault) => (DnsAnswer::none(fault.status()), fault.to_string()),
+        };
+        self.note(question, word(answer.status), text);
+        answer
+    }
+
+    /// Asks what is needed once for a domain.
+    pub(crate) async fn domain<'a>(
+        &self,
+        mail: MailFacts<'a>,
+    ) -> Result<DomainFacts<'a>, Box<NotDialled>> {
+        let mut inquiry = DomainInquiry::new(mail);
+        while let Some(ask) = inquiry.ask() {
+            let answer = match ask {
+                DomainAsk::Mx(domain) => DomainAnswer::Mx(self.mx(domain).await),
+                DomainAsk::Sts(domain) => DomainAnswer::Sts(self.sts(domain).await),
+            };
+            inquiry.answer(answer);
+        }
+        inquiry.finish().map_err(Box::new)
+    }
+
+    /// The failure, if no resolver answered the question for MX records: nothing is known of the
+    /// domain, not even that its mail is deferred.
+    pub(crate) fn is_answered(&self) -> Result<(), Failure> {
+        match self.silent.take() {
+            Some(failure) => Err(Failure::Network(failure)),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks what is needed for one host of a domain.
+    pub(crate) async fn host(
+        &self,
+        domain: &DomainFacts<'_>,
+        host: &Host,
+    ) -> Result<Prepared, Box<NotDialled>> {
+        let mut inquiry = HostInquiry::new(domain, host);
+        while let Some(ask) = inquiry.ask() {
+            let answer = match ask {
+                HostAsk::Addresses(host) => {
+                    let (ipv4, ipv6) = tokio::join!(
+                        self.resolver.look_up_ipv4(host),
+                        self.resolver.look_up_ipv6(host)
+                    );
+                    HostAnswer::Addresses(
+                        self.answered(format!("{host} A"), ipv4, ToString::to_string),
+                        self.answered(format!("{host} AAAA"), ipv6, ToString::to_string),
+                    )
+                }
+                HostAsk::Cname(host) => {
+                    let status = self.resolver.look_up_cname(host.as_str()).await;
+                    let status = status.unwrap_or_else(|fault| fault.status());
+                    self.note(format!("{host} CNAME"), word(status), String::new());
+                    HostAnswer::Cname(status)
+                }
+                HostAsk::Tlsa(owner) => {
+                    let records = self.resolver.look_up_tlsa(owner).await;
+                    HostAnswer::Tlsa(self.answered(format!("{owner} TLSA"), records, tlsa))
+                }
+            };
+            inquiry.answer(answer);
+        }
+        inquiry.finish().map_err(Box::new)
+    }
+
+    async fn mx(&self, domain: &Domain) -> DnsAnswer<MxRecord> {
+        let records = self.resolver.look_up_mx(domain).await;
+        if let Err(fault @ (Fault::Timeout | Fault::Unreachable)) = &records {
+            *self.silent.borrow_mut() = Some(format!("DNS, {domain} MX: {fault}"));
+        }
+        self.answered(format!("{domain} MX"), records, |record| match &record.exchange {
+            Some(exchange) => format!("{} {exchange}", record.preference),
+            None => format!("{} .", record.preference),
+        })
+    }
+
+    async fn sts(&self, domain: &Domain) -> StsAnswer {
+        let record = self.sts_record(domain).await;
+        let discovered = self.cache.borrow_mut().discovered(domain, record, input::now());
+        match discovered {
+            Discovered::Done(answer) => answer,
+            // One task asks for all.
+            Discovered::UnderWay => self.cache.borrow_mut().applies(domain, input::now()),
+            Discovered::Fetch(fetch) => {
+                let url = fetch.url();
+                let response = self.policies.fetch(&fetch, &self.resolver).await;
+                let end = self.cache.borrow_mut().fetched(fetch, response, input::now());
+                let (status, text) = match (&end.answer.policy, &end.answer.trouble) {
+                    (Some(cached), _) => {
+                        let policy = cached.policy();
+                        let hosts = policy.mx().collect::<Vec<_>>().join(", ");
+                        ("fetched", format!("mode {}: {hosts}", policy.mode().as_str()))
+                    }
+                    (None, Some(trouble)) => ("failed", trouble.to_string()),
+                    (None, None) => ("fetched", "mode none".to_owned()),
+                };
+                self.note(url, status, text);
+                end.answer
+            }
+        }
+    }
+
+    async fn sts_record(&self, domain: &Domain) -> Result<Option<StsRecord>, DiscoveryError> {
+        let Some(name) = record_name(domain) else { return Ok(None) };
+        let texts = self.resolver.look_up_txt(&name).await;
+        let show = |text: &Vec<Vec<u8>>| {
+            format!("\"{}\"", String::from_utf8_lossy(&text.concat()).into_owned())
+        };
+        let answer = self.answered(format!("{name} TXT"), texts, show);
+        match answer.status.is_failure() {
+            true => Err(DiscoveryError::Lookup),
+            false => StsRecord::find(&answer.records).map_err(DiscoveryError::Record),
+        }
+    }
+}
+
+/// The hosts of a domain, in the order in which they are tried.
+pub(crate) fn hosts(facts: &DomainFacts<'_>) -> Result<Vec<(Option<u16>, Host)>, Failure> {
+    let domain = facts.next_hop();
+    match facts.hosts() {
+        MailHosts::NextHop => Ok(vec![(None, domain.clone())]),
+        MailHosts::NoSuchDomain => {
+            Err(Failure::Network(format!("the domain {domain} does not exist")))
+        }
+        // RFC 5321, section 5.1: without MX records the domain is its own host.
+        MailHosts::Mx(records) if records.is_empty() => Ok(vec![(None, domain.clone())]),
+        MailHosts::Mx(records) => {
+            let mut hosts: Vec<_> = records
+                .iter()
+                .filter_map(|record| {
+                    Some((Some(record.preference), Host::Name(record.exchange.clone()?)))
+                })
+                .collect();
+            hosts.sort_by_key(|(preference, _)| *preference);
+            match hosts.is_empty() {
+                // RFC 7505.
+                true => Err(Failure::Network(format!("the domain {domain} takes no mail"))),
+                false => Ok(hosts),
+            }
+        }
+    }
+}
+
+fn word(status: DnsStatus) -> &'static str {
+    match status {
+        DnsStatus::Secure => "secure",
+        DnsStatus::Insecure => "insecure",
+        DnsStatus::Bogus => "bogus",
+        DnsStatus::Indeterminate => "indeterminate",
+        DnsStatus::Failed => "failed",
+    }
+}
+
+fn tlsa(record: &TlsaRecord) -> String {
+    let TlsaRecord { usage, selector, matching, data } = record;
+    let digits: String = data.iter().map(|octet| format!("{octet:02x}")).collect();
+    // Full data (RFC 6698, section 2.1.3) can be long.
+    match digits.get(..64) {
+        Some(start) if digits.len() > 128 => format!("{usage} {selector} {matching} {start}..."),
+        _ => format!("{usage} {selector} {matching} {digits}"),
+    }
+}

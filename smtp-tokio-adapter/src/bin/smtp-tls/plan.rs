@@ -1,0 +1,214 @@
+//! `plan`: what would be done for a domain, without a connection.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use smtp_tls_policy::Host;
+use smtp_tls_policy::inquiry::MailFacts;
+use smtp_tls_policy::plan::Plan;
+use smtp_tls_policy::rules::{Floor, IdentityId};
+
+use crate::input::{self, TrustOptions};
+use crate::network::{self, Asked, Network, hosts};
+use crate::output::{Colour, Out};
+use crate::status::{Failure, Status};
+
+/// Show what would be done for mail to a domain, and why
+///
+/// Looks up DNS with DNSSEC, TLSA records and the MTA-STS policy, and joins them with the connector
+/// that serves the domain. Connects to no mail server.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  smtp-tls plan bank.example --config connectors.toml
+  smtp-tls plan bank.example --config connectors.toml --ca bank-ca=root.pem
+  smtp-tls plan example.com --config connectors.toml --resolver 127.0.0.1 --json
+
+Exit status: 0 if the first host that may be dialled needs TLS, 1 if clear text
+may be used, 4 if no host may be dialled, 6 if DNS gives no answer.")]
+pub(crate) struct Args {
+    /// The domain of a recipient, or an address literal such as [192.0.2.1]
+    domain: Host,
+    /// The configuration of connectors
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The port of hosts that MX records name
+    #[arg(long, default_value = "25")]
+    port: u16,
+    #[command(flatten)]
+    trust: TrustOptions,
+    #[command(flatten)]
+    network: network::NetworkOptions,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    domain: String,
+    connector: String,
+    posture: &'static str,
+    /// The recipient domain or the smart host.
+    next_hop: Option<String>,
+    port: Option<u16>,
+    look_ups: Vec<Asked>,
+    /// Why no host is dialled, if so.
+    refusal: Option<String>,
+    hosts: Vec<HostPlan>,
+}
+
+#[derive(Serialize)]
+struct HostPlan {
+    host: String,
+    preference: Option<u16>,
+    addresses: Vec<String>,
+    /// What is asked of a connection; `None` if the host is not dialled.
+    plan: Option<PlanWords>,
+    /// Why the host is not dialled.
+    refusal: Option<String>,
+}
+
+/// A plan in words.
+#[derive(Serialize)]
+pub(crate) struct PlanWords {
+    /// `plaintext`, `encrypted` or `authenticated`: the least that is enough.
+    pub(crate) floor: String,
+    /// Each check of the certificate.
+    pub(crate) checks: Vec<String>,
+    /// The rules, records and policies that ask for it.
+    pub(crate) because: String,
+    /// All of it in one sentence.
+    pub(crate) sentence: String,
+}
+
+impl PlanWords {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            floor: plan.floor().to_string(),
+            checks: plan.checks().iter().map(ToString::to_string).collect(),
+            because: plan.because().to_string(),
+            sentence: plan.to_string(),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
+    let provider = input::provider();
+    let identities = args.trust.identities(&provider)?;
+    let ids: Vec<&IdentityId> = identities.iter().map(|(id, _)| id).collect();
+    let trust = args.trust.complete()?;
+    let config = input::config(&args.config, &trust, &ids)?;
+    let network = Network::new(&args.network, Arc::new(trust))?;
+    let connector = config.outbound.find(&args.domain);
+    let answer = args.network.run(async {
+        let mut answer = Answer {
+            domain: args.domain.to_string(),
+            connector: connector.name.to_string(),
+            posture: connector.posture.as_str(),
+            next_hop: None,
+            port: None,
+            look_ups: Vec::new(),
+            refusal: None,
+            hosts: Vec::new(),
+        };
+        let mut mail = MailFacts::new(connector, &args.domain);
+        mail.port = args.port;
+        let domain = network.domain(mail).await;
+        network.is_answered()?;
+        match domain {
+            Ok(facts) => {
+                answer.next_hop = Some(facts.next_hop().to_string());
+                answer.port = Some(facts.port());
+                for (preference, host) in hosts(&facts)? {
+                    let mut found = HostPlan {
+                        host: host.to_string(),
+                        preference,
+                        addresses: Vec::new(),
+                        plan: None,
+                        refusal: None,
+                    };
+                    match network.host(&facts, &host).await {
+                        Ok(ready) => {
+                            found.addresses =
+                                ready.addresses.iter().map(ToString::to_string).collect();
+                            if found.addresses.is_empty() {
+                                found.refusal = Some("the host has no address".to_owned());
+                            }
+                            found.plan = Some(PlanWords::new(&ready.plan));
+                        }
+                        Err(refused) => found.refusal = Some(refused.to_string()),
+                    }
+                    answer.hosts.push(found);
+                }
+            }
+            Err(refused) => answer.refusal = Some(refused.to_string()),
+        }
+        answer.look_ups = network.asked();
+        Ok(answer)
+    })?;
+    match out.is_json() {
+        true => out.json(&answer)?,
+        false => write(&answer, out)?,
+    }
+    let first = answer.hosts.iter().find(|host| host.refusal.is_none());
+    Ok(match first.and_then(|host| host.plan.as_ref()) {
+        Some(plan) if plan.floor == Floor::Plaintext.to_string() => Status::Bad,
+        Some(_) => Status::Good,
+        None => Status::Deferred,
+    })
+}
+
+fn write(answer: &Answer, out: &mut Out) -> Result<(), Failure> {
+    out.title(format!("Mail to {}", answer.domain))?;
+    out.row("  ", "connector  ", format!("{}, posture {}", answer.connector, answer.posture))?;
+    if let (Some(next_hop), Some(port)) = (&answer.next_hop, answer.port) {
+        out.row("  ", "next hop   ", format!("{next_hop}, port {port}"))?;
+    }
+    look_ups(&answer.look_ups, out)?;
+    if let Some(refusal) = &answer.refusal {
+        out.gap()?;
+        out.coloured(Colour::Red, "", "deferred: ", refusal)?;
+    }
+    for host in &answer.hosts {
+        out.gap()?;
+        let preference = host.preference.map_or(String::new(), |it| format!(" (MX {it})"));
+        out.title(format!("{}{preference}", host.host))?;
+        if !host.addresses.is_empty() {
+            out.row("  ", "addresses  ", host.addresses.join(", "))?;
+        }
+        if let Some(plan) = &host.plan {
+            let colour = match plan.floor.as_str() {
+                "plaintext" => Colour::Amber,
+                _ => Colour::Green,
+            };
+            out.coloured(colour, "  ", "at least   ", &plan.floor)?;
+            for check in &plan.checks {
+                out.row("  ", "check      ", check)?;
+            }
+            out.row("  ", "because    ", &plan.because)?;
+            out.row("  ", "plan       ", &plan.sentence)?;
+        }
+        if let Some(refusal) = &host.refusal {
+            out.coloured(Colour::Red, "  ", "not dialled: ", refusal)?;
+        }
+    }
+    Ok(())
+}
+
+/// The table of look-ups.
+pub(crate) fn look_ups(asked: &[Asked], out: &mut Out) -> Result<(), Failure> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    out.gap()?;
+    out.title("Look-ups")?;
+    for Asked { question, status, answer } in asked {
+        let colour = match *status {
+            "secure" | "fetched" => Colour::Green,
+            "insecure" => Colour::Amber,
+            _ => Colour::Red,
+        };
+        out.row("  ", "", question)?;
+        out.coloured(colour, "    ", &format!("{status}: "), answer)?;
+    }
+    Ok(())
+}

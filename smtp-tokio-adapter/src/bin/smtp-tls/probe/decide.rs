@@ -1,0 +1,113 @@
+//! What a plan makes of what a server showed.
+
+use serde::Serialize;
+use smtp_proto::channel::Channel;
+use smtp_proto::fallback::{Fallback, TlsFailure, after};
+use smtp_tls_policy::Reason;
+use smtp_tls_policy::judge::{Standing, Verdict};
+use smtp_tls_policy::pki::Trust;
+use smtp_tls_policy::plan::{Attempt, Ending, Plan, explain};
+use smtp_tokio_adapter::tls_rules;
+
+use crate::input;
+use crate::status::Status;
+
+use super::observe::{Observed, Outcome};
+
+/// What would become of mail.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Decided {
+    /// The posture, or `connector NAME`.
+    pub(crate) rule: String,
+    /// `tls`, `clear-text` or `deferred`.
+    pub(crate) ending: &'static str,
+    /// The code of the reason.
+    pub(crate) reason: &'static str,
+    /// The decision in one sentence.
+    pub(crate) sentence: String,
+    /// Each check of the certificate, with what it found.
+    pub(crate) checks: Vec<CheckFound>,
+}
+
+/// A check, and what it found.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CheckFound {
+    pub(crate) check: String,
+    pub(crate) passed: bool,
+    pub(crate) finding: String,
+}
+
+impl Decided {
+    /// A host that is not dialled.
+    pub(crate) fn refused(rule: String, reason: Option<Reason>, sentence: String) -> Self {
+        let reason = reason.map_or("lookup-failed", Reason::code);
+        Self { rule, ending: "deferred", reason, sentence, checks: Vec::new() }
+    }
+
+    pub(crate) fn new(rule: String, plan: &Plan, observed: &Observed, trust: &Trust) -> Self {
+        let verdict = match observed.outcome {
+            Outcome::Tls if plan.attempt() != Attempt::Clear => {
+                Some(plan.judge(&observed.chain, trust, input::now()))
+            }
+            _ => None,
+        };
+        let (ending, reason) = ending(plan, &observed.outcome, verdict.as_ref());
+        let defect = verdict.as_ref().and_then(Verdict::defect);
+        let sentence = match (&observed.outcome, ending) {
+            (Outcome::Ended(why), Ending::NotDelivered) => format!("not delivered: {why}"),
+            _ => explain(plan, ending, reason, defect),
+        };
+        let findings = verdict.as_ref().map_or(&[][..], Verdict::findings);
+        let checks = plan
+            .checks()
+            .iter()
+            .zip(findings)
+            .map(|(check, finding)| CheckFound {
+                check: check.to_string(),
+                passed: finding.result.is_ok(),
+                finding: finding.to_string(),
+            })
+            .collect();
+        let ending = match ending {
+            Ending::Tls => "tls",
+            Ending::ClearText => "clear-text",
+            Ending::NotDelivered => "deferred",
+        };
+        Self { rule, ending, reason: reason.code(), sentence, checks }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        match self.ending {
+            "tls" => Status::Good,
+            "clear-text" => Status::Bad,
+            _ => Status::Deferred,
+        }
+    }
+}
+
+fn ending(plan: &Plan, outcome: &Outcome, verdict: Option<&Verdict>) -> (Ending, Reason) {
+    let clear_or_not = |failure: TlsFailure, reason| {
+        let ending = match after(tls_rules(plan), &Channel::Plain, failure) {
+            Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => Ending::ClearText,
+            Fallback::RetryPlainHello | Fallback::PlaintextNextRun | Fallback::Forbidden => {
+                Ending::NotDelivered
+            }
+        };
+        (ending, reason)
+    };
+    match (outcome, verdict) {
+        (Outcome::Ended(_), _) => (Ending::NotDelivered, Reason::Undecided),
+        _ if plan.attempt() == Attempt::Clear => {
+            (Ending::ClearText, plan.clear_reason().unwrap_or(Reason::TlsNotWanted))
+        }
+        (Outcome::NoTls(failure, reason), _) => clear_or_not(*failure, *reason),
+        (Outcome::Tls, None) => (Ending::Tls, Reason::TlsOk),
+        (Outcome::Tls, Some(verdict)) => match verdict.standing() {
+            Standing::Acceptable => (Ending::Tls, verdict.reason()),
+            Standing::LocalFault => (Ending::NotDelivered, verdict.reason()),
+            Standing::NotTls | Standing::Refused => {
+                clear_or_not(TlsFailure::Untrusted, verdict.reason())
+            }
+        },
+    }
+}

@@ -1,0 +1,105 @@
+//! Mail servers for the program to connect to.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, OnceLock};
+
+use rustls::sign::CertifiedKey;
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::params::RcptParameters;
+use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::reply::Response;
+use smtp_tls_policy::tls::{ClientCertificates, server_config};
+use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
+use tokio::runtime::Runtime;
+
+use crate::common::{Kept, provider, smtp, start};
+
+/// Takes no mail.
+struct Quiet;
+
+impl Handler for Quiet {
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        _: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
+        Response::fixed(550, (5, 1, 1), "no such user")
+    }
+
+    async fn body(&mut self, _: Runs<'_>) {}
+
+    async fn end_of_body(&mut self, _: &Session) -> Response {
+        Response::fixed(554, (5, 0, 0), "no mail")
+    }
+}
+
+fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new().unwrap())
+}
+
+/// A server that offers STARTTLS with this certificate, and lasts as long as the tests.
+pub(crate) fn with_tls(identity: Arc<CertifiedKey>) -> (SocketAddr, Arc<Kept>) {
+    let mut inbound = Inbound::new(Arc::new(smtp()));
+    inbound.tls = Some(server_config(identity, ClientCertificates::None, provider()).unwrap());
+    let running = runtime().block_on(start(inbound));
+    let (address, kept) = (running.address, Arc::clone(&running.kept));
+    // Dropping the sender would stop the server.
+    std::mem::forget(running.stop);
+    (address, kept)
+}
+
+/// Serves with this certificate on a listener that is there already.
+pub(crate) fn serve_with_tls(listener: TcpListener, identity: Arc<CertifiedKey>) {
+    let mut inbound = Inbound::new(Arc::new(smtp()));
+    inbound.tls = Some(server_config(identity, ClientCertificates::None, provider()).unwrap());
+    runtime().spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let service = Arc::new(|_: SocketAddr| Quiet);
+        serve(listener, inbound, service, std::future::pending::<()>()).await
+    });
+}
+
+/// A server that says these lines: the greeting, then one reply for each line that comes. After the
+/// last of them it says nothing, and keeps the connection until the client is gone.
+pub(crate) fn scripted(replies: &'static [&'static str]) -> SocketAddr {
+    on_each_connection(move |mut stream| {
+        let mut input = BufReader::new(stream.try_clone()?);
+        for reply in replies {
+            stream.write_all(format!("{reply}\r\n").as_bytes())?;
+            if input.skip_until(b'\n')? == 0 {
+                return Ok(());
+            }
+        }
+        std::io::copy(&mut input, &mut std::io::sink())?;
+        Ok(())
+    })
+}
+
+/// A server that sends these octets and closes.
+pub(crate) fn rubbish(octets: Vec<u8>) -> SocketAddr {
+    on_each_connection(move |mut stream| stream.write_all(&octets))
+}
+
+fn on_each_connection(
+    serve: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = Arc::clone(&serve);
+            // A client that has gone is no fault of the test.
+            std::thread::spawn(move || drop(serve(stream)));
+        }
+    });
+    address
+}
+
+/// An address where nothing listens.
+pub(crate) fn refused() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}

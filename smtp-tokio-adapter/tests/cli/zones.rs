@@ -1,0 +1,138 @@
+//! The zones of the DNS tests, asked by `plan` and `probe`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::dns::{Dns, dns};
+use crate::program::{Folder, Ran, smtp_tls};
+use crate::servers;
+
+const CONFIG: &str = "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"POSTURE\"\n";
+
+/// What each run against the zones needs.
+struct Setup {
+    folder: Folder,
+    dns: &'static Dns,
+    root: String,
+    anchor: String,
+    port: String,
+}
+
+impl Setup {
+    fn new() -> Option<Self> {
+        let (folder, dns) = (Folder::new(), dns()?);
+        let root = folder.file("root.pem", &dns.pki.root_pem);
+        let anchor = folder.file("root.key", &dns.anchor);
+        let port = dns.mail.local_addr().unwrap().port().to_string();
+        Some(Self { folder, dns, root, anchor, port })
+    }
+
+    fn run(&self, command: &[&str], resolver: SocketAddr, timeout: &str) -> Ran {
+        let resolver = resolver.to_string();
+        let mut arguments = command.to_vec();
+        arguments.extend(["--json", "--ca", &self.root, "--trust-anchor", &self.anchor]);
+        arguments.extend(["--resolver", &resolver, "--port", &self.port, "--timeout", timeout]);
+        smtp_tls(&arguments)
+    }
+
+    fn plan(&self, domain: &str, posture: &str) -> Ran {
+        let config = self.folder.file("c.toml", CONFIG.replace("POSTURE", posture));
+        self.run(&["plan", domain, "--config", &config], self.dns.plain, "20")
+    }
+}
+
+/// The first status of each question of a name.
+fn status(json: &serde_json::Value, question: &str) -> String {
+    let all = json["look_ups"].as_array().unwrap();
+    let found = all.iter().find(|it| it["question"] == question);
+    found.unwrap_or_else(|| panic!("{question}: {json:#}"))["status"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn plan_shows_look_ups_with_their_dnssec_status_and_what_asks_for_tls() {
+    let Some(setup) = Setup::new() else { return };
+    let ran = setup.plan("secure.example", "opportunistic");
+    assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:?}");
+    let json = ran.json();
+    assert_eq!(status(&json, "secure.example MX"), "secure");
+    assert_eq!(status(&json, "_mta-sts.secure.example TXT"), "secure");
+    assert_eq!(status(&json, &format!("_{}._tcp.mx.secure.example TLSA", setup.port)), "secure");
+    assert_eq!(json["connector"], "all");
+    assert_eq!(
+        (&json["hosts"][0]["preference"], &json["hosts"][0]["host"]),
+        (&10.into(), &"mx.secure.example".into(),)
+    );
+    let plan = &json["hosts"][0]["plan"];
+    assert_eq!(plan["floor"], "authenticated");
+    assert!(plan["because"].as_str().unwrap().contains("DANE for mx.secure.example"), "{plan}");
+    // The second host has no TLSA records, so that its mail may go in clear text.
+    assert_eq!(json["hosts"][1]["plan"]["floor"], "plaintext");
+}
+
+#[test]
+fn plan_has_the_exit_status_of_the_first_host() {
+    let Some(setup) = Setup::new() else { return };
+    for (domain, posture, wanted, part) in [
+        ("insecure.example", "opportunistic", 1, "clear text"),
+        ("insecure.example", "verified", 0, "no mail"),
+        ("insecure.example", "dane-only", 4, "MX records are not secure"),
+        ("bogus.example", "opportunistic", 4, "bogus"),
+        ("p8.secure.example", "opportunistic", 4, "TLSA look-up"),
+        ("lame.example", "opportunistic", 4, "MX look-up"),
+    ] {
+        let ran = setup.plan(domain, posture);
+        assert_eq!(ran.status, wanted, "{domain}: {ran:?}");
+        assert!(ran.stdout.contains(part), "{domain}: {ran:?}");
+    }
+}
+
+#[test]
+fn domains_without_mail_end_with_6_and_one_line() {
+    let Some(setup) = Setup::new() else { return };
+    setup.plan("missing.secure.example", "verified").fails(6, "missing.secure.example does not");
+    setup.plan("nullmx.secure.example", "verified").fails(6, "takes no mail");
+}
+
+#[test]
+fn a_resolver_that_does_not_answer_ends_with_6_in_time() {
+    let Some(setup) = Setup::new() else { return };
+    let silent = setup.dns.silent;
+    let command = ["probe", "secure.example"];
+    setup.run(&command, silent, "4").fails(6, "no answer came within the time limit");
+    setup.run(&command, servers::refused(), "4").fails(6, "DNS, secure.example MX");
+}
+
+/// The golden rows: the zones of the DNS tests against one mail server.
+#[test]
+fn probe_decides_by_what_the_zones_say() {
+    let Some(setup) = Setup::new() else { return };
+    let listener = setup.dns.mail.try_clone().unwrap();
+    servers::serve_with_tls(listener, Arc::clone(&setup.dns.identity));
+    for (domain, posture, ending, status) in [
+        ("secure.example", "opportunistic", "tls", 0),
+        ("secure.example", "dane-only", "tls", 0),
+        ("self.secure.example", "dane-only", "tls", 0),
+        ("mismatch.secure.example", "opportunistic", "deferred", 4),
+        ("bogus.example", "opportunistic", "deferred", 4),
+        ("insecure.example", "deterministic", "tls", 0),
+        ("insecure.example", "dane-only", "deferred", 4),
+        ("p7.secure.example", "dane-only", "tls", 0),
+        ("p8.secure.example", "opportunistic", "deferred", 4),
+        ("p9.secure.example", "opportunistic", "tls", 0),
+    ] {
+        let command = ["probe", domain, "--posture", posture];
+        let ran = setup.run(&command, setup.dns.plain, "20");
+        assert_eq!(ran.status, status, "{domain} {posture}: {ran:?}");
+        assert_eq!(ran.json()["ending"], ending, "{domain} {posture}: {ran:?}");
+    }
+    let ran = setup.run(&["probe", "mismatch.secure.example"], setup.dns.plain, "20");
+    let json = ran.json();
+    let of = |posture: &str| {
+        let all = json["hosts"][0]["postures"].as_array().unwrap();
+        let found = all.iter().find(|it| it["rule"] == posture).unwrap();
+        (found["ending"].as_str().unwrap().to_owned(), found["reason"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(of("none"), ("clear-text".into(), "tls-not-wanted".into()));
+    assert_eq!(of("opportunistic"), ("deferred".into(), "dane-mismatch".into()));
+    assert_eq!(of("dane-only"), ("deferred".into(), "dane-mismatch".into()));
+}
