@@ -561,7 +561,7 @@ fn a_broken_body_ends_the_connection_without_a_dot() {
     for (body, defect) in [
         (&b"x\r\nbare\ny\r\n"[..], BodyDefect::BareLf),
         (b"x\r\nbare\ry\r\n", BodyDefect::BareCr),
-        (b"x\r\nnul\0\r\n", BodyDefect::Nul),
+        (b"x\r\n\0nul\r\n", BodyDefect::Nul),
     ] {
         let mut bed = at(Phase::Body);
         assert_eq!(

@@ -412,7 +412,10 @@ proptest! {
         let valid = !text.starts_with(' ') && (trimmed.is_empty() || GRAMMAR.takes("Mail-parameters", &trimmed))
             || text.bytes().all(|byte| byte == b' ');
         prop_assert_eq!(Parameters::parse(&text).is_ok(), valid);
-        prop_assert_eq!(MailParameters::parse(&text) != Err(ParameterError::Syntax), valid);
+        // A bad value may be seen before what is against the grammar.
+        let read = MailParameters::parse(&text);
+        prop_assert!(read != Err(ParameterError::Syntax) || !valid);
+        prop_assert!(read.is_err() || valid);
     }
 
     #[test]

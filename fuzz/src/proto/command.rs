@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use smtp_proto::channel::Channel;
-use smtp_proto::server::{Server, ServerConfig, ServerEvent};
-use smtp_proto::wire::command::{Command, XclientName};
+use smtp_proto::server::{BareLineEnds, Server, ServerConfig, ServerEvent, Tolerance};
+use smtp_proto::wire::command::{Command, XclientName, XclientValue};
+use smtp_proto::wire::params::Xtext;
 use smtp_proto::wire::path::AddressRules;
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Step, Want};
@@ -15,25 +16,74 @@ pub fn command(data: &[u8]) {
     let Some((seed, wire)) = super::split_seed(data) else { return };
     for line in wire.split(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Ok(command) = Command::parse(line, AddressRules::STRICT) {
-            comes_back(&command);
+        for rules in [AddressRules::STRICT, AddressRules::FIELD] {
+            if let Ok(command) = Command::parse(line, rules) {
+                comes_back(&command, rules);
+                holds_no_controls(&command);
+            }
         }
     }
-    assert_eq!(converse(wire, seed), converse(wire, 0));
+    let strict = converse(wire, 0, Tolerance::STRICT);
+    assert_eq!(converse(wire, seed, Tolerance::STRICT), strict);
+    let tolerant = converse(wire, 0, tolerance());
+    assert_eq!(converse(wire, seed, tolerance()), tolerant);
+    // Tolerance is for what is refused without it.
+    let refused = strict.2.split(|&byte| byte == b'\n').any(|line| line.starts_with(b"5"));
+    if !refused {
+        assert_eq!(tolerant, strict);
+    }
 }
 
-fn comes_back(command: &Command<'_>) {
+/// Everything that is taken beyond the RFCs.
+pub(crate) fn tolerance() -> Tolerance {
+    let mut tolerance = Tolerance::STRICT;
+    tolerance.bare_line_ends = BareLineEnds::Normalise;
+    tolerance.bare_lf_commands = true;
+    tolerance.unannounced_parameters = true;
+    tolerance
+}
+
+fn comes_back(command: &Command<'_>, rules: AddressRules) {
     let mut written = Vec::new();
     command.write(&mut written);
     let line = written.strip_suffix(b"\r\n").expect("a command ends in CRLF");
     assert!(!line.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
-    assert_eq!(Command::parse(line, AddressRules::STRICT).as_ref(), Ok(command));
+    assert_eq!(Command::parse(line, rules).as_ref(), Ok(command));
+}
+
+/// Decoded xtext can be put into a header field, a reply or a log.
+fn holds_no_controls(command: &Command<'_>) {
+    let value = |value: Option<XclientValue<Xtext<'_>>>| match value {
+        Some(XclientValue::Value(text)) => Some(text.decode()),
+        _ => None,
+    };
+    let decoded = match command {
+        Command::Mail { parameters, .. } => {
+            vec![parameters.envelope_id.map(Xtext::decode), parameters.auth.map(Xtext::decode)]
+        }
+        Command::Rcpt { parameters, .. } => vec![parameters.orcpt.map(|orcpt| {
+            Xtext::parse(orcpt.address()).map_or_else(|| orcpt.address().into(), Xtext::decode)
+        })],
+        Command::Xclient(client) => {
+            vec![value(client.name), value(client.helo), value(client.login)]
+        }
+        _ => Vec::new(),
+    };
+    for octets in decoded.into_iter().flatten() {
+        let text = String::from_utf8(octets).expect("decoded xtext is UTF-8");
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
 }
 
 /// Events, finished messages and output of a server that accepts everything.
-pub(crate) fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Vec<u8>) {
+pub(crate) fn converse(
+    wire: &[u8],
+    seed: u8,
+    tolerance: Tolerance,
+) -> (Vec<String>, Vec<u8>, Vec<u8>) {
     let now = Instant::now();
     let mut config = ServerConfig::new("mx.test.example".parse().expect("a domain"));
+    config.tolerance = tolerance;
     config.limits.command_line = 80;
     config.limits.errors = 3;
     config.limits.recipients = 2;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Client, MAX_PIPELINED, Next, Sent, State};
 use crate::Protocol;
 use crate::error::{ApiMisuse, BodyError};
-use crate::wire::body::{BodyDefect, DotEncoder, LineChecker};
+use crate::wire::body::{BodyDefect, DotEncoder, LineChecker, NulChecker, NulRule};
 use crate::wire::capabilities::Extension;
 use crate::wire::command::{Command, Uri};
 use crate::wire::params::BodyType;
@@ -14,9 +14,9 @@ use crate::wire::params::BodyType;
 #[derive(Debug)]
 pub(super) enum Body {
     /// After DATA.
-    Data(DotEncoder),
+    Data(DotEncoder, NulChecker),
     /// With BDAT, under the same rules.
-    Chunks(LineChecker),
+    Chunks(LineChecker, NulChecker),
     /// With BDAT, any octets (RFC 3030, section 3).
     Binary,
 }
@@ -28,21 +28,27 @@ const MAX_BDAT: usize = "BDAT 18446744073709551615 LAST\r\n".len();
 const MAX_BURL: usize = 2048;
 
 impl Body {
-    pub(super) fn of(chunks: bool, kind: BodyType) -> Self {
+    pub(super) fn of(chunks: bool, kind: BodyType, nul: NulRule) -> Self {
+        let nuls = NulChecker::new(nul);
         match (chunks, kind) {
-            (false, _) => Self::Data(DotEncoder::new()),
+            (false, _) => Self::Data(DotEncoder::new(), nuls),
             (true, BodyType::BinaryMime) => Self::Binary,
-            (true, _) => Self::Chunks(LineChecker::new()),
+            (true, _) => Self::Chunks(LineChecker::new(), nuls),
         }
     }
 
     /// Appends a piece; whether it is a chunk, which will be answered.
     fn write(&mut self, piece: &[u8], output: &mut Vec<u8>) -> Result<bool, BodyDefect> {
         match self {
-            Self::Data(encoder) => return encoder.encode(piece, output).map(|()| false),
-            Self::Chunks(lines) => {
+            Self::Data(encoder, nuls) => {
+                nuls.check(piece);
+                nuls.defect().map_or(Ok(()), Err)?;
+                return encoder.encode(piece, output).map(|()| false);
+            }
+            Self::Chunks(lines, nuls) => {
                 lines.check(piece);
-                lines.sender_defect().map_or(Ok(()), Err)?;
+                nuls.check(piece);
+                nuls.defect().or(lines.defect()).map_or(Ok(()), Err)?;
             }
             Self::Binary => {}
         }
@@ -56,8 +62,8 @@ impl Body {
     /// Appends the end.
     fn finish(&mut self, output: &mut Vec<u8>) -> Result<(), BodyDefect> {
         match self {
-            Self::Data(encoder) => std::mem::take(encoder).finish(output)?,
-            Self::Chunks(lines) => {
+            Self::Data(encoder, _) => std::mem::take(encoder).finish(output)?,
+            Self::Chunks(lines, _) => {
                 lines.defect_at_end().map_or(Ok(()), Err)?;
                 // As with DATA: RFC 5321, section 4.1.1.4.
                 write_chunk(if lines.is_at_line_start() { b"" } else { b"\r\n" }, true, output);
@@ -82,13 +88,13 @@ impl Client {
             && self.transaction.as_ref().is_some_and(|it| it.next == Next::Body);
         wanted
             && match self.body {
-                Body::Data(_) => true,
+                Body::Data(..) => true,
                 // RFC 2920, section 3.1, as for all commands that wait for their replies.
-                Body::Chunks(_) | Body::Binary if self.is_pipelining() => {
+                Body::Chunks(..) | Body::Binary if self.is_pipelining() => {
                     let fetches = self.transaction.as_ref().is_some_and(|it| it.envelope.burl);
                     self.pipelined + if fetches { MAX_BURL } else { MAX_BDAT } <= MAX_PIPELINED
                 }
-                Body::Chunks(_) | Body::Binary => self.queue.is_empty(),
+                Body::Chunks(..) | Body::Binary => self.queue.is_empty(),
             }
     }
 
@@ -152,7 +158,7 @@ impl Client {
         if !self.transaction.as_ref().is_some_and(|it| it.envelope.burl) {
             return Err(ApiMisuse::NoUriAnnounced.into());
         }
-        if let Body::Chunks(lines) = &self.body
+        if let Body::Chunks(lines, _) = &self.body
             && let Some(defect) = lines.defect_at_end()
         {
             self.state = State::Closing;
@@ -190,7 +196,7 @@ impl Client {
     /// A server may offer BURL without CHUNKING.
     fn chunks_are_offered(&self) -> Result<(), BodyError> {
         let offered =
-            matches!(self.body, Body::Data(_)) || self.capabilities.has(Extension::Chunking);
+            matches!(self.body, Body::Data(..)) || self.capabilities.has(Extension::Chunking);
         if offered { Ok(()) } else { Err(BodyError::NotOffered(Extension::Chunking)) }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::Protocol;
 use crate::timeouts::Timeouts;
+use crate::wire::body::NulRule;
 use crate::wire::path::DomainBuf;
 use crate::wire::reply::ReplyRules;
 
@@ -31,6 +32,8 @@ pub struct ClientConfig {
     /// for servers whose extension does not work. STARTTLS cannot be ignored, because clear text
     /// would follow from it.
     pub ignored_keywords: Vec<String>,
+    /// Whether a body may hold NULs. BINARYMIME may in any case.
+    pub nul: NulRule,
     /// What becomes of recipients over the server's limits (RFC 9422).
     pub over_limit: OverLimit,
 }
@@ -60,6 +63,7 @@ impl ClientConfig {
             replies: ReplyRules::AsTheField,
             initial_response: true,
             ignored_keywords: Vec::new(),
+            nul: NulRule::Carry,
             over_limit: OverLimit::Refuse,
         }
     }

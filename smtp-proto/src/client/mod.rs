@@ -88,7 +88,6 @@ use crate::channel::Channel;
 use crate::error::{ApiMisuse, Error, PeerMisbehaved};
 use crate::fallback::{TlsFailure, TlsRules};
 use crate::timeouts::Phase;
-use crate::wire::body::DotEncoder;
 use crate::wire::capabilities::{Capabilities, Extension};
 use crate::wire::command::Command;
 use crate::wire::params::BodyType;
@@ -154,6 +153,7 @@ impl Client {
         channel: Channel,
         now: Instant,
     ) -> Self {
+        let body = Body::of(false, BodyType::SevenBit, config.nul);
         Self {
             config,
             rules,
@@ -170,7 +170,7 @@ impl Client {
             pipelined: 0,
             stale: 0,
             reset: false,
-            body: Body::Data(DotEncoder::new()),
+            body,
             transactions: 0,
             accepted: Vec::new(),
             is_in_step: true,
@@ -503,7 +503,7 @@ impl Client {
         // RFC 4468, section 3.1: BURL takes the place of DATA, with or without chunks.
         let chunks = envelope.burl
             || offered && (self.config.chunking || envelope.body == BodyType::BinaryMime);
-        self.body = Body::of(chunks, envelope.body);
+        self.body = Body::of(chunks, envelope.body, self.config.nul);
         let limits = self.capabilities.limits();
         let (over, reason) = envelope.over(limits);
         let refused = reason.filter(|_| self.config.over_limit == OverLimit::Refuse);

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::pace::BodyClock;
-use super::state::{Chunk, Greeted, State, Transaction, Transfer};
+use super::state::{Chunk, Greeted, LineEnds, State, Transaction, Transfer};
 use super::{BodyRefusal, Server, ServerEvent, StartTls, replies};
 use crate::channel::Channel;
-use crate::wire::body::Runs;
+use crate::wire::body::{BodyDefect, Runs};
 use crate::wire::reply::Response;
 
 /// What reading a piece of a message came to.
@@ -59,13 +59,32 @@ impl Server {
         Read { taken, event: self.take(runs), ended }
     }
 
-    /// Counts octets, and shows them if the message can still be taken.
-    fn take<'i>(&mut self, runs: Runs<'i>) -> Option<ServerEvent<'i>> {
+    /// Applies the rules to octets of the message, and shows them if it can still be taken.
+    fn take<'i>(&mut self, mut runs: Runs<'i>) -> Option<ServerEvent<'i>> {
+        if let Some(transaction) = &mut self.transaction
+            && !transaction.needs.binary
+        {
+            if let LineEnds::Normalised(lines) = &mut transaction.content.line_ends {
+                runs = lines.normalise(runs);
+            }
+            runs.clone().for_each(|run| transaction.content.nuls.check(run));
+        }
         let octets = runs.octets();
         if let Some(transaction) = &mut self.transaction {
             transaction.size = transaction.size.saturating_add(octets as u64);
         }
         (octets > 0 && self.refusal().is_none()).then_some(ServerEvent::Body(runs))
+    }
+
+    /// The line ends that are still to be shown of a message without further octets.
+    pub(super) fn take_held_line_ends(&mut self) -> Option<ServerEvent<'static>> {
+        match &mut self.transaction.as_mut()?.content.line_ends {
+            LineEnds::Normalised(lines) => {
+                let runs = lines.finish();
+                self.take(runs)
+            }
+            LineEnds::Refused | LineEnds::RefusedForNow => None,
+        }
     }
 
     /// What is wrong with the message so far.
@@ -74,20 +93,40 @@ impl Server {
         if self.config.size_limit.is_some_and(|limit| transaction.size > limit) {
             return Some(BodyRefusal::TooLarge);
         }
-        match &transaction.transfer {
-            Transfer::Data(decoder) => decoder.defect().map(BodyRefusal::Defect),
-            Transfer::Chunks(lines) => lines.defect().map(BodyRefusal::Defect),
-            Transfer::None | Transfer::Failed => None,
-        }
+        let line_end = match (&transaction.content.line_ends, &transaction.transfer) {
+            (LineEnds::Normalised(_), _) | (_, Transfer::None | Transfer::Failed) => None,
+            (_, Transfer::Data(decoder)) => decoder.defect(),
+            (_, Transfer::Chunks(lines)) => lines.defect(),
+        };
+        line_end.or(transaction.content.nuls.defect()).map(BodyRefusal::Defect)
     }
 
     /// What is wrong with the complete message, or with a piece before another that the server
     /// fetches.
     pub(super) fn refusal_at_end(&self) -> Option<BodyRefusal> {
-        self.refusal().or_else(|| match &self.transaction.as_ref()?.transfer {
-            Transfer::Chunks(lines) => lines.defect_at_end().map(BodyRefusal::Defect),
-            Transfer::None | Transfer::Data(_) | Transfer::Failed => None,
+        self.refusal().or_else(|| {
+            let transaction = self.transaction.as_ref()?;
+            let defect = match (&transaction.content.line_ends, &transaction.transfer) {
+                (LineEnds::Normalised(lines), _) => lines.holds_cr().then_some(BodyDefect::BareCr),
+                (_, Transfer::Chunks(lines)) => lines.defect_at_end(),
+                (_, Transfer::None | Transfer::Data(_) | Transfer::Failed) => None,
+            };
+            defect.map(BodyRefusal::Defect)
         })
+    }
+
+    /// The reply to a message that is refused.
+    pub(super) fn reply_to_refused(&self, refusal: BodyRefusal) -> Response {
+        let for_now = self
+            .transaction
+            .as_ref()
+            .is_some_and(|it| matches!(it.content.line_ends, LineEnds::RefusedForNow));
+        match refusal {
+            BodyRefusal::TooLarge => replies::TOO_LARGE,
+            BodyRefusal::Defect(BodyDefect::Nul) => replies::NUL_IN_BODY,
+            BodyRefusal::Defect(_) if for_now => replies::BARE_LINE_END_FOR_NOW,
+            BodyRefusal::Defect(_) => replies::BARE_LINE_END,
+        }
     }
 
     /// Whether what arrives is read only to find its end.
@@ -146,15 +185,6 @@ impl Server {
             Some(Transaction { recipients: 0, .. }) => Some(replies::RCPT_FIRST),
             Some(Transaction { transfer: Transfer::Failed, .. }) => Some(replies::RSET_FIRST),
             Some(_) => None,
-        }
-    }
-}
-
-impl BodyRefusal {
-    pub(super) const fn response(self) -> Response {
-        match self {
-            Self::TooLarge => replies::TOO_LARGE,
-            Self::Defect(_) => replies::BARE_LINE_END,
         }
     }
 }

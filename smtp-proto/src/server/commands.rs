@@ -15,11 +15,15 @@ impl Server {
     pub(super) fn on_line<'i>(
         &mut self,
         line: &'i [u8],
+        ends_in_bare_lf: bool,
         output: &mut Vec<u8>,
     ) -> Option<ServerEvent<'i>> {
         self.session.commands += 1;
         match Command::parse(line, self.config.addresses) {
             Ok(command) if self.exceeds_idle(&command) => self.end(&replies::TOO_MANY_IDLE, output),
+            Ok(Command::StartTls) if ends_in_bare_lf => {
+                self.refuse(&replies::line(LineError::BareLf), output)
+            }
             Ok(command) => self.on_command(command, output),
             // RFC 3207, section 4: a MAIL or RCPT with a flaw is a MAIL or RCPT all the same.
             Err(
@@ -279,18 +283,7 @@ impl Server {
         if parameters.require_tls && (clear || !config.require_tls) {
             return Some((replies::NO_REQUIRETLS, true));
         }
-        // RFC 5321, section 4.1.1.11: parameters of what was not announced are not known.
-        let strange = parameters.unknown().any(|keyword| !is_listed(&config.mail_parameters, keyword))
-            || parameters.size.is_some() && config.size_limit.is_none()
-            || parameters.body.is_some_and(|body| !config.takes(body))
-            || parameters.smtputf8 && !config.announces_smtputf8()
-            || (parameters.ret.is_some() || parameters.envelope_id.is_some()) && !config.dsn
-            || parameters.priority.is_some() && config.mt_priority.is_none()
-            || parameters.deliver_by.is_some() && config.deliver_by.is_none()
-            || parameters.hold.is_some() && config.future_release.is_none()
-            // RFC 4954, section 5: it goes with AUTH.
-            || parameters.auth.is_some() && config.offer(&self.channel).mechanisms().next().is_none();
-        if strange {
+        if self.has_strange_parameter(parameters) {
             return Some((replies::UNKNOWN_PARAMETER, true));
         }
         if !path.as_str().is_ascii() && !parameters.smtputf8 {
@@ -318,15 +311,38 @@ impl Server {
         }
     }
 
+    /// Whether MAIL has a parameter that is not known, or belongs to an extension that was not
+    /// announced (RFC 5321, section 4.1.1.11).
+    fn has_strange_parameter(&self, parameters: &MailParameters<'_>) -> bool {
+        let config = &*self.config;
+        let dsn = parameters.ret.is_some() || parameters.envelope_id.is_some();
+        let unknown =
+            parameters.unknown().any(|keyword| !is_listed(&config.mail_parameters, keyword));
+        // What a server without the extension cannot keep.
+        let binding = parameters.body == Some(BodyType::BinaryMime)
+            && !config.takes(BodyType::BinaryMime)
+            || parameters.smtputf8 && !config.announces_smtputf8()
+            || parameters.deliver_by.is_some() && config.deliver_by.is_none()
+            || parameters.hold.is_some() && config.future_release.is_none();
+        let harmless = parameters.size.is_some() && config.size_limit.is_none()
+            || parameters.body.is_some_and(|body| !config.takes(body))
+            || dsn && !config.dsn
+            || parameters.priority.is_some() && config.mt_priority.is_none()
+            // RFC 4954, section 5: it goes with AUTH.
+            || parameters.auth.is_some() && config.offer(&self.channel).mechanisms().next().is_none();
+        unknown || binding || harmless && !self.tolerance.unannounced_parameters
+    }
+
     fn refusal_of_rcpt(
         &self,
         path: ForwardPath<'_>,
         parameters: &RcptParameters<'_>,
         transaction: &Transaction,
     ) -> Option<Response> {
+        let dsn = parameters.notify.is_some() || parameters.orcpt.is_some();
         let strange =
             parameters.unknown().any(|keyword| !is_listed(&self.config.rcpt_parameters, keyword))
-                || (parameters.notify.is_some() || parameters.orcpt.is_some()) && !self.config.dsn;
+                || dsn && !self.config.dsn && !self.tolerance.unannounced_parameters;
         if strange {
             return Some(replies::UNKNOWN_PARAMETER);
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::tolerance::Tolerance;
 use crate::Protocol;
 use crate::channel::Channel;
 use crate::sasl::server::{Mechanism, Offer};
@@ -21,6 +22,10 @@ pub struct ServerConfig {
     pub starttls: StartTls,
     /// Which addresses beyond the grammar of RFC 5321 are taken; default [`AddressRules::FIELD`].
     pub addresses: AddressRules,
+    /// What is taken from every client although the RFCs forbid it; default
+    /// [`Tolerance::STRICT`]. [`Server::set_tolerance`](super::Server::set_tolerance) is for one
+    /// client.
+    pub tolerance: Tolerance,
     /// Octets of the largest message: announced with SIZE, enforced at MAIL and while the body
     /// comes (RFC 1870).
     pub size_limit: Option<u64>,
@@ -100,6 +105,7 @@ impl ServerConfig {
             protocol: Protocol::Smtp,
             starttls: StartTls::No,
             addresses: AddressRules::FIELD,
+            tolerance: Tolerance::STRICT,
             size_limit: None,
             pipelining: true,
             eight_bit_mime: true,

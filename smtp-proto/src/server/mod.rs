@@ -58,10 +58,12 @@ mod hello;
 mod pace;
 mod replies;
 mod state;
+mod tolerance;
 mod transition;
 
 pub use config::{FutureRelease, ServerConfig, ServerLimits, StartTls};
 pub use event::{BodyRefusal, EarlyTalk, ServerEvent};
+pub use tolerance::{BareLineEnds, Tolerance};
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -84,6 +86,7 @@ pub struct Server {
     state: State,
     session: Session,
     transaction: Option<Transaction>,
+    tolerance: Tolerance,
     lines: LineReader,
     pace: Pace,
     /// The greeting was written by the last call, and is not sent yet.
@@ -98,12 +101,14 @@ impl Server {
     /// A fresh connection. `channel` is [`Channel::Plain`], or [`Channel::Implicit`] when the
     /// driver has run the handshake already (RFC 8314).
     pub fn new(config: Arc<ServerConfig>, channel: Channel, now: Instant) -> Self {
+        let tolerance = config.tolerance;
         Self {
             config,
             channel,
             state: State::Fresh,
             session: Session::default(),
             transaction: None,
+            tolerance,
             lines: LineReader::default(),
             pace: Pace::new(now),
             greeting: false,
@@ -177,7 +182,11 @@ impl Server {
                     let in_exchange = matches!(self.state, State::Auth(_));
                     self.secret_line |= in_exchange || is_auth(rest);
                     self.read_secrets |= self.secret_line;
-                    let line = self.lines.read(rest, self.line_limit(rest));
+                    let line = self.lines.read(
+                        rest,
+                        self.line_limit(rest),
+                        self.tolerance.bare_lf_commands,
+                    );
                     let taken = match line {
                         Line::Whole(_, taken) | Line::Broken(_, taken) | Line::Partial(taken) => {
                             taken
@@ -191,9 +200,9 @@ impl Server {
                         }
                         Line::Broken(error, _) => self.on_broken_line(error, output),
                         Line::Whole(line, _) if in_exchange => self.on_auth_line(line, output),
-                        Line::Whole(line, _) => {
+                        Line::Whole(line, taken) => {
                             self.note_pipelining(line, consumed < input.len());
-                            self.on_line(line, output)
+                            self.on_line(line, taken == line.len() + 1, output)
                         }
                     };
                     self.secret_line = false;
@@ -323,6 +332,12 @@ impl Server {
     /// acceptable (RFC 3207, sections 4.1 and 4.2).
     pub fn bar(&mut self, response: Response) {
         self.session.barred = Some(response);
+    }
+
+    /// Replaces [`ServerConfig::tolerance`] for this client: for commands from now on, for messages
+    /// from the next DATA or first BDAT on. After STARTTLS the configuration counts again.
+    pub fn set_tolerance(&mut self, tolerance: Tolerance) {
+        self.tolerance = tolerance;
     }
 
     /// The handshake succeeded. Everything known from before is forgotten: this value is replaced

@@ -87,6 +87,9 @@ pub(super) const TOO_MANY_RECIPIENTS: Response =
 // one thing here and another at the next host.
 pub(super) const BARE_LINE_END: Response =
     Response::fixed(554, (5, 6, 0), "message has a bare CR or LF");
+pub(super) const BARE_LINE_END_FOR_NOW: Response =
+    Response::fixed(451, (4, 6, 0), "message has a bare CR or LF");
+pub(super) const NUL_IN_BODY: Response = Response::fixed(554, (5, 6, 0), "message has a NUL");
 // RFC 5321, section 4.1.1.11 and RFC 1869, section 6.1.
 pub(super) const UNKNOWN_PARAMETER: Response =
     Response::fixed(555, (5, 5, 4), "parameter not implemented");

@@ -3,9 +3,10 @@
 use super::EarlyTalk;
 use super::exchange::Running;
 use super::pace::BodyClock;
+use super::tolerance::{BareLineEnds, Tolerance};
 use crate::error::Error;
 use crate::sasl::server::{ExchangeStep, Identity};
-use crate::wire::body::{DotDecoder, LineChecker};
+use crate::wire::body::{DotDecoder, LineChecker, LineNormaliser, NulChecker};
 use crate::wire::reply::Response;
 
 /// What the conversation does next. Assigned in `transition.rs` only.
@@ -134,6 +135,7 @@ pub(super) struct Transaction {
     /// Their domains; empty unless their number is limited.
     pub(super) domains: Vec<String>,
     pub(super) transfer: Transfer,
+    pub(super) content: Content,
     /// Octets of the message so far.
     pub(super) size: u64,
     /// How fast the message comes; absent until its first octet, and once it has failed.
@@ -161,6 +163,38 @@ pub(super) enum Transfer {
     Chunks(LineChecker),
     /// A chunk was refused: RFC 3030, section 2 wants RSET before anything else.
     Failed,
+}
+
+/// The rules for the octets of a message, and what they have found so far.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) line_ends: LineEnds,
+    pub(super) nuls: NulChecker,
+}
+
+/// What becomes of bare CRs and LFs.
+#[derive(Debug)]
+pub(super) enum LineEnds {
+    Refused,
+    RefusedForNow,
+    Normalised(LineNormaliser),
+}
+
+impl Content {
+    pub(super) const fn new(tolerance: Tolerance) -> Self {
+        let line_ends = match tolerance.bare_line_ends {
+            BareLineEnds::Refuse => LineEnds::Refused,
+            BareLineEnds::RefuseForNow => LineEnds::RefusedForNow,
+            BareLineEnds::Normalise => LineEnds::Normalised(LineNormaliser::new()),
+        };
+        Self { line_ends, nuls: NulChecker::new(tolerance.nul) }
+    }
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self::new(Tolerance::STRICT)
+    }
 }
 
 /// The chunk that is being read.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::auth::write_challenge;
 use super::exchange::Running;
-use super::state::{Chunk, Dropped, Greeted, Question, State, Transaction, Transfer};
+use super::state::{Chunk, Content, Dropped, Greeted, Question, State, Transaction, Transfer};
 use super::{Server, ServerEvent, replies};
 use crate::Protocol;
 use crate::channel::{Channel, TlsInfo};
@@ -190,6 +190,7 @@ impl Server {
                     && let Some(transaction) = &mut self.transaction
                 {
                     transaction.transfer = Transfer::Data(DotDecoder::new());
+                    transaction.content = Content::new(self.tolerance);
                     self.state = State::Body;
                 }
                 self.say(response, output);
@@ -268,16 +269,16 @@ impl Server {
         now: Instant,
         output: &mut Vec<u8>,
     ) -> ServerEvent<'static> {
-        let refusal = self.refusal_at_end();
+        let refused = self.refusal_at_end().map(|it| (it, self.reply_to_refused(it)));
         let recipients = self.transaction.as_ref().map_or(0, |it| it.recipients);
         self.reset();
         self.session.idle_commands = 0;
         self.pace.on_message(now);
-        let Some(refusal) = refusal else {
+        let Some((refusal, response)) = refused else {
             return self.ask(Question::EndOfBody { recipients }, ServerEvent::EndOfBody);
         };
         for _ in 0..self.replies_to_body(recipients) {
-            self.say(&refusal.response(), output);
+            self.say(&response, output);
         }
         self.state = State::Command;
         ServerEvent::BodyRefused(refusal)
@@ -298,13 +299,18 @@ impl Server {
             return None;
         }
         if last {
+            let event = self.take_held_line_ends();
+            if event.is_some() {
+                self.state = State::BodyEnded;
+                return event;
+            }
             return Some(self.on_body_end(now, output));
         }
         let Some(refusal) = self.refusal() else {
             self.say(&replies::CHUNK_TAKEN, output);
             return None;
         };
-        self.say(&refusal.response(), output);
+        self.say(&self.reply_to_refused(refusal), output);
         self.fail_transfer(false);
         Some(ServerEvent::BodyRefused(refusal))
     }
@@ -333,7 +339,7 @@ impl Server {
         // The server does not see what the caller fetches; no piece may end in the middle of a
         // line end that the next one completes.
         if let Some(refusal) = self.refusal_at_end() {
-            self.say(&refusal.response(), output);
+            self.say(&self.reply_to_refused(refusal), output);
             self.fail_transfer(last);
             return Some(ServerEvent::BodyRefused(refusal));
         }
@@ -367,6 +373,7 @@ impl Server {
         let first = matches!(transaction.transfer, Transfer::None);
         if first {
             transaction.transfer = Transfer::Chunks(LineChecker::new());
+            transaction.content = Content::new(self.tolerance);
         }
         first
     }

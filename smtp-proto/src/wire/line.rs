@@ -1,4 +1,4 @@
-//! Command lines: bounded, ended by CRLF and nothing else, each byte looked at once.
+//! Command lines: bounded, ended by CRLF unless a bare LF is allowed, each byte looked at once.
 
 use memchr::memchr2;
 
@@ -17,10 +17,10 @@ pub(crate) enum LineError {
     BareLf,
 }
 
-/// What stands at the front of the input.
+/// What is at the front of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'i> {
-    /// A line without its CRLF; it takes `usize` octets of the input.
+    /// A line without its end; with it, it takes `usize` octets of the input.
     Whole(&'i [u8], usize),
     /// A broken line, dropped; it took `usize` octets of the input.
     Broken(LineError, usize),
@@ -38,15 +38,17 @@ pub(crate) struct LineReader {
 }
 
 impl LineReader {
-    /// Reads one line of at most `limit` octets, CRLF included, from the front of `input`.
-    pub(crate) fn read<'i>(&mut self, input: &'i [u8], limit: usize) -> Line<'i> {
+    /// Reads one line of at most `limit` octets, its end included, from the front of `input`. The
+    /// end is CRLF; with `bare_lf`, LF is one as well.
+    pub(crate) fn read<'i>(&mut self, input: &'i [u8], limit: usize, bare_lf: bool) -> Line<'i> {
         loop {
             let Some(found) = memchr2(b'\r', b'\n', &input[self.scanned..]) else {
                 return self.partial(input.len(), input.len(), limit);
             };
             let at = self.scanned + found;
             if input[at] == b'\n' {
-                return self.end(input, at, at + 1, limit, Some(LineError::BareLf));
+                let defect = (!bare_lf).then_some(LineError::BareLf);
+                return self.end(input, at, at + 1, limit, defect);
             }
             match input.get(at + 1) {
                 Some(b'\n') => return self.end(input, at, at + 2, limit, None),

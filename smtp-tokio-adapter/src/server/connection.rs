@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::sasl::server::Answer;
-use smtp_proto::server::{Server, ServerEvent};
+use smtp_proto::server::{Server, ServerEvent, Tolerance};
 use smtp_proto::stamp::Hello;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::command::Command;
@@ -231,6 +231,11 @@ fn command(event: &ServerEvent<'_>, protocol: Protocol) -> &'static str {
     }
 }
 
+/// What is taken from the client although the RFCs forbid it.
+fn tolerance<H: Handler>(handler: &mut H, session: &Session, inbound: &Inbound) -> Tolerance {
+    handler.tolerance(session).unwrap_or(inbound.smtp.tolerance)
+}
+
 /// Why a connection was not ended by QUIT or 421.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
@@ -264,6 +269,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         if implicit && let Some(response) = self.handler.handshake(&self.session).await {
             server.bar(response);
         }
+        server.set_tolerance(tolerance(&mut self.handler, &self.session, self.inbound));
         let ended = self.converse(&mut server).await;
         let deadline = Instant::now() + LINGER;
         self.wire.close(deadline).await;
@@ -279,6 +285,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
             }
             let progress = server.poll(&wire.input, &mut wire.link.output, Instant::now())?;
             let greets = matches!(progress.step, Step::Event(ServerEvent::Connected));
+            let opens = matches!(progress.step, Step::Event(ServerEvent::Mail { .. }));
             let mut restarts = matches!(progress.step, Step::Event(ServerEvent::Xclient(_)));
             let want = match progress.step {
                 Step::Wait(want) => Some(want),
@@ -297,6 +304,9 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                             Said::None => Ok(()),
                             Said::One(response) => {
                                 restarts &= response.code() == 220;
+                                if opens && response.code() / 100 == 2 {
+                                    server.set_tolerance(tolerance(handler, session, inbound));
+                                }
                                 server.respond(&response, &mut wire.link.output)
                             }
                             Said::Each(responses) => {
@@ -346,6 +356,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                     if let Some(response) = self.handler.handshake(&self.session).await {
                         server.bar(response);
                     }
+                    server.set_tolerance(tolerance(&mut self.handler, &self.session, self.inbound));
                 }
                 Some(Want::Input) => {
                     let until = match server.phase() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pki_types::CertificateDer;
 use smtp_proto::channel::TlsInfo;
 use smtp_proto::sasl::server::{Answer, Failure, Identity, Question};
-use smtp_proto::server::{BodyRefusal, EarlyTalk};
+use smtp_proto::server::{BodyRefusal, EarlyTalk, Tolerance};
 use smtp_proto::stamp::{
     CipherSuite, ClientCertificate, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission,
 };
@@ -133,6 +133,13 @@ pub trait Handler: Send {
     /// The greeting: 220, 554 or 421. The server's name is put before the text.
     fn connected(&mut self, _session: &Session) -> impl Future<Output = Response> + Send {
         async { GREETING }
+    }
+
+    /// What to take from this client although the RFCs forbid it; `None` for
+    /// [`ServerConfig::tolerance`](smtp_proto::server::ServerConfig::tolerance). Called before the
+    /// greeting, after the TLS handshake, and after each MAIL that was accepted.
+    fn tolerance(&mut self, _session: &Session) -> Option<Tolerance> {
+        None
     }
 
     /// EHLO or HELO: 250. The greeting also ends an open transaction.

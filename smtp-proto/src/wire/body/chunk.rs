@@ -1,13 +1,11 @@
 //! Bodies in chunks (RFC 3030): counted, not stuffed, under the same rules for line ends.
 
-use memchr::memchr;
-
 use super::BodyDefect;
 use super::scan::{Marks, Place, plain_prefix};
 
-/// Holds a body that is carried by BDAT to the rules that hold behind DATA: a chunk gives a bare CR
-/// or LF no licence, since the next host may be sent the message with DATA. Only a body of the type
-/// BINARYMIME is exempt (RFC 3030, section 3), and is not shown to this.
+/// Checks a body that is carried by BDAT for bare CRs and LFs. The rules are those after DATA,
+/// because the next host may be sent the message with DATA. Only a body of the type BINARYMIME is
+/// exempt (RFC 3030, section 3), and is not shown to this.
 ///
 /// ```
 /// use smtp_proto::wire::body::{BodyDefect, LineChecker};
@@ -23,14 +21,13 @@ use super::scan::{Marks, Place, plain_prefix};
 pub struct LineChecker {
     place: Place,
     defect: Option<BodyDefect>,
-    nul: bool,
 }
 
 impl LineChecker {
     /// A checker at the first byte of a message.
     #[must_use]
     pub const fn new() -> Self {
-        Self { place: Place::LineStart, defect: None, nul: false }
+        Self { place: Place::LineStart, defect: None }
     }
 
     /// Looks at the next bytes, however they are cut.
@@ -42,24 +39,17 @@ impl LineChecker {
                 break;
             }
             let marks = Marks::of(&bytes[at..], self.place);
-            self.defect = marks.defect(u64::MAX).map(|(defect, _)| defect);
+            self.defect = marks.defect(u64::MAX);
             self.place = marks.next;
             at += marks.len;
         }
-        self.nul |= memchr(0, bytes).is_some();
     }
 
-    /// The first bare CR or bare LF so far. As in [`DotDecoder::defect`](super::DotDecoder::defect)
-    /// NUL is none.
+    /// The first bare CR or bare LF so far. NUL is not looked for; see
+    /// [`NulChecker`](super::NulChecker).
     #[must_use]
     pub const fn defect(&self) -> Option<BodyDefect> {
         self.defect
-    }
-
-    /// The same with NUL, which a sender must not write; see [`BodyDefect::Nul`].
-    #[must_use]
-    pub const fn sender_defect(&self) -> Option<BodyDefect> {
-        if self.nul { Some(BodyDefect::Nul) } else { self.defect }
     }
 
     /// The defect of the whole message: a CR at its end has no LF.

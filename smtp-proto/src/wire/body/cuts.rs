@@ -64,8 +64,8 @@ impl<'b> Cuts<'b> {
         (bytes, usize::from(self.count - self.next))
     }
 
-    /// The next piece that is not empty. Each dot ends one piece and the next begins behind it, or,
-    /// if `DOUBLE`, both pieces hold it.
+    /// The next piece that is not empty. Each dot ends one piece and the next begins after it; if
+    /// `DOUBLE`, both pieces hold it.
     #[inline]
     pub(super) fn next<const DOUBLE: bool>(&mut self) -> Option<&'b [u8]> {
         if self.cr {

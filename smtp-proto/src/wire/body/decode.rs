@@ -1,10 +1,8 @@
 //! The receiving side.
 
-use std::fmt;
-use std::iter::FusedIterator;
-
 use super::BodyDefect;
 use super::cuts::Cuts;
+use super::runs::Runs;
 use super::scan::{Marks, Place, STEP, plain_prefix};
 
 /// Takes the stuffing out of a message as it arrives, and finds its end.
@@ -21,7 +19,7 @@ pub struct DotDecoder {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The next byte stands at this place.
+    /// The place of the next byte.
     Text(Place),
     /// The line has only a dot so far; it was consumed and is no part of the message.
     Dot,
@@ -44,12 +42,8 @@ pub struct Decoded<'i> {
     pub end: bool,
 }
 
-/// The bytes of a message, in order: slices of the input, none of them empty.
-#[derive(Clone)]
-pub struct Runs<'i>(Cuts<'i>);
-
 impl DotDecoder {
-    /// A decoder at the first byte behind the CRLF of the DATA command.
+    /// A decoder at the first byte after the CRLF of the DATA command.
     #[must_use]
     pub const fn new() -> Self {
         Self { state: State::Text(Place::LineStart), defect: None }
@@ -58,7 +52,7 @@ impl DotDecoder {
     /// Decodes the front of `input`, however the bytes were cut on their way.
     ///
     /// One step covers at most 16 KiB and 64 dot lines: call again while input is left and
-    /// [`end`](Decoded::end) is false. Nothing is looked at behind the end of the message. A step
+    /// [`end`](Decoded::end) is false. Nothing is looked at after the end of the message. A step
     /// over all of the input leaves none of it unread: a dot or a CR whose meaning depends on the
     /// next byte is kept inside the decoder.
     pub fn decode<'i>(&mut self, input: &'i [u8]) -> Decoded<'i> {
@@ -81,15 +75,12 @@ impl DotDecoder {
 
     /// The first bare CR or bare LF so far, in the order of the bytes.
     ///
-    /// It is known at the latest when the byte behind it has been consumed. The message's other
-    /// bytes keep coming, so that its end is found; a server then refuses it (RFC 5321, section
-    /// 2.3.8: nothing but CRLF may be recognised as a line end, so such a message means different
-    /// things to different readers).
+    /// It is known at the latest when the byte after it has been consumed. The message's other
+    /// bytes keep coming, so that its end is found. A server then refuses the message (RFC 5321,
+    /// section 2.3.8: only CRLF is a line end, so such a message means different things to
+    /// different readers), or has the runs rewritten by [`LineNormaliser`](super::LineNormaliser).
     ///
-    /// NUL is not looked for: "the mail data may contain any of the 128 ASCII characters" and all
-    /// are to be delivered (RFC 5321, section 4.5.2). [`DotEncoder`](super::DotEncoder) does refuse
-    /// it, because a *sender* must not write it; a relay that wants to refuse what it could not
-    /// pass on looks for it in the runs.
+    /// NUL is not looked for; see [`NulChecker`](super::NulChecker).
     #[must_use]
     pub const fn defect(&self) -> Option<BodyDefect> {
         self.defect
@@ -177,60 +168,17 @@ impl DotDecoder {
         consumed: usize,
     ) -> Decoded<'i> {
         self.state = state;
-        Decoded { consumed, runs: Runs(cuts.end_at(len)), end: state == State::End }
+        Decoded { consumed, runs: Runs::new(cuts.end_at(len)), end: state == State::End }
     }
 
     /// Records the first defect among the bytes `within`.
     fn record(&mut self, marks: &Marks, within: u64) {
-        self.defect = self.defect.or_else(|| marks.defect(within).map(|(defect, _)| defect));
+        self.defect = self.defect.or_else(|| marks.defect(within));
     }
 }
 
 impl Default for DotDecoder {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<'i> Runs<'i> {
-    /// The front of `bytes` as one run, without any stuffing: at most one step.
-    pub(crate) fn of_chunk(bytes: &'i [u8]) -> Self {
-        Self(Cuts::new(&bytes[..bytes.len().min(STEP)]))
-    }
-}
-
-impl Runs<'_> {
-    /// The sum of the lengths of the runs that have not been taken yet.
-    ///
-    /// Summed over a message this is its size as RFC 1870 counts it: with every CRLF, without the
-    /// stuffing and the final dot.
-    #[must_use]
-    pub fn octets(&self) -> usize {
-        let (bytes, dots) = self.0.left();
-        bytes - dots
-    }
-
-    /// Appends the runs to `output`. On a body of short dot lines this takes half the time of
-    /// copying run by run.
-    pub fn append_to(self, output: &mut Vec<u8>) {
-        self.0.append_to(output);
-    }
-}
-
-impl<'i> Iterator for Runs<'i> {
-    type Item = &'i [u8];
-
-    #[inline]
-    fn next(&mut self) -> Option<&'i [u8]> {
-        self.0.next::<false>()
-    }
-}
-
-impl FusedIterator for Runs<'_> {}
-
-/// Shows the size only: the bytes are somebody's mail.
-impl fmt::Debug for Runs<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runs").field("octets", &self.octets()).finish()
     }
 }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::iter::FusedIterator;
 
-use memchr::memchr;
-
 use super::BodyDefect;
 use super::cuts::{Cuts, append_piece};
 use super::scan::{BLOCK, Marks, Place, STEP, plain_prefix};
 
 /// Puts the stuffing into a message as it is sent, and refuses one that must not be sent.
+///
+/// NUL is not looked for; see [`NulChecker`](super::NulChecker).
 ///
 /// The chunks may be cut anywhere. A CR at the end of a chunk is held back until the next byte
 /// proves it to be half of a CRLF. The first defect is final: every later call returns it again.
@@ -94,16 +94,6 @@ impl DotEncoder {
         if let Some(defect) = self.defect {
             return Err(defect);
         }
-        let (taken, defect) = self.scan_lines(window, sink);
-        // What was scanned is in the first-level cache, where this second look costs next to
-        // nothing.
-        let has_nul = memchr(0, &window[..taken]).is_some();
-        self.defect = if has_nul { Some(BodyDefect::Nul) } else { defect };
-        self.defect.map_or(Ok(taken), Err)
-    }
-
-    /// The same without regard to NUL; the bytes taken end where a defect shows.
-    fn scan_lines(&mut self, window: &[u8], sink: &mut impl Sink) -> (usize, Option<BodyDefect>) {
         let mut at = 0;
         let mut quiet = true;
         while at < window.len() {
@@ -116,18 +106,19 @@ impl DotEncoder {
                 }
             }
             let marks = Marks::of(&window[at..], self.place);
-            if let Some((defect, bit)) = marks.defect(u64::MAX) {
-                return (at + bit as usize, Some(defect));
+            if let Some(defect) = marks.defect(u64::MAX) {
+                self.defect = Some(defect);
+                return Err(defect);
             }
             quiet = marks.dot == 0;
             if let Err(full) = sink.marked(at, marks.len, marks.dot) {
                 self.place = Place::LineStart;
-                return (at + full as usize, None);
+                return Ok(at + full as usize);
             }
             at += marks.len;
             self.place = marks.next;
         }
-        (at, None)
+        Ok(at)
     }
 
     /// Appends the end of the message to `output`: `.` CRLF, with a CRLF before it if the last line
@@ -171,7 +162,7 @@ impl Sink for Cuts<'_> {
     }
 }
 
-/// Is copied block by block: the copy hides behind the scan, which has another bottleneck.
+/// Copies block by block. The copy costs little: the scan is bound by another resource.
 struct Copied<'b> {
     window: &'b [u8],
     output: &'b mut Vec<u8>,
@@ -212,7 +203,7 @@ impl<'b> Iterator for Segments<'b> {
 
 impl FusedIterator for Segments<'_> {}
 
-/// Shows the size only: the bytes are somebody's mail.
+/// Shows the size only: the bytes are a user's mail.
 impl fmt::Debug for Segments<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bytes, dots) = self.0.left();

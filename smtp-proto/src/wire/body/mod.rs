@@ -6,11 +6,11 @@
 //! the bytes are.
 //!
 //! Line ends are strict on both sides (RFC 5321, section 2.3.8): a line ends with CRLF and with
-//! nothing else, so that CRLF `.` CRLF is the only end of a message that either side can see. A CR
-//! or LF on its own is never repaired: the server reads the message to its end and reports the
-//! [`BodyDefect`], for the message to be refused; the client refuses the body before such a byte
-//! leaves it. What a lenient peer might take for an end of data (LF `.` LF and its relatives)
-//! therefore passes neither way.
+//! nothing else, so that CRLF `.` CRLF is the only end of a message that either side can see. The
+//! server reads a message with a bare CR or LF to its real end and reports the [`BodyDefect`]; the
+//! message is then refused, or the peer's configuration has it rewritten by [`LineNormaliser`]. The
+//! client refuses the body before such a byte leaves it. What a lenient peer might take for an end
+//! of data (LF `.` LF and its relatives) therefore passes neither way.
 //!
 //! ```
 //! use smtp_proto::wire::body::{DotDecoder, DotEncoder};
@@ -41,25 +41,29 @@ mod chunk;
 mod cuts;
 mod decode;
 mod encode;
+mod normalise;
+mod nul;
+mod runs;
 mod scan;
 
 pub use chunk::LineChecker;
-pub use decode::{Decoded, DotDecoder, Runs};
+pub use decode::{Decoded, DotDecoder};
 pub use encode::{DotEncoder, Encoded, Segments};
+pub use normalise::LineNormaliser;
+pub use nul::{NulChecker, NulRule};
+pub use runs::Runs;
 
 /// A byte that a body must not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyDefect {
     /// A CR that no LF follows (RFC 5321, section 2.3.8).
-    #[error("the body has a CR without an LF behind it")]
+    #[error("the body has a CR without an LF after it")]
     BareCr,
     /// An LF that does not follow a CR (RFC 5321, sections 2.3.8 and 4.1.1.4).
     #[error("the body has an LF without a CR before it")]
     BareLf,
-    /// A NUL: neither 7bit nor 8bit data may hold one (RFC 2045, sections 2.7 and 2.8), and RFC
-    /// 5322, section 4 forbids to write it. Found by [`DotEncoder`] only; see
-    /// [`DotDecoder::defect`].
+    /// A NUL that the [`NulRule`] does not allow.
     #[error("the body has a NUL")]
     Nul,
 }

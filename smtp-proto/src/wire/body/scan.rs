@@ -16,20 +16,21 @@ pub(super) const BLOCK: usize = 128;
 /// Most bytes that one step covers: what was scanned, and its copy, are in the first-level cache
 /// (32 KiB or more) together. Also the most that a TLS record holds.
 pub(super) const STEP: usize = 16 * 1024;
-/// Where the next byte stands.
+
+/// The place of the next byte in its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Behind a CRLF, or at the very start.
+    /// After a CRLF, or at the very start.
     LineStart,
-    /// Behind any byte but a CR.
+    /// After any other byte but a CR.
     Inside,
-    /// Behind a CR: the next byte must be an LF.
+    /// After a CR: the next byte must be an LF.
     AfterCr,
 }
 
 /// What up to 64 bytes hold; bit `i` speaks of byte `i`.
 pub(super) struct Marks {
-    /// How many bytes there are, and where the byte behind them stands.
+    /// How many bytes there are, and the place of the byte after them.
     pub(super) len: usize,
     pub(super) next: Place,
     /// A dot at the start of a line.
@@ -43,8 +44,8 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Marks the first 64 of `bytes`, or all if there are fewer; there is at least one, and it
-    /// stands at `place`.
+    /// Marks the first 64 of `bytes`, or all if there are fewer; there is at least one, and `place`
+    /// is its place.
     pub(super) fn of(bytes: &[u8], place: Place) -> Self {
         if let Some(block) = bytes.first_chunk() {
             return Self::of_block(block, MARKED, place);
@@ -59,8 +60,8 @@ impl Marks {
         let last = 1 << (len - 1);
         let cr = equal(block, b'\r');
         let lf = equal(block, b'\n');
-        let behind_cr = (cr << 1) | u64::from(place == Place::AfterCr);
-        let line_end = lf & behind_cr;
+        let after_cr = (cr << 1) | u64::from(place == Place::AfterCr);
+        let line_end = lf & after_cr;
         let line_start = (line_end << 1) | u64::from(place == Place::LineStart);
         let next = if line_end & last != 0 {
             Place::LineStart
@@ -74,22 +75,19 @@ impl Marks {
             next,
             dot: equal(block, b'.') & line_start,
             before_cr_or_last: (cr >> 1) | last,
-            cr_bare: behind_cr & !lf & (last | (last - 1)),
-            lf_bare: lf & !behind_cr,
+            cr_bare: after_cr & !lf & (last | (last - 1)),
+            lf_bare: lf & !after_cr,
         }
     }
 
-    /// The first defect among the bytes `within`, in the order of the bytes, and the bit where it
-    /// shows.
-    pub(super) fn defect(&self, within: u64) -> Option<(BodyDefect, u32)> {
+    /// The first defect among the bytes `within`, in the order of the bytes.
+    pub(super) fn defect(&self, within: u64) -> Option<BodyDefect> {
         let defects = (self.cr_bare | self.lf_bare) & within;
         if defects == 0 {
             return None;
         }
-        let bit = defects.trailing_zeros();
-        let defect =
-            if self.cr_bare & (1 << bit) != 0 { BodyDefect::BareCr } else { BodyDefect::BareLf };
-        Some((defect, bit))
+        let first = defects & defects.wrapping_neg();
+        Some(if self.cr_bare & first != 0 { BodyDefect::BareCr } else { BodyDefect::BareLf })
     }
 }
 
@@ -116,9 +114,9 @@ fn transpose(mut matrix: u64) -> u64 {
     matrix
 }
 
-/// Skips the plain blocks behind `from`, a byte that stands at `place`: the next byte of interest,
-/// and where it stands. Plain is a block without defect and dot line. Each is shown to `each` while
-/// it is at hand.
+/// Skips the plain blocks from the byte at `from` on, whose place is `place`: the next byte of
+/// interest, and its place. A block without defect and dot line is plain. Each is shown to `each`
+/// while it is at hand.
 pub(super) fn plain_prefix(
     bytes: &[u8],
     from: usize,
