@@ -17,7 +17,8 @@ use smtp_tls_policy::sts::{
     CachedPolicy, DiscoveryError, PolicyId, PolicyText, StsAnswer, Trouble,
 };
 use smtp_tls_policy::tlsrpt::{
-    Aggregate, AggregateLimits, AppliedPolicy, ReportedSession, Reporting, TlsOutcome,
+    Aggregate, AggregateLimits, AppliedPolicy, ReportId, ReportedSession, Reporting, Submitter,
+    TlsOutcome,
 };
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
 
@@ -337,16 +338,14 @@ fn the_report_of_a_day_has_the_shape_of_appendix_b() {
         reports.iter().map(|it| it.domain().as_str()).collect::<Vec<_>>(),
         ["company-y.example", "mx.company-z.example"]
     );
-    let id = "5065427c-23d3-47ca-b6e0-946ea0e8c4be";
-    let json: Vec<_> = reports
-        .iter()
-        .map(|it| it.json("Company-X", "sts-reporting@company-x.example", id))
-        .collect();
+    let id = ReportId::parse("5065427c-23d3-47ca-b6e0-946ea0e8c4be").unwrap();
+    let submitter = Submitter::new("Company-X", "sts-reporting@company-x.example").unwrap();
+    let json: Vec<_> = reports.iter().map(|it| it.json(&submitter, &id)).collect();
     let json = serde_json::to_string_pretty(&json).unwrap() + "\n";
     assert_eq!(json, include_str!("golden/tlsrpt.json"));
     assert_eq!(
-        reports[0].file_name(&name("mail.company-x.example"), "001!", "json.gz"),
-        "mail.company-x.example!company-y.example!1459468800!1459555199!001.json.gz"
+        reports[0].file_name(&submitter, &ReportId::parse("0-01").unwrap(), "json.gz"),
+        "company-x.example!company-y.example!1459468800!1459555199!001.json.gz"
     );
     // What was told is gone; the next day is to come.
     assert!(aggregate.finished(at(NOON + 24 * 3600)).is_empty());
@@ -369,7 +368,9 @@ fn an_aggregate_is_bounded() {
     }
     let reports = aggregate.finished(at(NOON + 24 * 3600));
     assert_eq!(reports.len(), 2);
-    let json = serde_json::to_value(reports[0].json("o", "c", "i")).unwrap();
+    let submitter = Submitter::new("o", "c@o.example").unwrap();
+    let id = ReportId::parse("i").unwrap();
+    let json = serde_json::to_value(reports[0].json(&submitter, &id)).unwrap();
     let policy = &json["policies"][0];
     assert_eq!(policy["failure-details"].as_array().unwrap().len(), 3);
     assert_eq!(policy["summary"]["total-failure-session-count"], 10);

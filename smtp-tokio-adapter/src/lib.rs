@@ -30,6 +30,8 @@ pub mod revocation;
 mod roots;
 mod sender;
 mod server;
+#[cfg(any(feature = "https", all(unix, feature = "reports")))]
+pub mod tls_reports;
 mod wire;
 
 pub use client::{

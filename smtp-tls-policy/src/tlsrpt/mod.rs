@@ -6,19 +6,27 @@
 //!   there.
 //! - [`Aggregate`] counts sessions, and gives a [`DailyReport`] on each policy domain once a day
 //!   (UTC) is over.
-//! - With the feature `reports`, [`ReceivedReport`] reads a report that another mail system sent
+//! - With the feature `reports`, `DailyReport::mail` is the mail that carries such a report,
+//!   `DailyReport::gzip` the body of a POST, and `datagram` what a collector beside the mail server
+//!   takes instead. `ReceivedReport` reads a report that another mail system sent
 //!   about a domain of ours, and says what is wrong with it.
 //!
-//! To send a report is the caller's: to ask for the record, to compress, and to put it into a mail
-//! or a POST. Its mail ignores every failure of TLS on its way, carries a DKIM signature without
-//! `l=` and the header fields `TLS-Report-Domain` and `TLS-Report-Submitter`, and is no part of the
-//! next report (RFC 8460, sections 3 and 5.3).
+//! To send a report is the caller's: to ask for the record, to sign the mail with DKIM (without
+//! `l=`), and to send it. The mail ignores every failure of TLS on its way, and is no part of the
+//! next report (RFC 8460, sections 3 and 5.3): its field `TLS-Required: No` sees to both.
 
+#[cfg(feature = "reports")]
+mod datagram;
 #[cfg(feature = "reports")]
 mod received;
 mod report;
 mod session;
+#[cfg(feature = "reports")]
+mod submit;
+mod submitter;
 
+#[cfg(feature = "reports")]
+pub use datagram::datagram;
 #[cfg(feature = "reports")]
 pub use received::{
     Complaint, MAX_ENCLOSED_LEN, MAX_REPORT_LEN, MAX_REPORT_VALUES, PolicyKind, ReceivedReport,
@@ -26,6 +34,7 @@ pub use received::{
 };
 pub use report::{Aggregate, AggregateLimits, DailyReport};
 pub use session::{AppliedPolicy, ReportedSession, Reporting, SessionFailure, TlsOutcome};
+pub use submitter::{ContactError, ReportId, Submitter};
 
 use crate::dns_txt::{TxtError, fields, select};
 use crate::domain::{Domain, Host};
@@ -57,6 +66,8 @@ pub enum Rua {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TlsrptRecord {
+    /// The record as published, its strings joined.
+    pub text: String,
     /// Where reports go, in the order of the record: one that is accepted is enough.
     pub rua: Vec<Rua>,
     /// How many URIs are left out because of a scheme that RFC 8460 does not have, or as no place
@@ -123,7 +134,10 @@ impl TlsrptRecord {
         match malformed {
             // One good destination is enough: the others are left out.
             Some(error) if rua.is_empty() => Err(error),
-            Some(_) | None => Ok(Self { rua, unusable }),
+            Some(_) | None => {
+                let text = String::from_utf8_lossy(record).into_owned();
+                Ok(Self { text, rua, unusable })
+            }
         }
     }
 }
@@ -217,7 +231,12 @@ fn address(encoded: &str) -> Option<String> {
         });
     }
     let decoded = String::from_utf8(decoded).ok()?;
-    let (local, domain) = decoded.rsplit_once('@')?;
+    mailbox(&decoded).map(|(local, host)| format!("{local}@{host}"))
+}
+
+/// The parts of an address that can be put into a RCPT command as it is.
+fn mailbox(text: &str) -> Option<(&str, Host)> {
+    let (local, domain) = text.rsplit_once('@')?;
     // RFC 5321, section 4.1.2: Dot-string. That keeps CR, LF, NUL, spaces and angle brackets out of
     // what is sent.
     let atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
@@ -230,5 +249,5 @@ fn address(encoded: &str) -> Option<String> {
         Ok(host @ Host::Address(_)) if literal => host,
         Ok(Host::Address(_)) | Err(_) => return None,
     };
-    good.then(|| format!("{local}@{host}"))
+    good.then_some((local, host))
 }

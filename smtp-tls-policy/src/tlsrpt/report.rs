@@ -7,6 +7,7 @@ use std::time::Duration;
 use pki_types::UnixTime;
 
 use super::session::{AppliedPolicy, ReportedSession, SessionFailure};
+use super::submitter::{ReportId, Submitter};
 use crate::domain::{Domain, Host};
 
 /// Seconds of a day in UTC, leap seconds aside.
@@ -129,31 +130,26 @@ impl DailyReport {
     }
 
     /// The name of the file (RFC 8460, section 5.1), such as
-    /// `sender.example!receiver.example!1459468800!1459555199!001.json`. `submitter` is the domain
-    /// of the contact address, `extension` is `json` or `json.gz`; of `id`, which may be empty,
-    /// only letters and digits are taken.
-    pub fn file_name(&self, submitter: &Domain, id: &str, extension: &str) -> String {
+    /// `sender.example!receiver.example!1459468800!1459555199!001.json`. `extension` is `json` or
+    /// `json.gz`; of the id, letters and digits are taken.
+    pub fn file_name(&self, submitter: &Submitter, id: &ReportId, extension: &str) -> String {
         let (begins, ends) = (self.begins().as_secs(), self.ends().as_secs());
-        let mut name = format!("{submitter}!{}!{begins}!{ends}", self.domain);
-        let mut id = id.chars().filter(char::is_ascii_alphanumeric).peekable();
-        name.extend(id.peek().is_some().then_some('!'));
-        name.extend(id);
-        format!("{name}.{extension}")
+        let id: String = id.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
+        let (sender, domain) = (submitter.domain(), &self.domain);
+        format!("{sender}!{domain}!{begins}!{ends}!{id}.{extension}")
     }
 
-    /// The report as it is serialised to JSON (RFC 8460, section 4.4): `organization` says whose it
-    /// is, `contact` is an address (RFC 5322, section 3.4.1), `id` is unique.
+    /// The report as it is serialised to JSON (RFC 8460, section 4.4).
     ///
     /// `mx-host` is an array of strings, as the text of the RFC says; the example in its appendix B
     /// has a string.
     #[cfg(feature = "serde")]
     pub fn json<'a>(
         &'a self,
-        organization: &'a str,
-        contact: &'a str,
-        id: &'a str,
+        submitter: &'a Submitter,
+        id: &'a ReportId,
     ) -> impl serde::Serialize + use<'a> {
-        json::Report::new(self, organization, contact, id)
+        json::Report::new(self, submitter, id)
     }
 }
 
@@ -163,7 +159,7 @@ mod json {
 
     use serde::Serialize;
 
-    use super::{AppliedPolicy, Counts};
+    use super::{AppliedPolicy, Counts, ReportId, Submitter};
     use crate::pki::date::Date;
 
     #[derive(Serialize)]
@@ -227,18 +223,17 @@ mod json {
     impl<'a> Report<'a> {
         pub(super) fn new(
             report: &'a super::DailyReport,
-            organization: &'a str,
-            contact: &'a str,
-            id: &'a str,
+            submitter: &'a Submitter,
+            id: &'a ReportId,
         ) -> Self {
             Self {
-                organization_name: organization,
+                organization_name: submitter.organization(),
                 date_range: DateRange {
                     start_datetime: Date(report.begins()).to_string(),
                     end_datetime: Date(report.ends()).to_string(),
                 },
-                contact_info: contact,
-                report_id: id,
+                contact_info: submitter.contact(),
+                report_id: id.as_str(),
                 policies: report
                     .policies
                     .iter()

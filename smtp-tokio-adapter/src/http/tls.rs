@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
+use smtp_tls_policy::Host;
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::pki::{CnFallback, Revocation, TrustStore};
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, Refusal, plan};
@@ -13,7 +14,6 @@ use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::tls::{
     ClientTls, TlsConfigError, is_local_fault_io, server_name, verdict_of_io,
 };
-use smtp_tls_policy::{Domain, Host};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -24,6 +24,8 @@ pub(crate) struct Tls {
     configs: ClientTls,
     trust: Arc<dyn TrustStore>,
     pub(crate) revocation: Revocation,
+    /// `Verified`, or `Encrypt` for any certificate.
+    pub(crate) posture: Posture,
 }
 
 /// Why there is no TLS with an HTTPS server.
@@ -62,22 +64,21 @@ impl Tls {
     pub(crate) fn new(provider: Arc<CryptoProvider>, trust: Arc<dyn TrustStore>) -> Self {
         // Each policy host is asked once a day, so that nothing is gained by keeping more.
         let configs = ClientTls::new(provider).with_max_configs(1);
-        Self { configs, trust, revocation: Revocation::default() }
+        Self { configs, trust, revocation: Revocation::default(), posture: Posture::Verified }
     }
 
     /// The handshake with this host. The caller sets the time limit.
     pub(crate) async fn handshake(
         &self,
-        host: &Domain,
+        host: &Host,
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, HttpsError> {
-        let host = Host::Name(host.clone());
-        let plan = self.plan(&host)?;
+        let plan = self.plan(host)?;
         let mut config = (*self.configs.config(&plan, None, &self.trust)?).clone();
         // Each session is judged in its handshake.
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let name = server_name(&plan, &host)?;
+        let name = server_name(&plan, host)?;
         let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         connected.map_err(|error| match verdict_of_io(&error) {
             Some(verdict) => match verdict.standing() {
@@ -92,7 +93,7 @@ impl Tls {
     }
 
     fn plan(&self, host: &Host) -> Result<Plan, Refusal> {
-        let mut connector = OutboundConnector::new("https", Vec::new(), Posture::Verified);
+        let mut connector = OutboundConnector::new("https", Vec::new(), self.posture);
         connector.cn = CnFallback::Never;
         connector.revocation = self.revocation;
         plan(&Facts::new(&connector, host, host, HostOrigin::SmartHost))

@@ -8,11 +8,11 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use rustls::crypto::CryptoProvider;
-use smtp_tls_policy::Domain;
 use smtp_tls_policy::pki::{Revocation, RootsId, TrustStore};
 use smtp_tls_policy::sts::{
     FETCH_TIMEOUT, Fetch, FetchError, MAX_BODY_LEN, PolicyResponse, WELL_KNOWN_PATH,
 };
+use smtp_tls_policy::{Domain, Host};
 
 use crate::http::{Answer, HttpsError, Tls, connect, exchange};
 use crate::lookups::{Lookups, PolicyFetch};
@@ -115,11 +115,15 @@ impl PolicyClient {
         let stream = connect(ipv6.records, ipv4.records, self.port)
             .await
             .map_err(|error| unreachable(format!("it cannot be connected to: {error}")))?;
-        let stream = self.tls.handshake(host, stream).await.map_err(|error| match error {
-            HttpsError::Certificate(_) => Fault::Fetch(FetchError::Certificate, error.to_string()),
-            HttpsError::Handshake(_) => unreachable(error.to_string()),
-            HttpsError::Local(_) => Fault::Local(error.to_string()),
-        })?;
+        let stream = self.tls.handshake(&Host::Name(host.clone()), stream).await.map_err(
+            |error| match error {
+                HttpsError::Certificate(_) => {
+                    Fault::Fetch(FetchError::Certificate, error.to_string())
+                }
+                HttpsError::Handshake(_) => unreachable(error.to_string()),
+                HttpsError::Local(_) => Fault::Local(error.to_string()),
+            },
+        )?;
         let request = Request::get(WELL_KNOWN_PATH)
             .header(HOST, host.as_str())
             .header(USER_AGENT, AGENT)

@@ -7,4 +7,5 @@ mod corpus;
 #[path = "../../../smtp-proto/tests/common/folder.rs"]
 mod folder;
 mod policies;
+mod reports;
 mod web;

@@ -1,0 +1,143 @@
+//! Reports by POST (RFC 8460, section 5.4).
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
+use hyper::{Request, Uri};
+use rustls::crypto::CryptoProvider;
+use smtp_tls_policy::Host;
+use smtp_tls_policy::pki::TrustStore;
+use smtp_tls_policy::rules::Posture;
+
+use crate::http::{Tls, connect, exchange};
+use crate::lookups::Lookups;
+
+/// How long a POST may take unless set, from the look-up of the host to the answer.
+pub const DEFAULT_POST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Sends reports to destinations of scheme `https`.
+///
+/// The certificate of the destination is not judged unless
+/// [`with_certificates`](Self::with_certificates) says so: RFC 8460, section 7 holds that a report
+/// about a misconfigured domain must not be lost because its web server is misconfigured as well,
+/// and that an attacker on the way learns nothing from it. Redirections are not followed, and no
+/// proxy is used.
+pub struct ReportClient {
+    tls: Tls,
+    time_limit: Duration,
+}
+
+/// Why a report was not taken. It may be sent again for 24 hours (RFC 8460, section 5.5).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostError {
+    /// The destination is not a URI of scheme `https` with a host.
+    #[error("the destination is not an https URI with a host")]
+    Uri,
+    /// The host has no address, or none that can be connected to.
+    #[error("the destination cannot be connected to: {0}")]
+    Connect(io::Error),
+    /// There is no TLS with the host.
+    #[error("no TLS with the destination: {0}")]
+    Tls(String),
+    /// The server does not speak HTTP/1.1, or its answer ended early.
+    #[error("the answer of the destination is broken: {0}")]
+    Http(#[from] hyper::Error),
+    /// The status is not one of success.
+    #[error("the destination answered {0}")]
+    Status(u16),
+    /// The POST took longer than the limit.
+    #[error("the POST took longer than {} s", .0.as_secs_f32())]
+    Timeout(Duration),
+}
+
+impl ReportClient {
+    /// A client with the algorithms of this provider. The trust counts only
+    /// [`with_certificates`](Self::with_certificates).
+    pub fn new(provider: Arc<CryptoProvider>, trust: Arc<dyn TrustStore>) -> Self {
+        let mut tls = Tls::new(provider, trust);
+        tls.posture = Posture::Encrypt;
+        Self { tls, time_limit: DEFAULT_POST_TIMEOUT }
+    }
+
+    /// Sends reports only to hosts whose certificate leads to a root of the set `public` and is for
+    /// their name.
+    #[must_use]
+    pub fn with_certificates(mut self) -> Self {
+        self.tls.posture = Posture::Verified;
+        self
+    }
+
+    /// Gives up a POST after this time.
+    #[must_use]
+    pub fn with_time_limit(mut self, time_limit: Duration) -> Self {
+        self.time_limit = time_limit;
+        self
+    }
+
+    /// Sends a report that is compressed with gzip (`DailyReport::gzip`) to a destination of the
+    /// record ([`Rua::Https`](smtp_tls_policy::tlsrpt::Rua::Https)). The addresses of its host come
+    /// from this resolver.
+    ///
+    /// # Errors
+    ///
+    /// [`PostError`]: the report was not taken.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the destination may have the report. Sent again under the same id,
+    /// it counts once (RFC 8460, section 5.3).
+    pub async fn post(
+        &self,
+        uri: &str,
+        report: impl Into<Bytes>,
+        dns: &impl Lookups,
+    ) -> Result<(), PostError> {
+        let posted = tokio::time::timeout(self.time_limit, self.send(uri, report.into(), dns));
+        posted.await.unwrap_or(Err(PostError::Timeout(self.time_limit)))
+    }
+
+    async fn send(&self, uri: &str, report: Bytes, dns: &impl Lookups) -> Result<(), PostError> {
+        let uri: Uri = uri.parse().map_err(|_| PostError::Uri)?;
+        let authority = uri.authority().ok_or(PostError::Uri)?;
+        if uri.scheme_str() != Some("https") {
+            return Err(PostError::Uri);
+        }
+        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let host = Host::parse(name).map_err(|_| PostError::Uri)?;
+        let (ipv6, ipv4) = match &host {
+            Host::Address(IpAddr::V6(address)) => (vec![*address], Vec::new()),
+            Host::Address(IpAddr::V4(address)) => (Vec::new(), vec![*address]),
+            Host::Name(name) => {
+                let (ipv6, ipv4) = tokio::join!(dns.ipv6(name), dns.ipv4(name));
+                (ipv6.records, ipv4.records)
+            }
+        };
+        let port = authority.port_u16().unwrap_or(443);
+        let stream = connect(ipv6, ipv4, port).await.map_err(PostError::Connect)?;
+        let stream = self.tls.handshake(&host, stream).await;
+        let stream = stream.map_err(|error| PostError::Tls(error.to_string()))?;
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        // The host without user and password, which a URI may have in front of it.
+        let name = match authority.port() {
+            Some(port) => format!("{}:{port}", authority.host()),
+            None => authority.host().to_owned(),
+        };
+        let request = Request::post(target)
+            .header(HOST, name)
+            .header(CONTENT_TYPE, "application/tlsrpt+gzip")
+            .header(CONNECTION, "close")
+            .body(Full::new(report))
+            .map_err(|_| PostError::Uri)?;
+        // What the destination says of itself is of no use.
+        match exchange(stream, request, 0).await?.status {
+            status if status.is_success() => Ok(()),
+            status => Err(PostError::Status(status.as_u16())),
+        }
+    }
+}
