@@ -86,6 +86,9 @@ pub enum ApiMisuse {
     /// finished, or the end is near.
     #[error("no transaction can start now")]
     NotReady,
+    /// RFC 4954, section 4: a connection that is authenticated takes no further AUTH.
+    #[error("the connection is authenticated already")]
+    AlreadyAuthenticated,
     /// An envelope needs at least one recipient.
     #[error("the envelope has no recipient")]
     NoRecipients,

@@ -29,9 +29,8 @@
 //!    `deadline`.
 //! 4. At the end of the input, poll until it waits, then call `handle_eof`.
 //! 5. After an error send the output (a 421 may be in it) and close.
-//! 6. With AUTH, wipe what credentials were in: the input where
-//!    [`Server::has_read_secrets`](server::Server::has_read_secrets), the output where
-//!    [`Client::is_authenticating`](client::Client::is_authenticating).
+//! 6. After each poll, if [`Machine::has_handled_secrets`] is true, wipe the buffers once their
+//!    bytes are consumed or sent: they hold credentials.
 //!
 //! Rules that hold everywhere: the trace of events is the same for any fragmentation of the bytes,
 //! with and without PIPELINING; no input of a peer can panic, allocate without bound or cost more
@@ -93,9 +92,12 @@ pub enum Step<E> {
 pub enum Want {
     /// Read more input.
     Input,
-    /// Call [`respond`](server::Server::respond), or [`answer`](server::Server::answer). Read
-    /// nothing meanwhile: that is the back-pressure.
-    Answer,
+    /// The caller acts next. A server needs [`respond`](server::Server::respond) or
+    /// [`answer`](server::Server::answer); the driver reads nothing until then, which is the
+    /// back-pressure. A client needs [`write_body`](client::Client::write_body) or
+    /// [`end_body`](client::Client::end_body); if the server replies before, the driver polls with
+    /// that reply first.
+    Caller,
     /// Run the TLS handshake, then call `tls_established` or `tls_failed`. If bytes can be read
     /// before the handshake begins, poll once more with them: a client never lets them reach the
     /// handshake.

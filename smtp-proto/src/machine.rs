@@ -85,7 +85,7 @@ impl Machine for Client {
     }
 
     fn has_handled_secrets(&self) -> bool {
-        self.is_authenticating()
+        self.has_written_secrets()
     }
 }
 

@@ -380,7 +380,7 @@ fn every_refusal_has_its_class() {
             events,
             [format!("AuthenticationFailed {{ failure: {class}, reply: Reply({reply}) }}")]
         );
-        assert!(!bed.client.is_authenticated() && !bed.client.is_authenticating());
+        assert!(!bed.client.is_authenticated() && !bed.client.has_written_secrets());
         // RFC 4954, section 4: "the client MAY try another authentication mechanism".
         assert_eq!(begin(&mut bed, login()), "AUTH LOGIN\r\n");
     }
@@ -452,26 +452,26 @@ fn auth_has_its_place() {
         ClientBed::with(client_config(), TlsRules::REQUIRED, Channel::Implicit(tls_info()));
     let authenticate =
         |bed: &mut ClientBed| bed.client.authenticate(plain(), Floor::Authenticated, bed.now);
-    assert_eq!(authenticate(&mut bed), Err(AuthRefusal::NotReady));
+    assert_eq!(authenticate(&mut bed), Err(AuthRefusal::Misuse(ApiMisuse::NotReady)));
     bed.feed(format!("220 mx\r\n{EHLO}").as_bytes());
     bed.said();
     // RFC 4954, section 4: not in a transaction.
     bed.start(&["a@test.example"]);
-    assert_eq!(authenticate(&mut bed), Err(AuthRefusal::NotReady));
+    assert_eq!(authenticate(&mut bed), Err(AuthRefusal::Misuse(ApiMisuse::NotReady)));
     bed.feed(b"250 ok\r\n550 no\r\n");
     assert!(bed.said().ends_with("RCPT TO:<a@test.example>\r\nRSET\r\n"));
     // But behind one, as soon as RSET is answered.
     assert_eq!(authenticate(&mut bed), Ok(()));
     assert_eq!(bed.ask(b""), "");
     assert!(bed.ask(b"250 reset\r\n").starts_with("AUTH PLAIN "));
-    assert_eq!(authenticate(&mut bed), Err(AuthRefusal::NotReady));
+    assert_eq!(authenticate(&mut bed), Err(AuthRefusal::Misuse(ApiMisuse::NotReady)));
     let envelope = Arc::new(common::envelope("sender@test.example", &["a@test.example"]));
     assert_eq!(bed.client.start_transaction(envelope, bed.now), Err(ApiMisuse::NotReady));
     assert_eq!(bed.client.quit(), Err(ApiMisuse::NotReady));
     assert_eq!(bed.feed(b"235 ok\r\n"), ["Authenticated(Reply(235 ok))"]);
     assert!(bed.client.is_authenticated());
     // RFC 4954, section 4: "no more AUTH commands may be issued in the same session".
-    assert_eq!(authenticate(&mut bed), Err(AuthRefusal::AlreadyAuthenticated));
+    assert_eq!(authenticate(&mut bed), Err(AuthRefusal::Misuse(ApiMisuse::AlreadyAuthenticated)));
     bed.start(&["a@test.example"]);
     assert!(bed.ask(b"").starts_with("MAIL FROM:<sender@test.example>"));
 }
@@ -556,7 +556,7 @@ fn credentials_are_never_sent_in_clear_text_unless_told() {
         bed.said();
         assert_eq!(
             bed.client.authenticate(plain(), Floor::Clear, bed.now),
-            Err(AuthRefusal::NotReady)
+            Err(AuthRefusal::Misuse(ApiMisuse::NotReady))
         );
         assert_eq!(bed.ask(b""), "");
     }
@@ -624,8 +624,8 @@ fn no_copy_is_left_behind_by_growth() {
         let mut bed = inside(tls_info(), EHLO);
         bed.output = Vec::new();
         bed.client.authenticate(message(length), Floor::Authenticated, bed.now).unwrap();
-        assert!(bed.client.is_authenticating());
         bed.feed(b"");
+        assert!(bed.client.has_written_secrets());
         if length > 300 {
             bed.output = Vec::new();
             bed.feed(b"334 \r\n");
@@ -634,7 +634,7 @@ fn no_copy_is_left_behind_by_growth() {
         let asked = if length > 300 { bed.output.len() } else { 512 };
         assert_eq!(bed.output.capacity(), asked, "{length}");
         bed.feed(b"235 ok\r\n");
-        assert!(!bed.client.is_authenticating());
+        assert!(!bed.client.has_written_secrets());
     }
 }
 
@@ -688,6 +688,6 @@ fn an_attempt_that_could_not_be_sent_has_its_word() {
         matches!(&events[..], [event] if event.starts_with("AuthenticationFailed")),
         "{events:?}"
     );
-    assert!(!bed.client.is_authenticating());
+    assert!(!bed.client.has_written_secrets());
     assert_eq!(bed.said(), "QUIT\r\n");
 }

@@ -156,7 +156,7 @@ fn cell(state: &State, starttls: StartTls, command: &[u8]) -> String {
             assert_eq!(progress.consumed, 0);
             events.push(format!("{:?}", progress.step));
         }
-        assert_eq!(events, ["Event(Connected)", "Wait(Answer)", "Wait(Answer)"]);
+        assert_eq!(events, ["Event(Connected)", "Wait(Caller)", "Wait(Caller)"]);
         assert_eq!(output, b"");
         return "waits".into();
     }

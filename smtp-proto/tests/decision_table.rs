@@ -57,7 +57,7 @@ fn converse(script: &str, rules: TlsRules) -> String {
             }
             // What the script holds for TLS does not come about without it.
             "fails" | "EOF" if handshake => events.push(failed(&mut bed)),
-            "EOF" if over && !bed.client.is_authenticating() => continue,
+            "EOF" if over && !bed.client.has_written_secrets() => continue,
             "EOF" => match bed.client.connection_lost() {
                 Some((failure, fallback)) => {
                     events.push(format!("no TLS: {failure} -> {fallback:?}"))

@@ -307,7 +307,7 @@ fn late_answers() {
     for _ in 0..2 {
         let progress = server.poll(input, &mut output, now).unwrap();
         assert_eq!(progress.consumed, 0);
-        assert!(matches!(progress.step, Step::Wait(Want::Answer)));
+        assert!(matches!(progress.step, Step::Wait(Want::Caller)));
     }
     assert_eq!(output, b"");
     server.respond(&accept(&ServerEvent::Connected), &mut output).unwrap();
@@ -390,7 +390,7 @@ fn only_sensible_codes_are_taken() {
                     // Nothing was said, and the question still stands.
                     assert_eq!(output.len(), before);
                     let progress = bed.server.poll(b"", &mut output, bed.now).unwrap();
-                    assert!(matches!(progress.step, Step::Wait(Want::Answer)));
+                    assert!(matches!(progress.step, Step::Wait(Want::Caller)));
                     continue;
                 }
             }

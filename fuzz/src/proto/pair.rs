@@ -262,7 +262,7 @@ impl Driver<'_> {
             let mut next = false;
             match progress.step {
                 Step::Wait(want) => {
-                    assert!(want != Want::Answer);
+                    assert_eq!(want == Want::Caller, self.client.wants_body());
                     assert!(want != Want::Handshake || consumed == self.input.len());
                     assert!(self.client.deadline().is_some_and(|deadline| deadline > self.now));
                     self.input.drain(..consumed);

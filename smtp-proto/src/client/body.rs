@@ -2,24 +2,14 @@
 
 use std::time::Instant;
 
-use super::{Client, MAX_PIPELINED, Next, Sent, State};
-use crate::Protocol;
+use super::encoding::Body;
+use super::state::Sent;
+use super::transaction::Next;
+use super::{Client, MAX_PIPELINED};
 use crate::error::{ApiMisuse, BodyError};
-use crate::wire::body::{BodyDefect, DotEncoder, LineChecker, NulChecker, NulRule};
+use crate::wire::body::BodyDefect;
 use crate::wire::capabilities::Extension;
 use crate::wire::command::{Command, Uri};
-use crate::wire::params::BodyType;
-
-/// How the body of the present transaction is written.
-#[derive(Debug)]
-pub(super) enum Body {
-    /// After DATA.
-    Data(DotEncoder, NulChecker),
-    /// With BDAT, under the same rules.
-    Chunks(LineChecker, NulChecker),
-    /// With BDAT, any octets (RFC 3030, section 3).
-    Binary,
-}
 
 /// Octets of the longest `BDAT n LAST`.
 const MAX_BDAT: usize = "BDAT 18446744073709551615 LAST\r\n".len();
@@ -27,72 +17,20 @@ const MAX_BDAT: usize = "BDAT 18446744073709551615 LAST\r\n".len();
 /// URIs are longer.
 const MAX_BURL: usize = 2048;
 
-impl Body {
-    pub(super) fn of(chunks: bool, kind: BodyType, nul: NulRule) -> Self {
-        let nuls = NulChecker::new(nul);
-        match (chunks, kind) {
-            (false, _) => Self::Data(DotEncoder::new(), nuls),
-            (true, BodyType::BinaryMime) => Self::Binary,
-            (true, _) => Self::Chunks(LineChecker::new(), nuls),
-        }
-    }
-
-    /// Appends a piece; whether it is a chunk, which will be answered.
-    fn write(&mut self, piece: &[u8], output: &mut Vec<u8>) -> Result<bool, BodyDefect> {
-        match self {
-            Self::Data(encoder, nuls) => {
-                nuls.check(piece);
-                nuls.defect().map_or(Ok(()), Err)?;
-                return encoder.encode(piece, output).map(|()| false);
-            }
-            Self::Chunks(lines, nuls) => {
-                lines.check(piece);
-                nuls.check(piece);
-                nuls.defect().or(lines.defect()).map_or(Ok(()), Err)?;
-            }
-            Self::Binary => {}
-        }
-        if piece.is_empty() {
-            return Ok(false);
-        }
-        write_chunk(piece, false, output);
-        Ok(true)
-    }
-
-    /// Appends the end.
-    fn finish(&mut self, output: &mut Vec<u8>) -> Result<(), BodyDefect> {
-        match self {
-            Self::Data(encoder, _) => std::mem::take(encoder).finish(output)?,
-            Self::Chunks(lines, _) => {
-                lines.defect_at_end().map_or(Ok(()), Err)?;
-                // As with DATA: RFC 5321, section 4.1.1.4.
-                write_chunk(if lines.is_at_line_start() { b"" } else { b"\r\n" }, true, output);
-            }
-            Self::Binary => write_chunk(b"", true, output),
-        }
-        Ok(())
-    }
-}
-
-fn write_chunk(piece: &[u8], last: bool, output: &mut Vec<u8>) {
-    Command::Bdat { size: piece.len() as u64, last }.write(output);
-    output.extend_from_slice(piece);
-}
-
 impl Client {
     /// Whether [`write_body`](Self::write_body) and [`end_body`](Self::end_body) may be called now.
     /// Not while a chunk awaits its reply without PIPELINING; and no longer after an early refusal.
     pub fn wants_body(&self) -> bool {
-        let wanted = self.state == State::Ready
+        let Some(transaction) = self.work.mail() else { return false };
+        self.is_ready()
             && self.is_in_step
-            && self.transaction.as_ref().is_some_and(|it| it.next == Next::Body);
-        wanted
-            && match self.body {
+            && transaction.next == Next::Body
+            && match transaction.body {
                 Body::Data(..) => true,
                 // RFC 2920, section 3.1, as for all commands that wait for their replies.
                 Body::Chunks(..) | Body::Binary if self.is_pipelining() => {
-                    let fetches = self.transaction.as_ref().is_some_and(|it| it.envelope.burl);
-                    self.pipelined + if fetches { MAX_BURL } else { MAX_BDAT } <= MAX_PIPELINED
+                    let longest = if transaction.envelope.burl { MAX_BURL } else { MAX_BDAT };
+                    self.pipelined + longest <= MAX_PIPELINED
                 }
                 Body::Chunks(..) | Body::Binary => self.queue.is_empty(),
             }
@@ -119,22 +57,19 @@ impl Client {
         output: &mut Vec<u8>,
         now: Instant,
     ) -> Result<(), BodyError> {
-        if !self.wants_body() {
-            return Err(ApiMisuse::NoBodyWanted.into());
-        }
-        self.chunks_are_offered()?;
-        self.since = now;
+        let body = self.wanted_body()?;
         let start = output.len();
-        match self.body.write(piece, output) {
-            Ok(false) => {}
+        let written = body.write(piece, output);
+        self.since = now;
+        match written {
+            Ok(false) => Ok(()),
             // Only the command line counts as one.
-            Ok(true) => self.push(Sent::Chunk, output.len() - start - piece.len(), now),
-            Err(defect) => {
-                self.state = State::Closing;
-                return Err(BodyError::Defect(defect));
+            Ok(true) => {
+                self.push(Sent::Chunk, output.len() - start - piece.len(), now);
+                Ok(())
             }
+            Err(defect) => Err(self.defective(defect)),
         }
-        Ok(())
     }
 
     /// Makes the server fetch a piece of the message, which may be the last (RFC 4468, section
@@ -152,17 +87,15 @@ impl Client {
         output: &mut Vec<u8>,
         now: Instant,
     ) -> Result<(), BodyError> {
-        if !self.wants_body() {
-            return Err(ApiMisuse::NoBodyWanted.into());
-        }
-        if !self.transaction.as_ref().is_some_and(|it| it.envelope.burl) {
+        let transaction = self.work.mail().filter(|_| self.wants_body());
+        let Some(transaction) = transaction else { return Err(ApiMisuse::NoBodyWanted.into()) };
+        if !transaction.envelope.burl {
             return Err(ApiMisuse::NoUriAnnounced.into());
         }
-        if let Body::Chunks(lines, _) = &self.body
+        if let Body::Chunks(lines, _) = &transaction.body
             && let Some(defect) = lines.defect_at_end()
         {
-            self.state = State::Closing;
-            return Err(BodyError::Defect(defect));
+            return Err(self.defective(defect));
         }
         self.since = now;
         let start = output.len();
@@ -181,39 +114,30 @@ impl Client {
     ///
     /// As [`write_body`](Self::write_body).
     pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), BodyError> {
-        if !self.wants_body() {
-            return Err(ApiMisuse::NoBodyWanted.into());
-        }
-        self.chunks_are_offered()?;
-        if let Err(defect) = self.body.finish(output) {
-            self.state = State::Closing;
-            return Err(BodyError::Defect(defect));
+        if let Err(defect) = self.wanted_body()?.finish(output) {
+            return Err(self.defective(defect));
         }
         self.await_verdict(now);
         Ok(())
     }
 
-    /// A server may offer BURL without CHUNKING.
-    fn chunks_are_offered(&self) -> Result<(), BodyError> {
-        let offered =
-            matches!(self.body, Body::Data(..)) || self.capabilities.has(Extension::Chunking);
-        if offered { Ok(()) } else { Err(BodyError::NotOffered(Extension::Chunking)) }
+    /// The body that the caller may write now.
+    fn wanted_body(&mut self) -> Result<&mut Body, BodyError> {
+        let wanted = self.wants_body();
+        let has_chunks = self.capabilities.has(Extension::Chunking);
+        match self.work.mail_mut().filter(|_| wanted) {
+            None => Err(ApiMisuse::NoBodyWanted.into()),
+            // A server may offer BURL without CHUNKING.
+            Some(transaction) if transaction.body.is_chunks() && !has_chunks => {
+                Err(BodyError::NotOffered(Extension::Chunking))
+            }
+            Some(transaction) => Ok(&mut transaction.body),
+        }
     }
 
-    /// The end of the message is written.
-    fn await_verdict(&mut self, now: Instant) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.next = Next::Verdict;
-        }
-        match self.config.protocol {
-            Protocol::Smtp => self.push(Sent::EndOfData, 0, now),
-            // RFC 2033, section 4.2: one reply for each accepted recipient, in the order of their
-            // RCPTs.
-            Protocol::Lmtp => {
-                for at in 0..self.accepted.len() {
-                    self.push(Sent::Delivery(self.accepted[at]), 0, now);
-                }
-            }
-        }
+    /// The message cannot be sent, and its beginning may be on its way: the connection must end.
+    fn defective(&mut self, defect: BodyDefect) -> BodyError {
+        self.close();
+        BodyError::Defect(defect)
     }
 }

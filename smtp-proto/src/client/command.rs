@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use super::{Client, Sent, State};
+use super::Client;
+use super::state::Sent;
+use super::work::Work;
 use crate::error::{ApiMisuse, CommandRefusal};
 use crate::wire::capabilities::Extension;
 use crate::wire::command::{Command, Xclient, XclientName};
@@ -33,7 +35,7 @@ impl Client {
         if let Some(extension) = self.needed_by(&read)? {
             return Err(CommandRefusal::NotOffered(extension));
         }
-        self.enqueue(Sent::Command, line, now);
+        self.begin(Work::Command { sent: Sent::Command, line }, now);
         Ok(())
     }
 
@@ -66,7 +68,7 @@ impl Client {
         if !attributes.names().all(takes) {
             return Err(CommandRefusal::NotOffered(Extension::Xclient));
         }
-        self.enqueue(Sent::Xclient, line, now);
+        self.begin(Work::Command { sent: Sent::Xclient, line }, now);
         Ok(())
     }
 
@@ -82,22 +84,8 @@ impl Client {
     }
 
     /// Whether the caller may send something.
-    pub(super) fn is_free(&self) -> bool {
-        let waits =
-            self.queue.iter().any(|(sent, _)| matches!(sent, Sent::Command | Sent::Xclient));
-        self.state == State::Ready && self.is_without_work() && !waits
-    }
-
-    /// Whether no transaction, AUTH or command of the caller's is under way or waits to be sent.
-    pub(super) fn is_without_work(&self) -> bool {
-        self.transaction.is_none() && self.exchange.is_none() && self.command.is_none()
-    }
-
-    fn enqueue(&mut self, sent: Sent, line: Vec<u8>, now: Instant) {
-        if self.queue.is_empty() {
-            self.since = now;
-        }
-        self.command = Some((sent, line));
+    pub(super) const fn is_free(&self) -> bool {
+        self.is_ready() && matches!(self.work, Work::None)
     }
 
     /// What the server lacks for a command; an error for what is not the caller's to send.

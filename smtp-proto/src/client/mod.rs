@@ -64,21 +64,24 @@ mod auth;
 mod body;
 mod command;
 mod config;
+mod encoding;
 mod envelope;
 mod event;
+mod exchange;
 mod state;
 mod tls;
 mod transaction;
 mod transition;
+mod work;
 
-use auth::Exchange;
-pub use auth::MAX_CHALLENGE;
-use body::Body;
 pub use config::{ClientConfig, OverLimit};
+use encoding::Body;
 pub use envelope::{Envelope, Recipient};
 pub use event::{AuthFailure, ClientEvent, Outcome, Unsupported};
+pub use exchange::MAX_CHALLENGE;
 use state::{Sent, State};
 use transaction::{Next, Transaction};
+use work::Work;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -91,7 +94,7 @@ use crate::timeouts::Phase;
 use crate::wire::capabilities::{Capabilities, Extension};
 use crate::wire::command::Command;
 use crate::wire::params::BodyType;
-use crate::wire::reply::{EnhancedCode, Parsed, ReplyError, ReplyParser, ReplyRules};
+use crate::wire::reply::{Parsed, ReplyError, ReplyParser, ReplyRules};
 use crate::{Progress, Protocol, Step, Want};
 
 /// Octets of pipelined commands that wait for their replies. RFC 2920, section 3.1: a group must
@@ -109,11 +112,7 @@ pub struct Client {
     state: State,
     /// A command of the conversation itself that is sent as soon as nothing is under way.
     due: Option<Sent>,
-    /// A command of the caller's that is sent as soon as nothing is under way.
-    command: Option<(Sent, Vec<u8>)>,
-    transaction: Option<Transaction>,
-    /// AUTH under way: no transaction then.
-    exchange: Option<Exchange>,
+    work: Work,
     authenticated: bool,
     /// Commands that wait for replies, oldest first, with their octets.
     queue: VecDeque<(Sent, usize)>,
@@ -123,17 +122,16 @@ pub struct Client {
     stale: usize,
     /// RSET must come before the next MAIL.
     reset: bool,
-    body: Body,
     /// Transactions that have begun on this connection.
     transactions: u32,
-    /// LMTP: the recipients that were accepted in this transaction.
-    accepted: Vec<usize>,
+    /// Empty: the room of the last transaction's list, for the next one.
+    verdicts: Vec<usize>,
     /// Each octet that the last poll was given belongs to a command that was sent before.
     is_in_step: bool,
     /// What a strict reader would have said to a reply on this channel.
     fault: Option<ReplyError>,
-    /// The status of the refusal of EHLO, while HELO is tried.
-    hello_refused: Option<EnhancedCode>,
+    /// The last poll may have written credentials.
+    written_secrets: bool,
     /// From when the time limit of the present phase counts.
     since: Instant,
 }
@@ -153,7 +151,6 @@ impl Client {
         channel: Channel,
         now: Instant,
     ) -> Self {
-        let body = Body::of(false, BodyType::SevenBit, config.nul);
         Self {
             config,
             rules,
@@ -162,20 +159,17 @@ impl Client {
             parser: ReplyParser::default(),
             state: State::Opening,
             due: None,
-            command: None,
-            transaction: None,
-            exchange: None,
+            work: Work::None,
             authenticated: false,
             queue: VecDeque::new(),
             pipelined: 0,
             stale: 0,
             reset: false,
-            body,
             transactions: 0,
-            accepted: Vec::new(),
+            verdicts: Vec::new(),
             is_in_step: true,
             fault: None,
-            hello_refused: None,
+            written_secrets: false,
             since: now,
         }
     }
@@ -193,6 +187,7 @@ impl Client {
         now: Instant,
     ) -> Result<Progress<ClientEvent<'i>>, Error> {
         let mut consumed = 0;
+        self.written_secrets = matches!(self.work, Work::Auth(_));
         loop {
             let rest = &input[consumed..];
             self.is_in_step = rest.is_empty();
@@ -229,7 +224,8 @@ impl Client {
                             consumed += stray;
                             continue;
                         }
-                        return self.wait(now, consumed, Want::Input);
+                        let want = if self.wants_body() { Want::Caller } else { Want::Input };
+                        return self.wait(now, consumed, want);
                     }
                     Err(error) => return Err(self.fail(PeerMisbehaved::Reply(error).into())),
                 };
@@ -283,54 +279,6 @@ impl Client {
         }
     }
 
-    /// Events that need no input.
-    fn due_event<'i>(&mut self) -> Result<Option<ClientEvent<'i>>, Error> {
-        match self.state {
-            State::Over(error) => return Err(error),
-            State::Closing => {
-                self.state = State::Over(Error::Closed);
-                return Ok(Some(ClientEvent::Closed));
-            }
-            State::Opened => {
-                self.state = State::Ready;
-                return Ok(Some(ClientEvent::Ready));
-            }
-            State::Opening | State::Handshake | State::Ready | State::Leaving => {}
-        }
-        let Some(transaction) = &mut self.transaction else { return Ok(None) };
-        if let Some(unsupported) = transaction.unsupported {
-            return Ok(Some(self.finish(Outcome::Unsupported(unsupported))));
-        }
-        if let Some(&index) = transaction.over.get(transaction.told) {
-            transaction.told += 1;
-            return Ok(Some(ClientEvent::Left { index }));
-        }
-        let answered = transaction.is_answered();
-        match transaction.next {
-            // The reply to a DATA that was sent ahead shows whether the replies to RCPT are in
-            // step.
-            _ if answered
-                && transaction.accepted == 0
-                && self.queue.is_empty()
-                && self.due.is_none()
-                && self.is_in_step =>
-            {
-                self.reset = true;
-                Ok(Some(self.finish(Outcome::NoRecipients)))
-            }
-            // With DATA it is the 354 that says so. What was there before the body does not answer
-            // it.
-            Next::Permission
-                if self.is_in_step && (transaction.chunks && answered || transaction.permitted) =>
-            {
-                transaction.next = Next::Body;
-                Ok(Some(ClientEvent::SendBody))
-            }
-            Next::Verdict if self.queue.is_empty() => Ok(Some(self.finish(Outcome::PerRecipient))),
-            _ => Ok(None),
-        }
-    }
-
     /// Writes every command that may go now.
     fn send(&mut self, now: Instant, output: &mut Vec<u8>) {
         if let Some(sent) = self.due.take_if(|_| self.queue.is_empty()) {
@@ -341,7 +289,7 @@ impl Client {
                     Command::Lhlo(self.config.name.as_str()).write(output);
                 }
                 Sent::Ehlo => Command::Ehlo(self.config.name.as_str()).write(output),
-                Sent::Helo => Command::Helo(self.config.name.as_str()).write(output),
+                Sent::Helo { .. } => Command::Helo(self.config.name.as_str()).write(output),
                 // RFC 3207, section 4 and RFC 2920, section 3.1: the last command of its group;
                 // here it is the only one.
                 Sent::StartTls => Command::StartTls.write(output),
@@ -369,18 +317,22 @@ impl Client {
             self.push(Sent::Reset, b"RSET\r\n".len(), now);
             self.reset = false;
         }
-        if let Some((sent, line)) = self.command.take_if(|_| self.queue.is_empty()) {
-            output.extend_from_slice(&line);
-            self.push(sent, line.len(), now);
-        }
-        // RFC 4954, section 4: the last command of its group; here it is the only one.
-        if let (true, Some(exchange)) = (self.queue.is_empty(), &mut self.exchange)
-            && let Some(length) = exchange.write_next(output)
-        {
-            self.push(Sent::Auth, length, now);
+        match &mut self.work {
+            Work::Command { sent, line } if self.queue.is_empty() && !line.is_empty() => {
+                let (sent, line) = (*sent, std::mem::take(line));
+                output.extend_from_slice(&line);
+                self.push(sent, line.len(), now);
+            }
+            // RFC 4954, section 4: the last command of its group; here it is the only one.
+            Work::Auth(exchange) if self.queue.is_empty() => {
+                if let Some(length) = exchange.write_next(output) {
+                    self.push(Sent::Auth, length, now);
+                }
+            }
+            Work::None | Work::Command { .. } | Work::Auth(_) | Work::Mail(_) => {}
         }
         let pipelining = self.is_pipelining();
-        while let Some(transaction) = &mut self.transaction {
+        while let Work::Mail(transaction) = &mut self.work {
             if !(self.queue.is_empty() || pipelining) {
                 break;
             }
@@ -410,32 +362,6 @@ impl Client {
         self.pipelined += length;
     }
 
-    /// Ends the transaction; replies that are still to come are ignored.
-    fn finish<'i>(&mut self, outcome: Outcome<'i>) -> ClientEvent<'i> {
-        self.transaction = None;
-        self.stale = self.queue.len();
-        ClientEvent::Finished(outcome)
-    }
-
-    /// Says QUIT once everything is answered, and nothing else but the dot that a stale 354 waits
-    /// for.
-    fn leave(&mut self) {
-        self.state = State::Leaving;
-        self.due = self.due.filter(|&due| due == Sent::LoneDot);
-    }
-
-    /// The connection is gone; an earlier error stays.
-    fn end(&mut self) {
-        if !matches!(self.state, State::Over(_)) {
-            self.state = State::Over(Error::Closed);
-        }
-    }
-
-    fn fail(&mut self, error: Error) -> Error {
-        self.state = State::Over(error);
-        error
-    }
-
     /// When [`poll`](Self::poll) must be called again at the latest. The driver bounds reads,
     /// writes and the handshake with it. None once the conversation is over.
     pub fn deadline(&self) -> Option<Instant> {
@@ -447,32 +373,12 @@ impl Client {
 
     /// What the conversation is waiting for.
     pub fn phase(&self) -> Phase {
-        match (self.state, self.queue.front(), &self.transaction) {
+        match (self.state, self.queue.front(), &self.work) {
             (State::Handshake, ..) => Phase::Handshake,
             (_, Some((sent, _)), _) => sent.phase(),
-            (_, None, Some(transaction)) => transaction.next.phase(),
-            (_, None, None) if self.exchange.is_some() => Phase::Auth,
-            (_, None, None) => Phase::Idle,
-        }
-    }
-
-    /// The peer has closed its sending side, and everything it sent has been polled. After QUIT or
-    /// 421 that is how it should be, and the next [`poll`](Self::poll) says
-    /// [`Closed`](ClientEvent::Closed); else it is an error.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Eof`] if the conversation was not over; or the error that has ended it before.
-    pub fn handle_eof(&mut self) -> Result<(), Error> {
-        match self.state {
-            State::Closing | State::Leaving => {
-                self.state = State::Closing;
-                Ok(())
-            }
-            State::Over(error) => Err(error),
-            State::Opening | State::Handshake | State::Opened | State::Ready => {
-                Err(self.fail(Error::Eof(self.phase())))
-            }
+            (_, None, Work::Mail(transaction)) => transaction.next.phase(),
+            (_, None, Work::Auth(_)) => Phase::Auth,
+            (_, None, Work::Command { .. } | Work::None) => Phase::Idle,
         }
     }
 
@@ -494,16 +400,12 @@ impl Client {
         if envelope.recipients.is_empty() {
             return Err(ApiMisuse::NoRecipients);
         }
-        if self.queue.is_empty() {
-            self.since = now;
-        }
-        self.accepted.clear();
         let envelope = self.fitting(envelope);
         let offered = self.capabilities.has(Extension::Chunking);
         // RFC 4468, section 3.1: BURL takes the place of DATA, with or without chunks.
         let chunks = envelope.burl
             || offered && (self.config.chunking || envelope.body == BodyType::BinaryMime);
-        self.body = Body::of(chunks, envelope.body, self.config.nul);
+        let body = Body::of(chunks, envelope.body, self.config.nul);
         let limits = self.capabilities.limits();
         let (over, reason) = envelope.over(limits);
         let refused = reason.filter(|_| self.config.over_limit == OverLimit::Refuse);
@@ -511,8 +413,10 @@ impl Client {
         let unsupported = envelope.unsupported(&self.capabilities, &self.channel).or(refused);
         let unsupported = used_up.map(|limit| Unsupported::Transactions { limit }).or(unsupported);
         self.transactions = self.transactions.saturating_add(u32::from(unsupported.is_none()));
-        let transaction = Transaction { unsupported, ..Transaction::new(envelope, chunks, over) };
-        self.transaction = Some(transaction);
+        let verdicts = std::mem::take(&mut self.verdicts);
+        let mut transaction = Transaction::new(envelope, body, over, verdicts);
+        transaction.unsupported = unsupported;
+        self.begin(Work::Mail(transaction), now);
         Ok(())
     }
 
@@ -536,26 +440,6 @@ impl Client {
         envelope
     }
 
-    /// Says QUIT between two transactions. [`ClientEvent::Closed`] follows the reply.
-    ///
-    /// # Errors
-    ///
-    /// [`ApiMisuse::NotReady`] if the conversation is not between two transactions.
-    pub fn quit(&mut self) -> Result<(), ApiMisuse> {
-        match self.state {
-            State::Ready if self.is_free() => {
-                self.leave();
-                Ok(())
-            }
-            State::Opened => {
-                self.leave();
-                Ok(())
-            }
-            State::Leaving => Ok(()),
-            _ => Err(ApiMisuse::NotReady),
-        }
-    }
-
     /// Whether the conversation has ended, or nothing but QUIT is left of it, as after 421: no
     /// transaction can start any more.
     pub const fn is_over(&self) -> bool {
@@ -568,7 +452,7 @@ impl Client {
     /// Whether the final dot was sent and its reply has not come: if the connection ends now, it is
     /// not known whether the message was delivered.
     pub fn is_in_doubt(&self) -> bool {
-        self.transaction.as_ref().is_some_and(|it| it.next == Next::Verdict)
+        self.work.mail().is_some_and(|it| it.next == Next::Verdict)
     }
 
     /// What the server can do; empty before [`ClientEvent::Ready`] and for a server that knows only

@@ -1,7 +1,8 @@
-//! Where a conversation stands, and what it waits for.
+//! The state of a conversation, and the commands that wait for replies.
 
 use crate::error::Error;
 use crate::timeouts::Phase;
+use crate::wire::reply::EnhancedCode;
 
 /// A command that waits for its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +10,10 @@ pub(super) enum Sent {
     /// No command: the server speaks first.
     Greeting,
     Ehlo,
-    Helo,
+    Helo {
+        /// The status of the refusal of EHLO.
+        refused: EnhancedCode,
+    },
     StartTls,
     /// AUTH or a response of it.
     Auth,
@@ -37,7 +41,7 @@ impl Sent {
     pub(super) const fn may_be_answered_with(self, code: u16) -> bool {
         match self {
             Self::Greeting => !matches!(code, 211 | 214 | 221 | 235 | 250 | 251 | 252),
-            Self::Ehlo | Self::Helo | Self::Mail | Self::Reset => {
+            Self::Ehlo | Self::Helo { .. } | Self::Mail | Self::Reset => {
                 !matches!(code, 211 | 214 | 220 | 221 | 235 | 251 | 252)
             }
             Self::Recipient(_) => !matches!(code, 211 | 214 | 220 | 221 | 235),
@@ -52,7 +56,7 @@ impl Sent {
     pub(super) const fn phase(self) -> Phase {
         match self {
             Self::Greeting => Phase::Greeting,
-            Self::Ehlo | Self::Helo => Phase::Hello,
+            Self::Ehlo | Self::Helo { .. } => Phase::Hello,
             Self::StartTls => Phase::StartTls,
             Self::Auth => Phase::Auth,
             Self::Mail => Phase::Mail,
@@ -67,7 +71,7 @@ impl Sent {
     }
 }
 
-/// Where the conversation stands.
+/// The state of the conversation. Every assignment to it is in `transition.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// Greeting, EHLO or STARTTLS is under way.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Client, ClientEvent, Sent, State};
+use super::state::{Sent, State};
+use super::{Client, ClientEvent};
 use crate::channel::{Channel, TlsInfo};
 use crate::error::{ApiMisuse, Error};
 use crate::fallback::{Fallback, TlsFailure, after};
@@ -23,7 +24,7 @@ impl Client {
                 TlsFailure::NotOffered | TlsFailure::Refused { .. } | TlsFailure::HelloInside => {
                     self.leave()
                 }
-                _ => self.state = State::Closing,
+                _ => self.close(),
             }
         }
         ClientEvent::NoTls { failure, fallback, reply }

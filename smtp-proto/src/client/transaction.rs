@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Envelope, Recipient, Sent, Unsupported};
+use super::encoding::Body;
+use super::state::Sent;
+use super::{Envelope, Recipient, Unsupported};
 use crate::channel::Channel;
 use crate::timeouts::Phase;
 use crate::wire::capabilities::{Capabilities, Extension, Limits};
@@ -19,11 +21,15 @@ pub(super) struct Transaction {
     pub(super) next: Next,
     /// Recipients with a reply.
     pub(super) answered: usize,
+    /// Recipients with a positive reply.
     pub(super) accepted: usize,
+    /// LMTP: the indices of the accepted recipients, each of which has its own reply to the
+    /// message.
+    pub(super) verdicts: Vec<usize>,
+    /// How the body is written.
+    pub(super) body: Body,
     /// DATA was answered with 354.
     pub(super) permitted: bool,
-    /// The body goes in chunks.
-    pub(super) chunks: bool,
     /// Recipients over the server's limits, by index in rising order, and how many of them the
     /// caller knows of.
     pub(super) over: Vec<usize>,
@@ -60,14 +66,21 @@ impl Next {
 }
 
 impl Transaction {
-    pub(super) fn new(envelope: Arc<Envelope>, chunks: bool, over: Vec<usize>) -> Self {
+    /// A transaction that has sent nothing. `verdicts` is an empty list, whose room is used again.
+    pub(super) fn new(
+        envelope: Arc<Envelope>,
+        body: Body,
+        over: Vec<usize>,
+        verdicts: Vec<usize>,
+    ) -> Self {
         Self {
             envelope,
             next: Next::Mail,
             answered: 0,
             accepted: 0,
+            verdicts,
+            body,
             permitted: false,
-            chunks,
             over,
             told: 0,
             unsupported: None,
@@ -98,7 +111,7 @@ impl Transaction {
                     .find(|index| self.over.binary_search(index).is_err())
                 {
                     Some(index) => Next::Recipient(index),
-                    None if self.chunks => Next::Permission,
+                    None if self.body.is_chunks() => Next::Permission,
                     None => Next::Data,
                 };
                 (Some(Sent::Recipient(index)), next)

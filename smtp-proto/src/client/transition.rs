@@ -1,11 +1,16 @@
-//! Every transition of the client: which reply to which command leads where.
+//! Every transition of the client: which reply to which command leads where, and what the caller
+//! and the end of the connection change. No other file assigns the state or the work.
 
 use std::time::Instant;
 
-use super::{Client, ClientEvent, Next, Outcome, Sent, State};
+use super::exchange::Exchange;
+use super::state::{Sent, State};
+use super::transaction::Next;
+use super::work::Work;
+use super::{Client, ClientEvent, Outcome};
 use crate::Protocol;
 use crate::channel::Channel;
-use crate::error::{Error, PeerMisbehaved};
+use crate::error::{ApiMisuse, Error, PeerMisbehaved};
 use crate::fallback::{Fallback, TlsFailure, TlsMode};
 use crate::timeouts::Phase;
 use crate::wire::capabilities::Extension;
@@ -49,13 +54,16 @@ impl Client {
             (Sent::Ehlo, Intermediate) => Err(unexpected()),
             (Sent::Ehlo, Transient | Permanent) => Ok(self.on_ehlo_refused(reply)),
 
-            (Sent::Helo, Positive) => {
-                self.hello_refused = None;
+            (Sent::Helo { .. }, Positive) => {
                 self.state = State::Opened;
                 Ok(None)
             }
-            (Sent::Helo, Intermediate) => Err(unexpected()),
-            (Sent::Helo, Transient | Permanent) => Ok(Some(self.unwelcome(Phase::Hello, reply))),
+            (Sent::Helo { .. }, Intermediate) => Err(unexpected()),
+            // The refusal of EHLO says more than that of HELO.
+            (Sent::Helo { refused }, Transient | Permanent) => {
+                self.leave();
+                Ok(Some(ClientEvent::Unwelcome { phase: Phase::Hello, status: refused, reply }))
+            }
 
             (Sent::StartTls, Positive) if reply.code() == 220 => {
                 self.state = State::Handshake;
@@ -67,31 +75,32 @@ impl Client {
                 Ok(Some(self.no_tls(failure, Some(reply))))
             }
 
-            (Sent::Auth, severity) => match (self.exchange.take(), severity) {
-                (Some(mut exchange), Intermediate)
-                    if reply.code() == 334 && !exchange.is_cancelled() =>
-                {
+            (Sent::Auth, Intermediate) => match &mut self.work {
+                Work::Auth(exchange) if reply.code() == 334 && !exchange.is_cancelled() => {
                     exchange.challenged(&reply);
-                    self.exchange = Some(exchange);
                     Ok(None)
                 }
-                (Some(exchange), Positive) if reply.code() == 235 && !exchange.is_cancelled() => {
+                _ => Err(unexpected()),
+            },
+            (Sent::Auth, Positive) => match self.take_exchange() {
+                Some(exchange) if reply.code() == 235 && !exchange.is_cancelled() => {
                     Ok(Some(self.auth_accepted(exchange, reply)))
                 }
-                (Some(exchange), Transient | Permanent) => {
-                    Ok(Some(ClientEvent::AuthenticationFailed {
-                        failure: exchange.refused(&reply),
-                        reply,
-                    }))
-                }
                 _ => Err(unexpected()),
+            },
+            (Sent::Auth, Transient | Permanent) => match self.take_exchange() {
+                Some(exchange) => Ok(Some(ClientEvent::AuthenticationFailed {
+                    failure: exchange.refused(&reply),
+                    reply,
+                })),
+                None => Err(unexpected()),
             },
 
             // Replies to what a finished transaction had sent ahead.
             (Sent::Data, Intermediate) if stale && self.config.protocol == Protocol::Lmtp => {
                 // RFC 2033, section 4.2: the number of replies to such a dot is not defined. A
                 // transaction or command that waits ends with the error.
-                if !self.is_without_work() {
+                if !matches!(self.work, Work::None) {
                     return Err(unexpected());
                 }
                 self.state = State::Closing;
@@ -113,17 +122,19 @@ impl Client {
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::Mail, reply })))
             }
             (Sent::Recipient(index), Positive | Transient | Permanent) => {
-                if let Some(transaction) = &mut self.transaction {
+                if let Work::Mail(transaction) = &mut self.work {
                     transaction.answered += 1;
-                    transaction.accepted += usize::from(reply.is_positive());
-                }
-                if reply.is_positive() && self.config.protocol == Protocol::Lmtp {
-                    self.accepted.push(index);
+                    if reply.is_positive() {
+                        transaction.accepted += 1;
+                        if self.config.protocol == Protocol::Lmtp {
+                            transaction.verdicts.push(index);
+                        }
+                    }
                 }
                 Ok(Some(ClientEvent::Recipient { index, reply }))
             }
             (Sent::Data, Intermediate) if reply.code() == 354 => {
-                match &mut self.transaction {
+                match self.work.mail_mut() {
                     Some(it) if it.accepted > 0 => it.permitted = true,
                     // RFC 2033, section 4.2: how many replies would the dot have?
                     Some(_) if self.config.protocol == Protocol::Lmtp => {
@@ -174,32 +185,25 @@ impl Client {
             // nothing more is sent to it.
             (Sent::Reset, Transient | Permanent) => {
                 self.leave();
-                let refused = Outcome::Refused { phase: Phase::Reset, reply };
-                Ok(Some(match (&self.transaction, self.exchange.take()) {
-                    (Some(_), _) => self.finish(refused),
-                    (None, Some(exchange)) => ClientEvent::AuthenticationFailed {
-                        failure: exchange.refused(&reply),
-                        reply,
-                    },
-                    (None, None) => ClientEvent::Unwelcome {
-                        phase: Phase::Reset,
-                        status: reply.status(),
-                        reply,
-                    },
-                }))
+                Ok(Some(self.refuse_work(Phase::Reset, reply)))
             }
             (Sent::Command, Positive | Transient | Permanent) => {
+                self.work = Work::None;
                 Ok(Some(ClientEvent::Answered(reply)))
             }
             (Sent::Xclient, Positive) if reply.code() == 220 => {
                 // As after a new connection, which has greeted now.
+                self.work = Work::None;
                 self.state = State::Opening;
                 self.due = Some(Sent::Ehlo);
                 self.reset = false;
                 self.authenticated = false;
                 Ok(Some(ClientEvent::Answered(reply)))
             }
-            (Sent::Xclient, Transient | Permanent) => Ok(Some(ClientEvent::Answered(reply))),
+            (Sent::Xclient, Transient | Permanent) => {
+                self.work = Work::None;
+                Ok(Some(ClientEvent::Answered(reply)))
+            }
             (Sent::Command | Sent::Xclient, Positive | Intermediate) => Err(unexpected()),
             (Sent::Quit, _) => {
                 self.state = State::Closing;
@@ -210,12 +214,176 @@ impl Client {
 
     /// Whether every recipient was refused.
     fn has_no_recipients(&self) -> bool {
-        self.transaction.as_ref().is_some_and(|it| it.accepted == 0)
+        self.work.mail().is_some_and(|it| it.accepted == 0)
+    }
+
+    /// Events that need no input.
+    pub(super) fn due_event<'i>(&mut self) -> Result<Option<ClientEvent<'i>>, Error> {
+        match self.state {
+            State::Over(error) => return Err(error),
+            State::Closing => {
+                self.state = State::Over(Error::Closed);
+                return Ok(Some(ClientEvent::Closed));
+            }
+            State::Opened => {
+                self.state = State::Ready;
+                return Ok(Some(ClientEvent::Ready));
+            }
+            State::Opening | State::Handshake | State::Ready | State::Leaving => {}
+        }
+        let Work::Mail(transaction) = &mut self.work else { return Ok(None) };
+        if let Some(unsupported) = transaction.unsupported {
+            return Ok(Some(self.finish(Outcome::Unsupported(unsupported))));
+        }
+        if let Some(&index) = transaction.over.get(transaction.told) {
+            transaction.told += 1;
+            return Ok(Some(ClientEvent::Left { index }));
+        }
+        let answered = transaction.is_answered();
+        match transaction.next {
+            // The reply to a DATA that was sent ahead shows whether the replies to RCPT are in
+            // step.
+            _ if answered
+                && transaction.accepted == 0
+                && self.queue.is_empty()
+                && self.due.is_none()
+                && self.is_in_step =>
+            {
+                self.reset = true;
+                Ok(Some(self.finish(Outcome::NoRecipients)))
+            }
+            // With DATA the 354 is the permission. What was there before the body does not answer
+            // it.
+            Next::Permission
+                if self.is_in_step
+                    && (transaction.body.is_chunks() && answered || transaction.permitted) =>
+            {
+                transaction.next = Next::Body;
+                Ok(Some(ClientEvent::SendBody))
+            }
+            Next::Verdict if self.queue.is_empty() => Ok(Some(self.finish(Outcome::PerRecipient))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Begins what the caller asks for.
+    pub(super) fn begin(&mut self, work: Work, now: Instant) {
+        if self.queue.is_empty() {
+            self.since = now;
+        }
+        self.work = work;
+    }
+
+    /// The end of the message is written.
+    pub(super) fn await_verdict(&mut self, now: Instant) {
+        let Work::Mail(transaction) = &mut self.work else { return };
+        transaction.next = Next::Verdict;
+        match self.config.protocol {
+            Protocol::Smtp => self.push(Sent::EndOfData, 0, now),
+            // RFC 2033, section 4.2: one reply for each accepted recipient, in the order of their
+            // RCPTs.
+            Protocol::Lmtp => {
+                let verdicts = std::mem::take(&mut transaction.verdicts);
+                for &index in &verdicts {
+                    self.push(Sent::Delivery(index), 0, now);
+                }
+                self.verdicts = verdicts;
+            }
+        }
+    }
+
+    /// Ends the transaction; replies that are still to come are ignored.
+    fn finish<'i>(&mut self, outcome: Outcome<'i>) -> ClientEvent<'i> {
+        if let Work::Mail(transaction) = std::mem::take(&mut self.work)
+            && transaction.verdicts.capacity() > 0
+        {
+            self.verdicts = transaction.verdicts;
+        }
+        self.verdicts.clear();
+        self.stale = self.queue.len();
+        ClientEvent::Finished(outcome)
+    }
+
+    /// Takes the exchange out of the work, if AUTH is under way.
+    fn take_exchange(&mut self) -> Option<Exchange> {
+        match std::mem::take(&mut self.work) {
+            Work::Auth(exchange) => Some(exchange),
+            other => {
+                self.work = other;
+                None
+            }
+        }
     }
 
     /// Ends the conversation without QUIT.
     pub(super) fn close(&mut self) {
         self.state = State::Closing;
+    }
+
+    /// Sends QUIT after all outstanding replies, and nothing else but the lone dot that a stale 354
+    /// needs.
+    pub(super) fn leave(&mut self) {
+        self.state = State::Leaving;
+        self.due = self.due.filter(|&due| due == Sent::LoneDot);
+    }
+
+    /// The connection is gone; an earlier error stays.
+    pub(super) fn end(&mut self) {
+        if !matches!(self.state, State::Over(_)) {
+            self.state = State::Over(Error::Closed);
+        }
+    }
+
+    /// Ends the conversation with an error. The credentials of an AUTH that is under way are wiped.
+    pub(super) fn fail(&mut self, error: Error) -> Error {
+        self.state = State::Over(error);
+        drop(self.take_exchange());
+        error
+    }
+
+    /// The peer has closed its sending side, and everything it sent has been polled. After QUIT or
+    /// 421 that is how it should be, and the next [`poll`](Self::poll) reports
+    /// [`Closed`](ClientEvent::Closed); otherwise it is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Eof`] if the conversation was not over; or the error that has ended it before.
+    pub fn handle_eof(&mut self) -> Result<(), Error> {
+        match self.state {
+            State::Closing | State::Leaving => {
+                self.state = State::Closing;
+                Ok(())
+            }
+            State::Over(error) => Err(error),
+            State::Opening | State::Handshake | State::Opened | State::Ready => {
+                Err(self.fail(Error::Eof(self.phase())))
+            }
+        }
+    }
+
+    /// Sends QUIT between two transactions. [`ClientEvent::Closed`] follows the reply.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiMisuse::NotReady`] if the conversation is not between two transactions.
+    pub fn quit(&mut self) -> Result<(), ApiMisuse> {
+        match self.state {
+            State::Ready if self.is_free() => {
+                self.leave();
+                Ok(())
+            }
+            State::Opened => {
+                self.leave();
+                Ok(())
+            }
+            State::Leaving => Ok(()),
+            _ => Err(ApiMisuse::NotReady),
+        }
+    }
+
+    /// Whether the conversation is between two transactions or in one.
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
     }
 
     /// A reply while no command waits for one.
@@ -224,7 +392,7 @@ impl Client {
         if reply.code() == 421 {
             return Ok(Some(self.on_shutdown(phase, reply)));
         }
-        match (&self.transaction, reply.severity()) {
+        match (self.work.mail(), reply.severity()) {
             // The message is refused before its end. The dot was not sent and never will be, so the
             // connection must end. If DATA was sent ahead, a reply in the same read as its 354 may
             // as well be one that belongs to another command.
@@ -251,20 +419,27 @@ impl Client {
             return event;
         }
         self.state = State::Closing;
-        if let Some(exchange) = self.exchange.take() {
-            return ClientEvent::AuthenticationFailed { failure: exchange.refused(&reply), reply };
-        }
-        match self.transaction {
-            Some(_) => self.finish(Outcome::Refused { phase, reply }),
-            None => ClientEvent::Unwelcome { phase, status: reply.status(), reply },
+        self.refuse_work(phase, reply)
+    }
+
+    /// A refusal that ends the connection ends what is under way in it.
+    fn refuse_work<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> ClientEvent<'i> {
+        match &self.work {
+            Work::Mail(_) => self.finish(Outcome::Refused { phase, reply }),
+            Work::Auth(exchange) => {
+                let failure = exchange.refused(&reply);
+                self.work = Work::None;
+                ClientEvent::AuthenticationFailed { failure, reply }
+            }
+            Work::Command { .. } | Work::None => {
+                ClientEvent::Unwelcome { phase, status: reply.status(), reply }
+            }
         }
     }
 
     fn unwelcome<'i>(&mut self, phase: Phase, reply: Reply<'i>) -> ClientEvent<'i> {
         self.leave();
-        // If HELO is refused as well, the refusal of EHLO says more.
-        let status = self.hello_refused.take().unwrap_or_else(|| reply.status());
-        ClientEvent::Unwelcome { phase, status, reply }
+        ClientEvent::Unwelcome { phase, status: reply.status(), reply }
     }
 
     fn on_ehlo<'i>(&mut self, reply: Reply<'i>) -> Result<Option<ClientEvent<'i>>, Error> {
@@ -312,8 +487,7 @@ impl Client {
         if is_final || self.config.protocol == Protocol::Lmtp {
             return Some(self.unwelcome(Phase::Hello, reply));
         }
-        self.due = Some(Sent::Helo);
-        self.hello_refused = Some(reply.status());
+        self.due = Some(Sent::Helo { refused: reply.status() });
         match (&self.channel, self.rules.mode) {
             (Channel::Plain, TlsMode::Never) => self.unless_allowed(TlsFailure::NotWanted, None),
             (Channel::Plain, _) => Some(self.no_tls(TlsFailure::NotOffered, Some(reply))),

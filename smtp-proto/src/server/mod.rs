@@ -149,7 +149,7 @@ impl Server {
             let event = match self.state {
                 State::Over(error) => return Err(error),
                 State::Asked(_) => {
-                    return Ok(Progress { consumed, step: Step::Wait(Want::Answer) });
+                    return Ok(Progress { consumed, step: Step::Wait(Want::Caller) });
                 }
                 State::Fresh => Some(self.ask(Question::Connected, ServerEvent::Connected)),
                 State::BodyEnded => Some(self.on_body_end(now, output)),

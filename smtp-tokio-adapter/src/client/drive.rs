@@ -74,10 +74,8 @@ pub(super) async fn drive<S: Io>(
 ) -> Result<Driven, Failure> {
     let mut piece = BytesMut::new();
     loop {
-        let was_authenticating = client.is_authenticating();
         let polled = client.poll(&wire.input, &mut wire.link.output, Instant::now());
-        // Also where a server that cannot wait has answered already, and the exchange is over.
-        if was_authenticating || client.is_authenticating() {
+        if client.has_written_secrets() {
             wire.link.mark_secret();
         }
         let progress = match polled {
@@ -113,11 +111,11 @@ pub(super) async fn drive<S: Io>(
                 }
                 return Ok(Driven::Handshake);
             }
-            _ if client.wants_body() => {
+            Want::Caller => {
                 fill(client, wire, body, &mut piece).await?;
                 Until::Sent
             }
-            Want::Input | Want::Answer => Until::Lines,
+            Want::Input => Until::Lines,
         };
         match wire.exchange(until, client.deadline()).await {
             // The machine says what a passed deadline means.

@@ -339,7 +339,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                 wire.probe().await?;
             }
             match want {
-                None | Some(Want::Answer) => {}
+                None | Some(Want::Caller) => {}
                 Some(Want::Handshake) => {
                     let deadline = server.deadline();
                     match wire.exchange(Until::Sent, deadline).await? {

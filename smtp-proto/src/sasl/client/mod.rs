@@ -55,6 +55,7 @@ use std::fmt;
 use super::SaslError;
 use super::scram::prepare;
 use crate::channel::{Channel, Peer};
+use crate::error::ApiMisuse;
 use crate::secret::Secret;
 use crate::wire::reply::EnhancedCode;
 
@@ -139,15 +140,9 @@ impl Floor {
 }
 
 /// Why an authentication was not begun. Nothing was sent for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthRefusal {
-    /// Not ready, in a transaction, or in another exchange.
-    #[error("no authentication can start now")]
-    NotReady,
-    /// RFC 4954, section 4: no more AUTH after one that succeeded.
-    #[error("the connection is authenticated already")]
-    AlreadyAuthenticated,
     /// The server does not list the mechanism, or none that fits the credentials.
     #[error("the server does not offer the mechanism")]
     NotOffered,
@@ -160,11 +155,14 @@ pub enum AuthRefusal {
     /// The mechanism cannot even begin.
     #[error("{0}")]
     Mechanism(#[from] SaslError),
+    /// AUTH cannot be sent now.
+    #[error("{0}")]
+    Misuse(#[from] ApiMisuse),
 }
 
 impl AuthRefusal {
-    /// The status of mail that is not sent for it: always 4.y.z, for with another server or other
-    /// credentials it may be.
+    /// The status of mail that is deferred because of this. It is always 4.y.z: another server or
+    /// other credentials may do.
     pub const fn status(self) -> EnhancedCode {
         match self {
             // RFC 3463, section 3.8: X.7.4, security features not supported.
@@ -173,9 +171,7 @@ impl AuthRefusal {
             Self::ClearText => EnhancedCode::new(4, 7, 11),
             // RFC 3463, section 3.8: X.7.5, cryptographic failure.
             Self::UnauthenticatedPeer => EnhancedCode::new(4, 7, 5),
-            Self::NotReady | Self::AlreadyAuthenticated | Self::Mechanism(_) => {
-                EnhancedCode::new(4, 7, 0)
-            }
+            Self::Mechanism(_) | Self::Misuse(_) => EnhancedCode::new(4, 7, 0),
         }
     }
 }
