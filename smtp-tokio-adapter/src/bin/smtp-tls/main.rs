@@ -7,8 +7,10 @@ mod network;
 mod output;
 mod plan;
 mod probe;
+mod report;
 mod review;
 mod status;
+mod test;
 
 use std::process::ExitCode;
 
@@ -40,7 +42,9 @@ enum Command {
     Lint(lint::Args),
     Plan(plan::Args),
     Probe(probe::Args),
+    Test(test::Args),
     Review(review::Args),
+    Report(report::Args),
     Completions(generate::Completions),
     Man(generate::Man),
 }
@@ -52,6 +56,8 @@ fn main() -> ExitCode {
         Command::Lint(args) => lint::run(&args, &mut out),
         Command::Plan(args) => plan::run(&args, &mut out),
         Command::Probe(args) => probe::run(&args, &mut out),
+        Command::Test(args) => test::run(&args, &mut out),
+        Command::Report(args) => report::run(&args, &mut out),
         Command::Review(args) => review::run(&args, &mut out),
         Command::Completions(args) => generate::completions(&args, &mut out),
         Command::Man(args) => generate::man(&args, &mut out),

@@ -20,7 +20,7 @@ use smtp_tls_policy::sts::{
 };
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::dns::{Anchors, Fault, Resolver, Servers};
-use smtp_tokio_adapter::lookups::{PolicyClient, PolicyFetch};
+use smtp_tokio_adapter::lookups::{Combined, PolicyClient, PolicyFetch};
 
 use crate::input;
 use crate::status::Failure;
@@ -126,24 +126,9 @@ impl Network {
         options: &NetworkOptions,
         trust: Arc<dyn TrustStore>,
     ) -> Result<Self, Failure> {
-        let servers = match options.resolver {
-            Some(address) => Servers::new([address.with_port(53)]),
-            None => Servers::of_system(),
-        };
-        let servers = servers.map_err(|error| Failure::Network(error.to_string()))?;
-        let anchors = match &options.trust_anchor {
-            Some(path) => {
-                let text = input::read_text(path)?;
-                Anchors::parse(&text).map_err(|error| Failure::file(path, error))?
-            }
-            None => Anchors::root(),
-        };
-        let limit = options.step_limit();
-        let policies = PolicyClient::new(input::provider(), trust)
-            .map_err(|error| Failure::Network(error.to_string()))?
-            .with_time_limit(limit);
+        let (resolver, policies) = clients(options, trust)?;
         Ok(Self {
-            resolver: Resolver::validating(servers, anchors).with_time_limit(limit),
+            resolver,
             policies,
             cache: RefCell::new(Cache::new(CacheLimits::default())),
             asked: RefCell::default(),
@@ -296,6 +281,38 @@ impl Network {
             false => StsRecord::find(&answer.records).map_err(DiscoveryError::Record),
         }
     }
+}
+
+/// DNS and HTTPS for a delivery.
+pub(crate) fn lookups(
+    options: &NetworkOptions,
+    trust: Arc<dyn TrustStore>,
+) -> Result<Combined<Resolver, PolicyClient>, Failure> {
+    let (resolver, policies) = clients(options, trust)?;
+    Ok(Combined::new(resolver, policies))
+}
+
+fn clients(
+    options: &NetworkOptions,
+    trust: Arc<dyn TrustStore>,
+) -> Result<(Resolver, PolicyClient), Failure> {
+    let servers = match options.resolver {
+        Some(address) => Servers::new([address.with_port(53)]),
+        None => Servers::of_system(),
+    };
+    let servers = servers.map_err(|error| Failure::Network(error.to_string()))?;
+    let anchors = match &options.trust_anchor {
+        Some(path) => {
+            let text = input::read_text(path)?;
+            Anchors::parse(&text).map_err(|error| Failure::file(path, error))?
+        }
+        None => Anchors::root(),
+    };
+    let limit = options.step_limit();
+    let policies = PolicyClient::new(input::provider(), trust)
+        .map_err(|error| Failure::Network(error.to_string()))?
+        .with_time_limit(limit);
+    Ok((Resolver::validating(servers, anchors).with_time_limit(limit), policies))
 }
 
 /// The hosts of a domain, in the order in which they are tried.

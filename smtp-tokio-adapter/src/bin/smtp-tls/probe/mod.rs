@@ -16,6 +16,7 @@ use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::trace::DateTime;
 use smtp_tls_policy::{Host, Namespace, pki_types};
+use smtp_tokio_adapter::Outbound;
 
 use crate::input::{self, TrustOptions};
 use crate::network::{self, Address, Asked, Network, hosts};
@@ -189,21 +190,25 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
 }
 
 /// Writes the answer and the trace.
-pub(crate) fn finish(
+fn finish(
     answer: &Answer,
     trace: &[String],
     options: &ProbeOptions,
     out: &mut Out,
 ) -> Result<Status, Failure> {
-    if let Some(path) = &options.trace {
-        let text: String = trace.iter().map(|line| format!("{line}\n")).collect();
-        std::fs::write(path, text).map_err(|error| Failure::file(path, error))?;
-    }
+    write_trace(trace, options)?;
     match out.is_json() {
         true => out.json(answer)?,
         false => text::write(answer, out)?,
     }
     answer.status.ok_or_else(|| Failure::Network(answer.sentence.clone()))
+}
+
+/// Writes the lines of the conversations where `--trace` says.
+pub(crate) fn write_trace(trace: &[String], options: &ProbeOptions) -> Result<(), Failure> {
+    let Some(path) = &options.trace else { return Ok(()) };
+    let text: String = trace.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(path, text).map_err(|error| Failure::file(path, error))
 }
 
 /// What all connections need.
@@ -237,6 +242,11 @@ impl<'o> Setup<'o> {
 
     pub(crate) fn ids(&self) -> Vec<&IdentityId> {
         self.prober.identities.iter().map(|(id, _)| id).collect()
+    }
+
+    /// What the connections of a delivery have in common.
+    pub(crate) fn outbound(&self) -> Outbound {
+        self.prober.outbound(input::provider().as_ref().clone())
     }
 
     /// Probes each host of a target; with the lines of the conversations.

@@ -70,7 +70,7 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
-    fn outbound(&self, provider: CryptoProvider) -> Outbound {
+    pub(super) fn outbound(&self, provider: CryptoProvider) -> Outbound {
         let provider = Arc::new(provider);
         let mut tls = ClientTls::new(Arc::clone(&provider));
         for (id, identity) in &self.identities {

@@ -1,0 +1,249 @@
+//! `test`: the button of a connector.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use smtp_proto::client::{Envelope, Recipient};
+use smtp_proto::route::RecipientStatus;
+use smtp_proto::wire::path::ReversePathBuf;
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors};
+use smtp_tls_policy::{Host, Namespace};
+use smtp_tokio_adapter::Sender;
+use smtp_tokio_adapter::lookups::{Lookups, Zone};
+
+use crate::input;
+use crate::network;
+use crate::output::{Colour, Out};
+use crate::probe::text::{self, words};
+use crate::probe::{Answer, ProbeOptions, Setup, write_trace};
+use crate::status::{Failure, Status};
+
+/// Probe every host of a connector, and say whether it may be switched on
+///
+/// The hosts are those of the smart host, or of each domain that the connector names; a namespace
+/// such as *.example.com means example.com, and * needs --domain. With --send a real message
+/// is sent to an address by the rules of the connector; without it, no mail is sent.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  smtp-tls test bank --config connectors.toml
+  smtp-tls test default --config connectors.toml --domain example.com
+  smtp-tls test bank --config connectors.toml --send postmaster@bank.example
+
+Exit status: 0 if the connector may be switched on: each host takes mail over
+TLS, and the message was accepted; 1 if mail would go in clear text, 4 if mail
+would be deferred, 6 if a host cannot be reached or DNS gives no answer.")]
+pub(crate) struct Args {
+    /// The name of an outbound connector
+    connector: String,
+    /// The configuration of connectors
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// A domain to probe, beside those that the connector names
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Vec<Host>,
+    /// Send a message to this address
+    #[arg(long, value_name = "ADDRESS")]
+    send: Option<Recipient>,
+    /// The sender of the message
+    #[arg(long, value_name = "ADDRESS", default_value = "<>")]
+    from: String,
+    #[command(flatten)]
+    options: ProbeOptions,
+}
+
+#[derive(Serialize)]
+struct Tested {
+    connector: String,
+    posture: &'static str,
+    /// Whether every host takes mail over TLS, and the message, if any, was accepted.
+    may_be_switched_on: bool,
+    targets: Vec<Answer>,
+    /// What became of the message.
+    sent: Option<Sent>,
+}
+
+#[derive(Serialize)]
+struct Sent {
+    recipient: String,
+    accepted: bool,
+    /// The status, and the reply where there was one.
+    outcome: String,
+    /// The decision about TLS of each connection.
+    decisions: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
+    let setup = Setup::new(&args.options)?;
+    let config = input::config(&args.config, &setup.trust, &setup.ids())?;
+    let connector = config.outbound.iter().find(|it| *it.name == *args.connector);
+    let Some(connector) = connector else {
+        let known: Vec<&str> = config.outbound.iter().map(|it| &*it.name).collect();
+        return Err(Failure::Usage(format!(
+            "no outbound connector is called {}; there are {}",
+            args.connector,
+            known.join(", ")
+        )));
+    };
+    let targets = targets(connector, &args.domain);
+    if targets.is_empty() {
+        let why = "the connector names no domain; give one with --domain";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    let mut tested = Tested {
+        connector: connector.name.to_string(),
+        posture: connector.posture.as_str(),
+        may_be_switched_on: false,
+        targets: Vec::new(),
+        sent: None,
+    };
+    let mut trace = Vec::new();
+    args.options.network.run(async {
+        for target in &targets {
+            let rule = format!("connector {}", connector.name);
+            let (answer, lines) = setup.probe(connector, rule, target).await?;
+            tested.targets.push(answer);
+            trace.extend(lines);
+        }
+        if let Some(recipient) = &args.send {
+            tested.sent = Some(send(args, &setup, connector, recipient).await?);
+        }
+        Ok(())
+    })?;
+    let hosts = || tested.targets.iter().flat_map(|answer| &answer.hosts);
+    let accepted = tested.sent.as_ref().is_none_or(|sent| sent.accepted);
+    let all_tls = hosts().count() > 0 && hosts().all(|host| host.decision.ending == "tls");
+    let any =
+        |ending: &str| hosts().any(|host| host.failure.is_none() && host.decision.ending == ending);
+    let unreachable = hosts().find_map(|host| host.failure.clone());
+    let status = match (any("clear-text"), any("deferred") || hosts().count() == 0) {
+        (true, _) => Some(Status::Bad),
+        (false, true) => Some(Status::Deferred),
+        (false, false) if unreachable.is_some() => None,
+        (false, false) if !accepted => Some(Status::Deferred),
+        (false, false) => Some(Status::Good),
+    };
+    tested.may_be_switched_on = all_tls && accepted;
+    write_trace(&trace, &args.options)?;
+    match out.is_json() {
+        true => out.json(&tested)?,
+        false => write(&tested, out)?,
+    }
+    status.ok_or_else(|| Failure::Network(unreachable.unwrap_or_default()))
+}
+
+/// The domains whose hosts the connector serves.
+fn targets(connector: &OutboundConnector, more: &[Host]) -> Vec<Host> {
+    let mut targets: Vec<Host> = more.to_vec();
+    match &connector.smart_host {
+        Some(smart_host) => targets.push(smart_host.host.clone()),
+        None => targets.extend(connector.namespaces.iter().filter_map(|it| match it {
+            Namespace::Exact(domain) | Namespace::Subdomains(domain) => {
+                Some(Host::Name(domain.clone()))
+            }
+            Namespace::Default => None,
+        })),
+    }
+    targets.sort();
+    targets.dedup();
+    targets
+}
+
+/// Sends a message to one recipient by the rules of the connector alone.
+async fn send(
+    args: &Args,
+    setup: &Setup<'_>,
+    connector: &OutboundConnector,
+    recipient: &Recipient,
+) -> Result<Sent, Failure> {
+    let path = recipient.path.borrow();
+    let (_, domain) = path.as_str().rsplit_once('@').unwrap_or_default();
+    let domain = Host::parse(domain)
+        .map_err(|error| Failure::Usage(format!("--send: the domain of the address: {error}")))?;
+    let mut alone = connector.clone();
+    alone.namespaces = vec![Namespace::Default];
+    let Some(address) = args.options.connect.map(|it| it.with_port(args.options.port)) else {
+        let lookups = network::lookups(&args.options.network, setup.trust.clone())?;
+        return deliver(args, setup, alone, recipient, lookups, args.options.port).await;
+    };
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    if let Some(smart_host) = &mut alone.smart_host {
+        smart_host.port = address.port();
+    }
+    let host = alone.smart_host.as_ref().map_or(&domain, |it| &it.host);
+    if let Host::Name(host) = host {
+        zone.add_host(host, [address.ip()]);
+    }
+    deliver(args, setup, alone, recipient, zone, address.port()).await
+}
+
+async fn deliver(
+    args: &Args,
+    setup: &Setup<'_>,
+    connector: OutboundConnector,
+    recipient: &Recipient,
+    lookups: impl Lookups,
+    port: u16,
+) -> Result<Sent, Failure> {
+    let from = match args.from.trim_matches(['<', '>']) {
+        "" => ReversePathBuf::NULL,
+        from => from.parse().map_err(|error| Failure::Usage(format!("--from: {error}")))?,
+    };
+    let envelope = Envelope::new(from, [recipient.clone()]);
+    let message = bytes::Bytes::from(format!(
+        "From: <{}>\r\nTo: <{}>\r\nSubject: Test of TLS for connector {}\r\n\r\n\
+         This message was sent by smtp-tls to test a connector.\r\n",
+        args.from.trim_matches(['<', '>']),
+        recipient.path.borrow().as_str(),
+        connector.name,
+    ));
+    let wrong = |errors: &dyn std::fmt::Display| Failure::File(errors.to_string());
+    let connectors = OutboundConnectors::new(vec![connector]).map_err(|errors| wrong(&errors))?;
+    let sender = Sender::new(setup.outbound(), Arc::new(connectors), lookups)
+        .map_err(|errors| wrong(&errors))?
+        .with_route(|route| route.port = port);
+    let report = sender.send(&envelope, &message).await;
+    let outcome = report.recipients.first();
+    let words = outcome.map(|outcome| {
+        let reply = outcome.reply.as_ref().map(|reply| format!(": {reply}")).unwrap_or_default();
+        format!("{}{reply}", outcome.status)
+    });
+    Ok(Sent {
+        recipient: recipient.path.borrow().as_str().to_owned(),
+        accepted: outcome.is_some_and(|it| it.status == RecipientStatus::Delivered),
+        outcome: words.unwrap_or_default(),
+        decisions: report.attempts.iter().map(|it| it.decision.sentence.clone()).collect(),
+    })
+}
+
+fn write(tested: &Tested, out: &mut Out) -> Result<(), Failure> {
+    for answer in &tested.targets {
+        text::write(answer, out)?;
+        out.gap()?;
+    }
+    out.title(format!("Connector {}, posture {}", tested.connector, tested.posture))?;
+    for host in tested.targets.iter().flat_map(|answer| &answer.hosts) {
+        let ending = if host.failure.is_some() { "unreachable" } else { host.decision.ending };
+        let (word, colour) = words(ending);
+        out.coloured(colour, "  ", &format!("{word:<12}"), &host.host)?;
+    }
+    if let Some(sent) = &tested.sent {
+        let colour = if sent.accepted { Colour::Green } else { Colour::Red };
+        let text = format!("to {}: {}", sent.recipient, sent.outcome);
+        out.coloured(colour, "  ", "sent        ", text)?;
+        for decision in &sent.decisions {
+            out.row("              ", "", decision)?;
+        }
+    }
+    match tested.may_be_switched_on {
+        true => out.coloured(Colour::Green, "  ", "yes: ", "the connector may be switched on"),
+        false => out.coloured(
+            Colour::Red,
+            "  ",
+            "no: ",
+            "do not switch the connector on; some mail would not go over TLS",
+        ),
+    }
+}

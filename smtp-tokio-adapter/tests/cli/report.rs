@@ -1,0 +1,70 @@
+//! `smtp-tls report`.
+
+use crate::program::{Folder, smtp_tls, smtp_tls_with};
+
+const REPORT: &str = r#"{
+  "organization-name": "Company-X",
+  "date-range": {
+    "start-datetime": "2016-04-01T00:00:00Z", "end-datetime": "2016-04-01T23:59:59Z"
+  },
+  "contact-info": "sts-reporting@company-x.example",
+  "report-id": "5065427c",
+  "policies": [{
+    "policy": {
+      "policy-type": "sts",
+      "policy-string": ["version: STSv1", "mode: enforce", "max_age: 86400"],
+      "policy-domain": "company-y.example"
+    },
+    "summary": {"total-successful-session-count": 5326, "total-failure-session-count": 100},
+    "failure-details": [{
+      "result-type": "certificate-expired",
+      "receiving-mx-hostname": "mx1.company-y.example",
+      "failed-session-count": 100
+    }]
+  }]
+}"#;
+
+#[test]
+fn a_report_is_told_in_words_with_counts_and_what_to_do() {
+    let folder = Folder::new();
+    let file = folder.file("report.json", REPORT);
+    let ran = smtp_tls(&["report", &file]);
+    assert_eq!((ran.status, &*ran.stderr), (1, ""), "{ran:?}");
+    let text = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "Company-X, 2016-04-01T00:00:00Z to 2016-04-01T23:59:59Z",
+        "5326 succeeded, 100 failed",
+        "100 sessions failed at mx1.company-y.example under the MTA-STS policy in mode enforce",
+        "Renew the certificate of this host.",
+    ] {
+        assert!(text.contains(part), "{part}: {ran:?}");
+    }
+    let ran = smtp_tls_with(&["report", "-", "--json"], REPORT.as_bytes());
+    let json = ran.json();
+    assert_eq!((&json["successful"], &json["failed"]), (&5326.into(), &100.into()));
+    assert_eq!(json["complaints"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_report_without_failures_ends_with_0() {
+    let good = REPORT
+        .replace("\"total-failure-session-count\": 100", "\"total-failure-session-count\": 0");
+    let start = good.find("\"failure-details\"").unwrap();
+    let good = format!("{}\"x\": 0}}]}}", &good[..start]);
+    let ran = smtp_tls_with(&["report", "-"], good.as_bytes());
+    assert_eq!(ran.status, 0, "{ran:?}");
+}
+
+#[test]
+fn files_that_are_no_reports_end_with_5_and_the_others_are_told() {
+    let folder = Folder::new();
+    let good = folder.file("report.json", REPORT);
+    let bad = folder.file("bad", "{}");
+    let ran = smtp_tls(&["report", &bad, &good, "/nonexistent/report"]);
+    assert_eq!(ran.status, 5, "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 2, "{ran:?}");
+    assert!(ran.stderr.contains("bad: ") && ran.stderr.contains("No such file"), "{ran:?}");
+    assert!(ran.stdout.contains("Company-X"), "{ran:?}");
+    smtp_tls_with(&["report", "-"], &[0x1f, 0x8b, 8, 0]).fails(5, "gzip");
+    smtp_tls_with(&["report", "-"], b"").fails(5, "report");
+}

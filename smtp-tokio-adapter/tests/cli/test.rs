@@ -1,0 +1,97 @@
+//! `smtp-tls test`.
+
+use std::net::SocketAddr;
+
+use crate::common::{HOST, Pki};
+use crate::program::{Folder, Ran, smtp_tls};
+use crate::servers::{refused, scripted, with_tls};
+
+const CONFIG: &str = r#"
+[[outbound]]
+name = "default"
+namespaces = ["*"]
+posture = "opportunistic"
+
+[[outbound]]
+name = "partner"
+namespaces = ["mx.test.example"]
+posture = "POSTURE"
+"#;
+
+fn test(address: SocketAddr, pki: &Pki, posture: &str, connector: &str, more: &[&str]) -> Ran {
+    let folder = Folder::new();
+    let root = folder.file("root.pem", &pki.root_pem);
+    let config = folder.file("c.toml", CONFIG.replace("POSTURE", posture));
+    let address = address.to_string();
+    let mut arguments = vec!["test", connector, "--config", &config, "--connect", &address];
+    arguments.extend(["--ca", &root, "--timeout", "20"]);
+    arguments.extend(more);
+    smtp_tls(&arguments)
+}
+
+#[test]
+fn a_connector_whose_hosts_take_tls_may_be_switched_on() {
+    let pki = Pki::new();
+    let (address, kept) = with_tls(pki.identity(HOST));
+    let ran = test(address, &pki, "verified", "partner", &["--json"]);
+    assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:?}");
+    let json = ran.json();
+    assert_eq!(json["may_be_switched_on"], true);
+    assert_eq!(json["targets"][0]["hosts"][0]["decision"]["reason"], "tls-ok");
+    assert!(kept.messages.lock().unwrap().is_empty());
+    let text = test(address, &pki, "verified", "partner", &[]);
+    assert!(text.stdout.ends_with("  yes: the connector may be switched on\n"), "{text:?}");
+}
+
+#[test]
+fn a_message_is_sent_only_when_asked_for_and_by_the_rules() {
+    let pki = Pki::new();
+    let (address, kept) = with_tls(pki.identity(HOST));
+    let send = ["--json", "--send", "reader@mx.test.example", "--from", "me@me.example"];
+    let ran = test(address, &pki, "verified", "partner", &send);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(ran.json()["sent"]["accepted"], true, "{ran:?}");
+    assert_eq!(*kept.over_tls.lock().unwrap(), [true]);
+    let message = String::from_utf8(kept.messages.lock().unwrap()[0].clone()).unwrap();
+    assert!(message.contains("Subject: Test of TLS for connector partner"), "{message}");
+    // The server refuses this recipient.
+    let send = ["--json", "--send", "nobody@mx.test.example"];
+    let ran = test(address, &pki, "verified", "partner", &send);
+    assert_eq!(ran.status, 4, "{ran:?}");
+    let json = ran.json();
+    assert_eq!(
+        (&json["may_be_switched_on"], &json["sent"]["accepted"]),
+        (&false.into(), &false.into())
+    );
+    assert!(json["sent"]["outcome"].as_str().unwrap().contains("no such user"), "{json:#}");
+}
+
+#[test]
+fn a_connector_with_clear_text_deferrals_or_silence_may_not() {
+    let pki = Pki::new();
+    let plain = || scripted(&["220 mx", "250 mx", "221 bye"]);
+    let (wrong, _) = with_tls(pki.identity("other.example"));
+    for (address, posture, status) in [
+        (plain(), "deterministic", 1),
+        (plain(), "verified", 4),
+        (wrong, "deterministic", 1),
+        (wrong, "verified", 4),
+        (refused(), "verified", 6),
+    ] {
+        let ran = test(address, &pki, posture, "partner", &["--json"]);
+        assert_eq!(ran.status, status, "{posture}: {ran:?}");
+        assert_eq!(ran.json()["may_be_switched_on"], false);
+    }
+}
+
+#[test]
+fn connectors_that_are_not_there_or_name_no_domain_end_with_2() {
+    let pki = Pki::new();
+    let ran = test(refused(), &pki, "verified", "partnr", &[]);
+    ran.fails(2, "no outbound connector is called partnr; there are default, partner");
+    let ran = test(refused(), &pki, "verified", "default", &[]);
+    ran.fails(2, "give one with --domain");
+    let (address, _) = with_tls(pki.identity(HOST));
+    let ran = test(address, &pki, "verified", "default", &["--domain", HOST]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+}
