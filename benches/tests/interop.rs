@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+#[path = "../examples/interop/habits/table.rs"]
+mod habits;
 #[path = "../examples/interop/matrix.rs"]
 mod matrix;
 #[path = "../examples/interop/transcripts.rs"]
@@ -23,7 +25,7 @@ fn golden(name: &str, found: &str) {
 }
 
 #[test]
-fn support_is_what_stands_in_an_ehlo_reply() {
+fn support_is_read_from_the_ehlo_reply() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
     let mut text = String::new();
     for (peer, installed) in [
@@ -95,6 +97,26 @@ fn tables_show_every_cell_and_explain_the_blank_ones() {
     golden("interop_table.txt", &format!("{}\n{}", table(&rows), json(&rows)));
 }
 
+#[test]
+fn table_of_habits_shows_every_cell_and_what_is_not_as_decided() {
+    use habits::{Habit, OURS, Row, Side};
+    let habit = |key, text, decided| Habit { key, text, decided };
+    let habits =
+        [habit("14a", "a long local part", "250"), habit("16b", "bare LF in the body", "554")];
+    let row = |side, peer: &str, cells: [&str; 2]| {
+        let cells = cells.map(str::to_owned).to_vec();
+        Row { side, peer: peer.into(), cells }
+    };
+    let rows = [
+        row(Side::Client, "made-1.2", ["-", "closed"]),
+        row(Side::Server, "a client", ["delivered", "failed"]),
+        row(Side::Client, OURS, ["250", "250"]),
+    ];
+    assert!(rows[1].wrong(&habits).is_empty(), "other peers do as they like");
+    let printed = [Side::Client, Side::Server].map(|side| habits::table(side, &habits, &rows));
+    golden("interop_habits.txt", &format!("{}{}", printed.concat(), habits::json(&habits, &rows)));
+}
+
 fn interop(arguments: &[&str], lab: &Path) -> Output {
     // target/PROFILE/deps/this-test -> target/PROFILE/examples/interop
     let test = std::env::current_exe().unwrap();
@@ -115,6 +137,7 @@ fn wrong_calls_and_a_missing_lab_are_told_apart() {
         (&["state", "--server"], "--server needs a value"),
         (&["state", "--server", "qmail"], "no peer qmail; there are postfix"),
         (&["state", "--client", "mutt"], "no peer mutt; there are swaks"),
+        (&["state", "--only", "all"], "no table all; there are matrix, habits"),
         (&["state", "--fast"], "unknown option --fast"),
         (&["state", "another"], "one LAB_STATE_DIR is enough"),
     ] {

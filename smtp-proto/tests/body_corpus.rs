@@ -3,7 +3,7 @@
 mod common;
 
 use common::auth::decode as base64;
-use common::corpora::corpus;
+use common::corpora::{Verdicts, corpus};
 use serde_json::Value;
 use smtp_proto::wire::body::{BodyDefect, DotDecoder, DotEncoder};
 
@@ -41,11 +41,10 @@ fn text<'v>(row: &'v Value, field: &str) -> Option<&'v str> {
 /// be sent.
 #[test]
 fn corpus_eod_variants() {
-    let Some(rows) = corpus("eod_variants") else {
-        return;
-    };
-    for row in rows {
-        let sequence = base64(text(&row, "seq_b64").expect("seq_b64"));
+    let Some(rows) = corpus("eod_variants") else { return };
+    let mut verdicts = Verdicts::of("eod_variants");
+    verdicts.each(&rows, |_, row| {
+        let sequence = base64(text(row, "seq_b64").expect("seq_b64"));
         let flag = |name: &str| row[name].as_bool().unwrap_or_else(|| panic!("{name} in {row}"));
         let terminates = flag("contains_real_terminator");
         let defective = flag("bare_cr") || flag("bare_lf");
@@ -89,20 +88,20 @@ fn corpus_eod_variants() {
                 }
             }
         }
-    }
+    });
+    verdicts.done();
 }
 
 #[test]
 fn corpus_mox_data_codec() {
-    let Some(rows) = corpus("mox_data_codec") else {
-        return;
-    };
-    for row in rows {
-        let input = text(&row, "line_input").expect("line_input").as_bytes();
-        let error = text(&row, "err")
+    let Some(rows) = corpus("mox_data_codec") else { return };
+    let mut verdicts = Verdicts::of("mox_data_codec");
+    verdicts.each(&rows, |_, row| {
+        let input = text(row, "line_input").expect("line_input").as_bytes();
+        let error = text(row, "err")
             .or_else(|| row["want"].get("err").and_then(Value::as_str))
             .filter(|e| *e != "nil");
-        match (text(&row, "dir").expect("dir"), error) {
+        match (text(row, "dir").expect("dir"), error) {
             // RFC 5321, section 4.1.1.4 leaves the choice: "either reject the message as invalid or
             // add <CRLF>".
             ("write", Some("errMissingCRLF")) => {
@@ -112,7 +111,7 @@ fn corpus_mox_data_codec() {
             }
             ("write", Some(_)) => assert!(encode(input).1.is_err(), "{row}"),
             ("write", None) => {
-                let want = text(&row, "want").expect("want").as_bytes();
+                let want = text(row, "want").expect("want").as_bytes();
                 assert_eq!(encode(input), (want.to_vec(), Ok(())), "{row}");
             }
             // There an error stops the reading; here the message is read to its end first.
@@ -121,7 +120,7 @@ fn corpus_mox_data_codec() {
                 assert_eq!((defect.is_some(), end), (true, Some((0, input.len()))), "{row}");
             }
             ("read", None) => {
-                let want = text(&row, "want").expect("want").as_bytes();
+                let want = text(row, "want").expect("want").as_bytes();
                 assert_eq!(
                     decode(&[input]),
                     (want.to_vec(), None, Some((0, input.len()))),
@@ -130,5 +129,6 @@ fn corpus_mox_data_codec() {
             }
             (other, _) => panic!("{other} in {row}"),
         }
-    }
+    });
+    verdicts.done();
 }

@@ -30,7 +30,7 @@ use smtp_proto::wire::reply::Response;
 
 /// What a row says, as far as it is about one connection without AUTH.
 struct Case {
-    /// What the client says, line by line, with the message behind DATA.
+    /// What the client says, line by line, with the message after DATA.
     lines: Vec<Vec<u8>>,
     /// The message with its stuffing and its end; none where there is no DATA.
     upload: Option<Vec<u8>>,
@@ -289,7 +289,7 @@ impl Wish {
                 Ok(Command::StartTls) => wish.rules = TlsRules::REQUIRED,
                 Ok(Command::Helo(_) | Command::Quit | Command::Data) => {}
                 Ok(Command::Mail { path, parameters }) => {
-                    // What was asked for stands in the command line, not in what came of it.
+                    // What was asked for is in the command line, not in what came of it.
                     let mail = Envelope::relaying(path, &parameters);
                     let from_file = text(row, "command")
                         .split_once("-T ")
@@ -428,7 +428,7 @@ fn send(case: &Case, wish: Wish, pieces: &[usize]) -> (Vec<u8>, Vec<CommandRefus
     }
 }
 
-/// Every line that curl says, and the message behind DATA.
+/// Every line that curl says, and the message after DATA.
 fn expected(case: &Case) -> Vec<u8> {
     let mut expected = Vec::new();
     for line in &case.lines {
@@ -444,11 +444,11 @@ fn expected(case: &Case) -> Vec<u8> {
 fn corpus_curl_smtp_server() {
     let Some(rows) = corpus("curl_smtp") else { return };
     let mut verdicts = Verdicts::of("curl_smtp");
-    for row in &rows {
-        let Some(case) = Case::of(row).filter(can_be_served) else { continue };
+    verdicts.each(&rows, |verdicts, row| {
+        let Some(case) = Case::of(row).filter(can_be_served) else { return };
         let all = fragmentations().iter().find_map(|pieces| serve(&case, pieces).err());
         verdicts.check(&row["test"].to_string(), all.is_none(), || all.unwrap_or_default());
-    }
+    });
     verdicts.done();
 }
 
@@ -456,8 +456,8 @@ fn corpus_curl_smtp_server() {
 fn corpus_curl_smtp_client() {
     let Some(rows) = corpus("curl_smtp") else { return };
     let mut verdicts = Verdicts::of("curl_smtp_client");
-    for row in &rows {
-        let Some(case) = Case::of(row) else { continue };
+    verdicts.each(&rows, |verdicts, row| {
+        let Some(case) = Case::of(row) else { return };
         for pieces in fragmentations() {
             let Some(wish) = Wish::of(row, &case) else { continue };
             let (sent, misuse) = send(&case, wish, &pieces);
@@ -487,6 +487,6 @@ fn corpus_curl_smtp_client() {
             };
             verdicts.check(&row["test"].to_string(), agrees, detail);
         }
-    }
+    });
     verdicts.done();
 }

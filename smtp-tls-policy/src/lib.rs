@@ -22,7 +22,7 @@
 //!    be used instead ([`Plan::yields`]). Under implicit TLS (RFC 8314), and above the floor
 //!    Plaintext, never.
 //! 5. **Handshake.** The signature of the handshake is verified at every floor, also where no
-//!    certificate is checked: who waives it lets anyone replay a public certificate.
+//!    certificate is checked: without that, anyone could replay a public certificate.
 //! 6. **Verdict.** [`Plan::judge`] makes one finding per check. A PKIX check asks, in this order:
 //!    is the chain within the limits; does it lead to one of the roots, with dates, purposes,
 //!    constraints and signatures in order; is no certificate of it revoked; is it for one of the
@@ -54,14 +54,14 @@
 //! use smtp_tls_policy::{Host, Namespace, pki_types};
 //!
 //! let connectors = OutboundConnectors::new(vec![
-//!     OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic),
+//!     OutboundConnector::new("default", vec![Namespace::Default], Posture::Deterministic),
 //! ])?;
 //! let (next_hop, host) = (Host::parse("example.com")?, Host::parse("mx1.example.com")?);
 //! let facts = Facts::new(connectors.find(&next_hop), &next_hop, &host, HostOrigin::Mx);
 //! let plan = plan(&facts)?;
 //! assert_eq!(plan.floor(), Floor::Plaintext);
 //! assert_eq!(plan.attempt(), Attempt::StartTls);
-//! assert_eq!(plan.because().to_string(), "posture deterministic of connector everybody");
+//! assert_eq!(plan.because().to_string(), "posture deterministic of connector default");
 //!
 //! // The handshake shows a chain; here it shows none.
 //! let trust = Trust::webpki_roots();
@@ -70,7 +70,7 @@
 //! assert_eq!(
 //!     explain(&plan, Ending::ClearText, verdict.reason(), verdict.defect()),
 //!     "clear text, because the peer showed no certificate (chain); \
-//!      allowed by posture deterministic of connector everybody",
+//!      allowed by posture deterministic of connector default",
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -86,16 +86,48 @@ fn pages_name_tests_that_exist() {
         conversations
             .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()),
     );
-    for page in ["smtp-proto/CASES.md", "smtp-tls-policy/CASES.md"] {
+    let mut missing = Vec::new();
+    for page in PAGES {
         let text = std::fs::read_to_string(crates.join(page)).unwrap();
         for row in text.lines().filter(|line| line.starts_with("| ")) {
             let tests = row.trim_matches('|').split(" | ").last().unwrap_or_default();
-            for test in tests.split('`').skip(1).step_by(2) {
-                assert!(known.contains(test), "{page} names no test: {test}");
-            }
+            let tests = tests.split('`').skip(1).step_by(2);
+            missing.extend(
+                tests.filter(|test| !known.contains(*test)).map(|it| (page, it.to_owned())),
+            );
         }
     }
+    assert!(missing.is_empty(), "pages and tests that are not there: {missing:#?}");
 }
+
+/// Every case that was collected has its row: a test, or a decision with its reason.
+#[test]
+fn every_collected_case_has_a_row() {
+    // `C01a C01b` is written in one cell as `C01a, C01b`.
+    const COLLECTED: &str = "\
+        C01a C01b C02a C02c C03 C11a C11c C15 C17a C17d C17e C17f C20a C20b C20e C20h C21 C22 C30 \
+        C40d C41a C86 C52b C70 C73 C74 S01a S02a S03a S04a S06 S12 S13 S14 S20a S20c S25f S26 S35 \
+        S36 S43 S44d S50 S62 S64 S87 A01 A03b A04 A04b A04d A05 D33b K01 K02b K04b K06 V01 V02 \
+        V15 V16b T09 T13 T15 T16b T16d T22b T24 H05b H09b H09d H09g S04 S05b S05c S12b S15 S15c \
+        P02 P04 R01 R03 R05 R06 R07 R11 C11 L02 N1 N2 E1 E2 E3 E4 E5 E6 E7 E8 E9 E10 E11 E12";
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut listed = HashSet::new();
+    for page in PAGES {
+        let text = std::fs::read_to_string(crates.join(page)).unwrap();
+        for row in text.lines().filter(|line| line.starts_with("| ")) {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            let [ids, _, decision, _] = cells[..] else { panic!("{page}: {row}") };
+            assert!(!decision.is_empty(), "{page}: {row}");
+            listed.extend(ids.split(", ").map(str::to_owned));
+        }
+    }
+    let missing: Vec<&str> =
+        COLLECTED.split_ascii_whitespace().filter(|id| !listed.contains(*id)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+const PAGES: [&str; 3] =
+    ["smtp-proto/CASES.md", "smtp-tls-policy/CASES.md", "smtp-tokio-adapter/CASES.md"];
 
 const HOST: &str = "mx.example.net";
 
@@ -137,7 +169,7 @@ fn found(base: &str, record: TlsaRecord) -> TlsaFact {
     TlsaFact::Found(TlsaSet::new(Domain::parse(base).unwrap(), &[record]))
 }
 
-/// The record of an authority that nobody knows.
+/// The record of an authority that is not trusted.
 fn of_a_stranger(usage: u8) -> TlsaRecord {
     TlsaRecord { usage, selector: 0, matching: 0, data: Authority::new("Stranger").der.to_vec() }
 }

@@ -59,7 +59,7 @@ fn requiretls_overrules_the_header() {
 }
 
 proptest! {
-    /// Other fields around it, and a body behind it, change nothing.
+    /// Other fields around it, and a body after it, change nothing.
     #[test]
     fn only_the_field_counts(
         before in "([A-Z][a-z]{0,5}: [ -~]{0,20}\r\n( [ -~]{0,10}\r\n)?){0,3}",

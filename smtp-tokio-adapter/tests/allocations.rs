@@ -70,7 +70,7 @@ fn third_transaction(size: usize) -> AllocationInfo {
 }
 
 #[test]
-fn a_message_takes_little_memory_and_leaves_none_behind() {
+fn message_takes_little_memory_and_all_of_it_is_freed() {
     // The list of recipients, the two replies that are kept, the buffer through which the body
     // goes, and room for what the server says at each of two waits: nothing is held while there is
     // nothing in it.

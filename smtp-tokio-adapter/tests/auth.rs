@@ -38,7 +38,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// `\0user\0pencil`, as it would stand in AUTH PLAIN.
+/// `\0user\0pencil`, as AUTH PLAIN sends it.
 const PLAIN: &str = "AHVzZXIAcGVuY2ls";
 
 /// A server of a few fixed replies, and everything that it was told.
@@ -47,9 +47,9 @@ struct Fake {
     /// What EHLO says in clear text, and inside TLS.
     clear: &'static [&'static str],
     inside: &'static [&'static str],
-    /// The reply to STARTTLS, and what comes behind it at once.
+    /// The reply to STARTTLS, and what comes after it at once.
     starttls: &'static str,
-    /// The replies to AUTH and each line behind it.
+    /// The replies to AUTH and to each line after it.
     auth: &'static [&'static str],
     tls: Option<Arc<rustls::ServerConfig>>,
     heard: Arc<Mutex<Heard>>,
@@ -572,7 +572,7 @@ async fn without_credentials_nothing_changes() {
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
 }
 
-/// RFC 9266, section 4.2, and RFC 5929, section 4.1, as somebody else would compute them.
+/// RFC 9266, section 4.2, and RFC 5929, section 4.1, computed without this library.
 #[tokio::test]
 async fn bindings_are_those_of_the_rfcs() {
     let pki = Pki::new();

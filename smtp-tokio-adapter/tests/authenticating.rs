@@ -34,7 +34,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// Who there is, and what came of it.
+/// The users there are, and what came of each attempt.
 #[derive(Default)]
 struct Office {
     users: HashMap<&'static str, Keys>,
@@ -239,7 +239,7 @@ async fn in_tls_1_2_the_certificate_is_what_it_is_bound_to() {
 }
 
 #[tokio::test]
-async fn a_certificate_says_who_it_is() {
+async fn certificate_gives_the_identity() {
     let pki = Pki::new();
     let request = ClientCertificates::Request { hints: Vec::new() };
     let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
@@ -249,7 +249,7 @@ async fn a_certificate_says_who_it_is() {
     let mut client_tls = ClientTls::new(provider());
     client_tls.add_identity(id.clone(), pki.identity("client.test.example"));
     let outbound = outbound_with(&pki, client_tls);
-    // Without a certificate there is nobody to see.
+    // Without a certificate there is no identity.
     for identity in [Some(id), None] {
         let hosts =
             With { credentials: Some(Credentials::certificate()), identity: identity.clone() };

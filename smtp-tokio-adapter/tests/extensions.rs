@@ -99,7 +99,7 @@ impl Handler for Listener {
         if path.as_str().starts_with("later") {
             return Response::fixed(450, (4, 2, 1), "not\nnow");
         }
-        if path.as_str().starts_with("nobody") {
+        if path.as_str().starts_with("gone") {
             return Response::fixed(550, (5, 1, 1), "no\nsuch\nuser");
         }
         self.recipients.push(path.as_str().to_owned());
@@ -294,11 +294,11 @@ async fn binarymime_both_ways() {
 }
 
 #[tokio::test]
-async fn limits_leave_nobody_without_a_word() {
+async fn limits_leave_no_recipient_without_a_status() {
     let all: Vec<String> =
         (0..11).map(|number| format!("r{number}@d{}.test.example", number % 3)).collect();
     let mut names: Vec<&str> = all.iter().map(String::as_str).collect();
-    names.insert(4, "nobody@d0.test.example");
+    names.insert(4, "gone@d0.test.example");
     // Recipients, domains, and transactions on a connection; announced, or only said when it is too
     // late.
     for (recipients, domains, transactions, announced) in [
@@ -326,7 +326,7 @@ async fn limits_leave_nobody_without_a_word() {
             );
         }
         let sent = server.heard.commands().iter().filter(|it| it.starts_with("RCPT")).count();
-        assert_eq!(sent, names.len(), "nobody gets it twice");
+        assert_eq!(sent, names.len(), "no recipient gets it twice");
         let messages = server.heard.messages.lock().unwrap().len();
         assert!(messages >= names.len().div_ceil(recipients), "{messages}");
         let connections = *server.heard.connections.lock().unwrap();
@@ -334,7 +334,7 @@ async fn limits_leave_nobody_without_a_word() {
         assert_eq!(report.attempts.len(), connections);
     }
 
-    // Who is deferred is not asked about again by the next connection to the same host.
+    // A deferred recipient is not tried again on the next connection to the same host.
     let server = self::server(|it| {
         it.announce_limits = true;
         (it.limits.recipients, it.limits.transactions) = (2, Some(1));
@@ -589,7 +589,7 @@ async fn lmtp_has_a_word_for_each_recipient() {
     let config = server::ServerConfig { protocol: Protocol::Lmtp, chunking: true, ..smtp() };
     let server =
         listen(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
-    let names = ["a@test.example", "nobody@test.example", "full@test.example", "b@test.example"];
+    let names = ["a@test.example", "gone@test.example", "full@test.example", "b@test.example"];
     // In clear text, and with STARTTLS; with DATA, and in chunks.
     for posture in [Posture::None, Posture::Verified] {
         for chunking in [true, false] {
@@ -637,10 +637,7 @@ async fn answers_of_many_lines_come_through_at_every_stage() {
         ("", "220-mx.test.example ESMTP welcome\r\n220 to all\r\n"),
         ("HELO c\r\n", "250-mx.test.example good\r\n250 and well\r\n"),
         ("MAIL FROM:<>\r\n", "250-2.0.0 good\r\n250 2.0.0 and well\r\n"),
-        (
-            "RCPT TO:<nobody@test.example>\r\n",
-            "550-5.1.1 no\r\n550-5.1.1 such\r\n550 5.1.1 user\r\n",
-        ),
+        ("RCPT TO:<gone@test.example>\r\n", "550-5.1.1 no\r\n550-5.1.1 such\r\n550 5.1.1 user\r\n"),
         ("RCPT TO:<a@test.example>\r\n", "250-2.0.0 good\r\n250 2.0.0 and well\r\n"),
         ("DATA\r\n", "354-go\r\n354 ahead\r\n"),
         (".\r\n", "250-2.0.0 good\r\n250 2.0.0 and well\r\n"),

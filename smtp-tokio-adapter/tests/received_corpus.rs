@@ -41,7 +41,7 @@ fn corpus_verdicts() {
                 (private, verdict) if private.starts_with("private") => {
                     verdict == HopVerdict::PrivateNet
                 }
-                (other, _) => panic!("a verdict that nobody told of: {other}"),
+                (other, _) => panic!("a verdict that is not known: {other}"),
             };
             if !right {
                 wrong.push(format!(

@@ -53,7 +53,7 @@ fn well_formed(header: &str) -> Result<(), TestCaseError> {
             "could be folded: {line:?}"
         );
     }
-    // One field, and nothing behind it.
+    // One field, and nothing after it.
     let mut message = header.as_bytes().to_vec();
     message.extend_from_slice(b"Subject: x\r\n\r\nReceived: in the body\r\n");
     prop_assert_eq!(fields(&message).count(), 1);
@@ -137,7 +137,7 @@ fn what_cannot_be_written_is_left_out_or_neutralised() {
             tls: Some(TlsStamp { cipher: CipherSuite::Name(cipher), ..tls }),
             ..stamp()
         });
-        // A group stands only behind a cipher.
+        // A group is written only after a cipher.
         assert!(
             !header.contains("\ttls ")
                 && !header.contains("group")

@@ -185,7 +185,7 @@ impl Client {
         }
     }
 
-    fn program(&self, lab: &Lab) -> PathBuf {
+    pub(crate) fn program(&self, lab: &Lab) -> PathBuf {
         lab.state.join("bin").join(format!("{}{}", self.name, self.suite.suffix()))
     }
 

@@ -200,7 +200,7 @@ pub(crate) fn run(
     arguments(&mut command);
     let failed = |error| format!("{}: {error}", program.as_ref().display());
     let child = {
-        // Under the lock, so that none is started behind the back of `stop_all`.
+        // Under the lock, so that none is started that `stop_all` does not see.
         let mut running = running();
         let child = command.spawn().map_err(failed)?;
         running.programs.push(child.id());
@@ -346,7 +346,7 @@ pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// The messages of an mbox as `mail.local` writes it: an empty line behind each, so of line ends at
+/// The messages of an mbox as `mail.local` writes it: an empty line after each, so of line ends at
 /// the end of a message one is left, and `Content-Length` as the last field of each header.
 fn mbox(mut rest: &[u8]) -> Vec<Vec<u8>> {
     const BETWEEN: &[u8] = b"\n\nFrom ";

@@ -46,7 +46,7 @@ impl Column {
 /// What came of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cell {
-    /// Delivered and intact, by what the column says. A word on what was seen.
+    /// Delivered and intact, by what the column says, with what was seen.
     Delivered(String),
     /// The peer cannot do that.
     Unsupported,

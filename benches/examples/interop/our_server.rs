@@ -1,5 +1,5 @@
-//! Our server as it is put before their clients: `serve`, with everything on, behind a relay. It
-//! keeps mail in memory.
+//! Our server as it is put before their clients: `serve`, with everything on, and a relay before
+//! it. It keeps mail in memory.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use smtp_proto::Secret;
 use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
 use smtp_proto::sasl::server::{Answer, Decoy, Login, Mechanism, Plain, Question, ScramSha256};
-use smtp_proto::server::{ServerConfig, StartTls};
+use smtp_proto::server::{ServerConfig, StartTls, Tolerance};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
@@ -22,7 +22,7 @@ use crate::tap::{Conversation, Tap};
 
 /// The name in the lab's certificates.
 const HOST: &str = "mail.test.example";
-/// Who may authenticate.
+/// The one user, and the password.
 pub(crate) const USER: &str = "user";
 pub(crate) const PASSWORD: &str = "tanstaafl";
 /// Octets of the largest message.
@@ -33,7 +33,7 @@ const SIZE_LIMIT: u64 = 50 << 20;
 pub(crate) struct Arrived {
     pub(crate) client: Option<SocketAddr>,
     pub(crate) over_tls: bool,
-    /// As whom the client had authenticated, and by what.
+    /// The user as which the client had authenticated, and by what.
     pub(crate) user: Option<(String, &'static str)>,
     pub(crate) smtputf8: bool,
     /// The parameters of DSN, by their names.
@@ -141,6 +141,15 @@ pub(crate) struct OurServer {
 
 impl OurServer {
     pub(crate) async fn start(lab: &Lab, implicit: bool) -> Result<Self, String> {
+        Self::start_with(lab, implicit, Tolerance::default()).await
+    }
+
+    /// The same, taking more of what clients do wrong.
+    pub(crate) async fn start_with(
+        lab: &Lab,
+        implicit: bool,
+        tolerance: Tolerance,
+    ) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("our server: {error}");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let identity = lab.identity("valid", &provider)?;
@@ -159,6 +168,7 @@ impl OurServer {
             smtputf8: true,
             dsn: true,
             mechanisms: scram.into_iter().chain(passwords).collect(),
+            tolerance,
             ..ServerConfig::new(name)
         };
         let inbound = Inbound { tls: Some(tls), implicit, ..Inbound::new(Arc::new(config)) };

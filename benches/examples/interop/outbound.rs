@@ -214,7 +214,7 @@ fn send(
     Ok(seen)
 }
 
-/// What the server did not accept, for who looks for the fault.
+/// What the server did not accept, to find the fault by.
 fn refusals(seen: &[Seen]) -> String {
     let refused = seen.iter().flat_map(|it| &it.commands).filter(|it| !it.is_accepted());
     let words: Vec<_> =
@@ -318,7 +318,7 @@ fn outbound(lab: &Lab, column: Column) -> Result<Outbound, String> {
 /// The client certificate that is shown to a server that asks.
 const IDENTITY: &str = "client-valid";
 
-/// Stands in for DNS, and for a connector: TLS with a certificate that counts, or none.
+/// In place of the DNS and of a connector: TLS with a certificate that counts, or none.
 struct Loopback(Candidate);
 
 impl Loopback {

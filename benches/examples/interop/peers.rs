@@ -6,7 +6,7 @@ use crate::lab::{Lab, Peer, Suite};
 use crate::transcripts::{Version, version};
 
 impl Suite {
-    /// What the lab puts behind the names of what it has unpacked.
+    /// What the lab appends to the names of what it has unpacked.
     pub(crate) const fn suffix(self) -> &'static str {
         match self {
             Self::System => "",

@@ -15,7 +15,7 @@ const READ: usize = 256 * 1024;
 /// How long the end of a connection may follow its last message.
 const ENDING: Duration = Duration::from_secs(20);
 
-/// Who has said something.
+/// The side that has said something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Client,
@@ -111,7 +111,7 @@ async fn relay(client: TcpStream, server: SocketAddr, shared: Shared) {
     }
 }
 
-/// One direction, to its end. A piece is kept before it is passed on, so that it stands before the
+/// One direction, to its end. A piece is kept before it is passed on, so that it is kept before the
 /// answer to it.
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, keep: impl Fn(&[u8])) {
     let mut piece = vec![0; READ];
@@ -123,6 +123,6 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, keep: impl Fn(&[u
             break;
         }
     }
-    // The other direction may go on. An error says that nobody listens.
+    // The other direction may go on. An error says that the peer has gone.
     drop(to.shutdown().await);
 }

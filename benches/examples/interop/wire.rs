@@ -14,7 +14,7 @@ pub(crate) enum Tls {
     FromTheFirstByte,
 }
 
-/// A command in clear text; the end of a message behind DATA is a command as well, `.`.
+/// A command in clear text; the end of a message after DATA is a command as well, `.`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Command {
     /// Without the line end.
@@ -43,7 +43,7 @@ impl Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Commands,
-    /// Behind a 354.
+    /// After a 354.
     Message,
     /// Octets of a chunk that are to come.
     Chunk(usize),
@@ -158,7 +158,7 @@ impl Seen {
                 .get(..3)
                 .and_then(|code| std::str::from_utf8(code).ok())
                 .and_then(|code| code.parse().ok());
-            // RFC 5321, section 4.2.1: the last line has a space behind the code, or nothing.
+            // RFC 5321, section 4.2.1: the last line has a space after the code, or nothing.
             if line.get(3) == Some(&b'-') {
                 continue;
             }
@@ -194,11 +194,11 @@ fn are_records(mut bytes: &[u8]) -> bool {
         let length = usize::from(*high) << 8 | usize::from(*low);
         bytes = &rest[length.min(rest.len())..];
     }
-    // A handshake and something behind it.
+    // A handshake and something after it.
     records > 1 && bytes.len() < 5
 }
 
-/// What the columns about extensions want of a conversation in clear text, whoever the client was.
+/// What the columns about extensions want of a conversation in clear text, ours or theirs.
 impl Seen {
     /// RFC 2920, section 3.1: MAIL, RCPT and DATA, or the first chunk, in one write.
     pub(crate) fn pipelined(&self) -> Result<String, String> {
@@ -216,8 +216,8 @@ impl Seen {
         }
     }
 
-    /// Whether RCPT, or DATA, did not wait for the reply to what stands before it. Which of them,
-    /// is for the client to choose.
+    /// Whether RCPT, or DATA, did not wait for the reply to the command before it. Which of
+    /// them is for the client to choose.
     pub(crate) fn grouped(&self) -> Result<String, String> {
         let pairs = self.commands.windows(2);
         let mut groups = pairs.filter(|pair| {

@@ -37,7 +37,7 @@ impl Handler for Nobody {
         _: ForwardPath<'_>,
         _: RcptParameters<'_>,
     ) -> Response {
-        Response::fixed(550, (5, 1, 1), "nobody is here")
+        Response::fixed(550, (5, 1, 1), "no such user")
     }
 
     async fn body(&mut self, _: Runs<'_>) {}

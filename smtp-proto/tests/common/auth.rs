@@ -1,4 +1,4 @@
-//! What a client of the tests authenticates with, and to whom.
+//! What a client of the tests authenticates with, and to which server.
 
 use std::sync::Arc;
 

@@ -1,12 +1,14 @@
-//! Corpora that nobody on this project wrote, and where our verdict is not theirs.
+//! Corpora from outside this project, and the rows on which this library decides otherwise.
 
+use std::any::Any;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
 
 use super::folder;
 
-/// The rows of a corpus; `None` where there are no corpora.
+/// The rows of a corpus; `None` if it is absent.
 pub fn corpus(name: &str) -> Option<Vec<Value>> {
     let text = folder::read(&format!("{name}.jsonl"))?;
     Some(text.lines().map(|row| serde_json::from_str(row).expect("a row is JSON")).collect())
@@ -46,6 +48,17 @@ impl Verdicts {
         Self { exceptions: exceptions(name), wrong: Vec::new() }
     }
 
+    /// Checks every row. One that panics is wrong too, and the others are checked all the same, so
+    /// that all rows that fail are listed at once.
+    pub fn each(&mut self, rows: &[Value], check: impl Fn(&mut Self, &Value)) {
+        for (row, number) in rows.iter().zip(1..) {
+            let checked = catch_unwind(AssertUnwindSafe(|| check(self, row)));
+            if let Err(panic) = checked {
+                self.wrong.push(format!("row {number}: {}: {row}", message(&*panic)));
+            }
+        }
+    }
+
     pub fn check(&mut self, key: &str, agrees: bool, detail: impl FnOnce() -> String) {
         match (agrees, self.exceptions.get(key)) {
             (true, None) | (false, Some(_)) => {}
@@ -57,8 +70,13 @@ impl Verdicts {
     }
 
     pub fn done(self) {
-        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
+        assert!(self.wrong.is_empty(), "{} rows:\n{}", self.wrong.len(), self.wrong.join("\n"));
     }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panicked")
 }
 
 /// Lines that end in a bare LF, as files do, get the CRLF of the wire.

@@ -5,8 +5,8 @@ use std::process::Command;
 
 /// The tests of this package by their last name, as cargo and the test harness list them.
 pub(crate) fn tests() -> HashSet<String> {
-    // Whoever runs this has built it with the same command, so there is nothing to build, and
-    // nobody holds the lock.
+    // The test itself was built by the same command, so there is nothing to build, and the lock is
+    // free.
     let output = Command::new(env!("CARGO"))
         .args([
             "test",
@@ -27,7 +27,7 @@ pub(crate) fn tests() -> HashSet<String> {
     names.map(|name| name.rsplit("::").next().unwrap_or(name).to_owned()).collect()
 }
 
-/// The names behind one label of the last column.
+/// The names after one label of the last column.
 pub(crate) fn named<'r>(row: &'r str, label: &str) -> Vec<&'r str> {
     let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
     let part = tests.split("; ").find_map(|part| part.strip_prefix(label)?.strip_prefix(": "));

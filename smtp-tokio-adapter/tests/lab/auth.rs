@@ -28,7 +28,7 @@ const RIGHT: &str = "tanstaafl";
 const WRONG: &str = "mallory";
 const MESSAGE: &str = "Subject: hello\r\n\r\nOne line.\r\n";
 
-/// As whom mail was sent, how often nobody was found, and how attempts failed.
+/// The users that mail was sent as, how often none was found, and how attempts failed.
 #[derive(Default)]
 struct Book {
     mail: Mutex<Vec<String>>,
@@ -88,7 +88,7 @@ impl Handler for Clerk {
     }
 }
 
-/// Who is to send, to which port, with which password or token.
+/// The user that sends, to which port, with which password or token.
 struct Task<'a> {
     lab: &'a Lab,
     port: String,

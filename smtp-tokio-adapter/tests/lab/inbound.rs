@@ -25,8 +25,8 @@ use crate::peers::{Lab, Peer, Suite, files, has, lab, unique};
 const HOST: &str = "mail.test.example";
 /// Seconds for all clients together.
 const CLIENTS: u32 = 600;
-/// Who sends mail from here. OpenSMTPD of Debian 12 has no working TLS, so the lab uses it for
-/// clear text only.
+/// The server that sends mail from here. OpenSMTPD of Debian 12 has no working TLS, so the lab
+/// uses it for clear text only.
 const PEERS: [&str; 9] =
     ["postfix", "exim", "sendmail", "opensmtpd", "swaks", "msmtp", "gnutls", "aiosmtpd", "node"];
 /// Rows that must fail, and why. One that passes is wrong as well.

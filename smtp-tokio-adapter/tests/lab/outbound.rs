@@ -95,7 +95,7 @@ impl How {
     }
 }
 
-/// Stands in for DNS.
+/// In place of the DNS.
 struct Loopback {
     plan: Plan,
     identity: Option<IdentityId>,
@@ -299,7 +299,7 @@ fn postfix_with_starttls() {
             );
         }
         delivers(lab, &server, required(), Reason::TlsOk, 1);
-        // The root of somebody else.
+        // The root of another authority.
         let stranger = |posture| How { root: "private-ca.pem", ..How::from(posture) };
         refuses(
             lab,

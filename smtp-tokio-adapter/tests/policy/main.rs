@@ -2,9 +2,11 @@
 //! and real TLS.
 #![allow(unreachable_pub, reason = "the modules of one test")]
 
+mod addresses;
 #[path = "../common/mod.rs"]
 mod common;
 mod dane;
+mod local;
 mod names;
 mod reports;
 mod requiretls;

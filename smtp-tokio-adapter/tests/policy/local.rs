@@ -1,0 +1,108 @@
+//! Faults of this side (rule P0), and reports that are complete whatever the route.
+
+use smtp_proto::route;
+use smtp_tls_policy::pki::{RootsId, Trust};
+use smtp_tls_policy::rules::{IdentityId, OutboundConnectors};
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Skip};
+
+use crate::world::*;
+
+/// Row P0: clear text, and TLS that nothing has judged, answer what the peer did and never a fault
+/// of this side. Postures that check nothing are not affected.
+#[tokio::test]
+async fn roots_that_are_not_loaded_defer_under_every_posture_that_checks() {
+    for (posture, checks) in [
+        (Posture::None, false),
+        (Posture::Opportunistic, false),
+        (Posture::Encrypt, false),
+        (Posture::Deterministic, true),
+        (Posture::Verified, true),
+        (Posture::Secure, true),
+        (Posture::PrivateCa, true),
+    ] {
+        let (sender, first, second) = World::new(DnsStatus::Insecure).await.sender();
+        let mut connector = connector(posture);
+        connector.roots = RootsId::new("lost");
+        connector.names = vec![HOST.parse().unwrap()];
+        let report = send(&sender, &connector, &plain()).await;
+        let (expected, messages) = if checks {
+            (RecipientStatus::Deferred(status(4, 3, 5)), 0)
+        } else {
+            (RecipientStatus::Delivered, 1)
+        };
+        assert_eq!(report.statuses(), [expected], "{posture} {report:?}");
+        assert_eq!(first.messages().len() + second.messages().len(), messages, "{posture}");
+    }
+}
+
+/// Row E2: a sender whose connectors name roots or an identity that are not loaded is not made.
+#[test]
+fn sender_is_not_made_with_roots_or_an_identity_that_are_not_loaded() {
+    let make = |trust: Trust, change: fn(&mut OutboundConnector)| {
+        let mut connector = connector(Posture::Verified);
+        change(&mut connector);
+        let name = "client.test.example".parse().unwrap();
+        let outbound = Outbound::new(name, provider(), Arc::new(trust));
+        let connectors = Arc::new(OutboundConnectors::new(vec![connector]).unwrap());
+        let made = Sender::new(outbound, connectors, Zone::new(DnsStatus::Insecure));
+        made.map(drop).map_err(|error| error.to_string())
+    };
+    let root = || Trust::from_der(&[Pki::new().root]).unwrap();
+    assert_eq!(make(root(), |_| {}), Ok(()));
+    assert!(make(Trust::empty(), |_| {}).unwrap_err().contains("public"));
+    let error = make(root(), |it| it.roots = RootsId::new("bank-ca")).unwrap_err();
+    assert!(error.contains("bank-ca"), "{error}");
+    let error = make(root(), |it| it.identity = Some(IdentityId::new("ours"))).unwrap_err();
+    assert!(error.contains("ours"), "{error}");
+}
+
+/// Row E9: the crate's names do not hide the crate `rustls` from a program that imports all.
+#[test]
+fn glob_import_of_the_policy_crate_leaves_rustls_in_sight() {
+    mod program {
+        #[allow(unused_imports, reason = "the import is what is tested")]
+        use smtp_tls_policy::*;
+
+        pub(super) fn suites(provider: &rustls::crypto::CryptoProvider) -> usize {
+            provider.cipher_suites.len()
+        }
+    }
+    assert!(program::suites(&provider()) > 0);
+}
+
+struct NoHost;
+
+impl Hosts for NoHost {
+    async fn prepare(&self, _: &smtp_proto::wire::host::HostName) -> Result<Candidate, Skip> {
+        Err(status(4, 4, 3).into())
+    }
+}
+
+/// Row F4: one status for each recipient, whatever the targets are and however few connections are
+/// allowed.
+#[tokio::test]
+async fn report_has_one_status_for_each_recipient_whatever_the_targets() {
+    let record = |name: Option<&str>| route::Mx {
+        preference: 10,
+        exchange: name.map(|name| name.parse().unwrap()),
+    };
+    let domain = || DOMAIN.parse().unwrap();
+    let mx = |records| route::Targets::Mx { domain: domain(), records };
+    let outbound = outbound(&Pki::new());
+    let envelope = envelope(&["a@test.example", "b@test.example", "c@test.example"]);
+    for dials in [0, 1] {
+        for targets in [
+            route::Targets::NoSuchDomain,
+            route::Targets::Host(HOST.parse().unwrap()),
+            mx(vec![]),
+            mx(vec![record(None)]),
+            mx(vec![record(Some(HOST)), record(Some(BACKUP))]),
+        ] {
+            let mut config = route::RouteConfig::default();
+            (config.dials, config.hosts) = (dials, dials);
+            let report = outbound.send_along(targets, &config, &NoHost, &envelope, &MESSAGE).await;
+            assert_eq!(report.statuses().len(), 3, "{report:?}");
+            assert_eq!(report.attempts.len(), 0, "{report:?}");
+        }
+    }
+}
