@@ -4,14 +4,15 @@
 //! cargo run --example relay -- 127.0.0.1:2525 relay.example QUEUE smtp.test.example:25 [ROOTS]
 //! ```
 //!
-//! A message is answered with 250 after it is in the queue on the disk, and leaves the queue after
-//! the smart host has answered 250. The relay can be killed at any time: it loses no accepted
-//! message, and sends again only what the smart host accepted just before. A message with
-//! recipients that were refused for good is kept as `*.bounced`, for the notification (RFC 3464)
-//! that is due.
+//! A message is answered with 250 once its file `*.mail` is on the disk. Each recipient that was
+//! delivered or refused for good has a line in its `*.journal` the moment that is known. The relay
+//! can be killed at any time: it loses no accepted message, and sends a message again only if the
+//! smart host's 250 had not reached the journal. A message that is done is removed, or kept as
+//! `*.bounced` with its journal if recipients were refused: a notification (RFC 3464) is due.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,64 +29,67 @@ use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture, SmartHost};
 use smtp_tls_policy::{Host, Namespace, pki::Trust};
 use smtp_tokio_adapter::lookups::SystemResolver;
-use smtp_tokio_adapter::{Handler, Inbound, Outbound, Sender, Session, serve};
-use tokio::sync::Notify;
+use smtp_tokio_adapter::{Handler, Inbound, Outbound, RecipientOutcome, Sender, Session, serve};
+use tokio::sync::Semaphore;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-static ADDED: Notify = Notify::const_new();
+struct Relay {
+    name: String,
+    queue: PathBuf,
+    sender: Sender<SystemResolver>,
+    /// One permit for each delivery under way.
+    slots: Semaphore,
+}
 
 /// The handler of one connection. `entry` becomes a file of the queue: the sender's line, a line
 /// for each recipient, an empty line, and the message.
-struct Submission {
-    name: Arc<str>,
-    queue: Arc<Path>,
-    entry: Vec<u8>,
-}
+struct Submission(Arc<Relay>, Vec<u8>);
 
 impl Handler for Submission {
     async fn mail(
         &mut self,
         _: &Session,
-        path: ReversePath<'_>,
+        from: ReversePath<'_>,
         _: MailParameters<'_>,
     ) -> Response {
-        self.entry = format!("{}\n", path.as_str()).into_bytes();
+        self.1 = format!("{}\n", from.as_str()).into_bytes();
         Response::fixed(250, (2, 1, 0), "sender OK")
     }
 
     async fn recipient(
         &mut self,
         _: &Session,
-        path: ForwardPath<'_>,
+        to: ForwardPath<'_>,
         _: RcptParameters<'_>,
     ) -> Response {
-        if path.mailbox().is_some_and(|it| Host::parse(it.domain().as_str()).is_err()) {
+        if to.mailbox().is_some_and(|it| Host::parse(it.domain().as_str()).is_err()) {
             return Response::fixed(550, (5, 1, 2), "no such domain");
         }
-        self.entry.extend_from_slice(format!("{}\n", path.as_str()).as_bytes());
+        self.1.extend_from_slice(format!("{}\n", to.as_str()).as_bytes());
         Response::fixed(250, (2, 1, 5), "recipient OK")
     }
 
     async fn data(&mut self, session: &Session) -> Response {
-        self.entry.push(b'\n');
+        self.1.push(b'\n');
         if let Some(date) = Date::utc(SystemTime::now()) {
-            session.stamp(&self.name, false, date).write(&mut self.entry);
+            session.stamp(&self.0.name, false, date).write(&mut self.1);
         }
         Response::fixed(354, (3, 0, 0), "end with <CRLF>.<CRLF>")
     }
 
     async fn body(&mut self, runs: Runs<'_>) {
-        runs.append_to(&mut self.entry);
+        runs.append_to(&mut self.1);
     }
 
     async fn end_of_body(&mut self, session: &Session) -> Response {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let name = format!("{now}-{}.mail", session.peer.map_or(0, |peer| peer.port()));
-        let (path, entry) = (self.queue.join(name), std::mem::take(&mut self.entry));
-        match tokio::task::spawn_blocking(move || store(&path, &entry)).await {
+        let (path, entry) = (self.0.queue.join(name), std::mem::take(&mut self.1));
+        let stored = path.clone();
+        match tokio::task::spawn_blocking(move || store(&stored, &entry)).await {
             Ok(Ok(())) => {
-                ADDED.notify_one();
+                tokio::spawn(deliver(Arc::clone(&self.0), path));
                 Response::fixed(250, (2, 0, 0), "queued")
             }
             failed => {
@@ -96,45 +100,78 @@ impl Handler for Submission {
     }
 }
 
-/// Writes a file, or replaces it, at once or not at all.
+/// The file has its name only once its bytes are on the disk; then the name is on the disk too.
 fn store(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let part = path.with_extension("part");
-    let mut file = std::fs::File::create(&part)?;
+    let mut file = File::create_new(&part)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&part, path)?;
-    std::fs::File::open(path.parent().unwrap_or(path))?.sync_all()
+    fs::rename(&part, path)?;
+    sync_folder(path)
 }
 
-/// Tries to deliver one entry, and keeps the recipients that are left.
-async fn deliver(sender: &Sender<SystemResolver>, path: &Path) -> Result<(), Failed> {
-    let entry = bytes::Bytes::from(std::fs::read(path)?);
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+/// Tries to deliver one message until each recipient is delivered or refused for good.
+async fn deliver(relay: Arc<Relay>, path: PathBuf) {
+    loop {
+        let slot = relay.slots.acquire().await;
+        match attempt(&relay.sender, &path).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => eprintln!("{}: {error}", path.display()),
+        }
+        drop(slot);
+        // RFC 5321, section 4.5.4.1: at least half an hour between two tries.
+        tokio::time::sleep(Duration::from_secs(30 * 60)).await;
+    }
+}
+
+/// Tries the recipients that are not in the journal. Returns whether all are in it now.
+async fn attempt(sender: &Sender<SystemResolver>, path: &Path) -> Result<bool, Failed> {
+    let entry = bytes::Bytes::from(fs::read(path)?);
     let head = entry.windows(2).position(|two| two == b"\n\n").ok_or("not an entry")?;
     let (message, head) = (entry.slice(head + 2..), std::str::from_utf8(&entry[..head])?);
     let (from, recipients) = head.split_once('\n').ok_or("an entry without recipients")?;
-    let (mut deferred, mut bounced) = (vec![from], vec![from]);
-    let to: Vec<Recipient> = recipients.lines().map(str::parse).collect::<Result<_, _>>()?;
-    let report = sender.send(&Envelope::new(from.parse()?, to), &message).await;
-    for (to, outcome) in recipients.lines().zip(&report.recipients) {
+    let (journal, mut lines) = (path.with_extension("journal"), String::new());
+    let mut file = File::options().read(true).append(true).create(true).open(&journal)?;
+    sync_folder(&journal)?;
+    file.read_to_string(&mut lines)?;
+    let left: Vec<_> =
+        recipients.lines().enumerate().filter(|(index, _)| !is_settled(&lines, *index)).collect();
+    let to = left.iter().map(|(_, to)| to.parse()).collect::<Result<Vec<Recipient>, _>>()?;
+    let envelope = Envelope::new(from.parse()?, to);
+    let note = |at: usize, outcome: &RecipientOutcome| {
+        let (index, to) = left[at];
         println!("{to}: {}", outcome.status);
-        match outcome.status {
-            RecipientStatus::Delivered => {}
-            RecipientStatus::Deferred(_) => deferred.push(to),
-            RecipientStatus::Bounced(_) => bounced.push(to),
+        if !matches!(outcome.status, RecipientStatus::Deferred(_)) {
+            let line = format!("\n{index} {}", outcome.status);
+            if let Err(error) = file.write_all(line.as_bytes()).and_then(|()| file.sync_data()) {
+                eprintln!("{}: {error}", journal.display());
+            }
         }
+    };
+    sender.send_with(&envelope, &message, note).await;
+
+    let lines = fs::read_to_string(&journal)?;
+    if (0..recipients.lines().count()).any(|index| !is_settled(&lines, index)) {
+        return Ok(false);
     }
-    let entry = |to: &[&str]| [to.join("\n").as_bytes(), b"\n\n", &message].concat();
-    if bounced.len() > 1 {
-        // The count falls with each refusal, so no earlier file is replaced.
-        let number = format!("{}.bounced", deferred.len());
-        store(&path.with_extension(number), &entry(&bounced))?;
-    }
-    if deferred.len() > 1 {
-        store(path, &entry(&deferred))?
+    if lines.contains("bounced") {
+        fs::rename(path, path.with_extension("bounced"))?;
     } else {
-        std::fs::remove_file(path)?
+        fs::remove_file(path)?;
+        sync_folder(path)?;
+        fs::remove_file(&journal)?;
     }
-    Ok(())
+    Ok(true)
+}
+
+/// A crash can cut off the last line of the journal. The blank shows that its number is whole.
+fn is_settled(journal: &str, index: usize) -> bool {
+    journal.lines().any(|line| line.starts_with(&format!("{index} ")))
 }
 
 #[tokio::main]
@@ -149,45 +186,30 @@ async fn main() -> Result<(), Failed> {
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let outbound = Outbound::new(name.parse()?, provider, Arc::new(trust));
-    let everyone = vec![Namespace::Default];
-    let mut connector = OutboundConnector::new("smart host", everyone, Posture::Verified);
+    let mut all = OutboundConnector::new("all", vec![Namespace::Default], Posture::Verified);
     let (host, port) = smart_host.split_once(':').ok_or("HOST:PORT has no port")?;
     let mut smart_host = SmartHost::new(Host::parse(host)?);
     smart_host.port = port.parse()?;
-    connector.smart_host = Some(smart_host);
-    let connectors = Arc::new(OutboundConnectors::new(vec![connector])?);
+    all.smart_host = Some(smart_host);
+    let connectors = Arc::new(OutboundConnectors::new(vec![all])?);
     let sender = Sender::new(outbound, connectors, SystemResolver)?;
+    let (queue, slots) = (PathBuf::from(queue), Semaphore::new(20));
+    let relay = Arc::new(Relay { name: name.clone(), queue, sender, slots });
 
     let listener = tokio::net::TcpListener::bind(address).await?;
     if !listener.local_addr()?.ip().is_loopback() {
-        return Err(
-            "this relay asks no client for a password: ADDRESS must be of the loopback".into()
-        );
+        return Err("this relay asks for no password: ADDRESS must be of the loopback".into());
     }
     println!("listening on {}", listener.local_addr()?);
-    let (name, queue) = (Arc::<str>::from(&name[..]), Arc::<Path>::from(PathBuf::from(queue)));
+    for file in fs::read_dir(&relay.queue)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|it| it == "mail") {
+            tokio::spawn(deliver(Arc::clone(&relay), path));
+        }
+    }
     let mut config = ServerConfig::new(name.parse()?);
     config.size_limit = Some(10 << 20);
-    let folder = Arc::clone(&queue);
-    let service =
-        move |_| Submission { name: name.clone(), queue: folder.clone(), entry: Vec::new() };
-    tokio::spawn(serve(
-        listener,
-        Inbound::new(Arc::new(config)),
-        Arc::new(service),
-        std::future::pending(),
-    ));
-
-    loop {
-        for file in std::fs::read_dir(&queue)? {
-            let path = file?.path();
-            if path.extension().is_some_and(|it| it == "mail")
-                && let Err(error) = deliver(&sender, &path).await
-            {
-                eprintln!("{}: {error}", path.display());
-            }
-        }
-        // RFC 5321, section 4.5.4.1: half an hour between two tries, unless there is new mail.
-        let _ = tokio::time::timeout(Duration::from_secs(30 * 60), ADDED.notified()).await;
-    }
+    let service = move |_| Submission(Arc::clone(&relay), Vec::new());
+    let shutdown = async { drop(tokio::signal::ctrl_c().await) };
+    Ok(serve(listener, Inbound::new(Arc::new(config)), Arc::new(service), shutdown).await?)
 }

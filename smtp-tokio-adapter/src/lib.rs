@@ -30,12 +30,14 @@ pub mod revocation;
 mod roots;
 mod sender;
 mod server;
+#[cfg(feature = "test-kit")]
+pub mod test_kit;
 #[cfg(any(feature = "https", all(unix, feature = "reports")))]
 pub mod tls_reports;
 mod wire;
 
 pub use client::{
-    Connection, Decision, Delivery, Failure, Manner, MessageError, OpenError, Outbound, OutcomeBuf,
+    Connection, Decision, Delivery, Failure, MessageError, OpenError, Outbound, OutcomeBuf,
     ReuseKey, Spoken, Target,
 };
 pub use convert::tls_rules;

@@ -28,7 +28,7 @@ use smtp_tls_policy::Host;
 use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tokio_adapter::Skip;
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Target};
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report};
 use smtp_tokio_adapter::{Handler, Inbound, Session, scram, serve};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -156,9 +156,10 @@ impl Hosts for With {
     async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let plan = plan_for(&connector(Posture::Verified), false);
-        let mut target = Target::new(&Host::parse(host.as_str()).unwrap(), &plan);
-        (target.credentials, target.identity) = (self.credentials.clone(), self.identity.clone());
-        Ok(Candidate::new(target, addresses))
+        let mut candidate = Candidate::new(Host::parse(host.as_str()).unwrap(), addresses, plan);
+        (candidate.credentials, candidate.identity) =
+            (self.credentials.clone(), self.identity.clone());
+        Ok(candidate)
     }
 }
 
@@ -207,7 +208,7 @@ async fn every_mechanism_over_real_tls() {
         let office = office();
         // A client that sees SCRAM-SHA-256 alone says that it has seen no -PLUS, which the server
         // has to know.
-        let address = start(&office, submission(vec![mechanism]), pki.server()).await;
+        let address = start(&office, submission(vec![mechanism]), pki.server_config(HOST)).await;
         let report = send(&pki, address, right).await;
         assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{name} {report:?}");
         assert_eq!(*office.mail.lock().unwrap(), [Some(identity("user"))]);
@@ -266,7 +267,7 @@ async fn certificate_gives_the_identity() {
 async fn mail_without_credentials_is_refused_where_they_are_required() {
     let pki = Pki::new();
     let office = office();
-    let address = start(&office, submission(both()), pki.server()).await;
+    let address = start(&office, submission(both()), pki.server_config(HOST)).await;
     let report = send(&pki, address, None).await;
     assert!(matches!(report.statuses()[..], [RecipientStatus::Bounced(_)]), "{report:?}");
     assert_eq!(office.mail.lock().unwrap().len(), 0);
@@ -277,7 +278,7 @@ async fn mail_without_credentials_is_refused_where_they_are_required() {
 async fn a_slow_look_up_holds_back_its_own_connection_only() {
     let pki = Arc::new(Pki::new());
     let office = office();
-    let address = start(&office, submission(both()), pki.server()).await;
+    let address = start(&office, submission(both()), pki.server_config(HOST)).await;
     let patient = {
         let pki = Arc::clone(&pki);
         tokio::spawn(async move {
@@ -329,7 +330,7 @@ impl Line {
 async fn outside_tls_there_is_no_auth() {
     let pki = Pki::new();
     let office = office();
-    let address = start(&office, submission(both()), pki.server()).await;
+    let address = start(&office, submission(both()), pki.server_config(HOST)).await;
     let mut line = Line::connect(address).await;
     assert!(!line.ask("EHLO c").await.contains("AUTH"));
     assert!(line.ask("AUTH PLAIN AHVzZXIAcGVuY2ls").await.starts_with("538 5.7.11 "));
@@ -345,7 +346,7 @@ async fn long_lines_in_many_pieces() {
         auth_in_clear: true,
         ..submission(vec![Arc::new(Plain), Arc::new(Login)])
     };
-    let address = start(&office, smtp, pki.server()).await;
+    let address = start(&office, smtp, pki.server_config(HOST)).await;
     let long = "AAAA".repeat(2500);
     for lines in [vec![format!("AUTH PLAIN {long}")], vec!["AUTH PLAIN".into(), long]] {
         let mut line = Line::connect(address).await;

@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use pki_types::{CertificateDer, UnixTime};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
-    CrlIssuingDistributionPoint, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SerialNumber,
+    CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, KeyIdMethod, RevokedCertParams, SerialNumber,
 };
 use smtp_tls_policy::pki::{LiveTrust, ReplaceError, Replaced, Revocation, RootsId, Trust};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace, Reason};
 use smtp_tokio_adapter::revocation::{CrlFetchError, CrlFetcher, HttpError};
+use smtp_tokio_adapter::test_kit::Pki;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -26,27 +26,14 @@ use tokio::net::TcpListener;
 const HOST: &str = "mx.example.com";
 const SERIAL: u64 = 42;
 
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    der: CertificateDer<'static>,
-}
+struct Authority(Pki);
 
 impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().unwrap();
-        let der = params.self_signed(&key).unwrap().der().clone();
-        Self { issuer: Issuer::new(params, key), der }
-    }
-
     fn leaf(&self, urls: &[String]) -> CertificateDer<'static> {
         let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
         params.serial_number = Some(SerialNumber::from(SERIAL));
         params.crl_distribution_points = vec![CrlDistributionPoint { uris: urls.to_vec() }];
-        let key = KeyPair::generate().unwrap();
-        params.signed_by(&key, &self.issuer).unwrap().der().clone()
+        self.0.sign(&params).cert[0].clone()
     }
 
     /// A list with this number, which revokes these serials, from `age` hours ago for `life` hours.
@@ -69,7 +56,7 @@ impl Authority {
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        params.signed_by(&self.issuer).unwrap().der().to_vec()
+        params.signed_by(self.0.issuer()).unwrap().der().to_vec()
     }
 }
 
@@ -161,10 +148,10 @@ struct World {
 impl World {
     /// A leaf whose list has these paths.
     async fn new(paths: &[&str]) -> Self {
-        let (web, root) = (Web::start().await, Authority::new());
+        let (web, root) = (Web::start().await, Authority(Pki::new()));
         let urls: Vec<_> = paths.iter().map(|path| web.url(path)).collect();
         let leaf = root.leaf(&urls);
-        let trust = Arc::new(LiveTrust::new(Trust::from_der([&root.der]).unwrap()));
+        let trust = Arc::new(LiveTrust::new(Trust::from_der([root.0.root()]).unwrap()));
         Self { web, root, leaf, trust }
     }
 
@@ -264,7 +251,7 @@ async fn hostile_answers_have_typed_errors_and_change_nothing() {
     let world = World::new(&["/1.crl"]).await;
     let url = world.web.url("/1.crl");
     world.judge();
-    let forged = Authority::new().list(9, &[], (1, 25), &url);
+    let forged = Authority(Pki::new()).list(9, &[], (1, 25), &url);
     let good = world.root.list(1, &[], (1, 25), &url);
     let raw = |text: &str| Answer::Raw(text.as_bytes().to_vec());
     let redirect = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\n\r\n", world.web.url("/2.crl"));
@@ -362,7 +349,7 @@ async fn lists_are_kept_on_disk_and_damaged_files_are_set_aside() {
     assert_eq!((files.len(), folder.files("new").len()), (1, 0));
 
     // After a restart, without the network.
-    let restart = || Arc::new(LiveTrust::new(Trust::from_der([&world.root.der]).unwrap()));
+    let restart = || Arc::new(LiveTrust::new(Trust::from_der([world.root.0.root()]).unwrap()));
     let trust = restart();
     assert_eq!(world.judge_by(&trust), Reason::RevocationUnknown);
     let again = CrlFetcher::new(Arc::clone(&trust)).with_directory(&folder.0);

@@ -14,19 +14,19 @@ use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::{Inbound, Outbound};
 
-const SERIAL: u8 = 42;
+const SERIAL: u64 = 42;
 
 #[tokio::test]
 async fn a_list_replaced_between_two_deliveries() {
     let pki = Pki::new();
     let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
-    params.serial_number = Some(SerialNumber::from_slice(&[SERIAL]));
+    params.serial_number = Some(SerialNumber::from(SERIAL));
     let tls = server_config(pki.sign(&params), ClientCertificates::None, provider()).unwrap();
     let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
 
     let live = Arc::new(LiveTrust::new(Trust::clone(&pki.trust())));
     let outbound = Outbound::new("client.test.example".parse().unwrap(), provider(), live.clone());
-    let replace = |number, serials: &[u8]| {
+    let replace = |number, serials: &[u64]| {
         live.replace_crl_der(&RootsId::public(), &pki.crl(number, serials))
     };
     assert_eq!(replace(1, &[]), Ok(Replaced::Added));

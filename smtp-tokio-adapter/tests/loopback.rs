@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{
     HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send, send_to,
-    smtp, start,
+    smtp, start, to_data,
 };
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
@@ -19,18 +19,19 @@ use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::Inbound;
-use smtp_tokio_adapter::{Manner, OutcomeBuf, Spoken, Target};
+use smtp_tokio_adapter::test_kit::{Script, Tls, listen};
+use smtp_tokio_adapter::{OutcomeBuf, Spoken, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 const MESSAGE: &[u8] = b"Subject: hello\r\n\r\n.dot\r\n..two\r\n";
 
 fn with_tls(pki: &Pki) -> Inbound {
-    Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(smtp())) }
+    Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(smtp())) }
 }
 
 #[tokio::test]
-async fn tls_carries_a_message_and_says_why() {
+async fn tls_carries_a_message_and_the_decision_gives_the_reason() {
     let pki = Pki::new();
     let server = start(with_tls(&pki)).await;
     for posture in
@@ -75,13 +76,12 @@ async fn implicit_tls_has_no_fallback() {
         [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))],
         "{report:?}"
     );
-    let manners: Vec<Manner> = report.attempts.iter().map(|it| it.manner).collect();
-    assert_eq!(manners, [Manner::AsPlanned, Manner::PlainHello]);
+    assert_eq!(report.attempts.len(), 1);
     assert!(clear.kept.messages.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn every_recipient_has_its_own_word() {
+async fn a_refused_recipient_bounces_and_the_others_get_the_message() {
     let pki = Pki::new();
     let server = start(with_tls(&pki)).await;
     let plan = plan_for(&connector(Posture::Deterministic), false);
@@ -146,7 +146,7 @@ async fn a_certificate_request_is_sent_only_where_configured() {
         let tls = server_config(pki.identity(HOST), certificates, provider()).unwrap();
         let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(pki.root.clone()).unwrap();
+        roots.add(pki.root().clone()).unwrap();
         let asked = Arc::new(AtomicBool::new(false));
         let config = rustls::ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -166,7 +166,7 @@ async fn a_certificate_request_is_sent_only_where_configured() {
 }
 
 #[tokio::test]
-async fn an_identity_is_shown_to_those_who_ask() {
+async fn an_identity_is_shown_to_a_server_that_asks_for_a_certificate() {
     let pki = Pki::new();
     let request = ClientCertificates::Request { hints: Vec::new() };
     let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
@@ -185,7 +185,7 @@ async fn an_identity_is_shown_to_those_who_ask() {
     let stamps = server.kept.stamps.lock().unwrap();
     let session = "tls TLS_AES_256_GCM_SHA384 group X25519MLKEM768 (version=TLSv1.3)";
     assert!(stamps.iter().all(|stamp| stamp.contains(session)), "{stamps:?}");
-    let names = "(Client CN \"rcgen self signed cert\", Issuer \"";
+    let names = "(Client CN \"client.test.example\", Issuer \"";
     assert!(stamps[0].contains(names) && stamps[0].contains("(verified OK))"), "{stamps:?}");
     assert!(stamps[1].contains("(Client did not present a certificate)"), "{stamps:?}");
 }
@@ -195,7 +195,7 @@ async fn an_identity_is_shown_to_those_who_ask() {
 async fn a_refused_client_counts_as_a_failed_handshake() {
     let pki = Pki::new();
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(pki.root.clone()).unwrap();
+    roots.add(pki.root().clone()).unwrap();
     let verifier =
         rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
             .build()
@@ -222,45 +222,17 @@ async fn a_refused_client_counts_as_a_failed_handshake() {
     assert_eq!(*server.kept.over_tls.lock().unwrap(), [false]);
 }
 
-/// A server that follows a script: sends each entry after it has read something, the first at once.
-async fn scripted(script: &'static [&'static [u8]]) -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut read = vec![0; 1 << 16];
-                for (index, line) in script.iter().enumerate() {
-                    if index > 0 && stream.read(&mut read).await.unwrap_or(0) == 0 {
-                        return;
-                    }
-                    stream.write_all(line).await.unwrap();
-                }
-                while stream.read(&mut read).await.unwrap_or(0) > 0 {}
-            });
-        }
-    });
-    address
-}
-
 #[tokio::test]
-async fn a_word_in_the_middle_of_the_body_ends_it_without_a_deadlock() {
+async fn a_552_in_the_middle_of_a_large_body_ends_it_without_a_deadlock() {
     // The server stops reading after its 552, and the message is larger than every buffer on the
     // way.
-    let address = scripted(&[
-        b"220 mx\r\n",
-        b"250 mx\r\n",
-        b"250 ok\r\n",
-        b"250 ok\r\n",
-        b"354 go\r\n",
-        b"552 5.3.4 too big\r\n",
-    ])
-    .await;
+    let script = to_data().expect_octets(1).say("552 5.3.4 too big").stall();
+    let server = listen([script]).await.unwrap();
     let body =
         vec![b"0123456789abcdef0123456789abcdef0123456789abcdef\r\n".as_slice(); 400_000].concat();
     let plan = plan_for(&connector(Posture::None), false);
     let outbound = outbound(&Pki::new());
-    let delivery = send(&outbound, address, plan, None, body);
+    let delivery = send(&outbound, server.address(), plan, None, body);
     let report =
         tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no deadlock");
     assert_eq!(
@@ -270,53 +242,46 @@ async fn a_word_in_the_middle_of_the_body_ends_it_without_a_deadlock() {
     );
 }
 
+fn offering_starttls() -> Script {
+    Script::new().say("220 mx").expect("EHLO").say("250-mx\n250 STARTTLS")
+}
+
 #[tokio::test]
-async fn bytes_before_the_handshake_are_found_in_a_read_of_their_own() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut read = [0; 512];
-            stream.set_nodelay(true).unwrap();
-            stream.write_all(b"220 mx\r\n").await.unwrap();
-            let _ = stream.read(&mut read).await;
-            stream.write_all(b"250-mx\r\n250 STARTTLS\r\n").await.unwrap();
-            let _ = stream.read(&mut read).await;
-            stream.write_all(b"220 go\r\n250 injected\r\n").await.unwrap();
-            while stream.read(&mut read).await.unwrap_or(0) > 0 {}
-        }
-    });
+async fn a_reply_injected_after_the_220_to_starttls_defers_the_message() {
+    let pki = Pki::new();
+    let tls = Tls::server(pki.identity(HOST)).injecting("250 injected").refused();
+    let server = listen([offering_starttls().starttls(tls)]).await.unwrap();
     let plan = plan_for(&connector(Posture::Verified), false);
-    let report = send(&outbound(&Pki::new()), address, plan, None, MESSAGE).await;
+    let report = send(&outbound(&pki), server.address(), plan, None, MESSAGE).await;
     assert_eq!(report.attempts[0].decision.reason, Reason::PlaintextInjected);
     assert_eq!(report.statuses(), [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))]);
+    server.finish().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_stalled_handshake_ends_by_its_deadline() {
-    let address = scripted(&[b"220 mx\r\n", b"250-mx\r\n250 STARTTLS\r\n", b"220 go\r\n"]).await;
+    let script = offering_starttls().expect("STARTTLS").say("220 go").stall();
+    let server = listen([script]).await.unwrap();
     let plan = plan_for(&connector(Posture::Encrypt), false);
-    let report = send(&outbound(&Pki::new()), address, plan, None, MESSAGE).await;
+    let report = send(&outbound(&Pki::new()), server.address(), plan, None, MESSAGE).await;
     assert_eq!(report.attempts[0].decision.reason, Reason::HandshakeTimeout);
     assert_eq!(report.statuses(), [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))]);
+    server.finish().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_message_in_doubt_is_not_sent_again() {
-    let address =
-        scripted(&[b"220 mx\r\n", b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"])
-            .await;
-    // After the final dot the script reads until the client gives up; here it is the client's
-    // patience that ends.
+    let server = listen([to_data().expect_message().stall()]).await.unwrap();
     let pki = Pki::new();
     let outbound = outbound(&pki).with_smtp(|config| {
         config.timeouts.end_of_data = Duration::from_millis(200);
     });
-    let report =
-        send(&outbound, address, plan_for(&connector(Posture::None), false), None, MESSAGE).await;
+    let plan = plan_for(&connector(Posture::None), false);
+    let report = send(&outbound, server.address(), plan, None, MESSAGE).await;
     assert_eq!(report.attempts.len(), 1);
     assert_eq!(report.attempts[0].ending, Ending::InDoubt);
     assert_eq!(report.statuses(), [RecipientStatus::Deferred(EnhancedCode::new(4, 4, 2))]);
+    server.finish().await.unwrap();
 }
 
 #[tokio::test]
@@ -352,7 +317,7 @@ async fn a_slow_handler_holds_back_only_its_own_connection() {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_its_side_after_its_last_word_gets_every_reply() {
+async fn a_client_that_closes_its_side_after_quit_gets_every_reply() {
     let pki = Pki::new();
     let server = start(with_tls(&pki)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -367,7 +332,7 @@ async fn a_client_that_closes_its_side_after_its_last_word_gets_every_reply() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_cut_off_is_nobodys() {
+async fn a_message_without_its_final_dot_is_not_stored() {
     let pki = Pki::new();
     let server = start(with_tls(&pki)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -383,7 +348,7 @@ async fn a_message_that_is_cut_off_is_nobodys() {
 }
 
 #[tokio::test]
-async fn the_cap_on_connections_is_said() {
+async fn a_connection_over_the_cap_gets_421() {
     let pki = Pki::new();
     let server = start(Inbound { connections: 1, ..with_tls(&pki) }).await;
     let mut first = TcpStream::connect(server.address).await.unwrap();
@@ -431,7 +396,7 @@ async fn a_retry_in_clear_text_is_none_where_the_plan_requires_tls() {
         let plan = plan_for(&connector(posture), false);
         let host = Host::parse(HOST).unwrap();
         let mut target = Target::new(&host, &plan);
-        target.manner = Manner::ClearText;
+        target.retry_in_clear = true;
         let stream = TcpStream::connect(server.address).await.unwrap();
         let connection = outbound(&pki).open(&target, stream).await;
         assert_eq!(connection.is_ok(), opens, "{posture}");
@@ -442,7 +407,9 @@ async fn a_retry_in_clear_text_is_none_where_the_plan_requires_tls() {
 async fn required_starttls_turns_clear_mail_away() {
     let pki = Pki::new();
     let config = smtp_proto::server::ServerConfig { starttls: StartTls::Required, ..smtp() };
-    let server = start(Inbound { tls: Some(pki.server()), ..Inbound::new(Arc::new(config)) }).await;
+    let server =
+        start(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(config)) })
+            .await;
     let plan = plan_for(&connector(Posture::None), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
     assert_eq!(

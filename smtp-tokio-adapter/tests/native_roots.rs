@@ -44,7 +44,7 @@ const BROKEN: &str = "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICAT
 
 #[test]
 fn a_file_of_roots_is_loaded_and_what_is_no_root_is_left_out() {
-    let root = Pki::new().root_pem;
+    let root = Pki::new().root_pem().to_owned();
     assert_eq!(found_in(&store("one.pem", &root)), "1");
     assert_eq!(found_in(&store("two.pem", &(root + BROKEN))), "1");
     let none = found_in(&store("none.pem", BROKEN));

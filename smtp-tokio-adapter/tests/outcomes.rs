@@ -2,12 +2,14 @@
 
 mod common;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{HOST, Pki, connector, envelope, outbound, plan_for, send_to, sender, smtp, start};
+use common::{
+    HOST, Pki, connector, envelope, outbound, pipelined, plan_for, send_to, sender, smtp, start,
+    to_data,
+};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::server::StartTls;
 use smtp_proto::wire::reply::EnhancedCode;
@@ -15,39 +17,10 @@ use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{OutboundConnectors, Posture};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 use smtp_tokio_adapter::lookups::Zone;
+use smtp_tokio_adapter::test_kit::listen;
 use smtp_tokio_adapter::{Failure, Inbound, Mail, MessageError, Sender};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 const MESSAGE: &str = "Subject: x\r\n\r\nhello\r\n";
-
-/// A server that writes each reply once it has read its key, for every connection.
-async fn scripted(script: &'static [(&'static str, &'static str)]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut read = Vec::new();
-                for (key, reply) in script {
-                    let found = |read: &[u8]| {
-                        key.is_empty() || read.windows(key.len()).any(|it| it == key.as_bytes())
-                    };
-                    while !found(&read) {
-                        if stream.read_buf(&mut read).await.unwrap_or(0) == 0 {
-                            return;
-                        }
-                    }
-                    read.clear();
-                    stream.write_all(reply.as_bytes()).await.unwrap();
-                }
-                // Never answers again, and never closes.
-                std::future::pending::<()>().await;
-            });
-        }
-    });
-    address
-}
 
 fn zone(domains: &[&str]) -> Zone {
     let host = Domain::parse(HOST).unwrap();
@@ -63,12 +36,9 @@ fn zone(domains: &[&str]) -> Zone {
 /// only the reply to DATA shows it.
 #[tokio::test]
 async fn replies_out_of_step_bounce_no_recipient() {
-    let address = scripted(&[
-        ("", "220 mx\r\n"),
-        ("EHLO", "250-mx\r\n250 PIPELINING\r\n"),
-        ("DATA\r\n", "250 sender\r\n250 surplus\r\n550 5.1.1 gone\r\n250 good\r\n354 go\r\n"),
-    ])
-    .await;
+    let replies = "250 sender\n250 surplus\n550 5.1.1 gone\n250 good\n354 go";
+    let server = listen([pipelined(replies).ignore()]).await.unwrap();
+    let address = server.address();
     let plan = plan_for(&connector(Posture::None), false);
     let recipients = ["gone@test.example", "good@test.example"];
     let report = send_to(&outbound(&Pki::new()), address, plan, None, MESSAGE, &recipients).await;
@@ -79,13 +49,9 @@ async fn replies_out_of_step_bounce_no_recipient() {
 /// A refusal that is in step is final, and handed out before the message itself is answered.
 #[tokio::test]
 async fn a_refused_recipient_is_handed_out_before_the_end_of_the_message() {
-    let address = scripted(&[
-        ("", "220 mx\r\n"),
-        ("EHLO", "250-mx\r\n250 PIPELINING\r\n"),
-        ("DATA\r\n", "250 sender\r\n550 5.1.1 gone\r\n250 good\r\n354 go\r\n"),
-        // The final dot is never answered.
-    ])
-    .await;
+    let script = pipelined("250 sender\n550 5.1.1 gone\n250 good\n354 go");
+    let server = listen([script.expect_message().stall()]).await.unwrap();
+    let address = server.address();
     let sender = sender(&Pki::new(), zone(&["test.example"]), address.port());
     let envelope = envelope(&["gone@test.example", "good@test.example"]);
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
@@ -106,15 +72,9 @@ async fn a_refused_recipient_is_handed_out_before_the_end_of_the_message() {
 /// RFC 5321, section 4.5.3.2 gives QUIT minutes: the report must not wait for them.
 #[tokio::test]
 async fn a_peer_that_never_answers_quit_delays_nothing() {
-    let address = scripted(&[
-        ("", "220 mx\r\n"),
-        ("EHLO", "250 mx\r\n"),
-        ("MAIL", "250 ok\r\n"),
-        ("RCPT", "250 ok\r\n"),
-        ("DATA", "354 go\r\n"),
-        ("\r\n.\r\n", "250 2.0.0 Ok: queued as 4XyZ12\r\n"),
-    ])
-    .await;
+    let script = to_data().expect_message().say("250 2.0.0 Ok: queued as 4XyZ12").stall();
+    let server = listen([script]).await.unwrap();
+    let address = server.address();
     let sender = sender(&Pki::new(), zone(&["test.example"]), address.port());
     let (envelope, message) = (envelope(&["a@test.example"]), Bytes::from(MESSAGE));
     let report = tokio::time::timeout(Duration::from_secs(5), sender.send(&envelope, &message))
@@ -164,8 +124,8 @@ async fn a_recipient_of_another_domain_is_refused_before_dialling() {
     assert!(server.kept.messages.lock().unwrap().is_empty());
 }
 
-/// `send` measures a message without a size. Elsewhere the envelope is the caller's word, and 8-bit
-/// octets under a 7-bit envelope do not leave.
+/// `send` measures a message without a size. Elsewhere the caller states the body in the envelope,
+/// and 8-bit octets under a 7-bit envelope do not leave.
 #[tokio::test]
 async fn eight_bit_bodies_are_measured_or_refused() {
     let server = start(Inbound::new(Arc::new(smtp()))).await;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{
     HOST, Loopback, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send,
-    smtp, start,
+    smtp, start, to_data, to_mail,
 };
 use rustls::pki_types::UnixTime;
 use smtp_proto::client::OverLimit;
@@ -25,36 +25,13 @@ use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::Inbound;
+use smtp_tokio_adapter::test_kit::{Listening, Peer, Script, in_memory, listen};
 use smtp_tokio_adapter::{
     Candidate, Connection, Delivery, Failure, Hosts, Io, Message, Outbound, OutcomeBuf, Report,
     Skip, Target,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpListener;
-
-/// Says each entry after a line that begins with its key has been read; the first at once.
-async fn play(stream: &mut DuplexStream, script: &[(&str, &str)]) {
-    for (wait_for, reply) in script {
-        let mut line = Vec::new();
-        while !line.starts_with(wait_for.as_bytes())
-            || !(wait_for.is_empty() || line.ends_with(b"\r\n"))
-        {
-            if line.ends_with(b"\r\n") {
-                line.clear();
-            }
-            line.push(stream.read_u8().await.unwrap());
-        }
-        stream.write_all(reply.as_bytes()).await.unwrap();
-    }
-}
-
-const TO_DATA: &[(&str, &str)] = &[
-    ("", "220 mx\r\n"),
-    ("EHLO", "250 mx\r\n"),
-    ("MAIL", "250 ok\r\n"),
-    ("RCPT", "250 ok\r\n"),
-    ("DATA", "354 go\r\n"),
-];
 
 async fn open<S: Io>(outbound: &Outbound, stream: S) -> Connection<S> {
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::None), false));
@@ -106,16 +83,15 @@ impl AsyncWrite for Breaking {
 }
 
 #[tokio::test]
-async fn the_last_word_of_a_server_that_hung_up_is_heard() {
-    let (ours, mut theirs) = tokio::io::duplex(1024);
+async fn a_552_from_a_server_that_hung_up_counts() {
+    let (ours, theirs) = tokio::io::duplex(1024);
     let broken = Arc::new(AtomicBool::new(false));
     let stream = Breaking(ours, Arc::clone(&broken));
     let peer = tokio::spawn(async move {
-        play(&mut theirs, TO_DATA).await;
-        theirs.read_exact(&mut [0; 100]).await.unwrap();
-        theirs.write_all(b"552 5.3.4 too big\r\n").await.unwrap();
+        let mut peer = Peer::new(theirs);
+        peer.play(&to_data().expect_octets(100).say("552 5.3.4 too big")).await.unwrap();
         broken.store(true, Ordering::SeqCst);
-        theirs
+        peer
     });
     let mut connection = open(&outbound(&Pki::new()), stream).await;
     let delivery = mail(&mut connection, &mut lines(1 << 20).as_slice()).await;
@@ -126,13 +102,8 @@ async fn the_last_word_of_a_server_that_hung_up_is_heard() {
 
 #[tokio::test]
 async fn replies_before_their_commands_end_the_connection() {
-    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-    let peer = tokio::spawn(async move {
-        theirs.write_all(b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n").await.unwrap();
-        let mut got = Vec::new();
-        theirs.read_to_end(&mut got).await.unwrap();
-        got
-    });
+    let replies = Script::new().say("220 mx\n250-mx\n250 STARTTLS\n220 go");
+    let (ours, peer) = in_memory(replies.expect_end());
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
     let target = Target::new(&host, &plan);
     let refused = outbound(&Pki::new()).open(&target, ours).await.map(drop).unwrap_err();
@@ -140,18 +111,14 @@ async fn replies_before_their_commands_end_the_connection() {
         refused.failure,
         Failure::Protocol(Error::PeerMisbehaved(PeerMisbehaved::UnsolicitedReply))
     ));
-    assert_eq!(peer.await.unwrap().escape_ascii().to_string(), "");
+    peer.await.unwrap().expect("no command was sent");
 }
 
 #[tokio::test]
 async fn a_server_that_loses_its_way_at_rset_has_neither_taken_nor_bounced_anything() {
-    for reply in ["354 what\r\n", "550 5.5.1 no\r\n", "450 later\r\n"] {
-        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-        let peer = tokio::spawn(async move {
-            play(&mut theirs, &TO_DATA[..3]).await;
-            play(&mut theirs, &[("RCPT", "550 5.1.1 who\r\n"), ("RSET", reply)]).await;
-            theirs
-        });
+    for reply in ["354 what", "550 5.5.1 no", "450 later"] {
+        let refused = to_mail().expect("RCPT").say("550 5.1.1 unknown");
+        let (ours, peer) = in_memory(refused.expect("RSET").say(reply));
         let mut connection = open(&outbound(&Pki::new()), ours).await;
         let first = mail(&mut connection, &mut &b"x\r\n"[..]).await;
         assert_eq!(first.end.unwrap(), OutcomeBuf::NoRecipients);
@@ -167,31 +134,17 @@ async fn a_server_that_loses_its_way_at_rset_has_neither_taken_nor_bounced_anyth
 
 #[tokio::test]
 async fn a_server_that_closes_its_side_in_the_middle_of_the_body_does_not_get_the_rest() {
-    let (ours, mut theirs) = tokio::io::duplex(1024);
-    let peer = tokio::spawn(async move {
-        play(&mut theirs, TO_DATA).await;
-        theirs.shutdown().await.unwrap();
-        let mut got = Vec::new();
-        theirs.read_to_end(&mut got).await.unwrap();
-        got.len()
-    });
+    let (ours, peer) = in_memory(to_data().end_output().ignore());
     let mut connection = open(&outbound(&Pki::new()), ours).await;
     let delivery = mail(&mut connection, &mut lines(8 << 20).as_slice()).await;
     assert!(matches!(delivery.end, Err(Failure::Protocol(_))), "{delivery:?}");
     drop(connection);
-    assert!(peer.await.unwrap() < 1 << 20);
+    assert!(peer.await.unwrap().unwrap().received() < 1 << 20);
 }
 
 #[tokio::test]
-async fn after_an_early_word_the_rest_of_the_message_is_not_pushed_at_a_server_that_does_not_read()
-{
-    let (ours, mut theirs) = tokio::io::duplex(1024);
-    let peer = tokio::spawn(async move {
-        play(&mut theirs, TO_DATA).await;
-        theirs.read_exact(&mut [0; 100]).await.unwrap();
-        theirs.write_all(b"552 5.3.4 too big\r\n").await.unwrap();
-        theirs
-    });
+async fn after_an_early_552_the_rest_of_the_message_is_not_sent_to_a_server_that_does_not_read() {
+    let (ours, peer) = in_memory(to_data().expect_octets(100).say("552 5.3.4 too big"));
     let mut connection = open(&outbound(&Pki::new()), ours).await;
     let delivery = mail(&mut connection, &mut lines(1 << 20).as_slice()).await;
     assert!(matches!(delivery.end, Ok(OutcomeBuf::Refused { .. })), "{delivery:?}");
@@ -208,13 +161,7 @@ async fn a_server_that_loses_its_patience_is_heard_while_the_source_stalls() {
         ("552 5.3.4 too big\r\n", Some(RecipientStatus::Bounced(EnhancedCode::new(5, 3, 4)))),
         ("", None),
     ] {
-        let (ours, mut theirs) = tokio::io::duplex(1024);
-        let peer = tokio::spawn(async move {
-            play(&mut theirs, TO_DATA).await;
-            theirs.write_all(word.as_bytes()).await.unwrap();
-            theirs.shutdown().await.unwrap();
-            theirs
-        });
+        let (ours, peer) = in_memory(to_data().send(word).end_output());
         let mut connection = open(&outbound(&Pki::new()), ours).await;
         let (mut source, _held) = tokio::io::duplex(1);
         let sending =
@@ -248,13 +195,15 @@ impl AsyncRead for Dripping {
 
 #[tokio::test]
 async fn a_slow_source_is_passed_on_as_it_comes() {
-    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
     let peer = tokio::spawn(async move {
-        play(&mut theirs, TO_DATA).await;
-        let first =
-            tokio::time::timeout(Duration::from_millis(500), theirs.read_u8()).await.is_ok();
-        play(&mut theirs, &[(".\r\n", "250 ok\r\n"), ("QUIT", "221 bye\r\n")]).await;
-        first
+        let mut peer = Peer::new(theirs);
+        peer.play(&to_data()).await.unwrap();
+        let first = Script::new().expect_octets(1);
+        let first = tokio::time::timeout(Duration::from_millis(500), peer.play(&first)).await;
+        let rest = Script::new().expect_message().say("250 ok").expect("QUIT").say("221 bye");
+        peer.play(&rest).await.unwrap();
+        first.is_ok()
     });
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| {
         smtp.timeouts.body = Duration::from_millis(500);
@@ -292,25 +241,9 @@ async fn report(
     tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no hang")
 }
 
-/// A server at every address of the loopback network that says one line and stays.
-async fn says(greeting: &'static str, rest: &'static [(&str, &str)]) -> SocketAddr {
-    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let (ours, mut theirs) = tokio::io::duplex(1024);
-                tokio::spawn(async move {
-                    let mut ours = ours;
-                    tokio::io::copy_bidirectional(&mut stream, &mut ours).await.ok();
-                });
-                theirs.write_all(greeting.as_bytes()).await.unwrap();
-                play(&mut theirs, rest).await;
-                std::future::pending::<()>().await;
-            });
-        }
-    });
-    address
+/// A server at every address of the loopback network.
+async fn everywhere(script: Script) -> Listening {
+    Listening::on(TcpListener::bind("0.0.0.0:0").await.unwrap(), [script]).unwrap()
 }
 
 struct Unreadable;
@@ -333,7 +266,9 @@ impl Message for Stalled {
 
 #[tokio::test]
 async fn a_message_that_cannot_be_read_is_not_blamed_on_the_hosts() {
-    let address = says("220 mx\r\n", &[("EHLO", "250 mx\r\n"), ("QUIT", "221 bye\r\n")]).await;
+    let script = Script::new().say("220 mx").expect("EHLO").say("250 mx").expect("QUIT");
+    let server = everywhere(script.say("221 bye")).await;
+    let address = server.address();
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| {
         smtp.timeouts.idle = Duration::from_millis(200);
     });
@@ -353,9 +288,9 @@ async fn a_message_that_cannot_be_read_is_not_blamed_on_the_hosts() {
 
 #[tokio::test]
 async fn an_identity_that_is_not_loaded_is_not_blamed_on_the_host() {
-    let address =
-        says("220 mx\r\n", &[("EHLO", "250-mx\r\n250 STARTTLS\r\n"), ("STARTTLS", "220 go\r\n")])
-            .await;
+    let script = Script::new().say("220 mx").expect("EHLO").say("250-mx\n250 STARTTLS");
+    let server = everywhere(script.expect("STARTTLS").say("220 go")).await;
+    let address = server.address();
     let plan = plan_for(&connector(Posture::Verified), false);
     let hosts = Loopback { plan, identity: Some(IdentityId::new("lost")) };
     let report =
@@ -371,7 +306,8 @@ async fn an_identity_that_is_not_loaded_is_not_blamed_on_the_host() {
 
 #[tokio::test]
 async fn a_connection_that_ends_before_tls_is_decided_says_so() {
-    let address = says("554 no service\r\n", &[]).await;
+    let server = everywhere(Script::new().say("554 no service").ignore()).await;
+    let address = server.address();
     let body = bytes::Bytes::from_static(b"x\r\n");
     for (posture, reason) in
         [(Posture::Verified, Reason::Undecided), (Posture::None, Reason::TlsNotWanted)]
@@ -388,68 +324,49 @@ async fn a_connection_that_ends_before_tls_is_decided_says_so() {
         );
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = listener.local_addr().unwrap();
+    let unused = listener.local_addr().unwrap();
     drop(listener);
     let hosts = Loopback { plan: plan_for(&connector(Posture::Verified), false), identity: None };
-    let report = report(&outbound(&Pki::new()), nobody, hosts, &body).await;
+    let report = report(&outbound(&Pki::new()), unused, hosts, &body).await;
     assert_eq!(report.attempts[1].decision.reason, Reason::Undecided);
 }
 
 #[tokio::test]
 async fn a_retry_in_clear_text_that_fails_says_what_led_to_it() {
-    // In clear text the 220 answers MAIL, and the last words answer RCPT; in the handshake they are
-    // no TLS.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut read = [0; 1024];
-            stream.write_all(b"220 mx\r\n").await.unwrap();
-            for reply in ["250-mx\r\n250 STARTTLS\r\n", "220 go\r\n", "whatever\r\n"] {
-                let read = stream.read(&mut read).await.unwrap();
-                assert!(read > 0);
-                stream.write_all(reply.as_bytes()).await.unwrap();
-            }
-        }
-    });
+    // With TLS the 220 answers STARTTLS, and what follows is no TLS; in clear text the 220 answers
+    // MAIL, and what follows is no reply to RCPT.
+    let script = Script::new().say("220 mx").expect("EHLO").say("250-mx\n250 STARTTLS");
+    let script = script.expect("").say("220 go").expect_octets(1).say("whatever");
+    let server = listen([script]).await.unwrap();
+    let address = server.address();
     let body = bytes::Bytes::from_static(b"x\r\n");
     let hosts =
         Loopback { plan: plan_for(&connector(Posture::Opportunistic), false), identity: None };
     let report = report(&outbound(&Pki::new()), address, hosts, &body).await;
     let reasons: Vec<_> = report.attempts.iter().map(|attempt| attempt.decision.reason).collect();
     // The host's other address is tried before clear text, and nothing listens there.
-    let failed = Reason::HandshakeFailed;
-    assert_eq!(reasons, [failed, failed, Reason::Undecided, failed], "{report:?}");
-    let sentence = &report.attempts[3].decision.sentence;
+    let expected = [Reason::HandshakeFailed, Reason::Undecided, Reason::HandshakeFailed];
+    assert_eq!(reasons[..3], expected, "{report:?}");
+    let sentence = &report.attempts[2].decision.sentence;
     assert!(sentence.starts_with("clear text, because the TLS handshake failed"), "{sentence}");
 }
 
 #[tokio::test]
 async fn a_connection_knows_whether_it_can_be_used_again() {
-    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-    let peer = tokio::spawn(async move {
-        play(&mut theirs, TO_DATA).await;
-        play(&mut theirs, &[(".\r\n", "250 ok\r\n")]).await;
-        theirs
-    });
+    let (ours, peer) = in_memory(to_data().expect_message().say("250 ok"));
     let mut connection = open(&outbound(&Pki::new()), ours).await;
     assert!(connection.is_reusable().await);
     let delivery = mail(&mut connection, &mut &b"x\r\n"[..]).await;
     assert!(matches!(delivery.end, Ok(OutcomeBuf::Accepted(_))), "{delivery:?}");
     assert!(connection.is_reusable().await);
-    let mut theirs = peer.await.unwrap();
-    theirs.write_all(b"421 4.4.2 too slow\r\n").await.unwrap();
+    let mut peer = peer.await.unwrap().unwrap();
+    peer.play(&Script::new().say("421 4.4.2 too slow")).await.unwrap();
     assert!(!connection.is_reusable().await);
-    drop(theirs);
+    drop(peer);
     assert!(!connection.is_reusable().await);
 
     // A transaction that ends with 421 ends the connection, however quiet the server is then.
-    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-    let peer = tokio::spawn(async move {
-        play(&mut theirs, &TO_DATA[..3]).await;
-        play(&mut theirs, &[("RCPT", "421 4.3.2 shutting down\r\n")]).await;
-        theirs
-    });
+    let (ours, peer) = in_memory(to_mail().expect("RCPT").say("421 4.3.2 shutting down"));
     let mut connection = open(&outbound(&Pki::new()), ours).await;
     let delivery = mail(&mut connection, &mut &b"x\r\n"[..]).await;
     assert!(matches!(delivery.end, Ok(OutcomeBuf::Refused { .. })), "{delivery:?}");
@@ -489,16 +406,14 @@ fn too_many_recipients_is_no_reason_to_give_one_up() {
     );
 }
 
-/// Those whom a server's limits leave for the next transaction are not given up with it when it
-/// goes away: the next host has its turn.
+/// A recipient that a server's limit leaves for the next transaction is tried at the next host when
+/// the server goes away.
 #[tokio::test]
 async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
-    const SCRIPT: &[(&str, &str)] = &[
-        ("EHLO", "250-mx\r\n250 LIMITS RCPTMAX=1\r\n"),
-        ("MAIL", "250 ok\r\n"),
-        ("RCPT", "421 4.3.2 shutting down\r\n"),
-    ];
-    let address = says("220 mx\r\n", SCRIPT).await;
+    let greeted = Script::new().say("220 mx").expect("EHLO").say("250-mx\n250 LIMITS RCPTMAX=1");
+    let accepted = greeted.expect("MAIL").say("250 ok").expect("RCPT");
+    let server = everywhere(accepted.say("421 4.3.2 shutting down").stall()).await;
+    let address = server.address();
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| {
         smtp.over_limit = OverLimit::Leave;
     });

@@ -1,4 +1,8 @@
-//! A driver on `std::net` for either role: it moves the bytes and runs the handshake.
+//! A driver on `std::net` for either role: it moves the octets, inside TLS after the handshake.
+//!
+//! It reads only when it has nothing to send. That is good enough for messages that fit the socket
+//! buffers; for large messages a driver sends with non-blocking writes, so that it can read a reply
+//! that comes in the middle of the body, as the adapter does.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -9,7 +13,7 @@ use rustls::ProtocolVersion;
 use smtp_proto::Machine;
 use smtp_proto::channel::{Peer, TlsInfo};
 
-use crate::Failed;
+pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// A stream in clear text or in TLS; both sides of rustls look alike from here.
 pub(crate) trait Stream: Read + Write {}

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationList,
-    CertificateRevocationListParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    CertificateParams, CertificateRevocationList, CertificateRevocationListParams,
+    DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use smtp_tls_policy::pki::{RootsId, Trust};
+use smtp_tokio_adapter::test_kit;
 use time::OffsetDateTime;
 
 use crate::Failed;
@@ -43,18 +44,12 @@ pub enum Certificate {
     ServerOnly,
 }
 
-/// An authority that can sign.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    der: CertificateDer<'static>,
-}
-
 const PUBLIC_NAME: &str = "Example Public Root";
 
-/// All of them.
+/// The public authority, and one that only some connectors trust.
 pub struct Pki {
-    public: Authority,
-    private: Authority,
+    public: test_kit::Pki,
+    private: test_kit::Pki,
     provider: Arc<CryptoProvider>,
 }
 
@@ -66,8 +61,8 @@ pub fn private_roots() -> RootsId {
 impl Pki {
     pub fn new(provider: Arc<CryptoProvider>) -> Result<Self, Failed> {
         Ok(Self {
-            public: authority(PUBLIC_NAME)?,
-            private: authority("Contoso Private Root")?,
+            public: test_kit::Pki::named(PUBLIC_NAME),
+            private: test_kit::Pki::named("Contoso Private Root"),
             provider,
         })
     }
@@ -75,15 +70,15 @@ impl Pki {
     /// What all hosts trust: the public root with its lists, and the private root in a set of its
     /// own.
     pub fn trust(&self) -> Result<Trust, Failed> {
-        let mut trust = Trust::from_der([&self.public.der])?;
-        trust.add_root_der(&private_roots(), &self.private.der)?;
-        let crl = revoking(REVOKED, &self.public.issuer)?;
+        let mut trust = Trust::from_der([self.public.root()])?;
+        trust.add_root_der(&private_roots(), self.private.root())?;
+        let crl = revoking(REVOKED, self.public.issuer())?;
         trust.add_crl_der(&RootsId::public(), crl.der())?;
         let printable = DnValue::PrintableString(PUBLIC_NAME.try_into()?);
-        let mut params = authority_params(PUBLIC_NAME)?;
+        let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, printable);
-        let key = KeyPair::try_from(self.public.issuer.key().serialize_der())?;
+        let key = KeyPair::try_from(self.public.issuer().key().serialize_der())?;
         let crl = revoking(REVOKED_ELSEWHERE, &Issuer::new(params, key))?;
         trust.add_crl_der(&RootsId::public(), crl.der())?;
         Ok(trust)
@@ -92,12 +87,12 @@ impl Pki {
     /// The list of the public root that should have had a successor a day ago.
     pub fn stale_list(&self) -> Result<Vec<u8>, Failed> {
         let next_update = OffsetDateTime::from(SystemTime::now()) - DAY;
-        Ok(revoking_until(REVOKED, &self.public.issuer, next_update)?.der().to_vec())
+        Ok(revoking_until(REVOKED, self.public.issuer(), next_update)?.der().to_vec())
     }
 
     /// The certificate of the private CA.
     pub fn private_ca(&self) -> &CertificateDer<'static> {
-        &self.private.der
+        self.private.root()
     }
 
     /// A certificate and its key for a host, good for a server and for a client.
@@ -127,30 +122,15 @@ impl Pki {
         let certificate = match kind {
             Certificate::SelfSigned => params.self_signed(&key)?,
             Certificate::PrivateCa | Certificate::PrivateCaChain => {
-                params.signed_by(&key, &self.private.issuer)?
+                params.signed_by(&key, self.private.issuer())?
             }
-            _ => params.signed_by(&key, &self.public.issuer)?,
+            _ => params.signed_by(&key, self.public.issuer())?,
         };
         let mut chain = vec![certificate.der().clone()];
-        chain.extend((kind == Certificate::PrivateCaChain).then(|| self.private.der.clone()));
+        chain.extend((kind == Certificate::PrivateCaChain).then(|| self.private.root().clone()));
         let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(Failed::from_text)?;
         Ok(Arc::new(CertifiedKey::from_der(chain, key, &self.provider)?))
     }
-}
-
-fn authority(name: &str) -> Result<Authority, Failed> {
-    let params = authority_params(name)?;
-    let key = KeyPair::generate()?;
-    let der = params.self_signed(&key)?.der().clone();
-    Ok(Authority { issuer: Issuer::new(params, key), der })
-}
-
-fn authority_params(name: &str) -> Result<CertificateParams, Failed> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name = common_name(name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    Ok(params)
 }
 
 /// A current list that revokes one certificate.

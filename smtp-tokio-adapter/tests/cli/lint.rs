@@ -152,7 +152,7 @@ fn files_that_cannot_be_used_end_with_5_and_one_line() {
 
 /// A root certificate in PEM.
 fn smtp_tls_pki() -> String {
-    crate::common::Pki::new().root_pem
+    crate::common::Pki::new().root_pem().to_owned()
 }
 
 /// A root in PEM, and a list of it that was due to be replaced in 2020, in DER.

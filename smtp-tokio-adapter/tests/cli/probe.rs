@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn probe(address: SocketAddr, pki: &Pki, more: &[&str]) -> Ran {
     let folder = Folder::new();
-    let root = folder.file("root.pem", &pki.root_pem);
+    let root = folder.file("root.pem", pki.root_pem());
     let address = address.to_string();
     let mut arguments = vec!["probe", HOST, "--connect", &address, "--ca", &root];
     arguments.extend(more);
@@ -190,7 +190,7 @@ fn a_connector_of_a_configuration_decides() {
     let text = "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"private-ca\"\n\
                 roots = \"partner\"\n";
     let config = folder.file("c.toml", text);
-    let root = format!("partner={}", folder.file("partner.pem", &pki.root_pem));
+    let root = format!("partner={}", folder.file("partner.pem", pki.root_pem()));
     let ran = probe(address, &pki, &["--json", "--config", &config, "--ca", &root]);
     assert_eq!(ran.status, 0, "{ran:?}");
     assert_eq!(ran.json()["rule"], "connector all");

@@ -20,7 +20,7 @@ posture = "POSTURE"
 
 fn test(address: SocketAddr, pki: &Pki, posture: &str, connector: &str, more: &[&str]) -> Ran {
     let folder = Folder::new();
-    let root = folder.file("root.pem", &pki.root_pem);
+    let root = folder.file("root.pem", pki.root_pem());
     let config = folder.file("c.toml", CONFIG.replace("POSTURE", posture));
     let address = address.to_string();
     let mut arguments = vec!["test", connector, "--config", &config, "--connect", &address];

@@ -21,7 +21,7 @@ struct Setup {
 impl Setup {
     fn new() -> Option<Self> {
         let (folder, dns) = (Folder::new(), dns()?);
-        let root = folder.file("root.pem", &dns.pki.root_pem);
+        let root = folder.file("root.pem", dns.pki.root_pem());
         let anchor = folder.file("root.key", &dns.anchor);
         let port = dns.mail.local_addr().unwrap().port().to_string();
         Some(Self { folder, dns, root, anchor, port })

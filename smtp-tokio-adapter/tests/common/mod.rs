@@ -1,4 +1,4 @@
-//! A root, its certificates, a server that remembers, and a client that delivers to it.
+//! A server that remembers its messages, a client that delivers to it, and common scripts.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod log;
@@ -8,10 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
 use smtp_proto::route::Targets;
@@ -23,95 +19,19 @@ use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
-use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, OutboundConnectors, Posture};
-use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::lookups::Lookups;
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Sender, Skip, Target};
+use smtp_tokio_adapter::test_kit::Script;
+pub use smtp_tokio_adapter::test_kit::{Pki, provider};
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Sender, Skip};
 use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub const HOST: &str = "mx.test.example";
-
-pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-/// An authority whose root the test trusts.
-pub struct Pki {
-    issuer: Issuer<'static, KeyPair>,
-    pub root: CertificateDer<'static>,
-    /// The root in PEM.
-    pub root_pem: String,
-}
-
-impl Pki {
-    pub fn new() -> Self {
-        Self::named("Test CA")
-    }
-
-    /// A root with this Common Name.
-    pub fn named(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().unwrap();
-        let root = params.self_signed(&key).unwrap();
-        let (root, root_pem) = (root.der().clone(), root.pem());
-        Self { issuer: Issuer::new(params, key), root, root_pem }
-    }
-
-    pub fn identity(&self, name: &str) -> Arc<CertifiedKey> {
-        self.sign(&CertificateParams::new(vec![name.to_owned()]).unwrap())
-    }
-
-    /// A certificate for a host, and its private key, both in PEM.
-    pub fn identity_pem(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
-    }
-
-    pub fn sign(&self, params: &CertificateParams) -> Arc<CertifiedKey> {
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let der = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        Arc::new(CertifiedKey::from_der(vec![certificate.der().clone()], der, &provider()).unwrap())
-    }
-
-    /// A revocation list of the root, which revokes these serial numbers.
-    pub fn crl(&self, number: u8, serials: &[u8]) -> Vec<u8> {
-        let revoked = |serial: &u8| rcgen::RevokedCertParams {
-            serial_number: rcgen::SerialNumber::from_slice(&[*serial]),
-            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        };
-        let params = rcgen::CertificateRevocationListParams {
-            this_update: rcgen::date_time_ymd(2024, 1, 1),
-            next_update: rcgen::date_time_ymd(4096, 1, 1),
-            crl_number: rcgen::SerialNumber::from_slice(&[number]),
-            issuing_distribution_point: None,
-            revoked_certs: serials.iter().map(revoked).collect(),
-            key_identifier_method: rcgen::KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.issuer).unwrap().der().to_vec()
-    }
-
-    pub fn trust(&self) -> Arc<Trust> {
-        let mut trust = Trust::empty();
-        trust.add_root_der(&RootsId::public(), &self.root).unwrap();
-        Arc::new(trust)
-    }
-
-    pub fn server(&self) -> Arc<rustls::ServerConfig> {
-        server_config(self.identity(HOST), ClientCertificates::None, provider()).unwrap()
-    }
-}
 
 /// What a server was given.
 #[derive(Default)]
@@ -200,6 +120,22 @@ pub async fn start(inbound: Inbound) -> Running {
     Running { address, kept, stop, task }
 }
 
+/// A server without extensions, up to the reply to MAIL.
+pub fn to_mail() -> Script {
+    Script::new().say("220 mx").expect("EHLO").say("250 mx").expect("MAIL").say("250 sender")
+}
+
+/// The same server, up to the reply to DATA for a message with one recipient.
+pub fn to_data() -> Script {
+    to_mail().expect("RCPT").say("250 recipient").expect("DATA").say("354 go")
+}
+
+/// A server with PIPELINING that answers MAIL, two recipients and DATA with these lines at once.
+pub fn pipelined(replies: &str) -> Script {
+    let greeted = Script::new().say("220 mx").expect("EHLO").say("250-mx\n250 PIPELINING");
+    greeted.expect("MAIL").expect("RCPT").expect("RCPT").expect("DATA").say(replies)
+}
+
 pub fn connector(posture: Posture) -> OutboundConnector {
     OutboundConnector::new("test", vec![Namespace::Default], posture)
 }
@@ -242,9 +178,10 @@ pub struct Loopback {
 impl Hosts for Loopback {
     async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let mut target = Target::new(&Host::parse(host.as_str()).unwrap(), &self.plan);
-        target.identity = self.identity.clone();
-        Ok(Candidate::new(target, addresses))
+        let mut candidate =
+            Candidate::new(Host::parse(host.as_str()).unwrap(), addresses, self.plan.clone());
+        candidate.identity = self.identity.clone();
+        Ok(candidate)
     }
 }
 

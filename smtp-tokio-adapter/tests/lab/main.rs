@@ -7,6 +7,7 @@
 //! work.
 
 mod auth;
+mod hello;
 mod inbound;
 mod interop;
 #[path = "../../../benches/examples/interop/lab.rs"]

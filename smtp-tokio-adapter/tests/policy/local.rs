@@ -47,7 +47,7 @@ fn sender_is_not_made_with_roots_or_an_identity_that_are_not_loaded() {
         let made = Sender::new(outbound, connectors, Zone::new(DnsStatus::Insecure));
         made.map(drop).map_err(|error| error.to_string())
     };
-    let root = || Trust::from_der(&[Pki::new().root]).unwrap();
+    let root = || Trust::from_der([Pki::new().root()]).unwrap();
     assert_eq!(make(root(), |_| {}), Ok(()));
     assert!(make(Trust::empty(), |_| {}).unwrap_err().contains("public"));
     let error = make(root(), |it| it.roots = RootsId::new("bank-ca")).unwrap_err();

@@ -1,5 +1,5 @@
-//! XCLIENT: a proxy names the client for which it speaks. No RFC describes the command; this is
-//! the grammar of `XCLIENT_README` of Postfix.
+//! XCLIENT: a proxy tells a server for whom it speaks. No RFC has it; the grammar is that of
+//! Postfix, whose `XCLIENT_README` is the source of everything here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,11 +15,11 @@ pub enum XclientName {
     Addr,
     /// `PORT`: the client's port.
     Port,
-    /// `PROTO`: the protocol that the client speaks.
+    /// `PROTO`: what the client speaks.
     Proto,
-    /// `HELO`: the name that the client gave itself.
+    /// `HELO`: what the client called itself.
     Helo,
-    /// `LOGIN`: the user as which the client has authenticated.
+    /// `LOGIN`: as whom the client has authenticated.
     Login,
     /// `DESTADDR`: the address that the client has connected to.
     DestAddr,
@@ -28,7 +28,7 @@ pub enum XclientName {
 }
 
 impl XclientName {
-    /// Every name.
+    /// Every name; the only such list.
     pub const ALL: [Self; 8] = [
         Self::Name,
         Self::Addr,
@@ -63,7 +63,7 @@ impl XclientName {
 /// The value of an attribute, which may be unknown to the proxy as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum XclientValue<T> {
-    /// The value.
+    /// This is it.
     Value(T),
     /// `[UNAVAILABLE]`: there is none.
     Unavailable,
@@ -71,16 +71,16 @@ pub enum XclientValue<T> {
     TemporarilyUnavailable,
 }
 
-/// The protocol that a client speaks.
+/// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum XclientProto {
-    /// The client has sent HELO.
+    /// HELO was said.
     Smtp,
-    /// The client has sent EHLO.
+    /// EHLO was said.
     Esmtp,
 }
 
-/// The attributes of one XCLIENT command; it has at least one. An absent attribute keeps its value.
+/// The attributes of one XCLIENT command; at least one is there. What is left out keeps its value.
 ///
 /// ```
 /// use smtp_proto::wire::command::{Command, XclientValue};
@@ -101,11 +101,11 @@ pub struct Xclient<'i> {
     pub addr: Option<XclientValue<IpAddr>>,
     /// The client's port.
     pub port: Option<XclientValue<u16>>,
-    /// The protocol that the client speaks.
+    /// What the client speaks.
     pub proto: Option<XclientProto>,
-    /// The name that the client gave itself.
+    /// What the client called itself.
     pub helo: Option<XclientValue<Xtext<'i>>>,
-    /// The user as which the client has authenticated.
+    /// As whom the client has authenticated.
     pub login: Option<XclientValue<Xtext<'i>>>,
     /// The address that the client has connected to.
     pub dest_addr: Option<XclientValue<IpAddr>>,
@@ -135,7 +135,7 @@ impl<'i> Xclient<'i> {
         client.names().next().is_some().then_some(client)
     }
 
-    /// The names of the attributes in the command.
+    /// The names of the attributes that are there.
     pub fn names(&self) -> impl Iterator<Item = XclientName> + use<> {
         let there = [
             self.name.is_some(),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use smtp_proto::channel::Channel;
-use smtp_proto::fallback::{Fallback, TlsFailure, TlsRules, after};
+use smtp_proto::fallback::{Fallback, TlsFailure, after};
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::pki::Trust;
@@ -69,9 +69,9 @@ impl Decided {
             })
             .collect();
         let ending = match ending {
-            Ending::Tls | Ending::TlsPlainHello => "tls",
+            Ending::Tls => "tls",
             Ending::ClearText => "clear-text",
-            Ending::TlsAgain | Ending::NotDelivered => "deferred",
+            Ending::NotDelivered => "deferred",
         };
         Self { rule, ending, reason: reason.code(), sentence, checks }
     }
@@ -87,9 +87,7 @@ impl Decided {
 
 fn ending(plan: &Plan, outcome: &Outcome, verdict: Option<&Verdict>) -> (Ending, Reason) {
     let clear_or_not = |failure: TlsFailure, reason| {
-        // What the plan says once the handshake with the plainest hello has failed as well.
-        let rules = TlsRules { retry_plain_hello: false, ..tls_rules(plan) };
-        let ending = match after(rules, &Channel::Plain, failure) {
+        let ending = match after(tls_rules(plan), &Channel::Plain, failure) {
             Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => Ending::ClearText,
             Fallback::RetryPlainHello | Fallback::PlaintextNextRun | Fallback::Forbidden => {
                 Ending::NotDelivered
