@@ -6,7 +6,9 @@ mod common;
 #[path = "../dns/servers.rs"]
 #[allow(dead_code, reason = "the DNS tests ask more resolvers")]
 mod dns;
+mod documentation;
 mod frame;
+mod html;
 mod lint;
 mod probe;
 mod program;

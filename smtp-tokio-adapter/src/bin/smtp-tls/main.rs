@@ -1,6 +1,7 @@
 //! `smtp-tls`: shows which TLS mail gets, and why. Each sub-command has a file of its own.
 
 mod generate;
+mod html;
 mod input;
 mod lint;
 mod network;

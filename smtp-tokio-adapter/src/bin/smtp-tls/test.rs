@@ -13,9 +13,11 @@ use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::Sender;
 use smtp_tokio_adapter::lookups::{Lookups, Zone};
 
+use crate::html::Page;
 use crate::input;
 use crate::network;
 use crate::output::{Colour, Out};
+use crate::probe::page;
 use crate::probe::text::{self, words};
 use crate::probe::{Answer, ProbeOptions, Setup, write_trace};
 use crate::status::{Failure, Status};
@@ -127,6 +129,15 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     };
     tested.may_be_switched_on = all_tls && accepted;
     write_trace(&trace, &args.options)?;
+    if let Some(path) = &args.options.html {
+        let mut drawn = Page::new(&format!("TLS of connector {}", tested.connector));
+        let (colour, text) = verdict(&tested);
+        drawn.verdict(colour, text);
+        for answer in &tested.targets {
+            page::add(answer, &mut drawn);
+        }
+        drawn.write(path)?;
+    }
     match out.is_json() {
         true => out.json(&tested)?,
         false => write(&tested, out)?,
@@ -237,13 +248,15 @@ fn write(tested: &Tested, out: &mut Out) -> Result<(), Failure> {
             out.row("              ", "", decision)?;
         }
     }
+    let (colour, text) = verdict(tested);
+    out.coloured(colour, "  ", "", text)
+}
+
+fn verdict(tested: &Tested) -> (Colour, &'static str) {
     match tested.may_be_switched_on {
-        true => out.coloured(Colour::Green, "  ", "yes: ", "the connector may be switched on"),
-        false => out.coloured(
-            Colour::Red,
-            "  ",
-            "no: ",
-            "do not switch the connector on; some mail would not go over TLS",
-        ),
+        true => (Colour::Green, "yes: the connector may be switched on"),
+        false => {
+            (Colour::Red, "no: do not switch the connector on; some mail would not go over TLS")
+        }
     }
 }

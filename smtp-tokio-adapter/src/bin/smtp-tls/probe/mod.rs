@@ -2,6 +2,7 @@
 
 pub(crate) mod decide;
 pub(crate) mod observe;
+pub(crate) mod page;
 pub(crate) mod text;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use smtp_tls_policy::trace::DateTime;
 use smtp_tls_policy::{Host, Namespace, pki_types};
 use smtp_tokio_adapter::Outbound;
 
+use crate::html::Page;
 use crate::input::{self, TrustOptions};
 use crate::network::{self, Address, Asked, Network, hosts};
 use crate::output::Out;
@@ -72,6 +74,9 @@ pub(crate) struct ProbeOptions {
     /// Write the conversation to this file, with the time of each line in seconds
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+    /// Write a page with the hosts as boxes and arrows to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) trust: TrustOptions,
     #[command(flatten)]
@@ -197,6 +202,11 @@ fn finish(
     out: &mut Out,
 ) -> Result<Status, Failure> {
     write_trace(trace, options)?;
+    if let Some(path) = &options.html {
+        let mut drawn = Page::new(&format!("TLS for mail to {}", answer.target));
+        page::add(answer, &mut drawn);
+        drawn.write(path)?;
+    }
     match out.is_json() {
         true => out.json(answer)?,
         false => text::write(answer, out)?,

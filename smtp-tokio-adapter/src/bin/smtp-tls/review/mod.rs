@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use smtp_tls_policy::trace::{OwnHosts, Review, Summary, review, trace};
 
+use crate::html::Page;
 use crate::output::{self, Out};
 use crate::status::{Failure, Status};
 
@@ -49,6 +50,9 @@ pub(crate) struct Args {
     /// Show only totals, and which partners send in clear text
     #[arg(long)]
     summary: bool,
+    /// Write a page with the path of each message as boxes and arrows to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "summary")]
+    html: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
@@ -59,9 +63,13 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let own = OwnHosts { names: &names, addresses: &addresses };
 
     let source = Source::find(&args.source)?;
-    let mut reviewer = Reviewer { own, args, out, totals: Partners::default(), unread: 0 };
+    let page = args.html.as_ref().map(|_| Page::new("TLS on the path of messages"));
+    let mut reviewer = Reviewer { own, args, out, page, totals: Partners::default(), unread: 0 };
     reviewer.all(source)?;
-    let Reviewer { out, totals, unread, .. } = reviewer;
+    let Reviewer { out, totals, unread, page, .. } = reviewer;
+    if let (Some(page), Some(path)) = (page, &args.html) {
+        page.write(path)?;
+    }
     if args.summary {
         totals.write(unread, out)?;
     }
@@ -72,6 +80,7 @@ struct Reviewer<'a> {
     own: OwnHosts<'a>,
     args: &'a Args,
     out: &'a mut Out,
+    page: Option<Page>,
     totals: Partners,
     /// Messages that could not be read.
     unread: u64,
@@ -155,6 +164,9 @@ impl Reviewer<'_> {
             return Ok(());
         }
         let trail = Trail::new(place, trace(header), &reviewed);
+        if let Some(page) = &mut self.page {
+            trail.draw(page);
+        }
         match self.out.is_json() {
             true => self.out.json_line(&trail),
             false => trail.write(self.out),

@@ -5,6 +5,7 @@ use smtp_tls_policy::trace::{
     Channel, HopReview, HopVerdict, Link, Received, Review, ShownCertificate, Summary,
 };
 
+use crate::html::{Page, Step};
 use crate::output::{Colour, Out};
 use crate::status::Failure;
 
@@ -101,6 +102,31 @@ impl Trail {
     }
 }
 
+impl Trail {
+    /// Draws the path, from the oldest hop to the newest.
+    pub(crate) fn draw(&self, page: &mut Page) {
+        let steps: Vec<Step> = self
+            .hops
+            .iter()
+            .map(|hop| {
+                let (colour, word) = hop.words();
+                let mut notes = vec![hop.evidence.clone()];
+                notes.extend(hop.parts());
+                if hop.gap {
+                    notes.push("a field before this one is missing".to_owned());
+                }
+                if !hop.trusted && self.answer_of_own_hosts.is_some() {
+                    notes.push("written by another host, and not proof".to_owned());
+                }
+                let to = hop.by.clone().unwrap_or_else(|| "not stated".to_owned());
+                Step { colour, word: word.to_owned(), notes, to }
+            })
+            .collect();
+        let from = self.hops.first().map(Hop::client).unwrap_or_else(|| "not stated".to_owned());
+        page.path(&format!("{}: {}", self.message, self.answer), &from, &steps);
+    }
+}
+
 impl Hop {
     fn new(field: &Received<'_>, hop: &HopReview) -> Self {
         let tls = field.tls.as_ref();
@@ -141,27 +167,39 @@ impl Hop {
         }
     }
 
-    fn write(&self, number: usize, out: &mut Out) -> Result<(), Failure> {
-        let (colour, verdict) = match self.verdict {
+    fn words(&self) -> (Colour, &'static str) {
+        match self.verdict {
             "tls" => (Colour::Green, "TLS"),
             "clear-text" => (Colour::Red, "clear text"),
             "local" => (Colour::Green, "local"),
             "private-network" => (Colour::Amber, "private network"),
             _ => (Colour::Amber, "not known"),
-        };
-        let not_stated = || "not stated".to_owned();
-        let mut from = self.from.clone().unwrap_or_else(not_stated);
-        if let Some(address) = self.address.as_ref().filter(|address| !from.contains(*address)) {
-            from = format!("{from} [{address}]");
         }
-        let by = self.by.clone().unwrap_or_else(not_stated);
-        out.row("", &format!("{number:>3}. "), format!("{from} -> {by}"))?;
-        out.coloured(colour, "     ", verdict, format!(": {}", self.evidence))?;
+    }
+
+    fn client(&self) -> String {
+        let from = self.from.clone().unwrap_or_else(|| "not stated".to_owned());
+        match &self.address {
+            Some(address) if !from.contains(address) => format!("{from} [{address}]"),
+            _ => from,
+        }
+    }
+
+    /// What the field says of the channel, in one line.
+    fn parts(&self) -> Option<String> {
         let parts =
             [&self.with, &self.version, &self.cipher, &self.group, &self.client_certificate];
         let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
-        if !parts.is_empty() {
-            out.row("     ", "", parts.join(", "))?;
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    fn write(&self, number: usize, out: &mut Out) -> Result<(), Failure> {
+        let (colour, verdict) = self.words();
+        let by = self.by.clone().unwrap_or_else(|| "not stated".to_owned());
+        out.row("", &format!("{number:>3}. "), format!("{} -> {by}", self.client()))?;
+        out.coloured(colour, "     ", verdict, format!(": {}", self.evidence))?;
+        if let Some(parts) = self.parts() {
+            out.row("     ", "", parts)?;
         }
         match &self.date {
             Some(date) => out.row("     ", "", date),

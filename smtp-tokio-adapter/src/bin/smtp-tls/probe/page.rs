@@ -1,0 +1,81 @@
+//! What was found, as a page.
+
+use crate::html::{Page, Step};
+use crate::output::Colour;
+
+use super::text::words;
+use super::{Answer, HostFound};
+
+/// Adds a target, with each of its hosts.
+pub(crate) fn add(answer: &Answer, page: &mut Page) {
+    let (word, colour) = words(answer.ending);
+    page.heading(&format!("{} ({})", answer.target, answer.rule));
+    page.verdict(colour, &format!("{word}: {}", answer.sentence));
+    let rows: Vec<_> = answer
+        .look_ups
+        .iter()
+        .map(|it| {
+            let colour = match it.status {
+                "secure" | "fetched" => Colour::Green,
+                "insecure" => Colour::Amber,
+                _ => Colour::Red,
+            };
+            (colour, vec![it.question.clone(), it.status.to_owned(), it.answer.clone()])
+        })
+        .collect();
+    page.table(&["Look-up", "Status", "Answer"], &rows);
+    for found in &answer.hosts {
+        host(found, page);
+    }
+}
+
+fn host(found: &HostFound, page: &mut Page) {
+    let (word, colour) = match &found.failure {
+        Some(_) => words("unreachable"),
+        None => words(found.decision.ending),
+    };
+    let mut notes = Vec::new();
+    if let Some(tls) = &found.tls {
+        notes.push(format!("{}, {}, {}", tls.version, tls.cipher, tls.group.unwrap_or_default()));
+    }
+    notes.push(found.decision.sentence.clone());
+    let preference = found.preference.map_or(String::new(), |it| format!(" (MX {it})"));
+    let to = match &found.connected {
+        Some(address) => format!("{} [{address}]", found.host),
+        None => found.host.clone(),
+    };
+    let step = Step { colour, word: word.to_owned(), notes, to };
+    page.path(&format!("{}{preference}", found.host), "this host", &[step]);
+    let rows: Vec<_> = found
+        .certificates
+        .iter()
+        .map(|it| {
+            let dates = format!("{} to {}", it.not_before, it.not_after);
+            let cells = [&it.subject, &it.issuer, &it.names.join(", "), &dates, &it.key];
+            (Colour::Amber, cells.map(Clone::clone).to_vec())
+        })
+        .collect();
+    page.table(&["Certificate", "Issuer", "Names", "Valid", "Key"], &rows);
+    let rows: Vec<_> = found
+        .decision
+        .checks
+        .iter()
+        .map(|it| {
+            let (colour, word) = match it.passed {
+                true => (Colour::Green, "passed"),
+                false => (Colour::Red, "failed"),
+            };
+            (colour, vec![it.check.clone(), word.to_owned(), it.finding.clone()])
+        })
+        .collect();
+    page.table(&["Check", "Result", "Finding"], &rows);
+    let rows: Vec<_> = found
+        .postures
+        .iter()
+        .map(|it| {
+            let (word, colour) = words(it.ending);
+            (colour, vec![it.rule.clone(), word.to_owned(), it.sentence.clone()])
+        })
+        .collect();
+    page.table(&["Posture", "Decision", "Why"], &rows);
+}
