@@ -587,13 +587,13 @@ async fn burl_both_ways() {
 }
 
 #[tokio::test]
-async fn lmtp_has_a_word_for_each_recipient() {
+async fn lmtp_has_a_reply_for_each_recipient() {
     let pki = Pki::new();
     let config = server::ServerConfig { protocol: Protocol::Lmtp, chunking: true, ..smtp() };
     let server =
         listen(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(config)) })
             .await;
-    let names = ["a@test.example", "nobody@test.example", "full@test.example", "b@test.example"];
+    let names = ["a@test.example", "gone@test.example", "full@test.example", "b@test.example"];
     // In clear text, and with STARTTLS; with DATA, and in chunks.
     for posture in [Posture::None, Posture::Verified] {
         for chunking in [true, false] {
