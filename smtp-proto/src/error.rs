@@ -46,8 +46,8 @@ pub enum PeerMisbehaved {
         phase: Phase,
     },
     /// RFC 3207, section 4: the client sent bytes after STARTTLS and before the handshake.
-    #[error("plaintext behind STARTTLS")]
-    PlaintextBehindStartTls,
+    #[error("plaintext after STARTTLS")]
+    PlaintextAfterStartTls,
 }
 
 /// Why a command was not sent. The connection is as it was before the call.

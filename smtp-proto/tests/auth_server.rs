@@ -1,5 +1,5 @@
-//! AUTH on the server's side: who may say what when, what a client can find out, and what is left
-//! of it.
+//! AUTH on the server's side: the order of commands, what a client can find out, and what the
+//! server remembers.
 
 mod common;
 
@@ -66,8 +66,8 @@ fn what_is_offered_depends_on_the_channel() {
     assert_eq!(say(&mut bed, "MAIL FROM:<> AUTH=<>"), "555 5.5.4 parameter not implemented\r\n");
 }
 
-/// RFC 4954, section 4: behind EHLO, and in front of others where the client begins and one round
-/// is enough.
+/// RFC 4954, section 4: after EHLO; before other commands if the client begins and one round is
+/// enough.
 #[test]
 fn auth_in_a_group() {
     let mut bed = ServerBed::on(config(), bound());
@@ -238,7 +238,7 @@ fn the_driver_is_told_what_to_wipe() {
 }
 
 #[test]
-fn a_failed_attempt_leaves_nothing_behind() {
+fn failed_attempt_leaves_no_state() {
     let mut bed = inside(config());
     // Half a LOGIN, then one that starts anew.
     say(&mut bed, "AUTH LOGIN");
@@ -263,7 +263,7 @@ fn a_failed_attempt_leaves_nothing_behind() {
 }
 
 #[test]
-fn starttls_and_xclient_forget_who_it_was() {
+fn starttls_and_xclient_forget_the_identity() {
     let config = ServerConfig {
         auth_in_clear: true,
         starttls: StartTls::Offered,
@@ -296,7 +296,7 @@ fn starttls_and_xclient_forget_who_it_was() {
     say(&mut bed, "XCLIENT LOGIN=[UNAVAILABLE]");
     assert_eq!(bed.server.identity(), None);
 
-    // A proxy that nobody trusts names nobody.
+    // A proxy that is refused names no user.
     let mut bed = ServerBed::new(config).answering(
         |event| matches!(event, ServerEvent::Xclient(_)),
         Response::fixed(550, (5, 7, 0), "no"),
@@ -411,7 +411,7 @@ fn base64_is_read_strictly() {
         "AHVzZXIAcGVu-2ls",
         "AHVzZXIAcGVu_2ls",
         "AHVzZXIAcGVu\u{e9}",
-        // Stray bits behind the last octet.
+        // Stray bits after the last octet.
         "AHVzZXIAcGVuY2lsMR==",
         "AHVzZXIAcGVuY2lsMTJ=",
         "**",
@@ -450,7 +450,7 @@ fn base64_is_read_strictly() {
 fn attempts_have_a_limit() {
     let mut bed = inside(config());
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pen"), NO);
-    // Nobody's fault.
+    // Not the client's fault.
     for _ in 0..5 {
         assert_eq!(
             auth(&mut bed, "PLAIN", "\0nobody-knows\0pen"),
@@ -503,7 +503,7 @@ fn other_words_of_the_caller() {
         bed.ask(b"NOOP\r\n"),
         "432 4.7.12 a password transition is needed\r\n250 2.0.0 OK\r\n"
     );
-    // A name that is none is nobody.
+    // An empty name is no user.
     let mut bed = inside(config());
     bed.authority = |_| Some(Answer::Accepted(String::new()));
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), NO);
@@ -515,7 +515,7 @@ fn other_words_of_the_caller() {
     assert_eq!(bed.feed(base64("\0user\0pencil").as_bytes()), ["Closed"]);
 }
 
-/// RFC 4954, section 5: with AUTH, its parameter; whom to believe is the caller's affair.
+/// RFC 4954, section 5: AUTH announces its parameter; the caller decides whether to believe it.
 #[test]
 fn the_parameter_of_mail() {
     for (parameter, reply) in [
@@ -536,7 +536,7 @@ fn the_parameter_of_mail() {
 /// RFC 4954, section 5: "if the client is not authenticated, then the server MUST behave as if the
 /// AUTH=<> parameter was supplied".
 #[test]
-fn a_stranger_speaks_for_nobody() {
+fn unauthenticated_auth_parameter_counts_as_empty() {
     let submitter = |authenticated: bool, parameter: &str| {
         let mut bed = inside(config());
         if authenticated {

@@ -13,7 +13,7 @@ struct Received {
     appended: Vec<u8>,
     defect: Option<BodyDefect>,
     end: bool,
-    /// Bytes left behind the end.
+    /// Bytes after the end.
     rest: Vec<u8>,
 }
 
@@ -24,7 +24,7 @@ fn decode(input: &[u8], sizes: &[usize]) -> Received {
     let mut sizes = sizes.iter().cycle();
     let mut input = input;
     while !input.is_empty() && !received.end {
-        let (mut fragment, behind) = input.split_at(input.len().min(*sizes.next().expect("cycle")));
+        let (mut fragment, after) = input.split_at(input.len().min(*sizes.next().expect("cycle")));
         while !fragment.is_empty() && !received.end {
             let decoded = decoder.decode(fragment);
             assert!(decoded.consumed > 0, "a step makes progress");
@@ -40,7 +40,7 @@ fn decode(input: &[u8], sizes: &[usize]) -> Received {
             fragment = &fragment[decoded.consumed..];
         }
         received.rest = fragment.to_vec();
-        input = behind;
+        input = after;
     }
     assert_eq!(received.message, std::mem::take(&mut received.appended));
     received.rest.extend_from_slice(input);
@@ -97,7 +97,7 @@ fn encode(body: &[u8], sizes: &[usize]) -> Sent {
     let mut sizes = sizes.iter().cycle();
     let mut body = body;
     while !body.is_empty() {
-        let (chunk, behind) = body.split_at(body.len().min(*sizes.next().expect("cycle")));
+        let (chunk, after) = body.split_at(body.len().min(*sizes.next().expect("cycle")));
         let before = wire.clone();
         if let Err(defect) = encoder.encode(chunk, &mut wire) {
             assert_eq!(wire, before, "a refused chunk leaves no trace");
@@ -109,7 +109,7 @@ fn encode(body: &[u8], sizes: &[usize]) -> Sent {
             return Err(defect);
         }
         assert_clean(&wire);
-        body = behind;
+        body = after;
     }
     let before = wire.clone();
     encoder.finish(&mut wire).inspect_err(|_| assert_eq!(wire, before))?;
@@ -240,9 +240,9 @@ fn a_bare_cr_in_front_of_the_end_is_a_defect_and_the_end() {
     assert_eq!((received.defect, received.end), (Some(BodyDefect::BareCr), true));
 }
 
-/// A defect behind the end belongs to nobody's message.
+/// A defect after the end belongs to no message.
 #[test]
-fn nothing_behind_the_end_is_judged() {
+fn bytes_after_the_end_are_not_judged() {
     let received = decode(b"a\r\n.\r\n\n\r\r\0.\n", &[64]);
     assert_eq!(
         (received.defect, received.end, &received.rest[..]),
@@ -360,15 +360,15 @@ proptest! {
     }
 
     #[test]
-    fn decode_inverts_encode(body in sound_body(), sizes in vec(1usize..300, 1..8), behind in vec(any::<u8>(), 0..20)) {
+    fn decode_inverts_encode(body in sound_body(), sizes in vec(1usize..300, 1..8), after in vec(any::<u8>(), 0..20)) {
         let mut wire = encode(&body, &sizes).expect("the body is sound");
         prop_assert_eq!(encode_segments(&body, &sizes), Ok(wire.clone()));
-        wire.extend_from_slice(&behind);
+        wire.extend_from_slice(&after);
         let received = decode(&wire, &sizes);
         let mut message = body;
         if !message.is_empty() && !message.ends_with(b"\r\n") {
             message.extend_from_slice(b"\r\n");
         }
-        prop_assert_eq!(received, Received { message, end: true, rest: behind, ..Received::default() });
+        prop_assert_eq!(received, Received { message, end: true, rest: after, ..Received::default() });
     }
 }

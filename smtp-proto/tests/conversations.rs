@@ -4,9 +4,10 @@
 //! handler says to an event (`answer`), and what a client is to send (`mail`, `rcpt`, `body` or
 //! `uri`: one line for each piece; `command`, `xclient`; `auth` with mechanism, user and secret;
 //! `idle`, `stall`: nothing for a while), in this order. `also: no-pipelining` says that the same
-//! holds without PIPELINING. Behind `---` stand `S:` and `C:` lines in the order in which they must
+//! holds without PIPELINING. After `---` come `S:` and `C:` lines in the order in which they must
 //! come, `TLS` where the handshake happens, `EOF` where the peer closes, and `E:` lines with all
-//! events. `\r`, `\n`, `\0`, `\u{..}` stand for themselves; a line that ends in `\` has no CRLF.
+//! events. `\r`, `\n`, `\0`, `\u{..}` are what Rust strings make of them; a line that ends in `\`
+//! has no CRLF.
 
 mod common;
 
@@ -287,7 +288,7 @@ impl Script {
     }
 }
 
-/// Moves lines between the script and whoever is under test.
+/// Moves lines between the script and the machine under test.
 trait Side {
     /// Takes a piece of what the peer says.
     fn hear(&mut self, bytes: &[u8]);
@@ -515,7 +516,7 @@ impl Side for ClientSide {
                         }
                         client::ClientEvent::Authenticated(_)
                         | client::ClientEvent::AuthenticationFailed { .. } => next = true,
-                        // Behind the 220 to XCLIENT the client is ready once more.
+                        // After the 220 to XCLIENT the client is ready once more.
                         client::ClientEvent::Answered(reply) => next = reply.code() != 220,
                         client::ClientEvent::SendBody => {
                             self.body = Some(std::mem::take(&mut self.pieces).into_iter())
@@ -559,8 +560,8 @@ enum Grouping {
     Apart,
 }
 
-/// Plays a script without regard to who waits for whom: everything that is said, and every event,
-/// must be the same.
+/// Plays a script without regard to the order between the two sides: all lines and all events must
+/// be the same.
 fn play_loosely(script: &Script, grouping: Grouping, side: &mut dyn Side, is_server: bool) {
     side.hear(b"");
     let (mut heard, mut said) = (Vec::new(), Vec::new());

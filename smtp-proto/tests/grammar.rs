@@ -11,7 +11,7 @@ use smtp_proto::wire::params::{MailParameters, ParameterError, Parameters};
 use smtp_proto::wire::path::AddressRules;
 use smtp_proto::wire::path::{Domain, ForwardPath, Mailbox, ReversePath};
 
-/// RFC 5321 and RFC 6531; with lines behind `;` where a rule is not as it stands there.
+/// The rules of RFC 5321 and RFC 6531; comments after `;` explain each rule that differs from them.
 const ABNF: &str = include_str!("grammar.abnf");
 
 #[derive(Clone, Debug)]
@@ -156,32 +156,32 @@ fn element(rest: &mut &str) -> Rule {
         return Rule::Octets(from.try_into().unwrap(), to.try_into().unwrap());
     }
     if skip(rest, "\"") {
-        let (text, behind) = rest.split_once('"').unwrap();
-        *rest = behind;
+        let (text, tail) = rest.split_once('"').unwrap();
+        *rest = tail;
         return Rule::Text(text.into());
     }
     let end =
         rest.find(|char: char| !char.is_ascii_alphanumeric() && char != '-').unwrap_or(rest.len());
-    let (name, behind) = rest.split_at(end);
+    let (name, tail) = rest.split_at(end);
     assert_ne!(name, "", "{rest}");
-    *rest = behind;
+    *rest = tail;
     Rule::Name(name.into())
 }
 
 fn skip(rest: &mut &str, word: &str) -> bool {
-    let behind = rest.trim_start().strip_prefix(word);
-    *rest = behind.unwrap_or(rest);
-    behind.is_some()
+    let tail = rest.trim_start().strip_prefix(word);
+    *rest = tail.unwrap_or(rest);
+    tail.is_some()
 }
 
 fn digits(rest: &mut &str) -> Option<usize> {
     let end = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
-    let (digits, behind) = rest.split_at(end);
-    *rest = behind;
+    let (digits, tail) = rest.split_at(end);
+    *rest = tail;
     digits.parse().ok()
 }
 
-/// RFC 5321, section 4.1.3: a `::` stands for two groups or more, so no more than six are left, and
+/// RFC 5321, section 4.1.3: a `::` replaces two groups or more, so no more than six are left, and
 /// four with a dotted quad.
 fn groups_fit(literal: &str) -> bool {
     let groups =

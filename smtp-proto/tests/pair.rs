@@ -389,7 +389,7 @@ fn limits_are_honoured() {
     assert_eq!(check(&scenario).client[1], "finished: Unsupported(Recipients { limit: 2 })");
 }
 
-/// RFC 2033, section 4.2: one word for each accepted recipient, with DATA and with BDAT.
+/// RFC 2033, section 4.2: one reply for each accepted recipient, with DATA and with BDAT.
 #[test]
 fn lmtp_has_a_word_for_each_recipient() {
     let mut scenario = Scenario::new();
@@ -439,7 +439,7 @@ fn lmtp_has_a_word_for_each_recipient() {
 /// Every mechanism with what is right, then with what is wrong, cut anyhow: both sides come to the
 /// same end.
 #[test]
-fn both_sides_agree_on_who_it_is() {
+fn both_sides_agree_on_the_identity() {
     type Attempt = fn() -> Box<dyn client::ClientMechanism>;
     fn scram(password: &str, binding: client::Binding) -> Box<dyn client::ClientMechanism> {
         let nonce = "rOprNGfwEbeRWgbNEkqO".parse().unwrap();
@@ -472,7 +472,7 @@ fn both_sides_agree_on_who_it_is() {
         || Box::new(client::ClientLogin::new("user", Secret::from("pen")).unwrap()),
         || Box::new(client::ClientExternal::new("root").unwrap()),
         || scram("pen", client::Binding::Unsupported),
-        // Somebody stands between two channels, or has taken -PLUS out of the list.
+        // An attacker relays between two channels, or has taken -PLUS out of the list.
         || scram("pencil", client::Binding::Used(exported("another channel"))),
         || scram("pencil", client::Binding::Unoffered),
         || Box::new(client::ClientXoauth2::new("user", &Secret::from("bad-token")).unwrap()),
@@ -510,7 +510,7 @@ fn both_sides_agree_on_who_it_is() {
         assert!(trace.client[2].starts_with("refused at MAIL: 530 5.7.0"), "{:?}", trace.client);
         assert!(trace.server.contains(&"AuthenticationFailed(Refused)".to_owned()));
         assert_eq!(trace.stored.len(), 0);
-        // What has failed does not stand in the way of what is right.
+        // A failed attempt does not prevent a later one from succeeding.
         scenario.attempts.push(right[0]);
         assert_eq!(check(&scenario).stored.len(), 1);
     }

@@ -90,7 +90,7 @@ fn commands_that_do_nothing_are_bounded_by_time() {
 fn half_a_command_moves_no_deadline() {
     let mut bed = bed(server_config(), b"EHLO c\r\n");
     let deadline = bed.server.deadline();
-    for byte in b"MAIL FROM:<somebody@test.ex" {
+    for byte in b"MAIL FROM:<a.sender@test.ex" {
         bed.now += Duration::from_secs(1);
         bed.feed(&[*byte]);
         assert_eq!(bed.server.deadline(), deadline);
@@ -119,12 +119,12 @@ fn a_message_that_trickles_is_too_slow() {
 /// Octets are read to the end of a chunk or of a message whatever is wrong with it, but not for
 /// ever.
 #[test]
-fn what_nobody_wants_is_no_message() {
+fn dropped_chunks_and_bodies_count_as_no_progress() {
     let chunking = || ServerConfig { chunking: true, ..server_config() };
     let small = || ServerConfig { size_limit: Some(1000), ..chunking() };
     let endless = &b"BDAT 18446744073709551615\r\n"[..];
     for (config, script) in [
-        // Nobody has asked for it.
+        // There is no transaction.
         (chunking(), endless.to_vec()),
         (server_config(), endless.to_vec()),
         // It is too large.
@@ -169,7 +169,7 @@ fn time_that_the_caller_takes_is_not_the_clients() {
         bed.feed(b"");
         assert!(bed.want.is_ok());
     }
-    // Nor is the word on the message.
+    // Nor is the reply to the message.
     let progress = bed.server.poll(b"\r\n.\r\n", &mut output, bed.now).unwrap();
     assert_eq!(progress.consumed, 5);
     drop(bed.server.poll(b"", &mut output, bed.now).unwrap());

@@ -155,10 +155,10 @@ fn tolerance_never_reads_across_starttls() {
         assert!(events[0].starts_with("error: malformed reply"), "{reply:?}: {events:?}");
         assert_eq!(said, "EHLO client.test.example\r\nSTARTTLS\r\n");
     }
-    for behind in ["\r\n", "\n", "hello\r\n", "250 mx\r\n"] {
+    for surplus in ["\r\n", "\n", "hello\r\n", "250 mx\r\n"] {
         let mut bed = bed(TlsRules::OPPORTUNISTIC, |_| {});
         bed.feed(b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n");
-        let events = bed.feed_at_once(format!("220 go\r\n{behind}").as_bytes());
+        let events = bed.feed_at_once(format!("220 go\r\n{surplus}").as_bytes());
         assert!(events[0].starts_with("no TLS: plaintext"), "{events:?}");
     }
 }

@@ -183,8 +183,8 @@ fn server_trace(config: &ServerConfig, wire: &[u8], pieces: &[usize]) -> (String
             }
             match wait {
                 None => {}
-                // Whether bytes behind STARTTLS come with it or later decides what may still be
-                // said.
+                // Whether bytes after STARTTLS come with it or later decides which replies may
+                // still follow.
                 Some(Want::Handshake) => return (events, stored, String::new()),
                 Some(_) => break,
             }
@@ -358,7 +358,7 @@ proptest! {
             config.size_limit = Some(20);
             config.limits.command_line = 40;
             config.limits.errors = 5;
-            // Bytes behind STARTTLS are refused either way; with what words depends on the read.
+            // Bytes after STARTTLS are refused either way; the reply depends on the read.
             let trace = |pieces: &[usize]| {
                 let (events, body, said) = server_trace(&config, &wire, pieces);
                 if events.contains("StartTls") {
@@ -373,7 +373,7 @@ proptest! {
         }
     }
 
-    /// Nothing of what a client has said before RSET is left behind it, however it ended.
+    /// After RSET the server remembers nothing of the transaction, however it ended.
     #[test]
     fn no_transaction_leaks_into_the_next(wire in babble(CLIENT_WORDS)) {
         let mut config = server_config();

@@ -140,8 +140,8 @@ fn strangers_look_like_users() {
     assert_ne!(parts(&challenge("trudy", &mut bed))[1], unknown[1]);
     assert_eq!(parts(&challenge("mallory", &mut bed)), unknown);
     assert_eq!(parts(&challenge("mallory", &mut inside(config()))), unknown);
-    // As whom a stranger wants to act makes no difference, either to the message or to the caller's
-    // questions.
+    // The authorization identity of an unknown user makes no difference, either to the message or
+    // to the caller's questions.
     let mut bed = inside(config());
     let with = auth(&mut bed, "SCRAM-SHA-256", "n,a=boss,n=mallory,r=rOprNGfwEbeRWgbNEkqO");
     assert_eq!(parts(std::str::from_utf8(&decode(with[4..].trim_end())).unwrap()), unknown);
@@ -152,8 +152,8 @@ fn strangers_look_like_users() {
     assert_ne!(parts(&challenge("mallory", &mut bed))[1], unknown[1]);
 }
 
-/// RFC 5802, section 6: each flag, with and without -PLUS, and each way in which somebody can stand
-/// in between.
+/// RFC 5802, section 6: each flag, with and without -PLUS, and each attack from between client and
+/// server.
 #[test]
 fn channel_binding() {
     let used = |data| Binding::Used(exported(data));
@@ -174,7 +174,7 @@ fn channel_binding() {
     let first = |bed: &mut ServerBed, mechanism: &str, header: &str| {
         auth(bed, mechanism, format!("{header},,n=user,r=abc"))
     };
-    // `y` says that -PLUS was not seen: somebody has taken it out of the list.
+    // `y` says that the client did not see -PLUS: an attacker has taken it out of the list.
     assert_eq!(first(&mut inside(config()), "SCRAM-SHA-256", "y"), NO);
     let mut unbound = ServerBed::on(config(), Channel::Implicit(tls_info()));
     unbound.feed(b"EHLO c\r\n");
@@ -198,8 +198,8 @@ fn channel_binding() {
     assert!(first(&mut inside(config()), "SCRAM-SHA-256", "n").starts_with("334 "));
 }
 
-/// The last message of somebody who knows the password and sends what we do not expect (RFC 5802,
-/// section 3).
+/// The last message of a client that knows the password and sends what the server does not expect
+/// (RFC 5802, section 3).
 fn signed(server_first: &str, without_proof: &str) -> String {
     use hmac::{Hmac, KeyInit, Mac};
     use sha2::{Digest, Sha256};
@@ -268,7 +268,7 @@ fn scram_to_its_last_message() {
         say(&mut bed, "AUTH SCRAM-SHA-256");
         assert_eq!(say(&mut bed, base64(message)), MALFORMED, "{message:?}");
     }
-    // Acting as somebody else is asked for when the proof is good, and only then.
+    // The caller is asked about another authorization identity only once the proof is good.
     for (authorization, password, reply) in
         [("boss", "pencil", OK), ("root", "pencil", NO), ("boss", "pen", NO)]
     {
@@ -420,7 +420,7 @@ proptest::proptest! {
         proptest::prop_assert_eq!(bearer, wanted);
     }
 
-    /// One octet that is not what it was, and nobody is anybody.
+    /// A message with one changed octet authenticates no user.
     #[test]
     fn a_message_that_was_changed_proves_nothing(at in 0..110_usize, to in proptest::prelude::any::<u8>()) {
         let nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";

@@ -39,7 +39,7 @@ pub fn tls_rules(plan: &Plan) -> TlsRules {
         refused: of(yields.refused),
         broken: of(yields.broken),
         untrusted: of(yields.untrusted),
-        retry_plain_hello: false,
+        retry_plain_hello: true,
     }
 }
 

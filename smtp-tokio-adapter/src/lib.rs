@@ -37,7 +37,7 @@ pub mod tls_reports;
 mod wire;
 
 pub use client::{
-    Connection, Decision, Delivery, Failure, MessageError, OpenError, Outbound, OutcomeBuf,
+    Connection, Decision, Delivery, Failure, Manner, MessageError, OpenError, Outbound, OutcomeBuf,
     ReuseKey, Spoken, Target,
 };
 pub use convert::tls_rules;

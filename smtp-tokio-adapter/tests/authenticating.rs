@@ -28,7 +28,7 @@ use smtp_tls_policy::Host;
 use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tokio_adapter::Skip;
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report};
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Target};
 use smtp_tokio_adapter::{Handler, Inbound, Session, scram, serve};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -156,10 +156,9 @@ impl Hosts for With {
     async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let plan = plan_for(&connector(Posture::Verified), false);
-        let mut candidate = Candidate::new(Host::parse(host.as_str()).unwrap(), addresses, plan);
-        (candidate.credentials, candidate.identity) =
-            (self.credentials.clone(), self.identity.clone());
-        Ok(candidate)
+        let mut target = Target::new(&Host::parse(host.as_str()).unwrap(), &plan);
+        (target.credentials, target.identity) = (self.credentials.clone(), self.identity.clone());
+        Ok(Candidate::new(target, addresses))
     }
 }
 

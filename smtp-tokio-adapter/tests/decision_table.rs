@@ -41,7 +41,6 @@ fn key(differs: &str) -> ReuseKey {
     let identity = differs_in("identity").then(|| IdentityId::new("ours"));
     let credentials =
         differs_in("credentials").then(|| Credentials::password("submission", "secret"));
-    let (identity, credentials) = (identity.as_ref(), credentials.as_ref());
     let mut target = Target::new(&host, &plan);
     (target.identity, target.credentials) = (identity, credentials);
     let port = if differs_in("port") { 587 } else { 25 };

@@ -20,7 +20,7 @@ use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::Inbound;
 use smtp_tokio_adapter::test_kit::{Script, Tls, listen};
-use smtp_tokio_adapter::{OutcomeBuf, Spoken, Target};
+use smtp_tokio_adapter::{Manner, OutcomeBuf, Spoken, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -76,7 +76,8 @@ async fn implicit_tls_has_no_fallback() {
         [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))],
         "{report:?}"
     );
-    assert_eq!(report.attempts.len(), 1);
+    let manners: Vec<Manner> = report.attempts.iter().map(|it| it.manner).collect();
+    assert_eq!(manners, [Manner::AsPlanned, Manner::PlainHello]);
     assert!(clear.kept.messages.lock().unwrap().is_empty());
 }
 
@@ -396,7 +397,7 @@ async fn a_retry_in_clear_text_is_none_where_the_plan_requires_tls() {
         let plan = plan_for(&connector(posture), false);
         let host = Host::parse(HOST).unwrap();
         let mut target = Target::new(&host, &plan);
-        target.retry_in_clear = true;
+        target.manner = Manner::ClearText;
         let stream = TcpStream::connect(server.address).await.unwrap();
         let connection = outbound(&pki).open(&target, stream).await;
         assert_eq!(connection.is_ok(), opens, "{posture}");

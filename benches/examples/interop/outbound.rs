@@ -18,7 +18,7 @@ use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::{Candidate, Decision, Hosts, Outbound, Skip};
+use smtp_tokio_adapter::{Candidate, Decision, Hosts, Outbound, Skip, Target};
 use tokio::runtime::Runtime;
 
 use crate::lab::{Lab, Peer, Server, contains};
@@ -334,14 +334,14 @@ impl Loopback {
         let mut facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
         facts.implicit_tls = channel == Channel::Implicit;
         let plan = plan(&facts).map_err(|error| format!("plan: {error:?}"))?;
-        let mut candidate = Candidate::new(host, vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], plan);
-        candidate.identity = connector.identity.clone();
-        candidate.credentials = (column == Column::Auth).then(|| match Setting::of_auth(mode) {
+        let mut target = Target::new(&host, &plan);
+        target.identity = connector.identity.clone();
+        target.credentials = (column == Column::Auth).then(|| match Setting::of_auth(mode) {
             Setting::Demanding => Credentials::password(USER, PASSWORD),
             // The other mode is about certificates.
             _ => Credentials::certificate(),
         });
-        Ok(Self(candidate))
+        Ok(Self(Candidate::new(target, vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])))
     }
 }
 

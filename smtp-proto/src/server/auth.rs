@@ -76,8 +76,8 @@ impl Server {
 
     /// Whether what the last poll has consumed may hold credentials: wipe it when it is dropped.
     /// While [`phase`](Self::phase) is [`Phase::Auth`](crate::timeouts::Phase::Auth) more may come;
-    /// a buffer with room for [`ServerLimits::auth_line`](super::ServerLimits::auth_line) octets need
-    /// not grow, so that no copy is left in memory.
+    /// a buffer with room for [`ServerLimits::auth_line`](super::ServerLimits::auth_line) octets
+    /// need not grow, so that no copy is left in memory.
     pub const fn has_read_secrets(&self) -> bool {
         self.read_secrets
     }

@@ -1,4 +1,4 @@
-//! What a server announces and takes.
+//! The configuration of a server: what it announces and takes.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::wire::command::XclientName;
 use crate::wire::params::{BodyType, DateTime};
 use crate::wire::path::{AddressRules, DomainBuf};
 
-/// What all connections of a server have in common.
+/// The settings that all connections of a server share.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// The name in the greeting and in the EHLO reply.
@@ -55,14 +55,14 @@ pub struct ServerConfig {
     pub deliver_by: Option<u32>,
     /// Announce FUTURERELEASE (RFC 4865); for submission servers only.
     pub future_release: Option<FutureRelease>,
-    /// Announce AUTH (RFC 4954) with these mechanisms, the best first, and take it, where
-    /// `auth_in_clear` lets it.
+    /// Announce AUTH (RFC 4954) with these mechanisms, the best first, and take it: inside TLS, and
+    /// with `auth_in_clear` in clear text as well.
     pub mechanisms: Vec<Arc<dyn Mechanism>>,
-    /// Announce AUTH outside TLS as well. RFC 4954, section 4: not where passwords are sent, unless
-    /// something else protects them.
+    /// Announce AUTH outside TLS as well. RFC 4954, section 4: not for mechanisms that send
+    /// passwords, unless something else protects them.
     pub auth_in_clear: bool,
-    /// 530 to whatever is about mail, before the client has authenticated (RFC 4954, section 6).
-    /// For submission servers.
+    /// Refuse mail with 530 until the client has authenticated (RFC 4954, section 6). For
+    /// submission servers.
     pub auth_required: bool,
     /// Announce ENHANCEDSTATUSCODES (RFC 2034), and write them.
     pub enhanced_status_codes: bool,
@@ -74,9 +74,9 @@ pub struct ServerConfig {
     pub help: bool,
     /// Announce ETRN (RFC 1985), and take it.
     pub etrn: bool,
-    /// Announce XCLIENT with these attributes, and take them; not at all if there is none. Whom it
-    /// is taken from is for the caller to say: it gives anybody any address, so everybody but known
-    /// proxies should get 550.
+    /// Announce XCLIENT with these attributes, and take them; empty to refuse XCLIENT. The caller
+    /// decides about each client: XCLIENT lets its sender claim any address, so clients other than
+    /// known proxies should get 550.
     pub xclient: Vec<XclientName>,
     /// Announce BURL (RFC 4468) with its parameters, such as `imap`, and take it; for submission
     /// servers only. Goes together with `eight_bit_mime` (RFC 4468, section 4), and is not for
@@ -84,14 +84,15 @@ pub struct ServerConfig {
     pub burl: Option<String>,
     /// Further EHLO lines, keyword and parameters. Controls become `?`.
     pub keywords: Vec<String>,
-    /// Keywords of further parameters that are taken with MAIL: they stand in `parameters.all` of
-    /// the event.
+    /// Keywords of further parameters that are taken with MAIL. The event has them in
+    /// `parameters.all`.
     pub mail_parameters: Vec<String>,
-    /// Keywords of further parameters that are taken with RCPT.
+    /// Keywords of further parameters that are taken with RCPT. The event has them in
+    /// `parameters.all`.
     pub rcpt_parameters: Vec<String>,
     /// Further verbs: their commands become [`ServerEvent::Other`](super::ServerEvent::Other).
     pub verbs: Vec<String>,
-    /// ServerLimits on what a client may send.
+    /// Limits on what a client may send.
     pub limits: ServerLimits,
     /// Time limits; a server uses `idle`, `progress`, `body`, `auth` and `handshake`.
     pub timeouts: Timeouts,
@@ -155,7 +156,7 @@ impl ServerConfig {
         self.burl.as_deref().filter(|_| self.eight_bit_mime && self.protocol == Protocol::Smtp)
     }
 
-    /// What AUTH can name on this channel.
+    /// The mechanisms that are offered on this channel.
     pub(super) fn offer<'s>(&'s self, channel: &'s Channel) -> Offer<'s> {
         let clear = matches!(channel, Channel::Plain);
         Offer::new(channel, if clear && !self.auth_in_clear { &[] } else { &self.mechanisms })
@@ -187,15 +188,15 @@ impl ServerConfig {
     }
 }
 
-/// Whether a server speaks TLS.
+/// Whether a server offers STARTTLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StartTls {
     /// Not offered.
     No,
     /// Offered.
     Offered,
-    /// 530 to everything but NOOP, EHLO, STARTTLS and QUIT before it. RFC 3207, section 4: a server
-    /// that is publicly referenced must not do this.
+    /// Until STARTTLS, every command but NOOP, EHLO, STARTTLS and QUIT gets 530. RFC 3207, section
+    /// 4: a server that is publicly referenced must not do this.
     Required,
 }
 
@@ -204,14 +205,14 @@ pub enum StartTls {
 pub struct FutureRelease {
     /// Seconds, at most 999 999 999.
     pub longest: u32,
-    /// The last point in time. It is announced; to hold HOLDUNTIL against it takes a clock, which
-    /// the handler has.
+    /// The last point in time. It is announced; the handler compares HOLDUNTIL with it, because the
+    /// machine has no clock.
     pub last: DateTime,
 }
 
 const MAX_LIMIT: usize = crate::wire::capabilities::Limits::MAX as usize;
 
-/// ServerLimits on what a client may send.
+/// Limits on what a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     /// Octets of a command line with its CRLF. RFC 5321, section 4.5.3.1.4: at least 512, more with
@@ -235,13 +236,14 @@ pub struct ServerLimits {
     /// 5321, section 4.3.2 leaves the number open; 20 is what Postfix takes.
     pub errors: usize,
     /// Commands with unknown verbs; one more ends the connection with 421. They count as errors as
-    /// well. Browsers and worms send nothing else; a client that probes for extensions sends a few.
+    /// well. Clients that probe for extensions send a few; programs that do not speak SMTP send
+    /// nothing else.
     pub unknown_commands: usize,
     /// Commands between two messages that bring none forward: NOOP, RSET, EHLO, VRFY, EXPN, HELP,
     /// ETRN, XCLIENT and those of [`ServerConfig::verbs`]. One more ends the connection with 421.
     /// 100 is what Postfix takes.
     pub idle_commands: usize,
-    /// Octets a second that a message must come with on average, behind a first grace of
+    /// Octets a second at which a message must arrive on average, after a grace of
     /// [`Timeouts::body`](crate::timeouts::Timeouts::body); 0 for no limit. Time that the caller
     /// takes does not count. RFC 5321, section 4.5.3.2 bounds the silence between two pieces only,
     /// so that one octet every three minutes would hold a connection for years. 100 is a fifth of

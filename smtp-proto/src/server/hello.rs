@@ -1,4 +1,4 @@
-//! What the server says of itself: the greeting and the replies to EHLO and HELO.
+//! The greeting, and the replies to EHLO and HELO.
 
 use std::fmt::{self, Write as _};
 
@@ -11,7 +11,7 @@ impl Server {
     /// RFC 5321, sections 4.2 and 4.1.1.1: greeting and EHLO reply begin with the server's name.
     pub(super) fn named(&self, response: &Response, protocol: &str) -> String {
         let mut text = self.config.name.to_string();
-        // RFC 5321, sections 4.2 and 4.1.1.1: no space where nothing stands behind it.
+        // RFC 5321, sections 4.2 and 4.1.1.1: no space at the end.
         for word in [protocol, response.text()].into_iter().filter(|word| !word.is_empty()) {
             text.push(' ');
             text.push_str(word);
@@ -78,7 +78,7 @@ impl Server {
     }
 }
 
-/// The text of an EHLO reply, for which memory is taken once.
+/// The text of an EHLO reply, allocated once.
 struct Lines {
     text: String,
 }
@@ -99,7 +99,7 @@ impl Lines {
         }
     }
 
-    /// Nothing where there are no words.
+    /// A line with these words; no line if there are none.
     fn push_words<'w>(&mut self, keyword: &str, words: impl IntoIterator<Item = &'w str>) {
         for (index, word) in words.into_iter().enumerate() {
             self.push_if(index == 0, keyword);

@@ -1,5 +1,5 @@
-//! What the server says by itself. Texts are short: the enhanced code carries the meaning (RFC
-//! 3463, RFC 5248).
+//! Replies that the server sends by itself. Texts are short: the enhanced code carries the meaning
+//! (RFC 3463, RFC 5248).
 
 use crate::sasl::server::Failure;
 use crate::wire::command::CommandError;

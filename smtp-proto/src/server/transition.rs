@@ -45,7 +45,7 @@ impl Server {
         error
     }
 
-    /// The last reply is written: tells the caller.
+    /// Tells the caller that the last reply is written.
     pub(super) fn on_closing(&mut self) -> ServerEvent<'static> {
         self.state = State::Over(Error::Closed);
         ServerEvent::Closed
@@ -96,7 +96,7 @@ impl Server {
 
     /// The client has sent plaintext where the handshake is due.
     pub(super) fn on_plaintext(&mut self) -> Error {
-        self.fail(PeerMisbehaved::PlaintextBehindStartTls.into())
+        self.fail(PeerMisbehaved::PlaintextAfterStartTls.into())
     }
 
     /// RFC 3207, section 4.2: everything known from before the handshake is forgotten.

@@ -1,13 +1,13 @@
-//! Words of the protocol, which are in any case of their letters, and its numbers.
+//! Keywords of the protocol, in any case of letters, and its numbers.
 
-/// Whether `text` is `word`, which is written in capitals here, as nearly everybody writes it: then
-/// one comparison of two numbers tells.
+/// Whether `text` is `word`, in any case of letters. `word` is in capitals, as nearly all peers
+/// write it; in that case one comparison of two numbers is enough.
 #[inline]
 pub(crate) fn is_word<const N: usize>(text: &[u8], word: &[u8; N]) -> bool {
     <&[u8; N]>::try_from(text).is_ok_and(|text| text == word || text.eq_ignore_ascii_case(word))
 }
 
-/// One to twenty digits. What 64 bits do not hold is as good as the most that they do.
+/// Reads one to twenty digits. A number over 64 bits becomes the largest one.
 #[inline]
 pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     let number = digits.iter().try_fold(0u64, |number, &byte| {

@@ -1,5 +1,6 @@
 //! Memory of broken peers: which of them failed in a handshake a short while ago, so that an
-//! attempt whose floor is plaintext anyway need not fail there again.
+//! attempt whose floor is plaintext anyway need not fail there again; and which of them need the
+//! plainest ClientHello.
 //!
 //! It cannot lower anything: it holds no plan and makes none. All that leaves it is one fact, *this
 //! peer's TLS was broken a while ago*, and what that fact may do is for
@@ -26,13 +27,15 @@ pub enum Broken {
     Failed,
     /// The handshake did not end in time. That counts as much.
     Stalled,
+    /// The handshake failed or stalled, and succeeded with the plainest ClientHello.
+    NeedsPlainHello,
 }
 
 impl Broken {
     /// The reason of the attempt that failed.
     pub const fn reason(self) -> Reason {
         match self {
-            Self::Failed => Reason::HandshakeFailed,
+            Self::Failed | Self::NeedsPlainHello => Reason::HandshakeFailed,
             Self::Stalled => Reason::HandshakeTimeout,
         }
     }

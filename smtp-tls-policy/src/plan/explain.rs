@@ -12,6 +12,10 @@ use crate::reason::{Fault, Reason};
 pub enum Ending {
     /// The mail went over TLS.
     Tls,
+    /// The mail went over TLS, after a handshake with the plainest ClientHello.
+    TlsPlainHello,
+    /// The handshake is repeated on a new connection, with the plainest ClientHello.
+    TlsAgain,
     /// The mail went in clear text.
     ClearText,
     /// The mail did not go.
@@ -25,13 +29,22 @@ pub enum Ending {
 pub fn explain(plan: &Plan, ending: Ending, reason: Reason, defect: Option<&Defect>) -> String {
     let clause = Clause(reason, defect);
     let because = plan.because();
+    let tls = match ending {
+        Ending::TlsPlainHello => "TLS with the plainest hello",
+        Ending::Tls | Ending::TlsAgain | Ending::ClearText | Ending::NotDelivered => "TLS",
+    };
     match ending {
-        Ending::Tls if defect.is_some() => format!("TLS, although {clause}; under {because}"),
-        Ending::Tls if plan.checks().is_empty() => {
-            format!("TLS, without a check of the certificate; under {because}")
+        Ending::Tls | Ending::TlsPlainHello if defect.is_some() => {
+            format!("{tls}, although {clause}; under {because}")
         }
-        Ending::Tls => {
-            format!("TLS, because the certificate passed every required check; under {because}")
+        Ending::Tls | Ending::TlsPlainHello if plan.checks().is_empty() => {
+            format!("{tls}, without a check of the certificate; under {because}")
+        }
+        Ending::Tls | Ending::TlsPlainHello => {
+            format!("{tls}, because the certificate passed every required check; under {because}")
+        }
+        Ending::TlsAgain => {
+            format!("another connection with the plainest hello, because {clause}; under {because}")
         }
         Ending::ClearText => format!("clear text, because {clause}; allowed by {because}"),
         Ending::NotDelivered if reason.fault() == Fault::Local => {

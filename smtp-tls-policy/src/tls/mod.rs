@@ -72,7 +72,7 @@ use rustls::server::{
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{
-    CertificateError, CommonState, ConfigBuilder, DistinguishedName, Error, OtherError,
+    CertificateError, CommonState, ConfigBuilder, DistinguishedName, Error, NamedGroup, OtherError,
     WantsVerifier,
 };
 
@@ -143,7 +143,22 @@ struct Key {
     plan: Plan,
     identity: Option<IdentityId>,
     trust: Generation,
-    raw_key: bool,
+    hello: Hello,
+}
+
+/// What a ClientHello asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Hello {
+    /// A certificate.
+    Usual,
+    /// A raw public key.
+    RawKey,
+    /// A certificate, with as little in the ClientHello as is possible.
+    Plain,
+}
+
+impl Hello {
+    const ALL: [Self; 3] = [Self::Usual, Self::RawKey, Self::Plain];
 }
 
 #[derive(Debug, Default)]
@@ -215,7 +230,23 @@ impl ClientTls {
         identity: Option<&IdentityId>,
         trust: &Arc<dyn TrustStore>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
-        self.cached(Key::new(plan, identity, trust, false), trust)
+        self.cached(Key::new(plan, identity, trust, Hello::Usual), trust)
+    }
+
+    /// The configuration for the second try after a failed handshake: without post-quantum groups,
+    /// whose key shares make a ClientHello larger than one packet, and without resumption. The
+    /// checks of the plan are the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`config`](Self::config).
+    pub fn plain_hello_config(
+        &self,
+        plan: &Plan,
+        identity: Option<&IdentityId>,
+        trust: &Arc<dyn TrustStore>,
+    ) -> Result<Arc<ClientConfig>, TlsConfigError> {
+        self.cached(Key::new(plan, identity, trust, Hello::Plain), trust)
     }
 
     /// The configuration that asks the server for a raw public key in place of a certificate, in
@@ -233,7 +264,7 @@ impl ClientTls {
         trust: &Arc<dyn TrustStore>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
         match plan.takes_raw_key() {
-            true => self.cached(Key::new(plan, identity, trust, true), trust),
+            true => self.cached(Key::new(plan, identity, trust, Hello::RawKey), trust),
             false => Err(TlsConfigError::RawKeyNotTaken),
         }
     }
@@ -254,8 +285,8 @@ impl ClientTls {
     /// when a resumed session is judged again and is no longer good.
     pub fn forget(&self, plan: &Plan, identity: Option<&IdentityId>, trust: &Arc<dyn TrustStore>) {
         let mut cache = self.lock();
-        for raw_key in [false, true] {
-            cache.configs.remove(&Key::new(plan, identity, trust, raw_key));
+        for hello in Hello::ALL {
+            cache.configs.remove(&Key::new(plan, identity, trust, hello));
         }
     }
 
@@ -274,13 +305,16 @@ impl ClientTls {
             plan: key.plan.clone(),
             trust: Arc::clone(trust),
             algorithms: self.provider.signature_verification_algorithms,
-            raw_key: key.raw_key,
+            raw_key: key.hello == Hello::RawKey,
         };
-        let builder =
-            ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time));
-        let builder = match key.raw_key {
-            true => builder.with_protocol_versions(&[&rustls::version::TLS13])?,
-            false => builder.with_safe_default_protocol_versions()?,
+        let provider = match key.hello {
+            Hello::Plain => Arc::new(without_post_quantum(&self.provider)),
+            Hello::Usual | Hello::RawKey => Arc::clone(&self.provider),
+        };
+        let builder = ClientConfig::builder_with_details(provider, Arc::clone(&self.time));
+        let builder = match key.hello {
+            Hello::RawKey => builder.with_protocol_versions(&[&rustls::version::TLS13])?,
+            Hello::Usual | Hello::Plain => builder.with_safe_default_protocol_versions()?,
         };
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match &key.identity {
@@ -296,8 +330,37 @@ impl ClientTls {
         };
         // One store per configuration: a session is never resumed under another plan, identity or
         // trust.
-        config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_CONFIG);
+        config.resumption = match key.hello {
+            Hello::Plain => Resumption::disabled(),
+            Hello::Usual | Hello::RawKey => Resumption::in_memory_sessions(SESSIONS_PER_CONFIG),
+        };
         Ok(config)
+    }
+}
+
+/// The same provider without groups of post-quantum key exchange. A provider that has no other
+/// groups keeps them, because its administrator wants nothing less.
+fn without_post_quantum(provider: &CryptoProvider) -> CryptoProvider {
+    let is_classical = |name: NamedGroup| {
+        matches!(
+            name,
+            NamedGroup::X25519
+                | NamedGroup::X448
+                | NamedGroup::secp256r1
+                | NamedGroup::secp384r1
+                | NamedGroup::secp521r1
+                | NamedGroup::FFDHE2048
+                | NamedGroup::FFDHE3072
+                | NamedGroup::FFDHE4096
+                | NamedGroup::FFDHE6144
+                | NamedGroup::FFDHE8192
+        )
+    };
+    let mut plain = provider.clone();
+    plain.kx_groups.retain(|group| is_classical(group.name()));
+    match plain.kx_groups.is_empty() {
+        true => provider.clone(),
+        false => plain,
     }
 }
 
@@ -306,13 +369,13 @@ impl Key {
         plan: &Plan,
         identity: Option<&IdentityId>,
         trust: &Arc<dyn TrustStore>,
-        raw_key: bool,
+        hello: Hello,
     ) -> Self {
         Self {
             plan: plan.clone(),
             identity: identity.cloned(),
             trust: trust.current().generation(),
-            raw_key,
+            hello,
         }
     }
 }

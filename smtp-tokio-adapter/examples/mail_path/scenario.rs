@@ -282,8 +282,8 @@ impl Scenario {
 const DEFECTS: [(&str, StartTls, usize, &str); 12] = [
     ("no-starttls", StartTls::Absent, 1, "starttls-not-offered"),
     ("starttls-refused", StartTls::Refused, 1, "starttls-refused"),
-    ("broken-handshake", StartTls::Broken(Fault::Garbage), 2, "handshake-failed"),
-    ("stalled-handshake", StartTls::Broken(Fault::Silence), 2, "handshake-timeout"),
+    ("broken-handshake", StartTls::Broken(Fault::Garbage), 3, "handshake-failed"),
+    ("stalled-handshake", StartTls::Broken(Fault::Silence), 3, "handshake-timeout"),
     ("plaintext-injected", StartTls::Broken(Fault::Injection), 2, "plaintext-injected"),
     ("private-cert", StartTls::Works(Certificate::PrivateCa), 2, "cert-unknown-issuer"),
     ("self-signed", StartTls::Works(Certificate::SelfSigned), 2, "cert-self-signed"),

@@ -1,4 +1,4 @@
-//! What can be said between two transactions.
+//! Commands between two transactions.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -15,17 +15,34 @@ use crate::client::outcome::{Failure, lost};
 use crate::wire::Io;
 
 impl<S: Io> Connection<S> {
-    /// One command between two transactions, such as VRFY: see
-    /// [`Client::command`](smtp_proto::client::Client::command). The reply comes as it is; 421 is
-    /// [`Failure::Unwelcome`].
+    /// Sends one command between two transactions, such as VRFY, and returns the reply: see
+    /// [`Client::command`](smtp_proto::client::Client::command).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NotOffered`] and [`Failure::Misuse`] if the command was not sent;
+    /// [`Failure::Unwelcome`] if the reply is 421; otherwise the failure of the connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: the command may have been sent, and its reply is then taken for that of the
+    /// next one. Drop the connection as well.
     pub async fn command(&mut self, command: Command<'_>) -> Result<ReplyBuf, Failure> {
         self.client.command(command, Instant::now())?;
         self.answer(false).await
     }
 
-    /// Tells a server that trusts this host for whom it speaks: see
+    /// Sends XCLIENT, which tells a server that trusts this host which client it speaks for: see
     /// [`Client::xclient`](smtp_proto::client::Client::xclient). After 220 the connection has said
-    /// EHLO again, has authenticated again where it has credentials, and is ready for transactions.
+    /// EHLO again, has authenticated again if it has credentials, and is ready for transactions.
+    ///
+    /// # Errors
+    ///
+    /// As [`command`](Self::command), and those of the authentication.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe, as [`command`](Self::command).
     pub async fn xclient(&mut self, attributes: &Xclient<'_>) -> Result<ReplyBuf, Failure> {
         self.client.xclient(attributes, Instant::now())?;
         let reply = self.answer(true).await?;
@@ -44,7 +61,7 @@ impl<S: Io> Connection<S> {
         Ok(reply)
     }
 
-    /// Waits for the reply, and behind a 220 that makes everything start again until the connection
+    /// Waits for the reply, and after a 220 that makes everything start again until the connection
     /// is ready.
     async fn answer(&mut self, restarts: bool) -> Result<ReplyBuf, Failure> {
         let mut reply = Err(Failure::Protocol(Error::Closed));

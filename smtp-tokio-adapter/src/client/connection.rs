@@ -20,8 +20,9 @@ use tokio::net::TcpStream;
 
 use crate::client::drive::{Body, Driven, LINGER, drive};
 use crate::client::opening::Opening;
-use crate::client::outbound::{Outbound, Target};
+use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Delivery, Failure, OutcomeBuf, lost};
+use crate::client::target::Target;
 use crate::wire::{Io, Wire};
 
 /// One connection that is ready for transactions.
@@ -48,14 +49,14 @@ impl Outbound {
     /// If the future is dropped, the stream is closed without QUIT. No message has been sent.
     pub async fn open<S: Io>(
         &self,
-        target: &Target<'_>,
+        target: &Target,
         stream: S,
     ) -> Result<Connection<S>, Box<OpenError>> {
         let mut opening = Opening::new(self, target);
         let result = opening.run(stream).await;
         let (decision, plan) = (opening.decision, target.plan.clone());
-        let credentials =
-            target.credentials.map(|credentials| (credentials.clone(), Arc::clone(&self.tls)));
+        let credentials = target.credentials.clone();
+        let credentials = credentials.map(|credentials| (credentials, Arc::clone(&self.tls)));
         match result {
             Ok((client, wire)) => Ok(Connection { client, wire, plan, decision, credentials }),
             Err(failure) => Err(Box::new(OpenError { decision, failure })),
@@ -74,13 +75,13 @@ impl Outbound {
     /// If the future is dropped, the socket is closed without QUIT. No message has been sent.
     pub async fn connect(
         &self,
-        target: &Target<'_>,
+        target: &Target,
         address: SocketAddr,
     ) -> Result<Connection<TcpStream>, Box<OpenError>> {
         match self.tcp(address).await {
             Ok(stream) => self.open(target, stream).await,
             Err(error) => {
-                let decision = Decision::undecided(target.plan, target.is_clear());
+                let decision = Decision::undecided(&target.plan, target.is_clear());
                 Err(Box::new(OpenError { decision, failure: Failure::Connect(error) }))
             }
         }
@@ -175,8 +176,8 @@ impl<S: Io> Connection<S> {
         self.send_observed(envelope, &mut tokio::io::empty(), Some(uri), &mut |_, _| {}).await
     }
 
-    /// Sends one message, and calls `settled` with the index of each recipient about whom the
-    /// server has just said something.
+    /// Sends one message, and calls `settled` with the index of each recipient that a reply of the
+    /// server has just been about.
     pub(crate) async fn send_observed(
         &mut self,
         envelope: Arc<Envelope>,

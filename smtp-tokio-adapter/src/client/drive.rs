@@ -31,7 +31,7 @@ pub(super) enum Driven {
     Closed,
 }
 
-/// Closes with QUIT, where the machine has one to say; its reply is nobody's concern.
+/// Closes with QUIT, where the machine has one to say, without waiting for its reply.
 pub(super) async fn hang_up<S: Io>(client: &mut Client, wire: &mut Wire<S>) {
     // QUIT is in the output then. An error says that there is none to send.
     let _: Result<_, Error> = client.poll(&wire.input, &mut wire.link.output, Instant::now());
@@ -100,11 +100,11 @@ pub(super) async fn drive<S: Io>(
         };
         wire.advance(progress.consumed);
         let until = match want {
-            // Whoever answers STARTTLS before it was sent: it must not go out inside TLS, as the
-            // answer to something else.
+            // The server has answered STARTTLS before it was sent. STARTTLS must not go out inside
+            // TLS, as the answer to something else.
             Want::Handshake if wire.queued() > 0 => Until::Sent,
             // A server says nothing between its 220 and our first flight: what has come was put
-            // there by somebody.
+            // there by a third party.
             Want::Handshake => {
                 if wire.probe().await? {
                     continue;
@@ -131,7 +131,7 @@ pub(super) async fn drive<S: Io>(
     }
 }
 
-/// Moves a good piece of the body into the output, and the final dot behind its end. Waits only
+/// Moves a good piece of the body into the output, and the final dot after its end. Waits only
 /// while there is nothing to send, and nothing is heard.
 async fn fill<S: Io>(
     client: &mut Client,

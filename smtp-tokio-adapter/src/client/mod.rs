@@ -8,8 +8,10 @@ mod opening;
 pub(crate) mod outbound;
 pub(crate) mod outcome;
 mod reuse;
+pub(crate) mod target;
 
 pub use connection::{Connection, OpenError};
-pub use outbound::{Outbound, Target};
+pub use outbound::Outbound;
 pub use outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, Spoken};
 pub use reuse::ReuseKey;
+pub use target::{Manner, Target};

@@ -7,7 +7,7 @@ use std::time::Instant;
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::error::{ApiMisuse, Error};
-use smtp_proto::fallback::{Fallback, TlsFailure};
+use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, after};
 use smtp_proto::timeouts::Phase;
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::judge::Standing;
@@ -20,20 +20,21 @@ use tokio_rustls::TlsConnector;
 use crate::binding::bindings;
 use crate::client::auth::authenticate;
 use crate::client::drive::{Body, Driven, drive, hang_up};
-use crate::client::outbound::{Outbound, Target};
+use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Failure, Spoken, lost};
+use crate::client::target::{Manner, Target};
 use crate::wire::{Io, Wire};
 
 /// A connection on its way to `Ready`.
 pub(super) struct Opening<'a> {
     outbound: &'a Outbound,
-    target: &'a Target<'a>,
+    target: &'a Target,
     pub(super) decision: Decision,
 }
 
 impl<'a> Opening<'a> {
-    pub(super) fn new(outbound: &'a Outbound, target: &'a Target<'a>) -> Self {
-        let decision = Decision::undecided(target.plan, target.is_clear());
+    pub(super) fn new(outbound: &'a Outbound, target: &'a Target) -> Self {
+        let decision = Decision::undecided(&target.plan, target.is_clear());
         Self { outbound, target, decision }
     }
 
@@ -49,7 +50,10 @@ impl<'a> Opening<'a> {
                     return Err(self.untrusted(Fallback::Forbidden));
                 }
                 Shaken::Failed { failure, timed_out } => {
-                    return Err(self.no_tls(failure, Fallback::Forbidden, timed_out));
+                    let rules = self.target.rules();
+                    let rules = TlsRules { mode: TlsMode::Required, ..rules };
+                    let fallback = after(rules, &Channel::Plain, failure);
+                    return Err(self.no_tls(failure, fallback, timed_out));
                 }
             };
         }
@@ -121,28 +125,28 @@ impl<'a> Opening<'a> {
                     }
                 }
                 Err(failure) => {
-                    return Err(lost(&mut client, self.target.plan, &mut self.decision, failure));
+                    return Err(lost(&mut client, &self.target.plan, &mut self.decision, failure));
                 }
             }
         }
-        if let Some(credentials) = self.target.credentials {
+        if let Some(credentials) = &self.target.credentials {
             let authenticated =
                 authenticate(&mut client, &mut wire, credentials, &self.outbound.tls).await;
             authenticated.map_err(|failure| {
-                lost(&mut client, self.target.plan, &mut self.decision, failure)
+                lost(&mut client, &self.target.plan, &mut self.decision, failure)
             })?;
         }
         Ok((client, wire))
     }
 
     fn no_tls(&mut self, failure: TlsFailure, fallback: Fallback, timed_out: bool) -> Failure {
-        self.decision.no_tls(self.target.plan, failure, fallback, timed_out)
+        self.decision.no_tls(&self.target.plan, failure, fallback, timed_out)
     }
 
     /// TLS is up, and the certificate does not count, or could not be judged: in that case nothing
     /// is known of the peer, and what the rules say of a bad certificate does not apply.
     fn untrusted(&mut self, fallback: Fallback) -> Failure {
-        match self.decision.unjudged(self.target.plan) {
+        match self.decision.unjudged(&self.target.plan) {
             Some(fault) => fault,
             None => self.no_tls(TlsFailure::Untrusted, fallback, false),
         }
@@ -155,9 +159,14 @@ impl<'a> Opening<'a> {
         deadline: Option<Instant>,
     ) -> Result<Shaken, Failure> {
         let failed = |failure, timed_out| Ok(Shaken::Failed { failure, timed_out });
-        let Target { host, plan, identity, .. } = *self.target;
-        let trust = &self.outbound.trust;
-        let config = match self.outbound.tls.config(plan, identity, trust) {
+        let Target { host, plan, manner, .. } = self.target;
+        let (tls, trust) = (&self.outbound.tls, &self.outbound.trust);
+        let identity = self.target.shown_identity();
+        let config = match manner {
+            Manner::AsPlanned => tls.config(plan, identity, trust),
+            Manner::PlainHello | Manner::ClearText => tls.plain_hello_config(plan, identity, trust),
+        };
+        let config = match config {
             Ok(config) => config,
             Err(error) => {
                 return Err(self.decision.local_fault(plan, error.reason(), Some(&error)));
@@ -232,7 +241,7 @@ impl<'a> Opening<'a> {
             self.outbound.tls.forget(plan, identity, trust);
             return Ok(Shaken::Untrusted(tls));
         }
-        self.decision.established(plan, Arc::clone(&tls));
+        self.decision.established(plan, *manner, Arc::clone(&tls));
         Ok(Shaken::Good(tls))
     }
 }

@@ -1,4 +1,4 @@
-//! What a connection and a transaction come to, in owned words.
+//! What a connection and a transaction come to, as owned data.
 
 use std::fmt;
 use std::io;
@@ -18,6 +18,7 @@ use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::{Reason, tlsrpt};
 
+use crate::client::target::Manner;
 use crate::convert;
 
 /// RFC 3463, section 3.7: other or undefined media error.
@@ -36,7 +37,7 @@ pub struct Decision {
     pub channel: Spoken,
     /// What the handshake showed, if it succeeded.
     pub tls: Option<Arc<TlsInfo>>,
-    /// Why.
+    /// The reason for it.
     pub reason: Reason,
     /// The judgement of the certificate, where there was one.
     pub verdict: Option<Arc<Verdict>>,
@@ -60,9 +61,13 @@ impl Decision {
     }
 
     /// TLS is up.
-    pub(crate) fn established(&mut self, plan: &Plan, tls: Arc<TlsInfo>) {
+    pub(crate) fn established(&mut self, plan: &Plan, manner: Manner, tls: Arc<TlsInfo>) {
         self.tls = Some(tls);
-        self.explain(plan, Reason::TlsOk, smtp_tls_policy::plan::Ending::Tls);
+        let ending = match manner {
+            Manner::AsPlanned => smtp_tls_policy::plan::Ending::Tls,
+            Manner::PlainHello | Manner::ClearText => smtp_tls_policy::plan::Ending::TlsPlainHello,
+        };
+        self.explain(plan, Reason::TlsOk, ending);
     }
 
     /// TLS could not be had, or was lost. `timed_out`: whether a deadline ended it.
@@ -81,7 +86,8 @@ impl Decision {
             Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => {
                 smtp_tls_policy::plan::Ending::ClearText
             }
-            Fallback::RetryPlainHello | Fallback::PlaintextNextRun | Fallback::Forbidden => {
+            Fallback::RetryPlainHello => smtp_tls_policy::plan::Ending::TlsAgain,
+            Fallback::PlaintextNextRun | Fallback::Forbidden => {
                 smtp_tls_policy::plan::Ending::NotDelivered
             }
         };
@@ -179,25 +185,25 @@ pub enum Failure {
     /// The server does not want this connection, or no longer.
     #[error("unwelcome ({phase}): {reply}")]
     Unwelcome {
-        /// Where.
+        /// The phase of the conversation that it refused.
         phase: Phase,
         /// The status for the route: that of the reply, or that of the refusal of EHLO where HELO
         /// was refused as well.
         status: EnhancedCode,
-        /// Its words.
+        /// Its reply.
         reply: ReplyBuf,
     },
     /// The credentials could not be used here, and nothing was said of them.
     #[error("not authenticated: {0}")]
     Auth(#[from] AuthRefusal),
-    /// The server has not taken the credentials. That is the fault of whoever has set them up, and
-    /// not of the mail: it is deferred, whatever the reply says, until there are others (RFC 4954,
-    /// section 6 on 535: "the client SHOULD ask the user to supply new credentials").
+    /// The server has not taken the credentials. That is a fault of their setup, not of the mail,
+    /// which is deferred, whatever the reply says, until there are others (RFC 4954, section 6, on
+    /// 535: "the client SHOULD ask the user to supply new credentials").
     #[error("not authenticated: {failure}: {reply}")]
     AuthenticationFailed {
-        /// Why.
+        /// The cause.
         failure: AuthFailure,
-        /// The server's words.
+        /// The server's reply.
         reply: ReplyBuf,
     },
     /// No TCP connection could be made.
@@ -334,29 +340,28 @@ impl Failure {
 /// How a transaction ended for each recipient.
 #[derive(Debug)]
 pub struct Delivery {
-    /// The server's word on each RCPT that it answered, by index.
+    /// The reply to each RCPT that the server answered, by index.
     pub recipients: Vec<Option<ReplyBuf>>,
-    /// LMTP: the server's word on the message for each recipient, as far as they came, with its
-    /// index.
+    /// LMTP: the replies to the message for each recipient, as far as they came, with its index.
     pub delivered: Vec<(usize, ReplyBuf)>,
     /// Recipients over the server's limits that were left for another transaction, by index.
     pub left: Vec<usize>,
-    /// The word on the whole.
+    /// How the transaction as a whole ended.
     pub end: Result<OutcomeBuf, Failure>,
 }
 
-/// How a transaction ended, in owned words; see [`client::Outcome`].
+/// How a transaction ended, as owned data; see [`client::Outcome`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutcomeBuf {
     /// The message was taken for every accepted recipient.
     Accepted(ReplyBuf),
-    /// LMTP: each accepted recipient has had its own word on the message.
+    /// LMTP: each accepted recipient has had its own reply to the message.
     PerRecipient,
     /// MAIL, DATA or the message was refused.
     Refused {
         /// What was refused.
         phase: Phase,
-        /// Why.
+        /// The reply that refused it.
         reply: ReplyBuf,
     },
     /// Every recipient was refused.
@@ -366,7 +371,7 @@ pub enum OutcomeBuf {
 }
 
 impl Delivery {
-    /// No word on any recipient yet.
+    /// No reply for any recipient yet.
     pub(crate) fn unsent(recipients: usize, end: Result<OutcomeBuf, Failure>) -> Self {
         Self { recipients: vec![None; recipients], delivered: Vec::new(), left: Vec::new(), end }
     }

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use smtp_proto::client::Envelope;
-use smtp_proto::fallback::TlsMode;
+use smtp_proto::fallback::Fallback;
 use smtp_proto::route::{Ending, Next, Prepared, RecipientStatus, Route, RouteConfig, Targets};
-use smtp_tls_policy::plan::Attempt;
+use smtp_tls_policy::tlsrpt::ReportedSession;
 
-use crate::client::outbound::{Outbound, Target, rules};
+use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, LOCAL, Spoken};
+use crate::client::target::Manner;
 use crate::sender::dial::{Dialled, Parcel, dial};
 use crate::sender::hosts::{Candidate, Hosts};
 use crate::sender::message::Message;
@@ -86,10 +87,8 @@ pub(super) async fn walk(
         };
         match hosts.prepare(&host).await {
             Ok(candidate) => {
-                let rules = rules(&candidate.plan, candidate.credentials.as_ref());
                 let mut prepared = Prepared::new(candidate.addresses.clone());
-                prepared.may_retry_in_clear = rules.mode == TlsMode::Opportunistic
-                    && candidate.plan.attempt() != Attempt::Implicit;
+                prepared.may_retry_in_clear = candidate.target.may_retry_in_clear();
                 route.prepared(prepared);
                 let attempts = &mut walked.attempts;
                 walk_host(
@@ -133,21 +132,35 @@ async fn walk_host(
     let mut led_here: Vec<(SocketAddr, Arc<Decision>)> = Vec::new();
     // Recipients that the server would take on another connection.
     let mut waiting: Option<Vec<usize>> = None;
-    while let Next::Dial { address, clear_retry, remaining, .. } = route.next() {
+    // What would be reported of a connection whose handshake is repeated.
+    let mut held: Vec<ReportedSession> = Vec::new();
+    while let Next::Dial { address, plain_hello, clear_retry, remaining, .. } = route.next() {
         let remaining = waiting.take().unwrap_or_else(|| remaining.to_vec());
-        let mut target = Target::new(&candidate.host, candidate.plan_for(address.ip()));
-        target.identity = candidate.identity.as_ref();
-        target.credentials = candidate.credentials.as_ref();
-        target.retry_in_clear = clear_retry;
-        // A retry in clear text is what the earlier decision at this address led to.
-        let before = led_here.iter().find(|(earlier, _)| clear_retry && *earlier == address).map(
-            |(_, before)| Decision { channel: Spoken::Clear, tls: None, ..(**before).clone() },
-        );
+        let manner = match (clear_retry, plain_hello) {
+            (true, _) => Manner::ClearText,
+            (false, true) => Manner::PlainHello,
+            (false, false) => Manner::AsPlanned,
+        };
+        let target = candidate.at(address.ip(), manner);
+        // A retry in clear text is what the last decision at this address led to.
+        let mut earlier = led_here.iter().rev();
+        let before =
+            earlier.find(|(earlier, _)| clear_retry && *earlier == address).map(|(_, before)| {
+                Decision { channel: Spoken::Clear, tls: None, ..(**before).clone() }
+            });
         let dialled =
             dial(outbound, &target, (host, address), parcel, &remaining, before, candidate);
         let span = tracing::info_span!("smtp_deliver", host = %host, address = %address);
-        let Dialled { decision, sessions, statuses, outcomes, ending, failure, left } =
+        let Dialled { decision, mut sessions, statuses, outcomes, ending, failure, left } =
             tracing::Instrument::instrument(dialled, span).await;
+        // RFC 8460, section 4.4: both handshakes are one session, and the second one decides.
+        let earlier = std::mem::take(&mut held);
+        if sessions.is_empty() {
+            sessions = earlier;
+        }
+        if matches!(ending, Ending::NoTls { fallback: Fallback::RetryPlainHello, .. }) {
+            held = std::mem::take(&mut sessions);
+        }
         for ((&index, status), outcome) in remaining.iter().zip(statuses).zip(outcomes) {
             latest[index] = outcome;
             if let Some(status) = status {
@@ -163,6 +176,11 @@ async fn walk_host(
             waiting = Some(left.iter().map(|&position| remaining[position]).collect());
         }
         let host = host.to_owned();
-        attempts.push(DialAttempt { host, address, decision, ending, failure, sessions });
+        let manner = target.manner;
+        attempts.push(DialAttempt { host, address, manner, decision, ending, failure, sessions });
+    }
+    // The route had no connection left for the second handshake.
+    if let Some(last) = attempts.last_mut() {
+        last.sessions.append(&mut held);
     }
 }

@@ -10,8 +10,9 @@ use smtp_tls_policy::tlsrpt::ReportedSession;
 use tokio::net::TcpStream;
 use tracing::Instrument;
 
-use crate::client::outbound::{Outbound, Target};
+use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, is_too_many};
+use crate::client::target::Target;
 use crate::client::{Connection, OpenError};
 use crate::sender::hosts::Candidate;
 use crate::sender::message::Message;
@@ -45,7 +46,7 @@ pub(super) struct Parcel<'a, 'j, M> {
 /// led to this connection in clear text.
 pub(super) async fn dial(
     outbound: &Outbound,
-    target: &Target<'_>,
+    target: &Target,
     (host, address): (&str, SocketAddr),
     parcel: &Parcel<'_, '_, impl Message>,
     remaining: &[usize],
@@ -58,7 +59,7 @@ pub(super) async fn dial(
             (outbound.open(target, stream).await, Some(local))
         }
         Err(error) => {
-            let decision = Decision::undecided(target.plan, target.is_clear());
+            let decision = Decision::undecided(&target.plan, target.is_clear());
             let failure = Failure::Connect(error);
             (Err(Box::new(OpenError { decision, failure })), None)
         }
@@ -69,7 +70,7 @@ pub(super) async fn dial(
     };
     let sessions = match (&before, local) {
         (None, Some(local)) => {
-            candidate.reporting.connection(target.plan, decision.for_report(), local, address.ip())
+            candidate.reporting.connection(&target.plan, decision.for_report(), local, address.ip())
         }
         // No connection; or the one before it has been reported, and this one with it.
         (Some(_), _) | (_, None) => Vec::new(),

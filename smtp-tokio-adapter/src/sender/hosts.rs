@@ -2,65 +2,61 @@
 
 use std::net::IpAddr;
 
-use smtp_proto::sasl::client::Credentials;
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::reply::EnhancedCode;
-use smtp_tls_policy::Host;
 use smtp_tls_policy::plan::{Plan, Refusal};
-use smtp_tls_policy::rules::IdentityId;
 use smtp_tls_policy::tlsrpt::{ReportedSession, Reporting};
 
-#[cfg(doc)]
-use crate::client::Target;
+use crate::client::{Manner, Target};
 use crate::convert;
 
 /// What is known of a host before it is dialled.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Candidate {
-    /// The host.
-    pub host: Host,
-    /// Its addresses in the order in which to try them.
+    /// The host, its plan, its client certificate and its credentials.
+    pub target: Target,
+    /// The addresses of the host in the order in which to try them.
     pub addresses: Vec<IpAddr>,
-    /// What [`plan`](smtp_tls_policy::plan::plan()) made of the facts.
-    pub plan: Plan,
-    /// The client certificate to show, if its connector has one.
-    pub identity: Option<IdentityId>,
-    /// What to authenticate with at this host: see [`Target::credentials`]. A token may be fetched
-    /// for each connection.
-    pub credentials: Option<Credentials>,
-    /// Addresses of the host where TLS broke a short while ago, and what `plan` made of that. Empty
-    /// unless set.
+    /// Addresses of the host where TLS broke a short while ago, and the plan for them. None unless
+    /// set.
     pub broken: Option<(Vec<IpAddr>, Plan)>,
+    /// Addresses of the host where the handshake succeeds only with the plainest ClientHello. Empty
+    /// unless set.
+    pub plain_hello: Vec<IpAddr>,
     /// What is to be reported of its connections (RFC 8460). Nothing unless set.
     pub reporting: Reporting,
 }
 
 impl Candidate {
-    /// A host of whose addresses nothing is remembered, and to which neither a client certificate
-    /// nor credentials are shown.
-    pub fn new(host: Host, addresses: Vec<IpAddr>, plan: Plan) -> Self {
+    /// A host of whose addresses nothing is remembered.
+    pub fn new(target: Target, addresses: Vec<IpAddr>) -> Self {
         Self {
-            host,
+            target,
             addresses,
-            plan,
-            identity: None,
-            credentials: None,
             broken: None,
+            plain_hello: Vec::new(),
             reporting: Reporting::default(),
         }
     }
 
-    pub(super) fn plan_for(&self, address: IpAddr) -> &Plan {
+    /// What a connection to one address is opened for.
+    pub(super) fn at(&self, address: IpAddr, manner: Manner) -> Target {
+        let mut target = self.target.clone();
+        target.manner = match manner {
+            Manner::AsPlanned if self.plain_hello.contains(&address) => Manner::PlainHello,
+            manner => manner,
+        };
         match &self.broken {
             // What is known of broken TLS allows clear text, and credentials do not.
             Some((addresses, plan))
-                if self.credentials.is_none() && addresses.contains(&address) =>
+                if target.credentials.is_none() && addresses.contains(&address) =>
             {
-                plan
+                target.plan = plan.clone();
             }
-            _ => &self.plan,
+            _ => {}
         }
+        target
     }
 }
 
@@ -68,11 +64,11 @@ impl Candidate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skip {
-    /// The status of those who wait, unless something better comes: 4.4.3 for a failed look-up, or
-    /// the policy's.
+    /// The status of the recipients, unless another host has a better one: 4.4.3 for a failed
+    /// look-up, or the policy's.
     pub status: EnhancedCode,
-    /// The policy's reasons, where it is the policy that refuses. If it [ends the
-    /// domain](Refusal::ends_domain), no other host is dialled either.
+    /// The policy's reasons, if the policy refuses the host. If the refusal
+    /// [ends the domain](Refusal::ends_domain), no other host is dialled either.
     pub refusal: Option<Refusal>,
     /// What is to be reported of it (RFC 8460).
     pub session: Option<ReportedSession>,

@@ -10,10 +10,11 @@ use smtp_tls_policy::inquiry::{
     DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, HostAnswer, HostAsk, HostInquiry,
     MailFacts, MailHosts, MxRecord, NotDialled,
 };
-use smtp_tls_policy::plan::{Attempt, HostOrigin, MessageTls, Policy};
+use smtp_tls_policy::plan::{Attempt, Broken, HostOrigin, MessageTls, Policy};
 use smtp_tls_policy::{Domain, Host};
 
 use super::{Mail, Sender, lock};
+use crate::client::Target;
 use crate::convert;
 use crate::lookups::Lookups;
 use crate::sender::hosts::{Candidate, Hosts, Skip};
@@ -77,12 +78,19 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         self.domain.as_ref().map_or(self.sender.route.port, DomainFacts::port)
     }
 
-    /// Addresses of the host whose TLS is remembered to be broken.
-    fn broken(&self, host: &Host, addresses: &[IpAddr], port: u16) -> Vec<IpAddr> {
-        let (broken, now) = (lock(&self.sender.broken), Instant::now());
-        let is_broken =
-            |ip: &&IpAddr| broken.recall(host, SocketAddr::new(**ip, port), now).is_some();
-        addresses.iter().filter(is_broken).copied().collect()
+    /// Addresses of the host whose TLS is remembered to be broken, and those that are remembered to
+    /// need the plainest ClientHello.
+    fn broken(&self, host: &Host, addresses: &[IpAddr], port: u16) -> (Vec<IpAddr>, Vec<IpAddr>) {
+        let (memory, now) = (lock(&self.sender.broken), Instant::now());
+        let (mut broken, mut plain_hello) = (Vec::new(), Vec::new());
+        for &ip in addresses {
+            match memory.recall(host, SocketAddr::new(ip, port), now) {
+                Some(Broken::Failed | Broken::Stalled) => broken.push(ip),
+                Some(Broken::NeedsPlainHello) => plain_hello.push(ip),
+                None => {}
+            }
+        }
+        (broken, plain_hello)
     }
 }
 
@@ -113,16 +121,18 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
             inquiry.answer(answer);
         }
         let prepared = inquiry.finish()?;
-        let mut candidate = Candidate::new(host, prepared.addresses, prepared.plan);
-        candidate.reporting = prepared.reporting;
+        let mut target = Target::new(&host, &prepared.plan);
         if let Policy::Connector(connector) = self.mail.policy {
-            candidate.identity = connector.identity.clone();
+            target.identity = connector.identity.clone();
         }
         if domain.origin() == HostOrigin::SmartHost {
-            candidate.credentials = self.mail.credentials.cloned();
+            target.credentials = self.mail.credentials.cloned();
         }
-        let broken = self.broken(&candidate.host, &candidate.addresses, domain.port());
-        let plan = candidate.plan.clone().remembering_broken();
+        let mut candidate = Candidate::new(target, prepared.addresses);
+        candidate.reporting = prepared.reporting;
+        let broken;
+        (broken, candidate.plain_hello) = self.broken(&host, &candidate.addresses, domain.port());
+        let plan = prepared.plan.remembering_broken();
         // A floor above plaintext is not touched: then the plan is the same.
         if !broken.is_empty() && plan.attempt() == Attempt::Clear {
             candidate.broken = Some((broken, plan));

@@ -36,9 +36,9 @@
 //! let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
 //! let name = "client.test.example".parse()?;
 //! let outbound = Outbound::new(name, provider, Arc::new(Trust::webpki_roots()));
-//! let everybody =
-//!     OutboundConnector::new("everybody", vec![Namespace::Default], Posture::Deterministic);
-//! let connectors = Arc::new(OutboundConnectors::new(vec![everybody])?);
+//! let all =
+//!     OutboundConnector::new("all", vec![Namespace::Default], Posture::Deterministic);
+//! let connectors = Arc::new(OutboundConnectors::new(vec![all])?);
 //! let sender = Sender::new(outbound, connectors, Zone)?;
 //!
 //! let reader: Recipient = "reader@test.example".parse()?;
@@ -90,7 +90,7 @@ use smtp_tls_policy::sts::PolicyStore;
 use smtp_tls_policy::{Host, Reason};
 
 use crate::client::outcome::LOCAL;
-use crate::client::{Failure, MessageError, Outbound, Spoken};
+use crate::client::{Failure, Manner, MessageError, Outbound, Spoken};
 use crate::lookups::Lookups;
 
 use self::deliver::{Walked, walk};
@@ -460,15 +460,22 @@ impl<L: Lookups> Sender<L> {
         let mut broken = lock(&self.broken);
         for attempt in attempts.iter().filter(|attempt| attempt.decision.channel == Spoken::Tls) {
             let Ok(host) = Host::parse(&attempt.host) else { continue };
-            match attempt.decision.reason {
-                Reason::HandshakeFailed => {
-                    broken.broke(&host, attempt.address, Broken::Failed, now)
+            let address = attempt.address;
+            match (attempt.decision.reason, attempt.manner) {
+                // The second handshake says more.
+                (Reason::HandshakeFailed | Reason::HandshakeTimeout, Manner::AsPlanned) => {}
+                (Reason::HandshakeFailed, _) => broken.broke(&host, address, Broken::Failed, now),
+                (Reason::HandshakeTimeout, _) => {
+                    broken.broke(&host, address, Broken::Stalled, now);
                 }
-                Reason::HandshakeTimeout => {
-                    broken.broke(&host, attempt.address, Broken::Stalled, now)
+                _ if attempt.decision.tls.is_none() => {}
+                (_, Manner::AsPlanned) => broken.worked(&host, address),
+                // The usual hello is tried again once the time of the memory is over.
+                (_, Manner::PlainHello | Manner::ClearText) => {
+                    if broken.recall(&host, address, now) != Some(Broken::NeedsPlainHello) {
+                        broken.broke(&host, address, Broken::NeedsPlainHello, now);
+                    }
                 }
-                _ if attempt.decision.tls.is_some() => broken.worked(&host, attempt.address),
-                _ => {}
             }
         }
     }

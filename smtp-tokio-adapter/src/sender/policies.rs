@@ -66,6 +66,11 @@ impl<L: Lookups> Sender<L> {
     /// Does what is due in the background: fetches MTA-STS policies again before they expire (RFC
     /// 8461, section 3.3), so that no delivery waits for it. Returns when there is something to do
     /// next.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the policy that is being fetched stays due, and is fetched by the
+    /// next call.
     pub async fn refresh(&self) -> Option<UnixTime> {
         loop {
             let due = lock(&self.policies.cache).due(self.now());

@@ -7,6 +7,7 @@ use smtp_proto::route::{Ending, RecipientStatus};
 use smtp_proto::wire::reply::ReplyBuf;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
+use crate::client::Manner;
 use crate::client::outcome::{Decision, Failure};
 use crate::sender::hosts::Skip;
 
@@ -31,7 +32,7 @@ pub struct RecipientOutcome {
 }
 
 impl RecipientOutcome {
-    /// A recipient for whom no host was asked.
+    /// A recipient without a host that was asked.
     pub(super) const fn undialled(status: RecipientStatus) -> Self {
         Self { status, host: None, address: None, reply: None, failure: None, decision: None }
     }
@@ -62,6 +63,8 @@ pub struct DialAttempt {
     pub host: String,
     /// Its address.
     pub address: SocketAddr,
+    /// How it was made.
+    pub manner: Manner,
     /// What was decided about TLS.
     pub decision: Arc<Decision>,
     /// How it ended, for the route.

@@ -26,7 +26,7 @@ use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::lookups::Lookups;
 use smtp_tokio_adapter::test_kit::Script;
 pub use smtp_tokio_adapter::test_kit::{Pki, provider};
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Sender, Skip};
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Sender, Skip, Target};
 use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -178,10 +178,9 @@ pub struct Loopback {
 impl Hosts for Loopback {
     async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let mut candidate =
-            Candidate::new(Host::parse(host.as_str()).unwrap(), addresses, self.plan.clone());
-        candidate.identity = self.identity.clone();
-        Ok(candidate)
+        let mut target = Target::new(&Host::parse(host.as_str()).unwrap(), &self.plan);
+        target.identity = self.identity.clone();
+        Ok(Candidate::new(target, addresses))
     }
 }
 

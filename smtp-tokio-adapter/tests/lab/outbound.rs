@@ -104,10 +104,9 @@ struct Loopback {
 impl Hosts for Loopback {
     async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let mut candidate =
-            Candidate::new(Host::parse(host.as_str()).unwrap(), addresses, self.plan.clone());
-        candidate.identity = self.identity.clone();
-        Ok(candidate)
+        let mut target = Target::new(&Host::parse(host.as_str()).unwrap(), &self.plan);
+        target.identity = self.identity.clone();
+        Ok(Candidate::new(target, addresses))
     }
 }
 

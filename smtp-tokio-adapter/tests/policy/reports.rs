@@ -47,7 +47,7 @@ async fn every_connection_is_reported_once() {
     tokio::spawn(breaks_tls(listener));
     let (sender, ..) = world.sender();
     let first = send(&sender, &everybody, &plain()).await;
-    assert_eq!(first.attempts.len(), 2);
+    assert_eq!(first.attempts.len(), 3);
     assert_eq!(sessions(&first), [("no-policy-found", false, vec!["validation-failure"])]);
     assert_eq!(sessions(&send(&sender, &everybody, &plain()).await), []);
 

@@ -15,7 +15,7 @@ use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Skip};
+use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Skip, Target};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
@@ -136,9 +136,9 @@ impl Loopback {
             IpAddr::V4(address) => address,
             IpAddr::V6(_) => Ipv4Addr::LOCALHOST,
         };
-        let mut candidate = Candidate::new(host, vec![address.into()], plan);
-        candidate.credentials = is_tls.then(|| Credentials::password(USER, PASSWORD));
-        Ok(Self(candidate))
+        let mut target = Target::new(&host, &plan);
+        target.credentials = is_tls.then(|| Credentials::password(USER, PASSWORD));
+        Ok(Self(Candidate::new(target, vec![address.into()])))
     }
 }
 

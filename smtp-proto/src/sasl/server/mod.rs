@@ -1,8 +1,9 @@
-//! The server's side: what a mechanism asks of its caller, and the mechanisms that are here.
+//! SASL on the server's side: the mechanisms, and the questions that they ask the caller.
 //!
-//! A [`Mechanism`] stands in [`Config::mechanisms`](crate::server::ServerConfig::mechanisms) and
-//! begins an [`Exchange`] for each AUTH. An exchange knows no user: it puts [`Question`]s before
-//! the caller, who has the time to look things up.
+//! A [`Mechanism`] is listed in
+//! [`ServerConfig::mechanisms`](crate::server::ServerConfig::mechanisms) and begins an
+//! [`Exchange`] for each AUTH. An exchange knows no users: it asks the caller [`Question`]s, and
+//! the caller may take its time to look up the answer.
 //!
 //! ```
 //! use smtp_proto::channel::Channel;
@@ -38,7 +39,7 @@ use crate::channel::Channel;
 use crate::secret::Secret;
 use crate::wire::reply::Response;
 
-/// A mechanism that a server offers. Anyone can write one.
+/// A mechanism that a server offers. Other crates can implement it.
 pub trait Mechanism: fmt::Debug + Send + Sync {
     /// Its name (RFC 4422, section 3.1).
     fn name(&self) -> &str;
@@ -48,14 +49,14 @@ pub trait Mechanism: fmt::Debug + Send + Sync {
         true
     }
 
-    /// AUTH names it.
+    /// Begins an exchange: AUTH names this mechanism.
     fn begin(&self, offer: &Offer<'_>) -> Box<dyn Exchange>;
 }
 
 /// One exchange, from AUTH to its end.
 pub trait Exchange: fmt::Debug + Send {
-    /// What is said first where AUTH came without an initial response: nothing, if the client is to
-    /// begin (RFC 4422, section 5.1).
+    /// The first challenge if AUTH has no initial response; empty in mechanisms in which the client
+    /// begins (RFC 4422, section 5.1).
     fn first_challenge(&self) -> Vec<u8> {
         Vec::new()
     }
@@ -65,27 +66,28 @@ pub trait Exchange: fmt::Debug + Send {
         true
     }
 
-    /// The client has said something.
+    /// Takes a response of the client.
     fn respond(&mut self, response: &Secret) -> ExchangeStep;
 
-    /// The caller has answered the question that was asked last.
+    /// Takes the caller's answer to the last question.
     fn answer(&mut self, answer: Answer) -> ExchangeStep;
 }
 
 /// What comes next in an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExchangeStep {
-    /// Say this, and wait for the client.
+    /// Send this challenge, and wait for the client's response.
     Challenge(Vec<u8>),
     /// Ask the caller.
     Ask(Question),
-    /// The client is who it says.
+    /// The client has proved this identity.
     Done(Identity),
-    /// It is not, or nobody can tell.
+    /// The client has not proved its identity, or the server could not check the proof.
     Failed(Failure),
 }
 
-/// What the caller must look up. Names are in the form of SASLprep (RFC 4013).
+/// A question that the caller answers by looking up a user. Names are in the form of SASLprep (RFC
+/// 4013).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Question {
@@ -97,15 +99,16 @@ pub enum Question {
         /// [`Keys::is_of`] does that.
         password: Secret,
     },
-    /// SCRAM: what is stored of this user? Answer with [`Answer::Keys`], or [`Answer::Refused`] for
-    /// one who is not there: the client is told only at the end, and not that.
+    /// SCRAM: which keys are stored for this user? Answer with [`Answer::Keys`], or with
+    /// [`Answer::Refused`] if there is no such user: the client learns at the end of the exchange
+    /// that it has failed, but not why.
     Keys {
         /// The authentication identity.
         user: String,
     },
-    /// XOAUTH2, OAUTHBEARER: whose token is this, and is it for this service?
+    /// XOAUTH2, OAUTHBEARER: which user does this token belong to, and is it for this service?
     Token {
-        /// The user that the client says it is of.
+        /// The user to which the token belongs, according to the client.
         user: Option<String>,
         /// The bearer token.
         token: Secret,
@@ -114,49 +117,49 @@ pub enum Question {
         /// The port, as the client knows it.
         port: Option<u16>,
     },
-    /// EXTERNAL: who is the client, by the certificate that it has shown?
+    /// EXTERNAL: which user does the client's certificate belong to?
     External {
-        /// As whom it wants to act, if that is not plain from the certificate.
+        /// The user as which the client wants to act; absent to act as the certificate's user.
         authorization: Option<String>,
     },
-    /// Everything is proven; may the one act as the other? Answer with [`Answer::Accepted`], most
-    /// often with `authorization`.
+    /// The credentials are right; may this user act as another one? Answer with
+    /// [`Answer::Accepted`], most often with `authorization`.
     Authorize {
-        /// The user, by the name with which the last question was answered, or that the keys are
-        /// of.
+        /// The authenticated user: the name in the answer to the last question, or the one to which
+        /// the keys belong.
         user: String,
-        /// As whom it wants to act.
+        /// The user as which the client wants to act.
         authorization: String,
     },
-    /// A question of a mechanism that is not from here.
+    /// A question of a mechanism from another crate.
     Other(Secret),
 }
 
-/// What was found.
+/// The caller's answer to a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
     /// Yes, and this is the user's name. An empty one is refused.
     Accepted(String),
-    /// To [`Question::Keys`].
+    /// The answer to [`Question::Keys`].
     Keys(Keys),
     /// No such user, wrong password, no such right. The client never hears which: 535 5.7.8.
     Refused,
-    /// Nobody can tell now: 454 4.7.0.
+    /// The look-up failed for now: 454 4.7.0.
     Unavailable,
-    /// Something else, with a code of 4yz or 5yz: 432 4.7.12, say, or 534 5.7.9 (RFC 4954, section
-    /// 6), or 421. It tells a stranger that there is such a user.
+    /// Another failure, with a code of 4yz or 5yz: for example 432 4.7.12 or 534 5.7.9 (RFC 4954,
+    /// section 6), or 421. It tells the client that there is such a user.
     Failed(Response),
-    /// To [`Question::Other`].
+    /// The answer to [`Question::Other`].
     Other(Secret),
 }
 
-/// Who has authenticated.
+/// The identity that a client has proved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
-    /// The user whose credentials they were.
+    /// The authentication identity: the user to which the credentials belong.
     pub user: String,
-    /// The user as whom the client acts from now on; most often the same.
+    /// The authorization identity: the user as which the client acts. Most often the same.
     pub authorization: String,
 }
 
@@ -167,10 +170,10 @@ pub enum Failure {
     /// The client gave up (`*`).
     #[error("cancelled by the client")]
     Cancelled,
-    /// A line over [`Limits::auth_line`](crate::server::ServerLimits::auth_line).
+    /// A line over [`ServerLimits::auth_line`](crate::server::ServerLimits::auth_line).
     #[error("a line that is too long")]
     LineTooLong,
-    /// A line with a CR or LF of its own.
+    /// A line with a bare CR, or one that ends in a bare LF.
     #[error("a line that does not end in CRLF")]
     BrokenLine,
     /// Not base64, or not a message of the mechanism.
@@ -179,19 +182,19 @@ pub enum Failure {
     /// An initial response to a mechanism in which the server begins.
     #[error("an initial response that the mechanism does not have")]
     InitialResponse,
-    /// The credentials are not right, or do not allow what was asked for, or somebody stands in
-    /// between.
+    /// The credentials are wrong, or do not allow what the client asked for, or an attacker is
+    /// between client and server.
     #[error("refused")]
     Refused,
-    /// Nobody can tell now.
+    /// The look-up failed for now.
     #[error("not available")]
     Unavailable,
-    /// In the caller's words.
+    /// The caller's own reply.
     #[error("{0}")]
     Response(Response),
 }
 
-/// What is offered on a connection.
+/// The mechanisms that are offered on a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer<'s> {
     channel: &'s Channel,
@@ -199,7 +202,7 @@ pub struct Offer<'s> {
 }
 
 impl<'s> Offer<'s> {
-    /// Of these mechanisms, those that fit the channel.
+    /// Offers those of the mechanisms that fit the channel.
     pub fn new(channel: &'s Channel, mechanisms: &'s [Arc<dyn Mechanism>]) -> Self {
         Self { channel, mechanisms }
     }
@@ -209,13 +212,13 @@ impl<'s> Offer<'s> {
         self.channel
     }
 
-    /// In the order of the configuration.
+    /// The offered mechanisms, in the order of the configuration.
     pub fn mechanisms(&self) -> impl Iterator<Item = &'s Arc<dyn Mechanism>> + use<'s> {
         let channel = self.channel;
         self.mechanisms.iter().filter(move |mechanism| mechanism.is_offered(channel))
     }
 
-    /// The one of this name, in any case.
+    /// The offered mechanism of this name, in any case of letters.
     pub fn find(&self, name: &str) -> Option<&'s Arc<dyn Mechanism>> {
         self.mechanisms().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
     }
@@ -230,7 +233,7 @@ impl From<SaslError> for Failure {
     }
 }
 
-/// What an answer that is not the wanted one means.
+/// The failure that an answer means which does not fit the question.
 fn failed(answer: Answer) -> ExchangeStep {
     ExchangeStep::Failed(match answer {
         Answer::Unavailable => Failure::Unavailable,
@@ -239,17 +242,17 @@ fn failed(answer: Answer) -> ExchangeStep {
     })
 }
 
-/// Whom the client has proven to be, and as whom it wants to act.
+/// The user that the client claims to be, and the one as which it wants to act.
 #[derive(Clone, Debug, Default)]
 struct Claim {
     user: String,
     authorization: Option<String>,
-    /// The caller has said whose credentials they are: what is left is the authorization.
+    /// The caller has named the user to which the credentials belong; the authorization is left.
     proven: bool,
 }
 
 impl Claim {
-    /// RFC 4954, section 4: names are prepared, and one that cannot be fails.
+    /// RFC 4954, section 4: names are prepared; a name that cannot be is an error.
     fn new(user: &str, authorization: Option<&str>) -> Result<Self, SaslError> {
         let user = prepare(user)?.into_owned();
         let authorization = match authorization {
@@ -259,7 +262,7 @@ impl Claim {
         Ok(Self { user, authorization, proven: false })
     }
 
-    /// The credentials are this user's. Acting as somebody else takes another question.
+    /// The credentials belong to this user. To act as another user takes another question.
     fn prove(&mut self, user: String) -> Result<Identity, ExchangeStep> {
         if user.is_empty() {
             return Err(ExchangeStep::Failed(Failure::Refused));
@@ -275,7 +278,7 @@ impl Claim {
         }
     }
 
-    /// What the caller says of the credentials, then of the authorization.
+    /// Takes the caller's answer about the credentials, then the one about the authorization.
     fn judge(&mut self, answer: Answer) -> Result<Identity, ExchangeStep> {
         match answer {
             Answer::Accepted(authorization) if self.proven && !authorization.is_empty() => {
@@ -292,5 +295,5 @@ fn end(judged: Result<Identity, ExchangeStep>) -> ExchangeStep {
     judged.map_or_else(|step| step, ExchangeStep::Done)
 }
 
-/// A response that nobody waited for.
+/// A response although the mechanism waits for none.
 const OUT_OF_TURN: ExchangeStep = ExchangeStep::Failed(Failure::Malformed);

@@ -206,7 +206,7 @@ impl Proof {
                 found.map(Some).ok_or(SaslError::ChannelBinding)
             }
             Flag::Unsupported if !self.plus => Ok(None),
-            // It did not see our -PLUS: somebody has taken it out of the list.
+            // The client did not see our -PLUS: an attacker has taken it out of the list.
             Flag::Unoffered if !self.plus && !self.offers_plus => Ok(None),
             Flag::Used(_) | Flag::Unsupported | Flag::Unoffered => Err(SaslError::ChannelBinding),
         }

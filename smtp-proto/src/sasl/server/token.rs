@@ -1,4 +1,5 @@
-//! XOAUTH2 and OAUTHBEARER (RFC 7628): the client sends a token that somebody else has given it.
+//! XOAUTH2 and OAUTHBEARER (RFC 7628): the client sends a token that an authorization server has
+//! issued.
 
 use super::{
     Answer, Claim, Exchange, ExchangeStep, Failure, Mechanism, OUT_OF_TURN, Offer, Question, end,
@@ -161,7 +162,7 @@ fn read_oauthbearer(message: &str) -> Result<Said, SaslError> {
         let name = decode_name(authorization.strip_prefix("a=").ok_or(SaslError::Malformed)?)?;
         said.user = Some(prepare(&name)?.into_owned());
     }
-    // Each pair has its separator, and one stands behind them all.
+    // Each pair has its separator, and one more ends the list.
     let pairs = rest.strip_suffix('\x01').ok_or(SaslError::Malformed)?;
     let mut token = None;
     for pair in pairs.strip_suffix('\x01').ok_or(SaslError::Malformed)?.split('\x01') {

@@ -38,7 +38,7 @@ pub enum Command<'i> {
     Ehlo(&'i str),
     /// HELO with the name that the client gives itself.
     Helo(&'i str),
-    /// LHLO (RFC 2033, section 4.1), which stands for EHLO in LMTP.
+    /// LHLO with the name that the client gives itself: the EHLO of LMTP (RFC 2033, section 4.1).
     Lhlo(&'i str),
     /// STARTTLS (RFC 3207)
     StartTls,
@@ -46,14 +46,14 @@ pub enum Command<'i> {
     Mail {
         /// The sender.
         path: ReversePath<'i>,
-        /// What stands behind it.
+        /// The parameters after the path.
         parameters: MailParameters<'i>,
     },
     /// RCPT
     Rcpt {
         /// The recipient.
         path: ForwardPath<'i>,
-        /// What stands behind it.
+        /// The parameters after the path.
         parameters: RcptParameters<'i>,
     },
     /// DATA
@@ -62,14 +62,14 @@ pub enum Command<'i> {
     Bdat {
         /// Octets that follow the command line.
         size: u64,
-        /// They are the last of the message.
+        /// The chunk is the last of the message.
         last: bool,
     },
     /// AUTH (RFC 4954, section 4)
     Auth {
         /// The name of the mechanism, as it came.
         mechanism: &'i str,
-        /// What stands behind it.
+        /// The initial response, if the command has one.
         initial: Option<InitialResponse<'i>>,
     },
     /// RSET
@@ -82,7 +82,7 @@ pub enum Command<'i> {
     Vrfy {
         /// Its string.
         text: &'i str,
-        /// `SMTPUTF8` stands behind it (RFC 6531, section 3.7.4.2): the reply may be in UTF-8.
+        /// `SMTPUTF8` follows the string (RFC 6531, section 3.7.4.2): the reply may be in UTF-8.
         smtputf8: bool,
     },
     /// EXPN
@@ -98,14 +98,14 @@ pub enum Command<'i> {
     Etrn(Queue<'i>),
     /// XCLIENT, as Postfix defines it.
     Xclient(Xclient<'i>),
-    /// BURL (RFC 4468): a piece of the message is where the URI says.
+    /// BURL (RFC 4468): the URI names a piece of the message.
     Burl {
-        /// Where.
+        /// The URI of the piece.
         uri: Uri<'i>,
-        /// It is the last piece of the message.
+        /// The piece is the last of the message.
         last: bool,
     },
-    /// A verb without a meaning here, and what follows it.
+    /// A verb that this library does not know.
     Unknown {
         /// The first word, as it came.
         verb: &'i str,
@@ -120,7 +120,7 @@ pub enum Command<'i> {
 pub struct InitialResponse<'i>(&'i str);
 
 impl<'i> InitialResponse<'i> {
-    /// As it stands in the command.
+    /// The response as it is in the command.
     pub const fn as_str(self) -> &'i str {
         self.0
     }
@@ -144,19 +144,19 @@ pub enum CommandError {
     /// Octets above 127 that are not UTF-8.
     #[error("the command is not UTF-8")]
     NotUtf8,
-    /// BDAT without a size that makes sense: nobody knows where the next command begins.
+    /// BDAT with a malformed size: the server cannot tell where the next command begins.
     #[error("the size of a chunk is malformed")]
     ChunkSize,
     /// The node or queue of ETRN.
     #[error("the name of the node or queue is malformed")]
     Queue,
     /// An attribute of XCLIENT.
-    #[error("an attribute is unknown, malformed, or stands there twice")]
+    #[error("an attribute is unknown, malformed or repeated")]
     Attribute,
     /// The URI of BURL.
     #[error("the URI is malformed")]
     Uri,
-    /// An argument is missing, or stands where none may.
+    /// An argument is missing, or the command takes none.
     #[error("the argument is missing or out of place")]
     Argument,
     /// The path of MAIL.
@@ -297,7 +297,7 @@ impl<'i> Command<'i> {
     }
 }
 
-/// MAIL with further parameters behind the typed ones.
+/// Writes MAIL with further parameters after the typed ones.
 pub(crate) fn write_mail(
     path: ReversePath<'_>,
     parameters: &MailParameters<'_>,
@@ -310,7 +310,7 @@ pub(crate) fn write_mail(
     put(output, &["\r\n"]);
 }
 
-/// RCPT with further parameters behind the typed ones.
+/// Writes RCPT with further parameters after the typed ones.
 pub(crate) fn write_rcpt(
     path: ForwardPath<'_>,
     parameters: &RcptParameters<'_>,

@@ -1,12 +1,12 @@
-//! What BURL names (RFC 4468, section 3.5).
+//! The URI of BURL (RFC 4468, section 3.5).
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::CommandError;
 
-/// An absolute URI (RFC 3986, section 4.3), checked for its scheme and its characters. What it
-/// means is for whoever fetches it.
+/// An absolute URI (RFC 3986, section 4.3), checked for its scheme and its characters. The program
+/// that fetches the piece interprets the rest.
 ///
 /// ```
 /// use smtp_proto::wire::command::Uri;
@@ -42,8 +42,7 @@ impl<'i> Uri<'i> {
     }
 }
 
-/// Shows the scheme only: what stands behind it may be the right to read somebody's mail (RFC 4468,
-/// section 8).
+/// Shows the scheme only: the rest may grant the right to read a user's mail (RFC 4468, section 8).
 impl fmt::Debug for Uri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Uri({}:..)", self.0.split(':').next().unwrap_or_default())

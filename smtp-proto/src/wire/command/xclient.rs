@@ -1,5 +1,5 @@
-//! XCLIENT: a proxy tells a server for whom it speaks. No RFC has it; the grammar is that of
-//! Postfix, whose `XCLIENT_README` is the source of everything here.
+//! XCLIENT: a proxy names the client for which it speaks. No RFC describes the command; this is
+//! the grammar of `XCLIENT_README` of Postfix.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,11 +15,11 @@ pub enum XclientName {
     Addr,
     /// `PORT`: the client's port.
     Port,
-    /// `PROTO`: what the client speaks.
+    /// `PROTO`: the protocol that the client speaks.
     Proto,
-    /// `HELO`: what the client called itself.
+    /// `HELO`: the name that the client gave itself.
     Helo,
-    /// `LOGIN`: as whom the client has authenticated.
+    /// `LOGIN`: the user as which the client has authenticated.
     Login,
     /// `DESTADDR`: the address that the client has connected to.
     DestAddr,
@@ -28,7 +28,7 @@ pub enum XclientName {
 }
 
 impl XclientName {
-    /// Every name; the only such list.
+    /// Every name.
     pub const ALL: [Self; 8] = [
         Self::Name,
         Self::Addr,
@@ -63,7 +63,7 @@ impl XclientName {
 /// The value of an attribute, which may be unknown to the proxy as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum XclientValue<T> {
-    /// This is it.
+    /// The value.
     Value(T),
     /// `[UNAVAILABLE]`: there is none.
     Unavailable,
@@ -71,16 +71,16 @@ pub enum XclientValue<T> {
     TemporarilyUnavailable,
 }
 
-/// What a client speaks.
+/// The protocol that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum XclientProto {
-    /// HELO was said.
+    /// The client has sent HELO.
     Smtp,
-    /// EHLO was said.
+    /// The client has sent EHLO.
     Esmtp,
 }
 
-/// The attributes of one XCLIENT command; at least one is there. What is left out keeps its value.
+/// The attributes of one XCLIENT command; it has at least one. An absent attribute keeps its value.
 ///
 /// ```
 /// use smtp_proto::wire::command::{Command, XclientValue};
@@ -101,11 +101,11 @@ pub struct Xclient<'i> {
     pub addr: Option<XclientValue<IpAddr>>,
     /// The client's port.
     pub port: Option<XclientValue<u16>>,
-    /// What the client speaks.
+    /// The protocol that the client speaks.
     pub proto: Option<XclientProto>,
-    /// What the client called itself.
+    /// The name that the client gave itself.
     pub helo: Option<XclientValue<Xtext<'i>>>,
-    /// As whom the client has authenticated.
+    /// The user as which the client has authenticated.
     pub login: Option<XclientValue<Xtext<'i>>>,
     /// The address that the client has connected to.
     pub dest_addr: Option<XclientValue<IpAddr>>,
@@ -135,7 +135,7 @@ impl<'i> Xclient<'i> {
         client.names().next().is_some().then_some(client)
     }
 
-    /// The names of the attributes that are there.
+    /// The names of the attributes in the command.
     pub fn names(&self) -> impl Iterator<Item = XclientName> + use<> {
         let there = [
             self.name.is_some(),

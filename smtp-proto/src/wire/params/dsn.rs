@@ -44,7 +44,7 @@ impl Notify {
     /// `NEVER`: none of the three.
     pub const NEVER: Self = Self { success: false, failure: false, delay: false };
 
-    /// `NEVER` stands alone, the others once each (RFC 3461, section 4.1).
+    /// `NEVER` alone, or the others once each (RFC 3461, section 4.1).
     pub(super) fn parse(value: &str) -> Option<Self> {
         if value.eq_ignore_ascii_case("NEVER") {
             return Some(Self::NEVER);
@@ -182,7 +182,7 @@ fn digit(byte: u8) -> Option<u8> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Orcpt<'i> {
     text: &'i str,
-    /// Where the semicolon stands.
+    /// The offset of the semicolon.
     semicolon: usize,
 }
 
@@ -229,8 +229,8 @@ impl<'i> Orcpt<'i> {
     }
 }
 
-/// RFC 6533, section 3: `EmbeddedUnicodeChar` is `\\x{` and `}` around hexadecimal digits. One that
-/// stands for a control character, or for none, is refused: a reader that decodes it must not get a
+/// RFC 6533, section 3: `EmbeddedUnicodeChar` is `\\x{` and `}` around hexadecimal digits. One for
+/// a control character, or for no character, is refused: a reader that decodes it must not get a
 /// line end.
 fn escapes_are_printable(address: &str) -> bool {
     address.match_indices("\\x{").all(|(at, opening)| {

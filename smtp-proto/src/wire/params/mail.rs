@@ -28,9 +28,9 @@ pub struct MailParameters<'i> {
     pub deliver_by: Option<DeliverBy>,
     /// `HOLDFOR=` or `HOLDUNTIL=` (RFC 4865, section 4)
     pub hold: Option<Hold>,
-    /// `AUTH=` (RFC 4954, section 5): who submitted the message in the first place, a mailbox or
-    /// `<>`. To be believed only of a trusted client. A [`Server`](crate::server::Server) shows
-    /// `<>` of one that has not authenticated.
+    /// `AUTH=` (RFC 4954, section 5): the mailbox that submitted the message first, or `<>`.
+    /// Believe it only from a trusted client. A [`Server`](crate::server::Server) shows `<>` if the
+    /// client has not authenticated.
     pub auth: Option<Xtext<'i>>,
     /// All of them as they came, known ones included. Empty in a command that is to be written from
     /// the fields above.
@@ -75,7 +75,12 @@ impl Keyword {
 }
 
 impl<'i> MailParameters<'i> {
-    /// Reads what stands behind the path.
+    /// Reads the parameters after the path.
+    ///
+    /// # Errors
+    ///
+    /// The text is against the grammar, a known parameter has a bad value, or it is repeated with
+    /// another value.
     #[inline]
     pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
         if text.is_empty() {
@@ -100,7 +105,7 @@ impl<'i> MailParameters<'i> {
         Ok(it)
     }
 
-    /// Out of the way of the common ones.
+    /// Sets a rare parameter; apart from the common ones, which stay small and fast.
     #[inline(never)]
     fn set_rare(&mut self, keyword: Keyword, value: Option<&'i str>) -> Result<(), ParameterError> {
         match keyword {
@@ -123,7 +128,7 @@ impl<'i> MailParameters<'i> {
         }
     }
 
-    /// The keywords without a meaning here.
+    /// The keywords that this library does not know.
     pub fn unknown(&self) -> impl Iterator<Item = &'i str> + use<'i> {
         self.all.iter().map(|(keyword, _)| keyword).filter(|keyword| Keyword::of(keyword).is_none())
     }

@@ -71,6 +71,10 @@ pub struct Parameters<'i> {
 
 impl<'i> Parameters<'i> {
     /// Checks `text`, which must be empty or begin with the first keyword.
+    ///
+    /// # Errors
+    ///
+    /// [`ParameterError::Syntax`]: the text is against the grammar.
     pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
         let text = without_trailing_spaces(text);
         let mut rest = text;

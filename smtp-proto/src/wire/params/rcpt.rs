@@ -16,7 +16,12 @@ pub struct RcptParameters<'i> {
 }
 
 impl<'i> RcptParameters<'i> {
-    /// Reads what stands behind the path.
+    /// Reads the parameters after the path.
+    ///
+    /// # Errors
+    ///
+    /// The text is against the grammar, a known parameter has a bad value, or it is repeated with
+    /// another value.
     #[inline]
     pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
         if text.is_empty() {
@@ -37,7 +42,7 @@ impl<'i> RcptParameters<'i> {
         Ok(it)
     }
 
-    /// The keywords without a meaning here.
+    /// The keywords that this library does not know.
     pub fn unknown(&self) -> impl Iterator<Item = &'i str> + use<'i> {
         let known = |keyword: &[u8]| is_word(keyword, b"NOTIFY") || is_word(keyword, b"ORCPT");
         self.all

@@ -13,8 +13,12 @@ use super::{AddressRules, MAX_DOMAIN, MAX_LABEL, PathError, run_end};
 pub struct Domain<'i>(pub(super) &'i str);
 
 impl<'i> Domain<'i> {
-    /// Checks `text`: `Domain` of RFC 5321, section 4.1.2, or `address-literal` of 4.1.3. No
-    /// trailing dot.
+    /// Checks `text`: `Domain` of RFC 5321, section 4.1.2, or `address-literal` of section 4.1.3.
+    /// No trailing dot.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError::Domain`]: the text is neither.
     pub fn parse(text: &'i str) -> Result<Self, PathError> {
         match domain_end(text) {
             Some(end) if end == text.len() => Ok(Self(text)),
@@ -177,7 +181,7 @@ fn is_ipv4(text: &str) -> bool {
     parts == 4
 }
 
-/// `IPv6-full / IPv6-comp / IPv6v4-full / IPv6v4-comp`: a `::` stands for at least two groups.
+/// `IPv6-full / IPv6-comp / IPv6v4-full / IPv6v4-comp`: a `::` replaces at least two groups.
 fn is_ipv6(text: &str) -> bool {
     // A dotted quad at the end takes the place of two groups.
     let (groups, quad) = match text.rfind(':') {

@@ -10,7 +10,7 @@ use super::{AddressRules, Domain, MAX_LOCAL_PART, MAX_MAILBOX, PathError, run_en
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mailbox<'i> {
     pub(super) text: &'i str,
-    /// Where the `@` stands.
+    /// The offset of the `@`.
     pub(super) at: usize,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use smtp_proto::channel::Channel;
-use smtp_proto::fallback::{Fallback, TlsFailure, after};
+use smtp_proto::fallback::{Fallback, TlsFailure, TlsRules, after};
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::pki::Trust;
@@ -69,9 +69,9 @@ impl Decided {
             })
             .collect();
         let ending = match ending {
-            Ending::Tls => "tls",
+            Ending::Tls | Ending::TlsPlainHello => "tls",
             Ending::ClearText => "clear-text",
-            Ending::NotDelivered => "deferred",
+            Ending::TlsAgain | Ending::NotDelivered => "deferred",
         };
         Self { rule, ending, reason: reason.code(), sentence, checks }
     }
@@ -87,7 +87,9 @@ impl Decided {
 
 fn ending(plan: &Plan, outcome: &Outcome, verdict: Option<&Verdict>) -> (Ending, Reason) {
     let clear_or_not = |failure: TlsFailure, reason| {
-        let ending = match after(tls_rules(plan), &Channel::Plain, failure) {
+        // What the plan says once the handshake with the plainest hello has failed as well.
+        let rules = TlsRules { retry_plain_hello: false, ..tls_rules(plan) };
+        let ending = match after(rules, &Channel::Plain, failure) {
             Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => Ending::ClearText,
             Fallback::RetryPlainHello | Fallback::PlaintextNextRun | Fallback::Forbidden => {
                 Ending::NotDelivered

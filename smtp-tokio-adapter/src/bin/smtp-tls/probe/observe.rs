@@ -141,7 +141,7 @@ impl Prober {
             }
         };
         let mut target = Target::new(host, &unchecked);
-        target.identity = connector.identity.as_ref();
+        target.identity = connector.identity.clone();
         let connecting = tokio::time::timeout(self.step, TcpStream::connect(address)).await;
         let stream = match connecting {
             Ok(Ok(stream)) => stream,

@@ -1,0 +1,96 @@
+//! What one connection is opened for.
+
+use smtp_proto::fallback::{TlsMode, TlsRules};
+use smtp_proto::sasl::client::{Credentials, Floor};
+use smtp_tls_policy::Host;
+use smtp_tls_policy::plan::{Attempt, Plan};
+use smtp_tls_policy::rules::IdentityId;
+use smtp_tls_policy::tls::server_name;
+
+use crate::convert;
+
+/// The host of one connection, and the rules for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Target {
+    /// The host.
+    pub host: Host,
+    /// What [`plan`](smtp_tls_policy::plan::plan()) made of the facts. Whether the message has
+    /// REQUIRETLS is a part of it.
+    pub plan: Plan,
+    /// The client certificate to show. None by default.
+    pub identity: Option<IdentityId>,
+    /// What to authenticate with at this host, and at no other. None by default. Without success no
+    /// mail is sent (RFC 4954, section 9). Unless they [allow clear text](Floor::Clear),
+    /// credentials require TLS, whatever the plan says of it.
+    pub credentials: Option<Credentials>,
+    /// How the connection is to be made. [`Manner::AsPlanned`] by default.
+    pub manner: Manner,
+}
+
+/// How a connection is made, where an earlier one has shown that the peer's TLS fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Manner {
+    /// As the plan says. If the handshake fails, it is repeated with the plainest ClientHello.
+    #[default]
+    AsPlanned,
+    /// As the plan says, with the plainest ClientHello: no post-quantum key share, no resumption,
+    /// and no client certificate where the plan may end in clear text. The checks are the same.
+    PlainHello,
+    /// In clear text: [`after`](smtp_proto::fallback::after) has answered
+    /// [`ReconnectPlaintext`](smtp_proto::fallback::Fallback::ReconnectPlaintext). As
+    /// [`PlainHello`](Self::PlainHello) if the plan requires TLS.
+    ClearText,
+}
+
+impl Target {
+    /// A host with its plan: a first try, without client certificate and credentials.
+    pub fn new(host: &Host, plan: &Plan) -> Self {
+        Self {
+            host: host.clone(),
+            plan: plan.clone(),
+            identity: None,
+            credentials: None,
+            manner: Manner::AsPlanned,
+        }
+    }
+
+    /// Whether TLS is not even asked for.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.rules().mode == TlsMode::Never
+    }
+
+    /// Whether a connection in clear text may follow one whose TLS failed.
+    pub(crate) fn may_retry_in_clear(&self) -> bool {
+        self.rules().mode == TlsMode::Opportunistic && self.plan.attempt() != Attempt::Implicit
+    }
+
+    /// The rules of the plan, raised by what the credentials need. The manner never overrides a
+    /// plan that requires TLS.
+    pub(crate) fn rules(&self) -> TlsRules {
+        let rules = match self.credentials.as_ref().map(|credentials| credentials.floor) {
+            // S16: neither the credentials nor the mail that they are for travel in clear text.
+            Some(Floor::Authenticated | Floor::Encrypted) => TlsRules::REQUIRED,
+            Some(Floor::Clear) | None => convert::tls_rules(&self.plan),
+        };
+        match (self.manner, rules.mode) {
+            (Manner::ClearText, TlsMode::Opportunistic) => TlsRules::NEVER,
+            (Manner::AsPlanned, _) => TlsRules {
+                // A second hello does not help a name that TLS cannot carry.
+                retry_plain_hello: rules.retry_plain_hello
+                    && server_name(&self.plan, &self.host).is_ok(),
+                ..rules
+            },
+            (Manner::PlainHello | Manner::ClearText, _) => {
+                TlsRules { retry_plain_hello: false, ..rules }
+            }
+        }
+    }
+
+    /// The client certificate to show on this connection. With the plainest hello, one is left out
+    /// where the next step would be clear text, in which none is shown either.
+    pub(crate) fn shown_identity(&self) -> Option<&IdentityId> {
+        let is_optional = self.rules().mode == TlsMode::Opportunistic;
+        self.identity.as_ref().filter(|_| self.manner == Manner::AsPlanned || !is_optional)
+    }
+}

@@ -1,0 +1,219 @@
+//! The second handshake, with the plainest ClientHello, on loopback.
+
+mod common;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use common::{
+    HOST, Pki, Running, connector, envelope, outbound, outbound_with, plan_for, provider, smtp,
+    start,
+};
+use smtp_proto::route::RecipientStatus;
+use smtp_proto::server::ServerConfig;
+use smtp_proto::wire::reply::EnhancedCode;
+use smtp_tls_policy::Domain;
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::rules::{IdentityId, OutboundConnectors, Posture};
+use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
+use smtp_tokio_adapter::lookups::Zone;
+use smtp_tokio_adapter::{Inbound, Manner, Report, Sender};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// More octets than any ClientHello without a post-quantum key share has, and fewer than one with
+/// it: the share of X25519MLKEM768 alone has 1216.
+const LARGE: usize = 1000;
+
+/// Forwards connections to a server, and closes each one whose ClientHello has this many octets or
+/// more. Returns its port, and counts the ClientHellos.
+async fn middlebox(server: SocketAddr, largest: usize) -> (u16, Arc<AtomicUsize>) {
+    middlebox_with(server, Arc::new(AtomicUsize::new(largest))).await
+}
+
+async fn middlebox_with(server: SocketAddr, largest: Arc<AtomicUsize>) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let hellos = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&hellos);
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let largest = largest.load(Ordering::SeqCst);
+            tokio::spawn(forward(client, server, largest, Arc::clone(&counted)));
+        }
+    });
+    (port, hellos)
+}
+
+async fn forward(client: TcpStream, server: SocketAddr, largest: usize, hellos: Arc<AtomicUsize>) {
+    let server = TcpStream::connect(server).await.unwrap();
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let back = tokio::spawn(async move {
+        drop(tokio::io::copy(&mut from_server, &mut to_client).await);
+    });
+    let mut is_clear = true;
+    let mut piece = vec![0; 16 * 1024];
+    loop {
+        let read = from_client.read(&mut piece).await.unwrap_or(0);
+        // RFC 8446, section 5.1: a record of type handshake begins with 22.
+        if is_clear && piece[0] == 22 {
+            is_clear = false;
+            hellos.fetch_add(1, Ordering::SeqCst);
+            if read >= largest {
+                break;
+            }
+        }
+        if read == 0 || to_server.write_all(&piece[..read]).await.is_err() {
+            break;
+        }
+    }
+    back.abort();
+}
+
+fn client(pki: &Pki, posture: Posture, port: u16) -> Sender<Zone> {
+    let identity = IdentityId::new("ours");
+    let mut tls = ClientTls::new(provider());
+    tls.add_identity(identity.clone(), pki.identity("client.test.example"));
+    let mut connector = connector(posture);
+    connector.identity = Some(identity);
+    let (domain, host) = (Domain::parse("test.example").unwrap(), Domain::parse(HOST).unwrap());
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_mx(&domain, 10, &host).add_host(&host, [Ipv4Addr::LOCALHOST.into()]);
+    let connectors = Arc::new(OutboundConnectors::new(vec![connector]).unwrap());
+    let sender = Sender::new(outbound_with(pki, tls), connectors, zone).unwrap();
+    sender.with_route(|route| route.port = port)
+}
+
+async fn send(sender: &Sender<Zone>) -> Report {
+    let message = Bytes::from_static(b"Subject: hello\r\n\r\nHello.\r\n");
+    sender.send(&envelope(&["reader@test.example"]), &message).await
+}
+
+async fn server(pki: &Pki) -> Running {
+    let request = ClientCertificates::Request { hints: Vec::new() };
+    let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
+    start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await
+}
+
+/// The manner, reason and number of reported sessions of each connection.
+fn steps(report: &Report) -> Vec<(Manner, &'static str, usize)> {
+    let attempts = report.attempts.iter();
+    attempts.map(|it| (it.manner, it.decision.reason.code(), it.sessions.len())).collect()
+}
+
+#[tokio::test]
+async fn a_peer_that_closes_on_a_large_hello_gets_the_message_in_tls_with_the_plainest_hello() {
+    for (posture, certificates) in [(Posture::Opportunistic, 0), (Posture::Verified, 1)] {
+        let pki = Pki::new();
+        let server = server(&pki).await;
+        let (port, hellos) = middlebox(server.address, LARGE).await;
+        let sender = client(&pki, posture, port);
+        let report = send(&sender).await;
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+        assert_eq!(
+            steps(&report),
+            [(Manner::AsPlanned, "handshake-failed", 0), (Manner::PlainHello, "tls-ok", 1)]
+        );
+        let [first, second] = &report.attempts[..] else { panic!("{report:?}") };
+        assert!(
+            first.decision.sentence.starts_with(
+                "another connection with the plainest hello, because the TLS handshake failed;"
+            ),
+            "{}",
+            first.decision.sentence
+        );
+        assert!(second.decision.sentence.starts_with("TLS with the plainest hello, "));
+        assert_eq!(second.decision.tls.as_ref().unwrap().group, Some("X25519"));
+        assert!(report.sessions().all(|session| session.succeeded), "{report:?}");
+        // The need is remembered: the next message takes one handshake.
+        let report = send(&sender).await;
+        assert_eq!(steps(&report), [(Manner::PlainHello, "tls-ok", 1)]);
+        assert_eq!(hellos.load(Ordering::SeqCst), 3, "{posture}");
+        assert_eq!(*server.kept.over_tls.lock().unwrap(), [true; 2]);
+        // A certificate is optional where the next step would have been clear text.
+        assert_eq!(*server.kept.chains.lock().unwrap(), [certificates; 2], "{posture}");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_closes_on_each_hello_gets_clear_text_only_where_the_plan_allows_it() {
+    for (posture, allows_clear_text) in
+        [(Posture::Opportunistic, true), (Posture::Encrypt, false), (Posture::Verified, false)]
+    {
+        let pki = Pki::new();
+        let server = server(&pki).await;
+        let (port, hellos) = middlebox(server.address, 0).await;
+        let sender = client(&pki, posture, port);
+        let report = send(&sender).await;
+        let mut expected = vec![
+            (Manner::AsPlanned, "handshake-failed", 0),
+            (Manner::PlainHello, "handshake-failed", 1),
+        ];
+        if allows_clear_text {
+            expected.push((Manner::ClearText, "handshake-failed", 0));
+            assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{posture}");
+        } else {
+            let status = EnhancedCode::new(4, 7, 5);
+            assert_eq!(report.statuses(), [RecipientStatus::Deferred(status)], "{posture}");
+        }
+        assert_eq!(steps(&report), expected, "{posture}");
+        assert_eq!(hellos.load(Ordering::SeqCst), 2);
+        let over_tls: &[bool] = if allows_clear_text { &[false] } else { &[] };
+        assert_eq!(*server.kept.over_tls.lock().unwrap(), over_tls, "{posture}");
+        // Two handshakes are one failed session in a TLS report.
+        let sessions: Vec<bool> = report.sessions().map(|session| session.succeeded).collect();
+        assert_eq!(sessions, [false], "{posture}");
+    }
+}
+
+/// Plain hellos that fail later are remembered as broken TLS, never as a need for them.
+#[tokio::test]
+async fn a_remembered_plain_hello_that_fails_ends_as_the_plan_says() {
+    for (posture, manners) in [
+        (Posture::Opportunistic, vec![Manner::PlainHello, Manner::ClearText]),
+        (Posture::Verified, vec![Manner::PlainHello]),
+    ] {
+        let pki = Pki::new();
+        let server = server(&pki).await;
+        let largest = Arc::new(AtomicUsize::new(LARGE));
+        let (port, _) = middlebox_with(server.address, Arc::clone(&largest)).await;
+        let sender = client(&pki, posture, port);
+        assert_eq!(send(&sender).await.statuses(), [RecipientStatus::Delivered]);
+        largest.store(0, Ordering::SeqCst);
+        let report = send(&sender).await;
+        let seen: Vec<Manner> = report.attempts.iter().map(|it| it.manner).collect();
+        assert_eq!(seen, manners, "{posture}");
+        largest.store(usize::MAX, Ordering::SeqCst);
+        let report = send(&sender).await;
+        // Opportunistic mail goes in clear text at once for a while, and other mail tries the
+        // usual hello again.
+        assert_eq!(steps(&report).len(), 1, "{report:?}");
+        assert_eq!(report.attempts[0].manner, Manner::AsPlanned);
+        let is_tls = report.attempts[0].decision.tls.is_some();
+        assert_eq!(is_tls, posture == Posture::Verified, "{report:?}");
+    }
+}
+
+/// Implicit TLS never leads to clear text, and takes the plainest hello as STARTTLS does.
+#[tokio::test]
+async fn implicit_tls_is_repeated_with_the_plainest_hello() {
+    let pki = Pki::new();
+    let inbound = Inbound {
+        tls: Some(pki.server_config(HOST)),
+        implicit: true,
+        ..Inbound::new(Arc::new(ServerConfig::new(HOST.parse().unwrap())))
+    };
+    let server = start(inbound).await;
+    let (port, hellos) = middlebox(server.address, LARGE).await;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let plan = plan_for(&connector(Posture::Verified), true);
+    let report = common::send(&outbound(&pki), address, plan, None, "Subject: x\r\n\r\n").await;
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+    let manners: Vec<Manner> = report.attempts.iter().map(|it| it.manner).collect();
+    assert_eq!(manners, [Manner::AsPlanned, Manner::PlainHello]);
+    assert_eq!(hellos.load(Ordering::SeqCst), 2);
+}
