@@ -15,6 +15,7 @@ use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Protocol, server};
+use smtp_tokio_adapter::test_kit::{Peer, Script, in_memory};
 use smtp_tokio_adapter::{Handler, Inbound, Session, handle, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -60,7 +61,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_and_never_listens_is_held_back() {
+async fn a_client_that_never_reads_replies_is_held_back() {
     const FLOOD: usize = 8 << 20;
     let (mut ours, theirs) = tokio::io::duplex(1 << 12);
     let (_leave, leaving) = watch::channel(false);
@@ -91,19 +92,13 @@ async fn a_client_that_asks_and_never_listens_is_held_back() {
 }
 
 #[tokio::test]
-async fn nobody_who_could_call_for_shutdown_is_no_shutdown() {
-    let (mut ours, theirs) = tokio::io::duplex(1 << 12);
+async fn a_dropped_shutdown_sender_is_no_shutdown() {
     let (leave, leaving) = watch::channel(false);
     drop(leave);
-    tokio::spawn(
-        async move { handle(&inbound(), Moody(Arc::default()), theirs, None, leaving).await },
-    );
-    let mut got = String::new();
-    assert_eq!(ours.read_u8().await.unwrap(), b'2');
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    ours.write_all(b"EHLO x\r\nQUIT\r\n").await.unwrap();
-    ours.read_to_string(&mut got).await.unwrap();
-    assert!(got.contains("\r\n221 ") && !got.contains("421"), "{got}");
+    let script = Script::new().expect_reply("220").say("EHLO x").expect_reply("250");
+    let (stream, client) = in_memory(script.say("QUIT").expect_reply("221").expect_end());
+    handle(&inbound(), Moody(Arc::default()), stream, None, leaving).await;
+    client.await.unwrap().unwrap();
 }
 
 struct Listening {
@@ -130,37 +125,31 @@ async fn listen(inbound: Inbound) -> Listening {
     Listening { address, ended, stop, task }
 }
 
-async fn ask(address: SocketAddr, recipient: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let script = format!("EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<{recipient}@test.example>\r\n");
-    stream.write_all(script.as_bytes()).await.unwrap();
-    stream
+/// A client that has sent RCPT for this recipient.
+async fn ask(address: SocketAddr, recipient: &str) -> Peer {
+    let mut peer = Peer::new(TcpStream::connect(address).await.unwrap());
+    let greeted = Script::new().expect_reply("220").say("EHLO x").expect_reply("250");
+    let accepted = greeted.say("MAIL FROM:<>").expect_reply("250");
+    peer.play(&accepted.say(&format!("RCPT TO:<{recipient}@test.example>"))).await.unwrap();
+    peer
 }
 
 #[tokio::test]
 async fn a_panic_ends_one_connection_and_nothing_else() {
     let server = listen(Inbound { connections: 1, ..inbound() }).await;
     for _ in 0..3 {
-        let mut got = Vec::new();
-        drop(ask(server.address, "panic").await.read_to_end(&mut got).await);
-        assert!(got.starts_with(b"220 "), "{}", got.escape_ascii());
+        let mut peer = ask(server.address, "panic").await;
+        peer.play(&Script::new().expect("421 4.3.0 ").expect_end()).await.unwrap();
     }
     until(|| server.ended.load(Ordering::SeqCst) == 3).await;
-    let mut stream = ask(server.address, "fine").await;
-    let mut got = Vec::new();
-    while !got.ends_with(b"250 2.1.5 OK\r\n") {
-        assert!(stream.read_buf(&mut got).await.unwrap() > 0, "{}", got.escape_ascii());
-    }
+    let mut peer = ask(server.address, "fine").await;
+    peer.play(&Script::new().expect("250 2.1.5 OK")).await.unwrap();
 }
 
 #[tokio::test]
-async fn the_end_of_grace_is_the_end_of_a_stuck_handler_and_it_is_told() {
+async fn after_the_grace_a_stuck_handler_is_closed() {
     let server = listen(Inbound { grace: Duration::from_millis(100), ..inbound() }).await;
-    let mut stream = ask(server.address, "stuck").await;
-    let mut got = Vec::new();
-    while !got.ends_with(b"250 2.1.0 sender OK\r\n") {
-        assert!(stream.read_buf(&mut got).await.unwrap() > 0, "{}", got.escape_ascii());
-    }
+    let _peer = ask(server.address, "stuck").await;
     server.stop.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(5), server.task)
         .await
@@ -171,7 +160,7 @@ async fn the_end_of_grace_is_the_end_of_a_stuck_handler_and_it_is_told() {
 }
 
 #[tokio::test]
-async fn the_last_word_reaches_a_client_that_is_still_talking() {
+async fn a_client_that_is_still_sending_gets_the_421() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(
@@ -192,7 +181,7 @@ async fn the_last_word_reaches_a_client_that_is_still_talking() {
 }
 
 #[tokio::test]
-async fn implicit_tls_without_a_certificate_does_not_begin() {
+async fn implicit_tls_without_a_certificate_is_refused_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let inbound = Inbound { implicit: true, ..inbound() };
     let error =
@@ -232,7 +221,7 @@ impl Handler for Stamping {
 
 /// RFC 5321, section 4.4 and RFC 3848: the protocol follows from the greeting, and from AUTH.
 #[tokio::test]
-async fn the_received_field_says_how_a_message_came() {
+async fn the_received_field_names_the_protocol() {
     for (protocol, greeting, with) in [
         (Protocol::Smtp, "HELO c.test.example\r\n", "SMTP"),
         (Protocol::Smtp, "EHLO c.test.example\r\n", "ESMTP"),
