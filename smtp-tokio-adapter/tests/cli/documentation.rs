@@ -50,7 +50,7 @@ fn documented(title: &str, more: &[&str], output: &str) {
 fn every_field_of_the_json_output_is_documented() {
     let (folder, pki) = (Folder::new(), Pki::new());
     let (address, _) = with_tls(pki.identity(HOST));
-    let (address, root) = (address.to_string(), folder.file("root.pem", &pki.root_pem()));
+    let (address, root) = (address.to_string(), folder.file("root.pem", pki.root_pem()));
     let text = format!(
         "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\", \"{HOST}\"]\nposture = \"verified\"\n"
     );

@@ -105,7 +105,7 @@ fn a_reviewed_path_is_drawn_as_boxes_and_arrows_with_words() {
 fn probe_and_test_draw_the_host_its_certificates_and_the_decisions() {
     let (folder, pki) = (Folder::new(), Pki::new());
     let (address, _) = with_tls(pki.identity(HOST));
-    let root = folder.file("root.pem", &pki.root_pem());
+    let root = folder.file("root.pem", pki.root_pem());
     let address = address.to_string();
     let config = folder.file(
         "c.toml",

@@ -10,6 +10,7 @@ mod documentation;
 mod frame;
 mod html;
 mod lint;
+mod postfix;
 mod probe;
 mod program;
 mod report;

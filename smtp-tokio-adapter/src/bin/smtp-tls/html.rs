@@ -49,6 +49,7 @@ table{border-collapse:collapse;width:100%;margin:.5rem 0;font-size:.9rem}\
 th,td{border:1px solid #bbb;padding:.3rem .5rem;text-align:left;vertical-align:top;\
 overflow-wrap:anywhere}\
 @media(max-width:40rem){.path{flex-direction:column;align-items:flex-start}\
+.box{align-self:flex-start}\
 .arrow{border-top:0;border-left:.3rem solid;margin-left:1rem;flex:none;max-width:none}\
 .arrow b::after{content:\" \\2193\"}}\
 @media print{body{margin:0;max-width:none}.path,tr{break-inside:avoid}}";

@@ -7,6 +7,7 @@ mod lint;
 mod network;
 mod output;
 mod plan;
+mod postfix;
 mod probe;
 mod report;
 mod review;
@@ -46,6 +47,7 @@ enum Command {
     Test(test::Args),
     Review(review::Args),
     Report(report::Args),
+    Postfix(postfix::Args),
     Completions(generate::Completions),
     Man(generate::Man),
 }
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args, &mut out),
         Command::Probe(args) => probe::run(&args, &mut out),
         Command::Test(args) => test::run(&args, &mut out),
+        Command::Postfix(args) => postfix::run(&args, &mut out),
         Command::Report(args) => report::run(&args, &mut out),
         Command::Review(args) => review::run(&args, &mut out),
         Command::Completions(args) => generate::completions(&args, &mut out),

@@ -16,7 +16,7 @@ use smtp_tls_policy::inquiry::{
 use smtp_tls_policy::pki::{TlsaRecord, TrustStore};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{
-    Cache, CacheLimits, Discovered, DiscoveryError, StsAnswer, StsRecord, record_name,
+    Cache, CacheLimits, CachedPolicy, Discovered, DiscoveryError, StsAnswer, StsRecord, record_name,
 };
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::dns::{Anchors, Fault, Resolver, Servers};
@@ -195,6 +195,11 @@ impl Network {
             Some(failure) => Err(Failure::Network(failure)),
             None => Ok(()),
         }
+    }
+
+    /// The MTA-STS policy of a domain that was asked about, if one applies.
+    pub(crate) fn sts_policy(&self, domain: &Domain) -> Option<CachedPolicy> {
+        self.cache.borrow_mut().applies(domain, input::now()).policy
     }
 
     /// Asks what is needed for one host of a domain.

@@ -1,0 +1,169 @@
+//! `smtp-tls postfix`, asked as Postfix asks (socketmap_table(5)).
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Stdio};
+
+use crate::common::Pki;
+use crate::dns::dns;
+use crate::program::{Folder, command, smtp_tls};
+use crate::servers::refused;
+
+/// The service, stopped at the end of the test.
+struct Running {
+    child: Child,
+    address: SocketAddr,
+    _folder: Folder,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn start(config: &str, more: &[&str]) -> Running {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", config);
+    let root = folder.file("root.pem", Pki::new().root_pem());
+    let (own, public) = (format!("partner={root}"), root);
+    let mut arguments = vec!["postfix", "--config", &config, "--listen", "127.0.0.1:0"];
+    arguments.extend(["--ca", &public, "--ca", &own]);
+    arguments.extend(more);
+    let mut child = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on ").unwrap().parse().unwrap();
+    Running { child, address, _folder: folder }
+}
+
+impl Running {
+    /// The answers to several questions on one connection.
+    fn ask(&self, questions: &[&str]) -> Vec<String> {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        questions.iter().map(|question| ask(&mut stream, question)).collect()
+    }
+}
+
+fn ask(stream: &mut TcpStream, question: &str) -> String {
+    stream.write_all(format!("{}:{question},", question.len()).as_bytes()).unwrap();
+    let mut length = String::new();
+    loop {
+        let mut octet = [0];
+        stream.read_exact(&mut octet).unwrap();
+        match octet[0] {
+            b':' => break,
+            digit => length.push(digit.into()),
+        }
+    }
+    let mut text = vec![0; length.parse::<usize>().unwrap() + 1];
+    stream.read_exact(&mut text).unwrap();
+    assert_eq!(text.pop(), Some(b','));
+    String::from_utf8(text).unwrap()
+}
+
+fn connector(name: &str, rest: &str) -> String {
+    format!("[[outbound]]\nname = \"{name}\"\nnamespaces = [\"{name}.example\"]\n{rest}\n\n")
+}
+
+#[test]
+fn each_posture_has_its_policy_of_postfix() {
+    let pin = "spki:sha256:".to_owned() + &"ab".repeat(32);
+    let rows = [
+        ("none", "posture = \"none\"".to_owned(), "none"),
+        ("open", "posture = \"opportunistic\"".into(), "dane"),
+        ("nodane", "posture = \"opportunistic\"\ndane = \"off\"".into(), "may"),
+        ("good", "posture = \"deterministic\"".into(), "dane"),
+        (
+            "goodtls",
+            "posture = \"deterministic\"\nrequire-tls = true".into(),
+            "verify match=hostname",
+        ),
+        ("tls", "posture = \"encrypt\"".into(), "encrypt"),
+        (
+            "verified",
+            "posture = \"verified\"\nnames = [\"a.example\", \".b.example\"]".into(),
+            "verify match=a.example:.b.example",
+        ),
+        ("secure", "posture = \"secure\"".into(), "secure match=nexthop:dot-nexthop"),
+        (
+            "own",
+            "posture = \"private-ca\"\nroots = \"partner\"".into(),
+            "secure match=hostname tafile=",
+        ),
+        ("danely", "posture = \"dane-only\"".into(), "dane-only"),
+        ("pin", format!("posture = \"pinned\"\npins = [\"{pin}\"]"), "fingerprint match=AB:AB:AB"),
+    ];
+    let config: String = rows.iter().map(|(name, rest, _)| connector(name, rest)).collect();
+    let config =
+        config + "[[outbound]]\nname = \"rest\"\nnamespaces = [\"*\"]\nposture = \"encrypt\"\n";
+    // A next hop in brackets is a host, about which DNS is not asked.
+    let nowhere = refused().to_string();
+    let running = start(&config, &["--resolver", &nowhere]);
+    for (name, _, policy) in &rows {
+        let answers = running.ask(&[&format!("QUERY [{name}.example]:25")]);
+        assert!(answers[0].starts_with(&format!("OK {policy}")), "{name}: {answers:?}");
+    }
+    let answers = running.ask(&["QUERY [else.example]", "QUERY .else.example", "QUERY"]);
+    assert_eq!(answers, ["OK encrypt", "NOTFOUND ", "NOTFOUND "]);
+    // Where DNS does not answer, the mail waits.
+    let answers = running.ask(&["QUERY verified.example"]);
+    assert!(answers[0].starts_with("TEMP DNS, verified.example MX: "), "{answers:?}");
+}
+
+#[test]
+fn dns_decides_between_a_policy_and_a_deferral() {
+    let Some(dns) = dns() else { return };
+    let folder = Folder::new();
+    let anchor = folder.file("root.key", &dns.anchor);
+    let resolver = dns.plain.to_string();
+    let config =
+        "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"opportunistic\"\n";
+    let running = start(config, &["--resolver", &resolver, "--trust-anchor", &anchor]);
+    let answers = running.ask(&["QUERY secure.example", "QUERY insecure.example"]);
+    assert_eq!(answers, ["OK dane", "OK dane"]);
+    let answers = running.ask(&["QUERY bogus.example"]);
+    assert!(answers[0].starts_with("TEMP ") && answers[0].contains("bogus"), "{answers:?}");
+}
+
+#[test]
+fn what_is_no_netstring_ends_the_connection_and_not_the_service() {
+    let nowhere = refused().to_string();
+    let config = "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"encrypt\"\n";
+    let running = start(config, &["--resolver", &nowhere]);
+    for rubbish in ["x", ":", "99999:", "5:abc", "3:abcd", "4:ab\u{fffd},"] {
+        let mut stream = TcpStream::connect(running.address).unwrap();
+        stream.write_all(rubbish.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "{rubbish}: {rest:?}");
+    }
+    assert_eq!(running.ask(&["QUERY [a.example]"]), ["OK encrypt"]);
+}
+
+/// Ten thousand questions on one connection have one answer each.
+#[test]
+fn many_questions_are_answered_from_what_is_kept() {
+    let nowhere = refused().to_string();
+    let config = "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"encrypt\"\n";
+    let running = start(config, &["--resolver", &nowhere]);
+    let mut stream = TcpStream::connect(running.address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    for _ in 0..10_000 {
+        assert_eq!(ask(&mut stream, "QUERY [a.example]"), "OK encrypt");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_ends_with_6() {
+    let folder = Folder::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let config = "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"encrypt\"\n";
+    let config = folder.file("c.toml", config);
+    let root = folder.file("root.pem", Pki::new().root_pem());
+    let ran = smtp_tls(&["postfix", "--config", &config, "--listen", &address, "--ca", &root]);
+    ran.fails(6, "in use");
+}
