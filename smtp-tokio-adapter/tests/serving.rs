@@ -3,16 +3,17 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::smtp;
 use smtp_proto::sasl::server::{Answer, Plain, Question};
+use smtp_proto::server::{BareLineEnds, BodyRefusal, Tolerance};
 use smtp_proto::stamp::Date;
 use smtp_proto::wire::body::Runs;
-use smtp_proto::wire::params::RcptParameters;
-use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::params::{MailParameters, RcptParameters};
+use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
 use smtp_proto::{Protocol, server};
 use smtp_tokio_adapter::test_kit::{Peer, Script, in_memory};
@@ -251,4 +252,68 @@ async fn the_received_field_names_the_protocol() {
             "{said}"
         );
     }
+}
+
+/// Takes bare LF after commands from every client, and in messages from one sender.
+struct Lenient {
+    sender: String,
+    message: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Handler for Lenient {
+    fn tolerance(&mut self, _: &Session) -> Option<Tolerance> {
+        let mut tolerance = Tolerance::STRICT;
+        tolerance.bare_lf_commands = true;
+        if self.sender == "old@test.example" {
+            tolerance.bare_line_ends = BareLineEnds::Normalise;
+        }
+        Some(tolerance)
+    }
+    async fn mail(
+        &mut self,
+        _: &Session,
+        path: ReversePath<'_>,
+        _: MailParameters<'_>,
+    ) -> Response {
+        self.sender = path.as_str().to_owned();
+        Response::fixed(250, (2, 1, 0), "OK")
+    }
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        _: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
+        Response::fixed(250, (2, 1, 5), "OK")
+    }
+    async fn body(&mut self, runs: Runs<'_>) {
+        runs.append_to(&mut self.message.lock().unwrap());
+    }
+    async fn body_refused(&mut self, _: BodyRefusal) {
+        self.message.lock().unwrap().clear();
+    }
+    async fn end_of_body(&mut self, _: &Session) -> Response {
+        Response::fixed(250, (2, 0, 0), "kept")
+    }
+}
+
+#[tokio::test]
+async fn handler_sets_the_tolerance_of_a_client_and_of_a_transaction() {
+    let message = Arc::new(Mutex::new(Vec::new()));
+    let handler = Lenient { sender: String::new(), message: Arc::clone(&message) };
+    let (mut ours, theirs) = tokio::io::duplex(1 << 12);
+    let (_leave, leaving) = watch::channel(false);
+    let inbound = inbound();
+    let server =
+        tokio::spawn(async move { handle(&inbound, handler, theirs, None, leaving).await });
+    let script = "EHLO c\n\
+        MAIL FROM:<new@test.example>\nRCPT TO:<b@test.example>\nDATA\na\nb\r\n.\r\n\
+        MAIL FROM:<old@test.example>\nRCPT TO:<b@test.example>\nDATA\na\nb\r\n.\r\nQUIT\n";
+    ours.write_all(script.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    ours.read_to_string(&mut said).await.unwrap();
+    server.await.unwrap();
+    assert!(said.contains("\r\n554 5.6.0 message has a bare CR or LF\r\n"), "{said}");
+    assert!(said.contains("\r\n250 2.0.0 kept\r\n221 "), "{said}");
+    assert_eq!(*message.lock().unwrap(), b"a\r\nb\r\n");
 }
