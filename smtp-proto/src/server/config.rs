@@ -150,8 +150,8 @@ impl ServerConfig {
         self.binary_mime && self.chunking
     }
 
-    /// RFC 4468, section 4: a server that announces BURL must announce 8BITMIME; 3.1: it is for
-    /// submission.
+    /// RFC 4468, section 4: a server that announces BURL must announce 8BITMIME. RFC 4468, section
+    /// 3.1: BURL is for submission.
     pub(super) fn announced_burl(&self) -> Option<&str> {
         self.burl.as_deref().filter(|_| self.eight_bit_mime && self.protocol == Protocol::Smtp)
     }

@@ -36,7 +36,7 @@ impl Exchange for Outside {
         if std::mem::replace(&mut self.heard, true) {
             return OUT_OF_TURN;
         }
-        // RFC 4422, A.1: UTF-8 without NUL; empty if the client names no user to act as.
+        // RFC 4422, appendix A.1: UTF-8 without NUL; empty if the client names no user to act as.
         let authorization = match response.as_str() {
             Some("") => Ok(None),
             Some(name) if !name.contains('\0') => prepare(name).map(|name| Some(name.into_owned())),

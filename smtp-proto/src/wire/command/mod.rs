@@ -33,8 +33,9 @@ use crate::wire::path::{AddressRules, ForwardPath, PathError, ReversePath};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command<'i> {
-    /// EHLO with the name that the client gives itself. RFC 5321 wants a domain or an address
-    /// literal, and forbids (4.1.4) to refuse mail because of it, so any printable word is taken.
+    /// EHLO with the name that the client gives itself. It should be a domain or an address literal,
+    /// but RFC 5321, section 4.1.4 forbids to refuse mail because of it, so any printable word is
+    /// taken.
     Ehlo(&'i str),
     /// HELO with the name that the client gives itself.
     Helo(&'i str),
@@ -340,7 +341,7 @@ fn has_control(line: &[u8]) -> bool {
     line.iter().fold(false, |bad, &byte| bad | is_control(byte))
 }
 
-/// What no command line may hold; HT is white space (RFC 5234, B.1).
+/// What no command line may hold; HT is white space (RFC 5234, appendix B.1).
 const fn is_control(byte: u8) -> bool {
     (byte < b' ') & (byte != b'\t') | (byte == 0x7f)
 }
