@@ -33,9 +33,9 @@ use crate::wire::path::{AddressRules, ForwardPath, PathError, ReversePath};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command<'i> {
-    /// EHLO with the name that the client gives itself. It should be a domain or an address literal,
-    /// but RFC 5321, section 4.1.4 forbids to refuse mail because of it, so any printable word is
-    /// taken.
+    /// EHLO with the name that the client gives itself. It should be a domain or an address
+    /// literal, but RFC 5321, section 4.1.4 forbids to refuse mail because of it, so any printable
+    /// word is taken.
     Ehlo(&'i str),
     /// HELO with the name that the client gives itself.
     Helo(&'i str),
