@@ -5,15 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 
-use rustls::pki_types::PrivateKeyDer;
-use rustls::sign::CertifiedKey;
 use smtp_proto::server::{ServerConfig, StartTls};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::rules::Posture;
-use smtp_tls_policy::tls::{ClientCertificates, server_config};
+use smtp_tokio_adapter::test_kit::Pki;
 use smtp_tokio_adapter::{Connection, Target};
 use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
 use tokio::net::{TcpListener, TcpStream};
@@ -58,11 +56,7 @@ pub(crate) fn serve_until_end_of_input() -> ExitCode {
 }
 
 fn serve_here() -> Result<(), Box<dyn std::error::Error>> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let made = rcgen::generate_simple_self_signed(vec!["mail.test.example".to_owned()])?;
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
-    let identity = Arc::new(CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider)?);
-    let tls = server_config(identity, ClientCertificates::None, provider)?;
+    let tls = Pki::new().server_config("mail.test.example");
     let config = ServerConfig {
         starttls: StartTls::Offered,
         ..ServerConfig::new("mail.test.example".parse()?)
