@@ -21,14 +21,8 @@ pub fn differences(scenario: &Scenario) -> Vec<String> {
 }
 
 fn of_hop(setup: &Setup) -> Vec<&'static str> {
-    let server = match setup.starttls {
-        StartTls::Absent => Some("the server does not offer STARTTLS"),
-        StartTls::Refused => Some("the server answers STARTTLS with 454"),
-        StartTls::Broken(Fault::Garbage) => Some("the server's handshake is garbage"),
-        StartTls::Broken(Fault::Silence) => Some("the server's handshake stalls"),
-        StartTls::Broken(Fault::Injection) => Some("clear text follows the 220 to STARTTLS"),
-        StartTls::Works(certificate) => of_certificate(certificate),
-    };
+    let server = of_server(setup.starttls);
+    let second = setup.second.map(|_| "the host's second address has good TLS");
     let client = match setup.client {
         scenario::REQUIRED => Some("the connector requires TLS"),
         scenario::HARD => Some("the connector demands a current revocation list"),
@@ -67,13 +61,25 @@ fn of_hop(setup: &Setup) -> Vec<&'static str> {
         TrustFault::StaleList => Some("the client's revocation list is stale"),
     };
     let requiretls = setup.offers_requiretls.then_some("the server offers REQUIRETLS");
-    [server, client, client_certificate, shown, tlsa, sts, trust, requiretls]
+    [server, second, client, client_certificate, shown, tlsa, sts, trust, requiretls]
         .into_iter()
         .flatten()
         .collect()
 }
 
-fn of_certificate(certificate: Certificate) -> Option<&'static str> {
+const fn of_server(starttls: StartTls) -> Option<&'static str> {
+    match starttls {
+        StartTls::Absent => Some("the server does not offer STARTTLS"),
+        StartTls::Refused => Some("the server answers STARTTLS with 454"),
+        StartTls::Broken(Fault::Garbage) => Some("the server's handshake is garbage"),
+        StartTls::Broken(Fault::Silence) => Some("the server's handshake stalls"),
+        StartTls::Broken(Fault::Injection) => Some("clear text follows the 220 to STARTTLS"),
+        StartTls::Broken(Fault::LargeHello) => Some("the server closes on a large ClientHello"),
+        StartTls::Works(certificate) => of_certificate(certificate),
+    }
+}
+
+const fn of_certificate(certificate: Certificate) -> Option<&'static str> {
     match certificate {
         Certificate::Good => None,
         Certificate::PrivateCa => Some("the certificate is from a private authority"),

@@ -16,6 +16,9 @@ pub enum Fault {
     Silence,
     /// A reply in clear text, in one write with the 220.
     Injection,
+    /// The connection is closed if the ClientHello is large, as some filters do. A smaller one gets
+    /// a good handshake.
+    LargeHello,
 }
 
 /// What is written after the 220; a client that used it would believe in these extensions.
@@ -47,6 +50,18 @@ impl Faulty {
     }
 }
 
+/// Octets of a record that only a ClientHello with a post-quantum key share has: that of
+/// X25519MLKEM768 alone has 1216, and all the rest has fewer than this.
+const LARGE: usize = 1000;
+
+/// Whether these octets begin a handshake record (RFC 8446, section 5.1) of a large ClientHello.
+fn is_large_hello(bytes: &[u8]) -> bool {
+    const HANDSHAKE: u8 = 22;
+    const CLIENT_HELLO: u8 = 1;
+    let [HANDSHAKE, _, _, high, low, CLIENT_HELLO, ..] = bytes else { return false };
+    usize::from(u16::from_be_bytes([*high, *low])) >= LARGE
+}
+
 impl AsyncRead for Faulty {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -54,6 +69,12 @@ impl AsyncRead for Faulty {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if self.granted && self.fault == Fault::LargeHello {
+            if is_large_hello(buffer.filled()) {
+                buffer.clear();
+            }
+            return polled;
+        }
         if self.granted && matches!(polled, Poll::Ready(Ok(()))) && !buffer.filled().is_empty() {
             // The ClientHello: it never reaches the server.
             buffer.clear();

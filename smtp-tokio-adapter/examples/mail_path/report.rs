@@ -166,14 +166,18 @@ pub fn problems(scenario: &Scenario, observed: &[Observed]) -> Vec<String> {
         }
         let reasoned = |reason: &str| hop.reason.code() == reason;
         match end {
-            End::Tls => {
+            End::Tls | End::TlsAfter { .. } => {
                 check(delivered && hop.tls.is_some(), "not delivered over TLS");
                 check(hop.review == Some(Channel::Tls), "the header does not say TLS");
                 check(hop.clear_octets == 0, "the message was seen in clear text");
-                check(
-                    hop.attempts.len() == 1 && hop.spoken() == Some(Spoken::Tls),
-                    "not on the first connection",
-                );
+                let (connection, first) = match end {
+                    End::TlsAfter { connection, reason } => (connection, reason),
+                    _ => (1, "tls-ok"),
+                };
+                let here = hop.attempts.len() == connection && hop.spoken() == Some(Spoken::Tls);
+                check(here, "on another connection");
+                let began = hop.attempts.first().map(|attempt| attempt.decision.reason.code());
+                check(began == Some(first), "the first connection has another reason");
                 check(reasoned("tls-ok"), "another reason");
                 let by = |source: &str| hop.sentence.contains(source);
                 check(by("MTA-STS") == setup.sts.is_some(), "not as the MTA-STS policy has it");

@@ -1,6 +1,6 @@
 //! Runs a scenario: four hops, each with its own server, recorder and client.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ use crate::message::{Mail, inspect};
 use crate::pki::{Certificate, Pki};
 use crate::scenario::{HOPS, Hop, Scenario, Setup, StartTls, Tlsa, TrustFault, Wish};
 use crate::server::{Running, Seen, Server};
-use crate::wire::Recorder;
+use crate::wire::{Recorder, loopback};
 
 /// How long a handshake may take: a peer that stalls costs this much.
 const HANDSHAKE: Duration = Duration::from_secs(1);
@@ -144,24 +144,30 @@ impl World {
             std::fs::create_dir_all(folder)?;
         }
         let server = Arc::new(self.server(hop, setup)?);
-        let fault = match setup.starttls {
-            StartTls::Broken(fault) => Some(fault),
-            _ => None,
-        };
-        let certificate = match setup.starttls {
-            StartTls::Works(certificate) => certificate,
-            _ => Certificate::Good,
-        };
-        let identity = self.pki.identity(certificate, hop.server)?;
-        let inbound = self.inbound(hop, setup, &server, Arc::clone(&identity))?;
-        let running = Running::start(Arc::clone(&server), inbound, fault).await?;
+        let identity = self.pki.identity(certificate(setup.starttls), hop.server)?;
+        let mut running = Vec::new();
+        for starttls in [Some(setup.starttls), setup.second].into_iter().flatten() {
+            let identity = match starttls == setup.starttls {
+                true => Arc::clone(&identity),
+                false => self.pki.identity(certificate(starttls), hop.server)?,
+            };
+            let fault = match starttls {
+                StartTls::Broken(fault) => Some(fault),
+                _ => None,
+            };
+            let inbound = self.inbound(hop, setup, starttls, &server, identity)?;
+            running.push(Running::start(Arc::clone(&server), inbound, fault).await?);
+        }
         let wire = folder.as_ref().map(|folder| folder.join("wire.bin"));
-        let recorder = Recorder::start(running.address, wire.as_deref()).await?;
-        let port = recorder.address.port();
+        let addresses: Vec<SocketAddr> = running.iter().map(|it| it.address).collect();
+        let recorder = Recorder::start(&addresses, wire.as_deref()).await?;
+        let port = recorder.port;
         let domain = recipient_domain(envelope)?;
         let network = Network { hop, setup, domain: &domain, port, identity: &identity };
         let report = self.send(&network, mail, envelope).await?;
-        running.stop().await?;
+        for running in running {
+            running.stop().await?;
+        }
         let clear_octets = recorder.finish().await?;
         let seen = server.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let (Some(folder), Some(stored)) = (&folder, &seen.stored) {
@@ -208,6 +214,7 @@ impl World {
         &self,
         hop: &Hop,
         setup: &Setup,
+        starttls: StartTls,
         server: &Server,
         identity: Arc<CertifiedKey>,
     ) -> Result<Inbound, Failed> {
@@ -215,7 +222,7 @@ impl World {
         config.timeouts.handshake = 2 * HANDSHAKE;
         config.size_limit = Some(1 << 30);
         config.require_tls = setup.offers_requiretls;
-        config.starttls = match setup.starttls {
+        config.starttls = match starttls {
             StartTls::Absent => server::StartTls::No,
             _ => server::StartTls::Offered,
         };
@@ -256,6 +263,14 @@ impl World {
     }
 }
 
+/// The certificate that a server shows, or would.
+const fn certificate(starttls: StartTls) -> Certificate {
+    match starttls {
+        StartTls::Works(certificate) => certificate,
+        StartTls::Absent | StartTls::Refused | StartTls::Broken(_) => Certificate::Good,
+    }
+}
+
 fn recipient_domain(envelope: &Envelope) -> Result<Domain, Failed> {
     let recipient =
         envelope.recipients[0].path.borrow().mailbox().ok_or(Failed::from_text("no domain"))?;
@@ -281,7 +296,9 @@ impl Network<'_> {
         } else {
             DnsStatus::Insecure
         });
-        zone.add_mx(self.domain, 10, &host).add_host(&host, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        let addresses = 1 + usize::from(self.setup.second.is_some());
+        zone.add_mx(self.domain, 10, &host);
+        zone.add_host(&host, (0..addresses).map(loopback).collect::<Vec<_>>());
         if let Some(policy) = self.setup.sts {
             zone.publish_sts(self.domain, "20261124", policy);
         }

@@ -46,6 +46,8 @@ pub enum StartTls {
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub starttls: StartTls,
+    /// What the server says to STARTTLS at the host's second address, if it has two.
+    pub second: Option<StartTls>,
     /// The client's connectors, as TOML.
     pub client: &'static str,
     /// The server's connectors, as TOML.
@@ -105,6 +107,8 @@ pub enum Wish {
 pub enum End {
     /// Delivered over TLS on the first connection.
     Tls,
+    /// Delivered over TLS on this connection, after the first one failed for this reason.
+    TlsAfter { connection: usize, reason: &'static str },
     /// Delivered in clear text on this connection, for this reason.
     Clear { connection: usize, reason: &'static str },
     /// Deferred with this status, for this reason; not an octet of the message in clear text.
@@ -232,6 +236,7 @@ impl Scenario {
     fn new(name: impl Into<String>) -> Self {
         let setup = Setup {
             starttls: StartTls::Works(Certificate::Good),
+            second: None,
             client: DETERMINISTIC,
             server: DETERMINISTIC,
             client_certificate: None,
@@ -378,7 +383,32 @@ pub fn all() -> Vec<Scenario> {
             )
             .stops_there(),
     ]);
+    all.extend(second_tries());
     all.extend(policies());
+    all
+}
+
+/// What is tried again before clear text, or before another host: the host's other address, and a
+/// smaller ClientHello. Each of them also where TLS is required.
+fn second_tries() -> Vec<Scenario> {
+    const GOOD: StartTls = StartTls::Works(Certificate::Good);
+    const NO_LARGE_HELLO: StartTls = StartTls::Broken(Fault::LargeHello);
+    let tries = [
+        ("second-address", StartTls::Works(Certificate::WrongName), GOOD, 2, "cert-name-mismatch"),
+        ("second-address-handshake", StartTls::Broken(Fault::Garbage), GOOD, 3, "handshake-failed"),
+        ("large-hello", NO_LARGE_HELLO, NO_LARGE_HELLO, 2, "handshake-failed"),
+    ];
+    let mut all = Vec::new();
+    for (name, first, second, connection, reason) in tries {
+        for (name, client) in
+            [(name.to_owned(), DETERMINISTIC), (format!("{name}-required"), REQUIRED)]
+        {
+            all.push(Scenario::new(name).hop(HOP4, End::TlsAfter { connection, reason }, |it| {
+                (it.starttls, it.client) = (first, client);
+                it.second = (second != first).then_some(second);
+            }));
+        }
+    }
     all
 }
 

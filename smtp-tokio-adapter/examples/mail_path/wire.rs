@@ -6,7 +6,7 @@
 //! TLS records from the first byte to the last (RFC 8446, section 5.1).
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,40 +36,64 @@ impl Seen {
     }
 }
 
-/// A relay to one server.
+/// A relay to the servers of one host: one server at each of its addresses.
 pub struct Recorder {
-    pub address: SocketAddr,
+    /// The port, which is the same at each address.
+    pub port: u16,
     seen: Arc<Mutex<Seen>>,
-    relays: tokio::task::JoinHandle<()>,
+    relays: JoinSet<()>,
 }
 
 impl Recorder {
-    /// Listens on a port of its own. `capture`: where every byte of both directions goes, in the
-    /// order of its coming.
-    pub async fn start(server: SocketAddr, capture: Option<&Path>) -> Result<Self, Failed> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
+    /// Listens at 127.0.0.1, 127.0.0.2 and so on, one address for each server. `capture`: where
+    /// every byte of both directions goes, in the order of its coming.
+    pub async fn start(servers: &[SocketAddr], capture: Option<&Path>) -> Result<Self, Failed> {
+        let (port, listeners) = listen(servers.len()).await?;
         let capture = capture.map(std::fs::File::create).transpose()?;
         let seen = Arc::new(Mutex::new(Seen { capture, ..Seen::default() }));
-        let shared = Arc::clone(&seen);
-        let relays = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(relay(client, server, Arc::clone(&shared)));
-            }
-        });
-        Ok(Self { address, seen, relays })
+        let mut relays = JoinSet::new();
+        for (listener, &server) in listeners.into_iter().zip(servers) {
+            let shared = Arc::clone(&seen);
+            relays.spawn(async move {
+                let mut connections = JoinSet::new();
+                while let Ok((client, _)) = listener.accept().await {
+                    connections.spawn(relay(client, server, Arc::clone(&shared)));
+                }
+            });
+        }
+        Ok(Self { port, seen, relays })
     }
 
     /// Stops; the octets of messages that were seen in clear text.
-    pub async fn finish(self) -> Result<u64, Failed> {
-        self.relays.abort();
-        let _: Result<(), tokio::task::JoinError> = self.relays.await;
+    pub async fn finish(mut self) -> Result<u64, Failed> {
+        self.relays.shutdown().await;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.capture_error.take() {
             Some(error) => Err(error.into()),
             None => Ok(seen.clear_octets.unsigned_abs()),
         }
+    }
+}
+
+/// The address of this number on the loopback network, from 0.
+pub fn loopback(number: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + number as u32))
+}
+
+/// Listeners at so many addresses, on one port that is free at all of them.
+async fn listen(addresses: usize) -> Result<(u16, Vec<TcpListener>), Failed> {
+    'again: loop {
+        let first = TcpListener::bind((loopback(0), 0)).await?;
+        let port = first.local_addr()?.port();
+        let mut listeners = vec![first];
+        for number in 1..addresses {
+            match TcpListener::bind((loopback(number), port)).await {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => continue 'again,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        return Ok((port, listeners));
     }
 }
 

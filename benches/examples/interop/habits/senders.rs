@@ -50,7 +50,7 @@ pub(crate) fn row(lab: &Lab, runtime: &Runtime, client: &Client) -> Result<Optio
         } else {
             client.send(lab, *way, Ports { usual: port, implicit: port }).map(drop)
         };
-        cells.push(verdict(server.has_taken(), said.err().as_deref()).to_owned());
+        cells.push(verdict(client.name, server.has_taken(), said.err().as_deref()).to_owned());
     }
     let name = client.name;
     let peer =
@@ -60,18 +60,21 @@ pub(crate) fn row(lab: &Lab, runtime: &Runtime, client: &Client) -> Result<Optio
 
 /// What a client makes of its message, by what the server has seen and what the client reports. A
 /// client that keeps no queue can only fail.
-fn verdict(taken: bool, error: Option<&str>) -> &'static str {
+fn verdict(client: &str, taken: bool, error: Option<&str>) -> &'static str {
     let Some(error) = error.filter(|_| !taken) else {
         return if taken { "delivered" } else { "lost" };
     };
-    // Postfix and Sendmail write the enhanced status, Exim `**` or `==`, OpenSMTPD the result.
-    let any = |marks: &[&str]| marks.iter().any(|mark| error.contains(mark));
-    if any(&["dsn=5", "** ", "PermFail"]) {
-        "bounced"
-    } else if any(&["dsn=4", "== ", "TempFail"]) {
-        "deferred"
-    } else {
-        "failed"
+    // What they write in their logs.
+    let (bounced, deferred) = match client {
+        "postfix" | "sendmail" => ("dsn=5", "dsn=4"),
+        "exim" => ("** ", "== "),
+        "opensmtpd" => ("PermFail", "TempFail"),
+        _ => return "failed",
+    };
+    match error {
+        _ if error.contains(bounced) => "bounced",
+        _ if error.contains(deferred) => "deferred",
+        _ => "failed",
     }
 }
 
