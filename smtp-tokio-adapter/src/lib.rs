@@ -38,7 +38,7 @@ mod wire;
 
 pub use client::{
     Connection, Decision, Delivery, Failure, Manner, MessageError, OpenError, Outbound, OutcomeBuf,
-    ReuseKey, Spoken, Target,
+    PoolLimits, ReuseKey, Spoken, Target,
 };
 pub use convert::tls_rules;
 #[cfg(feature = "native-certs")]

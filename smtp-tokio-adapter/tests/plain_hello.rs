@@ -19,7 +19,7 @@ use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{IdentityId, OutboundConnectors, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::{Inbound, Manner, Report, Sender};
+use smtp_tokio_adapter::{Inbound, Manner, PoolLimits, Report, Sender};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -85,7 +85,10 @@ fn client(pki: &Pki, posture: Posture, port: u16) -> Sender<Zone> {
     zone.add_mx(&domain, 10, &host).add_host(&host, [Ipv4Addr::LOCALHOST.into()]);
     let connectors = Arc::new(OutboundConnectors::new(vec![connector]).unwrap());
     let sender = Sender::new(outbound_with(pki, tls), connectors, zone).unwrap();
-    sender.with_route(|route| route.port = port)
+    let mut limits = PoolLimits::default();
+    // Each message has a handshake.
+    limits.idle = 0;
+    sender.with_route(|route| route.port = port).with_pool(limits)
 }
 
 async fn send(sender: &Sender<Zone>) -> Report {

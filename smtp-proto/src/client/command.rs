@@ -73,11 +73,11 @@ impl Client {
     }
 
     /// Whether the connection can carry another message. `unread` is what the driver has read and
-    /// not passed to [`poll`](Self::poll) yet: a reply that is there before its command cannot be
-    /// told from the command's own, so the answer is no unless it is empty.
+    /// [`poll`](Self::poll) has not consumed: a reply that is there before its command cannot be
+    /// told from the command's own, so the answer is no unless it is empty. The driver may ask as
+    /// soon as a transaction is [`Finished`](super::ClientEvent::Finished).
     pub fn is_idle(&self, unread: &[u8]) -> bool {
         unread.is_empty()
-            && self.is_in_step
             && self.queue.is_empty()
             && self.is_free()
             && self.transactions_left() != Some(0)

@@ -10,7 +10,6 @@ use pki_types::CertificateDer;
 use smtp_proto::client::{Client, ClientEvent, Envelope};
 use smtp_proto::error::Error;
 use smtp_proto::sasl::client::Credentials;
-use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::command::Uri;
 use smtp_tls_policy::plan::{Plan, Requiretls};
@@ -136,10 +135,7 @@ impl<S: Io> Connection<S> {
     ///
     /// Nothing is lost if the future is dropped.
     pub async fn is_reusable(&mut self) -> bool {
-        !self.is_over()
-            && self.client.phase() == Phase::Idle
-            && self.transactions_left() != Some(0)
-            && self.wire.is_quiet().await
+        self.client.is_idle(&self.wire.input) && self.wire.is_quiet().await
     }
 
     /// Whether the last transaction has ended the conversation.

@@ -7,11 +7,13 @@ mod drive;
 mod opening;
 pub(crate) mod outbound;
 pub(crate) mod outcome;
+pub(crate) mod pool;
 mod reuse;
 pub(crate) mod target;
 
 pub use connection::{Connection, OpenError};
 pub use outbound::Outbound;
 pub use outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, Spoken};
+pub use pool::PoolLimits;
 pub use reuse::ReuseKey;
 pub use target::{Manner, Target};

@@ -25,6 +25,8 @@ use crate::convert;
 const DEFECT: EnhancedCode = EnhancedCode::new(5, 6, 0);
 /// RFC 3463, section 3.4: other or undefined mail system status, on this side.
 pub(crate) const LOCAL: EnhancedCode = EnhancedCode::new(4, 3, 0);
+/// RFC 3463, section 3.5: mail system congestion.
+const CONGESTED: EnhancedCode = EnhancedCode::new(4, 4, 5);
 /// RFC 3463, section 3.6: too many recipients.
 const TOO_MANY: EnhancedCode = EnhancedCode::new(4, 5, 3);
 /// RFC 8689, section 4.2.1: REQUIRETLS support required.
@@ -206,6 +208,10 @@ pub enum Failure {
         /// The server's reply.
         reply: ReplyBuf,
     },
+    /// Too many deliveries wait for a connection, or this one has waited too long: see
+    /// [`PoolLimits`](crate::PoolLimits). The mail is deferred.
+    #[error("too many deliveries wait for a connection")]
+    Congested,
     /// No TCP connection could be made.
     #[error("no connection: {0}")]
     Connect(#[source] io::Error),
@@ -301,6 +307,7 @@ impl Failure {
             }
             Self::InDoubt(_) => Ending::InDoubt,
             Self::Connect(_) => Ending::Unreachable,
+            Self::Congested => Ending::Local(CONGESTED),
             Self::Protocol(_) | Self::Io(_) => Ending::Broken,
             Self::Message(MessageError::Defect(_) | MessageError::EightBit) => {
                 Ending::Local(DEFECT)
@@ -332,6 +339,7 @@ impl Failure {
             | Self::NotOffered(_)
             | Self::OtherMessage => Some(RecipientStatus::Deferred(LOCAL)),
             Self::LocalFault { status, .. } => Some(RecipientStatus::Deferred(*status)),
+            Self::Congested => Some(RecipientStatus::Deferred(CONGESTED)),
             _ => None,
         }
     }
@@ -374,6 +382,25 @@ impl Delivery {
     /// No reply for any recipient yet.
     pub(crate) fn unsent(recipients: usize, end: Result<OutcomeBuf, Failure>) -> Self {
         Self { recipients: vec![None; recipients], delivered: Vec::new(), left: Vec::new(), end }
+    }
+
+    /// Whether the connection ended the transaction, and the message was neither accepted nor in
+    /// doubt, and no recipient was refused: the same may be repeated at once on a new connection.
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        let is_open = |reply: &Option<ReplyBuf>| {
+            reply.as_ref().is_none_or(|reply| reply.borrow().is_positive())
+        };
+        self.delivered.is_empty()
+            && self.recipients.iter().all(is_open)
+            && match &self.end {
+                Ok(OutcomeBuf::Refused { reply, .. }) => reply.borrow().code() == 421,
+                Err(Failure::Unwelcome { reply, .. }) => reply.borrow().code() == 421,
+                Err(Failure::Protocol(_) | Failure::Io(_)) => true,
+                Err(Failure::NoTls { failure: TlsFailure::Lost { end_of_data_sent }, .. }) => {
+                    !end_of_data_sent
+                }
+                _ => false,
+            }
     }
 
     /// Whether an earlier recipient of the transaction was accepted: the first one cannot be one
@@ -492,6 +519,7 @@ pub(super) fn lost(
     match failure {
         Failure::Message(_)
         | Failure::Connect(_)
+        | Failure::Congested
         | Failure::Misuse(_)
         | Failure::LocalFault { .. }
         | Failure::NoTls { .. } => return failure,

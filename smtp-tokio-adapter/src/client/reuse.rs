@@ -41,4 +41,13 @@ impl ReuseKey {
     pub fn new(next_hop: &Host, target: &Target, port: u16) -> Self {
         Self { next_hop: next_hop.clone(), port, target: target.clone() }
     }
+
+    pub(super) fn next_hop(&self) -> &Host {
+        &self.next_hop
+    }
+
+    /// The host and the port.
+    pub(super) fn place(&self) -> (Host, u16) {
+        (self.target.host.clone(), self.port)
+    }
 }

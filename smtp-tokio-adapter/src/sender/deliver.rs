@@ -11,7 +11,7 @@ use smtp_tls_policy::tlsrpt::ReportedSession;
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, LOCAL, Spoken};
 use crate::client::target::Manner;
-use crate::sender::dial::{Dialled, Parcel, dial};
+use crate::sender::dial::{Dialled, Dialling, KeptFor, Parcel};
 use crate::sender::hosts::{Candidate, Hosts};
 use crate::sender::message::Message;
 use crate::sender::report::{DialAttempt, Journal, RecipientOutcome, Report};
@@ -43,7 +43,8 @@ impl Outbound {
         let indices: Vec<usize> = (0..envelope.recipients.len()).collect();
         let route = Route::new(targets, indices.len(), config);
         let parcel = Parcel { envelope, indices: &indices, message, journal: &journal };
-        let Walked { attempts, skipped, clear_next_run } = walk(self, route, hosts, &parcel).await;
+        let walked = walk(self, None, route, hosts, &parcel).await;
+        let Walked { attempts, skipped, clear_next_run } = walked;
         let recipients = journal.finish(RecipientStatus::Deferred(LOCAL));
         Report { recipients, attempts, skipped, clear_next_run }
     }
@@ -60,6 +61,7 @@ pub(super) struct Walked {
 /// Walks a route until each recipient has its final status, and writes each into the journal.
 pub(super) async fn walk(
     outbound: &Outbound,
+    kept: Option<KeptFor<'_>>,
     mut route: Route,
     hosts: &impl Hosts,
     parcel: &Parcel<'_, '_, impl Message>,
@@ -93,6 +95,7 @@ pub(super) async fn walk(
                 let attempts = &mut walked.attempts;
                 walk_host(
                     outbound,
+                    kept,
                     &mut route,
                     host.as_str(),
                     &candidate,
@@ -119,8 +122,10 @@ pub(super) async fn walk(
 }
 
 /// Dials the addresses of one host, until the route asks for something else.
+#[expect(clippy::too_many_arguments, reason = "all of them differ in each call")]
 async fn walk_host(
     outbound: &Outbound,
+    kept: Option<KeptFor<'_>>,
     route: &mut Route,
     host: &str,
     candidate: &Candidate,
@@ -148,11 +153,22 @@ async fn walk_host(
             earlier.find(|(earlier, _)| clear_retry && *earlier == address).map(|(_, before)| {
                 Decision { channel: Spoken::Clear, tls: None, ..(**before).clone() }
             });
-        let dialled =
-            dial(outbound, &target, (host, address), parcel, &remaining, before, candidate);
+        let dialling = Dialling {
+            outbound,
+            kept,
+            target: &target,
+            host,
+            address,
+            parcel,
+            remaining: &remaining,
+            before,
+            candidate,
+        };
+        let dialled = dialling.run();
         let span = tracing::info_span!("smtp_deliver", host = %host, address = %address);
-        let Dialled { decision, mut sessions, statuses, outcomes, ending, failure, left } =
-            tracing::Instrument::instrument(dialled, span).await;
+        let dialled = tracing::Instrument::instrument(dialled, span).await;
+        let Dialled { decision, mut sessions, statuses, outcomes, ending, failure, left, .. } =
+            dialled;
         // RFC 8460, section 4.4: both handshakes are one session, and the second one decides.
         let earlier = std::mem::take(&mut held);
         if sessions.is_empty() {
@@ -177,7 +193,10 @@ async fn walk_host(
         }
         let host = host.to_owned();
         let manner = target.manner;
-        attempts.push(DialAttempt { host, address, manner, decision, ending, failure, sessions });
+        let (address, is_reused) = (dialled.address, dialled.is_reused);
+        let attempt =
+            DialAttempt { host, address, manner, is_reused, decision, ending, failure, sessions };
+        attempts.push(attempt);
     }
     // The route had no connection left for the second handshake.
     if let Some(last) = attempts.last_mut() {

@@ -1,4 +1,4 @@
-//! One connection of a delivery: as many transactions as it takes.
+//! One connection of a delivery, kept or new: as many transactions as it takes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use smtp_proto::client::{Envelope, OverLimit};
 use smtp_proto::route::{Ending, RecipientStatus};
+use smtp_tls_policy::Host;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 use tokio::net::TcpStream;
 use tracing::Instrument;
 
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, is_too_many};
+use crate::client::pool::{Congested, Kept, Pool, Slot};
 use crate::client::target::Target;
 use crate::client::{Connection, OpenError};
 use crate::sender::hosts::Candidate;
@@ -20,6 +22,11 @@ use crate::sender::report::{Journal, RecipientOutcome};
 
 /// What became of a connection.
 pub(super) struct Dialled {
+    /// The address of the peer: for a kept connection, not always the one that was asked for.
+    pub(super) address: SocketAddr,
+    pub(super) is_reused: bool,
+    /// The connection ended, and the message may go over another one at once.
+    may_be_repeated: bool,
     pub(super) decision: Arc<Decision>,
     /// What is to be reported of it (RFC 8460).
     pub(super) sessions: Vec<ReportedSession>,
@@ -42,77 +49,202 @@ pub(super) struct Parcel<'a, 'j, M> {
     pub(super) journal: &'a Journal<'j>,
 }
 
-/// Connects, and sends the message for the recipients that remain. `before` is the decision that
-/// led to this connection in clear text.
-pub(super) async fn dial(
-    outbound: &Outbound,
-    target: &Target,
-    (host, address): (&str, SocketAddr),
-    parcel: &Parcel<'_, '_, impl Message>,
-    remaining: &[usize],
-    before: Option<Decision>,
-    candidate: &Candidate,
-) -> Dialled {
-    let (opened, local) = match outbound.tcp(address).await {
-        Ok(stream) => {
-            let local = stream.local_addr().ok().map(|local| local.ip());
-            (outbound.open(target, stream).await, Some(local))
+/// The pool from which connections come, and the next hop for which they are kept.
+#[derive(Clone, Copy)]
+pub(super) struct KeptFor<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) next_hop: &'a Host,
+}
+
+/// One connection that is to be made, or taken from the pool.
+pub(super) struct Dialling<'a, 'j, M> {
+    pub(super) outbound: &'a Outbound,
+    /// None: the connection is made, and closed afterwards.
+    pub(super) kept: Option<KeptFor<'a>>,
+    pub(super) target: &'a Target,
+    pub(super) host: &'a str,
+    pub(super) address: SocketAddr,
+    pub(super) parcel: &'a Parcel<'a, 'j, M>,
+    pub(super) remaining: &'a [usize],
+    /// The decision that led to this connection in clear text.
+    pub(super) before: Option<Decision>,
+    pub(super) candidate: &'a Candidate,
+}
+
+impl<M: Message> Dialling<'_, '_, M> {
+    /// Sends the message for the recipients that remain, over a kept connection or a new one. A
+    /// kept connection that ends before it has taken the message is replaced by a new one, once.
+    pub(super) async fn run(self) -> Dialled {
+        let mut slot = None;
+        if let Some(KeptFor { pool, next_hop }) = self.kept {
+            match pool.slot(next_hop, self.target, self.address.port()).await {
+                Ok(turn) => slot = Some(turn),
+                Err(Congested) => {
+                    let decision = Decision::undecided(&self.target.plan, self.target.is_clear());
+                    return self.failed(Arc::new(decision), Vec::new(), Failure::Congested);
+                }
+            }
         }
-        Err(error) => {
-            let decision = Decision::undecided(&target.plan, target.is_clear());
-            let failure = Failure::Connect(error);
-            (Err(Box::new(OpenError { decision, failure })), None)
+        let kept = slot.as_mut().and_then(Slot::take);
+        if let Some(mut kept) = kept {
+            let generation = self.outbound.trust.current().generation();
+            if kept.generation == generation && kept.connection.is_reusable().await {
+                let dialled = self.reuse(kept, &mut slot).await;
+                if !dialled.may_be_repeated {
+                    return dialled;
+                }
+                tracing::info!("a kept connection was over, and is replaced");
+            } else if let Some(slot) = &slot {
+                slot.quit(kept.connection);
+            }
         }
-    };
-    let decision = match &opened {
-        Ok(connection) => connection.decision(),
-        Err(error) => &error.decision,
-    };
-    let sessions = match (&before, local) {
-        (None, Some(local)) => {
-            candidate.reporting.connection(&target.plan, decision.for_report(), local, address.ip())
+        self.open(slot).await
+    }
+
+    async fn reuse(&self, kept: Kept, slot: &mut Option<Slot>) -> Dialled {
+        tracing::debug!(messages = kept.messages, "connection reused");
+        let before = self.before.as_ref();
+        let decision = Arc::new(before.unwrap_or(kept.connection.decision()).clone());
+        // The delivery that opened the connection has reported it.
+        self.transact(kept, slot, decision, Vec::new(), true).await
+    }
+
+    /// Connects, and sends the message.
+    async fn open(&self, mut slot: Option<Slot>) -> Dialled {
+        let Self { outbound, target, address, candidate, .. } = *self;
+        let generation = outbound.trust.current().generation();
+        let (opened, local) = match outbound.tcp(address).await {
+            Ok(stream) => {
+                let local = stream.local_addr().ok().map(|local| local.ip());
+                (outbound.open(target, stream).await, Some(local))
+            }
+            Err(error) => {
+                let decision = Decision::undecided(&target.plan, target.is_clear());
+                let failure = Failure::Connect(error);
+                (Err(Box::new(OpenError { decision, failure })), None)
+            }
+        };
+        let decision = match &opened {
+            Ok(connection) => connection.decision(),
+            Err(error) => &error.decision,
+        };
+        let sessions = match (&self.before, local) {
+            (None, Some(local)) => {
+                let (reported, remote) = (decision.for_report(), address.ip());
+                candidate.reporting.connection(&target.plan, reported, local, remote)
+            }
+            // No connection; or the one before it has been reported, and this one with it.
+            (Some(_), _) | (_, None) => Vec::new(),
+        };
+        let decision = Arc::new(self.before.as_ref().unwrap_or(decision).clone());
+        tracing::info!(
+            reason = decision.reason.code(), decision = %decision.sentence, "TLS decision",
+        );
+        match opened {
+            Ok(connection) => {
+                let kept = Kept::new(connection, address, generation);
+                self.transact(kept, &mut slot, decision, sessions, false).await
+            }
+            Err(error) => {
+                tracing::info!(failure = %error.failure, "not delivered here");
+                self.failed(decision, sessions, error.failure)
+            }
         }
-        // No connection; or the one before it has been reported, and this one with it.
-        (Some(_), _) | (_, None) => Vec::new(),
-    };
-    let decision = Arc::new(before.unwrap_or_else(|| decision.clone()));
-    tracing::info!(reason = decision.reason.code(), decision = %decision.sentence, "TLS decision");
-    let asked = RecipientOutcome {
-        host: Some(host.to_owned()),
-        address: Some(address),
-        decision: Some(Arc::clone(&decision)),
-        ..RecipientOutcome::undialled(RecipientStatus::Delivered)
-    };
-    let count = remaining.len();
-    let mut connection = match opened {
-        Ok(connection) => connection,
-        Err(error) => {
-            tracing::info!(failure = %error.failure, "not delivered here");
-            let ending = error.failure.ending();
-            let delivery = Delivery::unsent(count, Err(error.failure));
-            let statuses = (0..count).map(|at| delivery.status(at)).collect();
-            let reply = delivery.reply(0).cloned();
-            let failure = delivery.end.err().map(Arc::new);
-            let outcome = RecipientOutcome { reply, failure: failure.clone(), ..asked };
-            let outcomes = vec![outcome; count];
-            let left = Vec::new();
-            return Dialled { decision, sessions, statuses, outcomes, ending, failure, left };
+    }
+
+    /// Nothing was sent.
+    fn failed(
+        &self,
+        decision: Arc<Decision>,
+        sessions: Vec<ReportedSession>,
+        failure: Failure,
+    ) -> Dialled {
+        let count = self.remaining.len();
+        let ending = failure.ending();
+        let delivery = Delivery::unsent(count, Err(failure));
+        let statuses = (0..count).map(|at| delivery.status(at)).collect();
+        let reply = delivery.reply(0).cloned();
+        let failure = delivery.end.err().map(Arc::new);
+        let outcome = RecipientOutcome {
+            reply,
+            failure: failure.clone(),
+            ..self.asked(&decision, self.address)
+        };
+        let (address, is_reused, outcomes, left) =
+            (self.address, false, vec![outcome; count], Vec::new());
+        Dialled {
+            address,
+            is_reused,
+            may_be_repeated: false,
+            decision,
+            sessions,
+            statuses,
+            outcomes,
+            ending,
+            failure,
+            left,
         }
-    };
-    let statuses = vec![None; count];
-    let outcomes = vec![asked.clone(); count];
-    let mut transactions = Transactions { outbound, parcel, remaining, asked, statuses, outcomes };
-    let (ending, failure, left) = transactions.run(&mut connection).await;
-    let Transactions { statuses, outcomes, .. } = transactions;
-    // In clear text no TLS could be lost: the reason of what led here is still right.
-    let decision = match ending {
-        Ending::Finished | Ending::ShutDown => decision,
-        _ if target.is_clear() => decision,
-        _ => Arc::new(connection.decision().clone()),
-    };
-    // Beside the delivery: a server that never answers QUIT delays no result.
-    tokio::spawn(connection.quit().in_current_span());
-    Dialled { decision, sessions, statuses, outcomes, ending, failure, left }
+    }
+
+    /// The connection's part of each outcome.
+    fn asked(&self, decision: &Arc<Decision>, address: SocketAddr) -> RecipientOutcome {
+        RecipientOutcome {
+            host: Some(self.host.to_owned()),
+            address: Some(address),
+            decision: Some(Arc::clone(decision)),
+            ..RecipientOutcome::undialled(RecipientStatus::Delivered)
+        }
+    }
+
+    /// Runs the transactions of one connection, and keeps it if it may carry another message.
+    async fn transact(
+        &self,
+        mut kept: Kept,
+        slot: &mut Option<Slot>,
+        decision: Arc<Decision>,
+        sessions: Vec<ReportedSession>,
+        is_reused: bool,
+    ) -> Dialled {
+        let (count, address) = (self.remaining.len(), kept.address);
+        let asked = self.asked(&decision, address);
+        let mut transactions = Transactions {
+            outbound: self.outbound,
+            parcel: self.parcel,
+            remaining: self.remaining,
+            statuses: vec![None; count],
+            outcomes: vec![asked.clone(); count],
+            asked,
+            may_be_repeated: false,
+        };
+        let (ending, failure, left) = transactions.run(&mut kept).await;
+        let connection = &mut kept.connection;
+        // In clear text no TLS could be lost: the reason of what led here is still right.
+        let decision = match ending {
+            Ending::Finished | Ending::ShutDown => decision,
+            _ if self.target.is_clear() => decision,
+            _ => Arc::new(connection.decision().clone()),
+        };
+        let may_be_kept = failure.is_none() && connection.is_reusable().await;
+        match slot.take() {
+            Some(slot) if may_be_kept => slot.keep(kept),
+            // Beside the delivery: a server that never answers QUIT delays no result.
+            Some(turn) => slot.insert(turn).quit(kept.connection),
+            None => drop(tokio::spawn(kept.connection.quit().in_current_span())),
+        }
+        let Transactions { may_be_repeated, statuses, outcomes, .. } = transactions;
+        Dialled {
+            address,
+            is_reused,
+            may_be_repeated,
+            decision,
+            sessions,
+            statuses,
+            outcomes,
+            ending,
+            failure,
+            left,
+        }
+    }
 }
 
 struct Transactions<'a, 'j, M> {
@@ -123,18 +255,21 @@ struct Transactions<'a, 'j, M> {
     asked: RecipientOutcome,
     statuses: Vec<Option<RecipientStatus>>,
     outcomes: Vec<RecipientOutcome>,
+    /// The connection ended, and the message may go over another one at once.
+    may_be_repeated: bool,
 }
 
 impl<M: Message> Transactions<'_, '_, M> {
     /// Runs one transaction, and further ones for recipients that the server took no more. Returns
     /// the positions of those that need another connection.
-    async fn run(
-        &mut self,
-        connection: &mut Connection<TcpStream>,
-    ) -> (Ending, Option<Arc<Failure>>, Vec<usize>) {
+    async fn run(&mut self, kept: &mut Kept) -> (Ending, Option<Arc<Failure>>, Vec<usize>) {
         let mut open: Vec<usize> = (0..self.remaining.len()).collect();
+        let before = kept.messages;
         loop {
-            let mut delivery = self.transact(connection, &open).await;
+            let mut delivery = self.transact(&mut kept.connection, &open).await;
+            let connection = &kept.connection;
+            self.may_be_repeated = kept.messages == before && delivery.may_be_repeated();
+            kept.messages += 1;
             let ending = delivery.end.as_ref().map_or_else(Failure::ending, |_| Ending::Finished);
             for (at, &position) in open.iter().enumerate() {
                 if let Some(status) = delivery.status(at) {

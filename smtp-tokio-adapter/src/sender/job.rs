@@ -73,6 +73,11 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         }
     }
 
+    /// The domain or smart host whose connections are kept apart from those of others.
+    pub(super) fn next_hop(&self) -> &Host {
+        self.domain.as_ref().map_or(self.mail.domain, DomainFacts::next_hop)
+    }
+
     /// The port of the hosts.
     pub(super) fn port(&self) -> u16 {
         self.domain.as_ref().map_or(self.sender.route.port, DomainFacts::port)

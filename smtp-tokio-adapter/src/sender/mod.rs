@@ -90,11 +90,12 @@ use smtp_tls_policy::sts::PolicyStore;
 use smtp_tls_policy::{Host, Reason};
 
 use crate::client::outcome::LOCAL;
-use crate::client::{Failure, Manner, MessageError, Outbound, Spoken};
+use crate::client::pool::Pool;
+use crate::client::{Failure, Manner, MessageError, Outbound, PoolLimits, Spoken};
 use crate::lookups::Lookups;
 
 use self::deliver::{Walked, walk};
-use self::dial::Parcel;
+use self::dial::{KeptFor, Parcel};
 use self::groups::{Group, all, groups};
 use self::job::Job;
 use self::policies::Policies;
@@ -127,6 +128,7 @@ pub struct Sender<L> {
     failed_family: FailedFamily,
     credentials: HashMap<Arc<str>, Credentials>,
     deliveries: AtomicU64,
+    pool: Pool,
     watch: Mutex<ValidationWatch>,
     broken: Mutex<BrokenPeers>,
     policies: Policies,
@@ -217,6 +219,7 @@ impl<L: Lookups> Sender<L> {
             failed_family: FailedFamily::default(),
             credentials: HashMap::new(),
             deliveries: AtomicU64::new(0),
+            pool: Pool::new(PoolLimits::default()),
             watch: Mutex::default(),
             broken: Mutex::default(),
             policies: Policies::new(sts::Cache::new(sts::CacheLimits::default()), None),
@@ -229,6 +232,27 @@ impl<L: Lookups> Sender<L> {
     pub fn with_route(mut self, change: impl FnOnce(&mut RouteConfig)) -> Self {
         change(&mut self.route);
         self
+    }
+
+    /// Opens and keeps connections by these limits.
+    ///
+    /// By default at most 10 connections serve one next hop, 20 one host and 500 all of them; 100
+    /// idle ones are kept for 15 seconds. With a limit of 0 [idle](PoolLimits::idle) connections
+    /// each delivery opens and closes its own.
+    #[must_use]
+    pub fn with_pool(self, limits: PoolLimits) -> Self {
+        Self { pool: Pool::new(limits), ..self }
+    }
+
+    /// Says QUIT on every kept connection, and keeps none from now on: for the end of the process,
+    /// once no delivery is under way. A server that does not answer delays this by the time limit
+    /// for QUIT.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connections go on saying QUIT.
+    pub async fn close(&self) {
+        self.pool.close().await;
     }
 
     /// Changes what the failure of one address family means where the other has an answer.
@@ -389,7 +413,8 @@ impl<L: Lookups> Sender<L> {
         let route = Route::new(job.targets(), indices.len(), &config);
         let Mail { envelope, message, .. } = *mail;
         let parcel = Parcel { envelope, indices, message, journal };
-        let walked = walk(&self.outbound, route, &job, &parcel).await;
+        let kept = KeptFor { pool: &self.pool, next_hop: job.next_hop() };
+        let walked = walk(&self.outbound, Some(kept), route, &job, &parcel).await;
         self.remember(&walked.attempts);
         walked
     }
@@ -458,7 +483,9 @@ impl<L: Lookups> Sender<L> {
     fn remember(&self, attempts: &[DialAttempt]) {
         let now = Instant::now();
         let mut broken = lock(&self.broken);
-        for attempt in attempts.iter().filter(|attempt| attempt.decision.channel == Spoken::Tls) {
+        let with_handshake =
+            |it: &&DialAttempt| it.decision.channel == Spoken::Tls && !it.is_reused;
+        for attempt in attempts.iter().filter(with_handshake) {
             let Ok(host) = Host::parse(&attempt.host) else { continue };
             let address = attempt.address;
             match (attempt.decision.reason, attempt.manner) {

@@ -65,13 +65,16 @@ pub struct DialAttempt {
     pub address: SocketAddr,
     /// How it was made.
     pub manner: Manner,
+    /// Whether it had been kept from an earlier delivery.
+    pub is_reused: bool,
     /// What was decided about TLS.
     pub decision: Arc<Decision>,
     /// How it ended, for the route.
     pub ending: Ending,
     /// Why it ended early; none if it ran to its end.
     pub failure: Option<Arc<Failure>>,
-    /// What is to be reported of it (RFC 8460): one final status for each policy, or none.
+    /// What is to be reported of it (RFC 8460): one final status for each policy, or none. The
+    /// first delivery of a connection reports it.
     pub sessions: Vec<ReportedSession>,
 }
 

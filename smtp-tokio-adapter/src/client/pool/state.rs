@@ -1,0 +1,516 @@
+//! The books of a pool: which connections there are, and which delivery gets the next one. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use smtp_tls_policy::Host;
+use smtp_tls_policy::pki::Generation;
+use tokio::time::Instant;
+
+use super::limits::PoolLimits;
+use crate::client::reuse::ReuseKey;
+
+/// A host and its port.
+type Place = (Host, u16);
+
+/// A connection that has carried messages, or is about to.
+#[derive(Debug)]
+pub(crate) struct Kept<C> {
+    pub(crate) connection: C,
+    /// The address of the peer.
+    pub(crate) address: SocketAddr,
+    /// The trust by which the peer was judged.
+    pub(crate) generation: Generation,
+    /// When it was opened.
+    pub(crate) opened: Instant,
+    /// Messages that it has carried.
+    pub(crate) messages: u32,
+}
+
+impl<C> Kept<C> {
+    pub(crate) fn new(connection: C, address: SocketAddr, generation: Generation) -> Self {
+        Self { connection, address, generation, opened: Instant::now(), messages: 0 }
+    }
+}
+
+/// The answer to a delivery that asks for a connection.
+pub(super) enum Answer<C> {
+    /// Its turn: with a kept connection, or with leave to open one.
+    Turn(Option<Kept<C>>),
+    /// It waits under this number.
+    Wait(u64),
+    /// Too many deliveries wait.
+    Full,
+}
+
+/// A turn for a delivery that waited, and what wakes the delivery.
+pub(super) struct Grant<C, W> {
+    pub(super) key: Arc<ReuseKey>,
+    pub(super) wake: W,
+    pub(super) kept: Option<Kept<C>>,
+}
+
+#[derive(Debug)]
+struct Idle<C> {
+    key: Arc<ReuseKey>,
+    kept: Kept<C>,
+    until: Instant,
+}
+
+#[derive(Debug)]
+struct Waiter<W> {
+    key: Arc<ReuseKey>,
+    wake: W,
+}
+
+/// The connections and the waiting deliveries of one host and port.
+#[derive(Debug)]
+struct AtPlace<W> {
+    open: usize,
+    idle: BTreeSet<u64>,
+    keys: HashMap<Arc<ReuseKey>, AtKey>,
+    /// Deliveries in the order of their arrival, by next hop. No queue is empty.
+    queues: BTreeMap<Host, BTreeMap<u64, Waiter<W>>>,
+    /// The next hop that had the last turn.
+    last: Option<Host>,
+}
+
+#[derive(Debug, Default)]
+struct AtKey {
+    open: usize,
+    /// The one that was used last is at the end.
+    idle: Vec<u64>,
+}
+
+impl<W> Default for AtPlace<W> {
+    fn default() -> Self {
+        let (idle, keys, queues) = (BTreeSet::new(), HashMap::new(), BTreeMap::new());
+        Self { open: 0, idle, keys, queues, last: None }
+    }
+}
+
+/// The books of a pool of connections `C`, in which a waiting delivery is woken by `W`.
+///
+/// Between two calls no delivery waits that could have a turn, so a new delivery never overtakes
+/// one that waits for the same connection. Hosts have their turns in a circle, and so have the next
+/// hops of one host; the deliveries of one next hop have theirs in order.
+#[derive(Debug)]
+pub(super) struct State<C, W> {
+    limits: PoolLimits,
+    /// Connections that are in use, being opened, or idle.
+    open: usize,
+    places: BTreeMap<Place, AtPlace<W>>,
+    /// Places at which deliveries wait.
+    queued: BTreeSet<Place>,
+    /// The place that had the last turn.
+    last: Option<Place>,
+    waiting: usize,
+    /// By number: the one that has been idle for the longest time is first.
+    idle: BTreeMap<u64, Idle<C>>,
+    next: u64,
+    is_closed: bool,
+    /// Connections that are to say QUIT.
+    pub(super) leaving: Vec<C>,
+    /// Whether a task closes connections whose time is over.
+    pub(super) has_reaper: bool,
+}
+
+impl<C, W> State<C, W> {
+    pub(super) fn new(limits: PoolLimits) -> Self {
+        Self {
+            limits,
+            open: 0,
+            places: BTreeMap::new(),
+            queued: BTreeSet::new(),
+            last: None,
+            waiting: 0,
+            idle: BTreeMap::new(),
+            next: 0,
+            is_closed: false,
+            leaving: Vec::new(),
+            has_reaper: false,
+        }
+    }
+
+    pub(super) fn limits(&self) -> &PoolLimits {
+        &self.limits
+    }
+
+    pub(super) fn has_idle(&self) -> bool {
+        !self.idle.is_empty()
+    }
+
+    /// A delivery asks for a connection. `wake` is called for if it must wait.
+    pub(super) fn ask(
+        &mut self,
+        key: &Arc<ReuseKey>,
+        now: Instant,
+        wake: impl FnOnce() -> W,
+    ) -> Answer<C> {
+        let place = key.place();
+        let waits = |at: &AtPlace<W>| at.queues.contains_key(key.next_hop());
+        if !self.places.get(&place).is_some_and(waits)
+            && let Some(kept) = self.turn(key, now)
+        {
+            return Answer::Turn(kept);
+        }
+        if self.waiting >= self.limits.waiting {
+            return Answer::Full;
+        }
+        let number = self.number();
+        let waiter = Waiter { key: Arc::clone(key), wake: wake() };
+        let at = self.places.entry(place.clone()).or_default();
+        at.queues.entry(key.next_hop().clone()).or_default().insert(number, waiter);
+        self.queued.insert(place);
+        self.waiting += 1;
+        Answer::Wait(number)
+    }
+
+    /// A delivery waits no longer.
+    pub(super) fn give_up(&mut self, key: &ReuseKey, number: u64) {
+        self.dequeue(&key.place(), key.next_hop(), number);
+    }
+
+    /// A delivery is done. Its connection, if it may carry another message, is kept.
+    pub(super) fn give_back(
+        &mut self,
+        key: &Arc<ReuseKey>,
+        kept: Option<Kept<C>>,
+        now: Instant,
+    ) -> Vec<Grant<C, W>> {
+        match kept {
+            Some(kept) if self.may_keep(&kept, now) => self.keep(key, kept, now),
+            kept => {
+                self.leaving.extend(kept.map(|kept| kept.connection));
+                self.release(key);
+            }
+        }
+        let mut grants = Vec::new();
+        while let Some(grant) = self.grant(now) {
+            grants.push(grant);
+        }
+        while self.idle.len() > self.limits.idle {
+            self.evict_first();
+        }
+        grants
+    }
+
+    /// Closes the connections whose time is over, and says when the next one's is.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        let over = self.idle.iter().filter(|(_, idle)| idle.until <= now);
+        let over: Vec<u64> = over.map(|(&number, _)| number).collect();
+        for number in over {
+            self.evict(number);
+        }
+        self.idle.values().map(|idle| idle.until).min()
+    }
+
+    /// Closes every idle connection, and keeps none from now on.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+        while self.has_idle() {
+            self.evict_first();
+        }
+    }
+
+    fn may_keep(&self, kept: &Kept<C>, now: Instant) -> bool {
+        !self.is_closed
+            && self.limits.idle > 0
+            && kept.messages < self.limits.messages
+            && now < kept.opened + self.limits.age
+    }
+
+    fn keep(&mut self, key: &Arc<ReuseKey>, kept: Kept<C>, now: Instant) {
+        let number = self.number();
+        let until = (now + self.limits.idle_time).min(kept.opened + self.limits.age);
+        let at = self.places.entry(key.place()).or_default();
+        at.idle.insert(number);
+        at.keys.entry(Arc::clone(key)).or_default().idle.push(number);
+        self.idle.insert(number, Idle { key: Arc::clone(key), kept, until });
+    }
+
+    /// A turn for this key, if there is room for one.
+    fn turn(&mut self, key: &Arc<ReuseKey>, now: Instant) -> Option<Option<Kept<C>>> {
+        let place = key.place();
+        loop {
+            let at = self.places.get_mut(&place);
+            let of = at.and_then(|at| at.keys.get_mut(key));
+            let Some(number) = of.and_then(|of| of.idle.last().copied()) else { break };
+            if self.idle.get(&number).is_some_and(|idle| idle.until > now) {
+                return self.take(number).map(|idle| Some(idle.kept));
+            }
+            self.evict(number);
+        }
+        let at = self.places.get(&place);
+        let of_key = at.and_then(|at| at.keys.get(key)).map_or(0, |of| of.open);
+        let of_host = at.map_or(0, |at| at.open);
+        if of_key >= self.limits.per_key {
+            return None;
+        }
+        if of_host >= self.limits.per_host {
+            let idle = at.into_iter().flat_map(|at| &at.idle).copied();
+            let dispensable = self.dispensable(idle, of_key)?;
+            self.evict(dispensable);
+        }
+        if self.open >= self.limits.total {
+            let dispensable = self.dispensable(self.idle.keys().copied(), of_key)?;
+            self.evict(dispensable);
+        }
+        self.open += 1;
+        let at = self.places.entry(place).or_default();
+        at.open += 1;
+        at.keys.entry(Arc::clone(key)).or_default().open += 1;
+        Some(None)
+    }
+
+    /// The first of these idle connections that may be closed for a key with this many connections:
+    /// any for a key without one; otherwise one that no delivery waits for, so that two next hops
+    /// of one host do not close each other's connections in turn.
+    fn dispensable(&self, mut idle: impl Iterator<Item = u64>, of_key: usize) -> Option<u64> {
+        idle.find(|number| {
+            let Some(Idle { key, .. }) = self.idle.get(number) else { return false };
+            let queue = self.places.get(&key.place()).and_then(|at| at.queues.get(key.next_hop()));
+            let front = queue.and_then(|queue| queue.values().next());
+            of_key == 0 || front.is_none_or(|waiter| waiter.key != *key)
+        })
+    }
+
+    /// The next turn of a delivery that waits.
+    fn grant(&mut self, now: Instant) -> Option<Grant<C, W>> {
+        if self.open >= self.limits.total && !self.has_idle() {
+            return None;
+        }
+        let mut place = self.last.clone();
+        for _ in 0..self.queued.len() {
+            place = following(&self.queued, place.as_ref()).cloned();
+            let Some(place) = &place else { break };
+            let Some(at) = self.places.get(place) else { continue };
+            if at.open >= self.limits.per_host && at.idle.is_empty() {
+                continue;
+            }
+            let (mut hop, hops) = (at.last.clone(), at.queues.len());
+            for _ in 0..hops {
+                let Some(at) = self.places.get(place) else { break };
+                let next = at.queues.range((after(hop.as_ref()), Bound::Unbounded)).next();
+                let Some((next, queue)) = next.or_else(|| at.queues.first_key_value()) else {
+                    break;
+                };
+                hop = Some(next.clone());
+                let Some((&number, waiter)) = queue.first_key_value() else { continue };
+                let key = Arc::clone(&waiter.key);
+                let Some(kept) = self.turn(&key, now) else { continue };
+                let waiter = self.dequeue(place, key.next_hop(), number)?;
+                if let Some(at) = self.places.get_mut(place) {
+                    at.last = hop;
+                }
+                self.last = Some(place.clone());
+                return Some(Grant { key, wake: waiter.wake, kept });
+            }
+        }
+        None
+    }
+
+    fn dequeue(&mut self, place: &Place, hop: &Host, number: u64) -> Option<Waiter<W>> {
+        let at = self.places.get_mut(place)?;
+        let queue = at.queues.get_mut(hop)?;
+        let waiter = queue.remove(&number)?;
+        self.waiting -= 1;
+        if queue.is_empty() {
+            at.queues.remove(hop);
+        }
+        if at.queues.is_empty() {
+            self.queued.remove(place);
+        }
+        self.tidy(place);
+        Some(waiter)
+    }
+
+    /// Takes an idle connection into use.
+    fn take(&mut self, number: u64) -> Option<Idle<C>> {
+        let idle = self.idle.remove(&number)?;
+        if let Some(at) = self.places.get_mut(&idle.key.place()) {
+            at.idle.remove(&number);
+            if let Some(of) = at.keys.get_mut(&idle.key) {
+                of.idle.retain(|&it| it != number);
+            }
+        }
+        Some(idle)
+    }
+
+    fn evict(&mut self, number: u64) {
+        if let Some(idle) = self.take(number) {
+            self.release(&idle.key);
+            self.leaving.push(idle.kept.connection);
+        }
+    }
+
+    fn evict_first(&mut self) {
+        if let Some((&number, _)) = self.idle.first_key_value() {
+            self.evict(number);
+        }
+    }
+
+    /// One connection of this key less.
+    fn release(&mut self, key: &Arc<ReuseKey>) {
+        let place = key.place();
+        self.open = self.open.saturating_sub(1);
+        if let Some(at) = self.places.get_mut(&place) {
+            at.open = at.open.saturating_sub(1);
+            if let Some(of) = at.keys.get_mut(key) {
+                of.open = of.open.saturating_sub(1);
+                if of.open == 0 {
+                    at.keys.remove(key);
+                }
+            }
+        }
+        self.tidy(&place);
+    }
+
+    /// Forgets a place without connections and waiting deliveries.
+    fn tidy(&mut self, place: &Place) {
+        let is_unused = |at: &AtPlace<W>| at.open == 0 && at.queues.is_empty();
+        if self.places.get(place).is_some_and(is_unused) {
+            self.places.remove(place);
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+/// The item after the one that had the last turn; the first one after the last.
+fn following<'a, T: Ord>(items: &'a BTreeSet<T>, last: Option<&T>) -> Option<&'a T> {
+    items.range((after(last), Bound::Unbounded)).next().or_else(|| items.first())
+}
+
+fn after<T>(last: Option<&T>) -> Bound<&T> {
+    last.map_or(Bound::Unbounded, Bound::Excluded)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use smtp_tls_policy::pki::Trust;
+    use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+    use smtp_tls_policy::rules::{OutboundConnector, Posture};
+    use smtp_tls_policy::{Host, Namespace};
+    use tokio::time::Instant;
+
+    use super::{Answer, Kept, State};
+    use crate::client::pool::PoolLimits;
+    use crate::client::reuse::ReuseKey;
+    use crate::client::target::Target;
+
+    fn key(domain: &str, host: &str) -> Arc<ReuseKey> {
+        let connector = OutboundConnector::new("all", vec![Namespace::Default], Posture::None);
+        let (domain, host) = (Host::parse(domain).unwrap(), Host::parse(host).unwrap());
+        let plan = plan(&Facts::new(&connector, &domain, &host, HostOrigin::Mx)).unwrap();
+        Arc::new(ReuseKey::new(&domain, &Target::new(&host, &plan), 25))
+    }
+
+    fn kept(connection: u32) -> Kept<u32> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 25));
+        Kept::new(connection, address, Trust::empty().generation())
+    }
+
+    fn limits(per_host: usize, total: usize) -> PoolLimits {
+        PoolLimits { per_host, total, ..PoolLimits::default() }
+    }
+
+    #[test]
+    fn turns_go_round_the_next_hops_of_a_host() {
+        let (mut state, now) = (State::<u32, &str>::new(limits(1, 10)), Instant::now());
+        let (busy, quiet) = (key("busy.example", "mx.example"), key("quiet.example", "mx.example"));
+        assert!(matches!(state.ask(&busy, now, || "first"), Answer::Turn(None)));
+        for wake in ["second", "third", "fourth"] {
+            assert!(matches!(state.ask(&busy, now, || wake), Answer::Wait(_)));
+        }
+        assert!(matches!(state.ask(&quiet, now, || "quiet"), Answer::Wait(_)));
+        let (mut order, mut done) = (Vec::new(), busy);
+        while let [grant] = &state.give_back(&done, None, now)[..] {
+            order.push(grant.wake);
+            done = Arc::clone(&grant.key);
+        }
+        assert_eq!(order, ["second", "quiet", "third", "fourth"]);
+    }
+
+    #[test]
+    fn turns_go_round_the_hosts() {
+        let (mut state, now) = (State::<u32, &str>::new(limits(10, 1)), Instant::now());
+        let (busy, quiet) =
+            (key("busy.example", "mx1.example"), key("quiet.example", "mx2.example"));
+        assert!(matches!(state.ask(&busy, now, || "first"), Answer::Turn(None)));
+        for wake in ["second", "third"] {
+            assert!(matches!(state.ask(&busy, now, || wake), Answer::Wait(_)));
+        }
+        assert!(matches!(state.ask(&quiet, now, || "quiet"), Answer::Wait(_)));
+        let (mut order, mut done) = (Vec::new(), busy);
+        while let [grant] = &state.give_back(&done, None, now)[..] {
+            order.push(grant.wake);
+            done = Arc::clone(&grant.key);
+        }
+        assert_eq!(order, ["second", "quiet", "third"]);
+    }
+
+    #[test]
+    fn idle_connection_of_another_key_makes_room() {
+        let (mut state, now) = (State::<u32, ()>::new(limits(1, 10)), Instant::now());
+        let (one, other) = (key("a.example", "mx.example"), key("b.example", "mx.example"));
+        assert!(matches!(state.ask(&one, now, || ()), Answer::Turn(None)));
+        assert!(state.give_back(&one, Some(kept(7)), now).is_empty());
+        assert!(matches!(state.ask(&other, now, || ()), Answer::Turn(None)));
+        assert_eq!(state.leaving, [7]);
+    }
+
+    #[test]
+    fn waiting_delivery_gets_the_connection_of_an_equal_key() {
+        let (mut state, now) = (State::<u32, ()>::new(limits(1, 10)), Instant::now());
+        let key = key("a.example", "mx.example");
+        assert!(matches!(state.ask(&key, now, || ()), Answer::Turn(None)));
+        assert!(matches!(state.ask(&key, now, || ()), Answer::Wait(_)));
+        let grants = state.give_back(&key, Some(kept(7)), now);
+        let connections: Vec<_> =
+            grants.iter().map(|it| it.kept.as_ref().map(|kept| kept.connection)).collect();
+        assert_eq!(connections, [Some(7)]);
+        assert!(state.leaving.is_empty());
+    }
+
+    /// 1,000 domains over 100 hosts, each with three deliveries, and ten connections in all.
+    #[test]
+    fn no_domain_starves_and_nothing_is_left_in_the_books() {
+        let (mut state, now) = (State::<u32, usize>::new(limits(2, 10)), Instant::now());
+        let keys: Vec<_> = (0..1000)
+            .map(|at| key(&format!("d{at}.example"), &format!("mx{}.example", at % 100)))
+            .collect();
+        let mut running = Vec::new();
+        for _ in 0..3 {
+            for (domain, key) in keys.iter().enumerate() {
+                if let Answer::Turn(_) = state.ask(key, now, || domain) {
+                    running.push((domain, Arc::clone(key)));
+                }
+            }
+        }
+        let mut served = Vec::new();
+        while !running.is_empty() {
+            assert!(running.len() <= 10);
+            let (domain, key) = running.remove(0);
+            served.push(domain);
+            for grant in state.give_back(&key, Some(kept(0)), now) {
+                running.push((grant.wake, grant.key));
+            }
+        }
+        assert_eq!(served.len(), 3000);
+        // Each domain has had its first turn before any waits for its third.
+        let firsts: std::collections::BTreeSet<_> = served[..2010].iter().collect();
+        assert_eq!(firsts.len(), 1000);
+        state.close();
+        assert!(state.places.is_empty() && state.queued.is_empty() && state.idle.is_empty());
+        assert_eq!((state.open, state.waiting), (0, 0));
+    }
+}

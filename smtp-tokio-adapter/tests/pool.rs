@@ -1,0 +1,396 @@
+//! Connections that a sender keeps, on loopback.
+
+mod common;
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{HOST, Pki, connector, envelope, outbound, smtp, start};
+use smtp_proto::route::RecipientStatus;
+use smtp_proto::wire::reply::EnhancedCode;
+use smtp_tls_policy::Domain;
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::rules::{OutboundConnectors, Posture};
+use smtp_tokio_adapter::lookups::Zone;
+use smtp_tokio_adapter::{Inbound, PoolLimits, Report, Sender};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// What a server does that others do not.
+#[derive(Clone, Copy, PartialEq)]
+enum Habit {
+    None,
+    /// Announces this many transactions on a connection.
+    MailMax(u32),
+    /// Closes after a message, without a reply.
+    ClosesAfterMessage,
+    /// Answers the second MAIL of a connection with 421.
+    SaysGoodbyeAtSecondMail,
+    /// Closes at the second MAIL of a connection, without a reply.
+    ClosesAtSecondMail,
+    /// Answers the message only once it is released.
+    Holds,
+}
+
+struct Peer {
+    port: u16,
+    connections: AtomicUsize,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+    quits: AtomicUsize,
+    /// The connection of each message, by number.
+    messages: Mutex<Vec<usize>>,
+    held: AtomicUsize,
+    changed: Notify,
+    release: Notify,
+}
+
+impl Peer {
+    async fn start(habit: Habit) -> Arc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = Arc::new(Self {
+            port: listener.local_addr().unwrap().port(),
+            connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            most_open: AtomicUsize::new(0),
+            quits: AtomicUsize::new(0),
+            messages: Mutex::default(),
+            held: AtomicUsize::new(0),
+            changed: Notify::new(),
+            release: Notify::new(),
+        });
+        let serving = Arc::clone(&peer);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let number = serving.connections.fetch_add(1, Ordering::SeqCst);
+                let open = serving.open.fetch_add(1, Ordering::SeqCst) + 1;
+                serving.most_open.fetch_max(open, Ordering::SeqCst);
+                let peer = Arc::clone(&serving);
+                tokio::spawn(async move {
+                    // An error is the end of the connection.
+                    let _: std::io::Result<()> = peer.talk(stream, number, habit).await;
+                    peer.open.fetch_sub(1, Ordering::SeqCst);
+                    peer.changed.notify_waiters();
+                });
+            }
+        });
+        peer
+    }
+
+    async fn talk(&self, stream: TcpStream, number: usize, habit: Habit) -> std::io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        stream.write_all(b"220 mx\r\n").await?;
+        let (mut line, mut mails, mut in_body) = (String::new(), 0, false);
+        loop {
+            line.clear();
+            if stream.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            if in_body {
+                if line != ".\r\n" {
+                    continue;
+                }
+                in_body = false;
+                if habit == Habit::Holds {
+                    let released = self.release.notified();
+                    self.held.fetch_add(1, Ordering::SeqCst);
+                    self.changed.notify_waiters();
+                    released.await;
+                }
+                self.messages.lock().unwrap().push(number);
+                stream.write_all(b"250 kept\r\n").await?;
+                if habit == Habit::ClosesAfterMessage {
+                    return Ok(());
+                }
+                continue;
+            }
+            let reply = match line.get(..4).unwrap_or_default() {
+                "EHLO" => match habit {
+                    Habit::MailMax(limit) => format!("250-mx\r\n250 LIMITS MAILMAX={limit}\r\n"),
+                    _ => "250 mx\r\n".to_owned(),
+                },
+                "MAIL" => {
+                    mails += 1;
+                    match habit {
+                        Habit::SaysGoodbyeAtSecondMail if mails == 2 => {
+                            return stream.write_all(b"421 4.3.2 closing\r\n").await;
+                        }
+                        Habit::ClosesAtSecondMail if mails == 2 => return Ok(()),
+                        _ => "250 ok\r\n".to_owned(),
+                    }
+                }
+                "DATA" => {
+                    in_body = true;
+                    "354 go\r\n".to_owned()
+                }
+                "QUIT" => {
+                    self.quits.fetch_add(1, Ordering::SeqCst);
+                    return stream.write_all(b"221 bye\r\n").await;
+                }
+                _ => "250 ok\r\n".to_owned(),
+            };
+            stream.write_all(reply.as_bytes()).await?;
+        }
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    fn messages(&self) -> Vec<usize> {
+        self.messages.lock().unwrap().clone()
+    }
+
+    /// Waits until this is true; a test that waits for ever fails.
+    async fn until(&self, is_true: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            loop {
+                let changed = self.changed.notified();
+                if is_true(self) {
+                    return;
+                }
+                let _ = tokio::time::timeout(Duration::from_millis(20), changed).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it becomes true");
+    }
+}
+
+const DOMAINS: [&str; 2] = ["test.example", "other.example"];
+
+fn sender(
+    pki: &Pki,
+    posture: Posture,
+    port: u16,
+    limits: impl FnOnce(&mut PoolLimits),
+) -> Arc<Sender<Zone>> {
+    let host = Domain::parse(HOST).unwrap();
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_host(&host, [Ipv4Addr::LOCALHOST.into()]);
+    for domain in DOMAINS {
+        zone.add_mx(&Domain::parse(domain).unwrap(), 10, &host);
+    }
+    let connectors = Arc::new(OutboundConnectors::new(vec![connector(posture)]).unwrap());
+    let mut pool = PoolLimits::default();
+    limits(&mut pool);
+    let sender = Sender::new(outbound(pki), connectors, zone).unwrap();
+    Arc::new(sender.with_route(|route| route.port = port).with_pool(pool))
+}
+
+async fn send(sender: &Sender<Zone>, domain: &str) -> Report {
+    let message = Bytes::from_static(b"Subject: hello\r\n\r\nHello.\r\n");
+    sender.send(&envelope(&[&format!("reader@{domain}")]), &message).await
+}
+
+fn is_delivered(report: &Report) -> bool {
+    report.statuses() == [RecipientStatus::Delivered]
+}
+
+async fn three_messages(
+    habit: Habit,
+    limits: impl FnOnce(&mut PoolLimits),
+) -> (Arc<Peer>, Vec<Report>) {
+    let peer = Peer::start(habit).await;
+    let sender = sender(&Pki::new(), Posture::None, peer.port, limits);
+    let mut reports = Vec::new();
+    for _ in 0..3 {
+        reports.push(send(&sender, DOMAINS[0]).await);
+    }
+    assert!(reports.iter().all(is_delivered), "{reports:?}");
+    (peer, reports)
+}
+
+#[tokio::test]
+async fn messages_with_equal_keys_share_a_connection_and_others_do_not() {
+    let peer = Peer::start(Habit::None).await;
+    let sender = sender(&Pki::new(), Posture::None, peer.port, |_| {});
+    for domain in [DOMAINS[0], DOMAINS[1], DOMAINS[0], DOMAINS[1]] {
+        assert!(is_delivered(&send(&sender, domain).await));
+    }
+    // One host, two next hops.
+    assert_eq!(peer.messages(), [0, 1, 0, 1]);
+}
+
+#[tokio::test]
+async fn pool_without_idle_connections_opens_one_for_each_message() {
+    let (peer, reports) = three_messages(Habit::None, |limits| limits.idle = 0).await;
+    assert_eq!(peer.messages(), [0, 1, 2]);
+    assert!(reports.iter().all(|report| !report.attempts[0].is_reused));
+}
+
+#[tokio::test]
+async fn connection_carries_no_more_messages_than_the_limit() {
+    let (peer, _) = three_messages(Habit::None, |limits| limits.messages = 2).await;
+    assert_eq!(peer.messages(), [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn connection_carries_no_more_messages_than_mailmax() {
+    let (peer, _) = three_messages(Habit::MailMax(2), |_| {}).await;
+    assert_eq!(peer.messages(), [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn connection_older_than_the_limit_is_not_reused() {
+    let (peer, _) = three_messages(Habit::None, |limits| limits.age = Duration::ZERO).await;
+    assert_eq!(peer.messages(), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn idle_connection_says_quit_when_its_time_is_over() {
+    let (peer, _) =
+        three_messages(Habit::None, |limits| limits.idle_time = Duration::from_millis(300)).await;
+    peer.until(|peer| peer.quits.load(Ordering::SeqCst) == peer.connections()).await;
+    assert_eq!(peer.messages().len(), 3);
+}
+
+#[tokio::test]
+async fn oldest_idle_connection_is_closed_when_there_are_too_many() {
+    let peer = Peer::start(Habit::None).await;
+    let sender = sender(&Pki::new(), Posture::None, peer.port, |limits| limits.idle = 1);
+    for domain in [DOMAINS[0], DOMAINS[1], DOMAINS[1], DOMAINS[0]] {
+        assert!(is_delivered(&send(&sender, domain).await));
+    }
+    assert_eq!(peer.messages(), [0, 1, 1, 2]);
+}
+
+#[tokio::test]
+async fn connection_that_died_while_idle_is_replaced_and_no_message_is_lost_or_doubled() {
+    let (peer, reports) = three_messages(Habit::ClosesAfterMessage, |_| {}).await;
+    assert_eq!(peer.messages(), [0, 1, 2]);
+    // The route does not see the connection that was over.
+    assert!(reports.iter().all(|report| report.attempts.len() == 1), "{reports:?}");
+}
+
+#[tokio::test]
+async fn connection_that_dies_at_mail_is_replaced_and_no_message_is_lost_or_doubled() {
+    for habit in [Habit::ClosesAtSecondMail, Habit::SaysGoodbyeAtSecondMail] {
+        let (peer, reports) = three_messages(habit, |_| {}).await;
+        assert_eq!(peer.messages(), [0, 1, 2]);
+        assert!(reports.iter().all(|report| report.attempts.len() == 1), "{reports:?}");
+    }
+}
+
+#[tokio::test]
+async fn host_has_no_more_connections_than_the_limit_and_deliveries_wait_in_line() {
+    let peer = Peer::start(Habit::None).await;
+    let sender = sender(&Pki::new(), Posture::None, peer.port, |limits| {
+        (limits.per_key, limits.per_host) = (2, 3);
+    });
+    let deliveries: Vec<_> = (0..40)
+        .map(|number| {
+            let sender = Arc::clone(&sender);
+            tokio::spawn(async move { is_delivered(&send(&sender, DOMAINS[number % 2]).await) })
+        })
+        .collect();
+    for delivery in deliveries {
+        assert!(delivery.await.unwrap());
+    }
+    assert_eq!(peer.messages().len(), 40);
+    assert!(peer.connections() < 40, "{}", peer.connections());
+}
+
+#[tokio::test]
+async fn delivery_is_deferred_when_the_line_is_full_or_takes_too_long() {
+    for (waiting, patience) in [(0, Duration::from_secs(60)), (1, Duration::from_millis(50))] {
+        let peer = Peer::start(Habit::Holds).await;
+        let sender = sender(&Pki::new(), Posture::None, peer.port, |limits| {
+            (limits.total, limits.waiting, limits.patience) = (1, waiting, patience);
+        });
+        let first = Arc::clone(&sender);
+        let first = tokio::spawn(async move { send(&first, DOMAINS[0]).await });
+        peer.until(|peer| peer.held.load(Ordering::SeqCst) == 1).await;
+        let second = send(&sender, DOMAINS[1]).await;
+        let congested = RecipientStatus::Deferred(EnhancedCode::new(4, 4, 5));
+        assert_eq!(second.statuses(), [congested], "{second:?}");
+        peer.release.notify_waiters();
+        assert!(is_delivered(&first.await.unwrap()));
+        assert_eq!(peer.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn delivery_that_is_dropped_gives_its_turn_to_the_next_one() {
+    let peer = Peer::start(Habit::Holds).await;
+    let sender = sender(&Pki::new(), Posture::None, peer.port, |limits| limits.total = 1);
+    let spawn = |domain| {
+        let sender = Arc::clone(&sender);
+        tokio::spawn(async move { is_delivered(&send(&sender, domain).await) })
+    };
+    let first = spawn(DOMAINS[0]);
+    peer.until(|peer| peer.held.load(Ordering::SeqCst) == 1).await;
+    let (second, third) = (spawn(DOMAINS[0]), spawn(DOMAINS[1]));
+    tokio::task::yield_now().await;
+    second.abort();
+    first.abort();
+    peer.until(|peer| peer.held.load(Ordering::SeqCst) == 2).await;
+    peer.release.notify_waiters();
+    assert!(third.await.unwrap());
+}
+
+#[tokio::test]
+async fn close_says_quit_on_idle_connections_and_keeps_none_afterwards() {
+    let peer = Peer::start(Habit::None).await;
+    let sender = sender(&Pki::new(), Posture::None, peer.port, |_| {});
+    for domain in DOMAINS {
+        assert!(is_delivered(&send(&sender, domain).await));
+    }
+    assert_eq!(peer.quits.load(Ordering::SeqCst), 0);
+    sender.close().await;
+    assert_eq!(peer.quits.load(Ordering::SeqCst), 2);
+    assert!(is_delivered(&send(&sender, DOMAINS[0]).await));
+    sender.close().await;
+    assert_eq!(peer.quits.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn sender_that_is_dropped_says_quit_on_idle_connections() {
+    let (peer, _) = three_messages(Habit::None, |_| {}).await;
+    peer.until(|peer| peer.quits.load(Ordering::SeqCst) == 1).await;
+}
+
+#[tokio::test]
+async fn tls_report_counts_a_kept_session_once() {
+    let pki = Pki::new();
+    let inbound = Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(smtp())) };
+    let server = start(inbound).await;
+    let sender = sender(&pki, Posture::Verified, server.address.port(), |_| {});
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        let report = send(&sender, DOMAINS[0]).await;
+        assert!(is_delivered(&report), "{report:?}");
+        let decision = &report.attempts[0].decision;
+        assert_eq!(decision.reason.code(), "tls-ok");
+        sessions.push((report.attempts[0].is_reused, report.sessions().count()));
+    }
+    assert_eq!(sessions, [(false, 1), (true, 0), (true, 0)]);
+    assert_eq!(*server.kept.over_tls.lock().unwrap(), [true; 3]);
+}
+
+/// The end of an idle TLS session is no failure of TLS, so no clear text follows it.
+#[tokio::test]
+async fn tls_session_that_died_while_idle_is_replaced_by_tls() {
+    let pki = Pki::new();
+    let mut timeouts = smtp_proto::timeouts::Timeouts::default();
+    timeouts.idle = Duration::from_millis(100);
+    let mut config = smtp();
+    config.timeouts = timeouts;
+    let server =
+        start(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(config)) })
+            .await;
+    let sender = sender(&pki, Posture::Opportunistic, server.address.port(), |_| {});
+    for expected in 1..=3 {
+        assert!(is_delivered(&send(&sender, DOMAINS[0]).await));
+        let waiting = async {
+            while server.kept.lost.lock().unwrap().len() < expected {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
+    }
+    assert_eq!(*server.kept.over_tls.lock().unwrap(), [true; 3]);
+}
