@@ -9,6 +9,7 @@ mod dns;
 mod documentation;
 mod frame;
 mod html;
+mod import;
 mod lint;
 mod postfix;
 mod probe;

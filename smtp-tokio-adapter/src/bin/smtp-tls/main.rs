@@ -2,6 +2,7 @@
 
 mod generate;
 mod html;
+mod import;
 mod input;
 mod lint;
 mod network;
@@ -48,6 +49,7 @@ enum Command {
     Review(review::Args),
     Report(report::Args),
     Postfix(postfix::Args),
+    Import(import::Args),
     Completions(generate::Completions),
     Man(generate::Man),
 }
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args, &mut out),
         Command::Probe(args) => probe::run(&args, &mut out),
         Command::Test(args) => test::run(&args, &mut out),
+        Command::Import(args) => import::run(&args, &mut out),
         Command::Postfix(args) => postfix::run(&args, &mut out),
         Command::Report(args) => report::run(&args, &mut out),
         Command::Review(args) => review::run(&args, &mut out),
