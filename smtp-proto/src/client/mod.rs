@@ -234,7 +234,7 @@ impl Client {
             let answers = self.queue.front().map(|&(sent, _)| sent);
             match self.on_reply(reply, now) {
                 Ok(None) => {}
-                Ok(Some(_)) if self.is_ahead(answers, &input[consumed..]) => {
+                Ok(Some(event)) if self.is_ahead(answers, &event, &input[consumed..]) => {
                     return Err(self.fail(PeerMisbehaved::UnsolicitedReply.into()));
                 }
                 Ok(Some(event)) => return Ok(Progress { consumed, step: Step::Event(event) }),
@@ -252,19 +252,25 @@ impl Client {
         }
     }
 
-    /// Whether `rest` shows that the reply to `answers` may belong to another command: each command
-    /// is answered, and there is one reply more, which is not 421. After the final dot it is too
-    /// late for that: the 354 has shown that the replies before it were in step.
-    fn is_ahead(&self, answers: Option<Sent>, rest: &[u8]) -> bool {
-        matches!(answers, Some(Sent::Mail | Sent::Recipient(_) | Sent::Data))
-            && self.queue.is_empty()
-            && self.state == State::Ready
+    /// Whether `rest` shows that the reply which made this event, and those before it, may belong to
+    /// other commands: each command is answered, or the reply ends the connection, and there is one
+    /// reply more. A 421 is no such reply if nothing follows it: the server may send it at any time.
+    /// After the final dot it is too late for the question: the 354 has shown that the replies
+    /// before it were in step.
+    fn is_ahead(&self, answers: Option<Sent>, event: &ClientEvent<'_>, rest: &[u8]) -> bool {
+        let ends = matches!(event, ClientEvent::Finished(_)) && !self.is_ready();
+        let is_last = match answers {
+            Some(Sent::Mail | Sent::Recipient(_) | Sent::Data) => ends || self.queue.is_empty(),
+            None => ends,
+            Some(_) => false,
+        };
+        is_last
             && match self.config.replies {
                 ReplyRules::Strict => !rest.is_empty(),
                 // A line without a code answers nothing.
                 ReplyRules::AsTheField => matches!(rest, [b'2'..=b'5', ..]),
             }
-            && !b"421".starts_with(&rest[..rest.len().min(3)])
+            && !is_shutdown(rest)
     }
 
     fn wait<'i>(
@@ -465,4 +471,10 @@ impl Client {
     pub fn channel(&self) -> &Channel {
         &self.channel
     }
+}
+
+/// Whether a 421, which may be incomplete, is all that is left of the input.
+fn is_shutdown(rest: &[u8]) -> bool {
+    rest.split_inclusive(|&byte| byte == b'\n')
+        .all(|line| b"421".starts_with(&line[..line.len().min(3)]))
 }
