@@ -48,6 +48,14 @@ async fn each_failed_expectation_names_what_came_instead() {
 }
 
 #[tokio::test]
+async fn octets_before_the_expected_end_fail_it_while_the_connection_is_open() {
+    let (mut stream, playing) = in_memory(Script::new().expect("MAIL").expect_end());
+    stream.write_all(b"MAIL\r\nNOOP\r\n").await.unwrap();
+    let error = playing.await.unwrap().unwrap_err();
+    assert!(error.problem.ends_with(r#"but the other side sent "NOOP\r\n""#), "{error}");
+}
+
+#[tokio::test]
 async fn a_message_is_read_up_to_its_dot_however_it_is_cut() {
     for message in ["", "Subject: x\r\n\r\n..two\r\n.\r\n".strip_suffix(".\r\n").unwrap()] {
         let octets = format!("{message}.\r\nQUIT\r\n");

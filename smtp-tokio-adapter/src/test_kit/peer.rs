@@ -148,12 +148,13 @@ impl Peer {
                 self.note(&format!("{count} octets received"));
                 Ok(())
             }
-            Step::ExpectEnd => match self.fill().await {
-                Ok(0) | Err(_) if self.input.is_empty() => Ok(()),
-                _ => {
-                    Err(format!("expects {wanted}, but the other side sent {}", shown(&self.input)))
+            Step::ExpectEnd => {
+                if self.input.is_empty() && !matches!(self.fill().await, Ok(1..)) {
+                    return Ok(());
                 }
-            },
+                let sent = shown(&self.input);
+                Err(format!("expects {wanted}, but the other side sent {sent}"))
+            }
             Step::Tls(tls) => self.handshake(tls).await,
             Step::EndOutput => {
                 let ended = self.stream()?.shutdown().await;
