@@ -58,7 +58,7 @@ fn read(text: &str) -> Result<Config, ConfigErrors> {
         }
         trust
     });
-    Config::from_toml("connectors.toml", text, &TRUST, &[&IdentityId::new("ours")])
+    Config::from_toml("connectors.toml", text, &TRUST, &[IdentityId::new("ours")])
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn roots_and_identities_that_are_not_loaded_are_refused() {
     // A posture that checks no chain needs no roots.
     let lax = OutboundConnector::new("lax", namespace("*"), Posture::Opportunistic);
     let connectors = OutboundConnectors::new(vec![bank, hard, lax]).unwrap();
-    let errors = connectors.check(&trust, &[&own]).unwrap_err();
+    let errors = connectors.check(&trust, &[own.clone()]).unwrap_err();
     assert_eq!(
         errors.to_string(),
         "connector \"bank\": no roots with the name \"bank-ca\" are loaded; loaded: \"public\"\n\
@@ -150,7 +150,7 @@ fn roots_and_identities_that_are_not_loaded_are_refused() {
 
     let mut trust = trust;
     trust.add_root_der(&bank_ca, &root.der).unwrap();
-    assert_eq!(connectors.check(&trust, &[&IdentityId::new("ours")]), Ok(()));
+    assert_eq!(connectors.check(&trust, &[IdentityId::new("ours")]), Ok(()));
 
     let mut partner = InboundConnector::new("partner", namespace("*"));
     partner.require_tls = true;

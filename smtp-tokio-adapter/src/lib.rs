@@ -22,6 +22,7 @@ mod client;
 mod convert;
 #[cfg(any(feature = "crl-fetch", feature = "https"))]
 mod http;
+mod identities;
 mod lists;
 pub mod lookups;
 #[cfg(feature = "crl-fetch")]
@@ -41,6 +42,7 @@ pub use client::{
     PoolLimits, ReuseKey, Spoken, Target,
 };
 pub use convert::tls_rules;
+pub use identities::{IdentityError, IdentityFiles, MAX_IDENTITY_FILE, ServerCertificates};
 #[cfg(feature = "native-certs")]
 pub use roots::{NativeRootsError, native_roots};
 pub use sender::{

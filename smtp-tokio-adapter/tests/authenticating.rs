@@ -245,7 +245,7 @@ async fn certificate_gives_the_identity() {
     let office = office();
     let address = start(&office, submission(vec![Arc::new(External)]), tls).await;
     let id = IdentityId::new("ours");
-    let mut client_tls = ClientTls::new(provider());
+    let client_tls = ClientTls::new(provider());
     client_tls.add_identity(id.clone(), pki.identity("client.test.example"));
     let outbound = outbound_with(&pki, client_tls);
     // Without a certificate there is no identity.

@@ -173,7 +173,7 @@ async fn an_identity_is_shown_to_a_server_that_asks_for_a_certificate() {
     let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
     let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
     let id = IdentityId::new("ours");
-    let mut client_tls = ClientTls::new(provider());
+    let client_tls = ClientTls::new(provider());
     client_tls.add_identity(id.clone(), pki.identity("client.test.example"));
     let outbound = outbound_with(&pki, client_tls);
     let plan = plan_for(&connector(Posture::Deterministic), false);

@@ -305,7 +305,7 @@ fn outbound(lab: &Lab, column: Column) -> Result<Outbound, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let trust = Trust::from_der(&lab.certificates("root-ca.pem")?)
         .map_err(|error| format!("root-ca.pem: {error}"))?;
-    let mut tls = ClientTls::new(Arc::clone(&provider));
+    let tls = ClientTls::new(Arc::clone(&provider));
     tls.add_identity(IdentityId::new(IDENTITY), lab.identity(IDENTITY, &provider)?);
     let name = "client.test.example".parse().map_err(|_| "client name")?;
     let outbound = Outbound::new(name, provider, Arc::new(trust)).with_tls(tls);

@@ -9,7 +9,7 @@
 //! let mut trust = Trust::webpki_roots();
 //! trust.add_roots(&RootsId::new("bank-ca"), roots());
 //! trust.add_roots(&RootsId::new("partner-ca"), roots());
-//! let identities = [&IdentityId::new("our-client-key")];
+//! let identities = [IdentityId::new("our-client-key")];
 //!
 //! let config = Config::from_toml("connectors.toml", r#"
 //!     [[outbound]]
@@ -122,7 +122,7 @@ impl Config {
         file: &str,
         text: &str,
         trust: &Trust,
-        identities: &[&IdentityId],
+        identities: &[IdentityId],
     ) -> Result<Self, ConfigErrors> {
         Self::read(file, text, Some((trust, identities)))
     }
@@ -208,7 +208,7 @@ enum Asking {
 }
 
 /// The roots and identities that a connector may name; `None` if they are not known.
-type Loaded<'a> = Option<(&'a Trust, &'a [&'a IdentityId])>;
+type Loaded<'a> = Option<(&'a Trust, &'a [IdentityId])>;
 
 /// A table of the file, with its place.
 #[derive(Clone, Copy)]

@@ -136,16 +136,16 @@ impl OutboundConnector {
     pub(crate) fn missing(
         &self,
         trust: &Trust,
-        identities: &[&IdentityId],
+        identities: &[IdentityId],
     ) -> Vec<ConnectorErrorKind> {
         let roots = self.posture.pkix().and_then(|_| missing_roots(&self.roots, trust));
         let mut missing: Vec<_> = roots.into_iter().collect();
         if let Some(identity) = &self.identity
-            && !identities.contains(&identity)
+            && !identities.contains(identity)
         {
             missing.push(ConnectorErrorKind::UnknownIdentity {
                 identity: identity.clone(),
-                loaded: identities.iter().map(|&id| id.clone()).collect(),
+                loaded: identities.to_vec(),
             });
         }
         missing
@@ -409,7 +409,7 @@ impl OutboundConnectors {
     /// # Errors
     ///
     /// Everything that is missing, by connector.
-    pub fn check(&self, trust: &Trust, identities: &[&IdentityId]) -> Result<(), ConnectorErrors> {
+    pub fn check(&self, trust: &Trust, identities: &[IdentityId]) -> Result<(), ConnectorErrors> {
         let missing = self.iter().enumerate().flat_map(|(index, connector)| {
             located(index, &connector.name, connector.missing(trust, identities))
         });

@@ -57,6 +57,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod identities;
 mod verify;
 
 use std::collections::HashMap;
@@ -72,8 +73,8 @@ use rustls::server::{
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{
-    CertificateError, CommonState, ConfigBuilder, DistinguishedName, Error, NamedGroup, OtherError,
-    WantsVerifier,
+    CertificateError, CommonState, ConfigBuilder, DistinguishedName, Error, KeyLog, KeyLogFile,
+    NamedGroup, OtherError, WantsVerifier,
 };
 
 use crate::domain::Host;
@@ -84,6 +85,8 @@ use crate::plan::attempt::Requiretls;
 use crate::reason::Reason;
 use crate::rules::identity::IdentityId;
 
+use self::identities::{ClientIdentities, ClientIdentity};
+pub use self::identities::{NoIdentity, ServerIdentities, ShownIdentity};
 use self::verify::{AnyClient, PlanVerifier};
 
 /// Most configurations that a [`ClientTls`] keeps, unless set. The one least recently used goes
@@ -132,7 +135,8 @@ impl TlsConfigError {
 pub struct ClientTls {
     provider: Arc<CryptoProvider>,
     time: Arc<dyn TimeProvider>,
-    identities: HashMap<IdentityId, Arc<CertifiedKey>>,
+    identities: ClientIdentities,
+    key_log: Option<Arc<dyn KeyLog>>,
     max_configs: usize,
     cache: Mutex<Cache>,
 }
@@ -141,7 +145,8 @@ pub struct ClientTls {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     plan: Plan,
-    identity: Option<IdentityId>,
+    /// The name and the turn of the client identity: a replaced one has another turn.
+    identity: Option<(IdentityId, u64)>,
     trust: Generation,
     hello: Hello,
 }
@@ -173,7 +178,8 @@ impl ClientTls {
         Self {
             provider,
             time: Arc::new(DefaultTimeProvider),
-            identities: HashMap::new(),
+            identities: ClientIdentities::default(),
+            key_log: None,
             max_configs: DEFAULT_MAX_CONFIGS,
             cache: Mutex::default(),
         }
@@ -204,19 +210,33 @@ impl ClientTls {
         self
     }
 
-    /// Adds a client identity; [`CertifiedKey::from_der`] makes one. It replaces the
-    /// identity that had this name before.
-    pub fn add_identity(&mut self, id: IdentityId, identity: Arc<CertifiedKey>) {
-        let cache = self.cache.get_mut().unwrap_or_else(PoisonError::into_inner);
-        cache.configs.retain(|key, _| key.identity.as_ref() != Some(&id));
-        self.identities.insert(id, identity);
+    /// Writes the secrets of each session to the file that the environment variable `SSLKEYLOGFILE`
+    /// names, if it is set, so that a tool such as Wireshark can decrypt recorded connections.
+    /// Without this call no secret is written, whatever the environment says.
+    #[must_use]
+    pub fn with_key_log_file(mut self) -> Self {
+        self.key_log = Some(Arc::new(KeyLogFile::new()));
+        self
+    }
+
+    /// Adds a client identity; [`CertifiedKey::from_der`] makes one. It replaces the identity that
+    /// had this name before, also while deliveries run: the next handshake shows the new one, and
+    /// no session of the old one is resumed.
+    pub fn add_identity(&self, id: IdentityId, identity: Arc<CertifiedKey>) {
+        self.identities.put(&id, identity);
+        // The turn keeps the old configurations from being used again; this frees them.
+        self.lock().configs.retain(|key, _| key.identity.as_ref().is_none_or(|(it, _)| *it != id));
     }
 
     /// The names of the client identities, in order.
-    pub fn identities(&self) -> Vec<&IdentityId> {
-        let mut names: Vec<_> = self.identities.keys().collect();
-        names.sort_unstable();
-        names
+    pub fn identities(&self) -> Vec<IdentityId> {
+        self.identities.names()
+    }
+
+    /// The identity that is loaded under this name now.
+    fn identity(&self, id: Option<&IdentityId>) -> Result<Option<ClientIdentity>, TlsConfigError> {
+        let unknown = |id: &IdentityId| TlsConfigError::UnknownIdentity(id.clone());
+        id.map(|id| self.identities.find(id).ok_or_else(|| unknown(id))).transpose()
     }
 
     /// The configuration for a plan, with the identity of the connector, if it has one.
@@ -230,7 +250,7 @@ impl ClientTls {
         identity: Option<&IdentityId>,
         trust: &Arc<dyn TrustStore>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
-        self.cached(Key::new(plan, identity, trust, Hello::Usual), trust)
+        self.cached(plan, identity, trust, Hello::Usual)
     }
 
     /// The configuration for the second try after a failed handshake: without post-quantum groups,
@@ -246,7 +266,7 @@ impl ClientTls {
         identity: Option<&IdentityId>,
         trust: &Arc<dyn TrustStore>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
-        self.cached(Key::new(plan, identity, trust, Hello::Plain), trust)
+        self.cached(plan, identity, trust, Hello::Plain)
     }
 
     /// The configuration that asks the server for a raw public key in place of a certificate, in
@@ -264,29 +284,36 @@ impl ClientTls {
         trust: &Arc<dyn TrustStore>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
         match plan.takes_raw_key() {
-            true => self.cached(Key::new(plan, identity, trust, Hello::RawKey), trust),
+            true => self.cached(plan, identity, trust, Hello::RawKey),
             false => Err(TlsConfigError::RawKeyNotTaken),
         }
     }
 
     fn cached(
         &self,
-        key: Key,
+        plan: &Plan,
+        identity: Option<&IdentityId>,
         trust: &Arc<dyn TrustStore>,
+        hello: Hello,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
+        let loaded = self.identity(identity)?;
+        let key = Key::new(plan, identity.zip(loaded.as_ref()), trust, hello);
         if let Some(config) = self.lock().get(&key) {
             return Ok(config);
         }
-        let config = Arc::new(self.build(&key, trust)?);
+        let config = Arc::new(self.build(&key, loaded, trust)?);
         Ok(self.lock().insert(key, config, self.max_configs))
     }
 
     /// Drops the configurations for a plan, and with them the sessions that could be resumed: for
     /// when a resumed session is judged again and is no longer good.
     pub fn forget(&self, plan: &Plan, identity: Option<&IdentityId>, trust: &Arc<dyn TrustStore>) {
+        // Of an identity that is not loaded there is no configuration.
+        let Ok(loaded) = self.identity(identity) else { return };
         let mut cache = self.lock();
         for hello in Hello::ALL {
-            cache.configs.remove(&Key::new(plan, identity, trust, hello));
+            let key = Key::new(plan, identity.zip(loaded.as_ref()), trust, hello);
+            cache.configs.remove(&key);
         }
     }
 
@@ -298,6 +325,7 @@ impl ClientTls {
     fn build(
         &self,
         key: &Key,
+        identity: Option<ClientIdentity>,
         trust: &Arc<dyn TrustStore>,
     ) -> Result<ClientConfig, TlsConfigError> {
         let verifier = PlanVerifier {
@@ -317,17 +345,16 @@ impl ClientTls {
             Hello::Usual | Hello::Plain => builder.with_safe_default_protocol_versions()?,
         };
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-        let mut config = match &key.identity {
+        let mut config = match identity {
             None => builder.with_no_client_auth(),
-            Some(id) => {
-                let identity = self
-                    .identities
-                    .get(id)
-                    .ok_or_else(|| TlsConfigError::UnknownIdentity(id.clone()))?;
-                let resolver = SingleCertAndKey::from(Arc::clone(identity));
+            Some(identity) => {
+                let resolver = SingleCertAndKey::from(identity.key);
                 builder.with_client_cert_resolver(Arc::new(resolver))
             }
         };
+        if let Some(key_log) = &self.key_log {
+            config.key_log = Arc::clone(key_log);
+        }
         // One store per configuration: a session is never resumed under another plan, identity or
         // trust.
         config.resumption = match key.hello {
@@ -367,13 +394,13 @@ fn without_post_quantum(provider: &CryptoProvider) -> CryptoProvider {
 impl Key {
     fn new(
         plan: &Plan,
-        identity: Option<&IdentityId>,
+        identity: Option<(&IdentityId, &ClientIdentity)>,
         trust: &Arc<dyn TrustStore>,
         hello: Hello,
     ) -> Self {
         Self {
             plan: plan.clone(),
-            identity: identity.cloned(),
+            identity: identity.map(|(id, loaded)| (id.clone(), loaded.turn)),
             trust: trust.current().generation(),
             hello,
         }
@@ -522,21 +549,21 @@ pub enum ClientCertificates {
     },
 }
 
-/// A server configuration: TLS 1.2 and 1.3 with the suites and groups of this provider, and this
-/// certificate.
+/// A server configuration: TLS 1.2 and 1.3 with the suites and groups of this provider, and one
+/// certificate, or the [`ServerIdentities`] from which the client's wishes choose.
 ///
 /// # Errors
 ///
 /// What rustls says about the provider.
 pub fn server_config(
-    identity: Arc<CertifiedKey>,
+    identity: impl Into<ShownIdentity>,
     client_certificates: ClientCertificates,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<ServerConfig>, TlsConfigError> {
     let algorithms = provider.signature_verification_algorithms;
     let builder =
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(server(builder, algorithms, client_certificates, Arc::new(SingleCertAndKey::from(identity))))
+    Ok(server(builder, algorithms, client_certificates, identity.into().0))
 }
 
 fn server(
@@ -574,6 +601,15 @@ pub fn raw_key_server_config(
         .with_protocol_versions(&[&rustls::version::TLS13])?;
     let resolver = AlwaysResolvesServerRawPublicKeys::new(identity);
     Ok(server(builder, algorithms, client_certificates, Arc::new(resolver)))
+}
+
+/// The same configuration, whose sessions also write their secrets to the file that the environment
+/// variable `SSLKEYLOGFILE` names, if it is set, as [`ClientTls::with_key_log_file`] does for
+/// clients.
+pub fn with_key_log_file(config: &ServerConfig) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.key_log = Arc::new(KeyLogFile::new());
+    Arc::new(config)
 }
 
 /// Whether a client takes the server's raw public key: for a listener that has a configuration of

@@ -189,7 +189,7 @@ impl World {
 
     /// The connectors of a host, whose roots and identities are loaded when it starts.
     fn connectors(&self, host: &str, text: &str) -> Result<Config, Failed> {
-        let identities = [&IdentityId::new("on-premise")];
+        let identities = [IdentityId::new("on-premise")];
         Ok(Config::from_toml(host, text, &self.trust, &identities)?)
     }
 
@@ -245,7 +245,7 @@ impl World {
         let Network { hop, setup, port, .. } = *network;
         let mut timeouts = Timeouts::default();
         timeouts.handshake = HANDSHAKE;
-        let mut tls = ClientTls::new(Arc::clone(&self.provider));
+        let tls = ClientTls::new(Arc::clone(&self.provider));
         if let Some((kind, name)) = setup.client_certificate {
             let identity = self.pki.identity(kind, name)?;
             tls.add_identity(IdentityId::new("on-premise"), identity);

@@ -42,10 +42,12 @@ impl Outbound {
         self
     }
 
-    /// Uses this source of TLS configurations, for example one with client certificates.
+    /// Uses this source of TLS configurations, for example one with client certificates. A caller
+    /// that keeps a clone of the `Arc` can replace the certificates later
+    /// ([`ClientTls::add_identity`]).
     #[must_use]
-    pub fn with_tls(self, tls: ClientTls) -> Self {
-        Self { tls: Arc::new(tls), ..self }
+    pub fn with_tls(self, tls: impl Into<Arc<ClientTls>>) -> Self {
+        Self { tls: tls.into(), ..self }
     }
 
     /// Waits this long for a TCP connection. RFC 5321 names no limit; systems wait two minutes and

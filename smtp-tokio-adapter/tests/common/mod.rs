@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::pki_types::CertificateDer;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
 use smtp_proto::route::Targets;
@@ -40,6 +41,8 @@ pub struct Kept {
     /// Octets that came and then did not become a message.
     pub lost: Mutex<Vec<usize>>,
     pub chains: Mutex<Vec<usize>>,
+    /// The certificate of the client at each message that came with one.
+    pub leaves: Mutex<Vec<CertificateDer<'static>>>,
     /// The Received field of each message, unfolded.
     pub stamps: Mutex<Vec<String>>,
     pub over_tls: Mutex<Vec<bool>>,
@@ -73,6 +76,7 @@ impl Handler for Keeper {
         self.0.messages.lock().unwrap().push(std::mem::take(&mut self.1));
         self.0.over_tls.lock().unwrap().push(session.tls.is_some());
         self.0.chains.lock().unwrap().push(session.client_chain.len());
+        self.0.leaves.lock().unwrap().extend(session.client_chain.first().cloned());
         let (mut stamp, date) = (Vec::new(), Date::new(1_780_272_000, 0).unwrap());
         session.stamp(HOST, true, date).write(&mut stamp);
         let stamp = String::from_utf8(stamp).unwrap();

@@ -83,7 +83,7 @@ impl How {
         for crl in CertificateRevocationListDer::pem_file_iter(lab.pki("crls.pem")).unwrap() {
             trust.add_crl_der(&roots, &crl.unwrap()).unwrap();
         }
-        let mut tls = ClientTls::new(provider());
+        let tls = ClientTls::new(provider());
         if let Some(name) = self.identity {
             tls.add_identity(IdentityId::new(name), lab.identity(name, &provider()).unwrap());
         }

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let (file, text) = input::config_text(&args.file)?;
     let given = args.trust.given()?;
     let identities = args.trust.identities(&input::provider())?;
-    let ids: Vec<&IdentityId> = identities.iter().map(|(id, _)| id).collect();
+    let ids: Vec<IdentityId> = identities.iter().map(|(id, _)| id.clone()).collect();
     let is_alone = args.trust.is_empty();
     let config = match is_alone {
         true => Config::parse(&file, &text),

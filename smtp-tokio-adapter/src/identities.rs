@@ -1,0 +1,245 @@
+//! Certificates and private keys in PEM files, and their replacement while the program runs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pki_types::pem::{self, PemObject};
+use pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::InconsistentKeys;
+use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
+use smtp_tls_policy::rules::IdentityId;
+use smtp_tls_policy::tls::{NoIdentity, ServerIdentities};
+
+use crate::client::outbound::Outbound;
+
+/// Most octets of a PEM file: a chain of [`MAX_CHAIN_BYTES`](smtp_tls_policy::judge::MAX_CHAIN_BYTES)
+/// with room for text beside it.
+pub const MAX_IDENTITY_FILE: u64 = 1 << 20;
+
+/// The files of one certificate: its chain and its private key, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IdentityFiles {
+    /// The certificate, and after it the certificates of its issuers without the root.
+    pub certificates: PathBuf,
+    /// The private key: PKCS #8, PKCS #1 or SEC 1, not encrypted. It may be in the same file.
+    pub key: PathBuf,
+}
+
+/// Why a certificate and its key cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The file cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The file is larger than [`MAX_IDENTITY_FILE`].
+    #[error("{} is larger than {MAX_IDENTITY_FILE} octets", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not PEM.
+    #[error("{} is not a PEM file: {source}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: pem::Error,
+    },
+    /// The file has no certificate.
+    #[error("{} has no certificate; it needs a section BEGIN CERTIFICATE", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file has no private key.
+    #[error("{} has no private key that is not encrypted", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key is not that of the certificate.
+    #[error("the private key of {} is not that of the certificate in {}", key.display(), certificates.display())]
+    Mismatch {
+        /// The file with the certificate.
+        certificates: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+    },
+    /// The provider cannot use the certificate or the key.
+    #[error("the certificate in {} and its key cannot be used: {source}", certificates.display())]
+    Unusable {
+        /// The file with the certificate.
+        certificates: PathBuf,
+        /// What the TLS library says.
+        source: rustls::Error,
+    },
+    /// No files were given.
+    #[error(transparent)]
+    None(#[from] NoIdentity),
+}
+
+impl IdentityFiles {
+    /// A chain and its key in these files.
+    pub fn new(certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { certificates: certificates.into(), key: key.into() }
+    }
+
+    /// Reads the files. They are small: the call blocks for a moment.
+    ///
+    /// # Errors
+    ///
+    /// An [`IdentityError`] that names the file.
+    pub fn load(&self, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, IdentityError> {
+        let damaged = |path: &Path| {
+            let path = path.to_owned();
+            |source| IdentityError::Pem { path, source }
+        };
+        let text = read(&self.certificates)?;
+        let chain = CertificateDer::pem_slice_iter(&text)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(damaged(&self.certificates))?;
+        if chain.is_empty() {
+            return Err(IdentityError::NoCertificate { path: self.certificates.clone() });
+        }
+        let key = PrivateKeyDer::from_pem_slice(&zeroize::Zeroizing::new(read(&self.key)?));
+        let key = key.map_err(|error| match error {
+            pem::Error::NoItemsFound => IdentityError::NoKey { path: self.key.clone() },
+            other => damaged(&self.key)(other),
+        })?;
+        CertifiedKey::from_der(chain, key, provider).map(Arc::new).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                IdentityError::Mismatch {
+                    certificates: self.certificates.clone(),
+                    key: self.key.clone(),
+                }
+            }
+            source => IdentityError::Unusable { certificates: self.certificates.clone(), source },
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    let failed = |source| IdentityError::Read { path: path.to_owned(), source };
+    if std::fs::metadata(path).map_err(failed)?.len() > MAX_IDENTITY_FILE {
+        return Err(IdentityError::TooLarge { path: path.to_owned() });
+    }
+    std::fs::read(path).map_err(failed)
+}
+
+/// The certificates of a server, from PEM files that are read again when they change.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use smtp_tls_policy::tls::{ClientCertificates, server_config};
+/// use smtp_tokio_adapter::{IdentityFiles, ServerCertificates};
+///
+/// let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+/// let files = vec![
+///     IdentityFiles::new("mx.example.com-ecdsa.pem", "mx.example.com-ecdsa.key"), // the default
+///     IdentityFiles::new("mx.example.com-rsa.pem", "mx.example.com-rsa.key"),
+///     IdentityFiles::new("mx.example.org.pem", "mx.example.org.key"),
+/// ];
+/// let certificates = ServerCertificates::load(files, Arc::clone(&provider))?;
+/// let tls = server_config(certificates.identities(), ClientCertificates::None, provider)?;
+/// // ... `tls` goes into `Inbound::tls`. After a renewal, for example on SIGHUP:
+/// if certificates.reload().is_err() {
+///     // The log has the reason, and the certificates from before stay in use.
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ServerCertificates {
+    files: Vec<IdentityFiles>,
+    provider: Arc<CryptoProvider>,
+    identities: Arc<ServerIdentities>,
+}
+
+impl ServerCertificates {
+    /// Loads the certificates in these files, of which the first is the default. See
+    /// [`ServerIdentities`] for how one of them is chosen.
+    ///
+    /// # Errors
+    ///
+    /// An [`IdentityError`] about the first file that cannot be used.
+    pub fn load(
+        files: Vec<IdentityFiles>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, IdentityError> {
+        let identities = Arc::new(ServerIdentities::new(load_all(&files, &provider)?)?);
+        Ok(Self { files, provider, identities })
+    }
+
+    /// What a server shows, for [`server_config`](smtp_tls_policy::tls::server_config). A reload
+    /// changes it.
+    pub fn identities(&self) -> Arc<ServerIdentities> {
+        Arc::clone(&self.identities)
+    }
+
+    /// Reads the files again. The next handshake shows the new certificates; handshakes that run and
+    /// connections that are open are not affected. The call blocks for a moment.
+    ///
+    /// # Errors
+    ///
+    /// An [`IdentityError`] about the first file that cannot be used. In that case all certificates
+    /// from before stay in use, and an error in the log says so.
+    pub fn reload(&self) -> Result<(), IdentityError> {
+        let replaced = load_all(&self.files, &self.provider)
+            .and_then(|identities| Ok(self.identities.replace(identities)?));
+        match &replaced {
+            Ok(()) => tracing::info!(certificates = self.files.len(), "certificates reloaded"),
+            Err(error) => tracing::error!(
+                %error,
+                "the server's certificates cannot be reloaded; those from before stay in use"
+            ),
+        }
+        replaced
+    }
+}
+
+fn load_all(
+    files: &[IdentityFiles],
+    provider: &CryptoProvider,
+) -> Result<Vec<Arc<CertifiedKey>>, IdentityError> {
+    files.iter().map(|files| files.load(provider)).collect()
+}
+
+impl Outbound {
+    /// Loads a client identity from files, under the name that connectors give it, or loads it again.
+    /// The next handshake shows it. The call blocks for a moment.
+    ///
+    /// # Errors
+    ///
+    /// An [`IdentityError`] about the file that cannot be used. In that case the identity from before
+    /// stays in use, and an error in the log says so.
+    pub fn load_identity(
+        &self,
+        id: &IdentityId,
+        files: &IdentityFiles,
+    ) -> Result<(), IdentityError> {
+        let loaded = files.load(self.tls.provider());
+        match loaded {
+            Ok(identity) => {
+                self.tls.add_identity(id.clone(), identity);
+                tracing::info!(identity = %id, "client identity loaded");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(
+                    identity = %id,
+                    %error,
+                    "a client identity cannot be loaded; if there was one before, it stays in use"
+                );
+                Err(error)
+            }
+        }
+    }
+}

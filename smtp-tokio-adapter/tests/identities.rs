@@ -1,0 +1,318 @@
+//! Certificates chosen by the client's hello, and replaced while connections come and go.
+
+mod common;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use common::log::Log;
+use common::{HOST, Pki, connector, plan_for, provider, send, smtp, start};
+use rcgen::KeyPair;
+use rustls::RootCertStore;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::pki_types::{CertificateDer, ServerName};
+use smtp_tls_policy::pki::CommonNames;
+use smtp_tls_policy::rules::{IdentityId, Posture};
+use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config, with_key_log_file};
+use smtp_tokio_adapter::{IdentityError, IdentityFiles, Inbound, Outbound, ServerCertificates};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// A folder of this test binary.
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("identities").join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Writes a certificate for these names and its key into files of this name.
+fn write(pki: &Pki, folder: &str, file: &str, names: &[&str], key: &KeyPair) -> IdentityFiles {
+    let folder = self::folder(folder);
+    let files =
+        IdentityFiles::new(folder.join(format!("{file}.pem")), folder.join(format!("{file}.key")));
+    std::fs::write(&files.certificates, pki.certificate_pem(names, key)).unwrap();
+    std::fs::write(&files.key, key.serialize_pem()).unwrap();
+    files
+}
+
+fn ecdsa() -> KeyPair {
+    KeyPair::generate().unwrap()
+}
+
+fn rsa() -> KeyPair {
+    KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap()
+}
+
+/// A listener with TLS from the first octet.
+async fn listen(certificates: &ServerCertificates) -> common::Running {
+    let tls =
+        server_config(certificates.identities(), ClientCertificates::None, provider()).unwrap();
+    start(Inbound { tls: Some(tls), implicit: true, ..Inbound::new(Arc::new(smtp())) }).await
+}
+
+/// A client that verifies by this root, and resumes no session.
+fn client(pki: &Pki, provider: Arc<CryptoProvider>) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(pki.root.clone()).unwrap();
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// The certificate that a server shows.
+async fn shown(
+    client: &TlsConnector,
+    address: std::net::SocketAddr,
+    name: &str,
+) -> std::io::Result<CertificateDer<'static>> {
+    let stream = TcpStream::connect(address).await?;
+    let stream = client.connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await?;
+    Ok(stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned())
+}
+
+fn leaf(files: &IdentityFiles) -> CertificateDer<'static> {
+    files.load(&provider()).unwrap().cert[0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reload_under_50_connections_fails_no_handshake_and_is_seen_at_once() {
+    const CLIENTS: usize = 50;
+    let pki = Arc::new(Pki::new());
+    let files = write(&pki, "reload", "mx", &[HOST], &ecdsa());
+    let before = leaf(&files);
+    let certificates = ServerCertificates::load(vec![files.clone()], provider()).unwrap();
+    let server = listen(&certificates).await;
+    let (reloaded, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let seen = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..CLIENTS {
+        let (client, address) = (client(&pki, provider()), server.address);
+        let (reloaded, stop) = (Arc::clone(&reloaded), Arc::clone(&stop));
+        let (seen, before) = (Arc::clone(&seen), before.clone());
+        clients.spawn(async move {
+            loop {
+                let must_be_new = reloaded.load(Ordering::SeqCst);
+                let shown = shown(&client, address, HOST).await.expect("a handshake");
+                let is_new = shown != before;
+                assert!(is_new || !must_be_new, "the old certificate after the reload");
+                seen[usize::from(is_new)].fetch_add(1, Ordering::SeqCst);
+                if stop.load(Ordering::SeqCst) && must_be_new {
+                    return;
+                }
+            }
+        });
+    }
+    let until = async |index: usize| {
+        while seen[index].load(Ordering::SeqCst) < CLIENTS {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    until(0).await;
+    write(&pki, "reload", "mx", &[HOST], &ecdsa());
+    certificates.reload().unwrap();
+    reloaded.store(true, Ordering::SeqCst);
+    let after = shown(&client(&pki, provider()), server.address, HOST).await.unwrap();
+    assert_eq!(after, leaf(&files));
+    until(1).await;
+    stop.store(true, Ordering::SeqCst);
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn certificate_is_chosen_by_server_name_with_a_default() {
+    let pki = Pki::new();
+    let default = write(&pki, "sni", "default", &[HOST, "other.example"], &ecdsa());
+    let exact = write(&pki, "sni", "exact", &["mx.b.example"], &ecdsa());
+    let wild = write(&pki, "sni", "wild", &["*.b.example"], &ecdsa());
+    let files = vec![default.clone(), wild.clone(), exact.clone()];
+    let certificates = ServerCertificates::load(files, provider()).unwrap();
+    let server = listen(&certificates).await;
+    let client = client(&pki, provider());
+    let shown = async |name| shown(&client, server.address, name).await;
+    assert_eq!(shown(HOST).await.unwrap(), leaf(&default));
+    assert_eq!(shown("mx.b.example").await.unwrap(), leaf(&exact));
+    assert_eq!(shown("MX.B.Example").await.unwrap(), leaf(&exact));
+    assert_eq!(shown("other.b.example").await.unwrap(), leaf(&wild));
+    // The default is for another name, and so is the wildcard two labels up: the client objects.
+    for name in ["unknown.example", "a.mx.b.example", "127.0.0.1"] {
+        let error = shown(name).await.unwrap_err().to_string();
+        assert!(error.contains("not valid for name"), "{name}: {error}");
+        assert!(error.contains("other.example"), "the default is shown: {error}");
+    }
+}
+
+/// A provider that verifies only these kinds of signatures.
+fn verifying(rsa: bool) -> Arc<CryptoProvider> {
+    let mut provider = CryptoProvider::clone(&provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let kept: Vec<_> = algorithms
+        .mapping
+        .iter()
+        .filter(|(scheme, _)| format!("{scheme:?}").starts_with("RSA") == rsa)
+        .copied()
+        .collect();
+    let mapping = Box::leak(kept.into_boxed_slice());
+    // The chain is signed by an ECDSA root all the same.
+    provider.signature_verification_algorithms =
+        WebPkiSupportedAlgorithms { all: algorithms.all, mapping };
+    Arc::new(provider)
+}
+
+#[tokio::test]
+async fn rsa_certificate_is_for_clients_that_know_no_ecdsa() {
+    let pki = Pki::new();
+    let ecdsa = write(&pki, "kinds", "ecdsa", &[HOST], &ecdsa());
+    let rsa = write(&pki, "kinds", "rsa", &[HOST], &rsa());
+    let certificates =
+        ServerCertificates::load(vec![ecdsa.clone(), rsa.clone()], provider()).unwrap();
+    let server = listen(&certificates).await;
+    for (provider, files) in
+        [(provider(), &ecdsa), (verifying(false), &ecdsa), (verifying(true), &rsa)]
+    {
+        let shown = shown(&client(&pki, provider), server.address, HOST).await.unwrap();
+        assert_eq!(shown, leaf(files), "{}", files.key.display());
+    }
+    // Without a certificate that it can use, a client gets an alert.
+    let only = ServerCertificates::load(vec![ecdsa], provider()).unwrap();
+    let server = listen(&only).await;
+    shown(&client(&pki, verifying(true)), server.address, HOST).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn failed_reload_keeps_the_certificates_and_says_so() {
+    let (log, _guard) = Log::record();
+    let pki = Pki::new();
+    let files = write(&pki, "failing", "mx", &[HOST], &ecdsa());
+    let (pem, key) = (&files.certificates, &files.key);
+    let certificates = ServerCertificates::load(vec![files.clone()], provider()).unwrap();
+    let server = listen(&certificates).await;
+    let before = leaf(&files);
+    let (good_pem, good_key) = (std::fs::read(pem).unwrap(), std::fs::read(key).unwrap());
+    type Case<'a> = (&'a str, Option<&'a [u8]>, Option<&'a [u8]>, fn(&IdentityError) -> bool);
+    let other = ecdsa().serialize_pem();
+    let unknown = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let large = vec![b'x'; (1 << 20) + 1];
+    let cases: [Case<'_>; 8] = [
+        ("no file", None, Some(&good_key), |it| matches!(it, IdentityError::Read { .. })),
+        ("no key file", Some(&good_pem), None, |it| matches!(it, IdentityError::Read { .. })),
+        ("empty", Some(b""), Some(&good_key), |it| {
+            matches!(it, IdentityError::NoCertificate { .. })
+        }),
+        ("half a file", Some(&good_pem[..good_pem.len() / 2]), Some(&good_key), |it| {
+            matches!(it, IdentityError::Pem { .. })
+        }),
+        ("large", Some(&large), Some(&good_key), |it| matches!(it, IdentityError::TooLarge { .. })),
+        ("no key", Some(&good_pem), Some(&good_pem), |it| {
+            matches!(it, IdentityError::NoKey { .. })
+        }),
+        ("another key", Some(&good_pem), Some(other.as_bytes()), |it| {
+            matches!(it, IdentityError::Mismatch { .. })
+        }),
+        ("unknown key", Some(&good_pem), Some(unknown.as_bytes()), |it| {
+            matches!(it, IdentityError::Unusable { .. })
+        }),
+    ];
+    let put = |path: &PathBuf, contents: Option<&[u8]>| match contents {
+        Some(contents) => std::fs::write(path, contents).unwrap(),
+        None => std::fs::remove_file(path).unwrap(),
+    };
+    for (index, (name, certificate, private, is_right)) in cases.into_iter().enumerate() {
+        put(pem, certificate);
+        put(key, private);
+        let error = certificates.reload().unwrap_err();
+        assert!(is_right(&error), "{name}: {error:?}");
+        let folder = files.key.parent().unwrap().to_str().unwrap();
+        assert!(error.to_string().contains(folder), "{name}: {error}");
+        let logged = log.with("those from before stay in use");
+        assert_eq!(logged.len(), index + 1, "{name}: {logged:?}");
+        assert!(logged[index].starts_with("ERROR"), "{logged:?}");
+        assert!(logged[index].contains(&error.to_string()), "{logged:?}");
+        let shown = shown(&client(&pki, provider()), server.address, HOST).await.unwrap();
+        assert_eq!(shown, before, "{name}");
+        put(pem, Some(&good_pem));
+        put(key, Some(&good_key));
+    }
+    certificates.reload().unwrap();
+}
+
+#[tokio::test]
+async fn replaced_client_identity_is_shown_in_the_next_handshake() {
+    let (log, _guard) = Log::record();
+    let pki = Pki::new();
+    let files = write(&pki, "client", "us", &["first.example"], &ecdsa());
+    let request = ClientCertificates::Request { hints: Vec::new() };
+    let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
+    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let tls = Arc::new(ClientTls::new(provider()));
+    let outbound = Outbound::new("c.test.example".parse().unwrap(), provider(), pki.trust())
+        .with_tls(Arc::clone(&tls));
+    let id = IdentityId::new("us");
+    outbound.load_identity(&id, &files).unwrap();
+    assert_eq!(tls.identities(), std::slice::from_ref(&id));
+    let plan = plan_for(&connector(Posture::Verified), false);
+    let deliver = async || {
+        send(&outbound, server.address, plan.clone(), Some(id.clone()), "\r\n").await;
+        server.kept.leaves.lock().unwrap().last().cloned().unwrap()
+    };
+    let first = leaf(&files);
+    assert_eq!(deliver().await, first);
+    // The session is resumed, with the same identity.
+    assert_eq!(deliver().await, first);
+
+    write(&pki, "client", "us", &["second.example"], &ecdsa());
+    outbound.load_identity(&id, &files).unwrap();
+    assert_eq!(deliver().await, leaf(&files));
+    assert_ne!(leaf(&files), first);
+
+    let second = leaf(&files);
+    std::fs::write(&files.key, "").unwrap();
+    let error = outbound.load_identity(&id, &files).unwrap_err();
+    assert!(matches!(error, IdentityError::NoKey { .. }), "{error:?}");
+    assert_eq!(log.with("it stays in use").len(), 1);
+    assert_eq!(deliver().await, second);
+    assert_eq!(CommonNames::of(&second).issuer.as_deref(), Some("Test CA"));
+}
+
+const KEY_LOG: &str = "SSLKEYLOGFILE";
+
+/// Run by the test below, in a process with the environment variable.
+#[tokio::test]
+async fn child_that_logs_keys() {
+    let Ok(who) = std::env::var("TEST_LOGS_KEYS") else { return };
+    let pki = Pki::new();
+    let mut tls = pki.server();
+    let mut client = ClientTls::new(provider());
+    match who.as_str() {
+        "server" => tls = with_key_log_file(&tls),
+        "client" => client = client.with_key_log_file(),
+        _ => {}
+    }
+    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let outbound = common::outbound_with(&pki, client);
+    let plan = plan_for(&connector(Posture::Verified), false);
+    let report = send(&outbound, server.address, plan, None, "\r\n").await;
+    assert!(report.statuses()[0].to_string().starts_with("delivered"), "{report:?}");
+}
+
+#[test]
+fn keys_are_logged_only_when_the_program_asks() {
+    for (who, logs) in [("nothing", false), ("server", true), ("client", true)] {
+        let file = folder("keys").join(format!("{who}.log"));
+        let _ = std::fs::remove_file(&file);
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_that_logs_keys"])
+            .env("TEST_LOGS_KEYS", who)
+            .env(KEY_LOG, &file)
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+        let logged = std::fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(logged.contains("CLIENT_TRAFFIC_SECRET_0"), logs, "{who}: {logged}");
+    }
+}
