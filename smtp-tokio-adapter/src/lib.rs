@@ -49,6 +49,10 @@ pub use sender::{
     Candidate, DialAttempt, Hosts, Mail, Message, OtherDomain, RecipientOutcome, Report, Sender,
     Skip, measure,
 };
+#[cfg(feature = "proxy-protocol")]
+pub use server::{
+    DEFAULT_MAX_PROXY_HEADER, DEFAULT_PROXY_TIMEOUT, NetworkError, ProxyHeaderError, ProxyProtocol,
+};
 pub use server::{Handler, Inbound, Service, Session, handle, scram, serve};
 pub use wire::Io;
 

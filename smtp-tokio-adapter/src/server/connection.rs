@@ -21,10 +21,15 @@ use tokio_rustls::TlsAcceptor;
 use crate::binding::{Shown, bindings};
 use crate::server::handler::{GO_AHEAD, Handler, Session};
 use crate::server::inbound::Inbound;
+#[cfg(feature = "proxy-protocol")]
+use crate::server::proxy::{Looks, ProxyHeaderError};
 use crate::wire::{Io, Link, Moved, Until, Wire};
 
 const NO_TLS: Response = Response::fixed(454, (4, 7, 0), "TLS not available");
 const SHUTDOWN: Response = Response::fixed(421, (4, 3, 2), "shutting down");
+#[cfg(feature = "proxy-protocol")]
+const PROXY_HEADER: Response =
+    Response::fixed(421, (4, 7, 0), "a PROXY header is not accepted from this network");
 const INTERNAL: Response = Response::fixed(421, (4, 3, 0), "internal error");
 /// The last reply of a connection whose handler has panicked, and of one that outlived the grace.
 const PANICKED: &[u8] = b"421 4.3.0 internal error\r\n";
@@ -71,7 +76,15 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
         client_names: None,
         identity: None,
     };
-    let mut serving = Serving { inbound, handler, session, wire: Wire::new(stream), leaving };
+    let mut serving = Serving {
+        inbound,
+        handler,
+        session,
+        wire: Wire::new(stream),
+        leaving,
+        #[cfg(feature = "proxy-protocol")]
+        proxy_header_checked: false,
+    };
     let last_words = tokio::select! {
         biased;
         ended = unless_it_panics(serving.run()) => match ended {
@@ -255,6 +268,9 @@ struct Serving<'a, S, H> {
     session: Session,
     wire: Wire<S>,
     leaving: watch::Receiver<bool>,
+    /// The connection does not begin with a PROXY header, or has been refused for it.
+    #[cfg(feature = "proxy-protocol")]
+    proxy_header_checked: bool,
 }
 
 impl<S: Io, H: Handler> Serving<'_, S, H> {
@@ -279,9 +295,30 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
 
     async fn converse(&mut self, server: &mut Server) -> Result<(), Lost> {
         loop {
-            let Self { inbound, handler, session, wire, leaving } = self;
+            let Self { inbound, handler, session, wire, leaving, .. } = self;
+            #[cfg(feature = "proxy-protocol")]
+            let proxy_header_checked = &mut self.proxy_header_checked;
             if wire.queued() > MAX_QUEUED {
                 wire.send(inbound.smtp.timeouts.deadline(Phase::Idle, Instant::now())).await?;
+            }
+            #[cfg(feature = "proxy-protocol")]
+            if !std::mem::replace(proxy_header_checked, true) && inbound.proxy.is_some() {
+                match Looks::like(&wire.input) {
+                    Looks::Header => {
+                        let error = ProxyHeaderError::Unlisted;
+                        tracing::warn!(%error, "refused with 421");
+                        server.close(&PROXY_HEADER, &mut wire.link.output);
+                    }
+                    Looks::Other => {}
+                    Looks::Open if wire.input.is_empty() => *proxy_header_checked = false,
+                    Looks::Open => {
+                        *proxy_header_checked = false;
+                        let more = wire.exchange(Until::Lines, server.deadline()).await?;
+                        // Otherwise the machine knows what a silent client gets.
+                        *proxy_header_checked = more != Moved::Read;
+                        continue;
+                    }
+                }
             }
             let progress = server.poll(&wire.input, &mut wire.link.output, Instant::now())?;
             let greets = matches!(progress.step, Step::Event(ServerEvent::Connected));

@@ -15,6 +15,7 @@ use smtp_proto::wire::command::{Command, Uri, Xclient};
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
+use smtp_tls_policy::judge::ShownTls;
 use smtp_tls_policy::pki::CommonNames;
 
 const GREETING: Response = Response::fixed(220, (2, 0, 0), "");
@@ -56,6 +57,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// What TLS negotiated, as [`admit`](smtp_tls_policy::judge::admit()) asks for it; `None` in
+    /// clear text.
+    pub fn shown_tls(&self) -> Option<ShownTls<'_>> {
+        self.tls.as_deref().map(|tls| ShownTls::new(tls.version, tls.group))
+    }
+
     /// The Received field for a message that arrives now (RFC 5321, section 4.4): what the
     /// connection shows, including the version, cipher suite and key exchange group of TLS and
     /// whether the client presented a certificate. `by` is the name of this host. `client_verified`

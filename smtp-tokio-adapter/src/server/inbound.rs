@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use smtp_proto::server;
 
+#[cfg(feature = "proxy-protocol")]
+use crate::server::proxy::ProxyProtocol;
+
 /// The settings that all connections of a listener share.
 #[derive(Clone)]
 pub struct Inbound {
@@ -15,6 +18,9 @@ pub struct Inbound {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// TLS from the first octet (RFC 8314, section 3.3).
     pub implicit: bool,
+    /// The proxies that name the client they connect for. None unless set.
+    #[cfg(feature = "proxy-protocol")]
+    pub proxy: Option<ProxyProtocol>,
     /// Most connections at the same time; one more gets 421 and is closed.
     pub connections: usize,
     /// How long messages that are being received at shutdown may take.
@@ -24,6 +30,14 @@ pub struct Inbound {
 impl Inbound {
     /// Clear text, 1000 connections, 30 seconds of grace.
     pub fn new(smtp: Arc<server::ServerConfig>) -> Self {
-        Self { smtp, tls: None, implicit: false, connections: 1000, grace: Duration::from_secs(30) }
+        Self {
+            smtp,
+            tls: None,
+            implicit: false,
+            #[cfg(feature = "proxy-protocol")]
+            proxy: None,
+            connections: 1000,
+            grace: Duration::from_secs(30),
+        }
     }
 }

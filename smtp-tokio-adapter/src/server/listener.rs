@@ -1,12 +1,16 @@
 //! The listener: accepts connections, limits their number, and ends them at shutdown.
 
 use std::io;
+#[cfg(feature = "proxy-protocol")]
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use smtp_proto::sasl::server::{Decoy, Mechanism, ScramSha256};
 use tokio::net::TcpListener;
+#[cfg(feature = "proxy-protocol")]
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -18,6 +22,8 @@ use crate::server::handler::Service;
 use crate::server::inbound::Inbound;
 
 const BUSY: &[u8] = b"421 4.3.2 too many connections\r\n";
+#[cfg(feature = "proxy-protocol")]
+const NO_PROXY_HEADER: &[u8] = b"421 4.7.0 a PROXY header is needed\r\n";
 /// How long connections may take to send 421 after the grace, and handlers for `closed`.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -89,9 +95,14 @@ pub async fn serve<T: Service>(
         }
         let (inbound, service) = (inbound.clone(), Arc::clone(&service));
         let (leaving, mut given_up) = (leaving.clone(), given_up.clone());
-        let span = tracing::info_span!("smtp_serve", %peer);
+        let span = tracing::info_span!("smtp_serve", %peer, client = tracing::field::Empty);
         tasks.spawn(tracing::Instrument::instrument(
             async move {
+                #[cfg(feature = "proxy-protocol")]
+                let (stream, peer) = match client(&inbound, stream, peer).await {
+                    Some(accepted) => accepted,
+                    None => return,
+                };
                 let handler = service.handler(peer);
                 let given_up = async {
                     if given_up.wait_for(|&given_up| given_up).await.is_err() {
@@ -117,6 +128,33 @@ pub async fn serve<T: Service>(
         }
     }
     ended
+}
+
+/// Reads the header of a listed proxy. Returns the stream and the client's address; `None` if the
+/// connection is refused.
+#[cfg(feature = "proxy-protocol")]
+async fn client(
+    inbound: &Inbound,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<(TcpStream, SocketAddr)> {
+    let Some(proxy) = inbound.proxy.as_ref().filter(|proxy| proxy.lists(peer.ip())) else {
+        return Some((stream, peer));
+    };
+    match proxy.read(&mut stream).await {
+        Ok(client) => {
+            let client = client.unwrap_or(peer);
+            tracing::Span::current().record("client", tracing::field::display(client));
+            Some((stream, client))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "refused: no usable PROXY header from a listed proxy");
+            if !inbound.implicit {
+                let _: io::Result<usize> = stream.try_write(NO_PROXY_HEADER);
+            }
+            None
+        }
+    }
 }
 
 async fn all(tasks: &mut JoinSet<()>) {

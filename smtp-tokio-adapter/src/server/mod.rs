@@ -8,8 +8,14 @@ mod connection;
 mod handler;
 mod inbound;
 mod listener;
+#[cfg(feature = "proxy-protocol")]
+mod proxy;
 
 pub use connection::handle;
 pub use handler::{Handler, Service, Session};
 pub use inbound::Inbound;
 pub use listener::{scram, serve};
+#[cfg(feature = "proxy-protocol")]
+pub use proxy::{
+    DEFAULT_MAX_PROXY_HEADER, DEFAULT_PROXY_TIMEOUT, NetworkError, ProxyHeaderError, ProxyProtocol,
+};
