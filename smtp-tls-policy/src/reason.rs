@@ -165,6 +165,12 @@ reasons! {
         "the peer refused EHLO inside TLS";
     /// TLS broke in the middle of the conversation.
     TlsLost = "tls-lost", Peer, CRYPTOGRAPHIC, VALIDATION, "the TLS connection broke";
+    /// The peer does not speak a TLS version that the connector allows.
+    TlsVersionNotAllowed = "tls-version-not-allowed", Peer, CRYPTOGRAPHIC, VALIDATION,
+        "the peer speaks no TLS version that the connector allows";
+    /// The peer has no key exchange group that the connector allows, such as a post-quantum one.
+    TlsGroupNotAllowed = "tls-group-not-allowed", Peer, CRYPTOGRAPHIC, VALIDATION,
+        "the peer uses no key exchange group that the connector allows";
     /// The policy of the next hop could not be looked up. An unknown policy is not the same as no
     /// policy.
     PolicyUnavailable = "policy-unavailable", Local, CRYPTOGRAPHIC, None,

@@ -122,6 +122,7 @@ impl Serialize for Plan {
         map.serialize_entry("sni", &self.sni())?;
         map.serialize_entry("yields", &self.yields())?;
         map.serialize_entry("requiretls", &self.requiretls())?;
+        map.serialize_entry("limits", self.limits())?;
         map.serialize_entry("notes", self.notes())?;
         map.serialize_entry("because", self.because())?;
         map.serialize_entry("sentence", &format_args!("{self}"))?;

@@ -60,7 +60,7 @@ impl World {
         let name = Host::parse(HOST).unwrap();
         let plan = plan(&Facts::new(&connector, &name, &name, HostOrigin::Mx)).unwrap();
         let provider = provider_of(version);
-        let (mut tls, _) = client_tls(provider.clone());
+        let (tls, _) = client_tls(provider.clone());
         let id = IdentityId::new("ours");
         if let Some(leaf) = identity {
             tls.add_identity(id.clone(), certified(vec![leaf.der.clone()], &leaf.key));
@@ -155,7 +155,7 @@ fn a_listener_judges_at_mail_what_the_handshake_showed() {
                 let connector = connectors.find(Some(&sender));
                 let inbound = Inbound {
                     connector,
-                    tls: true,
+                    tls: Some(TLS),
                     chain: &chain,
                     trust: &*world.trust,
                     now: now(),
@@ -181,7 +181,7 @@ fn an_identity_is_shown_for_its_own_connector_only() {
     let name = Host::parse(HOST).unwrap();
     for version in VERSIONS {
         let provider = provider_of(version);
-        let (mut tls, _) = client_tls(provider.clone());
+        let (tls, _) = client_tls(provider.clone());
         for (id, leaf) in [("ours", &ours), ("theirs", &theirs)] {
             tls.add_identity(IdentityId::new(id), certified(vec![leaf.der.clone()], &leaf.key));
         }
@@ -218,7 +218,7 @@ fn ask(check: ClientCheck, trust: &Trust, shown: &CertificateDer<'static>) -> Op
     let connectors = required(check);
     let chain = [shown.clone()];
     let connector = connectors.find(None);
-    let inbound = Inbound { connector, tls: true, chain: &chain, trust, now: now() };
+    let inbound = Inbound { connector, tls: Some(TLS), chain: &chain, trust, now: now() };
     let reason = admit(&inbound).err().map(|refusal| refusal.reason());
     let early = admit_handshake(&connectors, &chain, trust, now()).err();
     match reason {

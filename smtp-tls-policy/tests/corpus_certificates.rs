@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{base64, corpus};
+use common::{TLS, base64, corpus};
 use pki_types::{CertificateDer, UnixTime};
 use serde_json::Value;
 use smtp_tls_policy::judge::{Inbound, Standing, admit};
@@ -107,9 +107,15 @@ fn client(row: &Row) -> Result<(), String> {
     let mut connector = InboundConnector::new("c", vec![Namespace::Default]);
     connector.require_tls = true;
     connector.client_certificate = ClientCertificate::Required(check);
-    admit(&Inbound { connector: &connector, tls: true, chain: &row.chain, trust, now: row.now })
-        .map(drop)
-        .map_err(|refusal| refusal.to_string())
+    admit(&Inbound {
+        connector: &connector,
+        tls: Some(TLS),
+        chain: &row.chain,
+        trust,
+        now: row.now,
+    })
+    .map(drop)
+    .map_err(|refusal| refusal.to_string())
 }
 
 /// Compares every row.

@@ -504,7 +504,7 @@ fn receiving() {
         };
         let admitted = admit(&Inbound {
             connector: &connector,
-            tls: tls == "tls",
+            tls: (tls == "tls").then_some(TLS),
             chain: &chain,
             trust: &trust,
             now: now(),

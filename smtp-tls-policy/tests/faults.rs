@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use common::*;
 use pki_types::CertificateDer;
-use smtp_tls_policy::judge::{Inbound, Standing, admit};
+use smtp_tls_policy::judge::{Inbound, ShownTls, Standing, admit};
 use smtp_tls_policy::pki::{
     CnFallback, Pin, Reference, Revocation, RootsId, TlsaRecord, TlsaSet, Trust, TrustStore,
 };
@@ -15,8 +15,8 @@ use smtp_tls_policy::plan::{
     Attempt, Dns, DnsStatus, Ending, Facts, HostOrigin, MessageTls, Plan, TlsaFact, explain, plan,
 };
 use smtp_tls_policy::rules::{
-    ClientCertificate, ClientCheck, Floor, IdentityId, InboundConnector, OutboundConnector,
-    Posture, Yield, Yields,
+    ClientCertificate, ClientCheck, ConnectorErrorKind, Floor, IdentityId, InboundConnector,
+    OutboundConnector, OutboundConnectors, Posture, TlsLimits, Yield, Yields,
 };
 use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
 use smtp_tls_policy::tls::{ClientTls, TlsConfigError, is_local_fault};
@@ -131,6 +131,9 @@ fn connector(name: &str, reason: Reason, revocation: Revocation) -> OutboundConn
     let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
     connector.require_tls = require_tls;
     connector.revocation = revocation;
+    if matches!(reason, Reason::TlsVersionNotAllowed | Reason::TlsGroupNotAllowed) {
+        connector.tls = TlsLimits::post_quantum();
+    }
     match posture {
         Posture::PrivateCa => connector.roots = RootsId::new("private"),
         Posture::Pinned if reason == Reason::PinMismatch => {
@@ -140,6 +143,14 @@ fn connector(name: &str, reason: Reason, revocation: Revocation) -> OutboundConn
         _ => {}
     }
     connector
+}
+
+/// The session that a connector with limits refuses for this reason.
+fn shown(reason: Reason) -> ShownTls<'static> {
+    match reason {
+        Reason::TlsVersionNotAllowed => ShownTls::new("TLSv1.2", Some("X25519")),
+        _ => ShownTls::new("TLSv1.3", Some("X25519")),
+    }
 }
 
 fn tlsa(usage: u8, data: Vec<u8>) -> TlsaFact {
@@ -153,6 +164,13 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
     let world = World::of(reason, given);
     let revocation = world.as_ref().map_or(Revocation::IfConfigured, |world| world.revocation);
     let connector = connector(posture, reason, revocation);
+    if connector.tls != TlsLimits::default()
+        && let Err(errors) = OutboundConnectors::new(vec![connector.clone()])
+    {
+        let errors: Vec<_> = errors.iter().map(|error| &error.kind).collect();
+        assert_eq!(errors, [&ConnectorErrorKind::LimitsWithoutTls], "{posture}");
+        return "-".to_owned();
+    }
     let host = Host::parse(NAME).unwrap();
     let dane_only = posture == "dane-only";
     let records = match reason {
@@ -211,6 +229,13 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
         | Reason::TlsHelloFailed
         | Reason::TlsLost => fallback(&plan, plan.yields().broken, reason),
         Reason::RequiretlsUnsupported => next(&plan, reason),
+        Reason::TlsVersionNotAllowed | Reason::TlsGroupNotAllowed => {
+            assert_eq!(
+                plan.limits().refusal(shown(reason).version, shown(reason).group),
+                Some(reason)
+            );
+            next(&plan, reason)
+        }
         Reason::IdentityMissing => {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let trust: Arc<dyn TrustStore> = Arc::new(Trust::webpki_roots());
@@ -271,6 +296,16 @@ fn defer(plan: &Plan, reason: Reason) -> String {
 
 /// What a client hears at MAIL under a connector that requires a certificate for one name.
 fn received(reason: Reason, given: &str) -> String {
+    if matches!(reason, Reason::TlsVersionNotAllowed | Reason::TlsGroupNotAllowed) {
+        let mut connector = InboundConnector::new("c", vec![Namespace::Default]);
+        connector.require_tls = true;
+        connector.tls = TlsLimits::post_quantum();
+        let (chain, trust, tls) = (&[], &Trust::empty(), Some(shown(reason)));
+        let refusal = admit(&Inbound { connector: &connector, tls, chain, trust, now: now() });
+        let refusal = refusal.unwrap_err();
+        assert_eq!(refusal.reason(), reason);
+        return format!("{} {}", refusal.code(), refusal.status());
+    }
     let (world, tls) = match (reason, World::of(reason, given)) {
         (Reason::TlsRequired, _) => (World::new(), false),
         (Reason::ClientCertMissing, _) => (World { chain: Vec::new(), ..World::new() }, true),
@@ -291,7 +326,7 @@ fn received(reason: Reason, given: &str) -> String {
     connector.client_certificate = ClientCertificate::Required(check);
     let inbound = Inbound {
         connector: &connector,
-        tls,
+        tls: tls.then_some(TLS),
         chain: &world.chain,
         trust: &world.trust,
         now: now(),

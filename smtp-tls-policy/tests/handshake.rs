@@ -210,7 +210,7 @@ fn requiretls_is_judged_after_the_handshake_unless_an_identity_would_be_shown() 
     let plan = plan(&facts).unwrap();
     let trust = trust(&root);
     for version in VERSIONS {
-        let (mut tls, _) = client_tls(provider_of(version));
+        let (tls, _) = client_tls(provider_of(version));
         let id = IdentityId::new("own");
         tls.add_identity(id.clone(), certified(vec![own.der.clone()], &own.key));
         let server = || {
@@ -259,7 +259,7 @@ impl Resuming {
 #[test]
 fn resumption_stays_within_one_configuration() {
     let peer = Resuming::new();
-    let (mut tls, _) = client_tls(provider());
+    let (tls, _) = client_tls(provider());
     let id = IdentityId::new("ours");
     let own = peer.root.issue(&leaf_params(&["client.example"]));
     tls.add_identity(id.clone(), certified(vec![own.der.clone()], &own.key));
@@ -351,7 +351,7 @@ fn the_cache_is_bounded_and_knows_its_identities() {
     let root = Authority::new("Root");
     let trust = trust(&root);
     let (tls, _) = client_tls(provider());
-    let mut tls = tls.with_max_configs(2);
+    let tls = tls.with_max_configs(2);
     let plans = [
         plan_of(&posture(Posture::Opportunistic)),
         plan_of(&posture(Posture::Encrypt)),
@@ -392,7 +392,7 @@ fn client_certificates() {
     for version in VERSIONS {
         let provider = provider_of(version);
         let run = |key: Option<&rcgen::KeyPair>, ask: ClientCertificates| {
-            let (mut tls, _) = client_tls(provider.clone());
+            let (tls, _) = client_tls(provider.clone());
             if let Some(key) = key {
                 tls.add_identity(id.clone(), certified(vec![own.der.clone()], key));
             }
@@ -424,7 +424,7 @@ fn a_resumed_client_is_still_known() {
     let id = IdentityId::new("ours");
     for version in VERSIONS {
         let provider = provider_of(version);
-        let (mut tls, _) = client_tls(provider.clone());
+        let (tls, _) = client_tls(provider.clone());
         tls.add_identity(id.clone(), certified(vec![own.der.clone()], &own.key));
         let identity = certified(vec![leaf.der.clone()], &leaf.key);
         let request = ClientCertificates::Request { hints: Vec::new() };

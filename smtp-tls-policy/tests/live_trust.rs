@@ -475,7 +475,7 @@ fn admit_asks_the_trust_of_the_moment() {
     let ask = || {
         let inbound = Inbound {
             connector: connectors.find(None),
-            tls: true,
+            tls: Some(TLS),
             chain: &chain,
             trust: &live,
             now: now(),

@@ -119,8 +119,10 @@ fn everything() -> serde_json::Map<String, Value> {
     let mut params = leaf_params(&["client.example"]);
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     let chain = [root.issue(&params).der];
-    let ask =
-        |tls, chain| admit(&Inbound { connector: &inbound, tls, chain, trust: &trust, now: now() });
+    let ask = |tls: bool, chain| {
+        let tls = tls.then_some(TLS);
+        admit(&Inbound { connector: &inbound, tls, chain, trust: &trust, now: now() })
+    };
     put("refusal: client name", value(&ask(true, &chain[..]).unwrap_err()));
     put("refusal: no tls", value(&ask(false, &[]).unwrap_err()));
 

@@ -22,6 +22,8 @@ fn codes_statuses_and_result_types_are_stable() {
         ("plaintext-injected", "peer", "4.7.5", "validation-failure"),
         ("tls-hello-failed", "peer", "4.7.5", "validation-failure"),
         ("tls-lost", "peer", "4.7.5", "validation-failure"),
+        ("tls-version-not-allowed", "peer", "4.7.5", "validation-failure"),
+        ("tls-group-not-allowed", "peer", "4.7.5", "validation-failure"),
         ("policy-unavailable", "local", "4.7.5", "-"),
         ("remembered-broken", "peer", "-", "-"),
         ("mx-lookup-failed", "domain", "4.4.3", "dnssec-invalid"),

@@ -31,9 +31,15 @@ fn write(pki: &Pki, folder: &str, file: &str, names: &[&str], key: &KeyPair) -> 
     let folder = self::folder(folder);
     let files =
         IdentityFiles::new(folder.join(format!("{file}.pem")), folder.join(format!("{file}.key")));
-    std::fs::write(&files.certificates, pki.certificate_pem(names, key)).unwrap();
+    std::fs::write(&files.certificates, certificate_pem(pki, names, key)).unwrap();
     std::fs::write(&files.key, key.serialize_pem()).unwrap();
     files
+}
+
+fn certificate_pem(pki: &Pki, names: &[&str], key: &KeyPair) -> String {
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    let params = rcgen::CertificateParams::new(names).unwrap();
+    params.signed_by(key, pki.issuer()).unwrap().pem()
 }
 
 fn ecdsa() -> KeyPair {
@@ -54,7 +60,7 @@ async fn listen(certificates: &ServerCertificates) -> common::Running {
 /// A client that verifies by this root, and resumes no session.
 fn client(pki: &Pki, provider: Arc<CryptoProvider>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
-    roots.add(pki.root.clone()).unwrap();
+    roots.add(pki.root().clone()).unwrap();
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap();
@@ -276,7 +282,7 @@ async fn replaced_client_identity_is_shown_in_the_next_handshake() {
     assert!(matches!(error, IdentityError::NoKey { .. }), "{error:?}");
     assert_eq!(log.with("it stays in use").len(), 1);
     assert_eq!(deliver().await, second);
-    assert_eq!(CommonNames::of(&second).issuer.as_deref(), Some("Test CA"));
+    assert_eq!(CommonNames::of(&second).issuer.as_deref(), Some("Test Root"));
 }
 
 const KEY_LOG: &str = "SSLKEYLOGFILE";
@@ -286,7 +292,7 @@ const KEY_LOG: &str = "SSLKEYLOGFILE";
 async fn child_that_logs_keys() {
     let Ok(who) = std::env::var("TEST_LOGS_KEYS") else { return };
     let pki = Pki::new();
-    let mut tls = pki.server();
+    let mut tls = pki.server_config(HOST);
     let mut client = ClientTls::new(provider());
     match who.as_str() {
         "server" => tls = with_key_log_file(&tls),

@@ -256,11 +256,11 @@ async fn handler_and_stamp_see_the_client_of_a_listed_proxy() {
 #[tokio::test]
 async fn header_comes_before_implicit_tls() {
     let pki = Pki::new();
-    let (address, peers) = listen(loopback(), Some(pki.server())).await;
+    let (address, peers) = listen(loopback(), Some(pki.server_config(HOST))).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&v2(0x21, 0x11, IPV4)).await.unwrap();
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(pki.root.clone()).unwrap();
+    roots.add(pki.root().clone()).unwrap();
     let config = rustls::ClientConfig::builder_with_provider(common::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -285,7 +285,7 @@ async fn missing_header_of_a_listed_proxy_is_refused() {
         let stream = TcpStream::connect(address).await.unwrap();
         let said = say(stream, &[first]).await;
         assert!(said.is_empty() || said.starts_with("421 4.7.0 "), "{said}");
-        assert_eq!(*peers.lock().unwrap(), []);
+        assert!(peers.lock().unwrap().is_empty());
     }
     let logged = log.with("PROXY header");
     assert_eq!(logged.len(), 4, "{logged:?}");

@@ -20,8 +20,8 @@ use crate::rules::posture::Weight;
 pub struct Inbound<'a> {
     /// The connector that serves the sender domain, which only MAIL names.
     pub connector: &'a InboundConnector,
-    /// Whether the channel is TLS.
-    pub tls: bool,
+    /// What was negotiated; `None` in clear text.
+    pub tls: Option<ShownTls<'a>>,
     /// The chain that the client showed, leaf first; empty if none. The handshake has proved that
     /// the client holds the leaf's key.
     pub chain: &'a [CertificateDer<'a>],
@@ -29,6 +29,23 @@ pub struct Inbound<'a> {
     pub trust: &'a dyn TrustStore,
     /// The time.
     pub now: UnixTime,
+}
+
+/// What a TLS session negotiated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShownTls<'a> {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'a str,
+    /// The IANA name of the key exchange group; `None` if no group was used.
+    pub group: Option<&'a str>,
+}
+
+impl<'a> ShownTls<'a> {
+    /// A session with this version and group.
+    pub const fn new(version: &'a str, group: Option<&'a str>) -> Self {
+        Self { version, group }
+    }
 }
 
 /// Decides at MAIL whether this client may send mail of the sender domain.
@@ -39,6 +56,8 @@ pub struct Inbound<'a> {
 ///   section 4).
 /// - 554 5.7.0, [`Reason::ClientCertMissing`] or the reason why the chain fails: no client
 ///   certificate, or none that the connector's roots or pins vouch for.
+/// - 554 5.7.0, [`Reason::TlsVersionNotAllowed`] or [`Reason::TlsGroupNotAllowed`]: the session
+///   does not meet the connector's [`TlsLimits`](crate::rules::TlsLimits) (RFC 3207, section 4.1).
 /// - 451 4.3.5, a reason of [`Fault::Local`], such as [`Reason::RootsMissing`]: what the chain is
 ///   judged against is missing or stale on this side. The client keeps the mail until that is
 ///   repaired.
@@ -47,8 +66,12 @@ pub struct Inbound<'a> {
 pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
     let connector = inbound.connector;
     let because = Because::new(vec![Ground::Inbound { name: connector.name.clone() }]);
-    if connector.require_tls && !inbound.tls {
+    if connector.require_tls && inbound.tls.is_none() {
         return Err(refusal(530, Reason::TlsRequired, None, because));
+    }
+    let shown = inbound.tls.and_then(|tls| connector.tls.refusal(tls.version, tls.group));
+    if let Some(reason) = shown {
+        return Err(refusal(554, reason, None, because));
     }
     match &connector.client_certificate {
         ClientCertificate::NotAsked | ClientCertificate::Recorded => Ok(because),

@@ -30,7 +30,7 @@ use crate::plan::check::{Check, Pkix};
 use crate::reason::Reason;
 
 use self::adapted::{Adapted, sequence};
-pub use self::admit::{Inbound, admit, admit_handshake};
+pub use self::admit::{Inbound, ShownTls, admit, admit_handshake};
 use self::builder_error::{defect_of, fault};
 use self::limits::within_limits;
 pub use self::limits::{MAX_CHAIN_BYTES, MAX_CHAIN_LEN};

@@ -48,8 +48,8 @@ pub enum Standing {
     LocalFault,
 }
 
-/// What a certificate is worth under a plan: one finding per check, in the order of
-/// [`Plan::checks`](crate::plan::Plan::checks).
+/// What a certificate, and the session that showed it, are worth under a plan: one finding per
+/// check, in the order of [`Plan::checks`](crate::plan::Plan::checks).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     findings: Vec<Finding>,
@@ -58,6 +58,13 @@ pub struct Verdict {
 impl Verdict {
     pub(crate) fn new(findings: Vec<Finding>) -> Self {
         Self { findings }
+    }
+
+    /// The same verdict, with a session that the connector's limits do not allow.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn beyond_limits(mut self, defect: Defect) -> Self {
+        self.findings.push(Finding { weight: Weight::Refuse, result: Err(defect) });
+        self
     }
 
     /// What the findings mean together. A fault of this side in a check that had to pass outweighs
@@ -72,7 +79,8 @@ impl Verdict {
         }
     }
 
-    /// One finding per check of the plan.
+    /// One finding per check of the plan, and one more if the session breaks the
+    /// [limits](crate::plan::Plan::limits) of the plan.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }

@@ -20,6 +20,8 @@ pub enum Place {
     Issuer(usize),
     /// The chain as a whole.
     Chain,
+    /// No certificate: the TLS session.
+    Session,
 }
 
 impl Place {
@@ -38,6 +40,7 @@ impl fmt::Display for Place {
             Self::Leaf => f.write_str("leaf"),
             Self::Issuer(position) => write!(f, "issuer {position}"),
             Self::Chain => f.write_str("chain"),
+            Self::Session => f.write_str("session"),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::plan::scope::Scope;
 use crate::plan::sources::Contribution;
 use crate::reason::{ENCRYPTION_NEEDED, Fault, Reason, Status};
 use crate::rules::posture::{Floor, Weight, Yield, Yields};
+use crate::rules::tls_limits::TlsLimits;
 
 /// What will be done with one host: made by [`plan`] and by nothing else.
 ///
@@ -36,6 +37,7 @@ pub struct Plan {
     sni: Option<Domain>,
     yields: Yields,
     requiretls: Requiretls,
+    limits: TlsLimits,
     notes: Vec<Reason>,
     because: Because,
 }
@@ -72,6 +74,11 @@ impl Plan {
     /// Whether MAIL carries REQUIRETLS.
     pub fn requiretls(&self) -> Requiretls {
         self.requiretls
+    }
+
+    /// The TLS versions and key exchange groups that the connector allows.
+    pub fn limits(&self) -> &TlsLimits {
+        &self.limits
     }
 
     /// What is to be reported (RFC 8460) although nothing is refused for it: an MTA-STS look-up
@@ -155,6 +162,9 @@ impl fmt::Display for Plan {
             };
             write!(f, "; {check} ({weight})")?;
         }
+        if !self.limits.is_unlimited() {
+            write!(f, "; {}", self.limits)?;
+        }
         write!(f, "; under {}", self.because)
     }
 }
@@ -215,6 +225,7 @@ fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
     let (mut floor, mut attempt) = (Floor::Plaintext, Attempt::Clear);
     let mut yields = Yields::default();
     let mut requiretls = Requiretls::NotWanted;
+    let mut limits = TlsLimits::default();
     let mut sni = host.domain().cloned();
     let mut checks: Vec<Check> = Vec::new();
     let mut notes = Vec::new();
@@ -224,6 +235,10 @@ fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
         attempt = attempt.max(contribution.attempt);
         yields = yields.join(contribution.yields);
         requiretls = requiretls.max(contribution.requiretls);
+        // One source at most, the connector, has limits.
+        if !contribution.limits.is_unlimited() {
+            limits = contribution.limits;
+        }
         // One source at most, DANE, has a name of its own.
         sni = contribution.sni.or(sni);
         for check in contribution.checks {
@@ -261,5 +276,5 @@ fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
         Attempt::StartTls | Attempt::Implicit => (None, sni),
     };
     let because = Because::new(grounds);
-    Plan { floor, attempt, clear_reason, checks, sni, yields, requiretls, notes, because }
+    Plan { floor, attempt, clear_reason, checks, sni, yields, requiretls, limits, notes, because }
 }

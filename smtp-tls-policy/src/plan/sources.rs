@@ -17,6 +17,7 @@ use crate::plan::scope::Scope;
 use crate::reason::Reason;
 use crate::rules::connector::OutboundConnector;
 use crate::rules::posture::{Floor, OptionalTls, Posture, StsRule, Subject, Weight, Yields};
+use crate::rules::tls_limits::TlsLimits;
 use crate::sts::fact::StsPolicy;
 
 /// What one source contributes. Joining is commutative, associative and idempotent, and only
@@ -29,6 +30,7 @@ pub(crate) struct Contribution {
     pub(crate) yields: Yields,
     pub(crate) sni: Option<Domain>,
     pub(crate) requiretls: Requiretls,
+    pub(crate) limits: TlsLimits,
     pub(crate) notes: Vec<Reason>,
     pub(crate) ground: Ground,
 }
@@ -42,6 +44,7 @@ impl Contribution {
             yields: Yields::default(),
             sni: None,
             requiretls: Requiretls::NotWanted,
+            limits: TlsLimits::default(),
             notes: Vec::new(),
             ground,
         }
@@ -55,6 +58,7 @@ impl Contribution {
     fn recorded(mut self) -> Self {
         self.floor = Floor::Plaintext;
         self.yields = Yields::default();
+        self.limits = TlsLimits::default();
         for check in &mut self.checks {
             check.set_weight(Weight::Recorded);
         }
@@ -185,6 +189,7 @@ impl<'a> View<'a> {
         let mut own = Contribution::new(floor, attempt, own_ground(connector))
             .with(self.own_check(weight).into_iter().collect());
         own.yields = connector.yields;
+        own.limits = connector.tls.clone();
         match (self.optional, connector.optional_tls) {
             (true, OptionalTls::Everything) => own.recorded(),
             (true, OptionalTls::Published) | (false, _) => own,

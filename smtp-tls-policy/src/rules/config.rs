@@ -28,6 +28,7 @@
 //!     revocation = "soft"                 # off | soft | if-configured (default) | hard
 //!     identity = "our-client-key"         # default: none
 //!     smart-host = { host = "gw.bank.example", port = 465, implicit-tls = true, secure = true }
+//!     tls = { min-version = "1.3", groups = ["post-quantum"] } # default: all of the provider
 //!     yields = { refused = "later", broken = "now", untrusted = "never" }
 //!     dane = "any-mx"                     # off | secure-mx | any-mx (default)
 //!     sts = "on"                          # off | unless-dane | on (default)
@@ -166,11 +167,12 @@ const OUTBOUND: &[&str] = &[
     "dane",
     "sts",
     "optional-tls",
+    "tls",
 ];
 const SMART_HOST: &[&str] = &["host", "port", "implicit-tls", "secure"];
 const YIELDS: &[&str] = &["refused", "broken", "untrusted"];
 const INBOUND: &[&str] =
-    &["name", "namespaces", "require-tls", "client-certificate", "certificate"];
+    &["name", "namespaces", "require-tls", "client-certificate", "certificate", "tls"];
 const CERTIFICATE: &[&str] = &["roots", "names", "purpose", "pins", "cn", "revocation"];
 
 const CN: &[(&str, CnFallback)] = &[
@@ -212,10 +214,10 @@ type Loaded<'a> = Option<(&'a Trust, &'a [IdentityId])>;
 
 /// A table of the file, with its place.
 #[derive(Clone, Copy)]
-struct Section<'a> {
-    path: &'a str,
-    table: &'a DeTable<'a>,
-    at: usize,
+pub(super) struct Section<'a> {
+    pub(super) path: &'a str,
+    pub(super) table: &'a DeTable<'a>,
+    pub(super) at: usize,
 }
 
 impl<'a> Section<'a> {
@@ -223,7 +225,7 @@ impl<'a> Section<'a> {
         self.table.get(key)
     }
 
-    fn path(&self, key: &str) -> String {
+    pub(super) fn path(&self, key: &str) -> String {
         format!("{}.{key}", self.path)
     }
 
@@ -244,7 +246,7 @@ impl<'a> Section<'a> {
 }
 
 /// Reads what it can, and writes down what it cannot.
-struct Reader<'t> {
+pub(super) struct Reader<'t> {
     file: &'t str,
     text: &'t str,
     errors: Vec<ConfigError>,
@@ -417,6 +419,7 @@ impl Reader<'_> {
         connector.sts = self.choice(section, "sts", STS).unwrap_or_default();
         connector.optional_tls =
             self.choice(section, "optional-tls", OPTIONAL_TLS).unwrap_or_default();
+        connector.tls = self.tls_limits(section);
         (self.errors.len() == before).then_some(connector)
     }
 
@@ -453,6 +456,7 @@ impl Reader<'_> {
         let mut connector =
             InboundConnector::new(name.unwrap_or_default(), namespaces.unwrap_or_default());
         connector.require_tls = self.boolean(section, "require-tls");
+        connector.tls = self.tls_limits(section);
         let asked = self.choice(section, "client-certificate", ASKING).unwrap_or(Asking::NotAsked);
         let raw = self.table(section, "certificate", "{ roots = \"partner-ca\" }");
         connector.client_certificate = match (asked, raw) {
@@ -491,7 +495,7 @@ impl Reader<'_> {
     }
 
     /// Refuses fields that there are not.
-    fn unknown(&mut self, section: &Section<'_>, known: &[&str]) {
+    pub(super) fn unknown(&mut self, section: &Section<'_>, known: &[&str]) {
         for key in section.table.keys() {
             let name: &str = key.get_ref();
             if known.contains(&name) {
@@ -562,7 +566,7 @@ impl Reader<'_> {
     }
 
     /// One of a few words.
-    fn choice<T: Copy>(
+    pub(super) fn choice<T: Copy>(
         &mut self,
         section: &Section<'_>,
         key: &str,
@@ -583,7 +587,7 @@ impl Reader<'_> {
         None
     }
 
-    fn table<'a>(
+    pub(super) fn table<'a>(
         &mut self,
         section: &Section<'a>,
         key: &str,
@@ -653,7 +657,7 @@ impl Reader<'_> {
     }
 
     /// A list that is not empty, if the field is there: an empty one would check nothing.
-    fn given<T, E: fmt::Display>(
+    pub(super) fn given<T, E: fmt::Display>(
         &mut self,
         section: &Section<'_>,
         key: &str,

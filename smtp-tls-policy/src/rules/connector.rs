@@ -15,7 +15,8 @@ use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
 use crate::rules::error::{ConnectorError, ConnectorErrorKind, ConnectorErrors};
 use crate::rules::identity::IdentityId;
-use crate::rules::posture::{DaneRule, OptionalTls, Posture, StsRule, Yields};
+use crate::rules::posture::{DaneRule, Floor, OptionalTls, Posture, StsRule, Yields};
+use crate::rules::tls_limits::TlsLimits;
 
 /// A fixed next hop, used instead of the MX look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub struct OutboundConnector {
     pub sts: StsRule,
     /// Which requirements `TLS-Required: No` cancels.
     pub optional_tls: OptionalTls,
+    /// The TLS versions and key exchange groups that are allowed: all of the provider unless set.
+    pub tls: TlsLimits,
 }
 
 impl OutboundConnector {
@@ -103,6 +106,7 @@ impl OutboundConnector {
             dane: DaneRule::default(),
             sts: StsRule::default(),
             optional_tls: OptionalTls::default(),
+            tls: TlsLimits::default(),
         }
     }
 
@@ -114,6 +118,7 @@ impl OutboundConnector {
         let public = self.roots == RootsId::public();
         let (posture, checks) = (self.posture, self.posture.pkix().is_some());
         let dane_only = posture == Posture::DaneOnly;
+        let needs_tls = self.require_tls || implicit || posture.floor() > Floor::Plaintext;
         [
             (posture == Posture::None && (self.require_tls || implicit), Kind::NoneRequiresTls),
             (posture == Posture::PrivateCa && public, Kind::PrivateCaWithoutRoots),
@@ -124,6 +129,7 @@ impl OutboundConnector {
                 dane_only && smart_host.is_some_and(|smart_host| !smart_host.secure),
                 Kind::DaneOnlySmartHost,
             ),
+            (!needs_tls && !self.tls.is_unlimited(), Kind::LimitsWithoutTls),
             (!checks && !public, Kind::UnusedRoots),
             (!checks && !self.names.is_empty(), Kind::UnusedNames),
         ]
@@ -253,6 +259,8 @@ pub struct InboundConnector {
     pub require_tls: bool,
     /// What is asked of the client's certificate.
     pub client_certificate: ClientCertificate,
+    /// The TLS versions and key exchange groups with which mail is accepted: all unless set.
+    pub tls: TlsLimits,
 }
 
 impl InboundConnector {
@@ -263,24 +271,28 @@ impl InboundConnector {
             namespaces,
             require_tls: false,
             client_certificate: ClientCertificate::NotAsked,
+            tls: TlsLimits::default(),
         }
     }
 
     /// What is wrong with this connector by itself.
     pub(crate) fn defects(&self) -> Vec<ConnectorErrorKind> {
         use ConnectorErrorKind as Kind;
+        let limited = !self.tls.is_unlimited() && !self.require_tls;
+        let mut defects: Vec<_> = limited.then_some(Kind::LimitsWithoutTls).into_iter().collect();
         let ClientCertificate::Required(check) = &self.client_certificate else {
-            return Vec::new();
+            return defects;
         };
         let no_roots = check.roots.is_none();
-        [
+        let certificate = [
             (!self.require_tls, Kind::CertificateWithoutTls),
             (no_roots && check.pins.is_empty(), Kind::CertificateWithoutTrust),
             (no_roots && !check.names.is_empty(), Kind::NamesWithoutRoots),
-        ]
-        .into_iter()
-        .filter_map(|(is_wrong, kind)| is_wrong.then_some(kind))
-        .collect()
+        ];
+        defects.extend(
+            certificate.into_iter().filter_map(|(is_wrong, kind)| is_wrong.then_some(kind)),
+        );
+        defects
     }
 
     /// What this connector names and is not loaded.
@@ -480,6 +492,20 @@ impl InboundConnectors {
     /// Whether the listener must ask clients for a certificate at all.
     pub fn asks_for_certificate(&self) -> bool {
         self.iter().any(|c| !matches!(c.client_certificate, ClientCertificate::NotAsked))
+    }
+
+    /// The limits to which the listener can restrict itself, because every connector has them or
+    /// stricter ones: give them to [`limited`](crate::tls::limited). A listener that offers no more
+    /// than the connectors allow negotiates a post-quantum group with each client that has one.
+    pub fn tls_limits(&self) -> TlsLimits {
+        let min_version = self.iter().map(|c| c.tls.min_version).min().unwrap_or_default();
+        let mut groups = Vec::new();
+        if self.iter().all(|c| !c.tls.groups.is_empty()) {
+            groups.extend(self.iter().flat_map(|c| c.tls.groups.iter().copied()));
+            groups.sort_unstable();
+            groups.dedup();
+        }
+        TlsLimits { min_version, groups }
     }
 
     /// Whether no mail at all is accepted without TLS: 530 to every command except NOOP, EHLO,

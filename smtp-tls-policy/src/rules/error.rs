@@ -113,6 +113,13 @@ pub enum ConnectorErrorKind {
     /// Posture `dane-only` with a smart host whose name does not count as secure.
     #[error("posture dane-only needs a smart host that is declared secure")]
     DaneOnlySmartHost,
+    /// Versions or groups of TLS are limited, and TLS is not required: a peer that cannot meet the
+    /// limits would get the mail in clear text.
+    #[error(
+        "the limits of TLS need TLS, because a peer that cannot meet them would use clear text; \
+         set require-tls = true"
+    )]
+    LimitsWithoutTls,
     /// No roots of this name are loaded.
     #[error("no roots with the name \"{roots}\" are loaded; {}", hint(roots.as_str(), loaded))]
     UnknownRoots {
@@ -145,6 +152,7 @@ impl ConnectorErrorKind {
             Self::NamesWithoutRoots => &["certificate", "names"],
             Self::UnusedNames => &["names"],
             Self::UnusedPins => &["pins"],
+            Self::LimitsWithoutTls => &["tls"],
             Self::DaneOnlyWithoutDane => &["dane"],
             Self::DaneOnlySmartHost => &["smart-host"],
             // In an inbound connector the roots are those of the certificate.

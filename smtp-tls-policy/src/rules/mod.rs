@@ -25,11 +25,14 @@
 pub(crate) mod config;
 #[cfg(feature = "serde")]
 pub(crate) mod config_error;
+#[cfg(feature = "serde")]
+mod config_limits;
 pub(crate) mod connector;
 pub(crate) mod error;
 pub(crate) mod identity;
 pub(crate) mod posture;
 mod suggest;
+pub(crate) mod tls_limits;
 #[cfg(feature = "serde")]
 pub(crate) mod warning;
 
@@ -46,5 +49,6 @@ pub use identity::IdentityId;
 pub use posture::{
     DaneRule, Floor, OptionalTls, Posture, StsRule, UnknownPosture, Weight, Yield, Yields,
 };
+pub use tls_limits::{KeyGroup, MinTlsVersion, TlsLimits};
 #[cfg(feature = "serde")]
 pub use warning::ConfigWarning;

@@ -58,6 +58,7 @@
 //! ```
 
 mod identities;
+mod limits;
 mod verify;
 
 use std::collections::HashMap;
@@ -84,9 +85,12 @@ use crate::plan::Plan;
 use crate::plan::attempt::Requiretls;
 use crate::reason::Reason;
 use crate::rules::identity::IdentityId;
+use crate::rules::tls_limits::TlsLimits;
 
 use self::identities::{ClientIdentities, ClientIdentity};
 pub use self::identities::{NoIdentity, ServerIdentities, ShownIdentity};
+use self::limits::judge_limits;
+pub use self::limits::{limited, limits_verdict_of_io};
 use self::verify::{AnyClient, PlanVerifier};
 
 /// Most configurations that a [`ClientTls`] keeps, unless set. The one least recently used goes
@@ -110,6 +114,9 @@ pub enum TlsConfigError {
     /// The plan has a check that no raw public key can pass, or none that has to pass.
     #[error("the plan does not take a raw public key")]
     RawKeyNotTaken,
+    /// The provider has nothing that the connector's limits allow.
+    #[error("the TLS library of this side cannot meet the connector's limits: {0}")]
+    LimitsNotMet(TlsLimits),
     /// The provider does not tell the public part of this key.
     #[error("the public key of the identity is not known to the provider")]
     NoPublicKey,
@@ -125,7 +132,9 @@ impl TlsConfigError {
         match self {
             Self::UnknownIdentity(_) => Reason::IdentityMissing,
             Self::ServerName(_) => Reason::HandshakeFailed,
-            Self::RawKeyNotTaken | Self::NoPublicKey | Self::Rustls(_) => Reason::TlsUnavailable,
+            Self::RawKeyNotTaken | Self::LimitsNotMet(_) | Self::NoPublicKey | Self::Rustls(_) => {
+                Reason::TlsUnavailable
+            }
         }
     }
 }
@@ -335,9 +344,10 @@ impl ClientTls {
             algorithms: self.provider.signature_verification_algorithms,
             raw_key: key.hello == Hello::RawKey,
         };
+        let provider = limited(&self.provider, key.plan.limits())?;
         let provider = match key.hello {
-            Hello::Plain => Arc::new(without_post_quantum(&self.provider)),
-            Hello::Usual | Hello::RawKey => Arc::clone(&self.provider),
+            Hello::Plain => Arc::new(without_post_quantum(&provider)),
+            Hello::Usual | Hello::RawKey => provider,
         };
         let builder = ClientConfig::builder_with_details(provider, Arc::clone(&self.time));
         let builder = match key.hello {
@@ -448,14 +458,16 @@ pub fn server_name(plan: &Plan, host: &Host) -> Result<ServerName<'static>, TlsC
         .map_err(|_| TlsConfigError::ServerName(host.clone()))
 }
 
-/// Judges the peer of a session, new or resumed, by the chain that the session holds.
+/// Judges the peer of a session, new or resumed, by the chain that the session holds, and the
+/// session by the [limits](Plan::limits) of the plan.
 pub fn judge_session(
     plan: &Plan,
     session: &CommonState,
     trust: &dyn TrustStore,
     now: UnixTime,
 ) -> Verdict {
-    plan.judge(session.peer_certificates().unwrap_or_default(), trust, now)
+    let verdict = plan.judge(session.peer_certificates().unwrap_or_default(), trust, now);
+    judge_limits(plan, session, verdict)
 }
 
 /// Judges the peer of a session of a [raw key configuration](ClientTls::raw_key_config).
@@ -465,7 +477,7 @@ pub fn judge_raw_key_session(plan: &Plan, session: &CommonState) -> Verdict {
         [key] => SubjectPublicKeyInfoDer::from(key.as_ref()),
         _ => SubjectPublicKeyInfoDer::from(&[][..]),
     };
-    plan.judge_raw_key(&key)
+    judge_limits(plan, session, plan.judge_raw_key(&key))
 }
 
 /// The verdict for which a handshake was ended; `None` if it failed for anything else.

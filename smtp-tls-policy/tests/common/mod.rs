@@ -20,6 +20,10 @@ pub(crate) fn corpus(file: &str) -> Option<Vec<Value>> {
     Some(rows)
 }
 
+/// A session that meets no limits but the widest.
+pub(crate) const TLS: smtp_tls_policy::judge::ShownTls<'static> =
+    smtp_tls_policy::judge::ShownTls::new("TLSv1.3", Some("X25519"));
+
 /// Decodes standard base64.
 pub(crate) fn base64(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() * 3 / 4);

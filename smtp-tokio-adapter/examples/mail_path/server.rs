@@ -206,7 +206,7 @@ impl Handler for Desk {
             path.mailbox().and_then(|mailbox| Domain::parse(mailbox.domain().as_str()).ok());
         let client = Client {
             connector: self.server.connectors.find(domain.as_ref()),
-            tls: session.tls.is_some(),
+            tls: session.shown_tls(),
             chain: &session.client_chain,
             trust: self.server.trust.as_ref(),
             now: UnixTime::now(),

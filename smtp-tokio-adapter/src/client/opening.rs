@@ -13,7 +13,8 @@ use smtp_tls_policy::Reason;
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::plan::Attempt;
 use smtp_tls_policy::tls::{
-    is_local_fault_io, judge_session, server_name, session_names, verdict_of_io,
+    is_local_fault_io, judge_session, limits_verdict_of_io, server_name, session_names,
+    verdict_of_io,
 };
 use tokio_rustls::TlsConnector;
 
@@ -195,7 +196,9 @@ impl<'a> Opening<'a> {
         let stream = match connected {
             Ok(stream) => stream,
             Err(error) => {
-                self.decision.verdict = verdict_of_io(&error).cloned().map(Arc::new);
+                let verdict = verdict_of_io(&error).cloned();
+                let verdict = verdict.or_else(|| limits_verdict_of_io(plan, &error));
+                self.decision.verdict = verdict.map(Arc::new);
                 if is_local_fault_io(&error) {
                     return Err(self.decision.local_fault(
                         plan,

@@ -172,7 +172,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
 pub(crate) fn config(
     path: &Path,
     trust: &Trust,
-    identities: &[&IdentityId],
+    identities: &[IdentityId],
 ) -> Result<Config, Failure> {
     let (file, text) = config_text(path)?;
     Config::from_toml(&file, &text, trust, identities).map_err(|errors| {

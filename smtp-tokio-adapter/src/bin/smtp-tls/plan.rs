@@ -94,7 +94,7 @@ impl PlanWords {
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let provider = input::provider();
     let identities = args.trust.identities(&provider)?;
-    let ids: Vec<&IdentityId> = identities.iter().map(|(id, _)| id).collect();
+    let ids: Vec<IdentityId> = identities.iter().map(|(id, _)| id.clone()).collect();
     let trust = args.trust.complete()?;
     let config = input::config(&args.config, &trust, &ids)?;
     let network = Network::new(&args.network, Arc::new(trust))?;

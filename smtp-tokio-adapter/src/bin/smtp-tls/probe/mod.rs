@@ -250,8 +250,8 @@ impl<'o> Setup<'o> {
         Ok(Self { options, trust, prober, network })
     }
 
-    pub(crate) fn ids(&self) -> Vec<&IdentityId> {
-        self.prober.identities.iter().map(|(id, _)| id).collect()
+    pub(crate) fn ids(&self) -> Vec<IdentityId> {
+        self.prober.identities.iter().map(|(id, _)| id.clone()).collect()
     }
 
     /// What the connections of a delivery have in common.

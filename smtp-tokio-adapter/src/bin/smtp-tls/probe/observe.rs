@@ -72,7 +72,7 @@ pub(crate) struct Prober {
 impl Prober {
     pub(super) fn outbound(&self, provider: CryptoProvider) -> Outbound {
         let provider = Arc::new(provider);
-        let mut tls = ClientTls::new(Arc::clone(&provider));
+        let tls = ClientTls::new(Arc::clone(&provider));
         for (id, identity) in &self.identities {
             tls.add_identity(id.clone(), Arc::clone(identity));
         }

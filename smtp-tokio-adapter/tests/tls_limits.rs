@@ -1,0 +1,105 @@
+//! Connectors that allow some TLS versions and key exchange groups only, on loopback.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{HOST, Pki, connector, outbound_with, plan_for, provider, send, smtp, start};
+use rustls::crypto::CryptoProvider;
+use smtp_tls_policy::plan::Plan;
+use smtp_tls_policy::rules::{KeyGroup, MinTlsVersion, Posture, TlsLimits};
+use smtp_tls_policy::tls::{ClientCertificates, ClientTls, limited, server_config};
+use smtp_tokio_adapter::{Inbound, Report};
+
+fn limits(min_version: MinTlsVersion, groups: &[KeyGroup]) -> TlsLimits {
+    let mut limits = TlsLimits::default();
+    (limits.min_version, limits.groups) = (min_version, groups.to_vec());
+    limits
+}
+
+fn plan(posture: Posture, tls: TlsLimits) -> Plan {
+    let mut connector = connector(posture);
+    connector.tls = tls;
+    plan_for(&connector, false)
+}
+
+/// A provider of TLS 1.2 only.
+fn tls12() -> Arc<CryptoProvider> {
+    let mut provider = CryptoProvider::clone(&provider());
+    provider.cipher_suites.retain(|suite| suite.tls13().is_none());
+    Arc::new(provider)
+}
+
+/// Sends twice to a server with this provider, so that the second session may be resumed.
+async fn deliver(server: Arc<CryptoProvider>, plan: &Plan) -> [(Report, Vec<bool>); 2] {
+    let pki = Pki::new();
+    let tls = server_config(pki.identity(HOST), ClientCertificates::None, server).unwrap();
+    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let outbound = outbound_with(&pki, ClientTls::new(provider()));
+    let once = async || {
+        let report = send(&outbound, server.address, plan.clone(), None, "\r\n").await;
+        (report, std::mem::take(&mut *server.kept.over_tls.lock().unwrap()))
+    };
+    [once().await, once().await]
+}
+
+#[tokio::test]
+async fn session_that_meets_the_limits_carries_the_mail() {
+    use KeyGroup::{Secp384r1, X25519};
+    use MinTlsVersion::{Tls12, Tls13};
+    for (limits, server, version, group) in [
+        (TlsLimits::default(), provider(), "TLSv1.3", Some("X25519MLKEM768")),
+        (TlsLimits::post_quantum(), provider(), "TLSv1.3", Some("X25519MLKEM768")),
+        (limits(Tls12, &[X25519]), provider(), "TLSv1.3", Some("X25519")),
+        (limits(Tls13, &[Secp384r1]), provider(), "TLSv1.3", Some("secp384r1")),
+        (limits(Tls12, &[Secp384r1]), tls12(), "TLSv1.2", Some("secp384r1")),
+    ] {
+        let plan = plan(Posture::Verified, limits);
+        for (report, over_tls) in deliver(server, &plan).await {
+            assert_eq!(over_tls, [true], "{plan}: {report:?}");
+            let tls = report.attempts[0].decision.tls.clone().unwrap();
+            assert_eq!(tls.version, version, "{plan}");
+            // A resumed session of TLS 1.2 has no key exchange.
+            assert!(tls.group == group || version == "TLSv1.2" && tls.group.is_none(), "{plan}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn peer_that_cannot_meet_the_limits_gets_no_mail_and_a_reason_of_its_own() {
+    let classic =
+        || limited(&provider(), &limits(MinTlsVersion::Tls12, &[KeyGroup::X25519])).unwrap();
+    let tls13 = limits(MinTlsVersion::Tls13, &[]);
+    for (limits, server, reason) in [
+        (TlsLimits::post_quantum(), classic(), "tls-group-not-allowed"),
+        (limits(MinTlsVersion::Tls12, &[KeyGroup::Secp384r1]), classic(), "tls-group-not-allowed"),
+        (TlsLimits::post_quantum(), tls12(), "tls-version-not-allowed"),
+        (tls13, tls12(), "tls-version-not-allowed"),
+    ] {
+        for posture in [Posture::Encrypt, Posture::Verified] {
+            let plan = plan(posture, limits.clone());
+            for (report, over_tls) in deliver(Arc::clone(&server), &plan).await {
+                assert!(over_tls.is_empty(), "{plan}: {over_tls:?}");
+                let decisions: Vec<_> =
+                    report.attempts.iter().map(|it| it.decision.reason.code()).collect();
+                assert_eq!(decisions, [reason], "{plan}: {report:?}");
+                assert_eq!(report.statuses()[0].to_string(), "deferred: 4.7.5", "{plan}");
+            }
+        }
+    }
+}
+
+/// Our own library lacks what the connector asks for: that says nothing about the peer.
+#[tokio::test]
+async fn provider_that_cannot_meet_the_limits_defers_as_a_local_fault() {
+    let pki = Pki::new();
+    let server =
+        start(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(smtp())) })
+            .await;
+    let outbound = outbound_with(&pki, ClientTls::new(tls12()));
+    let plan = plan(Posture::Encrypt, TlsLimits::post_quantum());
+    let report = send(&outbound, server.address, plan, None, "\r\n").await;
+    assert_eq!(report.statuses()[0].to_string(), "deferred: 4.3.5");
+    assert_eq!(report.attempts[0].decision.reason.code(), "tls-unavailable");
+    assert!(server.kept.over_tls.lock().unwrap().is_empty());
+}
