@@ -137,7 +137,7 @@ fn roots_and_identities_that_are_not_loaded_are_refused() {
     // A posture that checks no chain needs no roots.
     let lax = OutboundConnector::new("lax", namespace("*"), Posture::Opportunistic);
     let connectors = OutboundConnectors::new(vec![bank, hard, lax]).unwrap();
-    let errors = connectors.check(&trust, &[own.clone()]).unwrap_err();
+    let errors = connectors.check(&trust, std::slice::from_ref(&own)).unwrap_err();
     assert_eq!(
         errors.to_string(),
         "connector \"bank\": no roots with the name \"bank-ca\" are loaded; loaded: \"public\"\n\

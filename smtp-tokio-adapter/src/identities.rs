@@ -14,8 +14,8 @@ use smtp_tls_policy::tls::{NoIdentity, ServerIdentities};
 
 use crate::client::outbound::Outbound;
 
-/// Most octets of a PEM file: a chain of [`MAX_CHAIN_BYTES`](smtp_tls_policy::judge::MAX_CHAIN_BYTES)
-/// with room for text beside it.
+/// Most octets of a PEM file: a chain of
+/// [`MAX_CHAIN_BYTES`](smtp_tls_policy::judge::MAX_CHAIN_BYTES) with room for text beside it.
 pub const MAX_IDENTITY_FILE: u64 = 1 << 20;
 
 /// The files of one certificate: its chain and its private key, in PEM.
@@ -184,8 +184,8 @@ impl ServerCertificates {
         Arc::clone(&self.identities)
     }
 
-    /// Reads the files again. The next handshake shows the new certificates; handshakes that run and
-    /// connections that are open are not affected. The call blocks for a moment.
+    /// Reads the files again. The next handshake shows the new certificates; handshakes that run
+    /// and connections that are open are not affected. The call blocks for a moment.
     ///
     /// # Errors
     ///
@@ -213,13 +213,13 @@ fn load_all(
 }
 
 impl Outbound {
-    /// Loads a client identity from files, under the name that connectors give it, or loads it again.
-    /// The next handshake shows it. The call blocks for a moment.
+    /// Loads a client identity from files, under the name that connectors give it, or loads it
+    /// again. The next handshake shows it. The call blocks for a moment.
     ///
     /// # Errors
     ///
-    /// An [`IdentityError`] about the file that cannot be used. In that case the identity from before
-    /// stays in use, and an error in the log says so.
+    /// An [`IdentityError`] about the file that cannot be used. In that case the identity from
+    /// before stays in use, and an error in the log says so.
     pub fn load_identity(
         &self,
         id: &IdentityId,

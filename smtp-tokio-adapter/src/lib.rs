@@ -25,6 +25,8 @@ mod http;
 mod identities;
 mod lists;
 pub mod lookups;
+#[cfg_attr(not(feature = "metrics"), path = "metering_off.rs")]
+mod metering;
 #[cfg(feature = "crl-fetch")]
 pub mod revocation;
 #[cfg(feature = "native-certs")]
@@ -43,6 +45,8 @@ pub use client::{
 };
 pub use convert::tls_rules;
 pub use identities::{IdentityError, IdentityFiles, MAX_IDENTITY_FILE, ServerCertificates};
+#[cfg(feature = "metrics")]
+pub use metering::{METRICS, Metric, describe_metrics};
 #[cfg(feature = "native-certs")]
 pub use roots::{NativeRootsError, native_roots};
 pub use sender::{

@@ -76,7 +76,7 @@ async fn forward(client: TcpStream, server: SocketAddr, largest: usize, hellos: 
 
 fn client(pki: &Pki, posture: Posture, port: u16) -> Sender<Zone> {
     let identity = IdentityId::new("ours");
-    let mut tls = ClientTls::new(provider());
+    let tls = ClientTls::new(provider());
     tls.add_identity(identity.clone(), pki.identity("client.test.example"));
     let mut connector = connector(posture);
     connector.identity = Some(identity);

@@ -136,6 +136,12 @@ impl Cache {
         self.known.len()
     }
 
+    /// When the policy that was not fetched for the longest time was fetched; `None` without
+    /// policies. Looks at each policy.
+    pub fn oldest_fetch(&self) -> Option<UnixTime> {
+        self.known.values().map(|known| known.cached.fetched).min()
+    }
+
     /// Whether no policy is held.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()

@@ -20,8 +20,9 @@ use tokio::net::TcpStream;
 use crate::client::drive::{Body, Driven, LINGER, drive};
 use crate::client::opening::Opening;
 use crate::client::outbound::Outbound;
-use crate::client::outcome::{Decision, Delivery, Failure, OutcomeBuf, lost};
+use crate::client::outcome::{Decision, Delivery, Failure, OutcomeBuf, Spoken, lost};
 use crate::client::target::Target;
+use crate::metering;
 use crate::wire::{Io, Wire};
 
 /// One connection that is ready for transactions.
@@ -53,6 +54,12 @@ impl Outbound {
     ) -> Result<Connection<S>, Box<OpenError>> {
         let mut opening = Opening::new(self, target);
         let result = opening.run(stream).await;
+        let channel = match (opening.decision.channel, &opening.decision.tls) {
+            (Spoken::Tls, Some(_)) => metering::Channel::Tls,
+            (Spoken::Tls, None) => metering::Channel::Neither,
+            (Spoken::Clear, _) => metering::Channel::Clear,
+        };
+        metering::decision(&target.plan, channel, opening.decision.reason);
         let (decision, plan) = (opening.decision, target.plan.clone());
         let credentials = target.credentials.clone();
         let credentials = credentials.map(|credentials| (credentials, Arc::clone(&self.tls)));

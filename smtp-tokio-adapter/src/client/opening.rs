@@ -24,6 +24,8 @@ use crate::client::drive::{Body, Driven, drive, hang_up};
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Failure, Spoken, lost};
 use crate::client::target::{Manner, Target};
+use crate::metering;
+use crate::metering::Role;
 use crate::wire::{Io, Wire};
 
 /// A connection on its way to `Ready`.
@@ -190,12 +192,16 @@ impl<'a> Opening<'a> {
             None => connecting.await,
             Some(deadline) => match tokio::time::timeout_at(deadline.into(), connecting).await {
                 Ok(connected) => connected,
-                Err(_) => return failed(TlsFailure::Handshake, true),
+                Err(_) => {
+                    metering::handshake_failed(Role::Client);
+                    return failed(TlsFailure::Handshake, true);
+                }
             },
         };
         let stream = match connected {
             Ok(stream) => stream,
             Err(error) => {
+                metering::handshake_failed(Role::Client);
                 let verdict = verdict_of_io(&error).cloned();
                 let verdict = verdict.or_else(|| limits_verdict_of_io(plan, &error));
                 self.decision.verdict = verdict.map(Arc::new);
@@ -237,6 +243,7 @@ impl<'a> Opening<'a> {
         let mut tls = TlsInfo::new(peer, names.version, names.cipher);
         (tls.group, tls.bindings) = (names.group, bindings);
         let tls = Arc::new(tls);
+        metering::handshake(Role::Client, &tls);
         wire.put_tls(stream);
         if standing != Standing::Acceptable {
             // What this session was resumed from, or could be resumed as, must not be offered

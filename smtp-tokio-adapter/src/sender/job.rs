@@ -17,6 +17,7 @@ use super::{Mail, Sender, lock};
 use crate::client::Target;
 use crate::convert;
 use crate::lookups::Lookups;
+use crate::metering::lookup;
 use crate::sender::hosts::{Candidate, Hosts, Skip};
 use crate::sender::message::Message;
 
@@ -48,7 +49,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         while let Some(ask) = inquiry.ask() {
             let answer = match ask {
                 DomainAsk::Mx(domain) => {
-                    DomainAnswer::Mx(sender.answered(sender.lookups.mx(domain).await))
+                    DomainAnswer::Mx(sender.answered(lookup("mx", sender.lookups.mx(domain)).await))
                 }
                 DomainAsk::Sts(domain) => DomainAnswer::Sts(sender.sts(domain).await),
             };
@@ -113,14 +114,17 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
         while let Some(ask) = inquiry.ask() {
             let answer = match ask {
                 HostAsk::Addresses(host) => {
-                    let (ipv4, ipv6) = tokio::join!(lookups.ipv4(host), lookups.ipv6(host));
+                    let (ipv4, ipv6) = tokio::join!(
+                        lookup("ipv4", lookups.ipv4(host)),
+                        lookup("ipv6", lookups.ipv6(host))
+                    );
                     HostAnswer::Addresses(sender.answered(ipv4), sender.answered(ipv6))
                 }
-                HostAsk::Cname(host) => {
-                    HostAnswer::Cname(sender.seen(lookups.cname(host.as_str()).await))
-                }
+                HostAsk::Cname(host) => HostAnswer::Cname(
+                    sender.seen(lookup("cname", lookups.cname(host.as_str())).await),
+                ),
                 HostAsk::Tlsa(owner) => {
-                    HostAnswer::Tlsa(sender.answered(lookups.tlsa(owner).await))
+                    HostAnswer::Tlsa(sender.answered(lookup("tlsa", lookups.tlsa(owner)).await))
                 }
             };
             inquiry.answer(answer);

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::{Sender, lock};
 use crate::lookups::Lookups;
+use crate::metering::lookup;
 
 type Store = Arc<Mutex<dyn PolicyStore + Send>>;
 
@@ -63,6 +64,14 @@ impl Drop for Fetching<'_> {
 }
 
 impl<L: Lookups> Sender<L> {
+    /// Sets the gauges of the metrics whose values change with time alone: the ages of revocation
+    /// lists and of MTA-STS policies. Call it before each scrape, or once a minute.
+    #[cfg(feature = "metrics")]
+    pub fn record_ages(&self) {
+        crate::metering::lists(&self.outbound.trust.current(), self.now());
+        crate::metering::policies(&lock(&self.policies.cache), self.now());
+    }
+
     /// Does what is due in the background: fetches MTA-STS policies again before they expire (RFC
     /// 8461, section 3.3), so that no delivery waits for it. Returns when there is something to do
     /// next.
@@ -110,8 +119,11 @@ impl<L: Lookups> Sender<L> {
             }
         };
         let mut fetching = Fetching { policies: &self.policies, domain, ended: false };
-        let response = tokio::time::timeout(FETCH_TIMEOUT, self.lookups.fetch(&fetch)).await;
-        let response = response.unwrap_or(Err(FetchError::Timeout));
+        let fetching_policy = async {
+            let response = tokio::time::timeout(FETCH_TIMEOUT, self.lookups.fetch(&fetch)).await;
+            response.unwrap_or(Err(FetchError::Timeout))
+        };
+        let response = lookup("sts-policy", fetching_policy).await;
         let FetchEnd { answer, changes } = lock(cache).fetched(fetch, response, self.now());
         fetching.ended = true;
         drop(fetching);
@@ -124,7 +136,7 @@ impl<L: Lookups> Sender<L> {
 
     async fn record(&self, domain: &Domain) -> Result<Option<StsRecord>, DiscoveryError> {
         let Some(name) = record_name(domain) else { return Ok(None) };
-        let answer = self.answered(self.lookups.txt(&name).await);
+        let answer = self.answered(lookup("txt", self.lookups.txt(&name)).await);
         match answer.status.is_failure() {
             true => Err(DiscoveryError::Lookup),
             false => StsRecord::find(&answer.records).map_err(DiscoveryError::Record),

@@ -19,6 +19,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::binding::{Shown, bindings};
+use crate::metering;
+use crate::metering::Role;
 use crate::server::handler::{GO_AHEAD, Handler, Session};
 use crate::server::inbound::Inbound;
 #[cfg(feature = "proxy-protocol")]
@@ -440,7 +442,10 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
                 .await
                 .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
         }
-        .map_err(Lost::Handshake)?;
+        .map_err(|error| {
+            metering::handshake_failed(Role::Server);
+            Lost::Handshake(error)
+        })?;
         let (_, connection) = stream.get_ref();
         let chain = connection.peer_certificates().unwrap_or_default();
         self.session.client_chain =
@@ -453,6 +458,7 @@ impl<S: Io, H: Handler> Serving<'_, S, H> {
         tls.group = names.group;
         tls.bindings = bindings(connection, shown.certificate().as_ref());
         let tls = Arc::new(tls);
+        metering::handshake(Role::Server, &tls);
         tracing::debug!(version = tls.version, cipher = tls.cipher, group = tls.group, "TLS");
         self.session.tls = Some(Arc::clone(&tls));
         self.session.name.clear();

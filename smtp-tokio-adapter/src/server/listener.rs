@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::client::auth::random;
+use crate::metering::Served;
 use crate::server::connection::handle_until;
 #[cfg(doc)]
 use crate::server::handler::Handler;
@@ -98,6 +99,7 @@ pub async fn serve<T: Service>(
         let span = tracing::info_span!("smtp_serve", %peer, client = tracing::field::Empty);
         tasks.spawn(tracing::Instrument::instrument(
             async move {
+                let _served = Served::begin();
                 #[cfg(feature = "proxy-protocol")]
                 let (stream, peer) = match client(&inbound, stream, peer).await {
                     Some(accepted) => accepted,

@@ -68,7 +68,7 @@ const MAX_CONNECTIONS: usize = 1000;
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let identities = args.trust.identities(&input::provider())?;
-    let ids: Vec<&IdentityId> = identities.iter().map(|(id, _)| id).collect();
+    let ids: Vec<IdentityId> = identities.iter().map(|(id, _)| id.clone()).collect();
     let trust = args.trust.complete()?;
     let config = input::config(&args.config, &trust, &ids)?;
     let network = Network::new(&args.network, Arc::new(trust))?;

@@ -1,0 +1,290 @@
+//! What is counted and measured (feature `metrics`). Without the feature `metering_off.rs` is
+//! compiled in place of this file.
+//!
+//! `METRICS.md` explains each metric; a test compares the page with [`METRICS`].
+
+use std::time::Instant;
+
+use metrics::Unit;
+use smtp_proto::channel::TlsInfo;
+use smtp_tls_policy::inquiry::DnsAnswer;
+use smtp_tls_policy::pki::Trust;
+use smtp_tls_policy::pki_types::UnixTime;
+use smtp_tls_policy::plan::{DnsStatus, Ground, Plan};
+use smtp_tls_policy::{Reason, sts};
+
+/// The side of a connection on which a handshake ran.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Role {
+    Client,
+    Server,
+}
+
+/// What a connection speaks after the decision.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Channel {
+    Tls,
+    Clear,
+    /// TLS was tried, and the connection carries no mail.
+    Neither,
+}
+
+/// A metric of this crate, as a recorder gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metric {
+    /// The name.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// The names of its labels, in order.
+    pub labels: &'static [&'static str],
+    /// What it counts or measures.
+    pub unit: Unit,
+    /// One sentence about it.
+    pub description: &'static str,
+}
+
+const DECISIONS: &str = "smtp_tls_decisions_total";
+const HANDSHAKES: &str = "smtp_tls_handshakes_total";
+const HANDSHAKE_FAILURES: &str = "smtp_tls_handshake_failures_total";
+const LOOKUPS: &str = "smtp_lookups_total";
+const LOOKUP_SECONDS: &str = "smtp_lookup_duration_seconds";
+const CONNECTIONS: &str = "smtp_server_connections";
+const LISTS: &str = "smtp_revocation_lists";
+const LIST_AGE: &str = "smtp_revocation_list_age_seconds";
+const LIST_EXPIRES: &str = "smtp_revocation_list_expires_seconds";
+const POLICIES: &str = "smtp_sts_policies";
+const POLICY_AGE: &str = "smtp_sts_policy_age_seconds";
+
+/// Every metric that this crate records.
+pub const METRICS: &[Metric] = &[
+    Metric {
+        name: DECISIONS,
+        kind: "counter",
+        labels: &["channel", "posture", "reason"],
+        unit: Unit::Count,
+        description: "Decisions about TLS on connections that were opened as a client",
+    },
+    Metric {
+        name: HANDSHAKES,
+        kind: "counter",
+        labels: &["role", "version", "group"],
+        unit: Unit::Count,
+        description: "TLS handshakes that succeeded",
+    },
+    Metric {
+        name: HANDSHAKE_FAILURES,
+        kind: "counter",
+        labels: &["role"],
+        unit: Unit::Count,
+        description: "TLS handshakes that failed or timed out",
+    },
+    Metric {
+        name: LOOKUPS,
+        kind: "counter",
+        labels: &["question", "outcome"],
+        unit: Unit::Count,
+        description: "Questions of deliveries to the DNS and to MTA-STS policy hosts",
+    },
+    Metric {
+        name: LOOKUP_SECONDS,
+        kind: "histogram",
+        labels: &["question"],
+        unit: Unit::Seconds,
+        description: "How long the answer to a question took",
+    },
+    Metric {
+        name: CONNECTIONS,
+        kind: "gauge",
+        labels: &[],
+        unit: Unit::Count,
+        description: "Connections that listeners serve now",
+    },
+    Metric {
+        name: LISTS,
+        kind: "gauge",
+        labels: &["roots"],
+        unit: Unit::Count,
+        description: "Revocation lists that are loaded",
+    },
+    Metric {
+        name: LIST_AGE,
+        kind: "gauge",
+        labels: &["roots"],
+        unit: Unit::Seconds,
+        description: "Time since thisUpdate of the oldest loaded revocation list",
+    },
+    Metric {
+        name: LIST_EXPIRES,
+        kind: "gauge",
+        labels: &["roots"],
+        unit: Unit::Seconds,
+        description: "Time until the first nextUpdate of a loaded revocation list",
+    },
+    Metric {
+        name: POLICIES,
+        kind: "gauge",
+        labels: &[],
+        unit: Unit::Count,
+        description: "MTA-STS policies in the cache",
+    },
+    Metric {
+        name: POLICY_AGE,
+        kind: "gauge",
+        labels: &[],
+        unit: Unit::Seconds,
+        description: "Time since the least recent fetch of a cached MTA-STS policy",
+    },
+];
+
+/// Tells the recorder the unit and the description of each metric. Call it once, after the
+/// recorder is installed.
+pub fn describe_metrics() {
+    for Metric { name, kind, unit, description, .. } in METRICS {
+        match *kind {
+            "counter" => metrics::describe_counter!(*name, *unit, *description),
+            "gauge" => metrics::describe_gauge!(*name, *unit, *description),
+            _ => metrics::describe_histogram!(*name, *unit, *description),
+        }
+    }
+}
+
+impl Channel {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Clear => "clear",
+            Self::Neither => "none",
+        }
+    }
+}
+
+impl Role {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// Seconds from one time to another; negative if the second is earlier.
+#[expect(clippy::cast_precision_loss, reason = "seconds fit, and gauges are floating-point")]
+fn seconds(from: UnixTime, to: UnixTime) -> f64 {
+    to.as_secs() as f64 - from.as_secs() as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating-point")]
+fn count(number: usize) -> f64 {
+    number as f64
+}
+
+/// The decision about TLS on a connection as a client: what the connection speaks, and why.
+pub(crate) fn decision(plan: &Plan, channel: Channel, reason: Reason) {
+    let posture = plan.because().grounds().iter().find_map(|ground| match ground {
+        Ground::Connector { posture, .. } => Some(posture.as_str()),
+        _ => None,
+    });
+    let posture = posture.unwrap_or("none");
+    let (channel, reason) = (channel.as_str(), reason.code());
+    metrics::counter!(
+        DECISIONS, "channel" => channel, "posture" => posture, "reason" => reason
+    )
+    .increment(1);
+}
+
+/// A handshake succeeded.
+pub(crate) fn handshake(role: Role, tls: &TlsInfo) {
+    metrics::counter!(
+        HANDSHAKES,
+        "role" => role.as_str(),
+        "version" => tls.version,
+        "group" => tls.group.unwrap_or("none")
+    )
+    .increment(1);
+}
+
+/// A handshake failed, or did not end in time.
+pub(crate) fn handshake_failed(role: Role) {
+    metrics::counter!(HANDSHAKE_FAILURES, "role" => role.as_str()).increment(1);
+}
+
+/// An answer whose outcome has a name.
+pub(crate) trait Outcome {
+    fn outcome(&self) -> &'static str;
+}
+
+impl Outcome for DnsStatus {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Secure => "secure",
+            Self::Insecure => "insecure",
+            Self::Bogus => "bogus",
+            Self::Indeterminate => "indeterminate",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl<T> Outcome for DnsAnswer<T> {
+    fn outcome(&self) -> &'static str {
+        self.status.outcome()
+    }
+}
+
+impl<T, E> Outcome for Result<T, E> {
+    fn outcome(&self) -> &'static str {
+        if self.is_ok() { "fetched" } else { "failed" }
+    }
+}
+
+/// Waits for the answer to a question of a delivery, and counts it.
+pub(crate) async fn lookup<T: Outcome>(
+    question: &'static str,
+    asking: impl Future<Output = T>,
+) -> T {
+    let asked = Instant::now();
+    let answer = asking.await;
+    metrics::histogram!(LOOKUP_SECONDS, "question" => question).record(asked.elapsed());
+    metrics::counter!(LOOKUPS, "question" => question, "outcome" => answer.outcome()).increment(1);
+    answer
+}
+
+/// A connection that a listener serves, until it is dropped.
+pub(crate) struct Served(());
+
+impl Served {
+    pub(crate) fn begin() -> Self {
+        metrics::gauge!(CONNECTIONS).increment(1);
+        Self(())
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        metrics::gauge!(CONNECTIONS).decrement(1);
+    }
+}
+
+/// The ages of the lists of each set of roots.
+pub(crate) fn lists(trust: &Trust, now: UnixTime) {
+    for roots in trust.list_sets() {
+        let lists = || trust.crls(roots).into_iter().flat_map(|lists| lists.iter());
+        let set = roots.to_string();
+        metrics::gauge!(LISTS, "roots" => set.clone()).set(count(lists().count()));
+        if let Some(oldest) = lists().map(|list| list.version().this_update()).min() {
+            metrics::gauge!(LIST_AGE, "roots" => set.clone()).set(seconds(oldest, now));
+        }
+        if let Some(first) = lists().map(|list| list.next_update()).min() {
+            metrics::gauge!(LIST_EXPIRES, "roots" => set).set(seconds(now, first));
+        }
+    }
+}
+
+/// The number and the age of the cached MTA-STS policies.
+pub(crate) fn policies(cache: &sts::Cache, now: UnixTime) {
+    metrics::gauge!(POLICIES).set(count(cache.len()));
+    let age = cache.oldest_fetch().map_or(0.0, |fetched| seconds(fetched, now));
+    metrics::gauge!(POLICY_AGE).set(age);
+}
