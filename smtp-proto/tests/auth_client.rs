@@ -254,7 +254,7 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
         assert_eq!(said[1], "*\r\n");
         assert_eq!(events, cancelled(if nonce == "r=," { "Malformed" } else { "Nonce" }));
     }
-    // More behind the signature.
+    // A challenge after the signature.
     let last = challenge(SERVER_FINAL);
     let (said, events) = exchange(scram(), &[&first, &last, &last, b"501 no\r\n"]);
     assert_eq!(said[2..], ["\r\n", "*\r\n", ""]);
@@ -322,8 +322,8 @@ fn what_does_not_fit_a_command_line_waits_for_a_question() {
     // The old way to say nothing: without a space.
     let long = || Box::new(ClientXoauth2::new("tim", &token(4000)).unwrap());
     assert!(exchange(long(), &[b"334\r\n"]).0[1].len() > 4000);
-    // A question with something in it is none for this, and who is content without the message has
-    // not read it.
+    // A challenge that is not empty does not ask for the initial response, and a server that
+    // accepts without that response has not read the token.
     let (said, _) = exchange(long(), &[b"334 eA==\r\n"]);
     assert_eq!(said[1], "*\r\n");
     let (said, events) = exchange(long(), &[b"235 ok\r\n"]);
@@ -460,7 +460,7 @@ fn auth_has_its_place() {
     assert_eq!(authenticate(&mut bed), Err(AuthRefusal::Misuse(ApiMisuse::NotReady)));
     bed.feed(b"250 ok\r\n550 no\r\n");
     assert!(bed.said().ends_with("RCPT TO:<a@test.example>\r\nRSET\r\n"));
-    // But behind one, as soon as RSET is answered.
+    // After a transaction AUTH may start; it is sent once RSET is answered.
     assert_eq!(authenticate(&mut bed), Ok(()));
     assert_eq!(bed.ask(b""), "");
     assert!(bed.ask(b"250 reset\r\n").starts_with("AUTH PLAIN "));
@@ -532,7 +532,7 @@ fn credentials_are_never_sent_in_clear_text_unless_told() {
                 credentials.mechanism(bed.client.capabilities(), bed.client.channel(), nonce);
             assert_eq!(chosen.unwrap_err(), AuthRefusal::ClearText);
         }
-        // Unless somebody has said that it may be.
+        // The floor `Clear` allows it.
         let mut bed = ClientBed::new(lax);
         bed.feed(script.as_bytes());
         bed.client.authenticate(plain(), Floor::Clear, bed.now).unwrap();
@@ -614,9 +614,9 @@ fn no_clear_text_takes_the_place_of_a_connection_with_credentials() {
 }
 
 /// The output has the room that a line with credentials needs before the line is written: growth
-/// leaves copies behind.
+/// leaves copies in freed memory.
 #[test]
-fn no_copy_is_left_behind_by_growth() {
+fn output_with_credentials_never_grows() {
     let message = |length: usize| {
         Box::new(ClientXoauth2::new("tim", &Secret::from(vec![b'x'; length])).unwrap())
     };
@@ -638,10 +638,10 @@ fn no_copy_is_left_behind_by_growth() {
     }
 }
 
-/// RFC 4954, section 5: who relays for others says AUTH=<> to a server that would else take the
-/// mail for its own, and does not repeat what anybody has told it of the submitter.
+/// RFC 4954, section 5: a relay sends AUTH=<> to a server on which it has authenticated, which
+/// would otherwise take the relay for the submitter. It does not repeat what its client claimed.
 #[test]
-fn what_a_relay_says_of_the_submitter() {
+fn relay_sends_auth_parameter_only_after_authenticating() {
     let mail = |authenticates: bool, change: fn(&mut Envelope)| {
         let auth = Xtext::parse("ceo@test.example");
         let mut envelope = Envelope::relaying(
@@ -660,7 +660,7 @@ fn what_a_relay_says_of_the_submitter() {
     };
     assert_eq!(mail(true, |_| ()), "MAIL FROM:<> AUTH=<>\r\n");
     assert_eq!(mail(false, |_| ()), "MAIL FROM:<>\r\n");
-    // Whoever trusts its client says so.
+    // A relay that trusts its client names the submitter.
     let trusted =
         |envelope: &mut Envelope| envelope.auth = Some("user@test.example".parse().unwrap());
     for authenticates in [true, false] {
@@ -670,9 +670,9 @@ fn what_a_relay_says_of_the_submitter() {
     assert_eq!(mail(true, |envelope| envelope.auth = None), "MAIL FROM:<>\r\n");
 }
 
-/// One word for each attempt, also where the server loses its way before AUTH is sent.
+/// Each attempt has one event, also if the server refuses RSET before AUTH is sent.
 #[test]
-fn an_attempt_that_could_not_be_sent_has_its_word() {
+fn refused_rset_before_auth_fails_the_attempt() {
     let ehlo = EHLO.replacen("250-mx\r\n", "250-mx\r\n250-PIPELINING\r\n", 1);
     let mut bed = inside(tls_info(), &ehlo);
     bed.start(&["a@test.example"]);

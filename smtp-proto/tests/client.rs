@@ -237,8 +237,8 @@ fn early_refusal_of_the_body() {
     }
 }
 
-/// Between the caller's end of the body and the server's sight of it the same reply is the word on
-/// the message.
+/// A refusal that arrives after the client sent the dot, and before the server read it, is the
+/// reply to the message.
 #[test]
 fn a_refusal_that_crosses_the_dot() {
     let mut bed = at(Phase::EndOfData);
@@ -502,8 +502,8 @@ fn a_server_that_cannot_reset_gets_nothing_more() {
     bed.feed(b"");
     bed.said();
     assert_eq!(bed.feed(b"500 what?\r\n"), ["refused at RSET: 500 what?"]);
-    // MAIL, RCPT and DATA went with RSET: their replies belong to nobody, and a 354 among them gets
-    // its dot.
+    // MAIL, RCPT and DATA were sent with RSET: their replies belong to no transaction any more, and
+    // a 354 among them is answered with the lone dot.
     assert_eq!(bed.ask(b"250 OK\r\n250 OK\r\n354 go\r\n"), ".\r\n");
     assert_eq!(bed.ask(b"250 queued as nothing\r\n"), "QUIT\r\n");
     assert_eq!(bed.feed(b"221 bye\r\n"), ["Closed"]);
@@ -707,7 +707,7 @@ fn a_late_354_in_lmtp_does_not_swallow_the_next_transaction() {
     assert_eq!(bed.want, Err(unexpected.into()));
 }
 
-/// Whoever wants no limit says so with the longest there is.
+/// The longest duration means no limit.
 #[test]
 fn a_limit_without_end_is_no_panic() {
     let forever = Duration::MAX;

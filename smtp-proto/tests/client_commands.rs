@@ -123,7 +123,8 @@ fn a_command_waits_for_what_is_in_the_air() {
     assert_eq!(bed.feed(b"252 perhaps\r\n"), ["answered: 252 perhaps"]);
 }
 
-/// XCLIENT changes nothing about TLS: a broken connection behind it is no failed handshake.
+/// XCLIENT changes nothing about TLS: a connection that breaks
+/// after it is no failed handshake.
 #[test]
 fn a_proxy_that_is_turned_away_inside_tls_does_not_fall_back() {
     let mut bed = ClientBed::new(TlsRules::OPPORTUNISTIC);
@@ -202,10 +203,10 @@ fn a_command_has_its_time() {
     assert_eq!(bed.want, Err(Error::Timeout(Phase::Command)));
 }
 
-/// Behind XCLIENT TLS is up and has proved itself: a server that says no to EHLO then does not want
-/// the client, and nothing is a reason for clear text.
+/// TLS works before XCLIENT: a server that refuses EHLO after it refuses the client, which is no
+/// reason for clear text.
 #[test]
-fn a_proxy_that_is_sent_away_behind_xclient_stays_inside_tls() {
+fn refused_ehlo_after_xclient_never_falls_back_to_clear_text() {
     for refusal in ["421 4.3.2 bye\r\n", "550 5.7.1 no\r\n"] {
         let mut bed = ClientBed::new(TlsRules::OPPORTUNISTIC);
         bed.feed(b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n");

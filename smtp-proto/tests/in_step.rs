@@ -214,8 +214,8 @@ fn explore(script: &Script<'_>, longest: usize, count: &mut Count) {
     if left == 0 {
         return;
     }
-    // The client has read at most one reply for each command, and one more that it refused. It looks
-    // at the beginning of the next reply that is not 421.
+    // The client has read at most one reply for each command, and one more that it refused. It
+    // looks at the beginning of the next reply that is not 421.
     let shutdowns = script.surplus.iter().filter(|(_, reply)| reply.starts_with("421")).count();
     let seen = conversation.consumed.max(conversation.answered) + 2 + shutdowns;
     for place in script.surplus.last().map_or(0, |&(place, _)| place)..PLACES {
@@ -232,11 +232,12 @@ fn explore(script: &Script<'_>, longest: usize, count: &mut Count) {
     }
 }
 
-/// Every series of at most `longest` surplus replies out of 250, 550, 354, 220 and 421, distributed
-/// in every way over the places after the replies of a conversation with two transactions; with and
-/// without PIPELINING; in the read of the reply before or after it. A series whose end the client
-/// cannot have seen, because the connection had ended before, is not run: the conversation is the
-/// same without that end. `total` is the number of all series, run or not, in each of the four ways.
+/// Every series of at most `longest` surplus replies out of 250, 550, 354, 220 and 421,
+/// distributed in every way over the places after the replies of a conversation with two
+/// transactions; with and without PIPELINING; in the read of the reply before or after it. A
+/// series whose end the client cannot have seen, because the connection had ended before, is not
+/// run: the conversation is the same without that end. `total` is the number of all series, run or
+/// not, in each of the four ways.
 fn explore_all(longest: usize, total: u64) {
     assert_eq!(series(0, longest), total);
     for pipelining in [false, true] {

@@ -424,7 +424,7 @@ fn a_refusal_is_final_when_every_host_says_so() {
     assert_eq!(statuses(&route), [RecipientStatus::Deferred(LOOKUP_FAILED)]);
 }
 
-/// What holds for every host of the route ends it, whoever is left to be asked.
+/// A failure that holds for every host of the route ends it, whatever hosts are left.
 #[test]
 fn a_stop_asks_no_further_host() {
     let mut route = Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 2, &config());
@@ -432,7 +432,7 @@ fn a_stop_asks_no_further_host() {
     route.stop(TRANSIENT);
     assert_eq!(statuses(&route), [RecipientStatus::Deferred(TRANSIENT); 2]);
 
-    // A permanent one counts only if nobody has given hope before.
+    // A permanent one counts only if each host before it failed permanently too.
     let mut route = Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config());
     route.stop(PERMANENT);
     assert_eq!(statuses(&route), [RecipientStatus::Bounced(PERMANENT)]);
@@ -476,7 +476,7 @@ fn recipients_go_their_own_ways() {
     );
 }
 
-/// Whoever got no word must not be bounced for want of one.
+/// A recipient without a status must not bounce because of that.
 #[test]
 fn a_recipient_without_a_word_is_deferred() {
     let mut route = dialling(1, 1);
@@ -578,8 +578,8 @@ fn any_word() -> impl Strategy<Value = Option<RecipientStatus>> {
 
 proptest! {
     /// It always ends, within its limits; clear text is dialled only where a reconnection was
-    /// granted, at the same address; a word once final stays; nobody who was spoken of as delivered
-    /// or bounced is offered again.
+    /// granted, at the same address; a final status stays; no recipient that was delivered or
+    /// bounced is offered again.
     #[test]
     fn any_walk_ends(
         preferences in prop::collection::vec(0u16..4, 0..8),

@@ -242,7 +242,7 @@ fn anyone_can_write_a_mechanism() {
             end => assert!(events[0].contains(&format!("Mechanism({end})")), "{events:?}"),
         }
     }
-    // Neither one that nobody has listed, nor one whose name is none.
+    // A mechanism that the server does not list, and one whose name is malformed.
     #[derive(Debug)]
     struct Nameless(&'static str);
     impl ClientMechanism for Nameless {
@@ -273,7 +273,7 @@ fn anyone_can_write_a_mechanism() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whoever has the same password agrees, and nobody else; in SCRAM both ends come to the same.
+    /// Both ends of SCRAM agree if they have the same password, and only then.
     #[test]
     fn both_ends_of_scram_agree(user in "[ -~]{1,20}", password in "\\PC{1,20}", other in "\\PC{1,20}", bound in any::<bool>()) {
         let nonce = || NONCE.parse().unwrap();

@@ -252,11 +252,11 @@ impl Client {
         }
     }
 
-    /// Whether `rest` shows that the reply which made this event, and those before it, may belong to
-    /// other commands: each command is answered, or the reply ends the connection, and there is one
-    /// reply more. A 421 is no such reply if nothing follows it: the server may send it at any time.
-    /// After the final dot it is too late for the question: the 354 has shown that the replies
-    /// before it were in step.
+    /// Whether `rest` shows that the reply which made this event, and those before it, may belong
+    /// to other commands: each command is answered, or the reply ends the connection, and there is
+    /// one reply more. A 421 is no such reply if nothing follows it: the server may send it at any
+    /// time. After the final dot it is too late for the question: the 354 has shown that the
+    /// replies before it were in step.
     fn is_ahead(&self, answers: Option<Sent>, event: &ClientEvent<'_>, rest: &[u8]) -> bool {
         let ends = matches!(event, ClientEvent::Finished(_)) && !self.is_ready();
         let is_last = match answers {

@@ -21,10 +21,10 @@ pub const MAX_ITERATIONS: u32 = 1_000_000;
 /// What a client says of channel binding (RFC 5802, section 6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Binding {
-    /// `n`: none is known on this side.
+    /// `n`: this side knows no binding.
     Unsupported,
-    /// `y`: one is known, but the server does not list the -PLUS. A server that has listed it knows
-    /// then that somebody has taken it off the list, and fails.
+    /// `y`: this side knows one, but the server does not list the -PLUS. A server that did list it
+    /// learns from this that an attacker changed its list, and fails the exchange.
     Unoffered,
     /// `p=`: the mechanism is the -PLUS.
     Used(ChannelBinding),
