@@ -33,6 +33,7 @@ pub mod revocation;
 mod roots;
 mod sender;
 mod server;
+pub mod store;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
 #[cfg(any(feature = "https", all(unix, feature = "reports")))]

@@ -104,7 +104,7 @@ impl Cache {
         }
     }
 
-    /// Takes over what a [`PolicyStore`](super::PolicyStore) held. Expired policies, and those for
+    /// Takes over what a store held. Expired policies, and those for
     /// which there is no room, are not taken. The changes are to be made in the store.
     ///
     /// The clock must have been set: a policy from the future counts as fetched `now`, and is gone
@@ -145,6 +145,11 @@ impl Cache {
     /// Whether no policy is held.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
+    }
+
+    /// Whether an unexpired policy of this domain is held, of whichever mode.
+    pub fn holds(&self, domain: &Domain, now: UnixTime) -> bool {
+        self.current(domain, now).is_some()
     }
 
     /// What applies to this domain now, without looking anything up.

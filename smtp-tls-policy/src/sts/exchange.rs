@@ -206,7 +206,7 @@ impl Fetch {
     }
 }
 
-/// What to change in a [`PolicyStore`](super::PolicyStore).
+/// What to change in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum StoreChange {

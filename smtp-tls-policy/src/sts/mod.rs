@@ -1,11 +1,9 @@
-//! MTA-STS (RFC 8461): the record, the policy, the rules of its fetch, and the cache with its
-//! stores.
+//! MTA-STS (RFC 8461): the record, the policy, the rules of its fetch, and the cache.
 //!
 //! - [`StsRecord::find`] reads the TXT records, [`PolicyText::parse`] the policy,
 //!   [`PolicyResponse::policy`] the HTTPS response.
 //! - [`Cache`] decides what applies now and what to fetch. It does no I/O.
-//! - [`PolicyStore`] keeps policies beyond the process; [`FileStore`] survives a crash in the
-//!   middle of a write.
+//! - A policy outlives the process as a record of a store ([`CachedPolicy::to_record`]).
 
 mod attempts;
 mod cache;
@@ -13,7 +11,7 @@ mod exchange;
 pub(crate) mod fact;
 mod fetch;
 mod policy;
-mod store;
+mod record;
 mod times;
 mod txt;
 
@@ -28,6 +26,5 @@ pub use fetch::{
     policy_host,
 };
 pub use policy::{MAX_MAX_AGE, MAX_POLICY_LEN, Mode, MxPattern, PolicyError, PolicyText};
-pub use store::{FileStore, Loaded, MemoryStore, PolicyStore, StoreError};
 pub use times::{FETCH_BACKOFF, REFRESH_INTERVAL, REFRESH_RETRY};
 pub use txt::{MAX_ID_LEN, PolicyId, RECORD_VERSION, StsRecord, record_name};

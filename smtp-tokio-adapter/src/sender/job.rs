@@ -1,8 +1,5 @@
 //! One delivery: the loop that answers its inquiries.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
-
 use smtp_proto::route::{Mx, Targets};
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::ReversePathBuf;
@@ -10,10 +7,10 @@ use smtp_tls_policy::inquiry::{
     DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, HostAnswer, HostAsk, HostInquiry,
     MailFacts, MailHosts, MxRecord, NotDialled,
 };
-use smtp_tls_policy::plan::{Attempt, Broken, HostOrigin, MessageTls, Policy};
+use smtp_tls_policy::plan::{Attempt, HostOrigin, MessageTls, Policy};
 use smtp_tls_policy::{Domain, Host};
 
-use super::{Mail, Sender, lock};
+use super::{Mail, Sender};
 use crate::client::Target;
 use crate::convert;
 use crate::lookups::Lookups;
@@ -83,21 +80,6 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     pub(super) fn port(&self) -> u16 {
         self.domain.as_ref().map_or(self.sender.route.port, DomainFacts::port)
     }
-
-    /// Addresses of the host whose TLS is remembered to be broken, and those that are remembered to
-    /// need the plainest ClientHello.
-    fn broken(&self, host: &Host, addresses: &[IpAddr], port: u16) -> (Vec<IpAddr>, Vec<IpAddr>) {
-        let (memory, now) = (lock(&self.sender.broken), Instant::now());
-        let (mut broken, mut plain_hello) = (Vec::new(), Vec::new());
-        for &ip in addresses {
-            match memory.recall(host, SocketAddr::new(ip, port), now) {
-                Some(Broken::Failed | Broken::Stalled) => broken.push(ip),
-                Some(Broken::NeedsPlainHello) => plain_hello.push(ip),
-                None => {}
-            }
-        }
-        (broken, plain_hello)
-    }
 }
 
 impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
@@ -140,7 +122,8 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
         let mut candidate = Candidate::new(target, prepared.addresses);
         candidate.reporting = prepared.reporting;
         let broken;
-        (broken, candidate.plain_hello) = self.broken(&host, &candidate.addresses, domain.port());
+        (broken, candidate.plain_hello) =
+            sender.broken_peers(&host, &candidate.addresses, domain.port()).await;
         let plan = prepared.plan.remembering_broken();
         // A floor above plaintext is not touched: then the plan is the same.
         if !broken.is_empty() && plan.attempt() == Attempt::Clear {

@@ -62,8 +62,10 @@ mod groups;
 mod hosts;
 mod job;
 mod message;
+mod peers;
 mod policies;
 mod report;
+mod shared;
 
 pub use self::hosts::{Candidate, Hosts, Skip};
 pub use self::message::{Message, measure};
@@ -74,7 +76,6 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use smtp_proto::client::Envelope;
 use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus, Route, RouteConfig};
@@ -86,13 +87,13 @@ use smtp_tls_policy::plan::{Broken, BrokenPeers};
 use smtp_tls_policy::plan::{Demand, DnsStatus, Policy};
 use smtp_tls_policy::rules::{ConnectorErrors, OutboundConnector, OutboundConnectors};
 use smtp_tls_policy::sts;
-use smtp_tls_policy::sts::PolicyStore;
 use smtp_tls_policy::{Host, Reason};
 
 use crate::client::outcome::LOCAL;
 use crate::client::pool::Pool;
 use crate::client::{Failure, Manner, MessageError, Outbound, PoolLimits, Spoken};
 use crate::lookups::Lookups;
+use crate::store::Store;
 
 use self::deliver::{Walked, walk};
 use self::dial::{KeptFor, Parcel};
@@ -100,6 +101,7 @@ use self::groups::{Group, all, groups};
 use self::job::Job;
 use self::policies::Policies;
 use self::report::Journal;
+use self::shared::Shared;
 
 /// Sends mail by what the DNS, the recipients' policies, the connectors and the message say
 /// together.
@@ -132,6 +134,7 @@ pub struct Sender<L> {
     watch: Mutex<ValidationWatch>,
     broken: Mutex<BrokenPeers>,
     policies: Policies,
+    shared: Option<Shared>,
 }
 
 /// A message for the recipients of one domain, with a connector and demands that the caller chose:
@@ -222,7 +225,8 @@ impl<L: Lookups> Sender<L> {
             pool: Pool::new(PoolLimits::default()),
             watch: Mutex::default(),
             broken: Mutex::default(),
-            policies: Policies::new(sts::Cache::new(sts::CacheLimits::default()), None),
+            policies: Policies::new(sts::Cache::new(sts::CacheLimits::default())),
+            shared: None,
         })
     }
 
@@ -276,26 +280,26 @@ impl<L: Lookups> Sender<L> {
         Self { broken: Mutex::new(memory), ..self }
     }
 
-    /// Takes over MTA-STS policies from an earlier run, and keeps them in this store from now on. A
-    /// cache is more than a gain of time: a domain that was once mailed to stays protected where
-    /// its record is suppressed (RFC 8461, section 10.2).
+    /// Bounds the MTA-STS policies in memory.
+    #[must_use]
+    pub fn with_policy_limits(self, limits: sts::CacheLimits) -> Self {
+        Self { policies: Policies::new(sts::Cache::new(limits)), ..self }
+    }
+
+    /// Shares MTA-STS policies and broken peers with other senders and later runs through this
+    /// store, and takes over the policies in it. That is more than a gain of time: a domain that
+    /// was once mailed to stays protected where its record is suppressed (RFC 8461, section 10.2).
     ///
-    /// # Errors
+    /// A store that is away delays a delivery by its own time limit at most; see
+    /// [`store`](crate::store).
     ///
-    /// The store cannot be read. One policy that cannot be read is left out.
-    pub fn with_store(
-        self,
-        mut cache: sts::Cache,
-        mut store: impl PolicyStore + Send + 'static,
-    ) -> Result<Self, sts::StoreError> {
-        let loaded = store.load()?;
-        for (domain, error) in &loaded.damaged {
-            tracing::warn!(domain = domain.as_ref().map(tracing::field::display), %error, "stored MTA-STS policy");
-        }
-        for change in cache.restore(loaded.policies, self.now()) {
-            store.apply(&change)?;
-        }
-        Ok(Self { policies: Policies::new(cache, Some(Arc::new(Mutex::new(store)))), ..self })
+    /// # Cancel safety
+    ///
+    /// The sender is lost if the future is dropped; the store is unchanged.
+    pub async fn with_store(self, store: Arc<dyn Store>) -> Self {
+        let sender = Self { shared: Some(Shared::new(store)), ..self };
+        sender.restore_policies().await;
+        sender
     }
 
     /// What answers this sender's questions.
@@ -415,7 +419,7 @@ impl<L: Lookups> Sender<L> {
         let parcel = Parcel { envelope, indices, message, journal };
         let kept = KeptFor { pool: &self.pool, next_hop: job.next_hop() };
         let walked = walk(&self.outbound, Some(kept), route, &job, &parcel).await;
-        self.remember(&walked.attempts);
+        self.remember(&walked.attempts).await;
         walked
     }
 
@@ -480,30 +484,21 @@ impl<L: Lookups> Sender<L> {
     }
 
     /// Notes peers whose TLS broke, and peers whose TLS works again.
-    fn remember(&self, attempts: &[DialAttempt]) {
-        let now = Instant::now();
-        let mut broken = lock(&self.broken);
+    async fn remember(&self, attempts: &[DialAttempt]) {
         let with_handshake =
             |it: &&DialAttempt| it.decision.channel == Spoken::Tls && !it.is_reused;
         for attempt in attempts.iter().filter(with_handshake) {
             let Ok(host) = Host::parse(&attempt.host) else { continue };
-            let address = attempt.address;
-            match (attempt.decision.reason, attempt.manner) {
+            let how = match (attempt.decision.reason, attempt.manner) {
                 // The second handshake says more.
-                (Reason::HandshakeFailed | Reason::HandshakeTimeout, Manner::AsPlanned) => {}
-                (Reason::HandshakeFailed, _) => broken.broke(&host, address, Broken::Failed, now),
-                (Reason::HandshakeTimeout, _) => {
-                    broken.broke(&host, address, Broken::Stalled, now);
-                }
-                _ if attempt.decision.tls.is_none() => {}
-                (_, Manner::AsPlanned) => broken.worked(&host, address),
-                // The usual hello is tried again once the time of the memory is over.
-                (_, Manner::PlainHello | Manner::ClearText) => {
-                    if broken.recall(&host, address, now) != Some(Broken::NeedsPlainHello) {
-                        broken.broke(&host, address, Broken::NeedsPlainHello, now);
-                    }
-                }
-            }
+                (Reason::HandshakeFailed | Reason::HandshakeTimeout, Manner::AsPlanned) => continue,
+                (Reason::HandshakeFailed, _) => Some(Broken::Failed),
+                (Reason::HandshakeTimeout, _) => Some(Broken::Stalled),
+                _ if attempt.decision.tls.is_none() => continue,
+                (_, Manner::AsPlanned) => None,
+                (_, Manner::PlainHello | Manner::ClearText) => Some(Broken::NeedsPlainHello),
+            };
+            self.note_peer(&host, attempt.address, how).await;
         }
     }
 }

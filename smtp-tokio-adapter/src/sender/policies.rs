@@ -1,12 +1,13 @@
 //! MTA-STS policies: the cache, with the look-ups that it asks for.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::sts::{
-    Cache, Discovered, DiscoveryError, Due, FETCH_TIMEOUT, FetchEnd, FetchError, PolicyStore,
+    Cache, CachedPolicy, Discovered, DiscoveryError, Due, FETCH_TIMEOUT, FetchEnd, FetchError,
     StoreChange, StsAnswer, StsRecord, record_name,
 };
 use tokio::sync::Notify;
@@ -15,34 +16,19 @@ use super::{Sender, lock};
 use crate::lookups::Lookups;
 use crate::metering::lookup;
 
-type Store = Arc<Mutex<dyn PolicyStore + Send>>;
+/// What keys of policies begin with.
+const PREFIX: &str = "sts/";
 
 /// What is known of policies.
 pub(super) struct Policies {
     cache: Mutex<Cache>,
-    store: Option<Store>,
     /// A fetch has ended, of whichever policy.
     fetched: Notify,
 }
 
 impl Policies {
-    pub(super) fn new(cache: Cache, store: Option<Store>) -> Self {
-        Self { cache: Mutex::new(cache), store, fetched: Notify::new() }
-    }
-
-    /// The disk may block: not here.
-    async fn store(&self, changes: Vec<StoreChange>) {
-        let Some(store) = self.store.clone().filter(|_| !changes.is_empty()) else { return };
-        let stored = tokio::task::spawn_blocking(move || {
-            let mut store = lock(&store);
-            changes.iter().try_for_each(|change| store.apply(change))
-        });
-        match stored.await {
-            Ok(Ok(())) => {}
-            // What applies now is in the cache; only the next run of the process will not know it.
-            Ok(Err(error)) => tracing::warn!(%error, "MTA-STS policy not stored"),
-            Err(error) => tracing::warn!(%error, "MTA-STS policy not stored"),
-        }
+    pub(super) fn new(cache: Cache) -> Self {
+        Self { cache: Mutex::new(cache), fetched: Notify::new() }
     }
 }
 
@@ -79,15 +65,18 @@ impl<L: Lookups> Sender<L> {
     /// # Cancel safety
     ///
     /// If the future is dropped, the policy that is being fetched stays due, and is fetched by the
-    /// next call.
+    /// next call. A change on its way to the store may be lost to it; memory has it.
     pub async fn refresh(&self) -> Option<UnixTime> {
+        if let Some(shared) = &self.shared {
+            shared.flush().await;
+        }
         loop {
             let due = lock(&self.policies.cache).due(self.now());
             match due {
                 Some(Due::Refresh(domain)) => {
                     let _: StsAnswer = self.sts(&domain).await;
                 }
-                Some(Due::Expired(change)) => self.policies.store(vec![change]).await,
+                Some(Due::Expired(change)) => self.keep(vec![change]).await,
                 None => return lock(&self.policies.cache).deadline(),
             }
         }
@@ -95,6 +84,7 @@ impl<L: Lookups> Sender<L> {
 
     /// What MTA-STS says of a domain now (RFC 8461, sections 3.3 and 5.1).
     pub(super) async fn sts(&self, domain: &Domain) -> StsAnswer {
+        self.recall_policy(domain).await;
         let record = self.record(domain).await;
         let Policies { cache, fetched, .. } = &self.policies;
         let patience = tokio::time::Instant::now() + FETCH_TIMEOUT;
@@ -130,8 +120,69 @@ impl<L: Lookups> Sender<L> {
         if let Some(trouble) = &answer.trouble {
             tracing::warn!(%domain, %trouble, "MTA-STS");
         }
-        self.policies.store(changes).await;
+        self.keep(changes).await;
         answer
+    }
+
+    /// Takes a policy that another machine or an earlier run fetched out of the store, if none is
+    /// in memory.
+    async fn recall_policy(&self, domain: &Domain) {
+        let Some(shared) = &self.shared else { return };
+        if lock(&self.policies.cache).holds(domain, self.now()) {
+            return;
+        }
+        let key = format!("{PREFIX}{domain}");
+        if let Some(record) = shared.get(&key).await {
+            self.restore_policy(&key, &record).await;
+        }
+    }
+
+    /// Takes all policies out of the store, so that they are refreshed before they expire.
+    pub(super) async fn restore_policies(&self) {
+        let Some(shared) = &self.shared else { return };
+        for (key, record) in shared.list(PREFIX).await {
+            self.restore_policy(&key, &record).await;
+        }
+    }
+
+    async fn restore_policy(&self, key: &str, record: &[u8]) {
+        let domain = key.strip_prefix(PREFIX).and_then(|domain| Domain::parse(domain).ok());
+        let read = domain.and_then(|domain| CachedPolicy::from_record(&domain, record));
+        let changes = match read {
+            Some(cached) => {
+                let mut cache = lock(&self.policies.cache);
+                // What came meanwhile is newer.
+                match cache.holds(cached.domain(), self.now()) {
+                    true => Vec::new(),
+                    false => cache.restore([cached], self.now()),
+                }
+            }
+            None => {
+                tracing::warn!(key, "a policy in the store is damaged; it is removed");
+                if let Some(shared) = &self.shared {
+                    shared.remove(key.to_owned()).await;
+                }
+                Vec::new()
+            }
+        };
+        self.keep(changes).await;
+    }
+
+    async fn keep(&self, changes: Vec<StoreChange>) {
+        let Some(shared) = &self.shared else { return };
+        for change in changes {
+            match change {
+                StoreChange::Save(cached) => {
+                    let left = cached.expires().as_secs().saturating_sub(self.now().as_secs());
+                    // The last second counts.
+                    let lifetime = Duration::from_secs(left.saturating_add(1));
+                    let key = format!("{PREFIX}{}", cached.domain());
+                    shared.put(key, cached.to_record(), lifetime).await;
+                }
+                // For want of room here: the other machines may still need it, and it expires.
+                StoreChange::Remove(_) => {}
+            }
+        }
     }
 
     async fn record(&self, domain: &Domain) -> Result<Option<StsRecord>, DiscoveryError> {

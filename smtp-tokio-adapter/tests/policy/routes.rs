@@ -4,6 +4,7 @@ use smtp_proto::route;
 use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::pki::RootsId;
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tokio_adapter::store::{MemoryStore, Store};
 use smtp_tokio_adapter::{Candidate, Hosts, Skip, Target};
 
 use crate::world::*;
@@ -232,6 +233,41 @@ async fn broken_tls_is_remembered_where_clear_text_will_do_and_nowhere_else() {
     assert_eq!(spoken(&send(&sender, &patient, &plain()).await), twice);
     let required = connector(Posture::Encrypt);
     assert_eq!(spoken(&send(&sender, &required, &plain()).await), twice);
+}
+
+/// What one sender learnt in a failed handshake saves the other from it.
+#[tokio::test]
+async fn broken_tls_is_remembered_by_all_senders_of_a_store() {
+    let mut world = World::new(DnsStatus::Insecure).await;
+    world.zone.mx.get_mut(&name(DOMAIN)).unwrap().records.truncate(1);
+    let [listener] = <[TcpListener; 1]>::try_from(listen(&[loopback(1)]).await).unwrap();
+    world.port = listener.local_addr().unwrap().port();
+    tokio::spawn(breaks_tls(listener));
+    let (pki, port) = (Pki::new(), world.port);
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_mx(&name(DOMAIN), 10, &name(HOST)).add_host(&name(HOST), [loopback(1)]);
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let first = world.sender().0.with_store(Arc::clone(&store)).await;
+    let second = crate::common::sender(&pki, zone, port).with_store(Arc::clone(&store)).await;
+    let everybody = connector(Posture::Opportunistic);
+    let reasons = |report: &Report| -> Vec<Reason> {
+        report.attempts.iter().map(|it| it.decision.reason).collect()
+    };
+    let report = send(&first, &everybody, &plain()).await;
+    assert_eq!(reasons(&report)[0], Reason::HandshakeFailed);
+    let report = send(&second, &everybody, &plain()).await;
+    assert_eq!(reasons(&report), [Reason::RememberedBroken]);
+    // A connector that requires TLS does not use it.
+    let report = send(&second, &connector(Posture::Encrypt), &plain()).await;
+    assert_eq!(reasons(&report)[0], Reason::HandshakeFailed);
+    // A damaged record is removed.
+    let (key, _) = store.list("broken/").await.unwrap().remove(0);
+    store.put(&key, b"nonsense", Duration::from_secs(60)).await.unwrap();
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_mx(&name(DOMAIN), 10, &name(HOST)).add_host(&name(HOST), [loopback(1)]);
+    let third = crate::common::sender(&pki, zone, port).with_store(Arc::clone(&store)).await;
+    let report = send(&third, &everybody, &plain()).await;
+    assert_eq!(reasons(&report)[0], Reason::HandshakeFailed);
 }
 
 /// Refuses the first host in a way that holds for all, and would let the second have the mail.

@@ -2,6 +2,7 @@
 
 use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
 use smtp_tokio_adapter::lookups::Lookups;
+use smtp_tokio_adapter::store::FileStore;
 
 use crate::world::*;
 
@@ -53,15 +54,12 @@ async fn a_cached_mta_sts_policy_holds_while_its_record_is_suppressed() {
 async fn a_policy_survives_in_the_store_and_is_refreshed_in_the_background() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("sts-store");
     let _ = std::fs::remove_dir_all(&folder);
-    let with_store = |sender: Sender<Zone>| {
-        let cache = sts::Cache::new(sts::CacheLimits::default());
-        sender.with_store(cache, sts::FileStore::open(&folder).unwrap()).unwrap()
-    };
+    let store = || Arc::new(FileStore::open(&folder).unwrap());
     let everybody = connector(Posture::Opportunistic);
     let mut world = World::new(DnsStatus::Insecure).await;
     world.zone.publish_sts(&name(DOMAIN), "1", &ENFORCE.replace("backup", "elsewhere"));
     let (sender, ..) = world.sender();
-    let sender = with_store(sender);
+    let sender = sender.with_store(store()).await;
     assert_eq!(sender.refresh().await, None);
     let deferred = [RecipientStatus::Deferred(status(4, 7, 5))];
     assert_eq!(send(&sender, &everybody, &plain()).await.statuses(), deferred);
@@ -70,11 +68,9 @@ async fn a_policy_survives_in_the_store_and_is_refreshed_in_the_background() {
     // Another process, another day, and an attacker suppresses the record.
     let world = World::new(DnsStatus::Insecure).await;
     let tls = ClientTls::new(provider()).with_time_provider(Arc::new(At(due)));
-    let sender = with_store(crate::common::sender_of(
-        crate::common::outbound_with(&world.pki, tls),
-        world.zone,
-        world.port,
-    ));
+    let outbound = crate::common::outbound_with(&world.pki, tls);
+    let sender = crate::common::sender_of(outbound, world.zone, world.port);
+    let sender = sender.with_store(store()).await;
     assert_eq!(send(&sender, &everybody, &plain()).await.statuses(), deferred);
     // The refresh asks for the record, finds none, and comes again.
     let before = sender.lookups().asked().len();

@@ -21,7 +21,6 @@ pub use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 pub use smtp_tls_policy::pki::TlsaRecord;
 pub use smtp_tls_policy::plan::DnsStatus;
 pub use smtp_tls_policy::rules::{DaneRule, OutboundConnector, Posture, SmartHost, Yield};
-pub use smtp_tls_policy::sts;
 pub use smtp_tls_policy::tls::ClientTls;
 pub use smtp_tls_policy::{Domain, Host, Reason};
 pub use smtp_tokio_adapter::lookups::Zone;

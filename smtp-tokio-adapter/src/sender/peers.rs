@@ -1,0 +1,97 @@
+//! Peers whose TLS is broken: in memory, and in the store that machines share.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use smtp_tls_policy::Host;
+use smtp_tls_policy::plan::{Broken, REMEMBERED_FOR};
+
+use super::{Sender, lock};
+use crate::lookups::Lookups;
+
+impl<L: Lookups> Sender<L> {
+    /// Notes that TLS of a peer broke, or that it works.
+    pub(super) async fn note_peer(&self, host: &Host, address: SocketAddr, how: Option<Broken>) {
+        let known = {
+            let (mut memory, now) = (lock(&self.broken), Instant::now());
+            let known = memory.recall(host, address, now);
+            match how {
+                // The usual hello is tried again once the time of the memory is over.
+                Some(Broken::NeedsPlainHello) if known == how => return,
+                Some(how) => memory.broke(host, address, how, now),
+                None => memory.worked(host, address),
+            }
+            known
+        };
+        let Some(shared) = &self.shared else { return };
+        match how {
+            Some(how) => {
+                let record = format!("{} {}", text(how), self.now().as_secs());
+                shared.put(key(host, address), record.into_bytes(), REMEMBERED_FOR).await;
+            }
+            None if known.is_some() => shared.remove(key(host, address)).await,
+            None => {}
+        }
+    }
+
+    /// Addresses of the host whose TLS is remembered to be broken, and those that are remembered to
+    /// need the plainest ClientHello, here or in the store.
+    pub(super) async fn broken_peers(
+        &self,
+        host: &Host,
+        addresses: &[IpAddr],
+        port: u16,
+    ) -> (Vec<IpAddr>, Vec<IpAddr>) {
+        let (mut broken, mut plain_hello) = (Vec::new(), Vec::new());
+        for &ip in addresses {
+            let address = SocketAddr::new(ip, port);
+            let here = lock(&self.broken).recall(host, address, Instant::now());
+            let known = match here {
+                Some(how) => Some(how),
+                None => self.broken_elsewhere(host, address).await,
+            };
+            match known {
+                Some(Broken::Failed | Broken::Stalled) => broken.push(ip),
+                Some(Broken::NeedsPlainHello) => plain_hello.push(ip),
+                None => {}
+            }
+        }
+        (broken, plain_hello)
+    }
+
+    async fn broken_elsewhere(&self, host: &Host, address: SocketAddr) -> Option<Broken> {
+        let shared = self.shared.as_ref()?;
+        let record = shared.get(&key(host, address)).await?;
+        let Some((how, time)) = parse(&record) else {
+            tracing::warn!(%host, %address, "a broken peer in the store is damaged; it is removed");
+            shared.remove(key(host, address)).await;
+            return None;
+        };
+        // The time that is over counts, and the clocks of two machines may differ.
+        let age = Duration::from_secs(self.now().as_secs().saturating_sub(time));
+        let now = Instant::now();
+        let then = now.checked_sub(age)?;
+        let mut memory = lock(&self.broken);
+        memory.broke(host, address, how, then);
+        memory.recall(host, address, now)
+    }
+}
+
+fn key(host: &Host, address: SocketAddr) -> String {
+    format!("broken/{host}/{address}")
+}
+
+const fn text(how: Broken) -> &'static str {
+    match how {
+        Broken::Failed => "failed",
+        Broken::Stalled => "stalled",
+        Broken::NeedsPlainHello => "needs-plain-hello",
+    }
+}
+
+fn parse(record: &[u8]) -> Option<(Broken, u64)> {
+    let (how, time) = std::str::from_utf8(record).ok()?.split_once(' ')?;
+    let all = [Broken::Failed, Broken::Stalled, Broken::NeedsPlainHello];
+    let how = all.into_iter().find(|it| text(*it) == how)?;
+    Some((how, time.parse().ok()?))
+}

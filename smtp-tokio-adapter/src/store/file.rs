@@ -1,0 +1,210 @@
+//! A store of one file a record.
+//!
+//! A file begins with four lines: the form, the key, the second at which it expires, and the
+//! checksum of everything else. The value follows. The parts of the key, between slashes, are
+//! folders and the name of the file; what is no letter, digit, dot, hyphen or underscore is written
+//! as `%` and two digits.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::{MAX_LISTED, MAX_VALUE_LEN, Pending, Store, StoreError};
+
+const FORM: &str = "smtp store 1";
+/// The last part of the name of a record.
+const SUFFIX: &str = ".rec";
+/// Of a file that is being written; what a crash leaves is overwritten.
+const TEMPORARY: &str = ".new";
+/// Of a file that was damaged.
+const DAMAGED: &str = ".damaged";
+/// Folders in folders that are looked through.
+const MAX_DEPTH: usize = 4;
+
+/// A store in a directory, one file a record, which one process at a time may use.
+///
+/// A file is written under another name, flushed to the disk, and renamed: after a crash there is
+/// the old record or the new one. A file that was damaged otherwise is renamed to `*.damaged`,
+/// named in the log, and taken for absent.
+#[derive(Clone, Debug)]
+pub struct FileStore {
+    directory: PathBuf,
+}
+
+impl FileStore {
+    /// A store in this directory, which is made if it does not exist. It blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made.
+    pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
+        let directory = directory.into();
+        fs::create_dir_all(&directory)?;
+        Ok(Self { directory })
+    }
+
+    /// The parts of the key are folders, and the last one is the file.
+    fn path(&self, key: &str) -> PathBuf {
+        let mut path = self.directory.clone();
+        for part in key.split('/') {
+            let mut name = String::with_capacity(part.len());
+            for (at, octet) in part.bytes().enumerate() {
+                match octet {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => {
+                        name.push(char::from(octet));
+                    }
+                    b'.' if at > 0 => name.push('.'),
+                    _ => name.push_str(&format!("%{octet:02x}")),
+                }
+            }
+            path.push(name);
+        }
+        path.as_mut_os_string().push(SUFFIX);
+        path
+    }
+}
+
+/// Runs this where it may block.
+fn blocking<'a, T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Pending<'a, T> {
+    Box::pin(async {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(StoreError::Io)
+    })
+}
+
+impl Store for FileStore {
+    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
+        let (path, key) = (self.path(key), key.to_owned());
+        blocking(move || Ok(read(&path)?.filter(|(found, _)| *found == key).map(|it| it.1)))
+    }
+
+    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
+        let path = self.path(key);
+        let expires = now().saturating_add(lifetime.as_secs());
+        let octets = encode(key, expires, value);
+        blocking(move || write(&path, &octets))
+    }
+
+    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
+        let path = self.path(key);
+        blocking(move || match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
+        let (directory, prefix) = (self.directory.clone(), prefix.to_owned());
+        blocking(move || {
+            let mut found = Vec::new();
+            walk(&directory, MAX_DEPTH, &prefix, &mut found)?;
+            Ok(found)
+        })
+    }
+}
+
+fn walk(
+    directory: &Path,
+    depth: usize,
+    prefix: &str,
+    found: &mut Vec<(String, Vec<u8>)>,
+) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if found.len() >= MAX_LISTED {
+            return Ok(());
+        }
+        if entry.file_type()?.is_dir() {
+            if depth > 0 {
+                walk(&entry.path(), depth - 1, prefix, found)?;
+            }
+        } else if entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX)) {
+            found.extend(read(&entry.path())?.filter(|(key, _)| key.starts_with(prefix)));
+        }
+    }
+    Ok(())
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The path with another suffix in place of that of a record.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut other = path.with_extension("").into_os_string();
+    other.push(suffix);
+    other.into()
+}
+
+fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let temporary = with_suffix(path, TEMPORARY);
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let mut file = File::create(&temporary)?;
+    file.write_all(octets)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    match path.parent() {
+        // Makes the rename durable. Other systems do that by themselves, or cannot.
+        Some(directory) if cfg!(unix) => File::open(directory)?.sync_all(),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Key and value of a file, unless it has expired. A damaged file is set aside.
+fn read(path: &Path) -> io::Result<Option<(String, Vec<u8>)>> {
+    let mut octets = Vec::new();
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let limit = u64::try_from(MAX_VALUE_LEN + 1024).unwrap_or(u64::MAX);
+    file.take(limit).read_to_end(&mut octets)?;
+    match decode(&octets) {
+        Some((_, expires, _)) if expires <= now() => {
+            fs::remove_file(path)?;
+            Ok(None)
+        }
+        Some((key, _, value)) => Ok(Some((key, value))),
+        None => {
+            let aside = with_suffix(path, DAMAGED);
+            tracing::warn!(
+                file = %path.display(),
+                aside = %aside.display(),
+                "a file of the store is damaged; it is set aside, and its record is made anew"
+            );
+            fs::rename(path, aside)?;
+            Ok(None)
+        }
+    }
+}
+
+fn encode(key: &str, expires: u64, value: &[u8]) -> Vec<u8> {
+    let sum = checksum([key.as_bytes(), expires.to_string().as_bytes(), value]);
+    let head = format!("{FORM}\n{key}\n{expires}\n{sum:08x}\n");
+    [head.as_bytes(), value].concat()
+}
+
+fn decode(octets: &[u8]) -> Option<(String, u64, Vec<u8>)> {
+    let mut parts = octets.splitn(5, |octet| *octet == b'\n');
+    let mut line = || std::str::from_utf8(parts.next()?).ok();
+    let (form, key, expires, sum) = (line()?, line()?, line()?, line()?);
+    let value = parts.next()?;
+    let expected = checksum([key.as_bytes(), expires.as_bytes(), value]);
+    let good = form == FORM && sum == format!("{expected:08x}") && value.len() <= MAX_VALUE_LEN;
+    good.then_some((key.to_owned(), expires.parse().ok()?, value.to_vec()))
+}
+
+/// CRC-32 (ISO 3309), which tells every change of up to 32 bits in a row.
+fn checksum(parts: [&[u8]; 3]) -> u32 {
+    let step = |sum: u32, octet: &u8| {
+        (0..8).fold(sum ^ u32::from(*octet), |sum, _| {
+            if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 }
+        })
+    };
+    !parts.into_iter().flatten().fold(u32::MAX, step)
+}

@@ -1,0 +1,69 @@
+//! A store that lives as long as its value.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{MAX_LISTED, Pending, Store};
+
+/// A store in memory: for tests, and for several senders of one process. It holds at most 100,000
+/// records; a further one takes the place of the one that expires first.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<BTreeMap<String, (Vec<u8>, Instant)>>);
+
+const MAX_RECORDS: usize = 100_000;
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (Vec<u8>, Instant)>> {
+        // The map is in order whenever the lock is free.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
+        let records = self.lock();
+        let record = records.get(key).filter(|(_, expires)| *expires > Instant::now());
+        let value = record.map(|(value, _)| value.clone());
+        Box::pin(std::future::ready(Ok(value)))
+    }
+
+    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
+        let now = Instant::now();
+        let mut records = self.lock();
+        if records.len() >= MAX_RECORDS && !records.contains_key(key) {
+            records.retain(|_, (_, expires)| *expires > now);
+            let first = records.iter().min_by_key(|(_, (_, expires))| *expires);
+            if let Some(first) = first.map(|(key, _)| key.clone())
+                && records.len() >= MAX_RECORDS
+            {
+                records.remove(&first);
+            }
+        }
+        // A lifetime past what the clock can count is cut to a year.
+        let year = Duration::from_secs(366 * 24 * 60 * 60);
+        records.insert(key.to_owned(), (value.to_vec(), now + lifetime.min(year)));
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
+        self.lock().remove(key);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
+        let (now, records) = (Instant::now(), self.lock());
+        let from = records.range(prefix.to_owned()..);
+        let found = from
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .filter(|(_, (_, expires))| *expires > now)
+            .map(|(key, (value, _))| (key.clone(), value.clone()))
+            .take(MAX_LISTED);
+        Box::pin(std::future::ready(Ok(found.collect())))
+    }
+}

@@ -1,0 +1,71 @@
+//! What senders remember beyond a process, and share between machines: MTA-STS policies, and peers
+//! whose TLS is broken.
+//!
+//! A [`Store`] holds small records, each with an expiry. [`MemoryStore`] forgets with the process,
+//! [`FileStore`] outlives it, and `RedisStore` (feature `redis`) serves many machines: a policy
+//! that one of them fetched protects the mail of all, also where an attacker keeps the others from
+//! the policy (RFC 8461, section 10.2).
+//!
+//! [`Sender::with_store`](crate::Sender::with_store) takes one. Deliveries never depend on it: if
+//! it is away they go on with what is in memory, the log says so once, and what could not be
+//! written is written when it is back.
+//!
+//! What is in a store is believed. A writer to it could plant policies, and could have mail sent in
+//! clear text to hosts of which nothing asks for TLS.
+
+mod file;
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+pub use self::file::FileStore;
+pub use self::memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use self::redis::{DEFAULT_REDIS_TIMEOUT, RedisStore};
+
+/// Longest value of a record, in octets: an MTA-STS policy of the longest kind has some more than
+/// 64 KiB. Longer ones are damaged.
+pub const MAX_VALUE_LEN: usize = 128 << 10;
+/// Most records that [`Store::list`] gives. Our own choice, as for the caches in memory.
+pub const MAX_LISTED: usize = 10_000;
+
+/// The answer of a [`Store`] to come.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Holds small records with an expiry. Keys are ASCII text without spaces and control characters,
+/// at most 400 octets long.
+///
+/// Each call ends within a time limit of the store's own.
+pub trait Store: Send + Sync {
+    /// The value of this key; `None` if there is none, or it has expired or is damaged.
+    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>>;
+
+    /// Puts this value in place of any other of the key, for this time.
+    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()>;
+
+    /// Removes the record of this key, if there is one.
+    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()>;
+
+    /// Keys that begin with this text, and their values; at most [`MAX_LISTED`].
+    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>>;
+}
+
+/// Why a store does not do what it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The file system failed.
+    #[error("the store's file system failed: {0}")]
+    Io(#[from] io::Error),
+    /// The server of the store failed or cannot be reached.
+    #[error("the server of the store failed: {0}")]
+    Server(String),
+    /// The store did not answer in time, or not a moment ago.
+    #[error("the store does not answer")]
+    Away,
+}

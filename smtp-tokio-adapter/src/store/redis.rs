@@ -1,0 +1,154 @@
+//! A store on a server that speaks the protocol of Redis, such as Valkey (feature `redis`).
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo};
+
+use super::{MAX_LISTED, MAX_VALUE_LEN, Pending, Store, StoreError};
+
+/// How long a call may take unless set, the connection included.
+pub const DEFAULT_REDIS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a server that failed is left alone, so that not each delivery waits for it.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// A store on a Redis or Valkey server, for many machines.
+///
+/// There is no TLS to the server: let it listen on this host or in a network of your own, with a
+/// password. A call that fails closes the connection, and for five seconds each other call fails at
+/// once.
+pub struct RedisStore {
+    client: Client,
+    prefix: String,
+    time_limit: Duration,
+    link: Mutex<Link>,
+}
+
+enum Link {
+    None,
+    Open(MultiplexedConnection),
+    Away(Instant),
+}
+
+impl RedisStore {
+    /// The server of a URL such as `redis://user:password@host:6379/0`. It need not run yet. Keys
+    /// on the server begin with `smtp:`.
+    ///
+    /// # Errors
+    ///
+    /// The URL cannot be understood.
+    pub fn new(url: &str) -> Result<Self, StoreError> {
+        let failed = |error: redis::RedisError| StoreError::Server(error.to_string());
+        let client = Client::open(url.into_connection_info().map_err(failed)?).map_err(failed)?;
+        Ok(Self {
+            client,
+            prefix: "smtp:".to_owned(),
+            time_limit: DEFAULT_REDIS_TIMEOUT,
+            link: Mutex::new(Link::None),
+        })
+    }
+
+    /// Begins the keys on the server with another text, so that several fleets share it.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
+        self.prefix = prefix.to_owned();
+        self
+    }
+
+    /// Gives up a call after this time.
+    #[must_use]
+    pub fn with_time_limit(mut self, time_limit: Duration) -> Self {
+        self.time_limit = time_limit;
+        self
+    }
+
+    fn link(&self) -> std::sync::MutexGuard<'_, Link> {
+        // The link is in order whenever the lock is free.
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a command on the connection, or on a new one.
+    async fn run<T: FromRedisValue>(&self, command: Cmd) -> Result<T, StoreError> {
+        let open = match &*self.link() {
+            Link::Away(until) if Instant::now() < *until => return Err(StoreError::Away),
+            Link::Open(connection) => Some(connection.clone()),
+            Link::None | Link::Away(_) => None,
+        };
+        let answer = tokio::time::timeout(self.time_limit, async {
+            let mut connection = match open {
+                Some(connection) => connection,
+                None => {
+                    let connection = self.client.get_multiplexed_async_connection().await?;
+                    *self.link() = Link::Open(connection.clone());
+                    connection
+                }
+            };
+            command.query_async::<T>(&mut connection).await
+        });
+        match answer.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                *self.link() = Link::Away(Instant::now() + PAUSE);
+                Err(StoreError::Server(error.to_string()))
+            }
+            Err(_) => {
+                *self.link() = Link::Away(Instant::now() + PAUSE);
+                Err(StoreError::Away)
+            }
+        }
+    }
+
+    fn command(&self, name: &str, key: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(format!("{}{key}", self.prefix));
+        command
+    }
+}
+
+impl Store for RedisStore {
+    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let value: Option<Vec<u8>> = self.run(self.command("GET", key)).await?;
+            Ok(value.filter(|value| value.len() <= MAX_VALUE_LEN))
+        })
+    }
+
+    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
+        let mut command = self.command("SET", key);
+        command.arg(value).arg("EX").arg(lifetime.as_secs().max(1));
+        Box::pin(self.run(command))
+    }
+
+    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
+        Box::pin(self.run(self.command("DEL", key)))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
+        Box::pin(async move {
+            // In a pattern these have a meaning of their own.
+            let escape = |c: char| match c {
+                '*' | '?' | '[' | ']' | '\\' | '^' => vec!['\\', c],
+                _ => vec![c],
+            };
+            let all = format!("{}{prefix}", self.prefix);
+            let pattern: String = all.chars().flat_map(escape).chain(['*']).collect();
+            let (mut cursor, mut found) = (0u64, Vec::new());
+            loop {
+                let mut command = redis::cmd("SCAN");
+                command.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(500);
+                let (next, keys): (u64, Vec<String>) = self.run(command).await?;
+                for key in &keys {
+                    let Some(key) = key.strip_prefix(&self.prefix) else { continue };
+                    let value = self.get(key).await?;
+                    found.extend(value.map(|value| (key.to_owned(), value)));
+                }
+                cursor = next;
+                if cursor == 0 || found.len() >= MAX_LISTED {
+                    found.truncate(MAX_LISTED);
+                    return Ok(found);
+                }
+            }
+        })
+    }
+}
