@@ -1,4 +1,4 @@
-//! Who may send in clear text, and when: `golden/fallback.txt`, and real clients driven into each
+//! When mail may be sent in clear text: `golden/fallback.txt`, and real clients driven into each
 //! of its rows.
 
 mod common;
@@ -393,7 +393,7 @@ fn a_loss_elsewhere_is_no_matter_of_tls() {
 
 /// RFC 8689, section 4.2.1: "the client MUST issue a QUIT".
 #[test]
-fn who_is_not_trusted_gets_quit_inside_tls() {
+fn untrusted_server_gets_quit_inside_tls() {
     for (rules, fallback) in [
         (TlsRules::OPPORTUNISTIC, Fallback::ReconnectPlaintext),
         (TlsRules::REQUIRED, Fallback::Forbidden),

@@ -64,9 +64,9 @@ impl Keys {
 
     /// Keys that no password has, with a salt that is always the same for one user: so that a
     /// stranger cannot be told from a user before the end of the exchange.
-    pub(crate) fn of_nobody(secret: &Secret, user: &str, iterations: u32) -> Self {
+    pub(crate) fn of_unknown_user(secret: &Secret, user: &str, iterations: u32) -> Self {
         let derive = |use_for: &[u8]| hmac(secret.as_bytes(), &[use_for, user.as_bytes()]);
-        let salt = derive(b"salt of nobody: ")[..SALT_OCTETS].to_vec();
+        let salt = derive(b"salt of an unknown user: ")[..SALT_OCTETS].to_vec();
         Self {
             salt,
             iterations,

@@ -215,9 +215,10 @@ impl Proof {
     fn on_keys(&mut self, first: First, answer: Answer) -> ExchangeStep {
         let (keys, known) = match answer {
             Answer::Keys(keys) => (keys, true),
-            Answer::Refused => {
-                (Keys::of_nobody(&self.decoy.secret, &first.user, self.decoy.iterations), false)
-            }
+            Answer::Refused => (
+                Keys::of_unknown_user(&self.decoy.secret, &first.user, self.decoy.iterations),
+                false,
+            ),
             answer => return failed(answer),
         };
         let Some(ours) = (self.nonces)() else { return ExchangeStep::Failed(Failure::Unavailable) };
