@@ -13,8 +13,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let provider = rustls::crypto::aws_lc_rs::default_provider().into();
     let outbound = Outbound::new("me.example".parse()?, provider, Arc::new(native_roots()?));
     let sender = Sender::new(outbound, OutboundConnectors::new(vec![all])?.into(), SystemResolver)?;
-    let to: Recipient = "you@test.example".parse()?;
-    let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");
-    let report = sender.send(&Envelope::new("me@me.example".parse()?, [to]), &message).await;
+    let envelope = Envelope::new("me@me.test".parse()?, ["you@b.test".parse::<Recipient>()?]);
+    let report = sender.send(&envelope, &bytes::Bytes::from("Subject: hi\r\n\r\nHi\r\n")).await;
+    sender.close().await;
     Ok(writeln!(std::io::stdout(), "{} ({:?})", report.recipients[0].status, report.attempts)?)
 }

@@ -209,7 +209,10 @@ async fn main() -> Result<(), Failed> {
     }
     let mut config = ServerConfig::new(name.parse()?);
     config.size_limit = Some(10 << 20);
-    let service = move |_| Submission(Arc::clone(&relay), Vec::new());
+    let connection = Arc::clone(&relay);
+    let service = move |_| Submission(Arc::clone(&connection), Vec::new());
     let shutdown = async { drop(tokio::signal::ctrl_c().await) };
-    Ok(serve(listener, Inbound::new(Arc::new(config)), Arc::new(service), shutdown).await?)
+    serve(listener, Inbound::new(Arc::new(config)), Arc::new(service), shutdown).await?;
+    relay.sender.close().await;
+    Ok(())
 }

@@ -52,6 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::io::stdin().read_to_end(&mut message)?;
     let envelope = Envelope::new(from.parse()?, [recipient]);
     let report = sender.send(&envelope, &bytes::Bytes::from(message)).await;
+    sender.close().await;
     for attempt in &report.attempts {
         println!("{} {}: {}", attempt.host, attempt.address, attempt.decision.sentence);
     }

@@ -1,7 +1,7 @@
 //! Connections kept for further messages.
 //!
 //! A delivery asks for a [`Slot`]: its turn, with a kept connection of an equal
-//! [`ReuseKey`](crate::ReuseKey) if there is one, otherwise with leave to open one. The slot is
+//! [`ReuseKey`] if there is one, otherwise with leave to open one. The slot is
 //! given back with the connection, or without it.
 
 mod limits;
