@@ -1,7 +1,6 @@
 //! Sends a message through the smart host that SMTP_HOST and SMTP_PORT name, over verified TLS.
 use smtp_proto::client::{Envelope, Recipient};
-use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture, SmartHost};
-use smtp_tls_policy::{Host, Namespace};
+use smtp_tls_policy::{Host, Namespace, rules::*};
 use smtp_tokio_adapter::{Outbound, Sender, lookups::SystemResolver, native_roots};
 use std::{env::var, io::Write, sync::Arc};
 #[tokio::main]
@@ -13,8 +12,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let provider = rustls::crypto::aws_lc_rs::default_provider().into();
     let outbound = Outbound::new("me.example".parse()?, provider, Arc::new(native_roots()?));
     let sender = Sender::new(outbound, OutboundConnectors::new(vec![all])?.into(), SystemResolver)?;
-    let envelope = Envelope::new("me@me.test".parse()?, ["you@b.test".parse::<Recipient>()?]);
-    let report = sender.send(&envelope, &bytes::Bytes::from("Subject: hi\r\n\r\nHi\r\n")).await;
+    let to: Recipient = "you@test.example".parse()?;
+    let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");
+    let report = sender.send(&Envelope::new("me@me.example".parse()?, [to]), &message).await;
     sender.close().await;
     Ok(writeln!(std::io::stdout(), "{} ({:?})", report.recipients[0].status, report.attempts)?)
 }

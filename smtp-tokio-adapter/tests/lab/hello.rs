@@ -33,6 +33,6 @@ fn the_first_example_of_the_readme_delivers_to_postfix_over_verified_tls() {
     std::fs::remove_dir_all(&folder).unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && printed.starts_with("delivered ("), "{output:?}");
-    let stored = server.stored_text("Subject: hi");
-    assert!(stored.contains("using TLSv1.3") && stored.contains("me@me.test"), "{stored}");
+    let stored = server.stored_text("Subject: hello");
+    assert!(stored.contains("using TLSv1.3") && stored.contains("me@me.example"), "{stored}");
 }
