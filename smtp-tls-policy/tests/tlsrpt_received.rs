@@ -261,3 +261,16 @@ fn damaged_and_foreign_inputs_have_errors_of_their_own() {
     let error = ReceivedReport::read(format!("{{\"x\": {deep}").as_bytes()).unwrap_err();
     assert!(matches!(error, ReportError::Json(_)), "{error}");
 }
+
+#[test]
+fn mail_of_messages_inside_messages_and_of_countless_parts_has_no_report() {
+    let nested = "Content-Type: message/rfc822\n\n".repeat(100_000) + "a: b\n\nx";
+    let digest = "Content-Type: multipart/digest; boundary=a\n\n--a\n\n".repeat(100_000);
+    let parts =
+        format!("Content-Type: multipart/mixed; boundary=a\n\n{}", "--a\n\n".repeat(1_000_000));
+    for mail in [nested, digest, parts] {
+        let reader = std::thread::Builder::new().stack_size(128 << 10);
+        let error = reader.spawn(move || ReceivedReport::read(mail.as_bytes()).unwrap_err());
+        assert_eq!(error.unwrap().join().unwrap(), ReportError::NoReport);
+    }
+}

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use smtp_proto::client::{Envelope, OverLimit};
+use smtp_proto::fallback::Fallback;
 use smtp_proto::route::{Ending, RecipientStatus};
 use smtp_tls_policy::Host;
 use smtp_tls_policy::tlsrpt::ReportedSession;
@@ -216,7 +217,14 @@ impl<M: Message> Dialling<'_, '_, M> {
             asked,
             may_be_repeated: false,
         };
-        let (ending, failure, left) = transactions.run(&mut kept).await;
+        let (mut ending, failure, left) = transactions.run(&mut kept).await;
+        // The end of a connection that was kept tells nothing of the peer's TLS, so that it is no
+        // reason for clear text. The next address, or the next run, begins with a handshake.
+        if is_reused
+            && matches!(ending, Ending::NoTls { fallback, .. } if fallback != Fallback::Forbidden)
+        {
+            ending = Ending::Broken;
+        }
         let connection = &mut kept.connection;
         // In clear text no TLS could be lost: the reason of what led here is still right.
         let decision = match ending {

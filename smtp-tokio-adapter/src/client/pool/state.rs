@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smtp_tls_policy::Host;
 use smtp_tls_policy::pki::Generation;
@@ -11,6 +12,9 @@ use tokio::time::Instant;
 
 use super::limits::PoolLimits;
 use crate::client::reuse::ReuseKey;
+
+/// How long a connection may be idle without a limit.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A host and its port.
 type Place = (Host, u16);
@@ -219,12 +223,15 @@ impl<C, W> State<C, W> {
         !self.is_closed
             && self.limits.idle > 0
             && kept.messages < self.limits.messages
-            && now < kept.opened + self.limits.age
+            && now.saturating_duration_since(kept.opened) < self.limits.age
     }
 
     fn keep(&mut self, key: &Arc<ReuseKey>, kept: Kept<C>, now: Instant) {
         let number = self.number();
-        let until = (now + self.limits.idle_time).min(kept.opened + self.limits.age);
+        // A limit of `Duration::MAX` is none.
+        let ends =
+            [now.checked_add(self.limits.idle_time), kept.opened.checked_add(self.limits.age)];
+        let until = ends.into_iter().flatten().min().unwrap_or(now + A_YEAR);
         let at = self.places.entry(key.place()).or_default();
         at.idle.insert(number);
         at.keys.entry(Arc::clone(key)).or_default().idle.push(number);
