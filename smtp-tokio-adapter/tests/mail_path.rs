@@ -309,8 +309,8 @@ const RULES: [(&str, &str, &str, &str); 13] = [
     (
         "route: each address of a host is tried for TLS before one is dialled in clear text",
         "smtp-proto/src/route.rs",
-        "tls_at_each_address: true,",
-        "tls_at_each_address: false,",
+        "tls_at_each_address: true",
+        "tls_at_each_address: false",
     ),
     (
         "judge: a certificate that fails its check is no TLS",

@@ -220,7 +220,7 @@ fn corpus_rows_have_the_verdict_of_their_row() {
     let ran = smtp_tls_with(&["review", "--json"], mbox.as_bytes());
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), wanted.len(), "{}", ran.stderr);
-    assert!(lines.len() > 100, "{}", lines.len());
+    assert!(lines.len() > 50, "{}", lines.len());
     for (line, wanted) in lines.iter().zip(&wanted) {
         let json: serde_json::Value = serde_json::from_str(line).unwrap();
         let hop = &json["hops"][0];
