@@ -209,6 +209,10 @@ reasons! {
     /// The certificate of the MTA-STS policy host is not valid; a cached policy, or none, applies.
     StsWebpkiInvalid = "sts-webpki-invalid", Domain, None, Some("sts-webpki-invalid"),
         "the certificate of the MTA-STS policy host is not valid";
+    /// The MTA-STS policy could not be fetched for a fault of this side. A cached policy applies;
+    /// without one the mail waits, because an unknown policy is not the same as no policy.
+    StsLocalFault = "sts-local-fault", Local, MISCONFIGURED, None,
+        "this side could not fetch the MTA-STS policy";
     /// The host is not in the domain's MTA-STS policy.
     StsMxMismatch = "sts-mx-mismatch", Domain, CRYPTOGRAPHIC, VALIDATION,
         "the host is not in the domain's MTA-STS policy";

@@ -199,6 +199,7 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
         Reason::StsFetchFailed => failed(StsFailure::Fetch),
         Reason::StsPolicyInvalid => failed(StsFailure::Invalid),
         Reason::StsWebpkiInvalid => failed(StsFailure::WebPki),
+        Reason::StsLocalFault => failed(StsFailure::Local),
         Reason::StsMxMismatch => StsFact::new(StsPolicy::Enforce { mx_matches: false }),
         _ => StsFact::new(StsPolicy::None),
     };

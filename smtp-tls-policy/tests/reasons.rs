@@ -36,6 +36,7 @@ fn codes_statuses_and_result_types_are_stable() {
         ("sts-fetch-failed", "domain", "-", "sts-policy-fetch-error"),
         ("sts-policy-invalid", "domain", "-", "sts-policy-invalid"),
         ("sts-webpki-invalid", "domain", "-", "sts-webpki-invalid"),
+        ("sts-local-fault", "local", "4.3.5", "-"),
         ("sts-mx-mismatch", "domain", "4.7.5", "validation-failure"),
         ("requiretls-unsupported", "peer", "5.7.30", "-"),
         ("requiretls-mx-insecure", "domain", "5.7.10", "-"),

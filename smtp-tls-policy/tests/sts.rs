@@ -350,9 +350,9 @@ fn a_response_counts_only_with_status_200_and_text_plain() {
     assert_eq!(of(200, Some("text/plain"), &large), Err(FetchError::TooLarge));
     let empty = of(200, Some("text/plain"), b"");
     assert_eq!(empty, Err(FetchError::Policy(PolicyError::Missing { field: "version" })));
-    assert_eq!(FetchError::Certificate.result_type(), ResultType::StsWebpkiInvalid);
-    assert_eq!(FetchError::Status(302).result_type(), ResultType::StsPolicyFetchError);
-    assert_eq!(empty.unwrap_err().result_type(), ResultType::StsPolicyInvalid);
+    assert_eq!(FetchError::Certificate.result_type(), Some(ResultType::StsWebpkiInvalid));
+    assert_eq!(FetchError::Status(302).result_type(), Some(ResultType::StsPolicyFetchError));
+    assert_eq!(empty.unwrap_err().result_type(), Some(ResultType::StsPolicyInvalid));
 }
 
 fn reports(record: &str) -> Result<(Vec<Rua>, usize), TxtError> {

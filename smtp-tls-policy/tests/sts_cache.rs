@@ -90,7 +90,10 @@ fn an_unexpired_policy_applies_whatever_fails() {
     for bad in ["", "version: STSv1\nmode: none\n"] {
         let fetch = fetch(cache, "a.example", &format!("3{}", bad.len()), 9 * DAY);
         let fetched = cache.fetched(fetch, response(bad), now);
-        assert_eq!(fetched.answer.trouble.unwrap().result_type(), ResultType::StsPolicyInvalid);
+        assert_eq!(
+            fetched.answer.trouble.unwrap().result_type(),
+            Some(ResultType::StsPolicyInvalid)
+        );
         assert!(fetched.answer.policy.is_some());
     }
     // To the last second of its life, and not one longer.
@@ -416,7 +419,7 @@ fn fault_of_a_policy_is_reported_as_long_as_it_applies() {
     let end = cache.fetched(begun, response(&indented), at(0));
     let fault = Some(Trouble::Fetch(FetchError::Policy(PolicyError::Line { line: 1 })));
     assert_eq!((end.answer.policy.is_some(), &end.answer.trouble), (true, &fault));
-    assert_eq!(fault.map(|it| it.result_type()), Some(ResultType::StsPolicyInvalid));
+    assert_eq!(fault.and_then(|it| it.result_type()), Some(ResultType::StsPolicyInvalid));
     // Later deliveries, and what is found wrong meanwhile comes first.
     assert_eq!(cache.applies(&name, at(9)).trouble, fault);
     let lookup = Err(DiscoveryError::Lookup);

@@ -177,6 +177,7 @@ impl fmt::Display for Plan {
 /// ([`Refusal::ends_domain`]). It is a deferral, 451, save for a message with REQUIRETLS, which has
 /// 550 5.7.10 once no host is left:
 ///
+/// - [`Reason::StsLocalFault`]: a fault of this side, without a cached policy;
 /// - [`Reason::PolicyUnavailable`], [`Reason::MxLookupFailed`], [`Reason::TlsaLookupFailed`]: a
 ///   look-up failed. That is never taken for absence, and stays a deferral.
 /// - [`Reason::MxInsecure`], [`Reason::DaneRequired`], [`Reason::TlsaUnusable`]: posture
@@ -210,7 +211,10 @@ pub(crate) fn policy_unavailable(message: MessageTls) -> Refusal {
 fn refusal(message: MessageTls, reason: Reason, grounds: Vec<Ground>) -> Refusal {
     let lookup_failed = matches!(
         reason,
-        Reason::PolicyUnavailable | Reason::MxLookupFailed | Reason::TlsaLookupFailed
+        Reason::PolicyUnavailable
+            | Reason::StsLocalFault
+            | Reason::MxLookupFailed
+            | Reason::TlsaLookupFailed
     );
     let (code, status) = match (message, reason.status()) {
         // RFC 8689, section 4.2.1: what cannot be had is reported to the sender.

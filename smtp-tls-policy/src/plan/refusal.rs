@@ -173,7 +173,10 @@ impl Refusal {
     pub fn ends_domain(&self) -> bool {
         matches!(
             self.reason,
-            Reason::PolicyUnavailable | Reason::MxLookupFailed | Reason::MxInsecure
+            Reason::PolicyUnavailable
+                | Reason::StsLocalFault
+                | Reason::MxLookupFailed
+                | Reason::MxInsecure
         )
     }
 

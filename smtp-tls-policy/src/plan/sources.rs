@@ -18,7 +18,7 @@ use crate::reason::Reason;
 use crate::rules::connector::OutboundConnector;
 use crate::rules::posture::{Floor, OptionalTls, Posture, StsRule, Subject, Weight, Yields};
 use crate::rules::tls_limits::TlsLimits;
-use crate::sts::fact::StsPolicy;
+use crate::sts::fact::{StsFact, StsFailure, StsPolicy};
 
 /// What one source contributes. Joining is commutative, associative and idempotent, and only
 /// raises.
@@ -78,6 +78,9 @@ pub(crate) fn ask(connector: &OutboundConnector, facts: &Facts<'_>) -> Sources {
     let refuse = |reason| Err((reason, vec![ground.clone()]));
     if let Some(reason) = view.scope.refusal() {
         return refuse(reason);
+    }
+    if view.sts_is_unknown() {
+        return Err((Reason::StsLocalFault, vec![Ground::LookupFailed]));
     }
     let mut contributions = vec![own];
     match view.dane() {
@@ -303,6 +306,24 @@ impl<'a> View<'a> {
         mx_matches && self.facts.host.domain().is_some()
     }
 
+    /// The usable TLSA records that may replace MTA-STS: a forger of the MX records could bring its
+    /// own.
+    fn secure_tlsa(&self) -> Option<&TlsaSet> {
+        self.usable_tlsa().filter(|_| self.mx_secure)
+    }
+
+    fn dane_replaces_sts(&self) -> bool {
+        self.connector.sts == StsRule::UnlessDane && self.secure_tlsa().is_some()
+    }
+
+    /// Whether this side failed to find out if a policy binds. That holds for the whole domain.
+    fn sts_is_unknown(&self) -> bool {
+        self.facts.sts == StsFact::NONE.with_failure(StsFailure::Local)
+            && self.sts_counts()
+            && !self.optional
+            && !self.dane_replaces_sts()
+    }
+
     /// RFC 8461, section 5.
     fn sts(&self) -> Result<Option<Contribution>, (Reason, Vec<Ground>)> {
         if !self.sts_counts() {
@@ -313,10 +334,7 @@ impl<'a> View<'a> {
             StsPolicy::Testing { mx_matches } => (false, Some(self.listed(mx_matches))),
             StsPolicy::Enforce { mx_matches } => (true, Some(self.listed(mx_matches))),
         };
-        // A forger of the MX records could bring its own TLSA records: only secure ones replace
-        // MTA-STS.
-        let by_dane = self.usable_tlsa().filter(|_| self.mx_secure);
-        let instead = by_dane.is_some() && self.connector.sts == StsRule::UnlessDane;
+        let (by_dane, instead) = (self.secure_tlsa(), self.dane_replaces_sts());
         let binding = enforce && !self.optional && !instead;
         let ground = Ground::Sts { enforce };
         if binding && mx_matches == Some(false) {

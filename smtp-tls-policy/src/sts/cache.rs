@@ -197,7 +197,7 @@ impl Cache {
 
     /// The fetch ended. A policy takes the place of the cached one, whatever its mode; a failure
     /// changes nothing that applies, and the same version is left alone for
-    /// [`FETCH_BACKOFF`](super::FETCH_BACKOFF).
+    /// [`FETCH_BACKOFF`](super::FETCH_BACKOFF), unless the fault was of this side.
     pub fn fetched(
         &mut self,
         fetch: Fetch,
@@ -216,7 +216,10 @@ impl Cache {
                 FetchEnd { answer, changes: self.insert(cached) }
             }
             Err(error) => {
-                self.attempts.failed(&domain, &id, error, now);
+                match error {
+                    FetchError::Local => self.attempts.ended(&domain),
+                    _ => self.attempts.failed(&domain, &id, error, now),
+                }
                 FetchEnd {
                     answer: self.answer(&domain, Some(error.into()), now),
                     changes: Vec::new(),

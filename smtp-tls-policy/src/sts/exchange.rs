@@ -97,13 +97,14 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// The result type in a TLS report (RFC 8460, section 4.3.2.2).
-    pub const fn result_type(&self) -> ResultType {
+    /// The result type in a TLS report (RFC 8460, section 4.3.2.2); `None` for a fault of this
+    /// side, which is not reported.
+    pub const fn result_type(&self) -> Option<ResultType> {
         match self {
             Self::Discovery(DiscoveryError::Lookup) | Self::Vanished => {
-                ResultType::StsPolicyFetchError
+                Some(ResultType::StsPolicyFetchError)
             }
-            Self::Discovery(DiscoveryError::Record(_)) => ResultType::StsPolicyInvalid,
+            Self::Discovery(DiscoveryError::Record(_)) => Some(ResultType::StsPolicyInvalid),
             Self::Fetch(error) => error.result_type(),
         }
     }
@@ -114,7 +115,7 @@ impl Trouble {
 #[must_use]
 pub struct StsAnswer {
     /// The policy, not expired, in mode testing or enforce. `None`: deliver as though the domain
-    /// had no MTA-STS.
+    /// had no MTA-STS, unless the trouble is a [fault of this side](FetchError::Local).
     pub policy: Option<CachedPolicy>,
     /// What failed on the way, whether or not a policy applies.
     pub trouble: Option<Trouble>,
@@ -135,12 +136,13 @@ impl StsAnswer {
             None => StsPolicy::None,
         };
         let fact = StsFact::new(policy);
-        match self.trouble.as_ref().map(Trouble::result_type) {
-            None => fact,
-            Some(ResultType::StsPolicyInvalid) => fact.with_failure(StsFailure::Invalid),
-            Some(ResultType::StsWebpkiInvalid) => fact.with_failure(StsFailure::WebPki),
-            Some(_) => fact.with_failure(StsFailure::Fetch),
-        }
+        let Some(trouble) = &self.trouble else { return fact };
+        fact.with_failure(match trouble.result_type() {
+            None => StsFailure::Local,
+            Some(ResultType::StsPolicyInvalid) => StsFailure::Invalid,
+            Some(ResultType::StsWebpkiInvalid) => StsFailure::WebPki,
+            Some(_) => StsFailure::Fetch,
+        })
     }
 }
 

@@ -20,7 +20,8 @@ pub enum StsPolicy {
     },
 }
 
-/// Why the last live look-up of the MTA-STS policy failed. Only reported.
+/// Why the last live look-up of the MTA-STS policy failed. Only reported, but for
+/// [`Local`](Self::Local).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StsFailure {
     /// The policy could not be fetched.
@@ -29,6 +30,8 @@ pub enum StsFailure {
     Invalid,
     /// The certificate of the policy host is not valid.
     WebPki,
+    /// A fault of this side. Without a cached policy no mail is sent until it is mended.
+    Local,
 }
 
 impl From<StsFailure> for Reason {
@@ -37,6 +40,7 @@ impl From<StsFailure> for Reason {
             StsFailure::Fetch => Self::StsFetchFailed,
             StsFailure::Invalid => Self::StsPolicyInvalid,
             StsFailure::WebPki => Self::StsWebpkiInvalid,
+            StsFailure::Local => Self::StsLocalFault,
         }
     }
 }

@@ -72,7 +72,7 @@ pub fn is_text_plain(content_type: &str) -> bool {
 
 /// Why a policy could not be fetched.
 ///
-/// The first three are found by the caller, which makes the connection.
+/// The first four are found by the caller, which makes the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
@@ -85,6 +85,10 @@ pub enum FetchError {
     /// The certificate of the policy host is not valid for it.
     #[error("the certificate of the policy host is not valid")]
     Certificate,
+    /// A fault of this side, such as no free descriptor, missing roots or a stale list. It says
+    /// nothing of the domain: mail waits unless a cached policy applies.
+    #[error("this side could not ask the policy host")]
+    Local,
     /// The status was not 200. Redirects are never followed.
     #[error("the policy host answered with status {0}")]
     Status(u16),
@@ -100,9 +104,11 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// The result type in a TLS report (RFC 8460, section 4.3.2.2).
-    pub const fn result_type(&self) -> ResultType {
-        match self {
+    /// The result type in a TLS report (RFC 8460, section 4.3.2.2); `None` for a fault of this
+    /// side, which is not reported.
+    pub const fn result_type(&self) -> Option<ResultType> {
+        Some(match self {
+            Self::Local => return None,
             Self::Certificate => ResultType::StsWebpkiInvalid,
             Self::Policy(_) => ResultType::StsPolicyInvalid,
             Self::Unreachable
@@ -110,6 +116,6 @@ impl FetchError {
             | Self::Status(_)
             | Self::ContentType
             | Self::TooLarge => ResultType::StsPolicyFetchError,
-        }
+        })
     }
 }

@@ -168,11 +168,15 @@ impl Judge {
                 // RFC 8689, section 4.2.1: 5.7.10; but a failed look-up proves nothing.
                 let lost = matches!(
                     refusal.reason(),
-                    Reason::PolicyUnavailable | Reason::MxLookupFailed | Reason::TlsaLookupFailed
+                    Reason::PolicyUnavailable
+                        | Reason::StsLocalFault
+                        | Reason::MxLookupFailed
+                        | Reason::TlsaLookupFailed
                 );
                 let status = match (case.message, refusal.reason()) {
                     (MessageTls::Required, _) if !lost => "5.7.10",
                     (_, Reason::MxLookupFailed) => "4.4.3",
+                    (_, Reason::StsLocalFault) => "4.3.5",
                     _ => "4.7.5",
                 };
                 let said = (ends == refusal.ends_domain(), refusal.status().to_string() == status);
@@ -353,8 +357,13 @@ const STS: [StsPolicy; 5] = [
     StsPolicy::Enforce { mx_matches: true },
     StsPolicy::Enforce { mx_matches: false },
 ];
-const FAILURES: [Option<StsFailure>; 4] =
-    [None, Some(StsFailure::Fetch), Some(StsFailure::Invalid), Some(StsFailure::WebPki)];
+const FAILURES: [Option<StsFailure>; 5] = [
+    None,
+    Some(StsFailure::Fetch),
+    Some(StsFailure::Invalid),
+    Some(StsFailure::WebPki),
+    Some(StsFailure::Local),
+];
 const MESSAGES: [MessageTls; 4] =
     [MessageTls::Default, MessageTls::Optional, MessageTls::Required, MessageTls::RequiredOfBounce];
 const DEMANDS: [Option<Floor>; 3] = [None, Some(Floor::Encrypted), Some(Floor::Authenticated)];

@@ -313,8 +313,13 @@ pub(crate) const RULES: &[Rule] = &[
         }
     }),
     ("P12, P13", |case, asks| {
+        let instead = case.dane_vouches() && case.sts_rule == StsRule::UnlessDane;
         if let (Some(failure), true) = (case.failure, case.sts_counts()) {
-            asks.push(Ask::Report(failure.into()));
+            let is_unknown = failure == StsFailure::Local && case.sts == StsPolicy::None;
+            asks.push(match is_unknown && !instead && !case.tls_is_optional() {
+                true => Ask::Stop(failure.into()),
+                false => Ask::Report(failure.into()),
+            });
         }
     }),
     // RFC 8689, section 4.2.1, step 2.

@@ -1,5 +1,6 @@
 //! MTA-STS policies by HTTPS (feature `https`; RFC 8461, section 3.3).
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,9 +113,13 @@ impl PolicyClient {
     async fn get(&self, host: &Domain, dns: &impl Lookups) -> Result<PolicyResponse, Fault> {
         let unreachable = |error: String| Fault::Fetch(FetchError::Unreachable, error);
         let (ipv6, ipv4) = tokio::join!(dns.ipv6(host), dns.ipv4(host));
-        let stream = connect(ipv6.records, ipv4.records, self.port)
-            .await
-            .map_err(|error| unreachable(format!("it cannot be connected to: {error}")))?;
+        let stream =
+            connect(ipv6.records, ipv4.records, self.port).await.map_err(
+                |error| match is_local(&error) {
+                    true => Fault::Local(error.to_string()),
+                    false => unreachable(format!("it cannot be connected to: {error}")),
+                },
+            )?;
         let stream = self.tls.handshake(&Host::Name(host.clone()), stream).await.map_err(
             |error| match error {
                 HttpsError::Certificate(_) => {
@@ -136,6 +141,14 @@ impl PolicyClient {
             .map(response)
             .map_err(|error| unreachable(format!("its answer is broken: {error}")))
     }
+}
+
+/// Whether a connection failed for want of descriptors or memory on this host.
+fn is_local(error: &io::Error) -> bool {
+    /// ENFILE and EMFILE, on every Unix.
+    const DESCRIPTORS: [i32; 2] = [23, 24];
+    error.kind() == io::ErrorKind::OutOfMemory
+        || cfg!(unix) && error.raw_os_error().is_some_and(|code| DESCRIPTORS.contains(&code))
 }
 
 fn response(answer: Answer) -> PolicyResponse {
@@ -168,7 +181,7 @@ impl PolicyFetch for PolicyClient {
                     details,
                     "no MTA-STS policy can be fetched because of a fault on this side"
                 );
-                FetchError::Unreachable
+                FetchError::Local
             }
         })
     }

@@ -78,6 +78,23 @@ async fn a_policy_survives_in_the_store_and_is_refreshed_in_the_background() {
     assert_eq!(sender.lookups().asked()[before..], ["TXT _mta-sts.test.example"]);
 }
 
+/// What this side failed to fetch may be a policy in mode enforce.
+#[tokio::test]
+async fn policy_that_this_side_cannot_fetch_defers_the_mail_until_it_can() {
+    let mut world = World::new(DnsStatus::Insecure).await;
+    world.zone.publish_sts(&name(DOMAIN), "1", ENFORCE);
+    let policy = world.zone.policies.insert(name(DOMAIN), Err(FetchError::Local)).unwrap();
+    let (mut sender, first, second) = world.sender();
+    let everybody = connector(Posture::Opportunistic);
+    let report = send(&sender, &everybody, &plain()).await;
+    assert_eq!(report.statuses(), [RecipientStatus::Deferred(status(4, 3, 5))], "{report:?}");
+    assert_eq!((first.connections(), second.connections()), (0, 0));
+    // It is mended, and the next run asks at once.
+    sender.lookups_mut().policies.insert(name(DOMAIN), policy);
+    let report = send(&sender, &everybody, &plain()).await;
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+}
+
 /// A clock that stands.
 #[derive(Debug)]
 struct At(UnixTime);
