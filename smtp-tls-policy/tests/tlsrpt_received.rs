@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use smtp_tls_policy::ResultType;
 use smtp_tls_policy::tlsrpt::{
-    MAX_ENCLOSED_LEN, MAX_REPORT_LEN, PolicyKind, ReceivedReport, ReportError,
+    MAX_COMPLAINTS, MAX_ENCLOSED_LEN, MAX_REPORT_LEN, PolicyKind, ReceivedReport, ReportError,
 };
 
 /// RFC 8460, appendix B, with `mx-host` as a string.
@@ -273,4 +273,20 @@ fn mail_of_messages_inside_messages_and_of_countless_parts_has_no_report() {
         let error = reader.spawn(move || ReceivedReport::read(mail.as_bytes()).unwrap_err());
         assert_eq!(error.unwrap().join().unwrap(), ReportError::NoReport);
     }
+}
+
+/// A text that is there once is not copied for each of countless failures.
+#[test]
+fn report_with_countless_kinds_of_failures_has_the_most_frequent_complaints() {
+    let failures: Vec<String> = (1..=50_000)
+        .map(|at| format!(r#"{{"result-type":"x{at}","failed-session-count":{at}}}"#))
+        .collect();
+    let domain = "d".repeat(4_000);
+    let report = read(format!(
+        r#"{{"organization-name":"o","report-id":"i","policies":[{{"policy":{{"policy-type":"sts","policy-domain":"{domain}"}},"summary":{{"total-successful-session-count":0,"total-failure-session-count":0}},"failure-details":[{}]}}]}}"#,
+        failures.join(",")
+    ));
+    let complaints = report.complaints();
+    assert_eq!(complaints.len(), MAX_COMPLAINTS);
+    assert_eq!((complaints[0].sessions, complaints[999].sessions), (50_000, 49_001));
 }

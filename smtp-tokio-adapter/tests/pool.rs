@@ -15,7 +15,8 @@ use smtp_tls_policy::Domain;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{OutboundConnectors, Posture};
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::{Inbound, PoolLimits, Report, Sender};
+use smtp_tokio_adapter::test_kit::{Script, Tls, listen};
+use smtp_tokio_adapter::{Inbound, Manner, PoolLimits, Report, Sender};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -277,7 +278,7 @@ async fn connection_that_dies_at_mail_is_replaced_and_no_message_is_lost_or_doub
 
 #[tokio::test]
 async fn host_has_no_more_connections_than_the_limit_and_deliveries_wait_in_line() {
-    let peer = Peer::start(Habit::None).await;
+    let peer = Peer::start(Habit::Holds).await;
     let sender = sender(&Pki::new(), Posture::None, peer.port, |limits| {
         (limits.per_key, limits.per_host) = (2, 3);
     });
@@ -287,11 +288,23 @@ async fn host_has_no_more_connections_than_the_limit_and_deliveries_wait_in_line
             tokio::spawn(async move { is_delivered(&send(&sender, DOMAINS[number % 2]).await) })
         })
         .collect();
+    // Each connection holds its first message, so that none is idle or saying QUIT.
+    peer.until(|peer| peer.held.load(Ordering::SeqCst) == 3).await;
+    assert_eq!((peer.connections(), peer.most_open.load(Ordering::SeqCst)), (3, 3));
+    let releasing = tokio::spawn({
+        let peer = Arc::clone(&peer);
+        async move {
+            loop {
+                peer.release.notify_waiters();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
     for delivery in deliveries {
         assert!(delivery.await.unwrap());
     }
+    releasing.abort();
     assert_eq!(peer.messages().len(), 40);
-    assert!(peer.connections() < 40, "{}", peer.connections());
 }
 
 #[tokio::test]
@@ -369,6 +382,45 @@ async fn tls_report_counts_a_kept_session_once() {
     }
     assert_eq!(sessions, [(false, 1), (true, 0), (true, 0)]);
     assert_eq!(*server.kept.over_tls.lock().unwrap(), [true; 3]);
+}
+
+/// A kept connection that ends in the middle of a message says nothing of the peer's TLS.
+#[tokio::test]
+async fn reused_tls_connection_that_dies_after_a_refused_recipient_leads_to_no_clear_text() {
+    let pki = Pki::new();
+    let script = Script::new()
+        .say("220 mx")
+        .expect("EHLO")
+        .say("250-mx\n250 STARTTLS")
+        .starttls(Tls::server(pki.identity(HOST)))
+        .expect("EHLO")
+        .say("250 mx")
+        .expect("MAIL")
+        .say("250 ok")
+        .expect("RCPT")
+        .say("250 ok")
+        .expect("DATA")
+        .say("354 go")
+        .expect_message()
+        .say("250 kept")
+        .expect("MAIL")
+        .say("250 ok")
+        .expect("RCPT")
+        .say("550 no such user")
+        .expect("RCPT")
+        .close();
+    let server = listen([script]).await.unwrap();
+    let sender = sender(&pki, Posture::Opportunistic, server.address().port(), |_| {});
+    assert!(is_delivered(&send(&sender, DOMAINS[0]).await));
+    let two = envelope(&["a@test.example", "b@test.example"]);
+    let report = sender.send(&two, &Bytes::from_static(b"Subject: hello\r\n\r\n")).await;
+    let manners: Vec<_> = report.attempts.iter().map(|it| (it.manner, it.is_reused)).collect();
+    assert_eq!(manners, [(Manner::AsPlanned, true)], "{report:?}");
+    assert!(matches!(
+        report.statuses()[..],
+        [RecipientStatus::Bounced(_), RecipientStatus::Deferred(_)]
+    ));
+    server.finish().await.unwrap();
 }
 
 /// The end of an idle TLS session is no failure of TLS, so no clear text follows it.

@@ -151,6 +151,45 @@ async fn crash_in_the_middle_of_a_write_leaves_the_old_record() {
     assert_eq!(folder.files(), ["key.rec"]);
 }
 
+/// Deliveries that fail at the same host put the same record at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn record_that_many_put_at_once_is_never_absent_or_damaged() {
+    let folder = Folder::new("store-race");
+    let store = FileStore::open(&folder.0).unwrap();
+    store.put("key", b"first", HOUR).await.unwrap();
+    let putting: Vec<_> = (0..8)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for round in 0..20 {
+                    let value = format!("{number} {round}").repeat(100);
+                    store.put("key", value.as_bytes(), HOUR).await.unwrap();
+                    assert!(store.get("key").await.unwrap().is_some());
+                }
+            })
+        })
+        .collect();
+    for put in putting {
+        put.await.unwrap();
+    }
+    assert_eq!(folder.files(), ["key.rec"]);
+}
+
+/// A record is put now and then only, and what strangers choose must not fill the disk.
+#[tokio::test]
+async fn records_that_have_expired_are_removed_while_others_are_put() {
+    let folder = Folder::new("store-sweep");
+    let store = FileStore::open(&folder.0).unwrap();
+    for number in 0..20 {
+        store.put(&format!("broken/{number}/a"), b"gone", Duration::ZERO).await.unwrap();
+    }
+    for _ in 0..1024 {
+        store.put("sts/kept", b"kept", HOUR).await.unwrap();
+    }
+    assert_eq!(folder.files(), ["kept.rec"]);
+    assert!(!folder.0.join("broken/7").exists());
+}
+
 /// A mail server, and senders that see its domain in different ways.
 struct World {
     pki: Pki,
@@ -323,6 +362,24 @@ async fn redis_that_is_killed_loses_nothing_and_holds_up_no_delivery() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(deliver(&second).await, protected());
+}
+
+/// What a server refuses to write, it can still read.
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn redis_without_memory_for_a_record_still_gives_the_others() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let Some(redis) = Redis::start(None).await else { return };
+    let store = redis_store(&redis);
+    store.put("there", b"value", HOUR).await.unwrap();
+    let mut console = tokio::net::TcpStream::connect(("127.0.0.1", redis.port)).await.unwrap();
+    console.write_all(b"CONFIG SET maxmemory 1\r\n").await.unwrap();
+    let mut ok = [0; 5];
+    console.read_exact(&mut ok).await.unwrap();
+    assert_eq!(&ok, b"+OK\r\n");
+    let refused = store.put("other", b"value", HOUR).await.unwrap_err().to_string();
+    assert!(refused.contains("OOM"), "{refused}");
+    assert_eq!(store.get("there").await.unwrap().as_deref(), Some(&b"value"[..]));
 }
 
 /// A server that accepts connections and never answers.

@@ -139,7 +139,9 @@ impl TlsLimits {
 
     /// Why a session is not allowed, if it is not. `version` is `TLSv1.2` or `TLSv1.3`, and
     /// `group` the IANA name of the group; `None` where no key exchange used one, as in a resumed
-    /// session of TLS 1.2, whose first handshake was under the same limits.
+    /// session of TLS 1.2. A client resumes only what the same limits allowed. A listener whose
+    /// connectors have different limits may see a session that another connector allowed: give it
+    /// the limits of all with [`limited`](crate::tls::limited) if that matters.
     pub fn refusal(&self, version: &str, group: Option<&str>) -> Option<Reason> {
         if self.lowest() == MinTlsVersion::Tls13 && version != "TLSv1.3" {
             return Some(Reason::TlsVersionNotAllowed);

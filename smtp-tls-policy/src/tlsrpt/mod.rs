@@ -29,8 +29,8 @@ mod submitter;
 pub use datagram::datagram;
 #[cfg(feature = "reports")]
 pub use received::{
-    Complaint, MAX_ENCLOSED_LEN, MAX_REPORT_LEN, MAX_REPORT_VALUES, PolicyKind, ReceivedReport,
-    ReportError, ReportedFailure, ReportedPolicy,
+    Complaint, MAX_COMPLAINTS, MAX_ENCLOSED_LEN, MAX_REPORT_LEN, MAX_REPORT_VALUES, PolicyKind,
+    ReceivedReport, ReportError, ReportedFailure, ReportedPolicy,
 };
 pub use report::{Aggregate, AggregateLimits, DailyReport};
 pub use session::{AppliedPolicy, ReportedSession, Reporting, SessionFailure, TlsOutcome};

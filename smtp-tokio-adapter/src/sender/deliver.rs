@@ -170,8 +170,9 @@ async fn walk_host(
         let Dialled { decision, mut sessions, statuses, outcomes, ending, failure, left, .. } =
             dialled;
         // RFC 8460, section 4.4: both handshakes are one session, and the second one decides.
+        // So does a kept connection, whose session was reported when it was opened.
         let earlier = std::mem::take(&mut held);
-        if sessions.is_empty() {
+        if sessions.is_empty() && !dialled.is_reused {
             sessions = earlier;
         }
         if matches!(ending, Ending::NoTls { fallback: Fallback::RetryPlainHello, .. }) {

@@ -1,10 +1,12 @@
 //! The store of a sender: calls that never fail, because deliveries go on without it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 use super::lock;
@@ -17,15 +19,29 @@ const MAX_UNSAVED: usize = 10_000;
 pub(super) struct Shared {
     store: Arc<dyn Store>,
     away: AtomicBool,
-    unsaved: Mutex<BTreeMap<String, Change>>,
+    /// By key, with a number by which a newer change is told.
+    unsaved: Mutex<BTreeMap<String, (u64, Change)>>,
+    changes: AtomicU64,
+    /// Taken for reading by a delivery that writes, and for writing by the flush: an old change
+    /// never follows a new one.
+    order: RwLock<()>,
 }
 
 /// A value and when it expires; `None` removes the record.
 type Change = Option<(Vec<u8>, Instant)>;
 
+/// Failed writes in a row after which a flush gives up: the store is away.
+const MAX_FAILURES: usize = 3;
+
 impl Shared {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, away: AtomicBool::new(false), unsaved: Mutex::default() }
+        Self {
+            store,
+            away: AtomicBool::new(false),
+            unsaved: Mutex::default(),
+            changes: AtomicU64::new(0),
+            order: RwLock::new(()),
+        }
     }
 
     /// The value of a key, if the store has one and is not away.
@@ -47,39 +63,59 @@ impl Shared {
         self.change(key, None).await;
     }
 
-    /// Writes what waits for the store, as long as that works.
+    /// Writes what waits for the store. A change that fails goes on waiting and holds up no other,
+    /// unless the store is away. If the future is dropped, what was not written goes on waiting.
     pub(super) async fn flush(&self) {
-        loop {
-            let Some((key, change)) = lock(&self.unsaved).pop_first() else { return };
-            if !self.change(key, change).await {
-                return;
+        let (mut done, mut failures) = (String::new(), 0);
+        while failures < MAX_FAILURES {
+            let _alone = self.order.write().await;
+            let after = (Bound::Excluded(done.clone()), Bound::Unbounded);
+            let next = lock(&self.unsaved)
+                .range(after)
+                .next()
+                .map(|(key, (number, change))| (key.clone(), *number, change.clone()));
+            let Some((key, number, change)) = next else { return };
+            match self.write(&key, &change).await {
+                Some(()) => {
+                    failures = 0;
+                    let mut unsaved = lock(&self.unsaved);
+                    if unsaved.get(&key).is_some_and(|(newest, _)| *newest == number) {
+                        unsaved.remove(&key);
+                    }
+                }
+                None => failures += 1,
             }
+            done = key;
         }
     }
 
-    /// Whether the change was made. Otherwise it waits.
-    async fn change(&self, key: String, change: Change) -> bool {
-        let done = match &change {
+    /// Makes a change, or lets it wait.
+    async fn change(&self, key: String, change: Change) {
+        let _beside_others = self.order.read().await;
+        let number = self.changes.fetch_add(1, Ordering::Relaxed);
+        let written = self.write(&key, &change).await;
+        let mut unsaved = lock(&self.unsaved);
+        if unsaved.get(&key).is_some_and(|(newest, _)| *newest > number) {
+            return;
+        }
+        match written {
+            Some(()) => drop(unsaved.remove(&key)),
+            None if unsaved.len() < MAX_UNSAVED || unsaved.contains_key(&key) => {
+                unsaved.insert(key, (number, change));
+            }
+            None => {}
+        }
+    }
+
+    async fn write(&self, key: &str, change: &Change) -> Option<()> {
+        let done = match change {
             Some((value, expires)) => match expires.checked_duration_since(Instant::now()) {
-                Some(lifetime) => self.store.put(&key, value, lifetime).await,
+                Some(lifetime) => self.store.put(key, value, lifetime).await,
                 None => Ok(()),
             },
-            None => self.store.remove(&key).await,
+            None => self.store.remove(key).await,
         };
-        let mut unsaved = lock(&self.unsaved);
-        match self.said(done) {
-            Some(()) => {
-                // An older change of this key must not come after this one.
-                unsaved.remove(&key);
-                true
-            }
-            None => {
-                if unsaved.len() < MAX_UNSAVED || unsaved.contains_key(&key) {
-                    unsaved.insert(key, change);
-                }
-                false
-            }
-        }
+        self.said(done)
     }
 
     /// Says once that the store is away, and once that it is back.

@@ -8,6 +8,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::{MAX_LISTED, MAX_VALUE_LEN, Pending, Store, StoreError};
@@ -21,6 +23,8 @@ const TEMPORARY: &str = ".new";
 const DAMAGED: &str = ".damaged";
 /// Folders in folders that are looked through.
 const MAX_DEPTH: usize = 4;
+/// Records after which all are looked at, and those that have expired are removed.
+const SWEEP: u64 = 1024;
 
 /// A store in a directory, one file a record, which one process at a time may use.
 ///
@@ -30,6 +34,10 @@ const MAX_DEPTH: usize = 4;
 #[derive(Clone, Debug)]
 pub struct FileStore {
     directory: PathBuf,
+    /// Taken by whatever changes files. Reading needs no lock, because a file is replaced whole.
+    changing: Arc<Mutex<()>>,
+    /// Records that were put.
+    puts: Arc<AtomicU64>,
 }
 
 impl FileStore {
@@ -41,7 +49,7 @@ impl FileStore {
     pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
         fs::create_dir_all(&directory)?;
-        Ok(Self { directory })
+        Ok(Self { directory, changing: Arc::default(), puts: Arc::default() })
     }
 
     /// The parts of the key are folders, and the last one is the file.
@@ -77,55 +85,95 @@ fn blocking<'a, T: Send + 'static>(
 
 impl Store for FileStore {
     fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
-        let (path, key) = (self.path(key), key.to_owned());
-        blocking(move || Ok(read(&path)?.filter(|(found, _)| *found == key).map(|it| it.1)))
+        let (path, key, changing) = (self.path(key), key.to_owned(), Arc::clone(&self.changing));
+        blocking(move || {
+            Ok(read(&path, &changing)?.filter(|(found, _)| *found == key).map(|it| it.1))
+        })
     }
 
     fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
         let path = self.path(key);
         let expires = now().saturating_add(lifetime.as_secs());
         let octets = encode(key, expires, value);
-        blocking(move || write(&path, &octets))
+        let (directory, changing) = (self.directory.clone(), Arc::clone(&self.changing));
+        let is_time = self.puts.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1;
+        blocking(move || {
+            {
+                let _alone = alone(&changing);
+                write(&path, &octets)?;
+            }
+            if is_time {
+                walk(&directory, MAX_DEPTH, &changing, &mut |_, _| true)?;
+            }
+            Ok(())
+        })
     }
 
     fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
-        let path = self.path(key);
-        blocking(move || match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+        let (path, changing) = (self.path(key), Arc::clone(&self.changing));
+        blocking(move || {
+            let _alone = alone(&changing);
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                Ok(()) | Err(_) => Ok(()),
+            }
         })
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
         let (directory, prefix) = (self.directory.clone(), prefix.to_owned());
+        let changing = Arc::clone(&self.changing);
         blocking(move || {
             let mut found = Vec::new();
-            walk(&directory, MAX_DEPTH, &prefix, &mut found)?;
+            walk(&directory, MAX_DEPTH, &changing, &mut |key, value| {
+                if key.starts_with(&prefix) {
+                    found.push((key, value));
+                }
+                found.len() < MAX_LISTED
+            })?;
             Ok(found)
         })
     }
 }
 
+fn alone(changing: &Mutex<()>) -> MutexGuard<'_, ()> {
+    // There is nothing in it that could be out of order.
+    changing.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads every record until `next` returns false, which removes those that have expired, and the
+/// folders that nothing is left in. What cannot be read is named in the log, and left out. Returns
+/// whether `next` wants more.
 fn walk(
     directory: &Path,
     depth: usize,
-    prefix: &str,
-    found: &mut Vec<(String, Vec<u8>)>,
-) -> io::Result<()> {
+    changing: &Mutex<()>,
+    next: &mut dyn FnMut(String, Vec<u8>) -> bool,
+) -> io::Result<bool> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if found.len() >= MAX_LISTED {
-            return Ok(());
-        }
-        if entry.file_type()?.is_dir() {
-            if depth > 0 {
-                walk(&entry.path(), depth - 1, prefix, found)?;
+        let path = entry.path();
+        let walked = match entry.file_type()?.is_dir() {
+            true if depth == 0 => continue,
+            true => walk(&path, depth - 1, changing, next).inspect(|_| {
+                let _alone = alone(changing);
+                // Fails if there is something left.
+                drop(fs::remove_dir(&path));
+            }),
+            false if !entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX)) => {
+                continue;
             }
-        } else if entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX)) {
-            found.extend(read(&entry.path())?.filter(|(key, _)| key.starts_with(prefix)));
+            false => read(&path, changing).map(|it| it.is_none_or(|(key, value)| next(key, value))),
+        };
+        match walked {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a part of the store cannot be read");
+            }
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn now() -> u64 {
@@ -156,20 +204,20 @@ fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
 }
 
 /// Key and value of a file, unless it has expired. A damaged file is set aside.
-fn read(path: &Path) -> io::Result<Option<(String, Vec<u8>)>> {
-    let mut octets = Vec::new();
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let limit = u64::try_from(MAX_VALUE_LEN + 1024).unwrap_or(u64::MAX);
-    file.take(limit).read_to_end(&mut octets)?;
+fn read(path: &Path, changing: &Mutex<()>) -> io::Result<Option<(String, Vec<u8>)>> {
+    let is_current = |it: &(String, u64, Vec<u8>)| it.1 > now();
+    if let Some((key, _, value)) = octets(path)?.and_then(|it| decode(&it)).filter(is_current) {
+        return Ok(Some((key, value)));
+    }
+    // Once more, now that no other call changes the file.
+    let _alone = alone(changing);
+    let Some(octets) = octets(path)? else { return Ok(None) };
     match decode(&octets) {
-        Some((_, expires, _)) if expires <= now() => {
+        Some(found) if is_current(&found) => Ok(Some((found.0, found.2))),
+        Some(_) => {
             fs::remove_file(path)?;
             Ok(None)
         }
-        Some((key, _, value)) => Ok(Some((key, value))),
         None => {
             let aside = with_suffix(path, DAMAGED);
             tracing::warn!(
@@ -181,6 +229,23 @@ fn read(path: &Path) -> io::Result<Option<(String, Vec<u8>)>> {
             Ok(None)
         }
     }
+}
+
+/// The octets of a file, if there is one.
+fn octets(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        // A name that is too long for a file was never written.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename) =>
+        {
+            return Ok(None);
+        }
+        file => file?,
+    };
+    let mut octets = Vec::new();
+    let limit = u64::try_from(MAX_VALUE_LEN + 1024).unwrap_or(u64::MAX);
+    file.take(limit).read_to_end(&mut octets)?;
+    Ok(Some(octets))
 }
 
 fn encode(key: &str, expires: u64, value: &[u8]) -> Vec<u8> {

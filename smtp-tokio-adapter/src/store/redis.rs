@@ -16,8 +16,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// A store on a Redis or Valkey server, for many machines.
 ///
 /// There is no TLS to the server: let it listen on this host or in a network of your own, with a
-/// password. A call that fails closes the connection, and for five seconds each other call fails at
-/// once.
+/// password. A connection that fails is closed, and for five seconds each other call fails at once.
+/// An error that the server answers, such as one for want of memory, is the error of that call
+/// alone.
 pub struct RedisStore {
     client: Client,
     prefix: String,
@@ -79,17 +80,26 @@ impl RedisStore {
             let mut connection = match open {
                 Some(connection) => connection,
                 None => {
-                    let connection = self.client.get_multiplexed_async_connection().await?;
+                    let connected = self.client.get_multiplexed_async_connection().await;
+                    let connection = connected.map_err(|error| (error, true))?;
                     *self.link() = Link::Open(connection.clone());
                     connection
                 }
             };
-            command.query_async::<T>(&mut connection).await
+            command.query_async::<T>(&mut connection).await.map_err(|error| {
+                let is_lost = error.is_io_error()
+                    || error.is_timeout()
+                    || error.is_connection_dropped()
+                    || error.is_unrecoverable_error();
+                (error, is_lost)
+            })
         });
         match answer.await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                *self.link() = Link::Away(Instant::now() + PAUSE);
+            Ok(Err((error, is_lost))) => {
+                if is_lost {
+                    *self.link() = Link::Away(Instant::now() + PAUSE);
+                }
                 Err(StoreError::Server(error.to_string()))
             }
             Err(_) => {

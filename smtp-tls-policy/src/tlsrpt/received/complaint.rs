@@ -34,35 +34,44 @@ impl Complaint {
     }
 }
 
-/// What makes complaints alike.
-type Alike = (Option<String>, String, Option<String>);
+/// Most complaints of one report. The failures of the others are in the report's policies.
+pub const MAX_COMPLAINTS: usize = 1_000;
+
+/// What makes the failures of a policy alike: MX host, result and reason.
+type Alike<'r> = (Option<&'r str>, &'r str, Option<&'r str>);
 
 pub(super) fn of(report: &ReceivedReport) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
+    let mut sums = Vec::new();
     for policy in &report.policies {
-        let mut sums = BTreeMap::<Alike, u64>::new();
+        let mut alike = BTreeMap::<Alike<'_>, u64>::new();
         for failure in &policy.failures {
-            let alike = (failure.mx.clone(), failure.result.clone(), failure.reason.clone());
-            let sum = sums.entry(alike).or_default();
+            let key = (failure.mx.as_deref(), &*failure.result, failure.reason.as_deref());
+            let sum = alike.entry(key).or_default();
             *sum = sum.saturating_add(failure.sessions);
         }
-        let explained = sums.values().fold(0, |all: u64, sum| all.saturating_add(*sum));
+        let explained = alike.values().fold(0, |all: u64, sum| all.saturating_add(*sum));
         let silent = policy.failed.saturating_sub(explained);
         if silent > 0 {
-            sums.insert((None, String::new(), None), silent);
+            let sum = alike.entry((None, "", None)).or_default();
+            *sum = sum.saturating_add(silent);
         }
-        complaints.extend(sums.into_iter().map(|((mx, result, reason), sessions)| Complaint {
+        sums.extend(alike.into_iter().map(|(alike, sessions)| (policy, alike, sessions)));
+    }
+    sums.sort_by_key(|(.., sessions)| std::cmp::Reverse(*sessions));
+    // Texts are copied only now: a small report can name one long text for each of many failures.
+    sums.truncate(MAX_COMPLAINTS);
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    let complaint =
+        |(policy, (mx, result, reason), sessions): (&ReportedPolicy, Alike<'_>, _)| Complaint {
             domain: policy.domain.clone(),
             kind: policy.kind.clone(),
             mode: mode_of(policy),
-            mx,
-            result,
-            reason,
+            mx: owned(mx),
+            result: result.to_owned(),
+            reason: owned(reason),
             sessions,
-        }));
-    }
-    complaints.sort_by_key(|complaint| std::cmp::Reverse(complaint.sessions));
-    complaints
+        };
+    sums.into_iter().map(complaint).collect()
 }
 
 fn mode_of(policy: &ReportedPolicy) -> Option<String> {

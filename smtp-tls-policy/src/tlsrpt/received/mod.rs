@@ -6,7 +6,7 @@ mod unwrap;
 
 use std::net::IpAddr;
 
-pub use self::complaint::Complaint;
+pub use self::complaint::{Complaint, MAX_COMPLAINTS};
 pub use self::unwrap::{MAX_ENCLOSED_LEN, MAX_REPORT_LEN};
 
 /// Most values in the JSON text of a report, counted as commas and braces. Our own choice.
@@ -165,8 +165,9 @@ impl ReceivedReport {
         json::parse(&unwrap::json(octets)?)
     }
 
-    /// What is wrong, most sessions first: one for each policy, result type, MX host and reason,
-    /// and one for each policy whose failed sessions the report does not explain.
+    /// What is wrong, most sessions first: one for each policy, result type, MX host and reason, and
+    /// one for each policy whose failed sessions the report does not explain. At most
+    /// [`MAX_COMPLAINTS`].
     pub fn complaints(&self) -> Vec<Complaint> {
         complaint::of(self)
     }

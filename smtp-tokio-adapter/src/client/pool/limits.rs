@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// How many connections a [`Sender`](crate::Sender) opens at a time, and how long it keeps them.
+/// How many connections a [`Sender`](crate::Sender) opens at a time, and how long it keeps them. A
+/// connection that is saying QUIT, for at most the time limit of QUIT, counts no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolLimits {

@@ -193,8 +193,25 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// A task that closes connections whose time is over. If its runtime ends, another one begins with
+/// the next connection that is kept.
+struct Reaping {
+    shared: Weak<Shared>,
+    is_done: bool,
+}
+
+impl Drop for Reaping {
+    fn drop(&mut self) {
+        let shared = self.shared.upgrade().filter(|_| !self.is_done);
+        if let Some(shared) = shared {
+            shared.with(|books| books.has_reaper = false);
+        }
+    }
+}
+
 /// Closes connections whose time is over, until none is idle.
 async fn reap(shared: Weak<Shared>) {
+    let mut reaping = Reaping { shared: shared.clone(), is_done: false };
     loop {
         let Some(shared) = shared.upgrade() else { return };
         let next = shared.with(|books| {
@@ -205,7 +222,10 @@ async fn reap(shared: Weak<Shared>) {
         drop(shared);
         match next {
             Some(next) => tokio::time::sleep_until(next).await,
-            None => return,
+            None => {
+                reaping.is_done = true;
+                return;
+            }
         }
     }
 }

@@ -63,11 +63,8 @@ struct Idle<C> {
     until: Instant,
 }
 
-#[derive(Debug)]
-struct Waiter<W> {
-    key: Arc<ReuseKey>,
-    wake: W,
-}
+/// Deliveries to one next hop, by key and in the order of their arrival. No queue is empty.
+type Queues<W> = HashMap<Arc<ReuseKey>, BTreeMap<u64, W>>;
 
 /// The connections and the waiting deliveries of one host and port.
 #[derive(Debug)]
@@ -75,8 +72,8 @@ struct AtPlace<W> {
     open: usize,
     idle: BTreeSet<u64>,
     keys: HashMap<Arc<ReuseKey>, AtKey>,
-    /// Deliveries in the order of their arrival, by next hop. No queue is empty.
-    queues: BTreeMap<Host, BTreeMap<u64, Waiter<W>>>,
+    /// Deliveries that wait, by next hop. No next hop is without any.
+    queues: BTreeMap<Host, Queues<W>>,
     /// The next hop that had the last turn.
     last: Option<Host>,
 }
@@ -99,7 +96,8 @@ impl<W> Default for AtPlace<W> {
 ///
 /// Between two calls no delivery waits that could have a turn, so a new delivery never overtakes
 /// one that waits for the same connection. Hosts have their turns in a circle, and so have the next
-/// hops of one host; the deliveries of one next hop have theirs in order.
+/// hops of one host; the deliveries of one next hop have theirs in order, except that one whose key
+/// has all its connections holds up no delivery with another key.
 #[derive(Debug)]
 pub(super) struct State<C, W> {
     limits: PoolLimits,
@@ -154,7 +152,9 @@ impl<C, W> State<C, W> {
         wake: impl FnOnce() -> W,
     ) -> Answer<C> {
         let place = key.place();
-        let waits = |at: &AtPlace<W>| at.queues.contains_key(key.next_hop());
+        let waits = |at: &AtPlace<W>| {
+            at.queues.get(key.next_hop()).is_some_and(|queues| queues.contains_key(key))
+        };
         if !self.places.get(&place).is_some_and(waits)
             && let Some(kept) = self.turn(key, now)
         {
@@ -164,9 +164,9 @@ impl<C, W> State<C, W> {
             return Answer::Full;
         }
         let number = self.number();
-        let waiter = Waiter { key: Arc::clone(key), wake: wake() };
         let at = self.places.entry(place.clone()).or_default();
-        at.queues.entry(key.next_hop().clone()).or_default().insert(number, waiter);
+        let queues = at.queues.entry(key.next_hop().clone()).or_default();
+        queues.entry(Arc::clone(key)).or_default().insert(number, wake());
         self.queued.insert(place);
         self.waiting += 1;
         Answer::Wait(number)
@@ -174,7 +174,7 @@ impl<C, W> State<C, W> {
 
     /// A delivery waits no longer.
     pub(super) fn give_up(&mut self, key: &ReuseKey, number: u64) {
-        self.dequeue(&key.place(), key.next_hop(), number);
+        self.dequeue(key, number);
     }
 
     /// A delivery is done. Its connection, if it may carry another message, is kept.
@@ -278,9 +278,8 @@ impl<C, W> State<C, W> {
     fn dispensable(&self, mut idle: impl Iterator<Item = u64>, of_key: usize) -> Option<u64> {
         idle.find(|number| {
             let Some(Idle { key, .. }) = self.idle.get(number) else { return false };
-            let queue = self.places.get(&key.place()).and_then(|at| at.queues.get(key.next_hop()));
-            let front = queue.and_then(|queue| queue.values().next());
-            of_key == 0 || front.is_none_or(|waiter| waiter.key != *key)
+            let queues = self.places.get(&key.place()).and_then(|at| at.queues.get(key.next_hop()));
+            of_key == 0 || queues.is_none_or(|queues| !queues.contains_key(key))
         })
     }
 
@@ -301,37 +300,48 @@ impl<C, W> State<C, W> {
             for _ in 0..hops {
                 let Some(at) = self.places.get(place) else { break };
                 let next = at.queues.range((after(hop.as_ref()), Bound::Unbounded)).next();
-                let Some((next, queue)) = next.or_else(|| at.queues.first_key_value()) else {
+                let Some((next, queues)) = next.or_else(|| at.queues.first_key_value()) else {
                     break;
                 };
                 hop = Some(next.clone());
-                let Some((&number, waiter)) = queue.first_key_value() else { continue };
-                let key = Arc::clone(&waiter.key);
-                let Some(kept) = self.turn(&key, now) else { continue };
-                let waiter = self.dequeue(place, key.next_hop(), number)?;
-                if let Some(at) = self.places.get_mut(place) {
-                    at.last = hop;
+                let front = |(key, queue): (&Arc<ReuseKey>, &BTreeMap<u64, W>)| {
+                    queue.first_key_value().map(|(&number, _)| (number, Arc::clone(key)))
+                };
+                let mut fronts: Vec<(u64, Arc<ReuseKey>)> =
+                    queues.iter().filter_map(front).collect();
+                fronts.sort_unstable_by_key(|(number, _)| *number);
+                for (number, key) in fronts {
+                    let Some(kept) = self.turn(&key, now) else { continue };
+                    let wake = self.dequeue(&key, number)?;
+                    if let Some(at) = self.places.get_mut(place) {
+                        at.last = hop;
+                    }
+                    self.last = Some(place.clone());
+                    return Some(Grant { key, wake, kept });
                 }
-                self.last = Some(place.clone());
-                return Some(Grant { key, wake: waiter.wake, kept });
             }
         }
         None
     }
 
-    fn dequeue(&mut self, place: &Place, hop: &Host, number: u64) -> Option<Waiter<W>> {
-        let at = self.places.get_mut(place)?;
-        let queue = at.queues.get_mut(hop)?;
-        let waiter = queue.remove(&number)?;
+    fn dequeue(&mut self, key: &ReuseKey, number: u64) -> Option<W> {
+        let place = key.place();
+        let at = self.places.get_mut(&place)?;
+        let queues = at.queues.get_mut(key.next_hop())?;
+        let queue = queues.get_mut(key)?;
+        let wake = queue.remove(&number)?;
         self.waiting -= 1;
         if queue.is_empty() {
-            at.queues.remove(hop);
+            queues.remove(key);
+        }
+        if queues.is_empty() {
+            at.queues.remove(key.next_hop());
         }
         if at.queues.is_empty() {
-            self.queued.remove(place);
+            self.queued.remove(&place);
         }
-        self.tidy(place);
-        Some(waiter)
+        self.tidy(&place);
+        Some(wake)
     }
 
     /// Takes an idle connection into use.
@@ -402,6 +412,7 @@ fn after<T>(last: Option<&T>) -> Bound<&T> {
 mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use smtp_tls_policy::pki::Trust;
     use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
@@ -486,6 +497,36 @@ mod tests {
             grants.iter().map(|it| it.kept.as_ref().map(|kept| kept.connection)).collect();
         assert_eq!(connections, [Some(7)]);
         assert!(state.leaving.is_empty());
+    }
+
+    #[test]
+    fn key_with_all_its_connections_holds_up_no_other_key_of_its_next_hop() {
+        let limits = PoolLimits { per_key: 1, ..PoolLimits::default() };
+        let (mut state, now) = (State::<u32, &str>::new(limits), Instant::now());
+        let full = key("a.example", "mx.example");
+        let connector = OutboundConnector::new("all", vec![Namespace::Default], Posture::Encrypt);
+        let (domain, host) =
+            (Host::parse("a.example").unwrap(), Host::parse("mx.example").unwrap());
+        let plan = plan(&Facts::new(&connector, &domain, &host, HostOrigin::Mx)).unwrap();
+        let other = Arc::new(ReuseKey::new(&domain, &Target::new(&host, &plan), 25));
+        assert!(matches!(state.ask(&full, now, || "first"), Answer::Turn(None)));
+        assert!(matches!(state.ask(&full, now, || "second"), Answer::Wait(_)));
+        assert!(matches!(state.ask(&other, now, || "other"), Answer::Turn(None)));
+        assert!(matches!(state.ask(&other, now, || "other again"), Answer::Wait(_)));
+        let granted = state.give_back(&other, None, now);
+        assert_eq!(granted.iter().map(|it| it.wake).collect::<Vec<_>>(), ["other again"]);
+    }
+
+    #[test]
+    fn limit_of_duration_max_is_none() {
+        let (age, idle_time) = (Duration::MAX, Duration::MAX);
+        let limits = PoolLimits { age, idle_time, ..PoolLimits::default() };
+        let (mut state, now) = (State::<u32, ()>::new(limits), Instant::now());
+        let key = key("a.example", "mx.example");
+        assert!(matches!(state.ask(&key, now, || ()), Answer::Turn(None)));
+        assert!(state.give_back(&key, Some(kept(7)), now).is_empty());
+        assert!(state.expire(now + Duration::from_secs(3600)).is_some());
+        assert!(matches!(state.ask(&key, now, || ()), Answer::Turn(Some(_))));
     }
 
     /// 1,000 domains over 100 hosts, each with three deliveries, and ten connections in all.
