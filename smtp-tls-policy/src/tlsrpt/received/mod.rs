@@ -165,8 +165,8 @@ impl ReceivedReport {
         json::parse(&unwrap::json(octets)?)
     }
 
-    /// What is wrong, most sessions first: one for each policy, result type, MX host and reason, and
-    /// one for each policy whose failed sessions the report does not explain. At most
+    /// What is wrong, most sessions first: one complaint for each policy, result type, MX host and
+    /// reason, and one for each policy whose failed sessions the report does not explain. At most
     /// [`MAX_COMPLAINTS`].
     pub fn complaints(&self) -> Vec<Complaint> {
         complaint::of(self)
