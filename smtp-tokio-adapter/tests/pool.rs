@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{HOST, Pki, connector, envelope, outbound, smtp, start};
+use common::{HOST, Pki, connector, envelope, outbound, provider, smtp, start};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::plan::DnsStatus;
-use smtp_tls_policy::rules::{OutboundConnectors, Posture};
+use smtp_tls_policy::rules::{IdentityId, OutboundConnectors, Posture};
+use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::test_kit::{Script, Tls, listen};
 use smtp_tokio_adapter::{Inbound, Manner, PoolLimits, Report, Sender};
@@ -382,6 +383,53 @@ async fn tls_report_counts_a_kept_session_once() {
     }
     assert_eq!(sessions, [(false, 1), (true, 0), (true, 0)]);
     assert_eq!(*server.kept.over_tls.lock().unwrap(), [true; 3]);
+}
+
+/// RSET is about the message before, and says nothing of this one.
+#[tokio::test]
+async fn connection_that_refuses_rset_is_replaced() {
+    let greeting = Script::new().say("220 mx").expect("EHLO").say("250 mx").expect("MAIL");
+    let first = greeting.clone().say("250 ok").expect("RCPT").say("550 no such user");
+    let first = first.expect("RSET").say("451 not now").ignore();
+    let second = greeting.say("250 ok").expect("RCPT").say("250 ok").expect("DATA").say("354 go");
+    let second = second.expect_message().say("250 kept").ignore();
+    let server = listen([first, second]).await.unwrap();
+    let port = server.address().port();
+    let sender = sender(&Pki::new(), Posture::None, port, |_| {});
+    let refused = send(&sender, DOMAINS[0]).await;
+    assert!(matches!(refused.statuses()[..], [RecipientStatus::Bounced(_)]), "{refused:?}");
+    let report = send(&sender, DOMAINS[0]).await;
+    assert!(is_delivered(&report), "{report:?}");
+}
+
+/// A certificate that was replaced because its key is known to others must not be used again.
+#[tokio::test]
+async fn connection_that_showed_a_replaced_identity_is_not_reused() {
+    let pki = Pki::new();
+    let request = ClientCertificates::Request { hints: Vec::new() };
+    let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
+    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let (ours, tls) = (IdentityId::new("ours"), Arc::new(ClientTls::new(provider())));
+    tls.add_identity(ours.clone(), pki.identity("client.test.example"));
+    let mut connector = connector(Posture::Verified);
+    connector.identity = Some(ours.clone());
+    let (domain, host) = (Domain::parse(DOMAINS[0]).unwrap(), Domain::parse(HOST).unwrap());
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_mx(&domain, 10, &host).add_host(&host, [Ipv4Addr::LOCALHOST.into()]);
+    let connectors = Arc::new(OutboundConnectors::new(vec![connector]).unwrap());
+    let outbound = outbound(&pki).with_tls(Arc::clone(&tls));
+    let sender = Sender::new(outbound, connectors, zone).unwrap();
+    let sender = sender.with_route(|route| route.port = server.address.port());
+    let mut reused = Vec::new();
+    for replaces in [false, false, true, false] {
+        if replaces {
+            tls.add_identity(ours.clone(), pki.identity("client.test.example"));
+        }
+        let report = send(&sender, DOMAINS[0]).await;
+        assert!(is_delivered(&report), "{report:?}");
+        reused.push(report.attempts[0].is_reused);
+    }
+    assert_eq!(reused, [false, true, false, true]);
 }
 
 /// A kept connection that ends in the middle of a message says nothing of the peer's TLS.

@@ -242,6 +242,11 @@ impl ClientTls {
         self.identities.names()
     }
 
+    /// The client identity that has this name now.
+    pub fn current_identity(&self, id: &IdentityId) -> Option<Arc<CertifiedKey>> {
+        self.identities.find(id).map(|identity| identity.key)
+    }
+
     /// The identity that is loaded under this name now.
     fn identity(&self, id: Option<&IdentityId>) -> Result<Option<ClientIdentity>, TlsConfigError> {
         let unknown = |id: &IdentityId| TlsConfigError::UnknownIdentity(id.clone());

@@ -393,6 +393,8 @@ impl Delivery {
         self.delivered.is_empty()
             && self.recipients.iter().all(is_open)
             && match &self.end {
+                // A refused RSET is about the message before this one.
+                Ok(OutcomeBuf::Refused { phase: Phase::Reset, .. }) => true,
                 Ok(OutcomeBuf::Refused { reply, .. }) => reply.borrow().code() == 421,
                 Err(Failure::Unwelcome { reply, .. }) => reply.borrow().code() == 421,
                 Err(Failure::Protocol(_) | Failure::Io(_)) => true,

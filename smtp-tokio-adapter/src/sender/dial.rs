@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, is_too_many};
-use crate::client::pool::{Congested, Kept, Pool, Slot};
+use crate::client::pool::{Congested, Kept, Pool, Slot, Terms};
 use crate::client::target::Target;
 use crate::client::{Connection, OpenError};
 use crate::sender::hosts::Candidate;
@@ -88,8 +88,7 @@ impl<M: Message> Dialling<'_, '_, M> {
         }
         let kept = slot.as_mut().and_then(Slot::take);
         if let Some(mut kept) = kept {
-            let generation = self.outbound.trust.current().generation();
-            if kept.generation == generation && kept.connection.is_reusable().await {
+            if kept.terms == self.terms() && kept.connection.is_reusable().await {
                 let dialled = self.reuse(kept, &mut slot).await;
                 if !dialled.may_be_repeated {
                     return dialled;
@@ -100,6 +99,15 @@ impl<M: Message> Dialling<'_, '_, M> {
             }
         }
         self.open(slot).await
+    }
+
+    /// The terms of a connection that is opened now.
+    fn terms(&self) -> Terms {
+        let identity = self.target.identity.as_ref();
+        Terms {
+            trust: self.outbound.trust.current().generation(),
+            identity: identity.and_then(|id| self.outbound.tls.current_identity(id)),
+        }
     }
 
     async fn reuse(&self, kept: Kept, slot: &mut Option<Slot>) -> Dialled {
@@ -113,7 +121,7 @@ impl<M: Message> Dialling<'_, '_, M> {
     /// Connects, and sends the message.
     async fn open(&self, mut slot: Option<Slot>) -> Dialled {
         let Self { outbound, target, address, candidate, .. } = *self;
-        let generation = outbound.trust.current().generation();
+        let terms = self.terms();
         let (opened, local) = match outbound.tcp(address).await {
             Ok(stream) => {
                 let local = stream.local_addr().ok().map(|local| local.ip());
@@ -143,7 +151,7 @@ impl<M: Message> Dialling<'_, '_, M> {
         );
         match opened {
             Ok(connection) => {
-                let kept = Kept::new(connection, address, generation);
+                let kept = Kept::new(connection, address, terms);
                 self.transact(kept, &mut slot, decision, sessions, false).await
             }
             Err(error) => {

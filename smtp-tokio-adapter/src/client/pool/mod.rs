@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 pub use self::limits::PoolLimits;
+pub(crate) use self::state::Terms;
 use self::state::{Answer, State};
 use crate::client::connection::Connection;
 use crate::client::reuse::ReuseKey;

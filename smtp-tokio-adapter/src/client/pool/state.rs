@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::sign::CertifiedKey;
 use smtp_tls_policy::Host;
 use smtp_tls_policy::pki::Generation;
 use tokio::time::Instant;
@@ -19,14 +20,33 @@ const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// A host and its port.
 type Place = (Host, u16);
 
+/// What may change while a connection is kept. One that was opened on other terms is not reused.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// The trust by which the peer is judged.
+    pub(crate) trust: Generation,
+    /// The certificate that is shown.
+    pub(crate) identity: Option<Arc<CertifiedKey>>,
+}
+
+impl PartialEq for Terms {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = match (&self.identity, &other.identity) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        self.trust == other.trust && is_same
+    }
+}
+
 /// A connection that has carried messages, or is about to.
 #[derive(Debug)]
 pub(crate) struct Kept<C> {
     pub(crate) connection: C,
     /// The address of the peer.
     pub(crate) address: SocketAddr,
-    /// The trust by which the peer was judged.
-    pub(crate) generation: Generation,
+    /// What was in force when it was opened.
+    pub(crate) terms: Terms,
     /// When it was opened.
     pub(crate) opened: Instant,
     /// Messages that it has carried.
@@ -34,8 +54,8 @@ pub(crate) struct Kept<C> {
 }
 
 impl<C> Kept<C> {
-    pub(crate) fn new(connection: C, address: SocketAddr, generation: Generation) -> Self {
-        Self { connection, address, generation, opened: Instant::now(), messages: 0 }
+    pub(crate) fn new(connection: C, address: SocketAddr, terms: Terms) -> Self {
+        Self { connection, address, terms, opened: Instant::now(), messages: 0 }
     }
 }
 
@@ -420,7 +440,7 @@ mod tests {
     use smtp_tls_policy::{Host, Namespace};
     use tokio::time::Instant;
 
-    use super::{Answer, Kept, State};
+    use super::{Answer, Kept, State, Terms};
     use crate::client::pool::PoolLimits;
     use crate::client::reuse::ReuseKey;
     use crate::client::target::Target;
@@ -434,7 +454,8 @@ mod tests {
 
     fn kept(connection: u32) -> Kept<u32> {
         let address = SocketAddr::from(([127, 0, 0, 1], 25));
-        Kept::new(connection, address, Trust::empty().generation())
+        let terms = Terms { trust: Trust::empty().generation(), identity: None };
+        Kept::new(connection, address, terms)
     }
 
     fn limits(per_host: usize, total: usize) -> PoolLimits {
