@@ -123,6 +123,7 @@ impl Serialize for Plan {
         map.serialize_entry("yields", &self.yields())?;
         map.serialize_entry("requiretls", &self.requiretls())?;
         map.serialize_entry("limits", self.limits())?;
+        map.serialize_entry("list-wait", &self.list_wait().as_secs_f32())?;
         map.serialize_entry("notes", self.notes())?;
         map.serialize_entry("because", self.because())?;
         map.serialize_entry("sentence", &format_args!("{self}"))?;

@@ -591,10 +591,11 @@ fn rule_ids() -> Vec<&'static str> {
 }
 
 /// Which crate runs a section. A section that no crate runs tests nothing.
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 9] = [
     ("Plans", include_str!("decision_table.rs")),
     ("Policies", include_str!("decision_table.rs")),
     ("Sending", include_str!("decision_table.rs")),
+    ("First contact", include_str!("first_contact.rs")),
     ("Search", include_str!("decision_table.rs")),
     ("Receiving", include_str!("decision_table.rs")),
     ("Conversations", include_str!("../../smtp-proto/tests/decision_table.rs")),

@@ -12,6 +12,7 @@ mod raw_key;
 pub(crate) mod verdict;
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use webpki::VerifiedPath;
@@ -23,7 +24,7 @@ use crate::pki::names::{Match, Mismatch, Names, constraints_allow};
 use crate::pki::pin::Pin;
 use crate::pki::revocation::{Consultation, Crls, MAX_LIST_SIGNATURES, Revocation};
 use crate::pki::trust::{Trust, TrustStore};
-use crate::pki::wanted::Wanted;
+use crate::pki::wanted::{Wanted, WantedList};
 use crate::pki::x509;
 use crate::plan::Plan;
 use crate::plan::check::{Check, Pkix};
@@ -61,6 +62,17 @@ impl Plan {
         });
         Verdict::new(findings.collect())
     }
+
+    /// The revocation lists for which the delivery should wait, and how long at most: those that
+    /// the chain names and that are [missing](Verdict::missing_lists). `None` if the verdict does
+    /// not depend on them, or if the connector does not wait
+    /// ([`list_wait`](crate::rules::OutboundConnector::list_wait)). After the wait the chain is
+    /// judged again, on a new connection; if it cannot be judged then, the mail is deferred.
+    pub fn awaited_lists<'v>(&self, verdict: &'v Verdict) -> Option<(&'v [WantedList], Duration)> {
+        let missing = verdict.missing_lists();
+        let waits = !missing.is_empty() && !self.list_wait().is_zero();
+        waits.then(|| (missing, self.list_wait()))
+    }
 }
 
 type Algorithms<'a> = &'a [&'a dyn SignatureVerificationAlgorithm];
@@ -85,6 +97,7 @@ pub(crate) fn judge_pkix(
     let none = Crls::default();
     let unknown = Wanted::default();
     let consultation = Consultation {
+        roots: &check.roots,
         wanted: trust.wanted_of(&check.roots).unwrap_or(&unknown),
         rule: check.revocation,
         crls: trust.crls(&check.roots).unwrap_or(&none),
@@ -156,7 +169,7 @@ fn check_dates(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Defect> {
     let (not_before, not_after) = x509::dates(leaf).ok_or_else(|| {
         Defect::at(Reason::CertMalformed, Place::Leaf).with(fault(&webpki::Error::BadDerTime, leaf))
     })?;
-    let date = |time| UnixTime::since_unix_epoch(std::time::Duration::from_secs(time));
+    let date = |time| UnixTime::since_unix_epoch(Duration::from_secs(time));
     let dated = |reason, time| Err(Defect::at(reason, Place::Leaf).with(Detail::Date(date(time))));
     if now.as_secs() < not_before {
         return dated(Reason::CertNotYetValid, not_before);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::pki::defect::Defect;
+use crate::pki::wanted::WantedList;
 use crate::reason::{Fault, Reason};
 use crate::rules::posture::Weight;
 
@@ -98,6 +99,15 @@ impl Verdict {
     /// What is wrong, by the decisive failure; also where the failure is only recorded.
     pub fn defect(&self) -> Option<&Defect> {
         self.decisive()?.result.as_ref().err()
+    }
+
+    /// The revocation lists that the chain names and that are not loaded, or have expired, if the
+    /// peer could not be judged without them; otherwise none.
+    pub fn missing_lists(&self) -> &[WantedList] {
+        match self.standing() {
+            Standing::LocalFault => self.defect().map_or(&[], Defect::missing_lists),
+            Standing::Acceptable | Standing::NotTls | Standing::Refused => &[],
+        }
     }
 
     /// Whether the peer is known: the certificate is acceptable, and passed at least one check of

@@ -7,6 +7,7 @@ use pki_types::{CertificateDer, UnixTime};
 use super::date::Date;
 use super::names::Reference;
 use super::roots::RootsId;
+use super::wanted::WantedList;
 use super::x509;
 use super::x509::CertificateField;
 use crate::reason::Reason;
@@ -51,7 +52,13 @@ pub struct Defect {
     reason: Reason,
     place: Place,
     detail: Detail,
+    /// `None` in nearly all defects, which are moved about in errors.
+    missing_lists: Option<Box<MissingLists>>,
 }
+
+/// The revocation lists for want of which a certificate could not be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct MissingLists(Vec<WantedList>);
 
 /// Details of a defect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,11 +111,17 @@ impl Detail {
 
 impl Defect {
     pub(crate) fn at(reason: Reason, place: Place) -> Self {
-        Self { reason, place, detail: Detail::None }
+        Self { reason, place, detail: Detail::None, missing_lists: None }
     }
 
     pub(crate) fn with(self, detail: Detail) -> Self {
         Self { detail, ..self }
+    }
+
+    /// The same defect, with the lists that are missing.
+    pub(crate) fn with_missing_lists(self, lists: Vec<WantedList>) -> Self {
+        let missing_lists = (!lists.is_empty()).then(|| Box::new(MissingLists(lists)));
+        Self { missing_lists, ..self }
     }
 
     /// The reason, which has a stable code.
@@ -124,6 +137,12 @@ impl Defect {
     /// Details, such as the date or the names.
     pub fn detail(&self) -> &Detail {
         &self.detail
+    }
+
+    /// The revocation lists that the chain names and that are not loaded, or have expired, if the
+    /// certificate could not be judged without them; at most eight.
+    pub fn missing_lists(&self) -> &[WantedList] {
+        self.missing_lists.as_ref().map_or(&[], |missing| &missing.0)
     }
 }
 

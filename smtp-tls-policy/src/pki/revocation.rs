@@ -23,7 +23,8 @@ use crate::pki::anchors::{AnchorNames, Anchors};
 use crate::pki::comparison::{ComparableName, ComparablePoint};
 use crate::pki::crl::{Coverage, Crl, CrlError, CrlVersion, Points};
 use crate::pki::defect::{Defect, Detail, Place};
-use crate::pki::wanted::Wanted;
+use crate::pki::roots::RootsId;
+use crate::pki::wanted::{Wanted, WantedList, WantedPoint};
 use crate::pki::x509;
 use crate::reason::{Fault, Reason};
 
@@ -240,6 +241,8 @@ fn key_of(
 /// One consultation of the lists: the rule, the lists, and the defect of the first path that
 /// failed.
 pub(crate) struct Consultation<'a> {
+    /// The set of roots to which the lists belong.
+    pub(crate) roots: &'a RootsId,
     /// Where the lists that the path names are recorded.
     pub(crate) wanted: &'a Wanted,
     pub(crate) rule: Revocation,
@@ -256,12 +259,23 @@ pub(crate) struct Consultation<'a> {
 /// is remembered, and a path has at most seven certificates: an authority with many keys under one
 /// name must not multiply the work.
 pub(crate) const MAX_LIST_SIGNATURES: usize = 16;
+/// Most missing lists that a defect names: a delivery that waits for lists fetches no more of them.
+const MAX_MISSING_LISTS: usize = 8;
 
 impl Consultation<'_> {
     /// Consults the lists for every certificate of a path. The path builder tries another path
     /// after an error.
     pub(crate) fn check(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
-        self.record(path);
+        // Before any of them is found to be missing.
+        self.each_point(path, |issuer, key, urls| self.wanted.record(issuer, key, urls, self.now));
+        let checked = self.certificates(path);
+        if checked.is_err() {
+            self.name_missing(path);
+        }
+        checked
+    }
+
+    fn certificates(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
         let mut is_leaf = true;
         let mut certificate: &webpki::Cert<'_> = path.end_entity();
         let mut issuers = path.intermediate_certificates();
@@ -275,8 +289,12 @@ impl Consultation<'_> {
         }
     }
 
-    /// Records the lists that a path names, before any of them is found to be missing.
-    fn record(&self, path: &VerifiedPath<'_>) {
+    /// The distribution points that a path names: the issuer, its key and the URLs of each.
+    fn each_point(
+        &self,
+        path: &VerifiedPath<'_>,
+        mut each: impl FnMut(&ComparableName, &[u8], &[&str]),
+    ) {
         let mut certificate: &webpki::Cert<'_> = path.end_entity();
         let mut is_leaf = true;
         let mut issuers = path.intermediate_certificates();
@@ -290,13 +308,34 @@ impl Consultation<'_> {
             if !points.is_empty() {
                 let name = ComparableName::of_contents(certificate.issuer());
                 let key = key_of(issuer, path.anchor());
-                points.iter().for_each(|urls| self.wanted.record(&name, &key, urls, self.now));
+                points.iter().for_each(|urls| each(&name, &key, urls));
             }
             match issuer {
                 Some(issuer) => (certificate, is_leaf) = (issuer, false),
                 None => return,
             }
         }
+    }
+
+    /// Writes into a defect of this side which lists of the path are not loaded, or have expired.
+    fn name_missing(&self, path: &VerifiedPath<'_>) {
+        let mut defect = self.defect.borrow_mut();
+        let is_unnamed = |defect: &Defect| {
+            defect.reason().fault() == Fault::Local && defect.missing_lists().is_empty()
+        };
+        if !defect.as_ref().is_some_and(is_unnamed) {
+            return;
+        }
+        let mut missing = Vec::new();
+        self.each_point(path, |issuer, key, urls| {
+            let Some(point) = WantedPoint::new(issuer, key, urls, self.now) else { return };
+            let dates = self.crls.dates_of(issuer, &point.urls);
+            let is_current = dates.is_some_and(|(_, next_update)| self.now < next_update);
+            if !is_current && missing.len() < MAX_MISSING_LISTS {
+                missing.push(WantedList::new(self.roots.clone(), Arc::new(point), dates));
+            }
+        });
+        *defect = defect.take().map(|defect| defect.with_missing_lists(missing));
     }
 
     /// Consults the lists for a certificate that is trusted for itself: if its own key signed a

@@ -5,7 +5,6 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 
@@ -321,18 +320,18 @@ impl Trust {
         for (id, set) in &self.sets {
             all.extend(set.wanted.points(now).into_iter().map(|point| {
                 let dates = set.crls.dates_of(&point.issuer, &point.urls);
-                let (due, next_update) = dates.unzip();
-                WantedList {
-                    roots: id.clone(),
-                    urls: point.urls.to_vec(),
-                    due: due.unwrap_or(UnixTime::since_unix_epoch(Duration::ZERO)),
-                    next_update,
-                    point,
-                }
+                WantedList::new(id.clone(), point, dates)
             }));
         }
         all.sort_unstable_by(|a, b| (a.due, &a.roots, &a.urls).cmp(&(b.due, &b.roots, &b.urls)));
         all
+    }
+
+    /// Whether this list is loaded now and has not expired.
+    pub fn has_current(&self, wanted: &WantedList, now: UnixTime) -> bool {
+        let crls = self.crls(&wanted.roots);
+        let dates = crls.and_then(|crls| crls.dates_of(&wanted.point.issuer, &wanted.point.urls));
+        dates.is_some_and(|(_, next_update)| now < next_update)
     }
 
     /// Where judgements by these roots record the lists that they want.

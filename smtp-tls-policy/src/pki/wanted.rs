@@ -31,7 +31,7 @@ const RESOLUTION: u64 = 3600;
 const MAX_PROBES: usize = 32;
 
 /// A revocation list that a judged chain names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WantedList {
     /// The set of roots to which it belongs.
@@ -48,6 +48,20 @@ pub struct WantedList {
     pub(crate) point: Arc<WantedPoint>,
 }
 
+impl WantedList {
+    /// `dates` are those of the loaded list: when it is due, and when it expires.
+    pub(crate) fn new(
+        roots: RootsId,
+        point: Arc<WantedPoint>,
+        dates: Option<(UnixTime, UnixTime)>,
+    ) -> Self {
+        let (due, next_update) = dates.unzip();
+        let urls = point.urls.to_vec();
+        let due = due.unwrap_or(UnixTime::since_unix_epoch(Duration::ZERO));
+        Self { roots, urls, due, next_update, point }
+    }
+}
+
 /// One distribution point of an issuer.
 #[derive(Debug)]
 pub(crate) struct WantedPoint {
@@ -58,6 +72,37 @@ pub(crate) struct WantedPoint {
     /// Seconds since 1970.
     seen: AtomicU64,
 }
+
+impl WantedPoint {
+    /// `None` if the list cannot be fetched by any of the URLs.
+    pub(crate) fn new(
+        issuer: &ComparableName,
+        key: &[u8],
+        urls: &[&str],
+        now: UnixTime,
+    ) -> Option<Self> {
+        let urls = fetchable(urls);
+        (!urls.is_empty()).then(|| Self::of(issuer, key, &urls, now))
+    }
+
+    fn of(issuer: &ComparableName, key: &[u8], urls: &[&str], now: UnixTime) -> Self {
+        Self {
+            issuer: issuer.clone(),
+            key: key.into(),
+            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            seen: AtomicU64::new(now.as_secs()),
+        }
+    }
+}
+
+/// The time of the last judgement makes no difference.
+impl PartialEq for WantedPoint {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.issuer, &self.key, &self.urls) == (&other.issuer, &other.key, &other.urls)
+    }
+}
+
+impl Eq for WantedPoint {}
 
 /// The distribution points that the judgements by one set of roots have seen, shared by all copies
 /// of the set.
@@ -75,8 +120,7 @@ impl Wanted {
     /// Records a distribution point that a certificate of this issuer names, by the URLs of its
     /// list.
     pub(crate) fn record(&self, issuer: &ComparableName, key: &[u8], urls: &[&str], now: UnixTime) {
-        let urls: Vec<&str> =
-            urls.iter().copied().filter(|url| is_fetchable(url)).take(MAX_URLS).collect();
+        let urls = fetchable(urls);
         if urls.is_empty() {
             return;
         }
@@ -140,14 +184,7 @@ impl Table {
             point.issuer == *issuer && *point.key == *key && point.urls.iter().eq(urls.iter())
         };
         for slot in self.slots_of(issuer, first) {
-            let point = slot.get_or_init(|| {
-                Arc::new(WantedPoint {
-                    issuer: issuer.clone(),
-                    key: key.into(),
-                    urls: urls.iter().map(|url| (*url).to_owned()).collect(),
-                    seen: AtomicU64::new(now.as_secs()),
-                })
-            });
+            let point = slot.get_or_init(|| Arc::new(WantedPoint::of(issuer, key, urls, now)));
             if is_same(point) {
                 if point.seen.load(Ordering::Relaxed).saturating_add(RESOLUTION) < now.as_secs() {
                     point.seen.store(now.as_secs(), Ordering::Relaxed);
@@ -169,6 +206,11 @@ impl Table {
             }
         }
     }
+}
+
+/// The URLs of a distribution point by which its list can be fetched, as many as are remembered.
+fn fetchable<'a>(urls: &[&'a str]) -> Vec<&'a str> {
+    urls.iter().copied().filter(|url| is_fetchable(url)).take(MAX_URLS).collect()
 }
 
 /// Lists are fetched by HTTP without TLS: they are signed, and the certificate of a server would

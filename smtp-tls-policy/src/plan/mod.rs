@@ -17,6 +17,7 @@ pub use facts::{Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, T
 pub use refusal::{Because, Ground, Refusal};
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::domain::{Domain, Host};
 use crate::plan::scope::Scope;
@@ -38,6 +39,7 @@ pub struct Plan {
     yields: Yields,
     requiretls: Requiretls,
     limits: TlsLimits,
+    list_wait: Duration,
     notes: Vec<Reason>,
     because: Because,
 }
@@ -79,6 +81,12 @@ impl Plan {
     /// The TLS versions and key exchange groups that the connector allows.
     pub fn limits(&self) -> &TlsLimits {
         &self.limits
+    }
+
+    /// How long the delivery waits at most for revocation lists that are missing; zero: the mail is
+    /// deferred at once.
+    pub fn list_wait(&self) -> Duration {
+        self.list_wait
     }
 
     /// What is to be reported (RFC 8460) although nothing is refused for it: an MTA-STS look-up
@@ -230,6 +238,7 @@ fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
     let mut yields = Yields::default();
     let mut requiretls = Requiretls::NotWanted;
     let mut limits = TlsLimits::default();
+    let mut list_wait = Duration::ZERO;
     let mut sni = host.domain().cloned();
     let mut checks: Vec<Check> = Vec::new();
     let mut notes = Vec::new();
@@ -243,6 +252,7 @@ fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
         if !contribution.limits.is_unlimited() {
             limits = contribution.limits;
         }
+        list_wait = list_wait.max(contribution.list_wait);
         // One source at most, DANE, has a name of its own.
         sni = contribution.sni.or(sni);
         for check in contribution.checks {
@@ -280,5 +290,17 @@ fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
         Attempt::StartTls | Attempt::Implicit => (None, sni),
     };
     let because = Because::new(grounds);
-    Plan { floor, attempt, clear_reason, checks, sni, yields, requiretls, limits, notes, because }
+    Plan {
+        floor,
+        attempt,
+        clear_reason,
+        checks,
+        sni,
+        yields,
+        requiretls,
+        limits,
+        list_wait,
+        notes,
+        because,
+    }
 }

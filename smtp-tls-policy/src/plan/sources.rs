@@ -4,6 +4,7 @@
 //! message may not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::{Domain, Host};
 use crate::pki::names::{CnFallback, Names, Reference};
@@ -16,6 +17,7 @@ use crate::plan::refusal::Ground;
 use crate::plan::scope::Scope;
 use crate::reason::Reason;
 use crate::rules::connector::OutboundConnector;
+use crate::rules::list_wait::{DEFAULT_LIST_WAIT, MAX_LIST_WAIT};
 use crate::rules::posture::{Floor, OptionalTls, Posture, StsRule, Subject, Weight, Yields};
 use crate::rules::tls_limits::TlsLimits;
 use crate::sts::fact::{StsFact, StsFailure, StsPolicy};
@@ -31,6 +33,7 @@ pub(crate) struct Contribution {
     pub(crate) sni: Option<Domain>,
     pub(crate) requiretls: Requiretls,
     pub(crate) limits: TlsLimits,
+    pub(crate) list_wait: Duration,
     pub(crate) notes: Vec<Reason>,
     pub(crate) ground: Ground,
 }
@@ -45,6 +48,7 @@ impl Contribution {
             sni: None,
             requiretls: Requiretls::NotWanted,
             limits: TlsLimits::default(),
+            list_wait: Duration::ZERO,
             notes: Vec::new(),
             ground,
         }
@@ -193,6 +197,7 @@ impl<'a> View<'a> {
             .with(self.own_check(weight).into_iter().collect());
         own.yields = connector.yields;
         own.limits = connector.tls.clone();
+        own.list_wait = connector.list_wait.unwrap_or(DEFAULT_LIST_WAIT).min(MAX_LIST_WAIT);
         match (self.optional, connector.optional_tls) {
             (true, OptionalTls::Everything) => own.recorded(),
             (true, OptionalTls::Published) | (false, _) => own,

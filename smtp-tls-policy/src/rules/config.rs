@@ -25,7 +25,8 @@
 //!     names = ["mail.bank.example"]       # default: those of the posture
 //!     cn = "never"                        # never | if-no-dns-san (default) | always
 //!     roots = "bank-ca"                   # default "public"
-//!     revocation = "soft"                 # off | soft | if-configured (default) | hard
+//!     revocation = "hard"                 # off | soft | if-configured (default) | hard
+//!     list-wait = 10                      # seconds for a missing list: 0 to 60, default 5
 //!     identity = "our-client-key"         # default: none
 //!     smart-host = { host = "gw.bank.example", port = 465, implicit-tls = true, secure = true }
 //!     tls = { min-version = "1.3", groups = ["post-quantum"] } # default: all of the provider
@@ -161,6 +162,7 @@ const OUTBOUND: &[&str] = &[
     "cn",
     "roots",
     "revocation",
+    "list-wait",
     "identity",
     "yields",
     "pins",
@@ -221,7 +223,7 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.table.get(key)
     }
 
@@ -401,6 +403,7 @@ impl Reader<'_> {
             connector.roots = RootsId::new(roots);
         }
         connector.revocation = self.choice(section, "revocation", REVOCATION).unwrap_or_default();
+        connector.list_wait = self.list_wait(section);
         let identity = "the name of a client identity, such as \"our-client-key\"";
         connector.identity = self.text(section, "identity", identity).map(IdentityId::new);
         if let Some(yields) = self.table(section, "yields", "{ untrusted = \"later\" }") {
@@ -513,7 +516,7 @@ impl Reader<'_> {
         }
     }
 
-    fn wrong_type(&mut self, section: &Section<'_>, key: &str, expected: &str) {
+    pub(super) fn wrong_type(&mut self, section: &Section<'_>, key: &str, expected: &str) {
         let Some(value) = section.get(key) else { return };
         let message = format!("found {}; expected {expected}", found(value.get_ref()));
         self.error(value.span().start, section.path(key), message);

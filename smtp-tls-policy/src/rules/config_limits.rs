@@ -1,6 +1,9 @@
-//! Reads what a connector asks of TLS itself.
+//! Reads the limits of a connector: what it asks of TLS itself, and how long it waits.
+
+use std::time::Duration;
 
 use crate::rules::config::{Reader, Section};
+use crate::rules::list_wait::MAX_LIST_WAIT;
 use crate::rules::tls_limits::{KeyGroup, MinTlsVersion, TlsLimits};
 
 const LIMITS: &[&str] = &["min-version", "groups"];
@@ -25,6 +28,21 @@ impl Reader<'_> {
             }
         }
         limits
+    }
+}
+
+impl Reader<'_> {
+    /// The field `list-wait` of a connector, in seconds.
+    pub(super) fn list_wait(&mut self, section: &Section<'_>) -> Option<Duration> {
+        let value = section.get("list-wait")?.get_ref();
+        let max = MAX_LIST_WAIT.as_secs();
+        let seconds =
+            value.as_integer().and_then(|it| u64::from_str_radix(it.as_str(), it.radix()).ok());
+        let seconds = seconds.filter(|seconds| *seconds <= max);
+        if seconds.is_none() {
+            self.wrong_type(section, "list-wait", &format!("a number of seconds from 0 to {max}"));
+        }
+        seconds.map(Duration::from_secs)
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::{Domain, Host, Namespace};
 use crate::pki::names::{CnFallback, Reference};
@@ -15,6 +16,7 @@ use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
 use crate::rules::error::{ConnectorError, ConnectorErrorKind, ConnectorErrors};
 use crate::rules::identity::IdentityId;
+use crate::rules::list_wait::MAX_LIST_WAIT;
 use crate::rules::posture::{DaneRule, Floor, OptionalTls, Posture, StsRule, Yields};
 use crate::rules::tls_limits::TlsLimits;
 
@@ -71,6 +73,11 @@ pub struct OutboundConnector {
     pub roots: RootsId,
     /// How revocation lists are used.
     pub revocation: Revocation,
+    /// How long a delivery waits at most for revocation lists that are missing, while they are
+    /// fetched, before the mail is deferred: [`DEFAULT_LIST_WAIT`](crate::rules::DEFAULT_LIST_WAIT)
+    /// unless set, at most [`MAX_LIST_WAIT`]; zero does not wait. It has a meaning under the rules
+    /// that refuse a certificate for want of a list. Where nothing fetches lists, nothing waits.
+    pub list_wait: Option<Duration>,
     /// The client identity to show if the server asks for one.
     pub identity: Option<IdentityId>,
     /// When clear text may be used; has no effect above the floor Plaintext.
@@ -100,6 +107,7 @@ impl OutboundConnector {
             cn: CnFallback::default(),
             roots: RootsId::public(),
             revocation: Revocation::default(),
+            list_wait: None,
             identity: None,
             yields: Yields::default(),
             pins: Vec::new(),
@@ -118,6 +126,10 @@ impl OutboundConnector {
         let public = self.roots == RootsId::public();
         let (posture, checks) = (self.posture, self.posture.pkix().is_some());
         let dane_only = posture == Posture::DaneOnly;
+        let needs_list = match self.revocation {
+            Revocation::Off | Revocation::Soft => false,
+            Revocation::IfConfigured | Revocation::Hard => true,
+        };
         let needs_tls = self.require_tls || implicit || posture.floor() > Floor::Plaintext;
         [
             (posture == Posture::None && (self.require_tls || implicit), Kind::NoneRequiresTls),
@@ -130,6 +142,8 @@ impl OutboundConnector {
                 Kind::DaneOnlySmartHost,
             ),
             (!needs_tls && !self.tls.is_unlimited(), Kind::LimitsWithoutTls),
+            (!needs_list && self.list_wait.is_some(), Kind::UnusedListWait),
+            (self.list_wait.is_some_and(|wait| wait > MAX_LIST_WAIT), Kind::ListWaitTooLong),
             (!checks && !public, Kind::UnusedRoots),
             (!checks && !self.names.is_empty(), Kind::UnusedNames),
         ]

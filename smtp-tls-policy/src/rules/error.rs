@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::pki::roots::RootsId;
 use crate::rules::identity::IdentityId;
+use crate::rules::list_wait::MAX_LIST_WAIT;
 use crate::rules::suggest::{Quoted, nearest};
 
 /// A fault of one connector of a set, or of the set as a whole.
@@ -120,6 +121,16 @@ pub enum ConnectorErrorKind {
          set require-tls = true"
     )]
     LimitsWithoutTls,
+    /// A wait for revocation lists is set, and the rule passes certificates without a list.
+    #[error(
+        "revocation \"off\" and \"soft\" never wait for a list; remove list-wait, or set revocation \
+         to \"if-configured\" or \"hard\""
+    )]
+    UnusedListWait,
+    /// The wait for revocation lists is longer than
+    /// [`MAX_LIST_WAIT`](crate::rules::MAX_LIST_WAIT).
+    #[error("a delivery waits for a revocation list for at most {} s", MAX_LIST_WAIT.as_secs())]
+    ListWaitTooLong,
     /// No roots of this name are loaded.
     #[error("no roots with the name \"{roots}\" are loaded; {}", hint(roots.as_str(), loaded))]
     UnknownRoots {
@@ -153,6 +164,7 @@ impl ConnectorErrorKind {
             Self::UnusedNames => &["names"],
             Self::UnusedPins => &["pins"],
             Self::LimitsWithoutTls => &["tls"],
+            Self::UnusedListWait | Self::ListWaitTooLong => &["list-wait"],
             Self::DaneOnlyWithoutDane => &["dane"],
             Self::DaneOnlySmartHost => &["smart-host"],
             // In an inbound connector the roots are those of the certificate.

@@ -30,6 +30,7 @@ mod config_limits;
 pub(crate) mod connector;
 pub(crate) mod error;
 pub(crate) mod identity;
+pub(crate) mod list_wait;
 pub(crate) mod posture;
 mod suggest;
 pub(crate) mod tls_limits;
@@ -46,6 +47,7 @@ pub use connector::{
 };
 pub use error::{ConnectorError, ConnectorErrorKind, ConnectorErrors};
 pub use identity::IdentityId;
+pub use list_wait::{DEFAULT_LIST_WAIT, MAX_LIST_WAIT};
 pub use posture::{
     DaneRule, Floor, OptionalTls, Posture, StsRule, UnknownPosture, Weight, Yield, Yields,
 };

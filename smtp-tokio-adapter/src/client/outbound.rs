@@ -10,6 +10,8 @@ use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::tls::ClientTls;
 
 use crate::lists::ListWatch;
+#[cfg(feature = "crl-fetch")]
+use crate::revocation::CrlFetcher;
 
 /// What all connections of a sender have in common: name, time limits, TLS and trust. Cheap to
 /// clone.
@@ -20,6 +22,8 @@ pub struct Outbound {
     pub(crate) trust: Arc<dyn TrustStore>,
     pub(crate) connect_timeout: Duration,
     pub(crate) lists: Arc<ListWatch>,
+    #[cfg(feature = "crl-fetch")]
+    pub(crate) fetcher: Option<CrlFetcher>,
 }
 
 impl Outbound {
@@ -32,6 +36,8 @@ impl Outbound {
             trust,
             connect_timeout: Duration::from_secs(30),
             lists: Arc::default(),
+            #[cfg(feature = "crl-fetch")]
+            fetcher: None,
         }
     }
 
@@ -48,6 +54,15 @@ impl Outbound {
     #[must_use]
     pub fn with_tls(self, tls: impl Into<Arc<ClientTls>>) -> Self {
         Self { tls: tls.into(), ..self }
+    }
+
+    /// Lets deliveries wait for revocation lists that are missing, as their connectors say
+    /// ([`list_wait`](smtp_tls_policy::rules::OutboundConnector::list_wait)), while this fetcher
+    /// fetches them. Its trust must be the one that judges here.
+    #[cfg(feature = "crl-fetch")]
+    #[must_use]
+    pub fn with_crl_fetcher(self, fetcher: CrlFetcher) -> Self {
+        Self { fetcher: Some(fetcher), ..self }
     }
 
     /// Waits this long for a TCP connection. RFC 5321 names no limit; systems wait two minutes and

@@ -5,35 +5,59 @@
 //! are due, keeps them on disk, and puts them into the [`LiveTrust`] without a pause for the
 //! handshakes that run. A list is fetched again when three quarters of its life are over.
 //!
-//! What happens on first contact, before a list is there, is for the connector's
-//! [`Revocation`](smtp_tls_policy::pki::Revocation): `hard` defers the mail with 4.3.5, and the
-//! next attempt finds the list; `if-configured` and `soft` let it pass.
+//! # First contact
+//!
+//! What happens before a list is there is for the connector's
+//! [`Revocation`](smtp_tls_policy::pki::Revocation). `soft` and `if-configured` let the mail pass,
+//! and the list is fetched for the next judgement. `hard` refuses the certificate, and so does
+//! `if-configured` when the list that is loaded has expired: then a delivery whose
+//! [`Outbound`](crate::Outbound) has the fetcher waits for the list, at most as long as the
+//! connector says ([`list_wait`](smtp_tls_policy::rules::OutboundConnector::list_wait)), and
+//! connects again. Deliveries that want the same list wait for one fetch. If the list does not
+//! come in time, the mail is deferred with 4.3.5, and the fetch goes on for the next attempt. A
+//! list that could not be fetched a short while ago is not waited for. A missing list never leads
+//! to clear text.
+//!
+//! A client certificate on the receiving side is judged without a wait: `hard` answers 451, and
+//! the list is there when the client comes again.
 //!
 //! ```
-//! # async fn example() {
+//! # fn example(outbound: smtp_tokio_adapter::Outbound) -> smtp_tokio_adapter::Outbound {
 //! use std::sync::Arc;
 //! use smtp_tls_policy::pki::{LiveTrust, Trust};
 //! use smtp_tokio_adapter::revocation::CrlFetcher;
 //!
 //! let trust = Arc::new(LiveTrust::new(Trust::webpki_roots())); // shared with `Outbound`
 //! let fetcher = CrlFetcher::new(Arc::clone(&trust)).with_directory("crls");
+//! let outbound = outbound.with_crl_fetcher(fetcher.clone());
 //! tokio::spawn(async move { fetcher.run().await });
+//! # outbound
 //! # }
 //! ```
+//!
+//! # Why CRLite is not a second source
+//!
+//! The crate `upki` of the rustls project reads CRLite filters, and has a library interface. It is
+//! not used here. The filters are read by `clubcard` and `clubcard-crlite`, and its directories are
+//! found by `option-ext`; all three have the licence MPL-2.0, which is not among those that
+//! `deny.toml` allows. Its `revocation::Store` also opens and parses its files in every check,
+//! which blocks the thread of a handshake, and it brings a second rustls-webpki, in alpha.
 
+mod fetching;
 mod http;
 mod store;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pki_types::UnixTime;
 use smtp_tls_policy::pki::{LiveTrust, ReplaceError, Replaced, RootsId, WantedList};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use self::fetching::{Fetching, Lead, Turn};
 pub use self::http::HttpError;
 
 /// Most octets of a list, unless set: a list of a million entries has some 40 MiB.
@@ -42,33 +66,21 @@ pub const DEFAULT_MAX_LIST_LEN: usize = 64 << 20;
 pub const DEFAULT_FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often [`CrlFetcher::run`] looks for lists that are due, unless set.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
-/// Lists that are fetched at the same time.
+/// Lists that [`CrlFetcher::refresh`] fetches at the same time. For deliveries that wait as many
+/// more are fetched.
 const MAX_AT_ONCE: usize = 8;
-/// The pause after a fetch that brought no newer list; it doubles with each failure.
-const RETRY: Duration = Duration::from_secs(60);
-/// The longest pause.
-const MAX_RETRY: Duration = Duration::from_secs(3600);
 
 /// Fetches revocation lists for a [`LiveTrust`]. See the [module](self).
-#[derive(Debug)]
+///
+/// Cheap to clone; a clone shares the fetches that run.
+#[derive(Clone, Debug)]
 pub struct CrlFetcher {
     trust: Arc<LiveTrust>,
     directory: Option<PathBuf>,
     max_len: usize,
     timeout: Duration,
     interval: Duration,
-    /// The lists that must wait before they are fetched again. They are among the wanted ones,
-    /// which are bounded.
-    pauses: Mutex<HashMap<Key, Pause>>,
-}
-
-type Key = (RootsId, Vec<String>);
-
-/// When a list may be fetched again, and how often it failed.
-#[derive(Clone, Copy, Debug)]
-struct Pause {
-    until: u64,
-    failures: u32,
+    fetching: Arc<Fetching>,
 }
 
 /// What became of one list.
@@ -104,7 +116,7 @@ impl CrlFetcher {
             max_len: DEFAULT_MAX_LIST_LEN,
             timeout: DEFAULT_FETCH_TIMEOUT,
             interval: DEFAULT_INTERVAL,
-            pauses: Mutex::default(),
+            fetching: Arc::new(Fetching::new(MAX_AT_ONCE)),
         }
     }
 
@@ -164,30 +176,72 @@ impl CrlFetcher {
     }
 
     /// Fetches the lists that are due, at most eight at the same time, and returns what became of
-    /// each. A list that could not be fetched, or is not newer, waits for a minute, and longer with
-    /// each failure.
+    /// each. A list that is fetched already, for a delivery that waits, is left out. A list that
+    /// could not be fetched, or is not newer, waits for a minute, and longer with each failure.
     ///
     /// # Cancel safety
     ///
     /// Fetches that run are given up; the lists that came before the future is dropped are loaded.
     pub async fn refresh(&self, now: UnixTime) -> Vec<FetchedList> {
-        let mut due = self.due(now).into_iter();
+        let wanted = self.trust.load().wanted(now);
+        self.fetching.keep_pauses(&wanted);
+        let mut due = wanted.into_iter().filter(|list| list.due <= now);
         let mut running = JoinSet::new();
         let mut results = Vec::new();
         loop {
             while running.len() < MAX_AT_ONCE {
                 let Some(wanted) = due.next() else { break };
-                running.spawn(self.fetch(wanted));
+                if let Turn::Lead(lead) = self.fetching.turn(&wanted, now) {
+                    running.spawn(self.clone().fetch(wanted, lead, now));
+                }
             }
             match running.join_next().await {
-                Some(Ok((wanted, url, fetched))) => {
-                    results.push(self.take(&wanted, url, fetched, now).await);
-                }
+                Some(Ok(fetched)) => results.push(fetched),
                 // A task that panics is a defect of ours, and costs this list only.
                 Some(Err(error)) => tracing::error!(%error, "a fetch of a revocation list broke"),
                 None => return results,
             }
         }
+    }
+
+    /// Fetches lists that a judgement has [missed](smtp_tls_policy::judge::Verdict::missing_lists),
+    /// and waits for them until the deadline. Returns whether one of them is loaded then, so that
+    /// it is worth while to judge again.
+    ///
+    /// Callers that want the same list wait for one fetch. A list whose last fetch failed a short
+    /// while ago is not waited for.
+    ///
+    /// # Cancel safety
+    ///
+    /// The fetches go on, and their lists are loaded.
+    pub async fn wait(&self, missing: &[WantedList], deadline: Instant, now: UnixTime) -> bool {
+        let mut running = Vec::new();
+        for wanted in missing {
+            if self.trust.load().has_current(wanted, now) {
+                continue;
+            }
+            match self.fetching.turn(wanted, now) {
+                Turn::Lead(lead) => {
+                    running.push(lead.follow());
+                    let (fetcher, wanted) = (self.clone(), wanted.clone());
+                    tokio::spawn(async move {
+                        let _slot = fetcher.fetching.slot().await;
+                        fetcher.clone().fetch(wanted, lead, now).await
+                    });
+                }
+                Turn::Follow(follow) => running.push(follow),
+                Turn::Paused => {}
+            }
+        }
+        let all = async {
+            for mut follow in running {
+                follow.over().await;
+            }
+        };
+        // Late lists are for the next attempt.
+        let _ = tokio::time::timeout_at(deadline, all).await;
+        let trust = self.trust.load();
+        missing.iter().any(|wanted| trust.has_current(wanted, now))
     }
 
     /// Loads what is kept on disk, and then fetches lists when they are due, for ever.
@@ -205,44 +259,30 @@ impl CrlFetcher {
         }
     }
 
-    fn due(&self, now: UnixTime) -> Vec<WantedList> {
-        let wanted = self.trust.load().wanted(now);
-        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys: std::collections::HashSet<_> = wanted.iter().map(key).collect();
-        pauses.retain(|key, _| keys.contains(key));
-        let may_go = |list: &WantedList| {
-            list.due <= now && pauses.get(&key(list)).is_none_or(|it| it.until <= now.as_secs())
-        };
-        wanted.into_iter().filter(may_go).collect()
-    }
-
-    /// Tries the URLs of a list in order.
-    fn fetch(
-        &self,
-        wanted: WantedList,
-    ) -> impl Future<Output = (WantedList, String, Result<Vec<u8>, HttpError>)> + use<> {
-        let (max_len, timeout) = (self.max_len, self.timeout);
-        async move {
-            let mut last = (String::new(), Err(HttpError::Url));
-            for url in &wanted.urls {
-                let fetched = http::get(url, max_len, timeout).await;
-                let done = fetched.is_ok();
-                last = (url.clone(), fetched);
-                if done {
-                    break;
-                }
+    /// Tries the URLs of a list in order, and loads what comes.
+    async fn fetch(self, wanted: WantedList, lead: Lead, now: UnixTime) -> FetchedList {
+        let mut last = (String::new(), Err(HttpError::Url));
+        for url in &wanted.urls {
+            let fetched = http::get(url, self.max_len, self.timeout).await;
+            let done = fetched.is_ok();
+            last = (url.clone(), fetched);
+            if done {
+                break;
             }
-            (wanted, last.0, last.1)
         }
+        let fetched = self.take(&wanted, last.0, last.1).await;
+        // A list that is new may be due again at once, if its issuer is late.
+        let is_new = matches!(fetched.outcome, Ok(Replaced::Added | Replaced::Replaced));
+        lead.done(is_new, now);
+        fetched
     }
 
-    /// Loads what a fetch brought, keeps it, and decides when the list may be fetched again.
+    /// Loads what a fetch brought, and keeps it.
     async fn take(
         &self,
         wanted: &WantedList,
         url: String,
         fetched: Result<Vec<u8>, HttpError>,
-        now: UnixTime,
     ) -> FetchedList {
         let outcome = match fetched {
             Err(error) => Err(CrlFetchError::Http(error)),
@@ -256,7 +296,6 @@ impl CrlFetcher {
                 Err(error) => Err(CrlFetchError::List(error)),
             },
         };
-        self.pause(wanted, &outcome, now);
         match &outcome {
             Ok(replaced) => tracing::debug!(url, ?replaced, "fetched a revocation list"),
             Err(error) => tracing::warn!(
@@ -277,20 +316,4 @@ impl CrlFetcher {
             tracing::warn!(%directory, %error, "a revocation list cannot be kept on disk");
         }
     }
-
-    fn pause(&self, wanted: &WantedList, outcome: &Result<Replaced, CrlFetchError>, now: UnixTime) {
-        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        // A list that is new may be due again at once, if its issuer is late.
-        let failed = !matches!(outcome, Ok(Replaced::Added | Replaced::Replaced));
-        let before = pauses.get(&key(wanted)).map_or(0, |pause| pause.failures);
-        let failures = if failed { before.saturating_add(1) } else { 0 };
-        let factor = 1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        let pause = RETRY.saturating_mul(factor).min(MAX_RETRY);
-        let until = now.as_secs().saturating_add(pause.as_secs());
-        pauses.insert(key(wanted), Pause { until, failures });
-    }
-}
-
-fn key(list: &WantedList) -> Key {
-    (list.roots.clone(), list.urls.clone())
 }

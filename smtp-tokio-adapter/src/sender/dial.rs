@@ -1,7 +1,7 @@
 //! One connection of a delivery, kept or new: as many transactions as it takes.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use smtp_proto::client::{Envelope, OverLimit};
@@ -18,6 +18,8 @@ use crate::client::pool::{Congested, Kept, Pool, Slot, Terms};
 use crate::client::target::Target;
 use crate::client::{Connection, OpenError};
 use crate::sender::hosts::Candidate;
+#[cfg(feature = "crl-fetch")]
+use crate::sender::list_wait::ListWait;
 use crate::sender::message::Message;
 use crate::sender::report::{Journal, RecipientOutcome};
 
@@ -56,6 +58,8 @@ pub(super) struct KeptFor<'a> {
     pub(super) pool: &'a Pool,
     pub(super) next_hop: &'a Host,
 }
+
+type Opened = Result<Connection<TcpStream>, Box<OpenError>>;
 
 /// One connection that is to be made, or taken from the pool.
 pub(super) struct Dialling<'a, 'j, M> {
@@ -118,11 +122,33 @@ impl<M: Message> Dialling<'_, '_, M> {
         self.transact(kept, slot, decision, Vec::new(), true).await
     }
 
-    /// Connects, and sends the message.
-    async fn open(&self, mut slot: Option<Slot>) -> Dialled {
-        let Self { outbound, target, address, candidate, .. } = *self;
-        let terms = self.terms();
-        let (opened, local) = match outbound.tcp(address).await {
+    /// Connects. If the certificate could not be judged for want of revocation lists, waits for
+    /// them as the connector says, and connects again.
+    async fn connect(&self) -> (Opened, Option<Option<IpAddr>>) {
+        let connected = self.connect_once().await;
+        #[cfg(feature = "crl-fetch")]
+        let connected = self.after_lists(connected).await;
+        connected
+    }
+
+    #[cfg(feature = "crl-fetch")]
+    async fn after_lists(
+        &self,
+        mut connected: (Opened, Option<Option<IpAddr>>),
+    ) -> (Opened, Option<Option<IpAddr>>) {
+        let mut wait = ListWait::default();
+        while let Err(error) = &connected.0
+            && let Some(verdict) = &error.decision.verdict
+            && wait.is_worth_while(self.outbound, &self.target.plan, verdict).await
+        {
+            connected = self.connect_once().await;
+        }
+        connected
+    }
+
+    async fn connect_once(&self) -> (Opened, Option<Option<IpAddr>>) {
+        let Self { outbound, target, address, .. } = *self;
+        match outbound.tcp(address).await {
             Ok(stream) => {
                 let local = stream.local_addr().ok().map(|local| local.ip());
                 (outbound.open(target, stream).await, Some(local))
@@ -132,7 +158,14 @@ impl<M: Message> Dialling<'_, '_, M> {
                 let failure = Failure::Connect(error);
                 (Err(Box::new(OpenError { decision, failure })), None)
             }
-        };
+        }
+    }
+
+    /// Connects, and sends the message.
+    async fn open(&self, mut slot: Option<Slot>) -> Dialled {
+        let Self { target, address, candidate, .. } = *self;
+        let terms = self.terms();
+        let (opened, local) = self.connect().await;
         let decision = match &opened {
             Ok(connection) => connection.decision(),
             Err(error) => &error.decision,

@@ -61,6 +61,8 @@ mod dial;
 mod groups;
 mod hosts;
 mod job;
+#[cfg(feature = "crl-fetch")]
+mod list_wait;
 mod message;
 mod peers;
 mod policies;

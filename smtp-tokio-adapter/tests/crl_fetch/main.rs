@@ -1,0 +1,9 @@
+//! Revocation lists that judged chains name: fetched in the background, and by deliveries that
+//! wait.
+#![cfg(feature = "crl-fetch")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod fetching;
+mod first_contact;
+mod web;
