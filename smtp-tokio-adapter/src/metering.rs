@@ -29,6 +29,34 @@ pub(crate) enum Channel {
     Neither,
 }
 
+/// Where the connection of a delivery comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Turn {
+    /// No connection was kept for it.
+    Opened,
+    /// A kept connection carried it.
+    Reused,
+    /// A kept connection could not carry it, and a new one was opened.
+    Replaced,
+}
+
+/// The limit of a pool by which a delivery is deferred.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PoolLimit {
+    /// Too many deliveries wait.
+    Waiting,
+    /// The delivery has waited too long.
+    Patience,
+}
+
+/// What a pool holds at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolCounts {
+    pub(crate) open: usize,
+    pub(crate) idle: usize,
+    pub(crate) waiting: usize,
+}
+
 /// A metric of this crate, as a recorder gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,6 +79,11 @@ const HANDSHAKE_FAILURES: &str = "smtp_tls_handshake_failures_total";
 const LOOKUPS: &str = "smtp_lookups_total";
 const LOOKUP_SECONDS: &str = "smtp_lookup_duration_seconds";
 const CONNECTIONS: &str = "smtp_server_connections";
+const POOL_CONNECTIONS: &str = "smtp_pool_connections";
+const POOL_IDLE: &str = "smtp_pool_idle_connections";
+const POOL_WAITING: &str = "smtp_pool_waiting_deliveries";
+const POOL_TURNS: &str = "smtp_pool_turns_total";
+const POOL_REFUSALS: &str = "smtp_pool_refusals_total";
 const LISTS: &str = "smtp_revocation_lists";
 const LIST_AGE: &str = "smtp_revocation_list_age_seconds";
 const LIST_EXPIRES: &str = "smtp_revocation_list_expires_seconds";
@@ -100,6 +133,41 @@ pub const METRICS: &[Metric] = &[
         labels: &[],
         unit: Unit::Count,
         description: "Connections that listeners serve now",
+    },
+    Metric {
+        name: POOL_CONNECTIONS,
+        kind: "gauge",
+        labels: &[],
+        unit: Unit::Count,
+        description: "Connections of senders that are being opened, in use or idle",
+    },
+    Metric {
+        name: POOL_IDLE,
+        kind: "gauge",
+        labels: &[],
+        unit: Unit::Count,
+        description: "Connections of senders that are kept for further messages",
+    },
+    Metric {
+        name: POOL_WAITING,
+        kind: "gauge",
+        labels: &[],
+        unit: Unit::Count,
+        description: "Deliveries that wait for a connection",
+    },
+    Metric {
+        name: POOL_TURNS,
+        kind: "counter",
+        labels: &["connection"],
+        unit: Unit::Count,
+        description: "Deliveries that had their turn, by where their connection came from",
+    },
+    Metric {
+        name: POOL_REFUSALS,
+        kind: "counter",
+        labels: &["limit"],
+        unit: Unit::Count,
+        description: "Deliveries that were deferred by a limit of the pool",
     },
     Metric {
         name: LISTS,
@@ -265,6 +333,37 @@ impl Drop for Served {
     fn drop(&mut self) {
         metrics::gauge!(CONNECTIONS).decrement(1);
     }
+}
+
+/// A pool has changed. The gauges have the sum of all pools of the process.
+pub(crate) fn pool_changed(before: PoolCounts, after: PoolCounts) {
+    let change = |name: &'static str, before: usize, after: usize| {
+        if before != after {
+            metrics::gauge!(name).increment(count(after) - count(before));
+        }
+    };
+    change(POOL_CONNECTIONS, before.open, after.open);
+    change(POOL_IDLE, before.idle, after.idle);
+    change(POOL_WAITING, before.waiting, after.waiting);
+}
+
+/// A delivery has had its turn.
+pub(crate) fn pool_turn(turn: Turn) {
+    let connection = match turn {
+        Turn::Opened => "opened",
+        Turn::Reused => "reused",
+        Turn::Replaced => "replaced",
+    };
+    metrics::counter!(POOL_TURNS, "connection" => connection).increment(1);
+}
+
+/// A delivery gets no connection.
+pub(crate) fn pool_refused(limit: PoolLimit) {
+    let limit = match limit {
+        PoolLimit::Waiting => "waiting",
+        PoolLimit::Patience => "patience",
+    };
+    metrics::counter!(POOL_REFUSALS, "limit" => limit).increment(1);
 }
 
 /// The ages of the lists of each set of roots.

@@ -6,7 +6,9 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use common::{HOST, Pki, envelope, outbound, sender_of, smtp, start};
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
@@ -14,7 +16,8 @@ use smtp_tls_policy::Domain;
 use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::{Inbound, METRICS, Outbound};
+use smtp_tokio_adapter::test_kit::{Script, listen};
+use smtp_tokio_adapter::{Inbound, METRICS, Outbound, PoolLimits, Sender};
 
 /// The rows of the table: name, kind, labels.
 fn page() -> BTreeSet<(String, String, Vec<String>)> {
@@ -71,6 +74,95 @@ fn page_has_exactly_the_metrics_of_the_code() {
     }
 }
 
+/// The value of one series.
+fn value(values: &BTreeMap<Series, f64>, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let of = |it: &(&str, &str)| (it.0.to_owned(), it.1.to_owned());
+    let labels: Vec<_> = labels.iter().map(of).collect();
+    let found = values.iter().find(|((a, _, b), _)| a == name && *b == labels);
+    *found.unwrap_or_else(|| panic!("{name} {labels:?} in {values:?}")).1
+}
+
+/// The answers to the questions about one domain, whose host is this machine.
+fn zone() -> Zone {
+    let (domain, host) = (Domain::parse("test.example").unwrap(), Domain::parse(HOST).unwrap());
+    let mut zone = Zone::new(DnsStatus::Secure);
+    zone.add_mx(&domain, 10, &host).add_host(&host, [IpAddr::from(Ipv4Addr::LOCALHOST)]);
+    zone
+}
+
+async fn deliver(sender: &Sender<Zone>) -> String {
+    let (to, message) = (envelope(&["reader@test.example"]), Bytes::from_static(b"\r\n"));
+    sender.send(&to, &message).await.statuses()[0].to_string()
+}
+
+/// Three deliveries and room for one connection, whose server never greets: the first one has it,
+/// the second one waits in vain, and the third one may not wait.
+async fn crowd_a_pool(snapshots: &Snapshotter) -> BTreeMap<Series, f64> {
+    let server = listen([Script::new().stall()]).await.unwrap();
+    let mut limits = PoolLimits::default();
+    (limits.total, limits.waiting, limits.patience) = (1, 1, Duration::from_millis(50));
+    let sender = sender_of(outbound(&Pki::new()), zone(), server.address().port());
+    let sender = Arc::new(sender.with_pool(limits));
+    let spawn = || {
+        let sender = Arc::clone(&sender);
+        tokio::spawn(async move { deliver(&sender).await })
+    };
+    let first = spawn();
+    let (second, third) = (spawn(), spawn());
+    assert_eq!(second.await.unwrap(), "deferred: 4.4.5");
+    assert_eq!(third.await.unwrap(), "deferred: 4.4.5");
+    let values = recorded(snapshots);
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    values
+}
+
+#[tokio::test]
+async fn deliveries_that_wait_or_are_refused_are_counted_with_their_limit() {
+    let recorder = DebuggingRecorder::new();
+    let snapshots = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let values = crowd_a_pool(&snapshots).await;
+    assert_eq!(value(&values, "smtp_pool_connections", &[]), 1.0);
+    assert_eq!(value(&values, "smtp_pool_waiting_deliveries", &[]), 0.0);
+    assert_eq!(value(&values, "smtp_pool_turns_total", &[("connection", "opened")]), 1.0);
+    for limit in ["waiting", "patience"] {
+        assert_eq!(value(&values, "smtp_pool_refusals_total", &[("limit", limit)]), 1.0);
+    }
+    // The delivery that was dropped took its connection with it.
+    assert_eq!(value(&recorded(&snapshots), "smtp_pool_connections", &[]), -1.0);
+}
+
+/// The server ends its first connection at the third MAIL.
+#[tokio::test]
+async fn turns_are_counted_by_where_the_connection_came_from() {
+    let recorder = DebuggingRecorder::new();
+    let snapshots = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let greeting = Script::new().say("220 mx").expect("EHLO").say("250 mx");
+    let message = Script::new().expect("MAIL").say("250 ok").expect("RCPT").say("250 ok");
+    let message = message.expect("DATA").say("354 go").expect_message().say("250 kept");
+    let first = greeting.clone().and(&message).and(&message);
+    let first = first.expect("MAIL").say("421 4.3.2 closing").close();
+    let second = greeting.and(&message).expect("QUIT").say("221 bye");
+    let server = listen([first, second]).await.unwrap();
+    let sender = sender_of(outbound(&Pki::new()), zone(), server.address().port());
+    for _ in 0..3 {
+        assert_eq!(deliver(&sender).await, "delivered");
+    }
+    let values = recorded(&snapshots);
+    for connection in ["opened", "reused", "replaced"] {
+        let labels = [("connection", connection)];
+        assert_eq!(value(&values, "smtp_pool_turns_total", &labels), 1.0, "{connection}");
+    }
+    assert_eq!(value(&values, "smtp_pool_connections", &[]), 1.0);
+    assert_eq!(value(&values, "smtp_pool_idle_connections", &[]), 1.0);
+    sender.close().await;
+    let values = recorded(&snapshots);
+    assert_eq!(value(&values, "smtp_pool_connections", &[]), -1.0);
+    assert_eq!(value(&values, "smtp_pool_idle_connections", &[]), -1.0);
+}
+
 /// One thread, so that the recorder of the thread sees everything.
 #[tokio::test]
 async fn delivery_records_every_metric_with_the_labels_of_the_page() {
@@ -84,24 +176,14 @@ async fn delivery_records_every_metric_with_the_labels_of_the_page() {
     let server =
         start(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(smtp())) })
             .await;
-    let (domain, host) = (Domain::parse("test.example").unwrap(), Domain::parse(HOST).unwrap());
-    let mut zone = Zone::new(DnsStatus::Secure);
-    zone.add_mx(&domain, 10, &host).add_host(&host, [IpAddr::from(Ipv4Addr::LOCALHOST)]);
     let trusting =
         Outbound::new("c.test.example".parse().unwrap(), common::provider(), Arc::new(trust));
-    let sender = sender_of(trusting, zone, server.address.port());
-    let report =
-        sender.send(&envelope(&["reader@test.example"]), &bytes::Bytes::from("\r\n")).await;
-    assert_eq!(report.statuses()[0].to_string(), "delivered", "{report:?}");
+    let sender = sender_of(trusting, zone(), server.address.port());
+    assert_eq!(deliver(&sender).await, "delivered");
     sender.record_ages();
 
     let values = recorded(&snapshots);
-    let value = |name: &str, labels: &[(&str, &str)]| {
-        let of = |it: &(&str, &str)| (it.0.to_owned(), it.1.to_owned());
-        let labels: Vec<_> = labels.iter().map(of).collect();
-        let found = values.iter().find(|((a, _, b), _)| a == name && *b == labels);
-        *found.unwrap_or_else(|| panic!("{name} {labels:?} in {values:?}")).1
-    };
+    let value = |name: &str, labels: &[(&str, &str)]| value(&values, name, labels);
     let decision = [("channel", "tls"), ("posture", "opportunistic"), ("reason", "tls-ok")];
     assert_eq!(value("smtp_tls_decisions_total", &decision), 1.0);
     for role in ["client", "server"] {
@@ -124,9 +206,10 @@ async fn delivery_records_every_metric_with_the_labels_of_the_page() {
     let failures = recorded(&snapshots);
     let seen = |name: &str| failures.keys().any(|(it, _, _)| it == name);
     assert!(seen("smtp_tls_handshake_failures_total"), "{failures:?}");
+    let crowded = crowd_a_pool(&snapshots).await;
 
     // Everything that was recorded is on the page, and everything on the page was recorded.
-    let all = values.into_keys().chain(failures.into_keys());
+    let all = values.into_keys().chain(failures.into_keys()).chain(crowded.into_keys());
     let all: BTreeSet<_> = all
         .map(|(name, kind, labels)| {
             (name, kind, labels.into_iter().map(|(label, _)| label).collect::<Vec<_>>())

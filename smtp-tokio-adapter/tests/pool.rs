@@ -242,12 +242,104 @@ async fn connection_older_than_the_limit_is_not_reused() {
     assert_eq!(peer.messages(), [0, 1, 2]);
 }
 
+/// Lets the tasks of this thread go on, without a change of the time.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A sender with these limits, and the time in the hands of the test while no delivery is under
+/// way.
+async fn paused(idle_time: u64, age: u64) -> (Arc<Peer>, Arc<Sender<Zone>>) {
+    let peer = Peer::start(Habit::None).await;
+    let sender = sender(&Pki::new(), Posture::None, peer.port, |limits| {
+        (limits.idle_time, limits.age) = (Duration::from_secs(idle_time), Duration::from_secs(age));
+    });
+    tokio::time::pause();
+    (peer, sender)
+}
+
+/// Sends in real time: otherwise each time limit of the delivery would be over at once.
+async fn send_unpaused(sender: &Sender<Zone>) {
+    tokio::time::resume();
+    assert!(is_delivered(&send(sender, DOMAINS[0]).await));
+    tokio::time::pause();
+}
+
+/// Moves the time, and returns how many connections have said QUIT.
+async fn quits_after(peer: &Peer, seconds: u64) -> usize {
+    settle().await;
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    settle().await;
+    peer.quits.load(Ordering::SeqCst)
+}
+
 #[tokio::test]
-async fn idle_connection_says_quit_when_its_time_is_over() {
-    let (peer, _) =
-        three_messages(Habit::None, |limits| limits.idle_time = Duration::from_millis(300)).await;
-    peer.until(|peer| peer.quits.load(Ordering::SeqCst) == peer.connections()).await;
-    assert_eq!(peer.messages().len(), 3);
+async fn idle_connection_says_quit_when_its_idle_time_is_over_and_not_before() {
+    let (peer, sender) = paused(60, 1000).await;
+    // The task that closes connections ends with the last one, and begins again with the next.
+    for round in 0..3 {
+        send_unpaused(&sender).await;
+        assert_eq!(quits_after(&peer, 58).await, round);
+        assert_eq!(quits_after(&peer, 3).await, round + 1);
+    }
+    assert_eq!(peer.messages(), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn idle_time_begins_again_with_each_message() {
+    let (peer, sender) = paused(60, 1000).await;
+    for _ in 0..3 {
+        send_unpaused(&sender).await;
+        assert_eq!(quits_after(&peer, 50).await, 0);
+    }
+    assert_eq!(quits_after(&peer, 11).await, 1);
+    assert_eq!(peer.messages(), [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn connection_in_steady_use_says_quit_when_its_age_is_over() {
+    let (peer, sender) = paused(60, 100).await;
+    for _ in 0..2 {
+        send_unpaused(&sender).await;
+        assert_eq!(quits_after(&peer, 49).await, 0);
+    }
+    assert_eq!(quits_after(&peer, 3).await, 1);
+    assert_eq!(peer.messages(), [0, 0]);
+}
+
+#[tokio::test]
+async fn each_idle_connection_says_quit_at_its_own_time() {
+    let (peer, sender) = paused(60, 1000).await;
+    send_unpaused(&sender).await;
+    assert_eq!(quits_after(&peer, 30).await, 0);
+    tokio::time::resume();
+    assert!(is_delivered(&send(&sender, DOMAINS[1]).await));
+    tokio::time::pause();
+    assert_eq!(quits_after(&peer, 31).await, 1);
+    assert_eq!(quits_after(&peer, 30).await, 2);
+}
+
+/// The task that closes connections ends with the runtime of the delivery that began it.
+#[test]
+fn idle_connections_are_closed_on_a_second_runtime_after_the_first_one_ended() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let sender = first.block_on(async {
+        let (_peer, sender) = paused(60, 1000).await;
+        send_unpaused(&sender).await;
+        sender
+    });
+    drop(first);
+    second.block_on(async {
+        let peer = Peer::start(Habit::None).await;
+        let sender = Arc::into_inner(sender).unwrap();
+        let sender = sender.with_route(|route| route.port = peer.port);
+        tokio::time::pause();
+        send_unpaused(&sender).await;
+        assert_eq!(quits_after(&peer, 61).await, 1);
+    });
 }
 
 #[tokio::test]

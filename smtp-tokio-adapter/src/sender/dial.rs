@@ -17,6 +17,7 @@ use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeB
 use crate::client::pool::{Congested, Kept, Pool, Slot, Terms};
 use crate::client::target::Target;
 use crate::client::{Connection, OpenError};
+use crate::metering::{self, Turn};
 use crate::sender::hosts::Candidate;
 #[cfg(feature = "crl-fetch")]
 use crate::sender::list_wait::ListWait;
@@ -91,16 +92,22 @@ impl<M: Message> Dialling<'_, '_, M> {
             }
         }
         let kept = slot.as_mut().and_then(Slot::take);
+        let mut turn = Turn::Opened;
         if let Some(mut kept) = kept {
+            turn = Turn::Replaced;
             if kept.terms == self.terms() && kept.connection.is_reusable().await {
                 let dialled = self.reuse(kept, &mut slot).await;
                 if !dialled.may_be_repeated {
+                    metering::pool_turn(Turn::Reused);
                     return dialled;
                 }
                 tracing::info!("a kept connection was over, and is replaced");
             } else if let Some(slot) = &slot {
                 slot.quit(kept.connection);
             }
+        }
+        if slot.is_some() {
+            metering::pool_turn(turn);
         }
         self.open(slot).await
     }

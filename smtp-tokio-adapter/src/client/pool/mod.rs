@@ -22,6 +22,7 @@ use self::state::{Answer, State};
 use crate::client::connection::Connection;
 use crate::client::reuse::ReuseKey;
 use crate::client::target::Target;
+use crate::metering::{self, PoolLimit};
 
 type Open = Connection<TcpStream>;
 /// A connection that has carried messages, or is about to.
@@ -75,11 +76,17 @@ impl Pool {
                 return Ok(Slot { shared: Arc::clone(&self.0), key, kept });
             }
             (Answer::Wait(number), Some(woken)) => (number, woken),
-            (Answer::Wait(_) | Answer::Full, _) => return Err(Congested),
+            (Answer::Wait(_) | Answer::Full, _) => {
+                metering::pool_refused(PoolLimit::Waiting);
+                return Err(Congested);
+            }
         };
         let waiting = Waiting { shared: &self.0, key: &key, number };
         let slot = tokio::time::timeout(patience, woken).await;
         drop(waiting);
+        if slot.is_err() {
+            metering::pool_refused(PoolLimit::Patience);
+        }
         slot.map_err(|_| Congested)?.map_err(|_| Congested)
     }
 
@@ -121,7 +128,8 @@ impl Drop for Slot {
                 && let Ok(runtime) = Handle::try_current()
             {
                 books.has_reaper = true;
-                runtime.spawn(reap(Arc::downgrade(&self.shared)));
+                let shared = Arc::downgrade(&self.shared);
+                runtime.spawn(reap(Reaping { shared, is_done: false }));
             }
             grants
         });
@@ -138,9 +146,12 @@ impl Shared {
     fn with<T>(&self, change: impl FnOnce(&mut Books) -> T) -> T {
         // The books are in order whenever their lock is free: nothing in them panics half-way.
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = books.counts();
         let result = change(&mut books);
+        let after = books.counts();
         let leaving = std::mem::take(&mut books.leaving);
         drop(books);
+        metering::pool_changed(before, after);
         for connection in leaving {
             self.quit(connection);
         }
@@ -194,8 +205,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A task that closes connections whose time is over. If its runtime ends, another one begins with
-/// the next connection that is kept.
+/// A task that closes connections whose time is over. If its runtime ends, even before the task has
+/// begun, another one begins with the next connection that is kept.
 struct Reaping {
     shared: Weak<Shared>,
     is_done: bool,
@@ -211,10 +222,9 @@ impl Drop for Reaping {
 }
 
 /// Closes connections whose time is over, until none is idle.
-async fn reap(shared: Weak<Shared>) {
-    let mut reaping = Reaping { shared: shared.clone(), is_done: false };
+async fn reap(mut reaping: Reaping) {
     loop {
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = reaping.shared.upgrade() else { return };
         let next = shared.with(|books| {
             let next = books.expire(Instant::now());
             books.has_reaper = next.is_some();

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::limits::PoolLimits;
 use crate::client::reuse::ReuseKey;
+use crate::metering::PoolCounts;
 
 /// How long a connection may be idle without a limit.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -158,6 +159,10 @@ impl<C, W> State<C, W> {
 
     pub(super) fn limits(&self) -> &PoolLimits {
         &self.limits
+    }
+
+    pub(super) fn counts(&self) -> PoolCounts {
+        PoolCounts { open: self.open, idle: self.idle.len(), waiting: self.waiting }
     }
 
     pub(super) fn has_idle(&self) -> bool {
