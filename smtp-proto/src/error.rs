@@ -7,6 +7,7 @@ use crate::timeouts::Phase;
 use crate::wire::body::BodyDefect;
 use crate::wire::capabilities::Extension;
 use crate::wire::command::CommandError;
+use crate::wire::path::PathError;
 
 /// The connection is over. Send what is in the output, then close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +93,10 @@ pub enum ApiMisuse {
     /// An envelope needs at least one recipient.
     #[error("the envelope has no recipient")]
     NoRecipients,
+    /// The sender's address breaks
+    /// [`ClientConfig::addresses`](crate::client::ClientConfig::addresses).
+    #[error("the sender's address cannot be sent: {0}")]
+    Sender(PathError),
     /// The body is not wanted now: no `SendBody` yet, or the transaction is over.
     #[error("no body is wanted now")]
     NoBodyWanted,

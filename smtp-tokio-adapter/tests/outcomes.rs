@@ -2,23 +2,28 @@
 
 mod common;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::{
-    HOST, Pki, connector, envelope, outbound, pipelined, plan_for, send_to, sender, smtp, start,
-    to_data,
+    HOST, Pki, connector, envelope, outbound, pipelined, plan_for, send_to, sender, sender_of,
+    smtp, start, to_data,
 };
-use smtp_proto::route::RecipientStatus;
+use smtp_proto::client::Recipient;
+use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus};
 use smtp_proto::server::StartTls;
+use smtp_proto::wire::path::{AddressRules, ForwardPath, PathError};
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{OutboundConnectors, Posture};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::test_kit::listen;
-use smtp_tokio_adapter::{Failure, Inbound, Mail, MessageError, Sender};
+use smtp_tokio_adapter::{
+    Delivery, Failure, Inbound, Mail, MessageError, Outbound, Sender, Target,
+};
 
 const MESSAGE: &str = "Subject: x\r\n\r\nhello\r\n";
 
@@ -142,4 +147,96 @@ async fn eight_bit_bodies_are_measured_or_refused() {
     let failure = report.recipients[0].failure.as_deref();
     assert!(matches!(failure, Some(Failure::Message(MessageError::EightBit))), "{failure:?}");
     assert_eq!(server.kept.messages.lock().unwrap().len(), 1);
+}
+
+/// Strict rules, recipients of each kind, and good ones between them.
+#[tokio::test]
+async fn recipient_whose_address_breaks_the_rules_bounces_and_the_others_get_the_message() {
+    let server = start(Inbound::new(Arc::new(smtp()))).await;
+    let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.addresses = AddressRules::STRICT);
+    let recipients = ["a@test.example", "a..b@test.example", "b@test.example", "c@x_y.example"];
+    let sender = sender_of(outbound.clone(), zone(&["test.example"]), server.address.port());
+    let (envelope, message) = (envelope(&recipients), Bytes::from(MESSAGE));
+    let mut told = Vec::new();
+    let report = sender.send_with(&envelope, &message, |index, _| told.push(index)).await;
+    let bounced = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 3));
+    let delivered = RecipientStatus::Delivered;
+    assert_eq!(report.statuses(), [delivered, bounced, delivered, bounced]);
+    // Those that no host is asked about come first, and each comes once.
+    assert_eq!(told, [1, 3, 0, 2]);
+    for (index, error) in [(1, PathError::LocalPart), (3, PathError::Domain)] {
+        let outcome = &report.recipients[index];
+        assert_eq!((outcome.host.as_deref(), outcome.address), (None, None), "{outcome:?}");
+        let failure = outcome.failure.as_deref();
+        let named = matches!(failure, Some(Failure::Message(MessageError::Recipient(it)))
+            if *it == error);
+        assert!(named, "{failure:?}");
+    }
+    assert_eq!(server.kept.messages.lock().unwrap().len(), 1);
+
+    // A delivery made by hand, and a transaction on a connection, say the same.
+    let plan = plan_for(&connector(Posture::None), false);
+    let recipients = &recipients[..3];
+    let report = send_to(&outbound, server.address, plan, None, MESSAGE, recipients).await;
+    assert_eq!(report.statuses(), [delivered, bounced, delivered]);
+    let delivery = transact(&outbound, server.address, recipients).await;
+    let statuses: Vec<_> = (0..3).map(|index| delivery.status(index)).collect();
+    assert_eq!(statuses, [Some(delivered), Some(bounced), Some(delivered)]);
+    assert_eq!(delivery.not_sent, [(1, PathError::LocalPart)]);
+    assert_eq!(server.kept.messages.lock().unwrap().len(), 3);
+}
+
+async fn transact(outbound: &Outbound, address: SocketAddr, recipients: &[&str]) -> Delivery {
+    let plan = plan_for(&connector(Posture::None), false);
+    let target = Target::new(&Host::parse(HOST).unwrap(), &plan);
+    let mut connection = outbound.connect(&target, address).await.unwrap();
+    connection.send(Arc::new(envelope(recipients)), &mut MESSAGE.as_bytes()).await
+}
+
+/// No host is dialled, and none has to be up: the mail would be the same to each of them.
+#[tokio::test]
+async fn sender_whose_address_breaks_the_rules_bounces_every_recipient_without_a_connection() {
+    let server = start(Inbound::new(Arc::new(smtp()))).await;
+    let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.addresses = AddressRules::STRICT);
+    let sender = sender_of(outbound.clone(), zone(&["test.example"]), server.address.port());
+    let mut mail = envelope(&["a@test.example", "b@elsewhere.example"]);
+    mail.reverse_path = ".sender@client.test.example".parse().unwrap();
+    let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
+    let bounced = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 7));
+    assert_eq!(report.statuses(), [bounced, bounced]);
+    assert!(report.attempts.is_empty(), "{:?}", report.attempts);
+    let failure = report.recipients[0].failure.as_deref();
+    let named =
+        matches!(failure, Some(Failure::Message(MessageError::Sender(PathError::LocalPart))));
+    assert!(named, "{failure:?}");
+
+    let plan = plan_for(&connector(Posture::None), false);
+    let target = Target::new(&Host::parse(HOST).unwrap(), &plan);
+    let mut connection = outbound.connect(&target, server.address).await.unwrap();
+    let delivery = connection.send(Arc::new(mail), &mut MESSAGE.as_bytes()).await;
+    assert_eq!((delivery.status(0), delivery.status(1)), (Some(bounced), Some(bounced)));
+    assert!(connection.is_reusable().await, "nothing was sent");
+    assert!(server.kept.messages.lock().unwrap().is_empty());
+}
+
+/// The default takes the addresses of the field but no path without a domain.
+#[tokio::test]
+async fn path_without_a_domain_bounces_unless_the_rules_allow_it() {
+    let server = start(Inbound::new(Arc::new(smtp()))).await;
+    let mut rules = AddressRules::FIELD;
+    rules.no_domain = true;
+    let root = Recipient::from(ForwardPath::parse("root", rules).unwrap().to_buf());
+    let mut mail = envelope(&["a.@test.example"]);
+    mail.recipients.push(root);
+    let sender = sender(&Pki::new(), zone(&["test.example"]), server.address.port());
+    let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
+    let bounced = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 3));
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered, bounced]);
+
+    // Where the rules allow it, no MX record says where it goes: a route by hand does.
+    let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.addresses = rules);
+    let sender = sender_of(outbound, zone(&["test.example"]), server.address.port());
+    let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
+    let bounced = RecipientStatus::Bounced(NO_SUCH_DOMAIN);
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered, bounced]);
 }

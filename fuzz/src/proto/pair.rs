@@ -293,6 +293,7 @@ impl Driver<'_> {
                             }
                         }
                         ClientEvent::Recipient { .. }
+                        | ClientEvent::NotSent { .. }
                         | ClientEvent::Left { .. }
                         | ClientEvent::Delivered { .. } => {
                             assert!(self.open == 1 && self.exchange.is_none());

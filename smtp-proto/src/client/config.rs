@@ -3,7 +3,7 @@
 use crate::Protocol;
 use crate::timeouts::Timeouts;
 use crate::wire::body::NulRule;
-use crate::wire::path::DomainBuf;
+use crate::wire::path::{AddressRules, DomainBuf};
 use crate::wire::reply::ReplyRules;
 
 /// What all connections of a client have in common.
@@ -23,6 +23,13 @@ pub struct ClientConfig {
     /// BINARYMIME needs it and uses it in any case. The events are the same, but for a server that
     /// refuses DATA or the first chunk.
     pub chunking: bool,
+    /// Which addresses beyond the grammar of RFC 5321 are sent; default [`AddressRules::FIELD`].
+    /// Give a client that relays mail the rules of the server that took the mail.
+    ///
+    /// A recipient that breaks the rules is not sent, and has its
+    /// [`NotSent`](super::ClientEvent::NotSent); the others are sent. A sender that breaks them
+    /// makes [`start_transaction`](super::Client::start_transaction) fail.
+    pub addresses: AddressRules,
     /// How replies that break the grammar are read.
     pub replies: ReplyRules,
     /// Whether AUTH carries the initial response of the mechanism. Off for servers that fail on it:
@@ -60,6 +67,7 @@ impl ClientConfig {
             protocol: Protocol::Smtp,
             pipelining: true,
             chunking: false,
+            addresses: AddressRules::FIELD,
             replies: ReplyRules::AsTheField,
             initial_response: true,
             ignored_keywords: Vec::new(),

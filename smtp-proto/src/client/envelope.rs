@@ -6,7 +6,9 @@ use crate::wire::params::{
     BodyType, DeliverBy, Hold, MailParameters, Notify, OrcptBuf, ParametersBuf, Priority,
     RcptParameters, Ret, Xtext, XtextBuf,
 };
-use crate::wire::path::{ForwardPath, ForwardPathBuf, PathError, ReversePath, ReversePathBuf};
+use crate::wire::path::{
+    AddressRules, ForwardPath, ForwardPathBuf, PathError, ReversePath, ReversePathBuf,
+};
 
 /// Sender, recipients and parameters of a message. Shared, so that a transaction does not copy it.
 ///
@@ -104,14 +106,31 @@ impl Envelope {
 
     /// Whether it can only be sent to a server that offers SMTPUTF8.
     pub fn needs_smtputf8(&self) -> bool {
+        self.needs_smtputf8_without(&[])
+    }
+
+    /// The same without the recipients that are not sent.
+    pub(super) fn needs_smtputf8_without(&self, skipped: &[Skipped]) -> bool {
+        let mut recipients = self.recipients.iter().enumerate();
         self.smtputf8
             || !self.reverse_path.borrow().as_str().is_ascii()
-            || !self.recipients.iter().all(Recipient::is_ascii)
+            || !recipients.all(|(index, it)| Skipped::has(skipped, index) || it.is_ascii())
+    }
+
+    /// The recipients whose addresses break these rules.
+    pub(super) fn against(&self, rules: AddressRules) -> Vec<Skipped> {
+        let recipients = self.recipients.iter().enumerate();
+        recipients
+            .filter_map(|(index, recipient)| {
+                let error = recipient.path.borrow().check(rules).err()?;
+                Some(Skipped { index, why: Some(error) })
+            })
+            .collect()
     }
 
     /// The same with A-labels for U-labels, if that makes it ASCII (RFC 6531, section 3.2).
     #[cfg(feature = "idna")]
-    pub(super) fn to_ascii(&self) -> Option<Self> {
+    pub(super) fn to_ascii(&self, skipped: &[Skipped]) -> Option<Self> {
         if self.smtputf8 {
             return None;
         }
@@ -121,10 +140,32 @@ impl Envelope {
                 ReversePath::Mailbox(mailbox.to_ascii()?.borrow()).to_buf()
             }
         };
-        let recipients: Option<Vec<Recipient>> =
-            self.recipients.iter().map(Recipient::to_ascii).collect();
+        let recipients: Option<Vec<Recipient>> = self
+            .recipients
+            .iter()
+            .enumerate()
+            .map(|(index, recipient)| match Skipped::has(skipped, index) {
+                true => Some(recipient.clone()),
+                false => recipient.to_ascii(),
+            })
+            .collect();
         Some(Self { reverse_path, recipients: recipients?, ..self.clone() })
-            .filter(|it| !it.needs_smtputf8())
+            .filter(|it| !it.needs_smtputf8_without(skipped))
+    }
+}
+
+/// A recipient that is not sent in this transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Skipped {
+    pub(super) index: usize,
+    /// What is wrong with its address; `None` for a recipient over the server's limits.
+    pub(super) why: Option<PathError>,
+}
+
+impl Skipped {
+    /// Whether the recipient of this index is among them.
+    pub(super) fn has(skipped: &[Self], index: usize) -> bool {
+        skipped.binary_search_by_key(&index, |it| it.index).is_ok()
     }
 }
 

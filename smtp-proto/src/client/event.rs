@@ -3,6 +3,7 @@
 use crate::fallback::{Fallback, TlsFailure};
 use crate::sasl::SaslError;
 use crate::timeouts::Phase;
+use crate::wire::path::PathError;
 use crate::wire::reply::{EnhancedCode, Reply, Severity};
 
 /// What happened, or what is wanted.
@@ -40,6 +41,16 @@ pub enum ClientEvent<'i> {
         index: usize,
         /// 2yz: accepted.
         reply: Reply<'i>,
+    },
+    /// A recipient is not sent, because its address breaks
+    /// [`ClientConfig::addresses`](super::ClientConfig::addresses). It would be the same with any
+    /// server under these rules, so it counts as refused for good. These events come first,
+    /// together with [`Left`](Self::Left), in the order of the recipients.
+    NotSent {
+        /// Index in [`Envelope::recipients`](super::Envelope::recipients).
+        index: usize,
+        /// What is wrong with the address.
+        error: PathError,
     },
     /// A recipient is not sent in this transaction, for the server takes no more of them: see
     /// [`OverLimit::Leave`](super::OverLimit::Leave). These events come first.
@@ -127,7 +138,7 @@ pub enum Outcome<'i> {
         /// The reply that refused it.
         reply: Reply<'i>,
     },
-    /// Every recipient was refused, each in its own event.
+    /// Every recipient was refused or not sent, each in its own event.
     NoRecipients,
     /// The server lacks what the envelope needs. Nothing was sent.
     Unsupported(Unsupported),

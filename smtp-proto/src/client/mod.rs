@@ -76,6 +76,7 @@ mod work;
 
 pub use config::{ClientConfig, OverLimit};
 use encoding::Body;
+use envelope::Skipped;
 pub use envelope::{Envelope, Recipient};
 pub use event::{AuthFailure, ClientEvent, Outcome, Unsupported};
 pub use exchange::MAX_CHALLENGE;
@@ -393,8 +394,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ApiMisuse::NotReady`] if the conversation is not between two transactions, and
-    /// [`ApiMisuse::NoRecipients`] for an envelope without recipients.
+    /// [`ApiMisuse::NotReady`] if the conversation is not between two transactions;
+    /// [`ApiMisuse::NoRecipients`] for an envelope without recipients; [`ApiMisuse::Sender`] if the
+    /// sender's address breaks [`ClientConfig::addresses`]. Nothing was sent.
     pub fn start_transaction(
         &mut self,
         envelope: Arc<Envelope>,
@@ -406,21 +408,26 @@ impl Client {
         if envelope.recipients.is_empty() {
             return Err(ApiMisuse::NoRecipients);
         }
-        let envelope = self.fitting(envelope);
+        let rules = self.config.addresses;
+        envelope.reverse_path.borrow().check(rules).map_err(ApiMisuse::Sender)?;
+        let against = envelope.against(rules);
+        let envelope = self.fitting(envelope, &against);
         let offered = self.capabilities.has(Extension::Chunking);
         // RFC 4468, section 3.1: BURL takes the place of DATA, with or without chunks.
         let chunks = envelope.burl
             || offered && (self.config.chunking || envelope.body == BodyType::BinaryMime);
         let body = Body::of(chunks, envelope.body, self.config.nul);
         let limits = self.capabilities.limits();
-        let (over, reason) = envelope.over(limits);
+        let (skipped, reason) = envelope.over(limits, against);
         let refused = reason.filter(|_| self.config.over_limit == OverLimit::Refuse);
         let used_up = limits.transactions.filter(|&limit| self.transactions >= limit);
-        let unsupported = envelope.unsupported(&self.capabilities, &self.channel).or(refused);
+        let unsupported =
+            envelope.unsupported(&self.capabilities, &self.channel, &skipped).or(refused);
         let unsupported = used_up.map(|limit| Unsupported::Transactions { limit }).or(unsupported);
-        self.transactions = self.transactions.saturating_add(u32::from(unsupported.is_none()));
+        let is_sent = unsupported.is_none() && skipped.len() < envelope.recipients.len();
+        self.transactions = self.transactions.saturating_add(u32::from(is_sent));
         let verdicts = std::mem::take(&mut self.verdicts);
-        let mut transaction = Transaction::new(envelope, body, over, verdicts);
+        let mut transaction = Transaction::new(envelope, body, skipped, verdicts);
         transaction.unsupported = unsupported;
         self.begin(Work::Mail(transaction), now);
         Ok(())
@@ -434,15 +441,15 @@ impl Client {
 
     /// RFC 6531, section 3.2: where the server lacks SMTPUTF8, A-labels may do.
     #[cfg(feature = "idna")]
-    fn fitting(&self, envelope: Arc<Envelope>) -> Arc<Envelope> {
-        if self.capabilities.has(Extension::SmtpUtf8) || !envelope.needs_smtputf8() {
+    fn fitting(&self, envelope: Arc<Envelope>, skipped: &[Skipped]) -> Arc<Envelope> {
+        if self.capabilities.has(Extension::SmtpUtf8) || !envelope.needs_smtputf8_without(skipped) {
             return envelope;
         }
-        envelope.to_ascii().map_or(envelope, Arc::new)
+        envelope.to_ascii(skipped).map_or(envelope, Arc::new)
     }
 
     #[cfg(not(feature = "idna"))]
-    fn fitting(&self, envelope: Arc<Envelope>) -> Arc<Envelope> {
+    fn fitting(&self, envelope: Arc<Envelope>, _: &[Skipped]) -> Arc<Envelope> {
         envelope
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::encoding::Body;
+use super::envelope::Skipped;
 use super::state::Sent;
 use super::{Envelope, Recipient, Unsupported};
 use crate::channel::Channel;
@@ -30,9 +31,9 @@ pub(super) struct Transaction {
     pub(super) body: Body,
     /// DATA was answered with 354.
     pub(super) permitted: bool,
-    /// Recipients over the server's limits, by index in rising order, and how many of them the
-    /// caller knows of.
-    pub(super) over: Vec<usize>,
+    /// Recipients that are not sent, by index in rising order, and how many of them the caller
+    /// knows of.
+    pub(super) skipped: Vec<Skipped>,
     pub(super) told: usize,
     /// What the server lacks, found when the transaction started.
     pub(super) unsupported: Option<Unsupported>,
@@ -70,7 +71,7 @@ impl Transaction {
     pub(super) fn new(
         envelope: Arc<Envelope>,
         body: Body,
-        over: Vec<usize>,
+        skipped: Vec<Skipped>,
         verdicts: Vec<usize>,
     ) -> Self {
         Self {
@@ -81,7 +82,7 @@ impl Transaction {
             verdicts,
             body,
             permitted: false,
-            over,
+            skipped,
             told: 0,
             unsupported: None,
         }
@@ -89,7 +90,12 @@ impl Transaction {
 
     /// Whether every recipient that is sent has had its reply.
     pub(super) fn is_answered(&self) -> bool {
-        self.answered + self.over.len() == self.envelope.recipients.len()
+        self.answered + self.skipped.len() == self.envelope.recipients.len()
+    }
+
+    /// The index of the first recipient from `start` on that is sent.
+    fn recipient_from(&self, start: usize) -> Option<usize> {
+        (start..self.envelope.recipients.len()).find(|&it| !Skipped::has(&self.skipped, it))
     }
 
     /// Appends the next command, if there is one, and says what comes after it.
@@ -100,16 +106,16 @@ impl Transaction {
         output: &mut Vec<u8>,
     ) -> (Option<Sent>, Next) {
         match self.next {
-            Next::Mail => {
-                self.envelope.write_mail(capabilities, authenticated, output);
-                (Some(Sent::Mail), Next::Recipient(0))
-            }
+            Next::Mail => match self.recipient_from(0) {
+                Some(first) => {
+                    self.envelope.write_mail(capabilities, authenticated, &self.skipped, output);
+                    (Some(Sent::Mail), Next::Recipient(first))
+                }
+                None => (None, Next::Mail),
+            },
             Next::Recipient(index) => {
                 self.envelope.recipients[index].write(capabilities, output);
-                let count = self.envelope.recipients.len();
-                let next = match (index + 1..count)
-                    .find(|index| self.over.binary_search(index).is_err())
-                {
+                let next = match self.recipient_from(index + 1) {
                     Some(index) => Next::Recipient(index),
                     None if self.body.is_chunks() => Next::Permission,
                     None => Next::Data,
@@ -126,47 +132,56 @@ impl Transaction {
 }
 
 impl Envelope {
-    /// The recipients over the server's limits, by index in rising order, and what they are over.
-    /// The first one is never among them.
-    pub(super) fn over(&self, limits: Limits) -> (Vec<usize>, Option<Unsupported>) {
-        let most = limits.recipients.unwrap_or(u32::MAX) as usize;
-        let mut over = Vec::new();
-        let mut reason = None;
-        if let Some(limit) = limits.recipient_domains {
-            let mut domains = HashSet::new();
-            for (index, recipient) in self.recipients.iter().enumerate() {
-                let domain = recipient
-                    .path
-                    .borrow()
-                    .mailbox()
-                    .map(|it| it.domain().as_str().to_ascii_lowercase());
-                let known = domain.as_ref().is_none_or(|domain| domains.contains(domain));
-                if !known && domains.len() >= limit as usize {
-                    over.push(index);
-                    reason = Some(Unsupported::RecipientDomains { limit });
-                } else if index - over.len() >= most {
-                    over.push(index);
-                } else {
-                    domains.extend(domain);
-                }
+    /// Adds the recipients over the server's limits to those that are not sent, and says which
+    /// limit they are over. The first one that could be sent is never among them.
+    pub(super) fn over(
+        &self,
+        limits: Limits,
+        against: Vec<Skipped>,
+    ) -> (Vec<Skipped>, Option<Unsupported>) {
+        if limits.recipients.is_none() && limits.recipient_domains.is_none() {
+            return (against, None);
+        }
+        let (mut skipped, mut sent, mut reason) = (Vec::new(), 0, None);
+        let mut domains = HashSet::new();
+        let mut against = against.into_iter().peekable();
+        for (index, recipient) in self.recipients.iter().enumerate() {
+            if let Some(it) = against.next_if(|it| it.index == index) {
+                skipped.push(it);
+                continue;
             }
-        } else {
-            over.extend(most.min(self.recipients.len())..self.recipients.len());
+            let mailbox = limits.recipient_domains.and_then(|_| recipient.path.borrow().mailbox());
+            let domain = mailbox.map(|it| it.domain().as_str().to_ascii_lowercase());
+            let known = domain.as_ref().is_none_or(|domain| domains.contains(domain));
+            let full = |limit: &u32| !known && domains.len() >= *limit as usize;
+            if let Some(limit) = limits.recipient_domains.filter(full) {
+                skipped.push(Skipped { index, why: None });
+                reason = Some(Unsupported::RecipientDomains { limit });
+            } else if let Some(limit) = limits.recipients.filter(|&limit| sent >= limit) {
+                skipped.push(Skipped { index, why: None });
+                reason = reason.or(Some(Unsupported::Recipients { limit }));
+            } else {
+                sent += 1;
+                domains.extend(domain);
+            }
         }
-        if let (None, false, Some(limit)) = (reason, over.is_empty(), limits.recipients) {
-            reason = Some(Unsupported::Recipients { limit });
-        }
-        (over, reason)
+        (skipped, reason)
     }
 
     /// Parameters stand only where the server offers them (RFC 5321, section 2.2.1).
-    fn write_mail(&self, capabilities: &Capabilities, authenticated: bool, output: &mut Vec<u8>) {
+    fn write_mail(
+        &self,
+        capabilities: &Capabilities,
+        authenticated: bool,
+        skipped: &[Skipped],
+        output: &mut Vec<u8>,
+    ) {
         let has = |extension| capabilities.has(extension);
         let parameters =
             MailParameters {
                 size: self.size.filter(|_| has(Extension::Size)),
                 body: Some(self.body).filter(|&body| body != BodyType::SevenBit),
-                smtputf8: self.needs_smtputf8(),
+                smtputf8: self.needs_smtputf8_without(skipped),
                 ret: self.ret.filter(|_| has(Extension::Dsn)),
                 envelope_id: self
                     .envelope_id
@@ -197,6 +212,7 @@ impl Envelope {
         &self,
         capabilities: &Capabilities,
         channel: &Channel,
+        skipped: &[Skipped],
     ) -> Option<Unsupported> {
         let lacks = |extension| !capabilities.has(extension);
         if self.body == BodyType::EightBitMime && lacks(Extension::EightBitMime) {
@@ -208,7 +224,7 @@ impl Envelope {
         {
             return Some(Unsupported::BinaryMime);
         }
-        if self.needs_smtputf8() && lacks(Extension::SmtpUtf8) {
+        if self.needs_smtputf8_without(skipped) && lacks(Extension::SmtpUtf8) {
             return Some(Unsupported::SmtpUtf8);
         }
         if self.burl && !capabilities.fetches_imap() {

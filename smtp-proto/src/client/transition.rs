@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::envelope::Skipped;
 use super::exchange::Exchange;
 use super::state::{Sent, State};
 use super::transaction::Next;
@@ -235,9 +236,12 @@ impl Client {
         if let Some(unsupported) = transaction.unsupported {
             return Ok(Some(self.finish(Outcome::Unsupported(unsupported))));
         }
-        if let Some(&index) = transaction.over.get(transaction.told) {
+        if let Some(&Skipped { index, why }) = transaction.skipped.get(transaction.told) {
             transaction.told += 1;
-            return Ok(Some(ClientEvent::Left { index }));
+            return Ok(Some(match why {
+                Some(error) => ClientEvent::NotSent { index, error },
+                None => ClientEvent::Left { index },
+            }));
         }
         let answered = transaction.is_answered();
         match transaction.next {
@@ -249,7 +253,7 @@ impl Client {
                 && self.due.is_none()
                 && self.is_in_step =>
             {
-                self.reset = true;
+                self.reset |= transaction.next != Next::Mail;
                 Ok(Some(self.finish(Outcome::NoRecipients)))
             }
             // With DATA the 354 is the permission. What was there before the body does not answer

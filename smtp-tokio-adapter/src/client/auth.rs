@@ -46,6 +46,7 @@ pub(super) async fn authenticate<S: Io>(
             ClientEvent::NoTls { .. }
             | ClientEvent::Ready
             | ClientEvent::Recipient { .. }
+            | ClientEvent::NotSent { .. }
             | ClientEvent::Left { .. }
             | ClientEvent::SendBody
             | ClientEvent::Delivered { .. }

@@ -82,6 +82,7 @@ impl<S: Io> Connection<S> {
                 ClientEvent::Authenticated(_)
                 | ClientEvent::AuthenticationFailed { .. }
                 | ClientEvent::Recipient { .. }
+                | ClientEvent::NotSent { .. }
                 | ClientEvent::Left { .. }
                 | ClientEvent::SendBody
                 | ClientEvent::Delivered { .. }

@@ -217,7 +217,7 @@ impl<S: Io> Connection<S> {
     ) -> Result<(), Failure> {
         let envelope = self.planned(envelope)?;
         let mut body = Body::of(&envelope, body);
-        self.client.start_transaction(envelope, Instant::now()).map_err(Failure::Misuse)?;
+        self.client.start_transaction(envelope, Instant::now()).map_err(Failure::of_start)?;
         let (mut ended, mut asked) = (false, false);
         let finished = loop {
             let driven = drive(&mut self.client, &mut self.wire, &mut body, &mut |event| {
@@ -230,6 +230,9 @@ impl<S: Io> Connection<S> {
                     ClientEvent::Delivered { index, reply } => {
                         delivery.delivered.push((index, reply.to_buf()));
                         settled(index, delivery);
+                    }
+                    ClientEvent::NotSent { index, error } => {
+                        delivery.not_sent.push((index, error));
                     }
                     ClientEvent::Left { index } => delivery.left.push(index),
                     ClientEvent::SendBody => {

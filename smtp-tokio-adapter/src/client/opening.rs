@@ -83,6 +83,7 @@ impl<'a> Opening<'a> {
                     ClientEvent::Authenticated(_)
                     | ClientEvent::AuthenticationFailed { .. }
                     | ClientEvent::Recipient { .. }
+                    | ClientEvent::NotSent { .. }
                     | ClientEvent::Left { .. }
                     | ClientEvent::SendBody
                     | ClientEvent::Delivered { .. }

@@ -13,6 +13,7 @@ use smtp_proto::route::{Ending, RecipientStatus};
 use smtp_proto::sasl::client::AuthRefusal;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::capabilities::Extension;
+use smtp_proto::wire::path::PathError;
 use smtp_proto::wire::reply::{EnhancedCode, ReplyBuf, Severity};
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::plan::Plan;
@@ -23,6 +24,10 @@ use crate::convert;
 
 /// RFC 3463, section 3.7: other or undefined media error.
 const DEFECT: EnhancedCode = EnhancedCode::new(5, 6, 0);
+/// RFC 3463, section 3.2: bad destination mailbox address syntax.
+const BAD_RECIPIENT: EnhancedCode = EnhancedCode::new(5, 1, 3);
+/// RFC 3463, section 3.2: bad sender's mailbox address syntax.
+const BAD_SENDER: EnhancedCode = EnhancedCode::new(5, 1, 7);
 /// RFC 3463, section 3.4: other or undefined mail system status, on this side.
 pub(crate) const LOCAL: EnhancedCode = EnhancedCode::new(4, 3, 0);
 /// RFC 3463, section 3.5: mail system congestion.
@@ -284,12 +289,41 @@ pub enum MessageError {
     /// that it is ASCII: [`measure`](crate::measure) it first. Its final dot was not sent.
     #[error("the message has 8-bit octets, and its envelope says that it is 7-bit")]
     EightBit,
+    /// Its sender's address breaks
+    /// [`ClientConfig::addresses`](smtp_proto::client::ClientConfig::addresses). Nothing was sent.
+    #[error("the sender's address cannot be sent: {0}")]
+    Sender(PathError),
+    /// The address of this recipient breaks
+    /// [`ClientConfig::addresses`](smtp_proto::client::ClientConfig::addresses). It was not sent;
+    /// the message goes to the other recipients.
+    #[error("the recipient's address cannot be sent: {0}")]
+    Recipient(PathError),
     /// It holds what SMTP cannot carry.
     #[error("{0}")]
     Defect(smtp_proto::wire::body::BodyDefect),
 }
 
+impl MessageError {
+    /// The status of mail that is not sent for it; 4yz if the next try may succeed.
+    pub(crate) const fn status(&self) -> EnhancedCode {
+        match self {
+            Self::Read(_) => LOCAL,
+            Self::EightBit | Self::Defect(_) => DEFECT,
+            Self::Sender(_) => BAD_SENDER,
+            Self::Recipient(_) => BAD_RECIPIENT,
+        }
+    }
+}
+
 impl Failure {
+    /// Why no transaction has begun.
+    pub(super) const fn of_start(misuse: ApiMisuse) -> Self {
+        match misuse {
+            ApiMisuse::Sender(error) => Self::Message(MessageError::Sender(error)),
+            misuse => Self::Misuse(misuse),
+        }
+    }
+
     /// What this failure means for a [`Route`](smtp_proto::route::Route): the host's next address,
     /// the next host, or no other host now.
     pub fn ending(&self) -> Ending {
@@ -309,13 +343,8 @@ impl Failure {
             Self::Connect(_) => Ending::Unreachable,
             Self::Congested => Ending::Local(CONGESTED),
             Self::Protocol(_) | Self::Io(_) => Ending::Broken,
-            Self::Message(MessageError::Defect(_) | MessageError::EightBit) => {
-                Ending::Local(DEFECT)
-            }
-            Self::Message(MessageError::Read(_))
-            | Self::Misuse(_)
-            | Self::NotOffered(_)
-            | Self::OtherMessage => Ending::Local(LOCAL),
+            Self::Message(error) => Ending::Local(error.status()),
+            Self::Misuse(_) | Self::NotOffered(_) | Self::OtherMessage => Ending::Local(LOCAL),
             Self::LocalFault { status, .. } => Ending::Local(*status),
         }
     }
@@ -329,15 +358,15 @@ impl Failure {
     }
 
     /// The status of a recipient whose transaction ended so; none if the route decides.
-    fn status(&self) -> Option<RecipientStatus> {
+    pub(crate) fn status(&self) -> Option<RecipientStatus> {
         match self {
-            Self::Message(MessageError::Defect(_) | MessageError::EightBit) => {
-                Some(RecipientStatus::Bounced(DEFECT))
+            Self::Message(error) => Some(match error.status() {
+                status @ EnhancedCode { class: 5, .. } => RecipientStatus::Bounced(status),
+                status => RecipientStatus::Deferred(status),
+            }),
+            Self::Misuse(_) | Self::NotOffered(_) | Self::OtherMessage => {
+                Some(RecipientStatus::Deferred(LOCAL))
             }
-            Self::Message(MessageError::Read(_))
-            | Self::Misuse(_)
-            | Self::NotOffered(_)
-            | Self::OtherMessage => Some(RecipientStatus::Deferred(LOCAL)),
             Self::LocalFault { status, .. } => Some(RecipientStatus::Deferred(*status)),
             Self::Congested => Some(RecipientStatus::Deferred(CONGESTED)),
             _ => None,
@@ -352,6 +381,9 @@ pub struct Delivery {
     pub recipients: Vec<Option<ReplyBuf>>,
     /// LMTP: the replies to the message for each recipient, as far as they came, with its index.
     pub delivered: Vec<(usize, ReplyBuf)>,
+    /// Recipients that were not sent because of their addresses, by index: see
+    /// [`ClientConfig::addresses`](smtp_proto::client::ClientConfig::addresses).
+    pub not_sent: Vec<(usize, PathError)>,
     /// Recipients over the server's limits that were left for another transaction, by index.
     pub left: Vec<usize>,
     /// How the transaction as a whole ended.
@@ -381,7 +413,13 @@ pub enum OutcomeBuf {
 impl Delivery {
     /// No reply for any recipient yet.
     pub(crate) fn unsent(recipients: usize, end: Result<OutcomeBuf, Failure>) -> Self {
-        Self { recipients: vec![None; recipients], delivered: Vec::new(), left: Vec::new(), end }
+        Self {
+            recipients: vec![None; recipients],
+            delivered: Vec::new(),
+            not_sent: Vec::new(),
+            left: Vec::new(),
+            end,
+        }
     }
 
     /// Whether the connection ended the transaction, and the message was neither accepted nor in
@@ -449,6 +487,9 @@ impl Delivery {
             } else {
                 of(reply)
             });
+        }
+        if self.not_sent.iter().any(|(not_sent, _)| *not_sent == index) {
+            return Some(RecipientStatus::Bounced(BAD_RECIPIENT));
         }
         if self.left.contains(&index) {
             return Some(RecipientStatus::Deferred(TOO_MANY));

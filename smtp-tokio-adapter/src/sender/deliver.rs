@@ -9,7 +9,7 @@ use smtp_proto::route::{Ending, Next, Prepared, RecipientStatus, Route, RouteCon
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
 use crate::client::outbound::Outbound;
-use crate::client::outcome::{Decision, LOCAL, Spoken};
+use crate::client::outcome::{Decision, Failure, LOCAL, MessageError, Spoken};
 use crate::client::target::Manner;
 use crate::sender::dial::{Dialled, Dialling, KeptFor, Parcel};
 use crate::sender::hosts::{Candidate, Hosts};
@@ -58,6 +58,33 @@ pub(super) struct Walked {
     pub(super) clear_next_run: bool,
 }
 
+/// Settles the recipients that cannot be sent, because their addresses or that of the sender break
+/// the rules for addresses: no host can change that, so none is asked. Returns their positions in
+/// the envelope and their statuses. `indices` are those of the journal.
+pub(super) fn refuse(
+    outbound: &Outbound,
+    envelope: &Envelope,
+    indices: &[usize],
+    journal: &Journal<'_>,
+) -> Vec<(usize, RecipientStatus)> {
+    let rules = outbound.smtp.addresses;
+    let sender = envelope.reverse_path.borrow().check(rules).err();
+    let mut refused = Vec::new();
+    for (position, recipient) in envelope.recipients.iter().enumerate() {
+        let failure = match (sender, recipient.path.borrow().check(rules)) {
+            (Some(error), _) => Failure::Message(MessageError::Sender(error)),
+            (None, Err(error)) => Failure::Message(MessageError::Recipient(error)),
+            (None, Ok(())) => continue,
+        };
+        let Some(status) = failure.status() else { continue };
+        let failure = Some(Arc::new(failure));
+        let outcome = RecipientOutcome { failure, ..RecipientOutcome::undialled(status) };
+        journal.settle(indices[position], outcome);
+        refused.push((position, status));
+    }
+    refused
+}
+
 /// Walks a route until each recipient has its final status, and writes each into the journal.
 pub(super) async fn walk(
     outbound: &Outbound,
@@ -67,6 +94,9 @@ pub(super) async fn walk(
     parcel: &Parcel<'_, '_, impl Message>,
 ) -> Walked {
     let mut walked = Walked::default();
+    for (position, status) in refuse(outbound, parcel.envelope, parcel.indices, parcel.journal) {
+        route.status(position, status);
+    }
     let none = RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL));
     // What the last host that was asked said of each recipient.
     let mut latest = vec![none; parcel.envelope.recipients.len()];

@@ -97,7 +97,7 @@ use crate::client::{Failure, Manner, MessageError, Outbound, PoolLimits, Spoken}
 use crate::lookups::Lookups;
 use crate::store::Store;
 
-use self::deliver::{Walked, walk};
+use self::deliver::{Walked, refuse, walk};
 use self::dial::{KeptFor, Parcel};
 use self::groups::{Group, all, groups};
 use self::job::Job;
@@ -344,6 +344,8 @@ impl<L: Lookups> Sender<L> {
         mut on_outcome: impl FnMut(usize, &RecipientOutcome) + Send,
     ) -> Report {
         let journal = Journal::new(envelope.recipients.len(), &mut on_outcome);
+        let all_indices: Vec<usize> = (0..envelope.recipients.len()).collect();
+        refuse(&self.outbound, envelope, &all_indices, &journal);
         let mut report = match self.measured(envelope, message).await {
             Ok(envelope) => {
                 let (groups, strangers) = groups(&envelope, &self.connectors);

@@ -121,6 +121,15 @@ impl<'i> ReversePath<'i> {
         }
     }
 
+    /// Checks this path against other rules than those that it was read with.
+    ///
+    /// # Errors
+    ///
+    /// The part of the path that these rules do not allow.
+    pub fn check(self, rules: AddressRules) -> Result<(), PathError> {
+        Self::parse(self.as_str(), rules).map(|_| ())
+    }
+
     /// The mailbox; `None` for the null path and for a path without a domain.
     pub const fn mailbox(self) -> Option<Mailbox<'i>> {
         match self {
@@ -211,6 +220,15 @@ impl<'i> ForwardPath<'i> {
                 local.map(|(local, rest)| (Self::Local(local), rest)).ok_or(error)
             }
         }
+    }
+
+    /// Checks this path against other rules than those that it was read with.
+    ///
+    /// # Errors
+    ///
+    /// The part of the path that these rules do not allow.
+    pub fn check(self, rules: AddressRules) -> Result<(), PathError> {
+        Self::parse(self.as_str(), rules).map(|_| ())
     }
 
     /// The mailbox; `None` for a path without a domain, such as `<Postmaster>`.

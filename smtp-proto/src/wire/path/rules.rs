@@ -24,10 +24,11 @@ pub struct AddressRules {
     pub any_dots: bool,
     /// Underscores in domain names.
     pub underscores: bool,
-    /// MAIL and RCPT without angle brackets around the path.
+    /// MAIL and RCPT without angle brackets around the path. For servers: a client always writes
+    /// the brackets.
     pub bare_paths: bool,
     /// Paths without a domain, besides `<Postmaster>`: for local submission and LMTP, where the
-    /// server knows what they mean. Such a path cannot be passed on to another host.
+    /// server knows what they mean. A client sends such a path only if it has this rule as well.
     pub no_domain: bool,
 }
 
