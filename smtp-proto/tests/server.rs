@@ -599,6 +599,49 @@ fn early_talkers_are_noticed() {
     assert_eq!(talk(chunks, &mail), None, "a chunk follows its command");
 }
 
+/// RFC 3030, section 2: what follows a line that was meant as BDAT may be a chunk. It is never read
+/// as commands, whatever is wrong with the line and however its octets arrive.
+#[test]
+fn chunk_after_a_broken_bdat_line_is_not_read_as_commands() {
+    let long = [&b"BDAT "[..], &[b'6'; 5000], b"\r\n"].concat();
+    let lines: &[&[u8]] = &[
+        b"BDAT 60 LAST\n",
+        b"BDAT 6\r0 LAST\r\n",
+        b"bdat\t60\r\n",
+        b"BDAT\r\n",
+        b"Bdat 60\0\r\n",
+        b"BDAT \xff\r\n",
+        b"BDAT x\r\n",
+        &long,
+    ];
+    for line in lines {
+        let wire = [line, &b"VRFY chunk\r\n"[..]].concat();
+        for size in [1, 3, wire.len()] {
+            let mut config = server_config();
+            config.chunking = true;
+            let mut bed = greeted(config);
+            bed.feed(b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<b@test.example>\r\n");
+            bed.said();
+            let mut events = Vec::new();
+            for piece in wire.chunks(size) {
+                events.extend(bed.feed(piece));
+            }
+            assert_eq!(
+                (bed.said().as_str(), events),
+                ("421 4.5.2 malformed BDAT, closing the connection\r\n", vec!["Closed".into()]),
+                "{}",
+                line.escape_ascii()
+            );
+        }
+    }
+    // Another verb that begins alike is refused as any unknown one.
+    let mut bed = greeted(server_config());
+    bed.feed(b"EHLO c\r\n");
+    bed.said();
+    bed.feed(b"BDATA 3\n");
+    assert_eq!(bed.said(), "500 5.5.2 line must end in CRLF\r\n");
+}
+
 /// RFC 2033, section 4.2: one reply for each accepted recipient, and no other number of them.
 #[test]
 fn lmtp_takes_a_response_for_each_recipient() {

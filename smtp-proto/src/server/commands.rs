@@ -6,7 +6,7 @@ use crate::Protocol;
 use crate::channel::Channel;
 use crate::sasl::server::Identity;
 use crate::wire::command::{Command, CommandError, XclientValue};
-use crate::wire::line::LineError;
+use crate::wire::line::{BrokenLine, LineError, is_bdat};
 use crate::wire::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters, Xtext};
 use crate::wire::path::{ForwardPath, ReversePath};
 use crate::wire::reply::Response;
@@ -24,6 +24,9 @@ impl Server {
             Ok(Command::StartTls) if ends_in_bare_lf => {
                 self.refuse(&replies::line(LineError::BareLf), output)
             }
+            Ok(Command::Unknown { .. }) | Err(_) if is_bdat(line) => {
+                self.end(&replies::MALFORMED_BDAT, output)
+            }
             Ok(command) => self.on_command(command, output),
             // RFC 3207, section 4: a MAIL or RCPT with a flaw is a MAIL or RCPT all the same.
             Err(
@@ -34,18 +37,20 @@ impl Server {
             {
                 self.refuse(&replies::TLS_FIRST, output)
             }
-            Err(CommandError::ChunkSize) => self.end(&replies::MALFORMED_BDAT, output),
             Err(error) => self.refuse(&replies::command(error), output),
         }
     }
 
     pub(super) fn on_broken_line(
         &mut self,
-        error: LineError,
+        line: BrokenLine,
         output: &mut Vec<u8>,
     ) -> Option<ServerEvent<'static>> {
         self.session.commands += 1;
-        self.refuse(&replies::line(error), output)
+        if line.is_bdat {
+            return self.end(&replies::MALFORMED_BDAT, output);
+        }
+        self.refuse(&replies::line(line.error), output)
     }
 
     fn on_command<'i>(

@@ -195,10 +195,10 @@ impl Server {
                     consumed += taken;
                     let event = match line {
                         Line::Partial(_) => return self.wait(now, consumed, Want::Input, output),
-                        Line::Broken(error, _) if in_exchange => {
-                            self.on_broken_auth_line(error, output)
+                        Line::Broken(line, _) if in_exchange => {
+                            self.on_broken_auth_line(line.error, output)
                         }
-                        Line::Broken(error, _) => self.on_broken_line(error, output),
+                        Line::Broken(line, _) => self.on_broken_line(line, output),
                         Line::Whole(line, _) if in_exchange => self.on_auth_line(line, output),
                         Line::Whole(line, taken) => {
                             self.note_pipelining(line, consumed < input.len());

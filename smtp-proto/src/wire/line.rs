@@ -17,13 +17,28 @@ pub(crate) enum LineError {
     BareLf,
 }
 
+/// What is known of a line that has been dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BrokenLine {
+    pub(crate) error: LineError,
+    /// A chunk may follow it.
+    pub(crate) is_bdat: bool,
+}
+
+/// Whether a line was meant as BDAT, whatever is wrong with the rest of it. RFC 3030, section 2:
+/// the octets after such a line are a chunk, which must not be read as commands.
+pub(crate) fn is_bdat(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
+        && !line.get(4).is_some_and(u8::is_ascii_alphanumeric)
+}
+
 /// What is at the front of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'i> {
     /// A line without its end; with it, it takes `usize` octets of the input.
     Whole(&'i [u8], usize),
     /// A broken line, dropped; it took `usize` octets of the input.
-    Broken(LineError, usize),
+    Broken(BrokenLine, usize),
     /// More input is needed; `usize` octets can be dropped already.
     Partial(usize),
 }
@@ -34,7 +49,7 @@ pub(crate) enum Line<'i> {
 pub(crate) struct LineReader {
     scanned: usize,
     /// The line so far is broken; its front may be gone already.
-    broken: Option<LineError>,
+    broken: Option<BrokenLine>,
 }
 
 impl LineReader {
@@ -43,7 +58,7 @@ impl LineReader {
     pub(crate) fn read<'i>(&mut self, input: &'i [u8], limit: usize, bare_lf: bool) -> Line<'i> {
         loop {
             let Some(found) = memchr2(b'\r', b'\n', &input[self.scanned..]) else {
-                return self.partial(input.len(), input.len(), limit);
+                return self.partial(input, input.len(), limit);
             };
             let at = self.scanned + found;
             if input[at] == b'\n' {
@@ -55,11 +70,11 @@ impl LineReader {
                 Some(_) => {
                     // What is wrong first is what is said, however the bytes were cut.
                     let error = if at < limit { LineError::BareCr } else { LineError::TooLong };
-                    self.broken.get_or_insert(error);
+                    self.note(error, input);
                     self.scanned = at + 1;
                 }
                 // The CR stays in the input: its LF may come.
-                None => return self.partial(input.len(), at, limit),
+                None => return self.partial(input, at, limit),
             }
         }
     }
@@ -73,17 +88,23 @@ impl LineReader {
         defect: Option<LineError>,
     ) -> Line<'i> {
         let too_long = (next > limit).then_some(LineError::TooLong);
-        let broken = self.broken.or(too_long).or(defect);
-        *self = Self::default();
-        match broken {
+        if let Some(error) = too_long.or(defect) {
+            self.note(error, &input[..text]);
+        }
+        match std::mem::take(self).broken {
             None => Line::Whole(&input[..text], next),
-            Some(error) => Line::Broken(error, next),
+            Some(broken) => Line::Broken(broken, next),
         }
     }
 
-    fn partial(&mut self, available: usize, scanned: usize, limit: usize) -> Line<'static> {
-        if available > limit {
-            self.broken.get_or_insert(LineError::TooLong);
+    /// What is wrong first is kept: at that time the front of the line is still there.
+    fn note(&mut self, error: LineError, line: &[u8]) {
+        self.broken.get_or_insert_with(|| BrokenLine { error, is_bdat: is_bdat(line) });
+    }
+
+    fn partial(&mut self, input: &[u8], scanned: usize, limit: usize) -> Line<'static> {
+        if input.len() > limit {
+            self.note(LineError::TooLong, input);
         }
         if self.broken.is_some() {
             self.scanned = 0;

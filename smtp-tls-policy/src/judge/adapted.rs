@@ -10,7 +10,7 @@
 //! verified over what the issuer signed, not over the copies.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use pki_types::{
@@ -63,6 +63,7 @@ impl<'a> Adapted<'a> {
                 adapted.signed.push((copy.shown, copy.signed));
             }
         }
+        adapted.forget_ambiguous();
         for (position, anchor) in anchors.iter().enumerate() {
             if let Some(name) = spellings.replacement(&anchor.subject) {
                 adapted.anchors.to_mut()[position].subject = name.to_vec().into();
@@ -72,6 +73,32 @@ impl<'a> Adapted<'a> {
             }
         }
         adapted
+    }
+
+    /// Leaves the signature of a copy to fail where the copy shows what another certificate of the
+    /// chain shows: a peer can send the copy itself, which the issuer never signed. It has other
+    /// name constraints than the original and must not be taken for it.
+    fn forget_ambiguous(&mut self) {
+        if self.signed.is_empty() {
+            return;
+        }
+        let mut pairs: Vec<(&[u8], &[u8])> = Vec::new();
+        pairs.extend(self.signed.iter().map(|(shown, signed)| (&shown[..], &signed[..])));
+        let copied = self.given.0.iter().zip(&*self.chain).map(|(given, copy)| given != copy);
+        let parsed: Vec<_> = self.given.0.iter().map(x509::parse).collect();
+        for (certificate, copied) in parsed.iter().zip(copied) {
+            let Some(certificate) = certificate.as_ref().filter(|_| !copied) else { continue };
+            let tbs = certificate.tbs_certificate.as_ref();
+            pairs.push((tbs, tbs));
+        }
+        let mut of_shown = HashMap::new();
+        let mut ambiguous = HashSet::new();
+        for (shown, signed) in pairs {
+            if **of_shown.entry(shown).or_insert(signed) != *signed {
+                ambiguous.insert(shown.to_vec());
+            }
+        }
+        self.signed.retain(|(shown, _)| !ambiguous.contains(shown));
     }
 
     /// Builds a path from the first certificate of the chain to one of the anchors, and asks

@@ -421,6 +421,36 @@ fn judge_constraints(
     below
 }
 
+/// A peer that can guess how certificates are rewritten for the path builder sends the rewritten
+/// one itself, next to the genuine one whose signature it borrows.
+#[test]
+fn rewritten_copy_of_a_constrained_issuer_does_not_replace_it() {
+    let directory = directory(&[(UTF8, b"Other")]);
+    let mailbox = tlv(0x81, b"other.com");
+    for (base, rewritten) in [(directory, 0xa3), (mailbox, 0x88)] {
+        let constraints = constraints(std::slice::from_ref(&base), &[]);
+        let root = Authority::new("Root");
+        let issuer = root.below("Example", |params| params.custom_extensions = vec![constraints]);
+        let mut params = leaf_params(&[HOST]);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Example");
+        params.custom_extensions = vec![];
+        let leaf = issuer.issue(&params);
+        let mut copy = issuer.der.to_vec();
+        let at = copy.windows(base.len()).position(|part| *part == base).unwrap();
+        copy[at] = rewritten;
+        let copy = CertificateDer::from(copy);
+        let bench = Bench::new(&[&root]);
+        let genuine = bench.judge(&[&leaf.der, &issuer.der]);
+        for chain in [
+            &[&leaf.der, &copy][..],
+            &[&leaf.der, &copy, &issuer.der],
+            &[&leaf.der, &issuer.der, &copy],
+        ] {
+            assert_ne!(bench.judge(chain), Reason::TlsOk, "{rewritten:#x}, alone: {genuine:?}");
+        }
+    }
+}
+
 #[test]
 fn directory_name_constraints_are_processed() {
     use rcgen::{DnType, DnValue};
