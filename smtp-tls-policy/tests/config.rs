@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 use common::Authority;
 use smtp_tls_policy::pki::{CnFallback, Pin, Reference, Revocation, RootsId, Trust};
 use smtp_tls_policy::rules::{
-    ClientCertificate, ClientCheck, ClientPurpose, Config, ConfigErrors, IdentityId,
-    InboundConnector, OutboundConnector, Posture, SmartHost, Yield, Yields,
+    ClientCertificate, ClientCheck, ClientPurpose, Config, ConfigErrors, Floor, IdentityId,
+    InboundConnector, OutboundConnector, Posture, Published, SmartHost, Yield, Yields,
 };
+use smtp_tls_policy::sts::Mode;
 use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 
 const GOOD: &str = r#"
@@ -493,4 +494,70 @@ fn a_reason_is_written_as_its_code() {
         assert_eq!(serde_json::from_str::<Reason>(&json).unwrap(), *reason);
     }
     assert!(serde_json::from_str::<Reason>("\"no-such-code\"").is_err());
+}
+
+/// What keeps a published rule from counting is named with its line, and what to write instead.
+#[test]
+fn a_connector_that_is_weaker_than_published_is_warned_of_with_line_and_remedy() {
+    let text = r#"
+[[outbound]]
+name = "default"
+namespaces = ["*"]
+posture = "opportunistic"
+
+[[outbound]]
+name = "never"
+namespaces = ["a.example"]
+posture = "none"
+sts = "off"
+
+[[outbound]]
+name = "alone"
+namespaces = ["b.example"]
+posture = "deterministic"
+dane = "off"
+sts = "off"
+"#;
+    let config = read(text).unwrap();
+    let published = |connector: &str, own, dane, sts| {
+        let mut published =
+            Published::new(connector.into(), Host::parse("x.example").unwrap(), own);
+        (published.by_dane, published.by_sts) = (dane, sts);
+        published
+    };
+    let enforce = Some((Mode::Enforce, Floor::Authenticated));
+    let warned = |published: Published| -> Vec<(Option<usize>, String, String)> {
+        let warnings = config.weaker_than_published(text, &[published]);
+        warnings.into_iter().map(|it| (it.line, it.field, it.message)).collect()
+    };
+    let clear = Floor::Plaintext;
+    assert_eq!(
+        warned(published("never", clear, None, enforce)),
+        [(
+            Some(10),
+            "outbound.posture".to_owned(),
+            "mail for \"x.example\" needs only clear text, although its MTA-STS policy (mode \
+             enforce) asks for TLS with a checked certificate; choose posture \"opportunistic\", \
+             without sts = \"off\""
+                .to_owned()
+        )]
+    );
+    let both = warned(published("alone", clear, Some(Floor::Encrypted), enforce));
+    let fields: Vec<_> = both.iter().map(|(line, field, _)| (*line, &**field)).collect();
+    assert_eq!(fields, [(Some(17), "outbound.dane"), (Some(18), "outbound.sts")]);
+    assert!(both[0].2.contains("TLSA records, which ask for TLS with any certificate"));
+    assert!(both[0].2.ends_with("; remove dane = \"off\""), "{both:?}");
+    let testing = Some((Mode::Testing, clear));
+    let soon = warned(published("alone", clear, None, testing));
+    assert!(soon[0].2.contains("(mode testing) may soon ask for"), "{soon:?}");
+    // The connector asks for as much by itself, or the policy asks for nothing.
+    for (own, dane, sts) in [
+        (Floor::Authenticated, Some(Floor::Authenticated), enforce),
+        (Floor::Encrypted, Some(Floor::Encrypted), None),
+        (Floor::Authenticated, None, testing),
+        (clear, None, Some((Mode::None, clear))),
+        (clear, None, None),
+    ] {
+        assert_eq!(warned(published("alone", own, dane, sts)), []);
+    }
 }

@@ -20,6 +20,8 @@
 mod binding;
 mod client;
 mod convert;
+#[cfg(feature = "html")]
+pub mod html;
 #[cfg(any(feature = "crl-fetch", feature = "https"))]
 mod http;
 mod identities;

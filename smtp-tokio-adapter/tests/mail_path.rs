@@ -3,9 +3,13 @@
 //!
 //! `cargo test` builds the example beside the tests, so it is run from there.
 
+#[path = "common/browser.rs"]
+mod browser;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -25,6 +29,17 @@ fn example() -> PathBuf {
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(example()).args(arguments).output().expect("cargo test builds the examples")
+}
+
+/// The page of the run of all scenarios.
+fn page() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("mail_path.html")
+}
+
+/// A run of all scenarios, which also writes [`page`]. It takes a while, so that there is one.
+fn all() -> &'static Output {
+    static ALL: OnceLock<Output> = OnceLock::new();
+    ALL.get_or_init(|| run(&["--json", "--html", page().to_str().unwrap()]))
 }
 
 /// Lines by scenario, each scenario in path order.
@@ -63,9 +78,9 @@ const SECOND_TRIES: [(&str, u64, &str); 3] = [
 
 #[test]
 fn every_scenario_ends_as_its_row_says() {
-    let output = run(&["--json"]);
+    let output = all();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let scenarios = lines(&output);
+    let scenarios = lines(output);
 
     // Hops that differ from "TLS, delivered": scenario, hop, what they must be.
     let mut special: BTreeMap<(String, usize), Value> = BTreeMap::new();
@@ -219,9 +234,47 @@ fn the_capture_lets_others_check() {
 }
 
 #[test]
+fn a_page_draws_every_scenario_with_certificates_and_reasons() {
+    let scenarios = lines(all());
+    let written = std::fs::read_to_string(page()).unwrap();
+    for (name, hops) in &scenarios {
+        let start = written.find(&format!("<h2>{name}</h2>")).unwrap_or_else(|| panic!("{name}"));
+        let drawn = &written[start + 4..];
+        let drawn = &drawn[..drawn.find("<h2>").unwrap_or(drawn.len())];
+        assert_eq!(drawn.matches("<div class=path>").count(), 2, "{name}");
+        let words: Vec<&str> =
+            drawn.split("<b>").skip(1).map(|it| it.split("</b>").next().unwrap()).collect();
+        let wanted: Vec<String> = hops
+            .iter()
+            .map(|hop| match (hop["result"].as_str().unwrap(), hop["tls"].is_null()) {
+                ("delivered", false) => "TLS".to_owned(),
+                ("delivered", true) => "clear text".to_owned(),
+                (result, _) => format!("{result} {}", hop["status"].as_str().unwrap_or_default()),
+            })
+            .collect();
+        let wanted: Vec<&str> = wanted.iter().map(|it| it.trim_end()).collect();
+        assert_eq!(words, wanted, "{name}");
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let Some(opened) = browser::open(folder, page().to_str().unwrap()) else { return };
+    let parts = [
+        "scenarios ended as they must",
+        "<div class=\"box\">On-Premise<small>mail.<wbr>contoso.<wbr>com</small></div>",
+        "<div class=\"arrow green\"><b>TLS</b>",
+        "<div class=\"arrow red\"><b>clear text</b>",
+        "<div class=\"arrow amber\"><b>deferred 4.7.5</b>",
+        "the certificate is self-signed",
+        "certificate: CN=",
+        "connection 2: ",
+    ];
+    browser::is_clean(&opened, &parts);
+}
+
+#[test]
 fn a_wrong_call_is_one_clear_line() {
     for arguments in [
         &["--message", "/nonexistent/message.eml"][..],
+        &["--scenario", "all-tls", "--quiet", "--html", "/nonexistent/page.html"],
         &["--scenario", "no-such"],
         &["--frobnicate"],
         &["--message"],

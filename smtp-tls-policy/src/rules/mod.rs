@@ -53,4 +53,4 @@ pub use posture::{
 };
 pub use tls_limits::{KeyGroup, MinTlsVersion, TlsLimits};
 #[cfg(feature = "serde")]
-pub use warning::ConfigWarning;
+pub use warning::{ConfigWarning, Published};

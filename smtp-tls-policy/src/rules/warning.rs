@@ -1,17 +1,19 @@
 //! What is allowed in a configuration, and probably not meant.
 
 use std::fmt;
+use std::sync::Arc;
 
 use pki_types::UnixTime;
 use toml::de::{DeTable, DeValue};
 
-use crate::domain::Namespace;
+use crate::domain::{Host, Namespace};
 use crate::pki::date::Date;
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
 use crate::rules::config::Config;
 use crate::rules::connector::{ClientCertificate, OutboundConnector};
-use crate::rules::posture::{Floor, Posture};
+use crate::rules::posture::{DaneRule, Floor, Posture, StsRule};
+use crate::sts::policy::Mode;
 
 /// Something that is allowed in a configuration and probably not meant: where it is, and what to
 /// do. Made by [`Config::warnings`].
@@ -35,7 +37,100 @@ impl fmt::Display for ConfigWarning {
     }
 }
 
+/// What a domain publishes about the TLS of its mail, beside what the connector that serves it asks
+/// for. [`Config::weaker_than_published`] compares the two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The name of the outbound connector.
+    pub connector: Arc<str>,
+    /// The domain.
+    pub domain: Host,
+    /// The minimum protection that the connector's rules ask for.
+    pub own: Floor,
+    /// The minimum protection that the TLSA records of a host ask for; `None` if there are none, or
+    /// the connector lets them count.
+    pub by_dane: Option<Floor>,
+    /// The mode of the MTA-STS policy, and the minimum protection that it asks for; `None` if there
+    /// is none, or the connector lets it count.
+    pub by_sts: Option<(Mode, Floor)>,
+}
+
+impl Published {
+    /// A domain that publishes nothing.
+    pub fn new(connector: Arc<str>, domain: Host, own: Floor) -> Self {
+        Self { connector, domain, own, by_dane: None, by_sts: None }
+    }
+}
+
 impl Config {
+    /// The connectors that ask for less than the domains publish which they serve, and whose rules
+    /// keep what is published from counting: in the order of the lines, each with what to change.
+    ///
+    /// `text` is what the configuration was read from.
+    pub fn weaker_than_published(&self, text: &str, published: &[Published]) -> Vec<ConfigWarning> {
+        let places = Places { text };
+        let mut warnings = Vec::new();
+        for domain in published {
+            let found = self.outbound.iter().enumerate();
+            let Some((index, connector)) =
+                found.into_iter().find(|(_, it)| it.name == domain.connector)
+            else {
+                continue;
+            };
+            let dane = domain.by_dane.filter(|floor| *floor > domain.own).map(|floor| {
+                format!("its hosts have TLSA records, which ask for {}", words(floor))
+            });
+            let sts = domain.by_sts.and_then(|(mode, floor)| match mode {
+                Mode::Enforce if floor > domain.own => {
+                    Some(format!("its MTA-STS policy (mode enforce) asks for {}", words(floor)))
+                }
+                Mode::Testing if domain.own < Floor::Authenticated => {
+                    let later = words(Floor::Authenticated);
+                    Some(format!("its MTA-STS policy (mode testing) may soon ask for {later}"))
+                }
+                Mode::None | Mode::Testing | Mode::Enforce => None,
+            });
+            let mut warn = |key, published: &[&String], fix: &str| {
+                let published: Vec<&str> = published.iter().map(|it| it.as_str()).collect();
+                let message = format!(
+                    "mail for \"{}\" needs only {}, although {}; {fix}",
+                    domain.domain,
+                    words(domain.own),
+                    published.join(", and "),
+                );
+                warnings.push(places.warning(index, key, 0, message));
+            };
+            if connector.posture == Posture::None {
+                let causes: Vec<_> = dane.iter().chain(&sts).collect();
+                let is_off = |off: bool, line| if off { line } else { "" };
+                let fix = format!(
+                    "choose posture \"opportunistic\"{}{}",
+                    is_off(
+                        dane.is_some() && connector.dane == DaneRule::Off,
+                        ", without dane = \"off\""
+                    ),
+                    is_off(
+                        sts.is_some() && connector.sts == StsRule::Off,
+                        ", without sts = \"off\""
+                    ),
+                );
+                if !causes.is_empty() {
+                    warn("posture", &causes, &fix);
+                }
+                continue;
+            }
+            if let Some(dane) = &dane {
+                warn("dane", &[dane], "remove dane = \"off\"");
+            }
+            if let Some(sts) = &sts {
+                warn("sts", &[sts], "remove sts = \"off\"");
+            }
+        }
+        warnings.sort_by_key(|warning| warning.line);
+        warnings
+    }
+
     /// What in this configuration is probably not meant, in the order of the lines: a namespace
     /// without effect, a narrow namespace with weaker rules than the wide one around it, a
     /// connector that never uses TLS, a set of roots that no connector names, and a revocation

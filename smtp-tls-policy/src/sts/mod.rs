@@ -10,7 +10,7 @@ mod cache;
 mod exchange;
 pub(crate) mod fact;
 mod fetch;
-mod policy;
+pub(crate) mod policy;
 mod record;
 mod times;
 mod txt;

@@ -15,6 +15,7 @@
 mod describe;
 mod fault;
 mod message;
+mod page;
 mod pki;
 mod report;
 mod run;
@@ -44,6 +45,7 @@ Usage: cargo run --release --example mail_path [-- OPTIONS]
   --quiet           print one line a scenario
   --json            print four lines a scenario, one JSON object for each hop
   --capture DIR     write SCENARIO/HOP/wire.bin and received.eml
+  --html FILE       write a page with the paths as boxes and arrows
   --help            print this text
 
 For each scenario it prints what is broken, and for each hop how the message
@@ -93,6 +95,7 @@ struct Options {
     scenario: Option<String>,
     message: Option<PathBuf>,
     capture: Option<PathBuf>,
+    html: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -123,6 +126,7 @@ fn options() -> Result<Options, Usage> {
             "--scenario" => options.scenario = Some(value()?.to_string_lossy().into_owned()),
             "--message" => options.message = Some(value()?.into()),
             "--capture" => options.capture = Some(value()?.into()),
+            "--html" => options.html = Some(value()?.into()),
             _ => {
                 return Err(Usage(format!("unknown option {name}; --help lists the options")));
             }
@@ -168,10 +172,14 @@ async fn run() -> Result<ExitCode, Failed> {
     }
     let world = World::new(scratch.path().to_owned(), options.capture)?;
     let mut failed = 0;
+    let mut drawing = page::Drawing::default();
     for scenario in &scenarios {
         let observed = world.run(scenario, &mail).await?;
         let problems = report::problems(scenario, &observed);
         failed += usize::from(!problems.is_empty());
+        if options.html.is_some() {
+            drawing.add(scenario, &observed, &problems);
+        }
         if options.json {
             report::json(&mut out, scenario, &observed)?;
             for problem in &problems {
@@ -182,6 +190,10 @@ async fn run() -> Result<ExitCode, Failed> {
         } else {
             report::table(&mut out, scenario, &observed, &problems)?;
         }
+    }
+    if let Some(path) = &options.html {
+        let unwritable = |error| Usage(format!("cannot write {}: {error}", path.display()));
+        std::fs::write(path, drawing.page(failed)).map_err(unwritable)?;
     }
     if !options.json {
         writeln!(

@@ -221,7 +221,7 @@ pub fn problems(scenario: &Scenario, observed: &[Observed]) -> Vec<String> {
     problems
 }
 
-fn result(hop: &Observed) -> (&'static str, Option<String>) {
+pub fn result(hop: &Observed) -> (&'static str, Option<String>) {
     match hop.result {
         Outcome::Delivered => ("delivered", None),
         Outcome::Deferred(status) => ("deferred", Some(status.to_string())),

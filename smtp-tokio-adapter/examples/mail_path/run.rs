@@ -14,7 +14,9 @@ use smtp_proto::server;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::inquiry::DnsAnswer;
-use smtp_tls_policy::pki::{LiveTrust, Pin, RootsId, TlsaRecord, Trust, TrustStore};
+use smtp_tls_policy::pki::{
+    CertificateSummary, LiveTrust, Pin, RootsId, TlsaRecord, Trust, TrustStore,
+};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::Config;
 use smtp_tls_policy::rules::IdentityId;
@@ -53,6 +55,8 @@ pub struct Observed {
     /// Octets that the message of this hop has.
     pub octets: u64,
     pub attempts: Vec<DialAttempt>,
+    /// The chain that the server shows where TLS comes so far, its own certificate first.
+    pub certificates: Vec<CertificateSummary>,
 }
 
 /// The final status of the recipient.
@@ -173,7 +177,12 @@ impl World {
         if let (Some(folder), Some(stored)) = (&folder, &seen.stored) {
             std::fs::copy(stored, folder.join("received.eml"))?;
         }
-        Ok(HopEnd { observed: Observed::new(hop, report, &seen, clear_octets, mail.octets)?, seen })
+        let mut observed = Observed::new(hop, report, &seen, clear_octets, mail.octets)?;
+        if let StartTls::Works(_) = setup.starttls {
+            observed.certificates =
+                identity.cert.iter().filter_map(CertificateSummary::of).collect();
+        }
+        Ok(HopEnd { observed, seen })
     }
 
     fn server(&self, hop: &Hop, setup: &Setup) -> Result<Server, Failed> {
@@ -374,6 +383,7 @@ impl Observed {
             clear_octets,
             octets,
             attempts: report.attempts,
+            certificates: Vec::new(),
         })
     }
 
@@ -390,6 +400,7 @@ impl Observed {
             clear_octets: 0,
             octets: 0,
             attempts: Vec::new(),
+            certificates: Vec::new(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Runs the command line tool `smtp-tls` as a program. Each test looks at what is written and at
 //! the exit status.
 
+#[path = "../common/browser.rs"]
+mod browser;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../dns/servers.rs"]

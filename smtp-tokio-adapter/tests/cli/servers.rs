@@ -83,6 +83,36 @@ pub(crate) fn rubbish(octets: Vec<u8>) -> SocketAddr {
     on_each_connection(move |mut stream| stream.write_all(&octets))
 }
 
+/// A policy host of MTA-STS (RFC 8461, section 3.3) for each of these domains, with the mode of its
+/// policy. All of them name the host `mx2.secure.example`.
+pub(crate) fn policy_host(
+    identity: Arc<CertifiedKey>,
+    modes: &'static [(&'static str, &'static str)],
+) -> SocketAddr {
+    let config = server_config(identity, ClientCertificates::None, provider()).unwrap();
+    on_each_connection(move |mut stream| {
+        let mut session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut tls = rustls::Stream::new(&mut session, &mut stream);
+        let mut request = String::new();
+        let mut input = BufReader::new(&mut tls);
+        while !request.ends_with("\r\n\r\n") {
+            if input.read_line(&mut request)? == 0 {
+                return Ok(());
+            }
+        }
+        let asked = modes.iter().find(|(domain, _)| request.contains(&format!("mta-sts.{domain}")));
+        let (_, mode) = asked.unwrap_or_else(|| panic!("{request}"));
+        let policy =
+            format!("version: STSv1\nmode: {mode}\nmx: mx2.secure.example\nmax_age: 86400\n");
+        let length = policy.len();
+        let header = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n";
+        write!(tls, "{header}Content-Length: {length}\r\n\r\n{policy}")?;
+        session.send_close_notify();
+        session.write_tls(&mut stream)?;
+        Ok(())
+    })
+}
+
 fn on_each_connection(
     serve: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
 ) -> SocketAddr {

@@ -35,6 +35,17 @@ impl Setup {
         smtp_tls(&arguments)
     }
 
+    /// Lints a configuration of two connectors: one that serves the domain, and one for all others.
+    fn lint(&self, domain: &str, rules: &str, more: &[&str], resolver: SocketAddr) -> Ran {
+        let text = format!(
+            "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"opportunistic\"\n\n\
+             [[outbound]]\nname = \"partner\"\nnamespaces = [\"{domain}\"]\n{rules}\n"
+        );
+        let config = self.folder.file("lint.toml", text);
+        let command = [&["lint", "--online", &config][..], more].concat();
+        self.run(&command, resolver, "20")
+    }
+
     fn plan(&self, domain: &str, posture: &str) -> Ran {
         let config = self.folder.file("c.toml", CONFIG.replace("POSTURE", posture));
         self.run(&["plan", domain, "--config", &config], self.dns.plain, "20")
@@ -135,4 +146,97 @@ fn probe_decides_by_what_the_zones_say() {
     assert_eq!(of("none"), ("clear-text".into(), "tls-not-wanted".into()));
     assert_eq!(of("opportunistic"), ("deferred".into(), "dane-mismatch".into()));
     assert_eq!(of("dane-only"), ("deferred".into(), "dane-mismatch".into()));
+}
+
+/// Each row: the domain, the rules of its connector, and the lines, fields and remedies of the
+/// warnings.
+#[test]
+fn lint_online_warns_of_connectors_that_are_weaker_than_what_the_domain_publishes() {
+    let Some(setup) = Setup::new() else { return };
+    let modes =
+        &[("sts-enforce.secure.example", "enforce"), ("sts-testing.secure.example", "testing")];
+    let names = modes.iter().map(|(domain, _)| format!("mta-sts.{domain}")).collect::<Vec<_>>();
+    let identity = setup.dns.pki.sign(&rcgen::CertificateParams::new(names).unwrap());
+    let port = servers::policy_host(identity, modes).port().to_string();
+    let (dane, sts) = ("secure.example", "sts-enforce.secure.example");
+    let deterministic = "posture = \"deterministic\"";
+    let off = |key: &str, posture: &str| format!("posture = \"{posture}\"\n{key} = \"off\"");
+    for (domain, rules, wanted) in [
+        // What is published counts.
+        (dane, deterministic.to_owned(), vec![]),
+        (sts, deterministic.to_owned(), vec![]),
+        // The rules ask for as much by themselves.
+        (dane, off("dane", "verified"), vec![]),
+        (sts, off("sts", "secure"), vec![]),
+        // Nothing is published.
+        ("p10.secure.example", off("dane", "opportunistic"), vec![]),
+        ("insecure.example", off("dane", "opportunistic"), vec![]),
+        (dane, off("dane", "deterministic"), vec![(10, "dane", "remove dane = \"off\"")]),
+        (dane, off("dane", "encrypt"), vec![(10, "dane", "only TLS with any certificate")]),
+        // A namespace below the domain.
+        ("*.secure.example", off("dane", "opportunistic"), vec![(10, "dane", "TLSA records")]),
+        (sts, off("sts", "deterministic"), vec![(10, "sts", "(mode enforce) asks for")]),
+        (
+            "sts-testing.secure.example",
+            off("sts", "deterministic"),
+            vec![(10, "sts", "(mode testing) may soon ask for")],
+        ),
+        (
+            dane,
+            "posture = \"none\"".to_owned(),
+            vec![(9, "posture", "never uses TLS"), (9, "posture", "\"opportunistic\"")],
+        ),
+    ] {
+        let ran = setup.lint(domain, &rules, &["--policy-port", &port], setup.dns.plain);
+        let json = ran.json();
+        let found = json["warnings"].as_array().unwrap();
+        assert_eq!(found.len(), wanted.len(), "{domain} {rules}: {ran:?}");
+        for (found, (line, field, part)) in found.iter().zip(&wanted) {
+            assert_eq!(found["line"], *line, "{domain} {rules}: {found}");
+            assert_eq!(found["field"], format!("outbound.{field}"), "{domain} {rules}");
+            assert!(found["message"].as_str().unwrap().contains(part), "{domain} {rules}: {found}");
+        }
+        let status = if wanted.is_empty() { 0 } else { 3 };
+        assert_eq!((ran.status, &*ran.stderr), (status, ""), "{domain} {rules}: {ran:?}");
+        assert_eq!(json["domains_asked"], 1, "{ran:?}");
+    }
+}
+
+#[test]
+fn lint_online_names_domains_without_an_answer_and_ends_with_6() {
+    let Some(setup) = Setup::new() else { return };
+    let off = "posture = \"opportunistic\"\ndane = \"off\"";
+    for (domain, resolver, why) in [
+        ("bogus.example", setup.dns.plain, "bogus"),
+        ("lame.example", setup.dns.plain, "MX look-up"),
+        ("missing.secure.example", setup.dns.plain, "does not exist"),
+        ("secure.example", servers::refused(), "DNS, secure.example MX"),
+    ] {
+        let ran = setup.lint(domain, off, &[], resolver);
+        assert_eq!((ran.status, ran.stderr.lines().count()), (6, 1), "{domain}: {ran:?}");
+        assert!(ran.stderr.contains(why), "{domain}: {ran:?}");
+        let json = ran.json();
+        assert_eq!(json["domains_not_asked"][0]["domain"], domain, "{ran:?}");
+        assert_eq!(
+            (&json["domains_asked"], &json["errors"]),
+            (&0.into(), &Vec::<u8>::new().into())
+        );
+    }
+    // The namespaces below a domain that has no mail itself.
+    let ran = setup.lint("*.missing.secure.example", off, &[], setup.dns.plain);
+    assert_eq!(ran.status, 0, "{ran:?}");
+}
+
+/// A resolver that says nothing costs one domain its answer, and not the others.
+#[test]
+fn lint_online_ends_in_time_with_a_resolver_that_is_silent() {
+    let Some(setup) = Setup::new() else { return };
+    let text = "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\", \"NAMES\"]\n\
+                posture = \"opportunistic\"\nsts = \"off\"\n";
+    let names: Vec<String> = (0..40).map(|number| format!("d{number}.example")).collect();
+    let config = setup.folder.file("c.toml", text.replace("NAMES", &names.join("\", \"")));
+    let ran = setup.run(&["lint", "--online", &config], setup.dns.silent, "4");
+    assert_eq!(ran.status, 6, "{ran:?}");
+    assert!(ran.stderr.contains("(and 39 more domains)"), "{ran:?}");
+    assert_eq!(ran.json()["domains_not_asked"].as_array().unwrap().len(), 40);
 }

@@ -11,23 +11,27 @@ use crate::input;
 use crate::output::Out;
 use crate::status::{Failure, Status};
 
-/// Write connectors from the rules of Postfix or Exchange
+/// Convert the TLS rules of Postfix or Exchange to a file of connectors
 ///
-/// Reads a table of smtp_tls_policy_maps, or connectors of Exchange as Get-SendConnector or
-/// Get-OutboundConnector give them to ConvertTo-Json, and writes a configuration. Each difference
-/// in meaning is a comment above the connector.
+/// Reads the text of a smtp_tls_policy_maps table, or the connectors of Exchange in JSON, and
+/// writes connectors in TOML to standard output. Each difference in meaning is a comment above the
+/// connector.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   smtp-tls import postfix /etc/postfix/tls_policy > connectors.toml
   smtp-tls import exchange connectors.json > connectors.toml
 
+For Exchange, in PowerShell:
+  Get-SendConnector | ConvertTo-Json -Depth 4 > connectors.json
+  Get-OutboundConnector | ConvertTo-Json -Depth 4 > connectors.json
+
 Exit status: 0 if nothing differs in meaning, 3 if something does, 5 if the
 file cannot be read.")]
 pub(crate) struct Args {
-    /// The product
+    /// The product whose rules the file holds
     product: Product,
-    /// The file
+    /// The table of Postfix, or the JSON of Exchange
     file: PathBuf,
 }
 

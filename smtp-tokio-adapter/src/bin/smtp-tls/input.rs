@@ -46,13 +46,14 @@ impl FromStr for Named {
 
 /// Roots, lists and identities.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Certificates")]
 pub(crate) struct TrustOptions {
-    /// Trust the certificates of this PEM file as the roots NAME; without a name, in place of the
-    /// public roots
+    /// Trust the root certificates of this PEM file where a connector names the roots NAME;
+    /// without a name, in place of the public roots
     #[arg(long, value_name = "[NAME=]FILE")]
     pub(crate) ca: Vec<Named>,
-    /// Use the revocation list of this file, PEM or DER, with the roots NAME; without a name, with
-    /// the public roots
+    /// Use the revocation list (CRL) of this file, PEM or DER, with the roots NAME; without a name,
+    /// with the public roots
     #[arg(long, value_name = "[NAME=]FILE")]
     pub(crate) crl: Vec<Named>,
     /// Show the client certificate of this PEM file, which holds a chain and its key, where a

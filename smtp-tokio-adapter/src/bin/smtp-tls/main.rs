@@ -1,7 +1,7 @@
 //! `smtp-tls`: shows which TLS mail gets, and why. Each sub-command has a file of its own.
 
 mod generate;
-mod html;
+mod help;
 mod import;
 mod input;
 mod lint;
@@ -27,15 +27,12 @@ use crate::status::{Failure, Status};
 #[command(
     name = "smtp-tls",
     version,
-    about,
-    after_help = status::HELP,
+    after_help = help::PROGRAM,
     subcommand_required = true,
     arg_required_else_help = true,
     term_width = 80
 )]
 struct Cli {
-    #[command(flatten)]
-    output: output::OutputOptions,
     #[command(subcommand)]
     command: Command,
 }
@@ -54,10 +51,25 @@ enum Command {
     Man(generate::Man),
 }
 
+impl Command {
+    /// Whether JSON is wanted in place of text.
+    fn writes_json(&self) -> bool {
+        match self {
+            Self::Lint(args) => args.output.json,
+            Self::Plan(args) => args.output.json,
+            Self::Probe(args) => args.output.json,
+            Self::Test(args) => args.output.json,
+            Self::Review(args) => args.output.json,
+            Self::Report(args) => args.output.json,
+            Self::Postfix(_) | Self::Import(_) | Self::Completions(_) | Self::Man(_) => false,
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let mut out = Out::new(&cli.output);
-    let result = match cli.command {
+    let command = Cli::parse().command;
+    let mut out = Out::new(command.writes_json());
+    let result = match command {
         Command::Lint(args) => lint::run(&args, &mut out),
         Command::Plan(args) => plan::run(&args, &mut out),
         Command::Probe(args) => probe::run(&args, &mut out),

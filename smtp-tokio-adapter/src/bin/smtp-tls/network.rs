@@ -54,13 +54,17 @@ impl FromStr for Address {
 
 /// How questions are asked.
 #[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "DNS and time")]
 pub(crate) struct NetworkOptions {
-    /// Ask this DNS resolver, and not those of /etc/resolv.conf
+    /// Ask this DNS resolver instead of those in /etc/resolv.conf
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     pub(crate) resolver: Option<Address>,
-    /// Validate DNSSEC from the DNSKEY records in this file, and not from those of the root
+    /// Validate DNSSEC from the DNSKEY records in this file instead of those of the root
     #[arg(long, value_name = "FILE")]
     trust_anchor: Option<PathBuf>,
+    /// Fetch MTA-STS policies from this port
+    #[arg(long, value_name = "PORT", default_value = "443", hide = true)]
+    policy_port: u16,
     /// The time that the whole run may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30",
         value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -118,7 +122,6 @@ pub(crate) struct Network {
     policies: PolicyClient,
     cache: RefCell<Cache>,
     asked: RefCell<Vec<Asked>>,
-    silent: RefCell<Option<String>>,
 }
 
 impl Network {
@@ -132,7 +135,6 @@ impl Network {
             policies,
             cache: RefCell::new(Cache::new(CacheLimits::default())),
             asked: RefCell::default(),
-            silent: RefCell::default(),
         })
     }
 
@@ -172,29 +174,21 @@ impl Network {
         answer
     }
 
-    /// Asks what is needed once for a domain.
+    /// Asks what is needed once for a domain. A failure means that no resolver answered: nothing is
+    /// known of the domain, not even that its mail is deferred.
     pub(crate) async fn domain<'a>(
         &self,
         mail: MailFacts<'a>,
-    ) -> Result<DomainFacts<'a>, Box<NotDialled>> {
+    ) -> Result<Result<DomainFacts<'a>, Box<NotDialled>>, Failure> {
         let mut inquiry = DomainInquiry::new(mail);
         while let Some(ask) = inquiry.ask() {
             let answer = match ask {
-                DomainAsk::Mx(domain) => DomainAnswer::Mx(self.mx(domain).await),
+                DomainAsk::Mx(domain) => DomainAnswer::Mx(self.mx(domain).await?),
                 DomainAsk::Sts(domain) => DomainAnswer::Sts(self.sts(domain).await),
             };
             inquiry.answer(answer);
         }
-        inquiry.finish().map_err(Box::new)
-    }
-
-    /// The failure, if no resolver answered the question for MX records: nothing is known of the
-    /// domain, not even that its mail is deferred.
-    pub(crate) fn is_answered(&self) -> Result<(), Failure> {
-        match self.silent.take() {
-            Some(failure) => Err(Failure::Network(failure)),
-            None => Ok(()),
-        }
+        Ok(inquiry.finish().map_err(Box::new))
     }
 
     /// The MTA-STS policy of a domain that was asked about, if one applies.
@@ -237,15 +231,17 @@ impl Network {
         inquiry.finish().map_err(Box::new)
     }
 
-    async fn mx(&self, domain: &Domain) -> DnsAnswer<MxRecord> {
+    async fn mx(&self, domain: &Domain) -> Result<DnsAnswer<MxRecord>, Failure> {
         let records = self.resolver.look_up_mx(domain).await;
         if let Err(fault @ (Fault::Timeout | Fault::Unreachable)) = &records {
-            *self.silent.borrow_mut() = Some(format!("DNS, {domain} MX: {fault}"));
+            return Err(Failure::Network(format!("DNS, {domain} MX: {fault}")));
         }
-        self.answered(format!("{domain} MX"), records, |record| match &record.exchange {
-            Some(exchange) => format!("{} {exchange}", record.preference),
-            None => format!("{} .", record.preference),
-        })
+        let answer =
+            self.answered(format!("{domain} MX"), records, |record| match &record.exchange {
+                Some(exchange) => format!("{} {exchange}", record.preference),
+                None => format!("{} .", record.preference),
+            });
+        Ok(answer)
     }
 
     async fn sts(&self, domain: &Domain) -> StsAnswer {
@@ -316,6 +312,7 @@ fn clients(
     let limit = options.step_limit();
     let policies = PolicyClient::new(input::provider(), trust)
         .map_err(|error| Failure::Network(error.to_string()))?
+        .with_port(options.policy_port)
         .with_time_limit(limit);
     Ok((Resolver::validating(servers, anchors).with_time_limit(limit), policies))
 }

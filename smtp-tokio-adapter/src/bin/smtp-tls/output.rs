@@ -2,34 +2,23 @@
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
+use smtp_tokio_adapter::html::{Colour, Page};
 
 use crate::status::Failure;
 
 /// The width that text keeps to.
 const WIDTH: usize = 80;
 
-/// The options of all commands.
+/// The options of each command that has an answer.
 #[derive(Args)]
 pub(crate) struct OutputOptions {
-    /// Write JSON instead of text
-    #[arg(long, global = true)]
-    json: bool,
-}
-
-/// A colour, always beside words that say the same.
-#[derive(Clone, Copy)]
-pub(crate) enum Colour {
-    /// In order.
-    Green,
-    /// In doubt.
-    Amber,
-    /// Not in order.
-    Red,
-    /// A title.
-    Bold,
+    /// Write JSON in place of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Standard output. Control characters in text that others wrote are replaced.
@@ -40,12 +29,12 @@ pub(crate) struct Out {
 }
 
 impl Out {
-    pub(crate) fn new(options: &OutputOptions) -> Self {
+    pub(crate) fn new(json: bool) -> Self {
         let stdout = io::stdout();
         // https://no-color.org: set and not empty.
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colour = stdout.is_terminal() && !no_colour && !options.json;
-        Self { writer: BufWriter::new(stdout.lock()), colour, json: options.json }
+        let colour = stdout.is_terminal() && !no_colour && !json;
+        Self { writer: BufWriter::new(stdout.lock()), colour, json }
     }
 
     /// Whether JSON is wanted.
@@ -80,9 +69,9 @@ impl Out {
         self.row("", "", text)
     }
 
-    /// Writes a title, underlined by its colour on a terminal.
+    /// Writes a title, in bold on a terminal.
     pub(crate) fn title(&mut self, text: impl Display) -> Result<(), Failure> {
-        let text = self.painted(Colour::Bold, &clean(&text.to_string()));
+        let text = self.painted(BOLD, &clean(&text.to_string()));
         Ok(writeln!(self.writer, "{text}")?)
     }
 
@@ -123,7 +112,7 @@ impl Out {
         let start = indent.len() + label.chars().count();
         let lines = wrap(&text, WIDTH.saturating_sub(start));
         let label = match colour {
-            Some(colour) => self.painted(colour, &label),
+            Some(colour) => self.painted(code(colour), &label),
             None => label,
         };
         write!(self.writer, "{indent}{label}")?;
@@ -136,16 +125,10 @@ impl Out {
         Ok(())
     }
 
-    fn painted(&self, colour: Colour, text: &str) -> String {
+    fn painted(&self, code: &str, text: &str) -> String {
         if !self.colour || text.trim().is_empty() {
             return text.to_owned();
         }
-        let code = match colour {
-            Colour::Green => "32",
-            Colour::Amber => "33",
-            Colour::Red => "31",
-            Colour::Bold => "1",
-        };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
@@ -153,6 +136,22 @@ impl Out {
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.writer.flush()?)
     }
+}
+
+/// Bold, as a code of ECMA-48 (SGR).
+const BOLD: &str = "1";
+
+fn code(colour: Colour) -> &'static str {
+    match colour {
+        Colour::Green => "32",
+        Colour::Amber => "33",
+        Colour::Red => "31",
+    }
+}
+
+/// Writes a page to a file.
+pub(crate) fn write_page(page: &Page, path: &Path) -> Result<(), Failure> {
+    std::fs::write(path, page.to_string()).map_err(|error| Failure::file(path, error))
 }
 
 /// One line for an error, on standard error. There is nothing left to do if that cannot be written.

@@ -8,34 +8,42 @@ use smtp_tls_policy::Host;
 use smtp_tls_policy::inquiry::MailFacts;
 use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::rules::{Floor, IdentityId};
+use smtp_tokio_adapter::html::Colour;
 
+use crate::help::connectors;
 use crate::input::{self, TrustOptions};
 use crate::network::{self, Asked, Network, hosts};
-use crate::output::{Colour, Out};
+use crate::output::{Out, OutputOptions};
 use crate::status::{Failure, Status};
 
-/// Show what would be done for mail to a domain, and why
+/// Show what your connectors ask for mail to a domain, and why
 ///
-/// Looks up DNS with DNSSEC, TLSA records and the MTA-STS policy, and joins them with the connector
-/// that serves the domain. Connects to no mail server.
+/// Looks up MX records with DNSSEC, TLSA records and the MTA-STS policy, and joins them with the
+/// connector that serves the domain: the least that each host must offer, each check of its
+/// certificate, and the rule, record or policy that asks for it. Connects to no mail server; to see
+/// what the servers really do, use `smtp-tls probe`.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_help = concat!("\
 Examples:
   smtp-tls plan bank.example --config connectors.toml
   smtp-tls plan bank.example --config connectors.toml --ca bank-ca=root.pem
   smtp-tls plan example.com --config connectors.toml --resolver 127.0.0.1 --json
 
-Exit status: 0 if the first host that may be dialled needs TLS, 1 if clear text
-may be used, 4 if no host may be dialled, 6 if DNS gives no answer.")]
+", connectors!(), "\
+Exit status: 0 if TLS is required at the first host that may be dialled, 1 if
+clear text may be used, 4 if no host may be dialled, 5 if a file cannot be read
+or the configuration has errors, 6 if DNS gives no answer."))]
 pub(crate) struct Args {
     /// The domain of a recipient, or an address literal such as [192.0.2.1]
     domain: Host,
-    /// The configuration of connectors
+    /// The file of connectors, in TOML
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// The port of hosts that MX records name
     #[arg(long, default_value = "25")]
     port: u16,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
     #[command(flatten)]
     trust: TrustOptions,
     #[command(flatten)]
@@ -112,9 +120,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         };
         let mut mail = MailFacts::new(connector, &args.domain);
         mail.port = args.port;
-        let domain = network.domain(mail).await;
-        network.is_answered()?;
-        match domain {
+        match network.domain(mail).await? {
             Ok(facts) => {
                 answer.next_hop = Some(facts.next_hop().to_string());
                 answer.port = Some(facts.port());

@@ -22,11 +22,12 @@ use crate::network::{self, Network, hosts};
 use crate::output::Out;
 use crate::status::{Failure, Status};
 
-/// Answer Postfix's questions for TLS policies, by connectors, DANE and MTA-STS
+/// Run a service that tells Postfix which TLS each next hop needs
 ///
-/// A socketmap service (socketmap_table(5)). Each answer is a policy of smtp_tls_policy_maps for
-/// the next hop, and a reason to defer mail where DNS fails. The map QUERYwithTLSRPT adds the
-/// attributes that Postfix 3.10 and later need for TLS reports.
+/// For smtp_tls_policy_maps of Postfix (socketmap_table(5)): your connectors, DANE and MTA-STS
+/// decide, and Postfix stays the mail server. Each answer is a policy for the next hop, or a reason
+/// to defer mail where DNS fails. The map QUERYwithTLSRPT adds the attributes that Postfix 3.10 and
+/// later need for TLS reports. To convert the table that you have, use `smtp-tls import postfix`.
 ///
 /// Postfix has no policy for "a good certificate, or clear text": a connector with posture
 /// deterministic becomes "may", or "dane" where TLSA records count. Roots of a connector are used
@@ -44,10 +45,10 @@ In main.cf:
 Runs until it is stopped. Exit status: 5 if a file cannot be read, 6 if the
 address cannot be listened on.")]
 pub(crate) struct Args {
-    /// The configuration of connectors
+    /// The file of connectors, in TOML; `smtp-tls lint --help` shows one
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The address to listen on; with port 0 a free port is used, and told
+    /// The address to listen on; with port 0 a free port is used, and written to standard output
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
     #[command(flatten)]
@@ -180,8 +181,7 @@ impl Service {
         mail.smart_host = None;
         let facts = self.network.domain(MailFacts::new(&mail, &next_hop)).await;
         let _ = self.network.asked();
-        self.network.is_answered().map_err(|failure| failure.to_string())?;
-        let facts = match facts {
+        let facts = match facts.map_err(|failure| failure.to_string())? {
             Ok(facts) => facts,
             // Postfix sees for itself that the MX records are not secure.
             Err(_) if connector.posture == Posture::DaneOnly => return Ok(own),

@@ -5,19 +5,21 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use smtp_tls_policy::tlsrpt::{MAX_ENCLOSED_LEN, ReceivedReport};
+use smtp_tokio_adapter::html::Colour;
 
 use crate::input;
-use crate::output::{self, Colour, Out};
+use crate::output::{self, Out, OutputOptions};
 use crate::status::{Failure, Status};
 
-/// Say in words what TLS reports complain of
+/// Explain the TLS reports that others sent about your domains
 ///
-/// Reads reports of RFC 8460 that others sent about your domains: JSON, gzip, or the mail that
-/// carries either. A report is no proof: anyone can send one.
+/// Reads reports of RFC 8460 (TLSRPT): JSON, gzip, or the mail that carries either. Says in words
+/// what failed, at which host, how often, and what to do. A report is no proof: anyone can send
+/// one.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  smtp-tls report google.com!example.com!1700000000!1700086399!1.json.gz
+  smtp-tls report report.json.gz
   smtp-tls report reports/*.eml --json
   smtp-tls report - < mail.eml
 
@@ -28,6 +30,8 @@ pub(crate) struct Args {
     /// Reports; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
 }
 
 #[derive(Serialize)]

@@ -24,17 +24,6 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// The table in the help.
-pub(crate) const HELP: &str = "\
-Exit status:
-  0  in order: TLS, or a file without errors
-  1  mail goes in clear text, or the file has errors
-  2  the command line is wrong
-  3  it cannot be told, or there are warnings
-  4  mail is deferred: the TLS that is required cannot be had
-  5  a file cannot be read or written
-  6  the network gave no answer: DNS failed, or no host can be reached";
-
 /// Why there is no answer. `Display` is one line.
 #[derive(Debug)]
 pub(crate) enum Failure {

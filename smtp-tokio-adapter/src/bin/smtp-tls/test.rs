@@ -11,36 +11,39 @@ use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors};
 use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::Sender;
+use smtp_tokio_adapter::html::{Colour, Page};
 use smtp_tokio_adapter::lookups::{Lookups, Zone};
 
-use crate::html::Page;
+use crate::help::connectors;
 use crate::input;
 use crate::network;
-use crate::output::{Colour, Out};
+use crate::output::{Out, OutputOptions, write_page};
 use crate::probe::page;
 use crate::probe::text::{self, words};
 use crate::probe::{Answer, ProbeOptions, Setup, write_trace};
 use crate::status::{Failure, Status};
 
-/// Probe every host of a connector, and say whether it may be switched on
+/// Probe every host of a connector, and say whether the connector may be switched on
 ///
-/// The hosts are those of the smart host, or of each domain that the connector names; a namespace
-/// such as *.example.com means example.com, and * needs --domain. With --send a real message
-/// is sent to an address by the rules of the connector; without it, no mail is sent.
+/// The hosts are the smart host, or those of each domain that the connector names; a namespace such
+/// as *.example.com means example.com, and * needs --domain. Without --send no mail is sent; with
+/// it, a real message is sent to one address by the rules of the connector.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_help = concat!("\
 Examples:
   smtp-tls test bank --config connectors.toml
   smtp-tls test default --config connectors.toml --domain example.com
   smtp-tls test bank --config connectors.toml --send postmaster@bank.example
 
+", connectors!(), "\
 Exit status: 0 if the connector may be switched on: each host takes mail over
-TLS, and the message was accepted; 1 if mail would go in clear text, 4 if mail
-would be deferred, 6 if a host cannot be reached or DNS gives no answer.")]
+TLS, and the message, if any, was accepted; 1 if mail would go in clear text, 4
+if mail would be deferred, 5 if a file cannot be read or written, 6 if a host
+cannot be reached or DNS gives no answer."))]
 pub(crate) struct Args {
-    /// The name of an outbound connector
+    /// The name of an outbound connector in the file
     connector: String,
-    /// The configuration of connectors
+    /// The file of connectors, in TOML
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// A domain to probe, beside those that the connector names
@@ -52,6 +55,8 @@ pub(crate) struct Args {
     /// The sender of the message
     #[arg(long, value_name = "ADDRESS", default_value = "<>")]
     from: String,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
     #[command(flatten)]
     options: ProbeOptions,
 }
@@ -132,11 +137,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     if let Some(path) = &args.options.html {
         let mut drawn = Page::new(&format!("TLS of connector {}", tested.connector));
         let (colour, text) = verdict(&tested);
-        drawn.verdict(colour, text);
+        drawn.line(colour, text);
         for answer in &tested.targets {
             page::add(answer, &mut drawn);
         }
-        drawn.write(path)?;
+        write_page(&drawn, path)?;
     }
     match out.is_json() {
         true => out.json(&tested)?,

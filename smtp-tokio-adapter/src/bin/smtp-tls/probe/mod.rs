@@ -18,43 +18,50 @@ use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::trace::DateTime;
 use smtp_tls_policy::{Host, Namespace, pki_types};
 use smtp_tokio_adapter::Outbound;
+use smtp_tokio_adapter::html::Page;
 
-use crate::html::Page;
+use crate::help::postures;
 use crate::input::{self, TrustOptions};
 use crate::network::{self, Address, Asked, Network, hosts};
-use crate::output::Out;
+use crate::output::{Out, OutputOptions, write_page};
 use crate::status::{Failure, Status};
 
 use self::decide::Decided;
 use self::observe::{Exchange, Observed, Outcome, Prober};
 
-/// Connect to the mail servers of a domain, and show which TLS mail would get
+/// Connect to the mail servers of a domain, and show which TLS your mail would get
 ///
-/// Looks up DNS with DNSSEC, TLSA records and the MTA-STS policy; connects to each host in the
-/// order of its MX record; shows the replies, the version, cipher suite and key exchange group, the
-/// certificates, and what each posture would decide and why. Sends no mail.
+/// Looks up MX records with DNSSEC, TLSA records and the MTA-STS policy; connects to each host in
+/// the order of its MX record; shows the replies, the version, cipher suite and key exchange group,
+/// the certificates, and what each posture would decide and why. Needs no configuration, and sends
+/// no mail.
 ///
 /// With --connect the target is the host itself, and DNS is not asked unless --resolver is given.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_help = concat!("\
 Examples:
   smtp-tls probe example.com
   smtp-tls probe bank.example --posture verified --json
   smtp-tls probe bank.example --config connectors.toml --ca bank-ca=root.pem
   smtp-tls probe mx.bank.example --connect 192.0.2.1 --trace ticket.txt
+  smtp-tls probe example.com --html page.html
 
+", postures!(), "\
 Exit status: what would become of mail at the first host that takes it: 0 for
-TLS, 1 for clear text; 4 if mail is deferred, 6 if no host can be reached or DNS
-gives no answer.")]
+TLS, 1 for clear text; 4 if mail is deferred, 5 if a file cannot be read or
+written, 6 if no host can be reached or DNS gives no answer."))]
 pub(crate) struct Args {
     /// A domain with MX records, or a host
+    #[arg(value_name = "DOMAIN|HOST")]
     target: Host,
-    /// Decide by this posture
+    /// Decide by this posture: the answer and the exit status are those of mail under it
     #[arg(long, default_value = "deterministic", conflicts_with = "config")]
     posture: Posture,
-    /// Decide by the connector of this configuration that serves the target
+    /// Decide by the connector in this file that serves the target
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
     #[command(flatten)]
     options: ProbeOptions,
 }
@@ -65,16 +72,17 @@ pub(crate) struct ProbeOptions {
     /// The port of hosts that MX records name
     #[arg(long, default_value = "25")]
     pub(crate) port: u16,
-    /// Connect to this address, whatever DNS says
+    /// Connect to this address instead of those in DNS
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     pub(crate) connect: Option<Address>,
     /// The name to give in EHLO
     #[arg(long, value_name = "NAME", default_value = "localhost.localdomain")]
     pub(crate) name: DomainBuf,
-    /// Write the conversation to this file, with the time of each line in seconds
+    /// Write the conversation with the time of each line to this file, to attach to a ticket; it
+    /// holds no message and no credentials
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
-    /// Write a page with the hosts as boxes and arrows to this file
+    /// Write a page for a browser to this file, with the hosts as boxes and arrows
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     #[command(flatten)]
@@ -205,7 +213,7 @@ fn finish(
     if let Some(path) = &options.html {
         let mut drawn = Page::new(&format!("TLS for mail to {}", answer.target));
         page::add(answer, &mut drawn);
-        drawn.write(path)?;
+        write_page(&drawn, path)?;
     }
     match out.is_json() {
         true => out.json(answer)?,
@@ -284,9 +292,7 @@ impl<'o> Setup<'o> {
             Some(network) => {
                 let mut mail = MailFacts::new(connector, target);
                 mail.port = self.options.port;
-                let domain = network.domain(mail).await;
-                network.is_answered()?;
-                match domain {
+                match network.domain(mail).await? {
                     Ok(facts) => {
                         for (preference, host) in hosts(&facts)? {
                             let found = self.host(
@@ -413,7 +419,8 @@ impl<'o> Setup<'o> {
                     let reason = it.refusal.as_ref().map(|refusal| refusal.reason());
                     Refused(reason, it.to_string())
                 };
-                let facts = network.domain(mail).await.map_err(refused)?;
+                let silent = |failure: Failure| Refused(None, failure.to_string());
+                let facts = network.domain(mail).await.map_err(silent)?.map_err(refused)?;
                 let ready = network.host(&facts, host).await.map_err(refused)?;
                 Ok((ready.addresses, ready.plan))
             }

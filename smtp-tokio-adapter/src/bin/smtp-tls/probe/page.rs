@@ -1,7 +1,6 @@
 //! What was found, as a page.
 
-use crate::html::{Page, Step};
-use crate::output::Colour;
+use smtp_tokio_adapter::html::{Colour, Page, Step};
 
 use super::text::words;
 use super::{Answer, HostFound};
@@ -10,7 +9,7 @@ use super::{Answer, HostFound};
 pub(crate) fn add(answer: &Answer, page: &mut Page) {
     let (word, colour) = words(answer.ending);
     page.heading(&format!("{} ({})", answer.target, answer.rule));
-    page.verdict(colour, &format!("{word}: {}", answer.sentence));
+    page.line(colour, &format!("{word}: {}", answer.sentence));
     let rows: Vec<_> = answer
         .look_ups
         .iter()
@@ -20,7 +19,7 @@ pub(crate) fn add(answer: &Answer, page: &mut Page) {
                 "insecure" => Colour::Amber,
                 _ => Colour::Red,
             };
-            (colour, vec![it.question.clone(), it.status.to_owned(), it.answer.clone()])
+            (Some(colour), vec![it.question.clone(), it.status.to_owned(), it.answer.clone()])
         })
         .collect();
     page.table(&["Look-up", "Status", "Answer"], &rows);
@@ -41,10 +40,11 @@ fn host(found: &HostFound, page: &mut Page) {
     notes.push(found.decision.sentence.clone());
     let preference = found.preference.map_or(String::new(), |it| format!(" (MX {it})"));
     let to = match &found.connected {
-        Some(address) => format!("{} [{address}]", found.host),
+        Some(address) => format!("{}\n{address}", found.host),
         None => found.host.clone(),
     };
-    let step = Step { colour, word: word.to_owned(), notes, to };
+    let mut step = Step::new(colour, word, to);
+    step.notes = notes;
     page.path(&format!("{}{preference}", found.host), "this host", &[step]);
     let rows: Vec<_> = found
         .certificates
@@ -52,7 +52,7 @@ fn host(found: &HostFound, page: &mut Page) {
         .map(|it| {
             let dates = format!("{} to {}", it.not_before, it.not_after);
             let cells = [&it.subject, &it.issuer, &it.names.join(", "), &dates, &it.key];
-            (Colour::Amber, cells.map(Clone::clone).to_vec())
+            (None, cells.map(Clone::clone).to_vec())
         })
         .collect();
     page.table(&["Certificate", "Issuer", "Names", "Valid", "Key"], &rows);
@@ -65,7 +65,7 @@ fn host(found: &HostFound, page: &mut Page) {
                 true => (Colour::Green, "passed"),
                 false => (Colour::Red, "failed"),
             };
-            (colour, vec![it.check.clone(), word.to_owned(), it.finding.clone()])
+            (Some(colour), vec![it.check.clone(), word.to_owned(), it.finding.clone()])
         })
         .collect();
     page.table(&["Check", "Result", "Finding"], &rows);
@@ -74,7 +74,7 @@ fn host(found: &HostFound, page: &mut Page) {
         .iter()
         .map(|it| {
             let (word, colour) = words(it.ending);
-            (colour, vec![it.rule.clone(), word.to_owned(), it.sentence.clone()])
+            (Some(colour), vec![it.rule.clone(), word.to_owned(), it.sentence.clone()])
         })
         .collect();
     page.table(&["Posture", "Decision", "Why"], &rows);

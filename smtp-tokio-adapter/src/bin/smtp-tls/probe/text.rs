@@ -1,6 +1,7 @@
 //! What was found, as text.
+use smtp_tokio_adapter::html::Colour;
 
-use crate::output::{Colour, Out};
+use crate::output::Out;
 use crate::plan::look_ups;
 use crate::status::Failure;
 
@@ -12,7 +13,7 @@ pub(crate) fn words(ending: &str) -> (&'static str, Colour) {
     match ending {
         "tls" => ("TLS", Colour::Green),
         "clear-text" => ("clear text", Colour::Red),
-        "deferred" => ("deferred", Colour::Red),
+        "deferred" => ("deferred", Colour::Amber),
         _ => ("unreachable", Colour::Red),
     }
 }

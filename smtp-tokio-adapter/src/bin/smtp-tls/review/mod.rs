@@ -10,9 +10,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use smtp_tls_policy::trace::{OwnHosts, Review, Summary, review, trace};
+use smtp_tokio_adapter::html::Page;
 
-use crate::html::Page;
-use crate::output::{self, Out};
+use crate::output::{self, Out, OutputOptions, write_page};
 use crate::status::{Failure, Status};
 
 use self::progress::Progress;
@@ -20,11 +20,12 @@ use self::source::{Input, Reading, Source};
 use self::summary::Partners;
 use self::trail::Trail;
 
-/// Show hop by hop whether messages travelled under TLS
+/// Show hop by hop whether messages that you have travelled under TLS
 ///
 /// Reads the Received fields of one message, of an mbox file, or of all files in a folder, which
 /// may be a Maildir. For each hop: TLS, clear text, local or not known, with the version, the
-/// cipher suite, the client certificate, and the words of the field that are the evidence.
+/// cipher suite, the client certificate, and the words of the field that are the evidence. With
+/// --summary: totals, and a table of the partners that sent with TLS and in clear text.
 ///
 /// Received fields are not proof. Name your own hosts with --own: what they wrote is believed, and
 /// the review says where that ends. Fields below can be forged by the client that sent them.
@@ -33,8 +34,9 @@ use self::trail::Trail;
 Examples:
   smtp-tls review message.eml
   smtp-tls review --own mx.contoso.example --own 192.0.2.25 message.eml
-  smtp-tls review --summary ~/Maildir
-  formail -s cat < mbox | smtp-tls review -
+  smtp-tls review --summary --own mx.contoso.example ~/Maildir
+  smtp-tls review --html page.html message.eml
+  smtp-tls review - < mbox
 
 With --json there is one line for each message.
 
@@ -44,15 +46,17 @@ pub(crate) struct Args {
     /// A message, an mbox file or a folder; - is standard input
     #[arg(default_value = "-", value_name = "FILE|FOLDER")]
     source: PathBuf,
-    /// A host of your own: the name that it writes, or the address from which it connects
+    /// A host that you run: the name that it writes, or the address from which it connects
     #[arg(long, value_name = "NAME|ADDRESS")]
     own: Vec<String>,
-    /// Show only totals, and which partners send in clear text
+    /// Show totals, and which partners send in clear text, instead of each message
     #[arg(long)]
     summary: bool,
-    /// Write a page with the path of each message as boxes and arrows to this file
+    /// Write a page for a browser to this file, with the path of each message as boxes and arrows
     #[arg(long, value_name = "FILE", conflicts_with = "summary")]
     html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
@@ -68,7 +72,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     reviewer.all(source)?;
     let Reviewer { out, totals, unread, page, .. } = reviewer;
     if let (Some(page), Some(path)) = (page, &args.html) {
-        page.write(path)?;
+        write_page(&page, path)?;
     }
     if args.summary {
         totals.write(unread, out)?;

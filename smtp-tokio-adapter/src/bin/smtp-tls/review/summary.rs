@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use smtp_tls_policy::trace::{HopVerdict, Review, Summary, trace};
+use smtp_tokio_adapter::html::Colour;
 
-use crate::output::{Colour, Out};
+use crate::output::Out;
 use crate::status::{Failure, Status};
 
 /// How many partners are counted by name. Our own choice: some 2 MiB of names.
@@ -113,8 +114,8 @@ impl Partners {
             });
         }
         out.title("Messages")?;
+        out.row("", &format!("{:>9} ", self.messages), "read")?;
         for (colour, number, what) in [
-            (Colour::Bold, self.messages, "read"),
             (Colour::Green, self.tls, "with TLS on every network hop"),
             (Colour::Red, self.clear_text, "with a hop in clear text"),
             (Colour::Amber, self.not_known, "with a hop that does not say"),

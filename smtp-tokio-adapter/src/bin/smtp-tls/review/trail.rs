@@ -4,9 +4,9 @@ use serde::Serialize;
 use smtp_tls_policy::trace::{
     Channel, HopReview, HopVerdict, Link, Received, Review, ShownCertificate, Summary,
 };
+use smtp_tokio_adapter::html::{Colour, Page, Step};
 
-use crate::html::{Page, Step};
-use crate::output::{Colour, Out};
+use crate::output::Out;
 use crate::status::Failure;
 
 /// What the Received fields of one message say, the oldest hop first.
@@ -119,7 +119,9 @@ impl Trail {
                     notes.push("written by another host, and not proof".to_owned());
                 }
                 let to = hop.by.clone().unwrap_or_else(|| "not stated".to_owned());
-                Step { colour, word: word.to_owned(), notes, to }
+                let mut step = Step::new(colour, word, to);
+                step.notes = notes;
+                step
             })
             .collect();
         let from = self.hops.first().map(Hop::client).unwrap_or_else(|| "not stated".to_owned());

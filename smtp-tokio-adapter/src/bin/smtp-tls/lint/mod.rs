@@ -1,36 +1,60 @@
 //! `lint`: what is wrong with a configuration.
 
+mod online;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 use smtp_tls_policy::pki::{RootsId, Trust};
-use smtp_tls_policy::rules::{Config, IdentityId};
+use smtp_tls_policy::rules::{Config, ConfigWarning, IdentityId};
+use smtp_tokio_adapter::html::Colour;
 
+use crate::help::{connectors, postures};
 use crate::input::{self, TrustOptions};
-use crate::output::{Colour, Out};
+use crate::network::{Network, NetworkOptions};
+use crate::output::{Out, OutputOptions};
 use crate::status::{Failure, Status};
 
-/// Check a configuration of connectors, and say what to mend
+use self::online::{Found, NotAsked};
+
+/// Check a file of connectors, and say what to mend
 ///
 /// All errors are told at once, each with its line, its field and what would be right. Warnings say
 /// what is allowed and probably not meant: namespaces without effect or with weaker rules than
 /// those around them, roots that no connector uses, revocation lists that are out of date.
 ///
+/// With --online, DNS and MTA-STS are asked about each domain that the file names, and a warning
+/// says which rule is weaker than what the domain itself publishes. No mail server is connected to.
+///
 /// The roots and identities that the file names are looked for among those given with --ca, --crl
 /// and --identity; without any of these options the file is read by itself.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_help = concat!("\
 Examples:
   smtp-tls lint connectors.toml
-  smtp-tls lint connectors.toml --ca bank-ca=bank-root.pem --crl bank-ca=bank.crl
+  smtp-tls lint --online connectors.toml
+  smtp-tls lint connectors.toml --ca bank-ca=root.pem --crl bank-ca=bank.crl
 
+", connectors!(), postures!(), "\
 Exit status: 0 without errors and warnings, 1 with errors, 3 with warnings only,
-5 if a file cannot be read.")]
+5 if a file cannot be read, 6 if --online had no answer for some domain; the
+findings are shown all the same."))]
 pub(crate) struct Args {
-    /// The configuration
+    /// The file of connectors, in TOML
     file: PathBuf,
+    /// Warn of connectors that are weaker than what their domains publish by DANE or MTA-STS
+    #[arg(long)]
+    online: bool,
+    /// The port of hosts that MX records name, which their TLSA records are for
+    #[arg(long, default_value = "25")]
+    port: u16,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
     #[command(flatten)]
     trust: TrustOptions,
+    #[command(flatten)]
+    network: NetworkOptions,
 }
 
 #[derive(Serialize)]
@@ -44,6 +68,10 @@ struct Answer {
     roots_not_checked: Vec<String>,
     /// Identities that the file names and that were not looked for.
     identities_not_checked: Vec<String>,
+    /// How many domains were asked about; `None` without `--online`.
+    domains_asked: Option<usize>,
+    /// The domains about which the network gave no answer.
+    domains_not_asked: Vec<NotAsked>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +79,12 @@ struct Finding {
     line: Option<usize>,
     field: String,
     message: String,
+}
+
+impl From<ConfigWarning> for Finding {
+    fn from(warning: ConfigWarning) -> Self {
+        Self { line: warning.line, field: warning.field, message: warning.message }
+    }
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
@@ -71,15 +105,24 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         warnings: Vec::new(),
         roots_not_checked: Vec::new(),
         identities_not_checked: Vec::new(),
+        domains_asked: None,
+        domains_not_asked: Vec::new(),
     };
     match &config {
         Ok(config) => {
             answer.outbound = config.outbound.iter().count();
             answer.inbound = config.inbound.iter().count();
-            let warnings = config.warnings(&text, &given, input::now()).into_iter();
-            answer.warnings = warnings
-                .map(|it| Finding { line: it.line, field: it.field, message: it.message })
-                .collect();
+            let mut warnings = config.warnings(&text, &given, input::now());
+            if args.online {
+                let network = Network::new(&args.network, Arc::new(args.trust.complete()?))?;
+                let found = online::ask(config, &text, network, args)?;
+                let Found { warnings: more, asked, not_asked } = found;
+                warnings.extend(more);
+                // Those without a line come last.
+                warnings.sort_by_key(|warning| (warning.line.is_none(), warning.line));
+                (answer.domains_asked, answer.domains_not_asked) = (Some(asked), not_asked);
+            }
+            answer.warnings = warnings.into_iter().map(Finding::from).collect();
             if is_alone {
                 (answer.roots_not_checked, answer.identities_not_checked) = input::named(config);
             }
@@ -99,11 +142,19 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         true => out.json(&answer)?,
         false => write(&answer, out)?,
     }
-    Ok(match (answer.errors.is_empty(), answer.warnings.is_empty()) {
-        (false, _) => Status::Bad,
-        (true, false) => Status::Unsure,
-        (true, true) => Status::Good,
-    })
+    match (&*answer.errors, &*answer.domains_not_asked, &*answer.warnings) {
+        ([_, ..], ..) => Ok(Status::Bad),
+        ([], [first, rest @ ..], _) => {
+            let NotAsked { domain, reason } = first;
+            let more = match rest.len() {
+                0 => String::new(),
+                more => format!(" (and {})", count(more, "more domain")),
+            };
+            Err(Failure::Network(format!("{domain} could not be asked about: {reason}{more}")))
+        }
+        ([], [], [_, ..]) => Ok(Status::Unsure),
+        ([], [], []) => Ok(Status::Good),
+    }
 }
 
 /// A connector may always name the public roots, whichever they are on the host that sends.
@@ -136,6 +187,12 @@ fn write(answer: &Answer, out: &mut Out) -> Result<(), Failure> {
             let text = format!("give {option} NAME=FILE to check the {what} {}", names.join(", "));
             out.row("", "note: ", text)?;
         }
+    }
+    if let Some(asked) = answer.domains_asked {
+        for NotAsked { domain, reason } in &answer.domains_not_asked {
+            out.coloured(Colour::Red, "", "not asked: ", format!("{domain}: {reason}"))?;
+        }
+        out.row("", "note: ", format!("{} asked about", count(asked, "domain")))?;
     }
     let Answer { file, outbound, inbound, .. } = answer;
     match (answer.errors.len(), answer.warnings.len()) {

@@ -1,0 +1,69 @@
+//! Texts of the help that several commands share.
+
+/// The end of the help of the program.
+pub(crate) const PROGRAM: &str = "\
+Which command answers which question:
+  Does example.com take mail over TLS?      smtp-tls probe example.com
+  What would my rules do for example.com?   smtp-tls plan example.com --config F
+  Is my file of rules right?                smtp-tls lint F
+  May this rule be switched on?             smtp-tls test NAME --config F
+  Did this message travel under TLS?        smtp-tls review message.eml
+  Which partners send me clear text?        smtp-tls review --summary ~/Maildir
+  What does this TLS report complain of?    smtp-tls report report.json.gz
+  Can Postfix follow my rules?              smtp-tls postfix --config F ...
+  Can I take over the rules that I have?    smtp-tls import postfix F
+
+F is a file of rules, called connectors; `smtp-tls lint --help` shows one. Only
+`probe` and `test` connect to mail servers, and only `test --send` sends mail.
+`smtp-tls COMMAND --help` has examples.
+
+Exit status:
+  0  in order: TLS, or a file without errors
+  1  mail goes in clear text, or the file has errors
+  2  the command line is wrong
+  3  it cannot be told, or there are warnings
+  4  mail is deferred: the TLS that is required cannot be had
+  5  a file cannot be read or written
+  6  the network gave no answer: DNS failed, or no host can be reached";
+
+/// A file of connectors.
+macro_rules! connectors {
+    () => {
+        "\
+A file of connectors; the narrowest namespace decides, and * is all others:
+  [[outbound]]
+  name = \"default\"
+  namespaces = [\"*\"]
+  posture = \"deterministic\"
+
+  [[outbound]]
+  name = \"bank\"
+  namespaces = [\"bank.example\", \"*.bank.example\"]
+  posture = \"private-ca\"
+  roots = \"bank-ca\"
+
+"
+    };
+}
+
+/// What each posture means.
+macro_rules! postures {
+    () => {
+        "\
+Postures, from the weakest to the strictest:
+  none           never TLS
+  opportunistic  TLS with any certificate; without TLS, clear text
+  deterministic  TLS with a good certificate; otherwise clear text
+  encrypt        TLS with any certificate, or no mail
+  verified       TLS with a certificate for the host, or no mail
+  secure         TLS with a certificate for the domain, or no mail
+  private-ca     TLS with a certificate from your partner's CA, or no mail
+  dane-only      TLS with a host that TLSA records vouch for, or no mail
+  pinned         TLS with one of the listed keys, or no mail
+What a domain publishes by DANE and MTA-STS comes on top, except for none.
+
+"
+    };
+}
+
+pub(crate) use {connectors, postures};
