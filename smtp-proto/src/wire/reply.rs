@@ -4,6 +4,7 @@
 use super::ascii::push_number;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use memchr::{memchr, memchr2};
 
@@ -189,10 +190,11 @@ impl<'i> Reply<'i> {
     }
 }
 
-/// An owned [`Reply`].
+/// An owned [`Reply`]. Clones share its octets: one reply of a server may be the outcome of a
+/// thousand recipients.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReplyBuf {
-    raw: Box<[u8]>,
+    raw: Arc<[u8]>,
     code: u16,
 }
 
