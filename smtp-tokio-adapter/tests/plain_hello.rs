@@ -11,15 +11,20 @@ use common::{
     HOST, Pki, Running, connector, envelope, outbound, outbound_with, plan_for, provider, smtp,
     start,
 };
+use rustls::RootCertStore;
+use rustls::server::WebPkiClientVerifier;
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::server::ServerConfig;
 use smtp_proto::wire::reply::EnhancedCode;
-use smtp_tls_policy::Domain;
 use smtp_tls_policy::plan::DnsStatus;
-use smtp_tls_policy::rules::{IdentityId, OutboundConnectors, Posture};
+use smtp_tls_policy::rules::{
+    IdentityId, OutboundConnector, OutboundConnectors, Posture, TlsLimits,
+};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
+use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::{Inbound, Manner, PoolLimits, Report, Sender};
+use smtp_tokio_adapter::store::{MemoryStore, Store};
+use smtp_tokio_adapter::{Inbound, Mail, Manner, PoolLimits, Report, Sender};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -199,6 +204,116 @@ async fn a_remembered_plain_hello_that_fails_ends_as_the_plan_says() {
         let is_tls = report.attempts[0].decision.tls.is_some();
         assert_eq!(is_tls, posture == Posture::Verified, "{report:?}");
     }
+}
+
+/// A server that asks for client certificates, and ends the handshake if one is by another
+/// authority than this.
+async fn server_that_knows(pki: &Pki, clients: &Pki) -> Running {
+    let mut roots = RootCertStore::empty();
+    roots.add(clients.root().clone()).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .allow_unauthenticated()
+        .build()
+        .unwrap();
+    let identity = pki.identity(HOST);
+    let tls = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity)));
+    start(Inbound { tls: Some(Arc::new(tls)), ..Inbound::new(Arc::new(smtp())) }).await
+}
+
+async fn send_by(sender: &Sender<Zone>, connector: &OutboundConnector) -> Report {
+    let (domain, envelope) =
+        (Host::parse("test.example").unwrap(), envelope(&["reader@test.example"]));
+    let message = Bytes::from_static(b"Subject: hello\r\n\r\nHello.\r\n");
+    sender.send_mail(&Mail::new(connector, &domain, &envelope, &message)).await.unwrap()
+}
+
+/// The reason and whether the message went in TLS, for each connection.
+fn channels(report: &Report) -> Vec<(Manner, &'static str, bool)> {
+    let attempts = report.attempts.iter();
+    attempts.map(|it| (it.manner, it.decision.reason.code(), it.decision.tls.is_some())).collect()
+}
+
+#[tokio::test]
+async fn refused_client_certificate_of_one_connector_leaves_the_mail_of_others_in_tls() {
+    let pki = Pki::new();
+    let server = server_that_knows(&pki, &Pki::named("Other Root")).await;
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let sender = async || {
+        client(&pki, Posture::Opportunistic, server.address.port())
+            .with_store(Arc::clone(&store))
+            .await
+    };
+    let first = sender().await;
+    for posture in [Posture::Encrypt, Posture::Verified] {
+        let mut partner = connector(posture);
+        partner.identity = Some(IdentityId::new("ours"));
+        let report = send_by(&first, &partner).await;
+        assert_eq!(
+            channels(&report),
+            [
+                (Manner::AsPlanned, "handshake-failed", false),
+                (Manner::PlainHello, "handshake-failed", false)
+            ],
+            "{posture}"
+        );
+        for other in [Posture::Opportunistic, Posture::Deterministic] {
+            for sender in [&first, &sender().await] {
+                let report = send_by(sender, &connector(other)).await;
+                assert_eq!(channels(&report), [(Manner::AsPlanned, "tls-ok", true)], "{other}");
+            }
+        }
+    }
+    assert_eq!(*server.kept.over_tls.lock().unwrap(), [true; 8]);
+}
+
+#[tokio::test]
+async fn client_certificate_that_is_left_out_costs_other_connectors_no_plain_hello() {
+    let pki = Pki::new();
+    let server = server_that_knows(&pki, &Pki::named("Other Root")).await;
+    let sender = client(&pki, Posture::Opportunistic, server.address.port());
+    let mut partner = connector(Posture::Opportunistic);
+    partner.identity = Some(IdentityId::new("ours"));
+    let report = send_by(&sender, &partner).await;
+    assert_eq!(
+        channels(&report),
+        [(Manner::AsPlanned, "handshake-failed", false), (Manner::PlainHello, "tls-ok", true)]
+    );
+    // It is remembered for connectors with a certificate that may be left out.
+    let report = send_by(&sender, &partner).await;
+    assert_eq!(channels(&report), [(Manner::PlainHello, "tls-ok", true)]);
+    partner.posture = Posture::Verified;
+    assert_eq!(send_by(&sender, &partner).await.attempts[0].manner, Manner::AsPlanned);
+    let report = send_by(&sender, &connector(Posture::Opportunistic)).await;
+    assert_eq!(channels(&report), [(Manner::AsPlanned, "tls-ok", true)]);
+    let group = report.attempts[0].decision.tls.as_ref().unwrap().group;
+    assert_eq!(group, Some("X25519MLKEM768"));
+}
+
+#[tokio::test]
+async fn tls_limits_of_one_connector_leave_the_mail_of_others_in_tls() {
+    let pki = Pki::new();
+    let server = server(&pki).await;
+    let (port, _) = middlebox(server.address, LARGE).await;
+    let sender = client(&pki, Posture::Opportunistic, port);
+    let mut partner = connector(Posture::Encrypt);
+    partner.tls = TlsLimits::post_quantum();
+    let report = send_by(&sender, &partner).await;
+    assert_eq!(
+        channels(&report),
+        [
+            (Manner::AsPlanned, "handshake-failed", false),
+            (Manner::PlainHello, "handshake-failed", false)
+        ]
+    );
+    let report = send_by(&sender, &connector(Posture::Opportunistic)).await;
+    assert_eq!(
+        channels(&report),
+        [(Manner::AsPlanned, "handshake-failed", false), (Manner::PlainHello, "tls-ok", true)]
+    );
 }
 
 /// Implicit TLS never leads to clear text, and takes the plainest hello as STARTTLS does.

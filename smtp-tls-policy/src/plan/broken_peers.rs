@@ -29,13 +29,18 @@ pub enum Broken {
     Stalled,
     /// The handshake failed or stalled, and succeeded with the plainest ClientHello.
     NeedsPlainHello,
+    /// The handshake failed or stalled with a client certificate, and succeeded with the plainest
+    /// ClientHello and without it. That says nothing about connectors without a certificate.
+    NeedsNoCertificate,
 }
 
 impl Broken {
     /// The reason of the attempt that failed.
     pub const fn reason(self) -> Reason {
         match self {
-            Self::Failed | Self::NeedsPlainHello => Reason::HandshakeFailed,
+            Self::Failed | Self::NeedsPlainHello | Self::NeedsNoCertificate => {
+                Reason::HandshakeFailed
+            }
             Self::Stalled => Reason::HandshakeTimeout,
         }
     }
@@ -79,6 +84,10 @@ impl BrokenPeers {
     }
 
     /// The handshake with this peer failed or stalled. An untrusted certificate is no such failure.
+    ///
+    /// The memory serves the mail of all connectors. So a handshake counts as [`Broken::Failed`] or
+    /// [`Broken::Stalled`] only where it had the plainest ClientHello, no client certificate and
+    /// none of the limits of a connector: otherwise the fault may be of this side.
     pub fn broke(&mut self, host: &Host, address: SocketAddr, how: Broken, now: Instant) {
         let peer = (host.clone(), address);
         self.forget(&peer);

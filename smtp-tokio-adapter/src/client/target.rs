@@ -87,6 +87,21 @@ impl Target {
         }
     }
 
+    /// Whether the handshake of this connection asks as little of the peer as that of any mail: it
+    /// has the plainest hello, no client certificate and no limits of a connector, and the plan may
+    /// end in clear text. If such a handshake fails, that is a fault of the peer.
+    pub(crate) fn is_plainest(&self) -> bool {
+        self.manner == Manner::PlainHello
+            && self.may_retry_in_clear()
+            && self.plan.limits().is_unlimited()
+            && self.shown_identity().is_none()
+    }
+
+    /// Whether this connection shows no client certificate, and one as planned would show one.
+    pub(crate) fn leaves_identity_out(&self) -> bool {
+        self.identity.is_some() && self.shown_identity().is_none()
+    }
+
     /// The client certificate to show on this connection. With the plainest hello, one is left out
     /// where the next step would be clear text, in which none is shown either.
     pub(crate) fn shown_identity(&self) -> Option<&IdentityId> {

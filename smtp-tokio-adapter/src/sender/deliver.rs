@@ -15,6 +15,7 @@ use crate::sender::dial::{Dialled, Dialling, KeptFor, Parcel};
 use crate::sender::hosts::{Candidate, Hosts};
 use crate::sender::message::Message;
 use crate::sender::report::{DialAttempt, Journal, RecipientOutcome, Report};
+use crate::sender::shown::Shown;
 
 impl Outbound {
     /// Sends one message along a route, with hosts whose addresses and plans the caller makes.
@@ -225,9 +226,18 @@ async fn walk_host(
         let host = host.to_owned();
         let manner = target.manner;
         let (address, is_reused) = (dialled.address, dialled.is_reused);
-        let attempt =
-            DialAttempt { host, address, manner, is_reused, decision, ending, failure, sessions };
-        attempts.push(attempt);
+        let shown = Shown::by(&target, &decision, is_reused);
+        attempts.push(DialAttempt {
+            host,
+            address,
+            manner,
+            is_reused,
+            decision,
+            ending,
+            failure,
+            sessions,
+            shown,
+        });
     }
     // The route had no connection left for the second handshake.
     if let Some(last) = attempts.last_mut() {

@@ -123,7 +123,7 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
         candidate.reporting = prepared.reporting;
         let broken;
         (broken, candidate.plain_hello) =
-            sender.broken_peers(&host, &candidate.addresses, domain.port()).await;
+            sender.broken_peers(&candidate.target, &candidate.addresses, domain.port()).await;
         let plan = prepared.plan.remembering_broken();
         // A floor above plaintext is not touched: then the plan is the same.
         if !broken.is_empty() && plan.attempt() == Attempt::Clear {

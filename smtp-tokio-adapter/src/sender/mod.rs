@@ -68,6 +68,7 @@ mod peers;
 mod policies;
 mod report;
 mod shared;
+mod shown;
 
 pub use self::hosts::{Candidate, Hosts, Skip};
 pub use self::message::{Message, measure};
@@ -83,17 +84,16 @@ use smtp_proto::client::Envelope;
 use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus, Route, RouteConfig};
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::wire::params::BodyType;
+use smtp_tls_policy::Host;
 use smtp_tls_policy::inquiry::{DnsAnswer, FailedFamily, ValidationWatch};
 use smtp_tls_policy::pki_types::UnixTime;
-use smtp_tls_policy::plan::{Broken, BrokenPeers};
-use smtp_tls_policy::plan::{Demand, DnsStatus, Policy};
+use smtp_tls_policy::plan::{BrokenPeers, Demand, DnsStatus, Policy};
 use smtp_tls_policy::rules::{ConnectorErrors, OutboundConnector, OutboundConnectors};
 use smtp_tls_policy::sts;
-use smtp_tls_policy::{Host, Reason};
 
 use crate::client::outcome::LOCAL;
 use crate::client::pool::Pool;
-use crate::client::{Failure, Manner, MessageError, Outbound, PoolLimits, Spoken};
+use crate::client::{Failure, MessageError, Outbound, PoolLimits};
 use crate::lookups::Lookups;
 use crate::store::Store;
 
@@ -485,25 +485,6 @@ impl<L: Lookups> Sender<L> {
     fn answered<T>(&self, answer: DnsAnswer<T>) -> DnsAnswer<T> {
         self.seen(answer.status);
         answer
-    }
-
-    /// Notes peers whose TLS broke, and peers whose TLS works again.
-    async fn remember(&self, attempts: &[DialAttempt]) {
-        let with_handshake =
-            |it: &&DialAttempt| it.decision.channel == Spoken::Tls && !it.is_reused;
-        for attempt in attempts.iter().filter(with_handshake) {
-            let Ok(host) = Host::parse(&attempt.host) else { continue };
-            let how = match (attempt.decision.reason, attempt.manner) {
-                // The second handshake says more.
-                (Reason::HandshakeFailed | Reason::HandshakeTimeout, Manner::AsPlanned) => continue,
-                (Reason::HandshakeFailed, _) => Some(Broken::Failed),
-                (Reason::HandshakeTimeout, _) => Some(Broken::Stalled),
-                _ if attempt.decision.tls.is_none() => continue,
-                (_, Manner::AsPlanned) => None,
-                (_, Manner::PlainHello | Manner::ClearText) => Some(Broken::NeedsPlainHello),
-            };
-            self.note_peer(&host, attempt.address, how).await;
-        }
     }
 }
 

@@ -7,41 +7,68 @@ use smtp_tls_policy::Host;
 use smtp_tls_policy::plan::{Broken, REMEMBERED_FOR};
 
 use super::{Sender, lock};
+use crate::client::target::Target;
 use crate::lookups::Lookups;
+use crate::sender::report::DialAttempt;
+use crate::sender::shown::Shown;
 
 impl<L: Lookups> Sender<L> {
-    /// Notes that TLS of a peer broke, or that it works.
-    pub(super) async fn note_peer(&self, host: &Host, address: SocketAddr, how: Option<Broken>) {
+    /// Notes peers whose TLS broke, and peers whose TLS works again.
+    pub(super) async fn remember(&self, attempts: &[DialAttempt]) {
+        for attempt in attempts {
+            if let Some(shown) = attempt.shown
+                && let Ok(host) = Host::parse(&attempt.host)
+            {
+                self.note_peer(&host, attempt.address, shown).await;
+            }
+        }
+    }
+
+    async fn note_peer(&self, host: &Host, address: SocketAddr, shown: Shown) {
         let known = {
             let (mut memory, now) = (lock(&self.broken), Instant::now());
             let known = memory.recall(host, address, now);
-            match how {
+            match (shown, known) {
                 // The usual hello is tried again once the time of the memory is over.
-                Some(Broken::NeedsPlainHello) if known == how => return,
-                Some(how) => memory.broke(host, address, how, now),
-                None => memory.worked(host, address),
+                (
+                    Shown::Broken(Broken::NeedsPlainHello | Broken::NeedsNoCertificate),
+                    Some(Broken::NeedsPlainHello),
+                )
+                | (
+                    Shown::Broken(Broken::NeedsNoCertificate),
+                    Some(Broken::NeedsNoCertificate),
+                )
+                // Other mail has found out that TLS is broken.
+                | (Shown::PlainHelloFails, Some(Broken::Failed | Broken::Stalled) | None) => return,
+                (Shown::Broken(how), _) => memory.broke(host, address, how, now),
+                (Shown::Works | Shown::PlainHelloFails, _) => memory.worked(host, address),
             }
             known
         };
         let Some(shared) = &self.shared else { return };
-        match how {
-            Some(how) => {
+        match shown {
+            Shown::Broken(how) => {
                 let record = format!("{} {}", text(how), self.now().as_secs());
                 shared.put(key(host, address), record.into_bytes(), REMEMBERED_FOR).await;
             }
-            None if known.is_some() => shared.remove(key(host, address)).await,
-            None => {}
+            Shown::Works | Shown::PlainHelloFails if known.is_some() => {
+                shared.remove(key(host, address)).await;
+            }
+            Shown::Works | Shown::PlainHelloFails => {}
         }
     }
 
     /// Addresses of the host whose TLS is remembered to be broken, and those that are remembered to
-    /// need the plainest ClientHello, here or in the store.
+    /// need the plainest ClientHello from this target, here or in the store.
     pub(super) async fn broken_peers(
         &self,
-        host: &Host,
+        target: &Target,
         addresses: &[IpAddr],
         port: u16,
     ) -> (Vec<IpAddr>, Vec<IpAddr>) {
+        let host = &target.host;
+        // With the plainest hello, such a target leaves its certificate out.
+        let may_leave_out = target.identity.is_some() && target.may_retry_in_clear();
         let (mut broken, mut plain_hello) = (Vec::new(), Vec::new());
         for &ip in addresses {
             let address = SocketAddr::new(ip, port);
@@ -53,7 +80,8 @@ impl<L: Lookups> Sender<L> {
             match known {
                 Some(Broken::Failed | Broken::Stalled) => broken.push(ip),
                 Some(Broken::NeedsPlainHello) => plain_hello.push(ip),
-                None => {}
+                Some(Broken::NeedsNoCertificate) if may_leave_out => plain_hello.push(ip),
+                Some(Broken::NeedsNoCertificate) | None => {}
             }
         }
         (broken, plain_hello)
@@ -86,12 +114,14 @@ const fn text(how: Broken) -> &'static str {
         Broken::Failed => "failed",
         Broken::Stalled => "stalled",
         Broken::NeedsPlainHello => "needs-plain-hello",
+        Broken::NeedsNoCertificate => "needs-no-certificate",
     }
 }
 
 fn parse(record: &[u8]) -> Option<(Broken, u64)> {
     let (how, time) = std::str::from_utf8(record).ok()?.split_once(' ')?;
-    let all = [Broken::Failed, Broken::Stalled, Broken::NeedsPlainHello];
+    let all =
+        [Broken::Failed, Broken::Stalled, Broken::NeedsPlainHello, Broken::NeedsNoCertificate];
     let how = all.into_iter().find(|it| text(*it) == how)?;
     Some((how, time.parse().ok()?))
 }

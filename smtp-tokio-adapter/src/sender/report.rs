@@ -10,6 +10,7 @@ use smtp_tls_policy::tlsrpt::ReportedSession;
 use crate::client::Manner;
 use crate::client::outcome::{Decision, Failure};
 use crate::sender::hosts::Skip;
+use crate::sender::shown::Shown;
 
 /// What became of one recipient: all that a delivery status notification (RFC 3464) says.
 #[derive(Clone, Debug)]
@@ -76,6 +77,8 @@ pub struct DialAttempt {
     /// What is to be reported of it (RFC 8460): one final status for each policy, or none. The
     /// first delivery of a connection reports it.
     pub sessions: Vec<ReportedSession>,
+    /// What it shows about the TLS of the peer, if anything.
+    pub(super) shown: Option<Shown>,
 }
 
 /// What became of a delivery.
