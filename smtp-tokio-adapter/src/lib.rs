@@ -38,7 +38,6 @@ mod server;
 pub mod store;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
-#[cfg(any(feature = "https", all(unix, feature = "reports")))]
 pub mod tls_reports;
 mod wire;
 

@@ -1,14 +1,14 @@
 //! Counts of sessions, and the report of a day (RFC 8460, section 4).
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use pki_types::UnixTime;
 
-use super::session::{AppliedPolicy, ReportedSession, SessionFailure};
+use super::counts::Counts;
+use super::session::{AppliedPolicy, ReportedSession};
 use super::submitter::{ReportId, Submitter};
-use crate::domain::{Domain, Host};
+use crate::domain::Domain;
 
 /// Seconds of a day in UTC, leap seconds aside.
 const DAY: u64 = 24 * 60 * 60;
@@ -30,28 +30,50 @@ impl Default for AggregateLimits {
     }
 }
 
+/// The day (UTC) of a point of time, as days after 1 January 1970.
+pub fn day_of(now: UnixTime) -> u64 {
+    now.as_secs() / DAY
+}
+
 /// Counts sessions by day, policy domain and policy. Time is an argument.
+///
+/// Several writers, and one that starts again, share their counts as records of a store: each of
+/// them writes [its own counts](Self::unsaved) under keys of its own, and one of them
+/// [adds up](Self::restore) all records of a domain and day.
 #[derive(Clone, Debug, Default)]
 pub struct Aggregate {
     limits: AggregateLimits,
     held: usize,
-    days: BTreeMap<u64, BTreeMap<Domain, BTreeMap<AppliedPolicy, Counts>>>,
+    days: BTreeMap<u64, BTreeMap<Domain, BTreeMap<AppliedPolicy, Held>>>,
+    /// The number of the next policy.
+    next: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    successful: u64,
-    failed: u64,
-    failures: BTreeMap<Details, u64>,
+#[derive(Clone, Debug)]
+struct Held {
+    counts: Counts,
+    number: u64,
+    /// How often the counts have changed.
+    changes: u64,
+    /// The changes that a store has.
+    saved: u64,
 }
 
-/// What makes failures alike.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Details {
-    failure: SessionFailure,
-    sending: Option<IpAddr>,
-    mx: Option<Host>,
-    receiving: Option<IpAddr>,
+/// The counts of one policy on one day, as a record of a store.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CountRecord {
+    /// The day: [`day_of`] of its seconds.
+    pub day: u64,
+    /// The policy domain.
+    pub domain: Domain,
+    /// The number of the policy among those of this [`Aggregate`]: a key of the record needs it,
+    /// the day, the domain, and a name of the writer.
+    pub number: u64,
+    /// What the record holds: ASCII text of less than 128 KiB.
+    pub value: Vec<u8>,
+    policy: AppliedPolicy,
+    changes: u64,
 }
 
 impl Aggregate {
@@ -62,40 +84,106 @@ impl Aggregate {
 
     /// Counts a session on the day of `now`.
     pub fn record(&mut self, session: &ReportedSession, now: UnixTime) {
-        let (day, domain) = (now.as_secs() / DAY, session.policy.domain());
+        let max_failures = self.limits.failures;
+        if let Some(held) = self.held(day_of(now), &session.policy) {
+            held.counts.record(session, max_failures);
+            held.changes += 1;
+        }
+    }
+
+    /// The counts of a policy; `None` if it is a new one and there is no room for it.
+    fn held(&mut self, day: u64, policy: &AppliedPolicy) -> Option<&mut Held> {
+        let domain = policy.domain();
         let known = self.days.get(&day).and_then(|domains| domains.get(domain));
-        if !known.is_some_and(|policies| policies.contains_key(&session.policy)) {
+        if !known.is_some_and(|policies| policies.contains_key(policy)) {
             if self.held >= self.limits.policies {
-                return;
+                return None;
             }
             self.held += 1;
         }
         let policies = self.days.entry(day).or_default().entry(domain.clone()).or_default();
-        let counts = policies.entry(session.policy.clone()).or_default();
-        let total = if session.succeeded { &mut counts.successful } else { &mut counts.failed };
-        *total = total.saturating_add(1);
-        for failure in &session.failures {
-            let (failure, mx) = (*failure, session.mx.clone());
-            let details =
-                Details { failure, sending: session.sending, mx, receiving: session.receiving };
-            if counts.failures.contains_key(&details)
-                || counts.failures.len() < self.limits.failures
-            {
-                let count = counts.failures.entry(details).or_default();
-                *count = count.saturating_add(1);
+        Some(policies.entry(policy.clone()).or_insert_with(|| {
+            self.next += 1;
+            Held { counts: Counts::default(), number: self.next, changes: 0, saved: 0 }
+        }))
+    }
+
+    /// The counts that have changed since they were [`saved`](Self::saved). A record replaces the
+    /// one of the same number that was written before it.
+    pub fn unsaved(&self) -> Vec<CountRecord> {
+        let mut records = Vec::new();
+        for (&day, domains) in &self.days {
+            for (domain, policies) in domains {
+                for (policy, held) in policies.iter().filter(|(_, held)| held.changes > held.saved)
+                {
+                    records.push(CountRecord {
+                        day,
+                        domain: domain.clone(),
+                        number: held.number,
+                        value: held.counts.to_record(policy).into_bytes(),
+                        policy: policy.clone(),
+                        changes: held.changes,
+                    });
+                }
             }
         }
+        records
+    }
+
+    /// Notes that a store has this record.
+    pub fn saved(&mut self, record: &CountRecord) {
+        let policies = self.days.get_mut(&record.day).and_then(|it| it.get_mut(&record.domain));
+        if let Some(held) = policies.and_then(|policies| policies.get_mut(&record.policy)) {
+            held.saved = held.saved.max(record.changes);
+        }
+    }
+
+    /// Adds the counts of a record of this day and domain. Returns false for a record that is
+    /// damaged, or of another domain.
+    pub fn restore(&mut self, day: u64, domain: &Domain, record: &[u8]) -> bool {
+        let Some((policy, counts)) = Counts::from_record(record) else { return false };
+        if policy.domain() != domain {
+            return false;
+        }
+        let max_failures = self.limits.failures;
+        if let Some(held) = self.held(day, &policy) {
+            held.counts.add(counts, max_failures);
+        }
+        true
+    }
+
+    /// Drops the counts of days before this one that a store has.
+    pub fn drop_saved(&mut self, before: u64) {
+        for (_, domains) in self.days.range_mut(..before) {
+            domains.retain(|_, policies| {
+                let count = policies.len();
+                policies.retain(|_, held| held.changes > held.saved);
+                self.held -= count - policies.len();
+                !policies.is_empty()
+            });
+        }
+        self.days.retain(|_, domains| !domains.is_empty());
+    }
+
+    /// Drops the counts of days before this one, and returns of how many policies.
+    pub fn drop_all(&mut self, before: u64) -> usize {
+        let kept = self.days.split_off(&before);
+        let dropped = std::mem::replace(&mut self.days, kept);
+        let count = dropped.values().flat_map(BTreeMap::values).map(BTreeMap::len).sum();
+        self.held -= count;
+        count
     }
 
     /// The reports on every day that is over, which are no longer held here: one for each policy
     /// domain, oldest first.
     pub fn finished(&mut self, now: UnixTime) -> Vec<DailyReport> {
-        let to_come = self.days.split_off(&(now.as_secs() / DAY));
+        let to_come = self.days.split_off(&day_of(now));
         let mut reports = Vec::new();
         for (day, domains) in std::mem::replace(&mut self.days, to_come) {
             for (domain, policies) in domains {
                 self.held -= policies.len();
-                reports.push(DailyReport { domain, day, policies });
+                let policies = policies.into_iter().map(|(policy, held)| (policy, held.counts));
+                reports.push(DailyReport { domain, day, policies: policies.collect() });
             }
         }
         reports
@@ -115,6 +203,11 @@ impl DailyReport {
     /// report goes.
     pub fn domain(&self) -> &Domain {
         &self.domain
+    }
+
+    /// The day: [`day_of`] of its seconds.
+    pub fn day(&self) -> u64 {
+        self.day
     }
 
     /// The first second of the day.

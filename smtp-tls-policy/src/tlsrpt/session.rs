@@ -309,6 +309,6 @@ impl Reporting {
     }
 }
 
-fn failure(reason: Reason) -> Option<SessionFailure> {
+pub(super) fn failure(reason: Reason) -> Option<SessionFailure> {
     reason.result_type().map(|result| SessionFailure { result, reason })
 }
