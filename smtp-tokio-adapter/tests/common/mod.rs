@@ -108,10 +108,9 @@ pub struct Running {
 }
 
 pub fn smtp() -> server::ServerConfig {
-    server::ServerConfig {
-        starttls: server::StartTls::Offered,
-        ..server::ServerConfig::new(HOST.parse().unwrap())
-    }
+    changed(server::ServerConfig::new(HOST.parse().unwrap()), |it| {
+        it.starttls = server::StartTls::Offered
+    })
 }
 
 pub async fn start(inbound: Inbound) -> Running {
@@ -138,6 +137,12 @@ pub fn to_data() -> Script {
 pub fn pipelined(replies: &str) -> Script {
     let greeted = Script::new().say("220 mx").expect("EHLO").say("250-mx\n250 PIPELINING");
     greeted.expect("MAIL").expect("RCPT").expect("RCPT").expect("DATA").say(replies)
+}
+
+/// The value with this change.
+pub fn changed<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
+    change(&mut value);
+    value
 }
 
 pub fn connector(posture: Posture) -> OutboundConnector {
