@@ -63,19 +63,18 @@ pub(crate) fn servers(address: SocketAddr) -> Servers {
 /// The servers; `None` where a program is not installed, which is said, and fails in CI.
 pub(crate) fn dns() -> Option<&'static Dns> {
     static DNS: OnceLock<Option<Dns>> = OnceLock::new();
-    DNS.get_or_init(|| {
-        let absent = PROGRAMS.iter().find(|(program, _)| !is_installed(program));
-        let Some((program, package)) = absent else { return Some(start()) };
-        let why = format!("{program} is not installed (package {package})");
-        assert!(
-            std::env::var("CI").as_deref() != Ok("true"),
-            "in CI the DNS tests must run: {why}"
-        );
-        // Past libtest, which hides what a test prints as long as it passes.
-        let _: std::io::Result<()> = writeln!(std::io::stderr(), "skipped: {why}");
-        None
-    })
-    .as_ref()
+    DNS.get_or_init(|| can_start().then(start)).as_ref()
+}
+
+/// Whether the programs are installed. If not, it is said, and fails in CI.
+pub(crate) fn can_start() -> bool {
+    let absent = PROGRAMS.iter().find(|(program, _)| !is_installed(program));
+    let Some((program, package)) = absent else { return true };
+    let why = format!("{program} is not installed (package {package})");
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "in CI the DNS tests must run: {why}");
+    // Past libtest, which hides what a test prints as long as it passes.
+    let _: std::io::Result<()> = writeln!(std::io::stderr(), "skipped: {why}");
+    false
 }
 
 fn is_installed(program: &str) -> bool {
@@ -93,19 +92,7 @@ fn start() -> Dns {
     let key = identity.key.public_key().unwrap();
     let tlsa =
         TlsaRecord { usage: 3, selector: 1, matching: 1, data: Sha256::digest(&key).to_vec() };
-    let state = std::env::temp_dir().join(format!("smtp-dns-{}", std::process::id()));
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dns/servers.py");
-    let mut child = Command::new("python3")
-        .arg(script)
-        .arg(&state)
-        .args([mail.local_addr().unwrap().port().to_string(), tlsa.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let ready: Value = serde_json::from_str(&line).expect("the servers are ready");
+    let (ready, script) = run_script(mail.local_addr().unwrap().port(), &tlsa);
     let address = |name: &str| ready[name].as_str().unwrap().parse().unwrap();
     Dns {
         validating: address("validating"),
@@ -116,6 +103,25 @@ fn start() -> Dns {
         mail,
         pki,
         identity,
-        _script: child,
+        _script: script,
     }
+}
+
+/// Starts the script, for a mail server at this port whose TLSA record is this one. The servers run
+/// until the child is dropped, which closes its standard input.
+pub(crate) fn run_script(port: u16, tlsa: &TlsaRecord) -> (Value, Child) {
+    let state = std::env::temp_dir().join(format!("smtp-dns-{}", std::process::id()));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dns/servers.py");
+    let mut child = Command::new("python3")
+        .arg(script)
+        .arg(&state)
+        .args([port.to_string(), tlsa.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).expect("the servers are ready");
+    (ready, child)
 }
