@@ -46,6 +46,8 @@ pub use client::{
     PoolLimits, ReuseKey, Spoken, Target,
 };
 pub use convert::tls_rules;
+#[cfg(any(feature = "crl-fetch", feature = "https"))]
+pub use http::Reach;
 pub use identities::{IdentityError, IdentityFiles, MAX_IDENTITY_FILE, ServerCertificates};
 #[cfg(feature = "metrics")]
 pub use metering::{METRICS, Metric, describe_metrics};

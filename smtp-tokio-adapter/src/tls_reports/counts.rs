@@ -30,10 +30,10 @@ const AWAY: &str = "sessions for TLS reports are counted in memory, and reports 
 
 /// Counts sessions for TLS reports, beside other machines.
 ///
-/// Each process counts in memory, and writes what it has counted to the store under keys of its own:
-/// two that count at once add up, and neither overwrites the other. What a process has written
-/// survives its end. Once a day is over, [`claim`](Self::claim) gives the reports on it, each to one
-/// of the machines.
+/// Each process counts in memory, and writes what it has counted to the store under keys of its
+/// own: two that count at once add up, and neither overwrites the other. What a process has written
+/// survives its end. Once a day is over, [`claim`](Self::claim) gives the reports on it, each to
+/// one of the machines.
 ///
 /// If the store is away, counting goes on in memory, within the limits, and no report is given,
 /// because another machine might send the same one. The log says so once. After a crash the counts
