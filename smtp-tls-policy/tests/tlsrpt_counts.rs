@@ -156,7 +156,8 @@ fn damaged_record_adds_nothing() {
 
 #[test]
 fn record_is_bounded_whatever_was_counted() {
-    let limits = AggregateLimits { policies: 10, failures: 10_000 };
+    let mut limits = AggregateLimits::default();
+    limits.failures = 10_000;
     let mut writer = Aggregate::new(limits);
     for number in 0..3000 {
         let address = format!("2001:db8::{number:x}");
@@ -170,7 +171,8 @@ fn record_is_bounded_whatever_was_counted() {
     let policy = &json(sum)[0]["policies"][0];
     assert_eq!(policy["summary"]["total-failure-session-count"], 3000);
     // The adder's own limit of kinds holds too.
-    let mut sum = Aggregate::new(AggregateLimits { policies: 1, failures: 7 });
+    (limits.policies, limits.failures) = (1, 7);
+    let mut sum = Aggregate::new(limits);
     assert!(sum.restore(record.day, &record.domain, &record.value));
     assert_eq!(json(sum)[0]["policies"][0]["failure-details"].as_array().unwrap().len(), 7);
 }

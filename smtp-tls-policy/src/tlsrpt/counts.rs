@@ -11,6 +11,7 @@ use super::session::{AppliedPolicy, ReportedSession, SessionFailure, failure};
 use crate::domain::{Domain, Host};
 use crate::pki::tlsa::TlsaRecord;
 use crate::reason::Reason;
+use crate::sts::PolicyText;
 
 /// Most octets of a policy's strings in a record; the strings after that are left out of the
 /// report.
@@ -67,7 +68,12 @@ impl Counts {
     /// The record of these counts.
     pub(super) fn to_record(&self, policy: &AppliedPolicy) -> String {
         let mut text = format!("{} {}\n", policy.kind(), policy.domain());
-        for string in policy.strings() {
+        let mut strings = policy.strings();
+        if let AppliedPolicy::Sts { policy: Some(_), .. } = policy {
+            // Without its lifetime it could not be read again; of the hosts, some may be left out.
+            strings[2..].rotate_right(1);
+        }
+        for string in strings {
             // The strings come from a DNS answer or a policy, in which no line end is left.
             if text.len() + string.len() > MAX_STRINGS_LEN || string.contains('\n') {
                 break;
@@ -124,9 +130,11 @@ impl AppliedPolicy {
                 Some(Self::Tlsa { domain, records: records.collect::<Option<_>>()? })
             }
             "sts" => {
-                let lines: Vec<_> = strings.iter().map(|string| (*string).to_owned()).collect();
-                let mx = strings.iter().filter_map(|line| line.strip_prefix("mx: "));
-                Some(Self::Sts { domain, mx: mx.map(str::to_owned).collect(), lines })
+                let policy = match strings {
+                    [] => None,
+                    lines => Some(PolicyText::parse_tolerant(lines.join("\n").as_bytes()).ok()?),
+                };
+                Some(Self::Sts { domain, policy: policy.as_ref().map(PolicyText::without_defect) })
             }
             "no-policy-found" => strings.is_empty().then_some(Self::NotFound { domain }),
             _ => None,

@@ -15,6 +15,7 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// How much an [`Aggregate`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AggregateLimits {
     /// Most policies of all domains and days; one that changes within a day counts anew. Sessions
     /// under a further one are not counted. By default 10,000: our own choice.
@@ -22,11 +23,14 @@ pub struct AggregateLimits {
     /// Most different failures of one policy and day; a further one is counted in the summary only.
     /// By default 100: our own choice.
     pub failures: usize,
+    /// Most octets of what those policies say: an MTA-STS policy may have 64 KiB. Sessions under a
+    /// policy for which there is no room are not counted. By default 16 MiB: our own choice.
+    pub octets: usize,
 }
 
 impl Default for AggregateLimits {
     fn default() -> Self {
-        Self { policies: 10_000, failures: 100 }
+        Self { policies: 10_000, failures: 100, octets: 16 << 20 }
     }
 }
 
@@ -44,6 +48,8 @@ pub fn day_of(now: UnixTime) -> u64 {
 pub struct Aggregate {
     limits: AggregateLimits,
     held: usize,
+    /// Octets of what the held policies say.
+    octets: usize,
     days: BTreeMap<u64, BTreeMap<Domain, BTreeMap<AppliedPolicy, Held>>>,
     /// The number of the next policy.
     next: u64,
@@ -96,10 +102,11 @@ impl Aggregate {
         let domain = policy.domain();
         let known = self.days.get(&day).and_then(|domains| domains.get(domain));
         if !known.is_some_and(|policies| policies.contains_key(policy)) {
-            if self.held >= self.limits.policies {
+            let octets = self.octets.saturating_add(policy.published_len());
+            if self.held >= self.limits.policies || octets > self.limits.octets {
                 return None;
             }
-            self.held += 1;
+            (self.held, self.octets) = (self.held + 1, octets);
         }
         let policies = self.days.entry(day).or_default().entry(domain.clone()).or_default();
         Some(policies.entry(policy.clone()).or_insert_with(|| {
@@ -156,9 +163,14 @@ impl Aggregate {
     pub fn drop_saved(&mut self, before: u64) {
         for (_, domains) in self.days.range_mut(..before) {
             domains.retain(|_, policies| {
-                let count = policies.len();
-                policies.retain(|_, held| held.changes > held.saved);
-                self.held -= count - policies.len();
+                policies.retain(|policy, held| {
+                    let is_unsaved = held.changes > held.saved;
+                    if !is_unsaved {
+                        self.held -= 1;
+                        self.octets -= policy.published_len();
+                    }
+                    is_unsaved
+                });
                 !policies.is_empty()
             });
         }
@@ -169,9 +181,17 @@ impl Aggregate {
     pub fn drop_all(&mut self, before: u64) -> usize {
         let kept = self.days.split_off(&before);
         let dropped = std::mem::replace(&mut self.days, kept);
-        let count = dropped.values().flat_map(BTreeMap::values).map(BTreeMap::len).sum();
-        self.held -= count;
-        count
+        let held = self.held;
+        for policies in dropped.values().flat_map(BTreeMap::values) {
+            self.forget(policies);
+        }
+        held - self.held
+    }
+
+    /// Makes room: these policies are no longer held.
+    fn forget(&mut self, policies: &BTreeMap<AppliedPolicy, Held>) {
+        self.held -= policies.len();
+        self.octets -= policies.keys().map(AppliedPolicy::published_len).sum::<usize>();
     }
 
     /// The reports on every day that is over, which are no longer held here: one for each policy
@@ -181,7 +201,7 @@ impl Aggregate {
         let mut reports = Vec::new();
         for (day, domains) in std::mem::replace(&mut self.days, to_come) {
             for (domain, policies) in domains {
-                self.held -= policies.len();
+                self.forget(&policies);
                 let policies = policies.into_iter().map(|(policy, held)| (policy, held.counts));
                 reports.push(DailyReport { domain, day, policies: policies.collect() });
             }
@@ -288,8 +308,8 @@ mod json {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         policy_string: Vec<String>,
         policy_domain: &'a str,
-        #[serde(skip_serializing_if = "<[String]>::is_empty")]
-        mx_host: &'a [String],
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        mx_host: Vec<&'a str>,
     }
 
     #[derive(Serialize)]
@@ -351,7 +371,7 @@ mod json {
                     policy_type: policy.kind(),
                     policy_string: policy.strings(),
                     policy_domain: policy.domain().as_str(),
-                    mx_host: policy.mx(),
+                    mx_host: policy.mx().collect(),
                 },
                 summary: Summary {
                     total_successful_session_count: counts.successful,
