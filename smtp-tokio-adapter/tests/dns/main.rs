@@ -10,5 +10,6 @@ mod common;
 mod forged;
 mod forger;
 mod hostile;
+mod replayed;
 mod rows;
 mod servers;

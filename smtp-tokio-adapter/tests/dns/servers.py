@@ -39,6 +39,8 @@ NSEC, NSEC3, OPT_OUT = [], ["-3", "-", "-H", "0"], ["-3", "-", "-H", "0", "-A"]
 SIGNED = {
     "secure.example.": {"chain": NSEC},
     "nsec3.example.": {"chain": NSEC3},
+    "sub.parked.example.": {"chain": NSEC},
+    "parked.example.": {"chain": NSEC3},
     "bogus.example.": {"chain": NSEC},
     "expired.example.": {"chain": NSEC, "expired": True},
     "island.example.": {"chain": NSEC, "ds": False},
