@@ -1,7 +1,6 @@
 //! What one connection contributes to the reports (RFC 8460, section 4).
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use crate::domain::{Domain, Host};
 use crate::judge::verdict::{Standing, Verdict};
@@ -17,7 +16,7 @@ use crate::rules::posture::Weight;
 use crate::sts::{Mode, PolicyText, StsAnswer};
 
 /// A policy that was applied to a connection (RFC 8460, section 4.4). Its domain is the one that
-/// the report is for. Clones share what the domain published, which may be long.
+/// the report is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AppliedPolicy {
     /// `tlsa`
@@ -26,14 +25,16 @@ pub enum AppliedPolicy {
         /// host is known.
         domain: Domain,
         /// The records as published; none where they could not be had.
-        records: Arc<[TlsaRecord]>,
+        records: Vec<TlsaRecord>,
     },
     /// `sts`
     Sts {
         /// The next hop.
         domain: Domain,
-        /// The policy; none where it could not be had.
-        policy: Option<PolicyText>,
+        /// The lines of the policy; none where it could not be had.
+        lines: Vec<String>,
+        /// Its patterns of MX hosts.
+        mx: Vec<String>,
     },
     /// `no-policy-found`
     NotFound {
@@ -43,6 +44,18 @@ pub enum AppliedPolicy {
 }
 
 impl AppliedPolicy {
+    fn sts(domain: &Domain, policy: Option<&PolicyText>) -> Self {
+        let (mut lines, mut mx) = (Vec::new(), Vec::new());
+        if let Some(policy) = policy {
+            mx.extend(policy.mx().map(str::to_owned));
+            // RFC 8460, section 4.5.
+            lines.extend(["version: STSv1".to_owned(), format!("mode: {}", policy.mode())]);
+            lines.extend(mx.iter().map(|pattern| format!("mx: {pattern}")));
+            lines.push(format!("max_age: {}", policy.max_age().as_secs()));
+        }
+        Self::Sts { domain: domain.clone(), lines, mx }
+    }
+
     /// The policy domain.
     pub fn domain(&self) -> &Domain {
         match self {
@@ -65,33 +78,16 @@ impl AppliedPolicy {
     pub fn strings(&self) -> Vec<String> {
         match self {
             Self::Tlsa { records, .. } => records.iter().map(ToString::to_string).collect(),
-            Self::Sts { policy: Some(policy), .. } => {
-                // RFC 8460, section 4.5.
-                let mut lines =
-                    vec!["version: STSv1".to_owned(), format!("mode: {}", policy.mode())];
-                lines.extend(policy.mx().map(|pattern| format!("mx: {pattern}")));
-                lines.push(format!("max_age: {}", policy.max_age().as_secs()));
-                lines
-            }
-            Self::Sts { policy: None, .. } | Self::NotFound { .. } => Vec::new(),
+            Self::Sts { lines, .. } => lines.clone(),
+            Self::NotFound { .. } => Vec::new(),
         }
     }
 
     /// `mx-host`: only a policy of MTA-STS has patterns of its own.
-    pub fn mx(&self) -> impl Iterator<Item = &str> {
-        let policy = match self {
-            Self::Sts { policy, .. } => policy.as_ref(),
-            Self::Tlsa { .. } | Self::NotFound { .. } => None,
-        };
-        policy.into_iter().flat_map(PolicyText::mx)
-    }
-
-    /// Octets of what the domain published.
-    pub(super) fn published_len(&self) -> usize {
+    pub fn mx(&self) -> &[String] {
         match self {
-            Self::Tlsa { records, .. } => records.iter().map(|record| record.data.len()).sum(),
-            Self::Sts { policy, .. } => policy.as_ref().map_or(0, PolicyText::mx_len),
-            Self::NotFound { .. } => 0,
+            Self::Sts { mx, .. } => mx,
+            Self::Tlsa { .. } | Self::NotFound { .. } => &[],
         }
     }
 }
@@ -168,7 +164,7 @@ impl Reporting {
             applied.push(Applied {
                 policy: AppliedPolicy::Tlsa {
                     domain: set.base().clone(),
-                    records: Arc::clone(set.shared_records()),
+                    records: set.records().to_vec(),
                 },
                 enforce: false,
                 failures: unusable.into_iter().collect(),
@@ -180,10 +176,7 @@ impl Reporting {
         if sts_counts && (policy.is_some() || !failures.is_empty()) {
             let enforce = policy.is_some_and(|policy| policy.mode() == Mode::Enforce);
             applied.push(Applied {
-                policy: AppliedPolicy::Sts {
-                    domain: next_hop.clone(),
-                    policy: policy.map(PolicyText::without_defect),
-                },
+                policy: AppliedPolicy::sts(next_hop, policy),
                 enforce,
                 failures,
             });
@@ -243,7 +236,7 @@ impl Reporting {
         };
         let policy = policy.cloned().unwrap_or_else(|| AppliedPolicy::Tlsa {
             domain: self.mx.as_ref().and_then(Host::domain).unwrap_or(next_hop).clone(),
-            records: Arc::new([]),
+            records: Vec::new(),
         });
         let (mx, failures) = (self.mx.clone(), vec![failure]);
         Some(ReportedSession {
@@ -316,6 +309,6 @@ impl Reporting {
     }
 }
 
-pub(super) fn failure(reason: Reason) -> Option<SessionFailure> {
+fn failure(reason: Reason) -> Option<SessionFailure> {
     reason.result_type().map(|result| SessionFailure { result, reason })
 }

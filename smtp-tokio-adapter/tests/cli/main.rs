@@ -10,6 +10,8 @@ mod common;
 mod dns;
 mod documentation;
 mod frame;
+#[path = "../dns/hosts.rs"]
+mod hosts;
 mod html;
 mod import;
 mod lint;
@@ -18,7 +20,6 @@ mod probe;
 mod program;
 mod report;
 mod review;
-mod rows;
 mod servers;
 mod test;
 mod zones;

@@ -10,6 +10,6 @@ mod common;
 mod forged;
 mod forger;
 mod hostile;
-mod replayed;
+mod hosts;
 mod rows;
 mod servers;
