@@ -23,22 +23,10 @@ pub fn received(data: &[u8]) {
     let mut texts = text.split('\0');
     let (helo, by) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
     let (id, recipient, cipher) = (texts.next(), texts.next(), texts.next());
-    let stamp = Stamp {
-        helo,
-        reverse_name: None,
-        address: None,
-        by,
-        transmission: Transmission { hello: Hello::Ehlo, auth: false, utf8: false },
-        id,
-        recipient,
-        tls: cipher.map(|cipher| TlsStamp {
-            version: TlsVersion::Tls13,
-            cipher: CipherSuite::Name(cipher),
-            group: None,
-            client: None,
-        }),
-        date: Date::new(data.len() as i64, 0).expect("a date in 1970"),
-    };
+    let date = Date::new(data.len() as i64, 0).expect("a date in 1970");
+    let mut stamp = Stamp::new(helo, by, Transmission::new(Hello::Ehlo), date);
+    (stamp.id, stamp.recipient) = (id, recipient);
+    stamp.tls = cipher.map(|cipher| TlsStamp::new(TlsVersion::Tls13, CipherSuite::Name(cipher)));
     let mut header = Vec::new();
     stamp.write(&mut header);
     header.extend_from_slice(b"\r\nbody");

@@ -85,9 +85,17 @@ impl BindingType {
 
 /// What both ends of one TLS channel know, and a third party with two channels cannot make equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChannelBinding {
     /// Its kind.
     pub kind: BindingType,
     /// Its octets.
     pub data: Secret,
+}
+
+impl ChannelBinding {
+    /// A binding of this kind with these octets.
+    pub const fn new(kind: BindingType, data: Secret) -> Self {
+        Self { kind, data }
+    }
 }

@@ -9,8 +9,8 @@
 //! use smtp_proto::channel::Channel;
 //! use smtp_proto::fallback::{Fallback, TlsFailure, TlsRules, after};
 //!
-//! let opportunistic = TlsRules { retry_plain_hello: false, ..TlsRules::OPPORTUNISTIC };
-//! let required = TlsRules { retry_plain_hello: false, ..TlsRules::REQUIRED };
+//! let opportunistic = TlsRules::OPPORTUNISTIC.without_plain_hello();
+//! let required = TlsRules::REQUIRED.without_plain_hello();
 //! assert_eq!(after(opportunistic, &Channel::Plain, TlsFailure::NotOffered), Fallback::ContinuePlaintext);
 //! assert_eq!(after(opportunistic, &Channel::Plain, TlsFailure::Handshake), Fallback::ReconnectPlaintext);
 //! assert_eq!(after(required, &Channel::Plain, TlsFailure::Handshake), Fallback::Forbidden);
@@ -25,7 +25,11 @@ use std::fmt;
 use crate::channel::Channel;
 
 /// What may happen when TLS cannot be had; a value, made before dialling.
+///
+/// Start from [`NEVER`](Self::NEVER), [`OPPORTUNISTIC`](Self::OPPORTUNISTIC) or
+/// [`REQUIRED`](Self::REQUIRED), and change fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct TlsRules {
     /// Whether TLS is tried, and whether mail may go without it.
     pub mode: TlsMode,
@@ -67,6 +71,13 @@ impl TlsRules {
         untrusted: Yield::Never,
         retry_plain_hello: true,
     };
+
+    /// The same rules for a connection after which a failed handshake is not repeated: see
+    /// [`retry_plain_hello`](Self::retry_plain_hello).
+    #[must_use]
+    pub const fn without_plain_hello(self) -> Self {
+        Self { retry_plain_hello: false, ..self }
+    }
 }
 
 /// Exhaustive on purpose: a new mode must break every match.

@@ -69,6 +69,9 @@ pub enum Protocol {
 
 /// What one call of `poll` did: drop `consumed` octets from the front of the input, then act on
 /// `step`.
+///
+/// The driver loop needs these two and no more, so this struct will never have another field: a
+/// [`Machine`] outside this crate can make one, and a driver can take it apart.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress<E> {

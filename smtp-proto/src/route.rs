@@ -14,11 +14,11 @@
 //! use smtp_proto::route::{Ending, Mx, Next, Prepared, RecipientStatus, Route, RouteConfig, Targets};
 //! use smtp_proto::wire::reply::EnhancedCode;
 //!
-//! let mx = |preference, name: &str| Mx { preference, exchange: Some(name.parse().unwrap()) };
-//! let targets = Targets::Mx {
-//!     domain: "test.example".parse()?,
-//!     records: vec![mx(20, "backup.test.example"), mx(10, "mx.test.example")],
-//! };
+//! let records = vec![
+//!     Mx::new(20, "backup.test.example".parse()?),
+//!     Mx::new(10, "mx.test.example".parse()?),
+//! ];
+//! let targets = Targets::Mx { domain: "test.example".parse()?, records };
 //! let mut route = Route::new(targets, 1, &RouteConfig::default());
 //! assert!(matches!(route.next(), Next::Prepare { host } if host.as_str() == "mx.test.example"));
 //!
@@ -84,11 +84,24 @@ pub enum Targets {
 
 /// An MX record.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Mx {
     /// Lower first.
     pub preference: u16,
     /// The host; none is the `.` of a null MX (RFC 7505).
     pub exchange: Option<HostName>,
+}
+
+impl Mx {
+    /// A record that names a host.
+    pub const fn new(preference: u16, exchange: HostName) -> Self {
+        Self { preference, exchange: Some(exchange) }
+    }
+
+    /// The null MX record: the domain accepts no mail (RFC 7505, section 3).
+    pub const fn null() -> Self {
+        Self { preference: 0, exchange: None }
+    }
 }
 
 /// How a route is walked.

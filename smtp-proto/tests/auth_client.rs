@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::auth::{EHLO, NONCE, SERVER_FIRST, base64, begin, challenge, exchange, inside};
-use common::{ClientBed, client_config, tls_info};
+use common::{ClientBed, changed, client_config, tls_info};
 use smtp_proto::Secret;
 use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
@@ -50,7 +50,7 @@ fn scram() -> Box<ClientScramSha256> {
 
 /// Every mechanism, by what makes it.
 fn all() -> Vec<Box<dyn ClientMechanism>> {
-    let binding = ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") };
+    let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
     let plus = ClientScramSha256::new(
         "",
         "user",
@@ -263,7 +263,7 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
 
 #[test]
 fn scram_is_bound_to_its_channel() {
-    let binding = ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") };
+    let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
     let start = |binding| {
         let nonce = NONCE.parse().unwrap();
         let mechanism =
@@ -646,7 +646,7 @@ fn relay_sends_auth_parameter_only_after_authenticating() {
         let auth = Xtext::parse("ceo@test.example");
         let mut envelope = Envelope::relaying(
             ReversePath::Null,
-            &MailParameters { auth, ..MailParameters::default() },
+            &changed(MailParameters::default(), |it| it.auth = auth),
         );
         envelope.recipients = vec!["a@test.example".parse().unwrap()];
         change(&mut envelope);

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use common::auth::base64;
 use common::auth_server::{CANCELLED, MALFORMED, NO, OK, auth, bound, config, inside, say};
-use common::{ServerBed, mechanisms, server_config, tls_info};
+use common::{ServerBed, changed, mechanisms, server_config, tls_info};
 use smtp_proto::Secret;
 use smtp_proto::channel::Channel;
 use smtp_proto::error::{ApiMisuse, Error};
 use smtp_proto::sasl::server::{Answer, Identity};
-use smtp_proto::server::{ServerConfig, ServerEvent, StartTls};
+use smtp_proto::server::{ServerEvent, StartTls};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::command::XclientName;
 use smtp_proto::wire::path::AddressRules;
@@ -21,7 +21,7 @@ use smtp_proto::wire::reply::Response;
 #[test]
 fn nothing_outside_tls_unless_it_is_allowed() {
     for starttls in [StartTls::No, StartTls::Offered, StartTls::Required] {
-        let mut bed = ServerBed::new(ServerConfig { starttls, ..config() });
+        let mut bed = ServerBed::new(changed(config(), |it| it.starttls = starttls));
         bed.feed(b"");
         bed.said();
         assert!(!bed.ask(b"EHLO c\r\n").contains("AUTH"));
@@ -42,7 +42,7 @@ fn nothing_outside_tls_unless_it_is_allowed() {
         }
     }
     // What needs TLS by its own rules is not offered outside it either way.
-    let mut bed = ServerBed::new(ServerConfig { auth_in_clear: true, ..config() });
+    let mut bed = ServerBed::new(changed(config(), |it| it.auth_in_clear = true));
     let ehlo = bed.ask(b"EHLO c\r\n");
     assert!(ehlo.contains("AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"), "{ehlo}");
     for mechanism in ["EXTERNAL", "OAUTHBEARER", "XOAUTH2", "SCRAM-SHA-256-PLUS"] {
@@ -210,10 +210,9 @@ fn credentials_are_not_printed() {
 /// The driver is told what to wipe: every piece of a line of AUTH, whatever becomes of it.
 #[test]
 fn the_driver_is_told_what_to_wipe() {
-    let mut bed = inside(ServerConfig {
-        limits: smtp_proto::server::ServerLimits { auth_line: 64, ..config().limits },
-        ..config()
-    });
+    let mut bed = inside(changed(config(), |it| {
+        it.limits = changed(config().limits, |it| it.auth_line = 64)
+    }));
     let mut polls = |bytes: &[u8]| {
         bed.feed(bytes);
         bed.server.has_read_secrets()
@@ -251,7 +250,7 @@ fn failed_attempt_leaves_no_state() {
     assert_eq!(auth(&mut bed, "PLAIN", "root\0user\0pencil"), NO);
     assert_eq!(bed.server.identity(), None);
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
-    let user = Identity { user: "user".into(), authorization: "user".into() };
+    let user = Identity::new("user", "user");
     assert_eq!(bed.server.identity(), Some(&user));
     // RSET, EHLO and whatever else comes leave it alone.
     for line in
@@ -264,12 +263,11 @@ fn failed_attempt_leaves_no_state() {
 
 #[test]
 fn starttls_and_xclient_forget_the_identity() {
-    let config = ServerConfig {
-        auth_in_clear: true,
-        starttls: StartTls::Offered,
-        xclient: XclientName::ALL.into(),
-        ..config()
-    };
+    let config = changed(config(), |it| {
+        it.auth_in_clear = true;
+        it.starttls = StartTls::Offered;
+        it.xclient = XclientName::ALL.into();
+    });
     let mut bed = ServerBed::new(config.clone());
     bed.feed(b"EHLO c\r\n");
     bed.said();
@@ -471,10 +469,9 @@ fn attempts_have_a_limit() {
     }
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
     // Look-ups that fail by themselves bring no message forward either.
-    let mut bed = inside(ServerConfig {
-        limits: smtp_proto::server::ServerLimits { idle_commands: 3, ..config().limits },
-        ..config()
-    });
+    let mut bed = inside(changed(config(), |it| {
+        it.limits = changed(config().limits, |it| it.idle_commands = 3)
+    }));
     let said: Vec<String> = (0..3).map(|_| auth(&mut bed, "PLAIN", "\0nobody-knows\0x")).collect();
     assert!(said[1].starts_with("454") && said[2].starts_with("421"), "{said:?}");
 }
@@ -594,7 +591,7 @@ fn time_and_input_may_end_in_an_exchange() {
 #[test]
 fn lmtp_has_it_as_well() {
     let mut bed =
-        ServerBed::on(ServerConfig { protocol: smtp_proto::Protocol::Lmtp, ..config() }, bound());
+        ServerBed::on(changed(config(), |it| it.protocol = smtp_proto::Protocol::Lmtp), bound());
     assert!(bed.ask(b"LHLO c\r\n").contains("AUTH "));
     assert_eq!(auth(&mut bed, "PLAIN", "\0user\0pencil"), OK);
 }
@@ -602,7 +599,7 @@ fn lmtp_has_it_as_well() {
 /// Xtext can encode what no SASL name, header field or log may hold.
 #[test]
 fn xclient_login_with_controls_or_not_in_utf_8_is_refused() {
-    let config = ServerConfig { xclient: XclientName::ALL.into(), ..config() };
+    let config = changed(config(), |it| it.xclient = XclientName::ALL.into());
     for (login, user) in [
         ("a+2Bb", Some("a+b")),
         ("a+0D+0Ab", None),

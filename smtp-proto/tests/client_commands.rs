@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{ClientBed, envelope};
+use common::{ClientBed, changed, envelope};
 use smtp_proto::error::{ApiMisuse, BodyError, CommandRefusal, Error, PeerMisbehaved};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::timeouts::Phase;
@@ -132,7 +132,7 @@ fn a_proxy_that_is_turned_away_inside_tls_does_not_fall_back() {
     bed.shake();
     bed.feed(b"250-mx\r\n250 XCLIENT NAME\r\n");
     let name = Xtext::parse("c.test.example").map(XclientValue::Value);
-    bed.client.xclient(&Xclient { name, ..Xclient::default() }, bed.now).unwrap();
+    bed.client.xclient(&changed(Xclient::default(), |it| it.name = name), bed.now).unwrap();
     bed.feed(b"");
     assert_eq!(bed.feed(b"220 again\r\n"), ["answered: 220 again"]);
     assert_eq!(bed.feed(b"554 not you\r\n"), ["unwelcome at EHLO: 554 not you"]);
@@ -214,7 +214,7 @@ fn refused_ehlo_after_xclient_never_falls_back_to_clear_text() {
         bed.feed(b"");
         assert_eq!(bed.feed(b"250-mx\r\n250 XCLIENT NAME\r\n"), ["Ready"]);
         let name = Some(XclientValue::Unavailable);
-        bed.client.xclient(&Xclient { name, ..Xclient::default() }, bed.now).unwrap();
+        bed.client.xclient(&changed(Xclient::default(), |it| it.name = name), bed.now).unwrap();
         bed.feed(b"");
         assert_eq!(bed.feed(b"220 mx\r\n").len(), 1);
         let events = bed.feed(refusal.as_bytes());

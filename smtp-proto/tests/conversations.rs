@@ -158,10 +158,8 @@ impl Script {
                 "deliverby" => config.deliver_by = Some(value.parse().unwrap()),
                 "futurerelease" => {
                     let (longest, last) = value.split_once(',').unwrap();
-                    config.future_release = Some(FutureRelease {
-                        longest: longest.parse().unwrap(),
-                        last: last.parse().unwrap(),
-                    });
+                    config.future_release =
+                        Some(FutureRelease::new(longest.parse().unwrap(), last.parse().unwrap()));
                 }
                 "keyword" => config.keywords.push(value.replace(',', " ")),
                 "mail-parameter" => config.mail_parameters.push(value.to_owned()),

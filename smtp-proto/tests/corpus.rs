@@ -8,12 +8,12 @@ mod common;
 use std::sync::Arc;
 
 use common::corpora::{Verdicts, corpus, crlf, fragmentations, text};
-use common::{ClientBed, ServerBed, client_against, server_config};
+use common::{ClientBed, ServerBed, changed, client_against, server_config};
 use serde_json::Value;
 use smtp_proto::Secret;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::sasl::server::{Answer, Plain, Question};
-use smtp_proto::server::{ServerConfig, ServerEvent, StartTls};
+use smtp_proto::server::{ServerEvent, StartTls};
 use smtp_proto::wire::capabilities::{Capabilities, Extension};
 use smtp_proto::wire::command::Command;
 use smtp_proto::wire::path::AddressRules;
@@ -301,14 +301,13 @@ fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
     if !covered || steps.first()?.get("send").is_none() {
         return None;
     }
-    let mut config = ServerConfig {
-        smtputf8: true,
-        dsn: true,
-        chunking: true,
-        binary_mime: true,
-        auth_in_clear: true,
-        ..server_config()
-    };
+    let mut config = changed(server_config(), |it| {
+        it.smtputf8 = true;
+        it.dsn = true;
+        it.chunking = true;
+        it.binary_mime = true;
+        it.auth_in_clear = true;
+    });
     config.mechanisms = vec![Arc::new(Plain)];
     let mut bed = ServerBed::new(config);
     bed.authority = |question| {

@@ -6,7 +6,7 @@ mod common;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use common::{ClientBed, client_config, envelope, golden, tls_info};
+use common::{ClientBed, changed, client_config, envelope, golden, tls_info};
 use smtp_proto::channel::Channel;
 use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::error::Error;
@@ -46,7 +46,9 @@ const FAILURES: [(&str, TlsFailure); 11] = [
 ];
 
 fn rules(mode: TlsMode, when: Yield) -> TlsRules {
-    TlsRules { mode, refused: when, broken: when, untrusted: when, retry_plain_hello: false }
+    let mut rules = TlsRules::NEVER;
+    (rules.mode, rules.refused, rules.broken, rules.untrusted) = (mode, when, when, when);
+    rules
 }
 
 fn columns() -> [TlsRules; 5] {
@@ -98,17 +100,15 @@ fn decision_table() {
 /// Each yield governs its own failures and no others.
 #[test]
 fn yields_do_not_mix() {
-    const HOLD: TlsRules = TlsRules {
-        mode: TlsMode::Opportunistic,
-        refused: Yield::Never,
-        broken: Yield::Never,
-        untrusted: Yield::Never,
-        retry_plain_hello: false,
+    const HOLD: TlsRules = {
+        let mut rules = TlsRules::NEVER;
+        rules.mode = TlsMode::Opportunistic;
+        rules
     };
     let inside = Channel::StartTls(tls_info());
-    let refused = TlsRules { refused: Yield::Now, ..HOLD };
-    let broken = TlsRules { broken: Yield::Now, ..HOLD };
-    let untrusted = TlsRules { untrusted: Yield::Now, ..HOLD };
+    let refused = changed(HOLD, |it| it.refused = Yield::Now);
+    let broken = changed(HOLD, |it| it.broken = Yield::Now);
+    let untrusted = changed(HOLD, |it| it.untrusted = Yield::Now);
     let transient = TlsFailure::Refused { transient: true };
     assert_eq!(after(refused, &Channel::Plain, transient), Fallback::ContinuePlaintext);
     for failure in [TlsFailure::Injected, TlsFailure::Handshake] {
@@ -165,7 +165,7 @@ fn row(
     for (rules, fallback) in
         [(DETERMINISTIC, opportunistic), (TlsRules::REQUIRED, Fallback::Forbidden)]
     {
-        let (seen, answer) = drive(TlsRules { retry_plain_hello: false, ..rules });
+        let (seen, answer) = drive(rules.without_plain_hello());
         assert_eq!((seen.as_str(), answer), (event, fallback), "{name}");
         let (seen, answer) = drive(rules);
         let fallback = if name.starts_with("S10") { Fallback::RetryPlainHello } else { fallback };
@@ -358,7 +358,7 @@ fn a_refusal_for_now_can_wait() {
     for (when, expected) in
         [(Yield::Later, Fallback::PlaintextNextRun), (Yield::Never, Fallback::Forbidden)]
     {
-        let mut bed = asking(TlsRules { refused: when, ..TlsRules::OPPORTUNISTIC });
+        let mut bed = asking(changed(TlsRules::OPPORTUNISTIC, |it| it.refused = when));
         assert_eq!(no_tls(&mut bed, b"454 not now\r\n").1, expected);
         bed.input.clear();
         bed.feed(b"");
@@ -420,7 +420,7 @@ fn untrusted_server_gets_quit_inside_tls() {
 /// Implicit TLS: no ending of it may lead to clear text.
 #[test]
 fn implicit_tls_has_no_fallback() {
-    let rules = TlsRules { retry_plain_hello: false, ..TlsRules::OPPORTUNISTIC };
+    let rules = TlsRules::OPPORTUNISTIC.without_plain_hello();
     let implicit = || ClientBed::with(client_config(), rules, Channel::Implicit(tls_info()));
     assert_eq!(
         implicit().client.connection_lost(),

@@ -449,7 +449,7 @@ fn both_sides_agree_on_the_identity() {
         )
     }
     fn exported(data: &str) -> ChannelBinding {
-        ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from(data) }
+        ChannelBinding::new(BindingType::TlsExporter, Secret::from(data))
     }
     fn plain(authorization: &str, user: &str, password: &str) -> Box<dyn client::ClientMechanism> {
         Box::new(client::ClientPlain::new(authorization, user, &Secret::from(password)).unwrap())

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{ServerBed, server_config};
+use common::{ServerBed, changed, server_config};
 use smtp_proto::error::Error;
 use smtp_proto::server::{ServerConfig, ServerEvent};
 use smtp_proto::wire::reply::Response;
@@ -103,14 +103,14 @@ fn half_a_command_moves_no_deadline() {
 #[test]
 fn a_message_that_trickles_is_too_slow() {
     for (chunking, script) in [(false, &b"DATA\r\n"[..]), (true, b"BDAT 1000000\r\n")] {
-        let config = ServerConfig { chunking, ..server_config() };
+        let config = changed(server_config(), |it| it.chunking = chunking);
         let slow = bed(config, &[TO_RCPT, script].concat());
         let (last, held) = until_sent_away(slow, 2 * MINUTE, |bed| drop(bed.feed(b"x")));
         assert_eq!(last, "421 4.4.2 the message comes too slowly, closing the connection");
         assert_eq!(held, 4 * MINUTE);
     }
     // Chunks without octets bring nothing either.
-    let empty = bed(ServerConfig { chunking: true, ..server_config() }, TO_RCPT);
+    let empty = bed(changed(server_config(), |it| it.chunking = true), TO_RCPT);
     let (last, held) = until_sent_away(empty, MINUTE, |bed| drop(bed.feed(b"BDAT 0\r\n")));
     assert_eq!(last, "421 4.4.2 the message comes too slowly, closing the connection");
     assert!(held <= 5 * MINUTE, "{held:?}");
@@ -120,8 +120,8 @@ fn a_message_that_trickles_is_too_slow() {
 /// ever.
 #[test]
 fn dropped_chunks_and_bodies_count_as_no_progress() {
-    let chunking = || ServerConfig { chunking: true, ..server_config() };
-    let small = || ServerConfig { size_limit: Some(1000), ..chunking() };
+    let chunking = || changed(server_config(), |it| it.chunking = true);
+    let small = || changed(chunking(), |it| it.size_limit = Some(1000));
     let endless = &b"BDAT 18446744073709551615\r\n"[..];
     for (config, script) in [
         // There is no transaction.

@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Instant;
 
-use common::{ServerBed, client_against, server_config};
+use common::{ServerBed, changed, client_against, server_config};
 use proptest::prelude::*;
 use smtp_proto::channel::Channel;
 use smtp_proto::client::Client;
@@ -221,7 +221,7 @@ proptest! {
         let parameters = RcptParameters::parse(&text).unwrap();
         comes_back(Command::Rcpt { path: ForwardPath::Local("Postmaster"), parameters })?;
         // Typed fields without the text are written, and read as the same.
-        let typed = MailParameters { all: Parameters::default(), ..mail };
+        let typed = changed(mail, |it| it.all = Parameters::default());
         let line = written(&Command::Mail { path: ReversePath::Null, parameters: typed });
         let Ok(Command::Mail { parameters, .. }) = Command::parse(line.trim_ascii_end(), AddressRules::STRICT) else { panic!() };
         prop_assert_eq!((parameters.size, parameters.body), (mail.size, mail.body));
@@ -249,16 +249,15 @@ proptest! {
         let encoded = Xtext::encode(text.as_bytes());
         let text = Xtext::parse(&encoded).unwrap();
         let some = |bit: u8| there >> bit & 1 == 0;
-        let sent = Xclient {
-            name: some(0).then_some(XclientValue::Value(text)),
-            addr: some(1).then_some(XclientValue::Value(std::net::IpAddr::V6(address.into()))),
-            port: some(2).then_some(XclientValue::Value(number)),
-            proto: some(3).then_some(XclientProto::Esmtp),
-            helo: some(4).then_some(XclientValue::TemporarilyUnavailable),
-            login: some(5).then_some(XclientValue::Unavailable),
-            dest_addr: some(6).then_some(XclientValue::Value(std::net::IpAddr::V4(four.into()))),
-            dest_port: Some(XclientValue::Value(number)),
-        };
+        let mut sent = Xclient::default();
+        sent.name = some(0).then_some(XclientValue::Value(text));
+        sent.addr = some(1).then_some(XclientValue::Value(std::net::IpAddr::V6(address.into())));
+        sent.port = some(2).then_some(XclientValue::Value(number));
+        sent.proto = some(3).then_some(XclientProto::Esmtp);
+        sent.helo = some(4).then_some(XclientValue::TemporarilyUnavailable);
+        sent.login = some(5).then_some(XclientValue::Unavailable);
+        sent.dest_addr = some(6).then_some(XclientValue::Value(std::net::IpAddr::V4(four.into())));
+        sent.dest_port = Some(XclientValue::Value(number));
         comes_back(Command::Xclient(sent))?;
         prop_assert_eq!(sent.names().count(), 1 + (0..7).filter(|&bit| some(bit)).count());
     }

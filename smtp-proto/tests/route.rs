@@ -17,7 +17,7 @@ const TRANSIENT: EnhancedCode = EnhancedCode::new(4, 2, 2);
 const TLS: EnhancedCode = EnhancedCode::new(4, 7, 5);
 
 fn mx(preference: u16, name: &str) -> Mx {
-    Mx { preference, exchange: Some(name.parse().unwrap()) }
+    Mx::new(preference, name.parse().unwrap())
 }
 
 fn targets(records: Vec<Mx>) -> Targets {
@@ -142,7 +142,7 @@ fn the_domain_itself_where_there_is_no_mx() {
 
 #[test]
 fn domains_without_mail() {
-    let null = targets(vec![Mx { preference: 0, exchange: None }]);
+    let null = targets(vec![Mx::null()]);
     assert_eq!(order(null, &config()), (vec![], RecipientStatus::Bounced(NULL_MX)));
     assert_eq!(
         order(Targets::NoSuchDomain, &config()),
@@ -153,7 +153,7 @@ fn domains_without_mail() {
         (vec![], RecipientStatus::Deferred(LOOKUP_FAILED))
     );
     // RFC 7505, section 3: a null MX beside others has no meaning.
-    let mixed = targets(vec![Mx { preference: 0, exchange: None }, mx(10, "a.example")]);
+    let mixed = targets(vec![Mx::null(), mx(10, "a.example")]);
     assert_eq!(order(mixed, &config()).0, ["a.example"]);
 }
 

@@ -21,8 +21,7 @@ use smtp_proto::sasl::server::{Answer, ExchangeStep, Offer, Question};
 #[test]
 fn the_best_mechanism_is_chosen() {
     let bound = |peer| {
-        let binding =
-            ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") };
+        let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
         let mut tls = TlsInfo::clone(&tls_info());
         (tls.peer, tls.bindings) = (peer, vec![binding]);
         Channel::Implicit(Arc::new(tls))
@@ -122,8 +121,7 @@ fn names_and_passwords_that_cannot_be_sent() {
 /// Whatever is printed, no password, token or message with one is in it.
 #[test]
 fn nothing_secret_is_printed() {
-    let binding =
-        ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported-octets") };
+    let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported-octets"));
     let mut tls = TlsInfo::clone(&tls_info());
     tls.bindings = vec![binding];
     let mut shown = format!("{tls:?} {:?}", Channel::Implicit(Arc::new(tls.clone())));
@@ -277,7 +275,7 @@ proptest! {
     #[test]
     fn both_ends_of_scram_agree(user in "[ -~]{1,20}", password in "\\PC{1,20}", other in "\\PC{1,20}", bound in any::<bool>()) {
         let nonce = || NONCE.parse().unwrap();
-        let binding = ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") };
+        let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
         let used = if bound { Binding::Used(binding.clone()) } else { Binding::Unsupported };
         let (password, other) = (Secret::from(password), Secret::from(other));
         let made = ClientScramSha256::new("", &user, password.clone(), used.clone(), nonce());

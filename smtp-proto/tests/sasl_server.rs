@@ -9,7 +9,7 @@ use common::auth::{base64, decode};
 use common::auth_server::{
     MALFORMED, NO, OK, auth, bound, client, config, exported, inside, say, scram,
 };
-use common::{ServerBed, server_config, tls_info};
+use common::{ServerBed, changed, server_config, tls_info};
 use smtp_proto::Secret;
 use smtp_proto::channel::Channel;
 use smtp_proto::channel::{BindingType, ChannelBinding};
@@ -18,7 +18,6 @@ use smtp_proto::sasl::server as sasl;
 use smtp_proto::sasl::server::{
     Answer, Decoy, Exchange, ExchangeStep, Failure, Identity, Mechanism, Offer, Question,
 };
-use smtp_proto::server::ServerConfig;
 
 /// RFC 4616, section 2.
 #[test]
@@ -148,7 +147,7 @@ fn strangers_look_like_users() {
     // Another secret, other salts.
     let other =
         sasl::ScramSha256::with_nonces(Decoy::new(Secret::from("another")), || "abc".parse().ok());
-    let mut bed = inside(ServerConfig { mechanisms: other.into(), ..server_config() });
+    let mut bed = inside(changed(server_config(), |it| it.mechanisms = other.into()));
     assert_ne!(parts(&challenge("mallory", &mut bed))[1], unknown[1]);
 }
 
@@ -167,7 +166,7 @@ fn channel_binding() {
     );
     // A type that is not there.
     let end_point =
-        ChannelBinding { kind: BindingType::TlsServerEndPoint, data: Secret::from("this channel") };
+        ChannelBinding::new(BindingType::TlsServerEndPoint, Secret::from("this channel"));
     let refused = scram(&mut inside(config()), client("user", "pencil", Binding::Used(end_point)));
     assert_eq!(refused, (vec![], NO.to_owned()));
 
@@ -282,12 +281,12 @@ fn scram_to_its_last_message() {
         );
         let mut bed = inside(config());
         assert_eq!(scram(&mut bed, client.unwrap()).1, reply);
-        let identity = Identity { user: "user".into(), authorization: "boss".into() };
+        let identity = Identity::new("user", "boss");
         assert_eq!(bed.server.identity(), (reply == OK).then_some(&identity));
     }
     // No random numbers, no exchange.
     let none = sasl::ScramSha256::both(Decoy::new(Secret::from("x")), || None);
-    let mut bed = inside(ServerConfig { mechanisms: none.into(), ..server_config() });
+    let mut bed = inside(changed(server_config(), |it| it.mechanisms = none.into()));
     assert_eq!(
         auth(&mut bed, "SCRAM-SHA-256", first),
         "454 4.7.0 temporary authentication failure\r\n"
@@ -325,7 +324,7 @@ impl Exchange for Riddling {
         match answer {
             Answer::Other(who) => {
                 let name = who.as_str().unwrap().to_owned();
-                ExchangeStep::Done(Identity { user: name.clone(), authorization: name })
+                ExchangeStep::Done(Identity::new(name.clone(), name))
             }
             _ => ExchangeStep::Failed(Failure::Refused),
         }
@@ -334,7 +333,7 @@ impl Exchange for Riddling {
 
 #[test]
 fn a_mechanism_of_ones_own() {
-    let config = ServerConfig { mechanisms: vec![Arc::new(Riddle)], ..server_config() };
+    let config = changed(server_config(), |it| it.mechanisms = vec![Arc::new(Riddle)]);
     let mut bed = inside(config);
     bed.authority = |question| match question {
         Question::Other(guess) if guess.as_bytes() == b"the ring" => {
@@ -361,11 +360,10 @@ fn a_mechanism_of_ones_own() {
 #[test]
 fn long_challenges_are_one_line() {
     let scope = "x".repeat(2000);
-    let bearer = sasl::OauthBearer {
-        scope: Some(scope),
-        openid_configuration: Some("https://\"\\\n".into()),
-    };
-    let mut bed = inside(ServerConfig { mechanisms: vec![Arc::new(bearer)], ..server_config() });
+    let mut bearer = sasl::OauthBearer::default();
+    bearer.scope = Some(scope);
+    bearer.openid_configuration = Some("https://\"\\\n".into());
+    let mut bed = inside(changed(server_config(), |it| it.mechanisms = vec![Arc::new(bearer)]));
     let said = auth(&mut bed, "OAUTHBEARER", "n,,\x01auth=Bearer bad-token\x01\x01");
     let challenge =
         String::from_utf8(decode(said.strip_prefix("334 ").unwrap().strip_suffix("\r\n").unwrap()))

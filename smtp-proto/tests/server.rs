@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{ServerBed, accept, server_config, tls_info};
+use common::{ServerBed, accept, changed, server_config, tls_info};
 use smtp_proto::channel::Channel;
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
 use smtp_proto::server::{Server, ServerConfig, ServerEvent, StartTls};
@@ -24,7 +24,7 @@ fn greeted(config: ServerConfig) -> ServerBed {
 }
 
 fn offering() -> ServerConfig {
-    ServerConfig { starttls: StartTls::Offered, ..server_config() }
+    changed(server_config(), |it| it.starttls = StartTls::Offered)
 }
 
 /// A server that has read `script`.
@@ -454,7 +454,7 @@ fn close_in_every_state() {
 
 #[test]
 fn size_is_refused_at_mail_and_in_the_body() {
-    let mut bed = greeted(ServerConfig { size_limit: Some(10), ..server_config() });
+    let mut bed = greeted(changed(server_config(), |it| it.size_limit = Some(10)));
     assert!(bed.ask(b"EHLO c\r\n").contains("250-SIZE 10\r\n"));
     for size in ["11", "99999999999999999999", "18446744073709551616"] {
         let said = bed.ask(format!("MAIL FROM:<> SIZE={size}\r\n").as_bytes());
@@ -586,14 +586,17 @@ fn early_talkers_are_noticed() {
         assert!(bed.said().ends_with("250 2.0.0 OK\r\n"));
         bed.server.early_talk()
     };
-    let silent = ServerConfig { pipelining: false, ..server_config() };
+    let silent = changed(server_config(), |it| it.pipelining = false);
     assert_eq!(talk(server_config(), &[b"EHLO c\r\n", b"NOOP\r\nNOOP\r\n"]), None);
     assert_eq!(talk(server_config(), &[b"EHLO c\r\nNOOP\r\n"]), Some(Unannounced));
     assert_eq!(talk(server_config(), &[b"HELO c\r\n", b"NOOP\r\nNOOP\r\n"]), Some(Unannounced));
     assert_eq!(talk(silent.clone(), &[b"EHLO c\r\n", b"NOOP\r\n", b"NOOP\r\n"]), None);
     assert_eq!(talk(silent, &[b"EHLO c\r\n", b"NOOP\r\nN", b"OOP\r\n"]), Some(Unannounced));
     // The final dot may be followed by anything only where commands may.
-    let chunks = ServerConfig { pipelining: false, chunking: true, ..server_config() };
+    let chunks = changed(server_config(), |it| {
+        it.pipelining = false;
+        it.chunking = true;
+    });
     let mail: [&[u8]; 4] =
         [b"EHLO c\r\n", b"MAIL FROM:<>\r\n", b"RCPT TO:<a@b>\r\n", b"BDAT 2 LAST\r\nxx"];
     assert_eq!(talk(chunks, &mail), None, "a chunk follows its command");
@@ -645,7 +648,7 @@ fn chunk_after_a_broken_bdat_line_is_not_read_as_commands() {
 /// RFC 2033, section 4.2: one reply for each accepted recipient, and no other number of them.
 #[test]
 fn lmtp_takes_a_response_for_each_recipient() {
-    let config = ServerConfig { protocol: smtp_proto::Protocol::Lmtp, ..server_config() };
+    let config = changed(server_config(), |it| it.protocol = smtp_proto::Protocol::Lmtp);
     let mut server = Server::new(Arc::new(config), Channel::Plain, std::time::Instant::now());
     let (now, mut output) = (std::time::Instant::now(), Vec::new());
     let mut input =

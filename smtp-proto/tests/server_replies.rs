@@ -4,8 +4,8 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{ServerBed, server_config};
-use smtp_proto::server::{ServerConfig, ServerEvent};
+use common::{ServerBed, changed, server_config};
+use smtp_proto::server::ServerEvent;
 use smtp_proto::wire::reply::{Reply, Response};
 
 const TO_DATA: &[u8] =
@@ -25,7 +25,7 @@ fn greeted() -> ServerBed {
 fn enhanced_codes_only_where_allowed() {
     for announced in [true, false] {
         let mut bed =
-            ServerBed::new(ServerConfig { enhanced_status_codes: announced, ..server_config() });
+            ServerBed::new(changed(server_config(), |it| it.enhanced_status_codes = announced));
         bed.feed(b"HELO c\r\n");
         bed.feed(TO_DATA);
         bed.feed(b"x\r\n.\r\nVRFY x\r\nNOOP\r\nWHAT\r\nEXPN\r\nQUIT\r\n");
@@ -111,10 +111,9 @@ fn the_greeting_of_ehlo_is_one_line() {
         let keywords: Vec<&str> = said.lines().skip(1).map(|line| &line[4..]).collect();
         assert_eq!(keywords, ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"]);
     }
-    let mut bed = ServerBed::new(ServerConfig {
-        keywords: vec!["X-ONE a\r\nX-TWO".into()],
-        ..server_config()
-    });
+    let mut bed = ServerBed::new(changed(server_config(), |it| {
+        it.keywords = vec!["X-ONE a\r\nX-TWO".into()]
+    }));
     assert!(bed.ask(b"EHLO c\r\n").ends_with("250 X-ONE a??X-TWO\r\n"));
 }
 
@@ -132,7 +131,7 @@ fn empty_text_leaves_no_space_at_the_end_of_a_line() {
         });
         bed
     };
-    let config = ServerConfig { mt_priority: Some(String::new()), ..server_config() };
+    let config = changed(server_config(), |it| it.mt_priority = Some(String::new()));
     assert_eq!(silent(config.clone()).ask(b""), "220 mx.test.example ESMTP\r\n");
     assert_eq!(
         silent(config.clone()).ask(b"EHLO c\r\n"),

@@ -1,35 +1,33 @@
 //! The Received field that a receiver adds: what is written. Reading back is tested in the adapter.
 
+mod common;
+
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use common::changed;
 use smtp_proto::stamp::{
     CipherSuite, ClientCertificate, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission,
 };
 
-const ESMTP: Transmission = Transmission { hello: Hello::Ehlo, auth: false, utf8: false };
+const ESMTP: Transmission = Transmission::new(Hello::Ehlo);
 
 fn stamp() -> Stamp<'static> {
-    Stamp {
-        helo: "mail.contoso.example",
-        reverse_name: Some("out.contoso.example"),
-        address: Some(IpAddr::from([192, 0, 2, 7])),
-        by: "mx.ehs.example",
-        transmission: ESMTP,
-        id: Some("4f3a"),
-        recipient: Some("user@online.example"),
-        tls: Some(TlsStamp {
-            version: TlsVersion::Tls13,
-            cipher: CipherSuite::Name("TLS_AES_256_GCM_SHA384"),
-            group: Some("X25519"),
-            client: Some(ClientCertificate::Presented {
-                common_name: Some("mail.contoso.example"),
-                issuer: Some("Contoso CA"),
-                verified: true,
-            }),
-        }),
-        date: Date::new(1_236_078_513, -480).unwrap(),
-    }
+    let mut tls = TlsStamp::new(TlsVersion::Tls13, CipherSuite::Name("TLS_AES_256_GCM_SHA384"));
+    tls.group = Some("X25519");
+    tls.client = Some(ClientCertificate::Presented {
+        common_name: Some("mail.contoso.example"),
+        issuer: Some("Contoso CA"),
+        verified: true,
+    });
+    let date = Date::new(1_236_078_513, -480).unwrap();
+    let mut stamp = Stamp::new("mail.contoso.example", "mx.ehs.example", ESMTP, date);
+    stamp.reverse_name = Some("out.contoso.example");
+    stamp.address = Some(IpAddr::from([192, 0, 2, 7]));
+    stamp.id = Some("4f3a");
+    stamp.recipient = Some("user@online.example");
+    stamp.tls = Some(tls);
+    stamp
 }
 
 fn written(stamp: &Stamp<'_>) -> String {
@@ -53,17 +51,15 @@ fn writes_every_clause() {
 
 #[test]
 fn writes_the_least() {
-    let least = Stamp {
-        helo: "[IPv6:2001:db8::1]",
-        reverse_name: Some("never.without.an.address.example"),
-        address: None,
-        by: "mx.example",
-        transmission: Transmission { hello: Hello::Helo, auth: false, utf8: false },
-        id: None,
-        recipient: None,
-        tls: None,
-        date: Date::new(0, 0).unwrap(),
-    };
+    let least = changed(
+        Stamp::new(
+            "[IPv6:2001:db8::1]",
+            "mx.example",
+            Transmission::new(Hello::Helo),
+            Date::new(0, 0).unwrap(),
+        ),
+        |it| it.reverse_name = Some("never.without.an.address.example"),
+    );
     assert_eq!(
         written(&least),
         "Received: from [IPv6:2001:db8::1]\r\n\tby mx.example (smtp-proto) with SMTP;\r\n\tThu, 1 Jan 1970 00:00:00 +0000\r\n"
@@ -93,14 +89,14 @@ fn keywords_are_the_registered_ones() {
         ("UTF8LMTPSA", Hello::Lhlo, true, true, true),
     ];
     for (keyword, hello, utf8, tls, auth) in table {
-        let transmission = Transmission { hello, auth, utf8 };
+        let transmission = changed(Transmission::new(hello), |it| {
+            it.auth = auth;
+            it.utf8 = utf8;
+        });
         assert_eq!(transmission.keyword(tls), keyword);
     }
     // HELO inside TLS has no keyword of its own.
-    assert_eq!(
-        Transmission { hello: Hello::Helo, auth: false, utf8: false }.keyword(true),
-        "ESMTPS"
-    );
+    assert_eq!(Transmission::new(Hello::Helo).keyword(true), "ESMTPS");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use common::auth::decode as base64;
 use common::corpora::corpus;
-use common::{ClientBed, ServerBed, envelope, mechanisms, server_config};
+use common::{ClientBed, ServerBed, changed, envelope, mechanisms, server_config};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -16,7 +16,10 @@ const OPEN: &[u8] = b"EHLO c\r\nMAIL FROM:<a@test.example>\r\nRCPT TO:<b@test.ex
 
 /// A server of this tolerance that has read `script`.
 fn after(tolerance: Tolerance, script: &[u8]) -> ServerBed {
-    let mut bed = ServerBed::new(ServerConfig { tolerance, chunking: true, ..server_config() });
+    let mut bed = ServerBed::new(changed(server_config(), |it| {
+        it.tolerance = tolerance;
+        it.chunking = true;
+    }));
     bed.feed(b"");
     bed.feed(script);
     bed.said();
@@ -196,7 +199,7 @@ fn a_cr_at_the_end_of_the_last_chunk_is_a_line_end_when_rewritten() {
 /// The size limit counts what is stored, not what was sent.
 #[test]
 fn rewritten_octets_count_for_the_size_limit() {
-    let mut config = ServerConfig { size_limit: Some(8), ..server_config() };
+    let mut config = changed(server_config(), |it| it.size_limit = Some(8));
     config.tolerance = bare_line_ends(BareLineEnds::Normalise);
     for (text, said) in [
         (&b"\n\n\r\n"[..], "250 2.0.0 OK\r\n"),
@@ -219,7 +222,7 @@ fn a_cr_before_burl_is_refused_by_every_rule() {
         (BareLineEnds::RefuseForNow, "451"),
         (BareLineEnds::Normalise, "554"),
     ] {
-        let mut config = ServerConfig { chunking: true, ..server_config() };
+        let mut config = changed(server_config(), |it| it.chunking = true);
         config.burl = Some("imap".into());
         config.tolerance = bare_line_ends(rule);
         let mut bed = ServerBed::new(config);
@@ -233,7 +236,10 @@ fn a_cr_before_burl_is_refused_by_every_rule() {
 
 #[test]
 fn binary_bodies_are_not_rewritten() {
-    let mut config = ServerConfig { chunking: true, binary_mime: true, ..server_config() };
+    let mut config = changed(server_config(), |it| {
+        it.chunking = true;
+        it.binary_mime = true;
+    });
     config.tolerance = bare_line_ends(BareLineEnds::Normalise);
     config.tolerance.nul = NulRule::Refuse;
     let mut bed = ServerBed::new(config);
@@ -248,7 +254,7 @@ fn binary_bodies_are_not_rewritten() {
 /// A rule that is set for a peer holds from its next message on, until STARTTLS.
 #[test]
 fn a_rule_may_be_set_for_one_peer_until_starttls() {
-    let mut config = ServerConfig { starttls: StartTls::Offered, ..server_config() };
+    let mut config = changed(server_config(), |it| it.starttls = StartTls::Offered);
     config.tolerance.bare_lf_commands = false;
     let mut bed = ServerBed::new(config);
     bed.feed(b"");
@@ -296,8 +302,10 @@ fn commands_in_bare_lf_are_taken_by_their_setting() {
     assert_eq!(bed.ask(b"x\n.\nQUIT\n"), "");
     assert_eq!(bed.ask(b"\r\n.\r\n"), "554 5.6.0 message has a bare CR or LF\r\n");
     // AUTH, with its responses.
-    let mut config =
-        ServerConfig { auth_in_clear: true, mechanisms: mechanisms(), ..server_config() };
+    let mut config = changed(server_config(), |it| {
+        it.auth_in_clear = true;
+        it.mechanisms = mechanisms();
+    });
     config.tolerance = tolerance;
     let mut bed = ServerBed::new(config);
     bed.feed(b"EHLO c\n");
@@ -310,7 +318,7 @@ fn commands_in_bare_lf_are_taken_by_their_setting() {
 #[test]
 fn starttls_in_bare_lf_is_refused_by_every_setting() {
     for tolerant in [false, true] {
-        let mut config = ServerConfig { starttls: StartTls::Offered, ..server_config() };
+        let mut config = changed(server_config(), |it| it.starttls = StartTls::Offered);
         config.tolerance.bare_lf_commands = tolerant;
         let mut bed = ServerBed::new(config);
         bed.feed(b"");

@@ -137,7 +137,7 @@ impl fmt::Debug for Domain {
 }
 
 /// Why a text is not a domain name, a host or a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum DomainError {
     /// Nothing, or a lone dot.

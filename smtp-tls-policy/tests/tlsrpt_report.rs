@@ -354,7 +354,9 @@ fn the_report_of_a_day_has_the_shape_of_appendix_b() {
 
 #[test]
 fn an_aggregate_is_bounded() {
-    let mut aggregate = Aggregate::new(AggregateLimits { policies: 2, failures: 3 });
+    let mut limits = AggregateLimits::default();
+    (limits.policies, limits.failures) = (2, 3);
+    let mut aggregate = Aggregate::new(limits);
     let session = |domain: &str, receiving: u8| {
         let mut case = Case::new(Posture::Opportunistic);
         case.tlsa = TlsaFact::Found(TlsaSet::new(name(domain), &[]));
@@ -378,4 +380,34 @@ fn an_aggregate_is_bounded() {
     aggregate.record(&session("c.example", 1), at(NOON + 24 * 3600));
     assert!(matches!(session("c.example", 1).policy, AppliedPolicy::Tlsa { .. }));
     assert_eq!(aggregate.finished(at(NOON + 48 * 3600)).len(), 1);
+}
+
+/// A domain that changes a long policy with each mail fills no memory.
+#[test]
+fn an_aggregate_holds_few_long_policies() {
+    let mut limits = AggregateLimits::default();
+    limits.octets = 10_000;
+    let mut aggregate = Aggregate::new(limits);
+    let mut session = {
+        let mut case = Case::new(Posture::Opportunistic);
+        case.tlsa = TlsaFact::Found(TlsaSet::new(name("a.example"), &[]));
+        case.failed(Reason::StarttlsNotOffered, "192.0.2.1", "192.0.2.2").remove(0)
+    };
+    let mut record_changing_policies = |aggregate: &mut Aggregate, day: u64| {
+        for version in 0..100 {
+            let hosts = "mx: mx.a.example\n".repeat(50);
+            let text = format!("version: STSv1\nmode: enforce\n{hosts}max_age: {version}\n");
+            let policy = Some(PolicyText::parse(text.as_bytes()).unwrap());
+            session.policy = AppliedPolicy::Sts { domain: name("a.example"), policy };
+            aggregate.record(&session, at(NOON + day * 24 * 3600));
+        }
+    };
+    let submitter = Submitter::new("o", "c@o.example").unwrap();
+    let id = ReportId::parse("i").unwrap();
+    for day in 0..3 {
+        record_changing_policies(&mut aggregate, day);
+        let reports = aggregate.finished(at(NOON + (day + 1) * 24 * 3600));
+        let json = serde_json::to_value(reports[0].json(&submitter, &id)).unwrap();
+        assert_eq!(json["policies"].as_array().unwrap().len(), 15, "of 649 octets each");
+    }
 }

@@ -27,14 +27,11 @@ pub(crate) fn bindings<D>(
     let exporter = is_tls13.then(|| {
         let mut exported = Zeroizing::new([0; OCTETS]);
         session.export_keying_material(&mut *exported, LABEL, Some(b"")).ok()?;
-        Some(ChannelBinding {
-            kind: BindingType::TlsExporter,
-            data: Secret::from(exported.as_slice()),
-        })
+        Some(ChannelBinding::new(BindingType::TlsExporter, Secret::from(exported.as_slice())))
     });
     let end_point = certificate
         .and_then(server_end_point)
-        .map(|hash| ChannelBinding { kind: BindingType::TlsServerEndPoint, data: hash.into() });
+        .map(|hash| ChannelBinding::new(BindingType::TlsServerEndPoint, hash.into()));
     exporter.flatten().into_iter().chain(end_point).collect()
 }
 

@@ -1,6 +1,6 @@
 //! From the words of one crate to the words of the other; every match is exhaustive on purpose.
 
-use smtp_proto::fallback::{TlsFailure, TlsMode, TlsRules, Yield};
+use smtp_proto::fallback::{TlsFailure, TlsRules, Yield};
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::plan::{Attempt, Plan};
 use smtp_tls_policy::rules::Floor;
@@ -21,11 +21,11 @@ use smtp_tls_policy::{Reason, Status};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn tls_rules(plan: &Plan) -> TlsRules {
-    let mode = match (plan.attempt(), plan.floor()) {
+    let mut rules = match (plan.attempt(), plan.floor()) {
         (Attempt::Clear, _) => return TlsRules::NEVER,
-        (Attempt::StartTls, Floor::Plaintext) => TlsMode::Opportunistic,
+        (Attempt::StartTls, Floor::Plaintext) => TlsRules::OPPORTUNISTIC,
         (Attempt::StartTls, Floor::Encrypted | Floor::Authenticated) | (Attempt::Implicit, _) => {
-            TlsMode::Required
+            TlsRules::REQUIRED
         }
     };
     let yields = plan.yields();
@@ -34,13 +34,10 @@ pub fn tls_rules(plan: &Plan) -> TlsRules {
         smtp_tls_policy::rules::Yield::Later => Yield::Later,
         smtp_tls_policy::rules::Yield::Never => Yield::Never,
     };
-    TlsRules {
-        mode,
-        refused: of(yields.refused),
-        broken: of(yields.broken),
-        untrusted: of(yields.untrusted),
-        retry_plain_hello: true,
-    }
+    rules.refused = of(yields.refused);
+    rules.broken = of(yields.broken);
+    rules.untrusted = of(yields.untrusted);
+    rules
 }
 
 /// The reason code of a failure. `timed_out`: whether a handshake ended by its deadline.

@@ -38,7 +38,6 @@ mod server;
 pub mod store;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
-#[cfg(any(feature = "https", all(unix, feature = "reports")))]
 pub mod tls_reports;
 mod wire;
 
@@ -47,6 +46,8 @@ pub use client::{
     PoolLimits, ReuseKey, Spoken, Target,
 };
 pub use convert::tls_rules;
+#[cfg(any(feature = "crl-fetch", feature = "https"))]
+pub use http::Reach;
 pub use identities::{IdentityError, IdentityFiles, MAX_IDENTITY_FILE, ServerCertificates};
 #[cfg(feature = "metrics")]
 pub use metering::{METRICS, Metric, describe_metrics};

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use common::{
-    HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, smtp, start,
+    HOST, Pki, changed, connector, envelope, outbound, outbound_with, plan_for, provider, smtp,
+    start,
 };
 use smtp_proto::Secret;
 use smtp_proto::channel::{BindingType, ChannelBinding};
@@ -18,7 +19,6 @@ use smtp_proto::route::{RecipientStatus, Targets};
 use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{Answer, Decoy, Question, ScramSha256};
-use smtp_proto::server;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::command::{Xclient, XclientValue};
 use smtp_proto::wire::host::HostName;
@@ -468,7 +468,7 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity)));
         let [plus, _] = ScramSha256::both(Decoy::new(Secret::from("decoy")), || Some([7; 24]));
-        let smtp = server::ServerConfig { mechanisms: vec![plus], ..smtp() };
+        let smtp = changed(smtp(), |it| it.mechanisms = vec![plus]);
         let inbound = Inbound { tls: Some(Arc::new(config)), ..Inbound::new(Arc::new(smtp)) };
         let theirs = Arc::new(Mutex::new(Vec::new()));
         let (host, plan) =
@@ -520,7 +520,7 @@ async fn xclient_makes_authentication_start_again() {
         let address = fake.start().await;
         let mut connection =
             open(&outbound(&pki), address, Posture::Verified, &password()).await.unwrap();
-        let proxy = Xclient { port: Some(XclientValue::Value(25)), ..Xclient::default() };
+        let proxy = changed(Xclient::default(), |it| it.port = Some(XclientValue::Value(25)));
         let reply = connection.xclient(&proxy).await;
         assert_eq!(reply.is_ok(), opens, "{reply:?}");
         let delivery = connection

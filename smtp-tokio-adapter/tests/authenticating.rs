@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, smtp};
+use common::{
+    HOST, Pki, changed, connector, envelope, outbound, outbound_with, plan_for, provider, smtp,
+};
 use smtp_proto::Secret;
 use smtp_proto::route;
 use smtp_proto::route::{RecipientStatus, Targets};
@@ -130,7 +132,10 @@ fn office() -> Arc<Office> {
 }
 
 fn submission(mechanisms: Vec<Arc<dyn Mechanism>>) -> server::ServerConfig {
-    server::ServerConfig { mechanisms, auth_required: true, ..smtp() }
+    changed(smtp(), |it| {
+        it.mechanisms = mechanisms;
+        it.auth_required = true;
+    })
 }
 
 async fn start(
@@ -181,7 +186,7 @@ fn user(password: &str) -> Option<Credentials> {
 }
 
 fn identity(user: &str) -> Identity {
-    Identity { user: user.into(), authorization: user.into() }
+    Identity::new(user, user)
 }
 
 /// Each mechanism alone, so that no other can have done it.
@@ -341,10 +346,8 @@ async fn outside_tls_there_is_no_auth() {
 async fn long_lines_in_many_pieces() {
     let pki = Pki::new();
     let office = office();
-    let smtp = server::ServerConfig {
-        auth_in_clear: true,
-        ..submission(vec![Arc::new(Plain), Arc::new(Login)])
-    };
+    let smtp =
+        changed(submission(vec![Arc::new(Plain), Arc::new(Login)]), |it| it.auth_in_clear = true);
     let address = start(&office, smtp, pki.server_config(HOST)).await;
     let long = "AAAA".repeat(2500);
     for lines in [vec![format!("AUTH PLAIN {long}")], vec!["AUTH PLAIN".into(), long]] {

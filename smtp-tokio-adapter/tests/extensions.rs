@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{HOST, Loopback, Pki, connector, outbound, plan_for, smtp};
+use common::{HOST, Loopback, Pki, changed, connector, outbound, plan_for, smtp};
 use smtp_proto::Protocol;
 use smtp_proto::client;
 use smtp_proto::client::{Envelope, OverLimit, Recipient};
@@ -385,7 +385,7 @@ async fn requiretls_both_ways() {
     facts.message = MessageTls::Required;
     let plan = plan(&facts).unwrap();
     for offered in [true, false] {
-        let config = server::ServerConfig { require_tls: offered, ..smtp() };
+        let config = changed(smtp(), |it| it.require_tls = offered);
         let server = listen(Inbound {
             tls: Some(pki.server_config(HOST)),
             ..Inbound::new(Arc::new(config))
@@ -416,8 +416,7 @@ async fn priorities_and_times_both_ways() {
     let server = server(|it| {
         it.mt_priority = Some("MIXER".into());
         it.deliver_by = Some(60);
-        it.future_release =
-            Some(FutureRelease { longest: 1000, last: "2030-01-01T00:00:00Z".parse().unwrap() });
+        it.future_release = Some(FutureRelease::new(1000, "2030-01-01T00:00:00Z".parse().unwrap()));
         it.size_limit = Some(1000);
     })
     .await;
@@ -527,19 +526,21 @@ async fn commands_between_two_transactions_both_ways() {
 async fn xclient_both_ways() {
     let server = server(|it| it.xclient = vec![XclientName::Addr, XclientName::Login]).await;
     let mut connection = connect(&server, &sender(|_| ())).await;
-    let of = |address: &str| Xclient {
-        addr: Some(XclientValue::Value(address.parse().unwrap())),
-        ..Xclient::default()
+    let of = |address: &str| {
+        changed(Xclient::default(), |it| {
+            it.addr = Some(XclientValue::Value(address.parse().unwrap()))
+        })
     };
     let login = Some(XclientValue::Value(Xtext::parse("reader").unwrap()));
-    let reply = connection.xclient(&Xclient { login, ..of("2001:db8::1") }).await.unwrap();
+    let reply =
+        connection.xclient(&changed(of("2001:db8::1"), |it| it.login = login)).await.unwrap();
     assert_eq!(reply.to_string(), "220 mx.test.example ESMTP and / again");
     assert_eq!(server.heard.commands(), ["Some(Value(2001:db8::1))"]);
     // EHLO was said again.
     assert_eq!(server.heard.early.lock().unwrap().len(), 2);
     let reply = connection.xclient(&of("127.0.0.1")).await.unwrap();
     assert_eq!(reply.borrow().code(), 550);
-    let port = Xclient { port: Some(XclientValue::Unavailable), ..Xclient::default() };
+    let port = changed(Xclient::default(), |it| it.port = Some(XclientValue::Unavailable));
     assert!(matches!(connection.xclient(&port).await, Err(Failure::NotOffered(_))));
     let delivery =
         connection.send(Arc::new(envelope(&["reader@test.example"])), &mut &MESSAGE[..]).await;
@@ -589,7 +590,10 @@ async fn burl_both_ways() {
 #[tokio::test]
 async fn lmtp_has_a_reply_for_each_recipient() {
     let pki = Pki::new();
-    let config = server::ServerConfig { protocol: Protocol::Lmtp, chunking: true, ..smtp() };
+    let config = changed(smtp(), |it| {
+        it.protocol = Protocol::Lmtp;
+        it.chunking = true;
+    });
     let server =
         listen(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(config)) })
             .await;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{
-    HOST, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send, send_to,
-    smtp, start, to_data,
+    HOST, Pki, changed, connector, envelope, outbound, outbound_with, plan_for, provider, send,
+    send_to, smtp, start, to_data,
 };
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
@@ -407,7 +407,7 @@ async fn a_retry_in_clear_text_is_none_where_the_plan_requires_tls() {
 #[tokio::test]
 async fn required_starttls_turns_clear_mail_away() {
     let pki = Pki::new();
-    let config = smtp_proto::server::ServerConfig { starttls: StartTls::Required, ..smtp() };
+    let config = changed(smtp(), |it| it.starttls = StartTls::Required);
     let server =
         start(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(config)) })
             .await;

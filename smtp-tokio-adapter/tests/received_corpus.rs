@@ -79,26 +79,17 @@ fn corpus_trail_through_exchange_hosted_services() {
 
 #[test]
 fn our_own_headers_prove_both() {
-    let stamp = Stamp {
-        helo: "mail.contoso.example",
-        reverse_name: None,
-        address: Some([192, 0, 2, 7].into()),
-        by: "ehs.example",
-        transmission: stamp::Transmission { hello: stamp::Hello::Ehlo, auth: false, utf8: false },
-        id: None,
-        recipient: None,
-        tls: None,
-        date: stamp::Date::new(1_236_078_513, 0).expect("a date in 2009"),
-    };
-    let tls = Some(TlsStamp {
-        version: stamp::TlsVersion::Tls12,
-        cipher: CipherSuite::Name("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
-        group: None,
-        client: None,
-    });
+    let date = stamp::Date::new(1_236_078_513, 0).expect("a date in 2009");
+    let esmtp = stamp::Transmission::new(stamp::Hello::Ehlo);
+    let mut first = Stamp::new("mail.contoso.example", "ehs.example", esmtp, date);
+    first.address = Some([192, 0, 2, 7].into());
+    let mut second = first;
+    (second.helo, second.by) = ("ehs.example", "online.example");
+    let cipher = CipherSuite::Name("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256");
+    second.tls = Some(TlsStamp::new(stamp::TlsVersion::Tls12, cipher));
     let mut headers = Vec::new();
-    Stamp { helo: "ehs.example", by: "online.example", tls, ..stamp }.write(&mut headers);
-    stamp.write(&mut headers);
+    second.write(&mut headers);
+    first.write(&mut headers);
     let own =
         OwnHosts { names: &["online.example", "ehs.example"], addresses: &[[192, 0, 2, 7].into()] };
     let reviewed = review(&headers, &own);

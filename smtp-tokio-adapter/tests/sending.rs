@@ -380,7 +380,8 @@ fn too_many_recipients_is_no_reason_to_give_one_up() {
     let buf = |reply: &str| Reply::parse(reply.as_bytes()).unwrap().unwrap().to_buf();
     let of = |recipients: Vec<_>, index| {
         let end = Ok(OutcomeBuf::NoRecipients);
-        Delivery { recipients, delivered: Vec::new(), left: Vec::new(), end }.status(index)
+        let (delivered, not_sent, left) = (Vec::new(), Vec::new(), Vec::new());
+        Delivery { recipients, delivered, not_sent, left, end }.status(index)
     };
     let word = |reply: &str| of(vec![Some(buf("250 ok\r\n")), Some(buf(reply))], 1);
     // The first recipient cannot be one too many: its mailbox is full.
@@ -417,7 +418,7 @@ async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| {
         smtp.over_limit = OverLimit::Leave;
     });
-    let mx = |name: &str| Mx { preference: 10, exchange: Some(name.parse().unwrap()) };
+    let mx = |name: &str| Mx::new(10, name.parse().unwrap());
     let targets = Targets::Mx {
         domain: HOST.parse().unwrap(),
         records: vec![mx("a.test.example"), mx("b.test.example")],

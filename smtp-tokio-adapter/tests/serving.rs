@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::smtp;
+use common::{changed, smtp};
+use smtp_proto::Protocol;
 use smtp_proto::sasl::server::{Answer, Plain, Question};
 use smtp_proto::server::{BareLineEnds, BodyRefusal, Tolerance};
 use smtp_proto::stamp::Date;
@@ -15,7 +16,6 @@ use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
-use smtp_proto::{Protocol, server};
 use smtp_tokio_adapter::test_kit::{Peer, Script, in_memory};
 use smtp_tokio_adapter::{Handler, Inbound, Session, handle, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -230,12 +230,11 @@ async fn the_received_field_names_the_protocol() {
         (Protocol::Lmtp, "LHLO c.test.example\r\n", "LMTP"),
         (Protocol::Lmtp, "LHLO c.test.example\r\nAUTH PLAIN AHUAcA==\r\n", "LMTPA"),
     ] {
-        let config = server::ServerConfig {
-            protocol,
-            mechanisms: vec![Arc::new(Plain)],
-            auth_in_clear: true,
-            ..smtp()
-        };
+        let config = changed(smtp(), |it| {
+            it.protocol = protocol;
+            it.mechanisms = vec![Arc::new(Plain)];
+            it.auth_in_clear = true;
+        });
         let inbound = Inbound::new(Arc::new(config));
         let (mut ours, theirs) = tokio::io::duplex(1 << 12);
         let (_leave, leaving) = watch::channel(false);

@@ -1,36 +1,34 @@
 //! The stamp that `smtp-proto` writes, read back by the reader of `smtp-tls-policy`.
 
+mod common;
+
 use std::net::IpAddr;
 
+use common::changed;
 use proptest::prelude::*;
 use smtp_proto::stamp::{
     CipherSuite, ClientCertificate, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission,
 };
 use smtp_tls_policy::trace::{self, Arrival, Evidence, Product, fields, trace};
 
-const ESMTP: Transmission = Transmission { hello: Hello::Ehlo, auth: false, utf8: false };
+const ESMTP: Transmission = Transmission::new(Hello::Ehlo);
 
 fn stamp() -> Stamp<'static> {
-    Stamp {
-        helo: "mail.contoso.example",
-        reverse_name: Some("out.contoso.example"),
-        address: Some(IpAddr::from([192, 0, 2, 7])),
-        by: "mx.ehs.example",
-        transmission: ESMTP,
-        id: Some("4f3a"),
-        recipient: Some("user@online.example"),
-        tls: Some(TlsStamp {
-            version: TlsVersion::Tls13,
-            cipher: CipherSuite::Name("TLS_AES_256_GCM_SHA384"),
-            group: Some("X25519"),
-            client: Some(ClientCertificate::Presented {
-                common_name: Some("mail.contoso.example"),
-                issuer: Some("Contoso CA"),
-                verified: true,
-            }),
-        }),
-        date: Date::new(1_236_078_513, -480).unwrap(),
-    }
+    let mut tls = TlsStamp::new(TlsVersion::Tls13, CipherSuite::Name("TLS_AES_256_GCM_SHA384"));
+    tls.group = Some("X25519");
+    tls.client = Some(ClientCertificate::Presented {
+        common_name: Some("mail.contoso.example"),
+        issuer: Some("Contoso CA"),
+        verified: true,
+    });
+    let date = Date::new(1_236_078_513, -480).unwrap();
+    let mut stamp = Stamp::new("mail.contoso.example", "mx.ehs.example", ESMTP, date);
+    stamp.reverse_name = Some("out.contoso.example");
+    stamp.address = Some(IpAddr::from([192, 0, 2, 7]));
+    stamp.id = Some("4f3a");
+    stamp.recipient = Some("user@online.example");
+    stamp.tls = Some(tls);
+    stamp
 }
 
 fn written(stamp: &Stamp<'_>) -> String {
@@ -96,13 +94,12 @@ fn reads_back_what_it_writes() {
 #[test]
 fn what_cannot_be_written_is_left_out_or_neutralised() {
     let evil = "a)\r\n\r\nbody (";
-    let header = written(&Stamp {
-        helo: evil,
-        reverse_name: Some(evil),
-        by: evil,
-        id: Some(evil),
-        ..stamp()
-    });
+    let header = written(&changed(stamp(), |it| {
+        it.helo = evil;
+        it.reverse_name = Some(evil);
+        it.by = evil;
+        it.id = Some(evil);
+    }));
     assert!(header.starts_with(
         "Received: from a?????body?? (a?????body?? [192.0.2.7])\r\n\tby a?????body?? (smtp-proto)"
     ));
@@ -118,12 +115,12 @@ fn what_cannot_be_written_is_left_out_or_neutralised() {
         "gr\u{fc}n@b",
         "a@b>\r\nX: y",
     ] {
-        let header = written(&Stamp { recipient: Some(recipient), ..stamp() });
+        let header = written(&changed(stamp(), |it| it.recipient = Some(recipient)));
         assert!(!header.contains("\r\n\tfor "), "{recipient:?}: {header}");
     }
     for recipient in ["\"a b\"@c", "<\"a>\\\" b\"@c>", "a+b=c@[192.0.2.1]", "a@[IPv6:2001:db8::1]"]
     {
-        let header = written(&Stamp { recipient: Some(recipient), ..stamp() });
+        let header = written(&changed(stamp(), |it| it.recipient = Some(recipient)));
         let read = trace(header.as_bytes()).next().unwrap();
         let inner = recipient
             .strip_prefix('<')
@@ -133,10 +130,9 @@ fn what_cannot_be_written_is_left_out_or_neutralised() {
     }
     let tls = stamp().tls.unwrap();
     for cipher in ["", "ECDHE-RSA-AES128-SHA", "1X", "TLS_A (b", "TLS_A\r\n"] {
-        let header = written(&Stamp {
-            tls: Some(TlsStamp { cipher: CipherSuite::Name(cipher), ..tls }),
-            ..stamp()
-        });
+        let header = written(&changed(stamp(), |it| {
+            it.tls = Some(changed(tls, |it| it.cipher = CipherSuite::Name(cipher)))
+        }));
         // A group is written only after a cipher.
         assert!(
             !header.contains("\ttls ")
@@ -145,10 +141,9 @@ fn what_cannot_be_written_is_left_out_or_neutralised() {
             "{header}"
         );
     }
-    let header = written(&Stamp {
-        tls: Some(TlsStamp { cipher: CipherSuite::Code(0x1302), ..tls }),
-        ..stamp()
-    });
+    let header = written(&changed(stamp(), |it| {
+        it.tls = Some(changed(tls, |it| it.cipher = CipherSuite::Code(0x1302)))
+    }));
     assert!(header.contains("\ttls 0x1302 group X25519 (version=TLSv1.3)"));
     assert_eq!(trace(header.as_bytes()).next().unwrap().tls.unwrap().cipher.unwrap(), "0x1302");
 }
@@ -156,15 +151,17 @@ fn what_cannot_be_written_is_left_out_or_neutralised() {
 #[test]
 fn utf8_only_in_smtputf8_transactions() {
     let name = "x1.h\u{e9}.example";
-    let ascii = written(&Stamp { helo: name, recipient: Some("gr\u{fc}n@b"), ..stamp() });
+    let ascii = written(&changed(stamp(), |it| {
+        it.helo = name;
+        it.recipient = Some("gr\u{fc}n@b");
+    }));
     assert!(ascii.is_ascii() && ascii.contains("x1.h?.example"));
-    let utf8 = Transmission { utf8: true, ..ESMTP };
-    let header = written(&Stamp {
-        helo: name,
-        recipient: Some("gr\u{fc}n@b"),
-        transmission: utf8,
-        ..stamp()
-    });
+    let utf8 = changed(ESMTP, |it| it.utf8 = true);
+    let header = written(&changed(stamp(), |it| {
+        it.helo = name;
+        it.recipient = Some("gr\u{fc}n@b");
+        it.transmission = utf8;
+    }));
     assert!(header.contains("UTF8SMTPS") && header.contains("for <gr\u{fc}n@b>"));
     assert_eq!(trace(header.as_bytes()).next().unwrap().from.unwrap().helo, name);
 }
@@ -183,7 +180,11 @@ fn a_client_cannot_forge_marks_by_its_names() {
         "127.0.0.1",
         "localhost",
     ] {
-        let header = written(&Stamp { helo, tls: None, reverse_name: Some("tlsv1.3"), ..stamp() });
+        let header = written(&changed(stamp(), |it| {
+            it.helo = helo;
+            it.tls = None;
+            it.reverse_name = Some("tlsv1.3");
+        }));
         let read = trace(header.as_bytes()).next().unwrap();
         assert_eq!(read.tls, None, "{header}");
         assert_eq!(read.by.unwrap(), "mx.ehs.example");
@@ -192,10 +193,12 @@ fn a_client_cannot_forge_marks_by_its_names() {
 }
 
 fn transmission() -> impl Strategy<Value = Transmission> {
-    (0..3_usize, any::<bool>(), any::<bool>()).prop_map(|(hello, auth, utf8)| Transmission {
-        hello: [Hello::Helo, Hello::Ehlo, Hello::Lhlo][hello],
-        auth,
-        utf8,
+    (0..3_usize, any::<bool>(), any::<bool>()).prop_map(|(hello, auth, utf8)| {
+        let hello = [Hello::Helo, Hello::Ehlo, Hello::Lhlo][hello];
+        changed(Transmission::new(hello), |it| {
+            it.auth = auth;
+            it.utf8 = utf8;
+        })
     })
 }
 
@@ -239,33 +242,31 @@ struct OwnedStamp {
 
 impl OwnedStamp {
     fn stamp(&self, date: Date) -> Stamp<'_> {
-        Stamp {
-            helo: &self.names.0,
-            reverse_name: self.names.1.as_deref(),
-            address: self.address,
-            by: &self.names.2,
-            transmission: self.transmission,
-            id: self.id.as_deref(),
-            recipient: self.recipient.as_deref(),
-            tls: self.tls.as_ref().map(|(version, cipher, group, client)| TlsStamp {
-                version: *version,
-                cipher: match cipher {
-                    Ok(name) => CipherSuite::Name(name),
-                    Err(code) => CipherSuite::Code(*code),
+        let tls = self.tls.as_ref().map(|(version, cipher, group, client)| {
+            let cipher = match cipher {
+                Ok(name) => CipherSuite::Name(name),
+                Err(code) => CipherSuite::Code(*code),
+            };
+            let mut tls = TlsStamp::new(*version, cipher);
+            tls.group = group.as_deref();
+            tls.client = client.as_ref().map(|(kind, name, issuer, verified)| match kind {
+                0 => ClientCertificate::NotRequested,
+                1 => ClientCertificate::NotPresented,
+                _ => ClientCertificate::Presented {
+                    common_name: Some(name.as_str()),
+                    issuer: issuer.as_deref(),
+                    verified: *verified,
                 },
-                group: group.as_deref(),
-                client: client.as_ref().map(|(kind, name, issuer, verified)| match kind {
-                    0 => ClientCertificate::NotRequested,
-                    1 => ClientCertificate::NotPresented,
-                    _ => ClientCertificate::Presented {
-                        common_name: Some(name.as_str()),
-                        issuer: issuer.as_deref(),
-                        verified: *verified,
-                    },
-                }),
-            }),
-            date,
-        }
+            });
+            tls
+        });
+        let mut stamp = Stamp::new(&self.names.0, &self.names.2, self.transmission, date);
+        stamp.reverse_name = self.names.1.as_deref();
+        stamp.address = self.address;
+        stamp.id = self.id.as_deref();
+        stamp.recipient = self.recipient.as_deref();
+        stamp.tls = tls;
+        stamp
     }
 }
 
@@ -325,22 +326,24 @@ proptest! {
         texts in proptest::collection::vec("[a-z\\r\\n\\x00 ()<>\"\\\\;,:@\u{85}\u{e9}]{0,40}|\\PC{0,400}|(?s).{0,300}", 8),
         utf8 in any::<bool>(),
     ) {
-        let tls = TlsStamp {
-            version: TlsVersion::Tls12,
-            cipher: CipherSuite::Name(&texts[0]),
-            group: Some(&texts[1]),
-            client: Some(ClientCertificate::Presented { common_name: Some(&texts[2]), issuer: Some(&texts[3]), verified: false }),
+        let client = ClientCertificate::Presented {
+            common_name: Some(&texts[2]),
+            issuer: Some(&texts[3]),
+            verified: false,
         };
-        let stamp = Stamp {
-            helo: &texts[4],
-            reverse_name: Some(&texts[5]),
-            by: "mx.example",
-            id: Some(&texts[6]),
-            recipient: Some(&texts[7]),
-            transmission: Transmission { utf8, ..ESMTP },
-            tls: Some(tls),
-            ..stamp()
-        };
+        let tls = changed(TlsStamp::new(TlsVersion::Tls12, CipherSuite::Name(&texts[0])), |it| {
+            it.group = Some(&texts[1]);
+            it.client = Some(client);
+        });
+        let stamp = changed(stamp(), |it| {
+            it.helo = &texts[4];
+            it.reverse_name = Some(&texts[5]);
+            it.by = "mx.example";
+            it.id = Some(&texts[6]);
+            it.recipient = Some(&texts[7]);
+            it.transmission.utf8 = utf8;
+            it.tls = Some(tls);
+        });
         let header = written(&stamp);
         well_formed(&header)?;
         prop_assert!(utf8 || header.is_ascii());

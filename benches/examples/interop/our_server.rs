@@ -161,16 +161,14 @@ impl OurServer {
         });
         let passwords: [Arc<dyn Mechanism>; 2] = [Arc::new(Plain), Arc::new(Login)];
         let name = HOST.parse().map_err(|_| "host name")?;
-        let config = ServerConfig {
-            starttls: if implicit { StartTls::No } else { StartTls::Offered },
-            size_limit: Some(SIZE_LIMIT),
-            chunking: true,
-            smtputf8: true,
-            dsn: true,
-            mechanisms: scram.into_iter().chain(passwords).collect(),
-            tolerance,
-            ..ServerConfig::new(name)
-        };
+        let mut config = ServerConfig::new(name);
+        config.starttls = if implicit { StartTls::No } else { StartTls::Offered };
+        config.size_limit = Some(SIZE_LIMIT);
+        config.chunking = true;
+        config.smtputf8 = true;
+        config.dsn = true;
+        config.mechanisms = scram.into_iter().chain(passwords).collect();
+        config.tolerance = tolerance;
         let inbound = Inbound { tls: Some(tls), implicit, ..Inbound::new(Arc::new(config)) };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
         let tap = Tap::start(listener.local_addr().map_err(failed)?).await?;

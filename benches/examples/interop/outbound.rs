@@ -287,7 +287,9 @@ fn envelope(
     let dsn = column == Column::Dsn;
     let xtext = |text: &str| Xtext::parse(&Xtext::encode(text.as_bytes())).map(Into::into);
     let mut to: Recipient = recipient.parse().map_err(|error| format!("{recipient}: {error}"))?;
-    to.notify = dsn.then_some(Notify { success: false, failure: true, delay: true });
+    let mut notify = Notify::NEVER;
+    (notify.failure, notify.delay) = (true, true);
+    to.notify = dsn.then_some(notify);
     to.orcpt = format!("rfc822;{recipient}").parse().ok().filter(|_: &OrcptBuf| dsn);
     Ok({
         let mut envelope =

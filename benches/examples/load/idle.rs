@@ -57,10 +57,8 @@ pub(crate) fn serve_until_end_of_input() -> ExitCode {
 
 fn serve_here() -> Result<(), Box<dyn std::error::Error>> {
     let tls = Pki::new().server_config("mail.test.example");
-    let config = ServerConfig {
-        starttls: StartTls::Offered,
-        ..ServerConfig::new("mail.test.example".parse()?)
-    };
+    let mut config = ServerConfig::new("mail.test.example".parse()?);
+    config.starttls = StartTls::Offered;
     let inbound =
         Inbound { tls: Some(tls), connections: 2 * IDLE, ..Inbound::new(Arc::new(config)) };
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(

@@ -59,13 +59,13 @@ fn rules_of(byte: u8) -> TlsRules {
         |bits: u8| [Yield::Now, Yield::Later, Yield::Never, Yield::Now][usize::from(bits & 3)];
     let mode = [TlsMode::Required, TlsMode::Opportunistic, TlsMode::Required, TlsMode::Never]
         [usize::from(byte & 3)];
-    TlsRules {
-        mode,
-        refused: when(byte >> 2),
-        broken: when(byte >> 4),
-        untrusted: when(byte >> 6),
-        retry_plain_hello: byte & 1 == 0,
-    }
+    let mut rules = TlsRules::NEVER;
+    rules.mode = mode;
+    rules.refused = when(byte >> 2);
+    rules.broken = when(byte >> 4);
+    rules.untrusted = when(byte >> 6);
+    rules.retry_plain_hello = byte & 1 == 0;
+    rules
 }
 
 const BODY: &[u8] = b"Subject: secret\r\n\r\n.dot\r\n";
@@ -364,7 +364,8 @@ impl Driver<'_> {
         }
         if self.scenario.commands && !std::mem::take(&mut self.asked) {
             self.asked = true;
-            let proxy = Xclient { port: Some(XclientValue::Value(25)), ..Xclient::default() };
+            let mut proxy = Xclient::default();
+            proxy.port = Some(XclientValue::Value(25));
             let sent = self.client.xclient(&proxy, self.now).is_ok();
             if sent
                 || self

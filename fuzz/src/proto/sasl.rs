@@ -66,7 +66,7 @@ fn encode(octets: &[u8], output: &mut Vec<u8>) {
 }
 
 fn binding() -> ChannelBinding {
-    ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from("exported") }
+    ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"))
 }
 
 fn authority(question: &Question) -> Answer {

@@ -13,6 +13,7 @@ use crate::wire::path::{AddressRules, DomainBuf};
 
 /// The settings that all connections of a server share.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ServerConfig {
     /// The name in the greeting and in the EHLO reply.
     pub name: DomainBuf,
@@ -202,6 +203,7 @@ pub enum StartTls {
 
 /// How long a message can be held (RFC 4865, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FutureRelease {
     /// Seconds, at most 999 999 999.
     pub longest: u32,
@@ -210,10 +212,18 @@ pub struct FutureRelease {
     pub last: DateTime,
 }
 
+impl FutureRelease {
+    /// A message can be held for so many seconds, and until this point in time.
+    pub const fn new(longest: u32, last: DateTime) -> Self {
+        Self { longest, last }
+    }
+}
+
 const MAX_LIMIT: usize = crate::wire::capabilities::Limits::MAX as usize;
 
 /// Limits on what a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ServerLimits {
     /// Octets of a command line with its CRLF. RFC 5321, section 4.5.3.1.4: at least 512, more with
     /// extensions; 2048 is what Postfix takes.

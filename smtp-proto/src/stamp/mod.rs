@@ -32,6 +32,7 @@ const MAX_PATH: usize = 64 + 1 + 255 + 2;
 /// value that the grammar cannot hold is left out. Outside SMTPUTF8 transactions the field is
 /// ASCII.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stamp<'a> {
     /// The name that the client gave in EHLO, HELO or LHLO.
     pub helo: &'a str,
@@ -58,6 +59,7 @@ pub struct Stamp<'a> {
 
 /// The TLS session that a message arrived in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TlsStamp<'a> {
     /// The version, written in a comment.
     pub version: TlsVersion,
@@ -78,6 +80,24 @@ pub enum CipherSuite<'a> {
     Name(&'a str),
     /// The number, where the name is not known.
     Code(u16),
+}
+
+impl<'a> Stamp<'a> {
+    /// A stamp with what the grammar demands: the name that the client gave in its greeting, the
+    /// name of this host, the protocol and the time.
+    pub const fn new(helo: &'a str, by: &'a str, transmission: Transmission, date: Date) -> Self {
+        Self {
+            helo,
+            reverse_name: None,
+            address: None,
+            by,
+            transmission,
+            id: None,
+            recipient: None,
+            tls: None,
+            date,
+        }
+    }
 }
 
 impl Stamp<'_> {
@@ -125,6 +145,14 @@ impl Stamp<'_> {
         field.out.push(b';');
         field.line(|out| push(out, format_args!("{}", self.date)));
         field.out.extend_from_slice(b"\r\n");
+    }
+}
+
+impl<'a> TlsStamp<'a> {
+    /// A session with this version and cipher suite, and nothing about group and client
+    /// certificate.
+    pub const fn new(version: TlsVersion, cipher: CipherSuite<'a>) -> Self {
+        Self { version, cipher, group: None, client: None }
     }
 }
 

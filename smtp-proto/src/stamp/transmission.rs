@@ -13,6 +13,7 @@ pub enum Hello {
 
 /// The protocol and the extensions that its keyword tells of, TLS apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Transmission {
     /// What is spoken.
     pub hello: Hello,
@@ -23,6 +24,11 @@ pub struct Transmission {
 }
 
 impl Transmission {
+    /// A transaction after this greeting, without AUTH and SMTPUTF8.
+    pub const fn new(hello: Hello) -> Self {
+        Self { hello, auth: false, utf8: false }
+    }
+
     /// The registered keyword. TLS, AUTH and SMTPUTF8 have keywords for ESMTP and LMTP only: with
     /// one of them, [`Hello::Helo`] (a client that said HELO inside TLS) is written as ESMTP.
     pub const fn keyword(self, tls: bool) -> &'static str {

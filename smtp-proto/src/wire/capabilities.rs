@@ -138,6 +138,7 @@ impl Extension {
 
 /// What `LIMITS` says (RFC 9422, section 4); none where it does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// `RCPTMAX`: recipients of one transaction.
     pub recipients: Option<u32>,

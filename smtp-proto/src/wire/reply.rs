@@ -56,6 +56,9 @@ impl Severity {
 }
 
 /// An enhanced status code such as 4.7.5 (RFC 3463, section 2; RFC 2034).
+///
+/// The three numbers are all that there is to a code, so this struct will never have another field:
+/// it can be written as a literal, `EnhancedCode { class: 4, ..code }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnhancedCode {
     /// 2, 4 or 5.

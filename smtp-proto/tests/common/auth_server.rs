@@ -9,14 +9,14 @@ use smtp_proto::sasl::client::{Binding, ClientMechanism as _, ClientScramSha256}
 use smtp_proto::server::ServerConfig;
 
 use super::auth::{base64, decode};
-use super::{ServerBed, mechanisms, server_config, tls_info};
+use super::{ServerBed, changed, mechanisms, server_config, tls_info};
 
 pub fn config() -> ServerConfig {
-    ServerConfig { mechanisms: mechanisms(), ..server_config() }
+    changed(server_config(), |it| it.mechanisms = mechanisms())
 }
 
 pub fn exported(data: &str) -> ChannelBinding {
-    ChannelBinding { kind: BindingType::TlsExporter, data: Secret::from(data) }
+    ChannelBinding::new(BindingType::TlsExporter, Secret::from(data))
 }
 
 pub fn bound() -> Channel {

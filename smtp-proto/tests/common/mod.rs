@@ -41,6 +41,12 @@ pub fn server_config() -> server::ServerConfig {
     server::ServerConfig::new("mx.test.example".parse().unwrap())
 }
 
+/// The value with this change.
+pub fn changed<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
+    change(&mut value);
+    value
+}
+
 pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
     Envelope::new(
         sender.parse().unwrap(),
@@ -106,7 +112,7 @@ pub fn mechanisms() -> Vec<Arc<dyn Mechanism>> {
     let mut mechanisms: Vec<Arc<dyn Mechanism>> = scram.into();
     mechanisms.extend([
         Arc::new(sasl::External) as Arc<dyn Mechanism>,
-        Arc::new(sasl::OauthBearer { scope: Some("mail".into()), openid_configuration: None }),
+        Arc::new(changed(sasl::OauthBearer::default(), |it| it.scope = Some("mail".into()))),
         Arc::new(sasl::Xoauth2::default()),
         Arc::new(sasl::Plain),
         Arc::new(sasl::Login),

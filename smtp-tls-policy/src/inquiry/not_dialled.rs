@@ -9,10 +9,9 @@ const LOOKUP_FAILED: Status = Status::new(4, 4, 3);
 
 /// Why a host, or a whole domain, is not dialled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", match refusal {
-    // It begins with its status.
+#[error("{status}: {}", match refusal {
     Some(refusal) => refusal.to_string(),
-    None => format!("{status}: the lookup of the host's addresses failed"),
+    None => "the lookup of the host's addresses failed".to_owned(),
 })]
 #[non_exhaustive]
 pub struct NotDialled {

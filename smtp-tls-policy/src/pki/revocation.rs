@@ -41,8 +41,9 @@ pub enum Revocation {
     Off,
     /// A certificate that no list covers passes.
     Soft,
-    /// A certificate that no list covers fails if a list of its issuer is loaded, and passes
-    /// otherwise.
+    /// A certificate that no list covers fails if a list of its issuer was loaded by the
+    /// administrator, and passes otherwise. A list that the program fetched because a chain named
+    /// it counts only for the certificates that it covers: an issuer has many lists.
     #[default]
     IfConfigured,
     /// A certificate that no list covers fails.
@@ -85,7 +86,8 @@ impl Crls {
     ) -> Result<Replaced, ReplaceError> {
         let lists = self.0.get(crl.issuer_name()).cloned().unwrap_or_default();
         let kin: Vec<_> = lists.iter().filter(|have| have.is_of_the_same_kind(&crl)).collect();
-        if kin.iter().any(|have| have.is_same(&crl)) {
+        if let Some(have) = kin.iter().find(|have| have.is_same(&crl)) {
+            have.set_only_fetched(known.is_some() && have.was_only_fetched());
             return Ok(Replaced::Unchanged);
         }
         let names_key = crl.authority_key().is_some();
@@ -126,6 +128,9 @@ impl Crls {
             false => Replaced::Replaced,
         };
         let replaced: Vec<_> = replaced.into_iter().cloned().collect();
+        crl.set_only_fetched(
+            known.is_some() && replaced.iter().all(|gone| gone.was_only_fetched()),
+        );
         let lists = self.0.entry(crl.issuer_name().clone()).or_default();
         lists.retain(|have| !replaced.iter().any(|gone| Arc::ptr_eq(gone, have)));
         lists.push(crl);
@@ -367,17 +372,21 @@ impl Consultation<'_> {
         let lists = self.crls.0.get(name);
         let der = certificate.der();
         let needs_list = !(is_leaf && x509::needs_no_list(&der));
-        let may_pass = match (self.rule, lists) {
-            (Revocation::Off | Revocation::Soft, _) | (Revocation::IfConfigured, None) => true,
-            (Revocation::IfConfigured, Some(_)) | (Revocation::Hard, _) => !needs_list,
+        let points = Points::of(&der, name);
+        let counts = |crl: &Arc<Crl>| {
+            !crl.was_only_fetched() || crl.covers(&points, is_leaf) == Coverage::Whole
+        };
+        let needs_list = match self.rule {
+            Revocation::Off | Revocation::Soft => false,
+            Revocation::IfConfigured => needs_list && lists.into_iter().flatten().any(counts),
+            Revocation::Hard => needs_list,
         };
         let Some(lists) = lists else {
-            return match may_pass {
-                true => Ok(()),
-                false => self.fail(Reason::RevocationUnknown, certificate),
+            return match needs_list {
+                true => self.fail(Reason::RevocationUnknown, certificate),
+                false => Ok(()),
             };
         };
-        let points = Points::of(&der, name);
         let spki = key_of(issuer, anchor);
         let may_sign = issuer.is_none_or(|issuer| x509::may_sign_crls(&issuer.der()));
         let mut known_good = false;
@@ -416,7 +425,7 @@ impl Consultation<'_> {
                 known_good = true;
             }
         }
-        if known_good || may_pass {
+        if known_good || !needs_list {
             return Ok(());
         }
         self.fail(why_unknown.unwrap_or(Reason::RevocationUnknown), certificate)

@@ -19,6 +19,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use webpki::RawPublicKeyEntity;
@@ -333,7 +334,7 @@ impl fmt::Display for Tlsa {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsaSet {
     base: Domain,
-    records: Vec<TlsaRecord>,
+    records: Arc<[TlsaRecord]>,
     usable: Vec<Tlsa>,
     unusable: Vec<(usize, Unusable)>,
 }
@@ -374,7 +375,7 @@ impl TlsaSet {
         kept.dedup();
         let mut records: Vec<_> = records.iter().take(MAX_TLSA_RECORDS).cloned().collect();
         records.sort_unstable();
-        Self { base, records, usable: kept, unusable }
+        Self { base, records: records.into(), usable: kept, unusable }
     }
 
     /// The TLSA base domain.
@@ -384,6 +385,10 @@ impl TlsaSet {
 
     /// The records as published, sorted, for reports; at most [`MAX_TLSA_RECORDS`].
     pub fn records(&self) -> &[TlsaRecord] {
+        &self.records
+    }
+
+    pub(crate) fn shared_records(&self) -> &Arc<[TlsaRecord]> {
         &self.records
     }
 

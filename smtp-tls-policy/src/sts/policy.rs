@@ -110,7 +110,7 @@ impl fmt::Display for MxPattern {
 ///
 /// [`Display`](fmt::Display) writes it as a policy text again, which is never longer than the text
 /// that was read.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PolicyText {
     mode: Mode,
     max_age: Duration,
@@ -121,7 +121,7 @@ pub struct PolicyText {
 }
 
 /// Why a text is not a policy. Lines are counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
     /// More than [`MAX_POLICY_LEN`] bytes.
@@ -281,6 +281,16 @@ impl PolicyText {
     /// wildcard.
     pub fn mx(&self) -> impl Iterator<Item = &str> {
         self.mx.lines()
+    }
+
+    /// Octets that the patterns take in memory.
+    pub(crate) fn mx_len(&self) -> usize {
+        self.mx.len()
+    }
+
+    /// The policy as though its text had no fault. Shares the patterns.
+    pub(crate) fn without_defect(&self) -> Self {
+        Self { defect: None, ..self.clone() }
     }
 
     /// Whether a pattern permits this MX host (RFC 8461, section 4.1). It says nothing of the

@@ -24,8 +24,8 @@ struct Policy<'a> {
     policy_domain: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     policy_string: Vec<String>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    mx_host: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mx_host: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failure_details: Vec<Failure<'a>>,
     /// How many failures there are.
@@ -78,7 +78,7 @@ impl<'a> Policy<'a> {
             },
             policy_domain: session.policy.domain().as_str(),
             policy_string: session.policy.strings(),
-            mx_host: session.policy.mx(),
+            mx_host: session.policy.mx().collect(),
             failure_details: failures.collect(),
             t: session.failures.len(),
             f: u8::from(!session.succeeded),

@@ -15,6 +15,7 @@
 //! `l=`), and to send it. The mail ignores every failure of TLS on its way, and is no part of the
 //! next report (RFC 8460, sections 3 and 5.3): its field `TLS-Required: No` sees to both.
 
+mod counts;
 #[cfg(feature = "reports")]
 mod datagram;
 #[cfg(feature = "reports")]
@@ -32,7 +33,7 @@ pub use received::{
     Complaint, MAX_COMPLAINTS, MAX_ENCLOSED_LEN, MAX_REPORT_LEN, MAX_REPORT_VALUES, PolicyKind,
     ReceivedReport, ReportError, ReportedFailure, ReportedPolicy,
 };
-pub use report::{Aggregate, AggregateLimits, DailyReport};
+pub use report::{Aggregate, AggregateLimits, CountRecord, DailyReport, day_of};
 pub use session::{AppliedPolicy, ReportedSession, Reporting, SessionFailure, TlsOutcome};
 pub use submitter::{ContactError, ReportId, Submitter};
 

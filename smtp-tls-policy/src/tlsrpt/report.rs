@@ -1,20 +1,21 @@
 //! Counts of sessions, and the report of a day (RFC 8460, section 4).
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use pki_types::UnixTime;
 
-use super::session::{AppliedPolicy, ReportedSession, SessionFailure};
+use super::counts::Counts;
+use super::session::{AppliedPolicy, ReportedSession};
 use super::submitter::{ReportId, Submitter};
-use crate::domain::{Domain, Host};
+use crate::domain::Domain;
 
 /// Seconds of a day in UTC, leap seconds aside.
 const DAY: u64 = 24 * 60 * 60;
 
 /// How much an [`Aggregate`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AggregateLimits {
     /// Most policies of all domains and days; one that changes within a day counts anew. Sessions
     /// under a further one are not counted. By default 10,000: our own choice.
@@ -22,36 +23,63 @@ pub struct AggregateLimits {
     /// Most different failures of one policy and day; a further one is counted in the summary only.
     /// By default 100: our own choice.
     pub failures: usize,
+    /// Most octets of what those policies say: an MTA-STS policy may have 64 KiB. Sessions under a
+    /// policy for which there is no room are not counted. By default 16 MiB: our own choice.
+    pub octets: usize,
 }
 
 impl Default for AggregateLimits {
     fn default() -> Self {
-        Self { policies: 10_000, failures: 100 }
+        Self { policies: 10_000, failures: 100, octets: 16 << 20 }
     }
 }
 
+/// The day (UTC) of a point of time, as days after 1 January 1970.
+pub fn day_of(now: UnixTime) -> u64 {
+    now.as_secs() / DAY
+}
+
 /// Counts sessions by day, policy domain and policy. Time is an argument.
+///
+/// Several writers, and one that starts again, share their counts as records of a store: each of
+/// them writes [its own counts](Self::unsaved) under keys of its own, and one of them
+/// [adds up](Self::restore) all records of a domain and day.
 #[derive(Clone, Debug, Default)]
 pub struct Aggregate {
     limits: AggregateLimits,
     held: usize,
-    days: BTreeMap<u64, BTreeMap<Domain, BTreeMap<AppliedPolicy, Counts>>>,
+    /// Octets of what the held policies say.
+    octets: usize,
+    days: BTreeMap<u64, BTreeMap<Domain, BTreeMap<AppliedPolicy, Held>>>,
+    /// The number of the next policy.
+    next: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    successful: u64,
-    failed: u64,
-    failures: BTreeMap<Details, u64>,
+#[derive(Clone, Debug)]
+struct Held {
+    counts: Counts,
+    number: u64,
+    /// How often the counts have changed.
+    changes: u64,
+    /// The changes that a store has.
+    saved: u64,
 }
 
-/// What makes failures alike.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Details {
-    failure: SessionFailure,
-    sending: Option<IpAddr>,
-    mx: Option<Host>,
-    receiving: Option<IpAddr>,
+/// The counts of one policy on one day, as a record of a store.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CountRecord {
+    /// The day: [`day_of`] of its seconds.
+    pub day: u64,
+    /// The policy domain.
+    pub domain: Domain,
+    /// The number of the policy among those of this [`Aggregate`]: a key of the record needs it,
+    /// the day, the domain, and a name of the writer.
+    pub number: u64,
+    /// What the record holds: ASCII text of less than 128 KiB.
+    pub value: Vec<u8>,
+    policy: AppliedPolicy,
+    changes: u64,
 }
 
 impl Aggregate {
@@ -62,40 +90,120 @@ impl Aggregate {
 
     /// Counts a session on the day of `now`.
     pub fn record(&mut self, session: &ReportedSession, now: UnixTime) {
-        let (day, domain) = (now.as_secs() / DAY, session.policy.domain());
+        let max_failures = self.limits.failures;
+        if let Some(held) = self.held(day_of(now), &session.policy) {
+            held.counts.record(session, max_failures);
+            held.changes += 1;
+        }
+    }
+
+    /// The counts of a policy; `None` if it is a new one and there is no room for it.
+    fn held(&mut self, day: u64, policy: &AppliedPolicy) -> Option<&mut Held> {
+        let domain = policy.domain();
         let known = self.days.get(&day).and_then(|domains| domains.get(domain));
-        if !known.is_some_and(|policies| policies.contains_key(&session.policy)) {
-            if self.held >= self.limits.policies {
-                return;
+        if !known.is_some_and(|policies| policies.contains_key(policy)) {
+            let octets = self.octets.saturating_add(policy.published_len());
+            if self.held >= self.limits.policies || octets > self.limits.octets {
+                return None;
             }
-            self.held += 1;
+            (self.held, self.octets) = (self.held + 1, octets);
         }
         let policies = self.days.entry(day).or_default().entry(domain.clone()).or_default();
-        let counts = policies.entry(session.policy.clone()).or_default();
-        let total = if session.succeeded { &mut counts.successful } else { &mut counts.failed };
-        *total = total.saturating_add(1);
-        for failure in &session.failures {
-            let (failure, mx) = (*failure, session.mx.clone());
-            let details =
-                Details { failure, sending: session.sending, mx, receiving: session.receiving };
-            if counts.failures.contains_key(&details)
-                || counts.failures.len() < self.limits.failures
-            {
-                let count = counts.failures.entry(details).or_default();
-                *count = count.saturating_add(1);
+        Some(policies.entry(policy.clone()).or_insert_with(|| {
+            self.next += 1;
+            Held { counts: Counts::default(), number: self.next, changes: 0, saved: 0 }
+        }))
+    }
+
+    /// The counts that have changed since they were [`saved`](Self::saved). A record replaces the
+    /// one of the same number that was written before it.
+    pub fn unsaved(&self) -> Vec<CountRecord> {
+        let mut records = Vec::new();
+        for (&day, domains) in &self.days {
+            for (domain, policies) in domains {
+                for (policy, held) in policies.iter().filter(|(_, held)| held.changes > held.saved)
+                {
+                    records.push(CountRecord {
+                        day,
+                        domain: domain.clone(),
+                        number: held.number,
+                        value: held.counts.to_record(policy).into_bytes(),
+                        policy: policy.clone(),
+                        changes: held.changes,
+                    });
+                }
             }
         }
+        records
+    }
+
+    /// Notes that a store has this record.
+    pub fn saved(&mut self, record: &CountRecord) {
+        let policies = self.days.get_mut(&record.day).and_then(|it| it.get_mut(&record.domain));
+        if let Some(held) = policies.and_then(|policies| policies.get_mut(&record.policy)) {
+            held.saved = held.saved.max(record.changes);
+        }
+    }
+
+    /// Adds the counts of a record of this day and domain. Returns false for a record that is
+    /// damaged, or of another domain.
+    pub fn restore(&mut self, day: u64, domain: &Domain, record: &[u8]) -> bool {
+        let Some((policy, counts)) = Counts::from_record(record) else { return false };
+        if policy.domain() != domain {
+            return false;
+        }
+        let max_failures = self.limits.failures;
+        if let Some(held) = self.held(day, &policy) {
+            held.counts.add(counts, max_failures);
+        }
+        true
+    }
+
+    /// Drops the counts of days before this one that a store has.
+    pub fn drop_saved(&mut self, before: u64) {
+        for (_, domains) in self.days.range_mut(..before) {
+            domains.retain(|_, policies| {
+                policies.retain(|policy, held| {
+                    let is_unsaved = held.changes > held.saved;
+                    if !is_unsaved {
+                        self.held -= 1;
+                        self.octets -= policy.published_len();
+                    }
+                    is_unsaved
+                });
+                !policies.is_empty()
+            });
+        }
+        self.days.retain(|_, domains| !domains.is_empty());
+    }
+
+    /// Drops the counts of days before this one, and returns of how many policies.
+    pub fn drop_all(&mut self, before: u64) -> usize {
+        let kept = self.days.split_off(&before);
+        let dropped = std::mem::replace(&mut self.days, kept);
+        let held = self.held;
+        for policies in dropped.values().flat_map(BTreeMap::values) {
+            self.forget(policies);
+        }
+        held - self.held
+    }
+
+    /// Makes room: these policies are no longer held.
+    fn forget(&mut self, policies: &BTreeMap<AppliedPolicy, Held>) {
+        self.held -= policies.len();
+        self.octets -= policies.keys().map(AppliedPolicy::published_len).sum::<usize>();
     }
 
     /// The reports on every day that is over, which are no longer held here: one for each policy
     /// domain, oldest first.
     pub fn finished(&mut self, now: UnixTime) -> Vec<DailyReport> {
-        let to_come = self.days.split_off(&(now.as_secs() / DAY));
+        let to_come = self.days.split_off(&day_of(now));
         let mut reports = Vec::new();
         for (day, domains) in std::mem::replace(&mut self.days, to_come) {
             for (domain, policies) in domains {
-                self.held -= policies.len();
-                reports.push(DailyReport { domain, day, policies });
+                self.forget(&policies);
+                let policies = policies.into_iter().map(|(policy, held)| (policy, held.counts));
+                reports.push(DailyReport { domain, day, policies: policies.collect() });
             }
         }
         reports
@@ -115,6 +223,11 @@ impl DailyReport {
     /// report goes.
     pub fn domain(&self) -> &Domain {
         &self.domain
+    }
+
+    /// The day: [`day_of`] of its seconds.
+    pub fn day(&self) -> u64 {
+        self.day
     }
 
     /// The first second of the day.
@@ -195,8 +308,8 @@ mod json {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         policy_string: Vec<String>,
         policy_domain: &'a str,
-        #[serde(skip_serializing_if = "<[String]>::is_empty")]
-        mx_host: &'a [String],
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        mx_host: Vec<&'a str>,
     }
 
     #[derive(Serialize)]
@@ -258,7 +371,7 @@ mod json {
                     policy_type: policy.kind(),
                     policy_string: policy.strings(),
                     policy_domain: policy.domain().as_str(),
-                    mx_host: policy.mx(),
+                    mx_host: policy.mx().collect(),
                 },
                 summary: Summary {
                     total_successful_session_count: counts.successful,

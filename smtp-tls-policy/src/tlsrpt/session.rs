@@ -1,6 +1,7 @@
 //! What one connection contributes to the reports (RFC 8460, section 4).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::domain::{Domain, Host};
 use crate::judge::verdict::{Standing, Verdict};
@@ -16,7 +17,7 @@ use crate::rules::posture::Weight;
 use crate::sts::{Mode, PolicyText, StsAnswer};
 
 /// A policy that was applied to a connection (RFC 8460, section 4.4). Its domain is the one that
-/// the report is for.
+/// the report is for. Clones share what the domain published, which may be long.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AppliedPolicy {
     /// `tlsa`
@@ -25,16 +26,14 @@ pub enum AppliedPolicy {
         /// host is known.
         domain: Domain,
         /// The records as published; none where they could not be had.
-        records: Vec<TlsaRecord>,
+        records: Arc<[TlsaRecord]>,
     },
     /// `sts`
     Sts {
         /// The next hop.
         domain: Domain,
-        /// The lines of the policy; none where it could not be had.
-        lines: Vec<String>,
-        /// Its patterns of MX hosts.
-        mx: Vec<String>,
+        /// The policy; none where it could not be had.
+        policy: Option<PolicyText>,
     },
     /// `no-policy-found`
     NotFound {
@@ -44,18 +43,6 @@ pub enum AppliedPolicy {
 }
 
 impl AppliedPolicy {
-    fn sts(domain: &Domain, policy: Option<&PolicyText>) -> Self {
-        let (mut lines, mut mx) = (Vec::new(), Vec::new());
-        if let Some(policy) = policy {
-            mx.extend(policy.mx().map(str::to_owned));
-            // RFC 8460, section 4.5.
-            lines.extend(["version: STSv1".to_owned(), format!("mode: {}", policy.mode())]);
-            lines.extend(mx.iter().map(|pattern| format!("mx: {pattern}")));
-            lines.push(format!("max_age: {}", policy.max_age().as_secs()));
-        }
-        Self::Sts { domain: domain.clone(), lines, mx }
-    }
-
     /// The policy domain.
     pub fn domain(&self) -> &Domain {
         match self {
@@ -78,16 +65,33 @@ impl AppliedPolicy {
     pub fn strings(&self) -> Vec<String> {
         match self {
             Self::Tlsa { records, .. } => records.iter().map(ToString::to_string).collect(),
-            Self::Sts { lines, .. } => lines.clone(),
-            Self::NotFound { .. } => Vec::new(),
+            Self::Sts { policy: Some(policy), .. } => {
+                // RFC 8460, section 4.5.
+                let mut lines =
+                    vec!["version: STSv1".to_owned(), format!("mode: {}", policy.mode())];
+                lines.extend(policy.mx().map(|pattern| format!("mx: {pattern}")));
+                lines.push(format!("max_age: {}", policy.max_age().as_secs()));
+                lines
+            }
+            Self::Sts { policy: None, .. } | Self::NotFound { .. } => Vec::new(),
         }
     }
 
     /// `mx-host`: only a policy of MTA-STS has patterns of its own.
-    pub fn mx(&self) -> &[String] {
+    pub fn mx(&self) -> impl Iterator<Item = &str> {
+        let policy = match self {
+            Self::Sts { policy, .. } => policy.as_ref(),
+            Self::Tlsa { .. } | Self::NotFound { .. } => None,
+        };
+        policy.into_iter().flat_map(PolicyText::mx)
+    }
+
+    /// Octets of what the domain published.
+    pub(super) fn published_len(&self) -> usize {
         match self {
-            Self::Sts { mx, .. } => mx,
-            Self::Tlsa { .. } | Self::NotFound { .. } => &[],
+            Self::Tlsa { records, .. } => records.iter().map(|record| record.data.len()).sum(),
+            Self::Sts { policy, .. } => policy.as_ref().map_or(0, PolicyText::mx_len),
+            Self::NotFound { .. } => 0,
         }
     }
 }
@@ -164,7 +168,7 @@ impl Reporting {
             applied.push(Applied {
                 policy: AppliedPolicy::Tlsa {
                     domain: set.base().clone(),
-                    records: set.records().to_vec(),
+                    records: Arc::clone(set.shared_records()),
                 },
                 enforce: false,
                 failures: unusable.into_iter().collect(),
@@ -176,7 +180,10 @@ impl Reporting {
         if sts_counts && (policy.is_some() || !failures.is_empty()) {
             let enforce = policy.is_some_and(|policy| policy.mode() == Mode::Enforce);
             applied.push(Applied {
-                policy: AppliedPolicy::sts(next_hop, policy),
+                policy: AppliedPolicy::Sts {
+                    domain: next_hop.clone(),
+                    policy: policy.map(PolicyText::without_defect),
+                },
                 enforce,
                 failures,
             });
@@ -236,7 +243,7 @@ impl Reporting {
         };
         let policy = policy.cloned().unwrap_or_else(|| AppliedPolicy::Tlsa {
             domain: self.mx.as_ref().and_then(Host::domain).unwrap_or(next_hop).clone(),
-            records: Vec::new(),
+            records: Arc::new([]),
         });
         let (mx, failures) = (self.mx.clone(), vec![failure]);
         Some(ReportedSession {
@@ -309,6 +316,6 @@ impl Reporting {
     }
 }
 
-fn failure(reason: Reason) -> Option<SessionFailure> {
+pub(super) fn failure(reason: Reason) -> Option<SessionFailure> {
     reason.result_type().map(|result| SessionFailure { result, reason })
 }

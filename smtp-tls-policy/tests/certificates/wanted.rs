@@ -115,6 +115,49 @@ fn fetched_list_must_be_signed_by_the_key_of_the_judged_chain() {
     assert!(matches!(older, Err(ReplaceError::Older { .. })));
 }
 
+/// An issuer splits its lists by distribution point. The first one that is fetched must not make
+/// the certificates of all others fail.
+#[test]
+fn fetched_list_asks_nothing_of_certificates_that_it_does_not_cover() {
+    use std::sync::Arc;
+    let root = Authority::new("Root");
+    let leaf = |part: u8| {
+        root.issue(&with_points(leaf_params(&[HOST]), &[&format!("http://example.com/{part}.crl")]))
+    };
+    let part = |part: u8, until: i64| {
+        let distribution_point =
+            rcgen::CrlDistributionPoint { uris: vec![format!("http://example.com/{part}.crl")] };
+        let scope = rcgen::CrlIssuingDistributionPoint { distribution_point, scope: None };
+        Arc::new(Crl::from_der(&root.crl_scoped(&[], days(-2), days(until), Some(scope))).unwrap())
+    };
+    let mut bench = Bench::new(&[&root]).revocation(Revocation::IfConfigured);
+    let judge = |bench: &Bench, part| bench.judge(&[&leaf(part).der]);
+    assert_eq!(judge(&bench, 1), Reason::TlsOk);
+    let wanted = bench.trust.wanted(now()).remove(0);
+    let fetched = part(1, -1);
+    bench.trust.replace_wanted_crl(&wanted, Arc::clone(&fetched)).unwrap();
+    assert_eq!((judge(&bench, 1), judge(&bench, 2)), (Reason::CrlExpired, Reason::TlsOk));
+    // A certificate without a point is covered by no part.
+    assert_eq!(bench.judge(&[&root.issue(&leaf_params(&[HOST])).der]), Reason::TlsOk);
+    bench.trust.replace_wanted_crl(&wanted, part(1, 1)).unwrap();
+    assert_eq!((judge(&bench, 1), judge(&bench, 2)), (Reason::TlsOk, Reason::TlsOk));
+
+    // The rule hard wants one for each certificate.
+    bench = bench.revocation(Revocation::Hard);
+    assert_eq!((judge(&bench, 1), judge(&bench, 2)), (Reason::TlsOk, Reason::RevocationUnknown));
+
+    // A list that an administrator loads is one that the rule asks for, also once it is replaced
+    // by a fetched one.
+    bench = bench.revocation(Revocation::IfConfigured);
+    bench.trust.add_crl(&RootsId::public(), part(3, 1));
+    assert_eq!((judge(&bench, 1), judge(&bench, 2)), (Reason::TlsOk, Reason::RevocationUnknown));
+    judge(&bench, 3);
+    let wanted = bench.trust.wanted(now());
+    let wanted = wanted.iter().find(|list| urls(std::slice::from_ref(list))[0].contains("3.crl"));
+    bench.trust.replace_wanted_crl(wanted.unwrap(), part(3, 2)).unwrap();
+    assert_eq!((judge(&bench, 3), judge(&bench, 2)), (Reason::TlsOk, Reason::RevocationUnknown));
+}
+
 #[test]
 fn list_that_cannot_be_fetched_or_is_not_needed_is_not_wanted() {
     let root = Authority::new("Root");

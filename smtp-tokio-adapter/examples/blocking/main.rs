@@ -66,9 +66,9 @@ impl Delivery {
         }
         let facts = inquiry.finish()?;
         let MailHosts::Mx(records) = facts.hosts() else { return Err("no MX records".into()) };
-        let mx = |it: &MxRecord| {
-            let exchange = it.exchange.as_ref().map(|host| host.as_str().parse()).transpose();
-            exchange.map(|exchange| Mx { preference: it.preference, exchange })
+        let mx = |it: &MxRecord| match &it.exchange {
+            Some(host) => host.as_str().parse().map(|host| Mx::new(it.preference, host)),
+            None => Ok(Mx::null()),
         };
         let records = records.iter().map(mx).collect::<Result<_, _>>()?;
         let mut config = RouteConfig::default();

@@ -9,7 +9,6 @@ use std::time::SystemTime;
 use rustls::pki_types::UnixTime;
 use smtp_proto::channel::TlsInfo;
 use smtp_proto::stamp::Date;
-use smtp_proto::stamp::Stamp;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
@@ -161,8 +160,9 @@ impl Desk {
         let mut file = File::create(self.part()).await?;
         let mut header = Vec::new();
         let date = Date::utc(SystemTime::now()).ok_or(std::io::ErrorKind::InvalidData)?;
-        let stamp = session.stamp(self.server.name, false, date);
-        Stamp { id: Some("1"), recipient: self.recipient.as_deref(), ..stamp }.write(&mut header);
+        let mut stamp = session.stamp(self.server.name, false, date);
+        (stamp.id, stamp.recipient) = (Some("1"), self.recipient.as_deref());
+        stamp.write(&mut header);
         file.write_all(&header).await?;
         Ok(file)
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::error::{ApiMisuse, Error};
-use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, after};
+use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, after};
 use smtp_proto::timeouts::Phase;
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::judge::Standing;
@@ -53,8 +53,8 @@ impl<'a> Opening<'a> {
                     return Err(self.untrusted(Fallback::Forbidden));
                 }
                 Shaken::Failed { failure, timed_out } => {
-                    let rules = self.target.rules();
-                    let rules = TlsRules { mode: TlsMode::Required, ..rules };
+                    let mut rules = self.target.rules();
+                    rules.mode = TlsMode::Required;
                     let fallback = after(rules, &Channel::Plain, failure);
                     return Err(self.no_tls(failure, fallback, timed_out));
                 }

@@ -68,22 +68,19 @@ impl Target {
     /// The rules of the plan, raised by what the credentials need. The manner never overrides a
     /// plan that requires TLS.
     pub(crate) fn rules(&self) -> TlsRules {
-        let rules = match self.credentials.as_ref().map(|credentials| credentials.floor) {
+        let mut rules = match self.credentials.as_ref().map(|credentials| credentials.floor) {
             // S16: neither the credentials nor the mail that they are for travel in clear text.
             Some(Floor::Authenticated | Floor::Encrypted) => TlsRules::REQUIRED,
             Some(Floor::Clear) | None => convert::tls_rules(&self.plan),
         };
         match (self.manner, rules.mode) {
             (Manner::ClearText, TlsMode::Opportunistic) => TlsRules::NEVER,
-            (Manner::AsPlanned, _) => TlsRules {
+            (Manner::AsPlanned, _) => {
                 // A second hello does not help a name that TLS cannot carry.
-                retry_plain_hello: rules.retry_plain_hello
-                    && server_name(&self.plan, &self.host).is_ok(),
-                ..rules
-            },
-            (Manner::PlainHello | Manner::ClearText, _) => {
-                TlsRules { retry_plain_hello: false, ..rules }
+                rules.retry_plain_hello &= server_name(&self.plan, &self.host).is_ok();
+                rules
             }
+            (Manner::PlainHello | Manner::ClearText, _) => rules.without_plain_hello(),
         }
     }
 

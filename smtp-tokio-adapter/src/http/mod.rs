@@ -2,11 +2,13 @@
 
 #[cfg(feature = "https")]
 mod connect;
+mod reach;
 #[cfg(feature = "https")]
 mod tls;
 
 #[cfg(feature = "https")]
 pub(crate) use self::connect::connect;
+pub use self::reach::Reach;
 #[cfg(feature = "https")]
 pub(crate) use self::tls::{HttpsError, Tls};
 

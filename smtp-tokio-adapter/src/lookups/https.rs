@@ -34,6 +34,11 @@ const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION
 /// - The addresses of the policy host come from the resolver that [`Combined`] holds beside this
 ///   client. They are tried in turns, 250 ms after each other (RFC 8305).
 ///
+/// - Every address of the policy host is connected to, private ones too, so that domains of your
+///   own network can have policies. The owner of the domain names the host, as it names the MX
+///   hosts; but nothing is sent to it beside a ClientHello until it has shown the certificate of
+///   the policy host, which a service that is meant for others does not have.
+///
 /// What fails is a [`FetchError`], which knows its result type in a TLS report; the details go to
 /// the log.
 ///

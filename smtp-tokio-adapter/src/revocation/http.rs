@@ -1,5 +1,6 @@
 //! A GET by HTTP/1.1 without TLS, as revocation lists are fetched.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,10 @@ use hyper::header::{CONNECTION, HOST};
 use hyper::{Request, StatusCode, Uri};
 use tokio::net::TcpStream;
 
-use crate::http::exchange;
+use crate::http::{Reach, exchange};
+
+/// Most addresses of a host that are tried. Our own choice.
+const MAX_ADDRESSES: usize = 8;
 
 /// Why a list was not fetched.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +21,10 @@ pub enum HttpError {
     /// The URL is not one of scheme `http` with a host.
     #[error("the URL is not an http URL with a host")]
     Url,
+    /// The host has no address from which lists may be fetched, but this one: see
+    /// [`with_reach`](super::CrlFetcher::with_reach).
+    #[error("the host has the address {0}, which is not a global one, and is not connected to")]
+    NotGlobal(IpAddr),
     /// The host could not be reached, or the connection broke.
     #[error("the connection failed: {0}")]
     Io(#[from] std::io::Error),
@@ -39,19 +47,22 @@ pub(super) async fn get(
     url: &str,
     max_len: usize,
     timeout: Duration,
+    reach: Reach,
 ) -> Result<Vec<u8>, HttpError> {
-    let body = tokio::time::timeout(timeout, body(url, max_len)).await;
+    let body = tokio::time::timeout(timeout, body(url, max_len, reach)).await;
     body.unwrap_or(Err(HttpError::Timeout(timeout)))
 }
 
-async fn body(url: &str, max_len: usize) -> Result<Vec<u8>, HttpError> {
+async fn body(url: &str, max_len: usize, reach: Reach) -> Result<Vec<u8>, HttpError> {
     let uri: Uri = url.parse().map_err(|_| HttpError::Url)?;
     if uri.scheme_str() != Some("http") {
         return Err(HttpError::Url);
     }
     let authority = uri.authority().ok_or(HttpError::Url)?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
+    let found = tokio::net::lookup_host((host, authority.port_u16().unwrap_or(80))).await?;
+    let addresses = reach.filter(found.take(MAX_ADDRESSES).collect(), |it: SocketAddr| it.ip());
+    let stream = TcpStream::connect(&addresses.map_err(HttpError::NotGlobal)?[..]).await?;
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let host = match authority.port() {
         Some(port) => format!("{}:{port}", authority.host()),

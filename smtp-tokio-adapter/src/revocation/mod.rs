@@ -59,6 +59,7 @@ use tokio::time::Instant;
 
 use self::fetching::{Fetching, Lead, Turn};
 pub use self::http::HttpError;
+use crate::http::Reach;
 
 /// Most octets of a list, unless set: a list of a million entries has some 40 MiB.
 pub const DEFAULT_MAX_LIST_LEN: usize = 64 << 20;
@@ -80,6 +81,7 @@ pub struct CrlFetcher {
     max_len: usize,
     timeout: Duration,
     interval: Duration,
+    reach: Reach,
     fetching: Arc<Fetching>,
 }
 
@@ -116,6 +118,7 @@ impl CrlFetcher {
             max_len: DEFAULT_MAX_LIST_LEN,
             timeout: DEFAULT_FETCH_TIMEOUT,
             interval: DEFAULT_INTERVAL,
+            reach: Reach::default(),
             fetching: Arc::new(Fetching::new(MAX_AT_ONCE)),
         }
     }
@@ -138,6 +141,15 @@ impl CrlFetcher {
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Fetches lists of the set `public` from these addresses: from global ones unless set, because
+    /// an authority of that set may put any URL into a certificate. Lists of other sets, whose
+    /// authorities the administrator has chosen, are fetched from any address.
+    #[must_use]
+    pub fn with_reach(mut self, reach: Reach) -> Self {
+        self.reach = reach;
         self
     }
 
@@ -262,8 +274,12 @@ impl CrlFetcher {
     /// Tries the URLs of a list in order, and loads what comes.
     async fn fetch(self, wanted: WantedList, lead: Lead, now: UnixTime) -> FetchedList {
         let mut last = (String::new(), Err(HttpError::Url));
+        let reach = match wanted.roots == RootsId::public() {
+            true => self.reach,
+            false => Reach::Any,
+        };
         for url in &wanted.urls {
-            let fetched = http::get(url, self.max_len, self.timeout).await;
+            let fetched = http::get(url, self.max_len, self.timeout, reach).await;
             let done = fetched.is_ok();
             last = (url.clone(), fetched);
             if done {

@@ -149,9 +149,8 @@ fn host_target(host: &Host) -> Targets {
 }
 
 fn mx(record: &MxRecord) -> Option<Mx> {
-    let exchange = match &record.exchange {
-        Some(exchange) => Some(exchange.as_str().parse().ok()?),
-        None => None,
-    };
-    Some(Mx { preference: record.preference, exchange })
+    Some(match &record.exchange {
+        Some(exchange) => Mx::new(record.preference, exchange.as_str().parse().ok()?),
+        None => Mx::null(),
+    })
 }

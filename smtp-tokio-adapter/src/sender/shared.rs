@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 use super::lock;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreWatch};
 
 /// Most changes that wait until the store is back. Our own choice, as for the caches in memory.
 const MAX_UNSAVED: usize = 10_000;
@@ -18,7 +18,7 @@ const MAX_UNSAVED: usize = 10_000;
 /// A store, and what could not be written to it yet.
 pub(super) struct Shared {
     store: Arc<dyn Store>,
-    away: AtomicBool,
+    watch: StoreWatch,
     /// By key, with a number by which a newer change is told.
     unsaved: Mutex<BTreeMap<String, (u64, Change)>>,
     changes: AtomicU64,
@@ -33,11 +33,15 @@ type Change = Option<(Vec<u8>, Instant)>;
 /// Failed writes in a row after which a flush gives up: the store is away.
 const MAX_FAILURES: usize = 3;
 
+/// What the log says of a store that is away.
+const AWAY: &str = "deliveries go on with what is in memory, a policy that only the store has \
+                    counts as absent, and changes are written when it is back";
+
 impl Shared {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
-            away: AtomicBool::new(false),
+            watch: StoreWatch::new(AWAY),
             unsaved: Mutex::default(),
             changes: AtomicU64::new(0),
             order: RwLock::new(()),
@@ -46,11 +50,11 @@ impl Shared {
 
     /// The value of a key, if the store has one and is not away.
     pub(super) async fn get(&self, key: &str) -> Option<Vec<u8>> {
-        self.said(self.store.get(key).await).flatten()
+        self.watch.said(self.store.get(key).await).flatten()
     }
 
     pub(super) async fn list(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
-        self.said(self.store.list(prefix).await).unwrap_or_default()
+        self.watch.said(self.store.list(prefix).await).unwrap_or_default()
     }
 
     pub(super) async fn put(&self, key: String, value: Vec<u8>, lifetime: Duration) {
@@ -115,29 +119,6 @@ impl Shared {
             },
             None => self.store.remove(key).await,
         };
-        self.said(done)
-    }
-
-    /// Says once that the store is away, and once that it is back.
-    fn said<T>(&self, answer: Result<T, StoreError>) -> Option<T> {
-        let was_away = self.away.swap(answer.is_err(), Ordering::Relaxed);
-        match answer {
-            Ok(value) => {
-                if was_away {
-                    tracing::info!("the store is back; what waited for it will be written");
-                }
-                Some(value)
-            }
-            Err(error) => {
-                if !was_away {
-                    tracing::warn!(
-                        %error,
-                        "the store is away; deliveries go on with what is in memory, and changes \
-                         are written when it is back"
-                    );
-                }
-                None
-            }
-        }
+        self.watch.said(done)
     }
 }

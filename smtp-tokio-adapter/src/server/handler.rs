@@ -80,28 +80,17 @@ impl Session {
         };
         let tls = self.tls.as_deref().and_then(|tls| {
             let version = TlsVersion::parse(tls.version)?;
-            Some(TlsStamp {
-                version,
-                cipher: CipherSuite::Name(tls.cipher),
-                group: tls.group,
-                client: Some(client),
-            })
+            let mut stamp = TlsStamp::new(version, CipherSuite::Name(tls.cipher));
+            stamp.group = tls.group;
+            stamp.client = Some(client);
+            Some(stamp)
         });
-        Stamp {
-            helo: &self.name,
-            reverse_name: None,
-            address: self.peer.map(|peer| peer.ip()),
-            by,
-            transmission: Transmission {
-                hello: self.hello,
-                auth: self.identity.is_some(),
-                utf8: false,
-            },
-            id: None,
-            recipient: None,
-            tls,
-            date,
-        }
+        let mut transmission = Transmission::new(self.hello);
+        transmission.auth = self.identity.is_some();
+        let mut stamp = Stamp::new(&self.name, by, transmission, date);
+        stamp.address = self.peer.map(|peer| peer.ip());
+        stamp.tls = tls;
+        stamp
     }
 }
 

@@ -93,8 +93,7 @@ impl Store for FileStore {
 
     fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
         let path = self.path(key);
-        let expires = now().saturating_add(lifetime.as_secs());
-        let octets = encode(key, expires, value);
+        let octets = encode(key, expiry(lifetime), value);
         let (directory, changing) = (self.directory.clone(), Arc::clone(&self.changing));
         let is_time = self.puts.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1;
         blocking(move || {
@@ -106,6 +105,26 @@ impl Store for FileStore {
                 walk(&directory, MAX_DEPTH, &changing, &mut |_, _| true)?;
             }
             Ok(())
+        })
+    }
+
+    fn put_new<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a [u8],
+        lifetime: Duration,
+    ) -> Pending<'a, bool> {
+        let (path, key, changing) = (self.path(key), key.to_owned(), Arc::clone(&self.changing));
+        let new = encode(&key, expiry(lifetime), value);
+        blocking(move || {
+            let _alone = alone(&changing);
+            // What has expired, is damaged or belongs to another key is no value.
+            let is_current = |it: &(String, u64, Vec<u8>)| it.0 == key && it.1 > now();
+            if octets(&path)?.and_then(|it| decode(&it)).is_some_and(|it| is_current(&it)) {
+                return Ok(false);
+            }
+            write(&path, &new)?;
+            Ok(true)
         })
     }
 
@@ -174,6 +193,11 @@ fn walk(
         }
     }
     Ok(true)
+}
+
+/// The second at which a record expires that is put now.
+fn expiry(lifetime: Duration) -> u64 {
+    now().saturating_add(lifetime.as_secs())
 }
 
 fn now() -> u64 {

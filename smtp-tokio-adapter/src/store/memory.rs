@@ -9,7 +9,9 @@ use super::{MAX_LISTED, Pending, Store};
 /// A store in memory: for tests, and for several senders of one process. It holds at most 100,000
 /// records; a further one takes the place of the one that expires first.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<BTreeMap<String, (Vec<u8>, Instant)>>);
+pub struct MemoryStore(Mutex<Records>);
+
+type Records = BTreeMap<String, (Vec<u8>, Instant)>;
 
 const MAX_RECORDS: usize = 100_000;
 
@@ -19,7 +21,7 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (Vec<u8>, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, Records> {
         // The map is in order whenever the lock is free.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -34,21 +36,22 @@ impl Store for MemoryStore {
     }
 
     fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
-        let now = Instant::now();
-        let mut records = self.lock();
-        if records.len() >= MAX_RECORDS && !records.contains_key(key) {
-            records.retain(|_, (_, expires)| *expires > now);
-            let first = records.iter().min_by_key(|(_, (_, expires))| *expires);
-            if let Some(first) = first.map(|(key, _)| key.clone())
-                && records.len() >= MAX_RECORDS
-            {
-                records.remove(&first);
-            }
-        }
-        // A lifetime past what the clock can count is cut to a year.
-        let year = Duration::from_secs(366 * 24 * 60 * 60);
-        records.insert(key.to_owned(), (value.to_vec(), now + lifetime.min(year)));
+        put(&mut self.lock(), key, value, lifetime);
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn put_new<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a [u8],
+        lifetime: Duration,
+    ) -> Pending<'a, bool> {
+        let mut records = self.lock();
+        let is_new = records.get(key).is_none_or(|(_, expires)| *expires <= Instant::now());
+        if is_new {
+            put(&mut records, key, value, lifetime);
+        }
+        Box::pin(std::future::ready(Ok(is_new)))
     }
 
     fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
@@ -66,4 +69,20 @@ impl Store for MemoryStore {
             .take(MAX_LISTED);
         Box::pin(std::future::ready(Ok(found.collect())))
     }
+}
+
+fn put(records: &mut Records, key: &str, value: &[u8], lifetime: Duration) {
+    let now = Instant::now();
+    if records.len() >= MAX_RECORDS && !records.contains_key(key) {
+        records.retain(|_, (_, expires)| *expires > now);
+        let first = records.iter().min_by_key(|(_, (_, expires))| *expires);
+        if let Some(first) = first.map(|(key, _)| key.clone())
+            && records.len() >= MAX_RECORDS
+        {
+            records.remove(&first);
+        }
+    }
+    // A lifetime past what the clock can count is cut to a year.
+    let year = Duration::from_secs(366 * 24 * 60 * 60);
+    records.insert(key.to_owned(), (value.to_vec(), now + lifetime.min(year)));
 }

@@ -1,14 +1,20 @@
-//! What senders remember beyond a process, and share between machines: MTA-STS policies, and peers
-//! whose TLS is broken.
+//! What senders remember beyond a process, and share between machines: MTA-STS policies, peers
+//! whose TLS is broken, and the counts of TLS reports.
 //!
 //! A [`Store`] holds small records, each with an expiry. [`MemoryStore`] forgets with the process,
 //! [`FileStore`] outlives it, and `RedisStore` (feature `redis`) serves many machines: a policy
 //! that one of them fetched protects the mail of all, also where an attacker keeps the others from
 //! the policy (RFC 8461, section 10.2).
 //!
-//! [`Sender::with_store`](crate::Sender::with_store) takes one. Deliveries never depend on it: if
-//! it is away they go on with what is in memory, the log says so once, and what could not be
-//! written is written when it is back.
+//! [`Sender::with_store`](crate::Sender::with_store) takes one, and so does
+//! [`SharedCounts`](crate::tls_reports::SharedCounts). Deliveries never depend on it. If it is
+//! away, they go on with what is in memory; what could not be written is written when it is back.
+//!
+//! A policy that only the store has is then not known: its domain counts as one without a stored
+//! policy, and its mail goes as MTA-STS prescribes for a first contact. The policies that this
+//! process has used are in its memory, and the others are taken out of the store when a sender
+//! starts, so that this concerns the policies that other machines have fetched since. The log says
+//! so once, as a warning, when the store goes away, and says when it is back.
 //!
 //! What is in a store is believed. A writer to it could plant policies, and could have mail sent in
 //! clear text to hosts of which nothing asks for TLS.
@@ -17,6 +23,7 @@ mod file;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+mod watch;
 
 use std::future::Future;
 use std::io;
@@ -27,6 +34,7 @@ pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use self::redis::{DEFAULT_REDIS_TIMEOUT, RedisStore};
+pub(crate) use self::watch::StoreWatch;
 
 /// Longest value of a record, in octets: an MTA-STS policy of the longest kind has some more than
 /// 64 KiB. Longer ones are damaged.
@@ -47,6 +55,15 @@ pub trait Store: Send + Sync {
 
     /// Puts this value in place of any other of the key, for this time.
     fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()>;
+
+    /// Puts this value unless the key has one, and returns whether it did. Of several calls at once
+    /// one puts its value, whichever machine makes them.
+    fn put_new<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a [u8],
+        lifetime: Duration,
+    ) -> Pending<'a, bool>;
 
     /// Removes the record of this key, if there is one.
     fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()>;

@@ -130,6 +130,21 @@ impl Store for RedisStore {
         Box::pin(self.run(command))
     }
 
+    fn put_new<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a [u8],
+        lifetime: Duration,
+    ) -> Pending<'a, bool> {
+        let mut command = self.command("SET", key);
+        command.arg(value).arg("NX").arg("EX").arg(lifetime.as_secs().max(1));
+        Box::pin(async move {
+            // The answer is nil if there is a value.
+            let done: Option<String> = self.run(command).await?;
+            Ok(done.is_some())
+        })
+    }
+
     fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
         Box::pin(self.run(self.command("DEL", key)))
     }

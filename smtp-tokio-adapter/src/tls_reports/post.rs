@@ -1,7 +1,7 @@
 //! Reports by POST (RFC 8460, section 5.4).
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use smtp_tls_policy::Host;
 use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::rules::Posture;
 
-use crate::http::{Tls, connect, exchange};
+use crate::http::{Reach, Tls, connect, exchange};
 use crate::lookups::Lookups;
 
 /// How long a POST may take unless set, from the look-up of the host to the answer.
@@ -27,9 +27,13 @@ pub const DEFAULT_POST_TIMEOUT: Duration = Duration::from_secs(60);
 /// about a misconfigured domain must not be lost because its web server is misconfigured as well,
 /// and that an attacker on the way learns nothing from it. Redirections are not followed, and no
 /// proxy is used.
+///
+/// The destination is what the owner of a domain has published, which may be anything: it is
+/// connected to only if it has a global address ([`with_reach`](Self::with_reach)).
 pub struct ReportClient {
     tls: Tls,
     time_limit: Duration,
+    reach: Reach,
 }
 
 /// Why a report was not taken. It may be sent again for 24 hours (RFC 8460, section 5.5).
@@ -42,6 +46,10 @@ pub enum PostError {
     /// The host has no address, or none that can be connected to.
     #[error("the destination cannot be connected to: {0}")]
     Connect(io::Error),
+    /// The host has no address to which reports may go, but this one: see
+    /// [`with_reach`](ReportClient::with_reach).
+    #[error("the destination has the address {0}, which is not a global one, and is not posted to")]
+    NotGlobal(IpAddr),
     /// There is no TLS with the host.
     #[error("no TLS with the destination: {0}")]
     Tls(String),
@@ -62,7 +70,7 @@ impl ReportClient {
     pub fn new(provider: Arc<CryptoProvider>, trust: Arc<dyn TrustStore>) -> Self {
         let mut tls = Tls::new(provider, trust);
         tls.posture = Posture::Encrypt;
-        Self { tls, time_limit: DEFAULT_POST_TIMEOUT }
+        Self { tls, time_limit: DEFAULT_POST_TIMEOUT, reach: Reach::default() }
     }
 
     /// Sends reports only to hosts whose certificate leads to a root of the set `public` and is for
@@ -70,6 +78,14 @@ impl ReportClient {
     #[must_use]
     pub fn with_certificates(mut self) -> Self {
         self.tls.posture = Posture::Verified;
+        self
+    }
+
+    /// Connects to these addresses: global ones unless set. Domains of your own network, whose
+    /// reports go to a host in it, need [`Reach::Any`].
+    #[must_use]
+    pub fn with_reach(mut self, reach: Reach) -> Self {
+        self.reach = reach;
         self
     }
 
@@ -119,6 +135,7 @@ impl ReportClient {
             }
         };
         let port = authority.port_u16().unwrap_or(443);
+        let (ipv6, ipv4) = self.permitted(ipv6, ipv4)?;
         let stream = connect(ipv6, ipv4, port).await.map_err(PostError::Connect)?;
         let stream = self.tls.handshake(&host, stream).await;
         let stream = stream.map_err(|error| PostError::Tls(error.to_string()))?;
@@ -138,6 +155,22 @@ impl ReportClient {
         match exchange(stream, request, 0).await?.status {
             status if status.is_success() => Ok(()),
             status => Err(PostError::Status(status.as_u16())),
+        }
+    }
+
+    /// The addresses to which the report may go.
+    fn permitted(
+        &self,
+        ipv6: Vec<Ipv6Addr>,
+        ipv4: Vec<Ipv4Addr>,
+    ) -> Result<(Vec<Ipv6Addr>, Vec<Ipv4Addr>), PostError> {
+        let ipv6 = self.reach.filter(ipv6, IpAddr::V6);
+        let ipv4 = self.reach.filter(ipv4, IpAddr::V4);
+        match (ipv6, ipv4) {
+            (Ok(ipv6), Ok(ipv4)) => Ok((ipv6, ipv4)),
+            (Ok(ipv6), Err(_)) if !ipv6.is_empty() => Ok((ipv6, Vec::new())),
+            (Err(_), Ok(ipv4)) if !ipv4.is_empty() => Ok((Vec::new(), ipv4)),
+            (Err(refused), _) | (_, Err(refused)) => Err(PostError::NotGlobal(refused)),
         }
     }
 }

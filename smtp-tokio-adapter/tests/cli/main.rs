@@ -10,8 +10,6 @@ mod common;
 mod dns;
 mod documentation;
 mod frame;
-#[path = "../dns/hosts.rs"]
-mod hosts;
 mod html;
 mod import;
 mod lint;
@@ -20,6 +18,7 @@ mod probe;
 mod program;
 mod report;
 mod review;
+mod rows;
 mod servers;
 mod test;
 mod zones;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod log;
+pub mod programs;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -108,10 +109,9 @@ pub struct Running {
 }
 
 pub fn smtp() -> server::ServerConfig {
-    server::ServerConfig {
-        starttls: server::StartTls::Offered,
-        ..server::ServerConfig::new(HOST.parse().unwrap())
-    }
+    changed(server::ServerConfig::new(HOST.parse().unwrap()), |it| {
+        it.starttls = server::StartTls::Offered
+    })
 }
 
 pub async fn start(inbound: Inbound) -> Running {
@@ -138,6 +138,12 @@ pub fn to_data() -> Script {
 pub fn pipelined(replies: &str) -> Script {
     let greeted = Script::new().say("220 mx").expect("EHLO").say("250-mx\n250 PIPELINING");
     greeted.expect("MAIL").expect("RCPT").expect("RCPT").expect("DATA").say(replies)
+}
+
+/// The value with this change.
+pub fn changed<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
+    change(&mut value);
+    value
 }
 
 pub fn connector(posture: Posture) -> OutboundConnector {

@@ -14,7 +14,7 @@ use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::revocation::CrlFetcher;
 use smtp_tokio_adapter::test_kit::Pki;
-use smtp_tokio_adapter::{Inbound, Outbound, Report};
+use smtp_tokio_adapter::{Inbound, Outbound, Reach, Report};
 use tokio::sync::Semaphore;
 
 use crate::common::{HOST, Running, connector, plan_for, provider, send, smtp, start};
@@ -38,7 +38,7 @@ impl World {
         let (web, root) = (Web::start().await, Authority(Pki::new()));
         let host = serve_as(root.leaf(&[web.url("/1.crl")])).await;
         let trust = Arc::new(LiveTrust::new(Trust::from_der([root.0.root()]).unwrap()));
-        let fetcher = CrlFetcher::new(Arc::clone(&trust)).with_timeout(LONG);
+        let fetcher = CrlFetcher::new(Arc::clone(&trust)).with_timeout(LONG).with_reach(Reach::Any);
         let name = "client.test.example".parse().unwrap();
         let outbound = Outbound::new(name, provider(), trust.clone()).with_crl_fetcher(fetcher);
         Self { web, root, trust, outbound, host }

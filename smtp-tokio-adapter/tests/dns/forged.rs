@@ -13,20 +13,20 @@ use smtp_tokio_adapter::lookups::dns::{Anchors, Fault, MAX_QUERIES, Resolver};
 use crate::forger::{Forger, records};
 use crate::servers::{Dns, dns, servers};
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
 }
 
-fn domain(text: &str) -> Domain {
+pub(crate) fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
 }
 
-fn is(query: &Query, kind: RecordType, owner: &str) -> bool {
+pub(crate) fn is(query: &Query, kind: RecordType, owner: &str) -> bool {
     query.query_type() == kind && *query.name() == name(owner)
 }
 
 /// The resolver that validates, and the server in its way.
-async fn forged(
+pub(crate) async fn forged(
     dns: &'static Dns,
     change: impl FnMut(&Query, &mut Message) + Send + 'static,
 ) -> (Resolver, Forger) {

@@ -10,6 +10,6 @@ mod common;
 mod forged;
 mod forger;
 mod hostile;
-mod hosts;
+mod replayed;
 mod rows;
 mod servers;

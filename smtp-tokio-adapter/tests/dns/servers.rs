@@ -12,7 +12,7 @@ use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tokio_adapter::lookups::dns::{Anchors, Resolver, Servers};
 
 use crate::common::Pki;
-use crate::hosts::HOSTS;
+use crate::rows::HOSTS;
 
 /// What the script needs, by package.
 const PROGRAMS: [(&str, &str); 5] = [
@@ -40,7 +40,8 @@ pub(crate) struct Dns {
     pub(crate) pki: Pki,
     /// The mail server's, which the TLSA records of the zones are of.
     pub(crate) identity: Arc<CertifiedKey>,
-    _script: Script,
+    /// The servers run until its standard input is closed, which the end of the process does.
+    _script: Child,
 }
 
 impl Dns {
@@ -62,11 +63,11 @@ pub(crate) fn servers(address: SocketAddr) -> Servers {
 /// The servers; `None` where a program is not installed, which is said, and fails in CI.
 pub(crate) fn dns() -> Option<&'static Dns> {
     static DNS: OnceLock<Option<Dns>> = OnceLock::new();
-    DNS.get_or_init(|| is_ready().then(start)).as_ref()
+    DNS.get_or_init(|| can_start().then(start)).as_ref()
 }
 
-/// Whether all programs are installed; if not it is said, and fails in CI.
-pub(crate) fn is_ready() -> bool {
+/// Whether the programs are installed. If not, it is said, and fails in CI.
+pub(crate) fn can_start() -> bool {
     let absent = PROGRAMS.iter().find(|(program, _)| !is_installed(program));
     let Some((program, package)) = absent else { return true };
     let why = format!("{program} is not installed (package {package})");
@@ -91,15 +92,14 @@ fn start() -> Dns {
     let key = identity.key.public_key().unwrap();
     let tlsa =
         TlsaRecord { usage: 3, selector: 1, matching: 1, data: Sha256::digest(&key).to_vec() };
-    let port = mail.local_addr().unwrap().port();
-    let script = Script::start("own", port, &tlsa.to_string(), "");
-    let address = |name: &str| script.address(name);
+    let (ready, script) = run_script(mail.local_addr().unwrap().port(), &tlsa);
+    let address = |name: &str| ready[name].as_str().unwrap().parse().unwrap();
     Dns {
         validating: address("validating"),
         plain: address("plain"),
         authoritative: address("authoritative"),
         silent: address("silent"),
-        anchor: script.anchor(),
+        anchor: ready["anchor"].as_str().unwrap().to_owned(),
         mail,
         pki,
         identity,
@@ -107,40 +107,21 @@ fn start() -> Dns {
     }
 }
 
-/// The script `servers.py`, which runs until its standard input is closed; the end of the process
-/// does that too.
-pub(crate) struct Script {
-    ready: Value,
-    _child: Child,
-}
-
-impl Script {
-    /// Starts it: a name that no other of this process has, the port and the data of the TLSA
-    /// records, and further records of the zone `example.`.
-    pub(crate) fn start(name: &str, port: u16, tlsa: &str, records: &str) -> Self {
-        let state = std::env::temp_dir().join(format!("smtp-dns-{}-{name}", std::process::id()));
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dns/servers.py");
-        let mut child = Command::new("python3")
-            .arg(script)
-            .arg(&state)
-            .args([&port.to_string(), tlsa, records])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready = serde_json::from_str(&line).expect("the servers are ready");
-        Self { ready, _child: child }
-    }
-
-    /// The address of `validating`, `plain`, `authoritative` or `silent`.
-    pub(crate) fn address(&self, name: &str) -> SocketAddr {
-        self.ready[name].as_str().unwrap().parse().unwrap()
-    }
-
-    /// The keys of the root.
-    pub(crate) fn anchor(&self) -> String {
-        self.ready["anchor"].as_str().unwrap().to_owned()
-    }
+/// Starts the script, for a mail server at this port whose TLSA record is this one. The servers run
+/// until the child is dropped, which closes its standard input.
+pub(crate) fn run_script(port: u16, tlsa: &TlsaRecord) -> (Value, Child) {
+    let state = std::env::temp_dir().join(format!("smtp-dns-{}", std::process::id()));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dns/servers.py");
+    let mut child = Command::new("python3")
+        .arg(script)
+        .arg(&state)
+        .args([port.to_string(), tlsa.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).expect("the servers are ready");
+    (ready, child)
 }

@@ -1,10 +1,13 @@
 //! TLS reports by POST (RFC 8460, section 5.4).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smtp_tls_policy::Domain;
 use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::DnsStatus;
+use smtp_tokio_adapter::Reach;
 use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::tls_reports::{PostError, ReportClient};
 
@@ -15,7 +18,9 @@ use crate::web::{Answer, Tls, Web, response};
 const HOST: &str = "reports.test.example";
 
 fn client(pki: &Pki) -> ReportClient {
-    ReportClient::new(provider(), pki.trust()).with_time_limit(Duration::from_secs(10))
+    ReportClient::new(provider(), pki.trust())
+        .with_time_limit(Duration::from_secs(10))
+        .with_reach(Reach::Any)
 }
 
 fn uri(web: &Web) -> String {
@@ -45,7 +50,7 @@ async fn certificate_counts_only_if_the_caller_says_so() {
     let (pki, other) = (Pki::new(), Pki::new());
     let ok = Answer::Keeps(response("200 OK", None, ""));
     let web = Web::good(&other, "other.example", ok).await;
-    let nothing = ReportClient::new(provider(), Arc::new(Trust::empty()));
+    let nothing = ReportClient::new(provider(), Arc::new(Trust::empty())).with_reach(Reach::Any);
     nothing.post(&uri(&web), "x", &zone(HOST)).await.unwrap();
     let strict = client(&pki).with_certificates();
     let error = strict.post(&uri(&web), "x", &zone(HOST)).await.unwrap_err();
@@ -101,4 +106,132 @@ async fn body_of_the_answer_is_not_read() {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
     let web = Web::good(&pki, HOST, Answer::Endless(head, "thanks", Duration::ZERO)).await;
     client(&pki).post(&uri(&web), "x", &zone(HOST)).await.unwrap();
+}
+
+/// What the owner of a domain publishes must not reach into the network of the sender.
+#[tokio::test]
+async fn report_is_not_posted_to_an_address_that_is_not_global() {
+    let pki = Pki::new();
+    let web = Web::good(&pki, HOST, Answer::Keeps(response("200 OK", None, ""))).await;
+    let strict = client(&pki).with_reach(Reach::Global);
+    let loopback: IpAddr = "127.0.0.1".parse().unwrap();
+    let error = strict.post(&uri(&web), "x", &zone(HOST)).await.unwrap_err();
+    assert!(matches!(error, PostError::NotGlobal(refused) if refused == loopback), "{error}");
+    for literal in [
+        "127.0.0.1",
+        "10.0.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "192.168.1.1",
+        "0.0.0.0",
+        "[::1]",
+        "[::]",
+        "[fd00::1]",
+        "[fe80::1]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+    ] {
+        let uri = format!("https://{literal}:{}/", web.port);
+        let error = strict.post(&uri, "x", &zone(HOST)).await.unwrap_err();
+        assert!(matches!(error, PostError::NotGlobal(_)), "{literal}: {error}");
+    }
+    // One address of the two families is enough to refuse the other.
+    let host = Domain::parse(HOST).unwrap();
+    let mut both = Zone::new(DnsStatus::Insecure);
+    both.add_host(&host, ["fd00::1".parse().unwrap(), loopback]);
+    let error = strict.post(&uri(&web), "x", &both).await.unwrap_err();
+    assert!(matches!(error, PostError::NotGlobal(_)), "{error}");
+    assert!(web.requests().is_empty());
+    client(&pki).post(&uri(&web), "x", &zone(HOST)).await.unwrap();
+    assert_eq!(web.requests().len(), 1);
+}
+
+#[test]
+fn global_addresses_are_those_of_the_registries() {
+    let permits = |text: &str| Reach::Global.permits(text.parse::<IpAddr>().unwrap());
+    for global in [
+        "1.1.1.1",
+        "9.255.255.255",
+        "11.0.0.0",
+        "100.63.255.255",
+        "100.128.0.0",
+        "126.255.255.255",
+        "128.0.0.0",
+        "169.253.255.255",
+        "169.255.0.0",
+        "172.15.255.255",
+        "172.32.0.0",
+        "192.0.0.9",
+        "192.0.0.10",
+        "192.0.1.0",
+        "192.0.3.0",
+        "192.167.255.255",
+        "192.169.0.0",
+        "198.17.255.255",
+        "198.20.0.0",
+        "223.255.255.255",
+        "2001:4860:4860::8888",
+        "2001:200::1",
+        "2a00::1",
+        "3ffe:ffff::1",
+        "64:ff9b::101:101",
+        "2002:101:101::1",
+    ] {
+        assert!(permits(global), "{global}");
+    }
+    for special in [
+        "0.0.0.0",
+        "0.1.2.3",
+        "10.0.0.0",
+        "10.255.255.255",
+        "100.64.0.0",
+        "100.127.255.255",
+        "127.0.0.1",
+        "127.255.255.255",
+        "169.254.0.0",
+        "169.254.169.254",
+        "172.16.0.0",
+        "172.31.255.255",
+        "192.0.0.0",
+        "192.0.0.8",
+        "192.0.0.255",
+        "192.0.2.1",
+        "192.168.0.0",
+        "192.168.255.255",
+        "198.18.0.0",
+        "198.19.255.255",
+        "198.51.100.1",
+        "203.0.113.1",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.0",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::7f00:1",
+        "::ffff:127.0.0.1",
+        "::ffff:1.1.1.1",
+        "64:ff9b::7f00:1",
+        "64:ff9b::a00:1",
+        "64:ff9b:1::101:101",
+        "100::1",
+        "2001::1",
+        "2001:2::1",
+        "2001:1ff::1",
+        "2001:db8::1",
+        "2002:7f00:1::1",
+        "2002:c0a8:101::1",
+        "3fff::1",
+        "3fff:fff::1",
+        "4000::1",
+        "5f00::1",
+        "fc00::1",
+        "fd00::1",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+    ] {
+        assert!(!permits(special), "{special}");
+        assert!(Reach::Any.permits(special.parse().unwrap()), "{special}");
+    }
 }

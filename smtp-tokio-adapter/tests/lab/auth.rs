@@ -299,12 +299,10 @@ fn authenticate(mechanisms: impl Fn() -> Vec<Arc<dyn Mechanism>>, clients: &[Cli
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let request = ClientCertificates::Request { hints: Vec::new() };
     let tls = server_config(lab.identity("valid", &provider).unwrap(), request, provider).unwrap();
-    let config = ServerConfig {
-        starttls: StartTls::Offered,
-        mechanisms: mechanisms(),
-        auth_required: true,
-        ..ServerConfig::new(HOST.parse().unwrap())
-    };
+    let mut config = ServerConfig::new(HOST.parse().unwrap());
+    config.starttls = StartTls::Offered;
+    config.mechanisms = mechanisms();
+    config.auth_required = true;
     let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) };
     let book = Arc::new(Book::default());
     let runtime =

@@ -126,11 +126,9 @@ fn receive(
         Arc::clone(&provider),
     )
     .unwrap();
-    let config = ServerConfig {
-        starttls,
-        size_limit: Some(50 << 20),
-        ..ServerConfig::new(HOST.parse().unwrap())
-    };
+    let mut config = ServerConfig::new(HOST.parse().unwrap());
+    config.starttls = starttls;
+    config.size_limit = Some(50 << 20);
     let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) };
     let folder = Folder(lab.state.join(unique("stored")));
     std::fs::create_dir(&folder.0).unwrap();

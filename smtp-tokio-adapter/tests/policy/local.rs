@@ -82,9 +82,8 @@ impl Hosts for NoHost {
 /// allowed.
 #[tokio::test]
 async fn report_has_one_status_for_each_recipient_whatever_the_targets() {
-    let record = |name: Option<&str>| route::Mx {
-        preference: 10,
-        exchange: name.map(|name| name.parse().unwrap()),
+    let record = |name: Option<&str>| {
+        name.map_or_else(route::Mx::null, |name| route::Mx::new(10, name.parse().unwrap()))
     };
     let domain = || DOMAIN.parse().unwrap();
     let mx = |records| route::Targets::Mx { domain: domain(), records };

@@ -60,7 +60,7 @@ async fn a_bounce_carries_requiretls_where_it_can_and_is_not_stopped_where_it_ca
         assert_eq!(first.messages(), [(offered, true)]);
     }
     // What is offered in clear text does not count.
-    let config = server::ServerConfig { starttls: server::StartTls::No, ..with_requiretls(true) };
+    let config = changed(with_requiretls(true), |it| it.starttls = server::StartTls::No);
     let (sender, first, _) = World::with(DnsStatus::Insecure, config, smtp()).await.sender();
     assert_eq!(
         send(&sender, &connector(Posture::Opportunistic), &bounce).await.statuses(),

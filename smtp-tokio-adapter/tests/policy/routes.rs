@@ -55,7 +55,7 @@ async fn refusal_of_the_whole_domain_dials_no_host() {
 /// clear text: for a fault of this side it must not get it.
 #[tokio::test]
 async fn missing_roots_defer_and_no_host_gets_the_mail_in_clear_text() {
-    let without_tls = server::ServerConfig { starttls: server::StartTls::No, ..smtp() };
+    let without_tls = changed(smtp(), |it| it.starttls = server::StartTls::No);
     let world = World::with(DnsStatus::Insecure, smtp(), without_tls).await;
     let (sender, first, second) = world.sender();
     let mut lost = connector(Posture::Deterministic);
@@ -289,8 +289,7 @@ impl Hosts for Ends {
 #[tokio::test]
 async fn a_refusal_that_ends_the_domain_leaves_no_next_host() {
     let world = World::new(DnsStatus::Insecure).await;
-    let mx =
-        |preference, name: &str| route::Mx { preference, exchange: Some(name.parse().unwrap()) };
+    let mx = |preference, name: &str| route::Mx::new(preference, name.parse().unwrap());
     let records = vec![mx(10, HOST), mx(20, BACKUP)];
     let targets = route::Targets::Mx { domain: DOMAIN.parse().unwrap(), records };
     let mut config = route::RouteConfig::default();

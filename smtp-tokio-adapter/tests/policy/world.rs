@@ -4,7 +4,9 @@ pub use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub use std::sync::{Arc, Mutex};
 pub use std::time::Duration;
 
-pub use crate::common::{HOST, Pki, connector, envelope, outbound, plan_for, provider, smtp};
+pub use crate::common::{
+    HOST, Pki, changed, connector, envelope, outbound, plan_for, provider, smtp,
+};
 pub use bytes::Bytes;
 pub use rustls::pki_types::UnixTime;
 pub use rustls::server::{ClientHello, ResolvesServerCert};
@@ -145,7 +147,7 @@ pub fn take(
 }
 
 pub fn with_requiretls(offered: bool) -> server::ServerConfig {
-    server::ServerConfig { require_tls: offered, ..smtp() }
+    changed(smtp(), |it| it.require_tls = offered)
 }
 
 /// A domain with one host at 127.0.0.1, and a second one at 127.0.0.2.

@@ -156,11 +156,19 @@ pub enum Answer {
 
 /// The identity that a client has proved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Identity {
     /// The authentication identity: the user to which the credentials belong.
     pub user: String,
     /// The authorization identity: the user as which the client acts. Most often the same.
     pub authorization: String,
+}
+
+impl Identity {
+    /// The user to which the credentials belong, and the user as which the client acts.
+    pub fn new(user: impl Into<String>, authorization: impl Into<String>) -> Self {
+        Self { user: user.into(), authorization: authorization.into() }
+    }
 }
 
 /// Why an attempt failed.

@@ -23,6 +23,7 @@ type Nonces = dyn Fn() -> Option<Nonce> + Send + Sync;
 /// What strangers are shown, so that they cannot find out who is a user: a salt that is always the
 /// same for a name.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Decoy {
     /// From which the salts of strangers are made: random, the same for all servers of a service,
     /// and kept.

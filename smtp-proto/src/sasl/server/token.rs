@@ -12,6 +12,7 @@ use crate::secret::Secret;
 
 /// OAUTHBEARER (RFC 7628). Offered inside TLS only (RFC 7628, section 3).
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct OauthBearer {
     /// The scope that a token must have; told to a client whose token is refused (RFC 7628, section
     /// 3.2.2).
@@ -46,6 +47,7 @@ impl Mechanism for OauthBearer {
 
 /// XOAUTH2, which no RFC has: as OAUTHBEARER, from before that. Offered inside TLS only.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Xoauth2 {
     /// The scope that a token must have; told to a client whose token is refused.
     pub scope: Option<String>,

@@ -32,6 +32,7 @@ enum State {
 /// What one step of [`DotDecoder::decode`] did.
 #[derive(Clone, Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Decoded<'i> {
     /// Bytes to drop from the front of the input. Not zero, unless the input was empty or the end
     /// had been seen before.

@@ -22,6 +22,7 @@ pub struct DotEncoder {
 /// What one step of [`DotEncoder::segments`] did.
 #[derive(Clone, Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Encoded<'b> {
     /// Bytes to drop from the front of the chunk. Not zero, unless the chunk was empty.
     pub consumed: usize,

@@ -94,6 +94,7 @@ pub enum XclientProto {
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Xclient<'i> {
     /// The client's host name.
     pub name: Option<XclientValue<Xtext<'i>>>,

@@ -29,8 +29,9 @@ impl Ret {
 }
 
 /// `NOTIFY=` of RCPT (RFC 3461, section 4.1): when the sender wants a notification about this
-/// recipient.
+/// recipient. Start from [`NEVER`](Self::NEVER), and set what is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Notify {
     /// `SUCCESS`
     pub success: bool,

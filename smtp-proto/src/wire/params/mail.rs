@@ -8,6 +8,7 @@ use crate::wire::ascii::{is_word, number, push_number, put};
 
 /// The parameters of MAIL that this library gives a meaning, and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MailParameters<'i> {
     /// `SIZE=` (RFC 1870): octets of the message, CRLF counted as two, without dot-stuffing.
     pub size: Option<u64>,

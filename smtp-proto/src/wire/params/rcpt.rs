@@ -5,6 +5,7 @@ use crate::wire::ascii::{is_word, put};
 
 /// The parameters of RCPT that this library gives a meaning, and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RcptParameters<'i> {
     /// `NOTIFY=` (RFC 3461, section 4.1)
     pub notify: Option<Notify>,

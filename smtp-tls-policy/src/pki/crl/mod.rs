@@ -53,6 +53,8 @@ pub struct Crl {
     issuer_name: ComparableName,
     /// Whether a judged certificate was of this issuer.
     issuer_is_known: AtomicBool,
+    /// Whether the program fetched it because a chain named it, and no administrator did.
+    was_only_fetched: AtomicBool,
     /// The value of the authority key identifier.
     authority_key: Option<Range<usize>>,
     version: CrlVersion,
@@ -135,6 +137,7 @@ impl Crl {
             signature: parts.signature,
             issuer_name: ComparableName::of_contents(&der[parts.issuer.clone()]),
             issuer_is_known: AtomicBool::new(false),
+            was_only_fetched: AtomicBool::new(false),
             issuer: parts.issuer,
             authority_key: parts.authority_key,
             version: CrlVersion { number: parts.number, this_update: parts.this_update },
@@ -225,6 +228,17 @@ impl Crl {
     /// Whether a judged certificate was of this issuer.
     pub(crate) fn issuer_is_known(&self) -> bool {
         self.issuer_is_known.load(Ordering::Relaxed)
+    }
+
+    /// Records whether the list is there only because a judged chain named it.
+    pub(crate) fn set_only_fetched(&self, was_only_fetched: bool) {
+        self.was_only_fetched.store(was_only_fetched, Ordering::Relaxed);
+    }
+
+    /// Whether the list is there only because a judged chain named it. Then it says nothing of
+    /// other lists of its issuer.
+    pub(crate) fn was_only_fetched(&self) -> bool {
+        self.was_only_fetched.load(Ordering::Relaxed)
     }
 
     /// Whether both are the same, octet by octet.

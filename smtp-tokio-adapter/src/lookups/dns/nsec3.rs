@@ -1,79 +1,74 @@
-//! What the validator does not tell of hashed proofs (RFC 5155): whether an opt-out carries them.
+//! Proofs by NSEC3 records, which hold hashes in place of names (RFC 5155).
 
-use hickory_net::proto::dnssec::Proof;
 use hickory_net::proto::dnssec::rdata::{DNSSECRData, NSEC3};
 use hickory_net::proto::rr::{Name, RData, Record};
+
+use super::nsec::signer;
 
 /// Most iterations of a hash that are computed (RFC 9276, section 3.2, lets a validator choose).
 const MAX_ITERATIONS: u16 = 500;
 
-/// A validated NSEC3 record.
-pub(super) struct Hashed<'a> {
-    zone: Name,
-    /// The hash in its name.
-    hash: Vec<u8>,
-    pub(super) data: &'a NSEC3,
+/// The validated NSEC3 records of one zone, all with the same parameters.
+pub(super) struct Chain<'a> {
+    pub(super) zone: &'a Name,
+    /// Each record with the hash in its name.
+    records: Vec<(Vec<u8>, &'a NSEC3)>,
 }
 
-/// The validated NSEC3 records among these.
-pub(super) fn validated(records: &[Record]) -> Vec<Hashed<'_>> {
-    records.iter().filter(|it| it.proof == Proof::Secure).filter_map(Hashed::read).collect()
-}
-
-impl<'a> Hashed<'a> {
-    fn read(record: &'a Record) -> Option<Self> {
-        let RData::DNSSEC(DNSSECRData::NSEC3(data)) = &record.data else { return None };
-        let hash = unbase32(record.name.iter().next()?)?;
-        Some(Self { zone: record.name.base_name(), hash, data })
+/// The validated NSEC3 records among these, by zone and parameters (RFC 5155, section 8.2).
+pub(super) fn chains(records: &[Record]) -> Vec<Chain<'_>> {
+    let mut chains: Vec<Chain<'_>> = Vec::new();
+    for record in records {
+        let RData::DNSSEC(DNSSECRData::NSEC3(data)) = &record.data else { continue };
+        let Some(zone) = signer(record, records) else { continue };
+        let Some(hash) = record.name.iter().next().and_then(unbase32) else { continue };
+        if record.name.base_name() != *zone {
+            continue;
+        }
+        match chains.iter_mut().find(|it| it.zone == zone && it.is_like(data)) {
+            Some(chain) => chain.records.push((hash, data)),
+            None => chains.push(Chain { zone, records: vec![(hash, data)] }),
+        }
     }
+    chains
+}
 
-    pub(super) fn is_of(&self, zone: &Name) -> bool {
-        self.zone == *zone
+impl<'a> Chain<'a> {
+    fn is_like(&self, other: &NSEC3) -> bool {
+        self.records.iter().all(|(_, it)| {
+            it.hash_algorithm() == other.hash_algorithm()
+                && it.iterations() == other.iterations()
+                && it.salt() == other.salt()
+        })
     }
 
     fn hash(&self, name: &Name) -> Option<Vec<u8>> {
-        if self.data.iterations() > MAX_ITERATIONS {
+        let (_, data) = self.records.first()?;
+        if !self.zone.zone_of(name) || data.iterations() > MAX_ITERATIONS {
             return None;
         }
-        let digest =
-            self.data.hash_algorithm().hash(self.data.salt(), name, self.data.iterations()).ok()?;
-        self.zone.zone_of(name).then(|| digest.as_ref().to_vec())
+        let digest = data.hash_algorithm().hash(data.salt(), name, data.iterations()).ok()?;
+        Some(digest.as_ref().to_vec())
     }
 
-    /// The record is the name's own.
-    pub(super) fn matches(&self, name: &Name) -> bool {
-        self.hash(name).is_some_and(|hash| hash == self.hash)
+    /// The record of this name itself.
+    pub(super) fn find(&self, name: &Name) -> Option<&'a NSEC3> {
+        let hash = self.hash(name)?;
+        self.records.iter().find(|(own, _)| *own == hash).map(|(_, data)| *data)
     }
 
-    /// The record shows that the name has none of its own.
-    pub(super) fn covers(&self, name: &Name) -> bool {
-        let Some(hash) = self.hash(name) else { return false };
-        let (first, next) = (&self.hash[..], self.data.next_hashed_owner_name());
-        match first < next {
-            true => first < &hash[..] && &hash[..] < next,
+    /// The records that show that this name has none of its own.
+    pub(super) fn covering(&self, name: &Name) -> Vec<&'a NSEC3> {
+        let Some(hash) = self.hash(name) else { return Vec::new() };
+        let covers = |first: &Vec<u8>, next: &[u8]| match first.as_slice() < next {
+            true => *first < hash && hash.as_slice() < next,
             // The last record leads back to the first (RFC 5155, section 3.1.7).
-            false => &hash[..] > first || &hash[..] < next,
-        }
+            false => hash > *first || hash.as_slice() < next,
+        };
+        let records = self.records.iter();
+        let covering = records.filter(|(own, data)| covers(own, data.next_hashed_owner_name()));
+        covering.map(|(_, data)| *data).collect()
     }
-}
-
-/// Whether a proof that the name does not exist, or that a wildcard answers for it, leaves room for
-/// an unsigned delegation: the record that covers the next closer name has the Opt-Out bit. Such an
-/// answer is not secure (RFC 5155, section 9.2).
-///
-/// `encloser` is the number of labels of the closest name that exists, where the signature of a
-/// wildcard tells it.
-pub(super) fn opts_out(name: &Name, encloser: Option<usize>, proof: &[Hashed<'_>]) -> bool {
-    if proof.iter().any(|it| it.matches(name)) {
-        return false;
-    }
-    let apex = proof.first().map_or(0, |it| it.zone.iter().count());
-    let encloser = encloser.unwrap_or_else(|| {
-        let exists = |labels: &usize| proof.iter().any(|it| it.matches(&name.trim_to(*labels)));
-        (apex..name.iter().count()).rev().find(exists).unwrap_or(apex)
-    });
-    let next_closer = name.trim_to(encloser + 1);
-    proof.iter().any(|it| it.data.opt_out() && it.covers(&next_closer))
 }
 
 /// Base 32 with the extended hex alphabet, without padding (RFC 4648, section 7).

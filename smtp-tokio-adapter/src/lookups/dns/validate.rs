@@ -1,16 +1,17 @@
 //! From one message to what it says of one name, and how far that can be believed.
 //!
-//! The validator is hickory's. What it says is "secure" is taken as it is; what it says is
-//! "insecure" is not: it takes an opt-out record of any zone above the name for the proof that the
-//! name is not signed, so a record of `com` would unsign everything below a signed `example.com`.
-//! The way down from the trust anchor is walked here once more, and only a delegation that its own
-//! parent leaves unsigned makes what lies below insecure.
+//! The validator is hickory's. What it says of signatures is taken as it is. What it says of proofs
+//! is not: [`denial`] holds them against the rules once more. Nor is "insecure": the validator
+//! takes an opt-out record of any zone above the name for the proof that the name is not signed, so
+//! a record of `com` would unsign everything below a signed `example.com`. The way down from the
+//! trust anchor is walked here once more, and only a delegation that its own parent leaves unsigned
+//! makes what lies below insecure.
 
 use std::pin::pin;
 
 use hickory_net::dnssec::DnssecDnsHandle;
 use hickory_net::proto::dnssec::Proof;
-use hickory_net::proto::dnssec::rdata::{DNSSECRData, DS, NSEC};
+use hickory_net::proto::dnssec::rdata::{DNSSECRData, DS};
 use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode};
 use hickory_net::proto::rr::{Name, RData, Record, RecordType, RecordTypeSet};
 use hickory_net::proto::serialize::binary::BinDecodable;
@@ -18,8 +19,10 @@ use hickory_net::xfer::{DnsHandle, FirstAnswer};
 use hickory_net::{DnsError, NetError};
 
 use super::anchors::Anchors;
+use super::denial::{self, Proven};
 use super::fault::Fault;
-use super::nsec3::{Hashed, opts_out, validated};
+use super::nsec;
+use super::nsec3::{Chain, chains};
 use super::prune::signature;
 use super::upstream::Upstream;
 
@@ -68,17 +71,11 @@ pub(super) async fn validate(
         return Ok((Hop { is_secure: false, says: says(&response)? }, response));
     };
     let validator = Validator::new(upstream, anchors);
-    let (response, proof) = validator.look_up(query.clone()).await?;
-    let is_secure = match proof {
-        Proof::Secure => !leaves_room(&query, &response),
-        Proof::Insecure => {
-            validator.is_unsigned(anchor, query.name(), &response).await?;
-            false
-        }
-        Proof::Bogus => return Err(Fault::Bogus),
-        Proof::Indeterminate => return Err(Fault::Indeterminate),
-    };
-    Ok((Hop { is_secure, says: says(&response)? }, response))
+    let (response, status) = validator.look_up(query.clone()).await?;
+    if status == Status::Insecure {
+        validator.is_unsigned(anchor, query.name(), &response).await?;
+    }
+    Ok((Hop { is_secure: status == Status::Secure, says: says(&response)? }, response))
 }
 
 fn says(response: &DnsResponse) -> Result<Says, Fault> {
@@ -109,12 +106,15 @@ fn redirected(name: &Name, owner: &Name, target: &[u8]) -> Result<Name, Fault> {
     start.and_then(|start| start.append_domain(&target)).map_err(|_| Fault::AliasName)
 }
 
-/// An opt-out in the proof that comes with a denial or a wildcard.
-fn leaves_room(query: &Query, response: &DnsResponse) -> bool {
-    let proof = validated(&response.authorities);
-    let signatures = response.answers.iter().filter_map(signature);
-    let encloser = signatures.map(|it| usize::from(it.input().num_labels)).min();
-    !proof.is_empty() && opts_out(query.name(), encloser, &proof)
+/// How an answer is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// It is signed, and so is the proof that it may need.
+    Secure,
+    /// The same, and the proof leaves room for an unsigned delegation (RFC 5155, section 9.2).
+    OptOut,
+    /// It is not signed.
+    Insecure,
 }
 
 struct Validator<'a> {
@@ -138,28 +138,30 @@ impl<'a> Validator<'a> {
         Self { handle: handle.validation_cache_size(VALIDATIONS), upstream }
     }
 
-    /// The answer, and what was proven of all of it.
-    async fn look_up(&self, query: Query) -> Result<(DnsResponse, Proof), Fault> {
+    /// The answer, and how all of it is to be taken.
+    async fn look_up(&self, query: Query) -> Result<(DnsResponse, Status), Fault> {
         let answer =
             pin!(self.handle.lookup(query.clone(), DnsRequestOptions::default()).first_answer())
                 .await;
+        // "Bogus" is also what the validator says where it could not look up the keys.
+        let bogus = |fault| self.upstream.fault().unwrap_or(fault);
         match answer {
-            Ok(response) => match (of_response(&query, &response), self.upstream.fault()) {
-                // "Bogus" is also what the validator says where it could not look up the keys.
-                (Proof::Bogus | Proof::Indeterminate, Some(fault)) => Err(fault),
-                (proof, _) => Ok((response, proof)),
-            },
+            Ok(response) => {
+                let status = of_response(&query, &response).map_err(bogus)?;
+                Ok((response, status))
+            }
             Err(NetError::Dns(DnsError::Nsec { response, proof: Proof::Insecure, .. })) => {
-                Ok((*response, Proof::Insecure))
+                Ok((*response, Status::Insecure))
             }
-            Err(NetError::Dns(DnsError::Nsec { response, .. }))
-                if is_proven_expansion(query.name(), &response)
-                    || redirects(&response)
-                    || is_denied_beside_dname(&query, &response) =>
-            {
-                Ok((*response, Proof::Secure))
+            Err(NetError::Dns(DnsError::Nsec { response, .. })) => {
+                match of_response(&query, &response).map_err(bogus)? {
+                    status @ (Status::Secure | Status::OptOut) if overrules(&query, &response) => {
+                        Ok((*response, status))
+                    }
+                    Status::Secure | Status::OptOut | Status::Insecure => Err(bogus(Fault::Bogus)),
+                }
             }
-            Err(_) => Err(self.upstream.fault().unwrap_or(Fault::Bogus)),
+            Err(_) => Err(bogus(Fault::Bogus)),
         }
     }
 
@@ -181,26 +183,20 @@ impl<'a> Validator<'a> {
         }
         // RFC 9276, section 3.2: too many iterations make a denial insecure, if it is the zone's
         // own.
-        let proof = validated(&response.authorities);
-        match !proof.is_empty()
-            && proof.iter().all(|it| it.is_of(&zone))
-            && response.answers.is_empty()
-        {
+        match response.answers.is_empty() && are_of(&zone, &chains(&response.authorities)) {
             true => Ok(()),
             false => Err(Fault::Bogus),
         }
     }
 
     async fn delegation(&self, zone: &Name, cut: &Name) -> Result<Delegation, Fault> {
-        let (response, proof) = self.look_up(Query::query(cut.clone(), RecordType::DS)).await?;
-        let hashed = validated(&response.authorities);
-        match proof {
-            Proof::Secure => {}
+        let (response, status) = self.look_up(Query::query(cut.clone(), RecordType::DS)).await?;
+        let hashed = chains(&response.authorities);
+        match status {
+            Status::Secure | Status::OptOut => {}
             // Too many iterations, as above.
-            Proof::Insecure if !hashed.is_empty() && hashed.iter().all(|it| it.is_of(zone)) => {
-                return Ok(Delegation::Unsigned);
-            }
-            Proof::Insecure | Proof::Bogus | Proof::Indeterminate => return Err(Fault::Bogus),
+            Status::Insecure if are_of(zone, &hashed) => return Ok(Delegation::Unsigned),
+            Status::Insecure => return Err(Fault::Bogus),
         }
         let signers: Vec<&DS> = response.answers.iter().filter_map(ds).collect();
         if !signers.is_empty() {
@@ -224,128 +220,106 @@ impl<'a> Validator<'a> {
     }
 }
 
+/// Whether there are such records, and all of them are of this zone.
+fn are_of(zone: &Name, chains: &[Chain<'_>]) -> bool {
+    !chains.is_empty() && chains.iter().all(|it| it.zone == zone)
+}
+
 fn plain_delegation(zone: &Name, cut: &Name, authorities: &[Record]) -> Result<Delegation, Fault> {
-    let proofs: Vec<(&Name, &NSEC)> =
-        authorities.iter().filter_map(|it| nsec(it, zone, authorities)).collect();
-    if let Some((_, own)) = proofs.iter().find(|(owner, _)| *owner == cut) {
-        let types = own.type_set();
-        let is_delegation = types.contains(RecordType::NS) && !types.contains(RecordType::SOA);
-        return Ok(if is_delegation { Delegation::Unsigned } else { Delegation::None });
+    let mut proofs = nsec::validated(authorities);
+    proofs.retain(|it| it.zone == zone);
+    if let Some(own) = proofs.iter().find(|it| it.owner == cut) {
+        return Ok(of_types(own.data.type_set()));
     }
     // The name has no records, but names below it do.
-    match proofs.iter().any(|(_, it)| cut.zone_of(it.next_domain_name())) {
+    match proofs.iter().any(|it| it.is_above_next(cut)) {
         true => Ok(Delegation::None),
         // What does not exist has nothing below it.
         false => Err(Fault::Bogus),
     }
 }
 
-fn hashed_delegation(zone: &Name, cut: &Name, proofs: &[Hashed<'_>]) -> Result<Delegation, Fault> {
-    if !proofs.iter().all(|it| it.is_of(zone)) {
+fn hashed_delegation(zone: &Name, cut: &Name, proofs: &[Chain<'_>]) -> Result<Delegation, Fault> {
+    if !are_of(zone, proofs) {
         return Err(Fault::Bogus);
     }
-    if let Some(own) = proofs.iter().find(|it| it.matches(cut)) {
-        let types = own.data.type_set();
-        let is_delegation = types.contains(RecordType::NS) && !types.contains(RecordType::SOA);
-        return Ok(if is_delegation { Delegation::Unsigned } else { Delegation::None });
+    if let Some(own) = proofs.iter().find_map(|it| it.find(cut)) {
+        return Ok(of_types(own.type_set()));
     }
     // Every name between the apex and this one has been looked at: this is the next closer name.
-    match proofs.iter().any(|it| it.data.opt_out() && it.covers(cut)) {
+    match proofs.iter().flat_map(|it| it.covering(cut)).any(|it| it.opt_out()) {
         true => Ok(Delegation::Unsigned),
         false => Err(Fault::Bogus),
     }
 }
 
-/// What was proven of all records that answer, or of the denial.
-fn of_response(query: &Query, response: &DnsResponse) -> Proof {
+/// What a name without DS records is.
+fn of_types(types: &RecordTypeSet) -> Delegation {
+    match types.contains(RecordType::NS) && !types.contains(RecordType::SOA) {
+        true => Delegation::Unsigned,
+        false => Delegation::None,
+    }
+}
+
+/// How all records that answer are to be taken, or the denial.
+fn of_response(query: &Query, response: &DnsResponse) -> Result<Status, Fault> {
     let records = response.answers.iter().filter(|it| signature(it).is_none());
     let Some(proof) = records.map(|it| it.proof).min() else {
-        // The validator has judged the proofs, and would have said so if they were not enough.
-        let is_proof =
-            |it: &&Record| matches!(it.record_type(), RecordType::NSEC | RecordType::NSEC3);
-        let mut proofs = response.authorities.iter().filter(is_proof);
-        return match proofs.any(|it| it.proof == Proof::Secure) {
-            true => Proof::Secure,
-            false => Proof::Insecure,
-        };
+        return of_denial(query, response);
     };
-    let used = response.answers.iter().filter(|it| it.proof == Proof::Secure).filter_map(signature);
-    let is_expanded =
-        used.map(|it| it.input().num_labels).any(|labels| labels < query.name().num_labels());
-    let is_proven = response.authorities.iter().any(|it| it.proof == Proof::Secure);
     match proof {
-        // RFC 4035, section 5.3.4.
-        Proof::Secure if is_expanded && !is_proven => Proof::Bogus,
-        proof => proof,
+        Proof::Secure => of_records(query, response),
+        Proof::Insecure => Ok(Status::Insecure),
+        Proof::Bogus => Err(Fault::Bogus),
+        Proof::Indeterminate => Err(Fault::Indeterminate),
     }
 }
 
-/// Whether records from a wildcard come with the proof that nothing is closer to the name than the
-/// wildcard is (RFC 4035, section 5.3.4). The validator wants the wildcard itself covered by an
-/// NSEC record, which it cannot be.
-fn is_proven_expansion(name: &Name, response: &DnsResponse) -> bool {
-    let (signatures, records): (Vec<_>, Vec<_>) =
-        response.answers.iter().partition(|it| signature(it).is_some());
-    let mut used = signatures.into_iter().filter(|it| it.proof == Proof::Secure);
-    let Some(input) = used.next().and_then(signature).map(|it| it.input()) else { return false };
-    if records.is_empty() || records.iter().any(|it| it.proof != Proof::Secure) {
-        return false;
+fn of_denial(query: &Query, response: &DnsResponse) -> Result<Status, Fault> {
+    let is_proof = |it: &Record| {
+        it.proof == Proof::Secure
+            && matches!(it.record_type(), RecordType::NSEC | RecordType::NSEC3)
+    };
+    if !response.authorities.iter().any(is_proof) {
+        return Ok(Status::Insecure);
     }
-    let encloser = usize::from(input.num_labels);
-    // What does not exist has nothing below it: neither the name, nor a closer wildcard.
-    let next_closer = name.trim_to(encloser + 1);
-    let proofs = &response.authorities;
-    proofs.iter().filter_map(|it| nsec(it, &input.signer_name, proofs)).any(|(owner, nsec)| {
-        let next = nsec.next_domain_name();
-        let is_between = match owner < next {
-            true => *owner < next_closer && next_closer < *next,
-            // The last record leads back to the apex (RFC 4034, section 4.1.1).
-            false => *owner < next_closer && next.zone_of(&next_closer),
-        };
-        // RFC 6840, section 4.1: the record of a delegation says nothing of what is below it.
-        let is_above = nsec.is_ancestor_delegation() && owner.zone_of(&next_closer);
-        encloser < name.iter().count() && is_between && !is_above && !next_closer.zone_of(next)
-    })
+    let no_such_name = response.response_code == ResponseCode::NXDomain;
+    status(denial::denial(query, no_such_name, &response.authorities))
 }
 
-/// Whether the answer is a validated DNAME record, which the validator does not know. One from a
-/// wildcard is not taken (RFC 6672, section 3.3: there should be none).
-fn redirects(response: &DnsResponse) -> bool {
-    let (signatures, records): (Vec<_>, Vec<_>) =
-        response.answers.iter().partition(|it| signature(it).is_some());
-    let is_expanded = |it: &Record| {
-        signature(it).is_some_and(|made| made.input().num_labels < it.name.num_labels())
+/// How validated records are to be taken: all of one owner and type, and of one valid signature.
+fn of_records(query: &Query, response: &DnsResponse) -> Result<Status, Fault> {
+    let mut used = response.answers.iter().filter(|it| it.proof == Proof::Secure);
+    let Some((owner, made)) =
+        used.find_map(|it| signature(it).map(|made| (&it.name, made.input())))
+    else {
+        return Err(Fault::Bogus);
     };
-    !records.is_empty()
-        && records.iter().all(|it| it.record_type() == RecordType::DNAME)
-        && records.iter().all(|it| it.proof == Proof::Secure)
-        && !signatures.into_iter().any(is_expanded)
-}
-
-/// Whether a name that has a DNAME record is proven to have no records of the type. The validator
-/// takes the proof for one of what is below the name, which it is not good for (RFC 6840, section
-/// 4.1).
-fn is_denied_beside_dname(query: &Query, response: &DnsResponse) -> bool {
-    let kind = query.query_type();
-    let denies = |types: &RecordTypeSet| {
-        let is_delegation = types.contains(RecordType::NS) && !types.contains(RecordType::SOA);
-        types.contains(RecordType::DNAME)
-            && !is_delegation
-            && !types.contains(kind)
-            && !types.contains(RecordType::CNAME)
-    };
-    let is_plain = |record: &Record| match &record.data {
-        RData::DNSSEC(DNSSECRData::NSEC(nsec)) => {
-            record.name == *query.name() && record.proof == Proof::Secure && denies(nsec.type_set())
+    match made.num_labels < owner.num_labels() {
+        false => Ok(Status::Secure),
+        true if owner == query.name() => {
+            status(denial::expansion(owner, made, &response.authorities))
         }
-        _ => false,
-    };
-    let hashed = validated(&response.authorities);
-    kind != RecordType::DS
-        && response.answers.is_empty()
-        && response.response_code == ResponseCode::NoError
-        && (response.authorities.iter().any(is_plain)
-            || hashed.iter().any(|it| it.matches(query.name()) && denies(it.data.type_set())))
+        // RFC 6672, section 3.3: there should be no DNAME record of a wildcard.
+        true => Err(Fault::Bogus),
+    }
+}
+
+fn status(proven: Proven) -> Result<Status, Fault> {
+    match proven {
+        Proven::Yes => Ok(Status::Secure),
+        Proven::OptOut => Ok(Status::OptOut),
+        Proven::No => Err(Fault::Bogus),
+    }
+}
+
+/// Whether the proofs count although the validator does not take them. Of what a wildcard gave it
+/// wants the wildcard itself covered by an NSEC record, which it cannot be; it does not know DNAME
+/// records; and it takes the proof that a name with a DNAME record has no records of the type for
+/// one of what is below the name, which it is not good for (RFC 6840, section 4.1).
+fn overrules(query: &Query, response: &DnsResponse) -> bool {
+    let is_denial = response.answers.iter().all(|it| signature(it).is_some());
+    !is_denial || denial::has_dname(query, &response.authorities)
 }
 
 fn ds(record: &Record) -> Option<&DS> {
@@ -353,18 +327,4 @@ fn ds(record: &Record) -> Option<&DS> {
         RData::DNSSEC(DNSSECRData::DS(ds)) => Some(ds),
         _ => None,
     }
-}
-
-/// A validated NSEC record that this zone has signed.
-fn nsec<'a>(record: &'a Record, zone: &Name, all: &[Record]) -> Option<(&'a Name, &'a NSEC)> {
-    let RData::DNSSEC(DNSSECRData::NSEC(nsec)) = &record.data else { return None };
-    let is_by_zone = all.iter().any(|it| {
-        it.name == record.name
-            && it.proof == Proof::Secure
-            && signature(it).is_some_and(|signature| {
-                signature.input().type_covered == RecordType::NSEC
-                    && signature.input().signer_name == *zone
-            })
-    });
-    (record.proof == Proof::Secure && is_by_zone).then_some((&record.name, nsec))
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use smtp_proto::channel::Channel;
-use smtp_proto::fallback::{Fallback, TlsFailure, TlsRules, after};
+use smtp_proto::fallback::{Fallback, TlsFailure, after};
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::pki::Trust;
@@ -88,13 +88,7 @@ impl Decided {
 fn ending(plan: &Plan, outcome: &Outcome, verdict: Option<&Verdict>) -> (Ending, Reason) {
     let clear_or_not = |failure: TlsFailure, reason| {
         // What the plan says once the handshake with the plainest hello has failed as well.
-        let rules = TlsRules { retry_plain_hello: false, ..tls_rules(plan) };
-        // EHLO refused inside TLS has the consequences of a broken handshake (RULES.md, S13); the
-        // channel of the connection that showed it is gone.
-        let failure = match failure {
-            TlsFailure::HelloInside => TlsFailure::Handshake,
-            failure => failure,
-        };
+        let rules = tls_rules(plan).without_plain_hello();
         let ending = match after(rules, &Channel::Plain, failure) {
             Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => Ending::ClearText,
             Fallback::RetryPlainHello | Fallback::PlaintextNextRun | Fallback::Forbidden => {

@@ -427,8 +427,7 @@ impl<'o> Setup<'o> {
         }
     }
 
-    /// What a posture would decide; `None` if it needs roots or pins that are not given, or DNS
-    /// that is not asked.
+    /// What a posture would decide; `None` if it needs roots or pins that are not given.
     async fn decide(
         &self,
         posture: Posture,
@@ -440,7 +439,6 @@ impl<'o> Setup<'o> {
         let mut other = OutboundConnector::new(&connector.name, vec![Namespace::Default], posture);
         other.smart_host = connector.smart_host.clone();
         match posture {
-            Posture::DaneOnly if dns.is_none() => return None,
             Posture::PrivateCa => {
                 let names = self.trust.names();
                 let given = names.into_iter().find(|id| **id != RootsId::public())?;

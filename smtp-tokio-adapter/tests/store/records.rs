@@ -1,16 +1,8 @@
-//! What senders share through a store: in memory, on disk, and on a Redis server.
-//!
-//! Without redis-server each test of it says so and passes; with `CI=true` it fails.
+//! Records of a store, and what senders share through them.
 
-mod common;
-
-use std::path::PathBuf;
-#[cfg(feature = "redis")]
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{HOST, Pki, Running, connector, envelope, smtp, start};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::inquiry::DnsAnswer;
@@ -21,41 +13,15 @@ use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::store::{FileStore, MemoryStore, Store};
 use smtp_tokio_adapter::{Inbound, Mail, Sender};
 
+use crate::common;
+use crate::common::log::Log;
+use crate::common::{HOST, Pki, Running, connector, envelope, smtp, start};
+use crate::places::{Folder, Switched};
+#[cfg(feature = "redis")]
+use crate::places::{Redis, redis_store};
+
 const DOMAIN: &str = "test.example";
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// A folder that is gone at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    fn files(&self) -> Vec<String> {
-        fn walk(path: &std::path::Path, names: &mut Vec<String>) {
-            for entry in std::fs::read_dir(path).into_iter().flatten() {
-                let entry = entry.unwrap();
-                match entry.file_type().unwrap().is_dir() {
-                    true => walk(&entry.path(), names),
-                    false => names.push(entry.file_name().into_string().unwrap()),
-                }
-            }
-        }
-        let mut names = Vec::new();
-        walk(&self.0, &mut names);
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 async fn exercise(store: &dyn Store) {
     let sorted = |mut found: Vec<(String, Vec<u8>)>| {
@@ -85,6 +51,46 @@ async fn exercise(store: &dyn Store) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(sorted(store.list("a/").await.unwrap()).len(), 1);
+    // What is there stays, and what has expired is not there.
+    assert!(store.put_new("c/claim", b"first", Duration::from_secs(1)).await.unwrap());
+    assert!(!store.put_new("c/claim", b"second", HOUR).await.unwrap());
+    assert_eq!(store.get("c/claim").await.unwrap().as_deref(), Some(&b"first"[..]));
+    while store.get("c/claim").await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(store.put_new("c/claim", b"third", HOUR).await.unwrap());
+    store.remove("c/claim").await.unwrap();
+    assert!(store.put_new("c/claim", b"fourth", HOUR).await.unwrap());
+    store.remove("c/claim").await.unwrap();
+}
+
+/// Of many calls at once one puts its value.
+async fn race(store: Arc<dyn Store>) {
+    let puts: Vec<_> = (0..16)
+        .map(|number: u8| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.put_new("claim", &[number], HOUR).await.unwrap() })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for (number, put) in puts.into_iter().enumerate() {
+        if put.await.unwrap() {
+            winners.push(number as u8);
+        }
+    }
+    assert_eq!(winners.len(), 1);
+    assert_eq!(store.get("claim").await.unwrap(), Some(winners));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_of_many_that_put_a_new_record_at_once_puts_it() {
+    race(Arc::new(MemoryStore::new())).await;
+    let folder = Folder::new("store-claims");
+    race(Arc::new(FileStore::open(&folder.0).unwrap())).await;
+    #[cfg(feature = "redis")]
+    if let Some(redis) = Redis::start(None).await {
+        race(Arc::new(redis_store(&redis))).await;
+    }
 }
 
 #[tokio::test]
@@ -133,6 +139,7 @@ async fn damaged_file_is_set_aside_and_spoils_no_other() {
     // The record of another key, copied.
     std::fs::copy(folder.0.join("good.rec"), &path).unwrap();
     assert_eq!(store.get("bad").await.unwrap(), None);
+    assert!(store.put_new("bad", b"anew", HOUR).await.unwrap());
     store.put("bad", b"again", HOUR).await.unwrap();
     assert_eq!(store.get("bad").await.unwrap().as_deref(), Some(&b"again"[..]));
 }
@@ -267,57 +274,24 @@ async fn policy_that_one_sender_fetched_protects_the_others_by_files() {
     policy_of_one_protects_the_other(Arc::new(FileStore::open(&folder.0).unwrap())).await;
 }
 
-/// A Redis server on a port of its own, which keeps nothing on disk.
-#[cfg(feature = "redis")]
-struct Redis {
-    port: u16,
-    child: Child,
-}
-
-#[cfg(feature = "redis")]
-impl Redis {
-    #[expect(clippy::print_stdout, reason = "a skipped test says so")]
-    async fn start(port: Option<u16>) -> Option<Self> {
-        let port = port.unwrap_or_else(|| {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            free.local_addr().unwrap().port()
-        });
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]);
-        command.arg(port.to_string()).stdout(Stdio::null());
-        let Ok(child) = command.spawn() else {
-            assert!(std::env::var_os("CI").is_none(), "redis-server is not installed");
-            println!("skipped: redis-server is not installed");
-            return None;
-        };
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Some(Self { port, child })
+/// RFC 8461, section 5.1 has mail go where no policy can be had; what is known of it elsewhere does
+/// not help while the store is away.
+#[tokio::test]
+async fn policy_of_a_store_that_is_away_counts_as_absent_and_the_log_says_so_once() {
+    let (log, _guard) = Log::record();
+    let (world, switched) = (World::new().await, Arc::new(Switched::default()));
+    let store: Arc<dyn Store> = switched.clone();
+    let other = world.sender(false, Some(&store)).await;
+    assert_eq!(deliver(&world.sender(true, Some(&store)).await).await, protected());
+    switched.turn(true);
+    for _ in 0..3 {
+        assert_eq!(deliver(&other).await, RecipientStatus::Delivered);
     }
-
-    fn kill(mut self) -> u16 {
-        self.end();
-        self.port
-    }
-
-    fn end(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[cfg(feature = "redis")]
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-#[cfg(feature = "redis")]
-fn redis_store(redis: &Redis) -> smtp_tokio_adapter::store::RedisStore {
-    let url = format!("redis://127.0.0.1:{}/", redis.port);
-    smtp_tokio_adapter::store::RedisStore::new(&url).unwrap()
+    let warned = log.with("the store is away");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("a policy that only the store has counts as absent"), "{warned:?}");
+    switched.turn(false);
+    assert_eq!(deliver(&other).await, protected());
 }
 
 #[cfg(feature = "redis")]

@@ -1,0 +1,7 @@
+//! What senders share through a store: in memory, on disk, and on a Redis server.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod counts;
+mod places;
+mod records;
