@@ -366,6 +366,39 @@ impl Route {
         }
     }
 
+    /// The addresses that may be dialled beside the next one, in order: further addresses of the
+    /// same host, with a first try each, as many as the limit of connections allows. A driver that
+    /// races them (RFC 8305) calls [`raced`](Self::raced) with what came of it. Hosts of equal
+    /// preference are not raced: each has rules of its own, and the slower one may be the one that
+    /// requires TLS.
+    pub fn rivals(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        let queue = self.host.as_ref().and_then(|host| host.dials.as_ref()).map(|it| &it.queue);
+        let is_first = queue.and_then(|it| it.front()).is_some_and(|it| it.1 == Manner::First);
+        let rivals = queue.into_iter().flatten().skip(1).filter(|(_, it)| *it == Manner::First);
+        let most = if is_first { self.dials.saturating_sub(1) } else { 0 };
+        rivals.take(most).map(|&(address, _)| SocketAddr::new(address, self.port))
+    }
+
+    /// Tells how a race of the next address and its [rivals](Self::rivals) went:
+    /// [`Next::Dial`] is then about `winner`, and [`ended`](Self::ended) as well. These other
+    /// addresses could not be reached. An address that was dialled and given up is dialled again
+    /// where its turn comes.
+    pub fn raced(&mut self, unreached: &[SocketAddr], winner: SocketAddr) {
+        let Some(Current { dials: Some(dials), .. }) = &mut self.host else { return };
+        let Some(&(_, manner)) = dials.queue.front() else { return };
+        for address in unreached.iter().filter(|it| **it != winner) {
+            dials.queue.retain(|it| *it != (address.ip(), manner));
+            self.dials = self.dials.saturating_sub(1).max(1);
+        }
+        let position = dials.queue.iter().position(|it| *it == (winner.ip(), manner));
+        if let Some(dial) = position.and_then(|at| dials.queue.remove(at)) {
+            dials.queue.push_front(dial);
+        }
+        if !unreached.is_empty() {
+            self.defer_all(NO_ANSWER);
+        }
+    }
+
     /// Answers [`Next::Prepare`].
     pub fn prepared(&mut self, prepared: Prepared) {
         let Some(Current { dials: dials @ None, .. }) = &mut self.host else { return };

@@ -287,6 +287,12 @@ reasons! {
     /// The TLS library of this side cannot work: no time, no random numbers, an unusable provider.
     TlsUnavailable = "tls-unavailable", Local, MISCONFIGURED, None,
         "TLS cannot be used on this side";
+    /// The connector's source address or network interface cannot be used on this machine.
+    SourceUnavailable = "source-unavailable", Local, MISCONFIGURED, None,
+        "the source address or interface of the connector cannot be used on this machine";
+    /// The connector's proxy is not there, refuses, or does not do what is asked of it.
+    ProxyFailed = "proxy-failed", Local, MISCONFIGURED, None,
+        "the proxy of the connector failed";
     /// Receiving: the connector requires TLS, and there is none.
     TlsRequired = "tls-required", Peer, SECURITY, None, "TLS is required";
     /// Receiving: the connector requires a client certificate, and none was shown.

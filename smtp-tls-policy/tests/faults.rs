@@ -215,6 +215,9 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
             return format!("{what} {}", refusal.status());
         }
     };
+    if matches!(reason, Reason::SourceUnavailable | Reason::ProxyFailed) {
+        return defer(&plan, reason);
+    }
     if plan.attempt() == Attempt::Clear {
         // The reason is one of TLS, which is not tried; or it is why it is not.
         let is_clear = plan.clear_reason() == Some(reason) || reason.fault() == Fault::Domain;

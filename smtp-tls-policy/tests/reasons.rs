@@ -61,6 +61,8 @@ fn codes_statuses_and_result_types_are_stable() {
         ("algorithm-missing", "local", "4.3.5", "-"),
         ("identity-missing", "local", "4.3.5", "-"),
         ("tls-unavailable", "local", "4.3.5", "-"),
+        ("source-unavailable", "local", "4.3.5", "-"),
+        ("proxy-failed", "local", "4.3.5", "-"),
         ("tls-required", "peer", "5.7.0", "-"),
         ("client-cert-missing", "peer", "5.7.0", "-"),
         ("client-cert-name-mismatch", "peer", "5.7.1", "-"),

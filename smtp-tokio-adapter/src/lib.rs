@@ -20,6 +20,7 @@
 mod binding;
 mod client;
 mod convert;
+mod dialling;
 #[cfg(feature = "html")]
 pub mod html;
 #[cfg(any(feature = "crl-fetch", feature = "https"))]

@@ -43,6 +43,8 @@ fn key(differs: &str) -> ReuseKey {
         differs_in("credentials").then(|| Credentials::password("submission", "secret"));
     let mut target = Target::new(&host, &plan);
     (target.identity, target.credentials) = (identity, credentials);
+    target.dial.source_ipv4 = differs_in("source address").then_some([192, 0, 2, 1].into());
+    target.dial.socks5 = differs_in("proxy").then_some(([127, 0, 0, 1], 1080).into());
     let port = if differs_in("port") { 587 } else { 25 };
     ReuseKey::new(&next_hop, &target, port)
 }

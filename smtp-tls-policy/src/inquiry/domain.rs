@@ -7,6 +7,7 @@ use crate::plan::facts::{Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, 
 use crate::plan::scope::Scope;
 use crate::plan::{domain_refusal, policy_unavailable};
 use crate::rules::connector::OutboundConnector;
+use crate::rules::dial::{DialRules, Families};
 use crate::sts::StsAnswer;
 use crate::tlsrpt::Reporting;
 
@@ -239,6 +240,21 @@ impl DomainFacts<'_> {
     /// The port of its hosts.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How its hosts are dialled.
+    pub fn dial(&self) -> &DialRules {
+        const DEFAULT: &DialRules = &DialRules {
+            families: Families::Both,
+            source_ipv4: None,
+            source_ipv6: None,
+            interface: None,
+            socks5: None,
+        };
+        match self.mail.policy {
+            Policy::Connector(connector) => &connector.dial,
+            Policy::Unavailable => DEFAULT,
+        }
     }
 
     /// `None` if the policy could not be looked up.

@@ -10,12 +10,14 @@ use crate::inquiry::tlsa_search::{TlsaQuery, TlsaSearch};
 use crate::pki::tlsa::TlsaRecord;
 use crate::plan::facts::{DnsStatus, TlsaFact};
 use crate::plan::{Plan, plan};
+use crate::rules::dial::Families;
 use crate::tlsrpt::Reporting;
 
 /// A question about a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostAsk<'q> {
-    /// The A and AAAA records of this host, which can be looked up at the same time.
+    /// The A and AAAA records of this host, which can be looked up at the same time. A family that
+    /// the connector does not dial ([`HostInquiry::families`]) need not be looked up.
     Addresses(&'q Domain),
     /// The DNSSEC status of the CNAME record of this name alone, without what it leads to (RFC
     /// 7672, section 2.1.3).
@@ -29,7 +31,8 @@ pub enum HostAsk<'q> {
 #[derive(Clone, Debug)]
 pub enum HostAnswer {
     /// To [`HostAsk::Addresses`]: A and AAAA. A machine without IPv6 answers the second one with
-    /// no records and the status of the first one.
+    /// no records and the status of the first one. The answer for a family that the connector does
+    /// not dial is ignored.
     Addresses(DnsAnswer<Ipv4Addr>, DnsAnswer<Ipv6Addr>),
     /// To [`HostAsk::Cname`].
     Cname(DnsStatus),
@@ -73,7 +76,8 @@ enum State {
 pub struct Prepared {
     /// The host.
     pub host: Host,
-    /// Its addresses in the order in which to try them: IPv6 first. Empty if it has none.
+    /// Its addresses in the order in which to try them: the families take turns, and IPv6 begins
+    /// (RFC 8305, section 4). Empty if it has none of a family that the connector dials.
     pub addresses: Vec<IpAddr>,
     /// What is asked of a connection to it.
     pub plan: Plan,
@@ -87,10 +91,19 @@ impl<'d> HostInquiry<'d> {
         let state = match host {
             Host::Name(_) => State::AskAddresses,
             Host::Address(address) => {
-                State::Found { addresses: vec![*address], tlsa: TlsaFact::NotAsked }
+                let addresses = Some(*address).filter(|it| domain.dial().families.has(*it));
+                State::Found {
+                    addresses: addresses.into_iter().collect(),
+                    tlsa: TlsaFact::NotAsked,
+                }
             }
         };
         Self { domain, host: host.clone(), state }
+    }
+
+    /// The families of addresses that the connector dials.
+    pub fn families(&self) -> Families {
+        self.domain.dial().families
     }
 
     /// The question that comes next; `None` once all is known.
@@ -151,7 +164,13 @@ impl<'d> HostInquiry<'d> {
         }
     }
 
-    fn found(&self, ipv4: DnsAnswer<Ipv4Addr>, ipv6: DnsAnswer<Ipv6Addr>) -> State {
+    fn found(&self, mut ipv4: DnsAnswer<Ipv4Addr>, mut ipv6: DnsAnswer<Ipv6Addr>) -> State {
+        let dial = self.domain.dial();
+        match dial.families {
+            Families::Both => {}
+            Families::Ipv4Only => ipv6 = DnsAnswer::none(ipv4.status),
+            Families::Ipv6Only => ipv4 = DnsAnswer::none(ipv6.status),
+        }
         let scope = self.domain.scope();
         let dane_binds = scope.is_some_and(|scope| scope.dane_binds(&self.host));
         let (status, family_failed) = match (ipv4.status, ipv6.status) {
@@ -169,15 +188,14 @@ impl<'d> HostInquiry<'d> {
         if family_failed && status == DnsStatus::Secure {
             return State::Unreachable { is_signed: true };
         }
-        let (mut addresses, mut alias) = (Vec::new(), None);
-        if !ipv6.status.is_failure() {
-            addresses.extend(ipv6.records.into_iter().map(IpAddr::V6));
-            alias = ipv6.alias;
+        if ipv6.status.is_failure() {
+            ipv6 = DnsAnswer::none(ipv4.status);
         }
-        if !ipv4.status.is_failure() {
-            addresses.extend(ipv4.records.into_iter().map(IpAddr::V4));
-            alias = ipv4.alias.or(alias);
+        if ipv4.status.is_failure() {
+            ipv4 = DnsAnswer::none(ipv6.status);
         }
+        let alias = ipv4.alias.or(ipv6.alias);
+        let addresses = dial.order(ipv6.records, ipv4.records);
         match self.host.domain() {
             // A host without an address is not dialled, whatever its records say.
             Some(host)

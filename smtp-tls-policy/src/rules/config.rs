@@ -30,6 +30,7 @@
 //!     identity = "our-client-key"         # default: none
 //!     smart-host = { host = "gw.bank.example", port = 465, implicit-tls = true, secure = true }
 //!     tls = { min-version = "1.3", groups = ["post-quantum"] } # default: all of the provider
+//!     dial = { families = "ipv4", source-ipv4 = "192.0.2.1" }  # default: all, the system's choice
 //!     yields = { refused = "later", broken = "now", untrusted = "never" }
 //!     dane = "any-mx"                     # off | secure-mx | any-mx (default)
 //!     sts = "on"                          # off | unless-dane | on (default)
@@ -170,6 +171,7 @@ const OUTBOUND: &[&str] = &[
     "sts",
     "optional-tls",
     "tls",
+    "dial",
 ];
 const SMART_HOST: &[&str] = &["host", "port", "implicit-tls", "secure"];
 const YIELDS: &[&str] = &["refused", "broken", "untrusted"];
@@ -423,6 +425,7 @@ impl Reader<'_> {
         connector.optional_tls =
             self.choice(section, "optional-tls", OPTIONAL_TLS).unwrap_or_default();
         connector.tls = self.tls_limits(section);
+        connector.dial = self.dial(section);
         (self.errors.len() == before).then_some(connector)
     }
 
@@ -523,7 +526,12 @@ impl Reader<'_> {
     }
 
     /// A text that is not empty, if the field is there.
-    fn text<'a>(&mut self, section: &Section<'a>, key: &str, expected: &str) -> Option<&'a str> {
+    pub(super) fn text<'a>(
+        &mut self,
+        section: &Section<'a>,
+        key: &str,
+        expected: &str,
+    ) -> Option<&'a str> {
         match section.get(key)?.get_ref() {
             DeValue::String(text) if !text.trim().is_empty() => Some(text),
             _ => {
@@ -674,7 +682,7 @@ impl Reader<'_> {
         self.list(section, key, example, parse)
     }
 
-    fn parsed<T, E: fmt::Display>(
+    pub(super) fn parsed<T, E: fmt::Display>(
         &mut self,
         section: &Section<'_>,
         key: &str,

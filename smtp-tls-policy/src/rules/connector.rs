@@ -14,6 +14,7 @@ use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
+use crate::rules::dial::DialRules;
 use crate::rules::error::{ConnectorError, ConnectorErrorKind, ConnectorErrors};
 use crate::rules::identity::IdentityId;
 use crate::rules::list_wait::MAX_LIST_WAIT;
@@ -92,6 +93,8 @@ pub struct OutboundConnector {
     pub optional_tls: OptionalTls,
     /// The TLS versions and key exchange groups that are allowed: all of the provider unless set.
     pub tls: TlsLimits,
+    /// How the hosts are dialled: address families, source addresses, interface and proxy.
+    pub dial: DialRules,
 }
 
 impl OutboundConnector {
@@ -115,6 +118,7 @@ impl OutboundConnector {
             sts: StsRule::default(),
             optional_tls: OptionalTls::default(),
             tls: TlsLimits::default(),
+            dial: DialRules::default(),
         }
     }
 
@@ -144,6 +148,16 @@ impl OutboundConnector {
             (!needs_tls && !self.tls.is_unlimited(), Kind::LimitsWithoutTls),
             (!needs_list && self.list_wait.is_some(), Kind::UnusedListWait),
             (self.list_wait.is_some_and(|wait| wait > MAX_LIST_WAIT), Kind::ListWaitTooLong),
+            (self.dial.has_impossible_address(), Kind::ImpossibleDialAddress),
+            (self.dial.has_impossible_interface(), Kind::ImpossibleInterface),
+            (self.dial.has_unused_source(), Kind::UnusedSource),
+            (
+                smart_host.is_some_and(|it| match it.host {
+                    Host::Address(address) => !self.dial.families.has(address),
+                    Host::Name(_) => false,
+                }),
+                Kind::SmartHostOfOtherFamily,
+            ),
             (!checks && !public, Kind::UnusedRoots),
             (!checks && !self.names.is_empty(), Kind::UnusedNames),
         ]

@@ -131,6 +131,28 @@ pub enum ConnectorErrorKind {
     /// [`MAX_LIST_WAIT`](crate::rules::MAX_LIST_WAIT).
     #[error("a delivery waits for a revocation list for at most {} s", MAX_LIST_WAIT.as_secs())]
     ListWaitTooLong,
+    /// A source address or the address of the proxy is unspecified or multicast, or has port 0.
+    #[error(
+        "a connection can have no unspecified or multicast address, and no port 0; write an \
+         address of this machine, or the address and port of the proxy"
+    )]
+    ImpossibleDialAddress,
+    /// No interface can have this name.
+    #[error(
+        "no network interface has such a name; write 1 to 15 octets without spaces and slashes, \
+         such as \"eth1\""
+    )]
+    ImpossibleInterface,
+    /// A source address is of a family that the connector does not dial, or that the proxy is not
+    /// reached by.
+    #[error(
+        "no connection can have the source address, because the connector or its proxy uses only \
+         the other family; remove it"
+    )]
+    UnusedSource,
+    /// The smart host is an address of a family that the connector does not dial.
+    #[error("the connector does not dial addresses of the smart host's family; change families")]
+    SmartHostOfOtherFamily,
     /// No roots of this name are loaded.
     #[error("no roots with the name \"{roots}\" are loaded; {}", hint(roots.as_str(), loaded))]
     UnknownRoots {
@@ -167,6 +189,9 @@ impl ConnectorErrorKind {
             Self::UnusedListWait | Self::ListWaitTooLong => &["list-wait"],
             Self::DaneOnlyWithoutDane => &["dane"],
             Self::DaneOnlySmartHost => &["smart-host"],
+            Self::ImpossibleDialAddress | Self::UnusedSource => &["dial"],
+            Self::ImpossibleInterface => &["dial", "interface"],
+            Self::SmartHostOfOtherFamily => &["dial", "families"],
             // In an inbound connector the roots are those of the certificate.
             Self::UnknownRoots { .. } => &["certificate", "roots"],
             Self::UnknownIdentity { .. } => &["identity"],

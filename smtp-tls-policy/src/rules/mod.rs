@@ -24,10 +24,13 @@
 #[cfg(feature = "serde")]
 pub(crate) mod config;
 #[cfg(feature = "serde")]
+mod config_dial;
+#[cfg(feature = "serde")]
 pub(crate) mod config_error;
 #[cfg(feature = "serde")]
 mod config_limits;
 pub(crate) mod connector;
+pub(crate) mod dial;
 pub(crate) mod error;
 pub(crate) mod identity;
 pub(crate) mod list_wait;
@@ -45,6 +48,7 @@ pub use connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
     OutboundConnector, OutboundConnectors, SmartHost,
 };
+pub use dial::{DialRules, Families};
 pub use error::{ConnectorError, ConnectorErrorKind, ConnectorErrors};
 pub use identity::IdentityId;
 pub use list_wait::{DEFAULT_LIST_WAIT, MAX_LIST_WAIT};

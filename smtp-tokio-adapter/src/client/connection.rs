@@ -1,6 +1,5 @@
 //! One connection of the sending side: [`Connection`] drives one [`Client`] over one stream.
 
-use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,6 +21,8 @@ use crate::client::opening::Opening;
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Delivery, Failure, OutcomeBuf, Spoken, lost};
 use crate::client::target::Target;
+use crate::dialling;
+use crate::dialling::NoConnection;
 use crate::metering;
 use crate::wire::{Io, Wire};
 
@@ -69,12 +70,14 @@ impl Outbound {
         }
     }
 
-    /// Connects to this address, and opens a connection as [`open`](Self::open) does.
+    /// Connects to this address, from the source address and through the proxy of the target, and
+    /// opens a connection as [`open`](Self::open) does.
     ///
     /// # Errors
     ///
     /// An [`OpenError`]: [`Failure::Connect`] if there is no TCP connection within the
-    /// [time limit](Self::with_connect_timeout); otherwise as in [`open`](Self::open).
+    /// [time limit](Self::with_connect_timeout); [`Failure::LocalFault`] if the source address or
+    /// the interface cannot be used, or the proxy fails; otherwise as in [`open`](Self::open).
     ///
     /// # Cancel safety
     ///
@@ -84,23 +87,10 @@ impl Outbound {
         target: &Target,
         address: SocketAddr,
     ) -> Result<Connection<TcpStream>, Box<OpenError>> {
-        match self.tcp(address).await {
+        match dialling::connect(address, &target.dial, self.connect_timeout).await {
             Ok(stream) => self.open(target, stream).await,
-            Err(error) => {
-                let decision = Decision::undecided(&target.plan, target.is_clear());
-                Err(Box::new(OpenError { decision, failure: Failure::Connect(error) }))
-            }
+            Err(failure) => Err(Box::new(OpenError::unconnected(target, failure))),
         }
-    }
-
-    pub(crate) async fn tcp(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let connecting = tokio::time::timeout(self.connect_timeout, TcpStream::connect(address));
-        let stream = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-        // Without it a small message waits for the peer's delayed ACK, 40 ms and more.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-        Ok(stream)
     }
 }
 
@@ -113,6 +103,20 @@ pub struct OpenError {
     pub decision: Decision,
     /// What went wrong.
     pub failure: Failure,
+}
+
+impl OpenError {
+    /// There is no TCP connection.
+    pub(crate) fn unconnected(target: &Target, failure: NoConnection) -> Self {
+        let mut decision = Decision::undecided(&target.plan, target.is_clear());
+        let failure = match failure {
+            NoConnection::Peer(error) => Failure::Connect(error),
+            NoConnection::Local(reason, error) => {
+                decision.local_fault(&target.plan, reason, Some(&error))
+            }
+        };
+        Self { decision, failure }
+    }
 }
 
 impl<S: Io> Connection<S> {

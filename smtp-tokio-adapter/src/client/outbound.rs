@@ -13,6 +13,11 @@ use crate::lists::ListWatch;
 #[cfg(feature = "crl-fetch")]
 use crate::revocation::CrlFetcher;
 
+/// RFC 8305, section 8: the recommended Connection Attempt Delay.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// RFC 8305, section 8: the delay must not be less.
+const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
+
 /// What all connections of a sender have in common: name, time limits, TLS and trust. Cheap to
 /// clone.
 #[derive(Clone)]
@@ -21,6 +26,7 @@ pub struct Outbound {
     pub(crate) tls: Arc<ClientTls>,
     pub(crate) trust: Arc<dyn TrustStore>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) attempt_delay: Duration,
     pub(crate) lists: Arc<ListWatch>,
     #[cfg(feature = "crl-fetch")]
     pub(crate) fetcher: Option<CrlFetcher>,
@@ -28,13 +34,14 @@ pub struct Outbound {
 
 impl Outbound {
     /// `name` is the name in EHLO: a domain that resolves to this host. Certificates are judged by
-    /// `trust`, with the algorithms of `provider`. 30 seconds to connect.
+    /// `trust`, with the algorithms of `provider`. 30 seconds to connect to an address.
     pub fn new(name: DomainBuf, provider: Arc<CryptoProvider>, trust: Arc<dyn TrustStore>) -> Self {
         Self {
             smtp: Arc::new(ClientConfig::new(name)),
             tls: Arc::new(ClientTls::new(provider)),
             trust,
             connect_timeout: Duration::from_secs(30),
+            attempt_delay: ATTEMPT_DELAY,
             lists: Arc::default(),
             #[cfg(feature = "crl-fetch")]
             fetcher: None,
@@ -70,5 +77,13 @@ impl Outbound {
     #[must_use]
     pub fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
         Self { connect_timeout, ..self }
+    }
+
+    /// Waits this long for an address of a host before the next one is dialled beside it; the first
+    /// connection is used, and the others are closed. 250 milliseconds by default, and never less
+    /// than 10 (RFC 8305, section 8).
+    #[must_use]
+    pub fn with_attempt_delay(self, attempt_delay: Duration) -> Self {
+        Self { attempt_delay: attempt_delay.max(MIN_ATTEMPT_DELAY), ..self }
     }
 }

@@ -4,7 +4,7 @@ use smtp_proto::fallback::{TlsMode, TlsRules};
 use smtp_proto::sasl::client::{Credentials, Floor};
 use smtp_tls_policy::Host;
 use smtp_tls_policy::plan::{Attempt, Plan};
-use smtp_tls_policy::rules::IdentityId;
+use smtp_tls_policy::rules::{DialRules, IdentityId};
 use smtp_tls_policy::tls::server_name;
 
 use crate::convert;
@@ -24,6 +24,9 @@ pub struct Target {
     /// mail is sent (RFC 4954, section 9). Unless they [allow clear text](Floor::Clear),
     /// credentials require TLS, whatever the plan says of it.
     pub credentials: Option<Credentials>,
+    /// How the host is dialled: source address, interface and proxy. The system's choice by
+    /// default.
+    pub dial: DialRules,
     /// How the connection is to be made. [`Manner::AsPlanned`] by default.
     pub manner: Manner,
 }
@@ -51,6 +54,7 @@ impl Target {
             plan: plan.clone(),
             identity: None,
             credentials: None,
+            dial: DialRules::default(),
             manner: Manner::AsPlanned,
         }
     }

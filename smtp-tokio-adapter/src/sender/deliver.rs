@@ -178,6 +178,9 @@ async fn walk_host(
             (false, false) => Manner::AsPlanned,
         };
         let target = candidate.at(address.ip(), manner);
+        // An address at which TLS is remembered to be broken must not win for being nearer.
+        let others: Vec<SocketAddr> =
+            route.rivals().filter(|it| candidate.at(it.ip(), manner) == target).collect();
         // A retry in clear text is what the last decision at this address led to.
         let mut earlier = led_here.iter().rev();
         let before =
@@ -190,6 +193,7 @@ async fn walk_host(
             target: &target,
             host,
             address,
+            others: &others,
             parcel,
             remaining: &remaining,
             before,
@@ -200,6 +204,23 @@ async fn walk_host(
         let dialled = tracing::Instrument::instrument(dialled, span).await;
         let Dialled { decision, mut sessions, statuses, outcomes, ending, failure, left, .. } =
             dialled;
+        let unreached: Vec<SocketAddr> = dialled.unreached.iter().map(|it| it.0).collect();
+        route.raced(&unreached, dialled.address);
+        attempts.extend(dialled.unreached.into_iter().map(|(address, failure)| {
+            let undecided = Decision::undecided(&target.plan, target.is_clear());
+            DialAttempt {
+                host: host.to_owned(),
+                address,
+                manner: target.manner,
+                is_reused: false,
+                outrun: Vec::new(),
+                decision: Arc::new(undecided),
+                ending: failure.ending(),
+                failure: Some(failure),
+                sessions: Vec::new(),
+                shown: None,
+            }
+        }));
         // RFC 8460, section 4.4: both handshakes are one session, and the second one decides.
         // So does a kept connection, whose session was reported when it was opened.
         let earlier = std::mem::take(&mut held);
@@ -218,7 +239,7 @@ async fn walk_host(
         if left.is_empty() {
             route.ended(ending);
             if !clear_retry {
-                led_here.push((address, Arc::clone(&decision)));
+                led_here.push((dialled.address, Arc::clone(&decision)));
             }
         } else {
             waiting = Some(left.iter().map(|&position| remaining[position]).collect());
@@ -232,6 +253,7 @@ async fn walk_host(
             address,
             manner,
             is_reused,
+            outrun: dialled.outrun,
             decision,
             ending,
             failure,

@@ -17,6 +17,8 @@ use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeB
 use crate::client::pool::{Congested, Kept, Pool, Slot, Terms};
 use crate::client::target::Target;
 use crate::client::{Connection, OpenError};
+use crate::dialling;
+use crate::dialling::{Raced, race};
 use crate::metering::{self, Turn};
 use crate::sender::hosts::Candidate;
 #[cfg(feature = "crl-fetch")]
@@ -42,6 +44,10 @@ pub(super) struct Dialled {
     pub(super) failure: Option<Arc<Failure>>,
     /// Positions of recipients that the server takes only on another connection.
     pub(super) left: Vec<usize>,
+    /// The addresses that were dialled before, and could not be reached.
+    pub(super) unreached: Vec<(SocketAddr, Arc<Failure>)>,
+    /// The addresses that were dialled as well, and given up.
+    pub(super) outrun: Vec<SocketAddr>,
 }
 
 /// A message, its recipients, and where their outcomes go.
@@ -60,7 +66,15 @@ pub(super) struct KeptFor<'a> {
     pub(super) next_hop: &'a Host,
 }
 
-type Opened = Result<Connection<TcpStream>, Box<OpenError>>;
+/// How a connection was opened, or could not be.
+struct Opened {
+    connection: Result<Connection<TcpStream>, Box<OpenError>>,
+    address: SocketAddr,
+    /// None without a connection; the inner value is the address of this side, if the peer sees it.
+    local: Option<Option<IpAddr>>,
+    unreached: Vec<(SocketAddr, Arc<Failure>)>,
+    outrun: Vec<SocketAddr>,
+}
 
 /// One connection that is to be made, or taken from the pool.
 pub(super) struct Dialling<'a, 'j, M> {
@@ -70,6 +84,8 @@ pub(super) struct Dialling<'a, 'j, M> {
     pub(super) target: &'a Target,
     pub(super) host: &'a str,
     pub(super) address: SocketAddr,
+    /// Further addresses of the host, dialled in the same way if `address` does not answer.
+    pub(super) others: &'a [SocketAddr],
     pub(super) parcel: &'a Parcel<'a, 'j, M>,
     pub(super) remaining: &'a [usize],
     /// The decision that led to this connection in clear text.
@@ -87,7 +103,8 @@ impl<M: Message> Dialling<'_, '_, M> {
                 Ok(turn) => slot = Some(turn),
                 Err(Congested) => {
                     let decision = Decision::undecided(&self.target.plan, self.target.is_clear());
-                    return self.failed(Arc::new(decision), Vec::new(), Failure::Congested);
+                    let decision = Arc::new(decision);
+                    return self.failed(self.address, decision, Vec::new(), Failure::Congested);
                 }
             }
         }
@@ -131,49 +148,57 @@ impl<M: Message> Dialling<'_, '_, M> {
 
     /// Connects. If the certificate could not be judged for want of revocation lists, waits for
     /// them as the connector says, and connects again.
-    async fn connect(&self) -> (Opened, Option<Option<IpAddr>>) {
-        let connected = self.connect_once().await;
+    async fn connect(&self) -> Opened {
+        let opened = self.connect_once(self.address, self.others).await;
         #[cfg(feature = "crl-fetch")]
-        let connected = self.after_lists(connected).await;
-        connected
+        let opened = self.after_lists(opened).await;
+        opened
     }
 
     #[cfg(feature = "crl-fetch")]
-    async fn after_lists(
-        &self,
-        mut connected: (Opened, Option<Option<IpAddr>>),
-    ) -> (Opened, Option<Option<IpAddr>>) {
+    async fn after_lists(&self, mut opened: Opened) -> Opened {
         let mut wait = ListWait::default();
-        while let Err(error) = &connected.0
+        while let Err(error) = &opened.connection
             && let Some(verdict) = &error.decision.verdict
             && wait.is_worth_while(self.outbound, &self.target.plan, verdict).await
         {
-            connected = self.connect_once().await;
+            let again = self.connect_once(opened.address, &[]).await;
+            opened = Opened { unreached: opened.unreached, outrun: opened.outrun, ..again };
         }
-        connected
+        opened
     }
 
-    async fn connect_once(&self) -> (Opened, Option<Option<IpAddr>>) {
-        let Self { outbound, target, address, .. } = *self;
-        match outbound.tcp(address).await {
+    async fn connect_once(&self, first: SocketAddr, others: &[SocketAddr]) -> Opened {
+        let Self { outbound, target, .. } = *self;
+        let limit = outbound.connect_timeout;
+        let connect = |address| dialling::connect(address, &target.dial, limit);
+        let pause = || tokio::time::sleep(outbound.attempt_delay);
+        let Raced { address, end, failed, outrun } = race(first, others, connect, pause).await;
+        let unreached = failed.into_iter().map(|(address, error)| {
+            tracing::info!(%address, %error, "no connection");
+            (address, Arc::new(Failure::Connect(error)))
+        });
+        let unreached = unreached.collect();
+        let (connection, local) = match end {
             Ok(stream) => {
-                let local = stream.local_addr().ok().map(|local| local.ip());
+                // Through a proxy the peer sees another address.
+                let direct = target.dial.socks5.is_none().then_some(&stream);
+                let local = direct.and_then(|stream| stream.local_addr().ok());
+                let local = local.map(|local| local.ip());
                 (outbound.open(target, stream).await, Some(local))
             }
-            Err(error) => {
-                let decision = Decision::undecided(&target.plan, target.is_clear());
-                let failure = Failure::Connect(error);
-                (Err(Box::new(OpenError { decision, failure })), None)
-            }
-        }
+            Err(failure) => (Err(Box::new(OpenError::unconnected(target, failure))), None),
+        };
+        Opened { connection, address, local, unreached, outrun }
     }
 
     /// Connects, and sends the message.
     async fn open(&self, mut slot: Option<Slot>) -> Dialled {
-        let Self { target, address, candidate, .. } = *self;
+        let Self { target, candidate, .. } = *self;
         let terms = self.terms();
-        let (opened, local) = self.connect().await;
-        let decision = match &opened {
+        let opened = self.connect().await;
+        let Opened { connection, address, local, unreached, outrun } = opened;
+        let decision = match &connection {
             Ok(connection) => connection.decision(),
             Err(error) => &error.decision,
         };
@@ -187,23 +212,26 @@ impl<M: Message> Dialling<'_, '_, M> {
         };
         let decision = Arc::new(self.before.as_ref().unwrap_or(decision).clone());
         tracing::info!(
-            reason = decision.reason.code(), decision = %decision.sentence, "TLS decision",
+            %address, reason = decision.reason.code(), decision = %decision.sentence,
+            "TLS decision",
         );
-        match opened {
+        let dialled = match connection {
             Ok(connection) => {
                 let kept = Kept::new(connection, address, terms);
                 self.transact(kept, &mut slot, decision, sessions, false).await
             }
             Err(error) => {
                 tracing::info!(failure = %error.failure, "not delivered here");
-                self.failed(decision, sessions, error.failure)
+                self.failed(address, decision, sessions, error.failure)
             }
-        }
+        };
+        Dialled { unreached, outrun, ..dialled }
     }
 
     /// Nothing was sent.
     fn failed(
         &self,
+        address: SocketAddr,
         decision: Arc<Decision>,
         sessions: Vec<ReportedSession>,
         failure: Failure,
@@ -214,16 +242,12 @@ impl<M: Message> Dialling<'_, '_, M> {
         let statuses = (0..count).map(|at| delivery.status(at)).collect();
         let reply = delivery.reply(0).cloned();
         let failure = delivery.end.err().map(Arc::new);
-        let outcome = RecipientOutcome {
-            reply,
-            failure: failure.clone(),
-            ..self.asked(&decision, self.address)
-        };
-        let (address, is_reused, outcomes, left) =
-            (self.address, false, vec![outcome; count], Vec::new());
+        let outcome =
+            RecipientOutcome { reply, failure: failure.clone(), ..self.asked(&decision, address) };
+        let (outcomes, left) = (vec![outcome; count], Vec::new());
         Dialled {
             address,
-            is_reused,
+            is_reused: false,
             may_be_repeated: false,
             decision,
             sessions,
@@ -232,6 +256,8 @@ impl<M: Message> Dialling<'_, '_, M> {
             ending,
             failure,
             left,
+            unreached: Vec::new(),
+            outrun: Vec::new(),
         }
     }
 
@@ -299,6 +325,8 @@ impl<M: Message> Dialling<'_, '_, M> {
             ending,
             failure,
             left,
+            unreached: Vec::new(),
+            outrun: Vec::new(),
         }
     }
 }

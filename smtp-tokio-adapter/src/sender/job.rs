@@ -4,10 +4,10 @@ use smtp_proto::route::{Mx, Targets};
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::ReversePathBuf;
 use smtp_tls_policy::inquiry::{
-    DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, HostAnswer, HostAsk, HostInquiry,
-    MailFacts, MailHosts, MxRecord, NotDialled,
+    DnsAnswer, DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, HostAnswer, HostAsk,
+    HostInquiry, MailFacts, MailHosts, MxRecord, NotDialled,
 };
-use smtp_tls_policy::plan::{Attempt, HostOrigin, MessageTls, Policy};
+use smtp_tls_policy::plan::{Attempt, DnsStatus, HostOrigin, MessageTls, Policy};
 use smtp_tls_policy::{Domain, Host};
 
 use super::{Mail, Sender};
@@ -96,11 +96,22 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
         while let Some(ask) = inquiry.ask() {
             let answer = match ask {
                 HostAsk::Addresses(host) => {
-                    let (ipv4, ipv6) = tokio::join!(
-                        lookup("ipv4", lookups.ipv4(host)),
-                        lookup("ipv6", lookups.ipv6(host))
-                    );
-                    HostAnswer::Addresses(sender.answered(ipv4), sender.answered(ipv6))
+                    // A family that is not dialled is not asked for, and its answer is ignored.
+                    let families = inquiry.families();
+                    let ipv4 = async {
+                        match families.has_ipv4() {
+                            true => sender.answered(lookup("ipv4", lookups.ipv4(host)).await),
+                            false => DnsAnswer::none(DnsStatus::Insecure),
+                        }
+                    };
+                    let ipv6 = async {
+                        match families.has_ipv6() {
+                            true => sender.answered(lookup("ipv6", lookups.ipv6(host)).await),
+                            false => DnsAnswer::none(DnsStatus::Insecure),
+                        }
+                    };
+                    let (ipv4, ipv6) = tokio::join!(ipv4, ipv6);
+                    HostAnswer::Addresses(ipv4, ipv6)
                 }
                 HostAsk::Cname(host) => HostAnswer::Cname(
                     sender.seen(lookup("cname", lookups.cname(host.as_str())).await),
@@ -115,6 +126,7 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
         let mut target = Target::new(&host, &prepared.plan);
         if let Policy::Connector(connector) = self.mail.policy {
             target.identity = connector.identity.clone();
+            target.dial = connector.dial.clone();
         }
         if domain.origin() == HostOrigin::SmartHost {
             target.credentials = self.mail.credentials.cloned();

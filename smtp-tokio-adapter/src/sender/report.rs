@@ -68,6 +68,10 @@ pub struct DialAttempt {
     pub manner: Manner,
     /// Whether it had been kept from an earlier delivery.
     pub is_reused: bool,
+    /// Addresses of the host that were dialled beside it and had not answered when it was there.
+    /// Each of those connections was given up before anything was sent; each address that failed
+    /// has an attempt of its own.
+    pub outrun: Vec<SocketAddr>,
     /// What was decided about TLS.
     pub decision: Arc<Decision>,
     /// How it ended, for the route.

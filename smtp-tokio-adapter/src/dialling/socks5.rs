@@ -1,0 +1,32 @@
+//! SOCKS5 (RFC 1928): asks a proxy for a connection to an address.
+
+use std::io;
+use std::net::SocketAddr;
+
+use smtp_tls_policy::Reason;
+use tokio::net::TcpStream;
+use tokio_socks::Error;
+use tokio_socks::tcp::Socks5Stream;
+
+use crate::dialling::NoConnection;
+
+/// Asks the proxy at the other end of this stream for a connection. The proxy is given the address,
+/// so that it has no name to look up.
+pub(super) async fn ask(proxy: TcpStream, to: SocketAddr) -> Result<TcpStream, NoConnection> {
+    match Socks5Stream::connect_with_socket(proxy, to).await {
+        Ok(stream) => Ok(stream.into_inner()),
+        Err(error) => Err(failure(error)),
+    }
+}
+
+/// Only the replies that are about the host are its failure (RFC 1928, section 6).
+fn failure(error: Error) -> NoConnection {
+    let kind = match &error {
+        Error::NetworkUnreachable => io::ErrorKind::NetworkUnreachable,
+        Error::HostUnreachable => io::ErrorKind::HostUnreachable,
+        Error::ConnectionRefused => io::ErrorKind::ConnectionRefused,
+        Error::TtlExpired => io::ErrorKind::TimedOut,
+        _ => return NoConnection::Local(Reason::ProxyFailed, io::Error::other(error)),
+    };
+    NoConnection::Peer(io::Error::new(kind, error))
+}
