@@ -408,14 +408,19 @@ proptest! {
 
     #[test]
     fn parameters(text in text_of("Mail-parameters")) {
-        let trimmed = one_space(&text);
-        let valid = !text.starts_with(' ') && (trimmed.is_empty() || GRAMMAR.takes("Mail-parameters", &trimmed))
-            || text.bytes().all(|byte| byte == b' ');
-        prop_assert_eq!(Parameters::parse(&text).is_ok(), valid);
-        // A bad value may be seen before what is against the grammar.
-        let read = MailParameters::parse(&text);
-        prop_assert!(read != Err(ParameterError::Syntax) || !valid);
-        prop_assert!(read.is_err() || valid);
+        let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
+        let begins = words.is_empty() || !text.starts_with(' ');
+        // The place of the first word against the grammar.
+        let fault = words.iter().position(|word| !GRAMMAR.takes("Mail-parameters", word));
+        let fault = if begins { fault } else { Some(0) };
+        let syntax = fault.map(|_| ParameterError::Syntax);
+        prop_assert_eq!(Parameters::parse(&text).err(), syntax);
+        // The first fault is named: a bad value or a repeated keyword before that place, otherwise
+        // the fault at that place. What values mean is not in the grammar.
+        let before = words[..fault.unwrap_or(words.len())].join(" ");
+        let value = MailParameters::parse(&before).err();
+        prop_assert_ne!(value, Some(ParameterError::Syntax));
+        prop_assert_eq!(MailParameters::parse(&text).err(), value.or(syntax));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use common::{
     HOST, Pki, connector, envelope, outbound, pipelined, plan_for, send_to, sender, sender_of,
     smtp, start, to_data,
 };
-use smtp_proto::client::Recipient;
+use smtp_proto::client::{OverLimit, Recipient};
 use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus};
 use smtp_proto::server::StartTls;
 use smtp_proto::wire::path::{AddressRules, ForwardPath, PathError};
@@ -239,4 +239,49 @@ async fn path_without_a_domain_bounces_unless_the_rules_allow_it() {
     let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
     let bounced = RecipientStatus::Bounced(NO_SUCH_DOMAIN);
     assert_eq!(report.statuses(), [RecipientStatus::Delivered, bounced]);
+}
+
+/// Row C17f: the first recipient cannot be one too many (RFC 5321, section 4.5.3.1.10), so its
+/// mailbox is full. It bounces, and is sent to no second time; the other recipient has the message.
+#[tokio::test]
+async fn a_552_to_the_first_recipient_is_a_full_mailbox_and_bounces() {
+    for (reply, code) in
+        [("552 full", (5, 0, 0)), ("552 5.2.2: full", (5, 2, 2)), ("552 5.5.3 too many", (5, 5, 3))]
+    {
+        for over_limit in [OverLimit::Refuse, OverLimit::Leave] {
+            let script = pipelined(&format!("250 sender\n{reply}\n250 good\n354 go"));
+            let script = script.expect_message().say("250 kept").expect("QUIT").say("221 bye");
+            let server = listen([script]).await.unwrap();
+            let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.over_limit = over_limit);
+            let sender = sender_of(outbound, zone(&["test.example"]), server.address().port());
+            let mail = envelope(&["full@test.example", "good@test.example"]);
+            let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
+            sender.close().await;
+            let (class, subject, detail) = code;
+            let bounced = RecipientStatus::Bounced(EnhancedCode::new(class, subject, detail));
+            assert_eq!(report.statuses(), [bounced, RecipientStatus::Delivered], "{reply}");
+            let words = report.recipients[0].reply.as_ref().unwrap().to_string();
+            assert_eq!(words, reply);
+            server.finish().await.unwrap();
+        }
+    }
+}
+
+/// The same reply to a later recipient is what RFC 821 had for too many of them.
+#[tokio::test]
+async fn a_552_to_a_later_recipient_means_too_many_and_it_is_sent_to_in_a_transaction_of_its_own() {
+    for reply in ["552 too many", "552 5.5.3 too many", "452 4.5.3 too many"] {
+        let script = pipelined(&format!("250 sender\n250 good\n{reply}\n354 go"));
+        let script = script.expect_message().say("250 kept").expect("MAIL").expect("RCPT");
+        let script = script.expect("DATA").say("250 sender\n250 later\n354 go");
+        let script = script.expect_message().say("250 kept").expect("QUIT").say("221 bye");
+        let server = listen([script]).await.unwrap();
+        let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.over_limit = OverLimit::Leave);
+        let sender = sender_of(outbound, zone(&["test.example"]), server.address().port());
+        let mail = envelope(&["good@test.example", "later@test.example"]);
+        let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
+        sender.close().await;
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered; 2], "{reply}");
+        server.finish().await.unwrap();
+    }
 }

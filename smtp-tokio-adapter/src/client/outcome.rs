@@ -450,6 +450,13 @@ impl Delivery {
         earlier.any(|reply| reply.as_ref().is_some_and(|reply| reply.borrow().is_positive()))
     }
 
+    /// Whether RCPT was refused for the number of recipients alone.
+    pub(crate) fn is_one_too_many(&self, index: usize) -> bool {
+        let reply = self.recipients.get(index).and_then(Option::as_ref);
+        reply.is_some_and(|reply| !reply.borrow().is_positive())
+            && self.status(index) == Some(RecipientStatus::Deferred(TOO_MANY))
+    }
+
     /// The reply that decided about one recipient: to the message in LMTP, to RCPT if that was
     /// refused, otherwise to the transaction as a whole.
     pub fn reply(&self, index: usize) -> Option<&ReplyBuf> {
@@ -533,7 +540,7 @@ impl Delivery {
 }
 
 /// Whether a refusal of RCPT is for the number of recipients alone: 452, or 552 of old.
-pub(crate) fn is_too_many(status: EnhancedCode) -> bool {
+fn is_too_many(status: EnhancedCode) -> bool {
     (status.subject, status.detail) == (TOO_MANY.subject, TOO_MANY.detail)
 }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tracing::Instrument;
 
 use crate::client::outbound::Outbound;
-use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, is_too_many};
+use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf};
 use crate::client::pool::{Congested, Kept, Pool, Slot, Terms};
 use crate::client::target::Target;
 use crate::client::{Connection, OpenError};
@@ -392,12 +392,8 @@ impl<M: Message> Transactions<'_, '_, M> {
     /// (RFC 9422, section 4), or refused for them alone (RFC 5321, section 4.5.3.1.10).
     fn is_left(&self, delivery: &Delivery, at: usize) -> bool {
         let taken = matches!(delivery.end, Ok(OutcomeBuf::Accepted(_) | OutcomeBuf::PerRecipient));
-        let refused = delivery.recipients[at].as_ref().is_some_and(|reply| {
-            let reply = reply.borrow();
-            matches!(reply.code(), 452 | 552) && reply.enhanced().is_some_and(is_too_many)
-        });
         self.outbound.smtp.over_limit == OverLimit::Leave
-            && (delivery.left.contains(&at) || refused && taken)
+            && (delivery.left.contains(&at) || delivery.is_one_too_many(at) && taken)
     }
 
     async fn transact(
