@@ -12,7 +12,7 @@ fn address(last: u8) -> SocketAddr {
 
 /// A route at the first dial of a host with this many addresses; one more host follows.
 fn route(addresses: u8, dials: usize) -> Route {
-    let mx = |preference, name: &str| Mx { preference, exchange: Some(name.parse().unwrap()) };
+    let mx = |preference, name: &str| Mx::new(preference, name.parse().unwrap());
     let targets = Targets::Mx {
         domain: "test.example".parse().unwrap(),
         records: vec![mx(10, "a.example"), mx(20, "b.example")],
