@@ -11,7 +11,7 @@ use smtp_tls_policy::Domain;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tokio_adapter::lookups::Lookups;
 use smtp_tokio_adapter::lookups::dns::{
-    Anchors, AnchorsError, Fault, MAX_RECORDS, Resolver, Servers, ServersError,
+    Anchors, Fault, MAX_RECORDS, Resolver, Servers, ServersError,
 };
 
 use crate::forger::{Forger, empty, truncated};
@@ -406,37 +406,6 @@ fn servers_are_read_from_resolv_conf() {
     assert!(matches!(read(4, "nameserver nonsense\n"), Err(ServersError::Syntax(_))));
     assert!(matches!(Servers::of_file(&file(5)), Err(ServersError::System(_))));
     assert!(matches!(Servers::new([]), Err(ServersError::None)));
-}
-
-#[test]
-fn trust_anchors_are_dnskey_records() {
-    let Some(dns) = dns() else { return };
-    assert!(Anchors::parse(&dns.anchor).is_ok());
-    assert_eq!(Anchors::parse("").unwrap_err(), AnchorsError::None);
-    for text in [". IN DS 1 13 2 00", ". IN DNSKEY 257 3 13 !", ". IN A 192.0.2.1"] {
-        assert!(matches!(Anchors::parse(text), Err(AnchorsError::Syntax(_))), "{text}");
-    }
-}
-
-/// RFC 7672, section 2.1.1.
-#[tokio::test]
-async fn what_is_below_no_trust_anchor_is_insecure() {
-    let Some(dns) = dns() else { return };
-    let other = dns.anchor.lines().map(|line| format!("other{line}\n")).collect::<String>();
-    let anchors = Anchors::parse(&other).unwrap();
-    let resolver = Resolver::validating(servers(dns.plain), anchors);
-    let answer = resolver.mx(&Domain::parse("secure.example").unwrap()).await;
-    assert_eq!((answer.status, answer.records.len()), (DnsStatus::Insecure, 2));
-}
-
-#[tokio::test]
-async fn with_the_keys_of_another_root_everything_is_bogus() {
-    let Some(dns) = dns() else { return };
-    let resolver = Resolver::validating(servers(dns.plain), Anchors::root());
-    for domain in ["secure.example", "insecure.example"] {
-        let found = resolver.look_up_mx(&Domain::parse(domain).unwrap()).await;
-        assert_eq!(found.unwrap_err(), Fault::Bogus, "{domain}");
-    }
 }
 
 /// A resolver that validates and one that believes it agree; here the first checks the second.

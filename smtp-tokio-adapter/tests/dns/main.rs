@@ -4,6 +4,7 @@
 //! Where a program is absent each test says so and passes; with `CI=true` it fails.
 #![cfg(feature = "dns")]
 
+mod anchors;
 mod answers;
 #[path = "../common/mod.rs"]
 mod common;

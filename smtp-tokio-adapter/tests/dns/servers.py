@@ -11,8 +11,8 @@ An authoritative server (nsd) holds the zones of the folder `zones` beside this 
 (dnssec-signzone) from a root of our own downwards. Two recursive resolvers (unbound) ask it: one
 validates, the other does not and hands out everything.
 
-One line of JSON says that all of them answer: their addresses, and the keys of the root zone. Then the
-servers run until standard input is closed, or for ten minutes."""
+One line of JSON says that all of them answer: their addresses, and the keys and DS records of the
+signed zones. Then the servers run until standard input is closed, or for ten minutes."""
 
 import json
 import pathlib
@@ -96,7 +96,7 @@ def file_name(zone):
 
 
 def sign(zone, how, folder, parent_of):
-    """Signs a zone file in place, and returns its DNSKEY records."""
+    """Signs a zone file in place, and returns its DNSKEY records and the DS record of one of them."""
     keys = folder / "keys"
     keygen = [program("dnssec-keygen"), "-q", "-K", keys, "-a", "ECDSAP256SHA256"]
     ksk = run(*keygen, "-f", "KSK", zone).strip()
@@ -109,13 +109,13 @@ def sign(zone, how, folder, parent_of):
     times = ["-s", "20200101000000", "-e", "20200201000000"] if how.get("expired") else []
     command = [program("dnssec-signzone"), "-K", keys, "-d", keys, "-o", zone, "-O", "full", "-P", "-f", target]
     run(*command, *how["chain"], *times, source, keys / ksk, keys / zsk)
+    ds = run(program("dnssec-dsfromkey"), "-2", keys / f"{ksk}.key")
     if how.get("ds", True) and zone != ".":
         parent = zone.split(".", 1)[1] or "."
-        ds = run(program("dnssec-dsfromkey"), "-2", keys / f"{ksk}.key")
         parent_of.setdefault(parent, []).append(ds)
     forge(target)
     lines = (keys / f"{key}.key" for key in (ksk, zsk))
-    return "".join(line for path in lines for line in path.read_text().splitlines(True) if line[0] != ";")
+    return "".join(line for path in lines for line in path.read_text().splitlines(True) if line[0] != ";"), ds
 
 
 def forge(path):
@@ -215,9 +215,10 @@ def serve(folder, smtp_port, tlsa, children):
         text = path.read_text().replace("{port}", smtp_port).replace("{tlsa}", tlsa)
         (folder / file_name(zone)).write_text(text)
         zones.append(zone)
-    parent_of, anchor = {}, ""
+    parent_of, anchors, digests = {}, {}, {}
     for zone, how in SIGNED.items():
-        anchor = sign(zone, how, folder, parent_of)
+        anchors[zone], digests[zone] = sign(zone, how, folder, parent_of)
+    anchor = anchors["."]
     silent, lame = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
     for server in (silent, lame):
         server.bind(("127.0.0.1", 0))
@@ -242,7 +243,8 @@ def serve(folder, smtp_port, tlsa, children):
                 sys.exit("\n".join([f"{name} does not answer", (folder / f"{name}.out").read_text(), *logs]))
             time.sleep(0.05)
     addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
-    print(json.dumps(addresses | {"silent": "127.0.0.1:%d" % silent.getsockname()[1], "anchor": anchor}), flush=True)
+    print(json.dumps(addresses | {"silent": "127.0.0.1:%d" % silent.getsockname()[1], "anchor": anchor,
+                                  "anchors": anchors, "digests": digests}), flush=True)
     select.select([sys.stdin], [], [], LIFETIME)
 
 

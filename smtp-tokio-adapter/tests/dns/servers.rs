@@ -35,6 +35,9 @@ pub(crate) struct Dns {
     pub(crate) silent: SocketAddr,
     /// The keys of the root.
     pub(crate) anchor: String,
+    /// The keys of each signed zone, and the DS records.
+    anchors: Value,
+    digests: Value,
     /// Where the mail server of all hosts listens, once it does.
     pub(crate) mail: TcpListener,
     pub(crate) pki: Pki,
@@ -48,6 +51,16 @@ impl Dns {
     /// Validates what the resolver that does not validate hands out.
     pub(crate) fn validates(&self) -> Resolver {
         Resolver::validating(servers(self.plain), Anchors::parse(&self.anchor).unwrap())
+    }
+
+    /// The DNSKEY records of a signed zone, in the format of a zone file.
+    pub(crate) fn keys(&self, zone: &str) -> &str {
+        self.anchors[zone].as_str().unwrap()
+    }
+
+    /// The DS record of the key of a signed zone that signs its keys.
+    pub(crate) fn digest(&self, zone: &str) -> &str {
+        self.digests[zone].as_str().unwrap()
     }
 
     /// Believes the AD bit of the resolver that validates.
@@ -100,6 +113,8 @@ fn start() -> Dns {
         authoritative: address("authoritative"),
         silent: address("silent"),
         anchor: ready["anchor"].as_str().unwrap().to_owned(),
+        anchors: ready["anchors"].clone(),
+        digests: ready["digests"].clone(),
         mail,
         pki,
         identity,

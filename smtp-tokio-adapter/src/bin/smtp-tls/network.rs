@@ -59,7 +59,7 @@ pub(crate) struct NetworkOptions {
     /// Ask this DNS resolver instead of those in /etc/resolv.conf
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     pub(crate) resolver: Option<Address>,
-    /// Validate DNSSEC from the DNSKEY records in this file instead of those of the root
+    /// Validate DNSSEC from the DNSKEY and DS records in this file instead of those of the root
     #[arg(long, value_name = "FILE")]
     trust_anchor: Option<PathBuf>,
     /// Fetch MTA-STS policies from this port

@@ -67,6 +67,7 @@ mod denial;
 mod fault;
 mod nsec;
 mod nsec3;
+mod presentation;
 mod prune;
 mod records;
 mod servers;
@@ -86,8 +87,9 @@ use smtp_tls_policy::plan::DnsStatus;
 
 use super::Lookups;
 
-pub use self::anchors::{Anchors, AnchorsError};
+pub use self::anchors::Anchors;
 pub use self::fault::Fault;
+pub use self::presentation::AnchorsError;
 pub use self::servers::{Servers, ServersError};
 
 use self::cache::Cache;

@@ -8,10 +8,11 @@
 //! makes what lies below insecure.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use hickory_net::dnssec::DnssecDnsHandle;
-use hickory_net::proto::dnssec::Proof;
 use hickory_net::proto::dnssec::rdata::{DNSSECRData, DS};
+use hickory_net::proto::dnssec::{Proof, TrustAnchors};
 use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode};
 use hickory_net::proto::rr::{Name, RData, Record, RecordType, RecordTypeSet};
 use hickory_net::proto::serialize::binary::BinDecodable;
@@ -70,7 +71,7 @@ pub(super) async fn validate(
         let response = upstream.ask(&request).await?;
         return Ok((Hop { is_secure: false, says: says(&response)? }, response));
     };
-    let validator = Validator::new(upstream, anchors);
+    let validator = Validator::new(upstream, anchors.keys(&anchor, upstream).await?);
     let (response, status) = validator.look_up(query.clone()).await?;
     if status == Status::Insecure {
         validator.is_unsigned(anchor, query.name(), &response).await?;
@@ -133,8 +134,8 @@ enum Delegation {
 }
 
 impl<'a> Validator<'a> {
-    fn new(upstream: &'a Upstream, anchors: &Anchors) -> Self {
-        let handle = DnssecDnsHandle::with_trust_anchor(upstream.clone(), anchors.keys.clone());
+    fn new(upstream: &'a Upstream, keys: Arc<TrustAnchors>) -> Self {
+        let handle = DnssecDnsHandle::with_trust_anchor(upstream.clone(), keys);
         Self { handle: handle.validation_cache_size(VALIDATIONS), upstream }
     }
 
