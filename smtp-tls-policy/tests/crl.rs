@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
-use smtp_tls_policy::pki::{Crl, Revocation, RootsId, Trust};
+use smtp_tls_policy::pki::{Crl, ListStatus, Revocation, RootsId, Trust};
 use smtp_tls_policy::pki::{CrlErrorKind as Kind, CrlField as Field};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
@@ -248,6 +248,47 @@ fn scopes_without_a_uri() {
         judge(named, leaf(Some(&tlv(0x86, b"http://example.com/")))),
         Reason::RevocationUnknown
     );
+}
+
+/// What is shown to people of each certificate of a chain.
+#[test]
+fn state_of_the_list_of_each_certificate_of_a_chain() {
+    let (root, namesake) = (root(), root());
+    let below = root.below("Below", |_| {});
+    let leaf = below.issue(&leaf_params(&["mx.example.com"])).der;
+    let chain = [leaf, below.der.clone(), root.der.clone()];
+    let public = RootsId::public();
+    let status = |lists: &[Vec<u8>]| {
+        let mut trust = Trust::empty();
+        trust.add_root_der(&public, &root.der).unwrap();
+        lists.iter().for_each(|list| trust.add_crl_der(&public, list).unwrap());
+        let all = trust.list_status(&public, &chain, now());
+        all.iter().map(|it| it.code()).collect::<Vec<_>>()
+    };
+    let old = |serials: &[u8]| below.crl_dated(serials, days(-9), days(-1));
+    for (lists, wanted) in [
+        (vec![], ["not-loaded", "not-loaded", "not-needed"]),
+        (vec![below.crl(&[7])], ["good", "not-loaded", "not-needed"]),
+        (vec![below.crl(&[SERIAL]), root.crl(&[])], ["revoked", "good", "not-needed"]),
+        (vec![old(&[]), root.crl(&[])], ["expired", "good", "not-needed"]),
+        // A revocation outlives the list.
+        (vec![old(&[SERIAL]), below.crl(&[])], ["revoked", "not-loaded", "not-needed"]),
+        (vec![old(&[]), below.crl(&[])], ["good", "not-loaded", "not-needed"]),
+        // Of the same name, with another key.
+        (vec![namesake.crl(&[])], ["not-loaded", "not-signed", "not-needed"]),
+    ] {
+        assert_eq!(status(&lists), wanted);
+    }
+    let mut brief = leaf_params(&["mx.example.com"]);
+    (brief.not_before, brief.not_after) = (days(-1), days(1));
+    let brief = [root.issue(&brief).der];
+    let mut trust = Trust::empty();
+    assert_eq!(trust.list_status(&public, &brief, now()), [ListStatus::NotNeeded]);
+    trust.add_root_der(&public, &root.der).unwrap();
+    trust.add_crl_der(&public, &root.crl(&[SERIAL])).unwrap();
+    assert_eq!(trust.list_status(&public, &brief, now()), [ListStatus::Revoked]);
+    let broken = [pki_types::CertificateDer::from(vec![0x30, 0])];
+    assert_eq!(trust.list_status(&public, &broken, now()), [ListStatus::NotLoaded]);
 }
 
 #[test]

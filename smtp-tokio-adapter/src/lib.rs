@@ -13,7 +13,9 @@
 //!
 //! Everything that decides is in the other two crates. This one moves octets, keeps time, and
 //! converts the values of one crate to those of the other. Each connection is a `tracing` span that
-//! carries the decision about TLS and its reason.
+//! carries the decision about TLS and its reason. At level TRACE, events with the target
+//! `smtp_tokio_adapter::conversation` are the lines that the client and the server say, without
+//! credentials and without the messages.
 #![doc = ""]
 #![doc = include_str!("../REFERENCE.md")]
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::log::Log;
 use common::{
     HOST, Pki, changed, connector, envelope, outbound, outbound_with, plan_for, provider, smtp,
 };
@@ -224,6 +225,67 @@ async fn every_mechanism_over_real_tls() {
         );
         assert_eq!(office.mail.lock().unwrap().len(), 1);
         assert_eq!(*office.seen.lock().unwrap(), ["user is here", "refused"], "{name}");
+    }
+}
+
+/// The lines of the conversation are in the log at level TRACE. Neither what a mechanism sends nor
+/// the message is.
+#[tokio::test]
+async fn log_of_a_conversation_has_no_credentials_and_no_message() {
+    let pki = Pki::new();
+    let [plus, bare] = scram(decoy(), provider());
+    let token = || Some(Credentials::token("user", "good-token"));
+    type Case = (Arc<dyn Mechanism>, Option<Credentials>);
+    let cases: [Case; 6] = [
+        (plus, user("pencil")),
+        (bare, user("pencil")),
+        (Arc::new(Plain), user("pencil")),
+        (Arc::new(Login), user("pencil")),
+        (Arc::new(Xoauth2::default()), token()),
+        (Arc::new(OauthBearer::default()), token()),
+    ];
+    for (mechanism, credentials) in cases {
+        let name = mechanism.name().to_owned();
+        let address = start(&office(), submission(vec![mechanism]), pki.server_config(HOST)).await;
+        let (log, guard) = Log::record_target(Some("smtp_tokio_adapter::conversation"));
+        let report = send(&pki, address, credentials).await;
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{name} {report:?}");
+        // QUIT follows the report.
+        let goodbye = async {
+            while log.with("server=\"221 ").is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), goodbye).await.unwrap();
+        drop(guard);
+        let said = log.with("client=");
+        let verbs: Vec<&str> = said
+            .iter()
+            .map(|line| line.split('"').nth(1).unwrap().split(' ').next().unwrap())
+            .collect();
+        // One response or two; the message is one piece and an end.
+        let mut once = verbs.clone();
+        once.dedup();
+        let wanted = [
+            "EHLO",
+            "STARTTLS",
+            "EHLO",
+            "(credentials)",
+            "MAIL",
+            "RCPT",
+            "DATA",
+            "(14",
+            "(end",
+            "QUIT",
+        ];
+        assert_eq!(once, wanted, "{name}: {said:?}");
+        assert_eq!(log.with("version=\"TLSv1.3\"").len(), 1, "{name}");
+        for reply in ["220 ", "250-", "235 ", "354 ", "221 "] {
+            assert!(!log.with(&format!("server=\"{reply}")).is_empty(), "{name}: {reply}");
+        }
+        for secret in ["pencil", "good-token", "Subject"] {
+            assert_eq!(log.with(secret), Vec::<String>::new(), "{name}");
+        }
     }
 }
 

@@ -190,6 +190,11 @@ impl Crls {
         Some((time(due), time(next_update)))
     }
 
+    /// The lists of this issuer.
+    pub(crate) fn of(&self, issuer: &ComparableName) -> impl Iterator<Item = &Arc<Crl>> {
+        self.0.get(issuer).into_iter().flatten()
+    }
+
     /// All lists, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Crl>> {
         self.0.values().flatten()

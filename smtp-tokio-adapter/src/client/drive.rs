@@ -11,6 +11,7 @@ use smtp_proto::wire::params::BodyType;
 use smtp_proto::{Step, Want};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::client::conversation;
 use crate::client::outcome::{Failure, MessageError};
 use crate::wire::{Io, Moved, Until, Wire};
 
@@ -34,7 +35,12 @@ pub(super) enum Driven {
 /// Closes with QUIT, where the machine has one to say, without waiting for its reply.
 pub(super) async fn hang_up<S: Io>(client: &mut Client, wire: &mut Wire<S>) {
     // QUIT is in the output then. An error says that there is none to send.
+    let queued = wire.queued();
     let _: Result<_, Error> = client.poll(&wire.input, &mut wire.link.output, Instant::now());
+    if conversation::is_wanted() {
+        let said = wire.link.output.get(queued..).unwrap_or_default();
+        conversation::step(&[], Some(0), said, client.has_written_secrets());
+    }
     wire.close(Instant::now() + LINGER).await;
 }
 
@@ -74,9 +80,16 @@ pub(super) async fn drive<S: Io>(
 ) -> Result<Driven, Failure> {
     let mut piece = BytesMut::new();
     loop {
+        let queued = wire.queued();
         let polled = client.poll(&wire.input, &mut wire.link.output, Instant::now());
-        if client.has_written_secrets() {
+        let has_secrets = client.has_written_secrets();
+        if has_secrets {
             wire.link.mark_secret();
+        }
+        if conversation::is_wanted() {
+            let consumed = polled.as_ref().ok().map(|progress| progress.consumed);
+            let said = wire.link.output.get(queued..).unwrap_or_default();
+            conversation::step(&wire.input, consumed, said, has_secrets);
         }
         let progress = match polled {
             Ok(progress) => progress,
@@ -157,6 +170,9 @@ async fn fill<S: Io>(
         let read = read.map_err(MessageError::Read)?;
         if body.is_seven_bit && !piece.is_ascii() {
             return Err(MessageError::EightBit.into());
+        }
+        if conversation::is_wanted() {
+            conversation::message(read);
         }
         match read {
             0 => return Ok(client.end_body(&mut wire.link.output, Instant::now())?),

@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 mod commands;
 mod connection;
+mod conversation;
 mod drive;
 mod opening;
 pub(crate) mod outbound;

@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::binding::bindings;
 use crate::client::auth::authenticate;
+use crate::client::conversation;
 use crate::client::drive::{Body, Driven, drive, hang_up};
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Failure, Spoken, lost};
@@ -245,6 +246,7 @@ impl<'a> Opening<'a> {
         (tls.group, tls.bindings) = (names.group, bindings);
         let tls = Arc::new(tls);
         metering::handshake(Role::Client, &tls);
+        conversation::tls(&tls);
         wire.put_tls(stream);
         if standing != Standing::Acceptable {
             // What this session was resumed from, or could be resumed as, must not be offered

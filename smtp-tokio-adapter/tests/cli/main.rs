@@ -9,6 +9,7 @@ mod common;
 #[allow(dead_code, reason = "the DNS tests ask more resolvers")]
 mod dns;
 mod documentation;
+mod errors;
 mod frame;
 mod html;
 mod import;
@@ -19,6 +20,8 @@ mod program;
 mod report;
 mod review;
 mod rows;
+mod schema;
 mod servers;
 mod test;
+mod trace;
 mod zones;

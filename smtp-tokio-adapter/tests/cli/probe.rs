@@ -1,11 +1,15 @@
 //! `smtp-tls probe`, without DNS.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::common::{HOST, Pki};
 use crate::program::{Folder, Ran, smtp_tls};
-use crate::servers::{refused, rubbish, scripted, with_tls};
+use crate::servers::{
+    filtered, refused, rubbish, rubbish_after_starttls, scripted, web, with_tls, with_tls_of,
+};
 
 /// Longer than any `--timeout` here, shorter than the time limits of a delivery.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,6 +26,17 @@ fn probe(address: SocketAddr, pki: &Pki, more: &[&str]) -> Ran {
     smtp_tls(&arguments)
 }
 
+/// Each version and group that was offered alone, and whether it was taken.
+fn taken(json: &serde_json::Value) -> Vec<(String, bool)> {
+    let tls = &json["hosts"][0]["tls"];
+    let of = |list: &str, name: &str| -> Vec<(String, bool)> {
+        let all = tls[list].as_array().unwrap().iter();
+        all.map(|it| (it[name].as_str().unwrap().to_owned(), it["taken"].as_bool().unwrap()))
+            .collect()
+    };
+    [of("versions", "version"), of("groups", "group")].concat()
+}
+
 #[test]
 fn a_server_with_a_good_certificate_gets_mail_over_tls() {
     let pki = Pki::new();
@@ -34,7 +49,21 @@ fn a_server_with_a_good_certificate_gets_mail_over_tls() {
     assert_eq!(host["tls"]["version"], "TLSv1.3");
     assert_eq!(host["tls"]["group"], "X25519MLKEM768");
     assert_eq!(host["tls"]["post_quantum"], true);
-    assert!(host["tls"]["tls_1_2"].as_str().unwrap().starts_with("TLS_ECDHE_"), "{host:#}");
+    assert_eq!(host["plain_hello"], serde_json::Value::Null);
+    assert_eq!(
+        taken(&json),
+        [
+            ("TLSv1.3".to_owned(), true),
+            ("TLSv1.2".to_owned(), true),
+            ("X25519MLKEM768".to_owned(), true),
+            ("X25519".to_owned(), true),
+            ("secp256r1".to_owned(), true),
+            ("secp384r1".to_owned(), true),
+        ]
+    );
+    let cipher = |at: usize| host["tls"]["versions"][at]["cipher"].as_str().unwrap();
+    assert!(cipher(0).starts_with("TLS13_") || cipher(0).starts_with("TLS_AES"), "{host:#}");
+    assert!(cipher(1).starts_with("TLS_ECDHE_"), "{host:#}");
     let commands: Vec<_> =
         host["clear_text"].as_array().unwrap().iter().map(|it| it["command"].clone()).collect();
     assert_eq!(commands, ["", "EHLO localhost.localdomain", "STARTTLS"]);
@@ -126,6 +155,90 @@ fn servers_without_tls_get_clear_text_or_no_mail() {
     }
 }
 
+/// Each version and each group is offered alone.
+#[test]
+fn versions_and_groups_that_a_server_takes_are_found_one_by_one() {
+    let pki = Pki::new();
+    let (old, new) = (&rustls::version::TLS12, &rustls::version::TLS13);
+    for (version, groups, wanted, post_quantum) in [
+        (old, &["secp256r1"][..], [false, true, false, false, true, false], false),
+        (new, &["X25519"], [true, false, false, true, false, false], false),
+        (new, &["X25519MLKEM768"], [true, false, true, false, false, false], true),
+    ] {
+        let address = with_tls_of(pki.identity(HOST), version, groups);
+        let ran = probe(address, &pki, &["--json"]);
+        assert_eq!(ran.status, 0, "{groups:?}: {ran:?}");
+        let json = ran.json();
+        let found: Vec<bool> = taken(&json).into_iter().map(|(_, taken)| taken).collect();
+        assert_eq!(found, wanted, "{groups:?}: {:#}", json["hosts"][0]["tls"]);
+        assert_eq!(json["hosts"][0]["tls"]["post_quantum"], post_quantum, "{groups:?}");
+    }
+}
+
+/// A first connection, one for the other version, and one for each other group.
+#[test]
+fn a_host_is_connected_to_a_few_times() {
+    let pki = Pki::new();
+    let (server, _) = with_tls(pki.identity(HOST));
+    let (address, count) = filtered(server, false);
+    assert_eq!(probe(address, &pki, &[]).status, 0);
+    assert_eq!(count.load(Ordering::Relaxed), 5);
+}
+
+#[test]
+fn a_failed_handshake_is_tried_again_with_the_plainest_hello() {
+    let pki = Pki::new();
+    let (server, _) = with_tls(pki.identity(HOST));
+    let (address, _) = filtered(server, true);
+    let ran = probe(address, &pki, &["--json", "--posture", "verified"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let host = ran.json()["hosts"][0].clone();
+    assert_eq!(host["plain_hello"], true, "{host:#}");
+    let sentence = host["decision"]["sentence"].as_str().unwrap();
+    assert!(sentence.starts_with("TLS with the plainest hello"), "{sentence}");
+    assert_eq!(taken(&ran.json())[2], ("X25519MLKEM768".to_owned(), false));
+    // Nothing helps here.
+    let none = rubbish_after_starttls();
+    let ran = probe(none, &pki, &["--json", "--posture", "verified"]);
+    assert_eq!(ran.status, 4, "{ran:?}");
+    assert_eq!(ran.json()["hosts"][0]["plain_hello"], false, "{ran:?}");
+    let text = probe(none, &pki, &["--posture", "verified"]);
+    assert!(text.stdout.contains("second try  no TLS with the plainest hello either"), "{text:?}");
+}
+
+/// The state of the list of each certificate: given, or fetched from where the certificate says.
+#[test]
+fn each_certificate_has_the_state_of_its_revocation_list() {
+    let (pki, folder) = (Pki::new(), Folder::new());
+    let file = Arc::new(Mutex::new(pki.crl(2, &[7])));
+    let (authority, asked) = web(Arc::clone(&file));
+    let mut parameters = rcgen::CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+    parameters.serial_number = Some(rcgen::SerialNumber::from(7_u64));
+    let url = format!("http://{authority}/list.crl");
+    parameters.crl_distribution_points =
+        vec![rcgen::CrlDistributionPoint { uris: vec![url.clone()] }];
+    let (address, _) = with_tls(pki.sign(&parameters));
+    let list = |serials: &[u64]| folder.file("list.crl", pki.crl(1, serials));
+    let (good, revoked) = (list(&[]), folder.file("revoked.crl", pki.crl(1, &[7])));
+    for (more, status, ending) in [
+        (&[][..], "not-loaded", 0),
+        (&["--crl", &good], "good", 0),
+        (&["--crl", &revoked], "revoked", 4),
+        (&["--fetch-lists"], "revoked", 4),
+    ] {
+        let arguments = [&["--json", "--posture", "verified"][..], more].concat();
+        let ran = probe(address, &pki, &arguments);
+        assert_eq!(ran.status, ending, "{more:?}: {ran:?}");
+        let certificate = ran.json()["hosts"][0]["certificates"][0].clone();
+        assert_eq!(certificate["list_status"], status, "{more:?}: {certificate:#}");
+        assert_eq!(certificate["lists"][0], url, "{more:?}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "only where it is asked for");
+    *file.lock().unwrap() = b"no list".to_vec();
+    let ran = probe(address, &pki, &["--fetch-lists"]);
+    assert!(ran.stdout.contains("list status its list is not loaded: "), "{ran:?}");
+}
+
 #[test]
 fn a_handshake_that_stalls_is_told_in_time() {
     let pki = Pki::new();
@@ -159,28 +272,6 @@ fn servers_that_cannot_be_asked_end_with_6_and_say_why() {
         assert!(ran.stderr.contains(&address.to_string()), "{address}: {ran:?}");
         assert!(ran.stderr.contains(why), "{address}: {ran:?}");
     }
-}
-
-#[test]
-fn a_trace_has_the_conversation_with_times() {
-    let (pki, folder) = (Pki::new(), Folder::new());
-    let (address, _) = with_tls(pki.identity(HOST));
-    let file = folder.file("trace", "");
-    let ran = probe(address, &pki, &["--trace", &file]);
-    assert_eq!(ran.status, 0, "{ran:?}");
-    let trace = std::fs::read_to_string(&file).unwrap();
-    for part in [
-        "S:  220 ",
-        "C:  EHLO localhost.localdomain",
-        "C:  STARTTLS",
-        "--  TLS handshake",
-        "--  TLSv1.3",
-        "S:  (TLS) PIPELINING",
-    ] {
-        assert!(trace.contains(part), "{part}: {trace}");
-    }
-    let missing = "/nonexistent/trace";
-    probe(address, &pki, &["--trace", missing]).fails(5, "No such file");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::program::{Folder, smtp_tls, smtp_tls_with};
 
-const REPORT: &str = r#"{
+pub(crate) const REPORT: &str = r#"{
   "organization-name": "Company-X",
   "date-range": {
     "start-datetime": "2016-04-01T00:00:00Z", "end-datetime": "2016-04-01T23:59:59Z"

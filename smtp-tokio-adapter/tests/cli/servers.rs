@@ -1,8 +1,9 @@
 //! Mail servers for the program to connect to.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, OnceLock};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustls::sign::CertifiedKey;
 use smtp_proto::wire::body::Runs;
@@ -42,8 +43,12 @@ fn runtime() -> &'static Runtime {
 
 /// A server that offers STARTTLS with this certificate, and lasts as long as the tests.
 pub(crate) fn with_tls(identity: Arc<CertifiedKey>) -> (SocketAddr, Arc<Kept>) {
+    serve_tls(server_config(identity, ClientCertificates::None, provider()).unwrap())
+}
+
+fn serve_tls(tls: Arc<rustls::ServerConfig>) -> (SocketAddr, Arc<Kept>) {
     let mut inbound = Inbound::new(Arc::new(smtp()));
-    inbound.tls = Some(server_config(identity, ClientCertificates::None, provider()).unwrap());
+    inbound.tls = Some(tls);
     let running = runtime().block_on(start(inbound));
     let (address, kept) = (running.address, Arc::clone(&running.kept));
     // Dropping the sender would stop the server.
@@ -62,6 +67,69 @@ pub(crate) fn serve_with_tls(listener: TcpListener, identity: Arc<CertifiedKey>)
     });
 }
 
+/// A filter before a server. It counts the connections; if it `closes`, those whose ClientHello is
+/// larger than one packet, as one with a post-quantum key share is, are closed.
+pub(crate) fn filtered(server: SocketAddr, closes: bool) -> (SocketAddr, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let address = on_each_connection(move |mut client| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let mut server = TcpStream::connect(server)?;
+        let (mut from_server, mut to_client) = (server.try_clone()?, client.try_clone()?);
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from_server, &mut to_client);
+            to_client.shutdown(Shutdown::Both)
+        });
+        let mut octets = [0; 4096];
+        loop {
+            let read = client.read(&mut octets)?;
+            // RFC 8446, section 5.1: a handshake record begins with the octet 22 and the version 3.
+            if read == 0 || (closes && octets.starts_with(&[22, 3]) && read > 1000) {
+                return server.shutdown(Shutdown::Both);
+            }
+            server.write_all(&octets[..read])?;
+        }
+    });
+    (address, count)
+}
+
+/// A server that takes this version and these groups only.
+pub(crate) fn with_tls_of(
+    identity: Arc<CertifiedKey>,
+    version: &'static rustls::SupportedProtocolVersion,
+    groups: &[&str],
+) -> SocketAddr {
+    let mut provider = provider().as_ref().clone();
+    provider.kx_groups.retain(|it| groups.contains(&&*format!("{:?}", it.name())));
+    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity)));
+    serve_tls(Arc::new(tls)).0
+}
+
+/// A web server that has this file, and counts how often it is asked for.
+pub(crate) fn web(file: Arc<Mutex<Vec<u8>>>) -> (SocketAddr, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let address = on_each_connection(move |mut stream| {
+        let mut input = BufReader::new(stream.try_clone()?);
+        let mut request = String::new();
+        while !request.ends_with("\r\n\r\n") {
+            if input.read_line(&mut request)? == 0 {
+                return Ok(());
+            }
+        }
+        counted.fetch_add(1, Ordering::Relaxed);
+        let file = file.lock().unwrap().clone();
+        let length = file.len();
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")?;
+        stream.write_all(&file)
+    });
+    (address, count)
+}
+
 /// A server that says these lines: the greeting, then one reply for each line that comes. After the
 /// last of them it says nothing, and keeps the connection until the client is gone.
 pub(crate) fn scripted(replies: &'static [&'static str]) -> SocketAddr {
@@ -76,6 +144,11 @@ pub(crate) fn scripted(replies: &'static [&'static str]) -> SocketAddr {
         std::io::copy(&mut input, &mut std::io::sink())?;
         Ok(())
     })
+}
+
+/// A server that answers STARTTLS with 220, and the handshake with something else.
+pub(crate) fn rubbish_after_starttls() -> SocketAddr {
+    scripted(&["220 mx", "250-mx\r\n250 STARTTLS", "220 go ahead", "what is this?"])
 }
 
 /// A server that sends these octets and closes.

@@ -102,6 +102,11 @@ fn domains_without_mail_end_with_6_and_one_line() {
     let Some(setup) = Setup::new() else { return };
     setup.plan("missing.secure.example", "verified").fails(6, "missing.secure.example does not");
     setup.plan("nullmx.secure.example", "verified").fails(6, "takes no mail");
+    for (domain, why) in
+        [("missing.secure.example", "does not exist"), ("nullmx.secure.example", "takes no mail")]
+    {
+        setup.run(&["probe", domain], setup.dns.plain, "20").fails(6, why);
+    }
 }
 
 #[test]
@@ -111,6 +116,9 @@ fn a_resolver_that_does_not_answer_ends_with_6_in_time() {
     let command = ["probe", "secure.example"];
     setup.run(&command, silent, "4").fails(6, "no answer came within the time limit");
     setup.run(&command, servers::refused(), "4").fails(6, "DNS, secure.example MX");
+    let config = setup.folder.file("c.toml", CONFIG.replace("POSTURE", "verified"));
+    let plan = ["plan", "secure.example", "--config", &config];
+    setup.run(&plan, silent, "4").fails(6, "no answer came within the time limit");
 }
 
 /// The golden rows: the zones of the DNS tests against one mail server.

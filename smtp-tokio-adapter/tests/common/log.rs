@@ -8,27 +8,39 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// The warnings and errors of this thread, each as `LEVEL message field=value`.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+/// The events of this thread, each as `LEVEL message field=value`.
+#[derive(Clone)]
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// Only this target, at each level; without one, warnings and errors of all targets.
+    target: Option<&'static str>,
+}
 
 impl Log {
-    /// Records until the guard is dropped. The test must run in one thread.
+    /// Records warnings and errors until the guard is dropped. The test must run in one thread.
     pub fn record() -> (Self, DefaultGuard) {
-        let log = Self::default();
+        Self::record_target(None)
+    }
+
+    /// Records all events of one target, or as [`record`](Self::record).
+    pub fn record_target(target: Option<&'static str>) -> (Self, DefaultGuard) {
+        let log = Self { lines: Arc::default(), target };
         let guard = tracing::subscriber::set_default(log.clone());
         (log, guard)
     }
 
     /// The lines that have this text, in order.
     pub fn with(&self, text: &str) -> Vec<String> {
-        self.0.lock().unwrap().iter().filter(|line| line.contains(text)).cloned().collect()
+        self.lines.lock().unwrap().iter().filter(|line| line.contains(text)).cloned().collect()
     }
 }
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
+        match self.target {
+            Some(target) => metadata.target() == target,
+            None => *metadata.level() <= Level::WARN,
+        }
     }
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
@@ -39,7 +51,7 @@ impl Subscriber for Log {
         let mut line = Line { message: String::new(), fields: String::new() };
         event.record(&mut line);
         let line = format!("{} {}{}", event.metadata().level(), line.message, line.fields);
-        self.0.lock().unwrap().push(line);
+        self.lines.lock().unwrap().push(line);
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}

@@ -1,5 +1,6 @@
 //! `smtp-tls`: shows which TLS mail gets, and why. Each sub-command has a file of its own.
 
+mod conversation;
 mod generate;
 mod help;
 mod import;

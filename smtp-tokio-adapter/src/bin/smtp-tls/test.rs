@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use smtp_proto::client::{Envelope, Recipient};
@@ -20,7 +21,7 @@ use crate::network;
 use crate::output::{Out, OutputOptions, write_page};
 use crate::probe::page;
 use crate::probe::text::{self, words};
-use crate::probe::{Answer, ProbeOptions, Setup, write_trace};
+use crate::probe::{Answer, ProbeOptions, Setup};
 use crate::status::{Failure, Status};
 
 /// Probe every host of a connector, and say whether the connector may be switched on
@@ -82,9 +83,12 @@ struct Sent {
     decisions: Vec<String>,
 }
 
+/// How long the server may take to answer QUIT.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let setup = Setup::new(&args.options)?;
-    let config = input::config(&args.config, &setup.trust, &setup.ids())?;
+    let config = input::config(&args.config, &setup.trust.load(), &setup.ids())?;
     let connector = config.outbound.iter().find(|it| *it.name == *args.connector);
     let Some(connector) = connector else {
         let known: Vec<&str> = config.outbound.iter().map(|it| &*it.name).collect();
@@ -106,19 +110,18 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         targets: Vec::new(),
         sent: None,
     };
-    let mut trace = Vec::new();
-    args.options.network.run(async {
+    let tested_all = args.options.network.run(async {
         for target in &targets {
             let rule = format!("connector {}", connector.name);
-            let (answer, lines) = setup.probe(connector, rule, target).await?;
-            tested.targets.push(answer);
-            trace.extend(lines);
+            tested.targets.push(setup.probe(connector, rule, target).await?);
         }
         if let Some(recipient) = &args.send {
             tested.sent = Some(send(args, &setup, connector, recipient).await?);
         }
         Ok(())
-    })?;
+    });
+    setup.write_trace()?;
+    tested_all?;
     let hosts = || tested.targets.iter().flat_map(|answer| &answer.hosts);
     let accepted = tested.sent.as_ref().is_none_or(|sent| sent.accepted);
     let all_tls = hosts().count() > 0 && hosts().all(|host| host.decision.ending == "tls");
@@ -133,7 +136,6 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         (false, false) => Some(Status::Good),
     };
     tested.may_be_switched_on = all_tls && accepted;
-    write_trace(&trace, &args.options)?;
     if let Some(path) = &args.options.html {
         let mut drawn = Page::new(&format!("TLS of connector {}", tested.connector));
         let (colour, text) = verdict(&tested);
@@ -221,6 +223,8 @@ async fn deliver(
         .map_err(|errors| wrong(&errors))?
         .with_route(|route| route.port = port);
     let report = sender.send(&envelope, &message).await;
+    // The message is accepted or not, whatever the server says to QUIT.
+    let _ = tokio::time::timeout(GOODBYE, sender.close()).await;
     let outcome = report.recipients.first();
     let words = outcome.map(|outcome| {
         let reply = outcome.reply.as_ref().map(|reply| format!(": {reply}")).unwrap_or_default();

@@ -51,7 +51,7 @@ impl Decided {
             }
             _ => None,
         };
-        let (ending, reason) = ending(plan, &observed.outcome, verdict.as_ref());
+        let (ending, reason) = ending(plan, observed, verdict.as_ref());
         let defect = verdict.as_ref().and_then(Verdict::defect);
         let sentence = match (&observed.outcome, ending) {
             (Outcome::Ended(why), Ending::NotDelivered) => format!("not delivered: {why}"),
@@ -85,7 +85,11 @@ impl Decided {
     }
 }
 
-fn ending(plan: &Plan, outcome: &Outcome, verdict: Option<&Verdict>) -> (Ending, Reason) {
+fn ending(plan: &Plan, observed: &Observed, verdict: Option<&Verdict>) -> (Ending, Reason) {
+    let tls = match observed.plain_hello {
+        Some(true) => Ending::TlsPlainHello,
+        Some(false) | None => Ending::Tls,
+    };
     let clear_or_not = |failure: TlsFailure, reason| {
         // What the plan says once the handshake with the plainest hello has failed as well.
         let rules = tls_rules(plan).without_plain_hello();
@@ -97,15 +101,15 @@ fn ending(plan: &Plan, outcome: &Outcome, verdict: Option<&Verdict>) -> (Ending,
         };
         (ending, reason)
     };
-    match (outcome, verdict) {
+    match (&observed.outcome, verdict) {
         (Outcome::Ended(_), _) => (Ending::NotDelivered, Reason::Undecided),
         _ if plan.attempt() == Attempt::Clear => {
             (Ending::ClearText, plan.clear_reason().unwrap_or(Reason::TlsNotWanted))
         }
         (Outcome::NoTls(failure, reason), _) => clear_or_not(*failure, *reason),
-        (Outcome::Tls, None) => (Ending::Tls, Reason::TlsOk),
+        (Outcome::Tls, None) => (tls, Reason::TlsOk),
         (Outcome::Tls, Some(verdict)) => match verdict.standing() {
-            Standing::Acceptable => (Ending::Tls, verdict.reason()),
+            Standing::Acceptable => (tls, verdict.reason()),
             Standing::LocalFault => (Ending::NotDelivered, verdict.reason()),
             Standing::NotTls | Standing::Refused => {
                 clear_or_not(TlsFailure::Untrusted, verdict.reason())

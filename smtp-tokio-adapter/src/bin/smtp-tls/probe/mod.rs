@@ -1,25 +1,27 @@
 //! `probe`: connects to mail servers as a client would, and sends no mail.
 
 pub(crate) mod decide;
+mod found;
 pub(crate) mod observe;
 pub(crate) mod page;
 pub(crate) mod text;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
-use pki_types::CertificateDer;
 use serde::Serialize;
 use smtp_proto::wire::path::DomainBuf;
 use smtp_tls_policy::inquiry::MailFacts;
-use smtp_tls_policy::pki::{CertificateSummary, RootsId, Trust};
+use smtp_tls_policy::pki::{LiveTrust, RootsId};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
-use smtp_tls_policy::trace::DateTime;
-use smtp_tls_policy::{Host, Namespace, pki_types};
-use smtp_tokio_adapter::Outbound;
+use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::html::Page;
+use smtp_tokio_adapter::revocation::{CrlFetcher, FetchedList};
+use smtp_tokio_adapter::{Outbound, Reach};
 
+use crate::conversation::{Exchange, Recorder};
 use crate::help::postures;
 use crate::input::{self, TrustOptions};
 use crate::network::{self, Address, Asked, Network, hosts};
@@ -27,14 +29,15 @@ use crate::output::{Out, OutputOptions, write_page};
 use crate::status::{Failure, Status};
 
 use self::decide::Decided;
-use self::observe::{Exchange, Observed, Outcome, Prober};
+use self::found::{CertificateFound, TlsFound};
+use self::observe::{Observed, Outcome, Peer, Prober};
 
 /// Connect to the mail servers of a domain, and show which TLS your mail would get
 ///
 /// Looks up MX records with DNSSEC, TLSA records and the MTA-STS policy; connects to each host in
-/// the order of its MX record; shows the replies, the version, cipher suite and key exchange group,
-/// the certificates, and what each posture would decide and why. Needs no configuration, and sends
-/// no mail.
+/// the order of its MX record; shows the replies, the versions, cipher suites and key exchange
+/// groups, the certificates with the state of their revocation lists, and what each posture would
+/// decide and why. Needs no configuration, and sends no mail.
 ///
 /// With --connect the target is the host itself, and DNS is not asked unless --resolver is given.
 #[derive(clap::Args)]
@@ -82,6 +85,9 @@ pub(crate) struct ProbeOptions {
     /// holds no message and no credentials
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+    /// Fetch the revocation lists that the certificates name, by HTTP from their authorities
+    #[arg(long)]
+    pub(crate) fetch_lists: bool,
     /// Write a page for a browser to this file, with the hosts as boxes and arrows
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
@@ -118,6 +124,8 @@ pub(crate) struct HostFound {
     pub(crate) connected: Option<String>,
     /// Why there is no more, if the server could not be reached or ended the conversation.
     pub(crate) failure: Option<String>,
+    /// Whether there was TLS with the plainest hello; `None` if no handshake had failed before.
+    pub(crate) plain_hello: Option<bool>,
     pub(crate) clear_text: Vec<Exchange>,
     pub(crate) tls: Option<TlsFound>,
     /// What the server announces inside TLS.
@@ -129,64 +137,10 @@ pub(crate) struct HostFound {
     pub(crate) postures: Vec<Decided>,
 }
 
-#[derive(Serialize)]
-pub(crate) struct TlsFound {
-    pub(crate) version: &'static str,
-    pub(crate) cipher: &'static str,
-    pub(crate) group: Option<&'static str>,
-    /// Whether the key exchange resists quantum computers.
-    pub(crate) post_quantum: bool,
-    /// The cipher suite that the server takes with TLS 1.2; `None` if it does not take TLS 1.2.
-    pub(crate) tls_1_2: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-pub(crate) struct CertificateFound {
-    pub(crate) subject: String,
-    pub(crate) issuer: String,
-    pub(crate) names: Vec<String>,
-    pub(crate) not_before: String,
-    pub(crate) not_after: String,
-    pub(crate) key: String,
-    pub(crate) lists: Vec<String>,
-    pub(crate) pin: Option<String>,
-}
-
-impl CertificateFound {
-    fn new(certificate: &CertificateDer<'_>) -> Self {
-        let date = |time: pki_types::UnixTime| {
-            let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-            DateTime::new(seconds, 0).map_or_else(String::new, |date| date.to_string())
-        };
-        match CertificateSummary::of(certificate) {
-            Some(it) => Self {
-                subject: it.subject,
-                issuer: it.issuer,
-                names: it.names,
-                not_before: date(it.not_before),
-                not_after: date(it.not_after),
-                key: it.key,
-                lists: it.lists,
-                pin: it.pin.map(|pin| pin.to_string()),
-            },
-            None => Self {
-                subject: "a certificate that cannot be read".to_owned(),
-                issuer: String::new(),
-                names: Vec::new(),
-                not_before: String::new(),
-                not_after: String::new(),
-                key: String::new(),
-                lists: Vec::new(),
-                pin: None,
-            },
-        }
-    }
-}
-
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let setup = Setup::new(&args.options)?;
     let config = match &args.config {
-        Some(path) => Some(input::config(path, &setup.trust, &setup.ids())?),
+        Some(path) => Some(input::config(path, &setup.trust.load(), &setup.ids())?),
         None => None,
     };
     let connector = match &config {
@@ -198,18 +152,13 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         None => format!("posture {}", args.posture),
     };
     let probing = setup.probe(&connector, rule, &args.target);
-    let (answer, trace) = args.options.network.run(probing)?;
-    finish(&answer, &trace, &args.options, out)
+    let probed = args.options.network.run(probing);
+    setup.write_trace()?;
+    finish(&probed?, &args.options, out)
 }
 
-/// Writes the answer and the trace.
-fn finish(
-    answer: &Answer,
-    trace: &[String],
-    options: &ProbeOptions,
-    out: &mut Out,
-) -> Result<Status, Failure> {
-    write_trace(trace, options)?;
+/// Writes the answer.
+fn finish(answer: &Answer, options: &ProbeOptions, out: &mut Out) -> Result<Status, Failure> {
     if let Some(path) = &options.html {
         let mut drawn = Page::new(&format!("TLS for mail to {}", answer.target));
         page::add(answer, &mut drawn);
@@ -222,25 +171,20 @@ fn finish(
     answer.status.ok_or_else(|| Failure::Network(answer.sentence.clone()))
 }
 
-/// Writes the lines of the conversations where `--trace` says.
-pub(crate) fn write_trace(trace: &[String], options: &ProbeOptions) -> Result<(), Failure> {
-    let Some(path) = &options.trace else { return Ok(()) };
-    let text: String = trace.iter().map(|line| format!("{line}\n")).collect();
-    std::fs::write(path, text).map_err(|error| Failure::file(path, error))
-}
-
 /// What all connections need.
 pub(crate) struct Setup<'o> {
     options: &'o ProbeOptions,
-    pub(crate) trust: Arc<Trust>,
+    pub(crate) trust: Arc<LiveTrust>,
     prober: Prober,
+    /// `None` if lists are not fetched.
+    fetcher: Option<CrlFetcher>,
     /// `None` if DNS is not asked.
     network: Option<Network>,
 }
 
 impl<'o> Setup<'o> {
     pub(crate) fn new(options: &'o ProbeOptions) -> Result<Self, Failure> {
-        let trust = Arc::new(options.trust.complete()?);
+        let trust = Arc::new(LiveTrust::new(options.trust.complete()?));
         let provider = input::provider();
         let identities = options.trust.identities(&provider)?;
         let prober = Prober {
@@ -248,14 +192,21 @@ impl<'o> Setup<'o> {
             provider,
             trust: trust.clone(),
             identities,
-            step: options.network.step_limit(),
+            recorder: Recorder::start(),
+            begun: Instant::now(),
+            limit: options.network.time_limit(),
         };
+        // Public authorities have global addresses. What is given in their place may be internal.
+        let own_roots = options.trust.ca.iter().any(|it| it.name.is_none());
+        let reach = if own_roots { Reach::Any } else { Reach::Global };
+        let fetcher =
+            options.fetch_lists.then(|| CrlFetcher::new(Arc::clone(&trust)).with_reach(reach));
         let asks = options.connect.is_none() || options.network.resolver.is_some();
         let network = match asks {
             true => Some(Network::new(&options.network, trust.clone())?),
             false => None,
         };
-        Ok(Self { options, trust, prober, network })
+        Ok(Self { options, trust, prober, fetcher, network })
     }
 
     pub(crate) fn ids(&self) -> Vec<IdentityId> {
@@ -264,16 +215,27 @@ impl<'o> Setup<'o> {
 
     /// What the connections of a delivery have in common.
     pub(crate) fn outbound(&self) -> Outbound {
-        self.prober.outbound(input::provider().as_ref().clone())
+        let outbound = self.prober.outbound(input::provider().as_ref().clone());
+        match &self.fetcher {
+            Some(fetcher) => outbound.with_crl_fetcher(fetcher.clone()),
+            None => outbound,
+        }
     }
 
-    /// Probes each host of a target; with the lines of the conversations.
+    /// Writes what was said where `--trace` says.
+    pub(crate) fn write_trace(&self) -> Result<(), Failure> {
+        let Some(path) = &self.options.trace else { return Ok(()) };
+        let text = self.prober.recorder.text();
+        std::fs::write(path, text).map_err(|error| Failure::file(path, error))
+    }
+
+    /// Probes each host of a target.
     pub(crate) async fn probe(
         &self,
         connector: &OutboundConnector,
         rule: String,
         target: &Host,
-    ) -> Result<(Answer, Vec<String>), Failure> {
+    ) -> Result<Answer, Failure> {
         let mut answer = Answer {
             target: target.to_string(),
             rule,
@@ -283,10 +245,9 @@ impl<'o> Setup<'o> {
             hosts: Vec::new(),
             status: Some(Status::Deferred),
         };
-        let mut trace = Vec::new();
         match &self.network {
             None => {
-                let found = self.host(connector, &answer.rule, target, None, None, &mut trace);
+                let found = self.host(connector, &answer.rule, target, None, None);
                 answer.hosts.push(found.await);
             }
             Some(network) => {
@@ -301,7 +262,6 @@ impl<'o> Setup<'o> {
                                 &host,
                                 preference,
                                 Some((network, target)),
-                                &mut trace,
                             );
                             answer.hosts.push(found.await);
                         }
@@ -312,7 +272,7 @@ impl<'o> Setup<'o> {
             }
         }
         answer.conclude();
-        Ok((answer, trace))
+        Ok(answer)
     }
 
     async fn host(
@@ -322,7 +282,6 @@ impl<'o> Setup<'o> {
         host: &Host,
         preference: Option<u16>,
         dns: Option<(&Network, &Host)>,
-        trace: &mut Vec<String>,
     ) -> HostFound {
         let prepared = self.prepare(connector, host, dns).await;
         let mut port = self.options.port;
@@ -345,6 +304,7 @@ impl<'o> Setup<'o> {
             addresses: addresses.iter().map(ToString::to_string).collect(),
             connected: None,
             failure: None,
+            plain_hello: None,
             clear_text: Vec::new(),
             tls: None,
             inside_tls: Vec::new(),
@@ -361,9 +321,7 @@ impl<'o> Setup<'o> {
         };
         let mut observed: Option<Observed> = None;
         for address in addresses {
-            let now = self.prober.observe(connector, host, address).await;
-            trace.push(format!("-- {host}, {address}"));
-            trace.extend(now.trace.iter().cloned());
+            let now = self.prober.observe(Peer { connector, host, address }).await;
             let is_over = !matches!(now.outcome, Outcome::Ended(_));
             observed = Some(now);
             if is_over {
@@ -371,7 +329,9 @@ impl<'o> Setup<'o> {
             }
         }
         let Some(observed) = observed else { return found };
-        found.decision = Decided::new(rule.to_owned(), &plan, &observed, &self.trust);
+        let fetched = self.fetch_lists(connector, host, &observed).await;
+        let trust = self.trust.load();
+        found.decision = Decided::new(rule.to_owned(), &plan, &observed, &trust);
         match &observed.outcome {
             Outcome::Ended(why) => found.failure = Some(why.clone()),
             Outcome::Tls | Outcome::NoTls(..) => {
@@ -383,18 +343,39 @@ impl<'o> Setup<'o> {
                 }
             }
         }
-        if let Some((version, cipher, group)) = observed.tls {
-            let tls_1_2 = match version {
-                "TLSv1.2" => Some(cipher),
-                _ => self.prober.takes_tls12(connector, host, observed.address).await,
-            };
-            let post_quantum = group.is_some_and(|group| group.contains("MLKEM"));
-            found.tls = Some(TlsFound { version, cipher, group, post_quantum, tls_1_2 });
-        }
-        found.certificates = observed.chain.iter().map(CertificateFound::new).collect();
+        found.plain_hello = observed.plain_hello;
+        let peer = Peer { connector, host, address: observed.address };
+        found.tls = TlsFound::of(&self.prober, peer, &observed).await;
+        let lists = trust.list_status(&connector.roots, &observed.chain, input::now());
+        found.certificates = observed
+            .chain
+            .iter()
+            .zip(lists)
+            .map(|(certificate, list)| CertificateFound::new(certificate, list, &fetched))
+            .collect();
         found.clear_text = observed.exchanges;
         found.inside_tls = observed.inside;
         found
+    }
+
+    /// Fetches the lists that the chain of a server names, if that is asked for.
+    async fn fetch_lists(
+        &self,
+        connector: &OutboundConnector,
+        host: &Host,
+        observed: &Observed,
+    ) -> Vec<FetchedList> {
+        let Some(fetcher) = &self.fetcher else { return Vec::new() };
+        let mut verified =
+            OutboundConnector::new("lists", vec![Namespace::Default], Posture::Verified);
+        verified.roots = connector.roots.clone();
+        let now = input::now();
+        if let Ok(plan) = plan(&Facts::new(&verified, host, host, HostOrigin::Mx)) {
+            // The judgement notes which lists are wanted.
+            let _ = plan.judge(&observed.chain, self.trust.as_ref(), now);
+        }
+        let fetching = tokio::time::timeout(self.prober.step(), fetcher.refresh(now));
+        fetching.await.unwrap_or_default()
     }
 
     async fn prepare(
@@ -440,7 +421,8 @@ impl<'o> Setup<'o> {
         other.smart_host = connector.smart_host.clone();
         match posture {
             Posture::PrivateCa => {
-                let names = self.trust.names();
+                let trust = self.trust.load();
+                let names = trust.names();
                 let given = names.into_iter().find(|id| **id != RootsId::public())?;
                 other.roots = given.clone();
             }
@@ -454,7 +436,7 @@ impl<'o> Setup<'o> {
         }
         let rule = posture.to_string();
         Some(match self.prepare(&other, host, dns).await {
-            Ok((_, plan)) => Decided::new(rule, &plan, observed, &self.trust),
+            Ok((_, plan)) => Decided::new(rule, &plan, observed, &self.trust.load()),
             Err(refused) => refused.named(&rule),
         })
     }

@@ -1,16 +1,13 @@
-//! One connection that takes TLS with any certificate, and shows what the server does.
+//! Connections that take TLS with any certificate, and show what the server does.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pki_types::CertificateDer;
 use rustls::ProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
-use serde::Serialize;
 use smtp_proto::fallback::TlsFailure;
 use smtp_proto::wire::path::DomainBuf;
 use smtp_tls_policy::pki::TrustStore;
@@ -18,12 +15,10 @@ use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, Refusal, plan};
 use smtp_tls_policy::rules::{DaneRule, IdentityId, OutboundConnector, Posture, StsRule};
 use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::{Host, Reason};
-use smtp_tokio_adapter::{Failure, Outbound, Target};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use smtp_tokio_adapter::{Connection, Failure, Manner, OpenError, Outbound, Target};
 use tokio::net::TcpStream;
 
-/// Most octets of clear text that are kept of one connection.
-const MAX_LOG: usize = 64 * 1024;
+use crate::conversation::{Exchange, Recorder};
 
 /// What one connection showed.
 pub(crate) struct Observed {
@@ -37,8 +32,8 @@ pub(crate) struct Observed {
     /// The certificates, the server's own first.
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) outcome: Outcome,
-    /// The time-stamped conversation.
-    pub(crate) trace: Vec<String>,
+    /// Whether there was TLS with the plainest hello, if a handshake had failed before.
+    pub(crate) plain_hello: Option<bool>,
 }
 
 /// How far the connection came.
@@ -52,11 +47,17 @@ pub(crate) enum Outcome {
     Ended(String),
 }
 
-/// A command, or nothing before the greeting, and the reply.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Exchange {
-    pub(crate) command: String,
-    pub(crate) reply: Vec<String>,
+/// What the client offers in its hello.
+#[derive(Clone, Copy)]
+enum Offer<'a> {
+    /// All that it has.
+    All,
+    /// The plainest hello, as after a failed handshake.
+    Plainest,
+    /// One version.
+    Version(ProtocolVersion),
+    /// One key exchange group.
+    Group(&'a str),
 }
 
 /// Opens connections.
@@ -65,19 +66,35 @@ pub(crate) struct Prober {
     pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) trust: Arc<dyn TrustStore>,
     pub(crate) identities: Vec<(IdentityId, Arc<CertifiedKey>)>,
-    /// The time that each step may take.
-    pub(crate) step: Duration,
+    pub(crate) recorder: Recorder,
+    /// When the run began, and how long it may take.
+    pub(crate) begun: Instant,
+    pub(crate) limit: Duration,
+}
+
+/// One host, as a connector sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer<'a> {
+    pub(crate) connector: &'a OutboundConnector,
+    pub(crate) host: &'a Host,
+    pub(crate) address: SocketAddr,
 }
 
 impl Prober {
+    /// The time that the next step may take: half of what is left, so that its failure can be told.
+    pub(crate) fn step(&self) -> Duration {
+        self.limit.saturating_sub(self.begun.elapsed()) / 2
+    }
+
     pub(super) fn outbound(&self, provider: CryptoProvider) -> Outbound {
         let provider = Arc::new(provider);
         let tls = ClientTls::new(Arc::clone(&provider));
         for (id, identity) in &self.identities {
             tls.add_identity(id.clone(), Arc::clone(identity));
         }
+        let step = self.step();
         let outbound = Outbound::new(self.name.clone(), provider, Arc::clone(&self.trust));
-        outbound.with_tls(tls).with_connect_timeout(self.step).with_smtp(|smtp| {
+        outbound.with_tls(tls).with_connect_timeout(step).with_smtp(|smtp| {
             let limits = &mut smtp.timeouts;
             for limit in [
                 &mut limits.greeting,
@@ -87,43 +104,66 @@ impl Prober {
                 &mut limits.progress,
                 &mut limits.quit,
             ] {
-                *limit = (*limit).min(self.step);
+                *limit = (*limit).min(step);
             }
         })
     }
 
     /// Connects to one address and gets TLS with any certificate. The server is asked for nothing
-    /// but EHLO, STARTTLS and QUIT.
-    pub(crate) async fn observe(
-        &self,
-        connector: &OutboundConnector,
-        host: &Host,
-        address: SocketAddr,
-    ) -> Observed {
-        self.observe_with(self.provider.as_ref().clone(), connector, host, address).await
+    /// but EHLO, STARTTLS and QUIT. After a failed handshake there is a second connection with the
+    /// plainest hello, as in a delivery.
+    pub(crate) async fn observe(&self, peer: Peer<'_>) -> Observed {
+        let mut first = self.connect(peer, Offer::All).await;
+        if !matches!(first.outcome, Outcome::NoTls(TlsFailure::Handshake, _)) {
+            return first;
+        }
+        let mut second = self.connect(peer, Offer::Plainest).await;
+        match second.outcome {
+            Outcome::Tls => {
+                second.plain_hello = Some(true);
+                second
+            }
+            Outcome::NoTls(..) | Outcome::Ended(_) => {
+                first.plain_hello = Some(false);
+                first
+            }
+        }
     }
 
-    /// Whether the server takes TLS 1.2 too, and with which cipher suite.
-    pub(crate) async fn takes_tls12(
+    /// Whether the server takes TLS of this version, and with which cipher suite; `None` if it
+    /// cannot be told.
+    pub(crate) async fn takes_version(
         &self,
-        connector: &OutboundConnector,
-        host: &Host,
-        address: SocketAddr,
-    ) -> Option<&'static str> {
-        let mut provider = self.provider.as_ref().clone();
-        provider.cipher_suites.retain(|suite| suite.version().version == ProtocolVersion::TLSv1_2);
-        let observed = self.observe_with(provider, connector, host, address).await;
-        observed.tls.map(|(_, cipher, _)| cipher)
+        peer: Peer<'_>,
+        version: ProtocolVersion,
+    ) -> Option<Option<&'static str>> {
+        self.takes(peer, Offer::Version(version)).await
     }
 
-    async fn observe_with(
-        &self,
-        provider: CryptoProvider,
-        connector: &OutboundConnector,
-        host: &Host,
-        address: SocketAddr,
-    ) -> Observed {
-        let log = Arc::new(Mutex::new(Log::new()));
+    /// Whether the server takes this key exchange group; `None` if it cannot be told.
+    pub(crate) async fn takes_group(&self, peer: Peer<'_>, group: &str) -> Option<bool> {
+        self.takes(peer, Offer::Group(group)).await.map(|cipher| cipher.is_some())
+    }
+
+    async fn takes(&self, peer: Peer<'_>, offer: Offer<'_>) -> Option<Option<&'static str>> {
+        // The other half of the time is for what counts more: the other hosts, and the answer.
+        if self.begun.elapsed() > self.limit / 2 {
+            return None;
+        }
+        let observed = self.connect(peer, offer).await;
+        match (observed.tls, observed.outcome) {
+            (Some((_, cipher, _)), _) => Some(Some(cipher)),
+            (None, Outcome::NoTls(TlsFailure::Handshake, reason))
+                if reason != Reason::HandshakeTimeout =>
+            {
+                Some(None)
+            }
+            (None, _) => None,
+        }
+    }
+
+    async fn connect(&self, peer: Peer<'_>, offer: Offer<'_>) -> Observed {
+        let Peer { host, address, .. } = peer;
         let mut observed = Observed {
             address,
             exchanges: Vec::new(),
@@ -131,38 +171,29 @@ impl Prober {
             inside: Vec::new(),
             chain: Vec::new(),
             outcome: Outcome::Ended(String::new()),
-            trace: Vec::new(),
+            plain_hello: None,
         };
-        let unchecked = match unchecked(connector, host) {
-            Ok(unchecked) => unchecked,
-            Err(refusal) => {
-                observed.outcome = Outcome::Ended(refusal.to_string());
-                return observed;
+        let mut provider = self.provider.as_ref().clone();
+        let offered = match offer {
+            Offer::All => "all that the client has is offered".to_owned(),
+            Offer::Plainest => "the plainest hello, after a failed handshake".to_owned(),
+            Offer::Version(version) => {
+                provider.cipher_suites.retain(|suite| suite.version().version == version);
+                format!("{} alone is offered", version_name(version))
+            }
+            Offer::Group(group) => {
+                provider.kx_groups.retain(|it| format!("{:?}", it.name()) == group);
+                format!("the group {group} alone is offered")
             }
         };
-        let mut target = Target::new(host, &unchecked);
-        target.identity = connector.identity.clone();
-        let connecting = tokio::time::timeout(self.step, TcpStream::connect(address)).await;
-        let stream = match connecting {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                observed.outcome = Outcome::Ended(format!("{address}: no connection: {error}"));
-                return observed;
-            }
-            Err(_) => {
-                let limit = self.step.as_secs_f64();
-                let why = format!("{address}: no connection within {limit} s");
-                observed.outcome = Outcome::Ended(why);
-                return observed;
-            }
-        };
-        log.lock().unwrap_or_else(PoisonError::into_inner).note(format!("connected to {address}"));
-        let tap = Tap { inner: stream, log: Arc::clone(&log) };
-        let opened = self.outbound(provider).open(&target, tap).await;
-        observed.outcome = match opened {
-            Ok(connection) => {
+        let place = self.recorder.begin(format!("{host}, {address}; {offered}"));
+        let opened = self.open(peer, provider, offer, &mut observed).await;
+        observed.exchanges = self.recorder.exchanges(place);
+        match opened {
+            None => {}
+            Some(Ok(connection)) => {
                 let decision = connection.decision();
-                let outcome = match (&decision.tls, decision.reason) {
+                observed.outcome = match (&decision.tls, decision.reason) {
                     (Some(tls), _) => {
                         observed.tls = Some((tls.version, tls.cipher, tls.group));
                         Outcome::Tls
@@ -171,42 +202,83 @@ impl Prober {
                         Outcome::NoTls(TlsFailure::NotOffered, decision.reason)
                     }
                     (None, reason) => {
-                        let log = log.lock().unwrap_or_else(PoisonError::into_inner);
-                        let transient = log.exchanges().last().is_some_and(|last| {
+                        let transient = observed.exchanges.last().is_some_and(|last| {
                             last.reply.last().is_some_and(|line| line.starts_with('4'))
                         });
                         Outcome::NoTls(TlsFailure::Refused { transient }, reason)
                     }
                 };
-                observed.inside = match observed.tls {
-                    Some(_) => connection
+                if observed.tls.is_some() {
+                    observed.inside = connection
                         .capabilities()
                         .iter()
                         .map(|(word, rest)| format!("{word} {rest}").trim().to_owned())
-                        .collect(),
-                    None => Vec::new(),
-                };
+                        .collect();
+                }
                 observed.chain = connection.peer_certificates().to_vec();
                 connection.quit().await;
-                outcome
             }
-            Err(error) => match error.failure {
-                Failure::NoTls { failure, .. } => Outcome::NoTls(failure, error.decision.reason),
-                failure => Outcome::Ended(format!("{address}: {failure}")),
-            },
-        };
-        let log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        observed.exchanges = log.exchanges();
-        observed.trace = log.lines();
-        if let Some((version, cipher, group)) = observed.tls {
-            observed.trace.push(format!(
-                "         --  {version}, {cipher}, {}",
-                group.unwrap_or("key exchange group not known")
-            ));
-            let inside = observed.inside.iter().map(|line| format!("         S:  (TLS) {line}"));
-            observed.trace.extend(inside);
+            Some(Err(error)) => {
+                observed.outcome = match error.failure {
+                    Failure::NoTls { failure, .. } => {
+                        Outcome::NoTls(failure, error.decision.reason)
+                    }
+                    failure => Outcome::Ended(format!("{address}: {failure}")),
+                }
+            }
+        }
+        match &observed.outcome {
+            Outcome::Tls => {}
+            Outcome::NoTls(_, reason) => self.recorder.note(format!("no TLS: {}", reason.code())),
+            Outcome::Ended(why) => self.recorder.note(why.clone()),
         }
         observed
+    }
+
+    /// `None` if there is no connection; then the outcome says why.
+    async fn open(
+        &self,
+        peer: Peer<'_>,
+        provider: CryptoProvider,
+        offer: Offer<'_>,
+        observed: &mut Observed,
+    ) -> Option<Result<Connection<TcpStream>, Box<OpenError>>> {
+        let Peer { connector, host, address } = peer;
+        let unchecked = match unchecked(connector, host) {
+            Ok(unchecked) => unchecked,
+            Err(refusal) => {
+                observed.outcome = Outcome::Ended(refusal.to_string());
+                return None;
+            }
+        };
+        let mut target = Target::new(host, &unchecked);
+        target.identity = connector.identity.clone();
+        if matches!(offer, Offer::Plainest) {
+            target.manner = Manner::PlainHello;
+        }
+        let step = self.step();
+        let stream = match tokio::time::timeout(step, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                observed.outcome = Outcome::Ended(format!("{address}: no connection: {error}"));
+                return None;
+            }
+            Err(_) => {
+                let step = step.as_secs_f64();
+                let why = format!("{address}: no connection within {step:.1} s");
+                observed.outcome = Outcome::Ended(why);
+                return None;
+            }
+        };
+        Some(self.outbound(provider).open(&target, stream).await)
+    }
+}
+
+/// The name of a version, as sessions have it.
+pub(crate) fn version_name(version: ProtocolVersion) -> &'static str {
+    match version {
+        ProtocolVersion::TLSv1_2 => "TLSv1.2",
+        _ => "TLSv1.3",
     }
 }
 
@@ -221,139 +293,4 @@ fn unchecked(connector: &OutboundConnector, host: &Host) -> Result<Plan, Refusal
     let mut facts = Facts::new(&open, host, host, origin);
     facts.implicit_tls = implicit;
     plan(&facts)
-}
-
-/// What was said, in octets, with the time.
-struct Log {
-    begun: Instant,
-    entries: Vec<(Duration, Said)>,
-    size: usize,
-    is_tls: bool,
-}
-
-enum Said {
-    Client(Vec<u8>),
-    Server(Vec<u8>),
-    Note(String),
-}
-
-impl Log {
-    fn new() -> Self {
-        Self { begun: Instant::now(), entries: Vec::new(), size: 0, is_tls: false }
-    }
-
-    fn note(&mut self, text: String) {
-        self.entries.push((self.begun.elapsed(), Said::Note(text)));
-    }
-
-    fn said(&mut self, is_client: bool, octets: &[u8]) {
-        // RFC 8446, section 5.1: a handshake record begins with the octet 22 and the version 3.
-        if is_client && !self.is_tls && octets.starts_with(&[22, 3]) {
-            self.is_tls = true;
-            self.note("TLS handshake".to_owned());
-        }
-        if self.is_tls || self.size > MAX_LOG || octets.is_empty() {
-            return;
-        }
-        self.size += octets.len();
-        let octets = octets.to_vec();
-        let said = if is_client { Said::Client(octets) } else { Said::Server(octets) };
-        self.entries.push((self.begun.elapsed(), said));
-    }
-
-    /// Each command in clear text with its reply.
-    fn exchanges(&self) -> Vec<Exchange> {
-        let mut exchanges = vec![Exchange::default()];
-        for (_, said) in &self.entries {
-            match said {
-                Said::Client(octets) => exchanges
-                    .extend(lines(octets).map(|command| Exchange { command, reply: Vec::new() })),
-                Said::Server(octets) => {
-                    if let Some(last) = exchanges.last_mut() {
-                        last.reply.extend(lines(octets));
-                    }
-                }
-                Said::Note(_) => {}
-            }
-        }
-        exchanges
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        for (at, said) in &self.entries {
-            let at = at.as_secs_f64();
-            match said {
-                Said::Client(octets) => {
-                    all.extend(lines(octets).map(|line| format!("{at:8.3} C:  {line}")));
-                }
-                Said::Server(octets) => {
-                    all.extend(lines(octets).map(|line| format!("{at:8.3} S:  {line}")));
-                }
-                Said::Note(text) => all.push(format!("{at:8.3} --  {text}")),
-            }
-        }
-        all
-    }
-}
-
-fn lines(octets: &[u8]) -> impl Iterator<Item = String> {
-    let text = String::from_utf8_lossy(octets).into_owned();
-    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    lines.into_iter()
-}
-
-/// A socket that notes what passes.
-struct Tap {
-    inner: TcpStream,
-    log: Arc<Mutex<Log>>,
-}
-
-impl Tap {
-    fn said(&self, is_client: bool, octets: &[u8]) {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).said(is_client, octets);
-    }
-}
-
-impl AsyncRead for Tap {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
-        if let Poll::Ready(Ok(())) = read {
-            self.said(false, &buffer.filled()[before..]);
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Tap {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(context, octets);
-        if let Poll::Ready(Ok(size)) = written {
-            self.said(true, &octets[..size]);
-        }
-        written
-    }
-
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
-    }
 }

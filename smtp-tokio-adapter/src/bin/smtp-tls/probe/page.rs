@@ -2,6 +2,7 @@
 
 use smtp_tokio_adapter::html::{Colour, Page, Step};
 
+use super::found::taken;
 use super::text::words;
 use super::{Answer, HostFound};
 
@@ -37,6 +38,9 @@ fn host(found: &HostFound, page: &mut Page) {
     if let Some(tls) = &found.tls {
         notes.push(format!("{}, {}, {}", tls.version, tls.cipher, tls.group.unwrap_or_default()));
     }
+    if found.plain_hello.is_some() {
+        notes.push("a first handshake failed; then the plainest hello was tried".to_owned());
+    }
     notes.push(found.decision.sentence.clone());
     let preference = found.preference.map_or(String::new(), |it| format!(" (MX {it})"));
     let to = match &found.connected {
@@ -51,11 +55,28 @@ fn host(found: &HostFound, page: &mut Page) {
         .iter()
         .map(|it| {
             let dates = format!("{} to {}", it.not_before, it.not_after);
-            let cells = [&it.subject, &it.issuer, &it.names.join(", "), &dates, &it.key];
-            (None, cells.map(Clone::clone).to_vec())
+            let names = it.names.join(", ");
+            let cells = [&it.subject, &it.issuer, &names, &dates, &it.key, &it.list_finding];
+            let colour = (it.list_status == "revoked").then_some(Colour::Red);
+            (colour, cells.map(Clone::clone).to_vec())
         })
         .collect();
-    page.table(&["Certificate", "Issuer", "Names", "Valid", "Key"], &rows);
+    page.table(&["Certificate", "Issuer", "Names", "Valid", "Key", "Revocation"], &rows);
+    if let Some(tls) = &found.tls {
+        let versions = tls.versions.iter().map(|it| (it.version.to_owned(), it.taken, it.cipher));
+        let groups = tls.groups.iter().map(|it| {
+            let kind = if it.post_quantum { "post-quantum" } else { "" };
+            (it.group.clone(), it.taken, Some(kind))
+        });
+        let rows: Vec<_> = versions
+            .chain(groups)
+            .map(|(offered, was_taken, more)| {
+                let more = more.unwrap_or_default().to_owned();
+                (None, vec![offered, taken(was_taken).to_owned(), more])
+            })
+            .collect();
+        page.table(&["Offered alone", "Result", "With"], &rows);
+    }
     let rows: Vec<_> = found
         .decision
         .checks

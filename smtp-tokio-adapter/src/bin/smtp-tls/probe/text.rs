@@ -6,7 +6,8 @@ use crate::plan::look_ups;
 use crate::status::Failure;
 
 use super::decide::Decided;
-use super::{Answer, CertificateFound, HostFound};
+use super::found::{CertificateFound, taken};
+use super::{Answer, HostFound};
 
 /// The words and the colour of an ending.
 pub(crate) fn words(ending: &str) -> (&'static str, Colour) {
@@ -53,15 +54,28 @@ fn host(found: &HostFound, out: &mut Out) -> Result<(), Failure> {
             out.row("  ", "server      ", line)?;
         }
     }
+    if let Some(was_taken) = found.plain_hello {
+        let text = match was_taken {
+            true => "TLS came with the plainest hello only, after a failed handshake",
+            false => "no TLS with the plainest hello either, after a failed handshake",
+        };
+        out.coloured(Colour::Amber, "  ", "second try  ", text)?;
+    }
     match &found.tls {
         Some(tls) => {
             let group = tls.group.unwrap_or("group not known");
             let quantum = if tls.post_quantum { ", post-quantum" } else { "" };
             let text = format!("{}, {}, {group}{quantum}", tls.version, tls.cipher);
             out.coloured(Colour::Green, "  ", "TLS         ", text)?;
-            if tls.version != "TLSv1.2" {
-                let text = tls.tls_1_2.map_or("not taken".to_owned(), |it| format!("also: {it}"));
-                out.row("  ", "TLSv1.2     ", text)?;
+            for it in &tls.versions {
+                let cipher = it.cipher.map(|cipher| format!(": {cipher}")).unwrap_or_default();
+                let text = format!("{}{cipher}", taken(it.taken));
+                out.row("  ", &format!("{:<12}", it.version), text)?;
+            }
+            for it in &tls.groups {
+                let quantum = if it.post_quantum { " (post-quantum)" } else { "" };
+                let text = format!("{}{quantum}: {}", it.group, taken(it.taken));
+                out.row("  ", "group       ", text)?;
             }
             out.row("  ", "inside TLS  ", found.inside_tls.join(", "))?;
         }
@@ -99,6 +113,7 @@ fn write_certificate(
         ("valid to    ", certificate.not_after.clone()),
         ("key         ", certificate.key.clone()),
         ("lists       ", certificate.lists.join(", ")),
+        ("list status ", certificate.list_finding.clone()),
     ] {
         if !text.is_empty() {
             out.row("    ", label, text)?;

@@ -1,0 +1,54 @@
+//! The conversation of a client, for the log: each command and each reply.
+//!
+//! The events have the level TRACE and the target [`TARGET`]. Credentials and the octets of
+//! messages are never in them; addresses are.
+
+use smtp_proto::channel::TlsInfo;
+use tracing::Level;
+
+const TARGET: &str = "smtp_tokio_adapter::conversation";
+/// Most octets that are logged of input that is no reply.
+const MAX_REST: usize = 1024;
+
+/// Whether anything listens.
+pub(super) fn is_wanted() -> bool {
+    tracing::enabled!(target: TARGET, Level::TRACE)
+}
+
+/// One step of the machine: the input, how much of it was a reply (`None` if it is none), and what
+/// the machine said then.
+pub(super) fn step(input: &[u8], consumed: Option<usize>, output: &[u8], has_secrets: bool) {
+    let heard = match consumed {
+        Some(consumed) => input.get(..consumed).unwrap_or_default(),
+        None => input.get(..MAX_REST).unwrap_or(input),
+    };
+    for line in lines(heard) {
+        tracing::trace!(target: TARGET, server = &*line);
+    }
+    if has_secrets && !output.is_empty() {
+        tracing::trace!(target: TARGET, client = "(credentials)");
+        return;
+    }
+    for line in lines(output) {
+        tracing::trace!(target: TARGET, client = &*line);
+    }
+}
+
+/// A piece of a message goes out, or the end of it.
+pub(super) fn message(octets: usize) {
+    let text = match octets {
+        0 => "(end of the message)".to_owned(),
+        _ => format!("({octets} octets of the message)"),
+    };
+    tracing::trace!(target: TARGET, client = &*text);
+}
+
+/// TLS is up: from here everything is said inside it.
+pub(super) fn tls(tls: &TlsInfo) {
+    let TlsInfo { version, cipher, group, .. } = tls;
+    tracing::trace!(target: TARGET, version, cipher, group = group.unwrap_or("not known"));
+}
+
+fn lines(octets: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(octets).lines().map(str::to_owned).collect()
+}
