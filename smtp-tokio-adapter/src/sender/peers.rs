@@ -9,6 +9,7 @@ use smtp_tls_policy::plan::{Broken, REMEMBERED_FOR};
 use super::{Sender, lock};
 use crate::client::target::Target;
 use crate::lookups::Lookups;
+use crate::sender::groups::all;
 use crate::sender::report::DialAttempt;
 use crate::sender::shown::Shown;
 
@@ -59,24 +60,20 @@ impl<L: Lookups> Sender<L> {
     }
 
     /// Addresses of the host whose TLS is remembered to be broken, and those that are remembered to
-    /// need the plainest ClientHello from this target, here or in the store.
+    /// need the plainest ClientHello from this target, here or in the store. Only the addresses
+    /// that a delivery can dial are looked up: a peer may publish hundreds.
     pub(super) async fn broken_peers(
         &self,
         target: &Target,
         addresses: &[IpAddr],
         port: u16,
     ) -> (Vec<IpAddr>, Vec<IpAddr>) {
-        let host = &target.host;
         // With the plainest hello, such a target leaves its certificate out.
         let may_leave_out = target.identity.is_some() && target.may_retry_in_clear();
         let (mut broken, mut plain_hello) = (Vec::new(), Vec::new());
-        for &ip in addresses {
-            let address = SocketAddr::new(ip, port);
-            let here = lock(&self.broken).recall(host, address, Instant::now());
-            let known = match here {
-                Some(how) => Some(how),
-                None => self.broken_elsewhere(host, address).await,
-            };
+        let dialled = &addresses[..addresses.len().min(self.route.dials.max(1))];
+        let recalling = dialled.iter().map(|&ip| self.recall_peer(&target.host, ip, port));
+        for (&ip, known) in dialled.iter().zip(all(recalling.collect()).await) {
             match known {
                 Some(Broken::Failed | Broken::Stalled) => broken.push(ip),
                 Some(Broken::NeedsPlainHello) => plain_hello.push(ip),
@@ -85,6 +82,15 @@ impl<L: Lookups> Sender<L> {
             }
         }
         (broken, plain_hello)
+    }
+
+    async fn recall_peer(&self, host: &Host, ip: IpAddr, port: u16) -> Option<Broken> {
+        let address = SocketAddr::new(ip, port);
+        let here = lock(&self.broken).recall(host, address, Instant::now());
+        match here {
+            Some(how) => Some(how),
+            None => self.broken_elsewhere(host, address).await,
+        }
     }
 
     async fn broken_elsewhere(&self, host: &Host, address: SocketAddr) -> Option<Broken> {

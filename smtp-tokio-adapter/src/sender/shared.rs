@@ -10,15 +10,14 @@ use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 use super::lock;
-use crate::store::{Store, StoreWatch};
+use crate::store::{Store, WatchedStore};
 
 /// Most changes that wait until the store is back. Our own choice, as for the caches in memory.
 const MAX_UNSAVED: usize = 10_000;
 
 /// A store, and what could not be written to it yet.
 pub(super) struct Shared {
-    store: Arc<dyn Store>,
-    watch: StoreWatch,
+    store: WatchedStore,
     /// By key, with a number by which a newer change is told.
     unsaved: Mutex<BTreeMap<String, (u64, Change)>>,
     changes: AtomicU64,
@@ -40,8 +39,7 @@ const AWAY: &str = "deliveries go on with what is in memory, a policy that only 
 impl Shared {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
         Self {
-            store,
-            watch: StoreWatch::new(AWAY),
+            store: WatchedStore::new(store, AWAY),
             unsaved: Mutex::default(),
             changes: AtomicU64::new(0),
             order: RwLock::new(()),
@@ -50,11 +48,11 @@ impl Shared {
 
     /// The value of a key, if the store has one and is not away.
     pub(super) async fn get(&self, key: &str) -> Option<Vec<u8>> {
-        self.watch.said(self.store.get(key).await).flatten()
+        self.store.get(key).await
     }
 
     pub(super) async fn list(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
-        self.watch.said(self.store.list(prefix).await).unwrap_or_default()
+        self.store.list(prefix).await.unwrap_or_default()
     }
 
     pub(super) async fn put(&self, key: String, value: Vec<u8>, lifetime: Duration) {
@@ -112,13 +110,12 @@ impl Shared {
     }
 
     async fn write(&self, key: &str, change: &Change) -> Option<()> {
-        let done = match change {
+        match change {
             Some((value, expires)) => match expires.checked_duration_since(Instant::now()) {
                 Some(lifetime) => self.store.put(key, value, lifetime).await,
-                None => Ok(()),
+                None => Some(()),
             },
             None => self.store.remove(key).await,
-        };
-        self.watch.said(done)
+        }
     }
 }

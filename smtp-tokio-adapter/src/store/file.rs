@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Semaphore;
+
 use super::{MAX_LISTED, MAX_VALUE_LEN, Pending, Store, StoreError};
 
 const FORM: &str = "smtp store 1";
@@ -23,6 +25,8 @@ const TEMPORARY: &str = ".new";
 const DAMAGED: &str = ".damaged";
 /// Folders in folders that are looked through.
 const MAX_DEPTH: usize = 4;
+/// Most calls that read at the same time. Our own choice: more threads do not make a disk faster.
+const MAX_READERS: usize = 8;
 /// Records after which all are looked at, and those that have expired are removed.
 const SWEEP: u64 = 1024;
 
@@ -31,6 +35,9 @@ const SWEEP: u64 = 1024;
 /// A file is written under another name, flushed to the disk, and renamed: after a crash there is
 /// the old record or the new one. A file that was damaged otherwise is renamed to `*.damaged`,
 /// named in the log, and taken for absent.
+///
+/// At most eight calls read at the same time, and one writes: a disk that hangs takes no more than
+/// nine threads of the runtime. A call that is dropped while it waits for its turn does nothing.
 #[derive(Clone, Debug)]
 pub struct FileStore {
     directory: PathBuf,
@@ -38,6 +45,9 @@ pub struct FileStore {
     changing: Arc<Mutex<()>>,
     /// Records that were put.
     puts: Arc<AtomicU64>,
+    readers: Arc<Semaphore>,
+    /// One turn: what an earlier call writes never follows what a later one wrote.
+    writer: Arc<Semaphore>,
 }
 
 impl FileStore {
@@ -49,7 +59,13 @@ impl FileStore {
     pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
         fs::create_dir_all(&directory)?;
-        Ok(Self { directory, changing: Arc::default(), puts: Arc::default() })
+        Ok(Self {
+            directory,
+            changing: Arc::default(),
+            puts: Arc::default(),
+            readers: Arc::new(Semaphore::new(MAX_READERS)),
+            writer: Arc::new(Semaphore::new(1)),
+        })
     }
 
     /// The parts of the key are folders, and the last one is the file.
@@ -73,11 +89,20 @@ impl FileStore {
     }
 }
 
-/// Runs this where it may block.
+/// Runs this where it may block, in its turn.
 fn blocking<'a, T: Send + 'static>(
+    turns: &Arc<Semaphore>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Pending<'a, T> {
-    Box::pin(async {
+    let turns = Arc::clone(turns);
+    Box::pin(async move {
+        // It is never closed.
+        let turn = turns.acquire_owned().await.map_err(|_| StoreError::Away)?;
+        let work = move || {
+            // The turn is over when the work is, also if the call is dropped meanwhile.
+            let _turn = turn;
+            work()
+        };
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(StoreError::Io)
     })
@@ -86,7 +111,7 @@ fn blocking<'a, T: Send + 'static>(
 impl Store for FileStore {
     fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
         let (path, key, changing) = (self.path(key), key.to_owned(), Arc::clone(&self.changing));
-        blocking(move || {
+        blocking(&self.readers, move || {
             Ok(read(&path, &changing)?.filter(|(found, _)| *found == key).map(|it| it.1))
         })
     }
@@ -96,13 +121,18 @@ impl Store for FileStore {
         let octets = encode(key, expiry(lifetime), value);
         let (directory, changing) = (self.directory.clone(), Arc::clone(&self.changing));
         let is_time = self.puts.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1;
-        blocking(move || {
-            {
-                let _alone = alone(&changing);
-                write(&path, &octets)?;
-            }
+        Box::pin(async move {
+            let changed = Arc::clone(&changing);
+            let written = blocking(&self.writer, move || {
+                let _alone = alone(&changed);
+                write(&path, &octets)
+            });
+            written.await?;
             if is_time {
-                walk(&directory, MAX_DEPTH, &changing, &mut |_, _| true)?;
+                let swept = blocking(&self.readers, move || {
+                    walk(&directory, MAX_DEPTH, &changing, &mut |_, _| true)
+                });
+                swept.await?;
             }
             Ok(())
         })
@@ -116,7 +146,7 @@ impl Store for FileStore {
     ) -> Pending<'a, bool> {
         let (path, key, changing) = (self.path(key), key.to_owned(), Arc::clone(&self.changing));
         let new = encode(&key, expiry(lifetime), value);
-        blocking(move || {
+        blocking(&self.writer, move || {
             let _alone = alone(&changing);
             // What has expired, is damaged or belongs to another key is no value.
             let is_current = |it: &(String, u64, Vec<u8>)| it.0 == key && it.1 > now();
@@ -130,7 +160,7 @@ impl Store for FileStore {
 
     fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
         let (path, changing) = (self.path(key), Arc::clone(&self.changing));
-        blocking(move || {
+        blocking(&self.writer, move || {
             let _alone = alone(&changing);
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -142,7 +172,7 @@ impl Store for FileStore {
     fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
         let (directory, prefix) = (self.directory.clone(), prefix.to_owned());
         let changing = Arc::clone(&self.changing);
-        blocking(move || {
+        blocking(&self.readers, move || {
             let mut found = Vec::new();
             walk(&directory, MAX_DEPTH, &changing, &mut |key, value| {
                 if key.starts_with(&prefix) {

@@ -34,7 +34,7 @@ pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use self::redis::{DEFAULT_REDIS_TIMEOUT, RedisStore};
-pub(crate) use self::watch::StoreWatch;
+pub(crate) use self::watch::WatchedStore;
 
 /// Longest value of a record, in octets: an MTA-STS policy of the longest kind has some more than
 /// 64 KiB. Longer ones are damaged.
@@ -42,13 +42,23 @@ pub const MAX_VALUE_LEN: usize = 128 << 10;
 /// Most records that [`Store::list`] gives. Our own choice, as for the caches in memory.
 pub const MAX_LISTED: usize = 10_000;
 
+/// How long a call of a [`Store`] may take, other than [`Store::list`]: then it is dropped, and the
+/// store counts as away. Our own choice: a delivery waits that long once.
+pub const MAX_CALL_TIME: Duration = Duration::from_secs(10);
+/// How long [`Store::list`] may take. Our own choice: a sender waits for it when it starts, and no
+/// delivery does.
+pub const MAX_LIST_TIME: Duration = Duration::from_secs(60);
+/// How long a store that did not answer is left alone, so that not each delivery waits for it.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// The answer of a [`Store`] to come.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Holds small records with an expiry. Keys are ASCII text without spaces and control characters,
 /// at most 400 octets long.
 ///
-/// Each call ends within a time limit of the store's own.
+/// A call that takes longer than [`MAX_CALL_TIME`], or [`MAX_LIST_TIME`], is dropped, and for five
+/// seconds none is made. What a dropped call was to write may be in the store or not.
 pub trait Store: Send + Sync {
     /// The value of this key; `None` if there is none, or it has expired or is damaged.
     fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>>;

@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo};
 
-use super::{MAX_LISTED, MAX_VALUE_LEN, Pending, Store, StoreError};
+use super::{MAX_LISTED, MAX_VALUE_LEN, PAUSE, Pending, Store, StoreError};
 
 /// How long a call may take unless set, the connection included.
 pub const DEFAULT_REDIS_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a server that failed is left alone, so that not each delivery waits for it.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// A store on a Redis or Valkey server, for many machines.
 ///

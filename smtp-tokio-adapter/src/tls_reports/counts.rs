@@ -9,7 +9,7 @@ use smtp_tls_policy::Domain;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::tlsrpt::{Aggregate, AggregateLimits, DailyReport, ReportedSession, day_of};
 
-use crate::store::{MAX_LISTED, Store, StoreWatch};
+use crate::store::{MAX_LISTED, Store, WatchedStore};
 
 /// How long after the end of its day a report waits at least, so that every machine has written its
 /// counts: call [`SharedCounts::flush`] more often than this.
@@ -59,8 +59,7 @@ const AWAY: &str = "sessions for TLS reports are counted in memory, and reports 
 /// # }
 /// ```
 pub struct SharedCounts {
-    store: Arc<dyn Store>,
-    watch: StoreWatch,
+    store: WatchedStore,
     limits: AggregateLimits,
     aggregate: Mutex<Aggregate>,
     /// Tells the records of this process from those of others.
@@ -86,8 +85,7 @@ impl SharedCounts {
     pub fn new(store: Arc<dyn Store>) -> Self {
         let random = || RandomState::new().hash_one(std::process::id());
         Self {
-            store,
-            watch: StoreWatch::new(AWAY),
+            store: WatchedStore::new(store, AWAY),
             limits: AggregateLimits::default(),
             aggregate: Mutex::default(),
             writer: format!("{:016x}{:016x}", random(), random()),
@@ -125,7 +123,7 @@ impl SharedCounts {
             let Some(lifetime) = left(record.day, now) else { continue };
             let key =
                 format!("{}{}-{}", prefix(record.day, &record.domain), self.writer, record.number);
-            match self.watch.said(self.store.put(&key, &record.value, lifetime).await) {
+            match self.store.put(&key, &record.value, lifetime).await {
                 Some(()) => {
                     failures = 0;
                     lock(&self.aggregate).saved(&record);
@@ -188,7 +186,7 @@ impl SharedCounts {
     /// `None` if the store is away.
     async fn claim_day(&self, day: u64, claimed: &mut Vec<DailyReport>) -> Option<()> {
         let of_day = format!("tlsrpt/{day}/");
-        let listed = self.watch.said(self.store.list(&of_day).await)?;
+        let listed = self.store.list(&of_day).await?;
         let is_all = listed.len() < MAX_LISTED;
         let mut domains: BTreeMap<Domain, Vec<(String, Vec<u8>)>> = BTreeMap::new();
         for (key, value) in listed {
@@ -204,12 +202,12 @@ impl SharedCounts {
             }
             let claim = claim_key(day, &domain);
             let writer = self.writer.as_bytes();
-            if !self.watch.said(self.store.put_new(&claim, writer, CLAIMED_FOR).await)? {
+            if !self.store.put_new(&claim, writer, CLAIMED_FOR).await? {
                 continue;
             }
             if !is_all {
                 // The list of the day was cut off.
-                records = self.watch.said(self.store.list(&prefix(day, &domain)).await)?;
+                records = self.store.list(&prefix(day, &domain)).await?;
             }
             claimed.extend(self.add_up(day, &domain, records).await?);
         }
@@ -239,7 +237,7 @@ impl SharedCounts {
 
     async fn remove_damaged(&self, key: &str) -> Option<()> {
         tracing::warn!(key, "counts of TLS sessions in the store are damaged; they are removed");
-        self.watch.said(self.store.remove(key).await)
+        self.store.remove(key).await
     }
 
     /// Says that a claimed report was taken, or is given up: no machine sends it again, and its
@@ -265,10 +263,10 @@ impl SharedCounts {
             let claim = claim_key(*day, domain);
             // A day more than the counts, which a machine may write late.
             let lifetime = lifetime + Duration::from_secs(DAY);
-            self.watch.said(self.store.put(&claim, b"done", lifetime).await)?;
+            self.store.put(&claim, b"done", lifetime).await?;
         }
         for key in keys {
-            self.watch.said(self.store.remove(key).await)?;
+            self.store.remove(key).await?;
         }
         lock(&self.reports).done.remove(subject);
         Some(())

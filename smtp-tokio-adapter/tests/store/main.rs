@@ -5,3 +5,4 @@ mod common;
 mod counts;
 mod places;
 mod records;
+mod slow;
