@@ -32,6 +32,9 @@ use tokio::net::{TcpListener, TcpStream};
 /// it: the share of X25519MLKEM768 alone has 1216.
 const LARGE: usize = 1000;
 
+/// From this address no ClientHello gets through the middlebox.
+const BROKEN_WAY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 /// Forwards connections to a server, and closes each one whose ClientHello has this many octets or
 /// more. Returns its port, and counts the ClientHellos.
 async fn middlebox(server: SocketAddr, largest: usize) -> (u16, Arc<AtomicUsize>) {
@@ -45,8 +48,11 @@ async fn middlebox_with(server: SocketAddr, largest: Arc<AtomicUsize>) -> (u16, 
     let counted = Arc::clone(&hellos);
     tokio::spawn(async move {
         loop {
-            let (client, _) = listener.accept().await.unwrap();
-            let largest = largest.load(Ordering::SeqCst);
+            let (client, from) = listener.accept().await.unwrap();
+            let largest = match from.ip() == BROKEN_WAY {
+                true => 0,
+                false => largest.load(Ordering::SeqCst),
+            };
             tokio::spawn(forward(client, server, largest, Arc::clone(&counted)));
         }
     });
@@ -314,6 +320,29 @@ async fn tls_limits_of_one_connector_leave_the_mail_of_others_in_tls() {
         channels(&report),
         [(Manner::AsPlanned, "handshake-failed", false), (Manner::PlainHello, "tls-ok", true)]
     );
+}
+
+#[tokio::test]
+async fn way_of_one_connector_that_breaks_tls_leaves_the_mail_of_others_in_tls() {
+    let pki = Pki::new();
+    let server = server(&pki).await;
+    let (port, _) = middlebox(server.address, usize::MAX).await;
+    let sender = client(&pki, Posture::Opportunistic, port);
+    let mut partner = connector(Posture::Opportunistic);
+    partner.dial.source_ipv4 = Some(BROKEN_WAY);
+    for _ in 0..2 {
+        let report = send_by(&sender, &partner).await;
+        assert_eq!(
+            channels(&report),
+            [
+                (Manner::AsPlanned, "handshake-failed", false),
+                (Manner::PlainHello, "handshake-failed", false),
+                (Manner::ClearText, "handshake-failed", false)
+            ]
+        );
+        let report = send_by(&sender, &connector(Posture::Opportunistic)).await;
+        assert_eq!(channels(&report), [(Manner::AsPlanned, "tls-ok", true)]);
+    }
 }
 
 /// Implicit TLS never leads to clear text, and takes the plainest hello as STARTTLS does.

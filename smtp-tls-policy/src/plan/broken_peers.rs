@@ -87,7 +87,8 @@ impl BrokenPeers {
     ///
     /// The memory serves the mail of all connectors. So a handshake counts as [`Broken::Failed`] or
     /// [`Broken::Stalled`] only where it had the plainest ClientHello, no client certificate and
-    /// none of the limits of a connector: otherwise the fault may be of this side.
+    /// none of the limits of a connector, and no proxy, source address or interface of its own:
+    /// otherwise the fault may be of this side.
     pub fn broke(&mut self, host: &Host, address: SocketAddr, how: Broken, now: Instant) {
         let peer = (host.clone(), address);
         self.forget(&peer);

@@ -89,13 +89,18 @@ impl Target {
     }
 
     /// Whether the handshake of this connection asks as little of the peer as that of any mail: it
-    /// has the plainest hello, no client certificate and no limits of a connector, and the plan may
-    /// end in clear text. If such a handshake fails, that is a fault of the peer.
+    /// has the plainest hello, no client certificate and no limits of a connector, the plan may end
+    /// in clear text, and the connection takes the usual way to the peer. If such a handshake
+    /// fails, that is a fault of the peer.
     pub(crate) fn is_plainest(&self) -> bool {
+        // A proxy, or an interface with a way of its own, may break TLS by itself.
+        let mut usual = DialRules::default();
+        usual.families = self.dial.families;
         self.manner == Manner::PlainHello
             && self.may_retry_in_clear()
             && self.plan.limits().is_unlimited()
             && self.shown_identity().is_none()
+            && self.dial == usual
     }
 
     /// Whether this connection shows no client certificate, and one as planned would show one.

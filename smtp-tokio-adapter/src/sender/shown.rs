@@ -14,7 +14,7 @@ pub(super) enum Shown {
     /// It is broken, or works only with the plainest hello.
     Broken(Broken),
     /// The plainest hello is no help here. Why the handshake failed is not known: it showed a
-    /// client certificate, or was held to limits, that no other mail need have.
+    /// client certificate, was held to limits or took a way that other mail does not take.
     PlainHelloFails,
 }
 
