@@ -56,10 +56,13 @@ impl Server {
     }
 }
 
+/// A connection that has begun, and goes on as long as it is kept.
+type Connecting = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
 /// An address that never answers: the queue of its listener is full.
 struct Dead {
     ip: IpAddr,
-    _kept: (tokio::net::TcpListener, Vec<std::pin::Pin<Box<dyn Future<Output = ()>>>>),
+    _kept: (TcpListener, Vec<Connecting>),
 }
 
 /// A dead address, IPv6 if this machine has it, and a live one, on the same port.
@@ -80,11 +83,10 @@ async fn dead_and_live() -> (Dead, Server) {
         let address = listener.local_addr().unwrap();
         let mut full = Vec::new();
         for _ in 0..16 {
-            let mut connecting: std::pin::Pin<Box<dyn Future<Output = ()>>> =
-                Box::pin(async move {
-                    let _stream = TcpStream::connect(address).await;
-                    std::future::pending().await
-                });
+            let mut connecting: Connecting = Box::pin(async move {
+                let _stream = TcpStream::connect(address).await;
+                std::future::pending().await
+            });
             // Begins to connect.
             poll_fn(|cx| Poll::Ready(connecting.as_mut().poll(cx).is_ready())).await;
             full.push(connecting);
@@ -236,7 +238,8 @@ mod socks5 {
         let listener = TcpListener::bind((LIVE, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (seen, mut answers) = (Arc::clone(&asked), answers.to_vec().into_iter());
+        let (seen, answers) = (Arc::clone(&asked), answers.to_vec());
+        let mut answers = answers.into_iter();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let answer = answers.next().unwrap_or(0);
