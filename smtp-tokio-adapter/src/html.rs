@@ -12,7 +12,7 @@
 //! let mut step = Step::new(Colour::Green, "TLS", "mx.bank.example");
 //! step.notes.push("TLSv1.3, certificate of CN=mx.bank.example".to_owned());
 //! page.path("Way of the mail", "mail.example", &[step]);
-//! assert!(page.to_string().contains("<div class=box>mx.bank.example</div>"));
+//! assert!(page.to_string().contains("certificate of CN=mx."));
 //! ```
 
 use std::fmt;
@@ -92,12 +92,15 @@ border:.5rem solid transparent;border-left:.7rem solid;border-right:0}\
 .green{color:#1d7a33}.amber{color:#8a5a00}.red{color:#b3201f}\
 table{border-collapse:collapse;width:100%;margin:.5rem 0;font-size:.9rem}\
 th,td{border:1px solid #bbb;padding:.3rem .5rem;text-align:left;vertical-align:top;\
-overflow-wrap:anywhere}\
+overflow-wrap:anywhere;min-width:4.5rem}\
 @media(max-width:62rem){.path{flex-direction:column}.box{max-width:100%;box-sizing:border-box}\
 .arrow{border-top:0;border-left:.25rem solid;margin:0 0 0 1.5rem;flex:none;max-width:none;\
 padding:0 .4rem .5rem .7rem}\
 .arrow::after{right:auto;top:auto;left:-.63rem;bottom:-.55rem;\
 border:.5rem solid transparent;border-top:.7rem solid;border-bottom:0}}\
+@media(max-width:40rem){table,tbody,tr,td{display:block}.head,td:empty{display:none}\
+tr{border:1px solid #bbb;margin:.4rem 0;padding:.3rem .5rem}td{border:0;padding:0}\
+td::before{content:attr(data-of) \": \";font-weight:600;color:#333}}\
 @media print{body{margin:0;max-width:none}.path,tr{break-inside:avoid}h2,h3{break-after:avoid}}";
 
 impl Page {
@@ -133,7 +136,7 @@ impl Page {
     fn place(&mut self, text: &str) {
         let mut lines = text.split('\n');
         let name = lines.next().unwrap_or_default();
-        self.push(format_args!("<div class=box>{}", Escaped(name)));
+        self.push(format_args!("<div class=box>{}", Breakable(name)));
         for line in lines {
             self.push(format_args!("<small>{}</small>", Breakable(line)));
         }
@@ -160,7 +163,7 @@ impl Page {
         if rows.is_empty() {
             return;
         }
-        self.body.push_str("<table><tr>");
+        self.body.push_str("<table><tr class=head>");
         for cell in head {
             self.push(format_args!("<th>{}</th>", Escaped(cell)));
         }
@@ -170,8 +173,9 @@ impl Page {
                 Some(colour) => self.push(format_args!("<tr class={}>", colour.class())),
                 None => self.body.push_str("<tr>"),
             }
-            for cell in cells {
-                self.push(format_args!("<td>{}</td>", Escaped(cell)));
+            for (cell, of) in cells.iter().zip(head) {
+                let (of, cell) = (Escaped(of), Breakable(cell));
+                self.push(format_args!("<td data-of=\"{of}\">{cell}</td>"));
             }
             self.body.push_str("</tr>\n");
         }
@@ -224,19 +228,21 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// A text whose names of hosts may be broken at their dots.
+/// A text whose names of hosts may be broken after their dots, and those of cipher suites after
+/// their underscores.
 struct Breakable<'a>(&'a str);
 
 impl fmt::Display for Breakable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, part) in self.0.split('.').enumerate() {
-            match (index, part.starts_with(|c: char| c.is_ascii_alphabetic())) {
-                (0, _) => {}
-                (_, true) => f.write_str(".<wbr>")?,
-                (_, false) => f.write_char('.')?,
+        let mut rest = self.0;
+        while let Some(at) = rest.find(['.', '_']) {
+            let (part, after) = rest.split_at(at + 1);
+            write!(f, "{}", Escaped(part))?;
+            if after.starts_with(|c: char| c.is_ascii_alphabetic()) {
+                f.write_str("<wbr>")?;
             }
-            Escaped(part).fmt(f)?;
+            rest = after;
         }
-        Ok(())
+        write!(f, "{}", Escaped(rest))
     }
 }

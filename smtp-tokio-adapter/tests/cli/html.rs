@@ -17,14 +17,14 @@ fn a_reviewed_path_is_drawn_as_boxes_and_arrows_with_words() {
     assert_eq!(ran.status, 1, "{ran:?}");
     let written = std::fs::read_to_string(&page).unwrap();
     // What a peer wrote is text and nothing else.
-    assert!(written.contains("&lt;b&gt;.example") && !written.contains("<b>.example"));
+    assert!(written.contains("&lt;b&gt;.<wbr>example") && !written.contains("<b>.example"));
     let Some(opened) = open(folder.path(), &page) else { return };
     is_clean(
         &opened,
         &[
-            "<div class=\"box\">old.example [192.0.2.7]</div>",
+            "<div class=\"box\">old.<wbr>example [192.0.2.7]</div>",
             "<div class=\"arrow red\"><b>clear text</b>",
-            "<div class=\"box\">edge.example</div>",
+            "<div class=\"box\">edge.<wbr>example</div>",
             "<div class=\"arrow green\"><b>TLS</b>",
         ],
     );
@@ -57,7 +57,7 @@ fn probe_and_test_draw_the_host_its_certificates_and_the_decisions() {
                 "<div class=\"arrow green\"><b>TLS</b>",
                 "TLSv1.3",
                 "a chain to the roots public",
-                "<td>dane-only</td><td>deferred</td>",
+                "<td data-of=\"Posture\">dane-only</td><td data-of=\"Decision\">deferred</td>",
             ],
         );
     }

@@ -125,7 +125,7 @@ fn a_value_that_differs_from_the_schema_is_found() {
     let good = serde_json::json!({
         "file": "c.toml", "outbound": 1, "inbound": 1, "errors": [],
         "warnings": [{"line": null, "field": "", "message": "x"}], "roots_not_checked": [],
-        "identities_not_checked": ["a"], "domains_asked": null, "domains_not_asked": [],
+        "identities_not_checked": ["a"], "domains_compared": null, "domains_not_compared": [],
     });
     is_valid("lint", &good.to_string());
     for (change, wanted) in [

@@ -16,7 +16,7 @@ use crate::network::{Network, NetworkOptions};
 use crate::output::{Out, OutputOptions};
 use crate::status::{Failure, Status};
 
-use self::online::{Found, NotAsked};
+use self::online::{Found, NotCompared};
 
 /// Check a file of connectors, and say what to mend
 ///
@@ -68,10 +68,10 @@ struct Answer {
     roots_not_checked: Vec<String>,
     /// Identities that the file names and that were not looked for.
     identities_not_checked: Vec<String>,
-    /// How many domains were asked about; `None` without `--online`.
-    domains_asked: Option<usize>,
+    /// How many domains were compared with what they publish; `None` without `--online`.
+    domains_compared: Option<usize>,
     /// The domains about which the network gave no answer.
-    domains_not_asked: Vec<NotAsked>,
+    domains_not_compared: Vec<NotCompared>,
 }
 
 #[derive(Serialize)]
@@ -105,8 +105,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         warnings: Vec::new(),
         roots_not_checked: Vec::new(),
         identities_not_checked: Vec::new(),
-        domains_asked: None,
-        domains_not_asked: Vec::new(),
+        domains_compared: None,
+        domains_not_compared: Vec::new(),
     };
     match &config {
         Ok(config) => {
@@ -116,11 +116,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
             if args.online {
                 let network = Network::new(&args.network, Arc::new(args.trust.complete()?))?;
                 let found = online::ask(config, &text, network, args)?;
-                let Found { warnings: more, asked, not_asked } = found;
+                let Found { warnings: more, asked, not_compared } = found;
                 warnings.extend(more);
                 // Those without a line come last.
                 warnings.sort_by_key(|warning| (warning.line.is_none(), warning.line));
-                (answer.domains_asked, answer.domains_not_asked) = (Some(asked), not_asked);
+                (answer.domains_compared, answer.domains_not_compared) =
+                    (Some(asked), not_compared);
             }
             answer.warnings = warnings.into_iter().map(Finding::from).collect();
             if is_alone {
@@ -142,10 +143,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         true => out.json(&answer)?,
         false => write(&answer, out)?,
     }
-    match (&*answer.errors, &*answer.domains_not_asked, &*answer.warnings) {
+    match (&*answer.errors, &*answer.domains_not_compared, &*answer.warnings) {
         ([_, ..], ..) => Ok(Status::Bad),
         ([], [first, rest @ ..], _) => {
-            let NotAsked { domain, reason } = first;
+            let NotCompared { domain, reason } = first;
             let more = match rest.len() {
                 0 => String::new(),
                 more => format!(" (and {})", count(more, "more domain")),
@@ -188,11 +189,15 @@ fn write(answer: &Answer, out: &mut Out) -> Result<(), Failure> {
             out.row("", "note: ", text)?;
         }
     }
-    if let Some(asked) = answer.domains_asked {
-        for NotAsked { domain, reason } in &answer.domains_not_asked {
-            out.coloured(Colour::Red, "", "not asked: ", format!("{domain}: {reason}"))?;
+    if let Some(asked) = answer.domains_compared {
+        for NotCompared { domain, reason } in &answer.domains_not_compared {
+            out.coloured(Colour::Red, "", "not compared: ", format!("{domain}: {reason}"))?;
         }
-        out.row("", "note: ", format!("{} asked about", count(asked, "domain")))?;
+        out.row(
+            "",
+            "note: ",
+            format!("{} compared with what is published", count(asked, "domain")),
+        )?;
     }
     let Answer { file, outbound, inbound, .. } = answer;
     match (answer.errors.len(), answer.warnings.len()) {

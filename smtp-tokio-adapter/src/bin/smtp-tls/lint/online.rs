@@ -21,7 +21,7 @@ const AT_ONCE: usize = 16;
 
 /// A domain about which the network gave no answer.
 #[derive(Clone, Serialize)]
-pub(super) struct NotAsked {
+pub(super) struct NotCompared {
     pub(super) domain: String,
     /// Why there is no answer.
     pub(super) reason: String,
@@ -31,9 +31,10 @@ pub(super) struct NotAsked {
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) warnings: Vec<ConfigWarning>,
-    /// How many domains answered.
+    /// How many domains were compared: those that answered, and those whose connector keeps nothing
+    /// from counting, which need no question.
     pub(super) asked: usize,
-    pub(super) not_asked: Vec<NotAsked>,
+    pub(super) not_compared: Vec<NotCompared>,
 }
 
 /// Asks about each domain that an outbound connector names, within the time of the run.
@@ -72,7 +73,7 @@ pub(super) fn ask(
             match ended {
                 Ok((_, Ok(answer))) => published.push(answer),
                 Ok((domain, Err(reason))) => {
-                    found.not_asked.push(NotAsked { domain: domain.to_string(), reason });
+                    found.not_compared.push(NotCompared { domain: domain.to_string(), reason });
                 }
                 Err(error) => return Err(Failure::Network(error.to_string())),
             }
@@ -80,7 +81,7 @@ pub(super) fn ask(
         Ok(())
     }))?;
     found.asked = published.len();
-    found.not_asked.sort_by(|a, b| a.domain.cmp(&b.domain));
+    found.not_compared.sort_by(|a, b| a.domain.cmp(&b.domain));
     found.warnings = config.weaker_than_published(text, &published);
     Ok(found)
 }
