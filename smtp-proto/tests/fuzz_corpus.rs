@@ -32,3 +32,8 @@ fn pairs() {
 fn sasl() {
     replay("sasl", oracles::sasl);
 }
+
+#[test]
+fn surplus_replies() {
+    replay("surplus", oracles::surplus);
+}

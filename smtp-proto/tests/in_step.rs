@@ -330,6 +330,22 @@ fn positive_code_of_another_command_is_an_error() {
     assert_eq!(bed.client.phase(), Phase::Body);
 }
 
+/// The third line of `250 250 550 550 note 354` belongs to the first recipient, and the fourth to
+/// the second: a stray line does not hide the reply too many after it.
+#[test]
+fn reply_too_many_after_a_line_without_a_code_is_unsolicited() {
+    for stray in ["", "note\r\n", "\r\nnote\nnote\r\n"] {
+        let mut bed = common::ClientBed::ready("250-mx\r\n250 PIPELINING\r\n");
+        bed.start(&["a@test.example", "b@test.example"]);
+        bed.feed_at_once(b"");
+        let replies =
+            format!("250 sender\r\n250 surplus\r\n550 no a\r\n550 no b\r\n{stray}354 go\r\n");
+        let events = bed.feed_at_once(replies.as_bytes());
+        assert_eq!(events, ["recipient 0: 250 surplus", "recipient 1: 550 no a"], "{stray:?}");
+        assert_eq!(bed.want, Err(PeerMisbehaved::UnsolicitedReply.into()), "{stray:?}");
+    }
+}
+
 #[test]
 fn connection_is_idle_only_without_unread_input() {
     let mut bed = common::ClientBed::ready("250 mx\r\n");

@@ -27,3 +27,8 @@ fn records() {
 fn texts() {
     replay("texts", oracles::texts);
 }
+
+#[test]
+fn reports() {
+    replay("reports", oracles::reports);
+}

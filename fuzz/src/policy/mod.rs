@@ -3,11 +3,13 @@
 mod chain;
 mod crl;
 mod records;
+mod reports;
 mod texts;
 
 pub use chain::chain;
 pub use crl::crl;
 pub use records::records;
+pub use reports::reports;
 pub use texts::texts;
 
 /// Takes the first byte as a choice.

@@ -5,12 +5,14 @@ mod command;
 mod pair;
 mod reply;
 mod sasl;
+mod surplus;
 
 pub use body::body;
 pub use command::command;
 pub use pair::pair;
 pub use reply::reply;
 pub use sasl::sasl;
+pub use surplus::surplus;
 
 /// Sizes of pieces from one byte of the input: 0 is everything at once, 1 byte by byte, else
 /// random-looking.

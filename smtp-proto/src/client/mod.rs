@@ -265,13 +265,15 @@ impl Client {
             None => ends,
             Some(_) => false,
         };
-        is_last
-            && match self.config.replies {
-                ReplyRules::Strict => !rest.is_empty(),
-                // A line without a code answers nothing.
-                ReplyRules::AsTheField => matches!(rest, [b'2'..=b'5', ..]),
-            }
-            && !is_shutdown(rest)
+        if !is_last {
+            return false;
+        }
+        let rest = match self.config.replies {
+            ReplyRules::Strict => rest,
+            // A line without a code answers nothing.
+            ReplyRules::AsTheField => from_code(rest),
+        };
+        !rest.is_empty() && !is_shutdown(rest)
     }
 
     fn wait<'i>(
@@ -478,6 +480,14 @@ impl Client {
     pub fn channel(&self) -> &Channel {
         &self.channel
     }
+}
+
+/// The input from the first line on that may have a code; empty if no line has begun with one.
+fn from_code(mut input: &[u8]) -> &[u8] {
+    while !matches!(input, [] | [b'2'..=b'5', ..]) {
+        input = memchr::memchr(b'\n', input).map_or(&[], |end| &input[end + 1..]);
+    }
+    input
 }
 
 /// Whether a 421, which may be incomplete, is all that is left of the input.
