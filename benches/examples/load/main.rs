@@ -1,25 +1,41 @@
-//! Load on sockets: ours beside the peers in one run, against a sink that discards mail.
+//! Load on sockets: ours beside the peers in one run.
 //!
 //! ```text
-//! cargo run --release -p benches --example load -- LAB_STATE_DIR [--runs N] [--scale FACTOR]
-//!   LAB_STATE_DIR   what the mail lab's install.sh has made: smtp-sink and smtp-source of Postfix are in it
-//!   --runs N        rounds, in which every sender has its turn (default 5); the table has their medians
-//!   --scale FACTOR  on all numbers of messages (default 1)
+//! cargo run --release -p benches --example load -- LAB_STATE_DIR [--runs N] [--scale FACTOR] [--only PART,...]
+//!   LAB_STATE_DIR   what the mail lab's install.sh has made: Postfix with smtp-sink and smtp-source is in it
+//!   --runs N        rounds, in which every sender has its turn (default 5); the tables have their medians
+//!   --scale FACTOR  on all numbers of messages (default 1), except those of the domains
+//!   --only PART,... of connections, deliveries, domains and idle; all of them unless given
 //! ```
 //!
-//! Two tables: messages a second with the processor time of the sender for each (user and system),
-//! and memory of an idle connection of our server and of our client, as the growth of the process's
-//! proportional set size.
+//! The scripts of the lab are in the folder `SMTP_LAB_DIR`, or beside the repository. The parts:
+//!
+//! - `connections`: messages a second over bare connections to a sink that discards mail, with the
+//!   processor time of the sender for each (user and system).
+//! - `deliveries`: the same for whole deliveries by `Sender`, with kept connections and without, to
+//!   a sink, to our own server and to Postfix, in clear text and by TLS 1.3.
+//! - `domains`: 1,000 domains over 100 hosts, with the memory and how evenly they have their turns.
+//! - `idle`: memory of an idle connection of our server and of our client, as the growth of the
+//!   process's proportional set size.
 #![allow(unreachable_pub, reason = "the modules of one program")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the output of a command")]
 
+mod certificate;
+mod deliveries;
+mod domains;
 mod idle;
+#[path = "../interop/lab.rs"]
+#[allow(dead_code, reason = "the example interop uses more of it")]
+mod lab;
 mod process;
 mod senders;
+mod server;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use senders::{Sender, Work};
+use certificate::Certificate;
+use senders::{Measured, Sender, Work};
 
 /// Octets of a message, and messages of a run over 1, 10 and 100 connections.
 const WORK: [(usize, [(usize, usize); 3]); 2] = [
@@ -27,33 +43,52 @@ const WORK: [(usize, [(usize, usize); 3]); 2] = [
     (100 * 1024, [(1, 1000), (10, 3000), (100, 3000)]),
 ];
 
-struct Options {
+const CONNECTIONS: &str = "connections";
+const DELIVERIES: &str = "deliveries";
+const DOMAINS: &str = "domains";
+const IDLE: &str = "idle";
+const PARTS: [&str; 4] = [CONNECTIONS, DELIVERIES, DOMAINS, IDLE];
+
+pub(crate) struct Options {
     state: String,
+    /// The scripts of the lab.
+    scripts: PathBuf,
+    parts: Vec<String>,
     runs: usize,
     scale: f64,
 }
 
 fn options() -> Result<Options, String> {
     let (mut state, mut runs, mut scale) = (None, 5, 1.0);
+    let mut parts = PARTS.map(str::to_owned).to_vec();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match &*argument {
             "--runs" => runs = value()?.parse().map_err(|error| format!("--runs: {error}"))?,
             "--scale" => scale = value()?.parse().map_err(|error| format!("--scale: {error}"))?,
+            "--only" => parts = value()?.split(',').map(str::to_owned).collect(),
             _ if argument.starts_with("--") || state.is_some() => {
                 return Err(format!("unexpected {argument}"));
             }
             _ => state = Some(argument),
         }
     }
-    let state = state.ok_or("usage: load LAB_STATE_DIR [--runs N] [--scale FACTOR]")?;
-    Ok(Options { state, runs: runs.max(1), scale })
+    let usage = "usage: load LAB_STATE_DIR [--runs N] [--scale FACTOR] [--only PART,...]";
+    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        return Err(format!("unknown part {unknown}; the parts are {}", PARTS.join(", ")));
+    }
+    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/lab"));
+    let scripts = std::env::var_os("SMTP_LAB_DIR").map_or_else(beside, PathBuf::from);
+    Ok(Options { state: state.ok_or(usage)?, scripts, parts, runs: runs.max(1), scale })
 }
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(idle::SERVE) {
-        return idle::serve_until_end_of_input();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, files @ ..] = &arguments[..]
+        && first == server::SERVE
+    {
+        return server::serve_until_end_of_input(files);
     }
     let options = match options() {
         Ok(options) => options,
@@ -62,7 +97,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match throughput(&options).and_then(|()| idle::report()) {
+    match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("load: {error}");
@@ -71,7 +106,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn throughput(options: &Options) -> Result<(), String> {
+fn run(options: &Options) -> Result<(), String> {
+    let certificate = Certificate::new()?;
+    for part in PARTS.into_iter().filter(|&part| options.parts.iter().any(|it| it == part)) {
+        match part {
+            CONNECTIONS => throughput(options, &certificate)?,
+            DELIVERIES => deliveries::report(options, &certificate)?,
+            DOMAINS => domains::report(&certificate)?,
+            _ => idle::report(&certificate)?,
+        }
+    }
+    Ok(())
+}
+
+fn throughput(options: &Options, certificate: &Certificate) -> Result<(), String> {
     let sink = senders::Sink::start(&options.state)?;
     println!(
         "messages a second, median [lowest-highest], and microseconds of processor time of the sender for each"
@@ -84,19 +132,11 @@ fn throughput(options: &Options) -> Result<(), String> {
             let mut results = Sender::ALL.map(|_| Vec::new());
             for _ in 0..options.runs {
                 for (sender, results) in Sender::ALL.into_iter().zip(&mut results) {
-                    results.push(sender.run(&options.state, work)?);
+                    results.push(sender.run(&options.state, certificate, work)?);
                 }
             }
-            for (sender, mut results) in Sender::ALL.into_iter().zip(results) {
-                results.sort_by(|one, other| one.rate.total_cmp(&other.rate));
-                let (lowest, highest) = (results[0].rate, results[results.len() - 1].rate);
-                let rate = results[results.len() / 2].rate;
-                results.sort_by(|one, other| one.micros.total_cmp(&other.micros));
-                let micros = results[results.len() / 2].micros;
-                println!(
-                    "  {:24} {rate:8.0} [{lowest:.0}-{highest:.0}] {micros:7.1} us",
-                    sender.name()
-                );
+            for (sender, results) in Sender::ALL.into_iter().zip(results) {
+                Measured::print(sender.name(), results);
             }
         }
     }

@@ -34,3 +34,25 @@ pub(crate) fn memory(process: u32) -> Result<u64, String> {
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or("no Pss")?;
     line.trim_end_matches("kB").trim().parse().map_err(|error| format!("Pss: {error}"))
 }
+
+/// Resident memory of this process in KiB.
+pub(crate) fn resident() -> Result<u64, String> {
+    status("VmRSS:")
+}
+
+/// The most resident memory of this process in KiB, since the last call of [`forget_peak`].
+pub(crate) fn peak() -> Result<u64, String> {
+    status("VmHWM:")
+}
+
+/// Begins a new measurement of the most resident memory (proc(5), `clear_refs`).
+pub(crate) fn forget_peak() -> Result<(), String> {
+    std::fs::write("/proc/self/clear_refs", "5").map_err(|error| format!("clear_refs: {error}"))
+}
+
+fn status(field: &str) -> Result<u64, String> {
+    let text =
+        std::fs::read_to_string("/proc/self/status").map_err(|error| format!("status: {error}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).ok_or(field)?;
+    line.trim_end_matches("kB").trim().parse().map_err(|error| format!("{field} {error}"))
+}

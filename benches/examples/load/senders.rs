@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::extension::ClientId;
 use smtp_proto::client::{Envelope, Recipient};
-use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::{Outbound, OutcomeBuf, Target};
 use tokio::net::TcpStream;
 
+use crate::certificate::{Certificate, NAME};
 use crate::process::{children_time, own_time};
 
 /// How long a run may take.
-const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// What one run sends.
 #[derive(Clone, Copy)]
@@ -32,13 +32,13 @@ pub(crate) struct Work {
 
 impl Work {
     /// Messages for one of the connections.
-    fn share(&self, connection: usize) -> usize {
+    pub(crate) fn share(&self, connection: usize) -> usize {
         self.messages / self.connections
             + usize::from(connection < self.messages % self.connections)
     }
 
     /// A header and lines of 76 characters.
-    fn message(&self) -> Vec<u8> {
+    pub(crate) fn message(&self) -> Vec<u8> {
         let mut text =
             b"From: <sender@client.test.example>\r\nTo: <reader@test.example>\r\nSubject: load\r\n\r\n".to_vec();
         while text.len() + 78 <= self.size {
@@ -58,11 +58,22 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    fn new(messages: usize, elapsed: Duration, processor: Duration) -> Self {
+    pub(crate) fn new(messages: usize, elapsed: Duration, processor: Duration) -> Self {
         Self {
             rate: messages as f64 / elapsed.as_secs_f64(),
             micros: processor.as_secs_f64() * 1e6 / messages as f64,
         }
+    }
+
+    /// Prints the medians of some runs in one line, and returns the rate.
+    pub(crate) fn print(name: &str, mut results: Vec<Self>) -> f64 {
+        results.sort_by(|one, other| one.rate.total_cmp(&other.rate));
+        let (lowest, highest) = (results[0].rate, results[results.len() - 1].rate);
+        let rate = results[results.len() / 2].rate;
+        results.sort_by(|one, other| one.micros.total_cmp(&other.micros));
+        let micros = results[results.len() / 2].micros;
+        println!("  {name:24} {rate:8.0} [{lowest:.0}-{highest:.0}] {micros:7.1} us");
+        rate
     }
 }
 
@@ -92,64 +103,99 @@ impl Sender {
         }
     }
 
-    pub(crate) fn run(self, state: &str, work: Work) -> Result<Measured, String> {
+    pub(crate) fn run(
+        self,
+        state: &str,
+        certificate: &Certificate,
+        work: Work,
+    ) -> Result<Measured, String> {
         if let Self::SmtpSource = self {
             return smtp_source(state, work);
         }
-        // Threads of its own, so that their time is that of this run.
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.map_err(|error| error.to_string())?;
-        runtime.block_on(async {
-            let (before, started) = (own_time()?, Instant::now());
-            let tasks: Vec<_> = (0..work.connections)
-                .map(|number| match self {
-                    Self::Ours { pipelining } => tokio::spawn(ours(work, number, pipelining)),
-                    _ => tokio::spawn(lettre(work, number)),
-                })
-                .collect();
-            for task in tasks {
-                let sent = tokio::time::timeout_at((started + DEADLINE).into(), task).await;
-                sent.map_err(|_| format!("{} stalls", self.name()))?
-                    .map_err(|error| error.to_string())??;
-            }
-            Ok(Measured::new(work.messages, started.elapsed(), own_time()?.saturating_sub(before)))
+        measured(self.name(), work, || {
+            let pipelining = !matches!(self, Self::Ours { pipelining: false });
+            let outbound = outbound(certificate, pipelining)?;
+            Ok(move |number| {
+                let outbound = outbound.clone();
+                async move {
+                    match self {
+                        Self::Ours { .. } => ours(outbound, Posture::None, work, number).await,
+                        _ => lettre(work, number).await,
+                    }
+                }
+            })
         })
     }
 }
 
-/// TLS where it is offered, without a check of the certificate; or clear text.
+/// Runs one task for each connection, on threads of their own, so that their time is that of this
+/// run. What `prepare` returns makes the tasks.
+pub(crate) fn measured<T, F>(
+    name: &str,
+    work: Work,
+    prepare: impl FnOnce() -> Result<T, String>,
+) -> Result<Measured, String>
+where
+    T: Fn(usize) -> F,
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        let task = prepare()?;
+        let (before, started) = (own_time()?, Instant::now());
+        let tasks: Vec<_> =
+            (0..work.connections).map(|number| tokio::spawn(task(number))).collect();
+        for task in tasks {
+            let sent = tokio::time::timeout_at((started + DEADLINE).into(), task).await;
+            sent.map_err(|_| format!("{name} stalls"))?.map_err(|error| error.to_string())??;
+        }
+        Ok(Measured::new(work.messages, started.elapsed(), own_time()?.saturating_sub(before)))
+    })
+}
+
+/// TLS with a verified certificate, or clear text.
 pub(crate) fn rules(posture: Posture) -> Result<(Host, Plan), String> {
     let connector = OutboundConnector::new("load", vec![Namespace::Default], posture);
     let parse = |name| Host::parse(name).map_err(|error| format!("{name}: {error}"));
-    let (domain, host) = (parse("test.example")?, parse("mail.test.example")?);
+    let (domain, host) = (parse("test.example")?, parse(NAME)?);
     let plan = plan(&Facts::new(&connector, &domain, &host, HostOrigin::Mx))
         .map_err(|error| format!("{error:?}"))?;
     Ok((host, plan))
 }
 
-pub(crate) fn outbound(pipelining: bool) -> Result<Outbound, String> {
+pub(crate) fn outbound(certificate: &Certificate, pipelining: bool) -> Result<Outbound, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let name = "client.test.example".parse().map_err(|_| "client name")?;
-    let outbound = Outbound::new(name, provider, Arc::new(Trust::webpki_roots()));
+    let outbound = Outbound::new(name, provider, certificate.trust());
     Ok(outbound.with_smtp(|smtp| smtp.pipelining = pipelining))
 }
 
-async fn ours(work: Work, number: usize, pipelining: bool) -> Result<(), String> {
-    let (host, plan) = rules(Posture::None)?;
+pub(crate) fn envelope(domain: &str, size: usize) -> Result<Envelope, String> {
+    let recipient = format!("reader@{domain}").parse::<Recipient>();
+    let mut envelope = Envelope::new(
+        "sender@client.test.example".parse().map_err(|_| "sender")?,
+        [recipient.map_err(|_| "recipient")?],
+    );
+    envelope.size = Some(size as u64);
+    Ok(envelope)
+}
+
+/// A share of the messages over one connection.
+pub(crate) async fn ours(
+    outbound: Outbound,
+    posture: Posture,
+    work: Work,
+    number: usize,
+) -> Result<(), String> {
+    let (host, plan) = rules(posture)?;
     let target = Target::new(&host, &plan);
     let stream = connect(work.port).await?;
-    let connection = outbound(pipelining)?.open(&target, stream).await;
+    let connection = outbound.open(&target, stream).await;
     let mut connection = connection.map_err(|error| error.to_string())?;
     let message = work.message();
-    let envelope = Arc::new({
-        let mut envelope = Envelope::new(
-            "sender@client.test.example".parse().map_err(|_| "sender")?,
-            ["reader@test.example".parse::<Recipient>().map_err(|_| "recipient")?],
-        );
-        envelope.size = Some(message.len() as u64);
-        envelope
-    });
+    let envelope = Arc::new(envelope("test.example", message.len())?);
     for _ in 0..work.share(number) {
         let delivery = connection.send(Arc::clone(&envelope), &mut message.as_slice()).await;
         if !matches!(delivery.end, Ok(OutcomeBuf::Accepted(_))) {
@@ -185,7 +231,7 @@ async fn lettre(work: Work, number: usize) -> Result<(), String> {
     connection.quit().await.map_err(failed).map(drop)
 }
 
-fn smtp_source(state: &str, work: Work) -> Result<Measured, String> {
+pub(crate) fn smtp_source(state: &str, work: Work) -> Result<Measured, String> {
     let (before, started) = (children_time()?, Instant::now());
     let status = Command::new("timeout")
         .arg(DEADLINE.as_secs().to_string())

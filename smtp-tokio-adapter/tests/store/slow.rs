@@ -149,7 +149,8 @@ fn store_on_a_disk_that_hangs_leaves_threads_to_others() {
     use smtp_tokio_adapter::store::FileStore;
 
     let folder = crate::places::Folder::new("store-hangs");
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .max_blocking_threads(12)
         .enable_time()
         .build()
@@ -166,12 +167,12 @@ fn store_on_a_disk_that_hangs_leaves_threads_to_others() {
                 tokio::spawn(async move { drop(store.get("key").await) })
             })
             .collect();
-        // Each of them begins, or waits for its turn: on one thread they run before this goes on.
-        for _ in 0..3 {
+        // Each of them has begun, or waits for its turn.
+        for _ in 0..100 {
             tokio::task::yield_now().await;
         }
         let other = tokio::task::spawn_blocking(|| 7);
-        let other = tokio::time::timeout(Duration::from_secs(20), other).await;
+        let other = tokio::time::timeout(Duration::from_secs(60), other).await;
         reading.iter().for_each(tokio::task::JoinHandle::abort);
         let both = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
         std::fs::remove_file(&pipe).unwrap();
