@@ -173,9 +173,9 @@ fn stuff(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let (mut encoder, mut chunk) = (DotEncoder::new(), black_box(&body[..]));
                 while !chunk.is_empty() {
-                    let encoded = encoder.segments(chunk).expect("the body is sound");
-                    chunk = &chunk[encoded.consumed..];
-                    black_box(&encoded.segments);
+                    let segments = encoder.segments(chunk).expect("the body is sound");
+                    chunk = &chunk[segments.consumed()..];
+                    black_box(&segments);
                 }
             });
         });

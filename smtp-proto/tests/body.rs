@@ -125,13 +125,14 @@ fn encode_segments(body: &[u8], sizes: &[usize]) -> Sent {
     let mut rest = body;
     while !rest.is_empty() {
         let chunk = &rest[..rest.len().min(*sizes.next().expect("cycle"))];
-        let encoded = encoder.segments(chunk)?;
-        assert!(encoded.consumed > 0, "a step makes progress");
-        for segment in encoded.segments {
+        let segments = encoder.segments(chunk)?;
+        let consumed = segments.consumed();
+        assert!(consumed > 0, "a step makes progress");
+        for segment in segments {
             assert!(!segment.is_empty());
             wire.extend_from_slice(segment);
         }
-        rest = &rest[encoded.consumed..];
+        rest = &rest[consumed..];
     }
     assert_clean(&wire);
     encoder.finish(&mut wire)?;

@@ -19,23 +19,23 @@ pub struct DotEncoder {
     defect: Option<BodyDefect>,
 }
 
-/// What one step of [`DotEncoder::segments`] did.
-#[derive(Clone, Debug)]
-#[must_use]
-#[non_exhaustive]
-pub struct Encoded<'b> {
-    /// Bytes to drop from the front of the chunk. Not zero, unless the chunk was empty.
-    pub consumed: usize,
-    /// Their form on the wire.
-    pub segments: Segments<'b>,
-}
-
 /// Slices to send one after another, none of them empty.
 ///
 /// A dot that must be doubled ends one segment and begins the next: both are slices of the caller's
 /// chunk that overlap in this byte. The only other bytes are a CR that an earlier step held back.
 #[derive(Clone)]
-pub struct Segments<'b>(Cuts<'b>);
+#[must_use]
+pub struct Segments<'b> {
+    consumed: usize,
+    cuts: Cuts<'b>,
+}
+
+impl Segments<'_> {
+    /// Bytes to drop from the front of the chunk. Not zero, unless the chunk was empty.
+    pub const fn consumed(&self) -> usize {
+        self.consumed
+    }
+}
 
 impl DotEncoder {
     /// An encoder at the first byte of a message.
@@ -53,7 +53,7 @@ impl DotEncoder {
     /// The first [`BodyDefect`] of the message lies in this step. Nothing of the step may be sent;
     /// what earlier steps returned holds no defect, but it is the front of a message that can no
     /// longer be finished.
-    pub fn segments<'b>(&mut self, chunk: &'b [u8]) -> Result<Encoded<'b>, BodyDefect> {
+    pub fn segments<'b>(&mut self, chunk: &'b [u8]) -> Result<Segments<'b>, BodyDefect> {
         let window = &chunk[..chunk.len().min(STEP)];
         let mut cuts = Cuts::new(window);
         if self.place == Place::AfterCr && !window.is_empty() {
@@ -61,7 +61,7 @@ impl DotEncoder {
         }
         let consumed = self.scan(window, &mut cuts)?;
         let held = usize::from(self.place == Place::AfterCr && consumed != 0);
-        Ok(Encoded { consumed, segments: Segments(cuts.end_at(consumed - held)) })
+        Ok(Segments { consumed, cuts: cuts.end_at(consumed - held) })
     }
 
     /// Encodes all of `chunk` and appends it to `output`.
@@ -198,7 +198,7 @@ impl<'b> Iterator for Segments<'b> {
 
     #[inline]
     fn next(&mut self) -> Option<&'b [u8]> {
-        self.0.next::<true>()
+        self.cuts.next::<true>()
     }
 }
 
@@ -207,7 +207,7 @@ impl FusedIterator for Segments<'_> {}
 /// Shows the size only: the bytes are a user's mail.
 impl fmt::Debug for Segments<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (bytes, dots) = self.0.left();
+        let (bytes, dots) = self.cuts.left();
         f.debug_struct("Segments").field("octets", &(bytes + dots)).finish()
     }
 }

@@ -46,9 +46,9 @@ mod nul;
 mod runs;
 mod scan;
 
-pub use chunk::LineChecker;
+pub(crate) use chunk::LineChecker;
 pub use decode::{Decoded, DotDecoder};
-pub use encode::{DotEncoder, Encoded, Segments};
+pub use encode::{DotEncoder, Segments};
 pub use normalise::LineNormaliser;
 pub use nul::{NulChecker, NulRule};
 pub use runs::Runs;

@@ -6,7 +6,7 @@ mod xclient;
 
 pub use queue::Queue;
 use std::fmt;
-pub use uri::{Uri, UriBuf};
+pub use uri::Uri;
 pub use xclient::{Xclient, XclientName, XclientProto, XclientValue};
 
 use crate::wire::ascii::{is_word, push_number, put};

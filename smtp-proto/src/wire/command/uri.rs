@@ -1,9 +1,6 @@
 //! The URI of BURL (RFC 4468, section 3.5).
 
 use std::fmt;
-use std::str::FromStr;
-
-use super::CommandError;
 
 /// An absolute URI (RFC 3986, section 4.3), checked for its scheme and its characters. The program
 /// that fetches the piece interprets the rest.
@@ -46,35 +43,5 @@ impl<'i> Uri<'i> {
 impl fmt::Debug for Uri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Uri({}:..)", self.0.split(':').next().unwrap_or_default())
-    }
-}
-
-/// An owned [`Uri`].
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct UriBuf(Box<str>);
-
-impl UriBuf {
-    /// The borrowed form.
-    pub fn borrow(&self) -> Uri<'_> {
-        Uri(&self.0)
-    }
-}
-
-impl FromStr for UriBuf {
-    type Err = CommandError;
-    fn from_str(text: &str) -> Result<Self, CommandError> {
-        Uri::parse(text).map(Self::from).ok_or(CommandError::Uri)
-    }
-}
-
-impl From<Uri<'_>> for UriBuf {
-    fn from(uri: Uri<'_>) -> Self {
-        Self(uri.0.into())
-    }
-}
-
-impl fmt::Debug for UriBuf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.borrow().fmt(f)
     }
 }
