@@ -9,9 +9,10 @@ const LOOKUP_FAILED: Status = Status::new(4, 4, 3);
 
 /// Why a host, or a whole domain, is not dialled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{status}: {}", match refusal {
+#[error("{}", match refusal {
+    // It begins with its status.
     Some(refusal) => refusal.to_string(),
-    None => "the lookup of the host's addresses failed".to_owned(),
+    None => format!("{status}: the lookup of the host's addresses failed"),
 })]
 #[non_exhaustive]
 pub struct NotDialled {

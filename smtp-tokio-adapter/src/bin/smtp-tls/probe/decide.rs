@@ -93,6 +93,12 @@ fn ending(plan: &Plan, observed: &Observed, verdict: Option<&Verdict>) -> (Endin
     let clear_or_not = |failure: TlsFailure, reason| {
         // What the plan says once the handshake with the plainest hello has failed as well.
         let rules = tls_rules(plan).without_plain_hello();
+        // EHLO refused inside TLS has the consequences of a broken handshake (RULES.md, S13); the
+        // channel of the connection that showed it is gone.
+        let failure = match failure {
+            TlsFailure::HelloInside => TlsFailure::Handshake,
+            failure => failure,
+        };
         let ending = match after(rules, &Channel::Plain, failure) {
             Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => Ending::ClearText,
             Fallback::RetryPlainHello | Fallback::PlaintextNextRun | Fallback::Forbidden => {

@@ -408,7 +408,8 @@ impl<'o> Setup<'o> {
         }
     }
 
-    /// What a posture would decide; `None` if it needs roots or pins that are not given.
+    /// What a posture would decide; `None` if it needs roots or pins that are not given, or DNS
+    /// that is not asked.
     async fn decide(
         &self,
         posture: Posture,
@@ -420,6 +421,7 @@ impl<'o> Setup<'o> {
         let mut other = OutboundConnector::new(&connector.name, vec![Namespace::Default], posture);
         other.smart_host = connector.smart_host.clone();
         match posture {
+            Posture::DaneOnly if dns.is_none() => return None,
             Posture::PrivateCa => {
                 let trust = self.trust.load();
                 let names = trust.names();
