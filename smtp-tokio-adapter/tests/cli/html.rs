@@ -57,7 +57,7 @@ fn probe_and_test_draw_the_host_its_certificates_and_the_decisions() {
                 "<div class=\"arrow green\"><b>TLS</b>",
                 "TLSv1.3",
                 "a chain to the roots public",
-                "<td data-of=\"Posture\">dane-only</td><td data-of=\"Decision\">deferred</td>",
+                "<td data-of=\"Posture\">none</td><td data-of=\"Decision\">clear text</td>",
             ],
         );
     }

@@ -11,6 +11,8 @@ mod dns;
 mod documentation;
 mod errors;
 mod frame;
+#[path = "../dns/hosts.rs"]
+mod hosts;
 mod html;
 mod import;
 mod lint;
@@ -19,7 +21,6 @@ mod probe;
 mod program;
 mod report;
 mod review;
-mod rows;
 mod schema;
 mod servers;
 mod test;

@@ -11,6 +11,7 @@ mod common;
 mod forged;
 mod forger;
 mod hostile;
+mod hosts;
 mod replayed;
 mod rows;
 mod servers;

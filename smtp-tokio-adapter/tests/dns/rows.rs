@@ -27,25 +27,6 @@ use crate::answers::golden;
 use crate::common::{connector, envelope, provider, sender, smtp};
 use crate::servers::{Dns, dns};
 
-/// The names of the hosts, which are all names of one mail server.
-pub(crate) const HOSTS: &[&str] = &[
-    "mx.secure.example",
-    "mx2.secure.example",
-    "self.secure.example",
-    "badaaaa.secure.example",
-    "alias6.secure.example",
-    "alias7.secure.example",
-    "alias7own.secure.example",
-    "unusable.secure.example",
-    "mismatched.secure.example",
-    "badtlsa.secure.example",
-    "lametlsa.secure.example",
-    "mx.insecure.example",
-    "alias6.insecure.example",
-    "mx.signed.optout",
-    "mx.plain.optout",
-];
-
 const POSTURES: [Posture; 5] = [
     Posture::Opportunistic,
     Posture::Deterministic,

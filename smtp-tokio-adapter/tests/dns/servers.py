@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Real DNS servers on loopback, for the tests of the feature `dns`.
 
-usage: servers.py STATE SMTP_PORT TLSA
+usage: servers.py STATE SMTP_PORT TLSA [RECORDS]
 
 STATE      a folder for keys, zones and configurations; made, and removed at the end
 SMTP_PORT  the port in the names of the TLSA records
 TLSA       the record that is right, such as `3 1 1 0a1b...`
+RECORDS    further records of the zone example., one a line
 
 An authoritative server (nsd) holds the zones of the folder `zones` beside this script, signed here
 (dnssec-signzone) from a root of our own downwards. Two recursive resolvers (unbound) ask it: one
@@ -207,12 +208,14 @@ remote-control:
     return [program("unbound"), "-d", "-c", folder / f"{name}.conf"]
 
 
-def serve(folder, smtp_port, tlsa, children):
+def serve(folder, smtp_port, tlsa, records, children):
     (folder / "keys").mkdir(parents=True)
     zones = []
     for path in sorted((HERE / "zones").iterdir()):
         zone = "." if path.stem == "root" else path.stem + "."
         text = path.read_text().replace("{port}", smtp_port).replace("{tlsa}", tlsa)
+        if zone == "example.":
+            text += records + "\n"
         (folder / file_name(zone)).write_text(text)
         zones.append(zone)
     parent_of, anchors, digests = {}, {}, {}
@@ -248,12 +251,12 @@ def serve(folder, smtp_port, tlsa, children):
     select.select([sys.stdin], [], [], LIFETIME)
 
 
-def main(state, smtp_port, tlsa):
+def main(state, smtp_port, tlsa, records=""):
     folder, children = pathlib.Path(state), []
     # The signal ends the script by an exception, so that the servers end with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
-        serve(folder.resolve(), smtp_port, tlsa, children)
+        serve(folder.resolve(), smtp_port, tlsa, records, children)
     finally:
         for process in children:
             process.terminate()

@@ -1,5 +1,6 @@
 //! The servers of `servers.py`, one set of them for all tests of a process.
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +13,7 @@ use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tokio_adapter::lookups::dns::{Anchors, Resolver, Servers};
 
 use crate::common::Pki;
-use crate::rows::HOSTS;
+use crate::hosts::HOSTS;
 
 /// What the script needs, by package.
 const PROGRAMS: [(&str, &str); 5] = [
@@ -105,7 +106,7 @@ fn start() -> Dns {
     let key = identity.key.public_key().unwrap();
     let tlsa =
         TlsaRecord { usage: 3, selector: 1, matching: 1, data: Sha256::digest(&key).to_vec() };
-    let (ready, script) = run_script(mail.local_addr().unwrap().port(), &tlsa);
+    let (ready, script) = run_script(mail.local_addr().unwrap().port(), &tlsa, "");
     let address = |name: &str| ready[name].as_str().unwrap().parse().unwrap();
     Dns {
         validating: address("validating"),
@@ -122,15 +123,16 @@ fn start() -> Dns {
     }
 }
 
-/// Starts the script, for a mail server at this port whose TLSA record is this one. The servers run
-/// until the child is dropped, which closes its standard input.
-pub(crate) fn run_script(port: u16, tlsa: &TlsaRecord) -> (Value, Child) {
-    let state = std::env::temp_dir().join(format!("smtp-dns-{}", std::process::id()));
+/// Starts the script, for a mail server at this port whose TLSA record is this one, with further
+/// records of the zone `example.`. The servers run until the child is dropped, which closes its
+/// standard input.
+pub(crate) fn run_script(port: u16, tlsa: &impl Display, records: &str) -> (Value, Child) {
+    let state = std::env::temp_dir().join(format!("smtp-dns-{}-{port}", std::process::id()));
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dns/servers.py");
     let mut child = Command::new("python3")
         .arg(script)
         .arg(&state)
-        .args([port.to_string(), tlsa.to_string()])
+        .args([&port.to_string(), &tlsa.to_string(), records])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -8,6 +8,8 @@ mod common;
 #[path = "../dns/servers.rs"]
 #[allow(dead_code, reason = "the DNS tests ask more servers")]
 mod dns;
+#[path = "../dns/hosts.rs"]
+mod hosts;
 mod kill;
 #[path = "../../../benches/examples/interop/lab.rs"]
 #[allow(dead_code, reason = "the tests of the lab use more of it")]
@@ -16,8 +18,6 @@ mod lab;
 #[allow(dead_code, unused_imports, reason = "the tests of the lab use more of it")]
 mod peers;
 mod row;
-#[path = "../cli/rows.rs"]
-mod rows;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

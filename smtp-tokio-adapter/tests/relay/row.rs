@@ -60,7 +60,7 @@ fn message_travels_over_two_relays_to_postfix_and_the_pages_for_prometheus_tell(
     let [chain, key] = ["chain.pem", "key.pem"].map(|file| last.path(file).display().to_string());
     let options = ["--cert", &*chain, "--key", &*key];
     let Some(postfix) = start_plain(lab, Peer::POSTFIX, &options) else { return };
-    let (zones, _script) = dns::run_script(postfix.address.port(), &tlsa(&last));
+    let (zones, _script) = dns::run_script(postfix.address.port(), &tlsa(&last), "");
     for folder in [&first, &second] {
         std::fs::write(folder.path("root.key"), zones["anchor"].as_str().unwrap()).unwrap();
     }
