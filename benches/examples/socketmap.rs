@@ -7,6 +7,7 @@
 //! ```
 //!
 //! Each connection asks one question at a time, as each process of Postfix does.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
