@@ -16,8 +16,8 @@ use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::Zone;
+use smtp_tokio_adapter::test_kit::{Peer, Script};
 use smtp_tokio_adapter::{Connection, Delivery, Failure, OutcomeBuf, Report, Target};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 const GONE: &str = "gone@test.example";
@@ -47,34 +47,27 @@ async fn server(habits: Habits) -> SocketAddr {
 }
 
 async fn converse(stream: TcpStream, habits: Habits) -> Option<()> {
-    let mut stream = BufReader::new(stream);
-    stream.write_all(b"220 mx\r\n").await.ok()?;
-    let (mut line, mut in_body) = (String::new(), false);
-    while stream.read_line(&mut line).await.ok()? > 0 {
-        let verb = line.get(..4).unwrap_or_default();
-        let reply = match verb {
-            _ if in_body && line != ".\r\n" => String::new(),
-            _ if in_body => {
-                in_body = false;
-                format!("250 2.0.0 kept\r\n{}", habits.after_message)
-            }
-            "EHLO" => format!("{}{}", habits.ehlo, habits.after_ehlo),
-            "RCPT" if line.contains("gone") => "550 5.1.1 gone\r\n".to_owned(),
+    let mut peer = Peer::new(stream);
+    let say = |text: &str| Script::new().say(text);
+    peer.play(&say("220 mx")).await.ok()?;
+    while let Some(line) = peer.next_line().await {
+        let reply = match line.get(..4).unwrap_or_default() {
+            "EHLO" => say(&format!("{}\n{}", habits.ehlo, habits.after_ehlo)),
+            "RCPT" if line.contains("gone") => say("550 5.1.1 gone"),
             "DATA" => {
-                in_body = true;
-                "354 go\r\n".to_owned()
+                let kept = format!("250 2.0.0 kept\n{}", habits.after_message);
+                say("354 go").expect_message().say(&kept)
             }
-            "QUIT" => "221 bye\r\n".to_owned(),
-            _ => "250 2.1.5 ok\r\n".to_owned(),
+            "QUIT" => say("221 bye"),
+            _ => say("250 2.1.5 ok"),
         };
-        line.clear();
-        stream.write_all(reply.as_bytes()).await.ok()?;
+        peer.play(&reply).await.ok()?;
     }
     Some(())
 }
 
-const PLAIN: &str = "250 mx\r\n";
-const SURPLUS: &str = "250 2.0.0 once more\r\n";
+const PLAIN: &str = "250 mx";
+const SURPLUS: &str = "250 2.0.0 once more";
 
 async fn connect(address: SocketAddr) -> Connection<TcpStream> {
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::None), false));
@@ -103,7 +96,7 @@ const fn is_unsolicited(failure: &Failure) -> bool {
 /// Rows C20a, C20b and C21: two replies to the final dot, then the next mail on the connection.
 #[tokio::test]
 async fn two_replies_to_the_dot_end_the_connection_before_the_next_mail() {
-    for ehlo in [PLAIN, "250-mx\r\n250 PIPELINING\r\n"] {
+    for ehlo in [PLAIN, "250-mx\n250 PIPELINING"] {
         let habits = Habits { ehlo, after_message: SURPLUS, ..Habits::default() };
         let mut connection = connect(server(habits).await).await;
         let first = mail(&mut connection, &[GOOD]).await;
@@ -135,7 +128,7 @@ async fn next_mail_after_two_replies_to_the_dot_fails_with_unsolicited_reply() {
 /// Rows C20e and C20h: one surplus reply after the EHLO reply, then one delivery by default rules.
 #[tokio::test]
 async fn surplus_reply_after_the_ehlo_reply_bounces_no_good_recipient() {
-    for ehlo in [PLAIN, "250-mx\r\n250 PIPELINING\r\n"] {
+    for ehlo in [PLAIN, "250-mx\n250 PIPELINING"] {
         let habits = Habits { ehlo, after_ehlo: SURPLUS, ..Habits::default() };
         let report = deliver(habits, OverLimit::default(), &[GONE, GOOD]).await;
         let deferred = |status: &RecipientStatus| matches!(status, RecipientStatus::Deferred(_));
@@ -148,7 +141,7 @@ async fn surplus_reply_after_the_ehlo_reply_bounces_no_good_recipient() {
 /// Row C22: LIMITS makes two transactions of one delivery, and the reply too many is between them.
 #[tokio::test]
 async fn surplus_reply_between_the_transactions_of_one_delivery_bounces_no_good_recipient() {
-    let ehlo = "250-mx\r\n250-PIPELINING\r\n250 LIMITS RCPTMAX=2\r\n";
+    let ehlo = "250-mx\n250-PIPELINING\n250 LIMITS RCPTMAX=2";
     let habits = Habits { ehlo, after_message: SURPLUS, ..Habits::default() };
     let recipients = ["a@test.example", "b@test.example", GONE, GOOD];
     let report = deliver(habits, OverLimit::Leave, &recipients).await;

@@ -41,18 +41,12 @@ async fn host(first: Does, second: Does) -> (Sender<Zone>, [Arc<Seen>; 2]) {
 }
 
 async fn says(listener: TcpListener, replies: &'static [&'static str]) {
+    let said = |script: Script, reply: &&str| script.send(*reply).expect("");
+    // Reads what comes, so that the client sees the end of the stream and no reset.
+    let script = replies.iter().fold(Script::new(), said).end_output().ignore();
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(async move {
-            let mut stream = BufReader::new(stream);
-            let mut line = String::new();
-            for reply in replies {
-                stream.write_all(reply.as_bytes()).await.unwrap();
-                stream.read_line(&mut line).await.unwrap();
-            }
-            // Reads what comes, so that the client sees the end of the stream and no reset.
-            stream.shutdown().await.ok();
-            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
-        });
+        let script = script.clone();
+        tokio::spawn(async move { Peer::new(stream).play(&script).await });
     }
 }
 

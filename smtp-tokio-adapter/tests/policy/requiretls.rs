@@ -69,29 +69,21 @@ async fn a_bounce_carries_requiretls_where_it_can_and_is_not_stopped_where_it_ca
     assert_eq!(first.messages(), [(false, false)]);
 }
 
-/// A server that speaks by hand, offers nothing, and writes down what it hears inside TLS.
+/// A server that offers nothing, and writes down what it hears inside TLS.
 async fn hears(listener: TcpListener, identity: Arc<CertifiedKey>) -> Vec<String> {
     let (stream, _) = listener.accept().await.unwrap();
-    let mut stream = BufReader::new(stream);
-    stream.write_all(b"220 mx\r\n").await.unwrap();
-    let mut line = String::new();
-    for reply in [&b"250-mx\r\n250 STARTTLS\r\n"[..], b"220 go\r\n"] {
-        line.clear();
-        stream.read_line(&mut line).await.unwrap();
-        stream.write_all(reply).await.unwrap();
-    }
-    let acceptor = TlsAcceptor::from(tls_of(identity, &Arc::new(Seen::default())));
-    let mut tls = BufReader::new(acceptor.accept(stream.into_inner()).await.unwrap());
+    let mut peer = Peer::new(stream);
+    let say = |text| Script::new().say(text);
+    let hello = say("220 mx").expect("EHLO").say("250-mx\n250 STARTTLS");
+    peer.play(&hello.starttls(Tls::server(identity))).await.unwrap();
     let mut heard = Vec::new();
-    loop {
-        line.clear();
-        if tls.read_line(&mut line).await.unwrap_or(0) == 0 {
-            return heard;
-        }
-        heard.push(line.trim_end().to_owned());
-        let reply = if line.starts_with("QUIT") { "221 bye\r\n" } else { "250 mx\r\n" };
-        let _ = tls.write_all(reply.as_bytes()).await;
+    while let Some(line) = peer.next_line().await {
+        let reply = if line.starts_with("QUIT") { "221 bye" } else { "250 mx" };
+        heard.push(line);
+        // The client need not wait for it.
+        drop(peer.play(&say(reply)).await);
     }
+    heard
 }
 
 /// RFC 8689, section 4.2.1: "If any of the above steps fail, the client MUST issue a QUIT".

@@ -154,31 +154,18 @@ pub async fn breaks_tls(listener: TcpListener) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         tokio::spawn(async move {
-            let mut stream = BufReader::new(stream);
-            stream.write_all(b"220 mx\r\n").await.unwrap();
-            let mut line = String::new();
-            while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
-                let reply = match line.split_ascii_whitespace().next().unwrap_or_default() {
-                    "EHLO" => "250-mx\r\n250 STARTTLS\r\n",
-                    "STARTTLS" => {
-                        stream.write_all(b"220 go\r\n").await.unwrap();
-                        stream.read_exact(&mut [0; 5]).await.unwrap();
-                        stream.write_all(b"this is no TLS\r\n").await.unwrap();
-                        return;
-                    }
-                    "DATA" => "354 go\r\n",
-                    "QUIT" => "221 bye\r\n",
-                    _ if line.starts_with('.')
-                        || !line.contains(':')
-                        || line.starts_with("MAIL") =>
-                    {
-                        "250 ok\r\n"
-                    }
-                    _ if line.starts_with("RCPT") => "250 ok\r\n",
-                    _ => "",
+            let mut peer = Peer::new(stream);
+            let say = |text| Script::new().say(text);
+            peer.play(&say("220 mx")).await.unwrap();
+            while let Some(line) = peer.next_line().await {
+                let reply = match line.get(..4).unwrap_or_default() {
+                    "EHLO" => say("250-mx\n250 STARTTLS"),
+                    "STAR" => say("220 go").expect_octets(5).say("this is no TLS").close(),
+                    "DATA" => say("354 go").expect_message().say("250 ok"),
+                    "QUIT" => say("221 bye").close(),
+                    _ => say("250 ok"),
                 };
-                line.clear();
-                stream.write_all(reply.as_bytes()).await.unwrap();
+                peer.play(&reply).await.unwrap();
             }
         });
     }

@@ -26,11 +26,10 @@ pub use smtp_tls_policy::rules::{DaneRule, OutboundConnector, Posture, SmartHost
 pub use smtp_tls_policy::tls::ClientTls;
 pub use smtp_tls_policy::{Domain, Host, Reason};
 pub use smtp_tokio_adapter::lookups::Zone;
+pub use smtp_tokio_adapter::test_kit::{Peer, Script, Tls};
 pub use smtp_tokio_adapter::{Failure, Mail, Report, Sender, Spoken, Target};
 pub use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
-pub use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 pub use tokio::net::TcpListener;
-pub use tokio_rustls::TlsAcceptor;
 
 pub static MESSAGE: Bytes = Bytes::from_static(b"Subject: hello\r\n\r\nHello.\r\n");
 pub const DOMAIN: &str = "test.example";
