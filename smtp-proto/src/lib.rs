@@ -20,7 +20,8 @@
 //! | the Received field | [`stamp`] |
 //! | time limits | [`timeouts`] |
 //!
-//! The driver loop is the same for both, whatever moves the bytes:
+//! The driver loop is the same for both, whatever moves the bytes. [`driver::Driver`] is this loop
+//! without its I/O:
 //!
 //! 1. Call `poll` with everything that has been read and not yet been consumed.
 //! 2. A [`Step::Event`]: handle it. Then drop `consumed` octets from the front of the input, and
@@ -29,8 +30,8 @@
 //!    `deadline`.
 //! 4. At the end of the input, poll until it waits, then call `handle_eof`.
 //! 5. After an error send the output (a 421 may be in it) and close.
-//! 6. After each poll, if [`Machine::has_handled_secrets`] is true, wipe the buffers once their
-//!    bytes are consumed or sent: they hold credentials.
+//! 6. Wipe the buffers if they held credentials:
+//!    [`has_handled_secrets`](driver::Machine::has_handled_secrets).
 //!
 //! Rules that hold everywhere: the trace of events is the same for any fragmentation of the bytes,
 //! with and without PIPELINING; no input of a peer can panic, allocate without bound or cost more
@@ -42,18 +43,18 @@
 
 pub mod channel;
 pub mod client;
+pub mod driver;
 pub mod error;
 pub mod fallback;
-mod machine;
 pub mod route;
 pub mod sasl;
 mod secret;
 pub mod server;
 pub mod stamp;
+mod starttls;
 pub mod timeouts;
 pub mod wire;
 
-pub use machine::Machine;
 pub use secret::Secret;
 
 /// The protocol of a conversation. LMTP (RFC 2033) is SMTP to the host that delivers: LHLO, and one
@@ -71,7 +72,7 @@ pub enum Protocol {
 /// `step`.
 ///
 /// The driver loop needs these two and no more, so this struct will never have another field: a
-/// [`Machine`] outside this crate can make one, and a driver can take it apart.
+/// [`Machine`](driver::Machine) outside this crate can make one, and a driver can take it apart.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress<E> {

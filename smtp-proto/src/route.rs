@@ -44,7 +44,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::fallback::Fallback;
 use crate::wire::host::HostName;
-use crate::wire::reply::EnhancedCode;
+use crate::wire::reply::{EnhancedCode, Reply, Severity};
 
 /// The port of SMTP (RFC 5321, section 4.5.4.2); the clear retry goes to the port that was dialled.
 pub const SMTP_PORT: u16 = 25;
@@ -80,6 +80,25 @@ pub enum Targets {
     NoSuchDomain,
     /// The look-up failed for now.
     LookupFailed,
+}
+
+impl Targets {
+    /// What an MX look-up for `domain` has found, with names as text: the preference of each record
+    /// and its host, `None` for the `.` of a null MX. Hosts whose names are none are left out. A
+    /// domain whose name is none does not exist.
+    pub fn mx<'a>(domain: &str, records: impl IntoIterator<Item = (u16, Option<&'a str>)>) -> Self {
+        let Ok(domain) = domain.parse() else { return Self::NoSuchDomain };
+        let mx = |(preference, exchange): (u16, Option<&str>)| {
+            let exchange = exchange.map(str::parse).transpose().ok()?;
+            Some(Mx { preference, exchange })
+        };
+        Self::Mx { domain, records: records.into_iter().filter_map(mx).collect() }
+    }
+
+    /// One host without an MX look-up. A host whose name is none does not exist.
+    pub fn host(name: &str) -> Self {
+        name.parse().map_or(Self::NoSuchDomain, Self::Host)
+    }
 }
 
 /// An MX record.
@@ -211,6 +230,29 @@ pub enum RecipientStatus {
     Deferred(EnhancedCode),
     /// Not deliverable; the sender is to be told.
     Bounced(EnhancedCode),
+}
+
+impl RecipientStatus {
+    /// What a reply that is not 2yz means for a recipient: 5yz is final, and everything else is
+    /// tried again later.
+    ///
+    /// ```
+    /// use smtp_proto::route::RecipientStatus;
+    /// use smtp_proto::wire::reply::{EnhancedCode, Reply};
+    ///
+    /// let status = |text: &[u8]| RecipientStatus::refused(&Reply::parse(text).unwrap().unwrap());
+    /// let code = EnhancedCode::new;
+    /// assert_eq!(status(b"550 5.1.1 no such user\r\n"), RecipientStatus::Bounced(code(5, 1, 1)));
+    /// assert_eq!(status(b"451 later\r\n"), RecipientStatus::Deferred(code(4, 0, 0)));
+    /// ```
+    pub fn refused(reply: &Reply<'_>) -> Self {
+        match reply.severity() {
+            Severity::Permanent => Self::Bounced(reply.status()),
+            Severity::Positive | Severity::Intermediate | Severity::Transient => {
+                Self::Deferred(EnhancedCode { class: 4, ..reply.status() })
+            }
+        }
+    }
 }
 
 impl fmt::Display for RecipientStatus {

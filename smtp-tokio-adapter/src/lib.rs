@@ -23,6 +23,8 @@ mod binding;
 mod client;
 mod convert;
 mod dialling;
+mod drive;
+mod handshake;
 #[cfg(feature = "html")]
 pub mod html;
 #[cfg(any(feature = "crl-fetch", feature = "https"))]
@@ -60,11 +62,13 @@ pub use sender::{
     Candidate, DialAttempt, Hosts, Mail, Message, OtherDomain, RecipientOutcome, Report, Sender,
     Skip, measure,
 };
+pub use server::{
+    Arrival, Collect, Handler, Inbound, Inbox, Service, Session, handle, scram, serve,
+};
 #[cfg(feature = "proxy-protocol")]
 pub use server::{
     DEFAULT_MAX_PROXY_HEADER, DEFAULT_PROXY_TIMEOUT, NetworkError, ProxyHeaderError, ProxyProtocol,
 };
-pub use server::{Handler, Inbound, Service, Session, handle, scram, serve};
 pub use wire::Io;
 
 /// The examples of the README are tests.

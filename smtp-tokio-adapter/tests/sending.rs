@@ -41,7 +41,7 @@ async fn open<S: Io>(outbound: &Outbound, stream: S) -> Connection<S> {
 
 async fn mail<S: Io>(
     connection: &mut Connection<S>,
-    body: &mut (impl AsyncRead + Unpin),
+    body: &mut (impl AsyncRead + Unpin + Send),
 ) -> Delivery {
     connection.send(Arc::new(envelope(&["reader@test.example"])), body).await
 }

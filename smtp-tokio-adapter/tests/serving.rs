@@ -17,7 +17,7 @@ use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
 use smtp_tokio_adapter::test_kit::{Peer, Script, in_memory};
-use smtp_tokio_adapter::{Handler, Inbound, Session, handle, serve};
+use smtp_tokio_adapter::{Arrival, Collect, Handler, Inbound, Inbox, Session, handle, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -315,4 +315,67 @@ async fn handler_sets_the_tolerance_of_a_client_and_of_a_transaction() {
     assert!(said.contains("\r\n554 5.6.0 message has a bare CR or LF\r\n"), "{said}");
     assert!(said.contains("\r\n250 2.0.0 kept\r\n221 "), "{said}");
     assert_eq!(*message.lock().unwrap(), b"a\r\nb\r\n");
+}
+
+/// Takes recipients at `test.example` and keeps what arrives.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<Arrival>>>);
+
+impl Inbox for Kept {
+    async fn recipient(&mut self, _: &Session, path: ForwardPath<'_>) -> Response {
+        if path.as_str().ends_with("@test.example") {
+            Response::fixed(250, (2, 1, 5), "OK")
+        } else {
+            Response::fixed(550, (5, 1, 1), "not here")
+        }
+    }
+    async fn arrived(&mut self, _: &Session, arrival: Arrival) -> Response {
+        self.0.lock().unwrap().push(arrival);
+        Response::fixed(250, (2, 0, 0), "kept")
+    }
+}
+
+#[tokio::test]
+async fn collected_message_has_its_accepted_recipients_and_nothing_of_an_abandoned_one() {
+    let kept = Kept::default();
+    let (mut ours, theirs) = tokio::io::duplex(1 << 16);
+    let (_leave, leaving) = watch::channel(false);
+    let handler = Collect::new("mx.test.example", kept.clone());
+    let server =
+        tokio::spawn(async move { handle(&inbound(), handler, theirs, None, leaving).await });
+    for commands in [
+        "HELO client.example\r\n",
+        // Given up by EHLO, RSET and a refused message, one after the other.
+        "MAIL FROM:<old@client.example>\r\nRCPT TO:<old@test.example>\r\n",
+        "EHLO client.example\r\n",
+        "MAIL FROM:<old@client.example>\r\nRCPT TO:<old@test.example>\r\nRSET\r\n",
+        "MAIL FROM:<a@client.example>\r\nRCPT TO:<b@test.example>\r\n",
+        "RCPT TO:<b@other.example>\r\nRCPT TO:<c@test.example>\r\n",
+        "DATA\r\nSubject: one\r\n\r\n..dot\r\n.\r\n",
+        "MAIL FROM:<>\r\nRCPT TO:<b@test.example>\r\nDATA\r\nSubject: two\r\n.\r\nQUIT\r\n",
+    ] {
+        ours.write_all(commands.as_bytes()).await.unwrap();
+    }
+    let mut said = String::new();
+    ours.read_to_string(&mut said).await.unwrap();
+    server.await.unwrap();
+    assert!(said.contains("550 5.1.1 not here") && said.contains("221 "), "{said}");
+    let kept = kept.0.lock().unwrap();
+    let [one, two] = &kept[..] else { panic!("{kept:?}") };
+    assert_eq!(one.reverse_path.to_string(), "<a@client.example>");
+    let recipients = |it: &Arrival| {
+        it.recipients.iter().map(|it| it.borrow().as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(recipients(one), ["b@test.example", "c@test.example"]);
+    assert_eq!(
+        (two.reverse_path.to_string(), recipients(two)),
+        ("<>".to_owned(), vec!["b@test.example".to_owned()])
+    );
+    let text = |it: &Arrival| String::from_utf8(it.message.clone()).unwrap();
+    for (arrival, end) in [(one, "Subject: one\r\n\r\n.dot\r\n"), (two, "Subject: two\r\n")] {
+        let message = text(arrival);
+        assert!(message.starts_with("Received: from client.example"), "{message}");
+        assert!(message.contains("by mx.test.example") && message.ends_with(end), "{message}");
+        assert_eq!(message.matches("Received:").count(), 1, "{message}");
+    }
 }

@@ -1,6 +1,7 @@
 //! What a client tells its caller.
 
 use crate::fallback::{Fallback, TlsFailure};
+use crate::route::RecipientStatus;
 use crate::sasl::SaslError;
 use crate::timeouts::Phase;
 use crate::wire::path::PathError;
@@ -123,7 +124,6 @@ pub enum AuthFailure {
 
 /// How a transaction ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Outcome<'i> {
     /// The server has taken the message for every recipient that it accepted.
     Accepted(Reply<'i>),
@@ -142,6 +142,26 @@ pub enum Outcome<'i> {
     NoRecipients,
     /// The server lacks what the envelope needs. Nothing was sent.
     Unsupported(Unsupported),
+}
+
+impl Outcome<'_> {
+    /// The status of each recipient that the outcome counts for; `None` if each recipient has its
+    /// own event, and for a refused RSET, which is about the transaction before: the message was
+    /// not sent.
+    pub fn status(&self) -> Option<RecipientStatus> {
+        match self {
+            Self::Accepted(_) => Some(RecipientStatus::Delivered),
+            // RFC 5321, section 4.1.1.5: RSET cannot fail.
+            Self::Refused { phase: Phase::Reset, .. } | Self::PerRecipient | Self::NoRecipients => {
+                None
+            }
+            Self::Refused { reply, .. } => Some(RecipientStatus::refused(reply)),
+            Self::Unsupported(unsupported) => Some(match unsupported.status() {
+                status @ EnhancedCode { class: 5, .. } => RecipientStatus::Bounced(status),
+                status => RecipientStatus::Deferred(status),
+            }),
+        }
+    }
 }
 
 /// What the server lacks.

@@ -70,6 +70,7 @@ use std::time::Instant;
 
 use crate::channel::{Channel, TlsInfo};
 use crate::error::{ApiMisuse, Error};
+use crate::starttls::HandOver;
 use crate::timeouts::Phase;
 use crate::wire::line::{Line, LineReader};
 use crate::wire::reply::Response;
@@ -278,6 +279,17 @@ impl Server {
         }
     }
 
+    /// Octets of the longest line that the client may send next, if it may hold credentials.
+    pub(crate) fn secret_line(&self) -> Option<usize> {
+        let is_secret = self.read_secrets || self.phase() == Phase::Auth;
+        is_secret.then_some(self.config.limits.auth_line)
+    }
+
+    /// Whether the greeting is written, and the client has to wait until it is sent.
+    pub(crate) const fn is_greeting(&self) -> bool {
+        self.greeting
+    }
+
     /// Answers the event that waits for it. The code decides what follows; 421 ends the connection.
     ///
     /// # Errors
@@ -347,15 +359,12 @@ impl Server {
     ///
     /// [`ApiMisuse::NoHandshake`] unless the last poll asked for a handshake.
     pub fn tls_established(&mut self, tls: Arc<TlsInfo>, now: Instant) -> Result<(), ApiMisuse> {
-        if !matches!(self.state, State::Handshake) {
-            return Err(ApiMisuse::NoHandshake);
-        }
-        self.on_tls_established(tls, now);
-        Ok(())
+        self.hand_over(tls, now)
     }
 
     /// The peer has closed its sending side, and everything it sent has been polled and answered:
-    /// real clients close that side before they read the last replies.
+    /// real clients close that side before they read the last replies. The next
+    /// [`poll`](Self::poll) reports [`Closed`](ServerEvent::Closed).
     ///
     /// # Errors
     ///

@@ -11,6 +11,7 @@ use crate::Protocol;
 use crate::channel::{Channel, TlsInfo};
 use crate::error::{Error, PeerMisbehaved};
 use crate::sasl::server::{Answer, ExchangeStep};
+use crate::starttls::HandOver;
 use crate::timeouts::Phase;
 use crate::wire::body::{DotDecoder, LineChecker};
 use crate::wire::command::Uri;
@@ -70,7 +71,7 @@ impl Server {
             }
             State::TlsGranted | State::Handshake => Err(self.fail(Error::Eof(Phase::Handshake))),
             _ => {
-                self.state = State::Over(Error::Closed);
+                self.state = State::Closing;
                 Ok(())
             }
         }
@@ -99,13 +100,6 @@ impl Server {
         self.fail(PeerMisbehaved::PlaintextAfterStartTls.into())
     }
 
-    /// RFC 3207, section 4.2: everything known from before the handshake is forgotten.
-    pub(super) fn on_tls_established(&mut self, tls: Arc<TlsInfo>, now: Instant) {
-        *self = Self::new(Arc::clone(&self.config), Channel::StartTls(tls), now);
-        // The client speaks first: there is no second greeting.
-        self.state = State::Command;
-    }
-
     /// Forgets the transaction.
     pub(super) fn reset(&mut self) {
         self.transaction = None;
@@ -130,6 +124,18 @@ impl Server {
         }
         self.say(self.session.barred.as_ref().unwrap_or(response), output);
         None
+    }
+}
+
+impl HandOver for Server {
+    fn awaits_handshake(&self) -> bool {
+        matches!(self.state, State::Handshake)
+    }
+
+    fn renewed(&self, tls: Arc<TlsInfo>, now: Instant) -> Self {
+        // The client speaks first: there is no second greeting.
+        let state = State::Command;
+        Self { state, ..Self::new(Arc::clone(&self.config), Channel::StartTls(tls), now) }
     }
 }
 

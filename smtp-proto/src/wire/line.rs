@@ -56,6 +56,8 @@ impl LineReader {
     /// Reads one line of at most `limit` octets, its end included, from the front of `input`. The
     /// end is CRLF; with `bare_lf`, LF is one as well.
     pub(crate) fn read<'i>(&mut self, input: &'i [u8], limit: usize, bare_lf: bool) -> Line<'i> {
+        // A driver that waits until its peer reads replies shows nothing of the input meanwhile.
+        self.scanned = self.scanned.min(input.len());
         loop {
             let Some(found) = memchr2(b'\r', b'\n', &input[self.scanned..]) else {
                 return self.partial(input, input.len(), limit);

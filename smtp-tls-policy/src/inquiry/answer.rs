@@ -55,4 +55,9 @@ impl MxRecord {
     pub fn new(preference: u16, exchange: Domain) -> Self {
         Self { preference, exchange: Some(exchange) }
     }
+
+    /// The preference, and the name of the host as text; `None` for a null MX.
+    pub fn as_pair(&self) -> (u16, Option<&str>) {
+        (self.preference, self.exchange.as_ref().map(Domain::as_str))
+    }
 }

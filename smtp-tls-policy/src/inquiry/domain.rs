@@ -193,6 +193,26 @@ impl<'a> DomainInquiry<'a> {
         }
     }
 
+    /// Asks each question, and returns the outcome: for look-ups that block.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    #[expect(
+        clippy::result_large_err,
+        reason = "once for each domain or host; the facts are larger"
+    )]
+    pub fn resolve(
+        mut self,
+        mut answer: impl FnMut(DomainAsk<'_>) -> DomainAnswer,
+    ) -> Result<DomainFacts<'a>, NotDialled> {
+        while let Some(ask) = self.ask() {
+            let answer = answer(ask);
+            self.answer(answer);
+        }
+        self.finish()
+    }
+
     /// The outcome. An MX question without an answer has failed; an MTA-STS question without an
     /// answer means that no policy is known.
     ///

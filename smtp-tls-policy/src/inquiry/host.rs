@@ -40,6 +40,21 @@ pub enum HostAnswer {
     Tlsa(DnsAnswer<TlsaRecord>),
 }
 
+impl HostAnswer {
+    /// The answer to [`HostAsk::Addresses`] of a resolver that mixes both families, such as the
+    /// operating system's.
+    pub fn addresses(status: DnsStatus, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let (mut ipv4, mut ipv6) = (DnsAnswer::none(status), DnsAnswer::none(status));
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => ipv4.records.push(address),
+                IpAddr::V6(address) => ipv6.records.push(address),
+            }
+        }
+        Self::Addresses(ipv4, ipv6)
+    }
+}
+
 /// Asks what is needed for one host: addresses and TLSA records.
 ///
 /// TLSA records are asked for only after the addresses, and only if they can count: the name
@@ -138,6 +153,26 @@ impl<'d> HostInquiry<'d> {
             }
             _ => {}
         }
+    }
+
+    /// Asks each question, and returns the outcome: for look-ups that block.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    #[expect(
+        clippy::result_large_err,
+        reason = "once for each domain or host; the facts are larger"
+    )]
+    pub fn resolve(
+        mut self,
+        mut answer: impl FnMut(HostAsk<'_>) -> HostAnswer,
+    ) -> Result<Prepared, NotDialled> {
+        while let Some(ask) = self.ask() {
+            let answer = answer(ask);
+            self.answer(answer);
+        }
+        self.finish()
     }
 
     /// The outcome: the plan for the host is made here. A question without an answer has failed.

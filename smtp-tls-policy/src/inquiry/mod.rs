@@ -3,8 +3,8 @@
 //! A [`DomainInquiry`] asks once for each recipient domain: for its MX records and its MTA-STS
 //! policy. A [`HostInquiry`] asks once for each host that the [`DomainFacts`] name: for its
 //! addresses and its TLSA records. Both ask one question at a time, each question at most once, and
-//! both end with a result, or with the reason why nothing is dialled. Whatever looks the answers up
-//! drives them:
+//! both end with a result, or with the reason why nothing is dialled. Where looking up blocks, one
+//! call asks everything; a program that waits for answers calls `ask` and `answer` itself.
 //!
 //! ```
 //! use std::net::{Ipv4Addr, Ipv6Addr};
@@ -44,29 +44,21 @@
 //!     OutboundConnector::new("all", vec![Namespace::Default], Posture::Deterministic);
 //! let domain = Host::parse("example.com")?;
 //!
-//! let mut inquiry = DomainInquiry::new(MailFacts::new(&connector, &domain));
-//! while let Some(ask) = inquiry.ask() {
-//!     let answer = match ask {
-//!         DomainAsk::Mx(domain) => DomainAnswer::Mx(resolver.mx(domain)),
-//!         // `sts::Cache` answers this one.
-//!         DomainAsk::Sts(_) => DomainAnswer::Sts(StsAnswer::default()),
-//!     };
-//!     inquiry.answer(answer);
-//! }
-//! let facts = inquiry.finish()?;
+//! let inquiry = DomainInquiry::new(MailFacts::new(&connector, &domain));
+//! let facts = inquiry.resolve(|ask| match ask {
+//!     DomainAsk::Mx(domain) => DomainAnswer::Mx(resolver.mx(domain)),
+//!     // `sts::Cache` answers this one.
+//!     DomainAsk::Sts(_) => DomainAnswer::Sts(StsAnswer::default()),
+//! })?;
 //!
-//! let mut inquiry = HostInquiry::new(&facts, &Host::parse("mx.example.com")?);
-//! while let Some(ask) = inquiry.ask() {
-//!     let answer = match ask {
-//!         HostAsk::Addresses(host) => {
-//!             HostAnswer::Addresses(resolver.ipv4(host), resolver.ipv6(host))
-//!         }
-//!         HostAsk::Cname(host) => HostAnswer::Cname(resolver.cname(host)),
-//!         HostAsk::Tlsa(owner) => HostAnswer::Tlsa(resolver.tlsa(owner)),
-//!     };
-//!     inquiry.answer(answer);
-//! }
-//! let prepared = inquiry.finish()?;
+//! let inquiry = HostInquiry::new(&facts, &Host::parse("mx.example.com")?);
+//! let prepared = inquiry.resolve(|ask| match ask {
+//!     HostAsk::Addresses(host) => {
+//!         HostAnswer::Addresses(resolver.ipv4(host), resolver.ipv6(host))
+//!     }
+//!     HostAsk::Cname(host) => HostAnswer::Cname(resolver.cname(host)),
+//!     HostAsk::Tlsa(owner) => HostAnswer::Tlsa(resolver.tlsa(owner)),
+//! })?;
 //! assert_eq!(prepared.plan.floor(), Floor::Authenticated);
 //! assert_eq!(prepared.addresses.len(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

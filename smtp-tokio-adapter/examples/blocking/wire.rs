@@ -7,69 +7,65 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustls::ProtocolVersion;
-use smtp_proto::Machine;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use smtp_proto::channel::{Peer, TlsInfo};
+use smtp_proto::driver::{Driver, Machine, Task};
+use smtp_tls_policy::tls::session_names;
 
 pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// A stream in clear text or in TLS; both sides of rustls look alike from here.
-pub(crate) trait Stream: Read + Write {}
+/// A stream in clear text or in TLS.
+trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-/// A stream, its two buffers, and the socket below it for the time limits.
+/// A stream, and the socket below it for the time limits.
 pub(crate) struct Wire {
     stream: Box<dyn Stream>,
-    pub(crate) socket: TcpStream,
-    pub(crate) input: Vec<u8>,
-    pub(crate) output: Vec<u8>,
+    socket: TcpStream,
 }
 
 impl Wire {
     pub(crate) fn new(socket: TcpStream) -> io::Result<Self> {
         socket.set_nodelay(true)?;
-        let stream = Box::new(socket.try_clone()?);
-        Ok(Self { stream, socket, input: Vec::new(), output: Vec::new() })
+        Ok(Self { stream: Box::new(socket.try_clone()?), socket })
     }
 
-    pub(crate) fn send(&mut self) -> io::Result<()> {
-        self.stream.write_all(&self.output)?;
-        self.stream.flush()?;
-        self.output.clear();
-        Ok(())
-    }
-
-    /// Sends, then reads until the machine's deadline; tells the machine about the end of the
-    /// input.
-    pub(crate) fn exchange(&mut self, machine: &mut impl Machine) -> Result<(), Failed> {
-        self.send()?;
-        let patience = machine.deadline().map(|at| at.saturating_duration_since(Instant::now()));
-        self.socket.set_read_timeout(patience)?;
-        let mut bytes = [0; 4096];
-        let read = self.stream.read(&mut bytes)?;
-        self.input.extend_from_slice(&bytes[..read]);
-        if read == 0 {
-            machine.handle_eof()?;
+    /// Does what a task says of sending and reading; the caller does the others.
+    pub(crate) fn run(&mut self, task: Task, driver: &mut Driver<impl Machine>) -> io::Result<()> {
+        match task {
+            Task::Look => {
+                self.socket.set_nonblocking(true)?;
+                let read = driver.read_from(&mut self.stream);
+                self.socket.set_nonblocking(false)?;
+                read
+            }
+            Task::Send { deadline, .. } | Task::Receive { deadline, .. } => {
+                let left = |at: Instant| at.saturating_duration_since(Instant::now());
+                let patience = deadline.map(|at| left(at).max(Duration::from_millis(1)));
+                self.socket.set_read_timeout(patience)?;
+                self.socket.set_write_timeout(patience)?;
+                driver.output().write_to(&mut self.stream)?;
+                let reads = matches!(task, Task::Receive { .. });
+                if reads { driver.read_from(&mut self.stream) } else { Ok(()) }
+            }
+            Task::Caller | Task::Handshake { .. } | Task::Closed => Ok(()),
         }
-        Ok(())
     }
 
-    /// Goes on inside TLS.
-    pub(crate) fn upgrade(
+    /// Runs the handshake as a client, which fails unless the server is the one of the plan.
+    pub(crate) fn secure(
         &mut self,
-        machine: &mut impl Machine,
-        stream: Box<dyn Stream>,
-        version: Option<ProtocolVersion>,
-    ) -> Result<(), Failed> {
-        let version = match version {
-            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-            _ => "TLSv1.3",
-        };
-        let tls = TlsInfo::new(Peer::Authenticated, version, "");
-        machine.tls_established(Arc::new(tls), Instant::now())?;
-        self.stream = stream;
-        Ok(())
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<TlsInfo, Failed> {
+        let session = ClientConnection::new(config, name)?;
+        let mut stream = StreamOwned::new(session, self.socket.try_clone()?);
+        stream.conn.complete_io(&mut stream.sock)?;
+        let names = session_names(&stream.conn).ok_or("a session without a name")?;
+        self.stream = Box::new(stream);
+        Ok(TlsInfo::new(Peer::Authenticated, names.version, names.cipher))
     }
 }

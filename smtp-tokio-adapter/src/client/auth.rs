@@ -14,25 +14,24 @@ use smtp_tls_policy::tls::ClientTls;
 
 use crate::client::drive::{Body, drive, hang_up};
 use crate::client::outcome::Failure;
-use crate::wire::{Io, Wire};
+use crate::wire::{Io, Link};
 
 /// One attempt with the best mechanism, and no other after it: a server that does not take the
 /// credentials would not take them better in another form, and a false one must not be handed the
 /// password because it has refused a proof of it.
 pub(super) async fn authenticate<S: Io>(
-    client: &mut Client,
-    wire: &mut Wire<S>,
+    link: &mut Link<Client, S>,
     credentials: &Credentials,
     tls: &ClientTls,
 ) -> Result<(), Failure> {
-    let begun = begin(client, credentials, nonce(tls)?);
+    let begun = begin(link.driver.machine_mut(), credentials, nonce(tls)?);
     if let Err(failure) = begun {
-        let _: Result<_, _> = client.quit();
-        hang_up(client, wire).await;
+        let _: Result<_, _> = link.driver.machine_mut().quit();
+        hang_up(link).await;
         return Err(failure);
     }
     let mut result = Err(Failure::Protocol(Error::Closed));
-    drive(client, wire, &mut Body::none(), &mut |event| {
+    drive(link, Body::none(), &mut |event| {
         result = match event {
             ClientEvent::Authenticated(_) => Ok(()),
             ClientEvent::AuthenticationFailed { failure, reply } => {
@@ -57,8 +56,8 @@ pub(super) async fn authenticate<S: Io>(
     })
     .await?;
     if result.is_err() {
-        let _: Result<_, _> = client.quit();
-        hang_up(client, wire).await;
+        let _: Result<_, _> = link.driver.machine_mut().quit();
+        hang_up(link).await;
     }
     result
 }

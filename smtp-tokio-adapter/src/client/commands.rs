@@ -11,7 +11,7 @@ use smtp_proto::wire::reply::ReplyBuf;
 use crate::client::auth::authenticate;
 use crate::client::connection::Connection;
 use crate::client::drive::{Body, drive};
-use crate::client::outcome::{Failure, lost};
+use crate::client::outcome::Failure;
 use crate::wire::Io;
 
 impl<S: Io> Connection<S> {
@@ -28,7 +28,7 @@ impl<S: Io> Connection<S> {
     /// Not cancel safe: the command may have been sent, and its reply is then taken for that of the
     /// next one. Drop the connection as well.
     pub async fn command(&mut self, command: Command<'_>) -> Result<ReplyBuf, Failure> {
-        self.client.command(command, Instant::now())?;
+        self.link.driver.machine_mut().command(command, Instant::now())?;
         self.answer(false).await
     }
 
@@ -44,17 +44,14 @@ impl<S: Io> Connection<S> {
     ///
     /// Not cancel safe, as [`command`](Self::command).
     pub async fn xclient(&mut self, attributes: &Xclient<'_>) -> Result<ReplyBuf, Failure> {
-        self.client.xclient(attributes, Instant::now())?;
+        self.link.driver.machine_mut().xclient(attributes, Instant::now())?;
         let reply = self.answer(true).await?;
         match &self.credentials {
             // The server has forgotten who this is, and no mail is sent before it knows (RFC 4954,
             // section 9).
             Some((credentials, tls)) if reply.borrow().code() == 220 => {
-                let authenticated =
-                    authenticate(&mut self.client, &mut self.wire, credentials, tls).await;
-                authenticated.map_err(|failure| {
-                    lost(&mut self.client, &self.plan, &mut self.decision, failure)
-                })?;
+                let authenticated = authenticate(&mut self.link, credentials, tls).await;
+                authenticated.map_err(|failure| self.lost(failure))?;
             }
             Some(_) | None => {}
         }
@@ -65,33 +62,32 @@ impl<S: Io> Connection<S> {
     /// is ready.
     async fn answer(&mut self, restarts: bool) -> Result<ReplyBuf, Failure> {
         let mut reply = Err(Failure::Protocol(Error::Closed));
-        let driven =
-            drive(&mut self.client, &mut self.wire, &mut Body::none(), &mut |event| match event {
-                ClientEvent::Answered(answer) => {
-                    let goes_on = restarts && answer.code() == 220;
-                    reply = Ok(answer.to_buf());
-                    if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-                }
-                ClientEvent::Unwelcome { phase, status, reply: words } => {
-                    reply = Err(Failure::Unwelcome { phase, status, reply: words.to_buf() });
-                    ControlFlow::Break(())
-                }
-                ClientEvent::Ready => ControlFlow::Break(()),
-                ClientEvent::Closed | ClientEvent::NoTls { .. } => ControlFlow::Continue(()),
-                // Neither AUTH nor a transaction is under way.
-                ClientEvent::Authenticated(_)
-                | ClientEvent::AuthenticationFailed { .. }
-                | ClientEvent::Recipient { .. }
-                | ClientEvent::NotSent { .. }
-                | ClientEvent::Left { .. }
-                | ClientEvent::SendBody
-                | ClientEvent::Delivered { .. }
-                | ClientEvent::Finished(_) => ControlFlow::Continue(()),
-            })
-            .await;
+        let driven = drive(&mut self.link, Body::none(), &mut |event| match event {
+            ClientEvent::Answered(answer) => {
+                let goes_on = restarts && answer.code() == 220;
+                reply = Ok(answer.to_buf());
+                if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            }
+            ClientEvent::Unwelcome { phase, status, reply: words } => {
+                reply = Err(Failure::Unwelcome { phase, status, reply: words.to_buf() });
+                ControlFlow::Break(())
+            }
+            ClientEvent::Ready => ControlFlow::Break(()),
+            ClientEvent::Closed | ClientEvent::NoTls { .. } => ControlFlow::Continue(()),
+            // Neither AUTH nor a transaction is under way.
+            ClientEvent::Authenticated(_)
+            | ClientEvent::AuthenticationFailed { .. }
+            | ClientEvent::Recipient { .. }
+            | ClientEvent::NotSent { .. }
+            | ClientEvent::Left { .. }
+            | ClientEvent::SendBody
+            | ClientEvent::Delivered { .. }
+            | ClientEvent::Finished(_) => ControlFlow::Continue(()),
+        })
+        .await;
         match driven {
             Ok(_) => reply,
-            Err(failure) => Err(lost(&mut self.client, &self.plan, &mut self.decision, failure)),
+            Err(failure) => Err(self.lost(failure)),
         }
     }
 }

@@ -11,25 +11,26 @@ use smtp_proto::error::Error;
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::command::Uri;
+use smtp_proto::wire::params::BodyType;
 use smtp_tls_policy::plan::{Plan, Requiretls};
 use smtp_tls_policy::tls::ClientTls;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 
-use crate::client::drive::{Body, Driven, LINGER, drive};
+use crate::client::drive::{Body, drive};
 use crate::client::opening::Opening;
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Delivery, Failure, OutcomeBuf, Spoken, lost};
 use crate::client::target::Target;
 use crate::dialling;
 use crate::dialling::NoConnection;
+use crate::drive::{Driven, LINGER};
 use crate::metering;
-use crate::wire::{Io, Wire};
+use crate::wire::{Io, Link};
 
 /// One connection that is ready for transactions.
 pub struct Connection<S> {
-    pub(super) client: Client,
-    pub(super) wire: Wire<S>,
+    pub(super) link: Link<Client, S>,
     pub(super) plan: Plan,
     pub(super) decision: Decision,
     /// What to authenticate with once more where everything starts again, and where the nonce comes
@@ -65,7 +66,7 @@ impl Outbound {
         let credentials = target.credentials.clone();
         let credentials = credentials.map(|credentials| (credentials, Arc::clone(&self.tls)));
         match result {
-            Ok((client, wire)) => Ok(Connection { client, wire, plan, decision, credentials }),
+            Ok(link) => Ok(Connection { link, plan, decision, credentials }),
             Err(failure) => Err(Box::new(OpenError { decision, failure })),
         }
     }
@@ -122,12 +123,12 @@ impl OpenError {
 impl<S: Io> Connection<S> {
     /// What the server can do.
     pub fn capabilities(&self) -> &smtp_proto::wire::capabilities::Capabilities {
-        self.client.capabilities()
+        self.client().capabilities()
     }
 
     /// The certificates that the server showed, its own first; empty in clear text.
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
-        self.wire.peer_certificates()
+        self.link.stream.peer_certificates()
     }
 
     /// What was decided about TLS; after a failure, what became of it.
@@ -146,12 +147,12 @@ impl<S: Io> Connection<S> {
     ///
     /// Nothing is lost if the future is dropped.
     pub async fn is_reusable(&mut self) -> bool {
-        self.client.is_idle(&self.wire.input) && self.wire.is_quiet().await
+        self.client().is_idle(self.link.driver.unread()) && self.link.is_quiet().await
     }
 
     /// Whether the last transaction has ended the conversation.
     pub(crate) fn is_over(&self) -> bool {
-        self.client.is_over()
+        self.client().is_over()
     }
 
     /// Sends one message: MAIL, RCPT for each recipient, and the body, which is streamed.
@@ -168,7 +169,7 @@ impl<S: Io> Connection<S> {
     pub async fn send(
         &mut self,
         envelope: Arc<Envelope>,
-        body: &mut (impl AsyncRead + Unpin),
+        body: &mut (impl AsyncRead + Unpin + Send),
     ) -> Delivery {
         self.send_observed(envelope, body, None, &mut |_, _| {}).await
     }
@@ -188,7 +189,7 @@ impl<S: Io> Connection<S> {
     pub(crate) async fn send_observed(
         &mut self,
         envelope: Arc<Envelope>,
-        body: &mut (impl AsyncRead + Unpin),
+        body: &mut (impl AsyncRead + Unpin + Send),
         uri: Option<Uri<'_>>,
         settled: &mut (dyn FnMut(usize, &Delivery) + Send),
     ) -> Delivery {
@@ -208,23 +209,33 @@ impl<S: Io> Connection<S> {
     /// Transactions that the server will still take on this connection (RFC 9422, section 4.1);
     /// none if it sets no limit.
     pub fn transactions_left(&self) -> Option<u32> {
-        self.client.transactions_left()
+        self.client().transactions_left()
+    }
+
+    pub(super) const fn client(&self) -> &Client {
+        self.link.driver.machine()
+    }
+
+    /// The connection has failed: what the rules about TLS say of it.
+    pub(super) fn lost(&mut self, failure: Failure) -> Failure {
+        lost(self.link.driver.machine_mut(), &self.plan, &mut self.decision, failure)
     }
 
     async fn transact(
         &mut self,
         envelope: Arc<Envelope>,
-        body: &mut (impl AsyncRead + Unpin),
+        body: &mut (impl AsyncRead + Unpin + Send),
         uri: Option<Uri<'_>>,
         delivery: &mut Delivery,
         settled: &mut (dyn FnMut(usize, &Delivery) + Send),
     ) -> Result<(), Failure> {
         let envelope = self.planned(envelope)?;
-        let mut body = Body::of(&envelope, body);
-        self.client.start_transaction(envelope, Instant::now()).map_err(Failure::of_start)?;
+        let is_seven_bit = envelope.body == BodyType::SevenBit;
+        let client = self.link.driver.machine_mut();
+        client.start_transaction(envelope, Instant::now()).map_err(Failure::of_start)?;
         let (mut ended, mut asked) = (false, false);
         let finished = loop {
-            let driven = drive(&mut self.client, &mut self.wire, &mut body, &mut |event| {
+            let driven = drive(&mut self.link, Body::of(is_seven_bit, body), &mut |event| {
                 match event {
                     ClientEvent::Recipient { index, reply } => {
                         // Not settled yet: if a later reply shows that the replies are out of step,
@@ -271,15 +282,15 @@ impl<S: Io> Connection<S> {
             .await;
             match uri.filter(|_| driven.is_ok() && std::mem::take(&mut asked)) {
                 Some(uri) => {
-                    let output = &mut self.wire.link.output;
-                    self.client.write_uri(uri, true, output, Instant::now())?;
+                    let (client, output) = self.link.driver.parts();
+                    client.write_uri(uri, true, output, Instant::now())?;
                 }
                 None => break driven,
             }
         };
         match finished {
             _ if ended => Ok(()),
-            Err(failure) => Err(lost(&mut self.client, &self.plan, &mut self.decision, failure)),
+            Err(failure) => Err(self.lost(failure)),
             Ok(_) => Err(Failure::Protocol(Error::Closed)),
         }
     }
@@ -289,8 +300,8 @@ impl<S: Io> Connection<S> {
     /// the certificate.
     fn planned(&mut self, envelope: Arc<Envelope>) -> Result<Arc<Envelope>, Failure> {
         // RFC 8689, section 4.2.1: what was offered in clear text does not count.
-        let offered =
-            self.client.channel().tls().is_some() && self.capabilities().has(Extension::RequireTls);
+        let offered = self.client().channel().tls().is_some()
+            && self.capabilities().has(Extension::RequireTls);
         match (self.plan.requiretls(), envelope.require_tls) {
             (Requiretls::NotWanted, false) => Ok(envelope),
             (Requiretls::Needed | Requiretls::WhereOffered, true) if offered => Ok(envelope),
@@ -310,16 +321,13 @@ impl<S: Io> Connection<S> {
     ///
     /// If the future is dropped, the connection is closed without QUIT.
     pub async fn quit(mut self) {
-        if self.client.quit().is_ok() {
+        if self.link.driver.machine_mut().quit().is_ok() {
             let _: Result<Driven, Failure> =
-                drive(&mut self.client, &mut self.wire, &mut Body::none(), &mut |_| {
-                    ControlFlow::Continue(())
-                })
-                .await;
+                drive(&mut self.link, Body::none(), &mut |_| ControlFlow::Continue(())).await;
         } else {
-            self.wire.drop_output();
+            self.link.driver.output().discard();
         }
-        self.wire.close(Instant::now() + LINGER).await;
+        self.link.close(Instant::now() + LINGER).await;
     }
 }
 

@@ -1,66 +1,60 @@
-//! The driver loop: polls the machine, moves bytes, and feeds the body.
+//! What a client does in the driver loop: shows each event, and feeds the body.
 
 use std::io;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
-use smtp_proto::client::{Client, ClientEvent, Envelope};
+use smtp_proto::client::{Client, ClientEvent};
+use smtp_proto::driver::{Driver, Reported};
 use smtp_proto::error::Error;
-use smtp_proto::wire::params::BodyType;
-use smtp_proto::{Step, Want};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::client::conversation;
 use crate::client::outcome::{Failure, MessageError};
-use crate::wire::{Io, Moved, Until, Wire};
+use crate::drive;
+use crate::drive::{Caller, Driven, LINGER};
+use crate::wire::{Io, Link, Stream};
 
-/// How long closing a connection may take once its result is known.
-pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// Octets of output that are gathered before a write: a body's end and the final dot go out
 /// together.
 const WRITE: usize = 64 * 1024;
 
-/// Where [`drive`] stopped.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Driven {
-    /// The caller said so.
-    Stopped,
-    /// The machine wants a handshake.
-    Handshake,
-    /// The conversation is over.
-    Closed,
+/// Closes with QUIT, where the machine has one to say, without waiting for its reply.
+pub(super) async fn hang_up<S: Io>(link: &mut Link<Client, S>) {
+    // QUIT is in the output then. An error says that there is none to send.
+    drop(link.driver.step(Instant::now()));
+    log(&link.driver, true);
+    link.close(Instant::now() + LINGER).await;
 }
 
-/// Closes with QUIT, where the machine has one to say, without waiting for its reply.
-pub(super) async fn hang_up<S: Io>(client: &mut Client, wire: &mut Wire<S>) {
-    // QUIT is in the output then. An error says that there is none to send.
-    let queued = wire.queued();
-    let _: Result<_, Error> = client.poll(&wire.input, &mut wire.link.output, Instant::now());
+/// Logs what the last step has heard and said.
+fn log(driver: &Driver<Client>, is_good: bool) {
     if conversation::is_wanted() {
-        let said = wire.link.output.get(queued..).unwrap_or_default();
-        conversation::step(&[], Some(0), said, client.has_written_secrets());
+        let (heard, consumed) = match is_good {
+            true => (driver.heard(), Some(driver.heard().len())),
+            false => (driver.unread(), None),
+        };
+        let has_secrets = driver.machine().has_written_secrets();
+        conversation::step(heard, consumed, driver.said(), has_secrets);
     }
-    wire.close(Instant::now() + LINGER).await;
 }
 
 /// The body of a message, and what it may hold.
-pub(super) struct Body<'a, R> {
-    source: Option<&'a mut R>,
+pub(super) struct Body<'a> {
+    source: Option<&'a mut (dyn AsyncRead + Unpin + Send)>,
     /// The envelope says that the body is ASCII (RFC 6152).
     is_seven_bit: bool,
 }
 
-impl Body<'_, tokio::io::Empty> {
+impl<'a> Body<'a> {
     /// No message is sent.
     pub(super) const fn none() -> Self {
         Self { source: None, is_seven_bit: false }
     }
-}
 
-impl<'a, R: AsyncRead + Unpin> Body<'a, R> {
-    pub(super) fn of(envelope: &Envelope, source: &'a mut R) -> Self {
-        Self { source: Some(source), is_seven_bit: envelope.body == BodyType::SevenBit }
+    pub(super) fn of(is_seven_bit: bool, source: &'a mut (dyn AsyncRead + Unpin + Send)) -> Self {
+        Self { source: Some(source), is_seven_bit }
     }
 
     async fn read(&mut self, piece: &mut BytesMut) -> io::Result<usize> {
@@ -71,115 +65,81 @@ impl<'a, R: AsyncRead + Unpin> Body<'a, R> {
     }
 }
 
-/// The driver loop: polls the machine, moves bytes, feeds the body, and shows each event.
-pub(super) async fn drive<S: Io>(
-    client: &mut Client,
-    wire: &mut Wire<S>,
-    body: &mut Body<'_, impl AsyncRead + Unpin>,
-    on_event: &mut (dyn FnMut(ClientEvent<'_>) -> ControlFlow<()> + Send),
+/// Drives the client, feeds the body, and shows each event.
+pub(super) async fn drive<'a, S: Io>(
+    link: &mut Link<Client, S>,
+    body: Body<'a>,
+    on_event: &'a mut (dyn FnMut(ClientEvent<'_>) -> ControlFlow<()> + Send),
 ) -> Result<Driven, Failure> {
-    let mut piece = BytesMut::new();
-    loop {
-        let queued = wire.queued();
-        let polled = client.poll(&wire.input, &mut wire.link.output, Instant::now());
-        let has_secrets = client.has_written_secrets();
-        if has_secrets {
-            wire.link.mark_secret();
-        }
-        if conversation::is_wanted() {
-            let consumed = polled.as_ref().ok().map(|progress| progress.consumed);
-            let said = wire.link.output.get(queued..).unwrap_or_default();
-            conversation::step(&wire.input, consumed, said, has_secrets);
-        }
-        let progress = match polled {
-            Ok(progress) => progress,
-            Err(error) => {
-                wire.close(Instant::now() + LINGER).await;
-                return Err(error.into());
-            }
-        };
-        let want = match progress.step {
-            Step::Event(event) => {
-                let closed = matches!(event, ClientEvent::Closed);
-                let flow = on_event(event);
-                wire.advance(progress.consumed);
-                match flow {
-                    _ if closed => return Ok(Driven::Closed),
-                    ControlFlow::Break(()) => return Ok(Driven::Stopped),
-                    ControlFlow::Continue(()) => continue,
-                }
-            }
-            Step::Wait(want) => want,
-        };
-        wire.advance(progress.consumed);
-        let until = match want {
-            // The server has answered STARTTLS before it was sent. STARTTLS must not go out inside
-            // TLS, as the answer to something else.
-            Want::Handshake if wire.queued() > 0 => Until::Sent,
-            // A server says nothing between its 220 and our first flight: what has come was put
-            // there by a third party.
-            Want::Handshake => {
-                if wire.probe().await? {
-                    continue;
-                }
-                return Ok(Driven::Handshake);
-            }
-            Want::Caller => {
-                fill(client, wire, body, &mut piece).await?;
-                Until::Sent
-            }
-            Want::Input => Until::Lines,
-        };
-        match wire.exchange(until, client.deadline()).await {
-            // The machine says what a passed deadline means.
-            Ok(Moved::Sent | Moved::Read | Moved::TimedOut) => {}
-            Ok(Moved::Eof) => client.handle_eof()?,
-            // Nothing can be sent any more; but the server may have said why before it hung up.
-            Err(error) => {
-                if !wire.probe().await.unwrap_or(false) {
-                    return Err(error.into());
-                }
-            }
-        }
+    let mut caller = Sending { body, on_event, piece: BytesMut::new() };
+    let driven = drive::drive(link, &mut caller).await;
+    // What the machine still has to say is sent, unless the server has hung up.
+    if let Err(Failure::Protocol(error)) = &driven
+        && !matches!(error, Error::Eof(_))
+    {
+        link.close(Instant::now() + LINGER).await;
     }
+    driven
 }
 
-/// Moves a good piece of the body into the output, and the final dot after its end. Waits only
-/// while there is nothing to send, and nothing is heard.
-async fn fill<S: Io>(
-    client: &mut Client,
-    wire: &mut Wire<S>,
-    body: &mut Body<'_, impl AsyncRead + Unpin>,
-    piece: &mut BytesMut,
-) -> Result<(), Failure> {
-    // A chunk may have to wait for the reply to the one before it.
-    while wire.queued() < WRITE && client.wants_body() {
-        piece.clear();
-        piece.reserve(WRITE);
-        let deadline = client.deadline();
-        let read = tokio::select! {
-            biased;
-            read = body.read(piece) => read,
-            () = std::future::ready(()), if wire.queued() > 0 => return Ok(()),
-            // A server that has lost its patience says so, and need not wait for the source to
-            // move.
-            heard = wire.listen() => return Ok(heard?),
-            // A source that stalls would let the server time out.
-            () = passed(deadline) => Err(io::ErrorKind::TimedOut.into()),
-        };
-        let read = read.map_err(MessageError::Read)?;
-        if body.is_seven_bit && !piece.is_ascii() {
-            return Err(MessageError::EightBit.into());
-        }
-        if conversation::is_wanted() {
-            conversation::message(read);
-        }
-        match read {
-            0 => return Ok(client.end_body(&mut wire.link.output, Instant::now())?),
-            _ => client.write_body(piece, &mut wire.link.output, Instant::now())?,
-        }
+struct Sending<'a> {
+    body: Body<'a>,
+    on_event: &'a mut (dyn FnMut(ClientEvent<'_>) -> ControlFlow<()> + Send),
+    piece: BytesMut,
+}
+
+impl<S: Io> Caller<Client, S> for Sending<'_> {
+    type Error = Failure;
+
+    const HEARS_LAST_WORDS: bool = true;
+
+    async fn event(
+        &mut self,
+        reported: Reported<'_, Client>,
+        _: &mut Stream<S>,
+    ) -> Result<ControlFlow<()>, Failure> {
+        Ok((self.on_event)(reported.event))
     }
-    Ok(())
+
+    fn stepped(&mut self, driver: &Driver<Client>, is_good: bool) {
+        log(driver, is_good);
+    }
+
+    /// Moves a good piece of the body into the output, and the final dot after its end. Waits only
+    /// while there is nothing to send, and nothing is heard.
+    async fn provide(&mut self, link: &mut Link<Client, S>) -> Result<(), Failure> {
+        // A chunk may have to wait for the reply to the one before it.
+        while link.driver.output().unsent().len() < WRITE && link.driver.machine().wants_body() {
+            let Self { body, piece, .. } = self;
+            piece.clear();
+            piece.reserve(WRITE);
+            let deadline = link.driver.machine().deadline();
+            let is_queued = !link.driver.output().unsent().is_empty();
+            let read = tokio::select! {
+                biased;
+                read = body.read(piece) => read,
+                () = std::future::ready(()), if is_queued => return Ok(()),
+                // A server that has lost its patience says so, and need not wait for the source to
+                // move.
+                heard = link.listen() => return Ok(heard?),
+                // A source that stalls would let the server time out.
+                () = passed(deadline) => Err(io::ErrorKind::TimedOut.into()),
+            };
+            let read = read.map_err(MessageError::Read)?;
+            if body.is_seven_bit && !piece.is_ascii() {
+                return Err(MessageError::EightBit.into());
+            }
+            if conversation::is_wanted() {
+                conversation::message(read);
+            }
+            let (client, output) = link.driver.parts();
+            match read {
+                0 => return Ok(client.end_body(output, Instant::now())?),
+                _ => client.write_body(piece, output, Instant::now())?,
+            }
+        }
+        Ok(())
+    }
 }
 
 async fn passed(deadline: Option<Instant>) {

@@ -13,21 +13,20 @@ use smtp_tls_policy::Reason;
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::plan::Attempt;
 use smtp_tls_policy::tls::{
-    is_local_fault_io, judge_session, limits_verdict_of_io, server_name, session_names,
-    verdict_of_io,
+    is_local_fault_io, judge_session, limits_verdict_of_io, server_name, verdict_of_io,
 };
 use tokio_rustls::TlsConnector;
 
-use crate::binding::bindings;
 use crate::client::auth::authenticate;
 use crate::client::conversation;
-use crate::client::drive::{Body, Driven, drive, hang_up};
+use crate::client::drive::{Body, drive, hang_up};
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Failure, Spoken, lost};
 use crate::client::target::{Manner, Target};
-use crate::metering;
+use crate::drive::Driven;
+use crate::handshake::{Broken, shake, shown};
 use crate::metering::Role;
-use crate::wire::{Io, Wire};
+use crate::wire::{Io, Link, Stream};
 
 /// A connection on its way to `Ready`.
 pub(super) struct Opening<'a> {
@@ -42,12 +41,12 @@ impl<'a> Opening<'a> {
         Self { outbound, target, decision }
     }
 
-    pub(super) async fn run<S: Io>(&mut self, stream: S) -> Result<(Client, Wire<S>), Failure> {
-        let mut wire = Wire::new(stream);
+    pub(super) async fn run<S: Io>(&mut self, stream: S) -> Result<Link<Client, S>, Failure> {
+        let mut stream = Stream::Plain(stream);
         let mut channel = Channel::Plain;
         if self.target.plan.attempt() == Attempt::Implicit {
             let deadline = self.outbound.smtp.timeouts.deadline(Phase::Handshake, Instant::now());
-            channel = match self.handshake(&mut wire, Some(deadline)).await? {
+            channel = match self.handshake(&mut stream, Some(deadline)).await? {
                 Shaken::Good(tls) => Channel::Implicit(tls),
                 // No SMTP was spoken that QUIT could end.
                 Shaken::Untrusted(_) => {
@@ -62,11 +61,12 @@ impl<'a> Opening<'a> {
             };
         }
         let smtp = Arc::clone(&self.outbound.smtp);
-        let mut client = Client::new(smtp, self.target.rules(), channel, Instant::now());
+        let client = Client::new(smtp, self.target.rules(), channel, Instant::now());
+        let mut link = Link::new(client, stream);
         loop {
             let mut failed = None;
             let mut no_tls = None;
-            let driven = drive(&mut client, &mut wire, &mut Body::none(), &mut |event| {
+            let driven = drive(&mut link, Body::none(), &mut |event| {
                 match event {
                     ClientEvent::Ready => return ControlFlow::Break(()),
                     ClientEvent::NoTls { failure, fallback, .. } => {
@@ -100,19 +100,21 @@ impl<'a> Opening<'a> {
                 }
                 let error = self.no_tls(failure, fallback, false);
                 if fallback != Fallback::ContinuePlaintext {
-                    hang_up(&mut client, &mut wire).await;
+                    hang_up(&mut link).await;
                     return Err(error);
                 }
             }
             if let Some(failure) = failed {
-                hang_up(&mut client, &mut wire).await;
+                hang_up(&mut link).await;
                 return Err(failure);
             }
             match driven {
                 Ok(Driven::Stopped) => break,
                 Ok(Driven::Closed) => return Err(Failure::Protocol(Error::Closed)),
-                Ok(Driven::Handshake) => {
-                    match self.handshake(&mut wire, client.deadline()).await? {
+                Ok(Driven::Handshake(deadline)) => {
+                    let shaken = self.handshake(&mut link.stream, deadline).await?;
+                    let client = link.driver.machine_mut();
+                    match shaken {
                         Shaken::Good(tls) => {
                             client.tls_established(tls, Instant::now()).map_err(Failure::Misuse)?
                         }
@@ -120,7 +122,7 @@ impl<'a> Opening<'a> {
                             let fallback = client
                                 .tls_untrusted(tls, Instant::now())
                                 .map_err(Failure::Misuse)?;
-                            hang_up(&mut client, &mut wire).await;
+                            hang_up(&mut link).await;
                             return Err(self.untrusted(fallback));
                         }
                         Shaken::Failed { failure, timed_out } => {
@@ -130,18 +132,21 @@ impl<'a> Opening<'a> {
                     }
                 }
                 Err(failure) => {
-                    return Err(lost(&mut client, &self.target.plan, &mut self.decision, failure));
+                    return Err(self.lost(&mut link, failure));
                 }
             }
         }
         if let Some(credentials) = &self.target.credentials {
-            let authenticated =
-                authenticate(&mut client, &mut wire, credentials, &self.outbound.tls).await;
-            authenticated.map_err(|failure| {
-                lost(&mut client, &self.target.plan, &mut self.decision, failure)
-            })?;
+            let authenticated = authenticate(&mut link, credentials, &self.outbound.tls).await;
+            authenticated.map_err(|failure| self.lost(&mut link, failure))?;
         }
-        Ok((client, wire))
+        Ok(link)
+    }
+
+    /// The connection has failed: what the rules about TLS say of it.
+    fn lost<S>(&mut self, link: &mut Link<Client, S>, failure: Failure) -> Failure {
+        let client = link.driver.machine_mut();
+        lost(client, &self.target.plan, &mut self.decision, failure)
     }
 
     fn no_tls(&mut self, failure: TlsFailure, fallback: Fallback, timed_out: bool) -> Failure {
@@ -160,7 +165,7 @@ impl<'a> Opening<'a> {
     /// Turns a clear stream into TLS, and judges who is there.
     async fn handshake<S: Io>(
         &mut self,
-        wire: &mut Wire<S>,
+        clear: &mut Stream<S>,
         deadline: Option<Instant>,
     ) -> Result<Shaken, Failure> {
         let failed = |failure, timed_out| Ok(Shaken::Failed { failure, timed_out });
@@ -186,24 +191,14 @@ impl<'a> Opening<'a> {
                 return failed(TlsFailure::Handshake, false);
             }
         };
-        let Some(stream) = wire.take_plain() else {
+        let Some(stream) = clear.take_plain() else {
             return Err(Failure::Misuse(ApiMisuse::NoHandshake));
         };
         let connecting = TlsConnector::from(config).connect(name, stream);
-        let connected = match deadline {
-            None => connecting.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline.into(), connecting).await {
-                Ok(connected) => connected,
-                Err(_) => {
-                    metering::handshake_failed(Role::Client);
-                    return failed(TlsFailure::Handshake, true);
-                }
-            },
-        };
-        let stream = match connected {
+        let stream = match shake(Role::Client, connecting, deadline).await {
             Ok(stream) => stream,
-            Err(error) => {
-                metering::handshake_failed(Role::Client);
+            Err(Broken { timed_out: true, .. }) => return failed(TlsFailure::Handshake, true),
+            Err(Broken { error, .. }) => {
                 let verdict = verdict_of_io(&error).cloned();
                 let verdict = verdict.or_else(|| limits_verdict_of_io(plan, &error));
                 self.decision.verdict = verdict.map(Arc::new);
@@ -236,18 +231,14 @@ impl<'a> Opening<'a> {
         self.outbound.lists.look(&trust.current());
         let peer =
             if verdict.is_authenticated() { Peer::Authenticated } else { Peer::Unauthenticated };
-        let Some(names) = session_names(session) else {
+        let certificate = session.peer_certificates().and_then(<[_]>::first);
+        let Some(tls) = shown(Role::Client, peer, session, certificate) else {
             return failed(TlsFailure::Handshake, false);
         };
         let standing = verdict.standing();
         self.decision.verdict = Some(Arc::new(verdict));
-        let bindings = bindings(session, session.peer_certificates().and_then(<[_]>::first));
-        let mut tls = TlsInfo::new(peer, names.version, names.cipher);
-        (tls.group, tls.bindings) = (names.group, bindings);
-        let tls = Arc::new(tls);
-        metering::handshake(Role::Client, &tls);
         conversation::tls(&tls);
-        wire.put_tls(stream);
+        clear.put_tls(stream);
         if standing != Standing::Acceptable {
             // What this session was resumed from, or could be resumed as, must not be offered
             // again.

@@ -14,7 +14,7 @@ use smtp_proto::sasl::client::AuthRefusal;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::path::PathError;
-use smtp_proto::wire::reply::{EnhancedCode, ReplyBuf, Severity};
+use smtp_proto::wire::reply::{EnhancedCode, ReplyBuf};
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::{Reason, tlsrpt};
@@ -479,15 +479,7 @@ impl Delivery {
 
     /// The status of one recipient; none if the connection broke before there was one.
     pub fn status(&self, index: usize) -> Option<RecipientStatus> {
-        let of = |reply: &ReplyBuf| {
-            let reply = reply.borrow();
-            match reply.severity() {
-                Severity::Permanent => RecipientStatus::Bounced(reply.status()),
-                Severity::Positive | Severity::Intermediate | Severity::Transient => {
-                    RecipientStatus::Deferred(EnhancedCode { class: 4, ..reply.status() })
-                }
-            }
-        };
+        let of = |reply: &ReplyBuf| RecipientStatus::refused(&reply.borrow());
         if let Some((_, reply)) = self.delivered.iter().find(|(delivered, _)| *delivered == index) {
             return Some(if reply.borrow().is_positive() {
                 RecipientStatus::Delivered
@@ -519,20 +511,7 @@ impl Delivery {
             }
             Some(reply) if !reply.borrow().is_positive() => Some(of(reply)),
             _ => match &self.end {
-                Ok(OutcomeBuf::Accepted(_)) => Some(RecipientStatus::Delivered),
-                // RFC 5321, section 4.1.1.5: RSET cannot fail. It says nothing about this message,
-                // which was not sent.
-                Ok(OutcomeBuf::Refused { phase: Phase::Reset, .. }) => None,
-                Ok(OutcomeBuf::Refused { reply, .. }) => Some(of(reply)),
-                Ok(OutcomeBuf::PerRecipient | OutcomeBuf::NoRecipients) => None,
-                Ok(OutcomeBuf::Unsupported(unsupported)) => {
-                    let status = unsupported.status();
-                    Some(if status.class == 4 {
-                        RecipientStatus::Deferred(status)
-                    } else {
-                        RecipientStatus::Bounced(status)
-                    })
-                }
+                Ok(outcome) => outcome.borrow().status(),
                 Err(failure) => failure.status(),
             },
         }
@@ -553,8 +532,22 @@ impl From<client::Outcome<'_>> for OutcomeBuf {
             }
             client::Outcome::PerRecipient => Self::PerRecipient,
             client::Outcome::Unsupported(unsupported) => Self::Unsupported(unsupported),
-            // `NoRecipients`; the core adds outcomes only together with what asks for them.
-            _ => Self::NoRecipients,
+            client::Outcome::NoRecipients => Self::NoRecipients,
+        }
+    }
+}
+
+impl OutcomeBuf {
+    /// The borrowed form.
+    pub fn borrow(&self) -> client::Outcome<'_> {
+        match self {
+            Self::Accepted(reply) => client::Outcome::Accepted(reply.borrow()),
+            Self::Refused { phase, reply } => {
+                client::Outcome::Refused { phase: *phase, reply: reply.borrow() }
+            }
+            Self::PerRecipient => client::Outcome::PerRecipient,
+            Self::Unsupported(unsupported) => client::Outcome::Unsupported(*unsupported),
+            Self::NoRecipients => client::Outcome::NoRecipients,
         }
     }
 }

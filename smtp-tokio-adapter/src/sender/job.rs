@@ -1,6 +1,6 @@
 //! One delivery: the loop that answers its inquiries.
 
-use smtp_proto::route::{Mx, Targets};
+use smtp_proto::route::Targets;
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::ReversePathBuf;
 use smtp_tls_policy::inquiry::{
@@ -58,16 +58,14 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     /// Where the mail goes.
     pub(super) fn targets(&self) -> Targets {
         // A refusal of the whole domain is told when its first host is prepared.
-        let Ok(domain) = &self.domain else { return host_target(self.mail.domain) };
+        let Ok(domain) = &self.domain else { return Targets::host(&self.mail.domain.to_string()) };
         match domain.hosts() {
             MailHosts::NoSuchDomain => Targets::NoSuchDomain,
-            MailHosts::NextHop => host_target(domain.next_hop()),
-            MailHosts::Mx(records) => match host_name(domain.next_hop()) {
-                Some(domain) => {
-                    Targets::Mx { domain, records: records.iter().filter_map(mx).collect() }
-                }
-                None => Targets::NoSuchDomain,
-            },
+            MailHosts::NextHop => Targets::host(&domain.next_hop().to_string()),
+            MailHosts::Mx(records) => {
+                let name = domain.next_hop().to_string();
+                Targets::mx(&name, records.iter().map(MxRecord::as_pair))
+            }
         }
     }
 
@@ -149,20 +147,4 @@ impl From<NotDialled> for Skip {
     fn from(why: NotDialled) -> Self {
         Self { status: convert::status(why.status), refusal: why.refusal, session: why.session }
     }
-}
-
-/// `None` for a name that a route cannot hold.
-fn host_name(host: &Host) -> Option<HostName> {
-    host.to_string().parse().ok()
-}
-
-fn host_target(host: &Host) -> Targets {
-    host_name(host).map_or(Targets::NoSuchDomain, Targets::Host)
-}
-
-fn mx(record: &MxRecord) -> Option<Mx> {
-    Some(match &record.exchange {
-        Some(exchange) => Mx::new(record.preference, exchange.as_str().parse().ok()?),
-        None => Mx::null(),
-    })
 }

@@ -2,30 +2,32 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use smtp_proto::Protocol;
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
+use smtp_proto::driver::{Driver, Output, Reported};
 use smtp_proto::sasl::server::Answer;
-use smtp_proto::server::{Server, ServerEvent, Tolerance};
+use smtp_proto::server::{Server, ServerConfig, ServerEvent, Tolerance};
 use smtp_proto::stamp::Hello;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::command::Command;
 use smtp_proto::wire::reply::Response;
-use smtp_proto::{Protocol, Step, Want};
 use smtp_tls_policy::pki::CommonNames;
-use smtp_tls_policy::tls::session_names;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::binding::{Shown, bindings};
-use crate::metering;
+use crate::binding::Shown;
+use crate::drive::{Caller, Driven, LINGER, drive};
+use crate::handshake::{shake, shown};
 use crate::metering::Role;
 use crate::server::handler::{GO_AHEAD, Handler, Session};
 use crate::server::inbound::Inbound;
 #[cfg(feature = "proxy-protocol")]
 use crate::server::proxy::{Looks, ProxyHeaderError};
-use crate::wire::{Io, Link, Moved, Until, Wire};
+use crate::wire::{Io, Link, Stream};
 
 const NO_TLS: Response = Response::fixed(454, (4, 7, 0), "TLS not available");
 const SHUTDOWN: Response = Response::fixed(421, (4, 3, 2), "shutting down");
@@ -36,10 +38,6 @@ const INTERNAL: Response = Response::fixed(421, (4, 3, 0), "internal error");
 /// The last reply of a connection whose handler has panicked, and of one that outlived the grace.
 const PANICKED: &[u8] = b"421 4.3.0 internal error\r\n";
 const GRACE_OVER: &[u8] = b"421 4.3.2 shutting down\r\n";
-/// Octets of replies that may wait for the client to read them before its next command is read.
-const MAX_QUEUED: usize = 64 * 1024;
-/// How long closing a connection may take.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves one stream to its end. `leaving` becomes true at shutdown; if its sender is dropped,
 /// there is no shutdown.
@@ -78,18 +76,20 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
         client_names: None,
         identity: None,
     };
-    let mut serving = Serving {
-        inbound,
+    let answering = Answering {
+        smtp: Arc::clone(&inbound.smtp),
+        tls: inbound.tls.clone(),
         handler,
         session,
-        wire: Wire::new(stream),
         leaving,
         #[cfg(feature = "proxy-protocol")]
-        proxy_header_checked: false,
+        awaits_proxy_header: inbound.proxy.is_some(),
     };
+    let server = Server::new(Arc::clone(&inbound.smtp), Channel::Plain, Instant::now());
+    let mut serving = Serving { answering, link: Link::new(server, Stream::Plain(stream)) };
     let last_words = tokio::select! {
         biased;
-        ended = unless_it_panics(serving.run()) => match ended {
+        ended = unless_it_panics(serving.run(inbound.implicit)) => match ended {
             Some(Ok(())) => {
                 tracing::debug!("closed");
                 None
@@ -103,10 +103,10 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
         () = given_up => Some(GRACE_OVER),
     };
     if let Some(last_words) = last_words {
-        serving.wire.link.output.extend_from_slice(last_words);
-        serving.wire.close(Instant::now() + LINGER).await;
+        serving.link.driver.output().buffer().extend_from_slice(last_words);
+        serving.link.close(Instant::now() + LINGER).await;
     }
-    serving.handler.closed().await;
+    serving.answering.handler.closed().await;
 }
 
 /// Catches a panic of the handler, which is the caller's code and which the panic hook has
@@ -133,88 +133,6 @@ enum Said {
     Each(Vec<Response>),
     /// The answer to a mechanism's question.
     Answer(Answer),
-}
-
-/// Passes one event to the handler.
-async fn answer<S: Io, H: Handler>(
-    event: ServerEvent<'_>,
-    handler: &mut H,
-    session: &mut Session,
-    inbound: &Inbound,
-    recipients: usize,
-    link: &mut Link<S>,
-) -> io::Result<Said> {
-    if let ServerEvent::Hello { name, extended } = event {
-        session.name = name.to_owned();
-        session.hello = match (inbound.smtp.protocol, extended) {
-            (Protocol::Lmtp, _) => Hello::Lhlo,
-            (Protocol::Smtp, true) => Hello::Ehlo,
-            (Protocol::Smtp, false) => Hello::Helo,
-        };
-    }
-    let session = &*session;
-    let response = match event {
-        ServerEvent::Connected => link.promptly(handler.connected(session)).await?,
-        ServerEvent::Hello { .. } => link.promptly(handler.hello(session)).await?,
-        ServerEvent::StartTls if inbound.tls.is_none() => NO_TLS,
-        ServerEvent::StartTls => link.promptly(handler.starttls(session)).await?,
-        ServerEvent::Mail { path, parameters } => {
-            link.promptly(handler.mail(session, path, parameters)).await?
-        }
-        ServerEvent::Recipient { path, parameters } => {
-            link.promptly(handler.recipient(session, path, parameters)).await?
-        }
-        ServerEvent::Data => link.promptly(handler.data(session)).await?,
-        ServerEvent::EndOfBody if inbound.smtp.protocol == Protocol::Lmtp => {
-            return Ok(Said::Each(
-                link.promptly(handler.end_of_body_each(session, recipients)).await?,
-            ));
-        }
-        ServerEvent::EndOfBody => link.promptly(handler.end_of_body(session)).await?,
-        ServerEvent::Fetch { uri, first, .. } => {
-            let ready = if first { link.promptly(handler.data(session)).await? } else { GO_AHEAD };
-            if ready.code() == GO_AHEAD.code() {
-                link.promptly(handler.fetch(session, uri)).await?
-            } else {
-                ready
-            }
-        }
-        ServerEvent::Xclient(client) => link.promptly(handler.xclient(session, client)).await?,
-        ServerEvent::Other(command) => link.promptly(handler.other(session, command)).await?,
-        ServerEvent::Authenticate(question) => {
-            let answer = link.promptly(handler.authenticate(session, question)).await?;
-            return Ok(Said::Answer(answer));
-        }
-        ServerEvent::Authenticated(identity) => {
-            tracing::info!(
-                user = identity.user,
-                authorization = identity.authorization,
-                "authenticated"
-            );
-            link.promptly(handler.authenticated(session)).await?;
-            return Ok(Said::None);
-        }
-        ServerEvent::AuthenticationFailed(failure) => {
-            tracing::info!(%failure, "not authenticated");
-            link.promptly(handler.authentication_failed(session, &failure)).await?;
-            return Ok(Said::None);
-        }
-        ServerEvent::Body(runs) => {
-            link.promptly(handler.body(runs)).await?;
-            return Ok(Said::None);
-        }
-        ServerEvent::BodyRefused(refusal) => {
-            tracing::info!(%refusal, "message refused");
-            link.promptly(handler.body_refused(refusal)).await?;
-            return Ok(Said::None);
-        }
-        ServerEvent::Reset => {
-            link.promptly(handler.reset()).await?;
-            return Ok(Said::None);
-        }
-        ServerEvent::Closed => return Ok(Said::None),
-    };
-    Ok(Said::One(response))
 }
 
 /// The SMTP command that an event comes from, for the log.
@@ -246,11 +164,6 @@ fn command(event: &ServerEvent<'_>, protocol: Protocol) -> &'static str {
     }
 }
 
-/// What is taken from the client although the RFCs forbid it.
-fn tolerance<H: Handler>(handler: &mut H, session: &Session, inbound: &Inbound) -> Tolerance {
-    handler.tolerance(session).unwrap_or(inbound.smtp.tolerance)
-}
-
 /// Why a connection was not ended by QUIT or 421.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
@@ -264,208 +177,274 @@ enum Lost {
     Misuse(#[from] smtp_proto::error::ApiMisuse),
 }
 
-struct Serving<'a, S, H> {
-    inbound: &'a Inbound,
+/// What answers the events of a server.
+struct Answering<H> {
+    smtp: Arc<ServerConfig>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     handler: H,
     session: Session,
-    wire: Wire<S>,
     leaving: watch::Receiver<bool>,
-    /// The connection does not begin with a PROXY header, or has been refused for it.
+    /// The connection must not begin with a PROXY header, and may still do so.
     #[cfg(feature = "proxy-protocol")]
-    proxy_header_checked: bool,
+    awaits_proxy_header: bool,
 }
 
-impl<S: Io, H: Handler> Serving<'_, S, H> {
-    async fn run(&mut self) -> Result<(), Lost> {
-        let mut channel = Channel::Plain;
-        if self.inbound.implicit {
-            let deadline = self.inbound.smtp.timeouts.deadline(Phase::Handshake, Instant::now());
-            channel = Channel::Implicit(self.handshake(Some(deadline)).await?);
+impl<H: Handler> Answering<H> {
+    /// Passes one event to the handler.
+    async fn answer<S: Io>(
+        &mut self,
+        event: ServerEvent<'_>,
+        recipients: usize,
+        output: &mut Output,
+        stream: &mut Stream<S>,
+    ) -> io::Result<Said> {
+        let Self { smtp, tls, handler, session, .. } = self;
+        if let ServerEvent::Hello { name, extended } = event {
+            session.name = name.to_owned();
+            session.hello = match (smtp.protocol, extended) {
+                (Protocol::Lmtp, _) => Hello::Lhlo,
+                (Protocol::Smtp, true) => Hello::Ehlo,
+                (Protocol::Smtp, false) => Hello::Helo,
+            };
         }
-        let implicit = channel != Channel::Plain;
-        let mut server = Server::new(Arc::clone(&self.inbound.smtp), channel, Instant::now());
-        if implicit && let Some(response) = self.handler.handshake(&self.session).await {
-            server.bar(response);
+        let session = &*session;
+        let response = match event {
+            ServerEvent::Connected => {
+                stream.send_during(output, handler.connected(session)).await?
+            }
+            ServerEvent::Hello { .. } => stream.send_during(output, handler.hello(session)).await?,
+            ServerEvent::StartTls if tls.is_none() => NO_TLS,
+            ServerEvent::StartTls => stream.send_during(output, handler.starttls(session)).await?,
+            ServerEvent::Mail { path, parameters } => {
+                stream.send_during(output, handler.mail(session, path, parameters)).await?
+            }
+            ServerEvent::Recipient { path, parameters } => {
+                stream.send_during(output, handler.recipient(session, path, parameters)).await?
+            }
+            ServerEvent::Data => stream.send_during(output, handler.data(session)).await?,
+            ServerEvent::EndOfBody if smtp.protocol == Protocol::Lmtp => {
+                return Ok(Said::Each(
+                    stream
+                        .send_during(output, handler.end_of_body_each(session, recipients))
+                        .await?,
+                ));
+            }
+            ServerEvent::EndOfBody => {
+                stream.send_during(output, handler.end_of_body(session)).await?
+            }
+            ServerEvent::Fetch { uri, first, .. } => {
+                let ready = if first {
+                    stream.send_during(output, handler.data(session)).await?
+                } else {
+                    GO_AHEAD
+                };
+                if ready.code() == GO_AHEAD.code() {
+                    stream.send_during(output, handler.fetch(session, uri)).await?
+                } else {
+                    ready
+                }
+            }
+            ServerEvent::Xclient(client) => {
+                stream.send_during(output, handler.xclient(session, client)).await?
+            }
+            ServerEvent::Other(command) => {
+                stream.send_during(output, handler.other(session, command)).await?
+            }
+            ServerEvent::Authenticate(question) => {
+                let answer =
+                    stream.send_during(output, handler.authenticate(session, question)).await?;
+                return Ok(Said::Answer(answer));
+            }
+            ServerEvent::Authenticated(identity) => {
+                tracing::info!(
+                    user = identity.user,
+                    authorization = identity.authorization,
+                    "authenticated"
+                );
+                stream.send_during(output, handler.authenticated(session)).await?;
+                return Ok(Said::None);
+            }
+            ServerEvent::AuthenticationFailed(failure) => {
+                tracing::info!(%failure, "not authenticated");
+                stream
+                    .send_during(output, handler.authentication_failed(session, &failure))
+                    .await?;
+                return Ok(Said::None);
+            }
+            ServerEvent::Body(runs) => {
+                stream.send_during(output, handler.body(runs)).await?;
+                return Ok(Said::None);
+            }
+            ServerEvent::BodyRefused(refusal) => {
+                tracing::info!(%refusal, "message refused");
+                stream.send_during(output, handler.body_refused(refusal)).await?;
+                return Ok(Said::None);
+            }
+            ServerEvent::Reset => {
+                stream.send_during(output, handler.reset()).await?;
+                return Ok(Said::None);
+            }
+            ServerEvent::Closed => return Ok(Said::None),
+        };
+        Ok(Said::One(response))
+    }
+
+    /// What is taken from the client although the RFCs forbid it.
+    fn tolerance(&mut self) -> Tolerance {
+        self.handler.tolerance(&self.session).unwrap_or(self.smtp.tolerance)
+    }
+}
+
+impl<S: Io, H: Handler> Caller<Server, S> for Answering<H> {
+    type Error = Lost;
+
+    const HEARS_LAST_WORDS: bool = false;
+
+    #[cfg(feature = "proxy-protocol")]
+    fn before_step(&mut self, driver: &mut Driver<Server>) {
+        if !self.awaits_proxy_header {
+            return;
         }
-        server.set_tolerance(tolerance(&mut self.handler, &self.session, self.inbound));
-        let ended = self.converse(&mut server).await;
+        match Looks::like(driver.unread()) {
+            Looks::Header => {
+                let error = ProxyHeaderError::Unlisted;
+                tracing::warn!(%error, "refused with 421");
+                let (server, output) = driver.parts();
+                server.close(&PROXY_HEADER, output);
+                self.awaits_proxy_header = false;
+            }
+            Looks::Other => self.awaits_proxy_header = false,
+            // The machine knows what a silent client gets.
+            Looks::Open => driver.hold_input(),
+        }
+    }
+
+    async fn event(
+        &mut self,
+        reported: Reported<'_, Server>,
+        stream: &mut Stream<S>,
+    ) -> Result<ControlFlow<()>, Lost> {
+        let Reported { event, machine: server, output } = reported;
+        let session = &mut self.session;
+        let opens = matches!(event, ServerEvent::Mail { .. });
+        let mut restarts = matches!(event, ServerEvent::Xclient(_));
+        let command = command(&event, self.smtp.protocol);
+        session.early_talk = server.early_talk();
+        if session.identity.as_ref() != server.identity() {
+            session.identity = server.identity().cloned();
+        }
+        let recipients = server.recipients();
+        let given = match self.answer(event, recipients, output, stream).await? {
+            Said::None => Ok(()),
+            Said::One(response) => {
+                restarts &= response.code() == 220;
+                if opens && response.code() / 100 == 2 {
+                    server.set_tolerance(self.tolerance());
+                }
+                server.respond(&response, output.buffer())
+            }
+            Said::Each(responses) => server.respond_each(&responses, output.buffer()),
+            Said::Answer(answer) => server.answer(answer),
+        };
+        if restarts {
+            (self.session.name, self.session.hello) = (String::new(), Hello::Helo);
+        }
+        if let Err(misuse) = given {
+            tracing::error!(
+                command,
+                %misuse,
+                "the handler gave a wrong answer; the connection is closed with 421"
+            );
+            server.close(&INTERNAL, output.buffer());
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Each event was answered, or its connection closed: the machine waits for nothing.
+    async fn provide(&mut self, link: &mut Link<Server, S>) -> Result<(), Lost> {
+        let (server, output) = link.driver.parts();
+        server.close(&INTERNAL, output);
+        Ok(())
+    }
+
+    async fn interrupted(&mut self) {
+        // Without a sender there is no shutdown.
+        if self.leaving.wait_for(|&leaving| leaving).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    fn interrupt(&mut self, driver: &mut Driver<Server>) {
+        let (server, output) = driver.parts();
+        server.close(&SHUTDOWN, output);
+    }
+}
+
+struct Serving<S, H> {
+    answering: Answering<H>,
+    link: Link<Server, S>,
+}
+
+impl<S: Io, H: Handler> Serving<S, H> {
+    async fn run(&mut self, implicit: bool) -> Result<(), Lost> {
+        if implicit {
+            let smtp = Arc::clone(&self.answering.smtp);
+            let deadline = smtp.timeouts.deadline(Phase::Handshake, Instant::now());
+            let channel = Channel::Implicit(self.handshake(Some(deadline)).await?);
+            *self.link.driver.machine_mut() = Server::new(smtp, channel, Instant::now());
+            self.admit().await;
+        } else {
+            self.link.driver.machine_mut().set_tolerance(self.answering.tolerance());
+        }
+        let ended = self.converse().await;
         let deadline = Instant::now() + LINGER;
-        self.wire.close(deadline).await;
-        self.wire.drain(deadline).await;
+        self.link.close(deadline).await;
+        self.link.drain(deadline).await;
         ended
     }
 
-    async fn converse(&mut self, server: &mut Server) -> Result<(), Lost> {
-        loop {
-            let Self { inbound, handler, session, wire, leaving, .. } = self;
-            #[cfg(feature = "proxy-protocol")]
-            let proxy_header_checked = &mut self.proxy_header_checked;
-            if wire.queued() > MAX_QUEUED {
-                wire.send(inbound.smtp.timeouts.deadline(Phase::Idle, Instant::now())).await?;
-            }
-            #[cfg(feature = "proxy-protocol")]
-            if !std::mem::replace(proxy_header_checked, true) && inbound.proxy.is_some() {
-                match Looks::like(&wire.input) {
-                    Looks::Header => {
-                        let error = ProxyHeaderError::Unlisted;
-                        tracing::warn!(%error, "refused with 421");
-                        server.close(&PROXY_HEADER, &mut wire.link.output);
-                    }
-                    Looks::Other => {}
-                    Looks::Open if wire.input.is_empty() => *proxy_header_checked = false,
-                    Looks::Open => {
-                        *proxy_header_checked = false;
-                        let more = wire.exchange(Until::Lines, server.deadline()).await?;
-                        // Otherwise the machine knows what a silent client gets.
-                        *proxy_header_checked = more != Moved::Read;
-                        continue;
-                    }
-                }
-            }
-            let progress = server.poll(&wire.input, &mut wire.link.output, Instant::now())?;
-            let greets = matches!(progress.step, Step::Event(ServerEvent::Connected));
-            let opens = matches!(progress.step, Step::Event(ServerEvent::Mail { .. }));
-            let mut restarts = matches!(progress.step, Step::Event(ServerEvent::Xclient(_)));
-            let want = match progress.step {
-                Step::Wait(want) => Some(want),
-                Step::Event(ServerEvent::Closed) => return Ok(()),
-                Step::Event(event) => {
-                    let command = command(&event, inbound.smtp.protocol);
-                    session.early_talk = server.early_talk();
-                    if session.identity.as_ref() != server.identity() {
-                        session.identity = server.identity().cloned();
-                    }
-                    let recipients = server.recipients();
-                    let given =
-                        match answer(event, handler, session, inbound, recipients, &mut wire.link)
-                            .await?
-                        {
-                            Said::None => Ok(()),
-                            Said::One(response) => {
-                                restarts &= response.code() == 220;
-                                if opens && response.code() / 100 == 2 {
-                                    server.set_tolerance(tolerance(handler, session, inbound));
-                                }
-                                server.respond(&response, &mut wire.link.output)
-                            }
-                            Said::Each(responses) => {
-                                server.respond_each(&responses, &mut wire.link.output)
-                            }
-                            Said::Answer(answer) => server.answer(answer),
-                        };
-                    if restarts {
-                        (session.name, session.hello) = (String::new(), Hello::Helo);
-                    }
-                    if let Err(misuse) = given {
-                        tracing::error!(
-                            command,
-                            %misuse,
-                            "the handler gave a wrong answer; the connection is closed with 421"
-                        );
-                        server.close(&INTERNAL, &mut wire.link.output);
-                    }
-                    None
-                }
-            };
-            if server.has_read_secrets() {
-                wire.advance_over_secrets(progress.consumed);
-            } else {
-                wire.advance(progress.consumed);
-            }
-            // Input that is there before the greeting is sent came too early: the machine records
-            // that.
-            if greets {
-                wire.probe().await?;
-            }
-            match want {
-                None | Some(Want::Caller) => {}
-                Some(Want::Handshake) => {
-                    let deadline = server.deadline();
-                    match wire.exchange(Until::Sent, deadline).await? {
-                        Moved::Sent => {}
-                        // The machine decides what plaintext before the handshake means.
-                        Moved::Read | Moved::TimedOut => continue,
-                        Moved::Eof => {
-                            server.handle_eof()?;
-                            continue;
-                        }
-                    }
-                    let tls = self.handshake(deadline).await?;
-                    server.tls_established(tls, Instant::now())?;
-                    if let Some(response) = self.handler.handshake(&self.session).await {
-                        server.bar(response);
-                    }
-                    server.set_tolerance(tolerance(&mut self.handler, &self.session, self.inbound));
-                }
-                Some(Want::Input) => {
-                    let until = match server.phase() {
-                        Phase::Body => Until::Body,
-                        phase if phase == Phase::Auth || server.has_read_secrets() => {
-                            Until::Secrets
-                        }
-                        _ => Until::Lines,
-                    };
-                    if until == Until::Secrets {
-                        wire.make_room_for_secrets(inbound.smtp.limits.auth_line);
-                    }
-                    let exchange = wire.exchange(until, server.deadline());
-                    let moved = if until == Until::Body {
-                        exchange.await?
-                    } else {
-                        tokio::select! {
-                            biased;
-                            moved = exchange => moved?,
-                            Ok(_) = leaving.wait_for(|&leaving| leaving) => {
-                                server.close(&SHUTDOWN, &mut wire.link.output);
-                                continue;
-                            }
-                        }
-                    };
-                    if moved == Moved::Eof {
-                        // Everything read has been answered: the client closed its sending side.
-                        return Ok(server.handle_eof()?);
-                    }
-                }
-            }
+    async fn converse(&mut self) -> Result<(), Lost> {
+        while let Driven::Handshake(deadline) = drive(&mut self.link, &mut self.answering).await? {
+            let tls = self.handshake(deadline).await?;
+            self.link.driver.machine_mut().tls_established(tls, Instant::now())?;
+            self.admit().await;
         }
+        Ok(())
+    }
+
+    /// Asks the handler about a client that has TLS now.
+    async fn admit(&mut self) {
+        if let Some(response) = self.answering.handler.handshake(&self.answering.session).await {
+            self.link.driver.machine_mut().bar(response);
+        }
+        self.link.driver.machine_mut().set_tolerance(self.answering.tolerance());
     }
 
     async fn handshake(&mut self, deadline: Option<Instant>) -> Result<Arc<TlsInfo>, Lost> {
-        let (Some(config), Some(stream)) = (&self.inbound.tls, self.wire.take_plain()) else {
+        let Self { answering: Answering { tls, session, .. }, link } = self;
+        let (Some(config), Some(stream)) = (&*tls, link.stream.take_plain()) else {
             return Err(Lost::Handshake(io::ErrorKind::Unsupported.into()));
         };
-        let (config, shown) = Shown::watch(config);
+        let (config, own) = Shown::watch(config);
         let accepting = TlsAcceptor::from(config).accept(stream);
-        let stream = match deadline {
-            None => accepting.await,
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), accepting)
-                .await
-                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
-        }
-        .map_err(|error| {
-            metering::handshake_failed(Role::Server);
-            Lost::Handshake(error)
-        })?;
+        let shaken = shake(Role::Server, accepting, deadline).await;
+        let stream = shaken.map_err(|broken| Lost::Handshake(broken.error))?;
         let (_, connection) = stream.get_ref();
         let chain = connection.peer_certificates().unwrap_or_default();
-        self.session.client_chain =
+        session.client_chain =
             chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-        self.session.client_names = chain.first().map(CommonNames::of);
-        let names = session_names(connection)
-            .ok_or_else(|| Lost::Handshake(io::ErrorKind::InvalidData.into()))?;
+        session.client_names = chain.first().map(CommonNames::of);
         // `admit` judges the client at MAIL, when the sender's domain is known.
-        let mut tls = TlsInfo::new(Peer::Unauthenticated, names.version, names.cipher);
-        tls.group = names.group;
-        tls.bindings = bindings(connection, shown.certificate().as_ref());
-        let tls = Arc::new(tls);
-        metering::handshake(Role::Server, &tls);
+        let tls =
+            shown(Role::Server, Peer::Unauthenticated, connection, own.certificate().as_ref())
+                .ok_or_else(|| Lost::Handshake(io::ErrorKind::InvalidData.into()))?;
         tracing::debug!(version = tls.version, cipher = tls.cipher, group = tls.group, "TLS");
-        self.session.tls = Some(Arc::clone(&tls));
-        self.session.name.clear();
-        self.session.hello = Hello::Helo;
+        session.tls = Some(Arc::clone(&tls));
+        session.name.clear();
+        session.hello = Hello::Helo;
         // RFC 3207, section 4.2.
-        self.session.identity = None;
-        self.wire.put_tls(stream);
+        session.identity = None;
+        link.stream.put_tls(stream);
         Ok(tls)
     }
 }

@@ -21,7 +21,7 @@ use smtp_tls_policy::pki::CommonNames;
 const GREETING: Response = Response::fixed(220, (2, 0, 0), "");
 const HELLO: Response = Response::fixed(250, (2, 0, 0), "");
 const READY_FOR_TLS: Response = Response::fixed(220, (2, 0, 0), "ready to start TLS");
-const SENDER_OK: Response = Response::fixed(250, (2, 1, 0), "sender OK");
+pub(super) const SENDER_OK: Response = Response::fixed(250, (2, 1, 0), "sender OK");
 pub(super) const GO_AHEAD: Response = Response::fixed(354, (3, 0, 0), "end with <CRLF>.<CRLF>");
 // RFC 5321, section 3.5.3.
 const VRFY: Response =

@@ -2,11 +2,13 @@
 //! graceful shutdown.
 //!
 //! A [`Service`] makes one [`Handler`] for each connection. Every method of a handler has a
-//! default, except `recipient`, `body` and `end_of_body`.
+//! default, except `recipient`, `body` and `end_of_body`. [`Collect`] is the handler of programs
+//! that want whole messages.
 
 mod connection;
 mod handler;
 mod inbound;
+mod inbox;
 mod listener;
 #[cfg(feature = "proxy-protocol")]
 mod proxy;
@@ -14,6 +16,7 @@ mod proxy;
 pub use connection::handle;
 pub use handler::{Handler, Service, Session};
 pub use inbound::Inbound;
+pub use inbox::{Arrival, Collect, Inbox};
 pub use listener::{scram, serve};
 #[cfg(feature = "proxy-protocol")]
 pub use proxy::{

@@ -8,8 +8,22 @@ use super::{Client, ClientEvent};
 use crate::channel::{Channel, TlsInfo};
 use crate::error::{ApiMisuse, Error};
 use crate::fallback::{Fallback, TlsFailure, after};
+use crate::starttls::HandOver;
 use crate::timeouts::Phase;
 use crate::wire::reply::Reply;
+
+impl HandOver for Client {
+    fn awaits_handshake(&self) -> bool {
+        self.state == State::Handshake
+    }
+
+    fn renewed(&self, tls: Arc<TlsInfo>, now: Instant) -> Self {
+        let (config, channel) = (Arc::clone(&self.config), Channel::StartTls(tls));
+        // The client speaks first: there is no second greeting.
+        let due = Some(Sent::Ehlo);
+        Self { due, ..Self::without_greeting(config, self.rules, channel, now) }
+    }
+}
 
 impl Client {
     /// Asks the rules, and ends the conversation unless they let it go on.
@@ -37,13 +51,7 @@ impl Client {
     ///
     /// [`ApiMisuse::NoHandshake`] if no handshake was asked for.
     pub fn tls_established(&mut self, tls: Arc<TlsInfo>, now: Instant) -> Result<(), ApiMisuse> {
-        if self.state != State::Handshake {
-            return Err(ApiMisuse::NoHandshake);
-        }
-        let config = Arc::clone(&self.config);
-        *self = Self::without_greeting(config, self.rules, Channel::StartTls(tls), now);
-        self.due = Some(Sent::Ehlo);
-        Ok(())
+        self.hand_over(tls, now)
     }
 
     /// The handshake failed, or the certificate does not count ([`TlsFailure::Untrusted`]). The

@@ -1,0 +1,79 @@
+//! From the MX records to the status of the recipient.
+
+use std::net::{SocketAddr, TcpStream};
+
+use smtp_proto::route::{Ending, Next, Prepared, RecipientStatus, Route, RouteConfig, Targets};
+use smtp_proto::wire::reply::EnhancedCode;
+use smtp_tls_policy::inquiry::{
+    DnsAnswer, DomainAnswer, DomainAsk, DomainInquiry, HostAnswer, HostAsk, HostInquiry, MailFacts,
+    MailHosts, MxRecord,
+};
+use smtp_tls_policy::plan::DnsStatus::Insecure;
+use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::sts::StsAnswer;
+use smtp_tls_policy::{Domain, Host, Namespace};
+
+use crate::Mail;
+use crate::wire::Failed;
+
+impl Mail {
+    /// Answers the questions of the two inquiries as a resolver would that finds one host,
+    /// `exchange` at `address`, in zones that are not signed. Walks the route until the status is
+    /// known.
+    pub(crate) fn deliver(
+        &self,
+        domain: &Host,
+        exchange: &Domain,
+        address: SocketAddr,
+    ) -> Result<RecipientStatus, Failed> {
+        let connector = OutboundConnector::new("all", vec![Namespace::Default], Posture::Verified);
+        let mx = || DnsAnswer::new(Insecure, vec![MxRecord::new(10, exchange.clone())]);
+        let inquiry = DomainInquiry::new(MailFacts::new(&connector, domain));
+        let facts = inquiry.resolve(|ask| match ask {
+            DomainAsk::Mx(_) => DomainAnswer::Mx(mx()),
+            // With HTTPS, `sts::Cache` would answer this.
+            DomainAsk::Sts(_) => DomainAnswer::Sts(StsAnswer::default()),
+        })?;
+        let MailHosts::Mx(records) = facts.hosts() else { return Err("no MX records".into()) };
+        let hosts = records.iter().map(MxRecord::as_pair);
+        let mut config = RouteConfig::default();
+        config.port = address.port();
+        let mut route = Route::new(Targets::mx(&domain.to_string(), hosts), 1, &config);
+        let mut found = None;
+        loop {
+            match route.next() {
+                Next::Done { statuses, .. } => return Ok(statuses[0]),
+                Next::Prepare { host } => {
+                    let host = Host::parse(host.as_str())?;
+                    let prepared = HostInquiry::new(&facts, &host).resolve(|ask| match ask {
+                        HostAsk::Addresses(_) => HostAnswer::addresses(Insecure, [address.ip()]),
+                        HostAsk::Cname(_) => HostAnswer::Cname(Insecure),
+                        HostAsk::Tlsa(_) => HostAnswer::Tlsa(DnsAnswer::none(Insecure)),
+                    });
+                    match prepared {
+                        Ok(it) => route.prepared(Prepared::new(found.insert(it).addresses.clone())),
+                        Err(refused) => {
+                            let it = refused.status;
+                            route.skip(EnhancedCode::new(it.class, it.subject, it.detail));
+                        }
+                    }
+                }
+                Next::Dial { address, .. } => {
+                    let Some(host) = &found else { return Err("not prepared".into()) };
+                    let Ok(socket) = TcpStream::connect(address) else {
+                        route.ended(Ending::Unreachable);
+                        continue;
+                    };
+                    match self.converse(socket, host) {
+                        Ok(Some(status)) => {
+                            route.status(0, status);
+                            route.ended(Ending::Finished);
+                        }
+                        // TLS that fails its checks breaks the connection: no mail goes over it.
+                        Ok(None) | Err(_) => route.ended(Ending::Broken),
+                    }
+                }
+            }
+        }
+    }
+}
