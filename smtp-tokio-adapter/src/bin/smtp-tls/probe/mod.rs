@@ -15,7 +15,7 @@ use smtp_proto::wire::path::DomainBuf;
 use smtp_tls_policy::inquiry::MailFacts;
 use smtp_tls_policy::pki::{LiveTrust, RootsId};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
-use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
+use smtp_tls_policy::rules::{Floor, IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::html::Page;
 use smtp_tokio_adapter::revocation::{CrlFetcher, FetchedList};
@@ -319,9 +319,11 @@ impl<'o> Setup<'o> {
                 return found;
             }
         };
+        let requires_tls = plan.floor() != Floor::Plaintext;
+        let peer = |address| Peer { connector, host, address, requires_tls };
         let mut observed: Option<Observed> = None;
         for address in addresses {
-            let now = self.prober.observe(Peer { connector, host, address }).await;
+            let now = self.prober.observe(peer(address)).await;
             let is_over = !matches!(now.outcome, Outcome::Ended(_));
             observed = Some(now);
             if is_over {
@@ -344,8 +346,7 @@ impl<'o> Setup<'o> {
             }
         }
         found.plain_hello = observed.plain_hello;
-        let peer = Peer { connector, host, address: observed.address };
-        found.tls = TlsFound::of(&self.prober, peer, &observed).await;
+        found.tls = TlsFound::of(&self.prober, peer(observed.address), &observed).await;
         let lists = trust.list_status(&connector.roots, &observed.chain, input::now());
         found.certificates = observed
             .chain

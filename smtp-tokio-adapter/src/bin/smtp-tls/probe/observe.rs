@@ -78,6 +78,9 @@ pub(crate) struct Peer<'a> {
     pub(crate) connector: &'a OutboundConnector,
     pub(crate) host: &'a Host,
     pub(crate) address: SocketAddr,
+    /// Whether the plan requires TLS. If so, the plainest hello has the client certificate too, as
+    /// in a delivery.
+    pub(crate) requires_tls: bool,
 }
 
 impl Prober {
@@ -243,8 +246,8 @@ impl Prober {
         offer: Offer<'_>,
         observed: &mut Observed,
     ) -> Option<Result<Connection<TcpStream>, Box<OpenError>>> {
-        let Peer { connector, host, address } = peer;
-        let unchecked = match unchecked(connector, host) {
+        let Peer { connector, host, address, requires_tls } = peer;
+        let unchecked = match unchecked(connector, host, requires_tls) {
             Ok(unchecked) => unchecked,
             Err(refusal) => {
                 observed.outcome = Outcome::Ended(refusal.to_string());
@@ -283,9 +286,13 @@ pub(crate) fn version_name(version: ProtocolVersion) -> &'static str {
 }
 
 /// A plan under which the server's certificate is not looked at.
-fn unchecked(connector: &OutboundConnector, host: &Host) -> Result<Plan, Refusal> {
-    let mut open =
-        OutboundConnector::new("probe", connector.namespaces.clone(), Posture::Opportunistic);
+fn unchecked(
+    connector: &OutboundConnector,
+    host: &Host,
+    requires_tls: bool,
+) -> Result<Plan, Refusal> {
+    let posture = if requires_tls { Posture::Encrypt } else { Posture::Opportunistic };
+    let mut open = OutboundConnector::new("probe", connector.namespaces.clone(), posture);
     (open.dane, open.sts) = (DaneRule::Off, StsRule::Off);
     let implicit = connector.smart_host.as_ref().is_some_and(|it| it.implicit_tls);
     open.smart_host = connector.smart_host.clone();
