@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::{DefaultGuard, Interest};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// The events of this thread, each as `LEVEL message field=value`.
@@ -24,6 +24,8 @@ impl Log {
 
     /// Records all events of one target, or as [`record`](Self::record).
     pub fn record_target(target: Option<&'static str>) -> (Self, DefaultGuard) {
+        // An error says that it is installed already.
+        drop(tracing::subscriber::set_global_default(Deaf));
         let log = Self { lines: Arc::default(), target };
         let guard = tracing::subscriber::set_default(log.clone());
         (log, guard)
@@ -53,6 +55,27 @@ impl Subscriber for Log {
         let line = format!("{} {}{}", event.metadata().level(), line.message, line.fields);
         self.lines.lock().unwrap().push(line);
     }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// Records nothing, and leaves each event possible: a test in another thread, which records
+/// nothing, would otherwise switch an event off for all threads if it came to it first.
+struct Deaf;
+
+impl Subscriber for Deaf {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {}
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
 }
