@@ -5,6 +5,7 @@ mod common;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{
@@ -16,7 +17,7 @@ use rustls::server::WebPkiClientVerifier;
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::server::ServerConfig;
 use smtp_proto::wire::reply::EnhancedCode;
-use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::plan::{BrokenPeers, DnsStatus};
 use smtp_tls_policy::rules::{
     IdentityId, OutboundConnector, OutboundConnectors, Posture, TlsLimits,
 };
@@ -343,6 +344,31 @@ async fn way_of_one_connector_that_breaks_tls_leaves_the_mail_of_others_in_tls()
         let report = send_by(&sender, &connector(Posture::Opportunistic)).await;
         assert_eq!(channels(&report), [(Manner::AsPlanned, "tls-ok", true)]);
     }
+}
+
+/// The first handshake is no failed session of its own where the second connection is a kept one:
+/// the session of that was reported when it was opened.
+#[tokio::test]
+async fn failed_handshake_before_a_kept_connection_is_not_reported() {
+    let pki = Pki::new();
+    let server = server(&pki).await;
+    let (port, hellos) = middlebox(server.address, LARGE).await;
+    let sender = client(&pki, Posture::Opportunistic, port)
+        .with_pool(PoolLimits::default())
+        .with_memory(BrokenPeers::new(Duration::ZERO, 0));
+    let report = send(&sender).await;
+    assert_eq!(
+        steps(&report),
+        [(Manner::AsPlanned, "handshake-failed", 0), (Manner::PlainHello, "tls-ok", 1)]
+    );
+    let report = send(&sender).await;
+    assert_eq!(
+        steps(&report),
+        [(Manner::AsPlanned, "handshake-failed", 0), (Manner::PlainHello, "tls-ok", 0)]
+    );
+    assert!(report.attempts[1].is_reused);
+    assert_eq!(report.sessions().count(), 0, "{report:?}");
+    assert_eq!(hellos.load(Ordering::SeqCst), 3);
 }
 
 /// Implicit TLS never leads to clear text, and takes the plainest hello as STARTTLS does.

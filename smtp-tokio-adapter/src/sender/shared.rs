@@ -119,3 +119,87 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::store::{Pending, StoreError};
+
+    /// A store that is away for the first write. Each later one ends only when it is let.
+    struct Slow {
+        writes: Mutex<Vec<String>>,
+        may_end: Semaphore,
+    }
+
+    impl Store for Slow {
+        fn get<'a>(&'a self, _: &'a str) -> Pending<'a, Option<Vec<u8>>> {
+            Box::pin(async { Ok(None) })
+        }
+        fn put<'a>(&'a self, _: &'a str, value: &'a [u8], _: Duration) -> Pending<'a, ()> {
+            let count = {
+                let mut writes = lock(&self.writes);
+                writes.push(String::from_utf8_lossy(value).into_owned());
+                writes.len()
+            };
+            Box::pin(async move {
+                if count == 1 {
+                    return Err(StoreError::Away);
+                }
+                self.may_end.acquire().await.unwrap().forget();
+                Ok(())
+            })
+        }
+        fn put_new<'a>(&'a self, _: &'a str, _: &'a [u8], _: Duration) -> Pending<'a, bool> {
+            Box::pin(async { Ok(false) })
+        }
+        fn remove<'a>(&'a self, _: &'a str) -> Pending<'a, ()> {
+            Box::pin(async { Ok(()) })
+        }
+        fn list<'a>(&'a self, _: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+    }
+
+    async fn is_pending(future: &mut (impl Future<Output = ()> + Unpin)) -> bool {
+        poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())).await
+    }
+
+    /// A change that is made while the flush writes an older one of the same key comes after it.
+    #[tokio::test]
+    async fn new_change_is_written_after_an_old_one_that_the_flush_is_writing() {
+        let slow = Arc::new(Slow { writes: Mutex::default(), may_end: Semaphore::new(0) });
+        let shared = Shared::new(Arc::clone(&slow) as Arc<dyn Store>);
+        let writes = || lock(&slow.writes).clone();
+        let put = |value: &str| shared.put("key".into(), value.into(), Duration::from_secs(60));
+        put("old").await;
+        let mut flushing = Box::pin(shared.flush());
+        assert!(is_pending(&mut flushing).await);
+        assert_eq!(writes(), ["old", "old"]);
+        let mut changing = Box::pin(put("new"));
+        assert!(is_pending(&mut changing).await);
+        assert_eq!(writes(), ["old", "old"], "the new change waits for the old one");
+        slow.may_end.add_permits(2);
+        tokio::join!(flushing, changing);
+        assert_eq!(writes(), ["old", "old", "new"]);
+        // Nothing waits any more: an old change does not follow the new one.
+        shared.flush().await;
+        assert_eq!(writes().len(), 3);
+    }
+
+    /// A change that waits for the store is replaced by a newer one of the same key.
+    #[tokio::test]
+    async fn new_change_that_is_written_ends_the_wait_of_the_old_one() {
+        let slow = Arc::new(Slow { writes: Mutex::default(), may_end: Semaphore::new(9) });
+        let shared = Shared::new(Arc::clone(&slow) as Arc<dyn Store>);
+        for value in ["old", "new"] {
+            shared.put("key".into(), value.into(), Duration::from_secs(60)).await;
+        }
+        shared.flush().await;
+        assert_eq!(*lock(&slow.writes), ["old", "new"]);
+    }
+}
