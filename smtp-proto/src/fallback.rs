@@ -44,6 +44,12 @@ pub struct TlsRules {
     /// ClientHello, before anything else follows. The driver sets it to false for that second
     /// connection, and where it remembers that the peer needs the plainest ClientHello.
     pub retry_plain_hello: bool,
+    /// Whether another address of the host is still to be tried for TLS, so that clear text waits:
+    /// where it could follow on the same connection, the answer is
+    /// [`Fallback::ReconnectPlaintext`], which the driver puts after the other addresses. The
+    /// driver sets it for each connection, as
+    /// [`Next::Dial`](crate::route::Next::Dial::tls_elsewhere) says.
+    pub tls_elsewhere: bool,
 }
 
 impl TlsRules {
@@ -54,6 +60,7 @@ impl TlsRules {
         broken: Yield::Never,
         untrusted: Yield::Never,
         retry_plain_hello: false,
+        tls_elsewhere: false,
     };
     /// TLS where it can be had, else clear text at once.
     pub const OPPORTUNISTIC: Self = Self {
@@ -62,6 +69,7 @@ impl TlsRules {
         broken: Yield::Now,
         untrusted: Yield::Now,
         retry_plain_hello: true,
+        tls_elsewhere: false,
     };
     /// TLS or nothing.
     pub const REQUIRED: Self = Self {
@@ -70,6 +78,7 @@ impl TlsRules {
         broken: Yield::Never,
         untrusted: Yield::Never,
         retry_plain_hello: true,
+        tls_elsewhere: false,
     };
 
     /// The same rules for a connection after which a failed handshake is not repeated: see
@@ -154,8 +163,9 @@ pub enum Fallback {
     RetryPlainHello,
     /// Go on in clear text on this connection.
     ContinuePlaintext,
-    /// Drop this connection; dial the same address and port again and speak clear text. After a
-    /// broken handshake both ends are in an unknown state, so never on the same connection.
+    /// Drop this connection; dial the same address and port again and speak clear text, after the
+    /// host's other addresses were tried for TLS. After a broken handshake both ends are in an
+    /// unknown state, so never on the same connection.
     ReconnectPlaintext,
     /// Nothing more now; clear text is allowed on a later run of the queue.
     PlaintextNextRun,
@@ -172,6 +182,9 @@ pub enum Fallback {
 /// [`retry_plain_hello`](TlsRules::retry_plain_hello) allows it: before clear text, and before a
 /// host is given up where TLS is required. For a handshake that has failed before there was
 /// implicit TLS, ask with [`TlsRules::REQUIRED`] and [`Channel::Plain`].
+///
+/// While another address of the host is to be tried for TLS
+/// ([`tls_elsewhere`](TlsRules::tls_elsewhere)), no connection goes on in clear text.
 pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> Fallback {
     match (rules.mode, channel, failure) {
         (TlsMode::Never, ..) => {}
@@ -192,9 +205,11 @@ pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> F
             // Unreachable: `NotWanted` is reported only in mode `Never`.
             TlsFailure::NotWanted => Fallback::Forbidden,
             TlsFailure::NotOffered | TlsFailure::Refused { transient: false } => {
-                Fallback::ContinuePlaintext
+                same_connection(Yield::Now, rules.tls_elsewhere)
             }
-            TlsFailure::Refused { transient: true } => same_connection(rules.refused),
+            TlsFailure::Refused { transient: true } => {
+                same_connection(rules.refused, rules.tls_elsewhere)
+            }
             TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken),
             TlsFailure::Untrusted => new_connection(rules.untrusted),
             // Neither can happen before TLS is up.
@@ -216,8 +231,10 @@ pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> F
     }
 }
 
-const fn same_connection(when: Yield) -> Fallback {
+/// S4b: no address of a host gets clear text while another one may have TLS.
+const fn same_connection(when: Yield, tls_elsewhere: bool) -> Fallback {
     match when {
+        Yield::Now if tls_elsewhere => Fallback::ReconnectPlaintext,
         Yield::Now => Fallback::ContinuePlaintext,
         Yield::Later => Fallback::PlaintextNextRun,
         Yield::Never => Fallback::Forbidden,

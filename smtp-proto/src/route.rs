@@ -140,8 +140,10 @@ pub struct RouteConfig {
     /// Most hosts, each of which may have to be looked up; 0 counts as 1. 50 by default: an MX
     /// answer of 64 KiB holds thousands.
     pub hosts: usize,
-    /// Whether each address of a host is tried for TLS before one of them is dialled in clear text.
-    /// On by default. If off, the clear-text retry follows the failure of TLS at once.
+    /// Whether each address of a host is tried for TLS before mail goes to one of them in clear
+    /// text: where a handshake failed, and where STARTTLS was refused or not offered. On by
+    /// default. If off, clear text follows at once. Other hosts are not tried, not even those of
+    /// equal preference: each of them has rules of its own.
     pub tls_at_each_address: bool,
 }
 
@@ -167,12 +169,16 @@ pub struct Prepared {
     /// Whether a connection without TLS may follow one whose TLS failed. Off by default. Without it
     /// no ending leads to clear text: neither required nor implicit TLS ever does.
     pub may_retry_in_clear: bool,
+    /// Addresses at which TLS is not expected, because there was none a short while ago. They are
+    /// dialled after the others if clear text may be used at all, and clear text does not wait for
+    /// them. None by default.
+    pub without_tls: Vec<IpAddr>,
 }
 
 impl Prepared {
     /// A host that is not dialled in clear text after a failure of TLS.
     pub fn new(addresses: Vec<IpAddr>) -> Self {
-        Self { addresses, may_retry_in_clear: false }
+        Self { addresses, may_retry_in_clear: false, without_tls: Vec::new() }
     }
 }
 
@@ -195,6 +201,11 @@ pub enum Next<'a> {
         /// see [`Fallback::RetryPlainHello`]. The rules of this connection must have
         /// [`retry_plain_hello`](crate::fallback::TlsRules::retry_plain_hello) off.
         plain_hello: bool,
+        /// Whether another address of the host is still to be tried for TLS: the rules of this
+        /// connection must have
+        /// [`tls_elsewhere`](crate::fallback::TlsRules::tls_elsewhere) accordingly. Never for
+        /// the last connection that the limit allows, so that clear text is not lost by waiting.
+        tls_elsewhere: bool,
         /// Without TLS, because TLS failed at this address and clear text is allowed:
         /// [`TlsRules::NEVER`](crate::fallback::TlsRules::NEVER). Never together with
         /// `plain_hello`.
@@ -332,6 +343,8 @@ struct Dials {
 enum Manner {
     /// As the caller's rules say.
     First,
+    /// As the caller's rules say, at an address where TLS is not expected.
+    FirstWithoutTls,
     /// With the plainest ClientHello.
     PlainHello,
     /// Without TLS.
@@ -343,12 +356,13 @@ impl Dials {
     fn retry(&mut self, fallback: Fallback, tls_at_each_address: bool) {
         let Some((address, manner)) = self.queue.pop_front() else { return };
         match (fallback, manner) {
-            (Fallback::RetryPlainHello, Manner::First) => {
+            (Fallback::RetryPlainHello, Manner::First | Manner::FirstWithoutTls) => {
                 self.queue.push_front((address, Manner::PlainHello));
             }
-            (Fallback::ReconnectPlaintext, Manner::First | Manner::PlainHello)
-                if self.may_retry_in_clear =>
-            {
+            (
+                Fallback::ReconnectPlaintext,
+                Manner::First | Manner::FirstWithoutTls | Manner::PlainHello,
+            ) if self.may_retry_in_clear => {
                 if tls_at_each_address {
                     self.queue.push_back((address, Manner::Clear));
                 } else {
@@ -402,10 +416,23 @@ impl Route {
                 host,
                 address: SocketAddr::new(address, self.port),
                 plain_hello: manner == Manner::PlainHello,
+                tls_elsewhere: self.has_tls_elsewhere(),
                 clear_retry: manner == Manner::Clear,
                 remaining: &self.remaining,
             },
         }
+    }
+
+    /// Whether clear text waits for another address of the host.
+    fn has_tls_elsewhere(&self) -> bool {
+        let dials = self.host.as_ref().and_then(|host| host.dials.as_ref());
+        dials.is_some_and(|dials| {
+            let mut others = dials.queue.iter().skip(1);
+            self.tls_at_each_address
+                && dials.may_retry_in_clear
+                && self.dials > 1
+                && others.any(|(_, manner)| *manner == Manner::First)
+        })
     }
 
     /// The addresses that may be dialled beside the next one, in order: further addresses of the
@@ -415,8 +442,10 @@ impl Route {
     /// requires TLS.
     pub fn rivals(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         let queue = self.host.as_ref().and_then(|host| host.dials.as_ref()).map(|it| &it.queue);
-        let is_first = queue.and_then(|it| it.front()).is_some_and(|it| it.1 == Manner::First);
-        let rivals = queue.into_iter().flatten().skip(1).filter(|(_, it)| *it == Manner::First);
+        let manner = queue.and_then(|it| it.front()).map(|it| it.1);
+        let is_first = matches!(manner, Some(Manner::First | Manner::FirstWithoutTls));
+        let rivals = queue.into_iter().flatten().skip(1);
+        let rivals = rivals.filter(move |(_, it)| manner == Some(*it));
         let most = if is_first { self.dials.saturating_sub(1) } else { 0 };
         rivals.take(most).map(|&(address, _)| SocketAddr::new(address, self.port))
     }
@@ -447,8 +476,13 @@ impl Route {
         if prepared.addresses.is_empty() {
             return self.skip(NO_ADDRESS);
         }
-        let queue = prepared.addresses.into_iter().map(|it| (it, Manner::First)).collect();
-        *dials = Some(Dials { queue, may_retry_in_clear: prepared.may_retry_in_clear });
+        let Prepared { addresses, may_retry_in_clear, without_tls } = prepared;
+        let waits = may_retry_in_clear && self.tls_at_each_address;
+        let (last, first): (Vec<_>, Vec<_>) =
+            addresses.into_iter().partition(|it| waits && without_tls.contains(it));
+        let first = first.into_iter().map(|it| (it, Manner::First));
+        let queue = first.chain(last.into_iter().map(|it| (it, Manner::FirstWithoutTls))).collect();
+        *dials = Some(Dials { queue, may_retry_in_clear });
     }
 
     /// Answers [`Next::Prepare`]: this host is not dialled. A failed look-up is 4.4.3; the policy

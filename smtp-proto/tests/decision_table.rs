@@ -28,6 +28,7 @@ fn conversations() {
         assert_eq!(columns.len(), rules.len());
         for (mut rules, expected) in rules.into_iter().zip(columns) {
             rules.retry_plain_hello &= *rule != "S10b";
+            rules.tls_elsewhere = *rule == "S4b";
             let came = converse(script, rules);
             if came != *expected {
                 wrong.push(format!(

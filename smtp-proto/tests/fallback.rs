@@ -74,19 +74,25 @@ fn word(fallback: Fallback) -> &'static str {
 #[test]
 fn decision_table() {
     let mut table = String::from(INTRODUCTION);
-    for (title, channel) in [
-        ("clear text, STARTTLS not yet done", Channel::Plain),
-        ("inside TLS after STARTTLS", Channel::StartTls(tls_info())),
-        ("implicit TLS", Channel::Implicit(tls_info())),
+    for (title, channel, tls_elsewhere) in [
+        ("clear text, STARTTLS not yet done", Channel::Plain, false),
+        ("the same, and another address is still to be tried for TLS (S4b)", Channel::Plain, true),
+        ("inside TLS after STARTTLS", Channel::StartTls(tls_info()), false),
+        ("implicit TLS", Channel::Implicit(tls_info()), false),
     ] {
         writeln!(table, "\n## {title}\n\n{:<36}Never  Now    Later  Hold   Required", "").unwrap();
         for (name, failure) in FAILURES {
             let retry = name.starts_with("S10 ");
             let [never, now, later, hold, required] = columns().map(|mut rules| {
-                rules.retry_plain_hello = retry;
+                (rules.retry_plain_hello, rules.tls_elsewhere) = (retry, tls_elsewhere);
                 let answer = after(rules, &channel, failure);
                 rules.retry_plain_hello = true;
                 if failure != TlsFailure::Handshake {
+                    assert_eq!(answer, after(rules, &channel, failure), "{name}");
+                }
+                if channel.tls().is_some() {
+                    rules.tls_elsewhere = true;
+                    rules.retry_plain_hello = retry;
                     assert_eq!(answer, after(rules, &channel, failure), "{name}");
                 }
                 word(answer)

@@ -100,3 +100,73 @@ fn connection_in_clear_text_has_no_rivals() {
     assert_eq!(dialled(&route), (address(2), true));
     assert_eq!(rivals(&route), []);
 }
+
+/// A route to a host with these addresses; TLS is not expected at those of `without_tls`.
+fn host(addresses: &[u8], without_tls: &[u8], config: &RouteConfig) -> Route {
+    let mut route = Route::new(Targets::Host("a.example".parse().unwrap()), 1, config);
+    let ips = |all: &[u8]| all.iter().map(|it| address(*it).ip()).collect();
+    let mut prepared = Prepared::new(ips(addresses));
+    prepared.may_retry_in_clear = true;
+    prepared.without_tls = ips(without_tls);
+    route.prepared(prepared);
+    route
+}
+
+/// The addresses in order, each with whether clear text waits and whether it is spoken, if the
+/// server at each of them has no STARTTLS and refuses the mail for now.
+fn without_starttls(mut route: Route) -> Vec<(u8, bool, bool)> {
+    let mut seen = Vec::new();
+    while let Next::Dial { address, tls_elsewhere, clear_retry, .. } = route.next() {
+        let std::net::IpAddr::V4(ip) = address.ip() else { panic!("{address}") };
+        seen.push((ip.octets()[3], tls_elsewhere, clear_retry));
+        let status = EnhancedCode::new(4, 7, 4);
+        route.ended(match tls_elsewhere && !clear_retry {
+            true => Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status },
+            false => Ending::Unwelcome(status),
+        });
+    }
+    seen
+}
+
+#[test]
+fn clear_text_waits_until_each_address_was_tried_for_tls() {
+    let config = RouteConfig::default();
+    assert_eq!(
+        without_starttls(host(&[1, 2, 3], &[], &config)),
+        [(1, true, false), (2, true, false), (3, false, false), (1, false, true), (2, false, true)]
+    );
+    assert_eq!(without_starttls(host(&[1], &[], &config)), [(1, false, false)]);
+}
+
+#[test]
+fn addresses_without_tls_come_last_and_clear_text_does_not_wait_for_them() {
+    let config = RouteConfig::default();
+    assert_eq!(
+        without_starttls(host(&[1, 2, 3], &[1, 2], &config)),
+        [(3, false, false), (1, false, false), (2, false, false)]
+    );
+    let route = host(&[1, 2, 3], &[1, 2, 3], &config);
+    assert_eq!(rivals(&route), [address(2), address(3)]);
+    let last = [(1, false, false), (2, false, false), (3, false, false)];
+    assert_eq!(without_starttls(route), last);
+    // Where TLS is required, what is expected of an address changes nothing.
+    let mut route = Route::new(Targets::Host("a.example".parse().unwrap()), 1, &config);
+    let mut prepared = Prepared::new(vec![address(1).ip(), address(2).ip()]);
+    prepared.without_tls = vec![address(1).ip()];
+    route.prepared(prepared);
+    let Next::Dial { address: first, tls_elsewhere, .. } = route.next() else { panic!() };
+    assert_eq!((first, tls_elsewhere), (address(1), false));
+}
+
+#[test]
+fn clear_text_does_not_wait_where_that_is_switched_off_or_no_connection_is_left() {
+    let mut config = RouteConfig::default();
+    config.tls_at_each_address = false;
+    let in_order = [(1, false, false), (2, false, false)];
+    assert_eq!(without_starttls(host(&[1, 2], &[1], &config)), in_order);
+    let mut config = RouteConfig::default();
+    config.dials = 1;
+    assert_eq!(without_starttls(host(&[1, 2], &[], &config)), [(1, false, false)]);
+    config.dials = 2;
+    assert_eq!(without_starttls(host(&[1, 2], &[], &config)), [(1, true, false), (1, false, true)]);
+}

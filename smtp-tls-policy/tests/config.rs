@@ -149,7 +149,8 @@ fn an_error_names_place_finding_and_remedy() {
     const POSTURES: &str = "one of none, opportunistic, deterministic, encrypt, verified, secure, \
                             private-ca, dane-only, pinned";
     const OUTBOUND: &str = "name, namespaces, posture, require-tls, smart-host, names, cn, roots, \
-                            revocation, list-wait, identity, yields, pins, dane, sts, optional-tls, tls";
+                            revocation, list-wait, identity, yields, pins, dane, sts, \
+                            optional-tls, tls, dial";
     for (old, new, line, field, message) in [
         (
             "posture = \"deterministic\"\nrequire",

@@ -150,13 +150,19 @@ fn dial_rules_are_read_from_toml() {
         name = "all"
         namespaces = ["*"]
         posture = "opportunistic"
-        dial = { families = "ipv6", source-ipv6 = "2001:db8::1", interface = "eth1", socks5 = "[::1]:1080" }
+        [outbound.dial]
+        families = "ipv6"
+        source-ipv6 = "2001:db8::1"
+        interface = "eth1"
+        socks5 = "[::1]:1080"
+        clear-text-at-once = true
     "#;
     let config = Config::parse("c.toml", text).unwrap();
     let dial = &config.outbound.iter().next().unwrap().dial;
     assert_eq!(dial.families, Families::Ipv6Only);
     assert_eq!((dial.source_ipv4, dial.source_ipv6), (None, Some(six(1))));
     assert_eq!(dial.interface.as_deref(), Some("eth1"));
+    assert!(dial.clear_text_at_once);
     assert_eq!(dial.socks5, Some("[::1]:1080".parse().unwrap()));
 }
 
@@ -194,7 +200,7 @@ fn errors_of_dial_rules_name_the_field() {
         (
             r#"sources = "192.0.2.1""#,
             "c.toml: line 5, field outbound.dial.sources: there is no such field; the fields are \
-             families, source-ipv4, source-ipv6, interface, socks5",
+             families, source-ipv4, source-ipv6, interface, socks5, clear-text-at-once",
         ),
     ] {
         assert_eq!(file(dial), message);

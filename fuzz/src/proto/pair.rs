@@ -65,6 +65,7 @@ fn rules_of(byte: u8) -> TlsRules {
     rules.broken = when(byte >> 4);
     rules.untrusted = when(byte >> 6);
     rules.retry_plain_hello = byte & 1 == 0;
+    rules.tls_elsewhere = byte & 0x30 == 0x30;
     rules
 }
 

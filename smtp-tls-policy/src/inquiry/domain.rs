@@ -270,6 +270,7 @@ impl DomainFacts<'_> {
             source_ipv6: None,
             interface: None,
             socks5: None,
+            clear_text_at_once: false,
         };
         match self.mail.policy {
             Policy::Connector(connector) => &connector.dial,

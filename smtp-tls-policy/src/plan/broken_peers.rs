@@ -32,6 +32,9 @@ pub enum Broken {
     /// The handshake failed or stalled with a client certificate, and succeeded with the plainest
     /// ClientHello and without it. That says nothing about connectors without a certificate.
     NeedsNoCertificate,
+    /// STARTTLS was not offered, or was refused. That is no reason for clear text: STARTTLS is used
+    /// wherever it is offered. The host's other addresses are tried first, and do not wait for it.
+    NoStartTls,
 }
 
 impl Broken {
@@ -42,6 +45,7 @@ impl Broken {
                 Reason::HandshakeFailed
             }
             Self::Stalled => Reason::HandshakeTimeout,
+            Self::NoStartTls => Reason::StarttlsNotOffered,
         }
     }
 }

@@ -87,7 +87,7 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::domain::{Host, Namespace};
+use crate::domain::Namespace;
 use crate::pki::names::{CnFallback, Reference};
 use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
@@ -96,7 +96,7 @@ use crate::pki::trust::Trust;
 use crate::rules::config_error::{ConfigError, ConfigErrors, capital, expected, found, shown};
 use crate::rules::connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
-    OutboundConnector, OutboundConnectors, SmartHost,
+    OutboundConnector, OutboundConnectors,
 };
 use crate::rules::error::{ConnectorErrorKind, ConnectorErrors};
 use crate::rules::identity::IdentityId;
@@ -173,7 +173,6 @@ const OUTBOUND: &[&str] = &[
     "tls",
     "dial",
 ];
-const SMART_HOST: &[&str] = &["host", "port", "implicit-tls", "secure"];
 const YIELDS: &[&str] = &["refused", "broken", "untrusted"];
 const INBOUND: &[&str] =
     &["name", "namespaces", "require-tls", "client-certificate", "certificate", "tls"];
@@ -438,22 +437,6 @@ impl Reader<'_> {
         self.choice(section, "posture", &postures)
     }
 
-    fn smart_host(&mut self, section: &Section<'_>) -> Option<SmartHost> {
-        let raw = self.table(section, "smart-host", "{ host = \"gw.example\" }")?;
-        let path = section.path("smart-host");
-        let raw = Section { path: &path, ..raw };
-        self.unknown(&raw, SMART_HOST);
-        let host = self.required(&raw, "host", "a host name or an address, such as \"gw.example\"");
-        let host = self.parsed(&raw, "host", host?, Host::parse)?;
-        let mut smart_host = SmartHost::new(host);
-        if let Some(port) = self.port(&raw, "port") {
-            smart_host.port = port;
-        }
-        smart_host.implicit_tls = self.boolean(&raw, "implicit-tls");
-        smart_host.secure = self.boolean(&raw, "secure");
-        Some(smart_host)
-    }
-
     fn inbound(&mut self, section: &Section<'_>) -> Option<InboundConnector> {
         let before = self.errors.len();
         self.unknown(section, INBOUND);
@@ -541,7 +524,7 @@ impl Reader<'_> {
         }
     }
 
-    fn required<'a>(
+    pub(super) fn required<'a>(
         &mut self,
         section: &Section<'a>,
         key: &str,
@@ -554,7 +537,7 @@ impl Reader<'_> {
         self.text(section, key, expected)
     }
 
-    fn boolean(&mut self, section: &Section<'_>, key: &str) -> bool {
+    pub(super) fn boolean(&mut self, section: &Section<'_>, key: &str) -> bool {
         match section.get(key).map(Spanned::get_ref) {
             None => false,
             Some(DeValue::Boolean(value)) => *value,
@@ -565,7 +548,7 @@ impl Reader<'_> {
         }
     }
 
-    fn port(&mut self, section: &Section<'_>, key: &str) -> Option<u16> {
+    pub(super) fn port(&mut self, section: &Section<'_>, key: &str) -> Option<u16> {
         let value = section.get(key)?.get_ref();
         let port =
             value.as_integer().and_then(|it| u16::from_str_radix(it.as_str(), it.radix()).ok());

@@ -57,6 +57,9 @@ pub struct DialRules {
     /// names, because a plan holds for the addresses that this side has looked up. The source
     /// address and the interface are those of the connection to the proxy.
     pub socks5: Option<SocketAddr>,
+    /// Whether mail goes in clear text to the first address without TLS, where clear text is
+    /// allowed. Off by default: the host's other addresses are tried for TLS before.
+    pub clear_text_at_once: bool,
 }
 
 impl DialRules {

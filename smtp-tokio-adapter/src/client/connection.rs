@@ -54,7 +54,17 @@ impl Outbound {
         target: &Target,
         stream: S,
     ) -> Result<Connection<S>, Box<OpenError>> {
-        let mut opening = Opening::new(self, target);
+        self.open_as(target, stream, false).await
+    }
+
+    /// The same, where clear text may wait for another address of the host.
+    pub(crate) async fn open_as<S: Io>(
+        &self,
+        target: &Target,
+        stream: S,
+        tls_elsewhere: bool,
+    ) -> Result<Connection<S>, Box<OpenError>> {
+        let mut opening = Opening::new(self, target, tls_elsewhere);
         let result = opening.run(stream).await;
         let channel = match (opening.decision.channel, &opening.decision.tls) {
             (Spoken::Tls, Some(_)) => metering::Channel::Tls,

@@ -32,13 +32,14 @@ use crate::wire::{Io, Link, Stream};
 pub(super) struct Opening<'a> {
     outbound: &'a Outbound,
     target: &'a Target,
+    tls_elsewhere: bool,
     pub(super) decision: Decision,
 }
 
 impl<'a> Opening<'a> {
-    pub(super) fn new(outbound: &'a Outbound, target: &'a Target) -> Self {
+    pub(super) fn new(outbound: &'a Outbound, target: &'a Target, tls_elsewhere: bool) -> Self {
         let decision = Decision::undecided(&target.plan, target.is_clear());
-        Self { outbound, target, decision }
+        Self { outbound, target, tls_elsewhere, decision }
     }
 
     pub(super) async fn run<S: Io>(&mut self, stream: S) -> Result<Link<Client, S>, Failure> {
@@ -61,7 +62,9 @@ impl<'a> Opening<'a> {
             };
         }
         let smtp = Arc::clone(&self.outbound.smtp);
-        let client = Client::new(smtp, self.target.rules(), channel, Instant::now());
+        let mut rules = self.target.rules();
+        rules.tls_elsewhere = self.tls_elsewhere;
+        let client = Client::new(smtp, rules, channel, Instant::now());
         let mut link = Link::new(client, stream);
         loop {
             let mut failed = None;

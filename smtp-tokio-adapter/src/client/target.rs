@@ -93,14 +93,20 @@ impl Target {
     /// in clear text, and the connection takes the usual way to the peer. If such a handshake
     /// fails, that is a fault of the peer.
     pub(crate) fn is_plainest(&self) -> bool {
-        // A proxy, or an interface with a way of its own, may break TLS by itself.
-        let mut usual = DialRules::default();
-        usual.families = self.dial.families;
         self.manner == Manner::PlainHello
             && self.may_retry_in_clear()
             && self.plan.limits().is_unlimited()
             && self.shown_identity().is_none()
-            && self.dial == usual
+            && self.takes_the_usual_way()
+    }
+
+    /// Whether connections go the way of all mail. A proxy, or an interface with a way of its own,
+    /// may break TLS by itself.
+    pub(crate) fn takes_the_usual_way(&self) -> bool {
+        let mut usual = DialRules::default();
+        usual.families = self.dial.families;
+        usual.clear_text_at_once = self.dial.clear_text_at_once;
+        self.dial == usual
     }
 
     /// Whether this connection shows no client certificate, and one as planned would show one.

@@ -122,6 +122,7 @@ pub(super) async fn walk(
             Ok(candidate) => {
                 let mut prepared = Prepared::new(candidate.addresses.clone());
                 prepared.may_retry_in_clear = candidate.target.may_retry_in_clear();
+                prepared.without_tls = candidate.without_tls.clone();
                 route.prepared(prepared);
                 let attempts = &mut walked.attempts;
                 walk_host(
@@ -170,7 +171,9 @@ async fn walk_host(
     let mut waiting: Option<Vec<usize>> = None;
     // What would be reported of a connection whose handshake is repeated.
     let mut held: Vec<ReportedSession> = Vec::new();
-    while let Next::Dial { address, plain_hello, clear_retry, remaining, .. } = route.next() {
+    while let Next::Dial { address, plain_hello, tls_elsewhere, clear_retry, remaining, .. } =
+        route.next()
+    {
         let remaining = waiting.take().unwrap_or_else(|| remaining.to_vec());
         let manner = match (clear_retry, plain_hello) {
             (true, _) => Manner::ClearText,
@@ -194,6 +197,7 @@ async fn walk_host(
             host,
             address,
             others: &others,
+            tls_elsewhere,
             parcel,
             remaining: &remaining,
             before,
@@ -247,7 +251,9 @@ async fn walk_host(
         let host = host.to_owned();
         let manner = target.manner;
         let (address, is_reused) = (dialled.address, dialled.is_reused);
-        let shown = Shown::by(&target, &decision, is_reused);
+        // Of a host with one address this would be remembered in vain.
+        let is_useful = |it: &Shown| !it.is_no_starttls() || candidate.addresses.len() > 1;
+        let shown = Shown::by(&target, &decision, is_reused).filter(is_useful);
         attempts.push(DialAttempt {
             host,
             address,

@@ -86,6 +86,8 @@ pub(super) struct Dialling<'a, 'j, M> {
     pub(super) address: SocketAddr,
     /// Further addresses of the host, dialled in the same way if `address` does not answer.
     pub(super) others: &'a [SocketAddr],
+    /// Whether clear text waits for another address of the host.
+    pub(super) tls_elsewhere: bool,
     pub(super) parcel: &'a Parcel<'a, 'j, M>,
     pub(super) remaining: &'a [usize],
     /// The decision that led to this connection in clear text.
@@ -185,7 +187,7 @@ impl<M: Message> Dialling<'_, '_, M> {
                 let direct = target.dial.socks5.is_none().then_some(&stream);
                 let local = direct.and_then(|stream| stream.local_addr().ok());
                 let local = local.map(|local| local.ip());
-                (outbound.open(target, stream).await, Some(local))
+                (outbound.open_as(target, stream, self.tls_elsewhere).await, Some(local))
             }
             Err(failure) => (Err(Box::new(OpenError::unconnected(target, failure))), None),
         };

@@ -24,6 +24,9 @@ pub struct Candidate {
     /// Addresses of the host where the handshake succeeds only with the plainest ClientHello. Empty
     /// unless set.
     pub plain_hello: Vec<IpAddr>,
+    /// Addresses of the host at which TLS is not expected. They are dialled after the others, if
+    /// clear text may be used at all. Empty unless set.
+    pub without_tls: Vec<IpAddr>,
     /// What is to be reported of its connections (RFC 8460). Nothing unless set.
     pub reporting: Reporting,
 }
@@ -36,6 +39,7 @@ impl Candidate {
             addresses,
             broken: None,
             plain_hello: Vec::new(),
+            without_tls: Vec::new(),
             reporting: Reporting::default(),
         }
     }

@@ -74,6 +74,11 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         self.domain.as_ref().map_or(self.mail.domain, DomainFacts::next_hop)
     }
 
+    /// Whether clear text does not wait until each address of a host was tried for TLS.
+    pub(super) fn clear_text_at_once(&self) -> bool {
+        self.domain.as_ref().is_ok_and(|domain| domain.dial().clear_text_at_once)
+    }
+
     /// The port of the hosts.
     pub(super) fn port(&self) -> u16 {
         self.domain.as_ref().map_or(self.sender.route.port, DomainFacts::port)
@@ -131,12 +136,14 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
         }
         let mut candidate = Candidate::new(target, prepared.addresses);
         candidate.reporting = prepared.reporting;
-        let broken;
-        (broken, candidate.plain_hello) =
+        let peers =
             sender.broken_peers(&candidate.target, &candidate.addresses, domain.port()).await;
-        let plan = prepared.plan.remembering_broken();
+        candidate.plain_hello = peers.plain_hello;
+        candidate.without_tls = peers.without_starttls;
+        let (broken, plan) = (peers.broken, prepared.plan.remembering_broken());
         // A floor above plaintext is not touched: then the plan is the same.
         if !broken.is_empty() && plan.attempt() == Attempt::Clear {
+            candidate.without_tls.extend_from_slice(&broken);
             candidate.broken = Some((broken, plan));
         }
         Ok(candidate)

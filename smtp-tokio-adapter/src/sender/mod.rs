@@ -418,6 +418,7 @@ impl<L: Lookups> Sender<L> {
         let turn = self.deliveries.fetch_add(1, Ordering::Relaxed);
         let mut config = self.route.clone();
         (config.seed, config.port) = (self.route.seed.wrapping_add(turn), job.port());
+        config.tls_at_each_address &= !job.clear_text_at_once();
         let route = Route::new(job.targets(), indices.len(), &config);
         let Mail { envelope, message, .. } = *mail;
         let parcel = Parcel { envelope, indices, message, journal };

@@ -13,6 +13,17 @@ use crate::sender::groups::all;
 use crate::sender::report::DialAttempt;
 use crate::sender::shown::Shown;
 
+/// What is remembered of the addresses of a host.
+#[derive(Default)]
+pub(super) struct Peers {
+    /// TLS is broken.
+    pub(super) broken: Vec<IpAddr>,
+    /// The target must begin with the plainest ClientHello.
+    pub(super) plain_hello: Vec<IpAddr>,
+    /// STARTTLS was not offered, or was refused.
+    pub(super) without_starttls: Vec<IpAddr>,
+}
+
 impl<L: Lookups> Sender<L> {
     /// Notes peers whose TLS broke, and peers whose TLS works again.
     pub(super) async fn remember(&self, attempts: &[DialAttempt]) {
@@ -39,6 +50,8 @@ impl<L: Lookups> Sender<L> {
                     Shown::Broken(Broken::NeedsNoCertificate),
                     Some(Broken::NeedsNoCertificate),
                 )
+                // The address has its turn before others again once the time is over.
+                | (Shown::Broken(Broken::NoStartTls), Some(Broken::NoStartTls))
                 // Other mail has found out that TLS is broken.
                 | (Shown::PlainHelloFails, Some(Broken::Failed | Broken::Stalled) | None) => return,
                 (Shown::Broken(how), _) => memory.broke(host, address, how, now),
@@ -59,29 +72,29 @@ impl<L: Lookups> Sender<L> {
         }
     }
 
-    /// Addresses of the host whose TLS is remembered to be broken, and those that are remembered to
-    /// need the plainest ClientHello from this target, here or in the store. Only the addresses
+    /// What is remembered of the addresses of the host, here or in the store. Only the addresses
     /// that a delivery can dial are looked up: a peer may publish hundreds.
     pub(super) async fn broken_peers(
         &self,
         target: &Target,
         addresses: &[IpAddr],
         port: u16,
-    ) -> (Vec<IpAddr>, Vec<IpAddr>) {
+    ) -> Peers {
         // With the plainest hello, such a target leaves its certificate out.
         let may_leave_out = target.identity.is_some() && target.may_retry_in_clear();
-        let (mut broken, mut plain_hello) = (Vec::new(), Vec::new());
+        let mut peers = Peers::default();
         let dialled = &addresses[..addresses.len().min(self.route.dials.max(1))];
         let recalling = dialled.iter().map(|&ip| self.recall_peer(&target.host, ip, port));
         for (&ip, known) in dialled.iter().zip(all(recalling.collect()).await) {
             match known {
-                Some(Broken::Failed | Broken::Stalled) => broken.push(ip),
-                Some(Broken::NeedsPlainHello) => plain_hello.push(ip),
-                Some(Broken::NeedsNoCertificate) if may_leave_out => plain_hello.push(ip),
+                Some(Broken::Failed | Broken::Stalled) => peers.broken.push(ip),
+                Some(Broken::NeedsPlainHello) => peers.plain_hello.push(ip),
+                Some(Broken::NeedsNoCertificate) if may_leave_out => peers.plain_hello.push(ip),
+                Some(Broken::NoStartTls) => peers.without_starttls.push(ip),
                 Some(Broken::NeedsNoCertificate) | None => {}
             }
         }
-        (broken, plain_hello)
+        peers
     }
 
     async fn recall_peer(&self, host: &Host, ip: IpAddr, port: u16) -> Option<Broken> {
@@ -121,13 +134,19 @@ const fn text(how: Broken) -> &'static str {
         Broken::Stalled => "stalled",
         Broken::NeedsPlainHello => "needs-plain-hello",
         Broken::NeedsNoCertificate => "needs-no-certificate",
+        Broken::NoStartTls => "no-starttls",
     }
 }
 
 fn parse(record: &[u8]) -> Option<(Broken, u64)> {
     let (how, time) = std::str::from_utf8(record).ok()?.split_once(' ')?;
-    let all =
-        [Broken::Failed, Broken::Stalled, Broken::NeedsPlainHello, Broken::NeedsNoCertificate];
+    let all = [
+        Broken::Failed,
+        Broken::Stalled,
+        Broken::NeedsPlainHello,
+        Broken::NeedsNoCertificate,
+        Broken::NoStartTls,
+    ];
     let how = all.into_iter().find(|it| text(*it) == how)?;
     Some((how, time.parse().ok()?))
 }

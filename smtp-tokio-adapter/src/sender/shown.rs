@@ -19,9 +19,20 @@ pub(super) enum Shown {
 }
 
 impl Shown {
+    /// Whether STARTTLS was not offered, or was refused.
+    pub(super) fn is_no_starttls(self) -> bool {
+        self == Self::Broken(Broken::NoStartTls)
+    }
+
     /// What one connection shows, if anything.
     pub(super) fn by(target: &Target, decision: &Decision, is_reused: bool) -> Option<Self> {
-        if is_reused || decision.channel != Spoken::Tls {
+        if is_reused || target.is_clear() {
+            return None;
+        }
+        if matches!(decision.reason, Reason::StarttlsNotOffered | Reason::StarttlsRefused) {
+            return target.takes_the_usual_way().then_some(Self::Broken(Broken::NoStartTls));
+        }
+        if decision.channel != Spoken::Tls {
             return None;
         }
         let broken = match decision.reason {

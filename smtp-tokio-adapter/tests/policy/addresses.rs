@@ -3,8 +3,11 @@
 
 use crate::routes::breaks_tls;
 use crate::world::*;
+use smtp_tokio_adapter::Manner;
+use smtp_tokio_adapter::test_kit::{Peer, Script};
 
 /// What one address of the host does.
+#[derive(Clone, Copy)]
 enum Does {
     /// Takes mail, and shows a certificate for this name.
     Shows(&'static str),
@@ -12,6 +15,10 @@ enum Does {
     Says(&'static [&'static str]),
     /// Breaks each TLS handshake, and takes mail in clear text.
     Breaks,
+    /// Takes mail, and does not offer STARTTLS.
+    HasNone,
+    /// Takes mail, and answers STARTTLS with this.
+    Refuses(&'static str),
 }
 
 /// A sender to a domain with one host, which is at 127.0.0.1 and 127.0.0.2; what the addresses have
@@ -29,6 +36,8 @@ async fn host(first: Does, second: Does) -> (Sender<Zone>, [Arc<Seen>; 2]) {
                 tokio::spawn(says(listener, lines));
                 Arc::default()
             }
+            Does::HasNone => take_in_clear(listener, None),
+            Does::Refuses(reply) => take_in_clear(listener, Some(reply)),
             Does::Breaks => {
                 tokio::spawn(breaks_tls(listener));
                 Arc::default()
@@ -38,6 +47,47 @@ async fn host(first: Does, second: Does) -> (Sender<Zone>, [Arc<Seen>; 2]) {
     let mut zone = Zone::new(DnsStatus::Insecure);
     zone.add_mx(&name(DOMAIN), 10, &name(HOST)).add_host(&name(HOST), addresses);
     (crate::common::sender(&pki, zone, port), seen.try_into().ok().unwrap())
+}
+
+/// Takes mail in clear text, offers STARTTLS if there is a reply to it, and answers with that.
+fn take_in_clear(listener: TcpListener, starttls: Option<&'static str>) -> Arc<Seen> {
+    let seen = Arc::new(Seen::default());
+    let noting = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            noting.connected();
+            let noting = Arc::clone(&noting);
+            tokio::spawn(async move {
+                let greeted = Script::new().say("220 mx").expect("EHLO");
+                let greeted = match starttls {
+                    Some(_) => greeted.say("250-mx\n250 STARTTLS"),
+                    None => greeted.say("250 mx"),
+                };
+                let mut peer = Peer::new(stream);
+                if peer.play(&greeted).await.is_err() {
+                    return;
+                }
+                while let Some(line) = peer.next_line().await {
+                    let (reply, takes) = match line.get(..4).unwrap_or_default() {
+                        "STAR" => (starttls.unwrap_or("502 what"), false),
+                        "DATA" => ("354 go", true),
+                        _ => ("250 ok", false),
+                    };
+                    let mut script = Script::new().say(reply);
+                    if takes {
+                        script = script.expect_message().say("250 kept");
+                    }
+                    if peer.play(&script).await.is_err() {
+                        return;
+                    }
+                    if takes {
+                        noting.took(false, false);
+                    }
+                }
+            });
+        }
+    });
+    seen
 }
 
 async fn says(listener: TcpListener, replies: &'static [&'static str]) {
@@ -76,6 +126,104 @@ async fn tls_at_the_second_address_comes_before_clear_text_at_the_first() {
         assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
         assert_eq!(second.messages(), [(false, true)], "{report:?}");
         assert!(first.messages().is_empty());
+    }
+}
+
+/// What an address without TLS says to STARTTLS: all of the kind of rule S4b.
+const WITHOUT_TLS: [Does; 4] = [
+    Does::HasNone,
+    Does::Refuses("454 4.7.0 not now"),
+    Does::Refuses("502 5.5.1 what"),
+    Does::Refuses("250 go"),
+];
+
+/// Rule S4b.
+#[tokio::test]
+async fn address_without_starttls_gets_no_clear_text_while_another_has_tls() {
+    for does in WITHOUT_TLS {
+        for posture in [Posture::Opportunistic, Posture::Deterministic] {
+            let (sender, [first, second]) = host(does, Does::Shows(HOST)).await;
+            let report = send(&sender, &connector(posture), &plain()).await;
+            assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+            assert_eq!(second.messages(), [(false, true)], "{report:?}");
+            assert!(first.messages().is_empty());
+            // The address is remembered, so that the next message begins at the other one.
+            let report = send(&sender, &connector(posture), &plain()).await;
+            assert_eq!(report.attempts.len(), 1, "{report:?}");
+            assert_eq!(second.messages().len(), 2);
+        }
+    }
+}
+
+/// Rule S4b where no address has TLS: the last one that was tried gets the mail, on the connection
+/// that is there, and each address was asked once.
+#[tokio::test]
+async fn clear_text_is_sent_where_no_address_has_starttls() {
+    for does in WITHOUT_TLS {
+        let (sender, [first, second]) = host(does, does).await;
+        let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+        let messages = [first.messages(), second.messages()].concat();
+        assert_eq!(messages, [(false, false)], "{report:?}");
+        assert!(report.attempts.len() <= 3, "{report:?}");
+        // What is remembered spares the next message the search, and TLS is still asked for.
+        let before = [first.connections(), second.connections()];
+        let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+        assert_eq!(report.attempts.len(), 1, "{report:?}");
+        assert_eq!(report.attempts[0].manner, Manner::AsPlanned);
+        let after = [first.connections(), second.connections()];
+        assert!(after.iter().sum::<usize>() <= before.iter().sum::<usize>() + 1);
+    }
+}
+
+/// Rule S4b: the first address gets clear text after the second one could not be reached.
+#[tokio::test]
+async fn clear_text_follows_where_the_other_address_is_down() {
+    let (sender, [first, _]) = host(Does::HasNone, Does::Says(&[])).await;
+    let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+    assert_eq!(first.messages(), [(false, false)]);
+    let manners: Vec<Manner> = report.attempts.iter().map(|it| it.manner).collect();
+    assert_eq!(manners, [Manner::AsPlanned, Manner::AsPlanned, Manner::ClearText]);
+}
+
+/// The setting of rule S4b, by connector and for all mail.
+#[tokio::test]
+async fn clear_text_at_once_does_not_try_the_other_address() {
+    for by_connector in [true, false] {
+        let (sender, [first, second]) = host(Does::HasNone, Does::Shows(HOST)).await;
+        let mut connector = connector(Posture::Opportunistic);
+        connector.dial.clear_text_at_once = by_connector;
+        let sender = sender.with_route(|it| it.tls_at_each_address = by_connector);
+        let report = send(&sender, &connector, &plain()).await;
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+        assert_eq!(first.messages(), [(false, false)], "{report:?}");
+        assert!(second.messages().is_empty());
+    }
+}
+
+/// Memory of rule S4b: TLS that is remembered to be broken at one address is no reason for clear
+/// text there while another address has TLS.
+#[tokio::test]
+async fn remembered_broken_tls_at_the_first_address_leads_to_tls_at_the_second() {
+    let (sender, [first, second]) = host(Does::Breaks, Does::Shows(HOST)).await;
+    for count in 1..=3 {
+        let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+        assert_eq!(second.messages().len(), count);
+    }
+    assert!(first.messages().is_empty());
+}
+
+/// Where TLS is required, no address gets clear text.
+#[tokio::test]
+async fn required_tls_is_deferred_where_no_address_has_starttls() {
+    for does in WITHOUT_TLS {
+        let (sender, [first, second]) = host(does, does).await;
+        let report = send(&sender, &connector(Posture::Encrypt), &plain()).await;
+        assert_eq!(report.statuses()[0].to_string(), "deferred: 4.7.4", "{report:?}");
+        assert_eq!((first.messages(), second.messages()), (vec![], vec![]));
     }
 }
 

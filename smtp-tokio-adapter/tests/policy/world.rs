@@ -52,6 +52,13 @@ impl Seen {
     pub fn messages(&self) -> Vec<(bool, bool)> {
         self.messages.lock().unwrap().clone()
     }
+    /// A server that is no [`Taker`] took a message.
+    pub fn took(&self, require_tls: bool, tls: bool) {
+        self.messages.lock().unwrap().push((require_tls, tls));
+    }
+    pub fn connected(&self) {
+        *self.connections.lock().unwrap() += 1;
+    }
     pub fn connections(&self) -> usize {
         *self.connections.lock().unwrap()
     }
