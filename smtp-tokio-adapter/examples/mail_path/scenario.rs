@@ -396,6 +396,7 @@ fn second_tries() -> Vec<Scenario> {
     let tries = [
         ("second-address", StartTls::Works(Certificate::WrongName), GOOD, 2, "cert-name-mismatch"),
         ("second-address-handshake", StartTls::Broken(Fault::Garbage), GOOD, 3, "handshake-failed"),
+        ("second-address-no-starttls", StartTls::Absent, GOOD, 2, "starttls-not-offered"),
         ("large-hello", NO_LARGE_HELLO, NO_LARGE_HELLO, 2, "handshake-failed"),
     ];
     let mut all = Vec::new();
