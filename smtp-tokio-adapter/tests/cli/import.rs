@@ -77,6 +77,22 @@ fn connectors_of_exchange_are_taken_over() {
     }
 }
 
+/// The `>` of Windows PowerShell writes UTF-16 with a byte order mark.
+#[test]
+fn connectors_in_utf_16_are_read() {
+    let json = r#"[{"Name": "Bänk", "AddressSpaces": ["SMTP:*;1"], "RequireTLS": false}]"#;
+    let folder = Folder::new();
+    let little = ["\u{feff}", json].concat().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big = ["\u{feff}", json].concat().encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for octets in [little, big] {
+        let octets: Vec<u8> = octets;
+        let file = folder.file("connectors.json", &octets);
+        assert!(smtp_tls(&["import", "exchange", &file]).stdout.contains("name = \"Bänk\""));
+        let cut = folder.file("cut.json", &octets[..octets.len() - 1]);
+        smtp_tls(&["import", "exchange", &cut]).fails(5, "not text in UTF-8 or UTF-16");
+    }
+}
+
 #[test]
 fn files_that_are_no_rules_end_with_5() {
     let folder = Folder::new();

@@ -8,21 +8,23 @@ Which command answers which question:
   Is my file of rules right?                smtp-tls lint F
   May this rule be switched on?             smtp-tls test NAME --config F
   Did this message travel under TLS?        smtp-tls review message.eml
-  Which partners send me clear text?        smtp-tls review --summary ~/Maildir
+  Which partners send me clear text?        smtp-tls review --summary --own MX M
   What does this TLS report complain of?    smtp-tls report report.json.gz
   Can Postfix follow my rules?              smtp-tls postfix --config F ...
   Can I take over the rules that I have?    smtp-tls import postfix F
 
-F is a file of rules, called connectors; `smtp-tls lint --help` shows one. Only
+F is a file of rules, called connectors; `smtp-tls lint --help` shows one. MX is
+a host of yours, M a folder of mail. Only
 `probe` and `test` connect to mail servers, and only `test --send` sends mail.
-`smtp-tls COMMAND --help` has examples.
+`smtp-tls COMMAND --help` has examples, and the options: --json, for instance.
 
-Exit status:
+Exit status, as far as the help of the command does not say more:
   0  in order: TLS, or a file without errors
   1  mail goes in clear text, or the file has errors
   2  the command line is wrong
   3  it cannot be told, or there are warnings
-  4  mail is deferred: the TLS that is required cannot be had
+  4  mail is deferred: the TLS that is required cannot be had, or DNSSEC finds an
+     answer bogus
   5  a file cannot be read or written
   6  the network gave no answer: DNS failed, or no host can be reached";
 
@@ -41,6 +43,9 @@ A file of connectors; the narrowest namespace decides, and * is all others:
   namespaces = [\"bank.example\", \"*.bank.example\"]
   posture = \"private-ca\"
   roots = \"bank-ca\"
+A connector is in force once it is in the file that your mail server reads: test
+a copy first. To look at connectors with names in roots or identity, give each
+of these names: --ca bank-ca=FILE, --identity NAME=FILE.
 
 "
     };
@@ -61,6 +66,7 @@ Postures, from the weakest to the strictest:
   dane-only      TLS with a host that TLSA records vouch for, or no mail
   pinned         TLS with one of the listed keys, or no mail
 What a domain publishes by DANE and MTA-STS comes on top, except for none.
+private-ca and pinned need roots or pins, which only a file of connectors has.
 
 "
     };

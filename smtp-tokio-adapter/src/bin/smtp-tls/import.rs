@@ -20,11 +20,11 @@ use crate::status::{Failure, Status};
 #[command(after_help = "\
 Examples:
   smtp-tls import postfix /etc/postfix/tls_policy > connectors.toml
-  smtp-tls import exchange connectors.json > connectors.toml
+  smtp-tls import exchange send.json > connectors.toml
 
-For Exchange, in PowerShell:
-  Get-SendConnector | ConvertTo-Json -Depth 4 > connectors.json
-  Get-OutboundConnector | ConvertTo-Json -Depth 4 > connectors.json
+For Exchange, in PowerShell, the first on a server of yours, the second online:
+  Get-SendConnector | ConvertTo-Json -Depth 4 > send.json
+  Get-OutboundConnector | ConvertTo-Json -Depth 4 > outbound.json
 
 Exit status: 0 if nothing differs in meaning, 3 if something does, 5 if the
 file cannot be read.")]

@@ -163,10 +163,21 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Reads a file of text.
+/// Reads a file of text in UTF-8, or in UTF-16 with a byte order mark, as PowerShell writes it.
 pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
     let octets = read(path)?;
-    String::from_utf8(octets).map_err(|_| Failure::file(path, "the file is not text in UTF-8"))
+    let text = match &octets[..] {
+        [0xff, 0xfe, rest @ ..] => from_utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => from_utf16(rest, u16::from_be_bytes),
+        _ => String::from_utf8(octets).ok(),
+    };
+    text.ok_or_else(|| Failure::file(path, "the file is not text in UTF-8 or UTF-16"))
+}
+
+fn from_utf16(octets: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
+    let (pairs, rest) = octets.as_chunks();
+    let units: Vec<u16> = pairs.iter().copied().map(unit).collect();
+    rest.is_empty().then(|| String::from_utf16(&units).ok()).flatten()
 }
 
 /// A configuration whose roots and identities are all there.

@@ -25,7 +25,6 @@ use crate::status::{Failure, Status};
 #[derive(clap::Args)]
 #[command(after_help = concat!("\
 Examples:
-  smtp-tls plan bank.example --config connectors.toml
   smtp-tls plan bank.example --config connectors.toml --ca bank-ca=root.pem
   smtp-tls plan example.com --config connectors.toml --resolver 127.0.0.1 --json
 

@@ -30,8 +30,8 @@ use crate::status::{Failure, Status};
 /// later need for TLS reports. To convert the table that you have, use `smtp-tls import postfix`.
 ///
 /// Postfix has no policy for "a good certificate, or clear text": a connector with posture
-/// deterministic becomes "may", or "dane" where TLSA records count. Roots of a connector are used
-/// where they are given with --ca.
+/// deterministic becomes "may", or "dane" where TLSA records count. Each name of roots or of an
+/// identity in the file must be given with --ca or --identity.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -32,9 +32,10 @@ use crate::status::{Failure, Status};
 #[derive(clap::Args)]
 #[command(after_help = concat!("\
 Examples:
-  smtp-tls test bank --config connectors.toml
-  smtp-tls test default --config connectors.toml --domain example.com
-  smtp-tls test bank --config connectors.toml --send postmaster@bank.example
+  smtp-tls test bank --config connectors.toml --ca bank-ca=root.pem
+  smtp-tls test bank --config connectors.toml --ca bank-ca=root.pem \\
+      --send postmaster@bank.example
+  smtp-tls test default --config own.toml --domain example.com
 
 ", connectors!(), "\
 Exit status: 0 if the connector may be switched on: each host takes mail over

@@ -72,7 +72,7 @@ pub(crate) struct Args {
 /// Options of all commands that connect.
 #[derive(clap::Args)]
 pub(crate) struct ProbeOptions {
-    /// The port of hosts that MX records name
+    /// The port of the hosts
     #[arg(long, default_value = "25")]
     pub(crate) port: u16,
     /// Connect to this address instead of those in DNS
@@ -81,8 +81,8 @@ pub(crate) struct ProbeOptions {
     /// The name to give in EHLO
     #[arg(long, value_name = "NAME", default_value = "localhost.localdomain")]
     pub(crate) name: DomainBuf,
-    /// Write the conversation with the time of each line to this file, to attach to a ticket; it
-    /// holds no message and no credentials
+    /// Write the conversations with the time of each line to this file, to attach to a ticket: one
+    /// for each version and group that is tried. It holds no message and no credentials
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
     /// Fetch the revocation lists that the certificates name, by HTTP from their authorities

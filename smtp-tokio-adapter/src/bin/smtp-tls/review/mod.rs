@@ -34,11 +34,15 @@ use self::trail::Trail;
 Examples:
   smtp-tls review message.eml
   smtp-tls review --own mx.contoso.example --own 192.0.2.25 message.eml
-  smtp-tls review --summary --own mx.contoso.example ~/Maildir
+  smtp-tls review --summary --own mx.contoso.example --own 192.0.2.25 ~/Maildir
   smtp-tls review --html page.html message.eml
   smtp-tls review - < mbox
 
-With --json there is one line for each message.
+Give --own once for every name that your hosts write in \"by\", and once for every
+address from which they connect: a relay of yours that is not named counts as
+the partner, and what its partner did is not seen.
+
+With --json there is one line for each message, or with --summary one object.
 
 Exit status: 0 if every network hop was TLS, 1 if one was in clear text, 3 if
 one does not say, 5 if something cannot be read.")]
