@@ -128,7 +128,7 @@ pub enum ConnectorErrorKind {
     )]
     UnusedListWait,
     /// The wait for revocation lists is longer than
-    /// [`MAX_LIST_WAIT`](crate::rules::MAX_LIST_WAIT).
+    /// [`MAX_LIST_WAIT`].
     #[error("a delivery waits for a revocation list for at most {} s", MAX_LIST_WAIT.as_secs())]
     ListWaitTooLong,
     /// A source address or the address of the proxy is unspecified or multicast, or has port 0.
