@@ -352,9 +352,10 @@ enum Manner {
 }
 
 impl Dials {
-    /// Puts the next connection after a failure of TLS into the queue, in place of the first.
-    fn retry(&mut self, fallback: Fallback, tls_at_each_address: bool) {
-        let Some((address, manner)) = self.queue.pop_front() else { return };
+    /// Puts the next connection after a failure of TLS into the queue, in place of the first, and
+    /// returns whether there is one to the same address.
+    fn retry(&mut self, fallback: Fallback, tls_at_each_address: bool) -> bool {
+        let Some((address, manner)) = self.queue.pop_front() else { return false };
         match (fallback, manner) {
             (Fallback::RetryPlainHello, Manner::First | Manner::FirstWithoutTls) => {
                 self.queue.push_front((address, Manner::PlainHello));
@@ -369,8 +370,9 @@ impl Dials {
                     self.queue.push_front((address, Manner::Clear));
                 }
             }
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     /// Puts a connection in clear text first, if there is one.
@@ -416,22 +418,32 @@ impl Route {
                 host,
                 address: SocketAddr::new(address, self.port),
                 plain_hello: manner == Manner::PlainHello,
-                tls_elsewhere: self.has_tls_elsewhere(),
+                tls_elsewhere: self.has_tls_elsewhere(&[], None),
                 clear_retry: manner == Manner::Clear,
                 remaining: &self.remaining,
             },
         }
     }
 
-    /// Whether clear text waits for another address of the host.
-    fn has_tls_elsewhere(&self) -> bool {
+    /// What [`Next::Dial::tls_elsewhere`] is once [`raced`](Self::raced) has told of this race: a
+    /// driver asks when it knows the winner, and before it speaks with it.
+    pub fn tls_elsewhere_after(&self, unreached: &[SocketAddr], winner: SocketAddr) -> bool {
+        self.has_tls_elsewhere(unreached, Some(winner))
+    }
+
+    /// Whether clear text waits for another address of the host than the winner of a race, or than
+    /// the next one.
+    fn has_tls_elsewhere(&self, unreached: &[SocketAddr], winner: Option<SocketAddr>) -> bool {
         let dials = self.host.as_ref().and_then(|host| host.dials.as_ref());
         dials.is_some_and(|dials| {
-            let mut others = dials.queue.iter().skip(1);
+            let winner = winner.map(|it| it.ip()).or(dials.queue.front().map(|it| it.0));
+            let is_left = |address: &IpAddr| {
+                Some(*address) != winner && unreached.iter().all(|it| it.ip() != *address)
+            };
             self.tls_at_each_address
                 && dials.may_retry_in_clear
-                && self.dials > 1
-                && others.any(|(_, manner)| *manner == Manner::First)
+                && self.dials > unreached.len() + 1
+                && dials.queue.iter().any(|(it, manner)| *manner == Manner::First && is_left(it))
         })
     }
 
@@ -453,7 +465,8 @@ impl Route {
     /// Tells how a race of the next address and its [rivals](Self::rivals) went:
     /// [`Next::Dial`] is then about `winner`, and [`ended`](Self::ended) as well. These other
     /// addresses could not be reached. An address that was dialled and given up is dialled again
-    /// where its turn comes.
+    /// where its turn comes. The winner may be an address without a turn: that of a connection
+    /// which was kept from an earlier message.
     pub fn raced(&mut self, unreached: &[SocketAddr], winner: SocketAddr) {
         let Some(Current { dials: Some(dials), .. }) = &mut self.host else { return };
         let Some(&(_, manner)) = dials.queue.front() else { return };
@@ -462,9 +475,10 @@ impl Route {
             self.dials = self.dials.saturating_sub(1).max(1);
         }
         let position = dials.queue.iter().position(|it| *it == (winner.ip(), manner));
-        if let Some(dial) = position.and_then(|at| dials.queue.remove(at)) {
-            dials.queue.push_front(dial);
+        if let Some(at) = position {
+            dials.queue.remove(at);
         }
+        dials.queue.push_front((winner.ip(), manner));
         if !unreached.is_empty() {
             self.defer_all(NO_ANSWER);
         }
@@ -517,8 +531,11 @@ impl Route {
     pub fn ended(&mut self, ending: Ending) {
         let Some(Current { dials: Some(dials), .. }) = &mut self.host else { return };
         self.dials = self.dials.saturating_sub(1);
+        let mut comes_again = false;
         match ending {
-            Ending::NoTls { fallback, .. } => dials.retry(fallback, self.tls_at_each_address),
+            Ending::NoTls { fallback, .. } => {
+                comes_again = dials.retry(fallback, self.tls_at_each_address);
+            }
             Ending::Unreachable | Ending::Broken | Ending::ShutDown | Ending::Unwelcome(_) => {
                 dials.queue.pop_front();
             }
@@ -554,7 +571,10 @@ impl Route {
             }
             Ending::NoTls { fallback, status } => {
                 self.clear_next_run |= fallback == Fallback::PlaintextNextRun;
+                // What the server says in the end decides whether the failure is permanent.
+                let all_permanent = self.all_permanent;
                 self.defer_all(status);
+                self.all_permanent |= comes_again && all_permanent;
             }
         }
         if is_host_done {

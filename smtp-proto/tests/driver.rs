@@ -192,6 +192,54 @@ fn server_that_reads_plaintext_after_starttls_fails_with_554_in_the_output() {
     assert!(!said.contains("220 "), "{said}");
 }
 
+/// The client fills the queue of replies, sends STARTTLS, and reads nothing.
+#[test]
+fn server_grants_no_tls_to_a_client_that_reads_no_reply() {
+    let mut config = server_config();
+    config.starttls = StartTls::Offered;
+    config.limits.idle_commands = 10_000;
+    let mut bed = Bed::greeted(config);
+    bed.read(b"EHLO client.test.example\r\n");
+    assert!(is_receive(bed.task(), Incoming::Lines));
+    bed.sent();
+    // All of it is answered in one step.
+    bed.read(&[&b"NOOP\r\n".repeat(5000)[..], b"STARTTLS\r\n"].concat());
+    assert!(is_send(bed.task(), false));
+    let queued = bed.driver.output().unsent().len();
+    assert!(queued > Server::MAX_QUEUED);
+    for _ in 0..100 {
+        bed.read(b"NOOP\r\n");
+        assert!(is_send(bed.task(), false));
+    }
+    assert_eq!(bed.driver.output().unsent().len(), queued);
+    // Once it reads, the commands that it sent in clear text after STARTTLS are found.
+    bed.sent();
+    assert_eq!(bed.task(), Err(PeerMisbehaved::PlaintextAfterStartTls.into()));
+
+    // It is not waited for beyond the time limit.
+    let words = "x".repeat(400);
+    let answer = |event: &ServerEvent<'_>| match event {
+        ServerEvent::Other(_) => Response::new(252, (2, 5, 2), words.clone()),
+        event => accept(event),
+    };
+    let mut config = server_config();
+    config.limits.idle_commands = 1000;
+    let mut bed = Bed::greeted(config);
+    bed.read(b"HELO client.test.example\r\n");
+    while is_receive(bed.task_answering(answer), Incoming::Lines) {
+        bed.read(b"VRFY reader\r\n");
+    }
+    let Ok(Task::Send { deadline: Some(deadline), .. }) = bed.task_answering(answer) else {
+        panic!("no deadline")
+    };
+    // The time for the next command begins after the last reply, so there may be one wait more.
+    bed.now = deadline;
+    if let Ok(Task::Send { deadline: Some(deadline), .. }) = bed.task_answering(answer) {
+        bed.now = deadline;
+    }
+    assert!(bed.task_answering(answer).is_err());
+}
+
 #[test]
 fn server_that_finds_octets_before_its_greeting_records_early_talk() {
     let mut bed = server(server_config());

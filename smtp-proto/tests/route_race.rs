@@ -75,6 +75,60 @@ fn race_without_a_connection_leads_to_the_next_host() {
 }
 
 #[test]
+fn clear_text_does_not_wait_for_an_address_that_lost_the_race_for_good() {
+    let tls_elsewhere = |dials, unreached: &[SocketAddr]| {
+        let mut route = route(2, dials);
+        let foretold = route.tls_elsewhere_after(unreached, address(2));
+        route.raced(unreached, address(2));
+        let Next::Dial { address: winner, tls_elsewhere, .. } = route.next() else { panic!() };
+        assert_eq!((winner, tls_elsewhere), (address(2), foretold));
+        foretold
+    };
+    assert!(!tls_elsewhere(20, &[address(1)]));
+    assert!(!tls_elsewhere(2, &[address(1)]));
+    // The other one was only given up for the winner.
+    assert!(tls_elsewhere(20, &[]));
+    assert!(!tls_elsewhere(1, &[]));
+}
+
+/// A kept connection leads to an address that is not dialled any more.
+#[test]
+fn end_of_a_kept_connection_takes_the_turn_of_no_other_address() {
+    let mut route = route(2, 20);
+    route.raced(&[], address(9));
+    assert_eq!(dialled(&route).0, address(9));
+    route.ended(Ending::Broken);
+    assert_eq!(dialled(&route).0, address(1));
+}
+
+/// Each address refuses with 550, before and after the search for TLS.
+#[test]
+fn mail_that_each_address_refuses_for_good_bounces_also_after_the_search_for_tls() {
+    let config = RouteConfig::default();
+    let mut route = host(&[1, 2], &[], &config);
+    let refused = EnhancedCode::new(5, 7, 1);
+    let no_tls = Ending::NoTls {
+        fallback: Fallback::ReconnectPlaintext,
+        status: EnhancedCode::new(4, 7, 4),
+    };
+    route.ended(no_tls);
+    route.ended(Ending::Unwelcome(refused));
+    assert_eq!(dialled(&route), (address(1), true));
+    route.ended(Ending::Unwelcome(refused));
+    let Next::Done { statuses, .. } = route.next() else { panic!("{:?}", route.next()) };
+    assert_eq!(statuses, [RecipientStatus::Bounced(refused)]);
+
+    // The limit of connections ends the search before the last word.
+    let mut config = RouteConfig::default();
+    config.dials = 2;
+    let mut route = host(&[1, 2, 3], &[], &config);
+    route.ended(no_tls);
+    route.ended(Ending::Unwelcome(refused));
+    let Next::Done { statuses, .. } = route.next() else { panic!("{:?}", route.next()) };
+    assert!(matches!(statuses, [RecipientStatus::Deferred(_)]), "{statuses:?}");
+}
+
+#[test]
 fn addresses_that_could_not_be_reached_count_as_connections() {
     let mut route = route(4, 3);
     route.raced(&[address(1), address(2)], address(3));

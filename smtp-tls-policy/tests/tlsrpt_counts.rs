@@ -9,7 +9,8 @@ use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::sts::{CachedPolicy, PolicyId, PolicyText, StsAnswer};
 use smtp_tls_policy::tlsrpt::{
-    Aggregate, AggregateLimits, ReportId, ReportedSession, Reporting, Submitter, TlsOutcome, day_of,
+    Aggregate, AggregateLimits, AppliedPolicy, ReportId, ReportedSession, Reporting, Submitter,
+    TlsOutcome, day_of,
 };
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
 
@@ -115,6 +116,23 @@ fn record_is_unsaved_until_its_last_change_is_saved() {
     assert_ne!(left[0].number, first.number);
     assert_eq!((aggregate.drop_all(second.day + 1), aggregate.drop_all(second.day + 2)), (0, 1));
     assert!(aggregate.unsaved().is_empty());
+}
+
+/// A report is to name what is wrong in the DNS, so it must survive the store.
+#[test]
+fn tlsa_record_without_data_is_kept() {
+    let mut session = sessions(Reason::HandshakeFailed, "192.0.2.9").remove(0);
+    let record =
+        |data: &[u8]| TlsaRecord { usage: 3, selector: 1, matching: 1, data: data.to_vec() };
+    let records = [record(&[]), record(&[7; 32])];
+    let domain = session.policy.domain().clone();
+    session.policy = AppliedPolicy::Tlsa { domain, records: records.into() };
+    let mut writer = aggregate();
+    writer.record(&session, at(NOON));
+    let written = writer.unsaved().remove(0);
+    let mut sum = aggregate();
+    assert!(sum.restore(written.day, &written.domain, &written.value));
+    assert_eq!(json(sum), json(writer));
 }
 
 #[test]

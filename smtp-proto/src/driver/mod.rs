@@ -78,6 +78,8 @@ pub struct Driver<M> {
     looked: bool,
     /// The next step shows the machine no input.
     held: bool,
+    /// When the last wait was to end.
+    deadline: Option<Instant>,
 }
 
 /// What to do before the next step.
@@ -147,6 +149,7 @@ impl<M: Machine> Driver<M> {
             ended: false,
             looked: false,
             held: false,
+            deadline: None,
         }
     }
 
@@ -159,12 +162,19 @@ impl<M: Machine> Driver<M> {
     pub fn step(&mut self, now: Instant) -> Result<Todo<'_, M>, Error> {
         self.drop_consumed();
         self.before = self.output.octets.len();
+        // A peer that reads too little is not heard, and is owed no further reply, until it reads:
+        // what it sends would only pile up.
+        let is_full = self.output.unsent().len() > M::MAX_QUEUED;
+        // Between an answer and the next wait the machine has no deadline; the last one goes on.
+        let deadline = self.machine.deadline().or(self.deadline);
+        if is_full && deadline.is_some_and(|deadline| now < deadline) {
+            return Ok(Todo::Task(Task::Send { listens: false, deadline }));
+        }
         let (looked, held) = (std::mem::take(&mut self.looked), std::mem::take(&mut self.held));
         if !looked && self.machine.expects_silence() {
             self.looked = true;
             return Ok(Todo::Task(Task::Look));
         }
-        let is_full = self.output.unsent().len() > M::MAX_QUEUED;
         let held = held || is_full;
         loop {
             let start = if held { self.input.end } else { self.input.start + self.consumed };
@@ -184,6 +194,7 @@ impl<M: Machine> Driver<M> {
                 Step::Wait(want) => want,
             };
             let deadline = self.machine.deadline();
+            self.deadline = deadline;
             let is_sent = self.output.unsent().is_empty();
             return Ok(Todo::Task(match want {
                 // The last replies are still sent: real clients close their side before they read.
@@ -202,7 +213,7 @@ impl<M: Machine> Driver<M> {
                     self.machine.handle_eof()?;
                     continue;
                 }
-                Want::Input if is_full => Task::Send { listens: false, deadline },
+                _ if is_full => Task::Send { listens: false, deadline },
                 Want::Input => Task::Receive { incoming: self.machine.incoming(), deadline },
                 Want::Caller if is_sent => Task::Caller,
                 Want::Caller | Want::Handshake => Task::Send { listens: true, deadline },

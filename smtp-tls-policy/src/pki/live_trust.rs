@@ -109,6 +109,21 @@ impl LiveTrust {
         let crl = Arc::new(Crl::from_der(crl)?);
         self.try_update(|trust| trust.replace_wanted_crl(wanted, crl))
     }
+
+    /// Parses a revocation list that was fetched in an earlier run of the program, and puts it back
+    /// as [`Trust::restore_fetched_crl`] does.
+    ///
+    /// # Errors
+    ///
+    /// A [`ReplaceError`]; the lists that are there stay.
+    pub fn restore_fetched_crl_der(
+        &self,
+        id: &RootsId,
+        crl: &[u8],
+    ) -> Result<Replaced, ReplaceError> {
+        let crl = Arc::new(Crl::from_der(crl)?);
+        self.try_update(|trust| trust.restore_fetched_crl(id, crl))
+    }
 }
 
 impl TrustStore for LiveTrust {

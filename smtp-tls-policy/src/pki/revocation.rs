@@ -81,13 +81,14 @@ impl Crls {
         &mut self,
         crl: Arc<Crl>,
         known: Option<&[u8]>,
+        only_fetched: bool,
         roots: &Anchors,
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> Result<Replaced, ReplaceError> {
         let lists = self.0.get(crl.issuer_name()).cloned().unwrap_or_default();
         let kin: Vec<_> = lists.iter().filter(|have| have.is_of_the_same_kind(&crl)).collect();
         if let Some(have) = kin.iter().find(|have| have.is_same(&crl)) {
-            have.set_only_fetched(known.is_some() && have.was_only_fetched());
+            have.set_only_fetched(only_fetched && have.was_only_fetched());
             return Ok(Replaced::Unchanged);
         }
         let names_key = crl.authority_key().is_some();
@@ -114,6 +115,7 @@ impl Crls {
             None if names_key && no_key_is_known => (kin.clone(), kin.clone()),
             // Perhaps it was signed by another key of the issuer.
             None if !names_key && root_keys.is_empty() && known.is_none() => {
+                crl.set_only_fetched(only_fetched);
                 return Ok(self.add_unknown(crl));
             }
             None if kin.is_empty() && known.is_none() => (Vec::new(), Vec::new()),
@@ -128,9 +130,8 @@ impl Crls {
             false => Replaced::Replaced,
         };
         let replaced: Vec<_> = replaced.into_iter().cloned().collect();
-        crl.set_only_fetched(
-            known.is_some() && replaced.iter().all(|gone| gone.was_only_fetched()),
-        );
+        let was_only_fetched = replaced.iter().all(|gone| gone.was_only_fetched());
+        crl.set_only_fetched(only_fetched && was_only_fetched);
         let lists = self.0.entry(crl.issuer_name().clone()).or_default();
         lists.retain(|have| !replaced.iter().any(|gone| Arc::ptr_eq(gone, have)));
         lists.push(crl);
@@ -172,15 +173,19 @@ impl Crls {
     }
 
     /// When the newest list of this issuer for a distribution point with one of these URLs is due,
-    /// and when it expires.
+    /// and when it expires. Lists that are known to be of another key of the issuer do not count.
     pub(crate) fn dates_of(
         &self,
         issuer: &ComparableName,
+        key: &[u8],
         urls: &[String],
     ) -> Option<(UnixTime, UnixTime)> {
         let points = Points::Named(urls.iter().map(|url| ComparablePoint::uri(url)).collect());
         let lists = self.0.get(issuer).into_iter().flatten();
-        let covering = lists.filter(|crl| {
+        // RFC 5280, section 6.3.3, step (f): of two keys under one name, only the one that signed
+        // the certificate counts.
+        let own = lists.filter(|crl| crl.known_signer(key) != Some(false));
+        let covering = own.filter(|crl| {
             [true, false].iter().any(|is_leaf| crl.covers(&points, *is_leaf) == Coverage::Whole)
         });
         let newest = covering.max_by_key(|crl| crl.times().0)?;
@@ -339,7 +344,7 @@ impl Consultation<'_> {
         let mut missing = Vec::new();
         self.each_point(path, |issuer, key, urls| {
             let Some(point) = WantedPoint::new(issuer, key, urls, self.now) else { return };
-            let dates = self.crls.dates_of(issuer, &point.urls);
+            let dates = self.crls.dates_of(issuer, key, &point.urls);
             let is_current = dates.is_some_and(|(_, next_update)| self.now < next_update);
             if !is_current && missing.len() < MAX_MISSING_LISTS {
                 missing.push(WantedList::new(self.roots.clone(), Arc::new(point), dates));
@@ -378,8 +383,11 @@ impl Consultation<'_> {
         let der = certificate.der();
         let needs_list = !(is_leaf && x509::needs_no_list(&der));
         let points = Points::of(&der, name);
+        let spki = key_of(issuer, anchor);
         let counts = |crl: &Arc<Crl>| {
-            !crl.was_only_fetched() || crl.covers(&points, is_leaf) == Coverage::Whole
+            !crl.was_only_fetched()
+                || crl.covers(&points, is_leaf) == Coverage::Whole
+                    && self.is_signed_by(crl, &spki) != Some(false)
         };
         let needs_list = match self.rule {
             Revocation::Off | Revocation::Soft => false,
@@ -392,7 +400,6 @@ impl Consultation<'_> {
                 false => Ok(()),
             };
         };
-        let spki = key_of(issuer, anchor);
         let may_sign = issuer.is_none_or(|issuer| x509::may_sign_crls(&issuer.der()));
         let mut known_good = false;
         let mut why_unknown = None;

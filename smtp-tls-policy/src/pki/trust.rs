@@ -236,7 +236,7 @@ impl Trust {
     /// or none of the issuer's known keys signed it. To go back to an older list, call
     /// [`clear_crls`](Self::clear_crls) first.
     pub fn replace_crl(&mut self, id: &RootsId, crl: Arc<Crl>) -> Result<Replaced, ReplaceError> {
-        self.replace(id, crl, None)
+        self.replace(id, crl, None, false)
     }
 
     /// Replaces the predecessors of a list that was fetched because it was [wanted](Self::wanted).
@@ -255,7 +255,21 @@ impl Trust {
         if *crl.issuer_name() != wanted.point.issuer {
             return Err(ReplaceError::Signature);
         }
-        self.replace(&wanted.roots, crl, Some(&wanted.point.key))
+        self.replace(&wanted.roots, crl, Some(&wanted.point.key), true)
+    }
+
+    /// Puts back a list that [`replace_wanted_crl`](Self::replace_wanted_crl) took in an earlier
+    /// run of the program, which vouches for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`replace_crl`](Self::replace_crl), and nothing is changed.
+    pub fn restore_fetched_crl(
+        &mut self,
+        id: &RootsId,
+        crl: Arc<Crl>,
+    ) -> Result<Replaced, ReplaceError> {
+        self.replace(id, crl, None, true)
     }
 
     fn replace(
@@ -263,11 +277,12 @@ impl Trust {
         id: &RootsId,
         crl: Arc<Crl>,
         known: Option<&[u8]>,
+        only_fetched: bool,
     ) -> Result<Replaced, ReplaceError> {
         let none = Anchors::default();
         let mut crls = self.crls(id).cloned().unwrap_or_default();
         let roots = self.anchors(id).unwrap_or(&none);
-        let replaced = crls.replace(crl, known, roots, self.algorithms)?;
+        let replaced = crls.replace(crl, known, only_fetched, roots, self.algorithms)?;
         if replaced != Replaced::Unchanged {
             self.set(id).crls = crls;
         }
@@ -319,7 +334,7 @@ impl Trust {
         let mut all = Vec::new();
         for (id, set) in &self.sets {
             all.extend(set.wanted.points(now).into_iter().map(|point| {
-                let dates = set.crls.dates_of(&point.issuer, &point.urls);
+                let dates = set.crls.dates_of(&point.issuer, &point.key, &point.urls);
                 WantedList::new(id.clone(), point, dates)
             }));
         }
@@ -329,8 +344,8 @@ impl Trust {
 
     /// Whether this list is loaded now and has not expired.
     pub fn has_current(&self, wanted: &WantedList, now: UnixTime) -> bool {
-        let crls = self.crls(&wanted.roots);
-        let dates = crls.and_then(|crls| crls.dates_of(&wanted.point.issuer, &wanted.point.urls));
+        let (crls, point) = (self.crls(&wanted.roots), &wanted.point);
+        let dates = crls.and_then(|it| it.dates_of(&point.issuer, &point.key, &point.urls));
         dates.is_some_and(|(_, next_update)| now < next_update)
     }
 

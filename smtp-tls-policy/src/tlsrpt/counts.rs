@@ -126,7 +126,7 @@ impl AppliedPolicy {
     fn from_strings(kind: &str, domain: Domain, strings: &[&str]) -> Option<Self> {
         match kind {
             "tlsa" => {
-                let records = strings.iter().map(|string| TlsaRecord::parse(string).ok());
+                let records = strings.iter().map(|string| published(string));
                 Some(Self::Tlsa { domain, records: records.collect::<Option<_>>()? })
             }
             "sts" => {
@@ -140,6 +140,16 @@ impl AppliedPolicy {
             _ => None,
         }
     }
+}
+
+/// A TLSA record as it was published, which need not be one that can be used: a report is to name
+/// it all the same.
+fn published(string: &str) -> Option<TlsaRecord> {
+    let Some(without_data) = string.strip_suffix(' ') else {
+        return TlsaRecord::parse(string).ok();
+    };
+    let record = TlsaRecord::parse(&format!("{without_data} 00")).ok()?;
+    Some(TlsaRecord { data: Vec::new(), ..record })
 }
 
 fn line(text: &mut String, name: &str, value: &str) {

@@ -142,6 +142,11 @@ fn fetched_list_asks_nothing_of_certificates_that_it_does_not_cover() {
     bench.trust.replace_wanted_crl(&wanted, part(1, 1)).unwrap();
     assert_eq!((judge(&bench, 1), judge(&bench, 2)), (Reason::TlsOk, Reason::TlsOk));
 
+    // The program starts again, and reads the lists that it has kept.
+    bench.trust.clear_crls(&RootsId::public());
+    bench.trust.restore_fetched_crl(&RootsId::public(), part(1, 2)).unwrap();
+    assert_eq!((judge(&bench, 1), judge(&bench, 2)), (Reason::TlsOk, Reason::TlsOk));
+
     // The rule hard wants one for each certificate.
     bench = bench.revocation(Revocation::Hard);
     assert_eq!((judge(&bench, 1), judge(&bench, 2)), (Reason::TlsOk, Reason::RevocationUnknown));
@@ -156,6 +161,33 @@ fn fetched_list_asks_nothing_of_certificates_that_it_does_not_cover() {
     let wanted = wanted.iter().find(|list| urls(std::slice::from_ref(list))[0].contains("3.crl"));
     bench.trust.replace_wanted_crl(wanted.unwrap(), part(3, 2)).unwrap();
     assert_eq!((judge(&bench, 3), judge(&bench, 2)), (Reason::TlsOk, Reason::RevocationUnknown));
+}
+
+/// An authority has two keys under one name, and its old list names no distribution point.
+#[test]
+fn list_of_another_key_of_the_issuer_does_not_count_for_a_wanted_one() {
+    use std::sync::Arc;
+    const URL: &str = "http://example.com/new.crl";
+    let root = Authority::new("Root");
+    let (old, new) = (root.below("Issuer", |_| {}), root.below("Issuer", |_| {}));
+    let leaf = |issuer: &Authority| issuer.issue(&with_points(leaf_params(&[HOST]), &[URL]));
+    for rule in [Revocation::IfConfigured, Revocation::Hard] {
+        let mut bench = Bench::new(&[&root]).crl(&root.crl(&[])).revocation(rule);
+        let list = |issuer: &Authority| Arc::new(Crl::from_der(&issuer.crl(&[])).unwrap());
+        bench.trust.restore_fetched_crl(&RootsId::public(), list(&old)).unwrap();
+        let judged = bench.judge(&[&leaf(&new).der, &new.der]);
+        let wanted = bench.trust.wanted(now()).remove(0);
+        assert_eq!((&*wanted.urls, wanted.next_update), (&[URL.to_owned()][..], None));
+        assert!(!bench.trust.has_current(&wanted, now()));
+        match rule {
+            Revocation::Hard => assert_eq!(judged, Reason::CrlInvalid),
+            _ => assert_eq!(judged, Reason::TlsOk),
+        }
+        bench.trust.replace_wanted_crl(&wanted, list(&new)).unwrap();
+        assert!(bench.trust.has_current(&wanted, now()));
+        assert_eq!(bench.judge(&[&leaf(&new).der, &new.der]), Reason::TlsOk);
+        assert_eq!(bench.judge(&[&leaf(&old).der, &old.der]), Reason::TlsOk);
+    }
 }
 
 #[test]

@@ -15,17 +15,27 @@ use smtp_tls_policy::tls::{ClientTls, server_name};
 use crate::Mail;
 use crate::wire::{Failed, Wire};
 
+/// What is known of the mail, however the connection ends.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// What the server said of the recipient or of the message.
+    pub(crate) status: Option<RecipientStatus>,
+    /// The server has the message, and has not said yet whether it takes it.
+    pub(crate) is_in_doubt: bool,
+}
+
 impl Mail {
-    /// Sends the mail over one connection; `None` if the server gave no status.
+    /// Sends the mail over one connection.
     pub(crate) fn converse(
         &self,
         socket: TcpStream,
         host: &Prepared,
-    ) -> Result<Option<RecipientStatus>, Failed> {
+        known: &mut Known,
+    ) -> Result<(), Failed> {
         let config = Arc::new(ClientConfig::new("client.example".parse()?));
         // The posture Verified requires TLS; `smtp_tokio_adapter::tls_rules` knows them all.
         let client = Client::new(config, TlsRules::REQUIRED, Channel::Plain, Instant::now());
-        let (mut driver, mut wire, mut status) = (Driver::new(client), Wire::new(socket)?, None);
+        let (mut driver, mut wire) = (Driver::new(client), Wire::new(socket)?);
         loop {
             let task = match driver.step(Instant::now())? {
                 Todo::Task(task) => task,
@@ -36,10 +46,11 @@ impl Mail {
                             it.machine.start_transaction(envelope, Instant::now())?;
                         }
                         ClientEvent::Recipient { reply, .. } if !reply.is_positive() => {
-                            status = Some(RecipientStatus::refused(&reply));
+                            known.status = Some(RecipientStatus::refused(&reply));
                         }
                         ClientEvent::Finished(outcome) => {
-                            status = outcome.status().or(status);
+                            known.status = outcome.status().or(known.status);
+                            known.is_in_doubt = false;
                             it.machine.quit()?;
                         }
                         _ => {}
@@ -55,14 +66,15 @@ impl Mail {
                 Task::Caller => {
                     client.write_body(&self.message, output, Instant::now())?;
                     client.end_body(output, Instant::now())?;
+                    known.is_in_doubt = true;
                 }
-                Task::Handshake { .. } => {
+                Task::Handshake { deadline } => {
                     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
                     let tls = ClientTls::new(provider).config(&host.plan, None, &self.trust)?;
-                    let shown = wire.secure(tls, server_name(&host.plan, &host.host)?)?;
+                    let shown = wire.secure(tls, server_name(&host.plan, &host.host)?, deadline)?;
                     client.tls_established(Arc::new(shown), Instant::now())?;
                 }
-                Task::Closed => return Ok(status),
+                Task::Closed => return Ok(()),
             }
         }
     }

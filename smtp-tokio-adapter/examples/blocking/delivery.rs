@@ -14,6 +14,7 @@ use smtp_tls_policy::sts::StsAnswer;
 use smtp_tls_policy::{Domain, Host, Namespace};
 
 use crate::Mail;
+use crate::conversation::Known;
 use crate::wire::Failed;
 
 impl Mail {
@@ -64,13 +65,17 @@ impl Mail {
                         route.ended(Ending::Unreachable);
                         continue;
                     };
-                    match self.converse(socket, host) {
-                        Ok(Some(status)) => {
+                    let mut known = Known::default();
+                    let ended = self.converse(socket, host, &mut known);
+                    match (known.status, ended) {
+                        // What comes after it, such as an error of QUIT, changes nothing.
+                        (Some(status), _) => {
                             route.status(0, status);
                             route.ended(Ending::Finished);
                         }
+                        (None, Err(_)) if known.is_in_doubt => route.ended(Ending::InDoubt),
                         // TLS that fails its checks breaks the connection: no mail goes over it.
-                        Ok(None) | Err(_) => route.ended(Ending::Broken),
+                        (None, _) => route.ended(Ending::Broken),
                     }
                 }
             }

@@ -60,12 +60,25 @@ impl Wire {
         &mut self,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
+        deadline: Option<Instant>,
     ) -> Result<TlsInfo, Failed> {
-        let session = ClientConnection::new(config, name)?;
-        let mut stream = StreamOwned::new(session, self.socket.try_clone()?);
-        stream.conn.complete_io(&mut stream.sock)?;
-        let names = session_names(&stream.conn).ok_or("a session without a name")?;
-        self.stream = Box::new(stream);
+        let mut session = ClientConnection::new(config, name)?;
+        while session.is_handshaking() || session.wants_write() {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err("the handshake takes too long".into());
+            }
+            self.socket.set_read_timeout(left)?;
+            if session.wants_write() {
+                session.write_tls(&mut self.socket)?;
+            } else if session.read_tls(&mut self.socket)? == 0 {
+                return Err("the server hung up in the handshake".into());
+            } else {
+                session.process_new_packets()?;
+            }
+        }
+        let names = session_names(&session).ok_or("a session without a name")?;
+        self.stream = Box::new(StreamOwned::new(session, self.socket.try_clone()?));
         Ok(TlsInfo::new(Peer::Authenticated, names.version, names.cipher))
     }
 }

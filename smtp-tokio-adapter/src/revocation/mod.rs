@@ -176,7 +176,7 @@ impl CrlFetcher {
         };
         let mut loaded = 0;
         for kept in store::read(directory, self.max_len).await? {
-            match self.trust.replace_crl_der(&kept.roots, &kept.der) {
+            match self.trust.restore_fetched_crl_der(&kept.roots, &kept.der) {
                 Ok(_) => loaded += 1,
                 Err(error) => {
                     tracing::warn!(url = kept.url, %error, "a kept revocation list cannot be used");

@@ -171,9 +171,7 @@ async fn walk_host(
     let mut waiting: Option<Vec<usize>> = None;
     // What would be reported of a connection whose handshake is repeated.
     let mut held: Vec<ReportedSession> = Vec::new();
-    while let Next::Dial { address, plain_hello, tls_elsewhere, clear_retry, remaining, .. } =
-        route.next()
-    {
+    while let Next::Dial { address, plain_hello, clear_retry, remaining, .. } = route.next() {
         let remaining = waiting.take().unwrap_or_else(|| remaining.to_vec());
         let manner = match (clear_retry, plain_hello) {
             (true, _) => Manner::ClearText,
@@ -197,7 +195,7 @@ async fn walk_host(
             host,
             address,
             others: &others,
-            tls_elsewhere,
+            route,
             parcel,
             remaining: &remaining,
             before,

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use smtp_proto::client::{Envelope, OverLimit};
 use smtp_proto::fallback::Fallback;
-use smtp_proto::route::{Ending, RecipientStatus};
+use smtp_proto::route::{Ending, RecipientStatus, Route};
 use smtp_tls_policy::Host;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 use tokio::net::TcpStream;
 use tracing::Instrument;
 
 use crate::client::outbound::Outbound;
-use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf};
+use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, Spoken};
 use crate::client::pool::{Congested, Kept, Pool, Slot, Terms};
 use crate::client::target::Target;
 use crate::client::{Connection, OpenError};
@@ -86,8 +86,8 @@ pub(super) struct Dialling<'a, 'j, M> {
     pub(super) address: SocketAddr,
     /// Further addresses of the host, dialled in the same way if `address` does not answer.
     pub(super) others: &'a [SocketAddr],
-    /// Whether clear text waits for another address of the host.
-    pub(super) tls_elsewhere: bool,
+    /// Knows whether clear text waits for another address of the host.
+    pub(super) route: &'a Route,
     pub(super) parcel: &'a Parcel<'a, 'j, M>,
     pub(super) remaining: &'a [usize],
     /// The decision that led to this connection in clear text.
@@ -114,7 +114,7 @@ impl<M: Message> Dialling<'_, '_, M> {
         let mut turn = Turn::Opened;
         if let Some(mut kept) = kept {
             turn = Turn::Replaced;
-            if kept.terms == self.terms() && kept.connection.is_reusable().await {
+            if self.may_reuse(&kept) && kept.connection.is_reusable().await {
                 let dialled = self.reuse(kept, &mut slot).await;
                 if !dialled.may_be_repeated {
                     metering::pool_turn(Turn::Reused);
@@ -129,6 +129,15 @@ impl<M: Message> Dialling<'_, '_, M> {
             metering::pool_turn(turn);
         }
         self.open(slot).await
+    }
+
+    /// Whether a connection that is opened now would be like this one. Clear text is kept from a
+    /// message for which another address may have TLS.
+    fn may_reuse(&self, kept: &Kept) -> bool {
+        let is_asked_for =
+            || kept.address == self.address && !self.route.tls_elsewhere_after(&[], self.address);
+        let is_clear = kept.connection.decision().channel == Spoken::Clear;
+        kept.terms == self.terms() && (!is_clear || self.target.is_clear() || is_asked_for())
     }
 
     /// The terms of a connection that is opened now.
@@ -176,6 +185,8 @@ impl<M: Message> Dialling<'_, '_, M> {
         let connect = |address| dialling::connect(address, &target.dial, limit);
         let pause = || tokio::time::sleep(outbound.attempt_delay);
         let Raced { address, end, failed, outrun } = race(first, others, connect, pause).await;
+        let unreached: Vec<SocketAddr> = failed.iter().map(|it| it.0).collect();
+        let tls_elsewhere = self.route.tls_elsewhere_after(&unreached, address);
         let unreached = failed.into_iter().map(|(address, error)| {
             tracing::info!(%address, %error, "no connection");
             (address, Arc::new(Failure::Connect(error)))
@@ -187,7 +198,7 @@ impl<M: Message> Dialling<'_, '_, M> {
                 let direct = target.dial.socks5.is_none().then_some(&stream);
                 let local = direct.and_then(|stream| stream.local_addr().ok());
                 let local = local.map(|local| local.ip());
-                (outbound.open_as(target, stream, self.tls_elsewhere).await, Some(local))
+                (outbound.open_as(target, stream, tls_elsewhere).await, Some(local))
             }
             Err(failure) => (Err(Box::new(OpenError::unconnected(target, failure))), None),
         };

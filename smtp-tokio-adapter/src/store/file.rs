@@ -24,7 +24,9 @@ const TEMPORARY: &str = ".new";
 /// Of a file that was damaged.
 const DAMAGED: &str = ".damaged";
 /// Folders in folders that are looked through.
-const MAX_DEPTH: usize = 4;
+const MAX_DEPTH: usize = 8;
+/// Octets of a part of a key in one name of a file or folder; a longer part is several folders.
+const MAX_NAME: usize = 200;
 /// Most calls that read at the same time. Our own choice: more threads do not make a disk faster.
 const MAX_READERS: usize = 8;
 /// Records after which all are looked at, and those that have expired are removed.
@@ -82,7 +84,14 @@ impl FileStore {
                     _ => name.push_str(&format!("%{octet:02x}")),
                 }
             }
-            path.push(name);
+            // File systems take names of up to 255 octets, and a suffix follows. Another key with
+            // the same path would only take the record's place: `get` compares keys.
+            let mut rest = &name[..];
+            while rest.len() > MAX_NAME {
+                path.push(&rest[..MAX_NAME]);
+                rest = &rest[MAX_NAME..];
+            }
+            path.push(rest);
         }
         path.as_mut_os_string().push(SUFFIX);
         path

@@ -1,5 +1,6 @@
 //! A store on a server that speaks the protocol of Redis, such as Valkey (feature `redis`).
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -156,7 +157,8 @@ impl Store for RedisStore {
             };
             let all = format!("{}{prefix}", self.prefix);
             let pattern: String = all.chars().flat_map(escape).chain(['*']).collect();
-            let (mut cursor, mut found) = (0u64, Vec::new());
+            // SCAN may return a key more than once.
+            let (mut cursor, mut found) = (0u64, BTreeMap::new());
             loop {
                 let mut command = redis::cmd("SCAN");
                 command.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(500);
@@ -168,8 +170,7 @@ impl Store for RedisStore {
                 }
                 cursor = next;
                 if cursor == 0 || found.len() >= MAX_LISTED {
-                    found.truncate(MAX_LISTED);
-                    return Ok(found);
+                    return Ok(found.into_iter().take(MAX_LISTED).collect());
                 }
             }
         })

@@ -62,6 +62,12 @@ async fn exercise(store: &dyn Store) {
     store.remove("c/claim").await.unwrap();
     assert!(store.put_new("c/claim", b"fourth", HOUR).await.unwrap());
     store.remove("c/claim").await.unwrap();
+    // As long as a domain may be, and longer once it is escaped.
+    let long = format!("d/{}/{}", "l.".repeat(126), "é".repeat(120));
+    assert!(store.put_new(&long, b"long", HOUR).await.unwrap());
+    assert_eq!(store.list("d/l.l.").await.unwrap(), [(long.clone(), b"long".to_vec())]);
+    store.remove(&long).await.unwrap();
+    assert_eq!(store.get(&long).await.unwrap(), None);
 }
 
 /// Of many calls at once one puts its value.

@@ -14,17 +14,17 @@ Which command answers which question:
   Can I take over the rules that I have?    smtp-tls import postfix F
 
 F is a file of rules, called connectors; `smtp-tls lint --help` shows one. MX is
-a host of yours, M a folder of mail. Only
-`probe` and `test` connect to mail servers, and only `test --send` sends mail.
-`smtp-tls COMMAND --help` has examples, and the options: --json, for instance.
+a host of yours, M a folder of mail. Only `probe` and `test` connect to mail
+servers, and only `test --send` sends mail. `smtp-tls COMMAND --help` has
+examples, the options, such as --json, and what the exit status means there.
 
-Exit status, as far as the help of the command does not say more:
+Exit status:
   0  in order: TLS, or a file without errors
   1  mail goes in clear text, or the file has errors
   2  the command line is wrong
   3  it cannot be told, or there are warnings
-  4  mail is deferred: the TLS that is required cannot be had, or DNSSEC finds an
-     answer bogus
+  4  mail is deferred: the TLS that is required cannot be had, or an answer of
+     DNS is bogus
   5  a file cannot be read or written
   6  the network gave no answer: DNS failed, or no host can be reached";
 
