@@ -283,6 +283,11 @@ async fn log_of_a_conversation_has_no_credentials_and_no_message() {
         for reply in ["220 ", "250-", "235 ", "354 ", "221 "] {
             assert!(!log.with(&format!("server=\"{reply}")).is_empty(), "{name}: {reply}");
         }
+        // What a server says in SCRAM lets a password be guessed offline.
+        for said in log.with("server=\"334").iter().chain(&log.with("server=\"235")) {
+            assert!(said.contains("(hidden)\""), "{name}: {said}");
+            assert!(said.split('"').nth(1).unwrap().len() <= "235 2.7.0 (hidden)".len(), "{said}");
+        }
         for secret in ["pencil", "good-token", "Subject"] {
             assert_eq!(log.with(secret), Vec::<String>::new(), "{name}");
         }

@@ -23,6 +23,7 @@ pub(super) fn step(input: &[u8], consumed: Option<usize>, output: &[u8], has_sec
         None => input.get(..MAX_REST).unwrap_or(input),
     };
     for line in lines(heard) {
+        let line = if has_secrets { codes(&line) } else { line };
         tracing::trace!(target: TARGET, server = &*line);
     }
     if has_secrets && !output.is_empty() {
@@ -47,6 +48,15 @@ pub(super) fn message(octets: usize) {
 pub(super) fn tls(tls: &TlsInfo) {
     let TlsInfo { version, cipher, group, .. } = tls;
     tracing::trace!(target: TARGET, version, cipher, group = group.unwrap_or("not known"));
+}
+
+/// The codes of a reply in an AUTH exchange. The rest may be what a password can be guessed by, or
+/// what the server repeats of it.
+fn codes(line: &str) -> String {
+    let is_code = |word: &&str| word.bytes().all(|it| it.is_ascii_digit() || it == b'.');
+    let mut words: Vec<_> = line.split([' ', '-']).take(2).take_while(is_code).collect();
+    words.push("(hidden)");
+    words.join(" ")
 }
 
 fn lines(octets: &[u8]) -> Vec<String> {
