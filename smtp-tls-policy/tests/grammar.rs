@@ -265,13 +265,19 @@ proptest! {
         change in change("v=TLSRPTv1;rua mailto:,@%2#!?/[]\t\u{0}\u{7f}\u{e9}"),
     ) {
         let text = changed(&text, &change);
+        // White space before the first destination is taken beyond the grammar, as at the end.
+        let parts = text.split(';').map(|part| match part.trim_start_matches([' ', '\t']).strip_prefix("rua=") {
+            Some(value) => format!("rua={}", value.trim_start_matches([' ', '\t'])),
+            None => part.to_owned(),
+        });
+        let plain = parts.collect::<Vec<_>>().join(";");
         // Known names follow their own rule, whatever else they would match.
-        let fields: Vec<_> = text.split(';').skip(1).map(|field| field.trim_matches([' ', '\t'])).collect();
+        let fields: Vec<_> = plain.split(';').skip(1).map(|field| field.trim_matches([' ', '\t'])).collect();
         let rua = |field: &&&str| field.starts_with("rua=");
         let comma = seq(vec![many(wsp()), literal(","), many(wsp())]);
         let rule = seq(vec![literal("rua="), uri(), many(seq(vec![comma, uri()]))]);
         let all_good = fields.iter().filter(rua).all(|field| matches(&rule, field.as_bytes()));
-        let trimmed = text.trim_end_matches([' ', '\t']);
+        let trimmed = plain.trim_end_matches([' ', '\t']);
         let expected =
             matches(&tlsrpt_record(), trimmed.as_bytes()) && all_good && fields.iter().filter(rua).count() > 0;
         let read = tlsrpt::TlsrptRecord::find(&[[&text]]);

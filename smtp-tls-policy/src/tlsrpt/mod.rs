@@ -94,6 +94,7 @@ impl TlsrptRecord {
     /// # Errors
     ///
     /// [`TxtError`]: several records, or one that the grammar of RFC 8460, section 3 does not have.
+    /// White space before a destination is taken all the same.
     pub fn find<R, S>(records: &[R]) -> Result<Option<Self>, TxtError>
     where
         R: AsRef<[S]>,
