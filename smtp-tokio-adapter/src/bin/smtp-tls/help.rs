@@ -23,8 +23,7 @@ Exit status:
   1  mail goes in clear text, or the file has errors
   2  the command line is wrong
   3  it cannot be told, or there are warnings
-  4  mail is deferred: the TLS that is required cannot be had, or an answer of
-     DNS is bogus
+  4  mail is deferred: the required TLS cannot be had, or DNS answers are bogus
   5  a file cannot be read or written
   6  the network gave no answer: DNS failed, or no host can be reached";
 
