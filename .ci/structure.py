@@ -13,6 +13,7 @@ Reads the source as text, without a compiler:
 Prints each circle with the imports that close it, and each type with its paths."""
 
 import collections
+import functools
 import pathlib
 import re
 import sys
@@ -23,6 +24,8 @@ INLINE = re.compile(r"(?<![\w:])((?:crate|super)(?:::\w+)+)")
 TYPE = re.compile(r"^pub (?:struct|enum|trait|union|type) (\w+)", re.M)
 MACRO_TYPE = re.compile(r"^        pub enum (\w+) \{", re.M)
 REEXPORT = re.compile(r"^pub use (?P<tree>[^;]+);", re.M)
+# The same, also for other modules of the crate only.
+ANY_REEXPORT = re.compile(r"^pub(?:\([^)]*\))? use (?P<tree>[^;]+);", re.M)
 MODULE = re.compile(r"^(?P<vis>pub |pub\([^)]*\) )?mod (?P<name>\w+);", re.M)
 
 
@@ -123,23 +126,28 @@ class Crate:
             for name in TYPE.findall(text) + MACRO_TYPE.findall(text):
                 yield module, name
 
+    @functools.cache
+    def exports(self, module, public):
+        """The names that a module gives to others -> the types that they stand for. A re-export may pass through any
+        number of private modules; only the last one needs to be public."""
+        found = {name: (at, name) for at, name in self.definitions() if at == module}
+        for match in (REEXPORT if public else ANY_REEXPORT).finditer(self.modules[module]):
+            for leaf in leaves(match["tree"]):
+                target, rest = self.resolve(module, leaf)
+                if target is None or target == module:
+                    continue
+                inner = self.exports(target, public=False)
+                for name in inner if rest == ["*"] else rest[:1]:
+                    if name in inner:
+                        found[name] = inner[name]
+        return found
+
     def public_paths(self):
         """(module, name) of each type -> the public paths that lead to it."""
-        types, public = set(self.definitions()), self.public_modules()
         paths = collections.defaultdict(set)
-        for module, name in types:
-            if module in public:
-                paths[module, name].add("::".join((*module, name)))
-        for module in public:
-            for match in REEXPORT.finditer(self.modules[module]):
-                for leaf in leaves(match["tree"]):
-                    target, rest = self.resolve(module, leaf)
-                    if target is None:
-                        continue
-                    names = [name for at, name in types if at == target] if rest == ["*"] else rest[:1]
-                    for name in names:
-                        if (target, name) in types:
-                            paths[target, name].add("::".join((*module, name)))
+        for module in self.public_modules():
+            for name, definition in self.exports(module, public=True).items():
+                paths[definition].add("::".join((*module, name)))
         return paths
 
 
