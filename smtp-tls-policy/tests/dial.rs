@@ -7,7 +7,8 @@ use smtp_tls_policy::inquiry::{
 };
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{
-    Config, ConnectorErrorKind, Families, OutboundConnector, OutboundConnectors, Posture, SmartHost,
+    Config, ConnectorErrorKind, Families, OutboundConnector, OutboundConnectors, Posture,
+    ProxyLogin, SmartHost, Socks5Proxy,
 };
 use smtp_tls_policy::{Host, Namespace};
 
@@ -101,6 +102,21 @@ fn errors(change: impl FnOnce(&mut OutboundConnector)) -> Vec<ConnectorErrorKind
 }
 
 #[test]
+fn proxy_login_that_cannot_be_sent_is_refused() {
+    let with = |user: &str, password: &str| {
+        let mut proxy = Socks5Proxy::new((four(1), 1080).into());
+        proxy.login = Some(ProxyLogin::new(user, password));
+        errors(|it| it.dial.socks5 = Some(proxy))
+    };
+    let longest = "x".repeat(ProxyLogin::MAX_LEN);
+    assert_eq!(with(&longest, &longest), []);
+    let too_long = "x".repeat(ProxyLogin::MAX_LEN + 1);
+    for (user, password) in [("", "a"), ("a", ""), (&*too_long, "a"), ("a", &*too_long)] {
+        assert_eq!(with(user, password), [ConnectorErrorKind::ImpossibleProxyLogin]);
+    }
+}
+
+#[test]
 fn impossible_dial_rules_are_refused() {
     use ConnectorErrorKind as Kind;
     assert_eq!(
@@ -113,7 +129,10 @@ fn impossible_dial_rules_are_refused() {
     let unspecified = Ipv4Addr::UNSPECIFIED;
     assert_eq!(errors(|it| it.dial.source_ipv4 = Some(unspecified)), [Kind::ImpossibleDialAddress]);
     let no_port = SocketAddr::from((four(1), 0));
-    assert_eq!(errors(|it| it.dial.socks5 = Some(no_port)), [Kind::ImpossibleDialAddress]);
+    assert_eq!(
+        errors(|it| it.dial.socks5 = Some(Socks5Proxy::new(no_port))),
+        [Kind::ImpossibleDialAddress]
+    );
     for name in ["", "a name", "sixteen-octets-x", "a/b"] {
         let kinds = errors(|it| it.dial.interface = Some(name.into()));
         assert_eq!(kinds, [Kind::ImpossibleInterface], "{name}");
@@ -126,10 +145,10 @@ fn impossible_dial_rules_are_refused() {
         [Kind::UnusedSource]
     );
     // The source address is that of the connection to the proxy.
-    let proxy = SocketAddr::from((six(9), 1080));
+    let proxy = || Socks5Proxy::new((six(9), 1080).into());
     let through = |source: Ipv4Addr| {
         errors(move |it| {
-            (it.dial.socks5, it.dial.source_ipv4) = (Some(proxy), Some(source));
+            (it.dial.socks5, it.dial.source_ipv4) = (Some(proxy()), Some(source));
         })
     };
     assert_eq!(through(four(1)), [Kind::UnusedSource]);
@@ -154,7 +173,7 @@ fn dial_rules_are_read_from_toml() {
         families = "ipv6"
         source-ipv6 = "2001:db8::1"
         interface = "eth1"
-        socks5 = "[::1]:1080"
+        socks5 = { address = "[::1]:1080", user = "relay", password = "open sesame" }
         clear-text-at-once = true
     "#;
     let config = Config::parse("c.toml", text).unwrap();
@@ -163,7 +182,10 @@ fn dial_rules_are_read_from_toml() {
     assert_eq!((dial.source_ipv4, dial.source_ipv6), (None, Some(six(1))));
     assert_eq!(dial.interface.as_deref(), Some("eth1"));
     assert!(dial.clear_text_at_once);
-    assert_eq!(dial.socks5, Some("[::1]:1080".parse().unwrap()));
+    let mut proxy = Socks5Proxy::new("[::1]:1080".parse().unwrap());
+    proxy.login = Some(ProxyLogin::new("relay", "open sesame"));
+    assert_eq!(dial.socks5, Some(proxy));
+    assert!(!format!("{:?}", config.outbound).contains("sesame"));
 }
 
 #[cfg(feature = "serde")]
@@ -188,9 +210,29 @@ fn errors_of_dial_rules_name_the_field() {
              Expected one of both, ipv4, ipv6",
         ),
         (
-            r#"socks5 = "proxy.example:1080""#,
-            "c.toml: line 5, field outbound.dial.socks5: found \"proxy.example:1080\"; expected \
+            r#"socks5 = { address = "proxy.example:1080" }"#,
+            "c.toml: line 5, field outbound.dial.socks5.address: found \"proxy.example:1080\"; expected \
              the address and port of a SOCKS5 proxy, such as \"127.0.0.1:1080\"",
+        ),
+        (
+            r#"socks5 = "127.0.0.1:1080""#,
+            "c.toml: line 5, field outbound.dial.socks5: found \"127.0.0.1:1080\"; expected a \
+             table, such as socks5 = { address = \"127.0.0.1:1080\" }",
+        ),
+        (
+            r#"socks5 = { user = "relay", password = "sesame" }"#,
+            "c.toml: line 5, field outbound.dial.socks5.address: the field is missing; expected \
+             the address and port of a SOCKS5 proxy, such as \"127.0.0.1:1080\"",
+        ),
+        (
+            r#"socks5 = { address = "127.0.0.1:1080", password = "sesame" }"#,
+            "c.toml: line 5, field outbound.dial.socks5.user: the field is missing; expected the \
+             user for the proxy, a string",
+        ),
+        (
+            r#"socks5 = { address = "127.0.0.1:1080", user = "relay", password = 170717 }"#,
+            "c.toml: line 5, field outbound.dial.socks5.password: the field is missing, empty or \
+             no string; expected the password for the proxy",
         ),
         (
             r#"interface = "a name""#,

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::pki::{TlsaRecord, TlsaSet};
 use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, MessageTls, TlsaFact, plan};
-use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
+use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture, Socks5Proxy};
 use smtp_tls_policy::sts::{StsFact, StsPolicy};
 use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::ReuseKey;
@@ -44,7 +44,8 @@ fn key(differs: &str) -> ReuseKey {
     let mut target = Target::new(&host, &plan);
     (target.identity, target.credentials) = (identity, credentials);
     target.dial.source_ipv4 = differs_in("source address").then_some([192, 0, 2, 1].into());
-    target.dial.socks5 = differs_in("proxy").then_some(([127, 0, 0, 1], 1080).into());
+    let proxy = || Socks5Proxy::new(([127, 0, 0, 1], 1080).into());
+    target.dial.socks5 = differs_in("proxy").then(proxy);
     let port = if differs_in("port") { 587 } else { 25 };
     ReuseKey::new(&next_hop, &target, port)
 }

@@ -228,12 +228,16 @@ async fn host_without_an_address_of_the_family_bounces_as_one_without_an_address
 
 #[cfg(feature = "socks5")]
 mod socks5 {
+    use smtp_tls_policy::rules::{ProxyLogin, Socks5Proxy};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
-    /// A SOCKS5 proxy that takes addresses only. Each connection gets the next answer; after the
-    /// last one it connects.
+    /// RFC 1929, section 2: the version, and a user and a password with their lengths.
+    const LOGIN: &[u8] = b"\x01\x05relay\x06sesame";
+
+    /// A SOCKS5 proxy that takes addresses only, and the user and password of `LOGIN`. Each
+    /// connection gets the next answer; after the last one it connects.
     async fn proxy(answers: &[u8]) -> (SocketAddr, Arc<Mutex<Vec<SocketAddr>>>) {
         let listener = TcpListener::bind((LIVE, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -259,7 +263,19 @@ mod socks5 {
         client.read_exact(&mut greeting).await?;
         let mut methods = vec![0; greeting[1].into()];
         client.read_exact(&mut methods).await?;
-        client.write_all(&[5, 0]).await?;
+        match methods[..] {
+            [0] => client.write_all(&[5, 0]).await?,
+            [0, 2] => {
+                client.write_all(&[5, 2]).await?;
+                let mut login = vec![0; LOGIN.len()];
+                client.read_exact(&mut login).await?;
+                client.write_all(&[1, u8::from(login != LOGIN)]).await?;
+                if login != LOGIN {
+                    return Ok(());
+                }
+            }
+            _ => panic!("{methods:?}"),
+        }
         let mut request = [0; 4];
         client.read_exact(&mut request).await?;
         // CONNECT to an IPv4 address: a name would be 3.
@@ -281,9 +297,55 @@ mod socks5 {
     async fn proxy_is_given_the_address_and_never_the_name() {
         let server = Server::start().await;
         let (proxy, asked) = proxy(&[]).await;
-        let sender = sender(&[LIVE], server.port, Posture::None, |it| it.socks5 = Some(proxy));
+        let sender = sender(&[LIVE], server.port, Posture::None, |it| {
+            it.socks5 = Some(Socks5Proxy::new(proxy))
+        });
         assert_eq!(send(&sender).await.statuses(), [RecipientStatus::Delivered]);
         assert_eq!(*asked.lock().unwrap(), [SocketAddr::new(LIVE, server.port)]);
+    }
+
+    fn with_login(proxy: SocketAddr, password: &str) -> Socks5Proxy {
+        let mut proxy = Socks5Proxy::new(proxy);
+        proxy.login = Some(ProxyLogin::new("relay", password));
+        proxy
+    }
+
+    #[tokio::test]
+    async fn proxy_that_asks_for_a_password_gets_that_of_the_connector() {
+        let server = Server::start().await;
+        let (proxy, asked) = proxy(&[]).await;
+        let through = |it: &mut DialRules| it.socks5 = Some(with_login(proxy, "sesame"));
+        let report = send(&sender(&[LIVE], server.port, Posture::None, through)).await;
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+        assert_eq!(*asked.lock().unwrap(), [SocketAddr::new(LIVE, server.port)]);
+    }
+
+    #[tokio::test]
+    async fn proxy_that_refuses_the_password_defers_and_is_asked_for_no_connection() {
+        let server = Server::start().await;
+        let (proxy, asked) = proxy(&[]).await;
+        let through = |it: &mut DialRules| it.socks5 = Some(with_login(proxy, "wrong!"));
+        let report = send(&sender(&[LIVE], server.port, Posture::Opportunistic, through)).await;
+        assert_eq!(report.statuses(), [OURS], "{report:?}");
+        assert_eq!(reasons(&report), ["proxy-failed"]);
+        assert!(!format!("{report:?}").contains("wrong!"));
+        assert!(asked.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn proxy_that_wants_a_password_of_a_connector_without_one_defers() {
+        let listener = TcpListener::bind((LIVE, 0)).await.unwrap();
+        let proxy = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            client.read_exact(&mut [0; 3]).await.unwrap();
+            // No acceptable method.
+            client.write_all(&[5, 0xFF]).await.unwrap();
+        });
+        let through = |it: &mut DialRules| it.socks5 = Some(Socks5Proxy::new(proxy));
+        let report = send(&sender(&[LIVE], 25, Posture::Opportunistic, through)).await;
+        assert_eq!(report.statuses(), [OURS], "{report:?}");
+        assert_eq!(reasons(&report), ["proxy-failed"]);
     }
 
     #[tokio::test]
@@ -293,7 +355,9 @@ mod socks5 {
         // Connection refused.
         let (proxy, asked) = proxy(&[5]).await;
         let addresses = [other, LIVE];
-        let sender = sender(&addresses, server.port, Posture::None, |it| it.socks5 = Some(proxy));
+        let sender = sender(&addresses, server.port, Posture::None, |it| {
+            it.socks5 = Some(Socks5Proxy::new(proxy))
+        });
         let report = send(&sender).await;
         assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
         assert_eq!(report.attempts[0].ending, Ending::Unreachable);
@@ -309,7 +373,7 @@ mod socks5 {
                 let server = Server::start().await;
                 let (proxy, _) = proxy(&[answer]).await;
                 let addresses = [LIVE, IpAddr::from([127, 0, 0, 5])];
-                let through = |it: &mut DialRules| it.socks5 = Some(proxy);
+                let through = |it: &mut DialRules| it.socks5 = Some(Socks5Proxy::new(proxy));
                 let report = send(&sender(&addresses, server.port, posture, through)).await;
                 assert_eq!(report.statuses(), [OURS], "{answer} {posture} {report:?}");
                 assert_eq!(reasons(&report), ["proxy-failed"], "{answer} {posture}");
@@ -323,7 +387,7 @@ mod socks5 {
         let server = Server::start().await;
         // A port that was free a moment ago.
         let closed = TcpListener::bind((LIVE, 0)).await.unwrap().local_addr().unwrap();
-        let through = |it: &mut DialRules| it.socks5 = Some(closed);
+        let through = |it: &mut DialRules| it.socks5 = Some(Socks5Proxy::new(closed));
         let report = send(&sender(&[LIVE], server.port, Posture::Opportunistic, through)).await;
         assert_eq!(report.statuses(), [OURS], "{report:?}");
         assert!(server.clients().is_empty());

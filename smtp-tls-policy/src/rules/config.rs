@@ -233,7 +233,7 @@ impl<'a> Section<'a> {
     }
 
     /// The place of a field of a field, or of the last of them, or of the whole table.
-    fn place(&self, keys: &[&str]) -> (usize, String) {
+    pub(super) fn place(&self, keys: &[&str]) -> (usize, String) {
         let nested = match keys {
             [outer, inner] => self.get(outer).and_then(|value| {
                 let value = value.get_ref().as_table()?.get(*inner)?;
@@ -256,7 +256,12 @@ pub(super) struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    fn error(&mut self, at: usize, field: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        at: usize,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) {
         let before = self.text.get(..at).unwrap_or(self.text);
         self.errors.push(ConfigError {
             file: self.file.to_owned(),

@@ -6,10 +6,12 @@ use crate::domain::Host;
 use crate::rules::config::{Reader, Section};
 use crate::rules::connector::SmartHost;
 use crate::rules::dial::{DialRules, Families};
+use crate::rules::proxy::{Password, ProxyLogin, Socks5Proxy};
 
 const SMART_HOST: &[&str] = &["host", "port", "implicit-tls", "secure"];
 const DIAL: &[&str] =
     &["families", "source-ipv4", "source-ipv6", "interface", "socks5", "clear-text-at-once"];
+const SOCKS5: &[&str] = &["address", "user", "password"];
 const FAMILIES: &[(&str, Families)] =
     &[("both", Families::Both), ("ipv4", Families::Ipv4Only), ("ipv6", Families::Ipv6Only)];
 
@@ -47,10 +49,42 @@ impl Reader<'_> {
         dial.source_ipv6 = self.address::<Ipv6Addr>(&raw, "source-ipv6", ipv6);
         let interface = "the name of a network interface, such as \"eth1\"";
         dial.interface = self.text(&raw, "interface", interface).map(Into::into);
-        let proxy = "the address and port of a SOCKS5 proxy, such as \"127.0.0.1:1080\"";
-        dial.socks5 = self.address::<SocketAddr>(&raw, "socks5", proxy);
+        dial.socks5 = self.socks5(&raw);
         dial.clear_text_at_once = self.boolean(&raw, "clear-text-at-once");
         dial
+    }
+
+    fn socks5(&mut self, section: &Section<'_>) -> Option<Socks5Proxy> {
+        let raw = self.table(section, "socks5", "{ address = \"127.0.0.1:1080\" }")?;
+        let path = section.path("socks5");
+        let raw = Section { path: &path, ..raw };
+        self.unknown(&raw, SOCKS5);
+        let is_given = |key| raw.get(key).is_some();
+        let mut login = None;
+        if is_given("user") || is_given("password") {
+            let user = self.required(&raw, "user", "the user for the proxy, a string");
+            let password = self.password(&raw);
+            login = user.zip(password).map(|(user, password)| ProxyLogin::new(user, password));
+        }
+        let expected = "the address and port of a SOCKS5 proxy, such as \"127.0.0.1:1080\"";
+        self.required(&raw, "address", expected)?;
+        let address = self.address::<SocketAddr>(&raw, "address", expected)?;
+        Some(Socks5Proxy { login, ..Socks5Proxy::new(address) })
+    }
+
+    /// The field `password`, of which no error shows the value.
+    fn password(&mut self, section: &Section<'_>) -> Option<Password> {
+        let text = section.get("password").and_then(|value| value.get_ref().as_str());
+        match text.filter(|text| !text.is_empty()) {
+            Some(text) => Some(text.into()),
+            None => {
+                let (at, field) = section.place(&["password"]);
+                let message = "the field is missing, empty or no string; expected the password \
+                               for the proxy";
+                self.error(at, field, message.to_owned());
+                None
+            }
+        }
     }
 
     fn address<T: std::str::FromStr>(

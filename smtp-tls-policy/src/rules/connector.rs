@@ -149,6 +149,7 @@ impl OutboundConnector {
             (!needs_list && self.list_wait.is_some(), Kind::UnusedListWait),
             (self.list_wait.is_some_and(|wait| wait > MAX_LIST_WAIT), Kind::ListWaitTooLong),
             (self.dial.has_impossible_address(), Kind::ImpossibleDialAddress),
+            (self.dial.has_impossible_login(), Kind::ImpossibleProxyLogin),
             (self.dial.has_impossible_interface(), Kind::ImpossibleInterface),
             (self.dial.has_unused_source(), Kind::UnusedSource),
             (

@@ -1,8 +1,10 @@
 //! How the hosts of a connector are dialled: address families, source addresses, a network
 //! interface, a proxy.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+
+use crate::rules::proxy::{ProxyLogin, Socks5Proxy};
 
 /// Which addresses of a host are dialled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -53,10 +55,10 @@ pub struct DialRules {
     pub source_ipv6: Option<Ipv6Addr>,
     /// The network interface through which connections are made, such as `eth1`.
     pub interface: Option<Arc<str>>,
-    /// The SOCKS5 proxy (RFC 1928) that makes the connections. It is given addresses and never
+    /// The SOCKS5 proxy that makes the connections. It is given addresses and never
     /// names, because a plan holds for the addresses that this side has looked up. The source
     /// address and the interface are those of the connection to the proxy.
-    pub socks5: Option<SocketAddr>,
+    pub socks5: Option<Socks5Proxy>,
     /// Whether mail goes in clear text to the first address without TLS, where clear text is
     /// allowed. Off by default: the host's other addresses are tried for TLS before.
     pub clear_text_at_once: bool,
@@ -76,8 +78,8 @@ impl DialRules {
 
     /// Whether some connection uses the source address of each family.
     pub(crate) fn has_unused_source(&self) -> bool {
-        let dials = |family: IpAddr| match self.socks5 {
-            Some(proxy) => proxy.is_ipv4() == family.is_ipv4(),
+        let dials = |family: IpAddr| match &self.socks5 {
+            Some(proxy) => proxy.address.is_ipv4() == family.is_ipv4(),
             None => self.families.has(family),
         };
         let sources = [self.source_ipv4.map(IpAddr::V4), self.source_ipv6.map(IpAddr::V6)];
@@ -89,7 +91,16 @@ impl DialRules {
         let is_impossible = |it: IpAddr| it.is_unspecified() || it.is_multicast();
         let sources = [self.source_ipv4.map(IpAddr::V4), self.source_ipv6.map(IpAddr::V6)];
         sources.into_iter().flatten().any(is_impossible)
-            || self.socks5.is_some_and(|it| is_impossible(it.ip()) || it.port() == 0)
+            || self
+                .socks5
+                .as_ref()
+                .is_some_and(|it| is_impossible(it.address.ip()) || it.address.port() == 0)
+    }
+
+    /// Whether the proxy's user or password is one that cannot be sent.
+    pub(crate) fn has_impossible_login(&self) -> bool {
+        let login = self.socks5.as_ref().and_then(|proxy| proxy.login.as_ref());
+        login.is_some_and(ProxyLogin::is_impossible)
     }
 
     /// Whether the system cannot have an interface of this name.

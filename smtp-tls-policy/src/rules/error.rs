@@ -137,6 +137,12 @@ pub enum ConnectorErrorKind {
          address of this machine, or the address and port of the proxy"
     )]
     ImpossibleDialAddress,
+    /// The proxy's user or password is empty or longer than 255 octets.
+    #[error(
+        "a SOCKS5 proxy takes a user and a password of 1 to 255 octets each; write both of them, \
+         or none"
+    )]
+    ImpossibleProxyLogin,
     /// No interface can have this name.
     #[error(
         "no network interface has such a name; write 1 to 15 octets without spaces and slashes, \
@@ -190,6 +196,7 @@ impl ConnectorErrorKind {
             Self::DaneOnlyWithoutDane => &["dane"],
             Self::DaneOnlySmartHost => &["smart-host"],
             Self::ImpossibleDialAddress | Self::UnusedSource => &["dial"],
+            Self::ImpossibleProxyLogin => &["dial", "socks5"],
             Self::ImpossibleInterface => &["dial", "interface"],
             Self::SmartHostOfOtherFamily => &["dial", "families"],
             // In an inbound connector the roots are those of the certificate.

@@ -35,6 +35,7 @@ pub(crate) mod error;
 pub(crate) mod identity;
 pub(crate) mod list_wait;
 pub(crate) mod posture;
+pub(crate) mod proxy;
 mod suggest;
 pub(crate) mod tls_limits;
 #[cfg(feature = "serde")]
@@ -55,6 +56,7 @@ pub use list_wait::{DEFAULT_LIST_WAIT, MAX_LIST_WAIT};
 pub use posture::{
     DaneRule, Floor, OptionalTls, Posture, StsRule, UnknownPosture, Weight, Yield, Yields,
 };
+pub use proxy::{Password, ProxyLogin, Socks5Proxy};
 pub use tls_limits::{KeyGroup, MinTlsVersion, TlsLimits};
 #[cfg(feature = "serde")]
 pub use warning::{ConfigWarning, Published};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::rules::DialRules;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 pub(crate) use self::race::{Raced, race};
 
@@ -30,18 +31,11 @@ pub(crate) async fn connect(
     rules: &DialRules,
     limit: Duration,
 ) -> Result<TcpStream, NoConnection> {
-    let stream = match rules.socks5 {
-        None => tcp(address, rules, limit).await?,
+    let stream = match &rules.socks5 {
+        None => in_time(limit, tcp(address, rules)).await?,
         Some(proxy) => {
-            let stream = tcp(proxy, rules, limit).await.map_err(|failure| match failure {
-                NoConnection::Peer(error) => NoConnection::Local(Reason::ProxyFailed, error),
-                local => local,
-            })?;
-            match tokio::time::timeout(limit, socks5::ask(stream, address)).await {
-                Ok(connected) => connected?,
-                // A proxy waits for the host as long as any client would.
-                Err(_) => return Err(NoConnection::Peer(io::ErrorKind::TimedOut.into())),
-            }
+            let ask = |stream| socks5::ask(stream, address, proxy.login.as_ref());
+            through_proxy(limit, tcp(proxy.address, rules), ask).await?
         }
     };
     // Without it a small message waits for the peer's delayed ACK, 40 ms and more.
@@ -51,11 +45,33 @@ pub(crate) async fn connect(
     Ok(stream)
 }
 
-async fn tcp(
-    address: SocketAddr,
-    rules: &DialRules,
+/// Connects to a proxy and asks it for a connection, all within one time limit.
+async fn through_proxy<S, A>(
     limit: Duration,
-) -> Result<TcpStream, NoConnection> {
+    connecting: impl Future<Output = Result<S, NoConnection>>,
+    ask: impl FnOnce(S) -> A,
+) -> Result<S, NoConnection>
+where
+    A: Future<Output = Result<S, NoConnection>>,
+{
+    let begin = Instant::now();
+    let stream = in_time(limit, connecting).await.map_err(|failure| match failure {
+        NoConnection::Peer(error) => NoConnection::Local(Reason::ProxyFailed, error),
+        local => local,
+    })?;
+    // A proxy waits for the host as long as any client would, so that a late answer is the host's.
+    in_time(limit.saturating_sub(begin.elapsed()), ask(stream)).await
+}
+
+async fn in_time<S>(
+    limit: Duration,
+    connecting: impl Future<Output = Result<S, NoConnection>>,
+) -> Result<S, NoConnection> {
+    let connected = tokio::time::timeout(limit, connecting).await;
+    connected.unwrap_or_else(|_| Err(NoConnection::Peer(io::ErrorKind::TimedOut.into())))
+}
+
+async fn tcp(address: SocketAddr, rules: &DialRules) -> Result<TcpStream, NoConnection> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -63,9 +79,7 @@ async fn tcp(
     let socket = socket.map_err(NoConnection::Peer)?;
     bind(&socket, address.ip(), rules)
         .map_err(|error| NoConnection::Local(Reason::SourceUnavailable, error))?;
-    let connecting = tokio::time::timeout(limit, socket.connect(address));
-    let connected = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    connected.map_err(NoConnection::Peer)
+    socket.connect(address).await.map_err(NoConnection::Peer)
 }
 
 fn bind(socket: &TcpSocket, to: IpAddr, rules: &DialRules) -> io::Result<()> {
@@ -89,4 +103,40 @@ fn bind_interface(_: &TcpSocket, _: &str) -> io::Result<()> {
         io::ErrorKind::Unsupported,
         "connections cannot be tied to a network interface on this system",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_proxy_that_never_answers_costs_the_time_limit_once() {
+        let begin = Instant::now();
+        let connecting = async {
+            tokio::time::sleep(LIMIT - Duration::from_secs(1)).await;
+            Ok(())
+        };
+        let failure = through_proxy(LIMIT, connecting, |()| pending()).await.unwrap_err();
+        assert_eq!(begin.elapsed(), LIMIT);
+        // The proxy has waited for the host.
+        let NoConnection::Peer(error) = failure else { panic!("{failure:?}") };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_that_cannot_be_connected_to_costs_the_time_limit_once() {
+        let begin = Instant::now();
+        let failure = through_proxy(LIMIT, pending(), |()| ready(Ok(()))).await.unwrap_err();
+        assert_eq!(begin.elapsed(), LIMIT);
+        assert!(matches!(failure, NoConnection::Local(Reason::ProxyFailed, _)), "{failure:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_time_limit_is_a_limit_too() {
+        through_proxy(Duration::MAX, ready(Ok(())), |()| ready(Ok(()))).await.unwrap();
+    }
 }

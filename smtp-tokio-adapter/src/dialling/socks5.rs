@@ -1,9 +1,10 @@
-//! SOCKS5 (RFC 1928): asks a proxy for a connection to an address.
+//! SOCKS5 (RFC 1928, RFC 1929): asks a proxy for a connection to an address.
 
 use std::io;
 use std::net::SocketAddr;
 
 use smtp_tls_policy::Reason;
+use smtp_tls_policy::rules::ProxyLogin;
 use tokio::net::TcpStream;
 use tokio_socks::Error;
 use tokio_socks::tcp::Socks5Stream;
@@ -12,8 +13,19 @@ use crate::dialling::NoConnection;
 
 /// Asks the proxy at the other end of this stream for a connection. The proxy is given the address,
 /// so that it has no name to look up.
-pub(super) async fn ask(proxy: TcpStream, to: SocketAddr) -> Result<TcpStream, NoConnection> {
-    match Socks5Stream::connect_with_socket(proxy, to).await {
+pub(super) async fn ask(
+    proxy: TcpStream,
+    to: SocketAddr,
+    login: Option<&ProxyLogin>,
+) -> Result<TcpStream, NoConnection> {
+    let asked = match login {
+        None => Socks5Stream::connect_with_socket(proxy, to).await,
+        Some(ProxyLogin { user, password, .. }) => {
+            let password = password.as_str();
+            Socks5Stream::connect_with_password_and_socket(proxy, to, user, password).await
+        }
+    };
+    match asked {
         Ok(stream) => Ok(stream.into_inner()),
         Err(error) => Err(failure(error)),
     }
