@@ -45,7 +45,7 @@ pub(crate) fn reason(failure: TlsFailure, timed_out: bool) -> Reason {
     match failure {
         TlsFailure::NotWanted => Reason::TlsNotWanted,
         TlsFailure::NotOffered => Reason::StarttlsNotOffered,
-        TlsFailure::Refused { .. } => Reason::StarttlsRefused,
+        TlsFailure::Refused { .. } | TlsFailure::UnexpectedReply => Reason::StarttlsRefused,
         TlsFailure::Injected => Reason::PlaintextInjected,
         TlsFailure::Handshake if timed_out => Reason::HandshakeTimeout,
         // A certificate that does not count has a verdict, which says more.
