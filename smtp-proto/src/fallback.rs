@@ -1,9 +1,12 @@
-//! What happens when TLS cannot be had: the one place that may answer "plaintext".
+//! Decides what follows a failure of TLS, clear text included.
 //!
 //! [`TlsRules`] is made before dialling, by whatever policy the caller has. [`after`] turns a rule
-//! and a [`TlsFailure`] into what to do next. It is pure, and nothing else in the workspace opens
-//! the way to clear text: [`Client`](crate::client::Client) asks it before it sends MAIL on a
-//! channel without TLS, and [`Route`](crate::route::Route) dials without TLS only on its word.
+//! and a [`TlsFailure`] into what to do next. It is pure, and no other function answers a failure
+//! with clear text: [`Client`](crate::client::Client) asks it before it sends MAIL on a channel
+//! without TLS, and [`Route`](crate::route::Route) dials again without TLS only if it allowed that.
+//! The other places that know of clear text can only withhold it: `Route` has each address of a
+//! host tried for TLS first. Whether TLS is tried at all is in the rules: [`TlsMode::Never`] comes
+//! from a policy that wants none, and from the caller's memory of a peer whose TLS is broken.
 //!
 //! ```
 //! use smtp_proto::channel::Channel;

@@ -1,4 +1,5 @@
-//! From the words of one crate to the words of the other; every match is exhaustive on purpose.
+//! Converts plans, failures and statuses between the two crates. Every match is exhaustive, so that
+//! a new case breaks it.
 
 use smtp_proto::fallback::{TlsFailure, TlsRules, Yield};
 use smtp_proto::wire::reply::EnhancedCode;
