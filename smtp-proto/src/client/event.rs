@@ -1,4 +1,4 @@
-//! The events of a client.
+//! What a client tells its caller.
 
 use crate::fallback::{Fallback, TlsFailure};
 use crate::route::RecipientStatus;

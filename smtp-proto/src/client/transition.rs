@@ -70,10 +70,7 @@ impl Client {
                 self.state = State::Handshake;
                 Ok(None)
             }
-            (Sent::StartTls, Positive | Intermediate) => {
-                Ok(Some(self.no_tls(TlsFailure::UnexpectedReply, Some(reply))))
-            }
-            (Sent::StartTls, severity @ (Transient | Permanent)) => {
+            (Sent::StartTls, severity) => {
                 let failure = TlsFailure::Refused { transient: severity == Transient };
                 self.state = State::Opened;
                 Ok(Some(self.no_tls(failure, Some(reply))))

@@ -1,4 +1,4 @@
-//! DNS answers with their DNSSEC status.
+//! What the DNS answers, as the resolver's user sees it.
 
 use crate::domain::Domain;
 use crate::plan::facts::DnsStatus;

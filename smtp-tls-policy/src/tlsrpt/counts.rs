@@ -1,7 +1,7 @@
 //! The counts of one policy and day, and their text in a record of a store.
 //!
-//! A record is lines of a word and a value: the kind and the domain of the policy, its strings, the
-//! totals, and the failures.
+//! A record begins with a line that names its form. The other lines have a name and a value each:
+//! the kind and the domain of the policy, its strings, the totals, and the failures.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,6 +13,9 @@ use crate::pki::tlsa::TlsaRecord;
 use crate::reason::Reason;
 use crate::sts::PolicyText;
 
+/// What each record begins with, and the number of the form that is written.
+const FORM: &str = "smtp-tls-counts ";
+const NUMBER: u32 = 1;
 /// Most octets of a policy's strings in a record; the strings after that are left out of the
 /// report.
 const MAX_STRINGS_LEN: usize = 16 << 10;
@@ -34,6 +37,15 @@ pub(super) struct Details {
     pub(super) sending: Option<IpAddr>,
     pub(super) mx: Option<Host>,
     pub(super) receiving: Option<IpAddr>,
+}
+
+/// Why the counts of a record are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It has another form, or says more than this version understands.
+    Newer,
+    /// No version writes such a record.
+    Damaged,
 }
 
 impl Counts {
@@ -67,7 +79,7 @@ impl Counts {
 
     /// The record of these counts.
     pub(super) fn to_record(&self, policy: &AppliedPolicy) -> String {
-        let mut text = format!("{} {}\n", policy.kind(), policy.domain());
+        let mut text = format!("{FORM}{NUMBER}\n{} {}\n", policy.kind(), policy.domain());
         let mut strings = policy.strings();
         if let AppliedPolicy::Sts { policy: Some(_), .. } = policy {
             // Without its lifetime it could not be read again; of the hosts, some may be left out.
@@ -95,31 +107,69 @@ impl Counts {
         text
     }
 
-    /// Reads a record; `None` if [`to_record`](Self::to_record) did not write it.
-    pub(super) fn from_record(record: &[u8]) -> Option<(AppliedPolicy, Self)> {
-        let mut lines = std::str::from_utf8(record).ok()?.lines();
-        let (kind, domain) = lines.next()?.split_once(' ')?;
-        let domain = Domain::parse(domain).ok()?;
+    /// How many sessions were counted.
+    pub(super) fn sessions(&self) -> u64 {
+        self.successful.saturating_add(self.failed)
+    }
+
+    /// Reads a record that [`to_record`](Self::to_record) wrote.
+    pub(super) fn from_record(record: &[u8]) -> Result<(AppliedPolicy, Self), Unreadable> {
+        use Unreadable::{Damaged, Newer};
+
+        let (form, body) = split_line(record).ok_or(Damaged)?;
+        match number(form) {
+            None | Some(0) => return Err(Damaged),
+            Some(NUMBER) => {}
+            Some(_) => return Err(Newer),
+        }
+        let mut lines = std::str::from_utf8(body).map_err(|_| Damaged)?.lines();
+        let head = lines.next().and_then(|line| line.split_once(' ')).ok_or(Damaged)?;
+        let (kind, domain) = (head.0, Domain::parse(head.1).map_err(|_| Damaged)?);
         let (mut strings, mut counts) = (Vec::new(), Self::default());
-        let mut totals = 0;
+        let (mut totals, mut is_newer) = (0, !KINDS.contains(&kind));
         for line in lines {
-            let (name, value) = line.split_once(' ')?;
+            let (name, value) = line.split_once(' ').ok_or(Damaged)?;
+            let mut total = || {
+                totals += 1;
+                value.parse().map_err(|_| Damaged)
+            };
             match name {
                 "string" => strings.push(value),
-                "successful" => (counts.successful, totals) = (value.parse().ok()?, totals + 1),
-                "failed" => (counts.failed, totals) = (value.parse().ok()?, totals + 1),
-                "failure" => {
-                    let (details, count) = details(value)?;
-                    counts.failures.insert(details, count);
-                }
-                _ => return None,
+                "successful" => counts.successful = total()?,
+                "failed" => counts.failed = total()?,
+                "failure" => match details(value) {
+                    Ok((details, count)) => drop(counts.failures.insert(details, count)),
+                    Err(Newer) => is_newer = true,
+                    Err(Damaged) => return Err(Damaged),
+                },
+                _ => is_newer = true,
             }
         }
-        let policy = AppliedPolicy::from_strings(kind, domain, &strings)?;
         // Each total is there once: a record that was cut off is damaged.
-        (totals == 2).then_some((policy, counts))
+        if totals != 2 {
+            return Err(Damaged);
+        }
+        if is_newer {
+            return Err(Newer);
+        }
+        let policy = AppliedPolicy::from_strings(kind, domain, &strings).ok_or(Damaged)?;
+        Ok((policy, counts))
     }
 }
+
+/// The first line, and what follows it.
+fn split_line(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = octets.iter().position(|octet| *octet == b'\n')?;
+    Some((&octets[..end], &octets[end + 1..]))
+}
+
+/// The number of a record's form.
+fn number(form: &[u8]) -> Option<u32> {
+    std::str::from_utf8(form).ok()?.strip_prefix(FORM)?.parse().ok()
+}
+
+/// What [`AppliedPolicy::kind`] can be.
+const KINDS: [&str; 3] = ["tlsa", "sts", "no-policy-found"];
 
 impl AppliedPolicy {
     /// The policy with this [`kind`](Self::kind) and these [`strings`](Self::strings).
@@ -169,21 +219,27 @@ impl<T: std::fmt::Display> std::fmt::Display for Optional<T> {
     }
 }
 
-fn details(value: &str) -> Option<(Details, u64)> {
+fn details(value: &str) -> Result<(Details, u64), Unreadable> {
+    use Unreadable::{Damaged, Newer};
+
     let mut words = value.split(' ');
-    let (count, code) = (words.next()?.parse().ok()?, words.next()?);
-    let reason = Reason::ALL.iter().copied().find(|reason| reason.code() == code)?;
-    let mut next = || match words.next()? {
-        "-" => Some(None),
-        word => Some(Some(word)),
-    };
+    let mut next = || words.next().ok_or(Damaged);
+    let (count, code) = (next()?.parse().map_err(|_| Damaged)?, next()?);
     let (sending, mx, receiving) = (next()?, next()?, next()?);
-    let address = |word: Option<&str>| word.map(str::parse::<IpAddr>).transpose().ok();
-    let details = Details {
-        failure: failure(reason)?,
-        sending: address(sending)?,
-        mx: mx.map(Host::parse).transpose().ok()?,
-        receiving: address(receiving)?,
+    let address = |word: &str| match word {
+        "-" => Ok(None),
+        word => word.parse::<IpAddr>().map(Some).map_err(|_| Damaged),
     };
-    words.next().is_none().then_some((details, count))
+    let mx = match mx {
+        "-" => None,
+        word => Some(Host::parse(word).map_err(|_| Damaged)?),
+    };
+    let (sending, receiving) = (address(sending)?, address(receiving)?);
+    if words.next().is_some() {
+        return Err(Damaged);
+    }
+    // A later version may have further reasons, and may report more of them.
+    let reason = Reason::ALL.iter().copied().find(|reason| reason.code() == code);
+    let failure = reason.and_then(failure).ok_or(Newer)?;
+    Ok((Details { failure, sending, mx, receiving }, count))
 }

@@ -33,7 +33,7 @@ pub use received::{
     Complaint, MAX_COMPLAINTS, MAX_ENCLOSED_LEN, MAX_REPORT_LEN, MAX_REPORT_VALUES, PolicyKind,
     ReceivedReport, ReportError, ReportedFailure, ReportedPolicy,
 };
-pub use report::{Aggregate, AggregateLimits, CountRecord, DailyReport, day_of};
+pub use report::{Aggregate, AggregateLimits, CountRecord, DailyReport, Restored, day_of};
 pub use session::{AppliedPolicy, ReportedSession, Reporting, SessionFailure, TlsOutcome};
 pub use submitter::{ContactError, ReportId, Submitter};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 
-use super::counts::Counts;
+use super::counts::{Counts, Unreadable};
 use super::session::{AppliedPolicy, ReportedSession};
 use super::submitter::{ReportId, Submitter};
 use crate::domain::Domain;
@@ -18,13 +18,14 @@ const DAY: u64 = 24 * 60 * 60;
 #[non_exhaustive]
 pub struct AggregateLimits {
     /// Most policies of all domains and days; one that changes within a day counts anew. Sessions
-    /// under a further one are not counted. By default 10,000: our own choice.
+    /// under a further one are [left out](Aggregate::take_left_out). By default 10,000: our own
+    /// choice.
     pub policies: usize,
     /// Most different failures of one policy and day; a further one is counted in the summary only.
     /// By default 100: our own choice.
     pub failures: usize,
     /// Most octets of what those policies say: an MTA-STS policy may have 64 KiB. Sessions under a
-    /// policy for which there is no room are not counted. By default 16 MiB: our own choice.
+    /// policy for which there is no room are left out. By default 16 MiB: our own choice.
     pub octets: usize,
 }
 
@@ -51,6 +52,8 @@ pub struct Aggregate {
     /// Octets of what the held policies say.
     octets: usize,
     days: BTreeMap<u64, BTreeMap<Domain, BTreeMap<AppliedPolicy, Held>>>,
+    /// Sessions for which there was no room.
+    left_out: u64,
     /// The number of the next policy.
     next: u64,
 }
@@ -82,6 +85,24 @@ pub struct CountRecord {
     changes: u64,
 }
 
+impl CountRecord {
+    /// Whether a later version of this library wrote this value: then leave it alone.
+    pub fn is_newer(value: &[u8]) -> bool {
+        Counts::from_record(value) == Err(Unreadable::Newer)
+    }
+}
+
+/// What became of a record of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// Its counts, of this many sessions, were added.
+    Added(u64),
+    /// A later version of this library wrote it, and this one cannot read it. Leave it alone.
+    Newer,
+    /// It is damaged, or of another domain.
+    Damaged,
+}
+
 impl Aggregate {
     /// Nothing is counted yet.
     pub fn new(limits: AggregateLimits) -> Self {
@@ -94,7 +115,15 @@ impl Aggregate {
         if let Some(held) = self.held(day_of(now), &session.policy) {
             held.counts.record(session, max_failures);
             held.changes += 1;
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
         }
+    }
+
+    /// How many sessions were left out since the last call, because their policies were beyond the
+    /// limits.
+    pub fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
     }
 
     /// The counts of a policy; `None` if it is a new one and there is no room for it.
@@ -145,18 +174,22 @@ impl Aggregate {
         }
     }
 
-    /// Adds the counts of a record of this day and domain. Returns false for a record that is
-    /// damaged, or of another domain.
-    pub fn restore(&mut self, day: u64, domain: &Domain, record: &[u8]) -> bool {
-        let Some((policy, counts)) = Counts::from_record(record) else { return false };
+    /// Adds the counts of a record of this day and domain, as far as the limits let it.
+    pub fn restore(&mut self, day: u64, domain: &Domain, record: &[u8]) -> Restored {
+        let (policy, counts) = match Counts::from_record(record) {
+            Ok(read) => read,
+            Err(Unreadable::Newer) => return Restored::Newer,
+            Err(Unreadable::Damaged) => return Restored::Damaged,
+        };
         if policy.domain() != domain {
-            return false;
+            return Restored::Damaged;
         }
-        let max_failures = self.limits.failures;
-        if let Some(held) = self.held(day, &policy) {
-            held.counts.add(counts, max_failures);
+        let (max_failures, sessions) = (self.limits.failures, counts.sessions());
+        match self.held(day, &policy) {
+            Some(held) => held.counts.add(counts, max_failures),
+            None => self.left_out = self.left_out.saturating_add(sessions),
         }
-        true
+        Restored::Added(sessions)
     }
 
     /// Drops the counts of days before this one that a store has.

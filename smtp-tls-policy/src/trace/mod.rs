@@ -18,7 +18,6 @@
 //! assert_eq!((review.summary(), review.trusted), (Summary::AllTls, 1));
 //! ```
 
-mod address;
 mod date;
 mod protocol;
 mod reader;

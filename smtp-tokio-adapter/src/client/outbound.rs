@@ -1,4 +1,4 @@
-//! The settings that all outgoing connections share.
+//! What connections have in common.
 
 use std::sync::Arc;
 use std::time::Duration;

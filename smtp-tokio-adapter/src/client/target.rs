@@ -1,4 +1,4 @@
-//! The host of one connection, and the rules for it.
+//! What one connection is opened for.
 
 use smtp_proto::fallback::{TlsMode, TlsRules};
 use smtp_proto::sasl::client::{Credentials, Floor};

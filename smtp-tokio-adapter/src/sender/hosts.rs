@@ -1,4 +1,4 @@
-//! The trait that finds and prepares the hosts of a delivery.
+//! The hosts of a delivery, each looked up in its turn.
 
 use std::net::IpAddr;
 

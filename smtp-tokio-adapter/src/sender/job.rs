@@ -1,4 +1,4 @@
-//! Looks up what one delivery needs to know.
+//! One delivery: the loop that answers its inquiries.
 
 use smtp_proto::route::Targets;
 use smtp_proto::wire::host::HostName;

@@ -8,35 +8,42 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
+use super::walk::{Entry, Walk};
 use super::{MAX_LISTED, MAX_VALUE_LEN, Pending, Store, StoreError};
 
-const FORM: &str = "smtp store 1";
+/// The first line of each file, and the number of the form that is written.
+const FORM: &str = "smtp store ";
+const NUMBER: u32 = 1;
 /// The last part of the name of a record.
 const SUFFIX: &str = ".rec";
 /// Of a file that is being written; what a crash leaves is overwritten.
 const TEMPORARY: &str = ".new";
 /// Of a file that was damaged.
 const DAMAGED: &str = ".damaged";
-/// Folders in folders that are looked through.
-const MAX_DEPTH: usize = 8;
 /// Octets of a part of a key in one name of a file or folder; a longer part is several folders.
 const MAX_NAME: usize = 200;
 /// Most calls that read at the same time. Our own choice: more threads do not make a disk faster.
 const MAX_READERS: usize = 8;
 /// Records after which all are looked at, and those that have expired are removed.
 const SWEEP: u64 = 1024;
+/// Files that a sweep looks at in one turn among the readers.
+const SLICE: usize = 256;
 
 /// A store in a directory, one file a record, which one process at a time may use.
 ///
 /// A file is written under another name, flushed to the disk, and renamed: after a crash there is
 /// the old record or the new one. A file that was damaged otherwise is renamed to `*.damaged`,
-/// named in the log, and taken for absent.
+/// named in the log, and taken for absent. A file that a later version of this library wrote is
+/// named in the log and left alone, until its record is put anew.
+///
+/// Records that have expired are removed while others are put, by a task in the background for
+/// which no call waits.
 ///
 /// At most eight calls read at the same time, and one writes: a disk that hangs takes no more than
 /// nine threads of the runtime. A call that is dropped while it waits for its turn does nothing.
@@ -47,6 +54,8 @@ pub struct FileStore {
     changing: Arc<Mutex<()>>,
     /// Records that were put.
     puts: Arc<AtomicU64>,
+    /// Whether a sweep is under way.
+    sweeping: Arc<AtomicBool>,
     readers: Arc<Semaphore>,
     /// One turn: what an earlier call writes never follows what a later one wrote.
     writer: Arc<Semaphore>,
@@ -65,6 +74,7 @@ impl FileStore {
             directory,
             changing: Arc::default(),
             puts: Arc::default(),
+            sweeping: Arc::default(),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             writer: Arc::new(Semaphore::new(1)),
         })
@@ -72,8 +82,22 @@ impl FileStore {
 
     /// The parts of the key are folders, and the last one is the file.
     fn path(&self, key: &str) -> PathBuf {
+        let mut path = self.parts(key.split('/'));
+        path.as_mut_os_string().push(SUFFIX);
+        path
+    }
+
+    /// The folder of all keys that begin so.
+    fn folder(&self, prefix: &str) -> PathBuf {
+        match prefix.rsplit_once('/') {
+            Some((folder, _)) => self.parts(folder.split('/')),
+            None => self.directory.clone(),
+        }
+    }
+
+    fn parts<'a>(&self, parts: impl Iterator<Item = &'a str>) -> PathBuf {
         let mut path = self.directory.clone();
-        for part in key.split('/') {
+        for part in parts {
             let mut name = String::with_capacity(part.len());
             for (at, octet) in part.bytes().enumerate() {
                 match octet {
@@ -93,8 +117,48 @@ impl FileStore {
             }
             path.push(rest);
         }
-        path.as_mut_os_string().push(SUFFIX);
         path
+    }
+
+    /// Looks at all records in the background, a few at a time, so that those that have expired are
+    /// removed. One sweep at a time.
+    fn sweep(&self) {
+        if self.sweeping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let under_way = UnderWay(Arc::clone(&self.sweeping));
+        let (directory, readers) = (self.directory.clone(), Arc::clone(&self.readers));
+        let changing = Arc::clone(&self.changing);
+        tokio::spawn(async move {
+            let _under_way = under_way;
+            let first = directory.clone();
+            let mut walk = blocking(&readers, move || Walk::new(first).map(Some)).await;
+            while let Ok(Some(left)) = walk {
+                let changing = Arc::clone(&changing);
+                walk = blocking(&readers, move || Ok(slice(left, &changing))).await;
+            }
+            if let Err(error) = walk {
+                let store = directory.display();
+                tracing::warn!(%store, %error, "expired records of the store cannot be removed");
+            }
+        });
+    }
+}
+
+/// Looks at some files, and returns what is left of the walk.
+fn slice(mut walk: Walk, changing: &Mutex<()>) -> Option<Walk> {
+    for _ in 0..SLICE {
+        drop(look_at(walk.next()?, changing));
+    }
+    Some(walk)
+}
+
+/// Says when a sweep is over, however it ends.
+struct UnderWay(Arc<AtomicBool>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -121,27 +185,22 @@ impl Store for FileStore {
     fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
         let (path, key, changing) = (self.path(key), key.to_owned(), Arc::clone(&self.changing));
         blocking(&self.readers, move || {
-            Ok(read(&path, &changing)?.filter(|(found, _)| *found == key).map(|it| it.1))
+            Ok(read(&path, &changing)?.filter(|it| it.key == key).map(|it| it.value))
         })
     }
 
     fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
         let path = self.path(key);
         let octets = encode(key, expiry(lifetime), value);
-        let (directory, changing) = (self.directory.clone(), Arc::clone(&self.changing));
-        let is_time = self.puts.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1;
+        let changing = Arc::clone(&self.changing);
         Box::pin(async move {
-            let changed = Arc::clone(&changing);
             let written = blocking(&self.writer, move || {
-                let _alone = alone(&changed);
+                let _alone = alone(&changing);
                 write(&path, &octets)
             });
             written.await?;
-            if is_time {
-                let swept = blocking(&self.readers, move || {
-                    walk(&directory, MAX_DEPTH, &changing, &mut |_, _| true)
-                });
-                swept.await?;
+            if self.puts.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
+                self.sweep();
             }
             Ok(())
         })
@@ -157,13 +216,15 @@ impl Store for FileStore {
         let new = encode(&key, expiry(lifetime), value);
         blocking(&self.writer, move || {
             let _alone = alone(&changing);
+            let is_value = octets(&path)?.is_some_and(|octets| match decode(&octets) {
+                Ok(record) => record.key == key && record.is_current(),
+                Err(unreadable) => unreadable == Unreadable::Newer,
+            });
             // What has expired, is damaged or belongs to another key is no value.
-            let is_current = |it: &(String, u64, Vec<u8>)| it.0 == key && it.1 > now();
-            if octets(&path)?.and_then(|it| decode(&it)).is_some_and(|it| is_current(&it)) {
-                return Ok(false);
+            if !is_value {
+                write(&path, &new)?;
             }
-            write(&path, &new)?;
-            Ok(true)
+            Ok(!is_value)
         })
     }
 
@@ -179,17 +240,18 @@ impl Store for FileStore {
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
-        let (directory, prefix) = (self.directory.clone(), prefix.to_owned());
-        let changing = Arc::clone(&self.changing);
+        let (folder, prefix) = (self.folder(prefix), prefix.to_owned());
+        let (changing, is_first) = (Arc::clone(&self.changing), folder == self.directory);
         blocking(&self.readers, move || {
-            let mut found = Vec::new();
-            walk(&directory, MAX_DEPTH, &changing, &mut |key, value| {
-                if key.starts_with(&prefix) {
-                    found.push((key, value));
+            let walk = match Walk::new(folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_first => {
+                    return Ok(Vec::new());
                 }
-                found.len() < MAX_LISTED
-            })?;
-            Ok(found)
+                walk => walk?,
+            };
+            let records = walk.filter_map(|entry| look_at(entry, &changing));
+            let found = records.filter(|it| it.key.starts_with(&prefix));
+            Ok(found.take(MAX_LISTED).map(|it| (it.key, it.value)).collect())
         })
     }
 }
@@ -197,41 +259,6 @@ impl Store for FileStore {
 fn alone(changing: &Mutex<()>) -> MutexGuard<'_, ()> {
     // There is nothing in it that could be out of order.
     changing.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Reads every record until `next` returns false, which removes those that have expired, and the
-/// folders that nothing is left in. What cannot be read is named in the log, and left out. Returns
-/// whether `next` wants more.
-fn walk(
-    directory: &Path,
-    depth: usize,
-    changing: &Mutex<()>,
-    next: &mut dyn FnMut(String, Vec<u8>) -> bool,
-) -> io::Result<bool> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let path = entry.path();
-        let walked = match entry.file_type()?.is_dir() {
-            true if depth == 0 => continue,
-            true => walk(&path, depth - 1, changing, next).inspect(|_| {
-                let _alone = alone(changing);
-                // Fails if there is something left.
-                drop(fs::remove_dir(&path));
-            }),
-            false if !entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX)) => {
-                continue;
-            }
-            false => read(&path, changing).map(|it| it.is_none_or(|(key, value)| next(key, value))),
-        };
-        match walked {
-            Ok(true) => {}
-            Ok(false) => return Ok(false),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a part of the store cannot be read");
-            }
-        }
-    }
-    Ok(true)
 }
 
 /// The second at which a record expires that is put now.
@@ -266,22 +293,59 @@ fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Key and value of a file, unless it has expired. A damaged file is set aside.
-fn read(path: &Path, changing: &Mutex<()>) -> io::Result<Option<(String, Vec<u8>)>> {
-    let is_current = |it: &(String, u64, Vec<u8>)| it.1 > now();
-    if let Some((key, _, value)) = octets(path)?.and_then(|it| decode(&it)).filter(is_current) {
-        return Ok(Some((key, value)));
+/// What a walk has found: the record of a file, if it is one that has not expired. What cannot be
+/// read is named in the log. A folder that nothing is left in is removed.
+fn look_at(entry: io::Result<Entry>, changing: &Mutex<()>) -> Option<Record> {
+    let (path, record) = match entry {
+        Ok(Entry::File(path))
+            if path.as_os_str().as_encoded_bytes().ends_with(SUFFIX.as_bytes()) =>
+        {
+            let record = read(&path, changing);
+            (path, record)
+        }
+        Ok(Entry::File(_)) => return None,
+        Ok(Entry::Left(folder)) => {
+            let _alone = alone(changing);
+            // Fails if there is something left.
+            drop(fs::remove_dir(folder));
+            return None;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a part of the store cannot be read");
+            return None;
+        }
+    };
+    record.unwrap_or_else(|error| {
+        tracing::warn!(path = %path.display(), %error, "a part of the store cannot be read");
+        None
+    })
+}
+
+/// The record of a file, unless it has expired. A damaged file is set aside.
+fn read(path: &Path, changing: &Mutex<()>) -> io::Result<Option<Record>> {
+    if let Some(Ok(record)) = octets(path)?.map(|it| decode(&it))
+        && record.is_current()
+    {
+        return Ok(Some(record));
     }
     // Once more, now that no other call changes the file.
     let _alone = alone(changing);
     let Some(octets) = octets(path)? else { return Ok(None) };
     match decode(&octets) {
-        Some(found) if is_current(&found) => Ok(Some((found.0, found.2))),
-        Some(_) => {
+        Ok(record) if record.is_current() => Ok(Some(record)),
+        Ok(_) => {
             fs::remove_file(path)?;
             Ok(None)
         }
-        None => {
+        Err(Unreadable::Newer) => {
+            tracing::warn!(
+                file = %path.display(),
+                "a file of the store is of a later version of this program; it is left alone, and \
+                 its record is not used"
+            );
+            Ok(None)
+        }
+        Err(Unreadable::Damaged) => {
             let aside = with_suffix(path, DAMAGED);
             tracing::warn!(
                 file = %path.display(),
@@ -311,20 +375,49 @@ fn octets(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(octets))
 }
 
+/// What a file holds.
+struct Record {
+    key: String,
+    expires: u64,
+    value: Vec<u8>,
+}
+
+impl Record {
+    fn is_current(&self) -> bool {
+        self.expires > now()
+    }
+}
+
+/// Why a file holds no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unreadable {
+    /// A later version wrote it.
+    Newer,
+    Damaged,
+}
+
 fn encode(key: &str, expires: u64, value: &[u8]) -> Vec<u8> {
     let sum = checksum([key.as_bytes(), expires.to_string().as_bytes(), value]);
-    let head = format!("{FORM}\n{key}\n{expires}\n{sum:08x}\n");
+    let head = format!("{FORM}{NUMBER}\n{key}\n{expires}\n{sum:08x}\n");
     [head.as_bytes(), value].concat()
 }
 
-fn decode(octets: &[u8]) -> Option<(String, u64, Vec<u8>)> {
+fn decode(octets: &[u8]) -> Result<Record, Unreadable> {
     let mut parts = octets.splitn(5, |octet| *octet == b'\n');
-    let mut line = || std::str::from_utf8(parts.next()?).ok();
-    let (form, key, expires, sum) = (line()?, line()?, line()?, line()?);
-    let value = parts.next()?;
+    let mut line = || parts.next().and_then(|line| std::str::from_utf8(line).ok());
+    let form = line().and_then(|line| line.strip_prefix(FORM)?.parse().ok());
+    match form.ok_or(Unreadable::Damaged)? {
+        NUMBER => {}
+        number if number > NUMBER => return Err(Unreadable::Newer),
+        _ => return Err(Unreadable::Damaged),
+    }
+    let (key, expires, sum) = (line(), line(), line());
+    let head = || Some((key?, expires?, sum?));
+    let ((key, expires, sum), value) = head().zip(parts.next()).ok_or(Unreadable::Damaged)?;
     let expected = checksum([key.as_bytes(), expires.as_bytes(), value]);
-    let good = form == FORM && sum == format!("{expected:08x}") && value.len() <= MAX_VALUE_LEN;
-    good.then_some((key.to_owned(), expires.parse().ok()?, value.to_vec()))
+    let is_good = sum == format!("{expected:08x}") && value.len() <= MAX_VALUE_LEN;
+    let expires = expires.parse().ok().filter(|_| is_good).ok_or(Unreadable::Damaged)?;
+    Ok(Record { key: key.to_owned(), expires, value: value.to_vec() })
 }
 
 /// CRC-32 (ISO 3309), which tells every change of up to 32 bits in a row.

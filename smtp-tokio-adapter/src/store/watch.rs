@@ -26,10 +26,14 @@ impl WatchedStore {
 
     /// The value of this key; `None` also if the store is away.
     pub(crate) async fn get(&self, key: &str) -> Option<Vec<u8>> {
-        self.within(MAX_CALL_TIME, self.store.get(key)).await.flatten()
+        self.read(key).await.flatten()
     }
 
-    /// `None` if the store is away, as in each call below.
+    /// The value of this key. `None` if the store is away, as in each call below.
+    pub(crate) async fn read(&self, key: &str) -> Option<Option<Vec<u8>>> {
+        self.within(MAX_CALL_TIME, self.store.get(key)).await
+    }
+
     pub(crate) async fn put(&self, key: &str, value: &[u8], lifetime: Duration) -> Option<()> {
         self.within(MAX_CALL_TIME, self.store.put(key, value, lifetime)).await
     }

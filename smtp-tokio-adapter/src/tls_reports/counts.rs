@@ -1,29 +1,35 @@
 //! The counts of TLS reports, in a store that several machines may share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::pki_types::UnixTime;
-use smtp_tls_policy::tlsrpt::{Aggregate, AggregateLimits, DailyReport, ReportedSession, day_of};
+use smtp_tls_policy::tlsrpt::{
+    Aggregate, AggregateLimits, CountRecord, DailyReport, ReportedSession, Restored, day_of,
+};
 
-use crate::store::{MAX_LISTED, Store, WatchedStore};
+use crate::store::{MAX_LISTED, MAX_VALUE_LEN, Store, WatchedStore};
 
 /// How long after the end of its day a report waits at least, so that every machine has written its
 /// counts: call [`SharedCounts::flush`] more often than this.
 pub const SETTLING: Duration = Duration::from_secs(15 * 60);
-/// How long a report belongs to the machine that has claimed it. If the machine does not say by
-/// then that the report is [done](SharedCounts::done), any machine may claim it again.
+/// How long a report belongs to the machine that has claimed it: send it within this time. If the
+/// machine does not say by then that the report is [done](SharedCounts::done), any machine may
+/// claim it again.
 pub const CLAIMED_FOR: Duration = Duration::from_secs(60 * 60);
 /// How long counts are kept after the end of their day. RFC 8460, section 5.5 has a report that
 /// cannot be sent tried for 24 hours.
 pub const COUNTS_KEPT_FOR: Duration = Duration::from_secs(3 * DAY);
 
 const DAY: u64 = 24 * 60 * 60;
-/// Failed writes in a row after which a flush gives up: the store is away.
+/// Failed calls in a row after which a flush or a claim gives up: the store is away.
 const MAX_FAILURES: usize = 3;
+/// What a claim says once its report is done. Lines follow that name the records, and how many
+/// sessions of each were reported.
+const DONE: &str = "done";
 /// What the log says of a store that is away.
 const AWAY: &str = "sessions for TLS reports are counted in memory, and reports wait until it is \
                     back";
@@ -32,8 +38,12 @@ const AWAY: &str = "sessions for TLS reports are counted in memory, and reports 
 ///
 /// Each process counts in memory, and writes what it has counted to the store under keys of its
 /// own: two that count at once add up, and neither overwrites the other. What a process has written
-/// survives its end. Once a day is over, [`claim`](Self::claim) gives the reports on it, each to
-/// one of the machines.
+/// survives its end. Once a day is over, [`claim`](Self::claim) gives the reports on it one by one,
+/// each to one of the machines.
+///
+/// Counts that a machine writes only after the report on their day was claimed are in no report:
+/// the log says how many sessions that concerns. A record of a later version of this library is
+/// left alone, named in the log, and not part of the report.
 ///
 /// If the store is away, counting goes on in memory, within the limits, and no report is given,
 /// because another machine might send the same one. The log says so once. After a crash the counts
@@ -52,7 +62,7 @@ const AWAY: &str = "sessions for TLS reports are counted in memory, and reports 
 /// // Once a minute, and before the program ends:
 /// counts.flush(UnixTime::now()).await;
 /// // Once an hour:
-/// for report in counts.claim(UnixTime::now()).await {
+/// while let Some(report) = counts.claim(UnixTime::now()).await {
 ///     // ... send it to where the record of `report.domain()` says, and if it was taken:
 ///     counts.done(&report, UnixTime::now()).await;
 /// }
@@ -67,17 +77,29 @@ pub struct SharedCounts {
     reports: Mutex<Reports>,
     /// One flush at a time, so that an older record never follows a newer one.
     flushing: tokio::sync::Mutex<()>,
+    /// Reports that no machine has claimed yet, as far as the last list of the store says.
+    waiting: tokio::sync::Mutex<VecDeque<Waiting>>,
 }
 
 /// A day and a policy domain.
 type Subject = (u64, Domain);
+/// The keys of the records that a report was made of, and their sessions.
+type Counted = BTreeMap<String, u64>;
 
 #[derive(Default)]
 struct Reports {
-    /// The keys of the records that a claimed report was made of.
-    claimed: BTreeMap<Subject, Vec<String>>,
+    /// Reports that this process has claimed, when it did, and their records.
+    claimed: BTreeMap<Subject, (UnixTime, Counted)>,
     /// Reports that are done, of which the store does not know yet, and their records.
-    done: BTreeMap<Subject, Vec<String>>,
+    done: BTreeMap<Subject, Counted>,
+}
+
+/// A report to claim.
+struct Waiting {
+    subject: Subject,
+    keys: Vec<String>,
+    /// Whether there may be more records than these keys.
+    is_cut: bool,
 }
 
 impl SharedCounts {
@@ -91,6 +113,7 @@ impl SharedCounts {
             writer: format!("{:016x}{:016x}", random(), random()),
             reports: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
+            waiting: tokio::sync::Mutex::default(),
         }
     }
 
@@ -117,7 +140,11 @@ impl SharedCounts {
     /// What was not written when the future is dropped is written by the next call.
     pub async fn flush(&self, now: UnixTime) {
         let _alone = self.flushing.lock().await;
-        let unsaved = lock(&self.aggregate).unsaved();
+        let (unsaved, left_out) = {
+            let mut aggregate = lock(&self.aggregate);
+            (aggregate.unsaved(), aggregate.take_left_out())
+        };
+        name_left_out(left_out);
         let mut failures = 0;
         for record in unsaved {
             let Some(lifetime) = left(record.day, now) else { continue };
@@ -136,8 +163,8 @@ impl SharedCounts {
         }
         self.forget(now);
         let done = lock(&self.reports).done.clone();
-        for (subject, keys) in done {
-            if self.tell_done(&subject, &keys, now).await.is_none() {
+        for (subject, counted) in done {
+            if self.tell_done(&subject, &counted, now).await.is_none() {
                 return;
             }
         }
@@ -162,80 +189,134 @@ impl SharedCounts {
         reports.done.retain(|(day, _), _| *day >= oldest);
     }
 
-    /// The reports on the days that are over for [`SETTLING`], which this machine shall send: no
-    /// other machine is given them for [`CLAIMED_FOR`]. One that could not be sent is claimed again
-    /// after that time, by whichever machine is first.
+    /// The next report on a day that is over for [`SETTLING`], which this machine shall send: no
+    /// other machine is given it for [`CLAIMED_FOR`]. `None` once no report is left, or if the
+    /// store is away.
+    ///
+    /// Send each report before the next one is claimed. One that could not be sent is claimed again
+    /// after [`CLAIMED_FOR`], by whichever machine is first.
     ///
     /// # Cancel safety
     ///
-    /// Reports that were claimed before the future is dropped can be claimed again after
+    /// A report that was claimed before the future is dropped can be claimed again after
     /// [`CLAIMED_FOR`].
-    pub async fn claim(&self, now: UnixTime) -> Vec<DailyReport> {
-        self.flush(now).await;
-        let settled = now.as_secs().saturating_sub(SETTLING.as_secs()) / DAY;
-        let oldest = settled.saturating_sub(COUNTS_KEPT_FOR.as_secs() / DAY);
-        let mut claimed = Vec::new();
-        for day in oldest..settled {
-            if self.claim_day(day, &mut claimed).await.is_none() {
-                break;
+    pub async fn claim(&self, now: UnixTime) -> Option<DailyReport> {
+        let mut waiting = self.waiting.lock().await;
+        let (mut is_listed, mut failures) = (false, 0);
+        while failures < MAX_FAILURES {
+            let Some(next) = waiting.pop_front() else {
+                if is_listed {
+                    return None;
+                }
+                is_listed = true;
+                self.flush(now).await;
+                *waiting = self.waiting(now).await;
+                continue;
+            };
+            match self.claim_one(&next, now).await {
+                Some(Some(report)) => return Some(report),
+                Some(None) => failures = 0,
+                // The others can be claimed all the same, unless the store is away.
+                None => failures += 1,
             }
         }
-        claimed
+        None
     }
 
-    /// `None` if the store is away.
-    async fn claim_day(&self, day: u64, claimed: &mut Vec<DailyReport>) -> Option<()> {
-        let of_day = format!("tlsrpt/{day}/");
-        let listed = self.store.list(&of_day).await?;
-        let is_all = listed.len() < MAX_LISTED;
-        let mut domains: BTreeMap<Domain, Vec<(String, Vec<u8>)>> = BTreeMap::new();
-        for (key, value) in listed {
-            let domain = key.strip_prefix(&of_day).and_then(|rest| rest.split_once('/'));
-            match domain.and_then(|(domain, _)| Domain::parse(domain).ok()) {
-                Some(domain) => domains.entry(domain).or_default().push((key, value)),
-                None => self.remove_damaged(&key).await?,
+    /// What the store has of the days whose reports may be sent.
+    async fn waiting(&self, now: UnixTime) -> VecDeque<Waiting> {
+        let settled = now.as_secs().saturating_sub(SETTLING.as_secs()) / DAY;
+        let oldest = settled.saturating_sub(COUNTS_KEPT_FOR.as_secs() / DAY);
+        let mut waiting = VecDeque::new();
+        for day in oldest..settled {
+            let of_day = format!("tlsrpt/{day}/");
+            let Some(listed) = self.store.list(&of_day).await else { break };
+            let is_cut = listed.len() >= MAX_LISTED;
+            let mut domains: BTreeMap<Domain, Vec<String>> = BTreeMap::new();
+            for (key, value) in listed {
+                let domain = key.strip_prefix(&of_day).and_then(|rest| rest.split_once('/'));
+                match domain.and_then(|(domain, _)| Domain::parse(domain).ok()) {
+                    Some(domain) => domains.entry(domain).or_default().push(key),
+                    None => drop(self.set_aside(&key, &value).await),
+                }
+            }
+            let of_day = domains.into_iter().map(|(domain, keys)| Waiting {
+                subject: (day, domain),
+                keys,
+                is_cut,
+            });
+            waiting.extend(of_day);
+        }
+        waiting
+    }
+
+    /// Claims a report, unless a machine has it already. `None` if the store is away.
+    async fn claim_one(&self, next: &Waiting, now: UnixTime) -> Option<Option<DailyReport>> {
+        let (day, domain) = &next.subject;
+        let is_ours = {
+            let reports = lock(&self.reports);
+            // Also if the store has lost the claim: a report is not sent twice within that time.
+            let is_recent =
+                |at: UnixTime| now.as_secs() < at.as_secs().saturating_add(CLAIMED_FOR.as_secs());
+            reports.done.contains_key(&next.subject)
+                || reports.claimed.get(&next.subject).is_some_and(|(at, _)| is_recent(*at))
+        };
+        if is_ours {
+            return Some(None);
+        }
+        let claim = claim_key(*day, domain);
+        if !self.store.put_new(&claim, self.writer.as_bytes(), CLAIMED_FOR).await? {
+            let claim = self.store.read(&claim).await?;
+            if let Some(reported) = claim.and_then(|claim| read_done(&claim)) {
+                self.clear(&next.subject, next.keys.iter(), &reported).await?;
+            }
+            return Some(None);
+        }
+        let mut records = Vec::new();
+        if next.is_cut {
+            records = self.store.list(&prefix(*day, domain)).await?;
+        } else {
+            for key in &next.keys {
+                // What is absent has expired, or belonged to a report that is done.
+                let value = self.store.read(key).await?;
+                records.extend(value.map(|value| (key.clone(), value)));
             }
         }
-        for (domain, mut records) in domains {
-            if lock(&self.reports).done.contains_key(&(day, domain.clone())) {
-                continue;
-            }
-            let claim = claim_key(day, &domain);
-            let writer = self.writer.as_bytes();
-            if !self.store.put_new(&claim, writer, CLAIMED_FOR).await? {
-                continue;
-            }
-            if !is_all {
-                // The list of the day was cut off.
-                records = self.store.list(&prefix(day, &domain)).await?;
-            }
-            claimed.extend(self.add_up(day, &domain, records).await?);
-        }
-        Some(())
+        Some(self.add_up(&next.subject, records, now).await)
     }
 
     /// The report of what all writers have counted.
     async fn add_up(
         &self,
-        day: u64,
-        domain: &Domain,
+        subject: &Subject,
         records: Vec<(String, Vec<u8>)>,
-    ) -> Option<Option<DailyReport>> {
-        let mut all = Aggregate::new(self.limits);
-        let mut keys = Vec::new();
+        now: UnixTime,
+    ) -> Option<DailyReport> {
+        let (day, domain) = subject;
+        let (mut all, mut counted) = (Aggregate::new(self.limits), Counted::new());
         for (key, value) in records {
-            match all.restore(day, domain, &value) {
-                true => keys.push(key),
-                false => self.remove_damaged(&key).await?,
+            match all.restore(*day, domain, &value) {
+                Restored::Added(sessions) => drop(counted.insert(key, sessions)),
+                Restored::Newer | Restored::Damaged => drop(self.set_aside(&key, &value).await),
             }
         }
+        name_left_out(all.take_left_out());
         let end = UnixTime::since_unix_epoch(Duration::from_secs((day + 1).saturating_mul(DAY)));
         let report = all.finished(end).pop();
-        lock(&self.reports).claimed.insert((day, domain.clone()), keys);
-        Some(report)
+        lock(&self.reports).claimed.insert(subject.clone(), (now, counted));
+        report
     }
 
-    async fn remove_damaged(&self, key: &str) -> Option<()> {
+    /// Names a record that cannot be read, and removes it if it is damaged.
+    async fn set_aside(&self, key: &str, value: &[u8]) -> Option<()> {
+        if CountRecord::is_newer(value) {
+            tracing::warn!(
+                key,
+                "counts of TLS sessions in the store are of a later version of this program; they \
+                 are left alone, and are in no report of this machine"
+            );
+            return Some(());
+        }
         tracing::warn!(key, "counts of TLS sessions in the store are damaged; they are removed");
         self.store.remove(key).await
     }
@@ -248,28 +329,89 @@ impl SharedCounts {
     /// If the future is dropped, the next flush goes on.
     pub async fn done(&self, report: &DailyReport, now: UnixTime) {
         let subject = (report.day(), report.domain().clone());
-        let keys = {
+        let counted = {
             let mut reports = lock(&self.reports);
-            let keys = reports.claimed.remove(&subject).unwrap_or_default();
-            reports.done.insert(subject.clone(), keys.clone());
-            keys
+            let (_, counted) = reports.claimed.remove(&subject).unwrap_or((now, Counted::new()));
+            reports.done.insert(subject.clone(), counted.clone());
+            counted
         };
-        self.tell_done(&subject, &keys, now).await;
+        self.tell_done(&subject, &counted, now).await;
     }
 
-    async fn tell_done(&self, subject: &Subject, keys: &[String], now: UnixTime) -> Option<()> {
+    async fn tell_done(&self, subject: &Subject, counted: &Counted, now: UnixTime) -> Option<()> {
         let (day, domain) = subject;
         if let Some(lifetime) = left(*day, now) {
             let claim = claim_key(*day, domain);
             // A day more than the counts, which a machine may write late.
             let lifetime = lifetime + Duration::from_secs(DAY);
-            self.store.put(&claim, b"done", lifetime).await?;
+            self.store.put(&claim, write_done(counted).as_bytes(), lifetime).await?;
         }
-        for key in keys {
-            self.store.remove(key).await?;
-        }
+        self.clear(subject, counted.keys(), counted).await?;
         lock(&self.reports).done.remove(subject);
         Some(())
+    }
+
+    /// Removes the records of a report that is done, and names the sessions in them that were not
+    /// reported.
+    async fn clear(
+        &self,
+        (day, domain): &Subject,
+        keys: impl Iterator<Item = &String>,
+        reported: &Counted,
+    ) -> Option<()> {
+        for key in keys {
+            let Some(value) = self.store.read(key).await? else { continue };
+            match Aggregate::new(self.limits).restore(*day, domain, &value) {
+                Restored::Added(sessions) => {
+                    let late = sessions.saturating_sub(reported.get(key).copied().unwrap_or(0));
+                    if late > 0 {
+                        tracing::warn!(
+                            %domain,
+                            day,
+                            sessions = late,
+                            "counts of TLS sessions came to the store after the report on their \
+                             day was claimed; they are in no report"
+                        );
+                    }
+                    self.store.remove(key).await?;
+                }
+                Restored::Newer | Restored::Damaged => self.set_aside(key, &value).await?,
+            }
+        }
+        Some(())
+    }
+}
+
+/// What a claim says of a report that is done. The records for which there is no room are left out:
+/// if one of them is never removed, its sessions count as late.
+fn write_done(counted: &Counted) -> String {
+    let mut text = DONE.to_owned();
+    for (key, sessions) in counted {
+        let line = format!("\n{key} {sessions}");
+        if text.len() + line.len() > MAX_VALUE_LEN {
+            break;
+        }
+        text.push_str(&line);
+    }
+    text
+}
+
+/// The records of a report that is done; `None` if it is not done.
+fn read_done(claim: &[u8]) -> Option<Counted> {
+    let lines = std::str::from_utf8(claim).ok()?.strip_prefix(DONE)?.lines();
+    let counted = lines.filter_map(|line| {
+        let (key, sessions) = line.split_once(' ')?;
+        Some((key.to_owned(), sessions.parse().ok()?))
+    });
+    Some(counted.collect())
+}
+
+fn name_left_out(sessions: u64) {
+    if sessions > 0 {
+        tracing::warn!(
+            sessions,
+            "TLS sessions are in no report, because there are more policies than the limits let in"
+        );
     }
 }
 

@@ -8,11 +8,11 @@ use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::sts::StsAnswer;
 use smtp_tls_policy::tlsrpt::{
-    DailyReport, ReportId, ReportedSession, Reporting, Submitter, TlsOutcome,
+    AggregateLimits, DailyReport, ReportId, ReportedSession, Reporting, Submitter, TlsOutcome,
 };
 use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::store::{FileStore, MemoryStore, Store};
-use smtp_tokio_adapter::tls_reports::{COUNTS_KEPT_FOR, SETTLING, SharedCounts};
+use smtp_tokio_adapter::tls_reports::{CLAIMED_FOR, COUNTS_KEPT_FOR, SETTLING, SharedCounts};
 
 use crate::common::connector;
 use crate::common::log::Log;
@@ -65,6 +65,15 @@ fn all_failed(reports: &[DailyReport]) -> Vec<(String, u64, u64)> {
     all
 }
 
+/// Every report that there is to claim.
+async fn claim_all(counts: &SharedCounts, now: UnixTime) -> Vec<DailyReport> {
+    let mut reports = Vec::new();
+    while let Some(report) = counts.claim(now).await {
+        reports.push(report);
+    }
+    reports
+}
+
 fn counted(domain: &str, sessions: u64) -> (String, u64, u64) {
     (domain.to_owned(), sessions, sessions)
 }
@@ -88,9 +97,10 @@ async fn counts_add_up(one: Arc<dyn Store>, other: Arc<dyn Store>) {
     // Both want the reports, and each report goes to one of them.
     let claims = writers.clone().map(|counts| {
         tokio::spawn(async move {
-            let reports = counts.claim(tomorrow()).await;
-            for report in &reports {
-                counts.done(report, tomorrow()).await;
+            let mut reports = Vec::new();
+            while let Some(report) = counts.claim(tomorrow()).await {
+                counts.done(&report, tomorrow()).await;
+                reports.push(report);
             }
             reports
         })
@@ -101,7 +111,7 @@ async fn counts_add_up(one: Arc<dyn Store>, other: Arc<dyn Store>) {
     }
     assert_eq!(all_failed(&reports), [counted("a.example", 40), counted("b.example", 42)]);
     for counts in &writers {
-        assert!(counts.claim(tomorrow()).await.is_empty());
+        assert!(counts.claim(tomorrow()).await.is_none());
     }
 }
 
@@ -130,16 +140,16 @@ async fn counts_survive_the_end_of_the_process() {
     }
     // One that was not there on the day.
     let counts = SharedCounts::new(Arc::new(FileStore::open(&folder.0).unwrap()));
-    assert_eq!(all_failed(&counts.claim(tomorrow()).await), [counted("a.example", 3)]);
+    assert_eq!(all_failed(&claim_all(&counts, tomorrow()).await), [counted("a.example", 3)]);
 }
 
 #[tokio::test]
 async fn report_waits_until_every_machine_has_had_time_to_write() {
     let counts = SharedCounts::new(Arc::new(MemoryStore::new()));
     counts.record([&session("a.example")], noon());
-    assert!(counts.claim(noon()).await.is_empty());
-    assert!(counts.claim(at(tomorrow().as_secs() - 1)).await.is_empty());
-    assert_eq!(counts.claim(tomorrow()).await.len(), 1);
+    assert!(counts.claim(noon()).await.is_none());
+    assert!(counts.claim(at(tomorrow().as_secs() - 1)).await.is_none());
+    assert!(counts.claim(tomorrow()).await.is_some());
 }
 
 #[tokio::test]
@@ -147,19 +157,19 @@ async fn report_that_is_not_done_is_claimed_again_when_the_claim_has_expired() {
     let store = Arc::new(MemoryStore::new());
     let (one, other) = (SharedCounts::new(store.clone()), SharedCounts::new(store.clone()));
     one.record([&session("a.example")], noon());
-    assert_eq!(one.claim(tomorrow()).await.len(), 1);
-    assert!(one.claim(tomorrow()).await.is_empty());
-    assert!(other.claim(tomorrow()).await.is_empty());
+    assert!(one.claim(tomorrow()).await.is_some());
+    assert!(one.claim(tomorrow()).await.is_none());
+    assert!(other.claim(tomorrow()).await.is_none());
     // The claim expires.
-    let claim = format!("tlsrpt-claim/{}/a.example", noon().as_secs() / DAY);
+    let claim = claim_of("a.example");
     assert!(store.get(&claim).await.unwrap().is_some());
     store.remove(&claim).await.unwrap();
-    let again = other.claim(tomorrow()).await;
+    let again = claim_all(&other, tomorrow()).await;
     assert_eq!(all_failed(&again), [counted("a.example", 1)]);
     other.done(&again[0], tomorrow()).await;
     // One that writes late does not cause a second report.
     one.record([&session("a.example")], noon());
-    assert!(one.claim(tomorrow()).await.is_empty());
+    assert!(one.claim(tomorrow()).await.is_none());
 }
 
 #[tokio::test]
@@ -174,12 +184,12 @@ async fn store_that_is_away_loses_no_count_sends_no_report_and_is_named_once() {
         counts.record([&session("a.example"), &session("b.example")], noon());
         counts.flush(noon()).await;
     }
-    assert!(counts.claim(tomorrow()).await.is_empty());
+    assert!(counts.claim(tomorrow()).await.is_none());
     let warned = log.with("the store is away");
     assert_eq!(warned.len(), 1, "{warned:?}");
     assert!(warned[0].contains("counted in memory"), "{warned:?}");
     store.turn(false);
-    let reports = counts.claim(tomorrow()).await;
+    let reports = claim_all(&counts, tomorrow()).await;
     assert_eq!(all_failed(&reports), [counted("a.example", 6), counted("b.example", 5)]);
 
     // Away when the reports are done: no machine sends them again all the same.
@@ -191,9 +201,9 @@ async fn store_that_is_away_loses_no_count_sends_no_report_and_is_named_once() {
     for (claim, _) in store.list("tlsrpt-claim/").await.unwrap() {
         store.remove(&claim).await.unwrap();
     }
-    assert!(counts.claim(tomorrow()).await.is_empty());
+    assert!(counts.claim(tomorrow()).await.is_none());
     let other = SharedCounts::new(store.clone());
-    assert!(other.claim(tomorrow()).await.is_empty());
+    assert!(other.claim(tomorrow()).await.is_none());
     assert!(store.list("tlsrpt/").await.unwrap().is_empty());
 }
 
@@ -214,7 +224,7 @@ async fn damaged_counts_are_removed_named_and_spoil_no_others() {
     ] {
         store.put(&key, b"nonsense", hour).await.unwrap();
     }
-    let reports = counts.claim(tomorrow()).await;
+    let reports = claim_all(&counts, tomorrow()).await;
     assert_eq!(all_failed(&reports), [counted("a.example", 1)]);
     assert_eq!(store.list("tlsrpt/").await.unwrap().len(), 1);
     assert_eq!(log.with("are damaged").len(), 4);
@@ -232,5 +242,145 @@ async fn counts_that_never_reach_the_store_are_dropped_in_the_end_and_the_log_sa
     counts.flush(at(tomorrow().as_secs() + COUNTS_KEPT_FOR.as_secs() + DAY)).await;
     assert_eq!(log.with("they are lost").len(), 1);
     store.turn(false);
-    assert!(counts.claim(tomorrow()).await.is_empty());
+    assert!(counts.claim(tomorrow()).await.is_none());
+}
+
+/// However long it takes to send one report, the claims of the others do not expire meanwhile.
+#[tokio::test]
+async fn report_is_claimed_only_when_the_one_before_it_was_sent() {
+    let store = Arc::new(MemoryStore::new());
+    let (one, other) = (SharedCounts::new(store.clone()), SharedCounts::new(store.clone()));
+    for domain in ["a.example", "b.example", "c.example"] {
+        one.record([&session(domain)], noon());
+    }
+    let first = one.claim(tomorrow()).await.unwrap();
+    assert_eq!(failed(&first), counted("a.example", 1));
+    assert_eq!(store.list("tlsrpt-claim/").await.unwrap().len(), 1);
+    // While it is sent, another machine sends the others.
+    let others = claim_all(&other, tomorrow()).await;
+    assert_eq!(all_failed(&others), [counted("b.example", 1), counted("c.example", 1)]);
+    one.done(&first, tomorrow()).await;
+    assert!(one.claim(tomorrow()).await.is_none());
+}
+
+/// A store with little room may lose any record.
+#[tokio::test]
+async fn report_whose_claim_is_lost_is_not_given_to_the_same_machine_within_the_hour() {
+    let store = Arc::new(MemoryStore::new());
+    let counts = SharedCounts::new(store.clone());
+    counts.record([&session("a.example")], noon());
+    assert!(counts.claim(tomorrow()).await.is_some());
+    store.remove(&claim_of("a.example")).await.unwrap();
+    assert!(counts.claim(tomorrow()).await.is_none());
+    let later = at(tomorrow().as_secs() + CLAIMED_FOR.as_secs());
+    assert!(counts.claim(later).await.is_some());
+}
+
+fn claim_of(domain: &str) -> String {
+    format!("tlsrpt-claim/{}/{domain}", noon().as_secs() / DAY)
+}
+
+/// Between the claim and its end, and after that; in a record of its own, and in one that has been
+/// reported with fewer sessions.
+#[tokio::test]
+async fn sessions_that_come_after_the_claim_of_their_report_are_counted_in_the_log() {
+    for is_done_before in [true, false] {
+        for is_record_reported in [true, false] {
+            let (log, _guard) = Log::record();
+            let store = Arc::new(MemoryStore::new());
+            let (late, other) =
+                (SharedCounts::new(store.clone()), SharedCounts::new(store.clone()));
+            other.record([&session("a.example")], noon());
+            other.flush(noon()).await;
+            if is_record_reported {
+                late.record([&session("a.example"), &session("a.example")], noon());
+                late.flush(noon()).await;
+            }
+            let report = other.claim(tomorrow()).await.unwrap();
+            let reported = if is_record_reported { 3 } else { 1 };
+            assert_eq!(failed(&report), counted("a.example", reported));
+            if is_done_before {
+                other.done(&report, tomorrow()).await;
+            }
+            for _ in 0..5 {
+                late.record([&session("a.example")], noon());
+            }
+            late.flush(noon()).await;
+            if !is_done_before {
+                other.done(&report, tomorrow()).await;
+            }
+            assert!(other.claim(tomorrow()).await.is_none());
+            let named = log.with("they are in no report");
+            assert_eq!(named.len(), 1, "{is_done_before} {is_record_reported} {named:?}");
+            assert!(named[0].contains("sessions=5"), "{named:?}");
+            assert!(named[0].contains("domain=a.example"), "{named:?}");
+            assert!(store.list("tlsrpt/").await.unwrap().is_empty());
+            // It is said once.
+            assert!(other.claim(tomorrow()).await.is_none());
+            assert_eq!(log.with("they are in no report").len(), 1);
+        }
+    }
+}
+
+/// While the machines are updated one after the other.
+#[tokio::test]
+async fn counts_of_a_later_version_are_left_alone_and_named() {
+    let (log, _guard) = Log::record();
+    let store = Arc::new(MemoryStore::new());
+    let counts = SharedCounts::new(store.clone());
+    counts.record([&session("a.example")], noon());
+    counts.flush(noon()).await;
+    let day = noon().as_secs() / DAY;
+    let (key, value) = store.list("tlsrpt/").await.unwrap().remove(0);
+    let text = String::from_utf8(value).unwrap();
+    let newer = [
+        (format!("{key}0"), text.replace("counts 1", "counts 2")),
+        (format!("{key}1"), text.replace("handshake-failed", "a-later-reason")),
+        (format!("tlsrpt/{day}/b.example/0-1"), text.replace("counts 1", "counts 2")),
+        (format!("tlsrpt/{day}/another/place/of/a/key"), "smtp-tls-counts 3\n?".to_owned()),
+        (format!("tlsrpt/{day}/c..example/0-1"), "smtp-tls-counts 3\n?".to_owned()),
+    ];
+    for (key, value) in &newer {
+        store.put(key, value.as_bytes(), Duration::from_secs(3600)).await.unwrap();
+    }
+    let reports = claim_all(&counts, tomorrow()).await;
+    assert_eq!(all_failed(&reports), [counted("a.example", 1)]);
+    counts.done(&reports[0], tomorrow()).await;
+    assert!(counts.claim(tomorrow()).await.is_none());
+    for (key, value) in &newer {
+        assert_eq!(store.get(key).await.unwrap().as_deref(), Some(value.as_bytes()), "{key}");
+        assert!(!log.with(key).is_empty(), "{key}");
+    }
+    assert!(log.with("are damaged").is_empty());
+    assert_eq!(store.list("tlsrpt/").await.unwrap().len(), newer.len());
+}
+
+#[tokio::test]
+async fn claim_that_fails_keeps_no_other_report_back_and_is_made_again() {
+    let store = Arc::new(Switched::default());
+    let counts = SharedCounts::new(store.clone());
+    let domains = ["a.example", "b.example", "c.example", "d.example"];
+    for domain in domains {
+        counts.record([&session(domain)], noon());
+    }
+    counts.flush(noon()).await;
+    store.fail_new(Some(claim_of("b.example")));
+    let reports = claim_all(&counts, tomorrow()).await;
+    let others = ["a.example", "c.example", "d.example"].map(|domain| counted(domain, 1));
+    assert_eq!(all_failed(&reports), others);
+    store.fail_new(None);
+    let reports = claim_all(&counts, tomorrow()).await;
+    assert_eq!(all_failed(&reports), [counted("b.example", 1)]);
+}
+
+#[tokio::test]
+async fn sessions_beyond_the_limits_are_counted_in_the_log() {
+    let (log, _guard) = Log::record();
+    let mut limits = AggregateLimits::default();
+    limits.policies = 1;
+    let counts = SharedCounts::new(Arc::new(MemoryStore::new())).with_limits(limits);
+    counts.record([&session("a.example"), &session("b.example"), &session("b.example")], noon());
+    counts.flush(noon()).await;
+    let named = log.with("more policies than the limits");
+    assert!(named.len() == 1 && named[0].contains("sessions=2"), "{named:?}");
 }

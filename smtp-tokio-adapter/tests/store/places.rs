@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 #[cfg(feature = "redis")]
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -101,11 +102,17 @@ pub(crate) fn redis_store(redis: &Redis) -> smtp_tokio_adapter::store::RedisStor
 pub(crate) struct Switched {
     store: MemoryStore,
     is_off: AtomicBool,
+    /// The key for which no new record can be put.
+    without_new: Mutex<Option<String>>,
 }
 
 impl Switched {
     pub(crate) fn turn(&self, is_off: bool) {
         self.is_off.store(is_off, Ordering::SeqCst);
+    }
+
+    pub(crate) fn fail_new(&self, key: Option<String>) {
+        *self.without_new.lock().unwrap() = key;
     }
 
     /// What the store answers, or that it is away.
@@ -133,6 +140,9 @@ impl Store for Switched {
         value: &'a [u8],
         lifetime: Duration,
     ) -> Pending<'a, bool> {
+        if self.without_new.lock().unwrap().as_deref() == Some(key) {
+            return Box::pin(std::future::ready(Err(StoreError::Away)));
+        }
         self.ask(|store| store.put_new(key, value, lifetime))
     }
     fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {

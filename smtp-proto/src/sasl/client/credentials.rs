@@ -1,4 +1,4 @@
-//! Credentials for one server, and the choice of the best mechanism for them.
+//! What one has to authenticate with, and the best way to use it.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -1,4 +1,4 @@
-//! Removes the dot-stuffing of a received message (RFC 5321, section 4.5.2).
+//! The receiving side.
 
 use super::BodyDefect;
 use super::cuts::Cuts;

@@ -1,4 +1,4 @@
-//! Adds dot-stuffing to a message that is sent (RFC 5321, section 4.5.2).
+//! The sending side.
 
 use std::fmt;
 use std::iter::FusedIterator;
