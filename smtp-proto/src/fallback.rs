@@ -1,9 +1,12 @@
-//! What happens when TLS cannot be had: the one place that may answer "plaintext".
+//! Decides what follows a failure of TLS, clear text included.
 //!
 //! [`TlsRules`] is made before dialling, by whatever policy the caller has. [`after`] turns a rule
-//! and a [`TlsFailure`] into what to do next. It is pure, and nothing else in the workspace opens
-//! the way to clear text: [`Client`](crate::client::Client) asks it before it sends MAIL on a
-//! channel without TLS, and [`Route`](crate::route::Route) dials without TLS only on its word.
+//! and a [`TlsFailure`] into what to do next. It is pure, and no other function answers a failure
+//! with clear text: [`Client`](crate::client::Client) asks it before it sends MAIL on a channel
+//! without TLS, and [`Route`](crate::route::Route) dials again without TLS only if it allowed that.
+//! The other places that know of clear text can only withhold it: `Route` has each address of a
+//! host tried for TLS first. Whether TLS is tried at all is in the rules: [`TlsMode::Never`] comes
+//! from a policy that wants none, and from the caller's memory of a peer whose TLS is broken.
 //!
 //! ```
 //! use smtp_proto::channel::Channel;
@@ -118,11 +121,14 @@ pub enum TlsFailure {
     NotWanted,
     /// EHLO does not list STARTTLS, or EHLO is not known.
     NotOffered,
-    /// STARTTLS was answered with anything but 220.
+    /// STARTTLS was answered with 4yz or 5yz.
     Refused {
         /// 4yz
         transient: bool,
     },
+    /// STARTTLS was answered with 3yz, or with a 2yz other than 220: the server may wait for a
+    /// handshake or for something else, so nothing more can be said on this connection.
+    UnexpectedReply,
     /// Plaintext after the 220: a third party may be writing into the conversation.
     Injected,
     /// An alert, a time-out or an EOF before the EHLO inside TLS was answered.
@@ -145,6 +151,7 @@ impl fmt::Display for TlsFailure {
             Self::NotOffered => "STARTTLS is not offered",
             Self::Refused { transient: true } => "STARTTLS was refused for now",
             Self::Refused { transient: false } => "STARTTLS was refused",
+            Self::UnexpectedReply => "STARTTLS was neither granted with 220 nor refused",
             Self::Injected => "plaintext came after the 220 to STARTTLS",
             Self::Handshake => "the TLS handshake failed",
             Self::Untrusted => "the certificate does not count",
@@ -210,6 +217,8 @@ pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> F
             TlsFailure::Refused { transient: true } => {
                 same_connection(rules.refused, rules.tls_elsewhere)
             }
+            // S9: no yield governs it, as none governs a refusal for good.
+            TlsFailure::UnexpectedReply => new_connection(Yield::Now),
             TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken),
             TlsFailure::Untrusted => new_connection(rules.untrusted),
             // Neither can happen before TLS is up.
@@ -226,6 +235,7 @@ pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> F
             TlsFailure::NotWanted
             | TlsFailure::NotOffered
             | TlsFailure::Refused { .. }
+            | TlsFailure::UnexpectedReply
             | TlsFailure::Injected => Fallback::Forbidden,
         },
     }

@@ -2,7 +2,7 @@
 //!
 //! Two machines on one set of types: [`client::Client`] and [`server::Server`]. The caller owns the
 //! buffers; events borrow the input. [`route::Route`] leads from one connection to the next.
-//! [`fallback::after`] is the only function that may answer "plaintext".
+//! [`fallback::after`] is the only function that answers a failure of TLS with clear text.
 //!
 //! ```text
 //!          input, now                                 recipient statuses
@@ -12,7 +12,8 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | what a server announces and takes | [`server::ServerConfig`]; what it asks of its caller: [`server::ServerEvent`] |
+//! | what a server announces and takes | [`server::ServerConfig`] |
+//! | what a server asks its caller | [`server::ServerEvent`] |
 //! | what a client sends | [`client::Envelope`]; of what a relay has read: [`client::Envelope::relaying`] |
 //! | AUTH, in both roles, and mechanisms of one's own | [`sasl`] |
 //! | commands between two transactions, XCLIENT, BURL | [`client::Client::command`], [`wire::command`] |

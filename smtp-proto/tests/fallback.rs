@@ -31,11 +31,12 @@ const INTRODUCTION: &str = "\
 # rows S10b without it: after the plainest ClientHello. It has no effect on the other rows.
 ";
 
-const FAILURES: [(&str, TlsFailure); 11] = [
+const FAILURES: [(&str, TlsFailure); 12] = [
     ("TLS not wanted", TlsFailure::NotWanted),
     ("S4 STARTTLS not offered", TlsFailure::NotOffered),
     ("S7 STARTTLS refused, 4yz", TlsFailure::Refused { transient: true }),
-    ("S8, S9 STARTTLS 5yz or not 220", TlsFailure::Refused { transient: false }),
+    ("S8 STARTTLS refused, 5yz", TlsFailure::Refused { transient: false }),
+    ("S9 STARTTLS 3yz, or 2yz but not 220", TlsFailure::UnexpectedReply),
     ("S6 plaintext after the 220", TlsFailure::Injected),
     ("S10 handshake failed", TlsFailure::Handshake),
     ("S10b handshake failed again", TlsFailure::Handshake),
@@ -248,18 +249,14 @@ fn clients_reach_every_row() {
         ContinuePlaintext,
         "STARTTLS was refused",
     );
-    row(
-        "S9: not 220",
-        |rules| no_tls(&mut asking(rules), b"250 ok\r\n"),
-        ContinuePlaintext,
-        "STARTTLS was refused",
-    );
-    row(
-        "S9: 3yz",
-        |rules| no_tls(&mut asking(rules), b"334 ok\r\n"),
-        ContinuePlaintext,
-        "STARTTLS was refused",
-    );
+    for reply in [&b"250 ok\r\n"[..], b"221 bye\r\n", b"334 ok\r\n", b"354-go\r\n354 on\r\n"] {
+        row(
+            "S9: neither 220 nor a refusal",
+            |rules| no_tls(&mut asking(rules), reply),
+            ReconnectPlaintext,
+            "STARTTLS was neither granted with 220 nor refused",
+        );
+    }
     row(
         "S10: alert",
         |rules| ("".into(), shaking(rules).client.tls_failed(TlsFailure::Handshake)),
@@ -356,6 +353,35 @@ fn clients_reach_every_row() {
         Forbidden,
         "the TLS session was lost",
     );
+}
+
+/// A server that said 250 may have begun TLS.
+#[test]
+fn starttls_250_or_354_ends_connection_without_a_further_command() {
+    for reply in ["250 go", "250-go\r\n250 on", "221 bye", "235 ok", "354 go", "334 "] {
+        for rules in [TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED] {
+            let mut bed = asking(rules);
+            let fallback = after(rules, &Channel::Plain, TlsFailure::UnexpectedReply);
+            let events = bed.feed(format!("{reply}\r\n250 OK\r\n").as_bytes());
+            assert_eq!(events.last().unwrap(), "Closed", "{reply}");
+            assert!(events[0].ends_with(&format!("-> {fallback:?}")), "{reply}: {events:?}");
+            press(&mut bed);
+            assert_eq!(bed.said(), "", "{reply}");
+        }
+    }
+}
+
+/// RFC 5321, section 4.2.1: there are no 1yz replies, so that this is no reply at all.
+#[test]
+fn starttls_1yz_is_an_error_and_no_way_to_clear_text() {
+    for rules in [TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED] {
+        let mut bed = asking(rules);
+        bed.feed(b"120 wait\r\n220 go\r\n");
+        assert!(matches!(bed.want, Err(Error::PeerMisbehaved(_))), "{:?}", bed.want);
+        assert_eq!(bed.client.connection_lost(), None);
+        press(&mut bed);
+        assert_eq!(bed.said(), "");
+    }
 }
 
 /// S7 with its knob: deferred, or not at all.

@@ -2,7 +2,9 @@
 //! exactly one decision.
 //!
 //! This crate judges. It knows certificates and policies; it knows no sockets, no DNS, no clock and
-//! no SMTP connection. Nothing in it does I/O, and equal inputs give equal answers.
+//! no SMTP connection. Nothing in it does I/O, and equal inputs give equal answers. The one
+//! exception is the module `tls` (feature `rustls`): rustls asks the system for the time, and a key
+//! log is a file.
 //!
 //! # The order of decision
 //!
@@ -34,17 +36,18 @@
 //!    in place of a certificate is judged by [`Plan::judge_raw_key`].
 //! 7. **Reason.** Every ending has a [`Reason`] with a stable code, the side whose [`Fault`] it is,
 //!    an SMTP status and a TLSRPT result type. [`explain`] makes it a sentence.
-//! 8. **Report.** [`tlsrpt::Reporting`] tells what a connection came to under each policy that was
-//!    published for it, and [`tlsrpt::Aggregate`] makes a day of that the reports that the domains
-//!    may have asked for.
+//! 8. **Report.** [`tlsrpt::Reporting`] records the result of a connection under each policy that
+//!    was published for it. [`tlsrpt::Aggregate`] turns the results of a day into the reports that
+//!    domains ask for.
 //!
 //! Receiving: the sender domain is known at MAIL only. [`admit_handshake`] refuses a client right
-//! after the handshake if no MAIL of it could succeed; [`admit`](admit()) decides at MAIL.
+//! after the handshake if none of its MAIL commands could succeed; [`admit`](admit()) decides at
+//! MAIL.
 //!
 //! Beside the decisions: [`inquiry`] says what to look up, [`sts`] finds and keeps MTA-STS
 //! policies, [`BrokenPeers`](plan::BrokenPeers) knows peers whose TLS broke, [`trace`] reads what
 //! the hops of a message say of TLS; with the feature `rustls`, `tls` has configurations, raw
-//! public keys (RFC 7250) included, and with `serde`, `config` reads connectors from TOML.
+//! public keys (RFC 7250) included, and with `serde`, `rules::Config` reads connectors from TOML.
 //!
 //! ```
 //! use smtp_tls_policy::judge::Standing;

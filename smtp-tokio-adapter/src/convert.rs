@@ -1,4 +1,5 @@
-//! From the words of one crate to the words of the other; every match is exhaustive on purpose.
+//! Converts plans, failures and statuses between the two crates. Every match is exhaustive, so that
+//! a new case breaks it.
 
 use smtp_proto::fallback::{TlsFailure, TlsRules, Yield};
 use smtp_proto::wire::reply::EnhancedCode;
@@ -45,7 +46,7 @@ pub(crate) fn reason(failure: TlsFailure, timed_out: bool) -> Reason {
     match failure {
         TlsFailure::NotWanted => Reason::TlsNotWanted,
         TlsFailure::NotOffered => Reason::StarttlsNotOffered,
-        TlsFailure::Refused { .. } => Reason::StarttlsRefused,
+        TlsFailure::Refused { .. } | TlsFailure::UnexpectedReply => Reason::StarttlsRefused,
         TlsFailure::Injected => Reason::PlaintextInjected,
         TlsFailure::Handshake if timed_out => Reason::HandshakeTimeout,
         // A certificate that does not count has a verdict, which says more.

@@ -53,9 +53,10 @@ fn lines(output: &Output) -> BTreeMap<String, Vec<Value>> {
 }
 
 /// The defects of the table: name, connections, reason, status where TLS is required.
-const DEFECTS: [(&str, usize, &str, &str); 12] = [
+const DEFECTS: [(&str, usize, &str, &str); 13] = [
     ("no-starttls", 1, "starttls-not-offered", "4.7.4"),
     ("starttls-refused", 1, "starttls-refused", "4.7.4"),
+    ("starttls-not-220", 2, "starttls-refused", "4.7.4"),
     ("broken-handshake", 3, "handshake-failed", "4.7.5"),
     ("stalled-handshake", 3, "handshake-timeout", "4.7.5"),
     ("plaintext-injected", 2, "plaintext-injected", "4.7.5"),

@@ -1,4 +1,4 @@
-//! What a client tells its caller.
+//! The events of a client.
 
 use crate::fallback::{Fallback, TlsFailure};
 use crate::route::RecipientStatus;

@@ -70,7 +70,10 @@ impl Client {
                 self.state = State::Handshake;
                 Ok(None)
             }
-            (Sent::StartTls, severity) => {
+            (Sent::StartTls, Positive | Intermediate) => {
+                Ok(Some(self.no_tls(TlsFailure::UnexpectedReply, Some(reply))))
+            }
+            (Sent::StartTls, severity @ (Transient | Permanent)) => {
                 let failure = TlsFailure::Refused { transient: severity == Transient };
                 self.state = State::Opened;
                 Ok(Some(self.no_tls(failure, Some(reply))))

@@ -1,4 +1,4 @@
-//! What the DNS answers, as the resolver's user sees it.
+//! DNS answers with their DNSSEC status.
 
 use crate::domain::Domain;
 use crate::plan::facts::DnsStatus;

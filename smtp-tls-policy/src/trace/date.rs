@@ -54,8 +54,8 @@ impl DateTime {
     }
 
     /// Reads a `date-time` with comments and folding, the obsolete forms of RFC 5322, section 4.3
-    /// included: two-digit years, zone names, no seconds. An unknown zone name, or none, is taken
-    /// as UTC. The day of the week is not compared.
+    /// included: two-digit years, zone names, no seconds, white space in the time. An unknown zone
+    /// name, or none, is taken as UTC. The day of the week is not compared.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut parts = Scanner::new(text)
             .filter_map(|token| match token {
@@ -63,7 +63,9 @@ impl DateTime {
                 Token::Comment(_) | Token::Semicolon => None,
             })
             .flat_map(|word| word.split(|&byte| byte == b','))
-            .filter(|part| !part.is_empty());
+            // RFC 5322, section 4.3: white space and comments may be beside a colon.
+            .flat_map(|part| part.chunk_by(|&left, &right| left != b':' && right != b':'))
+            .peekable();
 
         let mut part = parts.next()?;
         if !part[0].is_ascii_digit() {
@@ -84,14 +86,15 @@ impl DateTime {
         if day < 1 || day > days_before(year, month + 1) - days_before(year, month) {
             return None;
         }
-        let mut time = parts.next()?.split(|&byte| byte == b':');
-        let hour = number(time.next()?, 2).filter(|hour| *hour < 24)?;
-        let minute = number(time.next()?, 2).filter(|minute| *minute < 60)?;
+        let colon = |part: &&[u8]| *part == b":";
+        let hour = number(parts.next()?, 2).filter(|hour| *hour < 24)?;
+        parts.next_if(colon)?;
+        let minute = number(parts.next()?, 2).filter(|minute| *minute < 60)?;
         // 60 is a leap second.
-        let second = time
-            .next()
-            .map_or(Some(0), |second| number(second, 2))
-            .filter(|second| *second <= 60)?;
+        let second = match parts.next_if(colon) {
+            Some(_) => number(parts.next()?, 2).filter(|second| *second <= 60)?,
+            None => 0,
+        };
         let offset = parts.next().map_or(Some(0), zone)?;
         let local = (days_before(year, month) + day - 1) * DAY + hour * 3600 + minute * 60 + second;
         Self::new(local - i64::from(offset) * 60, offset)

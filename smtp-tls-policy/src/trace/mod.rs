@@ -18,6 +18,7 @@
 //! assert_eq!((review.summary(), review.trusted), (Summary::AllTls, 1));
 //! ```
 
+mod address;
 mod date;
 mod protocol;
 mod reader;

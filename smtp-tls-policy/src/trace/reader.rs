@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::address::{Reach, address};
 use super::date::DateTime;
 use super::protocol::{Transmission, WithClause};
 use super::received::{Arrival, FromClause, LocalMark, Received};
@@ -88,10 +89,9 @@ pub(super) struct Reader<'i> {
     has_address: bool,
     helo: Option<Text<'i>>,
     reverse_name: Option<Text<'i>>,
-    /// In brackets: `[192.0.2.1]`.
-    literal: Option<IpAddr>,
-    /// Not in brackets; a host may be named like that, so a literal goes before it.
-    bare: Option<IpAddr>,
+    /// The client's address, and whether it is a literal in brackets: `[192.0.2.1]`.
+    address: Option<(IpAddr, bool)>,
+    has_two_addresses: bool,
     by: Option<Text<'i>>,
     by_address: Option<IpAddr>,
     via: Option<&'i [u8]>,
@@ -106,7 +106,9 @@ pub(super) struct Reader<'i> {
     says_clear_text: bool,
     software: Option<Software>,
     local: Option<LocalMark>,
-    from_network: bool,
+    /// Before the first clause are words that may be about a client: those of a `from` clause that
+    /// cannot be read, or `(qmail 123 invoked from network)`.
+    has_stray_words: bool,
 }
 
 impl<'i> Reader<'i> {
@@ -149,7 +151,7 @@ impl<'i> Reader<'i> {
             Clause::For => self.recipient.is_none(),
             // An additional clause: after the registered ones, or where Exim and chasquid put it,
             // after `with`.
-            Clause::Tls => self.with.is_some(),
+            Clause::Tls => self.with.is_some_and(|with| !tls::awaits_name(with)),
             // RFC 8314, section 4.3: not to be used except immediately after the cipher.
             Clause::Group => {
                 self.clause == Some(Clause::Tls) && self.tls.is_some_and(|tls| tls.cipher.is_some())
@@ -165,9 +167,6 @@ impl<'i> Reader<'i> {
         self.phrase = None;
         self.has_from |= clause == Clause::From;
         self.has_by |= clause == Clause::By;
-        if clause == Clause::Tls {
-            self.found(Found::new(Evidence::Clause));
-        }
     }
 
     fn value(&mut self, word: &'i [u8], start: usize) {
@@ -186,7 +185,9 @@ impl<'i> Reader<'i> {
             Some(Clause::Id) => self.id = Some(text),
             Some(Clause::For) => self.recipient = Some(text),
             Some(Clause::Tls) => {
-                self.found(Found { cipher: tls::cipher(word), ..Found::new(Evidence::Clause) })
+                if let Some(found) = tls::in_clause(word) {
+                    self.found(found);
+                }
             }
             Some(Clause::Group) => {
                 if let Some(tls) = &mut self.tls {
@@ -202,8 +203,13 @@ impl<'i> Reader<'i> {
         let phrase = match self.clause {
             // Some write the address without a comment: `from host [192.0.2.1] by`.
             Some(Clause::From) => {
-                self.literal = self.literal.or(address(word).map(|(address, _)| address));
-                self.has_address |= self.literal.is_some();
+                if let Some(found @ (_, true)) = address(word) {
+                    self.client_is_at(found);
+                }
+                return;
+            }
+            None => {
+                self.has_stray_words = true;
                 return;
             }
             Some(Clause::Via) => &mut self.via,
@@ -214,6 +220,20 @@ impl<'i> Reader<'i> {
         if let Some(start) = self.phrase {
             *phrase = Some(&so_far[start..]);
         }
+    }
+
+    /// Takes an address of the client. Of several the farthest counts, since the client may have
+    /// named one of them: `from x ([127.0.0.1]) (192.0.2.5)`. Of equally far ones the first literal
+    /// counts, since a host may be named like an address. Returns whether it counts.
+    fn client_is_at(&mut self, found: (IpAddr, bool)) -> bool {
+        let rank = |(address, literal): (IpAddr, bool)| (Reach::of(address), literal);
+        let counts = self.address.is_none_or(|have| rank(found) > rank(have));
+        self.has_two_addresses |= self.address.is_some_and(|(have, _)| have != found.0);
+        if counts {
+            self.address = Some(found);
+        }
+        self.has_address = true;
+        counts
     }
 
     pub(super) fn comment(&mut self, comment: &'i [u8]) {
@@ -255,17 +275,27 @@ impl<'i> Reader<'i> {
 
     /// Before any clause: `(qmail 123 invoked from network)`, `(from root@localhost)`.
     fn start_comment(&mut self, comment: &'i [u8]) {
+        let is = |item: Option<&[u8]>, word: &str| {
+            item.is_some_and(|item| item.eq_ignore_ascii_case(word.as_bytes()))
+        };
         let mut words = items(comment);
-        let Some(first) = words.next() else { return };
-        if first.eq_ignore_ascii_case(b"from") {
-            self.local = Some(LocalMark::User);
+        let first = words.next();
+        if is(first, "from") {
+            // sendmail: a user of the host, and nothing else.
+            let user = words.next().filter(|user| address(user).is_none());
+            match user.is_some() && words.next().is_none() {
+                true => self.local = Some(LocalMark::User),
+                false => self.has_stray_words = true,
+            }
         } else if words.any(|item| item.eq_ignore_ascii_case(b"invoked")) {
-            if words.next().is_some_and(|item| item.eq_ignore_ascii_case(b"from")) {
-                self.from_network = true;
-            } else {
-                self.local = Some(LocalMark::Invoked);
+            match words.next() {
+                by if is(by, "by") || is(by, "for") => self.local = Some(LocalMark::Invoked),
+                from if is(from, "from") => self.has_stray_words = true,
+                _ => {}
             }
             self.software = self.software.or(Software::in_comment(comment));
+        } else if items(comment).any(|item| address(item).is_some()) {
+            self.has_stray_words = true;
         }
     }
 
@@ -282,6 +312,7 @@ impl<'i> Reader<'i> {
         let mut words = items(comment);
         let mut before: Option<&[u8]> = None;
         let mut any = false;
+        let mut bare = None;
         while let Some(item) = words.next() {
             let item = item.strip_prefix(b"\"").unwrap_or(item);
             let named = strip(item, "helo=").or_else(|| strip(item, "ehlo="));
@@ -298,23 +329,24 @@ impl<'i> Reader<'i> {
             if let Some(name) = helo {
                 let name = name.strip_suffix(b"\"").unwrap_or(name);
                 self.helo = self.helo.or(Some(Text::new(name)));
-                return true;
+                any = true;
+                break;
             }
             // `ident@host` is what the IDENT protocol adds.
             let host = item.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
             match address(host) {
-                Some((address, true)) => {
+                Some(found @ (_, true)) => {
                     any = true;
-                    if self.literal.is_none() {
-                        self.literal = Some(address);
+                    bare = None;
+                    if self.client_is_at(found) {
                         self.reverse_name = before
                             .filter(|name| !name.eq_ignore_ascii_case(b"unknown"))
                             .map(Text::new);
                     }
                 }
-                Some((address, false)) if before.is_none() => {
+                Some(found) if before.is_none() => {
                     any = true;
-                    self.bare = self.bare.or(Some(address));
+                    bare = Some(found);
                 }
                 None if item == b"[local]" => {
                     self.local = Some(LocalMark::Socket);
@@ -325,7 +357,9 @@ impl<'i> Reader<'i> {
             }
             before = Some(host);
         }
-        self.has_address |= any;
+        if let Some(bare) = bare {
+            self.client_is_at(bare);
+        }
         any
     }
 
@@ -394,6 +428,12 @@ impl<'i> Reader<'i> {
         if product == Some(Product::MessageSwitch) {
             self.local = Some(LocalMark::MessageSwitch);
         }
+        if self.local == Some(LocalMark::Socket)
+            && self.address.is_some_and(|(address, _)| Reach::of(address) > Reach::Loopback)
+        {
+            // One of the two is the client's word.
+            self.local = None;
+        }
         if let Some(tls) = &mut self.tls {
             // Haraka says `verify=FAIL` also where no certificate was shown.
             tls.client = self.client.filter(|_| product != Some(Product::Haraka));
@@ -416,14 +456,12 @@ impl<'i> Reader<'i> {
                 reverse_name: self
                     .reverse_name
                     .or((own_finding && named.is_none()).then_some(name)),
-                address: self
-                    .literal
-                    .or(self.bare)
-                    .or(named.filter(|_| own_finding).map(|(address, _)| address)),
+                address: self.address.or(named.filter(|_| own_finding)).map(|(address, _)| address),
             }
         });
         Received {
             body: Text::new(body),
+            names_client_twice: self.has_two_addresses,
             names_writer: self.by.is_some() || self.has_by && self.software.is_some(),
             by: self.by,
             by_address: self.by_address,
@@ -437,28 +475,10 @@ impl<'i> Reader<'i> {
             software: self.software,
             arrival: match self.local {
                 Some(mark) => Arrival::Local(mark),
-                None if from.is_some() || self.from_network => Arrival::Network,
+                None if from.is_some() || self.has_stray_words => Arrival::Network,
                 None => Arrival::NotStated,
             },
             from,
         }
     }
-}
-
-/// An address, and whether it is a literal in brackets: `[192.0.2.1]:25`, `[IPv6:2001:db8::1]`,
-/// `2001:db8::1`, `fe80::1%14`.
-fn address(item: &[u8]) -> Option<(IpAddr, bool)> {
-    let text = str::from_utf8(item).ok()?;
-    let (text, literal) = match text.strip_prefix('[') {
-        Some(text) => (text.split_once(']')?.0, true),
-        None => (text, false),
-    };
-    let text = if text.get(..5).is_some_and(|tag| tag.eq_ignore_ascii_case("IPv6:")) {
-        &text[5..]
-    } else {
-        text
-    };
-    let text = text.split_once('%').map_or(text, |(address, _zone)| address);
-    let address: IpAddr = text.parse().ok()?;
-    Some((address.to_canonical(), literal))
 }

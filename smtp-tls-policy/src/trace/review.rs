@@ -9,12 +9,14 @@
 //! unknown; so is a field that does not name the host that wrote it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
+use super::address::Reach;
 use super::reader::trace;
 use super::received::{Arrival, Received};
 use super::software::Software;
 use super::tls::Evidence;
+use crate::domain::Domain;
 
 /// What a field says about the channel, wherever the hop was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,9 +117,10 @@ impl Received<'_> {
                 judgement(HopVerdict::Local, Basis::Loopback)
             }
             // Software that hides its clients, but says that it spoke SMTP with one, is judged like
-            // other software.
+            // other software; so is any that says that the client authenticated itself.
             _ if self.arrival == Arrival::NotStated
-                && !(self.speaks_smtp() && self.writer_always_marks_tls()) =>
+                && !(self.speaks_smtp() && self.writer_always_marks_tls())
+                && !self.client_authenticated() =>
             {
                 judgement(HopVerdict::Local, Basis::NoClient)
             }
@@ -146,6 +149,11 @@ impl Received<'_> {
 
     fn speaks_smtp(&self) -> bool {
         self.with.is_some_and(|with| with.transmission.is_some())
+    }
+
+    fn client_authenticated(&self) -> bool {
+        let transmission = self.with.and_then(|with| with.transmission);
+        transmission.is_some_and(|transmission| transmission.auth)
     }
 
     fn writer_always_marks_tls(&self) -> bool {
@@ -191,7 +199,8 @@ impl OwnHosts<'_> {
     /// Whether the client of a hop was one of these hosts. Only its address proves that: a client
     /// can call itself anything.
     fn handed_over(&self, hop: &Received<'_>) -> bool {
-        let address = hop.client_address().map(|address| address.to_canonical());
+        let address = hop.client_address().filter(|_| !hop.names_client_twice);
+        let address = address.map(|address| address.to_canonical());
         matches!(hop.arrival, Arrival::Local(_))
             || address.is_some_and(|address| {
                 address.is_loopback()
@@ -324,6 +333,13 @@ fn link(newer: &Received<'_>, older: &Received<'_>) -> Link {
 fn same_name(one: &str, other: &str) -> bool {
     let relative = |name: &str| name.strip_suffix('.').unwrap_or(name).len();
     one[..relative(one)].eq_ignore_ascii_case(&other[..relative(other)])
+        // One of them may be an internationalised name that is not written as A-labels.
+        || one.is_ascii() != other.is_ascii()
+            && Domain::parse(one).is_ok_and(|one| Domain::parse(other) == Ok(one))
+}
+
+fn is_private(address: IpAddr) -> bool {
+    Reach::of(address) < Reach::Public
 }
 
 /// Also where one of them is written without its domain.
@@ -331,20 +347,4 @@ fn same_host(one: &str, other: &str) -> bool {
     let host = |name: &str| name.find('.').unwrap_or(name.len());
     let short = host(one) == one.len() || host(other) == other.len();
     same_name(one, other) || short && one[..host(one)].eq_ignore_ascii_case(&other[..host(other)])
-}
-
-/// RFC 1918, RFC 3927, RFC 4193, RFC 4291 section 2.5.6, and loopback.
-fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => v4_is_private(address),
-        IpAddr::V6(address) => v6_is_private(address),
-    }
-}
-
-fn v4_is_private(address: Ipv4Addr) -> bool {
-    address.is_private() || address.is_link_local() || address.is_loopback()
-}
-
-fn v6_is_private(address: Ipv6Addr) -> bool {
-    address.is_unique_local() || address.is_unicast_link_local() || address.is_loopback()
 }

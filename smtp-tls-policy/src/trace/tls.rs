@@ -122,6 +122,11 @@ impl<'i> Found<'i> {
     pub(super) const fn new(evidence: Evidence) -> Self {
         Self { evidence, version: None, cipher: None, client: None }
     }
+
+    /// Whether a version or a cipher suite is named.
+    const fn is_stated(&self) -> bool {
+        self.version.is_some() || self.cipher.is_some()
+    }
 }
 
 /// How much of a comment its place lets the writer's peer decide.
@@ -147,7 +152,7 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
         // AES256-SHA`.
         let second = rest.next()?;
         if is_colon_word(second) {
-            list(&mut found, rest);
+            list(&mut found, rest)?;
         } else {
             found.version = TlsVersion::parse(second);
             if found.version.is_none() && !second.eq_ignore_ascii_case(b"TLS") {
@@ -163,21 +168,23 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
         found.version = TlsVersion::parse(version);
         for item in rest {
             if let Some(name) = strip(item, "cipher=") {
-                found.cipher = cipher(name);
+                found.cipher = suite(name);
             } else if let Some(verify) = strip(item, "verify=") {
                 found.client = sendmail_verify(verify);
             }
         }
+        // `version=NONE`, and versions of other things.
+        found.is_stated().then_some(())?;
     } else if is_colon_word(first) {
         // Courier, MailMarshal: `TLS: TLSv1/SSLv3,256bits,AES256-SHA`.
-        list(&mut found, rest);
+        list(&mut found, rest)?;
     } else if first.eq_ignore_ascii_case(b"AUTH:") {
         // Courier: `AUTH: LOGIN user@example.net, SSL: TLSv1/SSLv3,128bits,RC4-MD5`. The mechanism
         // and the user are one word each; what the user is called is not looked at.
         if !rest.nth(2).is_some_and(is_colon_word) {
             return None;
         }
-        list(&mut found, rest);
+        list(&mut found, rest)?;
     } else if place == Place::From {
         return None;
     } else if first.eq_ignore_ascii_case(b"Cipher") {
@@ -188,6 +195,9 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
         found.version = Some(TlsVersion::parse(rest.nth(1)?)?);
     } else if let Some(version) = TlsVersion::parse(first) {
         // Exim: `TLS1.3`; mox: `TLS1.3 TLS_AES_128_GCM_SHA256`; others: `TLSv1.2 with cipher X`.
+        if items(comment).any(denies) {
+            return None;
+        }
         found.version = Some(version);
         let is_filler = |word: &[u8]| {
             word.eq_ignore_ascii_case(b"with") || word.eq_ignore_ascii_case(b"cipher")
@@ -195,13 +205,18 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
         found.cipher = rest.find(|word| !is_filler(word)).and_then(cipher);
     } else if place == Place::With && is_tls_word(first) {
         // Exchange 2007 to 2016: `(TLS)`; GroupWise: `(TLS encrypted)`; IceWarp: `(SSL)`.
+        if rest.any(denies) {
+            return None;
+        }
     } else if place == Place::With
+        && !first.contains(&b':')
         && rest.next().is_some_and(|word| word.eq_ignore_ascii_case(b"encrypted"))
     {
         // qmail with its TLS patch, qpsmtpd: `(DHE-RSA-AES256-SHA encrypted)`.
-        found.cipher = Some(cipher(first)?);
+        found.cipher = Some(suite(first)?);
     } else {
-        // Exim, OpenSMTPD, KumoMTA: `TLSv1.3:TLS_AES_256_GCM_SHA384:256`.
+        // Exim, OpenSMTPD, KumoMTA: `TLSv1.3:TLS_AES_256_GCM_SHA384:256`. T-Online: `TLSv1.3:X
+        // encrypted`.
         colons(&mut found, first)?;
     }
     Some(found)
@@ -226,18 +241,59 @@ pub(super) fn in_with(with: &[u8]) -> Option<Found<'_>> {
         found.cipher = cipher(name);
         return Some(found);
     }
-    if second.is_some_and(|word| word.eq_ignore_ascii_case(b"encrypted")) {
+    if second.is_some_and(|word| word.eq_ignore_ascii_case(b"encrypted"))
+        && let Some(suite) = suite(first)
+    {
         // MessageLabs: `ECDHE-RSA-AES256-GCM-SHA384 encrypted SMTP`.
-        found.cipher = cipher(first);
+        found.cipher = Some(suite);
         return Some(found);
     }
     // Mimecast: `ESMTP with STARTTLS`; others: `SMTP over TLS`.
     names_tls(with).then_some(found)
 }
 
-/// Whether one of the words names TLS.
+/// Whether one of the words names TLS, and none denies it: `ESMTP without TLS`.
 pub(super) fn names_tls(phrase: &[u8]) -> bool {
-    phrase.split(|byte| is_white(*byte)).any(is_tls_word)
+    let mut words = phrase.split(|byte| is_white(*byte));
+    words.clone().any(is_tls_word) && !words.any(denies)
+}
+
+/// Whether the next word of a `with` clause names a layer: `SMTP over TLS`, `ESMTP with TLS`.
+pub(super) fn awaits_name(with: &[u8]) -> bool {
+    matches!(with, [.., white, a, b, c, d] if is_white(*white)
+        && [*b"over", *b"with"].iter().any(|word| word.eq_ignore_ascii_case(&[*a, *b, *c, *d])))
+}
+
+/// The `tls` clause (RFC 8314, section 4.3): a cipher suite. OpenSMTPD before 6.5 wrote `TLS
+/// version=TLSv1.2 cipher=X`.
+pub(super) fn in_clause(word: &[u8]) -> Option<Found<'_>> {
+    let mut found = Found::new(Evidence::Clause);
+    match strip(word, "version=") {
+        Some(version) => found.version = Some(TlsVersion::parse(version)?),
+        None => found.cipher = Some(suite(word)?),
+    }
+    Some(found)
+}
+
+/// Whether a word says that there is no TLS.
+fn denies(word: &[u8]) -> bool {
+    const WORDS: [&[u8]; 14] = [
+        b"no",
+        b"not",
+        b"non",
+        b"none",
+        b"null",
+        b"without",
+        b"off",
+        b"never",
+        b"disabled",
+        b"failed",
+        b"refused",
+        b"unavailable",
+        b"false",
+        b"unsecured",
+    ];
+    WORDS.iter().any(|denial| denial.eq_ignore_ascii_case(word))
 }
 
 fn is_tls_word(word: &[u8]) -> bool {
@@ -291,15 +347,17 @@ fn is_colon_word(item: &[u8]) -> bool {
     item.eq_ignore_ascii_case(b"TLS:") || item.eq_ignore_ascii_case(b"SSL:")
 }
 
-/// Version, key length and cipher suite in any order.
-fn list<'i>(found: &mut Found<'i>, items: impl Iterator<Item = &'i [u8]>) {
+/// Version, key length and cipher suite in any order. `None` if there is neither a version nor a
+/// suite: `TLS: none`.
+fn list<'i>(found: &mut Found<'i>, items: impl Iterator<Item = &'i [u8]>) -> Option<()> {
     for item in items {
         if let Some(version) = TlsVersion::parse(item) {
             found.version = Some(version);
         } else if found.cipher.is_none() {
-            found.cipher = cipher(item);
+            found.cipher = suite(item);
         }
     }
+    found.is_stated().then_some(())
 }
 
 /// `version:cipher:bits`.
@@ -324,4 +382,10 @@ pub(super) fn cipher(name: &[u8]) -> Option<Text<'_>> {
     let named = name.first().is_some_and(u8::is_ascii_alphabetic)
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-+".contains(byte));
     (hexadecimal || named).then(|| Text::new(name))
+}
+
+/// The name of a cipher suite where another word could be: it has several parts, as every suite
+/// has, or is a number.
+fn suite(name: &[u8]) -> Option<Text<'_>> {
+    cipher(name).filter(|_| name.starts_with(b"0") || name.iter().any(|b| b"-_+".contains(b)))
 }

@@ -73,6 +73,7 @@ const fn of_server(starttls: StartTls) -> Option<&'static str> {
         StartTls::Refused => Some("the server answers STARTTLS with 454"),
         StartTls::Broken(Fault::Garbage) => Some("the server's handshake is garbage"),
         StartTls::Broken(Fault::Silence) => Some("the server's handshake stalls"),
+        StartTls::Broken(Fault::NotA220) => Some("the server grants STARTTLS with 250"),
         StartTls::Broken(Fault::Injection) => Some("clear text follows the 220 to STARTTLS"),
         StartTls::Broken(Fault::LargeHello) => Some("the server closes on a large ClientHello"),
         StartTls::Works(certificate) => of_certificate(certificate),

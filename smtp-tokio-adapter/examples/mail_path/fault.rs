@@ -14,6 +14,8 @@ pub enum Fault {
     Garbage,
     /// Nothing, for ever.
     Silence,
+    /// Silence as well, and the grant is a 250 instead of the 220.
+    NotA220,
     /// A reply in clear text, in one write with the 220.
     Injection,
     /// The connection is closed if the ClientHello is large, as some filters do. A smaller one gets
@@ -100,6 +102,9 @@ impl AsyncWrite for Faulty {
         if bytes.starts_with(b"220 2.0.0 ") && !self.granted {
             self.granted = true;
             self.pending = bytes.to_vec();
+            if self.fault == Fault::NotA220 {
+                self.pending[..3].copy_from_slice(b"250");
+            }
             if self.fault == Fault::Injection {
                 self.pending.extend_from_slice(INJECTED);
             }

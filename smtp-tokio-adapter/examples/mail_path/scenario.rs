@@ -284,9 +284,10 @@ impl Scenario {
 
 /// Everything that can be wrong with STARTTLS: a name, the server, the connection that then carries
 /// clear text, the reason.
-const DEFECTS: [(&str, StartTls, usize, &str); 12] = [
+const DEFECTS: [(&str, StartTls, usize, &str); 13] = [
     ("no-starttls", StartTls::Absent, 1, "starttls-not-offered"),
     ("starttls-refused", StartTls::Refused, 1, "starttls-refused"),
+    ("starttls-not-220", StartTls::Broken(Fault::NotA220), 2, "starttls-refused"),
     ("broken-handshake", StartTls::Broken(Fault::Garbage), 3, "handshake-failed"),
     ("stalled-handshake", StartTls::Broken(Fault::Silence), 3, "handshake-timeout"),
     ("plaintext-injected", StartTls::Broken(Fault::Injection), 2, "plaintext-injected"),
@@ -318,7 +319,7 @@ pub fn all() -> Vec<Scenario> {
     }
     for (name, starttls, _, reason) in DEFECTS {
         let status = match starttls {
-            StartTls::Absent | StartTls::Refused => "4.7.4",
+            StartTls::Absent | StartTls::Refused | StartTls::Broken(Fault::NotA220) => "4.7.4",
             StartTls::Broken(_) | StartTls::Works(_) => "4.7.5",
         };
         all.push(Scenario::new(format!("{name}-required")).hop(

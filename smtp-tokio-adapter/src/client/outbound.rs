@@ -1,4 +1,4 @@
-//! What connections have in common.
+//! The settings that all outgoing connections share.
 
 use std::sync::Arc;
 use std::time::Duration;

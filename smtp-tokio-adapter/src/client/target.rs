@@ -1,4 +1,4 @@
-//! What one connection is opened for.
+//! The host of one connection, and the rules for it.
 
 use smtp_proto::fallback::{TlsMode, TlsRules};
 use smtp_proto::sasl::client::{Credentials, Floor};

@@ -1,4 +1,4 @@
-//! The hosts of a delivery, each looked up in its turn.
+//! The trait that finds and prepares the hosts of a delivery.
 
 use std::net::IpAddr;
 

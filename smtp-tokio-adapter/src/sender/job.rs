@@ -1,4 +1,4 @@
-//! One delivery: the loop that answers its inquiries.
+//! Looks up what one delivery needs to know.
 
 use smtp_proto::route::Targets;
 use smtp_proto::wire::host::HostName;

@@ -1,4 +1,4 @@
-//! What a connection shows about the TLS of its peer: a fault of the peer, and not of this side.
+//! The faults in the TLS of a peer that are remembered: its own, and none of this side.
 
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::plan::Broken;

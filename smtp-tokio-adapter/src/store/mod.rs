@@ -1,23 +1,22 @@
-//! What senders remember beyond a process, and share between machines: MTA-STS policies, peers
-//! whose TLS is broken, and the counts of TLS reports.
+//! What senders remember beyond a process, and share between hosts: MTA-STS policies, peers whose
+//! TLS is broken, and the counts of TLS reports.
 //!
 //! A [`Store`] holds small records, each with an expiry. [`MemoryStore`] forgets with the process,
-//! [`FileStore`] outlives it, and `RedisStore` (feature `redis`) serves many machines: a policy
-//! that one of them fetched protects the mail of all, also where an attacker keeps the others from
+//! [`FileStore`] outlives it, and `RedisStore` (feature `redis`) serves many hosts: a policy that
+//! one of them fetched protects the mail of all, also where an attacker keeps the others from
 //! the policy (RFC 8461, section 10.2).
 //!
 //! [`Sender::with_store`](crate::Sender::with_store) takes one, and so does
 //! [`SharedCounts`](crate::tls_reports::SharedCounts). Deliveries never depend on it. If it is
 //! away, they go on with what is in memory; what could not be written is written when it is back.
 //!
-//! A policy that only the store has is then not known: its domain counts as one without a stored
-//! policy, and its mail goes as MTA-STS prescribes for a first contact. The policies that this
-//! process has used are in its memory, and the others are taken out of the store when a sender
-//! starts, so that this concerns the policies that other machines have fetched since. The log says
-//! so once, as a warning, when the store goes away, and says when it is back.
+//! While it is away, policies that another process has fetched since this sender started are not
+//! known. Mail to their domains goes as MTA-STS prescribes for a first contact. The policies that
+//! this process has used are in its memory, and it read those of the others when it started. The
+//! log has a warning when the store goes away, and a line when it is back.
 //!
-//! What is in a store is believed. A writer to it could plant policies, and could have mail sent in
-//! clear text to hosts of which nothing asks for TLS.
+//! What is in a store is believed. A writer to it could plant policies, and could make mail to
+//! hosts without a TLS requirement go in clear text.
 
 mod file;
 mod memory;

@@ -1,4 +1,4 @@
-//! What one has to authenticate with, and the best way to use it.
+//! Credentials for one server, and the choice of the best mechanism for them.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -1,4 +1,4 @@
-//! The receiving side.
+//! Removes the dot-stuffing of a received message (RFC 5321, section 4.5.2).
 
 use super::BodyDefect;
 use super::cuts::Cuts;

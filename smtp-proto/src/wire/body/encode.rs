@@ -1,4 +1,4 @@
-//! The sending side.
+//! Adds dot-stuffing to a message that is sent (RFC 5321, section 4.5.2).
 
 use std::fmt;
 use std::iter::FusedIterator;

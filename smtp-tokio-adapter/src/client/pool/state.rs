@@ -1,4 +1,4 @@
-//! The books of a pool: which connections there are, and which delivery gets the next one. No I/O.
+//! The state of a pool, without I/O: connections in use and idle, and the queue of deliveries.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
