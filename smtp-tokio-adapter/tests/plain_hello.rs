@@ -19,7 +19,7 @@ use smtp_proto::server::ServerConfig;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::plan::{BrokenPeers, DnsStatus};
 use smtp_tls_policy::rules::{
-    IdentityId, OutboundConnector, OutboundConnectors, Posture, TlsLimits,
+    IdentityId, MinTlsVersion, OutboundConnector, OutboundConnectors, Posture, TlsLimits,
 };
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Domain, Host};
@@ -343,6 +343,64 @@ async fn way_of_one_connector_that_breaks_tls_leaves_the_mail_of_others_in_tls()
         );
         let report = send_by(&sender, &connector(Posture::Opportunistic)).await;
         assert_eq!(channels(&report), [(Manner::AsPlanned, "tls-ok", true)]);
+    }
+}
+
+/// Connectors whose handshakes are not like those of other mail.
+fn special() -> [(&'static str, OutboundConnector); 2] {
+    let mut limited = connector(Posture::Opportunistic);
+    limited.tls.min_version = MinTlsVersion::Tls13;
+    let mut own_way = connector(Posture::Opportunistic);
+    own_way.dial.source_ipv4 = Some(Ipv4Addr::new(127, 0, 0, 3));
+    [("TLS limits", limited), ("source address", own_way)]
+}
+
+#[tokio::test]
+async fn plain_hello_that_limits_or_a_way_of_one_connector_need_is_not_used_for_the_mail_of_others()
+{
+    for (what, partner) in special() {
+        let pki = Pki::new();
+        let server = server(&pki).await;
+        let largest = Arc::new(AtomicUsize::new(LARGE));
+        let (port, _) = middlebox_with(server.address, Arc::clone(&largest)).await;
+        let sender = client(&pki, Posture::Opportunistic, port);
+        for _ in 0..2 {
+            let report = send_by(&sender, &partner).await;
+            assert_eq!(
+                channels(&report),
+                [
+                    (Manner::AsPlanned, "handshake-failed", false),
+                    (Manner::PlainHello, "tls-ok", true)
+                ],
+                "{what}"
+            );
+        }
+        // The way of other mail lets large hellos pass.
+        largest.store(usize::MAX, Ordering::SeqCst);
+        let report = send_by(&sender, &connector(Posture::Opportunistic)).await;
+        assert_eq!(channels(&report), [(Manner::AsPlanned, "tls-ok", true)], "{what}");
+        let group = report.attempts[0].decision.tls.as_ref().unwrap().group;
+        assert_eq!(group, Some("X25519MLKEM768"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn plain_hello_that_other_mail_needs_is_neither_used_nor_forgotten_under_limits_or_a_way_of_its_own()
+ {
+    for (what, partner) in special() {
+        let pki = Pki::new();
+        let server = server(&pki).await;
+        let largest = Arc::new(AtomicUsize::new(LARGE));
+        let (port, _) = middlebox_with(server.address, Arc::clone(&largest)).await;
+        let sender = client(&pki, Posture::Opportunistic, port);
+        let usual = connector(Posture::Opportunistic);
+        assert_eq!(send_by(&sender, &usual).await.attempts.len(), 2, "{what}");
+        largest.store(usize::MAX, Ordering::SeqCst);
+        let report = send_by(&sender, &partner).await;
+        assert_eq!(channels(&report), [(Manner::AsPlanned, "tls-ok", true)], "{what}");
+        largest.store(LARGE, Ordering::SeqCst);
+        let report = send_by(&sender, &usual).await;
+        assert_eq!(channels(&report), [(Manner::PlainHello, "tls-ok", true)], "{what}");
     }
 }
 

@@ -89,10 +89,10 @@ impl BrokenPeers {
 
     /// The handshake with this peer failed or stalled. An untrusted certificate is no such failure.
     ///
-    /// The memory serves the mail of all connectors. So a handshake counts as [`Broken::Failed`] or
-    /// [`Broken::Stalled`] only where it had the plainest ClientHello, no client certificate and
-    /// none of the limits of a connector, and no proxy, source address or interface of its own:
-    /// otherwise the fault may be of this side.
+    /// The memory serves the mail of all connectors. So a handshake counts only where it had none
+    /// of the limits of a connector, and no proxy, source address or interface of its own; as
+    /// [`Broken::Failed`] or [`Broken::Stalled`] only where it also had the plainest ClientHello
+    /// and no client certificate. Otherwise the fault may be of this side.
     pub fn broke(&mut self, host: &Host, address: SocketAddr, how: Broken, now: Instant) {
         let peer = (host.clone(), address);
         self.forget(&peer);

@@ -95,9 +95,15 @@ impl Target {
     pub(crate) fn is_plainest(&self) -> bool {
         self.manner == Manner::PlainHello
             && self.may_retry_in_clear()
-            && self.plan.limits().is_unlimited()
             && self.shown_identity().is_none()
-            && self.takes_the_usual_way()
+            && self.asks_as_others_do()
+    }
+
+    /// Whether the handshake with the peer is like that of other mail: it has no limits of a
+    /// connector, and takes the usual way. Only then does it show what other handshakes need, and
+    /// only then is what others needed of use to it.
+    pub(crate) fn asks_as_others_do(&self) -> bool {
+        self.plan.limits().is_unlimited() && self.takes_the_usual_way()
     }
 
     /// Whether connections go the way of all mail. A proxy, or an interface with a way of its own,

@@ -82,16 +82,19 @@ impl<L: Lookups> Sender<L> {
     ) -> Peers {
         // With the plainest hello, such a target leaves its certificate out.
         let may_leave_out = target.identity.is_some() && target.may_retry_in_clear();
+        let heeds_hellos = target.asks_as_others_do();
         let mut peers = Peers::default();
         let dialled = &addresses[..addresses.len().min(self.route.dials.max(1))];
         let recalling = dialled.iter().map(|&ip| self.recall_peer(&target.host, ip, port));
         for (&ip, known) in dialled.iter().zip(all(recalling.collect()).await) {
             match known {
                 Some(Broken::Failed | Broken::Stalled) => peers.broken.push(ip),
-                Some(Broken::NeedsPlainHello) => peers.plain_hello.push(ip),
-                Some(Broken::NeedsNoCertificate) if may_leave_out => peers.plain_hello.push(ip),
                 Some(Broken::NoStartTls) => peers.without_starttls.push(ip),
-                Some(Broken::NeedsNoCertificate) | None => {}
+                Some(Broken::NeedsPlainHello) if heeds_hellos => peers.plain_hello.push(ip),
+                Some(Broken::NeedsNoCertificate) if heeds_hellos && may_leave_out => {
+                    peers.plain_hello.push(ip);
+                }
+                Some(Broken::NeedsPlainHello | Broken::NeedsNoCertificate) | None => {}
             }
         }
         peers

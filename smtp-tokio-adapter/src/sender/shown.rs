@@ -14,7 +14,7 @@ pub(super) enum Shown {
     /// It is broken, or works only with the plainest hello.
     Broken(Broken),
     /// The plainest hello is no help here. Why the handshake failed is not known: it showed a
-    /// client certificate, was held to limits or took a way that other mail does not take.
+    /// client certificate, or the plan required TLS.
     PlainHelloFails,
 }
 
@@ -32,7 +32,7 @@ impl Shown {
         if matches!(decision.reason, Reason::StarttlsNotOffered | Reason::StarttlsRefused) {
             return target.takes_the_usual_way().then_some(Self::Broken(Broken::NoStartTls));
         }
-        if decision.channel != Spoken::Tls {
+        if decision.channel != Spoken::Tls || !target.asks_as_others_do() {
             return None;
         }
         let broken = match decision.reason {

@@ -188,6 +188,35 @@ async fn clear_text_follows_where_the_other_address_is_down() {
     assert_eq!(manners, [Manner::AsPlanned, Manner::AsPlanned, Manner::ClearText]);
 }
 
+fn publish(sender: &mut Sender<Zone>, addresses: &[Ipv4Addr]) {
+    sender.lookups_mut().ipv4.get_mut(&name(HOST)).unwrap().records = addresses.to_vec();
+}
+
+/// Rule S4b on a kept connection: it carries further mail only while no other address may have TLS.
+#[tokio::test]
+async fn kept_connection_in_clear_text_is_not_reused_once_another_address_may_have_tls() {
+    let both = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
+    for does in WITHOUT_TLS {
+        // The second address comes beside the first one, or in its place.
+        for later in [&both[..], &both[1..]] {
+            let (mut sender, [first, second]) = host(does, Does::Shows(HOST)).await;
+            publish(&mut sender, &both[..1]);
+            for is_reused in [false, true] {
+                let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
+                assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+                assert_eq!(report.attempts[0].is_reused, is_reused, "{report:?}");
+            }
+            assert_eq!(first.messages(), [(false, false); 2]);
+            publish(&mut sender, later);
+            let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
+            assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+            assert_eq!(second.messages(), [(false, true)], "{later:?}: {report:?}");
+            assert_eq!(first.messages().len(), 2, "{later:?}");
+            assert!(report.attempts.iter().all(|it| !it.is_reused), "{report:?}");
+        }
+    }
+}
+
 /// The setting of rule S4b, by connector and for all mail.
 #[tokio::test]
 async fn clear_text_at_once_does_not_try_the_other_address() {
