@@ -108,6 +108,8 @@ mod records {
                 raw(usage, 0, 0, &leaf.der[..leaf.der.len() - 1]),
                 Some(Unusable::Data(Some(0)))
             );
+            let longer = [&leaf.der[..], &[5, 0]].concat();
+            assert!(matches!(raw(usage, 0, 0, &longer), Some(Unusable::Data(_))));
             for selector in [0, 1] {
                 assert_eq!(raw(usage, selector, 1, &[0; 32]), None);
                 assert_eq!(raw(usage, selector, 2, &[0; 64]), None);
@@ -254,6 +256,21 @@ mod end_entity {
             for record in [record(3, 0, 1, der), record(3, 0, 2, der), record(3, 0, 0, der)] {
                 assert_eq!(Scene::new(vec![record]).judge(&[der]), Reason::TlsOk);
             }
+        }
+    }
+
+    /// What is shown with the certificate does not count either, however much it is.
+    #[test]
+    fn chain_beyond_the_limits_is_not_looked_at() {
+        let twins: Vec<_> = (0..20).map(|_| Authority::new("Twin")).collect();
+        let leaf = twins[0].issue(&leaf_params(&[HOST]));
+        let padding = CertificateDer::from(vec![0; smtp_tls_policy::judge::MAX_CHAIN_BYTES]);
+        let mut chain = vec![&leaf.der];
+        chain.extend(twins.iter().map(|twin| &twin.der));
+        for chain in [&chain[..], &[&leaf.der, &padding]] {
+            assert_eq!(Scene::new(vec![record(3, 0, 1, &leaf.der)]).judge(chain), Reason::TlsOk);
+            let authority = Scene::new(vec![record(2, 0, 1, &twins[0].der)]);
+            assert_eq!(authority.judge(chain), Reason::CertTooCostly);
         }
     }
 
@@ -453,6 +470,13 @@ mod trust_anchor {
             assert_eq!(
                 Scene::new(vec![record(2, 0, 1, &old.der)]).judge(&[&old.der]),
                 Reason::CertExpired
+            );
+            let mut client = leaf_params(&[HOST]);
+            client.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+            let client = Authority::with(client);
+            assert_eq!(
+                Scene::new(vec![record(2, 0, 1, &client.der)]).judge(&[&client.der]),
+                Reason::CertWrongPurpose
             );
             let named = Authority::with(leaf_params(&["other.example"]));
             let scene = Scene::new(vec![record(2, 0, 1, &named.der)]);

@@ -5,9 +5,10 @@
 //! a chain needs more, it is shown copies that differ in nothing but that: names of one meaning get
 //! one spelling (RFC 5280, section 7.1), the extensions on policies are not marked critical because
 //! this crate processes them ([`policies`](super::policies)), name constraints have no forms that
-//! it refuses and this crate processes ([`name_constraints`](super::name_constraints)), and a
-//! host's certificate of version 1 is marked as one of version 3 without extensions. Signatures are
-//! verified over what the issuer signed, not over the copies.
+//! it refuses and this crate processes ([`name_constraints`](super::name_constraints)), a host's
+//! certificate of version 1 is marked as one of version 3 without extensions, and dates before 1970
+//! (RFC 5280, section 4.1.2.5.1: a UTCTime begins in 1950) become 1970. Signatures are verified
+//! over what the issuer signed, not over the copies.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -20,7 +21,7 @@ use pki_types::{
 use webpki::{EndEntityCert, VerifiedPath};
 use x509_parser::asn1_rs::{Any, FromDer, Sequence, ToDer};
 use x509_parser::nom::Offset as _;
-use x509_parser::x509::X509Version;
+use x509_parser::x509::{X509Name, X509Version};
 
 use super::Algorithms;
 use super::purpose::Purpose;
@@ -264,12 +265,23 @@ fn copy_of(der: &CertificateDer<'_>, is_leaf: bool, spellings: &Spellings) -> Op
         };
         changes.push((contents.start..written, VERSION_3.to_vec()));
     }
-    for name in [&tbs.issuer, &tbs.subject] {
+    let renamed = |name: &X509Name<'_>| {
         let (_, parsed) = Any::from_der(name.as_raw()).ok()?;
-        if let Some(spelling) = spellings.replacement(parsed.data) {
-            changes.push((range(name.as_raw()), sequence(spelling)?));
+        let spelling = spellings.replacement(parsed.data)?;
+        Some((range(name.as_raw()), sequence(spelling)?))
+    };
+    changes.extend(renamed(&tbs.issuer));
+    // The dates follow the issuer.
+    let (_, dates) = Any::from_der(whole.get(range(tbs.issuer.as_raw()).end..)?).ok()?;
+    let mut dates = dates.data;
+    for date in [tbs.validity.not_before, tbs.validity.not_after] {
+        let (rest, parsed) = Any::from_der(dates).ok()?;
+        dates = rest;
+        if date.timestamp() < 0 {
+            changes.push((range(parsed.data), epoch(parsed.data.len())?.to_vec()));
         }
     }
+    changes.extend(renamed(&tbs.subject));
     for extension in tbs.extensions() {
         if extension.oid.as_bytes() == x509::NAME_CONSTRAINTS
             && let Ok((_, parsed)) = Any::from_der(extension.value)
@@ -307,6 +319,12 @@ fn copy_of(der: &CertificateDer<'_>, is_leaf: bool, spellings: &Spellings) -> Op
     let shown = sequence(&shown)?;
     let outer = [&shown[..], &whole[tbs_range.end..]].concat();
     Some(Copy { der: sequence(&outer)?, shown, signed: whole[tbs_range].to_vec() })
+}
+
+/// 1 January 1970 as a UTCTime or a GeneralizedTime of this length. Every date before it lies as
+/// far in the past.
+fn epoch(length: usize) -> Option<&'static [u8]> {
+    [&b"700101000000Z"[..], b"19700101000000Z"].into_iter().find(|date| date.len() == length)
 }
 
 /// The contents of name constraints (RFC 5280, section 4.2.1.10) without the two forms of names

@@ -8,9 +8,7 @@ use webpki::VerifiedPath;
 use super::adapted::Adapted;
 use super::builder_error::defect_of;
 use super::purpose::Purpose;
-use super::{
-    Algorithms, check_dates, check_names, check_path, common_name_is_allowed, within_limits,
-};
+use super::{Algorithms, check_names, check_path, common_name_is_allowed, itself, within_limits};
 use crate::pki::anchors::AnchorNames;
 use crate::pki::defect::{Defect, Place};
 use crate::pki::tlsa::{Association, Selector, Tlsa, Usage};
@@ -25,16 +23,25 @@ pub(super) fn judge(
     algorithms: Algorithms<'_>,
     now: UnixTime,
 ) -> Result<(), Defect> {
-    let (leaf, issuers) = within_limits(chain)?;
     let of = |usage| check.records.iter().filter(move |record| record.usage() == usage);
-    // RFC 7672, section 3.1.1: neither names nor dates nor anything else of the certificate counts.
-    if of(Usage::EndEntity).any(|record| record.matches(leaf)) {
+    // RFC 7672, section 3.1.1: neither names nor dates nor anything else of the certificate counts,
+    // nor what is shown with it.
+    if let Some(leaf) = chain.first()
+        && of(Usage::EndEntity).any(|record| record.matches(leaf))
+    {
         return Ok(());
     }
+    let (leaf, issuers) = within_limits(chain)?;
     if of(Usage::TrustAnchor).any(|record| record.matches(leaf))
         && x509::is_self_signed(leaf, algorithms)
     {
-        return own_authority(check, leaf, now);
+        // The path builder takes no such leaf.
+        itself(
+            &Adapted::new(chain, &[], &AnchorNames::default(), algorithms),
+            now,
+            Purpose::Server,
+        )?;
+        return check_names(&check.names, leaf, |_| true);
     }
     let authorities: Vec<_> =
         of(Usage::TrustAnchor).flat_map(|record| authorities(record, leaf, issuers)).collect();
@@ -120,11 +127,4 @@ fn authorities<'a>(
         (_, Association::Sha256(_) | Association::Sha512(_)) => {}
     }
     found
-}
-
-/// Judges a leaf that is the authority of its own record, and signed itself: dates and names are
-/// left to check. The path builder takes no such leaf.
-fn own_authority(check: &Dane, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Defect> {
-    check_dates(leaf, now)?;
-    check_names(&check.names, leaf, |_| true)
 }

@@ -150,7 +150,7 @@ pub(crate) fn judge_pkix(
 }
 
 /// Checks a certificate that is trusted for itself, whether it is marked as an authority or not:
-/// its form, its dates and its purpose.
+/// its form, its dates and its extended key usage.
 fn itself(adapted: &Adapted<'_>, now: UnixTime, purpose: Purpose) -> Result<(), Defect> {
     let malformed = |what| Defect::at(Reason::CertMalformed, Place::Leaf).with(Detail::What(what));
     let leaf =
@@ -191,19 +191,26 @@ fn check_path(
     if !path.intermediate_certificates().all(|issuer| x509::may_sign_certificates(&issuer.der())) {
         return Err(webpki::Error::EndEntityUsedAsCa);
     }
-    if let Some(what) = policies::defect_of(path) {
-        let found = Defect::at(Reason::CertConstraintViolated, Place::Chain);
-        defect.borrow_mut().get_or_insert(found.with(Detail::What(what)));
+    let fails = |reason, place, what| {
+        let found = Defect::at(reason, place).with(Detail::What(what));
+        defect.borrow_mut().get_or_insert(found);
         // The path builder ranks no other error of a complete path above this one.
-        return Err(webpki::Error::CertRevoked);
+        Err(webpki::Error::CertRevoked)
+    };
+    if !x509::may_authenticate(&path.end_entity().der()) {
+        return fails(Reason::CertWrongPurpose, Place::Leaf, "key usage");
+    }
+    if let Some(what) = policies::defect_of(path) {
+        return fails(Reason::CertConstraintViolated, Place::Chain, what);
     }
     let originals = adapted.originals(path).ok_or(webpki::Error::NameConstraintViolation)?;
     name_constraints::check(&originals)
 }
 
-/// Whether one of the pins is that of the peer's own certificate or key.
+/// Whether one of the pins is that of the peer's own certificate or key. The rest of the chain is
+/// not looked at.
 pub(crate) fn judge_pins(pins: &[Pin], chain: &[CertificateDer<'_>]) -> Result<(), Defect> {
-    let (leaf, _) = within_limits(chain)?;
+    let leaf = chain.first().ok_or_else(|| Defect::at(Reason::CertMissing, Place::Chain))?;
     match pins.iter().any(|pin| pin.matches(leaf)) {
         true => Ok(()),
         false => Err(Defect::at(Reason::PinMismatch, Place::Leaf)),

@@ -149,7 +149,8 @@ impl Names {
         let mut presented = Vec::new();
         for name in &alternatives {
             let matched = match name {
-                GeneralName::DNSName(name) => {
+                // RFC 5280, section 4.2.1.6: an IA5String. Others are names that cannot be read.
+                GeneralName::DNSName(name) if name.is_ascii() => {
                     has_dns = true;
                     if presented.len() < MAX_REPORTED_NAMES {
                         presented.extend(readable(name));
@@ -161,7 +162,7 @@ impl Names {
                 }
                 // A name that cannot be read matches nothing. It may be a host's name, so the
                 // Common Name does not count instead.
-                GeneralName::Invalid(..) => {
+                GeneralName::DNSName(_) | GeneralName::Invalid(..) => {
                     has_dns = true;
                     false
                 }

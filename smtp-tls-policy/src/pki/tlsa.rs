@@ -262,7 +262,9 @@ fn parses(usage: Usage, selector: Selector, data: &[u8]) -> bool {
         (Usage::TrustAnchor, Selector::Certificate) => {
             webpki::anchor_from_trusted_cert(&certificate).is_ok()
         }
-        (Usage::EndEntity, Selector::Certificate) => x509::spki(&certificate).is_some(),
+        (Usage::EndEntity, Selector::Certificate) => {
+            x509::contents(data).is_some() && x509::spki(&certificate).is_some()
+        }
     }
 }
 

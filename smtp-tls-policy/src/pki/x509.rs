@@ -264,8 +264,17 @@ pub(crate) fn may_sign_certificates(issuer: &CertificateDer<'_>) -> bool {
     has_key_usage(issuer, KEY_CERT_SIGN)
 }
 
-/// Whether the key may be used so: a bit of the first octet (RFC 5280, section 4.2.1.3), or no such
-/// extension. An extension that cannot be read allows nothing.
+/// Whether a key may authenticate a peer of TLS: key usage absent, or with digitalSignature,
+/// keyEncipherment or keyAgreement (RFC 5280, section 4.2.1.12). Every handshake has a signature; a
+/// certificate for one of the other two is taken as other software takes it. The path builder does
+/// not ask.
+pub(crate) fn may_authenticate(leaf: &CertificateDer<'_>) -> bool {
+    const IN_A_HANDSHAKE: u8 = 0x80 | 0x20 | 0x08;
+    has_key_usage(leaf, IN_A_HANDSHAKE)
+}
+
+/// Whether the key may be used so: one of these bits of the first octet (RFC 5280, section
+/// 4.2.1.3), or no such extension. An extension that cannot be read allows nothing.
 fn has_key_usage(der: &CertificateDer<'_>, usage: u8) -> bool {
     match Bare::from_der(der).and_then(|bare| bare.extension(KEY_USAGE)) {
         Ok(None) => true,

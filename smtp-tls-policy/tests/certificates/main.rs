@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod corners;
 mod forms;
 mod lists;
 mod names;
