@@ -3,7 +3,6 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::auth::{EHLO, NONCE, SERVER_FIRST, base64, begin, challenge, exchange, inside};
 use common::{ClientBed, changed, client_config, tls_info};
@@ -239,9 +238,7 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
         ("1".into(), "Iterations(1)".into()),
     ] {
         let first = challenge(SERVER_FIRST.replace("i=4096", &format!("i={iterations}")));
-        let started = std::time::Instant::now();
         let (said, events) = exchange(scram(), &[&first, b"501 no\r\n"]);
-        assert!(started.elapsed() < Duration::from_secs(1));
         assert_eq!((said[1].as_str(), &*events), ("*\r\n", &cancelled(&error)[..]));
     }
     // A nonce that is not ours, and one that is ours alone.

@@ -15,7 +15,8 @@ use crate::error::{ApiMisuse, Error, PeerMisbehaved};
 use crate::fallback::{Fallback, TlsFailure, TlsMode};
 use crate::timeouts::Phase;
 use crate::wire::capabilities::Extension;
-use crate::wire::reply::{Reply, Severity};
+use crate::wire::reply::Reply;
+use crate::wire::reply::Severity::{Intermediate, Permanent, Positive, Transient};
 
 impl Client {
     pub(super) fn on_reply<'i>(
@@ -37,13 +38,36 @@ impl Client {
             return Ok(Some(self.on_shutdown(sent.phase(), reply)));
         }
 
-        use Severity::{Intermediate, Permanent, Positive, Transient};
-        let unexpected = || {
-            Error::from(PeerMisbehaved::UnexpectedCode { code: reply.code(), phase: sent.phase() })
-        };
         if reply.is_positive() && !sent.may_be_answered_with(reply.code()) {
-            return Err(unexpected());
+            return Err(unexpected(sent, &reply));
         }
+        match sent {
+            Sent::Greeting | Sent::Ehlo | Sent::Helo { .. } | Sent::StartTls => {
+                self.on_opening_reply(sent, reply)
+            }
+            Sent::Auth => self.on_auth_reply(reply),
+            Sent::Mail
+            | Sent::Recipient(_)
+            | Sent::Data
+            | Sent::Chunk
+            | Sent::EndOfData
+            | Sent::Delivery(_)
+            | Sent::LoneDot => match stale {
+                true => self.on_stale_reply(sent, &reply).map(|()| None),
+                false => self.on_mail_reply(sent, reply),
+            },
+            Sent::Reset | Sent::Command | Sent::Xclient | Sent::Quit => {
+                self.on_other_reply(sent, reply)
+            }
+        }
+    }
+
+    /// The reply to what opens a connection, in clear text or inside TLS.
+    fn on_opening_reply<'i>(
+        &mut self,
+        sent: Sent,
+        reply: Reply<'i>,
+    ) -> Result<Option<ClientEvent<'i>>, Error> {
         match (sent, reply.severity()) {
             (Sent::Greeting, Positive) => {
                 self.due = Some(Sent::Ehlo);
@@ -52,14 +76,12 @@ impl Client {
             (Sent::Greeting, _) => Ok(Some(self.unwelcome(Phase::Greeting, reply))),
 
             (Sent::Ehlo, Positive) => self.on_ehlo(reply),
-            (Sent::Ehlo, Intermediate) => Err(unexpected()),
             (Sent::Ehlo, Transient | Permanent) => Ok(self.on_ehlo_refused(reply)),
 
             (Sent::Helo { .. }, Positive) => {
                 self.state = State::Opened;
                 Ok(None)
             }
-            (Sent::Helo { .. }, Intermediate) => Err(unexpected()),
             // The refusal of EHLO says more than that of HELO.
             (Sent::Helo { refused }, Transient | Permanent) => {
                 self.leave();
@@ -78,49 +100,64 @@ impl Client {
                 self.state = State::Opened;
                 Ok(Some(self.no_tls(failure, Some(reply))))
             }
+            (sent, _) => Err(unexpected(sent, &reply)),
+        }
+    }
 
-            (Sent::Auth, Intermediate) => match &mut self.work {
+    fn on_auth_reply<'i>(&mut self, reply: Reply<'i>) -> Result<Option<ClientEvent<'i>>, Error> {
+        match reply.severity() {
+            Intermediate => match &mut self.work {
                 Work::Auth(exchange) if reply.code() == 334 && !exchange.is_cancelled() => {
                     exchange.challenged(&reply);
                     Ok(None)
                 }
-                _ => Err(unexpected()),
+                _ => Err(unexpected(Sent::Auth, &reply)),
             },
-            (Sent::Auth, Positive) => match self.take_exchange() {
+            Positive => match self.take_exchange() {
                 Some(exchange) if reply.code() == 235 && !exchange.is_cancelled() => {
                     Ok(Some(self.auth_accepted(exchange, reply)))
                 }
-                _ => Err(unexpected()),
+                _ => Err(unexpected(Sent::Auth, &reply)),
             },
-            (Sent::Auth, Transient | Permanent) => match self.take_exchange() {
+            Transient | Permanent => match self.take_exchange() {
                 Some(exchange) => Ok(Some(ClientEvent::AuthenticationFailed {
                     failure: exchange.refused(&reply),
                     reply,
                 })),
-                None => Err(unexpected()),
+                None => Err(unexpected(Sent::Auth, &reply)),
             },
+        }
+    }
 
-            // Replies to what a finished transaction had sent ahead.
-            (Sent::Data, Intermediate) if stale && self.config.protocol == Protocol::Lmtp => {
-                // RFC 2033, section 4.2: the number of replies to such a dot is not defined. A
-                // transaction or command that waits ends with the error.
-                if !matches!(self.work, Work::None) {
-                    return Err(unexpected());
-                }
-                self.state = State::Closing;
-                Ok(None)
+    /// The reply to a command that a finished transaction had sent ahead. Only a 354 counts.
+    fn on_stale_reply(&mut self, sent: Sent, reply: &Reply<'_>) -> Result<(), Error> {
+        if (sent, reply.severity()) != (Sent::Data, Intermediate) {
+            return Ok(());
+        }
+        if self.config.protocol == Protocol::Lmtp {
+            // RFC 2033, section 4.2: the number of replies to such a dot is not defined. A
+            // transaction or command that waits ends with the error.
+            if !matches!(self.work, Work::None) {
+                return Err(unexpected(sent, reply));
             }
-            (Sent::Data, Intermediate) if stale => {
-                // RFC 2920, section 3.1: 354 although nothing is to come must be answered with a
-                // lone dot.
-                self.due = Some(Sent::LoneDot);
-                self.stale += 1;
-                Ok(None)
-            }
-            (Sent::Mail | Sent::Recipient(_) | Sent::Data | Sent::LoneDot, _) if stale => Ok(None),
-            (Sent::Chunk | Sent::EndOfData | Sent::Delivery(_), _) if stale => Ok(None),
+            self.state = State::Closing;
+        } else {
+            // RFC 2920, section 3.1: 354 although nothing is to come must be answered with a lone
+            // dot.
+            self.due = Some(Sent::LoneDot);
+            self.stale += 1;
+        }
+        Ok(())
+    }
 
-            (Sent::Mail, Positive) => Ok(None),
+    /// The reply to a command of the transaction that is under way.
+    fn on_mail_reply<'i>(
+        &mut self,
+        sent: Sent,
+        reply: Reply<'i>,
+    ) -> Result<Option<ClientEvent<'i>>, Error> {
+        match (sent, reply.severity()) {
+            (Sent::Mail | Sent::Chunk, Positive) => Ok(None),
             (Sent::Mail, Transient | Permanent) => {
                 self.reset = !self.queue.is_empty();
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::Mail, reply })))
@@ -156,7 +193,6 @@ impl Client {
                 self.reset = true;
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::Data, reply })))
             }
-            (Sent::Chunk, Positive) => Ok(None),
             (Sent::Chunk, Transient | Permanent) => {
                 // RFC 3030, section 2: the message has failed; the chunks after it are answered,
                 // then RSET clears the state.
@@ -175,15 +211,18 @@ impl Client {
             (Sent::EndOfData, Transient | Permanent) => {
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::EndOfData, reply })))
             }
-            (
-                Sent::Mail | Sent::Recipient(_) | Sent::EndOfData | Sent::LoneDot | Sent::Reset,
-                Intermediate,
-            )
-            | (Sent::Chunk | Sent::Delivery(_), Intermediate)
-            | (Sent::Data, Positive | Intermediate) => Err(unexpected()),
             // Only a finished transaction leaves a lone dot.
             (Sent::LoneDot, Positive | Transient | Permanent) => Ok(None),
+            (sent, _) => Err(unexpected(sent, &reply)),
+        }
+    }
 
+    fn on_other_reply<'i>(
+        &mut self,
+        sent: Sent,
+        reply: Reply<'i>,
+    ) -> Result<Option<ClientEvent<'i>>, Error> {
+        match (sent, reply.severity()) {
             (Sent::Reset, Positive) => Ok(None),
             // RFC 5321, section 4.1.1.5: RSET cannot fail. A server that says so has lost its way:
             // nothing more is sent to it.
@@ -208,11 +247,11 @@ impl Client {
                 self.work = Work::None;
                 Ok(Some(ClientEvent::Answered(reply)))
             }
-            (Sent::Command | Sent::Xclient, Positive | Intermediate) => Err(unexpected()),
             (Sent::Quit, _) => {
                 self.state = State::Closing;
                 Ok(None)
             }
+            (sent, _) => Err(unexpected(sent, &reply)),
         }
     }
 
@@ -403,7 +442,7 @@ impl Client {
             // The message is refused before its end. The dot was not sent and never will be, so the
             // connection must end. If DATA was sent ahead, a reply in the same read as its 354 may
             // as well be one that belongs to another command.
-            (Some(transaction), Severity::Transient | Severity::Permanent)
+            (Some(transaction), Transient | Permanent)
                 if transaction.next == Next::Body
                     || transaction.permitted && !self.is_pipelining() =>
             {
@@ -490,7 +529,7 @@ impl Client {
         }
         // RFC 5321, sections 3.2 and 4.1.4: an old server does not know EHLO, and HELO may do. Some
         // refuse EHLO with 550 and the like. RFC 7504: 521 means that the host accepts no mail.
-        let is_final = reply.severity() != Severity::Permanent || reply.code() == 521;
+        let is_final = reply.severity() != Permanent || reply.code() == 521;
         if is_final || self.config.protocol == Protocol::Lmtp {
             return Some(self.unwelcome(Phase::Hello, reply));
         }
@@ -514,4 +553,9 @@ impl Client {
             matches!(event, ClientEvent::NoTls { fallback: Fallback::ContinuePlaintext, .. });
         if allowed { None } else { Some(event) }
     }
+}
+
+/// A reply that the command cannot have.
+fn unexpected(sent: Sent, reply: &Reply<'_>) -> Error {
+    PeerMisbehaved::UnexpectedCode { code: reply.code(), phase: sent.phase() }.into()
 }

@@ -67,80 +67,32 @@ impl Server {
         if self.session.barred.is_some() {
             return self.refuse(&replies::BARRED, output);
         }
-        let lmtp = self.config.protocol == Protocol::Lmtp;
-        let clear = matches!(self.channel, Channel::Plain);
+        if let Command::Unknown { verb, .. } = command
+            && self.session.commands == 1
+            && is_http(verb)
+        {
+            return self.end(&replies::NOT_HTTP, output);
+        }
+        if let Some(refusal) = self.refusal_of(&command) {
+            return self.refuse(&refusal, output);
+        }
         match command {
             Command::Quit | Command::Bdat { .. } => None,
-            // RFC 2033, section 4.1: LHLO, and a server of the one protocol refuses the hello of
-            // the other.
-            Command::Ehlo(_) | Command::Helo(_) if lmtp => {
-                self.refuse(&replies::UNKNOWN_COMMAND, output)
-            }
-            Command::Lhlo(_) if !lmtp => self.refuse(&replies::UNKNOWN_COMMAND, output),
             Command::Noop(_) => self.done(&replies::OK, output),
             Command::Ehlo(name) | Command::Lhlo(name) => Some(self.ask(
                 Question::Hello { extended: true },
                 ServerEvent::Hello { name, extended: true },
             )),
-            Command::StartTls if !clear => self.refuse(&replies::TLS_ALREADY, output),
-            Command::StartTls if self.config.starttls == StartTls::No => {
-                self.refuse(&replies::NOT_OFFERED, output)
-            }
-            Command::StartTls if self.session.greeted != Greeted::Ehlo => {
-                self.refuse(&replies::HELLO_FIRST, output)
-            }
-            Command::StartTls => Some(self.ask(Question::StartTls, ServerEvent::StartTls)),
-
-            Command::Unknown { verb, .. } if self.session.commands == 1 && is_http(verb) => {
-                self.end(&replies::NOT_HTTP, output)
-            }
-            // RFC 3207, section 4: everything but the commands above.
-            _ if self.needs_tls() => self.refuse(&replies::TLS_FIRST, output),
-
-            Command::Auth { .. } if self.config.mechanisms.is_empty() => {
-                self.refuse(&replies::NOT_OFFERED, output)
-            }
-            Command::Auth { .. } if self.session.greeted != Greeted::Ehlo => {
-                self.refuse(&replies::HELLO_FIRST, output)
-            }
-            // RFC 4954, section 4: once, and not in a transaction.
-            Command::Auth { .. } if self.session.identity.is_some() => {
-                self.refuse(&replies::AUTHENTICATED_ALREADY, output)
-            }
-            Command::Auth { .. } if self.transaction.is_some() => {
-                self.refuse(&replies::TRANSACTION_OPEN, output)
-            }
-            Command::Auth { .. } if clear && !self.config.auth_in_clear => {
-                self.refuse(&replies::ENCRYPTION_FIRST, output)
-            }
-            Command::Auth { mechanism, initial } => match self.begin_auth(mechanism, initial) {
-                Ok((running, step)) => self.on_auth_step(running, step, output),
-                Err(response) => self.refuse(&response, output),
-            },
-
             Command::Helo(name) => Some(self.ask(
                 Question::Hello { extended: false },
                 ServerEvent::Hello { name, extended: false },
             )),
+            Command::StartTls => Some(self.ask(Question::StartTls, ServerEvent::StartTls)),
+            Command::Auth { mechanism, initial } => match self.begin_auth(mechanism, initial) {
+                Ok((running, step)) => self.on_auth_step(running, step, output),
+                Err(response) => self.refuse(&response, output),
+            },
             Command::Rset => Some(self.on_rset(output)),
-            Command::Mail { .. } | Command::Rcpt { .. } | Command::Data
-                if self.session.greeted == Greeted::No =>
-            {
-                self.refuse(&replies::HELLO_FIRST, output)
-            }
-            Command::Mail { .. }
-            | Command::Rcpt { .. }
-            | Command::Data
-            | Command::Vrfy { .. }
-            | Command::Expn { .. }
-            | Command::Etrn(_)
-                if self.needs_auth() =>
-            {
-                self.refuse(&replies::AUTH_FIRST, output)
-            }
-            Command::Mail { .. } if self.transaction.is_some() => {
-                self.refuse(&replies::NESTED_MAIL, output)
-            }
             Command::Mail { path, mut parameters } => match self.refusal_of_mail(path, &parameters)
             {
                 Some((response, true)) => self.refuse(&response, output),
@@ -158,51 +110,17 @@ impl Server {
             },
             Command::Rcpt { path, parameters } => self.on_rcpt(path, parameters, output),
             Command::Data => self.on_data(output),
-            // RFC 6531, section 3.7.4.2.
-            Command::Vrfy { smtputf8: true, .. } | Command::Expn { smtputf8: true, .. }
-                if !self.config.announces_smtputf8() =>
-            {
-                self.refuse(&replies::UNKNOWN_PARAMETER, output)
+            Command::Burl { uri, last } => self.on_burl(uri, last, output),
+            Command::Xclient(client) => {
+                let login = client.login.and_then(login);
+                Some(self.ask(Question::Xclient { login }, ServerEvent::Xclient(client)))
             }
-            Command::Vrfy { text, smtputf8: false } | Command::Expn { text, smtputf8: false }
-                if !text.is_ascii() =>
-            {
-                self.refuse(&replies::NON_ASCII_ADDRESS, output)
-            }
-            Command::Vrfy { .. } | Command::Expn { .. } | Command::Help(_) => {
+            Command::Vrfy { .. } | Command::Expn { .. } | Command::Help(_) | Command::Etrn(_) => {
                 Some(self.ask(Question::Other, ServerEvent::Other(command)))
             }
             Command::Unknown { verb, .. } if is_listed(&self.config.verbs, verb) => {
                 Some(self.ask(Question::Other, ServerEvent::Other(command)))
             }
-            Command::Etrn(_) if !self.config.etrn => self.refuse(&replies::NOT_OFFERED, output),
-            Command::Etrn(_) if self.session.greeted == Greeted::No => {
-                self.refuse(&replies::HELLO_FIRST, output)
-            }
-            // RFC 1985, section 5: illegal between MAIL and the end of the message.
-            Command::Etrn(_) if self.transaction.is_some() => {
-                self.refuse(&replies::TRANSACTION_OPEN, output)
-            }
-            Command::Etrn(queue) if !queue.is_ascii() && !self.config.announces_smtputf8() => {
-                self.refuse(&replies::NON_ASCII_ADDRESS, output)
-            }
-            Command::Etrn(_) => Some(self.ask(Question::Other, ServerEvent::Other(command))),
-            Command::Xclient(_) if self.config.xclient.is_empty() => {
-                self.refuse(&replies::NOT_OFFERED, output)
-            }
-            Command::Xclient(_) if self.transaction.is_some() => {
-                self.refuse(&replies::TRANSACTION_OPEN, output)
-            }
-            Command::Xclient(client)
-                if client.names().any(|name| !self.config.xclient.contains(&name)) =>
-            {
-                self.refuse(&replies::UNKNOWN_ATTRIBUTE, output)
-            }
-            Command::Xclient(client) => {
-                let login = client.login.and_then(login);
-                Some(self.ask(Question::Xclient { login }, ServerEvent::Xclient(client)))
-            }
-            Command::Burl { uri, last } => self.on_burl(uri, last, output),
             Command::Unknown { .. } => {
                 self.session.unknown_commands += 1;
                 if self.session.unknown_commands > self.config.limits.unknown_commands {
@@ -211,6 +129,84 @@ impl Server {
                 self.refuse(&replies::UNKNOWN_COMMAND, output)
             }
         }
+    }
+
+    /// Why a command is refused in the state of the session, before its parameters count. The first
+    /// refusal that applies is the one that the client hears.
+    fn refusal_of(&self, command: &Command<'_>) -> Option<Response> {
+        let lmtp = self.config.protocol == Protocol::Lmtp;
+        let clear = matches!(self.channel, Channel::Plain);
+        Some(match *command {
+            // RFC 2033, section 4.1: LHLO, and a server of the one protocol refuses the hello of
+            // the other.
+            Command::Ehlo(_) | Command::Helo(_) if lmtp => replies::UNKNOWN_COMMAND,
+            Command::Lhlo(_) if !lmtp => replies::UNKNOWN_COMMAND,
+            Command::StartTls if !clear => replies::TLS_ALREADY,
+            Command::StartTls if self.config.starttls == StartTls::No => replies::NOT_OFFERED,
+            Command::StartTls if self.session.greeted != Greeted::Ehlo => replies::HELLO_FIRST,
+            // RFC 3207, section 4: these, and no others, before TLS where it is needed.
+            Command::Noop(_) | Command::Ehlo(_) | Command::Lhlo(_) | Command::StartTls => {
+                return None;
+            }
+            _ if self.needs_tls() => replies::TLS_FIRST,
+
+            Command::Auth { .. } if self.config.mechanisms.is_empty() => replies::NOT_OFFERED,
+            Command::Auth { .. } if self.session.greeted != Greeted::Ehlo => replies::HELLO_FIRST,
+            // RFC 4954, section 4: once, and not in a transaction.
+            Command::Auth { .. } if self.session.identity.is_some() => {
+                replies::AUTHENTICATED_ALREADY
+            }
+            Command::Auth { .. } if self.transaction.is_some() => replies::TRANSACTION_OPEN,
+            Command::Auth { .. } if clear && !self.config.auth_in_clear => {
+                replies::ENCRYPTION_FIRST
+            }
+
+            Command::Mail { .. } | Command::Rcpt { .. } | Command::Data
+                if self.session.greeted == Greeted::No =>
+            {
+                replies::HELLO_FIRST
+            }
+            Command::Mail { .. }
+            | Command::Rcpt { .. }
+            | Command::Data
+            | Command::Vrfy { .. }
+            | Command::Expn { .. }
+            | Command::Etrn(_)
+                if self.needs_auth() =>
+            {
+                replies::AUTH_FIRST
+            }
+            Command::Mail { .. } if self.transaction.is_some() => replies::NESTED_MAIL,
+
+            // RFC 6531, section 3.7.4.2.
+            Command::Vrfy { smtputf8: true, .. } | Command::Expn { smtputf8: true, .. }
+                if !self.config.announces_smtputf8() =>
+            {
+                replies::UNKNOWN_PARAMETER
+            }
+            Command::Vrfy { text, smtputf8: false } | Command::Expn { text, smtputf8: false }
+                if !text.is_ascii() =>
+            {
+                replies::NON_ASCII_ADDRESS
+            }
+
+            Command::Etrn(_) if !self.config.etrn => replies::NOT_OFFERED,
+            Command::Etrn(_) if self.session.greeted == Greeted::No => replies::HELLO_FIRST,
+            // RFC 1985, section 5: illegal between MAIL and the end of the message.
+            Command::Etrn(_) if self.transaction.is_some() => replies::TRANSACTION_OPEN,
+            Command::Etrn(queue) if !queue.is_ascii() && !self.config.announces_smtputf8() => {
+                replies::NON_ASCII_ADDRESS
+            }
+
+            Command::Xclient(_) if self.config.xclient.is_empty() => replies::NOT_OFFERED,
+            Command::Xclient(_) if self.transaction.is_some() => replies::TRANSACTION_OPEN,
+            Command::Xclient(client)
+                if client.names().any(|name| !self.config.xclient.contains(&name)) =>
+            {
+                replies::UNKNOWN_ATTRIBUTE
+            }
+            _ => return None,
+        })
     }
 
     /// Counts a command that brings no message forward; whether it is one too many.
