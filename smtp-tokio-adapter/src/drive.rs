@@ -12,6 +12,11 @@ use crate::wire::{Io, Link, Stream, Until};
 /// How long closing a connection may take once its result is known.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
+/// The time of the clock that the timers go by, which a test may pause.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// Where [`drive`] stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Driven {
@@ -75,7 +80,7 @@ pub(crate) async fn drive<M: Machine, S: Io, C: Caller<M, S>>(
     loop {
         caller.before_step(&mut link.driver);
         let Link { driver, stream } = &mut *link;
-        let stepped = match driver.step(Instant::now()) {
+        let stepped = match driver.step(now()) {
             Ok(Todo::Event(reported)) => Ok((caller.event(reported, stream).await?, None)),
             Ok(Todo::Task(task)) => Ok((ControlFlow::Continue(()), Some(task))),
             Err(error) => Err(error),

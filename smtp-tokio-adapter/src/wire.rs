@@ -238,6 +238,12 @@ impl<M: Machine, S: Io> Link<M, S> {
         let _: Result<io::Result<()>, _> = tokio::time::timeout_at(deadline.into(), draining).await;
     }
 
+    /// Drops what is not sent, and the stream: closing a TLS session would send what it has taken.
+    pub(crate) fn abandon(&mut self) {
+        self.driver.output().discard();
+        self.stream = Stream::Gone;
+    }
+
     /// Sends what is left and closes the sending side, within the deadline. Errors are ignored: the
     /// connection is over.
     pub(crate) async fn close(&mut self, deadline: Instant) {

@@ -14,13 +14,14 @@ use common::{
 use smtp_proto::client::{OverLimit, Recipient};
 use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus};
 use smtp_proto::server::StartTls;
+use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::path::{AddressRules, ForwardPath, PathError};
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{OutboundConnectors, Posture};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::test_kit::listen;
+use smtp_tokio_adapter::test_kit::{Script, Tls, in_memory, listen};
 use smtp_tokio_adapter::{
     Delivery, Failure, Inbound, Mail, MessageError, Outbound, Sender, Target,
 };
@@ -184,6 +185,47 @@ async fn recipient_whose_address_breaks_the_rules_bounces_and_the_others_get_the
     assert_eq!(statuses, [Some(delivered), Some(bounced), Some(delivered)]);
     assert_eq!(delivery.not_sent, [(1, PathError::LocalPart)]);
     assert_eq!(server.kept.messages.lock().unwrap().len(), 3);
+}
+
+/// The rest of a message that counts as failed would be delivered, and then be sent again.
+#[tokio::test(start_paused = true)]
+async fn rest_of_a_message_does_not_go_out_after_a_time_out_or_a_drop() {
+    let pki = Pki::new();
+    // More than the stream holds, and less than a TLS session takes.
+    let message = format!("Subject: x\r\n\r\n{}", "x\r\n".repeat(8000));
+    let patience = Timeouts::default().end_of_data;
+    let second = Duration::from_secs(1);
+    for (posture, is_dropped) in [
+        (Posture::None, false),
+        (Posture::None, true),
+        (Posture::Verified, false),
+        (Posture::Verified, true),
+    ] {
+        let mut script = Script::new().say("220 mx").expect("EHLO");
+        if posture == Posture::Verified {
+            script = script.say("250-mx\n250 STARTTLS").starttls(Tls::server(pki.identity(HOST)));
+            script = script.expect("EHLO");
+        }
+        let script = script.say("250 mx").expect("MAIL").say("250 ok").expect("RCPT").say("250 ok");
+        // It reads again while the connection might still be lingering.
+        let script = script.expect("DATA").say("354 go").pause(patience + second).ignore();
+        let (stream, peer) = in_memory(script);
+        let plan = plan_for(&connector(posture), false);
+        let target = Target::new(&Host::parse(HOST).unwrap(), &plan);
+        let mut connection = outbound(&pki).open(&target, stream).await.unwrap();
+        let mut source = message.as_bytes();
+        let sending = connection.send(Arc::new(envelope(&["a@test.example"])), &mut source);
+        let limit = if is_dropped { patience - second } else { 2 * patience };
+        let delivery = tokio::time::timeout(limit, sending).await;
+        assert_eq!(delivery.is_err(), is_dropped);
+        if let Ok(delivery) = delivery {
+            let failure = delivery.end.unwrap_err();
+            assert!(matches!(failure, Failure::InDoubt(_)), "{failure}");
+        }
+        connection.quit().await;
+        let received = peer.await.unwrap().unwrap().received();
+        assert!(received < 8000, "{posture}: {received} octets of {}", message.len());
+    }
 }
 
 async fn transact(outbound: &Outbound, address: SocketAddr, recipients: &[&str]) -> Delivery {

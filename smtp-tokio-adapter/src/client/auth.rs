@@ -1,7 +1,6 @@
 //! Credentials: whether they may be used, and how.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use rustls::crypto::{CryptoProvider, GetRandomFailed};
 use smtp_proto::client::{Client, ClientEvent};
@@ -14,6 +13,7 @@ use smtp_tls_policy::tls::ClientTls;
 
 use crate::client::drive::{Body, drive, hang_up};
 use crate::client::outcome::Failure;
+use crate::drive::now;
 use crate::wire::{Io, Link};
 
 /// One attempt with the best mechanism, and no other after it: a server that does not take the
@@ -65,7 +65,7 @@ pub(super) async fn authenticate<S: Io>(
 fn begin(client: &mut Client, credentials: &Credentials, nonce: Nonce) -> Result<(), Failure> {
     let mechanism = credentials.mechanism(client.capabilities(), client.channel(), nonce)?;
     tracing::debug!(mechanism = mechanism.name(), "authenticating");
-    client.authenticate(mechanism, credentials.floor, Instant::now())?;
+    client.authenticate(mechanism, credentials.floor, now())?;
     Ok(())
 }
 

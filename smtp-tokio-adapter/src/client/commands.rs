@@ -1,7 +1,6 @@
 //! Commands between two transactions.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use smtp_proto::client::ClientEvent;
 use smtp_proto::error::Error;
@@ -12,6 +11,7 @@ use crate::client::auth::authenticate;
 use crate::client::connection::Connection;
 use crate::client::drive::{Body, drive};
 use crate::client::outcome::Failure;
+use crate::drive::now;
 use crate::wire::Io;
 
 impl<S: Io> Connection<S> {
@@ -28,7 +28,7 @@ impl<S: Io> Connection<S> {
     /// Not cancel safe: the command may have been sent, and its reply is then taken for that of the
     /// next one. Drop the connection as well.
     pub async fn command(&mut self, command: Command<'_>) -> Result<ReplyBuf, Failure> {
-        self.link.driver.machine_mut().command(command, Instant::now())?;
+        self.link.driver.machine_mut().command(command, now())?;
         self.answer(false).await
     }
 
@@ -44,7 +44,7 @@ impl<S: Io> Connection<S> {
     ///
     /// Not cancel safe, as [`command`](Self::command).
     pub async fn xclient(&mut self, attributes: &Xclient<'_>) -> Result<ReplyBuf, Failure> {
-        self.link.driver.machine_mut().xclient(attributes, Instant::now())?;
+        self.link.driver.machine_mut().xclient(attributes, now())?;
         let reply = self.answer(true).await?;
         match &self.credentials {
             // The server has forgotten who this is, and no mail is sent before it knows (RFC 4954,

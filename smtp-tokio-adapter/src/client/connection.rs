@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use pki_types::CertificateDer;
 use smtp_proto::client::{Client, ClientEvent, Envelope};
@@ -24,7 +23,7 @@ use crate::client::outcome::{Decision, Delivery, Failure, OutcomeBuf, Spoken, lo
 use crate::client::target::Target;
 use crate::dialling;
 use crate::dialling::NoConnection;
-use crate::drive::{Driven, LINGER};
+use crate::drive::{Driven, LINGER, now};
 use crate::metering;
 use crate::wire::{Io, Link};
 
@@ -242,7 +241,7 @@ impl<S: Io> Connection<S> {
         let envelope = self.planned(envelope)?;
         let is_seven_bit = envelope.body == BodyType::SevenBit;
         let client = self.link.driver.machine_mut();
-        client.start_transaction(envelope, Instant::now()).map_err(Failure::of_start)?;
+        client.start_transaction(envelope, now()).map_err(Failure::of_start)?;
         let (mut ended, mut asked) = (false, false);
         let finished = loop {
             let driven = drive(&mut self.link, Body::of(is_seven_bit, body), &mut |event| {
@@ -293,7 +292,7 @@ impl<S: Io> Connection<S> {
             match uri.filter(|_| driven.is_ok() && std::mem::take(&mut asked)) {
                 Some(uri) => {
                     let (client, output) = self.link.driver.parts();
-                    client.write_uri(uri, true, output, Instant::now())?;
+                    client.write_uri(uri, true, output, now())?;
                 }
                 None => break driven,
             }
@@ -334,10 +333,10 @@ impl<S: Io> Connection<S> {
         if self.link.driver.machine_mut().quit().is_ok() {
             let _: Result<Driven, Failure> =
                 drive(&mut self.link, Body::none(), &mut |_| ControlFlow::Continue(())).await;
+            self.link.close(now() + LINGER).await;
         } else {
-            self.link.driver.output().discard();
+            self.link.abandon();
         }
-        self.link.close(Instant::now() + LINGER).await;
     }
 }
 

@@ -7,13 +7,12 @@ use std::time::Instant;
 use bytes::BytesMut;
 use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::driver::{Driver, Reported};
-use smtp_proto::error::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::client::conversation;
 use crate::client::outcome::{Failure, MessageError};
 use crate::drive;
-use crate::drive::{Caller, Driven, LINGER};
+use crate::drive::{Caller, Driven, LINGER, now};
 use crate::wire::{Io, Link, Stream};
 
 /// Octets of output that are gathered before a write: a body's end and the final dot go out
@@ -23,9 +22,9 @@ const WRITE: usize = 64 * 1024;
 /// Closes with QUIT, where the machine has one to say, without waiting for its reply.
 pub(super) async fn hang_up<S: Io>(link: &mut Link<Client, S>) {
     // QUIT is in the output then. An error says that there is none to send.
-    drop(link.driver.step(Instant::now()));
+    drop(link.driver.step(now()));
     log(&link.driver, true);
-    link.close(Instant::now() + LINGER).await;
+    link.close(now() + LINGER).await;
 }
 
 /// Logs what the last step has heard and said.
@@ -65,7 +64,8 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Drives the client, feeds the body, and shows each event.
+/// Drives the client, feeds the body, and shows each event. After a failure the stream is gone:
+/// what is left of a message that counts as failed must not reach the server after all.
 pub(super) async fn drive<'a, S: Io>(
     link: &mut Link<Client, S>,
     body: Body<'a>,
@@ -73,11 +73,8 @@ pub(super) async fn drive<'a, S: Io>(
 ) -> Result<Driven, Failure> {
     let mut caller = Sending { body, on_event, piece: BytesMut::new() };
     let driven = drive::drive(link, &mut caller).await;
-    // What the machine still has to say is sent, unless the server has hung up.
-    if let Err(Failure::Protocol(error)) = &driven
-        && !matches!(error, Error::Eof(_))
-    {
-        link.close(Instant::now() + LINGER).await;
+    if driven.is_err() {
+        link.abandon();
     }
     driven
 }
@@ -134,8 +131,8 @@ impl<S: Io> Caller<Client, S> for Sending<'_> {
             }
             let (client, output) = link.driver.parts();
             match read {
-                0 => return Ok(client.end_body(output, Instant::now())?),
-                _ => client.write_body(piece, output, Instant::now())?,
+                0 => return Ok(client.end_body(output, now())?),
+                _ => client.write_body(piece, output, now())?,
             }
         }
         Ok(())

@@ -23,7 +23,7 @@ use crate::client::drive::{Body, drive, hang_up};
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Failure, Spoken, lost};
 use crate::client::target::{Manner, Target};
-use crate::drive::Driven;
+use crate::drive::{Driven, now};
 use crate::handshake::{Broken, shake, shown};
 use crate::metering::Role;
 use crate::wire::{Io, Link, Stream};
@@ -46,7 +46,7 @@ impl<'a> Opening<'a> {
         let mut stream = Stream::Plain(stream);
         let mut channel = Channel::Plain;
         if self.target.plan.attempt() == Attempt::Implicit {
-            let deadline = self.outbound.smtp.timeouts.deadline(Phase::Handshake, Instant::now());
+            let deadline = self.outbound.smtp.timeouts.deadline(Phase::Handshake, now());
             channel = match self.handshake(&mut stream, Some(deadline)).await? {
                 Shaken::Good(tls) => Channel::Implicit(tls),
                 // No SMTP was spoken that QUIT could end.
@@ -64,7 +64,7 @@ impl<'a> Opening<'a> {
         let smtp = Arc::clone(&self.outbound.smtp);
         let mut rules = self.target.rules();
         rules.tls_elsewhere = self.tls_elsewhere;
-        let client = Client::new(smtp, rules, channel, Instant::now());
+        let client = Client::new(smtp, rules, channel, now());
         let mut link = Link::new(client, stream);
         loop {
             let mut failed = None;
@@ -119,12 +119,11 @@ impl<'a> Opening<'a> {
                     let client = link.driver.machine_mut();
                     match shaken {
                         Shaken::Good(tls) => {
-                            client.tls_established(tls, Instant::now()).map_err(Failure::Misuse)?
+                            client.tls_established(tls, now()).map_err(Failure::Misuse)?
                         }
                         Shaken::Untrusted(tls) => {
-                            let fallback = client
-                                .tls_untrusted(tls, Instant::now())
-                                .map_err(Failure::Misuse)?;
+                            let fallback =
+                                client.tls_untrusted(tls, now()).map_err(Failure::Misuse)?;
                             hang_up(&mut link).await;
                             return Err(self.untrusted(fallback));
                         }

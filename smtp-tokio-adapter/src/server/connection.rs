@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::binding::Shown;
-use crate::drive::{Caller, Driven, LINGER, drive};
+use crate::drive::{Caller, Driven, LINGER, drive, now};
 use crate::handshake::{shake, shown};
 use crate::metering::Role;
 use crate::server::handler::{GO_AHEAD, Handler, Session};
@@ -85,7 +85,7 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
         #[cfg(feature = "proxy-protocol")]
         awaits_proxy_header: inbound.proxy.is_some(),
     };
-    let server = Server::new(Arc::clone(&inbound.smtp), Channel::Plain, Instant::now());
+    let server = Server::new(Arc::clone(&inbound.smtp), Channel::Plain, now());
     let mut serving = Serving { answering, link: Link::new(server, Stream::Plain(stream)) };
     let last_words = tokio::select! {
         biased;
@@ -104,7 +104,7 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
     };
     if let Some(last_words) = last_words {
         serving.link.driver.output().buffer().extend_from_slice(last_words);
-        serving.link.close(Instant::now() + LINGER).await;
+        serving.link.close(now() + LINGER).await;
     }
     serving.answering.handler.closed().await;
 }
@@ -389,15 +389,15 @@ impl<S: Io, H: Handler> Serving<S, H> {
     async fn run(&mut self, implicit: bool) -> Result<(), Lost> {
         if implicit {
             let smtp = Arc::clone(&self.answering.smtp);
-            let deadline = smtp.timeouts.deadline(Phase::Handshake, Instant::now());
+            let deadline = smtp.timeouts.deadline(Phase::Handshake, now());
             let channel = Channel::Implicit(self.handshake(Some(deadline)).await?);
-            *self.link.driver.machine_mut() = Server::new(smtp, channel, Instant::now());
+            *self.link.driver.machine_mut() = Server::new(smtp, channel, now());
             self.admit().await;
         } else {
             self.link.driver.machine_mut().set_tolerance(self.answering.tolerance());
         }
         let ended = self.converse().await;
-        let deadline = Instant::now() + LINGER;
+        let deadline = now() + LINGER;
         self.link.close(deadline).await;
         self.link.drain(deadline).await;
         ended
@@ -406,7 +406,7 @@ impl<S: Io, H: Handler> Serving<S, H> {
     async fn converse(&mut self) -> Result<(), Lost> {
         while let Driven::Handshake(deadline) = drive(&mut self.link, &mut self.answering).await? {
             let tls = self.handshake(deadline).await?;
-            self.link.driver.machine_mut().tls_established(tls, Instant::now())?;
+            self.link.driver.machine_mut().tls_established(tls, now())?;
             self.admit().await;
         }
         Ok(())

@@ -111,6 +111,11 @@ impl Peer {
                     self.stall().await;
                     Ok(())
                 }
+                Step::Pause(time) => {
+                    self.note("paused");
+                    tokio::time::sleep(*time).await;
+                    Ok(())
+                }
                 Step::Ignore => self.ignore().await,
                 _ => tokio::time::timeout(PATIENCE, self.step(step))
                     .await
@@ -167,7 +172,7 @@ impl Peer {
                 self.close();
                 Ok(())
             }
-            Step::Ignore | Step::Stall => Ok(()),
+            Step::Ignore | Step::Pause(_) | Step::Stall => Ok(()),
         }
     }
 
@@ -402,6 +407,6 @@ fn expectation(step: &Step) -> String {
         Step::ExpectEnd => "that the other side closes the connection".into(),
         Step::Tls(_) => "a TLS handshake".into(),
         Step::Send(_) | Step::EndOutput | Step::Close => "room to send".into(),
-        Step::Ignore | Step::Stall => "nothing".into(),
+        Step::Ignore | Step::Pause(_) | Step::Stall => "nothing".into(),
     }
 }

@@ -1,5 +1,7 @@
 //! What a scripted peer says and expects, step by step.
 
+use std::time::Duration;
+
 use crate::test_kit::tls::{Role, Tls};
 
 /// What a scripted peer says and expects, in order. Each method adds a step.
@@ -19,6 +21,7 @@ pub(super) enum Step {
     ExpectEnd,
     Tls(Tls),
     Ignore,
+    Pause(Duration),
     Stall,
     EndOutput,
     Close,
@@ -113,6 +116,12 @@ impl Script {
     /// Reads and drops everything until the other side closes the connection. Answers nothing.
     pub fn ignore(self) -> Self {
         self.then(Step::Ignore)
+    }
+
+    /// Neither reads nor sends for this long. In memory, and with the time of tokio
+    /// [paused](https://docs.rs/tokio/latest/tokio/time/fn.pause.html), this takes no time.
+    pub fn pause(self, time: Duration) -> Self {
+        self.then(Step::Pause(time))
     }
 
     /// Neither reads nor sends any more, and keeps the connection open. The last step.
