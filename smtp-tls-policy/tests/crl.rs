@@ -66,6 +66,26 @@ fn serial_numbers_are_integers() {
     }
 }
 
+/// RFC 5280, sections 5.3.1 and 6.3.3, (k). Every other reason revokes, and so does a second entry.
+#[test]
+fn entry_with_reason_remove_from_crl_revokes_nothing() {
+    let root = root();
+    let reason = |code: u8| extension(21, false, &tlv(0x0a, &[code]));
+    let invalid_later = extension(24, false, &tlv(0x18, b"20300101000000Z"));
+    for code in [0, 1, 2, 3, 4, 5, 6, 8, 9, 10] {
+        let one = entry(&[1], &[reason(code), invalid_later.clone()]);
+        let crl = RawCrl::new().entries(std::slice::from_ref(&one)).signed_by(&root);
+        let crl = Crl::from_der(&crl).unwrap();
+        assert_eq!((crl.lists(&[1]), crl.is_empty()), (code != 8, code == 8), "{code}");
+        let crl = RawCrl::new().entries(&[one, entry(&[1], &[])]).signed_by(&root);
+        assert!(Crl::from_der(&crl).unwrap().lists(&[1]), "{code}");
+    }
+    // The position of a fault counts every entry.
+    let crl = RawCrl::new().entries(&[entry(&[1], &[reason(8)]), entry(&[], &[])]);
+    let error = Crl::from_der(&crl.signed_by(&root)).unwrap_err();
+    assert_eq!(error.field, Field::Entry(2));
+}
+
 #[test]
 fn lists_that_are_refused_and_why_and_where() {
     let root = root();

@@ -110,6 +110,15 @@ fn exim_without_a_client_address_is_local() {
     let network = "from [192.0.2.5] (helo=localhost) by mail-03.example.net with esmtp (Exim 4.96) \
                    id 1wPQyP-007hMj-0o";
     assert_eq!(judged(network).0, HopVerdict::Cleartext);
+    // A user of the host, and names that a client over a network may have.
+    for (from, verdict) in [
+        ("Debian-exim", HopVerdict::Local),
+        ("mx.example", HopVerdict::Cleartext),
+        ("[192.0.2.5]", HopVerdict::Cleartext),
+    ] {
+        let field = format!("from {from} by mail.example.net with spam-scanned (Exim 4.96) id 1");
+        assert_eq!(judged(&field).0, verdict, "{from}");
+    }
     // Other software does not say so much.
     assert_eq!(judged("from localhost by h.example with SMTP").0, HopVerdict::Unknown);
 }

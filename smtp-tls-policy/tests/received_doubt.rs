@@ -80,6 +80,8 @@ fn marks_of_further_products_are_tls_with_their_cipher_suite() {
         let shown = received.tls.and_then(|tls| tls.cipher).map(|cipher| cipher.to_string());
         assert_eq!(shown.as_deref(), Some(cipher), "{rest}");
     }
+    // MailEnable.
+    assert_eq!(verdict(&format!("{FROM} by mx.example with MailEnable ESMTPS")), HopVerdict::Tls);
     // OpenSMTPD before 6.5.
     let field =
         format!("{FROM} by mx.example with ESMTP id 1 TLS version=TLSv1.2 cipher=X bits=256");

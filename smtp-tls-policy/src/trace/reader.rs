@@ -400,7 +400,11 @@ impl<'i> Reader<'i> {
         let with = self.with.map(|with| {
             let first = with.split(|byte| is_white(*byte)).next().unwrap_or_default();
             let keyword = Transmission::parse(first);
-            if keyword.is_some_and(|(_, tls)| tls) || first.eq_ignore_ascii_case(b"HTTPS") {
+            // MailEnable: `with MailEnable ESMTPS`.
+            let mut words = with.split(|byte| is_white(*byte)).map(Transmission::parse);
+            if words.any(|keyword| keyword.is_some_and(|(_, tls)| tls))
+                || first.eq_ignore_ascii_case(b"HTTPS")
+            {
                 self.found(Found::new(Evidence::Keyword));
             }
             if let Some(found) = tls::in_with(with) {
@@ -438,11 +442,10 @@ impl<'i> Reader<'i> {
             // Haraka says `verify=FAIL` also where no certificate was shown.
             tls.client = self.client.filter(|_| product != Some(Product::Haraka));
         }
-        // Exim writes the address of every client that it has over a network.
-        if product == Some(Product::Exim)
-            && !self.has_address
-            && self.from.is_some_and(|name| name == "localhost")
-        {
+        // Exim writes the address of every client that it has over a network. Otherwise the name is
+        // that of a user: `from Debian-exim by h with spam-scanned (Exim 4.96)`.
+        let is_user = |name: Text<'_>| !name.raw().iter().any(|byte| b".:[".contains(byte));
+        if product == Some(Product::Exim) && !self.has_address && self.from.is_some_and(is_user) {
             self.local = self.local.or(Some(LocalMark::Protocol));
         }
         let from = self.has_from.then(|| self.from.unwrap_or(Text::new(b""))).map(|name| {

@@ -181,17 +181,17 @@ impl Crl {
         time(self.next_update)
     }
 
-    /// The number of entries.
+    /// The number of entries that revoke a certificate.
     pub fn len(&self) -> usize {
         self.serials.len()
     }
 
-    /// Whether the list has no entries.
+    /// Whether no entry revokes a certificate.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether the list has this serial number: the contents of the INTEGER, in DER. That means
+    /// Whether the list revokes this serial number: the contents of the INTEGER, in DER. That means
     /// something only for a certificate of the list's issuer, and once the signature is verified:
     /// judgements see to both.
     pub fn lists(&self, serial: &[u8]) -> bool {

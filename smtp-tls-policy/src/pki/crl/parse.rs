@@ -120,12 +120,14 @@ fn time(reader: &mut Reader<'_>) -> Result<u64, Offset> {
     }
 }
 
-/// Where the serial numbers of the entries stand.
+/// The offsets of the serial numbers that are revoked.
 fn entries(revoked: Element<'_>) -> Result<Vec<u32>, CrlError> {
     let mut serials = Vec::new();
     let mut reader = revoked.reader();
+    let mut position = 0;
     while !reader.is_empty() {
-        let field = CrlField::Entry(serials.len() + 1);
+        position += 1;
+        let field = CrlField::Entry(position);
         let entry = reader.expect(SEQUENCE).map_err(field.malformed())?;
         let mut parts = entry.reader();
         let serial = parts.expect(INTEGER).map_err(field.malformed())?;
@@ -134,11 +136,14 @@ fn entries(revoked: Element<'_>) -> Result<Vec<u32>, CrlError> {
         }
         time(&mut parts).map_err(field.malformed())?;
         // Some authorities write an empty SEQUENCE where there are no extensions.
-        if let Some(list) = parts.optional(SEQUENCE).map_err(field.malformed())? {
-            entry_extensions(list, field)?;
-        }
+        let is_revoked = match parts.optional(SEQUENCE).map_err(field.malformed())? {
+            Some(list) => entry_extensions(list, field)?,
+            None => true,
+        };
         parts.finish().map_err(field.malformed())?;
-        serials.push(u32::try_from(serial.start).unwrap_or(u32::MAX));
+        if is_revoked {
+            serials.push(u32::try_from(serial.start).unwrap_or(u32::MAX));
+        }
     }
     Ok(serials)
 }
@@ -146,13 +151,20 @@ fn entries(revoked: Element<'_>) -> Result<Vec<u32>, CrlError> {
 /// RFC 5280, section 5.3: "If a CRL contains a critical CRL entry extension that the application
 /// cannot process, then the application MUST NOT use that CRL to determine the status of any
 /// certificates."
-fn entry_extensions(list: Element<'_>, field: CrlField) -> Result<(), CrlError> {
+///
+/// Returns whether the certificate is revoked: not if the reason is removeFromCRL, which belongs in
+/// a delta list (section 5.3.1) and means the same in a complete one (section 6.3.3, (k)).
+fn entry_extensions(list: Element<'_>, field: CrlField) -> Result<bool, CrlError> {
+    /// `ENUMERATED` 8
+    const REMOVE_FROM_CRL: &[u8] = &[0x0a, 1, 8];
+    let mut is_revoked = true;
     let mut reader = list.reader();
     while !reader.is_empty() {
         let extension = Extension::read(&mut reader).map_err(field.malformed())?;
         match extension.id {
-            // Whatever they say, the certificate is revoked.
-            REASON_CODE | INVALIDITY_DATE => {}
+            REASON_CODE => is_revoked = extension.value.contents() != REMOVE_FROM_CRL,
+            // Whatever it says, the certificate is revoked now.
+            INVALIDITY_DATE => {}
             CERTIFICATE_ISSUER => return Err(field.error(CrlErrorKind::Indirect, extension.at)),
             _ if extension.critical => {
                 return Err(field.error(CrlErrorKind::CriticalExtension, extension.at));
@@ -160,7 +172,7 @@ fn entry_extensions(list: Element<'_>, field: CrlField) -> Result<(), CrlError> 
             _ => {}
         }
     }
-    Ok(())
+    Ok(is_revoked)
 }
 
 struct Extension<'a> {

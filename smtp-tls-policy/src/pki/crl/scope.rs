@@ -83,6 +83,11 @@ impl Scope {
         Ok(scope)
     }
 
+    /// Whether this is a name of the distribution point.
+    fn has(&self, name: &ComparablePoint) -> bool {
+        self.names.binary_search(name).is_ok()
+    }
+
     /// What the list can say of a certificate of its issuer (RFC 5280, section 6.3.3, (b)(2)).
     pub(super) fn covers(&self, points: &Points, is_leaf: bool) -> Coverage {
         if (is_leaf && self.ca_only) || (!is_leaf && self.user_only) {
@@ -92,11 +97,9 @@ impl Scope {
             return Coverage::Whole;
         }
         match points {
-            Points::Named(names) if names.iter().any(|name| self.names.contains(name)) => {
-                Coverage::Whole
-            }
+            Points::Named(names) if names.iter().any(|name| self.has(name)) => Coverage::Whole,
             Points::Named(_) => Coverage::None,
-            Points::Implied(name) if self.names.contains(name) => Coverage::Whole,
+            Points::Implied(name) if self.has(name) => Coverage::Whole,
             // A list for another point may be one part of many.
             Points::Implied(_) => Coverage::Part,
         }
