@@ -1,10 +1,13 @@
 //! The keys and digests from which validation starts.
 
+use hickory_net::proto::dnssec::rdata::{DNSKEY, DNSSECRData};
+use hickory_net::proto::rr::{RData, RecordType};
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tokio_adapter::lookups::Lookups;
 use smtp_tokio_adapter::lookups::dns::{Anchors, AnchorsError, Fault, Resolver};
 
+use crate::forger::Forger;
 use crate::servers::{Dns, dns, servers};
 
 /// What IANA publishes for the root.
@@ -172,6 +175,100 @@ fn error_names_the_line_and_what_is_expected() {
     }
     for text in ["", "\n \n; only a comment\n"] {
         assert_eq!(Anchors::parse(text).unwrap_err(), AnchorsError::None, "{text}");
+    }
+}
+
+/// RFC 5011, section 2.1. The last of its keys, as it was before it was revoked, is `old`.
+#[tokio::test]
+async fn island_with_a_revoked_key_is_secure_by_its_other_key_and_not_by_that_one() {
+    let Some(dns) = dns() else { return };
+    let keys: Vec<&str> = dns.keys("rolled.example.").lines().collect();
+    let [new, _, old] = keys[..] else { panic!("{keys:?}") };
+    let both = format!("{old}\n{new}");
+    for anchor in [new, dns.digest("rolled.example."), &both] {
+        let resolver = resolver(dns, anchor);
+        assert_eq!(status(&resolver, "rolled.example").await, DnsStatus::Secure, "{anchor}");
+    }
+    // RFC 5011, section 5: then it counts as if it had no anchor.
+    for anchors in [old.to_owned(), format!("{old}\n{}", dns.anchor)] {
+        let resolver = resolver(dns, &anchors);
+        assert_eq!(status(&resolver, "rolled.example").await, DnsStatus::Insecure, "{anchors}");
+    }
+}
+
+#[tokio::test]
+async fn island_whose_only_key_is_revoked_is_insecure_unless_another_anchor_is_left() {
+    let Some(dns) = dns() else { return };
+    let keys: Vec<&str> = dns.keys("revoked.example.").lines().collect();
+    let [_, old] = keys[..] else { panic!("{keys:?}") };
+    for anchors in [old, dns.digest("revoked.example.")] {
+        let resolver = resolver(dns, &format!("{anchors}\n{}", dns.anchor));
+        assert_eq!(status(&resolver, "revoked.example").await, DnsStatus::Insecure, "{anchors}");
+        assert_eq!(status(&resolver, "secure.example").await, DnsStatus::Secure, "{anchors}");
+    }
+    // A key that the zone has not revoked, and does not have.
+    let other = dns.keys("island.example.").replace("island", "revoked");
+    let resolver = resolver(dns, &format!("{old}\n{other}"));
+    assert_eq!(status(&resolver, "revoked.example").await, DnsStatus::Bogus);
+}
+
+/// A revocation counts by a signature of the key itself.
+#[tokio::test]
+async fn island_whose_keys_are_only_said_to_be_revoked_is_bogus() {
+    let Some(dns) = dns() else { return };
+    let island = "island.example.";
+    let forger = Forger::between(dns.plain, move |query, answer| {
+        if query.query_type() == RecordType::DNSKEY && query.name().to_ascii() == island {
+            for record in &mut answer.answers {
+                if let RData::DNSSEC(DNSSECRData::DNSKEY(key)) = &record.data {
+                    let revoked = DNSKEY::with_flags(key.flags() | 0x80, key.public_key().clone());
+                    record.data = RData::DNSSEC(DNSSECRData::DNSKEY(revoked));
+                }
+            }
+        }
+    })
+    .await;
+    for anchors in [dns.keys(island), dns.digest(island)] {
+        let anchors = Anchors::parse(anchors).unwrap();
+        let resolver = Resolver::validating(servers(forger.address), anchors);
+        assert_eq!(status(&resolver, "island.example").await, DnsStatus::Bogus);
+    }
+}
+
+/// The lines of a file that unbound keeps up to date, with this state of the keys.
+fn auto_trust(keys: &str, state: &str) -> String {
+    let mut text =
+        "; autotrust trust anchor file\n;;id: . 1\n;;last_queried: 1700000000\n".to_owned();
+    for key in keys.lines() {
+        text += &format!("{key} ;{{id = 1 (ksk), size = 256b}} ;;state={state} ;;count=0\n");
+    }
+    text
+}
+
+/// RFC 5011, section 4.2.
+#[tokio::test]
+async fn key_that_is_not_valid_in_the_file_of_a_resolver_is_no_anchor() {
+    let Some(dns) = dns() else { return };
+    let root = dns.anchor.lines().next().unwrap();
+    for state in ["2 [  VALID  ]", "3 [ MISSING ]"] {
+        let resolver = resolver(dns, &auto_trust(root, state));
+        assert_eq!(status(&resolver, "secure.example").await, DnsStatus::Secure, "{state}");
+    }
+    let other = ". IN DNSKEY 257 3 8 AwEAAaz/tAm8yTn4Mfeh5eyI96WSVexTBAvkMgJzkKTOiW1vkIbzxeF3";
+    let revoked = other.replace("257", "385");
+    for state in ["0 [  START  ]", "1 [ ADDPEND ]", "4 [ REVOKED ]", "5 [ REMOVED ]"] {
+        for key in [root, other, &revoked] {
+            let only = auto_trust(key, state);
+            assert_eq!(Anchors::parse(&only).unwrap_err(), AnchorsError::None, "{only}");
+        }
+        // Beside a valid key, each of them spoils nothing.
+        let valid = auto_trust(other, "2 [  VALID  ]");
+        let resolver = resolver(dns, &format!("{}{valid}", auto_trust(root, state)));
+        assert_eq!(status(&resolver, "secure.example").await, DnsStatus::Bogus, "{state}");
+    }
+    match Anchors::parse(&auto_trust(root, "7")).unwrap_err() {
+        AnchorsError::Record { line: 4, what } => assert!(what.contains("the state \"7\"")),
+        error => panic!("{error}"),
     }
 }
 

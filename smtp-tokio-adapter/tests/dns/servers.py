@@ -45,6 +45,8 @@ SIGNED = {
     "bogus.example.": {"chain": NSEC},
     "expired.example.": {"chain": NSEC, "expired": True},
     "island.example.": {"chain": NSEC, "ds": False},
+    "rolled.example.": {"chain": NSEC, "ds": False, "revoked": True},
+    "revoked.example.": {"chain": NSEC, "ds": False, "revoked": True, "successor": False},
     "signed.optout.": {"chain": NSEC},
     "example.": {"chain": NSEC},
     "optout.": {"chain": OPT_OUT},
@@ -102,20 +104,30 @@ def sign(zone, how, folder, parent_of):
     keygen = [program("dnssec-keygen"), "-q", "-K", keys, "-a", "ECDSAP256SHA256"]
     ksk = run(*keygen, "-f", "KSK", zone).strip()
     zsk = run(*keygen, zone).strip()
+    in_use, published = [ksk, zsk], [ksk, zsk]
+    if how.get("revoked"):
+        # RFC 5011: the key is published with another flag, and so with another tag. What is returned of
+        # it is what it was before.
+        old = run(*keygen, "-f", "KSK", zone).strip() if how.get("successor", True) else ksk
+        text = (keys / f"{old}.key").read_text()
+        revoked = pathlib.Path(run(program("dnssec-revoke"), "-K", keys, old).strip()).name
+        (keys / f"{old}.key").write_text(text)
+        in_use = [key for key in in_use if key != old] + [revoked]
+        published = [key for key in published if key != old] + [old]
     source, target = folder / file_name(zone), folder / (file_name(zone) + ".signed")
     text = source.read_text()
-    text += "".join((keys / f"{key}.key").read_text() for key in (ksk, zsk))
+    text += "".join((keys / f"{key}.key").read_text() for key in in_use)
     text += "".join(parent_of.get(zone, []))
     source.write_text(text)
     times = ["-s", "20200101000000", "-e", "20200201000000"] if how.get("expired") else []
     command = [program("dnssec-signzone"), "-K", keys, "-d", keys, "-o", zone, "-O", "full", "-P", "-f", target]
-    run(*command, *how["chain"], *times, source, keys / ksk, keys / zsk)
+    run(*command, *how["chain"], *times, source, *(keys / key for key in in_use))
     ds = run(program("dnssec-dsfromkey"), "-2", keys / f"{ksk}.key")
     if how.get("ds", True) and zone != ".":
         parent = zone.split(".", 1)[1] or "."
         parent_of.setdefault(parent, []).append(ds)
     forge(target)
-    lines = (keys / f"{key}.key" for key in (ksk, zsk))
+    lines = (keys / f"{key}.key" for key in published)
     return "".join(line for path in lines for line in path.read_text().splitlines(True) if line[0] != ";"), ds
 
 

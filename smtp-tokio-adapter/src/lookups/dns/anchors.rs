@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hickory_net::proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS, RRSIG};
-use hickory_net::proto::dnssec::{TrustAnchors, Verifier};
+use hickory_net::proto::dnssec::{PublicKey, PublicKeyBuf, TrustAnchors, Verifier};
 use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query};
 use hickory_net::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
@@ -13,17 +13,17 @@ use super::presentation::{Anchor, AnchorsError, records};
 use super::prune::signature;
 use super::upstream::Upstream;
 
+/// The flag of a key that is revoked (RFC 5011, section 3).
+const REVOKED: u16 = 1 << 7;
+
 /// The keys from which validation starts.
 #[derive(Clone)]
-pub struct Anchors {
-    keys: Arc<TrustAnchors>,
-    zones: Arc<[Zone]>,
-}
+pub struct Anchors(Arc<[Zone]>);
 
 /// A zone that is trusted for itself.
-#[derive(Debug)]
 struct Zone {
     name: Name,
+    keys: Vec<PublicKeyBuf>,
     /// Digests of its keys.
     digests: Vec<DS>,
 }
@@ -31,17 +31,27 @@ struct Zone {
 impl Anchors {
     /// The keys of the root zone, of 2017 and 2024, as IANA publishes them.
     pub fn root() -> Self {
-        let root = Zone { name: Name::root(), digests: Vec::new() };
-        Self { keys: Arc::new(TrustAnchors::default()), zones: [root].into() }
+        let published = TrustAnchors::default();
+        let keys = (0..published.len()).filter_map(|index| published.get(index)).cloned();
+        let root = Zone { name: Name::root(), keys: keys.collect(), digests: Vec::new() };
+        Self([root].into())
     }
 
     /// Reads DNSKEY and DS records in the format of a zone file: the `root.key` of a resolver, the
     /// output of `dig DNSKEY` or `dnssec-dsfromkey`, or the digests that IANA publishes for the
     /// root zone. Comments and parentheses are understood, directives are not.
     ///
+    /// Resolvers that follow RFC 5011 write the state of each key as a comment, such as
+    /// `;;state=2 [  VALID  ]`. Keys that are valid or missing are trusted. A key that waits for
+    /// its acceptance, is revoked or was removed is left out (RFC 5011, section 4.2).
+    ///
     /// A zone is trusted by any of its anchors. A DS record is the digest of a key, by SHA-256 or
     /// SHA-384, which the zone must have among its DNSKEY records and sign them with. What lies
     /// below no anchor counts as insecure (RFC 7672, section 2.1.1).
+    ///
+    /// A key that its zone has revoked since is not trusted. If all anchors of a zone other than
+    /// the root are revoked, the zone counts as if it had none (RFC 5011, section 5); if those of
+    /// the root are, everything is bogus until they are replaced.
     ///
     /// ```
     /// use smtp_tokio_adapter::lookups::dns::Anchors;
@@ -64,75 +74,110 @@ impl Anchors {
     ///
     /// A record is something else or cannot be used, and the line of it; or there is none.
     pub fn parse(text: &str) -> Result<Self, AnchorsError> {
-        let (mut keys, mut zones) = (TrustAnchors::empty(), Vec::<Zone>::new());
+        let mut zones = Vec::<Zone>::new();
         for (name, anchor) in records(text)? {
             let position = zones.iter().position(|zone| zone.name == name).unwrap_or(zones.len());
             if position == zones.len() {
-                zones.push(Zone { name: name.clone(), digests: Vec::new() });
+                zones.push(Zone { name, keys: Vec::new(), digests: Vec::new() });
             }
+            let zone = &mut zones[position];
             match anchor {
-                Anchor::Key(key) => {
-                    keys.insert_with_name(key.public_key(), (&name).into());
-                }
-                Anchor::Digest(digest) => zones[position].digests.push(digest),
+                Anchor::Key(key) => zone.keys.push(key.public_key().clone()),
+                Anchor::Digest(digest) => zone.digests.push(digest),
             }
         }
-        if zones.is_empty() {
-            return Err(AnchorsError::None);
+        match zones.is_empty() {
+            true => Err(AnchorsError::None),
+            false => Ok(Self(zones.into())),
         }
-        Ok(Self { keys: Arc::new(keys), zones: zones.into() })
     }
 
-    /// The zone of the anchor that counts for a name: the closest at or above it.
-    pub(super) fn zone(&self, name: &Name) -> Option<&Name> {
-        let above = self.zones.iter().map(|zone| &zone.name).filter(|zone| zone.zone_of(name));
-        above.max_by_key(|zone| zone.num_labels())
+    /// The zone of the anchor that counts for a name, and the keys with which the validator starts
+    /// there. It is the closest zone at or above the name whose anchors are not all revoked.
+    pub(super) async fn start(
+        &self,
+        name: &Name,
+        upstream: &Upstream,
+    ) -> Result<Option<(Name, Arc<TrustAnchors>)>, Fault> {
+        let mut above: Vec<_> = self.0.iter().filter(|zone| zone.name.zone_of(name)).collect();
+        above.sort_by_key(|zone| std::cmp::Reverse(zone.name.num_labels()));
+        for zone in above {
+            if let Some(keys) = zone.start(upstream).await? {
+                return Ok(Some((zone.name.clone(), Arc::new(keys))));
+            }
+            tracing::warn!(
+                zone = %zone.name,
+                "the zone has revoked all keys that are trust anchors here; what is in it counts \
+                 as without an anchor; replace the anchors"
+            );
+        }
+        Ok(None)
     }
+}
 
-    /// The keys with which the validator starts at this zone of an anchor.
+impl Zone {
+    /// The keys with which the validator starts at this zone. `None` if all anchors are revoked.
     ///
     /// The validator takes the keys of the root for what they are, and checks by them the other
     /// keys that the root has. Of another zone it wants to be told all keys: they are looked up
     /// here, and count if one that is trusted has signed them.
-    pub(super) async fn keys(
-        &self,
-        zone: &Name,
-        upstream: &Upstream,
-    ) -> Result<Arc<TrustAnchors>, Fault> {
-        let digests =
-            self.zones.iter().find(|it| it.name == *zone).map_or(&[][..], |it| &it.digests);
-        if zone.is_root() && digests.is_empty() {
-            return Ok(Arc::clone(&self.keys));
+    async fn start(&self, upstream: &Upstream) -> Result<Option<TrustAnchors>, Fault> {
+        let Self { name, keys, digests } = self;
+        let mut start = TrustAnchors::empty();
+        for key in keys {
+            start.insert_with_name(key, name.into());
+        }
+        if name.is_root() && digests.is_empty() {
+            return Ok(Some(start));
         }
         let mut options = DnsRequestOptions::default();
         options.edns_set_dnssec_ok = true;
-        let query = Query::query(zone.clone(), RecordType::DNSKEY);
+        let query = Query::query(name.clone(), RecordType::DNSKEY);
         let response = upstream.ask(&DnsRequest::from_query(query, options)).await?;
-        let published = keys_of(zone, &response);
-        let is_trusted = |key: &&DNSKEY| {
-            let is_digested = |ds: &DS| {
-                ds.algorithm() == key.algorithm() && ds.covers(zone, key).unwrap_or(false)
-            };
-            key.zone_key()
-                && !key.revoke()
-                && (self.keys.contains_with_name(key.public_key(), &zone.into())
-                    || digests.iter().any(is_digested))
-        };
-        let trusted: Vec<&DNSKEY> = published.iter().copied().filter(is_trusted).collect();
-        let mut keys = TrustAnchors::clone(&self.keys);
-        match zone.is_root() {
-            true => trusted.iter().for_each(|key| {
-                keys.insert(key.public_key());
-            }),
-            false if is_signed(zone, &response, &trusted) => {
-                for key in published.iter().filter(|key| key.zone_key() && !key.revoke()) {
-                    keys.insert_with_name(key.public_key(), zone.into());
-                }
+        let published = keys_of(name, &response);
+        let trusted: Vec<&DNSKEY> =
+            published.iter().copied().filter(|key| !key.revoke() && self.has(key)).collect();
+        if name.is_root() {
+            for key in trusted {
+                start.insert(key.public_key());
             }
-            false => return Err(Fault::Bogus),
+            return Ok(Some(start));
         }
-        Ok(Arc::new(keys))
+        if is_signed(name, &response, &trusted) {
+            // The validator makes no use of keys that are revoked or not of a zone. It has to be
+            // told of them all the same: of a key that it does not know it wants a DS record.
+            for key in published {
+                start.insert_with_name(key.public_key(), name.into());
+            }
+            return Ok(Some(start));
+        }
+        let revoked: Vec<&DNSKEY> = published.into_iter().filter(|key| key.revoke()).collect();
+        // RFC 5011, section 2.1: a key is revoked by a signature of its own.
+        let is_revoked = |is_anchor: &dyn Fn(&DNSKEY) -> bool| {
+            revoked.iter().any(|key| is_anchor(key) && is_signed(name, &response, &[key]))
+        };
+        let are_revoked = keys.iter().all(|it| is_revoked(&|key| is_same(it, key)))
+            && digests.iter().all(|ds| is_revoked(&|key| covers(ds, name, key)));
+        if are_revoked { Ok(None) } else { Err(Fault::Bogus) }
     }
+
+    /// Whether this key is one of the anchors.
+    fn has(&self, key: &DNSKEY) -> bool {
+        key.zone_key()
+            && (self.keys.iter().any(|it| is_same(it, key))
+                || self.digests.iter().any(|ds| covers(ds, &self.name, key)))
+    }
+}
+
+fn is_same(anchor: &PublicKeyBuf, key: &DNSKEY) -> bool {
+    let key = key.public_key();
+    anchor.public_bytes() == key.public_bytes() && anchor.algorithm() == key.algorithm()
+}
+
+/// Whether this is the digest of the key, as it was before it was revoked.
+fn covers(ds: &DS, zone: &Name, key: &DNSKEY) -> bool {
+    let key = DNSKEY::with_flags(key.flags() & !REVOKED, key.public_key().clone());
+    ds.algorithm() == key.algorithm() && ds.covers(zone, &key).unwrap_or(false)
 }
 
 fn keys_of<'a>(zone: &Name, response: &'a DnsResponse) -> Vec<&'a DNSKEY> {
@@ -174,7 +219,7 @@ fn is_signed(zone: &Name, response: &DnsResponse, trusted: &[&DNSKEY]) -> bool {
 
 impl std::fmt::Debug for Anchors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let zones: Vec<_> = self.zones.iter().map(|zone| &zone.name).collect();
+        let zones: Vec<_> = self.0.iter().map(|zone| &zone.name).collect();
         f.debug_tuple("Anchors").field(&zones).finish()
     }
 }

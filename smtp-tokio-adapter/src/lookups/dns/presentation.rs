@@ -41,19 +41,37 @@ const ALGORITHMS: [(&str, u8); 8] = [
     ("ED448", 16),
 ];
 
-/// Reads all records of a text, each with its owner.
+/// The comment in which a resolver that follows RFC 5011 writes the state of a key.
+const STATE: &str = "state=";
+
+/// The state of a key (RFC 5011, section 4), by its number in the files of unbound.
+fn is_trusted(state: &str) -> Result<bool, String> {
+    match state {
+        // START, ADDPEND, REVOKED, REMOVED
+        "0" | "1" | "4" | "5" => Ok(false),
+        // VALID, and MISSING, which is valid too.
+        "2" | "3" => Ok(true),
+        _ => Err(format!("the state {state:?} of the key is not known; 0 to 5 are")),
+    }
+}
+
+/// Reads all records of a text, each with its owner. Keys that are not trusted are left out.
 pub(super) fn records(text: &str) -> Result<Vec<(Name, Anchor)>, AnchorsError> {
     let mut found = Vec::new();
     let (mut words, mut first, mut is_open) = (Vec::<String>::new(), 1, false);
     // The owner of a line that begins with a space is that of the record before it.
     let (mut owner, mut keeps_owner) = (None, false);
+    let mut state = None;
     for (index, line) in text.lines().enumerate() {
-        let content = line.split(';').next().unwrap_or_default();
+        let (content, comment) = line.split_once(';').unwrap_or((line, ""));
         if !is_open {
+            state = None;
             (first, keeps_owner) = (index + 1, content.starts_with([' ', '\t']));
         }
         let line = first;
         let error = |what: String| AnchorsError::Record { line, what };
+        let mut notes = comment.split(|it: char| it == ';' || it.is_ascii_whitespace());
+        state = state.or_else(|| notes.find_map(|note| note.strip_prefix(STATE)));
         let spaced = content.replace('(', " ( ").replace(')', " ) ");
         for word in spaced.split_ascii_whitespace() {
             match (word, is_open) {
@@ -68,6 +86,11 @@ pub(super) fn records(text: &str) -> Result<Vec<(Name, Anchor)>, AnchorsError> {
         }
         let mut words = std::mem::take(&mut words).into_iter();
         let record = record(&mut words, if keeps_owner { owner.as_ref() } else { None });
+        if !state.map_or(Ok(true), is_trusted).map_err(error)? {
+            // The key may be one that no anchor can be, such as a revoked one.
+            owner = record.map_or(owner, |(name, _)| Some(name));
+            continue;
+        }
         let (name, anchor) = record.map_err(error)?;
         owner = Some(name.clone());
         found.push((name, anchor));

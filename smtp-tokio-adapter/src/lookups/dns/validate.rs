@@ -66,12 +66,12 @@ pub(super) async fn validate(
     anchors: &Anchors,
     query: Query,
 ) -> Result<(Hop, DnsResponse), Fault> {
-    let Some(anchor) = anchors.zone(query.name()).cloned() else {
+    let Some((anchor, keys)) = anchors.start(query.name(), upstream).await? else {
         let request = DnsRequest::from_query(query, DnsRequestOptions::default());
         let response = upstream.ask(&request).await?;
         return Ok((Hop { is_secure: false, says: says(&response)? }, response));
     };
-    let validator = Validator::new(upstream, anchors.keys(&anchor, upstream).await?);
+    let validator = Validator::new(upstream, keys);
     let (response, status) = validator.look_up(query.clone()).await?;
     if status == Status::Insecure {
         validator.is_unsigned(anchor, query.name(), &response).await?;
