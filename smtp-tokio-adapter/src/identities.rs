@@ -1,7 +1,6 @@
 //! Certificates and private keys in PEM files, and their replacement while the program runs.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use pki_types::pem::{self, PemObject};
@@ -10,13 +9,10 @@ use rustls::InconsistentKeys;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use smtp_tls_policy::rules::IdentityId;
-use smtp_tls_policy::tls::{NoIdentity, ServerIdentities};
+use smtp_tls_policy::tls::ServerIdentities;
 
 use crate::client::outbound::Outbound;
-
-/// Most octets of a PEM file: a chain of
-/// [`MAX_CHAIN_BYTES`](smtp_tls_policy::judge::MAX_CHAIN_BYTES) with room for text beside it.
-pub const MAX_IDENTITY_FILE: u64 = 1 << 20;
+use crate::pem_files::{CertificateFileError, MAX_IDENTITY_FILE, damaged, read};
 
 /// The files of one certificate: its chain and its private key, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,65 +22,6 @@ pub struct IdentityFiles {
     pub certificates: PathBuf,
     /// The private key: PKCS #8, PKCS #1 or SEC 1, not encrypted. It may be in the same file.
     pub key: PathBuf,
-}
-
-/// Why a certificate and its key cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum IdentityError {
-    /// The file cannot be read.
-    #[error("{} cannot be read: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// The file is larger than [`MAX_IDENTITY_FILE`].
-    #[error("{} is larger than {MAX_IDENTITY_FILE} octets", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is not PEM.
-    #[error("{} is not a PEM file: {source}", path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: pem::Error,
-    },
-    /// The file has no certificate.
-    #[error("{} has no certificate; it needs a section BEGIN CERTIFICATE", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file has no private key.
-    #[error("{} has no private key that is not encrypted", path.display())]
-    NoKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The key is not that of the certificate.
-    #[error("the private key of {} is not that of the certificate in {}", key.display(), certificates.display())]
-    Mismatch {
-        /// The file with the certificate.
-        certificates: PathBuf,
-        /// The file with the key.
-        key: PathBuf,
-    },
-    /// The provider cannot use the certificate or the key.
-    #[error("the certificate in {} and its key cannot be used: {source}", certificates.display())]
-    Unusable {
-        /// The file with the certificate.
-        certificates: PathBuf,
-        /// What the TLS library says.
-        source: rustls::Error,
-    },
-    /// No files were given.
-    #[error(transparent)]
-    None(#[from] NoIdentity),
 }
 
 impl IdentityFiles {
@@ -97,42 +34,35 @@ impl IdentityFiles {
     ///
     /// # Errors
     ///
-    /// An [`IdentityError`] that names the file.
-    pub fn load(&self, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, IdentityError> {
-        let damaged = |path: &Path| {
-            let path = path.to_owned();
-            |source| IdentityError::Pem { path, source }
-        };
-        let text = read(&self.certificates)?;
+    /// A [`CertificateFileError`] that names the file.
+    pub fn load(
+        &self,
+        provider: &CryptoProvider,
+    ) -> Result<Arc<CertifiedKey>, CertificateFileError> {
+        let text = read(&self.certificates, MAX_IDENTITY_FILE)?;
         let chain = CertificateDer::pem_slice_iter(&text)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(damaged(&self.certificates))?;
+            .map_err(|error| damaged(&self.certificates, error))?;
         if chain.is_empty() {
-            return Err(IdentityError::NoCertificate { path: self.certificates.clone() });
+            return Err(CertificateFileError::NoCertificate { path: self.certificates.clone() });
         }
-        let key = PrivateKeyDer::from_pem_slice(&zeroize::Zeroizing::new(read(&self.key)?));
-        let key = key.map_err(|error| match error {
-            pem::Error::NoItemsFound => IdentityError::NoKey { path: self.key.clone() },
-            other => damaged(&self.key)(other),
+        let key = zeroize::Zeroizing::new(read(&self.key, MAX_IDENTITY_FILE)?);
+        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| match error {
+            pem::Error::NoItemsFound => CertificateFileError::NoKey { path: self.key.clone() },
+            other => damaged(&self.key, other),
         })?;
         CertifiedKey::from_der(chain, key, provider).map(Arc::new).map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                IdentityError::Mismatch {
+                CertificateFileError::Mismatch {
                     certificates: self.certificates.clone(),
                     key: self.key.clone(),
                 }
             }
-            source => IdentityError::Unusable { certificates: self.certificates.clone(), source },
+            source => {
+                CertificateFileError::Unusable { certificates: self.certificates.clone(), source }
+            }
         })
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
-    let failed = |source| IdentityError::Read { path: path.to_owned(), source };
-    if std::fs::metadata(path).map_err(failed)?.len() > MAX_IDENTITY_FILE {
-        return Err(IdentityError::TooLarge { path: path.to_owned() });
-    }
-    std::fs::read(path).map_err(failed)
 }
 
 /// The certificates of a server, from PEM files that are read again when they change.
@@ -169,11 +99,11 @@ impl ServerCertificates {
     ///
     /// # Errors
     ///
-    /// An [`IdentityError`] about the first file that cannot be used.
+    /// A [`CertificateFileError`] about the first file that cannot be used.
     pub fn load(
         files: Vec<IdentityFiles>,
         provider: Arc<CryptoProvider>,
-    ) -> Result<Self, IdentityError> {
+    ) -> Result<Self, CertificateFileError> {
         let identities = Arc::new(ServerIdentities::new(load_all(&files, &provider)?)?);
         Ok(Self { files, provider, identities })
     }
@@ -189,9 +119,9 @@ impl ServerCertificates {
     ///
     /// # Errors
     ///
-    /// An [`IdentityError`] about the first file that cannot be used. In that case all certificates
-    /// from before stay in use, and an error in the log says so.
-    pub fn reload(&self) -> Result<(), IdentityError> {
+    /// A [`CertificateFileError`] about the first file that cannot be used. In that case all
+    /// certificates from before stay in use, and an error in the log says so.
+    pub fn reload(&self) -> Result<(), CertificateFileError> {
         let replaced = load_all(&self.files, &self.provider)
             .and_then(|identities| Ok(self.identities.replace(identities)?));
         match &replaced {
@@ -208,7 +138,7 @@ impl ServerCertificates {
 fn load_all(
     files: &[IdentityFiles],
     provider: &CryptoProvider,
-) -> Result<Vec<Arc<CertifiedKey>>, IdentityError> {
+) -> Result<Vec<Arc<CertifiedKey>>, CertificateFileError> {
     files.iter().map(|files| files.load(provider)).collect()
 }
 
@@ -218,13 +148,13 @@ impl Outbound {
     ///
     /// # Errors
     ///
-    /// An [`IdentityError`] about the file that cannot be used. In that case the identity from
-    /// before stays in use, and an error in the log says so.
+    /// A [`CertificateFileError`] about the file that cannot be used. In that case the identity
+    /// from before stays in use, and an error in the log says so.
     pub fn load_identity(
         &self,
         id: &IdentityId,
         files: &IdentityFiles,
-    ) -> Result<(), IdentityError> {
+    ) -> Result<(), CertificateFileError> {
         let loaded = files.load(self.tls.provider());
         match loaded {
             Ok(identity) => {

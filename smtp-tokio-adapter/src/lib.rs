@@ -34,12 +34,15 @@ mod lists;
 pub mod lookups;
 #[cfg_attr(not(feature = "metrics"), path = "metering_off.rs")]
 mod metering;
+mod pem_files;
 #[cfg(feature = "crl-fetch")]
 pub mod revocation;
 #[cfg(feature = "native-certs")]
 mod roots;
 mod sender;
 mod server;
+#[cfg(all(unix, feature = "settings"))]
+mod setup;
 pub mod store;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
@@ -53,9 +56,12 @@ pub use client::{
 pub use convert::tls_rules;
 #[cfg(any(feature = "crl-fetch", feature = "https"))]
 pub use http::Reach;
-pub use identities::{IdentityError, IdentityFiles, MAX_IDENTITY_FILE, ServerCertificates};
+pub use identities::{IdentityFiles, ServerCertificates};
 #[cfg(feature = "metrics")]
 pub use metering::{METRICS, Metric, describe_metrics};
+pub use pem_files::{
+    CertificateFileError, MAX_IDENTITY_FILE, MAX_TRUST_FILE, add_lists_file, add_roots_file,
+};
 #[cfg(feature = "native-certs")]
 pub use roots::{NativeRootsError, native_roots};
 pub use sender::{
@@ -63,12 +69,14 @@ pub use sender::{
     Skip, measure,
 };
 pub use server::{
-    Arrival, Collect, Handler, Inbound, Inbox, Service, Session, handle, scram, serve,
+    Admission, Arrival, Collect, Handler, Inbound, Inbox, Service, Session, handle, scram, serve,
 };
 #[cfg(feature = "proxy-protocol")]
 pub use server::{
     DEFAULT_MAX_PROXY_HEADER, DEFAULT_PROXY_TIMEOUT, NetworkError, ProxyHeaderError, ProxyProtocol,
 };
+#[cfg(all(unix, feature = "settings"))]
+pub use setup::Setup;
 pub use wire::Io;
 
 /// The examples of the README are tests.

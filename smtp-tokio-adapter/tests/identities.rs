@@ -15,7 +15,9 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use smtp_tls_policy::pki::CommonNames;
 use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config, with_key_log_file};
-use smtp_tokio_adapter::{IdentityError, IdentityFiles, Inbound, Outbound, ServerCertificates};
+use smtp_tokio_adapter::{
+    CertificateFileError, IdentityFiles, Inbound, Outbound, ServerCertificates,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -200,28 +202,33 @@ async fn failed_reload_keeps_the_certificates_and_says_so() {
     let server = listen(&certificates).await;
     let before = leaf(&files);
     let (good_pem, good_key) = (std::fs::read(pem).unwrap(), std::fs::read(key).unwrap());
-    type Case<'a> = (&'a str, Option<&'a [u8]>, Option<&'a [u8]>, fn(&IdentityError) -> bool);
+    type Case<'a> =
+        (&'a str, Option<&'a [u8]>, Option<&'a [u8]>, fn(&CertificateFileError) -> bool);
     let other = ecdsa().serialize_pem();
     let unknown = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     let large = vec![b'x'; (1 << 20) + 1];
     let cases: [Case<'_>; 8] = [
-        ("no file", None, Some(&good_key), |it| matches!(it, IdentityError::Read { .. })),
-        ("no key file", Some(&good_pem), None, |it| matches!(it, IdentityError::Read { .. })),
+        ("no file", None, Some(&good_key), |it| matches!(it, CertificateFileError::Read { .. })),
+        ("no key file", Some(&good_pem), None, |it| {
+            matches!(it, CertificateFileError::Read { .. })
+        }),
         ("empty", Some(b""), Some(&good_key), |it| {
-            matches!(it, IdentityError::NoCertificate { .. })
+            matches!(it, CertificateFileError::NoCertificate { .. })
         }),
         ("half a file", Some(&good_pem[..good_pem.len() / 2]), Some(&good_key), |it| {
-            matches!(it, IdentityError::Pem { .. })
+            matches!(it, CertificateFileError::Pem { .. })
         }),
-        ("large", Some(&large), Some(&good_key), |it| matches!(it, IdentityError::TooLarge { .. })),
+        ("large", Some(&large), Some(&good_key), |it| {
+            matches!(it, CertificateFileError::TooLarge { .. })
+        }),
         ("no key", Some(&good_pem), Some(&good_pem), |it| {
-            matches!(it, IdentityError::NoKey { .. })
+            matches!(it, CertificateFileError::NoKey { .. })
         }),
         ("another key", Some(&good_pem), Some(other.as_bytes()), |it| {
-            matches!(it, IdentityError::Mismatch { .. })
+            matches!(it, CertificateFileError::Mismatch { .. })
         }),
         ("unknown key", Some(&good_pem), Some(unknown.as_bytes()), |it| {
-            matches!(it, IdentityError::Unusable { .. })
+            matches!(it, CertificateFileError::Unusable { .. })
         }),
     ];
     let put = |path: &PathBuf, contents: Option<&[u8]>| match contents {
@@ -279,7 +286,7 @@ async fn replaced_client_identity_is_shown_in_the_next_handshake() {
     let second = leaf(&files);
     std::fs::write(&files.key, "").unwrap();
     let error = outbound.load_identity(&id, &files).unwrap_err();
-    assert!(matches!(error, IdentityError::NoKey { .. }), "{error:?}");
+    assert!(matches!(error, CertificateFileError::NoKey { .. }), "{error:?}");
     assert_eq!(log.with("it stays in use").len(), 1);
     assert_eq!(deliver().await, second);
     assert_eq!(CommonNames::of(&second).issuer.as_deref(), Some("Test Root"));

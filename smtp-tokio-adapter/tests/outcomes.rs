@@ -65,7 +65,7 @@ async fn a_refused_recipient_is_handed_out_before_the_end_of_the_message() {
         let on_outcome = move |index, outcome: &smtp_tokio_adapter::RecipientOutcome| {
             tell.send((index, outcome.status, outcome.reply.clone())).unwrap();
         };
-        sender.send_with(&envelope, &Bytes::from(MESSAGE), on_outcome).await
+        sender.send_with(&envelope, &Bytes::from(MESSAGE), &[], on_outcome).await
     });
     let (index, status, reply) = told.recv().await.unwrap();
     let bounced = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 1));
@@ -159,7 +159,7 @@ async fn recipient_whose_address_breaks_the_rules_bounces_and_the_others_get_the
     let sender = sender_of(outbound.clone(), zone(&["test.example"]), server.address.port());
     let (envelope, message) = (envelope(&recipients), Bytes::from(MESSAGE));
     let mut told = Vec::new();
-    let report = sender.send_with(&envelope, &message, |index, _| told.push(index)).await;
+    let report = sender.send_with(&envelope, &message, &[], |index, _| told.push(index)).await;
     let bounced = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 3));
     let delivered = RecipientStatus::Delivered;
     assert_eq!(report.statuses(), [delivered, bounced, delivered, bounced]);

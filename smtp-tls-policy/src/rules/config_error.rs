@@ -17,6 +17,18 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// A fault of another file of settings, for a program that reads one beside its connectors.
+    /// `line` is counted from 1; `message` says what was found, and what would be right.
+    pub fn new(
+        file: impl Into<String>,
+        line: usize,
+        field: impl Into<String>,
+        message: impl fmt::Display,
+    ) -> Self {
+        let message = message.to_string().replace('\n', " ");
+        Self { file: file.into(), line, field: field.into(), message }
+    }
+
     /// The file, by the name that [`Config::from_toml`](super::Config::from_toml) was given.
     pub fn file(&self) -> &str {
         &self.file
@@ -59,6 +71,12 @@ impl ConfigErrors {
     /// The faults, in the order of the lines.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.0.iter()
+    }
+}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
+        Self(vec![error])
     }
 }
 

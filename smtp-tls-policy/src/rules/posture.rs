@@ -84,6 +84,18 @@ impl Yields {
     pub const NEVER: Self =
         Self { refused: Yield::Never, broken: Yield::Never, untrusted: Yield::Never };
 
+    /// What is allowed on a run of the queue after one whose TLS failed: what was allowed
+    /// [later](Yield::Later) is allowed now.
+    #[must_use]
+    pub fn on_later_run(self) -> Self {
+        let now = |when| if when == Yield::Later { Yield::Now } else { when };
+        Self {
+            refused: now(self.refused),
+            broken: now(self.broken),
+            untrusted: now(self.untrusted),
+        }
+    }
+
     /// The stricter of two rules, field by field.
     pub(crate) fn join(self, other: Self) -> Self {
         Self {

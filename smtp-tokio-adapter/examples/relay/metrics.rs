@@ -4,41 +4,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use smtp_tokio_adapter::{Sender, describe_metrics};
+use smtp_tokio_adapter::{Setup, describe_metrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{Failed, Lookups};
+use crate::Failed;
 
 /// How long a scrape may take, and the most octets of its request.
 const SCRAPE: Duration = Duration::from_secs(5);
+/// How often what was measured is summed up.
+const UPKEEP: Duration = Duration::from_secs(60);
 const MAX_REQUEST: u64 = 8 << 10;
 
 pub(crate) struct Page(PrometheusHandle);
 
 impl Page {
     /// Records the metrics of this process from now on.
-    pub(crate) fn install() -> Result<Arc<Self>, Failed> {
+    pub(crate) fn install() -> Result<Self, Failed> {
         let handle = PrometheusBuilder::new().install_recorder()?;
         describe_metrics();
-        Ok(Arc::new(Self(handle)))
+        Ok(Self(handle))
     }
 
-    /// Sums up what was measured since the last call.
-    pub(crate) fn upkeep(&self) {
-        self.0.run_upkeep();
-    }
-
-    /// Answers each request with the metrics, whatever its path.
-    pub(crate) async fn serve(
-        self: Arc<Self>,
-        listener: TcpListener,
-        sender: Arc<Sender<Lookups>>,
-    ) {
+    /// Answers each request with the metrics, whatever its path. Keeps them small meanwhile.
+    pub(crate) async fn serve(self, listener: TcpListener, setup: Arc<Setup>) {
+        let handle = self.0.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                handle.run_upkeep();
+            }
+        });
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    sender.record_ages();
+                    setup.sender.record_ages();
                     // A client that goes away has no page, and that is all.
                     drop(tokio::time::timeout(SCRAPE, answer(stream, self.0.render())).await);
                 }

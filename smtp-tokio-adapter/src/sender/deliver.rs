@@ -45,9 +45,9 @@ impl Outbound {
         let route = Route::new(targets, indices.len(), config);
         let parcel = Parcel { envelope, indices: &indices, message, journal: &journal };
         let walked = walk(self, None, route, hosts, &parcel).await;
-        let Walked { attempts, skipped, clear_next_run } = walked;
+        let Walked { attempts, skipped } = walked;
         let recipients = journal.finish(RecipientStatus::Deferred(LOCAL));
-        Report { recipients, attempts, skipped, clear_next_run }
+        Report { recipients, attempts, skipped }
     }
 }
 
@@ -56,7 +56,6 @@ impl Outbound {
 pub(super) struct Walked {
     pub(super) attempts: Vec<DialAttempt>,
     pub(super) skipped: Vec<(String, crate::sender::hosts::Skip)>,
-    pub(super) clear_next_run: bool,
 }
 
 /// Settles the recipients that cannot be sent, because their addresses or that of the sender break
@@ -104,9 +103,10 @@ pub(super) async fn walk(
     loop {
         let host = match route.next() {
             Next::Done { statuses, clear_next_run } => {
-                walked.clear_next_run = clear_next_run;
-                for (index, (status, outcome)) in statuses.iter().zip(latest).enumerate() {
-                    let outcome = RecipientOutcome { status: *status, ..outcome };
+                for (index, (&status, outcome)) in statuses.iter().zip(latest).enumerate() {
+                    let is_left = matches!(status, RecipientStatus::Deferred(_));
+                    let clear_next_run = clear_next_run && is_left;
+                    let outcome = RecipientOutcome { status, clear_next_run, ..outcome };
                     parcel.journal.settle(parcel.indices[index], outcome);
                 }
                 return walked;

@@ -121,9 +121,9 @@ use self::shared::Shared;
 /// the final 250 to the client (RFC 5321, section 4.2.5), until [`send_with`](Self::send_with)
 /// hands out the recipient's outcome as delivered or bounced. Write that down inside the callback:
 /// a process that is killed afterwards does not send the message again. Also the time of arrival,
-/// the number of tries, and [`Report::clear_next_run`]. A recipient whose connection broke after
-/// the final dot ([`Failure::InDoubt`]) is deferred, and may get the message twice: RFC 5321 has no
-/// way to ask.
+/// the number of tries, and the [`clear_next_run`](RecipientOutcome::clear_next_run) of each
+/// recipient. A recipient whose connection broke after the final dot ([`Failure::InDoubt`]) is
+/// deferred, and may get the message twice: RFC 5321 has no way to ask.
 pub struct Sender<L> {
     outbound: Outbound,
     connectors: Arc<OutboundConnectors>,
@@ -326,12 +326,16 @@ impl<L: Lookups> Sender<L> {
     /// Not cancel safe: if the future is dropped, recipients may have the message, and nothing says
     /// which. Use [`send_with`](Self::send_with), which hands out each outcome when it is known.
     pub async fn send<M: Message>(&self, envelope: &Envelope, message: &M) -> Report {
-        self.send_with(envelope, message, |_, _| {}).await
+        self.send_with(envelope, message, &[], |_, _| {}).await
     }
 
     /// Sends one message as [`send`](Self::send) does, and calls `on_outcome` with the index and
     /// the outcome of each recipient the moment it is final: once for each, and before the report.
     /// Write it to the journal there. The call must not block for long.
+    ///
+    /// `clear_now` are the indices of the recipients whose outcome on an earlier run had
+    /// [`clear_next_run`](RecipientOutcome::clear_next_run); none on the first run. Where TLS fails
+    /// again, they get the message in clear text if their connector says `later`.
     ///
     /// # Cancel safety
     ///
@@ -341,6 +345,7 @@ impl<L: Lookups> Sender<L> {
         &self,
         envelope: &Envelope,
         message: &M,
+        clear_now: &[usize],
         mut on_outcome: impl FnMut(usize, &RecipientOutcome) + Send,
     ) -> Report {
         let journal = Journal::new(envelope.recipients.len(), &mut on_outcome);
@@ -353,8 +358,10 @@ impl<L: Lookups> Sender<L> {
                     let status = RecipientStatus::Bounced(NO_SUCH_DOMAIN);
                     journal.settle(index, RecipientOutcome::undialled(status));
                 }
-                let sending =
-                    groups.iter().map(|group| self.send_group(group, &envelope, message, &journal));
+                let sending = groups.iter().map(|group| {
+                    let is_later = group.indices.iter().all(|index| clear_now.contains(index));
+                    self.send_group(group, is_later, &envelope, message, &journal)
+                });
                 all(sending.collect()).await
             }
             Err(failure) => {
@@ -396,6 +403,7 @@ impl<L: Lookups> Sender<L> {
     async fn send_group<M: Message>(
         &self,
         group: &Group<'_>,
+        is_later: bool,
         envelope: &Envelope,
         message: &M,
         journal: &Journal<'_>,
@@ -403,7 +411,11 @@ impl<L: Lookups> Sender<L> {
         let mut part = envelope.clone();
         part.recipients =
             group.indices.iter().map(|&index| envelope.recipients[index].clone()).collect();
-        let mut mail = Mail::new(group.connector, &group.domain, &part, message);
+        let mut connector = Cow::Borrowed(group.connector);
+        if is_later {
+            connector.to_mut().yields = connector.yields.on_later_run();
+        }
+        let mut mail = Mail::new(&connector, &group.domain, &part, message);
         mail.credentials = self.credentials.get(&*group.connector.name);
         self.send_part(&mail, &group.indices, journal).await
     }
@@ -433,12 +445,10 @@ impl<L: Lookups> Sender<L> {
             recipients: journal.finish(RecipientStatus::Deferred(LOCAL)),
             attempts: Vec::new(),
             skipped: Vec::new(),
-            clear_next_run: false,
         };
         for part in walked {
             report.attempts.append(&mut part.attempts);
             report.skipped.append(&mut part.skipped);
-            report.clear_next_run |= part.clear_next_run;
         }
         report
     }

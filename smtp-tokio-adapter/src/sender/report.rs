@@ -30,12 +30,24 @@ pub struct RecipientOutcome {
     pub failure: Option<Arc<Failure>>,
     /// What was decided about TLS on that connection.
     pub decision: Option<Arc<Decision>>,
+    /// TLS failed, and the connector allows clear text on a later run of the queue
+    /// ([`Yield::Later`](smtp_tls_policy::rules::Yield::Later)). Keep it with the recipient, and
+    /// name the recipient in [`Sender::send_with`](crate::Sender::send_with) from now on.
+    pub clear_next_run: bool,
 }
 
 impl RecipientOutcome {
     /// A recipient without a host that was asked.
     pub(super) const fn undialled(status: RecipientStatus) -> Self {
-        Self { status, host: None, address: None, reply: None, failure: None, decision: None }
+        Self {
+            status,
+            host: None,
+            address: None,
+            reply: None,
+            failure: None,
+            decision: None,
+            clear_next_run: false,
+        }
     }
 
     /// The id under which the server that accepted the message queued it, if its reply has one in a
@@ -95,8 +107,6 @@ pub struct Report {
     pub attempts: Vec<DialAttempt>,
     /// The hosts that were not dialled, in order.
     pub skipped: Vec<(String, Skip)>,
-    /// Clear text is allowed on the next run of the queue.
-    pub clear_next_run: bool,
 }
 
 impl Report {

@@ -23,6 +23,7 @@ use crate::binding::Shown;
 use crate::drive::{Caller, Driven, LINGER, drive, now};
 use crate::handshake::{shake, shown};
 use crate::metering::Role;
+use crate::server::admission::Admission;
 use crate::server::handler::{GO_AHEAD, Handler, Session};
 use crate::server::inbound::Inbound;
 #[cfg(feature = "proxy-protocol")]
@@ -79,6 +80,7 @@ pub(super) async fn handle_until<S: Io, H: Handler>(
     let answering = Answering {
         smtp: Arc::clone(&inbound.smtp),
         tls: inbound.tls.clone(),
+        admission: inbound.admission.clone(),
         handler,
         session,
         leaving,
@@ -181,6 +183,7 @@ enum Lost {
 struct Answering<H> {
     smtp: Arc<ServerConfig>,
     tls: Option<Arc<rustls::ServerConfig>>,
+    admission: Option<Admission>,
     handler: H,
     session: Session,
     leaving: watch::Receiver<bool>,
@@ -198,7 +201,7 @@ impl<H: Handler> Answering<H> {
         output: &mut Output,
         stream: &mut Stream<S>,
     ) -> io::Result<Said> {
-        let Self { smtp, tls, handler, session, .. } = self;
+        let Self { smtp, tls, admission, handler, session, .. } = self;
         if let ServerEvent::Hello { name, extended } = event {
             session.name = name.to_owned();
             session.hello = match (smtp.protocol, extended) {
@@ -216,7 +219,12 @@ impl<H: Handler> Answering<H> {
             ServerEvent::StartTls if tls.is_none() => NO_TLS,
             ServerEvent::StartTls => stream.send_during(output, handler.starttls(session)).await?,
             ServerEvent::Mail { path, parameters } => {
-                stream.send_during(output, handler.mail(session, path, parameters)).await?
+                match admission.as_ref().and_then(|it| it.at_mail(session, path)) {
+                    Some(refusal) => refusal,
+                    None => {
+                        stream.send_during(output, handler.mail(session, path, parameters)).await?
+                    }
+                }
             }
             ServerEvent::Recipient { path, parameters } => {
                 stream.send_during(output, handler.recipient(session, path, parameters)).await?
@@ -412,9 +420,14 @@ impl<S: Io, H: Handler> Serving<S, H> {
         Ok(())
     }
 
-    /// Asks the handler about a client that has TLS now.
+    /// Judges a client that has TLS now, and asks the handler about it.
     async fn admit(&mut self) {
-        if let Some(response) = self.answering.handler.handshake(&self.answering.session).await {
+        let Answering { handler, session, admission, .. } = &mut self.answering;
+        let refused = match admission.as_ref().and_then(|it| it.after_handshake(session)) {
+            Some(refusal) => Some(refusal),
+            None => handler.handshake(session).await,
+        };
+        if let Some(response) = refused {
             self.link.driver.machine_mut().bar(response);
         }
         self.link.driver.machine_mut().set_tolerance(self.answering.tolerance());

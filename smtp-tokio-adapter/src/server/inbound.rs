@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smtp_proto::server;
 
+use crate::server::admission::Admission;
 #[cfg(feature = "proxy-protocol")]
 use crate::server::proxy::ProxyProtocol;
 
@@ -16,6 +17,9 @@ pub struct Inbound {
     /// The server's certificate; needed if [`server::ServerConfig::starttls`] is not `No`, and for
     /// `implicit`.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Judges each client after its TLS handshake and at MAIL. A client that it refuses does not
+    /// get as far as the handler.
+    pub admission: Option<Admission>,
     /// TLS from the first octet (RFC 8314, section 3.3).
     pub implicit: bool,
     /// The proxies that name the client they connect for. None unless set.
@@ -28,11 +32,12 @@ pub struct Inbound {
 }
 
 impl Inbound {
-    /// Clear text, 1000 connections, 30 seconds of grace.
+    /// Clear text, every client, 1000 connections, 30 seconds of grace.
     pub fn new(smtp: Arc<server::ServerConfig>) -> Self {
         Self {
             smtp,
             tls: None,
+            admission: None,
             implicit: false,
             #[cfg(feature = "proxy-protocol")]
             proxy: None,

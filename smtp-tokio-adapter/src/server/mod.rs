@@ -5,6 +5,7 @@
 //! default, except `recipient`, `body` and `end_of_body`. [`Collect`] is the handler of programs
 //! that want whole messages.
 
+mod admission;
 mod connection;
 mod handler;
 mod inbound;
@@ -13,6 +14,7 @@ mod listener;
 #[cfg(feature = "proxy-protocol")]
 mod proxy;
 
+pub use admission::Admission;
 pub use connection::handle;
 pub use handler::{Handler, Service, Session};
 pub use inbound::Inbound;

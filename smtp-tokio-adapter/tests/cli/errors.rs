@@ -57,8 +57,8 @@ fn files_of_certificates_that_cannot_be_read_end_with_5() {
     let huge = huge(&folder, "huge.pem");
     for (option, file, why) in [
         ("--ca", &truncated, "PEM"),
-        ("--ca", &binary, "holds no certificate"),
-        ("--ca", &huge, "larger than 64 MiB"),
+        ("--ca", &binary, "has no certificate"),
+        ("--ca", &huge, "larger than 67108864 octets"),
         ("--crl", &binary, "binary.pem"),
         ("--identity", &truncated, "PEM"),
         ("--trust-anchor", &binary, "not text in UTF-8"),

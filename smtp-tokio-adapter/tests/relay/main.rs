@@ -1,5 +1,5 @@
-//! Runs the example `relay`: killed under load, and two in a row between real DNS servers and
-//! Postfix.
+//! Runs the example `relay`: killed under load, with next hops that refuse, with revoked
+//! certificates, and two in a row between real DNS servers and Postfix.
 //!
 //! `cargo test` builds the examples beside the tests; `cargo test --test relay` runs older ones.
 
@@ -14,10 +14,15 @@ mod kill;
 #[path = "../../../benches/examples/interop/lab.rs"]
 #[allow(dead_code, reason = "the tests of the lab use more of it")]
 mod lab;
+mod lists;
 #[path = "../lab/peers.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of the lab use more of it")]
 mod peers;
+mod queue;
 mod row;
+#[path = "../crl_fetch/web.rs"]
+#[allow(dead_code, reason = "the tests of the fetcher use more of it")]
+mod web;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -31,20 +36,24 @@ struct Relay {
 }
 
 impl Relay {
-    /// Starts a relay with the fields of its connector and further settings. It trusts the root of
-    /// the folder.
+    /// Starts a relay with the fields of its only connector, and further settings.
     fn start(folder: &Folder, name: &str, connector: &str, settings: &str) -> Self {
-        let (file, connectors) = (folder.path("relay.toml"), folder.path("connectors.toml"));
-        let connector = format!("[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\n{connector}");
-        std::fs::write(&connectors, connector).unwrap();
+        let all = format!("[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\n{connector}");
+        Self::with_connectors(folder, name, &all, settings)
+    }
+
+    /// Starts a relay with these connectors and further settings. It trusts the root of the folder,
+    /// also in the set `ours`.
+    fn with_connectors(folder: &Folder, name: &str, connectors: &str, settings: &str) -> Self {
+        let file = folder.path("relay.toml");
+        std::fs::write(folder.path("connectors.toml"), connectors).unwrap();
         let settings = format!(
-            "name = \"{name}\"\nlisten = \"127.0.0.1:0\"\nstate = {:?}\nconnectors = {connectors:?}\n\
-             {settings}[roots]\npublic = {:?}\n",
-            folder.path(""),
-            folder.path("root.pem"),
+            "name = \"{name}\"\nstate = \".\"\nconnectors = \"connectors.toml\"\n{settings}\
+             [roots]\npublic = \"root.pem\"\nours = \"root.pem\"\n",
         );
         std::fs::write(&file, settings).unwrap();
-        let (server, mut lines) = Server::with_output(example("relay").arg(file));
+        let any = ["127.0.0.1:0"; 2];
+        let (server, mut lines) = Server::with_output(example("relay").arg(file).args(any));
         let metrics = address(&mut lines, "metrics on ");
         ignore(lines);
         Self { server, metrics }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::Args;
-use pki_types::pem::PemObject;
-use pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+use pki_types::UnixTime;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::rules::{Config, IdentityId};
-use smtp_tokio_adapter::native_roots;
+use smtp_tokio_adapter::{
+    CertificateFileError, IdentityFiles, add_lists_file, add_roots_file, native_roots,
+};
 
 use crate::status::Failure;
 
@@ -72,29 +73,10 @@ impl TrustOptions {
     pub(crate) fn given(&self) -> Result<Trust, Failure> {
         let mut trust = Trust::empty();
         for Named { name, path } in &self.ca {
-            let (id, octets) = (roots_id(name.as_deref()), read(path)?);
-            let mut found = false;
-            for certificate in CertificateDer::pem_slice_iter(&octets) {
-                let certificate = certificate.map_err(|error| bad_pem(path, error))?;
-                trust.add_root_der(&id, &certificate).map_err(|e| Failure::file(path, e))?;
-                found = true;
-            }
-            if !found {
-                return Err(Failure::file(path, "the file holds no certificate in PEM"));
-            }
+            add_roots_file(&mut trust, &roots_id(name.as_deref()), path).map_err(unusable)?;
         }
         for Named { name, path } in &self.crl {
-            let (id, octets) = (roots_id(name.as_deref()), read(path)?);
-            let mut lists = Vec::new();
-            for list in CertificateRevocationListDer::pem_slice_iter(&octets) {
-                lists.push(list.map_err(|error| bad_pem(path, error))?.to_vec());
-            }
-            if lists.is_empty() {
-                lists.push(octets);
-            }
-            for list in lists {
-                trust.add_crl_der(&id, &list).map_err(|e| Failure::file(path, e))?;
-            }
+            add_lists_file(&mut trust, &roots_id(name.as_deref()), path).map_err(unusable)?;
         }
         Ok(trust)
     }
@@ -117,14 +99,9 @@ impl TrustOptions {
     ) -> Result<Vec<(IdentityId, Arc<CertifiedKey>)>, Failure> {
         let mut identities = Vec::new();
         for Named { name, path } in &self.identity {
-            let octets = read(path)?;
-            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
-            let chain = chain.map_err(|error| bad_pem(path, error))?;
-            let key = PrivateKeyDer::from_pem_slice(&octets).map_err(|e| bad_pem(path, e))?;
-            let key = CertifiedKey::from_der(chain, key, provider)
-                .map_err(|error| Failure::file(path, format!("no usable identity: {error}")))?;
+            let key = IdentityFiles::new(path, path).load(provider).map_err(unusable)?;
             let name = name.as_deref().unwrap_or("identity");
-            identities.push((IdentityId::new(name), Arc::new(key)));
+            identities.push((IdentityId::new(name), key));
         }
         Ok(identities)
     }
@@ -134,8 +111,9 @@ fn roots_id(name: Option<&str>) -> RootsId {
     name.map_or_else(RootsId::public, RootsId::new)
 }
 
-fn bad_pem(path: &Path, error: impl std::fmt::Display) -> Failure {
-    Failure::file(path, format!("the PEM cannot be read: {error}"))
+/// The error names the file.
+fn unusable(error: CertificateFileError) -> Failure {
+    Failure::File(error.to_string())
 }
 
 /// The cryptography of this build.
