@@ -4,7 +4,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::auth::{EHLO, NONCE, SERVER_FIRST, base64, begin, challenge, exchange, inside};
+use common::auth::{
+    Binding, EHLO, NONCE, SERVER_FIRST, base64, begin, challenge, exchange, inside, make,
+};
 use common::{ClientBed, changed, client_config, tls_info};
 use smtp_proto::Secret;
 use smtp_proto::channel::{BindingType, ChannelBinding};
@@ -12,10 +14,7 @@ use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Envelope, MAX_CHALLENGE};
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
 use smtp_proto::fallback::{Fallback, TlsFailure, TlsRules};
-use smtp_proto::sasl::client::{
-    AuthRefusal, Binding, ClientExternal, ClientLogin, ClientMechanism, ClientOauthBearer,
-    ClientPlain, ClientScramSha256, ClientXoauth2, Credentials, Floor,
-};
+use smtp_proto::sasl::client::{AuthRefusal, ClientMechanism, Credentials, Floor};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::params::{MailParameters, Xtext};
@@ -31,40 +30,30 @@ fn stranger() -> Arc<TlsInfo> {
     Arc::new(tls)
 }
 
-fn plain() -> Box<ClientPlain> {
-    Box::new(ClientPlain::new("", "tim", &Secret::from("tanstaaftanstaaf")).unwrap())
+fn plain() -> Box<dyn ClientMechanism> {
+    make::plain("", "tim", &Secret::from("tanstaaftanstaaf")).unwrap()
 }
 
-fn login() -> Box<ClientLogin> {
-    Box::new(ClientLogin::new("tim", Secret::from("tanstaaftanstaaf")).unwrap())
+fn login() -> Box<dyn ClientMechanism> {
+    make::login("tim", Secret::from("tanstaaftanstaaf")).unwrap()
 }
 
-fn scram() -> Box<ClientScramSha256> {
-    let nonce = NONCE.parse().unwrap();
-    Box::new(
-        ClientScramSha256::new("", "user", Secret::from("pencil"), Binding::Unsupported, nonce)
-            .unwrap(),
-    )
+fn scram() -> Box<dyn ClientMechanism> {
+    make::scram("", "user", Secret::from("pencil"), Binding::Unsupported).unwrap()
 }
 
 /// Every mechanism, by what makes it.
 fn all() -> Vec<Box<dyn ClientMechanism>> {
     let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
-    let plus = ClientScramSha256::new(
-        "",
-        "user",
-        Secret::from("pencil"),
-        Binding::Used(binding),
-        NONCE.parse().unwrap(),
-    );
+    let plus = make::scram("", "user", Secret::from("pencil"), Binding::Used(binding));
     vec![
         plain(),
         login(),
-        Box::new(ClientExternal::new("").unwrap()),
+        make::external("").unwrap(),
         scram(),
-        Box::new(plus.unwrap()),
-        Box::new(ClientXoauth2::new("tim", &Secret::from("ya29.tanstaaftanstaaf")).unwrap()),
-        Box::new(ClientOauthBearer::new("tim", &Secret::from("ya29.tanstaaftanstaaf")).unwrap()),
+        plus.unwrap(),
+        make::xoauth2("tim", &Secret::from("ya29.tanstaaftanstaaf")).unwrap(),
+        make::oauthbearer("tim", &Secret::from("ya29.tanstaaftanstaaf")).unwrap(),
     ]
 }
 
@@ -78,12 +67,12 @@ fn plain_is_one_message() {
     );
     assert_eq!(events, ["Authenticated(Reply(235 2.7.0 ok))"]);
     // RFC 4616, section 4, the second.
-    let ursel = ClientPlain::new("Ursel", "Kurt", &Secret::from("xipj3plmq")).unwrap();
-    let (said, _) = exchange(Box::new(ursel), &[]);
+    let ursel = make::plain("Ursel", "Kurt", &Secret::from("xipj3plmq")).unwrap();
+    let (said, _) = exchange(ursel, &[]);
     assert_eq!(said, [format!("AUTH PLAIN {}\r\n", base64("Ursel\0Kurt\0xipj3plmq"))]);
     // RFC 4954, section 4.1.
-    let test = ClientPlain::new("test", "test", &Secret::from("1234")).unwrap();
-    let (said, _) = exchange(Box::new(test), &[]);
+    let test = make::plain("test", "test", &Secret::from("1234")).unwrap();
+    let (said, _) = exchange(test, &[]);
     assert_eq!(said, ["AUTH PLAIN dGVzdAB0ZXN0ADEyMzQ=\r\n"]);
 }
 
@@ -98,12 +87,11 @@ fn login_answers_two_questions() {
 #[test]
 fn external_says_nothing_or_a_name() {
     // RFC 4954, section 4.1.
-    let (said, events) =
-        exchange(Box::new(ClientExternal::new("").unwrap()), &[b"235 2.7.0 ok\r\n"]);
+    let (said, events) = exchange(make::external("").unwrap(), &[b"235 2.7.0 ok\r\n"]);
     assert_eq!(said[0], "AUTH EXTERNAL =\r\n");
     assert_eq!(events, ["Authenticated(Reply(235 2.7.0 ok))"]);
     // RFC 4422, A.2.
-    let (said, _) = exchange(Box::new(ClientExternal::new("fred@example.com").unwrap()), &[]);
+    let (said, _) = exchange(make::external("fred@example.com").unwrap(), &[]);
     assert_eq!(said[0], format!("AUTH EXTERNAL {}\r\n", base64("fred@example.com")));
 }
 
@@ -126,20 +114,18 @@ fn scram_proves_and_wants_proof() {
 fn tokens_are_one_message() {
     // RFC 7628, section 4.3, without host and port.
     let token = Secret::from("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==");
-    let (said, events) = exchange(
-        Box::new(ClientOauthBearer::new("user@example.com", &token).unwrap()),
-        &[b"235 ok\r\n"],
-    );
+    let (said, events) =
+        exchange(make::oauthbearer("user@example.com", &token).unwrap(), &[b"235 ok\r\n"]);
     let message =
         "n,a=user@example.com,\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01";
     assert_eq!(said[0], format!("AUTH OAUTHBEARER {}\r\n", base64(message)));
     assert_eq!(events, ["Authenticated(Reply(235 ok))"]);
-    let (said, _) = exchange(Box::new(ClientOauthBearer::new("", &token).unwrap()), &[]);
+    let (said, _) = exchange(make::oauthbearer("", &token).unwrap(), &[]);
     assert_eq!(
         said[0],
         format!("AUTH OAUTHBEARER {}\r\n", base64(message.replace("a=user@example.com", "")))
     );
-    let (said, _) = exchange(Box::new(ClientOauthBearer::new("a=b,c", &token).unwrap()), &[]);
+    let (said, _) = exchange(make::oauthbearer("a=b,c", &token).unwrap(), &[]);
     assert_eq!(
         said[0],
         format!(
@@ -149,11 +135,11 @@ fn tokens_are_one_message() {
     );
 
     // Google's documentation of XOAUTH2.
-    let xoauth2 = ClientXoauth2::new(
+    let xoauth2 = make::xoauth2(
         "someuser@example.com",
         &Secret::from("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg"),
     );
-    let (said, events) = exchange(Box::new(xoauth2.unwrap()), &[b"235 ok\r\n"]);
+    let (said, events) = exchange(xoauth2.unwrap(), &[b"235 ok\r\n"]);
     let message = "dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB5YTI5LnZGOWRmdDRxbVRjMk52YjNSbGNrQmhkSFJoZG1sem\
                    RHRXVZMjl0Q2cBAQ==";
     assert_eq!(said[0], format!("AUTH XOAUTH2 {message}\r\n"));
@@ -166,9 +152,9 @@ fn a_refused_token_is_answered_as_each_mechanism_wants_it() {
         challenge(r#"{"status":"401","schemes":"bearer","scope":"https://mail.example.com/"}"#);
     let token = Secret::from("expired");
     let mechanisms: [(Box<dyn ClientMechanism>, &str); 2] = [
-        (Box::new(ClientXoauth2::new("tim", &token).unwrap()), "\r\n"),
+        (make::xoauth2("tim", &token).unwrap(), "\r\n"),
         // RFC 7628, section 3.2.3.
-        (Box::new(ClientOauthBearer::new("tim", &token).unwrap()), "AQ==\r\n"),
+        (make::oauthbearer("tim", &token).unwrap(), "AQ==\r\n"),
     ];
     for (mechanism, answer) in mechanisms {
         let (said, events) = exchange(mechanism, &[&refusal, b"535 5.7.8 no\r\n"]);
@@ -179,7 +165,7 @@ fn a_refused_token_is_answered_as_each_mechanism_wants_it() {
         );
     }
     // Twice is once too often, and what was refused cannot have succeeded.
-    let xoauth2 = || Box::new(ClientXoauth2::new("tim", &token).unwrap());
+    let xoauth2 = || make::xoauth2("tim", &token).unwrap();
     let (said, events) = exchange(xoauth2(), &[&refusal, &refusal, b"501 5.7.0 cancelled\r\n"]);
     assert_eq!(said[1..], ["\r\n", "*\r\n", ""]);
     assert_eq!(
@@ -262,10 +248,8 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
 fn scram_is_bound_to_its_channel() {
     let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
     let start = |binding| {
-        let nonce = NONCE.parse().unwrap();
-        let mechanism =
-            ClientScramSha256::new("a,b", "user", Secret::from("pencil"), binding, nonce).unwrap();
-        exchange(Box::new(mechanism), &[&challenge(SERVER_FIRST)]).0
+        let mechanism = make::scram("a,b", "user", Secret::from("pencil"), binding).unwrap();
+        exchange(mechanism, &[&challenge(SERVER_FIRST)]).0
     };
     let said = start(Binding::Used(binding));
     let first = format!("p=tls-exporter,a=a=2Cb,n=user,r={NONCE}");
@@ -308,16 +292,14 @@ fn what_does_not_fit_a_command_line_waits_for_a_question() {
     let token = |length| Secret::from(vec![b'x'; length]);
     // `AUTH XOAUTH2 ` and CRLF leave 497 octets, and base64 takes 4 for 3: 372 octets of message.
     let longest = 372 - "user=tim\x01auth=Bearer \x01\x01".len();
-    let (said, _) = exchange(Box::new(ClientXoauth2::new("tim", &token(longest)).unwrap()), &[]);
+    let (said, _) = exchange(make::xoauth2("tim", &token(longest)).unwrap(), &[]);
     assert_eq!(said[0].len(), 511);
-    let (said, events) = exchange(
-        Box::new(ClientXoauth2::new("tim", &token(longest + 1)).unwrap()),
-        &[b"334 \r\n", b"235 ok\r\n"],
-    );
+    let (said, events) =
+        exchange(make::xoauth2("tim", &token(longest + 1)).unwrap(), &[b"334 \r\n", b"235 ok\r\n"]);
     assert_eq!((said[0].as_str(), said[1].len()), ("AUTH XOAUTH2\r\n", 502));
     assert_eq!(events, ["Authenticated(Reply(235 ok))"]);
     // The old way to say nothing: without a space.
-    let long = || Box::new(ClientXoauth2::new("tim", &token(4000)).unwrap());
+    let long = || make::xoauth2("tim", &token(4000)).unwrap();
     assert!(exchange(long(), &[b"334\r\n"]).0[1].len() > 4000);
     // A challenge that is not empty does not ask for the initial response, and a server that
     // accepts without that response has not read the token.
@@ -614,9 +596,7 @@ fn no_clear_text_takes_the_place_of_a_connection_with_credentials() {
 /// leaves copies in freed memory.
 #[test]
 fn output_with_credentials_never_grows() {
-    let message = |length: usize| {
-        Box::new(ClientXoauth2::new("tim", &Secret::from(vec![b'x'; length])).unwrap())
-    };
+    let message = |length: usize| make::xoauth2("tim", &Secret::from(vec![b'x'; length])).unwrap();
     for length in [1, 100, 300, 5000] {
         let mut bed = inside(tls_info(), EHLO);
         bed.output = Vec::new();
@@ -649,7 +629,7 @@ fn relay_sends_auth_parameter_only_after_authenticating() {
         change(&mut envelope);
         let mut bed = inside(tls_info(), EHLO);
         if authenticates {
-            begin(&mut bed, Box::new(ClientExternal::new("").unwrap()));
+            begin(&mut bed, make::external("").unwrap());
             assert_eq!(bed.feed(b"235 ok\r\n").len(), 1);
         }
         bed.client.start_transaction(Arc::new(envelope), bed.now).unwrap();
@@ -676,9 +656,7 @@ fn refused_rset_before_auth_fails_the_attempt() {
     bed.ask(b"");
     assert_eq!(bed.feed(b"550 no sender\r\n").len(), 1);
     // Replies to RCPT and DATA are outstanding, and RSET comes before AUTH.
-    bed.client
-        .authenticate(Box::new(ClientExternal::new("").unwrap()), Floor::Authenticated, bed.now)
-        .unwrap();
+    bed.client.authenticate(make::external("").unwrap(), Floor::Authenticated, bed.now).unwrap();
     assert_eq!(bed.ask(b"503 no\r\n503 no\r\n"), "RSET\r\n");
     let events = bed.feed(b"550 no\r\n");
     assert!(

@@ -11,7 +11,7 @@ use smtp_proto::channel::Channel;
 use smtp_proto::client::MAX_PIPELINED;
 use smtp_proto::error::{ApiMisuse, BodyError, Error, PeerMisbehaved};
 use smtp_proto::fallback::{TlsFailure, TlsRules};
-use smtp_proto::sasl::client::{ClientExternal, Floor};
+use smtp_proto::sasl::client::Floor;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::body::BodyDefect;
@@ -34,7 +34,7 @@ fn at(phase: Phase) -> ClientBed {
         Phase::Greeting | Phase::Idle => {}
         Phase::Auth => {
             bed = ClientBed::ready("250-mx\r\n250 AUTH EXTERNAL\r\n");
-            let external = Box::new(ClientExternal::new("").unwrap());
+            let external = common::auth::make::external("").unwrap();
             bed.client.authenticate(external, Floor::Clear, bed.now).unwrap();
         }
         Phase::Hello => drop(bed.feed(b"220 mx\r\n")),

@@ -5,14 +5,12 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use common::corpora::{Verdicts, corpus, crlf, fragmentations, text};
 use common::{ClientBed, ServerBed, changed, client_against, server_config};
 use serde_json::Value;
 use smtp_proto::Secret;
 use smtp_proto::fallback::TlsRules;
-use smtp_proto::sasl::server::{Answer, Plain, Question};
+use smtp_proto::sasl::server::{Answer, Question, plain};
 use smtp_proto::server::{ServerEvent, StartTls};
 use smtp_proto::wire::capabilities::{Capabilities, Extension};
 use smtp_proto::wire::command::Command;
@@ -308,7 +306,7 @@ fn dialogue(row: &Value, bytewise: bool) -> Option<Result<(), String>> {
         it.binary_mime = true;
         it.auth_in_clear = true;
     });
-    config.mechanisms = vec![Arc::new(Plain)];
+    config.mechanisms = vec![plain()];
     let mut bed = ServerBed::new(config);
     bed.authority = |question| {
         let (user, password) = ("username".to_owned(), Secret::from("password"));

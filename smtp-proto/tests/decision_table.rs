@@ -13,7 +13,7 @@ use smtp_proto::Secret;
 use smtp_proto::Want;
 use smtp_proto::channel::{Channel, Peer};
 use smtp_proto::fallback::{TlsFailure, TlsRules};
-use smtp_proto::sasl::client::{AuthRefusal, ClientPlain, Floor};
+use smtp_proto::sasl::client::{AuthRefusal, Floor};
 use smtp_proto::server::{ServerEvent, StartTls};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::reply::Response;
@@ -143,8 +143,9 @@ fn authenticate(bed: &mut ClientBed) -> Option<&'static str> {
     if bed.client.phase() != Phase::Idle {
         return None;
     }
-    let mechanism = ClientPlain::new("", "user", &Secret::from("password".to_owned())).unwrap();
-    match bed.client.authenticate(Box::new(mechanism), Floor::default(), bed.now) {
+    let mechanism =
+        common::auth::make::plain("", "user", &Secret::from("password".to_owned())).unwrap();
+    match bed.client.authenticate(mechanism, Floor::default(), bed.now) {
         Ok(()) => None,
         Err(AuthRefusal::ClearText | AuthRefusal::UnauthenticatedPeer) => {
             bed.feed(b"");

@@ -4,6 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
+use common::auth::{Binding, make};
 use common::{Scenario, Trace, accept, envelope, run};
 use smtp_proto::Secret;
 use smtp_proto::channel::TlsInfo;
@@ -441,42 +442,38 @@ fn lmtp_has_a_word_for_each_recipient() {
 #[test]
 fn both_sides_agree_on_the_identity() {
     type Attempt = fn() -> Box<dyn client::ClientMechanism>;
-    fn scram(password: &str, binding: client::Binding) -> Box<dyn client::ClientMechanism> {
-        let nonce = "rOprNGfwEbeRWgbNEkqO".parse().unwrap();
-        Box::new(
-            client::ClientScramSha256::new("", "user", Secret::from(password), binding, nonce)
-                .unwrap(),
-        )
+    fn scram(password: &str, binding: Binding) -> Box<dyn client::ClientMechanism> {
+        make::scram("", "user", Secret::from(password), binding).unwrap()
     }
     fn exported(data: &str) -> ChannelBinding {
         ChannelBinding::new(BindingType::TlsExporter, Secret::from(data))
     }
     fn plain(authorization: &str, user: &str, password: &str) -> Box<dyn client::ClientMechanism> {
-        Box::new(client::ClientPlain::new(authorization, user, &Secret::from(password)).unwrap())
+        make::plain(authorization, user, &Secret::from(password)).unwrap()
     }
     let right: [Attempt; 9] = [
         || plain("", "user", "pencil"),
         || plain("boss", "user", "pencil"),
-        || Box::new(client::ClientLogin::new("user", Secret::from("pencil")).unwrap()),
-        || Box::new(client::ClientExternal::new("").unwrap()),
-        || Box::new(client::ClientExternal::new("boss").unwrap()),
-        || scram("pencil", client::Binding::Unsupported),
-        || scram("pencil", client::Binding::Used(exported("this channel"))),
-        || Box::new(client::ClientXoauth2::new("user", &Secret::from("good-token")).unwrap()),
-        || Box::new(client::ClientOauthBearer::new("user", &Secret::from("good-token")).unwrap()),
+        || make::login("user", Secret::from("pencil")).unwrap(),
+        || make::external("").unwrap(),
+        || make::external("boss").unwrap(),
+        || scram("pencil", Binding::Unsupported),
+        || scram("pencil", Binding::Used(exported("this channel"))),
+        || make::xoauth2("user", &Secret::from("good-token")).unwrap(),
+        || make::oauthbearer("user", &Secret::from("good-token")).unwrap(),
     ];
     let wrong: [Attempt; 10] = [
         || plain("", "user", "pen"),
         || plain("", "stranger", "pencil"),
         || plain("root", "user", "pencil"),
-        || Box::new(client::ClientLogin::new("user", Secret::from("pen")).unwrap()),
-        || Box::new(client::ClientExternal::new("root").unwrap()),
-        || scram("pen", client::Binding::Unsupported),
+        || make::login("user", Secret::from("pen")).unwrap(),
+        || make::external("root").unwrap(),
+        || scram("pen", Binding::Unsupported),
         // An attacker relays between two channels, or has taken -PLUS out of the list.
-        || scram("pencil", client::Binding::Used(exported("another channel"))),
-        || scram("pencil", client::Binding::Unoffered),
-        || Box::new(client::ClientXoauth2::new("user", &Secret::from("bad-token")).unwrap()),
-        || Box::new(client::ClientOauthBearer::new("user", &Secret::from("bad-token")).unwrap()),
+        || scram("pencil", Binding::Used(exported("another channel"))),
+        || scram("pencil", Binding::Unoffered),
+        || make::xoauth2("user", &Secret::from("bad-token")).unwrap(),
+        || make::oauthbearer("user", &Secret::from("bad-token")).unwrap(),
     ];
     let mut scenario = Scenario::new();
     scenario.server.starttls = StartTls::Offered;

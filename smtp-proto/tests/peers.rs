@@ -9,7 +9,7 @@ use smtp_proto::channel::Channel;
 use smtp_proto::client::ClientConfig;
 use smtp_proto::error::PeerMisbehaved;
 use smtp_proto::fallback::TlsRules;
-use smtp_proto::sasl::client::{ClientLogin, ClientMechanism, ClientPlain, Floor};
+use smtp_proto::sasl::client::{ClientMechanism, Floor};
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::reply::{EnhancedCode, Reply, ReplyError, ReplyRules};
 
@@ -248,7 +248,7 @@ fn authenticate(
 }
 
 fn plain() -> Box<dyn ClientMechanism> {
-    Box::new(ClientPlain::new("", "user", &Secret::from("pencil")).unwrap())
+    common::auth::make::plain("", "user", &Secret::from("pencil")).unwrap()
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn login_prompts_may_be_any_text() {
         ("334 \r\n", "334\r\n"),
         ("334 =AAA\r\n", "334 your password, please\r\n"),
     ] {
-        let login = Box::new(ClientLogin::new("user", Secret::from("pencil")).unwrap());
+        let login = common::auth::make::login("user", Secret::from("pencil")).unwrap();
         let (said, events) = authenticate(login, true, &[user, password, "235 ok\r\n"]);
         assert_eq!(said, ["AUTH LOGIN\r\n", "dXNlcg==\r\n", "cGVuY2ls\r\n", ""]);
         assert_eq!(events, ["Authenticated(Reply(235 ok))"]);

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::auth::{EHLO, NONCE, SERVER_FIRST, base64, begin, challenge, exchange, inside};
+use common::auth::{Binding, EHLO, SERVER_FIRST, base64, begin, challenge, exchange, inside, make};
 use common::{ClientBed, tls_info};
 use proptest::prelude::*;
 use smtp_proto::Secret;
@@ -12,8 +12,7 @@ use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::sasl::SaslError;
 use smtp_proto::sasl::client::{
-    AuthRefusal, Binding, ClientExternal, ClientLogin, ClientMechanism, ClientOauthBearer,
-    ClientPlain, ClientScramSha256, ClientXoauth2, Credentials, Floor, MakeMechanism, Other, Proof,
+    AuthRefusal, ClientMechanism, Credentials, Floor, MakeMechanism, Proof,
 };
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{Answer, ExchangeStep, Offer, Question};
@@ -85,36 +84,28 @@ fn the_best_mechanism_is_chosen() {
 #[test]
 fn names_and_passwords_that_cannot_be_sent() {
     let secret = Secret::from("pencil");
-    let nonce = || NONCE.parse().unwrap();
     for (name, password) in [("a\0b", "p"), ("", "p"), ("a", ""), ("a", "p\0")] {
         assert_eq!(
-            ClientPlain::new("", name, &Secret::from(password)).unwrap_err(),
+            make::plain("", name, &Secret::from(password)).unwrap_err(),
             SaslError::Prohibited
         );
-        assert_eq!(
-            ClientLogin::new(name, Secret::from(password)).unwrap_err(),
-            SaslError::Prohibited
-        );
-        let scram =
-            ClientScramSha256::new("", name, Secret::from(password), Binding::Unsupported, nonce());
+        assert_eq!(make::login(name, Secret::from(password)).unwrap_err(), SaslError::Prohibited);
+        let scram = make::scram("", name, Secret::from(password), Binding::Unsupported);
         assert_eq!(scram.unwrap_err(), SaslError::Prohibited);
     }
-    assert_eq!(ClientPlain::new("a\u{7}", "u", &secret).unwrap_err(), SaslError::Prohibited);
-    assert_eq!(ClientExternal::new("a\0").unwrap_err(), SaslError::Prohibited);
+    assert_eq!(make::plain("a\u{7}", "u", &secret).unwrap_err(), SaslError::Prohibited);
+    assert_eq!(make::external("a\0").unwrap_err(), SaslError::Prohibited);
     for (user, token) in
         [("u\x01", "t"), ("u\r\n", "t"), ("u", ""), ("u", "a b"), ("u", "a\x01"), ("u", "\u{e9}")]
     {
+        assert_eq!(make::xoauth2(user, &Secret::from(token)).unwrap_err(), SaslError::Prohibited);
         assert_eq!(
-            ClientXoauth2::new(user, &Secret::from(token)).unwrap_err(),
-            SaslError::Prohibited
-        );
-        assert_eq!(
-            ClientOauthBearer::new(user, &Secret::from(token)).unwrap_err(),
+            make::oauthbearer(user, &Secret::from(token)).unwrap_err(),
             SaslError::Prohibited
         );
     }
     // RFC 4013, section 3: what it maps and normalises.
-    let (said, _) = exchange(Box::new(ClientExternal::new("I\u{ad}X").unwrap()), &[]);
+    let (said, _) = exchange(make::external("I\u{ad}X").unwrap(), &[]);
     assert_eq!(said[0], format!("AUTH EXTERNAL {}\r\n", base64("IX")));
 }
 
@@ -139,14 +130,11 @@ fn nothing_secret_is_printed() {
         let binding = Binding::Used(tls.bindings[0].clone());
         shown += &format!("{pencil:?} {pencil:#?} {binding:?}");
         let mechanisms: [Box<dyn ClientMechanism>; 5] = [
-            Box::new(ClientPlain::new("", "user", &pencil).unwrap()),
-            Box::new(ClientLogin::new("user", pencil.clone()).unwrap()),
-            Box::new(ClientXoauth2::new("user", &pencil).unwrap()),
-            Box::new(ClientOauthBearer::new("user", &pencil).unwrap()),
-            Box::new(
-                ClientScramSha256::new("", "user", pencil, binding, NONCE.parse().unwrap())
-                    .unwrap(),
-            ),
+            make::plain("", "user", &pencil).unwrap(),
+            make::login("user", pencil.clone()).unwrap(),
+            make::xoauth2("user", &pencil).unwrap(),
+            make::oauthbearer("user", &pencil).unwrap(),
+            make::scram("", "user", pencil, binding).unwrap(),
         ];
         for mechanism in mechanisms {
             shown += &format!("{mechanism:?} {mechanism:#?}");
@@ -217,9 +205,9 @@ impl MakeMechanism for Maker {
 
 #[test]
 fn anyone_can_write_a_mechanism() {
-    let credentials = Credentials::from(Proof::Other(Other(Arc::new(Maker))));
+    let credentials = Credentials::from(Proof::Other(Arc::new(Maker)));
     assert_eq!(credentials, credentials.clone());
-    assert_ne!(credentials, Credentials::from(Proof::Other(Other(Arc::new(Maker)))));
+    assert_ne!(credentials, Credentials::from(Proof::Other(Arc::new(Maker))));
     for (challenges, end) in [(1, "Unproven"), (2, "Unproven"), (3, ""), (4, "UnexpectedChallenge")]
     {
         let mut bed = inside(tls_info(), "250-mx\r\n250 AUTH PLAIN X-COUNTING\r\n");
@@ -274,11 +262,10 @@ proptest! {
     /// Both ends of SCRAM agree if they have the same password, and only then.
     #[test]
     fn both_ends_of_scram_agree(user in "[ -~]{1,20}", password in "\\PC{1,20}", other in "\\PC{1,20}", bound in any::<bool>()) {
-        let nonce = || NONCE.parse().unwrap();
         let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
         let used = if bound { Binding::Used(binding.clone()) } else { Binding::Unsupported };
         let (password, other) = (Secret::from(password), Secret::from(other));
-        let made = ClientScramSha256::new("", &user, password.clone(), used.clone(), nonce());
+        let made = make::scram("", &user, password.clone(), used.clone());
         let keys = Keys::derive(&password, b"0123456789abcdef", 4096);
         // What one side prohibits, the other does.
         prop_assert_eq!(made.is_ok(), keys.is_ok());
@@ -287,7 +274,7 @@ proptest! {
     tls.bindings = vec![binding];
         let channel = Channel::Implicit(Arc::new(tls));
         let mechanisms = common::mechanisms();
-        let ends = |mut client: ClientScramSha256| {
+        let ends = |mut client: Box<dyn ClientMechanism>| {
             let offer = Offer::new(&channel, &mechanisms);
             let mut exchange = offer.find(client.name()).unwrap().begin(&offer);
             let mut response = client.initial_response().unwrap().unwrap();
@@ -309,7 +296,7 @@ proptest! {
             }
         };
         prop_assert_eq!(ends(client), (true, true));
-        if let Ok(client) = ClientScramSha256::new("", &user, other.clone(), used, nonce()) {
+        if let Ok(client) = make::scram("", &user, other.clone(), used) {
             let same = keys.is_of(&other);
             prop_assert_eq!(ends(client), (same, same));
         }

@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::auth::{base64, decode};
+use common::auth::{Binding, base64, decode, make};
 use common::auth_server::{
     MALFORMED, NO, OK, auth, bound, client, config, exported, inside, say, scram,
 };
@@ -13,10 +13,10 @@ use common::{ServerBed, changed, server_config, tls_info};
 use smtp_proto::Secret;
 use smtp_proto::channel::Channel;
 use smtp_proto::channel::{BindingType, ChannelBinding};
-use smtp_proto::sasl::client::{Binding, ClientScramSha256};
+use smtp_proto::sasl::scram::MIN_ITERATIONS;
 use smtp_proto::sasl::server as sasl;
 use smtp_proto::sasl::server::{
-    Answer, Decoy, Exchange, ExchangeStep, Failure, Identity, Mechanism, Offer, Question,
+    Answer, Exchange, ExchangeStep, Failure, Identity, Mechanism, Offer, Question,
 };
 
 /// RFC 4616, section 2.
@@ -145,8 +145,7 @@ fn strangers_look_like_users() {
     let with = auth(&mut bed, "SCRAM-SHA-256", "n,a=boss,n=mallory,r=rOprNGfwEbeRWgbNEkqO");
     assert_eq!(parts(std::str::from_utf8(&decode(with[4..].trim_end())).unwrap()), unknown);
     // Another secret, other salts.
-    let other =
-        sasl::ScramSha256::with_nonces(Decoy::new(Secret::from("another")), || "abc".parse().ok());
+    let other = sasl::scram(Secret::from("another"), MIN_ITERATIONS, || "abc".parse().ok());
     let mut bed = inside(changed(server_config(), |it| it.mechanisms = other.into()));
     assert_ne!(parts(&challenge("mallory", &mut bed))[1], unknown[1]);
 }
@@ -271,21 +270,15 @@ fn scram_to_its_last_message() {
     for (authorization, password, reply) in
         [("boss", "pencil", OK), ("root", "pencil", NO), ("boss", "pen", NO)]
     {
-        let nonce = "rOprNGfwEbeRWgbNEkqO".parse().unwrap();
-        let client = ClientScramSha256::new(
-            authorization,
-            "user",
-            Secret::from(password),
-            Binding::Unsupported,
-            nonce,
-        );
+        let client =
+            make::scram(authorization, "user", Secret::from(password), Binding::Unsupported);
         let mut bed = inside(config());
         assert_eq!(scram(&mut bed, client.unwrap()).1, reply);
         let identity = Identity::new("user", "boss");
         assert_eq!(bed.server.identity(), (reply == OK).then_some(&identity));
     }
     // No random numbers, no exchange.
-    let none = sasl::ScramSha256::both(Decoy::new(Secret::from("x")), || None);
+    let none = sasl::scram(Secret::from("x"), MIN_ITERATIONS, || None);
     let mut bed = inside(changed(server_config(), |it| it.mechanisms = none.into()));
     assert_eq!(
         auth(&mut bed, "SCRAM-SHA-256", first),
@@ -360,10 +353,8 @@ fn a_mechanism_of_ones_own() {
 #[test]
 fn long_challenges_are_one_line() {
     let scope = "x".repeat(2000);
-    let mut bearer = sasl::OauthBearer::default();
-    bearer.scope = Some(scope);
-    bearer.openid_configuration = Some("https://\"\\\n".into());
-    let mut bed = inside(changed(server_config(), |it| it.mechanisms = vec![Arc::new(bearer)]));
+    let bearer = sasl::oauthbearer(Some(&scope), Some("https://\"\\\n"));
+    let mut bed = inside(changed(server_config(), |it| it.mechanisms = vec![bearer]));
     let said = auth(&mut bed, "OAUTHBEARER", "n,,\x01auth=Bearer bad-token\x01\x01");
     let challenge =
         String::from_utf8(decode(said.strip_prefix("334 ").unwrap().strip_suffix("\r\n").unwrap()))
@@ -403,17 +394,16 @@ proptest::proptest! {
     /// What one side says, the other understands.
     #[test]
     fn names_and_passwords_come_through(user in NAME, password in NAME, token in "[A-Za-z0-9._~+/-]{1,40}={0,2}") {
-        use smtp_proto::sasl::client::{ClientLogin, ClientOauthBearer, ClientPlain};
         let secret = || Secret::from(password.as_str());
         let wanted = Question::Password { user: user.clone(), password: secret() };
-        let plain = asked(&sasl::Plain, &mut ClientPlain::new("", &user, &secret()).unwrap());
+        let plain = asked(&*sasl::plain(), &mut *make::plain("", &user, &secret()).unwrap());
         proptest::prop_assert_eq!(&plain, &wanted);
-        let login = asked(&sasl::Login, &mut ClientLogin::new(&user, secret()).unwrap());
+        let login = asked(&*sasl::login(), &mut *make::login(&user, secret()).unwrap());
         proptest::prop_assert_eq!(&login, &wanted);
-        let [_, bare] = sasl::ScramSha256::both(Decoy::new(Secret::from("x")), || Some([7; 24]));
-        let scram = asked(&*bare, &mut client(&user, &password, Binding::Unsupported));
+        let [_, bare] = sasl::scram(Secret::from("x"), MIN_ITERATIONS, || Some([7; 24].into()));
+        let scram = asked(&*bare, &mut *client(&user, &password, Binding::Unsupported));
         proptest::prop_assert_eq!(scram, Question::Keys { user: user.clone() });
-        let bearer = asked(&sasl::OauthBearer::default(), &mut ClientOauthBearer::new(&user, &Secret::from(token.as_str())).unwrap());
+        let bearer = asked(&*sasl::oauthbearer(None, None), &mut *make::oauthbearer(&user, &Secret::from(token.as_str())).unwrap());
         let wanted = Question::Token { user: Some(user), token: Secret::from(token.as_str()), host: None, port: None };
         proptest::prop_assert_eq!(bearer, wanted);
     }

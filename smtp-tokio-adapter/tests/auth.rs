@@ -17,8 +17,8 @@ use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route;
 use smtp_proto::route::{RecipientStatus, Targets};
 use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
-use smtp_proto::sasl::scram::Keys;
-use smtp_proto::sasl::server::{Answer, Decoy, Question, ScramSha256};
+use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
+use smtp_proto::sasl::server::{self as sasl, Answer, Question};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::command::{Xclient, XclientValue};
 use smtp_proto::wire::host::HostName;
@@ -467,7 +467,7 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity)));
-        let [plus, _] = ScramSha256::both(Decoy::new(Secret::from("decoy")), || Some([7; 24]));
+        let [plus, _] = sasl::scram(Secret::from("decoy"), MIN_ITERATIONS, || Some([7; 24].into()));
         let smtp = changed(smtp(), |it| it.mechanisms = vec![plus]);
         let inbound = Inbound { tls: Some(Arc::new(config)), ..Inbound::new(Arc::new(smtp)) };
         let theirs = Arc::new(Mutex::new(Vec::new()));

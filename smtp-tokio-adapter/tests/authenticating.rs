@@ -16,11 +16,8 @@ use smtp_proto::Secret;
 use smtp_proto::route;
 use smtp_proto::route::{RecipientStatus, Targets};
 use smtp_proto::sasl::client::Credentials;
-use smtp_proto::sasl::scram::Keys;
-use smtp_proto::sasl::server::{
-    Answer, Decoy, External, Failure, Identity, Login, Mechanism, OauthBearer, Plain, Question,
-    Xoauth2,
-};
+use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
+use smtp_proto::sasl::server::{self as sasl, Answer, Failure, Identity, Mechanism, Question};
 use smtp_proto::server;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::host::HostName;
@@ -114,12 +111,12 @@ impl Handler for Clerk {
     }
 }
 
-fn decoy() -> Decoy {
-    Decoy::new(Secret::from("of this server"))
+fn decoy() -> Secret {
+    Secret::from("of this server")
 }
 
 fn both() -> Vec<Arc<dyn Mechanism>> {
-    scram(decoy(), provider()).into()
+    scram(decoy(), MIN_ITERATIONS, provider()).into()
 }
 
 fn office() -> Arc<Office> {
@@ -194,7 +191,7 @@ fn identity(user: &str) -> Identity {
 #[tokio::test]
 async fn every_mechanism_over_real_tls() {
     let pki = Pki::new();
-    let [plus, bare] = scram(decoy(), provider());
+    let [plus, bare] = scram(decoy(), MIN_ITERATIONS, provider());
     let token = || Some(Credentials::token("user", "good-token"));
     let (password, bad_token) =
         (|| user("pencil"), || Some(Credentials::token("user", "bad-token")));
@@ -203,10 +200,10 @@ async fn every_mechanism_over_real_tls() {
         // Over TLS 1.3: bound to its exporter (RFC 9266).
         (plus, password(), user("pen")),
         (bare, password(), user("pen")),
-        (Arc::new(Plain), password(), user("pen")),
-        (Arc::new(Login), password(), Some(Credentials::password("stranger", "pencil"))),
-        (Arc::new(Xoauth2::default()), token(), bad_token()),
-        (Arc::new(OauthBearer::default()), token(), bad_token()),
+        (sasl::plain(), password(), user("pen")),
+        (sasl::login(), password(), Some(Credentials::password("stranger", "pencil"))),
+        (sasl::xoauth2(None), token(), bad_token()),
+        (sasl::oauthbearer(None, None), token(), bad_token()),
     ];
     for (mechanism, right, wrong) in cases {
         let name = mechanism.name().to_owned();
@@ -233,16 +230,16 @@ async fn every_mechanism_over_real_tls() {
 #[tokio::test]
 async fn log_of_a_conversation_has_no_credentials_and_no_message() {
     let pki = Pki::new();
-    let [plus, bare] = scram(decoy(), provider());
+    let [plus, bare] = scram(decoy(), MIN_ITERATIONS, provider());
     let token = || Some(Credentials::token("user", "good-token"));
     type Case = (Arc<dyn Mechanism>, Option<Credentials>);
     let cases: [Case; 6] = [
         (plus, user("pencil")),
         (bare, user("pencil")),
-        (Arc::new(Plain), user("pencil")),
-        (Arc::new(Login), user("pencil")),
-        (Arc::new(Xoauth2::default()), token()),
-        (Arc::new(OauthBearer::default()), token()),
+        (sasl::plain(), user("pencil")),
+        (sasl::login(), user("pencil")),
+        (sasl::xoauth2(None), token()),
+        (sasl::oauthbearer(None, None), token()),
     ];
     for (mechanism, credentials) in cases {
         let name = mechanism.name().to_owned();
@@ -303,7 +300,7 @@ async fn in_tls_1_2_the_certificate_is_what_it_is_bound_to() {
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pki.identity(HOST))));
     let office = office();
-    let [plus, _] = scram(decoy(), provider());
+    let [plus, _] = scram(decoy(), MIN_ITERATIONS, provider());
     let address = start(&office, submission(vec![plus]), Arc::new(tls12)).await;
     assert_eq!(send(&pki, address, user("pencil")).await.statuses(), [RecipientStatus::Delivered]);
     assert_eq!(*office.mail.lock().unwrap(), [Some(identity("user"))]);
@@ -315,7 +312,7 @@ async fn certificate_gives_the_identity() {
     let request = ClientCertificates::Request { hints: Vec::new() };
     let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
     let office = office();
-    let address = start(&office, submission(vec![Arc::new(External)]), tls).await;
+    let address = start(&office, submission(vec![sasl::external()]), tls).await;
     let id = IdentityId::new("ours");
     let client_tls = ClientTls::new(provider());
     client_tls.add_identity(id.clone(), pki.identity("client.test.example"));
@@ -414,7 +411,7 @@ async fn long_lines_in_many_pieces() {
     let pki = Pki::new();
     let office = office();
     let smtp =
-        changed(submission(vec![Arc::new(Plain), Arc::new(Login)]), |it| it.auth_in_clear = true);
+        changed(submission(vec![sasl::plain(), sasl::login()]), |it| it.auth_in_clear = true);
     let address = start(&office, smtp, pki.server_config(HOST)).await;
     let long = "AAAA".repeat(2500);
     for lines in [vec![format!("AUTH PLAIN {long}")], vec!["AUTH PLAIN".into(), long]] {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::programs::{Folder, MESSAGE, Server, example, run, send};
 use common::{Pki, provider};
-use smtp_proto::sasl::server::{Answer, Plain, Question};
+use smtp_proto::sasl::server::{Answer, Question, plain};
 use smtp_proto::server::ServerConfig;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::RcptParameters;
@@ -91,7 +91,7 @@ async fn submit_with_the_right_password_delivers_and_with_a_wrong_one_does_not()
     let (folder, pki) = Folder::with_pki();
     let mut config = ServerConfig::new("localhost".parse().unwrap());
     config.starttls = smtp_proto::server::StartTls::Offered;
-    config.mechanisms = vec![Arc::new(Plain)];
+    config.mechanisms = vec![plain()];
     config.auth_required = true;
     let mut inbound = Inbound::new(Arc::new(config));
     let identity = pki.identity("localhost");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{changed, smtp};
 use smtp_proto::Protocol;
-use smtp_proto::sasl::server::{Answer, Plain, Question};
+use smtp_proto::sasl::server::{Answer, Question, plain};
 use smtp_proto::server::{BareLineEnds, BodyRefusal, Tolerance};
 use smtp_proto::stamp::Date;
 use smtp_proto::wire::body::Runs;
@@ -232,7 +232,7 @@ async fn the_received_field_names_the_protocol() {
     ] {
         let config = changed(smtp(), |it| {
             it.protocol = protocol;
-            it.mechanisms = vec![Arc::new(Plain)];
+            it.mechanisms = vec![plain()];
             it.auth_in_clear = true;
         });
         let inbound = Inbound::new(Arc::new(config));

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use smtp_proto::Secret;
 use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
-use smtp_proto::sasl::server::{Answer, Decoy, Login, Mechanism, Plain, Question, ScramSha256};
+use smtp_proto::sasl::server::{self as sasl, Answer, Question};
 use smtp_proto::server::{ServerConfig, StartTls, Tolerance};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
-use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
+use smtp_tokio_adapter::{Handler, Inbound, Service, Session, scram, serve};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -155,11 +155,8 @@ impl OurServer {
         let identity = lab.identity("valid", &provider)?;
         let tls = server_config(identity, ClientCertificates::None, Arc::clone(&provider));
         let tls = tls.map_err(|error| error.to_string())?;
-        let scram = ScramSha256::both(Decoy::new(Secret::from("interop")), move || {
-            let mut nonce = [0; 24];
-            provider.secure_random.fill(&mut nonce).is_ok().then_some(nonce)
-        });
-        let passwords: [Arc<dyn Mechanism>; 2] = [Arc::new(Plain), Arc::new(Login)];
+        let scram = scram(Secret::from("interop"), MIN_ITERATIONS, provider);
+        let passwords = [sasl::plain(), sasl::login()];
         let name = HOST.parse().map_err(|_| "host name")?;
         let mut config = ServerConfig::new(name);
         config.starttls = if implicit { StartTls::No } else { StartTls::Offered };

@@ -7,15 +7,12 @@ use std::time::Instant;
 use smtp_proto::Secret;
 use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
-use smtp_proto::sasl::client;
-use smtp_proto::sasl::client::{Binding, ClientMechanism as _};
-use smtp_proto::sasl::scram::Keys;
-use smtp_proto::sasl::server::{
-    Answer, Decoy, External, Identity, Login, Mechanism, OauthBearer, Plain, Question, ScramSha256,
-    Xoauth2,
-};
+use smtp_proto::sasl::client::{ClientMechanism, Credentials};
+use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
+use smtp_proto::sasl::server::{self as sasl, Answer, Identity, Question};
 use smtp_proto::server::{Server, ServerConfig, ServerEvent};
-use smtp_proto::wire::reply::Response;
+use smtp_proto::wire::capabilities::Capabilities;
+use smtp_proto::wire::reply::{Reply, Response};
 use smtp_proto::{Step, Want};
 
 const NAMES: [&str; 7] =
@@ -102,17 +99,15 @@ fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
     let mut config = ServerConfig::new("mx.test.example".parse().expect("a domain"));
     config.limits.command_line = 80;
     config.limits.auth_line = LINE;
-    let decoy = Decoy::new(Secret::from("decoy"));
-    config.mechanisms =
-        ScramSha256::with_nonces(decoy, || "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".parse().ok()).into();
-    let others: [Arc<dyn Mechanism>; 5] = [
-        Arc::new(External),
-        Arc::new(OauthBearer::default()),
-        Arc::new(Xoauth2::default()),
-        Arc::new(Plain),
-        Arc::new(Login),
-    ];
-    config.mechanisms.extend(others);
+    let nonce = || "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".parse().ok();
+    config.mechanisms = sasl::scram(Secret::from("decoy"), MIN_ITERATIONS, nonce).into();
+    config.mechanisms.extend([
+        sasl::external(),
+        sasl::oauthbearer(None, None),
+        sasl::xoauth2(None),
+        sasl::plain(),
+        sasl::login(),
+    ]);
     let mut tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.3", "");
     tls.bindings = vec![binding()];
     let mut server = Server::new(Arc::new(config), Channel::Implicit(Arc::new(tls)), now);
@@ -187,14 +182,28 @@ fn converse(wire: &[u8], seed: u8) -> (Vec<String>, Vec<u8>, Option<Identity>) {
     (events, output, server.identity().cloned())
 }
 
+/// The mechanism of this name, for a server that offers no other, on a channel with or without a
+/// binding.
+fn client(credentials: &Credentials, name: &str, bound: bool) -> Box<dyn ClientMechanism> {
+    let reply = format!("250-mx\r\n250 AUTH {name}\r\n");
+    let reply = Reply::parse(reply.as_bytes()).expect("a reply").expect("a whole one");
+    let mut tls = TlsInfo::new(Peer::Authenticated, "TLSv1.3", "");
+    tls.bindings = bound.then(binding).into_iter().collect();
+    let channel = Channel::Implicit(Arc::new(tls));
+    let nonce = "rOprNGfwEbeRWgbNEkqO".parse().expect("a nonce");
+    credentials
+        .mechanism_named(name, &Capabilities::of(&reply), &channel, nonce)
+        .expect("credentials for the mechanism")
+}
+
 /// Clients whose password no input knows, and a server that says what it likes.
 fn ask(challenges: &[u8]) {
-    let password = || Secret::from("known to no input");
-    let nonce = || "rOprNGfwEbeRWgbNEkqO".parse().expect("a nonce");
-    for binding in [Binding::Unsupported, Binding::Unoffered, Binding::Used(binding())] {
-        let client = client::ClientScramSha256::new("", "user", password(), binding, nonce())
-            .expect("a user");
-        let mut client = client.with_max_iterations(4096);
+    let mut password = Credentials::password("user", "known to no input");
+    password.max_iterations = MIN_ITERATIONS;
+    for (name, bound) in
+        [("SCRAM-SHA-256", false), ("SCRAM-SHA-256", true), ("SCRAM-SHA-256-PLUS", true)]
+    {
+        let mut client = client(&password, name, bound);
         client.initial_response().expect("a first message").expect("the client begins");
         for challenge in challenges.split(|&byte| byte == b'\n') {
             if client.respond(challenge).is_err() {
@@ -203,11 +212,10 @@ fn ask(challenges: &[u8]) {
         }
         client.accepted().expect_err("the server has proven nothing");
     }
-    let mut login = client::ClientLogin::new("user", password()).expect("a user");
-    let mut xoauth2 = client::ClientXoauth2::new("user", &Secret::from("token")).expect("a user");
-    let mut bearer =
-        client::ClientOauthBearer::new("user", &Secret::from("token")).expect("a user");
-    for client in [&mut login as &mut dyn client::ClientMechanism, &mut xoauth2, &mut bearer] {
+    let token = Credentials::token("user", "token");
+    for (credentials, name) in [(&password, "LOGIN"), (&token, "XOAUTH2"), (&token, "OAUTHBEARER")]
+    {
+        let mut client = client(credentials, name, false);
         let _ = client.initial_response();
         // A server that goes on without end must be cut off.
         let answered = challenges

@@ -19,12 +19,12 @@ impl Server {
     /// use smtp_proto::channel::{Channel, Peer, TlsInfo};
     /// use smtp_proto::wire::reply::Response;
     /// use smtp_proto::Secret;
-    /// use smtp_proto::sasl::server::{Answer, Plain, Question};
+    /// use smtp_proto::sasl::server::{Answer, Question, plain};
     /// use smtp_proto::server::{ServerConfig, ServerEvent, Server};
     /// use smtp_proto::{Step, Want};
     ///
     /// let mut config = ServerConfig::new("mail.test.example".parse()?);
-    /// config.mechanisms = vec![Arc::new(Plain)];
+    /// config.mechanisms = vec![plain()];
     /// let tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.3", "TLS_AES_128_GCM_SHA256");
     /// let now = Instant::now();
     /// let mut server = Server::new(Arc::new(config), Channel::Implicit(Arc::new(tls)), now);

@@ -3,14 +3,91 @@
 use std::sync::Arc;
 
 use smtp_proto::Secret;
-use smtp_proto::channel::{Channel, TlsInfo};
+use smtp_proto::channel::{Channel, ChannelBinding, TlsInfo};
 use smtp_proto::fallback::TlsRules;
-use smtp_proto::sasl::client::{
-    Binding, ClientExternal, ClientLogin, ClientMechanism, ClientOauthBearer, ClientPlain,
-    ClientScramSha256, ClientXoauth2, Floor,
-};
+use smtp_proto::sasl::client::{ClientMechanism, Floor};
 
 use super::{ClientBed, client_config, tls_info};
+
+/// What a client of SCRAM knows of channel binding (RFC 5802, section 6).
+#[derive(Clone, Debug)]
+pub enum Binding {
+    /// `n`: the channel has none.
+    Unsupported,
+    /// `y`: the channel has one, but the server does not list the -PLUS.
+    Unoffered,
+    /// `p=`: the mechanism is the -PLUS.
+    Used(ChannelBinding),
+}
+
+/// Each mechanism of the library, made by credentials for a server that offers nothing else. SCRAM
+/// has the client's nonce of RFC 7677, section 3.
+pub mod make {
+    use std::sync::Arc;
+
+    use smtp_proto::Secret;
+    use smtp_proto::channel::{BindingType, Channel, ChannelBinding, TlsInfo};
+    use smtp_proto::sasl::SaslError;
+    use smtp_proto::sasl::client::{AuthRefusal, ClientMechanism, Credentials};
+    use smtp_proto::wire::capabilities::Capabilities;
+    use smtp_proto::wire::reply::Reply;
+
+    use super::{Binding, NONCE, tls_info};
+
+    type Made = Result<Box<dyn ClientMechanism>, SaslError>;
+
+    fn named(
+        mut credentials: Credentials,
+        authorization: &str,
+        name: &str,
+        binding: Option<ChannelBinding>,
+    ) -> Made {
+        credentials.authorization = authorization.to_owned();
+        let reply = format!("250-mx\r\n250 AUTH {name}\r\n");
+        let reply = Reply::parse(reply.as_bytes()).unwrap().unwrap();
+        let mut tls = TlsInfo::clone(&tls_info());
+        tls.bindings = Vec::from_iter(binding);
+        let channel = Channel::Implicit(Arc::new(tls));
+        let (capabilities, nonce) = (Capabilities::of(&reply), NONCE.parse().unwrap());
+        credentials.mechanism_named(name, &capabilities, &channel, nonce).map_err(|refusal| {
+            match refusal {
+                AuthRefusal::Mechanism(error) => error,
+                refusal => panic!("{refusal}"),
+            }
+        })
+    }
+
+    pub fn plain(authorization: &str, user: &str, password: &Secret) -> Made {
+        named(Credentials::password(user, password.clone()), authorization, "PLAIN", None)
+    }
+
+    pub fn login(user: &str, password: Secret) -> Made {
+        named(Credentials::password(user, password), "", "LOGIN", None)
+    }
+
+    pub fn external(authorization: &str) -> Made {
+        named(Credentials::certificate(), authorization, "EXTERNAL", None)
+    }
+
+    pub fn xoauth2(user: &str, token: &Secret) -> Made {
+        named(Credentials::token(user, token.clone()), "", "XOAUTH2", None)
+    }
+
+    pub fn oauthbearer(user: &str, token: &Secret) -> Made {
+        named(Credentials::token(user, token.clone()), "", "OAUTHBEARER", None)
+    }
+
+    pub fn scram(authorization: &str, user: &str, password: Secret, binding: Binding) -> Made {
+        let credentials = Credentials::password(user, password);
+        let some = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
+        let (name, binding) = match binding {
+            Binding::Unsupported => ("SCRAM-SHA-256", None),
+            Binding::Unoffered => ("SCRAM-SHA-256", Some(some)),
+            Binding::Used(binding) => ("SCRAM-SHA-256-PLUS", Some(binding)),
+        };
+        named(credentials, authorization, name, binding)
+    }
+}
 
 /// `MECHANISM user secret`, or `MECHANISM user secret authorization`; with the client's nonce of
 /// RFC 7677, section 3.
@@ -19,14 +96,13 @@ pub fn mechanism(text: &str, binding: Binding) -> Box<dyn ClientMechanism> {
     let word = |index: usize| words.get(index).copied().unwrap_or_default();
     let (user, secret, authorization) = (word(1), Secret::from(word(2)), word(3));
     match word(0) {
-        "PLAIN" => Box::new(ClientPlain::new(authorization, user, &secret).unwrap()),
-        "LOGIN" => Box::new(ClientLogin::new(user, secret).unwrap()),
-        "EXTERNAL" => Box::new(ClientExternal::new(authorization).unwrap()),
-        "XOAUTH2" => Box::new(ClientXoauth2::new(user, &secret).unwrap()),
-        "OAUTHBEARER" => Box::new(ClientOauthBearer::new(user, &secret).unwrap()),
+        "PLAIN" => make::plain(authorization, user, &secret).unwrap(),
+        "LOGIN" => make::login(user, secret).unwrap(),
+        "EXTERNAL" => make::external(authorization).unwrap(),
+        "XOAUTH2" => make::xoauth2(user, &secret).unwrap(),
+        "OAUTHBEARER" => make::oauthbearer(user, &secret).unwrap(),
         "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS" => {
-            let nonce = "rOprNGfwEbeRWgbNEkqO".parse().unwrap();
-            Box::new(ClientScramSha256::new(authorization, user, secret, binding, nonce).unwrap())
+            make::scram(authorization, user, secret, binding).unwrap()
         }
         name => panic!("{name}"),
     }

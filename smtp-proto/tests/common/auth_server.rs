@@ -5,10 +5,10 @@ use std::sync::Arc;
 use smtp_proto::Secret;
 use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::channel::{Channel, TlsInfo};
-use smtp_proto::sasl::client::{Binding, ClientMechanism as _, ClientScramSha256};
+use smtp_proto::sasl::client::ClientMechanism;
 use smtp_proto::server::ServerConfig;
 
-use super::auth::{base64, decode};
+use super::auth::{Binding, base64, decode, make};
 use super::{ServerBed, changed, mechanisms, server_config, tls_info};
 
 pub fn config() -> ServerConfig {
@@ -48,7 +48,7 @@ pub const MALFORMED: &str = "501 5.5.2 malformed authentication response\r\n";
 pub const CANCELLED: &str = "501 5.7.0 authentication cancelled\r\n";
 
 /// Runs SCRAM with our own client to the end: the server's challenges, and its last word.
-pub fn scram(bed: &mut ServerBed, mut client: ClientScramSha256) -> (Vec<String>, String) {
+pub fn scram(bed: &mut ServerBed, mut client: Box<dyn ClientMechanism>) -> (Vec<String>, String) {
     let mut challenges = Vec::new();
     let initial = client.initial_response().unwrap().unwrap();
     let mut reply = auth(bed, client.name(), initial.as_bytes());
@@ -64,13 +64,6 @@ pub fn scram(bed: &mut ServerBed, mut client: ClientScramSha256) -> (Vec<String>
     (challenges, reply)
 }
 
-pub fn client(user: &str, password: &str, binding: Binding) -> ClientScramSha256 {
-    ClientScramSha256::new(
-        "",
-        user,
-        Secret::from(password),
-        binding,
-        "rOprNGfwEbeRWgbNEkqO".parse().unwrap(),
-    )
-    .unwrap()
+pub fn client(user: &str, password: &str, binding: Binding) -> Box<dyn ClientMechanism> {
+    make::scram("", user, Secret::from(password), binding).unwrap()
 }

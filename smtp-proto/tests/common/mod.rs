@@ -22,8 +22,9 @@ use smtp_proto::error::Error;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::sasl::client as client_sasl;
 use smtp_proto::sasl::scram::Keys;
+use smtp_proto::sasl::scram::MIN_ITERATIONS;
 use smtp_proto::sasl::server as sasl;
-use smtp_proto::sasl::server::{Decoy, Mechanism, Question, ScramSha256};
+use smtp_proto::sasl::server::{Mechanism, Question};
 use smtp_proto::server;
 use smtp_proto::server::Server;
 use smtp_proto::wire::reply::{Reply, Response};
@@ -107,15 +108,16 @@ pub const SALT: &[u8] = b"\x5b\x6d\x99\x68\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x
 
 /// All mechanisms, the best first, with the server's nonce of RFC 7677, section 3.
 pub fn mechanisms() -> Vec<Arc<dyn Mechanism>> {
-    let decoy = Decoy::new(Secret::from("the server's own secret"));
-    let scram = ScramSha256::with_nonces(decoy, || "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".parse().ok());
+    let secret = Secret::from("the server's own secret");
+    let nonce = || "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".parse().ok();
+    let scram = sasl::scram(secret, MIN_ITERATIONS, nonce);
     let mut mechanisms: Vec<Arc<dyn Mechanism>> = scram.into();
     mechanisms.extend([
-        Arc::new(sasl::External) as Arc<dyn Mechanism>,
-        Arc::new(changed(sasl::OauthBearer::default(), |it| it.scope = Some("mail".into()))),
-        Arc::new(sasl::Xoauth2::default()),
-        Arc::new(sasl::Plain),
-        Arc::new(sasl::Login),
+        sasl::external(),
+        sasl::oauthbearer(Some("mail"), None),
+        sasl::xoauth2(None),
+        sasl::plain(),
+        sasl::login(),
     ]);
     mechanisms
 }

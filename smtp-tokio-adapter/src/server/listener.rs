@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
-use smtp_proto::sasl::server::{Decoy, Mechanism, ScramSha256};
+use smtp_proto::Secret;
+use smtp_proto::sasl::scram::Nonce;
+use smtp_proto::sasl::server::{self as sasl, Mechanism};
 use tokio::net::TcpListener;
 #[cfg(feature = "proxy-protocol")]
 use tokio::net::TcpStream;
@@ -30,9 +32,14 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// SCRAM-SHA-256-PLUS and SCRAM-SHA-256 for
 /// [`ServerConfig::mechanisms`](smtp_proto::server::ServerConfig::mechanisms), with nonces from the
-/// provider's random numbers.
-pub fn scram(decoy: Decoy, provider: Arc<CryptoProvider>) -> [Arc<dyn Mechanism>; 2] {
-    ScramSha256::both(decoy, move || random(&provider).ok())
+/// provider's random numbers: [`smtp_proto::sasl::server::scram`].
+pub fn scram(
+    decoy_secret: Secret,
+    decoy_iterations: u32,
+    provider: Arc<CryptoProvider>,
+) -> [Arc<dyn Mechanism>; 2] {
+    let nonces = move || random(&provider).ok().map(Nonce::from);
+    sasl::scram(decoy_secret, decoy_iterations, nonces)
 }
 
 /// Accepts connections until `shutdown` is ready, and then waits for the messages that are being

@@ -6,10 +6,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use smtp_proto::Secret;
-use smtp_proto::sasl::scram::Keys;
-use smtp_proto::sasl::server::{
-    Answer, Decoy, External, Failure, Login, Mechanism, OauthBearer, Plain, Question, Xoauth2,
-};
+use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
+use smtp_proto::sasl::server::{self as sasl, Answer, Failure, Mechanism, Question};
 use smtp_proto::server::{ServerConfig, StartTls};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::RcptParameters;
@@ -363,27 +361,27 @@ fn authenticate(mechanisms: impl Fn() -> Vec<Arc<dyn Mechanism>>, clients: &[Cli
 
 #[test]
 fn clients_with_plain() {
-    authenticate(|| vec![Arc::new(Plain)], PLAIN);
+    authenticate(|| vec![sasl::plain()], PLAIN);
 }
 
 #[test]
 fn clients_with_login() {
-    authenticate(|| vec![Arc::new(Login)], LOGIN);
+    authenticate(|| vec![sasl::login()], LOGIN);
 }
 
 #[test]
 fn clients_with_scram() {
     let provider = || Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    authenticate(|| scram(Decoy::new(Secret::from("the lab's")), provider()).into(), SCRAM);
+    authenticate(|| scram(Secret::from("the lab's"), MIN_ITERATIONS, provider()).into(), SCRAM);
 }
 
 #[test]
 fn clients_with_tokens() {
-    authenticate(|| vec![Arc::new(Xoauth2::default())], XOAUTH2);
-    authenticate(|| vec![Arc::new(OauthBearer::default())], OAUTHBEARER);
+    authenticate(|| vec![sasl::xoauth2(None)], XOAUTH2);
+    authenticate(|| vec![sasl::oauthbearer(None, None)], OAUTHBEARER);
 }
 
 #[test]
 fn clients_with_certificates() {
-    authenticate(|| vec![Arc::new(External)], EXTERNAL);
+    authenticate(|| vec![sasl::external()], EXTERNAL);
 }

@@ -9,7 +9,7 @@ const SEPARATOR: &[u8] = b"\x01";
 
 /// OAUTHBEARER (RFC 7628).
 #[derive(Debug)]
-pub struct ClientOauthBearer(Bearer);
+pub(super) struct ClientOauthBearer(Bearer);
 
 impl ClientOauthBearer {
     /// `user` is whose mailbox it is; empty if the token says so.
@@ -18,7 +18,7 @@ impl ClientOauthBearer {
     ///
     /// [`SaslError::Prohibited`] for what no token holds (RFC 6750, section 2.1), and for controls
     /// in the user's name.
-    pub fn new(user: &str, token: &Secret) -> Result<Self, SaslError> {
+    pub(super) fn new(user: &str, token: &Secret) -> Result<Self, SaslError> {
         check(user, token)?;
         // RFC 5801, section 4, `saslname`: a comma ends it.
         let user = user.replace('=', "=3D").replace(',', "=2C");
@@ -65,14 +65,14 @@ impl ClientMechanism for ClientOauthBearer {
 
 /// XOAUTH2, the same before there was an RFC, as Google and Microsoft have it.
 #[derive(Debug)]
-pub struct ClientXoauth2(Bearer);
+pub(super) struct ClientXoauth2(Bearer);
 
 impl ClientXoauth2 {
     /// # Errors
     ///
     /// [`SaslError::Prohibited`] for what no token holds (RFC 6750, section 2.1), and for controls
     /// in the user's name.
-    pub fn new(user: &str, token: &Secret) -> Result<Self, SaslError> {
+    pub(super) fn new(user: &str, token: &Secret) -> Result<Self, SaslError> {
         check(user, token)?;
         let message = [
             b"user=",

@@ -4,15 +4,20 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::{
-    AuthRefusal, Binding, ClientExternal, ClientLogin, ClientMechanism, ClientOauthBearer,
-    ClientPlain, ClientScramSha256, ClientXoauth2, Floor,
-};
+use super::bearer::{ClientOauthBearer, ClientXoauth2};
+use super::scram::{Binding, ClientScramSha256};
+use super::simple::{ClientExternal, ClientLogin, ClientPlain};
+use super::{AuthRefusal, ClientMechanism, Floor};
 use crate::channel::Channel;
 use crate::sasl::SaslError;
 use crate::sasl::scram::{Nonce, SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
 use crate::secret::Secret;
 use crate::wire::capabilities::Capabilities;
+
+/// The most rounds of HMAC that a server may ask for in SCRAM, unless set otherwise: a hostile one
+/// could keep a processor busy for an hour. Servers in use ask for 4096 to 600,000; this takes some
+/// tenths of a second.
+pub const MAX_ITERATIONS: u32 = 1_000_000;
 
 /// What one has to authenticate with at one server. No other server is to see it.
 ///
@@ -45,10 +50,12 @@ pub struct Credentials {
     pub proof: Proof,
     /// In which channels.
     pub floor: Floor,
+    /// The most rounds of HMAC that a server may ask for in SCRAM. [`MAX_ITERATIONS`] by default.
+    pub max_iterations: u32,
 }
 
 /// What shows who one is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Proof {
     /// For SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN and LOGIN.
     Password {
@@ -67,9 +74,28 @@ pub enum Proof {
     },
     /// The client certificate that TLS has shown, for EXTERNAL.
     Certificate,
-    /// What mechanisms that are not from here make use of.
-    Other(Other),
+    /// Makes mechanisms that are not from here. Equal only to itself.
+    Other(Arc<dyn MakeMechanism>),
 }
+
+impl PartialEq for Proof {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Password { user, password },
+                Self::Password { user: other_user, password: other_password },
+            ) => user == other_user && password == other_password,
+            (Self::Token { user, token }, Self::Token { user: other_user, token: other_token }) => {
+                user == other_user && token == other_token
+            }
+            (Self::Certificate, Self::Certificate) => true,
+            (Self::Other(one), Self::Other(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Proof {}
 
 /// Makes mechanisms that are not from here, one for each attempt.
 pub trait MakeMechanism: fmt::Debug + Send + Sync {
@@ -88,18 +114,6 @@ pub trait MakeMechanism: fmt::Debug + Send + Sync {
         channel: &Channel,
     ) -> Result<Box<dyn ClientMechanism>, SaslError>;
 }
-
-/// Something that makes mechanisms; equal only to itself.
-#[derive(Clone, Debug)]
-pub struct Other(pub Arc<dyn MakeMechanism>);
-
-impl PartialEq for Other {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Other {}
 
 impl Credentials {
     /// A password, for channels to an [authenticated](Floor::Authenticated) server.
@@ -137,20 +151,36 @@ impl Credentials {
     ) -> Result<Box<dyn ClientMechanism>, AuthRefusal> {
         let mut refusal = None;
         for name in self.fitting() {
-            if !capabilities.has_mechanism(name) {
-                continue;
-            }
-            let made = self.make(name, capabilities, channel, nonce.clone());
-            let made = made.map_err(AuthRefusal::from).and_then(|mechanism| {
-                self.floor.permits(channel, mechanism.reveals_secret()).map(|()| mechanism)
-            });
-            match made {
+            match self.mechanism_named(name, capabilities, channel, nonce.clone()) {
                 Ok(mechanism) => return Ok(mechanism),
-                Err(AuthRefusal::Mechanism(SaslError::ChannelBinding)) => {}
+                Err(
+                    AuthRefusal::NotOffered | AuthRefusal::Mechanism(SaslError::ChannelBinding),
+                ) => {}
                 Err(error) => refusal = refusal.or(Some(error)),
             }
         }
         Err(refusal.unwrap_or(AuthRefusal::NotOffered))
+    }
+
+    /// The mechanism of this name, in capitals, whichever others there are.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthRefusal::NotOffered`] if the server does not offer it, or these credentials do not fit
+    /// it; otherwise the obstacle to it.
+    pub fn mechanism_named(
+        &self,
+        name: &str,
+        capabilities: &Capabilities,
+        channel: &Channel,
+        nonce: Nonce,
+    ) -> Result<Box<dyn ClientMechanism>, AuthRefusal> {
+        if !self.fitting().contains(&name) || !capabilities.has_mechanism(name) {
+            return Err(AuthRefusal::NotOffered);
+        }
+        let mechanism = self.make(name, capabilities, channel, nonce)?;
+        self.floor.permits(channel, mechanism.reveals_secret())?;
+        Ok(mechanism)
     }
 
     /// The best first.
@@ -163,7 +193,7 @@ impl Credentials {
             (Proof::Token { .. }, true) => &["OAUTHBEARER", "XOAUTH2"],
             (Proof::Token { .. }, false) => &[],
             (Proof::Certificate, _) => &["EXTERNAL"],
-            (Proof::Other(other), _) => other.0.names(),
+            (Proof::Other(other), _) => other.names(),
         }
     }
 
@@ -196,6 +226,7 @@ impl Credentials {
                         password.clone(),
                         binding,
                         nonce,
+                        self.max_iterations,
                     )?)
                 }
                 "PLAIN" => Box::new(ClientPlain::new(authorization, user, password)?),
@@ -206,7 +237,7 @@ impl Credentials {
             }
             Proof::Token { user, token } => Box::new(ClientXoauth2::new(user, token)?),
             Proof::Certificate => Box::new(ClientExternal::new(authorization)?),
-            Proof::Other(other) => other.0.make(name, authorization, channel)?,
+            Proof::Other(other) => other.make(name, authorization, channel)?,
         })
     }
 }
@@ -225,6 +256,7 @@ impl Hash for Credentials {
 /// For channels to an [authenticated](Floor::Authenticated) server, to act as oneself.
 impl From<Proof> for Credentials {
     fn from(proof: Proof) -> Self {
-        Self { authorization: String::new(), proof, floor: Floor::default() }
+        let (floor, max_iterations) = (Floor::default(), MAX_ITERATIONS);
+        Self { authorization: String::new(), proof, floor, max_iterations }
     }
 }

@@ -2,7 +2,15 @@
 //!
 //! [`Client::authenticate`](crate::client::Client::authenticate) takes any [`ClientMechanism`].
 //! Messages are octets: base64, the empty response and the limits of lines are the machine's
-//! affair. [`Credentials`] choose the mechanism that is best for a server and a channel.
+//! affair. [`Credentials::mechanism`] makes the one that is best for a server and a channel, and
+//! [`Credentials::mechanism_named`] one of the caller's choice:
+//!
+//! | proof | mechanisms, the best first |
+//! |---|---|
+//! | [`Proof::Password`] | SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN |
+//! | [`Proof::Token`] | OAUTHBEARER, XOAUTH2 |
+//! | [`Proof::Certificate`] | EXTERNAL |
+//! | [`Proof::Other`] | those that [`MakeMechanism::names`] lists |
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
@@ -44,10 +52,7 @@ mod credentials;
 mod scram;
 mod simple;
 
-pub use bearer::{ClientOauthBearer, ClientXoauth2};
-pub use credentials::{Credentials, MakeMechanism, Other, Proof};
-pub use scram::{Binding, ClientScramSha256, MAX_ITERATIONS};
-pub use simple::{ClientExternal, ClientLogin, ClientPlain};
+pub use credentials::{Credentials, MAX_ITERATIONS, MakeMechanism, Proof};
 
 use std::borrow::Cow;
 use std::fmt;

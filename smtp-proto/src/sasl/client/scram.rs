@@ -13,14 +13,9 @@ use crate::sasl::scram::{
 };
 use crate::secret::Secret;
 
-/// The most rounds of HMAC that a server may ask for, unless set otherwise: a hostile one could
-/// keep a processor busy for an hour. Servers in use ask for 4096 to 600,000; this takes some
-/// tenths of a second.
-pub const MAX_ITERATIONS: u32 = 1_000_000;
-
 /// What a client says of channel binding (RFC 5802, section 6).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Binding {
+pub(super) enum Binding {
     /// `n`: this side knows no binding.
     Unsupported,
     /// `y`: this side knows one, but the server does not list the -PLUS. A server that did list it
@@ -30,9 +25,9 @@ pub enum Binding {
     Used(ChannelBinding),
 }
 
-/// One exchange.
+/// One exchange of SCRAM.
 #[derive(Debug)]
-pub struct ClientScramSha256 {
+pub(super) struct ClientScramSha256 {
     binding: Binding,
     header: String,
     bare: String,
@@ -66,12 +61,13 @@ impl ClientScramSha256 {
     ///
     /// [`SaslError::Prohibited`] where SASLprep (RFC 4013) prohibits a name or the password, or
     /// nothing is left of it.
-    pub fn new(
+    pub(super) fn new(
         authorization: &str,
         user: &str,
         password: Secret,
         binding: Binding,
         nonce: Nonce,
+        max_iterations: u32,
     ) -> Result<Self, SaslError> {
         let authorization = authorization_of(authorization)?;
         // What cannot be sent is better known now than in the middle of the exchange.
@@ -88,14 +84,8 @@ impl ClientScramSha256 {
         let authorization = Some(&*authorization).filter(|name| !name.is_empty());
         let (header, bare) =
             ClientFirst::write(flag, authorization, &prepare(user)?, nonce.as_str());
-        let (max_iterations, stage) = (MAX_ITERATIONS, Stage::Begin { password });
+        let stage = Stage::Begin { password };
         Ok(Self { binding, header, bare, nonce, max_iterations, stage })
-    }
-
-    /// The same with another limit in place of [`MAX_ITERATIONS`].
-    #[must_use]
-    pub fn with_max_iterations(self, max_iterations: u32) -> Self {
-        Self { max_iterations, ..self }
     }
 
     /// server-first-message: makes client-final-message.

@@ -6,7 +6,7 @@ use crate::secret::Secret;
 
 /// PLAIN (RFC 4616): user and password as they are, in one message.
 #[derive(Debug)]
-pub struct ClientPlain {
+pub(super) struct ClientPlain {
     /// None once it is said.
     message: Option<Secret>,
 }
@@ -17,7 +17,11 @@ impl ClientPlain {
     /// # Errors
     ///
     /// [`SaslError::Prohibited`] for a NUL, and for an empty user or password.
-    pub fn new(authorization: &str, user: &str, password: &Secret) -> Result<Self, SaslError> {
+    pub(super) fn new(
+        authorization: &str,
+        user: &str,
+        password: &Secret,
+    ) -> Result<Self, SaslError> {
         let authorization = authorization_of(authorization)?;
         let (user, password) = (user.as_bytes(), password.as_bytes());
         // RFC 4616, section 2: `message = [authzid] UTF8NUL authcid UTF8NUL passwd`, none of which
@@ -58,7 +62,7 @@ impl ClientMechanism for ClientPlain {
 /// LOGIN, which is in no RFC (draft-murchison-sasl-login): the server asks for the user, then for
 /// the password. What it writes into its questions is not looked at, for servers differ.
 #[derive(Debug)]
-pub struct ClientLogin {
+pub(super) struct ClientLogin {
     user: Option<Secret>,
     password: Option<Secret>,
 }
@@ -67,7 +71,7 @@ impl ClientLogin {
     /// # Errors
     ///
     /// [`SaslError::Prohibited`] for a NUL, and for an empty user or password.
-    pub fn new(user: &str, password: Secret) -> Result<Self, SaslError> {
+    pub(super) fn new(user: &str, password: Secret) -> Result<Self, SaslError> {
         let parts = [user.as_bytes(), password.as_bytes()];
         if parts.iter().any(|part| part.is_empty() || part.contains(&0)) {
             return Err(SaslError::Prohibited);
@@ -105,7 +109,7 @@ impl ClientMechanism for ClientLogin {
 
 /// EXTERNAL (RFC 4422, A): the server knows the client already, by the certificate it has shown.
 #[derive(Debug)]
-pub struct ClientExternal {
+pub(super) struct ClientExternal {
     authorization: Option<Secret>,
 }
 
@@ -116,7 +120,7 @@ impl ClientExternal {
     /// # Errors
     ///
     /// [`SaslError::Prohibited`] for a NUL (RFC 4422, A.1).
-    pub fn new(authorization: &str) -> Result<Self, SaslError> {
+    pub(super) fn new(authorization: &str) -> Result<Self, SaslError> {
         let authorization = authorization_of(authorization)?;
         if authorization.contains('\0') {
             return Err(SaslError::Prohibited);

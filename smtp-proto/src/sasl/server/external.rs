@@ -1,5 +1,7 @@
 //! EXTERNAL (RFC 4422, appendix A): the client's certificate says who it is.
 
+use std::sync::Arc;
+
 use super::{
     Answer, Claim, Exchange, ExchangeStep, Mechanism, OUT_OF_TURN, Offer, Question, end, prepare,
 };
@@ -7,9 +9,14 @@ use crate::channel::Channel;
 use crate::sasl::SaslError;
 use crate::secret::Secret;
 
-/// Offered inside TLS. Whether there is a certificate, and what it is worth, the caller knows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct External;
+/// EXTERNAL (RFC 4422, appendix A): the client's certificate proves its identity. Offered inside
+/// TLS; the caller, which sees the certificate, answers [`Question::External`].
+pub fn external() -> Arc<dyn Mechanism> {
+    Arc::new(External)
+}
+
+#[derive(Debug)]
+struct External;
 
 impl Mechanism for External {
     fn name(&self) -> &str {

@@ -5,12 +5,21 @@
 //! [`Exchange`] for each AUTH. An exchange knows no users: it asks the caller [`Question`]s, and
 //! the caller may take its time to look up the answer.
 //!
+//! | mechanism | function | question |
+//! |---|---|---|
+//! | SCRAM-SHA-256-PLUS, SCRAM-SHA-256 (RFC 5802, RFC 7677) | [`scram`] | [`Question::Keys`] |
+//! | EXTERNAL (RFC 4422) | [`external`] | [`Question::External`] |
+//! | OAUTHBEARER (RFC 7628) | [`oauthbearer`] | [`Question::Token`] |
+//! | XOAUTH2 (in no RFC) | [`xoauth2`] | [`Question::Token`] |
+//! | PLAIN (RFC 4616) | [`plain`] | [`Question::Password`] |
+//! | LOGIN (in no RFC) | [`login`] | [`Question::Password`] |
+//!
 //! ```
 //! use smtp_proto::channel::Channel;
-//! use smtp_proto::sasl::server::{Answer, Exchange, Mechanism, Offer, Plain, Question, ExchangeStep};
+//! use smtp_proto::sasl::server::{Answer, ExchangeStep, Offer, Question, plain};
 //! use smtp_proto::Secret;
 //!
-//! let mut exchange = Plain.begin(&Offer::new(&Channel::Plain, &[]));
+//! let mut exchange = plain().begin(&Offer::new(&Channel::Plain, &[]));
 //! let ExchangeStep::Ask(Question::Password { user, password }) = exchange.respond(&Secret::from("\0tim\0tanstaafltanstaafl"))
 //! else {
 //!     panic!()
@@ -25,10 +34,10 @@ mod password;
 mod scram;
 mod token;
 
-pub use external::External;
-pub use password::{Login, Plain};
-pub use scram::{Decoy, ScramSha256};
-pub use token::{OauthBearer, Xoauth2};
+pub use external::external;
+pub use password::{login, plain};
+pub use scram::scram;
+pub use token::{oauthbearer, xoauth2};
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,13 +1,25 @@
 //! PLAIN (RFC 4616) and LOGIN: the client sends the password.
 
+use std::sync::Arc;
+
 use super::{Answer, Claim, Exchange, ExchangeStep, Mechanism, OUT_OF_TURN, Offer, Question, end};
 use crate::sasl::SaslError;
 use crate::secret::Secret;
 
-/// PLAIN: names and password in one message. Every server must have it, inside TLS (RFC 4954,
-/// section 4).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Plain;
+/// PLAIN (RFC 4616): names and password in one message. A server that offers AUTH must offer PLAIN
+/// inside TLS (RFC 4954, section 4).
+pub fn plain() -> Arc<dyn Mechanism> {
+    Arc::new(Plain)
+}
+
+/// LOGIN, which is in no RFC: the server asks for the name, then for the password. Some older
+/// clients know no other mechanism, and some of them send the name with AUTH.
+pub fn login() -> Arc<dyn Mechanism> {
+    Arc::new(Login)
+}
+
+#[derive(Debug)]
+struct Plain;
 
 impl Mechanism for Plain {
     fn name(&self) -> &str {
@@ -57,10 +69,8 @@ fn read_plain(message: &Secret) -> Result<(Claim, Secret), SaslError> {
     Ok((Claim::new(user, authorization)?, Secret::from(password)))
 }
 
-/// LOGIN, which no RFC has: the server asks for the name, then for the password. Older clients know
-/// nothing else. Some send the name with AUTH.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Login;
+#[derive(Debug)]
+struct Login;
 
 impl Mechanism for Login {
     fn name(&self) -> &str {

@@ -12,63 +12,61 @@ use crate::channel::Channel;
 use crate::channel::ChannelBinding;
 use crate::sasl::SaslError;
 use crate::sasl::scram::{
-    ClientFinal, ClientFirst, Flag, Keys, MIN_ITERATIONS, Nonce, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
-    ServerFinal, ServerFirst, auth_message, verify_proof,
+    ClientFinal, ClientFirst, Flag, Keys, Nonce, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ServerFinal,
+    ServerFirst, auth_message, verify_proof,
 };
 use crate::secret::Secret;
 
 /// Where nonces come from; none if there are no random numbers.
 type Nonces = dyn Fn() -> Option<Nonce> + Send + Sync;
 
-/// What strangers are shown, so that they cannot find out who is a user: a salt that is always the
-/// same for a name.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Decoy {
-    /// From which the salts of strangers are made: random, the same for all servers of a service,
-    /// and kept.
-    pub secret: Secret,
-    /// The iterations that users have. Salts of strangers have
-    /// [`SALT_OCTETS`](crate::sasl::scram::SALT_OCTETS): give users as many.
-    pub iterations: u32,
+/// SCRAM-SHA-256-PLUS and SCRAM-SHA-256: offer both (RFC 5802, section 6).
+///
+/// A client must not learn from the server's challenge whether a user exists. Unknown users
+/// therefore have a salt as well, which is always the same for a name. It is made from
+/// `decoy_secret`: random octets, kept, and the same for all servers of a service. Unknown users
+/// have `decoy_iterations` and [`SALT_OCTETS`](crate::sasl::scram::SALT_OCTETS): give users as many
+/// of both.
+///
+/// Each call of `nonces` must return 24 random octets that were never used before; if it returns
+/// none, the attempt fails with 454.
+///
+/// ```
+/// use smtp_proto::sasl::scram::MIN_ITERATIONS;
+/// use smtp_proto::sasl::server;
+/// use smtp_proto::server::ServerConfig;
+///
+/// # fn random() -> Option<[u8; 24]> { None }
+/// let mut config = ServerConfig::new("mx.test.example".parse()?);
+/// let secret = "random, and kept".into();
+/// config.mechanisms = server::scram(secret, MIN_ITERATIONS, || random().map(Into::into)).into();
+/// config.mechanisms.extend([server::plain(), server::login()]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn scram(
+    decoy_secret: Secret,
+    decoy_iterations: u32,
+    nonces: impl Fn() -> Option<Nonce> + Send + Sync + 'static,
+) -> [Arc<dyn Mechanism>; 2] {
+    let decoy = Decoy { secret: decoy_secret, iterations: decoy_iterations };
+    let bound = ScramSha256 { plus: true, decoy: Arc::new(decoy), nonces: Arc::new(nonces) };
+    let unbound = ScramSha256 { plus: false, ..bound.clone() };
+    [Arc::new(bound), Arc::new(unbound)]
 }
 
-impl Decoy {
-    /// With the fewest iterations there may be, which is what strangers then must see with users as
-    /// well.
-    pub fn new(secret: Secret) -> Self {
-        Self { secret, iterations: MIN_ITERATIONS }
-    }
+/// The salts of unknown users.
+#[derive(Debug)]
+struct Decoy {
+    secret: Secret,
+    iterations: u32,
 }
 
-/// SCRAM-SHA-256, bound to the channel or not. Offer both (RFC 5802, section 6):
-/// [`ScramSha256::both`].
+/// SCRAM-SHA-256, bound to the channel or not.
 #[derive(Clone)]
-pub struct ScramSha256 {
+struct ScramSha256 {
     plus: bool,
     decoy: Arc<Decoy>,
     nonces: Arc<Nonces>,
-}
-
-impl ScramSha256 {
-    /// SCRAM-SHA-256-PLUS and SCRAM-SHA-256. Each call of `nonces` must give 24 random octets that
-    /// were never used before; if it has none, the attempt fails with 454.
-    pub fn both(
-        decoy: Decoy,
-        nonces: impl Fn() -> Option<[u8; 24]> + Send + Sync + 'static,
-    ) -> [Arc<dyn Mechanism>; 2] {
-        Self::with_nonces(decoy, move || nonces().map(Nonce::from))
-    }
-
-    /// The same with nonces of any form, for known answers.
-    pub fn with_nonces(
-        decoy: Decoy,
-        nonces: impl Fn() -> Option<Nonce> + Send + Sync + 'static,
-    ) -> [Arc<dyn Mechanism>; 2] {
-        let bound = Self { plus: true, decoy: Arc::new(decoy), nonces: Arc::new(nonces) };
-        let unbound = Self { plus: false, ..bound.clone() };
-        [Arc::new(bound), Arc::new(unbound)]
-    }
 }
 
 impl fmt::Debug for ScramSha256 {

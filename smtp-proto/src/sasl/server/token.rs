@@ -1,6 +1,8 @@
 //! XOAUTH2 and OAUTHBEARER (RFC 7628): the client sends a token that an authorization server has
 //! issued.
 
+use std::sync::Arc;
+
 use super::{
     Answer, Claim, Exchange, ExchangeStep, Failure, Mechanism, OUT_OF_TURN, Offer, Question, end,
     prepare,
@@ -11,14 +13,26 @@ use crate::sasl::scram::decode_name;
 use crate::secret::Secret;
 
 /// OAUTHBEARER (RFC 7628). Offered inside TLS only (RFC 7628, section 3).
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct OauthBearer {
-    /// The scope that a token must have; told to a client whose token is refused (RFC 7628, section
-    /// 3.2.2).
-    pub scope: Option<String>,
-    /// The URL of the OpenID provider's configuration; told likewise.
-    pub openid_configuration: Option<String>,
+///
+/// A client whose token is refused is told the `scope` that a token must have and the URL of the
+/// OpenID provider's configuration, where they are given (RFC 7628, section 3.2.2).
+pub fn oauthbearer(scope: Option<&str>, openid_configuration: Option<&str>) -> Arc<dyn Mechanism> {
+    let (scope, openid_configuration) =
+        (scope.map(str::to_owned), openid_configuration.map(str::to_owned));
+    Arc::new(OauthBearer { scope, openid_configuration })
+}
+
+/// XOAUTH2, which is in no RFC: the predecessor of OAUTHBEARER. Offered inside TLS only.
+///
+/// A client whose token is refused is told the `scope` that a token must have, if it is given.
+pub fn xoauth2(scope: Option<&str>) -> Arc<dyn Mechanism> {
+    Arc::new(Xoauth2 { scope: scope.map(str::to_owned) })
+}
+
+#[derive(Debug)]
+struct OauthBearer {
+    scope: Option<String>,
+    openid_configuration: Option<String>,
 }
 
 impl Mechanism for OauthBearer {
@@ -45,12 +59,9 @@ impl Mechanism for OauthBearer {
     }
 }
 
-/// XOAUTH2, which no RFC has: as OAUTHBEARER, from before that. Offered inside TLS only.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Xoauth2 {
-    /// The scope that a token must have; told to a client whose token is refused.
-    pub scope: Option<String>,
+#[derive(Debug)]
+struct Xoauth2 {
+    scope: Option<String>,
 }
 
 impl Mechanism for Xoauth2 {
