@@ -290,3 +290,91 @@ fn report_with_countless_kinds_of_failures_has_the_most_frequent_complaints() {
     assert_eq!(complaints.len(), MAX_COMPLAINTS);
     assert_eq!((complaints[0].sessions, complaints[999].sessions), (50_000, 49_001));
 }
+
+/// `EXAMPLE` with each pair of texts replaced.
+fn changed(pairs: &[(&str, &str)]) -> String {
+    pairs.iter().fold(EXAMPLE.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    })
+}
+
+#[test]
+fn values_of_other_json_types_with_one_meaning_are_read() {
+    let expected = read(EXAMPLE);
+    for (from, to) in [
+        ("5326", "5326.0"),
+        ("5326", "5.326e3"),
+        ("5326", "\" 5326 \""),
+        (
+            "\"sending-mta-ip\": \"198.51.100.62\",",
+            "\"sending-mta-ip\": \"198.51.100.62\", \"receiving-mx-helo\": null,",
+        ),
+        (
+            "\"policy-domain\"",
+            "\"later-field\": {\"a\": [[{}, -1.5e300, true]]}, \"policy-domain\"",
+        ),
+    ] {
+        assert_eq!(read(changed(&[(from, to)])), expected, "{to}");
+    }
+    for (value, id) in [("true", "true"), ("-7", "-7"), ("1.5", "1.5"), ("null", ""), ("7", "7")] {
+        let quoted = "\"5065427c-23d3-47ca-b6e0-946ea0e8c4be\"";
+        assert_eq!(read(changed(&[(quoted, value)])).id, id);
+    }
+    let nulls = r#"{"date-range": null, "policies": [{"policy": {"policy-type": "sts",
+        "policy-string": null, "policy-domain": "a.example", "mx-host": null},
+        "summary": null, "failure-details": null}]}"#;
+    let policy = &read(nulls).policies[0];
+    assert_eq!((policy.successful, policy.failed, policy.failures.len()), (0, 0, 0));
+}
+
+#[test]
+fn counts_that_are_no_whole_numbers_and_fields_that_come_twice_are_refused() {
+    for (from, to) in [
+        ("5326", "5326.5"),
+        ("5326", "-1"),
+        ("5326", "18446744073709551616"),
+        ("5326", "1e30"),
+        ("5326", "1e999"),
+        ("5326", "\"many\""),
+        ("5326", "[5326]"),
+        ("\"report-id\"", "\"report-id\": \"1\", \"report-id\""),
+        ("\"policy\": {", "\"policy\": [["),
+    ] {
+        let error = ReceivedReport::read(changed(&[(from, to)]).as_bytes()).unwrap_err();
+        assert!(matches!(error, ReportError::Json(_)), "{to}: {error}");
+    }
+}
+
+#[test]
+fn report_in_a_forwarded_message_or_an_odd_part_is_read() {
+    let expected = read(EXAMPLE);
+    let packed = STANDARD.encode(gzip(EXAMPLE.as_bytes()));
+    let plain = mail("application/tlsrpt+gzip", "a!b!1!2.json.gz", "base64", &packed);
+    let forwarded = format!(
+        "From: a@b.example\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/mixed; boundary=outer\r\n\r\n--outer\r\n\r\nSee below.\r\n\
+         --outer\r\nContent-Type: message/rfc822\r\n\r\n{plain}\r\n--outer--\r\n"
+    );
+    let (one, two) = EXAMPLE.split_at(700);
+    let members = [gzip(one.as_bytes()), gzip(two.as_bytes())].concat();
+    let members = STANDARD.encode(members);
+    for message in [
+        forwarded.clone(),
+        format!("Content-Type: message/rfc822\r\n\r\n{forwarded}"),
+        mail("Application/TLSRPT+GZIP", "x", "BASE64", &packed),
+        mail("application/octet-stream", "A!B!1!2.JSON.GZ", "base64", &packed),
+        mail("application/tlsrpt+gzip", "a.json.gz", "base64", &members),
+        mail("application/tlsrpt+json; charset=utf-8", "a.json", "binary", EXAMPLE),
+        plain.replace("\r\n", "\n"),
+        // The file is not what its type says.
+        mail("application/tlsrpt+json", "a.json", "base64", &packed),
+        mail("application/tlsrpt+gzip", "a.json.gz", "8bit", EXAMPLE),
+    ] {
+        assert_eq!(read(&message), expected, "{message}");
+    }
+    let binary = mail("application/tlsrpt+gzip", "a.json.gz", "binary", "HERE");
+    let (before, after) = binary.split_once("HERE").unwrap();
+    let packed = gzip(EXAMPLE.as_bytes());
+    assert_eq!(read([before.as_bytes(), &packed, after.as_bytes()].concat()), expected);
+}

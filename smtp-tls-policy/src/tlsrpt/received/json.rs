@@ -37,7 +37,7 @@ pub(super) fn parse(json: &[u8]) -> Result<ReceivedReport, ReportError> {
 struct Report {
     #[serde(default)]
     organization_name: Text,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     date_range: DateRange,
     #[serde(default)]
     contact_info: Text,
@@ -57,10 +57,10 @@ struct DateRange {
 #[serde(rename_all = "kebab-case")]
 struct Policy {
     policy: Applied,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     summary: Summary,
-    #[serde(default)]
-    failure_details: Option<Vec<Failure>>,
+    #[serde(default, deserialize_with = "or_null")]
+    failure_details: Vec<Failure>,
 }
 
 #[derive(Deserialize)]
@@ -116,12 +116,7 @@ impl From<Policy> for ReportedPolicy {
             mx: mx_host.0,
             successful: policy.summary.total_successful_session_count.0,
             failed: policy.summary.total_failure_session_count.0,
-            failures: policy
-                .failure_details
-                .unwrap_or_default()
-                .into_iter()
-                .map(ReportedFailure::from)
-                .collect(),
+            failures: policy.failure_details.into_iter().map(ReportedFailure::from).collect(),
         }
     }
 }
@@ -152,6 +147,15 @@ fn clean(text: &str) -> String {
             || matches!(c, '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
     };
     text.chars().take(MAX_TEXT).map(|c| if obeyed(c) { ' ' } else { c }).collect()
+}
+
+/// A value, or null in place of an absent one.
+fn or_null<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// A string; a number, a truth value or null is taken for one.
@@ -187,6 +191,18 @@ impl<'de> Visitor<'de> for Expect<Text> {
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Text, E> {
         Ok(Text(number.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Text, E> {
+        Ok(Text(clean(&number.to_string())))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Text, E> {
+        Ok(Text(value.to_string()))
     }
 
     fn visit_unit<E: Error>(self) -> Result<Text, E> {
@@ -241,6 +257,16 @@ impl<'de> Visitor<'de> for Expect<Count> {
 
     fn visit_u64<E: Error>(self, count: u64) -> Result<Count, E> {
         Ok(Count(count))
+    }
+
+    /// Such as 100.0, and 1e2.
+    fn visit_f64<E: Error>(self, count: f64) -> Result<Count, E> {
+        // Every whole number below this is told from its neighbours (2^53).
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let is_count = count.fract() == 0.0 && (0.0..EXACT).contains(&count);
+        let digits = is_count.then(|| format!("{count:.0}"));
+        let read = digits.and_then(|digits| digits.parse().ok()).map(Count);
+        read.ok_or_else(|| E::custom("a count is no whole number, or too large"))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Count, E> {

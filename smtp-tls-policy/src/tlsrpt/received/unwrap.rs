@@ -1,9 +1,9 @@
 //! The JSON text of a report, out of its mail and its compression.
 
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{self, Read};
 
-use flate2::read::GzDecoder;
+use flate2::read::{GzDecoder, MultiGzDecoder};
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use mail_parser::{MessageParser, MessagePart, MimeHeaders};
@@ -17,8 +17,9 @@ pub const MAX_ENCLOSED_LEN: usize = 16 << 20;
 /// of a report that is not compressed (RFC 8460, section 5.2).
 pub const MAX_REPORT_LEN: usize = 10 << 20;
 
-/// Most parts of a mail that are looked at, and how deep multiparts may be nested. A report has
-/// two parts (RFC 8460, section 5.3); lists and scanners wrap mail once or twice more.
+/// Most parts of a mail that are looked at, and how deep multiparts and forwarded messages may be
+/// nested. A report has two parts (RFC 8460, section 5.3); lists and scanners wrap mail once or
+/// twice more.
 const MAX_PARTS: usize = 64;
 const MAX_NESTED: usize = 4;
 
@@ -57,6 +58,11 @@ fn enclosed(mail: &[u8]) -> Result<Vec<u8>, ReportError> {
             };
             return decoded.ok_or(ReportError::NoReport);
         }
+        if part.is_content_type("message", "rfc822") && depth < MAX_NESTED && seen < MAX_PARTS {
+            seen += 1;
+            parts.push((body, depth + 1));
+            continue;
+        }
         let boundary = part.content_type().filter(|it| it.ctype() == "multipart");
         let Some(boundary) = boundary.and_then(|it| it.attribute("boundary")) else { continue };
         if depth < MAX_NESTED {
@@ -85,7 +91,8 @@ fn body(part: &[u8]) -> &[u8] {
 /// Whether a part is a report by its type or by its name.
 fn is_report(part: &MessagePart<'_>) -> bool {
     let is = |subtype| part.is_content_type("application", subtype);
-    let named = |end| part.attachment_name().is_some_and(|name| name.ends_with(end));
+    let name = part.attachment_name().map(str::to_ascii_lowercase).unwrap_or_default();
+    let named = |end| name.ends_with(end);
     is("tlsrpt+gzip")
         || is("tlsrpt+json")
         // Some reporters have the file right and its type wrong.
@@ -122,11 +129,11 @@ fn split<'i>(body: &'i [u8], boundary: &[u8], most: usize) -> Vec<&'i [u8]> {
 fn file(octets: &[u8]) -> Result<Cow<'_, [u8]>, ReportError> {
     let text = match octets.starts_with(&GZIP) {
         true => {
-            let mut text = Vec::new();
-            let limit = u64::try_from(MAX_REPORT_LEN + 1).unwrap_or(u64::MAX);
-            let decoder = GzDecoder::new(octets).take(limit);
-            { decoder }.read_to_end(&mut text).map_err(|_| ReportError::Gzip)?;
-            Cow::Owned(text)
+            // RFC 1952, section 2.2: a file may have several members. What follows the first one
+            // may also be none, such as the line end of a part of a mail.
+            let text = expand(MultiGzDecoder::new(octets));
+            let text = text.or_else(|_| expand(GzDecoder::new(octets)));
+            Cow::Owned(text.map_err(|_| ReportError::Gzip)?)
         }
         false => Cow::Borrowed(octets),
     };
@@ -134,6 +141,14 @@ fn file(octets: &[u8]) -> Result<Cow<'_, [u8]>, ReportError> {
         true => Err(ReportError::TooLarge),
         false => Ok(text),
     }
+}
+
+/// At most one octet more than is taken.
+fn expand(decoder: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let limit = u64::try_from(MAX_REPORT_LEN + 1).unwrap_or(u64::MAX);
+    decoder.take(limit).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 fn is_object(octets: &[u8]) -> bool {
