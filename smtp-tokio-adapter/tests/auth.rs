@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -32,16 +32,17 @@ use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::Mail;
 use smtp_tokio_adapter::Skip;
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::{Candidate, Connection, Failure, Hosts, Io, Outbound, Report, Target};
+use smtp_tokio_adapter::test_kit::{Listening, Peer, Script, ScriptError, Tls, listen_with};
+use smtp_tokio_adapter::{Candidate, Connection, Failure, Hosts, Outbound, Report, Target};
 use smtp_tokio_adapter::{Handler, Inbound, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 /// `\0user\0pencil`, as AUTH PLAIN sends it.
 const PLAIN: &str = "AHVzZXIAcGVuY2ls";
 
-/// A server of a few fixed replies, and everything that it was told.
+/// A server of a few fixed replies.
 #[derive(Clone)]
 struct Fake {
     /// What EHLO says in clear text, and inside TLS.
@@ -52,13 +53,12 @@ struct Fake {
     /// The replies to AUTH and to each line after it.
     auth: &'static [&'static str],
     tls: Option<Arc<rustls::ServerConfig>>,
-    heard: Arc<Mutex<Heard>>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a server was told on all its connections.
+#[derive(Debug, Default)]
 struct Heard {
     connections: usize,
-    closed: usize,
     clear: String,
     inside: String,
 }
@@ -68,101 +68,68 @@ impl Fake {
         Self {
             clear: &["STARTTLS", "AUTH PLAIN LOGIN"],
             inside: &["AUTH PLAIN LOGIN"],
-            starttls: "220 go\r\n",
-            auth: &["235 2.7.0 ok\r\n"],
+            starttls: "220 go",
+            auth: &["235 2.7.0 ok"],
             tls,
-            heard: Arc::default(),
         }
     }
 
-    async fn start(self) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let fake = self.clone();
-                fake.heard.lock().unwrap().connections += 1;
-                tokio::spawn(async move {
-                    let heard = Arc::clone(&fake.heard);
-                    fake.serve(stream).await;
-                    heard.lock().unwrap().closed += 1;
-                });
+    async fn start(&self) -> Listening {
+        let fake = self.clone();
+        listen_with(move |peer, _| fake.clone().converse(peer)).await.unwrap()
+    }
+
+    async fn converse(self, mut peer: Peer) -> Result<Peer, ScriptError> {
+        let say = |text: &str| Script::new().say(text);
+        peer.play(&say("220 mx")).await?;
+        let (mut keywords, mut auth, mut authenticating) = (self.clear, self.auth.iter(), false);
+        let served = peer.serve(|line| {
+            let verb = line.split(' ').next()?;
+            if authenticating || verb == "AUTH" {
+                // Without a further reply the server hangs up.
+                let Some(reply) = auth.next() else { return Some(Script::new().close()) };
+                authenticating = reply.starts_with("334");
+                return Some(say(reply));
+            }
+            match verb {
+                "EHLO" => {
+                    let lines = keywords.iter().map(|line| format!("250-{line}\n"));
+                    Some(say(&format!("250-mx\n{}250 HELP", lines.collect::<String>())))
+                }
+                "STARTTLS" if self.starttls.starts_with("220") => {
+                    keywords = self.inside;
+                    let granted = say(self.starttls);
+                    Some(match &self.tls {
+                        Some(tls) => granted.tls(Tls::server_with(Arc::clone(tls))),
+                        None => granted.close(),
+                    })
+                }
+                "STARTTLS" => Some(say(self.starttls)),
+                "XCLIENT" => Some(say("220 again")),
+                _ => None,
             }
         });
-        address
-    }
-
-    async fn serve(self, mut stream: TcpStream) {
-        let _ = stream.write_all(b"220 mx\r\n").await;
-        if !self.converse(&mut stream, self.clear, |heard| &mut heard.clear).await {
-            return;
-        }
-        let Some(tls) = &self.tls else { return };
-        if let Ok(mut stream) = TlsAcceptor::from(Arc::clone(tls)).accept(stream).await {
-            self.converse(&mut stream, self.inside, |heard| &mut heard.inside).await;
-        }
-    }
-
-    /// Whether a handshake comes next.
-    async fn converse(
-        &self,
-        stream: &mut impl Io,
-        ehlo: &[&str],
-        heard: fn(&mut Heard) -> &mut String,
-    ) -> bool {
-        let (mut line, mut auth, mut data) = (Vec::new(), self.auth.iter(), false);
-        let mut authenticating = false;
-        while let Ok(octet) = stream.read_u8().await {
-            line.push(octet);
-            if !line.ends_with(b"\r\n") {
-                continue;
-            }
-            let text = String::from_utf8(std::mem::take(&mut line)).unwrap();
-            heard(&mut self.heard.lock().unwrap()).push_str(&text);
-            let verb = text.trim_end().split(' ').next().unwrap().to_owned();
-            let lines: Vec<String> =
-                ["mx"].iter().chain(ehlo).map(|line| format!("250-{line}\r\n")).collect();
-            let reply = match verb.as_str() {
-                _ if authenticating || verb == "AUTH" => {
-                    // Without a further reply the server hangs up.
-                    let Some(reply) = auth.next() else { return false };
-                    authenticating = reply.starts_with("334");
-                    (*reply).to_owned()
-                }
-                "." if data => "250 kept\r\n".into(),
-                _ if data => continue,
-                "EHLO" => lines.concat() + "250 HELP\r\n",
-                "STARTTLS" => self.starttls.into(),
-                "DATA" => {
-                    data = true;
-                    "354 go\r\n".into()
-                }
-                "QUIT" => "221 bye\r\n".into(),
-                "XCLIENT" => "220 again\r\n".into(),
-                _ => "250 ok\r\n".into(),
-            };
-            data &= verb != ".";
-            if stream.write_all(reply.as_bytes()).await.is_err() {
-                return false;
-            }
-            if verb == "STARTTLS" && reply.starts_with("220") {
-                return true;
-            }
-        }
-        false
+        // A client may refuse the handshake.
+        let _: Result<(), ScriptError> = served.await;
+        Ok(peer)
     }
 }
 
 /// What was heard in all, once every connection is closed.
-async fn all(heard: &Mutex<Heard>) -> Heard {
-    loop {
-        let now = heard.lock().unwrap().clone();
-        if now.connections > 0 && now.connections == now.closed {
-            *heard.lock().unwrap() = Heard::default();
-            return now;
+async fn all(server: Listening) -> Heard {
+    let peers = server.finish().await.unwrap();
+    let mut heard = Heard { connections: peers.len(), ..Heard::default() };
+    for peer in &peers {
+        let (clear, inside) = match peer.transcript().split_once("- TLS established\n") {
+            Some((clear, inside)) => (clear, inside),
+            None => (peer.transcript(), ""),
+        };
+        for (lines, heard) in [(clear, &mut heard.clear), (inside, &mut heard.inside)] {
+            let received = lines.lines().filter_map(|line| line.strip_prefix("< "));
+            heard.extend(received.flat_map(|line| [line, "\r\n"]));
         }
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
+    heard
 }
 
 struct Only {
@@ -182,12 +149,12 @@ impl Hosts for Only {
 
 async fn send(
     outbound: &Outbound,
-    address: SocketAddr,
+    server: &Listening,
     posture: Posture,
     credentials: Credentials,
 ) -> Report {
     let mut config = route::RouteConfig::default();
-    config.port = address.port();
+    config.port = server.address().port();
     let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
     let message = Bytes::from_static(b"Subject: secret\r\n\r\n");
     outbound
@@ -203,14 +170,14 @@ async fn send(
 
 async fn open(
     outbound: &Outbound,
-    address: SocketAddr,
+    server: &Listening,
     posture: Posture,
     credentials: &Credentials,
 ) -> Result<Connection<TcpStream>, Failure> {
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(posture), false));
     let mut target = Target::new(&host, &plan);
     target.credentials = Some(credentials.clone());
-    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = TcpStream::connect(server.address()).await.unwrap();
     outbound.open(&target, stream).await.map_err(|error| error.failure)
 }
 
@@ -222,11 +189,10 @@ fn password() -> Credentials {
 async fn mail_is_sent_once_the_server_has_taken_the_credentials() {
     let pki = Pki::new();
     let fake = Fake::new(Some(pki.server_config(HOST)));
-    let heard = Arc::clone(&fake.heard);
-    let address = fake.start().await;
-    let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
+    let server = fake.start().await;
+    let report = send(&outbound(&pki), &server, Posture::Verified, password()).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
-    let heard = all(&heard).await;
+    let heard = all(server).await;
     assert_eq!(heard.clear, "EHLO client.test.example\r\nSTARTTLS\r\n");
     let start = format!(
         "EHLO client.test.example\r\nAUTH PLAIN {PLAIN}\r\nMAIL FROM:<sender@client.test.example>"
@@ -242,10 +208,9 @@ async fn with_credentials_there_is_no_clear_text() {
     let other = Pki::new();
     let tls = Some(pki.server_config(HOST));
     let stripped = Fake { clear: &["AUTH PLAIN LOGIN SCRAM-SHA-256"], ..Fake::new(None) };
-    let refused = Fake { starttls: "454 not now\r\n", ..Fake::new(None) };
-    let unknown = Fake { starttls: "502 what\r\n", ..Fake::new(None) };
-    let injected =
-        Fake { starttls: "220 go\r\n250-mx\r\n250 AUTH PLAIN\r\n", ..Fake::new(tls.clone()) };
+    let refused = Fake { starttls: "454 not now", ..Fake::new(None) };
+    let unknown = Fake { starttls: "502 what", ..Fake::new(None) };
+    let injected = Fake { starttls: "220 go\n250-mx\n250 AUTH PLAIN", ..Fake::new(tls.clone()) };
     let broken = Fake::new(None);
     let untrusted = Fake::new(Some(other.server_config(HOST)));
     let only_clear = Fake { inside: &[], ..Fake::new(tls) };
@@ -261,13 +226,12 @@ async fn with_credentials_there_is_no_clear_text() {
         for posture in
             [Posture::None, Posture::Opportunistic, Posture::Deterministic, Posture::Verified]
         {
-            let heard = Arc::clone(&fake.heard);
-            let address = fake.clone().start().await;
-            let report = send(&outbound(&pki), address, posture, password()).await;
+            let server = fake.start().await;
+            let report = send(&outbound(&pki), &server, posture, password()).await;
             let RecipientStatus::Deferred(code) = report.statuses()[0] else {
                 panic!("{what}, {posture}: {report:?}")
             };
-            let heard = all(&heard).await;
+            let heard = all(server).await;
             for text in [&heard.clear, &heard.inside] {
                 assert!(
                     !text.contains("AUTH") && !text.contains("MAIL"),
@@ -291,11 +255,10 @@ async fn with_credentials_there_is_no_clear_text() {
 async fn a_password_is_not_shown_to_just_anybody() {
     let pki = Pki::new();
     let fake = Fake::new(Some(Pki::new().server_config(HOST)));
-    let heard = Arc::clone(&fake.heard);
-    let address = fake.start().await;
     for posture in [Posture::None, Posture::Opportunistic, Posture::Encrypt] {
+        let server = fake.start().await;
         for credentials in [password(), Credentials::token("user", "token")] {
-            let failure = open(&outbound(&pki), address, posture, &credentials).await.err();
+            let failure = open(&outbound(&pki), &server, posture, &credentials).await.err();
             let expected = match credentials {
                 _ if credentials == password() => AuthRefusal::UnauthenticatedPeer,
                 _ => AuthRefusal::NotOffered,
@@ -305,15 +268,16 @@ async fn a_password_is_not_shown_to_just_anybody() {
                 "{posture}: {failure:?}"
             );
         }
-        let inside = all(&heard).await.inside;
+        let inside = all(server).await.inside;
         // It goes away in good order.
         assert!(!inside.contains("AUTH") && inside.ends_with("QUIT\r\n"), "{inside}");
         // Unless told.
+        let server = fake.start().await;
         let mut lax = password();
         lax.floor = Floor::Encrypted;
-        let connection = open(&outbound(&pki), address, posture, &lax).await.unwrap();
+        let connection = open(&outbound(&pki), &server, posture, &lax).await.unwrap();
         connection.quit().await;
-        assert!(all(&heard).await.inside.contains(PLAIN));
+        assert!(all(server).await.inside.contains(PLAIN));
     }
 }
 
@@ -321,50 +285,50 @@ async fn a_password_is_not_shown_to_just_anybody() {
 async fn clear_text_is_used_only_where_it_was_allowed() {
     let pki = Pki::new();
     let fake = Fake { clear: &["AUTH PLAIN"], ..Fake::new(None) };
-    let heard = Arc::clone(&fake.heard);
-    let address = fake.start().await;
+    let server = fake.start().await;
     let mut told = password();
     told.floor = Floor::Clear;
-    let report = send(&outbound(&pki), address, Posture::None, told.clone()).await;
+    let report = send(&outbound(&pki), &server, Posture::None, told.clone()).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
-    assert!(all(&heard).await.clear.contains(PLAIN));
+    assert!(all(server).await.clear.contains(PLAIN));
     // A plan that requires TLS does so still.
-    let report = send(&outbound(&pki), address, Posture::Encrypt, told).await;
+    let server = fake.start().await;
+    let report = send(&outbound(&pki), &server, Posture::Encrypt, told).await;
     assert_eq!(
         report.statuses(),
         [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 4))],
         "{report:?}"
     );
-    assert!(!all(&heard).await.clear.contains("AUTH"));
+    assert!(!all(server).await.clear.contains("AUTH"));
 }
 
 #[tokio::test]
 async fn what_a_server_says_of_the_credentials_defers_the_mail() {
     let pki = Pki::new();
     let cases: [(&'static [&'static str], AuthFailure, (u16, u16)); 5] = [
-        (&["535 5.7.8 no\r\n"], AuthFailure::Credentials, (7, 8)),
-        (&["535 no\r\n"], AuthFailure::Credentials, (7, 8)),
-        (&["454 4.7.0 later\r\n"], AuthFailure::Temporary, (7, 0)),
-        (&["534 5.7.9 weak\r\n"], AuthFailure::TooWeak, (7, 9)),
-        (&["421 4.3.2 bye\r\n"], AuthFailure::Temporary, (3, 2)),
+        (&["535 5.7.8 no"], AuthFailure::Credentials, (7, 8)),
+        (&["535 no"], AuthFailure::Credentials, (7, 8)),
+        (&["454 4.7.0 later"], AuthFailure::Temporary, (7, 0)),
+        (&["534 5.7.9 weak"], AuthFailure::TooWeak, (7, 9)),
+        (&["421 4.3.2 bye"], AuthFailure::Temporary, (3, 2)),
     ];
     for (auth, class, (subject, detail)) in cases {
         let fake = Fake { auth, ..Fake::new(Some(pki.server_config(HOST))) };
-        let heard = Arc::clone(&fake.heard);
-        let address = fake.start().await;
-        let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
+        let server = fake.start().await;
+        let report = send(&outbound(&pki), &server, Posture::Verified, password()).await;
         // Never bounced, and never sent without.
         assert_eq!(
             report.statuses(),
             [RecipientStatus::Deferred(EnhancedCode::new(4, subject, detail))],
             "{auth:?}"
         );
-        let heard_of_it = all(&heard).await;
+        let heard_of_it = all(server).await;
         assert!(!heard_of_it.inside.contains("MAIL"));
         // One attempt: a wrong password is not tried again with another mechanism or on another
         // connection.
         assert_eq!((heard_of_it.inside.matches("AUTH").count(), heard_of_it.connections), (1, 1));
-        let failure = open(&outbound(&pki), address, Posture::Verified, &password()).await.err();
+        let server = fake.start().await;
+        let failure = open(&outbound(&pki), &server, Posture::Verified, &password()).await.err();
         assert!(
             matches!(failure, Some(Failure::AuthenticationFailed { failure, .. }) if failure == class),
             "{failure:?}"
@@ -375,19 +339,17 @@ async fn what_a_server_says_of_the_credentials_defers_the_mail() {
 #[tokio::test]
 async fn a_server_that_skips_the_proof_gets_no_mail() {
     let pki = Pki::new();
-    for auth in [&["235 ok\r\n"] as &'static [&'static str], &["334 cj14\r\n", "501 cancelled\r\n"]]
-    {
+    for auth in [&["235 ok"] as &'static [&'static str], &["334 cj14", "501 cancelled"]] {
         let inside = &["AUTH PLAIN SCRAM-SHA-256"];
         let fake = Fake { auth, inside, ..Fake::new(Some(pki.server_config(HOST))) };
-        let heard = Arc::clone(&fake.heard);
-        let address = fake.start().await;
-        let report = send(&outbound(&pki), address, Posture::Verified, password()).await;
+        let server = fake.start().await;
+        let report = send(&outbound(&pki), &server, Posture::Verified, password()).await;
         assert_eq!(
             report.statuses(),
             [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 0))],
             "{report:?}"
         );
-        let inside = all(&heard).await.inside;
+        let inside = all(server).await.inside;
         // No mail, and no second attempt in which the password would be shown.
         assert!(
             !inside.contains("MAIL") && !inside.contains("PLAIN") && inside.ends_with("QUIT\r\n"),
@@ -399,12 +361,11 @@ async fn a_server_that_skips_the_proof_gets_no_mail() {
 #[tokio::test]
 async fn a_lost_session_is_not_replaced_by_clear_text() {
     let pki = Pki::new();
-    let fake = Fake { auth: &["334 \r\n"], ..Fake::new(Some(pki.server_config(HOST))) };
-    let heard = Arc::clone(&fake.heard);
-    let address = fake.start().await;
+    let fake = Fake { auth: &["334 "], ..Fake::new(Some(pki.server_config(HOST))) };
+    let server = fake.start().await;
     let mut long = password();
     long.authorization = "x".repeat(400);
-    let failure = open(&outbound(&pki), address, Posture::Opportunistic, &{
+    let failure = open(&outbound(&pki), &server, Posture::Opportunistic, &{
         let mut credentials = long;
         credentials.floor = Floor::Encrypted;
         credentials
@@ -416,7 +377,7 @@ async fn a_lost_session_is_not_replaced_by_clear_text() {
         (failure, fallback),
         (TlsFailure::Lost { end_of_data_sent: false }, Fallback::Forbidden)
     );
-    assert_eq!(all(&heard).await.connections, 1);
+    assert_eq!(all(server).await.connections, 1);
 }
 
 /// Knows one user, remembers what its session can be bound to, and takes mail from this user only.
@@ -508,27 +469,24 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
 #[tokio::test]
 async fn xclient_makes_authentication_start_again() {
     let pki = Pki::new();
-    for (auth, opens) in
-        [(&["235 ok\r\n", "235 ok\r\n"], true), (&["235 ok\r\n", "535 5.7.8 no\r\n"], false)]
-    {
+    for (auth, opens) in [(&["235 ok", "235 ok"], true), (&["235 ok", "535 5.7.8 no"], false)] {
         let fake = Fake {
             auth,
             inside: &["AUTH PLAIN", "XCLIENT PORT"],
             ..Fake::new(Some(pki.server_config(HOST)))
         };
-        let heard = Arc::clone(&fake.heard);
-        let address = fake.start().await;
+        let server = fake.start().await;
         let mut connection =
-            open(&outbound(&pki), address, Posture::Verified, &password()).await.unwrap();
+            open(&outbound(&pki), &server, Posture::Verified, &password()).await.unwrap();
         let proxy = changed(Xclient::default(), |it| it.port = Some(XclientValue::Value(25)));
         let reply = connection.xclient(&proxy).await;
         assert_eq!(reply.is_ok(), opens, "{reply:?}");
         let delivery = connection
-            .send(Arc::new(envelope(&["reader@test.example"])), &mut b"x\r\n".as_slice())
+            .send(Arc::new(envelope(&["reader@test.example"])), &mut b"x".as_slice())
             .await;
         assert_eq!(delivery.end.is_ok(), opens, "{delivery:?}");
         connection.quit().await;
-        let inside = all(&heard).await.inside;
+        let inside = all(server).await.inside;
         assert_eq!(
             (inside.matches(PLAIN).count(), inside.contains("MAIL")),
             (2, opens),
@@ -544,8 +502,8 @@ async fn only_the_smart_host_is_shown_credentials() {
     for smart in [true, false] {
         let pki = Pki::new();
         let fake = Fake::new(Some(pki.server_config(HOST)));
-        let heard = Arc::clone(&fake.heard);
-        let port = fake.start().await.port();
+        let server = fake.start().await;
+        let port = server.address().port();
         let mut zone = Zone::new(DnsStatus::Insecure);
         zone.add_mx(&domain, 10, &host).add_host(&host, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
         let sender = common::sender(&pki, zone, port);
@@ -559,7 +517,7 @@ async fn only_the_smart_host_is_shown_credentials() {
         let mail = Mail::new(&connector, &domain, &envelope, &message).credentials(&credentials);
         let report = sender.send_mail(&mail).await.unwrap();
         assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
-        assert_eq!(all(&heard).await.inside.contains("AUTH"), smart);
+        assert_eq!(all(server).await.inside.contains("AUTH"), smart);
     }
 }
 

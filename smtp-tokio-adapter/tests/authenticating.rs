@@ -28,9 +28,9 @@ use smtp_tls_policy::Host;
 use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tokio_adapter::Skip;
+use smtp_tokio_adapter::test_kit::{Peer, Script};
 use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Target};
 use smtp_tokio_adapter::{Handler, Inbound, Session, scram, serve};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -367,31 +367,15 @@ async fn a_slow_look_up_holds_back_its_own_connection_only() {
     assert_eq!((mail.len(), &mail[3]), (4, &Some(identity("slow"))));
 }
 
-/// A line at a time, in clear text.
-struct Line(BufReader<TcpStream>);
+/// A client in clear text that has read the greeting.
+async fn connect(address: SocketAddr) -> Peer {
+    let mut client = Peer::new(TcpStream::connect(address).await.unwrap());
+    client.play(&Script::new().expect_reply("220")).await.unwrap();
+    client
+}
 
-impl Line {
-    async fn connect(address: SocketAddr) -> Self {
-        let mut line = Self(BufReader::new(TcpStream::connect(address).await.unwrap()));
-        assert!(line.reply().await.starts_with("220 "));
-        line
-    }
-
-    async fn reply(&mut self) -> String {
-        let mut reply = String::new();
-        loop {
-            let from = reply.len();
-            assert!(self.0.read_line(&mut reply).await.unwrap() > 0, "{reply}");
-            if reply.as_bytes()[from..][3] == b' ' {
-                return reply;
-            }
-        }
-    }
-
-    async fn ask(&mut self, line: &str) -> String {
-        self.0.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
-        self.reply().await
-    }
+fn ask(line: &str, reply: &str) -> Script {
+    Script::new().say(line).expect_reply(reply)
 }
 
 #[tokio::test]
@@ -399,9 +383,10 @@ async fn outside_tls_there_is_no_auth() {
     let pki = Pki::new();
     let office = office();
     let address = start(&office, submission(both()), pki.server_config(HOST)).await;
-    let mut line = Line::connect(address).await;
-    assert!(!line.ask("EHLO c").await.contains("AUTH"));
-    assert!(line.ask("AUTH PLAIN AHVzZXIAcGVuY2ls").await.starts_with("538 5.7.11 "));
+    let mut client = connect(address).await;
+    client.play(&ask("EHLO c", "250")).await.unwrap();
+    assert!(!client.transcript().contains("AUTH"), "{}", client.transcript());
+    client.play(&ask("AUTH PLAIN AHVzZXIAcGVuY2ls", "538 5.7.11 ")).await.unwrap();
     assert_eq!(office.seen.lock().unwrap().len(), 0);
 }
 
@@ -414,29 +399,23 @@ async fn long_lines_in_many_pieces() {
         changed(submission(vec![sasl::plain(), sasl::login()]), |it| it.auth_in_clear = true);
     let address = start(&office, smtp, pki.server_config(HOST)).await;
     let long = "AAAA".repeat(2500);
-    for lines in [vec![format!("AUTH PLAIN {long}")], vec!["AUTH PLAIN".into(), long]] {
-        let mut line = Line::connect(address).await;
-        line.ask("EHLO c").await;
-        let (last, before) = lines.split_last().unwrap();
-        for before in before {
-            assert_eq!(line.ask(before).await, "334 \r\n");
-        }
-        for piece in last.as_bytes().chunks(999) {
-            line.0.write_all(piece).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        line.0.write_all(b"\r\n").await.unwrap();
-        assert!(line.reply().await.starts_with("501 5.5.2 "));
-        assert!(line.ask("AUTH PLAIN AHVzZXIAcGVuY2ls").await.starts_with("235 2.7.0 "));
-        assert!(line.ask("QUIT").await.starts_with("221 "));
+    for (begun, last) in [
+        (ask("EHLO c", "250"), format!("AUTH PLAIN {long}\r\n")),
+        (ask("EHLO c", "250").and(&ask("AUTH PLAIN", "334 ")), format!("{long}\r\n")),
+    ] {
+        let pieces = last
+            .as_bytes()
+            .chunks(999)
+            .fold(begun, |script, piece| script.send(piece).pause(Duration::from_millis(2)));
+        let script = pieces
+            .expect_reply("501 5.5.2 ")
+            .and(&ask("AUTH PLAIN AHVzZXIAcGVuY2ls", "235 2.7.0 "))
+            .and(&ask("QUIT", "221 "));
+        connect(address).await.play(&script).await.unwrap();
     }
     assert_eq!(*office.seen.lock().unwrap(), ["a malformed response", "user is here"].repeat(2));
-    let mut line = Line::connect(address).await;
-    line.ask("EHLO c").await;
-    for _ in 0..3 {
-        assert!(line.ask("AUTH PLAIN AHVzZXIAcGVu").await.starts_with("535 5.7.8 "));
-    }
-    assert!(line.ask("AUTH PLAIN AHVzZXIAcGVu").await.starts_with("421 4.7.0 "));
-    let mut rest = Vec::new();
-    assert_eq!(line.0.read_to_end(&mut rest).await.unwrap(), 0);
+    let wrong = ask("AUTH PLAIN AHVzZXIAcGVu", "535 5.7.8 ");
+    let script = ask("EHLO c", "250").and(&wrong).and(&wrong).and(&wrong);
+    let script = script.and(&ask("AUTH PLAIN AHVzZXIAcGVu", "421 4.7.0 ")).expect_end();
+    connect(address).await.play(&script).await.unwrap();
 }

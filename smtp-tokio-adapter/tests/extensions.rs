@@ -26,9 +26,9 @@ use smtp_proto::wire::reply::{EnhancedCode, Response};
 use smtp_tls_policy::Host;
 use smtp_tls_policy::plan::{Facts, HostOrigin, MessageTls, Plan, plan};
 use smtp_tls_policy::rules::Posture;
+use smtp_tokio_adapter::test_kit::{Peer, Script};
 use smtp_tokio_adapter::{Connection, Failure, Message, Outbound, Report, Target};
 use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const MESSAGE: &[u8] = b"Subject: hello\r\n\r\n.dot\r\n";
@@ -628,37 +628,29 @@ async fn lmtp_has_a_reply_for_each_recipient() {
 async fn early_talkers_are_known_to_the_handler() {
     let server = server(|_| ()).await;
     delivered(&server, &envelope(&["reader@test.example"]), MESSAGE).await;
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"EHLO c\r\nQUIT\r\n").await.unwrap();
-    let mut said = String::new();
-    stream.read_to_string(&mut said).await.unwrap();
-    assert!(said.ends_with("221 2.0.0 closing the connection\r\n"), "{said}");
+    let script = Script::new().say("EHLO c\nQUIT").expect_reply("220").expect_reply("250");
+    let mut client = Peer::new(TcpStream::connect(server.address).await.unwrap());
+    client.play(&script.expect("221 2.0.0 closing the connection").expect_end()).await.unwrap();
     assert_eq!(*server.heard.early.lock().unwrap(), [None, Some(EarlyTalk::BeforeGreeting)]);
 }
 
 #[tokio::test]
 async fn answers_of_many_lines_come_through_at_every_stage() {
     let server = server(|it| it.pipelining = false).await;
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let mut said = String::new();
+    let mut script = Script::new();
     for (command, answer) in [
-        ("", "220-mx.test.example ESMTP welcome\r\n220 to all\r\n"),
-        ("HELO c\r\n", "250-mx.test.example good\r\n250 and well\r\n"),
-        ("MAIL FROM:<>\r\n", "250-2.0.0 good\r\n250 2.0.0 and well\r\n"),
-        ("RCPT TO:<gone@test.example>\r\n", "550-5.1.1 no\r\n550-5.1.1 such\r\n550 5.1.1 user\r\n"),
-        ("RCPT TO:<a@test.example>\r\n", "250-2.0.0 good\r\n250 2.0.0 and well\r\n"),
-        ("DATA\r\n", "354-go\r\n354 ahead\r\n"),
-        (".\r\n", "250-2.0.0 good\r\n250 2.0.0 and well\r\n"),
-        ("VRFY a\r\n", "252-2.5.2 who\r\n252 2.5.2 knows\r\n"),
-        ("QUIT\r\n", "221 2.0.0 closing the connection\r\n"),
+        ("", "220-mx.test.example ESMTP welcome\n220 to all"),
+        ("HELO c", "250-mx.test.example good\n250 and well"),
+        ("MAIL FROM:<>", "250-2.0.0 good\n250 2.0.0 and well"),
+        ("RCPT TO:<gone@test.example>", "550-5.1.1 no\n550-5.1.1 such\n550 5.1.1 user"),
+        ("RCPT TO:<a@test.example>", "250-2.0.0 good\n250 2.0.0 and well"),
+        ("DATA", "354-go\n354 ahead"),
+        (".", "250-2.0.0 good\n250 2.0.0 and well"),
+        ("VRFY a", "252-2.5.2 who\n252 2.5.2 knows"),
+        ("QUIT", "221 2.0.0 closing the connection"),
     ] {
-        stream.write_all(command.as_bytes()).await.unwrap();
-        while said.len() < answer.len() {
-            let mut piece = [0; 256];
-            let read = stream.read(&mut piece).await.unwrap();
-            assert!(read > 0, "after {command:?}: {said:?}");
-            said.push_str(std::str::from_utf8(&piece[..read]).unwrap());
-        }
-        assert_eq!(std::mem::take(&mut said), answer);
+        script = answer.lines().fold(script.say(command), Script::expect);
     }
+    let mut client = Peer::new(TcpStream::connect(server.address).await.unwrap());
+    client.play(&script.expect_end()).await.unwrap();
 }

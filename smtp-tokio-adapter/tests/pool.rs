@@ -16,11 +16,11 @@ use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{IdentityId, OutboundConnectors, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::test_kit::{Script, Tls, listen};
+use smtp_tokio_adapter::test_kit::{
+    Listening, Peer, Script, ScriptError, Tls, listen, listen_with,
+};
 use smtp_tokio_adapter::{Inbound, Manner, PoolLimits, Report, Sender};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// What a server does that others do not.
 #[derive(Clone, Copy, PartialEq)]
@@ -38,8 +38,9 @@ enum Habit {
     Holds,
 }
 
-struct Peer {
-    port: u16,
+/// What a server has seen.
+#[derive(Default)]
+struct Seen {
     connections: AtomicUsize,
     open: AtomicUsize,
     most_open: AtomicUsize,
@@ -48,97 +49,90 @@ struct Peer {
     messages: Mutex<Vec<usize>>,
     held: AtomicUsize,
     changed: Notify,
-    release: Notify,
 }
 
-impl Peer {
-    async fn start(habit: Habit) -> Arc<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let peer = Arc::new(Self {
-            port: listener.local_addr().unwrap().port(),
-            connections: AtomicUsize::new(0),
-            open: AtomicUsize::new(0),
-            most_open: AtomicUsize::new(0),
-            quits: AtomicUsize::new(0),
-            messages: Mutex::default(),
-            held: AtomicUsize::new(0),
-            changed: Notify::new(),
-            release: Notify::new(),
-        });
-        let serving = Arc::clone(&peer);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let number = serving.connections.fetch_add(1, Ordering::SeqCst);
-                let open = serving.open.fetch_add(1, Ordering::SeqCst) + 1;
-                serving.most_open.fetch_max(open, Ordering::SeqCst);
-                let peer = Arc::clone(&serving);
-                tokio::spawn(async move {
-                    // An error is the end of the connection.
-                    let _: std::io::Result<()> = peer.talk(stream, number, habit).await;
-                    peer.open.fetch_sub(1, Ordering::SeqCst);
-                    peer.changed.notify_waiters();
-                });
+struct Server {
+    seen: Arc<Seen>,
+    release: watch::Sender<bool>,
+    listening: Listening,
+}
+
+impl Server {
+    async fn start(habit: Habit) -> Self {
+        let seen = Arc::new(Seen::default());
+        let (release, released) = watch::channel(false);
+        let watched = Arc::clone(&seen);
+        let react = move |mut peer: Peer, number| {
+            let (seen, released) = (Arc::clone(&watched), released.clone());
+            async move {
+                seen.connections.fetch_add(1, Ordering::SeqCst);
+                let open = seen.open.fetch_add(1, Ordering::SeqCst) + 1;
+                seen.most_open.fetch_max(open, Ordering::SeqCst);
+                let served = talk(&mut peer, number, habit, &seen, &released).await;
+                seen.open.fetch_sub(1, Ordering::SeqCst);
+                seen.changed.notify_waiters();
+                served.map(|()| peer)
             }
-        });
-        peer
+        };
+        Self { seen, release, listening: listen_with(react).await.unwrap() }
     }
 
-    async fn talk(&self, stream: TcpStream, number: usize, habit: Habit) -> std::io::Result<()> {
-        let mut stream = BufReader::new(stream);
-        stream.write_all(b"220 mx\r\n").await?;
-        let (mut line, mut mails, mut in_body) = (String::new(), 0, false);
-        loop {
-            line.clear();
-            if stream.read_line(&mut line).await? == 0 {
-                return Ok(());
-            }
-            if in_body {
-                if line != ".\r\n" {
-                    continue;
-                }
-                in_body = false;
-                if habit == Habit::Holds {
-                    let released = self.release.notified();
-                    self.held.fetch_add(1, Ordering::SeqCst);
-                    self.changed.notify_waiters();
-                    released.await;
-                }
-                self.messages.lock().unwrap().push(number);
-                stream.write_all(b"250 kept\r\n").await?;
-                if habit == Habit::ClosesAfterMessage {
-                    return Ok(());
-                }
-                continue;
-            }
-            let reply = match line.get(..4).unwrap_or_default() {
-                "EHLO" => match habit {
-                    Habit::MailMax(limit) => format!("250-mx\r\n250 LIMITS MAILMAX={limit}\r\n"),
-                    _ => "250 mx\r\n".to_owned(),
-                },
-                "MAIL" => {
-                    mails += 1;
-                    match habit {
-                        Habit::SaysGoodbyeAtSecondMail if mails == 2 => {
-                            return stream.write_all(b"421 4.3.2 closing\r\n").await;
-                        }
-                        Habit::ClosesAtSecondMail if mails == 2 => return Ok(()),
-                        _ => "250 ok\r\n".to_owned(),
-                    }
-                }
-                "DATA" => {
-                    in_body = true;
-                    "354 go\r\n".to_owned()
-                }
-                "QUIT" => {
-                    self.quits.fetch_add(1, Ordering::SeqCst);
-                    return stream.write_all(b"221 bye\r\n").await;
-                }
-                _ => "250 ok\r\n".to_owned(),
-            };
-            stream.write_all(reply.as_bytes()).await?;
+    fn port(&self) -> u16 {
+        self.listening.address().port()
+    }
+
+    fn release(&self) {
+        self.release.send_replace(true);
+    }
+}
+
+async fn talk(
+    peer: &mut Peer,
+    number: usize,
+    habit: Habit,
+    seen: &Seen,
+    released: &watch::Receiver<bool>,
+) -> Result<(), ScriptError> {
+    let say = |text: &str| Script::new().say(text);
+    peer.play(&say("220 mx")).await?;
+    let mut mails = 0;
+    peer.serve(|line| match (line.get(..4)?, habit) {
+        ("EHLO", Habit::MailMax(limit)) => {
+            Some(say(&format!("250-mx\n250 LIMITS MAILMAX={limit}")))
         }
-    }
+        ("MAIL", _) => {
+            mails += 1;
+            match habit {
+                Habit::SaysGoodbyeAtSecondMail if mails == 2 => {
+                    Some(say("421 4.3.2 closing").close())
+                }
+                Habit::ClosesAtSecondMail if mails == 2 => Some(Script::new().close()),
+                _ => None,
+            }
+        }
+        ("DATA", _) => {
+            seen.messages.lock().unwrap().push(number);
+            let message = say("354 go").expect_message();
+            Some(match habit {
+                Habit::Holds => {
+                    seen.held.fetch_add(1, Ordering::SeqCst);
+                    seen.changed.notify_waiters();
+                    message.wait_for(released.clone()).say("250 kept")
+                }
+                Habit::ClosesAfterMessage => message.say("250 kept").close(),
+                _ => message.say("250 kept"),
+            })
+        }
+        ("QUIT", _) => {
+            seen.quits.fetch_add(1, Ordering::SeqCst);
+            None
+        }
+        _ => None,
+    })
+    .await
+}
 
+impl Seen {
     fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -195,51 +189,51 @@ fn is_delivered(report: &Report) -> bool {
 async fn three_messages(
     habit: Habit,
     limits: impl FnOnce(&mut PoolLimits),
-) -> (Arc<Peer>, Vec<Report>) {
-    let peer = Peer::start(habit).await;
-    let sender = sender(&Pki::new(), Posture::None, peer.port, limits);
+) -> (Server, Vec<Report>) {
+    let server = Server::start(habit).await;
+    let sender = sender(&Pki::new(), Posture::None, server.port(), limits);
     let mut reports = Vec::new();
     for _ in 0..3 {
         reports.push(send(&sender, DOMAINS[0]).await);
     }
     assert!(reports.iter().all(is_delivered), "{reports:?}");
-    (peer, reports)
+    (server, reports)
 }
 
 #[tokio::test]
 async fn messages_with_equal_keys_share_a_connection_and_others_do_not() {
-    let peer = Peer::start(Habit::None).await;
-    let sender = sender(&Pki::new(), Posture::None, peer.port, |_| {});
+    let server = Server::start(Habit::None).await;
+    let sender = sender(&Pki::new(), Posture::None, server.port(), |_| {});
     for domain in [DOMAINS[0], DOMAINS[1], DOMAINS[0], DOMAINS[1]] {
         assert!(is_delivered(&send(&sender, domain).await));
     }
     // One host, two next hops.
-    assert_eq!(peer.messages(), [0, 1, 0, 1]);
+    assert_eq!(server.seen.messages(), [0, 1, 0, 1]);
 }
 
 #[tokio::test]
 async fn pool_without_idle_connections_opens_one_for_each_message() {
-    let (peer, reports) = three_messages(Habit::None, |limits| limits.idle = 0).await;
-    assert_eq!(peer.messages(), [0, 1, 2]);
+    let (server, reports) = three_messages(Habit::None, |limits| limits.idle = 0).await;
+    assert_eq!(server.seen.messages(), [0, 1, 2]);
     assert!(reports.iter().all(|report| !report.attempts[0].is_reused));
 }
 
 #[tokio::test]
 async fn connection_carries_no_more_messages_than_the_limit() {
-    let (peer, _) = three_messages(Habit::None, |limits| limits.messages = 2).await;
-    assert_eq!(peer.messages(), [0, 0, 1]);
+    let (server, _) = three_messages(Habit::None, |limits| limits.messages = 2).await;
+    assert_eq!(server.seen.messages(), [0, 0, 1]);
 }
 
 #[tokio::test]
 async fn connection_carries_no_more_messages_than_mailmax() {
-    let (peer, _) = three_messages(Habit::MailMax(2), |_| {}).await;
-    assert_eq!(peer.messages(), [0, 0, 1]);
+    let (server, _) = three_messages(Habit::MailMax(2), |_| {}).await;
+    assert_eq!(server.seen.messages(), [0, 0, 1]);
 }
 
 #[tokio::test]
 async fn connection_older_than_the_limit_is_not_reused() {
-    let (peer, _) = three_messages(Habit::None, |limits| limits.age = Duration::ZERO).await;
-    assert_eq!(peer.messages(), [0, 1, 2]);
+    let (server, _) = three_messages(Habit::None, |limits| limits.age = Duration::ZERO).await;
+    assert_eq!(server.seen.messages(), [0, 1, 2]);
 }
 
 /// Lets the tasks of this thread go on, without a change of the time.
@@ -251,13 +245,13 @@ async fn settle() {
 
 /// A sender with these limits, and the time in the hands of the test while no delivery is under
 /// way.
-async fn paused(idle_time: u64, age: u64) -> (Arc<Peer>, Arc<Sender<Zone>>) {
-    let peer = Peer::start(Habit::None).await;
-    let sender = sender(&Pki::new(), Posture::None, peer.port, |limits| {
+async fn paused(idle_time: u64, age: u64) -> (Server, Arc<Sender<Zone>>) {
+    let server = Server::start(Habit::None).await;
+    let sender = sender(&Pki::new(), Posture::None, server.port(), |limits| {
         (limits.idle_time, limits.age) = (Duration::from_secs(idle_time), Duration::from_secs(age));
     });
     tokio::time::pause();
-    (peer, sender)
+    (server, sender)
 }
 
 /// Sends in real time: otherwise each time limit of the delivery would be over at once.
@@ -268,57 +262,57 @@ async fn send_unpaused(sender: &Sender<Zone>) {
 }
 
 /// Moves the time, and returns how many connections have said QUIT.
-async fn quits_after(peer: &Peer, seconds: u64) -> usize {
+async fn quits_after(server: &Server, seconds: u64) -> usize {
     settle().await;
     tokio::time::advance(Duration::from_secs(seconds)).await;
     settle().await;
-    peer.quits.load(Ordering::SeqCst)
+    server.seen.quits.load(Ordering::SeqCst)
 }
 
 #[tokio::test]
 async fn idle_connection_says_quit_when_its_idle_time_is_over_and_not_before() {
-    let (peer, sender) = paused(60, 1000).await;
+    let (server, sender) = paused(60, 1000).await;
     // The task that closes connections ends with the last one, and begins again with the next.
     for round in 0..3 {
         send_unpaused(&sender).await;
-        assert_eq!(quits_after(&peer, 58).await, round);
-        assert_eq!(quits_after(&peer, 3).await, round + 1);
+        assert_eq!(quits_after(&server, 58).await, round);
+        assert_eq!(quits_after(&server, 3).await, round + 1);
     }
-    assert_eq!(peer.messages(), [0, 1, 2]);
+    assert_eq!(server.seen.messages(), [0, 1, 2]);
 }
 
 #[tokio::test]
 async fn idle_time_begins_again_with_each_message() {
-    let (peer, sender) = paused(60, 1000).await;
+    let (server, sender) = paused(60, 1000).await;
     for _ in 0..3 {
         send_unpaused(&sender).await;
-        assert_eq!(quits_after(&peer, 50).await, 0);
+        assert_eq!(quits_after(&server, 50).await, 0);
     }
-    assert_eq!(quits_after(&peer, 11).await, 1);
-    assert_eq!(peer.messages(), [0, 0, 0]);
+    assert_eq!(quits_after(&server, 11).await, 1);
+    assert_eq!(server.seen.messages(), [0, 0, 0]);
 }
 
 #[tokio::test]
 async fn connection_in_steady_use_says_quit_when_its_age_is_over() {
-    let (peer, sender) = paused(60, 100).await;
+    let (server, sender) = paused(60, 100).await;
     for _ in 0..2 {
         send_unpaused(&sender).await;
-        assert_eq!(quits_after(&peer, 49).await, 0);
+        assert_eq!(quits_after(&server, 49).await, 0);
     }
-    assert_eq!(quits_after(&peer, 3).await, 1);
-    assert_eq!(peer.messages(), [0, 0]);
+    assert_eq!(quits_after(&server, 3).await, 1);
+    assert_eq!(server.seen.messages(), [0, 0]);
 }
 
 #[tokio::test]
 async fn each_idle_connection_says_quit_at_its_own_time() {
-    let (peer, sender) = paused(60, 1000).await;
+    let (server, sender) = paused(60, 1000).await;
     send_unpaused(&sender).await;
-    assert_eq!(quits_after(&peer, 30).await, 0);
+    assert_eq!(quits_after(&server, 30).await, 0);
     tokio::time::resume();
     assert!(is_delivered(&send(&sender, DOMAINS[1]).await));
     tokio::time::pause();
-    assert_eq!(quits_after(&peer, 31).await, 1);
-    assert_eq!(quits_after(&peer, 30).await, 2);
+    assert_eq!(quits_after(&server, 31).await, 1);
+    assert_eq!(quits_after(&server, 30).await, 2);
 }
 
 /// The task that closes connections ends with the runtime of the delivery that began it.
@@ -327,35 +321,35 @@ fn idle_connections_are_closed_on_a_second_runtime_after_the_first_one_ended() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (first, second) = (runtime(), runtime());
     let sender = first.block_on(async {
-        let (_peer, sender) = paused(60, 1000).await;
+        let (_server, sender) = paused(60, 1000).await;
         send_unpaused(&sender).await;
         sender
     });
     drop(first);
     second.block_on(async {
-        let peer = Peer::start(Habit::None).await;
+        let server = Server::start(Habit::None).await;
         let sender = Arc::into_inner(sender).unwrap();
-        let sender = sender.with_route(|route| route.port = peer.port);
+        let sender = sender.with_route(|route| route.port = server.port());
         tokio::time::pause();
         send_unpaused(&sender).await;
-        assert_eq!(quits_after(&peer, 61).await, 1);
+        assert_eq!(quits_after(&server, 61).await, 1);
     });
 }
 
 #[tokio::test]
 async fn oldest_idle_connection_is_closed_when_there_are_too_many() {
-    let peer = Peer::start(Habit::None).await;
-    let sender = sender(&Pki::new(), Posture::None, peer.port, |limits| limits.idle = 1);
+    let server = Server::start(Habit::None).await;
+    let sender = sender(&Pki::new(), Posture::None, server.port(), |limits| limits.idle = 1);
     for domain in [DOMAINS[0], DOMAINS[1], DOMAINS[1], DOMAINS[0]] {
         assert!(is_delivered(&send(&sender, domain).await));
     }
-    assert_eq!(peer.messages(), [0, 1, 1, 2]);
+    assert_eq!(server.seen.messages(), [0, 1, 1, 2]);
 }
 
 #[tokio::test]
 async fn connection_that_died_while_idle_is_replaced_and_no_message_is_lost_or_doubled() {
-    let (peer, reports) = three_messages(Habit::ClosesAfterMessage, |_| {}).await;
-    assert_eq!(peer.messages(), [0, 1, 2]);
+    let (server, reports) = three_messages(Habit::ClosesAfterMessage, |_| {}).await;
+    assert_eq!(server.seen.messages(), [0, 1, 2]);
     // The route does not see the connection that was over.
     assert!(reports.iter().all(|report| report.attempts.len() == 1), "{reports:?}");
 }
@@ -363,16 +357,16 @@ async fn connection_that_died_while_idle_is_replaced_and_no_message_is_lost_or_d
 #[tokio::test]
 async fn connection_that_dies_at_mail_is_replaced_and_no_message_is_lost_or_doubled() {
     for habit in [Habit::ClosesAtSecondMail, Habit::SaysGoodbyeAtSecondMail] {
-        let (peer, reports) = three_messages(habit, |_| {}).await;
-        assert_eq!(peer.messages(), [0, 1, 2]);
+        let (server, reports) = three_messages(habit, |_| {}).await;
+        assert_eq!(server.seen.messages(), [0, 1, 2]);
         assert!(reports.iter().all(|report| report.attempts.len() == 1), "{reports:?}");
     }
 }
 
 #[tokio::test]
 async fn host_has_no_more_connections_than_the_limit_and_deliveries_wait_in_line() {
-    let peer = Peer::start(Habit::Holds).await;
-    let sender = sender(&Pki::new(), Posture::None, peer.port, |limits| {
+    let server = Server::start(Habit::Holds).await;
+    let sender = sender(&Pki::new(), Posture::None, server.port(), |limits| {
         (limits.per_key, limits.per_host) = (2, 3);
     });
     let deliveries: Vec<_> = (0..40)
@@ -382,81 +376,72 @@ async fn host_has_no_more_connections_than_the_limit_and_deliveries_wait_in_line
         })
         .collect();
     // Each connection holds its first message, so that none is idle or saying QUIT.
-    peer.until(|peer| peer.held.load(Ordering::SeqCst) == 3).await;
-    assert_eq!((peer.connections(), peer.most_open.load(Ordering::SeqCst)), (3, 3));
-    let releasing = tokio::spawn({
-        let peer = Arc::clone(&peer);
-        async move {
-            loop {
-                peer.release.notify_waiters();
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        }
-    });
+    server.seen.until(|seen| seen.held.load(Ordering::SeqCst) == 3).await;
+    assert_eq!((server.seen.connections(), server.seen.most_open.load(Ordering::SeqCst)), (3, 3));
+    server.release();
     for delivery in deliveries {
         assert!(delivery.await.unwrap());
     }
-    releasing.abort();
-    assert_eq!(peer.messages().len(), 40);
+    assert_eq!(server.seen.messages().len(), 40);
 }
 
 #[tokio::test]
 async fn delivery_is_deferred_when_the_line_is_full_or_takes_too_long() {
     for (waiting, patience) in [(0, Duration::from_secs(60)), (1, Duration::from_millis(50))] {
-        let peer = Peer::start(Habit::Holds).await;
-        let sender = sender(&Pki::new(), Posture::None, peer.port, |limits| {
+        let server = Server::start(Habit::Holds).await;
+        let sender = sender(&Pki::new(), Posture::None, server.port(), |limits| {
             (limits.total, limits.waiting, limits.patience) = (1, waiting, patience);
         });
         let first = Arc::clone(&sender);
         let first = tokio::spawn(async move { send(&first, DOMAINS[0]).await });
-        peer.until(|peer| peer.held.load(Ordering::SeqCst) == 1).await;
+        server.seen.until(|seen| seen.held.load(Ordering::SeqCst) == 1).await;
         let second = send(&sender, DOMAINS[1]).await;
         let congested = RecipientStatus::Deferred(EnhancedCode::new(4, 4, 5));
         assert_eq!(second.statuses(), [congested], "{second:?}");
-        peer.release.notify_waiters();
+        server.release();
         assert!(is_delivered(&first.await.unwrap()));
-        assert_eq!(peer.connections(), 1);
+        assert_eq!(server.seen.connections(), 1);
     }
 }
 
 #[tokio::test]
 async fn delivery_that_is_dropped_gives_its_turn_to_the_next_one() {
-    let peer = Peer::start(Habit::Holds).await;
-    let sender = sender(&Pki::new(), Posture::None, peer.port, |limits| limits.total = 1);
+    let server = Server::start(Habit::Holds).await;
+    let sender = sender(&Pki::new(), Posture::None, server.port(), |limits| limits.total = 1);
     let spawn = |domain| {
         let sender = Arc::clone(&sender);
         tokio::spawn(async move { is_delivered(&send(&sender, domain).await) })
     };
     let first = spawn(DOMAINS[0]);
-    peer.until(|peer| peer.held.load(Ordering::SeqCst) == 1).await;
+    server.seen.until(|seen| seen.held.load(Ordering::SeqCst) == 1).await;
     let (second, third) = (spawn(DOMAINS[0]), spawn(DOMAINS[1]));
     tokio::task::yield_now().await;
     second.abort();
     first.abort();
-    peer.until(|peer| peer.held.load(Ordering::SeqCst) == 2).await;
-    peer.release.notify_waiters();
+    server.seen.until(|seen| seen.held.load(Ordering::SeqCst) == 2).await;
+    server.release();
     assert!(third.await.unwrap());
 }
 
 #[tokio::test]
 async fn close_says_quit_on_idle_connections_and_keeps_none_afterwards() {
-    let peer = Peer::start(Habit::None).await;
-    let sender = sender(&Pki::new(), Posture::None, peer.port, |_| {});
+    let server = Server::start(Habit::None).await;
+    let sender = sender(&Pki::new(), Posture::None, server.port(), |_| {});
     for domain in DOMAINS {
         assert!(is_delivered(&send(&sender, domain).await));
     }
-    assert_eq!(peer.quits.load(Ordering::SeqCst), 0);
+    assert_eq!(server.seen.quits.load(Ordering::SeqCst), 0);
     sender.close().await;
-    assert_eq!(peer.quits.load(Ordering::SeqCst), 2);
+    assert_eq!(server.seen.quits.load(Ordering::SeqCst), 2);
     assert!(is_delivered(&send(&sender, DOMAINS[0]).await));
     sender.close().await;
-    assert_eq!(peer.quits.load(Ordering::SeqCst), 3);
+    assert_eq!(server.seen.quits.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]
 async fn sender_that_is_dropped_says_quit_on_idle_connections() {
-    let (peer, _) = three_messages(Habit::None, |_| {}).await;
-    peer.until(|peer| peer.quits.load(Ordering::SeqCst) == 1).await;
+    let (server, _) = three_messages(Habit::None, |_| {}).await;
+    server.seen.until(|seen| seen.quits.load(Ordering::SeqCst) == 1).await;
 }
 
 #[tokio::test]

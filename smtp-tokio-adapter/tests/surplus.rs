@@ -3,7 +3,6 @@
 
 mod common;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,9 +15,9 @@ use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::test_kit::{Peer, Script};
+use smtp_tokio_adapter::test_kit::{Listening, Script, listen_with};
 use smtp_tokio_adapter::{Connection, Delivery, Failure, OutcomeBuf, Report, Target};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 const GONE: &str = "gone@test.example";
 const GOOD: &str = "good@test.example";
@@ -35,43 +34,31 @@ struct Habits {
 }
 
 /// A server that refuses the recipient `gone` with 550, and takes all others.
-async fn server(habits: Habits) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(converse(stream, habits));
-        }
-    });
-    address
-}
-
-async fn converse(stream: TcpStream, habits: Habits) -> Option<()> {
-    let mut peer = Peer::new(stream);
-    let say = |text: &str| Script::new().say(text);
-    peer.play(&say("220 mx")).await.ok()?;
-    while let Some(line) = peer.next_line().await {
-        let reply = match line.get(..4).unwrap_or_default() {
+async fn server(habits: Habits) -> Listening {
+    let say = |text: &str| Some(Script::new().say(text));
+    let listening = listen_with(move |mut peer, _| async move {
+        peer.play(&Script::new().say("220 mx")).await?;
+        peer.serve(|line| match line.get(..4)? {
             "EHLO" => say(&format!("{}\n{}", habits.ehlo, habits.after_ehlo)),
             "RCPT" if line.contains("gone") => say("550 5.1.1 gone"),
             "DATA" => {
                 let kept = format!("250 2.0.0 kept\n{}", habits.after_message);
-                say("354 go").expect_message().say(&kept)
+                say("354 go").map(|script| script.expect_message().say(&kept))
             }
-            "QUIT" => say("221 bye"),
-            _ => say("250 2.1.5 ok"),
-        };
-        peer.play(&reply).await.ok()?;
-    }
-    Some(())
+            _ => None,
+        })
+        .await?;
+        Ok(peer)
+    });
+    listening.await.unwrap()
 }
 
 const PLAIN: &str = "250 mx";
 const SURPLUS: &str = "250 2.0.0 once more";
 
-async fn connect(address: SocketAddr) -> Connection<TcpStream> {
+async fn connect(server: &Listening) -> Connection<TcpStream> {
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::None), false));
-    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = TcpStream::connect(server.address()).await.unwrap();
     outbound(&Pki::new()).open(&Target::new(&host, &plan), stream).await.unwrap()
 }
 
@@ -85,7 +72,8 @@ async fn deliver(habits: Habits, over_limit: OverLimit, recipients: &[&str]) -> 
     zone.add_mx(&Domain::parse("test.example").unwrap(), 10, &host);
     zone.add_host(&host, ["127.0.0.1".parse().unwrap()]);
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.over_limit = over_limit);
-    let sender = sender_of(outbound, zone, server(habits).await.port());
+    let server = server(habits).await;
+    let sender = sender_of(outbound, zone, server.address().port());
     sender.send(&envelope(recipients), &Bytes::from_static(b"Subject: x\r\n\r\nx\r\n")).await
 }
 
@@ -98,7 +86,8 @@ const fn is_unsolicited(failure: &Failure) -> bool {
 async fn two_replies_to_the_dot_end_the_connection_before_the_next_mail() {
     for ehlo in [PLAIN, "250-mx\n250 PIPELINING"] {
         let habits = Habits { ehlo, after_message: SURPLUS, ..Habits::default() };
-        let mut connection = connect(server(habits).await).await;
+        let server = server(habits).await;
+        let mut connection = connect(&server).await;
         let first = mail(&mut connection, &[GOOD]).await;
         assert!(matches!(first.end, Ok(OutcomeBuf::Accepted(_))), "{first:?}");
         assert!(!connection.is_reusable().await, "a reply is there that answers no command");
@@ -116,7 +105,8 @@ async fn two_replies_to_the_dot_end_the_connection_before_the_next_mail() {
 #[tokio::test]
 async fn next_mail_after_two_replies_to_the_dot_fails_with_unsolicited_reply() {
     let habits = Habits { ehlo: PLAIN, after_message: SURPLUS, ..Habits::default() };
-    let mut connection = connect(server(habits).await).await;
+    let server = server(habits).await;
+    let mut connection = connect(&server).await;
     let first = mail(&mut connection, &[GOOD]).await;
     assert!(matches!(first.end, Ok(OutcomeBuf::Accepted(_))), "{first:?}");
     let second = mail(&mut connection, &[GONE, GOOD]).await;

@@ -44,6 +44,26 @@ pub async fn listen(scripts: impl IntoIterator<Item = Script>) -> io::Result<Lis
     Listening::on(TcpListener::bind("127.0.0.1:0").await?, scripts)
 }
 
+/// Listens on a free port of 127.0.0.1, and runs `react` for each connection, with the number of
+/// the connection from 0 on: for a server that reacts to what it reads, with
+/// [`Peer::next_line`] or [`Peer::serve`].
+///
+/// # Errors
+///
+/// The system's, if there is no free port.
+///
+/// # Cancel safety
+///
+/// Cancel safe: no connection was accepted.
+pub async fn listen_with<R>(
+    react: impl Fn(Peer, usize) -> R + Send + 'static,
+) -> io::Result<Listening>
+where
+    R: Future<Output = Result<Peer, ScriptError>> + Send + 'static,
+{
+    Listening::with(TcpListener::bind("127.0.0.1:0").await?, react)
+}
+
 /// A scripted server on loopback. Dropping it ends its connections.
 #[derive(Debug)]
 pub struct Listening {
@@ -66,10 +86,27 @@ impl Listening {
         listener: TcpListener,
         scripts: impl IntoIterator<Item = Script>,
     ) -> io::Result<Self> {
-        let address = listener.local_addr()?;
         let scripts: Vec<Script> = scripts.into_iter().collect();
+        Self::with(listener, move |mut peer, index| {
+            let script = scripts.get(index).or(scripts.last()).cloned().unwrap_or_default();
+            async move {
+                peer.play(&script).await?;
+                // The other side decides when a connection ends that the script leaves open.
+                Ok(peer)
+            }
+        })
+    }
+
+    fn with<R>(
+        listener: TcpListener,
+        react: impl Fn(Peer, usize) -> R + Send + 'static,
+    ) -> io::Result<Self>
+    where
+        R: Future<Output = Result<Peer, ScriptError>> + Send + 'static,
+    {
+        let address = listener.local_addr()?;
         let (finish, finishing) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, scripts, finishing));
+        let accepting = tokio::spawn(accept(listener, react, finishing));
         Ok(Self { address, finish, accepting })
     }
 
@@ -101,11 +138,14 @@ impl Drop for Listening {
     }
 }
 
-async fn accept(
+async fn accept<R>(
     listener: TcpListener,
-    scripts: Vec<Script>,
+    react: impl Fn(Peer, usize) -> R + Send,
     mut finishing: watch::Receiver<bool>,
-) -> Vec<Result<Peer, ScriptError>> {
+) -> Vec<Result<Peer, ScriptError>>
+where
+    R: Future<Output = Result<Peer, ScriptError>> + Send + 'static,
+{
     let mut playing = JoinSet::new();
     let mut accepted = 0;
     loop {
@@ -114,17 +154,12 @@ async fn accept(
             _ = finishing.wait_for(|&it| it) => break,
             Ok((stream, _)) = listener.accept() => stream,
         };
-        let script = scripts.get(accepted).or(scripts.last()).cloned().unwrap_or_default();
-        let (index, stop) = (accepted, finishing.clone());
+        // Otherwise the kernel would hold back a second write until the first is acknowledged.
+        let _: io::Result<()> = stream.set_nodelay(true);
+        let index = accepted;
         accepted += 1;
-        playing.spawn(async move {
-            // Otherwise the kernel would hold back a second write until the first is acknowledged.
-            let _: io::Result<()> = stream.set_nodelay(true);
-            let mut peer = Peer::new(stream).stalling_until(stop);
-            let played = peer.play(&script).await;
-            // The other side decides when a connection ends that the script leaves open.
-            (index, played.map(|()| peer))
-        });
+        let reacting = react(Peer::new(stream).stalling_until(finishing.clone()), index);
+        playing.spawn(async move { (index, reacting.await) });
     }
     drop(listener);
     let mut ended = playing.join_all().await;

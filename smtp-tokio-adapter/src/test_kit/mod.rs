@@ -48,6 +48,30 @@
 //! # }
 //! ```
 //!
+//! # A server that reacts
+//!
+//! A server that takes every message but refuses one recipient: [`Peer::serve`] has the replies of
+//! a usual server, and [`listen_with`] runs it for each connection.
+//!
+//! ```
+//! use smtp_tokio_adapter::test_kit::{Script, listen_with};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let server = listen_with(|mut peer, _| async move {
+//!     peer.play(&Script::new().say("220 mx.test.example")).await?;
+//!     peer.serve(|line| {
+//!         line.contains("gone@").then(|| Script::new().say("550 5.1.1 no such user"))
+//!     })
+//!     .await?;
+//!     Ok(peer)
+//! })
+//! .await?;
+//! # drop(server);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # A scripted client
 //!
 //! A client that sends a command with STARTTLS in one packet. [`Peer::play`] plays its side on any
@@ -125,7 +149,7 @@ mod tls;
 /// Makes the certificates of [`Pki::sign`].
 pub use rcgen;
 
-pub use listening::{Listening, in_memory, listen};
+pub use listening::{Listening, in_memory, listen, listen_with};
 pub use peer::{Peer, ScriptError};
 pub use pki::{Flaw, Pki, provider};
 pub use script::Script;

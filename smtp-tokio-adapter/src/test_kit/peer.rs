@@ -116,6 +116,11 @@ impl Peer {
                     tokio::time::sleep(*time).await;
                     Ok(())
                 }
+                Step::WaitFor(value) => {
+                    self.note("waits");
+                    let _: Result<_, _> = value.clone().wait_for(|&it| it).await;
+                    Ok(())
+                }
                 Step::Ignore => self.ignore().await,
                 _ => tokio::time::timeout(PATIENCE, self.step(step))
                     .await
@@ -126,6 +131,46 @@ impl Peer {
                 problem,
                 transcript: self.transcript.clone(),
             })?;
+        }
+        Ok(())
+    }
+
+    /// Serves as a mail server that takes every message, until the other side says QUIT or closes
+    /// the connection, or a script has closed it. Where `instead` returns a script for a line, that
+    /// is played in place of the usual reply. The greeting is not part of it.
+    ///
+    /// The usual replies: `250 mx` to EHLO and LHLO, 354 to DATA and 250 to the message, 221 to
+    /// QUIT, 250 to every other line.
+    ///
+    /// # Errors
+    ///
+    /// As [`play`](Self::play).
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe, as [`play`](Self::play).
+    pub async fn serve(
+        &mut self,
+        mut instead: impl FnMut(&str) -> Option<Script>,
+    ) -> Result<(), ScriptError> {
+        while let Some(line) = self.next_line().await {
+            let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+            let script = instead(&line).unwrap_or_else(|| {
+                let reply = Script::new();
+                match verb.as_str() {
+                    "EHLO" | "LHLO" => reply.say("250 mx"),
+                    "DATA" => reply.say("354 go ahead").expect_message().say("250 kept"),
+                    "QUIT" => reply.say("221 bye"),
+                    _ => reply.say("250 ok"),
+                }
+            });
+            self.play(&script).await?;
+            if verb == "QUIT" {
+                if self.stream.is_some() {
+                    self.close();
+                }
+                break;
+            }
         }
         Ok(())
     }
@@ -172,7 +217,7 @@ impl Peer {
                 self.close();
                 Ok(())
             }
-            Step::Ignore | Step::Pause(_) | Step::Stall => Ok(()),
+            Step::Ignore | Step::Pause(_) | Step::WaitFor(_) | Step::Stall => Ok(()),
         }
     }
 
@@ -407,6 +452,6 @@ fn expectation(step: &Step) -> String {
         Step::ExpectEnd => "that the other side closes the connection".into(),
         Step::Tls(_) => "a TLS handshake".into(),
         Step::Send(_) | Step::EndOutput | Step::Close => "room to send".into(),
-        Step::Ignore | Step::Pause(_) | Step::Stall => "nothing".into(),
+        Step::Ignore | Step::Pause(_) | Step::WaitFor(_) | Step::Stall => "nothing".into(),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::test_kit::tls::{Role, Tls};
 
 /// What a scripted peer says and expects, in order. Each method adds a step.
@@ -22,6 +24,7 @@ pub(super) enum Step {
     Tls(Tls),
     Ignore,
     Pause(Duration),
+    WaitFor(watch::Receiver<bool>),
     Stall,
     EndOutput,
     Close,
@@ -122,6 +125,11 @@ impl Script {
     /// [paused](https://docs.rs/tokio/latest/tokio/time/fn.pause.html), this takes no time.
     pub fn pause(self, time: Duration) -> Self {
         self.then(Step::Pause(time))
+    }
+
+    /// Neither reads nor sends until the value is true, or its sender is dropped.
+    pub fn wait_for(self, value: watch::Receiver<bool>) -> Self {
+        self.then(Step::WaitFor(value))
     }
 
     /// Neither reads nor sends any more, and keeps the connection open. The last step.
