@@ -252,7 +252,7 @@ reasons! {
     /// The peer shows the certificate of an authority as its own.
     CertIsCa = "cert-is-ca", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
         "the certificate is that of an authority, not of a host";
-    /// The extended key usage does not include this use.
+    /// The extended key usage does not include this use, or the key usage allows no handshake.
     CertWrongPurpose = "cert-wrong-purpose", Peer, CRYPTOGRAPHIC, NOT_TRUSTED,
         "the certificate is not meant for this use";
     /// A signature of the chain does not verify.

@@ -183,6 +183,12 @@ fn lists_that_are_refused_and_why_and_where() {
             Kind::CriticalExtension,
             Field::Entry(2),
         ),
+        (
+            "two reasons in an entry",
+            good().entries(&[entry(&[1], &[reason(1), reason(8)])]),
+            Kind::Malformed,
+            Field::Entry(1),
+        ),
         ("two numbers", good().number(2), Kind::Malformed, Field::CrlNumber),
         ("a negative number", RawCrl::new().number(0x80), Kind::Malformed, Field::CrlNumber),
         (

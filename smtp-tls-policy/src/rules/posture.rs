@@ -168,7 +168,7 @@ pub enum StsRule {
     On,
 }
 
-/// Which requirements the header field `TLS-Required: No` (RFC 8689, section 5) cancels.
+/// Which requirements the header field `TLS-Required: No` (RFC 8689, section 3) cancels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]

@@ -71,7 +71,8 @@ enum Clause {
 enum Expect {
     /// The word after a keyword is its value, whatever it is: a client may call itself `by`.
     Value,
-    /// A comment stood between: now a keyword is a keyword, as in `by (Haraka) with ESMTP`.
+    /// A comment came after the keyword: the next word may be a keyword, as in `by (Haraka) with
+    /// ESMTP`.
     ValueOrClause,
     #[default]
     Clause,

@@ -269,30 +269,22 @@ impl Review {
     }
 }
 
-/// Judges the Received fields of a message, or of its header section alone.
+/// Judges the Received fields of a message, or of its header section alone. Only two fields are
+/// held at a time: a message may have a great many.
 pub fn review(message: &[u8], own: &OwnHosts<'_>) -> Review {
-    let hops: Vec<_> = trace(message).collect();
+    let mut fields = trace(message).peekable();
+    let mut hops = Vec::new();
     // A field is believed if it names a host of yours and was on top when the message reached the
     // next one. That is known only while each hop above it was handed over by a host of yours:
     // otherwise a client can send a field in your name along with its message.
     let mut handed_over = true;
-    let trusted = hops
-        .iter()
-        .take_while(|hop| {
-            let believed = handed_over && own.wrote(hop);
-            handed_over = own.handed_over(hop);
-            believed
-        })
-        .count();
-    let hops = hops
-        .iter()
-        .enumerate()
-        .map(|(index, hop)| HopReview {
-            judgement: hop.judge(),
-            trusted: index < trusted,
-            link: hops.get(index + 1).map_or(Link::NotStated, |older| link(hop, older)),
-        })
-        .collect();
+    while let Some(hop) = fields.next() {
+        let trusted = handed_over && own.wrote(&hop);
+        handed_over = trusted && own.handed_over(&hop);
+        let link = fields.peek().map_or(Link::NotStated, |older| link(&hop, older));
+        hops.push(HopReview { judgement: hop.judge(), trusted, link });
+    }
+    let trusted = hops.iter().take_while(|hop| hop.trusted).count();
     Review { hops, trusted }
 }
 

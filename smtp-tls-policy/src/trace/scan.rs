@@ -62,7 +62,7 @@ pub(super) enum Token<'i> {
     /// Anything between white space, comments and semicolons; a quoted string or a path in `<>` is
     /// not divided.
     Word(&'i [u8]),
-    /// What stands between the outer parentheses. One that is not closed reaches to the end.
+    /// The text between the outer parentheses. A comment that is not closed reaches to the end.
     Comment(&'i [u8]),
     Semicolon,
 }
@@ -123,22 +123,22 @@ impl<'i> Scanner<'i> {
     fn word(&mut self) -> &'i [u8] {
         let start = self.at;
         while let Some(byte) = self.input.get(self.at) {
-            let behind = match byte {
+            let after = match byte {
                 b'(' | b';' => break,
                 byte if is_white(*byte) => break,
                 b'"' => self.quoted(self.at),
                 b'<' => self.path(self.at),
                 _ => None,
             };
-            self.at = behind.unwrap_or(self.at + 1);
+            self.at = after.unwrap_or(self.at + 1);
         }
         &self.input[start..self.at]
     }
 
     fn comment(&mut self) -> &'i [u8] {
         let start = self.at + 1;
-        let (end, behind) = comment_end(self.input, self.at);
-        self.at = behind;
+        let (end, after) = comment_end(self.input, self.at);
+        self.at = after;
         &self.input[start..end]
     }
 }

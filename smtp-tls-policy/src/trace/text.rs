@@ -1,4 +1,4 @@
-//! A piece of a header as it stood, compared and shown as if it had never been folded.
+//! A piece of a header with its original octets, compared and shown as if it had never been folded.
 
 use std::fmt::{self, Write as _};
 
@@ -13,7 +13,7 @@ impl<'i> Text<'i> {
         Self(raw.trim_ascii())
     }
 
-    /// The bytes as they stood, folding included; without the white space around them.
+    /// The original bytes, folding included; without the white space around them.
     pub const fn raw(self) -> &'i [u8] {
         self.0
     }

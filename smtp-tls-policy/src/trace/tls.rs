@@ -132,8 +132,8 @@ impl<'i> Found<'i> {
 /// How much of a comment its place lets the writer's peer decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Before `by`: here stand names that the peer chose, so a comment that merely looks like a
-    /// version is none.
+    /// Before `by`, where the peer chose some of the names: a comment that only looks like a
+    /// version is not a mark.
     From,
     /// After `by`.
     By,

@@ -1,9 +1,11 @@
-//! The header field `TLS-Required: No` (RFC 8689, section 5).
+//! The header field `TLS-Required: No` (RFC 8689, section 3).
 
-/// Whether a message, of which the header section is enough, has exactly one header field
-/// `TLS-Required`, and that says `No`. A receiver tags the message with it (RFC 8689, section 4.1),
-/// for [`MessageTls::new`](crate::plan::MessageTls::new); more than one may not be there (3), and
-/// whatever the grammar does not have takes no TLS from anybody.
+/// Whether a message, or its header section alone, has exactly one header field `TLS-Required`, and
+/// its value is `No`. A receiver tags the message with it (RFC 8689, section 4.1), for
+/// [`MessageTls::new`](crate::plan::MessageTls::new).
+///
+/// A message with several such fields, which RFC 8689, section 3 forbids, or with any other value,
+/// keeps its TLS.
 ///
 /// ```
 /// use smtp_tls_policy::trace::tls_required_no;

@@ -1,4 +1,4 @@
-//! A strict reader of DER (X.690, section 8 to 10) that knows at which octet it stands.
+//! A strict reader of DER (X.690, sections 8 to 10) that can tell the offset of each element.
 
 /// `INTEGER`
 pub(crate) const INTEGER: u8 = 0x02;

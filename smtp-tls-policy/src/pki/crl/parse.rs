@@ -37,7 +37,7 @@ pub(super) struct Parts {
     pub(super) issuer: Range<usize>,
     pub(super) this_update: u64,
     pub(super) next_update: u64,
-    /// Where the entries' serial numbers stand.
+    /// The offsets of the serial numbers of the entries that revoke.
     pub(super) serials: Vec<u32>,
     pub(super) number: Option<CrlNumber>,
     pub(super) authority_key: Option<Range<usize>>,
@@ -157,12 +157,17 @@ fn entries(revoked: Element<'_>) -> Result<Vec<u32>, CrlError> {
 fn entry_extensions(list: Element<'_>, field: CrlField) -> Result<bool, CrlError> {
     /// `ENUMERATED` 8
     const REMOVE_FROM_CRL: &[u8] = &[0x0a, 1, 8];
-    let mut is_revoked = true;
+    let mut is_revoked = None;
     let mut reader = list.reader();
     while !reader.is_empty() {
         let extension = Extension::read(&mut reader).map_err(field.malformed())?;
         match extension.id {
-            REASON_CODE => is_revoked = extension.value.contents() != REMOVE_FROM_CRL,
+            REASON_CODE => {
+                let revokes = extension.value.contents() != REMOVE_FROM_CRL;
+                // RFC 5280, section 4.2: one extension of a kind.
+                let twice = field.error(CrlErrorKind::Malformed, extension.at);
+                once(&mut is_revoked, revokes, twice)?;
+            }
             // Whatever it says, the certificate is revoked now.
             INVALIDITY_DATE => {}
             CERTIFICATE_ISSUER => return Err(field.error(CrlErrorKind::Indirect, extension.at)),
@@ -172,7 +177,7 @@ fn entry_extensions(list: Element<'_>, field: CrlField) -> Result<bool, CrlError
             _ => {}
         }
     }
-    Ok(is_revoked)
+    Ok(is_revoked.unwrap_or(true))
 }
 
 struct Extension<'a> {

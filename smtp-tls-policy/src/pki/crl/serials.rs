@@ -28,7 +28,7 @@ impl Serials {
             Self { slots: vec![0; size].into(), count: offsets.len(), hasher: RandomState::new() };
         for &offset in offsets {
             let (slot, tag) = index.find(der, serial_at(der, offset));
-            // Of a number that stands twice the first is kept: it is listed either way.
+            // Of a number that is listed twice the first place is kept.
             if index.slots[slot] == 0 {
                 index.slots[slot] = tag | u64::from(offset);
             }
