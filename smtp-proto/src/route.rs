@@ -364,11 +364,10 @@ impl Dials {
                 Fallback::ReconnectPlaintext,
                 Manner::First | Manner::FirstWithoutTls | Manner::PlainHello,
             ) if self.may_retry_in_clear => {
-                if tls_at_each_address {
-                    self.queue.push_back((address, Manner::Clear));
-                } else {
-                    self.queue.push_front((address, Manner::Clear));
-                }
+                // Clear text waits for the addresses at which TLS is expected.
+                let after = self.queue.iter().position(|it| it.1 == Manner::FirstWithoutTls);
+                let at = if tls_at_each_address { after.unwrap_or(self.queue.len()) } else { 0 };
+                self.queue.insert(at, (address, Manner::Clear));
             }
             _ => return false,
         }

@@ -130,14 +130,18 @@ async fn a_recipient_of_another_domain_is_refused_before_dialling() {
     assert!(server.kept.messages.lock().unwrap().is_empty());
 }
 
-/// `send` measures a message without a size. Elsewhere the caller states the body in the envelope,
-/// and 8-bit octets under a 7-bit envelope do not leave.
+/// A `Sender` measures a message without a size. Elsewhere the caller states the body in the
+/// envelope, and 8-bit octets under a 7-bit envelope do not leave.
 #[tokio::test]
 async fn eight_bit_bodies_are_measured_or_refused() {
     let server = start(Inbound::new(Arc::new(smtp()))).await;
     let message = Bytes::from("Subject: x\r\n\r\ngr\u{fc}n\r\n");
     let sender = sender(&Pki::new(), zone(&["test.example"]), server.address.port());
     let report = sender.send(&envelope(&["a@test.example"]), &message).await;
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
+    let (to, by) = (envelope(&["a@test.example"]), connector(Posture::None));
+    let domain = Host::parse("test.example").unwrap();
+    let report = sender.send_mail(&Mail::new(&by, &domain, &to, &message)).await.unwrap();
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
 
     let plan = plan_for(&connector(Posture::None), false);
@@ -147,7 +151,7 @@ async fn eight_bit_bodies_are_measured_or_refused() {
     assert!(!matches!(report.statuses()[0], RecipientStatus::Delivered), "{report:?}");
     let failure = report.recipients[0].failure.as_deref();
     assert!(matches!(failure, Some(Failure::Message(MessageError::EightBit))), "{failure:?}");
-    assert_eq!(server.kept.messages.lock().unwrap().len(), 1);
+    assert_eq!(server.kept.messages.lock().unwrap().len(), 2);
 }
 
 /// Strict rules, recipients of each kind, and good ones between them.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{changed, smtp};
 use smtp_proto::Protocol;
 use smtp_proto::sasl::server::{Answer, Question, plain};
-use smtp_proto::server::{BareLineEnds, BodyRefusal, Tolerance};
+use smtp_proto::server::{BareLineEnds, BodyRefusal, StartTls, Tolerance};
 use smtp_proto::stamp::Date;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
@@ -48,7 +48,7 @@ impl Handler for Moody {
 }
 
 fn inbound() -> Inbound {
-    Inbound::new(Arc::new(smtp()))
+    Inbound::new(Arc::new(changed(smtp(), |it| it.starttls = StartTls::No)))
 }
 
 async fn until(condition: impl Fn() -> bool) {
@@ -182,14 +182,17 @@ async fn a_client_that_is_still_sending_gets_the_421() {
 }
 
 #[tokio::test]
-async fn implicit_tls_without_a_certificate_is_refused_at_once() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let inbound = Inbound { implicit: true, ..inbound() };
-    let error =
-        serve(listener, inbound, Arc::new(|_| Moody(Arc::default())), std::future::pending())
-            .await
-            .unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+async fn tls_without_a_certificate_is_refused_at_once() {
+    for (implicit, starttls) in
+        [(true, StartTls::No), (false, StartTls::Offered), (false, StartTls::Required)]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let smtp = Arc::new(changed(smtp(), |it| it.starttls = starttls));
+        let inbound = Inbound { implicit, ..Inbound::new(smtp) };
+        let service = Arc::new(|_| Moody(Arc::default()));
+        let error = serve(listener, inbound, service, std::future::pending()).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{implicit} {starttls:?}");
+    }
 }
 
 /// Answers the end of a message with the Received field for it.

@@ -365,20 +365,15 @@ impl<L: Lookups> Sender<L> {
                 all(sending.collect()).await
             }
             Err(failure) => {
-                let outcome = RecipientOutcome {
-                    failure: Some(Arc::new(failure)),
-                    ..RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL))
-                };
-                for index in 0..envelope.recipients.len() {
-                    journal.settle(index, outcome.clone());
-                }
+                journal.settle_rest(&unread(failure));
                 Vec::new()
             }
         };
         self.report(journal, &mut report)
     }
 
-    /// Sends one message to the recipients of one domain, under the connector of the mail.
+    /// Sends one message to the recipients of one domain, under the connector of the mail. The
+    /// message is measured as in [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -396,7 +391,16 @@ impl<L: Lookups> Sender<L> {
         let mut tell = |_: usize, _: &RecipientOutcome| {};
         let journal = Journal::new(mail.envelope.recipients.len(), &mut tell);
         let indices: Vec<usize> = (0..mail.envelope.recipients.len()).collect();
-        let walked = self.send_part(mail, &indices, &journal).await;
+        let walked = match self.measured(mail.envelope, mail.message).await {
+            Ok(envelope) => {
+                let mail = Mail { envelope: &envelope, ..*mail };
+                self.send_part(&mail, &indices, &journal).await
+            }
+            Err(failure) => {
+                journal.settle_rest(&unread(failure));
+                Walked::default()
+            }
+        };
         Ok(self.report(journal, &mut [walked]))
     }
 
@@ -497,6 +501,12 @@ impl<L: Lookups> Sender<L> {
         self.seen(answer.status);
         answer
     }
+}
+
+/// The outcome of recipients whose message cannot be read.
+fn unread(failure: Failure) -> RecipientOutcome {
+    let status = RecipientStatus::Deferred(LOCAL);
+    RecipientOutcome { failure: Some(Arc::new(failure)), ..RecipientOutcome::undialled(status) }
 }
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -148,6 +148,14 @@ impl<'a> Journal<'a> {
         }
     }
 
+    /// This is the final outcome of each recipient that has none yet.
+    pub(super) fn settle_rest(&self, outcome: &RecipientOutcome) {
+        let recipients = self.0.lock().unwrap_or_else(PoisonError::into_inner).outcomes.len();
+        for index in 0..recipients {
+            self.settle(index, outcome.clone());
+        }
+    }
+
     /// One outcome for each recipient. `missing` is that of a recipient without one.
     pub(super) fn finish(self, missing: RecipientStatus) -> Vec<RecipientOutcome> {
         let entries = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@ use rustls::crypto::CryptoProvider;
 use smtp_proto::Secret;
 use smtp_proto::sasl::scram::Nonce;
 use smtp_proto::sasl::server::{self as sasl, Mechanism};
+use smtp_proto::server::StartTls;
 use tokio::net::TcpListener;
 #[cfg(feature = "proxy-protocol")]
 use tokio::net::TcpStream;
@@ -47,8 +48,8 @@ pub fn scram(
 ///
 /// # Errors
 ///
-/// `InvalidInput`, at once: implicit TLS without a certificate. Otherwise the error of a listener
-/// that can accept no more connections; messages that are being received end first.
+/// `InvalidInput`, at once: implicit TLS or STARTTLS without a certificate. Otherwise the error of
+/// a listener that can accept no more connections; messages that are being received end first.
 ///
 /// # Cancel safety
 ///
@@ -61,12 +62,16 @@ pub async fn serve<T: Service>(
     service: Arc<T>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    if inbound.implicit && inbound.tls.is_none() {
-        // Every handshake would fail.
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "implicit TLS without a certificate",
-        ));
+    if inbound.tls.is_none() {
+        // Every handshake would fail, or every STARTTLS get 454.
+        let needs = match inbound.smtp.starttls {
+            _ if inbound.implicit => Some("implicit TLS without a certificate"),
+            StartTls::Offered | StartTls::Required => Some("STARTTLS without a certificate"),
+            StartTls::No => None,
+        };
+        if let Some(needs) = needs {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, needs));
+        }
     }
     let slots = Arc::new(Semaphore::new(inbound.connections));
     let (leave, leaving) = watch::channel(false);

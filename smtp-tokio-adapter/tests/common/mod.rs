@@ -114,7 +114,11 @@ pub fn smtp() -> server::ServerConfig {
     })
 }
 
-pub async fn start(inbound: Inbound) -> Running {
+/// Starts a server on loopback. Without a certificate it offers no STARTTLS.
+pub async fn start(mut inbound: Inbound) -> Running {
+    if inbound.tls.is_none() {
+        Arc::make_mut(&mut inbound.smtp).starttls = server::StartTls::No;
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let kept = Arc::new(Kept::default());
