@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{changed, smtp};
+use common::{HOST, Pki, changed, smtp};
 use smtp_proto::Protocol;
 use smtp_proto::sasl::server::{Answer, Question, plain};
 use smtp_proto::server::{BareLineEnds, BodyRefusal, StartTls, Tolerance};
@@ -16,8 +16,13 @@ use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
-use smtp_tokio_adapter::test_kit::{Peer, Script, in_memory};
-use smtp_tokio_adapter::{Arrival, Collect, Handler, Inbound, Inbox, Session, handle, serve};
+use smtp_tls_policy::Namespace;
+use smtp_tls_policy::pki::RootsId;
+use smtp_tls_policy::rules::{ClientCertificate, ClientCheck, InboundConnector, InboundConnectors};
+use smtp_tokio_adapter::test_kit::{Peer, Script, Tls, in_memory};
+use smtp_tokio_adapter::{
+    Admission, Arrival, Collect, Handler, Inbound, Inbox, Session, handle, serve,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -381,4 +386,24 @@ async fn collected_message_has_its_accepted_recipients_and_nothing_of_an_abandon
         assert!(message.contains("by mx.test.example") && message.ends_with(end), "{message}");
         assert_eq!(message.matches("Received:").count(), 1, "{message}");
     }
+}
+
+/// Every connector of the listener wants a certificate, and the handler takes every client.
+#[tokio::test]
+async fn listener_whose_connectors_want_a_certificate_bars_a_client_without_one() {
+    let pki = Pki::new();
+    let mut partner = InboundConnector::new("partner", vec![Namespace::Default]);
+    partner.require_tls = true;
+    let check = ClientCheck::new(RootsId::public());
+    partner.client_certificate = ClientCertificate::Required(check);
+    let connectors = Arc::new(InboundConnectors::new(vec![partner]).unwrap());
+    let mut inbound = inbound();
+    inbound.tls = Some(pki.server_config(HOST));
+    inbound.admission = Some(Admission::new(connectors, pki.trust()));
+    let listening = listen(inbound).await;
+    let stream = TcpStream::connect(listening.address).await.unwrap();
+    let tls = Tls::client(pki.root(), HOST);
+    let greeted = Script::new().expect_reply("220").say("EHLO x").expect_reply("250");
+    let script = greeted.starttls(tls).say("EHLO x").expect("554 5.7.0");
+    Peer::new(stream).play(&script).await.unwrap();
 }

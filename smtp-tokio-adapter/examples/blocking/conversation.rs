@@ -12,8 +12,7 @@ use smtp_proto::route::RecipientStatus;
 use smtp_tls_policy::inquiry::Prepared;
 use smtp_tls_policy::tls::{ClientTls, server_name};
 
-use crate::Mail;
-use crate::wire::{Failed, Wire};
+use crate::{Failed, Mail, wire::Wire};
 
 /// What is known of the mail, however the connection ends.
 #[derive(Default)]

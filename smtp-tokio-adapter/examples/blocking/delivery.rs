@@ -13,14 +13,11 @@ use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::sts::StsAnswer;
 use smtp_tls_policy::{Domain, Host, Namespace};
 
-use crate::Mail;
-use crate::conversation::Known;
-use crate::wire::Failed;
+use crate::{Failed, Mail, conversation::Known};
 
 impl Mail {
-    /// Answers the questions of the two inquiries as a resolver would that finds one host,
-    /// `exchange` at `address`, in zones that are not signed. Walks the route until the status is
-    /// known.
+    /// Answers the questions as a resolver would that finds one host, `exchange` at `address`, in
+    /// zones that are not signed. Walks the route until the status is known.
     pub(crate) fn deliver(
         &self,
         domain: &Host,
@@ -37,10 +34,9 @@ impl Mail {
         })?;
         let MailHosts::Mx(records) = facts.hosts() else { return Err("no MX records".into()) };
         let hosts = records.iter().map(MxRecord::as_pair);
-        let mut config = RouteConfig::default();
+        let (mut config, mut found) = (RouteConfig::default(), None);
         config.port = address.port();
         let mut route = Route::new(Targets::mx(&domain.to_string(), hosts), 1, &config);
-        let mut found = None;
         loop {
             match route.next() {
                 Next::Done { statuses, .. } => return Ok(statuses[0]),

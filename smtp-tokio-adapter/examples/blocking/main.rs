@@ -22,7 +22,8 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
 use smtp_tls_policy::pki::{Trust, TrustStore};
-use wire::Failed;
+
+pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// The message, and what judges the hosts.
 pub(crate) struct Mail {

@@ -1,13 +1,11 @@
 //! A driver on `std::net` for either role: it moves the octets, inside TLS after the handshake.
 //!
-//! It reads only when it has nothing to send. That is good enough for messages that fit the socket
-//! buffers; for large messages a driver sends with non-blocking writes, so that it can read a reply
-//! that comes in the middle of the body, as the adapter does.
+//! It reads only when it has nothing to send: good enough for messages that fit the socket buffers.
+//! For others a driver sends without blocking, to read a reply in the middle of the body.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
+use std::{io, net::TcpStream, sync::Arc};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -15,7 +13,7 @@ use smtp_proto::channel::{Peer, TlsInfo};
 use smtp_proto::driver::{Driver, Machine, Task};
 use smtp_tls_policy::tls::session_names;
 
-pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
+use crate::Failed;
 
 /// A stream in clear text or in TLS.
 trait Stream: Read + Write {}
@@ -33,7 +31,7 @@ impl Wire {
         Ok(Self { stream: Box::new(socket.try_clone()?), socket })
     }
 
-    /// Does what a task says of sending and reading; the caller does the others.
+    /// Sends and reads what a task asks for; the caller does the other tasks.
     pub(crate) fn run(&mut self, task: Task, driver: &mut Driver<impl Machine>) -> io::Result<()> {
         match task {
             Task::Look => {
@@ -65,9 +63,7 @@ impl Wire {
         let mut session = ClientConnection::new(config, name)?;
         while session.is_handshaking() || session.wants_write() {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err("the handshake takes too long".into());
-            }
+            // Fails if no time is left.
             self.socket.set_read_timeout(left)?;
             if session.wants_write() {
                 session.write_tls(&mut self.socket)?;
@@ -77,7 +73,7 @@ impl Wire {
                 session.process_new_packets()?;
             }
         }
-        let names = session_names(&session).ok_or("a session without a name")?;
+        let names = session_names(&session).ok_or("no name of the session")?;
         self.stream = Box::new(StreamOwned::new(session, self.socket.try_clone()?));
         Ok(TlsInfo::new(Peer::Authenticated, names.version, names.cipher))
     }
