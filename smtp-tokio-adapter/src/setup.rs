@@ -11,12 +11,17 @@ use std::time::Duration;
 use rustls::crypto::CryptoProvider;
 use serde::Deserialize;
 use smtp_proto::route::SMTP_PORT;
+use smtp_proto::sasl::client::Credentials;
 use smtp_proto::server::{ServerConfig, StartTls};
 use smtp_proto::wire::path::DomainBuf;
 use smtp_tls_policy::pki::{LiveTrust, RootsId, Trust};
-use smtp_tls_policy::rules::{Config, ConfigError, ConfigErrors, IdentityId, InboundConnectors};
+use smtp_tls_policy::rules::{
+    Config, ConfigError, ConfigErrors, IdentityId, InboundConnectors, OutboundConnector,
+    OutboundConnectors,
+};
 use smtp_tls_policy::tls::{self, ClientCertificates, ClientTls};
 use toml::Spanned;
+use zeroize::Zeroizing;
 
 use crate::client::outbound::Outbound;
 use crate::identities::{IdentityFiles, ServerCertificates};
@@ -74,6 +79,10 @@ const UPKEEP: Duration = Duration::from_secs(60);
 /// [identities.our-client-key]         # client certificates that connectors name
 /// chain = "client.pem"
 /// key = "client.key"
+///
+/// [credentials.provider]              # for the smart host of the connector `provider`
+/// user = "relay"
+/// password-file = "provider.password" # its first line
 ///
 /// [certificate]                       # of the listener; without it there is no STARTTLS
 /// chain = "mail.pem"
@@ -133,21 +142,25 @@ impl Setup {
             tls.add_identity(IdentityId::new(name), loaded);
         }
         let connectors = source.path(&settings.connectors);
-        let config = source
-            .check("connectors", &settings.connectors, |_| std::fs::read_to_string(&connectors))?;
+        let config = source.text("connectors", &settings.connectors)?;
         let file = connectors.display().to_string();
         let config = Config::from_toml(&file, &config, &trust.load(), &tls.identities())?;
 
         let outbound = Outbound::new(name.clone(), Arc::clone(&provider), trust.clone());
         let outbound = outbound.with_tls(tls).with_crl_fetcher(lists.clone());
         let policies = PolicyClient::new(Arc::clone(&provider), trust.clone());
-        let policies = source.check("roots.public", &settings.connectors, |_| policies)?;
+        let policies = source.check("roots", &settings.name, |_| policies)?;
         let lookups = Combined::new(settings.resolver(&source)?, policies);
         let store = source.folder(&settings.state, "policies")?;
         let store = source.check("state", &settings.state, |_| FileStore::open(store))?;
-        let sender = Sender::new(outbound, Arc::new(config.outbound), lookups);
+        let outbound_connectors = Arc::new(config.outbound);
+        let sender = Sender::new(outbound, Arc::clone(&outbound_connectors), lookups);
         let sender = source.check("connectors", &settings.connectors, |_| sender)?;
-        let sender = sender.with_route(|route| route.port = settings.port);
+        let mut sender = sender.with_route(|route| route.port = settings.port);
+        for (connector, login) in &settings.credentials {
+            let credentials = login.credentials(&source, connector, &outbound_connectors)?;
+            sender = sender.with_credentials(connector, credentials);
+        }
         let sender = sender.with_store(Arc::new(store)).await;
 
         let mut inbound = Inbound::new(Arc::new(ServerConfig::new(name.clone())));
@@ -195,7 +208,37 @@ struct Settings {
     lists: BTreeMap<String, Spanned<PathBuf>>,
     #[serde(default)]
     identities: BTreeMap<String, Files>,
+    #[serde(default)]
+    credentials: BTreeMap<String, Login>,
     certificate: Option<Files>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Login {
+    user: Spanned<String>,
+    password_file: Spanned<PathBuf>,
+}
+
+impl Login {
+    /// The credentials for the smart host of this connector.
+    fn credentials(
+        &self,
+        source: &Source<'_>,
+        connector: &str,
+        connectors: &OutboundConnectors,
+    ) -> Result<Credentials, ConfigErrors> {
+        let field = format!("credentials.{connector}");
+        let is_known = |it: &OutboundConnector| *it.name == *connector && it.smart_host.is_some();
+        source.check(&field, &self.user, |user| match connectors.iter().any(is_known) {
+            false => Err(format!("no outbound connector \"{connector}\" has a smart host")),
+            true if user.is_empty() => Err("the user is empty".to_owned()),
+            true => Ok(()),
+        })?;
+        let password = Zeroizing::new(source.text(&field, &self.password_file)?);
+        let password = password.lines().next().unwrap_or_default();
+        Ok(Credentials::password(self.user.get_ref(), password.to_owned()))
+    }
 }
 
 #[derive(Deserialize)]
@@ -244,8 +287,7 @@ impl Settings {
         };
         let anchors = match &self.trust_anchor {
             Some(file) => {
-                let path = source.path(file);
-                let text = source.check("trust-anchor", file, |_| std::fs::read_to_string(path))?;
+                let text = source.text("trust-anchor", file)?;
                 source.check("trust-anchor", file, |_| Anchors::parse(&text))?
             }
             None => Anchors::root(),
@@ -273,6 +315,10 @@ impl Settings {
         let asks = connectors.asks_for_certificate();
         let needs_tls = connectors.iter().any(|it| it.require_tls) || asks;
         let limits = connectors.tls_limits();
+        let starttls = match connectors.requires_tls() {
+            true => StartTls::Required,
+            false => StartTls::Offered,
+        };
         inbound.admission = Some(Admission::new(Arc::new(connectors), trust));
         let Some(files) = &self.certificate else {
             return match needs_tls {
@@ -295,7 +341,7 @@ impl Settings {
             Ok::<_, String>((loaded, tls.map_err(|error| error.to_string())?))
         })?;
         inbound.tls = Some(tls);
-        Arc::make_mut(&mut inbound.smtp).starttls = StartTls::Offered;
+        Arc::make_mut(&mut inbound.smtp).starttls = starttls;
         Ok(Some(loaded))
     }
 }
@@ -329,6 +375,15 @@ impl Source<'_> {
 
     fn identity(&self, files: &Files) -> IdentityFiles {
         IdentityFiles::new(self.path(&files.chain), self.path(&files.key))
+    }
+
+    /// The text of a file that a field names.
+    fn text(&self, field: &str, file: &Spanned<PathBuf>) -> Result<String, ConfigErrors> {
+        let path = self.path(file);
+        self.check(field, file, |_| {
+            std::fs::read_to_string(&path)
+                .map_err(|error| format!("{} cannot be read: {error}", path.display()))
+        })
     }
 
     /// A folder below `state`, which is made if it is not there.

@@ -41,7 +41,12 @@ impl Part {
         file.sync_all().await?;
         let path = self.path.with_extension("mail");
         tokio::fs::rename(&self.path, &path).await?;
-        File::open(&queue.folder).await?.sync_all().await?;
+        let synced = async { File::open(&queue.folder).await?.sync_all().await };
+        if let Err(error) = synced.await {
+            // The client keeps the message, so the queue must not have it too.
+            tokio::fs::remove_file(&path).await?;
+            return Err(error);
+        }
         queue.deliver(path);
         Ok(())
     }

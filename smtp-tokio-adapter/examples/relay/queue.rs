@@ -38,7 +38,8 @@ impl Queue {
             match path.extension().and_then(|it| it.to_str()) {
                 Some("mail") => mails.push(path),
                 Some("journal") if path.with_extension("mail").exists() => {}
-                _ => std::fs::remove_file(path)?,
+                Some("journal" | "part") => std::fs::remove_file(path)?,
+                _ => {}
             }
         }
         let slots = Semaphore::new(DELIVERIES);

@@ -6,13 +6,19 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use smtp_tokio_adapter::Inbound;
+use smtp_proto::sasl::server::{Answer, Question, plain};
+use smtp_proto::wire::body::Runs;
+use smtp_proto::wire::params::RcptParameters;
+use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::reply::Response;
+use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
 
 use crate::Relay;
 use crate::common::programs::{Folder, MESSAGE, Server, example, wait_until};
-use crate::common::{smtp, start};
+use crate::common::{changed, smtp, start};
 
 /// Nothing listens there: the addresses of smart hosts are known.
 const NO_DNS: &str = "resolver = \"127.0.0.1:9\"\n";
@@ -169,6 +175,58 @@ fn inbound_connector_that_requires_tls_refuses_its_sender_domain_in_clear_text_a
     assert_eq!(replies[1..], [refused, "250 2.1.0 sender OK"]);
 }
 
+/// A submission server with one user. The first field counts the messages of that user.
+struct Login(Arc<AtomicUsize>);
+
+impl Handler for Login {
+    async fn authenticate(&mut self, _: &Session, question: Question) -> Answer {
+        match question {
+            Question::Password { user, password }
+                if user == "relay" && password.as_bytes() == b"pencil" =>
+            {
+                Answer::Accepted(user)
+            }
+            _ => Answer::Refused,
+        }
+    }
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        _: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
+        Response::fixed(250, (2, 1, 5), "OK")
+    }
+    async fn body(&mut self, _: Runs<'_>) {}
+    async fn end_of_body(&mut self, session: &Session) -> Response {
+        self.0.fetch_add(usize::from(session.identity.is_some()), Ordering::SeqCst);
+        Response::fixed(250, (2, 0, 0), "taken")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_of_the_settings_are_used_at_the_smart_host_of_their_connector() {
+    let (folder, pki) = Folder::with_pki();
+    let mut inbound = Inbound::new(Arc::new(changed(smtp(), |it| {
+        it.mechanisms = vec![plain()];
+        it.auth_required = true;
+    })));
+    inbound.tls = Some(pki.server_config("localhost"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (next, taken) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&taken);
+    let service = Arc::new(move |_: SocketAddr| Login(Arc::clone(&counter)));
+    tokio::spawn(serve(listener, inbound, service, std::future::pending()));
+    std::fs::write(folder.path("password"), "pencil\n").unwrap();
+    let connectors = to("all", "*", next, "posture = \"verified\"\nnames = [\"localhost\"]");
+    let login = "[credentials.all]\nuser = \"relay\"\npassword-file = \"password\"\n";
+    let settings = format!("{NO_DNS}{login}");
+    let relay = Relay::with_connectors(&folder, "relay.example", &connectors, &settings);
+    submit(relay.address(), "a@client.example", &["b@test.example"]);
+    wait_until("the queue is empty", || is_empty(&folder));
+    assert_eq!(taken.load(Ordering::SeqCst), 1);
+}
+
 /// The relay does not start: what it says.
 fn complaint(folder: &Folder, settings: &str, connectors: &str) -> String {
     std::fs::write(folder.path("relay.toml"), settings).unwrap();
@@ -201,6 +259,12 @@ fn relay_with_wrong_settings_does_not_start_and_names_file_line_and_field() {
             "none",
             &format!("{all}roots = \"lost\""),
             "connectors.toml: line 5, field outbound.roots",
+        ),
+        (
+            "[roots]",
+            "[credentials.all]\nuser = \"u\"\npassword-file = \"p\"\n[roots]",
+            all,
+            "relay.toml: line 6, field credentials.all: no outbound connector \"all\" has a smart",
         ),
         ("none", "none", &format!("{all}{partner}"), "relay.toml: line 3, field certificate: "),
     ] {
