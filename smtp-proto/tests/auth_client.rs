@@ -369,7 +369,7 @@ fn every_refusal_has_its_class() {
 fn codes_that_make_no_sense_end_the_connection() {
     for code in [200, 220, 250, 334, 354] {
         let mut bed = inside(tls_info(), EHLO);
-        begin(&mut bed, plain());
+        begin(&mut bed, scram());
         // To the cancelling as well, where 334 makes no sense either.
         if code == 334 {
             bed.feed(b"334 eA==\r\n");
@@ -385,7 +385,7 @@ fn codes_that_make_no_sense_end_the_connection() {
     }
     // Nor can what was cancelled succeed.
     let mut bed = inside(tls_info(), EHLO);
-    begin(&mut bed, plain());
+    begin(&mut bed, scram());
     bed.feed(b"334 eA==\r\n235 ok\r\n");
     let unexpected = PeerMisbehaved::UnexpectedCode { code: 235, phase: Phase::Auth };
     assert_eq!(bed.want, Err(Error::PeerMisbehaved(unexpected)));

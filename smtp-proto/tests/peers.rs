@@ -103,6 +103,36 @@ fn replies_with_bare_lf_are_read() {
     assert_eq!(events, ["error: malformed reply: a bare CR or LF in the reply"]);
 }
 
+/// Text that was converted twice. Two or more CRs anywhere else are no line end.
+#[test]
+fn replies_with_cr_cr_lf_are_read() {
+    let reads = [
+        "220 mx\r\r\n",
+        "250-mx\r\r\n250 PIPELINING\r\r\n",
+        "250 ok\r\r\n",
+        "250 ok\r\r\n",
+        "354 go\r\r\n",
+        "250 queued\r\r\n",
+    ];
+    for rules in [TlsRules::NEVER, TlsRules::OPPORTUNISTIC] {
+        let (events, _) = talk(rules, ReplyRules::AsTheField, &reads);
+        assert_eq!(events.last().unwrap(), "accepted: 250 queued", "{events:?}");
+    }
+    for (rules, greeting) in [
+        (ReplyRules::Strict, "220 mx\r\r\n"),
+        (ReplyRules::AsTheField, "220 mx\r\r\r\n"),
+        (ReplyRules::AsTheField, "220 m\r\rx\r\n"),
+    ] {
+        let (events, _) = talk(TlsRules::NEVER, rules, &[greeting]);
+        assert_eq!(events, ["error: malformed reply: a bare CR or LF in the reply"]);
+    }
+    // The offer of STARTTLS is read strictly.
+    let reads = ["220 mx\r\n", "250-mx\r\r\n250 STARTTLS\r\n"];
+    let (events, said) = talk(TlsRules::OPPORTUNISTIC, ReplyRules::AsTheField, &reads);
+    assert_eq!(events, ["error: malformed reply: a bare CR or LF in the reply"]);
+    assert!(!said.contains("STARTTLS"), "{said}");
+}
+
 #[test]
 fn different_codes_after_the_dot_count_by_the_last_line() {
     for (reply, expected) in [
@@ -278,9 +308,21 @@ fn initial_response_is_sent_again_to_an_empty_challenge() {
 
 #[test]
 fn initial_response_can_be_switched_off() {
-    let (said, events) = authenticate(plain(), false, &["334 \r\n", "235 ok\r\n"]);
-    assert_eq!(said, ["AUTH PLAIN\r\n", "AHVzZXIAcGVuY2ls\r\n", ""]);
+    for prompt in ["334 \r\n", "334\r\n", "334 Go ahead\r\n", "334 dXNlcg==\r\n"] {
+        let (said, events) = authenticate(plain(), false, &[prompt, "235 ok\r\n"]);
+        assert_eq!(said, ["AUTH PLAIN\r\n", "AHVzZXIAcGVuY2ls\r\n", ""], "{prompt}");
+        assert_eq!(events, ["Authenticated(Reply(235 ok))"]);
+    }
+}
+
+#[test]
+fn plain_prompt_after_the_initial_response_may_be_any_text() {
+    let prompt = "334 your credentials, please\r\n";
+    let (said, events) = authenticate(plain(), true, &[prompt, "235 ok\r\n"]);
+    assert_eq!(said, ["AUTH PLAIN AHVzZXIAcGVuY2ls\r\n", "AHVzZXIAcGVuY2ls\r\n", ""]);
     assert_eq!(events, ["Authenticated(Reply(235 ok))"]);
+    let (said, _) = authenticate(plain(), true, &[prompt, prompt]);
+    assert_eq!(said[2], "*\r\n");
 }
 
 #[test]

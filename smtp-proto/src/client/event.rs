@@ -217,6 +217,10 @@ pub enum Unsupported {
     /// long.
     #[error("the server does not offer FUTURERELEASE for this time")]
     FutureRelease,
+    /// RFC 4865, section 5.2.1: the message must be delivered before it may be sent on. No server
+    /// takes it.
+    #[error("the message would be held beyond its deliver-by time")]
+    HeldBeyondDeliverBy,
 }
 
 impl AuthFailure {
@@ -267,6 +271,8 @@ impl Unsupported {
             Self::SmtpUtf8 => EnhancedCode::new(5, 6, 7),
             // RFC 8689, section 5.
             Self::RequireTls => EnhancedCode::new(5, 7, 30),
+            // RFC 4865, section 5.2.2.
+            Self::HeldBeyondDeliverBy => EnhancedCode::new(5, 5, 4),
             // RFC 3463, section 3.4: X.3.3, system not capable of selected features.
             Self::Burl | Self::DeliverBy | Self::FutureRelease => EnhancedCode::new(5, 3, 3),
         }

@@ -110,10 +110,11 @@ impl Exchange {
             Err(_) if self.mechanism.ignores_challenges() => Secret::from(challenge.to_vec()),
             Err(error) => return Err(error),
         };
-        let sent = self.sent.take().filter(|_| challenge.is_empty());
+        let is_request = challenge.is_empty() || self.mechanism.ignores_challenges();
+        let sent = self.sent.take().filter(|_| is_request);
         match self.initial.take().or(sent) {
             // RFC 4422, section 5.1: what asks for an initial response has nothing in it.
-            Some(initial) if challenge.is_empty() => Ok(initial),
+            Some(initial) if is_request => Ok(initial),
             Some(_) => Err(SaslError::Malformed),
             None => self.mechanism.respond(challenge.as_bytes()),
         }

@@ -239,6 +239,11 @@ impl Envelope {
         }) {
             return Some(Unsupported::DeliverBy);
         }
+        if let (Some(Hold::For(seconds)), Some(by)) = (self.hold, self.deliver_by)
+            && i64::from(seconds) >= i64::from(by.seconds())
+        {
+            return Some(Unsupported::HeldBeyondDeliverBy);
+        }
         if self.hold.is_some_and(|hold| !capabilities.holds(hold)) {
             return Some(Unsupported::FutureRelease);
         }

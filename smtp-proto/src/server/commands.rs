@@ -303,6 +303,12 @@ impl Server {
         }) {
             return Some((replies::TOO_SOON, false));
         }
+        // RFC 4865, section 5.2.2. The machine has no clock for HOLDUNTIL.
+        if let (Some(Hold::For(seconds)), Some(by)) = (parameters.hold, parameters.deliver_by)
+            && i64::from(seconds) > i64::from(by.seconds())
+        {
+            return Some((replies::HELD_BEYOND_DELIVER_BY, false));
+        }
         match (parameters.hold, config.future_release) {
             // RFC 4865, section 4.
             (Some(Hold::For(seconds)), Some(limits)) if seconds > limits.longest => {

@@ -207,8 +207,8 @@ pub enum StartTls {
 pub struct FutureRelease {
     /// Seconds, at most 999 999 999.
     pub longest: u32,
-    /// The last point in time. It is announced; the handler compares HOLDUNTIL with it, because the
-    /// machine has no clock.
+    /// The last point in time. It is announced; the handler compares HOLDUNTIL with it and with the
+    /// time of BY (RFC 4865, section 5.2.2), because the machine has no clock.
     pub last: DateTime,
 }
 

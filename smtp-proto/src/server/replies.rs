@@ -102,6 +102,8 @@ pub(super) const TOO_SOON: Response =
 // RFC 4865, section 4: 501 and 5.5.4.
 pub(super) const TOO_LATE: Response =
     Response::fixed(501, (5, 5, 4), "cannot hold mail for so long");
+pub(super) const HELD_BEYOND_DELIVER_BY: Response =
+    Response::fixed(501, (5, 5, 4), "the deliver-by time would be over before the release");
 // What follows such a line may be a message or commands: to read on would be to guess.
 pub(super) const MALFORMED_BDAT: Response =
     Response::fixed(421, (4, 5, 2), "malformed BDAT, closing the connection");

@@ -253,12 +253,14 @@ impl<'i> Iterator for Lines<'i> {
     type Item = &'i [u8];
 
     fn next(&mut self) -> Option<&'i [u8]> {
-        // A line may be blank, without a code, or end in a bare LF: see `ReplyRules::AsTheField`.
+        // A line may be blank, without a code, or end in LF or CR CR LF: see
+        // `ReplyRules::AsTheField`.
         loop {
             let end = memchr(b'\n', self.rest)?;
             let line = &self.rest[..end];
             self.rest = &self.rest[end + 1..];
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let end = line.iter().rposition(|&byte| byte != b'\r').map_or(0, |last| last + 1);
+            let line = &line[..end];
             match prefix(line) {
                 Ok(_) => return Some(line.get(4..).unwrap_or_default()),
                 Err(_) if line.is_empty() => {}
@@ -273,11 +275,11 @@ impl<'i> Iterator for Lines<'i> {
 pub enum ReplyRules {
     /// A reply that breaks the grammar ends the connection.
     Strict,
-    /// As most clients in use read them. Lines may end in a bare LF; up to 8 blank lines or lines
-    /// without a code may come before a reply, and any number inside of it. Where the lines have
-    /// different codes with the same first digit the last code counts, otherwise the worst; after
-    /// the message always the last, because a message must not be sent twice or lost where every
-    /// other client agrees.
+    /// As most clients in use read them. Lines may end in LF or in CR CR LF; up to 8 blank lines or
+    /// lines without a code may come before a reply, and any number inside of it. Where the lines
+    /// have different codes with the same first digit the last code counts, otherwise the worst;
+    /// after the message always the last, because a message must not be sent twice or lost where
+    /// every other client agrees.
     ///
     /// The reply to STARTTLS is read strictly in any case, and STARTTLS is not sent to a server
     /// whose replies before it needed tolerance: the connection ends with the error of
@@ -344,6 +346,13 @@ impl ReplyParser {
             let next = match input[end..] {
                 [b'\r'] => return self.partial(input.len(), end),
                 [b'\r', b'\n', ..] => end + 2,
+                [b'\r', b'\r'] if rules == ReplyRules::AsTheField => {
+                    return self.partial(input.len(), end);
+                }
+                [b'\r', b'\r', b'\n', ..] => {
+                    self.bend(ReplyError::LineEnd, rules)?;
+                    end + 3
+                }
                 [b'\n', ..] => {
                     self.bend(ReplyError::LineEnd, rules)?;
                     end + 1

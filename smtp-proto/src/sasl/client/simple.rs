@@ -42,6 +42,12 @@ impl ClientMechanism for ClientPlain {
         "PLAIN"
     }
 
+    /// RFC 4616, section 2: the message is one, so that a server can only ask for it. Some ask in
+    /// plain words.
+    fn ignores_challenges(&self) -> bool {
+        true
+    }
+
     fn reveals_secret(&self) -> bool {
         true
     }

@@ -146,7 +146,8 @@ impl DateTime {
             b'0' => byte.is_ascii_digit(),
             form => byte == form,
         }) && (1..=12).contains(&number(5))
-            && (1..=31).contains(&number(8))
+            && (1..=days(100 * u32::from(number(0)) + u32::from(number(2)), number(5)))
+                .contains(&number(8))
             && number(11) < 24
             && number(14) < 60
             && number(17) <= 60
@@ -162,6 +163,17 @@ impl DateTime {
             }
             _ => None,
         }
+    }
+}
+
+/// Days of a month of the Gregorian calendar (RFC 3339, section 5.7).
+const fn days(year: u32, month: u8) -> u8 {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
     }
 }
 
