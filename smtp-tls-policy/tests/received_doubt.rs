@@ -31,6 +31,7 @@ fn words_that_deny_tls_are_no_mark() {
         "with ESMTP (Cipher NONE)",
         "with ESMTP (using no cipher)",
         "with ESMTP tls none",
+        "with ESMTP tls off; x",
         "with ESMTP tls",
         "with ESMTP tls for <b@example.net>",
     ] {

@@ -270,7 +270,9 @@ pub(super) fn in_clause(word: &[u8]) -> Option<Found<'_>> {
     let mut found = Found::new(Evidence::Clause);
     match strip(word, "version=") {
         Some(version) => found.version = Some(TlsVersion::parse(version)?),
-        None => found.cipher = Some(suite(word)?),
+        // Suites have names in capital letters.
+        None if denies(word) && word.iter().any(u8::is_ascii_lowercase) => return None,
+        None => found.cipher = Some(cipher(word)?),
     }
     Some(found)
 }
