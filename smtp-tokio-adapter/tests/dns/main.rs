@@ -15,3 +15,5 @@ mod hosts;
 mod replayed;
 mod rows;
 mod servers;
+mod signed;
+mod signer;

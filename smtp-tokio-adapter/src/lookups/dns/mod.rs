@@ -43,7 +43,8 @@
 //! - An answer is as secure as the least secure CNAME on the way to it, itself included.
 //! - A denial is secure by its NSEC or NSEC3 records, and so is what a wildcard gave: nothing may
 //!   be closer to the name than the wildcard. An opt-out (RFC 5155, section 6) leaves room for an
-//!   unsigned name, and makes either insecure.
+//!   unsigned name, and makes either insecure. So does an NSEC3 record with more than 100
+//!   iterations (RFC 9276, section 3.2).
 //! - Whatever is no answer is a [`Fault`], and a failed lookup: a server that does not answer, says
 //!   SERVFAIL or REFUSED, does not resolve, or answers with something malformed. A resolver that
 //!   validates says SERVFAIL instead of handing out what is bogus. Only with extended errors (RFC

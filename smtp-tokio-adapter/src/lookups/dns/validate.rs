@@ -23,7 +23,7 @@ use super::anchors::Anchors;
 use super::denial::{self, Proven};
 use super::fault::Fault;
 use super::nsec;
-use super::nsec3::{Chain, chains};
+use super::nsec3::{Chain, MAX_ITERATIONS, chains};
 use super::prune::signature;
 use super::upstream::Upstream;
 
@@ -73,7 +73,7 @@ pub(super) async fn validate(
     };
     let validator = Validator::new(upstream, keys);
     let (response, status) = validator.look_up(query.clone()).await?;
-    if status == Status::Insecure {
+    if matches!(status, Status::Insecure | Status::Bogus) {
         validator.is_unsigned(anchor, query.name(), &response).await?;
     }
     Ok((Hop { is_secure: status == Status::Secure, says: says(&response)? }, response))
@@ -116,6 +116,8 @@ enum Status {
     OptOut,
     /// It is not signed.
     Insecure,
+    /// It is not as its zone must be signed, if the zone is.
+    Bogus,
 }
 
 struct Validator<'a> {
@@ -136,10 +138,16 @@ enum Delegation {
 impl<'a> Validator<'a> {
     fn new(upstream: &'a Upstream, keys: Arc<TrustAnchors>) -> Self {
         let handle = DnssecDnsHandle::with_trust_anchor(upstream.clone(), keys);
-        Self { handle: handle.validation_cache_size(VALIDATIONS), upstream }
+        let handle = handle.validation_cache_size(VALIDATIONS);
+        let handle = handle.nsec3_iteration_limits(Some(MAX_ITERATIONS), Some(u16::MAX));
+        Self { handle, upstream }
     }
 
     /// The answer, and how all of it is to be taken.
+    ///
+    /// The validator calls bogus whatever it finds no proof for, and it knows none for a delegation
+    /// whose denial has too many iterations. So only the way down from the anchor tells a bogus
+    /// answer from an insecure one.
     async fn look_up(&self, query: Query) -> Result<(DnsResponse, Status), Fault> {
         let answer =
             pin!(self.handle.lookup(query.clone(), DnsRequestOptions::default()).first_answer())
@@ -147,19 +155,27 @@ impl<'a> Validator<'a> {
         // "Bogus" is also what the validator says where it could not look up the keys.
         let bogus = |fault| self.upstream.fault().unwrap_or(fault);
         match answer {
-            Ok(response) => {
-                let status = of_response(&query, &response).map_err(bogus)?;
-                Ok((response, status))
-            }
+            Ok(response) => match of_response(&query, &response) {
+                Err(Fault::Bogus) => match self.upstream.fault() {
+                    Some(fault) => Err(fault),
+                    None => Ok((response, Status::Bogus)),
+                },
+                status => Ok((response, status.map_err(bogus)?)),
+            },
             Err(NetError::Dns(DnsError::Nsec { response, proof: Proof::Insecure, .. })) => {
                 Ok((*response, Status::Insecure))
             }
             Err(NetError::Dns(DnsError::Nsec { response, .. })) => {
-                match of_response(&query, &response).map_err(bogus)? {
-                    status @ (Status::Secure | Status::OptOut) if overrules(&query, &response) => {
+                if let Some(fault) = self.upstream.fault() {
+                    return Err(fault);
+                }
+                match of_response(&query, &response) {
+                    Ok(status @ (Status::Secure | Status::OptOut))
+                        if overrules(&query, &response) =>
+                    {
                         Ok((*response, status))
                     }
-                    Status::Secure | Status::OptOut | Status::Insecure => Err(bogus(Fault::Bogus)),
+                    Ok(_) | Err(_) => Ok((*response, Status::Bogus)),
                 }
             }
             Err(_) => Err(bogus(Fault::Bogus)),
@@ -183,8 +199,10 @@ impl<'a> Validator<'a> {
             }
         }
         // RFC 9276, section 3.2: too many iterations make a denial insecure, if it is the zone's
-        // own.
-        match response.answers.is_empty() && are_of(&zone, &chains(&response.authorities)) {
+        // own, and so the proof that nothing is closer than a wildcard that answers.
+        let mut records = response.answers.iter().filter(|it| signature(it).is_none());
+        let is_valid = records.all(|it| it.proof == Proof::Secure);
+        match is_valid && are_beyond(&zone, &chains(&response.authorities)) {
             true => Ok(()),
             false => Err(Fault::Bogus),
         }
@@ -196,8 +214,8 @@ impl<'a> Validator<'a> {
         match status {
             Status::Secure | Status::OptOut => {}
             // Too many iterations, as above.
-            Status::Insecure if are_of(zone, &hashed) => return Ok(Delegation::Unsigned),
-            Status::Insecure => return Err(Fault::Bogus),
+            Status::Insecure if are_beyond(zone, &hashed) => return Ok(Delegation::Unsigned),
+            Status::Insecure | Status::Bogus => return Err(Fault::Bogus),
         }
         let signers: Vec<&DS> = response.answers.iter().filter_map(ds).collect();
         if !signers.is_empty() {
@@ -224,6 +242,11 @@ impl<'a> Validator<'a> {
 /// Whether there are such records, and all of them are of this zone.
 fn are_of(zone: &Name, chains: &[Chain<'_>]) -> bool {
     !chains.is_empty() && chains.iter().all(|it| it.zone == zone)
+}
+
+/// Whether all of them are of this zone, and have too many iterations.
+fn are_beyond(zone: &Name, chains: &[Chain<'_>]) -> bool {
+    are_of(zone, chains) && chains.iter().all(Chain::has_too_many_iterations)
 }
 
 fn plain_delegation(zone: &Name, cut: &Name, authorities: &[Record]) -> Result<Delegation, Fault> {
