@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::domain::{Domain, Host, Namespace};
 use crate::judge::verdict::{Finding, Verdict};
+use crate::pki::crlite::CrliteStatus;
 use crate::pki::date::Date;
 use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::names::Reference;
@@ -72,6 +73,9 @@ impl Serialize for Defect {
                 map.serialize_entry("offset", offset)?;
             }
         }
+        if let Some(crlite) = self.crlite() {
+            map.serialize_entry("crlite", crlite.code())?;
+        }
         map.serialize_entry("sentence", &format_args!("{self}"))?;
         map.end()
     }
@@ -83,6 +87,7 @@ impl Serialize for Finding {
         map.serialize_entry("weight", &self.weight)?;
         map.serialize_entry("passed", &self.result.is_ok())?;
         map.serialize_entry("defect", &self.result.as_ref().err())?;
+        map.serialize_entry("crlite", &self.crlite.map(CrliteStatus::code))?;
         map.end()
     }
 }

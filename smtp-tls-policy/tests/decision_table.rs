@@ -591,11 +591,12 @@ fn rule_ids() -> Vec<&'static str> {
 }
 
 /// Which crate runs a section. A section that no crate runs tests nothing.
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: [(&str, &str); 10] = [
     ("Plans", include_str!("decision_table.rs")),
     ("Policies", include_str!("decision_table.rs")),
     ("Sending", include_str!("decision_table.rs")),
     ("First contact", include_str!("first_contact.rs")),
+    ("CRLite", include_str!("crlite.rs")),
     ("Search", include_str!("decision_table.rs")),
     ("Receiving", include_str!("decision_table.rs")),
     ("Conversations", include_str!("../../smtp-proto/tests/decision_table.rs")),

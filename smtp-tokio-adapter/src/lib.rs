@@ -35,7 +35,7 @@ pub mod lookups;
 #[cfg_attr(not(feature = "metrics"), path = "metering_off.rs")]
 mod metering;
 mod pem_files;
-#[cfg(feature = "crl-fetch")]
+#[cfg(any(feature = "crl-fetch", feature = "crlite"))]
 pub mod revocation;
 #[cfg(feature = "native-certs")]
 mod roots;

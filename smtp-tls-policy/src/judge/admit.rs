@@ -154,7 +154,7 @@ fn judge_client(
                 ClientPurpose::Client => Purpose::Client,
                 ClientPurpose::ClientOrServer => Purpose::ClientOrServer,
             };
-            judge_pkix(&pkix, chain, trust, now, purpose)
+            judge_pkix(&pkix, chain, trust, now, purpose).0
         }
         _ => pinned,
     }

@@ -19,6 +19,7 @@ use webpki::VerifiedPath;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use crate::pki::crlite::CrliteStatus;
 use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::names::{Match, Mismatch, Names, constraints_allow};
 use crate::pki::pin::Pin;
@@ -53,12 +54,12 @@ impl Plan {
         // Once, for the store may change meanwhile.
         let trust = &*trust.current();
         let findings = self.checks().iter().map(|check| {
-            let result = match check {
+            let (result, crlite) = match check {
                 Check::Pkix(pkix) => judge_pkix(pkix, chain, trust, now, Purpose::Server),
-                Check::Dane(check) => dane::judge(check, chain, trust.algorithms(), now),
-                Check::Pinned(pinned) => judge_pins(&pinned.pins, chain),
+                Check::Dane(check) => (dane::judge(check, chain, trust.algorithms(), now), None),
+                Check::Pinned(pinned) => (judge_pins(&pinned.pins, chain), None),
             };
-            Finding { weight: check.weight(), result }
+            Finding { weight: check.weight(), result, crlite }
         });
         Verdict::new(findings.collect())
     }
@@ -77,13 +78,27 @@ impl Plan {
 
 type Algorithms<'a> = &'a [&'a dyn SignatureVerificationAlgorithm];
 
-/// Chain, dates, purpose, revocation, names: the first that fails is the defect.
+/// Chain, dates, purpose, revocation, names: the first that fails is the defect. And what CRLite
+/// says of the leaf, if it was asked.
 pub(crate) fn judge_pkix(
     check: &Pkix,
     chain: &[CertificateDer<'_>],
     trust: &Trust,
     now: UnixTime,
     purpose: Purpose,
+) -> (Result<(), Defect>, Option<CrliteStatus>) {
+    let crlite = Cell::new(None);
+    let result = judge_chain(check, chain, trust, now, purpose, &crlite);
+    (result, crlite.get())
+}
+
+fn judge_chain(
+    check: &Pkix,
+    chain: &[CertificateDer<'_>],
+    trust: &Trust,
+    now: UnixTime,
+    purpose: Purpose,
+    crlite: &Cell<Option<CrliteStatus>>,
 ) -> Result<(), Defect> {
     // First, for nothing that the peer shows can make up for it.
     let Some(anchors) = trust.anchors(&check.roots).filter(|anchors| !anchors.is_empty()) else {
@@ -101,6 +116,8 @@ pub(crate) fn judge_pkix(
         wanted: trust.wanted_of(&check.roots).unwrap_or(&unknown),
         rule: check.revocation,
         crls: trust.crls(&check.roots).unwrap_or(&none),
+        crlite: trust.crlite(),
+        crlite_status: crlite,
         algorithms,
         now,
         chain: &adapted.chain,

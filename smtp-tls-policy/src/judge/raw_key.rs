@@ -33,10 +33,11 @@ impl Plan {
 
     /// Judges the raw public key that a server showed. Time and trust have no part in it.
     pub fn judge_raw_key(&self, key: &SubjectPublicKeyInfoDer<'_>) -> Verdict {
-        let findings = self
-            .checks()
-            .iter()
-            .map(|check| Finding { weight: check.weight(), result: judge(check, key) });
+        let findings = self.checks().iter().map(|check| Finding {
+            weight: check.weight(),
+            result: judge(check, key),
+            crlite: None,
+        });
         Verdict::new(findings.collect())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::pki::crlite::CrliteStatus;
 use crate::pki::defect::Defect;
 use crate::pki::wanted::WantedList;
 use crate::reason::{Fault, Reason};
@@ -14,6 +15,11 @@ pub struct Finding {
     pub weight: Weight,
     /// Whether the check passed, or why not.
     pub result: Result<(), Defect>,
+    /// What CRLite says of the peer's own certificate. `None` if it was not asked: the check is no
+    /// PKIX check, or it failed before revocation, or the rule is
+    /// [`Revocation::Off`](crate::pki::Revocation::Off), or the trust has no
+    /// [`Crlite`](crate::pki::Crlite).
+    pub crlite: Option<CrliteStatus>,
 }
 
 impl Finding {
@@ -26,7 +32,10 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.result {
-            Ok(()) => write!(f, "passed ({})", self.weight),
+            Ok(()) => {
+                write!(f, "passed ({})", self.weight)?;
+                self.crlite.map_or(Ok(()), |crlite| write!(f, ", {crlite}"))
+            }
             Err(defect) => write!(f, "failed ({}): {defect}", self.weight),
         }
     }
@@ -64,7 +73,7 @@ impl Verdict {
     /// The same verdict, with a session that the connector's limits do not allow.
     #[cfg(feature = "rustls")]
     pub(crate) fn beyond_limits(mut self, defect: Defect) -> Self {
-        self.findings.push(Finding { weight: Weight::Refuse, result: Err(defect) });
+        self.findings.push(Finding { weight: Weight::Refuse, result: Err(defect), crlite: None });
         self
     }
 

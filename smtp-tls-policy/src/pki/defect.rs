@@ -4,6 +4,7 @@ use std::fmt;
 
 use pki_types::{CertificateDer, UnixTime};
 
+use super::crlite::CrliteStatus;
 use super::date::Date;
 use super::names::Reference;
 use super::roots::RootsId;
@@ -53,12 +54,16 @@ pub struct Defect {
     place: Place,
     detail: Detail,
     /// `None` in nearly all defects, which are moved about in errors.
-    missing_lists: Option<Box<MissingLists>>,
+    revocation: Option<Box<Revocation>>,
 }
 
-/// The revocation lists for want of which a certificate could not be judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct MissingLists(Vec<WantedList>);
+/// What a defect that concerns revocation says beside its detail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Revocation {
+    /// The revocation lists for want of which the certificate could not be judged.
+    missing_lists: Vec<WantedList>,
+    crlite: Option<CrliteStatus>,
+}
 
 /// Details of a defect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,17 +116,27 @@ impl Detail {
 
 impl Defect {
     pub(crate) fn at(reason: Reason, place: Place) -> Self {
-        Self { reason, place, detail: Detail::None, missing_lists: None }
+        Self { reason, place, detail: Detail::None, revocation: None }
     }
 
     pub(crate) fn with(self, detail: Detail) -> Self {
         Self { detail, ..self }
     }
 
+    /// The same defect, with what CRLite says of the certificate.
+    pub(crate) fn with_crlite(mut self, crlite: Option<CrliteStatus>) -> Self {
+        if crlite.is_some() {
+            self.revocation.get_or_insert_default().crlite = crlite;
+        }
+        self
+    }
+
     /// The same defect, with the lists that are missing.
-    pub(crate) fn with_missing_lists(self, lists: Vec<WantedList>) -> Self {
-        let missing_lists = (!lists.is_empty()).then(|| Box::new(MissingLists(lists)));
-        Self { missing_lists, ..self }
+    pub(crate) fn with_missing_lists(mut self, lists: Vec<WantedList>) -> Self {
+        if !lists.is_empty() {
+            self.revocation.get_or_insert_default().missing_lists = lists;
+        }
+        self
     }
 
     /// The reason, which has a stable code.
@@ -139,10 +154,16 @@ impl Defect {
         &self.detail
     }
 
+    /// What CRLite says of the peer's own certificate, if the defect is that it is revoked, or that
+    /// it cannot be told whether it is. `None` if CRLite was not asked.
+    pub fn crlite(&self) -> Option<CrliteStatus> {
+        self.revocation.as_ref()?.crlite
+    }
+
     /// The revocation lists that the chain names and that are not loaded, or have expired, if the
     /// certificate could not be judged without them; at most eight.
     pub fn missing_lists(&self) -> &[WantedList] {
-        self.missing_lists.as_ref().map_or(&[], |missing| &missing.0)
+        self.revocation.as_ref().map_or(&[], |it| &it.missing_lists)
     }
 }
 
@@ -167,6 +188,9 @@ impl fmt::Display for Defect {
                     write!(f, " at octet {offset}")?;
                 }
             }
+        }
+        if let Some(crlite) = self.crlite() {
+            write!(f, ", {crlite}")?;
         }
         f.write_str(")")
     }

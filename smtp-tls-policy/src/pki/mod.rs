@@ -4,6 +4,7 @@ pub(crate) mod anchors;
 pub(crate) mod channel_binding;
 pub(crate) mod comparison;
 pub(crate) mod crl;
+pub(crate) mod crlite;
 pub(crate) mod date;
 pub(crate) mod defect;
 pub(crate) mod list_status;
@@ -20,6 +21,10 @@ pub(crate) mod x509;
 
 pub use channel_binding::server_end_point;
 pub use crl::{Crl, CrlError, CrlErrorKind, CrlField, CrlNumber, CrlVersion};
+pub use crlite::{
+    Crlite, CrliteAnswer, CrliteFilters, CrliteQuery, CrliteStatus, DEFAULT_CRLITE_MAX_AGE,
+    MAX_SCTS, Sct,
+};
 pub use defect::{Defect, Detail, Place};
 pub use list_status::ListStatus;
 pub use live_trust::LiveTrust;

@@ -22,14 +22,16 @@ use webpki::VerifiedPath;
 use crate::pki::anchors::{AnchorNames, Anchors};
 use crate::pki::comparison::{ComparableName, ComparablePoint};
 use crate::pki::crl::{Coverage, Crl, CrlError, CrlVersion, Points};
+use crate::pki::crlite::{Crlite, CrliteStatus};
 use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::roots::RootsId;
 use crate::pki::wanted::{Wanted, WantedList, WantedPoint};
 use crate::pki::x509;
 use crate::reason::{Fault, Reason};
 
-/// How revocation lists are used. A certificate that a verified list revokes fails under every rule
-/// but `Off`.
+/// How revocation lists are used. A certificate that a verified list or
+/// [CRLite](crate::pki::crlite::Crlite) revokes fails under every rule but `Off`. For a host's
+/// certificate that CRLite clears no list is missing.
 ///
 /// A host's certificate that has the extension noRevAvail (RFC 9608), or is valid for at most seven
 /// days, needs no list: it passes under every rule unless a list revokes it.
@@ -262,6 +264,10 @@ pub(crate) struct Consultation<'a> {
     pub(crate) wanted: &'a Wanted,
     pub(crate) rule: Revocation,
     pub(crate) crls: &'a Crls,
+    /// The second source, if the trust has one.
+    pub(crate) crlite: Option<&'a Crlite>,
+    /// What CRLite says of the leaf, once it was asked.
+    pub(crate) crlite_status: &'a Cell<Option<CrliteStatus>>,
     pub(crate) algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
     pub(crate) now: UnixTime,
     pub(crate) chain: &'a [CertificateDer<'a>],
@@ -282,7 +288,9 @@ impl Consultation<'_> {
     /// after an error.
     pub(crate) fn check(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
         // Before any of them is found to be missing.
-        self.each_point(path, |issuer, key, urls| self.wanted.record(issuer, key, urls, self.now));
+        self.each_point(path, false, |issuer, key, urls| {
+            self.wanted.record(issuer, key, urls, self.now)
+        });
         let checked = self.certificates(path);
         if checked.is_err() {
             self.name_missing(path);
@@ -291,6 +299,9 @@ impl Consultation<'_> {
     }
 
     fn certificates(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+        let issuer = key_of(path.intermediate_certificates().next(), path.anchor());
+        let crlite = self.crlite.map(|it| it.status(path.end_entity(), &issuer, self.now));
+        self.crlite_status.set(crlite);
         let mut is_leaf = true;
         let mut certificate: &webpki::Cert<'_> = path.end_entity();
         let mut issuers = path.intermediate_certificates();
@@ -304,10 +315,12 @@ impl Consultation<'_> {
         }
     }
 
-    /// The distribution points that a path names: the issuer, its key and the URLs of each.
+    /// The distribution points that a path names: the issuer, its key and the URLs of each. Those
+    /// of a leaf that needs no list are left out, and those of one that CRLite clears.
     fn each_point(
         &self,
         path: &VerifiedPath<'_>,
+        leaf_is_cleared: bool,
         mut each: impl FnMut(&ComparableName, &[u8], &[&str]),
     ) {
         let mut certificate: &webpki::Cert<'_> = path.end_entity();
@@ -316,7 +329,7 @@ impl Consultation<'_> {
         loop {
             let issuer = issuers.next();
             let der = certificate.der();
-            let points = match is_leaf && x509::needs_no_list(&der) {
+            let points = match is_leaf && (leaf_is_cleared || x509::needs_no_list(&der)) {
                 true => Vec::new(),
                 false => x509::point_uris(&der),
             };
@@ -342,7 +355,8 @@ impl Consultation<'_> {
             return;
         }
         let mut missing = Vec::new();
-        self.each_point(path, |issuer, key, urls| {
+        let leaf_is_cleared = self.crlite_status.get() == Some(CrliteStatus::Good);
+        self.each_point(path, leaf_is_cleared, |issuer, key, urls| {
             let Some(point) = WantedPoint::new(issuer, key, urls, self.now) else { return };
             let dates = self.crls.dates_of(issuer, key, &point.urls);
             let is_current = dates.is_some_and(|(_, next_update)| self.now < next_update);
@@ -380,10 +394,17 @@ impl Consultation<'_> {
     ) -> Result<(), webpki::Error> {
         let name = &ComparableName::of_contents(certificate.issuer());
         let lists = self.crls.0.get(name);
+        lists.into_iter().flatten().for_each(|crl| crl.set_issuer_is_known());
         let der = certificate.der();
         let needs_list = !(is_leaf && x509::needs_no_list(&der));
         let points = Points::of(&der, name);
         let spki = key_of(issuer, anchor);
+        let crlite = self.crlite_status.get().filter(|_| is_leaf);
+        if crlite == Some(CrliteStatus::Revoked) {
+            return self.fail(Reason::CertRevoked, certificate, crlite);
+        }
+        let mut known_good = crlite == Some(CrliteStatus::Good);
+        let needs_list = needs_list && !known_good;
         let counts = |crl: &Arc<Crl>| {
             !crl.was_only_fetched()
                 || crl.covers(&points, is_leaf) == Coverage::Whole
@@ -396,15 +417,13 @@ impl Consultation<'_> {
         };
         let Some(lists) = lists else {
             return match needs_list {
-                true => self.fail(Reason::RevocationUnknown, certificate),
+                true => self.fail(Reason::RevocationUnknown, certificate, crlite),
                 false => Ok(()),
             };
         };
         let may_sign = issuer.is_none_or(|issuer| x509::may_sign_crls(&issuer.der()));
-        let mut known_good = false;
         let mut why_unknown = None;
         for crl in lists {
-            crl.set_issuer_is_known();
             let lists = crl.lists(certificate.serial());
             // A signature is verified only if it makes a difference: an issuer may have a hundred
             // lists.
@@ -417,7 +436,7 @@ impl Consultation<'_> {
                 continue;
             }
             let Some(signed) = self.is_signed_by(crl, &spki) else {
-                return self.fail(Reason::CertTooCostly, certificate);
+                return self.fail(Reason::CertTooCostly, certificate, None);
             };
             if !may_sign || !signed {
                 why_unknown.get_or_insert(Reason::CrlInvalid);
@@ -425,7 +444,7 @@ impl Consultation<'_> {
             }
             // A revocation outlives the list that announced it, so the list's dates come later.
             if lists {
-                return self.fail(Reason::CertRevoked, certificate);
+                return self.fail(Reason::CertRevoked, certificate, crlite);
             }
             let now = self.now.as_secs();
             let (this_update, next_update) = crl.times();
@@ -440,7 +459,7 @@ impl Consultation<'_> {
         if known_good || !needs_list {
             return Ok(());
         }
-        self.fail(why_unknown.unwrap_or(Reason::RevocationUnknown), certificate)
+        self.fail(why_unknown.unwrap_or(Reason::RevocationUnknown), certificate, crlite)
     }
 
     /// `None` once the budget for signatures of lists is spent.
@@ -451,14 +470,20 @@ impl Consultation<'_> {
         })
     }
 
-    fn fail(&self, reason: Reason, certificate: &webpki::Cert<'_>) -> Result<(), webpki::Error> {
+    fn fail(
+        &self,
+        reason: Reason,
+        certificate: &webpki::Cert<'_>,
+        crlite: Option<CrliteStatus>,
+    ) -> Result<(), webpki::Error> {
         let der = certificate.der();
         let is_local = |reason: Reason| reason.fault() == Fault::Local;
         let mut defect = self.defect.borrow_mut();
         // Where another path could be good if it could be judged, the fault is on this side.
         if defect.as_ref().is_none_or(|have| is_local(reason) && !is_local(have.reason())) {
             let detail = if is_local(reason) { Detail::issuer_of(&der) } else { Detail::None };
-            *defect = Some(Defect::at(reason, Place::of(&der, self.chain)).with(detail));
+            let found = Defect::at(reason, Place::of(&der, self.chain)).with(detail);
+            *defect = Some(found.with_crlite(crlite));
         }
         // The path builder ranks no other error of a complete path above this one.
         Err(webpki::Error::CertRevoked)

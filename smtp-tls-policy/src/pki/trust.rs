@@ -10,6 +10,7 @@ use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, Uni
 
 use crate::pki::anchors::Anchors;
 use crate::pki::crl::{Crl, CrlError};
+use crate::pki::crlite::Crlite;
 use crate::pki::revocation::{Crls, ReplaceError, Replaced};
 use crate::pki::roots::RootsId;
 use crate::pki::wanted::{Wanted, WantedList};
@@ -106,6 +107,7 @@ impl fmt::Display for RootError {
 #[derive(Clone, Debug)]
 pub struct Trust {
     sets: HashMap<RootsId, Arc<Set>>,
+    crlite: Option<Crlite>,
     algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
     generation: Generation,
 }
@@ -152,6 +154,7 @@ impl Trust {
     pub fn empty() -> Self {
         Self {
             sets: HashMap::new(),
+            crlite: None,
             algorithms: webpki::ALL_VERIFICATION_ALGS,
             generation: Generation::next(),
         }
@@ -292,6 +295,17 @@ impl Trust {
     /// Removes the revocation lists of this set.
     pub fn clear_crls(&mut self, id: &RootsId) {
         self.set(id).crls = Crls::default();
+    }
+
+    /// Consults CRLite beside the lists of every set, or with `None` no more. See [`Crlite`].
+    pub fn set_crlite(&mut self, crlite: Option<Crlite>) {
+        self.generation = Generation::next();
+        self.crlite = crlite;
+    }
+
+    /// CRLite, if it is consulted.
+    pub fn crlite(&self) -> Option<&Crlite> {
+        self.crlite.as_ref()
     }
 
     fn set(&mut self, id: &RootsId) -> &mut Set {
