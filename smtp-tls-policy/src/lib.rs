@@ -101,9 +101,11 @@ pub mod sts;
 pub mod tls;
 pub mod tlsrpt;
 pub mod trace;
+mod visible;
 
 pub use pki_types;
 
 pub use dns_txt::{MAX_FIELD_NAME_LEN, TxtError};
 pub use domain::{Domain, DomainError, Host, MAX_DOMAIN_LEN, MAX_LABEL_LEN, Namespace};
 pub use reason::{Fault, Reason, ResultType, Status};
+pub use visible::{is_hidden, visible};

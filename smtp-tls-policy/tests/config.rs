@@ -450,21 +450,107 @@ namespaces = ["world.example"]
             (4, "outbound.namespaces"),
             (5, "outbound.posture"),
             (6, "outbound.rots"),
+            (12, "outbound.roots"),
+            (13, "outbound.identity"),
             (14, "outbound.smart-host.port"),
             (16, "inbound"),
         ]
     );
     assert_eq!(errors.to_string().lines().count(), places.len());
-    // Once these are mended, what is named and not loaded is reported, all of it.
-    let mended = text
-        .replace(", \"a..example\"", "")
-        .replace("secur", "secure")
-        .replace("rots = \"public\"\n", "")
-        .replace("70000", "25")
-        .replace("world.example", "*");
-    let errors = read(&mended).unwrap_err();
-    let fields: Vec<_> = errors.iter().map(|error| error.field()).collect();
-    assert_eq!(fields, ["outbound.roots", "outbound.identity"], "{errors}");
+}
+
+/// The fields of the errors of a file, in the order of their lines.
+fn fields(text: &str) -> Vec<String> {
+    read(text).unwrap_err().iter().map(|error| error.field().to_owned()).collect()
+}
+
+const REST: &str = "[[outbound]]\nname = \"rest\"\nnamespaces = [\"*\"]\nposture = \"encrypt\"\n";
+
+#[test]
+fn a_wrong_field_hides_no_error_of_other_fields_or_connectors() {
+    let outbound = |lines: &str| format!("{REST}[[outbound]]\n{lines}");
+    let base = "name = \"a\"\nnamespaces = [\"a.example\"]\n";
+    for (lines, wanted) in [
+        // Of the same connector: a contradiction of two fields that are right.
+        (
+            "posture = \"dane-only\"\nnames = [\"a..b\"]\ndane = \"off\"",
+            &["outbound.names", "outbound.dane"][..],
+        ),
+        (
+            "posture = \"none\"\nrequire-tls = true\nlist-wait = 99",
+            &["outbound.posture", "outbound.list-wait"],
+        ),
+        (
+            "posture = \"verified\"\nroots = \"bank\"\ncn = \"maybe\"",
+            &["outbound.roots", "outbound.cn"],
+        ),
+        ("posture = \"pinned\"\nstts = \"on\"", &["outbound.posture", "outbound.stts"]),
+        (
+            "posture = \"verified\"\nsmart-host = { host = \"a..b\", port = 0, secure = 1 }",
+            &["outbound.smart-host.host", "outbound.smart-host.port", "outbound.smart-host.secure"],
+        ),
+        // Of another connector, which is complete.
+        (
+            "posture = \"secur\"\n[[outbound]]\nname = \"a\"\nnamespaces = [\"a.example\"]\n\
+             posture = \"none\"\nrequire-tls = true",
+            &["outbound.posture", "outbound.name", "outbound.namespaces", "outbound.posture"],
+        ),
+    ] {
+        assert_eq!(fields(&outbound(&format!("{base}{lines}"))), wanted, "{lines}");
+    }
+    // A default that is missing for certain is told beside other errors.
+    let text = REST.replace("*", "a.example").replace("encrypt", "encrypted");
+    assert_eq!(fields(&text), ["outbound", "outbound.posture"]);
+    let inbound = "[[inbound]]\nname = \"in\"\nnamespaces = [\"in.example\"]\n";
+    assert_eq!(fields(&format!("{text}{inbound}")), ["outbound", "outbound.posture", "inbound"]);
+    // The fields of a certificate that nothing asks for are read too.
+    let text = "name = \"in\"\nnamespaces = [\"*\"]\ncertificate = { roots = 1, nmes = [] }\n";
+    assert_eq!(
+        fields(&format!("{REST}[[inbound]]\n{text}")),
+        ["inbound.certificate.nmes", "inbound.certificate.roots", "inbound.certificate"]
+    );
+}
+
+#[test]
+fn an_error_that_another_error_may_explain_is_not_told() {
+    for (text, wanted) in [
+        // Each of these could be the default connector.
+        (REST.replace("\"*\"", "\"*.\""), &["outbound.namespaces"][..]),
+        (REST.replace("namespaces", "namespace"), &["outbound.namespaces", "outbound.namespace"]),
+        (REST.replace("[[outbound]]", "[[outbond]]"), &["outbond"]),
+        (REST.replace("[[outbound]]", "[outbound]"), &["outbound"]),
+        // The misspelt field may be the one that the check asks for.
+        (
+            format!("{REST}requre-tls = true\ntls = {{ min-version = \"1.3\" }}"),
+            &["outbound.requre-tls"],
+        ),
+        (
+            REST.replace("encrypt", "opportunistic")
+                + "requre-tls = true\ntls = { min-version = \"1.3\" }",
+            &["outbound.requre-tls"],
+        ),
+        (REST.replace("encrypt", "pinned") + "pin = []", &["outbound.pin"]),
+        (
+            REST.replace("encrypt", "pined") + "pins = [\"x\"]",
+            &["outbound.posture", "outbound.pins"],
+        ),
+        (
+            format!(
+                "{REST}[[inbound]]\nname = \"a\"\nnamespaces = [\"*\"]\nrequire-tls = 1\n\
+                client-certificate = \"required\"\ncertificate = 5"
+            ),
+            &["inbound.require-tls", "inbound.certificate"],
+        ),
+        (
+            format!(
+                "{REST}[[inbound]]\nname = \"a\"\nnamespaces = [\"*\"]\nrequire-tls = true\n\
+                client-certificate = \"require\"\ncertificate = {{ roots = \"own\" }}"
+            ),
+            &["inbound.client-certificate"],
+        ),
+    ] {
+        assert_eq!(fields(&text), wanted, "{text}");
+    }
 }
 
 #[test]

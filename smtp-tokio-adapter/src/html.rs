@@ -18,6 +18,8 @@
 use std::fmt;
 use std::fmt::Write as _;
 
+use smtp_tls_policy::is_hidden;
+
 /// How many paths one page draws. A browser shows some thousand boxes at once.
 pub const MAX_PATHS: usize = 500;
 
@@ -63,7 +65,8 @@ impl Step {
     }
 }
 
-/// A page. `Display` writes its HTML. Texts may hold anything: they are escaped.
+/// A page. `Display` writes its HTML. Texts may hold anything: they are escaped,
+/// and characters that [are hidden](is_hidden) are shown as U+FFFD.
 #[derive(Clone, Debug)]
 pub struct Page {
     title: String,
@@ -209,7 +212,7 @@ impl fmt::Display for Page {
     }
 }
 
-/// A text as HTML, without what could be markup or a control character.
+/// A text as HTML, without what could be markup, and without hidden characters.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -220,7 +223,7 @@ impl fmt::Display for Escaped<'_> {
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
-                c if c.is_control() => f.write_char(char::REPLACEMENT_CHARACTER)?,
+                c if is_hidden(c) => f.write_char(char::REPLACEMENT_CHARACTER)?,
                 c => f.write_char(c)?,
             }
         }

@@ -220,7 +220,8 @@ impl fmt::Debug for ReplyBuf {
     }
 }
 
-/// One line for a log: controls are escaped, lines are parted by ` / `.
+/// One line for a log: controls and formats that are not seen, such as those that change the
+/// direction of text, are escaped; lines are parted by ` / `.
 impl fmt::Display for Reply<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
@@ -228,8 +229,9 @@ impl fmt::Display for Reply<'_> {
             f.write_str(if index == 0 { " " } else { " / " })?;
             for char in String::from_utf8_lossy(line).chars() {
                 match char {
-                    char if char.is_control() => write!(f, "{}", char.escape_default())?,
-                    char => fmt::Write::write_char(f, char)?,
+                    '\'' | '"' | '\\' => fmt::Write::write_char(f, char)?,
+                    char if char.is_alphanumeric() => fmt::Write::write_char(f, char)?,
+                    char => write!(f, "{}", char.escape_debug())?,
                 }
             }
         }

@@ -94,6 +94,7 @@ use crate::pki::revocation::Revocation;
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
 use crate::rules::config_error::{ConfigError, ConfigErrors, capital, expected, found, shown};
+use crate::rules::config_section::{Doubts, Section};
 use crate::rules::connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
     OutboundConnector, OutboundConnectors,
@@ -110,6 +111,9 @@ pub struct Config {
     pub outbound: OutboundConnectors,
     /// What is asked of clients, by sender domain.
     pub inbound: InboundConnectors,
+    /// Whether the file has inbound connectors. Without them `inbound` holds one that asks nothing
+    /// of clients.
+    pub has_inbound: bool,
 }
 
 impl Config {
@@ -141,7 +145,7 @@ impl Config {
     }
 
     fn read(file: &str, text: &str, loaded: Loaded<'_>) -> Result<Self, ConfigErrors> {
-        let mut reader = Reader { file, text, errors: Vec::new() };
+        let mut reader = Reader { file, text, errors: Vec::new(), in_doubt: Vec::new() };
         let config = reader.config(loaded);
         match config.filter(|_| reader.errors.is_empty()) {
             Some(config) => Ok(config),
@@ -215,44 +219,13 @@ enum Asking {
 /// The roots and identities that a connector may name; `None` if they are not known.
 type Loaded<'a> = Option<(&'a Trust, &'a [IdentityId])>;
 
-/// A table of the file, with its place.
-#[derive(Clone, Copy)]
-pub(super) struct Section<'a> {
-    pub(super) path: &'a str,
-    pub(super) table: &'a DeTable<'a>,
-    pub(super) at: usize,
-}
-
-impl<'a> Section<'a> {
-    pub(super) fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.table.get(key)
-    }
-
-    pub(super) fn path(&self, key: &str) -> String {
-        format!("{}.{key}", self.path)
-    }
-
-    /// The place of a field of a field, or of the last of them, or of the whole table.
-    pub(super) fn place(&self, keys: &[&str]) -> (usize, String) {
-        let nested = match keys {
-            [outer, inner] => self.get(outer).and_then(|value| {
-                let value = value.get_ref().as_table()?.get(*inner)?;
-                Some((value.span().start, format!("{}.{outer}.{inner}", self.path)))
-            }),
-            _ => None,
-        };
-        let last = || {
-            keys.iter().rev().find_map(|key| Some((self.get(key)?.span().start, self.path(key))))
-        };
-        nested.or_else(last).unwrap_or_else(|| (self.at, self.path.to_owned()))
-    }
-}
-
 /// Reads what it can, and writes down what it cannot.
 pub(super) struct Reader<'t> {
     file: &'t str,
     text: &'t str,
     errors: Vec<ConfigError>,
+    /// The fields, by their paths, that are wrong or that another name was probably meant for.
+    in_doubt: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -263,10 +236,12 @@ impl Reader<'_> {
         message: impl Into<String>,
     ) {
         let before = self.text.get(..at).unwrap_or(self.text);
+        let field = field.into();
+        self.in_doubt.push(field.clone());
         self.errors.push(ConfigError {
             file: self.file.to_owned(),
             line: before.matches('\n').count() + 1,
-            field: field.into(),
+            field,
             message: message.into().replace('\n', " "),
         });
     }
@@ -283,40 +258,59 @@ impl Reader<'_> {
         self.unknown(&Section { path: "", table, at: 0 }, &["outbound", "inbound"]);
 
         let sections = self.sections(table, "outbound");
-        if sections.is_empty() && self.errors.is_empty() {
+        if sections.is_empty() && !self.is_unread("outbound") {
             let message = "there is no outbound connector; write [[outbound]] for each of them";
             self.error(0, "outbound", message);
         }
-        let built: Vec<_> = sections.iter().map(|section| self.outbound(section)).collect();
-        let mut complete = Vec::with_capacity(built.len());
-        for (section, connector) in sections.iter().zip(&built) {
-            if let Some(connector) = connector {
-                complete.push(*section);
-                if let Some((trust, identities)) = loaded {
-                    self.missing(section, connector.missing(trust, identities));
-                }
+        let built = self.built(&sections, Self::outbound);
+        if let Some((trust, identities)) = loaded {
+            for (section, (connector, doubts)) in sections.iter().zip(&built) {
+                self.missing(section, doubts, connector.missing(trust, identities));
             }
         }
-        let outbound = OutboundConnectors::new(built.into_iter().flatten().collect());
-        let outbound = self.set(outbound, &sections, &complete);
+        let (connectors, doubts): (Vec<_>, Vec<_>) = built.into_iter().unzip();
+        let outbound = self.set(OutboundConnectors::new(connectors), &sections, &doubts);
 
         let sections = self.sections(table, "inbound");
-        let built: Vec<_> = sections.iter().map(|section| self.inbound(section)).collect();
-        let mut complete = Vec::with_capacity(built.len());
-        for (section, connector) in sections.iter().zip(&built) {
-            if let Some(connector) = connector {
-                complete.push(*section);
-                if let Some((trust, _)) = loaded {
-                    self.missing(section, connector.missing(trust));
-                }
+        let built = self.built(&sections, Self::inbound);
+        if let Some((trust, _)) = loaded {
+            for (section, (connector, doubts)) in sections.iter().zip(&built) {
+                self.missing(section, doubts, connector.missing(trust));
             }
         }
-        let mut built: Vec<_> = built.into_iter().flatten().collect();
-        if sections.is_empty() {
-            built.push(InboundConnector::new("default", vec![Namespace::Default]));
+        let (mut connectors, doubts): (Vec<_>, Vec<_>) = built.into_iter().unzip();
+        let has_inbound = !sections.is_empty();
+        if !has_inbound {
+            connectors.push(InboundConnector::new("default", vec![Namespace::Default]));
         }
-        let inbound = self.set(InboundConnectors::new(built), &sections, &complete);
-        Some(Config { outbound: outbound?, inbound: inbound? })
+        let inbound = self.set(InboundConnectors::new(connectors), &sections, &doubts);
+        Some(Config { outbound: outbound?, inbound: inbound?, has_inbound })
+    }
+
+    /// Each connector as far as it can be read, with the fields of it that are in doubt.
+    fn built<T>(
+        &mut self,
+        sections: &[Section<'_>],
+        read: fn(&mut Self, &Section<'_>) -> T,
+    ) -> Vec<(T, Doubts)> {
+        let mut built = Vec::with_capacity(sections.len());
+        for section in sections {
+            let before = self.in_doubt.len();
+            let connector = read(self, section);
+            let prefix = format!("{}.", section.path);
+            let doubts = self.in_doubt[before..]
+                .iter()
+                .filter_map(|path| path.strip_prefix(&prefix)?.split('.').next())
+                .map(str::to_owned)
+                .collect();
+            built.push((connector, doubts));
+        }
+        built
+    }
+
+    /// Whether some connector of this kind could not be read at all.
+    fn is_unread(&self, kind: &str) -> bool {
+        self.in_doubt.iter().any(|path| path.strip_prefix('.').unwrap_or(path) == kind)
     }
 
     /// The tables of an array of tables.
@@ -346,38 +340,42 @@ impl Reader<'_> {
     }
 
     /// What a connector names and is not loaded.
-    fn missing(&mut self, section: &Section<'_>, kinds: Vec<ConnectorErrorKind>) {
-        for kind in kinds {
+    fn missing(&mut self, section: &Section<'_>, doubts: &Doubts, kinds: Vec<ConnectorErrorKind>) {
+        for kind in kinds.into_iter().filter(|kind| !doubts.concern(kind)) {
             let (at, field) = section.place(kind.field());
             self.error(at, field, kind.to_string());
         }
     }
 
-    /// What is wrong with a set of connectors. `complete` are the sections that became connectors.
+    /// What is wrong with a set of connectors, save what only follows from fields in doubt.
     fn set<T>(
         &mut self,
         set: Result<T, ConnectorErrors>,
-        all: &[Section<'_>],
-        complete: &[Section<'_>],
+        sections: &[Section<'_>],
+        doubts: &[Doubts],
     ) -> Option<T> {
         let errors = match set {
             Ok(set) => return Some(set),
             Err(errors) => errors,
         };
+        // A connector that cannot be read at all may serve any namespace.
+        let unread = sections.first().is_some_and(|first| self.is_unread(first.path));
         for error in errors.iter() {
-            let section = match (&error.kind, complete.get(error.index)) {
-                (ConnectorErrorKind::NoDefault, _) => {
-                    // One that is broken otherwise may have been meant to serve it.
-                    if complete.len() < all.len() {
-                        continue;
-                    }
-                    let Some(first) = all.first() else { continue };
+            if matches!(error.kind, ConnectorErrorKind::NoDefault) {
+                let Some(first) = sections.first() else { continue };
+                if !unread && !doubts.iter().any(|doubts| doubts.concern(&error.kind)) {
                     self.error(first.at, first.path, error.kind.to_string());
-                    continue;
                 }
-                (_, Some(section)) => section,
-                (_, None) => continue,
+                continue;
+            }
+            let (Some(section), Some(doubts)) =
+                (sections.get(error.index), doubts.get(error.index))
+            else {
+                continue;
             };
+            if doubts.concern(&error.kind) {
+                continue;
+            }
             let (mut at, field) = section.place(error.kind.field());
             if let ConnectorErrorKind::DuplicateNamespace(position) = error.kind {
                 let list = section.get("namespaces").and_then(|value| value.get_ref().as_array());
@@ -390,8 +388,7 @@ impl Reader<'_> {
         None
     }
 
-    fn outbound(&mut self, section: &Section<'_>) -> Option<OutboundConnector> {
-        let before = self.errors.len();
+    fn outbound(&mut self, section: &Section<'_>) -> OutboundConnector {
         self.unknown(section, OUTBOUND);
         let name = self.required(section, "name", "a name for logs, such as \"partners\"");
         let namespaces = self.namespaces(section);
@@ -430,7 +427,7 @@ impl Reader<'_> {
             self.choice(section, "optional-tls", OPTIONAL_TLS).unwrap_or_default();
         connector.tls = self.tls_limits(section);
         connector.dial = self.dial(section);
-        (self.errors.len() == before).then_some(connector)
+        connector
     }
 
     fn posture(&mut self, section: &Section<'_>) -> Option<Posture> {
@@ -442,8 +439,7 @@ impl Reader<'_> {
         self.choice(section, "posture", &postures)
     }
 
-    fn inbound(&mut self, section: &Section<'_>) -> Option<InboundConnector> {
-        let before = self.errors.len();
+    fn inbound(&mut self, section: &Section<'_>) -> InboundConnector {
         self.unknown(section, INBOUND);
         let name = self.required(section, "name", "a name for logs, such as \"partners\"");
         let namespaces = self.namespaces(section);
@@ -451,30 +447,33 @@ impl Reader<'_> {
             InboundConnector::new(name.unwrap_or_default(), namespaces.unwrap_or_default());
         connector.require_tls = self.boolean(section, "require-tls");
         connector.tls = self.tls_limits(section);
-        let asked = self.choice(section, "client-certificate", ASKING).unwrap_or(Asking::NotAsked);
-        let raw = self.table(section, "certificate", "{ roots = \"partner-ca\" }");
-        connector.client_certificate = match (asked, raw) {
-            (Asking::NotAsked, None) => ClientCertificate::NotAsked,
-            (Asking::Recorded, None) => ClientCertificate::Recorded,
-            (Asking::Required, Some(raw)) => {
-                let path = section.path("certificate");
-                ClientCertificate::Required(self.client_check(&Section { path: &path, ..raw }))
+        let asking = section.get("client-certificate").is_some();
+        let asked = self.choice(section, "client-certificate", ASKING);
+        let is_given = section.get("certificate").is_some();
+        let check = self.table(section, "certificate", "{ roots = \"partner-ca\" }").map(|raw| {
+            let path = section.path("certificate");
+            (raw.at, self.client_check(&Section { path: &path, ..raw }))
+        });
+        match (asked.unwrap_or(Asking::NotAsked), check) {
+            (Asking::Required, Some((_, check))) => {
+                connector.client_certificate = ClientCertificate::Required(check);
             }
-            (Asking::Required, None) => {
+            (Asking::Required, None) if !is_given => {
                 let (at, field) = section.place(&["client-certificate"]);
                 let message = "a required certificate needs the field certificate, such as \
                                certificate = { roots = \"partner-ca\" }";
                 self.error(at, field, message);
-                ClientCertificate::NotAsked
             }
-            (Asking::NotAsked | Asking::Recorded, Some(raw)) => {
+            // A word that is none of those may have been meant for `required`.
+            (Asking::NotAsked | Asking::Recorded, Some((at, _))) if asked.is_some() || !asking => {
                 let message =
                     "only a required certificate is checked; set client-certificate = \"required\"";
-                self.error(raw.at, section.path("certificate"), message);
-                ClientCertificate::NotAsked
+                self.error(at, section.path("certificate"), message);
             }
-        };
-        (self.errors.len() == before).then_some(connector)
+            (Asking::Recorded, None) => connector.client_certificate = ClientCertificate::Recorded,
+            (Asking::NotAsked, _) | (Asking::Required | Asking::Recorded, _) => {}
+        }
+        connector
     }
 
     fn client_check(&mut self, section: &Section<'_>) -> ClientCheck {
@@ -500,7 +499,10 @@ impl Reader<'_> {
                 path => format!("{path}.{}", shown(name)),
             };
             let message = match nearest(name, known.iter().copied()) {
-                Some(word) => format!("there is no such field; did you mean {word}?"),
+                Some(word) => {
+                    self.in_doubt.push(section.path(word));
+                    format!("there is no such field; did you mean {word}?")
+                }
                 None => format!("there is no such field; the fields are {}", known.join(", ")),
             };
             self.error(key.span().start, field, message);

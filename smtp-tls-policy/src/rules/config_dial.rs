@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::domain::Host;
-use crate::rules::config::{Reader, Section};
+use crate::rules::config::Reader;
+use crate::rules::config_section::Section;
 use crate::rules::connector::SmartHost;
 use crate::rules::dial::{DialRules, Families};
 use crate::rules::proxy::{Password, ProxyLogin, Socks5Proxy};
@@ -23,13 +24,13 @@ impl Reader<'_> {
         let raw = Section { path: &path, ..raw };
         self.unknown(&raw, SMART_HOST);
         let host = self.required(&raw, "host", "a host name or an address, such as \"gw.example\"");
-        let host = self.parsed(&raw, "host", host?, Host::parse)?;
-        let mut smart_host = SmartHost::new(host);
-        if let Some(port) = self.port(&raw, "port") {
-            smart_host.port = port;
-        }
-        smart_host.implicit_tls = self.boolean(&raw, "implicit-tls");
-        smart_host.secure = self.boolean(&raw, "secure");
+        let host = host.and_then(|host| self.parsed(&raw, "host", host, Host::parse));
+        let port = self.port(&raw, "port");
+        let implicit_tls = self.boolean(&raw, "implicit-tls");
+        let secure = self.boolean(&raw, "secure");
+        let mut smart_host = SmartHost::new(host?);
+        smart_host.port = port.unwrap_or(smart_host.port);
+        (smart_host.implicit_tls, smart_host.secure) = (implicit_tls, secure);
         Some(smart_host)
     }
 

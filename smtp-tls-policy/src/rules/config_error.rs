@@ -4,6 +4,8 @@ use std::fmt;
 
 use toml::de::DeValue;
 
+use crate::visible::visible;
+
 /// Most characters of a value that an error repeats.
 const MAX_SHOWN: usize = 60;
 
@@ -111,10 +113,10 @@ pub(super) fn found(value: &DeValue<'_>) -> String {
     }
 }
 
-/// The start of a text, without what would break a line.
+/// The start of a text, without hidden characters and line ends.
 pub(super) fn shown(text: &str) -> String {
-    let mut shown: String =
-        text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '?' } else { c }).collect();
+    let start: String = text.chars().take(MAX_SHOWN).collect();
+    let mut shown = visible(&start);
     if text.chars().nth(MAX_SHOWN).is_some() {
         shown.push_str("...");
     }

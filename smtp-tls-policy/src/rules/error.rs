@@ -204,6 +204,32 @@ impl ConnectorErrorKind {
             Self::UnknownIdentity { .. } => &["identity"],
         }
     }
+
+    /// The fields of the connector that it is found by.
+    pub(crate) fn depends_on(&self) -> &'static [&'static str] {
+        match self {
+            Self::NoName | Self::DuplicateName => &["name"],
+            Self::NoNamespaces | Self::DuplicateNamespace(_) | Self::NoDefault => &["namespaces"],
+            Self::NoneRequiresTls => &["posture", "require-tls", "smart-host"],
+            Self::PrivateCaWithoutRoots | Self::UnusedRoots => &["posture", "roots"],
+            Self::CertificateWithoutTls => &["require-tls", "client-certificate"],
+            Self::CertificateWithoutTrust | Self::NamesWithoutRoots => {
+                &["client-certificate", "certificate"]
+            }
+            Self::UnusedNames => &["posture", "names"],
+            Self::PinnedWithoutPins | Self::UnusedPins => &["posture", "pins"],
+            Self::DaneOnlyWithoutDane => &["posture", "dane"],
+            Self::DaneOnlySmartHost => &["posture", "smart-host"],
+            Self::LimitsWithoutTls => &["posture", "require-tls", "smart-host", "tls"],
+            Self::UnusedListWait | Self::ListWaitTooLong => &["revocation", "list-wait"],
+            Self::ImpossibleDialAddress | Self::ImpossibleInterface | Self::UnusedSource => {
+                &["dial"]
+            }
+            Self::SmartHostOfOtherFamily => &["smart-host", "dial"],
+            Self::UnknownRoots { .. } => &["posture", "roots", "certificate"],
+            Self::UnknownIdentity { .. } => &["identity"],
+        }
+    }
 }
 
 /// `did you mean "bank-ca"?`, or what is there.

@@ -29,6 +29,8 @@ mod config_dial;
 pub(crate) mod config_error;
 #[cfg(feature = "serde")]
 mod config_limits;
+#[cfg(feature = "serde")]
+mod config_section;
 pub(crate) mod connector;
 pub(crate) mod dial;
 pub(crate) mod error;

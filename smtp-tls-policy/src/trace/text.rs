@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::visible::is_hidden;
+
 /// Bytes of a header field, borrowed. Equality and [`Display`](fmt::Display) see them unfolded (RFC
 /// 5322, section 3.2.2): a run of white space, folded or not, is one space. Nothing else is
 /// interpreted; quoted pairs keep their backslash.
@@ -72,7 +74,8 @@ impl PartialEq<&str> for Text<'_> {
     }
 }
 
-/// For people: what is not UTF-8, and every control character, is shown as U+FFFD.
+/// For people: what is not UTF-8, and each character that [is hidden](is_hidden), is shown as
+/// U+FFFD.
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut white = false;
@@ -83,7 +86,7 @@ impl fmt::Display for Text<'_> {
                     if !white {
                         f.write_char(' ')?;
                     }
-                } else if character.is_control() {
+                } else if is_hidden(character) {
                     f.write_char(char::REPLACEMENT_CHARACTER)?;
                 } else {
                     f.write_char(character)?;

@@ -1,9 +1,10 @@
 //! The conversation of a client, for the log: each command and each reply.
 //!
 //! The events have the level TRACE and the target [`TARGET`]. Credentials and the octets of
-//! messages are never in them; addresses are.
+//! messages are never in them; addresses are. Hidden characters are shown as U+FFFD.
 
 use smtp_proto::channel::TlsInfo;
+use smtp_tls_policy::visible;
 use tracing::Level;
 
 const TARGET: &str = "smtp_tokio_adapter::conversation";
@@ -60,5 +61,5 @@ fn codes(line: &str) -> String {
 }
 
 fn lines(octets: &[u8]) -> Vec<String> {
-    String::from_utf8_lossy(octets).lines().map(str::to_owned).collect()
+    String::from_utf8_lossy(octets).lines().map(visible).collect()
 }

@@ -29,9 +29,23 @@ fn a_file_without_errors_ends_with_0_and_names_what_was_not_checked() {
         format!(
             "note: give --ca NAME=FILE to check the roots bank-ca \
              note: give --identity NAME=FILE to check the identities our-key \
-             in order: {file}, 2 outbound and 1 inbound connectors"
+             in order: {file}, 2 outbound connectors and no inbound connectors"
         ),
     );
+}
+
+#[test]
+fn connectors_are_counted_as_the_file_has_them() {
+    let folder = Folder::new();
+    let inbound = |name: &str, domain: &str| {
+        format!("[[inbound]]\nname = \"{name}\"\nnamespaces = [\"{domain}\"]\n")
+    };
+    let (one, two) = (inbound("a", "*"), inbound("b", "b.example"));
+    for (more, wanted) in [("", 0), (&*one, 1), (&*[&*one, &*two].concat(), 2)] {
+        let file = folder.file("c.toml", format!("{GOOD}\n{more}"));
+        let json = smtp_tls(&["lint", &file, "--json"]).json();
+        assert_eq!((&json["outbound"], &json["inbound"]), (&2.into(), &wanted.into()), "{json:#}");
+    }
 }
 
 #[test]

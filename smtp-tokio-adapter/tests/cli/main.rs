@@ -5,12 +5,14 @@
 mod browser;
 #[path = "../common/mod.rs"]
 mod common;
+mod dial;
 #[path = "../dns/servers.rs"]
 #[allow(dead_code, reason = "the DNS tests ask more resolvers")]
 mod dns;
 mod documentation;
 mod errors;
 mod frame;
+mod hidden;
 #[path = "../dns/hosts.rs"]
 mod hosts;
 mod html;

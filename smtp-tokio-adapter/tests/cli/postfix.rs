@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use crate::common::Pki;
 use crate::dns::dns;
 use crate::program::{Folder, command, smtp_tls};
-use crate::servers::refused;
+use crate::servers::{policy_host, refused};
 
 /// The service, stopped at the end of the test.
 struct Running {
@@ -24,9 +24,13 @@ impl Drop for Running {
 }
 
 fn start(config: &str, more: &[&str]) -> Running {
+    start_with_roots(Pki::new().root_pem(), config, more)
+}
+
+fn start_with_roots(root: &str, config: &str, more: &[&str]) -> Running {
     let folder = Folder::new();
     let config = folder.file("c.toml", config);
-    let root = folder.file("root.pem", Pki::new().root_pem());
+    let root = folder.file("root.pem", root);
     let (own, public) = (format!("partner={root}"), root);
     let mut arguments = vec!["postfix", "--config", &config, "--listen", "127.0.0.1:0"];
     arguments.extend(["--ca", &public, "--ca", &own]);
@@ -125,6 +129,58 @@ fn dns_decides_between_a_policy_and_a_deferral() {
     assert_eq!(answers, ["OK dane", "OK dane"]);
     let answers = running.ask(&["QUERY bogus.example"]);
     assert!(answers[0].starts_with("TEMP ") && answers[0].contains("bogus"), "{answers:?}");
+}
+
+/// The TLSA records of a host are those of the port of the next hop.
+#[test]
+fn port_of_the_next_hop_decides_which_tlsa_records_count() {
+    let Some(dns) = dns() else { return };
+    let (folder, modes) = (Folder::new(), &[("sts-dane.secure.example", "enforce")]);
+    let names = vec!["mta-sts.sts-dane.secure.example".to_owned()];
+    let identity = dns.pki.sign(&rcgen::CertificateParams::new(names).unwrap());
+    let policies = policy_host(identity, modes).port().to_string();
+    let anchor = folder.file("root.key", &dns.anchor);
+    let (resolver, port) = (dns.plain.to_string(), dns.mail.local_addr().unwrap().port());
+    let config =
+        "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"opportunistic\"\n";
+    let more = ["--resolver", &resolver, "--trust-anchor", &anchor, "--policy-port", &policies];
+    let running = start_with_roots(dns.pki.root_pem(), config, &more);
+    let answers = running.ask(&[
+        "QUERY sts-dane.secure.example",
+        &format!("QUERY sts-dane.secure.example:{port}"),
+        &format!("QUERY STS-dane.Secure.Example.:{port}"),
+        "QUERY sts-dane.secure.example:submission",
+    ]);
+    let sts = "OK secure match=.secure.example servername=hostname";
+    assert_eq!(answers, [sts, "OK dane-only", "OK dane-only", sts]);
+}
+
+#[test]
+fn each_form_of_a_next_hop_is_answered_for_its_host() {
+    let nowhere = refused().to_string();
+    let config = connector("a", "posture = \"secure\"")
+        + "[[outbound]]\nname = \"rest\"\nnamespaces = [\"*\"]\nposture = \"encrypt\"\n";
+    let running = start(&config, &["--resolver", &nowhere]);
+    for (next_hop, wanted) in [
+        ("[a.example]", "OK secure match=nexthop:dot-nexthop"),
+        ("[A.Example.]:submission", "OK secure match=nexthop:dot-nexthop"),
+        ("[192.0.2.1]:587", "OK encrypt"),
+        ("[ipv6:2001:db8::1]", "OK encrypt"),
+        ("[IPv6:2001:db8::1]:25", "OK encrypt"),
+        ("[2001:db8::1]:25", "OK encrypt"),
+        ("inet:[127.0.0.1]:24", "OK encrypt"),
+        ("unix:private/dovecot-lmtp", "OK may"),
+        (".a.example", "NOTFOUND "),
+        ("[a.example", "TEMP next hop [a.example: a bracket is not closed"),
+        (
+            "a.example:no-service",
+            "TEMP next hop a.example:no-service: the service \"no-service\" is not known",
+        ),
+        ("\u{202e}\"a\"", "TEMP next hop \u{fffd}\"a\": "),
+    ] {
+        let answers = running.ask(&[&format!("QUERY {next_hop}")]);
+        assert!(answers[0].starts_with(wanted), "{next_hop}: {answers:?}");
+    }
 }
 
 #[test]

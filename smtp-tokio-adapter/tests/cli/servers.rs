@@ -1,7 +1,7 @@
 //! Mail servers for the program to connect to.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -146,6 +146,55 @@ pub(crate) fn scripted(replies: &'static [&'static str]) -> SocketAddr {
     })
 }
 
+/// A server that takes no TLS, on this listener; it notes from where each client comes.
+pub(crate) fn plain_on(listener: TcpListener) -> Arc<Mutex<Vec<IpAddr>>> {
+    let clients = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&clients);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            seen.lock().unwrap().push(stream.peer_addr().unwrap().ip());
+            let _ = (|| {
+                let mut input = BufReader::new(stream.try_clone()?);
+                for reply in ["220 mx", "250 mx", "221 bye"] {
+                    stream.write_all(format!("{reply}\r\n").as_bytes())?;
+                    input.skip_until(b'\n')?;
+                }
+                std::io::Result::Ok(())
+            })();
+        }
+    });
+    clients
+}
+
+/// A SOCKS5 proxy (RFC 1928) that makes the connections it is asked for, and counts them.
+pub(crate) fn socks5() -> (SocketAddr, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let address = on_each_connection(move |mut client| {
+        let mut hello = [0; 2];
+        client.read_exact(&mut hello)?;
+        client.read_exact(&mut vec![0; hello[1].into()])?;
+        client.write_all(&[5, 0])?;
+        // Version, CONNECT, reserved, IPv4, address, port.
+        let mut request = [0; 10];
+        client.read_exact(&mut request)?;
+        assert_eq!(request[..4], [5, 1, 0, 1]);
+        counted.fetch_add(1, Ordering::Relaxed);
+        let ip: [u8; 4] = request[4..8].try_into().unwrap();
+        let port = u16::from_be_bytes([request[8], request[9]]);
+        let mut server = TcpStream::connect((IpAddr::from(ip), port))?;
+        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+        let (mut from_server, mut to_client) = (server.try_clone()?, client.try_clone()?);
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from_server, &mut to_client);
+            to_client.shutdown(Shutdown::Both)
+        });
+        std::io::copy(&mut client, &mut server)?;
+        server.shutdown(Shutdown::Both)
+    });
+    (address, count)
+}
+
 /// A server that answers STARTTLS with 220, and the handshake with something else.
 pub(crate) fn rubbish_after_starttls() -> SocketAddr {
     scripted(&["220 mx", "250-mx\r\n250 STARTTLS", "220 go ahead", "what is this?"])
@@ -157,7 +206,7 @@ pub(crate) fn rubbish(octets: Vec<u8>) -> SocketAddr {
 }
 
 /// A policy host of MTA-STS (RFC 8461, section 3.3) for each of these domains, with the mode of its
-/// policy. All of them name the host `mx2.secure.example`.
+/// policy. All of them name the hosts `*.secure.example`.
 pub(crate) fn policy_host(
     identity: Arc<CertifiedKey>,
     modes: &'static [(&'static str, &'static str)],
@@ -176,7 +225,7 @@ pub(crate) fn policy_host(
         let asked = modes.iter().find(|(domain, _)| request.contains(&format!("mta-sts.{domain}")));
         let (_, mode) = asked.unwrap_or_else(|| panic!("{request}"));
         let policy =
-            format!("version: STSv1\nmode: {mode}\nmx: mx2.secure.example\nmax_age: 86400\n");
+            format!("version: STSv1\nmode: {mode}\nmx: *.secure.example\nmax_age: 86400\n");
         let length = policy.len();
         let header = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n";
         write!(tls, "{header}Content-Length: {length}\r\n\r\n{policy}")?;

@@ -57,13 +57,31 @@ fn a_message_is_sent_only_when_asked_for_and_by_the_rules() {
     // The server refuses this recipient.
     let send = ["--json", "--send", "nobody@mx.test.example"];
     let ran = test(address, &pki, "verified", "partner", &send);
-    assert_eq!(ran.status, 4, "{ran:?}");
+    assert_eq!(ran.status, 1, "{ran:?}");
     let json = ran.json();
     assert_eq!(
         (&json["may_be_switched_on"], &json["sent"]["accepted"]),
         (&false.into(), &false.into())
     );
     assert!(json["sent"]["outcome"].as_str().unwrap().contains("no such user"), "{json:#}");
+}
+
+/// A message that waits is deferred; one that is refused for good would come back.
+#[test]
+fn test_ends_with_4_for_a_temporary_refusal_and_with_1_for_a_permanent_one() {
+    let pki = Pki::new();
+    let (address, _) = with_tls(pki.identity(HOST));
+    for (recipient, status, part) in [
+        ("reader@mx.test.example", 0, ""),
+        ("later@mx.test.example", 4, "try later"),
+        ("nobody@mx.test.example", 1, "no such user"),
+    ] {
+        let ran = test(address, &pki, "verified", "partner", &["--json", "--send", recipient]);
+        assert_eq!(ran.status, status, "{recipient}: {ran:?}");
+        let json = ran.json();
+        assert_eq!(json["may_be_switched_on"], status == 0, "{json:#}");
+        assert!(json["sent"]["outcome"].as_str().unwrap().contains(part), "{json:#}");
+    }
 }
 
 #[test]

@@ -62,10 +62,10 @@ impl Handler for Keeper {
         if path.as_str().starts_with("slow") {
             tokio::time::sleep(Duration::from_secs(3600)).await;
         }
-        if path.as_str().starts_with("nobody") {
-            Response::fixed(550, (5, 1, 1), "no such user")
-        } else {
-            Response::fixed(250, (2, 1, 5), "OK")
+        match path.as_str() {
+            path if path.starts_with("nobody") => Response::fixed(550, (5, 1, 1), "no such user"),
+            path if path.starts_with("later") => Response::fixed(451, (4, 3, 0), "try later"),
+            _ => Response::fixed(250, (2, 1, 5), "OK"),
         }
     }
 

@@ -29,6 +29,7 @@ use x509_parser::x509::X509Name;
 
 use crate::pki::comparison::ComparableName;
 use crate::pki::x509::Signed;
+use crate::visible::visible;
 
 pub use self::error::{CrlError, CrlErrorKind, CrlField};
 pub(crate) use self::scope::{Coverage, Points};
@@ -155,7 +156,7 @@ impl Crl {
     }
 
     /// The distinguished name of the issuer for a log, such as `O=Example, CN=Example CA`: at most
-    /// 200 characters, without control characters; empty if the name cannot be read.
+    /// 200 characters, without hidden ones; empty if the name cannot be read.
     pub fn issuer_text(&self) -> String {
         // DER has one form for each length, so the contents tell where their header begins.
         let header = match self.issuer.len() {
@@ -167,8 +168,8 @@ impl Crl {
         let Some((_, name)) = der.and_then(|der| X509Name::from_der(der).ok()) else {
             return String::new();
         };
-        let printable = |c: char| if c.is_control() { '?' } else { c };
-        name.to_string().chars().take(MAX_ISSUER_TEXT).map(printable).collect()
+        let text: String = name.to_string().chars().take(MAX_ISSUER_TEXT).collect();
+        visible(&text)
     }
 
     /// How new the list is.

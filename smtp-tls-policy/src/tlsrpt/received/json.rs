@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
+use crate::visible::visible;
+
 use super::{
     MAX_REPORT_VALUES, PolicyKind, ReceivedReport, ReportError, ReportedFailure, ReportedPolicy,
 };
@@ -138,15 +140,12 @@ impl From<Failure> for ReportedFailure {
     }
 }
 
-/// The text without what a terminal would obey, and not longer than [`MAX_TEXT`].
+/// The text without hidden characters, and not longer than [`MAX_TEXT`].
 fn clean(text: &str) -> String {
-    // The formats that change the direction of text (Unicode, annex 9).
-    let obeyed = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}')
-            || matches!(c, '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
-    };
-    text.chars().take(MAX_TEXT).map(|c| if obeyed(c) { ' ' } else { c }).collect()
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => visible(&text[..end]),
+        None => visible(text),
+    }
 }
 
 /// A value, or null in place of an absent one.

@@ -15,8 +15,8 @@ pub const MAX_REPORT_VALUES: usize = 300_000;
 /// A report that another mail system sent about a domain of ours (RFC 8460, section 4.4).
 ///
 /// Anyone can send one: whether its mail has the DKIM signature that RFC 8460, section 3 asks for
-/// is for the caller to check. All texts are free of control characters and at most 1,024
-/// characters long, so that they can be shown.
+/// is for the caller to check. All texts are at most 1,024 characters long, with U+FFFD in place of
+/// each character that [is hidden](crate::is_hidden), so that they can be shown.
 ///
 /// ```
 /// use smtp_tls_policy::tlsrpt::ReceivedReport;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use smtp_tls_policy::trace::DateTime;
+use smtp_tls_policy::visible;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -115,7 +116,7 @@ impl Recorder {
                     ("--  ".to_owned(), line)
                 }
             };
-            let said = said.replace(|c: char| c.is_control(), "\u{fffd}");
+            let said = visible(said);
             text.push_str(&format!("{:8.3} {mark}{said}\n", at.as_secs_f64()));
         }
         text

@@ -141,12 +141,17 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Reads a file of text in UTF-8, or in UTF-16 with a byte order mark, as PowerShell writes it.
+/// Reads a file of text in UTF-8 or UTF-16, with or without a byte order mark: PowerShell writes
+/// each of them.
 pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
     let octets = read(path)?;
     let text = match &octets[..] {
         [0xff, 0xfe, rest @ ..] => from_utf16(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => from_utf16(rest, u16::from_be_bytes),
+        // Without a mark: a file that is read begins with a character of ASCII.
+        [1..=0x7f, 0, ..] => from_utf16(&octets, u16::from_le_bytes),
+        [0, 1..=0x7f, ..] => from_utf16(&octets, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8(rest.to_vec()).ok(),
         _ => String::from_utf8(octets).ok(),
     };
     text.ok_or_else(|| Failure::file(path, "the file is not text in UTF-8 or UTF-16"))

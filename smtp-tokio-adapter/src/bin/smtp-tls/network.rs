@@ -207,14 +207,28 @@ impl Network {
         while let Some(ask) = inquiry.ask() {
             let answer = match ask {
                 HostAsk::Addresses(host) => {
-                    let (ipv4, ipv6) = tokio::join!(
-                        self.resolver.look_up_ipv4(host),
-                        self.resolver.look_up_ipv6(host)
-                    );
-                    HostAnswer::Addresses(
-                        self.answered(format!("{host} A"), ipv4, ToString::to_string),
-                        self.answered(format!("{host} AAAA"), ipv6, ToString::to_string),
-                    )
+                    // A family that is not dialled is not asked for, and its answer is ignored.
+                    let families = inquiry.families();
+                    let ipv4 = async {
+                        match families.has_ipv4() {
+                            true => {
+                                let records = self.resolver.look_up_ipv4(host).await;
+                                self.answered(format!("{host} A"), records, ToString::to_string)
+                            }
+                            false => DnsAnswer::none(DnsStatus::Insecure),
+                        }
+                    };
+                    let ipv6 = async {
+                        match families.has_ipv6() {
+                            true => {
+                                let records = self.resolver.look_up_ipv6(host).await;
+                                self.answered(format!("{host} AAAA"), records, ToString::to_string)
+                            }
+                            false => DnsAnswer::none(DnsStatus::Insecure),
+                        }
+                    };
+                    let (ipv4, ipv6) = tokio::join!(ipv4, ipv6);
+                    HostAnswer::Addresses(ipv4, ipv6)
                 }
                 HostAsk::Cname(host) => {
                     let status = self.resolver.look_up_cname(host.as_str()).await;

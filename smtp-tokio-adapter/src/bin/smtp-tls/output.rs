@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
+use smtp_tls_policy::{is_hidden, visible};
 use smtp_tokio_adapter::html::{Colour, Page};
 
 use crate::status::Failure;
@@ -21,7 +22,7 @@ pub(crate) struct OutputOptions {
     pub(crate) json: bool,
 }
 
-/// Standard output. Control characters in text that others wrote are replaced.
+/// Standard output. Hidden characters in text that others wrote are replaced.
 pub(crate) struct Out {
     writer: BufWriter<StdoutLock<'static>>,
     colour: bool,
@@ -44,14 +45,14 @@ impl Out {
 
     /// Writes one value as JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer_pretty(&mut self.writer, value).map_err(io::Error::from)?;
-        Ok(writeln!(self.writer)?)
+        let json = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+        Ok(writeln!(self.writer, "{}", escaped(&json))?)
     }
 
     /// Writes one value as JSON, on one line.
     pub(crate) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.writer, value).map_err(io::Error::from)?;
-        Ok(writeln!(self.writer)?)
+        let json = serde_json::to_string(value).map_err(io::Error::from)?;
+        Ok(writeln!(self.writer, "{}", escaped(&json))?)
     }
 
     /// Whether standard output is a terminal.
@@ -71,7 +72,7 @@ impl Out {
 
     /// Writes a title, in bold on a terminal.
     pub(crate) fn title(&mut self, text: impl Display) -> Result<(), Failure> {
-        let text = self.painted(BOLD, &clean(&text.to_string()));
+        let text = self.painted(BOLD, &visible(&text.to_string()));
         Ok(writeln!(self.writer, "{text}")?)
     }
 
@@ -108,7 +109,7 @@ impl Out {
         label: &str,
         text: &str,
     ) -> Result<(), Failure> {
-        let (label, text) = (clean(label), clean(text));
+        let (label, text) = (visible(label), visible(text));
         let start = indent.len() + label.chars().count();
         let lines = wrap(&text, WIDTH.saturating_sub(start));
         let label = match colour {
@@ -156,34 +157,44 @@ pub(crate) fn write_page(page: &Page, path: &Path) -> Result<(), Failure> {
 
 /// One line for an error, on standard error. There is nothing left to do if that cannot be written.
 pub(crate) fn error(failure: &Failure) {
-    let _ = writeln!(io::stderr(), "smtp-tls: {}", clean(&failure.to_string()).replace('\n', " "));
-}
-
-/// Text without what could steer a terminal; line ends and what is not ASCII stay.
-fn clean(text: &str) -> String {
-    let is_bad = |c: char| c.is_control() && c != '\n';
-    text.chars().map(|c| if is_bad(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    let _ = writeln!(io::stderr(), "smtp-tls: {}", visible(&failure.to_string()));
 }
 
 /// The lines of a text, broken at spaces; a piece without a space may be longer.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
-    for paragraph in text.split('\n') {
-        let mut line = String::new();
-        let mut length = 0;
-        for piece in paragraph.split(' ') {
-            let size = piece.chars().count();
-            if length > 0 && length + 1 + size > width {
-                lines.push(std::mem::take(&mut line));
-                length = 0;
-            } else if length > 0 || !line.is_empty() {
-                line.push(' ');
-                length += 1;
-            }
-            line.push_str(piece);
-            length += size;
+    let mut line = String::new();
+    let mut length = 0;
+    for piece in text.split(' ') {
+        let size = piece.chars().count();
+        if length > 0 && length + 1 + size > width {
+            lines.push(std::mem::take(&mut line));
+            length = 0;
+        } else if length > 0 || !line.is_empty() {
+            line.push(' ');
+            length += 1;
         }
-        lines.push(line);
+        line.push_str(piece);
+        length += size;
     }
+    lines.push(line);
     lines
+}
+
+/// JSON whose strings have escapes in place of hidden characters, which a terminal would obey. The
+/// value is the same. JSON without such escapes has hidden characters, other than its own line
+/// ends, in strings only.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            c if c == '\n' || !is_hidden(c) => escaped.push(c),
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    escaped.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+    }
+    escaped
 }

@@ -39,9 +39,10 @@ Examples:
 
 ", connectors!(), "\
 Exit status: 0 if the connector may be switched on: each host takes mail over
-TLS, and the message, if any, was accepted; 1 if mail would go in clear text, 4
-if mail would be deferred, 5 if a file cannot be read or written, 6 if a host
-cannot be reached or DNS gives no answer."))]
+TLS, and the message, if any, was accepted; 1 if mail would go in clear text, or
+the message was refused for good; 4 if mail would be deferred, 5 if a file
+cannot be read or written, 6 if a host cannot be reached or DNS gives no
+answer."))]
 pub(crate) struct Args {
     /// The name of an outbound connector in the file
     connector: String,
@@ -78,6 +79,9 @@ struct Tested {
 struct Sent {
     recipient: String,
     accepted: bool,
+    /// Whether a server has refused it for good, so that its sender would get it back.
+    #[serde(skip)]
+    is_refused: bool,
     /// The status, and the reply where there was one.
     outcome: String,
     /// The decision about TLS of each connection.
@@ -125,6 +129,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     tested_all?;
     let hosts = || tested.targets.iter().flat_map(|answer| &answer.hosts);
     let accepted = tested.sent.as_ref().is_none_or(|sent| sent.accepted);
+    let is_refused = tested.sent.as_ref().is_some_and(|sent| sent.is_refused);
     let all_tls = hosts().count() > 0 && hosts().all(|host| host.decision.ending == "tls");
     let any =
         |ending: &str| hosts().any(|host| host.failure.is_none() && host.decision.ending == ending);
@@ -133,6 +138,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         (true, _) => Some(Status::Bad),
         (false, true) => Some(Status::Deferred),
         (false, false) if unreachable.is_some() => None,
+        (false, false) if is_refused => Some(Status::Bad),
         (false, false) if !accepted => Some(Status::Deferred),
         (false, false) => Some(Status::Good),
     };
@@ -234,6 +240,7 @@ async fn deliver(
     Ok(Sent {
         recipient: recipient.path.borrow().as_str().to_owned(),
         accepted: outcome.is_some_and(|it| it.status == RecipientStatus::Delivered),
+        is_refused: outcome.is_some_and(|it| matches!(it.status, RecipientStatus::Bounced(_))),
         outcome: words.unwrap_or_default(),
         decisions: report.attempts.iter().map(|it| it.decision.sentence.clone()).collect(),
     })

@@ -20,8 +20,7 @@ use self::online::{Found, NotCompared};
 
 /// Check a file of connectors, and say what to mend
 ///
-/// Each error is told with its line, its field and what would be right: first those of all fields,
-/// then, once every field is right, those of connectors as a whole. Warnings say what is allowed
+/// All errors are told at once, each with its line, its field and what would be right. Warnings say what is allowed
 /// and probably not meant: namespaces without effect or with weaker rules than those around them,
 /// roots that no connector uses, revocation lists that are out of date.
 ///
@@ -113,7 +112,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     match &config {
         Ok(config) => {
             answer.outbound = config.outbound.iter().count();
-            answer.inbound = config.inbound.iter().count();
+            answer.inbound = if config.has_inbound { config.inbound.iter().count() } else { 0 };
             let mut warnings = config.warnings(&text, &given, input::now());
             if args.online {
                 let network = Network::new(&args.network, Arc::new(args.trust.complete()?))?;
@@ -207,7 +206,11 @@ fn write(answer: &Answer, out: &mut Out) -> Result<(), Failure> {
             Colour::Green,
             "",
             "in order: ",
-            format!("{file}, {outbound} outbound and {inbound} inbound connectors"),
+            format!(
+                "{file}, {} and {}",
+                count(*outbound, "outbound connector"),
+                count(*inbound, "inbound connector")
+            ),
         ),
         (errors, warnings) => {
             out.line(format!("{file}: {}, {}", count(errors, "error"), count(warnings, "warning")))

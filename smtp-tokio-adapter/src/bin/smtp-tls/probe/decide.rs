@@ -108,6 +108,7 @@ fn ending(plan: &Plan, observed: &Observed, verdict: Option<&Verdict>) -> (Endin
         (ending, reason)
     };
     match (&observed.outcome, verdict) {
+        (Outcome::OwnFault(reason), _) => (Ending::NotDelivered, *reason),
         (Outcome::Ended(_), _) => (Ending::NotDelivered, Reason::Undecided),
         _ if plan.attempt() == Attempt::Clear => {
             (Ending::ClearText, plan.clear_reason().unwrap_or(Reason::TlsNotWanted))

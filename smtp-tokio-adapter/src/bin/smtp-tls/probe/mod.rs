@@ -14,7 +14,7 @@ use serde::Serialize;
 use smtp_proto::wire::path::DomainBuf;
 use smtp_tls_policy::inquiry::MailFacts;
 use smtp_tls_policy::pki::{LiveTrust, RootsId};
-use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::plan::{Attempt, Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{Floor, IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::html::Page;
@@ -298,6 +298,17 @@ impl<'o> Setup<'o> {
             },
         };
         addresses.dedup();
+        let mut none = "the host has no address".to_owned();
+        if let (false, Some(address)) =
+            (addresses.iter().all(|it| connector.dial.families.has(it.ip())), &self.options.connect)
+        {
+            none = format!(
+                "connector {} does not dial addresses of the family of {}",
+                connector.name,
+                address.with_port(port).ip()
+            );
+            addresses.clear();
+        }
         let mut found = HostFound {
             host: host.to_string(),
             preference,
@@ -309,7 +320,7 @@ impl<'o> Setup<'o> {
             tls: None,
             inside_tls: Vec::new(),
             certificates: Vec::new(),
-            decision: Decided::refused(rule.to_owned(), None, "the host has no address".to_owned()),
+            decision: Decided::refused(rule.to_owned(), None, none),
             postures: Vec::new(),
         };
         let plan = match prepared {
@@ -321,21 +332,34 @@ impl<'o> Setup<'o> {
         };
         let requires_tls = plan.floor() != Floor::Plaintext;
         let peer = |address| Peer { connector, host, address, requires_tls };
-        let mut observed: Option<Observed> = None;
+        // As in a delivery: TLS is looked for at each address before clear text is chosen, and
+        // another address may have what the rule requires.
+        let mut best: Option<(Observed, Decided, Vec<FetchedList>)> = None;
         for address in addresses {
-            let now = self.prober.observe(peer(address)).await;
-            let is_over = !matches!(now.outcome, Outcome::Ended(_));
-            observed = Some(now);
+            let observed = self.prober.observe(peer(address)).await;
+            let fetched = self.fetch_lists(connector, host, &observed).await;
+            let decided = Decided::new(rule.to_owned(), &plan, &observed, &self.trust.load());
+            let is_over = match (&observed.outcome, decided.ending) {
+                (Outcome::OwnFault(_), _) | (_, "tls") => true,
+                (_, "clear-text") => {
+                    connector.dial.clear_text_at_once || plan.attempt() == Attempt::Clear
+                }
+                _ => false,
+            };
+            let rank = rank(&observed, &decided);
+            if best.as_ref().is_none_or(|(before, it, _)| rank > self::rank(before, it)) {
+                best = Some((observed, decided, fetched));
+            }
             if is_over {
                 break;
             }
         }
-        let Some(observed) = observed else { return found };
-        let fetched = self.fetch_lists(connector, host, &observed).await;
+        let Some((observed, decided, fetched)) = best else { return found };
         let trust = self.trust.load();
-        found.decision = Decided::new(rule.to_owned(), &plan, &observed, &trust);
+        found.decision = decided;
         match &observed.outcome {
             Outcome::Ended(why) => found.failure = Some(why.clone()),
+            Outcome::OwnFault(_) => {}
             Outcome::Tls | Outcome::NoTls(..) => {
                 found.connected = Some(observed.address.to_string());
                 for posture in Posture::ALL {
@@ -421,6 +445,7 @@ impl<'o> Setup<'o> {
     ) -> Option<Decided> {
         let mut other = OutboundConnector::new(&connector.name, vec![Namespace::Default], posture);
         other.smart_host = connector.smart_host.clone();
+        other.dial = connector.dial.clone();
         match posture {
             Posture::DaneOnly if dns.is_none() => return None,
             Posture::PrivateCa => {
@@ -442,6 +467,17 @@ impl<'o> Setup<'o> {
             Ok((_, plan)) => Decided::new(rule, &plan, observed, &self.trust.load()),
             Err(refused) => refused.named(&rule),
         })
+    }
+}
+
+/// Which of several addresses decides: TLS before clear text, an answer before none; among equals
+/// the first.
+fn rank(observed: &Observed, decided: &Decided) -> u8 {
+    match (&observed.outcome, decided.ending) {
+        (_, "tls") => 3,
+        (_, "clear-text") => 2,
+        (Outcome::Ended(_), _) => 0,
+        _ => 1,
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum Outcome {
     NoTls(TlsFailure, Reason),
     /// The server could not be reached, or the conversation ended before TLS was decided.
     Ended(String),
+    /// The connector's source address, interface or proxy cannot be used.
+    OwnFault(Reason),
 }
 
 /// What the client offers in its hello.
@@ -126,7 +128,7 @@ impl Prober {
                 second.plain_hello = Some(true);
                 second
             }
-            Outcome::NoTls(..) | Outcome::Ended(_) => {
+            Outcome::NoTls(..) | Outcome::Ended(_) | Outcome::OwnFault(_) => {
                 first.plain_hello = Some(false);
                 first
             }
@@ -223,6 +225,8 @@ impl Prober {
             }
             Some(Err(error)) => {
                 observed.outcome = match error.failure {
+                    // No other address is dialled either.
+                    Failure::LocalFault { reason, .. } => Outcome::OwnFault(reason),
                     Failure::NoTls { failure, .. } => {
                         Outcome::NoTls(failure, error.decision.reason)
                     }
@@ -233,6 +237,7 @@ impl Prober {
         match &observed.outcome {
             Outcome::Tls => {}
             Outcome::NoTls(_, reason) => self.recorder.note(format!("no TLS: {}", reason.code())),
+            Outcome::OwnFault(reason) => self.recorder.note(reason.sentence().to_owned()),
             Outcome::Ended(why) => self.recorder.note(why.clone()),
         }
         observed
@@ -256,24 +261,11 @@ impl Prober {
         };
         let mut target = Target::new(host, &unchecked);
         target.identity = connector.identity.clone();
+        target.dial = connector.dial.clone();
         if matches!(offer, Offer::Plainest) {
             target.manner = Manner::PlainHello;
         }
-        let step = self.step();
-        let stream = match tokio::time::timeout(step, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                observed.outcome = Outcome::Ended(format!("{address}: no connection: {error}"));
-                return None;
-            }
-            Err(_) => {
-                let step = step.as_secs_f64();
-                let why = format!("{address}: no connection within {step:.1} s");
-                observed.outcome = Outcome::Ended(why);
-                return None;
-            }
-        };
-        Some(self.outbound(provider).open(&target, stream).await)
+        Some(self.outbound(provider).connect(&target, address).await)
     }
 }
 

@@ -1,5 +1,7 @@
 //! `postfix`: connectors, DANE and MTA-STS for Postfix's `smtp_tls_policy_maps`.
 
+mod next_hop;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,7 +15,7 @@ use smtp_tls_policy::pki::RootsId;
 use smtp_tls_policy::plan::Check;
 use smtp_tls_policy::rules::{Config, DaneRule, Floor, IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::sts::{CachedPolicy, Mode};
-use smtp_tls_policy::{Host, Namespace};
+use smtp_tls_policy::{Namespace, visible};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -21,6 +23,8 @@ use crate::input::{self, TrustOptions};
 use crate::network::{self, Network, hosts};
 use crate::output::Out;
 use crate::status::{Failure, Status};
+
+use self::next_hop::NextHop;
 
 /// Run a service that tells Postfix which TLS each next hop needs
 ///
@@ -143,11 +147,16 @@ impl Service {
         }
         let (map, key) = question.split_once(' ').unwrap_or_default();
         let with_reports = map == "QUERYwithTLSRPT";
-        // Postfix asks for `.example.com` where it has no answer for the name itself.
-        if key.is_empty() || key.starts_with('.') {
+        if key.is_empty() {
             return "NOTFOUND ".to_owned();
         }
-        let looking = tokio::time::timeout(self.limit, self.look_up(key, with_reports));
+        let next_hop = match NextHop::parse(key) {
+            // The answer for the domain itself was the policy.
+            Ok(NextHop::Parent) => return "NOTFOUND ".to_owned(),
+            Ok(next_hop) => next_hop,
+            Err(why) => return temporary(&format!("next hop {key}: {why}")),
+        };
+        let looking = tokio::time::timeout(self.limit, self.look_up(&next_hop, with_reports));
         let answer = looking.await.unwrap_or_else(|_| Err("the look-up took too long".to_owned()));
         match answer {
             Ok(policy) => {
@@ -159,27 +168,29 @@ impl Service {
                 kept.insert(question.to_owned(), (Instant::now(), answer.clone()));
                 answer
             }
-            Err(why) => format!("TEMP {}", why.replace(['\r', '\n'], " ")),
+            Err(why) => temporary(&why),
         }
     }
 
-    /// The policy for a next hop: `example.com`, `[mail.example.com]` or `[mail.example.com]:587`.
-    async fn look_up(&self, key: &str, with_reports: bool) -> Result<String, String> {
-        let (name, is_host) = match key.strip_prefix('[') {
-            Some(rest) => (rest.split(']').next().unwrap_or_default(), true),
-            None => (key.split(':').next().unwrap_or_default(), false),
+    /// The policy for a next hop.
+    async fn look_up(&self, next_hop: &NextHop, with_reports: bool) -> Result<String, String> {
+        let (next_hop, port) = match next_hop {
+            NextHop::Domain(domain, port) => (domain, *port),
+            NextHop::Host(host) => return Ok(self.of_connector(self.config.outbound.find(host))),
+            NextHop::Socket | NextHop::Parent => return Ok("may".to_owned()),
         };
-        let next_hop = Host::parse(name).map_err(|error| error.to_string())?;
-        let connector = self.config.outbound.find(&next_hop);
+        let connector = self.config.outbound.find(next_hop);
         let own = self.of_connector(connector);
-        if is_host || connector.posture == Posture::None {
+        if connector.posture == Posture::None {
             return Ok(own);
         }
         let mut mail = connector.clone();
         mail.namespaces = vec![Namespace::Default];
         // The transport of Postfix has chosen the next hop already.
         mail.smart_host = None;
-        let facts = self.network.domain(MailFacts::new(&mail, &next_hop)).await;
+        let mut asked = MailFacts::new(&mail, next_hop);
+        asked.port = port;
+        let facts = self.network.domain(asked).await;
         let _ = self.network.asked();
         let facts = match facts.map_err(|failure| failure.to_string())? {
             Ok(facts) => facts,
@@ -194,7 +205,9 @@ impl Service {
         else {
             return Ok(own);
         };
-        for (_, host) in hosts(&facts).map_err(|failure| failure.to_string())? {
+        // Postfix sees for itself that a domain does not exist, or takes no mail.
+        let Ok(hosts) = hosts(&facts) else { return Ok(own) };
+        for (_, host) in hosts {
             let prepared = self.network.host(&facts, &host).await;
             let has_dane = prepared.is_ok_and(|prepared| {
                 prepared.plan.checks().iter().any(|check| matches!(check, Check::Dane(_)))
@@ -243,6 +256,11 @@ impl Service {
             }
         }
     }
+}
+
+/// An answer by which Postfix defers the mail.
+fn temporary(why: &str) -> String {
+    format!("TEMP {}", visible(why))
 }
 
 /// The SHA-256 digits of a pin, as Postfix writes them; it knows one digest at a time.
