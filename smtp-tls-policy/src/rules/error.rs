@@ -222,9 +222,10 @@ impl ConnectorErrorKind {
             Self::DaneOnlySmartHost => &["posture", "smart-host"],
             Self::LimitsWithoutTls => &["posture", "require-tls", "smart-host", "tls"],
             Self::UnusedListWait | Self::ListWaitTooLong => &["revocation", "list-wait"],
-            Self::ImpossibleDialAddress | Self::ImpossibleInterface | Self::UnusedSource => {
-                &["dial"]
-            }
+            Self::ImpossibleDialAddress
+            | Self::ImpossibleInterface
+            | Self::ImpossibleProxyLogin
+            | Self::UnusedSource => &["dial"],
             Self::SmartHostOfOtherFamily => &["smart-host", "dial"],
             Self::UnknownRoots { .. } => &["posture", "roots", "certificate"],
             Self::UnknownIdentity { .. } => &["identity"],

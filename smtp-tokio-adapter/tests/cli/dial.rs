@@ -45,7 +45,13 @@ fn connections_go_through_the_proxy_of_the_connector() {
     let (server, _) = with_tls(pki.identity(HOST));
     for command in ["probe", "test"] {
         let (proxy, count) = socks5();
-        let ran = run(command, &server.to_string(), &pki, &format!("socks5 = \"{proxy}\""), &[]);
+        let ran = run(
+            command,
+            &server.to_string(),
+            &pki,
+            &format!("socks5 = {{ address = \"{proxy}\" }}"),
+            &[],
+        );
         assert_eq!(ran.status, 0, "{command}: {ran:?}");
         // One as in a delivery, one with TLS 1.2, one for each of three other groups.
         assert_eq!(count.load(Ordering::Relaxed), 5, "{command}: {ran:?}");
@@ -62,7 +68,7 @@ fn a_source_address_or_proxy_that_fails_defers_and_says_so() {
         // An address for documentation (RFC 5737), which is not one of this machine.
         ("source-ipv4 = \"192.0.2.1\"".to_owned(), "source-unavailable"),
         ("interface = \"no-such-one\"".to_owned(), "source-unavailable"),
-        (format!("socks5 = \"{nowhere}\""), "proxy-failed"),
+        (format!("socks5 = {{ address = \"{nowhere}\" }}"), "proxy-failed"),
     ] {
         for command in ["probe", "test"] {
             let ran = run(command, &server.to_string(), &pki, &dial, &[]);

@@ -169,6 +169,145 @@ fn files_of_a_folder_that_cannot_be_read_are_named_and_the_others_reviewed() {
     assert!(ran.stdout.contains("        1 could not be read\n"), "{ran:?}");
 }
 
+/// The answers for the messages of a file.
+fn answers(folder: &Folder, contents: &[u8]) -> Vec<String> {
+    let file = folder.file("file", contents);
+    let ran = smtp_tls(&["review", &file, "--json"]);
+    assert_eq!(ran.stderr, "", "{ran:?}");
+    let answer = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["answer"].clone();
+    ran.stdout.lines().map(|line| answer(line).as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn one_message_is_read_in_each_shape_that_programs_save_it_in() {
+    let folder = Folder::new();
+    let crlf = message(&[TLS]);
+    let lf = crlf.replace("\r\n", "\n");
+    for contents in [
+        crlf.clone(),
+        lf.clone(),
+        lf.replace('\n', "\r"),
+        lf.replace('\n', "\r\r\n"),
+        format!("\u{feff}{crlf}"),
+        format!("\r\n\n{crlf}"),
+        format!(">From someone Tue Mar  3 11:08:33 2009\n{lf}"),
+        // Apple Mail.
+        format!("{:<10}\n{lf}<?xml version=\"1.0\"?>\n", lf.len()),
+    ] {
+        assert_eq!(answers(&folder, contents.as_bytes()), ["TLS"], "{contents:?}");
+        // The body is no header.
+        let file = folder.file("file", &contents);
+        let ran = smtp_tls(&["review", &file, "--json"]);
+        assert_eq!(ran.json()["hops"].as_array().unwrap().len(), 1, "{contents:?}");
+        assert_eq!(answers(&folder, &gzip(contents.as_bytes())), ["TLS"], "{contents:?}");
+    }
+}
+
+fn gzip(octets: &[u8]) -> Vec<u8> {
+    use flate2::write::GzEncoder;
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, octets).unwrap();
+    encoder.finish().unwrap()
+}
+
+const FROM: &str = "From a@b.example Tue Mar  3 11:08:33 2009\n";
+
+#[test]
+fn messages_of_a_file_are_told_apart_in_each_format() {
+    let folder = Folder::new();
+    let (tls, clear) =
+        (message(&[TLS]).replace("\r\n", "\n"), message(&[CLEAR]).replace("\r\n", "\n"));
+    let both = &["TLS", "clear text"][..];
+    for (contents, wanted) in [
+        (format!("{FROM}{tls}\n{FROM}{clear}"), both),
+        (format!("{FROM}{tls}\n{FROM}{clear}").replace('\n', "\r\n"), both),
+        (format!("{FROM}{tls}\n{FROM}{clear}").replace('\n', "\r"), both),
+        // Without the empty line, and with several of them, at the start too.
+        (format!("{FROM}{tls}{FROM}{clear}"), both),
+        (format!("\n\n{FROM}{tls}\n\n\n{FROM}{clear}"), both),
+        (format!("\u{feff}{FROM}{tls}\n{FROM}{clear}"), both),
+        // Without a date a field tells; lines of the body are no message.
+        (format!("From x\n{tls}\nFrom y\n{clear}"), both),
+        (format!("{FROM}{tls}\nFrom here on\nwe go.\n\nFrom\n\n{FROM}{clear}"), both),
+        (format!("{FROM}{tls}\nFrom here\n{FROM}{clear}"), both),
+        (format!("{FROM}{tls}>From x Tue Mar  3 11:08:33 2009\n>>From y\n\n{FROM}{clear}"), both),
+        // Thunderbird, Google, UUCP.
+        (
+            format!(
+                "From - Tue Mar 03 11:08:33 2009\n{tls}\nFrom - Tue Mar 03 11:08:33 2009\n{clear}"
+            ),
+            both,
+        ),
+        (format!("{FROM}{tls}\nFrom 12@xxx Tue Mar 03 11:08:33 +0000 2009\n{clear}"), both),
+        (format!("{FROM}{tls}\nFrom a Tue Mar 3 11:08 2009 remote from b\n>From c\n{clear}"), both),
+        (format!("{FROM}{}", tls.split_once("\n\n").unwrap().0), &["TLS"]),
+        // MMDF.
+        (format!("{MMDF}{tls}{MMDF}{MMDF}{clear}{MMDF}"), both),
+        (format!("{MMDF}{tls}{MMDF}{clear}"), both),
+        (format!("{MMDF}{FROM}{tls}{MMDF}{MMDF}{FROM}{clear}{MMDF}\n"), both),
+        (format!("{MMDF}{tls}\n{FROM}{clear}{MMDF}"), &["TLS"]),
+    ] {
+        assert_eq!(answers(&folder, contents.as_bytes()), wanted, "{contents}");
+        assert_eq!(answers(&folder, &gzip(contents.as_bytes())), wanted, "{contents}");
+    }
+}
+
+const MMDF: &str = "\u{1}\u{1}\u{1}\u{1}\n";
+
+#[test]
+fn a_file_of_another_kind_is_named_with_what_to_do() {
+    let folder = Folder::new();
+    let utf_16: Vec<u8> =
+        "\u{feff}Subject: a\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (contents, why) in [
+        (&b"BZh91AY&SY"[..], "compressed with bzip2; decompress it"),
+        (b"\xfd7zXZ\0\0", "compressed with xz"),
+        (b"\x28\xb5\x2f\xfd\x04", "compressed with zstd"),
+        (b"PK\x03\x04\x14\0", "ZIP archive"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "save it as text (.eml)"),
+        (&utf_16, "text in UTF-16"),
+        (&gzip(b"no header"), "no header"),
+        (&gzip(message(&[TLS]).as_bytes())[..40], "incomplete deflate stream"),
+        (b"\x1f\x8b\x08\0", "end of file"),
+        (MMDF.as_bytes(), "the file is empty"),
+        (b"\n\n", "the file is empty"),
+    ] {
+        let file = folder.file("file", contents);
+        smtp_tls(&["review", &file]).fails(5, why);
+    }
+}
+
+/// What expands without end costs no memory, and its header is refused.
+#[test]
+fn a_bomb_of_gzip_ends_with_5() {
+    let folder = Folder::new();
+    let file = folder.file("bomb", gzip(&vec![b'a'; 256 << 20]));
+    smtp_tls(&["review", &file]).fails(5, "no header");
+    let header = [b"Subject: ".to_vec(), vec![b'a'; 64 << 20]].concat();
+    let file = folder.file("bomb", gzip(&header));
+    smtp_tls(&["review", &file]).fails(5, "more than 1 MiB");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_is_searched_for_messages_and_links_to_them_and_not_for_indexes() {
+    let (folder, elsewhere) = (Folder::new(), Folder::new());
+    let message = message(&[TLS]);
+    let linked = elsewhere.file("m.eml", &message);
+    for name in ["cur/1:2,S", "new/2", ".Sent/cur/3:2,FS"] {
+        folder.file(name, &message);
+    }
+    folder.file("cur/4,S=1:2,S", gzip(message.as_bytes()));
+    for name in ["tmp/5", ".index", "dovecot-uidlist", "cyrus.header", "INBOX.msf", "maildirsize"] {
+        folder.file(name, "no message");
+    }
+    std::os::unix::fs::symlink(&linked, folder.path().join("cur/6")).unwrap();
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("cur/again")).unwrap();
+    let ran = smtp_tls(&["review", "--summary", "--json", folder.path().to_str().unwrap()]);
+    assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:?}");
+    assert_eq!(ran.json()["messages"], 5, "{ran:?}");
+}
+
 /// As root every folder is readable, so that the case needs another user.
 #[cfg(unix)]
 #[test]

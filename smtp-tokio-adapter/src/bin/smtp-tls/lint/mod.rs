@@ -20,9 +20,9 @@ use self::online::{Found, NotCompared};
 
 /// Check a file of connectors, and say what to mend
 ///
-/// All errors are told at once, each with its line, its field and what would be right. Warnings say what is allowed
-/// and probably not meant: namespaces without effect or with weaker rules than those around them,
-/// roots that no connector uses, revocation lists that are out of date.
+/// All errors are told at once, each with its line, its field and what would be right. Warnings
+/// say what is allowed and probably not meant: namespaces without effect or with weaker rules than
+/// those around them, roots that no connector uses, revocation lists that are out of date.
 ///
 /// With --online, DNS and MTA-STS are asked about each domain whose connector may be weaker than
 /// what the domain publishes: one that has posture none, or switches off DANE or MTA-STS. A warning

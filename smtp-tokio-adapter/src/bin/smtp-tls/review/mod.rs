@@ -22,10 +22,11 @@ use self::trail::Trail;
 
 /// Show hop by hop whether messages that you have travelled under TLS
 ///
-/// Reads the Received fields of one message, of an mbox file, or of all files in a folder, which
-/// may be a Maildir. For each hop: TLS, clear text, local or not known, with the version, the
-/// cipher suite, the client certificate, and the words of the field that are the evidence. With
-/// --summary: totals, and a table of the partners that sent with TLS and in clear text.
+/// Reads the Received fields of one message, of an mbox or MMDF file, or of all files in a folder,
+/// which may be a Maildir; each file may be compressed with gzip. For each hop: TLS, clear text,
+/// local or not known, with the version, the cipher suite, the client certificate, and the words of
+/// the field that are the evidence. With --summary: totals, and a table of the partners that sent
+/// with TLS and in clear text.
 ///
 /// Received fields are not proof. Name your own hosts with --own: what they wrote is believed, and
 /// the review says where that ends. Fields below can be forged by the client that sent them.
@@ -99,8 +100,10 @@ impl Reviewer<'_> {
         match source {
             Source::Stdin => {
                 let mut progress = Progress::hidden();
-                let stdin = io::stdin().lock();
-                self.input(Path::new("-"), Input::new(stdin), &mut progress, true)
+                let path = Path::new("-");
+                let input = Input::new(io::stdin().lock());
+                let input = input.map_err(|error| Failure::file(path, error))?;
+                self.input(path, input, &mut progress, true)
             }
             Source::File(path) => {
                 let (input, size) = Input::open(&path)?;
@@ -129,10 +132,10 @@ impl Reviewer<'_> {
     }
 
     /// Reviews one message, or those of an mbox file.
-    fn input<R: io::BufRead>(
+    fn input(
         &mut self,
         path: &Path,
-        mut input: Input<R>,
+        mut input: Input<'_>,
         progress: &mut Progress,
         is_alone: bool,
     ) -> Result<(), Failure> {

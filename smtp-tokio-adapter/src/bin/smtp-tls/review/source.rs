@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::bufread::MultiGzDecoder;
+
 use crate::status::Failure;
 
 /// The largest header section that is read. Servers take 32 KiB to 1 MiB.
@@ -51,16 +53,19 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), 
         let name = name.to_string_lossy();
         if kind.is_dir() && name != "tmp" && depth < MAX_DEPTH {
             collect(&entry.path(), depth + 1, files)?;
-        } else if kind.is_file() && !name.starts_with('.') && !is_index(&name) {
-            files.push(entry.path());
+        } else if !name.starts_with('.') && !is_index(&name) {
+            // A link to a file is a message; one to a folder might lead back.
+            let is_file = kind.is_file() || (kind.is_symlink() && entry.path().is_file());
+            files.extend(is_file.then(|| entry.path()));
         }
     }
     Ok(())
 }
 
-/// Files of IMAP servers beside the messages of a Maildir.
+/// Files of IMAP servers and mail programs beside the messages of a folder.
 fn is_index(name: &str) -> bool {
-    ["dovecot", "courier", "maildir", "subscriptions"].iter().any(|it| name.starts_with(it))
+    let starts = ["dovecot", "courier", "cyrus.", "maildir", "subscriptions"];
+    starts.iter().any(|it| name.starts_with(it)) || name.ends_with(".msf")
 }
 
 /// What was read.
@@ -73,38 +78,77 @@ pub(super) enum Reading {
     End,
 }
 
-/// One message, or an mbox file.
-pub(super) struct Input<R> {
-    reader: R,
+/// One message, or a file of several.
+pub(super) struct Input<'r> {
+    reader: Box<dyn BufRead + 'r>,
     read: u64,
     format: Format,
+    /// The octet that ends a line: LF, or CR in files that have no LF.
+    line_end: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
     NotKnown,
     Mbox,
+    /// Messages between lines of four octets 1, as MMDF and PMDF keep them.
+    Mmdf,
     Message,
 }
 
-impl Input<BufReader<File>> {
-    /// Opens a file, and tells its size.
+/// The line before and after a message of MMDF.
+const MMDF: &[u8] = b"\x01\x01\x01\x01";
+
+/// Files that are no text, by their first octets, and what to do with them.
+const OTHER_KINDS: &[(&[u8], &str)] = &[
+    (b"BZh", "the file is compressed with bzip2; decompress it first"),
+    (b"\xfd7zXZ\0", "the file is compressed with xz; decompress it first"),
+    (b"\x28\xb5\x2f\xfd", "the file is compressed with zstd; decompress it first"),
+    (b"PK\x03\x04", "the file is a ZIP archive; unpack it first"),
+    (b"\xd0\xcf\x11\xe0", "the file is a message of Outlook (.msg); save it as text (.eml)"),
+    (b"!BDN", "the file is a folder of Outlook (.pst); export its messages as text (.eml)"),
+    (b"\xff\xfe", "the file is text in UTF-16; save it as it came"),
+    (b"\xfe\xff", "the file is text in UTF-16; save it as it came"),
+];
+
+impl Input<'static> {
+    /// Opens a file, and tells its size; 0 if that says nothing of how much is read.
     pub(super) fn open(path: &Path) -> Result<(Self, u64), Failure> {
         let failed = |error| Failure::file(path, error);
         let file = File::open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        Ok((Self::new(BufReader::with_capacity(16 << 10, file)), size))
+        let mut reader = BufReader::with_capacity(16 << 10, file);
+        let is_gzip = is_gzip(&mut reader).map_err(failed)?;
+        let input = Self::new(reader).map_err(failed)?;
+        Ok((input, if is_gzip { 0 } else { size }))
     }
 }
 
-impl<R: BufRead> Input<R> {
-    pub(super) fn new(reader: R) -> Self {
-        Self { reader, read: 0, format: Format::NotKnown }
+/// RFC 1952, section 2.3.1.
+fn is_gzip(reader: &mut impl BufRead) -> io::Result<bool> {
+    Ok(reader.fill_buf()?.starts_with(&[0x1f, 0x8b]))
+}
+
+impl<'r> Input<'r> {
+    /// What is compressed with gzip is decompressed, as far as it is read.
+    pub(super) fn new(mut reader: impl BufRead + 'r) -> io::Result<Self> {
+        let mut reader: Box<dyn BufRead + 'r> = match is_gzip(&mut reader)? {
+            true => Box::new(BufReader::with_capacity(16 << 10, MultiGzDecoder::new(reader))),
+            false => Box::new(reader),
+        };
+        if reader.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
+            reader.consume(3);
+        }
+        let start = reader.fill_buf()?;
+        let has_lf = start.contains(&b'\n');
+        let is_line_end = |pair: &[u8]| pair[0] == b'\r' && pair[1] != b'\r';
+        let line_end = if !has_lf && start.windows(2).any(is_line_end) { b'\r' } else { b'\n' };
+        Ok(Self { reader, read: 0, format: Format::NotKnown, line_end })
     }
 
     /// Whether there may be several messages.
     pub(super) fn is_mbox(&self) -> bool {
-        self.format == Format::Mbox
+        matches!(self.format, Format::Mbox | Format::Mmdf)
     }
 
     /// How many octets were read.
@@ -115,42 +159,31 @@ impl<R: BufRead> Input<R> {
     /// Reads the next header section.
     pub(super) fn next(&mut self, header: &mut Vec<u8>) -> io::Result<Reading> {
         header.clear();
-        match self.format {
-            Format::NotKnown => {
-                self.line(header)?;
-                if header.is_empty() {
-                    self.format = Format::Message;
-                    return Ok(Reading::Unusable("the file is empty"));
-                }
-                // RFC 4155, appendix A: a message in an mbox file begins with a line "From ".
-                if header.starts_with(b"From ") {
-                    self.format = Format::Mbox;
-                    header.clear();
-                } else {
-                    self.format = Format::Message;
-                    if !is_field(header) {
-                        return Ok(Reading::Unusable("the file is no message: it has no header"));
-                    }
-                    if header.len() > MAX_HEADER {
-                        return Ok(TOO_LARGE);
-                    }
-                }
-            }
-            Format::Mbox => match self.skip_body()? {
-                true => {}
-                false => return Ok(Reading::End),
+        let is_there = match self.format {
+            Format::NotKnown => match self.begin(header)? {
+                Some(reading) => return Ok(reading),
+                None => true,
             },
-            Format::Message => return Ok(Reading::End),
+            Format::Mbox => self.skip_body(header)?,
+            Format::Mmdf => self.skip_body_of_mmdf(header)?,
+            Format::Message => false,
+        };
+        if !is_there {
+            return Ok(Reading::End);
         }
-        loop {
+        while header.len() <= MAX_HEADER {
             let start = header.len();
             self.line(header)?;
-            let line = &header[start..];
-            match line {
-                [] | b"\n" | b"\r\n" => break,
-                _ if header.len() > MAX_HEADER => return Ok(TOO_LARGE),
-                _ => {}
+            if is_blank(&header[start..]) {
+                break;
             }
+            // UUCP: a second line "From " after the one of the file.
+            if start == 0 && header.starts_with(b">From ") {
+                header.clear();
+            }
+        }
+        if header.len() > MAX_HEADER {
+            return Ok(Reading::Unusable("the header section has more than 1 MiB"));
         }
         match header.contains(&0) {
             true => Ok(Reading::Unusable("the file is no message: its header has NUL octets")),
@@ -161,36 +194,144 @@ impl<R: BufRead> Input<R> {
         }
     }
 
+    /// Finds out the format, and reads the first line of a header section, or what comes before it.
+    /// The result is the end of the file's reading, if so.
+    fn begin(&mut self, header: &mut Vec<u8>) -> io::Result<Option<Reading>> {
+        self.format = Format::Message;
+        let mut is_first = true;
+        loop {
+            header.clear();
+            self.line(header)?;
+            let line = header.trim_ascii_end();
+            // RFC 4155, appendix A: a message in an mbox file begins with a line "From ".
+            if header.starts_with(b"From ") {
+                self.format = Format::Mbox;
+                header.clear();
+                return Ok(None);
+            }
+            if line == MMDF {
+                self.format = Format::Mmdf;
+                return Ok(match self.separators_of_mmdf(header)? {
+                    true => None,
+                    false => Some(Reading::Unusable("the file is empty")),
+                });
+            }
+            // Empty lines, the length that Apple Mail writes, and what mbox makes of a line "From "
+            // that came with the message.
+            let is_length = is_first && !line.is_empty() && line.iter().all(u8::is_ascii_digit);
+            match header.as_slice() {
+                [] => return Ok(Some(Reading::Unusable("the file is empty"))),
+                line if is_blank(line) || is_length || line.starts_with(b">From ") => {}
+                line if is_field(line) => return Ok(None),
+                line => {
+                    let kind = OTHER_KINDS.iter().find(|(start, _)| line.starts_with(start));
+                    let why = "the file is no message: it has no header";
+                    return Ok(Some(Reading::Unusable(kind.map_or(why, |(_, why)| why))));
+                }
+            }
+            is_first = false;
+        }
+    }
+
     /// Appends a line, or as much of it as is more than a header section may have.
     fn line(&mut self, header: &mut Vec<u8>) -> io::Result<()> {
         let room = (MAX_HEADER + 1).saturating_sub(header.len()) as u64;
-        self.read += (&mut self.reader).take(room).read_until(b'\n', header)? as u64;
+        self.read += (&mut self.reader).take(room).read_until(self.line_end, header)? as u64;
         Ok(())
     }
 
-    /// Skips to the header section of the next message; false if there is none.
-    fn skip_body(&mut self) -> io::Result<bool> {
+    /// Reads the start of a line, and skips the rest of it. False at the end of the file.
+    fn start_of_line(&mut self, start: &mut Vec<u8>) -> io::Result<bool> {
+        start.clear();
+        let mut size = (&mut self.reader).take(8).read_until(self.line_end, start)?;
+        if start.starts_with(b"From ") && start.last() != Some(&self.line_end) {
+            size += (&mut self.reader).take(MAX_FROM).read_until(self.line_end, start)?;
+        }
+        if size > 0 && start.last() != Some(&self.line_end) {
+            size += self.reader.skip_until(self.line_end)?;
+        }
+        self.read += size as u64;
+        Ok(size > 0)
+    }
+
+    /// Skips to the header section of the next message, whose first line may have been read into
+    /// `header` then; false if there is none.
+    fn skip_body(&mut self, header: &mut Vec<u8>) -> io::Result<bool> {
         let mut after_empty_line = true;
         let mut start = Vec::with_capacity(8);
+        while self.start_of_line(&mut start)? {
+            while start.starts_with(b"From ") {
+                if is_dated(&start) {
+                    header.clear();
+                    return Ok(true);
+                }
+                if !after_empty_line {
+                    break;
+                }
+                // Without a date it may be a line of the body; a field after it says that it is
+                // none.
+                header.clear();
+                self.line(header)?;
+                if is_field(header) {
+                    return Ok(true);
+                }
+                after_empty_line = false;
+                std::mem::swap(&mut start, header);
+            }
+            header.clear();
+            after_empty_line = is_blank(&start);
+        }
+        Ok(false)
+    }
+
+    fn skip_body_of_mmdf(&mut self, header: &mut Vec<u8>) -> io::Result<bool> {
+        let mut start = Vec::with_capacity(8);
+        while self.start_of_line(&mut start)? {
+            if start.trim_ascii_end() == MMDF {
+                return self.separators_of_mmdf(header);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads lines until one that is the first of a header section; false if there is none.
+    fn separators_of_mmdf(&mut self, header: &mut Vec<u8>) -> io::Result<bool> {
         loop {
-            start.clear();
-            let size = (&mut self.reader).take(8).read_until(b'\n', &mut start)?;
-            self.read += size as u64;
-            if size == 0 {
-                return Ok(false);
+            header.clear();
+            self.line(header)?;
+            let is_separator = header.trim_ascii_end() == MMDF || header.starts_with(b"From ");
+            if header.is_empty() || !(is_separator || is_blank(header)) {
+                return Ok(!header.is_empty());
             }
-            if !start.ends_with(b"\n") {
-                self.read += self.reader.skip_until(b'\n')? as u64;
-            }
-            if after_empty_line && start.starts_with(b"From ") {
-                return Ok(true);
-            }
-            after_empty_line = matches!(&*start, b"\n" | b"\r\n");
         }
     }
 }
 
-const TOO_LARGE: Reading = Reading::Unusable("the header section has more than 1 MiB");
+/// Most octets of a line "From " that are looked at.
+const MAX_FROM: u64 = 512;
+
+/// Whether a line has nothing but its end, which some programs write as CR CR LF.
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|octet| matches!(octet, b'\r' | b'\n'))
+}
+
+/// Whether a line "From " has a month and a time, as those between the messages of an mbox file.
+fn is_dated(line: &[u8]) -> bool {
+    const MONTHS: [&[u8]; 12] = [
+        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov",
+        b"dec",
+    ];
+    let words = || line.split(|octet| octet.is_ascii_whitespace());
+    let is_time = |word: &[u8]| {
+        let mut parts = word.split(|octet| *octet == b':');
+        let is_number = |part: Option<&[u8]>| {
+            part.is_some_and(|it| matches!(it.len(), 1 | 2) && it.iter().all(u8::is_ascii_digit))
+        };
+        is_number(parts.next()) && is_number(parts.next())
+    };
+    let is_month = |word: &[u8]| MONTHS.iter().any(|month| word.eq_ignore_ascii_case(month));
+    words().any(is_time) && words().any(is_month)
+}
 
 /// Whether a text begins with a header field (RFC 5322, section 2.2).
 fn is_field(header: &[u8]) -> bool {
