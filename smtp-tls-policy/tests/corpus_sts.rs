@@ -10,8 +10,8 @@ use serde_json::Value;
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::TxtError;
 use smtp_tls_policy::sts::{
-    Cache, CacheLimits, Discovered, FetchError, MxPattern, PolicyResponse, PolicyText, StsRecord,
-    Trouble, is_text_plain,
+    Cache, CacheLimits, Discovered, FetchError, PolicyResponse, PolicyText, StsRecord, Trouble,
+    is_text_plain,
 };
 use smtp_tls_policy::tlsrpt;
 
@@ -107,9 +107,12 @@ fn corpus_mta_sts_mx_match() {
         let host = Domain::parse(text(row, "mx")).map_err(|error| error.to_string())?;
         let patterns =
             row["patterns"].as_array().unwrap().iter().map(|pattern| pattern.as_str().unwrap());
-        // A pattern that is no domain name matches none.
-        let matched =
-            patterns.filter_map(|pattern| MxPattern::parse(pattern).ok()).any(|p| p.matches(&host));
+        // A pattern that is no domain name makes no policy, and permits none.
+        let policies = patterns.map(|pattern| {
+            let text = format!("version: STSv1\nmode: enforce\nmax_age: 86400\nmx: {pattern}\n");
+            PolicyText::parse(text.as_bytes())
+        });
+        let matched = policies.flatten().any(|policy| policy.permits(&host));
         same(matched, row["match"].as_bool().unwrap())
     });
 }

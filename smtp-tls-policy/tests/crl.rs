@@ -46,7 +46,7 @@ fn what_a_list_says() {
 
     let crl = Crl::from_der(&RawCrl::new().number(0).signed_by(&root)).unwrap();
     assert!(crl.is_empty() && !crl.lists(&[0]));
-    assert_eq!(crl.version().number().unwrap().to_string(), "0x00");
+    assert!(crl.version().to_string().starts_with("number 0x00 of "), "{}", crl.version());
 }
 
 #[test]

@@ -135,7 +135,7 @@ impl World {
 fn refused(outcome: &Result<Prepared, NotDialled>) -> (Option<Reason>, String, Option<ResultType>) {
     let refused = outcome.as_ref().expect_err("a refusal");
     let reason = refused.refusal.as_ref().map(|it| it.reason());
-    let result = refused.session.as_ref().map(|session| session.failures[0].result);
+    let result = refused.session.as_ref().and_then(|session| session.failures[0].result_type());
     (reason, refused.status.to_string(), result)
 }
 

@@ -320,13 +320,6 @@ fn a_wildcard_stands_for_one_label() {
         ("a.example.net.evil.test", false),
     ] {
         assert_eq!(policy.permits(&domain(host)), expected, "{host}");
-        let patterns =
-            policy.mx().map(|pattern| MxPattern::parse(pattern).unwrap()).collect::<Vec<_>>();
-        assert_eq!(
-            patterns.iter().any(|pattern| pattern.matches(&domain(host))),
-            expected,
-            "{host}"
-        );
     }
 }
 

@@ -121,8 +121,9 @@ impl Case {
 
 /// Kind, whether it succeeded, and what failed.
 fn told(sessions: &[ReportedSession]) -> Vec<(&'static str, bool, Vec<&'static str>)> {
-    let failures =
-        |session: &ReportedSession| session.failures.iter().map(|it| it.result.as_str()).collect();
+    let failures = |session: &ReportedSession| {
+        session.failures.iter().filter_map(|it| it.result_type()).map(|it| it.as_str()).collect()
+    };
     sessions.iter().map(|it| (it.policy.kind(), it.succeeded, failures(it))).collect()
 }
 

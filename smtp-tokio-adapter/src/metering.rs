@@ -369,7 +369,7 @@ pub(crate) fn pool_refused(limit: PoolLimit) {
 /// The ages of the lists of each set of roots.
 pub(crate) fn lists(trust: &Trust, now: UnixTime) {
     for roots in trust.list_sets() {
-        let lists = || trust.crls(roots).into_iter().flat_map(|lists| lists.iter());
+        let lists = || trust.crls(roots);
         let set = roots.to_string();
         metrics::gauge!(LISTS, "roots" => set.clone()).set(count(lists().count()));
         if let Some(oldest) = lists().map(|list| list.version().this_update()).min() {

@@ -115,7 +115,7 @@ fn judge_chain(
         roots: &check.roots,
         wanted: trust.wanted_of(&check.roots).unwrap_or(&unknown),
         rule: check.revocation,
-        crls: trust.crls(&check.roots).unwrap_or(&none),
+        crls: trust.lists(&check.roots).unwrap_or(&none),
         crlite: trust.crlite(),
         crlite_status: crlite,
         algorithms,

@@ -106,7 +106,7 @@ impl Trust {
             true => ListStatus::NotNeeded,
             false => ListStatus::NotLoaded,
         };
-        for list in self.crls(id).into_iter().flat_map(|lists| lists.of(&name)) {
+        for list in self.lists(id).into_iter().flat_map(|lists| lists.of(&name)) {
             let revokes = list.lists(serial);
             match list.covers(&points, is_leaf) {
                 Coverage::None => continue,

@@ -20,7 +20,7 @@ pub(crate) mod wanted;
 pub(crate) mod x509;
 
 pub use channel_binding::server_end_point;
-pub use crl::{Crl, CrlError, CrlErrorKind, CrlField, CrlNumber, CrlVersion};
+pub use crl::{Crl, CrlError, CrlErrorKind, CrlField, CrlVersion};
 pub use crlite::{
     Crlite, CrliteAnswer, CrliteFilters, CrliteQuery, CrliteStatus, DEFAULT_CRLITE_MAX_AGE,
     MAX_SCTS, Sct,
@@ -30,12 +30,10 @@ pub use list_status::ListStatus;
 pub use live_trust::LiveTrust;
 pub use names::{CnFallback, CommonNames, Names, Reference};
 pub use pin::{Pin, PinError};
-pub use revocation::{Crls, ReplaceError, Replaced, Revocation};
+pub use revocation::{ReplaceError, Replaced, Revocation};
 pub use roots::RootsId;
 pub use summary::CertificateSummary;
-pub use tlsa::{
-    Association, MAX_TLSA_RECORDS, Selector, Tlsa, TlsaError, TlsaRecord, TlsaSet, Unusable, Usage,
-};
+pub use tlsa::{MAX_TLSA_RECORDS, Tlsa, TlsaError, TlsaRecord, TlsaSet, Unusable};
 pub use trust::{Current, Generation, RootError, Trust, TrustStore};
 pub use wanted::{MAX_WANTED_LISTS, WANTED_FOR, WantedList};
 pub use x509::CertificateField;

@@ -58,12 +58,12 @@ const MAX_UNKNOWN_SIGNERS: usize = 4;
 
 /// The revocation lists for one set of roots, by issuer. A copy shares the parsed lists.
 #[derive(Clone, Debug, Default)]
-pub struct Crls(HashMap<ComparableName, Vec<Arc<Crl>>>);
+pub(crate) struct Crls(HashMap<ComparableName, Vec<Arc<Crl>>>);
 
 impl Crls {
     /// Adds a list to those that are there. Its signature is verified when the list is first
     /// consulted, for only then is the issuer's key known.
-    pub fn add(&mut self, crl: Arc<Crl>) {
+    pub(crate) fn add(&mut self, crl: Arc<Crl>) {
         self.0.entry(crl.issuer_name().clone()).or_default().push(crl);
     }
 
@@ -203,12 +203,12 @@ impl Crls {
     }
 
     /// All lists, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Crl>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Crl>> {
         self.0.values().flatten()
     }
 
     /// Whether there is no list.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

@@ -143,7 +143,7 @@ impl fmt::Display for TlsaRecord {
 
 /// What a usable record vouches for (RFC 7672, section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Usage {
+pub(crate) enum Usage {
     /// DANE-TA(2): an authority to which the chain must lead.
     TrustAnchor,
     /// DANE-EE(3): the server's own certificate or key, whatever its names and dates.
@@ -152,7 +152,7 @@ pub enum Usage {
 
 /// The part of a certificate that is compared (RFC 6698, section 2.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Selector {
+pub(crate) enum Selector {
     /// Cert(0): the whole certificate.
     Certificate,
     /// SPKI(1): its SubjectPublicKeyInfo.
@@ -161,7 +161,7 @@ pub enum Selector {
 
 /// The data with which that part is compared (RFC 6698, section 2.1.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Association {
+pub(crate) enum Association {
     /// Full(0): these octets, which are DER.
     Full(Vec<u8>),
     /// SHA2-256(1): the digest.
@@ -270,17 +270,17 @@ fn parses(usage: Usage, selector: Selector, data: &[u8]) -> bool {
 
 impl Tlsa {
     /// What the record vouches for.
-    pub fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         self.usage
     }
 
     /// The part of a certificate with which the record is compared.
-    pub fn selector(&self) -> Selector {
+    pub(crate) fn selector(&self) -> Selector {
         self.selector
     }
 
     /// The certificate association data.
-    pub fn association(&self) -> &Association {
+    pub(crate) fn association(&self) -> &Association {
         &self.association
     }
 

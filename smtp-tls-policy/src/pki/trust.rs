@@ -283,7 +283,7 @@ impl Trust {
         only_fetched: bool,
     ) -> Result<Replaced, ReplaceError> {
         let none = Anchors::default();
-        let mut crls = self.crls(id).cloned().unwrap_or_default();
+        let mut crls = self.lists(id).cloned().unwrap_or_default();
         let roots = self.anchors(id).unwrap_or(&none);
         let replaced = crls.replace(crl, known, only_fetched, roots, self.algorithms)?;
         if replaced != Replaced::Unchanged {
@@ -332,8 +332,13 @@ impl Trust {
         names
     }
 
-    /// The revocation lists that go with the roots of this name.
-    pub fn crls(&self, id: &RootsId) -> Option<&Crls> {
+    /// The revocation lists that go with the roots of this name, in no order.
+    pub fn crls(&self, id: &RootsId) -> impl Iterator<Item = &Arc<Crl>> {
+        self.lists(id).into_iter().flat_map(Crls::iter)
+    }
+
+    /// The same by issuer.
+    pub(crate) fn lists(&self, id: &RootsId) -> Option<&Crls> {
         self.sets.get(id).map(|set| &set.crls)
     }
 
@@ -358,7 +363,7 @@ impl Trust {
 
     /// Whether this list is loaded now and has not expired.
     pub fn has_current(&self, wanted: &WantedList, now: UnixTime) -> bool {
-        let (crls, point) = (self.crls(&wanted.roots), &wanted.point);
+        let (crls, point) = (self.lists(&wanted.roots), &wanted.point);
         let dates = crls.and_then(|it| it.dates_of(&point.issuer, &point.key, &point.urls));
         dates.is_some_and(|(_, next_update)| now < next_update)
     }

@@ -165,7 +165,7 @@ impl Config {
                     message: format!("no connector uses the roots \"{id}\"; name or remove them"),
                 });
             }
-            for list in trust.crls(id).into_iter().flat_map(|lists| lists.iter()) {
+            for list in trust.crls(id) {
                 if list.next_update() < now {
                     let due = Date(list.next_update());
                     warnings.push(ConfigWarning {

@@ -44,8 +44,8 @@ use pki_types::UnixTime;
 
 use super::attempts::{Attempt, Attempts};
 use super::exchange::{
-    CachedPolicy, Discovered, DiscoveryError, Due, Fetch, FetchCause, FetchEnd, StoreChange,
-    StsAnswer, Trouble, after,
+    CachedPolicy, Discovered, DiscoveryError, Due, Fetch, FetchEnd, StoreChange, StsAnswer,
+    Trouble, after,
 };
 use super::fetch::{FetchError, PolicyResponse, policy_host};
 use super::policy::Mode;
@@ -177,12 +177,9 @@ impl Cache {
             }
             (Ok(Some(_)), None) => return Discovered::Done(self.answer(domain, None, now)),
         };
-        let cause = match current {
-            None => FetchCause::NothingCached,
-            Some(cached) if cached.id != record.id => FetchCause::NewId,
-            Some(cached) if cached.refresh_at() <= now => FetchCause::Refresh,
-            Some(_) => return Discovered::Done(self.answer(domain, None, now)),
-        };
+        if current.is_some_and(|cached| cached.id == record.id && now < cached.refresh_at()) {
+            return Discovered::Done(self.answer(domain, None, now));
+        }
         match self.attempts.find(domain, &record.id, now) {
             Some(Attempt::UnderWay) => Discovered::UnderWay,
             Some(Attempt::Failed(error)) => {
@@ -190,7 +187,7 @@ impl Cache {
             }
             None => {
                 self.attempts.began(domain, &record.id, now);
-                Discovered::Fetch(Fetch { domain: domain.clone(), host, id: record.id, cause })
+                Discovered::Fetch(Fetch { domain: domain.clone(), host, id: record.id })
             }
         }
     }

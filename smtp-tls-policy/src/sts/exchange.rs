@@ -160,17 +160,6 @@ pub enum Discovered {
     UnderWay,
 }
 
-/// Why a policy is fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FetchCause {
-    /// No unexpired policy is cached.
-    NothingCached,
-    /// The record has another id than the cached policy.
-    NewId,
-    /// [`REFRESH_INTERVAL`] has passed. A delivery need not wait for this one.
-    Refresh,
-}
-
 /// A fetch to make: HTTPS GET of [`Fetch::url`], within [`FETCH_TIMEOUT`](super::FETCH_TIMEOUT).
 ///
 /// The caller sees to it (RFC 8461, section 3.3) that the certificate leads to a public root, is
@@ -183,7 +172,6 @@ pub struct Fetch {
     pub(super) domain: Domain,
     pub(super) host: Domain,
     pub(super) id: PolicyId,
-    pub(super) cause: FetchCause,
 }
 
 impl Fetch {
@@ -200,11 +188,6 @@ impl Fetch {
     /// What to GET.
     pub fn url(&self) -> String {
         format!("https://{}{WELL_KNOWN_PATH}", self.host)
-    }
-
-    /// The cause of the fetch.
-    pub fn cause(&self) -> FetchCause {
-        self.cause
     }
 }
 

@@ -17,14 +17,13 @@ mod txt;
 
 pub use cache::{Cache, CacheLimits};
 pub use exchange::{
-    CachedPolicy, Discovered, DiscoveryError, Due, Fetch, FetchCause, FetchEnd, StoreChange,
-    StsAnswer, Trouble,
+    CachedPolicy, Discovered, DiscoveryError, Due, Fetch, FetchEnd, StoreChange, StsAnswer, Trouble,
 };
 pub use fact::{StsFact, StsFailure, StsPolicy};
 pub use fetch::{
     FETCH_TIMEOUT, FetchError, MAX_BODY_LEN, PolicyResponse, WELL_KNOWN_PATH, is_text_plain,
     policy_host,
 };
-pub use policy::{MAX_MAX_AGE, MAX_POLICY_LEN, Mode, MxPattern, PolicyError, PolicyText};
+pub use policy::{MAX_MAX_AGE, MAX_POLICY_LEN, Mode, PolicyError, PolicyText};
 pub use times::{FETCH_BACKOFF, REFRESH_INTERVAL, REFRESH_RETRY};
 pub use txt::{MAX_ID_LEN, PolicyId, RECORD_VERSION, StsRecord, record_name};

@@ -1,7 +1,6 @@
 //! The policy text (RFC 8461, section 3.2), and which hosts it permits (4.1).
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,60 +48,9 @@ impl fmt::Display for Mode {
     }
 }
 
-/// One `mx` of a policy: a host, or the hosts exactly one label below a domain.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MxPattern {
-    /// `mail.example.com`
-    Host(Domain),
-    /// `*.example.com`: `mail.example.com`, but neither `example.com` nor `a.mail.example.com` (RFC
-    /// 8461, section 4.1).
-    Below(Domain),
-}
-
-impl MxPattern {
-    /// Reads `mail.example.com` or `*.example.com`, in any spelling that [`Domain::parse`] knows. A
-    /// policy may hold only A-labels; [`PolicyText::parse`] sees to that.
-    ///
-    /// # Errors
-    ///
-    /// What [`Domain::parse`] says of the name.
-    pub fn parse(text: &str) -> Result<Self, DomainError> {
-        match text.strip_prefix("*.") {
-            Some(parent) => Domain::parse(parent).map(Self::Below),
-            None => Domain::parse(text).map(Self::Host),
-        }
-    }
-
-    /// Whether this host is meant. Case, trailing dot and U-labels were made equal when the
-    /// [`Domain`] was read.
-    pub fn matches(&self, host: &Domain) -> bool {
-        match self {
-            Self::Host(name) => name == host,
-            Self::Below(parent) => is_child(host.as_str(), parent.as_str()),
-        }
-    }
-}
-
 /// RFC 8461, section 4.1: the wildcard matches the entire left-most label, and one label only.
 fn is_child(host: &str, parent: &str) -> bool {
     host.split_once('.').is_some_and(|(_, rest)| rest == parent)
-}
-
-impl FromStr for MxPattern {
-    type Err = DomainError;
-
-    fn from_str(text: &str) -> Result<Self, DomainError> {
-        Self::parse(text)
-    }
-}
-
-impl fmt::Display for MxPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host(name) => name.fmt(f),
-            Self::Below(parent) => write!(f, "*.{parent}"),
-        }
-    }
 }
 
 /// A policy (RFC 8461, section 3.2). Made by [`PolicyText::parse`] only, so one in mode testing or
@@ -355,8 +303,8 @@ fn pattern(text: &str, grammar: Grammar) -> Result<String, DomainError> {
     if name.ends_with('.') {
         return Err(DomainError::EmptyLabel);
     }
-    match MxPattern::parse(text) {
-        Ok(pattern) => Ok(pattern.to_string()),
+    match Domain::parse(name) {
+        Ok(name) => Ok(if text.starts_with("*.") { format!("*.{name}") } else { name.to_string() }),
         // The grammar has it, and parsers MUST accept what it has (RFC 8461, section 3.2). No host
         // has such a name.
         Err(DomainError::Address) => Ok(text.to_owned()),

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::session::{AppliedPolicy, ReportedSession, SessionFailure, failure};
+use super::session::{AppliedPolicy, ReportedSession};
 use crate::domain::{Domain, Host};
 use crate::pki::tlsa::TlsaRecord;
-use crate::reason::Reason;
+use crate::reason::{Reason, ResultType};
 use crate::sts::PolicyText;
 
 /// What each record begins with, and the number of the form that is written.
@@ -33,7 +33,8 @@ pub(super) struct Counts {
 /// What makes failures alike.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Details {
-    pub(super) failure: SessionFailure,
+    pub(super) result: ResultType,
+    pub(super) reason: Reason,
     pub(super) sending: Option<IpAddr>,
     pub(super) mx: Option<Host>,
     pub(super) receiving: Option<IpAddr>,
@@ -53,10 +54,10 @@ impl Counts {
     pub(super) fn record(&mut self, session: &ReportedSession, max_failures: usize) {
         let total = if session.succeeded { &mut self.successful } else { &mut self.failed };
         *total = total.saturating_add(1);
-        for failure in &session.failures {
-            let (failure, mx) = (*failure, session.mx.clone());
-            let details =
-                Details { failure, sending: session.sending, mx, receiving: session.receiving };
+        let (sending, receiving) = (session.sending, session.receiving);
+        for &reason in &session.failures {
+            let Some(result) = reason.result_type() else { continue };
+            let details = Details { result, reason, sending, mx: session.mx.clone(), receiving };
             self.add_failure(details, 1, max_failures);
         }
     }
@@ -95,9 +96,9 @@ impl Counts {
         line(&mut text, "successful", &self.successful.to_string());
         line(&mut text, "failed", &self.failed.to_string());
         for (details, count) in &self.failures {
-            let Details { failure, sending, mx, receiving } = details;
+            let Details { reason, sending, mx, receiving, .. } = details;
             let (sending, receiving) = (Optional(*sending), Optional(*receiving));
-            let (code, mx) = (failure.reason.code(), Optional(mx.as_ref()));
+            let (code, mx) = (reason.code(), Optional(mx.as_ref()));
             let value = format!("{count} {code} {sending} {mx} {receiving}");
             if text.len() + value.len() > MAX_RECORD_LEN {
                 break;
@@ -240,6 +241,7 @@ fn details(value: &str) -> Result<(Details, u64), Unreadable> {
     }
     // A later version may have further reasons, and may report more of them.
     let reason = Reason::ALL.iter().copied().find(|reason| reason.code() == code);
-    let failure = reason.and_then(failure).ok_or(Newer)?;
-    Ok((Details { failure, sending, mx, receiving }, count))
+    let reported = reason.and_then(|reason| Some((reason.result_type()?, reason)));
+    let (result, reason) = reported.ok_or(Newer)?;
+    Ok((Details { result, reason, sending, mx, receiving }, count))
 }

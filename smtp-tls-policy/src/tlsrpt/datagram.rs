@@ -63,12 +63,14 @@ pub fn datagram(
 
 impl<'a> Policy<'a> {
     fn new(session: &'a ReportedSession) -> Self {
-        let failures = session.failures.iter().map(|failure| Failure {
-            c: failure_code(failure.result),
-            s: session.sending,
-            n: session.mx.as_ref().map(ToString::to_string),
-            r: session.receiving,
-            f: failure.reason.code(),
+        let failures = session.failures.iter().filter_map(|reason| {
+            Some(Failure {
+                c: failure_code(reason.result_type()?),
+                s: session.sending,
+                n: session.mx.as_ref().map(ToString::to_string),
+                r: session.receiving,
+                f: reason.code(),
+            })
         });
         Self {
             policy_type: match session.policy {

@@ -34,7 +34,7 @@ pub use received::{
     ReceivedReport, ReportError, ReportedFailure, ReportedPolicy,
 };
 pub use report::{Aggregate, AggregateLimits, CountRecord, DailyReport, Restored, day_of};
-pub use session::{AppliedPolicy, ReportedSession, Reporting, SessionFailure, TlsOutcome};
+pub use session::{AppliedPolicy, ReportedSession, Reporting, TlsOutcome};
 pub use submitter::{ContactError, ReportId, Submitter};
 
 use crate::dns_txt::{TxtError, fields, select};

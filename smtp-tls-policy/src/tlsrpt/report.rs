@@ -392,12 +392,12 @@ mod json {
     impl<'a> Policy<'a> {
         fn new(policy: &'a AppliedPolicy, counts: &'a Counts) -> Self {
             let failures = counts.failures.iter().map(|(details, count)| Failure {
-                result_type: details.failure.result.as_str(),
+                result_type: details.result.as_str(),
                 sending_mta_ip: details.sending,
                 receiving_mx_hostname: details.mx.as_ref().map(ToString::to_string),
                 receiving_ip: details.receiving,
                 failed_session_count: *count,
-                failure_reason_code: details.failure.reason.code(),
+                failure_reason_code: details.reason.code(),
             });
             Self {
                 policy: Applied {

@@ -12,7 +12,7 @@ use crate::pki::tlsa::TlsaRecord;
 use crate::plan::Plan;
 use crate::plan::check::Check;
 use crate::plan::facts::{Facts, HostOrigin, TlsaFact};
-use crate::reason::{Reason, ResultType};
+use crate::reason::Reason;
 use crate::rules::posture::Weight;
 use crate::sts::{Mode, PolicyText, StsAnswer};
 
@@ -96,16 +96,6 @@ impl AppliedPolicy {
     }
 }
 
-/// Something that failed; not necessarily the session (RFC 8460, section 4: "failure types are
-/// non-exclusive").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionFailure {
-    /// `result-type`
-    pub result: ResultType,
-    /// `failure-reason-code`: [`Reason::code`].
-    pub reason: Reason,
-}
-
 /// What one connection, or a host that was not dialled, came to under one policy: one final status,
 /// and what failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,8 +111,10 @@ pub struct ReportedSession {
     pub receiving: Option<IpAddr>,
     /// Whether TLS was negotiated as the policy wants it.
     pub succeeded: bool,
-    /// What failed; at least one thing where the session did not succeed.
-    pub failures: Vec<SessionFailure>,
+    /// What failed; at least one thing where the session did not succeed, and not necessarily the
+    /// session (RFC 8460, section 4: "failure types are non-exclusive"). In a report
+    /// [`Reason::result_type`] is the `result-type`, [`Reason::code`] the `failure-reason-code`.
+    pub failures: Vec<Reason>,
 }
 
 /// How far a connection came.
@@ -149,7 +141,7 @@ struct Applied {
     /// An MTA-STS policy in mode enforce.
     enforce: bool,
     /// What failed before anybody was dialled.
-    failures: Vec<SessionFailure>,
+    failures: Vec<Reason>,
 }
 
 impl Reporting {
@@ -262,7 +254,7 @@ impl Reporting {
         applied: &Applied,
         plan: &Plan,
         connection: TlsOutcome<'_>,
-    ) -> Option<Result<(), SessionFailure>> {
+    ) -> Option<Result<(), Reason>> {
         let (reason, verdict) = match connection {
             TlsOutcome::Tls(verdict) => (None, verdict),
             TlsOutcome::NoTls(reason, Some(verdict)) => (Some(reason), verdict),
@@ -316,6 +308,7 @@ impl Reporting {
     }
 }
 
-pub(super) fn failure(reason: Reason) -> Option<SessionFailure> {
-    reason.result_type().map(|result| SessionFailure { result, reason })
+/// The reason, if reports have a result type for it.
+pub(super) fn failure(reason: Reason) -> Option<Reason> {
+    reason.result_type().map(|_| reason)
 }

@@ -33,11 +33,11 @@ mod tls_required;
 pub use date::DateTime;
 pub use protocol::{Protocol, Transmission, WithClause};
 pub use reader::trace;
-pub use received::{Arrival, FromClause, LocalMark, Received};
+pub use received::{Arrival, FromClause, Received};
 pub use review::{
     Basis, Channel, HopReview, HopVerdict, Judgement, Link, OwnHosts, Review, Summary, review,
 };
-pub use scan::{Fields, fields};
+pub use scan::fields;
 pub use software::{Product, Software};
 pub use text::Text;
 pub use tls::{Evidence, ShownCertificate, TlsMark, TlsVersion};

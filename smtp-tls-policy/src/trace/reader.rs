@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use super::address::{Reach, address};
 use super::date::DateTime;
 use super::protocol::{Transmission, WithClause};
-use super::received::{Arrival, FromClause, LocalMark, Received};
-use super::scan::{Fields, Scanner, Token, items};
+use super::received::{Arrival, FromClause, Received};
+use super::scan::{Scanner, Token, fields, items};
 use super::software::{Product, Software};
 use super::text::{Text, is_white, strip};
 use super::tls::{self, Evidence, Found, Place, ShownCertificate, TlsMark};
@@ -14,7 +14,7 @@ use super::tls::{self, Evidence, Found, Place, ShownCertificate, TlsMark};
 /// Reads the Received fields of a message, or of its header section alone; the newest hop comes
 /// first. See [`fields`](super::fields).
 pub fn trace(message: &[u8]) -> impl Iterator<Item = Received<'_>> {
-    Fields::new(message).map(Received::parse)
+    fields(message).map(Received::parse)
 }
 
 impl<'i> Received<'i> {
@@ -110,6 +110,15 @@ pub(super) struct Reader<'i> {
     /// Before the first clause are words that may be about a client: those of a `from` clause that
     /// cannot be read, or `(qmail 123 invoked from network)`.
     has_stray_words: bool,
+}
+
+/// What says that a message did not come over a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LocalMark {
+    /// A socket of the host. It does not count beside the address of another host.
+    Socket,
+    /// Any other mark.
+    Stated,
 }
 
 impl<'i> Reader<'i> {
@@ -285,12 +294,12 @@ impl<'i> Reader<'i> {
             // sendmail: a user of the host, and nothing else.
             let user = words.next().filter(|user| address(user).is_none());
             match user.is_some() && words.next().is_none() {
-                true => self.local = Some(LocalMark::User),
+                true => self.local = Some(LocalMark::Stated),
                 false => self.has_stray_words = true,
             }
         } else if words.any(|item| item.eq_ignore_ascii_case(b"invoked")) {
             match words.next() {
-                by if is(by, "by") || is(by, "for") => self.local = Some(LocalMark::Invoked),
+                by if is(by, "by") || is(by, "for") => self.local = Some(LocalMark::Stated),
                 from if is(from, "from") => self.has_stray_words = true,
                 _ => {}
             }
@@ -374,7 +383,7 @@ impl<'i> Reader<'i> {
         }
         let mut words = items(comment).skip(1);
         if words.next() == Some(b"from") && words.next() == Some(b"userid") {
-            self.local = Some(LocalMark::User);
+            self.local = Some(LocalMark::Stated);
         }
     }
 
@@ -411,10 +420,10 @@ impl<'i> Reader<'i> {
             if let Some(found) = tls::in_with(with) {
                 self.found(found);
             }
-            if first.eq_ignore_ascii_case(b"mapi") {
-                self.local = Some(LocalMark::Mapi);
-            } else if strip(first, "local").is_some_and(|rest| matches!(rest, [] | [b'-', ..])) {
-                self.local = Some(LocalMark::Protocol);
+            if first.eq_ignore_ascii_case(b"mapi")
+                || strip(first, "local").is_some_and(|rest| matches!(rest, [] | [b'-', ..]))
+            {
+                self.local = Some(LocalMark::Stated);
             }
             self.software = Software::in_with(with, self.id.map(Text::raw)).or(self.software);
             WithClause {
@@ -427,11 +436,11 @@ impl<'i> Reader<'i> {
         }
         // Of several words, so none of them is a name that a client chose.
         if Text::new(body).starts_with("from mail pickup service by ") {
-            self.local = Some(LocalMark::Pickup);
+            self.local = Some(LocalMark::Stated);
         }
         let product = self.software.map(|software| software.product);
         if product == Some(Product::MessageSwitch) {
-            self.local = Some(LocalMark::MessageSwitch);
+            self.local = Some(LocalMark::Stated);
         }
         if self.local == Some(LocalMark::Socket)
             && self.address.is_some_and(|(address, _)| Reach::of(address) > Reach::Loopback)
@@ -447,7 +456,7 @@ impl<'i> Reader<'i> {
         // that of a user: `from Debian-exim by h with spam-scanned (Exim 4.96)`.
         let is_user = |name: Text<'_>| !name.raw().iter().any(|byte| b".:[".contains(byte));
         if product == Some(Product::Exim) && !self.has_address && self.from.is_some_and(is_user) {
-            self.local = self.local.or(Some(LocalMark::Protocol));
+            self.local = self.local.or(Some(LocalMark::Stated));
         }
         let from = self.has_from.then(|| self.from.unwrap_or(Text::new(b""))).map(|name| {
             let helo_stated = self.helo.is_some();
@@ -478,7 +487,7 @@ impl<'i> Reader<'i> {
             says_clear_text: self.says_clear_text,
             software: self.software,
             arrival: match self.local {
-                Some(mark) => Arrival::Local(mark),
+                Some(_) => Arrival::Local,
                 None if from.is_some() || self.has_stray_words => Arrival::Network,
                 None => Arrival::NotStated,
             },

@@ -61,28 +61,16 @@ pub struct FromClause<'i> {
 pub enum Arrival {
     /// From another process over a connection: there is a `from` clause, or `invoked from network`.
     Network,
-    /// From the same host, or from inside the same system.
-    Local(LocalMark),
+    /// From the same host, or from inside the same system:
+    ///
+    /// - `with local`, `with local-esmtps` and their like (Exim); `with mapi` (Exchange);
+    /// - `(qmail 123 invoked by uid 111)`, `(Haraka 123 invoked for bounce)`;
+    /// - `(Postfix, from userid 35569)`, `(from root@localhost)`: a user of the host;
+    /// - `from mail pickup service` (IIS): a file in a folder;
+    /// - `([unix socket])` (Cyrus), `(host [local])` (OpenSMTPD);
+    /// - `(MessageSwitch)`: the inside of Exchange Hosted Services.
+    Local,
     /// Neither is said. RFC 5321, section 4.4 demands a `from` clause in an SMTP environment, so
     /// this is no SMTP client of a stranger, or a `from` clause that was taken away.
     NotStated,
-}
-
-/// What says that a message did not come over a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LocalMark {
-    /// `with local`, `with local-esmtps` and their like (Exim).
-    Protocol,
-    /// `with mapi` (Exchange).
-    Mapi,
-    /// `(qmail 123 invoked by uid 111)`, `(Haraka 123 invoked for bounce)`.
-    Invoked,
-    /// `(Postfix, from userid 35569)`, `(from root@localhost)`.
-    User,
-    /// `from mail pickup service` (IIS): a file in a folder.
-    Pickup,
-    /// `([unix socket])` (Cyrus), `(host [local])` (OpenSMTPD).
-    Socket,
-    /// `(MessageSwitch)`: the inside of Exchange Hosted Services.
-    MessageSwitch,
 }

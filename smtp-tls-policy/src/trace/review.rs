@@ -106,7 +106,7 @@ impl Received<'_> {
         let (channel, basis) = self.channel();
         let judgement = |verdict, basis| Judgement { verdict, basis, channel };
         let address = self.client_address();
-        if matches!(self.arrival, Arrival::Local(_)) {
+        if matches!(self.arrival, Arrival::Local) {
             // Also `with local-esmtps`, Exim's name for what another process on the host handed in.
             return judgement(HopVerdict::Local, Basis::SaysLocal);
         }
@@ -201,7 +201,7 @@ impl OwnHosts<'_> {
     fn handed_over(&self, hop: &Received<'_>) -> bool {
         let address = hop.client_address().filter(|_| !hop.names_client_twice);
         let address = address.map(|address| address.to_canonical());
-        matches!(hop.arrival, Arrival::Local(_))
+        matches!(hop.arrival, Arrival::Local)
             || address.is_some_and(|address| {
                 address.is_loopback()
                     || self.addresses.iter().any(|own| own.to_canonical() == address)

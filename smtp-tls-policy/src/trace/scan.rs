@@ -8,20 +8,12 @@ use super::text::{is_white, strip};
 ///
 /// `message` is a message, or its header section alone; reading stops at the first empty line.
 /// Lines may end with CRLF or, as stored by many systems, with LF.
-pub const fn fields(message: &[u8]) -> Fields<'_> {
-    Fields::new(message)
+pub fn fields(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Fields { rest: message }
 }
 
-/// See [`fields`].
-#[derive(Clone, Debug)]
-pub struct Fields<'i> {
+struct Fields<'i> {
     rest: &'i [u8],
-}
-
-impl<'i> Fields<'i> {
-    pub(super) const fn new(message: &'i [u8]) -> Self {
-        Self { rest: message }
-    }
 }
 
 impl<'i> Iterator for Fields<'i> {

@@ -7,7 +7,8 @@ use crate::world::*;
 /// Policy type, success, result types.
 fn sessions(report: &Report) -> Vec<(&'static str, bool, Vec<&'static str>)> {
     let told = report.sessions().map(|it| {
-        let failures = it.failures.iter().map(|failure| failure.result.as_str()).collect();
+        let results = it.failures.iter().filter_map(|reason| reason.result_type());
+        let failures = results.map(|result| result.as_str()).collect();
         (it.policy.kind(), it.succeeded, failures)
     });
     told.collect()

@@ -75,14 +75,9 @@ pub struct CrlVersion {
 
 /// A cRLNumber: at most 20 octets (RFC 5280, section 5.2.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CrlNumber([u8; 20]);
+struct CrlNumber([u8; 20]);
 
 impl CrlVersion {
-    /// The cRLNumber.
-    pub fn number(&self) -> Option<CrlNumber> {
-        self.number
-    }
-
     /// When the list was issued.
     pub fn this_update(&self) -> UnixTime {
         time(self.this_update)
