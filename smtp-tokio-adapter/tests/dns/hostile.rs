@@ -171,6 +171,70 @@ async fn an_answer_that_is_truncated_over_tcp_too_is_a_failure() {
     assert_eq!(ipv4(&believing(forger.address)).await, Err(Fault::Truncated));
 }
 
+/// Over UDP the answer is truncated, and the port is closed for TCP.
+#[tokio::test]
+async fn a_truncated_answer_without_a_server_for_tcp_is_unreachable() {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 4096];
+        while let Ok((len, client)) = socket.recv_from(&mut buffer).await {
+            let question = Message::from_vec(&buffer[..len]).unwrap();
+            socket.send_to(&truncated(&question), client).await.unwrap();
+        }
+    });
+    assert_eq!(ipv4(&believing(address)).await, Err(Fault::Unreachable));
+}
+
+/// Nothing, a length without an answer, and half an answer; each time the connection ends there.
+#[tokio::test]
+async fn a_tcp_connection_that_ends_early_is_unreachable_and_an_empty_answer_malformed() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    for (octets, fault) in [
+        (&b""[..], Fault::Unreachable),
+        (b"\x02", Fault::Unreachable),
+        (b"\x02\x00", Fault::Unreachable),
+        (b"\x02\x00half of it", Fault::Unreachable),
+        (b"\x00\x00", Fault::Malformed),
+        (b"\x00\x05short", Fault::Malformed),
+    ] {
+        let (socket, listener) = loop {
+            let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let address = socket.local_addr().unwrap();
+            if let Ok(listener) = tokio::net::TcpListener::bind(address).await {
+                break (socket, listener);
+            }
+        };
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 4096];
+            let (len, client) = socket.recv_from(&mut buffer).await.unwrap();
+            let question = Message::from_vec(&buffer[..len]).unwrap();
+            socket.send_to(&truncated(&question), client).await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let len = stream.read_u16().await.unwrap();
+            stream.read_exact(&mut vec![0; len.into()]).await.unwrap();
+            stream.write_all(octets).await.unwrap();
+        });
+        assert_eq!(ipv4(&believing(address)).await, Err(fault), "{octets:?}");
+    }
+}
+
+/// An attacker that knows the question may send a datagram of any length.
+#[tokio::test]
+async fn an_answer_in_a_datagram_of_60000_octets_is_cut_off_and_malformed() {
+    let large = |question: Message| {
+        let mut answer = empty(&question);
+        let text = RData::TXT(TXT::new(vec!["x".repeat(255); 230]));
+        answer.add_answer(record(question.queries[0].name(), text));
+        Some(answer.to_vec().unwrap())
+    };
+    let forger = Forger::new(large, |_| None).await;
+    let found = believing(forger.address).look_up_txt(&host()).await;
+    assert_eq!(found.unwrap_err(), Fault::Malformed);
+}
+
 #[tokio::test]
 async fn a_tcp_connection_without_an_answer_costs_the_time_limit() {
     let forger = Forger::new(|question| Some(truncated(&question)), |_| None).await;

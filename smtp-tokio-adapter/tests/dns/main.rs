@@ -8,6 +8,7 @@ mod anchors;
 mod answers;
 #[path = "../common/mod.rs"]
 mod common;
+mod delivery;
 mod forged;
 mod forger;
 mod hostile;
