@@ -5,6 +5,7 @@
 //! are compared in lower case, as A-labels and without a trailing dot. An address matches iPAddress
 //! entries only.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -196,8 +197,8 @@ fn common_name(subject: &[u8]) -> Option<String> {
     readable(&text(attribute.attr_value())?)
 }
 
-/// The Common Names of a certificate and of its issuer, as they are written, for a log or a header
-/// field. They prove nothing.
+/// The Common Names of a certificate and of its issuer, from any string type, for a log or a header
+/// field. They prove nothing, and may have any character, line ends included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommonNames {
     /// The most specific Common Name of the subject.
@@ -210,8 +211,9 @@ impl CommonNames {
     /// Reads the names of a certificate; both are `None` if it is malformed.
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         let Some(certificate) = x509::parse(certificate) else { return Self::default() };
-        let last =
-            |name: &X509Name<'_>| Some(name.iter_common_name().last()?.as_str().ok()?.to_owned());
+        let last = |name: &X509Name<'_>| {
+            text(name.iter_common_name().last()?.attr_value()).map(Cow::into_owned)
+        };
         Self { subject: last(certificate.subject()), issuer: last(certificate.issuer()) }
     }
 }

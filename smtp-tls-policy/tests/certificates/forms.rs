@@ -285,7 +285,11 @@ fn common_name_is_read_in_every_string_type() {
         raw.extensions.clear();
         raw.subject = name_of(tag, name);
         let bench = Bench::new(&[&root]);
-        assert_eq!(bench.judge(&[&raw.signed_by(&root)]), Reason::TlsOk, "{tag:x}");
+        let leaf = raw.signed_by(&root);
+        assert_eq!(bench.judge(&[&leaf]), Reason::TlsOk, "{tag:x}");
+        let shown = CommonNames::of(&leaf);
+        assert_eq!(shown.subject.as_deref(), Some(HOST), "{tag:x}");
+        assert_eq!(shown.issuer.as_deref(), Some("Test CA"), "{tag:x}");
         raw.subject = name_of(tag, &name[..name.len() - 4]);
         assert_eq!(bench.judge(&[&raw.signed_by(&root)]), Reason::CertNameMismatch, "{tag:x}");
     }

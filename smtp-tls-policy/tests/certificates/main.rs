@@ -14,8 +14,8 @@ use pki_types::CertificateDer;
 use rcgen::{CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, NameConstraints};
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::pki::{
-    CnFallback, Crl, CrlErrorKind, Detail, Place, Reference, ReplaceError, Replaced, Revocation,
-    RootsId, Trust,
+    CnFallback, CommonNames, Crl, CrlErrorKind, Detail, Place, Reference, ReplaceError, Replaced,
+    Revocation, RootsId, Trust,
 };
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};

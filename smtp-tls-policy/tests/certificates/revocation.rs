@@ -83,6 +83,29 @@ fn a_list_past_its_next_update() {
 }
 
 #[test]
+fn list_whose_next_update_lies_before_its_this_update_clears_nothing() {
+    let root = Authority::new("Root");
+    let leaf = root.issue(&leaf_params(&[HOST]));
+    let date = |text: &str| tlv(0x17, text.as_bytes());
+    for (this_update, next_update, reason) in [
+        ("260602000000Z", "260531000000Z", Reason::CrlExpired),
+        ("260603000000Z", "260602000000Z", Reason::RevocationUnknown),
+        ("260531000000Z", "260530000000Z", Reason::CrlExpired),
+        ("260601000000Z", "260601000000Z", Reason::CrlExpired),
+    ] {
+        let judge = |entries: &[Vec<u8>]| {
+            let mut crl = RawCrl::new().entries(entries);
+            (crl.this_update, crl.next_update) = (date(this_update), date(next_update));
+            Bench::new(&[&root]).crl(&crl.signed_by(&root)).judge(&[&leaf.der])
+        };
+        assert_eq!(judge(&[]), reason, "{this_update}");
+        // What it revokes is revoked, also where the revocation is dated after the judgement.
+        let later = tlv(0x30, &[tlv(2, &[SERIAL]), date("260701000000Z")].concat());
+        assert_eq!(judge(&[later]), Reason::CertRevoked, "{this_update}");
+    }
+}
+
+#[test]
 fn a_list_with_a_bad_signature() {
     let root = Authority::new("Root");
     let leaf = root.issue(&leaf_params(&[HOST]));
