@@ -11,15 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::programs::{Folder, MESSAGE, Server, example, run, send};
-use common::{Pki, provider};
-use smtp_proto::sasl::server::{Answer, Question, plain};
+use common::{Pki, Taker, provider};
+use smtp_proto::sasl::server::plain;
 use smtp_proto::server::ServerConfig;
-use smtp_proto::wire::body::Runs;
-use smtp_proto::wire::params::RcptParameters;
-use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
-use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
+use smtp_tokio_adapter::{Inbound, Session, serve};
 
 #[test]
 fn send_to_receive_with_a_trusted_certificate_uses_tls() {
@@ -56,36 +53,6 @@ fn receive_that_cannot_store_answers_451_and_send_defers() {
     assert!(!output.status.success() && printed.contains("deferred: 4.3.0"), "{printed}");
 }
 
-/// A submission server with one user.
-struct Submission(Arc<AtomicU32>);
-
-impl Handler for Submission {
-    async fn authenticate(&mut self, _: &Session, question: Question) -> Answer {
-        match question {
-            Question::Password { user, password }
-                if user == "user" && password.as_bytes() == b"pencil" =>
-            {
-                Answer::Accepted(user)
-            }
-            _ => Answer::Refused,
-        }
-    }
-    async fn recipient(
-        &mut self,
-        _: &Session,
-        _: ForwardPath<'_>,
-        _: RcptParameters<'_>,
-    ) -> Response {
-        Response::fixed(250, (2, 1, 5), "OK")
-    }
-    async fn body(&mut self, _: Runs<'_>) {}
-    async fn end_of_body(&mut self, session: &Session) -> Response {
-        assert!(session.tls.is_some() && session.identity.is_some());
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Response::fixed(250, (2, 0, 0), "taken")
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn submit_with_the_right_password_delivers_and_with_a_wrong_one_does_not() {
     let (folder, pki) = Folder::with_pki();
@@ -100,7 +67,14 @@ async fn submit_with_the_right_password_delivers_and_with_a_wrong_one_does_not()
     let address = format!("localhost:{}", listener.local_addr().unwrap().port());
     let taken = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&taken);
-    let service = Arc::new(move |_: SocketAddr| Submission(Arc::clone(&counter)));
+    let service = Arc::new(move |_: SocketAddr| {
+        let counter = Arc::clone(&counter);
+        Taker(move |session: &Session| {
+            assert!(session.tls.is_some() && session.identity.is_some());
+            counter.fetch_add(1, Ordering::Relaxed);
+            Response::fixed(250, (2, 0, 0), "taken")
+        })
+    });
     tokio::spawn(serve(listener, inbound, service, std::future::pending()));
 
     let root = folder.path("root.pem");

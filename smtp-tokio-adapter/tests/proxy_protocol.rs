@@ -8,13 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::log::Log;
-use common::{HOST, Pki, smtp};
-use smtp_proto::stamp::Date;
-use smtp_proto::wire::body::Runs;
-use smtp_proto::wire::params::RcptParameters;
-use smtp_proto::wire::path::ForwardPath;
+use common::{HOST, Pki, Taker, changed, smtp, stamped};
+use smtp_proto::server::StartTls;
 use smtp_proto::wire::reply::Response;
-use smtp_tokio_adapter::{Handler, Inbound, ProxyHeaderError, ProxyProtocol, Session, serve};
+use smtp_tokio_adapter::{Inbound, ProxyHeaderError, ProxyProtocol, Session, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -177,29 +174,6 @@ async fn header_that_does_not_come_times_out() {
     assert!(matches!(error, ProxyHeaderError::TimedOut(it) if it == Duration::from_millis(30)));
 }
 
-/// Answers the end of a message with the Received field.
-struct Stamping;
-
-impl Handler for Stamping {
-    async fn recipient(
-        &mut self,
-        _: &Session,
-        _: ForwardPath<'_>,
-        _: RcptParameters<'_>,
-    ) -> Response {
-        Response::fixed(250, (2, 1, 5), "OK")
-    }
-    async fn body(&mut self, _: Runs<'_>) {}
-    async fn end_of_body(&mut self, session: &Session) -> Response {
-        let mut field = Vec::new();
-        let date = Date::new(1_780_272_000, 0).unwrap();
-        session.stamp(HOST, false, date).write(&mut field);
-        let field =
-            String::from_utf8(field).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-        Response::new(250, (2, 0, 0), field)
-    }
-}
-
 /// A listener with these proxies; the peers for which it made handlers are written down.
 async fn listen(
     proxy: ProxyProtocol,
@@ -211,10 +185,11 @@ async fn listen(
     let made = Arc::clone(&peers);
     let service = move |peer| {
         made.lock().unwrap().push(peer);
-        Stamping
+        Taker(|session: &Session| Response::new(250, (2, 0, 0), stamped(session, false)))
     };
     let implicit = tls.is_some();
-    let inbound = Inbound { proxy: Some(proxy), tls, implicit, ..Inbound::new(Arc::new(smtp())) };
+    let config = changed(smtp(), |it| it.starttls = StartTls::No);
+    let inbound = Inbound { proxy: Some(proxy), tls, implicit, ..Inbound::new(Arc::new(config)) };
     tokio::spawn(serve(listener, inbound, Arc::new(service), std::future::pending()));
     (address, peers)
 }

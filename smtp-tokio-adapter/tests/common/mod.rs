@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
+use smtp_proto::Secret;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route;
 use smtp_proto::route::Targets;
+use smtp_proto::sasl::server::{Answer, Question};
 use smtp_proto::server;
 use smtp_proto::stamp::Date;
 use smtp_proto::timeouts::Timeouts;
@@ -78,17 +80,48 @@ impl Handler for Keeper {
         self.0.over_tls.lock().unwrap().push(session.tls.is_some());
         self.0.chains.lock().unwrap().push(session.client_chain.len());
         self.0.leaves.lock().unwrap().extend(session.client_chain.first().cloned());
-        let (mut stamp, date) = (Vec::new(), Date::new(1_780_272_000, 0).unwrap());
-        session.stamp(HOST, true, date).write(&mut stamp);
-        let stamp = String::from_utf8(stamp).unwrap();
-        let words: Vec<&str> = stamp.split_ascii_whitespace().collect();
-        self.0.stamps.lock().unwrap().push(words.join(" "));
+        self.0.stamps.lock().unwrap().push(stamped(session, true));
         Response::fixed(250, (2, 0, 0), "kept")
     }
 
     async fn closed(&mut self) {
         self.0.lost.lock().unwrap().push(self.1.len());
     }
+}
+
+/// Takes every recipient, knows the password `pencil` of every user, and answers each message by
+/// this function.
+pub struct Taker<F>(pub F);
+
+impl<F: FnMut(&Session) -> Response + Send> Handler for Taker<F> {
+    async fn authenticate(&mut self, _: &Session, question: Question) -> Answer {
+        match question {
+            Question::Password { user, password } if password == Secret::from("pencil") => {
+                Answer::Accepted(user)
+            }
+            _ => Answer::Refused,
+        }
+    }
+    async fn recipient(
+        &mut self,
+        _: &Session,
+        _: ForwardPath<'_>,
+        _: RcptParameters<'_>,
+    ) -> Response {
+        Response::fixed(250, (2, 1, 5), "OK")
+    }
+    async fn body(&mut self, _: Runs<'_>) {}
+    async fn end_of_body(&mut self, session: &Session) -> Response {
+        (self.0)(session)
+    }
+}
+
+/// The Received field of a message that arrives on 1 June 2026, unfolded.
+pub fn stamped(session: &Session, client_verified: bool) -> String {
+    let (mut stamp, date) = (Vec::new(), Date::new(1_780_272_000, 0).unwrap());
+    session.stamp(HOST, client_verified, date).write(&mut stamp);
+    let stamp = String::from_utf8(stamp).unwrap();
+    stamp.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 struct Shared(Arc<Kept>);

@@ -9,9 +9,6 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use smtp_proto::wire::body::Runs;
-use smtp_proto::wire::params::RcptParameters;
-use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::inquiry::{DnsAnswer, FailedFamily, MxRecord};
 use smtp_tls_policy::pki::TlsaRecord;
@@ -21,10 +18,10 @@ use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::dns::Resolver;
 use smtp_tokio_adapter::lookups::{Combined, Lookups, PolicyFetch};
-use smtp_tokio_adapter::{Handler, Inbound, Mail, Report, Sender, Session, Spoken, serve};
+use smtp_tokio_adapter::{Inbound, Mail, Report, Sender, Session, Spoken, serve};
 
 use crate::answers::golden;
-use crate::common::{connector, envelope, provider, sender, smtp};
+use crate::common::{Taker, connector, envelope, provider, sender, smtp};
 use crate::servers::{Dns, dns};
 
 const POSTURES: [Posture; 5] = [
@@ -103,23 +100,6 @@ impl ResolvesServerCert for Shows {
     }
 }
 
-struct Taker;
-
-impl Handler for Taker {
-    async fn recipient(
-        &mut self,
-        _: &Session,
-        _: ForwardPath<'_>,
-        _: RcptParameters<'_>,
-    ) -> Response {
-        Response::fixed(250, (2, 1, 5), "OK")
-    }
-    async fn body(&mut self, _: Runs<'_>) {}
-    async fn end_of_body(&mut self, _: &Session) -> Response {
-        Response::fixed(250, (2, 0, 0), "kept")
-    }
-}
-
 /// Runs the mail server of all hosts; the names that clients ask it for.
 fn take(dns: &Dns) -> Arc<Mutex<Vec<String>>> {
     let names = Arc::<Mutex<Vec<String>>>::default();
@@ -132,7 +112,8 @@ fn take(dns: &Dns) -> Arc<Mutex<Vec<String>>> {
     let mut inbound = Inbound::new(Arc::new(smtp()));
     inbound.tls = Some(Arc::new(tls));
     let listener = tokio::net::TcpListener::from_std(dns.mail.try_clone().unwrap()).unwrap();
-    tokio::spawn(serve(listener, inbound, Arc::new(|_: SocketAddr| Taker), std::future::pending()));
+    let taker = |_: SocketAddr| Taker(|_: &Session| Response::fixed(250, (2, 0, 0), "kept"));
+    tokio::spawn(serve(listener, inbound, Arc::new(taker), std::future::pending()));
     names
 }
 
