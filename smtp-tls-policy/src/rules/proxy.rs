@@ -8,6 +8,9 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A SOCKS5 proxy (RFC 1928).
+///
+/// In TOML, as a field of `dial`:
+/// `socks5 = { address = "127.0.0.1:1080", user = "relay", password = "..." }`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Socks5Proxy {
