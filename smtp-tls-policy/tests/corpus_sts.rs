@@ -109,6 +109,13 @@ fn corpus_mta_sts_mx_match() {
             row["patterns"].as_array().unwrap().iter().map(|pattern| pattern.as_str().unwrap());
         // A pattern that is no domain name makes no policy, and permits none.
         let policies = patterns.map(|pattern| {
+            // RFC 8461, section 3.2: a policy has A-labels; some rows have U-labels.
+            let (star, name) = match pattern.strip_prefix("*.") {
+                Some(name) => ("*.", name),
+                None => ("", pattern),
+            };
+            let name = Domain::parse(name).map_or(name.to_owned(), |name| name.to_string());
+            let pattern = format!("{star}{name}");
             let text = format!("version: STSv1\nmode: enforce\nmax_age: 86400\nmx: {pattern}\n");
             PolicyText::parse(text.as_bytes())
         });
