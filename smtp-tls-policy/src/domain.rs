@@ -41,7 +41,7 @@ impl Domain {
         }
         if text.is_ascii() {
             check(text)?;
-            return Ok(Self(text.to_ascii_lowercase().into()));
+            return Ok(Self::lower(text));
         }
         // A U-label is never longer than its A-label by more than the bytes of UTF-8.
         if text.len() > 4 * MAX_DOMAIN_LEN {
@@ -53,7 +53,15 @@ impl Domain {
         if ascii.parse::<Ipv4Addr>().is_ok() {
             return Err(DomainError::Address);
         }
-        Ok(Self(ascii.to_ascii_lowercase().into()))
+        Ok(Self::lower(ascii))
+    }
+
+    /// A name that is checked.
+    fn lower(name: &str) -> Self {
+        match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Self(name.to_ascii_lowercase().into()),
+            false => Self(name.into()),
+        }
     }
 
     /// The name: lower case, A-labels, no trailing dot.

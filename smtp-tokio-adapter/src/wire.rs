@@ -209,13 +209,33 @@ impl<M: Machine, S: Io> Link<M, S> {
         .await
     }
 
+    /// As [`look`](Self::look), without a buffer for a peer that is silent.
+    async fn glance(&mut self) -> io::Result<bool> {
+        poll_fn(|cx| {
+            let mut octets = [0; 64];
+            let mut read = ReadBuf::new(&mut octets);
+            let come = match self.stream.poll_read(cx, &mut read) {
+                Poll::Ready(come) => come,
+                Poll::Pending => return Poll::Ready(Ok(false)),
+            };
+            let read = read.filled();
+            Poll::Ready(come.map(|()| {
+                self.driver.space()[..read.len()].copy_from_slice(read);
+                self.driver.received(read.len());
+                !read.is_empty()
+            }))
+        })
+        .await
+    }
+
     /// Whether the peer is silent and has not closed its side, as far as can be seen without
     /// waiting.
     pub(crate) async fn is_quiet(&mut self) -> bool {
         let is_silent = self.driver.unread().is_empty()
             && !self.driver.is_ended()
-            && matches!(self.look().await, Ok(false));
-        // The look may have found the end of the input.
+            && matches!(self.glance().await, Ok(false));
+        self.driver.release();
+        // The glance may have found the end of the input.
         is_silent && !self.driver.is_ended()
     }
 

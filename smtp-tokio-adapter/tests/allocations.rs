@@ -1,18 +1,27 @@
-//! What a transaction on a kept connection costs in memory: a few boxes and one buffer, and nothing
-//! stays.
+//! What a transaction on a kept connection costs in memory, by itself and as a whole delivery: a
+//! few boxes and one buffer, and nothing stays.
 
 mod common;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use allocation_counter::{AllocationInfo, measure};
-use smtp_tls_policy::Host;
-use smtp_tls_policy::rules::Posture;
-use smtp_tokio_adapter::Target;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use bytes::Bytes;
+use smtp_proto::client::Envelope;
+use smtp_proto::route::RecipientStatus;
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::rules::{OutboundConnectors, Posture};
+use smtp_tls_policy::{Domain, Host};
+use smtp_tokio_adapter::lookups::Zone;
+use smtp_tokio_adapter::{Io, PoolLimits, Sender, Target};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 
 /// Says yes to everything, and takes no memory.
-async fn server(mut stream: DuplexStream) {
+async fn server(mut stream: impl Io) {
     let mut buffer = [0; 128 * 1024];
     let mut filled = 0;
     let mut in_body = false;
@@ -46,8 +55,12 @@ async fn server(mut stream: DuplexStream) {
     }
 }
 
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 fn third_transaction(size: usize) -> AllocationInfo {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let pki = common::Pki::new();
     let outbound = common::outbound(&pki);
     let plan = common::plan_for(&common::connector(Posture::None), false);
@@ -67,6 +80,72 @@ fn third_transaction(size: usize) -> AllocationInfo {
     transaction();
     transaction();
     measure(transaction)
+}
+
+fn sender(posture: Posture, port: u16) -> Sender<Zone> {
+    let (domain, host) = ("test.example", "mx.test.example");
+    let (domain, host) = (Domain::parse(domain).unwrap(), Domain::parse(host).unwrap());
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_mx(&domain, 10, &host).add_host(&host, [Ipv4Addr::LOCALHOST.into()]);
+    let connectors = OutboundConnectors::new(vec![common::connector(posture)]).unwrap();
+    let outbound = common::outbound(&common::Pki::new());
+    let sender = Sender::new(outbound, Arc::new(connectors), zone).unwrap();
+    let mut limits = PoolLimits::default();
+    limits.per_host = 1;
+    sender.with_route(|route| route.port = port).with_pool(limits)
+}
+
+fn message() -> (Envelope, Bytes) {
+    let mut envelope = common::envelope(&["a@test.example"]);
+    envelope.size = Some(1024);
+    (envelope, Bytes::from(vec![b'x'; 1024]))
+}
+
+/// A whole delivery over a connection that the pool has kept.
+fn third_delivery(posture: Posture) -> AllocationInfo {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Only what the thread of the sender takes is counted.
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        runtime().block_on(async { server(TcpStream::from_std(stream).unwrap()).await });
+    });
+    let (runtime, sender, (envelope, message)) = (runtime(), sender(posture, port), message());
+    let delivery = || {
+        let report = runtime.block_on(sender.send(&envelope, &message));
+        assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+    };
+    delivery();
+    delivery();
+    measure(delivery)
+}
+
+#[test]
+fn delivery_on_a_kept_connection_takes_little_memory_and_all_of_it_is_freed() {
+    for (posture, most) in [(Posture::None, 68), (Posture::Opportunistic, 77)] {
+        let taken = third_delivery(posture);
+        assert!(taken.count_total <= most && taken.bytes_max < 128 * 1024, "{posture}: {taken:?}");
+        assert_eq!((taken.count_current, taken.bytes_current), (0, 0), "{posture}");
+    }
+}
+
+/// Ten thousand deliveries may wait for their turn.
+#[test]
+fn delivery_that_waits_for_its_turn_holds_little_memory() {
+    let runtime = runtime();
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let sender = sender(Posture::None, listener.local_addr().unwrap().port());
+    let (envelope, message) = message();
+    let _entered = runtime.enter();
+    let mut cx = Context::from_waker(Waker::noop());
+    // The first delivery has the only connection, and its server says nothing.
+    let (mut first, mut second) =
+        (Box::pin(sender.send(&envelope, &message)), Box::pin(sender.send(&envelope, &message)));
+    assert!(first.as_mut().poll(&mut cx).is_pending());
+    let held = measure(|| assert!(second.as_mut().poll(&mut cx).is_pending()));
+    let size = size_of_val(&*second) as i64;
+    assert!(size + held.bytes_current < 9 * 1024, "{size}: {held:?}");
 }
 
 #[test]

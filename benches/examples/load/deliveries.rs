@@ -19,7 +19,8 @@ use crate::Options;
 use crate::certificate::{Certificate, NAME};
 use crate::lab::{Lab, Peer, Server, Suite};
 use crate::senders::{
-    DEADLINE, Measured, Sink, Work, envelope, measured, ours, outbound, smtp_source,
+    DEADLINE, Measured, Ratio, Sink, Work, envelope, measured, ours, ours_open, outbound,
+    smtp_source,
 };
 use crate::server::Served;
 
@@ -35,6 +36,8 @@ const POSTFIX: [(usize, usize); 3] = [(1, 500), (10, 2000), (100, 2000)];
 enum Way {
     /// A connection for each delivery at once, which carries all its messages.
     Connection,
+    /// A connection for each message, without a `Sender`: what the connections by themselves cost.
+    Connections,
     /// `Sender` with as many kept connections as there are deliveries at once.
     Pool,
     /// `Sender`, a connection for each message.
@@ -45,16 +48,35 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 5] =
-        [Self::Connection, Self::Pool, Self::NoReuse, Self::Lettre, Self::SmtpSource];
+    const ALL: [Self; 6] = [
+        Self::Connection,
+        Self::Pool,
+        Self::NoReuse,
+        Self::Connections,
+        Self::Lettre,
+        Self::SmtpSource,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Connection => "Connection",
+            Self::Connections => "Connection, no reuse",
             Self::Pool => "Sender, pool",
             Self::NoReuse => "Sender, no reuse",
             Self::Lettre => "lettre, pool",
             Self::SmtpSource => "smtp-source -d",
+        }
+    }
+
+    /// Its name in the arguments.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Connections => "connections",
+            Self::Pool => "pool",
+            Self::NoReuse => "no-reuse",
+            Self::Lettre => "lettre",
+            Self::SmtpSource => "smtp-source",
         }
     }
 
@@ -69,6 +91,21 @@ impl Way {
             Self::Connection => measured(self.name(), work, || {
                 let outbound = outbound(certificate, true)?;
                 Ok(move |number| ours(outbound.clone(), posture, work, number))
+            }),
+            Self::Connections => measured(self.name(), work, || {
+                let outbound = outbound(certificate, true)?;
+                let one = Work { connections: 1, messages: 1, ..work };
+                Ok(move |number| {
+                    let outbound = outbound.clone();
+                    async move {
+                        for _ in 0..work.share(number) {
+                            let connection = ours_open(&outbound, posture, one).await?;
+                            // As in a delivery, nothing waits for the reply to QUIT.
+                            tokio::spawn(connection.quit());
+                        }
+                        Ok(())
+                    }
+                })
             }),
             Self::Pool => by_sender(self, certificate, posture, work, work.connections),
             Self::NoReuse => by_sender(self, certificate, posture, work, 0),
@@ -121,7 +158,14 @@ fn by_sender(
             async move {
                 for _ in 0..work.share(number) {
                     let report = sender.send(&envelope, &message).await;
-                    if report.statuses()[0].to_string() != "delivered" {
+                    let [attempt] = &report.attempts[..] else {
+                        return Err(format!("{}: {report:?}", way.name()));
+                    };
+                    let is_tls = attempt.decision.tls.is_some();
+                    if report.statuses()[0].to_string() != "delivered"
+                        || is_tls != (posture != Posture::None)
+                        || kept == 0 && attempt.is_reused
+                    {
                         return Err(format!("{}: {report:?}", way.name()));
                     }
                 }
@@ -178,17 +222,32 @@ fn by_lettre(
 
 /// Prints the rates of all ways to all servers.
 pub(crate) fn report(options: &Options, certificate: &Certificate) -> Result<(), String> {
-    println!("\ndeliveries of {SIZE} octets, a second: median [lowest-highest], and as above");
-    let sink = Sink::start(&options.state)?;
-    let clear = [Posture::None];
-    table(options, certificate, "smtp-sink", sink.port, &clear, FAST)?;
-    drop(sink);
-    let served = Served::start(certificate)?;
+    println!(
+        "\ndeliveries of {SIZE} octets, a second: median [lowest-highest], and as above. Ratios of"
+    );
+    println!(
+        "the rates, median of the rounds [lowest-highest], and of the processor time. The bound is"
+    );
+    println!(
+        "what reuse gains where a delivery costs nothing: Connection with it to Connection without"
+    );
+    let is_wanted = |name: &str| {
+        options.servers.as_ref().is_none_or(|servers| servers.iter().any(|it| it == name))
+    };
     let both = [Posture::None, Posture::Verified];
-    table(options, certificate, "our server", served.port, &both, FAST)?;
-    drop(served);
-    let postfix = postfix(options, certificate)?;
-    table(options, certificate, "Postfix", postfix.address.port(), &both, POSTFIX)
+    if is_wanted("sink") {
+        let sink = Sink::start(&options.state)?;
+        table(options, certificate, "smtp-sink", sink.port, &both[..1], FAST)?;
+    }
+    if is_wanted("ours") {
+        let served = Served::start(certificate)?;
+        table(options, certificate, "our server", served.port, &both, FAST)?;
+    }
+    if is_wanted("postfix") {
+        let postfix = postfix(options, certificate)?;
+        table(options, certificate, "Postfix", postfix.address.port(), &both, POSTFIX)?;
+    }
+    Ok(())
 }
 
 fn postfix(options: &Options, certificate: &Certificate) -> Result<Server, String> {
@@ -211,14 +270,20 @@ fn table(
         for (at_once, messages) in rows {
             println!("\n{server}, {channel}, {at_once} at once");
             // smtp-source speaks no TLS.
-            let ways = Way::ALL.map(|way| {
-                (way != Way::SmtpSource || posture == Posture::None).then_some((way, Vec::new()))
-            });
-            let mut ways: Vec<_> = ways.into_iter().flatten().collect();
-            for _ in 0..options.runs {
-                for (way, results) in &mut ways {
+            let is_wanted = |way: &Way| {
+                let wanted = options.ways.as_ref();
+                wanted.is_none_or(|ways| ways.iter().any(|it| it == way.key()))
+                    && (*way != Way::SmtpSource || posture == Posture::None)
+            };
+            let ways = Way::ALL.into_iter().filter(is_wanted);
+            let mut ways: Vec<_> = ways.map(|way| (way, Vec::new())).collect();
+            let all = ways.len();
+            for round in 0..options.runs {
+                // No way always comes first.
+                for turn in 0..all {
+                    let (way, results) = &mut ways[(round + turn) % all];
                     let share = match way {
-                        Way::NoReuse => 0.1,
+                        Way::NoReuse | Way::Connections => 0.1,
                         // Its sockets wait for delayed acknowledgements, 40 ms a message.
                         Way::Lettre => 0.05,
                         Way::Connection | Way::Pool | Way::SmtpSource => 1.0,
@@ -229,16 +294,22 @@ fn table(
                     results.push(way.run(&options.state, certificate, posture, work)?);
                 }
             }
-            let mut rates = Vec::new();
-            for (way, results) in ways {
-                rates.push((way, Measured::print(way.name(), results)));
+            for (way, results) in &ways {
+                Measured::print(way.name(), results);
             }
-            let rate = |wanted| rates.iter().find(|(way, _)| *way == wanted).map_or(0.0, |it| it.1);
-            println!(
-                "  Sender with the pool: {:.2} times Connection, {:.1} times Sender without reuse",
-                rate(Way::Pool) / rate(Way::Connection),
-                rate(Way::Pool) / rate(Way::NoReuse)
-            );
+            let times = |of: Way, others: Way| {
+                let of_way = |way| ways.iter().find(|it| it.0 == way).map(|it| &it.1[..]);
+                of_way(of).zip(of_way(others)).map(|(one, other)| Ratio::new(one, other))
+            };
+            for (name, of, others) in [
+                ("pool, to Connection", Way::Pool, Way::Connection),
+                ("pool, to no reuse", Way::Pool, Way::NoReuse),
+                ("bound of the latter", Way::Connection, Way::Connections),
+            ] {
+                if let Some(ratio) = times(of, others) {
+                    println!("  {name:24} {ratio}");
+                }
+            }
         }
     }
     Ok(())

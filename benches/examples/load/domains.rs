@@ -5,6 +5,7 @@
 //! memory whether it has a bound.
 
 use std::net::Ipv4Addr;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use smtp_tls_policy::rules::Posture;
 use smtp_tokio_adapter::PoolLimits;
 
+use crate::Options;
 use crate::certificate::Certificate;
 use crate::deliveries::sender;
 use crate::process::{forget_peak, peak, resident};
@@ -25,30 +27,50 @@ const BUSY: usize = 10;
 const MANY: usize = 400;
 const FEW: usize = 4;
 
-/// Prints how long the mail of each domain takes, and the memory for it.
-pub(crate) fn report(certificate: &Certificate) -> Result<(), String> {
+/// The channels, by their names in the arguments.
+const CHANNELS: [(&str, &str, Posture); 2] =
+    [("clear", "clear text", Posture::None), ("tls", "TLS 1.3", Posture::Verified)];
+
+/// Prints how long the mail of each domain takes, and the memory for it. Each channel has a process
+/// of its own, because memory that is free again stays with the process.
+pub(crate) fn report(options: &Options, certificate: &Certificate) -> Result<(), String> {
+    if let Some(channel) = &options.channel {
+        let channel = CHANNELS.into_iter().find(|it| it.0 == channel);
+        let (_, name, posture) = channel.ok_or("the channels are clear and tls")?;
+        return measure(certificate, name, posture);
+    }
     println!("\n{DOMAINS} domains over {HOSTS} hosts, {BUSY} of them with {MANY} messages at once");
     println!("and the others with {FEW}: messages a second; seconds until the last message of a");
     println!("quiet domain, median [lowest-highest], and of a busy one; growth of memory in MiB");
-    for (name, posture) in [("clear text", Posture::None), ("TLS 1.3", Posture::Verified)] {
-        let served = Served::start(certificate)?;
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.map_err(|error| error.to_string())?;
-        let measured = runtime.block_on(run(certificate, posture, served.port))?;
-        let Measured { messages, seconds, quiet, busy, growth } = measured;
-        println!(
-            "  {name:24} {:8.0}   quiet {:.2} [{:.2}-{:.2}]   busy {:.2} [{:.2}-{:.2}]   {:.1} MiB",
-            messages as f64 / seconds,
-            quiet[quiet.len() / 2],
-            quiet[0],
-            quiet[quiet.len() - 1],
-            busy[busy.len() / 2],
-            busy[0],
-            busy[busy.len() - 1],
-            growth as f64 / 1024.0
-        );
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    for (channel, ..) in CHANNELS {
+        let arguments = [&*options.state, "--only", "domains", "--channel", channel];
+        let status = Command::new(&program).args(arguments).status();
+        if !status.map_err(|error| error.to_string())?.success() {
+            return Err(format!("the domains by {channel} failed"));
+        }
     }
+    Ok(())
+}
+
+fn measure(certificate: &Certificate, name: &str, posture: Posture) -> Result<(), String> {
+    let served = Served::start(certificate)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let measured = runtime.block_on(run(certificate, posture, served.port))?;
+    let Measured { messages, seconds, quiet, busy, growth } = measured;
+    println!(
+        "  {name:24} {:8.0}   quiet {:.2} [{:.2}-{:.2}]   busy {:.2} [{:.2}-{:.2}]   {:.1} MiB",
+        messages as f64 / seconds,
+        quiet[quiet.len() / 2],
+        quiet[0],
+        quiet[quiet.len() - 1],
+        busy[busy.len() / 2],
+        busy[0],
+        busy[busy.len() - 1],
+        growth as f64 / 1024.0
+    );
     Ok(())
 }
 

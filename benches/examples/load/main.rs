@@ -2,10 +2,14 @@
 //!
 //! ```text
 //! cargo run --release -p benches --example load -- LAB_STATE_DIR [--runs N] [--scale FACTOR] [--only PART,...]
+//!     [--ways WAY,...] [--servers SERVER,...] [--channel CHANNEL]
 //!   LAB_STATE_DIR   what the mail lab's install.sh has made: Postfix with smtp-sink and smtp-source is in it
 //!   --runs N        rounds, in which every sender has its turn (default 5); the tables have their medians
 //!   --scale FACTOR  on all numbers of messages (default 1), except those of the domains
 //!   --only PART,... of connections, deliveries, domains and idle; all of them unless given
+//!   --ways WAY,...  of connection, connections, pool, no-reuse, lettre and smtp-source; all unless given
+//!   --servers SERVER,...  of sink, ours and postfix, for the deliveries; all of them unless given
+//!   --channel CHANNEL  clear or tls, for the domains; both of them unless given
 //! ```
 //!
 //! The scripts of the lab are in the folder `SMTP_LAB_DIR`, or beside the repository. The parts:
@@ -54,33 +58,51 @@ pub(crate) struct Options {
     /// The scripts of the lab.
     scripts: PathBuf,
     parts: Vec<String>,
+    ways: Option<Vec<String>>,
+    servers: Option<Vec<String>>,
+    channel: Option<String>,
     runs: usize,
     scale: f64,
 }
 
 fn options() -> Result<Options, String> {
     let (mut state, mut runs, mut scale) = (None, 5, 1.0);
+    let (mut ways, mut servers, mut channel) = (None, None, None);
     let mut parts = PARTS.map(str::to_owned).to_vec();
+    let list = |names: &str| names.split(',').map(str::to_owned).collect();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match &*argument {
             "--runs" => runs = value()?.parse().map_err(|error| format!("--runs: {error}"))?,
             "--scale" => scale = value()?.parse().map_err(|error| format!("--scale: {error}"))?,
-            "--only" => parts = value()?.split(',').map(str::to_owned).collect(),
+            "--only" => parts = list(&value()?),
+            "--ways" => ways = Some(list(&value()?)),
+            "--channel" => channel = Some(value()?),
+            "--servers" => servers = Some(list(&value()?)),
             _ if argument.starts_with("--") || state.is_some() => {
                 return Err(format!("unexpected {argument}"));
             }
             _ => state = Some(argument),
         }
     }
-    let usage = "usage: load LAB_STATE_DIR [--runs N] [--scale FACTOR] [--only PART,...]";
+    let usage = "usage: load LAB_STATE_DIR [--runs N] [--scale FACTOR] [--only PART,...] \
+                 [--ways WAY,...] [--servers SERVER,...] [--channel CHANNEL]";
     if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
         return Err(format!("unknown part {unknown}; the parts are {}", PARTS.join(", ")));
     }
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/lab"));
     let scripts = std::env::var_os("SMTP_LAB_DIR").map_or_else(beside, PathBuf::from);
-    Ok(Options { state: state.ok_or(usage)?, scripts, parts, runs: runs.max(1), scale })
+    Ok(Options {
+        state: state.ok_or(usage)?,
+        scripts,
+        parts,
+        ways,
+        servers,
+        channel,
+        runs: runs.max(1),
+        scale,
+    })
 }
 
 fn main() -> ExitCode {
@@ -112,7 +134,7 @@ fn run(options: &Options) -> Result<(), String> {
         match part {
             CONNECTIONS => throughput(options, &certificate)?,
             DELIVERIES => deliveries::report(options, &certificate)?,
-            DOMAINS => domains::report(&certificate)?,
+            DOMAINS => domains::report(options, &certificate)?,
             _ => idle::report(&certificate)?,
         }
     }
@@ -136,7 +158,7 @@ fn throughput(options: &Options, certificate: &Certificate) -> Result<(), String
                 }
             }
             for (sender, results) in Sender::ALL.into_iter().zip(results) {
-                Measured::print(sender.name(), results);
+                Measured::print(sender.name(), &results);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The senders that are compared: ours, lettre, and Postfix's smtp-source.
 
+use std::fmt;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use smtp_proto::client::{Envelope, Recipient};
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::{Outbound, OutcomeBuf, Target};
+use smtp_tokio_adapter::{Connection, Outbound, OutcomeBuf, Target};
 use tokio::net::TcpStream;
 
 use crate::certificate::{Certificate, NAME};
@@ -65,15 +66,40 @@ impl Measured {
         }
     }
 
-    /// Prints the medians of some runs in one line, and returns the rate.
-    pub(crate) fn print(name: &str, mut results: Vec<Self>) -> f64 {
-        results.sort_by(|one, other| one.rate.total_cmp(&other.rate));
-        let (lowest, highest) = (results[0].rate, results[results.len() - 1].rate);
-        let rate = results[results.len() / 2].rate;
-        results.sort_by(|one, other| one.micros.total_cmp(&other.micros));
-        let micros = results[results.len() / 2].micros;
+    /// Prints the medians of some runs in one line.
+    pub(crate) fn print(name: &str, results: &[Self]) {
+        let [lowest, rate, highest] = spread(results.iter().map(|it| it.rate));
+        let [_, micros, _] = spread(results.iter().map(|it| it.micros));
         println!("  {name:24} {rate:8.0} [{lowest:.0}-{highest:.0}] {micros:7.1} us");
-        rate
+    }
+}
+
+/// The lowest, the median and the highest.
+fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    [values[0], values[values.len() / 2], values[values.len() - 1]]
+}
+
+/// How many times as fast one way is as another, round by round: what else runs on the machine
+/// slows both.
+pub(crate) struct Ratio {
+    rates: [f64; 3],
+    micros: f64,
+}
+
+impl Ratio {
+    pub(crate) fn new(one: &[Measured], other: &[Measured]) -> Self {
+        let pairs = || one.iter().zip(other);
+        let [_, micros, _] = spread(pairs().map(|(one, other)| other.micros / one.micros));
+        Self { rates: spread(pairs().map(|(one, other)| one.rate / other.rate)), micros }
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [lowest, median, highest] = self.rates;
+        write!(f, "{median:8.2} [{lowest:.2}-{highest:.2}]   by processor time {:.2}", self.micros)
     }
 }
 
@@ -189,6 +215,17 @@ pub(crate) async fn ours(
     work: Work,
     number: usize,
 ) -> Result<(), String> {
+    let share = Work { connections: 1, messages: work.share(number), ..work };
+    ours_open(&outbound, posture, share).await?.quit().await;
+    Ok(())
+}
+
+/// The messages over one connection, which is left open.
+pub(crate) async fn ours_open(
+    outbound: &Outbound,
+    posture: Posture,
+    work: Work,
+) -> Result<Connection<TcpStream>, String> {
     let (host, plan) = rules(posture)?;
     let target = Target::new(&host, &plan);
     let stream = connect(work.port).await?;
@@ -196,14 +233,13 @@ pub(crate) async fn ours(
     let mut connection = connection.map_err(|error| error.to_string())?;
     let message = work.message();
     let envelope = Arc::new(envelope("test.example", message.len())?);
-    for _ in 0..work.share(number) {
+    for _ in 0..work.messages {
         let delivery = connection.send(Arc::clone(&envelope), &mut message.as_slice()).await;
         if !matches!(delivery.end, Ok(OutcomeBuf::Accepted(_))) {
             return Err(format!("ours: {delivery:?}"));
         }
     }
-    connection.quit().await;
-    Ok(())
+    Ok(connection)
 }
 
 pub(crate) async fn connect(port: u16) -> Result<TcpStream, String> {

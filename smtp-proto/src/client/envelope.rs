@@ -104,6 +104,19 @@ impl Envelope {
         }
     }
 
+    /// The same for these recipients in place of its own.
+    #[must_use]
+    pub fn with_recipients(&self, recipients: Vec<Recipient>) -> Self {
+        Self {
+            reverse_path: self.reverse_path.clone(),
+            recipients,
+            envelope_id: self.envelope_id.clone(),
+            auth: self.auth.clone(),
+            parameters: self.parameters.clone(),
+            ..*self
+        }
+    }
+
     /// Whether it can only be sent to a server that offers SMTPUTF8.
     pub fn needs_smtputf8(&self) -> bool {
         self.needs_smtputf8_without(&[])

@@ -31,7 +31,7 @@ use crate::wire::{Io, Link};
 pub struct Connection<S> {
     pub(super) link: Link<Client, S>,
     pub(super) plan: Plan,
-    pub(super) decision: Decision,
+    pub(super) decision: Arc<Decision>,
     /// What to authenticate with once more where everything starts again, and where the nonce comes
     /// from.
     pub(super) credentials: Option<(Credentials, Arc<ClientTls>)>,
@@ -75,7 +75,7 @@ impl Outbound {
         let credentials = target.credentials.clone();
         let credentials = credentials.map(|credentials| (credentials, Arc::clone(&self.tls)));
         match result {
-            Ok(link) => Ok(Connection { link, plan, decision, credentials }),
+            Ok(link) => Ok(Connection { link, plan, decision: Arc::new(decision), credentials }),
             Err(failure) => Err(Box::new(OpenError { decision, failure })),
         }
     }
@@ -143,6 +143,11 @@ impl<S: Io> Connection<S> {
     /// What was decided about TLS; after a failure, what became of it.
     pub fn decision(&self) -> &Decision {
         &self.decision
+    }
+
+    /// The same, shared: the reports of all its messages have it.
+    pub(crate) fn shared_decision(&self) -> Arc<Decision> {
+        Arc::clone(&self.decision)
     }
 
     /// Whether this connection may carry another message. True if the last transaction ended with
@@ -227,7 +232,8 @@ impl<S: Io> Connection<S> {
 
     /// The connection has failed: what the rules about TLS say of it.
     pub(super) fn lost(&mut self, failure: Failure) -> Failure {
-        lost(self.link.driver.machine_mut(), &self.plan, &mut self.decision, failure)
+        let decision = Arc::make_mut(&mut self.decision);
+        lost(self.link.driver.machine_mut(), &self.plan, decision, failure)
     }
 
     async fn transact(
@@ -314,7 +320,9 @@ impl<S: Io> Connection<S> {
         match (self.plan.requiretls(), envelope.require_tls) {
             (Requiretls::NotWanted, false) => Ok(envelope),
             (Requiretls::Needed | Requiretls::WhereOffered, true) if offered => Ok(envelope),
-            (Requiretls::Needed, true) => Err(self.decision.no_requiretls(&self.plan)),
+            (Requiretls::Needed, true) => {
+                Err(Arc::make_mut(&mut self.decision).no_requiretls(&self.plan))
+            }
             (Requiretls::WhereOffered, true) => Ok(without_requiretls(&envelope)),
             (Requiretls::NotWanted, true)
             | (Requiretls::Needed | Requiretls::WhereOffered, false) => Err(Failure::OtherMessage),

@@ -49,9 +49,13 @@ pub enum Manner {
 impl Target {
     /// A host with its plan: a first try, without client certificate and credentials.
     pub fn new(host: &Host, plan: &Plan) -> Self {
+        Self::of(host.clone(), plan.clone())
+    }
+
+    pub(crate) fn of(host: Host, plan: Plan) -> Self {
         Self {
-            host: host.clone(),
-            plan: plan.clone(),
+            host,
+            plan,
             identity: None,
             credentials: None,
             dial: DialRules::default(),
@@ -61,29 +65,37 @@ impl Target {
 
     /// Whether TLS is not even asked for.
     pub(crate) fn is_clear(&self) -> bool {
-        self.rules().mode == TlsMode::Never
+        self.mode() == TlsMode::Never
     }
 
     /// Whether a connection in clear text may follow one whose TLS failed.
     pub(crate) fn may_retry_in_clear(&self) -> bool {
-        self.rules().mode == TlsMode::Opportunistic && self.plan.attempt() != Attempt::Implicit
+        self.mode() == TlsMode::Opportunistic && self.plan.attempt() != Attempt::Implicit
     }
 
     /// The rules of the plan, raised by what the credentials need. The manner never overrides a
     /// plan that requires TLS.
     pub(crate) fn rules(&self) -> TlsRules {
-        let mut rules = match self.credentials.as_ref().map(|credentials| credentials.floor) {
+        let mut rules = self.rules_in_this_manner();
+        // A second hello does not help a name that TLS cannot carry.
+        rules.retry_plain_hello =
+            rules.retry_plain_hello && server_name(&self.plan, &self.host).is_ok();
+        rules
+    }
+
+    fn mode(&self) -> TlsMode {
+        self.rules_in_this_manner().mode
+    }
+
+    fn rules_in_this_manner(&self) -> TlsRules {
+        let rules = match self.credentials.as_ref().map(|credentials| credentials.floor) {
             // S16: neither the credentials nor the mail that they are for travel in clear text.
             Some(Floor::Authenticated | Floor::Encrypted) => TlsRules::REQUIRED,
             Some(Floor::Clear) | None => convert::tls_rules(&self.plan),
         };
         match (self.manner, rules.mode) {
             (Manner::ClearText, TlsMode::Opportunistic) => TlsRules::NEVER,
-            (Manner::AsPlanned, _) => {
-                // A second hello does not help a name that TLS cannot carry.
-                rules.retry_plain_hello &= server_name(&self.plan, &self.host).is_ok();
-                rules
-            }
+            (Manner::AsPlanned, _) => rules,
             (Manner::PlainHello | Manner::ClearText, _) => rules.without_plain_hello(),
         }
     }
@@ -123,7 +135,7 @@ impl Target {
     /// The client certificate to show on this connection. With the plainest hello, one is left out
     /// where the next step would be clear text, in which none is shown either.
     pub(crate) fn shown_identity(&self) -> Option<&IdentityId> {
-        let is_optional = self.rules().mode == TlsMode::Opportunistic;
+        let is_optional = self.mode() == TlsMode::Opportunistic;
         self.identity.as_ref().filter(|_| self.manner == Manner::AsPlanned || !is_optional)
     }
 }

@@ -1,6 +1,7 @@
 //! A DNS and a web in memory: for tests, and for networks in which every host is known.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
@@ -44,6 +45,9 @@ pub struct Zone {
     pub txt: HashMap<Domain, DnsAnswer<Vec<Vec<u8>>>>,
     /// What policy hosts answer.
     pub policies: HashMap<Domain, Result<PolicyResponse, FetchError>>,
+    /// Whether [`asked`](Self::asked) keeps the questions. Off unless set, because each delivery
+    /// asks some.
+    pub keeps_questions: bool,
     asked: Mutex<Vec<String>>,
 }
 
@@ -59,6 +63,7 @@ impl Zone {
             tlsa: HashMap::new(),
             txt: HashMap::new(),
             policies: HashMap::new(),
+            keeps_questions: false,
             asked: Mutex::default(),
         }
     }
@@ -120,50 +125,57 @@ impl Zone {
         self
     }
 
-    /// The questions so far, in order: `MX test.example`, `TLSA _25._tcp.mx.test.example`,
-    /// `GET https://...`.
+    /// The questions since [`keeps_questions`](Self::keeps_questions) was set, in order: `MX
+    /// test.example`, `TLSA _25._tcp.mx.test.example`, `GET https://...`.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn ask<T: Clone>(&self, question: String, answer: Option<&DnsAnswer<T>>) -> DnsAnswer<T> {
+    fn ask<T: Clone>(
+        &self,
+        question: fmt::Arguments<'_>,
+        answer: Option<&DnsAnswer<T>>,
+    ) -> DnsAnswer<T> {
         self.note(question);
         answer.cloned().unwrap_or_else(|| DnsAnswer::none(self.status))
     }
 
-    fn note(&self, question: String) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(question);
+    fn note(&self, question: fmt::Arguments<'_>) {
+        if self.keeps_questions {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.push(question.to_string());
+        }
     }
 }
 
 impl Lookups for Zone {
     async fn mx(&self, domain: &Domain) -> DnsAnswer<MxRecord> {
-        self.ask(format!("MX {domain}"), self.mx.get(domain))
+        self.ask(format_args!("MX {domain}"), self.mx.get(domain))
     }
 
     async fn ipv4(&self, host: &Domain) -> DnsAnswer<Ipv4Addr> {
-        self.ask(format!("A {host}"), self.ipv4.get(host))
+        self.ask(format_args!("A {host}"), self.ipv4.get(host))
     }
 
     async fn ipv6(&self, host: &Domain) -> DnsAnswer<Ipv6Addr> {
-        self.ask(format!("AAAA {host}"), self.ipv6.get(host))
+        self.ask(format_args!("AAAA {host}"), self.ipv6.get(host))
     }
 
     async fn cname(&self, owner: &str) -> DnsStatus {
-        self.note(format!("CNAME {owner}"));
+        self.note(format_args!("CNAME {owner}"));
         self.cname.get(owner).copied().unwrap_or(self.status)
     }
 
     async fn tlsa(&self, owner: &str) -> DnsAnswer<TlsaRecord> {
-        self.ask(format!("TLSA {owner}"), self.tlsa.get(owner))
+        self.ask(format_args!("TLSA {owner}"), self.tlsa.get(owner))
     }
 
     async fn txt(&self, owner: &Domain) -> DnsAnswer<Vec<Vec<u8>>> {
-        self.ask(format!("TXT {owner}"), self.txt.get(owner))
+        self.ask(format_args!("TXT {owner}"), self.txt.get(owner))
     }
 
     async fn fetch(&self, fetch: &Fetch) -> Result<PolicyResponse, FetchError> {
-        self.note(format!("GET {}", fetch.url()));
+        self.note(format_args!("GET {}", fetch.url()));
         self.policies.get(fetch.domain()).cloned().unwrap_or(Err(FetchError::Unreachable))
     }
 }

@@ -43,7 +43,8 @@ impl Outbound {
         let journal = Journal::new(envelope.recipients.len(), &mut tell);
         let indices: Vec<usize> = (0..envelope.recipients.len()).collect();
         let route = Route::new(targets, indices.len(), config);
-        let parcel = Parcel { envelope, indices: &indices, message, journal: &journal };
+        let envelope = Arc::new(envelope.clone());
+        let parcel = Parcel { envelope: &envelope, indices: &indices, message, journal: &journal };
         let walked = walk(self, None, route, hosts, &parcel).await;
         let Walked { attempts, skipped } = walked;
         let recipients = journal.finish(RecipientStatus::Deferred(LOCAL));
@@ -178,15 +179,15 @@ async fn walk_host(
             (false, true) => Manner::PlainHello,
             (false, false) => Manner::AsPlanned,
         };
-        let target = candidate.at(address.ip(), manner);
+        let target = Arc::new(candidate.at(address.ip(), manner));
         // An address at which TLS is remembered to be broken must not win for being nearer.
         let others: Vec<SocketAddr> =
-            route.rivals().filter(|it| candidate.at(it.ip(), manner) == target).collect();
+            route.rivals().filter(|it| candidate.at(it.ip(), manner) == *target).collect();
         // A retry in clear text is what the last decision at this address led to.
         let mut earlier = led_here.iter().rev();
         let before =
             earlier.find(|(earlier, _)| clear_retry && *earlier == address).map(|(_, before)| {
-                Decision { channel: Spoken::Clear, tls: None, ..(**before).clone() }
+                Arc::new(Decision { channel: Spoken::Clear, tls: None, ..(**before).clone() })
             });
         let dialling = Dialling {
             outbound,

@@ -52,7 +52,7 @@ pub(super) struct Dialled {
 
 /// A message, its recipients, and where their outcomes go.
 pub(super) struct Parcel<'a, 'j, M> {
-    pub(super) envelope: &'a Envelope,
+    pub(super) envelope: &'a Arc<Envelope>,
     /// The index in the journal of each recipient of the envelope.
     pub(super) indices: &'a [usize],
     pub(super) message: &'a M,
@@ -81,7 +81,7 @@ pub(super) struct Dialling<'a, 'j, M> {
     pub(super) outbound: &'a Outbound,
     /// None: the connection is made, and closed afterwards.
     pub(super) kept: Option<KeptFor<'a>>,
-    pub(super) target: &'a Target,
+    pub(super) target: &'a Arc<Target>,
     pub(super) host: &'a str,
     pub(super) address: SocketAddr,
     /// Further addresses of the host, dialled in the same way if `address` does not answer.
@@ -91,14 +91,14 @@ pub(super) struct Dialling<'a, 'j, M> {
     pub(super) parcel: &'a Parcel<'a, 'j, M>,
     pub(super) remaining: &'a [usize],
     /// The decision that led to this connection in clear text.
-    pub(super) before: Option<Decision>,
+    pub(super) before: Option<Arc<Decision>>,
     pub(super) candidate: &'a Candidate,
 }
 
 impl<M: Message> Dialling<'_, '_, M> {
     /// Sends the message for the recipients that remain, over a kept connection or a new one. A
     /// kept connection that ends before it has taken the message is replaced by a new one, once.
-    pub(super) async fn run(self) -> Dialled {
+    pub(super) async fn run(&self) -> Dialled {
         let mut slot = None;
         if let Some(KeptFor { pool, next_hop }) = self.kept {
             match pool.slot(next_hop, self.target, self.address.port()).await {
@@ -115,7 +115,9 @@ impl<M: Message> Dialling<'_, '_, M> {
         if let Some(mut kept) = kept {
             turn = Turn::Replaced;
             if self.may_reuse(&kept) && kept.connection.is_reusable().await {
-                let dialled = self.reuse(kept, &mut slot).await;
+                // Boxed, as what follows: most deliveries may be waiting for their turn, and need
+                // the memory of neither.
+                let dialled = Box::pin(self.reuse(kept, &mut slot)).await;
                 if !dialled.may_be_repeated {
                     metering::pool_turn(Turn::Reused);
                     return dialled;
@@ -128,7 +130,7 @@ impl<M: Message> Dialling<'_, '_, M> {
         if slot.is_some() {
             metering::pool_turn(turn);
         }
-        self.open(slot).await
+        Box::pin(self.open(slot)).await
     }
 
     /// Whether a connection that is opened now would be like this one. Clear text is kept from a
@@ -151,8 +153,7 @@ impl<M: Message> Dialling<'_, '_, M> {
 
     async fn reuse(&self, kept: Kept, slot: &mut Option<Slot>) -> Dialled {
         tracing::debug!(messages = kept.messages, "connection reused");
-        let before = self.before.as_ref();
-        let decision = Arc::new(before.unwrap_or(kept.connection.decision()).clone());
+        let decision = self.before.clone().unwrap_or_else(|| kept.connection.shared_decision());
         // The delivery that opened the connection has reported it.
         self.transact(kept, slot, decision, Vec::new(), true).await
     }
@@ -223,14 +224,18 @@ impl<M: Message> Dialling<'_, '_, M> {
             // No connection; or the one before it has been reported, and this one with it.
             (Some(_), _) | (_, None) => Vec::new(),
         };
-        let decision = Arc::new(self.before.as_ref().unwrap_or(decision).clone());
+        let decision = match (&self.before, &connection) {
+            (Some(before), _) => Arc::clone(before),
+            (None, Ok(connection)) => connection.shared_decision(),
+            (None, Err(error)) => Arc::new(error.decision.clone()),
+        };
         tracing::info!(
             %address, reason = decision.reason.code(), decision = %decision.sentence,
             "TLS decision",
         );
         let dialled = match connection {
             Ok(connection) => {
-                let kept = Kept::new(connection, address, terms);
+                let kept = Kept::new(Box::new(connection), address, terms);
                 self.transact(kept, &mut slot, decision, sessions, false).await
             }
             Err(error) => {
@@ -317,7 +322,7 @@ impl<M: Message> Dialling<'_, '_, M> {
         let decision = match ending {
             Ending::Finished | Ending::ShutDown => decision,
             _ if self.target.is_clear() => decision,
-            _ => Arc::new(connection.decision().clone()),
+            _ => connection.shared_decision(),
         };
         let may_be_kept = failure.is_none() && connection.is_reusable().await;
         match slot.take() {
@@ -415,10 +420,14 @@ impl<M: Message> Transactions<'_, '_, M> {
         open: &[usize],
     ) -> Delivery {
         let Parcel { envelope, indices, message, journal } = *self.parcel;
-        let mut part = envelope.clone();
-        part.recipients =
-            open.iter().map(|&at| envelope.recipients[self.remaining[at]].clone()).collect();
-        let part = Arc::new(part);
+        let indexes = open.iter().map(|&at| self.remaining[at]);
+        let part = match indexes.clone().eq(0..envelope.recipients.len()) {
+            true => Arc::clone(envelope),
+            false => {
+                let recipients = indexes.map(|index| envelope.recipients[index].clone());
+                Arc::new(envelope.with_recipients(recipients.collect()))
+            }
+        };
         let (asked, remaining) = (&self.asked, self.remaining);
         // What is final is told at once, while the connection goes on.
         let mut settled = |at: usize, delivery: &Delivery| match delivery.status(at) {

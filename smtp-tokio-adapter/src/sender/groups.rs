@@ -51,15 +51,18 @@ pub(super) fn groups<'a>(
     (groups, strangers)
 }
 
-/// Runs futures, a few at the same time, and returns their results in order.
-pub(super) async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut waiting = futures.into_iter().map(Box::pin).enumerate();
+/// Runs futures, a few at the same time, and returns their results in order. Each future is made
+/// when its turn comes.
+pub(super) async fn all<F: Future + Unpin>(
+    futures: impl ExactSizeIterator<Item = F>,
+) -> Vec<F::Output> {
+    let mut waiting = futures.enumerate();
     let mut results: Vec<Option<F::Output>> = (0..waiting.len()).map(|_| None).collect();
-    let mut running: Vec<(usize, Pin<Box<F>>)> = waiting.by_ref().take(AT_ONCE).collect();
+    let mut running: Vec<(usize, F)> = waiting.by_ref().take(AT_ONCE).collect();
     poll_fn(|cx| {
         let mut at = 0;
         while at < running.len() {
-            match running[at].1.as_mut().poll(cx) {
+            match Pin::new(&mut running[at].1).poll(cx) {
                 Poll::Pending => at += 1,
                 Poll::Ready(result) => {
                     results[running[at].0] = Some(result);

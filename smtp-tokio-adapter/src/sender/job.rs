@@ -126,7 +126,7 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
             inquiry.answer(answer);
         }
         let prepared = inquiry.finish()?;
-        let mut target = Target::new(&host, &prepared.plan);
+        let mut target = Target::of(host, prepared.plan);
         if let Policy::Connector(connector) = self.mail.policy {
             target.identity = connector.identity.clone();
             target.dial = connector.dial.clone();
@@ -140,11 +140,13 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
             sender.broken_peers(&candidate.target, &candidate.addresses, domain.port()).await;
         candidate.plain_hello = peers.plain_hello;
         candidate.without_tls = peers.without_starttls;
-        let (broken, plan) = (peers.broken, prepared.plan.remembering_broken());
-        // A floor above plaintext is not touched: then the plan is the same.
-        if !broken.is_empty() && plan.attempt() == Attempt::Clear {
-            candidate.without_tls.extend_from_slice(&broken);
-            candidate.broken = Some((broken, plan));
+        if !peers.broken.is_empty() {
+            let plan = candidate.target.plan.clone().remembering_broken();
+            // A floor above plaintext is not touched: then the plan is the same.
+            if plan.attempt() == Attempt::Clear {
+                candidate.without_tls.extend_from_slice(&peers.broken);
+                candidate.broken = Some((peers.broken, plan));
+            }
         }
         Ok(candidate)
     }

@@ -75,7 +75,7 @@ pub use self::message::{Message, measure};
 pub use self::report::{DialAttempt, RecipientOutcome, Report};
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -358,11 +358,12 @@ impl<L: Lookups> Sender<L> {
                     let status = RecipientStatus::Bounced(NO_SUCH_DOMAIN);
                     journal.settle(index, RecipientOutcome::undialled(status));
                 }
+                let clear_now: BTreeSet<usize> = clear_now.iter().copied().collect();
                 let sending = groups.iter().map(|group| {
                     let is_later = group.indices.iter().all(|index| clear_now.contains(index));
-                    self.send_group(group, is_later, &envelope, message, &journal)
+                    Box::pin(self.send_group(group, is_later, &envelope, message, &journal))
                 });
-                all(sending.collect()).await
+                all(sending).await
             }
             Err(failure) => {
                 journal.settle_rest(&unread(failure));
@@ -394,7 +395,8 @@ impl<L: Lookups> Sender<L> {
         let walked = match self.measured(mail.envelope, mail.message).await {
             Ok(envelope) => {
                 let mail = Mail { envelope: &envelope, ..*mail };
-                self.send_part(&mail, &indices, &journal).await
+                let shared = Arc::new(mail.envelope.clone());
+                self.send_part(&mail, &shared, &indices, &journal).await
             }
             Err(failure) => {
                 journal.settle_rest(&unread(failure));
@@ -412,21 +414,21 @@ impl<L: Lookups> Sender<L> {
         message: &M,
         journal: &Journal<'_>,
     ) -> Walked {
-        let mut part = envelope.clone();
-        part.recipients =
-            group.indices.iter().map(|&index| envelope.recipients[index].clone()).collect();
+        let recipients = group.indices.iter().map(|&index| envelope.recipients[index].clone());
+        let part = Arc::new(envelope.with_recipients(recipients.collect()));
         let mut connector = Cow::Borrowed(group.connector);
         if is_later {
             connector.to_mut().yields = connector.yields.on_later_run();
         }
         let mut mail = Mail::new(&connector, &group.domain, &part, message);
         mail.credentials = self.credentials.get(&*group.connector.name);
-        self.send_part(&mail, &group.indices, journal).await
+        self.send_part(&mail, &part, &group.indices, journal).await
     }
 
     async fn send_part<M: Message>(
         &self,
         mail: &Mail<'_, M>,
+        envelope: &Arc<Envelope>,
         indices: &[usize],
         journal: &Journal<'_>,
     ) -> Walked {
@@ -436,8 +438,7 @@ impl<L: Lookups> Sender<L> {
         (config.seed, config.port) = (self.route.seed.wrapping_add(turn), job.port());
         config.tls_at_each_address &= !job.clear_text_at_once();
         let route = Route::new(job.targets(), indices.len(), &config);
-        let Mail { envelope, message, .. } = *mail;
-        let parcel = Parcel { envelope, indices, message, journal };
+        let parcel = Parcel { envelope, indices, message: mail.message, journal };
         let kept = KeptFor { pool: &self.pool, next_hop: job.next_hop() };
         let walked = walk(&self.outbound, Some(kept), route, &job, &parcel).await;
         self.remember(&walked.attempts).await;

@@ -85,8 +85,20 @@ impl<L: Lookups> Sender<L> {
         let heeds_hellos = target.asks_as_others_do();
         let mut peers = Peers::default();
         let dialled = &addresses[..addresses.len().min(self.route.dials.max(1))];
-        let recalling = dialled.iter().map(|&ip| self.recall_peer(&target.host, ip, port));
-        for (&ip, known) in dialled.iter().zip(all(recalling.collect()).await) {
+        let mut known = self.peers_in_memory(&target.host, dialled, port);
+        if self.shared.is_some() {
+            let unknown = (0..dialled.len()).filter(|&at| known[at].is_none());
+            let unknown: Vec<usize> = unknown.collect();
+            let asking = unknown.iter().map(|&at| {
+                let address = SocketAddr::new(dialled[at], port);
+                Box::pin(self.broken_elsewhere(&target.host, address))
+            });
+            let answers = all(asking).await;
+            for (at, answer) in unknown.into_iter().zip(answers) {
+                known[at] = answer;
+            }
+        }
+        for (&ip, known) in dialled.iter().zip(known) {
             match known {
                 Some(Broken::Failed | Broken::Stalled) => peers.broken.push(ip),
                 Some(Broken::NoStartTls) => peers.without_starttls.push(ip),
@@ -100,13 +112,10 @@ impl<L: Lookups> Sender<L> {
         peers
     }
 
-    async fn recall_peer(&self, host: &Host, ip: IpAddr, port: u16) -> Option<Broken> {
-        let address = SocketAddr::new(ip, port);
-        let here = lock(&self.broken).recall(host, address, Instant::now());
-        match here {
-            Some(how) => Some(how),
-            None => self.broken_elsewhere(host, address).await,
-        }
+    fn peers_in_memory(&self, host: &Host, ips: &[IpAddr], port: u16) -> Vec<Option<Broken>> {
+        let (memory, now) = (lock(&self.broken), Instant::now());
+        let recall = |&ip| memory.recall(host, SocketAddr::new(ip, port), now);
+        ips.iter().map(recall).collect()
     }
 
     async fn broken_elsewhere(&self, host: &Host, address: SocketAddr) -> Option<Broken> {

@@ -185,6 +185,7 @@ impl World {
         let first = take(one, first, Arc::clone(&identity));
         let second = take(two, second, pki.identity(BACKUP));
         let mut zone = Zone::new(status);
+        zone.keeps_questions = true;
         zone.add_mx(&name(DOMAIN), 10, &name(HOST)).add_host(&name(HOST), [loopback(1)]);
         zone.add_mx(&name(DOMAIN), 20, &name(BACKUP)).add_host(&name(BACKUP), [loopback(2)]);
         Self { pki, port, first, second, identity, zone }

@@ -24,7 +24,8 @@ use crate::client::reuse::ReuseKey;
 use crate::client::target::Target;
 use crate::metering::{self, PoolLimit};
 
-type Open = Connection<TcpStream>;
+/// Boxed, because it goes from hand to hand.
+type Open = Box<Connection<TcpStream>>;
 /// A connection that has carried messages, or is about to.
 pub(crate) type Kept = state::Kept<Open>;
 type Books = State<Open, oneshot::Sender<Slot>>;
@@ -58,10 +59,10 @@ impl Pool {
     pub(crate) async fn slot(
         &self,
         next_hop: &Host,
-        target: &Target,
+        target: &Arc<Target>,
         port: u16,
     ) -> Result<Slot, Congested> {
-        let key = Arc::new(ReuseKey::new(next_hop, target, port));
+        let key = Arc::new(ReuseKey::of(next_hop, Arc::clone(target), port));
         let mut woken = None;
         let (answer, patience) = self.0.with(|books| {
             let answer = books.ask(&key, Instant::now(), || {
