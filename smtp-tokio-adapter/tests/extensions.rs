@@ -431,34 +431,17 @@ async fn priorities_and_times_both_ways() {
         assert!(words.contains(&word), "{words:?}");
     }
     // What the server cannot do is said before anything is sent.
+    let with = |change: fn(&mut Envelope)| changed(mail.clone(), change);
     for (mail, status) in [
-        (
-            {
-                let mut envelope = mail.clone();
-                envelope.deliver_by = DeliverBy::new(30, ByMode::Return, false);
-                envelope
-            },
-            EnhancedCode::new(5, 3, 3),
-        ),
-        (
-            {
-                let mut envelope = mail.clone();
-                envelope.hold = Some(Hold::For(1001));
-                envelope
-            },
-            EnhancedCode::new(5, 3, 3),
-        ),
-        (
-            {
-                let mut envelope = mail.clone();
-                envelope.size = Some(1001);
-                envelope
-            },
-            EnhancedCode::new(5, 3, 4),
-        ),
+        (with(|it| it.deliver_by = DeliverBy::new(30, ByMode::Return, false)), (5, 3, 3)),
+        (with(|it| (it.deliver_by, it.hold) = (None, Some(Hold::For(1001)))), (5, 3, 3)),
+        (with(|it| it.hold = Some(Hold::For(120))), (5, 5, 4)),
+        (with(|it| it.size = Some(1001)), (5, 3, 4)),
     ] {
         let report =
             go(&server, &sender(|_| ()), clear(), &mail, &Bytes::from_static(MESSAGE)).await;
+        let (class, subject, detail) = status;
+        let status = EnhancedCode::new(class, subject, detail);
         assert_eq!(report.statuses(), [RecipientStatus::Bounced(status)]);
     }
     assert_eq!(server.heard.commands(), [""; 0]);

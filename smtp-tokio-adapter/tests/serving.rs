@@ -370,7 +370,7 @@ async fn listener_whose_connectors_want_a_certificate_bars_a_client_without_one(
     let check = ClientCheck::new(RootsId::public());
     partner.client_certificate = ClientCertificate::Required(check);
     let connectors = Arc::new(InboundConnectors::new(vec![partner]).unwrap());
-    let mut inbound = inbound();
+    let mut inbound = Inbound::new(Arc::new(smtp()));
     inbound.tls = Some(pki.server_config(HOST));
     inbound.admission = Some(Admission::new(connectors, pki.trust()));
     let listening = listen(inbound).await;
