@@ -1,4 +1,5 @@
-use smtp_proto::stamp::{CipherSuite, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission};
+use smtp_proto::channel::{Peer, TlsInfo};
+use smtp_proto::stamp::{ClientCertificate, Date, Hello, Stamp, Transmission};
 use smtp_tls_policy::trace::{Received, fields};
 
 /// Any octets parse; folding makes no difference; and the stamp that is written from any texts is
@@ -22,16 +23,22 @@ pub fn received(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut texts = text.split('\0');
     let (helo, by) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
-    let (id, recipient, cipher) = (texts.next(), texts.next(), texts.next());
+    let (id, recipient, common_name) = (texts.next(), texts.next(), texts.next());
     let date = Date::new(data.len() as i64, 0).expect("a date in 1970");
     let mut stamp = Stamp::new(helo, by, Transmission::new(Hello::Ehlo), date);
     (stamp.id, stamp.recipient) = (id, recipient);
-    stamp.tls = cipher.map(|cipher| TlsStamp::new(TlsVersion::Tls13, CipherSuite::Name(cipher)));
+    let tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.3", "TLS_AES_128_GCM_SHA256");
+    stamp.tls = common_name.map(|_| &tls);
+    stamp.client = common_name.map(|name| ClientCertificate::Presented {
+        common_name: Some(name),
+        issuer: texts.next(),
+        verified: false,
+    });
     let mut header = Vec::new();
     stamp.write(&mut header);
     header.extend_from_slice(b"\r\nbody");
     let mut fields = fields(&header);
     let field = fields.next().expect("one field");
     assert!(fields.next().is_none(), "a text has broken out of its field");
-    assert_eq!(Received::parse(field).tls.is_some(), cipher.is_some());
+    assert_eq!(Received::parse(field).tls.is_some(), common_name.is_some());
 }

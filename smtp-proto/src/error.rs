@@ -51,29 +51,20 @@ pub enum PeerMisbehaved {
     PlaintextAfterStartTls,
 }
 
-/// Why a command was not sent. The connection is as it was before the call.
+/// Why a command or a piece of a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandRefusal {
-    /// The server does not announce an extension that the command needs.
-    #[error("the server does not offer {}", .0.keyword())]
-    NotOffered(Extension),
-    /// The command must not be sent now, or not by the caller.
-    #[error("{0}")]
-    Misuse(#[from] ApiMisuse),
-}
-
-/// Why a piece of a message was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
+pub enum NotSent {
     /// The message contains octets that its transfer cannot carry. Its beginning may be sent
     /// already, and SMTP has no way to abort a message in the middle, so the transaction can only
-    /// end by closing the connection.
+    /// end by closing the connection. Commands have no such error.
     #[error("the message cannot be sent: {0}")]
     Defect(BodyDefect),
-    /// The server does not announce an extension that the piece needs. Nothing was sent.
+    /// The server does not announce an extension that the command or the piece needs. The
+    /// connection is as it was before the call.
     #[error("the server does not offer {}", .0.keyword())]
     NotOffered(Extension),
-    /// No body is wanted now. Nothing was sent.
+    /// The command must not be sent now, or not by the caller; or no body is wanted now. The
+    /// connection is as it was before the call.
     #[error("{0}")]
     Misuse(#[from] ApiMisuse),
 }

@@ -6,27 +6,32 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use common::changed;
-use smtp_proto::stamp::{
-    CipherSuite, ClientCertificate, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission,
-};
+use smtp_proto::channel::{Peer, TlsInfo};
+use smtp_proto::stamp::{ClientCertificate, Date, Hello, Stamp, Transmission};
 
 const ESMTP: Transmission = Transmission::new(Hello::Ehlo);
 
-fn stamp() -> Stamp<'static> {
-    let mut tls = TlsStamp::new(TlsVersion::Tls13, CipherSuite::Name("TLS_AES_256_GCM_SHA384"));
+/// TLS 1.3 with this cipher suite.
+fn tls(cipher: &str) -> &'static TlsInfo {
+    let cipher = cipher.to_owned().leak();
+    let mut tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.3", cipher);
     tls.group = Some("X25519");
-    tls.client = Some(ClientCertificate::Presented {
-        common_name: Some("mail.contoso.example"),
-        issuer: Some("Contoso CA"),
-        verified: true,
-    });
+    Box::leak(Box::new(tls))
+}
+
+fn stamp() -> Stamp<'static> {
     let date = Date::new(1_236_078_513, -480).unwrap();
     let mut stamp = Stamp::new("mail.contoso.example", "mx.ehs.example", ESMTP, date);
     stamp.reverse_name = Some("out.contoso.example");
     stamp.address = Some(IpAddr::from([192, 0, 2, 7]));
     stamp.id = Some("4f3a");
     stamp.recipient = Some("user@online.example");
-    stamp.tls = Some(tls);
+    stamp.tls = Some(tls("TLS_AES_256_GCM_SHA384"));
+    stamp.client = Some(ClientCertificate::Presented {
+        common_name: Some("mail.contoso.example"),
+        issuer: Some("Contoso CA"),
+        verified: true,
+    });
     stamp
 }
 

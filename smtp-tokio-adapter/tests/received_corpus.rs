@@ -3,7 +3,8 @@
 #[path = "../../smtp-proto/tests/common/folder.rs"]
 mod folder;
 
-use smtp_proto::stamp::{self, CipherSuite, Stamp, TlsStamp};
+use smtp_proto::channel::{Peer, TlsInfo};
+use smtp_proto::stamp::{self, Stamp};
 use smtp_tls_policy::trace::{
     Basis, Channel, Evidence, HopVerdict, Link, OwnHosts, Product, Received, Software, Summary,
     review,
@@ -85,8 +86,9 @@ fn our_own_headers_prove_both() {
     first.address = Some([192, 0, 2, 7].into());
     let mut second = first;
     (second.helo, second.by) = ("ehs.example", "online.example");
-    let cipher = CipherSuite::Name("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256");
-    second.tls = Some(TlsStamp::new(stamp::TlsVersion::Tls12, cipher));
+    let cipher = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+    let tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.2", cipher);
+    second.tls = Some(&tls);
     let mut headers = Vec::new();
     second.write(&mut headers);
     first.write(&mut headers);

@@ -6,28 +6,33 @@ use std::net::IpAddr;
 
 use common::changed;
 use proptest::prelude::*;
-use smtp_proto::stamp::{
-    CipherSuite, ClientCertificate, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission,
-};
+use smtp_proto::channel::{Peer, TlsInfo};
+use smtp_proto::stamp::{ClientCertificate, Date, Hello, Stamp, Transmission};
 use smtp_tls_policy::trace::{self, Arrival, Evidence, Product, fields, trace};
 
 const ESMTP: Transmission = Transmission::new(Hello::Ehlo);
 
-fn stamp() -> Stamp<'static> {
-    let mut tls = TlsStamp::new(TlsVersion::Tls13, CipherSuite::Name("TLS_AES_256_GCM_SHA384"));
+/// TLS 1.3 with this cipher suite.
+fn tls(cipher: &str) -> &'static TlsInfo {
+    let cipher = cipher.to_owned().leak();
+    let mut tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.3", cipher);
     tls.group = Some("X25519");
-    tls.client = Some(ClientCertificate::Presented {
-        common_name: Some("mail.contoso.example"),
-        issuer: Some("Contoso CA"),
-        verified: true,
-    });
+    Box::leak(Box::new(tls))
+}
+
+fn stamp() -> Stamp<'static> {
     let date = Date::new(1_236_078_513, -480).unwrap();
     let mut stamp = Stamp::new("mail.contoso.example", "mx.ehs.example", ESMTP, date);
     stamp.reverse_name = Some("out.contoso.example");
     stamp.address = Some(IpAddr::from([192, 0, 2, 7]));
     stamp.id = Some("4f3a");
     stamp.recipient = Some("user@online.example");
-    stamp.tls = Some(tls);
+    stamp.tls = Some(tls("TLS_AES_256_GCM_SHA384"));
+    stamp.client = Some(ClientCertificate::Presented {
+        common_name: Some("mail.contoso.example"),
+        issuer: Some("Contoso CA"),
+        verified: true,
+    });
     stamp
 }
 
@@ -128,11 +133,8 @@ fn what_cannot_be_written_is_left_out_or_neutralised() {
             .unwrap_or(recipient);
         assert_eq!(read.recipient.unwrap().as_str(), Some(format!("<{inner}>").as_str()));
     }
-    let tls = stamp().tls.unwrap();
     for cipher in ["", "ECDHE-RSA-AES128-SHA", "1X", "TLS_A (b", "TLS_A\r\n"] {
-        let header = written(&changed(stamp(), |it| {
-            it.tls = Some(changed(tls, |it| it.cipher = CipherSuite::Name(cipher)))
-        }));
+        let header = written(&changed(stamp(), |it| it.tls = Some(tls(cipher))));
         // A group is written only after a cipher.
         assert!(
             !header.contains("\ttls ")
@@ -141,11 +143,6 @@ fn what_cannot_be_written_is_left_out_or_neutralised() {
             "{header}"
         );
     }
-    let header = written(&changed(stamp(), |it| {
-        it.tls = Some(changed(tls, |it| it.cipher = CipherSuite::Code(0x1302)))
-    }));
-    assert!(header.contains("\ttls 0x1302 group X25519 (version=TLSv1.3)"));
-    assert_eq!(trace(header.as_bytes()).next().unwrap().tls.unwrap().cipher.unwrap(), "0x1302");
 }
 
 #[test]
@@ -202,9 +199,8 @@ fn transmission() -> impl Strategy<Value = Transmission> {
     })
 }
 
-fn version() -> impl Strategy<Value = TlsVersion> {
-    use TlsVersion::*;
-    proptest::sample::select(vec![Tls10, Tls11, Tls12, Tls13])
+fn version() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(vec!["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"])
 }
 
 prop_compose! {
@@ -217,7 +213,7 @@ prop_compose! {
         recipient in proptest::option::of("([a-z+=]{1,40}|\"([a-z <>();,]|\\\\[\\\\\"]){0,40}\")@[a-z0-9.]{1,60}"),
         tls in proptest::option::of((
             version(),
-            prop_oneof![any::<u16>().prop_map(Err), "[A-Z][A-Z0-9_]{0,60}".prop_map(Ok)],
+            "TLS_[A-Z0-9_]{1,57}",
             proptest::option::of("[A-Za-z][A-Za-z0-9_-]{0,30}"),
             proptest::option::of((0..3, "[a-z=,;.*@-]{1,50}( [a-z;*]{1,50}){0,3}", proptest::option::of("[a-z]{1,40}( [a-z]{1,50}){0,3}"), any::<bool>())),
         )),
@@ -227,8 +223,7 @@ prop_compose! {
     }
 }
 
-type OwnedTls =
-    (TlsVersion, Result<String, u16>, Option<String>, Option<(i32, String, Option<String>, bool)>);
+type OwnedTls = (&'static str, String, Option<String>, Option<(i32, String, Option<String>, bool)>);
 
 #[derive(Debug)]
 struct OwnedStamp {
@@ -243,13 +238,10 @@ struct OwnedStamp {
 impl OwnedStamp {
     fn stamp(&self, date: Date) -> Stamp<'_> {
         let tls = self.tls.as_ref().map(|(version, cipher, group, client)| {
-            let cipher = match cipher {
-                Ok(name) => CipherSuite::Name(name),
-                Err(code) => CipherSuite::Code(*code),
-            };
-            let mut tls = TlsStamp::new(*version, cipher);
-            tls.group = group.as_deref();
-            tls.client = client.as_ref().map(|(kind, name, issuer, verified)| match kind {
+            let cipher = cipher.clone().leak();
+            let mut tls = TlsInfo::new(Peer::Unauthenticated, version, cipher);
+            tls.group = group.clone().map(|group| &*group.leak());
+            let client = client.as_ref().map(|(kind, name, issuer, verified)| match kind {
                 0 => ClientCertificate::NotRequested,
                 1 => ClientCertificate::NotPresented,
                 _ => ClientCertificate::Presented {
@@ -258,14 +250,15 @@ impl OwnedStamp {
                     verified: *verified,
                 },
             });
-            tls
+            (&*Box::leak(Box::new(tls)), client)
         });
         let mut stamp = Stamp::new(&self.names.0, &self.names.2, self.transmission, date);
         stamp.reverse_name = self.names.1.as_deref();
         stamp.address = self.address;
         stamp.id = self.id.as_deref();
         stamp.recipient = self.recipient.as_deref();
-        stamp.tls = tls;
+        stamp.tls = tls.map(|(tls, _)| tls);
+        stamp.client = tls.and_then(|(_, client)| client);
         stamp
     }
 }
@@ -297,14 +290,10 @@ proptest! {
         prop_assert_eq!((transmission.auth, transmission.utf8), (stamp.transmission.auth, stamp.transmission.utf8));
         prop_assert_eq!(read.tls.is_some(), stamp.tls.is_some());
         if let (Some(read), Some(tls)) = (read.tls, stamp.tls) {
-            prop_assert_eq!(read.version.map(|read| read.to_string()), Some(tls.version.to_string()));
-            let cipher = match tls.cipher {
-                CipherSuite::Name(name) => name.to_owned(),
-                CipherSuite::Code(code) => format!("0x{code:04X}"),
-            };
-            prop_assert_eq!(shown(read.cipher), Some(cipher));
+            prop_assert_eq!(read.version.map(|read| read.to_string()), Some(tls.version.to_owned()));
+            prop_assert_eq!(shown(read.cipher), Some(tls.cipher.to_owned()));
             prop_assert_eq!(shown(read.group), owned(tls.group));
-            match (read.client, tls.client) {
+            match (read.client, stamp.client) {
                 (
                     Some(trace::ShownCertificate::Presented { common_name, issuer, verified }),
                     Some(ClientCertificate::Presented { common_name: name, issuer: by, verified: ok }),
@@ -331,10 +320,9 @@ proptest! {
             issuer: Some(&texts[3]),
             verified: false,
         };
-        let tls = changed(TlsStamp::new(TlsVersion::Tls12, CipherSuite::Name(&texts[0])), |it| {
-            it.group = Some(&texts[1]);
-            it.client = Some(client);
-        });
+        let leaked = |text: &String| -> &'static str { text.clone().leak() };
+        let mut tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.2", leaked(&texts[0]));
+        tls.group = Some(leaked(&texts[1]));
         let stamp = changed(stamp(), |it| {
             it.helo = &texts[4];
             it.reverse_name = Some(&texts[5]);
@@ -342,7 +330,8 @@ proptest! {
             it.id = Some(&texts[6]);
             it.recipient = Some(&texts[7]);
             it.transmission.utf8 = utf8;
-            it.tls = Some(tls);
+            it.tls = Some(&tls);
+            it.client = Some(client);
         });
         let header = written(&stamp);
         well_formed(&header)?;

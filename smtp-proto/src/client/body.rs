@@ -6,7 +6,7 @@ use super::encoding::Body;
 use super::state::Sent;
 use super::transaction::Next;
 use super::{Client, MAX_PIPELINED};
-use crate::error::{ApiMisuse, BodyError};
+use crate::error::{ApiMisuse, NotSent};
 use crate::wire::body::BodyDefect;
 use crate::wire::capabilities::Extension;
 use crate::wire::command::{Command, Uri};
@@ -40,7 +40,7 @@ impl Client {
     /// chunk (RFC 3030, section 2). Pieces may be cut anywhere; each is a chunk of its own, so
     /// small ones cost.
     ///
-    /// Lines must end in CRLF. After [`BodyError::Defect`] the connection can only be closed: the
+    /// Lines must end in CRLF. After [`NotSent::Defect`] the connection can only be closed: the
     /// message is incomplete on the wire, and there is no way to take it back.
     ///
     /// Call [`poll`](Client::poll) with everything that was read before each piece: a reply that is
@@ -48,7 +48,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`BodyError::Defect`] for octets that the transfer cannot carry, [`BodyError::NotOffered`]
+    /// [`NotSent::Defect`] for octets that the transfer cannot carry, [`NotSent::NotOffered`]
     /// where a chunk is needed and the server does not offer CHUNKING, [`ApiMisuse::NoBodyWanted`]
     /// unless [`wants_body`](Self::wants_body).
     pub fn write_body(
@@ -56,7 +56,7 @@ impl Client {
         piece: &[u8],
         output: &mut Vec<u8>,
         now: Instant,
-    ) -> Result<(), BodyError> {
+    ) -> Result<(), NotSent> {
         let body = self.wanted_body()?;
         let start = output.len();
         let written = body.write(piece, output);
@@ -86,7 +86,7 @@ impl Client {
         last: bool,
         output: &mut Vec<u8>,
         now: Instant,
-    ) -> Result<(), BodyError> {
+    ) -> Result<(), NotSent> {
         let transaction = self.work.mail().filter(|_| self.wants_body());
         let Some(transaction) = transaction else { return Err(ApiMisuse::NoBodyWanted.into()) };
         if !transaction.envelope.burl {
@@ -113,7 +113,7 @@ impl Client {
     /// # Errors
     ///
     /// As [`write_body`](Self::write_body).
-    pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), BodyError> {
+    pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), NotSent> {
         if let Err(defect) = self.wanted_body()?.finish(output) {
             return Err(self.defective(defect));
         }
@@ -122,22 +122,22 @@ impl Client {
     }
 
     /// The body that the caller may write now.
-    fn wanted_body(&mut self) -> Result<&mut Body, BodyError> {
+    fn wanted_body(&mut self) -> Result<&mut Body, NotSent> {
         let wanted = self.wants_body();
         let has_chunks = self.capabilities.has(Extension::Chunking);
         match self.work.mail_mut().filter(|_| wanted) {
             None => Err(ApiMisuse::NoBodyWanted.into()),
             // A server may offer BURL without CHUNKING.
             Some(transaction) if transaction.body.is_chunks() && !has_chunks => {
-                Err(BodyError::NotOffered(Extension::Chunking))
+                Err(NotSent::NotOffered(Extension::Chunking))
             }
             Some(transaction) => Ok(&mut transaction.body),
         }
     }
 
     /// The message cannot be sent, and its beginning may be on its way: the connection must end.
-    fn defective(&mut self, defect: BodyDefect) -> BodyError {
+    fn defective(&mut self, defect: BodyDefect) -> NotSent {
         self.close();
-        BodyError::Defect(defect)
+        NotSent::Defect(defect)
     }
 }

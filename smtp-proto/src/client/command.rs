@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Client;
 use super::state::Sent;
 use super::work::Work;
-use crate::error::{ApiMisuse, CommandRefusal};
+use crate::error::{ApiMisuse, NotSent};
 use crate::wire::capabilities::Extension;
 use crate::wire::command::{Command, Xclient, XclientName};
 use crate::wire::path::AddressRules;
@@ -20,10 +20,10 @@ impl Client {
     ///
     /// [`ApiMisuse::NotReady`] before [`Ready`](super::ClientEvent::Ready), within a transaction,
     /// and while another command waits; [`ApiMisuse::OwnCommand`] for what the machine sends by
-    /// itself or by another method; [`CommandRefusal::NotOffered`] for ETRN, and for text that is
+    /// itself or by another method; [`NotSent::NotOffered`] for ETRN, and for text that is
     /// not ASCII, where the server does not announce it; [`ApiMisuse::Command`] for what no server
     /// would read as this command.
-    pub fn command(&mut self, command: Command<'_>, now: Instant) -> Result<(), CommandRefusal> {
+    pub fn command(&mut self, command: Command<'_>, now: Instant) -> Result<(), NotSent> {
         if !self.is_free() {
             return Err(ApiMisuse::NotReady.into());
         }
@@ -33,7 +33,7 @@ impl Client {
         let read = Command::parse(line.strip_suffix(b"\r\n").unwrap_or(&line), AddressRules::FIELD)
             .map_err(ApiMisuse::Command)?;
         if let Some(extension) = self.needed_by(&read)? {
-            return Err(CommandRefusal::NotOffered(extension));
+            return Err(NotSent::NotOffered(extension));
         }
         self.begin(Work::Command { sent: Sent::Command, line }, now);
         Ok(())
@@ -46,14 +46,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ApiMisuse::NotReady`] as for [`command`](Self::command); [`CommandRefusal::NotOffered`]
+    /// [`ApiMisuse::NotReady`] as for [`command`](Self::command); [`NotSent::NotOffered`]
     /// where the server does not list XCLIENT with all these attributes; [`ApiMisuse::Command`]
     /// without any.
-    pub fn xclient(
-        &mut self,
-        attributes: &Xclient<'_>,
-        now: Instant,
-    ) -> Result<(), CommandRefusal> {
+    pub fn xclient(&mut self, attributes: &Xclient<'_>, now: Instant) -> Result<(), NotSent> {
         if !self.is_free() {
             return Err(ApiMisuse::NotReady.into());
         }
@@ -66,7 +62,7 @@ impl Client {
             listed.split(' ').any(|word| word.eq_ignore_ascii_case(name.as_str()))
         };
         if !attributes.names().all(takes) {
-            return Err(CommandRefusal::NotOffered(Extension::Xclient));
+            return Err(NotSent::NotOffered(Extension::Xclient));
         }
         self.begin(Work::Command { sent: Sent::Xclient, line }, now);
         Ok(())

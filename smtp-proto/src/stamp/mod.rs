@@ -5,11 +5,13 @@ mod tls;
 mod transmission;
 
 pub use date::Date;
-pub use tls::{ClientCertificate, TlsVersion};
+pub use tls::ClientCertificate;
 pub use transmission::{Hello, Transmission};
 
 use std::io::Write as _;
 use std::net::IpAddr;
+
+use crate::channel::TlsInfo;
 
 /// The comment after `by` that names this library as the writer. It marks TLS whenever TLS was
 /// used.
@@ -51,35 +53,16 @@ pub struct Stamp<'a> {
     /// because each of several recipients would read of the others (RFC 5321, section 7.2). Left
     /// out if it is no mailbox.
     pub recipient: Option<&'a str>,
-    /// The channel, if it is TLS.
-    pub tls: Option<TlsStamp<'a>>,
+    /// The TLS session that the message arrived in, from
+    /// [`Channel::tls`](crate::channel::Channel::tls): its version is written in a comment, its
+    /// cipher suite and key exchange group in the `tls` clause (RFC 8314, section 4.3). A name that
+    /// cannot be a registered one is left out.
+    pub tls: Option<&'a TlsInfo>,
+    /// What became of the client's certificate, in the form that Postfix writes; written only with
+    /// `tls`. None writes nothing.
+    pub client: Option<ClientCertificate<'a>>,
     /// When the message was received.
     pub date: Date,
-}
-
-/// The TLS session that a message arrived in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TlsStamp<'a> {
-    /// The version, written in a comment.
-    pub version: TlsVersion,
-    /// The cipher suite, for the `tls` clause.
-    pub cipher: CipherSuite<'a>,
-    /// The key exchange group by its IANA name. Left out if it cannot be one.
-    pub group: Option<&'a str>,
-    /// What became of the client's certificate, in the form that Postfix writes. None writes
-    /// nothing.
-    pub client: Option<ClientCertificate<'a>>,
-}
-
-/// A cipher suite (RFC 8314, section 4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CipherSuite<'a> {
-    /// The name in the IANA registry: `TLS_AES_256_GCM_SHA384`. The clause is left out if it cannot
-    /// be one.
-    Name(&'a str),
-    /// The number, where the name is not known.
-    Code(u16),
 }
 
 impl<'a> Stamp<'a> {
@@ -95,6 +78,7 @@ impl<'a> Stamp<'a> {
             id: None,
             recipient: None,
             tls: None,
+            client: None,
             date,
         }
     }
@@ -139,8 +123,8 @@ impl Stamp<'_> {
             field.line(|out| out.extend_from_slice(b"for"));
             field.piece(|out| push(out, format_args!("<{path}>")));
         }
-        if let Some(tls) = &self.tls {
-            tls.write(&mut field, utf8);
+        if let Some(tls) = self.tls {
+            write_tls(tls, self.client, &mut field, utf8);
         }
         field.out.push(b';');
         field.line(|out| push(out, format_args!("{}", self.date)));
@@ -148,57 +132,43 @@ impl Stamp<'_> {
     }
 }
 
-impl<'a> TlsStamp<'a> {
-    /// A session with this version and cipher suite, and nothing about group and client
-    /// certificate.
-    pub const fn new(version: TlsVersion, cipher: CipherSuite<'a>) -> Self {
-        Self { version, cipher, group: None, client: None }
+fn write_tls(
+    tls: &TlsInfo,
+    client: Option<ClientCertificate<'_>>,
+    field: &mut Field<'_>,
+    utf8: bool,
+) {
+    let named = is_registered(tls.cipher, b"_");
+    if named {
+        field.line(|out| push(out, format_args!("tls {}", tls.cipher)));
     }
-}
-
-impl TlsStamp<'_> {
-    fn write(&self, field: &mut Field<'_>, utf8: bool) {
-        let named = match self.cipher {
-            CipherSuite::Name(cipher) if is_registered(cipher, b"_") => {
-                field.line(|out| push(out, format_args!("tls {cipher}")));
-                true
-            }
-            CipherSuite::Name(_) => false,
-            CipherSuite::Code(code) => {
-                field.line(|out| push(out, format_args!("tls 0x{code:04X}")));
-                true
-            }
-        };
-        // RFC 8314, section 4.3: not to be used except immediately after the cipher.
-        if let Some(group) = self.group.filter(|group| named && is_registered(group, b"_-")) {
-            field.words(&["group", group]);
+    // RFC 8314, section 4.3: not to be used except immediately after the cipher.
+    if let Some(group) = tls.group.filter(|group| named && is_registered(group, b"_-")) {
+        field.words(&["group", group]);
+    }
+    if is_registered(tls.version, b".") {
+        field.piece(|out| push(out, format_args!("(version={})", tls.version)));
+    }
+    match client {
+        None => {}
+        Some(ClientCertificate::NotRequested) => {
+            field.line(|out| out.extend_from_slice(b"(No"));
+            field.words(&["client", "certificate", "requested)"]);
         }
-        field.piece(|out| push(out, format_args!("(version={})", self.version)));
-        match self.client {
-            None => {}
-            Some(ClientCertificate::NotRequested) => {
-                field.line(|out| out.extend_from_slice(b"(No"));
-                field.words(&["client", "certificate", "requested)"]);
+        Some(ClientCertificate::NotPresented) => {
+            field.line(|out| out.extend_from_slice(b"(Client"));
+            field.words(&["did", "not", "present", "a", "certificate)"]);
+        }
+        Some(ClientCertificate::Presented { common_name, issuer, verified }) => {
+            field.line(|out| out.extend_from_slice(b"(Client"));
+            field.words(&["CN"]);
+            field.quoted(common_name.unwrap_or_default(), utf8);
+            if let Some(issuer) = issuer {
+                field.out.push(b',');
+                field.words(&["Issuer"]);
+                field.quoted(issuer, utf8);
             }
-            Some(ClientCertificate::NotPresented) => {
-                field.line(|out| out.extend_from_slice(b"(Client"));
-                field.words(&["did", "not", "present", "a", "certificate)"]);
-            }
-            Some(ClientCertificate::Presented { common_name, issuer, verified }) => {
-                field.line(|out| out.extend_from_slice(b"(Client"));
-                field.words(&["CN"]);
-                field.quoted(common_name.unwrap_or_default(), utf8);
-                if let Some(issuer) = issuer {
-                    field.out.push(b',');
-                    field.words(&["Issuer"]);
-                    field.quoted(issuer, utf8);
-                }
-                field.words(if verified {
-                    &["(verified", "OK))"]
-                } else {
-                    &["(not", "verified))"]
-                });
-            }
+            field.words(if verified { &["(verified", "OK))"] } else { &["(not", "verified))"] });
         }
     }
 }

@@ -166,7 +166,7 @@ impl<'i> Reply<'i> {
 
     /// The text of each line, without code and CRLF. Any octets but CR and LF: RFC 5321 allows
     /// printable ASCII, RFC 6531 adds UTF-8, and servers send whatever they like.
-    pub fn lines(&self) -> Lines<'i> {
+    pub fn lines(&self) -> impl Iterator<Item = &'i [u8]> + use<'i> {
         Lines { rest: self.raw }
     }
 
@@ -246,8 +246,8 @@ impl fmt::Debug for Reply<'_> {
 }
 
 /// See [`Reply::lines`].
-#[derive(Clone, Debug)]
-pub struct Lines<'i> {
+#[derive(Debug)]
+pub(crate) struct Lines<'i> {
     pub(crate) rest: &'i [u8],
 }
 

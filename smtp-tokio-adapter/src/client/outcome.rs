@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smtp_proto::channel::TlsInfo;
 use smtp_proto::client;
 use smtp_proto::client::{AuthFailure, Client, Unsupported};
-use smtp_proto::error::{ApiMisuse, BodyError, CommandRefusal, Error};
+use smtp_proto::error::{ApiMisuse, Error, NotSent};
 use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route::{Ending, RecipientStatus};
 use smtp_proto::sasl::client::AuthRefusal;
@@ -260,21 +260,12 @@ pub enum Failure {
     },
 }
 
-impl From<CommandRefusal> for Failure {
-    fn from(refusal: CommandRefusal) -> Self {
-        match refusal {
-            CommandRefusal::NotOffered(extension) => Self::NotOffered(extension),
-            CommandRefusal::Misuse(misuse) => Self::Misuse(misuse),
-        }
-    }
-}
-
-impl From<BodyError> for Failure {
-    fn from(error: BodyError) -> Self {
+impl From<NotSent> for Failure {
+    fn from(error: NotSent) -> Self {
         match error {
-            BodyError::Defect(defect) => Self::Message(MessageError::Defect(defect)),
-            BodyError::NotOffered(extension) => Self::NotOffered(extension),
-            BodyError::Misuse(misuse) => Self::Misuse(misuse),
+            NotSent::Defect(defect) => Self::Message(MessageError::Defect(defect)),
+            NotSent::NotOffered(extension) => Self::NotOffered(extension),
+            NotSent::Misuse(misuse) => Self::Misuse(misuse),
         }
     }
 }

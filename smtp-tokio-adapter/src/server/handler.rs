@@ -7,9 +7,7 @@ use pki_types::CertificateDer;
 use smtp_proto::channel::TlsInfo;
 use smtp_proto::sasl::server::{Answer, Failure, Identity, Question};
 use smtp_proto::server::{BodyRefusal, EarlyTalk, Tolerance};
-use smtp_proto::stamp::{
-    CipherSuite, ClientCertificate, Date, Hello, Stamp, TlsStamp, TlsVersion, Transmission,
-};
+use smtp_proto::stamp::{ClientCertificate, Date, Hello, Stamp, Transmission};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::command::{Command, Uri, Xclient};
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
@@ -78,18 +76,12 @@ impl Session {
             // Also if the server did not ask for a certificate: rustls does not say whether it did.
             None => ClientCertificate::NotPresented,
         };
-        let tls = self.tls.as_deref().and_then(|tls| {
-            let version = TlsVersion::parse(tls.version)?;
-            let mut stamp = TlsStamp::new(version, CipherSuite::Name(tls.cipher));
-            stamp.group = tls.group;
-            stamp.client = Some(client);
-            Some(stamp)
-        });
         let mut transmission = Transmission::new(self.hello);
         transmission.auth = self.identity.is_some();
         let mut stamp = Stamp::new(&self.name, by, transmission, date);
         stamp.address = self.peer.map(|peer| peer.ip());
-        stamp.tls = tls;
+        stamp.tls = self.tls.as_deref();
+        stamp.client = Some(client);
         stamp
     }
 }
