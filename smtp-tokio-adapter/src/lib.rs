@@ -25,8 +25,6 @@ mod convert;
 mod dialling;
 mod drive;
 mod handshake;
-#[cfg(feature = "html")]
-pub mod html;
 #[cfg(any(feature = "crl-fetch", feature = "https"))]
 mod http;
 mod identities;

@@ -14,6 +14,9 @@
 
 mod describe;
 mod fault;
+#[path = "../../src/bin/smtp-tls/html.rs"]
+#[allow(dead_code, reason = "smtp-tls draws more")]
+mod html;
 mod message;
 mod page;
 mod pki;

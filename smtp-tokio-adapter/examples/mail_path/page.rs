@@ -1,6 +1,6 @@
 //! The page of `--html`: each scenario with its paths as boxes and arrows.
 
-use smtp_tokio_adapter::html::{Colour, Page, Step};
+use crate::html::{Colour, Page, Step};
 
 use crate::describe::differences;
 use crate::report::result;

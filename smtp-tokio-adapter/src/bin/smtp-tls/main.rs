@@ -3,6 +3,7 @@
 mod conversation;
 mod generate;
 mod help;
+mod html;
 mod import;
 mod input;
 mod lint;

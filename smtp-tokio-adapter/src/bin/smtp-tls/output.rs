@@ -4,10 +4,10 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::Path;
 
+use crate::html::{Colour, Page};
 use clap::Args;
 use serde::Serialize;
 use smtp_tls_policy::{is_hidden, visible};
-use smtp_tokio_adapter::html::{Colour, Page};
 
 use crate::status::Failure;
 

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::html::Colour;
 use serde::Serialize;
 use smtp_tls_policy::Host;
 use smtp_tls_policy::inquiry::MailFacts;
 use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::rules::{Floor, IdentityId};
-use smtp_tokio_adapter::html::Colour;
 
 use crate::help::connectors;
 use crate::input::{self, TrustOptions};

@@ -3,9 +3,9 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::html::Colour;
 use serde::Serialize;
 use smtp_tls_policy::tlsrpt::{MAX_ENCLOSED_LEN, ReceivedReport};
-use smtp_tokio_adapter::html::Colour;
 
 use crate::input;
 use crate::output::{self, Out, OutputOptions};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::html::{Colour, Page};
 use serde::Serialize;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
@@ -12,7 +13,6 @@ use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors};
 use smtp_tls_policy::{Host, Namespace};
 use smtp_tokio_adapter::Sender;
-use smtp_tokio_adapter::html::{Colour, Page};
 use smtp_tokio_adapter::lookups::{Lookups, Zone};
 
 use crate::help::connectors;

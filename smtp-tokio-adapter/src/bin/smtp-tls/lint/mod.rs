@@ -5,10 +5,10 @@ mod online;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::html::Colour;
 use serde::Serialize;
 use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::rules::{Config, ConfigWarning, IdentityId};
-use smtp_tokio_adapter::html::Colour;
 
 use crate::help::{connectors, postures};
 use crate::input::{self, TrustOptions};

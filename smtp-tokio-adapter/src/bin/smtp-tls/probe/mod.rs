@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::html::Page;
 use serde::Serialize;
 use smtp_proto::wire::path::DomainBuf;
 use smtp_tls_policy::inquiry::MailFacts;
@@ -17,7 +18,6 @@ use smtp_tls_policy::pki::{LiveTrust, RootsId};
 use smtp_tls_policy::plan::{Attempt, Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{Floor, IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::html::Page;
 use smtp_tokio_adapter::revocation::{CrlFetcher, FetchedList};
 use smtp_tokio_adapter::{Outbound, Reach};
 

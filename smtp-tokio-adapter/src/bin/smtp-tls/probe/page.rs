@@ -1,6 +1,6 @@
 //! What was found, as a page.
 
-use smtp_tokio_adapter::html::{Colour, Page, Step};
+use crate::html::{Colour, Page, Step};
 
 use super::found::taken;
 use super::text::words;

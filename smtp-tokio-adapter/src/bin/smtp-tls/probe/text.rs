@@ -1,5 +1,5 @@
 //! What was found, as text.
-use smtp_tokio_adapter::html::Colour;
+use crate::html::Colour;
 
 use crate::output::Out;
 use crate::plan::look_ups;

@@ -9,8 +9,8 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::html::Page;
 use smtp_tls_policy::trace::{OwnHosts, Review, Summary, review, trace};
-use smtp_tokio_adapter::html::Page;
 
 use crate::output::{self, Out, OutputOptions, write_page};
 use crate::status::{Failure, Status};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::html::Colour;
 use serde::Serialize;
 use smtp_tls_policy::trace::{HopVerdict, Review, Summary, trace};
-use smtp_tokio_adapter::html::Colour;
 
 use crate::output::Out;
 use crate::status::{Failure, Status};

@@ -1,10 +1,10 @@
 //! The trail of one message.
 
+use crate::html::{Colour, Page, Step};
 use serde::Serialize;
 use smtp_tls_policy::trace::{
     Channel, HopReview, HopVerdict, Link, Received, Review, ShownCertificate, Summary,
 };
-use smtp_tokio_adapter::html::{Colour, Page, Step};
 
 use crate::output::Out;
 use crate::status::Failure;

@@ -1,19 +1,8 @@
-//! Pages with paths of mail as boxes and arrows (feature `html`).
+//! Pages with paths of mail as boxes and arrows, for `smtp-tls` and the example `mail_path`.
 //!
 //! A [`Page`] is one self-contained HTML text: it needs no script and asks the network for nothing,
 //! and its own policy refuses both. It can be read on a phone and in print, and a colour never says
 //! anything that words do not say as well.
-//!
-//! ```
-//! use smtp_tokio_adapter::html::{Colour, Page, Step};
-//!
-//! let mut page = Page::new("Mail to bank.example");
-//! page.line(Colour::Green, "TLS: the certificate passed every check");
-//! let mut step = Step::new(Colour::Green, "TLS", "mx.bank.example");
-//! step.notes.push("TLSv1.3, certificate of CN=mx.bank.example".to_owned());
-//! page.path("Way of the mail", "mail.example", &[step]);
-//! assert!(page.to_string().contains("certificate of CN=mx."));
-//! ```
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -21,11 +10,11 @@ use std::fmt::Write as _;
 use smtp_tls_policy::is_hidden;
 
 /// How many paths one page draws. A browser shows some thousand boxes at once.
-pub const MAX_PATHS: usize = 500;
+pub(crate) const MAX_PATHS: usize = 500;
 
 /// A colour, always beside words that say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Colour {
+pub(crate) enum Colour {
     /// In order: TLS.
     Green,
     /// In doubt, or mail waits.
@@ -46,21 +35,20 @@ impl Colour {
 
 /// One step of a path: an arrow, and the box to which it leads.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Step {
+pub(crate) struct Step {
     /// The colour of the arrow.
-    pub colour: Colour,
+    pub(crate) colour: Colour,
     /// What the colour says, in a word or two.
-    pub word: String,
+    pub(crate) word: String,
     /// The lines below the arrow: version, certificates, reasons. None by default.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// The text of the box. Lines after the first are smaller.
-    pub to: String,
+    pub(crate) to: String,
 }
 
 impl Step {
     /// An arrow without notes.
-    pub fn new(colour: Colour, word: impl Into<String>, to: impl Into<String>) -> Self {
+    pub(crate) fn new(colour: Colour, word: impl Into<String>, to: impl Into<String>) -> Self {
         Self { colour, word: word.into(), notes: Vec::new(), to: to.into() }
     }
 }
@@ -68,7 +56,7 @@ impl Step {
 /// A page. `Display` writes its HTML. Texts may hold anything: they are escaped,
 /// and characters that [are hidden](is_hidden) are shown as U+FFFD.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub(crate) struct Page {
     title: String,
     body: String,
     paths: usize,
@@ -108,13 +96,13 @@ td::before{content:attr(data-of) \": \";font-weight:600;color:#333}}\
 
 impl Page {
     /// An empty page.
-    pub fn new(title: &str) -> Self {
+    pub(crate) fn new(title: &str) -> Self {
         Self { title: title.to_owned(), body: String::new(), paths: 0, left_out: 0 }
     }
 
     /// Draws a path from one box, with a text as that of [`Step::to`], along its steps. Of more
     /// than [`MAX_PATHS`] only the number is told.
-    pub fn path(&mut self, title: &str, from: &str, steps: &[Step]) {
+    pub(crate) fn path(&mut self, title: &str, from: &str, steps: &[Step]) {
         if self.paths == MAX_PATHS {
             self.left_out += 1;
             return;
@@ -147,22 +135,23 @@ impl Page {
     }
 
     /// Adds a heading.
-    pub fn heading(&mut self, text: &str) {
+    pub(crate) fn heading(&mut self, text: &str) {
         self.push(format_args!("<h2>{}</h2>\n", Escaped(text)));
     }
 
     /// Adds a line without a colour.
-    pub fn text(&mut self, text: &str) {
+    #[allow(dead_code, reason = "only mail_path writes such lines")]
+    pub(crate) fn text(&mut self, text: &str) {
         self.push(format_args!("<p>{}</p>\n", Escaped(text)));
     }
 
     /// Adds a line in a colour.
-    pub fn line(&mut self, colour: Colour, text: &str) {
+    pub(crate) fn line(&mut self, colour: Colour, text: &str) {
         self.push(format_args!("<p class={}>{}</p>\n", colour.class(), Escaped(text)));
     }
 
     /// Adds a table; a row may have a colour, and has its cells. Nothing if there is no row.
-    pub fn table(&mut self, head: &[&str], rows: &[(Option<Colour>, Vec<String>)]) {
+    pub(crate) fn table(&mut self, head: &[&str], rows: &[(Option<Colour>, Vec<String>)]) {
         if rows.is_empty() {
             return;
         }
