@@ -61,7 +61,9 @@ fn every_line_is_held_by_a_test() {
             let (package, name) = test.split_once("::").unwrap_or_else(|| panic!("{test}"));
             let names = known.entry(package).or_insert_with(|| {
                 let mut names = HashSet::new();
-                tests_below(&crates.join(package).join("tests"), &mut names);
+                for folder in ["src", "tests"] {
+                    tests_below(&crates.join(package).join(folder), &mut names);
+                }
                 names
             });
             assert!(names.contains(name), "no test {test}");
@@ -79,7 +81,9 @@ fn pages_name_tests_that_exist() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut known = HashSet::new();
     for package in ["smtp-proto", "smtp-tls-policy", "smtp-tokio-adapter"] {
-        tests_below(&crates.join(package).join("tests"), &mut known);
+        for folder in ["src", "tests"] {
+            tests_below(&crates.join(package).join(folder), &mut known);
+        }
     }
     let conversations = std::fs::read_dir(crates.join("smtp-proto/tests/conversations")).unwrap();
     known.extend(

@@ -601,7 +601,7 @@ const SECTIONS: [(&str, &str); 10] = [
     ("Receiving", include_str!("decision_table.rs")),
     ("Conversations", include_str!("../../smtp-proto/tests/decision_table.rs")),
     ("Serving", include_str!("../../smtp-proto/tests/decision_table.rs")),
-    ("Connections kept", include_str!("../../smtp-tokio-adapter/tests/decision_table.rs")),
+    ("Connections kept", include_str!("../../smtp-tokio-adapter/src/client/reuse.rs")),
 ];
 
 #[test]

@@ -3,8 +3,7 @@
 //! - [`Sender`] sends a message to recipients of any domains, by what the DNS, MTA-STS, the
 //!   connectors and the message say. [`lookups::Lookups`] answers its questions; [`lookups::Zone`]
 //!   does so in memory.
-//! - [`Outbound`] opens one connection as a client: [`Connection`]. [`ReuseKey`] tells which
-//!   messages may share one.
+//! - [`Outbound`] opens one connection as a client: [`Connection`].
 //! - [`serve()`] accepts connections and passes their events to a [`Handler`]; [`Session::stamp`]
 //!   is the Received field of a message that arrives.
 //! - AUTH: [`Target::credentials`] and [`Sender::with_credentials`] in the client,
@@ -49,7 +48,7 @@ mod wire;
 
 pub use client::{
     Connection, Decision, Delivery, Failure, Manner, MessageError, OpenError, Outbound, OutcomeBuf,
-    PoolLimits, ReuseKey, Spoken, Target,
+    PoolLimits, Spoken, Target,
 };
 pub use convert::tls_rules;
 #[cfg(any(feature = "crl-fetch", feature = "https"))]

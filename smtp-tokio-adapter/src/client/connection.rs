@@ -154,8 +154,10 @@ impl<S: Io> Connection<S> {
     /// `Ok`, the server has not said 421, takes further transactions (RFC 9422, section 4.1), has
     /// neither closed its side nor said anything unasked, as far as can be seen without waiting.
     ///
-    /// Ask before each further message. Whether the message may share the connection at all, its
-    /// [`ReuseKey`](crate::ReuseKey) tells. If false, [`quit`](Self::quit) and open another one.
+    /// Ask before each further message. If false, [`quit`](Self::quit) and open another one. A
+    /// message may share the connection only if it has the same next hop (the domain for which the
+    /// host was looked up, or the smart host), port and [`Target`](crate::Target), compared in
+    /// full: what was proved for one of them is proved for no other.
     ///
     /// # Cancel safety
     ///

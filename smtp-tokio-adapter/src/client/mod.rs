@@ -16,5 +16,4 @@ pub use connection::{Connection, OpenError};
 pub use outbound::Outbound;
 pub use outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, Spoken};
 pub use pool::PoolLimits;
-pub use reuse::ReuseKey;
 pub use target::{Manner, Target};

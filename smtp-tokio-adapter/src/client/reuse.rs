@@ -17,25 +17,9 @@ static HASHING: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 /// Two domains that share a host have two keys, because the policy of one says nothing about the
 /// other. Two messages of which one has REQUIRETLS (RFC 8689) or `TLS-Required: No` have two keys,
 /// because their plans differ. An equal key says nothing about the state of the connection:
-/// [`Connection::is_reusable`](crate::Connection::is_reusable) does.
-///
-/// ```
-/// use smtp_tls_policy::{Host, Namespace};
-/// use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
-/// use smtp_tls_policy::rules::{OutboundConnector, Posture};
-/// use smtp_tokio_adapter::{ReuseKey, Target};
-///
-/// let connector = OutboundConnector::new("default", vec![Namespace::Default], Posture::Verified);
-/// let (one, other) = (Host::parse("a.example")?, Host::parse("b.example")?);
-/// let host = Host::parse("mx.example")?;
-/// let plan = plan(&Facts::new(&connector, &one, &host, HostOrigin::Mx))?;
-/// let target = Target::new(&host, &plan);
-/// assert_eq!(ReuseKey::new(&one, &target, 25), ReuseKey::new(&one, &target, 25));
-/// assert_ne!(ReuseKey::new(&one, &target, 25), ReuseKey::new(&other, &target, 25));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// [`Connection::is_reusable`](crate::client::connection::Connection::is_reusable) does.
 #[derive(Clone, Debug, Eq)]
-pub struct ReuseKey {
+pub(crate) struct ReuseKey {
     next_hop: Host,
     port: u16,
     target: Arc<Target>,
@@ -61,14 +45,14 @@ impl Hash for ReuseKey {
 impl ReuseKey {
     /// The key for a message to `next_hop`: the domain for which the host was looked up, or the
     /// smart host.
-    pub fn new(next_hop: &Host, target: &Target, port: u16) -> Self {
-        Self::of(next_hop, Arc::new(target.clone()), port)
-    }
-
-    /// The same without a copy of the target.
     pub(super) fn of(next_hop: &Host, target: Arc<Target>, port: u16) -> Self {
         let hash = HASHING.hash_one((next_hop, port, &*target));
         Self { next_hop: next_hop.clone(), port, target, hash }
+    }
+
+    #[cfg(test)]
+    pub(super) fn new(next_hop: &Host, target: &Target, port: u16) -> Self {
+        Self::of(next_hop, Arc::new(target.clone()), port)
     }
 
     pub(super) fn next_hop(&self) -> &Host {
@@ -78,5 +62,79 @@ impl ReuseKey {
     /// The host and the port.
     pub(super) fn place(&self) -> (Host, u16) {
         (self.target.host.clone(), self.port)
+    }
+}
+
+/// The table belongs to the policy, which names the rules.
+#[cfg(test)]
+#[path = "../../../smtp-tls-policy/tests/common/table.rs"]
+mod table;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use smtp_proto::sasl::client::Credentials;
+    use smtp_tls_policy::pki::{TlsaRecord, TlsaSet};
+    use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, MessageTls, TlsaFact, plan};
+    use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture, Socks5Proxy};
+    use smtp_tls_policy::sts::{StsFact, StsPolicy};
+    use smtp_tls_policy::{Host, Namespace};
+
+    use super::ReuseKey;
+    use super::table::section;
+    use crate::client::target::Target;
+
+    /// The key of a message that differs in this from the one for which the connection was opened.
+    fn key(differs: &str) -> ReuseKey {
+        let differs_in = |what| differs == what;
+        let name = |text| Host::parse(text).unwrap();
+        let posture = if differs_in("posture") { Posture::Encrypt } else { Posture::Verified };
+        let connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
+        let next_hop = name(if differs_in("next hop") { "b.example" } else { "a.example" });
+        let host = name(if differs_in("host") { "mx2.example.net" } else { "mx1.example.net" });
+        let record = TlsaRecord { usage: 3, selector: 1, matching: 1, data: vec![0; 32] };
+        let tlsa = match differs_in("TLSA records") {
+            true => TlsaFact::Found(TlsaSet::new(host.domain().unwrap().clone(), &[record])),
+            false => TlsaFact::Absent,
+        };
+        let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
+        facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+        if differs_in("MTA-STS policy") {
+            facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: true });
+        }
+        if differs_in("REQUIRETLS") {
+            facts.message = MessageTls::Required;
+        }
+        let plan = plan(&facts).unwrap();
+        let identity = differs_in("identity").then(|| IdentityId::new("ours"));
+        let credentials =
+            differs_in("credentials").then(|| Credentials::password("submission", "secret"));
+        let mut target = Target::new(&host, &plan);
+        (target.identity, target.credentials) = (identity, credentials);
+        target.dial.source_ipv4 = differs_in("source address").then_some([192, 0, 2, 1].into());
+        let proxy = || Socks5Proxy::new(([127, 0, 0, 1], 1080).into());
+        target.dial.socks5 = differs_in("proxy").then(proxy);
+        let port = if differs_in("port") { 587 } else { 25 };
+        ReuseKey::new(&next_hop, &target, port)
+    }
+
+    #[test]
+    fn connections_kept() {
+        let rows = section("Connections kept").1;
+        for row in &rows {
+            let [rule, differs, reused] = row[..] else { panic!("{row:?}") };
+            let same = key("nothing") == key(differs);
+            assert_eq!(if same { "yes" } else { "no" }, reused, "{rule} {differs}");
+            // Whatever a pool is made of, equal keys meet in it and no others.
+            assert_eq!(
+                HashSet::from([key("nothing")]).contains(&key(differs)),
+                same,
+                "{rule} {differs}"
+            );
+        }
+        // Each row differs in its own way; a word that `key` does not know would differ in none.
+        let keys: HashSet<_> = rows.iter().map(|row| key(row[1])).collect();
+        assert_eq!(keys.len(), rows.len());
     }
 }

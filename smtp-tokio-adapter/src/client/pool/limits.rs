@@ -10,7 +10,7 @@ pub struct PoolLimits {
     /// Most idle connections in all; the one that was idle for the longest time is closed first.
     /// With 0 each delivery opens and closes its own connection. 100 by default.
     pub idle: usize,
-    /// Most connections of one [`ReuseKey`](crate::ReuseKey) at a time, idle ones included. 10 by
+    /// Most connections for messages that may share one at a time, idle ones included. 10 by
     /// default.
     pub per_key: usize,
     /// Most connections to one host and port at a time, idle ones included. 20 by default, as many
