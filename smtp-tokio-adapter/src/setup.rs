@@ -29,6 +29,8 @@ use crate::lookups::dns::{Anchors, Resolver, Servers};
 use crate::lookups::{Combined, PolicyClient};
 use crate::pem_files::{add_lists_file, add_roots_file};
 use crate::revocation::CrlFetcher;
+#[cfg(feature = "crlite")]
+use crate::revocation::CrliteLoader;
 use crate::roots::native_roots;
 use crate::sender::Sender;
 use crate::server::{Admission, Inbound};
@@ -69,6 +71,7 @@ const UPKEEP: Duration = Duration::from_secs(60);
 /// dnssec = "validate"                 # or "resolver": believes a resolver on this host
 /// trust-anchor = "root.key"           # default: the keys of the DNS root
 /// port = 25                           # of the hosts that the DNS names; default 25
+/// crlite = "/var/cache/upki/revocation" # CRLite filters of `upki fetch` (feature `crlite`)
 ///
 /// [roots]                             # sets of root certificates, in PEM, that connectors name;
 /// partner-ca = "partner.pem"          # `public` replaces those of the operating system
@@ -107,6 +110,8 @@ pub struct Setup {
     /// The folder for what is kept. The program may have folders of its own in it.
     pub state: PathBuf,
     lists: CrlFetcher,
+    #[cfg(feature = "crlite")]
+    crlite: Option<CrliteLoader>,
 }
 
 impl Setup {
@@ -133,6 +138,8 @@ impl Setup {
         let lists = lists.with_directory(source.folder(&settings.state, "lists")?);
         let kept = lists.load().await;
         source.check("state", &settings.state, |_| kept)?;
+        #[cfg(feature = "crlite")]
+        let crlite = settings.crlite(&source, &trust).await;
 
         let tls = ClientTls::new(Arc::clone(&provider));
         for (name, files) in &settings.identities {
@@ -166,11 +173,22 @@ impl Setup {
         let mut inbound = Inbound::new(Arc::new(ServerConfig::new(name.clone())));
         let certificates =
             settings.listen(&source, &mut inbound, config.inbound, trust.clone(), provider)?;
-        Ok(Self { sender, inbound, certificates, trust, name, state, lists })
+        Ok(Self {
+            sender,
+            inbound,
+            certificates,
+            trust,
+            name,
+            state,
+            lists,
+            #[cfg(feature = "crlite")]
+            crlite,
+        })
     }
 
     /// Does what is due in the background, for ever: fetches revocation lists, and MTA-STS policies
-    /// before they expire. Let it run beside the deliveries.
+    /// before they expire, and loads CRLite filters when they change. Let it run beside the
+    /// deliveries.
     ///
     /// # Cancel safety
     ///
@@ -183,9 +201,19 @@ impl Setup {
             }
         };
         tokio::select! {
+            never = self.watch_filters() => never,
             never = self.lists.run() => never,
             never = policies => never,
         }
+    }
+
+    /// Loads CRLite filters when they change, if the settings name a cache.
+    async fn watch_filters(&self) -> Infallible {
+        #[cfg(feature = "crlite")]
+        if let Some(crlite) = &self.crlite {
+            return crlite.run().await;
+        }
+        std::future::pending().await
     }
 }
 
@@ -211,6 +239,8 @@ struct Settings {
     #[serde(default)]
     credentials: BTreeMap<String, Login>,
     certificate: Option<Files>,
+    #[cfg(feature = "crlite")]
+    crlite: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Deserialize)]
@@ -261,6 +291,16 @@ const fn smtp() -> u16 {
 }
 
 impl Settings {
+    /// Loads what there is of CRLite. If that is nothing, [`Setup::upkeep`] says why, and the rules
+    /// of the connectors decide.
+    #[cfg(feature = "crlite")]
+    async fn crlite(&self, source: &Source<'_>, trust: &Arc<LiveTrust>) -> Option<CrliteLoader> {
+        let folder = source.path(self.crlite.as_ref()?);
+        let loader = CrliteLoader::new(Arc::clone(trust), folder);
+        let _ = loader.load().await;
+        Some(loader)
+    }
+
     fn trust(&self, source: &Source<'_>) -> Result<Trust, ConfigErrors> {
         let public = RootsId::public().to_string();
         let mut trust = match self.roots.contains_key(&public) {

@@ -517,6 +517,35 @@ async fn running_loader_says_that_the_data_is_old() {
     running.abort();
 }
 
+#[cfg(all(unix, feature = "settings"))]
+#[tokio::test]
+async fn settings_name_the_cache() {
+    let world = World::new("settings");
+    world.cache.publish(now(), &[("a.filter", &world.filter(&[REVOKED]))]);
+    let write = |name: &str, text: &str| std::fs::write(world.cache.0.join(name), text).unwrap();
+    write("root.pem", world.pki.root_pem());
+    write(
+        "connectors.toml",
+        "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\n\
+        posture = \"verified\"\n",
+    );
+    let text = "name = \"mail.test.example\"\nconnectors = \"connectors.toml\"\nstate = \".\"\n\
+        resolver = \"127.0.0.1\"\ndnssec = \"resolver\"\n";
+    for (crlite, expected) in [
+        ("crlite = \".\"\n", Some(CrliteStatus::Revoked)),
+        ("crlite = \"absent\"\n", Some(CrliteStatus::NoData)),
+        ("", None),
+    ] {
+        write("mail.toml", &format!("{text}{crlite}[roots]\npublic = \"root.pem\"\n"));
+        let file = world.cache.0.join("mail.toml");
+        let setup = smtp_tokio_adapter::Setup::load(&file, provider()).await.unwrap();
+        let chain = certificate(&world.pki, REVOKED, Some((0, now() - DAY)));
+        let plan = plan_for(&rule(Revocation::Soft), false);
+        let verdict = plan.judge(&chain.cert, setup.trust.as_ref(), UnixTime::now());
+        assert_eq!(verdict.findings()[0].crlite, expected, "{crlite}");
+    }
+}
+
 #[tokio::test]
 async fn list_and_filter_that_disagree_revoke() {
     let world = World::new("disagree");

@@ -179,6 +179,12 @@ impl Crlite {
         self.0.as_ref().map(|data| data.made)
     }
 
+    /// Whether filters are loaded that may clear certificates: not too old, and not of a time that
+    /// is still to come.
+    pub fn is_current(&self, now: UnixTime) -> bool {
+        self.0.as_ref().is_some_and(|data| data.is_current(now))
+    }
+
     /// What is known of the certificate of a host, whose issuer has this SubjectPublicKeyInfo.
     pub(crate) fn status(
         &self,

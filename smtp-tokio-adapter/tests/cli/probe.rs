@@ -239,6 +239,31 @@ fn each_certificate_has_the_state_of_its_revocation_list() {
     assert!(ran.stdout.contains("list status its list is not loaded: "), "{ran:?}");
 }
 
+#[cfg(feature = "crlite")]
+#[test]
+fn crlite_filters_of_a_folder_are_consulted() {
+    use sha2::{Digest, Sha256};
+    let (pki, folder) = (Pki::new(), Folder::new());
+    let (address, _) = with_tls(pki.identity(HOST));
+    let path = folder.path().to_str().unwrap();
+    let arguments = ["--json", "--posture", "verified", "--crlite", path];
+    let ran = probe(address, &pki, &arguments);
+    assert_eq!(ran.status, 5, "{ran:?}");
+    assert!(ran.stderr.contains("there is no CRLite data"), "{ran:?}");
+    // A filter of version 4 that covers no log and knows no issuer.
+    let filter = [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    folder.file("a.filter", filter);
+    let hash: String = Sha256::digest(filter).iter().map(|it| format!("{it:02x}")).collect();
+    let listed = serde_json::json!({ "filename": "a.filter", "size": 13, "hash": hash });
+    let manifest = serde_json::json!({ "generated_at": 1, "comment": "", "files": [listed] });
+    folder.file("manifest.json", manifest.to_string());
+    let ran = probe(address, &pki, &arguments);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let check = ran.json()["hosts"][0]["decision"]["checks"][0].clone();
+    let finding = check["finding"].as_str().unwrap();
+    assert!(finding.ends_with("CRLite: no SCTs in the certificate"), "{finding}");
+}
+
 #[test]
 fn a_handshake_that_stalls_is_told_in_time() {
     let pki = Pki::new();

@@ -126,7 +126,8 @@ impl CrliteLoader {
                         let CrliteLoaded { filters, made, .. } = loaded;
                         tracing::info!(filters, made = made.as_secs(), "loaded CRLite filters");
                     }
-                    self.is_out_of_date(UnixTime::now()).then(|| {
+                    let is_current = self.is_current(UnixTime::now());
+                    (!is_current).then(|| {
                         format!(
                             "the data is older than {} s, and clears no certificate",
                             self.max_age.as_secs()
@@ -149,11 +150,8 @@ impl CrliteLoader {
         }
     }
 
-    fn is_out_of_date(&self, now: UnixTime) -> bool {
-        let made = self.trust.load().crlite().and_then(Crlite::made);
-        made.is_some_and(|made| {
-            now.as_secs().saturating_sub(made.as_secs()) > self.max_age.as_secs()
-        })
+    fn is_current(&self, now: UnixTime) -> bool {
+        self.trust.load().crlite().is_some_and(|crlite| crlite.is_current(now))
     }
 
     fn set(&self, cache: Option<&Cache>) {

@@ -18,6 +18,8 @@ use smtp_tls_policy::pki::{LiveTrust, RootsId};
 use smtp_tls_policy::plan::{Attempt, Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{Floor, IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace};
+#[cfg(feature = "crlite")]
+use smtp_tokio_adapter::revocation::CrliteLoader;
 use smtp_tokio_adapter::revocation::{CrlFetcher, FetchedList};
 use smtp_tokio_adapter::{Outbound, Reach};
 
@@ -88,6 +90,11 @@ pub(crate) struct ProbeOptions {
     /// Fetch the revocation lists that the certificates name, by HTTP from their authorities
     #[arg(long)]
     pub(crate) fetch_lists: bool,
+    /// Consult the CRLite filters of this folder beside the revocation lists, as `upki fetch` keeps
+    /// them
+    #[cfg(feature = "crlite")]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) crlite: Option<PathBuf>,
     /// Write a page for a browser to this file, with the hosts as boxes and arrows
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
@@ -236,6 +243,11 @@ impl<'o> Setup<'o> {
         rule: String,
         target: &Host,
     ) -> Result<Answer, Failure> {
+        #[cfg(feature = "crlite")]
+        if let Some(folder) = &self.options.crlite {
+            let loader = CrliteLoader::new(Arc::clone(&self.trust), folder);
+            loader.load().await.map_err(|error| Failure::File(error.to_string()))?;
+        }
         let mut answer = Answer {
             target: target.to_string(),
             rule,
