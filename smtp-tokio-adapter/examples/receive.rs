@@ -4,8 +4,8 @@
 //! cargo run --example receive -- 127.0.0.1:2525 mx.test.example FOLDER CHAIN KEY
 //! ```
 //!
-//! CHAIN and KEY are the server's certificates and its private key in PEM. The answer 250 is sent
-//! after the message is on the disk, so an accepted message is never lost.
+//! CHAIN and KEY are the server's certificates and its private key in PEM; FOLDER must exist. The
+//! answer 250 is sent after the message is on the disk, so an accepted message is never lost.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::io::Write;

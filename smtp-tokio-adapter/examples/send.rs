@@ -10,17 +10,16 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
-use smtp_tls_policy::pki::Trust;
+use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
 use smtp_tls_policy::{Domain, Namespace};
-use smtp_tokio_adapter::{Outbound, Sender, lookups::Zone};
+use smtp_tokio_adapter::{Outbound, Sender, add_roots_file, lookups::Zone};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,10 +27,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [from, to, host, address, roots @ ..] = &arguments[..] else {
         return Err("usage: send SENDER RECIPIENT HOST ADDRESS:PORT [ROOTS]".into());
     };
-    let trust = match roots.first() {
-        Some(file) => Trust::from_der(&[CertificateDer::from_pem_file(file)?])?,
-        None => Trust::webpki_roots(),
-    };
+    let mut trust = Trust::webpki_roots();
+    if let Some(file) = roots.first() {
+        trust.clear_roots(&RootsId::public());
+        add_roots_file(&mut trust, &RootsId::public(), Path::new(file))?;
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let outbound = Outbound::new("client.example".parse()?, provider, Arc::new(trust));
 

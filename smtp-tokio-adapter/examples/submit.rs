@@ -10,17 +10,16 @@
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::sasl::client::Credentials;
-use smtp_tls_policy::pki::Trust;
+use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture, SmartHost};
 use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::{Outbound, Sender, lookups::SystemResolver};
+use smtp_tokio_adapter::{Outbound, Sender, add_roots_file, lookups::SystemResolver};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,10 +27,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [server, user, from, to, roots @ ..] = &arguments[..] else {
         return Err("usage: submit HOST:PORT USER SENDER RECIPIENT [ROOTS]".into());
     };
-    let trust = match roots.first() {
-        Some(file) => Trust::from_der(&[CertificateDer::from_pem_file(file)?])?,
-        None => Trust::webpki_roots(),
-    };
+    let mut trust = Trust::webpki_roots();
+    if let Some(file) = roots.first() {
+        trust.clear_roots(&RootsId::public());
+        add_roots_file(&mut trust, &RootsId::public(), Path::new(file))?;
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let outbound = Outbound::new("client.example".parse()?, provider, Arc::new(trust));
 

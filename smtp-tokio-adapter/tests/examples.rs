@@ -123,9 +123,12 @@ fn blocking_to_receive_with_an_unknown_issuer_sends_nothing() {
 
 /// `tests/lab` runs it against Postfix.
 #[test]
-fn the_first_example_of_the_readme_is_the_file_hello_of_at_most_20_lines() {
+fn first_example_of_the_readme_is_the_file_hello_of_at_most_20_lines_and_8_names() {
     let (file, readme) = (include_str!("../examples/hello.rs"), include_str!("../../README.md"));
     let block = readme.split("```rust,no_run\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(block, file);
     assert!(file.lines().count() <= 20);
+    let imports: Vec<&str> = file.lines().filter(|line| line.starts_with("use smtp_")).collect();
+    let names: usize = imports.iter().map(|line| line.matches(',').count() + 1).sum();
+    assert!(names <= 8 && !imports.concat().contains('*'), "{names} names: {imports:?}");
 }

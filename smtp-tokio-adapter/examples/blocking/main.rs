@@ -40,7 +40,8 @@ fn main() -> Result<(), Failed> {
     let mut message = Vec::new();
     std::io::stdin().read_to_end(&mut message)?;
     let envelope = Arc::new(Envelope::new(from.parse()?, [to.parse::<Recipient>()?]));
-    let trust = Arc::new(Trust::from_der(&[CertificateDer::from_pem_file(roots)?])?);
+    let roots = CertificateDer::pem_file_iter(roots)?.collect::<Result<Vec<_>, _>>()?;
+    let trust = Arc::new(Trust::from_der(&roots)?);
     let (_, domain) = to.rsplit_once('@').ok_or("the recipient has no domain")?;
     let mail = Mail { envelope, message, trust };
     let status = mail.deliver(&domain.parse()?, &host.parse()?, address.parse()?)?;
