@@ -18,7 +18,7 @@ use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
 
 use crate::Relay;
 use crate::common::programs::{Folder, MESSAGE, Server, example, wait_until};
-use crate::common::{changed, smtp, start};
+use crate::common::{HOST, Pki, changed, smtp, start};
 
 /// Nothing listens there: the addresses of smart hosts are known.
 const NO_DNS: &str = "resolver = \"127.0.0.1:9\"\n";
@@ -122,11 +122,12 @@ fn message_of_six_days_is_given_up_and_told_to_the_sender() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn starttls_refused_under_later_gets_the_message_in_clear_text_on_the_next_run_only() {
+async fn untrusted_certificate_under_later_gets_the_message_in_clear_text_on_the_next_run_only() {
     let (folder, _) = Folder::with_pki();
-    // STARTTLS is offered, and without a certificate answered with 454.
-    let next = start(Inbound::new(Arc::new(smtp()))).await;
-    let fields = "posture = \"deterministic\"\nyields = { refused = \"later\" }";
+    // The relay does not know this authority.
+    let tls = Some(Pki::new().server_config(HOST));
+    let next = start(Inbound { tls, ..Inbound::new(Arc::new(smtp())) }).await;
+    let fields = "posture = \"deterministic\"\nyields = { untrusted = \"later\" }";
     let connectors = to("all", "*", next.address, fields);
     let relay = Relay::with_connectors(&folder, "relay.example", &connectors, NO_DNS);
     submit(relay.address(), "a@client.example", &["b@test.example"]);
