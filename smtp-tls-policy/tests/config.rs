@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use common::Authority;
 use smtp_tls_policy::pki::{CnFallback, Pin, Reference, Revocation, RootsId, Trust};
+use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::rules::{
     ClientCertificate, ClientCheck, ClientPurpose, Config, ConfigErrors, Floor, IdentityId,
     InboundConnector, OutboundConnector, Posture, Published, SmartHost, Yield, Yields,
@@ -248,7 +249,8 @@ fn an_error_names_place_finding_and_remedy() {
             "\"Bank.example.\"",
             9,
             "outbound.namespaces",
-            "namespace 2 of the connector is already served",
+            "namespace 2 of the connector is already served by the connector itself; remove one \
+             of the two",
         ),
         (
             "name = \"bank\"",
@@ -512,6 +514,48 @@ fn a_wrong_field_hides_no_error_of_other_fields_or_connectors() {
 }
 
 #[test]
+fn a_value_in_another_form_is_told_in_the_right_form() {
+    let rest = REST.replace("encrypt", "verified");
+    for (lines, wanted) in [
+        ("names = [\"*.a.example\"]", "write \".a.example\" for every name below the domain"),
+        (
+            "smart-host = { host = \"gw.example:587\" }",
+            "write the port as a field of its own: host = \"gw.example\", port = 587",
+        ),
+        ("tls = { min-version = 1.3 }", "expected one of 1.2, 1.3, in quotes"),
+        (
+            "[[outbound]]\nname = \"b\"\nnamespaces = [\"*\"]\nposture = \"none\"",
+            "namespace 1 of the connector is already served by connector \"rest\"",
+        ),
+    ] {
+        let errors = read(&format!("{rest}{lines}")).unwrap_err().to_string();
+        assert!(errors.contains(wanted), "{lines}: {errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+}
+
+/// The time grows with the file: the places of errors and of warnings are looked up, not counted.
+#[test]
+fn ten_thousand_connectors_with_an_error_or_a_warning_each_are_told() {
+    let connector = |posture: &str, index: usize| {
+        format!(
+            "[[outbound]]\nname = \"n{index}\"\nnamespaces = [\"d{index}.example\"]\n\
+             posture = \"{posture}\"\n"
+        )
+    };
+    let all = |posture: &str| -> String {
+        (0..10_000).map(|index| connector(posture, index)).collect::<String>() + REST
+    };
+    let errors = read(&all("secur")).unwrap_err();
+    let lines: Vec<_> = errors.iter().map(|error| error.line()).collect();
+    assert_eq!(lines, (0..10_000).map(|index| 4 * index + 4).collect::<Vec<_>>());
+    let text = all("none");
+    let warnings = read(&text).unwrap().warnings(&text, &Trust::empty(), UnixTime::now());
+    let lines: Vec<_> = warnings.iter().filter_map(|warning| warning.line).collect();
+    assert_eq!(lines, (0..10_000).map(|index| 4 * index + 4).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_error_that_another_error_may_explain_is_not_told() {
     for (text, wanted) in [
         // Each of these could be the default connector.
@@ -529,6 +573,7 @@ fn an_error_that_another_error_may_explain_is_not_told() {
                 + "requre-tls = true\ntls = { min-version = \"1.3\" }",
             &["outbound.requre-tls"],
         ),
+        (REST.replace("\"*\"", ""), &["outbound.namespaces"]),
         (REST.replace("encrypt", "pinned") + "pin = []", &["outbound.pin"]),
         (
             REST.replace("encrypt", "pined") + "pins = [\"x\"]",

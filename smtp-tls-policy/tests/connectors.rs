@@ -83,9 +83,9 @@ fn sets_that_make_no_sense() {
         (
             &[("a", &["*", "example.com"]), ("b", &["x.example", "Example.COM."])],
             1,
-            DuplicateNamespace(1),
+            DuplicateNamespace { position: 1, by: Some("a".into()) },
         ),
-        (&[("a", &["*", "*"])], 0, DuplicateNamespace(1)),
+        (&[("a", &["*", "*"])], 0, DuplicateNamespace { position: 1, by: None }),
         (&[("a", &["example.com"])], 1, NoDefault),
         (&[], 0, NoDefault),
     ] {

@@ -93,7 +93,9 @@ use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
-use crate::rules::config_error::{ConfigError, ConfigErrors, capital, expected, found, shown};
+use crate::rules::config_error::{
+    ConfigError, ConfigErrors, Lines, capital, expected, found, shown,
+};
 use crate::rules::config_section::{Doubts, Section};
 use crate::rules::connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
@@ -145,7 +147,8 @@ impl Config {
     }
 
     fn read(file: &str, text: &str, loaded: Loaded<'_>) -> Result<Self, ConfigErrors> {
-        let mut reader = Reader { file, text, errors: Vec::new(), in_doubt: Vec::new() };
+        let mut reader =
+            Reader { file, text, lines: Lines::of(text), errors: Vec::new(), in_doubt: Vec::new() };
         let config = reader.config(loaded);
         match config.filter(|_| reader.errors.is_empty()) {
             Some(config) => Ok(config),
@@ -223,6 +226,7 @@ type Loaded<'a> = Option<(&'a Trust, &'a [IdentityId])>;
 pub(super) struct Reader<'t> {
     file: &'t str,
     text: &'t str,
+    lines: Lines,
     errors: Vec<ConfigError>,
     /// The fields, by their paths, that are wrong or that another name was probably meant for.
     in_doubt: Vec<String>,
@@ -235,12 +239,11 @@ impl Reader<'_> {
         field: impl Into<String>,
         message: impl Into<String>,
     ) {
-        let before = self.text.get(..at).unwrap_or(self.text);
         let field = field.into();
         self.in_doubt.push(field.clone());
         self.errors.push(ConfigError {
             file: self.file.to_owned(),
-            line: before.matches('\n').count() + 1,
+            line: self.lines.at(at),
             field,
             message: message.into().replace('\n', " "),
         });
@@ -313,32 +316,6 @@ impl Reader<'_> {
         self.in_doubt.iter().any(|path| path.strip_prefix('.').unwrap_or(path) == kind)
     }
 
-    /// The tables of an array of tables.
-    fn sections<'a>(&mut self, table: &'a DeTable<'a>, key: &'a str) -> Vec<Section<'a>> {
-        let Some(value) = table.get(key) else {
-            return Vec::new();
-        };
-        let hint = format!("write [[{key}]], in double brackets, before each connector");
-        let DeValue::Array(array) = value.get_ref() else {
-            let found = found(value.get_ref());
-            self.error(value.span().start, key, format!("found {found}; {hint}"));
-            return Vec::new();
-        };
-        let mut sections = Vec::with_capacity(array.len());
-        for value in array.iter() {
-            match value.get_ref() {
-                DeValue::Table(table) => {
-                    sections.push(Section { path: key, table, at: value.span().start });
-                }
-                other => {
-                    let message = format!("found {}; {hint}", found(other));
-                    self.error(value.span().start, key, message);
-                }
-            }
-        }
-        sections
-    }
-
     /// What a connector names and is not loaded.
     fn missing(&mut self, section: &Section<'_>, doubts: &Doubts, kinds: Vec<ConnectorErrorKind>) {
         for kind in kinds.into_iter().filter(|kind| !doubts.concern(kind)) {
@@ -360,10 +337,15 @@ impl Reader<'_> {
         };
         // A connector that cannot be read at all may serve any namespace.
         let unread = sections.first().is_some_and(|first| self.is_unread(first.path));
+        let serves_nothing =
+            errors.iter().any(|error| error.kind == ConnectorErrorKind::NoNamespaces);
         for error in errors.iter() {
             if matches!(error.kind, ConnectorErrorKind::NoDefault) {
                 let Some(first) = sections.first() else { continue };
-                if !unread && !doubts.iter().any(|doubts| doubts.concern(&error.kind)) {
+                let is_explained = unread
+                    || serves_nothing
+                    || doubts.iter().any(|doubts| doubts.concern(&error.kind));
+                if !is_explained {
                     self.error(first.at, first.path, error.kind.to_string());
                 }
                 continue;
@@ -377,7 +359,7 @@ impl Reader<'_> {
                 continue;
             }
             let (mut at, field) = section.place(error.kind.field());
-            if let ConnectorErrorKind::DuplicateNamespace(position) = error.kind {
+            if let ConnectorErrorKind::DuplicateNamespace { position, .. } = error.kind {
                 let list = section.get("namespaces").and_then(|value| value.get_ref().as_array());
                 at = list
                     .and_then(|list| list.get(position))
@@ -582,6 +564,9 @@ impl Reader<'_> {
         let (found, expected) = (found(value.get_ref()), expected(words));
         let message = match meant {
             Some(word) => format!("found {found}; did you mean \"{word}\"? {}", capital(&expected)),
+            None if text.is_none() && words.iter().all(|(it, _)| it.starts_with('1')) => {
+                format!("found {found}; {expected}, in quotes")
+            }
             None => format!("found {found}; {expected}"),
         };
         self.error(value.span().start, section.path(key), message);
@@ -650,7 +635,13 @@ impl Reader<'_> {
     }
 
     fn names(&mut self, section: &Section<'_>) -> Vec<Reference> {
-        self.given(section, "names", "\"mail.example.com\", \".example.com\"", Reference::parse)
+        let parse = |text: &str| match (Reference::parse(text), text.strip_prefix('*')) {
+            (Err(_), Some(below)) if Reference::parse(below).is_ok() => {
+                Err(format!("write \"{below}\" for every name below the domain"))
+            }
+            (result, _) => result.map_err(|error| error.to_string()),
+        };
+        self.given(section, "names", "\"mail.example.com\", \".example.com\"", parse)
     }
 
     fn pins(&mut self, section: &Section<'_>) -> Vec<Pin> {

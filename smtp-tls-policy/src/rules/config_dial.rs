@@ -16,6 +16,15 @@ const SOCKS5: &[&str] = &["address", "user", "password"];
 const FAMILIES: &[(&str, Families)] =
     &[("both", Families::Both), ("ipv4", Families::Ipv4Only), ("ipv6", Families::Ipv6Only)];
 
+fn smart_host(text: &str) -> Result<Host, String> {
+    Host::parse(text).map_err(|error| match text.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() && Host::parse(host).is_ok() => {
+            format!("write the port as a field of its own: host = \"{host}\", port = {port}")
+        }
+        _ => error.to_string(),
+    })
+}
+
 impl Reader<'_> {
     /// The field `smart-host` of a connector.
     pub(super) fn smart_host(&mut self, section: &Section<'_>) -> Option<SmartHost> {
@@ -24,7 +33,7 @@ impl Reader<'_> {
         let raw = Section { path: &path, ..raw };
         self.unknown(&raw, SMART_HOST);
         let host = self.required(&raw, "host", "a host name or an address, such as \"gw.example\"");
-        let host = host.and_then(|host| self.parsed(&raw, "host", host, Host::parse));
+        let host = host.and_then(|host| self.parsed(&raw, "host", host, smart_host));
         let port = self.port(&raw, "port");
         let implicit_tls = self.boolean(&raw, "implicit-tls");
         let secure = self.boolean(&raw, "secure");

@@ -93,6 +93,20 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
+/// The lines of a text.
+pub(super) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.bytes().enumerate().filter_map(|(at, it)| (it == b'\n').then_some(at)).collect())
+    }
+
+    /// The line of an octet, counted from 1.
+    pub(super) fn at(&self, octet: usize) -> usize {
+        self.0.partition_point(|end| *end < octet) + 1
+    }
+}
+
 pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())

@@ -359,7 +359,9 @@ impl Index {
         let mut names = std::collections::HashSet::with_capacity(count);
         let (mut exact, mut below) = (HashMap::new(), HashMap::new());
         let mut default = None;
+        let mut in_order = Vec::with_capacity(count);
         for (index, (name, namespaces)) in connectors.enumerate() {
+            in_order.push(name);
             let mut error =
                 |kind| errors.push(ConnectorError { index, connector: Arc::clone(name), kind });
             if name.is_empty() {
@@ -372,12 +374,13 @@ impl Index {
             }
             for (position, namespace) in namespaces.iter().enumerate() {
                 let taken = match namespace {
-                    Namespace::Exact(domain) => exact.insert(domain.clone(), index).is_some(),
-                    Namespace::Subdomains(parent) => below.insert(parent.clone(), index).is_some(),
-                    Namespace::Default => default.replace(index).is_some(),
+                    Namespace::Exact(domain) => exact.insert(domain.clone(), index),
+                    Namespace::Subdomains(parent) => below.insert(parent.clone(), index),
+                    Namespace::Default => default.replace(index),
                 };
-                if taken {
-                    error(ConnectorErrorKind::DuplicateNamespace(position));
+                if let Some(other) = taken {
+                    let by = (other != index).then(|| Arc::clone(in_order[other]));
+                    error(ConnectorErrorKind::DuplicateNamespace { position, by });
                 }
             }
         }

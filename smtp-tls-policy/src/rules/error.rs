@@ -72,10 +72,18 @@ pub enum ConnectorErrorKind {
     /// The connector serves nothing.
     #[error("the connector has no namespaces; name a domain, \"*.domain\" or \"*\"")]
     NoNamespaces,
-    /// The namespace at this position of the connector's list is already served, by this or another
-    /// connector.
-    #[error("namespace {} of the connector is already served", .0 + 1)]
-    DuplicateNamespace(usize),
+    /// A namespace of the connector is already served, by this or another connector.
+    #[error(
+        "namespace {} of the connector is already served by {}; remove one of the two",
+        position + 1,
+        by.as_ref().map_or("the connector itself".to_owned(), |by| format!("connector \"{by}\""))
+    )]
+    DuplicateNamespace {
+        /// The position in the connector's list, counted from 0.
+        position: usize,
+        /// The other connector; `None` if it is this one.
+        by: Option<Arc<str>>,
+    },
     /// No connector serves the namespace `*`, so that some domains would have no rule.
     #[error("no connector serves the default namespace \"*\"; add it to one of them")]
     NoDefault,
@@ -183,7 +191,9 @@ impl ConnectorErrorKind {
     pub(crate) fn field(&self) -> &'static [&'static str] {
         match self {
             Self::NoName | Self::DuplicateName => &["name"],
-            Self::NoNamespaces | Self::DuplicateNamespace(_) | Self::NoDefault => &["namespaces"],
+            Self::NoNamespaces | Self::DuplicateNamespace { .. } | Self::NoDefault => {
+                &["namespaces"]
+            }
             Self::NoneRequiresTls | Self::PinnedWithoutPins => &["posture"],
             Self::PrivateCaWithoutRoots | Self::UnusedRoots => &["roots"],
             Self::CertificateWithoutTls => &["client-certificate"],
@@ -209,7 +219,9 @@ impl ConnectorErrorKind {
     pub(crate) fn depends_on(&self) -> &'static [&'static str] {
         match self {
             Self::NoName | Self::DuplicateName => &["name"],
-            Self::NoNamespaces | Self::DuplicateNamespace(_) | Self::NoDefault => &["namespaces"],
+            Self::NoNamespaces | Self::DuplicateNamespace { .. } | Self::NoDefault => {
+                &["namespaces"]
+            }
             Self::NoneRequiresTls => &["posture", "require-tls", "smart-host"],
             Self::PrivateCaWithoutRoots | Self::UnusedRoots => &["posture", "roots"],
             Self::CertificateWithoutTls => &["require-tls", "client-certificate"],

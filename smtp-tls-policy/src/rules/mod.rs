@@ -31,6 +31,8 @@ pub(crate) mod config_error;
 mod config_limits;
 #[cfg(feature = "serde")]
 mod config_section;
+#[cfg(feature = "serde")]
+mod config_tables;
 pub(crate) mod connector;
 pub(crate) mod dial;
 pub(crate) mod error;

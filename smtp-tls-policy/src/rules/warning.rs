@@ -1,9 +1,11 @@
 //! What is allowed in a configuration, and probably not meant.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use pki_types::UnixTime;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::domain::{Host, Namespace};
@@ -11,6 +13,7 @@ use crate::pki::date::Date;
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
 use crate::rules::config::Config;
+use crate::rules::config_error::Lines;
 use crate::rules::connector::{ClientCertificate, OutboundConnector};
 use crate::rules::posture::{DaneRule, Floor, Posture, StsRule};
 use crate::sts::policy::Mode;
@@ -69,7 +72,7 @@ impl Config {
     ///
     /// `text` is what the configuration was read from.
     pub fn weaker_than_published(&self, text: &str, published: &[Published]) -> Vec<ConfigWarning> {
-        let places = Places { text };
+        let places = Places::of(text);
         let mut warnings = Vec::new();
         for domain in published {
             let found = self.outbound.iter().enumerate();
@@ -140,7 +143,7 @@ impl Config {
     /// the public ones, and the revocation lists.
     pub fn warnings(&self, text: &str, trust: &Trust, now: UnixTime) -> Vec<ConfigWarning> {
         let mut warnings = Vec::new();
-        let places = Places { text };
+        let (places, wide) = (Places::of(text), self.wide());
         for (index, connector) in self.outbound.iter().enumerate() {
             if connector.posture == Posture::None {
                 let message = format!(
@@ -151,7 +154,7 @@ impl Config {
                 warnings.push(places.warning(index, "posture", 0, message));
             }
             for (position, namespace) in connector.namespaces.iter().enumerate() {
-                if let Some(message) = self.shadow(connector, namespace) {
+                if let Some(message) = shadow(&wide, connector, namespace) {
                     warnings.push(places.warning(index, "namespaces", position, message));
                 }
             }
@@ -182,38 +185,15 @@ impl Config {
         warnings
     }
 
-    /// Why a namespace of a connector has no effect, or a weaker one than that around it.
-    fn shadow(&self, connector: &OutboundConnector, namespace: &Namespace) -> Option<String> {
-        let domain = match namespace {
-            Namespace::Exact(domain) | Namespace::Subdomains(domain) => domain,
-            Namespace::Default => return None,
-        };
-        // The narrowest other namespace that holds all domains of this one.
-        let (around, outer) = domain.suffixes().skip(1).find_map(|parent| {
-            let wide = |it: &Namespace| match it {
-                Namespace::Subdomains(other) => other.as_str() == parent,
-                Namespace::Exact(_) | Namespace::Default => false,
-            };
-            self.outbound
-                .iter()
-                .find_map(|other| other.namespaces.iter().find(|it| wide(it)).map(|it| (it, other)))
-        })?;
-        if outer.name == connector.name {
-            return Some(format!(
-                "\"{namespace}\" has no effect, because the same connector serves \"{around}\"; \
-                 remove it"
-            ));
-        }
-        let (inner, wide) = (strength(connector), strength(outer));
-        (inner < wide).then(|| {
-            format!(
-                "mail for \"{namespace}\" needs only {}, although connector \"{}\" asks for {} for \
-                 \"{around}\"; raise the posture, or remove the namespace",
-                words(inner),
-                outer.name,
-                words(wide),
-            )
-        })
+    /// The connector of each namespace that holds all domains below one.
+    fn wide(&self) -> Wide<'_> {
+        let all = self.outbound.iter().flat_map(|connector| {
+            connector.namespaces.iter().filter_map(move |namespace| match namespace {
+                Namespace::Subdomains(parent) => Some((parent.as_str(), (namespace, connector))),
+                Namespace::Exact(_) | Namespace::Default => None,
+            })
+        });
+        all.collect()
     }
 
     fn names_roots(&self, id: &RootsId) -> bool {
@@ -224,6 +204,35 @@ impl Config {
                 ClientCertificate::NotAsked | ClientCertificate::Recorded => false,
             })
     }
+}
+
+/// Namespaces of all domains below one, by that domain.
+type Wide<'c> = HashMap<&'c str, (&'c Namespace, &'c OutboundConnector)>;
+
+/// Why a namespace of a connector has no effect, or a weaker one than that around it.
+fn shadow(wide: &Wide<'_>, connector: &OutboundConnector, namespace: &Namespace) -> Option<String> {
+    let domain = match namespace {
+        Namespace::Exact(domain) | Namespace::Subdomains(domain) => domain,
+        Namespace::Default => return None,
+    };
+    // The narrowest other namespace that holds all domains of this one.
+    let (around, outer) = domain.suffixes().skip(1).find_map(|parent| wide.get(parent))?;
+    if outer.name == connector.name {
+        return Some(format!(
+            "\"{namespace}\" has no effect, because the same connector serves \"{around}\"; \
+             remove it"
+        ));
+    }
+    let (inner, outside) = (strength(connector), strength(outer));
+    (inner < outside).then(|| {
+        format!(
+            "mail for \"{namespace}\" needs only {}, although connector \"{}\" asks for {} for \
+             \"{around}\"; raise the posture, or remove the namespace",
+            words(inner),
+            outer.name,
+            words(outside),
+        )
+    })
 }
 
 /// The least that a connector asks for, whatever else a domain publishes.
@@ -246,16 +255,21 @@ fn words(floor: Floor) -> &'static str {
 
 /// Finds the lines of a text that was read without an error.
 struct Places<'t> {
-    text: &'t str,
+    table: Option<Spanned<DeTable<'t>>>,
+    lines: Lines,
 }
 
-impl Places<'_> {
+impl<'t> Places<'t> {
+    fn of(text: &'t str) -> Self {
+        Self { table: DeTable::parse(text).ok(), lines: Lines::of(text) }
+    }
+
     /// A warning about an item of a field of an outbound connector; the items of a field that is no
     /// list have its place.
     fn warning(&self, index: usize, key: &str, item: usize, message: String) -> ConfigWarning {
         let at = || {
-            let table = DeTable::parse(self.text).ok()?;
-            let connectors = table.get_ref().get("outbound")?.get_ref().as_array()?.get(index)?;
+            let table = self.table.as_ref()?.get_ref();
+            let connectors = table.get("outbound")?.get_ref().as_array()?.get(index)?;
             let value = connectors.get_ref().as_table()?.get(key)?;
             let item = match value.get_ref() {
                 DeValue::Array(items) => items.get(item).map(|it| it.span().start),
@@ -263,7 +277,7 @@ impl Places<'_> {
             };
             Some(item.unwrap_or(value.span().start))
         };
-        let line = at().and_then(|at| self.text.get(..at)).map(|it| it.matches('\n').count() + 1);
+        let line = at().map(|at| self.lines.at(at));
         ConfigWarning { line, field: format!("outbound.{key}"), message }
     }
 }

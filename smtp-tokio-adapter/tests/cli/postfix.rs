@@ -135,7 +135,8 @@ fn dns_decides_between_a_policy_and_a_deferral() {
 #[test]
 fn port_of_the_next_hop_decides_which_tlsa_records_count() {
     let Some(dns) = dns() else { return };
-    let (folder, modes) = (Folder::new(), &[("sts-dane.secure.example", "enforce")]);
+    let (folder, modes) =
+        (Folder::new(), &[("sts-dane.secure.example", "enforce", "*.secure.example")]);
     let names = vec!["mta-sts.sts-dane.secure.example".to_owned()];
     let identity = dns.pki.sign(&rcgen::CertificateParams::new(names).unwrap());
     let policies = policy_host(identity, modes).port().to_string();

@@ -68,3 +68,63 @@ fn files_that_are_no_reports_end_with_5_and_the_others_are_told() {
     smtp_tls_with(&["report", "-"], &[0x1f, 0x8b, 8, 0]).fails(5, "gzip");
     smtp_tls_with(&["report", "-"], b"").fails(5, "report");
 }
+
+/// The result of each report of a file.
+fn each(contents: impl AsRef<[u8]>) -> Vec<(String, u64)> {
+    let folder = Folder::new();
+    let file = folder.file("reports", contents);
+    let ran = smtp_tls(&["report", &file, "--json"]);
+    let of = |line: &str| {
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        let place = json["file"].as_str().unwrap().strip_prefix(&file).unwrap().to_owned();
+        (place, json["failed"].as_u64().unwrap())
+    };
+    assert_eq!(ran.stderr, "", "{ran:?}");
+    ran.stdout.lines().map(of).collect()
+}
+
+#[test]
+fn a_file_of_several_reports_tells_each_of_them() {
+    let report = |failed: u64| {
+        format!(
+            r#"{{"policies": [{{"policy": {{"policy-type": "sts", "policy-domain": "a.example"}},
+                "summary": {{"total-failure-session-count": {failed}}}}}]}}"#
+        )
+    };
+    let mail = |failed: u64| {
+        let json = report(failed);
+        format!(
+            "Subject: r\nMIME-Version: 1.0\nContent-Type: application/tlsrpt+json\n\n{json}\n\n"
+        )
+    };
+    let from = "From a@b.example Tue Mar  3 11:08:33 2026\n";
+    let both = [(", report 1".to_owned(), 1), (", report 2".to_owned(), 2)];
+    let (one, two) = (report(1), report(2));
+    assert_eq!(each(&one), [(String::new(), 1)]);
+    assert_eq!(each(format!("[{one}, {two}]")), both);
+    assert_eq!(each(format!("\u{feff}{one}\n{two}\n")), both);
+    assert_eq!(each(format!("{from}{}{from}{}", mail(1), mail(2))), both);
+    assert_eq!(each(format!("{from}{}", mail(1))), [(String::new(), 1)]);
+    // One that is broken does not hide the others.
+    let folder = Folder::new();
+    let file = folder.file("reports", format!("{from}{}{from}x\n\n{from}{}", mail(1), mail(2)));
+    let ran = smtp_tls(&["report", &file, "--json"]);
+    assert_eq!((ran.status, ran.stdout.lines().count()), (5, 2), "{ran:?}");
+    assert!(ran.stderr.contains("reports, report 2: "), "{ran:?}");
+}
+
+#[test]
+fn a_file_of_another_kind_is_named_with_what_to_do() {
+    let folder = Folder::new();
+    for (contents, why) in [
+        (&b"PK\x03\x04\x14\0"[..], "ZIP archive; unpack it first"),
+        (b"BZh91AY&SY", "compressed with bzip2"),
+        (b"\xff\xfe{\0", "text in UTF-16"),
+        (b"[", "neither JSON"),
+        (b"[]", "neither JSON"),
+        (b"", "neither JSON"),
+    ] {
+        let file = folder.file("report", contents);
+        smtp_tls(&["report", &file]).fails(5, why);
+    }
+}

@@ -205,11 +205,11 @@ pub(crate) fn rubbish(octets: Vec<u8>) -> SocketAddr {
     on_each_connection(move |mut stream| stream.write_all(&octets))
 }
 
-/// A policy host of MTA-STS (RFC 8461, section 3.3) for each of these domains, with the mode of its
-/// policy. All of them name the hosts `*.secure.example`.
+/// A policy host of MTA-STS (RFC 8461, section 3.3) for each of these domains, with the mode and
+/// the MX pattern of its policy.
 pub(crate) fn policy_host(
     identity: Arc<CertifiedKey>,
-    modes: &'static [(&'static str, &'static str)],
+    policies: &'static [(&'static str, &'static str, &'static str)],
 ) -> SocketAddr {
     let config = server_config(identity, ClientCertificates::None, provider()).unwrap();
     on_each_connection(move |mut stream| {
@@ -222,10 +222,10 @@ pub(crate) fn policy_host(
                 return Ok(());
             }
         }
-        let asked = modes.iter().find(|(domain, _)| request.contains(&format!("mta-sts.{domain}")));
-        let (_, mode) = asked.unwrap_or_else(|| panic!("{request}"));
-        let policy =
-            format!("version: STSv1\nmode: {mode}\nmx: *.secure.example\nmax_age: 86400\n");
+        let asks = |domain: &str| request.contains(&format!("mta-sts.{domain}"));
+        let asked = policies.iter().find(|(domain, ..)| asks(domain));
+        let (_, mode, mx) = asked.unwrap_or_else(|| panic!("{request}"));
+        let policy = format!("version: STSv1\nmode: {mode}\nmx: {mx}\nmax_age: 86400\n");
         let length = policy.len();
         let header = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n";
         write!(tls, "{header}Content-Length: {length}\r\n\r\n{policy}")?;

@@ -161,9 +161,11 @@ fn probe_decides_by_what_the_zones_say() {
 #[test]
 fn lint_online_warns_of_connectors_that_are_weaker_than_what_the_domain_publishes() {
     let Some(setup) = Setup::new() else { return };
-    let modes =
-        &[("sts-enforce.secure.example", "enforce"), ("sts-testing.secure.example", "testing")];
-    let names = modes.iter().map(|(domain, _)| format!("mta-sts.{domain}")).collect::<Vec<_>>();
+    let modes = &[
+        ("sts-enforce.secure.example", "enforce", "*.secure.example"),
+        ("sts-testing.secure.example", "testing", "*.secure.example"),
+    ];
+    let names = modes.iter().map(|(domain, ..)| format!("mta-sts.{domain}")).collect::<Vec<_>>();
     let identity = setup.dns.pki.sign(&rcgen::CertificateParams::new(names).unwrap());
     let port = servers::policy_host(identity, modes).port().to_string();
     let (dane, sts) = ("secure.example", "sts-enforce.secure.example");

@@ -4,11 +4,18 @@ use std::fmt::Write;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 
+use pki_types::pem::PemObject;
+use pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use crate::common::provider;
 use crate::lab::Peer;
 use crate::peers::has;
 use crate::postfix::{Fate, Postfix};
 use crate::program::{Folder, command};
+use crate::servers::policy_host;
 use crate::world::{Tlsa, World};
 
 /// How mail ends.
@@ -51,7 +58,7 @@ const SECURE: &str = "posture = \"secure\"";
 
 /// The hosts `*.test.example` are one server, the certificate `wildcard` is good for all of them.
 /// The TLSA records are those of `mail.test.example`.
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 15] = [
     row("secure", "s1.test.example", Some("wildcard"), SECURE, OverTls("Verified")),
     row("secure-host", "[s2.test.example]", Some("wildcard"), SECURE, OverTls("Verified")),
     row("secure-name", "s3.test.example", Some("wrong-name"), SECURE, Deferred("not verified")),
@@ -78,6 +85,9 @@ const ROWS: [Row; 13] = [
         "posture = \"dane-only\"",
         Deferred("TLSA"),
     ),
+    // The MTA-STS policy of the domain has mode enforce.
+    row("sts", "test.example", Some("wildcard"), OPEN, OverTls("Verified")),
+    row("sts-name", "test.example", Some("wrong-name"), OPEN, Deferred("not verified")),
     // Postfix itself finds the host in its `/etc/hosts`; the policy says that its MX records are
     // bogus.
     row("bogus", "bogus.example", Some("wildcard"), OPEN, Deferred("configuration problem")),
@@ -96,12 +106,28 @@ impl Drop for Running {
     }
 }
 
+/// The domain with an MTA-STS policy.
+const POLICIES: &[(&str, &str, &str)] = &[("test.example", "enforce", "*.test.example")];
+
+/// A certificate of the lab, with its key.
+fn identity(world: &World, name: &str) -> Arc<CertifiedKey> {
+    let read = |kind: &str| std::fs::read(world.lab.pki(&format!("{name}{kind}"))).unwrap();
+    let chain = CertificateDer::pem_slice_iter(&read("-chain.pem")).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(&read(".key")).unwrap();
+    Arc::new(CertifiedKey::from_der(chain, key, &provider()).unwrap())
+}
+
 fn start(world: &World, folder: &Folder) -> Running {
     let mut config = "[[outbound]]\nname = \"rest\"\nnamespaces = [\"*\"]\n\
                       posture = \"dane-only\"\n\n"
         .to_owned();
+    let mut served = Vec::new();
     for Row { name, next_hop, rule, .. } in &ROWS {
         let domain = next_hop.trim_matches(['[', ']']);
+        if served.contains(&domain) {
+            continue;
+        }
+        served.push(domain);
         writeln!(config, "[[outbound]]\nname = \"{name}\"\nnamespaces = [\"{domain}\"]\n{rule}\n")
             .unwrap();
     }
@@ -109,6 +135,7 @@ fn start(world: &World, folder: &Folder) -> Running {
     let anchor = folder.file("root.key", world.anchor());
     let resolver = world.plain();
     let root = world.lab.pki("root-ca.pem");
+    let policies = policy_host(identity(world, "wildcard"), POLICIES).port().to_string();
     let mut child = command(&[
         "postfix",
         "--config",
@@ -121,6 +148,8 @@ fn start(world: &World, folder: &Folder) -> Running {
         resolver,
         "--trust-anchor",
         &anchor,
+        "--policy-port",
+        &policies,
     ])
     .stdout(Stdio::piped())
     .spawn()
@@ -136,7 +165,7 @@ fn recipient(row: &Row, run: &str) -> String {
 }
 
 /// Has Postfix deliver each row to its destination by the policies of the service.
-fn configure(world: &World, postfix: &Postfix, service: SocketAddr, runs: &[&str]) {
+fn configure(world: &World, postfix: &Postfix, map: &str, runs: &[&str]) {
     let mut transport = String::new();
     let mut services = String::new();
     for run in runs {
@@ -163,7 +192,7 @@ fn configure(world: &World, postfix: &Postfix, service: SocketAddr, runs: &[&str
         "transport_maps = texthash:/etc/postfix/transport\nsmtp_host_lookup = dns\n\
          smtp_dns_support_level = dnssec\nsmtp_tls_CAfile = /etc/tls/root-ca.pem\n\
          smtp_tls_loglevel = 1\nsmtp_connection_cache_on_demand = no\n\
-         smtp_tls_policy_maps = socketmap:inet:{service}:postfix\n"
+         smtp_tls_policy_maps = socketmap:inet:{map}\n"
     );
     postfix.configure(&main, &services);
 }
@@ -179,14 +208,15 @@ fn is(fate: &Fate, wanted: Wanted) -> bool {
 #[test]
 fn postfix_delivers_and_defers_by_the_policies_of_the_service() {
     let Some(world) = World::shared() else { return };
-    for peer in [Peer::POSTFIX, Peer::POSTFIX_TRIXIE] {
+    // Postfix 3.10 and later know the attributes for TLS reports.
+    for (peer, map) in [(Peer::POSTFIX, "QUERY"), (Peer::POSTFIX_TRIXIE, "QUERYwithTLSRPT")] {
         if !has(world.lab, peer) {
             continue;
         }
         let folder = Folder::new();
         let service = start(&world, &folder);
         let postfix = Postfix::start(world.lab, peer).unwrap();
-        configure(&world, &postfix, service.address, &["asked", "alone"]);
+        configure(&world, &postfix, &format!("{}:{map}", service.address), &["asked", "alone"]);
         let recipients: Vec<String> = ROWS.iter().map(|row| recipient(row, "asked")).collect();
         postfix.submit(&recipients);
         let fates = postfix.fates(&recipients);

@@ -151,6 +151,9 @@ pub(crate) fn certificate_digest(lab: &Lab, name: &str) -> String {
 /// The records of the host in the signed zone `example.`.
 fn records(lab: &Lab, ports: &[Port]) -> String {
     let mut text = format!("{HOST}. A 127.0.0.1\n*.test.example. A 127.0.0.1\n");
+    // A domain with an MTA-STS policy; the wildcard is its policy host too.
+    text.push_str("test.example. MX 10 s5.test.example.\n");
+    text.push_str("_mta-sts.test.example. TXT \"v=STSv1; id=1;\"\n");
     let authorities = ["root-ca", "intermediate-ca", "expired-intermediate-ca"]
         .map(|name| certificate_digest(lab, name));
     for port in ports {

@@ -206,3 +206,20 @@ pub(crate) fn named(config: &Config) -> (Vec<String>, Vec<String>) {
     }
     (roots, identities)
 }
+
+/// Files that are no text, by their first octets, and what to do with them.
+const OTHER_KINDS: &[(&[u8], &str)] = &[
+    (b"BZh", "the file is compressed with bzip2; decompress it first"),
+    (b"\xfd7zXZ\0", "the file is compressed with xz; decompress it first"),
+    (b"\x28\xb5\x2f\xfd", "the file is compressed with zstd; decompress it first"),
+    (b"PK\x03\x04", "the file is a ZIP archive; unpack it first"),
+    (b"\xd0\xcf\x11\xe0", "the file is a message of Outlook (.msg); save it as text (.eml)"),
+    (b"!BDN", "the file is a folder of Outlook (.pst); export its messages as text (.eml)"),
+    (b"\xff\xfe", "the file is text in UTF-16; save it as it came"),
+    (b"\xfe\xff", "the file is text in UTF-16; save it as it came"),
+];
+
+/// What a file is instead of text, and what to do with it.
+pub(crate) fn other_kind(start: &[u8]) -> Option<&'static str> {
+    OTHER_KINDS.iter().find(|(octets, _)| start.starts_with(octets)).map(|(_, what)| *what)
+}

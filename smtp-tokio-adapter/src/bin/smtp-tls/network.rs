@@ -117,6 +117,9 @@ pub(crate) struct Asked {
     pub(crate) answer: String,
 }
 
+/// How often a look-up asks whether the fetch of another one has ended.
+const FETCH_PAUSE: Duration = Duration::from_millis(20);
+
 /// DNS and HTTPS.
 pub(crate) struct Network {
     resolver: Resolver,
@@ -261,28 +264,31 @@ impl Network {
 
     async fn sts(&self, domain: &Domain) -> StsAnswer {
         let record = self.sts_record(domain).await;
-        let discovered = self.cache.borrow_mut().discovered(domain, record, input::now());
-        match discovered {
-            Discovered::Done(answer) => answer,
-            // One task asks for all.
-            Discovered::UnderWay => self.cache.borrow_mut().applies(domain, input::now()),
-            Discovered::Fetch(fetch) => {
-                let url = fetch.url();
-                let response = self.policies.fetch(&fetch, &self.resolver).await;
-                let end = self.cache.borrow_mut().fetched(fetch, response, input::now());
-                let (status, text) = match (&end.answer.policy, &end.answer.trouble) {
-                    (Some(cached), _) => {
-                        let policy = cached.policy();
-                        let hosts = policy.mx().collect::<Vec<_>>().join(", ");
-                        ("fetched", format!("mode {}: {hosts}", policy.mode().as_str()))
-                    }
-                    (None, Some(trouble)) => ("failed", trouble.to_string()),
-                    (None, None) => ("fetched", "mode none".to_owned()),
-                };
-                self.note(url, status, text);
-                end.answer
+        let fetch = loop {
+            let now = input::now();
+            let next = self.cache.borrow_mut().discovered(domain, record.clone(), now);
+            match next {
+                Discovered::Done(answer) => return answer,
+                Discovered::Fetch(fetch) => break fetch,
+                // Another look-up of the service fetches the policy. This one must not be answered
+                // without it meanwhile; the caller's time limit ends the wait.
+                Discovered::UnderWay => tokio::time::sleep(FETCH_PAUSE).await,
             }
-        }
+        };
+        let url = fetch.url();
+        let response = self.policies.fetch(&fetch, &self.resolver).await;
+        let end = self.cache.borrow_mut().fetched(fetch, response, input::now());
+        let (status, text) = match (&end.answer.policy, &end.answer.trouble) {
+            (Some(cached), _) => {
+                let policy = cached.policy();
+                let hosts = policy.mx().collect::<Vec<_>>().join(", ");
+                ("fetched", format!("mode {}: {hosts}", policy.mode().as_str()))
+            }
+            (None, Some(trouble)) => ("failed", trouble.to_string()),
+            (None, None) => ("fetched", "mode none".to_owned()),
+        };
+        self.note(url, status, text);
+        end.answer
     }
 
     async fn sts_record(&self, domain: &Domain) -> Result<Option<StsRecord>, DiscoveryError> {

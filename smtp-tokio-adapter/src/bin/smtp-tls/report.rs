@@ -1,21 +1,24 @@
 //! `report`: what is wrong according to TLS reports.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::html::Colour;
 use serde::Serialize;
-use smtp_tls_policy::tlsrpt::{MAX_ENCLOSED_LEN, ReceivedReport};
+use serde_json::Value;
+use smtp_tls_policy::tlsrpt::{MAX_ENCLOSED_LEN, ReceivedReport, ReportError};
 
 use crate::input;
 use crate::output::{self, Out, OutputOptions};
+use crate::review::is_dated;
 use crate::status::{Failure, Status};
 
 /// Explain the TLS reports that others sent about your domains
 ///
-/// Reads reports of RFC 8460 (TLSRPT): JSON, gzip, or the mail that carries either. Says in words
-/// what failed, at which host, how often, and what to do. A report is no proof: anyone can send
-/// one.
+/// Reads reports of RFC 8460 (TLSRPT): JSON, gzip, or the mail that carries either; a file may hold
+/// several as an mbox, a list in JSON, or one JSON text after the other. Says in words what failed,
+/// at which host, how often, and what to do. A report is no proof: anyone can send one.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -50,12 +53,27 @@ struct Answer<'a> {
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let (mut failed, mut unread) = (false, None);
     for path in &args.files {
-        match read(path) {
-            Ok(report) => failed |= write(path, &report, out)?,
+        let octets = match read(path) {
+            Ok(octets) => octets,
             Err(failure) => {
-                // The last one is told by the exit; the others here.
-                if let Some(earlier) = unread.replace(failure) {
-                    output::error(&earlier);
+                tell(&mut unread, failure);
+                continue;
+            }
+        };
+        let parts = parts(&octets);
+        for (index, part) in parts.iter().enumerate() {
+            let place = match parts.len() {
+                1 => path.display().to_string(),
+                _ => format!("{}, report {}", path.display(), index + 1),
+            };
+            match ReceivedReport::read(part) {
+                Ok(report) => failed |= write(&place, &report, out)?,
+                Err(error) => {
+                    let why = match (&error, input::other_kind(part)) {
+                        (ReportError::NoReport, Some(what)) => what.to_owned(),
+                        _ => error.to_string(),
+                    };
+                    tell(&mut unread, Failure::File(format!("{place}: {why}")));
                 }
             }
         }
@@ -70,22 +88,62 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     }
 }
 
-fn read(path: &Path) -> Result<ReceivedReport, Failure> {
-    let octets = match path == Path::new("-") {
-        true => {
-            let mut octets = Vec::new();
-            let limit = MAX_ENCLOSED_LEN as u64 + 1;
-            let read = io::stdin().lock().take(limit).read_to_end(&mut octets);
-            read.map_err(|error| Failure::file(path, error))?;
-            octets
+/// The last failure is told by the exit, the others at once.
+fn tell(last: &mut Option<Failure>, failure: Failure) {
+    if let Some(earlier) = last.replace(failure) {
+        output::error(&earlier);
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    if path != Path::new("-") {
+        return input::read(path);
+    }
+    let mut octets = Vec::new();
+    let limit = MAX_ENCLOSED_LEN as u64 + 1;
+    let read = io::stdin().lock().take(limit).read_to_end(&mut octets);
+    read.map_err(|error| Failure::file(path, error))?;
+    Ok(octets)
+}
+
+/// The reports of a file: one, or those of the mails of an mbox file, of a list in JSON, or of one
+/// JSON text after the other.
+fn parts(octets: &[u8]) -> Vec<Cow<'_, [u8]>> {
+    if octets.starts_with(b"From ") {
+        return mails(octets).into_iter().map(Cow::Borrowed).collect();
+    }
+    let text = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets).trim_ascii();
+    let mut several = Vec::new();
+    if octets.len() <= MAX_ENCLOSED_LEN && text.starts_with(b"[") {
+        // A list that is no JSON is one broken report.
+        let list: Vec<Value> = serde_json::from_slice(text).unwrap_or_default();
+        several = list;
+    } else if octets.len() <= MAX_ENCLOSED_LEN && text.starts_with(b"{") {
+        let texts = serde_json::Deserializer::from_slice(text).into_iter();
+        several = texts.collect::<Result<_, _>>().unwrap_or_default();
+    }
+    match several.len() {
+        0 => vec![Cow::Borrowed(octets)],
+        1 if text.starts_with(b"{") => vec![Cow::Borrowed(octets)],
+        _ => several.iter().map(|value| Cow::Owned(value.to_string().into_bytes())).collect(),
+    }
+}
+
+/// The messages of an mbox file.
+fn mails(octets: &[u8]) -> Vec<&[u8]> {
+    let (mut mails, mut begun, mut at) = (Vec::new(), None, 0);
+    for line in octets.split_inclusive(|octet| *octet == b'\n') {
+        if line.starts_with(b"From ") && (begun.is_none() || is_dated(line)) {
+            mails.extend(begun.replace(at + line.len()).map(|from| &octets[from..at]));
         }
-        false => input::read(path)?,
-    };
-    ReceivedReport::read(&octets).map_err(|error| Failure::file(path, error))
+        at += line.len();
+    }
+    mails.extend(begun.map(|from| &octets[from..]));
+    mails
 }
 
 /// Whether sessions failed.
-fn write(path: &Path, report: &ReceivedReport, out: &mut Out) -> Result<bool, Failure> {
+fn write(place: &str, report: &ReceivedReport, out: &mut Out) -> Result<bool, Failure> {
     let sum = |of: fn(&smtp_tls_policy::tlsrpt::ReportedPolicy) -> u64| {
         report.policies.iter().map(of).fold(0, u64::saturating_add)
     };
@@ -94,7 +152,7 @@ fn write(path: &Path, report: &ReceivedReport, out: &mut Out) -> Result<bool, Fa
     let is_bad = failed > 0 || !complaints.is_empty();
     if out.is_json() {
         out.json_line(&Answer {
-            file: path.display().to_string(),
+            file: place.to_owned(),
             organization: &report.organization,
             contact: &report.contact,
             id: &report.id,
@@ -107,7 +165,7 @@ fn write(path: &Path, report: &ReceivedReport, out: &mut Out) -> Result<bool, Fa
         return Ok(is_bad);
     }
     out.title(format!("{}, {} to {}", report.organization, report.begins, report.ends))?;
-    out.row("  ", "file        ", path.display())?;
+    out.row("  ", "file        ", place)?;
     if !report.contact.is_empty() {
         out.row("  ", "contact     ", &report.contact)?;
     }

@@ -16,6 +16,7 @@ use crate::output::{self, Out, OutputOptions, write_page};
 use crate::status::{Failure, Status};
 
 use self::progress::Progress;
+pub(crate) use self::source::is_dated;
 use self::source::{Input, Reading, Source};
 use self::summary::Partners;
 use self::trail::Trail;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
+use crate::input;
 use crate::status::Failure;
 
 /// The largest header section that is read. Servers take 32 KiB to 1 MiB.
@@ -98,18 +99,6 @@ enum Format {
 
 /// The line before and after a message of MMDF.
 const MMDF: &[u8] = b"\x01\x01\x01\x01";
-
-/// Files that are no text, by their first octets, and what to do with them.
-const OTHER_KINDS: &[(&[u8], &str)] = &[
-    (b"BZh", "the file is compressed with bzip2; decompress it first"),
-    (b"\xfd7zXZ\0", "the file is compressed with xz; decompress it first"),
-    (b"\x28\xb5\x2f\xfd", "the file is compressed with zstd; decompress it first"),
-    (b"PK\x03\x04", "the file is a ZIP archive; unpack it first"),
-    (b"\xd0\xcf\x11\xe0", "the file is a message of Outlook (.msg); save it as text (.eml)"),
-    (b"!BDN", "the file is a folder of Outlook (.pst); export its messages as text (.eml)"),
-    (b"\xff\xfe", "the file is text in UTF-16; save it as it came"),
-    (b"\xfe\xff", "the file is text in UTF-16; save it as it came"),
-];
 
 impl Input<'static> {
     /// Opens a file, and tells its size; 0 if that says nothing of how much is read.
@@ -224,9 +213,8 @@ impl<'r> Input<'r> {
                 line if is_blank(line) || is_length || line.starts_with(b">From ") => {}
                 line if is_field(line) => return Ok(None),
                 line => {
-                    let kind = OTHER_KINDS.iter().find(|(start, _)| line.starts_with(start));
                     let why = "the file is no message: it has no header";
-                    return Ok(Some(Reading::Unusable(kind.map_or(why, |(_, why)| why))));
+                    return Ok(Some(Reading::Unusable(input::other_kind(line).unwrap_or(why))));
                 }
             }
             is_first = false;
@@ -316,7 +304,7 @@ fn is_blank(line: &[u8]) -> bool {
 }
 
 /// Whether a line "From " has a month and a time, as those between the messages of an mbox file.
-fn is_dated(line: &[u8]) -> bool {
+pub(crate) fn is_dated(line: &[u8]) -> bool {
     const MONTHS: [&[u8]; 12] = [
         b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov",
         b"dec",
