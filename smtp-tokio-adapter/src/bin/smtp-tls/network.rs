@@ -272,7 +272,13 @@ impl Network {
                 Discovered::Fetch(fetch) => break fetch,
                 // Another look-up of the service fetches the policy. This one must not be answered
                 // without it meanwhile; the caller's time limit ends the wait.
-                Discovered::UnderWay => tokio::time::sleep(FETCH_PAUSE).await,
+                Discovered::UnderWay => {
+                    let answer = self.cache.borrow_mut().applies(domain, now);
+                    if answer.policy.is_some() {
+                        return answer;
+                    }
+                    tokio::time::sleep(FETCH_PAUSE).await;
+                }
             }
         };
         let url = fetch.url();
