@@ -398,8 +398,8 @@ const RULES: [(&str, &str, &str, &str); 13] = [
     (
         "judge: a certificate that matches no TLSA record is refused",
         "smtp-tls-policy/src/judge/mod.rs",
-        "Check::Dane(check) => dane::judge(check, chain, trust.algorithms(), now),",
-        "Check::Dane(check) => dane::judge(check, chain, trust.algorithms(), now).or(Ok(())),",
+        "(dane::judge(check, chain, trust.algorithms(), now), None)",
+        "(dane::judge(check, chain, trust.algorithms(), now).or(Ok(())), None)",
     ),
     (
         "sources: a host outside the MTA-STS policy is refused",
@@ -410,8 +410,8 @@ const RULES: [(&str, &str, &str, &str); 13] = [
     (
         "the adapter: REQUIRETLS that is not offered sends the message nowhere",
         "smtp-tokio-adapter/src/client/connection.rs",
-        "(Requiretls::Needed, true) => Err(self.decision.no_requiretls(&self.plan)),",
-        "(Requiretls::Needed, true) => Ok(without_requiretls(&envelope)),",
+        "Err(Arc::make_mut(&mut self.decision).no_requiretls(&self.plan))",
+        "Ok(without_requiretls(&envelope))",
     ),
     (
         "the adapter: MAIL carries REQUIRETLS",

@@ -269,7 +269,7 @@ impl Unsupported {
             Self::Transactions { .. } => EnhancedCode::new(4, 5, 0),
             // RFC 6531, section 3.5.
             Self::SmtpUtf8 => EnhancedCode::new(5, 6, 7),
-            // RFC 8689, section 5.
+            // RFC 8689, section 4.2.1.
             Self::RequireTls => EnhancedCode::new(5, 7, 30),
             // RFC 4865, section 5.2.2.
             Self::HeldBeyondDeliverBy => EnhancedCode::new(5, 5, 4),

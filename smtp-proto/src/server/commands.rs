@@ -280,7 +280,7 @@ impl Server {
     ) -> Option<(Response, bool)> {
         let config = &*self.config;
         let clear = matches!(self.channel, Channel::Plain);
-        // RFC 8689, section 2: offered and taken inside TLS only. RFC 8689, section 5: 5.7.30.
+        // RFC 8689, section 2: offered and taken inside TLS only. RFC 8689, section 4.2.1: 5.7.30.
         if parameters.require_tls && (clear || !config.require_tls) {
             return Some((replies::NO_REQUIRETLS, true));
         }

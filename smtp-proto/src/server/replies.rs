@@ -93,7 +93,7 @@ pub(super) const NUL_IN_BODY: Response = Response::fixed(554, (5, 6, 0), "messag
 // RFC 5321, section 4.1.1.11 and RFC 1869, section 6.1.
 pub(super) const UNKNOWN_PARAMETER: Response =
     Response::fixed(555, (5, 5, 4), "parameter not implemented");
-// RFC 8689, section 5 names the status; the parameter is not known here, hence 555.
+// RFC 8689, section 4.2.1 names the status; the parameter is not known here, hence 555.
 pub(super) const NO_REQUIRETLS: Response =
     Response::fixed(555, (5, 7, 30), "REQUIRETLS support required");
 // RFC 2852, section 2: "will be rejected with a permanent failure (55z)".

@@ -12,7 +12,7 @@ use super::text::{Text, is_white, strip};
 use super::tls::{self, Evidence, Found, Place, ShownCertificate, TlsMark};
 
 /// Reads the Received fields of a message, or of its header section alone; the newest hop comes
-/// first. See [`fields`](super::fields).
+/// first. See [`fields`].
 pub fn trace(message: &[u8]) -> impl Iterator<Item = Received<'_>> {
     fields(message).map(Received::parse)
 }

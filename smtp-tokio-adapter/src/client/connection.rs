@@ -156,7 +156,7 @@ impl<S: Io> Connection<S> {
     ///
     /// Ask before each further message. If false, [`quit`](Self::quit) and open another one. A
     /// message may share the connection only if it has the same next hop (the domain for which the
-    /// host was looked up, or the smart host), port and [`Target`](crate::Target), compared in
+    /// host was looked up, or the smart host), port and [`Target`], compared in
     /// full: what was proved for one of them is proved for no other.
     ///
     /// # Cancel safety
