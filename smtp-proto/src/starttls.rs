@@ -8,7 +8,7 @@
 //! | the client looks | octets between the 220 and the handshake are an attack, and never parsed | [`before_handshake`], `Client::poll` |
 //! | the handshake | the driver runs it and judges the certificate inside it | `smtp-tokio-adapter`, `handshake.rs` |
 //! | TLS is up | everything known from before is forgotten | [`HandOver::hand_over`] |
-//! | TLS is not up | the rules say whether there may be clear text | `client/starttls.rs`, `fallback::after` |
+//! | TLS is not up | the rules say whether there may be clear text | `client/tls_failure.rs`, `fallback::after` |
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -21,13 +21,13 @@
 mod binding;
 mod client;
 mod convert;
+mod crl_warnings;
 mod dialling;
 mod drive;
 mod handshake;
 #[cfg(any(feature = "crl-fetch", feature = "https"))]
 mod http;
 mod identities;
-mod lists;
 pub mod lookups;
 #[cfg_attr(not(feature = "metrics"), path = "metering_off.rs")]
 mod metering;
@@ -48,7 +48,7 @@ mod wire;
 
 pub use client::{
     Connection, Decision, Delivery, Failure, Manner, MessageError, OpenError, Outbound, OutcomeBuf,
-    PoolLimits, Spoken, Target,
+    Spoken, Target,
 };
 pub use convert::tls_rules;
 #[cfg(any(feature = "crl-fetch", feature = "https"))]
@@ -62,8 +62,8 @@ pub use pem_files::{
 #[cfg(feature = "native-certs")]
 pub use roots::{NativeRootsError, native_roots};
 pub use sender::{
-    Candidate, DialAttempt, Hosts, Mail, Message, OtherDomain, RecipientOutcome, Report, Sender,
-    Skip, measure,
+    Candidate, DialAttempt, Hosts, Mail, Message, OtherDomain, PoolLimits, RecipientOutcome,
+    Report, Sender, Skip, measure,
 };
 pub use server::{
     Admission, Arrival, Collect, Handler, Inbound, Inbox, Service, Session, handle, scram, serve,

@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::VerifiedPath;
 
-use super::adapted::Adapted;
 use super::builder_error::defect_of;
 use super::purpose::Purpose;
+use super::webpki_copies::Adapted;
 use super::{Algorithms, check_names, check_path, common_name_is_allowed, itself, within_limits};
 use crate::pki::anchors::AnchorNames;
 use crate::pki::defect::{Defect, Place};

@@ -1,15 +1,15 @@
 //! Judges a peer's certificate: one finding for each check, in order.
 
-mod adapted;
 pub(crate) mod admit;
 mod builder_error;
+mod certificate_policies;
 mod dane;
 mod limits;
 mod name_constraints;
-mod policies;
 pub(crate) mod purpose;
 mod raw_key;
 pub(crate) mod verdict;
+mod webpki_copies;
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -31,13 +31,13 @@ use crate::plan::Plan;
 use crate::plan::check::{Check, Pkix};
 use crate::reason::Reason;
 
-use self::adapted::{Adapted, sequence};
 pub use self::admit::{Inbound, ShownTls, admit, admit_handshake};
 use self::builder_error::{defect_of, fault};
 use self::limits::within_limits;
 pub use self::limits::{MAX_CHAIN_BYTES, MAX_CHAIN_LEN};
 use self::purpose::Purpose;
 pub use self::verdict::{Finding, Standing, Verdict};
+use self::webpki_copies::{Adapted, sequence};
 
 impl Plan {
     /// Judges the chain that a server showed, leaf first, as it was sent.
@@ -217,7 +217,7 @@ fn check_path(
     if !x509::may_authenticate(&path.end_entity().der()) {
         return fails(Reason::CertWrongPurpose, Place::Leaf, "key usage");
     }
-    if let Some(what) = policies::defect_of(path) {
+    if let Some(what) = certificate_policies::defect_of(path) {
         return fails(Reason::CertConstraintViolated, Place::Chain, what);
     }
     let originals = adapted.originals(path).ok_or(webpki::Error::NameConstraintViolation)?;

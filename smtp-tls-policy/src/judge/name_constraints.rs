@@ -10,7 +10,7 @@ use x509_parser::extensions::{
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
-use super::adapted::{Originals, sequence};
+use super::webpki_copies::{Originals, sequence};
 use crate::pki::comparison::{ComparableName, text};
 use crate::pki::x509;
 

@@ -23,16 +23,6 @@
 
 #[cfg(feature = "serde")]
 pub(crate) mod config;
-#[cfg(feature = "serde")]
-mod config_dial;
-#[cfg(feature = "serde")]
-pub(crate) mod config_error;
-#[cfg(feature = "serde")]
-mod config_limits;
-#[cfg(feature = "serde")]
-mod config_section;
-#[cfg(feature = "serde")]
-mod config_tables;
 pub(crate) mod connector;
 pub(crate) mod dial;
 pub(crate) mod error;
@@ -42,13 +32,9 @@ pub(crate) mod posture;
 pub(crate) mod proxy;
 mod suggest;
 pub(crate) mod tls_limits;
-#[cfg(feature = "serde")]
-pub(crate) mod warning;
 
 #[cfg(feature = "serde")]
-pub use config::Config;
-#[cfg(feature = "serde")]
-pub use config_error::{ConfigError, ConfigErrors};
+pub use config::{Config, ConfigError, ConfigErrors, ConfigWarning, Published};
 pub use connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
     OutboundConnector, OutboundConnectors, SmartHost,
@@ -62,5 +48,3 @@ pub use posture::{
 };
 pub use proxy::{Password, ProxyLogin, Socks5Proxy};
 pub use tls_limits::{KeyGroup, MinTlsVersion, TlsLimits};
-#[cfg(feature = "serde")]
-pub use warning::{ConfigWarning, Published};

@@ -43,11 +43,11 @@ use std::time::Duration;
 use pki_types::UnixTime;
 
 use super::attempts::{Attempt, Attempts};
-use super::exchange::{
+use super::fetch::{FetchError, PolicyResponse, policy_host};
+use super::messages::{
     CachedPolicy, Discovered, DiscoveryError, Due, Fetch, FetchEnd, StoreChange, StsAnswer,
     Trouble, after,
 };
-use super::fetch::{FetchError, PolicyResponse, policy_host};
 use super::policy::Mode;
 use super::times::REFRESH_RETRY;
 use super::txt::StsRecord;

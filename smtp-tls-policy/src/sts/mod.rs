@@ -7,22 +7,22 @@
 
 mod attempts;
 mod cache;
-mod exchange;
 pub(crate) mod fact;
 mod fetch;
+mod messages;
 pub(crate) mod policy;
 mod record;
 mod times;
 mod txt;
 
 pub use cache::{Cache, CacheLimits};
-pub use exchange::{
-    CachedPolicy, Discovered, DiscoveryError, Due, Fetch, FetchEnd, StoreChange, StsAnswer, Trouble,
-};
 pub use fact::{StsFact, StsFailure, StsPolicy};
 pub use fetch::{
     FETCH_TIMEOUT, FetchError, MAX_BODY_LEN, PolicyResponse, WELL_KNOWN_PATH, is_text_plain,
     policy_host,
+};
+pub use messages::{
+    CachedPolicy, Discovered, DiscoveryError, Due, Fetch, FetchEnd, StoreChange, StsAnswer, Trouble,
 };
 pub use policy::{MAX_MAX_AGE, MAX_POLICY_LEN, Mode, PolicyError, PolicyText};
 pub use times::{FETCH_BACKOFF, REFRESH_INTERVAL, REFRESH_RETRY};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 
-use super::exchange::CachedPolicy;
+use super::messages::CachedPolicy;
 use super::policy::PolicyText;
 use super::txt::PolicyId;
 use crate::domain::Domain;

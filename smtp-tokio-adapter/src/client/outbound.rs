@@ -9,7 +9,7 @@ use smtp_proto::wire::path::DomainBuf;
 use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::tls::ClientTls;
 
-use crate::lists::ListWatch;
+use crate::crl_warnings::ListWatch;
 #[cfg(feature = "crl-fetch")]
 use crate::revocation::CrlFetcher;
 

@@ -45,22 +45,22 @@ impl Hash for ReuseKey {
 impl ReuseKey {
     /// The key for a message to `next_hop`: the domain for which the host was looked up, or the
     /// smart host.
-    pub(super) fn of(next_hop: &Host, target: Arc<Target>, port: u16) -> Self {
+    pub(crate) fn of(next_hop: &Host, target: Arc<Target>, port: u16) -> Self {
         let hash = HASHING.hash_one((next_hop, port, &*target));
         Self { next_hop: next_hop.clone(), port, target, hash }
     }
 
     #[cfg(test)]
-    pub(super) fn new(next_hop: &Host, target: &Target, port: u16) -> Self {
+    pub(crate) fn new(next_hop: &Host, target: &Target, port: u16) -> Self {
         Self::of(next_hop, Arc::new(target.clone()), port)
     }
 
-    pub(super) fn next_hop(&self) -> &Host {
+    pub(crate) fn next_hop(&self) -> &Host {
         &self.next_hop
     }
 
     /// The host and the port.
-    pub(super) fn place(&self) -> (Host, u16) {
+    pub(crate) fn place(&self) -> (Host, u16) {
         (self.target.host.clone(), self.port)
     }
 }

@@ -14,7 +14,6 @@ use tracing::Instrument;
 
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, Spoken};
-use crate::client::pool::{Congested, Kept, Pool, Slot, Terms};
 use crate::client::target::Target;
 use crate::client::{Connection, OpenError};
 use crate::dialling;
@@ -24,6 +23,7 @@ use crate::sender::hosts::Candidate;
 #[cfg(feature = "crl-fetch")]
 use crate::sender::list_wait::ListWait;
 use crate::sender::message::Message;
+use crate::sender::pool::{Congested, Kept, Pool, Slot, Terms};
 use crate::sender::report::{Journal, RecipientOutcome};
 
 /// What became of a connection.

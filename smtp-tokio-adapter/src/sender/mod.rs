@@ -64,14 +64,16 @@ mod job;
 #[cfg(feature = "crl-fetch")]
 mod list_wait;
 mod message;
+mod mta_sts;
 mod peers;
-mod policies;
+mod pool;
 mod report;
-mod shared;
 mod shown;
+mod stored;
 
 pub use self::hosts::{Candidate, Hosts, Skip};
 pub use self::message::{Message, measure};
+pub use self::pool::PoolLimits;
 pub use self::report::{DialAttempt, RecipientOutcome, Report};
 
 use std::borrow::Cow;
@@ -92,8 +94,7 @@ use smtp_tls_policy::rules::{ConnectorErrors, OutboundConnector, OutboundConnect
 use smtp_tls_policy::sts;
 
 use crate::client::outcome::LOCAL;
-use crate::client::pool::Pool;
-use crate::client::{Failure, MessageError, Outbound, PoolLimits};
+use crate::client::{Failure, MessageError, Outbound};
 use crate::lookups::Lookups;
 use crate::store::Store;
 
@@ -101,9 +102,10 @@ use self::deliver::{Walked, refuse, walk};
 use self::dial::{KeptFor, Parcel};
 use self::groups::{Group, all, groups};
 use self::job::Job;
-use self::policies::Policies;
+use self::mta_sts::Policies;
+use self::pool::Pool;
 use self::report::Journal;
-use self::shared::Shared;
+use self::stored::Shared;
 
 /// Sends mail by what the DNS, the recipients' policies, the connectors and the message say
 /// together.

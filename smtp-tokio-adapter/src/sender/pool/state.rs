@@ -446,9 +446,9 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{Answer, Kept, State, Terms};
-    use crate::client::pool::PoolLimits;
     use crate::client::reuse::ReuseKey;
     use crate::client::target::Target;
+    use crate::sender::pool::PoolLimits;
 
     fn key(domain: &str, host: &str) -> Arc<ReuseKey> {
         let connector = OutboundConnector::new("all", vec![Namespace::Default], Posture::None);

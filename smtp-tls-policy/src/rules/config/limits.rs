@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::rules::config::Reader;
-use crate::rules::config_section::Section;
+use crate::rules::config::section::Section;
 use crate::rules::list_wait::MAX_LIST_WAIT;
 use crate::rules::tls_limits::{KeyGroup, MinTlsVersion, TlsLimits};
 

@@ -3,8 +3,8 @@
 use toml::de::{DeTable, DeValue};
 
 use crate::rules::config::Reader;
-use crate::rules::config_error::found;
-use crate::rules::config_section::Section;
+use crate::rules::config::error::found;
+use crate::rules::config::section::Section;
 
 impl Reader<'_> {
     /// The tables of an array of tables.

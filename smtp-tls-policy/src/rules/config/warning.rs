@@ -13,7 +13,7 @@ use crate::pki::date::Date;
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
 use crate::rules::config::Config;
-use crate::rules::config_error::Lines;
+use crate::rules::config::error::Lines;
 use crate::rules::connector::{ClientCertificate, OutboundConnector};
 use crate::rules::posture::{DaneRule, Floor, Posture, StsRule};
 use crate::sts::policy::Mode;

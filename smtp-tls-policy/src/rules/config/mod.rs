@@ -82,6 +82,16 @@
 //! and names of roots and identities that are not loaded. Without `[[inbound]]` nothing is asked of
 //! clients.
 
+mod dial;
+pub(crate) mod error;
+mod limits;
+mod section;
+mod tables;
+mod warning;
+
+pub use self::error::{ConfigError, ConfigErrors};
+pub use self::warning::{ConfigWarning, Published};
+
 use std::fmt;
 
 use toml::Spanned;
@@ -93,10 +103,6 @@ use crate::pki::pin::Pin;
 use crate::pki::revocation::Revocation;
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
-use crate::rules::config_error::{
-    ConfigError, ConfigErrors, Lines, capital, expected, found, shown,
-};
-use crate::rules::config_section::{Doubts, Section};
 use crate::rules::connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
     OutboundConnector, OutboundConnectors,
@@ -105,6 +111,9 @@ use crate::rules::error::{ConnectorErrorKind, ConnectorErrors};
 use crate::rules::identity::IdentityId;
 use crate::rules::posture::{DaneRule, OptionalTls, Posture, StsRule, Yield, Yields};
 use crate::rules::suggest::nearest;
+
+use self::error::{Lines, capital, expected, found, shown};
+use self::section::{Doubts, Section};
 
 /// The connectors of a configuration file.
 #[derive(Clone, Debug)]
@@ -223,7 +232,7 @@ enum Asking {
 type Loaded<'a> = Option<(&'a Trust, &'a [IdentityId])>;
 
 /// Reads what it can, and writes down what it cannot.
-pub(super) struct Reader<'t> {
+struct Reader<'t> {
     file: &'t str,
     text: &'t str,
     lines: Lines,
@@ -233,12 +242,7 @@ pub(super) struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    pub(super) fn error(
-        &mut self,
-        at: usize,
-        field: impl Into<String>,
-        message: impl Into<String>,
-    ) {
+    fn error(&mut self, at: usize, field: impl Into<String>, message: impl Into<String>) {
         let field = field.into();
         self.in_doubt.push(field.clone());
         self.errors.push(ConfigError {
@@ -470,7 +474,7 @@ impl Reader<'_> {
     }
 
     /// Refuses fields that there are not.
-    pub(super) fn unknown(&mut self, section: &Section<'_>, known: &[&str]) {
+    fn unknown(&mut self, section: &Section<'_>, known: &[&str]) {
         for key in section.table.keys() {
             let name: &str = key.get_ref();
             if known.contains(&name) {
@@ -491,19 +495,14 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn wrong_type(&mut self, section: &Section<'_>, key: &str, expected: &str) {
+    fn wrong_type(&mut self, section: &Section<'_>, key: &str, expected: &str) {
         let Some(value) = section.get(key) else { return };
         let message = format!("found {}; expected {expected}", found(value.get_ref()));
         self.error(value.span().start, section.path(key), message);
     }
 
     /// A text that is not empty, if the field is there.
-    pub(super) fn text<'a>(
-        &mut self,
-        section: &Section<'a>,
-        key: &str,
-        expected: &str,
-    ) -> Option<&'a str> {
+    fn text<'a>(&mut self, section: &Section<'a>, key: &str, expected: &str) -> Option<&'a str> {
         match section.get(key)?.get_ref() {
             DeValue::String(text) if !text.trim().is_empty() => Some(text),
             _ => {
@@ -513,7 +512,7 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn required<'a>(
+    fn required<'a>(
         &mut self,
         section: &Section<'a>,
         key: &str,
@@ -526,7 +525,7 @@ impl Reader<'_> {
         self.text(section, key, expected)
     }
 
-    pub(super) fn boolean(&mut self, section: &Section<'_>, key: &str) -> bool {
+    fn boolean(&mut self, section: &Section<'_>, key: &str) -> bool {
         match section.get(key).map(Spanned::get_ref) {
             None => false,
             Some(DeValue::Boolean(value)) => *value,
@@ -537,7 +536,7 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn port(&mut self, section: &Section<'_>, key: &str) -> Option<u16> {
+    fn port(&mut self, section: &Section<'_>, key: &str) -> Option<u16> {
         let value = section.get(key)?.get_ref();
         let port =
             value.as_integer().and_then(|it| u16::from_str_radix(it.as_str(), it.radix()).ok());
@@ -549,7 +548,7 @@ impl Reader<'_> {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(
+    fn choice<T: Copy>(
         &mut self,
         section: &Section<'_>,
         key: &str,
@@ -573,7 +572,7 @@ impl Reader<'_> {
         None
     }
 
-    pub(super) fn table<'a>(
+    fn table<'a>(
         &mut self,
         section: &Section<'a>,
         key: &str,
@@ -649,7 +648,7 @@ impl Reader<'_> {
     }
 
     /// A list that is not empty, if the field is there: an empty one would check nothing.
-    pub(super) fn given<T, E: fmt::Display>(
+    fn given<T, E: fmt::Display>(
         &mut self,
         section: &Section<'_>,
         key: &str,
@@ -663,7 +662,7 @@ impl Reader<'_> {
         self.list(section, key, example, parse)
     }
 
-    pub(super) fn parsed<T, E: fmt::Display>(
+    fn parsed<T, E: fmt::Display>(
         &mut self,
         section: &Section<'_>,
         key: &str,

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::domain::Host;
 use crate::rules::config::Reader;
-use crate::rules::config_section::Section;
+use crate::rules::config::section::Section;
 use crate::rules::connector::SmartHost;
 use crate::rules::dial::{DialRules, Families};
 use crate::rules::proxy::{Password, ProxyLogin, Socks5Proxy};
