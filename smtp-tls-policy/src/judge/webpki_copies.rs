@@ -4,11 +4,12 @@
 //! policies and name constraints on directory names and mailboxes, and takes version 3 only. Where
 //! a chain needs more, it is shown copies that differ in nothing but that: names of one meaning get
 //! one spelling (RFC 5280, section 7.1), the extensions on policies are not marked critical because
-//! this crate processes them ([`policies`](super::policies)), name constraints have no forms that
-//! it refuses and this crate processes ([`name_constraints`](super::name_constraints)), a host's
-//! certificate of version 1 is marked as one of version 3 without extensions, and dates before 1970
-//! (RFC 5280, section 4.1.2.5.1: a UTCTime begins in 1950) become 1970. Signatures are verified
-//! over what the issuer signed, not over the copies.
+//! this crate processes them ([`certificate_policies`](super::certificate_policies)), name
+//! constraints have no forms that it refuses and this crate processes
+//! ([`name_constraints`](super::name_constraints)), a host's certificate of version 1 is marked as
+//! one of version 3 without extensions, and dates before 1970 (RFC 5280, section 4.1.2.5.1: a
+//! UTCTime begins in 1950) become 1970. Signatures are verified over what the issuer signed, not
+//! over the copies.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -234,8 +235,8 @@ struct Copy {
     signed: Vec<u8>,
 }
 
-/// The extensions on policies that [`policies`](super::policies) processes (RFC 5280, sections
-/// 4.2.1.4, 4.2.1.5, 4.2.1.11 and 4.2.1.14).
+/// The extensions on policies that [`certificate_policies`](super::certificate_policies) processes
+/// (RFC 5280, sections 4.2.1.4, 4.2.1.5, 4.2.1.11 and 4.2.1.14).
 const POLICY_EXTENSIONS: [&[u8]; 4] =
     [&[0x55, 0x1d, 32], &[0x55, 0x1d, 33], &[0x55, 0x1d, 36], &[0x55, 0x1d, 54]];
 

@@ -7,8 +7,8 @@
 //!
 //! | mechanism | function | question |
 //! |---|---|---|
-//! | SCRAM-SHA-256-PLUS, SCRAM-SHA-256 (RFC 5802, RFC 7677) | [`scram`] | [`Question::Keys`] |
-//! | EXTERNAL (RFC 4422) | [`external`] | [`Question::External`] |
+//! | SCRAM-SHA-256-PLUS, SCRAM-SHA-256 (RFC 5802, RFC 7677) | [`scram()`] | [`Question::Keys`] |
+//! | EXTERNAL (RFC 4422) | [`external()`] | [`Question::External`] |
 //! | OAUTHBEARER (RFC 7628) | [`oauthbearer`] | [`Question::Token`] |
 //! | XOAUTH2 (in no RFC) | [`xoauth2`] | [`Question::Token`] |
 //! | PLAIN (RFC 4616) | [`plain`] | [`Question::Password`] |
