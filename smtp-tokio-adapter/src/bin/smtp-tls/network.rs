@@ -214,23 +214,26 @@ impl Network {
                     let families = inquiry.families();
                     let ipv4 = async {
                         match families.has_ipv4() {
-                            true => {
-                                let records = self.resolver.look_up_ipv4(host).await;
-                                self.answered(format!("{host} A"), records, ToString::to_string)
-                            }
-                            false => DnsAnswer::none(DnsStatus::Insecure),
+                            true => Some(self.resolver.look_up_ipv4(host).await),
+                            false => None,
                         }
                     };
                     let ipv6 = async {
                         match families.has_ipv6() {
-                            true => {
-                                let records = self.resolver.look_up_ipv6(host).await;
-                                self.answered(format!("{host} AAAA"), records, ToString::to_string)
-                            }
-                            false => DnsAnswer::none(DnsStatus::Insecure),
+                            true => Some(self.resolver.look_up_ipv6(host).await),
+                            false => None,
                         }
                     };
                     let (ipv4, ipv6) = tokio::join!(ipv4, ipv6);
+                    // Listed in this order, whichever answer came first.
+                    let ipv4 = match ipv4 {
+                        Some(it) => self.answered(format!("{host} A"), it, ToString::to_string),
+                        None => DnsAnswer::none(DnsStatus::Insecure),
+                    };
+                    let ipv6 = match ipv6 {
+                        Some(it) => self.answered(format!("{host} AAAA"), it, ToString::to_string),
+                        None => DnsAnswer::none(DnsStatus::Insecure),
+                    };
                     HostAnswer::Addresses(ipv4, ipv6)
                 }
                 HostAsk::Cname(host) => {
