@@ -53,7 +53,9 @@ pub(crate) fn open(folder: &Path, page: &str) -> Option<Opened> {
         }
     };
     let own = ["google", "gstatic", "googleapis", "gvt1", "chromium"];
-    let asked = asked.lock().unwrap().clone();
+    // An empty line is a connection that the browser opened ahead of need, and asked nothing on.
+    let asked: Vec<_> =
+        asked.lock().unwrap().iter().filter(|line| !line.is_empty()).cloned().collect();
     Some(Opened {
         dom: String::from_utf8(output.stdout).unwrap(),
         log: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -13,8 +13,9 @@ Which command answers which question:
   Can Postfix follow my rules?              smtp-tls postfix --config F ...
   Can I take over the rules that I have?    smtp-tls import postfix F
 
-F is a file of rules, called connectors; `smtp-tls lint --help` shows one. MX is
-a host of yours, M a folder of mail. Only `probe` and `test` connect to mail
+F is a file of rules, called connectors; `smtp-tls lint --help` shows one. If it
+has names in roots or identity, add --ca NAME=FILE or --identity NAME=FILE for
+each. MX is a host of yours, M a folder of mail. Only `probe` and `test` connect to mail
 servers, and only `test --send` sends mail. `smtp-tls COMMAND --help` has
 examples, the options, such as --json, and what the exit status means there.
 
@@ -43,8 +44,8 @@ A file of connectors; the narrowest namespace decides, and * is all others:
   posture = \"private-ca\"
   roots = \"bank-ca\"
 A connector is in force once it is in the file that your mail server reads: test
-a copy first. To look at connectors with names in roots or identity, give each
-of these names: --ca bank-ca=FILE, --identity NAME=FILE.
+a copy first. Every name in roots or identity must be given, whichever connector
+you ask about: --ca bank-ca=FILE, --identity NAME=FILE.
 
 "
     };

@@ -26,7 +26,7 @@ use crate::status::{Failure, Status};
 #[command(after_help = concat!("\
 Examples:
   smtp-tls plan bank.example --config connectors.toml --ca bank-ca=root.pem
-  smtp-tls plan example.com --config connectors.toml --resolver 127.0.0.1 --json
+  smtp-tls plan example.com --config connectors.toml --ca bank-ca=root.pem --json
 
 ", connectors!(), "\
 Exit status: 0 if TLS is required at the first host that may be dialled, 1 if

@@ -260,7 +260,7 @@ fn write(tested: &Tested, out: &mut Out) -> Result<(), Failure> {
     if let Some(sent) = &tested.sent {
         let colour = if sent.accepted { Colour::Green } else { Colour::Red };
         let text = format!("to {}: {}", sent.recipient, sent.outcome);
-        out.coloured(colour, "  ", "sent        ", text)?;
+        out.coloured(colour, "  ", "test message", text)?;
         for decision in &sent.decisions {
             out.row("              ", "", decision)?;
         }

@@ -39,7 +39,8 @@ use self::next_hop::NextHop;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  smtp-tls postfix --config connectors.toml --listen 127.0.0.1:8461
+  smtp-tls postfix --config connectors.toml --ca bank-ca=root.pem \\
+    --listen 127.0.0.1:8461
   postmap -q example.com socketmap:inet:127.0.0.1:8461:QUERY
 
 In main.cf:
