@@ -224,3 +224,19 @@ fn clear_text_does_not_wait_where_that_is_switched_off_or_no_connection_is_left(
     config.dials = 2;
     assert_eq!(without_starttls(host(&[1, 2], &[], &config)), [(1, true, false), (1, false, true)]);
 }
+
+/// RULES.md, S4b: where clear text takes another connection, it waits for the addresses at which
+/// TLS is expected, and not for those that are known to have none.
+#[test]
+fn retry_in_clear_text_comes_before_addresses_without_tls() {
+    let mut route = host(&[1, 2, 3], &[3], &RouteConfig::default());
+    let status = EnhancedCode::new(4, 7, 4);
+    for expected in [(address(1), false), (address(2), false)] {
+        assert_eq!(dialled(&route), expected);
+        route.ended(Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status });
+    }
+    for expected in [(address(1), true), (address(2), true), (address(3), false)] {
+        assert_eq!(dialled(&route), expected);
+        route.ended(Ending::Broken);
+    }
+}
