@@ -379,3 +379,32 @@ fn filters_that_are_replaced_begin_a_new_generation() {
     live.update(|trust| trust.set_crlite(Some(crlite(CrliteAnswer::Good, NOW))));
     assert_eq!(judge(), Reason::TlsOk);
 }
+
+/// The data still revokes, but clears no certificate. An administrator would not see it otherwise.
+#[cfg(feature = "serde")]
+#[test]
+fn filters_that_are_out_of_date_are_a_warning_of_the_configuration() {
+    let text = "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"secure\"\n";
+    let config = smtp_tls_policy::rules::Config::parse("c.toml", text).unwrap();
+    let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    let warnings = |crlite| {
+        let mut trust = Trust::empty();
+        trust.set_crlite(crlite);
+        let found = config.warnings(text, &trust, at(NOW));
+        found.into_iter().map(|warning| warning.message).collect::<Vec<_>>()
+    };
+    let filters = || Filters::that_say(CrliteAnswer::Good);
+    let age = DEFAULT_CRLITE_MAX_AGE.as_secs();
+    for (crlite, wanted) in [
+        (None, 0),
+        (Some(Crlite::without_data()), 0),
+        (Some(Crlite::new(filters(), at(NOW))), 0),
+        (Some(Crlite::new(filters(), at(NOW - age))), 0),
+        (Some(Crlite::new(filters(), at(NOW - age - 1))), 1),
+        (Some(Crlite::new(filters(), at(NOW + 1))), 1),
+    ] {
+        let found = warnings(crlite);
+        assert_eq!(found.len(), wanted, "{found:?}");
+        assert!(found.iter().all(|it| it.contains("clears no certificate")), "{found:?}");
+    }
+}

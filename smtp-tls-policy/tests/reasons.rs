@@ -137,12 +137,15 @@ fn the_page_and_the_code_agree() {
 #[test]
 fn decisions_in_one_sentence() {
     let host = Host::parse("mx.example.com").unwrap();
-    let plan_of = |posture, require_tls, demands: &[Demand]| {
-        let mut connector = OutboundConnector::new("partners", vec![Namespace::Default], posture);
+    let plan_under = |name, posture, require_tls, demands: &[Demand]| {
+        let mut connector = OutboundConnector::new(name, vec![Namespace::Default], posture);
         connector.require_tls = require_tls;
         let mut facts = Facts::new(&connector, &host, &host, HostOrigin::Mx);
         facts.demands = demands;
         plan(&facts).unwrap()
+    };
+    let plan_of = |posture, require_tls, demands: &[Demand]| {
+        plan_under("partners", posture, require_tls, demands)
     };
     let root = Authority::new("Root");
     let mut params = leaf_params(&["mx.example.com"]);
@@ -180,6 +183,10 @@ fn decisions_in_one_sentence() {
         explain(&none, Ending::ClearText, none.clear_reason().unwrap(), None),
         "clear text, because TLS is never tried; allowed by posture none of connector partners"
     );
+    let unnamed = plan_under("", Posture::None, false, &[]);
+    assert_eq!(unnamed.to_string(), "clear text; under posture none");
+    assert_eq!(unnamed.because().connector(), None);
+    assert_eq!(none.because().connector(), Some("partners"));
 
     // Raised above Plaintext, the failed check is recorded and said.
     let raised = plan_of(

@@ -19,7 +19,7 @@ use crate::rules::posture::{Floor, Posture};
 pub enum Ground {
     /// The posture of an outbound connector.
     Connector {
-        /// The connector's name.
+        /// The connector's name; empty if a posture was asked about without a connector.
         name: Arc<str>,
         /// Its posture.
         posture: Posture,
@@ -71,6 +71,9 @@ pub enum Ground {
 impl fmt::Display for Ground {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Connector { name, posture, .. } if name.is_empty() => {
+                write!(f, "posture {posture}")
+            }
             Self::Connector { name, posture, require_tls: false } => {
                 write!(f, "posture {posture} of connector {name}")
             }
@@ -116,10 +119,11 @@ impl Because {
 
     /// The name of the outbound or inbound connector, if one of the sources is a single connector.
     pub fn connector(&self) -> Option<&str> {
-        self.0.iter().find_map(|ground| match ground {
+        let name = self.0.iter().find_map(|ground| match ground {
             Ground::Connector { name, .. } | Ground::Inbound { name } => Some(&**name),
             _ => None,
-        })
+        });
+        name.filter(|name| !name.is_empty())
     }
 
     /// The sources.

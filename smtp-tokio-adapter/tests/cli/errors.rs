@@ -1,9 +1,10 @@
 //! What goes wrong on the way to an answer ends with one clear line, and the status of its kind.
 
 use std::fs::File;
+use std::process::Stdio;
 
 use crate::common::{HOST, Pki};
-use crate::program::{Folder, smtp_tls};
+use crate::program::{Folder, command, smtp_tls};
 use crate::servers::{refused, scripted};
 
 /// A file of 100 MiB that takes no room.
@@ -114,5 +115,40 @@ fn a_server_that_stalls_at_any_step_is_told_within_the_time_limit() {
         assert_eq!(ran.stderr.lines().count(), usize::from(status == 6), "{replies:?}: {ran:?}");
         // Not by the time limit of the whole run, which knows no reason.
         assert!(!ran.stderr.contains("--timeout"), "{replies:?}: {ran:?}");
+    }
+}
+
+/// As with `head`, which has seen enough.
+#[test]
+fn a_reader_that_closes_the_output_is_no_error() {
+    let folder = Folder::new();
+    let mbox = "From x Tue Mar  3 11:08:33 2009\nSubject: x\n\n.\n\n".repeat(2000);
+    let file = folder.file("mbox", mbox);
+    for arguments in [&["review", &file][..], &["review", "--json", &file], &["man"]] {
+        let mut child = command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!((ended.status.code(), ended.stderr), (Some(0), Vec::new()), "{arguments:?}");
+    }
+}
+
+/// A disk that is full.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_cannot_be_written_ends_with_5() {
+    let folder = Folder::new();
+    let file = folder.file("c.toml", "[[outbound]]\n");
+    for arguments in [&["lint", &file][..], &["lint", "--json", &file], &["completions", "bash"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let ended = command(arguments).stdout(full).stdin(Stdio::null()).output().unwrap();
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(5), "{arguments:?}: {stderr}");
+        assert!(stderr.starts_with("smtp-tls: standard output cannot be written: "), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 }

@@ -46,7 +46,7 @@ fn differences_in_meaning_are_comments() {
     let (toml, status) = import("postfix", rules);
     assert_eq!(status, 3);
     for part in [
-        "# line 1, [mail.example]:587: the next hop is a host",
+        "# line 1, [mail.example]:587: left out: the next hop is a host",
         "# line 2, a.example: the attribute ciphers has no counterpart",
         "names = [\"b.example\", \"mx.example\"]",
         "# line 4, c.example: only SHA-256, SHA-384 and SHA-512 fingerprints can be pinned",
@@ -160,7 +160,7 @@ fn what_differs_from_postfix_is_a_comment() {
         ("a.example fingerprint", &["the pin below matches nothing"], "pinned"),
         (
             "a.example encrypt\nA.EXAMPLE none",
-            &["line 2, a.example: a line before this one"],
+            &["line 2, a.example: left out: a line before this one"],
             "encrypt",
         ),
     ] {
@@ -174,16 +174,33 @@ fn what_differs_from_postfix_is_a_comment() {
         assert_eq!(status, 3);
     }
     // Next hops that are no domain have no connector, and their policy is told.
-    for key in ["[mx.example]", "[mx.example]:587", "[192.0.2.1]", "a.example:submission"] {
+    for key in [
+        "[mx.example]",
+        "[mx.example]:587",
+        "[192.0.2.1]",
+        "192.0.2.1",
+        "2001:db8::1",
+        "a.example:submission",
+    ] {
         let (toml, _) = of_table(&format!("{key} secure match=mx.example"));
-        let what = format!("line 1, {key}: the next hop is a host or has a port");
+        let what = format!("line 1, {key}: left out: the next hop is a host or has a port");
         assert!(
             toml.contains(&what) && toml.contains("the policy: secure match=mx.example"),
             "{toml}"
         );
         assert!(!toml.contains("[[outbound]]"), "{toml}");
     }
-    assert!(of_table("* encrypt").0.contains("Postfix never asks for *"));
+    // A key with a dot in front means the domains below one; with an asterisk it means nothing.
+    for (key, more) in [
+        ("*", "Postfix never asks for it"),
+        ("*.a.example", "the key is .a.example"),
+        ("*a.example", "Postfix never asks for it"),
+    ] {
+        let (toml, status) = of_table(&format!("{key} encrypt"));
+        assert!(toml.starts_with(&format!("# line 1, {key}: left out: ")), "{toml}");
+        assert!(toml.contains(more) && !toml.contains("[[outbound]]"), "{toml}");
+        assert_eq!(status, 3);
+    }
 }
 
 /// Postfix defers mail by a policy that it cannot read. All of them are told at once.
@@ -223,7 +240,7 @@ fn policies_that_postfix_refuses_end_with_5() {
 fn tables_are_read_as_main_cf_names_them() {
     let folder = Folder::new();
     let file = folder.file("tls_policy", "a.example encrypt\n");
-    for kind in ["hash", "texthash", "lmdb", "btree", "cdb"] {
+    for kind in ["hash", "texthash", "lmdb", "btree", "cdb", "proxy:hash"] {
         let ran = smtp_tls(&["import", "postfix", &format!("{kind}:{file}")]);
         assert!(ran.stdout.contains("namespaces = [\"a.example\"]"), "{kind}: {ran:?}");
     }
@@ -240,7 +257,13 @@ fn tables_are_read_as_main_cf_names_them() {
     let ran = smtp_tls(&["import", "postfix", "static:{encrypt protocols=>=TLSv1.2}"]);
     assert!(ran.stdout.contains("namespaces = [\"*\"]\nposture = \"encrypt\""), "{ran:?}");
     assert_eq!(ran.status, 0, "{ran:?}");
-    smtp_tls(&["import", "postfix", "pcre:/etc/postfix/p"]).fails(5, "tables of kind pcre");
+    for kind in ["pcre", "regexp", "proxy:ldap", "mongodb", "socketmap"] {
+        let table = format!("{kind}:{file}");
+        let why = format!("tables of kind {} cannot be read", kind.trim_start_matches("proxy:"));
+        smtp_tls(&["import", "postfix", &table]).fails(5, &why);
+    }
+    let two = format!("hash:{file}, regexp:/etc/postfix/p");
+    smtp_tls(&["import", "postfix", &two]).fails(5, "this is a list of tables");
     smtp_tls(&["import", "postfix", "inline:{ a.example }"])
         .fails(5, "entry 1: a.example is no key");
 }
@@ -321,6 +344,36 @@ fn connectors_of_exchange_come_in_many_shapes() {
         (format!(r#"{any}, "TlsSettings": null, "TlsAuthLevel": 1"#), "posture = \"encrypt\""),
         (format!(r#"{any}, "RequireTLS": "True", "TlsAuthLevel": """#), "posture = \"encrypt\""),
         (format!(r#"{any}, "requiretls": 1"#), "posture = \"encrypt\""),
+        // Enumerations and switches from another machine, a list with one level, lists as texts.
+        (
+            format!(r#"{any}, "TlsSettings": {{"value": 3, "Value": "DomainValidation"}}"#),
+            "posture = \"secure\"",
+        ),
+        (format!(r#"{any}, "TlsSettings": {{"Value": "DomainValidation"}}"#), "\"secure\""),
+        (format!(r#"{any}, "TlsSettings": ["EncryptionOnly"]"#), "posture = \"encrypt\""),
+        (format!(r#"{any}, "TlsSettings": {{}}, "TlsAuthLevel": "3""#), "posture = \"secure\""),
+        (format!(r#"{any}, "RequireTLS": {{"IsPresent": true}}"#), "posture = \"encrypt\""),
+        (format!(r#"{any}, "RequireTLS": {{"Value": true}}"#), "posture = \"encrypt\""),
+        (format!(r#"{any}, "RequireTLS": [true]"#), "posture = \"encrypt\""),
+        (
+            r#""AddressSpaces": "SMTP:*;1 smtp:A.example;2, b.example""#.into(),
+            "[\"*\", \"a.example\", \"b.example\"]",
+        ),
+        (
+            r#""AddressSpaces": {"Value": [{"domain": "*", "cost": 3}], "Count": 1}"#.into(),
+            "[\"*\"]",
+        ),
+        (
+            format!(
+                r#"{any}, "SmartHosts": [{{"Address": {{"Address": 16974016, "AddressFamily": 2,
+                    "IPAddressToString": "192.0.2.1"}}, "Domain": null}}]"#
+            ),
+            "{ host = \"192.0.2.1\" }",
+        ),
+        (
+            format!(r#"{any}, "SourceIPAddress": {{"IPAddressToString": "192.0.2.9"}}"#),
+            "dial = { source-ipv4 = \"192.0.2.9\" }",
+        ),
         (format!(r#"{any}, "IgnoreSTARTTLS": true, "RequireTLS": false"#), "posture = \"none\""),
         (format!(r#"{any}, "ForceHELO": true"#), "posture = \"none\""),
         (
@@ -354,6 +407,10 @@ fn what_differs_from_exchange_is_a_comment() {
             "only the first of its smart hosts",
         ),
         (
+            format!(r#"{any}, "SmartHosts": "a.example, b.example""#),
+            "only the first of its smart hosts",
+        ),
+        (
             format!(r#"{any}, "SmartHosts": ["a.example"], "SmartHostAuthMechanism": 2"#),
             "credentials",
         ),
@@ -367,7 +424,7 @@ fn what_differs_from_exchange_is_a_comment() {
         ),
         (r#""AddressSpaces": ["X400:C=US;1", "SMTP:*;1"]"#.to_owned(), "names no domain of SMTP"),
         (r#""AddressSpaces": ["--;1"]"#.to_owned(), "names no domain of SMTP"),
-        (r#""RecipientDomains": []"#.to_owned(), "it names no domain"),
+        (r#""RecipientDomains": []"#.to_owned(), "left out: it names no domain"),
     ] {
         let (toml, status) = of_exchange(&fields);
         assert!(toml.contains(wanted), "{fields}: {toml}");
@@ -392,9 +449,10 @@ fn a_namespace_has_the_connector_that_exchange_uses() {
         "{toml}"
     );
     for part in [
-        "# connector off: it is switched off there, and left out",
+        "# connector off: left out: it is switched off there",
         "# connector backup: * is left to connector main, which Exchange prefers",
-        "# connector rules: only transport rules use it",
+        "# connector backup: left out: other connectors have all of its address spaces",
+        "# connector rules: left out: only transport rules use it",
     ] {
         assert!(toml.contains(part), "{part}: {toml}");
     }
@@ -405,10 +463,12 @@ fn what_is_no_send_connector_ends_with_5() {
     let folder = Folder::new();
     for (json, why) in [
         ("[]", "no connector"),
+        ("{}", "no connector"),
+        ("[null]", "no connector"),
         ("5", "no connector"),
         ("[5]", "connector 1: this is no connector"),
-        (r#"{"Name": "R", "Bindings": ["0.0.0.0:25"]}"#, "R is a receive connector"),
-        (r#"{"Name": "I", "SenderDomains": ["smtp:*;1"]}"#, "I is an inbound connector"),
+        (r#"{"Name": "R", "Bindings": ["0.0.0.0:25"]}"#, "R: this is a receive connector"),
+        (r#"{"Name": "I", "SenderDomains": ["smtp:*;1"]}"#, "I: this is an inbound connector"),
         (r#"{"Name": "a", "TlsAuthLevel": 7}"#, "there is no TLS level 7"),
         (r#"{"Name": "a", "RequireTLS": true, "IgnoreSTARTTLS": true}"#, "contradict"),
         (r#"{"Name": "a", "SmartHosts": ["a..b"]}"#, "smart host a..b: "),
@@ -416,10 +476,33 @@ fn what_is_no_send_connector_ends_with_5() {
         (r#"{"Name": "a", "AddressSpaces": ["SMTP:a*.example;1"]}"#, "a*.example: "),
         (r#"[{"Name": "a", "TlsAuthLevel": 7}, {}]"#, "connector 2: this is no connector"),
         (r#"{"Name": "a""#, "no JSON"),
+        (r#"{"Name": "a"} x"#, "no JSON"),
+        // A value whose form is not known must not make the rule a weaker one.
+        (r#"{"Name": "a", "TlsAuthLevel": {"Rank": 3}}"#, "TlsAuthLevel has a form that is not"),
+        (r#"{"Name": "a", "TlsSettings": [1, 3]}"#, "TlsSettings has a form that is not known"),
+        (r#"{"Name": "a", "RequireTLS": "Always"}"#, "RequireTLS has a form that is not known"),
+        (r#"{"Name": "a", "RequireTLS": 2}"#, "RequireTLS has a form that is not known"),
+        (r#"{"Name": "a", "RequireTLS": {"Set": true}}"#, "RequireTLS has a form that is not"),
+        (
+            r#"{"Name": "a", "SmartHosts": [{"Address": 3221225985, "AddressFamily": 2}]}"#,
+            "a smart host has a form that is not known",
+        ),
+        (r#"{"Name": "a", "AddressSpaces": ["System.Object[]"]}"#, "export it with -Depth 4"),
+        (r#"{"Name": "a", "AddressSpaces": "@{Type=SMTP; Domain=*}"}"#, "export it with -Depth 4"),
     ] {
         let file = folder.file("rules.json", json);
         smtp_tls(&["import", "exchange", &file]).fails(5, why);
     }
+}
+
+/// `>>` appends a second export to the first.
+#[test]
+fn exports_one_after_the_other_are_read_together() {
+    let json = r#"{"Name": "a", "AddressSpaces": ["SMTP:*;1"]}
+        [{"Name": "b", "RecipientDomains": ["b.example"], "TlsSettings": 3}]"#;
+    let (toml, status) = import("exchange", json);
+    assert_eq!((status, toml.matches("[[outbound]]").count()), (0, 2), "{toml}");
+    assert!(toml.contains("namespaces = [\"b.example\"]\nposture = \"secure\""), "{toml}");
 }
 
 /// The `>` of Windows PowerShell writes UTF-16 with a byte order mark.

@@ -146,6 +146,33 @@ fn a_list_past_its_next_update_is_a_warning() {
     assert!(text.contains("list of the roots \"bank-ca\" was due to be replaced on 2020-02-01"));
 }
 
+/// The options for certificates are the same for each command that reads connectors.
+#[cfg(feature = "crlite")]
+#[test]
+fn every_command_that_reads_connectors_takes_crlite_and_lint_warns_of_old_data() {
+    let (folder, data) = (Folder::new(), Folder::new());
+    let text = "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"secure\"\n";
+    let file = folder.file("c.toml", text);
+    let root = folder.file("root.pem", smtp_tls_pki());
+    let path = data.path().to_str().unwrap();
+    let nowhere = crate::servers::refused().to_string();
+    for command in [
+        &["lint", &file][..],
+        &["plan", "a.example", "--config", &file, "--ca", &root],
+        &["probe", "a.example", "--connect", &nowhere, "--ca", &root],
+        &["test", "all", "--config", &file, "--connect", &nowhere, "--ca", &root],
+        &["postfix", "--config", &file, "--listen", "127.0.0.1:0", "--ca", &root],
+    ] {
+        let ran = smtp_tls(&[command, &["--crlite", path]].concat());
+        ran.fails(5, "there is no CRLite data");
+    }
+    crate::probe::crlite(&data, 86_400);
+    let ran = smtp_tls(&["lint", &file, "--crlite", path, "--json"]);
+    assert_eq!(ran.status, 3, "{ran:?}");
+    let message = ran.json()["warnings"][0]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("the CRLite data is of 1970-01-01"), "{message}");
+}
+
 #[test]
 fn files_that_cannot_be_used_end_with_5_and_one_line() {
     let folder = Folder::new();

@@ -44,7 +44,8 @@ fn a_server_with_a_good_certificate_gets_mail_over_tls() {
     let ran = probe(address, &pki, &["--json"]);
     assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:?}");
     let json = ran.json();
-    assert_eq!((&json["ending"], &json["rule"]), (&"tls".into(), &"posture deterministic".into()));
+    let rule = "posture deterministic, the default";
+    assert_eq!((&json["ending"], &json["rule"]), (&"tls".into(), &rule.into()));
     let host = &json["hosts"][0];
     assert_eq!(host["tls"]["version"], "TLSv1.3");
     assert_eq!(host["tls"]["group"], "X25519MLKEM768");
@@ -239,10 +240,22 @@ fn each_certificate_has_the_state_of_its_revocation_list() {
     assert!(ran.stdout.contains("list status its list is not loaded: "), "{ran:?}");
 }
 
+/// Writes CRLite data of this time to a folder.
+#[cfg(feature = "crlite")]
+pub(crate) fn crlite(folder: &Folder, made: u64) {
+    use sha2::{Digest, Sha256};
+    // A filter of version 4 that covers no log and knows no issuer.
+    let filter = [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    folder.file("a.filter", filter);
+    let hash: String = Sha256::digest(filter).iter().map(|it| format!("{it:02x}")).collect();
+    let listed = serde_json::json!({ "filename": "a.filter", "size": 13, "hash": hash });
+    let manifest = serde_json::json!({ "generated_at": made, "comment": "", "files": [listed] });
+    folder.file("manifest.json", manifest.to_string());
+}
+
 #[cfg(feature = "crlite")]
 #[test]
 fn crlite_filters_of_a_folder_are_consulted() {
-    use sha2::{Digest, Sha256};
     let (pki, folder) = (Pki::new(), Folder::new());
     let (address, _) = with_tls(pki.identity(HOST));
     let path = folder.path().to_str().unwrap();
@@ -250,13 +263,7 @@ fn crlite_filters_of_a_folder_are_consulted() {
     let ran = probe(address, &pki, &arguments);
     assert_eq!(ran.status, 5, "{ran:?}");
     assert!(ran.stderr.contains("there is no CRLite data"), "{ran:?}");
-    // A filter of version 4 that covers no log and knows no issuer.
-    let filter = [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    folder.file("a.filter", filter);
-    let hash: String = Sha256::digest(filter).iter().map(|it| format!("{it:02x}")).collect();
-    let listed = serde_json::json!({ "filename": "a.filter", "size": 13, "hash": hash });
-    let manifest = serde_json::json!({ "generated_at": 1, "comment": "", "files": [listed] });
-    folder.file("manifest.json", manifest.to_string());
+    crlite(&folder, 1);
     let ran = probe(address, &pki, &arguments);
     assert_eq!(ran.status, 0, "{ran:?}");
     let check = ran.json()["hosts"][0]["decision"]["checks"][0].clone();
@@ -284,7 +291,6 @@ fn servers_that_cannot_be_asked_end_with_6_and_say_why() {
         (rubbish(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), ""),
         (rubbish(vec![0xff; 100_000]), ""),
         (rubbish(Vec::new()), ""),
-        (scripted(&["554 go away"]), "554 go away"),
         (silent, ""),
         // RFC 5737: an address where no host is.
         ("192.0.2.1:25".parse().unwrap(), ""),
@@ -296,6 +302,68 @@ fn servers_that_cannot_be_asked_end_with_6_and_say_why() {
         assert_eq!(ran.stderr.lines().count(), 1, "{address}: {ran:?}");
         assert!(ran.stderr.contains(&address.to_string()), "{address}: {ran:?}");
         assert!(ran.stderr.contains(why), "{address}: {ran:?}");
+    }
+}
+
+/// Such a host can be reached and speaks SMTP. It has not shown whether it has TLS.
+#[test]
+fn a_host_that_refuses_this_client_ends_with_3_and_its_reply() {
+    let pki = Pki::new();
+    for (replies, said) in [
+        (&["554 go away", "221 bye"][..], "(greeting): 554 go away"),
+        (&["521 no mail here", "221 bye"], "(greeting): 521 no mail here"),
+        (&["421 too busy", "221 bye"], "(greeting): 421 too busy"),
+        (&["220 mx", "421 not now", "221 bye"], "421 not now"),
+    ] {
+        let address = scripted(replies);
+        for posture in ["none", "deterministic", "verified"] {
+            let ran = probe(address, &pki, &["--json", "--posture", posture]);
+            assert_eq!((ran.status, &*ran.stderr), (3, ""), "{said} {posture}: {ran:?}");
+            let json = ran.json();
+            assert_eq!(json["ending"], "refused", "{said}");
+            let host = &json["hosts"][0];
+            assert!(host["failure"].as_str().unwrap().contains(said), "{host:#}");
+            assert_eq!(host["connected"], address.to_string(), "{host:#}");
+            assert_eq!(host["decision"]["ending"], "refused", "{host:#}");
+            assert!(host["tls"].is_null() && host["postures"] == serde_json::json!([]), "{host:#}");
+        }
+        let text = probe(address, &pki, &[]);
+        let words = text.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("refused: ") && words.contains(said), "{text:?}");
+        assert!(!text.stdout.contains("TLS         none"), "{text:?}");
+    }
+    // Where TLS is required HELO would be of no use: there is no STARTTLS without EHLO.
+    let address = scripted(&["220 mx", "550 not you", "550 nor so", "221 bye"]);
+    for (posture, status, said) in
+        [("deterministic", 3, "550 nor so"), ("verified", 4, "does not offer STARTTLS")]
+    {
+        let ran = probe(address, &pki, &["--json", "--posture", posture]);
+        assert_eq!(ran.status, status, "{posture}: {ran:?}");
+        assert!(ran.json()["sentence"].as_str().unwrap().contains(said), "{posture}: {ran:?}");
+    }
+}
+
+/// No connector has the posture that is asked about, so that no sentence names one.
+#[test]
+fn a_posture_that_is_asked_about_is_not_said_to_be_of_a_connector() {
+    let (pki, folder) = (Pki::new(), Folder::new());
+    let (address, _) = with_tls(pki.identity(HOST));
+    let text = "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"verified\"\n";
+    let config = folder.file("c.toml", text);
+    for (more, own) in [
+        (&[][..], "under posture deterministic"),
+        (&["--posture", "verified"], "under posture verified"),
+        (&["--config", &config], "under posture verified of connector all"),
+    ] {
+        let json = probe(address, &pki, &[&["--json"], more].concat()).json();
+        let host = &json["hosts"][0];
+        let sentence = host["decision"]["sentence"].as_str().unwrap();
+        assert!(sentence.ends_with(own), "{sentence}");
+        for posture in host["postures"].as_array().unwrap() {
+            let sentence = posture["sentence"].as_str().unwrap();
+            let end = format!(" posture {}", posture["rule"].as_str().unwrap());
+            assert!(sentence.ends_with(&end), "{sentence}");
+        }
     }
 }
 

@@ -105,12 +105,77 @@ fn a_file_of_several_reports_tells_each_of_them() {
     assert_eq!(each(format!("\u{feff}{one}\n{two}\n")), both);
     assert_eq!(each(format!("{from}{}{from}{}", mail(1), mail(2))), both);
     assert_eq!(each(format!("{from}{}", mail(1))), [(String::new(), 1)]);
+    // Archives compress whatever they keep.
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    assert_eq!(each(gzip(&one)), [(String::new(), 1)]);
+    assert_eq!(each(gzip(&mail(1))), [(String::new(), 1)]);
+    assert_eq!(each(gzip(&format!("[{one}, {two}]"))), both);
+    assert_eq!(each(gzip(&format!("{from}{}{from}{}", mail(1), mail(2)))), both);
+    // RFC 1952, section 2.2: a file may have several members.
+    assert_eq!(each([gzip(&one), gzip(&two)].concat()), both);
     // One that is broken does not hide the others.
     let folder = Folder::new();
     let file = folder.file("reports", format!("{from}{}{from}x\n\n{from}{}", mail(1), mail(2)));
     let ran = smtp_tls(&["report", &file, "--json"]);
     assert_eq!((ran.status, ran.stdout.lines().count()), (5, 2), "{ran:?}");
     assert!(ran.stderr.contains("reports, report 2: "), "{ran:?}");
+}
+
+/// As reporters send them: with and without a multipart, in each encoding.
+#[test]
+fn a_report_in_a_mail_is_read_in_each_encoding() {
+    let json = REPORT.replace('\n', "");
+    let quoted = json.replace('=', "=3D").replace(", ", ",=\r\n ");
+    let base64 = base64(json.as_bytes());
+    for (encoding, body) in [("8bit", &json), ("quoted-printable", &quoted), ("BASE64", &base64)] {
+        let part = format!(
+            "Content-Type: application/tlsrpt+json\r\nContent-Transfer-Encoding: {encoding}\r\n\
+             \r\n{body}\r\n"
+        );
+        let alone = format!("Subject: r\r\nMIME-Version: 1.0\r\n{part}");
+        let multipart = format!(
+            "Subject: r\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report;\r\n\
+             \treport-type=tlsrpt; boundary=\"x y\"\r\n\r\n--x y\r\n\r\nwords\r\n--x y\r\n{part}"
+        );
+        for mail in [&alone, &format!("{multipart}--x y--\r\n"), &multipart] {
+            assert_eq!(each(mail), [(String::new(), 100)], "{mail}");
+        }
+    }
+}
+
+/// RFC 4648, section 4.
+fn base64(octets: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for (index, three) in octets.chunks(3).enumerate() {
+        if index > 0 && index % 19 == 0 {
+            text.push_str("\r\n");
+        }
+        let bits = three.iter().fold(0_u32, |bits, octet| bits << 8 | u32::from(*octet));
+        let bits = bits << (8 * (3 - three.len()));
+        for digit in 0..4 {
+            text.push(match digit <= three.len() {
+                true => char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]),
+                false => '=',
+            });
+        }
+    }
+    text
+}
+
+#[test]
+fn fields_that_a_report_does_not_have_are_said_not_to_be_stated() {
+    let ran = smtp_tls_with(&["report", "-"], br#"{"policies": []}"#);
+    assert!(ran.stdout.starts_with("organisation not stated\n"), "{ran:?}");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let dates = br#"{"date-range": {"start-datetime": "2016-04-01"}, "policies": []}"#;
+    let ran = smtp_tls_with(&["report", "-"], dates);
+    let title = "organisation not stated, 2016-04-01 to not stated\n";
+    assert!(ran.stdout.starts_with(title), "{ran:?}");
 }
 
 #[test]

@@ -111,8 +111,32 @@ fn a_summary_names_the_partners_that_send_in_clear_text_first() {
     assert_eq!(json["partners"][0]["clear_text"], 1);
     assert_eq!(json["partners"][1]["tls"], 3);
     let ran = smtp_tls(&["review", "--summary", mail]);
-    assert!(ran.stdout.contains("        4 read\n"), "{ran:?}");
-    assert!(ran.stdout.contains("        0          1         0  old.fabrikam.example\n"));
+    // The totals and the table have the same words.
+    for part in [
+        "Messages, by all of their network hops\n        4 in all\n        3 TLS: ",
+        "\n        1 clear text: ",
+        "\n        0 not known: ",
+        "\n        0 no network hop\n        0 not read: ",
+        "\n      TLS clear text not known  partner\n",
+        "\n        0          1         0  old.fabrikam.example\n",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
+    }
+}
+
+/// An address may have the brackets that it has in a field or in a URL.
+#[test]
+fn own_hosts_are_named_by_name_or_address() {
+    let relayed = "Received: from edge.example (edge.example [2001:db8::1])\r\n\
+        \tby mx.example (Postfix) with ESMTPS id 1; Tue, 3 Mar 2009 11:08:34 +0000\r\n";
+    let outside = CLEAR.replace("by mx.example", "by edge.example");
+    let message = message(&[relayed, &outside]);
+    for address in ["2001:db8::1", "[2001:db8::1]", "2001:DB8:0::1"] {
+        let own = ["--own", "MX.Example.", "--own", "edge.example", "--own", address];
+        let ran = smtp_tls_with(&[&["review", "--json"][..], &own].concat(), message.as_bytes());
+        let trusted: Vec<_> = ran.json()["hops"].as_array().unwrap().clone();
+        assert!(trusted.iter().all(|hop| hop["trusted"] == true), "{address}: {trusted:#?}");
+    }
 }
 
 #[test]
@@ -165,8 +189,8 @@ fn files_of_a_folder_that_cannot_be_read_are_named_and_the_others_reviewed() {
     assert_eq!(ran.status, 5, "{ran:?}");
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
     assert!(ran.stderr.contains("b.eml: the file is no message"), "{ran:?}");
-    assert!(ran.stdout.contains("        2 read\n"), "{ran:?}");
-    assert!(ran.stdout.contains("        1 could not be read\n"), "{ran:?}");
+    assert!(ran.stdout.contains("        2 in all\n"), "{ran:?}");
+    assert!(ran.stdout.contains("        1 not read: "), "{ran:?}");
 }
 
 /// The answers for the messages of a file.
@@ -308,22 +332,49 @@ fn a_folder_is_searched_for_messages_and_links_to_them_and_not_for_indexes() {
     assert_eq!(ran.json()["messages"], 5, "{ran:?}");
 }
 
-/// As root every folder is readable, so that the case needs another user.
+/// The superuser can read every folder, so that the program runs as another user then.
 #[cfg(unix)]
 #[test]
-fn a_folder_that_cannot_be_read_ends_with_5() {
-    use std::os::unix::fs::PermissionsExt;
+fn folders_and_files_that_cannot_be_read_are_named_and_the_others_reviewed() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
     let folder = Folder::new();
-    folder.file("locked/a.eml", message(&[TLS]));
-    let locked = folder.path().join("locked");
-    let mode = |mode| {
-        std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(mode)).unwrap();
+    // This user may have no way to the program where it was built.
+    let program = folder.path().join("smtp-tls");
+    std::fs::copy(env!("CARGO_BIN_EXE_smtp-tls"), &program).unwrap();
+    let mail = folder.path().join("mail");
+    folder.file("mail/a.eml", message(&[TLS]));
+    let locked = folder.file("mail/locked/a.eml", message(&[CLEAR]));
+    let locked = std::path::Path::new(&locked).parent().unwrap();
+    let file = folder.file("mail/c.eml", message(&[CLEAR]));
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    mode(0);
-    if std::fs::read_dir(&locked).is_err() {
-        smtp_tls(&["review", locked.to_str().unwrap()]).fails(5, "Permission denied");
+    for path in [folder.path(), &mail, &program] {
+        mode(path, 0o755);
     }
-    mode(0o700);
+    mode(locked, 0);
+    mode(std::path::Path::new(&file), 0);
+    let review = |path: &std::path::Path| {
+        let mut command = std::process::Command::new(&program);
+        command.args(["review", "--summary"]).arg(path);
+        if folder.path().metadata().unwrap().uid() == 0 {
+            command.uid(65534).gid(65534);
+        }
+        let output = command.output().unwrap();
+        let text = |octets| String::from_utf8(octets).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (status, stdout, stderr) = review(&mail);
+    let (alone, nothing, why) = review(locked);
+    mode(locked, 0o700);
+    assert_eq!((status, stderr.lines().count()), (Some(5), 2), "{stdout}{stderr}");
+    assert!(stderr.contains("locked: Permission denied"), "{stderr}");
+    assert!(stderr.contains("c.eml: Permission denied"), "{stderr}");
+    assert!(stdout.contains("        1 in all\n"), "{stdout}");
+    assert!(stdout.contains("        2 not read: "), "{stdout}");
+    assert_eq!((alone, &*nothing, why.lines().count()), (Some(5), "", 1), "{why}");
+    assert!(why.contains("Permission denied"), "{why}");
     let file = folder.file("file/not-a-folder", "x");
     smtp_tls(&["review", &format!("{file}/inner")]).fails(5, "Not a directory");
 }

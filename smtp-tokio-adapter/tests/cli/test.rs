@@ -95,10 +95,32 @@ fn a_connector_with_clear_text_deferrals_or_silence_may_not() {
         (wrong, "deterministic", 1),
         (wrong, "verified", 4),
         (refused(), "verified", 6),
+        (scripted(&["554 go away", "221 bye"]), "verified", 3),
     ] {
         let ran = test(address, &pki, posture, "partner", &["--json"]);
         assert_eq!(ran.status, status, "{posture}: {ran:?}");
         assert_eq!(ran.json()["may_be_switched_on"], false);
+    }
+}
+
+/// What is wrong with the addresses is told before a server is asked.
+#[test]
+fn addresses_that_cannot_be_used_end_with_2_at_once() {
+    let pki = Pki::new();
+    let nowhere = refused();
+    for (arguments, why) in [
+        (&["--send", "postmaster"][..], "--send: the domain of the address: "),
+        (&["--send", "a@"], "--send <ADDRESS>"),
+        (&["--send", "a@b.example", "--from", "x y"], "--from <ADDRESS>"),
+        (&["--domain", "a@b.example"], "a mail address is no domain; give b.example"),
+    ] {
+        let ran = test(nowhere, &pki, "verified", "partner", arguments);
+        assert_eq!((ran.status, &*ran.stdout), (2, ""), "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.contains(why), "{arguments:?}: {ran:?}");
+    }
+    for from in ["<>", "", "me@me.example", "<me@me.example>"] {
+        let more = ["--send", "a@b.example", "--from", from];
+        assert_eq!(test(nowhere, &pki, "verified", "partner", &more).status, 6, "{from}");
     }
 }
 

@@ -136,11 +136,11 @@ impl Config {
 
     /// What in this configuration is probably not meant, in the order of the lines: a namespace
     /// without effect, a narrow namespace with weaker rules than the wide one around it, a
-    /// connector that never uses TLS, a set of roots that no connector names, and a revocation
-    /// list that is past its next update.
+    /// connector that never uses TLS, a set of roots that no connector names, a revocation list
+    /// that is past its next update, and CRLite filters that are out of date.
     ///
     /// `text` is what the configuration was read from. `trust` holds the sets of roots, other than
-    /// the public ones, and the revocation lists.
+    /// the public ones, the revocation lists and the filters.
     pub fn warnings(&self, text: &str, trust: &Trust, now: UnixTime) -> Vec<ConfigWarning> {
         let mut warnings = Vec::new();
         let (places, wide) = (Places::of(text), self.wide());
@@ -181,6 +181,18 @@ impl Config {
                     });
                 }
             }
+        }
+        if let Some(crlite) = trust.crlite()
+            && let Some(made) = crlite.made().filter(|_| !crlite.is_current(now))
+        {
+            warnings.push(ConfigWarning {
+                line: None,
+                field: String::new(),
+                message: format!(
+                    "the CRLite data is of {} and clears no certificate; fetch the current data",
+                    Date(made)
+                ),
+            });
         }
         warnings
     }

@@ -10,8 +10,13 @@ use clap::Args;
 use pki_types::UnixTime;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
+use smtp_tls_policy::Host;
+#[cfg(feature = "crlite")]
+use smtp_tls_policy::pki::LiveTrust;
 use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::rules::{Config, IdentityId};
+#[cfg(feature = "crlite")]
+use smtp_tokio_adapter::revocation::CrliteLoader;
 use smtp_tokio_adapter::{
     CertificateFileError, IdentityFiles, add_lists_file, add_roots_file, native_roots,
 };
@@ -45,7 +50,22 @@ impl FromStr for Named {
     }
 }
 
-/// Roots, lists and identities.
+/// Reads a port of a host.
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| "a port is a number from 1 to 65535".to_owned())
+}
+
+/// Reads a domain or a host. A mail address is a common mistake.
+pub(crate) fn host(text: &str) -> Result<Host, String> {
+    match text.rsplit_once('@') {
+        Some((_, domain)) => Err(format!("a mail address is no domain; give {domain}")),
+        None => Host::parse(text).map_err(|error| error.to_string()),
+    }
+}
+
+/// Roots, revocations and identities. The set is the same for each command that reads connectors,
+/// so that a command line of one can be used for another.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Certificates")]
 pub(crate) struct TrustOptions {
@@ -57,6 +77,11 @@ pub(crate) struct TrustOptions {
     /// with the public roots
     #[arg(long, value_name = "[NAME=]FILE")]
     pub(crate) crl: Vec<Named>,
+    /// Consult the CRLite filters of this folder beside the revocation lists, as `upki fetch` keeps
+    /// them
+    #[cfg(feature = "crlite")]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) crlite: Option<PathBuf>,
     /// Show the client certificate of this PEM file, which holds a chain and its key, where a
     /// connector asks for the identity NAME
     #[arg(long, value_name = "NAME=FILE")]
@@ -64,12 +89,12 @@ pub(crate) struct TrustOptions {
 }
 
 impl TrustOptions {
-    /// Whether anything is given.
+    /// Whether nothing is given that a connector could name.
     pub(crate) fn is_empty(&self) -> bool {
         self.ca.is_empty() && self.crl.is_empty() && self.identity.is_empty()
     }
 
-    /// The roots and lists that are given, and nothing else.
+    /// The roots, lists and filters that are given, and nothing else.
     pub(crate) fn given(&self) -> Result<Trust, Failure> {
         let mut trust = Trust::empty();
         for Named { name, path } in &self.ca {
@@ -77,6 +102,10 @@ impl TrustOptions {
         }
         for Named { name, path } in &self.crl {
             add_lists_file(&mut trust, &roots_id(name.as_deref()), path).map_err(unusable)?;
+        }
+        #[cfg(feature = "crlite")]
+        if let Some(folder) = &self.crlite {
+            trust = with_crlite(trust, folder)?;
         }
         Ok(trust)
     }
@@ -105,6 +134,18 @@ impl TrustOptions {
         }
         Ok(identities)
     }
+}
+
+/// Loads the filters of a folder.
+#[cfg(feature = "crlite")]
+fn with_crlite(trust: Trust, folder: &Path) -> Result<Trust, Failure> {
+    let trust = Arc::new(LiveTrust::new(trust));
+    let loader = CrliteLoader::new(Arc::clone(&trust), folder);
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| Failure::file(folder, error))?;
+    let loaded = runtime.block_on(loader.load());
+    loaded.map_err(|error| Failure::File(error.to_string()))?;
+    Ok(Trust::clone(&trust.load()))
 }
 
 fn roots_id(name: Option<&str>) -> RootsId {

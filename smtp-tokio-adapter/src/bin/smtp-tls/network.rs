@@ -44,7 +44,10 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self { ip: address.ip(), port: Some(address.port()) });
+            return match address.port() {
+                0 => Err("there is no port 0".to_owned()),
+                port => Ok(Self { ip: address.ip(), port: Some(port) }),
+            };
         }
         let ip = text.trim_start_matches('[').trim_end_matches(']').parse();
         let wrong = |_| "expected an address, such as 192.0.2.1 or [2001:db8::1]:53".to_owned();

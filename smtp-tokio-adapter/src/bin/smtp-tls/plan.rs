@@ -26,7 +26,8 @@ use crate::status::{Failure, Status};
 #[command(after_help = concat!("\
 Examples:
   smtp-tls plan bank.example --config connectors.toml --ca bank-ca=root.pem
-  smtp-tls plan example.com --config connectors.toml --ca bank-ca=root.pem --json
+  smtp-tls plan example.com --config connectors.toml --ca bank-ca=root.pem \\
+      --json
 
 ", connectors!(), "\
 Exit status: 0 if TLS is required at the first host that may be dialled, 1 if
@@ -34,12 +35,13 @@ clear text may be used, 4 if no host may be dialled, 5 if a file cannot be read
 or the configuration has errors, 6 if DNS gives no answer."))]
 pub(crate) struct Args {
     /// The domain of a recipient, or an address literal such as [192.0.2.1]
+    #[arg(value_parser = input::host)]
     domain: Host,
     /// The file of connectors, in TOML
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// The port of hosts that MX records name
-    #[arg(long, default_value = "25")]
+    #[arg(long, default_value = "25", value_parser = input::port)]
     port: u16,
     #[command(flatten)]
     pub(crate) output: OutputOptions,

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::html::Colour;
+use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use serde_json::Value;
 use smtp_tls_policy::tlsrpt::{MAX_ENCLOSED_LEN, ReceivedReport, ReportError};
@@ -17,7 +18,8 @@ use crate::status::{Failure, Status};
 /// Explain the TLS reports that others sent about your domains
 ///
 /// Reads reports of RFC 8460 (TLSRPT): JSON, gzip, or the mail that carries either; a file may hold
-/// several as an mbox, a list in JSON, or one JSON text after the other. Says in words what failed,
+/// several as an mbox, a list in JSON, or one JSON text after the other, and each of these may be
+/// compressed with gzip. Says in words what failed,
 /// at which host, how often, and what to do. A report is no proof: anyone can send one.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -60,6 +62,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
                 continue;
             }
         };
+        let octets = expanded(&octets).unwrap_or(octets);
         let parts = parts(&octets);
         for (index, part) in parts.iter().enumerate() {
             let place = match parts.len() {
@@ -104,6 +107,19 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let read = io::stdin().lock().take(limit).read_to_end(&mut octets);
     read.map_err(|error| Failure::file(path, error))?;
     Ok(octets)
+}
+
+/// What a file of gzip holds: a report, or several, or mail as archives keep it. `None` if it is no
+/// such file, or one that is damaged or expands to too much, which the reader of the report tells.
+fn expanded(octets: &[u8]) -> Option<Vec<u8>> {
+    // RFC 1952, section 2.3.1.
+    if octets.len() > MAX_ENCLOSED_LEN || !octets.starts_with(&[0x1f, 0x8b]) {
+        return None;
+    }
+    let limit = MAX_ENCLOSED_LEN as u64 + 1;
+    let mut text = Vec::new();
+    MultiGzDecoder::new(octets).take(limit).read_to_end(&mut text).ok()?;
+    (text.len() <= MAX_ENCLOSED_LEN).then_some(text)
 }
 
 /// The reports of a file: one, or those of the mails of an mbox file, of a list in JSON, or of one
@@ -164,7 +180,18 @@ fn write(place: &str, report: &ReceivedReport, out: &mut Out) -> Result<bool, Fa
         })?;
         return Ok(is_bad);
     }
-    out.title(format!("{}, {} to {}", report.organization, report.begins, report.ends))?;
+    let stated = |text: &str, otherwise: &str| match text.is_empty() {
+        true => otherwise.to_owned(),
+        false => text.to_owned(),
+    };
+    let organization = stated(&report.organization, "organisation not stated");
+    match (report.begins.as_str(), report.ends.as_str()) {
+        ("", "") => out.title(organization)?,
+        (begins, ends) => {
+            let (begins, ends) = (stated(begins, "not stated"), stated(ends, "not stated"));
+            out.title(format!("{organization}, {begins} to {ends}"))?;
+        }
+    }
     out.row("  ", "file        ", place)?;
     if !report.contact.is_empty() {
         out.row("  ", "contact     ", &report.contact)?;

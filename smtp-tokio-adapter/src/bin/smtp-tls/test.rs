@@ -8,7 +8,7 @@ use crate::html::{Colour, Page};
 use serde::Serialize;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
-use smtp_proto::wire::path::ReversePathBuf;
+use smtp_proto::wire::path::{PathError, ReversePathBuf};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors};
 use smtp_tls_policy::{Host, Namespace};
@@ -29,20 +29,24 @@ use crate::status::{Failure, Status};
 /// The hosts are the smart host, or those of each domain that the connector names; a namespace such
 /// as *.example.com means example.com, and * needs --domain. Without --send no mail is sent; with
 /// it, a real message is sent to one address by the rules of the connector.
+///
+/// Nothing is switched on or off: a connector is in force once it is in the file that your mail
+/// server reads.
 #[derive(clap::Args)]
 #[command(after_help = concat!("\
 Examples:
   smtp-tls test bank --config connectors.toml --ca bank-ca=root.pem
   smtp-tls test bank --config connectors.toml --ca bank-ca=root.pem \\
       --send postmaster@bank.example
-  smtp-tls test default --config own.toml --domain example.com
+  smtp-tls test default --config connectors.toml --ca bank-ca=root.pem \\
+      --domain example.com
 
 ", connectors!(), "\
 Exit status: 0 if the connector may be switched on: each host takes mail over
 TLS, and the message, if any, was accepted; 1 if mail would go in clear text, or
-the message was refused for good; 4 if mail would be deferred, 5 if a file
-cannot be read or written, 6 if a host cannot be reached or DNS gives no
-answer."))]
+the message was refused for good; 3 if a host refuses this client before TLS, so
+that it cannot be told; 4 if mail would be deferred, 5 if a file cannot be read
+or written, 6 if a host cannot be reached or DNS gives no answer."))]
 pub(crate) struct Args {
     /// The name of an outbound connector in the file
     connector: String,
@@ -50,14 +54,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// A domain to probe, beside those that the connector names
-    #[arg(long, value_name = "DOMAIN")]
+    #[arg(long, value_name = "DOMAIN", value_parser = input::host)]
     domain: Vec<Host>,
     /// Send a message to this address
     #[arg(long, value_name = "ADDRESS")]
     send: Option<Recipient>,
-    /// The sender of the message
-    #[arg(long, value_name = "ADDRESS", default_value = "<>")]
-    from: String,
+    /// The sender of the message; <> is none
+    #[arg(long, value_name = "ADDRESS", default_value = "<>", value_parser = sender)]
+    from: ReversePathBuf,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
     #[command(flatten)]
@@ -94,6 +98,10 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let setup = Setup::new(&args.options)?;
     let config = input::config(&args.config, &setup.trust.load(), &setup.ids())?;
+    let send_to = match &args.send {
+        Some(recipient) => Some((recipient, domain(recipient)?)),
+        None => None,
+    };
     let connector = config.outbound.iter().find(|it| *it.name == *args.connector);
     let Some(connector) = connector else {
         let known: Vec<&str> = config.outbound.iter().map(|it| &*it.name).collect();
@@ -120,8 +128,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
             let rule = format!("connector {}", connector.name);
             tested.targets.push(setup.probe(connector, rule, target).await?);
         }
-        if let Some(recipient) = &args.send {
-            tested.sent = Some(send(args, &setup, connector, recipient).await?);
+        if let Some((recipient, domain)) = &send_to {
+            tested.sent = Some(send(args, &setup, connector, recipient, domain).await?);
         }
         Ok(())
     });
@@ -131,15 +139,16 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let accepted = tested.sent.as_ref().is_none_or(|sent| sent.accepted);
     let is_refused = tested.sent.as_ref().is_some_and(|sent| sent.is_refused);
     let all_tls = hosts().count() > 0 && hosts().all(|host| host.decision.ending == "tls");
-    let any =
-        |ending: &str| hosts().any(|host| host.failure.is_none() && host.decision.ending == ending);
-    let unreachable = hosts().find_map(|host| host.failure.clone());
+    let any = |ending: &str| hosts().any(|host| host.ending() == ending);
+    let unreachable = hosts().find(|host| host.ending() == "unreachable");
+    let unreachable = unreachable.and_then(|host| host.failure.clone());
     let status = match (any("clear-text"), any("deferred") || hosts().count() == 0) {
         (true, _) => Some(Status::Bad),
         (false, true) => Some(Status::Deferred),
         (false, false) if unreachable.is_some() => None,
         (false, false) if is_refused => Some(Status::Bad),
         (false, false) if !accepted => Some(Status::Deferred),
+        (false, false) if any("refused") => Some(Status::Unsure),
         (false, false) => Some(Status::Good),
     };
     tested.may_be_switched_on = all_tls && accepted;
@@ -157,6 +166,19 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         false => write(&tested, out)?,
     }
     status.ok_or_else(|| Failure::Network(unreachable.unwrap_or_default()))
+}
+
+/// Reads a sender, with or without brackets.
+fn sender(text: &str) -> Result<ReversePathBuf, PathError> {
+    text.trim_matches(['<', '>']).parse()
+}
+
+/// The domain of a recipient.
+fn domain(recipient: &Recipient) -> Result<Host, Failure> {
+    let path = recipient.path.borrow();
+    let domain = path.as_str().rsplit_once('@').map_or("", |(_, domain)| domain);
+    Host::parse(domain)
+        .map_err(|error| Failure::Usage(format!("--send: the domain of the address: {error}")))
 }
 
 /// The domains whose hosts the connector serves.
@@ -182,11 +204,8 @@ async fn send(
     setup: &Setup<'_>,
     connector: &OutboundConnector,
     recipient: &Recipient,
+    domain: &Host,
 ) -> Result<Sent, Failure> {
-    let path = recipient.path.borrow();
-    let (_, domain) = path.as_str().rsplit_once('@').unwrap_or_default();
-    let domain = Host::parse(domain)
-        .map_err(|error| Failure::Usage(format!("--send: the domain of the address: {error}")))?;
     let mut alone = connector.clone();
     alone.namespaces = vec![Namespace::Default];
     let Some(address) = args.options.connect.map(|it| it.with_port(args.options.port)) else {
@@ -197,7 +216,7 @@ async fn send(
     if let Some(smart_host) = &mut alone.smart_host {
         smart_host.port = address.port();
     }
-    let host = alone.smart_host.as_ref().map_or(&domain, |it| &it.host);
+    let host = alone.smart_host.as_ref().map_or(domain, |it| &it.host);
     if let Host::Name(host) = host {
         zone.add_host(host, [address.ip()]);
     }
@@ -212,15 +231,11 @@ async fn deliver(
     lookups: impl Lookups,
     port: u16,
 ) -> Result<Sent, Failure> {
-    let from = match args.from.trim_matches(['<', '>']) {
-        "" => ReversePathBuf::NULL,
-        from => from.parse().map_err(|error| Failure::Usage(format!("--from: {error}")))?,
-    };
-    let envelope = Envelope::new(from, [recipient.clone()]);
+    let envelope = Envelope::new(args.from.clone(), [recipient.clone()]);
     let message = bytes::Bytes::from(format!(
         "From: <{}>\r\nTo: <{}>\r\nSubject: Test of TLS for connector {}\r\n\r\n\
          This message was sent by smtp-tls to test a connector.\r\n",
-        args.from.trim_matches(['<', '>']),
+        args.from.borrow().as_str(),
         recipient.path.borrow().as_str(),
         connector.name,
     ));
@@ -253,8 +268,7 @@ fn write(tested: &Tested, out: &mut Out) -> Result<(), Failure> {
     }
     out.title(format!("Connector {}, posture {}", tested.connector, tested.posture))?;
     for host in tested.targets.iter().flat_map(|answer| &answer.hosts) {
-        let ending = if host.failure.is_some() { "unreachable" } else { host.decision.ending };
-        let (word, colour) = words(ending);
+        let (word, colour) = words(host.ending());
         out.coloured(colour, "  ", &format!("{word:<12}"), &host.host)?;
     }
     if let Some(sent) = &tested.sent {

@@ -3,90 +3,31 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use smtp_tls_policy::pki::Reference;
 use smtp_tls_policy::rules::SmartHost;
 use smtp_tls_policy::{Host, Namespace};
 
+use super::powershell::{self, Object};
 use super::{Rule, list, quoted};
 
-/// A field of a connector; names are compared without regard to case, as PowerShell does.
-struct Connector<'a>(&'a Map<String, Value>);
-
-impl Connector<'_> {
-    fn get(&self, key: &str) -> Option<&Value> {
-        let found = self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
-        found.map(|(_, value)| value).filter(|value| !value.is_null())
-    }
-
-    fn text(&self, key: &str) -> Option<String> {
-        self.get(key).map(text).filter(|text| !text.is_empty())
-    }
-
-    /// A truth value, as such, as a number or as a word.
-    fn is(&self, key: &str) -> bool {
-        match self.get(key) {
-            Some(Value::Bool(value)) => *value,
-            Some(Value::Number(number)) => number.as_u64() != Some(0),
-            Some(Value::String(text)) => {
-                text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("$true")
-            }
-            _ => false,
-        }
-    }
-
-    fn is_false(&self, key: &str) -> bool {
-        self.get(key).is_some() && !self.is(key)
-    }
-
-    /// A list, or one value in place of a list. Windows PowerShell may write a list as an object
-    /// with its values.
-    fn list(&self, key: &str) -> Vec<&Value> {
-        match self.get(key) {
-            Some(Value::Array(values)) => values.iter().filter(|it| !it.is_null()).collect(),
-            Some(Value::Object(object)) => match object.get("value") {
-                Some(Value::Array(values)) => values.iter().filter(|it| !it.is_null()).collect(),
-                _ => self.get(key).into_iter().collect(),
-            },
-            Some(Value::String(text)) if text.is_empty() => Vec::new(),
-            one => one.into_iter().collect(),
-        }
-    }
-}
-
-/// A value in words. Objects are those of Exchange: an address space, a smart host, a domain.
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Null => String::new(),
-        Value::Object(object) => ["Address", "Domain", "SmartHost", "Name", "value"]
-            .iter()
-            .filter_map(|key| object.get(*key))
-            .map(text)
-            .find(|text| !text.is_empty())
-            .unwrap_or_default(),
-        other => other.to_string(),
-    }
-}
-
 pub(super) fn rules(json: &str) -> Result<Vec<Rule>, Vec<String>> {
-    let value: Value = serde_json::from_str(json)
-        .map_err(|error| vec![format!("the file is no JSON: {error}")])?;
-    let all = match value {
-        Value::Array(all) => all,
-        Value::Object(mut object) => match object.remove("value") {
-            Some(Value::Array(all)) => all,
-            _ => vec![Value::Object(object)],
-        },
-        _ => Vec::new(),
-    };
+    let mut all = Vec::new();
+    // An export that is appended to another is a second text in the file.
+    for value in serde_json::Deserializer::from_str(json).into_iter::<Value>() {
+        let value = value.map_err(|error| vec![format!("the file is no JSON: {error}")])?;
+        match &value {
+            Value::Array(_) | Value::Object(_) => all.extend(powershell::list(&value)),
+            _ => all.push(value),
+        }
+    }
     if all.is_empty() {
         return Err(vec!["there is no connector of Exchange in it".to_owned()]);
     }
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for (index, one) in all.iter().enumerate() {
         let built = match one {
-            Value::Object(object) => rule(&Connector(object)),
+            Value::Object(object) => rule(Object(object)),
             _ => Err("this is no connector of Exchange".to_owned()),
         };
         match built {
@@ -119,7 +60,7 @@ fn cheapest(all: Vec<Costly>) -> Vec<Rule> {
             }
         }
     }
-    let chosen = |(index, Costly { mut rule, .. }): (usize, Costly)| {
+    let chosen = |(index, Costly { mut rule, costs }): (usize, Costly)| {
         let (kept, left): (Vec<_>, Vec<_>) = std::mem::take(&mut rule.namespaces)
             .into_iter()
             .partition(|it| best.get(it).is_some_and(|(.., at)| *at == index));
@@ -127,6 +68,12 @@ fn cheapest(all: Vec<Costly>) -> Vec<Rule> {
             let by = best.get(&namespace).map_or("", |(_, name, _)| name);
             rule.differences.push(format!(
                 "connector {}: {namespace} is left to connector {by}, which Exchange prefers",
+                rule.name
+            ));
+        }
+        if kept.is_empty() && !costs.is_empty() {
+            rule.differences.push(format!(
+                "connector {}: left out: other connectors have all of its address spaces",
                 rule.name
             ));
         }
@@ -138,6 +85,9 @@ fn cheapest(all: Vec<Costly>) -> Vec<Rule> {
 
 /// The namespaces of an address space, and its cost. `*.example.com` has the domain itself in it.
 fn space(text: &str) -> Result<Option<(Vec<String>, u64)>, String> {
+    if text.starts_with("@{") || text.starts_with("System.") {
+        return Err(format!("the export was cut off at {text}; export it with -Depth 4"));
+    }
     let (text, cost) = match text.split_once(';') {
         Some((text, cost)) => (text, cost.trim().parse().unwrap_or(1)),
         None => (text, 1),
@@ -171,27 +121,35 @@ const WITHOUT_COUNTERPART: &[(&str, &str)] = &[
     ("TestMode", "it is in test mode there"),
 ];
 
-fn rule(connector: &Connector<'_>) -> Result<Costly, String> {
-    let name = connector.text("Name").or_else(|| connector.text("Identity"));
+fn rule(connector: Object<'_>) -> Result<Costly, String> {
+    let name = match connector.text("Name")? {
+        Some(name) => Some(name),
+        None => connector.text("Identity")?,
+    };
     let name = name.ok_or("this is no connector of Exchange: it has no Name")?;
+    rule_of(connector, &name).map_err(|error| format!("{name}: {error}"))
+}
+
+fn rule_of(connector: Object<'_>, name: &str) -> Result<Costly, String> {
+    let is = |key: &str| connector.truth(key).map(|it| it == Some(true));
     for (key, what) in [
         ("SenderDomains", "an inbound connector"),
         ("RemoteIPRanges", "a receive connector"),
         ("Bindings", "a receive connector"),
     ] {
         if connector.get(key).is_some() {
-            return Err(format!("{name} is {what}; export send or outbound connectors"));
+            return Err(format!("this is {what}; export send or outbound connectors"));
         }
     }
-    let mut rule = Rule { name: name.clone(), ..Rule::default() };
+    let mut rule = Rule { name: name.to_owned(), ..Rule::default() };
     let mut differences = Vec::new();
     let mut differs = |what: &str| differences.push(format!("connector {name}: {what}"));
     let mut costs = Vec::new();
-    let is_left_out = if connector.is_false("Enabled") {
-        differs("it is switched off there, and left out");
+    let is_left_out = if connector.truth("Enabled")? == Some(false) {
+        differs("left out: it is switched off there");
         true
-    } else if connector.is("IsTransportRuleScoped") {
-        differs("only transport rules use it; it is left out");
+    } else if is("IsTransportRuleScoped")? {
+        differs("left out: only transport rules use it");
         true
     } else {
         false
@@ -199,8 +157,8 @@ fn rule(connector: &Connector<'_>) -> Result<Costly, String> {
     for value in
         connector.list("AddressSpaces").into_iter().chain(connector.list("RecipientDomains"))
     {
-        let text = address_space(value);
-        match space(&text).map_err(|error| format!("{name}: {error}"))? {
+        let text = address_space(&value)?;
+        match space(&text)? {
             Some((namespaces, cost)) => {
                 for namespace in namespaces {
                     if !rule.namespaces.contains(&namespace) {
@@ -215,31 +173,27 @@ fn rule(connector: &Connector<'_>) -> Result<Costly, String> {
         }
     }
     if rule.namespaces.is_empty() && !is_left_out {
-        differs("it names no domain; it is left out");
+        differs("left out: it names no domain");
     }
     for (key, what) in WITHOUT_COUNTERPART {
-        if connector.is(key) {
+        if is(key)? {
             differs(what);
         }
     }
-    rule.posture = posture(connector, &mut differs).map_err(|error| format!("{name}: {error}"))?;
-    if let Some(domain) = connector.text("TlsDomain") {
+    rule.posture = posture(connector, &mut differs)?;
+    if let Some(domain) = connector.text("TlsDomain")? {
         // The certificate may have any name below the domain.
         let domain = domain.strip_prefix('*').unwrap_or(&domain).to_lowercase();
         match rule.posture {
             "secure" => {
-                Reference::parse(&domain).map_err(|error| format!("{name}: TlsDomain: {error}"))?;
+                Reference::parse(&domain).map_err(|error| format!("TlsDomain: {error}"))?;
                 rule.fields.push(format!("names = {}", list(&[domain])));
             }
             _ => differs("TlsDomain counts only with DomainValidation"),
         }
     }
-    if let Some(field) =
-        smart_host(connector, &mut differs).map_err(|it| format!("{name}: {it}"))?
-    {
-        rule.fields.push(field);
-    }
-    if let Some(source) = connector.text("SourceIPAddress") {
+    rule.fields.extend(smart_host(connector, &mut differs)?);
+    if let Some(source) = connector.text("SourceIPAddress")? {
         match source.parse() {
             Ok(IpAddr::V4(it)) if !it.is_unspecified() => {
                 rule.fields.push(format!("dial = {{ source-ipv4 = \"{it}\" }}"));
@@ -250,7 +204,7 @@ fn rule(connector: &Connector<'_>) -> Result<Costly, String> {
             _ => {}
         }
     }
-    if let Some(certificate) = connector.text("TlsCertificateName") {
+    if let Some(certificate) = connector.text("TlsCertificateName")? {
         differs(&format!("it shows the client certificate {certificate}; set an identity"));
     }
     rule.differences = differences;
@@ -262,27 +216,33 @@ fn rule(connector: &Connector<'_>) -> Result<Costly, String> {
 }
 
 /// `SMTP:example.com;1`, from a text or from an object with its parts.
-fn address_space(value: &Value) -> String {
-    let Value::Object(object) = value else { return text(value) };
-    let part = |key: &str| object.get(key).map(text).filter(|it| !it.is_empty());
-    let domain = part("Domain").or_else(|| part("Address"));
-    let Some(mut domain) = domain else { return text(value) };
-    if object.get("IncludeSubDomains") == Some(&Value::Bool(true)) && !domain.starts_with('*') {
+fn address_space(value: &Value) -> Result<String, String> {
+    let unknown = || format!("an address space has a form that is not known: {value}");
+    let whole = || powershell::text(value).ok_or_else(unknown);
+    let Value::Object(object) = value else { return whole() };
+    let space = Object(object);
+    let domain = match space.text("Domain")? {
+        Some(domain) => Some(domain),
+        None => space.text("Address")?,
+    };
+    let Some(mut domain) = domain else { return whole() };
+    if space.truth("IncludeSubDomains")? == Some(true) && !domain.starts_with('*') {
         domain = format!("*.{domain}");
     }
-    let (kind, cost) = (part("Type").unwrap_or("SMTP".into()), part("Cost").unwrap_or("1".into()));
-    format!("{kind}:{domain};{cost}")
+    let kind = space.text("Type")?.unwrap_or("SMTP".into());
+    let cost = space.text("Cost")?.unwrap_or("1".into());
+    Ok(format!("{kind}:{domain};{cost}"))
 }
 
-fn posture(
-    connector: &Connector<'_>,
-    differs: &mut impl FnMut(&str),
-) -> Result<&'static str, String> {
+fn posture(connector: Object<'_>, differs: &mut impl FnMut(&str)) -> Result<&'static str, String> {
     // Online it is TlsSettings; on a server of yours TlsAuthLevel.
-    let level = ["TlsSettings", "TlsAuthLevel"].iter().find_map(|key| connector.text(key));
-    let requires = connector.is("RequireTLS");
+    let level = match connector.text("TlsSettings")? {
+        Some(level) => Some(level),
+        None => connector.text("TlsAuthLevel")?,
+    };
+    let requires = connector.truth("RequireTLS")? == Some(true);
     for key in ["IgnoreSTARTTLS", "ForceHELO"] {
-        if !connector.is(key) {
+        if connector.truth(key)? != Some(true) {
             continue;
         }
         if requires || level.is_some() {
@@ -291,8 +251,8 @@ fn posture(
         return Ok("none");
     }
     // ConvertTo-Json writes words, or the numbers of the enumeration.
-    let level = level.map(|level| level.to_ascii_lowercase());
-    Ok(match level.as_deref() {
+    let word = level.as_ref().map(|level| level.to_ascii_lowercase());
+    Ok(match word.as_deref() {
         None | Some("none" | "0") if requires => "encrypt",
         None | Some("none" | "0") => "opportunistic",
         Some("encryptiononly" | "1") => "encrypt",
@@ -301,27 +261,28 @@ fn posture(
             "verified"
         }
         Some("domainvalidation" | "3") => "secure",
-        Some(_) => {
-            let level = ["TlsSettings", "TlsAuthLevel"].iter().find_map(|key| connector.text(key));
-            return Err(format!("there is no TLS level {}", level.unwrap_or_default()));
-        }
+        Some(_) => return Err(format!("there is no TLS level {}", level.unwrap_or_default())),
     })
 }
 
 /// The field `smart-host`.
 fn smart_host(
-    connector: &Connector<'_>,
+    connector: Object<'_>,
     differs: &mut impl FnMut(&str),
 ) -> Result<Option<String>, String> {
-    let mut hosts: Vec<String> = connector.list("SmartHosts").into_iter().map(text).collect();
-    if hosts.is_empty() {
-        let all = connector.text("SmartHostsString").unwrap_or_default();
-        hosts = all.split(',').map(|it| it.trim().to_owned()).collect();
+    let mut values = connector.list("SmartHosts");
+    if values.is_empty() {
+        values = connector.list("SmartHostsString");
+    }
+    let mut hosts = Vec::new();
+    for value in &values {
+        let unknown = || format!("a smart host has a form that is not known: {value}");
+        hosts.push(powershell::text(value).ok_or_else(unknown)?);
     }
     hosts.retain(|host| !host.is_empty());
-    let port = match connector.get("Port") {
+    let port = match connector.text("Port")? {
         Some(port) => {
-            let port = text(port).parse::<u16>().ok().filter(|port| *port != 0);
+            let port = port.parse::<u16>().ok().filter(|port| *port != 0);
             port.ok_or("its Port is no port")?
         }
         None => SmartHost::DEFAULT_PORT,
@@ -333,13 +294,14 @@ fn smart_host(
         return Ok(None);
     };
     // By DNS: the smart hosts are those that were set before.
-    if connector.is("UseMXRecord") || connector.is("DNSRoutingEnabled") {
+    let is = |key: &str| connector.truth(key).map(|it| it == Some(true));
+    if is("UseMXRecord")? || is("DNSRoutingEnabled")? {
         return Ok(None);
     }
     if hosts.len() > 1 {
         differs("only the first of its smart hosts is taken over");
     }
-    let authenticates = connector.text("SmartHostAuthMechanism");
+    let authenticates = connector.text("SmartHostAuthMechanism")?;
     if authenticates.is_some_and(|it| !it.eq_ignore_ascii_case("none") && it != "0") {
         differs("it authenticates at its smart host; give credentials to the program that sends");
     }

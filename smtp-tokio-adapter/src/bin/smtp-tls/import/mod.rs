@@ -2,6 +2,7 @@
 
 mod exchange;
 mod postfix;
+mod powershell;
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -20,9 +21,13 @@ use self::postfix::Place;
 /// Convert the TLS rules of Postfix or Exchange to a file of connectors
 ///
 /// Reads the text of a smtp_tls_policy_maps table, or the connectors of Exchange in JSON, and
-/// writes connectors in TOML to standard output. Each difference in meaning is a comment above the
-/// connector. A table may be given as main.cf names it: hash:/etc/postfix/tls_policy, or
-/// inline:{ .. }. MTA-STS is off in what comes from Postfix, which has none.
+/// writes connectors in TOML to standard output. A table may be given as main.cf names it:
+/// hash:/etc/postfix/tls_policy, or inline:{ .. }. MTA-STS is off in what comes from Postfix, which
+/// has none.
+///
+/// Each difference in meaning is a comment above its connector. A rule without a counterpart has no
+/// connector: its comment says "left out", and why. Read the comments before you use the file, and
+/// check it with `smtp-tls lint`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,8 +38,9 @@ For Exchange, in PowerShell, the first on a server of yours, the second online:
   Get-SendConnector | ConvertTo-Json -Depth 4 > send.json
   Get-OutboundConnector | ConvertTo-Json -Depth 4 > outbound.json
 
-Exit status: 0 if nothing differs in meaning, 3 if something does, 5 if the
-file cannot be read.")]
+Exit status: 0 if each rule has a connector that means the same, 3 if comments
+say what differs or is left out, 5 if the file cannot be read, or Postfix or
+Exchange would not take a rule in it; then nothing is written.")]
 pub(crate) struct Args {
     /// The product whose rules the file holds
     product: Product,

@@ -1,6 +1,7 @@
 //! The rules of `smtp_tls_policy_maps` (TLS_README of Postfix, "Client TLS security levels").
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use smtp_tls_policy::Namespace;
 use smtp_tls_policy::pki::Reference;
@@ -38,11 +39,15 @@ impl<'a> Place<'a> {
                 let (place, key) = ("static".to_owned(), "*".to_owned());
                 Ok(Self::Rules(vec![Entry { place, key, policy: unbraced(rest).to_owned() }]))
             }
+            // proxymap(8) opens the same table.
+            "proxy" => Self::parse(rest),
+            kind if TEXT_TABLES.contains(&kind) && rest.contains(',') => {
+                Err("this is a list of tables; give one at a time".to_owned())
+            }
             kind if TEXT_TABLES.contains(&kind) => Ok(Self::File(rest)),
             "pcre" | "regexp" | "cidr" | "socketmap" | "tcp" | "mysql" | "pgsql" | "sqlite"
-            | "ldap" | "memcache" | "proxy" | "unionmap" | "pipemap" | "randmap" => {
-                Ok(Self::Other(kind))
-            }
+            | "ldap" | "memcache" | "mongodb" | "nis" | "nisplus" | "netinfo" | "environ"
+            | "fail" | "internal" | "unionmap" | "pipemap" | "randmap" => Ok(Self::Other(kind)),
             _ => Ok(Self::File(text)),
         }
     }
@@ -139,8 +144,8 @@ pub(super) fn rules(
         match built {
             Ok(rule) if !seen.insert(key.clone()) => {
                 let what = format!(
-                    "{place}, {key}: a line before this one has the same key, and \
-                                    Postfix takes that"
+                    "{place}, {key}: left out: a line before this one has the same key, and \
+                     Postfix takes that"
                 );
                 rules.push(Rule { name: rule.name, differences: vec![what], ..Rule::default() });
             }
@@ -270,19 +275,24 @@ fn rule(key: &str, policy: &str, place: &str) -> Result<Rule, String> {
             differs(format!("that FILE needs the certificates of {}", found.roots.join(", ")));
         }
     }
-    if key == "*" && place != "static" {
-        rule.differences
-            .push(format!("{place}, *: Postfix never asks for *; the rule is left out"));
+    if key.starts_with('*') && place != "static" {
+        rule.differences.push(match key.strip_prefix("*.") {
+            Some(parent) => format!(
+                "{place}, {key}: left out: Postfix never asks for it; for the domains below \
+                 {parent} the key is .{parent}"
+            ),
+            None => format!("{place}, {key}: left out: Postfix never asks for it"),
+        });
         return Ok(Rule { name: rule.name, differences: rule.differences, ..Rule::default() });
     }
     let namespace = match key.strip_prefix('.') {
         Some(parent) => format!("*.{parent}"),
         None => key.to_owned(),
     };
-    if key.starts_with('[') || key.contains(':') {
+    if key.starts_with('[') || key.contains(':') || key.parse::<IpAddr>().is_ok() {
         rule.differences.push(format!(
-            "{place}, {key}: the next hop is a host or has a port; write a smart-host in the \
-             connector of its domains, with the policy: {policy}"
+            "{place}, {key}: left out: the next hop is a host or has a port; write a smart-host in \
+             the connector of its domains, with the policy: {policy}"
         ));
     } else {
         Namespace::parse(&namespace).map_err(|error| format!("{key}: {error}"))?;

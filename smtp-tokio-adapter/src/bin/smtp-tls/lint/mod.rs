@@ -22,7 +22,8 @@ use self::online::{Found, NotCompared};
 ///
 /// All errors are told at once, each with its line, its field and what would be right. Warnings
 /// say what is allowed and probably not meant: namespaces without effect or with weaker rules than
-/// those around them, roots that no connector uses, revocation lists that are out of date.
+/// those around them, roots that no connector uses, revocation lists and CRLite filters that are
+/// out of date.
 ///
 /// With --online, DNS and MTA-STS are asked about each domain whose connector may be weaker than
 /// what the domain publishes: one that has posture none, or switches off DANE or MTA-STS. A warning
@@ -48,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long)]
     online: bool,
     /// The port of hosts that MX records name, which their TLSA records are for
-    #[arg(long, default_value = "25")]
+    #[arg(long, default_value = "25", value_parser = input::port)]
     port: u16,
     #[command(flatten)]
     pub(crate) output: OutputOptions,

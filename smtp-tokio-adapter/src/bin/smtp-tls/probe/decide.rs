@@ -19,7 +19,7 @@ use super::observe::{Observed, Outcome};
 pub(crate) struct Decided {
     /// The posture, or `connector NAME`.
     pub(crate) rule: String,
-    /// `tls`, `clear-text` or `deferred`.
+    /// `tls`, `clear-text`, `deferred` or `refused`.
     pub(crate) ending: &'static str,
     /// The code of the reason.
     pub(crate) reason: &'static str,
@@ -54,7 +54,9 @@ impl Decided {
         let (ending, reason) = ending(plan, observed, verdict.as_ref());
         let defect = verdict.as_ref().and_then(Verdict::defect);
         let sentence = match (&observed.outcome, ending) {
-            (Outcome::Ended(why), Ending::NotDelivered) => format!("not delivered: {why}"),
+            (Outcome::Refused(why) | Outcome::Ended(why), Ending::NotDelivered) => {
+                format!("not delivered: {why}")
+            }
             _ => explain(plan, ending, reason, defect),
         };
         let findings = verdict.as_ref().map_or(&[][..], Verdict::findings);
@@ -71,6 +73,7 @@ impl Decided {
         let ending = match ending {
             Ending::Tls | Ending::TlsPlainHello => "tls",
             Ending::ClearText => "clear-text",
+            _ if matches!(observed.outcome, Outcome::Refused(_)) => "refused",
             Ending::TlsAgain | Ending::NotDelivered => "deferred",
         };
         Self { rule, ending, reason: reason.code(), sentence, checks }
@@ -80,6 +83,7 @@ impl Decided {
         match self.ending {
             "tls" => Status::Good,
             "clear-text" => Status::Bad,
+            "refused" => Status::Unsure,
             _ => Status::Deferred,
         }
     }
@@ -109,7 +113,7 @@ fn ending(plan: &Plan, observed: &Observed, verdict: Option<&Verdict>) -> (Endin
     };
     match (&observed.outcome, verdict) {
         (Outcome::OwnFault(reason), _) => (Ending::NotDelivered, *reason),
-        (Outcome::Ended(_), _) => (Ending::NotDelivered, Reason::Undecided),
+        (Outcome::Refused(_) | Outcome::Ended(_), _) => (Ending::NotDelivered, Reason::Undecided),
         _ if plan.attempt() == Attempt::Clear => {
             (Ending::ClearText, plan.clear_reason().unwrap_or(Reason::TlsNotWanted))
         }

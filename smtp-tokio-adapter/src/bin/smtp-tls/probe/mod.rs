@@ -18,8 +18,6 @@ use smtp_tls_policy::pki::{LiveTrust, RootsId};
 use smtp_tls_policy::plan::{Attempt, Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{Floor, IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace};
-#[cfg(feature = "crlite")]
-use smtp_tokio_adapter::revocation::CrliteLoader;
 use smtp_tokio_adapter::revocation::{CrlFetcher, FetchedList};
 use smtp_tokio_adapter::{Outbound, Reach};
 
@@ -47,21 +45,24 @@ use self::observe::{Observed, Outcome, Peer, Prober};
 Examples:
   smtp-tls probe example.com
   smtp-tls probe bank.example --posture verified --json
+  smtp-tls probe bank.example --posture verified --ca their-root.pem
   smtp-tls probe bank.example --config connectors.toml --ca bank-ca=root.pem
   smtp-tls probe mx.bank.example --connect 192.0.2.1 --trace ticket.txt
   smtp-tls probe example.com --html page.html
 
 ", postures!(), "\
 Exit status: what would become of mail at the first host that takes it: 0 for
-TLS, 1 for clear text; 4 if mail is deferred, 5 if a file cannot be read or
-written, 6 if no host can be reached or DNS gives no answer."))]
+TLS, 1 for clear text; 3 if every host that answers refuses this client before
+TLS, so that it cannot be told; 4 if mail is deferred, 5 if a file cannot be
+read or written, 6 if no host can be reached or DNS gives no answer."))]
 pub(crate) struct Args {
     /// A domain with MX records, or a host
-    #[arg(value_name = "DOMAIN|HOST")]
+    #[arg(value_name = "DOMAIN|HOST", value_parser = input::host)]
     target: Host,
-    /// Decide by this posture: the answer and the exit status are those of mail under it
-    #[arg(long, default_value = "deterministic", conflicts_with = "config")]
-    posture: Posture,
+    /// Decide by this posture: the answer and the exit status are those of mail under it. Without
+    /// it and without --config, the posture is deterministic
+    #[arg(long, conflicts_with = "config")]
+    posture: Option<Posture>,
     /// Decide by the connector in this file that serves the target
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -74,8 +75,9 @@ pub(crate) struct Args {
 /// Options of all commands that connect.
 #[derive(clap::Args)]
 pub(crate) struct ProbeOptions {
-    /// The port of the hosts
-    #[arg(long, default_value = "25")]
+    /// The port of the hosts. TLS is asked for with STARTTLS, unless the connector has a smart host
+    /// with implicit-tls
+    #[arg(long, default_value = "25", value_parser = input::port)]
     pub(crate) port: u16,
     /// Connect to this address instead of those in DNS
     #[arg(long, value_name = "ADDRESS[:PORT]")]
@@ -90,11 +92,6 @@ pub(crate) struct ProbeOptions {
     /// Fetch the revocation lists that the certificates name, by HTTP from their authorities
     #[arg(long)]
     pub(crate) fetch_lists: bool,
-    /// Consult the CRLite filters of this folder beside the revocation lists, as `upki fetch` keeps
-    /// them
-    #[cfg(feature = "crlite")]
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) crlite: Option<PathBuf>,
     /// Write a page for a browser to this file, with the hosts as boxes and arrows
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
@@ -110,7 +107,7 @@ pub(crate) struct Answer {
     pub(crate) target: String,
     /// The posture or the connector that decides.
     pub(crate) rule: String,
-    /// `tls`, `clear-text`, `deferred` or `unreachable`.
+    /// `tls`, `clear-text`, `deferred`, `refused` or `unreachable`.
     pub(crate) ending: &'static str,
     /// The decision in one sentence.
     pub(crate) sentence: String,
@@ -152,16 +149,22 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     };
     let connector = match &config {
         Some(config) => config.outbound.find(&args.target).clone(),
-        None => OutboundConnector::new("probe", vec![Namespace::Default], args.posture),
+        None => without_name(args.posture.unwrap_or(Posture::Deterministic)),
     };
-    let rule = match &config {
-        Some(_) => format!("connector {}", connector.name),
-        None => format!("posture {}", args.posture),
+    let rule = match (&config, &args.posture) {
+        (Some(_), _) => format!("connector {}", connector.name),
+        (None, Some(posture)) => format!("posture {posture}"),
+        (None, None) => format!("posture {}, the default", connector.posture),
     };
     let probing = setup.probe(&connector, rule, &args.target);
     let probed = args.options.network.run(probing);
     setup.write_trace()?;
     finish(&probed?, &args.options, out)
+}
+
+/// The rules of a posture alone. Sentences about it name no connector.
+fn without_name(posture: Posture) -> OutboundConnector {
+    OutboundConnector::new("", vec![Namespace::Default], posture)
 }
 
 /// Writes the answer.
@@ -243,11 +246,6 @@ impl<'o> Setup<'o> {
         rule: String,
         target: &Host,
     ) -> Result<Answer, Failure> {
-        #[cfg(feature = "crlite")]
-        if let Some(folder) = &self.options.crlite {
-            let loader = CrliteLoader::new(Arc::clone(&self.trust), folder);
-            loader.load().await.map_err(|error| Failure::File(error.to_string()))?;
-        }
         let mut answer = Answer {
             target: target.to_string(),
             rule,
@@ -371,6 +369,10 @@ impl<'o> Setup<'o> {
         found.decision = decided;
         match &observed.outcome {
             Outcome::Ended(why) => found.failure = Some(why.clone()),
+            Outcome::Refused(why) => {
+                found.connected = Some(observed.address.to_string());
+                found.failure = Some(why.clone());
+            }
             Outcome::OwnFault(_) => {}
             Outcome::Tls | Outcome::NoTls(..) => {
                 found.connected = Some(observed.address.to_string());
@@ -403,8 +405,7 @@ impl<'o> Setup<'o> {
         observed: &Observed,
     ) -> Vec<FetchedList> {
         let Some(fetcher) = &self.fetcher else { return Vec::new() };
-        let mut verified =
-            OutboundConnector::new("lists", vec![Namespace::Default], Posture::Verified);
+        let mut verified = without_name(Posture::Verified);
         verified.roots = connector.roots.clone();
         let now = input::now();
         if let Ok(plan) = plan(&Facts::new(&verified, host, host, HostOrigin::Mx)) {
@@ -455,7 +456,7 @@ impl<'o> Setup<'o> {
         dns: Option<(&Network, &Host)>,
         observed: &Observed,
     ) -> Option<Decided> {
-        let mut other = OutboundConnector::new(&connector.name, vec![Namespace::Default], posture);
+        let mut other = without_name(posture);
         other.smart_host = connector.smart_host.clone();
         other.dial = connector.dial.clone();
         match posture {
@@ -486,10 +487,11 @@ impl<'o> Setup<'o> {
 /// the first.
 fn rank(observed: &Observed, decided: &Decided) -> u8 {
     match (&observed.outcome, decided.ending) {
-        (_, "tls") => 3,
-        (_, "clear-text") => 2,
+        (_, "tls") => 4,
+        (_, "clear-text") => 3,
         (Outcome::Ended(_), _) => 0,
-        _ => 1,
+        (Outcome::Refused(_), _) => 1,
+        _ => 2,
     }
 }
 
@@ -502,12 +504,26 @@ impl Refused {
     }
 }
 
+impl HostFound {
+    /// `tls`, `clear-text`, `deferred`, `refused` or `unreachable`.
+    pub(crate) fn ending(&self) -> &'static str {
+        match (&self.failure, self.decision.ending) {
+            (Some(_), "deferred") => "unreachable",
+            (_, ending) => ending,
+        }
+    }
+}
+
 impl Answer {
-    /// What becomes of mail: the first host that takes it decides.
+    /// What becomes of mail: the first host that takes it decides; without such, the first that
+    /// showed whether it has TLS, and then one that refuses this client.
     fn conclude(&mut self) {
-        let takes = |found: &&HostFound| found.decision.ending != "deferred";
+        let takes = |found: &&HostFound| matches!(found.decision.ending, "tls" | "clear-text");
         let reached = |found: &&HostFound| found.failure.is_none();
-        let decisive = self.hosts.iter().find(takes).or_else(|| self.hosts.iter().find(reached));
+        let refused = |found: &&HostFound| found.ending() == "refused";
+        let mut hosts = self.hosts.iter();
+        let decisive = hosts.clone().find(takes).or_else(|| hosts.clone().find(reached));
+        let decisive = decisive.or_else(|| hosts.find(refused));
         match decisive {
             Some(found) => {
                 self.ending = found.decision.ending;

@@ -43,6 +43,8 @@ pub(crate) enum Outcome {
     Tls,
     /// There is no TLS.
     NoTls(TlsFailure, Reason),
+    /// The server speaks SMTP and refused this client, before TLS was decided.
+    Refused(String),
     /// The server could not be reached, or the conversation ended before TLS was decided.
     Ended(String),
     /// The connector's source address, interface or proxy cannot be used.
@@ -128,7 +130,7 @@ impl Prober {
                 second.plain_hello = Some(true);
                 second
             }
-            Outcome::NoTls(..) | Outcome::Ended(_) | Outcome::OwnFault(_) => {
+            Outcome::NoTls(..) | Outcome::Refused(_) | Outcome::Ended(_) | Outcome::OwnFault(_) => {
                 first.plain_hello = Some(false);
                 first
             }
@@ -230,6 +232,9 @@ impl Prober {
                     Failure::NoTls { failure, .. } => {
                         Outcome::NoTls(failure, error.decision.reason)
                     }
+                    Failure::Unwelcome { phase, reply, .. } => Outcome::Refused(format!(
+                        "{address}: the server refuses this client ({phase}): {reply}"
+                    )),
                     failure => Outcome::Ended(format!("{address}: {failure}")),
                 }
             }
@@ -238,7 +243,7 @@ impl Prober {
             Outcome::Tls => {}
             Outcome::NoTls(_, reason) => self.recorder.note(format!("no TLS: {}", reason.code())),
             Outcome::OwnFault(reason) => self.recorder.note(reason.sentence().to_owned()),
-            Outcome::Ended(why) => self.recorder.note(why.clone()),
+            Outcome::Refused(why) | Outcome::Ended(why) => self.recorder.note(why.clone()),
         }
         observed
     }

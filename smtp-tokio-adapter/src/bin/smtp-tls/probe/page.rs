@@ -30,10 +30,7 @@ pub(crate) fn add(answer: &Answer, page: &mut Page) {
 }
 
 fn host(found: &HostFound, page: &mut Page) {
-    let (word, colour) = match &found.failure {
-        Some(_) => words("unreachable"),
-        None => words(found.decision.ending),
-    };
+    let (word, colour) = words(found.ending());
     let mut notes = Vec::new();
     if let Some(tls) = &found.tls {
         notes.push(format!("{}, {}, {}", tls.version, tls.cipher, tls.group.unwrap_or_default()));

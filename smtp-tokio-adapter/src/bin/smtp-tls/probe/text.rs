@@ -15,6 +15,7 @@ pub(crate) fn words(ending: &str) -> (&'static str, Colour) {
         "tls" => ("TLS", Colour::Green),
         "clear-text" => ("clear text", Colour::Red),
         "deferred" => ("deferred", Colour::Amber),
+        "refused" => ("refused", Colour::Amber),
         _ => ("unreachable", Colour::Red),
     }
 }
@@ -44,7 +45,11 @@ fn host(found: &HostFound, out: &mut Out) -> Result<(), Failure> {
         out.row("  ", "connected   ", address)?;
     }
     if let Some(failure) = &found.failure {
-        out.coloured(Colour::Red, "  ", "failed      ", failure)?;
+        let (label, colour) = match found.ending() {
+            "refused" => ("refused     ", Colour::Amber),
+            _ => ("failed      ", Colour::Red),
+        };
+        out.coloured(colour, "  ", label, failure)?;
     }
     for exchange in &found.clear_text {
         if !exchange.command.is_empty() {
@@ -79,7 +84,7 @@ fn host(found: &HostFound, out: &mut Out) -> Result<(), Failure> {
             }
             out.row("  ", "inside TLS  ", found.inside_tls.join(", "))?;
         }
-        None if found.connected.is_some() => {
+        None if found.connected.is_some() && found.failure.is_none() => {
             out.coloured(Colour::Red, "  ", "TLS         ", "none")?;
         }
         None => {}

@@ -8,6 +8,7 @@ mod trail;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::html::Page;
 use smtp_tls_policy::trace::{OwnHosts, Review, Summary, review, trace};
@@ -26,8 +27,8 @@ use self::trail::Trail;
 /// Reads the Received fields of one message, of an mbox or MMDF file, or of all files in a folder,
 /// which may be a Maildir; each file may be compressed with gzip. For each hop: TLS, clear text,
 /// local or not known, with the version, the cipher suite, the client certificate, and the words of
-/// the field that are the evidence. With --summary: totals, and a table of the partners that sent
-/// with TLS and in clear text.
+/// the field that are the evidence. With --summary: how many messages had TLS, clear text or a hop
+/// that is not known, and the same for each partner that handed mail to your hosts.
 ///
 /// Received fields are not proof. Name your own hosts with --own: what they wrote is believed, and
 /// the review says where that ends. Fields below can be forged by the client that sent them.
@@ -46,15 +47,16 @@ the partner, and what its partner did is not seen.
 
 With --json there is one line for each message, or with --summary one object.
 
-Exit status: 0 if every network hop was TLS, 1 if one was in clear text, 3 if
-one does not say, 5 if something cannot be read.")]
+Exit status: 0 if every network hop was TLS, 1 if one was in clear text; without
+such, 5 if something cannot be read, and 3 if a hop does not say or there is
+none.")]
 pub(crate) struct Args {
     /// A message, an mbox file or a folder; - is standard input
     #[arg(default_value = "-", value_name = "FILE|FOLDER")]
     source: PathBuf,
     /// A host that you run: the name that it writes, or the address from which it connects
     #[arg(long, value_name = "NAME|ADDRESS")]
-    own: Vec<String>,
+    own: Vec<Own>,
     /// Show totals, and which partners send in clear text, instead of each message
     #[arg(long)]
     summary: bool,
@@ -65,11 +67,39 @@ pub(crate) struct Args {
     pub(crate) output: OutputOptions,
 }
 
+/// A host of `--own`.
+#[derive(Clone, Debug)]
+enum Own {
+    Name(String),
+    Address(IpAddr),
+}
+
+impl FromStr for Own {
+    type Err = String;
+
+    /// Brackets around an address are those of RFC 5321, section 4.1.3, or of a URL.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let inner = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
+        if let Ok(address) = inner.parse() {
+            return Ok(Self::Address(address));
+        }
+        // Names in Received fields need not be those of DNS.
+        match text.contains(|c: char| c.is_whitespace() || "[]/@,;".contains(c)) || text.is_empty()
+        {
+            true => Err("expected the name or the address of one host".to_owned()),
+            false => Ok(Self::Name(text.to_owned())),
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
-    let (addresses, names): (Vec<&String>, Vec<&String>) =
-        args.own.iter().partition(|own| own.parse::<IpAddr>().is_ok());
-    let addresses: Vec<IpAddr> = addresses.iter().filter_map(|own| own.parse().ok()).collect();
-    let names: Vec<&str> = names.iter().map(|own| own.as_str()).collect();
+    let (mut names, mut addresses) = (Vec::new(), Vec::new());
+    for own in &args.own {
+        match own {
+            Own::Name(name) => names.push(name.as_str()),
+            Own::Address(address) => addresses.push(*address),
+        }
+    }
     let own = OwnHosts { names: &names, addresses: &addresses };
 
     let source = Source::find(&args.source)?;
@@ -111,7 +141,11 @@ impl Reviewer<'_> {
                 let mut progress = Progress::new(size, "bytes", self.out);
                 self.input(&path, input, &mut progress, true)
             }
-            Source::Files(paths) => {
+            Source::Files(paths, unread) => {
+                for failure in unread {
+                    self.unread += 1;
+                    output::error(&failure);
+                }
                 let mut progress = Progress::new(paths.len() as u64, "files", self.out);
                 for path in &paths {
                     let read = Input::open(path).and_then(|(input, _)| {

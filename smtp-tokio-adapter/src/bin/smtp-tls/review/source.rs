@@ -20,8 +20,9 @@ pub(super) enum Source {
     Stdin,
     /// A message or an mbox file.
     File(PathBuf),
-    /// The files of a folder, in the order of their names.
-    Files(Vec<PathBuf>),
+    /// The files of a folder, in the order of their names, and the folders in it that cannot be
+    /// read.
+    Files(Vec<PathBuf>, Vec<Failure>),
 }
 
 impl Source {
@@ -33,17 +34,26 @@ impl Source {
         if !metadata.is_dir() {
             return Ok(Self::File(path.to_owned()));
         }
-        let mut files = Vec::new();
-        collect(path, 0, &mut files)?;
+        let (mut files, mut unread) = (Vec::new(), Vec::new());
+        collect(path, 0, &mut files, &mut unread)?;
         files.sort_unstable();
-        match files.is_empty() {
-            true => Err(Failure::file(path, "the folder holds no messages")),
-            false => Ok(Self::Files(files)),
+        match (files.is_empty(), unread.pop()) {
+            (true, None) => Err(Failure::file(path, "the folder holds no messages")),
+            (true, Some(failure)) if unread.is_empty() => Err(failure),
+            (_, last) => {
+                unread.extend(last);
+                Ok(Self::Files(files, unread))
+            }
         }
     }
 }
 
-fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+fn collect(
+    folder: &Path,
+    depth: usize,
+    files: &mut Vec<PathBuf>,
+    unread: &mut Vec<Failure>,
+) -> Result<(), Failure> {
     let failed = |error| Failure::file(folder, error);
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -53,7 +63,8 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), 
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if kind.is_dir() && name != "tmp" && depth < MAX_DEPTH {
-            collect(&entry.path(), depth + 1, files)?;
+            let collected = collect(&entry.path(), depth + 1, files, unread);
+            unread.extend(collected.err());
         } else if !name.starts_with('.') && !is_index(&name) {
             // A link to a file is a message; one to a folder might lead back.
             let is_file = kind.is_file() || (kind.is_symlink() && entry.path().is_file());

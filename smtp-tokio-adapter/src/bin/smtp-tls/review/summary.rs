@@ -113,14 +113,15 @@ impl Partners {
                 partners,
             });
         }
-        out.title("Messages")?;
-        out.row("", &format!("{:>9} ", self.messages), "read")?;
+        // The words are those of the table below, of the answer for one message, and of JSON.
+        out.title("Messages, by all of their network hops")?;
+        out.row("", &format!("{:>9} ", self.messages), "in all")?;
         for (colour, number, what) in [
-            (Colour::Green, self.tls, "with TLS on every network hop"),
-            (Colour::Red, self.clear_text, "with a hop in clear text"),
-            (Colour::Amber, self.not_known, "with a hop that does not say"),
-            (Colour::Amber, self.no_hops, "without a network hop"),
-            (Colour::Red, not_read, "could not be read"),
+            (Colour::Green, self.tls, "TLS: on every network hop"),
+            (Colour::Red, self.clear_text, "clear text: on one network hop or more"),
+            (Colour::Amber, self.not_known, "not known: one network hop or more does not say"),
+            (Colour::Amber, self.no_hops, "no network hop"),
+            (Colour::Red, not_read, "not read: see the errors"),
         ] {
             out.coloured(colour, "", &format!("{number:>9} "), what)?;
         }
@@ -128,7 +129,8 @@ impl Partners {
             return Ok(());
         }
         out.gap()?;
-        out.title(format!("{:>9} {:>10} {:>9}  Partner", "TLS", "Clear text", "Not known"))?;
+        out.title("Messages, by the hop from each partner to your hosts")?;
+        out.title(format!("{:>9} {:>10} {:>9}  partner", "TLS", "clear text", "not known"))?;
         for Partner { name, counts: Counts { tls, clear_text, not_known } } in partners {
             let colour = match (clear_text, not_known) {
                 (1.., _) => Colour::Red,
