@@ -1,9 +1,9 @@
 //! Addresses as Received fields write them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-/// An address, and whether it is a literal in brackets: `[192.0.2.1]:25`, `[IPv6:2001:db8::1]`,
-/// `2001:db8::1`, `fe80::1%14`.
+/// An address, and whether it is a literal in brackets: `[192.0.2.1]:25`, `[192.0.2.1:25]`,
+/// `[IPv6:2001:db8::1]`, `2001:db8::1`, `fe80::1%14`.
 pub(super) fn address(item: &[u8]) -> Option<(IpAddr, bool)> {
     let text = str::from_utf8(item).ok()?;
     let (text, literal) = match text.strip_prefix('[') {
@@ -16,7 +16,8 @@ pub(super) fn address(item: &[u8]) -> Option<(IpAddr, bool)> {
         text
     };
     let text = text.split_once('%').map_or(text, |(address, _zone)| address);
-    let address: IpAddr = text.parse().ok()?;
+    let with_port = || Some(IpAddr::V4(*text.parse::<SocketAddrV4>().ok()?.ip()));
+    let address = text.parse().ok().or_else(with_port)?;
     Some((address.to_canonical(), literal))
 }
 

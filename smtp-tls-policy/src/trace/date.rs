@@ -60,7 +60,7 @@ impl DateTime {
         let mut parts = Scanner::new(text)
             .filter_map(|token| match token {
                 Token::Word(word) => Some(word),
-                Token::Comment(_) | Token::Semicolon => None,
+                Token::Comment(_) | Token::OpenComment(_) | Token::Semicolon => None,
             })
             .flat_map(|word| word.split(|&byte| byte == b','))
             // RFC 5322, section 4.3: white space and comments may be beside a colon.

@@ -6,7 +6,7 @@ use super::address::{Reach, address};
 use super::date::DateTime;
 use super::protocol::{Transmission, WithClause};
 use super::received::{Arrival, FromClause, Received};
-use super::scan::{Scanner, Token, fields, items};
+use super::scan::{Scanner, Token, fields, items, opens_quote};
 use super::software::{Product, Software};
 use super::text::{Text, is_white, strip};
 use super::tls::{self, Evidence, Found, Place, ShownCertificate, TlsMark};
@@ -29,6 +29,7 @@ impl<'i> Received<'i> {
         while let Some(token) = scanner.next() {
             match token {
                 Token::Comment(comment) => reader.comment(comment),
+                Token::OpenComment(_) => reader.lose(),
                 // The last semicolon counts: some writers use others before it.
                 Token::Semicolon => date = Some(scanner.position()),
                 Token::Word(word) if date.is_none() => {
@@ -45,7 +46,7 @@ impl<'i> Received<'i> {
     /// of it.
     pub fn comments(&self) -> impl Iterator<Item = Text<'i>> + use<'i> {
         Scanner::new(self.body.raw()).filter_map(|token| match token {
-            Token::Comment(comment) => Some(Text::new(comment)),
+            Token::Comment(comment) | Token::OpenComment(comment) => Some(Text::new(comment)),
             Token::Word(_) | Token::Semicolon => None,
         })
     }
@@ -110,6 +111,10 @@ pub(super) struct Reader<'i> {
     /// Before the first clause are words that may be about a client: those of a `from` clause that
     /// cannot be read, or `(qmail 123 invoked from network)`.
     has_stray_words: bool,
+    /// There is a second `by`: one of the two is the client's word.
+    has_two_writers: bool,
+    /// A comment has lost its end, so that nothing after it is known to be the writer's words.
+    is_lost: bool,
 }
 
 /// What says that a message did not come over a network.
@@ -124,7 +129,12 @@ enum LocalMark {
 impl<'i> Reader<'i> {
     /// `so_far` is the body up to the end of `word`.
     pub(super) fn word(&mut self, word: &'i [u8], so_far: &'i [u8]) {
+        if self.is_lost {
+            return;
+        }
         let keyword = self.keyword(word);
+        self.has_two_writers |=
+            self.has_by && self.expect != Expect::Value && word.eq_ignore_ascii_case(b"by");
         match (self.expect, keyword) {
             (Expect::Value, Some(next)) if self.clause == Some(Clause::Tls) => self.open(next),
             (Expect::Value, _) | (Expect::ValueOrClause, None) => {
@@ -135,7 +145,15 @@ impl<'i> Reader<'i> {
         }
     }
 
-    /// A clause counts once; where a second one seems to begin, it is a word like others.
+    /// A comment begins that has no end, or ends within a quoted string.
+    fn lose(&mut self) {
+        self.has_stray_words |= self.clause.is_none();
+        self.is_lost = true;
+    }
+
+    /// A clause counts once; where a second one seems to begin, it is a word like others. RFC 5321,
+    /// section 4.4: `by` is before all others but `from`; what comes before it may be the name that
+    /// a client gave itself: `from a with ESMTPS by h with SMTP`.
     fn keyword(&self, word: &[u8]) -> Option<Clause> {
         const NAMES: [(&str, Clause); 10] = [
             ("from", Clause::From),
@@ -168,7 +186,8 @@ impl<'i> Reader<'i> {
             }
             Clause::Other => true,
         };
-        open.then_some(*clause)
+        let is_placed = self.has_by || matches!(clause, Clause::From | Clause::By | Clause::Other);
+        (open && is_placed).then_some(*clause)
     }
 
     fn open(&mut self, clause: Clause) {
@@ -247,6 +266,12 @@ impl<'i> Reader<'i> {
     }
 
     pub(super) fn comment(&mut self, comment: &'i [u8]) {
+        if self.is_lost {
+            return;
+        }
+        if opens_quote(comment) {
+            self.lose();
+        }
         self.phrase = None;
         if self.expect == Expect::Value {
             self.expect = Expect::ValueOrClause;
@@ -448,6 +473,9 @@ impl<'i> Reader<'i> {
             // One of the two is the client's word.
             self.local = None;
         }
+        if self.has_two_writers {
+            self.local = None;
+        }
         if let Some(tls) = &mut self.tls {
             // Haraka says `verify=FAIL` also where no certificate was shown.
             tls.client = self.client.filter(|_| product != Some(Product::Haraka));
@@ -475,7 +503,8 @@ impl<'i> Reader<'i> {
         Received {
             body: Text::new(body),
             names_client_twice: self.has_two_addresses,
-            names_writer: self.by.is_some() || self.has_by && self.software.is_some(),
+            names_writer: !self.has_two_writers
+                && (self.by.is_some() || self.has_by && self.software.is_some()),
             by: self.by,
             by_address: self.by_address,
             via: self.via.map(Text::new),

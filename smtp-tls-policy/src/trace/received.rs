@@ -12,7 +12,8 @@ use super::tls::TlsMark;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received<'i> {
     pub(super) body: Text<'i>,
-    /// The field names the host that wrote it, or at least its software: `by (Haraka/2.8.16)`.
+    /// The field names the one host that wrote it, or at least its software: `by
+    /// (Haraka/2.8.16)`.
     pub(super) names_writer: bool,
     /// The `from` clause has two addresses, of which the client may have chosen one.
     pub(super) names_client_twice: bool,

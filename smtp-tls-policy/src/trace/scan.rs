@@ -54,8 +54,10 @@ pub(super) enum Token<'i> {
     /// Anything between white space, comments and semicolons; a quoted string or a path in `<>` is
     /// not divided.
     Word(&'i [u8]),
-    /// The text between the outer parentheses. A comment that is not closed reaches to the end.
+    /// The text between the outer parentheses.
     Comment(&'i [u8]),
+    /// A comment that is not closed reaches to the end.
+    OpenComment(&'i [u8]),
     Semicolon,
 }
 
@@ -127,11 +129,14 @@ impl<'i> Scanner<'i> {
         &self.input[start..self.at]
     }
 
-    fn comment(&mut self) -> &'i [u8] {
+    fn comment(&mut self) -> Token<'i> {
         let start = self.at + 1;
         let (end, after) = comment_end(self.input, self.at);
         self.at = after;
-        &self.input[start..end]
+        match &self.input[start..end] {
+            comment if end < after => Token::Comment(comment),
+            comment => Token::OpenComment(comment),
+        }
     }
 }
 
@@ -164,10 +169,26 @@ impl<'i> Iterator for Scanner<'i> {
                 self.at += 1;
                 Some(Token::Semicolon)
             }
-            b'(' => Some(Token::Comment(self.comment())),
+            b'(' => Some(self.comment()),
             _ => Some(Token::Word(self.word())),
         }
     }
+}
+
+/// Whether a quoted string begins in a comment and does not end there. To a comment such marks are
+/// text (RFC 5322, section 3.2.2), but a writer that copies `<"a) (b"@example.org>` into a comment
+/// has its first half here.
+pub(super) fn opens_quote(comment: &[u8]) -> bool {
+    let (mut open, mut at) = (false, 0);
+    while let Some(byte) = comment.get(at) {
+        match byte {
+            b'"' => open = !open,
+            b'\\' => at += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    open
 }
 
 /// The items of a comment: what white space and commas divide. A comment in it is one item,

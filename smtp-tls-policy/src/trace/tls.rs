@@ -148,6 +148,9 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
     let mut rest = items(comment);
     let first = rest.next()?;
     if first.eq_ignore_ascii_case(b"using") {
+        if items(comment).any(denies) {
+            return None;
+        }
         // Postfix: `using TLSv1.3 with cipher X (256/256 bits)`. CommuniGate: `using TLS: TLSv1.2,
         // AES256-SHA`.
         let second = rest.next()?;
@@ -174,7 +177,9 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
             }
         }
         // `version=NONE`, and versions of other things.
-        found.is_stated().then_some(())?;
+        if !found.is_stated() || items(comment).any(denies) {
+            return None;
+        }
     } else if is_colon_word(first) {
         // Courier, MailMarshal: `TLS: TLSv1/SSLv3,256bits,AES256-SHA`.
         list(&mut found, rest)?;
@@ -202,7 +207,11 @@ pub(super) fn in_comment(comment: &[u8], place: Place) -> Option<Found<'_>> {
         let is_filler = |word: &[u8]| {
             word.eq_ignore_ascii_case(b"with") || word.eq_ignore_ascii_case(b"cipher")
         };
-        found.cipher = rest.find(|word| !is_filler(word)).and_then(cipher);
+        let name = rest.find(|word| !is_filler(word));
+        found.cipher = name.and_then(|name| cipher(strip(name, "cipher=").unwrap_or(name)));
+    } else if let Some(name) = strip(first, "cipher=") {
+        // Momentum: `(cipher=ECDHE-RSA-AES256-GCM-SHA384)`.
+        found.cipher = Some(suite(name)?);
     } else if place == Place::With && is_tls_word(first) {
         // Exchange 2007 to 2016: `(TLS)`; GroupWise: `(TLS encrypted)`; IceWarp: `(SSL)`.
         if rest.any(denies) {
@@ -277,7 +286,7 @@ pub(super) fn in_clause(word: &[u8]) -> Option<Found<'_>> {
     Some(found)
 }
 
-/// Whether a word says that there is no TLS.
+/// Whether a word says that there is no TLS: `none`, `cipher=NONE`.
 fn denies(word: &[u8]) -> bool {
     const WORDS: [&[u8]; 14] = [
         b"no",
@@ -295,7 +304,9 @@ fn denies(word: &[u8]) -> bool {
         b"false",
         b"unsecured",
     ];
-    WORDS.iter().any(|denial| denial.eq_ignore_ascii_case(word))
+    const KEYS: [&str; 4] = ["tls=", "ssl=", "version=", "cipher="];
+    let value = KEYS.iter().find_map(|key| strip(word, key)).unwrap_or(word);
+    WORDS.iter().any(|denial| denial.eq_ignore_ascii_case(value))
 }
 
 fn is_tls_word(word: &[u8]) -> bool {
@@ -317,7 +328,8 @@ pub(super) fn client_certificate(comment: &[u8]) -> Option<ShownCertificate<'_>>
     let (common_name, rest) = quoted(text.raw());
     let issued = rest.trim_ascii_start().starts_with(b",");
     let (issuer, rest) = if issued { quoted(rest) } else { (None, rest) };
-    let verified = Text::new(rest).starts_with("(verified OK)");
+    // To the end: a certificate may be named `a", Issuer "b" (verified OK)`.
+    let verified = Text::new(rest) == "(verified OK)";
     Some(ShownCertificate::Presented { common_name, issuer, verified })
 }
 
