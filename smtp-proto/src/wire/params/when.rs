@@ -144,7 +144,8 @@ impl DateTime {
         };
         text.iter().zip(b"0000-00-00T00:00:00").all(|(byte, form)| match form {
             b'0' => byte.is_ascii_digit(),
-            form => byte == form,
+            // RFC 3339, section 5.6: `T` and `Z` may be small.
+            form => byte.to_ascii_uppercase() == *form,
         }) && (1..=12).contains(&number(5))
             && (1..=days(100 * u32::from(number(0)) + u32::from(number(2)), number(5)))
                 .contains(&number(8))
@@ -155,10 +156,10 @@ impl DateTime {
 
     fn zone(text: &[u8]) -> Option<Option<[u8; 6]>> {
         match text {
-            b"Z" => Some(None),
-            [b'+' | b'-', h1, h2, b':', m1, m2]
-                if [h1, h2, m1, m2].into_iter().all(u8::is_ascii_digit) =>
-            {
+            b"Z" | b"z" => Some(None),
+            // RFC 3339, section 5.6: up to 23:59.
+            [b'+' | b'-', b'0' | b'1', b'0'..=b'9', b':', b'0'..=b'5', b'0'..=b'9']
+            | [b'+' | b'-', b'2', b'0'..=b'3', b':', b'0'..=b'5', b'0'..=b'9'] => {
                 text.try_into().ok().map(Some)
             }
             _ => None,
@@ -188,7 +189,9 @@ impl FromStr for DateTime {
             rest = if digits > 0 { &fraction[digits..] } else { b"" };
         }
         match Self::zone(rest) {
-            Some(zone) if Self::is_stamp(stamp) => Ok(Self { stamp: *stamp, zone }),
+            Some(zone) if Self::is_stamp(stamp) => {
+                Ok(Self { stamp: stamp.map(|byte| byte.to_ascii_uppercase()), zone })
+            }
             _ => Err(ParameterError::Value),
         }
     }
