@@ -69,6 +69,19 @@ fn a_page_that_cannot_be_written_ends_with_5() {
     let ran = smtp_tls_with(&["review", "--html", "/nonexistent/page.html"], message);
     assert_eq!(ran.status, 5, "{ran:?}");
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    // What was found is not lost.
+    let (folder, pki) = (Folder::new(), Pki::new());
+    let (address, _) = with_tls(pki.identity(HOST));
+    let root = folder.file("root.pem", pki.root_pem());
+    let address = address.to_string();
+    let text = "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"verified\"\n";
+    let config = folder.file("c.toml", text);
+    for command in [&["probe", HOST][..], &["test", "all", "--config", &config, "--domain", HOST]] {
+        let more = ["--connect", &address, "--ca", &root, "--json", "--html", "/nonexistent/p"];
+        let ran = smtp_tls(&[command, &more].concat());
+        assert_eq!((ran.status, ran.stderr.lines().count()), (5, 1), "{ran:?}");
+        assert!(ran.json().is_object(), "{ran:?}");
+    }
 }
 
 #[test]

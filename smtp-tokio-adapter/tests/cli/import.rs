@@ -376,6 +376,15 @@ fn connectors_of_exchange_come_in_many_shapes() {
         ),
         (format!(r#"{any}, "IgnoreSTARTTLS": true, "RequireTLS": false"#), "posture = \"none\""),
         (format!(r#"{any}, "ForceHELO": true"#), "posture = \"none\""),
+        (format!(r#"{any}, "SmtpDaneMode": "Mandatory""#), "posture = \"dane-only\""),
+        (
+            format!(r#"{any}, "SmtpDaneMode": "None", "MtaStsMode": "None""#),
+            "posture = \"opportunistic\"\ndane = \"off\"\nsts = \"off\"",
+        ),
+        (
+            format!(r#"{any}, "SmtpDaneMode": "Opportunistic", "MtaStsMode": "Opportunistic""#),
+            "posture = \"opportunistic\"",
+        ),
         (
             format!(r#"{any}, "SourceIPAddress": "192.0.2.9""#),
             "dial = { source-ipv4 = \"192.0.2.9\" }",
@@ -415,6 +424,8 @@ fn what_differs_from_exchange_is_a_comment() {
             "credentials",
         ),
         (format!(r#"{any}, "Port": 2525"#), "another port than 25"),
+        (format!(r#"{any}, "SmtpDaneMode": 2"#), "its SmtpDaneMode 2 is not known"),
+        (format!(r#"{any}, "MtaStsMode": {{"value": 1}}"#), "its MtaStsMode 1 is not known"),
         (format!(r#"{any}, "CloudServicesMailEnabled": true"#), "headers of Exchange"),
         (format!(r#"{any}, "DomainSecureEnabled": true"#), "Domain Security"),
         (format!(r#"{any}, "IsScopedConnector": true"#), "only servers of its site"),
@@ -477,6 +488,9 @@ fn what_is_no_send_connector_ends_with_5() {
         (r#"[{"Name": "a", "TlsAuthLevel": 7}, {}]"#, "connector 2: this is no connector"),
         (r#"{"Name": "a""#, "no JSON"),
         (r#"{"Name": "a"} x"#, "no JSON"),
+        ("Name : Internet\nAddressSpaces : {SMTP:*;1}", "export it with ConvertTo-Json -Depth 4"),
+        (r#"{"Name": "a", "AddressSpaces": ["SMTP:*;x"]}"#, "SMTP:*: its cost is no number"),
+        (r#"{"Name": "a", "AddressSpaces": ["SMTP:*;99999999999999999999"]}"#, "no number"),
         // A value whose form is not known must not make the rule a weaker one.
         (r#"{"Name": "a", "TlsAuthLevel": {"Rank": 3}}"#, "TlsAuthLevel has a form that is not"),
         (r#"{"Name": "a", "TlsSettings": [1, 3]}"#, "TlsSettings has a form that is not known"),

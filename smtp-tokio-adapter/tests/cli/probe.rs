@@ -291,6 +291,9 @@ fn servers_that_cannot_be_asked_end_with_6_and_say_why() {
         (rubbish(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), ""),
         (rubbish(vec![0xff; 100_000]), ""),
         (rubbish(Vec::new()), ""),
+        // RFC 5321, section 4.3.2: a greeting is 220, or a refusal.
+        (scripted(&["354 go on", "221 bye"]), "354 go on"),
+        (scripted(&["250 hello", "221 bye"]), "250"),
         (silent, ""),
         // RFC 5737: an address where no host is.
         ("192.0.2.1:25".parse().unwrap(), ""),

@@ -295,6 +295,8 @@ fn a_file_of_another_kind_is_named_with_what_to_do() {
         (b"\x1f\x8b\x08\0", "end of file"),
         (MMDF.as_bytes(), "the file is empty"),
         (b"\n\n", "the file is empty"),
+        (b"{\"policies\": []}", "the file is JSON; `smtp-tls report` reads TLS reports"),
+        (b"<a:b>: c\n", "no message"),
     ] {
         let file = folder.file("file", contents);
         smtp_tls(&["review", &file]).fails(5, why);

@@ -89,17 +89,19 @@ fn a_connector_with_clear_text_deferrals_or_silence_may_not() {
     let pki = Pki::new();
     let plain = || scripted(&["220 mx", "250 mx", "221 bye"]);
     let (wrong, _) = with_tls(pki.identity("other.example"));
-    for (address, posture, status) in [
-        (plain(), "deterministic", 1),
-        (plain(), "verified", 4),
-        (wrong, "deterministic", 1),
-        (wrong, "verified", 4),
-        (refused(), "verified", 6),
-        (scripted(&["554 go away", "221 bye"]), "verified", 3),
+    for (address, posture, status, why) in [
+        (plain(), "deterministic", 1, "some mail would go in clear text"),
+        (plain(), "verified", 4, "some mail would be deferred"),
+        (wrong, "deterministic", 1, "some mail would go in clear text"),
+        (wrong, "verified", 4, "some mail would be deferred"),
+        (refused(), "verified", 6, "a host cannot be reached"),
+        (scripted(&["554 go away", "221 bye"]), "verified", 3, "a host refuses this client"),
     ] {
         let ran = test(address, &pki, posture, "partner", &["--json"]);
         assert_eq!(ran.status, status, "{posture}: {ran:?}");
         assert_eq!(ran.json()["may_be_switched_on"], false);
+        let text = test(address, &pki, posture, "partner", &[]);
+        assert!(text.stdout.contains(why), "{posture}: {text:?}");
     }
 }
 

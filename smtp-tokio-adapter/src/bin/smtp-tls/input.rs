@@ -256,6 +256,7 @@ const OTHER_KINDS: &[(&[u8], &str)] = &[
     (b"PK\x03\x04", "the file is a ZIP archive; unpack it first"),
     (b"\xd0\xcf\x11\xe0", "the file is a message of Outlook (.msg); save it as text (.eml)"),
     (b"!BDN", "the file is a folder of Outlook (.pst); export its messages as text (.eml)"),
+    (b"{", "the file is JSON; `smtp-tls report` reads TLS reports"),
     (b"\xff\xfe", "the file is text in UTF-16; save it as it came"),
     (b"\xfe\xff", "the file is text in UTF-16; save it as it came"),
 ];

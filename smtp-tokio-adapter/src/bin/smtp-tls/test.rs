@@ -133,7 +133,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         }
         Ok(())
     });
-    setup.write_trace()?;
+    let traced = setup.write_trace();
     tested_all?;
     let hosts = || tested.targets.iter().flat_map(|answer| &answer.hosts);
     let accepted = tested.sent.as_ref().is_none_or(|sent| sent.accepted);
@@ -152,19 +152,20 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         (false, false) => Some(Status::Good),
     };
     tested.may_be_switched_on = all_tls && accepted;
+    match out.is_json() {
+        true => out.json(&tested)?,
+        false => write(&tested, out)?,
+    }
     if let Some(path) = &args.options.html {
         let mut drawn = Page::new(&format!("TLS of connector {}", tested.connector));
         let (colour, text) = verdict(&tested);
-        drawn.line(colour, text);
+        drawn.line(colour, &text);
         for answer in &tested.targets {
             page::add(answer, &mut drawn);
         }
         write_page(&drawn, path)?;
     }
-    match out.is_json() {
-        true => out.json(&tested)?,
-        false => write(&tested, out)?,
-    }
+    traced?;
     status.ok_or_else(|| Failure::Network(unreachable.unwrap_or_default()))
 }
 
@@ -283,11 +284,22 @@ fn write(tested: &Tested, out: &mut Out) -> Result<(), Failure> {
     out.coloured(colour, "  ", "", text)
 }
 
-fn verdict(tested: &Tested) -> (Colour, &'static str) {
-    match tested.may_be_switched_on {
-        true => (Colour::Green, "yes: the connector may be switched on"),
-        false => {
-            (Colour::Red, "no: do not switch the connector on; some mail would not go over TLS")
-        }
+fn verdict(tested: &Tested) -> (Colour, String) {
+    if tested.may_be_switched_on {
+        return (Colour::Green, "yes: the connector may be switched on".to_owned());
     }
+    let hosts = || tested.targets.iter().flat_map(|answer| &answer.hosts);
+    let any = |ending: &str| hosts().any(|host| host.ending() == ending);
+    let why = if any("clear-text") {
+        "some mail would go in clear text"
+    } else if any("deferred") || hosts().count() == 0 {
+        "some mail would be deferred"
+    } else if any("unreachable") {
+        "a host cannot be reached"
+    } else if any("refused") {
+        "a host refuses this client, so that its TLS cannot be told"
+    } else {
+        "the test message was not accepted"
+    };
+    (Colour::Red, format!("no: do not switch the connector on; {why}"))
 }

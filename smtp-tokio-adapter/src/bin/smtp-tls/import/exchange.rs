@@ -15,7 +15,9 @@ pub(super) fn rules(json: &str) -> Result<Vec<Rule>, Vec<String>> {
     let mut all = Vec::new();
     // An export that is appended to another is a second text in the file.
     for value in serde_json::Deserializer::from_str(json).into_iter::<Value>() {
-        let value = value.map_err(|error| vec![format!("the file is no JSON: {error}")])?;
+        let value = value.map_err(|error| {
+            vec![format!("the file is no JSON ({error}); export it with ConvertTo-Json -Depth 4")]
+        })?;
         match &value {
             Value::Array(_) | Value::Object(_) => all.extend(powershell::list(&value)),
             _ => all.push(value),
@@ -89,8 +91,11 @@ fn space(text: &str) -> Result<Option<(Vec<String>, u64)>, String> {
         return Err(format!("the export was cut off at {text}; export it with -Depth 4"));
     }
     let (text, cost) = match text.split_once(';') {
-        Some((text, cost)) => (text, cost.trim().parse().unwrap_or(1)),
-        None => (text, 1),
+        Some((text, cost)) => {
+            let cost = cost.trim().parse().map_err(|_| format!("{text}: its cost is no number"));
+            (text, cost)
+        }
+        None => (text, Ok(1)),
     };
     let domain = match text.split_once(':') {
         Some((kind, domain)) if kind.trim().eq_ignore_ascii_case("smtp") => domain,
@@ -108,7 +113,7 @@ fn space(text: &str) -> Result<Option<(Vec<String>, u64)>, String> {
     for namespace in &namespaces {
         Namespace::parse(namespace).map_err(|error| format!("{domain}: {error}"))?;
     }
-    Ok(Some((namespaces, cost)))
+    Ok(Some((namespaces, cost?)))
 }
 
 /// What Exchange has beside TLS, or beyond what a connector has here.
@@ -181,6 +186,7 @@ fn rule_of(connector: Object<'_>, name: &str) -> Result<Costly, String> {
         }
     }
     rule.posture = posture(connector, &mut differs)?;
+    standards(connector, &mut rule, &mut differs)?;
     if let Some(domain) = connector.text("TlsDomain")? {
         // The certificate may have any name below the domain.
         let domain = domain.strip_prefix('*').unwrap_or(&domain).to_lowercase();
@@ -263,6 +269,32 @@ fn posture(connector: Object<'_>, differs: &mut impl FnMut(&str)) -> Result<&'st
         Some("domainvalidation" | "3") => "secure",
         Some(_) => return Err(format!("there is no TLS level {}", level.unwrap_or_default())),
     })
+}
+
+/// DANE and MTA-STS, as Exchange Online has them: opportunistic unless set.
+fn standards(
+    connector: Object<'_>,
+    rule: &mut Rule,
+    differs: &mut impl FnMut(&str),
+) -> Result<(), String> {
+    let mode = |key: &str| {
+        let mode = connector.text(key)?.unwrap_or_default().to_ascii_lowercase();
+        Ok::<_, String>(mode)
+    };
+    match mode("SmtpDaneMode")?.as_str() {
+        "" | "opportunistic" => {}
+        "none" => rule.fields.push("dane = \"off\"".to_owned()),
+        "mandatory" => rule.posture = "dane-only",
+        other => {
+            differs(&format!("its SmtpDaneMode {other} is not known; set dane or the posture"))
+        }
+    }
+    match mode("MtaStsMode")?.as_str() {
+        "" | "opportunistic" => {}
+        "none" => rule.fields.push("sts = \"off\"".to_owned()),
+        other => differs(&format!("its MtaStsMode {other} is not known; set sts")),
+    }
+    Ok(())
 }
 
 /// The field `smart-host`.

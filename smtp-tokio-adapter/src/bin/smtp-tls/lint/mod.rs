@@ -203,16 +203,19 @@ fn write(answer: &Answer, out: &mut Out) -> Result<(), Failure> {
     }
     let Answer { file, outbound, inbound, .. } = answer;
     match (answer.errors.len(), answer.warnings.len()) {
-        (0, 0) => out.coloured(
-            Colour::Green,
-            "",
-            "in order: ",
-            format!(
+        (0, 0) => {
+            // What a domain publishes may be more than its connector asks for.
+            let (colour, label) = match answer.domains_not_compared.is_empty() {
+                true => (Colour::Green, "in order: "),
+                false => (Colour::Amber, "in order by itself: "),
+            };
+            let text = format!(
                 "{file}, {} and {}",
                 count(*outbound, "outbound connector"),
                 count(*inbound, "inbound connector")
-            ),
-        ),
+            );
+            out.coloured(colour, "", label, text)
+        }
         (errors, warnings) => {
             out.line(format!("{file}: {}, {}", count(errors, "error"), count(warnings, "warning")))
         }

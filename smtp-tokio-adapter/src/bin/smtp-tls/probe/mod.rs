@@ -158,8 +158,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     };
     let probing = setup.probe(&connector, rule, &args.target);
     let probed = args.options.network.run(probing);
-    setup.write_trace()?;
-    finish(&probed?, &args.options, out)
+    let traced = setup.write_trace();
+    let status = finish(&probed?, &args.options, out)?;
+    traced.map(|()| status)
 }
 
 /// The rules of a posture alone. Sentences about it name no connector.
@@ -167,16 +168,16 @@ fn without_name(posture: Posture) -> OutboundConnector {
     OutboundConnector::new("", vec![Namespace::Default], posture)
 }
 
-/// Writes the answer.
+/// Writes the answer, and then the page: what was found is not lost if a file cannot be written.
 fn finish(answer: &Answer, options: &ProbeOptions, out: &mut Out) -> Result<Status, Failure> {
+    match out.is_json() {
+        true => out.json(answer)?,
+        false => text::write(answer, out)?,
+    }
     if let Some(path) = &options.html {
         let mut drawn = Page::new(&format!("TLS for mail to {}", answer.target));
         page::add(answer, &mut drawn);
         write_page(&drawn, path)?;
-    }
-    match out.is_json() {
-        true => out.json(answer)?,
-        false => text::write(answer, out)?,
     }
     answer.status.ok_or_else(|| Failure::Network(answer.sentence.clone()))
 }

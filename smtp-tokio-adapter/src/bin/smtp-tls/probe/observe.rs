@@ -232,9 +232,12 @@ impl Prober {
                     Failure::NoTls { failure, .. } => {
                         Outcome::NoTls(failure, error.decision.reason)
                     }
-                    Failure::Unwelcome { phase, reply, .. } => Outcome::Refused(format!(
-                        "{address}: the server refuses this client ({phase}): {reply}"
-                    )),
+                    // RFC 5321, section 4.3.2: no greeting has a code 3yz.
+                    Failure::Unwelcome { phase, reply, .. } if reply.borrow().code() >= 400 => {
+                        Outcome::Refused(format!(
+                            "{address}: the server refuses this client ({phase}): {reply}"
+                        ))
+                    }
                     failure => Outcome::Ended(format!("{address}: {failure}")),
                 }
             }

@@ -332,8 +332,11 @@ pub(crate) fn is_dated(line: &[u8]) -> bool {
     words().any(is_time) && words().any(is_month)
 }
 
-/// Whether a text begins with a header field (RFC 5322, section 2.2).
+/// Whether a text begins with a header field (RFC 5322, section 2.2). Names that begin as JSON and
+/// HTML do are allowed there, and no field has one.
 fn is_field(header: &[u8]) -> bool {
     let name = header.iter().take_while(|octet| matches!(octet, b'!'..=b'9' | b';'..=b'~')).count();
-    name > 0 && header[name..].trim_ascii_start().starts_with(b":")
+    name > 0
+        && !matches!(header, [b'{' | b'[' | b'<' | b'"', ..])
+        && header[name..].trim_ascii_start().starts_with(b":")
 }
