@@ -94,7 +94,7 @@ fn a_connector_with_clear_text_deferrals_or_silence_may_not() {
         (plain(), "verified", 4, "some mail would be deferred"),
         (wrong, "deterministic", 1, "some mail would go in clear text"),
         (wrong, "verified", 4, "some mail would be deferred"),
-        (refused(), "verified", 6, "a host cannot be reached"),
+        (refused(), "verified", 6, "a host or a domain cannot be reached"),
         (scripted(&["554 go away", "221 bye"]), "verified", 3, "a host refuses this client"),
     ] {
         let ran = test(address, &pki, posture, "partner", &["--json"]);

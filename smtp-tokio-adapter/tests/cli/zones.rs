@@ -100,12 +100,40 @@ fn plan_has_the_exit_status_of_the_first_host() {
 #[test]
 fn domains_without_mail_end_with_6_and_one_line() {
     let Some(setup) = Setup::new() else { return };
-    setup.plan("missing.secure.example", "verified").fails(6, "missing.secure.example does not");
-    setup.plan("nullmx.secure.example", "verified").fails(6, "takes no mail");
     for (domain, why) in
         [("missing.secure.example", "does not exist"), ("nullmx.secure.example", "takes no mail")]
     {
-        setup.run(&["probe", domain], setup.dns.plain, "20").fails(6, why);
+        let probe = setup.run(&["probe", domain], setup.dns.plain, "20");
+        for ran in [setup.plan(domain, "verified"), probe] {
+            assert_eq!((ran.status, ran.stderr.lines().count()), (6, 1), "{ran:?}");
+            assert!(ran.stderr.contains(domain) && ran.stderr.contains(why), "{ran:?}");
+            // What DNS said is shown, with its status.
+            assert_eq!(status(&ran.json(), &format!("{domain} MX")), "secure", "{ran:?}");
+        }
+    }
+}
+
+/// A domain that cannot be asked about must not be lost among others.
+#[test]
+fn test_says_no_if_one_of_several_domains_has_no_answer() {
+    let Some(setup) = Setup::new() else { return };
+    let good = "secure.example";
+    let listener = setup.dns.mail.try_clone().unwrap();
+    servers::serve_with_tls(listener, Arc::clone(&setup.dns.identity));
+    let config = setup.folder.file("t.toml", CONFIG.replace("POSTURE", "opportunistic"));
+    for (other, wanted, ending) in [
+        ("bogus.example", 4, "deferred"),
+        ("missing.secure.example", 6, "unreachable"),
+        ("nullmx.secure.example", 6, "unreachable"),
+    ] {
+        let test = ["test", "all", "--config", &config, "--domain", good, "--domain", other];
+        let ran = setup.run(&test, setup.dns.plain, "20");
+        assert_eq!(ran.status, wanted, "{other}: {ran:?}");
+        let json = ran.json();
+        assert_eq!(json["may_be_switched_on"], false, "{json:#}");
+        let targets = json["targets"].as_array().unwrap();
+        let of = |name: &str| targets.iter().find(|it| it["target"] == name).unwrap();
+        assert_eq!((&of(other)["ending"], &of(good)["ending"]), (&ending.into(), &"tls".into()));
     }
 }
 
@@ -114,11 +142,18 @@ fn a_resolver_that_does_not_answer_ends_with_6_in_time() {
     let Some(setup) = Setup::new() else { return };
     let silent = setup.dns.silent;
     let command = ["probe", "secure.example"];
-    setup.run(&command, silent, "4").fails(6, "no answer came within the time limit");
-    setup.run(&command, servers::refused(), "4").fails(6, "DNS, secure.example MX");
     let config = setup.folder.file("c.toml", CONFIG.replace("POSTURE", "verified"));
     let plan = ["plan", "secure.example", "--config", &config];
-    setup.run(&plan, silent, "4").fails(6, "no answer came within the time limit");
+    for (command, resolver, why) in [
+        (&command[..], silent, "no answer came within the time limit"),
+        (&command, servers::refused(), "DNS, secure.example MX"),
+        (&plan, silent, "no answer came within the time limit"),
+    ] {
+        let ran = setup.run(command, resolver, "4");
+        assert_eq!((ran.status, ran.stderr.lines().count()), (6, 1), "{command:?}: {ran:?}");
+        assert!(ran.stderr.contains(why), "{command:?}: {ran:?}");
+        assert_eq!(status(&ran.json(), "secure.example MX"), "failed", "{ran:?}");
+    }
 }
 
 /// The golden rows: the zones of the DNS tests against one mail server.

@@ -258,6 +258,7 @@ impl Network {
     async fn mx(&self, domain: &Domain) -> Result<DnsAnswer<MxRecord>, Failure> {
         let records = self.resolver.look_up_mx(domain).await;
         if let Err(fault @ (Fault::Timeout | Fault::Unreachable)) = &records {
+            self.note(format!("{domain} MX"), word(fault.status()), fault.to_string());
             return Err(Failure::Network(format!("DNS, {domain} MX: {fault}")));
         }
         let answer =

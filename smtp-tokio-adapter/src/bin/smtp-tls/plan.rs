@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let config = input::config(&args.config, &trust, &ids)?;
     let network = Network::new(&args.network, Arc::new(trust))?;
     let connector = config.outbound.find(&args.domain);
-    let answer = args.network.run(async {
+    let (answer, failure) = args.network.run(async {
         let mut answer = Answer {
             domain: args.domain.to_string(),
             connector: connector.name.to_string(),
@@ -121,11 +121,19 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         };
         let mut mail = MailFacts::new(connector, &args.domain);
         mail.port = args.port;
-        match network.domain(mail).await? {
+        let asked = match network.domain(mail).await {
+            Ok(asked) => asked,
+            Err(failure) => return Ok(unanswered(answer, &network, failure)),
+        };
+        match asked {
             Ok(facts) => {
                 answer.next_hop = Some(facts.next_hop().to_string());
                 answer.port = Some(facts.port());
-                for (preference, host) in hosts(&facts)? {
+                let found = match hosts(&facts) {
+                    Ok(found) => found,
+                    Err(failure) => return Ok(unanswered(answer, &network, failure)),
+                };
+                for (preference, host) in found {
                     let mut found = HostPlan {
                         host: host.to_string(),
                         preference,
@@ -150,11 +158,14 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
             Err(refused) => answer.refusal = Some(refused.to_string()),
         }
         answer.look_ups = network.asked();
-        Ok(answer)
+        Ok((answer, None))
     })?;
     match out.is_json() {
         true => out.json(&answer)?,
         false => write(&answer, out)?,
+    }
+    if let Some(failure) = failure {
+        return Err(failure);
     }
     let first = answer.hosts.iter().find(|host| host.refusal.is_none());
     Ok(match first.and_then(|host| host.plan.as_ref()) {
@@ -162,6 +173,17 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         Some(_) => Status::Good,
         None => Status::Deferred,
     })
+}
+
+/// The look-ups up to the one without an answer, or without hosts.
+fn unanswered(
+    mut answer: Answer,
+    network: &Network,
+    failure: Failure,
+) -> (Answer, Option<Failure>) {
+    answer.look_ups = network.asked();
+    answer.refusal = Some(failure.to_string());
+    (answer, Some(failure))
 }
 
 fn write(answer: &Answer, out: &mut Out) -> Result<(), Failure> {
@@ -173,7 +195,7 @@ fn write(answer: &Answer, out: &mut Out) -> Result<(), Failure> {
     look_ups(&answer.look_ups, out)?;
     if let Some(refusal) = &answer.refusal {
         out.gap()?;
-        out.coloured(Colour::Red, "", "deferred: ", refusal)?;
+        out.coloured(Colour::Red, "", "no host is dialled: ", refusal)?;
     }
     for host in &answer.hosts {
         out.gap()?;

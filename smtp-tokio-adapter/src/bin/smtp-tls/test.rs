@@ -92,6 +92,13 @@ struct Sent {
     decisions: Vec<String>,
 }
 
+impl Tested {
+    /// Whether this becomes of mail at some host, or of all mail to some target.
+    fn has(&self, ending: &str) -> bool {
+        self.targets.iter().flat_map(Answer::endings).any(|it| it == ending)
+    }
+}
+
 /// How long the server may take to answer QUIT.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -135,14 +142,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     });
     let traced = setup.write_trace();
     tested_all?;
-    let hosts = || tested.targets.iter().flat_map(|answer| &answer.hosts);
+    let any = |ending: &str| tested.has(ending);
     let accepted = tested.sent.as_ref().is_none_or(|sent| sent.accepted);
     let is_refused = tested.sent.as_ref().is_some_and(|sent| sent.is_refused);
-    let all_tls = hosts().count() > 0 && hosts().all(|host| host.decision.ending == "tls");
-    let any = |ending: &str| hosts().any(|host| host.ending() == ending);
-    let unreachable = hosts().find(|host| host.ending() == "unreachable");
-    let unreachable = unreachable.and_then(|host| host.failure.clone());
-    let status = match (any("clear-text"), any("deferred") || hosts().count() == 0) {
+    let all_tls = tested.targets.iter().flat_map(Answer::endings).all(|ending| ending == "tls");
+    let unreachable = tested.targets.iter().find_map(Answer::unreachable).map(str::to_owned);
+    let status = match (any("clear-text"), any("deferred")) {
         (true, _) => Some(Status::Bad),
         (false, true) => Some(Status::Deferred),
         (false, false) if unreachable.is_some() => None,
@@ -268,9 +273,13 @@ fn write(tested: &Tested, out: &mut Out) -> Result<(), Failure> {
         out.gap()?;
     }
     out.title(format!("Connector {}, posture {}", tested.connector, tested.posture))?;
-    for host in tested.targets.iter().flat_map(|answer| &answer.hosts) {
-        let (word, colour) = words(host.ending());
-        out.coloured(colour, "  ", &format!("{word:<12}"), &host.host)?;
+    for target in &tested.targets {
+        let names = target.hosts.iter().map(|host| &host.host);
+        let whole = target.hosts.is_empty().then_some(&target.target);
+        for (ending, name) in target.endings().zip(names.chain(whole)) {
+            let (word, colour) = words(ending);
+            out.coloured(colour, "  ", &format!("{word:<12}"), name)?;
+        }
     }
     if let Some(sent) = &tested.sent {
         let colour = if sent.accepted { Colour::Green } else { Colour::Red };
@@ -288,15 +297,13 @@ fn verdict(tested: &Tested) -> (Colour, String) {
     if tested.may_be_switched_on {
         return (Colour::Green, "yes: the connector may be switched on".to_owned());
     }
-    let hosts = || tested.targets.iter().flat_map(|answer| &answer.hosts);
-    let any = |ending: &str| hosts().any(|host| host.ending() == ending);
-    let why = if any("clear-text") {
+    let why = if tested.has("clear-text") {
         "some mail would go in clear text"
-    } else if any("deferred") || hosts().count() == 0 {
+    } else if tested.has("deferred") {
         "some mail would be deferred"
-    } else if any("unreachable") {
-        "a host cannot be reached"
-    } else if any("refused") {
+    } else if tested.has("unreachable") {
+        "a host or a domain cannot be reached"
+    } else if tested.has("refused") {
         "a host refuses this client, so that its TLS cannot be told"
     } else {
         "the test message was not accepted"

@@ -262,28 +262,43 @@ impl<'o> Setup<'o> {
                 answer.hosts.push(found.await);
             }
             Some(network) => {
-                let mut mail = MailFacts::new(connector, target);
-                mail.port = self.options.port;
-                match network.domain(mail).await? {
-                    Ok(facts) => {
-                        for (preference, host) in hosts(&facts)? {
-                            let found = self.host(
-                                connector,
-                                &answer.rule,
-                                &host,
-                                preference,
-                                Some((network, target)),
-                            );
-                            answer.hosts.push(found.await);
-                        }
-                    }
-                    Err(refused) => answer.sentence = refused.to_string(),
-                }
+                let probed = self.domain(network, connector, target, &mut answer).await;
                 answer.look_ups = network.asked();
+                match probed {
+                    // What was asked is shown all the same.
+                    Err(Failure::Network(why)) => {
+                        (answer.ending, answer.sentence, answer.status) =
+                            ("unreachable", why, None);
+                    }
+                    probed => probed?,
+                }
             }
         }
         answer.conclude();
         Ok(answer)
+    }
+
+    /// Asks DNS, and probes each host of a domain.
+    async fn domain(
+        &self,
+        network: &Network,
+        connector: &OutboundConnector,
+        target: &Host,
+        answer: &mut Answer,
+    ) -> Result<(), Failure> {
+        let mut mail = MailFacts::new(connector, target);
+        mail.port = self.options.port;
+        match network.domain(mail).await? {
+            Ok(facts) => {
+                for (preference, host) in hosts(&facts)? {
+                    let dns = Some((network, target));
+                    let found = self.host(connector, &answer.rule, &host, preference, dns).await;
+                    answer.hosts.push(found);
+                }
+            }
+            Err(refused) => answer.sentence = refused.to_string(),
+        }
+        Ok(())
     }
 
     async fn host(
@@ -516,6 +531,23 @@ impl HostFound {
 }
 
 impl Answer {
+    /// What becomes of mail at each host; without hosts, of all mail to the target.
+    pub(crate) fn endings(&self) -> impl Iterator<Item = &'static str> {
+        let whole = self.hosts.is_empty().then_some(self.ending);
+        self.hosts.iter().map(HostFound::ending).chain(whole)
+    }
+
+    /// Why the target or one of its hosts was not reached.
+    pub(crate) fn unreachable(&self) -> Option<&str> {
+        match self.hosts.is_empty() {
+            true => (self.ending == "unreachable").then_some(&*self.sentence),
+            false => {
+                let host = self.hosts.iter().find(|host| host.ending() == "unreachable");
+                host.and_then(|host| host.failure.as_deref())
+            }
+        }
+    }
+
     /// What becomes of mail: the first host that takes it decides; without such, the first that
     /// showed whether it has TLS, and then one that refuses this client.
     fn conclude(&mut self) {
