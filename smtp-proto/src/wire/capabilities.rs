@@ -216,7 +216,9 @@ impl Capabilities {
         self.raw.extend_from_slice(reply.as_bytes());
         // The first line is the greeting (RFC 5321, section 4.1.1.1).
         for line in reply.lines().skip(1) {
-            let Some((extension, parameters)) = Extension::at_front(line) else { continue };
+            let Some((extension, parameters)) = Extension::at_front(without_indent(line)) else {
+                continue;
+            };
             self.known |= extension.bit();
             if extension == Extension::Limits {
                 self.limits = Limits::parse(parameters);
@@ -335,8 +337,16 @@ impl Capabilities {
     }
 }
 
+/// RFC 5321, section 4.1.1.1 has one SP before a keyword. Some servers send several, and their
+/// STARTTLS must not be overlooked.
+fn without_indent(line: &[u8]) -> &[u8] {
+    let indent = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    &line[indent..]
+}
+
 /// `keyword [SP parameters]`; the old `AUTH=LOGIN` is read as `AUTH LOGIN`.
 fn split(line: &[u8]) -> (&[u8], &[u8]) {
+    let line = without_indent(line);
     let end = line.iter().position(|&byte| ends_keyword(byte)).unwrap_or(line.len());
     let (keyword, rest) = line.split_at(end);
     (keyword, rest.get(1..).unwrap_or_default())

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::domain::Host;
 use crate::rules::config::Reader;
+use crate::rules::config::domains::smart_host;
 use crate::rules::config::section::Section;
 use crate::rules::connector::SmartHost;
 use crate::rules::dial::{DialRules, Families};
@@ -15,15 +15,6 @@ const DIAL: &[&str] =
 const SOCKS5: &[&str] = &["address", "user", "password"];
 const FAMILIES: &[(&str, Families)] =
     &[("both", Families::Both), ("ipv4", Families::Ipv4Only), ("ipv6", Families::Ipv6Only)];
-
-fn smart_host(text: &str) -> Result<Host, String> {
-    Host::parse(text).map_err(|error| match text.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() && Host::parse(host).is_ok() => {
-            format!("write the port as a field of its own: host = \"{host}\", port = {port}")
-        }
-        _ => error.to_string(),
-    })
-}
 
 impl Reader<'_> {
     /// The field `smart-host` of a connector.

@@ -83,6 +83,7 @@
 //! clients.
 
 mod dial;
+mod domains;
 pub(crate) mod error;
 mod limits;
 mod section;
@@ -630,17 +631,11 @@ impl Reader<'_> {
             self.error(section.at, section.path("namespaces"), message);
             return None;
         }
-        Some(self.list(section, "namespaces", example, Namespace::parse))
+        Some(self.list(section, "namespaces", example, domains::namespace))
     }
 
     fn names(&mut self, section: &Section<'_>) -> Vec<Reference> {
-        let parse = |text: &str| match (Reference::parse(text), text.strip_prefix('*')) {
-            (Err(_), Some(below)) if Reference::parse(below).is_ok() => {
-                Err(format!("write \"{below}\" for every name below the domain"))
-            }
-            (result, _) => result.map_err(|error| error.to_string()),
-        };
-        self.given(section, "names", "\"mail.example.com\", \".example.com\"", parse)
+        self.given(section, "names", "\"mail.example.com\", \".example.com\"", domains::reference)
     }
 
     fn pins(&mut self, section: &Section<'_>) -> Vec<Pin> {
