@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::cost::ends;
 use common::*;
 use smtp_tls_policy::pki::Crl;
 
@@ -57,9 +58,6 @@ fn the_shortest_entries_cost_no_more() {
     assert!(cost.bytes_max < 1024, "{} octets for a list that is refused", cost.bytes_max);
 
     // All the same number: the table does not grow, and no chain in it either.
-    let same = vec![entry(&[1], &[]); 100_000];
-    let der = list(&same);
-    let start = std::time::Instant::now();
-    assert!(Crl::from_der(&der).unwrap().lists(&[1]));
-    assert!(start.elapsed() < std::time::Duration::from_secs(5));
+    let der = list(&vec![entry(&[1], &[]); 1_000_000]);
+    assert!(ends("equal numbers", move || Crl::from_der(&der).unwrap().lists(&[1])));
 }

@@ -1,6 +1,7 @@
 //! What several tests share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod cost;
 #[path = "../../../smtp-proto/tests/common/folder.rs"]
 mod folder;
 pub(crate) mod table;
