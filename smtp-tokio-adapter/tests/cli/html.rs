@@ -84,6 +84,24 @@ fn a_page_that_cannot_be_written_ends_with_5() {
     }
 }
 
+/// The names of each message are five times as long on the page as in its header section.
+#[test]
+fn a_page_draws_a_limited_number_of_octets() {
+    let folder = Folder::new();
+    let (client, server) = ("a".repeat(400), "&".repeat(400));
+    let field = format!(
+        "Received: from {client} (x [192.0.2.1]) by {server}\n with ESMTP id 1;\n \
+         Tue, 3 Mar 2009 11:08:33 +0000\n"
+    );
+    let mbox = format!("From x\n{}\n.\n\n", field.repeat(1000)).repeat(10);
+    let page = folder.file("page.html", "");
+    let ran = smtp_tls_with(&["review", "-", "--html", &page], mbox.as_bytes());
+    assert_eq!(ran.stderr, "", "{:?}", ran.status);
+    let written = std::fs::read_to_string(&page).unwrap();
+    assert!(written.contains(" more are not drawn.</p>"), "{}", written.len());
+    assert!(written.len() < 24 << 20, "{}", written.len());
+}
+
 #[test]
 fn a_page_draws_a_limited_number_of_messages() {
     let folder = Folder::new();

@@ -224,3 +224,24 @@ fn an_address_that_is_taken_ends_with_6() {
     let ran = smtp_tls(&["postfix", "--config", &config, "--listen", &address, "--ca", &root]);
     ran.fails(6, "in use");
 }
+
+/// A service has no reader of its output as a rule.
+#[test]
+fn the_service_goes_on_if_its_output_is_closed() {
+    let folder = Folder::new();
+    let config = "[[outbound]]\nname = \"all\"\nnamespaces = [\"*\"]\nposture = \"encrypt\"\n";
+    let config = folder.file("c.toml", config);
+    let root = folder.file("root.pem", Pki::new().root_pem());
+    let address = refused();
+    let listen = address.to_string();
+    let arguments = ["postfix", "--config", &config, "--listen", &listen, "--ca", &root];
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let child = command(&arguments).stdout(writer).spawn().unwrap();
+    let mut running = Running { child, address, _folder: folder };
+    while TcpStream::connect(address).is_err() {
+        assert_eq!(running.child.try_wait().unwrap(), None, "the service has ended");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(running.ask(&["QUERY [a.example]"]), ["OK encrypt"]);
+}

@@ -124,6 +124,26 @@ fn a_summary_names_the_partners_that_send_in_clear_text_first() {
     }
 }
 
+/// A client may call itself by as much as a header section holds.
+#[test]
+fn names_of_partners_are_bounded() {
+    let mut mbox = String::new();
+    for number in 0..3 {
+        let name = format!("{number}{}", "x".repeat(100_000));
+        mbox.push_str(&format!(
+            "From x Tue Mar  3 11:08:33 2009\nReceived: from {name}\n by mx.example"
+        ));
+        mbox.push_str(" with ESMTP id 1;\n Tue, 3 Mar 2009 11:08:34 +0000\n\n.\n\n");
+    }
+    let ran = smtp_tls_with(&["review", "--summary", "--json"], mbox.as_bytes());
+    let json = ran.json();
+    let partners = json["partners"].as_array().unwrap();
+    assert_eq!(partners.len(), 3, "{ran:?}");
+    for partner in partners {
+        assert_eq!(partner["name"].as_str().unwrap().len(), 255, "{ran:?}");
+    }
+}
+
 /// An address may have the brackets that it has in a field or in a URL.
 #[test]
 fn own_hosts_are_named_by_name_or_address() {

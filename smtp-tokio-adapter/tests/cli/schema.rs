@@ -184,6 +184,15 @@ fn json_output_of_each_command_is_as_the_schema_says() {
         let send = ["--send", "reader@mx.test.example"];
         valid("test", &[&test[..], &send, &common].concat());
     }
+    // Without an answer.
+    let unanswered = ["--resolver", &nowhere, "--ca", &root, "--json", "--timeout", "4"];
+    valid("probe", &[&["probe", "a.example"][..], &unanswered].concat());
+    valid("plan", &[&["plan", "a.example", "--config", &config][..], &unanswered].concat());
+    valid("test", &[&["test", "all", "--config", &config][..], &unanswered].concat());
+    let refuses = scripted(&["554 go away", "221 bye"]).to_string();
+    let common = ["--connect", &refuses, "--ca", &root, "--json", "--timeout", "20"];
+    valid("probe", &[&["probe", HOST][..], &common].concat());
+    valid("test", &[&["test", "all", "--config", &config][..], &common].concat());
     let message: &[u8] = b"Received: from a.example ([192.0.2.7]) by b.example with SMTP\r\n\
         Received: from c.example (c.example [192.0.2.9])\r\n\
         \t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits))\r\n\

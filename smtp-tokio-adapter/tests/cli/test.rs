@@ -126,6 +126,28 @@ fn addresses_that_cannot_be_used_end_with_2_at_once() {
     }
 }
 
+/// What was found of the first hosts is told, and which hosts were not probed.
+#[test]
+fn hosts_for_which_no_time_is_left_are_named() {
+    let pki = Pki::new();
+    let folder = Folder::new();
+    let root = folder.file("root.pem", pki.root_pem());
+    let config = folder.file("c.toml", CONFIG.replace("POSTURE", "verified"));
+    // The first takes half of the time for its greeting, and the second half of the rest.
+    let address = scripted(&[]).to_string();
+    let mut arguments = vec!["test", "default", "--config", &config, "--connect", &address];
+    arguments.extend(["--ca", &root, "--json", "--timeout", "4"]);
+    for domain in ["a.example", "b.example", "c.example", "d.example"] {
+        arguments.extend(["--domain", domain]);
+    }
+    let ran = smtp_tls(&arguments);
+    assert_eq!((ran.status, ran.stderr.lines().count()), (6, 1), "{ran:?}");
+    let json = ran.json();
+    let failure = |at: usize| json["targets"][at]["hosts"][0]["failure"].as_str().unwrap();
+    assert!(failure(0).contains("timed out (greeting)"), "{json:#}");
+    assert_eq!(failure(3), "d.example: not probed, for the time is over; use --timeout");
+}
+
 #[test]
 fn connectors_that_are_not_there_or_name_no_domain_end_with_2() {
     let pki = Pki::new();

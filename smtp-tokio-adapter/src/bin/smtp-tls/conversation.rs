@@ -21,6 +21,8 @@ const TARGET: &str = "smtp_tokio_adapter::conversation";
 const SPAN: &str = "smtp_deliver";
 /// Most octets of lines that are kept of one connection.
 const MAX_KEPT: usize = 64 * 1024;
+/// Most octets of lines that are kept of all connections.
+const MAX_KEPT_OF_ALL: usize = 16 << 20;
 
 /// A command, or nothing before the greeting, and the reply.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -38,6 +40,8 @@ struct Recorded {
     entries: Vec<(Duration, Said)>,
     /// Octets that were kept of the connection that is recorded.
     size: usize,
+    /// Octets that were kept of all connections.
+    all: usize,
 }
 
 enum Said {
@@ -51,7 +55,7 @@ enum Said {
 impl Recorder {
     /// Records from here to the end of the program.
     pub(crate) fn start() -> Self {
-        let recorded = Recorded { begun: Instant::now(), entries: Vec::new(), size: 0 };
+        let recorded = Recorded { begun: Instant::now(), entries: Vec::new(), size: 0, all: 0 };
         let recorder = Self(Arc::new(Mutex::new(recorded)));
         // The program has no other subscriber.
         let _ = tracing::subscriber::set_global_default(recorder.clone());
@@ -131,10 +135,17 @@ impl Recorded {
     fn say(&mut self, said: Said, octets: usize) {
         let before = self.size;
         self.size = self.size.saturating_add(octets);
-        match (before > MAX_KEPT, self.size > MAX_KEPT) {
+        let is_full = self.size > MAX_KEPT || self.all.saturating_add(octets) > MAX_KEPT_OF_ALL;
+        match (before > MAX_KEPT, is_full) {
             (true, _) => {}
-            (false, true) => self.push(Said::Server("(more is left out)".to_owned())),
-            (false, false) => self.push(said),
+            (false, true) => {
+                self.size = MAX_KEPT + 1;
+                self.push(Said::Server("(more is left out)".to_owned()));
+            }
+            (false, false) => {
+                self.all += octets;
+                self.push(said);
+            }
         }
     }
 }

@@ -11,6 +11,8 @@ use smtp_tls_policy::is_hidden;
 
 /// How many paths one page draws. A browser shows some thousand boxes at once.
 pub(crate) const MAX_PATHS: usize = 500;
+/// How many octets of HTML one page draws. Our own choice; beyond it at most one path more.
+const MAX_DRAWN: usize = 16 << 20;
 
 /// A colour, always beside words that say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,9 +103,9 @@ impl Page {
     }
 
     /// Draws a path from one box, with a text as that of [`Step::to`], along its steps. Of more
-    /// than [`MAX_PATHS`] only the number is told.
+    /// than [`MAX_PATHS`], and on a page that is very large, only the number is told.
     pub(crate) fn path(&mut self, title: &str, from: &str, steps: &[Step]) {
-        if self.paths == MAX_PATHS {
+        if self.paths == MAX_PATHS || self.body.len() > MAX_DRAWN {
             self.left_out += 1;
             return;
         }

@@ -4,6 +4,7 @@ mod next_hop;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -83,8 +84,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(tokio::task::LocalSet::new().run_until(async {
         let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
-        out.line(format!("listening on {}", listener.local_addr().map_err(failed)?))?;
-        out.flush()?;
+        let listening = format!("listening on {}", listener.local_addr().map_err(failed)?);
+        match out.line(listening).and_then(|()| out.flush()) {
+            // The service is for Postfix, and needs no reader of this line.
+            Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
         let service = Rc::new(Service {
             config,
             network,

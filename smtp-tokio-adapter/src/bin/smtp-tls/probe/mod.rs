@@ -309,7 +309,13 @@ impl<'o> Setup<'o> {
         preference: Option<u16>,
         dns: Option<(&Network, &Host)>,
     ) -> HostFound {
-        let prepared = self.prepare(connector, host, dns).await;
+        let is_late = self.prober.is_late();
+        let prepared = match is_late {
+            true => {
+                Err(Refused(None, "not probed, for the time is over; use --timeout".to_owned()))
+            }
+            false => self.prepare(connector, host, dns).await,
+        };
         let mut port = self.options.port;
         if let Some(smart_host) = &connector.smart_host {
             port = smart_host.port;
@@ -352,6 +358,7 @@ impl<'o> Setup<'o> {
         let plan = match prepared {
             Ok((_, plan)) => plan,
             Err(refused) => {
+                found.failure = is_late.then(|| format!("{host}: {}", refused.1));
                 found.decision = refused.named(rule);
                 return found;
             }

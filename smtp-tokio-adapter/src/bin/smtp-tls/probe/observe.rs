@@ -93,6 +93,11 @@ impl Prober {
         self.limit.saturating_sub(self.begun.elapsed()) / 2
     }
 
+    /// Whether so little time is left that what was found must be told now.
+    pub(super) fn is_late(&self) -> bool {
+        self.begun.elapsed() >= self.limit / 4 * 3
+    }
+
     pub(super) fn outbound(&self, provider: CryptoProvider) -> Outbound {
         let provider = Arc::new(provider);
         let tls = ClientTls::new(Arc::clone(&provider));

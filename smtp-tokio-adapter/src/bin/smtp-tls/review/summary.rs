@@ -9,8 +9,10 @@ use smtp_tls_policy::trace::{HopVerdict, Review, Summary, trace};
 use crate::output::Out;
 use crate::status::{Failure, Status};
 
-/// How many partners are counted by name. Our own choice: some 2 MiB of names.
+/// How many partners are counted by name. Our own choice: 10 MiB of names at most.
 const MAX_PARTNERS: usize = 10_000;
+/// The longest name, in characters: a client may call itself by as much as a header section holds.
+const MAX_NAME: usize = 255;
 const OTHERS: &str = "(others)";
 
 /// Messages by their answer, and hops by partner: the host that handed a message to yours.
@@ -74,7 +76,7 @@ impl Partners {
             (_, Some(address)) if from.helo.raw().is_empty() => address.to_string(),
             (_, Some(address)) => format!("{} [{address}]", from.helo),
         };
-        let mut name = name.to_ascii_lowercase();
+        let mut name: String = name.to_ascii_lowercase().chars().take(MAX_NAME).collect();
         if self.partners.len() >= MAX_PARTNERS && !self.partners.contains_key(&name) {
             name = OTHERS.to_owned();
         }
