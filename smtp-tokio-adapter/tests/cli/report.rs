@@ -115,6 +115,12 @@ fn a_file_of_several_reports_tells_each_of_them() {
     assert_eq!(each(gzip(&mail(1))), [(String::new(), 1)]);
     assert_eq!(each(gzip(&format!("[{one}, {two}]"))), both);
     assert_eq!(each(gzip(&format!("{from}{}{from}{}", mail(1), mail(2)))), both);
+    // As PowerShell writes text.
+    let utf_16 = |text: &str| -> Vec<u8> {
+        format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect()
+    };
+    assert_eq!(each(utf_16(&one)), [(String::new(), 1)]);
+    assert_eq!(each(utf_16(&format!("[{one}, {two}]"))), both);
     // RFC 1952, section 2.2: a file may have several members.
     assert_eq!(each([gzip(&one), gzip(&two)].concat()), both);
     // One that is broken does not hide the others.
@@ -184,7 +190,8 @@ fn a_file_of_another_kind_is_named_with_what_to_do() {
     for (contents, why) in [
         (&b"PK\x03\x04\x14\0"[..], "ZIP archive; unpack it first"),
         (b"BZh91AY&SY", "compressed with bzip2"),
-        (b"\xff\xfe{\0", "text in UTF-16"),
+        (b"\xff\xfe{", "text in UTF-16"),
+        (b"\xff\xfe{\0", "no TLS report"),
         (b"[", "neither JSON"),
         (b"[]", "neither JSON"),
         (b"", "neither JSON"),

@@ -205,3 +205,34 @@ impl Visit for Fields {
         self.0.push((field.name(), format!("{value:?}")));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(recorded: &Recorded) -> usize {
+        let text = |said: &Said| match said {
+            Said::Client(text) | Said::Server(text) | Said::Tls(text) | Said::Note(text) => {
+                text.len()
+            }
+        };
+        recorded.entries.iter().map(|(_, said)| text(said)).sum()
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_for_each_connection_and_for_all() {
+        let mut recorded = Recorded { begun: Instant::now(), entries: Vec::new(), size: 0, all: 0 };
+        let line = "x".repeat(1024);
+        for connection in 0..1000 {
+            recorded.size = 0;
+            let before = size(&recorded);
+            for _ in 0..100 {
+                recorded.say(Said::Server(line.clone()), line.len());
+            }
+            let kept = size(&recorded) - before;
+            assert!((1..=MAX_KEPT + 100).contains(&kept), "{connection}: {kept}");
+        }
+        let all = size(&recorded);
+        assert!((MAX_KEPT_OF_ALL - 1024..MAX_KEPT_OF_ALL + 100_000).contains(&all), "{all}");
+    }
+}

@@ -198,6 +198,16 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
     text.ok_or_else(|| Failure::file(path, "the file is not text in UTF-8 or UTF-16"))
 }
 
+/// Text in UTF-8, if the octets are text in UTF-16 with a byte order mark.
+pub(crate) fn utf8_of_utf16(octets: &[u8]) -> Option<Vec<u8>> {
+    let text = match octets {
+        [0xff, 0xfe, rest @ ..] => from_utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => from_utf16(rest, u16::from_be_bytes),
+        _ => None,
+    };
+    text.map(String::into_bytes)
+}
+
 fn from_utf16(octets: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
     let (pairs, rest) = octets.as_chunks();
     let units: Vec<u16> = pairs.iter().copied().map(unit).collect();

@@ -68,8 +68,8 @@ pub(crate) struct NetworkOptions {
     /// Fetch MTA-STS policies from this port
     #[arg(long, value_name = "PORT", default_value = "443", hide = true)]
     policy_port: u16,
-    /// The time that the whole run may take, in seconds, or of `postfix` each answer; a server that
-    /// does not answer may take half of it
+    /// The time that the whole run may take, in seconds; the service `postfix` may take as long for
+    /// each answer. A server that does not answer may take half of it
     #[arg(long, value_name = "SECONDS", default_value = "30",
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,

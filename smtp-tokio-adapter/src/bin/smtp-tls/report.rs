@@ -63,6 +63,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
             }
         };
         let octets = expanded(&octets).unwrap_or(octets);
+        let octets = input::utf8_of_utf16(&octets).unwrap_or(octets);
         let parts = parts(&octets);
         for (index, part) in parts.iter().enumerate() {
             let place = match parts.len() {

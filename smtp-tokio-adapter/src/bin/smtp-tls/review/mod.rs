@@ -31,7 +31,8 @@ use self::trail::Trail;
 /// that is not known, and the same for each partner that handed mail to your hosts.
 ///
 /// Received fields are not proof. Name your own hosts with --own: what they wrote is believed, and
-/// the review says where that ends. Fields below can be forged by the client that sent them.
+/// the review says where that ends. The older fields can be forged by any host that had the message
+/// before yours.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
