@@ -147,6 +147,33 @@ mod records {
         assert_eq!(TlsaSet::new(domain(HOST), &crowded).usable(), set.usable());
     }
 
+    /// RFC 7671, section 9: many records with the weaker digest do not crowd out the stronger one.
+    #[test]
+    fn stronger_digest_counts_wherever_it_is_in_a_large_record_set() {
+        let of = |matching: u8, octet: u8| TlsaRecord {
+            usage: 3,
+            selector: 1,
+            matching,
+            data: vec![octet; if matching == 1 { 32 } else { 64 }],
+        };
+        let weak: Vec<_> = (0..=255).map(|octet| of(1, octet)).collect();
+        for place in [0, MAX_TLSA_RECORDS, weak.len()] {
+            let mut records = weak.clone();
+            records.insert(place, of(2, 255));
+            let set = TlsaSet::new(domain(HOST), &records);
+            let usable: Vec<_> = set.usable().iter().map(ToString::to_string).collect();
+            assert_eq!(usable, [of(2, 255).to_string()], "{place}");
+            assert_eq!(set.unusable(), [], "{place}");
+        }
+        // Of digests that are equally strong, those beyond the limit do not count, and equal ones
+        // count once.
+        let strong = (0..=255).flat_map(|octet| [of(2, octet), of(2, octet)]);
+        let set = TlsaSet::new(domain(HOST), &weak.into_iter().chain(strong).collect::<Vec<_>>());
+        assert_eq!(set.usable().len(), MAX_TLSA_RECORDS);
+        assert_eq!(set.unusable().len(), 256 - MAX_TLSA_RECORDS);
+        assert!(set.unusable().iter().all(|(_, why)| *why == Unusable::TooMany));
+    }
+
     /// RFC 7671, section 9: per usage and selector, after the unusable are gone; Full(0) is no
     /// digest.
     #[test]

@@ -17,6 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -27,8 +28,9 @@ use webpki::RawPublicKeyEntity;
 use crate::domain::Domain;
 use crate::pki::x509;
 
-/// Most records of an RRset that are looked at; further ones are unusable. A message of 64 KiB
-/// holds some 1,800 digests, real sets have one to eight, and each may cost a signature.
+/// Most records of an RRset that count, once the weaker digests are gone; further ones are
+/// unusable. A message of 64 KiB holds some 1,800 digests, real sets have one to eight, and each
+/// may cost a signature.
 pub const MAX_TLSA_RECORDS: usize = 32;
 /// Octets of a record before its certificate association data (RFC 6698, section 2.1).
 const HEADER_LEN: usize = 3;
@@ -302,6 +304,11 @@ impl Tlsa {
         self.is_about_raw_keys() && self.association.matches(key)
     }
 
+    /// What is compared: only such records compete by the strength of their digests.
+    fn compared(&self) -> (Usage, Selector) {
+        (self.usage, self.selector)
+    }
+
     /// The strength of its digest; none for full data (RFC 7671, section 9).
     fn strength(&self) -> Option<u8> {
         match self.association {
@@ -348,36 +355,32 @@ impl TlsaSet {
     /// `base` is the TLSA base domain: the name after `_25._tcp.` (RFC 7672, section 2.2.3).
     pub fn new(base: Domain, records: &[TlsaRecord]) -> Self {
         let (mut usable, mut unusable) = (Vec::new(), Vec::new());
-        // Answers come in any order; of too many records the same ones count, first those that may
-        // be usable.
-        let mut order: Vec<_> = records.iter().enumerate().collect();
-        if records.len() > MAX_TLSA_RECORDS {
-            order.sort_by_key(|(_, record)| (!matches!(record.usage, 2 | 3), *record));
-        }
-        for (rank, (position, record)) in order.into_iter().enumerate() {
-            let tlsa = match rank < MAX_TLSA_RECORDS {
-                true => Tlsa::try_from(record),
-                false => Err(Unusable::TooMany),
-            };
-            match tlsa {
-                Ok(tlsa) => usable.push(tlsa),
+        for (position, record) in records.iter().enumerate() {
+            match Tlsa::try_from(record) {
+                Ok(tlsa) => usable.push((tlsa, position)),
                 Err(why) => unusable.push((position, why)),
             }
         }
+        // Equal sets make equal plans, in whichever order the answer has them.
+        usable.sort_unstable();
+        let mut strongest = BTreeMap::new();
+        for (tlsa, _) in &usable {
+            let best: &mut Option<u8> = strongest.entry(tlsa.compared()).or_default();
+            *best = tlsa.strength().max(*best);
+        }
+        usable.retain(|(tlsa, _)| {
+            tlsa.strength().is_none() || strongest.get(&tlsa.compared()) == Some(&tlsa.strength())
+        });
+        usable.dedup_by(|one, other| one.0 == other.0);
+        // Not before: the stronger digest may be in any place of a large set.
+        let surplus = usable.drain(usable.len().min(MAX_TLSA_RECORDS)..);
+        unusable.extend(surplus.map(|(_, position)| (position, Unusable::TooMany)));
         unusable.sort_unstable_by_key(|(position, _)| *position);
-        let strongest = |of: &Tlsa| {
-            let alike =
-                usable.iter().filter(|tlsa| (tlsa.usage, tlsa.selector) == (of.usage, of.selector));
-            alike.filter_map(Tlsa::strength).max()
-        };
-        let kept = |tlsa: &&Tlsa| tlsa.strength().is_none() || tlsa.strength() == strongest(tlsa);
-        let mut kept: Vec<_> = usable.iter().filter(kept).cloned().collect();
-        // Equal sets make equal plans.
-        kept.sort_unstable();
-        kept.dedup();
-        let mut records: Vec<_> = records.iter().take(MAX_TLSA_RECORDS).cloned().collect();
+        let mut records = records.to_vec();
         records.sort_unstable();
-        Self { base, records: records.into(), usable: kept, unusable }
+        records.truncate(MAX_TLSA_RECORDS);
+        let usable = usable.into_iter().map(|(tlsa, _)| tlsa).collect();
+        Self { base, records: records.into(), usable, unusable }
     }
 
     /// The TLSA base domain.
