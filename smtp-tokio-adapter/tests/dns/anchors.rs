@@ -135,7 +135,9 @@ fn error_names_the_line_and_what_is_expected() {
         (". DS".into(), 1, "the key tag is missing"),
         (format!(". DS 65536 8 2 {sha256}"), 1, "the key tag \"65536\" is no number of its range"),
         (". DS 1".into(), 1, "the algorithm is missing"),
-        (format!(". DS 1 1 2 {sha256}"), 1, "the algorithm \"1\" is not known here"),
+        (format!(". DS 1 1 2 {sha256}"), 1, "the algorithm \"1\" is not used here"),
+        (format!(". DS 1 5 2 {sha256}"), 1, "the algorithm \"5\" is not used here"),
+        (format!(". DS 1 RSASHA1-NSEC3-SHA1 2 {sha256}"), 1, "is not used here"),
         (format!(". DS 1 RSAMD5 2 {sha256}"), 1, "the algorithm \"RSAMD5\""),
         (
             format!(". DS 1 8 1 {}", "00".repeat(20)),

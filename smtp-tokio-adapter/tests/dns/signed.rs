@@ -64,11 +64,19 @@ fn ds(zone: &Zone, algorithm: Algorithm, digest: u8) -> DS {
     DS::new(zone.ds().key_tag(), algorithm, DigestType::from(digest), vec![7; 32])
 }
 
+fn rsa_sha1() -> Algorithm {
+    Algorithm::from_u8(5)
+}
+
+fn nsec3_rsa_sha1() -> Algorithm {
+    Algorithm::from_u8(7)
+}
+
 fn digest(zone: &Zone, digest: DigestType) -> DS {
     DS::from_key(zone.key.public_key(), &zone.name, digest).unwrap()
 }
 
-/// RFC 4035, section 5.2; RFC 4509, section 3; RFC 6840, section 5.2.
+/// RFC 4035, section 5.2; RFC 4509, section 3; RFC 6840, section 5.2; RFC 9905, section 2.
 #[tokio::test]
 async fn delegation_is_insecure_only_if_no_ds_record_is_known_here() {
     const KNOWN: Algorithm = Algorithm::ECDSAP256SHA256;
@@ -79,7 +87,7 @@ async fn delegation_is_insecure_only_if_no_ds_record_is_known_here() {
     const BOGUS: (Result<DnsStatus, Fault>, Result<DnsStatus, Fault>) =
         (Err(Fault::Bogus), Err(Fault::Bogus));
     type Make = fn(&Zone) -> Vec<DS>;
-    let cases: [(&str, Make, _); 10] = [
+    let cases: [(&str, Make, _); 19] = [
         ("the key", |zone| vec![zone.ds()], SIGNED),
         ("SHA-384", |zone| vec![digest(zone, DigestType::SHA384)], SIGNED),
         ("unknown digest", |zone| vec![ds(zone, KNOWN, 200)], INSECURE),
@@ -90,6 +98,37 @@ async fn delegation_is_insecure_only_if_no_ds_record_is_known_here() {
         ("another key", |zone| vec![ds(zone, KNOWN, 2)], BOGUS),
         ("unknown and another", |zone| vec![ds(zone, KNOWN, 200), ds(zone, KNOWN, 2)], BOGUS),
         ("short digest", |_| vec![DS::new(1, KNOWN, DigestType::SHA256, vec![7; 3])], BOGUS),
+        // The weaker digest counts only where there is no better one.
+        ("SHA-1 alone", |zone| vec![digest(zone, DigestType::SHA1)], SIGNED),
+        ("SHA-1 and SHA-256", |zone| vec![digest(zone, DigestType::SHA1), zone.ds()], SIGNED),
+        ("another by SHA-1, the key", |zone| vec![ds(zone, KNOWN, 1), zone.ds()], SIGNED),
+        (
+            "SHA-1, and another by SHA-256",
+            |zone| vec![digest(zone, DigestType::SHA1), ds(zone, KNOWN, 2)],
+            BOGUS,
+        ),
+        (
+            "SHA-1, and another by SHA-384",
+            |zone| vec![ds(zone, KNOWN, 4), digest(zone, DigestType::SHA1)],
+            BOGUS,
+        ),
+        (
+            "SHA-1, and an unknown digest",
+            |zone| vec![digest(zone, DigestType::SHA1), ds(zone, KNOWN, 200)],
+            SIGNED,
+        ),
+        (
+            "SHA-1, and SHA-256 of an unknown algorithm",
+            |zone| vec![digest(zone, DigestType::SHA1), ds(zone, Algorithm::Unknown(16), 2)],
+            SIGNED,
+        ),
+        // RFC 9905, section 2.
+        (
+            "RSA/SHA-1",
+            |zone| vec![ds(zone, rsa_sha1(), 2), ds(zone, nsec3_rsa_sha1(), 2)],
+            INSECURE,
+        ),
+        ("RSA/SHA-1 and the key", |zone| vec![ds(zone, rsa_sha1(), 2), zone.ds()], SIGNED),
     ];
     for (what, make, (signed, unsigned)) in cases {
         for (is_signed, expected) in [(true, signed), (false, unsigned)] {

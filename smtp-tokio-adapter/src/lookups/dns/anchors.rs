@@ -130,10 +130,7 @@ impl Zone {
         if name.is_root() && digests.is_empty() {
             return Ok(Some(start));
         }
-        let mut options = DnsRequestOptions::default();
-        options.edns_set_dnssec_ok = true;
-        let query = Query::query(name.clone(), RecordType::DNSKEY);
-        let response = upstream.ask(&DnsRequest::from_query(query, options)).await?;
+        let response = ask_keys(name, upstream).await?;
         let published = keys_of(name, &response);
         let trusted: Vec<&DNSKEY> =
             published.iter().copied().filter(|key| !key.revoke() && self.has(key)).collect();
@@ -167,6 +164,29 @@ impl Zone {
             && (self.keys.iter().any(|it| is_same(it, key))
                 || self.digests.iter().any(|ds| covers(ds, &self.name, key)))
     }
+}
+
+/// Whether a key with one of these digests has signed the keys of a zone (RFC 4035, section 5.2).
+pub(super) async fn is_vouched_for(
+    zone: &Name,
+    digests: &[&DS],
+    upstream: &Upstream,
+) -> Result<bool, Fault> {
+    let response = ask_keys(zone, upstream).await?;
+    let has_digest = |key: &DNSKEY| {
+        let is_usable = key.zone_key() && !key.revoke();
+        is_usable && digests.iter().any(|ds| covers(ds, zone, key))
+    };
+    let trusted: Vec<&DNSKEY> =
+        keys_of(zone, &response).into_iter().filter(|key| has_digest(key)).collect();
+    Ok(is_signed(zone, &response, &trusted))
+}
+
+async fn ask_keys(zone: &Name, upstream: &Upstream) -> Result<DnsResponse, Fault> {
+    let mut options = DnsRequestOptions::default();
+    options.edns_set_dnssec_ok = true;
+    let query = Query::query(zone.clone(), RecordType::DNSKEY);
+    upstream.ask(&DnsRequest::from_query(query, options)).await
 }
 
 fn is_same(anchor: &PublicKeyBuf, key: &DNSKEY) -> bool {

@@ -50,6 +50,9 @@
 //!   validates says SERVFAIL instead of handing out what is bogus. Only with extended errors (RFC
 //!   8914; `ede: yes` in unbound) it says why.
 //! - What lies below no trust anchor is insecure (RFC 7672, section 2.1.1).
+//! - So is a zone of whose DS records none has an algorithm and a digest that are used here (RFC
+//!   4035, section 5.2): RSA with SHA-256 or SHA-512, ECDSA, Ed25519; SHA-256, SHA-384, and SHA-1
+//!   where it is alone (RFC 4509, section 3). RSA with SHA-1 is not used (RFC 9905, section 2).
 //!
 //! # Limits
 //!
@@ -62,6 +65,7 @@
 //! | records of an answer | [`MAX_RECORDS`] | the rest is left out, of MX the least preferred |
 //! | memory of answers and keys | [`Resolver::with_cache_limit`] | the oldest go |
 
+mod algorithms;
 mod anchors;
 mod cache;
 mod denial;

@@ -6,6 +6,8 @@ use hickory_net::proto::dnssec::{Algorithm, DigestType};
 use hickory_net::proto::rr::Name;
 use hickory_net::proto::serialize::txt::trust_anchor::{Entry, Parser};
 
+use super::algorithms::is_used;
+
 /// Why a text has no trust anchors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -147,10 +149,9 @@ fn name(word: &str) -> Result<Name, String> {
 fn algorithm(word: &str) -> Result<Algorithm, String> {
     let named = ALGORITHMS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
     let number = named.map(|(_, number)| *number).or_else(|| word.parse().ok());
-    let algorithm = number.map(Algorithm::from_u8).filter(Algorithm::is_supported);
-    algorithm.ok_or_else(|| {
-        format!("the algorithm {word:?} is not known here; 5, 7, 8, 10, 13, 14 and 15 are")
-    })
+    let algorithm = number.map(Algorithm::from_u8).filter(|algorithm| is_used(*algorithm));
+    algorithm
+        .ok_or_else(|| format!("the algorithm {word:?} is not used here; 8, 10, 13, 14 and 15 are"))
 }
 
 fn number<T: std::str::FromStr>(data: &[String], index: usize, field: &str) -> Result<T, String> {

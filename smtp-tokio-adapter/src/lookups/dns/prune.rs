@@ -12,6 +12,7 @@ use hickory_net::proto::dnssec::rdata::{DNSSECRData, RRSIG};
 use hickory_net::proto::op::{DnsResponse, Query, ResponseCode};
 use hickory_net::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
+use super::algorithms::is_used;
 use super::fault::Fault;
 
 /// Most signatures of one set of records. During a change of algorithm and keys there are four.
@@ -39,6 +40,9 @@ fn subject(record: &Record) -> RecordType {
 pub(super) fn prune(response: &mut DnsResponse, query: &Query) -> Result<(), Fault> {
     let name = query.name();
     response.additionals.clear();
+    let counts = |it: &Record| signature(it).is_none_or(|made| is_used(made.input().algorithm));
+    response.answers.retain(counts);
+    response.authorities.retain(counts);
     let has = |kind| response.answers.iter().any(|it| it.name == *name && it.record_type() == kind);
     let kind = match query.query_type() {
         kind if has(kind) => Some(kind),
@@ -156,4 +160,40 @@ pub(super) fn lifetime(response: &DnsResponse) -> Duration {
         None => response.negative_ttl().unwrap_or(0),
     };
     Duration::from_secs(seconds.min(MAX_LIFETIME).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_net::proto::dnssec::Algorithm;
+    use hickory_net::proto::dnssec::rdata::SigInput;
+    use hickory_net::proto::op::Message;
+    use hickory_net::proto::rr::rdata::A;
+
+    use super::*;
+
+    #[test]
+    fn signature_by_rsa_with_sha_1_is_left_out() {
+        for (algorithm, kept) in [(5, 1), (7, 1), (8, 2), (13, 2)] {
+            let name = Name::from_ascii("mx.test.").unwrap();
+            let query = Query::query(name.clone(), RecordType::A);
+            let input = SigInput {
+                type_covered: RecordType::A,
+                algorithm: Algorithm::from_u8(algorithm),
+                num_labels: 2,
+                original_ttl: 60,
+                sig_expiration: 0.into(),
+                sig_inception: 0.into(),
+                key_tag: 1,
+                signer_name: Name::root(),
+            };
+            let made = DNSSECRData::RRSIG(RRSIG::from_sig(input, vec![7; 64]));
+            let data = [RData::A(A::new(192, 0, 2, 1)), RData::DNSSEC(made)];
+            let mut message = Message::query();
+            message.add_query(query.clone());
+            message.answers = data.map(|it| Record::from_rdata(name.clone(), 60, it)).into();
+            let mut response = DnsResponse::from_message(message.into_response()).unwrap();
+            prune(&mut response, &query).unwrap();
+            assert_eq!(response.answers.len(), kept, "{algorithm}");
+        }
+    }
 }

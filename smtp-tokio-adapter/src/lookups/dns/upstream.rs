@@ -1,9 +1,10 @@
 //! Messages to the name servers and back, pruned to what answers the question.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hickory_net::NetError;
@@ -67,8 +68,26 @@ pub(super) struct Upstream {
 #[derive(Default)]
 struct Work {
     queries: AtomicUsize,
+    /// Keys and delegations that this question has seen: what is looked at twice is the same twice,
+    /// whatever its time to live.
+    seen: Mutex<HashMap<Query, DnsResponse>>,
     /// The first message that failed. The validator says "bogus" of whatever it cannot look up.
     fault: Mutex<Option<Fault>>,
+}
+
+impl Work {
+    fn find(&self, query: &Query) -> Option<DnsResponse> {
+        self.seen().get(query).cloned()
+    }
+
+    fn keep(&self, query: &Query, response: &DnsResponse) {
+        self.seen().insert(query.clone(), response.clone());
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<Query, DnsResponse>> {
+        // The map is in order whenever the lock is free.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Upstream {
@@ -95,7 +114,11 @@ impl Upstream {
         let [query] = &request.queries[..] else { return Err(Fault::Malformed) };
         // The validator asks for these; no question of a sender does.
         let keep = matches!(query.query_type, RecordType::DNSKEY | RecordType::DS | RecordType::NS);
+        if keep && let Some(response) = self.work.find(query) {
+            return Ok(response);
+        }
         if keep && let Some(response) = self.link.infrastructure.find(query) {
+            self.work.keep(query, &response);
             return Ok(response);
         }
         if self.work.queries.fetch_add(1, Ordering::Relaxed) >= MAX_QUERIES {
@@ -106,6 +129,7 @@ impl Upstream {
             let time = prune::lifetime(&response).min(MAX_INFRASTRUCTURE_TIME);
             let bytes = response.as_buffer().len();
             self.link.infrastructure.keep(query.clone(), response.clone(), bytes, time);
+            self.work.keep(query, &response);
         }
         Ok(response)
     }

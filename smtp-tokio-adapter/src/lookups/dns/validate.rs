@@ -1,14 +1,16 @@
 //! From one message to what it says of one name, and how far that can be believed.
 //!
-//! The validator is hickory's. What it says of signatures is taken as it is. What it says of proofs
+//! The validator is hickory's. What it says of signatures is taken as it is, save that it takes any
+//! DS record of a delegation, also one with SHA-1 beside a better one. What it says of proofs
 //! is not: [`denial`] holds them against the rules once more. Nor is "insecure": the validator
 //! takes an opt-out record of any zone above the name for the proof that the name is not signed, so
 //! a record of `com` would unsign everything below a signed `example.com`. The way down from the
 //! trust anchor is walked here once more, and only a delegation that its own parent leaves unsigned
 //! makes what lies below insecure.
 
+use std::collections::HashSet;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hickory_net::dnssec::DnssecDnsHandle;
 use hickory_net::proto::dnssec::rdata::{DNSSECRData, DS};
@@ -19,7 +21,8 @@ use hickory_net::proto::serialize::binary::BinDecodable;
 use hickory_net::xfer::{DnsHandle, FirstAnswer};
 use hickory_net::{DnsError, NetError};
 
-use super::anchors::Anchors;
+use super::algorithms::{chosen, is_known};
+use super::anchors::{Anchors, is_vouched_for};
 use super::denial::{self, Proven};
 use super::fault::Fault;
 use super::nsec;
@@ -71,10 +74,10 @@ pub(super) async fn validate(
         let response = upstream.ask(&request).await?;
         return Ok((Hop { is_secure: false, says: says(&response)? }, response));
     };
-    let validator = Validator::new(upstream, keys);
+    let validator = Validator::new(upstream, anchor, keys);
     let (response, status) = validator.look_up(query.clone()).await?;
     if matches!(status, Status::Insecure | Status::Bogus) {
-        validator.is_unsigned(anchor, query.name(), &response).await?;
+        validator.is_unsigned(query.name(), &response).await?;
     }
     Ok((Hop { is_secure: status == Status::Secure, says: says(&response)? }, response))
 }
@@ -123,6 +126,10 @@ enum Status {
 struct Validator<'a> {
     handle: DnssecDnsHandle<Upstream>,
     upstream: &'a Upstream,
+    /// The zone at which validation starts.
+    anchor: Name,
+    /// Zones whose delegations have been checked.
+    checked: Mutex<HashSet<Name>>,
 }
 
 /// What a zone says of a name that may be the apex of a zone below it.
@@ -136,19 +143,57 @@ enum Delegation {
 }
 
 impl<'a> Validator<'a> {
-    fn new(upstream: &'a Upstream, keys: Arc<TrustAnchors>) -> Self {
+    fn new(upstream: &'a Upstream, anchor: Name, keys: Arc<TrustAnchors>) -> Self {
         let handle = DnssecDnsHandle::with_trust_anchor(upstream.clone(), keys);
         let handle = handle.validation_cache_size(VALIDATIONS);
         let handle = handle.nsec3_iteration_limits(Some(MAX_ITERATIONS), Some(u16::MAX));
-        Self { handle, upstream }
+        Self { handle, upstream, anchor, checked: Mutex::default() }
     }
 
     /// The answer, and how all of it is to be taken.
+    async fn look_up(&self, query: Query) -> Result<(DnsResponse, Status), Fault> {
+        let (response, status) = self.validated(query).await?;
+        if matches!(status, Status::Secure | Status::OptOut) {
+            self.check_delegations(&response).await?;
+        }
+        Ok((response, status))
+    }
+
+    /// Makes sure that each delegation on the way to a validated answer holds by the DS records
+    /// that count. The validator has made sure that it holds by any of them.
+    async fn check_delegations(&self, response: &DnsResponse) -> Result<(), Fault> {
+        let mut zones = signers(response);
+        while let Some(zone) = zones.pop() {
+            if zone == self.anchor || !self.is_first(&zone) {
+                continue;
+            }
+            let query = Query::query(zone.clone(), RecordType::DS);
+            let (response, status) = self.validated(query).await?;
+            if status != Status::Secure {
+                return Err(Fault::Bogus);
+            }
+            let all: Vec<&DS> = response.answers.iter().filter_map(ds).collect();
+            let chosen = chosen(&all);
+            let is_choice = chosen.len() < all.iter().filter(|ds| is_known(ds)).count();
+            if is_choice && !is_vouched_for(&zone, &chosen, self.upstream).await? {
+                return Err(Fault::Bogus);
+            }
+            zones.extend(signers(&response));
+        }
+        Ok(())
+    }
+
+    fn is_first(&self, zone: &Name) -> bool {
+        // The set is in order whenever the lock is free.
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(zone.clone())
+    }
+
+    /// The answer, and what the validator says of it.
     ///
     /// The validator calls bogus whatever it finds no proof for, and it knows none for a delegation
     /// whose denial has too many iterations. So only the way down from the anchor tells a bogus
     /// answer from an insecure one.
-    async fn look_up(&self, query: Query) -> Result<(DnsResponse, Status), Fault> {
+    async fn validated(&self, query: Query) -> Result<(DnsResponse, Status), Fault> {
         let answer =
             pin!(self.handle.lookup(query.clone(), DnsRequestOptions::default()).first_answer())
                 .await;
@@ -183,13 +228,8 @@ impl<'a> Validator<'a> {
     }
 
     /// Makes sure that no chain of signed delegations leads to the name.
-    async fn is_unsigned(
-        &self,
-        anchor: Name,
-        name: &Name,
-        response: &DnsResponse,
-    ) -> Result<(), Fault> {
-        let mut zone = anchor;
+    async fn is_unsigned(&self, name: &Name, response: &DnsResponse) -> Result<(), Fault> {
+        let mut zone = self.anchor.clone();
         for labels in zone.iter().count() + 1..=name.iter().count() {
             let cut = name.trim_to(labels);
             match self.delegation(&zone, &cut).await? {
@@ -220,12 +260,9 @@ impl<'a> Validator<'a> {
         let signers: Vec<&DS> = response.answers.iter().filter_map(ds).collect();
         if !signers.is_empty() {
             // RFC 4035, section 5.2: algorithms that are not known here are as good as none.
-            let is_known =
-                |ds: &&DS| ds.algorithm().is_supported() && ds.digest_type().is_supported();
-            return Ok(if signers.iter().any(is_known) {
-                Delegation::Signed
-            } else {
-                Delegation::Unsigned
+            return Ok(match signers.iter().any(|ds| is_known(ds)) {
+                true => Delegation::Signed,
+                false => Delegation::Unsigned,
             });
         }
         if !response.answers.is_empty() {
@@ -344,6 +381,17 @@ fn status(proven: Proven) -> Result<Status, Fault> {
 fn overrules(query: &Query, response: &DnsResponse) -> bool {
     let is_denial = response.answers.iter().all(|it| signature(it).is_some());
     !is_denial || denial::has_dname(query, &response.authorities)
+}
+
+/// The zones that have signed a validated answer and its proofs.
+fn signers(response: &DnsResponse) -> Vec<Name> {
+    let records = response.answers.iter().chain(&response.authorities);
+    let valid = records.filter(|it| it.proof == Proof::Secure);
+    let mut zones: Vec<Name> =
+        valid.filter_map(signature).map(|made| made.input().signer_name.clone()).collect();
+    zones.sort_unstable();
+    zones.dedup();
+    zones
 }
 
 fn ds(record: &Record) -> Option<&DS> {
