@@ -88,11 +88,13 @@ use crate::{
 
 mod dns_txt;
 mod domain;
+mod http_url;
 pub mod inquiry;
 pub mod judge;
 pub mod pki;
 pub mod plan;
 mod reason;
+mod record;
 pub mod rules;
 #[cfg(feature = "serde")]
 mod serde;
@@ -107,5 +109,7 @@ pub use pki_types;
 
 pub use dns_txt::{MAX_FIELD_NAME_LEN, TxtError};
 pub use domain::{Domain, DomainError, Host, MAX_DOMAIN_LEN, MAX_LABEL_LEN, Namespace};
+pub use http_url::{HttpUrl, HttpUrlError};
 pub use reason::{Fault, Reason, ResultType, Status};
+pub use record::UnreadableRecord;
 pub use visible::{is_hidden, visible};

@@ -185,6 +185,10 @@ reasons! {
     /// DANE is mandatory, and the MX records are not secure.
     MxInsecure = "mx-insecure", Domain, CRYPTOGRAPHIC, DANE_REQUIRED,
         "DANE is mandatory, and the MX records are not secure";
+    /// The look-up of the host's addresses failed, and DANE does not apply to the host: then it is
+    /// [`Self::TlsaLookupFailed`].
+    AddressLookupFailed = "address-lookup-failed", Domain, DIRECTORY, None,
+        "the look-up of the host's addresses failed";
     /// The look-up of the host's TLSA records, or of what leads to them, failed or is bogus.
     TlsaLookupFailed = "tlsa-lookup-failed", Domain, CRYPTOGRAPHIC, DNSSEC,
         "the TLSA look-up of the host failed or is bogus";

@@ -7,6 +7,10 @@ use std::sync::{Arc, LazyLock};
 
 use common::*;
 use pki_types::CertificateDer;
+use smtp_tls_policy::inquiry::{
+    DnsAnswer, DomainAnswer, DomainAsk, DomainInquiry, HostAnswer, HostInquiry, MailFacts,
+    NotDialled,
+};
 use smtp_tls_policy::judge::{Inbound, ShownTls, Standing, admit};
 use smtp_tls_policy::pki::{
     CnFallback, Pin, Reference, Revocation, RootsId, TlsaRecord, TlsaSet, Trust, TrustStore,
@@ -18,7 +22,7 @@ use smtp_tls_policy::rules::{
     ClientCertificate, ClientCheck, ConnectorErrorKind, Floor, IdentityId, InboundConnector,
     OutboundConnector, OutboundConnectors, Posture, TlsLimits, Yield, Yields,
 };
-use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
+use smtp_tls_policy::sts::{StsAnswer, StsFact, StsFailure, StsPolicy};
 use smtp_tls_policy::tls::{ClientTls, TlsConfigError, is_local_fault};
 use smtp_tls_policy::{Fault, Host, Namespace, Reason, pki_types};
 
@@ -172,6 +176,9 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
         return "-".to_owned();
     }
     let host = Host::parse(NAME).unwrap();
+    if reason == Reason::AddressLookupFailed {
+        return without_addresses(&connector, &host, reason);
+    }
     let dane_only = posture == "dane-only";
     let records = match reason {
         Reason::DaneMismatch => tlsa(3, ROOT.der.to_vec()),
@@ -276,6 +283,24 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
             }
         }
     }
+}
+
+/// What becomes of the mail if the addresses of the host cannot be looked up.
+fn without_addresses(connector: &OutboundConnector, host: &Host, reason: Reason) -> String {
+    let inquiry = DomainInquiry::new(MailFacts::new(connector, host));
+    let domain = inquiry.resolve(|ask| match ask {
+        DomainAsk::Mx(_) => DomainAnswer::Mx(DnsAnswer::none(DnsStatus::Secure)),
+        DomainAsk::Sts(_) => DomainAnswer::Sts(StsAnswer::default()),
+    });
+    let domain = domain.unwrap();
+    let failed = HostInquiry::new(&domain, host).resolve(|_| {
+        let (ipv4, ipv6) = (DnsAnswer::none(DnsStatus::Failed), DnsAnswer::none(DnsStatus::Failed));
+        HostAnswer::Addresses(ipv4, ipv6)
+    });
+    let NotDialled { refusal, session, .. } = failed.unwrap_err();
+    assert_eq!((refusal.reason(), session), (reason, None));
+    let what = if refusal.ends_domain() { "stop" } else { "next" };
+    format!("{what} {}", refusal.status())
 }
 
 fn fallback(plan: &Plan, rule: Yield, reason: Reason) -> String {

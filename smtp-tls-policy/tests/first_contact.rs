@@ -195,6 +195,28 @@ fn verdict_names_the_missing_lists_of_the_whole_chain_and_no_others() {
 }
 
 #[test]
+fn url_that_cannot_be_fetched_by_http_is_named_by_no_verdict() {
+    let strange = [
+        "https://example.com/1.crl",
+        "http://example.com:65536/1.crl",
+        "http://user@example.com/1.crl",
+        "http:///1.crl",
+        "http://exa%6dple.com/1.crl",
+        "http://[::1/1.crl",
+        "http://example.com/a b.crl",
+        "http://example.com/%.crl",
+    ];
+    let verdict = World::new(&strange).judge(&plan_of(&connector("verified", "hard", "")));
+    assert_eq!(verdict.reason(), Reason::RevocationUnknown);
+    assert!(verdict.missing_lists().is_empty(), "{:?}", verdict.missing_lists());
+    let good = ["HTTP://example.com:8080/1.crl", "http://[2001:db8::1]/1.crl?a=b"];
+    for url in good {
+        let verdict = World::new(&[url]).judge(&plan_of(&connector("verified", "hard", "")));
+        assert_eq!(verdict.missing_lists()[0].urls, [url]);
+    }
+}
+
+#[test]
 fn verdict_names_at_most_eight_missing_lists() {
     let urls: Vec<String> = (0..100).map(|n| format!("http://example.com/{n}.crl")).collect();
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();

@@ -91,7 +91,7 @@ impl World {
         let facts = match inquiry.finish() {
             Ok(facts) => facts,
             Err(refused) => {
-                assert!(refused.refusal.as_ref().is_some_and(|it| it.ends_domain()));
+                assert!(refused.refusal.ends_domain());
                 return (asked, Err(refused));
             }
         };
@@ -134,9 +134,8 @@ impl World {
 /// The reason of a refusal, its status, and the result type of its report.
 fn refused(outcome: &Result<Prepared, NotDialled>) -> (Option<Reason>, String, Option<ResultType>) {
     let refused = outcome.as_ref().expect_err("a refusal");
-    let reason = refused.refusal.as_ref().map(|it| it.reason());
     let result = refused.session.as_ref().and_then(|session| session.failures[0].result_type());
-    (reason, refused.status.to_string(), result)
+    (Some(refused.refusal.reason()), refused.refusal.status().to_string(), result)
 }
 
 /// The base domain of the DANE check, or of unusable records.
@@ -265,15 +264,26 @@ fn p4b_knob_uses_the_validated_family_and_its_tlsa_records() {
 
 #[test]
 fn both_families_failed_defers_and_reports_dnssec_only_if_bogus() {
-    for (a, aaaa, result) in [
-        (Failed, Failed, None),
-        (Indeterminate, Failed, None),
-        (Bogus, Failed, Some(ResultType::DnssecInvalid)),
+    use Reason::{AddressLookupFailed, TlsaLookupFailed};
+    for (a, aaaa, reason, result) in [
+        (Failed, Failed, AddressLookupFailed, None),
+        (Indeterminate, Failed, AddressLookupFailed, None),
+        (Bogus, Failed, TlsaLookupFailed, Some(ResultType::DnssecInvalid)),
     ] {
         let mut world = World::new(Secure);
         (world.ipv4, world.ipv6) = (DnsAnswer::none(a), DnsAnswer::none(aaaa));
-        let (_, status, reported) = refused(&world.deliver(Posture::Deterministic).1);
-        assert_eq!((status.as_str(), reported), ("4.4.3", result));
+        for posture in Posture::ALL {
+            let outcome = world.deliver(posture).1;
+            // Where no TLSA records count, nothing of DANE is said either.
+            let (reason, result) = match posture {
+                Posture::None => (AddressLookupFailed, None),
+                _ => (reason, result),
+            };
+            let expected = (Some(reason), "4.4.3".to_owned(), result);
+            assert_eq!(refused(&outcome), expected, "{a:?} {posture}");
+            let said = outcome.unwrap_err().to_string();
+            assert!(said.starts_with("451 4.4.3: the "), "{said}");
+        }
     }
 }
 
@@ -484,18 +494,20 @@ fn inquiry_that_is_given_up_has_failed() {
     let next_hop = host(DOMAIN);
     let inquiry = DomainInquiry::new(MailFacts::new(&connector, &next_hop));
     let refused = inquiry.finish().unwrap_err();
-    assert_eq!(refused.refusal.map(|it| it.reason()), Some(Reason::MxLookupFailed));
+    assert_eq!(refused.refusal.reason(), Reason::MxLookupFailed);
 
     let mut inquiry = DomainInquiry::new(MailFacts::new(&connector, &next_hop));
     inquiry.answer(DomainAnswer::Mx(mx(Secure)));
     let facts = inquiry.finish().unwrap();
     let inquiry = HostInquiry::new(&facts, &host(HOST));
-    assert_eq!(inquiry.finish().unwrap_err().status.to_string(), "4.4.3");
+    let refused = inquiry.finish().unwrap_err();
+    let expected = (Reason::AddressLookupFailed, "4.4.3".to_owned());
+    assert_eq!((refused.refusal.reason(), refused.refusal.status().to_string()), expected);
     let mut inquiry = HostInquiry::new(&facts, &host(HOST));
     let addresses = DnsAnswer::new(Secure, vec![Ipv4Addr::LOCALHOST]);
     inquiry.answer(HostAnswer::Addresses(addresses, DnsAnswer::none(Secure)));
     let refused = inquiry.finish().unwrap_err();
-    assert_eq!(refused.refusal.map(|it| it.reason()), Some(Reason::TlsaLookupFailed));
+    assert_eq!(refused.refusal.reason(), Reason::TlsaLookupFailed);
 }
 
 #[test]
@@ -558,7 +570,7 @@ proptest! {
         prop_assert_eq!(&asked, &again.0);
         prop_assert_eq!(format!("{outcome:?}"), format!("{:?}", again.1));
         if let Err(refused) = &outcome {
-            prop_assert_eq!(refused.status.class, 4);
+            prop_assert_eq!(refused.refusal.status().class, 4);
         }
 
         // The same answers by hand, with answers that no question asked for between them.

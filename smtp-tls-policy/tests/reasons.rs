@@ -28,6 +28,7 @@ fn codes_statuses_and_result_types_are_stable() {
         ("remembered-broken", "peer", "-", "-"),
         ("mx-lookup-failed", "domain", "4.4.3", "dnssec-invalid"),
         ("mx-insecure", "domain", "4.7.5", "dane-required"),
+        ("address-lookup-failed", "domain", "4.4.3", "-"),
         ("tlsa-lookup-failed", "domain", "4.7.5", "dnssec-invalid"),
         ("tlsa-unusable", "domain", "4.7.5", "tlsa-invalid"),
         ("dane-required", "domain", "4.7.5", "dane-required"),

@@ -77,9 +77,10 @@ fn nothing_but_white_space_follows_the_version() {
 #[test]
 fn brackets_in_a_uri() {
     let rua = |uri: &str| reports(&format!("v=TLSRPTv1;rua={uri}"));
-    for uri in ["https://[2001:db8::1]/x", "https://[::1]:8443/x?y", "https://user@[::1]"] {
+    for uri in ["https://[2001:db8::1]/x", "https://[::1]:8443/x?y", "https://[::1]"] {
         assert_eq!(rua(uri), Ok((vec![Rua::Https(uri.to_owned())], 0)));
     }
+    assert_eq!(rua("https://user@[::1]"), Ok((Vec::new(), 1)));
     for uri in [
         "https://[x]/",
         "https://[::1/",
@@ -384,6 +385,17 @@ fn a_tlsrpt_record_says_where_reports_go() {
             5,
         ),
         ("v=TLSRPTv1;rua=https:a,https://,https:///x,https://:443/,https://u@/", vec![], 5),
+        // Another port or host would be asked than the one that is meant.
+        (
+            "v=TLSRPTv1;rua=https://a.example:65536/,https://a.example:0/,https://a.example:x/",
+            vec![],
+            3,
+        ),
+        (
+            "v=TLSRPTv1;rua=https://a%2eexample/,https://a..example/,https://u:p@a.example/",
+            vec![],
+            3,
+        ),
         ("v=TLSRPTv2;rua=mailto:a@a.example", vec![], 0),
     ] {
         assert_eq!(reports(record), Ok((rua, unusable)), "{record:?}");

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 use proptest::prelude::*;
-use smtp_tls_policy::ResultType;
-use smtp_tls_policy::TxtError;
 use smtp_tls_policy::sts::*;
-use smtp_tls_policy::{Domain, Host};
+use smtp_tls_policy::{Domain, Host, ResultType, TxtError, UnreadableRecord};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -281,6 +279,43 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Step::Due),
         Just(Step::Restart),
     ]
+}
+
+#[test]
+fn damaged_record_of_a_policy_is_told_from_one_of_a_later_version() {
+    use UnreadableRecord::{Damaged, Newer};
+    let name = domain("a.example");
+    let good = "smtp-sts-policy 1\na.example\n1\n9\n\
+                version: STSv1\nmode: enforce\nmx: a.example\nmax_age: 86400\n";
+    let read = CachedPolicy::from_record(&name, good.as_bytes()).unwrap();
+    assert_eq!(CachedPolicy::from_record(&name, &read.to_record()), Ok(read));
+    let first_line = |line: &str| good.replacen("smtp-sts-policy 1", line, 1);
+    for (record, expected) in [
+        (first_line("smtp-sts-policy 2"), Newer),
+        ("smtp-sts-policy 4294967295\nanything".to_owned(), Newer),
+        (first_line("smtp-sts-policy 0"), Damaged),
+        (first_line("smtp-sts-policy -1"), Damaged),
+        (first_line("smtp-sts-policy 99999999999"), Damaged),
+        (first_line("smtp-sts-policy"), Damaged),
+        (first_line("smtp-broken-peer 2"), Damaged),
+        (good.replacen("smtp-sts-policy 1\n", "", 1), Damaged),
+        (good.replacen("\na.example", "\nb.example", 1), Damaged),
+        (good.replacen("\n9\n", "\n-9\n", 1), Damaged),
+        (good.replacen("mode: enforce\n", "", 1), Damaged),
+        (String::new(), Damaged),
+    ] {
+        let read = CachedPolicy::from_record(&name, record.as_bytes());
+        assert_eq!(read, Err(expected), "{record}");
+        assert_eq!(CachedPolicy::is_newer(record.as_bytes()), expected == Newer, "{record}");
+    }
+    let limit = good.find("max_age").unwrap();
+    for len in 0..limit {
+        assert_eq!(
+            CachedPolicy::from_record(&name, &good.as_bytes()[..len]),
+            Err(Damaged),
+            "{len}"
+        );
+    }
 }
 
 /// A store: the records of policies by their domain.

@@ -9,10 +9,10 @@ use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::sts::{CachedPolicy, PolicyId, PolicyText, StsAnswer};
 use smtp_tls_policy::tlsrpt::{
-    Aggregate, AggregateLimits, AppliedPolicy, ReportId, ReportedSession, Reporting, Restored,
-    Submitter, TlsOutcome, day_of,
+    Aggregate, AggregateLimits, AppliedPolicy, ReportId, ReportedSession, Reporting, Submitter,
+    TlsOutcome, day_of,
 };
-use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
+use smtp_tls_policy::{Domain, Host, Namespace, Reason, UnreadableRecord, pki_types};
 
 /// 2016-04-01T12:00:00Z
 const NOON: u64 = 1_459_512_000;
@@ -83,7 +83,7 @@ fn records_of_two_writers_give_the_report_of_one_that_counted_everything() {
         assert_eq!(record.day, day_of(at(NOON)));
         assert!(record.value.is_ascii() && record.value.len() < 128 << 10);
         let restored = sum.restore(record.day, &record.domain, &record.value);
-        assert!(matches!(restored, Restored::Added(6 | 9)), "{restored:?}");
+        assert!(matches!(restored, Ok(6 | 9)), "{restored:?}");
     }
     let expected = json(both);
     // y.example has MTA-STS and no policy; its host has TLSA records.
@@ -132,7 +132,7 @@ fn tlsa_record_without_data_is_kept() {
     writer.record(&session, at(NOON));
     let written = writer.unsaved().remove(0);
     let mut sum = aggregate();
-    assert_eq!(sum.restore(written.day, &written.domain, &written.value), Restored::Added(1));
+    assert_eq!(sum.restore(written.day, &written.domain, &written.value), Ok(1));
     assert_eq!(json(sum), json(writer));
 }
 
@@ -166,12 +166,12 @@ fn damaged_record_adds_nothing() {
             let mut sum = aggregate();
             let shown = String::from_utf8_lossy(&value).into_owned();
             let restored = sum.restore(record.day, &record.domain, &value);
-            assert_eq!(restored, Restored::Damaged, "{shown}");
+            assert_eq!(restored, Err(UnreadableRecord::Damaged), "{shown}");
             assert!(json(sum).is_empty(), "{shown}");
         }
         let other = Domain::parse("other.example").unwrap();
         let restored = aggregate().restore(record.day, &other, &record.value);
-        assert_eq!(restored, Restored::Damaged);
+        assert_eq!(restored, Err(UnreadableRecord::Damaged));
     }
 }
 
@@ -200,7 +200,7 @@ fn record_of_a_later_version_adds_nothing_and_is_not_taken_for_damaged() {
             let shown = String::from_utf8_lossy(&value).into_owned();
             let mut sum = aggregate();
             let restored = sum.restore(record.day, &record.domain, &value);
-            assert_eq!(restored, Restored::Newer, "{shown}");
+            assert_eq!(restored, Err(UnreadableRecord::Newer), "{shown}");
             assert!(json(sum).is_empty(), "{shown}");
         }
     }
@@ -221,7 +221,7 @@ fn sessions_beyond_the_limits_are_left_out_and_counted() {
     assert_eq!(writer.take_left_out(), 0);
     for record in writer.unsaved() {
         let restored = one.restore(record.day, &record.domain, &record.value);
-        assert_eq!(restored, Restored::Added(1));
+        assert_eq!(restored, Ok(1));
     }
     assert_eq!(one.take_left_out(), 2);
 }
@@ -239,12 +239,12 @@ fn record_is_bounded_whatever_was_counted() {
     let record = writer.unsaved().remove(0);
     assert!(record.value.len() < 128 << 10, "{}", record.value.len());
     let mut sum = Aggregate::new(limits);
-    assert_eq!(sum.restore(record.day, &record.domain, &record.value), Restored::Added(3000));
+    assert_eq!(sum.restore(record.day, &record.domain, &record.value), Ok(3000));
     let policy = &json(sum)[0]["policies"][0];
     assert_eq!(policy["summary"]["total-failure-session-count"], 3000);
     // The adder's own limit of kinds holds too.
     (limits.policies, limits.failures) = (1, 7);
     let mut sum = Aggregate::new(limits);
-    assert_eq!(sum.restore(record.day, &record.domain, &record.value), Restored::Added(3000));
+    assert_eq!(sum.restore(record.day, &record.domain, &record.value), Ok(3000));
     assert_eq!(json(sum)[0]["policies"][0]["failure-details"].as_array().unwrap().len(), 7);
 }

@@ -87,6 +87,8 @@ const POOL_REFUSALS: &str = "smtp_pool_refusals_total";
 const LISTS: &str = "smtp_revocation_lists";
 const LIST_AGE: &str = "smtp_revocation_list_age_seconds";
 const LIST_EXPIRES: &str = "smtp_revocation_list_expires_seconds";
+const CRLITE_LOADED: &str = "smtp_crlite_loaded";
+const CRLITE_AGE: &str = "smtp_crlite_age_seconds";
 const POLICIES: &str = "smtp_sts_policies";
 const POLICY_AGE: &str = "smtp_sts_policy_age_seconds";
 
@@ -189,6 +191,20 @@ pub const METRICS: &[Metric] = &[
         labels: &["roots"],
         unit: Unit::Seconds,
         description: "Time until the first nextUpdate of a loaded revocation list",
+    },
+    Metric {
+        name: CRLITE_LOADED,
+        kind: "gauge",
+        labels: &[],
+        unit: Unit::Count,
+        description: "Whether CRLite filters are loaded",
+    },
+    Metric {
+        name: CRLITE_AGE,
+        kind: "gauge",
+        labels: &[],
+        unit: Unit::Seconds,
+        description: "Age of the loaded CRLite data",
     },
     Metric {
         name: POLICIES,
@@ -378,6 +394,15 @@ pub(crate) fn lists(trust: &Trust, now: UnixTime) {
         if let Some(first) = lists().map(|list| list.next_update()).min() {
             metrics::gauge!(LIST_EXPIRES, "roots" => set).set(seconds(now, first));
         }
+    }
+}
+
+/// The age of the CRLite data, if CRLite is wanted at all.
+pub(crate) fn crlite(trust: &Trust, now: UnixTime) {
+    let Some(crlite) = trust.crlite() else { return };
+    metrics::gauge!(CRLITE_LOADED).set(count(usize::from(crlite.made().is_some())));
+    if let Some(made) = crlite.made() {
+        metrics::gauge!(CRLITE_AGE).set(seconds(made, now));
     }
 }
 

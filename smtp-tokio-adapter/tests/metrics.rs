@@ -13,7 +13,8 @@ use common::{HOST, Pki, envelope, outbound, sender_of, smtp, start};
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use smtp_tls_policy::Domain;
-use smtp_tls_policy::pki::{RootsId, Trust};
+use smtp_tls_policy::pki::{Crlite, CrliteAnswer, CrliteFilters, CrliteQuery, RootsId, Trust};
+use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::test_kit::{Script, listen};
@@ -163,6 +164,39 @@ async fn turns_are_counted_by_where_the_connection_came_from() {
     assert_eq!(value(&values, "smtp_pool_idle_connections", &[]), -1.0);
 }
 
+/// Filters that cover nothing.
+#[derive(Debug)]
+struct CoversNothing;
+
+impl CrliteFilters for CoversNothing {
+    fn look_up(&self, _: &CrliteQuery<'_>) -> CrliteAnswer {
+        CrliteAnswer::NotCovered
+    }
+}
+
+fn hours_ago(hours: u64) -> UnixTime {
+    let now = UnixTime::now().as_secs();
+    UnixTime::since_unix_epoch(Duration::from_secs(now - hours * 3600))
+}
+
+#[tokio::test]
+async fn crlite_without_data_has_no_age_and_no_value_where_it_is_not_wanted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshots = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    for (crlite, expected) in [(None, None), (Some(Crlite::without_data()), Some(0.0))] {
+        let mut trust = Trust::clone(&Pki::new().trust());
+        trust.set_crlite(crlite);
+        let name = "c.test.example".parse().unwrap();
+        let outbound = Outbound::new(name, common::provider(), Arc::new(trust));
+        sender_of(outbound, zone(), 25).record_ages();
+        let values = recorded(&snapshots);
+        let of = |name: &str| values.iter().find(|((it, _, _), _)| it == name).map(|it| *it.1);
+        assert_eq!(of("smtp_crlite_loaded"), expected);
+        assert_eq!(of("smtp_crlite_age_seconds"), None);
+    }
+}
+
 /// One thread, so that the recorder of the thread sees everything.
 #[tokio::test]
 async fn delivery_records_every_metric_with_the_labels_of_the_page() {
@@ -173,6 +207,7 @@ async fn delivery_records_every_metric_with_the_labels_of_the_page() {
     let pki = Pki::new();
     let mut trust = Trust::clone(&pki.trust());
     trust.add_crl_der(&RootsId::public(), &pki.crl(1, &[])).unwrap();
+    trust.set_crlite(Some(Crlite::new(Arc::new(CoversNothing), hours_ago(3))));
     let server =
         start(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(smtp())) })
             .await;
@@ -195,6 +230,9 @@ async fn delivery_records_every_metric_with_the_labels_of_the_page() {
     assert_eq!(value("smtp_revocation_lists", &[("roots", "public")]), 1.0);
     assert!(value("smtp_revocation_list_age_seconds", &[("roots", "public")]) > 0.0);
     assert!(value("smtp_revocation_list_expires_seconds", &[("roots", "public")]) > 0.0);
+    assert_eq!(value("smtp_crlite_loaded", &[]), 1.0);
+    let age = value("smtp_crlite_age_seconds", &[]);
+    assert!((10_800.0..11_100.0).contains(&age), "{age}");
     assert_eq!(value("smtp_sts_policies", &[]), 0.0);
     assert_eq!(value("smtp_sts_policy_age_seconds", &[]), 0.0);
 

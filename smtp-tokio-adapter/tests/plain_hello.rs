@@ -92,10 +92,19 @@ fn client(pki: &Pki, posture: Posture, port: u16) -> Sender<Zone> {
     tls.add_identity(identity.clone(), pki.identity("client.test.example"));
     let mut connector = connector(posture);
     connector.identity = Some(identity);
+    client_with(pki, tls, &connector, port)
+}
+
+fn client_with(
+    pki: &Pki,
+    tls: ClientTls,
+    connector: &OutboundConnector,
+    port: u16,
+) -> Sender<Zone> {
     let (domain, host) = (Domain::parse("test.example").unwrap(), Domain::parse(HOST).unwrap());
     let mut zone = Zone::new(DnsStatus::Insecure);
     zone.add_mx(&domain, 10, &host).add_host(&host, [Ipv4Addr::LOCALHOST.into()]);
-    let connectors = Arc::new(OutboundConnectors::new(vec![connector]).unwrap());
+    let connectors = Arc::new(OutboundConnectors::new(vec![connector.clone()]).unwrap());
     let sender = Sender::new(outbound_with(pki, tls), connectors, zone).unwrap();
     let mut limits = PoolLimits::default();
     // Each message has a handshake.
@@ -298,6 +307,48 @@ async fn client_certificate_that_is_left_out_costs_other_connectors_no_plain_hel
     assert_eq!(channels(&report), [(Manner::AsPlanned, "tls-ok", true)]);
     let group = report.attempts[0].decision.tls.as_ref().unwrap().group;
     assert_eq!(group, Some("X25519MLKEM768"));
+}
+
+/// Whose certificate was refused is a part of what is remembered, here and in the store.
+#[tokio::test]
+async fn refused_client_certificate_of_one_connector_is_no_reason_to_leave_out_that_of_another() {
+    let (pki, theirs) = (Pki::new(), Pki::named("Other Root"));
+    let server = server_that_knows(&pki, &theirs).await;
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let sender = async || {
+        let tls = ClientTls::new(provider());
+        tls.add_identity(IdentityId::new("ours"), pki.identity("client.test.example"));
+        tls.add_identity(IdentityId::new("theirs"), theirs.identity("client.test.example"));
+        client_with(&pki, tls, &connector(Posture::Opportunistic), server.address.port())
+            .with_store(Arc::clone(&store))
+            .await
+    };
+    let with = |name| {
+        let mut connector = connector(Posture::Opportunistic);
+        connector.identity = Some(IdentityId::new(name));
+        connector
+    };
+    let first = sender().await;
+    let refused = send_by(&first, &with("ours")).await;
+    assert_eq!(
+        channels(&refused),
+        [(Manner::AsPlanned, "handshake-failed", false), (Manner::PlainHello, "tls-ok", true)]
+    );
+    // The sender that found it out, and one that has it from the store.
+    for sender in [&first, &sender().await] {
+        for (name, manner) in [("theirs", Manner::AsPlanned), ("ours", Manner::PlainHello)] {
+            let report = send_by(sender, &with(name)).await;
+            assert_eq!(channels(&report), [(manner, "tls-ok", true)], "{name}");
+        }
+        // Success without a certificate says nothing of this one.
+        let report = send_by(sender, &connector(Posture::Opportunistic)).await;
+        assert_eq!(channels(&report), [(Manner::AsPlanned, "tls-ok", true)]);
+        let report = send_by(sender, &with("ours")).await;
+        assert_eq!(channels(&report), [(Manner::PlainHello, "tls-ok", true)]);
+    }
+    let keys: Vec<String> =
+        store.list("broken/").await.unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [format!("broken/{HOST}/{}/id-ours", server.address)]);
 }
 
 #[tokio::test]

@@ -235,7 +235,7 @@ impl<'a> DomainInquiry<'a> {
             None => Ok(facts),
             Some(refusal) => {
                 let reporting = facts.reporting(&facts.next_hop, &TlsaFact::NotAsked);
-                Err(NotDialled::refused(refusal, &reporting))
+                Err(NotDialled::new(refusal, &reporting))
             }
         }
     }

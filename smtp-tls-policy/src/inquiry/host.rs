@@ -9,7 +9,8 @@ use crate::inquiry::not_dialled::NotDialled;
 use crate::inquiry::tlsa_search::{TlsaQuery, TlsaSearch};
 use crate::pki::tlsa::TlsaRecord;
 use crate::plan::facts::{DnsStatus, TlsaFact};
-use crate::plan::{Plan, plan};
+use crate::plan::{Plan, addresses_failed, plan};
+use crate::reason::Reason;
 use crate::rules::dial::Families;
 use crate::tlsrpt::Reporting;
 
@@ -195,7 +196,7 @@ impl<'d> HostInquiry<'d> {
         let reporting = domain.reporting(&host, &tlsa);
         match plan(&domain.facts(&host, &tlsa)) {
             Ok(plan) => Ok(Prepared { host, addresses, plan, reporting }),
-            Err(refusal) => Err(NotDialled::refused(refusal, &reporting)),
+            Err(refusal) => Err(NotDialled::new(refusal, &reporting)),
         }
     }
 
@@ -246,11 +247,12 @@ impl<'d> HostInquiry<'d> {
 }
 
 /// The addresses could not be looked up: under every posture the host is not dialled (RFC 7672,
-/// section 2.1.2). Only if the answer should have been signed, the policy refuses it as well, and a
-/// TLS report speaks of DNSSEC.
+/// section 2.1.2). Only if the answer should have been signed, and TLSA records count, a TLS report
+/// speaks of DNSSEC.
 fn unreachable(domain: &DomainFacts<'_>, host: &Host, is_signed: bool) -> NotDialled {
     let tlsa = if is_signed { TlsaFact::Failed } else { TlsaFact::NotAsked };
     let reporting = domain.reporting(host, &tlsa);
-    let refusal = is_signed.then(|| plan(&domain.facts(host, &tlsa)).err()).flatten();
-    NotDialled::unreachable(refusal, &reporting)
+    let refused = plan(&domain.facts(host, &tlsa)).err();
+    let by_dane = refused.filter(|it| it.reason() == Reason::TlsaLookupFailed);
+    NotDialled::new(addresses_failed(&domain.mail.policy, by_dane), &reporting)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use pki_types::UnixTime;
 
+use crate::http_url::HttpUrl;
 use crate::pki::comparison::ComparableName;
 use crate::pki::roots::RootsId;
 
@@ -216,6 +217,5 @@ fn fetchable<'a>(urls: &[&'a str]) -> Vec<&'a str> {
 /// Lists are fetched by HTTP without TLS: they are signed, and the certificate of a server would
 /// have to be checked by lists in turn (RFC 5280, section 8).
 fn is_fetchable(url: &str) -> bool {
-    let scheme = url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
-    scheme && url.len() <= MAX_URL_LEN && url.bytes().all(|octet| octet.is_ascii_graphic())
+    url.len() <= MAX_URL_LEN && HttpUrl::parse(url).is_ok_and(|url| !url.is_https())
 }

@@ -10,7 +10,7 @@ pub(crate) mod scope;
 mod sources;
 
 pub use attempt::{Attempt, Requiretls};
-pub use broken_peers::{Broken, BrokenPeers, MAX_PEERS, REMEMBERED_FOR};
+pub use broken_peers::{Broken, BrokenPeers, MAX_PEERS, PeerKey, REMEMBERED_FOR};
 pub use check::{Check, Dane, Pinned, Pkix};
 pub use explain::{Ending, explain};
 pub use facts::{Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
@@ -216,12 +216,28 @@ pub(crate) fn policy_unavailable(message: MessageTls) -> Refusal {
     refusal(message, Reason::PolicyUnavailable, vec![Ground::LookupFailed])
 }
 
+/// The refusal of a host whose addresses could not be looked up; or that of DANE, if it refuses the
+/// host for it, with the status of a failed look-up.
+pub(crate) fn addresses_failed(policy: &Policy<'_>, by_dane: Option<Refusal>) -> Refusal {
+    let reason = Reason::AddressLookupFailed;
+    let ground = match policy {
+        Policy::Connector(connector) => sources::own_ground(connector),
+        Policy::Unavailable => Ground::LookupFailed,
+    };
+    let failed = refusal(MessageTls::Default, reason, vec![ground]);
+    match by_dane {
+        Some(refused) => Refusal { status: failed.status, ..refused },
+        None => failed,
+    }
+}
+
 fn refusal(message: MessageTls, reason: Reason, grounds: Vec<Ground>) -> Refusal {
     let lookup_failed = matches!(
         reason,
         Reason::PolicyUnavailable
             | Reason::StsLocalFault
             | Reason::MxLookupFailed
+            | Reason::AddressLookupFailed
             | Reason::TlsaLookupFailed
     );
     let (code, status) = match (message, reason.status()) {

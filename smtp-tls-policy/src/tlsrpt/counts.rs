@@ -11,11 +11,12 @@ use super::session::{AppliedPolicy, ReportedSession};
 use crate::domain::{Domain, Host};
 use crate::pki::tlsa::TlsaRecord;
 use crate::reason::{Reason, ResultType};
+use crate::record::{UnreadableRecord, body};
 use crate::sts::PolicyText;
 
-/// What each record begins with, and the number of the form that is written.
+/// What each record begins with, and the version that is written.
 const FORM: &str = "smtp-tls-counts ";
-const NUMBER: u32 = 1;
+const VERSION: u32 = 1;
 /// Most octets of a policy's strings in a record; the strings after that are left out of the
 /// report.
 const MAX_STRINGS_LEN: usize = 16 << 10;
@@ -38,15 +39,6 @@ pub(super) struct Details {
     pub(super) sending: Option<IpAddr>,
     pub(super) mx: Option<Host>,
     pub(super) receiving: Option<IpAddr>,
-}
-
-/// Why the counts of a record are not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
-    /// It has another form, or says more than this version understands.
-    Newer,
-    /// No version writes such a record.
-    Damaged,
 }
 
 impl Counts {
@@ -80,7 +72,7 @@ impl Counts {
 
     /// The record of these counts.
     pub(super) fn to_record(&self, policy: &AppliedPolicy) -> String {
-        let mut text = format!("{FORM}{NUMBER}\n{} {}\n", policy.kind(), policy.domain());
+        let mut text = format!("{FORM}{VERSION}\n{} {}\n", policy.kind(), policy.domain());
         let mut strings = policy.strings();
         if let AppliedPolicy::Sts { policy: Some(_), .. } = policy {
             // Without its lifetime it could not be read again; of the hosts, some may be left out.
@@ -114,15 +106,10 @@ impl Counts {
     }
 
     /// Reads a record that [`to_record`](Self::to_record) wrote.
-    pub(super) fn from_record(record: &[u8]) -> Result<(AppliedPolicy, Self), Unreadable> {
-        use Unreadable::{Damaged, Newer};
+    pub(super) fn from_record(record: &[u8]) -> Result<(AppliedPolicy, Self), UnreadableRecord> {
+        use UnreadableRecord::{Damaged, Newer};
 
-        let (form, body) = split_line(record).ok_or(Damaged)?;
-        match number(form) {
-            None | Some(0) => return Err(Damaged),
-            Some(NUMBER) => {}
-            Some(_) => return Err(Newer),
-        }
+        let body = body(record, FORM, VERSION)?;
         let mut lines = std::str::from_utf8(body).map_err(|_| Damaged)?.lines();
         let head = lines.next().and_then(|line| line.split_once(' ')).ok_or(Damaged)?;
         let (kind, domain) = (head.0, Domain::parse(head.1).map_err(|_| Damaged)?);
@@ -156,17 +143,6 @@ impl Counts {
         let policy = AppliedPolicy::from_strings(kind, domain, &strings).ok_or(Damaged)?;
         Ok((policy, counts))
     }
-}
-
-/// The first line, and what follows it.
-fn split_line(octets: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = octets.iter().position(|octet| *octet == b'\n')?;
-    Some((&octets[..end], &octets[end + 1..]))
-}
-
-/// The number of a record's form.
-fn number(form: &[u8]) -> Option<u32> {
-    std::str::from_utf8(form).ok()?.strip_prefix(FORM)?.parse().ok()
 }
 
 /// What [`AppliedPolicy::kind`] can be.
@@ -220,8 +196,8 @@ impl<T: std::fmt::Display> std::fmt::Display for Optional<T> {
     }
 }
 
-fn details(value: &str) -> Result<(Details, u64), Unreadable> {
-    use Unreadable::{Damaged, Newer};
+fn details(value: &str) -> Result<(Details, u64), UnreadableRecord> {
+    use UnreadableRecord::{Damaged, Newer};
 
     let mut words = value.split(' ');
     let mut next = || words.next().ok_or(Damaged);

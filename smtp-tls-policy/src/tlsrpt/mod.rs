@@ -33,12 +33,13 @@ pub use received::{
     Complaint, MAX_COMPLAINTS, MAX_ENCLOSED_LEN, MAX_REPORT_LEN, MAX_REPORT_VALUES, PolicyKind,
     ReceivedReport, ReportError, ReportedFailure, ReportedPolicy,
 };
-pub use report::{Aggregate, AggregateLimits, CountRecord, DailyReport, Restored, day_of};
+pub use report::{Aggregate, AggregateLimits, CountRecord, DailyReport, day_of};
 pub use session::{AppliedPolicy, ReportedSession, Reporting, TlsOutcome};
 pub use submitter::{ContactError, ReportId, Submitter};
 
 use crate::dns_txt::{TxtError, fields, select};
 use crate::domain::{Domain, Host};
+use crate::http_url::HttpUrl;
 
 /// What a TLSRPT record begins with (RFC 8460, section 3).
 pub const RECORD_VERSION: &str = "v=TLSRPTv1";
@@ -59,7 +60,7 @@ pub enum Rua {
     /// By mail to this address: percent-decoded, ASCII, a dot-string local part and a domain or
     /// address literal.
     Mailto(String),
-    /// By POST to this URI, as published: percent-encoded, with a host.
+    /// By POST to this URI, as published: an [`HttpUrl`] of scheme `https`.
     Https(String),
 }
 
@@ -120,7 +121,7 @@ impl TlsrptRecord {
                         unusable += 1;
                         continue;
                     };
-                    match destination(scheme, &uri[scheme.len() + 1..]) {
+                    match destination(scheme, uri) {
                         Some(Destination::Mailto(address)) => rua.push(Rua::Mailto(address)),
                         Some(Destination::Https) => rua.push(Rua::Https(uri.to_owned())),
                         None => unusable += 1,
@@ -198,24 +199,15 @@ enum Destination {
     Https,
 }
 
-fn destination(scheme: &str, rest: &str) -> Option<Destination> {
+fn destination(scheme: &str, uri: &str) -> Option<Destination> {
     // RFC 3986, section 3.1: schemes are compared without regard to case.
     if scheme.eq_ignore_ascii_case("mailto") {
         // RFC 6068, section 2: header fields may follow; a report has its own.
-        let to = rest.split(['?', '#']).next()?;
+        let to = uri[scheme.len() + 1..].split(['?', '#']).next()?;
         return address(to).map(Destination::Mailto);
     }
-    if scheme.eq_ignore_ascii_case("https") {
-        let authority = rest.strip_prefix("//")?.split(['/', '?', '#']).next()?;
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let end = if host.starts_with('[') {
-            host.find(']')? + 1
-        } else {
-            host.find(':').unwrap_or(host.len())
-        };
-        return (end > 0).then_some(Destination::Https);
-    }
-    None
+    let url = HttpUrl::parse(uri).ok()?;
+    url.is_https().then_some(Destination::Https)
 }
 
 /// The address of a `mailto` URI, percent-decoded; `None` if it cannot be put into a RCPT command

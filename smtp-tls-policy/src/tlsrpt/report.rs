@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 
-use super::counts::{Counts, Unreadable};
+use super::counts::Counts;
 use super::session::{AppliedPolicy, ReportedSession};
 use super::submitter::{ReportId, Submitter};
 use crate::domain::Domain;
+use crate::record::UnreadableRecord;
 
 /// Seconds of a day in UTC, leap seconds aside.
 const DAY: u64 = 24 * 60 * 60;
@@ -88,19 +89,8 @@ pub struct CountRecord {
 impl CountRecord {
     /// Whether a later version of this library wrote this value: then leave it alone.
     pub fn is_newer(value: &[u8]) -> bool {
-        Counts::from_record(value) == Err(Unreadable::Newer)
+        Counts::from_record(value).err() == Some(UnreadableRecord::Newer)
     }
-}
-
-/// What became of a record of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restored {
-    /// Its counts, of this many sessions, were added.
-    Added(u64),
-    /// A later version of this library wrote it, and this one cannot read it. Leave it alone.
-    Newer,
-    /// It is damaged, or of another domain.
-    Damaged,
 }
 
 impl Aggregate {
@@ -174,22 +164,29 @@ impl Aggregate {
         }
     }
 
-    /// Adds the counts of a record of this day and domain, as far as the limits let it.
-    pub fn restore(&mut self, day: u64, domain: &Domain, record: &[u8]) -> Restored {
-        let (policy, counts) = match Counts::from_record(record) {
-            Ok(read) => read,
-            Err(Unreadable::Newer) => return Restored::Newer,
-            Err(Unreadable::Damaged) => return Restored::Damaged,
-        };
+    /// Adds the counts of a record of this day and domain, as far as the limits let it, and returns
+    /// of how many sessions they are.
+    ///
+    /// # Errors
+    ///
+    /// [`UnreadableRecord`]: it is of a later version, damaged, or of another domain. Nothing is
+    /// added.
+    pub fn restore(
+        &mut self,
+        day: u64,
+        domain: &Domain,
+        record: &[u8],
+    ) -> Result<u64, UnreadableRecord> {
+        let (policy, counts) = Counts::from_record(record)?;
         if policy.domain() != domain {
-            return Restored::Damaged;
+            return Err(UnreadableRecord::Damaged);
         }
         let (max_failures, sessions) = (self.limits.failures, counts.sessions());
         match self.held(day, &policy) {
             Some(held) => held.counts.add(counts, max_failures),
             None => self.left_out = self.left_out.saturating_add(sessions),
         }
-        Restored::Added(sessions)
+        Ok(sessions)
     }
 
     /// Drops the counts of days before this one that a store has.

@@ -50,7 +50,7 @@ impl Mail {
                     match prepared {
                         Ok(it) => route.prepared(Prepared::new(found.insert(it).addresses.clone())),
                         Err(refused) => {
-                            let it = refused.status;
+                            let it = refused.refusal.status();
                             route.skip(EnhancedCode::new(it.class, it.subject, it.detail));
                         }
                     }

@@ -127,9 +127,9 @@ impl Target {
         self.dial == usual
     }
 
-    /// Whether this connection shows no client certificate, and one as planned would show one.
-    pub(crate) fn leaves_identity_out(&self) -> bool {
-        self.identity.is_some() && self.shown_identity().is_none()
+    /// The client certificate that this connection does not show, and one as planned would.
+    pub(crate) fn identity_left_out(&self) -> Option<&IdentityId> {
+        self.identity.as_ref().filter(|_| self.shown_identity().is_none())
     }
 
     /// The client certificate to show on this connection. With the plainest hello, one is left out

@@ -1,12 +1,10 @@
 //! HTTP/1.1: one request over one connection, and a bounded answer.
 
-#[cfg(feature = "https")]
 mod connect;
 mod reach;
 #[cfg(feature = "https")]
 mod tls;
 
-#[cfg(feature = "https")]
 pub(crate) use self::connect::connect;
 pub use self::reach::Reach;
 #[cfg(feature = "https")]
@@ -15,9 +13,12 @@ pub(crate) use self::tls::{HttpsError, Tls};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST};
 use hyper::http::HeaderMap;
-use hyper::{Request, StatusCode};
+use hyper::http::request::Builder;
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use smtp_tls_policy::HttpUrl;
 use tokio::task::JoinSet;
 
 use crate::wire::Io;
@@ -35,6 +36,12 @@ pub(crate) struct Answer {
     /// The body of an answer with status 200: all of it, or its first octets, of which there is one
     /// more than the limit. Empty for every other status.
     pub(crate) body: Vec<u8>,
+}
+
+/// A request for what a URL names, over a connection that serves nothing else.
+pub(crate) fn request(method: Method, url: &HttpUrl) -> Builder {
+    let builder = Request::builder().method(method).uri(url.target());
+    builder.header(HOST, url.authority()).header(CONNECTION, "close")
 }
 
 /// Sends a request, and reads at most `max_len` octets of the body and one. Redirections are not

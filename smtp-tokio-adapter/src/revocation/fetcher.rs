@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pki_types::UnixTime;
+use smtp_tls_policy::HttpUrlError;
 use smtp_tls_policy::pki::{LiveTrust, ReplaceError, Replaced, RootsId, WantedList};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -227,7 +228,7 @@ impl CrlFetcher {
 
     /// Tries the URLs of a list in order, and loads what comes.
     async fn fetch(self, wanted: WantedList, lead: Lead, now: UnixTime) -> FetchedList {
-        let mut last = (String::new(), Err(HttpError::Url));
+        let mut last = (String::new(), Err(HttpError::Url(HttpUrlError::Scheme)));
         let reach = match wanted.roots == RootsId::public() {
             true => self.reach,
             false => Reach::Any,

@@ -1,26 +1,22 @@
 //! A GET by HTTP/1.1 without TLS, as revocation lists are fetched.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONNECTION, HOST};
-use hyper::{Request, StatusCode, Uri};
-use tokio::net::TcpStream;
+use hyper::{Method, StatusCode};
+use smtp_tls_policy::{Host, HttpUrl, HttpUrlError};
 
-use crate::http::{Reach, exchange};
-
-/// Most addresses of a host that are tried. Our own choice.
-const MAX_ADDRESSES: usize = 8;
+use crate::http::{Reach, connect, exchange, request};
 
 /// Why a list was not fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The URL is not one of scheme `http` with a host.
-    #[error("the URL is not an http URL with a host")]
-    Url,
+    /// The URL cannot be asked by HTTP without TLS.
+    #[error("the URL cannot be fetched: {0}")]
+    Url(#[from] HttpUrlError),
     /// The host has no address from which lists may be fetched, but this one: see
     /// [`with_reach`](super::CrlFetcher::with_reach).
     #[error("the host has the address {0}, which is not a global one, and is not connected to")]
@@ -54,25 +50,29 @@ pub(super) async fn get(
 }
 
 async fn body(url: &str, max_len: usize, reach: Reach) -> Result<Vec<u8>, HttpError> {
-    let uri: Uri = url.parse().map_err(|_| HttpError::Url)?;
-    if uri.scheme_str() != Some("http") {
-        return Err(HttpError::Url);
+    let url = HttpUrl::parse(url)?;
+    if url.is_https() {
+        return Err(HttpError::Url(HttpUrlError::Scheme));
     }
-    let authority = uri.authority().ok_or(HttpError::Url)?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let found = tokio::net::lookup_host((host, authority.port_u16().unwrap_or(80))).await?;
-    let addresses = reach.filter(found.take(MAX_ADDRESSES).collect(), |it: SocketAddr| it.ip());
-    let stream = TcpStream::connect(&addresses.map_err(HttpError::NotGlobal)?[..]).await?;
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    let host = match authority.port() {
-        Some(port) => format!("{}:{port}", authority.host()),
-        None => authority.host().to_owned(),
+    let found: Vec<IpAddr> = match url.host() {
+        Host::Address(address) => vec![*address],
+        Host::Name(name) => {
+            let found = tokio::net::lookup_host((name.as_str(), url.port())).await?;
+            found.map(|found| found.ip()).collect()
+        }
     };
-    let request = Request::get(target)
-        .header(HOST, host)
-        .header(CONNECTION, "close")
-        .body(Full::<Bytes>::default())
-        .map_err(|_| HttpError::Url)?;
+    let permitted = reach.filter(found, |address| address).map_err(HttpError::NotGlobal)?;
+    let (mut ipv6, mut ipv4) = (Vec::new(), Vec::new());
+    for address in permitted {
+        match address {
+            IpAddr::V6(address) => ipv6.push(address),
+            IpAddr::V4(address) => ipv4.push(address),
+        }
+    }
+    let stream = connect(ipv6, ipv4, url.port()).await?;
+    let request = request(Method::GET, &url).body(Full::<Bytes>::default());
+    // What a URL has, a request can have.
+    let request = request.map_err(|_| HttpError::Url(HttpUrlError::Character))?;
     let answer = exchange(stream, request, max_len).await?;
     match answer.status {
         StatusCode::OK if answer.body.len() > max_len => Err(HttpError::TooLong(max_len)),

@@ -68,11 +68,11 @@ impl Candidate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skip {
-    /// The status of the recipients, unless another host has a better one: 4.4.3 for a failed
-    /// look-up, or the policy's.
+    /// The status of the recipients, unless another host has a better one.
     pub status: EnhancedCode,
-    /// The policy's reasons, if the policy refuses the host. If the refusal
-    /// [ends the domain](Refusal::ends_domain), no other host is dialled either.
+    /// The reason: the policy refuses the host, or a look-up failed. Always set by a
+    /// [`Sender`](crate::Sender). If it [ends the domain](Refusal::ends_domain), no other host is
+    /// dialled either.
     pub refusal: Option<Refusal>,
     /// What is to be reported of it (RFC 8460).
     pub session: Option<ReportedSession>,

@@ -12,7 +12,6 @@ use smtp_tls_policy::{Domain, Host};
 
 use super::{Mail, Sender};
 use crate::client::Target;
-use crate::convert;
 use crate::lookups::Lookups;
 use crate::metering::lookup;
 use crate::sender::hosts::{Candidate, Hosts, Skip};
@@ -154,6 +153,6 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
 
 impl From<NotDialled> for Skip {
     fn from(why: NotDialled) -> Self {
-        Self { status: convert::status(why.status), refusal: why.refusal, session: why.session }
+        Self { session: why.session, ..Self::from(why.refusal) }
     }
 }

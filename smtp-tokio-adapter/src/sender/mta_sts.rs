@@ -4,12 +4,12 @@ use std::pin::pin;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use smtp_tls_policy::Domain;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::sts::{
     Cache, CachedPolicy, Discovered, DiscoveryError, Due, FETCH_TIMEOUT, FetchEnd, FetchError,
     StoreChange, StsAnswer, StsRecord, record_name,
 };
+use smtp_tls_policy::{Domain, UnreadableRecord};
 use tokio::sync::Notify;
 
 use super::{Sender, lock};
@@ -51,10 +51,12 @@ impl Drop for Fetching<'_> {
 
 impl<L: Lookups> Sender<L> {
     /// Sets the gauges of the metrics whose values change with time alone: the ages of revocation
-    /// lists and of MTA-STS policies. Call it before each scrape, or once a minute.
+    /// lists, of CRLite data and of MTA-STS policies. Call it before each scrape, or once a minute.
     #[cfg(feature = "metrics")]
     pub fn record_ages(&self) {
-        crate::metering::lists(&self.outbound.trust.current(), self.now());
+        let trust = self.outbound.trust.current();
+        crate::metering::lists(&trust, self.now());
+        crate::metering::crlite(&trust, self.now());
         crate::metering::policies(&lock(&self.policies.cache), self.now());
     }
 
@@ -147,9 +149,12 @@ impl<L: Lookups> Sender<L> {
 
     async fn restore_policy(&self, key: &str, record: &[u8]) {
         let domain = key.strip_prefix(PREFIX).and_then(|domain| Domain::parse(domain).ok());
-        let read = domain.and_then(|domain| CachedPolicy::from_record(&domain, record));
-        let changes = match read {
-            Some(cached) => {
+        let read = match domain {
+            Some(domain) => CachedPolicy::from_record(&domain, record),
+            None => Err(UnreadableRecord::Damaged),
+        };
+        let changes = match (read, &self.shared) {
+            (Ok(cached), _) => {
                 let mut cache = lock(&self.policies.cache);
                 // What came meanwhile is newer.
                 match cache.holds(cached.domain(), self.now()) {
@@ -157,13 +162,11 @@ impl<L: Lookups> Sender<L> {
                     false => cache.restore([cached], self.now()),
                 }
             }
-            None => {
-                tracing::warn!(key, "a policy in the store is damaged; it is removed");
-                if let Some(shared) = &self.shared {
-                    shared.remove(key.to_owned()).await;
-                }
+            (Err(why), Some(shared)) => {
+                shared.unreadable(key, record, why).await;
                 Vec::new()
             }
+            (Err(_), None) => Vec::new(),
         };
         self.keep(changes).await;
     }

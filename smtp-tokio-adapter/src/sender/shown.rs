@@ -2,17 +2,21 @@
 
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::plan::Broken;
+use smtp_tls_policy::rules::IdentityId;
 
 use crate::client::outcome::{Decision, Spoken};
 use crate::client::target::{Manner, Target};
 
-/// What a connection shows about the TLS of its peer. The mail of all connectors goes by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a connection shows about the TLS of its peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// It works.
-    Works,
-    /// It is broken, or works only with the plainest hello.
+    /// It works, with this client certificate or without one.
+    Works(Option<IdentityId>),
+    /// It is broken, or works only with the plainest hello. The mail of all connectors goes by it.
     Broken(Broken),
+    /// It works with the plainest hello and without this client certificate. Only mail that would
+    /// show the same one goes by it.
+    NeedsNoCertificate(IdentityId),
     /// The plainest hello is no help here. Why the handshake failed is not known: it showed a
     /// client certificate, or the plan required TLS.
     PlainHelloFails,
@@ -20,8 +24,8 @@ pub(super) enum Shown {
 
 impl Shown {
     /// Whether STARTTLS was not offered, or was refused.
-    pub(super) fn is_no_starttls(self) -> bool {
-        self == Self::Broken(Broken::NoStartTls)
+    pub(super) fn is_no_starttls(&self) -> bool {
+        *self == Self::Broken(Broken::NoStartTls)
     }
 
     /// What one connection shows, if anything.
@@ -40,12 +44,14 @@ impl Shown {
             Reason::HandshakeTimeout => Broken::Stalled,
             _ if decision.tls.is_none() => return None,
             _ => {
-                return Some(match target.manner {
-                    Manner::AsPlanned => Self::Works,
-                    Manner::PlainHello | Manner::ClearText if target.leaves_identity_out() => {
-                        Self::Broken(Broken::NeedsNoCertificate)
+                return Some(match (target.manner, target.identity_left_out()) {
+                    (Manner::AsPlanned, _) => Self::Works(target.shown_identity().cloned()),
+                    (Manner::PlainHello | Manner::ClearText, Some(identity)) => {
+                        Self::NeedsNoCertificate(identity.clone())
                     }
-                    Manner::PlainHello | Manner::ClearText => Self::Broken(Broken::NeedsPlainHello),
+                    (Manner::PlainHello | Manner::ClearText, None) => {
+                        Self::Broken(Broken::NeedsPlainHello)
+                    }
                 });
             }
         };

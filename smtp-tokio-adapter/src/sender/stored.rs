@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use smtp_tls_policy::UnreadableRecord;
+use smtp_tls_policy::plan::Broken;
+use smtp_tls_policy::sts::CachedPolicy;
 use tokio::sync::RwLock;
 use tokio::time::Instant;
 
@@ -65,6 +68,14 @@ impl Shared {
         self.change(key, None).await;
     }
 
+    /// Deals with a record that cannot be read.
+    pub(super) async fn unreadable(&self, key: &str, record: &[u8], why: UnreadableRecord) {
+        let what = "a policy or a broken peer";
+        let consequence = "this machine goes on as if it were not there";
+        // If the store is away, it is dealt with when the record is read again.
+        self.store.unreadable((key, record), why, what, consequence).await;
+    }
+
     /// Writes what waits for the store. A change that fails goes on waiting and holds up no other,
     /// unless the store is away. If the future is dropped, what was not written goes on waiting.
     pub(super) async fn flush(&self) {
@@ -109,7 +120,15 @@ impl Shared {
         }
     }
 
+    /// Makes a change in the store, unless the record there is one of a later version, which other
+    /// machines may need.
     async fn write(&self, key: &str, change: &Change) -> Option<()> {
+        if let Some(there) = self.store.read(key).await?
+            && (CachedPolicy::is_newer(&there) || Broken::is_newer(&there))
+        {
+            self.unreadable(key, &there, UnreadableRecord::Newer).await;
+            return Some(());
+        }
         match change {
             Some((value, expires)) => match expires.checked_duration_since(Instant::now()) {
                 Some(lifetime) => self.store.put(key, value, lifetime).await,

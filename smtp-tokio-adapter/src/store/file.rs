@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use smtp_tls_policy::UnreadableRecord;
 use tokio::sync::Semaphore;
 
+use super::named::Named;
 use super::walk::{Entry, Walk};
 use super::{MAX_LISTED, MAX_VALUE_LEN, Pending, Store, StoreError};
 
@@ -26,6 +28,8 @@ const SUFFIX: &str = ".rec";
 const TEMPORARY: &str = ".new";
 /// Of a file that was damaged.
 const DAMAGED: &str = ".damaged";
+/// Of a file of a later version whose record was put anew.
+const NEWER: &str = ".newer";
 /// Octets of a part of a key in one name of a file or folder; a longer part is several folders.
 const MAX_NAME: usize = 200;
 /// Most calls that read at the same time. Our own choice: more threads do not make a disk faster.
@@ -38,9 +42,11 @@ const SLICE: usize = 256;
 /// A store in a directory, one file a record, which one process at a time may use.
 ///
 /// A file is written under another name, flushed to the disk, and renamed: after a crash there is
-/// the old record or the new one. A file that was damaged otherwise is renamed to `*.damaged`,
-/// named in the log, and taken for absent. A file that a later version of this library wrote is
-/// named in the log and left alone, until its record is put anew.
+/// the old record or the new one. A file that was damaged otherwise, and a folder in the place of
+/// one, is renamed to `*.damaged`, named in the log, and taken for absent. A file that a later
+/// version of this library wrote is named in the log once and left alone; if its record is put
+/// anew, it is kept as `*.newer`. A file that may not be read is named in the log once, and taken
+/// for absent.
 ///
 /// Records that have expired are removed while others are put, by a task in the background for
 /// which no call waits.
@@ -50,8 +56,7 @@ const SLICE: usize = 256;
 #[derive(Clone, Debug)]
 pub struct FileStore {
     directory: PathBuf,
-    /// Taken by whatever changes files. Reading needs no lock, because a file is replaced whole.
-    changing: Arc<Mutex<()>>,
+    common: Arc<Common>,
     /// Records that were put.
     puts: Arc<AtomicU64>,
     /// Whether a sweep is under way.
@@ -59,6 +64,22 @@ pub struct FileStore {
     readers: Arc<Semaphore>,
     /// One turn: what an earlier call writes never follows what a later one wrote.
     writer: Arc<Semaphore>,
+}
+
+/// What the calls have in common.
+#[derive(Debug, Default)]
+struct Common {
+    /// Taken by whatever changes files. Reading needs no lock, because a file is replaced whole.
+    changing: Mutex<()>,
+    /// Files that cannot be read and stay where they are, as far as the log has named them.
+    named: Named,
+}
+
+impl Common {
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        // There is nothing in it that could be out of order.
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl FileStore {
@@ -72,7 +93,7 @@ impl FileStore {
         fs::create_dir_all(&directory)?;
         Ok(Self {
             directory,
-            changing: Arc::default(),
+            common: Arc::default(),
             puts: Arc::default(),
             sweeping: Arc::default(),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
@@ -128,14 +149,14 @@ impl FileStore {
         }
         let under_way = UnderWay(Arc::clone(&self.sweeping));
         let (directory, readers) = (self.directory.clone(), Arc::clone(&self.readers));
-        let changing = Arc::clone(&self.changing);
+        let common = Arc::clone(&self.common);
         tokio::spawn(async move {
             let _under_way = under_way;
             let first = directory.clone();
             let mut walk = blocking(&readers, move || Walk::new(first).map(Some)).await;
             while let Ok(Some(left)) = walk {
-                let changing = Arc::clone(&changing);
-                walk = blocking(&readers, move || Ok(slice(left, &changing))).await;
+                let common = Arc::clone(&common);
+                walk = blocking(&readers, move || Ok(slice(left, &common))).await;
             }
             if let Err(error) = walk {
                 let store = directory.display();
@@ -146,9 +167,9 @@ impl FileStore {
 }
 
 /// Looks at some files, and returns what is left of the walk.
-fn slice(mut walk: Walk, changing: &Mutex<()>) -> Option<Walk> {
+fn slice(mut walk: Walk, common: &Common) -> Option<Walk> {
     for _ in 0..SLICE {
-        drop(look_at(walk.next()?, changing));
+        drop(look_at(walk.next()?, common));
     }
     Some(walk)
 }
@@ -183,20 +204,23 @@ fn blocking<'a, T: Send + 'static>(
 
 impl Store for FileStore {
     fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
-        let (path, key, changing) = (self.path(key), key.to_owned(), Arc::clone(&self.changing));
+        let (path, key, common) = (self.path(key), key.to_owned(), Arc::clone(&self.common));
         blocking(&self.readers, move || {
-            Ok(read(&path, &changing)?.filter(|it| it.key == key).map(|it| it.value))
+            Ok(read(&path, &common)?.filter(|it| it.key == key).map(|it| it.value))
         })
     }
 
     fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
         let path = self.path(key);
-        let octets = encode(key, expiry(lifetime), value);
-        let changing = Arc::clone(&self.changing);
+        let new = encode(key, expiry(lifetime), value);
+        let common = Arc::clone(&self.common);
         Box::pin(async move {
             let written = blocking(&self.writer, move || {
-                let _alone = alone(&changing);
-                write(&path, &octets)
+                let _alone = common.alone();
+                if is_newer(&path) {
+                    fs::rename(&path, with_suffix(&path, NEWER))?;
+                }
+                write(&path, &new)
             });
             written.await?;
             if self.puts.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
@@ -212,13 +236,13 @@ impl Store for FileStore {
         value: &'a [u8],
         lifetime: Duration,
     ) -> Pending<'a, bool> {
-        let (path, key, changing) = (self.path(key), key.to_owned(), Arc::clone(&self.changing));
+        let (path, key, common) = (self.path(key), key.to_owned(), Arc::clone(&self.common));
         let new = encode(&key, expiry(lifetime), value);
         blocking(&self.writer, move || {
-            let _alone = alone(&changing);
+            let _alone = common.alone();
             let is_value = octets(&path)?.is_some_and(|octets| match decode(&octets) {
                 Ok(record) => record.key == key && record.is_current(),
-                Err(unreadable) => unreadable == Unreadable::Newer,
+                Err(why) => why == UnreadableRecord::Newer,
             });
             // What has expired, is damaged or belongs to another key is no value.
             if !is_value {
@@ -229,9 +253,12 @@ impl Store for FileStore {
     }
 
     fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
-        let (path, changing) = (self.path(key), Arc::clone(&self.changing));
+        let (path, common) = (self.path(key), Arc::clone(&self.common));
         blocking(&self.writer, move || {
-            let _alone = alone(&changing);
+            let _alone = common.alone();
+            if is_newer(&path) {
+                return Ok(());
+            }
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 Ok(()) | Err(_) => Ok(()),
@@ -240,8 +267,8 @@ impl Store for FileStore {
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
-        let (folder, prefix) = (self.folder(prefix), prefix.to_owned());
-        let (changing, is_first) = (Arc::clone(&self.changing), folder == self.directory);
+        let (store, folder, prefix) = (self.clone(), self.folder(prefix), prefix.to_owned());
+        let (common, is_first) = (Arc::clone(&self.common), folder == self.directory);
         blocking(&self.readers, move || {
             let walk = match Walk::new(folder) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !is_first => {
@@ -249,16 +276,13 @@ impl Store for FileStore {
                 }
                 walk => walk?,
             };
-            let records = walk.filter_map(|entry| look_at(entry, &changing));
-            let found = records.filter(|it| it.key.starts_with(&prefix));
-            Ok(found.take(MAX_LISTED).map(|it| (it.key, it.value)).collect())
+            let records = walk.filter_map(|entry| look_at(entry, &common));
+            // A file that was copied to another place is not the record of its key.
+            let found = records
+                .filter(|(path, it)| it.key.starts_with(&prefix) && store.path(&it.key) == *path);
+            Ok(found.take(MAX_LISTED).map(|(_, it)| (it.key, it.value)).collect())
         })
     }
-}
-
-fn alone(changing: &Mutex<()>) -> MutexGuard<'_, ()> {
-    // There is nothing in it that could be out of order.
-    changing.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The second at which a record expires that is put now.
@@ -293,19 +317,13 @@ fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
     }
 }
 
-/// What a walk has found: the record of a file, if it is one that has not expired. What cannot be
+/// What a walk has found: a file and its record, if it is one that has not expired. What cannot be
 /// read is named in the log. A folder that nothing is left in is removed.
-fn look_at(entry: io::Result<Entry>, changing: &Mutex<()>) -> Option<Record> {
-    let (path, record) = match entry {
-        Ok(Entry::File(path))
-            if path.as_os_str().as_encoded_bytes().ends_with(SUFFIX.as_bytes()) =>
-        {
-            let record = read(&path, changing);
-            (path, record)
-        }
-        Ok(Entry::File(_)) => return None,
+fn look_at(entry: io::Result<Entry>, common: &Common) -> Option<(PathBuf, Record)> {
+    let path = match entry {
+        Ok(Entry::File(path)) => path,
         Ok(Entry::Left(folder)) => {
-            let _alone = alone(changing);
+            let _alone = common.alone();
             // Fails if there is something left.
             drop(fs::remove_dir(folder));
             return None;
@@ -315,21 +333,42 @@ fn look_at(entry: io::Result<Entry>, changing: &Mutex<()>) -> Option<Record> {
             return None;
         }
     };
-    record.unwrap_or_else(|error| {
-        tracing::warn!(path = %path.display(), %error, "a part of the store cannot be read");
-        None
-    })
+    if !path.as_os_str().as_encoded_bytes().ends_with(SUFFIX.as_bytes()) {
+        return None;
+    }
+    match read(&path, common) {
+        Ok(record) => record.map(|record| (path, record)),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a part of the store cannot be read");
+            None
+        }
+    }
 }
 
 /// The record of a file, unless it has expired. A damaged file is set aside.
-fn read(path: &Path, changing: &Mutex<()>) -> io::Result<Option<Record>> {
-    if let Some(Ok(record)) = octets(path)?.map(|it| decode(&it))
-        && record.is_current()
-    {
-        return Ok(Some(record));
+fn read(path: &Path, common: &Common) -> io::Result<Option<Record>> {
+    match octets(path) {
+        Ok(Some(octets)) => {
+            if let Ok(record) = decode(&octets)
+                && record.is_current()
+            {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None) => return Ok(None),
+        // One file is no reason to do without the others.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let file = path.display().to_string();
+            if common.named.is_first(&file) {
+                let what = "a file of the store may not be read; its record counts as absent";
+                tracing::warn!(file, %error, "{what}");
+            }
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
     }
     // Once more, now that no other call changes the file.
-    let _alone = alone(changing);
+    let _alone = common.alone();
     let Some(octets) = octets(path)? else { return Ok(None) };
     match decode(&octets) {
         Ok(record) if record.is_current() => Ok(Some(record)),
@@ -337,42 +376,56 @@ fn read(path: &Path, changing: &Mutex<()>) -> io::Result<Option<Record>> {
             fs::remove_file(path)?;
             Ok(None)
         }
-        Err(Unreadable::Newer) => {
-            tracing::warn!(
-                file = %path.display(),
-                "a file of the store is of a later version of this program; it is left alone, and \
-                 its record is not used"
-            );
+        Err(UnreadableRecord::Newer) => {
+            let file = path.display().to_string();
+            if common.named.is_first(&file) {
+                tracing::warn!(
+                    file,
+                    "a file of the store is of a later version of this program; it is left alone, \
+                     and its record is not used"
+                );
+            }
             Ok(None)
         }
-        Err(Unreadable::Damaged) => {
+        Err(UnreadableRecord::Damaged) => {
             let aside = with_suffix(path, DAMAGED);
+            let moved = fs::rename(path, &aside).err().map(tracing::field::display);
             tracing::warn!(
                 file = %path.display(),
                 aside = %aside.display(),
+                error = moved,
                 "a file of the store is damaged; it is set aside, and its record is made anew"
             );
-            fs::rename(path, aside)?;
             Ok(None)
         }
     }
 }
 
-/// The octets of a file, if there is one.
+/// Whether a later version wrote this file.
+fn is_newer(path: &Path) -> bool {
+    let octets = octets(path).ok().flatten();
+    octets.is_some_and(|octets| decode(&octets).err() == Some(UnreadableRecord::Newer))
+}
+
+/// The octets of a file, if there is one. A folder in its place has none.
 fn octets(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound};
+
     let file = match File::open(path) {
         // A name that is too long for a file was never written.
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename) =>
-        {
+        Err(error) if matches!(error.kind(), NotFound | InvalidFilename | NotADirectory) => {
             return Ok(None);
         }
+        Err(error) if error.kind() == IsADirectory => return Ok(Some(Vec::new())),
         file => file?,
     };
     let mut octets = Vec::new();
     let limit = u64::try_from(MAX_VALUE_LEN + 1024).unwrap_or(u64::MAX);
-    file.take(limit).read_to_end(&mut octets)?;
-    Ok(Some(octets))
+    match file.take(limit).read_to_end(&mut octets) {
+        // On Unix a folder can be opened, and not be read.
+        Err(error) if error.kind() != IsADirectory => Err(error),
+        Ok(_) | Err(_) => Ok(Some(octets)),
+    }
 }
 
 /// What a file holds.
@@ -388,35 +441,27 @@ impl Record {
     }
 }
 
-/// Why a file holds no record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unreadable {
-    /// A later version wrote it.
-    Newer,
-    Damaged,
-}
-
 fn encode(key: &str, expires: u64, value: &[u8]) -> Vec<u8> {
     let sum = checksum([key.as_bytes(), expires.to_string().as_bytes(), value]);
     let head = format!("{FORM}{NUMBER}\n{key}\n{expires}\n{sum:08x}\n");
     [head.as_bytes(), value].concat()
 }
 
-fn decode(octets: &[u8]) -> Result<Record, Unreadable> {
+fn decode(octets: &[u8]) -> Result<Record, UnreadableRecord> {
     let mut parts = octets.splitn(5, |octet| *octet == b'\n');
     let mut line = || parts.next().and_then(|line| std::str::from_utf8(line).ok());
     let form = line().and_then(|line| line.strip_prefix(FORM)?.parse().ok());
-    match form.ok_or(Unreadable::Damaged)? {
+    match form.ok_or(UnreadableRecord::Damaged)? {
         NUMBER => {}
-        number if number > NUMBER => return Err(Unreadable::Newer),
-        _ => return Err(Unreadable::Damaged),
+        number if number > NUMBER => return Err(UnreadableRecord::Newer),
+        _ => return Err(UnreadableRecord::Damaged),
     }
     let (key, expires, sum) = (line(), line(), line());
     let head = || Some((key?, expires?, sum?));
-    let ((key, expires, sum), value) = head().zip(parts.next()).ok_or(Unreadable::Damaged)?;
+    let ((key, expires, sum), value) = head().zip(parts.next()).ok_or(UnreadableRecord::Damaged)?;
     let expected = checksum([key.as_bytes(), expires.as_bytes(), value]);
     let is_good = sum == format!("{expected:08x}") && value.len() <= MAX_VALUE_LEN;
-    let expires = expires.parse().ok().filter(|_| is_good).ok_or(Unreadable::Damaged)?;
+    let expires = expires.parse().ok().filter(|_| is_good).ok_or(UnreadableRecord::Damaged)?;
     Ok(Record { key: key.to_owned(), expires, value: value.to_vec() })
 }
 

@@ -15,11 +15,17 @@
 //! this process has used are in its memory, and it read those of the others when it started. The
 //! log has a warning when the store goes away, and a line when it is back.
 //!
+//! Each record begins with the version of its form. So a fleet may be updated one machine at a
+//! time: a machine that does not know the version of a record says so once, leaves the record
+//! alone, and goes on as if there were none. A record that is damaged is named in the log, and set
+//! aside for a week under a key that begins with `damaged/`.
+//!
 //! What is in a store is believed. A writer to it could plant policies, and could make mail to
 //! hosts without a TLS requirement go in clear text.
 
 mod file;
 mod memory;
+mod named;
 #[cfg(feature = "redis")]
 mod redis;
 mod walk;
@@ -50,6 +56,10 @@ pub const MAX_CALL_TIME: Duration = Duration::from_secs(10);
 pub const MAX_LIST_TIME: Duration = Duration::from_secs(60);
 /// How long a store that did not answer is left alone, so that not each delivery waits for it.
 const PAUSE: Duration = Duration::from_secs(5);
+/// What the key of a damaged record begins with, once it is set aside.
+const DAMAGED: &str = "damaged/";
+/// How long a damaged record is kept, for an administrator to look at. Our own choice.
+const DAMAGED_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The answer of a [`Store`] to come.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo};
+use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo, RedisError};
 
+use super::named::Named;
 use super::{MAX_LISTED, MAX_VALUE_LEN, PAUSE, Pending, Store, StoreError};
 
 /// How long a call may take unless set, the connection included.
@@ -17,13 +18,19 @@ pub const DEFAULT_REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 /// There is no TLS to the server: let it listen on this host or in a network of your own, with a
 /// password. A connection that fails is closed, and for five seconds each other call fails at once.
 /// An error that the server answers, such as one for want of memory, is the error of that call
-/// alone.
+/// alone. What another program has put under a key and is no string is named in the log once, and
+/// counts as absent.
 pub struct RedisStore {
     client: Client,
     prefix: String,
     time_limit: Duration,
     link: Mutex<Link>,
+    /// Keys of values that are no strings, as far as the log has named them.
+    alien: Named,
 }
+
+/// The code of the error about a value of another type.
+const WRONG_TYPE: &str = "WRONGTYPE";
 
 enum Link {
     None,
@@ -39,13 +46,14 @@ impl RedisStore {
     ///
     /// The URL cannot be understood.
     pub fn new(url: &str) -> Result<Self, StoreError> {
-        let failed = |error: redis::RedisError| StoreError::Server(error.to_string());
+        let failed = |error: RedisError| StoreError::Server(error.to_string());
         let client = Client::open(url.into_connection_info().map_err(failed)?).map_err(failed)?;
         Ok(Self {
             client,
             prefix: "smtp:".to_owned(),
             time_limit: DEFAULT_REDIS_TIMEOUT,
             link: Mutex::new(Link::None),
+            alien: Named::default(),
         })
     }
 
@@ -70,6 +78,14 @@ impl RedisStore {
 
     /// Runs a command on the connection, or on a new one.
     async fn run<T: FromRedisValue>(&self, command: Cmd) -> Result<T, StoreError> {
+        self.answer(command).await?.map_err(|error| StoreError::Server(error.to_string()))
+    }
+
+    /// What the server answers to a command, which may be an error about it alone.
+    async fn answer<T: FromRedisValue>(
+        &self,
+        command: Cmd,
+    ) -> Result<Result<T, RedisError>, StoreError> {
         let open = match &*self.link() {
             Link::Away(until) if Instant::now() < *until => return Err(StoreError::Away),
             Link::Open(connection) => Some(connection.clone()),
@@ -94,11 +110,10 @@ impl RedisStore {
             })
         });
         match answer.await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err((error, is_lost))) => {
-                if is_lost {
-                    *self.link() = Link::Away(Instant::now() + PAUSE);
-                }
+            Ok(Ok(answer)) => Ok(Ok(answer)),
+            Ok(Err((error, false))) => Ok(Err(error)),
+            Ok(Err((error, true))) => {
+                *self.link() = Link::Away(Instant::now() + PAUSE);
                 Err(StoreError::Server(error.to_string()))
             }
             Err(_) => {
@@ -118,8 +133,21 @@ impl RedisStore {
 impl Store for RedisStore {
     fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
         Box::pin(async move {
-            let value: Option<Vec<u8>> = self.run(self.command("GET", key)).await?;
-            Ok(value.filter(|value| value.len() <= MAX_VALUE_LEN))
+            match self.answer::<Option<Vec<u8>>>(self.command("GET", key)).await? {
+                Ok(value) => Ok(value.filter(|value| value.len() <= MAX_VALUE_LEN)),
+                Err(error) if error.code() == Some(WRONG_TYPE) => {
+                    if self.alien.is_first(key) {
+                        tracing::warn!(
+                            key,
+                            prefix = self.prefix,
+                            "a value on the server of the store is no string: another program has \
+                             put it there; it counts as absent"
+                        );
+                    }
+                    Ok(None)
+                }
+                Err(error) => Err(StoreError::Server(error.to_string())),
+            }
         })
     }
 

@@ -1,13 +1,17 @@
-//! A store as its users call it: each call ends in time, and the log says when the store goes away
-//! and when it is back.
+//! A store as its users call it: each call ends in time, and the log says when the store goes away,
+//! when it is back, and which records cannot be read.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use smtp_tls_policy::UnreadableRecord;
 use tokio::time::Instant;
 
-use super::{MAX_CALL_TIME, MAX_LIST_TIME, PAUSE, Pending, Store, StoreError};
+use super::named::Named;
+use super::{
+    DAMAGED, DAMAGED_KEPT_FOR, MAX_CALL_TIME, MAX_LIST_TIME, PAUSE, Pending, Store, StoreError,
+};
 
 /// A store whose calls never fail, because its users go on without it.
 pub(crate) struct WatchedStore {
@@ -15,13 +19,55 @@ pub(crate) struct WatchedStore {
     is_away: AtomicBool,
     /// Until when it is left alone, after a call that did not end in time.
     pause: Mutex<Option<Instant>>,
+    /// Records of later versions that the log has named.
+    newer: Named,
     /// What it means that the store is away, for the log.
     consequence: &'static str,
 }
 
 impl WatchedStore {
-    pub(crate) const fn new(store: Arc<dyn Store>, consequence: &'static str) -> Self {
-        Self { store, is_away: AtomicBool::new(false), pause: Mutex::new(None), consequence }
+    pub(crate) fn new(store: Arc<dyn Store>, consequence: &'static str) -> Self {
+        Self {
+            store,
+            is_away: AtomicBool::new(false),
+            pause: Mutex::new(None),
+            newer: Named::default(),
+            consequence,
+        }
+    }
+
+    /// Deals with a record that cannot be read: one of a later version is named once and left
+    /// alone, and a damaged one is named and set aside. `what` it is and the `consequence` are for
+    /// the log.
+    pub(crate) async fn unreadable(
+        &self,
+        (key, value): (&str, &[u8]),
+        why: UnreadableRecord,
+        what: &str,
+        consequence: &str,
+    ) -> Option<()> {
+        match why {
+            UnreadableRecord::Newer => {
+                if self.newer.is_first(key) {
+                    tracing::warn!(
+                        key,
+                        "a record in the store is of a later version of this program ({what}); it is \
+                         left alone, and {consequence}"
+                    );
+                }
+                Some(())
+            }
+            UnreadableRecord::Damaged => {
+                let aside = format!("{DAMAGED}{key}");
+                tracing::warn!(
+                    key,
+                    aside,
+                    "a record in the store is damaged ({what}); it is set aside, and {consequence}"
+                );
+                self.put(&aside, value, DAMAGED_KEPT_FOR).await?;
+                self.remove(key).await
+            }
+        }
     }
 
     /// The value of this key; `None` also if the store is away.

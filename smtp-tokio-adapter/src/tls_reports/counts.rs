@@ -5,11 +5,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use smtp_tls_policy::Domain;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::tlsrpt::{
-    Aggregate, AggregateLimits, CountRecord, DailyReport, ReportedSession, Restored, day_of,
+    Aggregate, AggregateLimits, CountRecord, DailyReport, ReportedSession, day_of,
 };
+use smtp_tls_policy::{Domain, UnreadableRecord};
 
 use crate::store::{MAX_LISTED, MAX_VALUE_LEN, Store, WatchedStore};
 
@@ -237,7 +237,13 @@ impl SharedCounts {
                 let domain = key.strip_prefix(&of_day).and_then(|rest| rest.split_once('/'));
                 match domain.and_then(|(domain, _)| Domain::parse(domain).ok()) {
                     Some(domain) => domains.entry(domain).or_default().push(key),
-                    None => drop(self.set_aside(&key, &value).await),
+                    None => {
+                        let why = match CountRecord::is_newer(&value) {
+                            true => UnreadableRecord::Newer,
+                            false => UnreadableRecord::Damaged,
+                        };
+                        self.unreadable(&key, &value, why).await;
+                    }
                 }
             }
             let of_day = domains.into_iter().map(|(domain, keys)| Waiting {
@@ -296,8 +302,10 @@ impl SharedCounts {
         let (mut all, mut counted) = (Aggregate::new(self.limits), Counted::new());
         for (key, value) in records {
             match all.restore(*day, domain, &value) {
-                Restored::Added(sessions) => drop(counted.insert(key, sessions)),
-                Restored::Newer | Restored::Damaged => drop(self.set_aside(&key, &value).await),
+                Ok(sessions) => drop(counted.insert(key, sessions)),
+                Err(why) => {
+                    self.unreadable(&key, &value, why).await;
+                }
             }
         }
         name_left_out(all.take_left_out());
@@ -307,18 +315,11 @@ impl SharedCounts {
         report
     }
 
-    /// Names a record that cannot be read, and removes it if it is damaged.
-    async fn set_aside(&self, key: &str, value: &[u8]) -> Option<()> {
-        if CountRecord::is_newer(value) {
-            tracing::warn!(
-                key,
-                "counts of TLS sessions in the store are of a later version of this program; they \
-                 are left alone, and are in no report of this machine"
-            );
-            return Some(());
-        }
-        tracing::warn!(key, "counts of TLS sessions in the store are damaged; they are removed");
-        self.store.remove(key).await
+    /// Deals with a record that cannot be read.
+    async fn unreadable(&self, key: &str, value: &[u8], why: UnreadableRecord) -> Option<()> {
+        let what = "counts of TLS sessions";
+        let consequence = "it is in no report of this machine";
+        self.store.unreadable((key, value), why, what, consequence).await
     }
 
     /// Says that a claimed report was taken, or is given up: no machine sends it again, and its
@@ -362,7 +363,7 @@ impl SharedCounts {
         for key in keys {
             let Some(value) = self.store.read(key).await? else { continue };
             match Aggregate::new(self.limits).restore(*day, domain, &value) {
-                Restored::Added(sessions) => {
+                Ok(sessions) => {
                     let late = sessions.saturating_sub(reported.get(key).copied().unwrap_or(0));
                     if late > 0 {
                         tracing::warn!(
@@ -375,7 +376,7 @@ impl SharedCounts {
                     }
                     self.store.remove(key).await?;
                 }
-                Restored::Newer | Restored::Damaged => self.set_aside(key, &value).await?,
+                Err(why) => self.unreadable(key, &value, why).await?,
             }
         }
         Some(())

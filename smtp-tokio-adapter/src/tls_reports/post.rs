@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
-use hyper::{Request, Uri};
+use hyper::Method;
+use hyper::header::CONTENT_TYPE;
 use rustls::crypto::CryptoProvider;
-use smtp_tls_policy::Host;
 use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::rules::Posture;
+use smtp_tls_policy::{Host, HttpUrl, HttpUrlError};
 
-use crate::http::{Reach, Tls, connect, exchange};
+use crate::http::{Reach, Tls, connect, exchange, request};
 use crate::lookups::Lookups;
 
 /// How long a POST may take unless set, from the look-up of the host to the answer.
@@ -40,9 +40,9 @@ pub struct ReportClient {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PostError {
-    /// The destination is not a URI of scheme `https` with a host.
-    #[error("the destination is not an https URI with a host")]
-    Uri,
+    /// The destination is no URI that can be posted to by HTTPS.
+    #[error("the destination cannot be posted to: {0}")]
+    Uri(#[from] HttpUrlError),
     /// The host has no address, or none that can be connected to.
     #[error("the destination cannot be connected to: {0}")]
     Connect(io::Error),
@@ -119,14 +119,12 @@ impl ReportClient {
     }
 
     async fn send(&self, uri: &str, report: Bytes, dns: &impl Lookups) -> Result<(), PostError> {
-        let uri: Uri = uri.parse().map_err(|_| PostError::Uri)?;
-        let authority = uri.authority().ok_or(PostError::Uri)?;
-        if uri.scheme_str() != Some("https") {
-            return Err(PostError::Uri);
+        let url = HttpUrl::parse(uri)?;
+        if !url.is_https() {
+            return Err(PostError::Uri(HttpUrlError::Scheme));
         }
-        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let host = Host::parse(name).map_err(|_| PostError::Uri)?;
-        let (ipv6, ipv4) = match &host {
+        let host = url.host();
+        let (ipv6, ipv4) = match host {
             Host::Address(IpAddr::V6(address)) => (vec![*address], Vec::new()),
             Host::Address(IpAddr::V4(address)) => (Vec::new(), vec![*address]),
             Host::Name(name) => {
@@ -134,23 +132,15 @@ impl ReportClient {
                 (ipv6.records, ipv4.records)
             }
         };
-        let port = authority.port_u16().unwrap_or(443);
         let (ipv6, ipv4) = self.permitted(ipv6, ipv4)?;
-        let stream = connect(ipv6, ipv4, port).await.map_err(PostError::Connect)?;
-        let stream = self.tls.handshake(&host, stream).await;
+        let stream = connect(ipv6, ipv4, url.port()).await.map_err(PostError::Connect)?;
+        let stream = self.tls.handshake(host, stream).await;
         let stream = stream.map_err(|error| PostError::Tls(error.to_string()))?;
-        let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        // The host without user and password, which a URI may have in front of it.
-        let name = match authority.port() {
-            Some(port) => format!("{}:{port}", authority.host()),
-            None => authority.host().to_owned(),
-        };
-        let request = Request::post(target)
-            .header(HOST, name)
+        let request = request(Method::POST, &url)
             .header(CONTENT_TYPE, "application/tlsrpt+gzip")
-            .header(CONNECTION, "close")
             .body(Full::new(report))
-            .map_err(|_| PostError::Uri)?;
+            // What a URL has, a request can have.
+            .map_err(|_| PostError::Uri(HttpUrlError::Character))?;
         // What the destination says of itself is of no use.
         match exchange(stream, request, 0).await?.status {
             status if status.is_success() => Ok(()),

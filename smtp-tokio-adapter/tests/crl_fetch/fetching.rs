@@ -257,6 +257,40 @@ async fn lists_are_kept_on_disk_and_damaged_files_are_set_aside() {
     assert_eq!(folder.files("txt").len(), 1);
 }
 
+/// A file of a later version is of use to that version, and one bad entry is no reason to do
+/// without the other lists.
+#[tokio::test]
+async fn kept_list_of_a_later_version_stays_and_a_folder_or_dangling_link_spoils_no_other() {
+    let folder = Folder::new("crl-fetch-newer");
+    let world = World::new(&["/1.crl"]).await;
+    let url = world.web.url("/1.crl");
+    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
+    world.judge();
+    world.fetcher().with_directory(&folder.0).refresh(UnixTime::now()).await;
+    let file = folder.files("crl").remove(0);
+    std::fs::create_dir(folder.0.join("0.crl")).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(folder.0.join("nowhere"), folder.0.join("00.crl")).unwrap();
+    let restart = || {
+        let trust = LiveTrust::new(Trust::from_der([world.root.0.root()]).unwrap());
+        let trust = Arc::new(trust);
+        let fetcher = CrlFetcher::new(Arc::clone(&trust)).with_directory(&folder.0);
+        (trust, fetcher.with_reach(Reach::Any))
+    };
+    assert_eq!(restart().1.load().await.unwrap(), 1);
+    assert_eq!(folder.files("damaged").len(), 1);
+
+    let written = std::fs::read(&file).unwrap();
+    let newer = [b"smtp revocation list 2", &written[b"smtp revocation list 1".len()..]].concat();
+    std::fs::write(&file, &newer).unwrap();
+    let (trust, fetcher) = restart();
+    assert_eq!(fetcher.load().await.unwrap(), 0);
+    assert_eq!(world.judge_by(&trust), Reason::RevocationUnknown);
+    fetcher.refresh(UnixTime::now()).await;
+    assert_eq!(world.judge_by(&trust), Reason::TlsOk);
+    assert_eq!(std::fs::read(&file).unwrap(), newer);
+}
+
 #[tokio::test]
 async fn run_loads_and_fetches_without_being_asked() {
     let world = World::new(&["/1.crl"]).await;

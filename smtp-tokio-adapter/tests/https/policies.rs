@@ -138,7 +138,7 @@ async fn redirect_is_not_followed() {
 
 #[tokio::test]
 async fn status_other_than_200_is_no_policy() {
-    for status in [201, 203, 206, 404, 500, 503] {
+    for status in [101, 201, 203, 204, 206, 304, 404, 500, 503, 999] {
         let text = response(&format!("{status} Status"), Some("text/plain"), POLICY);
         let error = FetchError::Status(status);
         fails(Answer::Keeps(text), error, ResultType::StsPolicyFetchError).await;
@@ -147,7 +147,18 @@ async fn status_other_than_200_is_no_policy() {
 
 #[tokio::test]
 async fn media_type_other_than_text_plain_is_no_policy() {
-    for content_type in [None, Some("text/html"), Some("text/plain\r\nContent-Type: text/html")] {
+    for content_type in [
+        None,
+        Some(""),
+        Some("text/html"),
+        Some("text/plainly"),
+        Some("text/plain, text/html"),
+        Some("text/*"),
+        Some("application/text/plain"),
+        Some("text / plain"),
+        Some("text/plain\r\nContent-Type: text/html"),
+        Some("text/plain\r\nContent-Type: text/plain"),
+    ] {
         let text = response("200 OK", content_type, POLICY);
         let result = ResultType::StsPolicyFetchError;
         fails(Answer::Keeps(text), FetchError::ContentType, result).await;
@@ -232,6 +243,81 @@ async fn answers_that_are_no_http_are_no_policy() {
     ] {
         let result = ResultType::StsPolicyFetchError;
         fails(Answer::Keeps(text), FetchError::Unreachable, result).await;
+    }
+}
+
+/// RFC 9110, section 15.2; RFC 9112, sections 2.3 and 6.3; RFC 9110, section 8.3.1.
+#[tokio::test]
+async fn unusual_answers_that_http_allows_are_taken() {
+    let len = POLICY.len();
+    let plain = "Content-Type: text/plain\r\n";
+    let length = format!("Content-Length: {len}\r\n");
+    let ok = format!("HTTP/1.1 200 OK\r\n{plain}{length}\r\n{POLICY}");
+    let chunk = format!("{len:x};name=\"value\"\r\n{POLICY}\r\n0\r\nTrailer: x\r\n\r\n");
+    for text in [
+        format!("HTTP/1.1 100 Continue\r\n\r\n{ok}"),
+        format!("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Later\r\n\r\n{ok}"),
+        format!("HTTP/1.0 200 OK\r\n{plain}{length}\r\n{POLICY}"),
+        format!("HTTP/1.0 200 OK\r\n{plain}\r\n{POLICY}"),
+        format!("HTTP/1.1 200\r\n{plain}{length}\r\n{POLICY}"),
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-TYPE:\tTEXT/Plain;charset=utf-8 \r\n{length}\r\n{POLICY}"
+        ),
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain ; a=\"x;y\"; b\r\n{length}\r\n{POLICY}"
+        ),
+        format!("HTTP/1.1 200 OK\r\n{plain}Transfer-Encoding: Chunked\r\n\r\n{chunk}"),
+        format!("HTTP/1.1 200 OK\r\n{plain}{length}{length}\r\n{POLICY}"),
+        // The second answer is for a request that was not made.
+        format!("{ok}HTTP/1.1 404 No\r\n\r\n"),
+    ] {
+        let answer = answer_to(Answer::Ends(text.clone())).await.0;
+        assert!(answer.policy.is_some(), "{text}: {answer:?}");
+    }
+}
+
+/// Whatever contradicts itself in its length, or has no bound, is no policy.
+#[tokio::test]
+async fn answers_with_doubtful_or_endless_framing_are_no_policy() {
+    let len = POLICY.len();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
+    let body = format!("{len:x}\r\n{POLICY}\r\n");
+    for text in [
+        format!("{head}Content-Length: {len}\r\nContent-Length: 9\r\n\r\n{POLICY}"),
+        format!("{head}Content-Length: {len}, 9\r\n\r\n{POLICY}"),
+        format!("{head}Content-Length: -1\r\n\r\n{POLICY}"),
+        format!("{head}Content-Length: 0x80\r\n\r\n{POLICY}"),
+        format!("{head}Content-Length: 99999999999999999999999\r\n\r\n{POLICY}"),
+        format!("{head}Content-Length: {}\r\n\r\n{POLICY}", len + 1),
+        format!("{chunked}fffffffffffffffff\r\n{POLICY}\r\n0\r\n\r\n"),
+        format!("{chunked}-1\r\n{POLICY}\r\n0\r\n\r\n"),
+        format!("{chunked}{:x}\r\n{POLICY}\r\n0\r\n\r\n", len - 1),
+        format!("{chunked}{len:x};{}\r\n{POLICY}\r\n0\r\n\r\n", "x".repeat(1 << 20)),
+        format!("{chunked}{body}0\r\n{}\r\n", "X: y\r\n".repeat(100_000)),
+        format!("{head}X: a\r\n b\r\n\r\n{POLICY}"),
+        format!("{head}X\0: a\r\n\r\n{POLICY}"),
+        format!("{head}Y y: a\r\n\r\n{POLICY}"),
+    ] {
+        let (answer, _) = answer_to(Answer::Ends(text.clone())).await;
+        let shown = &text[..text.len().min(200)];
+        let trouble = Some(Trouble::Fetch(FetchError::Unreachable));
+        assert_eq!(answer, StsAnswer { policy: None, trouble }, "{shown}");
+    }
+}
+
+/// RFC 8461, section 3.2 has no place for a byte order mark, and no coding of the content.
+#[tokio::test]
+async fn policy_with_a_byte_order_mark_or_a_content_coding_is_invalid() {
+    let marked = format!("\u{feff}{POLICY}");
+    let coded = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\n";
+    for text in [
+        response("200 OK", Some("text/plain"), &marked),
+        format!("{coded}Content-Length: 4\r\n\r\n\u{1f}\u{7f}\u{8}\0"),
+    ] {
+        let got = answer_to(Answer::Ends(text)).await.0;
+        assert!(matches!(got.trouble, Some(Trouble::Fetch(FetchError::Policy(_)))), "{got:?}");
+        assert_eq!(got.policy, None);
     }
 }
 

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smtp_tls_policy::Domain;
 use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::{Domain, HttpUrlError};
 use smtp_tokio_adapter::Reach;
 use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::tls_reports::{PostError, ReportClient};
@@ -93,9 +93,16 @@ async fn hostile_destinations_have_typed_errors() {
     let nowhere = Zone::new(DnsStatus::Insecure);
     let error = short().post(&format!("https://{HOST}/"), "x", &nowhere).await.unwrap_err();
     assert!(matches!(error, PostError::Connect(_)), "{error}");
-    for uri in ["http://reports.test.example/", "mailto:a@b.example", "https:///x", "/x", ""] {
+    for (uri, expected) in [
+        ("http://reports.test.example/", HttpUrlError::Scheme),
+        ("mailto:a@b.example", HttpUrlError::Scheme),
+        ("https:///x", HttpUrlError::Host),
+        ("https://reports.test.example:65536/", HttpUrlError::Port),
+        ("https://user:password@reports.test.example/", HttpUrlError::UserInfo),
+        ("", HttpUrlError::Scheme),
+    ] {
         let error = short().post(uri, "x", &nowhere).await.unwrap_err();
-        assert!(matches!(error, PostError::Uri), "{uri}: {error}");
+        assert!(matches!(error, PostError::Uri(why) if why == expected), "{uri}: {error}");
     }
 }
 

@@ -247,14 +247,23 @@ async fn broken_tls_is_remembered_by_all_senders_of_a_store() {
     // A connector that requires TLS does not use it.
     let report = send(&second, &connector(Posture::Encrypt), &plain()).await;
     assert_eq!(reasons(&report)[0], Reason::HandshakeFailed);
-    // A damaged record is removed.
+    // A damaged record is set aside, and a new one is written. One of a later version stays.
     let (key, _) = store.list("broken/").await.unwrap().remove(0);
-    store.put(&key, b"nonsense", Duration::from_secs(60)).await.unwrap();
-    let mut zone = Zone::new(DnsStatus::Insecure);
-    zone.add_mx(&name(DOMAIN), 10, &name(HOST)).add_host(&name(HOST), [loopback(1)]);
-    let third = crate::common::sender(&pki, zone, port).with_store(Arc::clone(&store)).await;
-    let report = send(&third, &everybody, &plain()).await;
-    assert_eq!(reasons(&report)[0], Reason::HandshakeFailed);
+    let newer = &b"smtp-broken-peer 2\nwhatever a later version writes"[..];
+    for (record, is_newer) in [(&b"nonsense"[..], false), (newer, true)] {
+        store.put(&key, record, Duration::from_secs(60)).await.unwrap();
+        let mut zone = Zone::new(DnsStatus::Insecure);
+        zone.add_mx(&name(DOMAIN), 10, &name(HOST)).add_host(&name(HOST), [loopback(1)]);
+        let third = crate::common::sender(&pki, zone, port).with_store(Arc::clone(&store)).await;
+        let report = send(&third, &everybody, &plain()).await;
+        assert_eq!(reasons(&report)[0], Reason::HandshakeFailed);
+        // Its own memory has it now.
+        assert_eq!(reasons(&send(&third, &everybody, &plain()).await), [Reason::RememberedBroken]);
+        let aside = store.get(&format!("damaged/{key}")).await.unwrap();
+        assert_eq!(aside.as_deref(), Some(&b"nonsense"[..]));
+        let there = store.get(&key).await.unwrap();
+        assert_eq!(there.as_deref() == Some(newer), is_newer);
+    }
 }
 
 /// Refuses the first host in a way that holds for all, and would let the second have the mail.

@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod counts;
+#[cfg(feature = "redis")]
+mod odd;
 mod places;
 mod records;
 mod slow;

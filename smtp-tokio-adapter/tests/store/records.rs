@@ -232,10 +232,47 @@ async fn file_of_a_later_version_is_left_alone() {
         assert_eq!(store.get("key").await.unwrap(), None);
         assert_eq!(store.list("").await.unwrap(), []);
         assert!(!store.put_new("key", b"claim", HOUR).await.unwrap());
+        store.remove("key").await.unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), newer);
     }
+    // A record that is put anew takes the place of the file, and nothing is lost.
     store.put("key", b"anew", HOUR).await.unwrap();
     assert_eq!(store.get("key").await.unwrap().as_deref(), Some(&b"anew"[..]));
+    let kept = std::fs::read_to_string(folder.0.join("key.newer")).unwrap();
+    assert_eq!(kept, "smtp store 10\n");
+}
+
+/// Whatever is in the place of a file, the other records are there, and the record can be put anew.
+#[cfg(unix)]
+#[tokio::test]
+async fn folder_symlink_or_file_without_permission_spoils_no_other_record() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let folder = Folder::new("store-places");
+    let store = FileStore::open(&folder.0).unwrap();
+    store.put("good", b"good", HOUR).await.unwrap();
+    let path = folder.0.join("bad.rec");
+    let there = async |what: &str| {
+        assert_eq!(store.get("bad").await.unwrap(), None, "{what}");
+        assert_eq!(store.list("").await.unwrap(), [("good".to_owned(), b"good".to_vec())]);
+        store.put("bad", b"anew", HOUR).await.unwrap();
+        assert_eq!(store.get("bad").await.unwrap().as_deref(), Some(&b"anew"[..]), "{what}");
+        store.remove("bad").await.unwrap();
+    };
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("inside"), "inside").unwrap();
+    there("folder").await;
+    assert!(folder.0.join("bad.damaged/inside").exists());
+    // The name of what is set aside is taken by a folder.
+    std::fs::write(&path, "damaged").unwrap();
+    there("file that cannot be set aside").await;
+    symlink(folder.0.join("nowhere"), &path).unwrap();
+    there("dangling symlink").await;
+    symlink(folder.0.join("good.rec"), &path).unwrap();
+    there("symlink to the record of another key").await;
+    std::fs::write(&path, "anything").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+    there("file without permission").await;
 }
 
 #[tokio::test]
@@ -314,10 +351,37 @@ async fn policy_of_one_protects_the_other(store: Arc<dyn Store>) {
     let after = world.sender(false, Some(&store)).await;
     assert_eq!(deliver(&after).await, protected());
     assert!(after.refresh().await.is_some(), "it is refreshed before it expires");
-    // A damaged record is removed, and the next fetch brings it back.
+    // A damaged record is set aside, and the next fetch brings it back.
     store.put("sts/test.example", b"nonsense", HOUR).await.unwrap();
     assert_eq!(deliver(&world.sender(false, Some(&store)).await).await, RecipientStatus::Delivered);
     assert_eq!(store.get("sts/test.example").await.unwrap(), None);
+    let aside = store.get("damaged/sts/test.example").await.unwrap();
+    assert_eq!(aside.as_deref(), Some(&b"nonsense"[..]));
+    assert_eq!(deliver(&world.sender(true, Some(&store)).await).await, protected());
+    assert!(store.get("sts/test.example").await.unwrap().is_some());
+}
+
+/// A fleet is updated one machine at a time: a machine that was not yet must not destroy what the
+/// others have written.
+#[tokio::test]
+async fn policy_of_a_later_version_is_left_alone_and_named_once() {
+    let (log, _guard) = Log::record();
+    let (world, store) = (World::new().await, Arc::new(MemoryStore::new()) as Arc<dyn Store>);
+    let newer = b"smtp-sts-policy 2\nwhatever a later version writes\xff";
+    store.put("sts/test.example", newer, HOUR).await.unwrap();
+    // One that cannot look up the record, and one that fetches the policy itself.
+    for (record, expected) in [(false, RecipientStatus::Delivered), (true, protected())] {
+        let sender = world.sender(record, Some(&store)).await;
+        for _ in 0..2 {
+            assert_eq!(deliver(&sender).await, expected);
+            sender.refresh().await;
+        }
+        assert_eq!(store.get("sts/test.example").await.unwrap().as_deref(), Some(&newer[..]));
+    }
+    // Each of the two senders says so once.
+    assert_eq!(log.with("is of a later version").len(), 2);
+    assert!(log.with("is damaged").is_empty());
+    assert_eq!(store.list("").await.unwrap().len(), 1);
 }
 
 #[tokio::test]

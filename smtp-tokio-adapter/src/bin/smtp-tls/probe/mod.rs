@@ -458,8 +458,7 @@ impl<'o> Setup<'o> {
                 let mut mail = MailFacts::new(connector, target);
                 mail.port = self.options.port;
                 let refused = |it: Box<smtp_tls_policy::inquiry::NotDialled>| {
-                    let reason = it.refusal.as_ref().map(|refusal| refusal.reason());
-                    Refused(reason, it.to_string())
+                    Refused(Some(it.refusal.reason()), it.to_string())
                 };
                 let silent = |failure: Failure| Refused(None, failure.to_string());
                 let facts = network.domain(mail).await.map_err(silent)?.map_err(refused)?;
