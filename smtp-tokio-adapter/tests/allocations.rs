@@ -6,6 +6,7 @@ mod common;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
@@ -91,7 +92,8 @@ fn sender(posture: Posture, port: u16) -> Sender<Zone> {
     let outbound = common::outbound(&common::Pki::new());
     let sender = Sender::new(outbound, Arc::new(connectors), zone).unwrap();
     let mut limits = PoolLimits::default();
-    limits.per_host = 1;
+    // On a slow machine a second may pass between two deliveries.
+    (limits.per_host, limits.facts) = (1, Duration::from_secs(3600));
     sender.with_route(|route| route.port = port).with_pool(limits)
 }
 
@@ -123,7 +125,7 @@ fn third_delivery(posture: Posture) -> AllocationInfo {
 
 #[test]
 fn delivery_on_a_kept_connection_takes_little_memory_and_all_of_it_is_freed() {
-    for (posture, most) in [(Posture::None, 68), (Posture::Opportunistic, 77)] {
+    for (posture, most) in [(Posture::None, 50), (Posture::Opportunistic, 50)] {
         let taken = third_delivery(posture);
         assert!(taken.count_total <= most && taken.bytes_max < 128 * 1024, "{posture}: {taken:?}");
         assert_eq!((taken.count_current, taken.bytes_current), (0, 0), "{posture}");

@@ -12,6 +12,7 @@ use common::{HOST, Pki, connector, envelope, outbound, provider, smtp, start};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::Domain;
+use smtp_tls_policy::inquiry::DnsAnswer;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{IdentityId, OutboundConnectors, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
@@ -570,4 +571,95 @@ async fn tls_session_that_died_while_idle_is_replaced_by_tls() {
         tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
     }
     assert_eq!(*server.kept.over_tls.lock().unwrap(), [true; 3]);
+}
+
+/// A sender, with its zone telling what it was asked.
+async fn asking(limits: impl FnOnce(&mut PoolLimits)) -> (Server, Arc<Sender<Zone>>) {
+    let server = Server::start(Habit::None).await;
+    let mut sender = sender(&Pki::new(), Posture::None, server.port(), limits);
+    Arc::get_mut(&mut sender).unwrap().lookups_mut().keeps_questions = true;
+    (server, sender)
+}
+
+/// How often the domain was looked up.
+fn lookups(sender: &Sender<Zone>, domain: &str) -> usize {
+    let question = format!("MX {domain}");
+    sender.lookups().asked().iter().filter(|it| **it == question).count()
+}
+
+#[tokio::test]
+async fn facts_serve_the_messages_of_one_second() {
+    let (server, sender) = asking(|_| {}).await;
+    tokio::time::pause();
+    for (seconds, asked) in [(0, 1), (0, 1), (2, 2), (0, 2)] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        send_unpaused(&sender).await;
+        assert_eq!(lookups(&sender, DOMAINS[0]), asked);
+    }
+    assert_eq!(server.seen.messages(), [0; 4]);
+    // Each domain has facts of its own.
+    tokio::time::resume();
+    assert!(is_delivered(&send(&sender, DOMAINS[1]).await));
+    assert_eq!(lookups(&sender, DOMAINS[1]), 1);
+}
+
+#[tokio::test]
+async fn each_delivery_asks_where_facts_are_not_kept() {
+    let limits: [fn(&mut PoolLimits); 2] =
+        [|limits| limits.facts = Duration::ZERO, |limits| limits.idle = 0];
+    for limits in limits {
+        let (_server, sender) = asking(limits).await;
+        for asked in 1..4 {
+            assert!(is_delivered(&send(&sender, DOMAINS[0]).await));
+            assert_eq!(lookups(&sender, DOMAINS[0]), asked);
+        }
+    }
+}
+
+#[tokio::test]
+async fn facts_are_not_those_of_a_message_with_other_wishes() {
+    let (server, sender) = asking(|_| {}).await;
+    assert!(is_delivered(&send(&sender, DOMAINS[0]).await));
+    let wish = Bytes::from_static(b"TLS-Required: No\r\nSubject: hello\r\n\r\nHello.\r\n");
+    for _ in 0..2 {
+        let envelope = envelope(&[&format!("reader@{}", DOMAINS[0])]);
+        assert!(is_delivered(&sender.send(&envelope, &wish).await));
+    }
+    assert_eq!(lookups(&sender, DOMAINS[0]), 2);
+    assert_eq!(server.seen.messages(), [0, 1, 1]);
+}
+
+#[tokio::test]
+async fn facts_are_dropped_with_a_change_of_the_look_ups() {
+    let (server, mut sender) = asking(|_| {}).await;
+    assert!(is_delivered(&send(&sender, DOMAINS[0]).await));
+    let zone = Arc::get_mut(&mut sender).unwrap().lookups_mut();
+    zone.mx.insert(Domain::parse(DOMAINS[0]).unwrap(), DnsAnswer::none(DnsStatus::Bogus));
+    let report = send(&sender, DOMAINS[0]).await;
+    let deferred = RecipientStatus::Deferred(EnhancedCode::new(4, 4, 3));
+    assert_eq!(report.statuses(), [deferred], "{report:?}");
+    assert_eq!(server.seen.messages(), [0]);
+}
+
+#[tokio::test]
+async fn facts_are_dropped_when_a_connection_fails() {
+    let server = Server::start(Habit::ClosesAfterMessage).await;
+    let mut sender = sender(&Pki::new(), Posture::None, server.port(), |_| {});
+    Arc::get_mut(&mut sender).unwrap().lookups_mut().keeps_questions = true;
+    assert!(is_delivered(&send(&sender, DOMAINS[0]).await));
+    drop(server);
+    for asked in [1, 2] {
+        let report = send(&sender, DOMAINS[0]).await;
+        assert!(matches!(report.statuses()[..], [RecipientStatus::Deferred(_)]), "{report:?}");
+        assert_eq!(lookups(&sender, DOMAINS[0]), asked);
+    }
+}
+
+#[tokio::test]
+async fn facts_of_more_domains_than_idle_connections_are_not_kept() {
+    let (_server, sender) = asking(|limits| limits.idle = 1).await;
+    for domain in [DOMAINS[0], DOMAINS[1], DOMAINS[0], DOMAINS[1]] {
+        assert!(is_delivered(&send(&sender, domain).await));
+    }
+    assert_eq!((lookups(&sender, DOMAINS[0]), lookups(&sender, DOMAINS[1])), (1, 2));
 }

@@ -21,18 +21,21 @@ static HASHING: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 #[derive(Clone, Debug, Eq)]
 pub(crate) struct ReuseKey {
     next_hop: Host,
-    port: u16,
+    place: Place,
     target: Arc<Target>,
     /// Of all the rest: a pool looks a key up several times for each message.
     hash: u64,
 }
 
+/// A host and its port.
+pub(crate) type Place = (Host, u16);
+
 impl PartialEq for ReuseKey {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash
-            && self.port == other.port
+            && self.place.1 == other.place.1
             && self.next_hop == other.next_hop
-            && self.target == other.target
+            && (Arc::ptr_eq(&self.target, &other.target) || self.target == other.target)
     }
 }
 
@@ -47,7 +50,8 @@ impl ReuseKey {
     /// smart host.
     pub(crate) fn of(next_hop: &Host, target: Arc<Target>, port: u16) -> Self {
         let hash = HASHING.hash_one((next_hop, port, &*target));
-        Self { next_hop: next_hop.clone(), port, target, hash }
+        let place = (target.host.clone(), port);
+        Self { next_hop: next_hop.clone(), place, target, hash }
     }
 
     #[cfg(test)]
@@ -59,9 +63,8 @@ impl ReuseKey {
         &self.next_hop
     }
 
-    /// The host and the port.
-    pub(crate) fn place(&self) -> (Host, u16) {
-        (self.target.host.clone(), self.port)
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
     }
 }
 

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use smtp_proto::client::Envelope;
 use smtp_proto::fallback::Fallback;
 use smtp_proto::route::{Ending, Next, Prepared, RecipientStatus, Route, RouteConfig, Targets};
+use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Failure, LOCAL, MessageError, Spoken};
 use crate::client::target::Manner;
 use crate::sender::dial::{Dialled, Dialling, KeptFor, Parcel};
-use crate::sender::hosts::{Candidate, Hosts};
+use crate::sender::hosts::{Hosts, Skip};
+use crate::sender::known::Ready;
 use crate::sender::message::Message;
 use crate::sender::report::{DialAttempt, Journal, RecipientOutcome, Report};
 use crate::sender::shown::Shown;
@@ -45,10 +47,25 @@ impl Outbound {
         let route = Route::new(targets, indices.len(), config);
         let envelope = Arc::new(envelope.clone());
         let parcel = Parcel { envelope: &envelope, indices: &indices, message, journal: &journal };
-        let walked = walk(self, None, route, hosts, &parcel).await;
+        let walked = walk(self, None, route, &Unkept(hosts), &parcel).await;
         let Walked { attempts, skipped } = walked;
         let recipients = journal.finish(RecipientStatus::Deferred(LOCAL));
         Report { recipients, attempts, skipped }
+    }
+}
+
+/// Prepares hosts, each in its turn.
+pub(super) trait Preparing: Sync {
+    /// Prepares one host, or says why it is not dialled.
+    fn ready(&self, host: &HostName) -> impl Future<Output = Result<Arc<Ready>, Skip>> + Send;
+}
+
+/// Nothing of these hosts is kept.
+struct Unkept<'a, H>(&'a H);
+
+impl<H: Hosts> Preparing for Unkept<'_, H> {
+    async fn ready(&self, host: &HostName) -> Result<Arc<Ready>, Skip> {
+        Ok(Arc::new(Ready::new(self.0.prepare(host).await?)))
     }
 }
 
@@ -56,7 +73,7 @@ impl Outbound {
 #[derive(Default)]
 pub(super) struct Walked {
     pub(super) attempts: Vec<DialAttempt>,
-    pub(super) skipped: Vec<(String, crate::sender::hosts::Skip)>,
+    pub(super) skipped: Vec<(String, Skip)>,
 }
 
 /// Settles the recipients that cannot be sent, because their addresses or that of the sender break
@@ -91,7 +108,7 @@ pub(super) async fn walk(
     outbound: &Outbound,
     kept: Option<KeptFor<'_>>,
     mut route: Route,
-    hosts: &impl Hosts,
+    hosts: &impl Preparing,
     parcel: &Parcel<'_, '_, impl Message>,
 ) -> Walked {
     let mut walked = Walked::default();
@@ -119,11 +136,11 @@ pub(super) async fn walk(
                 continue;
             }
         };
-        match hosts.prepare(&host).await {
-            Ok(candidate) => {
-                let mut prepared = Prepared::new(candidate.addresses.clone());
-                prepared.may_retry_in_clear = candidate.target.may_retry_in_clear();
-                prepared.without_tls = candidate.without_tls.clone();
+        match hosts.ready(&host).await {
+            Ok(ready) => {
+                let mut prepared = Prepared::new(ready.addresses.clone());
+                prepared.may_retry_in_clear = ready.may_retry_in_clear();
+                prepared.without_tls = ready.without_tls.clone();
                 route.prepared(prepared);
                 let attempts = &mut walked.attempts;
                 walk_host(
@@ -131,7 +148,7 @@ pub(super) async fn walk(
                     kept,
                     &mut route,
                     host.as_str(),
-                    &candidate,
+                    &ready,
                     parcel,
                     &mut latest,
                     attempts,
@@ -161,7 +178,7 @@ async fn walk_host(
     kept: Option<KeptFor<'_>>,
     route: &mut Route,
     host: &str,
-    candidate: &Candidate,
+    ready: &Ready,
     parcel: &Parcel<'_, '_, impl Message>,
     latest: &mut [RecipientOutcome],
     attempts: &mut Vec<DialAttempt>,
@@ -179,10 +196,10 @@ async fn walk_host(
             (false, true) => Manner::PlainHello,
             (false, false) => Manner::AsPlanned,
         };
-        let target = Arc::new(candidate.at(address.ip(), manner));
+        let target = ready.at(address.ip(), manner);
         // An address at which TLS is remembered to be broken must not win for being nearer.
         let others: Vec<SocketAddr> =
-            route.rivals().filter(|it| candidate.at(it.ip(), manner) == *target).collect();
+            route.rivals().filter(|it| ready.at(it.ip(), manner) == target).collect();
         // A retry in clear text is what the last decision at this address led to.
         let mut earlier = led_here.iter().rev();
         let before =
@@ -200,7 +217,7 @@ async fn walk_host(
             parcel,
             remaining: &remaining,
             before,
-            candidate,
+            ready,
         };
         let dialled = dialling.run();
         let span = tracing::info_span!("smtp_deliver", host = %host, address = %address);
@@ -251,7 +268,7 @@ async fn walk_host(
         let manner = target.manner;
         let (address, is_reused) = (dialled.address, dialled.is_reused);
         // Of a host with one address this would be remembered in vain.
-        let is_useful = |it: &Shown| !it.is_no_starttls() || candidate.addresses.len() > 1;
+        let is_useful = |it: &Shown| !it.is_no_starttls() || ready.addresses.len() > 1;
         let shown = Shown::by(&target, &decision, is_reused).filter(is_useful);
         attempts.push(DialAttempt {
             host,

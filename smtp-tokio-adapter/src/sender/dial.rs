@@ -19,7 +19,7 @@ use crate::client::{Connection, OpenError};
 use crate::dialling;
 use crate::dialling::{Raced, race};
 use crate::metering::{self, Turn};
-use crate::sender::hosts::Candidate;
+use crate::sender::known::Ready;
 #[cfg(feature = "crl-fetch")]
 use crate::sender::list_wait::ListWait;
 use crate::sender::message::Message;
@@ -92,7 +92,8 @@ pub(super) struct Dialling<'a, 'j, M> {
     pub(super) remaining: &'a [usize],
     /// The decision that led to this connection in clear text.
     pub(super) before: Option<Arc<Decision>>,
-    pub(super) candidate: &'a Candidate,
+    /// The host.
+    pub(super) ready: &'a Ready,
 }
 
 impl<M: Message> Dialling<'_, '_, M> {
@@ -101,7 +102,8 @@ impl<M: Message> Dialling<'_, '_, M> {
     pub(super) async fn run(&self) -> Dialled {
         let mut slot = None;
         if let Some(KeptFor { pool, next_hop }) = self.kept {
-            match pool.slot(next_hop, self.target, self.address.port()).await {
+            let key = self.ready.key(next_hop, self.target, self.address.port());
+            match pool.slot(key).await {
                 Ok(turn) => slot = Some(turn),
                 Err(Congested) => {
                     let decision = Decision::undecided(&self.target.plan, self.target.is_clear());
@@ -208,7 +210,7 @@ impl<M: Message> Dialling<'_, '_, M> {
 
     /// Connects, and sends the message.
     async fn open(&self, mut slot: Option<Slot>) -> Dialled {
-        let Self { target, candidate, .. } = *self;
+        let Self { target, ready, .. } = *self;
         let terms = self.terms();
         let opened = self.connect().await;
         let Opened { connection, address, local, unreached, outrun } = opened;
@@ -219,7 +221,7 @@ impl<M: Message> Dialling<'_, '_, M> {
         let sessions = match (&self.before, local) {
             (None, Some(local)) => {
                 let (reported, remote) = (decision.for_report(), address.ip());
-                candidate.reporting.connection(&target.plan, reported, local, remote)
+                ready.reporting.connection(&target.plan, reported, local, remote)
             }
             // No connection; or the one before it has been reported, and this one with it.
             (Some(_), _) | (_, None) => Vec::new(),

@@ -1,6 +1,6 @@
 //! The recipients of an envelope, by domain and connector.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
@@ -34,7 +34,7 @@ pub(super) fn groups<'a>(
     connectors: &'a OutboundConnectors,
 ) -> (Vec<Group<'a>>, Vec<usize>) {
     let (mut groups, mut strangers): (Vec<Group<'a>>, _) = (Vec::new(), Vec::new());
-    let mut known: HashMap<(Option<Host>, &str), usize> = HashMap::new();
+    let mut known: BTreeMap<(Option<Host>, &str), usize> = BTreeMap::new();
     for (index, recipient) in envelope.recipients.iter().enumerate() {
         let Some(domain) = domain_of(recipient) else {
             strangers.push(index);

@@ -7,7 +7,7 @@ use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::plan::{Plan, Refusal};
 use smtp_tls_policy::tlsrpt::{ReportedSession, Reporting};
 
-use crate::client::{Manner, Target};
+use crate::client::Target;
 use crate::convert;
 
 /// What is known of a host before it is dialled.
@@ -42,25 +42,6 @@ impl Candidate {
             without_tls: Vec::new(),
             reporting: Reporting::default(),
         }
-    }
-
-    /// What a connection to one address is opened for.
-    pub(super) fn at(&self, address: IpAddr, manner: Manner) -> Target {
-        let mut target = self.target.clone();
-        target.manner = match manner {
-            Manner::AsPlanned if self.plain_hello.contains(&address) => Manner::PlainHello,
-            manner => manner,
-        };
-        match &self.broken {
-            // What is known of broken TLS allows clear text, and credentials do not.
-            Some((addresses, plan))
-                if target.credentials.is_none() && addresses.contains(&address) =>
-            {
-                target.plan = plan.clone();
-            }
-            _ => {}
-        }
-        target
     }
 }
 

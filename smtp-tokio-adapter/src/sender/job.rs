@@ -1,6 +1,8 @@
 //! Looks up what one delivery needs to know.
 
-use smtp_proto::route::Targets;
+use std::sync::{Arc, Mutex};
+
+use smtp_proto::route::{Ending, Targets};
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::ReversePathBuf;
 use smtp_tls_policy::inquiry::{
@@ -10,25 +12,103 @@ use smtp_tls_policy::inquiry::{
 use smtp_tls_policy::plan::{Attempt, DnsStatus, HostOrigin, MessageTls, Policy};
 use smtp_tls_policy::{Domain, Host};
 
-use super::{Mail, Sender};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use super::{Mail, Sender, lock};
 use crate::client::Target;
 use crate::lookups::Lookups;
 use crate::metering::lookup;
-use crate::sender::hosts::{Candidate, Hosts, Skip};
+use crate::sender::deliver::{Preparing, Walked};
+use crate::sender::hosts::{Candidate, Skip};
+use crate::sender::known::{Course, Known, Ready, Rules};
 use crate::sender::message::Message;
+use crate::sender::report::DialAttempt;
 
-/// What is known of one delivery before its hosts are looked up.
+/// The facts about a domain, or why none of its hosts is dialled.
+type Domainwide<'a> = Result<DomainFacts<'a>, NotDialled>;
+
+/// One delivery to a domain, and what is known of it.
 pub(super) struct Job<'a, L, M> {
     sender: &'a Sender<L>,
     mail: &'a Mail<'a, M>,
-    /// The facts about the domain, or why none of its hosts is dialled.
-    domain: Result<DomainFacts<'a>, NotDialled>,
+    /// The rules under which what is known may serve other deliveries.
+    rules: Option<Rules<'a>>,
+    /// What an earlier delivery has found out.
+    known: Option<Arc<Known>>,
+    /// Looked up for this delivery.
+    domain: OnceCell<Domainwide<'a>>,
+    since: Instant,
+    /// The hosts that were prepared for this delivery.
+    ready: Mutex<Vec<(HostName, Arc<Ready>)>>,
 }
 
 impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
+    /// A delivery that may use what is known under these rules, and add to it.
+    pub(super) fn new(
+        sender: &'a Sender<L>,
+        mail: &'a Mail<'a, M>,
+        connector: Option<&'a str>,
+    ) -> Self {
+        let rules = connector.map(|connector| (connector, message_tls(mail)));
+        let known = rules.and_then(|rules| sender.known.recall(mail.domain, rules));
+        let (domain, ready) = (OnceCell::new(), Mutex::default());
+        Self { sender, mail, rules, known, domain, since: Instant::now(), ready }
+    }
+
+    /// Where the mail goes.
+    pub(super) async fn course(&self) -> Course {
+        if let Some(known) = &self.known {
+            return known.course.clone();
+        }
+        let domain = match self.domain().await {
+            Ok(domain) => domain,
+            // A refusal of the whole domain is told when its first host is prepared.
+            Err(_) => {
+                return Course {
+                    targets: Targets::host(&self.mail.domain.to_string()),
+                    port: self.sender.route.port,
+                    next_hop: self.mail.domain.clone(),
+                    clear_text_at_once: false,
+                };
+            }
+        };
+        let next_hop = domain.next_hop();
+        let targets = match domain.hosts() {
+            MailHosts::NoSuchDomain => Targets::NoSuchDomain,
+            MailHosts::NextHop => Targets::host(&next_hop.to_string()),
+            MailHosts::Mx(records) => {
+                Targets::mx(&next_hop.to_string(), records.iter().map(MxRecord::as_pair))
+            }
+        };
+        Course {
+            targets,
+            port: domain.port(),
+            next_hop: next_hop.clone(),
+            clear_text_at_once: domain.dial().clear_text_at_once,
+        }
+    }
+
+    /// Keeps what was found out for the next deliveries, if the route went well by it.
+    pub(super) fn learn(&self, course: &Course, walked: &Walked) {
+        let Some(rules) = self.rules else { return };
+        let is_good = |it: &DialAttempt| it.failure.is_none() && it.ending == Ending::Finished;
+        let memory = &self.sender.known;
+        if !walked.skipped.is_empty() || !walked.attempts.iter().all(is_good) {
+            memory.forget(self.mail.domain);
+        } else if self.known.is_none() && !walked.attempts.is_empty() {
+            let hosts = std::mem::take(&mut *lock(&self.ready));
+            memory.keep(self.mail.domain, rules, Known::new(self.since, course.clone(), hosts));
+        }
+    }
+
+    async fn domain(&self) -> &Domainwide<'a> {
+        self.domain.get_or_init(|| self.look_up()).await
+    }
+
     /// Looks up what is needed once for the domain of the mail.
-    pub(super) async fn look_up(sender: &'a Sender<L>, mail: &'a Mail<'a, M>) -> Self {
-        let envelope = mail.envelope;
+    async fn look_up(&self) -> Domainwide<'a> {
+        let Self { sender, mail, .. } = *self;
         let mut facts = match mail.policy {
             Policy::Connector(connector) => MailFacts::new(connector, mail.domain),
             Policy::Unavailable => MailFacts::policy_unavailable(mail.domain),
@@ -36,11 +116,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         facts.demands = mail.demands;
         facts.port = sender.route.port;
         facts.failed_family = sender.failed_family;
-        facts.message = MessageTls::new(
-            envelope.require_tls,
-            envelope.reverse_path == ReversePathBuf::NULL,
-            mail.tls_required_no,
-        );
+        facts.message = message_tls(mail);
         let mut inquiry = DomainInquiry::new(facts);
         while let Some(ask) = inquiry.ask() {
             let answer = match ask {
@@ -51,42 +127,12 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
             };
             inquiry.answer(answer);
         }
-        Self { sender, mail, domain: inquiry.finish() }
+        inquiry.finish()
     }
 
-    /// Where the mail goes.
-    pub(super) fn targets(&self) -> Targets {
-        // A refusal of the whole domain is told when its first host is prepared.
-        let Ok(domain) = &self.domain else { return Targets::host(&self.mail.domain.to_string()) };
-        match domain.hosts() {
-            MailHosts::NoSuchDomain => Targets::NoSuchDomain,
-            MailHosts::NextHop => Targets::host(&domain.next_hop().to_string()),
-            MailHosts::Mx(records) => {
-                let name = domain.next_hop().to_string();
-                Targets::mx(&name, records.iter().map(MxRecord::as_pair))
-            }
-        }
-    }
-
-    /// The domain or smart host whose connections are kept apart from those of others.
-    pub(super) fn next_hop(&self) -> &Host {
-        self.domain.as_ref().map_or(self.mail.domain, DomainFacts::next_hop)
-    }
-
-    /// Whether clear text does not wait until each address of a host was tried for TLS.
-    pub(super) fn clear_text_at_once(&self) -> bool {
-        self.domain.as_ref().is_ok_and(|domain| domain.dial().clear_text_at_once)
-    }
-
-    /// The port of the hosts.
-    pub(super) fn port(&self) -> u16 {
-        self.domain.as_ref().map_or(self.sender.route.port, DomainFacts::port)
-    }
-}
-
-impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
+    /// Looks up a host, and makes its plan.
     async fn prepare(&self, name: &HostName) -> Result<Candidate, Skip> {
-        let domain = self.domain.as_ref().map_err(|refused| Skip::from(refused.clone()))?;
+        let domain = self.domain().await.as_ref().map_err(|refused| Skip::from(refused.clone()))?;
         let host = match (domain.origin(), Domain::parse(name.as_str())) {
             (HostOrigin::Mx, Ok(host)) => Host::Name(host),
             (HostOrigin::Mx | HostOrigin::SmartHost | HostOrigin::Literal, _) => {
@@ -149,6 +195,23 @@ impl<L: Lookups, M: Message> Hosts for Job<'_, L, M> {
         }
         Ok(candidate)
     }
+}
+
+impl<L: Lookups, M: Message> Preparing for Job<'_, L, M> {
+    async fn ready(&self, host: &HostName) -> Result<Arc<Ready>, Skip> {
+        if let Some(ready) = self.known.as_ref().and_then(|known| known.host(host)) {
+            return Ok(Arc::clone(ready));
+        }
+        let ready = Arc::new(Ready::new(self.prepare(host).await?));
+        lock(&self.ready).push((host.clone(), Arc::clone(&ready)));
+        Ok(ready)
+    }
+}
+
+fn message_tls<M>(mail: &Mail<'_, M>) -> MessageTls {
+    let envelope = mail.envelope;
+    let is_bounce = envelope.reverse_path == ReversePathBuf::NULL;
+    MessageTls::new(envelope.require_tls, is_bounce, mail.tls_required_no)
 }
 
 impl From<NotDialled> for Skip {

@@ -61,6 +61,7 @@ mod dial;
 mod groups;
 mod hosts;
 mod job;
+mod known;
 #[cfg(feature = "crl-fetch")]
 mod list_wait;
 mod message;
@@ -102,6 +103,7 @@ use self::deliver::{Walked, refuse, walk};
 use self::dial::{KeptFor, Parcel};
 use self::groups::{Group, all, groups};
 use self::job::Job;
+use self::known::Memory;
 use self::mta_sts::Policies;
 use self::pool::Pool;
 use self::report::Journal;
@@ -114,8 +116,9 @@ use self::stored::Shared;
 /// is broken. Let [`refresh`](Self::refresh) run beside them, again at the time that it gives or
 /// once an hour.
 ///
-/// A deferral by an MTA-STS policy needs nothing else before the mail is given up: each delivery
-/// asks for the record again (RFC 8461, section 5.1).
+/// A deferral by an MTA-STS policy needs nothing else before the mail is given up: the next
+/// delivery asks for the record again (RFC 8461, section 5.1). Only what led to a good delivery is
+/// used again, for a moment: [`PoolLimits::facts`].
 ///
 /// # What a relay must keep
 ///
@@ -135,6 +138,7 @@ pub struct Sender<L> {
     credentials: HashMap<Arc<str>, Credentials>,
     deliveries: AtomicU64,
     pool: Pool,
+    known: Memory,
     watch: Mutex<ValidationWatch>,
     broken: Mutex<BrokenPeers>,
     policies: Policies,
@@ -218,6 +222,7 @@ impl<L: Lookups> Sender<L> {
         lookups: L,
     ) -> Result<Self, ConnectorErrors> {
         connectors.check(&outbound.trust.current(), &outbound.tls.identities())?;
+        let limits = PoolLimits::default();
         Ok(Self {
             outbound,
             connectors,
@@ -226,7 +231,8 @@ impl<L: Lookups> Sender<L> {
             failed_family: FailedFamily::default(),
             credentials: HashMap::new(),
             deliveries: AtomicU64::new(0),
-            pool: Pool::new(PoolLimits::default()),
+            known: Memory::new(&limits),
+            pool: Pool::new(limits),
             watch: Mutex::default(),
             broken: Mutex::default(),
             policies: Policies::new(sts::Cache::new(sts::CacheLimits::default())),
@@ -239,6 +245,7 @@ impl<L: Lookups> Sender<L> {
     #[must_use]
     pub fn with_route(mut self, change: impl FnOnce(&mut RouteConfig)) -> Self {
         change(&mut self.route);
+        self.known.clear();
         self
     }
 
@@ -249,7 +256,7 @@ impl<L: Lookups> Sender<L> {
     /// each delivery opens and closes its own.
     #[must_use]
     pub fn with_pool(self, limits: PoolLimits) -> Self {
-        Self { pool: Pool::new(limits), ..self }
+        Self { known: Memory::new(&limits), pool: Pool::new(limits), ..self }
     }
 
     /// Says QUIT on every kept connection, and keeps none from now on: for the end of the process,
@@ -266,6 +273,7 @@ impl<L: Lookups> Sender<L> {
     /// Changes what the failure of one address family means where the other has an answer.
     #[must_use]
     pub fn with_failed_family(self, failed_family: FailedFamily) -> Self {
+        self.known.clear();
         Self { failed_family, ..self }
     }
 
@@ -274,6 +282,7 @@ impl<L: Lookups> Sender<L> {
     #[must_use]
     pub fn with_credentials(mut self, connector: &str, credentials: Credentials) -> Self {
         self.credentials.insert(connector.into(), credentials);
+        self.known.clear();
         self
     }
 
@@ -311,8 +320,9 @@ impl<L: Lookups> Sender<L> {
         &self.lookups
     }
 
-    /// What answers this sender's questions, to be changed.
-    pub const fn lookups_mut(&mut self) -> &mut L {
+    /// What answers this sender's questions, to be changed. The next delivery to each domain asks.
+    pub fn lookups_mut(&mut self) -> &mut L {
+        self.known.clear();
         &mut self.lookups
     }
 
@@ -398,7 +408,7 @@ impl<L: Lookups> Sender<L> {
             Ok(envelope) => {
                 let mail = Mail { envelope: &envelope, ..*mail };
                 let shared = Arc::new(mail.envelope.clone());
-                self.send_part(&mail, &shared, &indices, &journal).await
+                self.send_part(&mail, None, &shared, &indices, &journal).await
             }
             Err(failure) => {
                 journal.settle_rest(&unread(failure));
@@ -424,25 +434,30 @@ impl<L: Lookups> Sender<L> {
         }
         let mut mail = Mail::new(&connector, &group.domain, &part, message);
         mail.credentials = self.credentials.get(&*group.connector.name);
-        self.send_part(&mail, &part, &group.indices, journal).await
+        // The rules of a later run are other ones.
+        let rules = Some(&*group.connector.name).filter(|_| !is_later);
+        self.send_part(&mail, rules, &part, &group.indices, journal).await
     }
 
     async fn send_part<M: Message>(
         &self,
         mail: &Mail<'_, M>,
+        connector: Option<&str>,
         envelope: &Arc<Envelope>,
         indices: &[usize],
         journal: &Journal<'_>,
     ) -> Walked {
-        let job = Job::look_up(self, mail).await;
+        let job = Job::new(self, mail, connector);
+        let course = job.course().await;
         let turn = self.deliveries.fetch_add(1, Ordering::Relaxed);
         let mut config = self.route.clone();
-        (config.seed, config.port) = (self.route.seed.wrapping_add(turn), job.port());
-        config.tls_at_each_address &= !job.clear_text_at_once();
-        let route = Route::new(job.targets(), indices.len(), &config);
+        (config.seed, config.port) = (self.route.seed.wrapping_add(turn), course.port);
+        config.tls_at_each_address &= !course.clear_text_at_once;
+        let route = Route::new(course.targets.clone(), indices.len(), &config);
         let parcel = Parcel { envelope, indices, message: mail.message, journal };
-        let kept = KeptFor { pool: &self.pool, next_hop: job.next_hop() };
+        let kept = KeptFor { pool: &self.pool, next_hop: &course.next_hop };
         let walked = walk(&self.outbound, Some(kept), route, &job, &parcel).await;
+        job.learn(&course, &walked);
         self.remember(&walked.attempts).await;
         walked
     }

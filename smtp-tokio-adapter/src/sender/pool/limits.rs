@@ -33,6 +33,12 @@ pub struct PoolLimits {
     /// Most messages on one connection. A server that announces fewer (`MAILMAX`, RFC 9422, section
     /// 4.1) gets fewer. 100 by default.
     pub messages: u32,
+    /// How long what was looked up for a domain serves its further messages, which then ask neither
+    /// a resolver nor a policy host. 1 second by default; with zero each delivery asks. Only facts
+    /// that led to a good delivery are used again, by messages of the same connector and with the
+    /// same wishes about TLS (RFC 8689), and for at most as many domains as
+    /// [`idle`](Self::idle) says.
+    pub facts: Duration,
 }
 
 impl Default for PoolLimits {
@@ -47,6 +53,7 @@ impl Default for PoolLimits {
             idle_time: Duration::from_secs(15),
             age: Duration::from_secs(5 * 60),
             messages: 100,
+            facts: Duration::from_secs(1),
         }
     }
 }

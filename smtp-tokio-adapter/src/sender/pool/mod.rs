@@ -9,7 +9,6 @@ mod state;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use smtp_tls_policy::Host;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -21,7 +20,6 @@ pub(crate) use self::state::Terms;
 use self::state::{Answer, State};
 use crate::client::connection::Connection;
 use crate::client::reuse::ReuseKey;
-use crate::client::target::Target;
 use crate::metering::{self, PoolLimit};
 
 /// Boxed, because it goes from hand to hand.
@@ -56,13 +54,7 @@ impl Pool {
     }
 
     /// Waits for a turn.
-    pub(crate) async fn slot(
-        &self,
-        next_hop: &Host,
-        target: &Arc<Target>,
-        port: u16,
-    ) -> Result<Slot, Congested> {
-        let key = Arc::new(ReuseKey::of(next_hop, Arc::clone(target), port));
+    pub(crate) async fn slot(&self, key: Arc<ReuseKey>) -> Result<Slot, Congested> {
         let mut woken = None;
         let (answer, patience) = self.0.with(|books| {
             let answer = books.ask(&key, Instant::now(), || {

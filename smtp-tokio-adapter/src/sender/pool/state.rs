@@ -12,14 +12,11 @@ use smtp_tls_policy::pki::Generation;
 use tokio::time::Instant;
 
 use super::limits::PoolLimits;
-use crate::client::reuse::ReuseKey;
+use crate::client::reuse::{Place, ReuseKey};
 use crate::metering::PoolCounts;
 
 /// How long a connection may be idle without a limit.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// A host and its port.
-type Place = (Host, u16);
 
 /// What may change while a connection is kept. One that was opened on other terms is not reused.
 #[derive(Clone, Debug)]
@@ -180,7 +177,7 @@ impl<C, W> State<C, W> {
         let waits = |at: &AtPlace<W>| {
             at.queues.get(key.next_hop()).is_some_and(|queues| queues.contains_key(key))
         };
-        if !self.places.get(&place).is_some_and(waits)
+        if !self.places.get(place).is_some_and(waits)
             && let Some(kept) = self.turn(key, now)
         {
             return Answer::Turn(kept);
@@ -192,7 +189,7 @@ impl<C, W> State<C, W> {
         let at = self.places.entry(place.clone()).or_default();
         let queues = at.queues.entry(key.next_hop().clone()).or_default();
         queues.entry(Arc::clone(key)).or_default().insert(number, wake());
-        self.queued.insert(place);
+        self.queued.insert(place.clone());
         self.waiting += 1;
         Answer::Wait(number)
     }
@@ -257,7 +254,8 @@ impl<C, W> State<C, W> {
         let ends =
             [now.checked_add(self.limits.idle_time), kept.opened.checked_add(self.limits.age)];
         let until = ends.into_iter().flatten().min().unwrap_or(now + A_YEAR);
-        let at = self.places.entry(key.place()).or_default();
+        // The connection is one of the open ones.
+        let at = self.places.entry(key.place().clone()).or_default();
         at.idle.insert(number);
         at.keys.entry(Arc::clone(key)).or_default().idle.push(number);
         self.idle.insert(number, Idle { key: Arc::clone(key), kept, until });
@@ -267,7 +265,7 @@ impl<C, W> State<C, W> {
     fn turn(&mut self, key: &Arc<ReuseKey>, now: Instant) -> Option<Option<Kept<C>>> {
         let place = key.place();
         loop {
-            let at = self.places.get_mut(&place);
+            let at = self.places.get_mut(place);
             let of = at.and_then(|at| at.keys.get_mut(key));
             let Some(number) = of.and_then(|of| of.idle.last().copied()) else { break };
             if self.idle.get(&number).is_some_and(|idle| idle.until > now) {
@@ -275,7 +273,7 @@ impl<C, W> State<C, W> {
             }
             self.evict(number);
         }
-        let at = self.places.get(&place);
+        let at = self.places.get(place);
         let of_key = at.and_then(|at| at.keys.get(key)).map_or(0, |of| of.open);
         let of_host = at.map_or(0, |at| at.open);
         if of_key >= self.limits.per_key {
@@ -291,7 +289,7 @@ impl<C, W> State<C, W> {
             self.evict(dispensable);
         }
         self.open += 1;
-        let at = self.places.entry(place).or_default();
+        let at = self.places.entry(place.clone()).or_default();
         at.open += 1;
         at.keys.entry(Arc::clone(key)).or_default().open += 1;
         Some(None)
@@ -303,7 +301,7 @@ impl<C, W> State<C, W> {
     fn dispensable(&self, mut idle: impl Iterator<Item = u64>, of_key: usize) -> Option<u64> {
         idle.find(|number| {
             let Some(Idle { key, .. }) = self.idle.get(number) else { return false };
-            let queues = self.places.get(&key.place()).and_then(|at| at.queues.get(key.next_hop()));
+            let queues = self.places.get(key.place()).and_then(|at| at.queues.get(key.next_hop()));
             of_key == 0 || queues.is_none_or(|queues| !queues.contains_key(key))
         })
     }
@@ -351,7 +349,7 @@ impl<C, W> State<C, W> {
 
     fn dequeue(&mut self, key: &ReuseKey, number: u64) -> Option<W> {
         let place = key.place();
-        let at = self.places.get_mut(&place)?;
+        let at = self.places.get_mut(place)?;
         let queues = at.queues.get_mut(key.next_hop())?;
         let queue = queues.get_mut(key)?;
         let wake = queue.remove(&number)?;
@@ -363,16 +361,16 @@ impl<C, W> State<C, W> {
             at.queues.remove(key.next_hop());
         }
         if at.queues.is_empty() {
-            self.queued.remove(&place);
+            self.queued.remove(place);
         }
-        self.tidy(&place);
+        self.tidy(place);
         Some(wake)
     }
 
     /// Takes an idle connection into use.
     fn take(&mut self, number: u64) -> Option<Idle<C>> {
         let idle = self.idle.remove(&number)?;
-        if let Some(at) = self.places.get_mut(&idle.key.place()) {
+        if let Some(at) = self.places.get_mut(idle.key.place()) {
             at.idle.remove(&number);
             if let Some(of) = at.keys.get_mut(&idle.key) {
                 of.idle.retain(|&it| it != number);
@@ -398,7 +396,7 @@ impl<C, W> State<C, W> {
     fn release(&mut self, key: &Arc<ReuseKey>) {
         let place = key.place();
         self.open = self.open.saturating_sub(1);
-        if let Some(at) = self.places.get_mut(&place) {
+        if let Some(at) = self.places.get_mut(place) {
             at.open = at.open.saturating_sub(1);
             if let Some(of) = at.keys.get_mut(key) {
                 of.open = of.open.saturating_sub(1);
@@ -407,7 +405,7 @@ impl<C, W> State<C, W> {
                 }
             }
         }
-        self.tidy(&place);
+        self.tidy(place);
     }
 
     /// Forgets a place without connections and waiting deliveries.

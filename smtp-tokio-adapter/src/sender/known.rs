@@ -1,0 +1,165 @@
+//! What the look-ups said of a domain, kept for its next messages.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use smtp_proto::route::Targets;
+use smtp_proto::wire::host::HostName;
+use smtp_tls_policy::Host;
+use smtp_tls_policy::plan::{MessageTls, Plan};
+use smtp_tls_policy::tlsrpt::Reporting;
+use tokio::time::Instant;
+
+use super::lock;
+use crate::client::reuse::ReuseKey;
+use crate::client::target::{Manner, Target};
+use crate::sender::hosts::Candidate;
+use crate::sender::pool::PoolLimits;
+
+/// Where the mail of a domain goes.
+#[derive(Clone)]
+pub(super) struct Course {
+    pub(super) targets: Targets,
+    /// The port of the hosts.
+    pub(super) port: u16,
+    /// The domain or smart host whose connections are kept apart from those of others.
+    pub(super) next_hop: Host,
+    /// Clear text does not wait until each address of a host was tried for TLS.
+    pub(super) clear_text_at_once: bool,
+}
+
+/// A host that may be dialled, for messages to one next hop. See [`Candidate`].
+pub(super) struct Ready {
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) without_tls: Vec<IpAddr>,
+    pub(super) reporting: Reporting,
+    plain_hello: Vec<IpAddr>,
+    broken: Option<(Vec<IpAddr>, Plan)>,
+    /// What a connection is opened for at an address of which nothing is remembered.
+    usual: Arc<Target>,
+    key: OnceLock<Arc<ReuseKey>>,
+}
+
+impl Ready {
+    pub(super) fn new(candidate: Candidate) -> Self {
+        let Candidate { target, addresses, broken, plain_hello, without_tls, reporting } =
+            candidate;
+        let (usual, key) = (Arc::new(target), OnceLock::new());
+        Self { addresses, without_tls, reporting, plain_hello, broken, usual, key }
+    }
+
+    pub(super) fn may_retry_in_clear(&self) -> bool {
+        self.usual.may_retry_in_clear()
+    }
+
+    /// What a connection to one address is opened for.
+    pub(super) fn at(&self, address: IpAddr, manner: Manner) -> Arc<Target> {
+        let manner = match manner {
+            Manner::AsPlanned if self.plain_hello.contains(&address) => Manner::PlainHello,
+            manner => manner,
+        };
+        let broken = self.broken.as_ref().filter(|(addresses, _)| {
+            // What is known of broken TLS allows clear text, and credentials do not.
+            self.usual.credentials.is_none() && addresses.contains(&address)
+        });
+        if manner == self.usual.manner && broken.is_none() {
+            return Arc::clone(&self.usual);
+        }
+        let mut target = (*self.usual).clone();
+        target.manner = manner;
+        if let Some((_, plan)) = broken {
+            target.plan = plan.clone();
+        }
+        Arc::new(target)
+    }
+
+    /// The key of a message for a connection to this target, which is one of this host.
+    pub(super) fn key(&self, next_hop: &Host, target: &Arc<Target>, port: u16) -> Arc<ReuseKey> {
+        let key = || Arc::new(ReuseKey::of(next_hop, Arc::clone(target), port));
+        match Arc::ptr_eq(target, &self.usual) {
+            true => Arc::clone(self.key.get_or_init(key)),
+            false => key(),
+        }
+    }
+}
+
+/// What was found out for one delivery, and may serve the next ones.
+pub(super) struct Known {
+    since: Instant,
+    pub(super) course: Course,
+    /// The hosts whose turn came.
+    hosts: Vec<(HostName, Arc<Ready>)>,
+}
+
+impl Known {
+    pub(super) fn new(since: Instant, course: Course, hosts: Vec<(HostName, Arc<Ready>)>) -> Self {
+        Self { since, course, hosts }
+    }
+
+    pub(super) fn host(&self, name: &HostName) -> Option<&Arc<Ready>> {
+        self.hosts.iter().find(|(known, _)| known == name).map(|(_, ready)| ready)
+    }
+}
+
+/// The connector by whose rules a domain was looked up, and what the message wants of TLS.
+pub(super) type Rules<'a> = (&'a str, MessageTls);
+
+/// What is known of one domain.
+type OfDomain = Vec<(Arc<str>, MessageTls, Arc<Known>)>;
+
+/// What is known, by domain, connector and message.
+pub(super) struct Memory {
+    by_domain: Mutex<HashMap<Host, OfDomain>>,
+    /// How long it serves.
+    age: Duration,
+    /// Most domains.
+    most: usize,
+}
+
+impl Memory {
+    /// A memory for as many domains as may have a kept connection.
+    pub(super) fn new(limits: &PoolLimits) -> Self {
+        Self { by_domain: Mutex::default(), age: limits.facts, most: limits.idle }
+    }
+
+    /// What is known of the domain under these rules.
+    pub(super) fn recall(&self, domain: &Host, rules: Rules<'_>) -> Option<Arc<Known>> {
+        let known = {
+            let memory = lock(&self.by_domain);
+            let (.., known) = memory.get(domain)?.iter().find(|it| (&*it.0, it.1) == rules)?;
+            Arc::clone(known)
+        };
+        (known.since.elapsed() < self.age).then_some(known)
+    }
+
+    /// Keeps what was found out, if there is room for it.
+    pub(super) fn keep(&self, domain: &Host, (connector, message): Rules<'_>, known: Known) {
+        if self.age.is_zero() {
+            return;
+        }
+        let mut memory = lock(&self.by_domain);
+        if !memory.contains_key(domain) && memory.len() >= self.most {
+            memory.retain(|_, of_domain| {
+                of_domain.retain(|(.., known)| known.since.elapsed() < self.age);
+                !of_domain.is_empty()
+            });
+            if memory.len() >= self.most {
+                return;
+            }
+        }
+        let of_domain = memory.entry(domain.clone()).or_default();
+        of_domain.retain(|it| (&*it.0, it.1) != (connector, message));
+        of_domain.push((connector.into(), message, Arc::new(known)));
+    }
+
+    /// The next delivery to this domain looks it up anew.
+    pub(super) fn forget(&self, domain: &Host) {
+        lock(&self.by_domain).remove(domain);
+    }
+
+    pub(super) fn clear(&self) {
+        lock(&self.by_domain).clear();
+    }
+}
