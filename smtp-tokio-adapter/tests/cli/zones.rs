@@ -156,6 +156,22 @@ fn a_resolver_that_does_not_answer_ends_with_6_in_time() {
     }
 }
 
+/// Several look-ups of a host may each take half of the time.
+#[test]
+fn a_smart_host_without_an_answer_of_dns_is_named_and_the_look_ups_are_shown() {
+    let Some(setup) = Setup::new() else { return };
+    let text = CONFIG.replace("POSTURE", "verified") + "smart-host = { host = \"gw.example\" }\n";
+    let config = setup.folder.file("smart.toml", text);
+    for (command, place) in [("plan", "/refusal"), ("probe", "/hosts/0/failure")] {
+        let ran = setup.run(&[command, "a.example", "--config", &config], setup.dns.silent, "4");
+        assert_eq!((ran.status, ran.stderr.lines().count()), (6, 1), "{command}: {ran:?}");
+        assert!(ran.stderr.contains("gw.example: "), "{command}: {ran:?}");
+        let json = ran.json();
+        let why = json.pointer(place).and_then(|it| it.as_str()).unwrap_or_default();
+        assert!(why.contains("DNS gave no answer in time; use --timeout"), "{command}: {json:#}");
+    }
+}
+
 /// The golden rows: the zones of the DNS tests against one mail server.
 #[test]
 fn probe_decides_by_what_the_zones_say() {

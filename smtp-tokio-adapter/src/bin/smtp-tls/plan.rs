@@ -108,7 +108,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let config = input::config(&args.config, &trust, &ids)?;
     let network = Network::new(&args.network, Arc::new(trust))?;
     let connector = config.outbound.find(&args.domain);
-    let (answer, failure) = args.network.run(async {
+    // The rest of the time is for the answer.
+    let (options, whole) = (&args.network, args.network.time_limit() / 10 * 9);
+    let (answer, failure) = options.run(async {
+        let end = tokio::time::Instant::now() + whole;
         let mut answer = Answer {
             domain: args.domain.to_string(),
             connector: connector.name.to_string(),
@@ -121,7 +124,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
         };
         let mut mail = MailFacts::new(connector, &args.domain);
         mail.port = args.port;
-        let asked = match network.domain(mail).await {
+        let late = || {
+            let why = format!("{}: DNS gave no answer in time; use --timeout", args.domain);
+            Err(Failure::Network(why))
+        };
+        let asking = tokio::time::timeout_at(end, network.domain(mail)).await;
+        let asked = match asking.unwrap_or_else(|_| late()) {
             Ok(asked) => asked,
             Err(failure) => return Ok(unanswered(answer, &network, failure)),
         };
@@ -141,7 +149,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
                         plan: None,
                         refusal: None,
                     };
-                    match network.host(&facts, &host).await {
+                    let asked = tokio::time::timeout_at(end, network.host(&facts, &host)).await;
+                    let Ok(asked) = asked else {
+                        let why = format!("{host}: DNS gave no answer in time; use --timeout");
+                        return Ok(unanswered(answer, &network, Failure::Network(why)));
+                    };
+                    match asked {
                         Ok(ready) => {
                             found.addresses =
                                 ready.addresses.iter().map(ToString::to_string).collect();

@@ -309,12 +309,16 @@ impl<'o> Setup<'o> {
         preference: Option<u16>,
         dns: Option<(&Network, &Host)>,
     ) -> HostFound {
-        let is_late = self.prober.is_late();
-        let prepared = match is_late {
-            true => {
-                Err(Refused(None, "not probed, for the time is over; use --timeout".to_owned()))
-            }
-            false => self.prepare(connector, host, dns).await,
+        // What was found must be told in time. One look-up without an answer leaves room for another.
+        let no_time = |what: &str| Err(Refused(None, format!("{what}; use --timeout")));
+        let most = self.prober.step() * 3 / 2;
+        let preparing = tokio::time::timeout(most, self.prepare(connector, host, dns));
+        let (prepared, is_unanswered) = match self.prober.is_late() {
+            true => (no_time("not probed, for the time is over"), true),
+            false => match preparing.await {
+                Ok(prepared) => (prepared, false),
+                Err(_) => (no_time("not probed, for DNS gave no answer in time"), true),
+            },
         };
         let mut port = self.options.port;
         if let Some(smart_host) = &connector.smart_host {
@@ -358,7 +362,7 @@ impl<'o> Setup<'o> {
         let plan = match prepared {
             Ok((_, plan)) => plan,
             Err(refused) => {
-                found.failure = is_late.then(|| format!("{host}: {}", refused.1));
+                found.failure = is_unanswered.then(|| format!("{host}: {}", refused.1));
                 found.decision = refused.named(rule);
                 return found;
             }
