@@ -309,7 +309,7 @@ impl<'o> Setup<'o> {
         preference: Option<u16>,
         dns: Option<(&Network, &Host)>,
     ) -> HostFound {
-        // What was found must be told in time. One look-up without an answer leaves room for another.
+        // What was found must be told in time. A look-up without an answer leaves room for another.
         let no_time = |what: &str| Err(Refused(None, format!("{what}; use --timeout")));
         let most = self.prober.step() * 3 / 2;
         let preparing = tokio::time::timeout(most, self.prepare(connector, host, dns));
