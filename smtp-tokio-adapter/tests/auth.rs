@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use common::{
-    HOST, Pki, changed, connector, envelope, outbound, outbound_with, plan_for, provider, smtp,
-    start,
+    HOST, Pki, Taker, changed, connector, envelope, outbound, outbound_with, plan_for, provider,
+    smtp, start,
 };
 use smtp_proto::Secret;
 use smtp_proto::channel::{BindingType, ChannelBinding};
@@ -19,11 +19,8 @@ use smtp_proto::route::{RecipientStatus, Targets};
 use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
 use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
 use smtp_proto::sasl::server::{self as sasl, Answer, Question};
-use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::command::{Xclient, XclientValue};
 use smtp_proto::wire::host::HostName;
-use smtp_proto::wire::params::RcptParameters;
-use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::{EnhancedCode, Response};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{Posture, SmartHost};
@@ -34,7 +31,7 @@ use smtp_tokio_adapter::Skip;
 use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::test_kit::{Listening, Peer, Script, ScriptError, Tls, listen_with};
 use smtp_tokio_adapter::{Candidate, Connection, Failure, Hosts, Outbound, Report, Target};
-use smtp_tokio_adapter::{Handler, Inbound, Session};
+use smtp_tokio_adapter::{Inbound, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -381,11 +378,13 @@ async fn a_lost_session_is_not_replaced_by_clear_text() {
 }
 
 /// Knows one user, remembers what its session can be bound to, and takes mail from this user only.
-struct Bound(Arc<Mutex<Vec<ChannelBinding>>>);
-
-impl Handler for Bound {
-    async fn authenticate(&mut self, session: &Session, question: Question) -> Answer {
-        *self.0.lock().unwrap() =
+fn bound(bindings: Arc<Mutex<Vec<ChannelBinding>>>) -> Taker {
+    let taker = Taker::new(|session: &Session| match &session.identity {
+        Some(identity) if identity.user == "user" => Response::fixed(250, (2, 0, 0), "OK"),
+        _ => Response::fixed(550, (5, 7, 1), "no"),
+    });
+    taker.with_users(move |session, question| {
+        *bindings.lock().unwrap() =
             session.tls.as_ref().map(|tls| tls.bindings.clone()).unwrap_or_default();
         match question {
             Question::Keys { user } if user == "user" => Answer::Keys(
@@ -393,22 +392,7 @@ impl Handler for Bound {
             ),
             _ => Answer::Refused,
         }
-    }
-    async fn recipient(
-        &mut self,
-        session: &Session,
-        _: ForwardPath<'_>,
-        _: RcptParameters<'_>,
-    ) -> Response {
-        match &session.identity {
-            Some(identity) if identity.user == "user" => Response::fixed(250, (2, 1, 5), "OK"),
-            _ => Response::fixed(550, (5, 7, 1), "no"),
-        }
-    }
-    async fn body(&mut self, _: Runs<'_>) {}
-    async fn end_of_body(&mut self, _: &Session) -> Response {
-        Response::fixed(250, (2, 0, 0), "OK")
-    }
+    })
 }
 
 /// The whole way, with a mechanism that succeeds only if both ends know the same of their channel.
@@ -439,7 +423,7 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
         // The second session is resumed from the first.
         for _ in 0..2 {
             let (ours, peer) = tokio::io::duplex(1 << 16);
-            let (inbound, handler) = (inbound.clone(), Bound(Arc::clone(&theirs)));
+            let (inbound, handler) = (inbound.clone(), bound(Arc::clone(&theirs)));
             let (_leave, leaving) = tokio::sync::watch::channel(false);
             let serving = tokio::spawn(async move {
                 smtp_tokio_adapter::handle(&inbound, handler, peer, None, leaving).await;
@@ -517,6 +501,7 @@ async fn only_the_smart_host_is_shown_credentials() {
         let mail = Mail::new(&connector, &domain, &envelope, &message).credentials(&credentials);
         let report = sender.send_mail(&mail).await.unwrap();
         assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+        sender.close().await;
         assert_eq!(all(server).await.inside.contains("AUTH"), smart);
     }
 }

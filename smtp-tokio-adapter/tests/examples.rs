@@ -69,7 +69,7 @@ async fn submit_with_the_right_password_delivers_and_with_a_wrong_one_does_not()
     let counter = Arc::clone(&taken);
     let service = Arc::new(move |_: SocketAddr| {
         let counter = Arc::clone(&counter);
-        Taker(move |session: &Session| {
+        Taker::new(move |session: &Session| {
             assert!(session.tls.is_some() && session.identity.is_some());
             counter.fetch_add(1, Ordering::Relaxed);
             Response::fixed(250, (2, 0, 0), "taken")

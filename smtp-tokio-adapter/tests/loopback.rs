@@ -264,7 +264,9 @@ async fn a_stalled_handshake_ends_by_its_deadline() {
     let script = offering_starttls().expect("STARTTLS").say("220 go").stall();
     let server = listen([script]).await.unwrap();
     let plan = plan_for(&connector(Posture::Encrypt), false);
-    let report = send(&outbound(&Pki::new()), server.address(), plan, None, MESSAGE).await;
+    let outbound = outbound(&Pki::new())
+        .with_smtp(|smtp| smtp.timeouts.handshake = Duration::from_millis(200));
+    let report = send(&outbound, server.address(), plan, None, MESSAGE).await;
     assert_eq!(report.attempts[0].decision.reason, Reason::HandshakeTimeout);
     assert_eq!(report.statuses(), [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))]);
     server.finish().await.unwrap();

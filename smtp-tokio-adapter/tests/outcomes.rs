@@ -26,6 +26,8 @@ use smtp_tokio_adapter::{
     Delivery, Failure, Inbound, Mail, MessageError, Outbound, Sender, Target,
 };
 
+/// What never ends by itself fails after this.
+const HANG: Duration = Duration::from_secs(60);
 const MESSAGE: &str = "Subject: x\r\n\r\nhello\r\n";
 
 fn zone(domains: &[&str]) -> Zone {
@@ -81,9 +83,10 @@ async fn a_peer_that_never_answers_quit_delays_nothing() {
     let script = to_data().expect_message().say("250 2.0.0 Ok: queued as 4XyZ12").stall();
     let server = listen([script]).await.unwrap();
     let address = server.address();
-    let sender = sender(&Pki::new(), zone(&["test.example"]), address.port());
+    let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.timeouts.quit = 2 * HANG);
+    let sender = sender_of(outbound, zone(&["test.example"]), address.port());
     let (envelope, message) = (envelope(&["a@test.example"]), Bytes::from(MESSAGE));
-    let report = tokio::time::timeout(Duration::from_secs(5), sender.send(&envelope, &message))
+    let report = tokio::time::timeout(HANG, sender.send(&envelope, &message))
         .await
         .expect("a report although QUIT is not answered");
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);

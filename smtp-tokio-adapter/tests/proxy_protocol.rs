@@ -185,7 +185,7 @@ async fn listen(
     let made = Arc::clone(&peers);
     let service = move |peer| {
         made.lock().unwrap().push(peer);
-        Taker(|session: &Session| Response::new(250, (2, 0, 0), stamped(session, false)))
+        Taker::new(|session: &Session| Response::new(250, (2, 0, 0), stamped(session, false)))
     };
     let implicit = tls.is_some();
     let config = changed(smtp(), |it| it.starttls = StartTls::No);

@@ -65,7 +65,7 @@ async fn until(condition: impl Fn() -> bool) {
     panic!("it never came");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_that_never_reads_replies_is_held_back() {
     const FLOOD: usize = 8 << 20;
     let (mut ours, theirs) = tokio::io::duplex(1 << 12);
@@ -96,7 +96,7 @@ async fn a_client_that_never_reads_replies_is_held_back() {
     server.abort();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_dropped_shutdown_sender_is_no_shutdown() {
     let (leave, leaving) = watch::channel(false);
     drop(leave);
@@ -219,7 +219,7 @@ async fn the_received_field_names_the_protocol() {
         let (_leave, leaving) = watch::channel(false);
         let peer = Some("192.0.2.7:50000".parse().unwrap());
         let taker =
-            Taker(|session: &Session| Response::new(250, (2, 0, 0), stamped(session, false)));
+            Taker::new(|session: &Session| Response::new(250, (2, 0, 0), stamped(session, false)));
         tokio::spawn(async move { handle(&inbound, taker, theirs, peer, leaving).await });
         let message = "MAIL FROM:<>\r\nRCPT TO:<r@test.example>\r\nDATA\r\n\r\n.\r\nQUIT\r\n";
         ours.write_all(format!("{greeting}{message}").as_bytes()).await.unwrap();
@@ -277,7 +277,7 @@ impl Handler for Lenient {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handler_sets_the_tolerance_of_a_client_and_of_a_transaction() {
     let message = Arc::new(Mutex::new(Vec::new()));
     let handler = Lenient { sender: String::new(), message: Arc::clone(&message) };
@@ -316,7 +316,7 @@ impl Inbox for Kept {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn collected_message_has_its_accepted_recipients_and_nothing_of_an_abandoned_one() {
     let kept = Kept::default();
     let (mut ours, theirs) = tokio::io::duplex(1 << 16);

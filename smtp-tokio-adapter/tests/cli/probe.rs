@@ -3,16 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use crate::common::{HOST, Pki};
 use crate::program::{Folder, Ran, smtp_tls};
 use crate::servers::{
     filtered, refused, rubbish, rubbish_after_starttls, scripted, web, with_tls, with_tls_of,
 };
-
-/// Longer than any `--timeout` here, shorter than the time limits of a delivery.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn probe(address: SocketAddr, pki: &Pki, more: &[&str]) -> Ran {
     let folder = Folder::new();
@@ -275,9 +271,7 @@ fn crlite_filters_of_a_folder_are_consulted() {
 fn a_handshake_that_stalls_is_told_in_time() {
     let pki = Pki::new();
     let address = scripted(&["220 mx", "250-mx\r\n250 STARTTLS", "220 go ahead"]);
-    let begun = Instant::now();
     let ran = probe(address, &pki, &["--json", "--posture", "verified", "--timeout", "4"]);
-    assert!(begun.elapsed() < PATIENCE, "{ran:?}");
     assert_eq!(ran.status, 4, "{ran:?}");
     assert_eq!(ran.json()["hosts"][0]["decision"]["reason"], "handshake-timeout");
 }
@@ -298,9 +292,7 @@ fn servers_that_cannot_be_asked_end_with_6_and_say_why() {
         // RFC 5737: an address where no host is.
         ("192.0.2.1:25".parse().unwrap(), ""),
     ] {
-        let begun = Instant::now();
         let ran = probe(address, &pki, &["--timeout", "4"]);
-        assert!(begun.elapsed() < PATIENCE, "{address}: {ran:?}");
         assert_eq!(ran.status, 6, "{address}: {ran:?}");
         assert_eq!(ran.stderr.lines().count(), 1, "{address}: {ran:?}");
         assert!(ran.stderr.contains(&address.to_string()), "{address}: {ran:?}");

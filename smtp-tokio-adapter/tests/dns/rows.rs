@@ -112,7 +112,7 @@ fn take(dns: &Dns) -> Arc<Mutex<Vec<String>>> {
     let mut inbound = Inbound::new(Arc::new(smtp()));
     inbound.tls = Some(Arc::new(tls));
     let listener = tokio::net::TcpListener::from_std(dns.mail.try_clone().unwrap()).unwrap();
-    let taker = |_: SocketAddr| Taker(|_: &Session| Response::fixed(250, (2, 0, 0), "kept"));
+    let taker = |_: SocketAddr| Taker::new(|_: &Session| Response::fixed(250, (2, 0, 0), "kept"));
     tokio::spawn(serve(listener, inbound, Arc::new(taker), std::future::pending()));
     names
 }

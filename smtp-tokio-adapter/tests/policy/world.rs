@@ -1,11 +1,12 @@
 //! A domain with two hosts, the DNS around it, and what its servers have seen.
 
 pub use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+pub use std::sync::atomic::{AtomicBool, Ordering};
 pub use std::sync::{Arc, Mutex};
 pub use std::time::Duration;
 
 pub use crate::common::{
-    HOST, Pki, changed, connector, envelope, outbound, plan_for, provider, smtp,
+    HOST, Pki, Taker, changed, connector, envelope, outbound, plan_for, provider, smtp,
 };
 pub use bytes::Bytes;
 pub use rustls::pki_types::UnixTime;
@@ -15,9 +16,7 @@ pub use rustls::time_provider::TimeProvider;
 pub use smtp_proto::client::Envelope;
 pub use smtp_proto::route::RecipientStatus;
 pub use smtp_proto::server;
-pub use smtp_proto::wire::body::Runs;
-pub use smtp_proto::wire::params::{MailParameters, RcptParameters};
-pub use smtp_proto::wire::path::{ForwardPath, ReversePath, ReversePathBuf};
+pub use smtp_proto::wire::path::ReversePathBuf;
 pub use smtp_proto::wire::reply::{EnhancedCode, Response};
 pub use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 pub use smtp_tls_policy::pki::TlsaRecord;
@@ -28,7 +27,7 @@ pub use smtp_tls_policy::{Domain, Host, Reason};
 pub use smtp_tokio_adapter::lookups::Zone;
 pub use smtp_tokio_adapter::test_kit::{Peer, Script, Tls};
 pub use smtp_tokio_adapter::{Failure, Mail, Report, Sender, Spoken, Target};
-pub use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
+pub use smtp_tokio_adapter::{Inbound, serve};
 pub use tokio::net::TcpListener;
 
 pub static MESSAGE: Bytes = Bytes::from_static(b"Subject: hello\r\n\r\nHello.\r\n");
@@ -52,7 +51,6 @@ impl Seen {
     pub fn messages(&self) -> Vec<(bool, bool)> {
         self.messages.lock().unwrap().clone()
     }
-    /// A server that is no [`Taker`] took a message.
     pub fn took(&self, require_tls: bool, tls: bool) {
         self.messages.lock().unwrap().push((require_tls, tls));
     }
@@ -64,31 +62,15 @@ impl Seen {
     }
 }
 
-pub struct Taker(Arc<Seen>, bool);
-
-impl Handler for Taker {
-    async fn mail(
-        &mut self,
-        _: &Session,
-        _: ReversePath<'_>,
-        parameters: MailParameters<'_>,
-    ) -> Response {
-        self.1 = parameters.require_tls;
-        Response::fixed(250, (2, 1, 0), "OK")
-    }
-    async fn recipient(
-        &mut self,
-        _: &Session,
-        _: ForwardPath<'_>,
-        _: RcptParameters<'_>,
-    ) -> Response {
-        Response::fixed(250, (2, 1, 5), "OK")
-    }
-    async fn body(&mut self, _: Runs<'_>) {}
-    async fn end_of_body(&mut self, session: &Session) -> Response {
-        self.0.messages.lock().unwrap().push((self.1, session.tls.is_some()));
+/// Takes every message, and tells what it came with.
+fn telling(seen: &Arc<Seen>) -> Taker {
+    let (seen, required) = (Arc::clone(seen), Arc::new(AtomicBool::new(false)));
+    let require = Arc::clone(&required);
+    let taker = Taker::new(move |session| {
+        seen.took(required.load(Ordering::Relaxed), session.tls.is_some());
         Response::fixed(250, (2, 0, 0), "kept")
-    }
+    });
+    taker.with_mail(move |parameters| require.store(parameters.require_tls, Ordering::Relaxed))
 }
 
 /// Shows one certificate to each client, and remembers by which name it was asked.
@@ -146,7 +128,7 @@ pub fn take(
     let shared = Arc::clone(&seen);
     let service = Arc::new(move |_: SocketAddr| {
         *shared.connections.lock().unwrap() += 1;
-        Taker(Arc::clone(&shared), false)
+        telling(&shared)
     });
     tokio::spawn(serve(listener, inbound, service, std::future::pending()));
     seen

@@ -9,16 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use smtp_proto::sasl::server::{Answer, Question, plain};
-use smtp_proto::wire::body::Runs;
-use smtp_proto::wire::params::RcptParameters;
-use smtp_proto::wire::path::ForwardPath;
+use smtp_proto::sasl::server::plain;
 use smtp_proto::wire::reply::Response;
-use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
+use smtp_tokio_adapter::{Inbound, serve};
 
 use crate::Relay;
 use crate::common::programs::{Folder, MESSAGE, Server, example, wait_until};
-use crate::common::{HOST, Pki, changed, smtp, start};
+use crate::common::{HOST, Pki, Taker, changed, smtp, start};
 
 /// Nothing listens there: the addresses of smart hosts are known.
 const NO_DNS: &str = "resolver = \"127.0.0.1:9\"\n";
@@ -176,35 +173,6 @@ fn inbound_connector_that_requires_tls_refuses_its_sender_domain_in_clear_text_a
     assert_eq!(replies[1..], [refused, "250 2.1.0 sender OK"]);
 }
 
-/// A submission server with one user. The first field counts the messages of that user.
-struct Login(Arc<AtomicUsize>);
-
-impl Handler for Login {
-    async fn authenticate(&mut self, _: &Session, question: Question) -> Answer {
-        match question {
-            Question::Password { user, password }
-                if user == "relay" && password.as_bytes() == b"pencil" =>
-            {
-                Answer::Accepted(user)
-            }
-            _ => Answer::Refused,
-        }
-    }
-    async fn recipient(
-        &mut self,
-        _: &Session,
-        _: ForwardPath<'_>,
-        _: RcptParameters<'_>,
-    ) -> Response {
-        Response::fixed(250, (2, 1, 5), "OK")
-    }
-    async fn body(&mut self, _: Runs<'_>) {}
-    async fn end_of_body(&mut self, session: &Session) -> Response {
-        self.0.fetch_add(usize::from(session.identity.is_some()), Ordering::SeqCst);
-        Response::fixed(250, (2, 0, 0), "taken")
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credentials_of_the_settings_are_used_at_the_smart_host_of_their_connector() {
     let (folder, pki) = Folder::with_pki();
@@ -216,7 +184,14 @@ async fn credentials_of_the_settings_are_used_at_the_smart_host_of_their_connect
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (next, taken) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&taken);
-    let service = Arc::new(move |_: SocketAddr| Login(Arc::clone(&counter)));
+    let service = Arc::new(move |_: SocketAddr| {
+        let counter = Arc::clone(&counter);
+        Taker::new(move |session| {
+            let user = session.identity.as_ref().map(|identity| &identity.user[..]);
+            counter.fetch_add(usize::from(user == Some("relay")), Ordering::SeqCst);
+            Response::fixed(250, (2, 0, 0), "taken")
+        })
+    });
     tokio::spawn(serve(listener, inbound, service, std::future::pending()));
     std::fs::write(folder.path("password"), "pencil\n").unwrap();
     let connectors = to("all", "*", next, "posture = \"verified\"\nnames = [\"localhost\"]");
