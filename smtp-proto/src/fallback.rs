@@ -37,12 +37,12 @@ pub struct TlsRules {
     /// Whether TLS is tried, and whether mail may go without it.
     pub mode: TlsMode,
     /// When STARTTLS was refused for now (4yz).
-    pub refused: Yield,
+    pub refused: ClearText,
     /// When TLS broke: bytes after the 220, a failed or stalled handshake, EHLO refused inside TLS,
     /// a lost session.
-    pub broken: Yield,
+    pub broken: ClearText,
     /// When the certificate is not acceptable.
-    pub untrusted: Yield,
+    pub untrusted: ClearText,
     /// Whether a failed handshake is repeated once, on a new connection and with the plainest
     /// ClientHello, before anything else follows. The driver sets it to false for that second
     /// connection, and where it remembers that the peer needs the plainest ClientHello.
@@ -59,27 +59,27 @@ impl TlsRules {
     /// Clear text, STARTTLS is not even asked for.
     pub const NEVER: Self = Self {
         mode: TlsMode::Never,
-        refused: Yield::Never,
-        broken: Yield::Never,
-        untrusted: Yield::Never,
+        refused: ClearText::Never,
+        broken: ClearText::Never,
+        untrusted: ClearText::Never,
         retry_plain_hello: false,
         tls_elsewhere: false,
     };
     /// TLS where it can be had, else clear text at once.
     pub const OPPORTUNISTIC: Self = Self {
         mode: TlsMode::Opportunistic,
-        refused: Yield::Now,
-        broken: Yield::Now,
-        untrusted: Yield::Now,
+        refused: ClearText::Now,
+        broken: ClearText::Now,
+        untrusted: ClearText::Now,
         retry_plain_hello: true,
         tls_elsewhere: false,
     };
     /// TLS or nothing.
     pub const REQUIRED: Self = Self {
         mode: TlsMode::Required,
-        refused: Yield::Never,
-        broken: Yield::Never,
-        untrusted: Yield::Never,
+        refused: ClearText::Never,
+        broken: ClearText::Never,
+        untrusted: ClearText::Never,
         retry_plain_hello: true,
         tls_elsewhere: false,
     };
@@ -99,13 +99,13 @@ pub enum TlsMode {
     Never,
     /// TLS if it can be had.
     Opportunistic,
-    /// TLS or nothing; the yields have no effect.
+    /// TLS or nothing: what each failure allows has no effect.
     Required,
 }
 
 /// When clear text may take the place of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Yield {
+pub enum ClearText {
     /// At once.
     Now,
     /// On a later run of the queue, in the caller's hands.
@@ -212,13 +212,13 @@ pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> F
             // Unreachable: `NotWanted` is reported only in mode `Never`.
             TlsFailure::NotWanted => Fallback::Forbidden,
             TlsFailure::NotOffered | TlsFailure::Refused { transient: false } => {
-                same_connection(Yield::Now, rules.tls_elsewhere)
+                same_connection(ClearText::Now, rules.tls_elsewhere)
             }
             TlsFailure::Refused { transient: true } => {
                 same_connection(rules.refused, rules.tls_elsewhere)
             }
-            // S9: no yield governs it, as none governs a refusal for good.
-            TlsFailure::UnexpectedReply => new_connection(Yield::Now),
+            // S9: no setting governs it, as none governs a refusal for good.
+            TlsFailure::UnexpectedReply => new_connection(ClearText::Now),
             TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken),
             TlsFailure::Untrusted => new_connection(rules.untrusted),
             // Neither can happen before TLS is up.
@@ -242,19 +242,19 @@ pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> F
 }
 
 /// S4b: no address of a host gets clear text while another one may have TLS.
-const fn same_connection(when: Yield, tls_elsewhere: bool) -> Fallback {
+const fn same_connection(when: ClearText, tls_elsewhere: bool) -> Fallback {
     match when {
-        Yield::Now if tls_elsewhere => Fallback::ReconnectPlaintext,
-        Yield::Now => Fallback::ContinuePlaintext,
-        Yield::Later => Fallback::PlaintextNextRun,
-        Yield::Never => Fallback::Forbidden,
+        ClearText::Now if tls_elsewhere => Fallback::ReconnectPlaintext,
+        ClearText::Now => Fallback::ContinuePlaintext,
+        ClearText::Later => Fallback::PlaintextNextRun,
+        ClearText::Never => Fallback::Forbidden,
     }
 }
 
-const fn new_connection(when: Yield) -> Fallback {
+const fn new_connection(when: ClearText) -> Fallback {
     match when {
-        Yield::Now => Fallback::ReconnectPlaintext,
-        Yield::Later => Fallback::PlaintextNextRun,
-        Yield::Never => Fallback::Forbidden,
+        ClearText::Now => Fallback::ReconnectPlaintext,
+        ClearText::Later => Fallback::PlaintextNextRun,
+        ClearText::Never => Fallback::Forbidden,
     }
 }

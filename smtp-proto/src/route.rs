@@ -11,7 +11,9 @@
 //!
 //! ```
 //! use smtp_proto::fallback::Fallback;
-//! use smtp_proto::route::{Ending, Mx, Next, Prepared, RecipientStatus, Route, RouteConfig, Targets};
+//! use smtp_proto::route::{
+//!     Ending, HostAddresses, Manner, Mx, Next, RecipientStatus, Route, RouteConfig, Targets,
+//! };
 //! use smtp_proto::wire::reply::EnhancedCode;
 //!
 //! let records = vec![
@@ -22,15 +24,15 @@
 //! let mut route = Route::new(targets, 1, &RouteConfig::default());
 //! assert!(matches!(route.next(), Next::Prepare { host } if host.as_str() == "mx.test.example"));
 //!
-//! let mut prepared = Prepared::new(vec!["192.0.2.1".parse()?]);
+//! let mut prepared = HostAddresses::new(vec!["192.0.2.1".parse()?]);
 //! prepared.may_retry_in_clear = true;
 //! route.prepared(prepared);
-//! assert!(matches!(route.next(), Next::Dial { clear_retry: false, .. }));
+//! assert!(matches!(route.next(), Next::Dial { manner: Manner::AsPlanned, .. }));
 //! // The certificate was not acceptable, and the rules allow clear text then.
 //! let status = EnhancedCode::new(4, 7, 5);
 //! route.ended(Ending::NoTls { fallback: Fallback::ReconnectPlaintext, status });
 //! // The same address and port again, without TLS.
-//! assert!(matches!(route.next(), Next::Dial { address, clear_retry: true, .. }
+//! assert!(matches!(route.next(), Next::Dial { address, manner: Manner::ClearText, .. }
 //!     if address == "192.0.2.1:25".parse().unwrap()));
 //! route.status(0, RecipientStatus::Delivered);
 //! route.ended(Ending::Finished);
@@ -163,7 +165,7 @@ impl Default for RouteConfig {
 /// What is known of a host before it is dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Prepared {
+pub struct HostAddresses {
     /// Its addresses in the order in which to try them. None: the name exists but has no address.
     pub addresses: Vec<IpAddr>,
     /// Whether a connection without TLS may follow one whose TLS failed. Off by default. Without it
@@ -175,7 +177,7 @@ pub struct Prepared {
     pub without_tls: Vec<IpAddr>,
 }
 
-impl Prepared {
+impl HostAddresses {
     /// A host that is not dialled in clear text after a failure of TLS.
     pub fn new(addresses: Vec<IpAddr>) -> Self {
         Self { addresses, may_retry_in_clear: false, without_tls: Vec::new() }
@@ -197,19 +199,13 @@ pub enum Next<'a> {
         host: &'a HostName,
         /// Its address.
         address: SocketAddr,
-        /// TLS only with the plainest ClientHello, because the handshake failed at this address:
-        /// see [`Fallback::RetryPlainHello`]. The rules of this connection must have
-        /// [`retry_plain_hello`](crate::fallback::TlsRules::retry_plain_hello) off.
-        plain_hello: bool,
+        /// How to connect.
+        manner: Manner,
         /// Whether another address of the host is still to be tried for TLS: the rules of this
         /// connection must have
         /// [`tls_elsewhere`](crate::fallback::TlsRules::tls_elsewhere) accordingly. Never for
         /// the last connection that the limit allows, so that clear text is not lost by waiting.
         tls_elsewhere: bool,
-        /// Without TLS, because TLS failed at this address and clear text is allowed:
-        /// [`TlsRules::NEVER`](crate::fallback::TlsRules::NEVER). Never together with
-        /// `plain_hello`.
-        clear_retry: bool,
         /// Indices of the recipients without a final status.
         remaining: &'a [usize],
     },
@@ -276,6 +272,26 @@ impl fmt::Display for RecipientStatus {
     }
 }
 
+/// How a connection is made, after what earlier ones have shown of TLS at its address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Manner {
+    /// As the plan or the rules for the host say. If the handshake fails, it is repeated with the
+    /// plainest ClientHello.
+    #[default]
+    AsPlanned,
+    /// As the plan says, with the plainest ClientHello: no post-quantum key share, no resumption,
+    /// and no client certificate where the plan may end in clear text. The checks are the same. The
+    /// handshake failed at this address: see [`Fallback::RetryPlainHello`]. The rules of this
+    /// connection must have
+    /// [`retry_plain_hello`](crate::fallback::TlsRules::retry_plain_hello) off.
+    PlainHello,
+    /// In clear text: [`after`](crate::fallback::after) has answered
+    /// [`Fallback::ReconnectPlaintext`], and the rules are
+    /// [`TlsRules::NEVER`](crate::fallback::TlsRules::NEVER). As [`PlainHello`](Self::PlainHello)
+    /// if the plan requires TLS.
+    ClearText,
+}
+
 /// How one connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -334,13 +350,13 @@ struct Current {
 /// The connections to one host that are still to be made; the first is under way.
 #[derive(Debug)]
 struct Dials {
-    queue: VecDeque<(IpAddr, Manner)>,
+    queue: VecDeque<(IpAddr, Turn)>,
     may_retry_in_clear: bool,
 }
 
-/// How an address is dialled.
+/// Why it is an address's turn to be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+enum Turn {
     /// As the caller's rules say.
     First,
     /// As the caller's rules say, at an address where TLS is not expected.
@@ -351,23 +367,33 @@ enum Manner {
     Clear,
 }
 
+impl Turn {
+    const fn manner(self) -> Manner {
+        match self {
+            Self::First | Self::FirstWithoutTls => Manner::AsPlanned,
+            Self::PlainHello => Manner::PlainHello,
+            Self::Clear => Manner::ClearText,
+        }
+    }
+}
+
 impl Dials {
     /// Puts the next connection after a failure of TLS into the queue, in place of the first, and
     /// returns whether there is one to the same address.
     fn retry(&mut self, fallback: Fallback, tls_at_each_address: bool) -> bool {
-        let Some((address, manner)) = self.queue.pop_front() else { return false };
-        match (fallback, manner) {
-            (Fallback::RetryPlainHello, Manner::First | Manner::FirstWithoutTls) => {
-                self.queue.push_front((address, Manner::PlainHello));
+        let Some((address, turn)) = self.queue.pop_front() else { return false };
+        match (fallback, turn) {
+            (Fallback::RetryPlainHello, Turn::First | Turn::FirstWithoutTls) => {
+                self.queue.push_front((address, Turn::PlainHello));
             }
             (
                 Fallback::ReconnectPlaintext,
-                Manner::First | Manner::FirstWithoutTls | Manner::PlainHello,
+                Turn::First | Turn::FirstWithoutTls | Turn::PlainHello,
             ) if self.may_retry_in_clear => {
                 // Clear text waits for the addresses at which TLS is expected.
-                let after = self.queue.iter().position(|it| it.1 == Manner::FirstWithoutTls);
+                let after = self.queue.iter().position(|it| it.1 == Turn::FirstWithoutTls);
                 let at = if tls_at_each_address { after.unwrap_or(self.queue.len()) } else { 0 };
-                self.queue.insert(at, (address, Manner::Clear));
+                self.queue.insert(at, (address, Turn::Clear));
             }
             _ => return false,
         }
@@ -376,7 +402,7 @@ impl Dials {
 
     /// Puts a connection in clear text first, if there is one.
     fn prefer_clear(&mut self) {
-        let clear = self.queue.iter().position(|&(_, manner)| manner == Manner::Clear);
+        let clear = self.queue.iter().position(|&(_, turn)| turn == Turn::Clear);
         if let Some(dial) = clear.and_then(|at| self.queue.remove(at)) {
             self.queue.push_front(dial);
         }
@@ -413,12 +439,11 @@ impl Route {
         };
         match dials.as_ref().and_then(|dials| dials.queue.front()) {
             None => Next::Prepare { host },
-            Some(&(address, manner)) => Next::Dial {
+            Some(&(address, turn)) => Next::Dial {
                 host,
                 address: SocketAddr::new(address, self.port),
-                plain_hello: manner == Manner::PlainHello,
+                manner: turn.manner(),
                 tls_elsewhere: self.has_tls_elsewhere(&[], None),
-                clear_retry: manner == Manner::Clear,
                 remaining: &self.remaining,
             },
         }
@@ -442,7 +467,7 @@ impl Route {
             self.tls_at_each_address
                 && dials.may_retry_in_clear
                 && self.dials > unreached.len() + 1
-                && dials.queue.iter().any(|(it, manner)| *manner == Manner::First && is_left(it))
+                && dials.queue.iter().any(|(it, turn)| *turn == Turn::First && is_left(it))
         })
     }
 
@@ -453,10 +478,10 @@ impl Route {
     /// requires TLS.
     pub fn rivals(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         let queue = self.host.as_ref().and_then(|host| host.dials.as_ref()).map(|it| &it.queue);
-        let manner = queue.and_then(|it| it.front()).map(|it| it.1);
-        let is_first = matches!(manner, Some(Manner::First | Manner::FirstWithoutTls));
+        let turn = queue.and_then(|it| it.front()).map(|it| it.1);
+        let is_first = matches!(turn, Some(Turn::First | Turn::FirstWithoutTls));
         let rivals = queue.into_iter().flatten().skip(1);
-        let rivals = rivals.filter(move |(_, it)| manner == Some(*it));
+        let rivals = rivals.filter(move |(_, it)| turn == Some(*it));
         let most = if is_first { self.dials.saturating_sub(1) } else { 0 };
         rivals.take(most).map(|&(address, _)| SocketAddr::new(address, self.port))
     }
@@ -468,33 +493,33 @@ impl Route {
     /// which was kept from an earlier message.
     pub fn raced(&mut self, unreached: &[SocketAddr], winner: SocketAddr) {
         let Some(Current { dials: Some(dials), .. }) = &mut self.host else { return };
-        let Some(&(_, manner)) = dials.queue.front() else { return };
+        let Some(&(_, turn)) = dials.queue.front() else { return };
         for address in unreached.iter().filter(|it| **it != winner) {
-            dials.queue.retain(|it| *it != (address.ip(), manner));
+            dials.queue.retain(|it| *it != (address.ip(), turn));
             self.dials = self.dials.saturating_sub(1).max(1);
         }
-        let position = dials.queue.iter().position(|it| *it == (winner.ip(), manner));
+        let position = dials.queue.iter().position(|it| *it == (winner.ip(), turn));
         if let Some(at) = position {
             dials.queue.remove(at);
         }
-        dials.queue.push_front((winner.ip(), manner));
+        dials.queue.push_front((winner.ip(), turn));
         if !unreached.is_empty() {
             self.defer_all(NO_ANSWER);
         }
     }
 
     /// Answers [`Next::Prepare`].
-    pub fn prepared(&mut self, prepared: Prepared) {
+    pub fn prepared(&mut self, prepared: HostAddresses) {
         let Some(Current { dials: dials @ None, .. }) = &mut self.host else { return };
         if prepared.addresses.is_empty() {
             return self.skip(NO_ADDRESS);
         }
-        let Prepared { addresses, may_retry_in_clear, without_tls } = prepared;
+        let HostAddresses { addresses, may_retry_in_clear, without_tls } = prepared;
         let waits = may_retry_in_clear && self.tls_at_each_address;
         let (last, first): (Vec<_>, Vec<_>) =
             addresses.into_iter().partition(|it| waits && without_tls.contains(it));
-        let first = first.into_iter().map(|it| (it, Manner::First));
-        let queue = first.chain(last.into_iter().map(|it| (it, Manner::FirstWithoutTls))).collect();
+        let first = first.into_iter().map(|it| (it, Turn::First));
+        let queue = first.chain(last.into_iter().map(|it| (it, Turn::FirstWithoutTls))).collect();
         *dials = Some(Dials { queue, may_retry_in_clear });
     }
 

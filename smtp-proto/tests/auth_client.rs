@@ -14,7 +14,7 @@ use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Envelope, MAX_CHALLENGE};
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
 use smtp_proto::fallback::{Fallback, TlsFailure, TlsRules};
-use smtp_proto::sasl::client::{AuthRefusal, ClientMechanism, Credentials, Floor};
+use smtp_proto::sasl::client::{AuthRefusal, ChannelFloor, ClientMechanism, Credentials};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::params::{MailParameters, Xtext};
@@ -417,7 +417,7 @@ fn the_end_of_the_connection_is_one_failure() {
     }
     // 421 before AUTH was even sent.
     let mut bed = inside(tls_info(), EHLO);
-    bed.client.authenticate(plain(), Floor::Authenticated, bed.now).unwrap();
+    bed.client.authenticate(plain(), ChannelFloor::Authenticated, bed.now).unwrap();
     bed.input.extend_from_slice(b"421 4.3.2 bye\r\n");
     assert_eq!(
         bed.feed(b""),
@@ -429,8 +429,9 @@ fn the_end_of_the_connection_is_one_failure() {
 fn auth_has_its_place() {
     let mut bed =
         ClientBed::with(client_config(), TlsRules::REQUIRED, Channel::Implicit(tls_info()));
-    let authenticate =
-        |bed: &mut ClientBed| bed.client.authenticate(plain(), Floor::Authenticated, bed.now);
+    let authenticate = |bed: &mut ClientBed| {
+        bed.client.authenticate(plain(), ChannelFloor::Authenticated, bed.now)
+    };
     assert_eq!(authenticate(&mut bed), Err(AuthRefusal::Misuse(ApiMisuse::NotReady)));
     bed.feed(format!("220 mx\r\n{EHLO}").as_bytes());
     bed.said();
@@ -463,7 +464,7 @@ fn only_what_is_offered_is_used() {
         "250-mx\r\n250-AUTHPLAIN\r\n250 AUTH LOGIN PLAINER\r\n",
     ] {
         let mut bed = inside(tls_info(), ehlo);
-        let refused = bed.client.authenticate(plain(), Floor::Clear, bed.now);
+        let refused = bed.client.authenticate(plain(), ChannelFloor::Clear, bed.now);
         assert_eq!((refused, bed.ask(b"")), (Err(AuthRefusal::NotOffered), String::new()));
     }
     for ehlo in [
@@ -475,7 +476,7 @@ fn only_what_is_offered_is_used() {
     let mut bed = ClientBed::new(TlsRules::NEVER);
     bed.feed(b"220 mx\r\n500 what\r\n250 mx\r\n");
     assert_eq!(
-        bed.client.authenticate(plain(), Floor::Clear, bed.now),
+        bed.client.authenticate(plain(), ChannelFloor::Clear, bed.now),
         Err(AuthRefusal::NotOffered)
     );
 }
@@ -494,7 +495,7 @@ fn credentials_are_never_sent_in_clear_text_unless_told() {
             let mut bed = ClientBed::new(lax);
             assert_eq!(bed.feed(script.as_bytes()).last().unwrap(), "Ready");
             bed.said();
-            let refused = bed.client.authenticate(mechanism, Floor::Encrypted, bed.now);
+            let refused = bed.client.authenticate(mechanism, ChannelFloor::Encrypted, bed.now);
             assert_eq!(refused, Err(AuthRefusal::ClearText));
             assert_eq!(bed.feed(b""), [""; 0]);
             assert_eq!(bed.said(), "");
@@ -514,7 +515,7 @@ fn credentials_are_never_sent_in_clear_text_unless_told() {
         // The floor `Clear` allows it.
         let mut bed = ClientBed::new(lax);
         bed.feed(script.as_bytes());
-        bed.client.authenticate(plain(), Floor::Clear, bed.now).unwrap();
+        bed.client.authenticate(plain(), ChannelFloor::Clear, bed.now).unwrap();
         assert!(
             bed.ask(b"")
                 .ends_with(&format!("AUTH PLAIN {}\r\n", base64("\0tim\0tanstaaftanstaaf")))
@@ -534,7 +535,7 @@ fn credentials_are_never_sent_in_clear_text_unless_told() {
         }
         bed.said();
         assert_eq!(
-            bed.client.authenticate(plain(), Floor::Clear, bed.now),
+            bed.client.authenticate(plain(), ChannelFloor::Clear, bed.now),
             Err(AuthRefusal::Misuse(ApiMisuse::NotReady))
         );
         assert_eq!(bed.ask(b""), "");
@@ -547,7 +548,7 @@ fn credentials_are_never_sent_in_clear_text_unless_told() {
     bed.feed(b"250 mx\r\n");
     bed.said();
     assert_eq!(
-        bed.client.authenticate(plain(), Floor::Authenticated, bed.now),
+        bed.client.authenticate(plain(), ChannelFloor::Authenticated, bed.now),
         Err(AuthRefusal::NotOffered)
     );
     assert_eq!(bed.ask(b""), "");
@@ -558,7 +559,7 @@ fn secrets_are_not_shown_to_just_anybody() {
     for mechanism in all() {
         let (name, reveals) = (mechanism.name().to_owned(), mechanism.reveals_secret());
         let mut bed = inside(stranger(), EHLO);
-        let begun = bed.client.authenticate(mechanism, Floor::Authenticated, bed.now);
+        let begun = bed.client.authenticate(mechanism, ChannelFloor::Authenticated, bed.now);
         let keeps = ["EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"].contains(&&*name);
         assert_eq!(reveals, !keeps);
         assert_eq!(
@@ -569,13 +570,13 @@ fn secrets_are_not_shown_to_just_anybody() {
         assert_eq!(bed.ask(b"").is_empty(), !keeps);
     }
     let mut bed = inside(stranger(), EHLO);
-    bed.client.authenticate(plain(), Floor::Encrypted, bed.now).unwrap();
+    bed.client.authenticate(plain(), ChannelFloor::Encrypted, bed.now).unwrap();
     assert!(bed.ask(b"").starts_with("AUTH PLAIN "));
 }
 
 #[test]
 fn no_clear_text_takes_the_place_of_a_connection_with_credentials() {
-    let lost = |begin: Option<Floor>| {
+    let lost = |begin: Option<ChannelFloor>| {
         let mut bed = ClientBed::new(TlsRules::OPPORTUNISTIC);
         bed.feed(b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n");
         bed.shake();
@@ -587,9 +588,9 @@ fn no_clear_text_takes_the_place_of_a_connection_with_credentials() {
         bed.client.connection_lost().unwrap().1
     };
     assert_eq!(lost(None), Fallback::ReconnectPlaintext);
-    assert_eq!(lost(Some(Floor::Authenticated)), Fallback::Forbidden);
-    assert_eq!(lost(Some(Floor::Encrypted)), Fallback::Forbidden);
-    assert_eq!(lost(Some(Floor::Clear)), Fallback::ReconnectPlaintext);
+    assert_eq!(lost(Some(ChannelFloor::Authenticated)), Fallback::Forbidden);
+    assert_eq!(lost(Some(ChannelFloor::Encrypted)), Fallback::Forbidden);
+    assert_eq!(lost(Some(ChannelFloor::Clear)), Fallback::ReconnectPlaintext);
 }
 
 /// The output has the room that a line with credentials needs before the line is written: growth
@@ -600,7 +601,7 @@ fn output_with_credentials_never_grows() {
     for length in [1, 100, 300, 5000] {
         let mut bed = inside(tls_info(), EHLO);
         bed.output = Vec::new();
-        bed.client.authenticate(message(length), Floor::Authenticated, bed.now).unwrap();
+        bed.client.authenticate(message(length), ChannelFloor::Authenticated, bed.now).unwrap();
         bed.feed(b"");
         assert!(bed.client.has_written_secrets());
         if length > 300 {
@@ -656,7 +657,9 @@ fn refused_rset_before_auth_fails_the_attempt() {
     bed.ask(b"");
     assert_eq!(bed.feed(b"550 no sender\r\n").len(), 1);
     // Replies to RCPT and DATA are outstanding, and RSET comes before AUTH.
-    bed.client.authenticate(make::external("").unwrap(), Floor::Authenticated, bed.now).unwrap();
+    bed.client
+        .authenticate(make::external("").unwrap(), ChannelFloor::Authenticated, bed.now)
+        .unwrap();
     assert_eq!(bed.ask(b"503 no\r\n503 no\r\n"), "RSET\r\n");
     let events = bed.feed(b"550 no\r\n");
     assert!(

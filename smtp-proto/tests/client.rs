@@ -11,7 +11,7 @@ use smtp_proto::channel::Channel;
 use smtp_proto::client::MAX_PIPELINED;
 use smtp_proto::error::{ApiMisuse, Error, NotSent, PeerMisbehaved};
 use smtp_proto::fallback::{TlsFailure, TlsRules};
-use smtp_proto::sasl::client::Floor;
+use smtp_proto::sasl::client::ChannelFloor;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::body::BodyDefect;
@@ -35,7 +35,7 @@ fn at(phase: Phase) -> ClientBed {
         Phase::Auth => {
             bed = ClientBed::ready("250-mx\r\n250 AUTH EXTERNAL\r\n");
             let external = common::auth::make::external("").unwrap();
-            bed.client.authenticate(external, Floor::Clear, bed.now).unwrap();
+            bed.client.authenticate(external, ChannelFloor::Clear, bed.now).unwrap();
         }
         Phase::Hello => drop(bed.feed(b"220 mx\r\n")),
         Phase::StartTls => drop(bed.feed(b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n")),

@@ -22,7 +22,7 @@ use smtp_proto::channel::Channel;
 use smtp_proto::client;
 use smtp_proto::client::{Envelope, OverLimit, Recipient};
 use smtp_proto::fallback::TlsRules;
-use smtp_proto::sasl::client::Floor;
+use smtp_proto::sasl::client::ChannelFloor;
 use smtp_proto::server::{FutureRelease, StartTls};
 use smtp_proto::wire::command::{Command, Uri, XclientName};
 use smtp_proto::wire::path::AddressRules;
@@ -477,7 +477,9 @@ impl ClientSide {
             }
             Some(Action::Auth(text)) => {
                 let mechanism = common::auth::mechanism(&text, common::auth::Binding::Unsupported);
-                if let Err(refusal) = client.authenticate(mechanism, Floor::Authenticated, now) {
+                if let Err(refusal) =
+                    client.authenticate(mechanism, ChannelFloor::Authenticated, now)
+                {
                     self.events.push(format!("not begun: {refusal}"));
                     self.act();
                 }

@@ -13,7 +13,7 @@ use smtp_proto::Secret;
 use smtp_proto::Want;
 use smtp_proto::channel::{Channel, Peer};
 use smtp_proto::fallback::{TlsFailure, TlsRules};
-use smtp_proto::sasl::client::{AuthRefusal, Floor};
+use smtp_proto::sasl::client::{AuthRefusal, ChannelFloor};
 use smtp_proto::server::{ServerEvent, StartTls};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::reply::Response;
@@ -145,7 +145,7 @@ fn authenticate(bed: &mut ClientBed) -> Option<&'static str> {
     }
     let mechanism =
         common::auth::make::plain("", "user", &Secret::from("password".to_owned())).unwrap();
-    match bed.client.authenticate(mechanism, Floor::default(), bed.now) {
+    match bed.client.authenticate(mechanism, ChannelFloor::default(), bed.now) {
         Ok(()) => None,
         Err(AuthRefusal::ClearText | AuthRefusal::UnauthenticatedPeer) => {
             bed.feed(b"");

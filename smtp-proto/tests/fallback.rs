@@ -10,7 +10,7 @@ use common::{ClientBed, changed, client_config, envelope, golden, tls_info};
 use smtp_proto::channel::Channel;
 use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::error::Error;
-use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, Yield, after};
+use smtp_proto::fallback::{ClearText, Fallback, TlsFailure, TlsMode, TlsRules, after};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::reply::Reply;
 use smtp_proto::{Step, Want};
@@ -46,7 +46,7 @@ const FAILURES: [(&str, TlsFailure); 12] = [
     ("S15 lost after the final dot", TlsFailure::Lost { end_of_data_sent: true }),
 ];
 
-fn rules(mode: TlsMode, when: Yield) -> TlsRules {
+fn rules(mode: TlsMode, when: ClearText) -> TlsRules {
     let mut rules = TlsRules::NEVER;
     (rules.mode, rules.refused, rules.broken, rules.untrusted) = (mode, when, when, when);
     rules
@@ -55,10 +55,10 @@ fn rules(mode: TlsMode, when: Yield) -> TlsRules {
 fn columns() -> [TlsRules; 5] {
     [
         TlsRules::NEVER,
-        rules(TlsMode::Opportunistic, Yield::Now),
-        rules(TlsMode::Opportunistic, Yield::Later),
-        rules(TlsMode::Opportunistic, Yield::Never),
-        rules(TlsMode::Required, Yield::Now),
+        rules(TlsMode::Opportunistic, ClearText::Now),
+        rules(TlsMode::Opportunistic, ClearText::Later),
+        rules(TlsMode::Opportunistic, ClearText::Never),
+        rules(TlsMode::Required, ClearText::Now),
     ]
 }
 
@@ -113,9 +113,9 @@ fn yields_do_not_mix() {
         rules
     };
     let inside = Channel::StartTls(tls_info());
-    let refused = changed(HOLD, |it| it.refused = Yield::Now);
-    let broken = changed(HOLD, |it| it.broken = Yield::Now);
-    let untrusted = changed(HOLD, |it| it.untrusted = Yield::Now);
+    let refused = changed(HOLD, |it| it.refused = ClearText::Now);
+    let broken = changed(HOLD, |it| it.broken = ClearText::Now);
+    let untrusted = changed(HOLD, |it| it.untrusted = ClearText::Now);
     let transient = TlsFailure::Refused { transient: true };
     assert_eq!(after(refused, &Channel::Plain, transient), Fallback::ContinuePlaintext);
     for failure in [TlsFailure::Injected, TlsFailure::Handshake] {
@@ -388,7 +388,7 @@ fn starttls_1yz_is_an_error_and_no_way_to_clear_text() {
 #[test]
 fn a_refusal_for_now_can_wait() {
     for (when, expected) in
-        [(Yield::Later, Fallback::PlaintextNextRun), (Yield::Never, Fallback::Forbidden)]
+        [(ClearText::Later, Fallback::PlaintextNextRun), (ClearText::Never, Fallback::Forbidden)]
     {
         let mut bed = asking(changed(TlsRules::OPPORTUNISTIC, |it| it.refused = when));
         assert_eq!(no_tls(&mut bed, b"454 not now\r\n").1, expected);
@@ -498,7 +498,7 @@ const WAYS_AROUND: [&[u8]; 22] = [
 fn required_never_sends_a_transaction_in_clear_text() {
     let allowed = ["EHLO client.test.example", "STARTTLS", "QUIT"];
     for script in WAYS_AROUND {
-        for yields in [Yield::Now, Yield::Later, Yield::Never] {
+        for yields in [ClearText::Now, ClearText::Later, ClearText::Never] {
             for piece in [1, 2, 3, 7, usize::MAX] {
                 for pipelining in [false, true] {
                     let mut config = client_config();

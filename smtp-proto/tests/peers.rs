@@ -9,7 +9,7 @@ use smtp_proto::channel::Channel;
 use smtp_proto::client::ClientConfig;
 use smtp_proto::error::PeerMisbehaved;
 use smtp_proto::fallback::TlsRules;
-use smtp_proto::sasl::client::{ClientMechanism, Floor};
+use smtp_proto::sasl::client::{ChannelFloor, ClientMechanism};
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::reply::{EnhancedCode, Reply, ReplyError, ReplyRules};
 
@@ -267,7 +267,7 @@ fn authenticate(
 ) -> (Vec<String>, Vec<String>) {
     let mut bed = bed(TlsRules::NEVER, |it| it.initial_response = initial_response);
     bed.feed(b"220 mx\r\n250-mx\r\n250 AUTH PLAIN LOGIN\r\n");
-    bed.client.authenticate(mechanism, Floor::Clear, bed.now).unwrap();
+    bed.client.authenticate(mechanism, ChannelFloor::Clear, bed.now).unwrap();
     bed.said();
     let (mut said, mut events) = (vec![bed.ask(b"")], Vec::new());
     for reply in replies {

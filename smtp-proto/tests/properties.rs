@@ -205,8 +205,8 @@ proptest! {
         };
         prop_assert_eq!(mailbox.as_str(), &text);
         prop_assert_eq!(format!("{}@{}", mailbox.local(), mailbox.domain()), text.as_str());
-        let owned = mailbox.to_buf();
-        prop_assert_eq!(owned.borrow(), mailbox);
+        let owned = ForwardPath::Mailbox(mailbox).to_buf();
+        prop_assert_eq!(owned.borrow(), ForwardPath::Mailbox(mailbox));
         prop_assert_eq!(Domain::parse(mailbox.domain().as_str()), Ok(mailbox.domain()));
         comes_back(Command::Mail { path: ReversePath::Mailbox(mailbox), parameters: MailParameters::default() })?;
         comes_back(Command::Rcpt { path: ForwardPath::Mailbox(mailbox), parameters: RcptParameters::default() })?;

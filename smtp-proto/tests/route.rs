@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
 use smtp_proto::fallback::Fallback;
 use smtp_proto::route::{
-    BAD_CONNECTION, Ending, LOOKUP_FAILED, LOOP, Mx, NO_ADDRESS, NO_ANSWER, NO_SUCH_DOMAIN,
-    NULL_MX, Next, Prepared, RecipientStatus, Route, RouteConfig, SMTP_PORT, Targets,
+    BAD_CONNECTION, Ending, HostAddresses, LOOKUP_FAILED, LOOP, Manner, Mx, NO_ADDRESS, NO_ANSWER,
+    NO_SUCH_DOMAIN, NULL_MX, Next, RecipientStatus, Route, RouteConfig, SMTP_PORT, Targets,
 };
-use smtp_proto::wire::host::{HostName, HostNameError};
+use smtp_proto::wire::host::HostName;
+use smtp_proto::wire::path::PathError;
 use smtp_proto::wire::reply::EnhancedCode;
 
 const PERMANENT: EnhancedCode = EnhancedCode::new(5, 7, 1);
@@ -34,9 +35,9 @@ fn config_with(set: impl FnOnce(&mut RouteConfig)) -> RouteConfig {
     config
 }
 
-fn prepared(addresses: &[&str]) -> Prepared {
+fn prepared(addresses: &[&str]) -> HostAddresses {
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    let mut prepared = Prepared::new(addresses);
+    let mut prepared = HostAddresses::new(addresses);
     prepared.may_retry_in_clear = true;
     prepared
 }
@@ -52,13 +53,12 @@ fn asked(route: &Route) -> String {
 /// What is dialled: the address and how.
 fn dialled(route: &Route) -> (String, &'static str) {
     match route.next() {
-        Next::Dial { address, plain_hello, clear_retry, .. } => {
+        Next::Dial { address, manner, .. } => {
             assert_eq!(address.port(), SMTP_PORT);
-            let manner = match (plain_hello, clear_retry) {
-                (false, false) => "first",
-                (true, false) => "plain hello",
-                (false, true) => "clear",
-                (true, true) => panic!("a ClientHello in clear text"),
+            let manner = match manner {
+                Manner::AsPlanned => "first",
+                Manner::PlainHello => "plain hello",
+                Manner::ClearText => "clear",
             };
             (address.ip().to_string(), manner)
         }
@@ -178,19 +178,19 @@ fn mx_name_with_underscores_is_a_host() {
     for not_a_host in
         ["", ".", "a..example", "-a.example", "a-.example", "b\u{fc}cher.example", "*"]
     {
-        assert_eq!(not_a_host.parse::<HostName>(), Err(HostNameError), "{not_a_host:?}");
+        assert_eq!(not_a_host.parse::<HostName>(), Err(PathError::HostName), "{not_a_host:?}");
     }
     let label = "l".repeat(63);
     let longest = [&label[..], &label, &label, &label[2..]].join(".");
     assert_eq!(longest.parse::<HostName>().map(|host| host.as_str().len()), Ok(253));
-    assert_eq!(format!("{longest}l").parse::<HostName>(), Err(HostNameError));
-    assert_eq!(format!("{label}l.example").parse::<HostName>(), Err(HostNameError));
+    assert_eq!(format!("{longest}l").parse::<HostName>(), Err(PathError::HostName));
+    assert_eq!(format!("{label}l.example").parse::<HostName>(), Err(PathError::HostName));
 }
 
 #[test]
 fn mx_name_that_is_an_address_is_refused_as_a_host() {
-    assert_eq!("127.0.0.1".parse::<HostName>(), Err(HostNameError));
-    assert_eq!("192.0.2.1.".parse::<HostName>(), Err(HostNameError));
+    assert_eq!("127.0.0.1".parse::<HostName>(), Err(PathError::HostName));
+    assert_eq!("192.0.2.1.".parse::<HostName>(), Err(PathError::HostName));
     assert!("[192.0.2.1]".parse::<HostName>().is_ok());
     assert!("192.0.2.1.example".parse::<HostName>().is_ok());
 }
@@ -285,7 +285,7 @@ fn plain_hello_comes_once_at_each_address_and_before_clear_text() {
     );
     // Where clear text is not allowed the plain hello still is.
     let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config());
-    route.prepared(Prepared::new(vec!["192.0.2.1".parse().unwrap()]));
+    route.prepared(HostAddresses::new(vec!["192.0.2.1".parse().unwrap()]));
     let walked = walk(route, &[PLAIN_HELLO, CLEAR]);
     assert_eq!(walked, ["1 first", "1 plain hello", "deferred: 4.7.5"]);
 }
@@ -607,16 +607,16 @@ proptest! {
                     prepares += 1;
                     prop_assert!(prepares <= hosts);
                     let addresses = (0..addresses[prepares - 1]).map(|n| IpAddr::from([192, 0, 2, n as u8])).collect();
-                    let mut prepared = Prepared::new(addresses);
+                    let mut prepared = HostAddresses::new(addresses);
                     prepared.may_retry_in_clear = may_retry_in_clear;
                     route.prepared(prepared);
                     (granted, hello) = (Vec::new(), None);
                 }
-                Next::Dial { address, plain_hello, clear_retry, remaining, .. } => {
+                Next::Dial { address, manner, remaining, .. } => {
                     count += 1;
                     prop_assert!(count <= dials.max(1));
-                    prop_assert!(!plain_hello || !clear_retry && hello == Some(address));
-                    if clear_retry {
+                    prop_assert!(manner != Manner::PlainHello || hello == Some(address));
+                    if manner == Manner::ClearText {
                         let at = granted.iter().position(|it| *it == address);
                         prop_assert!(may_retry_in_clear && at.is_some());
                         granted.remove(at.unwrap());
@@ -632,10 +632,10 @@ proptest! {
                     }
                     hello = None;
                     match ending {
-                        Ending::NoTls { fallback: Fallback::ReconnectPlaintext, .. } if !clear_retry => {
+                        Ending::NoTls { fallback: Fallback::ReconnectPlaintext, .. } if manner != Manner::ClearText => {
                             granted.push(address);
                         }
-                        Ending::NoTls { fallback: Fallback::RetryPlainHello, .. } if !clear_retry && !plain_hello => {
+                        Ending::NoTls { fallback: Fallback::RetryPlainHello, .. } if manner == Manner::AsPlanned => {
                             hello = Some(address);
                         }
                         _ => {}
@@ -667,9 +667,9 @@ fn no_ending_leads_to_clear_text_unless_the_host_allows_it() {
         for tls_at_each_address in [false, true] {
             let config = config_with(|it| it.tls_at_each_address = tls_at_each_address);
             let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config);
-            route.prepared(Prepared::new(vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()]));
-            while let Next::Dial { clear_retry, .. } = route.next() {
-                assert!(!clear_retry, "{fallback:?}");
+            route.prepared(HostAddresses::new(vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()]));
+            while let Next::Dial { manner, .. } = route.next() {
+                assert_ne!(manner, Manner::ClearText, "{fallback:?}");
                 route.ended(Ending::NoTls { fallback, status: TLS });
             }
         }

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use smtp_proto::fallback::Fallback;
-use smtp_proto::route::{Ending, Mx, Next, Prepared, RecipientStatus, Route, RouteConfig, Targets};
+use smtp_proto::route::{
+    Ending, HostAddresses, Manner, Mx, Next, RecipientStatus, Route, RouteConfig, Targets,
+};
 use smtp_proto::wire::reply::EnhancedCode;
 
 fn address(last: u8) -> SocketAddr {
@@ -20,7 +22,7 @@ fn route(addresses: u8, dials: usize) -> Route {
     let mut config = RouteConfig::default();
     config.dials = dials;
     let mut route = Route::new(targets, 1, &config);
-    let mut prepared = Prepared::new((1..=addresses).map(|it| address(it).ip()).collect());
+    let mut prepared = HostAddresses::new((1..=addresses).map(|it| address(it).ip()).collect());
     prepared.may_retry_in_clear = true;
     route.prepared(prepared);
     route
@@ -32,7 +34,7 @@ fn rivals(route: &Route) -> Vec<SocketAddr> {
 
 fn dialled(route: &Route) -> (SocketAddr, bool) {
     match route.next() {
-        Next::Dial { address, clear_retry, .. } => (address, clear_retry),
+        Next::Dial { address, manner, .. } => (address, manner == Manner::ClearText),
         next => panic!("{next:?}"),
     }
 }
@@ -68,7 +70,7 @@ fn race_without_a_connection_leads_to_the_next_host() {
     route.raced(&[address(1), address(3)], address(2));
     route.ended(Ending::Unreachable);
     assert!(matches!(route.next(), Next::Prepare { host } if host.as_str() == "b.example"));
-    route.prepared(Prepared::new(Vec::new()));
+    route.prepared(HostAddresses::new(Vec::new()));
     let Next::Done { statuses, .. } = route.next() else { panic!() };
     // The second host has no address, and the first one may answer later.
     let [RecipientStatus::Deferred(_)] = statuses else { panic!("{statuses:?}") };
@@ -159,7 +161,7 @@ fn connection_in_clear_text_has_no_rivals() {
 fn host(addresses: &[u8], without_tls: &[u8], config: &RouteConfig) -> Route {
     let mut route = Route::new(Targets::Host("a.example".parse().unwrap()), 1, config);
     let ips = |all: &[u8]| all.iter().map(|it| address(*it).ip()).collect();
-    let mut prepared = Prepared::new(ips(addresses));
+    let mut prepared = HostAddresses::new(ips(addresses));
     prepared.may_retry_in_clear = true;
     prepared.without_tls = ips(without_tls);
     route.prepared(prepared);
@@ -170,7 +172,8 @@ fn host(addresses: &[u8], without_tls: &[u8], config: &RouteConfig) -> Route {
 /// server at each of them has no STARTTLS and refuses the mail for now.
 fn without_starttls(mut route: Route) -> Vec<(u8, bool, bool)> {
     let mut seen = Vec::new();
-    while let Next::Dial { address, tls_elsewhere, clear_retry, .. } = route.next() {
+    while let Next::Dial { address, tls_elsewhere, manner, .. } = route.next() {
+        let clear_retry = manner == Manner::ClearText;
         let std::net::IpAddr::V4(ip) = address.ip() else { panic!("{address}") };
         seen.push((ip.octets()[3], tls_elsewhere, clear_retry));
         let status = EnhancedCode::new(4, 7, 4);
@@ -205,7 +208,7 @@ fn addresses_without_tls_come_last_and_clear_text_does_not_wait_for_them() {
     assert_eq!(without_starttls(route), last);
     // Where TLS is required, what is expected of an address changes nothing.
     let mut route = Route::new(Targets::Host("a.example".parse().unwrap()), 1, &config);
-    let mut prepared = Prepared::new(vec![address(1).ip(), address(2).ip()]);
+    let mut prepared = HostAddresses::new(vec![address(1).ip(), address(2).ip()]);
     prepared.without_tls = vec![address(1).ip()];
     route.prepared(prepared);
     let Next::Dial { address: first, tls_elsewhere, .. } = route.next() else { panic!() };

@@ -12,7 +12,7 @@ use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::sasl::SaslError;
 use smtp_proto::sasl::client::{
-    AuthRefusal, ClientMechanism, Credentials, Floor, MakeMechanism, Proof,
+    AuthRefusal, ChannelFloor, ClientMechanism, Credentials, MakeMechanism, Proof,
 };
 use smtp_proto::sasl::scram::Keys;
 use smtp_proto::sasl::server::{Answer, ExchangeStep, Offer, Question};
@@ -144,7 +144,7 @@ fn nothing_secret_is_printed() {
                 challenge("")
             };
             let mut bed = inside(Arc::new(tls.clone()), EHLO);
-            bed.client.authenticate(mechanism, Floor::Authenticated, bed.now).unwrap();
+            bed.client.authenticate(mechanism, ChannelFloor::Authenticated, bed.now).unwrap();
             shown += &format!("{:?}", bed.client);
             bed.feed(b"");
             for _ in 0..replies {
@@ -251,7 +251,7 @@ fn anyone_can_write_a_mechanism() {
     for name in ["", "plain", "PLAIN X", "PLAIN\r\nQUIT", "X\u{e9}", "A-NAME-OF-TWENTY-1-OCTS"] {
         let mut bed =
             inside(tls_info(), "250-mx\r\n250 AUTH PLAIN X X\u{e9} A-NAME-OF-TWENTY-1-OCTS\r\n");
-        let begun = bed.client.authenticate(Box::new(Nameless(name)), Floor::Clear, bed.now);
+        let begun = bed.client.authenticate(Box::new(Nameless(name)), ChannelFloor::Clear, bed.now);
         assert_eq!((begun, bed.ask(b"")), (Err(AuthRefusal::NotOffered), String::new()), "{name}");
     }
 }

@@ -52,7 +52,7 @@
 //! ```
 //! use smtp_tls_policy::judge::Standing;
 //! use smtp_tls_policy::pki::Trust;
-//! use smtp_tls_policy::plan::{Attempt, Ending, Facts, HostOrigin, explain, plan};
+//! use smtp_tls_policy::plan::{Attempt, HopEnding, Facts, HostOrigin, explain, plan};
 //! use smtp_tls_policy::rules::{Floor, OutboundConnector, OutboundConnectors, Posture};
 //! use smtp_tls_policy::{Host, Namespace, pki_types};
 //!
@@ -71,7 +71,7 @@
 //! let verdict = plan.judge(&[], &trust, pki_types::UnixTime::now());
 //! assert_eq!(verdict.standing(), Standing::NotTls);
 //! assert_eq!(
-//!     explain(&plan, Ending::ClearText, verdict.reason(), verdict.defect()),
+//!     explain(&plan, HopEnding::ClearText, verdict.reason(), verdict.defect()),
 //!     "clear text, because the peer showed no certificate (chain); \
 //!      allowed by posture deterministic of connector default",
 //! );

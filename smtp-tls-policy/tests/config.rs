@@ -8,7 +8,7 @@ use common::Authority;
 use smtp_tls_policy::pki::{CnFallback, Pin, Reference, Revocation, RootsId, Trust};
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::rules::{
-    ClientCertificate, ClientCheck, ClientPurpose, Config, ConfigErrors, Floor, IdentityId,
+    ClientCertificate, ClientCheck, ClientPurpose, Config, ConfigError, Faults, Floor, IdentityId,
     InboundConnector, OutboundConnector, Posture, Published, SmartHost, Yield, Yields,
 };
 use smtp_tls_policy::sts::Mode;
@@ -51,7 +51,7 @@ revocation = "soft"
 
 /// Reads a configuration where the sets `public`, `bank-ca`, `partner-ca` and `own` are loaded,
 /// `bank-ca` with a revocation list, and the identity `ours`.
-fn read(text: &str) -> Result<Config, ConfigErrors> {
+fn read(text: &str) -> Result<Config, Faults<ConfigError>> {
     static TRUST: LazyLock<Trust> = LazyLock::new(|| {
         let root = Authority::new("Root");
         let mut trust = Trust::empty();

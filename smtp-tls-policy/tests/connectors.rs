@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use smtp_tls_policy::judge::admit_handshake;
 use smtp_tls_policy::pki::{Reference, Revocation, RootsId, Trust};
 use smtp_tls_policy::rules::{
-    ClientCertificate, ClientCheck, ConnectorErrorKind, ConnectorErrors, IdentityId,
+    ClientCertificate, ClientCheck, ConnectorError, ConnectorErrorKind, Faults, IdentityId,
     InboundConnector, InboundConnectors, OutboundConnector, OutboundConnectors, Posture, SmartHost,
 };
 use smtp_tls_policy::{Domain, DomainError, Host, Namespace, Reason};
 
-fn outbound(list: &[(&str, &[&str])]) -> Result<OutboundConnectors, ConnectorErrors> {
+fn outbound(list: &[(&str, &[&str])]) -> Result<OutboundConnectors, Faults<ConnectorError>> {
     let connectors = list.iter().map(|(name, namespaces)| {
         let namespaces = namespaces.iter().map(|n| Namespace::parse(n).unwrap());
         OutboundConnector::new(name, namespaces.collect(), Posture::Deterministic)
@@ -20,7 +20,7 @@ fn outbound(list: &[(&str, &[&str])]) -> Result<OutboundConnectors, ConnectorErr
     OutboundConnectors::new(connectors.collect())
 }
 
-fn kinds(errors: &ConnectorErrors) -> Vec<ConnectorErrorKind> {
+fn kinds(errors: &Faults<ConnectorError>) -> Vec<ConnectorErrorKind> {
     errors.iter().map(|error| error.kind.clone()).collect()
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::{TLS, base64, corpus};
 use pki_types::{CertificateDer, UnixTime};
 use serde_json::Value;
-use smtp_tls_policy::judge::{Inbound, Standing, admit};
+use smtp_tls_policy::judge::{InboundClient, Standing, admit};
 use smtp_tls_policy::pki::{CnFallback, Revocation, RootsId, Trust};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{
@@ -107,7 +107,7 @@ fn client(row: &Row) -> Result<(), String> {
     let mut connector = InboundConnector::new("c", vec![Namespace::Default]);
     connector.require_tls = true;
     connector.client_certificate = ClientCertificate::Required(check);
-    admit(&Inbound {
+    admit(&InboundClient {
         connector: &connector,
         tls: Some(TLS),
         chain: &row.chain,

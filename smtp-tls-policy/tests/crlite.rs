@@ -11,7 +11,7 @@ use common::*;
 use pki_types::{CertificateDer, UnixTime};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
-use smtp_tls_policy::judge::{Inbound, Standing, Verdict, admit};
+use smtp_tls_policy::judge::{InboundClient, Standing, Verdict, admit};
 use smtp_tls_policy::pki::{
     Crlite, CrliteAnswer, CrliteFilters, CrliteQuery, CrliteStatus, DEFAULT_CRLITE_MAX_AGE,
     LiveTrust, MAX_SCTS, Place, Revocation, RootsId, Sct, Trust, TrustStore,
@@ -355,7 +355,8 @@ fn client_certificate_that_crlite_revokes_is_refused() {
         let mut trust = trust_in(&root);
         trust.set_crlite(Some(crlite(answer, NOW)));
         let (tls, now) = (Some(TLS), now());
-        let inbound = Inbound { connector: &connector, tls, chain: &chain, trust: &trust, now };
+        let inbound =
+            InboundClient { connector: &connector, tls, chain: &chain, trust: &trust, now };
         admit(&inbound).err().map(|refusal| (refusal.code(), refusal.reason()))
     };
     assert_eq!(reason(CrliteAnswer::Good), None);

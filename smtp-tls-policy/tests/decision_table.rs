@@ -8,7 +8,7 @@ use common::table::{TABLE, section};
 use common::*;
 use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose;
-use smtp_tls_policy::judge::{Inbound, Standing, admit, admit_handshake};
+use smtp_tls_policy::judge::{InboundClient, Standing, admit, admit_handshake};
 use smtp_tls_policy::pki::{
     CnFallback, Pin, Reference, Revocation, RootsId, TlsaRecord, TlsaSet, Trust,
 };
@@ -127,7 +127,7 @@ fn plans() {
             .flat_map(|check| match check {
                 Check::Pkix(pkix) => &pkix.names.references[..],
                 Check::Dane(dane) => &dane.names.references[..],
-                Check::Pinned(_) => &[],
+                Check::Pinned { .. } => &[],
             })
             .map(Reference::to_string)
             .collect();
@@ -344,7 +344,7 @@ fn summary(plan: &Plan) -> String {
             Check::Pkix(pkix) if pkix.names.cn == CnFallback::Never => "sts",
             Check::Pkix(_) => "pkix",
             Check::Dane(_) => "dane",
-            Check::Pinned(_) => "pin",
+            Check::Pinned { .. } => "pin",
         })
         .collect();
     kinds.sort_unstable();
@@ -502,7 +502,7 @@ fn receiving() {
                 (format!("{} {}", refusal.code(), refusal.status()), refusal.reason().code())
             }
         };
-        let admitted = admit(&Inbound {
+        let admitted = admit(&InboundClient {
             connector: &connector,
             tls: (tls == "tls").then_some(TLS),
             chain: &chain,

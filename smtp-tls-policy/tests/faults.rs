@@ -11,12 +11,13 @@ use smtp_tls_policy::inquiry::{
     DnsAnswer, DomainAnswer, DomainAsk, DomainInquiry, HostAnswer, HostInquiry, MailFacts,
     NotDialled,
 };
-use smtp_tls_policy::judge::{Inbound, ShownTls, Standing, admit};
+use smtp_tls_policy::judge::{InboundClient, ShownTls, Standing, admit};
 use smtp_tls_policy::pki::{
     CnFallback, Pin, Reference, Revocation, RootsId, TlsaRecord, TlsaSet, Trust, TrustStore,
 };
 use smtp_tls_policy::plan::{
-    Attempt, Dns, DnsStatus, Ending, Facts, HostOrigin, MessageTls, Plan, TlsaFact, explain, plan,
+    Attempt, Dns, DnsStatus, Facts, HopEnding, HostOrigin, MessageTls, Plan, TlsaFact, explain,
+    plan,
 };
 use smtp_tls_policy::rules::{
     ClientCertificate, ClientCheck, ConnectorErrorKind, Floor, IdentityId, InboundConnector,
@@ -152,8 +153,10 @@ fn connector(name: &str, reason: Reason, revocation: Revocation) -> OutboundConn
 /// The session that a connector with limits refuses for this reason.
 fn shown(reason: Reason) -> ShownTls<'static> {
     match reason {
-        Reason::TlsVersionNotAllowed => ShownTls::new("TLSv1.2", Some("X25519")),
-        _ => ShownTls::new("TLSv1.3", Some("X25519")),
+        Reason::TlsVersionNotAllowed => {
+            ShownTls::new("TLSv1.2", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", Some("X25519"))
+        }
+        _ => ShownTls::new("TLSv1.3", "TLS_AES_128_GCM_SHA256", Some("X25519")),
     }
 }
 
@@ -318,7 +321,7 @@ fn next(plan: &Plan, reason: Reason) -> String {
 /// A fault of this side, as an adapter treats it: the sentence says so as well.
 fn defer(plan: &Plan, reason: Reason) -> String {
     assert_eq!(reason.fault(), Fault::Local);
-    let sentence = explain(plan, Ending::NotDelivered, reason, None);
+    let sentence = explain(plan, HopEnding::NotDelivered, reason, None);
     assert!(sentence.contains("; the fault is on this side; under "), "{sentence}");
     format!("defer {}", plan.status(reason).expect("a failure has a status"))
 }
@@ -330,7 +333,8 @@ fn received(reason: Reason, given: &str) -> String {
         connector.require_tls = true;
         connector.tls = TlsLimits::post_quantum();
         let (chain, trust, tls) = (&[], &Trust::empty(), Some(shown(reason)));
-        let refusal = admit(&Inbound { connector: &connector, tls, chain, trust, now: now() });
+        let refusal =
+            admit(&InboundClient { connector: &connector, tls, chain, trust, now: now() });
         let refusal = refusal.unwrap_err();
         assert_eq!(refusal.reason(), reason);
         return format!("{} {}", refusal.code(), refusal.status());
@@ -353,7 +357,7 @@ fn received(reason: Reason, given: &str) -> String {
     check.cn = CnFallback::Never;
     check.revocation = world.revocation;
     connector.client_certificate = ClientCertificate::Required(check);
-    let inbound = Inbound {
+    let inbound = InboundClient {
         connector: &connector,
         tls: tls.then_some(TLS),
         chain: &world.chain,

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{TLS, now};
-use smtp_tls_policy::judge::{Inbound, ShownTls, admit};
+use smtp_tls_policy::judge::{InboundClient, ShownTls, admit};
 use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::{Demand, Facts, HostOrigin, MessageTls, Plan, plan};
 use smtp_tls_policy::rules::{
@@ -173,17 +173,26 @@ fn mail_is_admitted_only_over_a_session_that_meets_the_limits() {
     connector.tls = TlsLimits::post_quantum();
     let trust = Trust::empty();
     let ask = |tls| {
-        let inbound = Inbound { connector: &connector, tls, chain: &[], trust: &trust, now: now() };
+        let inbound =
+            InboundClient { connector: &connector, tls, chain: &[], trust: &trust, now: now() };
         admit(&inbound).err().map(|refusal| refusal.to_string())
     };
-    assert_eq!(ask(Some(ShownTls::new("TLSv1.3", Some("X25519MLKEM768")))), None);
+    assert_eq!(
+        ask(Some(ShownTls::new("TLSv1.3", "TLS_AES_128_GCM_SHA256", Some("X25519MLKEM768")))),
+        None
+    );
     assert_eq!(
         ask(Some(TLS)).unwrap(),
         "554 5.7.0: the peer uses no key exchange group that the connector allows; required by \
          inbound connector c"
     );
     assert_eq!(
-        ask(Some(ShownTls::new("TLSv1.2", Some("X25519")))).unwrap(),
+        ask(Some(ShownTls::new(
+            "TLSv1.2",
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            Some("X25519")
+        )))
+        .unwrap(),
         "554 5.7.0: the peer speaks no TLS version that the connector allows; required by \
          inbound connector c"
     );

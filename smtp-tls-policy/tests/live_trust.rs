@@ -9,7 +9,7 @@ use common::*;
 use pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
 };
-use smtp_tls_policy::judge::{Inbound, admit, admit_handshake};
+use smtp_tls_policy::judge::{InboundClient, admit, admit_handshake};
 use smtp_tls_policy::pki::CrlErrorKind;
 use smtp_tls_policy::pki::{
     LiveTrust, ReplaceError, Replaced, Revocation, RootsId, Trust, TrustStore,
@@ -475,7 +475,7 @@ fn admit_asks_the_trust_of_the_moment() {
     connector.client_certificate = ClientCertificate::Required(ClientCheck::new(id()));
     let connectors = InboundConnectors::new(vec![connector]).unwrap();
     let ask = || {
-        let inbound = Inbound {
+        let inbound = InboundClient {
             connector: connectors.find(None),
             tls: Some(TLS),
             chain: &chain,

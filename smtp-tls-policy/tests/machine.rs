@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use common::*;
 use serde_json::{Value, json};
-use smtp_tls_policy::judge::{Inbound, admit};
+use smtp_tls_policy::judge::{InboundClient, admit};
 use smtp_tls_policy::pki::{Pin, Reference, RootsId, TlsaRecord, TlsaSet, Trust};
 use smtp_tls_policy::plan::{
     Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal, TlsaFact, plan,
@@ -121,7 +121,7 @@ fn everything() -> serde_json::Map<String, Value> {
     let chain = [root.issue(&params).der];
     let ask = |tls: bool, chain| {
         let tls = tls.then_some(TLS);
-        admit(&Inbound { connector: &inbound, tls, chain, trust: &trust, now: now() })
+        admit(&InboundClient { connector: &inbound, tls, chain, trust: &trust, now: now() })
     };
     put("refusal: client name", value(&ask(true, &chain[..]).unwrap_err()));
     put("refusal: no tls", value(&ask(false, &[]).unwrap_err()));

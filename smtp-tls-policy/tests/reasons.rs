@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::pki::{RootsId, Trust};
-use smtp_tls_policy::plan::{Demand, Ending, Facts, HostOrigin, explain, plan};
+use smtp_tls_policy::plan::{Demand, Facts, HopEnding, HostOrigin, explain, plan};
 use smtp_tls_policy::rules::{Floor, OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace, Reason};
 
@@ -158,30 +158,30 @@ fn decisions_in_one_sentence() {
     let lax = plan_of(Posture::Deterministic, false, &[]);
     let verdict = lax.judge(std::slice::from_ref(&expired), &trust, now());
     assert_eq!(
-        explain(&lax, Ending::ClearText, verdict.reason(), verdict.defect()),
+        explain(&lax, HopEnding::ClearText, verdict.reason(), verdict.defect()),
         "clear text, because the certificate has expired (leaf, 2026-05-31T00:00:00Z); \
          allowed by posture deterministic of connector partners"
     );
     let strict = plan_of(Posture::Deterministic, true, &[]);
     assert_eq!(
-        explain(&strict, Ending::NotDelivered, Reason::StarttlsNotOffered, None),
+        explain(&strict, HopEnding::NotDelivered, Reason::StarttlsNotOffered, None),
         "not delivered, because the peer does not offer STARTTLS; \
          required by connector partners, which requires TLS (posture deterministic)"
     );
     assert_eq!(
-        explain(&strict, Ending::Tls, Reason::TlsOk, None),
+        explain(&strict, HopEnding::Tls, Reason::TlsOk, None),
         "TLS, because the certificate passed every required check; \
          under connector partners, which requires TLS (posture deterministic)"
     );
     let any = plan_of(Posture::Opportunistic, false, &[]);
     assert_eq!(
-        explain(&any, Ending::Tls, Reason::TlsOk, None),
+        explain(&any, HopEnding::Tls, Reason::TlsOk, None),
         "TLS, without a check of the certificate; \
          under posture opportunistic of connector partners"
     );
     let none = plan_of(Posture::None, false, &[]);
     assert_eq!(
-        explain(&none, Ending::ClearText, none.clear_reason().unwrap(), None),
+        explain(&none, HopEnding::ClearText, none.clear_reason().unwrap(), None),
         "clear text, because TLS is never tried; allowed by posture none of connector partners"
     );
     let unnamed = plan_under("", Posture::None, false, &[]);
@@ -198,7 +198,7 @@ fn decisions_in_one_sentence() {
     let verdict = raised.judge(&[expired], &trust, now());
     assert_eq!(verdict.standing(), Standing::Acceptable);
     assert_eq!(
-        explain(&raised, Ending::Tls, verdict.reason(), verdict.defect()),
+        explain(&raised, HopEnding::Tls, verdict.reason(), verdict.defect()),
         "TLS, although the certificate has expired (leaf, 2026-05-31T00:00:00Z); \
          under posture deterministic of connector partners and message 7, which demands TLS"
     );

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use common::cost::ends;
 use proptest::prelude::*;
 use smtp_tls_policy::trace::{
-    Arrival, DateTime, Product, Protocol, Received, TlsVersion, Transmission, fields, trace,
+    Arrival, DateTime, Product, Protocol, Received, TlsVersion, fields, trace,
 };
 
 #[test]
@@ -33,17 +33,18 @@ fn registered_keywords_are_read_in_any_case() {
         ("UTF8LMTPSA", Protocol::Lmtp, true, true, true),
     ];
     for (keyword, protocol, utf8, tls, auth) in table {
-        let transmission = Transmission { protocol, auth, utf8 };
         for keyword in [keyword.to_owned(), keyword.to_lowercase()] {
             let body = format!("from a by b with {keyword} id c; Thu, 1 Jan 1970 00:00:00 +0000");
             let read = Received::parse(body.as_bytes());
-            assert_eq!(read.with.unwrap().transmission, Some(transmission), "{keyword}");
+            let with = read.with.unwrap();
+            let said = (with.protocol, with.auth, with.utf8);
+            assert_eq!(said, (Some(protocol), auth, utf8), "{keyword}");
             assert_eq!(read.tls.is_some(), tls, "{keyword}");
         }
     }
     for odd in ["ESMTPX", "UTF8", "ESMTP-TLSX", "SMTPSVC", "xsmtp"] {
         let body = format!("from a by b with {odd} id c");
-        assert_eq!(Received::parse(body.as_bytes()).with.unwrap().transmission, None, "{odd}");
+        assert_eq!(Received::parse(body.as_bytes()).with.unwrap().protocol, None, "{odd}");
     }
 }
 

@@ -124,7 +124,7 @@ fn names_of_the_longest_kind_keep_the_lines_within_the_limit() {
 fn contacts_and_ids_that_would_break_the_mail_are_refused() {
     for contact in ["x", "x@[192.0.2.1]", "a b@x.example", "a@x.example\r\nBcc: b@c.example", "@x"]
     {
-        assert!(Submitter::new("X", contact).is_err(), "{contact}");
+        assert!(Submitter::new("X", contact).is_none(), "{contact}");
     }
     for id in ["", "a b", "a@b", "a\r\nb", "a=_b", &"i".repeat(61)] {
         assert!(ReportId::parse(id).is_none(), "{id}");

@@ -1,7 +1,7 @@
 //! Converts plans, failures and statuses between the two crates. Every match is exhaustive, so that
 //! a new case breaks it.
 
-use smtp_proto::fallback::{TlsFailure, TlsRules, Yield};
+use smtp_proto::fallback::{ClearText, TlsFailure, TlsRules};
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::plan::{Attempt, Plan};
 use smtp_tls_policy::rules::Floor;
@@ -31,9 +31,9 @@ pub fn tls_rules(plan: &Plan) -> TlsRules {
     };
     let yields = plan.yields();
     let of = |it| match it {
-        smtp_tls_policy::rules::Yield::Now => Yield::Now,
-        smtp_tls_policy::rules::Yield::Later => Yield::Later,
-        smtp_tls_policy::rules::Yield::Never => Yield::Never,
+        smtp_tls_policy::rules::Yield::Now => ClearText::Now,
+        smtp_tls_policy::rules::Yield::Later => ClearText::Later,
+        smtp_tls_policy::rules::Yield::Never => ClearText::Never,
     };
     rules.refused = of(yields.refused);
     rules.broken = of(yields.broken);

@@ -47,8 +47,8 @@ pub mod tls_reports;
 mod wire;
 
 pub use client::{
-    Connection, Decision, Delivery, Failure, Manner, MessageError, OpenError, Outbound, OutcomeBuf,
-    Spoken, Target,
+    Connection, Decision, Delivery, Failure, MessageError, OpenError, Outbound, OutcomeBuf, Spoken,
+    Target,
 };
 pub use convert::tls_rules;
 #[cfg(any(feature = "crl-fetch", feature = "https"))]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pki_types::pem::{self, PemObject};
 use pki_types::{CertificateDer, CertificateRevocationListDer};
 use smtp_tls_policy::pki::{CrlError, RootError, RootsId, Trust};
-use smtp_tls_policy::tls::NoIdentity;
+use smtp_tls_policy::tls::TlsConfigError;
 
 /// Most octets of a file with an identity: a chain of
 /// [`MAX_CHAIN_BYTES`](smtp_tls_policy::judge::MAX_CHAIN_BYTES) with room for text beside it.
@@ -89,7 +89,7 @@ pub enum CertificateFileError {
     },
     /// No files were given.
     #[error(transparent)]
-    None(#[from] NoIdentity),
+    None(#[from] TlsConfigError),
 }
 
 /// Trusts the root certificates of a PEM file in the set of this name. Blocks on the disk.

@@ -16,7 +16,7 @@ use smtp_proto::server::{ServerConfig, StartTls};
 use smtp_proto::wire::path::DomainBuf;
 use smtp_tls_policy::pki::{LiveTrust, RootsId, Trust};
 use smtp_tls_policy::rules::{
-    Config, ConfigError, ConfigErrors, IdentityId, InboundConnectors, OutboundConnector,
+    Config, ConfigError, Faults, IdentityId, InboundConnectors, OutboundConnector,
     OutboundConnectors,
 };
 use smtp_tls_policy::tls::{self, ClientCertificates, ClientTls};
@@ -126,7 +126,10 @@ impl Setup {
     /// # Cancel safety
     ///
     /// If the future is dropped, folders below `state` may have been made, and nothing else.
-    pub async fn load(file: &Path, provider: Arc<CryptoProvider>) -> Result<Self, ConfigErrors> {
+    pub async fn load(
+        file: &Path,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, Faults<ConfigError>> {
         let text = read(file)?;
         let source = Source { file, text: &text };
         let settings: Settings = toml::from_str(&text).map_err(|error| source.syntax(&error))?;
@@ -257,7 +260,7 @@ impl Login {
         source: &Source<'_>,
         connector: &str,
         connectors: &OutboundConnectors,
-    ) -> Result<Credentials, ConfigErrors> {
+    ) -> Result<Credentials, Faults<ConfigError>> {
         let field = format!("credentials.{connector}");
         let is_known = |it: &OutboundConnector| *it.name == *connector && it.smart_host.is_some();
         source.check(&field, &self.user, |user| match connectors.iter().any(is_known) {
@@ -301,7 +304,7 @@ impl Settings {
         Some(loader)
     }
 
-    fn trust(&self, source: &Source<'_>) -> Result<Trust, ConfigErrors> {
+    fn trust(&self, source: &Source<'_>) -> Result<Trust, Faults<ConfigError>> {
         let public = RootsId::public().to_string();
         let mut trust = match self.roots.contains_key(&public) {
             true => Trust::empty(),
@@ -320,7 +323,7 @@ impl Settings {
         Ok(trust)
     }
 
-    fn resolver(&self, source: &Source<'_>) -> Result<Resolver, ConfigErrors> {
+    fn resolver(&self, source: &Source<'_>) -> Result<Resolver, Faults<ConfigError>> {
         let servers = match &self.resolver {
             Some(text) => source.check("resolver", text, |it| servers(it))?,
             None => source.check("resolver", &self.name, |_| Servers::of_system())?,
@@ -351,7 +354,7 @@ impl Settings {
         connectors: InboundConnectors,
         trust: Arc<LiveTrust>,
         provider: Arc<CryptoProvider>,
-    ) -> Result<Option<ServerCertificates>, ConfigErrors> {
+    ) -> Result<Option<ServerCertificates>, Faults<ConfigError>> {
         let asks = connectors.asks_for_certificate();
         let needs_tls = connectors.iter().any(|it| it.require_tls) || asks;
         let limits = connectors.tls_limits();
@@ -394,7 +397,7 @@ fn servers(text: &str) -> Result<Servers, String> {
     Servers::new([address]).map_err(|error| error.to_string())
 }
 
-fn read(file: &Path) -> Result<String, ConfigErrors> {
+fn read(file: &Path) -> Result<String, Faults<ConfigError>> {
     std::fs::read_to_string(file).map_err(|error| {
         let message = format!("the file cannot be read: {error}");
         ConfigError::new(file.display().to_string(), 1, "", message).into()
@@ -418,7 +421,7 @@ impl Source<'_> {
     }
 
     /// The text of a file that a field names.
-    fn text(&self, field: &str, file: &Spanned<PathBuf>) -> Result<String, ConfigErrors> {
+    fn text(&self, field: &str, file: &Spanned<PathBuf>) -> Result<String, Faults<ConfigError>> {
         let path = self.path(file);
         self.check(field, file, |_| {
             std::fs::read_to_string(&path)
@@ -427,7 +430,7 @@ impl Source<'_> {
     }
 
     /// A folder below `state`, which is made if it is not there.
-    fn folder(&self, state: &Spanned<PathBuf>, name: &str) -> Result<PathBuf, ConfigErrors> {
+    fn folder(&self, state: &Spanned<PathBuf>, name: &str) -> Result<PathBuf, Faults<ConfigError>> {
         let folder = self.path(state).join(name);
         self.check("state", state, |_| std::fs::create_dir_all(&folder))?;
         Ok(folder)
@@ -439,12 +442,12 @@ impl Source<'_> {
         field: &str,
         value: &Spanned<V>,
         make: impl FnOnce(&V) -> Result<T, E>,
-    ) -> Result<T, ConfigErrors> {
+    ) -> Result<T, Faults<ConfigError>> {
         make(value.get_ref()).map_err(|error| self.error(value.span().start, field, error))
     }
 
     /// A fault that serde has found: its field is the one on the line.
-    fn syntax(&self, error: &toml::de::Error) -> ConfigErrors {
+    fn syntax(&self, error: &toml::de::Error) -> Faults<ConfigError> {
         let at = error.span().unwrap_or_default().start;
         let line = self.text[..at].rfind('\n').map_or(0, |end| end + 1);
         let line = self.text[line..].lines().next().unwrap_or_default();
@@ -452,7 +455,7 @@ impl Source<'_> {
         self.error(at, field, error.message())
     }
 
-    fn error(&self, at: usize, field: &str, message: impl Display) -> ConfigErrors {
+    fn error(&self, at: usize, field: &str, message: impl Display) -> Faults<ConfigError> {
         let line = self.text[..at].matches('\n').count() + 1;
         ConfigError::new(self.file.display().to_string(), line, field, message).into()
     }

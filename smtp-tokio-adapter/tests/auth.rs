@@ -16,7 +16,7 @@ use smtp_proto::client::AuthFailure;
 use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route;
 use smtp_proto::route::{RecipientStatus, Targets};
-use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
+use smtp_proto::sasl::client::{AuthRefusal, ChannelFloor, Credentials};
 use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
 use smtp_proto::sasl::server::{self as sasl, Answer, Question};
 use smtp_proto::wire::command::{Xclient, XclientValue};
@@ -271,7 +271,7 @@ async fn a_password_is_not_shown_to_just_anybody() {
         // Unless told.
         let server = fake.start().await;
         let mut lax = password();
-        lax.floor = Floor::Encrypted;
+        lax.floor = ChannelFloor::Encrypted;
         let connection = open(&outbound(&pki), &server, posture, &lax).await.unwrap();
         connection.quit().await;
         assert!(all(server).await.inside.contains(PLAIN));
@@ -284,7 +284,7 @@ async fn clear_text_is_used_only_where_it_was_allowed() {
     let fake = Fake { clear: &["AUTH PLAIN"], ..Fake::new(None) };
     let server = fake.start().await;
     let mut told = password();
-    told.floor = Floor::Clear;
+    told.floor = ChannelFloor::Clear;
     let report = send(&outbound(&pki), &server, Posture::None, told.clone()).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert!(all(server).await.clear.contains(PLAIN));
@@ -364,7 +364,7 @@ async fn a_lost_session_is_not_replaced_by_clear_text() {
     long.authorization = "x".repeat(400);
     let failure = open(&outbound(&pki), &server, Posture::Opportunistic, &{
         let mut credentials = long;
-        credentials.floor = Floor::Encrypted;
+        credentials.floor = ChannelFloor::Encrypted;
         credentials
     })
     .await
@@ -414,7 +414,7 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
             .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity)));
         let [plus, _] = sasl::scram(Secret::from("decoy"), MIN_ITERATIONS, || Some([7; 24].into()));
         let smtp = changed(smtp(), |it| it.mechanisms = vec![plus]);
-        let inbound = Inbound { tls: Some(Arc::new(config)), ..Inbound::new(Arc::new(smtp)) };
+        let inbound = changed(Inbound::new(Arc::new(smtp)), |it| it.tls = Some(Arc::new(config)));
         let theirs = Arc::new(Mutex::new(Vec::new()));
         let (host, plan) =
             (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
@@ -510,7 +510,7 @@ async fn only_the_smart_host_is_shown_credentials() {
 #[tokio::test]
 async fn without_credentials_nothing_changes() {
     let pki = Pki::new();
-    let server = start(Inbound { tls: None, ..Inbound::new(Arc::new(smtp())) }).await;
+    let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = None)).await;
     let plan = plan_for(&connector(Posture::Opportunistic), false);
     let report = common::send(&outbound(&pki), server.address, plan, None, "x\r\n").await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);

@@ -143,7 +143,7 @@ async fn start(
 ) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp)) };
+    let inbound = changed(Inbound::new(Arc::new(smtp)), |it| it.tls = Some(tls));
     let office = Arc::clone(office);
     let service = Arc::new(move |_: SocketAddr| Clerk(Arc::clone(&office)));
     tokio::spawn(serve(listener, inbound, service, std::future::pending()));

@@ -13,7 +13,7 @@ use clubcard::builder::{ApproximateRibbon, ClubcardBuilder, ExactRibbon};
 use clubcard_crlite::builder::CRLiteBuilderItem;
 use clubcard_crlite::{CRLiteClubcard, CRLiteCoverage, CRLiteQuery, Encoding, IssuerSpkiHash};
 use common::log::Log;
-use common::{HOST, Pki, connector, plan_for, provider, send, smtp, start};
+use common::{HOST, Pki, changed, connector, plan_for, provider, send, smtp, start};
 use rcgen::{CertificateParams, CustomExtension, PublicKeyData, SerialNumber};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::CertifiedKey;
@@ -575,7 +575,7 @@ async fn delivery_to_a_host_whose_certificate_crlite_revokes_is_refused() {
     for serial in [REVOKED, GOOD] {
         let certified = certificate(&world.pki, serial, sct);
         let tls = server_config(certified, ClientCertificates::None, provider()).unwrap();
-        servers.push(start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await);
+        servers.push(start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await);
     }
     let [revoked, good] = &servers[..] else { panic!("two servers") };
     let message = &b"Subject: hello\r\n\r\n"[..];

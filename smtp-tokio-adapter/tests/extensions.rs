@@ -386,10 +386,9 @@ async fn requiretls_both_ways() {
     let plan = plan(&facts).unwrap();
     for offered in [true, false] {
         let config = changed(smtp(), |it| it.require_tls = offered);
-        let server = listen(Inbound {
-            tls: Some(pki.server_config(HOST)),
-            ..Inbound::new(Arc::new(config))
-        })
+        let server = listen(changed(Inbound::new(Arc::new(config)), |it| {
+            it.tls = Some(pki.server_config(HOST))
+        }))
         .await;
         let mut mail = envelope(&["reader@test.example"]);
         mail.require_tls = true;
@@ -577,9 +576,10 @@ async fn lmtp_has_a_reply_for_each_recipient() {
         it.protocol = Protocol::Lmtp;
         it.chunking = true;
     });
-    let server =
-        listen(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(config)) })
-            .await;
+    let server = listen(changed(Inbound::new(Arc::new(config)), |it| {
+        it.tls = Some(pki.server_config(HOST))
+    }))
+    .await;
     let names = ["a@test.example", "gone@test.example", "full@test.example", "b@test.example"];
     // In clear text, and with STARTTLS; with DATA, and in chunks.
     for posture in [Posture::None, Posture::Verified] {

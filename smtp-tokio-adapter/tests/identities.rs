@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::log::Log;
-use common::{HOST, Pki, connector, plan_for, provider, send, smtp, start};
+use common::{HOST, Pki, changed, connector, plan_for, provider, send, smtp, start};
 use rcgen::KeyPair;
 use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
@@ -56,7 +56,11 @@ fn rsa() -> KeyPair {
 async fn listen(certificates: &ServerCertificates) -> common::Running {
     let tls =
         server_config(certificates.identities(), ClientCertificates::None, provider()).unwrap();
-    start(Inbound { tls: Some(tls), implicit: true, ..Inbound::new(Arc::new(smtp())) }).await
+    start(changed(Inbound::new(Arc::new(smtp())), |it| {
+        it.tls = Some(tls);
+        it.implicit = true;
+    }))
+    .await
 }
 
 /// A client that verifies by this root, and resumes no session.
@@ -261,7 +265,7 @@ async fn replaced_client_identity_is_shown_in_the_next_handshake() {
     let files = write(&pki, "client", "us", &["first.example"], &ecdsa());
     let request = ClientCertificates::Request { hints: Vec::new() };
     let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
-    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
     let tls = Arc::new(ClientTls::new(provider()));
     let outbound = Outbound::new("c.test.example".parse().unwrap(), provider(), pki.trust())
         .with_tls(Arc::clone(&tls));
@@ -306,7 +310,7 @@ async fn child_that_logs_keys() {
         "client" => client = client.with_key_log_file(),
         _ => {}
     }
-    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
     let outbound = common::outbound_with(&pki, client);
     let plan = plan_for(&connector(Posture::Verified), false);
     let report = send(&outbound, server.address, plan, None, "\r\n").await;

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{HOST, Pki, connector, plan_for, provider, send, smtp, start};
+use common::{HOST, Pki, changed, connector, plan_for, provider, send, smtp, start};
 use rcgen::{CertificateParams, SerialNumber};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
@@ -22,7 +22,7 @@ async fn a_list_replaced_between_two_deliveries() {
     let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
     params.serial_number = Some(SerialNumber::from(SERIAL));
     let tls = server_config(pki.sign(&params), ClientCertificates::None, provider()).unwrap();
-    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
 
     let live = Arc::new(LiveTrust::new(Trust::clone(&pki.trust())));
     let outbound = Outbound::new("client.test.example".parse().unwrap(), provider(), live.clone());

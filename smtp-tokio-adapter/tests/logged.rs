@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use common::log::Log;
-use common::{HOST, Pki, connector, plan_for, provider, send, smtp, start};
+use common::{HOST, Pki, changed, connector, plan_for, provider, send, smtp, start};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::command::Command;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
@@ -89,7 +89,7 @@ async fn list_without_a_known_issuer_is_warned_about_once_for_each_change() {
     let public = RootsId::public();
     trust.update(|it| it.add_crl_der(&public, &pki.crl(1, &[]))).unwrap();
     let server =
-        start(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(smtp())) })
+        start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(pki.server_config(HOST))))
             .await;
     let outbound = Outbound::new("c.test.example".parse().unwrap(), provider(), trust.clone());
     let plan = plan_for(&connector(Posture::Verified), false);

@@ -12,7 +12,7 @@ use common::{
 };
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
-use smtp_proto::route::{Ending, RecipientStatus};
+use smtp_proto::route::{Ending, Manner, RecipientStatus};
 use smtp_proto::server::StartTls;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::rules::{IdentityId, Posture};
@@ -20,14 +20,14 @@ use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::Inbound;
 use smtp_tokio_adapter::test_kit::{Script, Tls, listen};
-use smtp_tokio_adapter::{Manner, OutcomeBuf, Spoken, Target};
+use smtp_tokio_adapter::{OutcomeBuf, Spoken, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const MESSAGE: &[u8] = b"Subject: hello\r\n\r\n.dot\r\n..two\r\n";
 
 fn with_tls(pki: &Pki) -> Inbound {
-    Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(smtp())) }
+    changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(pki.server_config(HOST)))
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn posture_none_never_asks_for_tls() {
 #[tokio::test]
 async fn implicit_tls_has_no_fallback() {
     let pki = Pki::new();
-    let server = start(Inbound { implicit: true, ..with_tls(&pki) }).await;
+    let server = start(changed(with_tls(&pki), |it| it.implicit = true)).await;
     let plan = plan_for(&connector(Posture::Opportunistic), true);
     let report = send(&outbound(&pki), server.address, plan.clone(), None, MESSAGE).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
@@ -145,7 +145,7 @@ async fn a_certificate_request_is_sent_only_where_configured() {
         [(false, ClientCertificates::None), (true, ClientCertificates::Request { hints })]
     {
         let tls = server_config(pki.identity(HOST), certificates, provider()).unwrap();
-        let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+        let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
         let mut roots = rustls::RootCertStore::empty();
         roots.add(pki.root().clone()).unwrap();
         let asked = Arc::new(AtomicBool::new(false));
@@ -171,7 +171,7 @@ async fn an_identity_is_shown_to_a_server_that_asks_for_a_certificate() {
     let pki = Pki::new();
     let request = ClientCertificates::Request { hints: Vec::new() };
     let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
-    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
     let id = IdentityId::new("ours");
     let client_tls = ClientTls::new(provider());
     client_tls.add_identity(id.clone(), pki.identity("client.test.example"));
@@ -207,7 +207,7 @@ async fn a_refused_client_counts_as_a_failed_handshake() {
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pki.identity(HOST))));
     let server =
-        start(Inbound { tls: Some(Arc::new(tls)), ..Inbound::new(Arc::new(smtp())) }).await;
+        start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(Arc::new(tls)))).await;
     let plan = plan_for(&connector(Posture::Verified), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
     assert_eq!(
@@ -353,7 +353,7 @@ async fn a_message_without_its_final_dot_is_not_stored() {
 #[tokio::test]
 async fn a_connection_over_the_cap_gets_421() {
     let pki = Pki::new();
-    let server = start(Inbound { connections: 1, ..with_tls(&pki) }).await;
+    let server = start(changed(with_tls(&pki), |it| it.connections = 1)).await;
     let mut first = TcpStream::connect(server.address).await.unwrap();
     let mut greeting = [0; 3];
     first.read_exact(&mut greeting).await.unwrap();
@@ -392,7 +392,7 @@ async fn shutdown_lets_a_message_come_to_its_end() {
 #[tokio::test]
 async fn a_retry_in_clear_text_is_none_where_the_plan_requires_tls() {
     let pki = Pki::new();
-    let server = start(Inbound { tls: None, ..Inbound::new(Arc::new(smtp())) }).await;
+    let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = None)).await;
     for (posture, opens) in
         [(Posture::Opportunistic, true), (Posture::Encrypt, false), (Posture::Verified, false)]
     {
@@ -411,7 +411,7 @@ async fn required_starttls_turns_clear_mail_away() {
     let pki = Pki::new();
     let config = changed(smtp(), |it| it.starttls = StartTls::Required);
     let server =
-        start(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(config)) })
+        start(changed(Inbound::new(Arc::new(config)), |it| it.tls = Some(pki.server_config(HOST))))
             .await;
     let plan = plan_for(&connector(Posture::None), false);
     let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;

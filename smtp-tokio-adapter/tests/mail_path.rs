@@ -357,7 +357,7 @@ const RULES: [(&str, &str, &str, &str); 13] = [
         "TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken), \
          TlsFailure::Untrusted => new_connection(rules.untrusted),",
         "TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken), \
-         TlsFailure::Untrusted => new_connection(Yield::Never),",
+         TlsFailure::Untrusted => new_connection(ClearText::Never),",
     ),
     (
         "after: a handshake that fails is repeated with the plainest ClientHello",

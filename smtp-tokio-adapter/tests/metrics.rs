@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{HOST, Pki, envelope, outbound, sender_of, smtp, start};
+use common::{HOST, Pki, changed, envelope, outbound, sender_of, smtp, start};
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use smtp_tls_policy::Domain;
@@ -209,7 +209,7 @@ async fn delivery_records_every_metric_with_the_labels_of_the_page() {
     trust.add_crl_der(&RootsId::public(), &pki.crl(1, &[])).unwrap();
     trust.set_crlite(Some(Crlite::new(Arc::new(CoversNothing), hours_ago(3))));
     let server =
-        start(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(smtp())) })
+        start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(pki.server_config(HOST))))
             .await;
     let trusting =
         Outbound::new("c.test.example".parse().unwrap(), common::provider(), Arc::new(trust));

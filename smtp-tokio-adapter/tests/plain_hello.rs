@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{
-    HOST, Pki, Running, connector, envelope, outbound, outbound_with, plan_for, provider, smtp,
-    start,
+    HOST, Pki, Running, changed, connector, envelope, outbound, outbound_with, plan_for, provider,
+    smtp, start,
 };
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
+use smtp_proto::route::Manner;
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::server::ServerConfig;
 use smtp_proto::wire::reply::EnhancedCode;
@@ -25,7 +26,7 @@ use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::store::{MemoryStore, Store};
-use smtp_tokio_adapter::{Inbound, Mail, Manner, PoolLimits, Report, Sender};
+use smtp_tokio_adapter::{Inbound, Mail, PoolLimits, Report, Sender};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -120,7 +121,7 @@ async fn send(sender: &Sender<Zone>) -> Report {
 async fn server(pki: &Pki) -> Running {
     let request = ClientCertificates::Request { hints: Vec::new() };
     let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
-    start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await
+    start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await
 }
 
 /// The manner, reason and number of reported sessions of each connection.
@@ -237,7 +238,7 @@ async fn server_that_knows(pki: &Pki, clients: &Pki) -> Running {
         .unwrap()
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity)));
-    start(Inbound { tls: Some(Arc::new(tls)), ..Inbound::new(Arc::new(smtp())) }).await
+    start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(Arc::new(tls)))).await
 }
 
 async fn send_by(sender: &Sender<Zone>, connector: &OutboundConnector) -> Report {
@@ -484,11 +485,10 @@ async fn failed_handshake_before_a_kept_connection_is_not_reported() {
 #[tokio::test]
 async fn implicit_tls_is_repeated_with_the_plainest_hello() {
     let pki = Pki::new();
-    let inbound = Inbound {
-        tls: Some(pki.server_config(HOST)),
-        implicit: true,
-        ..Inbound::new(Arc::new(ServerConfig::new(HOST.parse().unwrap())))
-    };
+    let inbound = changed(Inbound::new(Arc::new(ServerConfig::new(HOST.parse().unwrap()))), |it| {
+        it.tls = Some(pki.server_config(HOST));
+        it.implicit = true;
+    });
     let server = start(inbound).await;
     let (port, hellos) = middlebox(server.address, LARGE).await;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{HOST, Pki, connector, envelope, outbound, provider, smtp, start};
+use common::{HOST, Pki, changed, connector, envelope, outbound, provider, smtp, start};
+use smtp_proto::route::Manner;
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::Domain;
@@ -20,7 +21,7 @@ use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::test_kit::{
     Listening, Peer, Script, ScriptError, Tls, listen, listen_with,
 };
-use smtp_tokio_adapter::{Inbound, Manner, PoolLimits, Report, Sender};
+use smtp_tokio_adapter::{Inbound, PoolLimits, Report, Sender};
 use tokio::sync::{Notify, watch};
 
 /// What a server does that others do not.
@@ -448,7 +449,8 @@ async fn sender_that_is_dropped_says_quit_on_idle_connections() {
 #[tokio::test]
 async fn tls_report_counts_a_kept_session_once() {
     let pki = Pki::new();
-    let inbound = Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(smtp())) };
+    let inbound =
+        changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(pki.server_config(HOST)));
     let server = start(inbound).await;
     let sender = sender(&pki, Posture::Verified, server.address.port(), |_| {});
     let mut sessions = Vec::new();
@@ -486,7 +488,7 @@ async fn connection_that_showed_a_replaced_identity_is_not_reused() {
     let pki = Pki::new();
     let request = ClientCertificates::Request { hints: Vec::new() };
     let tls = server_config(pki.identity(HOST), request, provider()).unwrap();
-    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
     let (ours, tls) = (IdentityId::new("ours"), Arc::new(ClientTls::new(provider())));
     tls.add_identity(ours.clone(), pki.identity("client.test.example"));
     let mut connector = connector(Posture::Verified);
@@ -558,7 +560,7 @@ async fn tls_session_that_died_while_idle_is_replaced_by_tls() {
     let mut config = smtp();
     config.timeouts = timeouts;
     let server =
-        start(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(config)) })
+        start(changed(Inbound::new(Arc::new(config)), |it| it.tls = Some(pki.server_config(HOST))))
             .await;
     let sender = sender(&pki, Posture::Opportunistic, server.address.port(), |_| {});
     for expected in 1..=3 {

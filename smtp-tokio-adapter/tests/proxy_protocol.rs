@@ -189,7 +189,11 @@ async fn listen(
     };
     let implicit = tls.is_some();
     let config = changed(smtp(), |it| it.starttls = StartTls::No);
-    let inbound = Inbound { proxy: Some(proxy), tls, implicit, ..Inbound::new(Arc::new(config)) };
+    let inbound = changed(Inbound::new(Arc::new(config)), |it| {
+        it.proxy = Some(proxy);
+        it.tls = tls;
+        it.implicit = implicit;
+    });
     tokio::spawn(serve(listener, inbound, Arc::new(service), std::future::pending()));
     (address, peers)
 }

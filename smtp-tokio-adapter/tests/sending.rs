@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use common::{
-    HOST, Loopback, Pki, connector, envelope, outbound, outbound_with, plan_for, provider, send,
-    smtp, start, to_data, to_mail,
+    HOST, Loopback, Pki, changed, connector, envelope, outbound, outbound_with, plan_for, provider,
+    send, smtp, start, to_data, to_mail,
 };
 use rustls::pki_types::UnixTime;
 use smtp_proto::client::OverLimit;
@@ -454,7 +454,7 @@ async fn the_time_provider_is_the_only_clock_of_a_judgement() {
     params.not_before = rcgen::date_time_ymd(2000, 1, 1);
     params.not_after = rcgen::date_time_ymd(2002, 1, 1);
     let tls = server_config(pki.sign(&params), ClientCertificates::None, provider()).unwrap();
-    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
     let clock = ClientTls::new(provider()).with_time_provider(Arc::new(Yesteryear));
     let plan = plan_for(&connector(Posture::Verified), false);
     let report = send(&outbound_with(&pki, clock), server.address, plan, None, &b"x\r\n"[..]).await;

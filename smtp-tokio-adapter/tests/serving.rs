@@ -141,7 +141,7 @@ async fn ask(address: SocketAddr, recipient: &str) -> Peer {
 
 #[tokio::test]
 async fn a_panic_ends_one_connection_and_nothing_else() {
-    let server = listen(Inbound { connections: 1, ..inbound() }).await;
+    let server = listen(changed(inbound(), |it| it.connections = 1)).await;
     for _ in 0..3 {
         let mut peer = ask(server.address, "panic").await;
         peer.play(&Script::new().expect("421 4.3.0 ").expect_end()).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_panic_ends_one_connection_and_nothing_else() {
 
 #[tokio::test]
 async fn after_the_grace_a_stuck_handler_is_closed() {
-    let server = listen(Inbound { grace: Duration::from_millis(100), ..inbound() }).await;
+    let server = listen(changed(inbound(), |it| it.grace = Duration::from_millis(100))).await;
     let _peer = ask(server.address, "stuck").await;
     server.stop.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(5), server.task)
@@ -192,7 +192,7 @@ async fn tls_without_a_certificate_is_refused_at_once() {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let smtp = Arc::new(changed(smtp(), |it| it.starttls = starttls));
-        let inbound = Inbound { implicit, ..Inbound::new(smtp) };
+        let inbound = changed(Inbound::new(smtp), |it| it.implicit = implicit);
         let service = Arc::new(|_| Moody(Arc::default()));
         let error = serve(listener, inbound, service, std::future::pending()).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{implicit} {starttls:?}");

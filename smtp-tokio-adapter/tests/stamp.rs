@@ -286,8 +286,8 @@ proptest! {
         prop_assert_eq!(read.arrival, Arrival::Network);
         let with = read.with.unwrap();
         prop_assert_eq!(with.text, stamp.transmission.keyword(stamp.tls.is_some()));
-        let transmission = with.transmission.unwrap();
-        prop_assert_eq!((transmission.auth, transmission.utf8), (stamp.transmission.auth, stamp.transmission.utf8));
+        prop_assert!(with.protocol.is_some());
+        prop_assert_eq!((with.auth, with.utf8), (stamp.transmission.auth, stamp.transmission.utf8));
         prop_assert_eq!(read.tls.is_some(), stamp.tls.is_some());
         if let (Some(read), Some(tls)) = (read.tls, stamp.tls) {
             prop_assert_eq!(read.version.map(|read| read.to_string()), Some(tls.version.to_owned()));

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{HOST, Pki, connector, outbound_with, plan_for, provider, send, smtp, start};
+use common::{HOST, Pki, changed, connector, outbound_with, plan_for, provider, send, smtp, start};
 use rustls::crypto::CryptoProvider;
 use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::rules::{KeyGroup, MinTlsVersion, Posture, TlsLimits};
@@ -34,7 +34,7 @@ fn tls12() -> Arc<CryptoProvider> {
 async fn deliver(server: Arc<CryptoProvider>, plan: &Plan) -> [(Report, Vec<bool>); 2] {
     let pki = Pki::new();
     let tls = server_config(pki.identity(HOST), ClientCertificates::None, server).unwrap();
-    let server = start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await;
+    let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
     let outbound = outbound_with(&pki, ClientTls::new(provider()));
     let once = async || {
         let report = send(&outbound, server.address, plan.clone(), None, "\r\n").await;
@@ -94,7 +94,7 @@ async fn peer_that_cannot_meet_the_limits_gets_no_mail_and_a_reason_of_its_own()
 async fn provider_that_cannot_meet_the_limits_defers_as_a_local_fault() {
     let pki = Pki::new();
     let server =
-        start(Inbound { tls: Some(pki.server_config(HOST)), ..Inbound::new(Arc::new(smtp())) })
+        start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(pki.server_config(HOST))))
             .await;
     let outbound = outbound_with(&pki, ClientTls::new(tls12()));
     let plan = plan(Posture::Encrypt, TlsLimits::post_quantum());

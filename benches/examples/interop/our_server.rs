@@ -166,7 +166,8 @@ impl OurServer {
         config.dsn = true;
         config.mechanisms = scram.into_iter().chain(passwords).collect();
         config.tolerance = tolerance;
-        let inbound = Inbound { tls: Some(tls), implicit, ..Inbound::new(Arc::new(config)) };
+        let mut inbound = Inbound::new(Arc::new(config));
+        (inbound.tls, inbound.implicit) = (Some(tls), implicit);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
         let tap = Tap::start(listener.local_addr().map_err(failed)?).await?;
         let store = Store::default();

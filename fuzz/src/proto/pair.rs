@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Client, ClientConfig, ClientEvent, Envelope, Outcome, Recipient};
 use smtp_proto::error::Error;
-use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, TlsRules, Yield};
-use smtp_proto::sasl::client::{Credentials, Floor};
+use smtp_proto::fallback::{ClearText, Fallback, TlsFailure, TlsMode, TlsRules};
+use smtp_proto::sasl::client::{ChannelFloor, Credentials};
 use smtp_proto::server::Tolerance;
 use smtp_proto::wire::command::{Command, Xclient, XclientValue};
 use smtp_proto::wire::reply::ReplyRules;
@@ -25,7 +25,7 @@ pub fn pair(data: &[u8]) {
         chunking: caller & 8 != 0,
         protocol: if caller & 16 == 0 { Protocol::Smtp } else { Protocol::Lmtp },
         commands: caller & 32 != 0,
-        credentials: [None, Some(Floor::Authenticated), None, Some(Floor::Encrypted)]
+        credentials: [None, Some(ChannelFloor::Authenticated), None, Some(ChannelFloor::Encrypted)]
             [usize::from(caller >> 6)],
     };
     let trace = hostile(&scenario, *seed, script);
@@ -51,12 +51,13 @@ struct Scenario {
     commands: bool,
     /// Before the first transaction the caller authenticates with a password, in channels of this
     /// kind.
-    credentials: Option<Floor>,
+    credentials: Option<ChannelFloor>,
 }
 
 fn rules_of(byte: u8) -> TlsRules {
-    let when =
-        |bits: u8| [Yield::Now, Yield::Later, Yield::Never, Yield::Now][usize::from(bits & 3)];
+    let when = |bits: u8| {
+        [ClearText::Now, ClearText::Later, ClearText::Never, ClearText::Now][usize::from(bits & 3)]
+    };
     let mode = [TlsMode::Required, TlsMode::Opportunistic, TlsMode::Required, TlsMode::Never]
         [usize::from(byte & 3)];
     let mut rules = TlsRules::NEVER;
@@ -352,7 +353,7 @@ impl Driver<'_> {
             if let Ok(mechanism) = mechanism {
                 let name = mechanism.name().to_owned();
                 // To anybody at all goes no more than a proof.
-                assert!(floor == Floor::Encrypted || name == "SCRAM-SHA-256");
+                assert!(floor == ChannelFloor::Encrypted || name == "SCRAM-SHA-256");
                 if self.client.authenticate(mechanism, floor, self.now).is_ok() {
                     (self.tried, self.exchange) = (true, Some(name));
                     return;

@@ -7,7 +7,7 @@ use super::work::Work;
 use super::{Client, ClientEvent};
 use crate::error::ApiMisuse;
 use crate::fallback::TlsRules;
-use crate::sasl::client::{AuthRefusal, ClientMechanism, Floor};
+use crate::sasl::client::{AuthRefusal, ChannelFloor, ClientMechanism};
 use crate::sasl::is_mechanism_name;
 use crate::wire::reply::Reply;
 
@@ -27,7 +27,7 @@ impl Client {
     pub fn authenticate(
         &mut self,
         mechanism: Box<dyn ClientMechanism>,
-        floor: Floor,
+        floor: ChannelFloor,
         now: Instant,
     ) -> Result<(), AuthRefusal> {
         // RFC 4954, section 4: "The AUTH command is not permitted during a mail transaction."
@@ -45,7 +45,7 @@ impl Client {
             return Err(AuthRefusal::NotOffered);
         }
         let exchange = Exchange::new(mechanism, self.config.initial_response)?;
-        if floor != Floor::Clear {
+        if floor != ChannelFloor::Clear {
             self.rules = TlsRules::REQUIRED;
         }
         self.begin(Work::Auth(exchange), now);

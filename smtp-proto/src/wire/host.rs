@@ -3,13 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::path::Domain;
+use super::path::{Domain, MAX_LABEL, PathError};
 
 /// Longest host name, in octets, without a trailing dot (RFC 1035, section 2.3.4: 255 octets on the
 /// wire).
 pub const MAX_HOST_NAME: usize = 253;
-/// Longest label of a host name, in octets (RFC 1035, section 2.3.4).
-pub const MAX_HOST_LABEL: usize = 63;
 
 /// The DNS name of a host, or an address literal, in the spelling in which hosts are compared.
 ///
@@ -27,18 +25,10 @@ pub const MAX_HOST_LABEL: usize = 63;
 /// assert!("[192.0.2.1]".parse::<HostName>().is_ok());
 /// assert!("192.0.2.1".parse::<HostName>().is_err());
 /// assert!("-mx.example".parse::<HostName>().is_err());
-/// # Ok::<(), smtp_proto::wire::host::HostNameError>(())
+/// # Ok::<(), smtp_proto::wire::path::PathError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostName(Box<str>);
-
-/// The text is neither a DNS name of a host nor an address literal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a host name has labels of 1 to {MAX_HOST_LABEL} letters, digits, hyphens and underscores, and \
-     at most {MAX_HOST_NAME} octets"
-)]
-pub struct HostNameError;
 
 impl HostName {
     /// The name in lower case without a trailing dot, or the address literal in brackets.
@@ -48,17 +38,17 @@ impl HostName {
 }
 
 impl FromStr for HostName {
-    type Err = HostNameError;
+    type Err = PathError;
 
-    fn from_str(text: &str) -> Result<Self, HostNameError> {
+    fn from_str(text: &str) -> Result<Self, PathError> {
         if text.starts_with('[') {
-            let literal = Domain::parse(text).map_err(|_| HostNameError)?;
+            let literal = Domain::parse(text)?;
             return Ok(Self(literal.as_str().into()));
         }
         let name = text.strip_suffix('.').unwrap_or(text);
         let is_good = |label: &str| {
             let bytes = label.as_bytes();
-            (1..=MAX_HOST_LABEL).contains(&bytes.len())
+            (1..=MAX_LABEL).contains(&bytes.len())
                 && !matches!(bytes, [b'-', ..] | [.., b'-'])
                 && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         };
@@ -66,7 +56,7 @@ impl FromStr for HostName {
         // 5.1).
         let is_address = name.parse::<std::net::Ipv4Addr>().is_ok();
         if name.len() > MAX_HOST_NAME || is_address || !name.split('.').all(is_good) {
-            return Err(HostNameError);
+            return Err(PathError::HostName);
         }
         Ok(Self(name.to_ascii_lowercase().into()))
     }

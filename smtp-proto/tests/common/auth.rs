@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smtp_proto::Secret;
 use smtp_proto::channel::{Channel, ChannelBinding, TlsInfo};
 use smtp_proto::fallback::TlsRules;
-use smtp_proto::sasl::client::{ClientMechanism, Floor};
+use smtp_proto::sasl::client::{ChannelFloor, ClientMechanism};
 
 use super::{ClientBed, client_config, tls_info};
 
@@ -137,7 +137,7 @@ pub fn inside(tls: Arc<TlsInfo>, ehlo: &str) -> ClientBed {
 }
 
 pub fn begin(bed: &mut ClientBed, mechanism: Box<dyn ClientMechanism>) -> String {
-    bed.client.authenticate(mechanism, Floor::Authenticated, bed.now).unwrap();
+    bed.client.authenticate(mechanism, ChannelFloor::Authenticated, bed.now).unwrap();
     bed.ask(b"")
 }
 

@@ -131,7 +131,7 @@ pub struct Scenario {
     pub tls: Arc<TlsInfo>,
     /// How the client tries to authenticate, one attempt after the other until one succeeds.
     pub attempts: Vec<fn() -> Box<dyn client_sasl::ClientMechanism>>,
-    pub floor: client_sasl::Floor,
+    pub floor: client_sasl::ChannelFloor,
     /// Envelope and body of each transaction.
     pub mails: Vec<(Envelope, Vec<u8>)>,
     pub answer: Answer,
@@ -145,7 +145,7 @@ impl Scenario {
             rules: TlsRules::NEVER,
             tls: tls_info(),
             attempts: Vec::new(),
-            floor: client_sasl::Floor::Authenticated,
+            floor: client_sasl::ChannelFloor::Authenticated,
             mails: vec![(
                 envelope("sender@test.example", &["reader@test.example"]),
                 b"Subject: x\r\n\r\n.dot\r\n".to_vec(),

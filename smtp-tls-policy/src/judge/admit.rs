@@ -17,7 +17,7 @@ use crate::rules::posture::Weight;
 
 /// What is known about a client at MAIL.
 #[derive(Clone, Copy, Debug)]
-pub struct Inbound<'a> {
+pub struct InboundClient<'a> {
     /// The connector that serves the sender domain, which only MAIL names.
     pub connector: &'a InboundConnector,
     /// What was negotiated; `None` in clear text.
@@ -37,14 +37,17 @@ pub struct Inbound<'a> {
 pub struct ShownTls<'a> {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'a str,
-    /// The IANA name of the key exchange group; `None` if no group was used.
+    /// The IANA name of the cipher suite, such as `TLS_AES_256_GCM_SHA384`.
+    pub cipher: &'a str,
+    /// The IANA name of the key exchange group, such as `X25519MLKEM768`; `None` if no group was
+    /// used, as in a resumed TLS 1.2 session.
     pub group: Option<&'a str>,
 }
 
 impl<'a> ShownTls<'a> {
-    /// A session with this version and group.
-    pub const fn new(version: &'a str, group: Option<&'a str>) -> Self {
-        Self { version, group }
+    /// A session with this version, cipher suite and group.
+    pub const fn new(version: &'a str, cipher: &'a str, group: Option<&'a str>) -> Self {
+        Self { version, cipher, group }
     }
 }
 
@@ -63,7 +66,7 @@ impl<'a> ShownTls<'a> {
 ///   repaired.
 /// - 550 5.7.1, [`Reason::ClientCertNameMismatch`]: the sender domain is tied to another
 ///   certificate name.
-pub fn admit(inbound: &Inbound<'_>) -> Result<Because, Refusal> {
+pub fn admit(inbound: &InboundClient<'_>) -> Result<Because, Refusal> {
     let connector = inbound.connector;
     let because = Because::new(vec![Ground::Inbound { name: connector.name.clone() }]);
     if connector.require_tls && inbound.tls.is_none() {

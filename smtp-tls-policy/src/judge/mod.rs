@@ -31,7 +31,7 @@ use crate::plan::Plan;
 use crate::plan::check::{Check, Pkix};
 use crate::reason::Reason;
 
-pub use self::admit::{Inbound, ShownTls, admit, admit_handshake};
+pub use self::admit::{InboundClient, ShownTls, admit, admit_handshake};
 use self::builder_error::{defect_of, fault};
 use self::limits::within_limits;
 pub use self::limits::{MAX_CHAIN_BYTES, MAX_CHAIN_LEN};
@@ -57,7 +57,7 @@ impl Plan {
             let (result, crlite) = match check {
                 Check::Pkix(pkix) => judge_pkix(pkix, chain, trust, now, Purpose::Server),
                 Check::Dane(check) => (dane::judge(check, chain, trust.algorithms(), now), None),
-                Check::Pinned(pinned) => (judge_pins(&pinned.pins, chain), None),
+                Check::Pinned { pins, .. } => (judge_pins(pins, chain), None),
             };
             Finding { weight: check.weight(), result, crlite }
         });

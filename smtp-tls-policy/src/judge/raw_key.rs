@@ -46,7 +46,7 @@ fn lists_keys_only(check: &Check) -> bool {
     match check {
         Check::Pkix(_) => false,
         Check::Dane(dane) => dane.records.iter().all(|record| record.is_about_raw_keys()),
-        Check::Pinned(pinned) => pinned.pins.iter().all(|pin| pin.is_of_key()),
+        Check::Pinned { pins, .. } => pins.iter().all(|pin| pin.is_of_key()),
     }
 }
 
@@ -62,8 +62,8 @@ fn judge(check: &Check, key: &SubjectPublicKeyInfoDer<'_>) -> Result<(), Defect>
         Check::Dane(dane) => {
             (dane.records.iter().any(|record| record.matches_raw_key(key)), Reason::DaneMismatch)
         }
-        Check::Pinned(pinned) => {
-            (pinned.pins.iter().any(|pin| pin.matches_raw_key(key)), Reason::PinMismatch)
+        Check::Pinned { pins, .. } => {
+            (pins.iter().any(|pin| pin.matches_raw_key(key)), Reason::PinMismatch)
         }
     };
     if matches { Ok(()) } else { defect(otherwise) }

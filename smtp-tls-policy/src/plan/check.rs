@@ -39,16 +39,6 @@ pub struct Dane {
     pub weight: Weight,
 }
 
-/// The pin check: the peer's own certificate, or its key, is one of these. Nothing else is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Pinned {
-    /// The pins; one match is enough.
-    pub pins: Vec<Pin>,
-    /// What a failure means.
-    pub weight: Weight,
-}
-
 /// A check of the peer's certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -58,8 +48,14 @@ pub enum Check {
     Pkix(Pkix),
     /// What the host's TLSA records say.
     Dane(Dane),
-    /// A certificate or key that the administrator knows.
-    Pinned(Pinned),
+    /// The peer's own certificate, or its key, is one that the administrator knows. Nothing else is
+    /// asked.
+    Pinned {
+        /// The pins; one match is enough.
+        pins: Vec<Pin>,
+        /// What a failure means.
+        weight: Weight,
+    },
 }
 
 impl Check {
@@ -68,15 +64,15 @@ impl Check {
         match self {
             Self::Pkix(pkix) => pkix.weight,
             Self::Dane(dane) => dane.weight,
-            Self::Pinned(pinned) => pinned.weight,
+            Self::Pinned { weight, .. } => *weight,
         }
     }
 
-    pub(crate) fn set_weight(&mut self, weight: Weight) {
+    pub(crate) fn set_weight(&mut self, new: Weight) {
         match self {
-            Self::Pkix(pkix) => pkix.weight = weight,
-            Self::Dane(dane) => dane.weight = weight,
-            Self::Pinned(pinned) => pinned.weight = weight,
+            Self::Pkix(pkix) => pkix.weight = new,
+            Self::Dane(dane) => dane.weight = new,
+            Self::Pinned { weight, .. } => *weight = new,
         }
     }
 
@@ -87,8 +83,8 @@ impl Check {
                 (&a.roots, &a.names, a.revocation) == (&b.roots, &b.names, b.revocation)
             }
             (Self::Dane(a), Self::Dane(b)) => (&a.records, &a.names) == (&b.records, &b.names),
-            (Self::Pinned(a), Self::Pinned(b)) => a.pins == b.pins,
-            (Self::Pkix(_) | Self::Dane(_) | Self::Pinned(_), _) => false,
+            (Self::Pinned { pins: a, .. }, Self::Pinned { pins: b, .. }) => a == b,
+            (Self::Pkix(_) | Self::Dane(_) | Self::Pinned { .. }, _) => false,
         }
     }
 }
@@ -111,9 +107,9 @@ impl fmt::Display for Check {
                     false => Ok(()),
                 }
             }
-            Self::Pinned(pinned) => {
+            Self::Pinned { pins, .. } => {
                 f.write_str("a pin:")?;
-                either(f, &pinned.pins)
+                either(f, pins)
             }
         }
     }

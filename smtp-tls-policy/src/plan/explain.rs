@@ -9,7 +9,7 @@ use crate::reason::{Fault, Reason};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
-pub enum Ending {
+pub enum HopEnding {
     /// The mail went over TLS.
     Tls,
     /// The mail went over TLS, after a handshake with the plainest ClientHello.
@@ -26,34 +26,38 @@ pub enum Ending {
 ///
 /// `clear text, because the certificate has expired (leaf: ...); allowed by posture deterministic
 /// of connector default`
-pub fn explain(plan: &Plan, ending: Ending, reason: Reason, defect: Option<&Defect>) -> String {
+pub fn explain(plan: &Plan, ending: HopEnding, reason: Reason, defect: Option<&Defect>) -> String {
     let clause = Clause(reason, defect);
     let because = plan.because();
     let tls = match ending {
-        Ending::TlsPlainHello => "TLS with the plainest hello",
-        Ending::Tls | Ending::TlsAgain | Ending::ClearText | Ending::NotDelivered => "TLS",
+        HopEnding::TlsPlainHello => "TLS with the plainest hello",
+        HopEnding::Tls | HopEnding::TlsAgain | HopEnding::ClearText | HopEnding::NotDelivered => {
+            "TLS"
+        }
     };
     match ending {
-        Ending::Tls | Ending::TlsPlainHello if defect.is_some() => {
+        HopEnding::Tls | HopEnding::TlsPlainHello if defect.is_some() => {
             format!("{tls}, although {clause}; under {because}")
         }
-        Ending::Tls | Ending::TlsPlainHello if plan.checks().is_empty() => {
+        HopEnding::Tls | HopEnding::TlsPlainHello if plan.checks().is_empty() => {
             format!("{tls}, without a check of the certificate; under {because}")
         }
-        Ending::Tls | Ending::TlsPlainHello => {
+        HopEnding::Tls | HopEnding::TlsPlainHello => {
             format!("{tls}, because the certificate passed every required check; under {because}")
         }
-        Ending::TlsAgain => {
+        HopEnding::TlsAgain => {
             format!("another connection with the plainest hello, because {clause}; under {because}")
         }
-        Ending::ClearText => format!("clear text, because {clause}; allowed by {because}"),
-        Ending::NotDelivered if reason.fault() == Fault::Local => {
+        HopEnding::ClearText => format!("clear text, because {clause}; allowed by {because}"),
+        HopEnding::NotDelivered if reason.fault() == Fault::Local => {
             format!("not delivered, because {clause}; the fault is on this side; under {because}")
         }
         // No rule caused this ending.
-        Ending::NotDelivered if reason == Reason::Undecided => {
+        HopEnding::NotDelivered if reason == Reason::Undecided => {
             format!("not delivered, because {clause}; under {because}")
         }
-        Ending::NotDelivered => format!("not delivered, because {clause}; required by {because}"),
+        HopEnding::NotDelivered => {
+            format!("not delivered, because {clause}; required by {because}")
+        }
     }
 }

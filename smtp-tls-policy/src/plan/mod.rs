@@ -11,8 +11,8 @@ mod sources;
 
 pub use attempt::{Attempt, Requiretls};
 pub use broken_peers::{Broken, BrokenPeers, MAX_PEERS, PeerKey, REMEMBERED_FOR};
-pub use check::{Check, Dane, Pinned, Pkix};
-pub use explain::{Ending, explain};
+pub use check::{Check, Dane, Pkix};
+pub use explain::{HopEnding, explain};
 pub use facts::{Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
 pub use refusal::{Because, Ground, Refusal};
 

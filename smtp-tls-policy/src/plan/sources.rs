@@ -11,7 +11,7 @@ use crate::pki::names::{CnFallback, Names, Reference};
 use crate::pki::roots::RootsId;
 use crate::pki::tlsa::TlsaSet;
 use crate::plan::attempt::{Attempt, Requiretls};
-use crate::plan::check::{Check, Dane, Pinned, Pkix};
+use crate::plan::check::{Check, Dane, Pkix};
 use crate::plan::facts::{Demand, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
 use crate::plan::refusal::Ground;
 use crate::plan::scope::Scope;
@@ -213,7 +213,7 @@ impl<'a> View<'a> {
                 let mut pins = self.connector.pins.clone();
                 pins.sort_unstable();
                 pins.dedup();
-                Some(Check::Pinned(Pinned { pins, weight }))
+                Some(Check::Pinned { pins, weight })
             }
             Posture::Deterministic | Posture::Verified | Posture::Secure | Posture::PrivateCa => {
                 Some(self.pkix(weight))

@@ -15,7 +15,7 @@ use crate::pki::revocation::Revocation;
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
 use crate::rules::dial::DialRules;
-use crate::rules::error::{ConnectorError, ConnectorErrorKind, ConnectorErrors};
+use crate::rules::error::{ConnectorError, ConnectorErrorKind, Faults};
 use crate::rules::identity::IdentityId;
 use crate::rules::list_wait::MAX_LIST_WAIT;
 use crate::rules::posture::{DaneRule, Floor, OptionalTls, Posture, StsRule, Yields};
@@ -433,13 +433,13 @@ impl OutboundConnectors {
     ///
     /// Everything that is wrong with the connectors by themselves. What they name may still be
     /// missing: see [`check`](Self::check).
-    pub fn new(connectors: Vec<OutboundConnector>) -> Result<Self, ConnectorErrors> {
+    pub fn new(connectors: Vec<OutboundConnector>) -> Result<Self, Faults<ConnectorError>> {
         let mut errors = Vec::new();
         for (index, connector) in connectors.iter().enumerate() {
             errors.extend(located(index, &connector.name, connector.defects()));
         }
         let index = Index::new(connectors.iter().map(|c| (&c.name, &*c.namespaces)), &mut errors);
-        ConnectorErrors::check(errors)?;
+        Faults::check(errors)?;
         Ok(Self { connectors, index })
     }
 
@@ -453,11 +453,15 @@ impl OutboundConnectors {
     /// # Errors
     ///
     /// Everything that is missing, by connector.
-    pub fn check(&self, trust: &Trust, identities: &[IdentityId]) -> Result<(), ConnectorErrors> {
+    pub fn check(
+        &self,
+        trust: &Trust,
+        identities: &[IdentityId],
+    ) -> Result<(), Faults<ConnectorError>> {
         let missing = self.iter().enumerate().flat_map(|(index, connector)| {
             located(index, &connector.name, connector.missing(trust, identities))
         });
-        ConnectorErrors::check(missing.collect())
+        Faults::check(missing.collect())
     }
 
     /// The connector for a recipient domain; for an address literal, the default one.
@@ -486,13 +490,13 @@ impl InboundConnectors {
     ///
     /// Everything that is wrong with the connectors by themselves. What they name may still be
     /// missing: see [`check`](Self::check).
-    pub fn new(connectors: Vec<InboundConnector>) -> Result<Self, ConnectorErrors> {
+    pub fn new(connectors: Vec<InboundConnector>) -> Result<Self, Faults<ConnectorError>> {
         let mut errors = Vec::new();
         for (index, connector) in connectors.iter().enumerate() {
             errors.extend(located(index, &connector.name, connector.defects()));
         }
         let index = Index::new(connectors.iter().map(|c| (&c.name, &*c.namespaces)), &mut errors);
-        ConnectorErrors::check(errors)?;
+        Faults::check(errors)?;
         let gate = gate(&connectors);
         Ok(Self { connectors, index, gate })
     }
@@ -503,11 +507,11 @@ impl InboundConnectors {
     /// # Errors
     ///
     /// Everything that is missing, by connector.
-    pub fn check(&self, trust: &Trust) -> Result<(), ConnectorErrors> {
+    pub fn check(&self, trust: &Trust) -> Result<(), Faults<ConnectorError>> {
         let missing = self.iter().enumerate().flat_map(|(index, connector)| {
             located(index, &connector.name, connector.missing(trust))
         });
-        ConnectorErrors::check(missing.collect())
+        Faults::check(missing.collect())
     }
 
     /// The connector for a sender domain; for `None` (the null reverse-path or an address literal),

@@ -31,24 +31,30 @@ impl fmt::Display for ConnectorError {
     }
 }
 
-/// Everything that is wrong with a set of connectors; at least one fault. `Display` is one line for
-/// each.
+/// Everything that is wrong with a configuration file (`ConfigError`) or with
+/// a set of connectors ([`ConnectorError`]); at least one fault. `Display` is one line for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectorErrors(Vec<ConnectorError>);
+pub struct Faults<E>(pub(super) Vec<E>);
 
-impl ConnectorErrors {
+impl<E> Faults<E> {
     /// `Ok` if nothing is wrong.
-    pub(crate) fn check(errors: Vec<ConnectorError>) -> Result<(), Self> {
+    pub(crate) fn check(errors: Vec<E>) -> Result<(), Self> {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
 
-    /// The faults, in the order of the connectors.
-    pub fn iter(&self) -> impl Iterator<Item = &ConnectorError> {
+    /// The faults, in the order of the lines of the file or of the connectors.
+    pub fn iter(&self) -> impl Iterator<Item = &E> {
         self.0.iter()
     }
 }
 
-impl fmt::Display for ConnectorErrors {
+impl<E> From<E> for Faults<E> {
+    fn from(error: E) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Faults<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.0.iter().enumerate() {
             write!(f, "{}{error}", if index == 0 { "" } else { "\n" })?;
@@ -57,7 +63,7 @@ impl fmt::Display for ConnectorErrors {
     }
 }
 
-impl std::error::Error for ConnectorErrors {}
+impl<E: fmt::Debug + fmt::Display> std::error::Error for Faults<E> {}
 
 /// What is wrong with a connector, or with a set of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

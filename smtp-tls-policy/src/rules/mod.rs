@@ -34,13 +34,13 @@ mod suggest;
 pub(crate) mod tls_limits;
 
 #[cfg(feature = "serde")]
-pub use config::{Config, ConfigError, ConfigErrors, ConfigWarning, Published};
+pub use config::{Config, ConfigError, ConfigWarning, Published};
 pub use connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
     OutboundConnector, OutboundConnectors, SmartHost,
 };
 pub use dial::{DialRules, Families};
-pub use error::{ConnectorError, ConnectorErrorKind, ConnectorErrors};
+pub use error::{ConnectorError, ConnectorErrorKind, Faults};
 pub use identity::IdentityId;
 pub use list_wait::{DEFAULT_LIST_WAIT, MAX_LIST_WAIT};
 pub use posture::{

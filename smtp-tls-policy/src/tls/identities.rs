@@ -10,6 +10,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::rules::identity::IdentityId;
+use crate::tls::TlsConfigError;
 
 /// The certificates of a server: chosen by the server name that the client asks for and by the
 /// signature schemes that it knows, and replaced while handshakes run.
@@ -27,24 +28,19 @@ use crate::rules::identity::IdentityId;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use smtp_tls_policy::tls::{NoIdentity, ServerIdentities};
+/// use smtp_tls_policy::tls::{ServerIdentities, TlsConfigError};
 ///
-/// assert_eq!(ServerIdentities::new(Vec::new()).unwrap_err(), NoIdentity);
+/// assert_eq!(ServerIdentities::new(Vec::new()).unwrap_err(), TlsConfigError::NoIdentity);
 /// ```
 pub struct ServerIdentities(ArcSwap<Table>);
-
-/// A server without any certificate could not make a handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the server needs at least one certificate")]
-pub struct NoIdentity;
 
 impl ServerIdentities {
     /// Shows these certificates. The first one is the default.
     ///
     /// # Errors
     ///
-    /// [`NoIdentity`] if there is none.
-    pub fn new(identities: Vec<Arc<CertifiedKey>>) -> Result<Self, NoIdentity> {
+    /// [`TlsConfigError::NoIdentity`] if there is none.
+    pub fn new(identities: Vec<Arc<CertifiedKey>>) -> Result<Self, TlsConfigError> {
         Table::new(identities).map(|table| Self(ArcSwap::from_pointee(table)))
     }
 
@@ -52,8 +48,8 @@ impl ServerIdentities {
     ///
     /// # Errors
     ///
-    /// [`NoIdentity`] if there is none; the certificates stay as they are.
-    pub fn replace(&self, identities: Vec<Arc<CertifiedKey>>) -> Result<(), NoIdentity> {
+    /// [`TlsConfigError::NoIdentity`] if there is none; the certificates stay as they are.
+    pub fn replace(&self, identities: Vec<Arc<CertifiedKey>>) -> Result<(), TlsConfigError> {
         self.0.store(Arc::new(Table::new(identities)?));
         Ok(())
     }
@@ -88,9 +84,9 @@ struct Table {
 }
 
 impl Table {
-    fn new(all: Vec<Arc<CertifiedKey>>) -> Result<Self, NoIdentity> {
+    fn new(all: Vec<Arc<CertifiedKey>>) -> Result<Self, TlsConfigError> {
         if all.is_empty() {
-            return Err(NoIdentity);
+            return Err(TlsConfigError::NoIdentity);
         }
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, identity) in all.iter().enumerate() {

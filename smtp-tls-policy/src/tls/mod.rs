@@ -79,6 +79,7 @@ use rustls::{
 };
 
 use crate::domain::Host;
+use crate::judge::admit::ShownTls;
 use crate::judge::verdict::Verdict;
 use crate::pki::trust::{Generation, TrustStore};
 use crate::plan::Plan;
@@ -88,7 +89,7 @@ use crate::rules::identity::IdentityId;
 use crate::rules::tls_limits::TlsLimits;
 
 use self::identities::{ClientIdentities, ClientIdentity};
-pub use self::identities::{NoIdentity, ServerIdentities, ShownIdentity};
+pub use self::identities::{ServerIdentities, ShownIdentity};
 use self::limits::judge_limits;
 pub use self::limits::{limited, limits_verdict_of_io};
 use self::verify::{AnyClient, PlanVerifier};
@@ -120,6 +121,9 @@ pub enum TlsConfigError {
     /// The provider does not tell the public part of this key.
     #[error("the public key of the identity is not known to the provider")]
     NoPublicKey,
+    /// A server without any certificate could not make a handshake.
+    #[error("the server needs at least one certificate")]
+    NoIdentity,
     /// rustls refuses the provider or the key.
     #[error(transparent)]
     Rustls(#[from] Error),
@@ -132,9 +136,11 @@ impl TlsConfigError {
         match self {
             Self::UnknownIdentity(_) => Reason::IdentityMissing,
             Self::ServerName(_) => Reason::HandshakeFailed,
-            Self::RawKeyNotTaken | Self::LimitsNotMet(_) | Self::NoPublicKey | Self::Rustls(_) => {
-                Reason::TlsUnavailable
-            }
+            Self::RawKeyNotTaken
+            | Self::LimitsNotMet(_)
+            | Self::NoPublicKey
+            | Self::NoIdentity
+            | Self::Rustls(_) => Reason::TlsUnavailable,
         }
     }
 }
@@ -520,20 +526,8 @@ pub fn is_local_fault_io(error: &std::io::Error) -> bool {
     error.get_ref().and_then(|error| error.downcast_ref()).is_some_and(is_local_fault)
 }
 
-/// The protocol version, cipher suite and key exchange group of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SessionNames {
-    /// `TLSv1.2` or `TLSv1.3`.
-    pub version: &'static str,
-    /// The IANA name, such as `TLS_AES_256_GCM_SHA384`.
-    pub cipher: &'static str,
-    /// The group, such as `X25519MLKEM768`; `None` if there was no key exchange with one, as in a
-    /// resumed TLS 1.2 session.
-    pub group: Option<&'static str>,
-}
-
 /// The names of what was negotiated; `None` before the handshake is over.
-pub fn session_names(session: &CommonState) -> Option<SessionNames> {
+pub fn session_names(session: &CommonState) -> Option<ShownTls<'static>> {
     let version = match session.protocol_version()? {
         rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
         rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
@@ -550,7 +544,7 @@ pub fn session_names(session: &CommonState) -> Option<SessionNames> {
         other => other.as_str()?,
     };
     let group = session.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
-    Some(SessionNames { version, cipher, group })
+    Some(ShownTls::new(version, cipher, group))
 }
 
 /// Whether a server asks its clients for certificates.

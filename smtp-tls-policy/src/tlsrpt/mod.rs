@@ -35,7 +35,7 @@ pub use received::{
 };
 pub use report::{Aggregate, AggregateLimits, CountRecord, DailyReport, day_of};
 pub use session::{AppliedPolicy, ReportedSession, Reporting, TlsOutcome};
-pub use submitter::{ContactError, ReportId, Submitter};
+pub use submitter::{ReportId, Submitter};
 
 use crate::dns_txt::{TxtError, fields, select};
 use crate::domain::{Domain, Host};

@@ -13,26 +13,18 @@ pub struct Submitter {
     domain: Domain,
 }
 
-/// The contact is not an address with a domain: a dot-string, `@` and a domain name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the contact of a TLS report is not an address with a domain name")]
-pub struct ContactError;
-
 impl Submitter {
     /// The name of the organisation, and an address that answers questions about its reports. The
     /// domain of the address is the submitter of each report, and its DKIM key signs the mail.
-    ///
-    /// # Errors
-    ///
-    /// [`ContactError`]: the contact is no such address.
-    pub fn new(organization: &str, contact: &str) -> Result<Self, ContactError> {
+    /// `None` if the contact is not an address with a domain name: a dot-string, `@` and the name.
+    pub fn new(organization: &str, contact: &str) -> Option<Self> {
         match mailbox(contact) {
-            Some((local, Host::Name(domain))) => Ok(Self {
+            Some((local, Host::Name(domain))) => Some(Self {
                 organization: organization.to_owned(),
                 contact: format!("{local}@{domain}"),
                 domain,
             }),
-            Some((_, Host::Address(_))) | None => Err(ContactError),
+            Some((_, Host::Address(_))) | None => None,
         }
     }
 

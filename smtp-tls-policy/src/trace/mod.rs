@@ -31,7 +31,7 @@ mod tls;
 mod tls_required;
 
 pub use date::DateTime;
-pub use protocol::{Protocol, Transmission, WithClause};
+pub use protocol::{Protocol, WithClause};
 pub use reader::trace;
 pub use received::{Arrival, FromClause, Received};
 pub use review::{

@@ -14,14 +14,11 @@ pub enum Protocol {
 }
 
 /// The protocol and the extensions that its keyword tells of, TLS apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Transmission {
-    /// What is spoken.
-    pub protocol: Protocol,
-    /// The client authenticated itself with AUTH (RFC 4954).
-    pub auth: bool,
-    /// The transaction uses SMTPUTF8 (RFC 6531).
-    pub utf8: bool,
+#[derive(Clone, Copy)]
+pub(super) struct Transmission {
+    pub(super) protocol: Protocol,
+    pub(super) auth: bool,
+    pub(super) utf8: bool,
 }
 
 impl Transmission {
@@ -65,6 +62,10 @@ pub struct WithClause<'i> {
     /// All of it up to its first comment or the next clause: `ESMTPS`, but also `Microsoft SMTP
     /// Server`.
     pub text: Text<'i>,
-    /// What its first word says, if that is a keyword of RFC 3848 or RFC 6531 or near to one.
-    pub transmission: Option<Transmission>,
+    /// What is spoken, if its first word is a keyword of RFC 3848 or RFC 6531 or near to one.
+    pub protocol: Option<Protocol>,
+    /// That keyword says that the client authenticated itself with AUTH (RFC 4954).
+    pub auth: bool,
+    /// That keyword says that the transaction uses SMTPUTF8 (RFC 6531).
+    pub utf8: bool,
 }

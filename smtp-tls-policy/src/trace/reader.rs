@@ -451,9 +451,12 @@ impl<'i> Reader<'i> {
                 self.local = Some(LocalMark::Stated);
             }
             self.software = Software::in_with(with, self.id.map(Text::raw)).or(self.software);
+            let keyword = keyword.map(|(transmission, _)| transmission);
             WithClause {
                 text: Text::new(with),
-                transmission: keyword.map(|(transmission, _)| transmission),
+                protocol: keyword.map(|it| it.protocol),
+                auth: keyword.is_some_and(|it| it.auth),
+                utf8: keyword.is_some_and(|it| it.utf8),
             }
         });
         if self.over.is_some_and(tls::names_tls) {

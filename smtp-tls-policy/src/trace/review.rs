@@ -148,12 +148,11 @@ impl Received<'_> {
     }
 
     fn speaks_smtp(&self) -> bool {
-        self.with.is_some_and(|with| with.transmission.is_some())
+        self.with.is_some_and(|with| with.protocol.is_some())
     }
 
     fn client_authenticated(&self) -> bool {
-        let transmission = self.with.and_then(|with| with.transmission);
-        transmission.is_some_and(|transmission| transmission.auth)
+        self.with.is_some_and(|with| with.auth)
     }
 
     fn writer_always_marks_tls(&self) -> bool {

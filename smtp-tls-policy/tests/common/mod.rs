@@ -23,7 +23,7 @@ pub(crate) fn corpus(file: &str) -> Option<Vec<Value>> {
 
 /// A session that meets no limits but the widest.
 pub(crate) const TLS: smtp_tls_policy::judge::ShownTls<'static> =
-    smtp_tls_policy::judge::ShownTls::new("TLSv1.3", Some("X25519"));
+    smtp_tls_policy::judge::ShownTls::new("TLSv1.3", "TLS_AES_128_GCM_SHA256", Some("X25519"));
 
 /// Decodes standard base64.
 pub(crate) fn base64(text: &str) -> Vec<u8> {

@@ -242,7 +242,9 @@ impl World {
             ClientCertificates::None
         };
         let tls = server_config(identity, client_certificates, Arc::clone(&self.provider))?;
-        Ok(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) })
+        let mut inbound = Inbound::new(Arc::new(config));
+        inbound.tls = Some(tls);
+        Ok(inbound)
     }
 
     async fn send(

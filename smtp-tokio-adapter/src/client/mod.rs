@@ -14,4 +14,4 @@ pub(crate) mod target;
 pub use connection::{Connection, OpenError};
 pub use outbound::Outbound;
 pub use outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, Spoken};
-pub use target::{Manner, Target};
+pub use target::Target;

@@ -9,7 +9,7 @@ use smtp_proto::client;
 use smtp_proto::client::{AuthFailure, Client, Unsupported};
 use smtp_proto::error::{ApiMisuse, Error, NotSent};
 use smtp_proto::fallback::{Fallback, TlsFailure};
-use smtp_proto::route::{Ending, RecipientStatus};
+use smtp_proto::route::{Ending, Manner, RecipientStatus};
 use smtp_proto::sasl::client::AuthRefusal;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::capabilities::Extension;
@@ -19,7 +19,6 @@ use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::{Reason, tlsrpt};
 
-use crate::client::target::Manner;
 use crate::convert;
 
 /// RFC 3463, section 3.7: other or undefined media error.
@@ -59,9 +58,9 @@ impl Decision {
         let (reason, ending) = match is_clear {
             true => {
                 let reason = plan.clear_reason().unwrap_or(Reason::TlsNotWanted);
-                (reason, smtp_tls_policy::plan::Ending::ClearText)
+                (reason, smtp_tls_policy::plan::HopEnding::ClearText)
             }
-            false => (Reason::Undecided, smtp_tls_policy::plan::Ending::NotDelivered),
+            false => (Reason::Undecided, smtp_tls_policy::plan::HopEnding::NotDelivered),
         };
         let sentence = smtp_tls_policy::plan::explain(plan, ending, reason, None);
         Self { channel: Spoken::Clear, tls: None, reason, verdict: None, sentence }
@@ -71,8 +70,10 @@ impl Decision {
     pub(crate) fn established(&mut self, plan: &Plan, manner: Manner, tls: Arc<TlsInfo>) {
         self.tls = Some(tls);
         let ending = match manner {
-            Manner::AsPlanned => smtp_tls_policy::plan::Ending::Tls,
-            Manner::PlainHello | Manner::ClearText => smtp_tls_policy::plan::Ending::TlsPlainHello,
+            Manner::AsPlanned => smtp_tls_policy::plan::HopEnding::Tls,
+            Manner::PlainHello | Manner::ClearText => {
+                smtp_tls_policy::plan::HopEnding::TlsPlainHello
+            }
         };
         self.explain(plan, Reason::TlsOk, ending);
     }
@@ -91,11 +92,11 @@ impl Decision {
         };
         let ending = match fallback {
             Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => {
-                smtp_tls_policy::plan::Ending::ClearText
+                smtp_tls_policy::plan::HopEnding::ClearText
             }
-            Fallback::RetryPlainHello => smtp_tls_policy::plan::Ending::TlsAgain,
+            Fallback::RetryPlainHello => smtp_tls_policy::plan::HopEnding::TlsAgain,
             Fallback::PlaintextNextRun | Fallback::Forbidden => {
-                smtp_tls_policy::plan::Ending::NotDelivered
+                smtp_tls_policy::plan::HopEnding::NotDelivered
             }
         };
         self.tls = None;
@@ -115,7 +116,7 @@ impl Decision {
         error: Option<&dyn fmt::Display>,
     ) -> Failure {
         self.tls = None;
-        self.explain(plan, reason, smtp_tls_policy::plan::Ending::NotDelivered);
+        self.explain(plan, reason, smtp_tls_policy::plan::HopEnding::NotDelivered);
         tracing::error!(
             reason = reason.code(),
             connector = plan.because().connector(),
@@ -153,12 +154,12 @@ impl Decision {
         self.explain(
             plan,
             Reason::RequiretlsUnsupported,
-            smtp_tls_policy::plan::Ending::NotDelivered,
+            smtp_tls_policy::plan::HopEnding::NotDelivered,
         );
         Failure::RequiretlsUnsupported
     }
 
-    fn explain(&mut self, plan: &Plan, reason: Reason, ending: smtp_tls_policy::plan::Ending) {
+    fn explain(&mut self, plan: &Plan, reason: Reason, ending: smtp_tls_policy::plan::HopEnding) {
         // What is wrong with a certificate is not what is wrong with the server's extensions.
         let verdict = self.verdict.as_ref().filter(|_| reason != Reason::RequiretlsUnsupported);
         let defect = verdict.and_then(|verdict| verdict.defect());

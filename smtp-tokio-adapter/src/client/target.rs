@@ -1,7 +1,8 @@
 //! The host of one connection, and the rules for it.
 
 use smtp_proto::fallback::{TlsMode, TlsRules};
-use smtp_proto::sasl::client::{Credentials, Floor};
+use smtp_proto::route::Manner;
+use smtp_proto::sasl::client::{ChannelFloor, Credentials};
 use smtp_tls_policy::Host;
 use smtp_tls_policy::plan::{Attempt, Plan};
 use smtp_tls_policy::rules::{DialRules, IdentityId};
@@ -21,7 +22,7 @@ pub struct Target {
     /// The client certificate to show. None by default.
     pub identity: Option<IdentityId>,
     /// What to authenticate with at this host, and at no other. None by default. Without success no
-    /// mail is sent (RFC 4954, section 9). Unless they [allow clear text](Floor::Clear),
+    /// mail is sent (RFC 4954, section 9). Unless they [allow clear text](ChannelFloor::Clear),
     /// credentials require TLS, whatever the plan says of it.
     pub credentials: Option<Credentials>,
     /// How the host is dialled: source address, interface and proxy. The system's choice by
@@ -29,21 +30,6 @@ pub struct Target {
     pub dial: DialRules,
     /// How the connection is to be made. [`Manner::AsPlanned`] by default.
     pub manner: Manner,
-}
-
-/// How a connection is made, where an earlier one has shown that the peer's TLS fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Manner {
-    /// As the plan says. If the handshake fails, it is repeated with the plainest ClientHello.
-    #[default]
-    AsPlanned,
-    /// As the plan says, with the plainest ClientHello: no post-quantum key share, no resumption,
-    /// and no client certificate where the plan may end in clear text. The checks are the same.
-    PlainHello,
-    /// In clear text: [`after`](smtp_proto::fallback::after) has answered
-    /// [`ReconnectPlaintext`](smtp_proto::fallback::Fallback::ReconnectPlaintext). As
-    /// [`PlainHello`](Self::PlainHello) if the plan requires TLS.
-    ClearText,
 }
 
 impl Target {
@@ -90,8 +76,8 @@ impl Target {
     fn rules_in_this_manner(&self) -> TlsRules {
         let rules = match self.credentials.as_ref().map(|credentials| credentials.floor) {
             // S16: neither the credentials nor the mail that they are for travel in clear text.
-            Some(Floor::Authenticated | Floor::Encrypted) => TlsRules::REQUIRED,
-            Some(Floor::Clear) | None => convert::tls_rules(&self.plan),
+            Some(ChannelFloor::Authenticated | ChannelFloor::Encrypted) => TlsRules::REQUIRED,
+            Some(ChannelFloor::Clear) | None => convert::tls_rules(&self.plan),
         };
         match (self.manner, rules.mode) {
             (Manner::ClearText, TlsMode::Opportunistic) => TlsRules::NEVER,

@@ -17,8 +17,8 @@ use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
 use super::{Lookups, PolicyFetch};
 #[cfg(all(unix, feature = "dns", feature = "https"))]
 use super::{
-    NoPublicRoots, PolicyClient,
-    dns::{Anchors, Resolver, Servers, ServersError},
+    PolicyClient, SetupError,
+    dns::{Anchors, Resolver, Servers},
 };
 
 /// Asks one value the DNS questions of [`Lookups`], and another one for MTA-STS policies.
@@ -63,19 +63,6 @@ impl<D, P> Combined<D, P> {
     }
 }
 
-/// Why the look-ups of the system cannot be set up.
-#[cfg(all(unix, feature = "dns", feature = "https"))]
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SystemError {
-    /// The system's DNS configuration cannot be used.
-    #[error(transparent)]
-    Servers(#[from] ServersError),
-    /// No policy host could be authenticated.
-    #[error(transparent)]
-    Roots(#[from] NoPublicRoots),
-}
-
 #[cfg(all(unix, feature = "dns", feature = "https"))]
 impl Combined<Resolver, PolicyClient> {
     /// Everything that a sender asks the network: DNS from the servers of `/etc/resolv.conf`,
@@ -106,7 +93,7 @@ impl Combined<Resolver, PolicyClient> {
     pub fn system(
         provider: Arc<CryptoProvider>,
         trust: Arc<dyn TrustStore>,
-    ) -> Result<Self, SystemError> {
+    ) -> Result<Self, SetupError> {
         let dns = Resolver::validating(Servers::of_system()?, Anchors::root());
         Ok(Self::new(dns, PolicyClient::new(provider, trust)?))
     }

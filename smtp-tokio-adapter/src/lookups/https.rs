@@ -16,6 +16,7 @@ use smtp_tls_policy::sts::{
 use smtp_tls_policy::{Domain, Host};
 
 use crate::http::{Answer, HttpsError, Tls, connect, exchange};
+use crate::lookups::setup_error::SetupError;
 use crate::lookups::{Lookups, PolicyFetch};
 
 /// The port of HTTPS.
@@ -52,7 +53,7 @@ const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION
 /// let trust: Arc<dyn TrustStore> = Arc::new(Trust::webpki_roots());
 /// let dns = Zone::new(DnsStatus::Insecure); // or the resolver of the feature `dns`
 /// let lookups = Combined::new(dns, PolicyClient::new(provider, trust)?);
-/// # Ok::<(), smtp_tokio_adapter::lookups::NoPublicRoots>(())
+/// # Ok::<(), smtp_tokio_adapter::lookups::SetupError>(())
 /// ```
 ///
 /// [`Combined`]: super::Combined
@@ -61,14 +62,6 @@ pub struct PolicyClient {
     time_limit: Duration,
     port: u16,
 }
-
-/// The set `public` of the trust has no roots, so that no policy host could be authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the set of roots `public` is empty, so no MTA-STS policy could be fetched; \
-     load roots, such as `Trust::webpki_roots`"
-)]
-pub struct NoPublicRoots;
 
 /// Why a policy did not come, with what the log says of it.
 enum Fault {
@@ -83,13 +76,13 @@ impl PolicyClient {
     ///
     /// # Errors
     ///
-    /// [`NoPublicRoots`]: that set is empty.
+    /// [`SetupError::NoPublicRoots`]: that set is empty.
     pub fn new(
         provider: Arc<CryptoProvider>,
         trust: Arc<dyn TrustStore>,
-    ) -> Result<Self, NoPublicRoots> {
+    ) -> Result<Self, SetupError> {
         if trust.current().roots(&RootsId::public()).is_empty() {
-            return Err(NoPublicRoots);
+            return Err(SetupError::NoPublicRoots);
         }
         Ok(Self { tls: Tls::new(provider, trust), time_limit: FETCH_TIMEOUT, port: PORT })
     }

@@ -13,14 +13,16 @@ mod combined;
 pub mod dns;
 #[cfg(feature = "https")]
 mod https;
+#[cfg(any(feature = "dns", feature = "https"))]
+mod setup_error;
 mod system;
 mod zone;
 
 pub use combined::Combined;
-#[cfg(all(unix, feature = "dns", feature = "https"))]
-pub use combined::SystemError;
 #[cfg(feature = "https")]
-pub use https::{NoPublicRoots, PolicyClient};
+pub use https::PolicyClient;
+#[cfg(any(feature = "dns", feature = "https"))]
+pub use setup_error::SetupError;
 pub use system::SystemResolver;
 pub use zone::Zone;
 

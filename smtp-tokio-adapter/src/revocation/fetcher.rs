@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 use smtp_tls_policy::HttpUrlError;
-use smtp_tls_policy::pki::{LiveTrust, ReplaceError, Replaced, RootsId, WantedList};
+use smtp_tls_policy::pki::{LiveTrust, Replaced, RootsId, WantedList};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::fetching::{Fetching, Lead, Turn};
-use super::http::{self, HttpError};
+use super::http::{self, CrlFetchError};
 use super::store;
 use crate::http::Reach;
 
@@ -50,18 +50,6 @@ pub struct FetchedList {
     pub url: String,
     /// What was done with the list, or why there is none.
     pub outcome: Result<Replaced, CrlFetchError>,
-}
-
-/// Why a fetched list is not used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CrlFetchError {
-    /// The list was not fetched.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// The list cannot be used.
-    #[error(transparent)]
-    List(#[from] ReplaceError),
 }
 
 impl CrlFetcher {
@@ -228,7 +216,7 @@ impl CrlFetcher {
 
     /// Tries the URLs of a list in order, and loads what comes.
     async fn fetch(self, wanted: WantedList, lead: Lead, now: UnixTime) -> FetchedList {
-        let mut last = (String::new(), Err(HttpError::Url(HttpUrlError::Scheme)));
+        let mut last = (String::new(), Err(CrlFetchError::Url(HttpUrlError::Scheme)));
         let reach = match wanted.roots == RootsId::public() {
             true => self.reach,
             false => Reach::Any,
@@ -253,10 +241,10 @@ impl CrlFetcher {
         &self,
         wanted: &WantedList,
         url: String,
-        fetched: Result<Vec<u8>, HttpError>,
+        fetched: Result<Vec<u8>, CrlFetchError>,
     ) -> FetchedList {
         let outcome = match fetched {
-            Err(error) => Err(CrlFetchError::Http(error)),
+            Err(error) => Err(error),
             Ok(der) => match self.trust.replace_wanted_crl_der(wanted, &der) {
                 Ok(replaced) => {
                     if replaced != Replaced::Unchanged {

@@ -6,14 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, StatusCode};
+use smtp_tls_policy::pki::ReplaceError;
 use smtp_tls_policy::{Host, HttpUrl, HttpUrlError};
 
 use crate::http::{Reach, connect, exchange, request};
 
-/// Why a list was not fetched.
+/// Why a fetched list is not used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum HttpError {
+pub enum CrlFetchError {
     /// The URL cannot be asked by HTTP without TLS.
     #[error("the URL cannot be fetched: {0}")]
     Url(#[from] HttpUrlError),
@@ -36,6 +37,9 @@ pub enum HttpError {
     /// The whole fetch took longer than the limit.
     #[error("the fetch took longer than {} s", .0.as_secs_f32())]
     Timeout(Duration),
+    /// The list was fetched, and cannot be used.
+    #[error(transparent)]
+    List(#[from] ReplaceError),
 }
 
 /// Fetches what a URL names, within one deadline from the look-up of the host to the last octet.
@@ -44,15 +48,15 @@ pub(super) async fn get(
     max_len: usize,
     timeout: Duration,
     reach: Reach,
-) -> Result<Vec<u8>, HttpError> {
+) -> Result<Vec<u8>, CrlFetchError> {
     let body = tokio::time::timeout(timeout, body(url, max_len, reach)).await;
-    body.unwrap_or(Err(HttpError::Timeout(timeout)))
+    body.unwrap_or(Err(CrlFetchError::Timeout(timeout)))
 }
 
-async fn body(url: &str, max_len: usize, reach: Reach) -> Result<Vec<u8>, HttpError> {
+async fn body(url: &str, max_len: usize, reach: Reach) -> Result<Vec<u8>, CrlFetchError> {
     let url = HttpUrl::parse(url)?;
     if url.is_https() {
-        return Err(HttpError::Url(HttpUrlError::Scheme));
+        return Err(CrlFetchError::Url(HttpUrlError::Scheme));
     }
     let found: Vec<IpAddr> = match url.host() {
         Host::Address(address) => vec![*address],
@@ -61,7 +65,7 @@ async fn body(url: &str, max_len: usize, reach: Reach) -> Result<Vec<u8>, HttpEr
             found.map(|found| found.ip()).collect()
         }
     };
-    let permitted = reach.filter(found, |address| address).map_err(HttpError::NotGlobal)?;
+    let permitted = reach.filter(found, |address| address).map_err(CrlFetchError::NotGlobal)?;
     let (mut ipv6, mut ipv4) = (Vec::new(), Vec::new());
     for address in permitted {
         match address {
@@ -72,11 +76,11 @@ async fn body(url: &str, max_len: usize, reach: Reach) -> Result<Vec<u8>, HttpEr
     let stream = connect(ipv6, ipv4, url.port()).await?;
     let request = request(Method::GET, &url).body(Full::<Bytes>::default());
     // What a URL has, a request can have.
-    let request = request.map_err(|_| HttpError::Url(HttpUrlError::Character))?;
+    let request = request.map_err(|_| CrlFetchError::Url(HttpUrlError::Character))?;
     let answer = exchange(stream, request, max_len).await?;
     match answer.status {
-        StatusCode::OK if answer.body.len() > max_len => Err(HttpError::TooLong(max_len)),
+        StatusCode::OK if answer.body.len() > max_len => Err(CrlFetchError::TooLong(max_len)),
         StatusCode::OK => Ok(answer.body),
-        status => Err(HttpError::Status(status.as_u16())),
+        status => Err(CrlFetchError::Status(status.as_u16())),
     }
 }

@@ -101,8 +101,7 @@ pub use crlite::{
 };
 #[cfg(feature = "crl-fetch")]
 pub use fetcher::{
-    CrlFetchError, CrlFetcher, DEFAULT_FETCH_TIMEOUT, DEFAULT_INTERVAL, DEFAULT_MAX_LIST_LEN,
-    FetchedList,
+    CrlFetcher, DEFAULT_FETCH_TIMEOUT, DEFAULT_INTERVAL, DEFAULT_MAX_LIST_LEN, FetchedList,
 };
 #[cfg(feature = "crl-fetch")]
-pub use http::HttpError;
+pub use http::CrlFetchError;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use smtp_proto::client::Envelope;
 use smtp_proto::fallback::Fallback;
-use smtp_proto::route::{Ending, Next, Prepared, RecipientStatus, Route, RouteConfig, Targets};
+use smtp_proto::route::{
+    Ending, HostAddresses, Manner, Next, RecipientStatus, Route, RouteConfig, Targets,
+};
 use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
 use crate::client::outbound::Outbound;
 use crate::client::outcome::{Decision, Failure, LOCAL, MessageError, Spoken};
-use crate::client::target::Manner;
 use crate::sender::dial::{Dialled, Dialling, KeptFor, Parcel};
 use crate::sender::hosts::{Hosts, Skip};
 use crate::sender::known::Ready;
@@ -138,7 +139,7 @@ pub(super) async fn walk(
         };
         match hosts.ready(&host).await {
             Ok(ready) => {
-                let mut prepared = Prepared::new(ready.addresses.clone());
+                let mut prepared = HostAddresses::new(ready.addresses.clone());
                 prepared.may_retry_in_clear = ready.may_retry_in_clear();
                 prepared.without_tls = ready.without_tls.clone();
                 route.prepared(prepared);
@@ -189,23 +190,20 @@ async fn walk_host(
     let mut waiting: Option<Vec<usize>> = None;
     // What would be reported of a connection whose handshake is repeated.
     let mut held: Vec<ReportedSession> = Vec::new();
-    while let Next::Dial { address, plain_hello, clear_retry, remaining, .. } = route.next() {
+    while let Next::Dial { address, manner, remaining, .. } = route.next() {
         let remaining = waiting.take().unwrap_or_else(|| remaining.to_vec());
-        let manner = match (clear_retry, plain_hello) {
-            (true, _) => Manner::ClearText,
-            (false, true) => Manner::PlainHello,
-            (false, false) => Manner::AsPlanned,
-        };
+        let is_clear_retry = manner == Manner::ClearText;
         let target = ready.at(address.ip(), manner);
         // An address at which TLS is remembered to be broken must not win for being nearer.
         let others: Vec<SocketAddr> =
             route.rivals().filter(|it| ready.at(it.ip(), manner) == target).collect();
         // A retry in clear text is what the last decision at this address led to.
         let mut earlier = led_here.iter().rev();
-        let before =
-            earlier.find(|(earlier, _)| clear_retry && *earlier == address).map(|(_, before)| {
+        let before = earlier.find(|(earlier, _)| is_clear_retry && *earlier == address).map(
+            |(_, before)| {
                 Arc::new(Decision { channel: Spoken::Clear, tls: None, ..(**before).clone() })
-            });
+            },
+        );
         let dialling = Dialling {
             outbound,
             kept,
@@ -258,7 +256,7 @@ async fn walk_host(
         }
         if left.is_empty() {
             route.ended(ending);
-            if !clear_retry {
+            if !is_clear_retry {
                 led_here.push((dialled.address, Arc::clone(&decision)));
             }
         } else {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use smtp_proto::route::Manner;
 use smtp_proto::route::Targets;
 use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::Host;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use super::lock;
 use crate::client::reuse::ReuseKey;
-use crate::client::target::{Manner, Target};
+use crate::client::target::Target;
 use crate::sender::hosts::Candidate;
 use crate::sender::pool::PoolLimits;
 

@@ -91,7 +91,7 @@ use smtp_tls_policy::Host;
 use smtp_tls_policy::inquiry::{DnsAnswer, FailedFamily, ValidationWatch};
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::{BrokenPeers, Demand, DnsStatus, Policy};
-use smtp_tls_policy::rules::{ConnectorErrors, OutboundConnector, OutboundConnectors};
+use smtp_tls_policy::rules::{ConnectorError, Faults, OutboundConnector, OutboundConnectors};
 use smtp_tls_policy::sts;
 
 use crate::client::outcome::LOCAL;
@@ -220,7 +220,7 @@ impl<L: Lookups> Sender<L> {
         outbound: Outbound,
         connectors: Arc<OutboundConnectors>,
         lookups: L,
-    ) -> Result<Self, ConnectorErrors> {
+    ) -> Result<Self, Faults<ConnectorError>> {
         connectors.check(&outbound.trust.current(), &outbound.tls.identities())?;
         let limits = PoolLimits::default();
         Ok(Self {

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use smtp_proto::route::{Ending, RecipientStatus};
+use smtp_proto::route::{Ending, Manner, RecipientStatus};
 use smtp_proto::wire::reply::ReplyBuf;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
-use crate::client::Manner;
 use crate::client::outcome::{Decision, Failure};
 use crate::sender::hosts::Skip;
 use crate::sender::shown::Shown;

@@ -1,11 +1,12 @@
 //! The faults in the TLS of a peer that are remembered: its own, and none of this side.
 
+use smtp_proto::route::Manner;
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::plan::Broken;
 use smtp_tls_policy::rules::IdentityId;
 
 use crate::client::outcome::{Decision, Spoken};
-use crate::client::target::{Manner, Target};
+use crate::client::target::Target;
 
 /// What a connection shows about the TLS of its peer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -58,7 +58,7 @@ impl Session {
     /// What TLS negotiated, as [`admit`](smtp_tls_policy::judge::admit()) asks for it; `None` in
     /// clear text.
     pub fn shown_tls(&self) -> Option<ShownTls<'_>> {
-        self.tls.as_deref().map(|tls| ShownTls::new(tls.version, tls.group))
+        self.tls.as_deref().map(|tls| ShownTls::new(tls.version, tls.cipher, tls.group))
     }
 
     /// The Received field for a message that arrives now (RFC 5321, section 4.4): what the

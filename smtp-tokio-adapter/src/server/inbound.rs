@@ -11,6 +11,7 @@ use crate::server::proxy::ProxyProtocol;
 
 /// The settings that all connections of a listener share.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Inbound {
     /// Name, extensions and limits of the server.
     pub smtp: Arc<server::ServerConfig>,

@@ -11,7 +11,7 @@ use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace, Reason};
 use smtp_tokio_adapter::Reach;
-use smtp_tokio_adapter::revocation::{CrlFetchError, CrlFetcher, FetchedList, HttpError};
+use smtp_tokio_adapter::revocation::{CrlFetchError, CrlFetcher, FetchedList};
 use smtp_tokio_adapter::test_kit::Pki;
 
 use crate::common::HOST;
@@ -142,23 +142,15 @@ async fn hostile_answers_have_typed_errors_and_change_nothing() {
     world.web.answer("/2.crl", Answer::List(good.clone()));
     type Is = fn(&CrlFetchError) -> bool;
     let cases: [(&str, Answer, Is); 10] = [
-        ("404", raw("HTTP/1.1 404 No\r\n\r\n"), |e| {
-            matches!(e, CrlFetchError::Http(HttpError::Status(404)))
-        }),
-        ("a redirection", raw(&redirect), |e| {
-            matches!(e, CrlFetchError::Http(HttpError::Status(302)))
-        }),
-        ("no HTTP", raw("220 mx.example.com ESMTP\r\n"), |e| {
-            matches!(e, CrlFetchError::Http(HttpError::Http(_)))
-        }),
-        ("nothing", raw(""), |e| matches!(e, CrlFetchError::Http(HttpError::Http(_)))),
+        ("404", raw("HTTP/1.1 404 No\r\n\r\n"), |e| matches!(e, CrlFetchError::Status(404))),
+        ("a redirection", raw(&redirect), |e| matches!(e, CrlFetchError::Status(302))),
+        ("no HTTP", raw("220 mx.example.com ESMTP\r\n"), |e| matches!(e, CrlFetchError::Http(_))),
+        ("nothing", raw(""), |e| matches!(e, CrlFetchError::Http(_))),
         ("a body that ends early", raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n0"), |e| {
-            matches!(e, CrlFetchError::Http(HttpError::Http(_)))
+            matches!(e, CrlFetchError::Http(_))
         }),
-        ("a body without an end", Answer::Endless, |e| {
-            matches!(e, CrlFetchError::Http(HttpError::TooLong(_)))
-        }),
-        ("silence", Answer::Silence, |e| matches!(e, CrlFetchError::Http(HttpError::Timeout(_)))),
+        ("a body without an end", Answer::Endless, |e| matches!(e, CrlFetchError::TooLong(_))),
+        ("silence", Answer::Silence, |e| matches!(e, CrlFetchError::Timeout(_))),
         ("no list", Answer::List(b"<html>".to_vec()), |e| {
             matches!(e, CrlFetchError::List(ReplaceError::Crl(_)))
         }),
@@ -316,9 +308,7 @@ async fn lists_of_public_roots_are_fetched_from_global_addresses_only() {
     world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
     world.judge();
     let fetched = CrlFetcher::new(Arc::clone(&world.trust)).refresh(UnixTime::now()).await;
-    let [FetchedList { outcome: Err(CrlFetchError::Http(HttpError::NotGlobal(refused))), .. }] =
-        &fetched[..]
-    else {
+    let [FetchedList { outcome: Err(CrlFetchError::NotGlobal(refused)), .. }] = &fetched[..] else {
         panic!("{fetched:?}")
     };
     assert!(refused.is_loopback());

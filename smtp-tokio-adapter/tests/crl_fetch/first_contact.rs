@@ -17,7 +17,7 @@ use smtp_tokio_adapter::test_kit::Pki;
 use smtp_tokio_adapter::{Inbound, Outbound, Reach, Report};
 use tokio::sync::Semaphore;
 
-use crate::common::{HOST, Running, connector, plan_for, provider, send, smtp, start};
+use crate::common::{HOST, Running, changed, connector, plan_for, provider, send, smtp, start};
 use crate::web::{Answer, Authority, SERIAL, Web};
 
 const DEFERRED: RecipientStatus = RecipientStatus::Deferred(EnhancedCode::new(4, 3, 5));
@@ -68,7 +68,7 @@ const MESSAGE: &str = "Subject: list\r\n\r\nBody.\r\n";
 
 async fn serve_as(identity: Arc<rustls::sign::CertifiedKey>) -> Running {
     let tls = server_config(identity, ClientCertificates::None, provider()).unwrap();
-    start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await
+    start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await
 }
 
 fn plan(posture: Posture, revocation: Revocation, list_wait: Duration) -> Plan {

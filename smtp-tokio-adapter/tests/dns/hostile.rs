@@ -10,9 +10,8 @@ use hickory_net::proto::rr::{Name, RData, Record};
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tokio_adapter::lookups::Lookups;
-use smtp_tokio_adapter::lookups::dns::{
-    Anchors, Fault, MAX_RECORDS, Resolver, Servers, ServersError,
-};
+use smtp_tokio_adapter::lookups::SetupError;
+use smtp_tokio_adapter::lookups::dns::{Anchors, Fault, MAX_RECORDS, Resolver, Servers};
 use tokio::time::Instant;
 
 use crate::forger::{Forger, empty, truncated};
@@ -443,7 +442,7 @@ fn a_remote_server_is_believed_only_where_the_caller_says_so() {
         assert!(Resolver::believing_local(servers(address)).is_ok(), "{local}");
         let both = Servers::new([address, remote]).unwrap();
         let error = Resolver::believing_local(both).unwrap_err();
-        assert!(matches!(error, ServersError::NotLocal(address) if address == remote));
+        assert!(matches!(error, SetupError::RemoteServer(address) if address == remote));
     }
     let _: Resolver = Resolver::believing_remote(servers(remote));
 }
@@ -469,9 +468,9 @@ fn servers_are_read_from_resolv_conf() {
     assert_eq!(read(2, "nameserver fe80::1%2\n").unwrap(), scoped);
     let local = read(3, "search example.com\n").unwrap();
     assert!(Resolver::believing_local(local).is_ok());
-    assert!(matches!(read(4, "nameserver nonsense\n"), Err(ServersError::Syntax(_))));
-    assert!(matches!(Servers::of_file(&file(5)), Err(ServersError::System(_))));
-    assert!(matches!(Servers::new([]), Err(ServersError::None)));
+    assert!(matches!(read(4, "nameserver nonsense\n"), Err(SetupError::SystemSyntax(_))));
+    assert!(matches!(Servers::of_file(&file(5)), Err(SetupError::SystemConfig(_))));
+    assert!(matches!(Servers::new([]), Err(SetupError::NoServers)));
 }
 
 /// A resolver that validates and one that believes it agree; here the first checks the second.

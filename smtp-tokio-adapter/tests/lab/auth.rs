@@ -301,7 +301,8 @@ fn authenticate(mechanisms: impl Fn() -> Vec<Arc<dyn Mechanism>>, clients: &[Cli
     config.starttls = StartTls::Offered;
     config.mechanisms = mechanisms();
     config.auth_required = true;
-    let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) };
+    let mut inbound = Inbound::new(Arc::new(config));
+    inbound.tls = Some(tls);
     let book = Arc::new(Book::default());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

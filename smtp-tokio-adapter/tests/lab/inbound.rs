@@ -129,7 +129,8 @@ fn receive(
     let mut config = ServerConfig::new(HOST.parse().unwrap());
     config.starttls = starttls;
     config.size_limit = Some(50 << 20);
-    let inbound = Inbound { tls: Some(tls), ..Inbound::new(Arc::new(config)) };
+    let mut inbound = Inbound::new(Arc::new(config));
+    inbound.tls = Some(tls);
     let folder = Folder(lab.state.join(unique("stored")));
     std::fs::create_dir(&folder.0).unwrap();
     let store = Arc::new(Store { folder: folder.0.clone(), over_tls: Mutex::default() });

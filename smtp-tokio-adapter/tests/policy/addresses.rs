@@ -3,7 +3,7 @@
 
 use crate::routes::breaks_tls;
 use crate::world::*;
-use smtp_tokio_adapter::Manner;
+use smtp_proto::route::Manner;
 use smtp_tokio_adapter::test_kit::{Peer, Script};
 
 /// What one address of the host does.

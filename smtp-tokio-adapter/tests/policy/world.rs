@@ -124,7 +124,7 @@ pub fn take(
 ) -> Arc<Seen> {
     let seen = Arc::new(Seen::default());
     let tls = Some(tls_of(identity, &seen));
-    let inbound = Inbound { tls, ..Inbound::new(Arc::new(config)) };
+    let inbound = changed(Inbound::new(Arc::new(config)), |it| it.tls = tls);
     let shared = Arc::clone(&seen);
     let service = Arc::new(move |_: SocketAddr| {
         *shared.connections.lock().unwrap() += 1;

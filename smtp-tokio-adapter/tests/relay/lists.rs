@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::Relay;
 use crate::common::programs::{Folder, wait_until};
-use crate::common::{HOST, Running, provider, smtp, start};
+use crate::common::{HOST, Running, changed, provider, smtp, start};
 use crate::queue::{submit, to};
 use crate::web::{Answer, Authority, SERIAL, Web};
 
@@ -17,7 +17,7 @@ async fn server(root: &Authority, serial: u64, list: &str) -> Running {
     params.serial_number = Some(SerialNumber::from(serial));
     params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![list.to_owned()] }];
     let tls = server_config(root.0.sign(&params), ClientCertificates::None, provider()).unwrap();
-    start(Inbound { tls: Some(tls), ..Inbound::new(Arc::new(smtp())) }).await
+    start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

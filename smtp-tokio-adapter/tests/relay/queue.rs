@@ -123,7 +123,7 @@ async fn untrusted_certificate_under_later_gets_the_message_in_clear_text_on_the
     let (folder, _) = Folder::with_pki();
     // The relay does not know this authority.
     let tls = Some(Pki::new().server_config(HOST));
-    let next = start(Inbound { tls, ..Inbound::new(Arc::new(smtp())) }).await;
+    let next = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = tls)).await;
     let fields = "posture = \"deterministic\"\nyields = { untrusted = \"later\" }";
     let connectors = to("all", "*", next.address, fields);
     let relay = Relay::with_connectors(&folder, "relay.example", &connectors, NO_DNS);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::bearer::{ClientOauthBearer, ClientXoauth2};
 use super::scram::{Binding, ClientScramSha256};
 use super::simple::{ClientExternal, ClientLogin, ClientPlain};
-use super::{AuthRefusal, ClientMechanism, Floor};
+use super::{AuthRefusal, ChannelFloor, ClientMechanism};
 use crate::channel::Channel;
 use crate::sasl::SaslError;
 use crate::sasl::scram::{Nonce, SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
@@ -25,7 +25,7 @@ pub const MAX_ITERATIONS: u32 = 1_000_000;
 /// use smtp_proto::wire::capabilities::Capabilities;
 /// use smtp_proto::channel::Channel;
 /// use smtp_proto::wire::reply::Reply;
-/// use smtp_proto::sasl::client::{AuthRefusal, Credentials, Floor};
+/// use smtp_proto::sasl::client::{AuthRefusal, Credentials, ChannelFloor};
 ///
 /// let reply = Reply::parse(b"250-mx.test.example\r\n250 AUTH LOGIN PLAIN SCRAM-SHA-256\r\n")?.unwrap();
 /// let capabilities = Capabilities::of(&reply);
@@ -36,7 +36,7 @@ pub const MAX_ITERATIONS: u32 = 1_000_000;
 /// assert_eq!(refused.unwrap_err(), AuthRefusal::ClearText);
 ///
 /// let mut lax = credentials;
-/// lax.floor = Floor::Clear;
+/// lax.floor = ChannelFloor::Clear;
 /// assert_eq!(lax.mechanism(&capabilities, &Channel::Plain, nonce())?.name(), "SCRAM-SHA-256");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -49,7 +49,7 @@ pub struct Credentials {
     /// What is shown.
     pub proof: Proof,
     /// In which channels.
-    pub floor: Floor,
+    pub floor: ChannelFloor,
     /// The most rounds of HMAC that a server may ask for in SCRAM. [`MAX_ITERATIONS`] by default.
     pub max_iterations: u32,
 }
@@ -116,12 +116,12 @@ pub trait MakeMechanism: fmt::Debug + Send + Sync {
 }
 
 impl Credentials {
-    /// A password, for channels to an [authenticated](Floor::Authenticated) server.
+    /// A password, for channels to an [authenticated](ChannelFloor::Authenticated) server.
     pub fn password(user: impl Into<String>, password: impl Into<Secret>) -> Self {
         Proof::Password { user: user.into(), password: password.into() }.into()
     }
 
-    /// A token, for channels to an [authenticated](Floor::Authenticated) server.
+    /// A token, for channels to an [authenticated](ChannelFloor::Authenticated) server.
     pub fn token(user: impl Into<String>, token: impl Into<Secret>) -> Self {
         Proof::Token { user: user.into(), token: token.into() }.into()
     }
@@ -253,10 +253,10 @@ impl Hash for Credentials {
     }
 }
 
-/// For channels to an [authenticated](Floor::Authenticated) server, to act as oneself.
+/// For channels to an [authenticated](ChannelFloor::Authenticated) server, to act as oneself.
 impl From<Proof> for Credentials {
     fn from(proof: Proof) -> Self {
-        let (floor, max_iterations) = (Floor::default(), MAX_ITERATIONS);
+        let (floor, max_iterations) = (ChannelFloor::default(), MAX_ITERATIONS);
         Self { authorization: String::new(), proof, floor, max_iterations }
     }
 }

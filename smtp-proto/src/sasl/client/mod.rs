@@ -109,7 +109,7 @@ pub trait ClientMechanism: fmt::Debug + Send {
 
 /// What a channel must be before credentials are used in it. Exhaustive on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Floor {
+pub enum ChannelFloor {
     /// Any channel, clear text included: an eavesdropper gets the password and the mail.
     Clear,
     /// TLS with any peer: a man in the middle gets the password.
@@ -120,7 +120,7 @@ pub enum Floor {
     Authenticated,
 }
 
-impl Floor {
+impl ChannelFloor {
     /// Whether a mechanism that reveals a secret, or does not, may be used in a channel.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ impl<'i> Mailbox<'i> {
     /// where the local part is not ASCII, for which there is no other form, and where the domain
     /// has no A-labels (RFC 5891, section 4.4).
     #[cfg(feature = "idna")]
-    pub fn to_ascii(self) -> Option<MailboxBuf> {
+    pub(crate) fn to_ascii(self) -> Option<MailboxBuf> {
         if !self.local().is_ascii() {
             return None;
         }
@@ -124,7 +124,7 @@ impl<'i> Mailbox<'i> {
     }
 
     /// An owned copy.
-    pub fn to_buf(self) -> MailboxBuf {
+    pub(crate) fn to_buf(self) -> MailboxBuf {
         MailboxBuf { text: self.text.into(), at: self.at }
     }
 }
@@ -137,14 +137,14 @@ impl fmt::Display for Mailbox<'_> {
 
 /// An owned [`Mailbox`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct MailboxBuf {
+pub(crate) struct MailboxBuf {
     pub(super) text: Box<str>,
     pub(super) at: usize,
 }
 
 impl MailboxBuf {
     /// The borrowed form.
-    pub fn borrow(&self) -> Mailbox<'_> {
+    pub(crate) fn borrow(&self) -> Mailbox<'_> {
         Mailbox { text: &self.text, at: self.at }
     }
 }

@@ -4,15 +4,15 @@
 //! or anything else that could end a command early. `Foo<'i>` borrows the text, `FooBuf` owns it.
 //!
 //! ```
-//! use smtp_proto::wire::path::{AddressRules, Mailbox, MailboxBuf, PathError};
+//! use smtp_proto::wire::path::{AddressRules, ForwardPathBuf, Mailbox, PathError};
 //!
 //! let mailbox = Mailbox::parse("reader@test.example", AddressRules::STRICT).unwrap();
 //! assert_eq!((mailbox.local(), mailbox.domain().as_str()), ("reader", "test.example"));
 //! let smuggled = Mailbox::parse("reader@test.example\r\nDATA", AddressRules::FIELD);
 //! assert_eq!(smuggled, Err(PathError::Domain));
 //!
-//! let owned: MailboxBuf = "\"quoted local\"@[192.0.2.1]".parse().unwrap();
-//! assert!(owned.borrow().domain().is_literal());
+//! let owned: ForwardPathBuf = "\"quoted local\"@[192.0.2.1]".parse().unwrap();
+//! assert_eq!(owned.to_string(), "<\"quoted local\"@[192.0.2.1]>");
 //! ```
 
 mod domain;
@@ -21,7 +21,7 @@ mod owned;
 mod rules;
 
 pub use domain::{Domain, DomainBuf};
-pub use mailbox::{Mailbox, MailboxBuf};
+pub use mailbox::Mailbox;
 pub use owned::{ForwardPathBuf, ReversePathBuf};
 pub use rules::AddressRules;
 
@@ -52,6 +52,12 @@ pub enum PathError {
     /// RFC 5321, section 4.1.2 `Domain` or 4.1.3 `address-literal`.
     #[error("the domain is malformed or longer than {MAX_DOMAIN} octets")]
     Domain,
+    /// The text is neither a DNS name of a host nor an address literal.
+    #[error(
+        "a host name has labels of 1 to {MAX_LABEL} letters, digits, hyphens and underscores, \
+         and at most 253 octets"
+    )]
+    HostName,
     /// RFC 5321, appendix C: a source route must be a list of `@domain`, ended by a colon.
     #[error("the source route is malformed")]
     SourceRoute,

@@ -64,35 +64,6 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Everything that is wrong with a configuration file; at least one fault. `Display` is one line
-/// for each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(pub(super) Vec<ConfigError>);
-
-impl ConfigErrors {
-    /// The faults, in the order of the lines.
-    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
-        self.0.iter()
-    }
-}
-
-impl From<ConfigError> for ConfigErrors {
-    fn from(error: ConfigError) -> Self {
-        Self(vec![error])
-    }
-}
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            write!(f, "{}{error}", if index == 0 { "" } else { "\n" })?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
-
 /// The lines of a text.
 pub(super) struct Lines(Vec<usize>);
 

@@ -75,7 +75,7 @@
 //!      \"secure\"? Expected one of none, opportunistic, deterministic, encrypt, verified, \
 //!      secure, private-ca, dane-only, pinned",
 //! );
-//! # Ok::<(), smtp_tls_policy::rules::ConfigErrors>(())
+//! # Ok::<(), smtp_tls_policy::rules::Faults<smtp_tls_policy::rules::ConfigError>>(())
 //! ```
 //!
 //! All faults of a file are reported at once. Unknown fields are refused, and so are empty values,
@@ -90,7 +90,7 @@ mod section;
 mod tables;
 mod warning;
 
-pub use self::error::{ConfigError, ConfigErrors};
+pub use self::error::ConfigError;
 pub use self::warning::{ConfigWarning, Published};
 
 use std::fmt;
@@ -108,7 +108,7 @@ use crate::rules::connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
     OutboundConnector, OutboundConnectors,
 };
-use crate::rules::error::{ConnectorErrorKind, ConnectorErrors};
+use crate::rules::error::{ConnectorError, ConnectorErrorKind, Faults};
 use crate::rules::identity::IdentityId;
 use crate::rules::posture::{DaneRule, OptionalTls, Posture, StsRule, Yield, Yields};
 use crate::rules::suggest::nearest;
@@ -142,7 +142,7 @@ impl Config {
         text: &str,
         trust: &Trust,
         identities: &[IdentityId],
-    ) -> Result<Self, ConfigErrors> {
+    ) -> Result<Self, Faults<ConfigError>> {
         Self::read(file, text, Some((trust, identities)))
     }
 
@@ -152,11 +152,11 @@ impl Config {
     /// # Errors
     ///
     /// All that is wrong with the text.
-    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigErrors> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, Faults<ConfigError>> {
         Self::read(file, text, None)
     }
 
-    fn read(file: &str, text: &str, loaded: Loaded<'_>) -> Result<Self, ConfigErrors> {
+    fn read(file: &str, text: &str, loaded: Loaded<'_>) -> Result<Self, Faults<ConfigError>> {
         let mut reader =
             Reader { file, text, lines: Lines::of(text), errors: Vec::new(), in_doubt: Vec::new() };
         let config = reader.config(loaded);
@@ -164,7 +164,7 @@ impl Config {
             Some(config) => Ok(config),
             None => {
                 reader.errors.sort_by_key(|error| error.line);
-                Err(ConfigErrors(reader.errors))
+                Err(Faults(reader.errors))
             }
         }
     }
@@ -332,7 +332,7 @@ impl Reader<'_> {
     /// What is wrong with a set of connectors, save what only follows from fields in doubt.
     fn set<T>(
         &mut self,
-        set: Result<T, ConnectorErrors>,
+        set: Result<T, Faults<ConnectorError>>,
         sections: &[Section<'_>],
         doubts: &[Doubts],
     ) -> Option<T> {

@@ -9,9 +9,10 @@ use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query};
 use hickory_net::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::fault::Fault;
-use super::presentation::{Anchor, AnchorsError, records};
+use super::presentation::{Anchor, records};
 use super::prune::signature;
 use super::upstream::Upstream;
+use crate::lookups::setup_error::SetupError;
 
 /// The flag of a key that is revoked (RFC 5011, section 3).
 const REVOKED: u16 = 1 << 7;
@@ -67,13 +68,13 @@ impl Anchors {
     ///     error.to_string(),
     ///     "line 2 of the trust anchors: a digest of type 2 has 32 octets, and this one has 2",
     /// );
-    /// # Ok::<(), smtp_tokio_adapter::lookups::dns::AnchorsError>(())
+    /// # Ok::<(), smtp_tokio_adapter::lookups::SetupError>(())
     /// ```
     ///
     /// # Errors
     ///
     /// A record is something else or cannot be used, and the line of it; or there is none.
-    pub fn parse(text: &str) -> Result<Self, AnchorsError> {
+    pub fn parse(text: &str) -> Result<Self, SetupError> {
         let mut zones = Vec::<Zone>::new();
         for (name, anchor) in records(text)? {
             let position = zones.iter().position(|zone| zone.name == name).unwrap_or(zones.len());
@@ -87,7 +88,7 @@ impl Anchors {
             }
         }
         match zones.is_empty() {
-            true => Err(AnchorsError::None),
+            true => Err(SetupError::NoAnchor),
             false => Ok(Self(zones.into())),
         }
     }

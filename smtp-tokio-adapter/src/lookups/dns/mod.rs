@@ -91,11 +91,11 @@ use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tls_policy::plan::DnsStatus;
 
 use super::Lookups;
+use super::setup_error::SetupError;
 
 pub use self::anchors::Anchors;
 pub use self::fault::Fault;
-pub use self::presentation::AnchorsError;
-pub use self::servers::{Servers, ServersError};
+pub use self::servers::Servers;
 
 use self::cache::Cache;
 use self::upstream::{Link, Upstream};
@@ -153,8 +153,8 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// [`ServersError::NotLocal`] if a server has another address than one of the loopback.
-    pub fn believing_local(servers: Servers) -> Result<Self, ServersError> {
+    /// [`SetupError::RemoteServer`] if a server has another address than one of the loopback.
+    pub fn believing_local(servers: Servers) -> Result<Self, SetupError> {
         servers.local()?;
         Ok(Self::new(servers, Trust::Servers))
     }

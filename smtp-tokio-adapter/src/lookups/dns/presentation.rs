@@ -7,23 +7,7 @@ use hickory_net::proto::rr::Name;
 use hickory_net::proto::serialize::txt::trust_anchor::{Entry, Parser};
 
 use super::algorithms::is_used;
-
-/// Why a text has no trust anchors.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AnchorsError {
-    /// A record is not a DNSKEY or DS record that can be used.
-    #[error("line {line} of the trust anchors: {what}")]
-    Record {
-        /// The line on which the record begins, counted from 1.
-        line: usize,
-        /// What is wrong, and what is expected.
-        what: String,
-    },
-    /// There is no record in the text.
-    #[error("there is no trust anchor")]
-    None,
-}
+use crate::lookups::setup_error::SetupError;
 
 /// A trust anchor.
 pub(super) enum Anchor {
@@ -58,7 +42,7 @@ fn is_trusted(state: &str) -> Result<bool, String> {
 }
 
 /// Reads all records of a text, each with its owner. Keys that are not trusted are left out.
-pub(super) fn records(text: &str) -> Result<Vec<(Name, Anchor)>, AnchorsError> {
+pub(super) fn records(text: &str) -> Result<Vec<(Name, Anchor)>, SetupError> {
     let mut found = Vec::new();
     let (mut words, mut first, mut is_open) = (Vec::<String>::new(), 1, false);
     // The owner of a line that begins with a space is that of the record before it.
@@ -71,7 +55,7 @@ pub(super) fn records(text: &str) -> Result<Vec<(Name, Anchor)>, AnchorsError> {
             (first, keeps_owner) = (index + 1, content.starts_with([' ', '\t']));
         }
         let line = first;
-        let error = |what: String| AnchorsError::Record { line, what };
+        let error = |what: String| SetupError::Anchor { line, what };
         let mut notes = comment.split(|it: char| it == ';' || it.is_ascii_whitespace());
         state = state.or_else(|| notes.find_map(|note| note.strip_prefix(STATE)));
         let spaced = content.replace('(', " ( ").replace(')', " ) ");
@@ -100,7 +84,7 @@ pub(super) fn records(text: &str) -> Result<Vec<(Name, Anchor)>, AnchorsError> {
     match is_open {
         true => {
             let what = "a parenthesis is not closed".to_owned();
-            Err(AnchorsError::Record { line: first, what })
+            Err(SetupError::Anchor { line: first, what })
         }
         false => Ok(found),
     }

@@ -6,7 +6,7 @@ use smtp_proto::fallback::{Fallback, TlsFailure, after};
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::pki::Trust;
-use smtp_tls_policy::plan::{Attempt, Ending, Plan, explain};
+use smtp_tls_policy::plan::{Attempt, HopEnding, Plan, explain};
 use smtp_tokio_adapter::tls_rules;
 
 use crate::input;
@@ -54,7 +54,7 @@ impl Decided {
         let (ending, reason) = ending(plan, observed, verdict.as_ref());
         let defect = verdict.as_ref().and_then(Verdict::defect);
         let sentence = match (&observed.outcome, ending) {
-            (Outcome::Refused(why) | Outcome::Ended(why), Ending::NotDelivered) => {
+            (Outcome::Refused(why) | Outcome::Ended(why), HopEnding::NotDelivered) => {
                 format!("not delivered: {why}")
             }
             _ => explain(plan, ending, reason, defect),
@@ -71,10 +71,10 @@ impl Decided {
             })
             .collect();
         let ending = match ending {
-            Ending::Tls | Ending::TlsPlainHello => "tls",
-            Ending::ClearText => "clear-text",
+            HopEnding::Tls | HopEnding::TlsPlainHello => "tls",
+            HopEnding::ClearText => "clear-text",
             _ if matches!(observed.outcome, Outcome::Refused(_)) => "refused",
-            Ending::TlsAgain | Ending::NotDelivered => "deferred",
+            HopEnding::TlsAgain | HopEnding::NotDelivered => "deferred",
         };
         Self { rule, ending, reason: reason.code(), sentence, checks }
     }
@@ -89,10 +89,10 @@ impl Decided {
     }
 }
 
-fn ending(plan: &Plan, observed: &Observed, verdict: Option<&Verdict>) -> (Ending, Reason) {
+fn ending(plan: &Plan, observed: &Observed, verdict: Option<&Verdict>) -> (HopEnding, Reason) {
     let tls = match observed.plain_hello {
-        Some(true) => Ending::TlsPlainHello,
-        Some(false) | None => Ending::Tls,
+        Some(true) => HopEnding::TlsPlainHello,
+        Some(false) | None => HopEnding::Tls,
     };
     let clear_or_not = |failure: TlsFailure, reason| {
         // What the plan says once the handshake with the plainest hello has failed as well.
@@ -104,24 +104,26 @@ fn ending(plan: &Plan, observed: &Observed, verdict: Option<&Verdict>) -> (Endin
             failure => failure,
         };
         let ending = match after(rules, &Channel::Plain, failure) {
-            Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => Ending::ClearText,
+            Fallback::ContinuePlaintext | Fallback::ReconnectPlaintext => HopEnding::ClearText,
             Fallback::RetryPlainHello | Fallback::PlaintextNextRun | Fallback::Forbidden => {
-                Ending::NotDelivered
+                HopEnding::NotDelivered
             }
         };
         (ending, reason)
     };
     match (&observed.outcome, verdict) {
-        (Outcome::OwnFault(reason), _) => (Ending::NotDelivered, *reason),
-        (Outcome::Refused(_) | Outcome::Ended(_), _) => (Ending::NotDelivered, Reason::Undecided),
+        (Outcome::OwnFault(reason), _) => (HopEnding::NotDelivered, *reason),
+        (Outcome::Refused(_) | Outcome::Ended(_), _) => {
+            (HopEnding::NotDelivered, Reason::Undecided)
+        }
         _ if plan.attempt() == Attempt::Clear => {
-            (Ending::ClearText, plan.clear_reason().unwrap_or(Reason::TlsNotWanted))
+            (HopEnding::ClearText, plan.clear_reason().unwrap_or(Reason::TlsNotWanted))
         }
         (Outcome::NoTls(failure, reason), _) => clear_or_not(*failure, *reason),
         (Outcome::Tls, None) => (tls, Reason::TlsOk),
         (Outcome::Tls, Some(verdict)) => match verdict.standing() {
             Standing::Acceptable => (tls, verdict.reason()),
-            Standing::LocalFault => (Ending::NotDelivered, verdict.reason()),
+            Standing::LocalFault => (HopEnding::NotDelivered, verdict.reason()),
             Standing::NotTls | Standing::Refused => {
                 clear_or_not(TlsFailure::Untrusted, verdict.reason())
             }

@@ -9,13 +9,14 @@ use rustls::ProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use smtp_proto::fallback::TlsFailure;
+use smtp_proto::route::Manner;
 use smtp_proto::wire::path::DomainBuf;
 use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, Refusal, plan};
 use smtp_tls_policy::rules::{DaneRule, IdentityId, OutboundConnector, Posture, StsRule};
 use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::{Host, Reason};
-use smtp_tokio_adapter::{Connection, Failure, Manner, OpenError, Outbound, Target};
+use smtp_tokio_adapter::{Connection, Failure, OpenError, Outbound, Target};
 use tokio::net::TcpStream;
 
 use crate::conversation::{Exchange, Recorder};
