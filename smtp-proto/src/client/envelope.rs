@@ -150,7 +150,7 @@ impl Envelope {
         let reverse_path = match self.reverse_path.borrow() {
             ReversePath::Null | ReversePath::Local(_) => self.reverse_path.clone(),
             ReversePath::Mailbox(mailbox) => {
-                ReversePath::Mailbox(mailbox.to_ascii()?.borrow()).to_buf()
+                mailbox.in_ascii(|mailbox| ReversePath::Mailbox(mailbox).to_buf())?
             }
         };
         let recipients: Option<Vec<Recipient>> = self
@@ -218,7 +218,7 @@ impl Recipient {
         let path = match self.path.borrow() {
             ForwardPath::Local(_) => self.path.clone(),
             ForwardPath::Mailbox(mailbox) => {
-                ForwardPath::Mailbox(mailbox.to_ascii()?.borrow()).to_buf()
+                mailbox.in_ascii(|mailbox| ForwardPath::Mailbox(mailbox).to_buf())?
             }
         };
         Some(Self { path, ..self.clone() })

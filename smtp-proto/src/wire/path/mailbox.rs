@@ -1,7 +1,6 @@
 //! Mailboxes, and the grammar of their local parts.
 
 use std::fmt;
-use std::str::FromStr;
 
 use super::domain::domain_end;
 use super::{AddressRules, Domain, MAX_LOCAL_PART, MAX_MAILBOX, PathError, run_end};
@@ -105,62 +104,27 @@ impl<'i> Mailbox<'i> {
         self.text.is_ascii()
     }
 
-    /// The same mailbox with A-labels in place of U-labels, in ASCII (RFC 6531, section 3.2). None
-    /// where the local part is not ASCII, for which there is no other form, and where the domain
-    /// has no A-labels (RFC 5891, section 4.4).
+    /// What `use_it` makes of the same mailbox with A-labels in place of U-labels, in ASCII (RFC
+    /// 6531, section 3.2). None where the local part is not ASCII, for which there is no other form,
+    /// and where the domain has no A-labels (RFC 5891, section 4.4).
     #[cfg(feature = "idna")]
-    pub(crate) fn to_ascii(self) -> Option<MailboxBuf> {
+    pub(crate) fn in_ascii<T>(self, use_it: impl FnOnce(Mailbox<'_>) -> T) -> Option<T> {
         if !self.local().is_ascii() {
             return None;
         }
         if self.is_ascii() {
-            return Some(self.to_buf());
+            return Some(use_it(self));
         }
         let domain = idna::domain_to_ascii(self.domain().as_str()).ok()?;
-        format!("{}@{domain}", self.local())
-            .parse()
-            .ok()
-            .filter(|mailbox: &MailboxBuf| mailbox.borrow().is_ascii())
-    }
-
-    /// An owned copy.
-    pub(crate) fn to_buf(self) -> MailboxBuf {
-        MailboxBuf { text: self.text.into(), at: self.at }
+        let text = format!("{}@{domain}", self.local());
+        let mailbox = Mailbox::parse(&text, AddressRules::FIELD).ok()?;
+        mailbox.is_ascii().then(|| use_it(mailbox))
     }
 }
 
 impl fmt::Display for Mailbox<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text)
-    }
-}
-
-/// An owned [`Mailbox`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct MailboxBuf {
-    pub(super) text: Box<str>,
-    pub(super) at: usize,
-}
-
-impl MailboxBuf {
-    /// The borrowed form.
-    pub(crate) fn borrow(&self) -> Mailbox<'_> {
-        Mailbox { text: &self.text, at: self.at }
-    }
-}
-
-impl FromStr for MailboxBuf {
-    type Err = PathError;
-
-    /// Reads `local-part@domain` under [`AddressRules::FIELD`].
-    fn from_str(text: &str) -> Result<Self, PathError> {
-        Mailbox::parse(text, AddressRules::FIELD).map(Mailbox::to_buf)
-    }
-}
-
-impl fmt::Display for MailboxBuf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 
