@@ -105,8 +105,8 @@ impl<'i> Mailbox<'i> {
     }
 
     /// What `use_it` makes of the same mailbox with A-labels in place of U-labels, in ASCII (RFC
-    /// 6531, section 3.2). None where the local part is not ASCII, for which there is no other form,
-    /// and where the domain has no A-labels (RFC 5891, section 4.4).
+    /// 6531, section 3.2). None where the local part is not ASCII, for which there is no other
+    /// form, and where the domain has no A-labels (RFC 5891, section 4.4).
     #[cfg(feature = "idna")]
     pub(crate) fn in_ascii<T>(self, use_it: impl FnOnce(Mailbox<'_>) -> T) -> Option<T> {
         if !self.local().is_ascii() {
