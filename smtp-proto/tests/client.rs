@@ -617,41 +617,6 @@ fn pipelining_can_be_left_alone() {
     }
 }
 
-/// RFC 6531, section 3.2: a server without SMTPUTF8 is shown A-labels, where that is enough.
-#[test]
-#[cfg(feature = "idna")]
-fn a_labels_do_where_only_the_domain_is_not_ascii() {
-    let sent = |ehlo: &str, sender: &str, recipient: &str| {
-        let mut bed = ClientBed::ready(ehlo);
-        bed.client.start_transaction(Arc::new(envelope(sender, &[recipient])), bed.now).unwrap();
-        let events = bed.feed(b"250 OK\r\n");
-        (events, bed.said())
-    };
-    let (utf8, ascii) = ("a@b\u{fc}cher.example", "a@xn--bcher-kva.example");
-    let lines = |sender: &str, parameter: &str, recipient: &str| {
-        format!("MAIL FROM:<{sender}>{parameter}\r\nRCPT TO:<{recipient}>\r\n")
-    };
-    assert_eq!(sent(PLAIN, utf8, utf8), (vec![], lines(ascii, "", ascii)));
-    assert_eq!(sent(PLAIN, "", "postmaster"), (vec![], lines("", "", "postmaster")));
-    assert_eq!(
-        sent("250-mx\r\n250 SMTPUTF8\r\n", utf8, utf8),
-        (vec![], lines(utf8, " SMTPUTF8", utf8))
-    );
-    let refused = vec!["finished: Unsupported(SmtpUtf8)".to_owned()];
-    for (sender, recipient) in
-        [("gr\u{fc}n@test.example", "a@test.example"), (utf8, "gr\u{fc}n@test.example")]
-    {
-        let mut bed = ClientBed::ready(PLAIN);
-        bed.client.start_transaction(Arc::new(envelope(sender, &[recipient])), bed.now).unwrap();
-        assert_eq!((bed.feed(b""), bed.said()), (refused.clone(), String::new()));
-    }
-    // No A-label begins with a combining mark (RFC 5891, section 4.2.3.2).
-    let mut bed = ClientBed::ready(PLAIN);
-    let mail = envelope("a@\u{301}b.example", &["a@test.example"]);
-    bed.client.start_transaction(Arc::new(mail), bed.now).unwrap();
-    assert_eq!(bed.feed(b""), refused);
-}
-
 /// RFC 8689, section 4.2.1: an offer in clear text does not count.
 #[test]
 fn requiretls_is_refused_before_anything_is_sent() {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use smtp_proto::route::{Ending, Targets};
+use smtp_proto::route::{Ending, LOOKUP_FAILED, Targets};
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::ReversePathBuf;
 use smtp_tls_policy::inquiry::{
@@ -58,9 +58,14 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
 
     /// Where the mail goes.
     pub(super) async fn course(&self) -> Course {
-        if let Some(known) = &self.known {
-            return known.course.clone();
+        match &self.known {
+            Some(known) => known.course.clone(),
+            None => self.looked_up().await,
         }
+    }
+
+    /// Where the mail goes, looked up for this delivery.
+    async fn looked_up(&self) -> Course {
         let domain = match self.domain().await {
             Ok(domain) => domain,
             // A refusal of the whole domain is told when its first host is prepared.
@@ -203,6 +208,10 @@ impl<L: Lookups, M: Message> Preparing for Job<'_, L, M> {
             return Ok(Arc::clone(ready));
         }
         let ready = Arc::new(Ready::new(self.prepare(host).await?));
+        // The rules for a host are made from the answer that names it, and from no other one.
+        if self.known.is_some() && !self.looked_up().await.names(host) {
+            return Err(Skip::from(LOOKUP_FAILED));
+        }
         lock(&self.ready).push((host.clone(), Arc::clone(&ready)));
         Ok(ready)
     }

@@ -31,6 +31,20 @@ pub(super) struct Course {
     pub(super) clear_text_at_once: bool,
 }
 
+impl Course {
+    /// Whether the mail may go to this host.
+    pub(super) fn names(&self, host: &HostName) -> bool {
+        match &self.targets {
+            Targets::Mx { domain, records } if records.is_empty() => domain == host,
+            Targets::Mx { records, .. } => {
+                records.iter().any(|record| record.exchange.as_ref() == Some(host))
+            }
+            Targets::Host(name) => name == host,
+            Targets::NoSuchDomain | Targets::LookupFailed => false,
+        }
+    }
+}
+
 /// A host that may be dialled, for messages to one next hop. See [`Candidate`].
 pub(super) struct Ready {
     pub(super) addresses: Vec<IpAddr>,

@@ -37,7 +37,7 @@ pub struct PoolLimits {
     /// a resolver nor a policy host. 1 second by default; with zero each delivery asks. Only facts
     /// that led to a good delivery are used again, by messages of the same connector and with the
     /// same wishes about TLS (RFC 8689), and for at most as many domains as
-    /// [`idle`](Self::idle) says.
+    /// [`idle`](Self::idle) says. A longer time outlives the TTL of records.
     pub facts: Duration,
 }
 
