@@ -104,7 +104,7 @@ fn each_posture_has_its_policy_of_postfix() {
         config + "[[outbound]]\nname = \"rest\"\nnamespaces = [\"*\"]\nposture = \"encrypt\"\n";
     // A next hop in brackets is a host, about which DNS is not asked.
     let nowhere = refused().to_string();
-    let running = start(&config, &["--resolver", &nowhere]);
+    let running = start(&config, &["--resolver", &nowhere, "--timeout", "4"]);
     for (name, _, policy) in &rows {
         let answers = running.ask(&[&format!("QUERY [{name}.example]:25")]);
         assert!(answers[0].starts_with(&format!("OK {policy}")), "{name}: {answers:?}");

@@ -100,7 +100,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
                 .filter_map(|it| Some((it.name.clone()?, &it.path)))
                 .map(|(name, path)| (RootsId::new(&name), path.clone()))
                 .collect(),
-            limit: args.network.step_limit(),
+            limit: args.network.time_limit(),
             kept: RefCell::default(),
         });
         let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
