@@ -58,44 +58,29 @@ pub enum Peer {
     Authenticated,
 }
 
-/// The kind of a channel binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum BindingType {
-    /// `tls-exporter` (RFC 9266): 32 octets from the exporter of the session.
-    TlsExporter,
-    /// `tls-server-end-point` (RFC 5929, section 4): a hash of the server's certificate.
-    TlsServerEndPoint,
-}
-
-impl BindingType {
-    /// The IANA name, as it follows `p=` in SCRAM.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TlsExporter => "tls-exporter",
-            Self::TlsServerEndPoint => "tls-server-end-point",
-        }
-    }
-
-    /// The type of a name, written exactly so.
-    pub fn of(name: &str) -> Option<Self> {
-        [Self::TlsExporter, Self::TlsServerEndPoint].into_iter().find(|kind| kind.name() == name)
-    }
-}
-
 /// What both ends of one TLS channel know, and a third party with two channels cannot make equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ChannelBinding {
-    /// Its kind.
-    pub kind: BindingType,
-    /// Its octets.
-    pub data: Secret,
+pub enum ChannelBinding {
+    /// `tls-exporter` (RFC 9266): 32 octets from the exporter of the session.
+    TlsExporter(Secret),
+    /// `tls-server-end-point` (RFC 5929, section 4): a hash of the server's certificate.
+    TlsServerEndPoint(Secret),
 }
 
 impl ChannelBinding {
-    /// A binding of this kind with these octets.
-    pub const fn new(kind: BindingType, data: Secret) -> Self {
-        Self { kind, data }
+    /// The IANA name of its type, as it follows `p=` in SCRAM.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TlsExporter(_) => "tls-exporter",
+            Self::TlsServerEndPoint(_) => "tls-server-end-point",
+        }
+    }
+
+    /// Its octets.
+    pub const fn data(&self) -> &Secret {
+        match self {
+            Self::TlsExporter(data) | Self::TlsServerEndPoint(data) => data,
+        }
     }
 }

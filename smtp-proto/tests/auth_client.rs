@@ -9,7 +9,7 @@ use common::auth::{
 };
 use common::{ClientBed, changed, client_config, tls_info};
 use smtp_proto::Secret;
-use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::channel::ChannelBinding;
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Envelope, MAX_CHALLENGE};
 use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
@@ -44,7 +44,7 @@ fn scram() -> Box<dyn ClientMechanism> {
 
 /// Every mechanism, by what makes it.
 fn all() -> Vec<Box<dyn ClientMechanism>> {
-    let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
+    let binding = ChannelBinding::TlsExporter(Secret::from("exported"));
     let plus = make::scram("", "user", Secret::from("pencil"), Binding::Used(binding));
     vec![
         plain(),
@@ -246,7 +246,7 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
 
 #[test]
 fn scram_is_bound_to_its_channel() {
-    let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
+    let binding = ChannelBinding::TlsExporter(Secret::from("exported"));
     let start = |binding| {
         let mechanism = make::scram("a,b", "user", Secret::from("pencil"), binding).unwrap();
         exchange(mechanism, &[&challenge(SERVER_FIRST)]).0

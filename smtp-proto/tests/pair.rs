@@ -7,8 +7,8 @@ use std::sync::Arc;
 use common::auth::{Binding, make};
 use common::{Scenario, Trace, accept, envelope, run};
 use smtp_proto::Secret;
+use smtp_proto::channel::ChannelBinding;
 use smtp_proto::channel::TlsInfo;
-use smtp_proto::channel::{BindingType, ChannelBinding};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::sasl::client;
 use smtp_proto::server::{ServerEvent, StartTls};
@@ -446,7 +446,7 @@ fn both_sides_agree_on_the_identity() {
         make::scram("", "user", Secret::from(password), binding).unwrap()
     }
     fn exported(data: &str) -> ChannelBinding {
-        ChannelBinding::new(BindingType::TlsExporter, Secret::from(data))
+        ChannelBinding::TlsExporter(Secret::from(data))
     }
     fn plain(authorization: &str, user: &str, password: &str) -> Box<dyn client::ClientMechanism> {
         make::plain(authorization, user, &Secret::from(password)).unwrap()

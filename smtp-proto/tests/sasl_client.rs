@@ -8,7 +8,7 @@ use common::auth::{Binding, EHLO, SERVER_FIRST, base64, begin, challenge, exchan
 use common::{ClientBed, tls_info};
 use proptest::prelude::*;
 use smtp_proto::Secret;
-use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::channel::ChannelBinding;
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::sasl::SaslError;
 use smtp_proto::sasl::client::{
@@ -20,7 +20,7 @@ use smtp_proto::sasl::server::{Answer, ExchangeStep, Offer, Question};
 #[test]
 fn the_best_mechanism_is_chosen() {
     let bound = |peer| {
-        let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
+        let binding = ChannelBinding::TlsExporter(Secret::from("exported"));
         let mut tls = TlsInfo::clone(&tls_info());
         (tls.peer, tls.bindings) = (peer, vec![binding]);
         Channel::Implicit(Arc::new(tls))
@@ -112,7 +112,7 @@ fn names_and_passwords_that_cannot_be_sent() {
 /// Whatever is printed, no password, token or message with one is in it.
 #[test]
 fn nothing_secret_is_printed() {
-    let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported-octets"));
+    let binding = ChannelBinding::TlsExporter(Secret::from("exported-octets"));
     let mut tls = TlsInfo::clone(&tls_info());
     tls.bindings = vec![binding];
     let mut shown = format!("{tls:?} {:?}", Channel::Implicit(Arc::new(tls.clone())));
@@ -262,7 +262,7 @@ proptest! {
     /// Both ends of SCRAM agree if they have the same password, and only then.
     #[test]
     fn both_ends_of_scram_agree(user in "[ -~]{1,20}", password in "\\PC{1,20}", other in "\\PC{1,20}", bound in any::<bool>()) {
-        let binding = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
+        let binding = ChannelBinding::TlsExporter(Secret::from("exported"));
         let used = if bound { Binding::Used(binding.clone()) } else { Binding::Unsupported };
         let (password, other) = (Secret::from(password), Secret::from(other));
         let made = make::scram("", &user, password.clone(), used.clone());

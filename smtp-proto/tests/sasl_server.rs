@@ -12,7 +12,7 @@ use common::auth_server::{
 use common::{ServerBed, changed, server_config, tls_info};
 use smtp_proto::Secret;
 use smtp_proto::channel::Channel;
-use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::channel::ChannelBinding;
 use smtp_proto::sasl::scram::MIN_ITERATIONS;
 use smtp_proto::sasl::server as sasl;
 use smtp_proto::sasl::server::{
@@ -164,8 +164,7 @@ fn channel_binding() {
         NO
     );
     // A type that is not there.
-    let end_point =
-        ChannelBinding::new(BindingType::TlsServerEndPoint, Secret::from("this channel"));
+    let end_point = ChannelBinding::TlsServerEndPoint(Secret::from("this channel"));
     let refused = scram(&mut inside(config()), client("user", "pencil", Binding::Used(end_point)));
     assert_eq!(refused, (vec![], NO.to_owned()));
 

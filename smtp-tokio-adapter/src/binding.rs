@@ -7,7 +7,7 @@ use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::{ConnectionCommon, ProtocolVersion};
 use smtp_proto::Secret;
-use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::channel::ChannelBinding;
 use smtp_tls_policy::pki::server_end_point;
 use zeroize::Zeroizing;
 
@@ -27,11 +27,11 @@ pub(crate) fn bindings<D>(
     let exporter = is_tls13.then(|| {
         let mut exported = Zeroizing::new([0; OCTETS]);
         session.export_keying_material(&mut *exported, LABEL, Some(b"")).ok()?;
-        Some(ChannelBinding::new(BindingType::TlsExporter, Secret::from(exported.as_slice())))
+        Some(ChannelBinding::TlsExporter(Secret::from(exported.as_slice())))
     });
     let end_point = certificate
         .and_then(server_end_point)
-        .map(|hash| ChannelBinding::new(BindingType::TlsServerEndPoint, hash.into()));
+        .map(|hash| ChannelBinding::TlsServerEndPoint(hash.into()));
     exporter.flatten().into_iter().chain(end_point).collect()
 }
 

@@ -11,7 +11,7 @@ use common::{
     smtp, start,
 };
 use smtp_proto::Secret;
-use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::channel::ChannelBinding;
 use smtp_proto::client::AuthFailure;
 use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route;
@@ -398,13 +398,13 @@ fn bound(bindings: Arc<Mutex<Vec<ChannelBinding>>>) -> Taker {
 /// The whole way, with a mechanism that succeeds only if both ends know the same of their channel.
 #[tokio::test]
 async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
-    use BindingType::{TlsExporter, TlsServerEndPoint};
+    let (exporter, end_point) = ("tls-exporter", "tls-server-end-point");
     let pki = Pki::new();
     let outbound = outbound_with(&pki, ClientTls::new(provider()));
     let mut seen = Vec::new();
-    for (version, kinds) in [
-        (&rustls::version::TLS13, vec![TlsExporter, TlsServerEndPoint]),
-        (&rustls::version::TLS12, vec![TlsServerEndPoint]),
+    for (version, names) in [
+        (&rustls::version::TLS13, vec![exporter, end_point]),
+        (&rustls::version::TLS12, vec![end_point]),
     ] {
         let identity = pki.identity(HOST);
         let config = rustls::ServerConfig::builder_with_provider(provider())
@@ -437,9 +437,9 @@ async fn scram_plus_is_bound_to_sessions_new_and_resumed() {
             connection.quit().await;
             serving.await.unwrap();
             let bindings = decision.tls.unwrap().bindings.clone();
-            assert_eq!(bindings.iter().map(|binding| binding.kind).collect::<Vec<_>>(), kinds);
+            assert_eq!(bindings.iter().map(ChannelBinding::name).collect::<Vec<_>>(), names);
             assert_eq!(bindings, *theirs.lock().unwrap());
-            assert!(bindings.iter().all(|binding| binding.data.as_bytes().len() == 32));
+            assert!(bindings.iter().all(|binding| binding.data().as_bytes().len() == 32));
             seen.push(bindings);
         }
     }
@@ -543,5 +543,5 @@ async fn bindings_are_those_of_the_rfcs() {
     let decision = connection.decision().clone();
     connection.quit().await;
     let bindings = &decision.tls.as_ref().unwrap().bindings;
-    assert_eq!(bindings[0].data, Secret::from(theirs.await.unwrap().as_slice()));
+    assert_eq!(*bindings[0].data(), Secret::from(theirs.await.unwrap().as_slice()));
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use smtp_proto::Secret;
-use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::channel::ChannelBinding;
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::sasl::client::{ClientMechanism, Credentials};
 use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
@@ -63,7 +63,7 @@ fn encode(octets: &[u8], output: &mut Vec<u8>) {
 }
 
 fn binding() -> ChannelBinding {
-    ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"))
+    ChannelBinding::TlsExporter(Secret::from("exported"))
 }
 
 fn authority(question: &Question) -> Answer {

@@ -26,7 +26,7 @@ pub mod make {
     use std::sync::Arc;
 
     use smtp_proto::Secret;
-    use smtp_proto::channel::{BindingType, Channel, ChannelBinding, TlsInfo};
+    use smtp_proto::channel::{Channel, ChannelBinding, TlsInfo};
     use smtp_proto::sasl::SaslError;
     use smtp_proto::sasl::client::{AuthRefusal, ClientMechanism, Credentials};
     use smtp_proto::wire::capabilities::Capabilities;
@@ -79,7 +79,7 @@ pub mod make {
 
     pub fn scram(authorization: &str, user: &str, password: Secret, binding: Binding) -> Made {
         let credentials = Credentials::password(user, password);
-        let some = ChannelBinding::new(BindingType::TlsExporter, Secret::from("exported"));
+        let some = ChannelBinding::TlsExporter(Secret::from("exported"));
         let (name, binding) = match binding {
             Binding::Unsupported => ("SCRAM-SHA-256", None),
             Binding::Unoffered => ("SCRAM-SHA-256", Some(some)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use smtp_proto::Secret;
-use smtp_proto::channel::{BindingType, ChannelBinding};
+use smtp_proto::channel::ChannelBinding;
 use smtp_proto::channel::{Channel, TlsInfo};
 use smtp_proto::sasl::client::ClientMechanism;
 use smtp_proto::server::ServerConfig;
@@ -16,7 +16,7 @@ pub fn config() -> ServerConfig {
 }
 
 pub fn exported(data: &str) -> ChannelBinding {
-    ChannelBinding::new(BindingType::TlsExporter, Secret::from(data))
+    ChannelBinding::TlsExporter(Secret::from(data))
 }
 
 pub fn bound() -> Channel {

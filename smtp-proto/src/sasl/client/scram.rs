@@ -79,7 +79,7 @@ impl ClientScramSha256 {
         let flag = match &binding {
             Binding::Unsupported => Flag::Unsupported,
             Binding::Unoffered => Flag::Unoffered,
-            Binding::Used(binding) => Flag::Used(binding.kind.name()),
+            Binding::Used(binding) => Flag::Used(binding.name()),
         };
         let authorization = Some(&*authorization).filter(|name| !name.is_empty());
         let (header, bare) =
@@ -102,7 +102,7 @@ impl ClientScramSha256 {
             return Err(SaslError::Iterations(server_first.iterations));
         }
         let data = match &self.binding {
-            Binding::Used(binding) => binding.data.as_bytes(),
+            Binding::Used(binding) => binding.data().as_bytes(),
             Binding::Unsupported | Binding::Unoffered => b"",
         };
         let without_proof =

@@ -187,7 +187,7 @@ impl Proof {
             ClientFirst::parse(message)?;
         let data = self.binding(flag)?;
         let binding =
-            ClientFinal::binding(header, data.map_or(b"", |binding| binding.data.as_bytes()));
+            ClientFinal::binding(header, data.map_or(b"", |binding| binding.data().as_bytes()));
         // RFC 5802, section 5.1: prepared for the look-up, as it came for the hashes.
         self.claim = Claim::new(&user, authorization.as_deref())?;
         let user = self.claim.user.clone();
@@ -201,7 +201,7 @@ impl Proof {
     fn binding(&self, flag: Flag<'_>) -> Result<Option<&ChannelBinding>, SaslError> {
         match flag {
             Flag::Used(name) if self.plus => {
-                let found = self.bindings.iter().find(|binding| binding.kind.name() == name);
+                let found = self.bindings.iter().find(|binding| binding.name() == name);
                 found.map(Some).ok_or(SaslError::ChannelBinding)
             }
             Flag::Unsupported if !self.plus => Ok(None),
