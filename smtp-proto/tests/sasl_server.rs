@@ -16,7 +16,7 @@ use smtp_proto::channel::ChannelBinding;
 use smtp_proto::sasl::scram::MIN_ITERATIONS;
 use smtp_proto::sasl::server as sasl;
 use smtp_proto::sasl::server::{
-    Answer, Exchange, ExchangeStep, Failure, Identity, Mechanism, Offer, Question,
+    Answer, Exchange, ExchangeStep, Failure, Identity, Mechanism, Question,
 };
 
 /// RFC 4616, section 2.
@@ -297,7 +297,7 @@ impl Mechanism for Riddle {
     fn name(&self) -> &str {
         "X-RIDDLE"
     }
-    fn begin(&self, _: &Offer<'_>) -> Box<dyn Exchange> {
+    fn begin(&self, _: &Channel, _: &[&str]) -> Box<dyn Exchange> {
         Box::new(Riddling)
     }
 }
@@ -375,7 +375,7 @@ fn asked(
     client: &mut dyn smtp_proto::sasl::client::ClientMechanism,
 ) -> Question {
     let channel = bound();
-    let mut exchange = mechanism.begin(&Offer::new(&channel, &[]));
+    let mut exchange = mechanism.begin(&channel, &[mechanism.name()]);
     let mut response = match client.initial_response().unwrap() {
         Some(response) => response,
         None => client.respond(&exchange.first_challenge()).unwrap(),

@@ -88,8 +88,11 @@ impl Server {
         name: &str,
         initial: Option<InitialResponse<'_>>,
     ) -> Result<(Box<Running>, ExchangeStep), Response> {
-        let offer = self.config.offer(&self.channel);
-        let exchange = offer.find(name).ok_or(replies::UNKNOWN_MECHANISM)?.begin(&offer);
+        let mut offered = self.config.offered(&self.channel);
+        let mechanism = offered.find(|it| it.name().eq_ignore_ascii_case(name));
+        let mechanism = mechanism.ok_or(replies::UNKNOWN_MECHANISM)?;
+        let names: Vec<&str> = self.config.offered(&self.channel).map(|it| it.name()).collect();
+        let exchange = mechanism.begin(&self.channel, &names);
         let (running, step) = Running::begin(exchange, initial);
         Ok((Box::new(running), step))
     }

@@ -336,7 +336,7 @@ impl Server {
             || dsn && !config.dsn
             || parameters.priority.is_some() && config.mt_priority.is_none()
             // RFC 4954, section 5: it goes with AUTH.
-            || parameters.auth.is_some() && config.offer(&self.channel).mechanisms().next().is_none();
+            || parameters.auth.is_some() && config.offered(&self.channel).next().is_none();
         unknown || binding || harmless && !self.tolerance.unannounced_parameters
     }
 

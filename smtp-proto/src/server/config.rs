@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::tolerance::Tolerance;
 use crate::Protocol;
 use crate::channel::Channel;
-use crate::sasl::server::{Mechanism, Offer};
+use crate::sasl::server::Mechanism;
 use crate::timeouts::Timeouts;
 use crate::wire::command::XclientName;
 use crate::wire::params::{BodyType, DateTime};
@@ -158,9 +158,10 @@ impl ServerConfig {
     }
 
     /// The mechanisms that are offered on this channel.
-    pub(super) fn offer<'s>(&'s self, channel: &'s Channel) -> Offer<'s> {
+    pub(super) fn offered(&self, channel: &Channel) -> impl Iterator<Item = &dyn Mechanism> {
         let clear = matches!(channel, Channel::Plain);
-        Offer::new(channel, if clear && !self.auth_in_clear { &[] } else { &self.mechanisms })
+        let all: &[_] = if clear && !self.auth_in_clear { &[] } else { &self.mechanisms };
+        all.iter().map(|mechanism| &**mechanism).filter(|it| it.is_offered(channel))
     }
 
     /// RFC 6152, section 3 and RFC 3030, section 3: BODY is the parameter of both.

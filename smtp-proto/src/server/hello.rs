@@ -45,10 +45,7 @@ impl Server {
         lines.push_if(config.announces_smtputf8(), "SMTPUTF8");
         lines.push_if(config.dsn, "DSN");
         // RFC 4954, section 3; outside TLS only where the configuration says so.
-        lines.push_words(
-            "AUTH",
-            config.offer(&self.channel).mechanisms().map(|mechanism| mechanism.name()),
-        );
+        lines.push_words("AUTH", config.offered(&self.channel).map(|mechanism| mechanism.name()));
         // RFC 8689, section 2: never in clear text.
         lines.push_if(config.require_tls && !clear, "REQUIRETLS");
         if let Some(profile) = &config.mt_priority {

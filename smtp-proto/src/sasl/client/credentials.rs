@@ -46,56 +46,12 @@ pub struct Credentials {
     /// Authorization identity; empty means the authentication identity. LOGIN, XOAUTH2 and
     /// OAUTHBEARER cannot say it, and are not used then.
     pub authorization: String,
-    /// What is shown.
-    pub proof: Proof,
+    proof: Proof,
     /// In which channels.
     pub floor: ChannelFloor,
     /// The most rounds of HMAC that a server may ask for in SCRAM. [`MAX_ITERATIONS`] by default.
     pub max_iterations: u32,
 }
-
-/// What shows who one is.
-#[derive(Clone, Debug)]
-pub enum Proof {
-    /// For SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN and LOGIN.
-    Password {
-        /// Whose it is.
-        user: String,
-        /// UTF-8.
-        password: Secret,
-    },
-    /// An OAuth 2.0 access token, for OAUTHBEARER and XOAUTH2. Tokens are short-lived: getting one
-    /// is the caller's affair.
-    Token {
-        /// Whose mailbox it is for.
-        user: String,
-        /// As the authorization server gave it.
-        token: Secret,
-    },
-    /// The client certificate that TLS has shown, for EXTERNAL.
-    Certificate,
-    /// Makes mechanisms that are not from here. Equal only to itself.
-    Other(Arc<dyn MakeMechanism>),
-}
-
-impl PartialEq for Proof {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (
-                Self::Password { user, password },
-                Self::Password { user: other_user, password: other_password },
-            ) => user == other_user && password == other_password,
-            (Self::Token { user, token }, Self::Token { user: other_user, token: other_token }) => {
-                user == other_user && token == other_token
-            }
-            (Self::Certificate, Self::Certificate) => true,
-            (Self::Other(one), Self::Other(other)) => Arc::ptr_eq(one, other),
-            _ => false,
-        }
-    }
-}
-
-impl Eq for Proof {}
 
 /// Makes mechanisms that are not from here, one for each attempt.
 pub trait MakeMechanism: fmt::Debug + Send + Sync {
@@ -116,19 +72,31 @@ pub trait MakeMechanism: fmt::Debug + Send + Sync {
 }
 
 impl Credentials {
-    /// A password, for channels to an [authenticated](ChannelFloor::Authenticated) server.
+    /// A password in UTF-8 of this user, for channels to an [authenticated](ChannelFloor::Authenticated) server.
     pub fn password(user: impl Into<String>, password: impl Into<Secret>) -> Self {
-        Proof::Password { user: user.into(), password: password.into() }.into()
+        Self::of(Proof::Password { user: user.into(), password: password.into() })
     }
 
-    /// A token, for channels to an [authenticated](ChannelFloor::Authenticated) server.
+    /// An OAuth 2.0 access token, as the authorization server gave it, for the mailbox of this
+    /// user. Tokens are short-lived: getting one is the caller's affair. For channels to an
+    /// [authenticated](ChannelFloor::Authenticated) server.
     pub fn token(user: impl Into<String>, token: impl Into<Secret>) -> Self {
-        Proof::Token { user: user.into(), token: token.into() }.into()
+        Self::of(Proof::Token { user: user.into(), token: token.into() })
     }
 
-    /// The client certificate.
+    /// The client certificate that TLS has shown.
     pub fn certificate() -> Self {
-        Proof::Certificate.into()
+        Self::of(Proof::Certificate)
+    }
+
+    /// What the mechanisms of another crate show. Equal only to its clones.
+    pub fn other(mechanisms: impl MakeMechanism + 'static) -> Self {
+        Self::of(Proof::Other(Arc::new(mechanisms)))
+    }
+
+    fn of(proof: Proof) -> Self {
+        let (floor, max_iterations) = (ChannelFloor::default(), MAX_ITERATIONS);
+        Self { authorization: String::new(), proof, floor, max_iterations }
     }
 
     /// The best mechanism that the server offers and the channel allows: those that bind to the
@@ -242,6 +210,34 @@ impl Credentials {
     }
 }
 
+/// What shows who one is.
+#[derive(Clone, Debug)]
+enum Proof {
+    Password { user: String, password: Secret },
+    Token { user: String, token: Secret },
+    Certificate,
+    Other(Arc<dyn MakeMechanism>),
+}
+
+impl PartialEq for Proof {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Password { user, password },
+                Self::Password { user: other_user, password: other_password },
+            ) => user == other_user && password == other_password,
+            (Self::Token { user, token }, Self::Token { user: other_user, token: other_token }) => {
+                user == other_user && token == other_token
+            }
+            (Self::Certificate, Self::Certificate) => true,
+            (Self::Other(one), Self::Other(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Proof {}
+
 /// Without the secrets: a hash gives something away of what goes into it.
 impl Hash for Credentials {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -250,13 +246,5 @@ impl Hash for Credentials {
             Proof::Certificate | Proof::Other(_) => "",
         };
         (&self.authorization, user, self.floor).hash(state);
-    }
-}
-
-/// For channels to an [authenticated](ChannelFloor::Authenticated) server, to act as oneself.
-impl From<Proof> for Credentials {
-    fn from(proof: Proof) -> Self {
-        let (floor, max_iterations) = (ChannelFloor::default(), MAX_ITERATIONS);
-        Self { authorization: String::new(), proof, floor, max_iterations }
     }
 }

@@ -5,12 +5,12 @@
 //! affair. [`Credentials::mechanism`] makes the one that is best for a server and a channel, and
 //! [`Credentials::mechanism_named`] one of the caller's choice:
 //!
-//! | proof | mechanisms, the best first |
+//! | credentials | mechanisms, the best first |
 //! |---|---|
-//! | [`Proof::Password`] | SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN |
-//! | [`Proof::Token`] | OAUTHBEARER, XOAUTH2 |
-//! | [`Proof::Certificate`] | EXTERNAL |
-//! | [`Proof::Other`] | those that [`MakeMechanism::names`] lists |
+//! | [`Credentials::password`] | SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN |
+//! | [`Credentials::token`] | OAUTHBEARER, XOAUTH2 |
+//! | [`Credentials::certificate`] | EXTERNAL |
+//! | [`Credentials::other`] | those that [`MakeMechanism::names`] lists |
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
@@ -52,7 +52,7 @@ mod credentials;
 mod scram;
 mod simple;
 
-pub use credentials::{Credentials, MAX_ITERATIONS, MakeMechanism, Proof};
+pub use credentials::{Credentials, MAX_ITERATIONS, MakeMechanism};
 
 use std::borrow::Cow;
 use std::fmt;

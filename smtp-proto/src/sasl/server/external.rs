@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Answer, Claim, Exchange, ExchangeStep, Mechanism, OUT_OF_TURN, Offer, Question, end, prepare,
+    Answer, Claim, Exchange, ExchangeStep, Mechanism, OUT_OF_TURN, Question, end, prepare,
 };
 use crate::channel::Channel;
 use crate::sasl::SaslError;
@@ -27,7 +27,7 @@ impl Mechanism for External {
         channel.tls().is_some()
     }
 
-    fn begin(&self, _: &Offer<'_>) -> Box<dyn Exchange> {
+    fn begin(&self, _: &Channel, _: &[&str]) -> Box<dyn Exchange> {
         Box::new(Outside::default())
     }
 }

@@ -16,10 +16,10 @@
 //!
 //! ```
 //! use smtp_proto::channel::Channel;
-//! use smtp_proto::sasl::server::{Answer, ExchangeStep, Offer, Question, plain};
+//! use smtp_proto::sasl::server::{Answer, ExchangeStep, Question, plain};
 //! use smtp_proto::Secret;
 //!
-//! let mut exchange = plain().begin(&Offer::new(&Channel::Plain, &[]));
+//! let mut exchange = plain().begin(&Channel::Plain, &["PLAIN"]);
 //! let ExchangeStep::Ask(Question::Password { user, password }) = exchange.respond(&Secret::from("\0tim\0tanstaafltanstaafl"))
 //! else {
 //!     panic!()
@@ -40,7 +40,6 @@ pub use scram::scram;
 pub use token::{oauthbearer, xoauth2};
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::SaslError;
 use super::scram::{Keys, prepare};
@@ -58,8 +57,9 @@ pub trait Mechanism: fmt::Debug + Send + Sync {
         true
     }
 
-    /// Begins an exchange: AUTH names this mechanism.
-    fn begin(&self, offer: &Offer<'_>) -> Box<dyn Exchange>;
+    /// Begins an exchange: AUTH names this mechanism. `offered` are the names of all mechanisms
+    /// that the server has listed on this channel.
+    fn begin(&self, channel: &Channel, offered: &[&str]) -> Box<dyn Exchange>;
 }
 
 /// One exchange, from AUTH to its end.
@@ -209,36 +209,6 @@ pub enum Failure {
     /// The caller's own reply.
     #[error("{0}")]
     Response(Response),
-}
-
-/// The mechanisms that are offered on a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Offer<'s> {
-    channel: &'s Channel,
-    mechanisms: &'s [Arc<dyn Mechanism>],
-}
-
-impl<'s> Offer<'s> {
-    /// Offers those of the mechanisms that fit the channel.
-    pub fn new(channel: &'s Channel, mechanisms: &'s [Arc<dyn Mechanism>]) -> Self {
-        Self { channel, mechanisms }
-    }
-
-    /// What the bytes travel in.
-    pub fn channel(&self) -> &'s Channel {
-        self.channel
-    }
-
-    /// The offered mechanisms, in the order of the configuration.
-    pub fn mechanisms(&self) -> impl Iterator<Item = &'s Arc<dyn Mechanism>> + use<'s> {
-        let channel = self.channel;
-        self.mechanisms.iter().filter(move |mechanism| mechanism.is_offered(channel))
-    }
-
-    /// The offered mechanism of this name, in any case of letters.
-    pub fn find(&self, name: &str) -> Option<&'s Arc<dyn Mechanism>> {
-        self.mechanisms().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
-    }
 }
 
 impl From<SaslError> for Failure {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Claim, Exchange, ExchangeStep, Mechanism, OUT_OF_TURN, Offer, Question, end};
+use super::{Answer, Claim, Exchange, ExchangeStep, Mechanism, OUT_OF_TURN, Question, end};
+use crate::channel::Channel;
 use crate::sasl::SaslError;
 use crate::secret::Secret;
 
@@ -26,7 +27,7 @@ impl Mechanism for Plain {
         "PLAIN"
     }
 
-    fn begin(&self, _: &Offer<'_>) -> Box<dyn Exchange> {
+    fn begin(&self, _: &Channel, _: &[&str]) -> Box<dyn Exchange> {
         Box::new(OneMessage(None))
     }
 }
@@ -77,7 +78,7 @@ impl Mechanism for Login {
         "LOGIN"
     }
 
-    fn begin(&self, _: &Offer<'_>) -> Box<dyn Exchange> {
+    fn begin(&self, _: &Channel, _: &[&str]) -> Box<dyn Exchange> {
         Box::new(TwoMessages::User)
     }
 }

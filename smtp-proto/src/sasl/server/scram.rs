@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    Answer, Claim, Exchange, ExchangeStep, Failure, Identity, Mechanism, OUT_OF_TURN, Offer,
-    Question, failed,
+    Answer, Claim, Exchange, ExchangeStep, Failure, Identity, Mechanism, OUT_OF_TURN, Question,
+    failed,
 };
 use crate::channel::Channel;
 use crate::channel::ChannelBinding;
@@ -88,11 +88,11 @@ impl Mechanism for ScramSha256 {
         !self.plus || !bindings(channel).is_empty()
     }
 
-    fn begin(&self, offer: &Offer<'_>) -> Box<dyn Exchange> {
+    fn begin(&self, channel: &Channel, offered: &[&str]) -> Box<dyn Exchange> {
         Box::new(Proof {
             plus: self.plus,
-            offers_plus: offer.find(SCRAM_SHA_256_PLUS).is_some(),
-            bindings: bindings(offer.channel()).to_vec(),
+            offers_plus: offered.contains(&SCRAM_SHA_256_PLUS),
+            bindings: bindings(channel).to_vec(),
             decoy: Arc::clone(&self.decoy),
             nonces: Arc::clone(&self.nonces),
             claim: Claim::default(),

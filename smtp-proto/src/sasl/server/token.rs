@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    Answer, Claim, Exchange, ExchangeStep, Failure, Mechanism, OUT_OF_TURN, Offer, Question, end,
-    prepare,
+    Answer, Claim, Exchange, ExchangeStep, Failure, Mechanism, OUT_OF_TURN, Question, end, prepare,
 };
 use crate::channel::Channel;
 use crate::sasl::SaslError;
@@ -44,7 +43,7 @@ impl Mechanism for OauthBearer {
         channel.tls().is_some()
     }
 
-    fn begin(&self, _: &Offer<'_>) -> Box<dyn Exchange> {
+    fn begin(&self, _: &Channel, _: &[&str]) -> Box<dyn Exchange> {
         let optional =
             [("scope", &self.scope), ("openid-configuration", &self.openid_configuration)];
         let optional = optional.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
@@ -73,7 +72,7 @@ impl Mechanism for Xoauth2 {
         channel.tls().is_some()
     }
 
-    fn begin(&self, _: &Offer<'_>) -> Box<dyn Exchange> {
+    fn begin(&self, _: &Channel, _: &[&str]) -> Box<dyn Exchange> {
         let scope = self.scope.as_deref().map(|scope| ("scope", scope));
         let refusal = json([("status", "401"), ("schemes", "bearer")].into_iter().chain(scope));
         Box::new(Bearer {
