@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
 use smtp_proto::fallback::Fallback;
 use smtp_proto::route::{
-    BAD_CONNECTION, Ending, HostAddresses, LOOKUP_FAILED, LOOP, Manner, Mx, NO_ADDRESS, NO_ANSWER,
-    NO_SUCH_DOMAIN, NULL_MX, Next, RecipientStatus, Route, RouteConfig, SMTP_PORT, Targets,
+    BAD_CONNECTION, Ending, LOOKUP_FAILED, LOOP, Manner, NO_ADDRESS, NO_ANSWER, NO_SUCH_DOMAIN,
+    NULL_MX, Next, RecipientStatus, Route, RouteConfig, SMTP_PORT, Targets,
 };
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::PathError;
@@ -17,12 +17,20 @@ const PERMANENT: EnhancedCode = EnhancedCode::new(5, 7, 1);
 const TRANSIENT: EnhancedCode = EnhancedCode::new(4, 2, 2);
 const TLS: EnhancedCode = EnhancedCode::new(4, 7, 5);
 
-fn mx(preference: u16, name: &str) -> Mx {
-    Mx::new(preference, name.parse().unwrap())
+/// An MX record: its preference, and its host unless it is a null MX.
+type Record = (u16, Option<String>);
+
+const NULL: Record = (0, None);
+
+fn mx(preference: u16, name: &str) -> Record {
+    (preference, Some(name.to_owned()))
 }
 
-fn targets(records: Vec<Mx>) -> Targets {
-    Targets::Mx { domain: "test.example".parse().unwrap(), records }
+fn targets(records: Vec<Record>) -> Targets {
+    Targets::mx(
+        "test.example",
+        records.iter().map(|(preference, host)| (*preference, host.as_deref())),
+    )
 }
 
 fn config() -> RouteConfig {
@@ -35,11 +43,10 @@ fn config_with(set: impl FnOnce(&mut RouteConfig)) -> RouteConfig {
     config
 }
 
-fn prepared(addresses: &[&str]) -> HostAddresses {
+/// Answers for a host with these addresses, to which clear text may follow.
+fn prepare(route: &mut Route, addresses: &[&str]) {
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    let mut prepared = HostAddresses::new(addresses);
-    prepared.may_retry_in_clear = true;
-    prepared
+    route.prepared_opportunistic(addresses, &[]);
 }
 
 /// The host that is asked for.
@@ -83,7 +90,7 @@ fn order(targets: Targets, config: &RouteConfig) -> (Vec<String>, RecipientStatu
             Next::Done { statuses, .. } => return (hosts, statuses[0]),
             next => panic!("{next:?}"),
         }
-        route.prepared(prepared(&[]));
+        prepare(&mut route, &[]);
     }
 }
 
@@ -91,13 +98,13 @@ fn order(targets: Targets, config: &RouteConfig) -> (Vec<String>, RecipientStatu
 fn dialling(hosts: usize, recipients: usize) -> Route {
     let records = (0..hosts).map(|n| mx(n as u16, &format!("mx{n}.test.example"))).collect();
     let mut route = Route::new(targets(records), recipients, &config());
-    route.prepared(prepared(&["192.0.2.1"]));
+    prepare(&mut route, &["192.0.2.1"]);
     route
 }
 
 fn next_host(route: &mut Route) {
     asked(route);
-    route.prepared(prepared(&["192.0.2.2"]));
+    prepare(&mut route, &["192.0.2.2"]);
 }
 
 #[test]
@@ -142,18 +149,18 @@ fn the_domain_itself_where_there_is_no_mx() {
 
 #[test]
 fn domains_without_mail() {
-    let null = targets(vec![Mx::null()]);
+    let null = targets(vec![NULL]);
     assert_eq!(order(null, &config()), (vec![], RecipientStatus::Bounced(NULL_MX)));
     assert_eq!(
-        order(Targets::NoSuchDomain, &config()),
+        order(Targets::NO_SUCH_DOMAIN, &config()),
         (vec![], RecipientStatus::Bounced(NO_SUCH_DOMAIN))
     );
     assert_eq!(
-        order(Targets::LookupFailed, &config()),
+        order(Targets::LOOKUP_FAILED, &config()),
         (vec![], RecipientStatus::Deferred(LOOKUP_FAILED))
     );
     // RFC 7505, section 3: a null MX beside others has no meaning.
-    let mixed = targets(vec![Mx::null(), mx(10, "a.example")]);
+    let mixed = targets(vec![NULL, mx(10, "a.example")]);
     assert_eq!(order(mixed, &config()).0, ["a.example"]);
 }
 
@@ -197,13 +204,9 @@ fn mx_name_that_is_an_address_is_refused_as_a_host() {
 
 #[test]
 fn a_host_without_mx_look_up() {
-    let mut route = Route::new(
-        Targets::Host("[192.0.2.9]".parse().unwrap()),
-        1,
-        &config_with(|it| it.port = 2525),
-    );
+    let mut route = Route::new(Targets::host("[192.0.2.9]"), 1, &config_with(|it| it.port = 2525));
     assert_eq!(asked(&route), "[192.0.2.9]");
-    route.prepared(prepared(&["2001:db8::1"]));
+    prepare(&mut route, &["2001:db8::1"]);
     let Next::Dial { address, host, remaining, .. } = route.next() else { panic!() };
     assert_eq!(address, "[2001:db8::1]:2525".parse::<SocketAddr>().unwrap());
     assert_eq!((host.as_str(), remaining), ("[192.0.2.9]", &[0][..]));
@@ -212,7 +215,7 @@ fn a_host_without_mx_look_up() {
 #[test]
 fn every_address_then_the_next_host() {
     let mut route = Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config());
-    route.prepared(prepared(&["192.0.2.1", "2001:db8::1"]));
+    prepare(&mut route, &["192.0.2.1", "2001:db8::1"]);
     assert_eq!(dialled(&route).0, "192.0.2.1");
     // Asking again changes nothing.
     assert_eq!(route.next(), route.next());
@@ -220,7 +223,7 @@ fn every_address_then_the_next_host() {
     assert_eq!(dialled(&route).0, "2001:db8::1");
     route.ended(Ending::Broken);
     assert_eq!(asked(&route), "b.example");
-    route.prepared(prepared(&["192.0.2.2"]));
+    prepare(&mut route, &["192.0.2.2"]);
     route.ended(Ending::Unreachable);
     assert_eq!(statuses(&route), [RecipientStatus::Deferred(NO_ANSWER)]);
 }
@@ -232,7 +235,7 @@ const FORBIDDEN: Ending = Ending::NoTls { fallback: Fallback::Forbidden, status:
 /// Two addresses at one host, then another host.
 fn two_addresses(config: &RouteConfig) -> Route {
     let mut route = Route::new(targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, config);
-    route.prepared(prepared(&["192.0.2.1", "192.0.2.2"]));
+    prepare(&mut route, &["192.0.2.1", "192.0.2.2"]);
     route
 }
 
@@ -285,7 +288,7 @@ fn plain_hello_comes_once_at_each_address_and_before_clear_text() {
     );
     // Where clear text is not allowed the plain hello still is.
     let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config());
-    route.prepared(HostAddresses::new(vec!["192.0.2.1".parse().unwrap()]));
+    route.prepared(vec!["192.0.2.1".parse().unwrap()]);
     let walked = walk(route, &[PLAIN_HELLO, CLEAR]);
     assert_eq!(walked, ["1 first", "1 plain hello", "deferred: 4.7.5"]);
 }
@@ -315,7 +318,7 @@ fn refusal_at_one_address_of_two_is_deferred() {
     let refusals = [Ending::Unwelcome(PERMANENT), Ending::Unwelcome(PERMANENT)];
     let one_host = || {
         let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config());
-        route.prepared(prepared(&["192.0.2.1", "192.0.2.2"]));
+        prepare(&mut route, &["192.0.2.1", "192.0.2.2"]);
         route
     };
     assert_eq!(walk(one_host(), &refusals)[2], "bounced: 5.7.1");
@@ -327,7 +330,7 @@ fn refusal_at_one_address_of_two_is_deferred() {
     // An address that was never dialled has not refused.
     let mut route =
         Route::new(targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 1));
-    route.prepared(prepared(&["192.0.2.1", "192.0.2.2"]));
+    prepare(&mut route, &["192.0.2.1", "192.0.2.2"]);
     assert_eq!(walk(route, &refusals[..1]), ["1 first", "deferred: 4.7.1"]);
 }
 
@@ -337,7 +340,7 @@ fn last_dial_is_in_clear_text_if_one_is_due() {
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     let mut route =
         Route::new(targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 5));
-    route.prepared(prepared(&addresses));
+    prepare(&mut route, &addresses);
     let walked = walk(route, &[CLEAR; 5]);
     assert_eq!(walked, ["1 first", "2 first", "3 first", "4 first", "1 clear", "deferred: 4.7.5"]);
 }
@@ -345,7 +348,7 @@ fn last_dial_is_in_clear_text_if_one_is_due() {
 #[test]
 fn shut_down_keeps_statuses_and_tries_the_next_address() {
     let mut route = Route::new(targets(vec![mx(0, "a.example")]), 2, &config());
-    route.prepared(prepared(&["192.0.2.1", "192.0.2.2"]));
+    prepare(&mut route, &["192.0.2.1", "192.0.2.2"]);
     route.status(0, RecipientStatus::Deferred(TRANSIENT));
     route.ended(Ending::ShutDown);
     assert_eq!(dialled(&route).0, "192.0.2.2");
@@ -361,16 +364,16 @@ fn each_recipient_has_a_status_whatever_the_route() {
     for targets in [
         targets(vec![]),
         targets(vec![mx(0, "a.example")]),
-        Targets::NoSuchDomain,
-        Targets::LookupFailed,
-        Targets::Host("a.example".parse().unwrap()),
+        Targets::NO_SUCH_DOMAIN,
+        Targets::LOOKUP_FAILED,
+        Targets::host("a.example"),
     ] {
         for recipients in [0, 1, 3] {
             let mut route = Route::new(targets.clone(), recipients, &config());
             loop {
                 match route.next() {
                     Next::Done { statuses, .. } => break assert_eq!(statuses.len(), recipients),
-                    Next::Prepare { .. } => route.prepared(prepared(&["192.0.2.1"])),
+                    Next::Prepare { .. } => prepare(&mut route, &["192.0.2.1"]),
                     Next::Dial { .. } => route.ended(Ending::Broken),
                 }
             }
@@ -384,7 +387,7 @@ fn no_tls_without_a_retry_is_never_permanent() {
         let mut route = dialling(2, 1);
         route.ended(Ending::NoTls { fallback, status: TLS });
         assert_eq!(asked(&route), "mx1.test.example");
-        route.prepared(prepared(&["192.0.2.2"]));
+        prepare(&mut route, &["192.0.2.2"]);
         route.ended(Ending::Unwelcome(PERMANENT));
         let Next::Done { statuses, clear_next_run } = route.next() else { panic!() };
         assert_eq!(
@@ -500,7 +503,7 @@ fn dials_are_counted() {
     let records = (0..5).map(|n| mx(n, &format!("mx{n}.example"))).collect();
     let mut route = Route::new(targets(records), 1, &config_with(|it| it.dials = 3));
     for _ in 0..3 {
-        route.prepared(prepared(&["192.0.2.1"]));
+        prepare(&mut route, &["192.0.2.1"]);
         dialled(&route);
         route.ended(Ending::Unwelcome(PERMANENT));
     }
@@ -509,7 +512,7 @@ fn dials_are_counted() {
 
     let mut route =
         Route::new(targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 0));
-    route.prepared(prepared(&["192.0.2.1"]));
+    prepare(&mut route, &["192.0.2.1"]);
     dialled(&route);
     route.ended(Ending::Unwelcome(PERMANENT));
     assert_eq!(statuses(&route), [RecipientStatus::Bounced(PERMANENT)]);
@@ -517,7 +520,7 @@ fn dials_are_counted() {
 
 #[test]
 fn hosts_are_counted() {
-    let records: Vec<Mx> = (0..5).map(|n| mx(n, &format!("mx{n}.example"))).collect();
+    let records: Vec<Record> = (0..5).map(|n| mx(n, &format!("mx{n}.example"))).collect();
     for (hosts, last) in [
         (0, RecipientStatus::Deferred(EnhancedCode { class: 4, ..PERMANENT })),
         (5, RecipientStatus::Bounced(PERMANENT)),
@@ -537,8 +540,8 @@ fn reports_out_of_place_change_nothing() {
     let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config());
     route.ended(Ending::InDoubt);
     assert_eq!(asked(&route), "a.example");
-    route.prepared(prepared(&["192.0.2.1"]));
-    route.prepared(prepared(&["192.0.2.2"]));
+    prepare(&mut route, &["192.0.2.1"]);
+    prepare(&mut route, &["192.0.2.2"]);
     assert_eq!(dialled(&route).0, "192.0.2.1");
     route.status(0, RecipientStatus::Delivered);
     route.ended(Ending::Finished);
@@ -607,9 +610,10 @@ proptest! {
                     prepares += 1;
                     prop_assert!(prepares <= hosts);
                     let addresses = (0..addresses[prepares - 1]).map(|n| IpAddr::from([192, 0, 2, n as u8])).collect();
-                    let mut prepared = HostAddresses::new(addresses);
-                    prepared.may_retry_in_clear = may_retry_in_clear;
-                    route.prepared(prepared);
+                    match may_retry_in_clear {
+                        true => route.prepared_opportunistic(addresses, &[]),
+                        false => route.prepared(addresses),
+                    }
                     (granted, hello) = (Vec::new(), None);
                 }
                 Next::Dial { address, manner, remaining, .. } => {
@@ -667,7 +671,7 @@ fn no_ending_leads_to_clear_text_unless_the_host_allows_it() {
         for tls_at_each_address in [false, true] {
             let config = config_with(|it| it.tls_at_each_address = tls_at_each_address);
             let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config);
-            route.prepared(HostAddresses::new(vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()]));
+            route.prepared(vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()]);
             while let Next::Dial { manner, .. } = route.next() {
                 assert_ne!(manner, Manner::ClearText, "{fallback:?}");
                 route.ended(Ending::NoTls { fallback, status: TLS });

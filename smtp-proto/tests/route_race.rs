@@ -3,9 +3,7 @@
 use std::net::SocketAddr;
 
 use smtp_proto::fallback::Fallback;
-use smtp_proto::route::{
-    Ending, HostAddresses, Manner, Mx, Next, RecipientStatus, Route, RouteConfig, Targets,
-};
+use smtp_proto::route::{Ending, Manner, Next, RecipientStatus, Route, RouteConfig, Targets};
 use smtp_proto::wire::reply::EnhancedCode;
 
 fn address(last: u8) -> SocketAddr {
@@ -14,17 +12,12 @@ fn address(last: u8) -> SocketAddr {
 
 /// A route at the first dial of a host with this many addresses; one more host follows.
 fn route(addresses: u8, dials: usize) -> Route {
-    let mx = |preference, name: &str| Mx::new(preference, name.parse().unwrap());
-    let targets = Targets::Mx {
-        domain: "test.example".parse().unwrap(),
-        records: vec![mx(10, "a.example"), mx(20, "b.example")],
-    };
+    let records = [(10, Some("a.example")), (20, Some("b.example"))];
+    let targets = Targets::mx("test.example", records);
     let mut config = RouteConfig::default();
     config.dials = dials;
     let mut route = Route::new(targets, 1, &config);
-    let mut prepared = HostAddresses::new((1..=addresses).map(|it| address(it).ip()).collect());
-    prepared.may_retry_in_clear = true;
-    route.prepared(prepared);
+    route.prepared_opportunistic((1..=addresses).map(|it| address(it).ip()).collect(), &[]);
     route
 }
 
@@ -70,7 +63,7 @@ fn race_without_a_connection_leads_to_the_next_host() {
     route.raced(&[address(1), address(3)], address(2));
     route.ended(Ending::Unreachable);
     assert!(matches!(route.next(), Next::Prepare { host } if host.as_str() == "b.example"));
-    route.prepared(HostAddresses::new(Vec::new()));
+    route.prepared(Vec::new());
     let Next::Done { statuses, .. } = route.next() else { panic!() };
     // The second host has no address, and the first one may answer later.
     let [RecipientStatus::Deferred(_)] = statuses else { panic!("{statuses:?}") };
@@ -159,12 +152,9 @@ fn connection_in_clear_text_has_no_rivals() {
 
 /// A route to a host with these addresses; TLS is not expected at those of `without_tls`.
 fn host(addresses: &[u8], without_tls: &[u8], config: &RouteConfig) -> Route {
-    let mut route = Route::new(Targets::Host("a.example".parse().unwrap()), 1, config);
-    let ips = |all: &[u8]| all.iter().map(|it| address(*it).ip()).collect();
-    let mut prepared = HostAddresses::new(ips(addresses));
-    prepared.may_retry_in_clear = true;
-    prepared.without_tls = ips(without_tls);
-    route.prepared(prepared);
+    let mut route = Route::new(Targets::host("a.example"), 1, config);
+    let ips = |all: &[u8]| all.iter().map(|it| address(*it).ip()).collect::<Vec<_>>();
+    route.prepared_opportunistic(ips(addresses), &ips(without_tls));
     route
 }
 
@@ -206,11 +196,9 @@ fn addresses_without_tls_come_last_and_clear_text_does_not_wait_for_them() {
     assert_eq!(rivals(&route), [address(2), address(3)]);
     let last = [(1, false, false), (2, false, false), (3, false, false)];
     assert_eq!(without_starttls(route), last);
-    // Where TLS is required, what is expected of an address changes nothing.
-    let mut route = Route::new(Targets::Host("a.example".parse().unwrap()), 1, &config);
-    let mut prepared = HostAddresses::new(vec![address(1).ip(), address(2).ip()]);
-    prepared.without_tls = vec![address(1).ip()];
-    route.prepared(prepared);
+    // Where TLS is required there is no clear text to wait.
+    let mut route = Route::new(Targets::host("a.example"), 1, &config);
+    route.prepared(vec![address(1).ip(), address(2).ip()]);
     let Next::Dial { address: first, tls_elsewhere, .. } = route.next() else { panic!() };
     assert_eq!((first, tls_elsewhere), (address(1), false));
 }

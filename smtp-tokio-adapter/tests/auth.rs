@@ -152,7 +152,7 @@ async fn send(
 ) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = server.address().port();
-    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
+    let (targets, config) = (Targets::host(HOST), config);
     let message = Bytes::from_static(b"Subject: secret\r\n\r\n");
     outbound
         .send_along(

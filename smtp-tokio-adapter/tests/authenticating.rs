@@ -168,7 +168,7 @@ impl Hosts for With {
 async fn send_by(outbound: &Outbound, address: SocketAddr, hosts: &With) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = address.port();
-    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
+    let (targets, config) = (Targets::host(HOST), config);
     let message = Bytes::from_static(b"Subject: x\r\n\r\n");
     outbound
         .send_along(targets, &config, hosts, &envelope(&["reader@test.example"]), &message)

@@ -203,7 +203,7 @@ async fn go(
 ) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = server.address.port();
-    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
+    let (targets, config) = (Targets::host(HOST), config);
     outbound
         .send_along(targets, &config, &Loopback { plan, identity: None }, envelope, message)
         .await

@@ -18,7 +18,7 @@ use rustls::pki_types::UnixTime;
 use smtp_proto::client::OverLimit;
 use smtp_proto::error::{Error, PeerMisbehaved};
 use smtp_proto::route;
-use smtp_proto::route::{Mx, RecipientStatus, Targets};
+use smtp_proto::route::{RecipientStatus, Targets};
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::reply::{EnhancedCode, Reply};
 use smtp_tls_policy::rules::{IdentityId, Posture};
@@ -236,7 +236,7 @@ async fn report(
 ) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = address.port();
-    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
+    let (targets, config) = (Targets::host(HOST), config);
     let (hosts, envelope) = (Twice(hosts), envelope(&["reader@test.example"]));
     let delivery = outbound.send_along(targets, &config, &hosts, &envelope, message);
     tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no hang")
@@ -414,11 +414,8 @@ async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| {
         smtp.over_limit = OverLimit::Leave;
     });
-    let mx = |name: &str| Mx::new(10, name.parse().unwrap());
-    let targets = Targets::Mx {
-        domain: HOST.parse().unwrap(),
-        records: vec![mx("a.test.example"), mx("b.test.example")],
-    };
+    let records = [(10, Some("a.test.example")), (10, Some("b.test.example"))];
+    let targets = Targets::mx(HOST, records);
     let mut config = route::RouteConfig::default();
     config.port = address.port();
     let (plan, identity) = (plan_for(&connector(Posture::None), false), None);
@@ -467,7 +464,7 @@ async fn a_delivery_can_be_spawned() {
         it
     }
     let outbound = outbound(&Pki::new());
-    let (targets, config) = (Targets::NoSuchDomain, route::RouteConfig::default());
+    let (targets, config) = (Targets::NO_SUCH_DOMAIN, route::RouteConfig::default());
     let hosts = Loopback { plan: plan_for(&connector(Posture::None), false), identity: None };
     let (envelope, message) = (envelope(&["a@test.example"]), bytes::Bytes::new());
     let report = is_send(outbound.send_along(targets, &config, &hosts, &envelope, &message)).await;

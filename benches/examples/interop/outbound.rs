@@ -179,7 +179,7 @@ fn send(
         let tap = Tap::start(server.address).await?;
         let mut config = route::RouteConfig::default();
         config.port = tap.address.port();
-        let target = Targets::Host(HOST.parse().map_err(|_| "host name")?);
+        let target = Targets::host(HOST);
         let targets = target;
         let delivering = outbound.send_along(targets, &config, &hosts, &envelope, &message);
         let report = tokio::time::timeout(DELIVERY, delivering).await;

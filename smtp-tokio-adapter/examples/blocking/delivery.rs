@@ -2,9 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 
-use smtp_proto::route::{
-    Ending, HostAddresses, Next, RecipientStatus, Route, RouteConfig, Targets,
-};
+use smtp_proto::route::{Ending, Next, RecipientStatus, Route, RouteConfig, Targets};
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::inquiry::{
     DnsAnswer, DomainAnswer, DomainAsk, DomainInquiry, HostAnswer, HostAsk, HostInquiry, MailFacts,
@@ -50,9 +48,7 @@ impl Mail {
                         HostAsk::Tlsa(_) => HostAnswer::Tlsa(DnsAnswer::none(Insecure)),
                     });
                     match prepared {
-                        Ok(it) => {
-                            route.prepared(HostAddresses::new(found.insert(it).addresses.clone()))
-                        }
+                        Ok(it) => route.prepared(found.insert(it).addresses.clone()),
                         Err(refused) => {
                             let it = refused.refusal.status();
                             route.skip(EnhancedCode::new(it.class, it.subject, it.detail));

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use smtp_proto::client::Envelope;
 use smtp_proto::fallback::Fallback;
-use smtp_proto::route::{
-    Ending, HostAddresses, Manner, Next, RecipientStatus, Route, RouteConfig, Targets,
-};
+use smtp_proto::route::{Ending, Manner, Next, RecipientStatus, Route, RouteConfig, Targets};
 use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
@@ -139,10 +137,11 @@ pub(super) async fn walk(
         };
         match hosts.ready(&host).await {
             Ok(ready) => {
-                let mut prepared = HostAddresses::new(ready.addresses.clone());
-                prepared.may_retry_in_clear = ready.may_retry_in_clear();
-                prepared.without_tls = ready.without_tls.clone();
-                route.prepared(prepared);
+                let addresses = ready.addresses.clone();
+                match ready.may_retry_in_clear() {
+                    true => route.prepared_opportunistic(addresses, &ready.without_tls),
+                    false => route.prepared(addresses),
+                }
                 let attempts = &mut walked.attempts;
                 walk_host(
                     outbound,

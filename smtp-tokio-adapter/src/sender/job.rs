@@ -80,7 +80,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         };
         let next_hop = domain.next_hop();
         let targets = match domain.hosts() {
-            MailHosts::NoSuchDomain => Targets::NoSuchDomain,
+            MailHosts::NoSuchDomain => Targets::NO_SUCH_DOMAIN,
             MailHosts::NextHop => Targets::host(&next_hop.to_string()),
             MailHosts::Mx(records) => {
                 Targets::mx(&next_hop.to_string(), records.iter().map(MxRecord::as_pair))

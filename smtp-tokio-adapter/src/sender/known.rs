@@ -34,14 +34,7 @@ pub(super) struct Course {
 impl Course {
     /// Whether the mail may go to this host.
     pub(super) fn names(&self, host: &HostName) -> bool {
-        match &self.targets {
-            Targets::Mx { domain, records } if records.is_empty() => domain == host,
-            Targets::Mx { records, .. } => {
-                records.iter().any(|record| record.exchange.as_ref() == Some(host))
-            }
-            Targets::Host(name) => name == host,
-            Targets::NoSuchDomain | Targets::LookupFailed => false,
-        }
+        self.targets.names(host)
     }
 }
 

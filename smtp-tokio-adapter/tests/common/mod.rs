@@ -289,7 +289,7 @@ pub async fn send_to(
 ) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = address.port();
-    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
+    let (targets, config) = (Targets::host(HOST), config);
     outbound
         .send_along(
             targets,

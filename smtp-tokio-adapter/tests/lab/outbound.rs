@@ -171,7 +171,7 @@ fn send(lab: &Lab, server: &Server, how: &How, mail: &Mail) -> Report {
 fn send_to(lab: &Lab, server: &Server, how: &How, mail: &Mail, recipients: &[&str]) -> Report {
     let mut config = route::RouteConfig::default();
     config.port = server.address.port();
-    let (targets, config) = (Targets::Host(HOST.parse().unwrap()), config);
+    let (targets, config) = (Targets::host(HOST), config);
     let hosts = Loopback { plan: how.plan(), identity: how.connector().identity };
     let message = Bytes::from(mail.text.clone());
     runtime().block_on(how.outbound(lab).send_along(

@@ -82,20 +82,18 @@ impl Hosts for NoHost {
 /// allowed.
 #[tokio::test]
 async fn report_has_one_status_for_each_recipient_whatever_the_targets() {
-    let record = |name: Option<&str>| {
-        name.map_or_else(route::Mx::null, |name| route::Mx::new(10, name.parse().unwrap()))
+    let mx = |records: &[Option<&'static str>]| {
+        route::Targets::mx(DOMAIN, records.iter().map(|name| (10, *name)))
     };
-    let domain = || DOMAIN.parse().unwrap();
-    let mx = |records| route::Targets::Mx { domain: domain(), records };
     let outbound = outbound(&Pki::new());
     let envelope = envelope(&["a@test.example", "b@test.example", "c@test.example"]);
     for dials in [0, 1] {
         for targets in [
-            route::Targets::NoSuchDomain,
-            route::Targets::Host(HOST.parse().unwrap()),
-            mx(vec![]),
-            mx(vec![record(None)]),
-            mx(vec![record(Some(HOST)), record(Some(BACKUP))]),
+            route::Targets::NO_SUCH_DOMAIN,
+            route::Targets::host(HOST),
+            mx(&[]),
+            mx(&[None]),
+            mx(&[Some(HOST), Some(BACKUP)]),
         ] {
             let mut config = route::RouteConfig::default();
             (config.dials, config.hosts) = (dials, dials);

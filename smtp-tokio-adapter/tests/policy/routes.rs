@@ -285,9 +285,7 @@ impl Hosts for Ends {
 #[tokio::test]
 async fn a_refusal_that_ends_the_domain_leaves_no_next_host() {
     let world = World::new(DnsStatus::Insecure).await;
-    let mx = |preference, name: &str| route::Mx::new(preference, name.parse().unwrap());
-    let records = vec![mx(10, HOST), mx(20, BACKUP)];
-    let targets = route::Targets::Mx { domain: DOMAIN.parse().unwrap(), records };
+    let targets = route::Targets::mx(DOMAIN, [(10, Some(HOST)), (20, Some(BACKUP))]);
     let mut config = route::RouteConfig::default();
     config.port = world.port;
 

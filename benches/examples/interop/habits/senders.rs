@@ -109,7 +109,7 @@ async fn send(lab: &Lab, odd: Odd) -> Result<&'static str, String> {
     let envelope = Envelope::new(sender, [recipient]);
     let mut config = route::RouteConfig::default();
     config.port = server.address.port();
-    let targets = Targets::Host(HOST.parse().map_err(|_| "host name")?);
+    let targets = Targets::host(HOST);
     let hosts = Loopback::new(server.address, is_tls)?;
     let message = Bytes::from_static(b"Subject: odd\r\n\r\nHello.\r\n");
     let sending = outbound.send_along(targets, &config, &hosts, &envelope, &message);
