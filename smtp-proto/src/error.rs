@@ -8,6 +8,7 @@ use crate::wire::body::BodyDefect;
 use crate::wire::capabilities::Extension;
 use crate::wire::command::CommandError;
 use crate::wire::path::PathError;
+use crate::wire::reply::ReplyError;
 
 /// The connection is over. Send what is in the output, then close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,26 +20,14 @@ pub enum Error {
     /// The peer closed the connection before its time.
     #[error("the peer closed the connection ({0})")]
     Eof(Phase),
-    /// The peer broke the protocol beyond repair.
-    #[error("{0}")]
-    PeerMisbehaved(#[from] PeerMisbehaved),
-    /// Polled after [`Closed`](crate::client::ClientEvent::Closed).
-    #[error("the conversation has ended")]
-    Closed,
-}
-
-/// What the peer did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PeerMisbehaved {
-    /// Not a reply as of RFC 5321, section 4.2.
+    /// The peer misbehaved: not a reply as of RFC 5321, section 4.2.
     #[error("malformed reply: {0}")]
-    Reply(#[from] crate::wire::reply::ReplyError),
-    /// A reply came before its command was sent, or one more than there were commands. The replies
-    /// before it may belong to other commands than they seemed to.
+    MalformedReply(#[from] ReplyError),
+    /// The peer misbehaved: a reply came before its command was sent, or one more than there were
+    /// commands. The replies before it may belong to other commands than they seemed to.
     #[error("a reply to no command")]
     UnsolicitedReply,
-    /// A code that the command does not allow, such as 354 to RCPT.
+    /// The peer misbehaved: a code that the command does not allow, such as 354 to RCPT.
     #[error("reply code {code} makes no sense here ({phase})")]
     UnexpectedCode {
         /// The code.
@@ -46,9 +35,27 @@ pub enum PeerMisbehaved {
         /// The command it answers.
         phase: Phase,
     },
-    /// RFC 3207, section 4: the client sent bytes after STARTTLS and before the handshake.
+    /// The peer misbehaved: the client sent bytes after STARTTLS and before the handshake (RFC
+    /// 3207, section 4).
     #[error("plaintext after STARTTLS")]
     PlaintextAfterStartTls,
+    /// Polled after [`Closed`](crate::client::ClientEvent::Closed).
+    #[error("the conversation has ended")]
+    Closed,
+}
+
+impl Error {
+    /// Whether the peer broke the protocol beyond repair. What it said before may then not have
+    /// meant what it seemed to.
+    pub const fn is_misbehaviour(&self) -> bool {
+        match self {
+            Self::MalformedReply(_)
+            | Self::UnsolicitedReply
+            | Self::UnexpectedCode { .. }
+            | Self::PlaintextAfterStartTls => true,
+            Self::Timeout(_) | Self::Eof(_) | Self::Closed => false,
+        }
+    }
 }
 
 /// Why a command or a piece of a message was not sent.

@@ -12,7 +12,7 @@ use smtp_proto::Secret;
 use smtp_proto::channel::ChannelBinding;
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Envelope, MAX_CHALLENGE};
-use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
+use smtp_proto::error::{ApiMisuse, Error};
 use smtp_proto::fallback::{Fallback, TlsFailure, TlsRules};
 use smtp_proto::sasl::client::{AuthRefusal, ChannelFloor, ClientMechanism, Credentials};
 use smtp_proto::timeouts::Phase;
@@ -377,18 +377,15 @@ fn codes_that_make_no_sense_end_the_connection() {
         }
         assert_eq!(bed.feed(format!("{code} x\r\n").as_bytes()), [""; 0]);
         let phase = Phase::Auth;
-        assert_eq!(
-            bed.want,
-            Err(Error::PeerMisbehaved(PeerMisbehaved::UnexpectedCode { code, phase }))
-        );
+        assert_eq!(bed.want, Err(Error::UnexpectedCode { code, phase }));
         assert_eq!(bed.said(), "");
     }
     // Nor can what was cancelled succeed.
     let mut bed = inside(tls_info(), EHLO);
     begin(&mut bed, scram());
     bed.feed(b"334 eA==\r\n235 ok\r\n");
-    let unexpected = PeerMisbehaved::UnexpectedCode { code: 235, phase: Phase::Auth };
-    assert_eq!(bed.want, Err(Error::PeerMisbehaved(unexpected)));
+    let unexpected = Error::UnexpectedCode { code: 235, phase: Phase::Auth };
+    assert_eq!(bed.want, Err(unexpected));
     assert!(!bed.client.is_authenticated());
 }
 

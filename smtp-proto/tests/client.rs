@@ -9,7 +9,7 @@ use common::{ClientBed, ServerBed, client_config, envelope, server_config};
 use smtp_proto::Protocol;
 use smtp_proto::channel::Channel;
 use smtp_proto::client::MAX_PIPELINED;
-use smtp_proto::error::{ApiMisuse, Error, NotSent, PeerMisbehaved};
+use smtp_proto::error::{ApiMisuse, Error, NotSent};
 use smtp_proto::fallback::{TlsFailure, TlsRules};
 use smtp_proto::sasl::client::ChannelFloor;
 use smtp_proto::timeouts::Phase;
@@ -191,12 +191,12 @@ fn a_reply_to_no_command() {
     for reply in [&b"250 OK\r\n"[..], b"354 go\r\n", b"550 no\r\n", b"450 no\r\n"] {
         let mut bed = at(Phase::Idle);
         assert_eq!(bed.feed(reply), [""; 0]);
-        assert_eq!(bed.want, Err(Error::PeerMisbehaved(PeerMisbehaved::UnsolicitedReply)));
+        assert_eq!(bed.want, Err(Error::UnsolicitedReply));
     }
     for reply in [&b"250 OK\r\n"[..], b"354 go\r\n"] {
         let mut bed = at(Phase::Body);
         assert_eq!(bed.feed(reply), [""; 0]);
-        assert_eq!(bed.want, Err(Error::PeerMisbehaved(PeerMisbehaved::UnsolicitedReply)));
+        assert_eq!(bed.want, Err(Error::UnsolicitedReply));
     }
 }
 
@@ -206,7 +206,7 @@ fn errors_are_sticky() {
     let mut bed = at(Phase::Idle);
     bed.feed(b"250 out of the blue\r\n");
     let error = bed.want;
-    assert_eq!(error, Err(Error::PeerMisbehaved(PeerMisbehaved::UnsolicitedReply)));
+    assert_eq!(error, Err(Error::UnsolicitedReply));
     bed.client.tls_failed(TlsFailure::Handshake);
     bed.client.connection_lost();
     assert_eq!(bed.client.handle_eof().unwrap_err(), error.unwrap_err());
@@ -262,10 +262,7 @@ fn codes_that_make_no_sense() {
         for &code in codes {
             let mut bed = at(phase);
             assert_eq!(bed.feed(format!("{code} what\r\n").as_bytes()), [""; 0]);
-            assert_eq!(
-                bed.want,
-                Err(Error::PeerMisbehaved(PeerMisbehaved::UnexpectedCode { code, phase }))
-            );
+            assert_eq!(bed.want, Err(Error::UnexpectedCode { code, phase }));
         }
     }
     // Every second digit of the right class is as good as the one in the book (RFC 5321, section
@@ -300,7 +297,7 @@ fn what_is_no_reply() {
         (&long, ReplyError::TooLong),
     ];
     for (bytes, error) in cases {
-        let expected = Err(Error::PeerMisbehaved(PeerMisbehaved::Reply(error)));
+        let expected = Err(Error::MalformedReply(error));
         let strict = || {
             let mut config = client_config();
             config.replies = ReplyRules::Strict;
@@ -318,7 +315,7 @@ fn what_is_no_reply() {
     // Without an end in sight as well.
     let mut bed = ClientBed::new(TlsRules::NEVER);
     bed.feed(&[b'2'; MAX_REPLY + 1]);
-    assert_eq!(bed.want, Err(Error::PeerMisbehaved(PeerMisbehaved::Reply(ReplyError::TooLong))));
+    assert_eq!(bed.want, Err(Error::MalformedReply(ReplyError::TooLong)));
 }
 
 #[test]
@@ -664,7 +661,7 @@ fn a_late_354_in_lmtp_does_not_swallow_the_next_transaction() {
     let mut bed = begin();
     bed.start(&["b@test.example"]);
     assert_eq!(bed.feed(b"354 go\r\n"), [""; 0]);
-    let unexpected = PeerMisbehaved::UnexpectedCode { code: 354, phase: Phase::Data };
+    let unexpected = Error::UnexpectedCode { code: 354, phase: Phase::Data };
     assert_eq!(bed.want, Err(unexpected.into()));
     let mut bed = begin();
     bed.client.command(Command::Noop(""), bed.now).unwrap();

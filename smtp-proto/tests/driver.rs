@@ -9,7 +9,7 @@ use common::{accept, client_config, describe, describe_server, envelope, server_
 use smtp_proto::channel::Channel;
 use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::driver::{Driver, Incoming, Machine, Task, Todo};
-use smtp_proto::error::{Error, PeerMisbehaved};
+use smtp_proto::error::Error;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::server::{EarlyTalk, Server, ServerConfig, ServerEvent, StartTls};
 use smtp_proto::timeouts::Phase;
@@ -186,7 +186,7 @@ fn server_that_reads_plaintext_after_starttls_fails_with_554_in_the_output() {
     config.starttls = StartTls::Offered;
     let mut bed = Bed::greeted(config);
     bed.read(b"EHLO client.test.example\r\nSTARTTLS\r\nMAIL FROM:<>\r\n");
-    assert_eq!(bed.task(), Err(PeerMisbehaved::PlaintextAfterStartTls.into()));
+    assert_eq!(bed.task(), Err(Error::PlaintextAfterStartTls));
     let said = bed.sent();
     assert!(said.ends_with("554 5.5.1 plaintext after STARTTLS, closing the connection\r\n"));
     assert!(!said.contains("220 "), "{said}");
@@ -214,7 +214,7 @@ fn server_grants_no_tls_to_a_client_that_reads_no_reply() {
     assert_eq!(bed.driver.output().unsent().len(), queued);
     // Once it reads, the commands that it sent in clear text after STARTTLS are found.
     bed.sent();
-    assert_eq!(bed.task(), Err(PeerMisbehaved::PlaintextAfterStartTls.into()));
+    assert_eq!(bed.task(), Err(Error::PlaintextAfterStartTls));
 
     // It is not waited for beyond the time limit.
     let words = "x".repeat(400);

@@ -308,7 +308,7 @@ fn clients_reach_every_row() {
             let mut bed = shaking(rules);
             bed.shake();
             bed.feed(b"\x15\x03\x03\x00\x02\x02\x28\r\n");
-            assert!(matches!(bed.want, Err(Error::PeerMisbehaved(_))));
+            assert!(bed.want.is_err_and(|error| error.is_misbehaviour()));
             told(bed.client.connection_lost())
         },
         ReconnectPlaintext,
@@ -377,7 +377,7 @@ fn starttls_1yz_is_an_error_and_no_way_to_clear_text() {
     for rules in [TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED] {
         let mut bed = asking(rules);
         bed.feed(b"120 wait\r\n220 go\r\n");
-        assert!(matches!(bed.want, Err(Error::PeerMisbehaved(_))), "{:?}", bed.want);
+        assert!(bed.want.is_err_and(|error| error.is_misbehaviour()), "{:?}", bed.want);
         assert_eq!(bed.client.connection_lost(), None);
         press(&mut bed);
         assert_eq!(bed.said(), "");
@@ -419,7 +419,7 @@ fn a_loss_elsewhere_is_no_matter_of_tls() {
 
     let mut bed = inside(TlsRules::OPPORTUNISTIC);
     bed.feed(b"\0nonsense\r\n");
-    assert!(matches!(bed.want, Err(Error::PeerMisbehaved(_))));
+    assert!(bed.want.is_err_and(|error| error.is_misbehaviour()));
     assert_eq!(bed.client.connection_lost(), None);
 }
 

@@ -9,7 +9,7 @@ use common::{client_config, envelope};
 use smtp_proto::Step;
 use smtp_proto::channel::Channel;
 use smtp_proto::client::{Client, ClientEvent, Outcome};
-use smtp_proto::error::{Error, PeerMisbehaved};
+use smtp_proto::error::Error;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::timeouts::Phase;
 
@@ -278,7 +278,7 @@ fn second_reply_to_the_dot_ends_the_connection_before_the_next_mail() {
         converse(&Script { pipelining: false, late: false, surplus: &[(5, "250 again\r\n")] });
     assert_eq!(mails[0].end.as_deref(), Some("250 queued 1"));
     assert_eq!(mails[1].replies, [None, None, None]);
-    assert_eq!(ended, Err(PeerMisbehaved::UnsolicitedReply.into()));
+    assert_eq!(ended, Err(Error::UnsolicitedReply));
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn reply_after_the_ehlo_reply_is_unsolicited() {
         let (mails, ended) =
             converse(&Script { pipelining, late: false, surplus: &[(1, "250 ok\r\n")] });
         assert!(mails.iter().all(|mail| mail.end.is_none()), "{mails:?}");
-        assert_eq!(ended, Err(PeerMisbehaved::UnsolicitedReply.into()));
+        assert_eq!(ended, Err(Error::UnsolicitedReply));
     }
 }
 
@@ -295,10 +295,7 @@ fn reply_after_the_ehlo_reply_is_unsolicited() {
 fn reply_after_354_does_not_answer_the_dot() {
     let (mails, ended) =
         converse(&Script { pipelining: false, late: false, surplus: &[(4, "250 queued\r\n")] });
-    assert_eq!(
-        (mails[0].end.as_deref(), ended),
-        (None, Err(PeerMisbehaved::UnsolicitedReply.into()))
-    );
+    assert_eq!((mails[0].end.as_deref(), ended), (None, Err(Error::UnsolicitedReply)));
     // A refusal is one, though the message was not sent yet.
     let (mails, _) =
         converse(&Script { pipelining: false, late: false, surplus: &[(4, "554 no\r\n")] });
@@ -306,10 +303,7 @@ fn reply_after_354_does_not_answer_the_dot() {
     // Not where DATA was sent ahead: the 354 may have been the surplus reply.
     let (mails, ended) =
         converse(&Script { pipelining: true, late: false, surplus: &[(4, "554 no\r\n")] });
-    assert_eq!(
-        (mails[0].end.as_deref(), ended),
-        (None, Err(PeerMisbehaved::UnsolicitedReply.into()))
-    );
+    assert_eq!((mails[0].end.as_deref(), ended), (None, Err(Error::UnsolicitedReply)));
 }
 
 #[test]
@@ -321,7 +315,7 @@ fn positive_code_of_another_command_is_an_error() {
     ] {
         let mut bed = common::ClientBed::new(TlsRules::NEVER);
         bed.feed(greeting.as_bytes());
-        assert_eq!(bed.want, Err(PeerMisbehaved::UnexpectedCode { code, phase }.into()));
+        assert_eq!(bed.want, Err(Error::UnexpectedCode { code, phase }));
     }
     // Codes of no command count by their first digit.
     let mut bed = common::ClientBed::ready("250 mx\r\n");
@@ -342,7 +336,7 @@ fn reply_too_many_after_a_line_without_a_code_is_unsolicited() {
             format!("250 sender\r\n250 surplus\r\n550 no a\r\n550 no b\r\n{stray}354 go\r\n");
         let events = bed.feed_at_once(replies.as_bytes());
         assert_eq!(events, ["recipient 0: 250 surplus", "recipient 1: 550 no a"], "{stray:?}");
-        assert_eq!(bed.want, Err(PeerMisbehaved::UnsolicitedReply.into()), "{stray:?}");
+        assert_eq!(bed.want, Err(Error::UnsolicitedReply), "{stray:?}");
     }
 }
 
@@ -370,5 +364,5 @@ fn cut_surplus_reply_holds_the_next_command_back() {
     assert_eq!(bed.said(), "");
     bed.feed_at_once(b"\r\n");
     assert_eq!(bed.said(), "");
-    assert_eq!(bed.want, Err(PeerMisbehaved::UnsolicitedReply.into()));
+    assert_eq!(bed.want, Err(Error::UnsolicitedReply));
 }

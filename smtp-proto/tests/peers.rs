@@ -7,7 +7,7 @@ use common::{ClientBed, client_config};
 use smtp_proto::Secret;
 use smtp_proto::channel::Channel;
 use smtp_proto::client::ClientConfig;
-use smtp_proto::error::PeerMisbehaved;
+use smtp_proto::error::Error;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::sasl::client::{ChannelFloor, ClientMechanism};
 use smtp_proto::wire::capabilities::Extension;
@@ -329,5 +329,5 @@ fn plain_prompt_after_the_initial_response_may_be_any_text() {
 fn strict_rules_end_the_connection_at_a_stray_line() {
     let mut bed = bed(TlsRules::NEVER, |it| it.replies = ReplyRules::Strict);
     bed.feed_at_once(b"220 mx\r\n\r\n");
-    assert_eq!(bed.want, Err(PeerMisbehaved::Reply(ReplyError::Code).into()));
+    assert_eq!(bed.want, Err(Error::MalformedReply(ReplyError::Code)));
 }

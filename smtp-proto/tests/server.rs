@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{ServerBed, accept, changed, server_config, tls_info};
 use smtp_proto::channel::Channel;
-use smtp_proto::error::{ApiMisuse, Error, PeerMisbehaved};
+use smtp_proto::error::{ApiMisuse, Error};
 use smtp_proto::server::{Server, ServerConfig, ServerEvent, StartTls};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::reply::Response;
@@ -180,8 +180,7 @@ fn eof_by_state() {
 
 #[test]
 fn plaintext_after_starttls_ends_the_connection() {
-    const BROKEN: Result<Want, Error> =
-        Err(Error::PeerMisbehaved(PeerMisbehaved::PlaintextAfterStartTls));
+    const BROKEN: Result<Want, Error> = Err(Error::PlaintextAfterStartTls);
     for surplus in [&b"EHLO evil\r\n"[..], b"\0", b"\r\n"] {
         let mut bed = greeted(offering());
         bed.ask(b"EHLO c\r\n");

@@ -16,7 +16,7 @@ use common::{
 };
 use rustls::pki_types::UnixTime;
 use smtp_proto::client::OverLimit;
-use smtp_proto::error::{Error, PeerMisbehaved};
+use smtp_proto::error::Error;
 use smtp_proto::route;
 use smtp_proto::route::{RecipientStatus, Targets};
 use smtp_proto::wire::host::HostName;
@@ -108,10 +108,7 @@ async fn replies_before_their_commands_end_the_connection() {
     let (host, plan) = (Host::parse(HOST).unwrap(), plan_for(&connector(Posture::Verified), false));
     let target = Target::new(&host, &plan);
     let refused = outbound(&Pki::new()).open(&target, ours).await.map(drop).unwrap_err();
-    assert!(matches!(
-        refused.failure,
-        Failure::Protocol(Error::PeerMisbehaved(PeerMisbehaved::UnsolicitedReply))
-    ));
+    assert!(matches!(refused.failure, Failure::Protocol(Error::UnsolicitedReply)));
     peer.await.unwrap().expect("no command was sent");
 }
 

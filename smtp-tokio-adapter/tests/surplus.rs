@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::{HOST, Pki, connector, envelope, outbound, plan_for, sender_of};
 use smtp_proto::client::OverLimit;
-use smtp_proto::error::{Error, PeerMisbehaved};
+use smtp_proto::error::Error;
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::plan::DnsStatus;
@@ -78,7 +78,7 @@ async fn deliver(habits: Habits, over_limit: OverLimit, recipients: &[&str]) -> 
 }
 
 const fn is_unsolicited(failure: &Failure) -> bool {
-    matches!(failure, Failure::Protocol(Error::PeerMisbehaved(PeerMisbehaved::UnsolicitedReply)))
+    matches!(failure, Failure::Protocol(Error::UnsolicitedReply))
 }
 
 /// Rows C20a, C20b and C21: two replies to the final dot, then the next mail on the connection.

@@ -89,7 +89,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::channel::Channel;
-use crate::error::{ApiMisuse, Error, PeerMisbehaved};
+use crate::error::{ApiMisuse, Error};
 use crate::fallback::{TlsFailure, TlsRules};
 use crate::timeouts::Phase;
 use crate::wire::capabilities::{Capabilities, Extension};
@@ -228,7 +228,7 @@ impl Client {
                         let want = if self.wants_body() { Want::Caller } else { Want::Input };
                         return self.wait(now, consumed, want);
                     }
-                    Err(error) => return Err(self.fail(PeerMisbehaved::Reply(error).into())),
+                    Err(error) => return Err(self.fail(Error::MalformedReply(error))),
                 };
             self.fault = self.fault.or(fault);
             consumed += read;
@@ -236,7 +236,7 @@ impl Client {
             match self.on_reply(reply, now) {
                 Ok(None) => {}
                 Ok(Some(event)) if self.is_ahead(answers, &event, &input[consumed..]) => {
-                    return Err(self.fail(PeerMisbehaved::UnsolicitedReply.into()));
+                    return Err(self.fail(Error::UnsolicitedReply));
                 }
                 Ok(Some(event)) => return Ok(Progress { consumed, step: Step::Event(event) }),
                 Err(error) => return Err(self.fail(error)),

@@ -98,7 +98,8 @@ impl Client {
             (Channel::Plain, _)
             | (_, State::Leaving | State::Closing | State::Over(Error::Closed)) => return None,
             _ if opening => TlsFailure::Handshake,
-            (_, State::Over(Error::Timeout(_) | Error::PeerMisbehaved(_))) => return None,
+            (_, State::Over(Error::Timeout(_))) => return None,
+            (_, State::Over(error)) if error.is_misbehaviour() => return None,
             _ => TlsFailure::Lost { end_of_data_sent: self.is_in_doubt() },
         };
         self.end();

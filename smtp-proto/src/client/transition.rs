@@ -11,7 +11,7 @@ use super::work::Work;
 use super::{Client, ClientEvent, Outcome};
 use crate::Protocol;
 use crate::channel::Channel;
-use crate::error::{ApiMisuse, Error, PeerMisbehaved};
+use crate::error::{ApiMisuse, Error};
 use crate::fallback::{Fallback, TlsFailure, TlsMode};
 use crate::timeouts::Phase;
 use crate::wire::capabilities::Extension;
@@ -449,7 +449,7 @@ impl Client {
                 self.state = State::Closing;
                 Ok(Some(self.finish(Outcome::Refused { phase: Phase::Body, reply })))
             }
-            _ => Err(PeerMisbehaved::UnsolicitedReply.into()),
+            _ => Err(Error::UnsolicitedReply),
         }
     }
 
@@ -507,7 +507,7 @@ impl Client {
                 if self.capabilities.has(Extension::StartTls) {
                     // Tolerance never reads across the hand-over.
                     if let Some(fault) = self.fault {
-                        return Err(PeerMisbehaved::Reply(fault).into());
+                        return Err(Error::MalformedReply(fault));
                     }
                     self.state = State::Opening;
                     self.due = Some(Sent::StartTls);
@@ -557,5 +557,5 @@ impl Client {
 
 /// A reply that the command cannot have.
 fn unexpected(sent: Sent, reply: &Reply<'_>) -> Error {
-    PeerMisbehaved::UnexpectedCode { code: reply.code(), phase: sent.phase() }.into()
+    Error::UnexpectedCode { code: reply.code(), phase: sent.phase() }
 }

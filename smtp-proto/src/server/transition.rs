@@ -9,7 +9,7 @@ use super::state::{Chunk, Content, Dropped, Greeted, Question, State, Transactio
 use super::{Server, ServerEvent, replies};
 use crate::Protocol;
 use crate::channel::{Channel, TlsInfo};
-use crate::error::{Error, PeerMisbehaved};
+use crate::error::Error;
 use crate::sasl::server::{Answer, ExchangeStep};
 use crate::starttls::HandOver;
 use crate::timeouts::Phase;
@@ -97,7 +97,7 @@ impl Server {
 
     /// The client has sent plaintext where the handshake is due.
     pub(super) fn on_plaintext(&mut self) -> Error {
-        self.fail(PeerMisbehaved::PlaintextAfterStartTls.into())
+        self.fail(Error::PlaintextAfterStartTls)
     }
 
     /// Forgets the transaction.

@@ -487,7 +487,7 @@ impl Delivery {
         }
         // A reply too many, or one of another command: the replies to RCPT may belong to other
         // recipients.
-        if matches!(self.end, Err(Failure::Protocol(Error::PeerMisbehaved(_)))) {
+        if matches!(&self.end, Err(Failure::Protocol(error)) if error.is_misbehaviour()) {
             return None;
         }
         match self.recipients.get(index)? {
