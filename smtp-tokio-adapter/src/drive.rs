@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use smtp_proto::driver::{Driver, Incoming, Machine, Reported, Task, Todo};
+use smtp_proto::driver::{Driver, Machine, Output, Task, Todo};
 use smtp_proto::error::Error;
 
 use crate::wire::{Io, Link, Stream, Until};
@@ -45,10 +45,12 @@ pub(crate) trait Caller<M: Machine, S> {
     /// has not failed.
     fn stepped(&mut self, _driver: &Driver<M>, _is_good: bool) {}
 
-    /// Handles one event.
+    /// Handles one event, whose answer the machine takes and writes to the output.
     fn event(
         &mut self,
-        reported: Reported<'_, M>,
+        event: M::Event<'_>,
+        machine: &mut M,
+        output: &mut Output,
         stream: &mut Stream<S>,
     ) -> impl Future<Output = Result<ControlFlow<()>, Self::Error>> + Send;
 
@@ -81,7 +83,9 @@ pub(crate) async fn drive<M: Machine, S: Io, C: Caller<M, S>>(
         caller.before_step(&mut link.driver);
         let Link { driver, stream } = &mut *link;
         let stepped = match driver.step(now()) {
-            Ok(Todo::Event(reported)) => Ok((caller.event(reported, stream).await?, None)),
+            Ok(Todo::Event { event, machine, output }) => {
+                Ok((caller.event(event, machine, output, stream).await?, None))
+            }
             Ok(Todo::Task(task)) => Ok((ControlFlow::Continue(()), Some(task))),
             Err(error) => Err(error),
         };
@@ -103,10 +107,10 @@ pub(crate) async fn drive<M: Machine, S: Io, C: Caller<M, S>>(
                 link.exchange(Until::Sent { listens }, deadline).await
             }
             // A message is read to its end.
-            Task::Receive { incoming: Incoming::Body, deadline } => {
+            Task::Receive { deadline } if link.driver.machine().reads_message() => {
                 link.exchange(Until::Read, deadline).await
             }
-            Task::Receive { deadline, .. } => {
+            Task::Receive { deadline } => {
                 let exchange = link.exchange(Until::Read, deadline);
                 tokio::select! {
                     biased;

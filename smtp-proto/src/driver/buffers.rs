@@ -4,14 +4,23 @@ use std::io;
 
 use zeroize::Zeroize;
 
-use super::machine::Incoming;
-
 /// Octets of room for a read of commands or replies. Small, because most connections are idle.
 const READ_LINES: usize = 4 * 1024;
 /// Octets of room for a read of a message.
 const READ_BODY: usize = 64 * 1024;
 /// Octets of an output buffer that are kept once it is sent.
 const KEEP_OUTPUT: usize = 4 * 1024;
+
+/// What the octets that the peer sends next are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Incoming {
+    /// Commands or replies.
+    Lines,
+    /// Lines of at most this many octets, which may hold credentials.
+    Secrets(usize),
+    /// A piece of a message.
+    Message,
+}
 
 /// What was read and is not consumed.
 #[derive(Debug, Default)]
@@ -51,7 +60,7 @@ impl Input {
                 self.secret = true;
                 longest.saturating_sub(unread).saturating_add(READ_LINES)
             }
-            Incoming::Body => READ_BODY,
+            Incoming::Message => READ_BODY,
         };
         if self.octets.len() - self.end < room {
             if self.start > 0 && unread + room <= self.octets.len() {

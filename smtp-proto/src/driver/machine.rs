@@ -9,17 +9,6 @@ use crate::server::{Server, ServerEvent};
 use crate::starttls::HandOver;
 use crate::timeouts::Phase;
 
-/// What the octets that the peer sends next are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Incoming {
-    /// Commands or replies.
-    Lines,
-    /// Lines of at most this many octets, which may hold credentials.
-    Secrets(usize),
-    /// A piece of a message.
-    Body,
-}
-
 /// One end of a conversation, as a [`Driver`](super::Driver) sees it: [`Client`] or [`Server`].
 ///
 /// Each method does what the method of the same name does in [`Client`] and [`Server`].
@@ -59,8 +48,11 @@ pub trait Machine {
     /// closed.
     fn handle_eof(&mut self) -> Result<(), Error>;
 
-    /// What the peer sends next.
-    fn incoming(&self) -> Incoming;
+    /// Whether the peer sends a message next, and not commands or replies.
+    fn reads_message(&self) -> bool;
+
+    /// The octets of the longest line that the peer may send next, where that may hold credentials.
+    fn secret_line(&self) -> Option<usize>;
 
     /// Whether the peer has nothing to say now, so that octets which can be read without waiting
     /// came too early. A server asks before its greeting is sent, a client before the handshake: a
@@ -98,8 +90,12 @@ impl Machine for Client {
         self.handle_eof()
     }
 
-    fn incoming(&self) -> Incoming {
-        Incoming::Lines
+    fn reads_message(&self) -> bool {
+        false
+    }
+
+    fn secret_line(&self) -> Option<usize> {
+        None
     }
 
     fn expects_silence(&self) -> bool {
@@ -137,12 +133,12 @@ impl Machine for Server {
         self.handle_eof()
     }
 
-    fn incoming(&self) -> Incoming {
-        match self.secret_line() {
-            _ if self.phase() == Phase::Body => Incoming::Body,
-            Some(longest) => Incoming::Secrets(longest),
-            None => Incoming::Lines,
-        }
+    fn reads_message(&self) -> bool {
+        self.phase() == Phase::Body
+    }
+
+    fn secret_line(&self) -> Option<usize> {
+        self.secret_line()
     }
 
     fn expects_silence(&self) -> bool {

@@ -28,9 +28,9 @@
 //! let mut driver = Driver::new(Server::new(config, Channel::Plain, Instant::now()));
 //! loop {
 //!     match driver.step(Instant::now())? {
-//!         Todo::Event(it) => {
-//!             let code = if matches!(it.event, ServerEvent::Connected) { 220 } else { 250 };
-//!             it.machine.respond(&Response::fixed(code, (2, 0, 0), "hello"), it.output.buffer())?;
+//!         Todo::Event { event, machine, output } => {
+//!             let code = if matches!(event, ServerEvent::Connected) { 220 } else { 250 };
+//!             machine.respond(&Response::fixed(code, (2, 0, 0), "hello"), output.buffer())?;
 //!         }
 //!         Todo::Task(Task::Send { .. } | Task::Receive { .. } | Task::Look) => {
 //!             driver.output().write_to(&mut socket.1)?;
@@ -48,7 +48,7 @@ mod buffers;
 mod machine;
 
 pub use buffers::Output;
-pub use machine::{Incoming, Machine};
+pub use machine::Machine;
 
 use std::io;
 use std::io::ErrorKind;
@@ -57,7 +57,7 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::starttls::{Before, before_handshake};
 use crate::{Step, Want};
-use buffers::Input;
+use buffers::{Incoming, Input};
 
 /// One machine with its input and its output.
 #[derive(Debug)]
@@ -85,20 +85,18 @@ pub struct Driver<M> {
 /// What to do before the next step.
 #[must_use]
 pub enum Todo<'d, M: Machine> {
-    /// Handle the event.
-    Event(Reported<'d, M>),
+    /// Handle the event, and answer it where it asks for an answer.
+    Event {
+        /// What has happened, or what is asked.
+        event: M::Event<'d>,
+        /// The machine that takes the answer.
+        machine: &'d mut M,
+        /// Where the machine writes the answer. While a late answer is awaited, the output may be
+        /// sent.
+        output: &'d mut Output,
+    },
     /// Nothing more can be done without the caller.
     Task(Task),
-}
-
-/// An event, and what it takes to answer it.
-pub struct Reported<'d, M: Machine> {
-    /// What has happened, or what is asked.
-    pub event: M::Event<'d>,
-    /// The machine that takes the answer, where the event asks for one.
-    pub machine: &'d mut M,
-    /// Where the machine writes it. While a late answer is awaited, the output may be sent.
-    pub output: &'d mut Output,
 }
 
 /// What the machine waits for.
@@ -122,8 +120,6 @@ pub enum Task {
     },
     /// Read something, and send the output meanwhile.
     Receive {
-        /// What comes.
-        incoming: Incoming,
         /// When to step again at the latest.
         deadline: Option<Instant>,
     },
@@ -189,7 +185,7 @@ impl<M: Machine> Driver<M> {
                 Step::Event(event) if M::is_closed(&event) => return Ok(Todo::Task(Task::Closed)),
                 Step::Event(event) => {
                     let (machine, output) = (&mut self.machine, &mut self.output);
-                    return Ok(Todo::Event(Reported { event, machine, output }));
+                    return Ok(Todo::Event { event, machine, output });
                 }
                 Step::Wait(want) => want,
             };
@@ -214,7 +210,7 @@ impl<M: Machine> Driver<M> {
                     continue;
                 }
                 _ if is_full => Task::Send { listens: false, deadline },
-                Want::Input => Task::Receive { incoming: self.machine.incoming(), deadline },
+                Want::Input => Task::Receive { deadline },
                 Want::Caller if is_sent => Task::Caller,
                 Want::Caller | Want::Handshake => Task::Send { listens: true, deadline },
             }));
@@ -230,7 +226,8 @@ impl<M: Machine> Driver<M> {
     /// Room for octets that are read now. [`received`](Self::received) must follow.
     pub fn space(&mut self) -> &mut [u8] {
         self.drop_consumed();
-        self.input.space(self.machine.incoming())
+        let incoming = self.incoming();
+        self.input.space(incoming)
     }
 
     /// So many octets were read to the start of the [`space`](Self::space). 0: the peer has closed
@@ -263,8 +260,16 @@ impl<M: Machine> Driver<M> {
     /// Frees the buffer of the input if there is nothing in it, for a wait that may take minutes.
     pub fn release(&mut self) {
         self.drop_consumed();
-        if self.machine.incoming() == Incoming::Lines {
+        if self.incoming() == Incoming::Lines {
             self.input.release();
+        }
+    }
+
+    fn incoming(&self) -> Incoming {
+        match self.machine.secret_line() {
+            _ if self.machine.reads_message() => Incoming::Message,
+            Some(longest) => Incoming::Secrets(longest),
+            None => Incoming::Lines,
         }
     }
 

@@ -38,11 +38,11 @@ impl Mail {
         loop {
             let task = match driver.step(Instant::now())? {
                 Todo::Task(task) => task,
-                Todo::Event(it) => {
-                    match it.event {
+                Todo::Event { event, machine, .. } => {
+                    match event {
                         ClientEvent::Ready => {
                             let envelope = Arc::clone(&self.envelope);
-                            it.machine.start_transaction(envelope, Instant::now())?;
+                            machine.start_transaction(envelope, Instant::now())?;
                         }
                         ClientEvent::Recipient { reply, .. } if !reply.is_positive() => {
                             known.status = Some(RecipientStatus::refused(&reply));
@@ -50,7 +50,7 @@ impl Mail {
                         ClientEvent::Finished(outcome) => {
                             known.status = outcome.status().or(known.status);
                             known.is_in_doubt = false;
-                            it.machine.quit()?;
+                            machine.quit()?;
                         }
                         _ => {}
                     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use smtp_proto::client::{Client, ClientEvent};
-use smtp_proto::driver::{Driver, Reported};
+use smtp_proto::driver::{Driver, Output};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::client::conversation;
@@ -92,10 +92,12 @@ impl<S: Io> Caller<Client, S> for Sending<'_> {
 
     async fn event(
         &mut self,
-        reported: Reported<'_, Client>,
+        event: ClientEvent<'_>,
+        _: &mut Client,
+        _: &mut Output,
         _: &mut Stream<S>,
     ) -> Result<ControlFlow<()>, Failure> {
-        Ok((self.on_event)(reported.event))
+        Ok((self.on_event)(event))
     }
 
     fn stepped(&mut self, driver: &Driver<Client>, is_good: bool) {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use smtp_proto::Protocol;
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
-use smtp_proto::driver::{Driver, Output, Reported};
+use smtp_proto::driver::{Driver, Output};
 use smtp_proto::sasl::server::Answer;
 use smtp_proto::server::{Server, ServerConfig, ServerEvent, Tolerance};
 use smtp_proto::stamp::Hello;
@@ -329,10 +329,11 @@ impl<S: Io, H: Handler> Caller<Server, S> for Answering<H> {
 
     async fn event(
         &mut self,
-        reported: Reported<'_, Server>,
+        event: ServerEvent<'_>,
+        server: &mut Server,
+        output: &mut Output,
         stream: &mut Stream<S>,
     ) -> Result<ControlFlow<()>, Lost> {
-        let Reported { event, machine: server, output } = reported;
         let session = &mut self.session;
         let opens = matches!(event, ServerEvent::Mail { .. });
         let mut restarts = matches!(event, ServerEvent::Xclient(_));
