@@ -53,24 +53,6 @@ pub struct Credentials {
     pub max_iterations: u32,
 }
 
-/// Makes mechanisms that are not from here, one for each attempt.
-pub trait MakeMechanism: fmt::Debug + Send + Sync {
-    /// The names of those that it makes, the best first.
-    fn names(&self) -> &[&str];
-
-    /// Makes the one of this name.
-    ///
-    /// # Errors
-    ///
-    /// The mechanism cannot be made from these credentials.
-    fn make(
-        &self,
-        name: &str,
-        authorization: &str,
-        channel: &Channel,
-    ) -> Result<Box<dyn ClientMechanism>, SaslError>;
-}
-
 impl Credentials {
     /// A password in UTF-8 of this user, for channels to an [authenticated](ChannelFloor::Authenticated) server.
     pub fn password(user: impl Into<String>, password: impl Into<Secret>) -> Self {
@@ -89,9 +71,53 @@ impl Credentials {
         Self::of(Proof::Certificate)
     }
 
-    /// What the mechanisms of another crate show. Equal only to its clones.
-    pub fn other(mechanisms: impl MakeMechanism + 'static) -> Self {
-        Self::of(Proof::Other(Arc::new(mechanisms)))
+    /// What mechanisms of the caller's own show: their names, in capitals, the best first, and a
+    /// function that makes the one of a name from these credentials for each attempt on a channel.
+    /// It fails if these credentials do not fit the mechanism. Equal only to its clones.
+    ///
+    /// ```
+    /// use smtp_proto::Secret;
+    /// use smtp_proto::sasl::SaslError;
+    /// use smtp_proto::sasl::client::{ClientMechanism, Credentials};
+    ///
+    /// /// ANONYMOUS (RFC 4505): a client that names itself and proves nothing.
+    /// #[derive(Debug)]
+    /// struct Anonymous {
+    ///     trace: Option<Secret>,
+    /// }
+    ///
+    /// impl ClientMechanism for Anonymous {
+    ///     fn name(&self) -> &str {
+    ///         "ANONYMOUS"
+    ///     }
+    ///     fn reveals_secret(&self) -> bool {
+    ///         false
+    ///     }
+    ///     fn initial_response(&mut self) -> Result<Option<Secret>, SaslError> {
+    ///         Ok(self.trace.take())
+    ///     }
+    ///     fn respond(&mut self, _: &[u8]) -> Result<Secret, SaslError> {
+    ///         Err(SaslError::UnexpectedChallenge)
+    ///     }
+    ///     fn accepted(&mut self) -> Result<(), SaslError> {
+    ///         if self.trace.is_none() { Ok(()) } else { Err(SaslError::Unproven) }
+    ///     }
+    /// }
+    ///
+    /// let mut credentials = Credentials::other(&["ANONYMOUS"], |_, credentials, _| {
+    ///     let trace = Some(credentials.authorization.as_str().into());
+    ///     Ok(Box::new(Anonymous { trace }))
+    /// });
+    /// credentials.authorization = "postmaster@client.test.example".into();
+    /// ```
+    pub fn other(
+        names: &'static [&'static str],
+        make: impl Fn(&str, &Self, &Channel) -> Result<Box<dyn ClientMechanism>, SaslError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self::of(Proof::Other(Other { names, make: Arc::new(make) }))
     }
 
     fn of(proof: Proof) -> Self {
@@ -161,7 +187,7 @@ impl Credentials {
             (Proof::Token { .. }, true) => &["OAUTHBEARER", "XOAUTH2"],
             (Proof::Token { .. }, false) => &[],
             (Proof::Certificate, _) => &["EXTERNAL"],
-            (Proof::Other(other), _) => other.names(),
+            (Proof::Other(other), _) => other.names,
         }
     }
 
@@ -205,10 +231,15 @@ impl Credentials {
             }
             Proof::Token { user, token } => Box::new(ClientXoauth2::new(user, token)?),
             Proof::Certificate => Box::new(ClientExternal::new(authorization)?),
-            Proof::Other(other) => other.make(name, authorization, channel)?,
+            Proof::Other(other) => (other.make)(name, self, channel)?,
         })
     }
 }
+
+/// Makes the mechanism of a name.
+type Make = dyn Fn(&str, &Credentials, &Channel) -> Result<Box<dyn ClientMechanism>, SaslError>
+    + Send
+    + Sync;
 
 /// What shows who one is.
 #[derive(Clone, Debug)]
@@ -216,7 +247,20 @@ enum Proof {
     Password { user: String, password: Secret },
     Token { user: String, token: Secret },
     Certificate,
-    Other(Arc<dyn MakeMechanism>),
+    Other(Other),
+}
+
+/// Mechanisms of the caller's own.
+#[derive(Clone)]
+struct Other {
+    names: &'static [&'static str],
+    make: Arc<Make>,
+}
+
+impl fmt::Debug for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.names.fmt(f)
+    }
 }
 
 impl PartialEq for Proof {
@@ -230,7 +274,7 @@ impl PartialEq for Proof {
                 user == other_user && token == other_token
             }
             (Self::Certificate, Self::Certificate) => true,
-            (Self::Other(one), Self::Other(other)) => Arc::ptr_eq(one, other),
+            (Self::Other(one), Self::Other(other)) => Arc::ptr_eq(&one.make, &other.make),
             _ => false,
         }
     }

@@ -10,7 +10,7 @@
 //! | [`Credentials::password`] | SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN |
 //! | [`Credentials::token`] | OAUTHBEARER, XOAUTH2 |
 //! | [`Credentials::certificate`] | EXTERNAL |
-//! | [`Credentials::other`] | those that [`MakeMechanism::names`] lists |
+//! | [`Credentials::other`] | those that it names |
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
@@ -52,7 +52,7 @@ mod credentials;
 mod scram;
 mod simple;
 
-pub use credentials::{Credentials, MAX_ITERATIONS, MakeMechanism};
+pub use credentials::{Credentials, MAX_ITERATIONS};
 
 use std::borrow::Cow;
 use std::fmt;
