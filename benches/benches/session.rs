@@ -162,7 +162,7 @@ fn sessions(criterion: &mut Criterion) {
     });
     group.bench_function("client, connection", |bencher| {
         bencher.iter(|| {
-            let mut client = Client::new(Arc::clone(&config), TlsRules::NEVER, Channel::Plain, now);
+            let mut client = Client::new(Arc::clone(&config), TlsRules::Never, Channel::Plain, now);
             let reads = GREETING.into_iter().chain(TRANSACTION);
             drive_client(&mut client, now, reads, &envelope, &body, &mut output);
             client.quit().unwrap();
@@ -170,7 +170,7 @@ fn sessions(criterion: &mut Criterion) {
             drive_client(&mut client, now, END, &envelope, &body, &mut output);
         });
     });
-    let mut client = Client::new(Arc::clone(&config), TlsRules::NEVER, Channel::Plain, now);
+    let mut client = Client::new(Arc::clone(&config), TlsRules::Never, Channel::Plain, now);
     drive_client(
         &mut client,
         now,

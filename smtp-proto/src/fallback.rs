@@ -5,7 +5,7 @@
 //! with clear text: [`Client`](crate::client::Client) asks it before it sends MAIL on a channel
 //! without TLS, and [`Route`](crate::route::Route) dials again without TLS only if it allowed that.
 //! The other places that know of clear text can only withhold it: `Route` has each address of a
-//! host tried for TLS first. Whether TLS is tried at all is in the rules: [`TlsMode::Never`] comes
+//! host tried for TLS first. Whether TLS is tried at all is in the rules: [`TlsRules::Never`] comes
 //! from a policy that wants none, and from the caller's memory of a peer whose TLS is broken.
 //!
 //! ```
@@ -27,80 +27,75 @@ use std::fmt;
 
 use crate::channel::Channel;
 
-/// What may happen when TLS cannot be had; a value, made before dialling.
-///
-/// Start from [`NEVER`](Self::NEVER), [`OPPORTUNISTIC`](Self::OPPORTUNISTIC) or
-/// [`REQUIRED`](Self::REQUIRED), and change fields.
+/// Whether TLS is tried, and what may happen when it cannot be had; a value, made before dialling.
+/// Exhaustive on purpose: new rules must break every match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct TlsRules {
-    /// Whether TLS is tried, and whether mail may go without it.
-    pub mode: TlsMode,
-    /// When STARTTLS was refused for now (4yz).
-    pub refused: ClearText,
-    /// When TLS broke: bytes after the 220, a failed or stalled handshake, EHLO refused inside TLS,
-    /// a lost session.
-    pub broken: ClearText,
-    /// When the certificate is not acceptable.
-    pub untrusted: ClearText,
-    /// Whether a failed handshake is repeated once, on a new connection and with the plainest
-    /// ClientHello, before anything else follows. The driver sets it to false for that second
-    /// connection, and where it remembers that the peer needs the plainest ClientHello.
-    pub retry_plain_hello: bool,
-    /// Whether another address of the host is still to be tried for TLS, so that clear text waits:
-    /// where it could follow on the same connection, the answer is
-    /// [`Fallback::ReconnectPlaintext`], which the driver puts after the other addresses. The
-    /// driver sets it for each connection, as
-    /// [`Next::Dial`](crate::route::Next::Dial::tls_elsewhere) says.
-    pub tls_elsewhere: bool,
+pub enum TlsRules {
+    /// Clear text: STARTTLS is not even asked for.
+    Never,
+    /// TLS where it can be had.
+    Opportunistic {
+        /// When clear text may follow a STARTTLS that was refused for now (4yz).
+        refused: ClearText,
+        /// When clear text may follow TLS that broke: bytes after the 220, a failed or stalled
+        /// handshake, EHLO refused inside TLS, a lost session.
+        broken: ClearText,
+        /// When clear text may follow a certificate that is not acceptable.
+        untrusted: ClearText,
+        /// As for [`Required`](Self::Required::retry_plain_hello).
+        retry_plain_hello: bool,
+        /// Whether another address of the host is still to be tried for TLS, so that clear text
+        /// waits: where it could follow on the same connection, the answer is
+        /// [`Fallback::ReconnectPlaintext`], which the driver puts after the other addresses. The
+        /// driver sets it for each connection, as
+        /// [`Next::Dial`](crate::route::Next::Dial::tls_elsewhere) says.
+        tls_elsewhere: bool,
+    },
+    /// TLS or nothing.
+    Required {
+        /// Whether a failed handshake is repeated once, on a new connection and with the plainest
+        /// ClientHello, before anything else follows. The driver sets it to false for that second
+        /// connection, and where it remembers that the peer needs the plainest ClientHello.
+        retry_plain_hello: bool,
+    },
 }
 
 impl TlsRules {
-    /// Clear text, STARTTLS is not even asked for.
-    pub const NEVER: Self = Self {
-        mode: TlsMode::Never,
-        refused: ClearText::Never,
-        broken: ClearText::Never,
-        untrusted: ClearText::Never,
-        retry_plain_hello: false,
-        tls_elsewhere: false,
-    };
     /// TLS where it can be had, else clear text at once.
-    pub const OPPORTUNISTIC: Self = Self {
-        mode: TlsMode::Opportunistic,
+    pub const OPPORTUNISTIC: Self = Self::Opportunistic {
         refused: ClearText::Now,
         broken: ClearText::Now,
         untrusted: ClearText::Now,
         retry_plain_hello: true,
         tls_elsewhere: false,
     };
-    /// TLS or nothing.
-    pub const REQUIRED: Self = Self {
-        mode: TlsMode::Required,
-        refused: ClearText::Never,
-        broken: ClearText::Never,
-        untrusted: ClearText::Never,
-        retry_plain_hello: true,
-        tls_elsewhere: false,
-    };
+    /// TLS or nothing; a failed handshake is repeated.
+    pub const REQUIRED: Self = Self::Required { retry_plain_hello: true };
 
     /// The same rules for a connection after which a failed handshake is not repeated: see
-    /// [`retry_plain_hello`](Self::retry_plain_hello).
+    /// [`retry_plain_hello`](Self::Required::retry_plain_hello).
     #[must_use]
-    pub const fn without_plain_hello(self) -> Self {
-        Self { retry_plain_hello: false, ..self }
+    pub const fn without_plain_hello(mut self) -> Self {
+        match &mut self {
+            Self::Never => {}
+            Self::Opportunistic { retry_plain_hello, .. }
+            | Self::Required { retry_plain_hello } => {
+                *retry_plain_hello = false;
+            }
+        }
+        self
     }
-}
 
-/// Exhaustive on purpose: a new mode must break every match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TlsMode {
-    /// Clear text.
-    Never,
-    /// TLS if it can be had.
-    Opportunistic,
-    /// TLS or nothing: what each failure allows has no effect.
-    Required,
+    /// The same rules for a connection while another address of the host is still to be tried for
+    /// TLS, or not: see [`tls_elsewhere`](Self::Opportunistic::tls_elsewhere).
+    #[must_use]
+    pub const fn with_tls_elsewhere(mut self, is_left: bool) -> Self {
+        match &mut self {
+            Self::Opportunistic { tls_elsewhere, .. } => *tls_elsewhere = is_left,
+            Self::Never | Self::Required { .. } => {}
+        }
+        self
+    }
 }
 
 /// When clear text may take the place of TLS.
@@ -117,7 +112,7 @@ pub enum ClearText {
 /// Why there is no TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TlsFailure {
-    /// Not tried: [`TlsMode::Never`].
+    /// Not tried: [`TlsRules::Never`].
     NotWanted,
     /// EHLO does not list STARTTLS, or EHLO is not known.
     NotOffered,
@@ -182,62 +177,67 @@ pub enum Fallback {
 
 /// Decides. The only function in the workspace that may answer "plaintext".
 ///
-/// "When TLS is required we must never, ever, end up in plaintext": [`TlsMode::Required`] and
+/// "When TLS is required we must never, ever, end up in plaintext": [`TlsRules::Required`] and
 /// [`Channel::Implicit`] are answered first, whatever else holds.
 ///
 /// A failed handshake is repeated with the plainest ClientHello, if
-/// [`retry_plain_hello`](TlsRules::retry_plain_hello) allows it: before clear text, and before a
-/// host is given up where TLS is required. For a handshake that has failed before there was
-/// implicit TLS, ask with [`TlsRules::REQUIRED`] and [`Channel::Plain`].
+/// [`retry_plain_hello`](TlsRules::Required::retry_plain_hello) allows it: before clear text, and
+/// before a host is given up where TLS is required. For a handshake that has failed before there
+/// was implicit TLS, ask with [`TlsRules::REQUIRED`] and [`Channel::Plain`].
 ///
 /// While another address of the host is to be tried for TLS
-/// ([`tls_elsewhere`](TlsRules::tls_elsewhere)), no connection goes on in clear text.
+/// ([`tls_elsewhere`](TlsRules::Opportunistic::tls_elsewhere)), no connection goes on in clear
+/// text.
 pub const fn after(rules: TlsRules, channel: &Channel, failure: TlsFailure) -> Fallback {
-    match (rules.mode, channel, failure) {
-        (TlsMode::Never, ..) => {}
-        // S10b: not plaintext, so allowed under every mode that tries TLS.
-        (TlsMode::Opportunistic | TlsMode::Required, _, TlsFailure::Handshake)
-            if rules.retry_plain_hello =>
-        {
+    match (rules, failure) {
+        // S10b: not plaintext, so allowed under all rules that try TLS.
+        (
+            TlsRules::Opportunistic { retry_plain_hello: true, .. }
+            | TlsRules::Required { retry_plain_hello: true },
+            TlsFailure::Handshake,
+        ) => {
             return Fallback::RetryPlainHello;
         }
-        (TlsMode::Opportunistic | TlsMode::Required, ..) => {}
+        (TlsRules::Never | TlsRules::Opportunistic { .. } | TlsRules::Required { .. }, _) => {}
     }
-    match (rules.mode, channel) {
-        (TlsMode::Required, _) | (_, Channel::Implicit(_)) => Fallback::Forbidden,
-        (TlsMode::Never, Channel::Plain) => Fallback::ContinuePlaintext,
+    match (rules, channel) {
+        (TlsRules::Required { .. }, _) | (_, Channel::Implicit(_)) => Fallback::Forbidden,
+        (TlsRules::Never, Channel::Plain) => Fallback::ContinuePlaintext,
         // STARTTLS was never wanted, so this is not our conversation.
-        (TlsMode::Never, Channel::StartTls(_)) => Fallback::Forbidden,
-        (TlsMode::Opportunistic, Channel::Plain) => match failure {
-            // Unreachable: `NotWanted` is reported only in mode `Never`.
+        (TlsRules::Never, Channel::StartTls(_)) => Fallback::Forbidden,
+        (
+            TlsRules::Opportunistic { refused, broken, untrusted, tls_elsewhere, .. },
+            Channel::Plain,
+        ) => match failure {
+            // Unreachable: `NotWanted` is reported only under `Never`.
             TlsFailure::NotWanted => Fallback::Forbidden,
             TlsFailure::NotOffered | TlsFailure::Refused { transient: false } => {
-                same_connection(ClearText::Now, rules.tls_elsewhere)
+                same_connection(ClearText::Now, tls_elsewhere)
             }
-            TlsFailure::Refused { transient: true } => {
-                same_connection(rules.refused, rules.tls_elsewhere)
-            }
+            TlsFailure::Refused { transient: true } => same_connection(refused, tls_elsewhere),
             // S9: no setting governs it, as none governs a refusal for good.
             TlsFailure::UnexpectedReply => new_connection(ClearText::Now),
-            TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken),
-            TlsFailure::Untrusted => new_connection(rules.untrusted),
+            TlsFailure::Injected | TlsFailure::Handshake => new_connection(broken),
+            TlsFailure::Untrusted => new_connection(untrusted),
             // Neither can happen before TLS is up.
             TlsFailure::HelloInside | TlsFailure::Lost { .. } => Fallback::Forbidden,
         },
-        (TlsMode::Opportunistic, Channel::StartTls(_)) => match failure {
-            TlsFailure::Handshake | TlsFailure::HelloInside => new_connection(rules.broken),
-            // A certificate is judged again when a session is resumed.
-            TlsFailure::Untrusted => new_connection(rules.untrusted),
-            TlsFailure::Lost { end_of_data_sent: false } => new_connection(rules.broken),
-            // The server may have the message: sending it again at once would duplicate it.
-            TlsFailure::Lost { end_of_data_sent: true } => Fallback::Forbidden,
-            // Decided before TLS came up.
-            TlsFailure::NotWanted
-            | TlsFailure::NotOffered
-            | TlsFailure::Refused { .. }
-            | TlsFailure::UnexpectedReply
-            | TlsFailure::Injected => Fallback::Forbidden,
-        },
+        (TlsRules::Opportunistic { broken, untrusted, .. }, Channel::StartTls(_)) => {
+            match failure {
+                TlsFailure::Handshake | TlsFailure::HelloInside => new_connection(broken),
+                // A certificate is judged again when a session is resumed.
+                TlsFailure::Untrusted => new_connection(untrusted),
+                TlsFailure::Lost { end_of_data_sent: false } => new_connection(broken),
+                // The server may have the message: sending it again at once would duplicate it.
+                TlsFailure::Lost { end_of_data_sent: true } => Fallback::Forbidden,
+                // Decided before TLS came up.
+                TlsFailure::NotWanted
+                | TlsFailure::NotOffered
+                | TlsFailure::Refused { .. }
+                | TlsFailure::UnexpectedReply
+                | TlsFailure::Injected => Fallback::Forbidden,
+            }
+        }
     }
 }
 

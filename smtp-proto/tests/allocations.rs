@@ -82,7 +82,7 @@ fn client_transaction(
 #[test]
 fn a_warm_client_does_not_allocate() {
     let now = Instant::now();
-    let mut client = Client::new(Arc::new(client_config()), TlsRules::NEVER, Channel::Plain, now);
+    let mut client = Client::new(Arc::new(client_config()), TlsRules::Never, Channel::Plain, now);
     let mail = Arc::new(envelope("sender@test.example", &["a@test.example", "b@test.example"]));
     let mut output = Vec::new();
     for mut input in [&b"220 mx\r\n"[..], EHLO] {

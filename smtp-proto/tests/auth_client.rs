@@ -470,7 +470,7 @@ fn only_what_is_offered_is_used() {
     ] {
         assert!(begin(&mut inside(tls_info(), ehlo), plain()).starts_with("AUTH PLAIN "));
     }
-    let mut bed = ClientBed::new(TlsRules::NEVER);
+    let mut bed = ClientBed::new(TlsRules::Never);
     bed.feed(b"220 mx\r\n500 what\r\n250 mx\r\n");
     assert_eq!(
         bed.client.authenticate(plain(), ChannelFloor::Clear, bed.now),

@@ -277,7 +277,7 @@ fn codes_that_make_no_sense() {
 #[test]
 fn what_is_no_reply() {
     let line = |length: usize| [b"220 ", vec![b'x'; length - 6].as_slice(), b"\r\n"].concat();
-    assert_eq!(ClientBed::new(TlsRules::NEVER).feed(&line(MAX_REPLY)), [""; 0]);
+    assert_eq!(ClientBed::new(TlsRules::Never).feed(&line(MAX_REPLY)), [""; 0]);
 
     let long = b"220-x\r\n".repeat(MAX_REPLY / 7 + 1);
     let cases: [(&[u8], ReplyError); 14] = [
@@ -301,7 +301,7 @@ fn what_is_no_reply() {
         let strict = || {
             let mut config = client_config();
             config.replies = ReplyRules::Strict;
-            ClientBed::with(config, TlsRules::NEVER, Channel::Plain)
+            ClientBed::with(config, TlsRules::Never, Channel::Plain)
         };
         let mut whole = strict();
         assert_eq!(whole.feed(bytes), [""; 0]);
@@ -313,7 +313,7 @@ fn what_is_no_reply() {
         }
     }
     // Without an end in sight as well.
-    let mut bed = ClientBed::new(TlsRules::NEVER);
+    let mut bed = ClientBed::new(TlsRules::Never);
     bed.feed(&[b'2'; MAX_REPLY + 1]);
     assert_eq!(bed.want, Err(Error::MalformedReply(ReplyError::TooLong)));
 }
@@ -328,7 +328,7 @@ fn refusals_of_many_lines_are_kept_whole() {
 #[test]
 fn ehlo_5yz_falls_back_to_helo() {
     for code in [500, 501, 502, 503, 504, 550, 554, 571] {
-        let mut bed = ClientBed::new(TlsRules::NEVER);
+        let mut bed = ClientBed::new(TlsRules::Never);
         assert_eq!(
             bed.ask(format!("220 mx\r\n{code} what?\r\n").as_bytes()),
             "EHLO client.test.example\r\nHELO client.test.example\r\n"
@@ -342,7 +342,7 @@ fn ehlo_5yz_falls_back_to_helo() {
     }
     // 4yz means not now, also to HELO; 521 means that the host takes no mail (RFC 7504).
     for code in [450, 451, 521] {
-        let mut bed = ClientBed::new(TlsRules::NEVER);
+        let mut bed = ClientBed::new(TlsRules::Never);
         assert_eq!(
             bed.feed(format!("220 mx\r\n{code} go away\r\n").as_bytes()),
             [format!("unwelcome at EHLO: {code} go away")]
@@ -350,7 +350,7 @@ fn ehlo_5yz_falls_back_to_helo() {
         assert_eq!(bed.said(), "EHLO client.test.example\r\nQUIT\r\n");
         assert_eq!(bed.feed(b"221 bye\r\n"), ["Closed"]);
     }
-    let mut bed = ClientBed::new(TlsRules::NEVER);
+    let mut bed = ClientBed::new(TlsRules::Never);
     assert_eq!(
         bed.feed(b"220 mx\r\n502 what?\r\n550 go away\r\n"),
         ["unwelcome at EHLO: 550 go away"]
@@ -508,7 +508,7 @@ fn a_server_that_cannot_reset_gets_nothing_more() {
 
 #[test]
 fn misuse_is_told_and_changes_nothing() {
-    let mut bed = ClientBed::new(TlsRules::NEVER);
+    let mut bed = ClientBed::new(TlsRules::Never);
     let mail = || Arc::new(envelope("", &TWO));
     assert_eq!(bed.client.start_transaction(mail(), bed.now), Err(ApiMisuse::NotReady));
     assert_eq!(bed.client.quit(), Err(ApiMisuse::NotReady));
@@ -604,7 +604,7 @@ fn parameters_are_sent_only_where_they_are_known() {
 fn pipelining_can_be_left_alone() {
     let mut config = client_config();
     config.pipelining = false;
-    let mut bed = ClientBed::with(config, TlsRules::NEVER, Channel::Plain);
+    let mut bed = ClientBed::with(config, TlsRules::Never, Channel::Plain);
     bed.feed(format!("220 mx\r\n{PIPELINING}").as_bytes());
     bed.said();
     bed.start(&TWO);
@@ -623,7 +623,7 @@ fn requiretls_is_refused_before_anything_is_sent() {
         ("250-mx\r\n250 REQUIRETLS\r\n", true, "MAIL FROM:<> REQUIRETLS\r\n"),
     ] {
         let channel = if tls { Channel::Implicit(common::tls_info()) } else { Channel::Plain };
-        let mut bed = ClientBed::with(client_config(), TlsRules::NEVER, channel);
+        let mut bed = ClientBed::with(client_config(), TlsRules::Never, channel);
         assert_eq!(bed.feed(format!("220 mx\r\n{ehlo}").as_bytes()), ["Ready"]);
         bed.said();
         let mut mail = envelope("", &TWO);
@@ -643,7 +643,7 @@ fn a_late_354_in_lmtp_does_not_swallow_the_next_transaction() {
     let mut config = client_config();
     config.protocol = Protocol::Lmtp;
     let begin = || {
-        let mut bed = ClientBed::with(config.clone(), TlsRules::NEVER, Channel::Plain);
+        let mut bed = ClientBed::with(config.clone(), TlsRules::Never, Channel::Plain);
         bed.feed(b"220 mx\r\n250-mx\r\n250 PIPELINING\r\n");
         bed.start(&["a@test.example"]);
         bed.feed(b"");
@@ -653,7 +653,7 @@ fn a_late_354_in_lmtp_does_not_swallow_the_next_transaction() {
     };
     // Nothing else waits: the connection ends in good order.
     assert_eq!(begin().feed(b"354 go\r\n"), ["Closed"]);
-    let mut bed = ClientBed::with(config.clone(), TlsRules::NEVER, Channel::Plain);
+    let mut bed = ClientBed::with(config.clone(), TlsRules::Never, Channel::Plain);
     bed.feed(b"220 mx\r\n250-mx\r\n250 PIPELINING\r\n");
     bed.start(&["a@test.example"]);
     let events = bed.feed(b"250 ok\r\n550 no\r\n354 go\r\n");
@@ -680,7 +680,7 @@ fn a_limit_without_end_is_no_panic() {
     timeouts.body = forever;
     let mut config = client_config();
     config.timeouts = timeouts.clone();
-    let mut bed = ClientBed::with(config, TlsRules::NEVER, Channel::Plain);
+    let mut bed = ClientBed::with(config, TlsRules::Never, Channel::Plain);
     bed.feed(b"");
     let deadline = bed.client.deadline().unwrap();
     assert!(deadline > bed.now + Duration::from_secs(24 * 60 * 60));

@@ -25,7 +25,7 @@ fn with(rules: AddressRules, more: impl FnOnce(&mut ClientConfig), ehlo: &str) -
     let mut config = client_config();
     config.addresses = rules;
     more(&mut config);
-    let mut bed = ClientBed::with(config, TlsRules::NEVER, Channel::Plain);
+    let mut bed = ClientBed::with(config, TlsRules::Never, Channel::Plain);
     assert_eq!(bed.feed(format!("220 mx\r\n{ehlo}").as_bytes()), ["Ready"]);
     bed.said();
     bed

@@ -114,13 +114,13 @@ fn check_ehlo_reply(parsed: &Reply<'_>, wire: &str) {
     }
 
     let script = format!("220 mx\r\n{wire}");
-    for rules in [TlsRules::NEVER, TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED] {
+    for rules in [TlsRules::Never, TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED] {
         let whole = client_against(script.as_bytes(), &[usize::MAX], rules, 1);
         let sent = String::from_utf8_lossy(&whole.1);
-        assert_eq!(sent.contains("STARTTLS"), starttls && rules != TlsRules::NEVER);
+        assert_eq!(sent.contains("STARTTLS"), starttls && rules != TlsRules::Never);
         assert_eq!(
             sent.contains("MAIL"),
-            rules == TlsRules::NEVER || rules == TlsRules::OPPORTUNISTIC && !starttls
+            rules == TlsRules::Never || rules == TlsRules::OPPORTUNISTIC && !starttls
         );
         for pieces in fragmentations() {
             assert_eq!(client_against(script.as_bytes(), &pieces, rules, 1), whole);

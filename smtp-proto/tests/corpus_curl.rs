@@ -277,7 +277,7 @@ struct Wish {
 impl Wish {
     fn of(row: &Value, case: &Case) -> Option<Self> {
         let mut wish = Self {
-            rules: TlsRules::NEVER,
+            rules: TlsRules::Never,
             config: client_config(),
             mail: None,
             commands: Vec::new(),

@@ -220,7 +220,7 @@ fn corpus_east_smtp_client() {
                         && row["override_response"]["starttls"].is_null();
                     assert!(!granted || after.is_empty(), "{at}: {said:?}");
                 }
-                let said = converse(row, TlsRules::NEVER, handshake, step);
+                let said = converse(row, TlsRules::Never, handshake, step);
                 assert!(said.iter().all(|(_, line)| line != "STARTTLS"), "{at}: {said:?}");
             }
         }
@@ -240,7 +240,7 @@ fn an_ordinary_server_gets_the_mail() {
     });
     let mail = |in_tls: bool| (in_tls, "MAIL FROM:<sender@test.example>".to_owned());
     assert!(converse(&row, TlsRules::REQUIRED, Handshake::Succeeds, 1).contains(&mail(true)));
-    assert!(converse(&row, TlsRules::NEVER, Handshake::Succeeds, 1).contains(&mail(false)));
+    assert!(converse(&row, TlsRules::Never, Handshake::Succeeds, 1).contains(&mail(false)));
     let refuses = serde_json::json!({ "id": "refuses", "capabilities_plain": "StartTLS", "stls_response": "454 No\r\n" });
     assert!(
         converse(&refuses, TlsRules::OPPORTUNISTIC, Handshake::Fails, 1).contains(&mail(false))

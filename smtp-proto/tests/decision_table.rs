@@ -24,17 +24,16 @@ fn conversations() {
     let mut wrong = Vec::new();
     for row in section("Conversations").1 {
         let [rule, script, columns @ ..] = &row[..] else { panic!("{row:?}") };
-        let rules = [TlsRules::NEVER, TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED];
+        let rules = [TlsRules::Never, TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED];
         assert_eq!(columns.len(), rules.len());
-        for (mut rules, expected) in rules.into_iter().zip(columns) {
-            rules.retry_plain_hello &= *rule != "S10b";
-            rules.tls_elsewhere = *rule == "S4b";
+        for (rules, expected) in rules.into_iter().zip(columns) {
+            let rules = match *rule {
+                "S10b" => rules.without_plain_hello(),
+                rule => rules.with_tls_elsewhere(rule == "S4b"),
+            };
             let came = converse(script, rules);
             if came != *expected {
-                wrong.push(format!(
-                    "{rule}: {script}: {:?}: {came:?} and not {expected:?}",
-                    rules.mode
-                ));
+                wrong.push(format!("{rule}: {script}: {rules:?}: {came:?} and not {expected:?}"));
             }
         }
     }

@@ -362,7 +362,7 @@ fn server_that_holds_half_a_line_gives_up_at_the_deadline() {
 
 /// A client that may send its body.
 fn client_before_the_body() -> Bed<Client> {
-    let mut bed = client(TlsRules::NEVER);
+    let mut bed = client(TlsRules::Never);
     for reply in ["", "220 mx\r\n", "250-mx\r\n250 PIPELINING\r\n"] {
         assert!(is_receive(bed.answered(reply)));
     }
@@ -418,7 +418,7 @@ fn client_at_the_end_of_the_input_after_quit_closes() {
 
 #[test]
 fn client_whose_server_is_silent_times_out_at_the_deadline() {
-    let mut bed = client(TlsRules::NEVER);
+    let mut bed = client(TlsRules::Never);
     let Ok(Task::Receive { deadline: Some(deadline), .. }) = bed.task() else { panic!("no time") };
     bed.now = deadline - Duration::from_millis(1);
     assert!(is_receive(bed.task()));
@@ -442,7 +442,7 @@ fn server_in_auth_asks_for_room_for_the_longest_line() {
 
 #[test]
 fn step_tells_what_it_has_heard_and_said() {
-    let mut bed = client(TlsRules::NEVER);
+    let mut bed = client(TlsRules::Never);
     assert!(is_receive(bed.answered("")));
     assert!(is_receive(bed.answered("220 mx\r\n")));
     assert_eq!(bed.driver.heard(), b"220 mx\r\n");

@@ -10,7 +10,7 @@ use common::{ClientBed, changed, client_config, envelope, golden, tls_info};
 use smtp_proto::channel::Channel;
 use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::error::Error;
-use smtp_proto::fallback::{ClearText, Fallback, TlsFailure, TlsMode, TlsRules, after};
+use smtp_proto::fallback::{ClearText, Fallback, TlsFailure, TlsRules, after};
 use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::reply::Reply;
 use smtp_proto::{Step, Want};
@@ -24,8 +24,8 @@ const INTRODUCTION: &str = "\
 # later: clear text on a later run of the queue
 # no:    never in clear text; the next host
 #
-# Columns: TlsMode::Never; TlsMode::Opportunistic with every yield Now, Later, Never; TlsMode::Required
-# with every yield Now, which must have no effect. Where clear text is wished (Never) it is `same`,
+# Columns: TlsRules::Never; TlsRules::Opportunistic with every yield Now, Later, Never;
+# TlsRules::Required. Where clear text is wished (Never) it is `same`,
 # whatever is said to have failed; every other row that cannot happen on a channel answers `no`. S4 and
 # so on are the rows of the policy's decision table. The rows S10 hold with `retry_plain_hello`, the
 # rows S10b without it: after the plainest ClientHello. It has no effect on the other rows.
@@ -46,20 +46,33 @@ const FAILURES: [(&str, TlsFailure); 12] = [
     ("S15 lost after the final dot", TlsFailure::Lost { end_of_data_sent: true }),
 ];
 
-fn rules(mode: TlsMode, when: ClearText) -> TlsRules {
-    let mut rules = TlsRules::NEVER;
-    (rules.mode, rules.refused, rules.broken, rules.untrusted) = (mode, when, when, when);
-    rules
+fn opportunistic(refused: ClearText, broken: ClearText, untrusted: ClearText) -> TlsRules {
+    TlsRules::Opportunistic {
+        refused,
+        broken,
+        untrusted,
+        retry_plain_hello: false,
+        tls_elsewhere: false,
+    }
 }
 
-fn columns() -> [TlsRules; 5] {
-    [
-        TlsRules::NEVER,
-        rules(TlsMode::Opportunistic, ClearText::Now),
-        rules(TlsMode::Opportunistic, ClearText::Later),
-        rules(TlsMode::Opportunistic, ClearText::Never),
-        rules(TlsMode::Required, ClearText::Now),
-    ]
+fn columns(retry_plain_hello: bool) -> [TlsRules; 5] {
+    use ClearText::{Later, Never, Now};
+    let columns = [
+        TlsRules::Never,
+        opportunistic(Now, Now, Now),
+        opportunistic(Later, Later, Later),
+        opportunistic(Never, Never, Never),
+        TlsRules::REQUIRED,
+    ];
+    columns.map(|mut rules| {
+        match &mut rules {
+            TlsRules::Never => {}
+            TlsRules::Opportunistic { retry_plain_hello: retry, .. }
+            | TlsRules::Required { retry_plain_hello: retry } => *retry = retry_plain_hello,
+        }
+        rules
+    })
 }
 
 fn word(fallback: Fallback) -> &'static str {
@@ -84,20 +97,18 @@ fn decision_table() {
         writeln!(table, "\n## {title}\n\n{:<36}Never  Now    Later  Hold   Required", "").unwrap();
         for (name, failure) in FAILURES {
             let retry = name.starts_with("S10 ");
-            let [never, now, later, hold, required] = columns().map(|mut rules| {
-                (rules.retry_plain_hello, rules.tls_elsewhere) = (retry, tls_elsewhere);
-                let answer = after(rules, &channel, failure);
-                rules.retry_plain_hello = true;
-                if failure != TlsFailure::Handshake {
-                    assert_eq!(answer, after(rules, &channel, failure), "{name}");
-                }
-                if channel.tls().is_some() {
-                    rules.tls_elsewhere = true;
-                    rules.retry_plain_hello = retry;
-                    assert_eq!(answer, after(rules, &channel, failure), "{name}");
-                }
-                word(answer)
-            });
+            let answers = |retry, tls_elsewhere| {
+                columns(retry)
+                    .map(|it| after(it.with_tls_elsewhere(tls_elsewhere), &channel, failure))
+            };
+            let expected = answers(retry, tls_elsewhere);
+            if failure != TlsFailure::Handshake {
+                assert_eq!(answers(true, tls_elsewhere), expected, "{name}");
+            }
+            if channel.tls().is_some() {
+                assert_eq!(answers(retry, true), expected, "{name}");
+            }
+            let [never, now, later, hold, required] = expected.map(word);
             writeln!(table, "{name:<36}{never:<7}{now:<7}{later:<7}{hold:<7}{required}").unwrap();
         }
     }
@@ -107,15 +118,11 @@ fn decision_table() {
 /// Each yield governs its own failures and no others.
 #[test]
 fn yields_do_not_mix() {
-    const HOLD: TlsRules = {
-        let mut rules = TlsRules::NEVER;
-        rules.mode = TlsMode::Opportunistic;
-        rules
-    };
+    use ClearText::{Never, Now};
     let inside = Channel::StartTls(tls_info());
-    let refused = changed(HOLD, |it| it.refused = ClearText::Now);
-    let broken = changed(HOLD, |it| it.broken = ClearText::Now);
-    let untrusted = changed(HOLD, |it| it.untrusted = ClearText::Now);
+    let refused = opportunistic(Now, Never, Never);
+    let broken = opportunistic(Never, Now, Never);
+    let untrusted = opportunistic(Never, Never, Now);
     let transient = TlsFailure::Refused { transient: true };
     assert_eq!(after(refused, &Channel::Plain, transient), Fallback::ContinuePlaintext);
     for failure in [TlsFailure::Injected, TlsFailure::Handshake] {
@@ -390,7 +397,7 @@ fn a_refusal_for_now_can_wait() {
     for (when, expected) in
         [(ClearText::Later, Fallback::PlaintextNextRun), (ClearText::Never, Fallback::Forbidden)]
     {
-        let mut bed = asking(changed(TlsRules::OPPORTUNISTIC, |it| it.refused = when));
+        let mut bed = asking(opportunistic(when, ClearText::Now, ClearText::Now));
         assert_eq!(no_tls(&mut bed, b"454 not now\r\n").1, expected);
         bed.input.clear();
         bed.feed(b"");
@@ -498,13 +505,12 @@ const WAYS_AROUND: [&[u8]; 22] = [
 fn required_never_sends_a_transaction_in_clear_text() {
     let allowed = ["EHLO client.test.example", "STARTTLS", "QUIT"];
     for script in WAYS_AROUND {
-        for yields in [ClearText::Now, ClearText::Later, ClearText::Never] {
+        for rules in [TlsRules::REQUIRED, TlsRules::REQUIRED.without_plain_hello()] {
             for piece in [1, 2, 3, 7, usize::MAX] {
                 for pipelining in [false, true] {
                     let mut config = client_config();
                     config.pipelining = pipelining;
-                    let sent =
-                        push_through(config, rules(TlsMode::Required, yields), script, piece);
+                    let sent = push_through(config, rules, script, piece);
                     let text = String::from_utf8(sent).unwrap();
                     for line in text.lines() {
                         assert!(

@@ -51,7 +51,7 @@ fn converse(script: &Script<'_>) -> (Vec<Mail>, Result<(), Error>) {
 
 fn run(script: &Script<'_>) -> Conversation {
     let now = Instant::now();
-    let mut client = Client::new(Arc::new(client_config()), TlsRules::NEVER, Channel::Plain, now);
+    let mut client = Client::new(Arc::new(client_config()), TlsRules::Never, Channel::Plain, now);
     let (mut input, mut output) = (Vec::new(), Vec::new());
     let mut wire: std::collections::VecDeque<Vec<u8>> = [].into();
     let (mut said, mut in_body, mut late) = (0, false, Vec::new());
@@ -313,7 +313,7 @@ fn positive_code_of_another_command_is_an_error() {
         ("220 mx\r\n220 mx\r\n", Phase::Hello, 220),
         ("220 mx\r\n221 bye\r\n", Phase::Hello, 221),
     ] {
-        let mut bed = common::ClientBed::new(TlsRules::NEVER);
+        let mut bed = common::ClientBed::new(TlsRules::Never);
         bed.feed(greeting.as_bytes());
         assert_eq!(bed.want, Err(Error::UnexpectedCode { code, phase }));
     }

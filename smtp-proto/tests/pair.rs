@@ -512,7 +512,7 @@ fn both_sides_agree_on_the_identity() {
         assert_eq!(check(&scenario).stored.len(), 1);
     }
     // In clear text there is nothing to be had, and nothing is tried.
-    scenario.rules = TlsRules::NEVER;
+    scenario.rules = TlsRules::Never;
     scenario.attempts = vec![right[5]];
     let trace = check(&scenario);
     assert!(trace.client[1].starts_with("not tried: "), "{:?}", trace.client);

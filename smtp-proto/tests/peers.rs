@@ -54,7 +54,7 @@ const OK: &str = "250 ok\r\n";
 #[test]
 fn greeting_220_then_521_is_a_refusal_with_521() {
     let greeting = "220-mx ESMTP\r\n521 5.7.1 blocked using bl.example\r\n";
-    for rules in [TlsRules::NEVER, TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED] {
+    for rules in [TlsRules::Never, TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED] {
         let (events, said) = talk(rules, ReplyRules::AsTheField, &[greeting]);
         assert_eq!(
             events,
@@ -62,7 +62,7 @@ fn greeting_220_then_521_is_a_refusal_with_521() {
         );
         assert_eq!(said, "QUIT\r\n");
     }
-    let (events, _) = talk(TlsRules::NEVER, ReplyRules::Strict, &[greeting]);
+    let (events, _) = talk(TlsRules::Never, ReplyRules::Strict, &[greeting]);
     assert_eq!(events, ["error: malformed reply: the lines have different codes"]);
 }
 
@@ -71,7 +71,7 @@ fn blank_line_after_the_greeting_is_passed_over() {
     for stray in ["\r\n", "\n", "welcome to mx\r\n", "\r\n\r\nno relay here\r\n"] {
         let greeting = format!("220 mx\r\n{stray}");
         let (events, said) =
-            talk(TlsRules::NEVER, ReplyRules::AsTheField, &[&greeting, "250 mx\r\n", OK, OK]);
+            talk(TlsRules::Never, ReplyRules::AsTheField, &[&greeting, "250 mx\r\n", OK, OK]);
         assert_eq!(events, ["Ready", "recipient 0: 250 ok"], "{stray:?}");
         assert!(said.ends_with("DATA\r\n"), "{said}");
     }
@@ -80,14 +80,14 @@ fn blank_line_after_the_greeting_is_passed_over() {
 #[test]
 fn stray_line_after_the_ehlo_reply_is_passed_over() {
     let ehlo = "250-mx\r\n250 8BITMIME\r\nsmtp4dev is ready\r\n";
-    let (events, _) = talk(TlsRules::NEVER, ReplyRules::AsTheField, &["220 mx\r\n", ehlo, OK, OK]);
+    let (events, _) = talk(TlsRules::Never, ReplyRules::AsTheField, &["220 mx\r\n", ehlo, OK, OK]);
     assert_eq!(events, ["Ready", "recipient 0: 250 ok"]);
 }
 
 #[test]
 fn nine_stray_lines_are_an_error() {
     let stray = "hello\r\n".repeat(9);
-    let (events, _) = talk(TlsRules::NEVER, ReplyRules::AsTheField, &[&stray]);
+    let (events, _) = talk(TlsRules::Never, ReplyRules::AsTheField, &[&stray]);
     assert_eq!(events, ["error: malformed reply: a line does not begin with a reply code"]);
 }
 
@@ -95,11 +95,11 @@ fn nine_stray_lines_are_an_error() {
 fn replies_with_bare_lf_are_read() {
     let reads =
         ["220 mx\n", "250-mx\n250 SIZE 9\n", "250 ok\n", "250 ok\n", "354 go\n", "250 queued\n"];
-    for rules in [TlsRules::NEVER, TlsRules::OPPORTUNISTIC] {
+    for rules in [TlsRules::Never, TlsRules::OPPORTUNISTIC] {
         let (events, _) = talk(rules, ReplyRules::AsTheField, &reads);
         assert_eq!(events.last().unwrap(), "accepted: 250 queued", "{events:?}");
     }
-    let (events, _) = talk(TlsRules::NEVER, ReplyRules::Strict, &reads);
+    let (events, _) = talk(TlsRules::Never, ReplyRules::Strict, &reads);
     assert_eq!(events, ["error: malformed reply: a bare CR or LF in the reply"]);
 }
 
@@ -114,7 +114,7 @@ fn replies_with_cr_cr_lf_are_read() {
         "354 go\r\r\n",
         "250 queued\r\r\n",
     ];
-    for rules in [TlsRules::NEVER, TlsRules::OPPORTUNISTIC] {
+    for rules in [TlsRules::Never, TlsRules::OPPORTUNISTIC] {
         let (events, _) = talk(rules, ReplyRules::AsTheField, &reads);
         assert_eq!(events.last().unwrap(), "accepted: 250 queued", "{events:?}");
     }
@@ -123,7 +123,7 @@ fn replies_with_cr_cr_lf_are_read() {
         (ReplyRules::AsTheField, "220 mx\r\r\r\n"),
         (ReplyRules::AsTheField, "220 m\r\rx\r\n"),
     ] {
-        let (events, _) = talk(TlsRules::NEVER, rules, &[greeting]);
+        let (events, _) = talk(TlsRules::Never, rules, &[greeting]);
         assert_eq!(events, ["error: malformed reply: a bare CR or LF in the reply"]);
     }
     // The offer of STARTTLS is read strictly.
@@ -144,7 +144,7 @@ fn different_codes_after_the_dot_count_by_the_last_line() {
         ("451-later\r\n250 queued\r\n", "accepted: 250 later / queued"),
     ] {
         let reads = [GREETED[0], GREETED[1], OK, OK, "354 go\r\n", reply];
-        let (events, _) = talk(TlsRules::NEVER, ReplyRules::AsTheField, &reads);
+        let (events, _) = talk(TlsRules::Never, ReplyRules::AsTheField, &reads);
         assert_eq!(events.last().unwrap(), expected);
     }
 }
@@ -158,7 +158,7 @@ fn different_codes_before_the_dot_count_by_the_worst_line() {
         ("451-later\r\n550-no\r\n450 later\r\n", "recipient 0: 550 later / no / later"),
     ] {
         let reads = [GREETED[0], GREETED[1], OK, reply];
-        let (events, _) = talk(TlsRules::NEVER, ReplyRules::AsTheField, &reads);
+        let (events, _) = talk(TlsRules::Never, ReplyRules::AsTheField, &reads);
         assert_eq!(events[1], expected);
     }
 }
@@ -196,13 +196,13 @@ fn tolerance_never_reads_across_starttls() {
 #[test]
 fn refused_ehlo_and_helo_count_by_the_first_refusal() {
     let (events, said) = talk(
-        TlsRules::NEVER,
+        TlsRules::Never,
         ReplyRules::AsTheField,
         &["220 mx\r\n", "550 5.7.1 no\r\n", "451 4.3.0 later\r\n"],
     );
     assert_eq!(events, ["unwelcome at EHLO: 451 4.3.0 later"]);
     assert!(said.contains("HELO"));
-    let mut bed = bed(TlsRules::NEVER, |_| {});
+    let mut bed = bed(TlsRules::Never, |_| {});
     bed.feed(b"220 mx\r\n550 5.7.1 no\r\n");
     bed.input.extend_from_slice(b"451 4.3.0 later\r\n");
     let progress = bed.client.poll(&bed.input, &mut bed.output, bed.now).unwrap();
@@ -244,7 +244,7 @@ fn enhanced_code_with_punctuation_or_on_the_last_line_is_read() {
 #[test]
 fn ignored_keyword_is_as_good_as_not_announced() {
     let ehlo = "250-mx\r\n250-PIPELINING\r\n250-SIZE 100\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n";
-    let mut bed = bed(TlsRules::NEVER, |it| {
+    let mut bed = bed(TlsRules::Never, |it| {
         it.ignored_keywords =
             ["pipelining", "AUTH", "SIZE", "STARTTLS", "XNONE"].map(String::from).into();
     });
@@ -265,7 +265,7 @@ fn authenticate(
     initial_response: bool,
     replies: &[&str],
 ) -> (Vec<String>, Vec<String>) {
-    let mut bed = bed(TlsRules::NEVER, |it| it.initial_response = initial_response);
+    let mut bed = bed(TlsRules::Never, |it| it.initial_response = initial_response);
     bed.feed(b"220 mx\r\n250-mx\r\n250 AUTH PLAIN LOGIN\r\n");
     bed.client.authenticate(mechanism, ChannelFloor::Clear, bed.now).unwrap();
     bed.said();
@@ -327,7 +327,7 @@ fn plain_prompt_after_the_initial_response_may_be_any_text() {
 
 #[test]
 fn strict_rules_end_the_connection_at_a_stray_line() {
-    let mut bed = bed(TlsRules::NEVER, |it| it.replies = ReplyRules::Strict);
+    let mut bed = bed(TlsRules::Never, |it| it.replies = ReplyRules::Strict);
     bed.feed_at_once(b"220 mx\r\n\r\n");
     assert_eq!(bed.want, Err(Error::MalformedReply(ReplyError::Code)));
 }

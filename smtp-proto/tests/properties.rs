@@ -342,7 +342,7 @@ proptest! {
 
     #[test]
     fn a_client_does_not_see_fragments(wire in babble(SERVER_WORDS), cut in pieces(), mails in 0usize..3) {
-        for rules in [TlsRules::NEVER, TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED] {
+        for rules in [TlsRules::Never, TlsRules::OPPORTUNISTIC, TlsRules::REQUIRED] {
             let whole = client_against(&wire, &[usize::MAX], rules, mails);
             prop_assert_eq!(&client_against(&wire, &cut, rules, mails), &whole);
             prop_assert_eq!(&client_against(&wire, &[1], rules, mails), &whole);

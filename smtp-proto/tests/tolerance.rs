@@ -431,7 +431,7 @@ fn send(config: smtp_proto::client::ClientConfig, message: &[u8]) -> Result<(), 
     let chunking = config.chunking;
     let mut bed = ClientBed::with(
         config,
-        smtp_proto::fallback::TlsRules::NEVER,
+        smtp_proto::fallback::TlsRules::Never,
         smtp_proto::channel::Channel::Plain,
     );
     bed.feed(b"220 mx\r\n250-mx\r\n250-CHUNKING\r\n250 PIPELINING\r\n");

@@ -10,7 +10,7 @@ use smtp_tls_policy::{Reason, Status};
 /// The rules that a plan makes for the core.
 ///
 /// ```
-/// use smtp_proto::fallback::TlsMode;
+/// use smtp_proto::fallback::TlsRules;
 /// use smtp_tls_policy::{Host, Namespace};
 /// use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 /// use smtp_tls_policy::rules::{OutboundConnector, Posture};
@@ -18,27 +18,31 @@ use smtp_tls_policy::{Reason, Status};
 /// let connector = OutboundConnector::new("partner", vec![Namespace::Default], Posture::Verified);
 /// let (domain, host) = (Host::parse("test.example")?, Host::parse("mx.test.example")?);
 /// let plan = plan(&Facts::new(&connector, &domain, &host, HostOrigin::Mx))?;
-/// assert_eq!(smtp_tokio_adapter::tls_rules(&plan).mode, TlsMode::Required);
+/// assert_eq!(smtp_tokio_adapter::tls_rules(&plan), TlsRules::REQUIRED);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn tls_rules(plan: &Plan) -> TlsRules {
-    let mut rules = match (plan.attempt(), plan.floor()) {
-        (Attempt::Clear, _) => return TlsRules::NEVER,
-        (Attempt::StartTls, Floor::Plaintext) => TlsRules::OPPORTUNISTIC,
-        (Attempt::StartTls, Floor::Encrypted | Floor::Authenticated) | (Attempt::Implicit, _) => {
-            TlsRules::REQUIRED
-        }
-    };
-    let yields = plan.yields();
     let of = |it| match it {
         smtp_tls_policy::rules::Yield::Now => ClearText::Now,
         smtp_tls_policy::rules::Yield::Later => ClearText::Later,
         smtp_tls_policy::rules::Yield::Never => ClearText::Never,
     };
-    rules.refused = of(yields.refused);
-    rules.broken = of(yields.broken);
-    rules.untrusted = of(yields.untrusted);
-    rules
+    match (plan.attempt(), plan.floor()) {
+        (Attempt::Clear, _) => TlsRules::Never,
+        (Attempt::StartTls, Floor::Plaintext) => {
+            let yields = plan.yields();
+            TlsRules::Opportunistic {
+                refused: of(yields.refused),
+                broken: of(yields.broken),
+                untrusted: of(yields.untrusted),
+                retry_plain_hello: true,
+                tls_elsewhere: false,
+            }
+        }
+        (Attempt::StartTls, Floor::Encrypted | Floor::Authenticated) | (Attempt::Implicit, _) => {
+            TlsRules::REQUIRED
+        }
+    }
 }
 
 /// The reason code of a failure. `timed_out`: whether a handshake ended by its deadline.

@@ -348,15 +348,15 @@ const RULES: [(&str, &str, &str, &str); 13] = [
     (
         "after: TLS that is required yields to nothing",
         "smtp-proto/src/fallback.rs",
-        "(TlsMode::Required, _) | (_, Channel::Implicit(_)) => Fallback::Forbidden,",
-        "(_, Channel::Implicit(_)) => Fallback::Forbidden,\n        (TlsMode::Required, _) => Fallback::ContinuePlaintext,",
+        "(TlsRules::Required { .. }, _) | (_, Channel::Implicit(_)) => Fallback::Forbidden,",
+        "(_, Channel::Implicit(_)) => Fallback::Forbidden,\n        (TlsRules::Required { .. }, _) => Fallback::ContinuePlaintext,",
     ),
     (
         "after: a certificate that does not count allows clear text on a new connection",
         "smtp-proto/src/fallback.rs",
-        "TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken), \
-         TlsFailure::Untrusted => new_connection(rules.untrusted),",
-        "TlsFailure::Injected | TlsFailure::Handshake => new_connection(rules.broken), \
+        "TlsFailure::Injected | TlsFailure::Handshake => new_connection(broken), \
+         TlsFailure::Untrusted => new_connection(untrusted),",
+        "TlsFailure::Injected | TlsFailure::Handshake => new_connection(broken), \
          TlsFailure::Untrusted => new_connection(ClearText::Never),",
     ),
     (
@@ -367,7 +367,7 @@ const RULES: [(&str, &str, &str, &str); 13] = [
     ),
     (
         "route: each address of a host is tried for TLS before one is dialled in clear text",
-        "smtp-proto/src/route.rs",
+        "smtp-proto/src/route/config.rs",
         "tls_at_each_address: true",
         "tls_at_each_address: false",
     ),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Client, ClientConfig, ClientEvent, Envelope, Outcome, Recipient};
 use smtp_proto::error::Error;
-use smtp_proto::fallback::{ClearText, Fallback, TlsFailure, TlsMode, TlsRules};
+use smtp_proto::fallback::{ClearText, Fallback, TlsFailure, TlsRules};
 use smtp_proto::sasl::client::{ChannelFloor, Credentials};
 use smtp_proto::server::Tolerance;
 use smtp_proto::wire::command::{Command, Xclient, XclientValue};
@@ -58,16 +58,17 @@ fn rules_of(byte: u8) -> TlsRules {
     let when = |bits: u8| {
         [ClearText::Now, ClearText::Later, ClearText::Never, ClearText::Now][usize::from(bits & 3)]
     };
-    let mode = [TlsMode::Required, TlsMode::Opportunistic, TlsMode::Required, TlsMode::Never]
-        [usize::from(byte & 3)];
-    let mut rules = TlsRules::NEVER;
-    rules.mode = mode;
-    rules.refused = when(byte >> 2);
-    rules.broken = when(byte >> 4);
-    rules.untrusted = when(byte >> 6);
-    rules.retry_plain_hello = byte & 1 == 0;
-    rules.tls_elsewhere = byte & 0x30 == 0x30;
-    rules
+    match byte & 3 {
+        1 => TlsRules::Opportunistic {
+            refused: when(byte >> 2),
+            broken: when(byte >> 4),
+            untrusted: when(byte >> 6),
+            retry_plain_hello: false,
+            tls_elsewhere: byte & 0x30 == 0x30,
+        },
+        3 => TlsRules::Never,
+        _ => TlsRules::Required { retry_plain_hello: true },
+    }
 }
 
 const BODY: &[u8] = b"Subject: secret\r\n\r\n.dot\r\n";
@@ -418,10 +419,12 @@ impl Driver<'_> {
         let held = output
             .split(|&byte| byte == b'\n')
             .all(|line| harmless(line.strip_suffix(b"\r").unwrap_or(line)));
-        match self.scenario.rules.mode {
-            TlsMode::Required => assert!(held, "past the floor: {}", output.escape_ascii()),
-            TlsMode::Opportunistic => assert!(held || self.released, "in clear text without leave"),
-            TlsMode::Never => {}
+        match self.scenario.rules {
+            TlsRules::Required { .. } => assert!(held, "past the floor: {}", output.escape_ascii()),
+            TlsRules::Opportunistic { .. } => {
+                assert!(held || self.released, "in clear text without leave");
+            }
+            TlsRules::Never => {}
         }
     }
 
@@ -433,7 +436,7 @@ impl Driver<'_> {
     }
 
     fn judge(&self, fallback: Fallback) {
-        let required = self.scenario.rules.mode == TlsMode::Required;
+        let required = matches!(self.scenario.rules, TlsRules::Required { .. });
         assert!(
             !(required || self.tried)
                 || matches!(fallback, Fallback::Forbidden | Fallback::RetryPlainHello),

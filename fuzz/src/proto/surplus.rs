@@ -173,7 +173,7 @@ impl<'s> Conversation<'s> {
             has_cut: false,
         };
         Self {
-            client: Client::new(Arc::new(config), TlsRules::NEVER, Channel::Plain, now),
+            client: Client::new(Arc::new(config), TlsRules::Never, Channel::Plain, now),
             now,
             input: Vec::new(),
             output: Vec::new(),

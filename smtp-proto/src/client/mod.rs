@@ -24,7 +24,7 @@
 //!
 //! let config = Arc::new(ClientConfig::new("client.test.example".parse()?));
 //! let now = Instant::now();
-//! let mut client = Client::new(config, TlsRules::NEVER, Channel::Plain, now);
+//! let mut client = Client::new(config, TlsRules::Never, Channel::Plain, now);
 //! let mut output = Vec::new();
 //! // What a server might say to each group of commands: this is a script, not a network.
 //! let mut replies = [

@@ -12,7 +12,7 @@ use super::{Client, ClientEvent, Outcome};
 use crate::Protocol;
 use crate::channel::Channel;
 use crate::error::{ApiMisuse, Error};
-use crate::fallback::{Fallback, TlsFailure, TlsMode};
+use crate::fallback::{Fallback, TlsFailure, TlsRules};
 use crate::timeouts::Phase;
 use crate::wire::capabilities::Extension;
 use crate::wire::reply::Reply;
@@ -497,13 +497,13 @@ impl Client {
             }
         }
         self.state = State::Opened;
-        Ok(match (&self.channel, self.rules.mode) {
+        Ok(match (&self.channel, self.rules) {
             // After XCLIENT the decision about TLS is not taken again.
             _ if again => None,
             // S12: STARTTLS offered again inside TLS is ignored.
             (Channel::StartTls(_) | Channel::Implicit(_), _) => None,
-            (Channel::Plain, TlsMode::Never) => self.unless_allowed(TlsFailure::NotWanted, None),
-            (Channel::Plain, TlsMode::Opportunistic | TlsMode::Required) => {
+            (Channel::Plain, TlsRules::Never) => self.unless_allowed(TlsFailure::NotWanted, None),
+            (Channel::Plain, TlsRules::Opportunistic { .. } | TlsRules::Required { .. }) => {
                 if self.capabilities.has(Extension::StartTls) {
                     // Tolerance never reads across the hand-over.
                     if let Some(fault) = self.fault {
@@ -534,8 +534,8 @@ impl Client {
             return Some(self.unwelcome(Phase::Hello, reply));
         }
         self.due = Some(Sent::Helo { refused: reply.status() });
-        match (&self.channel, self.rules.mode) {
-            (Channel::Plain, TlsMode::Never) => self.unless_allowed(TlsFailure::NotWanted, None),
+        match (&self.channel, self.rules) {
+            (Channel::Plain, TlsRules::Never) => self.unless_allowed(TlsFailure::NotWanted, None),
             (Channel::Plain, _) => Some(self.no_tls(TlsFailure::NotOffered, Some(reply))),
             (Channel::StartTls(_) | Channel::Implicit(_), _) => None,
         }

@@ -15,12 +15,12 @@ pub enum Manner {
     /// As the plan says, with the plainest ClientHello: no post-quantum key share, no resumption,
     /// and no client certificate where the plan may end in clear text. The checks are the same. The
     /// handshake failed at this address: see [`Fallback::RetryPlainHello`]. The rules of this
-    /// connection must have
-    /// [`retry_plain_hello`](crate::fallback::TlsRules::retry_plain_hello) off.
+    /// connection must be
+    /// [`without_plain_hello`](crate::fallback::TlsRules::without_plain_hello).
     PlainHello,
     /// In clear text: [`after`](crate::fallback::after) has answered
     /// [`Fallback::ReconnectPlaintext`], and the rules are
-    /// [`TlsRules::NEVER`](crate::fallback::TlsRules::NEVER). As [`PlainHello`](Self::PlainHello)
+    /// [`TlsRules::Never`](crate::fallback::TlsRules::Never). As [`PlainHello`](Self::PlainHello)
     /// if the plan requires TLS.
     ClearText,
 }

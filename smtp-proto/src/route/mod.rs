@@ -75,9 +75,9 @@ pub enum Next<'a> {
         /// How to connect.
         manner: Manner,
         /// Whether another address of the host is still to be tried for TLS: the rules of this
-        /// connection must have
-        /// [`tls_elsewhere`](crate::fallback::TlsRules::tls_elsewhere) accordingly. Never for
-        /// the last connection that the limit allows, so that clear text is not lost by waiting.
+        /// connection must say so, by
+        /// [`with_tls_elsewhere`](crate::fallback::TlsRules::with_tls_elsewhere). Never for the
+        /// last connection that the limit allows, so that clear text is not lost by waiting.
         tls_elsewhere: bool,
         /// Indices of the recipients without a final status.
         remaining: &'a [usize],

@@ -126,7 +126,7 @@ impl ClientBed {
 
     /// A client that has seen `ehlo` and is ready, in clear text.
     pub fn ready(ehlo: &str) -> Self {
-        let mut bed = Self::new(TlsRules::NEVER);
+        let mut bed = Self::new(TlsRules::Never);
         assert_eq!(bed.feed(format!("220 mx\r\n{ehlo}").as_bytes()), ["Ready"]);
         bed.said();
         bed

@@ -142,7 +142,7 @@ impl Scenario {
         Self {
             client: client_config(),
             server: server_config(),
-            rules: TlsRules::NEVER,
+            rules: TlsRules::Never,
             tls: tls_info(),
             attempts: Vec::new(),
             floor: client_sasl::ChannelFloor::Authenticated,

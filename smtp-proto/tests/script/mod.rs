@@ -189,7 +189,7 @@ impl Script {
 
     pub(crate) fn client_config(&self) -> (client::ClientConfig, TlsRules) {
         let mut config = client_config();
-        let mut rules = TlsRules::NEVER;
+        let mut rules = TlsRules::Never;
         for (option, _) in self.options() {
             match option {
                 "no-pipelining" => config.pipelining = false,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::error::{ApiMisuse, Error};
-use smtp_proto::fallback::{Fallback, TlsFailure, TlsMode, after};
+use smtp_proto::fallback::{Fallback, TlsFailure, TlsRules, after};
 use smtp_proto::route::Manner;
 use smtp_proto::timeouts::Phase;
 use smtp_tls_policy::Reason;
@@ -55,16 +55,17 @@ impl<'a> Opening<'a> {
                     return Err(self.untrusted(Fallback::Forbidden));
                 }
                 Shaken::Failed { failure, timed_out } => {
-                    let mut rules = self.target.rules();
-                    rules.mode = TlsMode::Required;
+                    let rules = match self.target.rules() {
+                        rules @ TlsRules::Required { .. } => rules,
+                        TlsRules::Never | TlsRules::Opportunistic { .. } => TlsRules::REQUIRED,
+                    };
                     let fallback = after(rules, &Channel::Plain, failure);
                     return Err(self.no_tls(failure, fallback, timed_out));
                 }
             };
         }
         let smtp = Arc::clone(&self.outbound.smtp);
-        let mut rules = self.target.rules();
-        rules.tls_elsewhere = self.tls_elsewhere;
+        let rules = self.target.rules().with_tls_elsewhere(self.tls_elsewhere);
         let client = Client::new(smtp, rules, channel, now());
         let mut link = Link::new(client, stream);
         loop {

@@ -1,6 +1,6 @@
 //! The host of one connection, and the rules for it.
 
-use smtp_proto::fallback::{TlsMode, TlsRules};
+use smtp_proto::fallback::TlsRules;
 use smtp_proto::route::Manner;
 use smtp_proto::sasl::client::{ChannelFloor, Credentials};
 use smtp_tls_policy::Host;
@@ -51,26 +51,28 @@ impl Target {
 
     /// Whether TLS is not even asked for.
     pub(crate) fn is_clear(&self) -> bool {
-        self.mode() == TlsMode::Never
+        self.rules_in_this_manner() == TlsRules::Never
     }
 
     /// Whether a connection in clear text may follow one whose TLS failed.
     pub(crate) fn may_retry_in_clear(&self) -> bool {
-        self.mode() == TlsMode::Opportunistic && self.plan.attempt() != Attempt::Implicit
+        self.is_optional() && self.plan.attempt() != Attempt::Implicit
     }
 
     /// The rules of the plan, raised by what the credentials need. The manner never overrides a
     /// plan that requires TLS.
     pub(crate) fn rules(&self) -> TlsRules {
-        let mut rules = self.rules_in_this_manner();
-        // A second hello does not help a name that TLS cannot carry.
-        rules.retry_plain_hello =
-            rules.retry_plain_hello && server_name(&self.plan, &self.host).is_ok();
-        rules
+        let rules = self.rules_in_this_manner();
+        match server_name(&self.plan, &self.host) {
+            Ok(_) => rules,
+            // A second hello does not help a name that TLS cannot carry.
+            Err(_) => rules.without_plain_hello(),
+        }
     }
 
-    fn mode(&self) -> TlsMode {
-        self.rules_in_this_manner().mode
+    /// Whether TLS is tried, and clear text allowed without it.
+    fn is_optional(&self) -> bool {
+        matches!(self.rules_in_this_manner(), TlsRules::Opportunistic { .. })
     }
 
     fn rules_in_this_manner(&self) -> TlsRules {
@@ -79,8 +81,8 @@ impl Target {
             Some(ChannelFloor::Authenticated | ChannelFloor::Encrypted) => TlsRules::REQUIRED,
             Some(ChannelFloor::Clear) | None => convert::tls_rules(&self.plan),
         };
-        match (self.manner, rules.mode) {
-            (Manner::ClearText, TlsMode::Opportunistic) => TlsRules::NEVER,
+        match (self.manner, rules) {
+            (Manner::ClearText, TlsRules::Opportunistic { .. }) => TlsRules::Never,
             (Manner::AsPlanned, _) => rules,
             (Manner::PlainHello | Manner::ClearText, _) => rules.without_plain_hello(),
         }
@@ -121,7 +123,7 @@ impl Target {
     /// The client certificate to show on this connection. With the plainest hello, one is left out
     /// where the next step would be clear text, in which none is shown either.
     pub(crate) fn shown_identity(&self) -> Option<&IdentityId> {
-        let is_optional = self.mode() == TlsMode::Opportunistic;
+        let is_optional = self.is_optional();
         self.identity.as_ref().filter(|_| self.manner == Manner::AsPlanned || !is_optional)
     }
 }

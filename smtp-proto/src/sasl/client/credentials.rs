@@ -54,7 +54,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A password in UTF-8 of this user, for channels to an [authenticated](ChannelFloor::Authenticated) server.
+    /// A password in UTF-8 of this user, for channels to an
+    /// [authenticated](ChannelFloor::Authenticated) server.
     pub fn password(user: impl Into<String>, password: impl Into<Secret>) -> Self {
         Self::of(Proof::Password { user: user.into(), password: password.into() })
     }
