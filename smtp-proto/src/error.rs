@@ -58,26 +58,9 @@ impl Error {
     }
 }
 
-/// Why a command or a piece of a message was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotSent {
-    /// The message contains octets that its transfer cannot carry. Its beginning may be sent
-    /// already, and SMTP has no way to abort a message in the middle, so the transaction can only
-    /// end by closing the connection. Commands have no such error.
-    #[error("the message cannot be sent: {0}")]
-    Defect(BodyDefect),
-    /// The server does not announce an extension that the command or the piece needs. The
-    /// connection is as it was before the call.
-    #[error("the server does not offer {}", .0.keyword())]
-    NotOffered(Extension),
-    /// The command must not be sent now, or not by the caller; or no body is wanted now. The
-    /// connection is as it was before the call.
-    #[error("{0}")]
-    Misuse(#[from] ApiMisuse),
-}
-
-/// The caller called a method that the present state does not allow. Nothing was sent, and the
-/// connection is as it was before the call.
+/// The caller called a method that the present state does not allow, or with data that cannot be
+/// sent. Nothing was sent, and the connection is as it was before the call, but for
+/// [`Defect`](Self::Defect).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiMisuse {
@@ -101,6 +84,15 @@ pub enum ApiMisuse {
     /// A command that the machine sends by itself in its own time, or by a method of its own.
     #[error("the machine itself sends this command")]
     OwnCommand,
+    /// The message contains octets that its transfer cannot carry. Its beginning may be sent
+    /// already, and SMTP has no way to abort a message in the middle, so the transaction can only
+    /// end by closing the connection.
+    #[error("the message cannot be sent: {0}")]
+    Defect(BodyDefect),
+    /// The server does not announce an extension that the command, or the piece of the message,
+    /// needs.
+    #[error("the server does not offer {}", .0.keyword())]
+    NotOffered(Extension),
     /// The command is none, or not one line.
     #[error("the command is malformed: {0}")]
     Command(CommandError),

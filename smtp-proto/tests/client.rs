@@ -9,7 +9,7 @@ use common::{ClientBed, ServerBed, client_config, envelope, server_config};
 use smtp_proto::Protocol;
 use smtp_proto::channel::Channel;
 use smtp_proto::client::MAX_PIPELINED;
-use smtp_proto::error::{ApiMisuse, Error, NotSent};
+use smtp_proto::error::{ApiMisuse, Error};
 use smtp_proto::fallback::{TlsFailure, TlsRules};
 use smtp_proto::sasl::client::ChannelFloor;
 use smtp_proto::timeouts::Phase;
@@ -563,7 +563,7 @@ fn a_broken_body_ends_the_connection_without_a_dot() {
         let mut bed = at(Phase::Body);
         assert_eq!(
             bed.client.write_body(body, &mut bed.output, bed.now),
-            Err(NotSent::Defect(defect))
+            Err(ApiMisuse::Defect(defect))
         );
         assert_eq!(
             bed.client.end_body(&mut bed.output, bed.now),
@@ -577,7 +577,7 @@ fn a_broken_body_ends_the_connection_without_a_dot() {
     bed.client.write_body(b"x\r", &mut bed.output, bed.now).unwrap();
     assert_eq!(
         bed.client.end_body(&mut bed.output, bed.now),
-        Err(NotSent::Defect(BodyDefect::BareCr))
+        Err(ApiMisuse::Defect(BodyDefect::BareCr))
     );
     assert_eq!(bed.feed(b""), ["Closed"]);
     assert_eq!(bed.said(), "x");

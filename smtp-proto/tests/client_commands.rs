@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{ClientBed, changed, envelope};
-use smtp_proto::error::{ApiMisuse, Error, NotSent};
+use smtp_proto::error::{ApiMisuse, Error};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::timeouts::Phase;
 use smtp_proto::timeouts::Timeouts;
@@ -62,17 +62,11 @@ fn what_the_machine_sends_by_itself_is_not_the_callers_to_send() {
         [Command::Vrfy { text: "", smtputf8: false }, Command::Unknown { verb: "", argument: "" }]
     {
         assert!(
-            matches!(
-                bed.client.command(command, bed.now),
-                Err(NotSent::Misuse(ApiMisuse::Command(_)))
-            ),
+            matches!(bed.client.command(command, bed.now), Err(ApiMisuse::Command(_))),
             "{command:?}"
         );
     }
-    assert!(matches!(
-        bed.client.xclient(&Xclient::default(), bed.now),
-        Err(NotSent::Misuse(ApiMisuse::Command(_)))
-    ));
+    assert!(matches!(bed.client.xclient(&Xclient::default(), bed.now), Err(ApiMisuse::Command(_))));
     // Two lines are one.
     bed.client.command(Command::Noop("a\r\nMAIL FROM:<>"), bed.now).unwrap();
     assert_eq!(bed.ask(b""), "NOOP a??MAIL FROM:<>\r\n");
@@ -156,7 +150,7 @@ fn pieces_that_the_server_fetches() {
     bed.feed(b"250 OK\r\n250 OK\r\n");
     bed.said();
     // Without CHUNKING there is nothing but URIs.
-    let chunks = Err(NotSent::NotOffered(Extension::Chunking));
+    let chunks = Err(ApiMisuse::NotOffered(Extension::Chunking));
     assert_eq!(bed.client.write_body(b"x\r\n", &mut bed.output, bed.now), chunks);
     bed.client.write_uri(uri, false, &mut bed.output, bed.now).unwrap();
     assert_eq!(bed.ask(b"250 OK\r\n"), "BURL imap://test.example/1\r\n");
@@ -170,7 +164,7 @@ fn pieces_that_the_server_fetches() {
     bed.start(&TWO[..1]);
     bed.feed(b"");
     bed.feed(b"250 OK\r\n250 OK\r\n354 go\r\n");
-    let none = Err(NotSent::Misuse(ApiMisuse::NoUriAnnounced));
+    let none = Err(ApiMisuse::NoUriAnnounced);
     assert_eq!(bed.client.write_uri(uri, true, &mut bed.output, bed.now), none);
     bed.body(b"x\r\n");
     bed.feed(b"250 OK\r\n");
@@ -179,7 +173,7 @@ fn pieces_that_the_server_fetches() {
     bed.feed(b"250 OK\r\n250 OK\r\n");
     bed.client.write_body(b"x\r", &mut bed.output, bed.now).unwrap();
     bed.feed(b"250 a chunk\r\n");
-    let bare = Err(NotSent::Defect(BodyDefect::BareCr));
+    let bare = Err(ApiMisuse::Defect(BodyDefect::BareCr));
     assert_eq!(bed.client.write_uri(uri, true, &mut bed.output, bed.now), bare);
 }
 

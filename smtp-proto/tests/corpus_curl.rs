@@ -17,7 +17,7 @@ use smtp_proto::Step;
 use smtp_proto::channel::Channel;
 use smtp_proto::client;
 use smtp_proto::client::Envelope;
-use smtp_proto::error::NotSent;
+use smtp_proto::error::ApiMisuse;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::server::{ServerEvent, StartTls};
 use smtp_proto::wire::body::DotDecoder;
@@ -360,7 +360,7 @@ fn reply(case: &Case, line: &str) -> String {
 }
 
 /// Our client against curl's server: what it has said, and the misuse that it told of.
-fn send(case: &Case, wish: Wish, pieces: &[usize]) -> (Vec<u8>, Vec<NotSent>) {
+fn send(case: &Case, wish: Wish, pieces: &[usize]) -> (Vec<u8>, Vec<ApiMisuse>) {
     let mut bed = ClientBed::with(wish.config, wish.rules, Channel::Plain);
     let (mut mail, mut commands) = (wish.mail, wish.commands.into_iter());
     let (mut sent, mut misuse, mut unread) =
@@ -472,7 +472,7 @@ fn corpus_curl_smtp_client() {
                 .flatten()
                 .copied()
                 .collect();
-            let refused = misuse.iter().all(|it| *it == NotSent::NotOffered(Extension::SmtpUtf8));
+            let refused = misuse.iter().all(|it| *it == ApiMisuse::NotOffered(Extension::SmtpUtf8));
             // RFC 5321, section 4.1.1.10: a client says QUIT; curl does not always where it fails.
             let quits = |sent: &[u8]| {
                 sent.to_ascii_uppercase().strip_suffix(b"QUIT\r\n").map_or(sent.len(), <[u8]>::len)

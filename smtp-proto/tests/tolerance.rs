@@ -8,7 +8,7 @@ use common::{ClientBed, ServerBed, changed, envelope, mechanisms, server_config}
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use smtp_proto::error::NotSent;
+use smtp_proto::error::ApiMisuse;
 use smtp_proto::server::{BareLineEnds, ServerConfig, StartTls, Tolerance};
 use smtp_proto::wire::body::{BodyDefect, DotDecoder, DotEncoder, NulRule};
 
@@ -420,14 +420,14 @@ fn nul_is_taken_and_sent_by_the_rule_of_the_side() {
                 if allowed { "250 2.0.0 OK\r\n" } else { "554 5.6.0 message has a NUL\r\n" };
             assert_eq!(said, expected, "{rule:?} {}", escaped(text));
             let sent = send(config.clone(), text);
-            let refused = Err(NotSent::Defect(BodyDefect::Nul));
+            let refused = Err(ApiMisuse::Defect(BodyDefect::Nul));
             assert_eq!(sent, if allowed { Ok(()) } else { refused }, "{rule:?}");
         }
     }
 }
 
 /// Whether a client with this configuration sends the message.
-fn send(config: smtp_proto::client::ClientConfig, message: &[u8]) -> Result<(), NotSent> {
+fn send(config: smtp_proto::client::ClientConfig, message: &[u8]) -> Result<(), ApiMisuse> {
     let chunking = config.chunking;
     let mut bed = ClientBed::with(
         config,

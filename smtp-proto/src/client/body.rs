@@ -6,7 +6,7 @@ use super::encoding::Body;
 use super::state::Sent;
 use super::transaction::Next;
 use super::{Client, MAX_PIPELINED};
-use crate::error::{ApiMisuse, NotSent};
+use crate::error::ApiMisuse;
 use crate::wire::body::BodyDefect;
 use crate::wire::capabilities::Extension;
 use crate::wire::command::{Command, Uri};
@@ -40,7 +40,7 @@ impl Client {
     /// chunk (RFC 3030, section 2). Pieces may be cut anywhere; each is a chunk of its own, so
     /// small ones cost.
     ///
-    /// Lines must end in CRLF. After [`NotSent::Defect`] the connection can only be closed: the
+    /// Lines must end in CRLF. After [`ApiMisuse::Defect`] the connection can only be closed: the
     /// message is incomplete on the wire, and there is no way to take it back.
     ///
     /// Call [`poll`](Client::poll) with everything that was read before each piece: a reply that is
@@ -48,7 +48,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`NotSent::Defect`] for octets that the transfer cannot carry, [`NotSent::NotOffered`]
+    /// [`ApiMisuse::Defect`] for octets that the transfer cannot carry, [`ApiMisuse::NotOffered`]
     /// where a chunk is needed and the server does not offer CHUNKING, [`ApiMisuse::NoBodyWanted`]
     /// unless [`wants_body`](Self::wants_body).
     pub fn write_body(
@@ -56,7 +56,7 @@ impl Client {
         piece: &[u8],
         output: &mut Vec<u8>,
         now: Instant,
-    ) -> Result<(), NotSent> {
+    ) -> Result<(), ApiMisuse> {
         let body = self.wanted_body()?;
         let start = output.len();
         let written = body.write(piece, output);
@@ -86,11 +86,11 @@ impl Client {
         last: bool,
         output: &mut Vec<u8>,
         now: Instant,
-    ) -> Result<(), NotSent> {
+    ) -> Result<(), ApiMisuse> {
         let transaction = self.work.mail().filter(|_| self.wants_body());
-        let Some(transaction) = transaction else { return Err(ApiMisuse::NoBodyWanted.into()) };
+        let Some(transaction) = transaction else { return Err(ApiMisuse::NoBodyWanted) };
         if !transaction.envelope.burl {
-            return Err(ApiMisuse::NoUriAnnounced.into());
+            return Err(ApiMisuse::NoUriAnnounced);
         }
         if let Body::Chunks(lines, _) = &transaction.body
             && let Some(defect) = lines.defect_at_end()
@@ -113,7 +113,7 @@ impl Client {
     /// # Errors
     ///
     /// As [`write_body`](Self::write_body).
-    pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), NotSent> {
+    pub fn end_body(&mut self, output: &mut Vec<u8>, now: Instant) -> Result<(), ApiMisuse> {
         if let Err(defect) = self.wanted_body()?.finish(output) {
             return Err(self.defective(defect));
         }
@@ -122,22 +122,22 @@ impl Client {
     }
 
     /// The body that the caller may write now.
-    fn wanted_body(&mut self) -> Result<&mut Body, NotSent> {
+    fn wanted_body(&mut self) -> Result<&mut Body, ApiMisuse> {
         let wanted = self.wants_body();
         let has_chunks = self.capabilities.has(Extension::Chunking);
         match self.work.mail_mut().filter(|_| wanted) {
-            None => Err(ApiMisuse::NoBodyWanted.into()),
+            None => Err(ApiMisuse::NoBodyWanted),
             // A server may offer BURL without CHUNKING.
             Some(transaction) if transaction.body.is_chunks() && !has_chunks => {
-                Err(NotSent::NotOffered(Extension::Chunking))
+                Err(ApiMisuse::NotOffered(Extension::Chunking))
             }
             Some(transaction) => Ok(&mut transaction.body),
         }
     }
 
     /// The message cannot be sent, and its beginning may be on its way: the connection must end.
-    fn defective(&mut self, defect: BodyDefect) -> NotSent {
+    fn defective(&mut self, defect: BodyDefect) -> ApiMisuse {
         self.close();
-        NotSent::Defect(defect)
+        ApiMisuse::Defect(defect)
     }
 }

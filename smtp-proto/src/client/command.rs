@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Client;
 use super::state::Sent;
 use super::work::Work;
-use crate::error::{ApiMisuse, NotSent};
+use crate::error::ApiMisuse;
 use crate::wire::capabilities::Extension;
 use crate::wire::command::{Command, Xclient, XclientName};
 use crate::wire::path::AddressRules;
@@ -20,12 +20,12 @@ impl Client {
     ///
     /// [`ApiMisuse::NotReady`] before [`Ready`](super::ClientEvent::Ready), within a transaction,
     /// and while another command waits; [`ApiMisuse::OwnCommand`] for what the machine sends by
-    /// itself or by another method; [`NotSent::NotOffered`] for ETRN, and for text that is
+    /// itself or by another method; [`ApiMisuse::NotOffered`] for ETRN, and for text that is
     /// not ASCII, where the server does not announce it; [`ApiMisuse::Command`] for what no server
     /// would read as this command.
-    pub fn command(&mut self, command: Command<'_>, now: Instant) -> Result<(), NotSent> {
+    pub fn command(&mut self, command: Command<'_>, now: Instant) -> Result<(), ApiMisuse> {
         if !self.is_free() {
-            return Err(ApiMisuse::NotReady.into());
+            return Err(ApiMisuse::NotReady);
         }
         let mut line = Vec::new();
         command.write(&mut line);
@@ -33,7 +33,7 @@ impl Client {
         let read = Command::parse(line.strip_suffix(b"\r\n").unwrap_or(&line), AddressRules::FIELD)
             .map_err(ApiMisuse::Command)?;
         if let Some(extension) = self.needed_by(&read)? {
-            return Err(NotSent::NotOffered(extension));
+            return Err(ApiMisuse::NotOffered(extension));
         }
         self.begin(Work::Command { sent: Sent::Command, line }, now);
         Ok(())
@@ -46,12 +46,12 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ApiMisuse::NotReady`] as for [`command`](Self::command); [`NotSent::NotOffered`]
+    /// [`ApiMisuse::NotReady`] as for [`command`](Self::command); [`ApiMisuse::NotOffered`]
     /// where the server does not list XCLIENT with all these attributes; [`ApiMisuse::Command`]
     /// without any.
-    pub fn xclient(&mut self, attributes: &Xclient<'_>, now: Instant) -> Result<(), NotSent> {
+    pub fn xclient(&mut self, attributes: &Xclient<'_>, now: Instant) -> Result<(), ApiMisuse> {
         if !self.is_free() {
-            return Err(ApiMisuse::NotReady.into());
+            return Err(ApiMisuse::NotReady);
         }
         let mut line = Vec::new();
         Command::Xclient(*attributes).write(&mut line);
@@ -62,7 +62,7 @@ impl Client {
             listed.split(' ').any(|word| word.eq_ignore_ascii_case(name.as_str()))
         };
         if !attributes.names().all(takes) {
-            return Err(NotSent::NotOffered(Extension::Xclient));
+            return Err(ApiMisuse::NotOffered(Extension::Xclient));
         }
         self.begin(Work::Command { sent: Sent::Xclient, line }, now);
         Ok(())

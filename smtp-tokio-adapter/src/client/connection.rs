@@ -249,7 +249,7 @@ impl<S: Io> Connection<S> {
         let envelope = self.planned(envelope)?;
         let is_seven_bit = envelope.body == BodyType::SevenBit;
         let client = self.link.driver.machine_mut();
-        client.start_transaction(envelope, now()).map_err(Failure::of_start)?;
+        client.start_transaction(envelope, now())?;
         let (mut ended, mut asked) = (false, false);
         let finished = loop {
             let driven = drive(&mut self.link, Body::of(is_seven_bit, body), &mut |event| {

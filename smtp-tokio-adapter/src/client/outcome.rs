@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smtp_proto::channel::TlsInfo;
 use smtp_proto::client;
 use smtp_proto::client::{AuthFailure, Client, Unsupported};
-use smtp_proto::error::{ApiMisuse, Error, NotSent};
+use smtp_proto::error::{ApiMisuse, Error};
 use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route::{Ending, Manner, RecipientStatus};
 use smtp_proto::sasl::client::AuthRefusal;
@@ -261,12 +261,13 @@ pub enum Failure {
     },
 }
 
-impl From<NotSent> for Failure {
-    fn from(error: NotSent) -> Self {
-        match error {
-            NotSent::Defect(defect) => Self::Message(MessageError::Defect(defect)),
-            NotSent::NotOffered(extension) => Self::NotOffered(extension),
-            NotSent::Misuse(misuse) => Self::Misuse(misuse),
+impl From<ApiMisuse> for Failure {
+    fn from(misuse: ApiMisuse) -> Self {
+        match misuse {
+            ApiMisuse::Sender(error) => Self::Message(MessageError::Sender(error)),
+            ApiMisuse::Defect(defect) => Self::Message(MessageError::Defect(defect)),
+            ApiMisuse::NotOffered(extension) => Self::NotOffered(extension),
+            misuse => Self::Misuse(misuse),
         }
     }
 }
@@ -308,14 +309,6 @@ impl MessageError {
 }
 
 impl Failure {
-    /// Why no transaction has begun.
-    pub(super) const fn of_start(misuse: ApiMisuse) -> Self {
-        match misuse {
-            ApiMisuse::Sender(error) => Self::Message(MessageError::Sender(error)),
-            misuse => Self::Misuse(misuse),
-        }
-    }
-
     /// What this failure means for a [`Route`](smtp_proto::route::Route): the host's next address,
     /// the next host, or no other host now.
     pub fn ending(&self) -> Ending {
