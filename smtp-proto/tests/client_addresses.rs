@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{ClientBed, client_config, describe, envelope};
 use smtp_proto::channel::Channel;
-use smtp_proto::client::{ClientConfig, Envelope, OverLimit, Recipient};
+use smtp_proto::client::{ClientConfig, Envelope, Recipient};
 use smtp_proto::error::ApiMisuse;
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::wire::path::{AddressRules, ForwardPath, PathError, ReversePath};
@@ -216,7 +216,7 @@ fn path_made_by_hand_that_would_end_its_command_is_not_sent() {
 
 #[test]
 fn recipients_that_are_not_sent_do_not_count_towards_the_limit_of_the_server() {
-    let leave = |config: &mut ClientConfig| config.over_limit = OverLimit::Leave;
+    let leave = |config: &mut ClientConfig| config.leave_over_limit = true;
     for limit in ["RCPTMAX=1", "RCPTDOMAINMAX=1"] {
         let ehlo = format!("250-mx\r\n250 LIMITS {limit}\r\n");
         let mut bed = with(AddressRules::STRICT, leave, &ehlo);

@@ -364,7 +364,7 @@ fn limits_are_honoured() {
         to(&["a@a.example"]),
         to(&["a@a.example"]),
     ];
-    scenario.client.over_limit = smtp_proto::client::OverLimit::Leave;
+    scenario.client.leave_over_limit = true;
     let trace = check(&scenario);
     assert_eq!(
         trace.client,
@@ -384,7 +384,7 @@ fn limits_are_honoured() {
             "Closed"
         ]
     );
-    scenario.client.over_limit = smtp_proto::client::OverLimit::Refuse;
+    scenario.client.leave_over_limit = false;
     assert_eq!(check(&scenario).client[1], "finished: Unsupported(RecipientDomains { limit: 1 })");
     scenario.mails = vec![to(&["a@a.example", "postmaster", "d@a.example"])];
     assert_eq!(check(&scenario).client[1], "finished: Unsupported(Recipients { limit: 2 })");

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use common::{HOST, Loopback, Pki, changed, connector, outbound, plan_for, smtp};
 use smtp_proto::Protocol;
 use smtp_proto::client;
-use smtp_proto::client::{Envelope, OverLimit, Recipient};
+use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::error::ApiMisuse;
 use smtp_proto::route;
 use smtp_proto::route::{RecipientStatus, Targets};
@@ -314,7 +314,7 @@ async fn limits_leave_no_recipient_without_a_status() {
             it.limits.transactions = transactions;
         })
         .await;
-        let outbound = sender(|it| it.over_limit = OverLimit::Leave);
+        let outbound = sender(|it| it.leave_over_limit = true);
         let report =
             go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
         for (index, word) in report.statuses().iter().enumerate() {
@@ -347,7 +347,7 @@ async fn limits_leave_no_recipient_without_a_status() {
         "later3@test.example",
         "b@test.example",
     ];
-    let outbound = sender(|it| it.over_limit = OverLimit::Leave);
+    let outbound = sender(|it| it.leave_over_limit = true);
     let report =
         go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
     let later = RecipientStatus::Deferred(EnhancedCode::new(4, 2, 1));

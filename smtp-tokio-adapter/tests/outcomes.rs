@@ -11,7 +11,7 @@ use common::{
     HOST, Pki, connector, envelope, outbound, pipelined, plan_for, send_to, sender, sender_of,
     smtp, start, to_data,
 };
-use smtp_proto::client::{OverLimit, Recipient};
+use smtp_proto::client::Recipient;
 use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus};
 use smtp_proto::server::StartTls;
 use smtp_proto::timeouts::Timeouts;
@@ -297,11 +297,12 @@ async fn a_552_to_the_first_recipient_is_a_full_mailbox_and_bounces() {
     for (reply, code) in
         [("552 full", (5, 0, 0)), ("552 5.2.2: full", (5, 2, 2)), ("552 5.5.3 too many", (5, 5, 3))]
     {
-        for over_limit in [OverLimit::Refuse, OverLimit::Leave] {
+        for leave_over_limit in [false, true] {
             let script = pipelined(&format!("250 sender\n{reply}\n250 good\n354 go"));
             let script = script.expect_message().say("250 kept").expect("QUIT").say("221 bye");
             let server = listen([script]).await.unwrap();
-            let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.over_limit = over_limit);
+            let outbound =
+                outbound(&Pki::new()).with_smtp(|smtp| smtp.leave_over_limit = leave_over_limit);
             let sender = sender_of(outbound, zone(&["test.example"]), server.address().port());
             let mail = envelope(&["full@test.example", "good@test.example"]);
             let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
@@ -325,7 +326,7 @@ async fn a_552_to_a_later_recipient_means_too_many_and_it_is_sent_to_in_a_transa
         let script = script.expect("DATA").say("250 sender\n250 later\n354 go");
         let script = script.expect_message().say("250 kept").expect("QUIT").say("221 bye");
         let server = listen([script]).await.unwrap();
-        let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.over_limit = OverLimit::Leave);
+        let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.leave_over_limit = true);
         let sender = sender_of(outbound, zone(&["test.example"]), server.address().port());
         let mail = envelope(&["good@test.example", "later@test.example"]);
         let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;

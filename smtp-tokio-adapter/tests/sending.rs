@@ -15,7 +15,6 @@ use common::{
     send, smtp, start, to_data, to_mail,
 };
 use rustls::pki_types::UnixTime;
-use smtp_proto::client::OverLimit;
 use smtp_proto::error::Error;
 use smtp_proto::route;
 use smtp_proto::route::{RecipientStatus, Targets};
@@ -409,7 +408,7 @@ async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
     let server = everywhere(accepted.say("421 4.3.2 shutting down").stall()).await;
     let address = server.address();
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| {
-        smtp.over_limit = OverLimit::Leave;
+        smtp.leave_over_limit = true;
     });
     let records = [(10, Some("a.test.example")), (10, Some("b.test.example"))];
     let targets = Targets::mx(HOST, records);

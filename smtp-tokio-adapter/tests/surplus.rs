@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::{HOST, Pki, connector, envelope, outbound, plan_for, sender_of};
-use smtp_proto::client::OverLimit;
 use smtp_proto::error::Error;
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
@@ -66,12 +65,12 @@ async fn mail(connection: &mut Connection<TcpStream>, recipients: &[&str]) -> De
     connection.send(Arc::new(envelope(recipients)), &mut &b"Subject: x\r\n\r\nx\r\n"[..]).await
 }
 
-async fn deliver(habits: Habits, over_limit: OverLimit, recipients: &[&str]) -> Report {
+async fn deliver(habits: Habits, leave_over_limit: bool, recipients: &[&str]) -> Report {
     let host = Domain::parse(HOST).unwrap();
     let mut zone = Zone::new(DnsStatus::Insecure);
     zone.add_mx(&Domain::parse("test.example").unwrap(), 10, &host);
     zone.add_host(&host, ["127.0.0.1".parse().unwrap()]);
-    let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.over_limit = over_limit);
+    let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.leave_over_limit = leave_over_limit);
     let server = server(habits).await;
     let sender = sender_of(outbound, zone, server.address().port());
     sender.send(&envelope(recipients), &Bytes::from_static(b"Subject: x\r\n\r\nx\r\n")).await
@@ -120,7 +119,7 @@ async fn next_mail_after_two_replies_to_the_dot_fails_with_unsolicited_reply() {
 async fn surplus_reply_after_the_ehlo_reply_bounces_no_good_recipient() {
     for ehlo in [PLAIN, "250-mx\n250 PIPELINING"] {
         let habits = Habits { ehlo, after_ehlo: SURPLUS, ..Habits::default() };
-        let report = deliver(habits, OverLimit::default(), &[GONE, GOOD]).await;
+        let report = deliver(habits, false, &[GONE, GOOD]).await;
         let deferred = |status: &RecipientStatus| matches!(status, RecipientStatus::Deferred(_));
         assert!(report.statuses().iter().all(deferred), "{:?}", report.statuses());
         let failure = report.recipients[1].failure.as_deref().unwrap();
@@ -134,7 +133,7 @@ async fn surplus_reply_between_the_transactions_of_one_delivery_bounces_no_good_
     let ehlo = "250-mx\n250-PIPELINING\n250 LIMITS RCPTMAX=2";
     let habits = Habits { ehlo, after_message: SURPLUS, ..Habits::default() };
     let recipients = ["a@test.example", "b@test.example", GONE, GOOD];
-    let report = deliver(habits, OverLimit::Leave, &recipients).await;
+    let report = deliver(habits, true, &recipients).await;
     let statuses = report.statuses();
     assert_eq!(statuses[..2], [RecipientStatus::Delivered, RecipientStatus::Delivered]);
     assert!(!matches!(statuses[3], RecipientStatus::Bounced(_)), "{report:?}");
@@ -142,7 +141,7 @@ async fn surplus_reply_between_the_transactions_of_one_delivery_bounces_no_good_
 
     // Without the reply too many each recipient has its own.
     let habits = Habits { ehlo, ..Habits::default() };
-    let report = deliver(habits, OverLimit::Leave, &recipients).await;
+    let report = deliver(habits, true, &recipients).await;
     let gone = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 1));
     let good = RecipientStatus::Delivered;
     assert_eq!(report.statuses(), [good, good, gone, good], "{report:?}");

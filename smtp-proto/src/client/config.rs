@@ -41,21 +41,11 @@ pub struct ClientConfig {
     pub ignored_keywords: Vec<String>,
     /// Whether a body may hold NULs. BINARYMIME may in any case.
     pub nul: NulRule,
-    /// What becomes of recipients over the server's limits (RFC 9422).
-    pub over_limit: OverLimit,
-}
-
-/// What a client does with more recipients than the server takes in one transaction (RFC 9422,
-/// section 4.2 and section 4.3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum OverLimit {
-    /// Nothing is sent; the transaction is [`Unsupported`](super::Outcome::Unsupported). The caller
-    /// splits the envelope.
-    #[default]
-    Refuse,
-    /// Those who fit are sent; each of the others has its [`Left`](super::ClientEvent::Left), for
-    /// another transaction.
-    Leave,
+    /// Whether recipients over the server's limits for one transaction (RFC 9422, section 4.2 and
+    /// section 4.3) are left for another one: those who fit are sent, and each of the others has
+    /// its [`Left`](super::ClientEvent::Left). Off by default: nothing is sent, the transaction is
+    /// [`Unsupported`](super::Outcome::Unsupported), and the caller splits the envelope.
+    pub leave_over_limit: bool,
 }
 
 impl ClientConfig {
@@ -72,7 +62,7 @@ impl ClientConfig {
             initial_response: true,
             ignored_keywords: Vec::new(),
             nul: NulRule::Carry,
-            over_limit: OverLimit::Refuse,
+            leave_over_limit: false,
         }
     }
 }

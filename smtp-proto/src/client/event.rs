@@ -54,7 +54,7 @@ pub enum ClientEvent<'i> {
         error: PathError,
     },
     /// A recipient is not sent in this transaction, for the server takes no more of them: see
-    /// [`OverLimit::Leave`](super::OverLimit::Leave). These events come first.
+    /// [`leave_over_limit`](super::ClientConfig::leave_over_limit). These events come first.
     Left {
         /// Index in [`Envelope::recipients`](super::Envelope::recipients).
         index: usize,

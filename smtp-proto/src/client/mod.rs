@@ -74,7 +74,7 @@ mod transaction;
 mod transition;
 mod work;
 
-pub use config::{ClientConfig, OverLimit};
+pub use config::ClientConfig;
 use encoding::Body;
 use envelope::Skipped;
 pub use envelope::{Envelope, Recipient};
@@ -421,7 +421,7 @@ impl Client {
         let body = Body::of(chunks, envelope.body, self.config.nul);
         let limits = self.capabilities.limits();
         let (skipped, reason) = envelope.over(limits, against);
-        let refused = reason.filter(|_| self.config.over_limit == OverLimit::Refuse);
+        let refused = reason.filter(|_| !self.config.leave_over_limit);
         let used_up = limits.transactions.filter(|&limit| self.transactions >= limit);
         let unsupported =
             envelope.unsupported(&self.capabilities, &self.channel, &skipped).or(refused);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use smtp_proto::Protocol;
 use smtp_proto::client;
-use smtp_proto::client::{Envelope, OverLimit, Recipient};
+use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::server::{FutureRelease, StartTls};
 use smtp_proto::wire::command::{Command, XclientName};
@@ -195,7 +195,7 @@ impl Script {
                 "no-pipelining" => config.pipelining = false,
                 "chunking" => config.chunking = true,
                 "lmtp" => config.protocol = Protocol::Lmtp,
-                "leave" => config.over_limit = OverLimit::Leave,
+                "leave" => config.leave_over_limit = true,
                 "tls" => rules = TlsRules::REQUIRED,
                 "opportunistic" => rules = TlsRules::OPPORTUNISTIC,
                 _ => panic!("{}: {option}", self.name),

@@ -25,7 +25,8 @@ impl Outbound {
     /// Each address of a host is tried, first with TLS as its plan says; what follows a failure of
     /// TLS, [`after`](smtp_proto::fallback::after) decides. A server that takes only so many
     /// recipients or transactions gets the others in further transactions, on the same connection
-    /// or another one, if [`over_limit`](smtp_proto::client::ClientConfig::over_limit) is `Leave`.
+    /// or another one, if [`leave_over_limit`](smtp_proto::client::ClientConfig::leave_over_limit)
+    /// is set.
     /// Each connection is one `tracing` span, with the decision about TLS as an event.
     ///
     /// # Cancel safety

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use smtp_proto::client::{Envelope, OverLimit};
+use smtp_proto::client::Envelope;
 use smtp_proto::fallback::Fallback;
 use smtp_proto::route::{Ending, RecipientStatus, Route};
 use smtp_tls_policy::Host;
@@ -412,7 +412,7 @@ impl<M: Message> Transactions<'_, '_, M> {
     /// (RFC 9422, section 4), or refused for them alone (RFC 5321, section 4.5.3.1.10).
     fn is_left(&self, delivery: &Delivery, at: usize) -> bool {
         let taken = matches!(delivery.end, Ok(OutcomeBuf::Accepted(_) | OutcomeBuf::PerRecipient));
-        self.outbound.smtp.over_limit == OverLimit::Leave
+        self.outbound.smtp.leave_over_limit
             && (delivery.left.contains(&at) || delivery.is_one_too_many(at) && taken)
     }
 
