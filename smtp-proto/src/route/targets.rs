@@ -42,7 +42,7 @@ impl Targets {
     pub fn mx<'a>(domain: &str, records: impl IntoIterator<Item = (u16, Option<&'a str>)>) -> Self {
         let Ok(domain) = domain.parse() else { return Self::NO_SUCH_DOMAIN };
         let read = |(preference, exchange): (u16, Option<&str>)| {
-            Some((preference, exchange.map(str::parse).transpose().ok()?))
+            Some((preference, exchange.map(str::parse::<HostName>).transpose().ok()?))
         };
         let mut records = records.into_iter().filter_map(read).peekable();
         let hosts: Vec<_> = match records.peek() {

@@ -161,7 +161,7 @@ impl ServerConfig {
     pub(super) fn offered(&self, channel: &Channel) -> impl Iterator<Item = &dyn Mechanism> {
         let clear = matches!(channel, Channel::Plain);
         let all: &[_] = if clear && !self.auth_in_clear { &[] } else { &self.mechanisms };
-        all.iter().map(|mechanism| &**mechanism).filter(|it| it.is_offered(channel))
+        all.iter().map(|mechanism| &**mechanism).filter(move |it| it.is_offered(channel))
     }
 
     /// RFC 6152, section 3 and RFC 3030, section 3: BODY is the parameter of both.
