@@ -6,7 +6,7 @@ mod common;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use common::{ClientBed, changed, client_config, envelope, golden, tls_info};
+use common::{ClientBed, client_config, envelope, golden, tls_info};
 use smtp_proto::channel::Channel;
 use smtp_proto::client::{Client, ClientEvent};
 use smtp_proto::error::Error;

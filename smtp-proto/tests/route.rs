@@ -104,7 +104,7 @@ fn dialling(hosts: usize, recipients: usize) -> Route {
 
 fn next_host(route: &mut Route) {
     asked(route);
-    prepare(&mut route, &["192.0.2.2"]);
+    prepare(route, &["192.0.2.2"]);
 }
 
 #[test]

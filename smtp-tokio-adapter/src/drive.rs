@@ -28,6 +28,14 @@ pub(crate) enum Driven {
     Closed,
 }
 
+/// An event of [`Todo::Event`]. It is one argument: the compiler does not see that a future is
+/// `Send` which borrows from `M::Event` alone.
+pub(crate) struct Reported<'d, M: Machine> {
+    pub(crate) event: M::Event<'d>,
+    pub(crate) machine: &'d mut M,
+    pub(crate) output: &'d mut Output,
+}
+
 /// What the two roles do differently between the steps of their machines.
 pub(crate) trait Caller<M: Machine, S> {
     /// Why a conversation did not come to its end.
@@ -45,12 +53,10 @@ pub(crate) trait Caller<M: Machine, S> {
     /// has not failed.
     fn stepped(&mut self, _driver: &Driver<M>, _is_good: bool) {}
 
-    /// Handles one event, whose answer the machine takes and writes to the output.
+    /// Handles one event.
     fn event(
         &mut self,
-        event: M::Event<'_>,
-        machine: &mut M,
-        output: &mut Output,
+        reported: Reported<'_, M>,
         stream: &mut Stream<S>,
     ) -> impl Future<Output = Result<ControlFlow<()>, Self::Error>> + Send;
 
@@ -84,7 +90,8 @@ pub(crate) async fn drive<M: Machine, S: Io, C: Caller<M, S>>(
         let Link { driver, stream } = &mut *link;
         let stepped = match driver.step(now()) {
             Ok(Todo::Event { event, machine, output }) => {
-                Ok((caller.event(event, machine, output, stream).await?, None))
+                let reported = Reported { event, machine, output };
+                Ok((caller.event(reported, stream).await?, None))
             }
             Ok(Todo::Task(task)) => Ok((ControlFlow::Continue(()), Some(task))),
             Err(error) => Err(error),

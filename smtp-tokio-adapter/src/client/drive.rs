@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use smtp_proto::client::{Client, ClientEvent};
-use smtp_proto::driver::{Driver, Output};
+use smtp_proto::driver::Driver;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::client::conversation;
 use crate::client::outcome::{Failure, MessageError};
 use crate::drive;
-use crate::drive::{Caller, Driven, LINGER, now};
+use crate::drive::{Caller, Driven, LINGER, Reported, now};
 use crate::wire::{Io, Link, Stream};
 
 /// Octets of output that are gathered before a write: a body's end and the final dot go out
@@ -92,12 +92,10 @@ impl<S: Io> Caller<Client, S> for Sending<'_> {
 
     async fn event(
         &mut self,
-        event: ClientEvent<'_>,
-        _: &mut Client,
-        _: &mut Output,
+        reported: Reported<'_, Client>,
         _: &mut Stream<S>,
     ) -> Result<ControlFlow<()>, Failure> {
-        Ok((self.on_event)(event))
+        Ok((self.on_event)(reported.event))
     }
 
     fn stepped(&mut self, driver: &Driver<Client>, is_good: bool) {

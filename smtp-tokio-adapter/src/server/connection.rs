@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::binding::Shown;
-use crate::drive::{Caller, Driven, LINGER, drive, now};
+use crate::drive::{Caller, Driven, LINGER, Reported, drive, now};
 use crate::handshake::{shake, shown};
 use crate::metering::Role;
 use crate::server::admission::Admission;
@@ -329,11 +329,10 @@ impl<S: Io, H: Handler> Caller<Server, S> for Answering<H> {
 
     async fn event(
         &mut self,
-        event: ServerEvent<'_>,
-        server: &mut Server,
-        output: &mut Output,
+        reported: Reported<'_, Server>,
         stream: &mut Stream<S>,
     ) -> Result<ControlFlow<()>, Lost> {
+        let Reported { event, machine: server, output } = reported;
         let session = &mut self.session;
         let opens = matches!(event, ServerEvent::Mail { .. });
         let mut restarts = matches!(event, ServerEvent::Xclient(_));
