@@ -228,11 +228,8 @@ fn early_refusal_of_the_body() {
         );
         assert!(!bed.client.wants_body());
         let misuse = bed.client.write_body(b" line\r\n", &mut bed.output, bed.now);
-        assert_eq!(misuse, Err(ApiMisuse::NoBodyWanted.into()));
-        assert_eq!(
-            bed.client.end_body(&mut bed.output, bed.now),
-            Err(ApiMisuse::NoBodyWanted.into())
-        );
+        assert_eq!(misuse, Err(ApiMisuse::NoBodyWanted));
+        assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
         assert_eq!(bed.said(), "half a");
     }
 }
@@ -529,12 +526,9 @@ fn misuse_is_told_and_changes_nothing() {
         }
         assert_eq!(
             bed.client.write_body(b"x", &mut bed.output, bed.now),
-            Err(ApiMisuse::NoBodyWanted.into())
+            Err(ApiMisuse::NoBodyWanted)
         );
-        assert_eq!(
-            bed.client.end_body(&mut bed.output, bed.now),
-            Err(ApiMisuse::NoBodyWanted.into())
-        );
+        assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
         assert_eq!(bed.client.start_transaction(mail(), bed.now), Err(ApiMisuse::NotReady));
         assert_eq!(bed.client.quit(), Err(ApiMisuse::NotReady));
         bed.feed(data);
@@ -544,11 +538,8 @@ fn misuse_is_told_and_changes_nothing() {
     bed.body(b".x\r\n");
     assert_eq!(bed.said(), "..x\r\n.\r\n");
     assert!(!bed.client.wants_body());
-    assert_eq!(
-        bed.client.write_body(b"x", &mut bed.output, bed.now),
-        Err(ApiMisuse::NoBodyWanted.into())
-    );
-    assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted.into()));
+    assert_eq!(bed.client.write_body(b"x", &mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
+    assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
     assert_eq!(bed.feed(b"250 queued\r\n"), ["accepted: 250 queued"]);
 }
 
@@ -565,10 +556,7 @@ fn a_broken_body_ends_the_connection_without_a_dot() {
             bed.client.write_body(body, &mut bed.output, bed.now),
             Err(ApiMisuse::Defect(defect))
         );
-        assert_eq!(
-            bed.client.end_body(&mut bed.output, bed.now),
-            Err(ApiMisuse::NoBodyWanted.into())
-        );
+        assert_eq!(bed.client.end_body(&mut bed.output, bed.now), Err(ApiMisuse::NoBodyWanted));
         assert_eq!(bed.feed(b""), ["Closed"]);
         assert!(!bed.said().contains("\r\n.\r\n"));
     }
@@ -662,11 +650,11 @@ fn a_late_354_in_lmtp_does_not_swallow_the_next_transaction() {
     bed.start(&["b@test.example"]);
     assert_eq!(bed.feed(b"354 go\r\n"), [""; 0]);
     let unexpected = Error::UnexpectedCode { code: 354, phase: Phase::Data };
-    assert_eq!(bed.want, Err(unexpected.into()));
+    assert_eq!(bed.want, Err(unexpected));
     let mut bed = begin();
     bed.client.command(Command::Noop(""), bed.now).unwrap();
     assert_eq!(bed.feed(b"354 go\r\n"), [""; 0]);
-    assert_eq!(bed.want, Err(unexpected.into()));
+    assert_eq!(bed.want, Err(unexpected));
 }
 
 /// The longest duration means no limit.

@@ -50,7 +50,7 @@ fn what_the_machine_sends_by_itself_is_not_the_callers_to_send() {
         ] {
             assert_eq!(
                 bed.client.command(command, bed.now),
-                Err(ApiMisuse::OwnCommand.into()),
+                Err(ApiMisuse::OwnCommand),
                 "{command:?}"
             );
         }
@@ -77,7 +77,7 @@ fn one_command_waits_at_a_time() {
     let mut bed = ClientBed::ready(PIPELINING);
     bed.client.command(Command::Noop(""), bed.now).unwrap();
     for _ in 0..2 {
-        assert_eq!(bed.client.command(Command::Noop(""), bed.now), Err(ApiMisuse::NotReady.into()));
+        assert_eq!(bed.client.command(Command::Noop(""), bed.now), Err(ApiMisuse::NotReady));
         assert_eq!(
             bed.client.start_transaction(Arc::new(envelope("", &TWO)), bed.now),
             Err(ApiMisuse::NotReady)
@@ -89,7 +89,7 @@ fn one_command_waits_at_a_time() {
     assert_eq!(bed.client.phase(), Phase::Command);
     assert_eq!(bed.feed(b"250 OK\r\n"), ["answered: 250 OK"]);
     bed.start(&TWO);
-    assert_eq!(bed.client.command(Command::Noop(""), bed.now), Err(ApiMisuse::NotReady.into()));
+    assert_eq!(bed.client.command(Command::Noop(""), bed.now), Err(ApiMisuse::NotReady));
 
     // 3yz would want more, and there is none.
     let mut bed = ClientBed::ready(PIPELINING);
@@ -143,7 +143,7 @@ fn pieces_that_the_server_fetches() {
     let mut bed = ClientBed::ready("250-mx\r\n250 BURL imap\r\n");
     assert_eq!(
         bed.client.write_uri(uri, true, &mut bed.output, bed.now),
-        Err(ApiMisuse::NoBodyWanted.into())
+        Err(ApiMisuse::NoBodyWanted)
     );
     bed.client.start_transaction(envelope(), bed.now).unwrap();
     bed.feed(b"");
