@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use common::cost::ends;
 use proptest::prelude::*;
 use smtp_tls_policy::trace::{
-    Arrival, DateTime, Product, Protocol, Received, TlsVersion, fields, trace,
+    Arrival, DateTime, Protocol, Received, Software, TlsVersion, fields, trace,
 };
 
 #[test]
@@ -36,15 +36,15 @@ fn registered_keywords_are_read_in_any_case() {
         for keyword in [keyword.to_owned(), keyword.to_lowercase()] {
             let body = format!("from a by b with {keyword} id c; Thu, 1 Jan 1970 00:00:00 +0000");
             let read = Received::parse(body.as_bytes());
-            let with = read.with.unwrap();
-            let said = (with.protocol, with.auth, with.utf8);
+            assert_eq!(read.with.unwrap(), &*keyword);
+            let said = (read.protocol, read.auth, read.utf8);
             assert_eq!(said, (Some(protocol), auth, utf8), "{keyword}");
             assert_eq!(read.tls.is_some(), tls, "{keyword}");
         }
     }
     for odd in ["ESMTPX", "UTF8", "ESMTP-TLSX", "SMTPSVC", "xsmtp"] {
         let body = format!("from a by b with {odd} id c");
-        assert_eq!(Received::parse(body.as_bytes()).with.unwrap().protocol, None, "{odd}");
+        assert_eq!(Received::parse(body.as_bytes()).protocol, None, "{odd}");
     }
 }
 
@@ -62,17 +62,17 @@ fn what_a_client_calls_itself_is_no_mark() {
     ] {
         let read = Received::parse(body.as_bytes());
         assert_eq!(read.tls, None, "{body}");
-        assert_eq!(read.from.unwrap().address, Some(IpAddr::from([192, 0, 2, 7])), "{body}");
+        assert_eq!(read.from_address, Some(IpAddr::from([192, 0, 2, 7])), "{body}");
     }
     // With no address by the writer, there is none: EHLO may say anything.
     let read = Received::parse(b"from [127.0.0.1] by h with ESMTP id 1; x");
-    assert_eq!(read.from.unwrap().address, None);
+    assert_eq!(read.from_address, None);
 }
 
 /// One shape of a header and the facts in it.
 struct Shape {
     header: &'static str,
-    product: Option<Product>,
+    software: Option<Software>,
     version: Option<TlsVersion>,
     cipher: Option<&'static str>,
     /// Any mark of TLS.
@@ -81,12 +81,12 @@ struct Shape {
 
 #[test]
 fn reads_the_shapes_of_others() {
-    use Product::*;
+    use Software::*;
     use TlsVersion::*;
     let shape =
-        |header, product, version, cipher| Shape { header, product, version, cipher, tls: true };
+        |header, software, version, cipher| Shape { header, software, version, cipher, tls: true };
     let plain =
-        |header, product| Shape { header, product, version: None, cipher: None, tls: false };
+        |header, software| Shape { header, software, version: None, cipher: None, tls: false };
     let shapes = [
         shape(
             "from a.example (b.example [192.0.2.1])\r\n (using TLSv1.2 with cipher ECDHE-RSA-AES256-GCM-SHA384 (256/256 bits))\r\n (Client did not present a certificate)\r\n by h.example (Postfix) with ESMTPS id 4X for <u@h.example>; Tue, 3 Mar 2009 11:08:33 +0000 (UTC)",
@@ -96,37 +96,37 @@ fn reads_the_shapes_of_others() {
         ),
         shape(
             "from a ([192.0.2.1]) by h with esmtps  (TLS1.3) tls TLS_AES_256_GCM_SHA384\r\n\t(Exim 4.98) id 1-2; x",
-            Some(Exim),
+            Some(Exim(Some((4, 98)))),
             Some(Tls13),
             Some("TLS_AES_256_GCM_SHA384"),
         ),
         shape(
             "from a ([192.0.2.1]) by h with esmtps (TLSv1:RC4-SHA:128) (Exim 4.80) id 1; x",
-            Some(Exim),
+            Some(Exim(Some((4, 80)))),
             Some(Tls10),
             Some("RC4-SHA"),
         ),
         shape(
             "from a ([192.0.2.1]) by h with esmtp (Cipher TLSv1:DES-CBC3-SHA:168) (Exim 4.34) id 1; x",
-            Some(Exim),
+            Some(Exim(Some((4, 34)))),
             Some(Tls10),
             Some("DES-CBC3-SHA"),
         ),
         shape(
             "from a ([192.0.2.1]) by h with esmtps (UNKNOWN:ECDHE-RSA-AES256-GCM-SHA384:256) (Exim 4.72) id 1; x",
-            Some(Exim),
+            Some(Exim(Some((4, 72)))),
             None,
             Some("ECDHE-RSA-AES256-GCM-SHA384"),
         ),
         shape(
             "from a (192.0.2.1) by h (192.0.2.2) with Microsoft SMTP Server (version=TLS1_2, cipher=TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384) id 15.20.1.2 via Frontend Transport; x",
-            Some(Exchange),
+            Some(Exchange(Some((15, 20)))),
             Some(Tls12),
             Some("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384"),
         ),
         shape(
             "from a (192.0.2.1) by h (192.0.2.2) with Microsoft SMTP Server (TLS) id 14.3.439.0; x",
-            Some(Exchange),
+            Some(Exchange(Some((14, 3)))),
             None,
             None,
         ),
@@ -138,7 +138,7 @@ fn reads_the_shapes_of_others() {
         ),
         shape(
             "from a (b [192.0.2.1]) by h (8.15.2/8.15.2) with ESMTP id X (version=TLSv1.2 cipher=DHE-RSA-AES256-SHA bits=256 verify=NOT); x",
-            Some(Sendmail),
+            Some(Sendmail((8, 15))),
             Some(Tls12),
             Some("DHE-RSA-AES256-SHA"),
         ),
@@ -168,7 +168,7 @@ fn reads_the_shapes_of_others() {
         ),
         shape(
             "from a (b [192.0.2.1]) by h (Haraka/3.0.0) with ESMTPS id U envelope-from <s@a> tls TLS_AES_256_GCM_SHA384; x",
-            Some(Haraka),
+            Some(Haraka(Some((3, 0)))),
             None,
             Some("TLS_AES_256_GCM_SHA384"),
         ),
@@ -239,22 +239,25 @@ fn reads_the_shapes_of_others() {
         ),
         plain(
             "from a (192.0.2.1) by h (192.0.2.2) with Microsoft SMTP Server id 8.1.340.0; x",
-            Some(Exchange),
+            Some(Exchange(Some((8, 1)))),
         ),
         plain(
             "from a ([192.0.2.1]) by h with Microsoft SMTPSVC(6.0.3790.3959); x",
             Some(MicrosoftSmtpSvc),
         ),
         plain("from a (b [192.0.2.1]) by h (Postfix) with ESMTP id X; x", Some(Postfix)),
-        plain("from a ([192.0.2.1]) by h with asmtp (Exim 4.34) id X; x", Some(Exim)),
+        plain(
+            "from a ([192.0.2.1]) by h with asmtp (Exim 4.34) id X; x",
+            Some(Exim(Some((4, 34)))),
+        ),
         plain("from a (TLS) by h with SMTP (SimpleEmailService-d-X) id Y; x", None),
         // `with cipher` inside a comment is not the `with` clause, and no mark without a version.
         plain("from a (b [192.0.2.1]) by h (using nothing with cipher X) with ESMTP id Y; x", None),
         plain("(qmail 123 invoked from network); x", Some(Qmail)),
     ];
-    for Shape { header, product, version, cipher, tls } in shapes {
+    for Shape { header, software, version, cipher, tls } in shapes {
         let read = Received::parse(header.as_bytes());
-        assert_eq!(read.software.map(|software| software.product), product, "{header}");
+        assert_eq!(read.software, software, "{header}");
         assert_eq!(read.tls.is_some(), tls, "{header}");
         assert_eq!(read.tls.and_then(|tls| tls.version), version, "{header}");
         assert_eq!(
@@ -295,12 +298,12 @@ fn reads_clauses_and_comments() {
     let read = Received::parse(
         b"from helo.example (IDENT:joe@ptr.example [IPv6:2001:db8::7] (may be forged))\r\n by h.example ([192.0.2.9]) via TCP over wire with (a (nested \\) one)) Microsoft SMTP\r\n Server (x) more id <\"a;b\"@c> for \"q \\\" s\"@d ; Tue, 3 Mar 2009 11:08 GMT",
     );
-    let from = read.from.unwrap();
-    assert_eq!((from.helo, from.reverse_name), (from.name, None));
-    assert_eq!(from.address, Some("2001:db8::7".parse().unwrap()));
+    assert_eq!(read.from.unwrap(), "helo.example");
+    assert_eq!((read.helo, read.reverse_name), (read.from, None));
+    assert_eq!(read.from_address, Some("2001:db8::7".parse().unwrap()));
     assert_eq!(read.by_address, Some(IpAddr::from([192, 0, 2, 9])));
     assert_eq!(read.via.unwrap(), "TCP over wire");
-    assert_eq!(read.with.unwrap().text, "Microsoft SMTP Server");
+    assert_eq!(read.with.unwrap(), "Microsoft SMTP Server");
     assert_eq!(read.id.unwrap(), "<\"a;b\"@c>");
     assert_eq!(read.recipient.unwrap(), "\"q \\\" s\"@d");
     assert_eq!(read.date, DateTime::new(1_236_078_480, 0));
@@ -308,25 +311,18 @@ fn reads_clauses_and_comments() {
     assert_eq!(comments[1..], ["[192.0.2.9]", "a (nested \\) one)", "x"]);
 
     let read = Received::parse(b"from rdns.example (HELO name) (192.0.2.1) by h with SMTP; x");
-    let from = read.from.unwrap();
-    assert_eq!(
-        (from.helo.as_str(), from.reverse_name.unwrap().as_str()),
-        (Some("name"), Some("rdns.example"))
-    );
+    assert_eq!(read.helo.unwrap(), "name");
+    assert_eq!(read.reverse_name.unwrap(), "rdns.example");
     let read =
         Received::parse(b"from [192.0.2.1] (port=1 helo=name) by h with esmtp (Exim 4.98); x");
-    let from = read.from.unwrap();
-    assert_eq!(
-        (from.helo.as_str(), from.reverse_name, from.address),
-        (Some("name"), None, Some([192, 0, 2, 1].into()))
-    );
+    assert_eq!(read.helo.unwrap(), "name");
+    assert_eq!((read.reverse_name, read.from_address), (None, Some([192, 0, 2, 1].into())));
     let read =
         Received::parse(b"from unknown (HELO name) (joe@192.0.2.1 with login) by h with SMTP; x");
-    let from = read.from.unwrap();
-    assert_eq!((from.reverse_name, from.address), (None, Some([192, 0, 2, 1].into())));
+    assert_eq!((read.reverse_name, read.from_address), (None, Some([192, 0, 2, 1].into())));
     // A clause without its value, as Haraka and others write it.
     let read = Received::parse(b"from a by  (Haraka/2.8.16) with ESMTPSA id 1; x");
-    assert_eq!((read.by, read.with.unwrap().text.as_str()), (None, Some("ESMTPSA")));
+    assert_eq!((read.by, read.with.unwrap().as_str()), (None, Some("ESMTPSA")));
     let read = Received::parse(b"from a by ; x");
     assert_eq!(read.by, None);
 }

@@ -1,7 +1,7 @@
 //! Received fields as products write them today, each with the verdict, the version and cipher
 //! suite of TLS, and the client's address; and fields with words that a client has chosen.
 
-use smtp_tls_policy::trace::{Basis, HopVerdict, Received, ShownCertificate};
+use smtp_tls_policy::trace::{HopVerdict, Judgement, Received, ShownCertificate};
 
 const PRODUCTS: &str = include_str!("golden/received-products.txt");
 
@@ -20,13 +20,12 @@ fn read(field: &str) -> String {
     let received = Received::parse(field.as_bytes());
     let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let (version, cipher) = received.tls.map_or((None, None), |tls| (tls.version, tls.cipher));
-    let address = received.from.and_then(|from| from.address);
     format!(
         "{} {} {} {}",
-        name(received.judge().verdict),
+        name(received.judge().verdict()),
         or(version.map(|it| it.to_string())),
         or(cipher.map(|it| it.to_string())),
-        or(address.map(|it| it.to_string()))
+        or(received.from_address.map(|it| it.to_string()))
     )
 }
 
@@ -54,12 +53,13 @@ fn fields_of_a_hundred_writers_are_read() {
 fn field_that_is_cut_off_after_any_word_becomes_neither_tls_nor_local() {
     for block in PRODUCTS.split("\n\n") {
         let (head, field) = block.split_once('\n').unwrap();
-        let whole = Received::parse(field.as_bytes()).judge().verdict;
+        let whole = Received::parse(field.as_bytes()).judge().verdict();
         for end in (0..field.len()).filter(|end| b" \t\n".contains(&field.as_bytes()[*end])) {
             let judgement = Received::parse(&field.as_bytes()[..end]).judge();
-            let gained = matches!(judgement.verdict, HopVerdict::Tls | HopVerdict::Local)
-                && judgement.basis != Basis::NoClient
-                && judgement.verdict != whole;
+            let verdict = judgement.verdict();
+            let gained = matches!(verdict, HopVerdict::Tls | HopVerdict::Local)
+                && judgement != Judgement::NoClient
+                && verdict != whole;
             assert!(!gained, "{head}: {judgement:?}\n{}", &field.as_bytes()[..end].escape_ascii());
         }
     }
@@ -112,7 +112,7 @@ fn sender_with_parentheses_in_a_comment_forges_no_mark() {
             ),
         ] {
             let field = format!("{from} {field}; Mon, 29 Jan 2024 10:11:12 +0000");
-            let verdict = Received::parse(field.as_bytes()).judge().verdict;
+            let verdict = Received::parse(field.as_bytes()).judge().verdict();
             assert_eq!(verdict, expected, "{field}");
         }
     }
@@ -148,7 +148,7 @@ fn name_with_the_words_of_other_clauses_forges_no_mark() {
             "([198.51.100.7]) by mx.example with Microsoft SMTP Server id 15.1.2.3",
         ] {
             let field = format!("from {name} {rest}; Mon, 29 Jan 2024 10:11:12 +0000");
-            let verdict = Received::parse(field.as_bytes()).judge().verdict;
+            let verdict = Received::parse(field.as_bytes()).judge().verdict();
             let is_safe = matches!(verdict, HopVerdict::Cleartext | HopVerdict::Unknown);
             assert!(is_safe, "{verdict:?}: {field}");
         }

@@ -4,9 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use smtp_tls_policy::trace::{
-    Basis, Channel, Evidence, HopVerdict, Judgement, Link, OwnHosts, Received, Review, Summary,
-};
+use smtp_tls_policy::trace::{self, Evidence, HopVerdict, Judgement, Link, Received};
 
 const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
@@ -78,11 +76,32 @@ impl Hop<'_> {
     fn judge(&self) -> Judgement {
         Received::parse(self.to_string().as_bytes()).judge()
     }
+
+    fn verdict(&self) -> HopVerdict {
+        self.judge().verdict()
+    }
+
+    fn channel(&self) -> HopVerdict {
+        Received::parse(self.to_string().as_bytes()).channel().verdict()
+    }
 }
 
-fn review(hops: &[Hop<'_>], own: &OwnHosts<'_>) -> Review {
+/// The judgements, how many of them are trusted, and the links.
+fn review(
+    hops: &[Hop<'_>],
+    own_names: &[&str],
+    own_addresses: &[IpAddr],
+) -> (Vec<Judgement>, usize, Vec<Link>) {
     let message: String = hops.iter().map(|hop| format!("Received: {hop}\r\n")).collect();
-    smtp_tls_policy::trace::review(message.as_bytes(), own)
+    let reviewed: Vec<_> = trace::review(message.as_bytes(), own_names, own_addresses).collect();
+    let trusted = reviewed.iter().filter(|hop| hop.trusted).count();
+    assert!(reviewed[..trusted].iter().all(|hop| hop.trusted));
+    let judgements = reviewed.iter().map(|hop| hop.judgement).collect();
+    (judgements, trusted, reviewed.iter().map(|hop| hop.link).collect())
+}
+
+fn weakest(judgements: &[Judgement]) -> Option<HopVerdict> {
+    judgements.iter().map(|judgement| judgement.verdict()).min()
 }
 
 /// A hop over the Internet that shows nothing.
@@ -121,16 +140,13 @@ const WRITERS: [(&str, bool); 15] = [
 #[test]
 fn the_lack_of_a_mark_means_clear_text_only_by_writers_that_always_mark() {
     for (writer, marks) in WRITERS {
-        let judgement = Hop { writer, ..hop() }.judge();
-        let expected = if marks {
-            (HopVerdict::Cleartext, Channel::Cleartext)
-        } else {
-            (HopVerdict::Unknown, Channel::Unknown)
-        };
-        assert_eq!((judgement.verdict, judgement.channel), expected, "{writer:?}");
+        let hop = Hop { writer, ..hop() };
+        let expected = if marks { HopVerdict::Cleartext } else { HopVerdict::Unknown };
+        assert_eq!((hop.verdict(), hop.channel()), (expected, expected), "{writer:?}");
     }
     let judgement = Hop { says_clear_text: true, ..hop() }.judge();
-    assert_eq!((judgement.verdict, judgement.basis), (HopVerdict::Cleartext, Basis::SaysClearText));
+    assert_eq!(judgement, Judgement::SaysClearText);
+    assert_eq!(judgement.verdict(), HopVerdict::Cleartext);
 }
 
 #[test]
@@ -141,12 +157,11 @@ fn any_mark_is_tls_by_whomever_and_from_wherever() {
                 [None, Some(PUBLIC), Some([127, 0, 0, 1].into()), Some([10, 0, 0, 1].into())]
             {
                 let marked = Hop { mark: Some(mark), writer, from_address: address, ..hop() };
-                let judgement = marked.judge();
+                assert_eq!(marked.judge(), Judgement::Marked(mark));
                 assert_eq!(
-                    (judgement.verdict, judgement.basis),
-                    (HopVerdict::Tls, Basis::Marked(mark))
+                    (marked.verdict(), marked.channel()),
+                    (HopVerdict::Tls, HopVerdict::Tls)
                 );
-                assert_eq!(judgement.channel, Channel::Tls);
             }
         }
     }
@@ -155,30 +170,22 @@ fn any_mark_is_tls_by_whomever_and_from_wherever() {
 #[test]
 fn local_hops_are_their_own_kind() {
     for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-        let judgement =
-            Hop { from_address: Some(address.parse().unwrap()), writer: "Postfix", ..hop() }
-                .judge();
-        assert_eq!(
-            (judgement.verdict, judgement.basis),
-            (HopVerdict::Local, Basis::Loopback),
-            "{address}"
-        );
+        let hop = Hop { from_address: Some(address.parse().unwrap()), writer: "Postfix", ..hop() };
+        assert_eq!(hop.judge(), Judgement::Loopback, "{address}");
+        assert_eq!(hop.verdict(), HopVerdict::Local);
         // What the channel was is still said.
-        assert_eq!(judgement.channel, Channel::Cleartext);
+        assert_eq!(hop.channel(), HopVerdict::Cleartext);
     }
     // Also with a mark: Exim's `local-esmtps`.
     let judgement = Hop { arrival: Arrival::Local, mark: Some(Evidence::Comment), ..hop() }.judge();
-    assert_eq!((judgement.verdict, judgement.basis), (HopVerdict::Local, Basis::SaysLocal));
+    assert_eq!((judgement, judgement.verdict()), (Judgement::SaysLocal, HopVerdict::Local));
     let hidden = Hop { arrival: Arrival::NotStated, from: [None; 2], from_address: None, ..hop() };
-    assert_eq!(hidden.judge().basis, Basis::NoClient);
+    assert_eq!(hidden.judge(), Judgement::NoClient);
     // A server that hides its clients but speaks SMTP with them, and always marks TLS.
-    assert_eq!(Hop { writer: "Postfix", ..hidden }.judge().verdict, HopVerdict::Cleartext);
-    assert_eq!(Hop { writer: "Postfix", smtp: false, ..hidden }.judge().verdict, HopVerdict::Local);
+    assert_eq!(Hop { writer: "Postfix", ..hidden }.verdict(), HopVerdict::Cleartext);
+    assert_eq!(Hop { writer: "Postfix", smtp: false, ..hidden }.verdict(), HopVerdict::Local);
     // A name proves nothing: anybody may say EHLO localhost.
-    assert_eq!(
-        Hop { from: [Some("localhost"), None], ..hop() }.judge().verdict,
-        HopVerdict::Unknown
-    );
+    assert_eq!(Hop { from: [Some("localhost"), None], ..hop() }.verdict(), HopVerdict::Unknown);
 }
 
 #[test]
@@ -196,62 +203,46 @@ fn private_networks_are_their_own_kind() {
         ("100.64.0.1", None, HopVerdict::Cleartext),
         ("2001:db8::1", None, HopVerdict::Cleartext),
     ] {
-        let judgement = Hop {
+        let hop = Hop {
             from_address: Some(from.parse().unwrap()),
             by_address: by.map(|by| by.parse().unwrap()),
             writer: "Exchange",
             ..hop()
-        }
-        .judge();
-        assert_eq!(
-            (judgement.verdict, judgement.channel),
-            (verdict, Channel::Cleartext),
-            "{from} {by:?}"
-        );
+        };
+        let found = (hop.verdict(), hop.channel());
+        assert_eq!(found, (verdict, HopVerdict::Cleartext), "{from} {by:?}");
     }
 }
 
 #[test]
 fn the_trace_in_one_word() {
-    let own = OwnHosts::default();
     let tls = Hop { mark: Some(Evidence::Clause), ..hop() };
     let clear = Hop { writer: "smtp-proto", ..hop() };
     let local = Hop { arrival: Arrival::Local, ..hop() };
     let private = Hop { from_address: Some([10, 0, 0, 1].into()), ..hop() };
-    for (hops, summary) in [
-        (&[][..], Summary::NoHops),
-        (&[local], Summary::NoHops),
-        (&[tls, local, tls], Summary::AllTls),
-        (&[tls, private], Summary::TlsOutsidePrivateNets),
-        (&[tls, private, hop()], Summary::Unknown),
-        (&[hop(), tls, clear, private, local], Summary::Cleartext),
+    for (hops, expected) in [
+        (&[][..], None),
+        (&[local], Some(HopVerdict::Local)),
+        (&[tls, local, tls], Some(HopVerdict::Tls)),
+        (&[tls, private], Some(HopVerdict::PrivateNet)),
+        (&[tls, private, hop()], Some(HopVerdict::Unknown)),
+        (&[hop(), tls, clear, private, local], Some(HopVerdict::Cleartext)),
     ] {
-        assert_eq!(review(hops, &own).summary(), summary);
+        assert_eq!(weakest(&review(hops, &[], &[]).0), expected);
     }
 }
 
 #[test]
 fn headers_below_the_first_foreign_hop_are_not_trusted() {
-    let own = OwnHosts {
-        names: &["Edge.b.example", "inner.b.example"],
-        addresses: &[[10, 0, 0, 1].into()],
+    let review = |hops: &[Hop<'_>]| {
+        review(hops, &["Edge.b.example", "inner.b.example"], &[[10, 0, 0, 1].into()])
     };
     let inner =
         Hop { by: Some("inner.b.example"), from_address: Some([10, 0, 0, 1].into()), ..hop() };
     let edge = Hop { by: Some("edge.b.example."), mark: Some(Evidence::Clause), ..hop() };
     let local = Hop { by: Some("edge.b.example"), arrival: Arrival::Local, ..hop() };
     let foreign = Hop { by: Some("a.example"), ..hop() };
-    let trusted = |hops: &[Hop<'_>]| {
-        let reviewed = review(hops, &own);
-        assert!(
-            reviewed
-                .hops
-                .iter()
-                .enumerate()
-                .all(|(index, hop)| hop.trusted == (index < reviewed.trusted))
-        );
-        reviewed.trusted
-    };
+    let trusted = |hops: &[Hop<'_>]| review(hops).1;
     assert_eq!(trusted(&[inner, edge, foreign]), 2);
     assert_eq!(trusted(&[inner, local, edge, foreign]), 3);
     assert_eq!(trusted(&[foreign, edge]), 0);
@@ -260,19 +251,19 @@ fn headers_below_the_first_foreign_hop_are_not_trusted() {
     let liar = Hop { from: [Some("inner.b.example"), Some("edge.b.example")], ..edge };
     assert_eq!(trusted(&[liar, edge, inner]), 1);
     assert_eq!(trusted(&[Hop { from_address: None, ..inner }, edge]), 1);
-    let reviewed = review(&[inner, edge, Hop { writer: "Postfix", ..foreign }], &own);
+    let (judgements, trusted, _) = review(&[inner, edge, Hop { writer: "Postfix", ..foreign }]);
     assert_eq!(
-        (reviewed.trusted_summary(), reviewed.summary()),
-        (Summary::TlsOutsidePrivateNets, Summary::Cleartext)
+        (weakest(&judgements[..trusted]), weakest(&judgements)),
+        (Some(HopVerdict::PrivateNet), Some(HopVerdict::Cleartext))
     );
 }
 
 #[test]
 fn gaps_are_flagged() {
     let link = |newer: Hop<'_>, older: Hop<'_>| {
-        let reviewed = review(&[newer, older], &OwnHosts::default());
-        assert_eq!(reviewed.hops[1].link, Link::NotStated, "there is nothing below the oldest");
-        reviewed.hops[0].link
+        let (_, _, links) = review(&[newer, older], &[], &[]);
+        assert_eq!(links[1], Link::NotStated, "there is nothing below the oldest");
+        links[0]
     };
     let by = |name| Hop { by: Some(name), ..hop() };
     assert_eq!(link(hop(), by("A.Example.")), Link::Continuous);
@@ -308,10 +299,10 @@ proptest! {
     ) {
         let plain = Hop { from_address: address, by_address, writer, arrival, says_clear_text, smtp, ..hop() };
         let marked = Hop { mark: Some(Evidence::Keyword), ..plain };
-        prop_assert!(matches!(marked.judge().verdict, HopVerdict::Tls | HopVerdict::Local));
-        prop_assert!(plain.judge().verdict != HopVerdict::Tls);
-        let reviewed = review(&[marked, plain, marked], &OwnHosts::default());
-        prop_assert_eq!(reviewed.hops[1].judgement, plain.judge());
-        prop_assert_eq!(reviewed.trusted, 0);
+        prop_assert!(matches!(marked.verdict(), HopVerdict::Tls | HopVerdict::Local));
+        prop_assert!(plain.verdict() != HopVerdict::Tls);
+        let (judgements, trusted, _) = review(&[marked, plain, marked], &[], &[]);
+        prop_assert_eq!(judgements[1], plain.judge());
+        prop_assert_eq!(trusted, 0);
     }
 }

@@ -6,8 +6,7 @@ mod folder;
 use smtp_proto::channel::{Peer, TlsInfo};
 use smtp_proto::stamp::{self, Stamp};
 use smtp_tls_policy::trace::{
-    Basis, Channel, Evidence, HopVerdict, Link, OwnHosts, Product, Received, Software, Summary,
-    review,
+    Evidence, Hop, HopVerdict, Judgement, Link, Received, Software, review,
 };
 
 #[test]
@@ -28,15 +27,16 @@ fn corpus_verdicts() {
             };
             let received = Received::parse(header.as_bytes());
             let judgement = received.judge();
-            let right = match (wanted, judgement.verdict) {
+            let channel = received.channel().verdict();
+            let right = match (wanted, judgement.verdict()) {
                 ("tls", verdict) => verdict == HopVerdict::Tls,
                 ("local", verdict) => verdict == HopVerdict::Local,
                 // The rows tell the channel of a hop on a private network like that of any other.
                 ("cleartext", HopVerdict::Cleartext | HopVerdict::PrivateNet) => {
-                    judgement.channel == Channel::Cleartext
+                    channel == HopVerdict::Cleartext
                 }
                 ("unknown", HopVerdict::Unknown | HopVerdict::PrivateNet) => {
-                    judgement.channel == Channel::Unknown
+                    channel == HopVerdict::Unknown
                 }
                 ("cleartext" | "unknown", _) => false,
                 (private, verdict) if private.starts_with("private") => {
@@ -59,23 +59,21 @@ fn corpus_trail_through_exchange_hosted_services() {
     let Some(trail) = folder::read("received_ehs_trail_2009.txt") else {
         return;
     };
-    let reviewed = review(trail.as_bytes(), &OwnHosts::default());
-    let judged: Vec<_> = reviewed.hops.iter().map(|hop| hop.judgement).collect();
+    let hops: Vec<Hop<'_>> = review(trail.as_bytes(), &[], &[]).collect();
+    let of = |verdict| hops.iter().filter(move |hop| hop.judgement.verdict() == verdict);
     // Into the filter over TLS, though the keyword is only ESMTP.
-    let tls: Vec<_> = judged.iter().filter(|hop| hop.verdict == HopVerdict::Tls).collect();
-    assert!(matches!(tls[..], [hop] if hop.basis == Basis::Marked(Evidence::Comment)), "{tls:?}");
+    let tls: Vec<_> = of(HopVerdict::Tls).map(|hop| hop.judgement).collect();
+    assert_eq!(tls, [Judgement::Marked(Evidence::Comment)]);
     // Inside it: the filter itself, its loopback, then Exchange 2007 to Exchange 2007 without TLS
     // on its own network.
-    let inside =
-        |verdict, because| judged.iter().any(|hop| (hop.verdict, hop.basis) == (verdict, because));
-    assert!(inside(HopVerdict::Local, Basis::SaysLocal));
-    assert!(inside(HopVerdict::Local, Basis::Loopback));
-    let private: Vec<_> =
-        judged.iter().filter(|hop| hop.verdict == HopVerdict::PrivateNet).collect();
-    assert!(private.iter().any(|hop| hop.channel == Channel::Cleartext), "{private:?}");
+    for inside in [Judgement::SaysLocal, Judgement::Loopback] {
+        assert!(of(HopVerdict::Local).any(|hop| hop.judgement == inside), "{inside}");
+    }
+    let is_clear = |hop: &Hop<'_>| hop.field.channel().verdict() == HopVerdict::Cleartext;
+    assert!(of(HopVerdict::PrivateNet).any(is_clear));
     // Servers that never say.
-    assert!(judged.iter().any(|hop| hop.verdict == HopVerdict::Unknown));
-    assert_eq!((reviewed.summary(), reviewed.trusted), (Summary::Unknown, 0));
+    assert_eq!(hops.iter().map(|hop| hop.judgement.verdict()).min(), Some(HopVerdict::Unknown));
+    assert!(hops.iter().all(|hop| !hop.trusted));
 }
 
 #[test]
@@ -92,22 +90,21 @@ fn our_own_headers_prove_both() {
     let mut headers = Vec::new();
     second.write(&mut headers);
     first.write(&mut headers);
-    let own =
-        OwnHosts { names: &["online.example", "ehs.example"], addresses: &[[192, 0, 2, 7].into()] };
-    let reviewed = review(&headers, &own);
-    let because: Vec<_> =
-        reviewed.hops.iter().map(|hop| (hop.judgement.verdict, hop.judgement.basis)).collect();
+    let own = [192, 0, 2, 7].into();
+    let judged: Vec<_> = review(&headers, &["online.example", "ehs.example"], &[own])
+        .map(|hop| (hop.judgement.verdict(), hop.judgement, hop.trusted))
+        .collect();
     assert_eq!(
-        because,
+        judged,
         [
-            (HopVerdict::Tls, Basis::Marked(Evidence::Clause)),
-            (
-                HopVerdict::Cleartext,
-                Basis::NotMarkedBy(Software { product: Product::Own, version: None })
-            ),
+            (HopVerdict::Tls, Judgement::Marked(Evidence::Clause), true),
+            (HopVerdict::Cleartext, Judgement::NotMarkedBy(Software::Own), true),
         ]
     );
-    assert_eq!((reviewed.trusted, reviewed.trusted_summary()), (2, Summary::Cleartext));
+}
+
+fn newest_link(message: &[u8]) -> Option<Link> {
+    review(message, &[], &[]).next().map(|hop| hop.link)
 }
 
 #[test]
@@ -117,12 +114,8 @@ fn what_is_no_name_makes_no_gap() {
         let headers = format!(
             "Received: from {from} by b with SMTP; x\r\nReceived: from a by c with SMTP; x\r\n"
         );
-        assert_eq!(
-            review(headers.as_bytes(), &OwnHosts::default()).hops[0].link,
-            Link::NotStated,
-            "{from}"
-        );
+        assert_eq!(newest_link(headers.as_bytes()), Some(Link::NotStated), "{from}");
     }
     let headers = b"Received: from a.example (a.example [192.0.2.7]) by b with SMTP; x\r\nReceived: from x by A.example with SMTP; x\r\n";
-    assert_eq!(review(headers, &OwnHosts::default()).hops[0].link, Link::Continuous);
+    assert_eq!(newest_link(headers), Some(Link::Continuous));
 }

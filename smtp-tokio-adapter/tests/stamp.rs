@@ -8,7 +8,7 @@ use common::changed;
 use proptest::prelude::*;
 use smtp_proto::channel::{Peer, TlsInfo};
 use smtp_proto::stamp::{ClientCertificate, Date, Hello, Stamp, Transmission};
-use smtp_tls_policy::trace::{self, Arrival, Evidence, Product, fields, trace};
+use smtp_tls_policy::trace::{self, Arrival, Evidence, Software, fields, trace};
 
 const ESMTP: Transmission = Transmission::new(Hello::Ehlo);
 
@@ -67,13 +67,12 @@ fn well_formed(header: &str) -> Result<(), TestCaseError> {
 fn reads_back_what_it_writes() {
     let header = written(&stamp());
     let read = trace(header.as_bytes()).next().unwrap();
-    let from = read.from.unwrap();
-    assert_eq!(from.helo, "mail.contoso.example");
-    assert_eq!(from.reverse_name.unwrap(), "out.contoso.example");
-    assert_eq!(from.address, Some(IpAddr::from([192, 0, 2, 7])));
+    assert_eq!(read.helo.unwrap(), "mail.contoso.example");
+    assert_eq!(read.reverse_name.unwrap(), "out.contoso.example");
+    assert_eq!(read.from_address, Some(IpAddr::from([192, 0, 2, 7])));
     assert_eq!(read.by.unwrap(), "mx.ehs.example");
-    assert_eq!(read.software.unwrap().product, Product::Own);
-    assert_eq!(read.with.unwrap().text, "ESMTPS");
+    assert_eq!(read.software, Some(Software::Own));
+    assert_eq!(read.with.unwrap(), "ESMTPS");
     assert_eq!(read.id.unwrap(), "4f3a");
     assert_eq!(read.recipient.unwrap(), "<user@online.example>");
     assert_eq!(read.date.map(|date| date.to_string()), Some(stamp().date.to_string()));
@@ -160,7 +159,7 @@ fn utf8_only_in_smtputf8_transactions() {
         it.transmission = utf8;
     }));
     assert!(header.contains("UTF8SMTPS") && header.contains("for <gr\u{fc}n@b>"));
-    assert_eq!(trace(header.as_bytes()).next().unwrap().from.unwrap().helo, name);
+    assert_eq!(trace(header.as_bytes()).next().unwrap().helo.unwrap(), name);
 }
 
 #[test]
@@ -185,7 +184,7 @@ fn a_client_cannot_forge_marks_by_its_names() {
         let read = trace(header.as_bytes()).next().unwrap();
         assert_eq!(read.tls, None, "{header}");
         assert_eq!(read.by.unwrap(), "mx.ehs.example");
-        assert_eq!(read.from.unwrap().address, Some(IpAddr::from([192, 0, 2, 7])));
+        assert_eq!(read.from_address, Some(IpAddr::from([192, 0, 2, 7])));
     }
 }
 
@@ -272,22 +271,20 @@ proptest! {
         let read = trace(header.as_bytes()).next().unwrap();
         let shown = |text: Option<trace::Text<'_>>| text.map(|text| text.to_string());
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        let from = read.from.unwrap();
-        prop_assert_eq!(from.helo.to_string(), stamp.helo);
+        prop_assert_eq!(read.helo.unwrap().to_string(), stamp.helo);
         let address = stamp.address.map(|address| address.to_canonical());
-        prop_assert_eq!(from.address, address);
-        prop_assert_eq!(shown(from.reverse_name), owned(stamp.reverse_name.filter(|name| address.is_some() && *name != "unknown")));
+        prop_assert_eq!(read.from_address, address);
+        prop_assert_eq!(shown(read.reverse_name), owned(stamp.reverse_name.filter(|name| address.is_some() && *name != "unknown")));
         prop_assert_eq!(shown(read.by), owned(Some(stamp.by)));
         prop_assert_eq!(shown(read.id), owned(stamp.id));
         let recipient = read.recipient.and_then(|path| path.as_str()).map(str::to_owned);
         prop_assert_eq!(recipient, stamp.recipient.map(|path| format!("<{path}>")));
         prop_assert_eq!(read.date.map(|read| read.to_string()), Some(date.to_string()));
-        prop_assert_eq!(read.software.map(|software| software.product), Some(Product::Own));
+        prop_assert_eq!(read.software, Some(Software::Own));
         prop_assert_eq!(read.arrival, Arrival::Network);
-        let with = read.with.unwrap();
-        prop_assert_eq!(with.text, stamp.transmission.keyword(stamp.tls.is_some()));
-        prop_assert!(with.protocol.is_some());
-        prop_assert_eq!((with.auth, with.utf8), (stamp.transmission.auth, stamp.transmission.utf8));
+        prop_assert_eq!(read.with.unwrap(), stamp.transmission.keyword(stamp.tls.is_some()));
+        prop_assert!(read.protocol.is_some());
+        prop_assert_eq!((read.auth, read.utf8), (stamp.transmission.auth, stamp.transmission.utf8));
         prop_assert_eq!(read.tls.is_some(), stamp.tls.is_some());
         if let (Some(read), Some(tls)) = (read.tls, stamp.tls) {
             prop_assert_eq!(read.version.map(|read| read.to_string()), Some(tls.version.to_owned()));
@@ -338,9 +335,9 @@ proptest! {
         prop_assert!(utf8 || header.is_ascii());
         // All that the server itself knows is still read, so nothing escaped from its place.
         let read = trace(header.as_bytes()).next().unwrap();
-        prop_assert_eq!(read.from.unwrap().address, stamp.address);
+        prop_assert_eq!(read.from_address, stamp.address);
         prop_assert_eq!(read.by.unwrap(), "mx.example");
-        prop_assert_eq!(read.with.unwrap().text, stamp.transmission.keyword(true));
+        prop_assert_eq!(read.with.unwrap(), stamp.transmission.keyword(true));
         prop_assert_eq!(read.date.map(|read| read.to_string()), Some(stamp.date.to_string()));
         let read = read.tls.unwrap();
         prop_assert_eq!(read.version, Some(trace::TlsVersion::Tls12));

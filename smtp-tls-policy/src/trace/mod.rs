@@ -8,18 +8,21 @@
 //! nothing.
 //!
 //! ```
-//! use smtp_tls_policy::trace::{HopVerdict, OwnHosts, Summary, review};
+//! use smtp_tls_policy::trace::{Hop, HopVerdict, review};
 //!
 //! let message = b"Received: from mail.contoso.example (mail.contoso.example [192.0.2.7])\r\n\
 //!     \tby mx.example (Postfix) with ESMTPS id 4f3a; Tue, 3 Mar 2009 11:08:33 +0000\r\n\
 //!     Subject: hello\r\n\r\n";
-//! let review = review(message, &OwnHosts { names: &["mx.example"], addresses: &[] });
-//! assert_eq!(review.hops[0].judgement.verdict, HopVerdict::Tls);
-//! assert_eq!((review.summary(), review.trusted), (Summary::AllTls, 1));
+//! let hops: Vec<Hop<'_>> = review(message, &["mx.example"], &[]).collect();
+//! assert_eq!(hops[0].field.helo.unwrap(), "mail.contoso.example");
+//! assert!(hops[0].trusted);
+//! // The weakest hop decides for the whole path.
+//! let verdict = hops.iter().map(|hop| hop.judgement.verdict()).min();
+//! assert_eq!(verdict, Some(HopVerdict::Tls));
 //! ```
 
 mod address;
-mod date;
+pub(crate) mod date;
 mod protocol;
 mod reader;
 mod received;
@@ -31,14 +34,12 @@ mod tls;
 mod tls_required;
 
 pub use date::DateTime;
-pub use protocol::{Protocol, WithClause};
+pub use protocol::Protocol;
 pub use reader::trace;
-pub use received::{Arrival, FromClause, Received};
-pub use review::{
-    Basis, Channel, HopReview, HopVerdict, Judgement, Link, OwnHosts, Review, Summary, review,
-};
+pub use received::{Arrival, Received};
+pub use review::{Hop, HopVerdict, Judgement, Link, review};
 pub use scan::fields;
-pub use software::{Product, Software};
+pub use software::Software;
 pub use text::Text;
 pub use tls::{Evidence, ShownCertificate, TlsMark, TlsVersion};
 pub use tls_required::tls_required_no;

@@ -1,6 +1,6 @@
 //! The `with` clause: RFC 3848 and RFC 6531, section 4.3, and what others write there.
 
-use super::text::{Text, strip};
+use super::text::strip;
 
 /// What is spoken, before its extensions are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,18 +54,4 @@ impl Transmission {
         };
         Some((Self { protocol, auth: auth || more_auth, utf8 }, tls))
     }
-}
-
-/// The `with` clause of a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WithClause<'i> {
-    /// All of it up to its first comment or the next clause: `ESMTPS`, but also `Microsoft SMTP
-    /// Server`.
-    pub text: Text<'i>,
-    /// What is spoken, if its first word is a keyword of RFC 3848 or RFC 6531 or near to one.
-    pub protocol: Option<Protocol>,
-    /// That keyword says that the client authenticated itself with AUTH (RFC 4954).
-    pub auth: bool,
-    /// That keyword says that the transaction uses SMTPUTF8 (RFC 6531).
-    pub utf8: bool,
 }

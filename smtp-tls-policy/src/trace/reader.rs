@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use super::address::{Reach, address};
 use super::date::DateTime;
-use super::protocol::{Transmission, WithClause};
-use super::received::{Arrival, FromClause, Received};
+use super::protocol::Transmission;
+use super::received::{Arrival, Received};
 use super::scan::{Scanner, Token, fields, items, opens_quote};
-use super::software::{Product, Software};
+use super::software::Software;
 use super::text::{Text, is_white, strip};
 use super::tls::{self, Evidence, Found, Place, ShownCertificate, TlsMark};
 
@@ -432,7 +432,7 @@ impl<'i> Reader<'i> {
     }
 
     pub(super) fn finish(mut self, body: &'i [u8], date: Option<DateTime>) -> Received<'i> {
-        let with = self.with.map(|with| {
+        let keyword = self.with.and_then(|with| {
             let first = with.split(|byte| is_white(*byte)).next().unwrap_or_default();
             let keyword = Transmission::parse(first);
             // MailEnable: `with MailEnable ESMTPS`.
@@ -451,13 +451,7 @@ impl<'i> Reader<'i> {
                 self.local = Some(LocalMark::Stated);
             }
             self.software = Software::in_with(with, self.id.map(Text::raw)).or(self.software);
-            let keyword = keyword.map(|(transmission, _)| transmission);
-            WithClause {
-                text: Text::new(with),
-                protocol: keyword.map(|it| it.protocol),
-                auth: keyword.is_some_and(|it| it.auth),
-                utf8: keyword.is_some_and(|it| it.utf8),
-            }
+            keyword.map(|(transmission, _)| transmission)
         });
         if self.over.is_some_and(tls::names_tls) {
             self.found(Found::new(Evidence::Phrase));
@@ -466,8 +460,7 @@ impl<'i> Reader<'i> {
         if Text::new(body).starts_with("from mail pickup service by ") {
             self.local = Some(LocalMark::Stated);
         }
-        let product = self.software.map(|software| software.product);
-        if product == Some(Product::MessageSwitch) {
+        if self.software == Some(Software::MessageSwitch) {
             self.local = Some(LocalMark::Stated);
         }
         if self.local == Some(LocalMark::Socket)
@@ -481,37 +474,37 @@ impl<'i> Reader<'i> {
         }
         if let Some(tls) = &mut self.tls {
             // Haraka says `verify=FAIL` also where no certificate was shown.
-            tls.client = self.client.filter(|_| product != Some(Product::Haraka));
+            let is_haraka = matches!(self.software, Some(Software::Haraka(_)));
+            tls.client = self.client.filter(|_| !is_haraka);
         }
         // Exim writes the address of every client that it has over a network. Otherwise the name is
         // that of a user: `from Debian-exim by h with spam-scanned (Exim 4.96)`.
         let is_user = |name: Text<'_>| !name.raw().iter().any(|byte| b".:[".contains(byte));
-        if product == Some(Product::Exim) && !self.has_address && self.from.is_some_and(is_user) {
+        let is_exim = matches!(self.software, Some(Software::Exim(_)));
+        if is_exim && !self.has_address && self.from.is_some_and(is_user) {
             self.local = self.local.or(Some(LocalMark::Stated));
         }
-        let from = self.has_from.then(|| self.from.unwrap_or(Text::new(b""))).map(|name| {
-            let helo_stated = self.helo.is_some();
-            let named = address(name.raw());
-            // A writer that states the HELO name elsewhere begins with what it found out itself.
-            let own_finding = helo_stated && name != "unknown";
-            FromClause {
-                name,
-                helo: self.helo.unwrap_or(name),
-                reverse_name: self
-                    .reverse_name
-                    .or((own_finding && named.is_none()).then_some(name)),
-                address: self.address.or(named.filter(|_| own_finding)).map(|(address, _)| address),
-            }
-        });
+        let from = self.has_from.then(|| self.from.unwrap_or(Text::new(b"")));
+        let named = from.and_then(|name| address(name.raw()));
+        // A writer that states the HELO name elsewhere begins with what it found out itself.
+        let own_finding = from.filter(|name| self.helo.is_some() && *name != "unknown");
+        let address = self.address.or(named.filter(|_| own_finding.is_some()));
         Received {
             body: Text::new(body),
             names_client_twice: self.has_two_addresses,
             names_writer: !self.has_two_writers
                 && (self.by.is_some() || self.has_by && self.software.is_some()),
+            from,
+            from_address: address.map(|(address, _)| address),
+            helo: self.helo.or(from),
+            reverse_name: self.reverse_name.or(own_finding.filter(|_| named.is_none())),
             by: self.by,
             by_address: self.by_address,
             via: self.via.map(Text::new),
-            with,
+            with: self.with.map(Text::new),
+            protocol: keyword.map(|it| it.protocol),
+            auth: keyword.is_some_and(|it| it.auth),
+            utf8: keyword.is_some_and(|it| it.utf8),
             id: self.id,
             recipient: self.recipient,
             date,
@@ -523,7 +516,6 @@ impl<'i> Reader<'i> {
                 None if from.is_some() || self.has_stray_words => Arrival::Network,
                 None => Arrival::NotStated,
             },
-            from,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::date::DateTime;
-use super::protocol::WithClause;
+use super::protocol::Protocol;
 use super::software::Software;
 use super::text::Text;
 use super::tls::TlsMark;
@@ -17,16 +17,32 @@ pub struct Received<'i> {
     pub(super) names_writer: bool,
     /// The `from` clause has two addresses, of which the client may have chosen one.
     pub(super) names_client_twice: bool,
-    /// The `from` clause.
-    pub from: Option<FromClause<'i>>,
+    /// The word after `from`: the name given in EHLO, or, with writers that state that in a comment
+    /// (Exim, qmail), the name or address that the server found. Empty where only comments follow;
+    /// `None` without a `from` clause, as are the other facts about the client.
+    pub from: Option<Text<'i>>,
+    /// The client's address, from the TCP connection; never one that only EHLO named.
+    pub from_address: Option<IpAddr>,
+    /// The name given in EHLO or HELO; the client chose it.
+    pub helo: Option<Text<'i>>,
+    /// The name that the server found for the client's address.
+    pub reverse_name: Option<Text<'i>>,
     /// The host that wrote the header.
     pub by: Option<Text<'i>>,
     /// The address of that host.
     pub by_address: Option<IpAddr>,
     /// The `via` clause.
     pub via: Option<Text<'i>>,
-    /// The `with` clause.
-    pub with: Option<WithClause<'i>>,
+    /// The `with` clause up to its first comment or the next clause: `ESMTPS`, but also `Microsoft
+    /// SMTP Server`.
+    pub with: Option<Text<'i>>,
+    /// What is spoken, if the first word of the `with` clause is a keyword of RFC 3848 or RFC 6531
+    /// or near to one.
+    pub protocol: Option<Protocol>,
+    /// That keyword says that the client authenticated itself with AUTH (RFC 4954).
+    pub auth: bool,
+    /// That keyword says that the transaction uses SMTPUTF8 (RFC 6531).
+    pub utf8: bool,
     /// The `id` clause.
     pub id: Option<Text<'i>>,
     /// The `for` clause, angle brackets included where it has them.
@@ -41,20 +57,6 @@ pub struct Received<'i> {
     pub software: Option<Software>,
     /// How the message came to the host.
     pub arrival: Arrival,
-}
-
-/// The `from` clause and its comments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FromClause<'i> {
-    /// The word after `from`: the name given in EHLO, or, with writers that state that in a comment
-    /// (Exim, qmail), the name or address that the server found. Empty where only comments follow.
-    pub name: Text<'i>,
-    /// The name given in EHLO or HELO; the client chose it.
-    pub helo: Text<'i>,
-    /// The name that the server found for the address.
-    pub reverse_name: Option<Text<'i>>,
-    /// The client's address, from the TCP connection; never one that only EHLO named.
-    pub address: Option<IpAddr>,
 }
 
 /// How a message came to the host that wrote the header.

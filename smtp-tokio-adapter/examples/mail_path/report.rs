@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
-use smtp_tls_policy::trace::Channel;
+use smtp_tls_policy::trace::HopVerdict;
 use smtp_tokio_adapter::Spoken;
 
 use crate::describe::differences;
@@ -168,7 +168,7 @@ pub fn problems(scenario: &Scenario, observed: &[Observed]) -> Vec<String> {
         match end {
             End::Tls | End::TlsAfter { .. } => {
                 check(delivered && hop.tls.is_some(), "not delivered over TLS");
-                check(hop.review == Some(Channel::Tls), "the header does not say TLS");
+                check(hop.review == Some(HopVerdict::Tls), "the header does not say TLS");
                 check(hop.clear_octets == 0, "the message was seen in clear text");
                 let (connection, first) = match end {
                     End::TlsAfter { connection, reason } => (connection, reason),
@@ -186,7 +186,10 @@ pub fn problems(scenario: &Scenario, observed: &[Observed]) -> Vec<String> {
             }
             End::Clear { connection, reason } => {
                 check(delivered && hop.tls.is_none(), "not delivered in clear text");
-                check(hop.review == Some(Channel::Cleartext), "the header does not say clear text");
+                check(
+                    hop.review == Some(HopVerdict::Cleartext),
+                    "the header does not say clear text",
+                );
                 check(
                     hop.clear_octets == hop.octets,
                     "not the whole message was seen in clear text",
@@ -230,11 +233,13 @@ pub fn result(hop: &Observed) -> (&'static str, Option<String>) {
     }
 }
 
-const fn review(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Tls => "tls",
-        Channel::Cleartext => "cleartext",
-        Channel::Unknown => "unknown",
+const fn review(verdict: HopVerdict) -> &'static str {
+    match verdict {
+        HopVerdict::Tls => "tls",
+        HopVerdict::Cleartext => "cleartext",
+        HopVerdict::Unknown => "unknown",
+        HopVerdict::Local => "local",
+        HopVerdict::PrivateNet => "private network",
     }
 }
 

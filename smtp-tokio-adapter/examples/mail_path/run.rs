@@ -22,7 +22,7 @@ use smtp_tls_policy::rules::Config;
 use smtp_tls_policy::rules::IdentityId;
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
 use smtp_tls_policy::trace;
-use smtp_tls_policy::trace::Channel;
+use smtp_tls_policy::trace::HopVerdict;
 use smtp_tls_policy::{Domain, Reason};
 use smtp_tokio_adapter::Inbound;
 use smtp_tokio_adapter::lookups::Zone;
@@ -47,7 +47,7 @@ pub struct Observed {
     pub reason: Reason,
     pub sentence: String,
     /// What the stored message's own header of this hop says.
-    pub review: Option<Channel>,
+    pub review: Option<HopVerdict>,
     pub intact: Option<bool>,
     /// Whether the server was told of REQUIRETLS.
     pub require_tls: bool,
@@ -123,7 +123,7 @@ impl World {
                     let stored = inspect(&path, added)?;
                     hop.observed.intact = Some(stored.digest == original);
                     hop.observed.review =
-                        trace::trace(&stored.header).next().map(|it| it.judge().channel);
+                        trace::trace(&stored.header).next().map(|it| it.channel().verdict());
                     let octets = std::fs::metadata(&path)?.len();
                     carried = Some((Mail { path, octets, body: mail.body }, hop.seen.require_tls));
                 }

@@ -14,8 +14,7 @@ use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
-use smtp_tls_policy::trace::Channel;
-use smtp_tls_policy::trace::trace;
+use smtp_tls_policy::trace::{HopVerdict, trace};
 use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
 use tokio::net::TcpListener;
 
@@ -213,8 +212,8 @@ fn check(file: &Path, over_tls: bool, starttls: StartTls) {
     assert_eq!(over_tls, starttls != StartTls::No && !is_clear(row), "{row}: {message}");
 
     let newest = trace(message.as_bytes()).next().unwrap();
-    let channel = if over_tls { Channel::Tls } else { Channel::Cleartext };
-    assert_eq!(newest.judge().channel, channel, "{message}");
+    let channel = if over_tls { HopVerdict::Tls } else { HopVerdict::Cleartext };
+    assert_eq!(newest.channel().verdict(), channel, "{message}");
 
     if row.starts_with("smtp-source") {
         // 2000 octets of numbered lines, and a CRLF.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::html::Page;
-use smtp_tls_policy::trace::{OwnHosts, Review, Summary, review, trace};
+use smtp_tls_policy::trace::{self, HopVerdict};
 
 use crate::output::{self, Out, OutputOptions, write_page};
 use crate::status::{Failure, Status};
@@ -94,18 +94,18 @@ impl FromStr for Own {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
-    let (mut names, mut addresses) = (Vec::new(), Vec::new());
+    let (mut own_names, mut own_addresses) = (Vec::new(), Vec::new());
     for own in &args.own {
         match own {
-            Own::Name(name) => names.push(name.as_str()),
-            Own::Address(address) => addresses.push(*address),
+            Own::Name(name) => own_names.push(name.as_str()),
+            Own::Address(address) => own_addresses.push(*address),
         }
     }
-    let own = OwnHosts { names: &names, addresses: &addresses };
 
     let source = Source::find(&args.source)?;
     let page = args.html.as_ref().map(|_| Page::new("TLS on the path of messages"));
-    let mut reviewer = Reviewer { own, args, out, page, totals: Partners::default(), unread: 0 };
+    let totals = Partners::default();
+    let mut reviewer = Reviewer { own_names, own_addresses, args, out, page, totals, unread: 0 };
     reviewer.all(source)?;
     let Reviewer { out, totals, unread, page, .. } = reviewer;
     if let (Some(page), Some(path)) = (page, &args.html) {
@@ -118,7 +118,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
 }
 
 struct Reviewer<'a> {
-    own: OwnHosts<'a>,
+    own_names: Vec<&'a str>,
+    own_addresses: Vec<IpAddr>,
     args: &'a Args,
     out: &'a mut Out,
     page: Option<Page>,
@@ -205,12 +206,12 @@ impl Reviewer<'_> {
     }
 
     fn message(&mut self, place: &str, header: &[u8]) -> Result<(), Failure> {
-        let reviewed: Review = review(header, &self.own);
-        self.totals.add(header, &reviewed);
+        let hops = || trace::review(header, &self.own_names, &self.own_addresses);
+        self.totals.add(hops());
         if self.args.summary {
             return Ok(());
         }
-        let trail = Trail::new(place, trace(header), &reviewed);
+        let trail = Trail::new(place, hops());
         if let Some(page) = &mut self.page {
             trail.draw(page);
         }
@@ -221,13 +222,13 @@ impl Reviewer<'_> {
     }
 }
 
-/// The answer for a message in a word.
-fn word(summary: Summary) -> &'static str {
-    match summary {
-        Summary::NoHops => "no network hop",
-        Summary::Cleartext => "clear text",
-        Summary::Unknown => "not known",
-        Summary::TlsOutsidePrivateNets => "TLS, except on private networks",
-        Summary::AllTls => "TLS",
+/// The answer for a message, by the verdict on its weakest hop.
+fn answer(weakest: Option<HopVerdict>) -> &'static str {
+    match weakest {
+        None | Some(HopVerdict::Local) => "no network hop",
+        Some(HopVerdict::Cleartext) => "clear text",
+        Some(HopVerdict::Unknown) => "not known",
+        Some(HopVerdict::PrivateNet) => "TLS, except on private networks",
+        Some(HopVerdict::Tls) => "TLS",
     }
 }

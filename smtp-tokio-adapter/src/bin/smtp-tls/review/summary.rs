@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::html::Colour;
 use serde::Serialize;
-use smtp_tls_policy::trace::{HopVerdict, Review, Summary, trace};
+use smtp_tls_policy::trace::{Hop, HopVerdict};
 
 use crate::output::Out;
 use crate::status::{Failure, Status};
@@ -52,36 +52,40 @@ struct Partner<'a> {
 }
 
 impl Partners {
-    pub(super) fn add(&mut self, header: &[u8], review: &Review) {
-        self.messages += 1;
-        match review.summary() {
-            Summary::NoHops => self.no_hops += 1,
-            Summary::Cleartext => self.clear_text += 1,
-            Summary::Unknown => self.not_known += 1,
-            Summary::TlsOutsidePrivateNets | Summary::AllTls => self.tls += 1,
-        }
-        // The oldest hop that your hosts wrote; without such, the newest network hop.
+    pub(super) fn add<'i>(&mut self, hops: impl Iterator<Item = Hop<'i>>) {
         let is_network = |verdict| !matches!(verdict, HopVerdict::Local | HopVerdict::PrivateNet);
-        let at = match review.trusted {
-            0 => review.hops.iter().position(|hop| is_network(hop.judgement.verdict)),
-            trusted => Some(trusted - 1),
-        };
-        let Some(at) = at.filter(|at| is_network(review.hops[*at].judgement.verdict)) else {
-            return;
-        };
-        let Some(from) = trace(header).nth(at).and_then(|hop| hop.from) else { return };
-        let name = match (from.reverse_name, from.address) {
+        // The oldest hop that your hosts wrote; without such, the newest network hop.
+        let mut partner = None;
+        let weakest = hops
+            .map(|hop| {
+                let verdict = hop.judgement.verdict();
+                if hop.trusted || partner.is_none() && is_network(verdict) {
+                    partner = Some(hop);
+                }
+                verdict
+            })
+            .min();
+        self.messages += 1;
+        match weakest {
+            None | Some(HopVerdict::Local) => self.no_hops += 1,
+            Some(HopVerdict::Cleartext) => self.clear_text += 1,
+            Some(HopVerdict::Unknown) => self.not_known += 1,
+            Some(HopVerdict::PrivateNet | HopVerdict::Tls) => self.tls += 1,
+        }
+        let Some(Hop { field, judgement, .. }) = partner else { return };
+        let Some(helo) = field.helo.filter(|_| is_network(judgement.verdict())) else { return };
+        let name = match (field.reverse_name, field.from_address) {
             (Some(name), _) if name != "unknown" => name.to_string(),
-            (_, None) => from.helo.to_string(),
-            (_, Some(address)) if from.helo.raw().is_empty() => address.to_string(),
-            (_, Some(address)) => format!("{} [{address}]", from.helo),
+            (_, None) => helo.to_string(),
+            (_, Some(address)) if helo.raw().is_empty() => address.to_string(),
+            (_, Some(address)) => format!("{helo} [{address}]"),
         };
         let mut name: String = name.to_ascii_lowercase().chars().take(MAX_NAME).collect();
         if self.partners.len() >= MAX_PARTNERS && !self.partners.contains_key(&name) {
             name = OTHERS.to_owned();
         }
         let counts = self.partners.entry(name).or_default();
-        match review.hops[at].judgement.verdict {
+        match judgement.verdict() {
             HopVerdict::Tls => counts.tls += 1,
             HopVerdict::Cleartext => counts.clear_text += 1,
             HopVerdict::Unknown | HopVerdict::Local | HopVerdict::PrivateNet => {

@@ -2,9 +2,7 @@
 
 use crate::html::{Colour, Page, Step};
 use serde::Serialize;
-use smtp_tls_policy::trace::{
-    Channel, HopReview, HopVerdict, Link, Received, Review, ShownCertificate, Summary,
-};
+use smtp_tls_policy::trace::{self, HopVerdict, Link, ShownCertificate};
 
 use crate::output::Out;
 use crate::status::Failure;
@@ -21,7 +19,7 @@ pub(crate) struct Trail {
     /// The hops.
     pub(crate) hops: Vec<Hop>,
     #[serde(skip)]
-    summary: Summary,
+    weakest: Option<HopVerdict>,
 }
 
 /// One Received field.
@@ -60,29 +58,32 @@ pub(crate) struct Hop {
 }
 
 impl Trail {
-    pub(crate) fn new<'i>(
-        message: &str,
-        fields: impl Iterator<Item = Received<'i>>,
-        review: &Review,
-    ) -> Self {
-        let mut hops: Vec<Hop> =
-            fields.zip(&review.hops).map(|(field, hop)| Hop::new(&field, hop)).collect();
+    pub(crate) fn new<'i>(message: &str, hops: impl Iterator<Item = trace::Hop<'i>>) -> Self {
+        let (mut all, mut trusted) = (Vec::new(), Vec::new());
+        let mut hops: Vec<Hop> = hops
+            .map(|hop| {
+                let verdict = hop.judgement.verdict();
+                all.push(verdict);
+                trusted.extend(hop.trusted.then_some(verdict));
+                Hop::new(&hop)
+            })
+            .collect();
         hops.reverse();
+        let weakest = all.into_iter().min();
         Self {
             message: message.to_owned(),
-            answer: super::word(review.summary()),
-            answer_of_own_hosts: (review.trusted > 0)
-                .then(|| super::word(review.trusted_summary())),
+            answer: super::answer(weakest),
+            answer_of_own_hosts: trusted.into_iter().min().map(|it| super::answer(Some(it))),
             hops,
-            summary: review.summary(),
+            weakest,
         }
     }
 
     pub(crate) fn write(&self, out: &mut Out) -> Result<(), Failure> {
-        let colour = match self.summary {
-            Summary::AllTls | Summary::TlsOutsidePrivateNets => Colour::Green,
-            Summary::NoHops | Summary::Unknown => Colour::Amber,
-            Summary::Cleartext => Colour::Red,
+        let colour = match self.weakest {
+            Some(HopVerdict::Tls | HopVerdict::PrivateNet) => Colour::Green,
+            None | Some(HopVerdict::Local | HopVerdict::Unknown) => Colour::Amber,
+            Some(HopVerdict::Cleartext) => Colour::Red,
         };
         out.coloured(colour, "", &format!("{}: ", self.answer), &self.message)?;
         let believed = self.hops.iter().position(|hop| hop.trusted);
@@ -130,39 +131,27 @@ impl Trail {
 }
 
 impl Hop {
-    fn new(field: &Received<'_>, hop: &HopReview) -> Self {
+    fn new(hop: &trace::Hop<'_>) -> Self {
+        let field = &hop.field;
         let tls = field.tls.as_ref();
-        let client = field.from.map(|from| match from.reverse_name {
-            Some(name) if name != "unknown" => name,
-            _ if !from.helo.raw().is_empty() => from.helo,
-            _ => from.name,
-        });
+        let client = match (field.reverse_name, field.helo) {
+            (Some(name), _) if name != "unknown" => Some(name),
+            (_, Some(helo)) if !helo.raw().is_empty() => Some(helo),
+            _ => field.from,
+        };
         Self {
             from: client.map(|name| name.to_string()).filter(|name| !name.is_empty()),
-            address: field.from.and_then(|from| from.address).map(|address| address.to_string()),
+            address: field.from_address.map(|address| address.to_string()),
             by: field.by.map(|by| by.to_string()),
-            verdict: match hop.judgement.verdict {
-                HopVerdict::Tls => "tls",
-                HopVerdict::Cleartext => "clear-text",
-                HopVerdict::Unknown => "not-known",
-                HopVerdict::Local => "local",
-                HopVerdict::PrivateNet => "private-network",
-            },
-            channel: match hop.judgement.channel {
-                Channel::Tls => "tls",
-                Channel::Cleartext => "clear-text",
-                Channel::Unknown => "not-known",
-            },
-            evidence: hop.judgement.basis.to_string(),
-            with: field.with.map(|with| with.text.to_string()),
+            verdict: word(hop.judgement.verdict()),
+            channel: word(field.channel().verdict()),
+            evidence: hop.judgement.to_string(),
+            with: field.with.map(|with| with.to_string()),
             version: tls.and_then(|tls| tls.version).map(|version| version.to_string()),
             cipher: tls.and_then(|tls| tls.cipher).map(|cipher| cipher.to_string()),
             group: tls.and_then(|tls| tls.group).map(|group| group.to_string()),
             client_certificate: tls.and_then(|tls| tls.client).map(certificate),
-            software: field.software.map(|software| match software.version {
-                Some((major, minor)) => format!("{:?} {major}.{minor}", software.product),
-                None => format!("{:?}", software.product),
-            }),
+            software: field.software.map(|software| software.to_string()),
             date: field.date.map(|date| date.to_string()),
             trusted: hop.trusted,
             gap: hop.link == Link::Gap,
@@ -207,6 +196,16 @@ impl Hop {
             Some(date) => out.row("     ", "", date),
             None => Ok(()),
         }
+    }
+}
+
+fn word(verdict: HopVerdict) -> &'static str {
+    match verdict {
+        HopVerdict::Tls => "tls",
+        HopVerdict::Cleartext => "clear-text",
+        HopVerdict::Unknown => "not-known",
+        HopVerdict::Local => "local",
+        HopVerdict::PrivateNet => "private-network",
     }
 }
 
