@@ -310,9 +310,8 @@ fn the_policy_domain_of_a_report() {
     // Each policy of a connection that found no STARTTLS, with its `policy-domain`.
     let reported = |facts: &Facts<'_>, answer: &sts::StsAnswer| -> Vec<(&'static str, Domain)> {
         let plan = plan(facts).unwrap();
-        let failed = tlsrpt::TlsOutcome::NoTls(Reason::StarttlsNotOffered, None);
         tlsrpt::Reporting::of(facts, answer)
-            .connection(&plan, failed, None, [192, 0, 2, 1].into())
+            .no_tls(&plan, Reason::StarttlsNotOffered, None, None, [192, 0, 2, 1].into())
             .into_iter()
             .map(|session| (session.policy.kind(), session.policy.domain().clone()))
             .collect()

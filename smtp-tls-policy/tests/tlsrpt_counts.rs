@@ -9,8 +9,7 @@ use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::sts::{CachedPolicy, PolicyId, PolicyText, StsAnswer};
 use smtp_tls_policy::tlsrpt::{
-    Aggregate, AggregateLimits, AppliedPolicy, ReportId, ReportedSession, Reporting, Submitter,
-    TlsOutcome, day_of,
+    Aggregate, AppliedPolicy, ReportId, ReportedSession, Reporting, Submitter, day_of,
 };
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, UnreadableRecord, pki_types};
 
@@ -42,10 +41,10 @@ fn sessions(reason: Reason, receiving: &str) -> Vec<ReportedSession> {
         let mut facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
         facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa };
         facts.sts = sts.fact(&host);
-        let outcome = TlsOutcome::NoTls(reason, None);
         let (sending, receiving) = (Some("192.0.2.1".parse().unwrap()), receiving.parse().unwrap());
         let plan = plan(&facts).unwrap();
-        found.extend(Reporting::of(&facts, &sts).connection(&plan, outcome, sending, receiving));
+        let reporting = Reporting::of(&facts, &sts);
+        found.extend(reporting.no_tls(&plan, reason, None, sending, receiving));
     }
     found
 }
@@ -60,13 +59,9 @@ fn json(mut aggregate: Aggregate) -> Vec<Value> {
         .collect()
 }
 
-fn aggregate() -> Aggregate {
-    Aggregate::new(AggregateLimits::default())
-}
-
 #[test]
 fn records_of_two_writers_give_the_report_of_one_that_counted_everything() {
-    let (mut one, mut other, mut both) = (aggregate(), aggregate(), aggregate());
+    let (mut one, mut other, mut both) = (Aggregate::new(), Aggregate::new(), Aggregate::new());
     for (reason, address) in [
         (Reason::StarttlsNotOffered, "192.0.2.9"),
         (Reason::StarttlsNotOffered, "2001:db8::9"),
@@ -78,7 +73,7 @@ fn records_of_two_writers_give_the_report_of_one_that_counted_everything() {
             }
         }
     }
-    let mut sum = aggregate();
+    let mut sum = Aggregate::new();
     for record in one.unsaved().into_iter().chain(other.unsaved()) {
         assert_eq!(record.day, day_of(at(NOON)));
         assert!(record.value.is_ascii() && record.value.len() < 128 << 10);
@@ -93,7 +88,7 @@ fn records_of_two_writers_give_the_report_of_one_that_counted_everything() {
 
 #[test]
 fn record_is_unsaved_until_its_last_change_is_saved() {
-    let mut aggregate = aggregate();
+    let mut aggregate = Aggregate::new();
     let session = &sessions(Reason::HandshakeFailed, "192.0.2.9")[0];
     assert!(aggregate.unsaved().is_empty());
     aggregate.record(session, at(NOON));
@@ -128,17 +123,17 @@ fn tlsa_record_without_data_is_kept() {
     let records = [record(&[]), record(&[7; 32])];
     let domain = session.policy.domain().clone();
     session.policy = AppliedPolicy::Tlsa { domain, records: records.into() };
-    let mut writer = aggregate();
+    let mut writer = Aggregate::new();
     writer.record(&session, at(NOON));
     let written = writer.unsaved().remove(0);
-    let mut sum = aggregate();
+    let mut sum = Aggregate::new();
     assert_eq!(sum.restore(written.day, &written.domain, &written.value), Ok(1));
     assert_eq!(json(sum), json(writer));
 }
 
 #[test]
 fn damaged_record_adds_nothing() {
-    let mut writer = aggregate();
+    let mut writer = Aggregate::new();
     for session in sessions(Reason::HandshakeFailed, "192.0.2.9") {
         writer.record(&session, at(NOON));
     }
@@ -163,14 +158,14 @@ fn damaged_record_adds_nothing() {
         let totals = text.find("failed").unwrap();
         damaged.extend((0..totals).map(|len| text.as_bytes()[..len].to_vec()));
         for value in damaged {
-            let mut sum = aggregate();
+            let mut sum = Aggregate::new();
             let shown = String::from_utf8_lossy(&value).into_owned();
             let restored = sum.restore(record.day, &record.domain, &value);
             assert_eq!(restored, Err(UnreadableRecord::Damaged), "{shown}");
             assert!(json(sum).is_empty(), "{shown}");
         }
         let other = Domain::parse("other.example").unwrap();
-        let restored = aggregate().restore(record.day, &other, &record.value);
+        let restored = Aggregate::new().restore(record.day, &other, &record.value);
         assert_eq!(restored, Err(UnreadableRecord::Damaged));
     }
 }
@@ -178,7 +173,7 @@ fn damaged_record_adds_nothing() {
 /// A machine that was not updated yet must not take the records of the others for damaged.
 #[test]
 fn record_of_a_later_version_adds_nothing_and_is_not_taken_for_damaged() {
-    let mut writer = aggregate();
+    let mut writer = Aggregate::new();
     for session in sessions(Reason::HandshakeFailed, "192.0.2.9") {
         writer.record(&session, at(NOON));
     }
@@ -198,7 +193,7 @@ fn record_of_a_later_version_adds_nothing_and_is_not_taken_for_damaged() {
         ];
         for value in newer {
             let shown = String::from_utf8_lossy(&value).into_owned();
-            let mut sum = aggregate();
+            let mut sum = Aggregate::new();
             let restored = sum.restore(record.day, &record.domain, &value);
             assert_eq!(restored, Err(UnreadableRecord::Newer), "{shown}");
             assert!(json(sum).is_empty(), "{shown}");
@@ -208,15 +203,13 @@ fn record_of_a_later_version_adds_nothing_and_is_not_taken_for_damaged() {
 
 #[test]
 fn sessions_beyond_the_limits_are_left_out_and_counted() {
-    let mut limits = AggregateLimits::default();
-    limits.policies = 1;
-    let mut one = Aggregate::new(limits);
+    let mut one = Aggregate::new().with_max_policies(1);
     let sessions = sessions(Reason::HandshakeFailed, "192.0.2.9");
     for session in sessions.iter().chain(&sessions) {
         one.record(session, at(NOON));
     }
     assert_eq!((one.take_left_out(), one.take_left_out()), (4, 0));
-    let mut writer = aggregate();
+    let mut writer = Aggregate::new();
     sessions.iter().for_each(|session| writer.record(session, at(NOON)));
     assert_eq!(writer.take_left_out(), 0);
     for record in writer.unsaved() {
@@ -228,9 +221,8 @@ fn sessions_beyond_the_limits_are_left_out_and_counted() {
 
 #[test]
 fn record_is_bounded_whatever_was_counted() {
-    let mut limits = AggregateLimits::default();
-    limits.failures = 10_000;
-    let mut writer = Aggregate::new(limits);
+    let empty = Aggregate::new().with_max_failures(10_000);
+    let mut writer = empty.clone();
     for number in 0..3000 {
         let address = format!("2001:db8::{number:x}");
         let session = sessions(Reason::HandshakeFailed, &address).remove(0);
@@ -238,13 +230,12 @@ fn record_is_bounded_whatever_was_counted() {
     }
     let record = writer.unsaved().remove(0);
     assert!(record.value.len() < 128 << 10, "{}", record.value.len());
-    let mut sum = Aggregate::new(limits);
+    let mut sum = empty;
     assert_eq!(sum.restore(record.day, &record.domain, &record.value), Ok(3000));
     let policy = &json(sum)[0]["policies"][0];
     assert_eq!(policy["summary"]["total-failure-session-count"], 3000);
     // The adder's own limit of kinds holds too.
-    (limits.policies, limits.failures) = (1, 7);
-    let mut sum = Aggregate::new(limits);
+    let mut sum = Aggregate::new().with_max_policies(1).with_max_failures(7);
     assert_eq!(sum.restore(record.day, &record.domain, &record.value), Ok(3000));
     assert_eq!(json(sum)[0]["policies"][0]["failure-details"].as_array().unwrap().len(), 7);
 }

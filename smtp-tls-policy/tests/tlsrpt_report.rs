@@ -17,8 +17,7 @@ use smtp_tls_policy::sts::{
     CachedPolicy, DiscoveryError, PolicyId, PolicyText, StsAnswer, Trouble,
 };
 use smtp_tls_policy::tlsrpt::{
-    Aggregate, AggregateLimits, AppliedPolicy, ReportId, ReportedSession, Reporting, Submitter,
-    TlsOutcome,
+    Aggregate, AppliedPolicy, ReportId, ReportedSession, Reporting, Submitter,
 };
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
 
@@ -85,30 +84,20 @@ impl Case {
         self.with(|facts, reporting| {
             let plan = plan(facts).unwrap();
             let verdict = plan.judge(chain, trust, now());
-            let connection = match verdict.standing() {
-                Standing::Acceptable => TlsOutcome::Tls(&verdict),
+            let (sending, receiving) = (Some(ip("2001:db8:abcd:12::1")), ip("203.0.113.56"));
+            match verdict.standing() {
+                Standing::Acceptable => reporting.tls(&plan, &verdict, sending, receiving),
                 Standing::NotTls | Standing::Refused | Standing::LocalFault => {
-                    TlsOutcome::NoTls(verdict.reason(), Some(&verdict))
+                    reporting.no_tls(&plan, verdict.reason(), Some(&verdict), sending, receiving)
                 }
-            };
-            reporting.connection(
-                &plan,
-                connection,
-                Some(ip("2001:db8:abcd:12::1")),
-                ip("203.0.113.56"),
-            )
+            }
         })
     }
 
     fn failed(&self, reason: Reason, sending: &str, receiving: &str) -> Vec<ReportedSession> {
         self.with(|facts, reporting| {
             let plan = plan(facts).unwrap();
-            reporting.connection(
-                &plan,
-                TlsOutcome::NoTls(reason, None),
-                Some(ip(sending)),
-                ip(receiving),
-            )
+            reporting.no_tls(&plan, reason, None, Some(ip(sending)), ip(receiving))
         })
     }
 
@@ -302,7 +291,7 @@ fn reasons_have_the_words_of_the_rfc() {
 #[test]
 fn the_report_of_a_day_has_the_shape_of_appendix_b() {
     let World { trust, good, expired, .. } = world();
-    let mut aggregate = Aggregate::new(AggregateLimits::default());
+    let mut aggregate = Aggregate::new();
     let mut record = |sessions: Vec<ReportedSession>, times: usize, time: u64| {
         for session in sessions {
             (0..times).for_each(|_| aggregate.record(&session, at(time)));
@@ -355,9 +344,7 @@ fn the_report_of_a_day_has_the_shape_of_appendix_b() {
 
 #[test]
 fn an_aggregate_is_bounded() {
-    let mut limits = AggregateLimits::default();
-    (limits.policies, limits.failures) = (2, 3);
-    let mut aggregate = Aggregate::new(limits);
+    let mut aggregate = Aggregate::new().with_max_policies(2).with_max_failures(3);
     let session = |domain: &str, receiving: u8| {
         let mut case = Case::new(Posture::Opportunistic);
         case.tlsa = TlsaFact::Found(TlsaSet::new(name(domain), &[]));
@@ -386,9 +373,7 @@ fn an_aggregate_is_bounded() {
 /// A domain that changes a long policy with each mail fills no memory.
 #[test]
 fn an_aggregate_holds_few_long_policies() {
-    let mut limits = AggregateLimits::default();
-    limits.octets = 10_000;
-    let mut aggregate = Aggregate::new(limits);
+    let mut aggregate = Aggregate::new().with_max_octets(10_000);
     let mut session = {
         let mut case = Case::new(Posture::Opportunistic);
         case.tlsa = TlsaFact::Found(TlsaSet::new(name("a.example"), &[]));

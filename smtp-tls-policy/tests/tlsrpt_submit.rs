@@ -10,8 +10,8 @@ use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::sts::{CachedPolicy, PolicyId, PolicyText, StsAnswer};
 use smtp_tls_policy::tlsrpt::{
-    Aggregate, AggregateLimits, AppliedPolicy, DailyReport, ReceivedReport, ReportId,
-    ReportedSession, Reporting, Submitter, TlsOutcome, TlsrptRecord, datagram,
+    Aggregate, AppliedPolicy, DailyReport, ReceivedReport, ReportId, ReportedSession, Reporting,
+    Submitter, TlsrptRecord, datagram,
 };
 use smtp_tls_policy::trace::tls_required_no;
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
@@ -34,14 +34,14 @@ fn session() -> ReportedSession {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
     let mut facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
     facts.sts = sts.fact(&host);
-    let outcome = TlsOutcome::NoTls(Reason::StarttlsNotOffered, None);
     let (sending, receiving) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
-    let reporting = Reporting::of(&facts, &sts);
-    reporting.connection(&plan(&facts).unwrap(), outcome, Some(sending), receiving).remove(0)
+    let (reporting, plan) = (Reporting::of(&facts, &sts), plan(&facts).unwrap());
+    let reason = Reason::StarttlsNotOffered;
+    reporting.no_tls(&plan, reason, None, Some(sending), receiving).remove(0)
 }
 
 fn report() -> DailyReport {
-    let mut aggregate = Aggregate::new(AggregateLimits::default());
+    let mut aggregate = Aggregate::new();
     for _ in 0..3 {
         aggregate.record(&session(), at(NOON));
     }

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::sts::StsAnswer;
-use smtp_tls_policy::tlsrpt::{Reporting, TlsOutcome, TlsrptRecord};
+use smtp_tls_policy::tlsrpt::{Reporting, TlsrptRecord};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 use smtp_tokio_adapter::tls_reports::Collector;
 
@@ -19,9 +19,8 @@ fn sessions_reach_the_collector_and_its_absence_or_slowness_never_waits() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
     let facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
     let reporting = Reporting::of(&facts, &StsAnswer::default());
-    let outcome = TlsOutcome::NoTls(Reason::StarttlsNotOffered, None);
-    let plan = plan(&facts).unwrap();
-    let sessions = reporting.connection(&plan, outcome, None, "192.0.2.1".parse().unwrap());
+    let (plan, address) = (plan(&facts).unwrap(), "192.0.2.1".parse().unwrap());
+    let sessions = reporting.no_tls(&plan, Reason::StarttlsNotOffered, None, None, address);
     let record = [["v=TLSRPTv1; rua=mailto:tls@y.example"]];
     let record = TlsrptRecord::find(&record).unwrap().unwrap();
     let domain = Domain::parse("y.example").unwrap();

@@ -29,28 +29,3 @@ impl fmt::Display for Date {
         }
     }
 }
-
-/// A point in time as mails write it: `Mon, 23 Nov 2026 23:26:41 +0000` (RFC 5322, section 3.3).
-#[cfg(feature = "reports")]
-pub(crate) struct MailDate(pub(crate) UnixTime);
-
-#[cfg(feature = "reports")]
-impl fmt::Display for MailDate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = i64::try_from(self.0.as_secs()).map_err(|_| fmt::Error)?;
-        let date = x509_parser::time::ASN1Time::from_timestamp(seconds).map_err(|_| fmt::Error)?;
-        let date = date.to_datetime();
-        let (weekday, month) = (date.weekday().to_string(), date.month().to_string());
-        write!(
-            f,
-            "{}, {} {} {:04} {:02}:{:02}:{:02} +0000",
-            &weekday[..3],
-            date.day(),
-            &month[..3],
-            date.year(),
-            date.hour(),
-            date.minute(),
-            date.second()
-        )
-    }
-}

@@ -30,11 +30,11 @@ mod submitter;
 pub use datagram::datagram;
 #[cfg(feature = "reports")]
 pub use received::{
-    Complaint, MAX_COMPLAINTS, MAX_ENCLOSED_LEN, MAX_REPORT_LEN, MAX_REPORT_VALUES, PolicyKind,
-    ReceivedReport, ReportError, ReportedFailure, ReportedPolicy,
+    Complaint, MAX_COMPLAINTS, MAX_ENCLOSED_LEN, MAX_REPORT_LEN, MAX_REPORT_VALUES, ReceivedReport,
+    ReportError, ReportedFailure, ReportedPolicy,
 };
-pub use report::{Aggregate, AggregateLimits, CountRecord, DailyReport, day_of};
-pub use session::{AppliedPolicy, ReportedSession, Reporting, TlsOutcome};
+pub use report::{Aggregate, CountRecord, DailyReport, day_of};
+pub use session::{AppliedPolicy, ReportedSession, Reporting};
 pub use submitter::{ReportId, Submitter};
 
 use crate::dns_txt::{TxtError, fields, select};

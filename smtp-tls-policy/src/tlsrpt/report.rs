@@ -14,28 +14,6 @@ use crate::record::UnreadableRecord;
 /// Seconds of a day in UTC, leap seconds aside.
 const DAY: u64 = 24 * 60 * 60;
 
-/// How much an [`Aggregate`] holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AggregateLimits {
-    /// Most policies of all domains and days; one that changes within a day counts anew. Sessions
-    /// under a further one are [left out](Aggregate::take_left_out). By default 10,000: our own
-    /// choice.
-    pub policies: usize,
-    /// Most different failures of one policy and day; a further one is counted in the summary only.
-    /// By default 100: our own choice.
-    pub failures: usize,
-    /// Most octets of what those policies say: an MTA-STS policy may have 64 KiB. Sessions under a
-    /// policy for which there is no room are left out. By default 16 MiB: our own choice.
-    pub octets: usize,
-}
-
-impl Default for AggregateLimits {
-    fn default() -> Self {
-        Self { policies: 10_000, failures: 100, octets: 16 << 20 }
-    }
-}
-
 /// The day (UTC) of a point of time, as days after 1 January 1970.
 pub fn day_of(now: UnixTime) -> u64 {
     now.as_secs() / DAY
@@ -46,9 +24,11 @@ pub fn day_of(now: UnixTime) -> u64 {
 /// Several writers, and one that starts again, share their counts as records of a store: each of
 /// them writes [its own counts](Self::unsaved) under keys of its own, and one of them
 /// [adds up](Self::restore) all records of a domain and day.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Aggregate {
-    limits: AggregateLimits,
+    max_policies: usize,
+    max_failures: usize,
+    max_octets: usize,
     held: usize,
     /// Octets of what the held policies say.
     octets: usize,
@@ -93,15 +73,52 @@ impl CountRecord {
     }
 }
 
+impl Default for Aggregate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Aggregate {
-    /// Nothing is counted yet.
-    pub fn new(limits: AggregateLimits) -> Self {
-        Self { limits, ..Self::default() }
+    /// Nothing is counted yet. Holds at most 10,000 policies of 16 MiB, and 100 different failures
+    /// of each: our own choices.
+    pub const fn new() -> Self {
+        Self {
+            max_policies: 10_000,
+            max_failures: 100,
+            max_octets: 16 << 20,
+            held: 0,
+            octets: 0,
+            days: BTreeMap::new(),
+            left_out: 0,
+            next: 0,
+        }
+    }
+
+    /// Holds at most this many policies of all domains and days; one that changes within a day
+    /// counts anew. Sessions under a further one are [left out](Self::take_left_out).
+    #[must_use]
+    pub fn with_max_policies(self, max_policies: usize) -> Self {
+        Self { max_policies, ..self }
+    }
+
+    /// Tells at most this many different failures of one policy and day apart; a further one is
+    /// counted in the summary only.
+    #[must_use]
+    pub fn with_max_failures(self, max_failures: usize) -> Self {
+        Self { max_failures, ..self }
+    }
+
+    /// Holds at most this many octets of what the policies say: an MTA-STS policy may have 64 KiB.
+    /// Sessions under a policy for which there is no room are [left out](Self::take_left_out).
+    #[must_use]
+    pub fn with_max_octets(self, max_octets: usize) -> Self {
+        Self { max_octets, ..self }
     }
 
     /// Counts a session on the day of `now`.
     pub fn record(&mut self, session: &ReportedSession, now: UnixTime) {
-        let max_failures = self.limits.failures;
+        let max_failures = self.max_failures;
         if let Some(held) = self.held(day_of(now), &session.policy) {
             held.counts.record(session, max_failures);
             held.changes += 1;
@@ -122,7 +139,7 @@ impl Aggregate {
         let known = self.days.get(&day).and_then(|domains| domains.get(domain));
         if !known.is_some_and(|policies| policies.contains_key(policy)) {
             let octets = self.octets.saturating_add(policy.published_len());
-            if self.held >= self.limits.policies || octets > self.limits.octets {
+            if self.held >= self.max_policies || octets > self.max_octets {
                 return None;
             }
             (self.held, self.octets) = (self.held + 1, octets);
@@ -181,7 +198,7 @@ impl Aggregate {
         if policy.domain() != domain {
             return Err(UnreadableRecord::Damaged);
         }
-        let (max_failures, sessions) = (self.limits.failures, counts.sessions());
+        let (max_failures, sessions) = (self.max_failures, counts.sessions());
         match self.held(day, &policy) {
             Some(held) => held.counts.add(counts, max_failures),
             None => self.left_out = self.left_out.saturating_add(sessions),

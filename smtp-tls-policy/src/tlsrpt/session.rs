@@ -117,15 +117,6 @@ pub struct ReportedSession {
     pub failures: Vec<Reason>,
 }
 
-/// How far a connection came.
-#[derive(Clone, Copy, Debug)]
-pub enum TlsOutcome<'a> {
-    /// TLS is up, and this was the judgement.
-    Tls(&'a Verdict),
-    /// There is no TLS, for this reason; with the judgement, where the certificate is the reason.
-    NoTls(Reason, Option<&'a Verdict>),
-}
-
 /// Makes the sessions with one host. Empty where nothing is reported: posture `none`, address
 /// literals, and messages with `TLS-Required: No`, whose sender has asked for no policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,6 +133,15 @@ struct Applied {
     enforce: bool,
     /// What failed before anybody was dialled.
     failures: Vec<Reason>,
+}
+
+/// How far a connection came.
+#[derive(Clone, Copy)]
+enum Outcome<'a> {
+    /// TLS is up, and this was the judgement.
+    Tls(&'a Verdict),
+    /// There is no TLS, for this reason; with the judgement, where the certificate is the reason.
+    NoTls(Reason, Option<&'a Verdict>),
 }
 
 impl Reporting {
@@ -193,17 +193,40 @@ impl Reporting {
         }
     }
 
-    /// What a connection under this plan came to: one session for each policy of which it says
-    /// something.
-    pub fn connection(
+    /// A connection under this plan that has TLS, with the judgement: one session for each policy
+    /// of which it says something.
+    pub fn tls(
         &self,
         plan: &Plan,
-        connection: TlsOutcome<'_>,
+        verdict: &Verdict,
+        sending: Option<IpAddr>,
+        receiving: IpAddr,
+    ) -> Vec<ReportedSession> {
+        self.sessions(plan, Outcome::Tls(verdict), sending, receiving)
+    }
+
+    /// A connection under this plan that has no TLS, for this reason; with the judgement where the
+    /// certificate is the reason. One session for each policy of which it says something.
+    pub fn no_tls(
+        &self,
+        plan: &Plan,
+        reason: Reason,
+        verdict: Option<&Verdict>,
+        sending: Option<IpAddr>,
+        receiving: IpAddr,
+    ) -> Vec<ReportedSession> {
+        self.sessions(plan, Outcome::NoTls(reason, verdict), sending, receiving)
+    }
+
+    fn sessions(
+        &self,
+        plan: &Plan,
+        outcome: Outcome<'_>,
         sending: Option<IpAddr>,
         receiving: IpAddr,
     ) -> Vec<ReportedSession> {
         let sessions = self.applied.iter().filter_map(|applied| {
-            let (succeeded, failures) = match self.found(applied, plan, connection)? {
+            let (succeeded, failures) = match self.found(applied, plan, outcome)? {
                 Ok(()) => (true, applied.failures.clone()),
                 Err(failure) => {
                     (false, applied.failures.iter().copied().chain([failure]).collect())
@@ -253,12 +276,12 @@ impl Reporting {
         &self,
         applied: &Applied,
         plan: &Plan,
-        connection: TlsOutcome<'_>,
+        outcome: Outcome<'_>,
     ) -> Option<Result<(), Reason>> {
-        let (reason, verdict) = match connection {
-            TlsOutcome::Tls(verdict) => (None, verdict),
-            TlsOutcome::NoTls(reason, Some(verdict)) => (Some(reason), verdict),
-            TlsOutcome::NoTls(reason, None) => return failure(reason).map(Err),
+        let (reason, verdict) = match outcome {
+            Outcome::Tls(verdict) => (None, verdict),
+            Outcome::NoTls(reason, Some(verdict)) => (Some(reason), verdict),
+            Outcome::NoTls(reason, None) => return failure(reason).map(Err),
         };
         let of = |asks: &dyn Fn(&Check) -> bool| {
             let mut pairs = plan.checks().iter().zip(verdict.findings());

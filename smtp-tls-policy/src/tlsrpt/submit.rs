@@ -12,7 +12,7 @@ use pki_types::UnixTime;
 
 use super::report::DailyReport;
 use super::submitter::{ReportId, Submitter};
-use crate::pki::date::MailDate;
+use crate::trace::date::DateTime;
 
 /// Octets of base64 on a line (RFC 2045, section 6.8).
 const LINE: usize = 76;
@@ -66,6 +66,8 @@ impl DailyReport {
         encoded: &str,
     ) -> fmt::Result {
         let (domain, sender, contact) = (self.domain(), submitter.domain(), submitter.contact());
+        let date = i64::try_from(now.as_secs()).ok().and_then(|now| DateTime::new(now, 0));
+        let date = date.ok_or(fmt::Error)?;
         // Neither base64 nor the text of the first part has "=_".
         let boundary = format!("=_tlsrpt_{id}");
         let file = self.file_name(submitter, id, "json.gz");
@@ -73,7 +75,7 @@ impl DailyReport {
             mail,
             "From: {contact}\n\
              To: {to}\n\
-             Date: {}\n\
+             Date: {date}\n\
              Message-ID: <{id}.tlsrpt@{sender}>\n\
              Subject: Report Domain: {domain}\n Submitter: {sender}\n Report-ID: <{id}@{sender}>\n\
              TLS-Report-Domain: {domain}\n\
@@ -95,8 +97,7 @@ impl DailyReport {
              Content-Type: application/tlsrpt+gzip\n\
              Content-Transfer-Encoding: base64\n\
              Content-Disposition: attachment;\n filename=\"{file}\"\n\
-             \n",
-            MailDate(now),
+             \n"
         )?;
         for line in encoded.as_bytes().chunks(LINE) {
             mail.extend(line.iter().copied().map(char::from));

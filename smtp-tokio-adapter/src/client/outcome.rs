@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use smtp_proto::channel::TlsInfo;
@@ -15,9 +16,10 @@ use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::path::PathError;
 use smtp_proto::wire::reply::{EnhancedCode, ReplyBuf};
+use smtp_tls_policy::Reason;
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::plan::Plan;
-use smtp_tls_policy::{Reason, tlsrpt};
+use smtp_tls_policy::tlsrpt::{ReportedSession, Reporting};
 
 use crate::convert;
 
@@ -137,14 +139,20 @@ impl Decision {
         is_local.then(|| self.local_fault(plan, reason, None))
     }
 
-    /// How far the connection came, for a report.
-    pub(crate) fn for_report(&self) -> tlsrpt::TlsOutcome<'_> {
+    /// What the connection came to, for TLS reports.
+    pub(crate) fn sessions(
+        &self,
+        reporting: &Reporting,
+        plan: &Plan,
+        sending: Option<IpAddr>,
+        receiving: IpAddr,
+    ) -> Vec<ReportedSession> {
         match (&self.tls, self.verdict.as_deref()) {
-            (Some(_), Some(verdict)) => tlsrpt::TlsOutcome::Tls(verdict),
+            (Some(_), Some(verdict)) => reporting.tls(plan, verdict, sending, receiving),
             // A certificate that counts is not what went wrong.
             (_, verdict) => {
                 let verdict = verdict.filter(|verdict| verdict.standing() != Standing::Acceptable);
-                tlsrpt::TlsOutcome::NoTls(self.reason, verdict)
+                reporting.no_tls(plan, self.reason, verdict, sending, receiving)
             }
         }
     }

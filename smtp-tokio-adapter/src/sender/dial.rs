@@ -220,8 +220,7 @@ impl<M: Message> Dialling<'_, '_, M> {
         };
         let sessions = match (&self.before, local) {
             (None, Some(local)) => {
-                let (reported, remote) = (decision.for_report(), address.ip());
-                ready.reporting.connection(&target.plan, reported, local, remote)
+                decision.sessions(&ready.reporting, &target.plan, local, address.ip())
             }
             // No connection; or the one before it has been reported, and this one with it.
             (Some(_), _) | (_, None) => Vec::new(),

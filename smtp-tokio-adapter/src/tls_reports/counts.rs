@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use smtp_tls_policy::pki_types::UnixTime;
-use smtp_tls_policy::tlsrpt::{
-    Aggregate, AggregateLimits, CountRecord, DailyReport, ReportedSession, day_of,
-};
+use smtp_tls_policy::tlsrpt::{Aggregate, CountRecord, DailyReport, ReportedSession, day_of};
 use smtp_tls_policy::{Domain, UnreadableRecord};
 
 use crate::store::{MAX_LISTED, MAX_VALUE_LEN, Store, WatchedStore};
@@ -70,8 +68,9 @@ const AWAY: &str = "sessions for TLS reports are counted in memory, and reports 
 /// ```
 pub struct SharedCounts {
     store: WatchedStore,
-    limits: AggregateLimits,
     aggregate: Mutex<Aggregate>,
+    /// One that has counted nothing, with the limits of the other.
+    empty: Aggregate,
     /// Tells the records of this process from those of others.
     writer: String,
     reports: Mutex<Reports>,
@@ -108,8 +107,8 @@ impl SharedCounts {
         let random = || RandomState::new().hash_one(std::process::id());
         Self {
             store: WatchedStore::new(store, AWAY),
-            limits: AggregateLimits::default(),
             aggregate: Mutex::default(),
+            empty: Aggregate::new(),
             writer: format!("{:016x}{:016x}", random(), random()),
             reports: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
@@ -117,10 +116,13 @@ impl SharedCounts {
         }
     }
 
-    /// Holds at most this much in memory, and in one report. Begins to count anew.
+    /// Counts in this aggregate, whose limits hold in memory and for one report. Give one that has
+    /// counted nothing yet: its counts are dropped.
     #[must_use]
-    pub fn with_limits(self, limits: AggregateLimits) -> Self {
-        Self { limits, aggregate: Mutex::new(Aggregate::new(limits)), ..self }
+    pub fn with_aggregate(self, mut empty: Aggregate) -> Self {
+        empty.drop_all(u64::MAX);
+        empty.take_left_out();
+        Self { aggregate: Mutex::new(empty.clone()), empty, ..self }
     }
 
     /// Counts sessions, such as those of a [`Report`](crate::Report::sessions), in memory.
@@ -299,7 +301,7 @@ impl SharedCounts {
         now: UnixTime,
     ) -> Option<DailyReport> {
         let (day, domain) = subject;
-        let (mut all, mut counted) = (Aggregate::new(self.limits), Counted::new());
+        let (mut all, mut counted) = (self.empty.clone(), Counted::new());
         for (key, value) in records {
             match all.restore(*day, domain, &value) {
                 Ok(sessions) => drop(counted.insert(key, sessions)),
@@ -362,7 +364,7 @@ impl SharedCounts {
     ) -> Option<()> {
         for key in keys {
             let Some(value) = self.store.read(key).await? else { continue };
-            match Aggregate::new(self.limits).restore(*day, domain, &value) {
+            match self.empty.clone().restore(*day, domain, &value) {
                 Ok(sessions) => {
                     let late = sessions.saturating_sub(reported.get(key).copied().unwrap_or(0));
                     if late > 0 {

@@ -8,7 +8,7 @@ use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::sts::StsAnswer;
 use smtp_tls_policy::tlsrpt::{
-    AggregateLimits, DailyReport, ReportId, ReportedSession, Reporting, Submitter, TlsOutcome,
+    Aggregate, DailyReport, ReportId, ReportedSession, Reporting, Submitter,
 };
 use smtp_tls_policy::{Host, Reason};
 use smtp_tokio_adapter::store::{FileStore, MemoryStore, Store};
@@ -43,9 +43,8 @@ fn session(domain: &str) -> ReportedSession {
         (Host::parse(domain).unwrap(), Host::parse(&format!("mx.{domain}")).unwrap());
     let facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
     let reporting = Reporting::of(&facts, &StsAnswer::default());
-    let outcome = TlsOutcome::NoTls(Reason::HandshakeFailed, None);
-    let address = "192.0.2.1".parse().unwrap();
-    reporting.connection(&plan(&facts).unwrap(), outcome, None, address).remove(0)
+    let (plan, address) = (plan(&facts).unwrap(), "192.0.2.1".parse().unwrap());
+    reporting.no_tls(&plan, Reason::HandshakeFailed, None, None, address).remove(0)
 }
 
 /// The domain of a report, its failed sessions, and how many of them were of the one kind.
@@ -379,9 +378,8 @@ async fn claim_that_fails_keeps_no_other_report_back_and_is_made_again() {
 #[tokio::test]
 async fn sessions_beyond_the_limits_are_counted_in_the_log() {
     let (log, _guard) = Log::record();
-    let mut limits = AggregateLimits::default();
-    limits.policies = 1;
-    let counts = SharedCounts::new(Arc::new(MemoryStore::new())).with_limits(limits);
+    let counts = SharedCounts::new(Arc::new(MemoryStore::new()))
+        .with_aggregate(Aggregate::new().with_max_policies(1));
     counts.record([&session("a.example"), &session("b.example"), &session("b.example")], noon());
     counts.flush(noon()).await;
     let named = log.with("more policies than the limits");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{PolicyKind, ReceivedReport, ReportedPolicy};
+use super::{ReceivedReport, ReportedPolicy};
 use crate::reason::ResultType;
 
 /// Something that is wrong with a domain, as a reporter saw it. [`Display`](fmt::Display) is a
@@ -13,8 +13,8 @@ use crate::reason::ResultType;
 pub struct Complaint {
     /// The domain of the policy.
     pub domain: String,
-    /// The kind of the policy.
-    pub kind: PolicyKind,
+    /// The type of the policy, as in [`ReportedPolicy::kind`].
+    pub kind: String,
     /// The mode of an MTA-STS policy: `enforce` or `testing` as a rule.
     pub mode: Option<String>,
     /// The MX host, if the report names one.
@@ -76,7 +76,7 @@ pub(super) fn of(report: &ReceivedReport) -> Vec<Complaint> {
 
 fn mode_of(policy: &ReportedPolicy) -> Option<String> {
     let mode = policy.strings.iter().find_map(|line| line.trim().strip_prefix("mode:"));
-    mode.map(|mode| mode.trim().to_owned()).filter(|_| policy.kind == PolicyKind::Sts)
+    mode.map(|mode| mode.trim().to_owned()).filter(|_| policy.kind == "sts")
 }
 
 impl fmt::Display for Complaint {
@@ -89,11 +89,11 @@ impl fmt::Display for Complaint {
         if let Some(mx) = &self.mx {
             write!(f, " at {mx}")?;
         }
-        match &self.kind {
-            PolicyKind::Tlsa => f.write_str(" under the TLSA records (DANE)")?,
-            PolicyKind::Sts => f.write_str(" under the MTA-STS policy")?,
-            PolicyKind::NotFound => f.write_str(" without a policy")?,
-            PolicyKind::Other(kind) => write!(f, " under a policy of type {kind}")?,
+        match self.kind.as_str() {
+            "tlsa" => f.write_str(" under the TLSA records (DANE)")?,
+            "sts" => f.write_str(" under the MTA-STS policy")?,
+            "no-policy-found" => f.write_str(" without a policy")?,
+            kind => write!(f, " under a policy of type {kind}")?,
         }
         if let Some(mode) = &self.mode {
             write!(f, " in mode {mode}")?;

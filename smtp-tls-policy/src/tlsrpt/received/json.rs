@@ -8,9 +8,7 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 use crate::visible::visible;
 
-use super::{
-    MAX_REPORT_VALUES, PolicyKind, ReceivedReport, ReportError, ReportedFailure, ReportedPolicy,
-};
+use super::{MAX_REPORT_VALUES, ReceivedReport, ReportError, ReportedFailure, ReportedPolicy};
 
 /// Longest text that is kept, in characters.
 const MAX_TEXT: usize = 1024;
@@ -107,12 +105,7 @@ impl From<Policy> for ReportedPolicy {
     fn from(policy: Policy) -> Self {
         let Applied { policy_type, policy_string, policy_domain, mx_host } = policy.policy;
         Self {
-            kind: match policy_type.0.as_str() {
-                "tlsa" => PolicyKind::Tlsa,
-                "sts" => PolicyKind::Sts,
-                "no-policy-found" => PolicyKind::NotFound,
-                _ => PolicyKind::Other(policy_type.0),
-            },
+            kind: policy_type.0,
             domain: policy_domain.0,
             strings: policy_string.0,
             mx: mx_host.0,

@@ -75,8 +75,9 @@ pub struct ReceivedReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReportedPolicy {
-    /// The kind of policy.
-    pub kind: PolicyKind,
+    /// The type of the policy: `tlsa` (DANE), `sts` (MTA-STS) or `no-policy-found`, as
+    /// [`AppliedPolicy::kind`](super::AppliedPolicy::kind) gives them, or another text.
+    pub kind: String,
     /// The domain whose policy it is.
     pub domain: String,
     /// The lines of an MTA-STS policy, or the TLSA records, as the reporter saw them.
@@ -89,20 +90,6 @@ pub struct ReportedPolicy {
     pub failed: u64,
     /// What failed. One session may be counted by several of these.
     pub failures: Vec<ReportedFailure>,
-}
-
-/// The kind of a policy in a report (RFC 8460, section 4.4).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum PolicyKind {
-    /// `tlsa`: DANE.
-    Tlsa,
-    /// `sts`: MTA-STS.
-    Sts,
-    /// `no-policy-found`
-    NotFound,
-    /// Another text.
-    Other(String),
 }
 
 /// Sessions that failed alike.
