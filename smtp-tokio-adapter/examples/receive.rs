@@ -74,5 +74,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (name, folder) = (Arc::<str>::from(&name[..]), Arc::<Path>::from(PathBuf::from(folder)));
     let inbox = move |_| Collect::new(Arc::clone(&name), Folder(Arc::clone(&folder)));
     let shutdown = async { drop(tokio::signal::ctrl_c().await) };
-    Ok(serve(listener, inbound, Arc::new(inbox), shutdown).await?)
+    Ok(serve(listener, inbound, inbox, shutdown).await?)
 }

@@ -56,8 +56,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for attempt in &report.attempts {
         println!("{} {}: {}", attempt.host, attempt.address, attempt.decision.sentence);
     }
-    for (host, skip) in &report.skipped {
-        println!("{host} was not dialled: {skip:?}");
+    for (host, why) in &report.skipped {
+        println!("{host} was not dialled: {why}");
     }
     println!("{to}: {}", report.recipients[0].status);
     match report.recipients[0].status {

@@ -47,26 +47,22 @@ pub mod tls_reports;
 mod wire;
 
 pub use client::{
-    Connection, Decision, Delivery, Failure, MessageError, OpenError, Outbound, OutcomeBuf, Spoken,
-    Target,
+    Connection, Decision, Delivery, Failure, OpenError, Outbound, OutcomeBuf, Spoken, Target,
 };
 pub use convert::tls_rules;
-#[cfg(any(feature = "crl-fetch", feature = "https"))]
-pub use http::Reach;
 pub use identities::{IdentityFiles, ServerCertificates};
 #[cfg(feature = "metrics")]
-pub use metering::{METRICS, Metric, describe_metrics};
+pub use metering::describe_metrics;
 pub use pem_files::{
     CertificateFileError, MAX_IDENTITY_FILE, MAX_TRUST_FILE, add_lists_file, add_roots_file,
 };
 #[cfg(feature = "native-certs")]
-pub use roots::{NativeRootsError, native_roots};
+pub use roots::native_roots;
 pub use sender::{
-    Candidate, DialAttempt, Hosts, Mail, Message, OtherDomain, PoolLimits, RecipientOutcome,
-    Report, Sender, Skip, measure,
+    DialAttempt, Mail, Message, PoolLimits, RecipientOutcome, Report, Sender, measure,
 };
 pub use server::{
-    Admission, Arrival, Collect, Handler, Inbound, Inbox, Service, Session, handle, scram, serve,
+    Admission, Arrival, Collect, Handler, Inbound, Inbox, Session, handle, scram, serve,
 };
 #[cfg(feature = "proxy-protocol")]
 pub use server::{

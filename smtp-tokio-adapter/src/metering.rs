@@ -58,19 +58,20 @@ pub(crate) struct PoolCounts {
 }
 
 /// A metric of this crate, as a recorder gets it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Metric {
-    /// The name.
-    pub name: &'static str,
-    /// `counter`, `gauge` or `histogram`.
-    pub kind: &'static str,
-    /// The names of its labels, in order.
-    pub labels: &'static [&'static str],
+struct Metric {
+    name: &'static str,
+    kind: Kind,
     /// What it counts or measures.
-    pub unit: Unit,
+    unit: Unit,
     /// One sentence about it.
-    pub description: &'static str,
+    description: &'static str,
+}
+
+/// How the values of a metric add up.
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
 }
 
 const DECISIONS: &str = "smtp_tls_decisions_total";
@@ -93,130 +94,112 @@ const POLICIES: &str = "smtp_sts_policies";
 const POLICY_AGE: &str = "smtp_sts_policy_age_seconds";
 
 /// Every metric that this crate records.
-pub const METRICS: &[Metric] = &[
+const METRICS: &[Metric] = &[
     Metric {
         name: DECISIONS,
-        kind: "counter",
-        labels: &["channel", "posture", "reason"],
+        kind: Kind::Counter,
         unit: Unit::Count,
         description: "Decisions about TLS on connections that were opened as a client",
     },
     Metric {
         name: HANDSHAKES,
-        kind: "counter",
-        labels: &["role", "version", "group"],
+        kind: Kind::Counter,
         unit: Unit::Count,
         description: "TLS handshakes that succeeded",
     },
     Metric {
         name: HANDSHAKE_FAILURES,
-        kind: "counter",
-        labels: &["role"],
+        kind: Kind::Counter,
         unit: Unit::Count,
         description: "TLS handshakes that failed or timed out",
     },
     Metric {
         name: LOOKUPS,
-        kind: "counter",
-        labels: &["question", "outcome"],
+        kind: Kind::Counter,
         unit: Unit::Count,
         description: "Questions of deliveries to the DNS and to MTA-STS policy hosts",
     },
     Metric {
         name: LOOKUP_SECONDS,
-        kind: "histogram",
-        labels: &["question"],
+        kind: Kind::Histogram,
         unit: Unit::Seconds,
         description: "How long the answer to a question took",
     },
     Metric {
         name: CONNECTIONS,
-        kind: "gauge",
-        labels: &[],
+        kind: Kind::Gauge,
         unit: Unit::Count,
         description: "Connections that listeners serve now",
     },
     Metric {
         name: POOL_CONNECTIONS,
-        kind: "gauge",
-        labels: &[],
+        kind: Kind::Gauge,
         unit: Unit::Count,
         description: "Connections of senders that are being opened, in use or idle",
     },
     Metric {
         name: POOL_IDLE,
-        kind: "gauge",
-        labels: &[],
+        kind: Kind::Gauge,
         unit: Unit::Count,
         description: "Connections of senders that are kept for further messages",
     },
     Metric {
         name: POOL_WAITING,
-        kind: "gauge",
-        labels: &[],
+        kind: Kind::Gauge,
         unit: Unit::Count,
         description: "Deliveries that wait for a connection",
     },
     Metric {
         name: POOL_TURNS,
-        kind: "counter",
-        labels: &["connection"],
+        kind: Kind::Counter,
         unit: Unit::Count,
         description: "Deliveries that had their turn, by where their connection came from",
     },
     Metric {
         name: POOL_REFUSALS,
-        kind: "counter",
-        labels: &["limit"],
+        kind: Kind::Counter,
         unit: Unit::Count,
         description: "Deliveries that were deferred by a limit of the pool",
     },
     Metric {
         name: LISTS,
-        kind: "gauge",
-        labels: &["roots"],
+        kind: Kind::Gauge,
         unit: Unit::Count,
         description: "Revocation lists that are loaded",
     },
     Metric {
         name: LIST_AGE,
-        kind: "gauge",
-        labels: &["roots"],
+        kind: Kind::Gauge,
         unit: Unit::Seconds,
         description: "Time since thisUpdate of the oldest loaded revocation list",
     },
     Metric {
         name: LIST_EXPIRES,
-        kind: "gauge",
-        labels: &["roots"],
+        kind: Kind::Gauge,
         unit: Unit::Seconds,
         description: "Time until the first nextUpdate of a loaded revocation list",
     },
     Metric {
         name: CRLITE_LOADED,
-        kind: "gauge",
-        labels: &[],
+        kind: Kind::Gauge,
         unit: Unit::Count,
         description: "Whether CRLite filters are loaded",
     },
     Metric {
         name: CRLITE_AGE,
-        kind: "gauge",
-        labels: &[],
+        kind: Kind::Gauge,
         unit: Unit::Seconds,
         description: "Age of the loaded CRLite data",
     },
     Metric {
         name: POLICIES,
-        kind: "gauge",
-        labels: &[],
+        kind: Kind::Gauge,
         unit: Unit::Count,
         description: "MTA-STS policies in the cache",
     },
     Metric {
         name: POLICY_AGE,
-        kind: "gauge",
-        labels: &[],
+        kind: Kind::Gauge,
         unit: Unit::Seconds,
         description: "Time since the least recent fetch of a cached MTA-STS policy",
     },
@@ -225,11 +208,11 @@ pub const METRICS: &[Metric] = &[
 /// Tells the recorder the unit and the description of each metric. Call it once, after the
 /// recorder is installed.
 pub fn describe_metrics() {
-    for Metric { name, kind, unit, description, .. } in METRICS {
-        match *kind {
-            "counter" => metrics::describe_counter!(*name, *unit, *description),
-            "gauge" => metrics::describe_gauge!(*name, *unit, *description),
-            _ => metrics::describe_histogram!(*name, *unit, *description),
+    for Metric { name, kind, unit, description } in METRICS {
+        match kind {
+            Kind::Counter => metrics::describe_counter!(*name, *unit, *description),
+            Kind::Gauge => metrics::describe_gauge!(*name, *unit, *description),
+            Kind::Histogram => metrics::describe_histogram!(*name, *unit, *description),
         }
     }
 }
@@ -411,4 +394,34 @@ pub(crate) fn policies(cache: &sts::Cache, now: UnixTime) {
     metrics::gauge!(POLICIES).set(count(cache.len()));
     let age = cache.oldest_fetch().map_or(0.0, |fetched| seconds(fetched, now));
     metrics::gauge!(POLICY_AGE).set(age);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{Kind, METRICS};
+
+    /// `tests/metrics.rs` compares the labels, as they are recorded.
+    #[test]
+    fn page_has_exactly_the_metrics_of_the_code() {
+        let page = include_str!("../METRICS.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `smtp_"));
+        let row = |line: &'static str| {
+            let mut cells = line.trim_matches('|').split('|').map(str::trim);
+            Some((cells.next()?.trim_matches('`'), cells.next()?))
+        };
+        let kind = |kind: &Kind| match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let code: BTreeSet<_> = METRICS.iter().map(|it| (it.name, kind(&it.kind))).collect();
+        assert_eq!(code.len(), METRICS.len(), "a name is there twice");
+        assert_eq!(code, rows.map(|line| row(line).unwrap()).collect());
+        for metric in METRICS {
+            // In the table, and in its explanation.
+            assert!(page.matches(&format!("`{}`", metric.name)).count() >= 2, "{}", metric.name);
+        }
+    }
 }

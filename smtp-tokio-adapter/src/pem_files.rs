@@ -15,7 +15,8 @@ pub const MAX_IDENTITY_FILE: u64 = 1 << 20;
 /// Most octets of a file with roots or revocation lists.
 pub const MAX_TRUST_FILE: u64 = 64 << 20;
 
-/// Why a file with certificates, keys or revocation lists cannot be used.
+/// Why a file with certificates, keys or revocation lists cannot be used, or the certificate store
+/// of the operating system.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateFileError {
@@ -90,6 +91,18 @@ pub enum CertificateFileError {
     /// No files were given.
     #[error(transparent)]
     None(#[from] TlsConfigError),
+    /// The certificate store of the operating system cannot be read.
+    #[cfg(feature = "native-certs")]
+    #[error("the root certificates of the operating system cannot be loaded: {0}")]
+    SystemStore(#[from] rustls_native_certs::Error),
+    /// The certificate store of the operating system can be read, and holds no certificate that can
+    /// serve as a root.
+    #[cfg(feature = "native-certs")]
+    #[error(
+        "the operating system has no usable root certificates; install them (on many systems the \
+         package ca-certificates), or set SSL_CERT_FILE"
+    )]
+    NoSystemRoots,
 }
 
 /// Trusts the root certificates of a PEM file in the set of this name. Blocks on the disk.

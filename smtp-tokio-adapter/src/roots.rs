@@ -2,20 +2,7 @@
 
 use smtp_tls_policy::pki::{RootsId, Trust};
 
-/// Why there are no native roots.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NativeRootsError {
-    /// The operating system's store cannot be read.
-    #[error("the root certificates of the operating system cannot be loaded: {0}")]
-    Store(#[from] rustls_native_certs::Error),
-    /// The store can be read, and holds no certificate that can serve as a root.
-    #[error(
-        "the operating system has no usable root certificates; install them (on many systems the \
-         package ca-certificates), or set SSL_CERT_FILE"
-    )]
-    Empty,
-}
+use crate::pem_files::CertificateFileError;
 
 /// Trusts, in the set `public`, the roots that the operating system trusts: those of its
 /// certificate store, or of the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
@@ -25,9 +12,9 @@ pub enum NativeRootsError {
 ///
 /// # Errors
 ///
-/// A [`NativeRootsError`] if the store cannot be read, or holds no usable root: a trust without
+/// A [`CertificateFileError`] if the store cannot be read, or holds no usable root: a trust without
 /// roots would defer all mail.
-pub fn native_roots() -> Result<Trust, NativeRootsError> {
+pub fn native_roots() -> Result<Trust, CertificateFileError> {
     let found = rustls_native_certs::load_native_certs();
     let mut trust = Trust::empty();
     for root in &found.certs {
@@ -42,5 +29,5 @@ pub fn native_roots() -> Result<Trust, NativeRootsError> {
         }
         tracing::warn!(%error, "some root certificates of the operating system cannot be loaded");
     }
-    if is_empty { Err(NativeRootsError::Empty) } else { Ok(trust) }
+    if is_empty { Err(CertificateFileError::NoSystemRoots) } else { Ok(trust) }
 }

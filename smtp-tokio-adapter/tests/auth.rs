@@ -2,35 +2,32 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use common::{
     HOST, Pki, Taker, changed, connector, envelope, outbound, outbound_with, plan_for, provider,
-    smtp, start,
+    smart, smtp, start, to_host,
 };
 use smtp_proto::Secret;
 use smtp_proto::channel::ChannelBinding;
 use smtp_proto::client::AuthFailure;
 use smtp_proto::fallback::{Fallback, TlsFailure};
-use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Targets};
+use smtp_proto::route::RecipientStatus;
 use smtp_proto::sasl::client::{AuthRefusal, ChannelFloor, Credentials};
 use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
 use smtp_proto::sasl::server::{self as sasl, Answer, Question};
 use smtp_proto::wire::command::{Xclient, XclientValue};
-use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::reply::{EnhancedCode, Response};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{Posture, SmartHost};
 use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::Mail;
-use smtp_tokio_adapter::Skip;
 use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::test_kit::{Listening, Peer, Script, ScriptError, Tls, listen_with};
-use smtp_tokio_adapter::{Candidate, Connection, Failure, Hosts, Outbound, Report, Target};
+use smtp_tokio_adapter::{Connection, Failure, Outbound, Report, Target};
 use smtp_tokio_adapter::{Inbound, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -129,40 +126,19 @@ async fn all(server: Listening) -> Heard {
     heard
 }
 
-struct Only {
-    posture: Posture,
-    credentials: Credentials,
-}
-
-impl Hosts for Only {
-    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
-        let plan = plan_for(&connector(self.posture), false);
-        let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let mut target = Target::new(&Host::parse(host.as_str()).unwrap(), &plan);
-        target.credentials = Some(self.credentials.clone());
-        Ok(Candidate::new(target, addresses))
-    }
-}
-
 async fn send(
     outbound: &Outbound,
     server: &Listening,
     posture: Posture,
     credentials: Credentials,
 ) -> Report {
-    let mut config = route::RouteConfig::default();
-    config.port = server.address().port();
-    let (targets, config) = (Targets::host(HOST), config);
+    let by = smart(connector(posture), server.address().port(), false);
+    let sender = to_host(outbound, 25, &[Ipv4Addr::LOCALHOST.into()]);
+    let (domain, envelope) =
+        (Host::parse("test.example").unwrap(), envelope(&["reader@test.example"]));
     let message = Bytes::from_static(b"Subject: secret\r\n\r\n");
-    outbound
-        .send_along(
-            targets,
-            &config,
-            &Only { posture, credentials },
-            &envelope(&["reader@test.example"]),
-            &message,
-        )
-        .await
+    let mail = Mail::new(&by, &domain, &envelope, &message).credentials(&credentials);
+    sender.send_mail(&mail).await
 }
 
 async fn open(
@@ -489,7 +465,7 @@ async fn only_the_smart_host_is_shown_credentials() {
         let server = fake.start().await;
         let port = server.address().port();
         let mut zone = Zone::new(DnsStatus::Insecure);
-        zone.add_mx(&domain, 10, &host).add_host(&host, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        zone.add_mx(&domain, 10, &host).add_host(&host, [Ipv4Addr::LOCALHOST.into()]);
         let sender = common::sender(&pki, zone, port);
         let mut connector = connector(Posture::Verified);
         let mut smart_host = SmartHost::new(Host::parse(HOST).unwrap());
@@ -499,7 +475,7 @@ async fn only_the_smart_host_is_shown_credentials() {
             (Host::parse("test.example").unwrap(), envelope(&["reader@test.example"]));
         let (message, credentials) = (Bytes::from_static(b"x\r\n"), password());
         let mail = Mail::new(&connector, &domain, &envelope, &message).credentials(&credentials);
-        let report = sender.send_mail(&mail).await.unwrap();
+        let report = sender.send_mail(&mail).await;
         assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
         sender.close().await;
         assert_eq!(all(server).await.inside.contains("AUTH"), smart);
@@ -511,8 +487,8 @@ async fn only_the_smart_host_is_shown_credentials() {
 async fn without_credentials_nothing_changes() {
     let pki = Pki::new();
     let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = None)).await;
-    let plan = plan_for(&connector(Posture::Opportunistic), false);
-    let report = common::send(&outbound(&pki), server.address, plan, None, "x\r\n").await;
+    let by = connector(Posture::Opportunistic);
+    let report = common::send(&outbound(&pki), server.address, &by, "x\r\n").await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
 }
 

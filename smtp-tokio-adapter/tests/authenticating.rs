@@ -3,34 +3,32 @@
 mod common;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::log::Log;
 use common::{
-    HOST, Pki, changed, connector, envelope, outbound, outbound_with, plan_for, provider, smtp,
+    HOST, Pki, changed, connector, envelope, outbound, outbound_with, provider, smart, smtp,
+    to_host,
 };
 use smtp_proto::Secret;
-use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Targets};
+use smtp_proto::route::RecipientStatus;
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::sasl::scram::{Keys, MIN_ITERATIONS};
 use smtp_proto::sasl::server::{self as sasl, Answer, Failure, Identity, Mechanism, Question};
 use smtp_proto::server;
 use smtp_proto::wire::body::Runs;
-use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::Host;
 use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
-use smtp_tokio_adapter::Skip;
 use smtp_tokio_adapter::test_kit::{Peer, Script};
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Target};
 use smtp_tokio_adapter::{Handler, Inbound, Session, scram, serve};
+use smtp_tokio_adapter::{Mail, Outbound, Report};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -145,38 +143,30 @@ async fn start(
     let address = listener.local_addr().unwrap();
     let inbound = changed(Inbound::new(Arc::new(smtp)), |it| it.tls = Some(tls));
     let office = Arc::clone(office);
-    let service = Arc::new(move |_: SocketAddr| Clerk(Arc::clone(&office)));
+    let service = move |_: SocketAddr| Clerk(Arc::clone(&office));
     tokio::spawn(serve(listener, inbound, service, std::future::pending()));
     address
 }
 
-struct With {
-    credentials: Option<Credentials>,
+async fn send_by(
+    outbound: &Outbound,
+    address: SocketAddr,
+    credentials: Option<&Credentials>,
     identity: Option<IdentityId>,
-}
-
-impl Hosts for With {
-    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
-        let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let plan = plan_for(&connector(Posture::Verified), false);
-        let mut target = Target::new(&Host::parse(host.as_str()).unwrap(), &plan);
-        (target.credentials, target.identity) = (self.credentials.clone(), self.identity.clone());
-        Ok(Candidate::new(target, addresses))
-    }
-}
-
-async fn send_by(outbound: &Outbound, address: SocketAddr, hosts: &With) -> Report {
-    let mut config = route::RouteConfig::default();
-    config.port = address.port();
-    let (targets, config) = (Targets::host(HOST), config);
+) -> Report {
+    let by = smart(connector(Posture::Verified), address.port(), false);
+    let by = changed(by, |it| it.identity = identity);
+    let sender = to_host(outbound, 25, &[Ipv4Addr::LOCALHOST.into()]);
+    let (domain, envelope) =
+        (Host::parse("test.example").unwrap(), envelope(&["reader@test.example"]));
     let message = Bytes::from_static(b"Subject: x\r\n\r\n");
-    outbound
-        .send_along(targets, &config, hosts, &envelope(&["reader@test.example"]), &message)
-        .await
+    let mut mail = Mail::new(&by, &domain, &envelope, &message);
+    mail.credentials = credentials;
+    sender.send_mail(&mail).await
 }
 
 async fn send(pki: &Pki, address: SocketAddr, credentials: Option<Credentials>) -> Report {
-    send_by(&outbound(pki), address, &With { credentials, identity: None }).await
+    send_by(&outbound(pki), address, credentials.as_ref(), None).await
 }
 
 fn user(password: &str) -> Option<Credentials> {
@@ -319,9 +309,8 @@ async fn certificate_gives_the_identity() {
     let outbound = outbound_with(&pki, client_tls);
     // Without a certificate there is no identity.
     for identity in [Some(id), None] {
-        let hosts =
-            With { credentials: Some(Credentials::certificate()), identity: identity.clone() };
-        let report = send_by(&outbound, address, &hosts).await;
+        let credentials = Credentials::certificate();
+        let report = send_by(&outbound, address, Some(&credentials), identity.clone()).await;
         assert_eq!(
             report.statuses()[0] == RecipientStatus::Delivered,
             identity.is_some(),

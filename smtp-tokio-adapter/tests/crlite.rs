@@ -580,8 +580,7 @@ async fn delivery_to_a_host_whose_certificate_crlite_revokes_is_refused() {
     let [revoked, good] = &servers[..] else { panic!("two servers") };
     let message = &b"Subject: hello\r\n\r\n"[..];
     let deliver = async |address, revocation| {
-        let plan = plan_for(&rule(revocation), false);
-        let report = send(&outbound, address, plan, None, message).await;
+        let report = send(&outbound, address, &rule(revocation), message).await;
         (report.statuses()[0], report.attempts[0].decision.reason)
     };
     let deferred = |code| RecipientStatus::Deferred(code);

@@ -67,14 +67,14 @@ async fn submit_with_the_right_password_delivers_and_with_a_wrong_one_does_not()
     let address = format!("localhost:{}", listener.local_addr().unwrap().port());
     let taken = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&taken);
-    let service = Arc::new(move |_: SocketAddr| {
+    let service = move |_: SocketAddr| {
         let counter = Arc::clone(&counter);
         Taker::new(move |session: &Session| {
             assert!(session.tls.is_some() && session.identity.is_some());
             counter.fetch_add(1, Ordering::Relaxed);
             Response::fixed(250, (2, 0, 0), "taken")
         })
-    });
+    };
     tokio::spawn(serve(listener, inbound, service, std::future::pending()));
 
     let root = folder.path("root.pem");

@@ -2,18 +2,17 @@
 
 mod common;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{HOST, Loopback, Pki, changed, connector, outbound, plan_for, smtp};
+use common::{HOST, Pki, changed, connector, outbound, plan_for, smart, smtp};
 use smtp_proto::Protocol;
 use smtp_proto::client;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::error::ApiMisuse;
-use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Targets};
+use smtp_proto::route::RecipientStatus;
 use smtp_proto::server;
 use smtp_proto::server::{EarlyTalk, FutureRelease};
 use smtp_proto::wire::body::Runs;
@@ -23,11 +22,14 @@ use smtp_proto::wire::params::{
 };
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::{EnhancedCode, Response};
-use smtp_tls_policy::Host;
-use smtp_tls_policy::plan::{Facts, HostOrigin, MessageTls, Plan, plan};
-use smtp_tls_policy::rules::Posture;
+use smtp_tls_policy::plan::{DnsStatus, Plan};
+use smtp_tls_policy::rules::{OutboundConnectors, Posture};
+use smtp_tls_policy::{Domain, Host};
+use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::test_kit::{Peer, Script};
-use smtp_tokio_adapter::{Connection, Failure, Message, Outbound, Report, Target};
+use smtp_tokio_adapter::{
+    Connection, Failure, Message, Outbound, PoolLimits, Report, Sender, Target,
+};
 use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -171,7 +173,7 @@ async fn listen(inbound: Inbound) -> Server {
         body: Vec::new(),
         recipients: Vec::new(),
     };
-    tokio::spawn(serve(listener, inbound, Arc::new(service), std::future::pending()));
+    tokio::spawn(serve(listener, inbound, service, std::future::pending()));
     Server { address, heard }
 }
 
@@ -197,21 +199,24 @@ fn envelope(recipients: &[&str]) -> Envelope {
 async fn go(
     server: &Server,
     outbound: &Outbound,
-    plan: Plan,
+    posture: Posture,
     envelope: &Envelope,
     message: &impl Message,
 ) -> Report {
-    let mut config = route::RouteConfig::default();
-    config.port = server.address.port();
-    let (targets, config) = (Targets::host(HOST), config);
-    outbound
-        .send_along(targets, &config, &Loopback { plan, identity: None }, envelope, message)
-        .await
+    let port = server.address.port();
+    let by = smart(connector(posture), port, false);
+    let connectors = Arc::new(OutboundConnectors::new(vec![by]).unwrap());
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_host(&Domain::parse(HOST).unwrap(), [Ipv4Addr::LOCALHOST.into()]);
+    let sender = Sender::new(outbound.clone(), connectors, zone).unwrap();
+    let alone = changed(PoolLimits::default(), |it| it.idle = 0);
+    sender.with_pool(alone).send(envelope, message).await
 }
 
 /// Delivers in clear text, which must go well, and says what the server has heard.
 async fn delivered(server: &Server, envelope: &Envelope, message: &'static [u8]) -> Vec<String> {
-    let report = go(server, &sender(|_| ()), clear(), envelope, &Bytes::from_static(message)).await;
+    let report =
+        go(server, &sender(|_| ()), Posture::None, envelope, &Bytes::from_static(message)).await;
     assert!(report.statuses().iter().all(|word| *word == RecipientStatus::Delivered), "{report:?}");
     assert_eq!(server.heard.messages.lock().unwrap().pop().as_deref(), Some(message));
     server.heard.commands()
@@ -241,7 +246,7 @@ async fn smtputf8_is_not_sent_where_it_is_not_offered() {
     let report = go(
         &server,
         &sender(|_| ()),
-        clear(),
+        Posture::None,
         &envelope(&["\u{fc}@test.example"]),
         &Bytes::from_static(MESSAGE),
     )
@@ -276,7 +281,8 @@ async fn chunking_both_ways() {
         for pipelining in [true, false] {
             let outbound = sender(|it| (it.chunking, it.pipelining) = (chunking, pipelining));
             let report =
-                go(&server, &outbound, clear(), &envelope(&["reader@test.example"]), &long).await;
+                go(&server, &outbound, Posture::None, &envelope(&["reader@test.example"]), &long)
+                    .await;
             assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
             assert_eq!(server.heard.messages.lock().unwrap().pop().as_deref(), Some(&long[..]));
         }
@@ -316,7 +322,8 @@ async fn limits_leave_no_recipient_without_a_status() {
         .await;
         let outbound = sender(|it| it.leave_over_limit = true);
         let report =
-            go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
+            go(&server, &outbound, Posture::None, &envelope(&names), &Bytes::from_static(MESSAGE))
+                .await;
         for (index, word) in report.statuses().iter().enumerate() {
             let no = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 1));
             assert_eq!(
@@ -349,7 +356,8 @@ async fn limits_leave_no_recipient_without_a_status() {
     ];
     let outbound = sender(|it| it.leave_over_limit = true);
     let report =
-        go(&server, &outbound, clear(), &envelope(&names), &Bytes::from_static(MESSAGE)).await;
+        go(&server, &outbound, Posture::None, &envelope(&names), &Bytes::from_static(MESSAGE))
+            .await;
     let later = RecipientStatus::Deferred(EnhancedCode::new(4, 2, 1));
     assert_eq!(
         report.statuses(),
@@ -363,9 +371,14 @@ async fn limits_leave_no_recipient_without_a_status() {
 
     // The caller's other choice: nothing is sent, and the envelope is the caller's to split.
     let server = self::server(|it| (it.announce_limits, it.limits.recipients) = (true, 3)).await;
-    let report =
-        go(&server, &sender(|_| ()), clear(), &envelope(&names), &Bytes::from_static(MESSAGE))
-            .await;
+    let report = go(
+        &server,
+        &sender(|_| ()),
+        Posture::None,
+        &envelope(&names),
+        &Bytes::from_static(MESSAGE),
+    )
+    .await;
     assert!(
         report
             .statuses()
@@ -379,11 +392,6 @@ async fn limits_leave_no_recipient_without_a_status() {
 #[tokio::test]
 async fn requiretls_both_ways() {
     let pki = Pki::new();
-    let host = Host::parse(HOST).unwrap();
-    let connector = connector(Posture::Deterministic);
-    let mut facts = Facts::new(&connector, &host, &host, HostOrigin::SmartHost);
-    facts.message = MessageTls::Required;
-    let plan = plan(&facts).unwrap();
     for offered in [true, false] {
         let config = changed(smtp(), |it| it.require_tls = offered);
         let server = listen(changed(Inbound::new(Arc::new(config)), |it| {
@@ -392,8 +400,14 @@ async fn requiretls_both_ways() {
         .await;
         let mut mail = envelope(&["reader@test.example"]);
         mail.require_tls = true;
-        let report =
-            go(&server, &outbound(&pki), plan.clone(), &mail, &Bytes::from_static(MESSAGE)).await;
+        let report = go(
+            &server,
+            &outbound(&pki),
+            Posture::Deterministic,
+            &mail,
+            &Bytes::from_static(MESSAGE),
+        )
+        .await;
         if offered {
             assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
             assert_eq!(server.heard.commands()[0], "MAIL <sender@client.test.example> REQUIRETLS");
@@ -438,7 +452,7 @@ async fn priorities_and_times_both_ways() {
         (with(|it| it.size = Some(1001)), (5, 3, 4)),
     ] {
         let report =
-            go(&server, &sender(|_| ()), clear(), &mail, &Bytes::from_static(MESSAGE)).await;
+            go(&server, &sender(|_| ()), Posture::None, &mail, &Bytes::from_static(MESSAGE)).await;
         let (class, subject, detail) = status;
         let status = EnhancedCode::new(class, subject, detail);
         assert_eq!(report.statuses(), [RecipientStatus::Bounced(status)]);
@@ -555,7 +569,7 @@ async fn burl_both_ways() {
         (&silent, URI, Some(&b"Subject: as bytes\r\n"[..])),
         (&offering, "https://test.example/1", None),
     ] {
-        let report = go(server, &sender(|_| ()), clear(), &mail, &Stored(uri)).await;
+        let report = go(server, &sender(|_| ()), Posture::None, &mail, &Stored(uri)).await;
         match expected {
             Some(_) => assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}"),
             None => {
@@ -588,9 +602,9 @@ async fn lmtp_has_a_reply_for_each_recipient() {
                 config.protocol = Protocol::Lmtp;
                 config.chunking = chunking;
             });
-            let plan = plan_for(&connector(posture), false);
             let report =
-                go(&server, &outbound, plan, &envelope(&names), &Bytes::from_static(MESSAGE)).await;
+                go(&server, &outbound, posture, &envelope(&names), &Bytes::from_static(MESSAGE))
+                    .await;
             assert_eq!(
                 report.statuses(),
                 [

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::log::Log;
-use common::{HOST, Pki, changed, connector, plan_for, provider, send, smtp, start};
+use common::{HOST, Pki, changed, connector, provider, send, smtp, start};
 use rcgen::KeyPair;
 use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
@@ -272,9 +272,9 @@ async fn replaced_client_identity_is_shown_in_the_next_handshake() {
     let id = IdentityId::new("us");
     outbound.load_identity(&id, &files).unwrap();
     assert_eq!(tls.identities(), std::slice::from_ref(&id));
-    let plan = plan_for(&connector(Posture::Verified), false);
+    let by = changed(connector(Posture::Verified), |it| it.identity = Some(id.clone()));
     let deliver = async || {
-        send(&outbound, server.address, plan.clone(), Some(id.clone()), "\r\n").await;
+        send(&outbound, server.address, &by, "\r\n").await;
         server.kept.leaves.lock().unwrap().last().cloned().unwrap()
     };
     let first = leaf(&files);
@@ -312,8 +312,8 @@ async fn child_that_logs_keys() {
     }
     let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
     let outbound = common::outbound_with(&pki, client);
-    let plan = plan_for(&connector(Posture::Verified), false);
-    let report = send(&outbound, server.address, plan, None, "\r\n").await;
+    let by = connector(Posture::Verified);
+    let report = send(&outbound, server.address, &by, "\r\n").await;
     assert!(report.statuses()[0].to_string().starts_with("delivered"), "{report:?}");
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{HOST, Pki, changed, connector, plan_for, provider, send, smtp, start};
+use common::{HOST, Pki, changed, connector, provider, send, smtp, start};
 use rcgen::{CertificateParams, SerialNumber};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
@@ -31,15 +31,15 @@ async fn a_list_replaced_between_two_deliveries() {
     };
     assert_eq!(replace(1, &[]), Ok(Replaced::Added));
 
-    let plan = plan_for(&connector(Posture::Verified), false);
+    let by = connector(Posture::Verified);
     let message = &b"Subject: hello\r\n\r\n"[..];
     // Twice, so that there is a session to resume.
     for _ in 0..2 {
-        let report = send(&outbound, server.address, plan.clone(), None, message).await;
+        let report = send(&outbound, server.address, &by, message).await;
         assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     }
     assert_eq!(replace(2, &[SERIAL]), Ok(Replaced::Replaced));
-    let report = send(&outbound, server.address, plan.clone(), None, message).await;
+    let report = send(&outbound, server.address, &by, message).await;
     assert_eq!(
         report.statuses(),
         [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))],
@@ -49,9 +49,9 @@ async fn a_list_replaced_between_two_deliveries() {
     assert_eq!(server.kept.messages.lock().unwrap().len(), 2);
     // An older list does not bring the host back; a newer one does.
     assert!(replace(1, &[]).is_err());
-    let report = send(&outbound, server.address, plan.clone(), None, message).await;
+    let report = send(&outbound, server.address, &by, message).await;
     assert_eq!(report.attempts[0].decision.reason, Reason::CertRevoked);
     assert_eq!(replace(3, &[]), Ok(Replaced::Replaced));
-    let report = send(&outbound, server.address, plan, None, message).await;
+    let report = send(&outbound, server.address, &by, message).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
 }

@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use common::log::Log;
-use common::{HOST, Pki, changed, connector, plan_for, provider, send, smtp, start};
+use common::{HOST, Pki, changed, connector, provider, send, smtp, start};
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::command::Command;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
@@ -92,8 +92,8 @@ async fn list_without_a_known_issuer_is_warned_about_once_for_each_change() {
         start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(pki.server_config(HOST))))
             .await;
     let outbound = Outbound::new("c.test.example".parse().unwrap(), provider(), trust.clone());
-    let plan = plan_for(&connector(Posture::Verified), false);
-    let deliver = || send(&outbound, server.address, plan.clone(), None, "\r\n");
+    let by = connector(Posture::Verified);
+    let deliver = || send(&outbound, server.address, &by, "\r\n");
     let warnings = || log.with("revocation list has no effect");
 
     deliver().await;

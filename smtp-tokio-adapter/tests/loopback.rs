@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{
     HOST, Pki, changed, connector, envelope, outbound, outbound_with, plan_for, provider, send,
-    send_to, smtp, start, to_data,
+    send_to, smart, smtp, start, to_data,
 };
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
@@ -37,8 +37,8 @@ async fn tls_carries_a_message_and_the_decision_gives_the_reason() {
     for posture in
         [Posture::Opportunistic, Posture::Deterministic, Posture::Encrypt, Posture::Verified]
     {
-        let plan = plan_for(&connector(posture), false);
-        let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+        let by = connector(posture);
+        let report = send(&outbound(&pki), server.address, &by, MESSAGE).await;
         assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{posture}: {report:?}");
         assert_eq!(report.attempts.len(), 1);
         let decision = &report.attempts[0].decision;
@@ -53,8 +53,8 @@ async fn tls_carries_a_message_and_the_decision_gives_the_reason() {
 async fn posture_none_never_asks_for_tls() {
     let pki = Pki::new();
     let server = start(with_tls(&pki)).await;
-    let plan = plan_for(&connector(Posture::None), false);
-    let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+    let by = connector(Posture::None);
+    let report = send(&outbound(&pki), server.address, &by, MESSAGE).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
     assert_eq!(report.attempts[0].decision.reason, Reason::TlsNotWanted);
     assert_eq!(*server.kept.over_tls.lock().unwrap(), [false]);
@@ -64,13 +64,15 @@ async fn posture_none_never_asks_for_tls() {
 async fn implicit_tls_has_no_fallback() {
     let pki = Pki::new();
     let server = start(changed(with_tls(&pki), |it| it.implicit = true)).await;
-    let plan = plan_for(&connector(Posture::Opportunistic), true);
-    let report = send(&outbound(&pki), server.address, plan.clone(), None, MESSAGE).await;
+    let by = |port| smart(connector(Posture::Opportunistic), port, true);
+    let address = server.address;
+    let report = send(&outbound(&pki), address, &by(address.port()), MESSAGE).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
 
     // A server that speaks clear text on that port gets nothing.
     let clear = start(with_tls(&pki)).await;
-    let report = send(&outbound(&pki), clear.address, plan, None, MESSAGE).await;
+    let address = clear.address;
+    let report = send(&outbound(&pki), address, &by(address.port()), MESSAGE).await;
     assert_eq!(
         report.statuses(),
         [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))],
@@ -85,9 +87,9 @@ async fn implicit_tls_has_no_fallback() {
 async fn a_refused_recipient_bounces_and_the_others_get_the_message() {
     let pki = Pki::new();
     let server = start(with_tls(&pki)).await;
-    let plan = plan_for(&connector(Posture::Deterministic), false);
+    let by = connector(Posture::Deterministic);
     let recipients = ["a@test.example", "nobody@test.example", "b@test.example"];
-    let report = send_to(&outbound(&pki), server.address, plan, None, MESSAGE, &recipients).await;
+    let report = send_to(&outbound(&pki), server.address, &by, MESSAGE, &recipients).await;
     let refused = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 1));
     assert_eq!(
         report.statuses(),
@@ -176,10 +178,11 @@ async fn an_identity_is_shown_to_a_server_that_asks_for_a_certificate() {
     let client_tls = ClientTls::new(provider());
     client_tls.add_identity(id.clone(), pki.identity("client.test.example"));
     let outbound = outbound_with(&pki, client_tls);
-    let plan = plan_for(&connector(Posture::Deterministic), false);
+    let mut by = connector(Posture::Deterministic);
     // No other connector may ever use it: the plan is the same, the identity is not.
     for identity in [Some(id), None] {
-        send(&outbound, server.address, plan.clone(), identity, MESSAGE).await;
+        by.identity = identity;
+        send(&outbound, server.address, &by, MESSAGE).await;
     }
     assert_eq!(*server.kept.chains.lock().unwrap(), [1, 0]);
     // RFC 8314, section 4.3: the group, here the hybrid post-quantum one, which comes first.
@@ -208,8 +211,8 @@ async fn a_refused_client_counts_as_a_failed_handshake() {
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pki.identity(HOST))));
     let server =
         start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(Arc::new(tls)))).await;
-    let plan = plan_for(&connector(Posture::Verified), false);
-    let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+    let by = connector(Posture::Verified);
+    let report = send(&outbound(&pki), server.address, &by, MESSAGE).await;
     assert_eq!(
         report.statuses(),
         [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))],
@@ -217,8 +220,8 @@ async fn a_refused_client_counts_as_a_failed_handshake() {
     );
     assert_eq!(report.attempts[0].decision.reason, Reason::HandshakeFailed);
 
-    let plan = plan_for(&connector(Posture::Deterministic), false);
-    let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+    let by = connector(Posture::Deterministic);
+    let report = send(&outbound(&pki), server.address, &by, MESSAGE).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     assert_eq!(*server.kept.over_tls.lock().unwrap(), [false]);
 }
@@ -231,9 +234,9 @@ async fn a_552_in_the_middle_of_a_large_body_ends_it_without_a_deadlock() {
     let server = listen([script]).await.unwrap();
     let body =
         vec![b"0123456789abcdef0123456789abcdef0123456789abcdef\r\n".as_slice(); 400_000].concat();
-    let plan = plan_for(&connector(Posture::None), false);
+    let by = connector(Posture::None);
     let outbound = outbound(&Pki::new());
-    let delivery = send(&outbound, server.address(), plan, None, body);
+    let delivery = send(&outbound, server.address(), &by, body);
     let report =
         tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no deadlock");
     assert_eq!(
@@ -252,8 +255,8 @@ async fn a_reply_injected_after_the_220_to_starttls_defers_the_message() {
     let pki = Pki::new();
     let tls = Tls::server(pki.identity(HOST)).injecting("250 injected").refused();
     let server = listen([offering_starttls().starttls(tls)]).await.unwrap();
-    let plan = plan_for(&connector(Posture::Verified), false);
-    let report = send(&outbound(&pki), server.address(), plan, None, MESSAGE).await;
+    let by = connector(Posture::Verified);
+    let report = send(&outbound(&pki), server.address(), &by, MESSAGE).await;
     assert_eq!(report.attempts[0].decision.reason, Reason::PlaintextInjected);
     assert_eq!(report.statuses(), [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))]);
     server.finish().await.unwrap();
@@ -263,10 +266,10 @@ async fn a_reply_injected_after_the_220_to_starttls_defers_the_message() {
 async fn a_stalled_handshake_ends_by_its_deadline() {
     let script = offering_starttls().expect("STARTTLS").say("220 go").stall();
     let server = listen([script]).await.unwrap();
-    let plan = plan_for(&connector(Posture::Encrypt), false);
+    let by = connector(Posture::Encrypt);
     let outbound = outbound(&Pki::new())
         .with_smtp(|smtp| smtp.timeouts.handshake = Duration::from_millis(200));
-    let report = send(&outbound, server.address(), plan, None, MESSAGE).await;
+    let report = send(&outbound, server.address(), &by, MESSAGE).await;
     assert_eq!(report.attempts[0].decision.reason, Reason::HandshakeTimeout);
     assert_eq!(report.statuses(), [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))]);
     server.finish().await.unwrap();
@@ -279,8 +282,8 @@ async fn a_message_in_doubt_is_not_sent_again() {
     let outbound = outbound(&pki).with_smtp(|config| {
         config.timeouts.end_of_data = Duration::from_millis(200);
     });
-    let plan = plan_for(&connector(Posture::None), false);
-    let report = send(&outbound, server.address(), plan, None, MESSAGE).await;
+    let by = connector(Posture::None);
+    let report = send(&outbound, server.address(), &by, MESSAGE).await;
     assert_eq!(report.attempts.len(), 1);
     assert_eq!(report.attempts[0].ending, Ending::InDoubt);
     assert_eq!(report.statuses(), [RecipientStatus::Deferred(EnhancedCode::new(4, 4, 2))]);
@@ -291,9 +294,9 @@ async fn a_message_in_doubt_is_not_sent_again() {
 async fn a_bare_line_end_is_never_sent() {
     let pki = Pki::new();
     let server = start(with_tls(&pki)).await;
-    let plan = plan_for(&connector(Posture::Deterministic), false);
+    let by = connector(Posture::Deterministic);
     let report =
-        send(&outbound(&pki), server.address, plan, None, &b"Subject: x\r\n\r\na\nb\r\n"[..]).await;
+        send(&outbound(&pki), server.address, &by, &b"Subject: x\r\n\r\na\nb\r\n"[..]).await;
     assert_eq!(
         report.statuses(),
         [RecipientStatus::Bounced(EnhancedCode::new(5, 6, 0))],
@@ -314,8 +317,8 @@ async fn a_slow_handler_holds_back_only_its_own_connection() {
     while !got.ends_with(b"250 2.1.0 sender OK\r\n") {
         assert!(slow.read_buf(&mut got).await.unwrap() > 0, "{}", String::from_utf8_lossy(&got));
     }
-    let plan = plan_for(&connector(Posture::Deterministic), false);
-    let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+    let by = connector(Posture::Deterministic);
+    let report = send(&outbound(&pki), server.address, &by, MESSAGE).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
 }
 
@@ -413,8 +416,8 @@ async fn required_starttls_turns_clear_mail_away() {
     let server =
         start(changed(Inbound::new(Arc::new(config)), |it| it.tls = Some(pki.server_config(HOST))))
             .await;
-    let plan = plan_for(&connector(Posture::None), false);
-    let report = send(&outbound(&pki), server.address, plan, None, MESSAGE).await;
+    let by = connector(Posture::None);
+    let report = send(&outbound(&pki), server.address, &by, MESSAGE).await;
     assert_eq!(
         report.statuses(),
         [RecipientStatus::Bounced(EnhancedCode::new(5, 7, 0))],

@@ -22,9 +22,7 @@ use smtp_tls_policy::rules::{OutboundConnectors, Posture};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::test_kit::{Script, Tls, in_memory, listen};
-use smtp_tokio_adapter::{
-    Delivery, Failure, Inbound, Mail, MessageError, Outbound, Sender, Target,
-};
+use smtp_tokio_adapter::{Delivery, Failure, Inbound, Mail, Outbound, Sender, Target};
 
 /// What never ends by itself fails after this.
 const HANG: Duration = Duration::from_secs(60);
@@ -47,9 +45,9 @@ async fn replies_out_of_step_bounce_no_recipient() {
     let replies = "250 sender\n250 surplus\n550 5.1.1 gone\n250 good\n354 go";
     let server = listen([pipelined(replies).ignore()]).await.unwrap();
     let address = server.address();
-    let plan = plan_for(&connector(Posture::None), false);
+    let by = connector(Posture::None);
     let recipients = ["gone@test.example", "good@test.example"];
-    let report = send_to(&outbound(&Pki::new()), address, plan, None, MESSAGE, &recipients).await;
+    let report = send_to(&outbound(&Pki::new()), address, &by, MESSAGE, &recipients).await;
     let deferred = |status: &RecipientStatus| matches!(status, RecipientStatus::Deferred(_));
     assert!(report.statuses().iter().all(deferred), "{:?}", report.statuses());
 }
@@ -127,9 +125,16 @@ async fn a_recipient_of_another_domain_is_refused_before_dialling() {
     let (connector, domain) = (connector(Posture::None), Host::parse("test.example").unwrap());
     let envelope = envelope(&["a@test.example", "ceo@bank.example"]);
     let message = Bytes::from(MESSAGE);
-    let refused =
-        sender.send_mail(&Mail::new(&connector, &domain, &envelope, &message)).await.unwrap_err();
-    assert_eq!((refused.index, refused.domain), (1, domain));
+    let report = sender.send_mail(&Mail::new(&connector, &domain, &envelope, &message)).await;
+    assert_eq!(report.statuses(), [RecipientStatus::Deferred(EnhancedCode::new(4, 3, 0)); 2]);
+    assert!(report.attempts.is_empty(), "{report:?}");
+    for outcome in &report.recipients {
+        let failure = outcome.failure.as_deref();
+        let Some(Failure::OtherDomain { index, domain: of }) = failure else {
+            panic!("{failure:?}")
+        };
+        assert_eq!((*index, of), (1, &domain));
+    }
     assert!(server.kept.messages.lock().unwrap().is_empty());
 }
 
@@ -144,16 +149,15 @@ async fn eight_bit_bodies_are_measured_or_refused() {
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
     let (to, by) = (envelope(&["a@test.example"]), connector(Posture::None));
     let domain = Host::parse("test.example").unwrap();
-    let report = sender.send_mail(&Mail::new(&by, &domain, &to, &message)).await.unwrap();
+    let report = sender.send_mail(&Mail::new(&by, &domain, &to, &message)).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
 
-    let plan = plan_for(&connector(Posture::None), false);
+    let by = connector(Posture::None);
     let recipients = ["a@test.example"];
-    let report =
-        send_to(&outbound(&Pki::new()), server.address, plan, None, message, &recipients).await;
+    let report = send_to(&outbound(&Pki::new()), server.address, &by, message, &recipients).await;
     assert!(!matches!(report.statuses()[0], RecipientStatus::Delivered), "{report:?}");
     let failure = report.recipients[0].failure.as_deref();
-    assert!(matches!(failure, Some(Failure::Message(MessageError::EightBit))), "{failure:?}");
+    assert!(matches!(failure, Some(Failure::EightBit)), "{failure:?}");
     assert_eq!(server.kept.messages.lock().unwrap().len(), 2);
 }
 
@@ -176,16 +180,16 @@ async fn recipient_whose_address_breaks_the_rules_bounces_and_the_others_get_the
         let outcome = &report.recipients[index];
         assert_eq!((outcome.host.as_deref(), outcome.address), (None, None), "{outcome:?}");
         let failure = outcome.failure.as_deref();
-        let named = matches!(failure, Some(Failure::Message(MessageError::Recipient(it)))
+        let named = matches!(failure, Some(Failure::Recipient(it))
             if *it == error);
         assert!(named, "{failure:?}");
     }
     assert_eq!(server.kept.messages.lock().unwrap().len(), 1);
 
-    // A delivery made by hand, and a transaction on a connection, say the same.
-    let plan = plan_for(&connector(Posture::None), false);
+    // A delivery by a connector of the caller, and a transaction on a connection, say the same.
+    let by = connector(Posture::None);
     let recipients = &recipients[..3];
-    let report = send_to(&outbound, server.address, plan, None, MESSAGE, recipients).await;
+    let report = send_to(&outbound, server.address, &by, MESSAGE, recipients).await;
     assert_eq!(report.statuses(), [delivered, bounced, delivered]);
     let delivery = transact(&outbound, server.address, recipients).await;
     let statuses: Vec<_> = (0..3).map(|index| delivery.status(index)).collect();
@@ -255,8 +259,7 @@ async fn sender_whose_address_breaks_the_rules_bounces_every_recipient_without_a
     assert_eq!(report.statuses(), [bounced, bounced]);
     assert!(report.attempts.is_empty(), "{:?}", report.attempts);
     let failure = report.recipients[0].failure.as_deref();
-    let named =
-        matches!(failure, Some(Failure::Message(MessageError::Sender(PathError::LocalPart))));
+    let named = matches!(failure, Some(Failure::Sender(PathError::LocalPart)));
     assert!(named, "{failure:?}");
 
     let plan = plan_for(&connector(Posture::None), false);
@@ -282,7 +285,7 @@ async fn path_without_a_domain_bounces_unless_the_rules_allow_it() {
     let bounced = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 3));
     assert_eq!(report.statuses(), [RecipientStatus::Delivered, bounced]);
 
-    // Where the rules allow it, no MX record says where it goes: a route by hand does.
+    // Where the rules allow it, no MX record says where it goes.
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.addresses = rules);
     let sender = sender_of(outbound, zone(&["test.example"]), server.address.port());
     let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{
-    HOST, Pki, Running, changed, connector, envelope, outbound, outbound_with, plan_for, provider,
+    HOST, Pki, Running, changed, connector, envelope, outbound, outbound_with, provider, smart,
     smtp, start,
 };
 use rustls::RootCertStore;
@@ -245,7 +245,7 @@ async fn send_by(sender: &Sender<Zone>, connector: &OutboundConnector) -> Report
     let (domain, envelope) =
         (Host::parse("test.example").unwrap(), envelope(&["reader@test.example"]));
     let message = Bytes::from_static(b"Subject: hello\r\n\r\nHello.\r\n");
-    sender.send_mail(&Mail::new(connector, &domain, &envelope, &message)).await.unwrap()
+    sender.send_mail(&Mail::new(connector, &domain, &envelope, &message)).await
 }
 
 /// The reason and whether the message went in TLS, for each connection.
@@ -258,7 +258,7 @@ fn channels(report: &Report) -> Vec<(Manner, &'static str, bool)> {
 async fn refused_client_certificate_of_one_connector_leaves_the_mail_of_others_in_tls() {
     let pki = Pki::new();
     let server = server_that_knows(&pki, &Pki::named("Other Root")).await;
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let store = Arc::new(MemoryStore::new());
     let sender = async || {
         client(&pki, Posture::Opportunistic, server.address.port())
             .with_store(Arc::clone(&store))
@@ -315,7 +315,7 @@ async fn client_certificate_that_is_left_out_costs_other_connectors_no_plain_hel
 async fn refused_client_certificate_of_one_connector_is_no_reason_to_leave_out_that_of_another() {
     let (pki, theirs) = (Pki::new(), Pki::named("Other Root"));
     let server = server_that_knows(&pki, &theirs).await;
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let store = Arc::new(MemoryStore::new());
     let sender = async || {
         let tls = ClientTls::new(provider());
         tls.add_identity(IdentityId::new("ours"), pki.identity("client.test.example"));
@@ -492,8 +492,8 @@ async fn implicit_tls_is_repeated_with_the_plainest_hello() {
     let server = start(inbound).await;
     let (port, hellos) = middlebox(server.address, LARGE).await;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let plan = plan_for(&connector(Posture::Verified), true);
-    let report = common::send(&outbound(&pki), address, plan, None, "Subject: x\r\n\r\n").await;
+    let by = smart(connector(Posture::Verified), port, true);
+    let report = common::send(&outbound(&pki), address, &by, "Subject: x\r\n\r\n").await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     let manners: Vec<Manner> = report.attempts.iter().map(|it| it.manner).collect();
     assert_eq!(manners, [Manner::AsPlanned, Manner::PlainHello]);

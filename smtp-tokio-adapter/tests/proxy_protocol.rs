@@ -194,7 +194,7 @@ async fn listen(
         it.tls = tls;
         it.implicit = implicit;
     });
-    tokio::spawn(serve(listener, inbound, Arc::new(service), std::future::pending()));
+    tokio::spawn(serve(listener, inbound, service, std::future::pending()));
     (address, peers)
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,23 +11,23 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use common::{
-    HOST, Loopback, Pki, changed, connector, envelope, outbound, outbound_with, plan_for, provider,
-    send, smtp, start, to_data, to_mail,
+    HOST, Pki, changed, connector, envelope, outbound, outbound_with, plan_for, provider, send,
+    sender_of, smtp, start, to_data, to_host, to_mail,
 };
 use rustls::pki_types::UnixTime;
 use smtp_proto::error::Error;
-use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Targets};
-use smtp_proto::wire::host::HostName;
+use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus};
 use smtp_proto::wire::reply::{EnhancedCode, Reply};
-use smtp_tls_policy::rules::{IdentityId, Posture};
+use smtp_tls_policy::inquiry::DnsAnswer;
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config};
-use smtp_tls_policy::{Host, Reason};
+use smtp_tls_policy::{Domain, Host, Reason};
 use smtp_tokio_adapter::Inbound;
+use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::test_kit::{Listening, Peer, Script, in_memory, listen};
 use smtp_tokio_adapter::{
-    Candidate, Connection, Delivery, Failure, Hosts, Io, Message, Outbound, OutcomeBuf, Report,
-    Skip, Target,
+    Connection, Delivery, Failure, Io, Mail, Message, Outbound, OutcomeBuf, Report, Target,
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpListener;
@@ -212,29 +212,19 @@ async fn a_slow_source_is_passed_on_as_it_comes() {
     assert!(peer.await.unwrap(), "the first line came late");
 }
 
-/// The same host at two addresses.
-struct Twice(Loopback);
-
-impl Hosts for Twice {
-    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
-        let mut candidate = self.0.prepare(host).await?;
-        candidate.addresses =
-            vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))];
-        Ok(candidate)
-    }
-}
-
+/// Sends to a host at two addresses, by this connector. The message is not measured.
 async fn report(
     outbound: &Outbound,
     address: SocketAddr,
-    hosts: Loopback,
+    connector: &OutboundConnector,
     message: &impl Message,
 ) -> Report {
-    let mut config = route::RouteConfig::default();
-    config.port = address.port();
-    let (targets, config) = (Targets::host(HOST), config);
-    let (hosts, envelope) = (Twice(hosts), envelope(&["reader@test.example"]));
-    let delivery = outbound.send_along(targets, &config, &hosts, &envelope, message);
+    let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(127, 0, 0, 2).into()];
+    let sender = to_host(outbound, address.port(), &addresses);
+    let domain = Host::parse("test.example").unwrap();
+    let envelope = changed(envelope(&["reader@test.example"]), |it| it.size = Some(3));
+    let mail = Mail::new(connector, &domain, &envelope, message);
+    let delivery = sender.send_mail(&mail);
     tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("no hang")
 }
 
@@ -269,10 +259,10 @@ async fn a_message_that_cannot_be_read_is_not_blamed_on_the_hosts() {
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| {
         smtp.timeouts.idle = Duration::from_millis(200);
     });
-    let hosts = || Loopback { plan: plan_for(&connector(Posture::None), false), identity: None };
+    let by = connector(Posture::None);
     for report in [
-        report(&outbound, address, hosts(), &Unreadable).await,
-        report(&outbound, address, hosts(), &Stalled).await,
+        report(&outbound, address, &by, &Unreadable).await,
+        report(&outbound, address, &by, &Stalled).await,
     ] {
         assert_eq!(
             report.statuses(),
@@ -288,10 +278,10 @@ async fn an_identity_that_is_not_loaded_is_not_blamed_on_the_host() {
     let script = Script::new().say("220 mx").expect("EHLO").say("250-mx\n250 STARTTLS");
     let server = everywhere(script.expect("STARTTLS").say("220 go")).await;
     let address = server.address();
-    let plan = plan_for(&connector(Posture::Verified), false);
-    let hosts = Loopback { plan, identity: Some(IdentityId::new("lost")) };
+    let by =
+        changed(connector(Posture::Verified), |it| it.identity = Some(IdentityId::new("lost")));
     let report =
-        report(&outbound(&Pki::new()), address, hosts, &bytes::Bytes::from_static(b"x\r\n")).await;
+        report(&outbound(&Pki::new()), address, &by, &bytes::Bytes::from_static(b"x\r\n")).await;
     assert_eq!(
         report.statuses(),
         [RecipientStatus::Deferred(EnhancedCode::new(4, 3, 5))],
@@ -309,8 +299,7 @@ async fn a_connection_that_ends_before_tls_is_decided_says_so() {
     for (posture, reason) in
         [(Posture::Verified, Reason::Undecided), (Posture::None, Reason::TlsNotWanted)]
     {
-        let hosts = Loopback { plan: plan_for(&connector(posture), false), identity: None };
-        let report = report(&outbound(&Pki::new()), address, hosts, &body).await;
+        let report = report(&outbound(&Pki::new()), address, &connector(posture), &body).await;
         let decision = &report.attempts[0].decision;
         assert_eq!(decision.reason, reason);
         assert_eq!(
@@ -323,8 +312,8 @@ async fn a_connection_that_ends_before_tls_is_decided_says_so() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let unused = listener.local_addr().unwrap();
     drop(listener);
-    let hosts = Loopback { plan: plan_for(&connector(Posture::Verified), false), identity: None };
-    let report = report(&outbound(&Pki::new()), unused, hosts, &body).await;
+    let by = connector(Posture::Verified);
+    let report = report(&outbound(&Pki::new()), unused, &by, &body).await;
     assert_eq!(report.attempts[1].decision.reason, Reason::Undecided);
 }
 
@@ -337,9 +326,8 @@ async fn a_retry_in_clear_text_that_fails_says_what_led_to_it() {
     let server = listen([script]).await.unwrap();
     let address = server.address();
     let body = bytes::Bytes::from_static(b"x\r\n");
-    let hosts =
-        Loopback { plan: plan_for(&connector(Posture::Opportunistic), false), identity: None };
-    let report = report(&outbound(&Pki::new()), address, hosts, &body).await;
+    let by = connector(Posture::Opportunistic);
+    let report = report(&outbound(&Pki::new()), address, &by, &body).await;
     let reasons: Vec<_> = report.attempts.iter().map(|attempt| attempt.decision.reason).collect();
     // The host's other address is tried before clear text, and nothing listens there.
     let failed = Reason::HandshakeFailed;
@@ -410,17 +398,16 @@ async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| {
         smtp.leave_over_limit = true;
     });
-    let records = [(10, Some("a.test.example")), (10, Some("b.test.example"))];
-    let targets = Targets::mx(HOST, records);
-    let mut config = route::RouteConfig::default();
-    config.port = address.port();
-    let (plan, identity) = (plan_for(&connector(Posture::None), false), None);
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    for host in ["a.test.example", "b.test.example"] {
+        let (domain, host) = (Domain::parse("test.example").unwrap(), Domain::parse(host).unwrap());
+        zone.add_mx(&domain, 10, &host).add_host(&host, [Ipv4Addr::LOCALHOST.into()]);
+    }
+    let sender = sender_of(outbound, zone, address.port());
     let envelope = envelope(&["a@test.example", "b@test.example"]);
     let message = bytes::Bytes::from_static(b"x\r\n");
 
-    let report = outbound
-        .send_along(targets, &config, &Loopback { plan, identity }, &envelope, &message)
-        .await;
+    let report = sender.send(&envelope, &message).await;
     let words = [
         RecipientStatus::Deferred(EnhancedCode::new(4, 3, 2)),
         RecipientStatus::Deferred(EnhancedCode::new(4, 5, 3)),
@@ -449,8 +436,8 @@ async fn the_time_provider_is_the_only_clock_of_a_judgement() {
     let tls = server_config(pki.sign(&params), ClientCertificates::None, provider()).unwrap();
     let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
     let clock = ClientTls::new(provider()).with_time_provider(Arc::new(Yesteryear));
-    let plan = plan_for(&connector(Posture::Verified), false);
-    let report = send(&outbound_with(&pki, clock), server.address, plan, None, &b"x\r\n"[..]).await;
+    let by = connector(Posture::Verified);
+    let report = send(&outbound_with(&pki, clock), server.address, &by, &b"x\r\n"[..]).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
 }
 
@@ -459,10 +446,11 @@ async fn a_delivery_can_be_spawned() {
     fn is_send<T: Send>(it: T) -> T {
         it
     }
-    let outbound = outbound(&Pki::new());
-    let (targets, config) = (Targets::NO_SUCH_DOMAIN, route::RouteConfig::default());
-    let hosts = Loopback { plan: plan_for(&connector(Posture::None), false), identity: None };
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    let nothing = DnsAnswer::no_such_name(DnsStatus::Insecure);
+    zone.mx.insert(Domain::parse("test.example").unwrap(), nothing);
+    let sender = sender_of(outbound(&Pki::new()), zone, 25);
     let (envelope, message) = (envelope(&["a@test.example"]), bytes::Bytes::new());
-    let report = is_send(outbound.send_along(targets, &config, &hosts, &envelope, &message)).await;
-    assert_eq!(report.statuses(), [RecipientStatus::Bounced(route::NO_SUCH_DOMAIN)]);
+    let report = is_send(sender.send(&envelope, &message)).await;
+    assert_eq!(report.statuses(), [RecipientStatus::Bounced(NO_SUCH_DOMAIN)]);
 }

@@ -123,8 +123,7 @@ async fn listen(inbound: Inbound) -> Listening {
         assert!(made.fetch_add(1, Ordering::SeqCst) > 0, "the first handler cannot be made");
         Moody(Arc::clone(&counted))
     };
-    let task =
-        tokio::spawn(serve(listener, inbound, Arc::new(service), async { drop(stopped.await) }));
+    let task = tokio::spawn(serve(listener, inbound, service, async { drop(stopped.await) }));
     let mut first = TcpStream::connect(address).await.unwrap();
     drop(first.read(&mut [0; 64]).await);
     Listening { address, ended, stop, task }
@@ -168,12 +167,8 @@ async fn after_the_grace_a_stuck_handler_is_closed() {
 async fn a_client_that_is_still_sending_gets_the_421() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(
-        listener,
-        inbound(),
-        Arc::new(|_| Moody(Arc::default())),
-        std::future::pending(),
-    ));
+    let service = |_| Moody(Arc::default());
+    tokio::spawn(serve(listener, inbound(), service, std::future::pending()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&b"WHAT\r\n".repeat(1 << 21)).await.expect("a server that listens to the end");
     stream.shutdown().await.unwrap();
@@ -193,7 +188,7 @@ async fn tls_without_a_certificate_is_refused_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let smtp = Arc::new(changed(smtp(), |it| it.starttls = starttls));
         let inbound = changed(Inbound::new(smtp), |it| it.implicit = implicit);
-        let service = Arc::new(|_| Moody(Arc::default()));
+        let service = |_| Moody(Arc::default());
         let error = serve(listener, inbound, service, std::future::pending()).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{implicit} {starttls:?}");
     }

@@ -4,10 +4,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{HOST, Pki, changed, connector, outbound_with, plan_for, provider, send, smtp, start};
+use common::{HOST, Pki, changed, connector, outbound_with, provider, send, smtp, start};
 use rustls::crypto::CryptoProvider;
-use smtp_tls_policy::plan::Plan;
-use smtp_tls_policy::rules::{KeyGroup, MinTlsVersion, Posture, TlsLimits};
+use smtp_tls_policy::rules::{KeyGroup, MinTlsVersion, OutboundConnector, Posture, TlsLimits};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, limited, server_config};
 use smtp_tokio_adapter::{Inbound, Report};
 
@@ -17,10 +16,8 @@ fn limits(min_version: MinTlsVersion, groups: &[KeyGroup]) -> TlsLimits {
     limits
 }
 
-fn plan(posture: Posture, tls: TlsLimits) -> Plan {
-    let mut connector = connector(posture);
-    connector.tls = tls;
-    plan_for(&connector, false)
+fn rule(posture: Posture, tls: TlsLimits) -> OutboundConnector {
+    changed(connector(posture), |it| it.tls = tls)
 }
 
 /// A provider of TLS 1.2 only.
@@ -31,13 +28,16 @@ fn tls12() -> Arc<CryptoProvider> {
 }
 
 /// Sends twice to a server with this provider, so that the second session may be resumed.
-async fn deliver(server: Arc<CryptoProvider>, plan: &Plan) -> [(Report, Vec<bool>); 2] {
+async fn deliver(
+    server: Arc<CryptoProvider>,
+    rule: &OutboundConnector,
+) -> [(Report, Vec<bool>); 2] {
     let pki = Pki::new();
     let tls = server_config(pki.identity(HOST), ClientCertificates::None, server).unwrap();
     let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
     let outbound = outbound_with(&pki, ClientTls::new(provider()));
     let once = async || {
-        let report = send(&outbound, server.address, plan.clone(), None, "\r\n").await;
+        let report = send(&outbound, server.address, rule, "\r\n").await;
         (report, std::mem::take(&mut *server.kept.over_tls.lock().unwrap()))
     };
     [once().await, once().await]
@@ -54,13 +54,13 @@ async fn session_that_meets_the_limits_carries_the_mail() {
         (limits(Tls13, &[Secp384r1]), provider(), "TLSv1.3", Some("secp384r1")),
         (limits(Tls12, &[Secp384r1]), tls12(), "TLSv1.2", Some("secp384r1")),
     ] {
-        let plan = plan(Posture::Verified, limits);
-        for (report, over_tls) in deliver(server, &plan).await {
-            assert_eq!(over_tls, [true], "{plan}: {report:?}");
+        let rule = rule(Posture::Verified, limits);
+        for (report, over_tls) in deliver(server, &rule).await {
+            assert_eq!(over_tls, [true], "{rule:?}: {report:?}");
             let tls = report.attempts[0].decision.tls.clone().unwrap();
-            assert_eq!(tls.version, version, "{plan}");
+            assert_eq!(tls.version, version, "{rule:?}");
             // A resumed session of TLS 1.2 has no key exchange.
-            assert!(tls.group == group || version == "TLSv1.2" && tls.group.is_none(), "{plan}");
+            assert!(tls.group == group || version == "TLSv1.2" && tls.group.is_none(), "{rule:?}");
         }
     }
 }
@@ -77,13 +77,13 @@ async fn peer_that_cannot_meet_the_limits_gets_no_mail_and_a_reason_of_its_own()
         (tls13, tls12(), "tls-version-not-allowed"),
     ] {
         for posture in [Posture::Encrypt, Posture::Verified] {
-            let plan = plan(posture, limits.clone());
-            for (report, over_tls) in deliver(Arc::clone(&server), &plan).await {
-                assert!(over_tls.is_empty(), "{plan}: {over_tls:?}");
+            let rule = rule(posture, limits.clone());
+            for (report, over_tls) in deliver(Arc::clone(&server), &rule).await {
+                assert!(over_tls.is_empty(), "{rule:?}: {over_tls:?}");
                 let decisions: Vec<_> =
                     report.attempts.iter().map(|it| it.decision.reason.code()).collect();
-                assert_eq!(decisions, [reason], "{plan}: {report:?}");
-                assert_eq!(report.statuses()[0].to_string(), "deferred: 4.7.5", "{plan}");
+                assert_eq!(decisions, [reason], "{rule:?}: {report:?}");
+                assert_eq!(report.statuses()[0].to_string(), "deferred: 4.7.5", "{rule:?}");
             }
         }
     }
@@ -97,8 +97,8 @@ async fn provider_that_cannot_meet_the_limits_defers_as_a_local_fault() {
         start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(pki.server_config(HOST))))
             .await;
     let outbound = outbound_with(&pki, ClientTls::new(tls12()));
-    let plan = plan(Posture::Encrypt, TlsLimits::post_quantum());
-    let report = send(&outbound, server.address, plan, None, "\r\n").await;
+    let rule = rule(Posture::Encrypt, TlsLimits::post_quantum());
+    let report = send(&outbound, server.address, &rule, "\r\n").await;
     assert_eq!(report.statuses()[0].to_string(), "deferred: 4.3.5");
     assert_eq!(report.attempts[0].decision.reason.code(), "tls-unavailable");
     assert!(server.kept.over_tls.lock().unwrap().is_empty());

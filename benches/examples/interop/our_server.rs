@@ -13,7 +13,7 @@ use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
-use smtp_tokio_adapter::{Handler, Inbound, Service, Session, scram, serve};
+use smtp_tokio_adapter::{Handler, Inbound, Session, scram, serve};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -42,20 +42,6 @@ pub(crate) struct Arrived {
 }
 
 type Store = Arc<Mutex<Vec<Arrived>>>;
-
-struct Desks(Store);
-
-impl Service for Desks {
-    type Handler = Desk;
-    fn handler(&self, peer: SocketAddr) -> Desk {
-        Desk {
-            store: Arc::clone(&self.0),
-            client: peer,
-            arriving: Arrived::default(),
-            mechanism: "",
-        }
-    }
-}
 
 struct Desk {
     store: Store,
@@ -172,7 +158,13 @@ impl OurServer {
         let tap = Tap::start(listener.local_addr().map_err(failed)?).await?;
         let store = Store::default();
         let (stop, stopped) = oneshot::channel::<()>();
-        let service = Arc::new(Desks(Arc::clone(&store)));
+        let arrived = Arc::clone(&store);
+        let service = move |client: SocketAddr| Desk {
+            store: Arc::clone(&arrived),
+            client,
+            arriving: Arrived::default(),
+            mechanism: "",
+        };
         tokio::spawn(serve(listener, inbound, service, async { drop(stopped.await) }));
         Ok(Self { address: tap.address, tap, store, _stop: stop })
     }

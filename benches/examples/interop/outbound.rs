@@ -1,24 +1,25 @@
 //! Our client, their servers: one message for each cell, sent by `deliver` through a relay that
 //! keeps what passes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use smtp_proto::client::{Envelope, Recipient};
-use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Targets};
+use smtp_proto::route::RecipientStatus;
 use smtp_proto::sasl::client::Credentials;
-use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::{BodyType, Notify, OrcptBuf, Ret, Xtext};
 use smtp_tls_policy::pki::Trust;
-use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
-use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::rules::{
+    IdentityId, OutboundConnector, OutboundConnectors, Posture, SmartHost,
+};
 use smtp_tls_policy::tls::ClientTls;
-use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::{Candidate, Decision, Hosts, Outbound, Skip, Target};
+use smtp_tls_policy::{Domain, Host, Namespace};
+use smtp_tokio_adapter::lookups::Zone;
+use smtp_tokio_adapter::{Decision, Outbound, Sender};
 use tokio::runtime::Runtime;
 
 use crate::lab::{Lab, Peer, Server, contains};
@@ -173,17 +174,15 @@ fn send(
         Mail::new(sender, recipient, if column == Column::Chunking { MANY_LINES } else { 0 });
     let envelope = envelope(&mail, column, sender, recipient)?;
     let outbound = outbound(lab, column)?;
-    let hosts = Loopback::new(column, place)?;
+    let credentials = credentials(column, &place.0);
     let message = Bytes::from(mail.text.clone());
     let (report, conversations) = runtime.block_on(async {
         let tap = Tap::start(server.address).await?;
-        let mut config = route::RouteConfig::default();
-        config.port = tap.address.port();
-        let target = Targets::host(HOST);
-        let targets = target;
-        let delivering = outbound.send_along(targets, &config, &hosts, &envelope, &message);
-        let report = tokio::time::timeout(DELIVERY, delivering).await;
+        let connector = connector(column, place.1, tap.address.port())?;
+        let sender = self::sender(outbound, connector, credentials)?;
+        let report = tokio::time::timeout(DELIVERY, sender.send(&envelope, &message)).await;
         let report = report.map_err(|_| format!("no end within {} s", DELIVERY.as_secs()))?;
+        sender.close().await;
         Ok::<_, String>((report, tap.take().await))
     })?;
     let seen: Vec<Seen> = conversations.iter().map(Seen::of).collect();
@@ -320,35 +319,45 @@ fn outbound(lab: &Lab, column: Column) -> Result<Outbound, String> {
 /// The client certificate that is shown to a server that asks.
 const IDENTITY: &str = "client-valid";
 
-/// In place of the DNS and of a connector: TLS with a certificate that counts, or none.
-struct Loopback(Candidate);
-
-impl Loopback {
-    fn new(column: Column, (mode, channel): &Place) -> Result<Self, String> {
-        let channel = *channel;
-        let over_tls = channel != Channel::Clear || column == Column::StartTls;
-        let posture = if over_tls { Posture::Verified } else { Posture::None };
-        let mut connector = OutboundConnector::new("lab", vec![Namespace::Default], posture);
-        connector.require_tls = over_tls;
-        connector.identity = over_tls.then(|| IdentityId::new(IDENTITY));
-        let parse = |name| Host::parse(name).map_err(|error| format!("{name}: {error}"));
-        let (domain, host) = (parse("test.example")?, parse(HOST)?);
-        let mut facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
-        facts.implicit_tls = channel == Channel::Implicit;
-        let plan = plan(&facts).map_err(|error| format!("plan: {error:?}"))?;
-        let mut target = Target::new(&host, &plan);
-        target.identity = connector.identity.clone();
-        target.credentials = (column == Column::Auth).then(|| match Setting::of_auth(mode) {
-            Setting::Demanding => Credentials::password(USER, PASSWORD),
-            // The other mode is about certificates.
-            _ => Credentials::certificate(),
-        });
-        Ok(Self(Candidate::new(target, vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])))
-    }
+/// The connector with the server as its smart host: with TLS and a certificate that counts, or in
+/// clear text.
+fn connector(column: Column, channel: Channel, port: u16) -> Result<OutboundConnector, String> {
+    let over_tls = channel != Channel::Clear || column == Column::StartTls;
+    let posture = if over_tls { Posture::Verified } else { Posture::None };
+    let mut connector = OutboundConnector::new("lab", vec![Namespace::Default], posture);
+    connector.require_tls = over_tls;
+    connector.identity = over_tls.then(|| IdentityId::new(IDENTITY));
+    let host = Host::parse(HOST).map_err(|error| format!("{HOST}: {error}"))?;
+    let mut smart_host = SmartHost::new(host);
+    (smart_host.port, smart_host.implicit_tls) = (port, channel == Channel::Implicit);
+    connector.smart_host = Some(smart_host);
+    Ok(connector)
 }
 
-impl Hosts for Loopback {
-    async fn prepare(&self, _: &HostName) -> Result<Candidate, Skip> {
-        Ok(self.0.clone())
-    }
+/// A sender with this connector that finds its smart host on loopback.
+fn sender(
+    outbound: Outbound,
+    connector: OutboundConnector,
+    credentials: Option<Credentials>,
+) -> Result<Sender<Zone>, String> {
+    let name = Arc::clone(&connector.name);
+    let connectors = OutboundConnectors::new(vec![connector]).map_err(|error| error.to_string())?;
+    let host = Domain::parse(HOST).map_err(|error| format!("{HOST}: {error}"))?;
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_host(&host, [Ipv4Addr::LOCALHOST.into()]);
+    let sender = Sender::new(outbound, Arc::new(connectors), zone);
+    let sender = sender.map_err(|error| error.to_string())?;
+    Ok(match credentials {
+        Some(credentials) => sender.with_credentials(&name, credentials),
+        None => sender,
+    })
+}
+
+/// What the AUTH column of a server authenticates with.
+fn credentials(column: Column, mode: &str) -> Option<Credentials> {
+    (column == Column::Auth).then(|| match Setting::of_auth(mode) {
+        Setting::Demanding => Credentials::password(USER, PASSWORD),
+        // The other mode is about certificates.
+        _ => Credentials::certificate(),
+    })
 }

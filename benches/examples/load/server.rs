@@ -69,7 +69,7 @@ fn serve_here(files: &[String]) -> Result<(), Box<dyn std::error::Error>> {
                         .await,
                 );
             };
-            serve(listener, inbound, Arc::new(|_: SocketAddr| Discard), end_of_input).await
+            serve(listener, inbound, |_: SocketAddr| Discard, end_of_input).await
         },
     )?;
     Ok(())

@@ -358,7 +358,7 @@ impl Observed {
         octets: u64,
     ) -> Result<Self, Failed> {
         // A host that must not be dialled has no connection to show.
-        let refusal = report.skipped.last().and_then(|(_, skip)| skip.refusal.as_ref());
+        let refusal = report.skipped.last().map(|(_, why)| &why.refusal);
         let (reason, sentence) = match (report.attempts.last(), refusal) {
             (Some(last), _) => (last.decision.reason, last.decision.sentence.clone()),
             (None, Some(refusal)) => (refusal.reason(), refusal.to_string()),

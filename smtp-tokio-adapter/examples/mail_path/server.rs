@@ -18,7 +18,7 @@ use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::plan::Refusal;
 use smtp_tls_policy::rules::InboundConnectors;
 use smtp_tls_policy::{Domain, Reason};
-use smtp_tokio_adapter::{Handler, Inbound, Service, Session, handle, serve};
+use smtp_tokio_adapter::{Handler, Inbound, Session, handle, serve};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -92,10 +92,12 @@ impl Running {
         let stopped = async {
             let _: Result<(), tokio::sync::oneshot::error::RecvError> = stopped.await;
         };
-        let service = Arc::new(Organisation(server));
         let task = match fault {
-            None => tokio::spawn(async move { serve(listener, inbound, service, stopped).await }),
-            Some(fault) => tokio::spawn(serve_badly(listener, inbound, service, fault, stopped)),
+            None => {
+                let desk = move |_: SocketAddr| Desk::of(&server);
+                tokio::spawn(async move { serve(listener, inbound, desk, stopped).await })
+            }
+            Some(fault) => tokio::spawn(serve_badly(listener, inbound, server, fault, stopped)),
         };
         Ok(Self { address, stop, task })
     }
@@ -111,7 +113,7 @@ impl Running {
 async fn serve_badly(
     listener: TcpListener,
     inbound: Inbound,
-    service: Arc<Organisation>,
+    server: Arc<Server>,
     fault: Fault,
     stopped: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
@@ -124,22 +126,12 @@ async fn serve_badly(
             accepted = listener.accept() => {
                 let (stream, peer) = accepted?;
                 stream.set_nodelay(true)?;
-                let (inbound, handler, leaving) = (inbound.clone(), service.handler(peer), leaving.clone());
+                let (inbound, handler, leaving) = (inbound.clone(), Desk::of(&server), leaving.clone());
                 connections.spawn(async move {
                     handle(&inbound, handler, Faulty::new(stream, fault), Some(peer), leaving).await;
                 });
             }
         }
-    }
-}
-
-struct Organisation(Arc<Server>);
-
-impl Service for Organisation {
-    type Handler = Desk;
-
-    fn handler(&self, _peer: SocketAddr) -> Desk {
-        Desk { server: Arc::clone(&self.0), recipient: None, spool: None }
     }
 }
 
@@ -149,6 +141,12 @@ struct Desk {
     recipient: Option<String>,
     /// The file that a message goes to, or why it cannot.
     spool: Option<std::io::Result<File>>,
+}
+
+impl Desk {
+    fn of(server: &Arc<Server>) -> Self {
+        Self { server: Arc::clone(server), recipient: None, spool: None }
+    }
 }
 
 impl Desk {

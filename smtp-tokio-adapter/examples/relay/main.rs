@@ -74,7 +74,7 @@ async fn run() -> Result<(), Failed> {
     let shutdown = async move {
         tokio::select! { _ = ended.recv() => {}, _ = ctrl_c() => {} }
     };
-    serve(listener, inbound, Arc::new(service), shutdown).await?;
+    serve(listener, inbound, service, shutdown).await?;
     queue.close().await;
     Ok(())
 }

@@ -10,7 +10,7 @@ use smtp_proto::driver::Driver;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::client::conversation;
-use crate::client::outcome::{Failure, MessageError};
+use crate::client::outcome::Failure;
 use crate::drive;
 use crate::drive::{Caller, Driven, LINGER, Reported, now};
 use crate::wire::{Io, Link, Stream};
@@ -122,9 +122,9 @@ impl<S: Io> Caller<Client, S> for Sending<'_> {
                 // A source that stalls would let the server time out.
                 () = passed(deadline) => Err(io::ErrorKind::TimedOut.into()),
             };
-            let read = read.map_err(MessageError::Read)?;
+            let read = read.map_err(Failure::Source)?;
             if body.is_seven_bit && !piece.is_ascii() {
-                return Err(MessageError::EightBit.into());
+                return Err(Failure::EightBit);
             }
             if conversation::is_wanted() {
                 conversation::message(read);

@@ -13,5 +13,5 @@ pub(crate) mod target;
 
 pub use connection::{Connection, OpenError};
 pub use outbound::Outbound;
-pub use outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, Spoken};
+pub use outcome::{Decision, Delivery, Failure, OutcomeBuf, Spoken};
 pub use target::Target;

@@ -13,13 +13,14 @@ use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route::{Ending, Manner, RecipientStatus};
 use smtp_proto::sasl::client::AuthRefusal;
 use smtp_proto::timeouts::Phase;
+use smtp_proto::wire::body::BodyDefect;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::path::PathError;
 use smtp_proto::wire::reply::{EnhancedCode, ReplyBuf};
-use smtp_tls_policy::Reason;
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::tlsrpt::{ReportedSession, Reporting};
+use smtp_tls_policy::{Host, Reason};
 
 use crate::convert;
 
@@ -238,9 +239,37 @@ pub enum Failure {
     /// The final dot was sent, and then the connection broke: the message may have been delivered.
     #[error("no reply to the message after its final dot: {0}")]
     InDoubt(Box<Failure>),
-    /// The message could not be read, or cannot be sent.
+    /// The source of the message failed.
+    #[error("the message could not be read: {0}")]
+    Source(#[source] io::Error),
+    /// The message has octets above 127, and
+    /// [`Envelope::body`](smtp_proto::client::Envelope::body) says that it is ASCII:
+    /// [`measure`](crate::measure) it first. Its final dot was not sent.
+    #[error("the message has 8-bit octets, and its envelope says that it is 7-bit")]
+    EightBit,
+    /// The sender's address breaks
+    /// [`ClientConfig::addresses`](smtp_proto::client::ClientConfig::addresses). Nothing was sent.
+    #[error("the sender's address cannot be sent: {0}")]
+    Sender(PathError),
+    /// The address of this recipient breaks
+    /// [`ClientConfig::addresses`](smtp_proto::client::ClientConfig::addresses). It was not sent;
+    /// the message goes to the other recipients.
+    #[error("the recipient's address cannot be sent: {0}")]
+    Recipient(PathError),
+    /// The message holds what SMTP cannot carry.
     #[error("{0}")]
-    Message(#[from] MessageError),
+    Defect(BodyDefect),
+    /// A recipient of [`Mail`](crate::Mail) is not of its domain, so that another connector may
+    /// apply. Nothing was sent.
+    #[error(
+        "recipient {index} is not of the domain {domain}, so another connector may apply; nothing was sent"
+    )]
+    OtherDomain {
+        /// Index in [`Envelope::recipients`](smtp_proto::client::Envelope::recipients).
+        index: usize,
+        /// The domain of the mail.
+        domain: Host,
+    },
     /// The server does not announce an extension that a command needs. Nothing was sent.
     #[error("the server does not offer {}", .0.keyword())]
     NotOffered(Extension),
@@ -272,46 +301,10 @@ pub enum Failure {
 impl From<ApiMisuse> for Failure {
     fn from(misuse: ApiMisuse) -> Self {
         match misuse {
-            ApiMisuse::Sender(error) => Self::Message(MessageError::Sender(error)),
-            ApiMisuse::Defect(defect) => Self::Message(MessageError::Defect(defect)),
+            ApiMisuse::Sender(error) => Self::Sender(error),
+            ApiMisuse::Defect(defect) => Self::Defect(defect),
             ApiMisuse::NotOffered(extension) => Self::NotOffered(extension),
             misuse => Self::Misuse(misuse),
-        }
-    }
-}
-
-/// What is wrong with the message itself.
-#[derive(Debug, thiserror::Error)]
-pub enum MessageError {
-    /// Its source failed.
-    #[error("the message could not be read: {0}")]
-    Read(#[source] io::Error),
-    /// It has octets above 127, and [`Envelope::body`](smtp_proto::client::Envelope::body) says
-    /// that it is ASCII: [`measure`](crate::measure) it first. Its final dot was not sent.
-    #[error("the message has 8-bit octets, and its envelope says that it is 7-bit")]
-    EightBit,
-    /// Its sender's address breaks
-    /// [`ClientConfig::addresses`](smtp_proto::client::ClientConfig::addresses). Nothing was sent.
-    #[error("the sender's address cannot be sent: {0}")]
-    Sender(PathError),
-    /// The address of this recipient breaks
-    /// [`ClientConfig::addresses`](smtp_proto::client::ClientConfig::addresses). It was not sent;
-    /// the message goes to the other recipients.
-    #[error("the recipient's address cannot be sent: {0}")]
-    Recipient(PathError),
-    /// It holds what SMTP cannot carry.
-    #[error("{0}")]
-    Defect(smtp_proto::wire::body::BodyDefect),
-}
-
-impl MessageError {
-    /// The status of mail that is not sent for it; 4yz if the next try may succeed.
-    pub(crate) const fn status(&self) -> EnhancedCode {
-        match self {
-            Self::Read(_) => LOCAL,
-            Self::EightBit | Self::Defect(_) => DEFECT,
-            Self::Sender(_) => BAD_SENDER,
-            Self::Recipient(_) => BAD_RECIPIENT,
         }
     }
 }
@@ -336,9 +329,12 @@ impl Failure {
             Self::Connect(_) => Ending::Unreachable,
             Self::Congested => Ending::Local(CONGESTED),
             Self::Protocol(_) | Self::Io(_) => Ending::Broken,
-            Self::Message(error) => Ending::Local(error.status()),
-            Self::Misuse(_) | Self::NotOffered(_) | Self::OtherMessage => Ending::Local(LOCAL),
             Self::LocalFault { status, .. } => Ending::Local(*status),
+            Self::Source(_) | Self::Misuse(_) | Self::NotOffered(_) => Ending::Local(LOCAL),
+            Self::OtherMessage | Self::OtherDomain { .. } => Ending::Local(LOCAL),
+            Self::EightBit | Self::Defect(_) => Ending::Local(DEFECT),
+            Self::Sender(_) => Ending::Local(BAD_SENDER),
+            Self::Recipient(_) => Ending::Local(BAD_RECIPIENT),
         }
     }
 
@@ -352,16 +348,14 @@ impl Failure {
 
     /// The status of a recipient whose transaction ended so; none if the route decides.
     pub(crate) fn status(&self) -> Option<RecipientStatus> {
-        match self {
-            Self::Message(error) => Some(match error.status() {
-                status @ EnhancedCode { class: 5, .. } => RecipientStatus::Bounced(status),
-                status => RecipientStatus::Deferred(status),
-            }),
-            Self::Misuse(_) | Self::NotOffered(_) | Self::OtherMessage => {
-                Some(RecipientStatus::Deferred(LOCAL))
+        if let Self::LocalFault { status, .. } = self {
+            return Some(RecipientStatus::Deferred(*status));
+        }
+        match self.ending() {
+            Ending::Local(status @ EnhancedCode { class: 5, .. }) => {
+                Some(RecipientStatus::Bounced(status))
             }
-            Self::LocalFault { status, .. } => Some(RecipientStatus::Deferred(*status)),
-            Self::Congested => Some(RecipientStatus::Deferred(CONGESTED)),
+            Ending::Local(status) => Some(RecipientStatus::Deferred(status)),
             _ => None,
         }
     }
@@ -553,16 +547,16 @@ pub(super) fn lost(
     failure: Failure,
 ) -> Failure {
     match failure {
-        Failure::Message(_)
-        | Failure::Connect(_)
+        Failure::Connect(_)
         | Failure::Congested
         | Failure::Misuse(_)
         | Failure::LocalFault { .. }
         | Failure::NoTls { .. } => return failure,
+        Failure::Source(_) | Failure::EightBit | Failure::Defect(_) => return failure,
+        Failure::Sender(_) | Failure::Recipient(_) => return failure,
         Failure::Auth(_) | Failure::AuthenticationFailed { .. } => return failure,
-        Failure::RequiretlsUnsupported | Failure::OtherMessage | Failure::NotOffered(_) => {
-            return failure;
-        }
+        Failure::OtherMessage | Failure::OtherDomain { .. } => return failure,
+        Failure::RequiretlsUnsupported | Failure::NotOffered(_) => return failure,
         Failure::Protocol(_) | Failure::Io(_) | Failure::InDoubt(_) | Failure::Unwelcome { .. } => {
         }
     }

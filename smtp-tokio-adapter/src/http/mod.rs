@@ -6,7 +6,7 @@ mod reach;
 mod tls;
 
 pub(crate) use self::connect::connect;
-pub use self::reach::Reach;
+pub(crate) use self::reach::Reach;
 #[cfg(feature = "https")]
 pub(crate) use self::tls::{HttpsError, Tls};
 

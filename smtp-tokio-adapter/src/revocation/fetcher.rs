@@ -87,12 +87,13 @@ impl CrlFetcher {
         self
     }
 
-    /// Fetches lists of the set `public` from these addresses: from global ones unless set, because
-    /// an authority of that set may put any URL into a certificate. Lists of other sets, whose
+    /// Fetches lists of the set `public` from any address. Unless set they come from global unicast
+    /// addresses alone (RFC 6890), because an authority of that set may put any URL into a
+    /// certificate, such as one of this machine or its network. Lists of other sets, whose
     /// authorities the administrator has chosen, are fetched from any address.
     #[must_use]
-    pub fn with_reach(mut self, reach: Reach) -> Self {
-        self.reach = reach;
+    pub fn with_any_address(mut self) -> Self {
+        self.reach = Reach::Any;
         self
     }
 

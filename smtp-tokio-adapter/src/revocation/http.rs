@@ -19,7 +19,7 @@ pub enum CrlFetchError {
     #[error("the URL cannot be fetched: {0}")]
     Url(#[from] HttpUrlError),
     /// The host has no address from which lists may be fetched, but this one: see
-    /// [`with_reach`](super::CrlFetcher::with_reach).
+    /// [`with_any_address`](super::CrlFetcher::with_any_address).
     #[error("the host has the address {0}, which is not a global one, and is not connected to")]
     NotGlobal(IpAddr),
     /// The host could not be reached, or the connection broke.

@@ -5,76 +5,22 @@ use std::sync::Arc;
 
 use smtp_proto::client::Envelope;
 use smtp_proto::fallback::Fallback;
-use smtp_proto::route::{Ending, Manner, Next, RecipientStatus, Route, RouteConfig, Targets};
+use smtp_proto::route::{Ending, Manner, Next, RecipientStatus, Route};
 use smtp_proto::wire::host::HostName;
+use smtp_tls_policy::inquiry::NotDialled;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
 use crate::client::outbound::Outbound;
-use crate::client::outcome::{Decision, Failure, LOCAL, MessageError, Spoken};
+use crate::client::outcome::{Decision, Failure, LOCAL, Spoken};
+use crate::client::target::Target;
+use crate::convert;
+use crate::lookups::Lookups;
 use crate::sender::dial::{Dialled, Dialling, KeptFor, Parcel};
-use crate::sender::hosts::{Hosts, Skip};
+use crate::sender::job::Job;
 use crate::sender::known::Ready;
 use crate::sender::message::Message;
-use crate::sender::report::{DialAttempt, Journal, RecipientOutcome, Report};
+use crate::sender::report::{DialAttempt, Journal, RecipientOutcome, Walked};
 use crate::sender::shown::Shown;
-
-impl Outbound {
-    /// Sends one message along a route, with hosts whose addresses and plans the caller makes.
-    /// [`Sender`](crate::Sender) makes them from the DNS, MTA-STS and the connectors.
-    ///
-    /// Each address of a host is tried, first with TLS as its plan says; what follows a failure of
-    /// TLS, [`after`](smtp_proto::fallback::after) decides. A server that takes only so many
-    /// recipients or transactions gets the others in further transactions, on the same connection
-    /// or another one, if [`leave_over_limit`](smtp_proto::client::ClientConfig::leave_over_limit)
-    /// is set.
-    /// Each connection is one `tracing` span, with the decision about TLS as an event.
-    ///
-    /// # Cancel safety
-    ///
-    /// Not cancel safe: which recipients have the message is then unknown. To keep what is known,
-    /// use [`Sender::send_with`](crate::Sender::send_with).
-    pub async fn send_along(
-        &self,
-        targets: Targets,
-        config: &RouteConfig,
-        hosts: &impl Hosts,
-        envelope: &Envelope,
-        message: &impl Message,
-    ) -> Report {
-        let mut tell = |_: usize, _: &RecipientOutcome| {};
-        let journal = Journal::new(envelope.recipients.len(), &mut tell);
-        let indices: Vec<usize> = (0..envelope.recipients.len()).collect();
-        let route = Route::new(targets, indices.len(), config);
-        let envelope = Arc::new(envelope.clone());
-        let parcel = Parcel { envelope: &envelope, indices: &indices, message, journal: &journal };
-        let walked = walk(self, None, route, &Unkept(hosts), &parcel).await;
-        let Walked { attempts, skipped } = walked;
-        let recipients = journal.finish(RecipientStatus::Deferred(LOCAL));
-        Report { recipients, attempts, skipped }
-    }
-}
-
-/// Prepares hosts, each in its turn.
-pub(super) trait Preparing: Sync {
-    /// Prepares one host, or says why it is not dialled.
-    fn ready(&self, host: &HostName) -> impl Future<Output = Result<Arc<Ready>, Skip>> + Send;
-}
-
-/// Nothing of these hosts is kept.
-struct Unkept<'a, H>(&'a H);
-
-impl<H: Hosts> Preparing for Unkept<'_, H> {
-    async fn ready(&self, host: &HostName) -> Result<Arc<Ready>, Skip> {
-        Ok(Arc::new(Ready::new(self.0.prepare(host).await?)))
-    }
-}
-
-/// The connections of one route, and the hosts of it that were not dialled.
-#[derive(Default)]
-pub(super) struct Walked {
-    pub(super) attempts: Vec<DialAttempt>,
-    pub(super) skipped: Vec<(String, Skip)>,
-}
 
 /// Settles the recipients that cannot be sent, because their addresses or that of the sender break
 /// the rules for addresses: no host can change that, so none is asked. Returns their positions in
@@ -90,8 +36,8 @@ pub(super) fn refuse(
     let mut refused = Vec::new();
     for (position, recipient) in envelope.recipients.iter().enumerate() {
         let failure = match (sender, recipient.path.borrow().check(rules)) {
-            (Some(error), _) => Failure::Message(MessageError::Sender(error)),
-            (None, Err(error)) => Failure::Message(MessageError::Recipient(error)),
+            (Some(error), _) => Failure::Sender(error),
+            (None, Err(error)) => Failure::Recipient(error),
             (None, Ok(())) => continue,
         };
         let Some(status) = failure.status() else { continue };
@@ -104,129 +50,150 @@ pub(super) fn refuse(
 }
 
 /// Walks a route until each recipient has its final status, and writes each into the journal.
-pub(super) async fn walk(
+pub(super) async fn walk<L: Lookups, M: Message>(
     outbound: &Outbound,
-    kept: Option<KeptFor<'_>>,
-    mut route: Route,
-    hosts: &impl Preparing,
-    parcel: &Parcel<'_, '_, impl Message>,
+    kept: KeptFor<'_>,
+    route: Route,
+    job: &Job<'_, L, M>,
+    parcel: &Parcel<'_, '_, M>,
 ) -> Walked {
-    let mut walked = Walked::default();
-    for (position, status) in refuse(outbound, parcel.envelope, parcel.indices, parcel.journal) {
-        route.status(position, status);
-    }
-    let none = RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL));
-    // What the last host that was asked said of each recipient.
-    let mut latest = vec![none; parcel.envelope.recipients.len()];
+    let mut walk = Walk::begin(outbound, kept, route, parcel);
     loop {
-        let host = match route.next() {
-            Next::Done { statuses, clear_next_run } => {
-                for (index, (&status, outcome)) in statuses.iter().zip(latest).enumerate() {
-                    let is_left = matches!(status, RecipientStatus::Deferred(_));
-                    let clear_next_run = clear_next_run && is_left;
-                    let outcome = RecipientOutcome { status, clear_next_run, ..outcome };
-                    parcel.journal.settle(parcel.indices[index], outcome);
-                }
-                return walked;
-            }
+        let host = match walk.route.next() {
+            Next::Done { .. } => return walk.finish(),
             Next::Prepare { host } => host.clone(),
-            // `walk_host` dials until the route asks for another host.
+            // `dial_host` dials until the route asks for another host.
             Next::Dial { .. } => {
-                route.ended(Ending::Local(LOCAL));
+                walk.route.ended(Ending::Local(LOCAL));
                 continue;
             }
         };
-        match hosts.ready(&host).await {
-            Ok(ready) => {
-                let addresses = ready.addresses.clone();
-                match ready.may_retry_in_clear() {
-                    true => route.prepared_opportunistic(addresses, &ready.without_tls),
-                    false => route.prepared(addresses),
-                }
-                let attempts = &mut walked.attempts;
-                walk_host(
-                    outbound,
-                    kept,
-                    &mut route,
-                    host.as_str(),
-                    &ready,
-                    parcel,
-                    &mut latest,
-                    attempts,
-                )
-                .await;
-            }
-            Err(skip) => {
-                for outcome in &mut latest {
-                    outcome.host.get_or_insert_with(|| host.to_string());
-                }
-                match &skip.refusal {
-                    Some(refusal) if refusal.ends_domain() => route.stop(skip.status),
-                    _ => route.skip(skip.status),
-                }
-                let refusal = skip.refusal.as_ref().map(tracing::field::display);
-                tracing::info!(%host, status = %skip.status, refusal, "not dialled");
-                walked.skipped.push((host.to_string(), skip));
-            }
+        match job.ready(&host).await {
+            Ok(ready) => walk.dial_host(&host, &ready).await,
+            Err(why) => walk.pass_over(&host, why),
         }
     }
 }
 
-/// Dials the addresses of one host, until the route asks for something else.
-#[expect(clippy::too_many_arguments, reason = "all of them differ in each call")]
-async fn walk_host(
-    outbound: &Outbound,
-    kept: Option<KeptFor<'_>>,
-    route: &mut Route,
-    host: &str,
-    ready: &Ready,
-    parcel: &Parcel<'_, '_, impl Message>,
-    latest: &mut [RecipientOutcome],
-    attempts: &mut Vec<DialAttempt>,
-) {
-    // Why TLS was given up at an address of this host, for the retry in clear text.
-    let mut led_here: Vec<(SocketAddr, Arc<Decision>)> = Vec::new();
-    // Recipients that the server would take on another connection.
-    let mut waiting: Option<Vec<usize>> = None;
-    // What would be reported of a connection whose handshake is repeated.
-    let mut held: Vec<ReportedSession> = Vec::new();
-    while let Next::Dial { address, manner, remaining, .. } = route.next() {
-        let remaining = waiting.take().unwrap_or_else(|| remaining.to_vec());
-        let is_clear_retry = manner == Manner::ClearText;
-        let target = ready.at(address.ip(), manner);
+/// A route on its way.
+struct Walk<'a, 'j, M> {
+    outbound: &'a Outbound,
+    kept: KeptFor<'a>,
+    parcel: &'a Parcel<'a, 'j, M>,
+    route: Route,
+    /// What the last host that was asked said of each recipient.
+    latest: Vec<RecipientOutcome>,
+    walked: Walked,
+}
+
+impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
+    /// No host was asked yet.
+    fn begin(
+        outbound: &'a Outbound,
+        kept: KeptFor<'a>,
+        mut route: Route,
+        parcel: &'a Parcel<'a, 'j, M>,
+    ) -> Self {
+        for (at, status) in refuse(outbound, parcel.envelope, parcel.indices, parcel.journal) {
+            route.status(at, status);
+        }
+        let none = RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL));
+        let latest = vec![none; parcel.envelope.recipients.len()];
+        Self { outbound, kept, parcel, route, latest, walked: Walked::default() }
+    }
+
+    /// Writes the final status of each recipient into the journal.
+    fn finish(self) -> Walked {
+        if let Next::Done { statuses, clear_next_run } = self.route.next() {
+            for (index, (&status, outcome)) in statuses.iter().zip(self.latest).enumerate() {
+                let is_left = matches!(status, RecipientStatus::Deferred(_));
+                let clear_next_run = clear_next_run && is_left;
+                let outcome = RecipientOutcome { status, clear_next_run, ..outcome };
+                self.parcel.journal.settle(self.parcel.indices[index], outcome);
+            }
+        }
+        self.walked
+    }
+
+    /// A host that is not dialled.
+    fn pass_over(&mut self, host: &HostName, why: NotDialled) {
+        for outcome in &mut self.latest {
+            outcome.host.get_or_insert_with(|| host.to_string());
+        }
+        let status = convert::status(why.refusal.status());
+        match why.refusal.ends_domain() {
+            true => self.route.stop(status),
+            false => self.route.skip(status),
+        }
+        tracing::info!(%host, %status, refusal = %why.refusal, "not dialled");
+        self.walked.skipped.push((host.to_string(), why));
+    }
+
+    /// Dials the addresses of one host, until the route asks for something else.
+    async fn dial_host(&mut self, host: &HostName, ready: &Ready) {
+        let addresses = ready.addresses.clone();
+        match ready.may_retry_in_clear() {
+            true => self.route.prepared_opportunistic(addresses, &ready.without_tls),
+            false => self.route.prepared(addresses),
+        }
+
+        let mut at_host = AtHost::default();
+        while let Next::Dial { address, manner, remaining, .. } = self.route.next() {
+            let remaining = at_host.waiting.take().unwrap_or_else(|| remaining.to_vec());
+            let target = ready.at(address.ip(), manner);
+            let mut dialled = self
+                .dial(host.as_str(), ready, &target, (address, manner), &remaining, &at_host)
+                .await;
+            self.note_unreached(host.as_str(), &target, &mut dialled);
+            at_host.report_once(&mut dialled);
+            self.note_statuses(&remaining, &mut dialled);
+            at_host.ended(&mut self.route, manner, &remaining, &dialled);
+            self.note_attempt(host.as_str(), ready, &target, dialled);
+        }
+        // The route had no connection left for the second handshake.
+        if let Some(last) = self.walked.attempts.last_mut() {
+            last.sessions.append(&mut at_host.held);
+        }
+    }
+
+    /// Makes one connection, or takes one from the pool, and sends the message over it.
+    async fn dial(
+        &self,
+        host: &str,
+        ready: &Ready,
+        target: &Arc<Target>,
+        (address, manner): (SocketAddr, Manner),
+        remaining: &[usize],
+        at_host: &AtHost,
+    ) -> Dialled {
         // An address at which TLS is remembered to be broken must not win for being nearer.
+        let rivals = self.route.rivals();
         let others: Vec<SocketAddr> =
-            route.rivals().filter(|it| ready.at(it.ip(), manner) == target).collect();
-        // A retry in clear text is what the last decision at this address led to.
-        let mut earlier = led_here.iter().rev();
-        let before = earlier.find(|(earlier, _)| is_clear_retry && *earlier == address).map(
-            |(_, before)| {
-                Arc::new(Decision { channel: Spoken::Clear, tls: None, ..(**before).clone() })
-            },
-        );
+            rivals.filter(|it| ready.at(it.ip(), manner) == *target).collect();
         let dialling = Dialling {
-            outbound,
-            kept,
-            target: &target,
+            outbound: self.outbound,
+            kept: self.kept,
+            target,
             host,
             address,
             others: &others,
-            route,
-            parcel,
-            remaining: &remaining,
-            before,
+            route: &self.route,
+            parcel: self.parcel,
+            remaining,
+            before: at_host.before(address, manner),
             ready,
         };
-        let dialled = dialling.run();
         let span = tracing::info_span!("smtp_deliver", host = %host, address = %address);
-        let dialled = tracing::Instrument::instrument(dialled, span).await;
-        let Dialled { decision, mut sessions, statuses, outcomes, ending, failure, left, .. } =
-            dialled;
+        tracing::Instrument::instrument(dialling.run(), span).await
+    }
+
+    /// The addresses that were dialled before this one, each with an attempt of its own.
+    fn note_unreached(&mut self, host: &str, target: &Target, dialled: &mut Dialled) {
         let unreached: Vec<SocketAddr> = dialled.unreached.iter().map(|it| it.0).collect();
-        route.raced(&unreached, dialled.address);
-        attempts.extend(dialled.unreached.into_iter().map(|(address, failure)| {
+        self.route.raced(&unreached, dialled.address);
+        for (address, failure) in std::mem::take(&mut dialled.unreached) {
             let undecided = Decision::undecided(&target.plan, target.is_clear());
-            DialAttempt {
+            self.walked.attempts.push(DialAttempt {
                 host: host.to_owned(),
                 address,
                 manner: target.manner,
@@ -237,43 +204,34 @@ async fn walk_host(
                 failure: Some(failure),
                 sessions: Vec::new(),
                 shown: None,
-            }
-        }));
-        // RFC 8460, section 4.4: both handshakes are one session, and the second one decides.
-        // So does a kept connection, whose session was reported when it was opened.
-        let earlier = std::mem::take(&mut held);
-        if sessions.is_empty() && !dialled.is_reused {
-            sessions = earlier;
+            });
         }
-        if matches!(ending, Ending::NoTls { fallback: Fallback::RetryPlainHello, .. }) {
-            held = std::mem::take(&mut sessions);
-        }
+    }
+
+    /// What the connection came to for each recipient that remained.
+    fn note_statuses(&mut self, remaining: &[usize], dialled: &mut Dialled) {
+        let statuses = std::mem::take(&mut dialled.statuses);
+        let outcomes = std::mem::take(&mut dialled.outcomes);
         for ((&index, status), outcome) in remaining.iter().zip(statuses).zip(outcomes) {
-            latest[index] = outcome;
+            self.latest[index] = outcome;
             if let Some(status) = status {
-                route.status(index, status);
+                self.route.status(index, status);
             }
         }
-        if left.is_empty() {
-            route.ended(ending);
-            if !is_clear_retry {
-                led_here.push((dialled.address, Arc::clone(&decision)));
-            }
-        } else {
-            waiting = Some(left.iter().map(|&position| remaining[position]).collect());
-        }
-        let host = host.to_owned();
-        let manner = target.manner;
-        let (address, is_reused) = (dialled.address, dialled.is_reused);
+    }
+
+    fn note_attempt(&mut self, host: &str, ready: &Ready, target: &Target, dialled: Dialled) {
+        let Dialled { address, is_reused, decision, sessions, ending, failure, outrun, .. } =
+            dialled;
         // Of a host with one address this would be remembered in vain.
         let is_useful = |it: &Shown| !it.is_no_starttls() || ready.addresses.len() > 1;
-        let shown = Shown::by(&target, &decision, is_reused).filter(is_useful);
-        attempts.push(DialAttempt {
-            host,
+        let shown = Shown::by(target, &decision, is_reused).filter(is_useful);
+        self.walked.attempts.push(DialAttempt {
+            host: host.to_owned(),
             address,
-            manner,
+            manner: target.manner,
             is_reused,
-            outrun: dialled.outrun,
+            outrun,
             decision,
             ending,
             failure,
@@ -281,8 +239,52 @@ async fn walk_host(
             shown,
         });
     }
-    // The route had no connection left for the second handshake.
-    if let Some(last) = attempts.last_mut() {
-        last.sessions.append(&mut held);
+}
+
+/// What the connections to one host leave for the next ones to it.
+#[derive(Default)]
+struct AtHost {
+    /// Why TLS was given up at an address, for the retry in clear text.
+    given_up: Vec<(SocketAddr, Arc<Decision>)>,
+    /// Recipients that the server would take on another connection.
+    waiting: Option<Vec<usize>>,
+    /// What would be reported of a connection whose handshake is repeated.
+    held: Vec<ReportedSession>,
+}
+
+impl AtHost {
+    /// The last decision at this address, if a retry in clear text is what it led to.
+    fn before(&self, address: SocketAddr, manner: Manner) -> Option<Arc<Decision>> {
+        if manner != Manner::ClearText {
+            return None;
+        }
+        let (_, before) = self.given_up.iter().rev().find(|(earlier, _)| *earlier == address)?;
+        let clear = Decision { channel: Spoken::Clear, tls: None, ..(**before).clone() };
+        Some(Arc::new(clear))
+    }
+
+    /// RFC 8460, section 4.4: both handshakes are one session, and the second one decides. So does
+    /// a kept connection, whose session was reported when it was opened.
+    fn report_once(&mut self, dialled: &mut Dialled) {
+        let earlier = std::mem::take(&mut self.held);
+        if dialled.sessions.is_empty() && !dialled.is_reused {
+            dialled.sessions = earlier;
+        }
+        let again = Fallback::RetryPlainHello;
+        if matches!(dialled.ending, Ending::NoTls { fallback, .. } if fallback == again) {
+            self.held = std::mem::take(&mut dialled.sessions);
+        }
+    }
+
+    /// Tells the route how the connection ended, unless recipients wait for another one.
+    fn ended(&mut self, route: &mut Route, manner: Manner, remaining: &[usize], dialled: &Dialled) {
+        if !dialled.left.is_empty() {
+            self.waiting = Some(dialled.left.iter().map(|&position| remaining[position]).collect());
+            return;
+        }
+        route.ended(dialled.ending);
+        if manner != Manner::ClearText {
+            self.given_up.push((dialled.address, Arc::clone(&dialled.decision)));
+        }
     }
 }

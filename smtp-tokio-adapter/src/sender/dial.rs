@@ -10,10 +10,9 @@ use smtp_proto::route::{Ending, RecipientStatus, Route};
 use smtp_tls_policy::Host;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 use tokio::net::TcpStream;
-use tracing::Instrument;
 
 use crate::client::outbound::Outbound;
-use crate::client::outcome::{Decision, Delivery, Failure, MessageError, OutcomeBuf, Spoken};
+use crate::client::outcome::{Decision, Delivery, Failure, OutcomeBuf, Spoken};
 use crate::client::target::Target;
 use crate::client::{Connection, OpenError};
 use crate::dialling;
@@ -23,7 +22,7 @@ use crate::sender::known::Ready;
 #[cfg(feature = "crl-fetch")]
 use crate::sender::list_wait::ListWait;
 use crate::sender::message::Message;
-use crate::sender::pool::{Congested, Kept, Pool, Slot, Terms};
+use crate::sender::pool::{Kept, Pool, Slot, Terms};
 use crate::sender::report::{Journal, RecipientOutcome};
 
 /// What became of a connection.
@@ -79,8 +78,7 @@ struct Opened {
 /// One connection that is to be made, or taken from the pool.
 pub(super) struct Dialling<'a, 'j, M> {
     pub(super) outbound: &'a Outbound,
-    /// None: the connection is made, and closed afterwards.
-    pub(super) kept: Option<KeptFor<'a>>,
+    pub(super) kept: KeptFor<'a>,
     pub(super) target: &'a Arc<Target>,
     pub(super) host: &'a str,
     pub(super) address: SocketAddr,
@@ -100,21 +98,14 @@ impl<M: Message> Dialling<'_, '_, M> {
     /// Sends the message for the recipients that remain, over a kept connection or a new one. A
     /// kept connection that ends before it has taken the message is replaced by a new one, once.
     pub(super) async fn run(&self) -> Dialled {
-        let mut slot = None;
-        if let Some(KeptFor { pool, next_hop }) = self.kept {
-            let key = self.ready.key(next_hop, self.target, self.address.port());
-            match pool.slot(key).await {
-                Ok(turn) => slot = Some(turn),
-                Err(Congested) => {
-                    let decision = Decision::undecided(&self.target.plan, self.target.is_clear());
-                    let decision = Arc::new(decision);
-                    return self.failed(self.address, decision, Vec::new(), Failure::Congested);
-                }
-            }
-        }
-        let kept = slot.as_mut().and_then(Slot::take);
+        let KeptFor { pool, next_hop } = self.kept;
+        let key = self.ready.key(next_hop, self.target, self.address.port());
+        let Ok(mut slot) = pool.slot(key).await else {
+            let decision = Decision::undecided(&self.target.plan, self.target.is_clear());
+            return self.failed(self.address, decision.into(), Vec::new(), Failure::Congested);
+        };
         let mut turn = Turn::Opened;
-        if let Some(mut kept) = kept {
+        if let Some(mut kept) = slot.take() {
             turn = Turn::Replaced;
             if self.may_reuse(&kept) && kept.connection.is_reusable().await {
                 // Boxed, as what follows: most deliveries may be waiting for their turn, and need
@@ -125,13 +116,11 @@ impl<M: Message> Dialling<'_, '_, M> {
                     return dialled;
                 }
                 tracing::info!("a kept connection was over, and is replaced");
-            } else if let Some(slot) = &slot {
+            } else {
                 slot.quit(kept.connection);
             }
         }
-        if slot.is_some() {
-            metering::pool_turn(turn);
-        }
+        metering::pool_turn(turn);
         Box::pin(self.open(slot)).await
     }
 
@@ -153,7 +142,7 @@ impl<M: Message> Dialling<'_, '_, M> {
         }
     }
 
-    async fn reuse(&self, kept: Kept, slot: &mut Option<Slot>) -> Dialled {
+    async fn reuse(&self, kept: Kept, slot: &mut Slot) -> Dialled {
         tracing::debug!(messages = kept.messages, "connection reused");
         let decision = self.before.clone().unwrap_or_else(|| kept.connection.shared_decision());
         // The delivery that opened the connection has reported it.
@@ -209,22 +198,11 @@ impl<M: Message> Dialling<'_, '_, M> {
     }
 
     /// Connects, and sends the message.
-    async fn open(&self, mut slot: Option<Slot>) -> Dialled {
-        let Self { target, ready, .. } = *self;
+    async fn open(&self, mut slot: Slot) -> Dialled {
         let terms = self.terms();
         let opened = self.connect().await;
-        let Opened { connection, address, local, unreached, outrun } = opened;
-        let decision = match &connection {
-            Ok(connection) => connection.decision(),
-            Err(error) => &error.decision,
-        };
-        let sessions = match (&self.before, local) {
-            (None, Some(local)) => {
-                decision.sessions(&ready.reporting, &target.plan, local, address.ip())
-            }
-            // No connection; or the one before it has been reported, and this one with it.
-            (Some(_), _) | (_, None) => Vec::new(),
-        };
+        let sessions = self.sessions(&opened);
+        let Opened { connection, address, unreached, outrun, .. } = opened;
         let decision = match (&self.before, &connection) {
             (Some(before), _) => Arc::clone(before),
             (None, Ok(connection)) => connection.shared_decision(),
@@ -245,6 +223,18 @@ impl<M: Message> Dialling<'_, '_, M> {
             }
         };
         Dialled { unreached, outrun, ..dialled }
+    }
+
+    /// What is to be reported of a new connection. Nothing without one; and nothing if the one
+    /// before it has been reported, and this one with it.
+    fn sessions(&self, opened: &Opened) -> Vec<ReportedSession> {
+        let (None, Some(local)) = (&self.before, opened.local) else { return Vec::new() };
+        let decision = match &opened.connection {
+            Ok(connection) => connection.decision(),
+            Err(error) => &error.decision,
+        };
+        let (plan, remote) = (&self.target.plan, opened.address.ip());
+        decision.sessions(&self.ready.reporting, plan, local, remote)
     }
 
     /// Nothing was sent.
@@ -294,45 +284,23 @@ impl<M: Message> Dialling<'_, '_, M> {
     async fn transact(
         &self,
         mut kept: Kept,
-        slot: &mut Option<Slot>,
+        slot: &mut Slot,
         decision: Arc<Decision>,
         sessions: Vec<ReportedSession>,
         is_reused: bool,
     ) -> Dialled {
-        let (count, address) = (self.remaining.len(), kept.address);
-        let asked = self.asked(&decision, address);
-        let mut transactions = Transactions {
-            outbound: self.outbound,
-            parcel: self.parcel,
-            remaining: self.remaining,
-            statuses: vec![None; count],
-            outcomes: vec![asked.clone(); count],
-            asked,
-            may_be_repeated: false,
-        };
-        let (mut ending, failure, left) = transactions.run(&mut kept).await;
-        // The end of a connection that was kept tells nothing of the peer's TLS, so that it is no
-        // reason for clear text. The next address, or the next run, begins with a handshake.
-        if is_reused
-            && matches!(ending, Ending::NoTls { fallback, .. } if fallback != Fallback::Forbidden)
-        {
-            ending = Ending::Broken;
-        }
-        let connection = &mut kept.connection;
-        // In clear text no TLS could be lost: the reason of what led here is still right.
-        let decision = match ending {
-            Ending::Finished | Ending::ShutDown => decision,
-            _ if self.target.is_clear() => decision,
-            _ => connection.shared_decision(),
-        };
-        let may_be_kept = failure.is_none() && connection.is_reusable().await;
-        match slot.take() {
-            Some(slot) if may_be_kept => slot.keep(kept),
-            // Beside the delivery: a server that never answers QUIT delays no result.
-            Some(turn) => slot.insert(turn).quit(kept.connection),
-            None => drop(tokio::spawn(kept.connection.quit().in_current_span())),
-        }
+        let address = kept.address;
+        let mut transactions = Transactions::new(self, self.asked(&decision, address));
+        let (ending, failure, left) = transactions.run(&mut kept).await;
         let Transactions { may_be_repeated, statuses, outcomes, .. } = transactions;
+        let ending = if is_reused { without_tls_retry(ending) } else { ending };
+        let decision = self.after(&kept, ending, decision);
+        if failure.is_none() && !may_be_repeated && kept.connection.is_reusable().await {
+            slot.keep(kept);
+        } else {
+            // Beside the delivery: a server that never answers QUIT delays no result.
+            slot.quit(kept.connection);
+        }
         Dialled {
             address,
             is_reused,
@@ -348,6 +316,26 @@ impl<M: Message> Dialling<'_, '_, M> {
             outrun: Vec::new(),
         }
     }
+
+    /// The decision about TLS that is told of a connection that has ended so. In clear text no TLS
+    /// could be lost: the reason of what led here is still right.
+    fn after(&self, kept: &Kept, ending: Ending, decision: Arc<Decision>) -> Arc<Decision> {
+        match ending {
+            Ending::Finished | Ending::ShutDown => decision,
+            _ if self.target.is_clear() => decision,
+            _ => kept.connection.shared_decision(),
+        }
+    }
+}
+
+/// The ending of a connection that was kept. It tells nothing of the peer's TLS, so that it is no
+/// reason for clear text. The next address, or the next run, begins with a handshake.
+fn without_tls_retry(ending: Ending) -> Ending {
+    match ending {
+        Ending::NoTls { fallback: Fallback::Forbidden, .. } => ending,
+        Ending::NoTls { .. } => Ending::Broken,
+        ending => ending,
+    }
 }
 
 struct Transactions<'a, 'j, M> {
@@ -362,7 +350,15 @@ struct Transactions<'a, 'j, M> {
     may_be_repeated: bool,
 }
 
-impl<M: Message> Transactions<'_, '_, M> {
+impl<'a, 'j, M: Message> Transactions<'a, 'j, M> {
+    /// No transaction has begun.
+    fn new(dialling: &Dialling<'a, 'j, M>, asked: RecipientOutcome) -> Self {
+        let Dialling { outbound, parcel, remaining, .. } = *dialling;
+        let count = remaining.len();
+        let (statuses, outcomes) = (vec![None; count], vec![asked.clone(); count]);
+        Self { outbound, parcel, remaining, asked, statuses, outcomes, may_be_repeated: false }
+    }
+
     /// Runs one transaction, and further ones for recipients that the server took no more. Returns
     /// the positions of those that need another connection.
     async fn run(&mut self, kept: &mut Kept) -> (Ending, Option<Arc<Failure>>, Vec<usize>) {
@@ -374,12 +370,7 @@ impl<M: Message> Transactions<'_, '_, M> {
             self.may_be_repeated = kept.messages == before && delivery.may_be_repeated();
             kept.messages += 1;
             let ending = delivery.end.as_ref().map_or_else(Failure::ending, |_| Ending::Finished);
-            for (at, &position) in open.iter().enumerate() {
-                if let Some(status) = delivery.status(at) {
-                    self.statuses[position] = Some(status);
-                }
-                self.outcomes[position].reply = delivery.reply(at).cloned();
-            }
+            self.note(&delivery, &open);
             let left: Vec<usize> = (0..open.len())
                 .filter(|&at| self.is_left(&delivery, at))
                 .map(|at| open[at])
@@ -407,6 +398,16 @@ impl<M: Message> Transactions<'_, '_, M> {
         }
     }
 
+    /// What a transaction came to for each recipient that it had.
+    fn note(&mut self, delivery: &Delivery, open: &[usize]) {
+        for (at, &position) in open.iter().enumerate() {
+            if let Some(status) = delivery.status(at) {
+                self.statuses[position] = Some(status);
+            }
+            self.outcomes[position].reply = delivery.reply(at).cloned();
+        }
+    }
+
     /// Whether a recipient waits for another transaction: over the limits that were announced
     /// (RFC 9422, section 4), or refused for them alone (RFC 5321, section 4.5.3.1.10).
     fn is_left(&self, delivery: &Delivery, at: usize) -> bool {
@@ -415,20 +416,25 @@ impl<M: Message> Transactions<'_, '_, M> {
             && (delivery.left.contains(&at) || delivery.is_one_too_many(at) && taken)
     }
 
+    /// The envelope with the recipients of one transaction.
+    fn part(&self, open: &[usize]) -> Arc<Envelope> {
+        let envelope = self.parcel.envelope;
+        let indexes = open.iter().map(|&at| self.remaining[at]);
+        if indexes.clone().eq(0..envelope.recipients.len()) {
+            return Arc::clone(envelope);
+        }
+        let recipients = indexes.map(|index| envelope.recipients[index].clone());
+        Arc::new(envelope.with_recipients(recipients.collect()))
+    }
+
+    /// Runs one transaction.
     async fn transact(
         &mut self,
         connection: &mut Connection<TcpStream>,
         open: &[usize],
     ) -> Delivery {
-        let Parcel { envelope, indices, message, journal } = *self.parcel;
-        let indexes = open.iter().map(|&at| self.remaining[at]);
-        let part = match indexes.clone().eq(0..envelope.recipients.len()) {
-            true => Arc::clone(envelope),
-            false => {
-                let recipients = indexes.map(|index| envelope.recipients[index].clone());
-                Arc::new(envelope.with_recipients(recipients.collect()))
-            }
-        };
+        let part = self.part(open);
+        let Parcel { indices, message, journal, .. } = *self.parcel;
         let (asked, remaining) = (&self.asked, self.remaining);
         // What is final is told at once, while the connection goes on.
         let mut settled = |at: usize, delivery: &Delivery| match delivery.status(at) {
@@ -439,23 +445,16 @@ impl<M: Message> Transactions<'_, '_, M> {
             }
             Some(RecipientStatus::Deferred(_)) | None => {}
         };
-        let delivery = match message.uri().filter(|_| connection.capabilities().fetches_imap()) {
-            Some(uri) => {
-                let body = &mut tokio::io::empty();
-                connection.send_observed(part, body, Some(uri), &mut settled).await
-            }
-            None => {
-                // The server's time limit for an idle client is about the same.
-                let patience = self.outbound.smtp.timeouts.idle;
-                let opening = tokio::time::timeout(patience, message.open()).await;
-                match opening.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                    Ok(mut body) => {
-                        connection.send_observed(part, &mut body, None, &mut settled).await
-                    }
-                    Err(error) => {
-                        let failure = Failure::Message(MessageError::Read(error));
-                        Delivery::unsent(open.len(), Err(failure))
-                    }
+        let uri = message.uri().filter(|_| connection.capabilities().fetches_imap());
+        let delivery = if uri.is_some() {
+            let body = &mut tokio::io::empty();
+            connection.send_observed(part, body, uri, &mut settled).await
+        } else {
+            match self.body().await {
+                Ok(mut body) => connection.send_observed(part, &mut body, None, &mut settled).await,
+                Err(error) => {
+                    let failure = Failure::Source(error);
+                    Delivery::unsent(open.len(), Err(failure))
                 }
             }
         };
@@ -464,5 +463,13 @@ impl<M: Message> Transactions<'_, '_, M> {
             Err(failure) => tracing::info!(%failure, "not delivered here"),
         }
         delivery
+    }
+
+    /// Opens the message. The server's time limit for an idle client is about the same as the one
+    /// here.
+    async fn body(&self) -> io::Result<M::Body> {
+        let patience = self.outbound.smtp.timeouts.idle;
+        let opening = tokio::time::timeout(patience, self.parcel.message.open()).await;
+        opening.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }

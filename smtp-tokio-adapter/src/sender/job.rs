@@ -2,14 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use smtp_proto::route::{Ending, LOOKUP_FAILED, Targets};
+use smtp_proto::route::{Ending, Targets};
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::ReversePathBuf;
 use smtp_tls_policy::inquiry::{
     DnsAnswer, DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, HostAnswer, HostAsk,
-    HostInquiry, MailFacts, MailHosts, MxRecord, NotDialled,
+    HostInquiry, MailFacts, MailHosts, MxRecord, NotDialled, Prepared,
 };
-use smtp_tls_policy::plan::{Attempt, DnsStatus, HostOrigin, MessageTls, Policy};
+use smtp_tls_policy::plan::{DnsStatus, HostOrigin, MessageTls, Policy};
+use smtp_tls_policy::rules::Families;
 use smtp_tls_policy::{Domain, Host};
 
 use tokio::sync::OnceCell;
@@ -19,11 +20,9 @@ use super::{Mail, Sender, lock};
 use crate::client::Target;
 use crate::lookups::Lookups;
 use crate::metering::lookup;
-use crate::sender::deliver::{Preparing, Walked};
-use crate::sender::hosts::{Candidate, Skip};
 use crate::sender::known::{Course, Known, Ready, Rules};
 use crate::sender::message::Message;
-use crate::sender::report::DialAttempt;
+use crate::sender::report::{DialAttempt, Walked};
 
 /// The facts about a domain, or why none of its hosts is dialled.
 type Domainwide<'a> = Result<DomainFacts<'a>, NotDialled>;
@@ -135,48 +134,36 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         inquiry.finish()
     }
 
+    /// What is known of a host of the route, looked up unless an earlier delivery has done so; or
+    /// why it is not dialled.
+    pub(super) async fn ready(&self, host: &HostName) -> Result<Arc<Ready>, NotDialled> {
+        if let Some(ready) = self.known.as_ref().and_then(|known| known.host(host)) {
+            return Ok(Arc::clone(ready));
+        }
+        let ready = Arc::new(self.prepare(host).await?);
+        lock(&self.ready).push((host.clone(), Arc::clone(&ready)));
+        Ok(ready)
+    }
+
     /// Looks up a host, and makes its plan.
-    async fn prepare(&self, name: &HostName) -> Result<Candidate, Skip> {
-        let domain = self.domain().await.as_ref().map_err(|refused| Skip::from(refused.clone()))?;
+    async fn prepare(&self, name: &HostName) -> Result<Ready, NotDialled> {
+        let domain = self.domain().await.as_ref().map_err(Clone::clone)?;
         let host = match (domain.origin(), Domain::parse(name.as_str())) {
             (HostOrigin::Mx, Ok(host)) => Host::Name(host),
             (HostOrigin::Mx | HostOrigin::SmartHost | HostOrigin::Literal, _) => {
                 domain.next_hop().clone()
             }
         };
-        let (sender, lookups) = (self.sender, &self.sender.lookups);
+        // The rules for a host are made from the answer that names it, and from no other one. A
+        // host that only an earlier answer names is not asked for, and so cannot be reached.
+        let is_named = self.known.is_none() || self.looked_up().await.names(name);
         let mut inquiry = HostInquiry::new(domain, &host);
-        while let Some(ask) = inquiry.ask() {
-            let answer = match ask {
-                HostAsk::Addresses(host) => {
-                    // A family that is not dialled is not asked for, and its answer is ignored.
-                    let families = inquiry.families();
-                    let ipv4 = async {
-                        match families.has_ipv4() {
-                            true => sender.answered(lookup("ipv4", lookups.ipv4(host)).await),
-                            false => DnsAnswer::none(DnsStatus::Insecure),
-                        }
-                    };
-                    let ipv6 = async {
-                        match families.has_ipv6() {
-                            true => sender.answered(lookup("ipv6", lookups.ipv6(host)).await),
-                            false => DnsAnswer::none(DnsStatus::Insecure),
-                        }
-                    };
-                    let (ipv4, ipv6) = tokio::join!(ipv4, ipv6);
-                    HostAnswer::Addresses(ipv4, ipv6)
-                }
-                HostAsk::Cname(host) => HostAnswer::Cname(
-                    sender.seen(lookup("cname", lookups.cname(host.as_str())).await),
-                ),
-                HostAsk::Tlsa(owner) => {
-                    HostAnswer::Tlsa(sender.answered(lookup("tlsa", lookups.tlsa(owner)).await))
-                }
-            };
+        while is_named && let Some(ask) = inquiry.ask() {
+            let answer = self.answer(ask, inquiry.families()).await;
             inquiry.answer(answer);
         }
-        let prepared = inquiry.finish()?;
-        let mut target = Target::of(host, prepared.plan);
+        let Prepared { plan, addresses, reporting, .. } = inquiry.finish()?;
+        let mut target = Target::of(host, plan);
         if let Policy::Connector(connector) = self.mail.policy {
             target.identity = connector.identity.clone();
             target.dial = connector.dial.clone();
@@ -184,36 +171,38 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         if domain.origin() == HostOrigin::SmartHost {
             target.credentials = self.mail.credentials.cloned();
         }
-        let mut candidate = Candidate::new(target, prepared.addresses);
-        candidate.reporting = prepared.reporting;
-        let peers =
-            sender.broken_peers(&candidate.target, &candidate.addresses, domain.port()).await;
-        candidate.plain_hello = peers.plain_hello;
-        candidate.without_tls = peers.without_starttls;
-        if !peers.broken.is_empty() {
-            let plan = candidate.target.plan.clone().remembering_broken();
-            // A floor above plaintext is not touched: then the plan is the same.
-            if plan.attempt() == Attempt::Clear {
-                candidate.without_tls.extend_from_slice(&peers.broken);
-                candidate.broken = Some((peers.broken, plan));
+        let peers = self.sender.broken_peers(&target, &addresses, domain.port()).await;
+        Ok(Ready::new(target, addresses, peers, reporting))
+    }
+
+    /// Asks the network one question about a host. A family of addresses that is not dialled is not
+    /// asked for, and its answer is ignored.
+    async fn answer(&self, ask: HostAsk<'_>, families: Families) -> HostAnswer {
+        let (sender, lookups) = (self.sender, &self.sender.lookups);
+        match ask {
+            HostAsk::Addresses(host) => {
+                let ipv4 = async {
+                    match families.has_ipv4() {
+                        true => sender.answered(lookup("ipv4", lookups.ipv4(host)).await),
+                        false => DnsAnswer::none(DnsStatus::Insecure),
+                    }
+                };
+                let ipv6 = async {
+                    match families.has_ipv6() {
+                        true => sender.answered(lookup("ipv6", lookups.ipv6(host)).await),
+                        false => DnsAnswer::none(DnsStatus::Insecure),
+                    }
+                };
+                let (ipv4, ipv6) = tokio::join!(ipv4, ipv6);
+                HostAnswer::Addresses(ipv4, ipv6)
+            }
+            HostAsk::Cname(host) => {
+                HostAnswer::Cname(sender.seen(lookup("cname", lookups.cname(host.as_str())).await))
+            }
+            HostAsk::Tlsa(owner) => {
+                HostAnswer::Tlsa(sender.answered(lookup("tlsa", lookups.tlsa(owner)).await))
             }
         }
-        Ok(candidate)
-    }
-}
-
-impl<L: Lookups, M: Message> Preparing for Job<'_, L, M> {
-    async fn ready(&self, host: &HostName) -> Result<Arc<Ready>, Skip> {
-        if let Some(ready) = self.known.as_ref().and_then(|known| known.host(host)) {
-            return Ok(Arc::clone(ready));
-        }
-        let ready = Arc::new(Ready::new(self.prepare(host).await?));
-        // The rules for a host are made from the answer that names it, and from no other one.
-        if self.known.is_some() && !self.looked_up().await.names(host) {
-            return Err(Skip::from(LOOKUP_FAILED));
-        }
-        lock(&self.ready).push((host.clone(), Arc::clone(&ready)));
-        Ok(ready)
     }
 }
 
@@ -221,10 +210,4 @@ fn message_tls<M>(mail: &Mail<'_, M>) -> MessageTls {
     let envelope = mail.envelope;
     let is_bounce = envelope.reverse_path == ReversePathBuf::NULL;
     MessageTls::new(envelope.require_tls, is_bounce, mail.tls_required_no)
-}
-
-impl From<NotDialled> for Skip {
-    fn from(why: NotDialled) -> Self {
-        Self { session: why.session, ..Self::from(why.refusal) }
-    }
 }

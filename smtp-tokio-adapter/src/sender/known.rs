@@ -9,14 +9,14 @@ use smtp_proto::route::Manner;
 use smtp_proto::route::Targets;
 use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::Host;
-use smtp_tls_policy::plan::{MessageTls, Plan};
+use smtp_tls_policy::plan::{Attempt, MessageTls, Plan};
 use smtp_tls_policy::tlsrpt::Reporting;
 use tokio::time::Instant;
 
 use super::lock;
 use crate::client::reuse::ReuseKey;
 use crate::client::target::Target;
-use crate::sender::hosts::Candidate;
+use crate::sender::peers::Peers;
 use crate::sender::pool::PoolLimits;
 
 /// Where the mail of a domain goes.
@@ -38,12 +38,18 @@ impl Course {
     }
 }
 
-/// A host that may be dialled, for messages to one next hop. See [`Candidate`].
+/// A host that may be dialled, for messages to one next hop.
 pub(super) struct Ready {
+    /// Its addresses in the order in which to try them.
     pub(super) addresses: Vec<IpAddr>,
+    /// Addresses at which TLS is not expected. They are dialled after the others, if clear text may
+    /// be used at all.
     pub(super) without_tls: Vec<IpAddr>,
+    /// What is to be reported of its connections (RFC 8460).
     pub(super) reporting: Reporting,
+    /// Addresses where the handshake succeeds only with the plainest ClientHello.
     plain_hello: Vec<IpAddr>,
+    /// Addresses where TLS broke a short while ago, and the plan for them.
     broken: Option<(Vec<IpAddr>, Plan)>,
     /// What a connection is opened for at an address of which nothing is remembered.
     usual: Arc<Target>,
@@ -51,9 +57,21 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    pub(super) fn new(candidate: Candidate) -> Self {
-        let Candidate { target, addresses, broken, plain_hello, without_tls, reporting } =
-            candidate;
+    /// A host with what is remembered of its addresses.
+    pub(super) fn new(
+        target: Target,
+        addresses: Vec<IpAddr>,
+        peers: Peers,
+        reporting: Reporting,
+    ) -> Self {
+        let Peers { broken, plain_hello, without_starttls: mut without_tls } = peers;
+        let broken = Some(broken).filter(|addresses| !addresses.is_empty());
+        let broken = broken.map(|addresses| (addresses, target.plan.clone().remembering_broken()));
+        // A floor above plaintext is not touched: then the plan is the same.
+        let broken = broken.filter(|(_, plan)| plan.attempt() == Attempt::Clear);
+        if let Some((addresses, _)) = &broken {
+            without_tls.extend_from_slice(addresses);
+        }
         let (usual, key) = (Arc::new(target), OnceLock::new());
         Self { addresses, without_tls, reporting, plain_hello, broken, usual, key }
     }

@@ -49,9 +49,9 @@
 //! let report = sender.send(&envelope, &message).await;
 //! assert_eq!(report.statuses()[0].to_string(), "deferred: 4.7.5");
 //! assert!(report.attempts.is_empty());
-//! let (host, skip) = &report.skipped[0];
+//! let (host, why) = &report.skipped[0];
 //! assert_eq!(host, "mx.test.example");
-//! assert_eq!(skip.refusal.as_ref().map(|it| it.reason()), Some(Reason::TlsaLookupFailed));
+//! assert_eq!(why.refusal.reason(), Reason::TlsaLookupFailed);
 //! # Ok(())
 //! # }
 //! ```
@@ -59,7 +59,6 @@
 mod deliver;
 mod dial;
 mod groups;
-mod hosts;
 mod job;
 mod known;
 #[cfg(feature = "crl-fetch")]
@@ -72,7 +71,6 @@ mod report;
 mod shown;
 mod stored;
 
-pub use self::hosts::{Candidate, Hosts, Skip};
 pub use self::message::{Message, measure};
 pub use self::pool::PoolLimits;
 pub use self::report::{DialAttempt, RecipientOutcome, Report};
@@ -95,18 +93,18 @@ use smtp_tls_policy::rules::{ConnectorError, Faults, OutboundConnector, Outbound
 use smtp_tls_policy::sts;
 
 use crate::client::outcome::LOCAL;
-use crate::client::{Failure, MessageError, Outbound};
+use crate::client::{Failure, Outbound};
 use crate::lookups::Lookups;
 use crate::store::Store;
 
-use self::deliver::{Walked, refuse, walk};
+use self::deliver::{refuse, walk};
 use self::dial::{KeptFor, Parcel};
 use self::groups::{Group, all, groups};
 use self::job::Job;
 use self::known::Memory;
 use self::mta_sts::Policies;
 use self::pool::Pool;
-use self::report::Journal;
+use self::report::{Journal, Walked};
 use self::stored::Shared;
 
 /// Sends mail by what the DNS, the recipients' policies, the connectors and the message say
@@ -197,18 +195,6 @@ impl<'a, M: Message> Mail<'a, M> {
     }
 }
 
-/// A recipient of [`Mail`] is not of its domain: another connector may apply to it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "recipient {index} is not of the domain {domain}, so another connector may apply; nothing was sent"
-)]
-pub struct OtherDomain {
-    /// Index in [`Envelope::recipients`].
-    pub index: usize,
-    /// The domain of the mail.
-    pub domain: Host,
-}
-
 impl<L: Lookups> Sender<L> {
     /// A sender that remembers nothing yet.
     ///
@@ -243,10 +229,8 @@ impl<L: Lookups> Sender<L> {
     /// Changes how routes are walked. The seed is changed from one delivery to the next, and a
     /// smart host has a port of its own.
     #[must_use]
-    pub fn with_route(mut self, change: impl FnOnce(&mut RouteConfig)) -> Self {
-        change(&mut self.route);
-        self.known.clear();
-        self
+    pub fn with_route(self, change: impl FnOnce(&mut RouteConfig)) -> Self {
+        self.with(|sender| change(&mut sender.route))
     }
 
     /// Opens and keeps connections by these limits.
@@ -256,7 +240,10 @@ impl<L: Lookups> Sender<L> {
     /// each delivery opens and closes its own.
     #[must_use]
     pub fn with_pool(self, limits: PoolLimits) -> Self {
-        Self { known: Memory::new(&limits), pool: Pool::new(limits), ..self }
+        self.with(|sender| {
+            sender.known = Memory::new(&limits);
+            sender.pool = Pool::new(limits);
+        })
     }
 
     /// Says QUIT on every kept connection, and keeps none from now on: for the end of the process,
@@ -273,30 +260,27 @@ impl<L: Lookups> Sender<L> {
     /// Changes what the failure of one address family means where the other has an answer.
     #[must_use]
     pub fn with_failed_family(self, failed_family: FailedFamily) -> Self {
-        self.known.clear();
-        Self { failed_family, ..self }
+        self.with(|sender| sender.failed_family = failed_family)
     }
 
     /// Authenticates with these credentials at the smart host of the connector of this name. No
     /// host that the DNS names is ever shown them.
     #[must_use]
-    pub fn with_credentials(mut self, connector: &str, credentials: Credentials) -> Self {
-        self.credentials.insert(connector.into(), credentials);
-        self.known.clear();
-        self
+    pub fn with_credentials(self, connector: &str, credentials: Credentials) -> Self {
+        self.with(|sender| drop(sender.credentials.insert(connector.into(), credentials)))
     }
 
     /// Remembers broken peers for another time, or fewer of them: [`BrokenPeers::new`]. With a
     /// limit of 0, none.
     #[must_use]
     pub fn with_memory(self, memory: BrokenPeers) -> Self {
-        Self { broken: Mutex::new(memory), ..self }
+        self.with(|sender| sender.broken = Mutex::new(memory))
     }
 
     /// Bounds the MTA-STS policies in memory.
     #[must_use]
     pub fn with_policy_limits(self, limits: sts::CacheLimits) -> Self {
-        Self { policies: Policies::new(sts::Cache::new(limits)), ..self }
+        self.with(|sender| sender.policies = Policies::new(sts::Cache::new(limits)))
     }
 
     /// Shares MTA-STS policies and broken peers with other senders and later runs through this
@@ -309,10 +293,18 @@ impl<L: Lookups> Sender<L> {
     /// # Cancel safety
     ///
     /// The sender is lost if the future is dropped; the store is unchanged.
-    pub async fn with_store(self, store: Arc<dyn Store>) -> Self {
-        let sender = Self { shared: Some(Shared::new(store)), ..self };
+    pub async fn with_store(self, store: Arc<impl Store + 'static>) -> Self {
+        let sender = self.with(|sender| sender.shared = Some(Shared::new(store)));
         sender.restore_policies().await;
         sender
+    }
+
+    /// Changes a setting. By the new one, what was found out for earlier deliveries may be
+    /// otherwise, so the next delivery to each domain finds it out again.
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self.known.clear();
+        self
     }
 
     /// What answers this sender's questions.
@@ -378,7 +370,7 @@ impl<L: Lookups> Sender<L> {
                 all(sending).await
             }
             Err(failure) => {
-                journal.settle_rest(&unread(failure));
+                journal.settle_rest(&unsent(failure));
                 Vec::new()
             }
         };
@@ -388,34 +380,32 @@ impl<L: Lookups> Sender<L> {
     /// Sends one message to the recipients of one domain, under the connector of the mail. The
     /// message is measured as in [`send`](Self::send).
     ///
-    /// # Errors
-    ///
-    /// [`OtherDomain`] if a recipient is of another domain. Nothing was sent.
+    /// If a recipient is of another domain, nothing is sent: each recipient is deferred with
+    /// [`Failure::OtherDomain`].
     ///
     /// # Cancel safety
     ///
     /// Not cancel safe, as [`send`](Self::send).
-    pub async fn send_mail<M: Message>(&self, mail: &Mail<'_, M>) -> Result<Report, OtherDomain> {
-        for (index, recipient) in mail.envelope.recipients.iter().enumerate() {
-            if groups::domain_of(recipient).as_ref() != Some(mail.domain) {
-                return Err(OtherDomain { index, domain: mail.domain.clone() });
-            }
-        }
+    pub async fn send_mail<M: Message>(&self, mail: &Mail<'_, M>) -> Report {
         let mut tell = |_: usize, _: &RecipientOutcome| {};
-        let journal = Journal::new(mail.envelope.recipients.len(), &mut tell);
         let indices: Vec<usize> = (0..mail.envelope.recipients.len()).collect();
-        let walked = match self.measured(mail.envelope, mail.message).await {
+        let journal = Journal::new(indices.len(), &mut tell);
+        let measured = match stranger(mail) {
+            Some(stranger) => Err(stranger),
+            None => self.measured(mail.envelope, mail.message).await,
+        };
+        let walked = match measured {
             Ok(envelope) => {
                 let mail = Mail { envelope: &envelope, ..*mail };
                 let shared = Arc::new(mail.envelope.clone());
                 self.send_part(&mail, None, &shared, &indices, &journal).await
             }
             Err(failure) => {
-                journal.settle_rest(&unread(failure));
+                journal.settle_rest(&unsent(failure));
                 Walked::default()
             }
         };
-        Ok(self.report(journal, &mut [walked]))
+        self.report(journal, &mut [walked])
     }
 
     async fn send_group<M: Message>(
@@ -456,7 +446,7 @@ impl<L: Lookups> Sender<L> {
         let route = Route::new(course.targets.clone(), indices.len(), &config);
         let parcel = Parcel { envelope, indices, message: mail.message, journal };
         let kept = KeptFor { pool: &self.pool, next_hop: &course.next_hop };
-        let walked = walk(&self.outbound, Some(kept), route, &job, &parcel).await;
+        let walked = walk(&self.outbound, kept, route, &job, &parcel).await;
         job.learn(&course, &walked);
         self.remember(&walked.attempts).await;
         walked
@@ -489,7 +479,7 @@ impl<L: Lookups> Sender<L> {
         let measured = tokio::time::timeout(patience, measuring).await;
         let (size, body) = measured
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(MessageError::Read)?;
+            .map_err(Failure::Source)?;
         let mut envelope = envelope.clone();
         envelope.size = Some(size);
         if envelope.body == BodyType::SevenBit {
@@ -521,8 +511,15 @@ impl<L: Lookups> Sender<L> {
     }
 }
 
-/// The outcome of recipients whose message cannot be read.
-fn unread(failure: Failure) -> RecipientOutcome {
+/// Another connector may apply to a recipient of another domain.
+fn stranger<M>(mail: &Mail<'_, M>) -> Option<Failure> {
+    let is_stranger = |recipient| groups::domain_of(recipient).as_ref() != Some(mail.domain);
+    let index = mail.envelope.recipients.iter().position(is_stranger)?;
+    Some(Failure::OtherDomain { index, domain: mail.domain.clone() })
+}
+
+/// The outcome of recipients whose message cannot be read, or must not be sent.
+fn unsent(failure: Failure) -> RecipientOutcome {
     let status = RecipientStatus::Deferred(LOCAL);
     RecipientOutcome { failure: Some(Arc::new(failure)), ..RecipientOutcome::undialled(status) }
 }

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use smtp_proto::route::{Ending, Manner, RecipientStatus};
 use smtp_proto::wire::reply::ReplyBuf;
+use smtp_tls_policy::inquiry::NotDialled;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
 use crate::client::outcome::{Decision, Failure};
-use crate::sender::hosts::Skip;
 use crate::sender::shown::Shown;
 
 /// What became of one recipient: all that a delivery status notification (RFC 3464) says.
@@ -104,8 +104,8 @@ pub struct Report {
     pub recipients: Vec<RecipientOutcome>,
     /// Each connection, in order.
     pub attempts: Vec<DialAttempt>,
-    /// The hosts that were not dialled, in order.
-    pub skipped: Vec<(String, Skip)>,
+    /// The hosts that were not dialled, in order: the policy refuses the host, or a look-up failed.
+    pub skipped: Vec<(String, NotDialled)>,
 }
 
 impl Report {
@@ -120,6 +120,13 @@ impl Report {
         let skipped = self.skipped.iter().filter_map(|(_, skip)| skip.session.as_ref());
         skipped.chain(self.attempts.iter().flat_map(|attempt| &attempt.sessions))
     }
+}
+
+/// The connections of one route, and the hosts of it that were not dialled.
+#[derive(Default)]
+pub(super) struct Walked {
+    pub(super) attempts: Vec<DialAttempt>,
+    pub(super) skipped: Vec<(String, NotDialled)>,
 }
 
 /// Hands out each recipient's outcome the moment it is final, once, and keeps it for the report.

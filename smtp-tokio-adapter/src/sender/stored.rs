@@ -40,7 +40,7 @@ const AWAY: &str = "deliveries go on with what is in memory, a policy that only 
                     counts as absent, and changes are written when it is back";
 
 impl Shared {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(store: Arc<impl Store + 'static>) -> Self {
         Self {
             store: WatchedStore::new(store, AWAY),
             unsaved: Mutex::default(),
@@ -147,7 +147,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::store::{Pending, StoreError};
+    use crate::store::StoreError;
 
     /// A store that is away for the first write. Each later one ends only when it is let.
     struct Slow {
@@ -156,31 +156,29 @@ mod tests {
     }
 
     impl Store for Slow {
-        fn get<'a>(&'a self, _: &'a str) -> Pending<'a, Option<Vec<u8>>> {
-            Box::pin(async { Ok(None) })
+        async fn get(&self, _: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            Ok(None)
         }
-        fn put<'a>(&'a self, _: &'a str, value: &'a [u8], _: Duration) -> Pending<'a, ()> {
+        async fn put(&self, _: &str, value: &[u8], _: Duration) -> Result<(), StoreError> {
             let count = {
                 let mut writes = lock(&self.writes);
                 writes.push(String::from_utf8_lossy(value).into_owned());
                 writes.len()
             };
-            Box::pin(async move {
-                if count == 1 {
-                    return Err(StoreError::Away);
-                }
-                self.may_end.acquire().await.unwrap().forget();
-                Ok(())
-            })
+            if count == 1 {
+                return Err(StoreError::Away);
+            }
+            self.may_end.acquire().await.unwrap().forget();
+            Ok(())
         }
-        fn put_new<'a>(&'a self, _: &'a str, _: &'a [u8], _: Duration) -> Pending<'a, bool> {
-            Box::pin(async { Ok(false) })
+        async fn put_new(&self, _: &str, _: &[u8], _: Duration) -> Result<bool, StoreError> {
+            Ok(false)
         }
-        fn remove<'a>(&'a self, _: &'a str) -> Pending<'a, ()> {
-            Box::pin(async { Ok(()) })
+        async fn remove(&self, _: &str) -> Result<(), StoreError> {
+            Ok(())
         }
-        fn list<'a>(&'a self, _: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
-            Box::pin(async { Ok(Vec::new()) })
+        async fn list(&self, _: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+            Ok(Vec::new())
         }
     }
 
@@ -192,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn new_change_is_written_after_an_old_one_that_the_flush_is_writing() {
         let slow = Arc::new(Slow { writes: Mutex::default(), may_end: Semaphore::new(0) });
-        let shared = Shared::new(Arc::clone(&slow) as Arc<dyn Store>);
+        let shared = Shared::new(Arc::clone(&slow));
         let writes = || lock(&slow.writes).clone();
         let put = |value: &str| shared.put("key".into(), value.into(), Duration::from_secs(60));
         put("old").await;
@@ -214,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn new_change_that_is_written_ends_the_wait_of_the_old_one() {
         let slow = Arc::new(Slow { writes: Mutex::default(), may_end: Semaphore::new(9) });
-        let shared = Shared::new(Arc::clone(&slow) as Arc<dyn Store>);
+        let shared = Shared::new(Arc::clone(&slow));
         for value in ["old", "new"] {
             shared.put("key".into(), value.into(), Duration::from_secs(60)).await;
         }

@@ -86,25 +86,6 @@ impl Session {
     }
 }
 
-/// Makes a handler for each connection. A function of the client's address is a service.
-pub trait Service: Send + Sync + 'static {
-    /// The handler of one connection.
-    type Handler: Handler;
-    /// Makes the handler of a connection from this address.
-    fn handler(&self, peer: SocketAddr) -> Self::Handler;
-}
-
-impl<F, H> Service for F
-where
-    F: Fn(SocketAddr) -> H + Send + Sync + 'static,
-    H: Handler,
-{
-    type Handler = H;
-    fn handler(&self, peer: SocketAddr) -> H {
-        self(peer)
-    }
-}
-
 /// Answers the commands of one connection.
 ///
 /// A method may take its time: nothing more is read from its client meanwhile, and other

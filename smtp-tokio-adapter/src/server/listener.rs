@@ -20,9 +20,7 @@ use tokio::task::JoinSet;
 use crate::client::auth::random;
 use crate::metering::Served;
 use crate::server::connection::handle_until;
-#[cfg(doc)]
 use crate::server::handler::Handler;
-use crate::server::handler::Service;
 use crate::server::inbound::Inbound;
 
 const BUSY: &[u8] = b"421 4.3.2 too many connections\r\n";
@@ -44,7 +42,8 @@ pub fn scram(
 }
 
 /// Accepts connections until `shutdown` is ready, and then waits for the messages that are being
-/// received, no longer than [`Inbound::grace`].
+/// received, no longer than [`Inbound::grace`]. `handler` makes the handler of each connection from
+/// the address of the client.
 ///
 /// # Errors
 ///
@@ -56,10 +55,10 @@ pub fn scram(
 /// Not cancel safe: if the future is dropped, all connections are closed without a reply, handlers
 /// are dropped without [`closed`](Handler::closed), and clients keep the messages that were not
 /// answered. Make `shutdown` ready to end the connections in good order.
-pub async fn serve<T: Service>(
+pub async fn serve<H: Handler + 'static>(
     listener: TcpListener,
     inbound: Inbound,
-    service: Arc<T>,
+    handler: impl Fn(SocketAddr) -> H + Send + Sync + 'static,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     if inbound.tls.is_none() {
@@ -73,6 +72,7 @@ pub async fn serve<T: Service>(
             return Err(io::Error::new(io::ErrorKind::InvalidInput, needs));
         }
     }
+    let handler = Arc::new(handler);
     let slots = Arc::new(Semaphore::new(inbound.connections));
     let (leave, leaving) = watch::channel(false);
     let (give_up, given_up) = watch::channel(false);
@@ -106,7 +106,7 @@ pub async fn serve<T: Service>(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let (inbound, service) = (inbound.clone(), Arc::clone(&service));
+        let (inbound, handler) = (inbound.clone(), Arc::clone(&handler));
         let (leaving, mut given_up) = (leaving.clone(), given_up.clone());
         let span = tracing::info_span!("smtp_serve", %peer, client = tracing::field::Empty);
         tasks.spawn(tracing::Instrument::instrument(
@@ -117,7 +117,7 @@ pub async fn serve<T: Service>(
                     Some(accepted) => accepted,
                     None => return,
                 };
-                let handler = service.handler(peer);
+                let handler = handler(peer);
                 let given_up = async {
                     if given_up.wait_for(|&given_up| given_up).await.is_err() {
                         std::future::pending::<()>().await;

@@ -1,7 +1,7 @@
 //! The receiving side: a listener, a handler for each connection, a limit of connections and a
 //! graceful shutdown.
 //!
-//! A [`Service`] makes one [`Handler`] for each connection. Every method of a handler has a
+//! [`serve`] makes one [`Handler`] for each connection. Every method of a handler has a
 //! default, except `recipient`, `body` and `end_of_body`. [`Collect`] is the handler of programs
 //! that want whole messages.
 
@@ -16,7 +16,7 @@ mod proxy;
 
 pub use admission::Admission;
 pub use connection::handle;
-pub use handler::{Handler, Service, Session};
+pub use handler::{Handler, Session};
 pub use inbound::Inbound;
 pub use inbox::{Arrival, Collect, Inbox};
 pub use listener::{scram, serve};

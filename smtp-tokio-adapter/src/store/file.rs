@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::named::Named;
 use super::walk::{Entry, Walk};
-use super::{MAX_LISTED, MAX_VALUE_LEN, Pending, Store, StoreError};
+use super::{MAX_LISTED, MAX_VALUE_LEN, Store, StoreError};
 
 /// The first line of each file, and the number of the form that is written.
 const FORM: &str = "smtp store ";
@@ -184,58 +184,54 @@ impl Drop for UnderWay {
 }
 
 /// Runs this where it may block, in its turn.
-fn blocking<'a, T: Send + 'static>(
+async fn blocking<T: Send + 'static>(
     turns: &Arc<Semaphore>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Pending<'a, T> {
-    let turns = Arc::clone(turns);
-    Box::pin(async move {
-        // It is never closed.
-        let turn = turns.acquire_owned().await.map_err(|_| StoreError::Away)?;
-        let work = move || {
-            // The turn is over when the work is, also if the call is dropped meanwhile.
-            let _turn = turn;
-            work()
-        };
-        let done = tokio::task::spawn_blocking(work).await;
-        done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(StoreError::Io)
-    })
+) -> Result<T, StoreError> {
+    // It is never closed.
+    let turn = Arc::clone(turns).acquire_owned().await.map_err(|_| StoreError::Away)?;
+    let work = move || {
+        // The turn is over when the work is, also if the call is dropped meanwhile.
+        let _turn = turn;
+        work()
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(StoreError::Io)
 }
 
 impl Store for FileStore {
-    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let (path, key, common) = (self.path(key), key.to_owned(), Arc::clone(&self.common));
         blocking(&self.readers, move || {
             Ok(read(&path, &common)?.filter(|it| it.key == key).map(|it| it.value))
         })
+        .await
     }
 
-    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
+    async fn put(&self, key: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
         let path = self.path(key);
         let new = encode(key, expiry(lifetime), value);
         let common = Arc::clone(&self.common);
-        Box::pin(async move {
-            let written = blocking(&self.writer, move || {
-                let _alone = common.alone();
-                if is_newer(&path) {
-                    fs::rename(&path, with_suffix(&path, NEWER))?;
-                }
-                write(&path, &new)
-            });
-            written.await?;
-            if self.puts.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
-                self.sweep();
+        let written = blocking(&self.writer, move || {
+            let _alone = common.alone();
+            if is_newer(&path) {
+                fs::rename(&path, with_suffix(&path, NEWER))?;
             }
-            Ok(())
-        })
+            write(&path, &new)
+        });
+        written.await?;
+        if self.puts.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
+            self.sweep();
+        }
+        Ok(())
     }
 
-    fn put_new<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
+    async fn put_new(
+        &self,
+        key: &str,
+        value: &[u8],
         lifetime: Duration,
-    ) -> Pending<'a, bool> {
+    ) -> Result<bool, StoreError> {
         let (path, key, common) = (self.path(key), key.to_owned(), Arc::clone(&self.common));
         let new = encode(&key, expiry(lifetime), value);
         blocking(&self.writer, move || {
@@ -250,9 +246,10 @@ impl Store for FileStore {
             }
             Ok(!is_value)
         })
+        .await
     }
 
-    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
+    async fn remove(&self, key: &str) -> Result<(), StoreError> {
         let (path, common) = (self.path(key), Arc::clone(&self.common));
         blocking(&self.writer, move || {
             let _alone = common.alone();
@@ -264,9 +261,10 @@ impl Store for FileStore {
                 Ok(()) | Err(_) => Ok(()),
             }
         })
+        .await
     }
 
-    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let (store, folder, prefix) = (self.clone(), self.folder(prefix), prefix.to_owned());
         let (common, is_first) = (Arc::clone(&self.common), folder == self.directory);
         blocking(&self.readers, move || {
@@ -282,6 +280,7 @@ impl Store for FileStore {
                 .filter(|(path, it)| it.key.starts_with(&prefix) && store.path(&it.key) == *path);
             Ok(found.take(MAX_LISTED).map(|(_, it)| (it.key, it.value)).collect())
         })
+        .await
     }
 }
 

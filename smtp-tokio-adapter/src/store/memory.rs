@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{MAX_LISTED, Pending, Store};
+use super::{MAX_LISTED, Store, StoreError};
 
 /// A store in memory: for tests, and for several senders of one process. It holds at most 100,000
 /// records; a further one takes the place of the one that expires first.
@@ -28,38 +28,38 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let records = self.lock();
         let record = records.get(key).filter(|(_, expires)| *expires > Instant::now());
         let value = record.map(|(value, _)| value.clone());
-        Box::pin(std::future::ready(Ok(value)))
+        Ok(value)
     }
 
-    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
+    async fn put(&self, key: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
         put(&mut self.lock(), key, value, lifetime);
-        Box::pin(std::future::ready(Ok(())))
+        Ok(())
     }
 
-    fn put_new<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
+    async fn put_new(
+        &self,
+        key: &str,
+        value: &[u8],
         lifetime: Duration,
-    ) -> Pending<'a, bool> {
+    ) -> Result<bool, StoreError> {
         let mut records = self.lock();
         let is_new = records.get(key).is_none_or(|(_, expires)| *expires <= Instant::now());
         if is_new {
             put(&mut records, key, value, lifetime);
         }
-        Box::pin(std::future::ready(Ok(is_new)))
+        Ok(is_new)
     }
 
-    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
+    async fn remove(&self, key: &str) -> Result<(), StoreError> {
         self.lock().remove(key);
-        Box::pin(std::future::ready(Ok(())))
+        Ok(())
     }
 
-    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let (now, records) = (Instant::now(), self.lock());
         let from = records.range(prefix.to_owned()..);
         let found = from
@@ -67,7 +67,7 @@ impl Store for MemoryStore {
             .filter(|(_, (_, expires))| *expires > now)
             .map(|(key, (value, _))| (key.clone(), value.clone()))
             .take(MAX_LISTED);
-        Box::pin(std::future::ready(Ok(found.collect())))
+        Ok(found.collect())
     }
 }
 

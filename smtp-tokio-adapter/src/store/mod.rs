@@ -31,9 +31,7 @@ mod redis;
 mod walk;
 mod watch;
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::time::Duration;
 
 pub use self::file::FileStore;
@@ -61,9 +59,6 @@ const DAMAGED: &str = "damaged/";
 /// How long a damaged record is kept, for an administrator to look at. Our own choice.
 const DAMAGED_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The answer of a [`Store`] to come.
-pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
-
 /// Holds small records with an expiry. Keys are ASCII text without spaces and control characters,
 /// at most 400 octets long.
 ///
@@ -71,25 +66,33 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 /// seconds none is made. What a dropped call was to write may be in the store or not.
 pub trait Store: Send + Sync {
     /// The value of this key; `None` if there is none, or it has expired or is damaged.
-    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>>;
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
     /// Puts this value in place of any other of the key, for this time.
-    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()>;
+    fn put(
+        &self,
+        key: &str,
+        value: &[u8],
+        lifetime: Duration,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Puts this value unless the key has one, and returns whether it did. Of several calls at once
     /// one puts its value, whichever machine makes them.
-    fn put_new<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
+    fn put_new(
+        &self,
+        key: &str,
+        value: &[u8],
         lifetime: Duration,
-    ) -> Pending<'a, bool>;
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Removes the record of this key, if there is one.
-    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()>;
+    fn remove(&self, key: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Keys that begin with this text, and their values; at most [`MAX_LISTED`].
-    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>>;
+    fn list(
+        &self,
+        prefix: &str,
+    ) -> impl Future<Output = Result<Vec<(String, Vec<u8>)>, StoreError>> + Send;
 }
 
 /// Why a store does not do what it should.

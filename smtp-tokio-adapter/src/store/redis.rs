@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo, RedisError};
 
 use super::named::Named;
-use super::{MAX_LISTED, MAX_VALUE_LEN, PAUSE, Pending, Store, StoreError};
+use super::{MAX_LISTED, MAX_VALUE_LEN, PAUSE, Store, StoreError};
 
 /// How long a call may take unless set, the connection included.
 pub const DEFAULT_REDIS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -131,76 +131,70 @@ impl RedisStore {
 }
 
 impl Store for RedisStore {
-    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
-        Box::pin(async move {
-            match self.answer::<Option<Vec<u8>>>(self.command("GET", key)).await? {
-                Ok(value) => Ok(value.filter(|value| value.len() <= MAX_VALUE_LEN)),
-                Err(error) if error.code() == Some(WRONG_TYPE) => {
-                    if self.alien.is_first(key) {
-                        tracing::warn!(
-                            key,
-                            prefix = self.prefix,
-                            "a value on the server of the store is no string: another program has \
-                             put it there; it counts as absent"
-                        );
-                    }
-                    Ok(None)
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.answer::<Option<Vec<u8>>>(self.command("GET", key)).await? {
+            Ok(value) => Ok(value.filter(|value| value.len() <= MAX_VALUE_LEN)),
+            Err(error) if error.code() == Some(WRONG_TYPE) => {
+                if self.alien.is_first(key) {
+                    tracing::warn!(
+                        key,
+                        prefix = self.prefix,
+                        "a value on the server of the store is no string: another program has \
+                         put it there; it counts as absent"
+                    );
                 }
-                Err(error) => Err(StoreError::Server(error.to_string())),
+                Ok(None)
             }
-        })
+            Err(error) => Err(StoreError::Server(error.to_string())),
+        }
     }
 
-    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
+    async fn put(&self, key: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
         let mut command = self.command("SET", key);
         command.arg(value).arg("EX").arg(lifetime.as_secs().max(1));
-        Box::pin(self.run(command))
+        self.run(command).await
     }
 
-    fn put_new<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
+    async fn put_new(
+        &self,
+        key: &str,
+        value: &[u8],
         lifetime: Duration,
-    ) -> Pending<'a, bool> {
+    ) -> Result<bool, StoreError> {
         let mut command = self.command("SET", key);
         command.arg(value).arg("NX").arg("EX").arg(lifetime.as_secs().max(1));
-        Box::pin(async move {
-            // The answer is nil if there is a value.
-            let done: Option<String> = self.run(command).await?;
-            Ok(done.is_some())
-        })
+        // The answer is nil if there is a value.
+        let done: Option<String> = self.run(command).await?;
+        Ok(done.is_some())
     }
 
-    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
-        Box::pin(self.run(self.command("DEL", key)))
+    async fn remove(&self, key: &str) -> Result<(), StoreError> {
+        self.run(self.command("DEL", key)).await
     }
 
-    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
-        Box::pin(async move {
-            // In a pattern these have a meaning of their own.
-            let escape = |c: char| match c {
-                '*' | '?' | '[' | ']' | '\\' | '^' => vec!['\\', c],
-                _ => vec![c],
-            };
-            let all = format!("{}{prefix}", self.prefix);
-            let pattern: String = all.chars().flat_map(escape).chain(['*']).collect();
-            // SCAN may return a key more than once.
-            let (mut cursor, mut found) = (0u64, BTreeMap::new());
-            loop {
-                let mut command = redis::cmd("SCAN");
-                command.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(500);
-                let (next, keys): (u64, Vec<String>) = self.run(command).await?;
-                for key in &keys {
-                    let Some(key) = key.strip_prefix(&self.prefix) else { continue };
-                    let value = self.get(key).await?;
-                    found.extend(value.map(|value| (key.to_owned(), value)));
-                }
-                cursor = next;
-                if cursor == 0 || found.len() >= MAX_LISTED {
-                    return Ok(found.into_iter().take(MAX_LISTED).collect());
-                }
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        // In a pattern these have a meaning of their own.
+        let escape = |c: char| match c {
+            '*' | '?' | '[' | ']' | '\\' | '^' => vec!['\\', c],
+            _ => vec![c],
+        };
+        let all = format!("{}{prefix}", self.prefix);
+        let pattern: String = all.chars().flat_map(escape).chain(['*']).collect();
+        // SCAN may return a key more than once.
+        let (mut cursor, mut found) = (0u64, BTreeMap::new());
+        loop {
+            let mut command = redis::cmd("SCAN");
+            command.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(500);
+            let (next, keys): (u64, Vec<String>) = self.run(command).await?;
+            for key in &keys {
+                let Some(key) = key.strip_prefix(&self.prefix) else { continue };
+                let value = self.get(key).await?;
+                found.extend(value.map(|value| (key.to_owned(), value)));
             }
-        })
+            cursor = next;
+            if cursor == 0 || found.len() >= MAX_LISTED {
+                return Ok(found.into_iter().take(MAX_LISTED).collect());
+            }
+        }
     }
 }

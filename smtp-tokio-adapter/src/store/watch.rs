@@ -1,6 +1,7 @@
 //! A store as its users call it: each call ends in time, and the log says when the store goes away,
 //! when it is back, and which records cannot be read.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,13 +10,41 @@ use smtp_tls_policy::UnreadableRecord;
 use tokio::time::Instant;
 
 use super::named::Named;
-use super::{
-    DAMAGED, DAMAGED_KEPT_FOR, MAX_CALL_TIME, MAX_LIST_TIME, PAUSE, Pending, Store, StoreError,
-};
+use super::{DAMAGED, DAMAGED_KEPT_FOR, MAX_CALL_TIME, MAX_LIST_TIME, PAUSE, Store, StoreError};
+
+/// The answer of a store to come.
+type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// A [`Store`] of any type.
+trait AnyStore: Send + Sync {
+    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>>;
+    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()>;
+    fn put_new<'a>(&'a self, key: &'a str, value: &'a [u8], life: Duration) -> Pending<'a, bool>;
+    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()>;
+    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>>;
+}
+
+impl<S: Store> AnyStore for S {
+    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
+        Box::pin(Store::get(self, key))
+    }
+    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
+        Box::pin(Store::put(self, key, value, lifetime))
+    }
+    fn put_new<'a>(&'a self, key: &'a str, value: &'a [u8], life: Duration) -> Pending<'a, bool> {
+        Box::pin(Store::put_new(self, key, value, life))
+    }
+    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
+        Box::pin(Store::remove(self, key))
+    }
+    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
+        Box::pin(Store::list(self, prefix))
+    }
+}
 
 /// A store whose calls never fail, because its users go on without it.
 pub(crate) struct WatchedStore {
-    store: Arc<dyn Store>,
+    store: Arc<dyn AnyStore>,
     is_away: AtomicBool,
     /// Until when it is left alone, after a call that did not end in time.
     pause: Mutex<Option<Instant>>,
@@ -26,7 +55,7 @@ pub(crate) struct WatchedStore {
 }
 
 impl WatchedStore {
-    pub(crate) fn new(store: Arc<dyn Store>, consequence: &'static str) -> Self {
+    pub(crate) fn new(store: Arc<impl Store + 'static>, consequence: &'static str) -> Self {
         Self {
             store,
             is_away: AtomicBool::new(false),

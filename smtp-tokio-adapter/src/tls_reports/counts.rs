@@ -103,7 +103,7 @@ struct Waiting {
 
 impl SharedCounts {
     /// Counts in memory and in this store. Nothing is counted yet here; what the store has counts.
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    pub fn new(store: Arc<impl Store + 'static>) -> Self {
         let random = || RandomState::new().hash_one(std::process::id());
         Self {
             store: WatchedStore::new(store, AWAY),

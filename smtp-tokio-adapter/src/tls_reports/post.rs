@@ -29,7 +29,7 @@ pub const DEFAULT_POST_TIMEOUT: Duration = Duration::from_secs(60);
 /// proxy is used.
 ///
 /// The destination is what the owner of a domain has published, which may be anything: it is
-/// connected to only if it has a global address ([`with_reach`](Self::with_reach)).
+/// connected to only if it has a global address ([`with_any_address`](Self::with_any_address)).
 pub struct ReportClient {
     tls: Tls,
     time_limit: Duration,
@@ -47,7 +47,7 @@ pub enum PostError {
     #[error("the destination cannot be connected to: {0}")]
     Connect(io::Error),
     /// The host has no address to which reports may go, but this one: see
-    /// [`with_reach`](ReportClient::with_reach).
+    /// [`with_any_address`](ReportClient::with_any_address).
     #[error("the destination has the address {0}, which is not a global one, and is not posted to")]
     NotGlobal(IpAddr),
     /// There is no TLS with the host.
@@ -81,11 +81,12 @@ impl ReportClient {
         self
     }
 
-    /// Connects to these addresses: global ones unless set. Domains of your own network, whose
-    /// reports go to a host in it, need [`Reach::Any`].
+    /// Connects to any address: for domains of your own network, whose reports go to a host in it.
+    /// Unless set, a report goes to global unicast addresses alone (RFC 6890), so that the owner of
+    /// a domain cannot make this machine speak to its own services and those of its network.
     #[must_use]
-    pub fn with_reach(mut self, reach: Reach) -> Self {
-        self.reach = reach;
+    pub fn with_any_address(mut self) -> Self {
+        self.reach = Reach::Any;
         self
     }
 

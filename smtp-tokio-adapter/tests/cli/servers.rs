@@ -39,8 +39,7 @@ pub(crate) fn serve_with_tls(listener: TcpListener, identity: Arc<CertifiedKey>)
     inbound.tls = Some(server_config(identity, ClientCertificates::None, provider()).unwrap());
     runtime().spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let service =
-            Arc::new(|_: SocketAddr| Taker::new(|_| Response::fixed(554, (5, 0, 0), "no mail")));
+        let service = |_: SocketAddr| Taker::new(|_| Response::fixed(554, (5, 0, 0), "no mail"));
         serve(listener, inbound, service, std::future::pending::<()>()).await
     });
 }

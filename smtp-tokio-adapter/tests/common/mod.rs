@@ -12,25 +12,22 @@ use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use smtp_proto::Secret;
 use smtp_proto::client::{Envelope, Recipient};
-use smtp_proto::route;
-use smtp_proto::route::Targets;
 use smtp_proto::sasl::server::{Answer, Question};
 use smtp_proto::server;
 use smtp_proto::stamp::Date;
 use smtp_proto::wire::body::Runs;
-use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
-use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
-use smtp_tls_policy::rules::{IdentityId, OutboundConnector, OutboundConnectors, Posture};
+use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, Plan, plan};
+use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture, SmartHost};
 use smtp_tls_policy::tls::ClientTls;
-use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::lookups::Lookups;
+use smtp_tls_policy::{Domain, Host, Namespace};
+use smtp_tokio_adapter::lookups::{Lookups, Zone};
 use smtp_tokio_adapter::test_kit::Script;
 pub use smtp_tokio_adapter::test_kit::{Pki, provider};
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Report, Sender, Skip, Target};
-use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
+use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
+use smtp_tokio_adapter::{Mail, Outbound, PoolLimits, Report, Sender};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -159,15 +156,6 @@ pub fn stamped(session: &Session, client_verified: bool) -> String {
     stamp.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-struct Shared(Arc<Kept>);
-
-impl Service for Shared {
-    type Handler = Keeper;
-    fn handler(&self, _: SocketAddr) -> Keeper {
-        Keeper(Arc::clone(&self.0), Vec::new())
-    }
-}
-
 /// A server on loopback.
 pub struct Running {
     pub address: SocketAddr,
@@ -191,7 +179,8 @@ pub async fn start(mut inbound: Inbound) -> Running {
     let address = listener.local_addr().unwrap();
     let kept = Arc::new(Kept::default());
     let (stop, stopped) = tokio::sync::oneshot::channel();
-    let service = Arc::new(Shared(Arc::clone(&kept)));
+    let keeping = Arc::clone(&kept);
+    let service = move |_: SocketAddr| Keeper(Arc::clone(&keeping), Vec::new());
     let task = tokio::spawn(serve(listener, inbound, service, async { drop(stopped.await) }));
     Running { address, kept, stop, task }
 }
@@ -248,18 +237,25 @@ pub fn sender_of<L: Lookups>(outbound: Outbound, lookups: L, port: u16) -> Sende
     sender.with_route(|route| route.port = port)
 }
 
-pub struct Loopback {
-    pub plan: Plan,
-    pub identity: Option<IdentityId>,
+/// A sender for mail to the domain `test.example`, whose one host is prepared by hand: [`HOST`]
+/// with these addresses, and nothing is signed. Each delivery has a connection of its own.
+pub fn to_host(outbound: &Outbound, port: u16, addresses: &[IpAddr]) -> Sender<Zone> {
+    let host = Domain::parse(HOST).unwrap();
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_mx(&Domain::parse("test.example").unwrap(), 10, &host);
+    zone.add_host(&host, addresses.iter().copied());
+    let limits = changed(PoolLimits::default(), |it| it.idle = 0);
+    sender_of(outbound.clone(), zone, port).with_pool(limits)
 }
 
-impl Hosts for Loopback {
-    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
-        let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let mut target = Target::new(&Host::parse(host.as_str()).unwrap(), &self.plan);
-        target.identity = self.identity.clone();
-        Ok(Candidate::new(target, addresses))
-    }
+/// The connector with [`HOST`] as its smart host: the only hosts with credentials are smart hosts,
+/// and so are those with TLS from the first octet.
+pub fn smart(mut connector: OutboundConnector, port: u16, implicit_tls: bool) -> OutboundConnector {
+    let smart_host = SmartHost::new(Host::parse(HOST).unwrap());
+    connector.smart_host = Some(changed(smart_host, |it| {
+        (it.port, it.implicit_tls) = (port, implicit_tls);
+    }));
+    connector
 }
 
 pub fn envelope(recipients: &[&str]) -> Envelope {
@@ -269,34 +265,27 @@ pub fn envelope(recipients: &[&str]) -> Envelope {
     )
 }
 
+/// Sends to `reader@test.example` by this connector. [`HOST`] listens at this address of loopback.
 pub async fn send(
     outbound: &Outbound,
     address: SocketAddr,
-    plan: Plan,
-    identity: Option<IdentityId>,
+    connector: &OutboundConnector,
     message: impl Into<Bytes>,
 ) -> Report {
-    send_to(outbound, address, plan, identity, message, &["reader@test.example"]).await
+    send_to(outbound, address, connector, message, &["reader@test.example"]).await
 }
 
+/// The same to these recipients of `test.example`. The message is not measured.
 pub async fn send_to(
     outbound: &Outbound,
     address: SocketAddr,
-    plan: Plan,
-    identity: Option<IdentityId>,
+    connector: &OutboundConnector,
     message: impl Into<Bytes>,
     recipients: &[&str],
 ) -> Report {
-    let mut config = route::RouteConfig::default();
-    config.port = address.port();
-    let (targets, config) = (Targets::host(HOST), config);
-    outbound
-        .send_along(
-            targets,
-            &config,
-            &Loopback { plan, identity },
-            &envelope(recipients),
-            &message.into(),
-        )
-        .await
+    let (message, mut envelope) = (message.into(), envelope(recipients));
+    envelope.size = Some(message.len() as u64);
+    let sender = to_host(outbound, address.port(), &[Ipv4Addr::LOCALHOST.into()]);
+    let domain = Host::parse("test.example").unwrap();
+    sender.send_mail(&Mail::new(connector, &domain, &envelope, &message)).await
 }

@@ -10,7 +10,6 @@ use smtp_tls_policy::pki::{LiveTrust, ReplaceError, Replaced, Revocation, RootsI
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace, Reason};
-use smtp_tokio_adapter::Reach;
 use smtp_tokio_adapter::revocation::{CrlFetchError, CrlFetcher, FetchedList};
 use smtp_tokio_adapter::test_kit::Pki;
 
@@ -52,7 +51,7 @@ impl World {
     }
 
     fn fetcher(&self) -> CrlFetcher {
-        let fetcher = CrlFetcher::new(Arc::clone(&self.trust)).with_reach(Reach::Any);
+        let fetcher = CrlFetcher::new(Arc::clone(&self.trust)).with_any_address();
         fetcher.with_timeout(Duration::from_secs(5))
     }
 }
@@ -267,7 +266,7 @@ async fn kept_list_of_a_later_version_stays_and_a_folder_or_dangling_link_spoils
         let trust = LiveTrust::new(Trust::from_der([world.root.0.root()]).unwrap());
         let trust = Arc::new(trust);
         let fetcher = CrlFetcher::new(Arc::clone(&trust)).with_directory(&folder.0);
-        (trust, fetcher.with_reach(Reach::Any))
+        (trust, fetcher.with_any_address())
     };
     assert_eq!(restart().1.load().await.unwrap(), 1);
     assert_eq!(folder.files("damaged").len(), 1);

@@ -113,7 +113,7 @@ fn take(dns: &Dns) -> Arc<Mutex<Vec<String>>> {
     inbound.tls = Some(Arc::new(tls));
     let listener = tokio::net::TcpListener::from_std(dns.mail.try_clone().unwrap()).unwrap();
     let taker = |_: SocketAddr| Taker::new(|_: &Session| Response::fixed(250, (2, 0, 0), "kept"));
-    tokio::spawn(serve(listener, inbound, Arc::new(taker), std::future::pending()));
+    tokio::spawn(serve(listener, inbound, taker, std::future::pending()));
     names
 }
 
@@ -178,7 +178,7 @@ async fn deliver(
     let envelope = envelope(&[&format!("reader@{domain}")]);
     let (connector, message) = (connector(posture), Bytes::from_static(b"Subject: x\r\n\r\nx\r\n"));
     let mail = Mail::new(&connector, &host, &envelope, &message);
-    let report = sender.send_mail(&mail).await.unwrap();
+    let report = sender.send_mail(&mail).await;
     let mut line = outcome(&report);
     for name in names.lock().unwrap().iter() {
         write!(line, ", SNI {name}").unwrap();
@@ -193,7 +193,7 @@ async fn deliver(
 fn outcome(report: &Report) -> String {
     let mut line = report.statuses()[0].to_string();
     for (host, skip) in &report.skipped {
-        let reason = skip.refusal.as_ref().map_or("lookup", |it| it.reason().code());
+        let reason = skip.refusal.reason().code();
         write!(line, ", {host} skipped ({reason})").unwrap();
     }
     for attempt in &report.attempts {

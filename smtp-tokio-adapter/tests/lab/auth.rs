@@ -309,7 +309,7 @@ fn authenticate(mechanisms: impl Fn() -> Vec<Arc<dyn Mechanism>>, clients: &[Cli
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let clerks = Arc::clone(&book);
-    let service = Arc::new(move |_: SocketAddr| Clerk(Arc::clone(&clerks)));
+    let service = move |_: SocketAddr| Clerk(Arc::clone(&clerks));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = runtime.spawn(serve(listener, inbound, service, async { drop(stopped.await) }));
     for client in clients {

@@ -15,7 +15,7 @@ use smtp_proto::wire::path::ForwardPath;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tls_policy::trace::{HopVerdict, trace};
-use smtp_tokio_adapter::{Handler, Inbound, Service, Session, serve};
+use smtp_tokio_adapter::{Handler, Inbound, Session, serve};
 use tokio::net::TcpListener;
 
 use crate::lab::run;
@@ -37,15 +37,6 @@ struct Store {
     folder: PathBuf,
     /// Whether the message in a file came over TLS.
     over_tls: Mutex<BTreeMap<PathBuf, bool>>,
-}
-
-struct Shared(Arc<Store>);
-
-impl Service for Shared {
-    type Handler = Desk;
-    fn handler(&self, _: SocketAddr) -> Desk {
-        Desk { store: Arc::clone(&self.0), message: Vec::new() }
-    }
 }
 
 struct Desk {
@@ -133,7 +124,8 @@ fn receive(
     let folder = Folder(lab.state.join(unique("stored")));
     std::fs::create_dir(&folder.0).unwrap();
     let store = Arc::new(Store { folder: folder.0.clone(), over_tls: Mutex::default() });
-    let service = Arc::new(Shared(Arc::clone(&store)));
+    let stores = Arc::clone(&store);
+    let service = move |_: SocketAddr| Desk { store: Arc::clone(&stores), message: Vec::new() };
 
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

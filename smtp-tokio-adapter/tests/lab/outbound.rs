@@ -1,6 +1,6 @@
 //! Our client, their servers.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,19 +9,20 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
 use smtp_proto::client::{Envelope, Recipient};
-use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Targets};
+use smtp_proto::route::RecipientStatus;
 use smtp_proto::timeouts::Timeouts;
-use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::params::BodyType;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::pki::{RootsId, Trust};
-use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
-use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
+use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, Plan, plan};
+use smtp_tls_policy::rules::{
+    IdentityId, OutboundConnector, OutboundConnectors, Posture, SmartHost,
+};
 use smtp_tls_policy::tls::ClientTls;
 use smtp_tls_policy::trace::{HopVerdict, trace};
-use smtp_tls_policy::{Host, Namespace, Reason};
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, OutcomeBuf, Report, Skip, Spoken, Target};
+use smtp_tls_policy::{Domain, Host, Namespace, Reason};
+use smtp_tokio_adapter::lookups::Zone;
+use smtp_tokio_adapter::{Outbound, OutcomeBuf, Report, Sender, Spoken, Target};
 use tokio::net::TcpStream;
 
 use crate::peers::{Lab, Peer, Server, Suite, lab, start, start_plain, unique};
@@ -95,21 +96,6 @@ impl How {
     }
 }
 
-/// In place of the DNS.
-struct Loopback {
-    plan: Plan,
-    identity: Option<IdentityId>,
-}
-
-impl Hosts for Loopback {
-    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
-        let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let mut target = Target::new(&Host::parse(host.as_str()).unwrap(), &self.plan);
-        target.identity = self.identity.clone();
-        Ok(Candidate::new(target, addresses))
-    }
-}
-
 /// A message that is easily damaged on its way.
 struct Mail {
     mark: String,
@@ -169,18 +155,20 @@ fn send(lab: &Lab, server: &Server, how: &How, mail: &Mail) -> Report {
 }
 
 fn send_to(lab: &Lab, server: &Server, how: &How, mail: &Mail, recipients: &[&str]) -> Report {
-    let mut config = route::RouteConfig::default();
-    config.port = server.address.port();
-    let (targets, config) = (Targets::host(HOST), config);
-    let hosts = Loopback { plan: how.plan(), identity: how.connector().identity };
+    let mut by = how.connector();
+    let mut smart_host = SmartHost::new(Host::parse(HOST).unwrap());
+    (smart_host.port, smart_host.implicit_tls) = (server.address.port(), how.implicit_tls);
+    by.smart_host = Some(smart_host);
+    let connectors = Arc::new(OutboundConnectors::new(vec![by]).unwrap());
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_host(&Domain::parse(HOST).unwrap(), [Ipv4Addr::LOCALHOST.into()]);
+    let sender = Sender::new(how.outbound(lab), connectors, zone).unwrap();
     let message = Bytes::from(mail.text.clone());
-    runtime().block_on(how.outbound(lab).send_along(
-        targets,
-        &config,
-        &hosts,
-        &mail.envelope(recipients),
-        &message,
-    ))
+    runtime().block_on(async {
+        let report = sender.send(&mail.envelope(recipients), &message).await;
+        sender.close().await;
+        report
+    })
 }
 
 /// Delivers, and holds what the server wrote into the header against what we saw of the connection.

@@ -1,9 +1,8 @@
 //! Faults of this side (rule P0), and reports that are complete whatever the route.
 
-use smtp_proto::route;
 use smtp_tls_policy::pki::{RootsId, Trust};
 use smtp_tls_policy::rules::{IdentityId, OutboundConnectors};
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Skip};
+use smtp_tokio_adapter::Outbound;
 
 use crate::world::*;
 
@@ -70,34 +69,34 @@ fn glob_import_of_the_policy_crate_leaves_rustls_in_sight() {
     assert!(program::suites(&provider()) > 0);
 }
 
-struct NoHost;
-
-impl Hosts for NoHost {
-    async fn prepare(&self, _: &smtp_proto::wire::host::HostName) -> Result<Candidate, Skip> {
-        Err(status(4, 4, 3).into())
-    }
-}
-
-/// Row F4: one status for each recipient, whatever the targets are and however few connections are
-/// allowed.
+/// Row F4: one status for each recipient, wherever the mail goes, if no host can be looked up, and
+/// however few connections are allowed.
 #[tokio::test]
 async fn report_has_one_status_for_each_recipient_whatever_the_targets() {
-    let mx = |records: &[Option<&'static str>]| {
-        route::Targets::mx(DOMAIN, records.iter().map(|name| (10, *name)))
-    };
-    let outbound = outbound(&Pki::new());
+    let record = |host| MxRecord::new(10, name(host));
+    let null = changed(record(HOST), |it| it.exchange = None);
+    let found = |records| DnsAnswer::new(DnsStatus::Insecure, records);
+    let smart_host = SmartHost::new(HOST.parse().unwrap());
+    let by_name = connector(Posture::Opportunistic);
+    let by_host = changed(by_name.clone(), |it| it.smart_host = Some(smart_host));
     let envelope = envelope(&["a@test.example", "b@test.example", "c@test.example"]);
     for dials in [0, 1] {
-        for targets in [
-            route::Targets::NO_SUCH_DOMAIN,
-            route::Targets::host(HOST),
-            mx(&[]),
-            mx(&[None]),
-            mx(&[Some(HOST), Some(BACKUP)]),
+        for (by, mx) in [
+            (&by_name, DnsAnswer::no_such_name(DnsStatus::Insecure)),
+            (&by_name, DnsAnswer::none(DnsStatus::Failed)),
+            (&by_host, found(vec![])),
+            (&by_name, found(vec![])),
+            (&by_name, found(vec![null.clone()])),
+            (&by_name, found(vec![record(HOST), record(BACKUP)])),
         ] {
-            let mut config = route::RouteConfig::default();
-            (config.dials, config.hosts) = (dials, dials);
-            let report = outbound.send_along(targets, &config, &NoHost, &envelope, &MESSAGE).await;
+            let mut zone = Zone::new(DnsStatus::Insecure);
+            zone.mx.insert(name(DOMAIN), mx);
+            for host in [DOMAIN, HOST, BACKUP] {
+                zone.ipv4.insert(name(host), DnsAnswer::none(DnsStatus::Failed));
+            }
+            let sender = crate::common::sender(&Pki::new(), zone, 25)
+                .with_route(|route| (route.dials, route.hosts) = (dials, dials));
+            let report = send(&sender, by, &envelope).await;
             assert_eq!(report.statuses().len(), 3, "{report:?}");
             assert_eq!(report.attempts.len(), 0, "{report:?}");
         }

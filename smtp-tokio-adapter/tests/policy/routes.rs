@@ -1,11 +1,7 @@
 //! Routes: refusals that end a domain, look-ups that fail, and the memory of broken peers.
 
-use smtp_proto::route;
-use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::pki::RootsId;
-use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tokio_adapter::store::{MemoryStore, Store};
-use smtp_tokio_adapter::{Candidate, Hosts, Skip, Target};
 
 use crate::world::*;
 
@@ -233,7 +229,7 @@ async fn broken_tls_is_remembered_by_all_senders_of_a_store() {
     let (pki, port) = (Pki::new(), world.port);
     let mut zone = Zone::new(DnsStatus::Insecure);
     zone.add_mx(&name(DOMAIN), 10, &name(HOST)).add_host(&name(HOST), [loopback(1)]);
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let store = Arc::new(MemoryStore::new());
     let first = world.sender().0.with_store(Arc::clone(&store)).await;
     let second = crate::common::sender(&pki, zone, port).with_store(Arc::clone(&store)).await;
     let everybody = connector(Posture::Opportunistic);
@@ -264,34 +260,4 @@ async fn broken_tls_is_remembered_by_all_senders_of_a_store() {
         let there = store.get(&key).await.unwrap();
         assert_eq!(there.as_deref() == Some(newer), is_newer);
     }
-}
-
-/// Refuses the first host in a way that holds for all, and would let the second have the mail.
-struct Ends(smtp_tls_policy::plan::Plan);
-
-impl Hosts for Ends {
-    async fn prepare(&self, host: &HostName) -> Result<Candidate, Skip> {
-        let (domain, mx) = (Host::parse(DOMAIN).unwrap(), Host::parse(host.as_str()).unwrap());
-        if host.as_str() == HOST {
-            let only = connector(Posture::DaneOnly);
-            let refusal = plan(&Facts::new(&only, &domain, &mx, HostOrigin::Mx)).unwrap_err();
-            assert!(refusal.ends_domain());
-            return Err(refusal.into());
-        }
-        Ok(Candidate::new(Target::new(&mx, &self.0), vec![loopback(2)]))
-    }
-}
-
-#[tokio::test]
-async fn a_refusal_that_ends_the_domain_leaves_no_next_host() {
-    let world = World::new(DnsStatus::Insecure).await;
-    let targets = route::Targets::mx(DOMAIN, [(10, Some(HOST)), (20, Some(BACKUP))]);
-    let mut config = route::RouteConfig::default();
-    config.port = world.port;
-
-    let hosts = Ends(plan_for(&connector(Posture::Opportunistic), false));
-    let report =
-        outbound(&world.pki).send_along(targets, &config, &hosts, &plain(), &MESSAGE).await;
-    assert_eq!(report.statuses(), [RecipientStatus::Deferred(status(4, 7, 5))]);
-    assert_eq!((report.skipped.len(), world.second.connections()), (1, 0));
 }

@@ -126,10 +126,10 @@ pub fn take(
     let tls = Some(tls_of(identity, &seen));
     let inbound = changed(Inbound::new(Arc::new(config)), |it| it.tls = tls);
     let shared = Arc::clone(&seen);
-    let service = Arc::new(move |_: SocketAddr| {
+    let service = move |_: SocketAddr| {
         *shared.connections.lock().unwrap() += 1;
         telling(&shared)
-    });
+    };
     tokio::spawn(serve(listener, inbound, service, std::future::pending()));
     seen
 }
@@ -198,10 +198,7 @@ pub async fn send(
 }
 
 pub async fn deliver(sender: &Sender<Zone>, mail: &Mail<'_, Bytes>) -> Report {
-    tokio::time::timeout(Duration::from_secs(20), sender.send_mail(mail))
-        .await
-        .expect("no hang")
-        .unwrap()
+    tokio::time::timeout(Duration::from_secs(20), sender.send_mail(mail)).await.expect("no hang")
 }
 
 pub fn plain() -> Envelope {
@@ -219,5 +216,5 @@ pub const fn status(class: u8, subject: u16, detail: u16) -> EnhancedCode {
 }
 
 pub fn reason(report: &Report) -> Option<Reason> {
-    Some(report.skipped.last()?.1.refusal.as_ref()?.reason())
+    Some(report.skipped.last()?.1.refusal.reason())
 }

@@ -184,14 +184,14 @@ async fn credentials_of_the_settings_are_used_at_the_smart_host_of_their_connect
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (next, taken) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&taken);
-    let service = Arc::new(move |_: SocketAddr| {
+    let service = move |_: SocketAddr| {
         let counter = Arc::clone(&counter);
         Taker::new(move |session| {
             let user = session.identity.as_ref().map(|identity| &identity.user[..]);
             counter.fetch_add(usize::from(user == Some("relay")), Ordering::SeqCst);
             Response::fixed(250, (2, 0, 0), "taken")
         })
-    });
+    };
     tokio::spawn(serve(listener, inbound, service, std::future::pending()));
     std::fs::write(folder.path("password"), "pencil\n").unwrap();
     let connectors = to("all", "*", next, "posture = \"verified\"\nnames = [\"localhost\"]");

@@ -78,7 +78,7 @@ fn counted(domain: &str, sessions: u64) -> (String, u64, u64) {
 }
 
 /// Two that count at once, each with a connection of its own to the store.
-async fn counts_add_up(one: Arc<dyn Store>, other: Arc<dyn Store>) {
+async fn counts_add_up<S: Store + 'static>(one: Arc<S>, other: Arc<S>) {
     let writers = [one, other].map(|store| Arc::new(SharedCounts::new(store)));
     let counting = writers.clone().map(|counts| {
         tokio::spawn(async move {
@@ -116,7 +116,7 @@ async fn counts_add_up(one: Arc<dyn Store>, other: Arc<dyn Store>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sessions_that_two_count_at_once_add_up_and_each_report_goes_to_one() {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let store = Arc::new(MemoryStore::new());
     counts_add_up(Arc::clone(&store), store).await;
     let folder = Folder::new("store-counts");
     let store = FileStore::open(&folder.0).unwrap();

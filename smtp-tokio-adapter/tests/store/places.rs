@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use smtp_tokio_adapter::store::{MemoryStore, Pending, Store, StoreError};
+use smtp_tokio_adapter::store::{MemoryStore, Store, StoreError};
 
 /// A folder that is gone at the end.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -115,40 +115,37 @@ impl Switched {
         *self.without_new.lock().unwrap() = key;
     }
 
-    /// What the store answers, or that it is away.
-    fn ask<'a, T>(&'a self, ask: impl FnOnce(&'a MemoryStore) -> Pending<'a, T>) -> Pending<'a, T>
-    where
-        T: Send + 'a,
-    {
+    /// The store, unless it is away.
+    fn there(&self) -> Result<&MemoryStore, StoreError> {
         match self.is_off.load(Ordering::SeqCst) {
-            true => Box::pin(std::future::ready(Err(StoreError::Away))),
-            false => ask(&self.store),
+            true => Err(StoreError::Away),
+            false => Ok(&self.store),
         }
     }
 }
 
 impl Store for Switched {
-    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
-        self.ask(|store| store.get(key))
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.there()?.get(key).await
     }
-    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
-        self.ask(|store| store.put(key, value, lifetime))
+    async fn put(&self, key: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
+        self.there()?.put(key, value, lifetime).await
     }
-    fn put_new<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
+    async fn put_new(
+        &self,
+        key: &str,
+        value: &[u8],
         lifetime: Duration,
-    ) -> Pending<'a, bool> {
+    ) -> Result<bool, StoreError> {
         if self.without_new.lock().unwrap().as_deref() == Some(key) {
-            return Box::pin(std::future::ready(Err(StoreError::Away)));
+            return Err(StoreError::Away);
         }
-        self.ask(|store| store.put_new(key, value, lifetime))
+        self.there()?.put_new(key, value, lifetime).await
     }
-    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
-        self.ask(|store| store.remove(key))
+    async fn remove(&self, key: &str) -> Result<(), StoreError> {
+        self.there()?.remove(key).await
     }
-    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
-        self.ask(|store| store.list(prefix))
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.there()?.list(prefix).await
     }
 }

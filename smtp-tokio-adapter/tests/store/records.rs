@@ -23,7 +23,7 @@ use crate::places::{Redis, redis_store};
 const DOMAIN: &str = "test.example";
 const HOUR: Duration = Duration::from_secs(3600);
 
-async fn exercise(store: &dyn Store) {
+async fn exercise(store: &impl Store) {
     let sorted = |mut found: Vec<(String, Vec<u8>)>| {
         found.sort();
         found
@@ -71,7 +71,7 @@ async fn exercise(store: &dyn Store) {
 }
 
 /// Of many calls at once one puts its value.
-async fn race(store: Arc<dyn Store>) {
+async fn race(store: Arc<impl Store + 'static>) {
     let puts: Vec<_> = (0..16)
         .map(|number: u8| {
             let store = Arc::clone(&store);
@@ -307,7 +307,11 @@ impl World {
     }
 
     /// A sender that finds the record of the policy, or cannot look it up.
-    async fn sender(&self, record: bool, store: Option<&Arc<dyn Store>>) -> Sender<Zone> {
+    async fn sender(
+        &self,
+        record: bool,
+        store: Option<&Arc<impl Store + 'static>>,
+    ) -> Sender<Zone> {
         let (domain, host) = (Domain::parse(DOMAIN).unwrap(), Domain::parse(HOST).unwrap());
         let mut zone = Zone::new(DnsStatus::Insecure);
         zone.add_mx(&domain, 10, &host).add_host(&host, ["127.0.0.1".parse().unwrap()]);
@@ -332,7 +336,7 @@ async fn deliver(sender: &Sender<Zone>) -> RecipientStatus {
         (envelope(&["reader@test.example"]), bytes::Bytes::from("Subject: x\r\n\r\nx\r\n"));
     let mail = Mail::new(&connector, &domain, &envelope, &message);
     let sent = tokio::time::timeout(Duration::from_secs(20), sender.send_mail(&mail));
-    sent.await.expect("no delivery waits for a store").unwrap().statuses()[0]
+    sent.await.expect("no delivery waits for a store").statuses()[0]
 }
 
 /// The policy forbids the host.
@@ -340,10 +344,13 @@ fn protected() -> RecipientStatus {
     RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))
 }
 
-async fn policy_of_one_protects_the_other(store: Arc<dyn Store>) {
+async fn policy_of_one_protects_the_other(store: Arc<impl Store + 'static>) {
     let world = World::new().await;
     // Without a store, the sender that cannot look up the record knows no policy.
-    assert_eq!(deliver(&world.sender(false, None).await).await, RecipientStatus::Delivered);
+    assert_eq!(
+        deliver(&world.sender(false, None::<&Arc<MemoryStore>>).await).await,
+        RecipientStatus::Delivered
+    );
     let before = world.sender(false, Some(&store)).await;
     assert_eq!(deliver(&world.sender(true, Some(&store)).await).await, protected());
     // One that was there before the policy, and one that comes after it.
@@ -366,7 +373,7 @@ async fn policy_of_one_protects_the_other(store: Arc<dyn Store>) {
 #[tokio::test]
 async fn policy_of_a_later_version_is_left_alone_and_named_once() {
     let (log, _guard) = Log::record();
-    let (world, store) = (World::new().await, Arc::new(MemoryStore::new()) as Arc<dyn Store>);
+    let (world, store) = (World::new().await, Arc::new(MemoryStore::new()));
     let newer = b"smtp-sts-policy 2\nwhatever a later version writes\xff";
     store.put("sts/test.example", newer, HOUR).await.unwrap();
     // One that cannot look up the record, and one that fetches the policy itself.
@@ -401,7 +408,7 @@ async fn policy_that_one_sender_fetched_protects_the_others_by_files() {
 async fn policy_of_a_store_that_is_away_counts_as_absent_and_the_log_says_so_once() {
     let (log, _guard) = Log::record();
     let (world, switched) = (World::new().await, Arc::new(Switched::default()));
-    let store: Arc<dyn Store> = switched.clone();
+    let store = switched.clone();
     let other = world.sender(false, Some(&store)).await;
     assert_eq!(deliver(&world.sender(true, Some(&store)).await).await, protected());
     switched.turn(true);
@@ -438,7 +445,7 @@ async fn policy_that_one_sender_fetched_protects_the_others_by_redis() {
 async fn redis_that_is_killed_loses_nothing_and_holds_up_no_delivery() {
     let Some(redis) = Redis::start(None).await else { return };
     let world = World::new().await;
-    let store: Arc<dyn Store> = Arc::new(redis_store(&redis));
+    let store = Arc::new(redis_store(&redis));
     let (first, second) =
         (world.sender(true, Some(&store)).await, world.sender(false, Some(&store)).await);
     let port = redis.kill();
@@ -484,7 +491,7 @@ async fn redis_that_never_answers_costs_its_time_limit_once() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}/", silent.local_addr().unwrap());
     let store = smtp_tokio_adapter::store::RedisStore::new(&url).unwrap();
-    let store: Arc<dyn Store> = Arc::new(store.with_time_limit(Duration::from_millis(200)));
+    let store = Arc::new(store.with_time_limit(Duration::from_millis(200)));
     let world = World::new().await;
     let sender = world.sender(true, Some(&store)).await;
     assert_eq!(deliver(&sender).await, protected());

@@ -12,7 +12,7 @@ use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::Zone;
-use smtp_tokio_adapter::store::{MAX_CALL_TIME, MAX_LIST_TIME, MemoryStore, Pending, Store};
+use smtp_tokio_adapter::store::{MAX_CALL_TIME, MAX_LIST_TIME, MemoryStore, Store, StoreError};
 use smtp_tokio_adapter::tls_reports::SharedCounts;
 use smtp_tokio_adapter::{Mail, Report, Sender};
 use tokio::time::Instant;
@@ -37,36 +37,35 @@ impl Slow {
         self.calls.swap(0, Ordering::SeqCst)
     }
 
-    fn late<'a, T: 'a>(&'a self, answer: Pending<'a, T>) -> Pending<'a, T> {
-        Box::pin(async move {
-            self.calls.fetch_add(1, Ordering::SeqCst);
-            tokio::time::sleep(self.delay).await;
-            answer.await
-        })
+    /// The store, late.
+    async fn late(&self) -> &MemoryStore {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(self.delay).await;
+        &self.store
     }
 }
 
 impl Store for Slow {
-    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.read.lock().unwrap().push(key.to_owned());
-        self.late(self.store.get(key))
+        self.late().await.get(key).await
     }
-    fn put<'a>(&'a self, key: &'a str, value: &'a [u8], lifetime: Duration) -> Pending<'a, ()> {
-        self.late(self.store.put(key, value, lifetime))
+    async fn put(&self, key: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
+        self.late().await.put(key, value, lifetime).await
     }
-    fn put_new<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
+    async fn put_new(
+        &self,
+        key: &str,
+        value: &[u8],
         lifetime: Duration,
-    ) -> Pending<'a, bool> {
-        self.late(self.store.put_new(key, value, lifetime))
+    ) -> Result<bool, StoreError> {
+        self.late().await.put_new(key, value, lifetime).await
     }
-    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
-        self.late(self.store.remove(key))
+    async fn remove(&self, key: &str) -> Result<(), StoreError> {
+        self.late().await.remove(key).await
     }
-    fn list<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Vec<u8>)>> {
-        self.late(self.store.list(prefix))
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.late().await.list(prefix).await
     }
 }
 
@@ -83,7 +82,7 @@ async fn deliver(sender: &Sender<Zone>) -> Report {
         (connector(Posture::Opportunistic), Host::parse("test.example").unwrap());
     let (envelope, message) =
         (envelope(&["reader@test.example"]), bytes::Bytes::from("Subject: x\r\n\r\nx\r\n"));
-    sender.send_mail(&Mail::new(&connector, &domain, &envelope, &message)).await.unwrap()
+    sender.send_mail(&Mail::new(&connector, &domain, &envelope, &message)).await
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,21 +1,20 @@
 //! Odd servers before each client, and before ours.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use smtp_proto::client::{Envelope, Recipient};
-use smtp_proto::route;
-use smtp_proto::route::{RecipientStatus, Targets};
+use smtp_proto::route::RecipientStatus;
 use smtp_proto::sasl::client::Credentials;
-use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::pki::Trust;
-use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
-use smtp_tls_policy::rules::{OutboundConnector, Posture};
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture, SmartHost};
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
-use smtp_tls_policy::{Host, Namespace};
-use smtp_tokio_adapter::{Candidate, Hosts, Outbound, Skip, Target};
+use smtp_tls_policy::{Domain, Host, Namespace};
+use smtp_tokio_adapter::lookups::Zone;
+use smtp_tokio_adapter::{Outbound, Sender};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
@@ -107,13 +106,9 @@ async fn send(lab: &Lab, odd: Odd) -> Result<&'static str, String> {
         "reader@test.example".parse().map_err(|error| format!("recipient: {error}"))?;
     let sender = "sender@client.test.example".parse().map_err(|error| format!("{error}"))?;
     let envelope = Envelope::new(sender, [recipient]);
-    let mut config = route::RouteConfig::default();
-    config.port = server.address.port();
-    let targets = Targets::host(HOST);
-    let hosts = Loopback::new(server.address, is_tls)?;
+    let sender = self::sender(outbound, server.address.port(), is_tls)?;
     let message = Bytes::from_static(b"Subject: odd\r\n\r\nHello.\r\n");
-    let sending = outbound.send_along(targets, &config, &hosts, &envelope, &message);
-    let report = tokio::time::timeout(DELIVERY, sending).await;
+    let report = tokio::time::timeout(DELIVERY, sender.send(&envelope, &message)).await;
     let report = report.map_err(|_| format!("no end within {} s", DELIVERY.as_secs()))?;
     Ok(match (report.statuses().as_slice(), server.has_taken()) {
         ([RecipientStatus::Delivered], true) => "delivered",
@@ -123,30 +118,21 @@ async fn send(lab: &Lab, odd: Odd) -> Result<&'static str, String> {
     })
 }
 
-/// The one host, at the odd server.
-struct Loopback(Candidate);
-
-impl Loopback {
-    fn new(server: SocketAddr, is_tls: bool) -> Result<Self, String> {
-        let posture = if is_tls { Posture::Verified } else { Posture::None };
-        let connector = OutboundConnector::new("lab", vec![Namespace::Default], posture);
-        let parse = |name| Host::parse(name).map_err(|error| format!("{name}: {error}"));
-        let (domain, host) = (parse("test.example")?, parse(HOST)?);
-        let mut facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
-        facts.implicit_tls = is_tls;
-        let plan = plan(&facts).map_err(|error| format!("plan: {error:?}"))?;
-        let address = match server.ip() {
-            IpAddr::V4(address) => address,
-            IpAddr::V6(_) => Ipv4Addr::LOCALHOST,
-        };
-        let mut target = Target::new(&host, &plan);
-        target.credentials = is_tls.then(|| Credentials::password(USER, PASSWORD));
-        Ok(Self(Candidate::new(target, vec![address.into()])))
-    }
-}
-
-impl Hosts for Loopback {
-    async fn prepare(&self, _: &HostName) -> Result<Candidate, Skip> {
-        Ok(self.0.clone())
-    }
+/// A sender to one smart host, the odd server.
+fn sender(outbound: Outbound, port: u16, is_tls: bool) -> Result<Sender<Zone>, String> {
+    let posture = if is_tls { Posture::Verified } else { Posture::None };
+    let mut connector = OutboundConnector::new("lab", vec![Namespace::Default], posture);
+    let host = Domain::parse(HOST).map_err(|error| format!("{HOST}: {error}"))?;
+    let mut smart_host = SmartHost::new(Host::Name(host.clone()));
+    (smart_host.port, smart_host.implicit_tls) = (port, is_tls);
+    connector.smart_host = Some(smart_host);
+    let connectors = OutboundConnectors::new(vec![connector]).map_err(|error| error.to_string())?;
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    zone.add_host(&host, [Ipv4Addr::LOCALHOST.into()]);
+    let sender = Sender::new(outbound, Arc::new(connectors), zone);
+    let sender = sender.map_err(|error| error.to_string())?;
+    Ok(match is_tls {
+        true => sender.with_credentials("lab", Credentials::password(USER, PASSWORD)),
+        false => sender,
+    })
 }

@@ -99,8 +99,8 @@ impl Slot {
         self.kept.take()
     }
 
-    /// Gives the turn back with a connection that may carry another message.
-    pub(crate) fn keep(mut self, kept: Kept) {
+    /// A connection that may carry another message, to be given back with the turn.
+    pub(crate) fn keep(&mut self, kept: Kept) {
         self.kept = Some(kept);
     }
 

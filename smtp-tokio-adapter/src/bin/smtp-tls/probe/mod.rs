@@ -18,8 +18,8 @@ use smtp_tls_policy::pki::{LiveTrust, RootsId};
 use smtp_tls_policy::plan::{Attempt, Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{Floor, IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace};
+use smtp_tokio_adapter::Outbound;
 use smtp_tokio_adapter::revocation::{CrlFetcher, FetchedList};
-use smtp_tokio_adapter::{Outbound, Reach};
 
 use crate::conversation::{Exchange, Recorder};
 use crate::help::postures;
@@ -209,9 +209,10 @@ impl<'o> Setup<'o> {
         };
         // Public authorities have global addresses. What is given in their place may be internal.
         let own_roots = options.trust.ca.iter().any(|it| it.name.is_none());
-        let reach = if own_roots { Reach::Any } else { Reach::Global };
-        let fetcher =
-            options.fetch_lists.then(|| CrlFetcher::new(Arc::clone(&trust)).with_reach(reach));
+        let fetcher = options.fetch_lists.then(|| {
+            let fetcher = CrlFetcher::new(Arc::clone(&trust));
+            if own_roots { fetcher.with_any_address() } else { fetcher }
+        });
         let asks = options.connect.is_none() || options.network.resolver.is_some();
         let network = match asks {
             true => Some(Network::new(&options.network, trust.clone())?),
